@@ -1,0 +1,214 @@
+# Peft: every target works alone on a fresh clone; `make help` lists them.
+#
+# Variables: RECIPE, BASE, ADAPTER, RESULTS, OUTPUT, TEMPLATE, METHOD, ADAPTERS and ARGS (see `make help`),
+#            LIBTORCH=/path    build against this libtorch instead of Debian's libtorch-dev
+#            DUCKDB_LIB=/path  use this libduckdb.so instead of the one from npm
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+# What comes from Debian, by name. The npm packages and their versions stand in data/package.json.
+DEBIAN_NATIVE := cmake g++ make
+DEBIAN_TORCH  := libtorch-dev libopenblas0-openmp
+DEBIAN_NODE   := nodejs npm
+DEBIAN_DATA   := wordnet-base
+NODE_NEEDED   := 18
+
+RECIPE   ?= recipes/default.yaml
+BASE     ?=
+ADAPTER  ?= adapters/default
+RESULTS  ?= results/default
+OUTPUT   ?=
+TEMPLATE ?= html
+METHOD   ?= linear
+ADAPTERS ?=
+ARGS     ?=
+TESTS    ?= Peft.sln
+FILTER   ?=
+
+ART     := .artifacts
+PUBLISH := $(ART)/publish
+NPM     := $(ART)/npm
+CLI     := src/Peft.Cli/Peft.Cli.csproj
+# Not spelled out in a recipe: make would run that recipe under -n too.
+AGAIN    = $(MAKE)
+
+ifneq ($(LIBTORCH),)
+export LIBTORCH
+endif
+ifneq ($(DUCKDB_LIB),)
+export DUCKDB_LIB
+endif
+export DOTNET_CLI_TELEMETRY_OPTOUT := 1
+export DOTNET_NOLOGO := 1
+export DOTNET_CLI_UI_LANGUAGE := en
+export DOTNET_SKIP_FIRST_TIME_EXPERIENCE := 1
+# No build server outlives its make: it would hold this checkout's lock and memory.
+export MSBUILDDISABLENODEREUSE := 1
+
+DOTNET_QUIET := -c Release -nologo -v quiet --tl:off -p:UseSharedCompilation=false
+
+# One build or installation at a time in one checkout; make's own recipes hold the lock, programs they start do not.
+LOCK := mkdir -p $(ART); exec 9> $(ART)/.lock; flock 9
+
+.PHONY: help setup build data train test eval report merge export bench lint clean
+
+help: ## this list
+	@echo "usage: make TARGET [VARIABLE=value]..."
+	sed -n -E 's/^([a-z]+):[^#]*## (.*)$$/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r name remark; do printf '  %-8s %s\n' "$$name" "$$remark"; done
+	echo "variables: LIBTORCH=/path (another libtorch), DUCKDB_LIB=/path (another libduckdb.so), ARGS='...' (passed on to bin/peft)"
+
+setup: ## install what is missing: Debian packages by name, npm packages into .artifacts/npm
+	@$(LOCK)
+	if ! command -v dotnet > /dev/null || ! dotnet --list-sdks | grep -q -E '^([1-9][0-9]{2}|[1-9][0-9])\.'; then
+	  echo "make setup: the .NET 10 SDK is missing (dotnet is not on PATH, or has no SDK): install dotnet-sdk-10.0, then run make again" >&2
+	  exit 2
+	fi
+	if [ -n "$${LIBTORCH:-}" ] && [ ! -e "$$LIBTORCH/share/cmake/Torch/TorchConfig.cmake" ]; then
+	  echo "make setup: LIBTORCH=$$LIBTORCH has no share/cmake/Torch/TorchConfig.cmake: give the folder that holds include/, lib/ and share/" >&2
+	  exit 2
+	fi
+	if [ -n "$${DUCKDB_LIB:-}" ] && [ ! -e "$$DUCKDB_LIB" ]; then
+	  echo "make setup: DUCKDB_LIB=$$DUCKDB_LIB does not exist: give a libduckdb.so, or leave it out" >&2
+	  exit 2
+	fi
+	wanted="$(DEBIAN_NATIVE) $(DEBIAN_DATA)"
+	[ -n "$${LIBTORCH:-}" ] || wanted+=" $(DEBIAN_TORCH)"
+	node_version=$$(node --version 2> /dev/null | sed -E 's/^v([0-9]+).*/\1/' || true)
+	if [ "$${node_version:-0}" -lt $(NODE_NEEDED) ] || ! command -v npm > /dev/null; then wanted+=" $(DEBIAN_NODE)"; fi
+	missing=""
+	if command -v dpkg-query > /dev/null; then
+	  installed=" $$(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' 2> /dev/null | sed -n 's/^installed //p' | tr '\n' ' ') "
+	  for package in $$wanted; do [[ "$$installed" == *" $$package "* ]] || missing+=" $$package"; done
+	else
+	  for program in cmake g++ node npm; do command -v $$program > /dev/null || missing+=" $$program"; done
+	  if [ -n "$$missing" ]; then
+	    echo "make setup: no dpkg here, so nothing can be installed by name; missing:$$missing" >&2
+	    exit 2
+	  fi
+	fi
+	if [ -n "$$missing" ]; then
+	  if [ "$$(id -u)" = 0 ]; then as_root=""
+	  elif command -v sudo > /dev/null && sudo -n true 2> /dev/null; then as_root="sudo"
+	  else
+	    echo "make setup: these Debian packages are missing and only root can install them. Run as root, then make again:" >&2
+	    echo "  apt-get update && apt-get install -y --no-install-recommends$$missing" >&2
+	    exit 2
+	  fi
+	  echo "installing Debian packages:$$missing" >&2
+	  $$as_root apt-get update -qq >&2
+	  $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing < /dev/null >&2
+	fi
+	if ! cmp -s data/package.json $(NPM)/.stamp; then
+	  echo "installing npm packages into $(NPM)" >&2
+	  mkdir -p $(NPM)
+	  rm -f $(NPM)/.stamp
+	  cp data/package.json $(NPM)/package.json
+	  npm install --prefix $(NPM) --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel=error < /dev/null >&2
+	  cp data/package.json $(NPM)/.stamp
+	fi
+
+build: setup ## build bin/peft (Release, ahead-of-time compiled start-up) and the libtorch shim
+	@$(LOCK)
+	stamp=$(PUBLISH)/.stamp
+	# What the outputs depend on besides file times: which libtorch, which SDK, and which checkout folder.
+	identity="$${LIBTORCH:-system} $${PEFT_TORCH_NATIVE:-} $$(readlink -f "$$(command -v dotnet)") $(CURDIR)"
+	sources="src Directory.Build.props Directory.Packages.props .editorconfig $(wildcard global.json nuget.config NuGet.config)"
+	if [ -x bin/peft ] && [ -e $$stamp ] && [ "$$(cat $$stamp)" = "$$identity" ] \
+	  && [ -z "$$(find $$sources -newer $$stamp -not -name '*.md' -print -quit)" ]; then exit 0; fi
+	mkdir -p $(ART)
+	rm -f $$stamp
+	printf '%s' "$$identity" > $(ART)/.stamp.new
+	echo "building bin/peft" >&2
+	dotnet publish $(CLI) $(DOTNET_QUIET) -o $(PUBLISH) >&2 9>&-
+	mkdir -p bin
+	printf '%s\n' '#!/bin/sh' \
+	  '# Starts the published program; finds the .NET runtime beside the dotnet on PATH when DOTNET_ROOT does not say.' \
+	  'here=$$(dirname "$$(readlink -f "$$0")")' \
+	  'if [ -z "$$DOTNET_ROOT" ] && command -v dotnet > /dev/null; then' \
+	  '  DOTNET_ROOT=$$(dirname "$$(readlink -f "$$(command -v dotnet)")")' \
+	  '  export DOTNET_ROOT' \
+	  'fi' \
+	  'exec "$$here/../$(PUBLISH)/peft" "$$@"' > bin/.peft.new
+	chmod +x bin/.peft.new
+	mv bin/.peft.new bin/peft
+	# mv keeps the time at which the build began: a file saved meanwhile is newer.
+	mv $(ART)/.stamp.new $$stamp
+
+data: setup ## write the Parquet data sets under data/cache from the installed packages
+	@$(LOCK)
+	node data/prepare.mjs
+
+train: build data ## train RECIPE (default recipes/default.yaml); BASE=DIR another base model; ARGS=... more options
+	@exec bin/peft train $(RECIPE) $(if $(BASE),--set model.model_name_or_path=$(BASE)) $(ARGS)
+
+# `make eval` and `make export` need an adapter; where the default one is missing the default recipe is trained first.
+define with_adapter
+$(if $(ARGS),,if [ ! -e '$(ADAPTER)/adapter_config.json' ]; then
+  if [ '$(ADAPTER)' != adapters/default ]; then
+    echo "make $@: ADAPTER=$(ADAPTER) holds no adapter_config.json: give a bundle, or leave ADAPTER out" >&2
+    exit 2
+  fi
+  $(AGAIN) train ARGS='--output $(ADAPTER)'
+fi)
+endef
+
+eval: build data ## evaluate ADAPTER (default adapters/default, trained first when missing) into RESULTS; or ARGS=...
+	@$(with_adapter)
+	exec bin/peft eval $(if $(ARGS),$(ARGS),--adapter $(ADAPTER) $(if $(BASE),--base $(BASE)) --output $(RESULTS))
+
+report: build ## render RESULTS (default results/default, evaluated first when missing) with TEMPLATE to OUTPUT; or ARGS=...
+	@$(if $(ARGS),,[ -e '$(RESULTS)' ] || $(AGAIN) eval RESULTS='$(RESULTS)')
+	exec bin/peft report $(if $(ARGS),$(ARGS),$(RESULTS) --template $(TEMPLATE) --output $(or $(OUTPUT),$(RESULTS)/report.$(TEMPLATE)))
+
+merge: build ## merge ADAPTERS="DIR DIR..." with METHOD into OUTPUT; or ARGS=...
+	@exec bin/peft merge $(if $(ARGS),$(ARGS),--method $(METHOD) $(ADAPTERS) --output $(or $(OUTPUT),adapters/merged))
+
+export: build data ## export ADAPTER for Hugging Face PEFT into OUTPUT (default ADAPTER-peft); or ARGS=...
+	@$(with_adapter)
+	exec bin/peft adapter export $(if $(ARGS),$(ARGS),$(ADAPTER) $(if $(BASE),--base $(BASE)) --format peft --output $(or $(OUTPUT),$(ADAPTER)-peft))
+
+test: build data ## build and run every test; TESTS=a project, FILTER=an expression of dotnet test
+	@$(LOCK)
+	log=$(ART)/test.log
+	dotnet build $(TESTS) $(DOTNET_QUIET) >&2 9>&-
+	# The lock is for builds.
+	exec 9>&-
+	status=0
+	dotnet test $(TESTS) -c Release --no-build -nologo --tl:off --results-directory $(ART)/test-results \
+	  --blame-hang-timeout 15min --blame-hang-dump-type none $(if $(FILTER),--filter '$(FILTER)') 2>&1 | tee $$log || status=$$?
+	# vstest closes each project with: Passed!  - Failed: 0, Passed: 3, Skipped: 0, Total: 3, Duration: ... - Name.dll
+	sed -n -E 's/^.*Failed: +([0-9]+), Passed: +([0-9]+), Skipped: +([0-9]+), Total: .* - ([A-Za-z0-9.]+)\.dll.*$$/\1 \2 \3 \4/p' $$log > $$log.sums
+	echo
+	while read -r failed passed skipped name; do printf '%-32s %5d passed %3d failed %3d skipped\n' "$$name" "$$passed" "$$failed" "$$skipped"; done < <(sort -k4 $$log.sums)
+	read -r failed passed skipped < <(awk '{ f += $$1; p += $$2; s += $$3 } END { print f + 0, p + 0, s + 0 }' $$log.sums)
+	if [ "$$status" != 0 ] && [ "$$failed" = 0 ]; then
+	  echo "a test host ended without its results (see $$log)"
+	  failed=1
+	fi
+	tally="$$passed passed, $$failed failed"
+	[ "$$skipped" = 0 ] || tally+=", $$skipped skipped"
+	if [ "$$passed" = 0 ] && [ "$$failed" = 0 ]; then
+	  echo "no test ran"
+	  status=1
+	fi
+	[ "$$failed" = 0 ] || status=1
+	echo "$$tally"
+	exit $$status
+
+bench: build ## measure speed and memory (tests/Peft.Benchmarks); ARGS=... for the benchmark program
+	@if [ ! -e tests/Peft.Benchmarks/Peft.Benchmarks.csproj ]; then echo "make bench: tests/Peft.Benchmarks does not exist in this checkout" >&2; exit 2; fi
+	exec dotnet run -c Release --project tests/Peft.Benchmarks -- $(ARGS)
+
+lint: build ## check formatting, analyzers and the shim, warnings as errors
+	@$(LOCK)
+	dotnet build Peft.sln $(DOTNET_QUIET) -warnaserror >&2 9>&-
+	dotnet format Peft.sln --verify-no-changes --no-restore --severity warn
+	echo "lint: no findings"
+
+clean: ## remove bin/ and the build outputs; ALL=1 also the npm packages and data/cache (adapters and results always stay)
+	@rm -rf bin $(ART)/bin $(ART)/obj $(ART)/native $(ART)/publish $(ART)/test-results $(ART)/test.log*
+	$(if $(ALL),rm -rf $(ART) data/cache)

@@ -1,0 +1,44 @@
+using Peft.Adapters.Losses;
+using Peft.Adapters.Mixture;
+using Peft.Adapters.Routing;
+using Peft.Models;
+
+namespace Peft.Adapters.Attach;
+
+/// <summary>A frozen base model with adapters on its projections.</summary>
+/// <param name="Model">The base model, whose projections are wrapped.</param>
+/// <param name="Options">What was asked for.</param>
+/// <param name="Modules">The wrapped projections, in the model's order.</param>
+public sealed record AdaptedModel(CausalLanguageModel Model, AdapterOptions Options, IReadOnlyList<MixtureProjection> Modules)
+{
+    private readonly AuxiliaryLoss _auxiliary = Losses.AuxiliaryLoss.From(Options);
+
+    /// <summary>What the optimizer trains: every adapter and router parameter that learns, under stable names.</summary>
+    public IReadOnlyList<(string Name, Parameter Parameter)> Parameters =>
+        [.. Modules.SelectMany(module => module.AdapterParameters()).Where(pair => pair.Parameter.requires_grad)];
+
+    /// <summary>Every tensor that a bundle holds: parameters, trained or not, then the routers' saved buffers.</summary>
+    public IReadOnlyList<(string Name, Tensor Tensor)> State =>
+        [.. Modules.SelectMany(module => module.AdapterParameters().Select(pair => (pair.Name, (Tensor)pair.Parameter))
+            .Concat(module.AdapterBuffers()))];
+
+    /// <summary>The number of trained values.</summary>
+    public long TrainableParameterCount => Parameters.Sum(pair => pair.Parameter.numel());
+
+    /// <summary>The number of trained values of each wrapped projection, in the model's order.</summary>
+    public IReadOnlyList<(string Path, long Count)> TrainableParameterCounts =>
+        [.. Modules.Select(module => (module.Path, module.AdapterParameters()
+            .Where(pair => pair.Parameter.requires_grad)
+            .Sum(pair => pair.Parameter.numel())))];
+
+    /// <summary>The terms of the auxiliary loss, for reports.</summary>
+    public IReadOnlyList<AuxiliaryTerm> AuxiliaryTerms => _auxiliary.Terms;
+
+    /// <summary>The weighted losses on routing of one forward, or null where there are none.</summary>
+    /// <remarks>Shapes: mask [B, T] bool, true = real token; scalar. Gradient: reaches the routers.</remarks>
+    public Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask)
+    {
+        ArgumentNullException.ThrowIfNull(pass);
+        return _auxiliary.Of(pass.Records<RoutingRecord>(), mask);
+    }
+}

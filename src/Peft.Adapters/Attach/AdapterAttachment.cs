@@ -1,0 +1,56 @@
+using Peft.Adapters.Mixture;
+using Peft.Adapters.Routing;
+using Peft.Formats;
+using Peft.Models;
+
+namespace Peft.Adapters.Attach;
+
+/// <summary>Puts fresh adapters on a model's projections.</summary>
+public static class AdapterAttachment
+{
+    /// <summary>Wraps the chosen projections. B is zero, so the model computes exactly what its base does.</summary>
+    /// <param name="model">The base model; its projections are wrapped in place.</param>
+    /// <param name="options">What to train and where.</param>
+    /// <param name="seed">Seed of the first values; each parameter has its own stream.</param>
+    /// <exception cref="UserException">No projection matches, or one is wrapped already.</exception>
+    public static AdaptedModel Attach(CausalLanguageModel model, AdapterOptions options, long seed)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(options);
+        var selected = TargetSelection.Select(
+            model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, options);
+        return Attach(model, options, selected, seed);
+    }
+
+    internal static AdaptedModel Attach(
+        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, long seed)
+    {
+        var modules = new List<MixtureProjection>();
+        foreach (var module in selected)
+        {
+            model.Wrap(module.Path, projection =>
+            {
+                var wrapped = Wrap(projection, module, options, seed);
+                modules.Add(wrapped);
+                return wrapped;
+            });
+        }
+        return new AdaptedModel(model, options, modules);
+    }
+
+    private static MixtureProjection Wrap(Projection projection, SelectedModule module, AdapterOptions options, long seed)
+    {
+        if (projection is not BaseLinear linear)
+            throw new UserException(
+                $"{module.Path}: is wrapped already by {projection.GetType().Name}; one adapter a projection is allowed; load the "
+                + "base model again");
+        var experts = options.Experts.Count;
+        var router = options.Router is null
+            ? null
+            : RouterCatalog.Create(options.Router, new RouterContext(module.Path, linear.InFeatures, experts, module.R, seed));
+        router?.to(linear.Weight.device);
+        var shape = new MixtureShape(experts, module.R, options.ScaleOf(module.R, module.Alpha), options.LoraDropout);
+        var down = LoraInitialization.Down(module.Path, experts, module.R, linear.InFeatures, options.InitLoraWeights, seed);
+        return new MixtureProjection(linear, shape, router, down, options.Experts.Train);
+    }
+}

@@ -1,0 +1,79 @@
+using Peft.Adapters.Attach;
+using Peft.Formats;
+using Peft.Formats.HuggingFace;
+using Peft.Formats.Safetensors;
+using Peft.Models;
+
+namespace Peft.Adapters.Bundles;
+
+/// <summary>How an adapter is put on a base.</summary>
+public sealed record AttachOptions
+{
+    /// <summary>The base it is put on; null leaves the fingerprint uncompared.</summary>
+    public BaseIdentity? Base { get; init; }
+
+    /// <summary>Whether an adapter trained on another base is taken all the same.</summary>
+    /// <value>Default false.</value>
+    public bool AllowOtherBase { get; init; }
+
+    /// <summary>Told of configuration keys that have no effect here.</summary>
+    public Action<string> Warn { get; init; } = _ => { };
+}
+
+/// <summary>Puts trained adapters on a base model: our bundles, and LoRA directories that Hugging Face PEFT wrote.</summary>
+public static class AdapterLoader
+{
+    // PEFT's table by model_type, for files that name no targets.
+    private static readonly ModuleNames DefaultTargets = ModuleNames.List(["q_proj", "v_proj"]);
+
+    /// <summary>Attaches what a directory holds.</summary>
+    /// <param name="model">The base model; wrapped in place. After a fault it is to be loaded again.</param>
+    /// <param name="directory">A bundle, or a directory with adapter_config.json and adapter_model.safetensors.</param>
+    /// <param name="options">The base's identity and what is tolerated.</param>
+    /// <exception cref="UserException">Another base, a damaged bundle, tensors that do not fit, pickled weights.</exception>
+    public static AdaptedModel Attach(CausalLanguageModel model, string directory, AttachOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        options ??= new AttachOptions();
+        return BundleFiles.IsBundle(directory) ? AttachBundle(model, directory, options) : AttachPeft(model, directory, options);
+    }
+
+    /// <summary>The base model an adapter names: Hub id or path, as it was written; empty where it names none.</summary>
+    /// <exception cref="UserException">The directory holds no adapter.</exception>
+    public static string BaseNameOf(string directory) => BundleFiles.IsBundle(directory)
+        ? BundleManifest.Read(BundleFiles.PathOf(directory, BundleFiles.Manifest)).Base.Name
+        : LoraAdapterConfig.Read(directory, _ => { }).BaseModelNameOrPath ?? "";
+
+    private static AdaptedModel AttachBundle(CausalLanguageModel model, string directory, AttachOptions options)
+    {
+        var bundle = BundleReader.Load(directory);
+        var trainedOn = bundle.Manifest.Base;
+        if (options.Base is { } given && !options.AllowOtherBase && given.Fingerprint != trainedOn.Fingerprint)
+            throw new UserException(
+                $"{directory}: was trained on {trainedOn.Name} (fingerprint {Short(trainedOn)}), the base given is {given.Name} "
+                + $"(fingerprint {Short(given)}); name the base it was trained on");
+        var adapted = Attach(model, bundle.Manifest.Adapter, bundle.Manifest.Seed);
+        BundleTensors.Load(adapted, bundle.Weights.Path, bundle.Weights.Entries);
+        return adapted;
+    }
+
+    private static AdaptedModel AttachPeft(CausalLanguageModel model, string directory, AttachOptions options)
+    {
+        var weights = SafetensorsCheckpoint.Open(directory, BundleFiles.Weights);
+        var config = LoraAdapterConfig.Read(directory, options.Warn);
+        var adapter = PeftConfig.ToOptions(config, DefaultTargets);
+        var adapted = Attach(model, adapter, seed: 0);
+        BundleTensors.Load(adapted, weights.Files[0], weights.Entries);
+        return adapted;
+    }
+
+    // A file may name targets that this base lacks; PEFT passes over them, and the tensors decide in the end.
+    private static AdaptedModel Attach(CausalLanguageModel model, AdapterOptions adapter, long seed)
+    {
+        var selected = TargetSelection.Select(
+            model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, adapter, strict: false);
+        return AdapterAttachment.Attach(model, adapter, selected, seed);
+    }
+
+    private static string Short(BaseIdentity identity) => identity.Fingerprint[..Math.Min(12, identity.Fingerprint.Length)];
+}

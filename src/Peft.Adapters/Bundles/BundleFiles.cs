@@ -1,0 +1,78 @@
+using Peft.Formats.Files;
+
+namespace Peft.Adapters.Bundles;
+
+/// <summary>The files of a bundle and how they change together in a directory that also holds checkpoints and metrics.</summary>
+/// <remarks>
+/// A bundle's directory cannot be exchanged as a whole: <c>checkpoint-N/</c> and <c>metrics.jsonl</c> live in it. So new files
+/// are first written to <c>.next/</c>, which appears in one step and complete (flushed, then renamed); from that moment the
+/// new bundle is the bundle. Then its files move to their places, <c>bundle.json</c> last, and <c>.next/</c> goes. Whoever
+/// reads looks into <c>.next/</c> first, and whoever writes finishes an interrupted move first: a crash at any moment leaves
+/// the old bundle or the new one, never a mixture of both.
+/// </remarks>
+public static class BundleFiles
+{
+    /// <summary>Hugging Face PEFT's configuration, or our own for mixtures.</summary>
+    public const string Config = "adapter_config.json";
+
+    /// <summary>The adapter's tensors.</summary>
+    public const string Weights = "adapter_model.safetensors";
+
+    /// <summary>What makes a directory a bundle: settings, base, hashes.</summary>
+    public const string Manifest = "bundle.json";
+
+    /// <summary>The recipe with every default filled in.</summary>
+    public const string Recipe = "recipe.resolved.yaml";
+
+    /// <summary>The model card.</summary>
+    public const string Card = "README.md";
+
+    private const string Next = ".next";
+
+    /// <summary>Whether a directory holds one of our bundles (finished or not yet moved into place).</summary>
+    public static bool IsBundle(string directory) => File.Exists(PathOf(directory, Manifest));
+
+    /// <summary>Where a file of the bundle stands now.</summary>
+    public static string PathOf(string directory, string name)
+    {
+        var next = Path.Combine(directory, Next, name);
+        return File.Exists(next) ? next : Path.Combine(directory, name);
+    }
+
+    /// <summary>Writes files so that they become the bundle together.</summary>
+    /// <param name="directory">The bundle's directory; made when it is missing, otherwise its other content stays.</param>
+    /// <param name="fill">Writes the files, bundle.json among them, into the directory it is given.</param>
+    public static void Replace(string directory, Action<string> fill)
+    {
+        Directory.CreateDirectory(directory);
+        FinishMove(directory);
+        AtomicDirectory.Replace(Path.Combine(directory, Next), fill);
+        FinishMove(directory);
+    }
+
+    /// <summary>Removes the bundle's own files, a half-moved new one among them; whatever else stands there stays.</summary>
+    public static void Remove(string directory)
+    {
+        var next = Path.Combine(directory, Next);
+        if (Directory.Exists(next))
+            Directory.Delete(next, recursive: true);
+        foreach (var name in new[] { Manifest, Config, Weights, Recipe, Card })
+            File.Delete(Path.Combine(directory, name));
+    }
+
+    /// <summary>Completes a move that was interrupted; does nothing otherwise.</summary>
+    public static void FinishMove(string directory)
+    {
+        var next = Path.Combine(directory, Next);
+        if (!Directory.Exists(next))
+            return;
+        var files = Directory.GetFiles(next).Select(path => Path.GetFileName(path)!).Order(StringComparer.Ordinal);
+        foreach (var name in files.Where(name => name != Manifest).Append(Manifest))
+        {
+            var from = Path.Combine(next, name);
+            if (File.Exists(from))
+                File.Move(from, Path.Combine(directory, name), overwrite: true);
+        }
+        Directory.Delete(next);
+    }
+}

@@ -1,0 +1,103 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Peft.Adapters.Attach;
+using Peft.Formats;
+using Peft.Formats.Configuration;
+
+namespace Peft.Adapters.Bundles;
+
+/// <summary>What <c>bundle.json</c> holds. No time stamps: equal training gives equal bytes.</summary>
+public sealed record BundleManifest
+{
+    /// <summary>The format this program writes and the newest it reads.</summary>
+    public const int CurrentFormatVersion = 1;
+
+    /// <summary>How the text is written: two spaces, and no escapes that people cannot read.</summary>
+    internal static JsonSerializerOptions Indented { get; } = new()
+    {
+        WriteIndented = true,
+        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
+
+    /// <summary>Format of the bundle.</summary>
+    public int FormatVersion { get; init; } = CurrentFormatVersion;
+
+    /// <summary>Method, ranks, targets, experts and every router setting.</summary>
+    public required AdapterOptions Adapter { get; init; }
+
+    /// <summary>The base model.</summary>
+    public required BaseIdentity Base { get; init; }
+
+    /// <summary>The data files.</summary>
+    public IReadOnlyList<DataIdentity> Data { get; init; } = [];
+
+    /// <summary>Seed of the run.</summary>
+    public long Seed { get; init; }
+
+    /// <summary>Versions of the programs that made it, by name.</summary>
+    public IReadOnlyList<KeyValuePair<string, string>> Versions { get; init; } = [];
+
+    /// <summary>Number of trained values.</summary>
+    public long TrainableParameters { get; init; }
+
+    /// <summary>SHA-256 of each file, by name.</summary>
+    public IReadOnlyList<KeyValuePair<string, string>> Files { get; init; } = [];
+
+    /// <summary>Reads bundle.json; all faults at once.</summary>
+    /// <exception cref="UserException">The file is not a manifest this program reads.</exception>
+    public static BundleManifest Read(string path)
+    {
+        var faults = new Faults();
+        var map = ConfigJson.ReadFile(path);
+        var version = new OptionReader(map, "", new Faults()).Integer("format_version", 0);
+        if (version > CurrentFormatVersion)
+            throw new UserException(
+                $"{path}: format_version = {version}; this program reads up to {CurrentFormatVersion}; use a newer peft");
+        var reader = new OptionReader(map, "", faults);
+        var baseModel = reader.Section("base_model");
+        var manifest = new BundleManifest
+        {
+            FormatVersion = reader.Integer("format_version", 0, 1, CurrentFormatVersion),
+            Adapter = AdapterOptions.Read(reader.Section("adapter")),
+            Base = new BaseIdentity(baseModel.RequiredText("name"), baseModel.RequiredText("fingerprint")),
+            Data = [.. reader.Sections("data").Select(d => new DataIdentity(d.RequiredText("name"), d.RequiredText("sha256")))],
+            Seed = reader.Long("seed", 0),
+            Versions = ReadTexts(reader, "versions"),
+            TrainableParameters = reader.Long("trainable_parameters", 0, 0),
+            Files = ReadTexts(reader, "files"),
+        };
+        if (!reader.Has("format_version"))
+            reader.Fault("format_version", "missing", $"1 to {CurrentFormatVersion}");
+        reader.Finish();
+        faults.ThrowIfAny(path);
+        return manifest;
+    }
+
+    /// <summary>The file's text, keys in a fixed order.</summary>
+    public string ToJson()
+    {
+        var json = new JsonObject
+        {
+            ["format_version"] = FormatVersion,
+            ["adapter"] = Adapter.ToJson(),
+            ["base_model"] = new JsonObject { ["name"] = Base.Name, ["fingerprint"] = Base.Fingerprint },
+            ["data"] = new JsonArray([.. Data.Select(d => (JsonNode)new JsonObject { ["name"] = d.Name, ["sha256"] = d.Sha256 })]),
+            ["seed"] = Seed,
+            ["versions"] = Texts(Versions),
+            ["trainable_parameters"] = TrainableParameters,
+            ["files"] = Texts(Files),
+        };
+        return json.ToJsonString(Indented) + "\n";
+    }
+
+    private static JsonObject Texts(IEnumerable<KeyValuePair<string, string>> pairs) =>
+        new(pairs.Select(pair => KeyValuePair.Create(pair.Key, (JsonNode?)JsonValue.Create(pair.Value))));
+
+    private static List<KeyValuePair<string, string>> ReadTexts(OptionReader reader, string key)
+    {
+        if (reader.Node(key) is not ConfigMap map)
+            return [];
+        var section = reader.Section(key);
+        return [.. map.Keys.Select(name => KeyValuePair.Create(name, section.RequiredText(name)))];
+    }
+}

@@ -1,0 +1,50 @@
+using Peft.Formats;
+using Peft.Formats.Files;
+using Peft.Formats.Safetensors;
+
+namespace Peft.Adapters.Bundles;
+
+/// <summary>A bundle whose files were checked.</summary>
+/// <param name="Directory">Where it stands.</param>
+/// <param name="Manifest">What bundle.json says.</param>
+/// <param name="Weights">Its tensors, not read yet.</param>
+public sealed record LoadedBundle(string Directory, BundleManifest Manifest, SafetensorsFile Weights);
+
+/// <summary>Opens bundles and checks them.</summary>
+public static class BundleReader
+{
+    /// <summary>Reads bundle.json and compares the hash of every file it names; tensors are checked when they are attached.</summary>
+    /// <exception cref="UserException">The directory is no bundle, or its files are missing or changed; all at once.</exception>
+    public static LoadedBundle Load(string directory)
+    {
+        if (!BundleFiles.IsBundle(directory))
+            throw new UserException(
+                $"{directory}: has no {BundleFiles.Manifest}; a bundle's directory is needed; if the training was interrupted, "
+                + "resume it, or name one of its checkpoint-N directories");
+        var manifest = BundleManifest.Read(BundleFiles.PathOf(directory, BundleFiles.Manifest));
+        var faults = new Faults();
+        foreach (var (name, expected) in manifest.Files)
+            Check(faults, directory, name, expected);
+        foreach (var needed in new[] { BundleFiles.Config, BundleFiles.Weights })
+        {
+            if (!manifest.Files.Any(file => file.Key == needed))
+                faults.Add(needed, "not listed in bundle.json", "a hash for it");
+        }
+        faults.ThrowIfAny(directory);
+        return new LoadedBundle(directory, manifest, SafetensorsFile.Open(BundleFiles.PathOf(directory, BundleFiles.Weights)));
+    }
+
+    private static void Check(Faults faults, string directory, string name, string expected)
+    {
+        if (name != Path.GetFileName(name) || name is "." or "..")
+        {
+            faults.Add(name, "a path", "a file name in the bundle's own directory");
+            return;
+        }
+        var path = BundleFiles.PathOf(directory, name);
+        if (!File.Exists(path))
+            faults.Add(name, "missing", "the file that bundle.json lists", "copy the whole directory");
+        else if (Sha256.OfFile(path) is var found && found != expected)
+            faults.Add(name, $"sha256 {found}", $"sha256 {expected}", "the file was changed or damaged after it was written");
+    }
+}

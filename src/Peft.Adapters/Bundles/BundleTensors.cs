@@ -1,0 +1,125 @@
+using Peft.Adapters.Attach;
+using Peft.Formats;
+using Peft.Formats.Safetensors;
+
+namespace Peft.Adapters.Bundles;
+
+/// <summary>The tensors of a bundle: their names, and copying them into and out of an attached model.</summary>
+/// <remarks>
+/// Plain LoRA uses Hugging Face PEFT's names, <c>base_model.model.PATH.lora_A.weight</c> [R, D] and <c>…lora_B.weight</c> [O, R].
+/// A mixture holds per module <c>base_model.model.PATH.lora_A.experts</c> [E·R, D] (expert e has rows e·R to e·R + R − 1),
+/// <c>…lora_B.experts</c> [O, E·R] (the same columns), and <c>…router.NAME</c> for each of the router's parameters and saved
+/// buffers.
+/// </remarks>
+public static class BundleTensors
+{
+    private const string Prefix = "base_model.model.";
+    private const int NamesShown = 8;
+
+    /// <summary>What the file calls a tensor of <see cref="AdaptedModel.State"/>.</summary>
+    public static string NameInFile(string name, bool isPlainLora)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        var isExpert = name.EndsWith(".lora_A", StringComparison.Ordinal) || name.EndsWith(".lora_B", StringComparison.Ordinal);
+        return Prefix + name + (!isExpert ? "" : isPlainLora ? ".weight" : ".experts");
+    }
+
+    /// <summary>The tensors of an attached model as entries to write.</summary>
+    public static IReadOnlyList<SafetensorsWrite> ToWrite(AdaptedModel adapted)
+    {
+        ArgumentNullException.ThrowIfNull(adapted);
+        return [.. adapted.State.Select(pair => new SafetensorsWrite(
+            NameInFile(pair.Name, adapted.Options.IsPlainLora),
+            DtypeInFile(pair.Tensor.dtype),
+            pair.Tensor.shape,
+            pair.Tensor.WriteBytes))];
+    }
+
+    /// <summary>Copies a file's tensors into an attached model; all faults at once.</summary>
+    /// <remarks>Floating tensors of any width are converted to the model's own type.</remarks>
+    /// <exception cref="UserException">Tensors are missing, too many, of another shape, or not finite.</exception>
+    public static void Load(AdaptedModel adapted, string path, IReadOnlyDictionary<string, SafetensorsEntry> entries)
+    {
+        ArgumentNullException.ThrowIfNull(adapted);
+        ArgumentNullException.ThrowIfNull(entries);
+        var faults = new Faults();
+        var expected = adapted.State.ToDictionary(
+            pair => NameInFile(pair.Name, adapted.Options.IsPlainLora), pair => pair.Tensor, StringComparer.Ordinal);
+        NoteNames(faults, "missing", expected.Keys.Where(name => !entries.ContainsKey(name)), "a tensor for every adapted projection");
+        NoteNames(
+            faults,
+            "not used",
+            entries.Keys.Where(name => !expected.ContainsKey(name)),
+            $"only tensors of the {adapted.Modules.Count} adapted projections");
+        foreach (var (name, target) in expected)
+        {
+            using var scope = torch.NewDisposeScope();
+            using var off = torch.no_grad();
+            if (entries.TryGetValue(name, out var entry) && Read(faults, entry, target) is { } read)
+                target.copy_(read);
+        }
+        faults.ThrowIfAny(path);
+    }
+
+    /// <summary>Reads a tensor of the target's shape as the target's type; null and a fault when it does not fit.</summary>
+    internal static Tensor? Read(Faults faults, SafetensorsEntry entry, Tensor target)
+    {
+        if (!entry.Shape.SequenceEqual(target.shape))
+        {
+            faults.Add(entry.Name, Shape(entry.Shape), Shape(target.shape), "this adapter belongs to another base or rank");
+            return null;
+        }
+        if (DtypeInMemory(entry.Dtype) is not { } dtype)
+        {
+            faults.Add(entry.Name, entry.Dtype.ToString(), "F32, F16, BF16, F64, I64 or BOOL");
+            return null;
+        }
+        var read = torch.from_file(entry.FilePath, entry.Offset, [.. entry.Shape], dtype);
+        if (entry.Dtype is not (SafetensorsDtype.I64 or SafetensorsDtype.BOOL) && !read.isfinite().all().item<bool>())
+        {
+            faults.Add(entry.Name, "NaN or infinity", "finite numbers", "the training diverged; take an earlier checkpoint");
+            return null;
+        }
+        return read.to(target.dtype);
+    }
+
+    private static void NoteNames(Faults faults, string what, IEnumerable<string> names, string allowed)
+    {
+        var all = names.Order(StringComparer.Ordinal).ToList();
+        foreach (var name in all.Take(NamesShown))
+            faults.Add(name, what, allowed, Advice(name));
+        if (all.Count > NamesShown)
+            faults.Add($"({all.Count - NamesShown} more)", what, allowed);
+    }
+
+    private static string? Advice(string name) =>
+        name.Contains("lora_embedding_", StringComparison.Ordinal) ? "adapted embeddings are not supported"
+        : name.Contains("lora_magnitude_vector", StringComparison.Ordinal) ? "DoRA is not supported"
+        : name.EndsWith(".bias", StringComparison.Ordinal) ? "trained biases are not supported"
+        : name.Contains(".lora_", StringComparison.Ordinal) ? null
+        : "fully trained modules (modules_to_save) are not supported";
+
+    private static string Shape(IEnumerable<long> shape) => $"[{string.Join(", ", shape)}]";
+
+    private static SafetensorsDtype DtypeInFile(ScalarType dtype) => dtype switch
+    {
+        ScalarType.Float32 => SafetensorsDtype.F32,
+        ScalarType.Float64 => SafetensorsDtype.F64,
+        ScalarType.Float16 => SafetensorsDtype.F16,
+        ScalarType.BFloat16 => SafetensorsDtype.BF16,
+        ScalarType.Int64 => SafetensorsDtype.I64,
+        ScalarType.Bool => SafetensorsDtype.BOOL,
+        _ => throw new InvalidOperationException($"no bundle holds tensors of {dtype}"),
+    };
+
+    private static ScalarType? DtypeInMemory(SafetensorsDtype dtype) => dtype switch
+    {
+        SafetensorsDtype.F32 => ScalarType.Float32,
+        SafetensorsDtype.F64 => ScalarType.Float64,
+        SafetensorsDtype.F16 => ScalarType.Float16,
+        SafetensorsDtype.BF16 => ScalarType.BFloat16,
+        SafetensorsDtype.I64 => ScalarType.Int64,
+        SafetensorsDtype.BOOL => ScalarType.Bool,
+        _ => null,
+    };
+}

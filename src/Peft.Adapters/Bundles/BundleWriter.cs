@@ -1,0 +1,57 @@
+using System.Text;
+using Peft.Formats.Files;
+using Peft.Formats.Safetensors;
+
+namespace Peft.Adapters.Bundles;
+
+/// <summary>Writes bundles.</summary>
+public static class BundleWriter
+{
+    private static readonly Dictionary<string, string> Metadata = new() { ["format"] = "pt" };
+
+    /// <summary>
+    /// Writes the bundle into a directory; checkpoints, metrics and anything else that stands there stays. A crash at any
+    /// moment leaves the old bundle or the new one (<see cref="BundleFiles"/> says how). Equal contents give equal bytes.
+    /// </summary>
+    /// <returns>The manifest that was written.</returns>
+    /// <exception cref="FileOperationException">The disk is full, the place may not be written to, ...</exception>
+    public static BundleManifest Write(string directory, BundleContents contents)
+    {
+        ArgumentNullException.ThrowIfNull(contents);
+        BundleManifest? written = null;
+        BundleFiles.Replace(directory, folder => written = Fill(folder, contents));
+        return written!;
+    }
+
+    private static BundleManifest Fill(string folder, BundleContents contents)
+    {
+        var adapted = contents.Adapted;
+        var manifest = new BundleManifest
+        {
+            Adapter = adapted.Options,
+            Base = contents.Base,
+            Data = contents.Data,
+            Seed = contents.Seed,
+            Versions = contents.Versions,
+            TrainableParameters = adapted.TrainableParameterCount,
+        };
+        var names = new List<string> { BundleFiles.Config, BundleFiles.Weights, BundleFiles.Card };
+        WriteText(folder, BundleFiles.Config, PeftConfig.ToJson(adapted, contents.Base.Name));
+        SafetensorsWriter.WriteFile(Path.Combine(folder, BundleFiles.Weights), BundleTensors.ToWrite(adapted), Metadata);
+        WriteText(folder, BundleFiles.Card, ModelCard.Of(manifest));
+        if (contents.ResolvedRecipe is not null)
+        {
+            WriteText(folder, BundleFiles.Recipe, contents.ResolvedRecipe);
+            names.Add(BundleFiles.Recipe);
+        }
+        manifest = manifest with
+        {
+            Files = [.. names.Select(name => KeyValuePair.Create(name, Sha256.OfFile(Path.Combine(folder, name))))],
+        };
+        WriteText(folder, BundleFiles.Manifest, manifest.ToJson());
+        return manifest;
+    }
+
+    private static void WriteText(string folder, string name, string text) =>
+        File.WriteAllText(Path.Combine(folder, name), text, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
+}

@@ -1,0 +1,117 @@
+using System.Globalization;
+using Peft.Adapters.Attach;
+using Peft.Formats;
+using Peft.Formats.HuggingFace;
+using Peft.Formats.Safetensors;
+
+namespace Peft.Adapters.Bundles;
+
+/// <summary>Fills a mixture's experts from adapters that were trained before; the router keeps its first values.</summary>
+/// <remarks>
+/// Source: LoRA-Mixer, arXiv:2507.00029: experts come from hard routing (a bundle) or from separately trained LoRAs.
+/// A LoRA of a smaller rank is filled up with zeros, and its own alpha / r is folded into B, so each expert computes exactly
+/// what its adapter did.
+/// </remarks>
+public static class ExpertLoader
+{
+    /// <summary>Copies experts into an attached mixture.</summary>
+    /// <param name="adapted">The mixture, freshly attached.</param>
+    /// <param name="directories">
+    /// One bundle of a mixture with as many experts of the same rank, or one plain LoRA directory (ours or PEFT's) an expert.
+    /// </param>
+    /// <exception cref="UserException">Number, ranks, modules or tensors do not fit; all faults at once.</exception>
+    public static void Load(AdaptedModel adapted, IReadOnlyList<string> directories)
+    {
+        ArgumentNullException.ThrowIfNull(adapted);
+        ArgumentNullException.ThrowIfNull(directories);
+        var experts = adapted.Options.Experts.Count;
+        if (directories.Count == 1 && experts > 1)
+        {
+            LoadMixture(adapted, BundleReader.Load(directories[0]));
+            return;
+        }
+        if (directories.Count != experts)
+            throw new UserException(
+                $"adapter.experts: {directories.Count} directories for {experts} experts; one a plain LoRA for each expert, or a single "
+                + "bundle of a mixture, is allowed");
+        for (var expert = 0; expert < experts; expert++)
+            LoadLora(adapted, expert, Source.Open(directories[expert]));
+    }
+
+    private static void LoadMixture(AdaptedModel adapted, LoadedBundle bundle)
+    {
+        var trained = bundle.Manifest.Adapter;
+        if (trained.Experts.Count != adapted.Options.Experts.Count)
+            throw new UserException(
+                $"{bundle.Directory}: has {trained.Experts.Count} experts, adapter.experts.count is {adapted.Options.Experts.Count}; equal "
+                + "numbers are needed");
+        var faults = new Faults();
+        foreach (var module in adapted.Modules)
+        {
+            Copy(faults, bundle.Weights.Entries, BundleTensors.NameInFile($"{module.Path}.lora_A", trained.IsPlainLora), module.Down, 1);
+            var rank = module.Shape.Rank;
+            var factor = trained.ScaleOf(rank, TargetSelection.AlphaOf(trained, module.Path)) / module.Shape.Scale;
+            Copy(faults, bundle.Weights.Entries, BundleTensors.NameInFile($"{module.Path}.lora_B", trained.IsPlainLora), module.Up, factor);
+        }
+        faults.ThrowIfAny(bundle.Weights.Path);
+    }
+
+    private static void LoadLora(AdaptedModel adapted, int expert, Source source)
+    {
+        var faults = new Faults();
+        var known = adapted.Modules.ToDictionary(module => BundleTensors.NameInFile($"{module.Path}.lora_A", true), StringComparer.Ordinal);
+        foreach (var name in source.Entries.Keys.Where(name => name.EndsWith(".lora_A.weight", StringComparison.Ordinal)))
+        {
+            if (!known.ContainsKey(name))
+                faults.Add(name, "not used", "only projections that this mixture adapts", "widen adapter.target_modules");
+        }
+        using var scope = torch.NewDisposeScope();
+        using var off = torch.no_grad();
+        foreach (var (name, module) in known)
+        {
+            module.UpOf(expert).zero_();
+            if (!source.Entries.TryGetValue(name, out var down))
+                continue; // this expert does not adapt the projection: its B stays zero
+            var rank = (int)down.Shape[0];
+            if (rank > module.Shape.Rank)
+            {
+                faults.Add(name, $"rank {rank}", $"rank up to {module.Shape.Rank}", "raise adapter.r");
+                continue;
+            }
+            var upName = BundleTensors.NameInFile($"{module.Path}.lora_B", true);
+            module.DownOf(expert).narrow(0, rank, module.Shape.Rank - rank).zero_();
+            Copy(faults, source.Entries, name, module.DownOf(expert).narrow(0, 0, rank), 1);
+            Copy(faults, source.Entries, upName, module.UpOf(expert).narrow(1, 0, rank), source.ScaleOf(module.Path) / module.Shape.Scale);
+        }
+        faults.ThrowIfAny($"{source.Directory} as expert {expert.ToString(CultureInfo.InvariantCulture)}");
+    }
+
+    private static void Copy(
+        Faults faults, IReadOnlyDictionary<string, SafetensorsEntry> entries, string name, Tensor target, double factor)
+    {
+        if (!entries.TryGetValue(name, out var entry))
+        {
+            faults.Add(name, "missing", "a tensor for every adapted projection");
+            return;
+        }
+        using var scope = torch.NewDisposeScope();
+        using var off = torch.no_grad();
+        if (BundleTensors.Read(faults, entry, target) is { } read)
+            target.copy_(read * factor);
+    }
+
+    private sealed record Source(string Directory, IReadOnlyDictionary<string, SafetensorsEntry> Entries, Func<string, double> ScaleOf)
+    {
+        public static Source Open(string directory)
+        {
+            if (BundleFiles.IsBundle(directory))
+            {
+                var bundle = BundleReader.Load(directory);
+                if (!bundle.Manifest.Adapter.IsPlainLora)
+                    throw new UserException($"{directory}: is a mixture; a plain LoRA is needed for each expert");
+            }
+            var config = LoraAdapterConfig.Read(directory, _ => { });
+            return new Source(directory, SafetensorsCheckpoint.Open(directory, BundleFiles.Weights).Entries, config.ScalingOf);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+using Peft.Adapters.Attach;
+using Peft.Formats.Configuration;
+using Peft.Formats.HuggingFace;
+
+namespace Peft.Adapters.Bundles;
+
+/// <summary>Between our options and the adapter_config.json of Hugging Face PEFT.</summary>
+public static class PeftConfig
+{
+    /// <summary>The <c>peft_type</c> of mixtures. PEFT itself refuses it by name, rather than loading a part of the adapter.</summary>
+    public const string MixtureType = "MIXTURE_OF_LORA";
+
+    /// <summary>The options that a PEFT directory describes.</summary>
+    /// <param name="config">Its adapter_config.json.</param>
+    /// <param name="targets">The targets where the file names none: PEFT then goes by the architecture.</param>
+    public static AdapterOptions ToOptions(LoraAdapterConfig config, ModuleNames targets)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        return new AdapterOptions
+        {
+            R = config.R,
+            LoraAlpha = config.LoraAlpha,
+            LoraDropout = config.LoraDropout,
+            UseRslora = config.UseRslora,
+            TargetModules = Names(config.TargetModulesPattern, config.TargetModules) is { IsEmpty: false } given ? given : targets,
+            ExcludeModules = Names(config.ExcludeModulesPattern, config.ExcludeModules),
+            LayersToTransform = config.LayersToTransform,
+            LayersPattern = config.LayersPattern,
+            RankPattern = config.RankPattern,
+            AlphaPattern = config.AlphaPattern,
+            InitLoraWeights = config.InitLoraWeights == "gaussian" ? "gaussian" : "true",
+        };
+    }
+
+    /// <summary>
+    /// The text of adapter_config.json: for plain LoRA exactly what PEFT reads; for a mixture the same keys with another
+    /// <c>peft_type</c> and the sections <c>experts</c> and <c>router</c>.
+    /// </summary>
+    public static string ToJson(AdaptedModel adapted, string baseName)
+    {
+        ArgumentNullException.ThrowIfNull(adapted);
+        var options = adapted.Options;
+        var map = ToLora(adapted, baseName).ToMap();
+        if (options.IsPlainLora)
+            return ConfigText.ToJson(map);
+        var own = ConfigJson.Parse(options.ToJson().ToJsonString(), BundleFiles.Config);
+        map = map.With("peft_type", ConfigScalar.Of(MixtureType)).With("experts", own["experts"]!).With("router", own["router"]!);
+        return ConfigText.ToJson(new ConfigMap("", 0, map.Entries.OrderBy(entry => entry.Key, StringComparer.Ordinal)));
+    }
+
+    private static LoraAdapterConfig ToLora(AdaptedModel adapted, string baseName)
+    {
+        var options = adapted.Options;
+        var model = adapted.Model;
+        var targets = TargetSelection.Resolved(
+            model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, options);
+        return new LoraAdapterConfig
+        {
+            BaseModelNameOrPath = baseName,
+            TaskType = "CAUSAL_LM",
+            R = options.R,
+            LoraAlpha = options.LoraAlpha,
+            LoraDropout = options.LoraDropout,
+            UseRslora = options.UseRslora,
+            TargetModules = targets.Names,
+            TargetModulesPattern = targets.Pattern,
+            ExcludeModules = options.ExcludeModules.Names,
+            ExcludeModulesPattern = options.ExcludeModules.Pattern,
+            LayersToTransform = options.LayersToTransform,
+            LayersPattern = options.LayersPattern,
+            RankPattern = options.RankPattern,
+            AlphaPattern = options.AlphaPattern,
+            InitLoraWeights = options.InitLoraWeights,
+        };
+    }
+
+    private static ModuleNames Names(string? pattern, IReadOnlyList<string> names) =>
+        pattern is not null ? ModuleNames.Matching(pattern) : names.Count > 0 ? ModuleNames.List(names) : ModuleNames.None;
+}

@@ -1,0 +1,47 @@
+using Peft.Adapters.Attach;
+using Peft.Adapters.Routing;
+
+namespace Peft.Adapters.Losses;
+
+/// <summary>One term of the auxiliary loss.</summary>
+/// <param name="Name">Its name in metrics.</param>
+/// <param name="Coefficient">Its weight in the total.</param>
+/// <param name="Of">The unweighted loss from the records of a pass and the flat token mask ([N] bool, null = all real).</param>
+public sealed record AuxiliaryTerm(string Name, double Coefficient, Func<IReadOnlyList<RoutingRecord>, Tensor?, Tensor> Of);
+
+/// <summary>The losses on routing that the options ask for, added up.</summary>
+public sealed class AuxiliaryLoss
+{
+    private AuxiliaryLoss(IReadOnlyList<AuxiliaryTerm> terms) => Terms = terms;
+
+    /// <summary>The terms; none for plain LoRA and for routers without a loss.</summary>
+    public IReadOnlyList<AuxiliaryTerm> Terms { get; }
+
+    /// <summary>The router's own losses, then the balance loss.</summary>
+    public static AuxiliaryLoss From(AdapterOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return new AuxiliaryLoss(options.Router is null ? [] : [.. options.Router.OwnLosses(), .. options.Router.Balance.Terms()]);
+    }
+
+    /// <summary>The weighted sum of all terms, or null where there is nothing to add.</summary>
+    /// <remarks>
+    /// Shapes: mask [B, T] or [N] bool, true = real token; scalar float32.
+    /// Gradient: through the records' probabilities. Padding never counts.
+    /// </remarks>
+    public Tensor? Of(IReadOnlyList<RoutingRecord> records, Tensor? mask)
+    {
+        ArgumentNullException.ThrowIfNull(records);
+        var learned = records.Where(record => record.Decision.Probabilities is not null).ToList();
+        if (Terms.Count == 0 || learned.Count == 0)
+            return null;
+        var flat = mask?.reshape(-1);
+        Tensor? total = null;
+        foreach (var term in Terms)
+        {
+            var value = term.Of(learned, flat) * term.Coefficient;
+            total = total is null ? value : total + value;
+        }
+        return total;
+    }
+}

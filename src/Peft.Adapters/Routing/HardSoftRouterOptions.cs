@@ -1,0 +1,66 @@
+using System.Text.Json.Nodes;
+using Peft.Adapters.Losses;
+using Peft.Formats.Configuration;
+
+namespace Peft.Adapters.Routing;
+
+/// <summary>Settings of <see cref="HardSoftRouter"/>.</summary>
+public sealed record HardSoftRouterOptions : RouterOptions
+{
+    /// <summary>Stage 1: every row goes to the expert of its task.</summary>
+    public const string Hard = "hard";
+
+    /// <summary>Stage 2: the router learns.</summary>
+    public const string Soft = "soft";
+
+    /// <inheritdoc/>
+    public override string Kind => "hard-soft";
+
+    /// <summary>Which stage runs.</summary>
+    /// <value>Default soft. hard: the row's task id is its expert, the router is neither used nor trained.</value>
+    public string Stage { get; init; } = Soft;
+
+    /// <summary>Experts kept at inference in the soft stage.</summary>
+    /// <value>Default 3 (the paper's first version); from 1 to the number of experts.</value>
+    public int TopK { get; init; } = 3;
+
+    /// <summary>Whether inference divides the kept probabilities by their sum.</summary>
+    /// <value>Default true, because the weights of soft training sum to 1; the paper does not say.</value>
+    public bool Normalize { get; init; } = true;
+
+    /// <summary>The Routing Specialization Loss of the soft stage.</summary>
+    public RoutingSpecializationOptions Specialization { get; init; } = new();
+
+    /// <summary>Reads the section.</summary>
+    public static HardSoftRouterOptions Read(OptionReader reader, int experts)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        return new HardSoftRouterOptions
+        {
+            Stage = reader.Choice("stage", Soft, [Hard, Soft]),
+            TopK = reader.Integer("top_k", Math.Min(3, experts), 1, experts),
+            Normalize = reader.Boolean("normalize", true),
+            Specialization = RoutingSpecializationOptions.Read(reader.Section("specialization"), experts),
+            Balance = BalanceOptions.Read(reader),
+        };
+    }
+
+    /// <inheritdoc/>
+    public override void WriteTo(JsonObject json)
+    {
+        ArgumentNullException.ThrowIfNull(json);
+        json["stage"] = Stage;
+        json["top_k"] = TopK;
+        json["normalize"] = Normalize;
+        json["specialization"] = Specialization.ToJson();
+    }
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<AuxiliaryTerm> OwnLosses() =>
+        Stage == Soft && Specialization.Coefficient > 0
+            ? [new AuxiliaryTerm(
+                "specialization",
+                Specialization.Coefficient,
+                (records, mask) => RoutingSpecializationLoss.Of(records, mask, Specialization))]
+            : [];
+}

@@ -1,0 +1,79 @@
+using System.Text.Json.Nodes;
+using Peft.Formats.Configuration;
+
+namespace Peft.Adapters.Routing;
+
+/// <summary>One router that recipes can name.</summary>
+/// <param name="Kind">Its name in recipes and bundles; never reused with another meaning.</param>
+/// <param name="Aliases">Other names that recipes may use; bundles hold the kind.</param>
+/// <param name="Description">One line for help texts.</param>
+/// <param name="Read">Reads its options, given the number of experts.</param>
+/// <param name="Create">Makes the router of one projection.</param>
+public sealed record RouterEntry(
+    string Kind,
+    IReadOnlyList<string> Aliases,
+    string Description,
+    Func<OptionReader, int, RouterOptions> Read,
+    Func<RouterOptions, RouterContext, Router> Create);
+
+/// <summary>Every router, one line each. Adding one is a file beside this and a line here.</summary>
+public static class RouterCatalog
+{
+    /// <summary>The kind that means no router: one expert, plain LoRA.</summary>
+    public const string None = "none";
+
+    /// <summary>The routers, by name. <c>hard</c> is another name of <c>top-k</c>: a hard choice of experts.</summary>
+    public static IReadOnlyList<RouterEntry> Entries { get; } =
+    [
+        Entry("hard-soft", [], "expert by task id first, then a learned soft mixture (LoRA-Mixer)", HardSoftRouterOptions.Read, (o, c) => new HardSoftRouter(o, c)),
+        Entry("soft", [], "softmax over all experts (LoRAMoE)", SoftRouterOptions.Read, (o, c) => new SoftRouter(o, c)),
+        Entry("top-k", ["hard"], "the k most probable experts (Mixtral, MoLA)", TopKRouterOptions.Read, (o, c) => new TopKRouter(o, c)),
+    ];
+
+    /// <summary>Names that a recipe may write, aliases included.</summary>
+    public static IReadOnlyList<string> Names { get; } =
+        [None, .. Entries.SelectMany(entry => entry.Aliases.Prepend(entry.Kind)).Order(StringComparer.Ordinal)];
+
+    /// <summary>The entry of a kind or alias.</summary>
+    public static RouterEntry Of(string name) =>
+        Entries.FirstOrDefault(entry => entry.Kind == name || entry.Aliases.Contains(name))
+        ?? throw new ArgumentException($"no router {name}; there are {string.Join(", ", Names)}", nameof(name));
+
+    /// <summary>Reads a <c>router:</c> section; null for <c>kind: none</c>. Faults go to the reader.</summary>
+    public static RouterOptions? Read(OptionReader reader, int experts)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        var kind = reader.Choice("kind", experts == 1 ? None : "top-k", Names);
+        if (kind != None)
+            return Of(kind).Read(reader, experts);
+        if (experts > 1)
+            reader.Fault("kind", None, "a router, for more than one expert", $"choose among {string.Join(", ", Names.Skip(1))}");
+        return null;
+    }
+
+    /// <summary>Makes the router of one projection.</summary>
+    public static Router Create(RouterOptions options, RouterContext context)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return Of(options.Kind).Create(options, context);
+    }
+
+    /// <summary>A router's section as JSON; <see cref="Read"/> of it gives the same options.</summary>
+    public static JsonObject ToJson(RouterOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        var json = new JsonObject { ["kind"] = options.Kind };
+        options.WriteTo(json);
+        json["balance"] = options.Balance.ToJson();
+        return json;
+    }
+
+    private static RouterEntry Entry<TOptions>(
+        string kind,
+        IReadOnlyList<string> aliases,
+        string description,
+        Func<OptionReader, int, TOptions> read,
+        Func<TOptions, RouterContext, Router> create)
+        where TOptions : RouterOptions =>
+        new(kind, aliases, description, read, (options, context) => create((TOptions)options, context));
+}

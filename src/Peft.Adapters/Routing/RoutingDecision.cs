@@ -1,0 +1,9 @@
+namespace Peft.Adapters.Routing;
+
+/// <summary>What a router decided for N tokens and E experts.</summary>
+/// <remarks>Shapes: all [N, E]. Gates and Probabilities float32, Selected bool, Logits float32.</remarks>
+/// <param name="Gates">The weight of each expert's output; zero where the expert is not used.</param>
+/// <param name="Selected">Which experts are used.</param>
+/// <param name="Probabilities">The router's distribution before selection; null where there is none (task ids).</param>
+/// <param name="Logits">The scores before softmax; null where there are none.</param>
+public sealed record RoutingDecision(Tensor Gates, Tensor Selected, Tensor? Probabilities = null, Tensor? Logits = null);

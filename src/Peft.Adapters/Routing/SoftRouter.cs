@@ -1,0 +1,49 @@
+using System.Text.Json.Nodes;
+using Peft.Adapters.Losses;
+using Peft.Formats.Configuration;
+using Peft.Models;
+
+namespace Peft.Adapters.Routing;
+
+/// <summary>Settings of <see cref="SoftRouter"/>: only the balance loss.</summary>
+public sealed record SoftRouterOptions : RouterOptions
+{
+    /// <inheritdoc/>
+    public override string Kind => "soft";
+
+    /// <summary>Reads the section.</summary>
+    public static SoftRouterOptions Read(OptionReader reader, int experts) => new() { Balance = BalanceOptions.Read(reader) };
+
+    /// <inheritdoc/>
+    public override void WriteTo(JsonObject json)
+    {
+    }
+}
+
+/// <summary>Every expert works for every token, weighted by a softmax over all of them.</summary>
+/// <remarks>
+/// Source: LoRAMoE, arXiv:2312.09979 (<c>w = softmax(R x)</c>); LoRA-Mixer's soft fusion, arXiv:2507.00029, eq. 4.
+/// Shapes: x [N, D] → gates [N, E].
+/// Units: gates are probabilities and sum to 1.
+/// Gradient: reaches the gate matrix through the gates.
+/// </remarks>
+public sealed class SoftRouter : Router
+{
+    private readonly Parameter _weight;
+
+    /// <summary>Makes the router of one projection.</summary>
+    public SoftRouter(SoftRouterOptions options, RouterContext context)
+        : base(context)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        _weight = NewGate();
+    }
+
+    /// <inheritdoc/>
+    public override RoutingDecision Route(Tensor x, ForwardPass pass)
+    {
+        var logits = Score(x, _weight);
+        var probabilities = logits.softmax(-1);
+        return new RoutingDecision(probabilities, torch.ones_like(probabilities).to(torch.@bool), probabilities, logits);
+    }
+}

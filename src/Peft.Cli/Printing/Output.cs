@@ -1,0 +1,39 @@
+using System.Text;
+
+namespace Peft.Cli.Printing;
+
+/// <summary>Results go to standard output, words to standard error, so that a script can read the first alone.</summary>
+public sealed class Output
+{
+    private readonly TextWriter _results = new StreamWriter(Console.OpenStandardOutput(), new UTF8Encoding(false)) { AutoFlush = true, NewLine = "\n" };
+    private readonly TextWriter _words = new StreamWriter(Console.OpenStandardError(), new UTF8Encoding(false)) { AutoFlush = true, NewLine = "\n" };
+
+    /// <summary>Whether words can be redrawn in place and coloured: a terminal, not a file, and nobody asked for plain text.</summary>
+    public bool IsInteractive { get; } = !Console.IsErrorRedirected
+        && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR"))
+        && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("CI"))
+        && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb");
+
+    /// <summary>A line of the result.</summary>
+    public void Result(string line) => _results.WriteLine(line);
+
+    /// <summary>A piece of the result, without a line end.</summary>
+    public void ResultPart(string text) => _results.Write(text);
+
+    /// <summary>A line for the person watching.</summary>
+    public void Say(string line) => _words.WriteLine(line);
+
+    /// <summary>Text for the person watching, without a line end.</summary>
+    public void SayPart(string text) => _words.Write(text);
+
+    /// <summary>A message about something that went wrong.</summary>
+    public void Error(string message) => _words.WriteLine(message);
+
+    /// <summary>Lines of standard input, as UTF-8.</summary>
+    public static IEnumerable<string> InputLines()
+    {
+        using var reader = new StreamReader(Console.OpenStandardInput(), new UTF8Encoding(false, true));
+        while (reader.ReadLine() is { } line)
+            yield return line;
+    }
+}

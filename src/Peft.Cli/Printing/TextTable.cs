@@ -1,0 +1,30 @@
+using System.Text;
+
+namespace Peft.Cli.Printing;
+
+/// <summary>A table in plain text: first column left, the others right aligned.</summary>
+public sealed class TextTable(params string[] headings)
+{
+    private readonly List<string[]> _rows = [];
+
+    /// <summary>Adds a row with one cell a heading.</summary>
+    public void Add(params string[] cells) => _rows.Add(cells);
+
+    /// <summary>The table, one line a row, with a rule under the headings.</summary>
+    public override string ToString()
+    {
+        var widths = headings.Select((h, i) => _rows.Select(r => r[i].Length).Append(h.Length).Max()).ToArray();
+        var text = new StringBuilder();
+        Line(headings);
+        text.AppendLine(new string('-', widths.Sum() + 2 * (widths.Length - 1)));
+        foreach (var row in _rows)
+            Line(row);
+        return text.ToString().TrimEnd();
+
+        void Line(string[] cells)
+        {
+            var padded = cells.Select((c, i) => i == 0 ? c.PadRight(widths[i]) : c.PadLeft(widths[i]));
+            text.AppendLine(string.Join("  ", padded).TrimEnd());
+        }
+    }
+}

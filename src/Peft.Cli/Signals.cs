@@ -1,0 +1,28 @@
+using System.Runtime.InteropServices;
+using Peft.Cli.Printing;
+using Peft.Training;
+
+namespace Peft.Cli;
+
+/// <summary>Ctrl-C and SIGTERM ask the loop to save and stop; a second one ends the program at once.</summary>
+public sealed class Signals : IDisposable
+{
+    private readonly List<PosixSignalRegistration> _registrations = [];
+
+    /// <summary>Listens until disposed.</summary>
+    public Signals(StopRequest stop, Output output)
+    {
+        foreach (var signal in new[] { PosixSignal.SIGINT, PosixSignal.SIGTERM })
+            _registrations.Add(PosixSignalRegistration.Create(signal, context =>
+            {
+                if (stop.IsRequested)
+                    return;
+                context.Cancel = true;
+                stop.Request();
+                output.Say("\nstopping: this step is finished and saved first (once more: stop without saving)");
+            }));
+    }
+
+    /// <summary>Stops listening.</summary>
+    public void Dispose() => _registrations.ForEach(r => r.Dispose());
+}

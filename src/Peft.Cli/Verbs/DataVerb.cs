@@ -1,0 +1,62 @@
+using CommandLine;
+using Peft.Cli.Printing;
+using Peft.Data;
+using Peft.Formats.Tokenizers;
+using Peft.Recipes;
+
+namespace Peft.Cli.Verbs;
+
+/// <summary>Shows what the model will see.</summary>
+[Verb("data", HelpText = "What the model will see of a recipe's data: tokens, learned or given, what is cut, lengths.")]
+public sealed class DataVerb : IVerb
+{
+    /// <summary>The recipe.</summary>
+    [Value(0, MetaName = "RECIPE", Required = true, HelpText = "A recipe file.")]
+    public string Recipe { get; set; } = "";
+
+    /// <summary>Overrides.</summary>
+    [Option("set", MetaValue = "a.b=v", HelpText = "Override a key of the recipe; may be given several times.")]
+    public IEnumerable<string> Set { get; set; } = [];
+
+    /// <summary>Rows shown.</summary>
+    [Option("rows", Default = 2, MetaValue = "N", HelpText = "Sequences shown of each data set.")]
+    public int Rows { get; set; }
+
+    /// <inheritdoc/>
+    public int Run(Output output)
+    {
+        if (Rows < 0)
+            throw new Formats.UserException($"--rows {Rows}: must be at least 0");
+        var recipe = Recipes.Recipe.Load(Recipe, Set);
+        var tokenizer = Tokenizer.Load(recipe.Paths.Resolve(recipe.Model.TokenizerDirectory));
+        foreach (var sequence in DataPreview.Read(RunBuilder.WithFoundFiles(recipe), tokenizer, ".", Rows, RunBuilder.EndId(recipe)).Sequences)
+            Show(sequence, output);
+        output.Result("");
+        output.Result(Statistics(recipe, tokenizer));
+        return ExitCode.Done;
+    }
+
+    private static void Show(PreviewSequence sequence, Output output)
+    {
+        output.Result($"{sequence.DataSet}  {sequence.Row}  task {sequence.Task}  {sequence.Tokens.Count} tokens, " +
+            $"{sequence.LearnedTokens} learned" + (sequence.CutTokens > 0 ? $", {sequence.CutTokens} cut from the left" : ""));
+        // Brackets rather than colours: the same text on a terminal, in a file and for a screen reader.
+        output.Result("  given:   " + string.Join(' ', sequence.Tokens.Where(t => !t.IsLearned).Select(t => t.Text)));
+        output.Result("  learned: " + string.Join(' ', sequence.Tokens.Where(t => t.IsLearned).Select(t => $"[{t.Text}]")));
+    }
+
+    private static string Statistics(Recipe recipe, Tokenizer tokenizer)
+    {
+        using var data = RunBuilder.OpenData(recipe, tokenizer);
+        var table = new TextTable("data set", "rows", "used", "skipped", "tokens", "learned", "cut", "median", "p99", "longest");
+        foreach (var set in data.Train.DataSets.Append(data.Train.Statistics))
+            Add(set, set.Name);
+        foreach (var set in data.Eval.DataSets)
+            Add(set, $"{set.Name} (eval)");
+        return table.ToString();
+
+        void Add(DataStatistics set, string name) => table.Add(
+            name, $"{set.Rows:N0}", $"{set.Sequences:N0}", $"{set.BadRows + set.LongRows + set.FilteredRows:N0}", $"{set.Tokens:N0}",
+            $"{set.LearnedTokens:N0}", $"{set.CutTokens:N0}", $"{set.Lengths.Median}", $"{set.Lengths.P99}", $"{set.Lengths.Longest}");
+    }
+}

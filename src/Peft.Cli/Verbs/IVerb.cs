@@ -1,0 +1,10 @@
+using Peft.Cli.Printing;
+
+namespace Peft.Cli.Verbs;
+
+/// <summary>One verb of the program: its options are its properties.</summary>
+public interface IVerb
+{
+    /// <summary>Does it and returns the exit code.</summary>
+    int Run(Output output);
+}

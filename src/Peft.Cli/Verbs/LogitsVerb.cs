@@ -1,0 +1,67 @@
+using System.Globalization;
+using CommandLine;
+using Peft.Cli.Printing;
+using Peft.Formats;
+using Peft.Formats.Files;
+using Peft.Models;
+using Peft.Torch;
+
+namespace Peft.Cli.Verbs;
+
+/// <summary>Logits of given ids as JSON: the parity check against any other implementation.</summary>
+[Verb("logits", HelpText = "Logits of token ids as JSON: the parity check against any other implementation.")]
+public sealed class LogitsVerb : ModelVerb, IVerb
+{
+    /// <summary>The ids.</summary>
+    [Option("ids", Required = true, MetaValue = "1,2,3", HelpText = "Token ids, separated by commas.")]
+    public string Ids { get; set; } = "";
+
+    /// <summary>Where to write.</summary>
+    [Option("output", Required = true, MetaValue = "FILE.json", HelpText = "File to write: {\"shape\":[T,V],\"logits\":[[...]]}.")]
+    public string OutputFile { get; set; } = "";
+
+    /// <inheritdoc/>
+    public int Run(Output output)
+    {
+        var ids = ParseIds();
+        using var loaded = Load();
+        loaded.Model.Config.CheckIds(ids.Select(id => (int)id));
+        if (ids.Length > loaded.Model.Config.MaxPositionEmbeddings)
+            throw new UserException($"--ids: {ids.Length} ids - the model's context is {loaded.Model.Config.MaxPositionEmbeddings}");
+        using var scope = torch.NewDisposeScope();
+        using var frozen = torch.no_grad();
+        var logits = loaded.Model.Forward(torch.tensor(ids, [1, ids.Length], device: loaded.Model.Device), ForwardPass.ForInference())
+            .to(ScalarType.Float32).to(torch.CPU);                                                         // [1, T, V]
+        var (T, V) = (logits.shape[1], logits.shape[2]);
+        var values = logits.data<float>();
+        AtomicFile.Write(OutputFile, stream =>
+        {
+            using var writer = new StreamWriter(stream, leaveOpen: true) { NewLine = "\n" };
+            writer.Write($"{{\"shape\":[{T},{V}],\"logits\":[");
+            for (var t = 0; t < T; t++)
+            {
+                writer.Write(t == 0 ? "[" : ",\n[");
+                for (var v = 0; v < V; v++)
+                {
+                    if (v > 0)
+                        writer.Write(',');
+                    writer.Write(values[t * V + v].ToString("R", CultureInfo.InvariantCulture));
+                }
+                writer.Write(']');
+            }
+            writer.WriteLine("]}");
+        });
+        output.Say($"{OutputFile}: logits [{T}, {V}]");
+        return ExitCode.Done;
+    }
+
+    private long[] ParseIds()
+    {
+        var parts = Ids.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        if (parts.Length == 0)
+            throw new UserException("--ids: no id found - write them separated by commas, e.g. --ids 1,15,7");
+        return [.. parts.Select(part => int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out var id)
+            ? (long)id
+            : throw new UserException($"--ids: '{part}' is not a token id - write whole numbers separated by commas"))];
+    }
+}

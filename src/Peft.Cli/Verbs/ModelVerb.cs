@@ -1,0 +1,46 @@
+using CommandLine;
+using Peft.Formats;
+using Peft.Formats.Tokenizers;
+using Peft.Models;
+using Peft.Recipes;
+using Peft.Torch;
+
+namespace Peft.Cli.Verbs;
+
+/// <summary>Options of the verbs that run a model: base, adapter, type, device.</summary>
+public abstract class ModelVerb
+{
+    /// <summary>The base model.</summary>
+    [Option("base", MetaValue = "DIR", HelpText = "Base model in Hugging Face layout (default: the one the adapter names).")]
+    public string? Base { get; set; }
+
+    /// <summary>The adapter.</summary>
+    [Option("adapter", MetaValue = "DIR", HelpText = "A bundle of ours, or a LoRA directory written by Hugging Face PEFT.")]
+    public string? Adapter { get; set; }
+
+    /// <summary>Type of the base weights.</summary>
+    [Option("dtype", Default = "auto", HelpText = "auto, float32, bfloat16, float16 or float64.")]
+    public string Dtype { get; set; } = "auto";
+
+    /// <summary>Where to compute.</summary>
+    [Option("device", Default = "auto", HelpText = "auto, cpu or cuda:N.")]
+    public string Device { get; set; } = "auto";
+
+    /// <summary>Loads what the options name.</summary>
+    protected LoadedModel Load()
+    {
+        if (!ModelOptions.Dtypes.Contains(Dtype))
+            throw new UserException($"--dtype {Dtype}: must be one of {string.Join(", ", ModelOptions.Dtypes)}");
+        return LoadedModel.Open(Base, Adapter, Dtype, Devices.Choose(Device));
+    }
+
+    /// <summary>Ids of a text, checked against the model's context.</summary>
+    protected static int[] Encode(Tokenizer tokenizer, CausalLanguageModel model, string prompt)
+    {
+        var ids = tokenizer.EncodeToIds(prompt).ToArray();
+        if (ids.Length > model.Config.MaxPositionEmbeddings)
+            throw new UserException(
+                $"--prompt: {ids.Length} tokens - the model's context is {model.Config.MaxPositionEmbeddings}; shorten the prompt");
+        return ids;
+    }
+}

@@ -1,0 +1,90 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using CommandLine;
+using Peft.Cli.Printing;
+using Peft.Formats;
+using Peft.Formats.Tokenizers;
+
+namespace Peft.Cli.Verbs;
+
+/// <summary>Lines of standard input to token ids and back.</summary>
+[Verb("tokenize", HelpText = "Standard input lines to token ids (one JSON array a line), or back with --decode; "
+    + "--train makes a new tokenizer from text.")]
+public sealed class TokenizeVerb : IVerb
+{
+    // Readable output: only what JSON demands is escaped.
+    private static readonly JsonSerializerOptions Readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    /// <summary>Where the tokenizer is.</summary>
+    [Option("tokenizer", Required = true, MetaValue = "DIR", HelpText = "Directory that holds tokenizer.json (with --train: where it is written).")]
+    public string Tokenizer { get; set; } = "";
+
+    /// <summary>Input lines are JSON strings.</summary>
+    [Option("jsonl", HelpText = "Each input line is a JSON string (so that a text may hold line breaks).")]
+    public bool JsonLines { get; set; }
+
+    /// <summary>No BOS, EOS.</summary>
+    [Option("no-special", HelpText = "Add no special tokens; with --decode, leave them out of the text.")]
+    public bool NoSpecial { get; set; }
+
+    /// <summary>Ids to text.</summary>
+    [Option("decode", HelpText = "Input lines are JSON arrays of ids; output lines are JSON strings.")]
+    public bool Decode { get; set; }
+
+    /// <summary>Makes a tokenizer.</summary>
+    [Option("train", HelpText = "Train a byte-level BPE tokenizer on the input lines and write it to --tokenizer.")]
+    public bool Train { get; set; }
+
+    /// <summary>Its size.</summary>
+    [Option("vocab-size", Default = 4096, MetaValue = "N", HelpText = "Vocabulary of the tokenizer to train, special tokens included.")]
+    public int VocabularySize { get; set; }
+
+    /// <inheritdoc/>
+    public int Run(Output output)
+    {
+        var texts = Output.InputLines();
+        if (Train)
+        {
+            if (Directory.Exists(Tokenizer) && File.Exists(Path.Combine(Tokenizer, "tokenizer.json")))
+                throw new UserException($"{Tokenizer}: holds a tokenizer.json already - name another directory or remove it");
+            var options = new BpeTrainerOptions { VocabSize = VocabularySize, EosToken = "<|endoftext|>" };
+            BpeTrainer.Train(texts.Select((line, i) => JsonLines ? Parse<string>(line, i) : line), options, Tokenizer);
+            output.Say($"{Path.Combine(Tokenizer, "tokenizer.json")}: {VocabularySize} tokens");
+            return ExitCode.Done;
+        }
+        var tokenizer = Formats.Tokenizers.Tokenizer.Load(Tokenizer);
+        var number = 0;
+        foreach (var line in texts)
+        {
+            output.Result(Decode
+                ? JsonSerializer.Serialize(tokenizer.Decode(Ids(tokenizer, line, number), skipSpecialTokens: NoSpecial), Readable)
+                : $"[{string.Join(", ", tokenizer.EncodeToIds(JsonLines ? Parse<string>(line, number) : line, addSpecialTokens: !NoSpecial))}]");
+            number++;
+        }
+        return ExitCode.Done;
+    }
+
+    private static int[] Ids(Tokenizer tokenizer, string line, int number)
+    {
+        var ids = Parse<int[]>(line, number);
+        foreach (var id in ids)
+        {
+            if (tokenizer.IdToToken(id) is null)
+                throw new UserException($"standard input line {number + 1}: id {id} - this tokenizer has ids 0 to {tokenizer.VocabularySize - 1}");
+        }
+        return ids;
+    }
+
+    private static T Parse<T>(string line, int number)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<T>(line) ?? throw new JsonException("null");
+        }
+        catch (JsonException e)
+        {
+            var kind = typeof(T) == typeof(string) ? "a JSON string" : "a JSON array of token ids";
+            throw new UserException($"standard input line {number + 1}: not {kind} ({e.Message})", e);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+using CommandLine;
+using Peft.Cli.Printing;
+using Peft.Evaluation;
+using Peft.Formats.Configuration;
+using Peft.Recipes;
+using Peft.Torch;
+using Peft.Training;
+using Peft.Training.Metrics;
+
+namespace Peft.Cli.Verbs;
+
+/// <summary>Trains what a recipe says.</summary>
+[Verb("train", HelpText = "Trains what a recipe says and writes an adapter bundle (or, with method: full, a model).")]
+public sealed class TrainVerb : IVerb
+{
+    /// <summary>The recipe.</summary>
+    [Value(0, MetaName = "RECIPE", Required = true, HelpText = "A recipe file, e.g. recipes/default.yaml.")]
+    public string Recipe { get; set; } = "";
+
+    /// <summary>Overrides.</summary>
+    [Option("set", MetaValue = "a.b=v", HelpText = "Override a key of the recipe; may be given several times.")]
+    public IEnumerable<string> Set { get; set; } = [];
+
+    /// <summary>Where the result goes.</summary>
+    [Option("output", MetaValue = "DIR", HelpText = "Directory of the result (default: adapters/ and the recipe's name).")]
+    public string? OutputDir { get; set; }
+
+    /// <summary>Continue.</summary>
+    [Option("resume", MetaValue = "auto|DIR", HelpText = "Continue from the newest checkpoint in the output directory, or from one.")]
+    public string? Resume { get; set; }
+
+    /// <summary>Replace.</summary>
+    [Option("overwrite", HelpText = "Replace what an earlier run left in the output directory.")]
+    public bool Overwrite { get; set; }
+
+    /// <summary>Only show.</summary>
+    [Option("dry-run", HelpText = "Print the resolved recipe, trainable parameters and a memory estimate; train nothing.")]
+    public bool DryRun { get; set; }
+
+    /// <summary>Where to compute.</summary>
+    [Option("device", Default = "auto", HelpText = "auto, cpu or cuda:N.")]
+    public string Device { get; set; } = "auto";
+
+    /// <summary>Machine output.</summary>
+    [Option("json", HelpText = "Print the results as JSON on standard output.")]
+    public bool Json { get; set; }
+
+    /// <inheritdoc/>
+    public int Run(Output output)
+    {
+        var recipe = Recipes.Recipe.Load(Recipe, Set);
+        var directory = OutputDirectory.Decide(OutputDir ?? recipe.OutputDir, Resume, Overwrite || DryRun && Resume is null);
+        var sinks = new List<IMetricSink>();
+        if (!DryRun)
+        {
+            sinks.Add(new TrainingProgress(output, recipe.Training.LoggingSteps));
+            sinks.Add(new JsonLinesSink(Path.Combine(directory.Path, "metrics.jsonl")));
+            if (recipe.Training.ReportTo.Contains("tensorboard"))
+                sinks.Add(new TensorBoardSink(Path.Combine(directory.Path, "events"), TimeProvider.System));
+        }
+        using var run = RunBuilder.Build(recipe, directory, Devices.Choose(Device), sinks);
+        if (DryRun)
+            return ShowPlan(run, output);
+
+        directory.Prepare();
+        Announce(run, directory, output);
+        var stop = new StopRequest();
+        using var signals = new Signals(stop, output);
+        var outcome = run.Train(stop);
+        if (outcome.End == TrainingEnd.Interrupted)
+        {
+            output.Say($"interrupted after step {outcome.Steps}; {outcome.Checkpoint} holds everything: continue with --resume auto");
+            return ExitCode.Interrupted;
+        }
+        output.Say($"{directory.Path}: saved after {outcome.Steps} steps" +
+            (recipe.Training.LoadBestModelAtEnd && outcome.BestStep is { } best ? $" (parameters of step {best}, the best)" : ""));
+        ShowResults(run, output);
+        return ExitCode.Done;
+    }
+
+    private static void Announce(PreparedRun run, OutputDirectory directory, Output output)
+    {
+        var data = run.Data.Train.Statistics;
+        output.Say(
+            $"{run.Recipe.Name}: {run.TrainableParameters:N0} trained values on a base of " +
+            $"{run.Trainee.Model.BaseParameters.Sum(p => p.Parameter.numel()):N0} ({run.Trainee.Model.Dtype}, {run.Training.Device})");
+        output.Say(
+            $"{data.Sequences:N0} sequences, {data.Tokens:N0} tokens, {data.LearnedTokens:N0} learned; " +
+            $"{run.Training.TotalSteps} steps; {torch.get_num_threads()} threads; writing {directory.Path}");
+    }
+
+    private static int ShowPlan(PreparedRun run, Output output)
+    {
+        output.Result(ConfigText.ToYaml(run.Recipe.Resolved).TrimEnd());
+        var table = new TextTable("module", "trained values");
+        foreach (var (path, count) in run.Trainee.Adapted?.TrainableParameterCounts
+            ?? [.. run.Trainee.Parameters.Select(p => (p.Name, p.Parameter.numel()))])
+            table.Add(path, $"{count:N0}");
+        table.Add("all", $"{run.TrainableParameters:N0}");
+        output.Result("");
+        output.Result(table.ToString());
+        output.Result("");
+        output.Result(MemoryEstimate.Of(run).ToString());
+        return ExitCode.Done;
+    }
+
+    private void ShowResults(PreparedRun run, Output output)
+    {
+        if (run.MeasureTrained() is not { } trained)
+            return;
+        var columns = new List<(string Name, EvaluationResults Results)>();
+        if (run.MeasureBase() is { } bare)
+            columns.Add(("base", bare));
+        columns.AddRange(run.Baselines());
+        columns.Add((run.Recipe.Name, trained));
+        if (Json)
+        {
+            output.Result(ResultsJson.Of(columns));
+            return;
+        }
+        output.Result("");
+        output.Result(ResultsTable.Of(columns));
+    }
+}

@@ -1,0 +1,29 @@
+using CommandLine;
+using Peft.Adapters.Bundles;
+using Peft.Cli.Printing;
+using Peft.Recipes;
+using Peft.Torch;
+
+namespace Peft.Cli.Verbs;
+
+/// <summary>Checks a bundle: hashes, keys, shapes, finite numbers, and that it fits its base.</summary>
+[Verb("adapter-verify", HelpText = "Checks a bundle: hashes, keys, shapes, NaN, and that it fits its base.")]
+public sealed class VerifyVerb : IVerb
+{
+    /// <summary>The bundle.</summary>
+    [Value(0, MetaName = "DIR", Required = true, HelpText = "A bundle.")]
+    public string Directory { get; set; } = "";
+
+    /// <summary>The base.</summary>
+    [Option("base", MetaValue = "DIR", HelpText = "Base model (default: the one the bundle names).")]
+    public string? Base { get; set; }
+
+    /// <inheritdoc/>
+    public int Run(Output output)
+    {
+        var manifest = BundleReader.Load(Directory).Manifest;
+        using var loaded = LoadedModel.Open(Base, Directory, "float32", torch.CPU);
+        output.Result($"{Directory}: intact - {manifest.Files.Count} files, {manifest.TrainableParameters:N0} trained values, fits {loaded.BaseDirectory}");
+        return ExitCode.Done;
+    }
+}

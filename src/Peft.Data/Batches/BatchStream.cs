@@ -1,0 +1,129 @@
+using System.Collections;
+
+namespace Peft.Data.Batches;
+
+/// <summary>
+/// The endless stream of training batches. Sequences come in a random order, a window of <c>bucket_window</c> batches at a
+/// time; those of a window are sorted by length and cut into batches, so that little padding is computed, and the batches
+/// are shuffled. Every sequence of an epoch comes exactly once; the last batch of an epoch may be smaller.
+/// </summary>
+public sealed class BatchStream : IEnumerable<TokenBatch>
+{
+    private readonly SequenceSet _set;
+    private readonly SequenceOrder _order;
+    private readonly bool _isBucketed;
+    private readonly ulong _windowKey;
+    private readonly long[] _drawn; // before the window
+    private readonly long[] _drawnAfter;
+    private long[][] _batches = [];
+    private BatchStreamState _at;
+    private bool _isWindowReady;
+
+    internal BatchStream(SequenceSet set, DataOptions options, int batchSize, long seed, BatchStreamState? state)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
+        _set = set;
+        _order = new SequenceOrder(set.Ranges, options.Shuffle, seed);
+        _isBucketed = options.Shuffle && options.BucketWindow > 1;
+        _windowKey = CounterRandom.Key(seed, (long)SequenceOrder.Stream.Window);
+        var start = new BatchStreamState(
+            seed, batchSize, options.BucketWindow, set.Count, set.DataSha256, 0, 0, 0, new long[_order.CounterCount]);
+        _at = state is null ? start : Fitting(state, start);
+        _drawn = [.. _at.Drawn];
+        _drawnAfter = new long[_drawn.Length];
+    }
+
+    /// <summary>Batches in an epoch.</summary>
+    public long BatchesPerEpoch => (_order.Count + _at.BatchSize - 1) / _at.BatchSize;
+
+    /// <summary>The epoch of the next batch, from 0.</summary>
+    public long Epoch => _at.Epoch;
+
+    /// <summary>Where the stream stands: before the next batch.</summary>
+    public BatchStreamState State => _at with { Drawn = [.. _drawn] };
+
+    private long WindowSize => (long)_at.BatchSize * _at.BucketWindow;
+
+    /// <summary>Goes to a saved place.</summary>
+    /// <exception cref="BatchStateException">It was saved with other data or settings.</exception>
+    public void Restore(BatchStreamState state)
+    {
+        _at = Fitting(state, _at);
+        state.Drawn.ToArray().CopyTo(_drawn, 0);
+        _isWindowReady = false;
+    }
+
+    /// <summary>The next batch.</summary>
+    public TokenBatch Next()
+    {
+        if (!_isWindowReady)
+            FillWindow();
+        var batch = _set.Batch(_batches[_at.Batch]);
+        var next = _at.Batch + 1;
+        if (next < _batches.Length)
+        {
+            _at = _at with { Batch = next };
+            return batch;
+        }
+
+        var isEpochEnd = (_at.Window + 1) * WindowSize >= _order.Count;
+        _at = _at with
+        {
+            Batch = 0,
+            Window = isEpochEnd ? 0 : _at.Window + 1,
+            Epoch = isEpochEnd ? _at.Epoch + 1 : _at.Epoch,
+        };
+        _drawnAfter.CopyTo(_drawn, 0);
+        _isWindowReady = false;
+        return batch;
+    }
+
+    /// <summary>Goes on without end; <see cref="State"/> goes with it.</summary>
+    public IEnumerator<TokenBatch> GetEnumerator()
+    {
+        while (true)
+            yield return Next();
+    }
+
+    IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+
+    private void FillWindow()
+    {
+        var start = _at.Window * WindowSize;
+        var indices = new long[Math.Min(WindowSize, _order.Count - start)];
+        _drawn.CopyTo(_drawnAfter, 0);
+        _order.Fill(_at.Epoch, start, indices, _drawnAfter);
+        if (_isBucketed)
+        {
+            // Equal lengths keep their random order: the sort is stable.
+            var lengths = indices.Select(_set.LengthOf).ToArray();
+            indices = [.. Enumerable.Range(0, indices.Length).OrderBy(at => lengths[at]).Select(at => indices[at])];
+        }
+
+        _batches = [.. indices.Chunk(_at.BatchSize)];
+        if (_isBucketed)
+            Permutation.Shuffle(_batches.AsSpan(), CounterRandom.Key((long)_windowKey, _at.Epoch, _at.Window));
+        _isWindowReady = true;
+    }
+
+    private static BatchStreamState Fitting(BatchStreamState given, BatchStreamState here)
+    {
+        Require("seed", given.Seed, here.Seed);
+        Require("per_device_train_batch_size", given.BatchSize, here.BatchSize);
+        Require("bucket_window", given.BucketWindow, here.BucketWindow);
+        Require("number of sequences", given.Sequences, here.Sequences);
+        Require("number of weighted data sets", given.Drawn.Count, here.Drawn.Count);
+        Require("data hash", given.DataSha256, here.DataSha256);
+        return given;
+    }
+
+    private static void Require<T>(string what, T given, T here)
+    {
+        if (!EqualityComparer<T>.Default.Equals(given, here))
+        {
+            throw new BatchStateException(
+                $"resume - {what} was {given} when the checkpoint was written and is {here} now - the same data and settings"
+                + " - set it back, or start anew with --overwrite");
+        }
+    }
+}

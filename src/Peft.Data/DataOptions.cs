@@ -1,0 +1,74 @@
+using Peft.Data.Examples;
+using Peft.Data.Tokens;
+using Peft.Formats.Configuration;
+
+namespace Peft.Data;
+
+/// <summary>The <c>data:</c> section of a recipe.</summary>
+public sealed record DataOptions
+{
+    /// <summary>What is trained on.</summary>
+    public IReadOnlyList<DataSetOptions> Train { get; init; } = [];
+
+    /// <summary>What the loss is measured on while training.</summary>
+    public IReadOnlyList<DataSetOptions> Eval { get; init; } = [];
+
+    /// <summary>Tokens of the longest sequence.</summary>
+    public int MaxLength { get; init; } = 512;
+
+    /// <summary>Whether training sequences come in random order; if not, as the files have them.</summary>
+    public bool Shuffle { get; init; } = true;
+
+    /// <summary>Seed of the order; null for the seed of the run.</summary>
+    public long? Seed { get; init; }
+
+    /// <summary>Whether plain texts are joined and cut into blocks of <see cref="MaxLength"/>.</summary>
+    public bool Packing { get; init; }
+
+    /// <summary>Whether the loss counts the prompt's tokens too.</summary>
+    public bool TrainOnPrompt { get; init; }
+
+    /// <summary>Whether the end-of-text token is put, and learned, after each answer.</summary>
+    public bool AddEos { get; init; } = true;
+
+    /// <summary>What to do with answers longer than <see cref="MaxLength"/>.</summary>
+    public LongAnswerPolicy OnLongAnswer { get; init; }
+
+    /// <summary>How many batches are sorted by length together; 1 for none.</summary>
+    public int BucketWindow { get; init; } = 32;
+
+    /// <summary>Memory for tokens, in MiB; what does not fit goes to a temporary file.</summary>
+    public int MemoryBudgetMb { get; init; } = 256;
+
+    /// <summary>The folder of that file; null for the system's.</summary>
+    public string? SpillDirectory { get; init; }
+
+    /// <summary>Reads the section; what is wrong goes to the reader's faults.</summary>
+    public static DataOptions Read(OptionReader reader)
+    {
+        var onBadRow = reader.Choice("on_bad_row", "error", ["error", "skip"]) == "skip" ? BadRowPolicy.Skip : BadRowPolicy.Error;
+        var options = new DataOptions
+        {
+            Train = [.. reader.Sections("train").Select(section => DataSetOptions.Read(section, onBadRow))],
+            Eval = [.. reader.Sections("eval").Select(section => DataSetOptions.Read(section, onBadRow))],
+            MaxLength = reader.Integer("max_length", 512, min: 2, max: 1 << 20),
+            Shuffle = reader.Boolean("shuffle", true),
+            Seed = reader.Has("seed") ? reader.Long("seed", 0) : null,
+            Packing = reader.Boolean("packing", false),
+            TrainOnPrompt = reader.Boolean("train_on_prompt", false),
+            AddEos = reader.Boolean("add_eos", true),
+            OnLongAnswer = reader.Choice("on_long_answer", "error", ["error", "skip", "cut"]) switch
+            {
+                "skip" => LongAnswerPolicy.Skip,
+                "cut" => LongAnswerPolicy.Cut,
+                _ => LongAnswerPolicy.Error,
+            },
+            BucketWindow = reader.Integer("bucket_window", 32, min: 1, max: 4096),
+            MemoryBudgetMb = reader.Integer("memory_budget_mb", 256, min: 1, max: 1 << 20),
+            SpillDirectory = reader.OptionalText("spill_directory"),
+        };
+        if (options.Packing && options.Train.Count > 0 && !options.Train.Any(set => set.IsText))
+            reader.Fault("packing", "true", "a data set with a `text` template; prompts and answers are not packed", "remove it");
+        return options;
+    }
+}

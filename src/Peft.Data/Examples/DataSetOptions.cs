@@ -1,0 +1,148 @@
+using Peft.Data.Tables;
+using Peft.Formats;
+using Peft.Formats.Configuration;
+
+namespace Peft.Data.Examples;
+
+/// <summary>One data set of a recipe: which files, and how a row becomes an example.</summary>
+public sealed record DataSetOptions
+{
+    /// <summary>Its name in reports; by default that of its first file.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Paths or patterns.</summary>
+    public required IReadOnlyList<string> Files { get; init; }
+
+    /// <summary>The format of all files; null to go by the ending of their names.</summary>
+    public DataFormat? Format { get; init; }
+
+    /// <summary>SQL condition that rows must meet; null for all rows.</summary>
+    public string? Filter { get; init; }
+
+    /// <summary>Further columns: name and SQL expression over the file's columns.</summary>
+    public IReadOnlyDictionary<string, string> Columns { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>What is given to the model; null for plain text, of which every token is learned.</summary>
+    public TextTemplate? Prompt { get; init; }
+
+    /// <summary>What the model is to produce; for plain text, the text.</summary>
+    public required TextTemplate Answer { get; init; }
+
+    /// <summary>The task of all rows; null for <see cref="Name"/>.</summary>
+    public string? Task { get; init; }
+
+    /// <summary>The column that names each row's task; null for one task.</summary>
+    public string? TaskColumn { get; init; }
+
+    /// <summary>How often its sequences are drawn, relative to the other data sets; null to see each sequence once an epoch.</summary>
+    public double? Weight { get; init; }
+
+    /// <summary>At most this many rows, after the filter; null for all.</summary>
+    public long? Limit { get; init; }
+
+    /// <summary>What to do with rows that cannot be used.</summary>
+    public BadRowPolicy OnBadRow { get; init; }
+
+    /// <summary>Where it stands in the recipe, for messages.</summary>
+    public string Place { get; init; } = "data";
+
+    /// <summary>True for plain text (language modelling).</summary>
+    public bool IsText => Prompt is null;
+
+    /// <summary>Reads one entry of <c>train:</c> or <c>eval:</c>; what is wrong goes to the reader's faults.</summary>
+    /// <param name="reader">The entry.</param>
+    /// <param name="onBadRow">The default of <c>on_bad_row</c>.</param>
+    public static DataSetOptions Read(OptionReader reader, BadRowPolicy onBadRow = BadRowPolicy.Error)
+    {
+        var files = reader.Texts("files", []);
+        if (files.Count == 0)
+            reader.Fault("files", "missing", "a path, a pattern, or a list of them");
+        var name = reader.Text("name", DefaultName(files));
+        var format = reader.Has("format") ? DataFormats.Named(reader.Choice("format", "parquet", DataFormats.Names)) : null;
+        var filter = reader.OptionalText("filter");
+        var columns = ReadColumns(reader);
+        var (prompt, answer) = ReadTemplate(reader.Section("template"));
+        var (task, taskColumn) = (reader.OptionalText("task"), reader.OptionalText("task_column"));
+        if (task is not null && taskColumn is not null)
+            reader.Fault("task_column", "given beside task", "one of the two");
+        var weight = reader.OptionalNumber("weight", 0);
+        if (weight == 0)
+            reader.Fault("weight", "0", "a number above 0", "remove the data set to leave it out");
+        return new DataSetOptions
+        {
+            Name = name,
+            Files = files,
+            Format = format,
+            Filter = filter,
+            Columns = columns,
+            Prompt = prompt,
+            Answer = answer,
+            Task = task,
+            TaskColumn = taskColumn,
+            Weight = weight,
+            Limit = reader.OptionalInteger("limit", 1),
+            OnBadRow = reader.Choice("on_bad_row", onBadRow == BadRowPolicy.Skip ? "skip" : "error", ["error", "skip"]) == "skip"
+                ? BadRowPolicy.Skip
+                : BadRowPolicy.Error,
+            Place = reader.Path,
+        };
+    }
+
+    private static string DefaultName(IReadOnlyList<string> files) =>
+        files.Count == 0 ? "" : Path.GetFileName(files[0]).Split('.')[0].Trim('*') is { Length: > 0 } stem ? stem : "data";
+
+    private static Dictionary<string, string> ReadColumns(OptionReader reader)
+    {
+        var columns = new Dictionary<string, string>(StringComparer.Ordinal);
+        var node = reader.Node("columns");
+        if (node is not null and not ConfigMap)
+            reader.Fault("columns", node.Describe(), "a section of NAME: SQL expression");
+        foreach (var (name, value) in (node as ConfigMap)?.Entries ?? [])
+        {
+            if (value is ConfigScalar { Text: { } expression })
+                columns.Add(name, expression);
+            else
+                reader.Fault("columns", $"{name}: {value.Describe()}", "a SQL expression");
+        }
+
+        return columns;
+    }
+
+    private static (TextTemplate? Prompt, TextTemplate Answer) ReadTemplate(OptionReader reader)
+    {
+        var prompt = Parse(reader, "prompt");
+        var answer = Parse(reader, "answer");
+        var text = Parse(reader, "text");
+        var isWrong = text is null ? answer is null || prompt is null : answer is not null || prompt is not null;
+        if (isWrong && !reader.Faults.Items.Any(fault => fault.Place.Contains(reader.Path, StringComparison.Ordinal)))
+        {
+            var found = new (string Key, TextTemplate? Value)[] { ("prompt", prompt), ("answer", answer), ("text", text) }
+                .Where(part => part.Value is not null).Select(part => part.Key);
+            reader.Faults.Add(
+                reader.Path,
+                string.Join(" and ", found.DefaultIfEmpty("missing")),
+                "prompt and answer, or text alone",
+                "for example {prompt: \"{question}\", answer: \" {answer}\"}");
+        }
+
+        return (prompt, text ?? answer ?? TextTemplate.Parse(""));
+    }
+
+    private static TextTemplate? Parse(OptionReader reader, string key)
+    {
+        if (reader.OptionalText(key) is not { } text)
+            return null;
+        try
+        {
+            var template = TextTemplate.Parse(text);
+            if (template.Columns.Count == 0 && key != "prompt")
+                reader.Fault(key, Quote.Of(text), "a text with at least one {column}");
+            return template;
+        }
+        catch (FormatException error)
+        {
+            reader.Fault(key, error.Message, "{column} for a value, {{ and }} for braces");
+            return null;
+        }
+    }
+}

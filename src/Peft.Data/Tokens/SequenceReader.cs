@@ -1,0 +1,113 @@
+using Peft.Data.Examples;
+
+namespace Peft.Data.Tokens;
+
+/// <summary>Reads one data set as sequences, streaming, and keeps count.</summary>
+internal sealed class SequenceReader(DataSetReader reader, DataOptions options, TextEncoder encoder, TaskRegistry tasks)
+{
+    private readonly long[] _lengths = new long[options.MaxLength + 1];
+    private readonly Dictionary<int, long> _tasks = [];
+    private long _sequences;
+    private long _tokens;
+    private long _learned;
+    private long _cutTokens;
+    private long _cutSequences;
+    private long _longRows;
+
+    /// <summary>How many sequences there are of each length.</summary>
+    public IReadOnlyList<long> Histogram => _lengths;
+
+    /// <summary>What became of the rows so far.</summary>
+    public DataStatistics Statistics => new()
+    {
+        Name = reader.Options.Name,
+        Rows = reader.Counts.Rows,
+        FilteredRows = reader.Counts.Filtered,
+        BadRows = reader.Counts.Bad,
+        LongRows = _longRows,
+        Sequences = _sequences,
+        Tokens = _tokens,
+        LearnedTokens = _learned,
+        CutTokens = _cutTokens,
+        CutSequences = _cutSequences,
+        Lengths = LengthStatistics.Of(_lengths),
+        Tasks = [.. _tasks.OrderBy(task => task.Key).Select(task => KeyValuePair.Create(tasks.Names[task.Key], task.Value))],
+    };
+
+    /// <summary>The sequences.</summary>
+    /// <param name="fileIds">Takes the name of a file and gives its id.</param>
+    /// <param name="readAhead">How many rows are tokenised together, on all cores.</param>
+    public IEnumerable<EncodedSequence> Read(Func<string, int> fileIds, int readAhead)
+    {
+        foreach (var sequence in reader.Options.IsText && options.Packing ? Packed(fileIds) : Single(fileIds, readAhead))
+        {
+            Count(sequence);
+            yield return sequence;
+        }
+    }
+
+    private IEnumerable<EncodedSequence> Single(Func<string, int> fileIds, int readAhead)
+    {
+        var builder = new SequenceBuilder(encoder, options);
+        foreach (var chunk in reader.Read().Chunk(readAhead))
+        {
+            // Ids are given in file order, before the work is spread.
+            var origins = Array.ConvertAll(
+                chunk, example => (tasks.IdOf(example.Task!, reader.Options.Place), fileIds(example.Row.File)));
+            var built = new (EncodedSequence? Sequence, DataRowException? Error)[chunk.Length];
+            Parallel.For(0, chunk.Length, at => built[at] = TryBuild(builder, chunk[at], origins[at]));
+            foreach (var (sequence, error) in built)
+            {
+                if (error is not null)
+                    throw error;
+                if (sequence is { } made)
+                    yield return made;
+                else
+                    _longRows++;
+            }
+        }
+    }
+
+    private (EncodedSequence?, DataRowException?) TryBuild(SequenceBuilder builder, Example example, (int Task, int File) origin)
+    {
+        try
+        {
+            return (builder.Build(example, reader.Options.IsText, origin.Task, origin.File), null);
+        }
+        catch (DataRowException error)
+        {
+            return (null, error);
+        }
+    }
+
+    private IEnumerable<EncodedSequence> Packed(Func<string, int> fileIds)
+    {
+        // Texts of one task only are packed together.
+        var packers = new SortedDictionary<int, TextPacker>();
+        foreach (var example in reader.Read())
+        {
+            var taskId = tasks.IdOf(example.Task!, reader.Options.Place);
+            if (!packers.TryGetValue(taskId, out var packer))
+                packers.Add(taskId, packer = new TextPacker(encoder, options.MaxLength, options.AddEos));
+            foreach (var block in packer.Add(example.Answer, taskId, fileIds(example.Row.File), example.Row.Row))
+                yield return block;
+        }
+
+        foreach (var packer in packers.Values)
+        {
+            if (packer.Finish() is { } last)
+                yield return last;
+        }
+    }
+
+    private void Count(in EncodedSequence sequence)
+    {
+        _sequences++;
+        _tokens += sequence.Ids.Length;
+        _learned += sequence.LearnedTokens;
+        _cutTokens += sequence.CutTokens;
+        _cutSequences += sequence.CutTokens > 0 ? 1 : 0;
+        _lengths[sequence.Ids.Length]++;
+        _tasks[sequence.TaskId] = _tasks.GetValueOrDefault(sequence.TaskId) + 1;
+    }
+}

@@ -1,0 +1,173 @@
+namespace Peft.Formats.Configuration;
+
+/// <summary>
+/// Typed reading of one section. Remembers which keys were asked for, so that unknown keys are found without
+/// reflection, and every value read or defaulted, so that the resolved configuration can be saved. A wrong value is
+/// noted
+/// in <see cref="Faults"/> and the default is returned, so that all faults are found in one pass. A key whose value is
+/// null counts as absent.
+/// </summary>
+public sealed partial class OptionReader
+{
+    private readonly ConfigMap _map;
+    private readonly OptionReader? _parent;
+    private readonly List<string> _known = []; // every key asked for, in order
+    private readonly Dictionary<string, Func<ConfigNode>> _resolved = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, OptionReader> _sections = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, IReadOnlyList<OptionReader>> _sectionLists = new(StringComparer.Ordinal);
+
+    /// <summary>Starts reading a map.</summary>
+    /// <param name="map">The section; null reads as an empty one.</param>
+    /// <param name="path">Dotted path of the section for messages; empty for the whole file.</param>
+    /// <param name="faults">Where wrong values are noted.</param>
+    public OptionReader(ConfigMap? map, string path, Faults faults)
+        : this(map, path, faults, null)
+    {
+    }
+
+    private OptionReader(ConfigMap? map, string path, Faults faults, OptionReader? parent)
+    {
+        _map = map ?? ConfigMap.Empty(parent?._map.Source ?? "");
+        _parent = parent;
+        Path = path;
+        Faults = faults;
+    }
+
+    /// <summary>Dotted path of this section; empty for the whole file.</summary>
+    public string Path { get; }
+
+    /// <summary>Where wrong values are noted.</summary>
+    public Faults Faults { get; }
+
+    /// <summary>True when the key stands here and is not null. The key counts as known.</summary>
+    public bool Has(string key) => Find(key) is not null;
+
+    /// <summary>
+    /// The raw value, or null; the key counts as known and stands in <see cref="Resolved"/> when present.
+    /// </summary>
+    public ConfigNode? Node(string key)
+    {
+        var node = Find(key);
+        if (node is not null)
+            Record(key, node);
+        return node;
+    }
+
+    /// <summary>The section under a key; an empty one when absent. Asked twice, the same reader is returned.</summary>
+    public OptionReader Section(string key)
+    {
+        if (_sections.TryGetValue(key, out var section))
+            return section;
+        var node = Find(key);
+        if (node is not null and not ConfigMap)
+            Fault(key, node.Describe(), "a section of keys");
+        section = new OptionReader(node as ConfigMap, Join(key), Faults, this);
+        _sections.Add(key, section);
+        Record(key, section.Resolved);
+        return section;
+    }
+
+    /// <summary>The sections of a list of maps; none when absent. Asked twice, the same readers are returned.</summary>
+    public IReadOnlyList<OptionReader> Sections(string key)
+    {
+        if (_sectionLists.TryGetValue(key, out var sections))
+            return sections;
+        var node = Find(key);
+        var readers = new List<OptionReader>();
+        if (node is not null and not ConfigList)
+            Fault(key, node.Describe(), "a list of sections");
+        foreach (var item in (node as ConfigList)?.Items ?? [])
+        {
+            if (item is ConfigMap map)
+                readers.Add(new OptionReader(map, $"{Join(key)}[{readers.Count}]", Faults, this));
+            else
+                AddFault(item, $"{Join(key)}[{readers.Count}]", item.Describe(), "a section of keys");
+        }
+
+        _sectionLists.Add(key, readers);
+        Record(key, () => new ConfigList(_map.Source, 0, readers.Select(reader => reader.Resolved())));
+        return readers;
+    }
+
+    /// <summary>Notes that a value is wrong; the place is the line and dotted path of the key.</summary>
+    public void Fault(string key, string found, string allowed, string? advice = null) =>
+        AddFault(_map[key], Join(key), found, allowed, advice);
+
+    /// <summary>Keys that stand here and were never asked for.</summary>
+    public IReadOnlyList<string> UnknownKeys() => [.. _map.Keys.Except(_known, StringComparer.Ordinal)];
+
+    /// <summary>
+    /// Notes a fault for each unknown key here and in every section handed out, with the name probably meant.
+    /// </summary>
+    public void Finish()
+    {
+        var elsewhere = new Dictionary<string, string>(StringComparer.Ordinal);
+        Root().CollectKnown(elsewhere);
+        Finish(elsewhere);
+    }
+
+    /// <summary>Every key that was read, in reading order, with its value or default; sections nested.</summary>
+    public ConfigMap Resolved() => new(
+        _map.Source,
+        _map.Line,
+        _known.Where(_resolved.ContainsKey).Select(key => KeyValuePair.Create(key, _resolved[key]())));
+
+    private OptionReader Root() => _parent?.Root() ?? this;
+
+    private IEnumerable<OptionReader> Children() =>
+        _sections.Values.Concat(_sectionLists.Values.SelectMany(list => list));
+
+    private void CollectKnown(Dictionary<string, string> paths)
+    {
+        foreach (var key in _known)
+            paths.TryAdd(key, Join(key));
+        foreach (var child in Children())
+            child.CollectKnown(paths);
+    }
+
+    private void Finish(Dictionary<string, string> elsewhere)
+    {
+        foreach (var key in UnknownKeys())
+        {
+            if (elsewhere.TryGetValue(key, out var home))
+                Fault(key, "unknown key here", $"it belongs at {home}", "move it there");
+            else if (NearestName.Of(key, _known) is { } near)
+                Fault(key, "unknown key", $"did you mean {near}?");
+            else if (_known.Count == 0)
+                Fault(key, "unknown key", "no keys here");
+            else
+                Fault(key, "unknown key", "known keys: " + string.Join(", ", _known));
+        }
+
+        foreach (var child in Children())
+            child.Finish(elsewhere);
+    }
+
+    // The value unless it is absent or null; asking makes the key known.
+    private ConfigNode? Find(string key)
+    {
+        if (!_known.Contains(key))
+            _known.Add(key);
+        return _map[key] is { } node and not ConfigScalar { IsNull: true } ? node : null;
+    }
+
+    private void Record(string key, ConfigNode node) => _resolved[key] = () => node;
+
+    private void Record(string key, Func<ConfigNode> resolve) => _resolved[key] = resolve;
+
+    private string Join(string key) => Path.Length == 0 ? key : $"{Path}.{key}";
+
+    private void AddFault(ConfigNode? node, string path, string found, string allowed, string? advice = null) =>
+        Faults.Add(Place(node, path), found, allowed, advice);
+
+    // The file is named only where it is not the one the title of the message names (fragments, --set).
+    private string Place(ConfigNode? node, string path)
+    {
+        if (node is null)
+            return path;
+        var file = node.Source == Root()._map.Source ? "" : node.Source;
+        var line = node.Line == 0 ? "" : $"line {node.Line}";
+        var place = string.Join(' ', new[] { file, line }.Where(part => part.Length > 0));
+        return place.Length == 0 ? path : $"{place}  {path}";
+    }
+}

@@ -1,0 +1,186 @@
+using Peft.Formats.Configuration;
+
+namespace Peft.Formats.HuggingFace;
+
+/// <summary>
+/// A base model's <c>config.json</c>, in the spellings of transformers 4 and 5. Missing and wrong values are collected
+/// (a usable stand-in is returned) and told all at once by <see cref="ThrowIfFaulty"/>.
+/// </summary>
+public sealed class ModelConfigFile
+{
+    private ModelConfigFile(string path, ConfigMap map, string modelType)
+    {
+        Path = path;
+        Map = map;
+        ModelType = modelType;
+        EosTokenIds = TokenIds.ReadList(map, "eos_token_id", Fault);
+        BosTokenId = TokenIds.Read(map, "bos_token_id", Fault);
+        PadTokenId = TokenIds.Read(map, "pad_token_id", Fault);
+        TorchDtype = OptionalText("torch_dtype", "dtype")?.Replace("torch.", "", StringComparison.Ordinal);
+        Rope = RopeReader.Read(this);
+    }
+
+    /// <summary>The file.</summary>
+    public string Path { get; }
+
+    /// <summary>All of its keys.</summary>
+    public ConfigMap Map { get; }
+
+    /// <summary>The architecture: <c>llama</c>, <c>qwen2</c>, ...</summary>
+    public string ModelType { get; }
+
+    /// <summary>Tokens that end a text; empty when the file names none.</summary>
+    public IReadOnlyList<int> EosTokenIds { get; }
+
+    /// <summary>The token that begins a text, if any.</summary>
+    public int? BosTokenId { get; }
+
+    /// <summary>The token for padding, if any.</summary>
+    public int? PadTokenId { get; }
+
+    /// <summary>
+    /// <c>torch_dtype</c> (v4) or <c>dtype</c> (v5): <c>float32</c>, <c>bfloat16</c>, ...; null when absent.
+    /// </summary>
+    public string? TorchDtype { get; }
+
+    /// <summary>Rotary embedding; the defaults of the family where the file says nothing.</summary>
+    public RopeParameters Rope { get; }
+
+    internal Faults Faults { get; } = new();
+
+    /// <summary>Reads <c>config.json</c> in a model directory.</summary>
+    /// <exception cref="HuggingFaceException">There is no such file, or it names no architecture.</exception>
+    /// <exception cref="ConfigFormatException">It is not JSON.</exception>
+    public static ModelConfigFile Read(string directory)
+    {
+        var path = System.IO.Path.Combine(directory, "config.json");
+        if (!File.Exists(path))
+            throw NoConfig(directory);
+        var map = ConfigJson.ReadFile(path);
+        if (map["model_type"] is ConfigScalar { IsQuoted: true, Text.Length: > 0 } modelType)
+            return new ModelConfigFile(path, map, modelType.Text);
+        throw new HuggingFaceException(MessageText.Of(
+            path, "no model_type", "the name of an architecture, such as \"llama\"",
+            "use a config.json written by transformers"));
+    }
+
+    /// <summary>True when the key stands here and is not null.</summary>
+    public bool Has(string key) => Find(key) is not null;
+
+    /// <summary>
+    /// A size of at least 1 that must be there, under the key or one of its other spellings; 1 after a fault.
+    /// </summary>
+    public int RequiredInt(string key, params string[] alternatives)
+    {
+        if (FirstPresent(key, alternatives) is { } present)
+            return Whole(present, 1) ?? 1;
+        var others = alternatives.Length == 0 ? "" : ", here or as " + string.Join(", ", alternatives);
+        Fault(key, "missing", "a size" + others);
+        return 1;
+    }
+
+    /// <summary>A whole number of at least 0, under the key or one of its other spellings.</summary>
+    public int Int(string key, int fallback, params string[] alternatives) =>
+        FirstPresent(key, alternatives) is { } present ? Whole(present, 0) ?? fallback : fallback;
+
+    /// <summary>A whole number of at least 0, or null when absent.</summary>
+    public int? OptionalInt(string key, params string[] alternatives) =>
+        FirstPresent(key, alternatives) is { } present ? Whole(present, 0) : null;
+
+    /// <summary>A finite number, under the key or one of its other spellings.</summary>
+    public double Number(string key, double fallback, params string[] alternatives) =>
+        OptionalNumber(key, alternatives) ?? fallback;
+
+    /// <summary>A finite number, or null when absent.</summary>
+    public double? OptionalNumber(string key, params string[] alternatives)
+    {
+        if (FirstPresent(key, alternatives) is not { } present)
+            return null;
+        if (Find(present) is ConfigScalar scalar && scalar.TryNumber(out var value))
+            return value;
+        Fault(present, Find(present)!.Describe(), "a number");
+        return null;
+    }
+
+    /// <summary>true or false, under the key or one of its other spellings.</summary>
+    public bool Bool(string key, bool fallback, params string[] alternatives)
+    {
+        if (FirstPresent(key, alternatives) is not { } present)
+            return fallback;
+        if (Find(present) is ConfigScalar scalar && scalar.TryBoolean(out var value))
+            return value;
+        Fault(present, Find(present)!.Describe(), "true or false");
+        return fallback;
+    }
+
+    /// <summary>A text, under the key or one of its other spellings.</summary>
+    public string Text(string key, string fallback, params string[] alternatives) =>
+        OptionalText(key, alternatives) ?? fallback;
+
+    /// <summary>A text, or null when absent.</summary>
+    public string? OptionalText(string key, params string[] alternatives)
+    {
+        if (FirstPresent(key, alternatives) is not { } present)
+            return null;
+        if (Find(present) is ConfigScalar { IsQuoted: true } scalar)
+            return scalar.Text;
+        Fault(present, Find(present)!.Describe(), "a text");
+        return null;
+    }
+
+    /// <summary>A list of texts, such as <c>layer_types</c> or <c>architectures</c>; empty when absent.</summary>
+    public IReadOnlyList<string> Texts(string key)
+    {
+        var node = Find(key);
+        if (node is ConfigList list && list.Items.All(item => item is ConfigScalar { IsQuoted: true }))
+            return [.. list.Items.Select(item => ((ConfigScalar)item).Text!)];
+        if (node is not null)
+            Fault(key, node.Describe(), "a list of texts");
+        return [];
+    }
+
+    /// <summary>
+    /// Notes a fault at a key; for the rules of a family, such as heads that do not divide the hidden size.
+    /// </summary>
+    public void Fault(string key, string found, string allowed, string? advice = null)
+    {
+        var line = Map[key] is { } node ? $"line {node.Line}  " : "";
+        Faults.Add(line + key, found, allowed, advice);
+    }
+
+    /// <summary>Does nothing when every value read so far was good.</summary>
+    /// <exception cref="FaultsException">Some were missing or wrong; all are listed.</exception>
+    public void ThrowIfFaulty() => Faults.ThrowIfAny(Path);
+
+    private ConfigNode? Find(string key) => Map[key] is { } node and not ConfigScalar { IsNull: true } ? node : null;
+
+    private string? FirstPresent(string key, string[] alternatives) =>
+        Has(key) ? key : alternatives.FirstOrDefault(Has);
+
+    private int? Whole(string key, int min)
+    {
+        // Some writers turn whole numbers into 8.0.
+        if (Find(key) is ConfigScalar scalar && scalar.TryNumber(out var value)
+            && value >= min && value <= int.MaxValue && Math.Floor(value) == value)
+            return (int)value;
+        Fault(key, Find(key)!.Describe(), $"a whole number of at least {min}");
+        return null;
+    }
+
+    private static HuggingFaceException NoConfig(string directory)
+    {
+        if (!Directory.Exists(directory))
+        {
+            return new HuggingFaceException(MessageText.Of(
+                directory, File.Exists(directory) ? "a file" : "no such directory", "a base model's directory",
+                "check the path"));
+        }
+
+        var isAdapter = File.Exists(System.IO.Path.Combine(directory, "adapter_config.json"));
+        return new HuggingFaceException(MessageText.Of(
+            directory,
+            isAdapter ? "an adapter, not a base model" : "no config.json",
+            "a base model's directory with config.json, tokenizer.json and model.safetensors",
+            isAdapter ? "name the adapter with --adapter and its base model with --base" : "check the path"));
+    }
+}

@@ -1,0 +1,142 @@
+using Peft.Formats.Configuration;
+using Peft.Formats.Files;
+
+namespace Peft.Formats.Safetensors;
+
+/// <summary>
+/// The weights in a directory: one file, or the shards that an index names. Only headers are read. The single file
+/// comes
+/// first where both stand, as in transformers.
+/// </summary>
+public sealed class SafetensorsCheckpoint
+{
+    private static readonly string[] PickleEndings = [".bin", ".pt", ".pth", ".pkl", ".ckpt"];
+
+    private SafetensorsCheckpoint(IReadOnlyDictionary<string, SafetensorsEntry> entries, IReadOnlyList<string> files)
+    {
+        Entries = entries;
+        Files = files;
+    }
+
+    /// <summary>The tensors of all files by name.</summary>
+    public IReadOnlyDictionary<string, SafetensorsEntry> Entries { get; }
+
+    /// <summary>The files that hold them, in the order of their names.</summary>
+    public IReadOnlyList<string> Files { get; }
+
+    /// <summary>Opens the checkpoint in a directory.</summary>
+    /// <param name="directory">A model or adapter directory.</param>
+    /// <param name="singleName">The file's name; the index is called the same with <c>.index.json</c> behind
+    /// it.</param>
+    /// <exception cref="SafetensorsException">
+    /// There are no weights or only pickled ones, a shard or tensor is missing, a file is damaged, or the index
+    /// points out
+    /// of the directory.
+    /// </exception>
+    public static SafetensorsCheckpoint Open(string directory, string singleName = "model.safetensors")
+    {
+        if (!Directory.Exists(directory))
+        {
+            var found = File.Exists(directory) ? "a file" : "no such directory";
+            throw new SafetensorsException(
+                MessageText.Of(directory, found, $"a directory that holds {singleName}", "check the path"));
+        }
+
+        var single = Path.Combine(directory, singleName);
+        if (File.Exists(single))
+            return new SafetensorsCheckpoint(SafetensorsFile.Open(single).Entries, [single]);
+        var index = single + ".index.json";
+        if (File.Exists(index))
+            return OpenShards(directory, index);
+        throw WithoutWeights(directory, singleName);
+    }
+
+    private static SafetensorsCheckpoint OpenShards(string directory, string index)
+    {
+        if (ConfigJson.ReadFile(index)["weight_map"] is not ConfigMap { Count: > 0 } map)
+        {
+            throw new SafetensorsException(MessageText.Of(
+                index, "no weight_map", "an object that names the file of each tensor",
+                "copy or download the index again"));
+        }
+
+        var entries = new Dictionary<string, SafetensorsEntry>(StringComparer.Ordinal);
+        var shards = new SortedDictionary<string, SafetensorsFile>(StringComparer.Ordinal);
+        foreach (var (tensor, node) in map.Entries)
+        {
+            var name = ShardName(index, tensor, node);
+            if (!shards.TryGetValue(name, out var shard))
+                shards.Add(name, shard = OpenShard(directory, index, name));
+            if (!shard.Entries.TryGetValue(tensor, out var entry))
+            {
+                throw new SafetensorsException(MessageText.Of(
+                    $"{index} line {node.Line}",
+                    $"{name} holds no tensor {Quote.Of(tensor)}",
+                    "a shard that holds the tensors the index names",
+                    "copy or download index and shards again, from one revision"));
+            }
+
+            entries.Add(tensor, entry);
+        }
+
+        return new SafetensorsCheckpoint(entries, [.. shards.Keys.Select(name => Path.Combine(directory, name))]);
+    }
+
+    private static SafetensorsFile OpenShard(string directory, string index, string name)
+    {
+        var path = Path.Combine(directory, name);
+        if (!File.Exists(path))
+        {
+            throw new SafetensorsException(MessageText.Of(
+                index, $"shard {Quote.Of(name)} is missing", $"all shards in {directory}", "copy or download it too"));
+        }
+
+        return SafetensorsFile.Open(path);
+    }
+
+    // Links are followed: the Hub's cache is made of them. Names that lead elsewhere are not.
+    private static string ShardName(string index, string tensor, ConfigNode node)
+    {
+        var name = node is ConfigScalar { IsQuoted: true } scalar ? scalar.Text! : "";
+        var isInside = name.EndsWith(".safetensors", StringComparison.Ordinal)
+            && !name.Any(c => c is '\\' or ':' || char.IsControl(c))
+            && name.Split('/').All(part => part is not ("" or "." or ".."));
+        return isInside ? name : throw new SafetensorsException(MessageText.Of(
+            $"{index} line {node.Line}, tensor {Quote.Of(tensor)}",
+            $"file {node.Describe()}",
+            "the name of a .safetensors file inside the directory",
+            "do not use this checkpoint unless you know who made it"));
+    }
+
+    private static SafetensorsException WithoutWeights(string directory, string singleName)
+    {
+        var pickled = FirstPickle(directory);
+        if (pickled is null)
+        {
+            return new SafetensorsException(MessageText.Of(
+                directory, "no weights", $"{singleName} or {singleName}.index.json with its shards", "check the path"));
+        }
+
+        return new SafetensorsException(MessageText.Of(
+            Path.Combine(directory, pickled),
+            "pickled weights, which can run code when they are loaded",
+            singleName,
+            "convert them once in Python, where you trust the file: "
+                + "load with transformers or PEFT "
+                + "and call save_pretrained(\"NEW_DIRECTORY\", safe_serialization=True)"));
+    }
+
+    private static string? FirstPickle(string directory)
+    {
+        try
+        {
+            return Directory.EnumerateFiles(directory).Select(path => Path.GetFileName(path))
+                .Where(name => PickleEndings.Contains(Path.GetExtension(name), StringComparer.OrdinalIgnoreCase))
+                .Order(StringComparer.Ordinal).FirstOrDefault();
+        }
+        catch (Exception error) when (FileOperationException.Covers(error))
+        {
+            throw FileOperationException.Reading(directory, error);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+using Peft.Formats.Tokenizers.Unicode;
+
+namespace Peft.Formats.Tokenizers.Normalizers;
+
+/// <summary>NFC, NFD, NFKC and NFKD.</summary>
+internal sealed class FormNormalizer(string form) : INormalizer
+{
+    private readonly UnicodeNormalizer _normalizer = UnicodeNormalizer.OfForm(form);
+
+    public string Normalize(string text) => _normalizer.Normalize(text);
+}

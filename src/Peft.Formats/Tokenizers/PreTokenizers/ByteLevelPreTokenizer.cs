@@ -1,0 +1,38 @@
+using Peft.Formats.Tokenizers.Models;
+
+namespace Peft.Formats.Tokenizers.PreTokenizers;
+
+/// <summary>
+/// "ByteLevel": optionally GPT-2's split, then every byte of UTF-8 written as one visible character. Where it comes last the
+/// tokenizer leaves the writing out and hands the bytes to the model.
+/// </summary>
+internal sealed class ByteLevelPreTokenizer(bool addsPrefixSpace, bool splits) : IPreTokenizer
+{
+    private readonly ScannerSplit _scanner = new(Gpt2Scanner.Shared);
+
+    public bool AddsPrefixSpace => addsPrefixSpace;
+
+    public bool Splits => splits;
+
+    public void Split(Piece piece, List<Piece> parts)
+    {
+        var first = parts.Count;
+        SplitOnly(piece, parts);
+        for (var i = first; i < parts.Count; i++)
+        {
+            var utf8 = System.Text.Encoding.UTF8.GetBytes(parts[i].ToString());
+            parts[i] = parts[i].With(string.Concat(utf8.Select(ByteAlphabet.CharacterOf)));
+        }
+    }
+
+    /// <summary>The pieces as text, not yet written in the byte alphabet.</summary>
+    public void SplitOnly(Piece piece, List<Piece> parts)
+    {
+        if (addsPrefixSpace && piece.Length > 0 && piece.Span[0] != ' ')
+            piece = piece.With(" " + piece.ToString());
+        if (splits)
+            _scanner.Split(piece, parts);
+        else if (piece.Length > 0)
+            parts.Add(piece);
+    }
+}

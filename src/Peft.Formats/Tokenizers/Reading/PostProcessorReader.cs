@@ -1,0 +1,83 @@
+using Peft.Formats.Tokenizers.Models;
+using Peft.Formats.Tokenizers.PostProcessors;
+
+namespace Peft.Formats.Tokenizers.Reading;
+
+/// <summary>Reads "post_processor". ByteLevel changes offsets only, which are not kept here.</summary>
+internal static class PostProcessorReader
+{
+    public static PostProcessor Read(JsonPart part)
+    {
+        var processors = ReadAll(part).ToArray();
+        return processors.Length switch
+        {
+            0 => PostProcessor.None,
+            1 => processors[0],
+            _ => throw part.Fault($"{processors.Length} processors that add tokens", "one (others in the sequence: ByteLevel)"),
+        };
+    }
+
+    private static IEnumerable<PostProcessor> ReadAll(JsonPart part)
+    {
+        switch (part.Type)
+        {
+            case "Sequence":
+                return part.Required("processors").Items().SelectMany(ReadAll);
+            case "ByteLevel":
+                return [];
+            case "TemplateProcessing":
+                return [ReadTemplate(part)];
+            case "BertProcessing":
+                return [Around(part, between: 1)];
+            case "RobertaProcessing":
+                return [Around(part, between: 2)];
+            default:
+                throw part.Unsupported(
+                    part.Type, "choose a base model with such a tokenizer",
+                    "ByteLevel", "TemplateProcessing", "BertProcessing", "RobertaProcessing", "Sequence");
+        }
+    }
+
+    // One token before the text, one after each, and so many between two texts.
+    private static PostProcessor Around(JsonPart part, int between)
+    {
+        var start = TemplatePiece.Fixed(IdOfPair(part.Required("cls")));
+        var end = TemplatePiece.Fixed(IdOfPair(part.Required("sep")));
+        return new PostProcessor(
+            [start, TemplatePiece.A, end],
+            [start, TemplatePiece.A, .. Enumerable.Repeat(end, between), TemplatePiece.B, end]);
+    }
+
+    private static int IdOfPair(JsonPart part) =>
+        part.Items() is [_, var id] ? id.Integer(0, TokenVocabulary.HighestAllowedId) : throw part.Fault("another list", "[token, id]");
+
+    private static PostProcessor ReadTemplate(JsonPart part)
+    {
+        var tokens = part.Optional("special_tokens");
+        var single = part.Required("single").Items().Select(piece => ReadPiece(piece, tokens)).ToArray();
+        var pair = part.Required("pair");
+        var pieces = pair.Items().Select(piece => ReadPiece(piece, tokens)).ToArray();
+        if (single.Any(piece => piece.Sequence == 'B'))
+            throw part.Fault("the second text in \"single\"", "it in \"pair\" only");
+        return new PostProcessor(single, pieces);
+    }
+
+    private static TemplatePiece ReadPiece(JsonPart part, JsonPart? tokens)
+    {
+        if (part.Optional("Sequence") is { } sequence)
+        {
+            return sequence.Required("id").Text() switch
+            {
+                "A" => TemplatePiece.A,
+                "B" => TemplatePiece.B,
+                var other => throw sequence.Unsupported(other, "correct it", "A", "B"),
+            };
+        }
+
+        var name = part.Required("SpecialToken").Required("id");
+        if (tokens?.Optional(name.Text()) is not { } token)
+            throw name.Fault(Quote.Of(name.Text()), "a name listed in special_tokens");
+        return TemplatePiece.Fixed(
+            [.. token.Required("ids").Items().Select(id => id.Integer(0, TokenVocabulary.HighestAllowedId))]);
+    }
+}

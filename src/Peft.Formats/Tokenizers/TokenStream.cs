@@ -1,0 +1,55 @@
+using System.Text;
+using Peft.Formats.Tokenizers.Decoders;
+
+namespace Peft.Formats.Tokenizers;
+
+/// <summary>
+/// Turns ids into text while they are made. Never gives out half a character; all pieces together are what
+/// <see cref="Tokenizer.Decode"/> gives for all ids. Not for several threads at once.
+/// </summary>
+public sealed class TokenStream
+{
+    private readonly Tokenizer _tokenizer;
+    private readonly bool _skipsSpecialTokens;
+    private readonly StringBuilder _output = new();
+    private readonly DecoderStep _first;
+
+    internal TokenStream(Tokenizer tokenizer, bool skipSpecialTokens, IReadOnlyList<Func<DecoderStep, DecoderStep>> decoders)
+    {
+        _tokenizer = tokenizer;
+        _skipsSpecialTokens = skipSpecialTokens;
+        _first = new OutputStep(_output, decoders.Count == 0 ? " " : "");
+        foreach (var decoder in decoders.Reverse())
+            _first = decoder(_first);
+    }
+
+    /// <summary>Takes one id and returns the text that is certain by now; often empty. An id outside the vocabulary adds nothing.</summary>
+    public string Append(int id)
+    {
+        Push(id);
+        return TakeOutput();
+    }
+
+    /// <summary>Ends the text and returns what was held back. The stream is then ready for another text.</summary>
+    public string Flush()
+    {
+        _first.Finish();
+        return TakeOutput();
+    }
+
+    internal void Push(int id)
+    {
+        if (_tokenizer.IdToToken(id) is not { } token || _skipsSpecialTokens && _tokenizer.IsSpecial(id))
+            return;
+        _first.Begin();
+        _first.Text(token);
+        _first.End();
+    }
+
+    private string TakeOutput()
+    {
+        var text = _output.ToString();
+        _output.Clear();
+        return text;
+    }
+}

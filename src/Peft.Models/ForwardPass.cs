@@ -1,0 +1,88 @@
+using Peft.Torch;
+
+namespace Peft.Models;
+
+/// <summary>What goes down through one forward beside the activations, and the records that come back. Made for one forward, then dropped.</summary>
+/// <remarks>
+/// Records stay valid as long as the dispose scope that was open when the pass was made; blocks close their own scopes earlier.
+/// </remarks>
+public sealed class ForwardPass
+{
+    private readonly DisposeScope? _scope = DisposeScope.Current;
+    private readonly List<object> _records = [];
+
+    private ForwardPass()
+    {
+    }
+
+    /// <summary>True when dropout and router noise apply and a graph is built.</summary>
+    public bool IsTraining { get; private init; }
+
+    /// <summary>True when no graph is built.</summary>
+    public bool IsInference => !IsTraining;
+
+    /// <summary>Random numbers for dropout and router noise; null where none may be drawn.</summary>
+    public torch.Generator? Random { get; init; }
+
+    /// <summary>Task of each row, or null.</summary>
+    /// <remarks>Shapes: [B] int64.</remarks>
+    public Tensor? TaskIds { get; init; }
+
+    /// <summary>Which tokens are real, for whoever counts or averages over tokens; null: all of them. Attention does not read it.</summary>
+    /// <remarks>Shapes: [B, T] bool, true = real token.</remarks>
+    public Tensor? TokenMask { get; init; }
+
+    /// <summary>Which keys may be attended to; null: all. Needed for padding on the left only: causality hides padding on the right.</summary>
+    /// <remarks>Shapes: [B, S] bool, true = may be seen; S = tokens in the cache before this forward + T.</remarks>
+    public Tensor? KeyMask { get; init; }
+
+    /// <summary>Keys and values of the tokens before these, or null.</summary>
+    public KeyValueCache? Cache { get; init; }
+
+    /// <summary>Position of each token; null: counted on from the cache's length.</summary>
+    /// <remarks>Shapes: [B, T] or [1, T] int64.</remarks>
+    public Tensor? Positions { get; init; }
+
+    /// <summary>A pass that builds a graph.</summary>
+    /// <param name="random">Random numbers for dropout and router noise.</param>
+    /// <param name="taskIds">[B] int64, or null.</param>
+    /// <param name="tokenMask">[B, T] bool, or null.</param>
+    /// <param name="positions">[B, T] int64, or null.</param>
+    public static ForwardPass ForTraining(
+        torch.Generator? random = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null) =>
+        new() { IsTraining = true, Random = random, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions };
+
+    /// <summary>A pass that builds no graph.</summary>
+    /// <param name="cache">Keys and values of earlier tokens, or null.</param>
+    /// <param name="taskIds">[B] int64, or null.</param>
+    /// <param name="tokenMask">[B, T] bool, or null.</param>
+    /// <param name="positions">[B, T] int64, or null.</param>
+    /// <param name="keyMask">[B, S] bool, or null.</param>
+    public static ForwardPass ForInference(
+        KeyValueCache? cache = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null, Tensor? keyMask = null) =>
+        new() { Cache = cache, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions, KeyMask = keyMask };
+
+    /// <summary>Appends a record. The tensors of an <see cref="IPassRecord"/> are kept for the life of the pass.</summary>
+    public void Emit<T>(T record)
+        where T : notnull
+    {
+        if (record is IPassRecord holder)
+        {
+            foreach (var tensor in holder.Tensors)
+                Keep(tensor);
+        }
+
+        _records.Add(record);
+    }
+
+    /// <summary>Moves a tensor to the scope that was open when the pass was made, and returns it.</summary>
+    public Tensor Keep(Tensor tensor)
+    {
+        tensor.DetachFromDisposeScope();
+        _scope?.Attach(tensor);
+        return tensor;
+    }
+
+    /// <summary>The records of one kind, in the order they were emitted.</summary>
+    public IReadOnlyList<T> Records<T>() => [.. _records.OfType<T>()];
+}

@@ -1,0 +1,41 @@
+using System.Security.Cryptography;
+using System.Text;
+using Peft.Formats.Safetensors;
+
+namespace Peft.Models.Loading;
+
+/// <summary>A name for a checkpoint's content: equal however it is sharded and however its config.json is spelled.</summary>
+public static class CheckpointFingerprint
+{
+    private const int BlockSize = 1 << 20;
+
+    /// <summary>SHA-256, as lower-case hex, over the config's essentials and every tensor's name, type, shape and bytes.</summary>
+    public static string Of(ModelConfig config, SafetensorsCheckpoint checkpoint, Func<string, bool> isIgnored)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(Encoding.UTF8.GetBytes(config.Essentials + "\n"));
+        var block = new byte[BlockSize];
+        foreach (var entry in checkpoint.Entries.Values.OrderBy(entry => entry.Name, StringComparer.Ordinal))
+        {
+            if (isIgnored(entry.Name))
+                continue;
+            hash.AppendData(Encoding.UTF8.GetBytes($"{entry.Name} {entry.Dtype} [{string.Join(",", entry.Shape)}]\n"));
+            AppendBytes(hash, entry, block);
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    private static void AppendBytes(IncrementalHash hash, SafetensorsEntry entry, byte[] block)
+    {
+        using var file = new FileStream(entry.FilePath, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+        file.Position = entry.Offset;
+        for (var left = entry.ByteCount; left > 0;)
+        {
+            var part = block.AsSpan(0, (int)Math.Min(left, block.Length));
+            file.ReadExactly(part);
+            hash.AppendData(part);
+            left -= part.Length;
+        }
+    }
+}

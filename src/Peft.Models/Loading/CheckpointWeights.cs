@@ -1,0 +1,84 @@
+using Peft.Formats;
+using Peft.Formats.Safetensors;
+using Peft.Torch;
+
+namespace Peft.Models.Loading;
+
+/// <summary>Weights of a checkpoint on disk: mapped without a copy where type and place fit, otherwise cast tensor by tensor.</summary>
+public sealed class CheckpointWeights : WeightSource
+{
+    private readonly SafetensorsCheckpoint _checkpoint;
+    private readonly string _directory;
+    private readonly IReadOnlyList<string> _ignoredSuffixes;
+    private readonly HashSet<string> _used = new(StringComparer.Ordinal);
+    private readonly Faults _faults = new();
+
+    /// <summary>Makes the source.</summary>
+    /// <param name="checkpoint">The opened checkpoint.</param>
+    /// <param name="directory">Its folder, for messages.</param>
+    /// <param name="dtype">Type of every parameter.</param>
+    /// <param name="device">Where every parameter lies.</param>
+    /// <param name="ignoredSuffixes">Ends of names that may be left over.</param>
+    public CheckpointWeights(
+        SafetensorsCheckpoint checkpoint, string directory, ScalarType dtype, Device device, IReadOnlyList<string> ignoredSuffixes)
+        : base(dtype, device)
+    {
+        _checkpoint = checkpoint;
+        _directory = directory;
+        _ignoredSuffixes = ignoredSuffixes;
+    }
+
+    /// <summary>Throws every missing, misshapen or left-over tensor at once.</summary>
+    /// <exception cref="CheckpointMismatchException">The checkpoint does not fit its config.json.</exception>
+    public override void Finish()
+    {
+        foreach (var entry in _checkpoint.Entries.Values.OrderBy(entry => entry.Name, StringComparer.Ordinal))
+        {
+            if (!_used.Contains(entry.Name) && !_ignoredSuffixes.Any(suffix => entry.Name.EndsWith(suffix, StringComparison.Ordinal)))
+                _faults.Add(Place(entry), $"{Shape(entry.Shape)}, a tensor the model has no place for", "none of this name");
+        }
+
+        if (_faults.Any)
+            throw new CheckpointMismatchException(_directory, _faults.Items);
+    }
+
+    /// <summary>Lets a tensor be left over, such as the head of a tied model that was saved all the same.</summary>
+    public void Ignore(string name) => _used.Add(name);
+
+    /// <inheritdoc/>
+    /// <remarks>Shapes: as given.</remarks>
+    protected override Tensor Read(string name, WeightKind kind, long[] shape)
+    {
+        if (!_checkpoint.Entries.TryGetValue(name, out var entry))
+        {
+            var near = NearestName.Of(name, _checkpoint.Entries.Keys.Where(key => !_used.Contains(key)));
+            _faults.Add(
+                $"{string.Join(", ", _checkpoint.Files.Select(Path.GetFileName))}: {name}", "missing", Shape(shape),
+                near is null ? null : $"the nearest name there is {near}");
+            return Empty();
+        }
+
+        _used.Add(name);
+        if (!entry.Shape.SequenceEqual(shape))
+        {
+            _faults.Add(Place(entry), Shape(entry.Shape), Shape(shape));
+            return Empty();
+        }
+
+        if (DtypeNames.ToTorch(entry.Dtype) is not { } stored)
+        {
+            _faults.Add(Place(entry), $"type {entry.Dtype}", "F32, BF16, F16 or F64", "use a checkpoint that is not quantized");
+            return Empty();
+        }
+
+        var mapped = torch.from_file(entry.FilePath, entry.Offset, shape, stored);
+        return mapped.to(Dtype).to(Device); // both return the mapping itself when nothing changes
+    }
+
+    private static string Place(SafetensorsEntry entry) => $"{Path.GetFileName(entry.FilePath)}: {entry.Name}";
+
+    private static string Shape(IEnumerable<long> shape) => $"[{string.Join(", ", shape)}]";
+
+    // Stands in for a faulty tensor until Finish throws; layers read widths from shapes of two.
+    private Tensor Empty() => torch.zeros([1, 1], dtype: Dtype);
+}

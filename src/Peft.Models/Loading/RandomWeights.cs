@@ -1,0 +1,37 @@
+using Peft.Torch;
+
+namespace Peft.Models.Loading;
+
+/// <summary>Freshly drawn weights. Each tensor has a stream of its own, so one more layer leaves the others as they were.</summary>
+public sealed class RandomWeights : WeightSource
+{
+    private readonly double _initializerRange;
+    private readonly long _seed;
+
+    /// <summary>Makes the source.</summary>
+    /// <param name="dtype">Type of every parameter.</param>
+    /// <param name="device">Where every parameter lies.</param>
+    /// <param name="initializerRange">Standard deviation of embeddings and matrices.</param>
+    /// <param name="seed">Seed; a tensor's stream also depends on its name.</param>
+    public RandomWeights(ScalarType dtype, Device device, double initializerRange, long seed)
+        : base(dtype, device)
+    {
+        _initializerRange = initializerRange;
+        _seed = seed;
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>Shapes: as given. Units: drawn in float32 on the CPU, then cast, so that every type starts from the same numbers.</remarks>
+    protected override Tensor Read(string name, WeightKind kind, long[] shape) => kind switch
+    {
+        WeightKind.Bias => torch.zeros(shape, dtype: Dtype, device: Device),
+        WeightKind.Scale => torch.ones(shape, dtype: Dtype, device: Device),
+        _ => Normal(name, shape),
+    };
+
+    private Tensor Normal(string name, long[] shape)
+    {
+        using var random = torch.GeneratorFor(_seed, name);
+        return torch.randn(shape, dtype: ScalarType.Float32, generator: random).mul_(_initializerRange).to(Dtype).to(Device);
+    }
+}

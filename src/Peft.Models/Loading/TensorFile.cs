@@ -1,0 +1,63 @@
+using Peft.Formats;
+using Peft.Formats.Safetensors;
+using Peft.Torch;
+
+namespace Peft.Models.Loading;
+
+/// <summary>Named tensors to a safetensors file and back into tensors that exist already.</summary>
+public static class TensorFile
+{
+    /// <summary>Writes the tensors, exactly as they are, streamed one by one.</summary>
+    public static void Write(string path, IEnumerable<(string Name, Tensor Tensor)> tensors)
+    {
+        var entries = tensors.Select(pair => new SafetensorsWrite(
+            pair.Name, TypeOf(pair.Tensor), pair.Tensor.shape, pair.Tensor.WriteBytes));
+        SafetensorsWriter.WriteFile(path, [.. entries]);
+    }
+
+    /// <summary>Copies a file's tensors into the ones given: the same names, shapes and types on both sides.</summary>
+    /// <exception cref="UserException">Anything differs; all differences are named.</exception>
+    public static void ReadInto(string path, IReadOnlyList<(string Name, Tensor Tensor)> targets)
+    {
+        var entries = SafetensorsFile.Open(path).Entries;
+        var faults = new Faults();
+        var known = targets.Select(t => t.Name).ToHashSet(StringComparer.Ordinal);
+        foreach (var name in entries.Keys.Where(name => !known.Contains(name)))
+            faults.Add(name, "in the file", "only tensors of this run");
+        foreach (var (name, target) in targets)
+        {
+            if (!entries.TryGetValue(name, out var entry))
+                faults.Add(name, "missing", "in the file");
+            else if (!entry.Shape.SequenceEqual(target.shape) || entry.Dtype != TypeOf(target))
+                faults.Add(name, $"{entry.Dtype} [{string.Join(", ", entry.Shape)}]",
+                    $"{TypeOf(target)} [{string.Join(", ", target.shape)}]");
+        }
+        faults.ThrowIfAny(path);
+        using var frozen = torch.no_grad();
+        foreach (var (name, target) in targets)
+        {
+            using var read = torch.from_file(path, entries[name].Offset, target.shape, target.dtype);
+            target.copy_(read);
+        }
+    }
+
+    /// <summary>A file's tensors, read into memory of their own; the caller frees them.</summary>
+    /// <exception cref="UserException">The file is damaged, or holds a type that checkpoints do not.</exception>
+    public static IReadOnlyDictionary<string, Tensor> Read(string path)
+    {
+        var file = SafetensorsFile.Open(path);
+        var tensors = new Dictionary<string, Tensor>(StringComparer.Ordinal);
+        foreach (var entry in file.Entries.Values)
+        {
+            var dtype = entry.Dtype == SafetensorsDtype.I64 ? ScalarType.Int64 : DtypeNames.ToTorch(entry.Dtype)
+                ?? throw new UserException($"{path}: {entry.Name} is {entry.Dtype} - checkpoints hold floating numbers and I64");
+            using var mapped = torch.from_file(path, entry.Offset, [.. entry.Shape], dtype);
+            tensors.Add(entry.Name, mapped.clone());
+        }
+
+        return tensors;
+    }
+
+    private static SafetensorsDtype TypeOf(Tensor tensor) =>
+        tensor.dtype == ScalarType.Int64 ? SafetensorsDtype.I64 : DtypeNames.ToSafetensors(tensor.dtype);
+}

@@ -1,0 +1,57 @@
+using Peft.Torch;
+
+namespace Peft.Models.Loading;
+
+/// <summary>Where a model that is being built takes its tensors from, by Hugging Face name and shape.</summary>
+/// <remarks>
+/// A layer's constructor names what it needs, so there is no second list of tensor names. Faults are collected and thrown by
+/// <see cref="Finish"/>, all at once.
+/// </remarks>
+public abstract class WeightSource
+{
+    private readonly List<(string Name, Parameter Parameter)> _taken = [];
+
+    /// <summary>Makes a source.</summary>
+    protected WeightSource(ScalarType dtype, Device device)
+    {
+        Dtype = dtype;
+        Device = device;
+    }
+
+    /// <summary>The type every parameter gets.</summary>
+    public ScalarType Dtype { get; }
+
+    /// <summary>Where every parameter lies.</summary>
+    public Device Device { get; }
+
+    /// <summary>What was taken so far, in building order.</summary>
+    public IReadOnlyList<(string Name, Parameter Parameter)> Taken => _taken;
+
+    /// <summary>Takes one tensor as a frozen parameter.</summary>
+    /// <remarks>Shapes: as given.</remarks>
+    public Parameter Take(string name, WeightKind kind, params long[] shape)
+    {
+        using var noGrad = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var parameter = new Parameter(Read(name, kind, shape), requires_grad: false); // shares the elements
+        _taken.Add((name, parameter));
+        return parameter;
+    }
+
+    /// <summary>Throws every fault found while the model was built; nothing when it fits.</summary>
+    public virtual void Finish()
+    {
+    }
+
+    /// <summary>Frees what was taken, when the model cannot be used.</summary>
+    public void Discard()
+    {
+        foreach (var (_, parameter) in _taken)
+            parameter.Dispose();
+        _taken.Clear();
+    }
+
+    /// <summary>Finds or makes one tensor of <see cref="Dtype"/> on <see cref="Device"/>.</summary>
+    /// <remarks>Shapes: as given.</remarks>
+    protected abstract Tensor Read(string name, WeightKind kind, long[] shape);
+}

@@ -1,0 +1,118 @@
+using System.Globalization;
+using Peft.Formats;
+using Peft.Models.Generation;
+using Peft.Torch;
+
+namespace Peft.Models;
+
+/// <summary>Continues token ids with a model, one token at a time through a key-value cache.</summary>
+public static class TextGeneration
+{
+    /// <summary>Continues one prompt; each token is yielded as soon as it is chosen. The token that ends the text is yielded too.</summary>
+    /// <exception cref="UserException">The prompt is empty, too long or has ids the model lacks, or an option is out of range.</exception>
+    public static IEnumerable<int> Generate(CausalLanguageModel model, IReadOnlyList<int> ids, GenerationOptions options)
+    {
+        Check(model, [ids], options);
+        return Stream(model, [ids], options).Select(token => token.Id);
+    }
+
+    /// <summary>Continues several prompts together; row i of the result continues prompt i and equals what <see cref="Generate"/> gives for it.</summary>
+    /// <exception cref="UserException">As for <see cref="Generate"/>.</exception>
+    public static IReadOnlyList<IReadOnlyList<int>> GenerateBatch(
+        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions options)
+    {
+        var rows = prompts.Select(_ => new List<int>()).ToArray();
+        foreach (var (row, id) in StreamBatch(model, prompts, options))
+            rows[row].Add(id);
+        return rows;
+    }
+
+    /// <summary>Continues several prompts together; yields each token with its row as soon as it is chosen.</summary>
+    /// <exception cref="UserException">As for <see cref="Generate"/>.</exception>
+    public static IEnumerable<(int Row, int Id)> StreamBatch(
+        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions options)
+    {
+        Check(model, prompts, options);
+        return Stream(model, prompts, options);
+    }
+
+    private static IEnumerable<(int Row, int Id)> Stream(
+        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions options)
+    {
+        if (prompts.Count == 0)
+            yield break;
+        var longest = prompts.Max(prompt => prompt.Count);
+        var limit = Math.Min(options.MaxNewTokens, model.Config.MaxPositionEmbeddings - longest);
+        var ends = (options.EosTokenIds ?? model.Config.EosTokenIds).ToHashSet();
+        var streams = options.Temperature == 0 ? [] : RandomStreams(prompts, options.Seed);
+        try
+        {
+            using var cache = new KeyValueCache(model.Config.LayerCount, longest + Math.Min(limit, 256));
+            var batch = new PaddedPrompts(prompts);
+            var running = Enumerable.Repeat(true, prompts.Count).ToArray();
+            var next = new int[prompts.Count];
+            for (var step = 0; step < limit && running.Contains(true); step++)
+            {
+                var logits = step == 0 ? batch.Prefill(model, cache) : batch.Decode(model, cache, next);
+                for (var row = 0; row < next.Length; row++)
+                {
+                    if (!running[row])
+                        continue;
+                    var own = row;
+                    next[row] = TokenSampler.Choose(logits[row], options, () => Uniform(streams[own]));
+                    running[row] = !ends.Contains(next[row]);
+                    yield return (row, next[row]);
+                }
+            }
+        }
+        finally
+        {
+            foreach (var stream in streams)
+                stream.Dispose();
+        }
+    }
+
+    // Equal prompts in one batch get streams of their own; the first equals that of the prompt alone.
+    private static torch.Generator[] RandomStreams(IReadOnlyList<IReadOnlyList<int>> prompts, long seed)
+    {
+        var seen = new Dictionary<string, int>(StringComparer.Ordinal);
+        return [.. prompts.Select(prompt =>
+        {
+            var key = string.Join(',', prompt);
+            var before = seen[key] = seen.GetValueOrDefault(key) + 1;
+            return torch.GeneratorFor(seed, string.Create(CultureInfo.InvariantCulture, $"generate {before} {key}"));
+        })];
+    }
+
+    private static double Uniform(torch.Generator random)
+    {
+        using var drawn = torch.rand([1], dtype: ScalarType.Float64, generator: random);
+        return drawn.item<double>();
+    }
+
+    private static void Check(CausalLanguageModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions options)
+    {
+        var faults = new Faults();
+        if (options.MaxNewTokens < 1)
+            faults.Add("max_new_tokens", Found(options.MaxNewTokens), "1 or more");
+        if (!(options.Temperature >= 0) || !double.IsFinite(options.Temperature))
+            faults.Add("temperature", Found(options.Temperature), "0 (greedy) or more");
+        if (!(options.TopP > 0 && options.TopP <= 1))
+            faults.Add("top_p", Found(options.TopP), "above 0, up to 1");
+        if (options.TopK < 0)
+            faults.Add("top_k", Found(options.TopK), "0 (all tokens) or more");
+        foreach (var prompt in prompts)
+        {
+            if (prompt.Count == 0)
+                faults.Add("prompt", "no tokens", "at least one token", "begin with the model's bos token");
+            if (prompt.Count >= model.Config.MaxPositionEmbeddings)
+                faults.Add("prompt", $"{prompt.Count} tokens", $"fewer than the model's {model.Config.MaxPositionEmbeddings} positions");
+        }
+
+        faults.ThrowIfAny("generation");
+        foreach (var prompt in prompts)
+            model.Config.CheckIds(prompt);
+    }
+
+    private static string Found(double value) => value.ToString(CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,64 @@
+using Peft.Adapters.Bundles;
+using Peft.Formats;
+using Peft.Formats.Tokenizers;
+using Peft.Models;
+using Peft.Torch;
+
+namespace Peft.Recipes;
+
+/// <summary>A base model, with an adapter on it if asked for, and its tokenizer.</summary>
+public sealed class LoadedModel : IDisposable
+{
+    private readonly Lazy<Tokenizer> _tokenizer;
+
+    private LoadedModel(CausalLanguageModel model, string baseDirectory)
+    {
+        Model = model;
+        BaseDirectory = baseDirectory;
+        _tokenizer = new(() => Tokenizer.Load(baseDirectory));
+    }
+
+    /// <summary>The model.</summary>
+    public CausalLanguageModel Model { get; }
+
+    /// <summary>Where its base is.</summary>
+    public string BaseDirectory { get; }
+
+    /// <summary>Its tokenizer, read when first needed.</summary>
+    public Tokenizer Tokenizer => _tokenizer.Value;
+
+    /// <summary>Opens a base and an adapter.</summary>
+    /// <exception cref="UserException">Neither is named, or a directory cannot be read.</exception>
+    public static LoadedModel Open(string? baseDirectory, string? adapter, string dtype, Device device)
+    {
+        var directory = baseDirectory ?? BaseOf(adapter);
+        var model = OpenBase(directory, dtype, device);
+        if (adapter is not null)
+            AdapterLoader.Attach(model, adapter, new AttachOptions { Base = Identity(directory, adapter) });
+        return new(model, directory);
+    }
+
+    /// <summary>Opens a base in the type that a recipe or command line asks for.</summary>
+    public static CausalLanguageModel OpenBase(string directory, string dtype, Device device) => ModelLoader.Load(
+        directory, dtype == "auto" ? MachineTypes.Choose(dtype, ModelLoader.StoredType(directory), device) : MachineTypes.Parse(dtype), device);
+
+    /// <summary>Frees the model.</summary>
+    public void Dispose() => Model.Dispose();
+
+    // Hashing a large base takes seconds: only a bundle has a fingerprint to compare it with.
+    private static BaseIdentity? Identity(string directory, string adapter) =>
+        BundleFiles.IsBundle(adapter) ? new(directory, ModelLoader.Fingerprint(directory)) : null;
+
+    private static string BaseOf(string? adapter)
+    {
+        if (adapter is null)
+            throw new UserException("--base: missing - name a model directory, or an adapter that knows its base");
+        var named = AdapterLoader.BaseNameOf(adapter);
+        if (named.Length == 0)
+            throw new UserException($"{adapter}: does not name its base model - name it with --base DIR");
+        var found = new RecipePaths(Path.Combine(Path.GetFullPath(adapter), "adapter_config.json")).Resolve(named);
+        return Directory.Exists(found)
+            ? found
+            : throw new UserException($"{adapter}: its base model '{named}' is not a directory here - name it with --base DIR");
+    }
+}

@@ -1,0 +1,52 @@
+using Peft.Models;
+using Peft.Torch;
+
+namespace Peft.Recipes;
+
+/// <summary>What a run will need in memory, estimated before it starts.</summary>
+/// <param name="Base">Base weights, in bytes.</param>
+/// <param name="Trained">Trained values with gradients and optimizer state.</param>
+/// <param name="Activations">What one forward keeps for its backward, at most.</param>
+public sealed record MemoryEstimate(long Base, long Trained, long Activations)
+{
+    /// <summary>Estimates a prepared run.</summary>
+    /// <remarks>
+    /// Trained values count once for themselves, once for the gradient and once for each tensor of optimizer state.
+    /// Activations count, for each block, what the fused operations keep: the two norm inputs, q, k, v, the attention's
+    /// probabilities, its output, gate, up and their product, and H [N, E*R] of each adapted projection; padding included.
+    /// </remarks>
+    public static MemoryEstimate Of(PreparedRun run)
+    {
+        var model = run.Trainee.Model;
+        var config = model.Config;
+        var options = run.Recipe.Training;
+        var width = ByteWidth(model.Dtype);
+        var tokens = (long)options.PerDeviceTrainBatchSize * Math.Min(run.Recipe.Data.MaxLength, run.Data.Train.Statistics.Lengths.Longest);
+        var length = tokens / options.PerDeviceTrainBatchSize;
+        var heads = (long)config.HeadCount * config.HeadSize;
+        var keys = (long)config.KeyValueHeadCount * config.HeadSize;
+        var perToken = 4L * config.HiddenSize + 2 * heads + 2 * keys + 3L * config.IntermediateSize;
+        var attention = 4L * options.PerDeviceTrainBatchSize * config.HeadCount * length * length;
+        var adapters = run.Trainee.Adapted?.Modules.Sum(m => (long)m.Shape.Experts * m.Shape.Rank * width + 8L * m.Shape.Experts) ?? 0;
+        var activations = config.LayerCount * (tokens * perToken * width + attention) + tokens * adapters;
+        var states = options.Optim == "adamw" ? 2 : options.Momentum > 0 ? 1 : 0;
+        return new(
+            model.BaseParameters.Sum(p => p.Parameter.nbytes),
+            run.Trainee.Parameters.Sum(p => p.Parameter.nbytes) * (run.Trainee.Adapted is null ? 1 + states : 2 + states),
+            activations);
+    }
+
+    /// <inheritdoc/>
+    public override string ToString() =>
+        $"memory: base {Mega(Base)}, trained values with gradients and optimizer {Mega(Trained)}, " +
+        $"activations of one pass up to {Mega(Activations)}; {Mega(Base + Trained + Activations)} in all, and the program itself";
+
+    private static string Mega(long bytes) => $"{bytes / 1048576.0:F1} MB";
+
+    private static int ByteWidth(ScalarType dtype) => dtype switch
+    {
+        ScalarType.Float64 => 8,
+        ScalarType.Float32 => 4,
+        _ => 2,
+    };
+}

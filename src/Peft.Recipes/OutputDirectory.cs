@@ -1,0 +1,55 @@
+using Peft.Adapters.Bundles;
+using Peft.Formats;
+using Peft.Training.Checkpoints;
+
+namespace Peft.Recipes;
+
+/// <summary>What may happen to a directory that a run is to write.</summary>
+/// <param name="Path">The directory.</param>
+/// <param name="Resume">Checkpoint to continue from; null to begin anew.</param>
+public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
+{
+    /// <summary>Decides, before anything is written.</summary>
+    /// <param name="path">The directory.</param>
+    /// <param name="resume">null, <c>auto</c> (the newest checkpoint of the directory, or the beginning), or a checkpoint.</param>
+    /// <param name="overwrite">Whether an existing result may be removed.</param>
+    /// <exception cref="UserException">The directory is in use, or there is nothing to resume.</exception>
+    public static OutputDirectory Decide(string path, string? resume, bool overwrite)
+    {
+        if (resume is not null && overwrite)
+            throw new UserException("--resume and --overwrite: one of them - resume continues what is there, overwrite removes it");
+        if (File.Exists(path))
+            throw new UserException($"{path}: is a file - name a directory with --output");
+        if (resume is not null)
+            return new(path, resume == "auto" ? new CheckpointStore(path).Latest() : CheckpointStore.Open(resume));
+        if (!overwrite && Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any())
+            throw new UserException(
+                $"{path}: is in use - continue it with --resume auto, replace it with --overwrite, or choose another with --output");
+        return new(path, null);
+    }
+
+    /// <summary>Makes the directory; when a run begins anew, removes what an earlier run left in it.</summary>
+    public void Prepare()
+    {
+        try
+        {
+            Directory.CreateDirectory(Path);
+            if (Resume is not null)
+                return;
+            foreach (var checkpoint in new CheckpointStore(Path).All())
+                Directory.Delete(checkpoint.Path, recursive: true);
+            foreach (var name in (string[])["events", ".next"])
+            {
+                if (Directory.Exists(System.IO.Path.Combine(Path, name)))
+                    Directory.Delete(System.IO.Path.Combine(Path, name), recursive: true);
+            }
+            foreach (var name in (string[])[BundleFiles.Manifest, BundleFiles.Config, BundleFiles.Weights, BundleFiles.Card,
+                "metrics.jsonl", "evaluation.json", BundleFiles.Recipe])
+                File.Delete(System.IO.Path.Combine(Path, name));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UserException($"{Path}: cannot be written ({e.Message}) - choose another directory with --output", e);
+        }
+    }
+}

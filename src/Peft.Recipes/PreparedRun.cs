@@ -1,0 +1,78 @@
+using Peft.Data;
+using Peft.Evaluation;
+using Peft.Formats;
+using Peft.Formats.Configuration;
+using Peft.Formats.Files;
+using Peft.Formats.Tokenizers;
+using Peft.Training;
+
+namespace Peft.Recipes;
+
+/// <summary>A run that is ready to start: trains, keeps the result, measures it.</summary>
+public sealed class PreparedRun(
+    Recipe recipe, OutputDirectory output, TrainingData data, Tokenizer tokenizer, Trainee trainee, TrainingRun run) : IDisposable
+{
+    private const string ResolvedRecipe = "recipe.resolved.yaml";
+    private const string ResultsFile = "evaluation.json";
+
+    /// <summary>The recipe.</summary>
+    public Recipe Recipe => recipe;
+
+    /// <summary>What is trained.</summary>
+    public Trainee Trainee => trainee;
+
+    /// <summary>The data.</summary>
+    public TrainingData Data => data;
+
+    /// <summary>The parts that the loop works with.</summary>
+    public TrainingRun Training => run;
+
+    /// <summary>Number of trained values.</summary>
+    public long TrainableParameters => trainee.Parameters.Sum(p => p.Parameter.numel());
+
+    /// <summary>Trains; when all steps are done, writes the result into the output directory.</summary>
+    public TrainingOutcome Train(StopRequest stop)
+    {
+        AtomicFile.WriteText(Path.Combine(output.Path, ResolvedRecipe), ConfigText.ToYaml(recipe.Resolved));
+        var outcome = new TrainingLoop(run).Run(stop);
+        if (outcome.End == TrainingEnd.Finished)
+            trainee.SaveFinal(output.Path);
+        return outcome;
+    }
+
+    /// <summary>Measures the bare base on the recipe's tasks; null when there is nothing to measure.</summary>
+    public EvaluationResults? MeasureBase()
+    {
+        if (recipe.Evaluation.Tasks.Count == 0 || !recipe.Evaluation.Base || recipe.Method == Recipe.Full)
+            return null;
+        using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.ModelNameOrPath), recipe.Model.Dtype, run.Device);
+        return new("base", 0, Answer(model));
+    }
+
+    /// <summary>Measures what was trained on the recipe's tasks and keeps the numbers beside the result.</summary>
+    public EvaluationResults? MeasureTrained()
+    {
+        if (recipe.Evaluation.Tasks.Count == 0)
+            return null;
+        var results = new EvaluationResults(recipe.Name, TrainableParameters, Answer(trainee.Model));
+        results.Save(Path.Combine(output.Path, ResultsFile));
+        return results;
+    }
+
+    /// <summary>The results that the recipe wants beside its own, as recorded.</summary>
+    /// <exception cref="UserException">A file of recorded results is missing or damaged.</exception>
+    public IReadOnlyList<(string Name, EvaluationResults Results)> Baselines() =>
+        [.. recipe.Evaluation.Baselines.Select(b => (b.Name, EvaluationResults.Load(recipe.Paths.Resolve(b.Results))))];
+
+    /// <summary>Frees model and data.</summary>
+    public void Dispose()
+    {
+        foreach (var sink in run.Sinks)
+            sink.Dispose();
+        trainee.Model.Dispose();
+        data.Dispose();
+    }
+
+    private IReadOnlyList<TaskResult> Answer(Models.CausalLanguageModel model) => AnswerEvaluator.Run(
+        model, tokenizer, data.Eval, data.TaskNames, recipe.Evaluation, recipe.Training.PerDeviceEvalBatchSize);
+}

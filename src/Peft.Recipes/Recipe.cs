@@ -1,0 +1,98 @@
+using Peft.Adapters.Attach;
+using Peft.Data;
+using Peft.Evaluation;
+using Peft.Formats;
+using Peft.Formats.Configuration;
+using Peft.Training;
+
+namespace Peft.Recipes;
+
+/// <summary>A recipe, read and checked: what to train, on what, how, and what to measure.</summary>
+public sealed record Recipe
+{
+    /// <summary>Trains adapters on a frozen base.</summary>
+    public const string Adapter = "adapter";
+
+    /// <summary>Trains all parameters.</summary>
+    public const string Full = "full";
+
+    // May differ between a checkpoint's recipe and the one that continues it: they change no number of the training.
+    private static readonly string[] FreeKeys =
+        ["logging_steps", "save_steps", "save_total_limit", "report_to", "per_device_eval_batch_size"];
+
+    /// <summary>The file.</summary>
+    public required string Path { get; init; }
+
+    /// <summary>Finds the files that the recipe names.</summary>
+    public required RecipePaths Paths { get; init; }
+
+    /// <summary>What is trained: <see cref="Adapter"/> or <see cref="Full"/>.</summary>
+    public required string Method { get; init; }
+
+    /// <summary>The base model.</summary>
+    public required ModelOptions Model { get; init; }
+
+    /// <summary>The adapters; null with <c>method: full</c>.</summary>
+    public AdapterOptions? AdapterOptions { get; init; }
+
+    /// <summary>Where the experts' first values come from (recipe key <c>adapter.experts.from</c>): a bundle of a mixture, or a
+    /// LoRA directory for each expert; empty: fresh ones.</summary>
+    public IReadOnlyList<string> ExpertsFrom { get; init; } = [];
+
+    /// <summary>The data.</summary>
+    public required DataOptions Data { get; init; }
+
+    /// <summary>The loop.</summary>
+    public required TrainingOptions Training { get; init; }
+
+    /// <summary>What is measured afterwards.</summary>
+    public required EvaluationOptions Evaluation { get; init; }
+
+    /// <summary>Where the result goes unless the command line says otherwise.</summary>
+    public required string OutputDir { get; init; }
+
+    /// <summary>The recipe with every default filled.</summary>
+    public required ConfigMap Resolved { get; init; }
+
+    /// <summary>Name of the recipe: its file's name without the ending.</summary>
+    public string Name => System.IO.Path.GetFileNameWithoutExtension(Path);
+
+    /// <summary>Reads a recipe file with the overrides of the command line.</summary>
+    /// <exception cref="FaultsException">Anything in it is wrong; all faults are named.</exception>
+    public static Recipe Load(string path, IEnumerable<string> overrides)
+    {
+        var tree = RecipeLoader.Load(path, overrides);
+        var faults = new Faults();
+        var reader = new OptionReader(tree, "", faults);
+        var method = reader.Choice("method", Adapter, [Adapter, Full]);
+        var data = DataOptions.Read(reader.Section("data"));
+        if (method == Full && reader.Has("adapter"))
+            reader.Fault("adapter", "a section", "no adapter section with method: full", "take it out, or write method: adapter");
+        var recipe = new Recipe
+        {
+            Path = path,
+            Paths = new RecipePaths(path),
+            Method = method,
+            Model = ModelOptions.Read(reader.Section("model"), method),
+            AdapterOptions = method == Full ? null : AdapterOptions.Read(reader.Section("adapter")),
+            ExpertsFrom = method == Full ? [] : reader.Section("adapter").Section("experts").Texts("from", []),
+            Data = data,
+            Training = TrainingOptions.Read(reader.Section("training")),
+            Evaluation = EvaluationOptions.Read(reader.Section("evaluation"), [.. data.Eval.Select(d => d.Task ?? d.Name)]),
+            OutputDir = reader.Text("output_dir", $"adapters/{System.IO.Path.GetFileNameWithoutExtension(path)}"),
+            Resolved = ConfigMap.Empty(path),
+        };
+        reader.Finish();
+        faults.ThrowIfAny(path);
+        return recipe with { Resolved = reader.Resolved() };
+    }
+
+    /// <summary>The resolved recipe less what may change between a run and its continuation, as text.</summary>
+    public string Identity()
+    {
+        var training = (ConfigMap)Resolved["training"]!;
+        foreach (var key in FreeKeys)
+            training = training.Without(key);
+        return ConfigText.ToYaml(Resolved.Without("output_dir").Without("evaluation").With("training", training));
+    }
+}

@@ -1,0 +1,133 @@
+using Peft.Adapters.Attach;
+using Peft.Adapters.Bundles;
+using Peft.Adapters.Routing;
+using Peft.Data;
+using Peft.Formats;
+using Peft.Formats.Configuration;
+using Peft.Formats.HuggingFace;
+using Peft.Formats.Tokenizers;
+using Peft.Models;
+using Peft.Models.Loading;
+using Peft.Torch;
+using Peft.Training;
+using Peft.Training.Checkpoints;
+using Peft.Training.Metrics;
+
+namespace Peft.Recipes;
+
+/// <summary>The composition root: a checked recipe becomes a run that is ready to start.</summary>
+public static class RunBuilder
+{
+    /// <summary>Opens the data and the model of a recipe and puts the run together; writes nothing.</summary>
+    /// <exception cref="UserException">Anything the recipe names cannot be used.</exception>
+    public static PreparedRun Build(Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks)
+    {
+        var tokenizer = Tokenizer.Load(recipe.Paths.Resolve(recipe.Model.TokenizerDirectory));
+        var data = OpenData(recipe, tokenizer);
+        var trainee = recipe.Method == Recipe.Full
+            ? FullTrainee(recipe, tokenizer, device)
+            : AdapterTrainee(recipe, data, device);
+        CheckFits(recipe, tokenizer, trainee.Model, data);
+
+        var options = recipe.Training;
+        var steps = options.TotalSteps(data.Train.Count);
+        var held = data.Eval.Count == 0 ? null : data;
+        var run = new TrainingRun
+        {
+            Model = trainee.Model,
+            Parameters = trainee.Parameters,
+            Options = options,
+            TotalSteps = steps,
+            Schedule = LearningRateSchedule.From(options, steps),
+            Optimizer = Optimizers.Create(options, trainee.Parameters),
+            Batches = state => data.Batches(options.PerDeviceTrainBatchSize, options.Seed, state),
+            AuxiliaryLoss = trainee.Adapted is { AuxiliaryTerms.Count: > 0 } adapted ? adapted.AuxiliaryLoss : null,
+            Load = trainee.Adapted is null ? null : ExpertLoad.Of,
+            Evaluate = held is null ? null : _ => EvaluationLoss.Of(
+                trainee.Model, held.Eval.Sequential(options.PerDeviceEvalBatchSize), held.TaskNames, device),
+            Sinks = sinks,
+            SaveModel = trainee.SaveExactly,
+            LoadModel = trainee.Load,
+            Checkpoints = new CheckpointStore(output.Path),
+            ResumeFrom = output.Resume,
+            Device = device,
+            RecipeIdentity = recipe.Identity(),
+        };
+        return new PreparedRun(recipe, output, data, tokenizer, trainee, run);
+    }
+
+    /// <summary>Opens the data of a recipe; paths are found as <see cref="RecipePaths"/> says.</summary>
+    public static TrainingData OpenData(Recipe recipe, Tokenizer tokenizer) =>
+        TrainingData.Open(WithFoundFiles(recipe), tokenizer, Directory.GetCurrentDirectory(), endId: EndId(recipe));
+
+    /// <summary>The token that ends a text, as the model's config says; null where it says none.</summary>
+    public static int? EndId(Recipe recipe)
+    {
+        var directory = recipe.Model.FromConfig ?? recipe.Model.ModelNameOrPath;
+        var ids = ModelLoader.ReadConfig(recipe.Paths.Resolve(directory)).Config.EosTokenIds;
+        return ids.Count > 0 ? ids[0] : null;
+    }
+
+    /// <summary>The data section with every path as it was found.</summary>
+    public static DataOptions WithFoundFiles(Recipe recipe) => recipe.Data with
+    {
+        Train = [.. recipe.Data.Train.Select(set => set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)] })],
+        Eval = [.. recipe.Data.Eval.Select(set => set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)] })],
+    };
+
+    private static Trainee AdapterTrainee(Recipe recipe, TrainingData data, Device device)
+    {
+        var directory = recipe.Paths.Resolve(recipe.Model.ModelNameOrPath);
+        var model = LoadedModel.OpenBase(directory, recipe.Model.Dtype, device);
+        var adapted = AdapterAttachment.Attach(model, recipe.AdapterOptions!, recipe.Training.Seed);
+        if (recipe.ExpertsFrom.Count > 0)
+            ExpertLoader.Load(adapted, [.. recipe.ExpertsFrom.Select(recipe.Paths.Resolve)]);
+        var contents = new BundleContents
+        {
+            Adapted = adapted,
+            Base = new BaseIdentity(recipe.Model.ModelNameOrPath, ModelLoader.Fingerprint(directory)),
+            ResolvedRecipe = ConfigText.ToYaml(recipe.Resolved),
+            Data = [.. data.Files.Select(f => new DataIdentity(f.File, f.Sha256))],
+            Seed = recipe.Training.Seed,
+        };
+        return new Trainee(
+            model, adapted, adapted.Parameters,
+            target => BundleWriter.Write(target, contents),
+            target => BundleWriter.Write(target, contents),
+            checkpoint =>
+            {
+                var weights = BundleReader.Load(checkpoint).Weights;
+                BundleTensors.Load(adapted, weights.Path, weights.Entries);
+            });
+    }
+
+    private static Trainee FullTrainee(Recipe recipe, Tokenizer tokenizer, Device device)
+    {
+        var dtype = recipe.Model.Dtype == "auto" ? ScalarType.Float32 : MachineTypes.Parse(recipe.Model.Dtype);
+        var directory = recipe.Paths.Resolve(recipe.Model.FromConfig ?? recipe.Model.ModelNameOrPath);
+        var model = recipe.Model.FromConfig is null
+            ? ModelLoader.Load(directory, dtype, device)
+            : ModelLoader.Create(ModelConfigFile.Read(directory), dtype, recipe.Training.Seed, device);
+        model.RequireGrad(true);
+        var files = FullModelFiles.From(directory, recipe.Paths.Resolve(recipe.Model.TokenizerDirectory));
+        return new Trainee(
+            model, null, model.BaseParameters,
+            target => files.Save(target, model, dtype),
+            target => files.Save(target, model, MachineTypes.Parse(recipe.Model.SaveDtype)),
+            checkpoint => TensorFile.ReadInto(Path.Combine(checkpoint, FullModelFiles.Weights), [.. model.StateDict()]));
+    }
+
+    private static void CheckFits(Recipe recipe, Tokenizer tokenizer, CausalLanguageModel model, TrainingData data)
+    {
+        var faults = new Faults();
+        if (tokenizer.VocabularySize > model.Config.VocabularySize)
+            faults.Add("model.tokenizer", $"{tokenizer.VocabularySize} tokens",
+                $"at most the model's vocab_size {model.Config.VocabularySize}", "use the tokenizer of the base model");
+        if (recipe.Data.MaxLength > model.Config.MaxPositionEmbeddings)
+            faults.Add("data.max_length", $"{recipe.Data.MaxLength}",
+                $"at most the model's max_position_embeddings {model.Config.MaxPositionEmbeddings}");
+        if (data.Train.Count == 0)
+            faults.Add("data.train", "no rows", "at least one row", "look at the files and filters with: peft data RECIPE");
+        faults.ThrowIfAny(recipe.Path);
+    }
+}

@@ -1,0 +1,41 @@
+using Peft.Data;
+using Peft.Models;
+using Peft.Torch;
+
+namespace Peft.Training;
+
+/// <summary>Loss on held-out rows.</summary>
+public static class EvaluationLoss
+{
+    /// <summary>Mean cross-entropy in nats over all learned tokens of the batches: over all rows together, and for each
+    /// task by its name.</summary>
+    public static IReadOnlyDictionary<string, double> Of(
+        CausalLanguageModel model, IEnumerable<TokenBatch> batches, IReadOnlyList<string> tasks, Device device)
+    {
+        using var frozen = torch.no_grad();
+        var sums = new Dictionary<string, (double Loss, long Tokens)>();
+        foreach (var batch in batches)
+        {
+            using var scope = torch.NewDisposeScope();
+            using var tensors = BatchTensors.From(batch, device);
+            var pass = ForwardPass.ForInference(taskIds: tensors.TaskIds, tokenMask: tensors.TokenMask);
+            var hidden = model.Hidden(tensors.Ids, pass);
+            var losses = TokenLoss.PerToken(model, hidden, tensors, pass).data<float>();
+            var positions = tensors.LearnedIndex.data<long>();
+            for (var i = 0; i < losses.Length; i++)
+            {
+                Add("eval_loss", losses[i]);
+                var task = batch.TaskIds[positions[i] / batch.Length];
+                if (tasks.Count > 1 && task >= 0)
+                    Add($"eval_{tasks[task]}_loss", losses[i]);
+            }
+        }
+        return sums.ToDictionary(s => s.Key, s => s.Value.Loss / Math.Max(1, s.Value.Tokens));
+
+        void Add(string name, double loss)
+        {
+            var (total, tokens) = sums.GetValueOrDefault(name);
+            sums[name] = (total + loss, tokens + 1);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+
+namespace Peft.Training.Metrics;
+
+/// <summary>Writes metrics.jsonl: one JSON object a step and one an evaluation. A resumed run cuts what lies after the
+/// checkpoint's step, so that the file reads as if training had never stopped.</summary>
+public sealed class JsonLinesSink(string path) : IMetricSink
+{
+    private StreamWriter? _writer;
+
+    /// <inheritdoc/>
+    public void Start(int afterStep, int totalSteps)
+    {
+        var keep = new List<string>();
+        if (afterStep > 0 && File.Exists(path))
+            keep.AddRange(File.ReadLines(path).TakeWhile(line => StepOf(line) is { } step && step <= afterStep));
+        _writer = new StreamWriter(path, append: false, new UTF8Encoding(false)) { NewLine = "\n" };
+        foreach (var line in keep)
+            _writer.WriteLine(line);
+        _writer.Flush();
+    }
+
+    /// <inheritdoc/>
+    public void Write(StepReport report)
+    {
+        var load = string.Join(',', report.Load.Select(Number));
+        _writer!.WriteLine(
+            $"{{\"step\":{report.Step},\"loss\":{Number(report.Loss)},\"aux\":{Number(report.Aux)}," +
+            $"\"lr\":{Number(report.LearningRate)},\"grad_norm\":{Number(report.GradNorm)},\"tokens\":{report.Tokens}," +
+            $"\"tokens_per_second\":{Number(Math.Round(report.TokensPerSecond, 1))},\"load\":[{load}]}}");
+    }
+
+    /// <inheritdoc/>
+    public void Write(EvaluationReport report)
+    {
+        var values = report.Metrics.Select(m => $",{JsonSerializer.Serialize(m.Key)}:{Number(m.Value)}");
+        _writer!.WriteLine($"{{\"step\":{report.Step}{string.Concat(values)}}}");
+    }
+
+    /// <inheritdoc/>
+    public void Flush() => _writer?.Flush();
+
+    /// <inheritdoc/>
+    public void Dispose() => _writer?.Dispose();
+
+    // JSON has no NaN and no infinity; a reader should see that there was no number.
+    private static string Number(double value) =>
+        double.IsFinite(value) ? value.ToString("R", CultureInfo.InvariantCulture) : "null";
+
+    // A line that was cut by a crash does not parse and ends what is kept.
+    private static int? StepOf(string line)
+    {
+        try
+        {
+            using var json = JsonDocument.Parse(line);
+            return json.RootElement.TryGetProperty("step", out var step) && step.TryGetInt32(out var n) ? n : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+}

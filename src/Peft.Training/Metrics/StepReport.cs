@@ -1,0 +1,19 @@
+namespace Peft.Training.Metrics;
+
+/// <summary>The plain numbers of one optimizer step; one line of metrics.jsonl.</summary>
+/// <param name="Step">Optimizer steps done, this one included.</param>
+/// <param name="Loss">Mean cross-entropy over the learned tokens of the step, in nats.</param>
+/// <param name="Aux">Auxiliary loss that was added, its coefficients included.</param>
+/// <param name="LearningRate">Learning rate of the step.</param>
+/// <param name="GradNorm">Norm of all gradients before clipping.</param>
+/// <param name="Tokens">Real (not padding) tokens of the step.</param>
+/// <param name="TokensPerSecond">Real tokens a second of wall time.</param>
+/// <param name="Load">Share of the gate weight that each expert got, averaged over modules and tokens; empty without experts.</param>
+public sealed record StepReport(
+    int Step, double Loss, double Aux, double LearningRate, double GradNorm, long Tokens, double TokensPerSecond,
+    IReadOnlyList<double> Load);
+
+/// <summary>The numbers of one evaluation while training.</summary>
+/// <param name="Step">Optimizer steps done.</param>
+/// <param name="Metrics">Name to value, e.g. <c>eval_loss</c>.</param>
+public sealed record EvaluationReport(int Step, IReadOnlyDictionary<string, double> Metrics);

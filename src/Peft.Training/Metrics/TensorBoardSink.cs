@@ -1,0 +1,104 @@
+using System.Buffers.Binary;
+using Google.Protobuf;
+
+namespace Peft.Training.Metrics;
+
+/// <summary>Writes TensorBoard event files (scalars), so that <c>tensorboard --logdir DIR</c> shows a run.</summary>
+/// <remarks>
+/// Source: TensorFlow's record format (u64 length, masked CRC-32C of it, data, masked CRC-32C of the data) and the
+/// messages Event {double wall_time=1; int64 step=2; string file_version=3; Summary summary=5},
+/// Summary {repeated Value value=1}, Value {string tag=1; float simple_value=2}.
+/// </remarks>
+public sealed class TensorBoardSink(string directory, TimeProvider clock) : IMetricSink
+{
+    private FileStream? _stream;
+
+    /// <inheritdoc/>
+    public void Start(int afterStep, int totalSteps)
+    {
+        Directory.CreateDirectory(directory);
+        // A resumed run adds a file whose name sorts after the earlier ones; TensorBoard joins them.
+        var seconds = clock.GetUtcNow().ToUnixTimeSeconds();
+        var path = Path.Combine(directory, $"events.out.tfevents.{seconds:D10}.step{afterStep:D8}.peft");
+        _stream = new FileStream(path, FileMode.Create, FileAccess.Write);
+        WriteRecord(Event(0, output =>
+        {
+            output.WriteTag(3, WireFormat.WireType.LengthDelimited);
+            output.WriteString("brain.Event:2");
+        }));
+    }
+
+    /// <inheritdoc/>
+    public void Write(StepReport report)
+    {
+        var values = new List<(string, double)>
+        {
+            ("train/loss", report.Loss), ("train/aux", report.Aux), ("train/learning_rate", report.LearningRate),
+            ("train/grad_norm", report.GradNorm), ("train/tokens_per_second", report.TokensPerSecond),
+        };
+        values.AddRange(report.Load.Select((share, expert) => ($"routing/load/expert_{expert}", share)));
+        WriteScalars(report.Step, values);
+    }
+
+    /// <inheritdoc/>
+    public void Write(EvaluationReport report) =>
+        WriteScalars(report.Step, report.Metrics.Select(m => ($"eval/{m.Key.Replace("eval_", "")}", m.Value)));
+
+    /// <inheritdoc/>
+    public void Flush() => _stream?.Flush();
+
+    /// <inheritdoc/>
+    public void Dispose() => _stream?.Dispose();
+
+    private void WriteScalars(int step, IEnumerable<(string Tag, double Value)> values)
+    {
+        var summary = Message(output =>
+        {
+            foreach (var (tag, value) in values)
+            {
+                output.WriteTag(1, WireFormat.WireType.LengthDelimited);
+                output.WriteBytes(ByteString.CopyFrom(Message(v =>
+                {
+                    v.WriteTag(1, WireFormat.WireType.LengthDelimited);
+                    v.WriteString(tag);
+                    v.WriteTag(2, WireFormat.WireType.Fixed32);
+                    v.WriteFloat((float)value);
+                })));
+            }
+        });
+        WriteRecord(Event(step, output =>
+        {
+            output.WriteTag(5, WireFormat.WireType.LengthDelimited);
+            output.WriteBytes(ByteString.CopyFrom(summary));
+        }));
+    }
+
+    private byte[] Event(int step, Action<CodedOutputStream> what) => Message(output =>
+    {
+        output.WriteTag(1, WireFormat.WireType.Fixed64);
+        output.WriteDouble(clock.GetUtcNow().ToUnixTimeMilliseconds() / 1000.0);
+        output.WriteTag(2, WireFormat.WireType.Varint);
+        output.WriteInt64(step);
+        what(output);
+    });
+
+    private static byte[] Message(Action<CodedOutputStream> write)
+    {
+        using var buffer = new MemoryStream();
+        using (var output = new CodedOutputStream(buffer, leaveOpen: true))
+            write(output);
+        return buffer.ToArray();
+    }
+
+    private void WriteRecord(byte[] data)
+    {
+        Span<byte> header = stackalloc byte[12];
+        BinaryPrimitives.WriteUInt64LittleEndian(header, (ulong)data.Length);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[8..], Crc32C.Masked(header[..8]));
+        Span<byte> footer = stackalloc byte[4];
+        BinaryPrimitives.WriteUInt32LittleEndian(footer, Crc32C.Masked(data));
+        _stream!.Write(header);
+        _stream.Write(data);
+        _stream.Write(footer);
+    }
+}

@@ -1,0 +1,17 @@
+using Peft.Data.Batches;
+
+namespace Peft.Training;
+
+/// <summary>Where a run stands after a step; with the tensors, all that an exact continuation needs.</summary>
+/// <param name="Step">Optimizer steps done.</param>
+/// <param name="Data">Position in the training data.</param>
+/// <param name="BestStep">Step of the best evaluation.</param>
+/// <param name="BestEvalLoss">Its loss.</param>
+/// <param name="EvaluationsWithoutGain">Evaluations since then.</param>
+/// <param name="StoppedEarly">Whether early stopping ended the run.</param>
+public sealed record TrainingState(
+    int Step, BatchStreamState? Data, int? BestStep, double? BestEvalLoss, int EvaluationsWithoutGain, bool StoppedEarly)
+{
+    /// <summary>Before the first step.</summary>
+    public static TrainingState Start { get; } = new(0, null, null, null, 0, false);
+}

@@ -1,0 +1,282 @@
+using Peft.Adapters.Attach;
+using Peft.Adapters.Bundles;
+using Peft.Adapters.Routing;
+using Peft.Adapters.Tests.Attach;
+using Peft.Formats;
+using Peft.Models;
+
+namespace Peft.Adapters.Tests.Bundles;
+
+public sealed class BundleTests : IDisposable
+{
+    private static readonly BaseIdentity Base = new("example/tiny-llama", new string('a', 64));
+
+    private readonly TinyModel _tiny = new();
+    private readonly DisposeScope _scope = torch.NewDisposeScope();
+
+    public static TheoryData<string> Kinds => [.. RouterCatalog.Entries.Select(entry => entry.Kind), "lora"];
+
+    public void Dispose()
+    {
+        _scope.Dispose();
+        _tiny.Dispose();
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void Saved_and_loaded_gives_the_same_logits_bit_for_bit(string kind)
+    {
+        var adapted = Trained(kind);
+        BundleWriter.Write(Out, Contents(adapted));
+        var again = _tiny.New();
+
+        var loaded = AdapterLoader.Attach(again, Out, new AttachOptions { Base = Base });
+
+        Assert.True(TinyModel.Logits(adapted.Model).equal(TinyModel.Logits(again)));
+        Assert.Equal(adapted.Options.ToJson().ToJsonString(), loaded.Options.ToJson().ToJsonString());
+        Assert.Equal(adapted.TrainableParameterCount, loaded.TrainableParameterCount);
+    }
+
+    [Fact]
+    public void The_hard_stage_is_saved_and_loaded_too()
+    {
+        var tasks = torch.tensor(new long[] { 1, 3 }, [2]);
+        var adapted = Trained(AdapterOptionsTests.Read(
+            """{"method": "mixture", "experts": {"count": 4}, "router": {"kind": "hard-soft", "stage": "hard"}}"""));
+        BundleWriter.Write(Out, Contents(adapted));
+        var again = _tiny.New();
+
+        AdapterLoader.Attach(again, Out);
+
+        Assert.True(TinyModel.Logits(adapted.Model, tasks).equal(TinyModel.Logits(again, tasks)));
+        Assert.Throws<TaskIdException>(() => TinyModel.Logits(again));
+    }
+
+    [Fact]
+    public void Equal_contents_give_equal_bytes()
+    {
+        BundleWriter.Write(Out, Contents(Trained("top-k")));
+        BundleWriter.Write(_tiny.In("other"), Contents(Trained("top-k")));
+
+        var files = Directory.GetFiles(Out).Select(path => Path.GetFileName(path)!).Order().ToList();
+        Assert.Equal(["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json", "recipe.resolved.yaml"], files);
+        Assert.All(files, name => Assert.Equal(File.ReadAllBytes(Path.Combine(Out, name)), File.ReadAllBytes(_tiny.In("other", name))));
+    }
+
+    [Fact]
+    public void Plain_lora_is_what_peft_reads()
+    {
+        BundleWriter.Write(Out, Contents(Trained("lora")));
+        foreach (var ours in new[] { "bundle.json", "README.md", "recipe.resolved.yaml" })
+            File.Delete(Path.Combine(Out, ours));
+        var warnings = new List<string>();
+        var again = _tiny.New();
+
+        var loaded = AdapterLoader.Attach(again, Out, new AttachOptions { Warn = warnings.Add });
+
+        Assert.Empty(warnings);
+        Assert.Equal(14, loaded.Modules.Count);
+        Assert.Contains("\"target_modules\": [\n    \"down_proj\"", File.ReadAllText(Path.Combine(Out, "adapter_config.json")), StringComparison.Ordinal);
+        Assert.True(TinyModel.Logits(Trained("lora").Model).equal(TinyModel.Logits(again)));
+    }
+
+    [Fact]
+    public void Peft_refuses_a_mixture_by_name()
+    {
+        BundleWriter.Write(Out, Contents(Trained("top-k")));
+
+        var text = File.ReadAllText(Path.Combine(Out, "adapter_config.json"));
+
+        Assert.Contains("\"peft_type\": \"MIXTURE_OF_LORA\"", text, StringComparison.Ordinal);
+        Assert.Contains("\"kind\": \"top-k\"", text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Checkpoints_and_metrics_in_the_directory_stay()
+    {
+        Directory.CreateDirectory(Path.Combine(Out, "checkpoint-10"));
+        File.WriteAllText(Path.Combine(Out, "checkpoint-10", "state.json"), "{}");
+        File.WriteAllText(Path.Combine(Out, "metrics.jsonl"), "{\"step\": 1}\n");
+
+        BundleWriter.Write(Out, Contents(Trained("lora")));
+
+        Assert.Equal("{}", File.ReadAllText(Path.Combine(Out, "checkpoint-10", "state.json")));
+        Assert.Equal("{\"step\": 1}\n", File.ReadAllText(Path.Combine(Out, "metrics.jsonl")));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(3)]
+    [InlineData(4)]
+    public void After_a_crash_the_new_bundle_is_found_whatever_was_moved(int moved)
+    {
+        BundleWriter.Write(Out, Contents(Trained("lora")));
+        BundleWriter.Write(_tiny.In("new"), Contents(Trained("soft")));
+        var next = Directory.CreateDirectory(Path.Combine(Out, ".next")).FullName;
+        string[] order = ["README.md", "adapter_config.json", "adapter_model.safetensors", "recipe.resolved.yaml", "bundle.json"];
+        for (var i = 0; i < order.Length; i++)
+            File.Copy(_tiny.In("new", order[i]), Path.Combine(i < moved ? Out : next, order[i]), overwrite: true);
+
+        Assert.Equal("soft", BundleReader.Load(Out).Manifest.Adapter.Router?.Kind);
+        BundleFiles.FinishMove(Out);
+
+        Assert.False(Directory.Exists(next));
+        Assert.Equal("soft", BundleReader.Load(Out).Manifest.Adapter.Router?.Kind);
+    }
+
+    [Fact]
+    public void A_crash_before_the_new_bundle_is_complete_leaves_the_old_one()
+    {
+        BundleWriter.Write(Out, Contents(Trained("lora")));
+        var half = Directory.CreateDirectory(Path.Combine(Out, ".next.tmp-999999")).FullName;
+        File.WriteAllText(Path.Combine(half, "adapter_config.json"), "{");
+
+        Assert.True(BundleReader.Load(Out).Manifest.Adapter.IsPlainLora);
+        BundleWriter.Write(Out, Contents(Trained("soft")));
+
+        Assert.False(Directory.Exists(half));
+        Assert.False(BundleReader.Load(Out).Manifest.Adapter.IsPlainLora);
+    }
+
+    [Fact]
+    public void A_changed_file_is_found_by_its_hash()
+    {
+        BundleWriter.Write(Out, Contents(Trained("lora")));
+        File.AppendAllText(Path.Combine(Out, "adapter_config.json"), " ");
+        File.Delete(Path.Combine(Out, "README.md"));
+
+        var error = Assert.Throws<FaultsException>(() => BundleReader.Load(Out));
+
+        Assert.Contains("adapter_config.json", error.Message, StringComparison.Ordinal);
+        Assert.Contains("changed or damaged after it was written", error.Message, StringComparison.Ordinal);
+        Assert.Contains("missing", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Another_base_is_refused_with_both_names()
+    {
+        BundleWriter.Write(Out, Contents(Trained("lora")));
+        var other = new BaseIdentity("example/other", new string('b', 64));
+
+        var error = Assert.Throws<UserException>(() => AdapterLoader.Attach(_tiny.New(), Out, new AttachOptions { Base = other }));
+
+        Assert.Equal(
+            $"{Out}: was trained on example/tiny-llama (fingerprint aaaaaaaaaaaa), the base given is example/other "
+            + "(fingerprint bbbbbbbbbbbb); name the base it was trained on",
+            error.Message);
+        AdapterLoader.Attach(_tiny.New(), Out, new AttachOptions { Base = other, AllowOtherBase = true });
+    }
+
+    [Fact]
+    public void Nan_in_the_tensors_is_refused()
+    {
+        var adapted = Trained("lora");
+        using (torch.no_grad())
+            adapted.Modules[3].Up.fill_(double.NaN);
+        BundleWriter.Write(Out, Contents(adapted));
+
+        var error = Assert.Throws<FaultsException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+
+        Assert.Contains("base_model.model.model.layers.0.self_attn.o_proj.lora_B.weight", error.Message, StringComparison.Ordinal);
+        Assert.Contains("NaN or infinity", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_newer_format_says_so()
+    {
+        BundleWriter.Write(Out, Contents(Trained("lora")));
+        var path = Path.Combine(Out, "bundle.json");
+        File.WriteAllText(path, File.ReadAllText(path).Replace("\"format_version\": 1", "\"format_version\": 2", StringComparison.Ordinal));
+
+        Assert.Equal(
+            $"{path}: format_version = 2; this program reads up to 1; use a newer peft",
+            Assert.Throws<UserException>(() => BundleReader.Load(Out)).Message);
+    }
+
+    [Fact]
+    public void A_bundle_may_not_name_files_outside()
+    {
+        BundleWriter.Write(Out, Contents(Trained("lora")));
+        var path = Path.Combine(Out, "bundle.json");
+        File.WriteAllText(path, File.ReadAllText(path).Replace("\"README.md\"", "\"../README.md\"", StringComparison.Ordinal));
+
+        Assert.Contains(
+            "a file name in the bundle's own directory",
+            Assert.Throws<FaultsException>(() => BundleReader.Load(Out)).Message,
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_directory_without_a_manifest_is_no_bundle()
+    {
+        Directory.CreateDirectory(Out);
+
+        Assert.Contains("has no bundle.json", Assert.Throws<UserException>(() => BundleReader.Load(Out)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_card_names_a_hub_base_and_hides_a_local_path()
+    {
+        var manifest = BundleWriter.Write(Out, Contents(Trained("lora")));
+
+        var hub = ModelCard.Of(manifest);
+        var local = ModelCard.Of(manifest with { Base = new BaseIdentity("/home/someone/models/tiny", "f") });
+
+        Assert.StartsWith("---\nbase_model: \"example/tiny-llama\"\nlibrary_name: peft\n", hub, StringComparison.Ordinal);
+        Assert.DoesNotContain("base_model:", local, StringComparison.Ordinal);
+        Assert.DoesNotContain("someone", local, StringComparison.Ordinal);
+        Assert.Contains("# LoRA for tiny\n", local, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Pickled_weights_are_refused()
+    {
+        Directory.CreateDirectory(Out);
+        File.WriteAllText(Path.Combine(Out, "adapter_config.json"), """{"peft_type": "LORA", "target_modules": ["q_proj"]}""");
+        File.WriteAllText(Path.Combine(Out, "adapter_model.bin"), "pickle");
+
+        var error = Assert.ThrowsAny<UserException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+
+        Assert.Contains("adapter_model.bin", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Tensors_that_do_not_fit_are_listed_together()
+    {
+        BundleWriter.Write(Out, Contents(Trained("lora")));
+        File.Delete(Path.Combine(Out, "bundle.json"));
+        var config = Path.Combine(Out, "adapter_config.json");
+        File.WriteAllText(config, File.ReadAllText(config).Replace("\"r\": 2", "\"r\": 3", StringComparison.Ordinal)
+            .Replace("    \"v_proj\"\n", "    \"lm_head\"\n", StringComparison.Ordinal));
+
+        var error = Assert.Throws<FaultsException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+
+        Assert.Contains("base_model.model.lm_head.lora_A.weight", error.Message, StringComparison.Ordinal);
+        Assert.Contains("missing", error.Message, StringComparison.Ordinal);
+        Assert.Contains("base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight", error.Message, StringComparison.Ordinal);
+        Assert.Contains("not used", error.Message, StringComparison.Ordinal);
+        Assert.Contains("[2, 16]", error.Message, StringComparison.Ordinal);
+        Assert.Contains("[3, 16]", error.Message, StringComparison.Ordinal);
+    }
+
+    private string Out => _tiny.In("out");
+
+    private AdaptedModel Trained(string kind) => Trained(AttachmentTests.Options(kind));
+
+    private AdaptedModel Trained(AdapterOptions options)
+    {
+        var adapted = AdapterAttachment.Attach(_tiny.New(), options, seed: 1);
+        AttachmentTests.FillUp(adapted);
+        return adapted;
+    }
+
+    private static BundleContents Contents(AdaptedModel adapted) => new()
+    {
+        Adapted = adapted,
+        Base = Base,
+        ResolvedRecipe = "seed: 1\n",
+        Seed = 1,
+        Data = [new DataIdentity("train.jsonl", new string('c', 64))],
+    };
+}

@@ -1,0 +1,79 @@
+using Peft.Adapters.Attach;
+using Peft.Adapters.Bundles;
+using Peft.Adapters.Tests.Attach;
+using Peft.Formats;
+
+namespace Peft.Adapters.Tests.Bundles;
+
+public sealed class ExpertLoaderTests : IDisposable
+{
+    private static readonly BaseIdentity Base = new("tiny", "f");
+
+    private readonly TinyModel _tiny = new();
+    private readonly DisposeScope _scope = torch.NewDisposeScope();
+
+    public void Dispose()
+    {
+        _scope.Dispose();
+        _tiny.Dispose();
+    }
+
+    [Fact]
+    public void Plain_loras_of_other_ranks_and_scales_become_experts_that_compute_the_same()
+    {
+        var law = Train("law", """{"r": 2, "lora_alpha": 6}""", 1);
+        var code = Train("code", """{"r": 3, "lora_alpha": 5, "use_rslora": true, "target_modules": ["q_proj", "up_proj"]}""", 2);
+        var mixture = AdapterAttachment.Attach(_tiny.New(), Hard("""{"count": 2}""", 4), seed: 1);
+
+        ExpertLoader.Load(mixture, [_tiny.In("law"), _tiny.In("code")]);
+
+        Golden.Near(law, TinyModel.Logits(mixture.Model, Tasks(0)), 1e-5);
+        Golden.Near(code, TinyModel.Logits(mixture.Model, Tasks(1)), 1e-5);
+    }
+
+    [Fact]
+    public void The_experts_of_stage_one_go_into_stage_two()
+    {
+        var stageOne = AdapterAttachment.Attach(_tiny.New(), Hard("""{"count": 2}""", 2), seed: 1);
+        AttachmentTests.FillUp(stageOne);
+        BundleWriter.Write(_tiny.In("one"), new BundleContents { Adapted = stageOne, Base = Base });
+        var stageTwo = AdapterAttachment.Attach(
+            _tiny.New(), AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 2}, "router": {"kind": "hard-soft"}}"""), seed: 5);
+
+        ExpertLoader.Load(stageTwo, [_tiny.In("one")]);
+
+        Assert.All(
+            stageOne.Modules.Zip(stageTwo.Modules),
+            pair => Assert.True(pair.First.Up.equal(pair.Second.Up) && pair.First.Down.equal(pair.Second.Down)));
+    }
+
+    [Fact]
+    public void Numbers_ranks_and_modules_that_do_not_fit_are_named()
+    {
+        Train("law", """{"r": 4}""", 1);
+        var narrow = AdapterAttachment.Attach(
+            _tiny.New(),
+            Hard("""{"count": 2}""", 2) with { TargetModules = ModuleNames.List(["q_proj"]) },
+            seed: 1);
+
+        var number = Assert.Throws<UserException>(() => ExpertLoader.Load(narrow, [_tiny.In("law"), _tiny.In("law"), _tiny.In("law")]));
+        var fit = Assert.Throws<FaultsException>(() => ExpertLoader.Load(narrow, [_tiny.In("law"), _tiny.In("law")]));
+
+        Assert.Contains("3 directories for 2 experts", number.Message, StringComparison.Ordinal);
+        Assert.Contains("rank up to 2", fit.Message, StringComparison.Ordinal);
+        Assert.Contains("widen adapter.target_modules", fit.Message, StringComparison.Ordinal);
+    }
+
+    private static AdapterOptions Hard(string experts, int r) => AdapterOptionsTests.Read(
+        $$$"""{"method": "mixture", "r": {{{r}}}, "experts": {{{experts}}}, "router": {"kind": "hard-soft", "stage": "hard"}}""");
+
+    private static Tensor Tasks(long task) => torch.tensor(new[] { task, task }, [2]);
+
+    private Tensor Train(string name, string options, long seed)
+    {
+        var adapted = AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read(options), seed);
+        AttachmentTests.FillUp(adapted);
+        BundleWriter.Write(_tiny.In(name), new BundleContents { Adapted = adapted, Base = Base });
+        return TinyModel.Logits(adapted.Model);
+    }
+}

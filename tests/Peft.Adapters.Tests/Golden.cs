@@ -1,0 +1,75 @@
+using System.Text.Json;
+
+namespace Peft.Adapters.Tests;
+
+/// <summary>One case of a golden file: inputs, parameters and expected numbers of PyTorch or NumPy.</summary>
+public sealed class Golden
+{
+    private readonly JsonElement _case;
+
+    private Golden(JsonElement golden) => _case = golden;
+
+    public static string Folder { get; } =
+        Environment.GetEnvironmentVariable("PEFT_GOLDEN") is { Length: > 0 } given
+            ? given
+            : Path.Combine(SharedAssets.Repository, "tests", "golden", "routers");
+
+    public static Golden Case(string file, string name) =>
+        Find(file, name) ?? throw new InvalidOperationException($"{file} in {Folder} has no case {name}");
+
+    public static Golden? Find(string file, string name)
+    {
+        var path = Path.Combine(Folder, file);
+        if (!File.Exists(path))
+            return null;
+        using var document = JsonDocument.Parse(File.ReadAllText(path));
+        foreach (var golden in document.RootElement.GetProperty("cases").EnumerateArray())
+        {
+            if (golden.GetProperty("name").GetString() == name)
+                return new Golden(golden.Clone());
+        }
+        return null;
+    }
+
+    public Tensor Input(string name) => ToTensor(_case.GetProperty("inputs").GetProperty(name));
+
+    public double InputNumber(string name) => _case.GetProperty("inputs").GetProperty(name).GetDouble();
+
+    public double Parameter(string name) => _case.GetProperty("params").GetProperty(name).GetDouble();
+
+    public Tensor Expected(string name) => ToTensor(_case.GetProperty("expected").GetProperty(name));
+
+    public double ExpectedNumber(string name) => _case.GetProperty("expected").GetProperty(name).GetDouble();
+
+    public static void Near(Tensor expected, Tensor actual, double tolerance = 1e-5)
+    {
+        Assert.Equal(expected.shape, actual.shape);
+        var wanted = expected.to(ScalarType.Float32).contiguous().data<float>();
+        var found = actual.detach().to(ScalarType.Float32).contiguous().data<float>();
+        var worst = Enumerable.Range(0, wanted.Length).MaxBy(i => Math.Abs(wanted[i] - found[i]));
+        Assert.True(
+            Math.Abs(wanted[worst] - found[worst]) <= tolerance,
+            $"element {worst} of [{string.Join(", ", expected.shape)}]: expected {wanted[worst]}, found {found[worst]}");
+    }
+
+    private static Tensor ToTensor(JsonElement element)
+    {
+        var shape = new List<long>();
+        for (var level = element; level.ValueKind == JsonValueKind.Array; level = level[0])
+            shape.Add(level.GetArrayLength());
+        var values = new List<float>();
+        Collect(element, values);
+        return torch.tensor(values.ToArray(), [.. shape]);
+    }
+
+    private static void Collect(JsonElement element, List<float> values)
+    {
+        if (element.ValueKind != JsonValueKind.Array)
+        {
+            values.Add((float)element.GetDouble());
+            return;
+        }
+        foreach (var item in element.EnumerateArray())
+            Collect(item, values);
+    }
+}

@@ -1,0 +1,159 @@
+using Peft.Adapters.Routing;
+using Peft.Formats;
+using Peft.Formats.Configuration;
+using Peft.Models;
+
+namespace Peft.Adapters.Tests.Routing;
+
+/// <summary>What every router of the catalog must keep, whatever its method; a new line in the catalog is tested by itself.</summary>
+public sealed class RouterContractTests : IDisposable
+{
+    private const int Experts = 4;
+    private const int Width = 6;
+    private const int Tokens = 10;
+
+    // Which golden numbers stand behind each kind; an entry without a line here fails.
+    private static readonly Dictionary<string, (string File, string Case)> GoldenCases = new()
+    {
+        ["hard-soft"] = ("lora_mixer.json", "hard_routing_by_domain_id"),
+        ["soft"] = ("lora_mixer.json", "soft_and_topk_routing"),
+        ["top-k"] = ("secondary.json", "top2_and_switch_balance_loss"),
+    };
+
+    private readonly DisposeScope _scope = torch.NewDisposeScope();
+
+    public static TheoryData<string> Kinds => [.. RouterCatalog.Entries.Select(entry => entry.Kind)];
+
+    public void Dispose() => _scope.Dispose();
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void Has_golden_numbers(string kind)
+    {
+        Assert.True(GoldenCases.TryGetValue(kind, out var golden), $"no golden case is named for router {kind}");
+        Assert.NotNull(Golden.Find(golden.File, golden.Case));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void Gates_are_not_negative_and_zero_outside_the_selection(string kind)
+    {
+        foreach (var pass in new[] { Training(), ForwardPass.ForInference(taskIds: Tasks()) })
+        {
+            var decision = New(kind).Route(Inputs(), pass);
+
+            Assert.Equal([Tokens, Experts], decision.Gates.shape);
+            Assert.Equal([Tokens, Experts], decision.Selected.shape);
+            Assert.Equal(ScalarType.Float32, decision.Gates.dtype);
+            Assert.Equal(ScalarType.Bool, decision.Selected.dtype);
+            Assert.True(decision.Gates.detach().ge(0).all().item<bool>());
+            Assert.True(decision.Gates.detach().masked_fill(decision.Selected, 0).eq(0).all().item<bool>());
+            Assert.True(decision.Selected.to(torch.float32).sum(-1).ge(1).all().item<bool>());
+            if (decision.Probabilities is not null)
+                Golden.Near(torch.ones([Tokens]), decision.Probabilities.sum(-1));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void Permuting_tokens_permutes_decisions(string kind)
+    {
+        var router = New(kind);
+        var order = torch.tensor(new long[] { 3, 0, 9, 5, 1, 8, 2, 7, 4, 6 }, [Tokens]);
+        var perToken = Tasks().repeat_interleave(Tokens / 2, 0);
+
+        var straight = router.Route(Inputs(), ForwardPass.ForInference(taskIds: perToken)).Gates.index_select(0, order);
+        var permuted = router.Route(
+            Inputs().index_select(0, order), ForwardPass.ForInference(taskIds: perToken.index_select(0, order))).Gates;
+
+        Golden.Near(straight, permuted, 1e-6);
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void The_same_seed_gives_the_same_decision(string kind)
+    {
+        Assert.True(New(kind).Route(Inputs(), Training()).Gates.equal(New(kind).Route(Inputs(), Training()).Gates));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void Inference_has_no_noise(string kind)
+    {
+        var router = New(kind);
+
+        var first = router.Route(Inputs(), ForwardPass.ForInference(taskIds: Tasks())).Gates;
+        var second = router.Route(Inputs(), ForwardPass.ForInference(taskIds: Tasks())).Gates;
+
+        Assert.True(first.equal(second));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void Gradients_reach_every_parameter_that_learns(string kind)
+    {
+        var router = New(kind);
+        var weights = torch.arange(Experts, torch.float32) + 1;
+
+        (router.Route(Inputs(), Training()).Gates * weights).sum().backward();
+
+        foreach (var (name, parameter) in router.named_parameters().Where(pair => pair.parameter.requires_grad))
+            Assert.True(parameter.grad is { } grad && grad.abs().sum().ToDouble() > 0, $"{kind}: no gradient to {name}");
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void Options_survive_json_and_yaml(string kind)
+    {
+        var options = Default(kind);
+        var json = RouterCatalog.ToJson(options).ToJsonString();
+        var faults = new Faults();
+        var reader = new OptionReader(ConfigJson.Parse(json, "router"), "router", faults);
+
+        var again = RouterCatalog.Read(reader, Experts)!;
+        reader.Finish();
+
+        Assert.False(faults.Any);
+        Assert.Equal(options, again);
+        Assert.Equal(json, RouterCatalog.ToJson(RouterCatalog.Read(
+            new OptionReader(ConfigJson.Parse(ConfigText.ToJson(reader.Resolved()), "router"), "router", new Faults()), Experts)!).ToJsonString());
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void Padding_changes_nothing_for_real_tokens(string kind)
+    {
+        var router = New(kind);
+        var x = Inputs().reshape(2, Tokens / 2, Width);
+        var padded = torch.cat([x, torch.full([2, 3, Width], 9.0)], 1);
+
+        var alone = router.Route(x, ForwardPass.ForInference(taskIds: Tasks())).Gates.reshape(2, Tokens / 2, Experts);
+        var beside = router.Route(padded, ForwardPass.ForInference(taskIds: Tasks())).Gates.reshape(2, (Tokens / 2) + 3, Experts);
+
+        Golden.Near(alone, beside.narrow(1, 0, Tokens / 2), 1e-6);
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void Half_precision_inputs_are_scored_in_float32(string kind)
+    {
+        var decision = New(kind).Route(Inputs().to(ScalarType.BFloat16), ForwardPass.ForInference(taskIds: Tasks()));
+
+        Assert.Equal(ScalarType.Float32, decision.Gates.dtype);
+    }
+
+    private static RouterOptions Default(string kind) =>
+        RouterCatalog.Read(new OptionReader(ConfigJson.Parse($$"""{"kind": "{{kind}}"}""", "router"), "router", new Faults()), Experts)!;
+
+    private static Router New(string kind)
+    {
+        var options = Default(kind);
+        return RouterCatalog.Create(options, new RouterContext("layers.0.q_proj", Width, Experts, 2, 5));
+    }
+
+    private static ForwardPass Training() => ForwardPass.ForTraining(torch.GeneratorFor(3, "noise"), Tasks());
+
+    private static Tensor Tasks() => torch.tensor(new long[] { 2, 0 }, [2]);
+
+    private static Tensor Inputs() => torch.randn([Tokens, Width], generator: torch.GeneratorFor(11, "inputs"));
+}

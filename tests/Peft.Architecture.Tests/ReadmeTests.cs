@@ -1,0 +1,82 @@
+using System.Text.RegularExpressions;
+
+namespace Peft.Architecture.Tests;
+
+/// <summary>What the READMEs tell people to type exists.</summary>
+public sealed class ReadmeTests
+{
+    private static readonly string[] Verbs =
+        ["train", "eval", "report", "generate", "gate", "merge", "adapter", "tokenize", "logits", "data", "doctor"];
+
+    private static readonly string[] AdapterVerbs = ["inspect", "verify", "import", "export"];
+
+    public static TheoryData<string> Readmes => [.. RepositoryFiles.Below("", ".md")];
+
+    [Theory]
+    [MemberData(nameof(Readmes))]
+    public void Every_make_command_names_existing_targets(string readme)
+    {
+        var findings =
+            from words in ReadmeCommands.Of(RepositoryFiles.Text(readme))
+            where words[0] == "make"
+            from target in words.Skip(1).Where(word => !ReadmeCommands.IsAssignment(word) && !word.StartsWith('-') && !word.StartsWith('>'))
+            where !MakefileTargets.Names.Contains(target)
+            select $"{string.Join(' ', words)}: no target '{target}'";
+        RepositoryFiles.AssertNone(findings, $"{readme}: the Makefile has {string.Join(", ", MakefileTargets.Names)}");
+    }
+
+    [Theory]
+    [MemberData(nameof(Readmes))]
+    public void Every_peft_command_names_an_existing_verb(string readme)
+    {
+        var findings =
+            from words in ReadmeCommands.Of(RepositoryFiles.Text(readme))
+            where words[0] is "peft" or "bin/peft" or "./bin/peft"
+            where words.Length > 1 && !words[1].StartsWith('-')
+            where !Verbs.Contains(words[1]) || (words[1] == "adapter" && words.Length > 2 && !words[2].StartsWith('-') && !AdapterVerbs.Contains(words[2]))
+            select string.Join(' ', words);
+        RepositoryFiles.AssertNone(findings, $"{readme}: the verbs are {string.Join(", ", Verbs)}");
+    }
+
+    [Theory]
+    [MemberData(nameof(Readmes))]
+    public void Every_recipe_in_a_command_exists(string readme)
+    {
+        var findings =
+            from words in ReadmeCommands.Of(RepositoryFiles.Text(readme))
+            from word in words
+            let path = word[(word.IndexOf('=', StringComparison.Ordinal) + 1)..].Trim('\'', '"')
+            where path.StartsWith("recipes/", StringComparison.Ordinal) && path.EndsWith(".yaml", StringComparison.Ordinal)
+            where !RepositoryFiles.Exists(path)
+            select string.Join(' ', words);
+        RepositoryFiles.AssertNone(findings, $"{readme}: recipes that do not exist:");
+    }
+
+    [Fact]
+    public void Every_verb_is_in_the_program()
+    {
+        var program = string.Concat(RepositoryFiles.Below("src/Peft.Cli", ".cs").Select(RepositoryFiles.Text));
+        RepositoryFiles.AssertNone(
+            // `adapter inspect` may be one literal or two.
+            Verbs.Concat(AdapterVerbs).Where(verb => !Regex.IsMatch(program, $"\"(adapter[ -])?{verb}[\" -]")),
+            "verbs that src/Peft.Cli does not have:");
+    }
+
+    [Fact]
+    public void Commands_are_read_from_shell_blocks_only()
+    {
+        const string Markdown = """
+            `make nothing` in words, then
+            ```sh
+            # a remark
+            $ LIBTORCH=x make train RECIPE=recipes/a.yaml \
+                ARGS='--set a=1; b' && bin/peft doctor | head -3   # why
+            ```
+            ```json
+            make nothing
+            ```
+            """;
+        string[] commands = [.. ReadmeCommands.Of(Markdown).Select(words => string.Join('~', words))];
+        Assert.Equal(["make~train~RECIPE=recipes/a.yaml~ARGS='--set a=1; b'", "bin/peft~doctor", "head~-3"], commands);
+    }
+}

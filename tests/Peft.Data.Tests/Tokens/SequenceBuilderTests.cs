@@ -1,0 +1,80 @@
+using Peft.Data.Examples;
+using Peft.Data.Tokens;
+
+namespace Peft.Data.Tests.Tokens;
+
+public class SequenceBuilderTests
+{
+    private static readonly DataOptions Eight = new() { MaxLength = 8 };
+
+    [Theory]
+    [InlineData("ab", "cd", "<abcd>", "...cd>", 0)]
+    [InlineData("abcd", "ef", "<abcdef>", ".....ef>", 0)]
+    [InlineData("abcdefgh", "ij", "<efghij>", ".....ij>", 4)]
+    [InlineData("abc", "uvwxyz", "<uvwxyz>", ".uvwxyz>", 3)]
+    public void Only_the_answer_is_learned_and_the_prompt_is_cut_from_the_left(
+        string prompt, string answer, string ids, string learned, int cut) =>
+        Check(Build(Eight, Given.Characters, prompt, answer), ids, learned, cut);
+
+    [Fact]
+    public void Train_on_prompt_learns_all_but_the_first_token() =>
+        Check(Build(Eight with { TrainOnPrompt = true }, Given.Characters, "ab", "cd"), "<abcd>", ".abcd>", 0);
+
+    [Fact]
+    public void Text_learns_all_but_the_first_token()
+    {
+        Check(Build(Eight, Given.Characters, "", "abc", isText: true), "<abc>", ".abc>", 0);
+        Check(Build(Eight, Given.NoSpecials, "", "abc", isText: true), "abc>", ".bc>", 0);
+    }
+
+    [Fact]
+    public void Without_add_eos_there_is_none() =>
+        Check(Build(Eight with { AddEos = false }, Given.Characters, "ab", "cd"), "<abcd", "...cd", 0);
+
+    [Fact]
+    public void Without_a_prefix_one_token_of_the_prompt_stays_for_the_answer_to_be_predicted_from() =>
+        Check(Build(Eight, Given.NoSpecials, "abc", "uvwxyz"), "cuvwxyz>", ".uvwxyz>", 2);
+
+    [Fact]
+    public void A_long_answer_is_an_error_that_names_the_row()
+    {
+        var error = Assert.Throws<DataRowException>(() => Build(Eight, Given.Characters, "a", "uvwxyz0"));
+        Assert.Equal(
+            "t.csv row 5 - the answer has 8 tokens (with end-of-text) - at most 7 of max_length 8"
+            + " - raise `max_length`, say `on_long_answer: skip` or `cut`",
+            error.Message);
+        error = Assert.Throws<DataRowException>(() => Build(Eight, Given.Characters, "", "uvwxyz0", isText: true));
+        Assert.EndsWith("or `packing: true`", error.Message);
+    }
+
+    [Fact]
+    public void A_long_answer_can_be_skipped() =>
+        Assert.Null(Build(Eight with { OnLongAnswer = LongAnswerPolicy.Skip }, Given.Characters, "a", "uvwxyz0"));
+
+    [Fact]
+    public void A_long_answer_can_be_cut_and_then_no_end_is_learned()
+    {
+        var cut = Eight with { OnLongAnswer = LongAnswerPolicy.Cut };
+        Check(Build(cut, Given.Characters, "ab", "uvwxyz0123"), "<uvwxyz0", ".uvwxyz0", 5);
+        Check(Build(cut, Given.NoSpecials, "ab", "uvwxyz0123"), "buvwxyz0", ".uvwxyz0", 4);
+    }
+
+    [Fact]
+    public void A_single_token_has_nothing_to_be_predicted_from()
+    {
+        var error = Assert.Throws<DataRowException>(() => Build(Eight with { AddEos = false }, Given.NoSpecials, "", "a", isText: true));
+        Assert.StartsWith("t.csv row 5 - a single token, nothing to predict it from", error.Message);
+    }
+
+    private static EncodedSequence? Build(
+        DataOptions options, TextEncoder encoder, string prompt, string answer, bool isText = false) =>
+        new SequenceBuilder(encoder, options).Build(new Example(prompt, answer, null, new RowId("t.csv", 5)), isText, 0, 0);
+
+    private static void Check(EncodedSequence? built, string ids, string learned, int cut)
+    {
+        var sequence = Assert.NotNull(built).ToTokenSequence(["t.csv"]);
+        Assert.Equal(ids, Given.Text(sequence.Ids));
+        Assert.Equal(learned, Given.Text(sequence.Ids.Select((id, at) => sequence.Learned[at] ? id : TokenBatch.Ignored)));
+        Assert.Equal(cut, sequence.CutTokens);
+    }
+}

@@ -1,0 +1,125 @@
+using Peft.Formats.Safetensors;
+
+namespace Peft.Formats.Tests.Safetensors;
+
+public sealed class SafetensorsCheckpointTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    private void Shard(string name, params string[] tensors) => SafetensorsWriter.WriteFile(
+        _folder.At(name),
+        [.. tensors.Select(tensor => new SafetensorsWrite(tensor, SafetensorsDtype.U8, [1], stream => stream.WriteByte(1)))]);
+
+    private void Index(string weightMap) =>
+        _folder.Put("model.safetensors.index.json", $"{{\"metadata\":{{\"total_size\":2}},\n\"weight_map\":{weightMap}}}");
+
+    private string MessageOf() => _folder.Message<SafetensorsException>(() => SafetensorsCheckpoint.Open(_folder.Path));
+
+    [Fact]
+    public void Shards_are_read_as_the_index_names_them()
+    {
+        Shard("b.safetensors", "y", "unnamed");
+        Shard("a.safetensors", "x");
+        Index("{\"y\":\"b.safetensors\",\"x\":\"a.safetensors\"}");
+        var checkpoint = SafetensorsCheckpoint.Open(_folder.Path);
+        Assert.Equal([_folder.At("a.safetensors"), _folder.At("b.safetensors")], checkpoint.Files);
+        Assert.Equal(["x", "y"], checkpoint.Entries.Keys.Order());
+        Assert.Equal(_folder.At("b.safetensors"), checkpoint.Entries["y"].FilePath);
+    }
+
+    [Fact]
+    public void A_single_file_comes_before_an_index()
+    {
+        Shard("adapter_model.safetensors", "x");
+        _folder.Put("adapter_model.safetensors.index.json", "{}");
+        _folder.Put("adapter_model.bin", "");
+        var checkpoint = SafetensorsCheckpoint.Open(_folder.Path, "adapter_model.safetensors");
+        Assert.Equal(["x"], checkpoint.Entries.Keys);
+        Assert.Single(checkpoint.Files);
+    }
+
+    [Fact]
+    public void A_missing_shard_or_tensor_is_told()
+    {
+        Index("{\"x\":\"a.safetensors\"}");
+        Assert.Equal(
+            "DIR/model.safetensors.index.json - shard 'a.safetensors' is missing - all shards in DIR - copy or download it too", MessageOf());
+        Shard("a.safetensors", "other");
+        Assert.Equal(
+            "DIR/model.safetensors.index.json line 2 - a.safetensors holds no tensor 'x' - a shard that holds the tensors the index names - "
+                + "copy or download index and shards again, from one revision",
+            MessageOf());
+    }
+
+    [Theory]
+    [InlineData("\"../a.safetensors\"", "'../a.safetensors'")]
+    [InlineData("\"/etc/a.safetensors\"", "'/etc/a.safetensors'")]
+    [InlineData("\"x/../../a.safetensors\"", "'x/../../a.safetensors'")]
+    [InlineData("\"..\\\\a.safetensors\"", "'..\\a.safetensors'")]
+    [InlineData("\"C:a.safetensors\"", "'C:a.safetensors'")]
+    [InlineData("\"a\\u0000.safetensors\"", "'a\\u0000.safetensors'")]
+    [InlineData("\"a.bin\"", "'a.bin'")]
+    [InlineData("\"\"", "''")]
+    [InlineData("3", "3")]
+    [InlineData("null", "null")]
+    [InlineData("[]", "an empty list")]
+    public void A_shard_outside_the_directory_is_refused(string file, string shown)
+    {
+        Index($"{{\"x\":{file}}}");
+        Assert.Equal(
+            $"DIR/model.safetensors.index.json line 2, tensor 'x' - file {shown} - the name of a .safetensors file inside the directory - "
+                + "do not use this checkpoint unless you know who made it",
+            MessageOf());
+    }
+
+    [Theory]
+    [InlineData("{}")]
+    [InlineData("3")]
+    public void An_index_without_map_is_refused(string map)
+    {
+        Index(map);
+        Assert.Equal(
+            "DIR/model.safetensors.index.json - no weight_map - an object that names the file of each tensor - copy or download the index again",
+            MessageOf());
+    }
+
+    [Theory]
+    [InlineData("pytorch_model.bin")]
+    [InlineData("consolidated.00.pth")]
+    [InlineData("model.pt")]
+    [InlineData("model.PKL")]
+    [InlineData("last.ckpt")]
+    public void Pickled_weights_are_refused_with_the_way_to_convert(string name)
+    {
+        _folder.Put(name, "");
+        Assert.Equal(
+            $"DIR/{name} - pickled weights, which can run code when they are loaded - model.safetensors - convert them once in Python, "
+                + "where you trust the file: load with transformers or PEFT and call save_pretrained(\"NEW_DIRECTORY\", safe_serialization=True)",
+            MessageOf());
+    }
+
+    [Fact]
+    public void A_directory_without_weights_is_told()
+    {
+        Assert.Equal(
+            "DIR - no weights - model.safetensors or model.safetensors.index.json with its shards - check the path", MessageOf());
+        Assert.Equal(
+            "DIR/none - no such directory - a directory that holds model.safetensors - check the path",
+            _folder.Message<SafetensorsException>(() => SafetensorsCheckpoint.Open(_folder.At("none"))));
+        Assert.Equal(
+            "DIR/f - a file - a directory that holds model.safetensors - check the path",
+            _folder.Message<SafetensorsException>(() => SafetensorsCheckpoint.Open(_folder.Put("f", ""))));
+    }
+
+    [SharedFact]
+    public void Every_checkpoint_of_the_vectors_opens()
+    {
+        foreach (var directory in Directory.GetDirectories(SharedAssets.Path("vectors", "models")))
+        {
+            Assert.NotEmpty(SafetensorsCheckpoint.Open(directory).Entries);
+            Assert.NotEmpty(SafetensorsCheckpoint.Open(Path.Combine(directory, "adapter"), "adapter_model.safetensors").Entries);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+using System.Text;
+using System.Text.Json;
+using Peft.Formats.Tokenizers;
+
+namespace Peft.Formats.Tests.Tokenizers;
+
+/// <summary>Every line of the vectors that Hugging Face tokenizers wrote for real tokenizers.</summary>
+public sealed class SharedVectorTests
+{
+    private static readonly Dictionary<string, Tokenizer> Loaded = [];
+
+    public static TheoryData<string> Names =>
+        ["tokenizers/gpt2", "tokenizers/llama2", "tokenizers/llama3", "tokenizers/mistral-v0.1", "tokenizers/qwen3", "models/stories260K"];
+
+    [SharedTheory]
+    [MemberData(nameof(Names))]
+    public void Every_line_encodes_to_the_same_ids(string name)
+    {
+        var tokenizer = Load(name);
+        foreach (var vector in Vectors(name).GetProperty("vectors").EnumerateArray())
+        {
+            var text = vector.GetProperty("text").GetString()!;
+            Assert.Equal((text, Join(vector, "ids")), (text, Join(tokenizer.EncodeToIds(text))));
+            Assert.Equal((text, Join(vector, "ids_no_special")), (text, Join(tokenizer.EncodeToIds(text, addSpecialTokens: false))));
+            Assert.Equal(vector.GetProperty("ids").GetArrayLength(), tokenizer.CountTokens(text));
+        }
+    }
+
+    [SharedTheory]
+    [MemberData(nameof(Names))]
+    public void Every_line_decodes_to_the_same_text_whole_and_streamed(string name)
+    {
+        var tokenizer = Load(name);
+        foreach (var vector in Vectors(name).GetProperty("vectors").EnumerateArray())
+        {
+            var ids = vector.GetProperty("ids").EnumerateArray().Select(id => id.GetInt32()).ToArray();
+            Assert.Equal(vector.GetProperty("decoded").GetString(), tokenizer.Decode(ids, skipSpecialTokens: true));
+            Assert.Equal(vector.GetProperty("decoded_with_special").GetString(), tokenizer.Decode(ids));
+            Assert.Equal(vector.GetProperty("decoded").GetString(), Stream(tokenizer, ids));
+        }
+    }
+
+    [SharedTheory]
+    [MemberData(nameof(Names))]
+    public void The_pair_and_the_vocabulary_size_are_the_same(string name)
+    {
+        var tokenizer = Load(name);
+        var vectors = Vectors(name);
+        var pair = vectors.GetProperty("pair");
+        var ids = tokenizer.EncodeToIds(pair.GetProperty("a").GetString()!, pair.GetProperty("b").GetString(), true);
+        Assert.Equal(Join(pair, "ids"), Join(ids));
+        Assert.Equal(vectors.GetProperty("vocab_size").GetInt32(), tokenizer.VocabularySize);
+    }
+
+    [SharedTheory]
+    [InlineData("tokenizers/t5", "Unigram")]
+    [InlineData("tokenizers/bert-base-uncased", "WordPiece")]
+    [InlineData("models/gpt-nano-sort", "WordLevel")]
+    public void Another_model_is_refused_by_its_name(string name, string kind)
+    {
+        var error = Assert.Throws<TokenizerFileException>(() => Tokenizer.Load(SharedAssets.Path(name.Split('/'))));
+        Assert.Contains($"model.type - '{kind}' - supported: BPE", error.Message, StringComparison.Ordinal);
+    }
+
+    [SharedFact]
+    public void Begin_and_end_come_from_the_configuration()
+    {
+        var tokenizer = Load("models/stories260K");
+        Assert.Equal((1, 2, null), (tokenizer.BosId, tokenizer.EosId, tokenizer.PadId));
+        Assert.Equal(64, tokenizer.Sha256.Length);
+        var llama3 = Load("tokenizers/llama3");
+        Assert.Equal(128000, llama3.BosId);
+        Assert.True(llama3.IsSpecial(128000));
+        Assert.False(Load("tokenizers/qwen3").IsSpecial(151667));
+    }
+
+    private static string Stream(Tokenizer tokenizer, int[] ids)
+    {
+        var stream = tokenizer.NewDecoder(skipSpecialTokens: true);
+        var text = new StringBuilder();
+        foreach (var id in ids)
+        {
+            var piece = stream.Append(id);
+            Assert.True(piece.Length == 0 || !char.IsHighSurrogate(piece[^1]) && !char.IsLowSurrogate(piece[0]));
+            text.Append(piece);
+        }
+
+        return text.Append(stream.Flush()).ToString();
+    }
+
+    private static Tokenizer Load(string name)
+    {
+        lock (Loaded)
+            return Loaded.TryGetValue(name, out var known) ? known : Loaded[name] = Tokenizer.Load(SharedAssets.Path(name.Split('/')));
+    }
+
+    private static JsonElement Vectors(string name) =>
+        JsonDocument.Parse(File.ReadAllBytes(SharedAssets.Path([.. name.Split('/'), "vectors.json"]))).RootElement;
+
+    private static string Join(JsonElement vector, string key) => Join(vector.GetProperty(key).EnumerateArray().Select(id => id.GetInt32()));
+
+    private static string Join(IEnumerable<int> ids) => string.Join(',', ids);
+}

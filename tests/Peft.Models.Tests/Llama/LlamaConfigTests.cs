@@ -1,0 +1,88 @@
+using Peft.Formats;
+using Peft.Formats.HuggingFace;
+using Peft.Models.Llama;
+using Peft.Models.Tests.Support;
+
+namespace Peft.Models.Tests.Llama;
+
+public sealed class LlamaConfigTests
+{
+    [Fact]
+    public void Absent_key_value_heads_and_head_dim_follow_from_the_heads()
+    {
+        var config = Read("""{"model_type": "llama", "vocab_size": 8, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": null, "intermediate_size": 8}""");
+        Assert.Equal((4, 4, 8), (config.HeadCount, config.KeyValueHeadCount, config.HeadSize));
+        Assert.False(config.TieWordEmbeddings);
+    }
+
+    [Fact]
+    public void Qwen2_slides_from_max_window_layers_on_and_only_when_asked()
+    {
+        const string Common = "\"sliding_window\": 7, \"max_window_layers\": 1";
+        using var asked = new TinyCheckpoint("qwen2", Common + ", \"use_sliding_window\": true");
+        using var off = new TinyCheckpoint("qwen2", Common);
+        Assert.Equal([null, 7, 7], LlamaConfig.FromQwen2(ModelConfigFile.Read(asked.Path)).Windows);
+        Assert.Equal([null, null, null], LlamaConfig.FromQwen2(ModelConfigFile.Read(off.Path)).Windows);
+    }
+
+    [Fact]
+    public void Layer_types_overrule_the_family_rule()
+    {
+        using var checkpoint = new TinyCheckpoint(
+            "qwen2", "\"sliding_window\": 9, \"layer_types\": [\"sliding_attention\", \"full_attention\", \"sliding_attention\"]");
+        Assert.Equal([9, null, 9], LlamaConfig.FromQwen2(ModelConfigFile.Read(checkpoint.Path)).Windows);
+    }
+
+    [Fact]
+    public void Mistral_window_defaults_to_4096_and_null_means_none()
+    {
+        using var silent = new TinyCheckpoint("mistral");
+        using var none = new TinyCheckpoint("mistral", "\"sliding_window\": null");
+        Assert.Equal([4096, 4096, 4096], LlamaConfig.FromMistral(ModelConfigFile.Read(silent.Path)).Windows);
+        Assert.Equal([null, null, null], LlamaConfig.FromMistral(ModelConfigFile.Read(none.Path)).Windows);
+    }
+
+    [Fact]
+    public void Every_missing_key_is_told_at_once()
+    {
+        var error = Assert.Throws<FaultsException>(() => Read("""{"model_type": "llama", "hidden_size": 32}"""));
+        foreach (var key in new[] { "vocab_size", "num_hidden_layers", "num_attention_heads", "intermediate_size" })
+            Assert.Contains(key, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Every_unusable_value_is_told_at_once()
+    {
+        var error = Assert.Throws<FaultsException>(() => Read(
+            """
+            {"model_type": "llama", "vocab_size": 8, "hidden_size": 30, "num_hidden_layers": 1, "num_attention_heads": 4,
+             "num_key_value_heads": 3, "intermediate_size": 8, "hidden_act": "gelu", "quantization_config": {"bits": 4},
+             "rope_scaling": {"rope_type": "yarn", "factor": 2.0}, "partial_rotary_factor": 0.5}
+            """));
+        foreach (var part in new[]
+                 {
+                     "4, with num_key_value_heads 3", "30, with num_attention_heads 4", "'gelu'", "silu", "a quantized checkpoint",
+                     "type 'yarn'", "one of default, linear, llama3", "partial_rotary_factor", "an even number",
+                 })
+            Assert.Contains(part, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Essentials_do_not_depend_on_the_spelling()
+    {
+        using var old = new TinyCheckpoint("llama", "\"rope_theta\": 500.0");
+        using var now = new TinyCheckpoint("llama", "\"rope_parameters\": {\"rope_theta\": 500.0, \"rope_type\": \"default\"}");
+        using var other = new TinyCheckpoint("llama", "\"rope_theta\": 501.0");
+        Assert.Equal(Essentials(old), Essentials(now));
+        Assert.NotEqual(Essentials(old), Essentials(other));
+
+        static string Essentials(TinyCheckpoint checkpoint) => LlamaConfig.FromLlama(ModelConfigFile.Read(checkpoint.Path)).Essentials;
+    }
+
+    private static LlamaConfig Read(string json)
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder["config.json"], json);
+        return LlamaConfig.FromLlama(ModelConfigFile.Read(folder.Path));
+    }
+}
