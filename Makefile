@@ -1,6 +1,6 @@
 # Peft: every target works alone on a fresh clone; `make help` lists them.
 #
-# Variables: RECIPE, BASE, ADAPTER, RESULTS, OUTPUT, TEMPLATE, METHOD, ADAPTERS and ARGS (see `make help`),
+# Variables: RECIPE, BASE and ARGS (see `make help`),
 #            LIBTORCH=/path    build against this libtorch instead of Debian's libtorch-dev
 #            DUCKDB_LIB=/path  use this libduckdb.so instead of the one from npm
 SHELL := /bin/bash
@@ -19,12 +19,6 @@ NODE_NEEDED   := 18
 
 RECIPE   ?= recipes/default.yaml
 BASE     ?=
-ADAPTER  ?= adapters/default
-RESULTS  ?= results/default
-OUTPUT   ?=
-TEMPLATE ?= html
-METHOD   ?= linear
-ADAPTERS ?=
 ARGS     ?=
 TESTS    ?= Peft.sln
 FILTER   ?=
@@ -54,7 +48,7 @@ DOTNET_QUIET := -c Release -nologo -v quiet --tl:off -p:UseSharedCompilation=fal
 # One build or installation at a time in one checkout; make's own recipes hold the lock, programs they start do not.
 LOCK := mkdir -p $(ART); exec 9> $(ART)/.lock; flock 9
 
-.PHONY: help setup build data train test eval report merge export bench lint clean
+.PHONY: help setup build data train test bench lint clean
 
 help: ## this list
 	@echo "usage: make TARGET [VARIABLE=value]..."
@@ -145,32 +139,6 @@ data: setup ## write the Parquet data sets under data/cache from the installed p
 train: build data ## train RECIPE (default recipes/default.yaml); BASE=DIR another base model; ARGS=... more options
 	@exec bin/peft train $(RECIPE) $(if $(BASE),--set model.model_name_or_path=$(BASE)) $(ARGS)
 
-# `make eval` and `make export` need an adapter; where the default one is missing the default recipe is trained first.
-define with_adapter
-$(if $(ARGS),,if [ ! -e '$(ADAPTER)/adapter_config.json' ]; then
-  if [ '$(ADAPTER)' != adapters/default ]; then
-    echo "make $@: ADAPTER=$(ADAPTER) holds no adapter_config.json: give a bundle, or leave ADAPTER out" >&2
-    exit 2
-  fi
-  $(AGAIN) train ARGS='--output $(ADAPTER)'
-fi)
-endef
-
-eval: build data ## evaluate ADAPTER (default adapters/default, trained first when missing) into RESULTS; or ARGS=...
-	@$(with_adapter)
-	exec bin/peft eval $(if $(ARGS),$(ARGS),--adapter $(ADAPTER) $(if $(BASE),--base $(BASE)) --output $(RESULTS))
-
-report: build ## render RESULTS (default results/default, evaluated first when missing) with TEMPLATE to OUTPUT; or ARGS=...
-	@$(if $(ARGS),,[ -e '$(RESULTS)' ] || $(AGAIN) eval RESULTS='$(RESULTS)')
-	exec bin/peft report $(if $(ARGS),$(ARGS),$(RESULTS) --template $(TEMPLATE) --output $(or $(OUTPUT),$(RESULTS)/report.$(TEMPLATE)))
-
-merge: build ## merge ADAPTERS="DIR DIR..." with METHOD into OUTPUT; or ARGS=...
-	@exec bin/peft merge $(if $(ARGS),$(ARGS),--method $(METHOD) $(ADAPTERS) --output $(or $(OUTPUT),adapters/merged))
-
-export: build data ## export ADAPTER for Hugging Face PEFT into OUTPUT (default ADAPTER-peft); or ARGS=...
-	@$(with_adapter)
-	exec bin/peft adapter export $(if $(ARGS),$(ARGS),$(ADAPTER) $(if $(BASE),--base $(BASE)) --format peft --output $(or $(OUTPUT),$(ADAPTER)-peft))
-
 test: build data ## build and run every test; TESTS=a project, FILTER=an expression of dotnet test
 	@$(LOCK)
 	log=$(ART)/test.log
@@ -205,10 +173,12 @@ bench: build ## measure speed and memory (tests/Peft.Benchmarks); ARGS=... for t
 
 lint: build ## check formatting, analyzers and the shim, warnings as errors
 	@$(LOCK)
-	dotnet build Peft.sln $(DOTNET_QUIET) -warnaserror >&2 9>&-
-	dotnet format Peft.sln --verify-no-changes --no-restore --severity warn
+	# Analyzers run here only, in outputs of their own: they take longer than compiling. The shim's warnings are errors in any build.
+	PEFT_TORCH_NATIVE="$$(readlink -f $(PUBLISH)/libpeft_torch.so)" \
+	  dotnet build Peft.sln $(DOTNET_QUIET) -warnaserror -p:Lint=true --artifacts-path $(ART)/lint >&2 9>&-
+	dotnet format whitespace Peft.sln --verify-no-changes --no-restore
 	echo "lint: no findings"
 
-clean: ## remove bin/ and the build outputs; ALL=1 also the npm packages and data/cache (adapters and results always stay)
+clean: ## remove bin/ and the build outputs; ALL=1 also the npm packages and data/cache (adapters always stay)
 	@rm -rf bin $(ART)/bin $(ART)/obj $(ART)/native $(ART)/publish $(ART)/test-results $(ART)/test.log*
 	$(if $(ALL),rm -rf $(ART) data/cache)

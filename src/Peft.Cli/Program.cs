@@ -1,5 +1,4 @@
 using CommandLine;
-using CommandLine.Text;
 using Peft.Cli.Printing;
 using Peft.Cli.Verbs;
 using Peft.Formats;
@@ -11,6 +10,8 @@ namespace Peft.Cli;
 /// <summary>Words from the terminal become one call of a verb.</summary>
 public static class Program
 {
+    private const string Trace = "--trace";
+
     // One line a verb; the order is the order of the help text.
     private static readonly Type[] VerbTypes =
     [
@@ -36,10 +37,16 @@ public static class Program
             output.Error(e.Message);
             return ExitCode.Failure;
         }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // A disk that fills up or is taken away while a run goes on; what is written at once is reported by its writer.
+            output.Error($"{e.Message.TrimEnd('.')} - look at the free space and the permissions there");
+            return ExitCode.UserMistake;
+        }
         catch (Exception e)
         {
             output.Error($"peft failed: {e.GetType().Name}: {e.Message}");
-            output.Error(args.Contains("--trace")
+            output.Error(args.Contains(Trace)
                 ? e.ToString()
                 : "This is a fault of the program, not of your input; --trace prints where it happened.");
             return ExitCode.Failure;
@@ -55,18 +62,19 @@ public static class Program
             settings.AutoVersion = true;
             settings.CaseInsensitiveEnumValues = true;
         });
-        var result = parser.ParseArguments(JoinVerbs(args), VerbTypes);
-        return result switch
+        // The parser does not know --trace, which belongs to every verb.
+        var words = CommandLineWords.Arrange([.. args.Where(word => word != Trace)]);
+        switch (parser.ParseArguments(words, VerbTypes))
         {
-            Parsed<object> { Value: IVerb verb } => verb.Run(output),
-            NotParsed<object> failed => ShowHelp(failed, output),
-            _ => throw new InvalidOperationException("a verb without an implementation"),
-        };
+            case Parsed<object> { Value: IVerb verb }:
+                CommandLineWords.RefuseLeftovers(verb, words);
+                return verb.Run(output);
+            case NotParsed<object> failed:
+                return ShowHelp(failed, output);
+            default:
+                throw new InvalidOperationException("a verb without an implementation");
+        }
     }
-
-    // `adapter inspect DIR` is typed as two words and is one verb.
-    private static string[] JoinVerbs(string[] args) =>
-        args is ["adapter", var second, ..] && !second.StartsWith('-') ? [$"adapter-{second}", .. args[2..]] : args;
 
     private static int ShowHelp(NotParsed<object> failed, Output output)
     {
@@ -76,20 +84,12 @@ public static class Program
             output.Result($"peft {typeof(Program).Assembly.GetName().Version?.ToString(3)}");
             return ExitCode.Done;
         }
-        var asked = errors.All(e => e.Tag is ErrorType.HelpRequestedError or ErrorType.HelpVerbRequestedError);
-        var help = HelpText.AutoBuild(failed, text =>
+        if (errors.All(e => e.Tag is ErrorType.HelpRequestedError or ErrorType.HelpVerbRequestedError))
         {
-            text.Heading = asked ? "peft - mixtures of LoRA experts on a frozen language model" : "";
-            text.Copyright = "";
-            text.AdditionalNewLineAfterOption = false;
-            text.MaximumDisplayWidth = 120;
-            return text;
-        }, e => e, verbsIndex: true);
-        var shown = help.ToString().Replace("adapter-inspect", "adapter inspect").Replace("adapter-verify", "adapter verify").Trim('\n');
-        if (asked)
-            output.Result(shown);
-        else
-            output.Error(shown);
-        return asked ? ExitCode.Done : ExitCode.UserMistake;
+            output.Result(HelpPage.Of(failed));
+            return ExitCode.Done;
+        }
+        output.Error(UsageErrors.Of(failed));
+        return ExitCode.UserMistake;
     }
 }

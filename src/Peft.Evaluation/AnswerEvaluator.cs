@@ -35,10 +35,9 @@ public static class AnswerEvaluator
     private static TaskResult Measure(
         CausalLanguageModel model, Tokenizer tokenizer, List<TokenSequence> rows, TaskOptions task, int batchSize)
     {
-        var generation = new GenerationOptions
-        {
-            MaxNewTokens = task.MaxNewTokens, Temperature = 0, EosTokenIds = model.Config.EosTokenIds,
-        };
+        // The end that the data teaches is the tokenizer's, where it names one.
+        List<int> ends = [.. model.Config.EosTokenIds, .. tokenizer.EosId is { } end ? [end] : Array.Empty<int>()];
+        var generation = new GenerationOptions { MaxNewTokens = task.MaxNewTokens, Temperature = 0, EosTokenIds = ends };
         var predictions = new List<string>(rows.Count);
         var answers = new List<string>(rows.Count);
         // Rows of like length share a batch, so that little padding is computed.
@@ -46,11 +45,14 @@ public static class AnswerEvaluator
         {
             var prompts = batch.Select(r => (IReadOnlyList<int>)r.Ids[..PromptLength(r)]).ToList();
             var generated = TextGeneration.GenerateBatch(model, prompts, generation);
-            predictions.AddRange(generated.Select(ids => tokenizer.Decode(ids, skipSpecialTokens: true)));
-            answers.AddRange(batch.Select(r => tokenizer.Decode(r.Ids[PromptLength(r)..], skipSpecialTokens: true)));
+            predictions.AddRange(generated.Select(Text));
+            answers.AddRange(batch.Select(r => Text(r.Ids[PromptLength(r)..])));
         }
         var metric = AnswerMetric.Of(task.Metric);
         return new(task.Name, metric.Name, metric.HigherIsBetter, metric.Score(predictions, answers), rows.Count);
+
+        string Text(IReadOnlyList<int> ids) =>
+            tokenizer.Decode(ids.TakeWhile(id => !ends.Contains(id)), skipSpecialTokens: true);
     }
 
     private static int PromptLength(TokenSequence row) => Math.Max(1, Array.IndexOf(row.Learned, true));

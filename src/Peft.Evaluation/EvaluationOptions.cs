@@ -30,14 +30,14 @@ public sealed record EvaluationOptions
 
     /// <summary>Reads and checks the section.</summary>
     /// <param name="reader">The section.</param>
-    /// <param name="evalTasks">Tasks of the data sets under <c>data.eval</c>.</param>
-    public static EvaluationOptions Read(OptionReader reader, IReadOnlyList<string> evalTasks)
+    /// <param name="evalTasks">Tasks of the data sets under <c>data.eval</c>; null where only the data tells them.</param>
+    public static EvaluationOptions Read(OptionReader reader, IReadOnlyList<string>? evalTasks)
     {
         var tasks = new List<TaskOptions>();
         foreach (var task in reader.Sections("tasks"))
         {
             var name = task.RequiredText("task");
-            if (name.Length > 0 && !evalTasks.Contains(name))
+            if (name.Length > 0 && evalTasks is not null && !evalTasks.Contains(name))
                 task.Fault("task", $"'{name}'", evalTasks.Count == 0
                     ? "the task of a data set under data.eval, which is empty"
                     : "the task of a data set under data.eval: " + string.Join(", ", evalTasks));

@@ -39,16 +39,21 @@ public sealed record EvaluationResults(string Model, long TrainableParameters, I
         try
         {
             var document = JsonSerializer.Deserialize<Document>(File.ReadAllText(path), Json);
-            if (document is not { Tasks: not null, Model: not null })
-                throw new UserException($"{path}: no tasks found - this is not a results file");
-            if (document.FormatVersion != CurrentVersion)
+            if (document is not null && document.FormatVersion > CurrentVersion)
                 throw new UserException(
                     $"{path}: results of format {document.FormatVersion}; this version reads format {CurrentVersion}");
-            return new(document.Model, document.TrainableParameters, document.Tasks);
+            if (document is not { FormatVersion: CurrentVersion, Model: not null, Tasks: { } tasks }
+                || !tasks.All(task => task is { Task: not null, Metric: not null }))
+                throw new UserException($"{path}: no tasks found - this is not a results file");
+            return new(document.Model, document.TrainableParameters, tasks);
         }
         catch (JsonException e)
         {
             throw new UserException($"{path}: not a results file ({e.Message}) - it may have been cut short", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UserException($"{path}: cannot be read ({e.Message}) - check its permissions", e);
         }
     }
 

@@ -11,7 +11,8 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
 {
     /// <summary>Decides, before anything is written.</summary>
     /// <param name="path">The directory.</param>
-    /// <param name="resume">null, <c>auto</c> (the newest checkpoint of the directory, or the beginning), or a checkpoint.</param>
+    /// <param name="resume">null, <c>auto</c> (the newest checkpoint of the directory, or the beginning where there is no
+    /// result yet), or a checkpoint.</param>
     /// <param name="overwrite">Whether an existing result may be removed.</param>
     /// <exception cref="UserException">The directory is in use, or there is nothing to resume.</exception>
     public static OutputDirectory Decide(string path, string? resume, bool overwrite)
@@ -21,7 +22,7 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
         if (File.Exists(path))
             throw new UserException($"{path}: is a file - name a directory with --output");
         if (resume is not null)
-            return new(path, resume == "auto" ? new CheckpointStore(path).Latest() : CheckpointStore.Open(resume));
+            return new(path, resume == "auto" ? Newest(path) : CheckpointStore.Open(resume));
         if (!overwrite && Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any())
             throw new UserException(
                 $"{path}: is in use - continue it with --resume auto, replace it with --overwrite, or choose another with --output");
@@ -38,18 +39,28 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
                 return;
             foreach (var checkpoint in new CheckpointStore(Path).All())
                 Directory.Delete(checkpoint.Path, recursive: true);
-            foreach (var name in (string[])["events", ".next"])
-            {
-                if (Directory.Exists(System.IO.Path.Combine(Path, name)))
-                    Directory.Delete(System.IO.Path.Combine(Path, name), recursive: true);
-            }
-            foreach (var name in (string[])[BundleFiles.Manifest, BundleFiles.Config, BundleFiles.Weights, BundleFiles.Card,
-                "metrics.jsonl", "evaluation.json", BundleFiles.Recipe])
-                File.Delete(System.IO.Path.Combine(Path, name));
+            if (Directory.Exists(Inside("events")))
+                Directory.Delete(Inside("events"), recursive: true);
+            // Without a manifest the other names (README.md) need not be a run's.
+            if (BundleFiles.IsBundle(Path))
+                BundleFiles.Remove(Path);
+            foreach (var name in (string[])["metrics.jsonl", "evaluation.json", BundleFiles.Recipe])
+                File.Delete(Inside(name));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new UserException($"{Path}: cannot be written ({e.Message}) - choose another directory with --output", e);
         }
     }
+
+    private static CheckpointRef? Newest(string path)
+    {
+        var newest = new CheckpointStore(path).Latest();
+        if (newest is null && (BundleFiles.IsBundle(path) || File.Exists(System.IO.Path.Combine(path, FullModelFiles.Weights))))
+            throw new UserException(
+                $"{path}: holds a finished result and no checkpoint - replace it with --overwrite, or choose another with --output");
+        return newest;
+    }
+
+    private string Inside(string name) => System.IO.Path.Combine(Path, name);
 }

@@ -69,6 +69,7 @@ public sealed class PreparedRun(
     {
         foreach (var sink in run.Sinks)
             sink.Dispose();
+        run.Optimizer.Dispose();
         trainee.Model.Dispose();
         data.Dispose();
     }

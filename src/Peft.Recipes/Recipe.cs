@@ -78,7 +78,7 @@ public sealed record Recipe
             ExpertsFrom = method == Full ? [] : reader.Section("adapter").Section("experts").Texts("from", []),
             Data = data,
             Training = TrainingOptions.Read(reader.Section("training")),
-            Evaluation = EvaluationOptions.Read(reader.Section("evaluation"), [.. data.Eval.Select(d => d.Task ?? d.Name)]),
+            Evaluation = EvaluationOptions.Read(reader.Section("evaluation"), EvalTasks(data)),
             OutputDir = reader.Text("output_dir", $"adapters/{System.IO.Path.GetFileNameWithoutExtension(path)}"),
             Resolved = ConfigMap.Empty(path),
         };
@@ -95,4 +95,9 @@ public sealed record Recipe
             training = training.Without(key);
         return ConfigText.ToYaml(Resolved.Without("output_dir").Without("evaluation").With("training", training));
     }
+
+    // With a task column only the rows tell.
+    private static List<string>? EvalTasks(DataOptions data) => data.Eval.Any(set => set.TaskColumn is not null)
+        ? null
+        : [.. data.Eval.Select(set => set.Task ?? set.Name)];
 }

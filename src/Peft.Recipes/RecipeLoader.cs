@@ -54,6 +54,8 @@ public static class RecipeLoader
         var keys = setting[..equals].Split('.');
         if (keys.Any(string.IsNullOrWhiteSpace))
             throw new UserException($"{source}: an empty name in the path - write a.b=value");
+        if (setting.AsSpan().IndexOfAny('\r', '\n') >= 0)
+            throw new UserException($"{source}: the value must be one line of YAML");
         var value = YamlReader.Parse($"value: {setting[(equals + 1)..]}", source)["value"]!;
         return Set(tree, keys, value, source);
     }

@@ -53,6 +53,9 @@ public static class RunBuilder
             Device = device,
             RecipeIdentity = recipe.Identity(),
         };
+        // Before the run writes its own recipe over the one that the bundle there was hashed with.
+        if (output.Resume is { } checkpoint)
+            TrainerStateFile.Read(checkpoint.Path).RequireSameRecipe(checkpoint.Path, run.RecipeIdentity);
         return new PreparedRun(recipe, output, data, tokenizer, trainee, run);
     }
 
@@ -128,6 +131,9 @@ public static class RunBuilder
                 $"at most the model's max_position_embeddings {model.Config.MaxPositionEmbeddings}");
         if (data.Train.Count == 0)
             faults.Add("data.train", "no rows", "at least one row", "look at the files and filters with: peft data RECIPE");
+        var held = data.Eval.Statistics.Tasks.Select(task => task.Key).ToList();
+        foreach (var task in recipe.Evaluation.Tasks.Where(task => !held.Contains(task.Name)))
+            faults.Add("evaluation.tasks", $"'{task.Name}'", $"a task that held-out rows have: {string.Join(", ", held)}");
         faults.ThrowIfAny(recipe.Path);
     }
 }

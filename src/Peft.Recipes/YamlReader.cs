@@ -1,11 +1,13 @@
+using System.Text;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using YamlDotNet.Core;
-using YamlDotNet.RepresentationModel;
+using YamlDotNet.Core.Events;
 
 namespace Peft.Recipes;
 
-/// <summary>YAML text to the configuration tree, positions kept. Only plain data: no tags, no anchors that grow.</summary>
+/// <summary>YAML text to the configuration tree, positions kept. Only plain data: no tags, no aliases, each key once.</summary>
+/// <remarks>Reads the parser's events, not its documents: those would multiply aliases and recurse without a limit.</remarks>
 public static class YamlReader
 {
     private const int MaxBytes = 4 << 20;
@@ -21,7 +23,11 @@ public static class YamlReader
             throw new UserException($"{path}: larger than {MaxBytes >> 20} MB - a recipe is a short YAML file");
         try
         {
-            return Parse(File.ReadAllText(path), path);
+            return Parse(File.ReadAllText(path, new UTF8Encoding(false, throwOnInvalidBytes: true)), path);
+        }
+        catch (DecoderFallbackException e)
+        {
+            throw new UserException($"{path}: not a text in UTF-8 - save it as UTF-8", e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -30,54 +36,76 @@ public static class YamlReader
     }
 
     /// <summary>Parses one YAML document.</summary>
+    /// <exception cref="UserException">The text is not YAML, or more than plain data.</exception>
     public static ConfigMap Parse(string text, string source)
     {
-        var yaml = new YamlStream();
+        var parser = new Parser(new StringReader(text));
         try
         {
-            yaml.Load(new StringReader(text));
+            parser.Consume<StreamStart>();
+            if (parser.TryConsume<StreamEnd>(out _))
+                return ConfigMap.Empty(source);
+            parser.Consume<DocumentStart>();
+            var root = ReadNode(parser, source, 0, null);
+            parser.Consume<DocumentEnd>();
+            if (!parser.TryConsume<StreamEnd>(out _))
+                throw Refused(source, parser.Current!, "a second document begins - a recipe is one YAML document");
+            return root as ConfigMap
+                ?? throw new UserException($"{source}: a recipe is a mapping of sections (model:, adapter:, data:, training:)");
         }
         catch (YamlException e)
         {
-            throw new UserException(
-                $"{source} line {e.Start.Line}: not valid YAML ({e.InnerException?.Message ?? e.Message})", e);
+            throw new UserException($"{source} line {e.Start.Line}: not valid YAML ({e.Message})", e);
         }
-        if (yaml.Documents.Count == 0)
-            return ConfigMap.Empty(source);
-        if (yaml.Documents.Count > 1)
-            throw new UserException($"{source}: {yaml.Documents.Count} YAML documents found - a recipe is one document");
-        return Convert(yaml.Documents[0].RootNode, source, 0) as ConfigMap
-            ?? throw new UserException($"{source}: a recipe is a mapping of sections (model:, adapter:, data:, training:)");
     }
 
-    private static ConfigNode Convert(YamlNode node, string source, int depth)
+    // keyLine: a value under a key is reported at the key's line.
+    private static ConfigNode ReadNode(IParser parser, string source, int depth, int? keyLine)
     {
-        var line = (int)node.Start.Line;
+        var start = parser.Consume<ParsingEvent>();
+        var line = keyLine ?? LineOf(start);
         if (depth > MaxDepth)
-            throw new UserException($"{source} line {line}: nested deeper than {MaxDepth} levels");
-        switch (node)
+            throw Refused(source, start, $"nested deeper than {MaxDepth} levels");
+        if (start is AnchorAlias alias)
+            throw Refused(source, start, $"the alias *{alias.Value} is not supported - write the value out");
+        if (start is NodeEvent { Tag.IsEmpty: false } tagged)
+            throw Refused(source, start, $"the tag {Quote.Of(tagged.Tag.ToString())} is not supported - write the plain value");
+        return start switch
         {
-            case YamlScalarNode scalar:
-                var plain = scalar.Style is ScalarStyle.Plain or ScalarStyle.Any;
-                return new ConfigScalar(source, line, scalar.Value, isQuoted: !plain);
-            case YamlSequenceNode sequence:
-                return new ConfigList(source, line, sequence.Children.Select(c => Convert(c, source, depth + 1)));
-            case YamlMappingNode mapping:
-                return new ConfigMap(source, line, mapping.Children.Select(pair => Entry(pair.Key, pair.Value, source, depth)));
-            default:
-                throw new UserException($"{source} line {line}: YAML aliases are not supported - write the value out");
-        }
+            Scalar scalar => new ConfigScalar(source, line, scalar.Value, isQuoted: scalar.Style != ScalarStyle.Plain),
+            SequenceStart => new ConfigList(source, line, ReadItems(parser, source, depth)),
+            MappingStart => new ConfigMap(source, line, ReadEntries(parser, source, depth)),
+            _ => throw Refused(source, start, "a value was expected"),
+        };
     }
 
-    private static KeyValuePair<string, ConfigNode> Entry(YamlNode key, YamlNode value, string source, int depth)
+    private static List<ConfigNode> ReadItems(IParser parser, string source, int depth)
     {
-        if (key is not YamlScalarNode { Value: { } name })
-            throw new UserException($"{source} line {(int)key.Start.Line}: a key must be plain text");
-        var node = Convert(value, source, depth + 1);
-        // A value under a key is reported at the key's line.
-        var line = (int)key.Start.Line;
-        return KeyValuePair.Create(name, node is ConfigScalar scalar
-            ? new ConfigScalar(source, line, scalar.Text, scalar.IsQuoted)
-            : node);
+        var items = new List<ConfigNode>();
+        while (!parser.TryConsume<SequenceEnd>(out _))
+            items.Add(ReadNode(parser, source, depth + 1, null));
+        return items;
     }
+
+    private static List<KeyValuePair<string, ConfigNode>> ReadEntries(IParser parser, string source, int depth)
+    {
+        var entries = new List<KeyValuePair<string, ConfigNode>>();
+        var lines = new Dictionary<string, int>(StringComparer.Ordinal);
+        while (!parser.TryConsume<MappingEnd>(out _))
+        {
+            var start = parser.Consume<ParsingEvent>();
+            if (start is not Scalar { Tag.IsEmpty: true } key)
+                throw Refused(source, start, "a key must be plain text");
+            var line = LineOf(start);
+            if (!lines.TryAdd(key.Value, line))
+                throw Refused(
+                    source, start, $"key {Quote.Of(key.Value)} again (first on line {lines[key.Value]}) - each key once - remove one of the two");
+            entries.Add(KeyValuePair.Create(key.Value, ReadNode(parser, source, depth + 1, line)));
+        }
+        return entries;
+    }
+
+    private static int LineOf(ParsingEvent at) => (int)at.Start.Line;
+
+    private static UserException Refused(string source, ParsingEvent at, string what) => new($"{source} line {LineOf(at)}: {what}");
 }

@@ -8,8 +8,8 @@ public sealed class NonFiniteLossException : Exception
         : base($"step {step}: the {what} is not a finite number. Rows of the step: {Shorten(rows)}. " +
                (lastCheckpoint is null
                    ? "No checkpoint was written yet."
-                   : $"The last good state is {lastCheckpoint}; resume from it with a lower learning_rate.") +
-               " Lower learning_rate, set max_grad_norm, or look at the rows named.")
+                   : $"The last good state is {lastCheckpoint}.") +
+               " Train anew with a lower learning_rate or max_grad_norm, or look at the rows named.")
     {
     }
 

@@ -43,7 +43,10 @@ public sealed class TrainingLoop(TrainingRun run)
     public TrainingOutcome Run(StopRequest stop)
     {
         if (run.ResumeFrom is { } checkpoint)
+        {
             _state = CheckpointStore.Restore(checkpoint, run);
+            run.Checkpoints.RequireBest(_state, _options);
+        }
         var batches = run.Batches(_state.Data);
         foreach (var sink in run.Sinks)
             sink.Start(_state.Step, run.TotalSteps);
@@ -122,7 +125,8 @@ public sealed class TrainingLoop(TrainingRun run)
             sink.Write(report);
         if (!metrics.TryGetValue("eval_loss", out var loss))
             return;
-        var improved = _state.BestEvalLoss is not { } best || loss < best - _options.EarlyStoppingThreshold;
+        var improved = double.IsFinite(loss)
+            && (_state.BestEvalLoss is not { } best || loss < best - _options.EarlyStoppingThreshold);
         _state = improved
             ? _state with { BestEvalLoss = loss, BestStep = _state.Step, EvaluationsWithoutGain = 0 }
             : _state with { EvaluationsWithoutGain = _state.EvaluationsWithoutGain + 1 };

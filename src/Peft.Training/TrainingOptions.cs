@@ -137,7 +137,9 @@ public sealed record TrainingOptions
     {
         if (MaxSteps > 0)
             return MaxSteps;
-        var perStep = (double)PerDeviceTrainBatchSize * GradientAccumulationSteps;
-        return (int)Math.Max(1, Math.Min(int.MaxValue, Math.Ceiling(sequences * NumTrainEpochs / perStep)));
+        // The last batch of an epoch may be smaller, so epochs are counted in batches.
+        var batchesPerEpoch = Math.Ceiling(sequences / (double)PerDeviceTrainBatchSize);
+        var steps = Math.Ceiling(batchesPerEpoch * NumTrainEpochs / GradientAccumulationSteps);
+        return (int)Math.Clamp(steps, 1, int.MaxValue);
     }
 }

@@ -6,9 +6,9 @@ namespace Peft.Architecture.Tests;
 public sealed class ReadmeTests
 {
     private static readonly string[] Verbs =
-        ["train", "eval", "report", "generate", "gate", "merge", "adapter", "tokenize", "logits", "data", "doctor"];
+        ["train", "generate", "adapter", "tokenize", "logits", "data", "doctor"];
 
-    private static readonly string[] AdapterVerbs = ["inspect", "verify", "import", "export"];
+    private static readonly string[] AdapterVerbs = ["inspect", "verify"];
 
     public static TheoryData<string> Readmes => [.. RepositoryFiles.Below("", ".md")];
 

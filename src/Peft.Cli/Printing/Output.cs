@@ -1,10 +1,13 @@
 using System.Text;
+using Peft.Formats;
 
 namespace Peft.Cli.Printing;
 
 /// <summary>Results go to standard output, words to standard error, so that a script can read the first alone.</summary>
 public sealed class Output
 {
+    private static readonly UTF8Encoding Utf8 = new(false, throwOnInvalidBytes: true);
+
     private readonly TextWriter _results = new StreamWriter(Console.OpenStandardOutput(), new UTF8Encoding(false)) { AutoFlush = true, NewLine = "\n" };
     private readonly TextWriter _words = new StreamWriter(Console.OpenStandardError(), new UTF8Encoding(false)) { AutoFlush = true, NewLine = "\n" };
 
@@ -30,10 +33,26 @@ public sealed class Output
     public void Error(string message) => _words.WriteLine(message);
 
     /// <summary>Lines of standard input, as UTF-8.</summary>
+    /// <exception cref="UserException">A line is not UTF-8.</exception>
     public static IEnumerable<string> InputLines()
     {
-        using var reader = new StreamReader(Console.OpenStandardInput(), new UTF8Encoding(false, true));
-        while (reader.ReadLine() is { } line)
-            yield return line;
+        // Latin-1 keeps each byte as one character, so that a wrong byte is met in its own line and not with a whole block.
+        using var reader = new StreamReader(Console.OpenStandardInput(), Encoding.Latin1, detectEncodingFromByteOrderMarks: false);
+        for (var number = 1; reader.ReadLine() is { } bytes; number++)
+            yield return number == 1 ? Decode(bytes, number).TrimStart('\uFEFF') : Decode(bytes, number);
+    }
+
+    private static string Decode(string bytes, int number)
+    {
+        if (Ascii.IsValid(bytes))
+            return bytes;
+        try
+        {
+            return Utf8.GetString(Encoding.Latin1.GetBytes(bytes));
+        }
+        catch (DecoderFallbackException e)
+        {
+            throw new UserException($"standard input line {number}: not a text in UTF-8 - convert it, e.g. with iconv -t utf-8", e);
+        }
     }
 }

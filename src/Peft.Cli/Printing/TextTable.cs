@@ -2,7 +2,7 @@ using System.Text;
 
 namespace Peft.Cli.Printing;
 
-/// <summary>A table in plain text: first column left, the others right aligned.</summary>
+/// <summary>A table in plain text: a column of numbers is aligned right, any other left.</summary>
 public sealed class TextTable(params string[] headings)
 {
     private readonly List<string[]> _rows = [];
@@ -14,6 +14,7 @@ public sealed class TextTable(params string[] headings)
     public override string ToString()
     {
         var widths = headings.Select((h, i) => _rows.Select(r => r[i].Length).Append(h.Length).Max()).ToArray();
+        var numeric = headings.Select((_, i) => i > 0 && _rows.All(r => r[i].All(c => !char.IsLetter(c)))).ToArray();
         var text = new StringBuilder();
         Line(headings);
         text.AppendLine(new string('-', widths.Sum() + 2 * (widths.Length - 1)));
@@ -23,7 +24,7 @@ public sealed class TextTable(params string[] headings)
 
         void Line(string[] cells)
         {
-            var padded = cells.Select((c, i) => i == 0 ? c.PadRight(widths[i]) : c.PadLeft(widths[i]));
+            var padded = cells.Select((c, i) => numeric[i] ? c.PadLeft(widths[i]) : c.PadRight(widths[i]));
             text.AppendLine(string.Join("  ", padded).TrimEnd());
         }
     }

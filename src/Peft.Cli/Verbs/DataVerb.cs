@@ -29,7 +29,7 @@ public sealed class DataVerb : IVerb
             throw new Formats.UserException($"--rows {Rows}: must be at least 0");
         var recipe = Recipes.Recipe.Load(Recipe, Set);
         var tokenizer = Tokenizer.Load(recipe.Paths.Resolve(recipe.Model.TokenizerDirectory));
-        foreach (var sequence in DataPreview.Read(RunBuilder.WithFoundFiles(recipe), tokenizer, ".", Rows, RunBuilder.EndId(recipe)).Sequences)
+        foreach (var sequence in DataPreview.Read(RunBuilder.WithFoundFiles(recipe), tokenizer, Directory.GetCurrentDirectory(), Rows, RunBuilder.EndId(recipe)).Sequences)
             Show(sequence, output);
         output.Result("");
         output.Result(Statistics(recipe, tokenizer));

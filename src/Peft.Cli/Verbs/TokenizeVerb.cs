@@ -12,6 +12,8 @@ namespace Peft.Cli.Verbs;
     + "--train makes a new tokenizer from text.")]
 public sealed class TokenizeVerb : IVerb
 {
+    private const int SmallestVocabulary = 257;
+
     // Readable output: only what JSON demands is escaped.
     private static readonly JsonSerializerOptions Readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -47,9 +49,11 @@ public sealed class TokenizeVerb : IVerb
         {
             if (Directory.Exists(Tokenizer) && File.Exists(Path.Combine(Tokenizer, "tokenizer.json")))
                 throw new UserException($"{Tokenizer}: holds a tokenizer.json already - name another directory or remove it");
+            if (VocabularySize < SmallestVocabulary)
+                throw new UserException($"--vocab-size {VocabularySize}: must be at least {SmallestVocabulary} - 256 bytes and the end of text");
             var options = new BpeTrainerOptions { VocabSize = VocabularySize, EosToken = "<|endoftext|>" };
             BpeTrainer.Train(texts.Select((line, i) => JsonLines ? Parse<string>(line, i) : line), options, Tokenizer);
-            output.Say($"{Path.Combine(Tokenizer, "tokenizer.json")}: {VocabularySize} tokens");
+            output.Say($"{Path.Combine(Tokenizer, "tokenizer.json")}: {Formats.Tokenizers.Tokenizer.Load(Tokenizer).VocabularySize} tokens");
             return ExitCode.Done;
         }
         var tokenizer = Formats.Tokenizers.Tokenizer.Load(Tokenizer);
@@ -84,7 +88,10 @@ public sealed class TokenizeVerb : IVerb
         catch (JsonException e)
         {
             var kind = typeof(T) == typeof(string) ? "a JSON string" : "a JSON array of token ids";
-            throw new UserException($"standard input line {number + 1}: not {kind} ({e.Message})", e);
+            throw new UserException($"standard input line {number + 1}: not {kind} ({Reason(e)})", e);
         }
     }
+
+    // The place that the parser adds counts lines within the line.
+    private static string Reason(JsonException error) => error.Message.Split(" Path:")[0].TrimEnd('.');
 }

@@ -29,14 +29,14 @@ public sealed record AnswerMetric(
     private static string Normalized(string text) => string.Join(' ', Words(text));
 
     private static double ShareEqual(IReadOnlyList<string> predictions, IReadOnlyList<string> answers) =>
-        predictions.Zip(answers).Count(pair => Normalized(pair.First) == Normalized(pair.Second))
+        Pairs(predictions, answers).Count(pair => Normalized(pair.Prediction) == Normalized(pair.Answer))
         / (double)Math.Max(1, answers.Count);
 
     private static double ErrorRate(
         IReadOnlyList<string> predictions, IReadOnlyList<string> answers, Func<string, string[]> units)
     {
         var (edits, total) = (0L, 0L);
-        foreach (var (prediction, answer) in predictions.Zip(answers))
+        foreach (var (prediction, answer) in Pairs(predictions, answers))
         {
             var expected = units(answer);
             edits += EditDistance.Between(units(prediction), expected);
@@ -44,6 +44,11 @@ public sealed record AnswerMetric(
         }
         return edits / (double)Math.Max(1, total);
     }
+
+    private static IEnumerable<(string Prediction, string Answer)> Pairs(
+        IReadOnlyList<string> predictions, IReadOnlyList<string> answers) => predictions.Count == answers.Count
+        ? predictions.Zip(answers)
+        : throw new ArgumentException($"{predictions.Count} predictions for {answers.Count} answers", nameof(predictions));
 
     private static string[] Words(string text) =>
         text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);

@@ -8,7 +8,9 @@ using Peft.Formats.Tokenizers.PreTokenizers;
 
 namespace Peft.Formats.Tokenizers;
 
-/// <summary>A byte-pair-encoding tokenizer: byte-level (GPT-2, Llama 3, Qwen) or with byte fallback (Llama 2, Mistral).</summary>
+/// <summary>
+/// A byte-pair-encoding tokenizer: byte-level (GPT-2, Llama 3, Qwen) or with byte fallback (Llama 2, Mistral).
+/// </summary>
 public sealed class BpeTokenizer : Tokenizer
 {
     private readonly BpeModel _model;

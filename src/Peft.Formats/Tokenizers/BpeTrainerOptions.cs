@@ -13,7 +13,9 @@ public enum BpePattern
 /// <summary>What <see cref="BpeTrainer"/> makes.</summary>
 public sealed record BpeTrainerOptions
 {
-    /// <summary>How many tokens at most: special tokens, 256 bytes, and merges. Fewer when nothing is left to merge.</summary>
+    /// <summary>
+    /// How many tokens at most: special tokens, 256 bytes, and merges. Fewer when nothing is left to merge.
+    /// </summary>
     public int VocabSize { get; init; } = 8192;
 
     /// <summary>Special tokens in the order of their ids, from 0.</summary>

@@ -23,7 +23,10 @@ public sealed class TokenStream
             _first = decoder(_first);
     }
 
-    /// <summary>Takes one id and returns the text that is certain by now; often empty. An id outside the vocabulary adds nothing.</summary>
+    /// <summary>
+    /// Takes one id and returns the text that is certain by now; often empty. An id outside the vocabulary adds
+    /// nothing.
+    /// </summary>
     public string Append(int id)
     {
         Push(id);

@@ -20,24 +20,32 @@ public abstract class Tokenizer
     /// <summary>SHA-256 of tokenizer.json in lower-case hexadecimal digits.</summary>
     public string Sha256 { get; internal init; } = "";
 
-    /// <summary>How many tokens there are, added ones included. Ids need not be dense: see <see cref="EndId"/>.</summary>
+    /// <summary>
+    /// How many tokens there are, added ones included. Ids need not be dense: see <see cref="EndId"/>.
+    /// </summary>
     public abstract int VocabularySize { get; }
 
     /// <summary>One more than the highest id: the rows an embedding needs.</summary>
     public abstract int EndId { get; }
 
-    /// <summary>Reads tokenizer.json and, beside it, tokenizer_config.json and special_tokens_map.json where present.</summary>
+    /// <summary>
+    /// Reads tokenizer.json and, beside it, tokenizer_config.json and special_tokens_map.json where present.
+    /// </summary>
     /// <param name="directoryOrFile">The directory that holds them, or tokenizer.json itself.</param>
     /// <exception cref="UserException">The file is missing, damaged, or needs a part that is not supported.</exception>
     public static Tokenizer Load(string directoryOrFile) => TokenizerReader.Load(directoryOrFile);
 
     /// <summary>The ids of a text.</summary>
     /// <param name="text">Any text; a lone surrogate counts as U+FFFD.</param>
-    /// <param name="addSpecialTokens">Whether to add what the post-processor adds, as a beginning-of-text token.</param>
+    /// <param name="addSpecialTokens">
+    /// Whether to add what the post-processor adds, as a beginning-of-text token.
+    /// </param>
     public IReadOnlyList<int> EncodeToIds(string text, bool addSpecialTokens = true) =>
         EncodeToIds(text, null, addSpecialTokens);
 
-    /// <summary>The ids of a text, or of two in the order and with the tokens of the post-processor's template for pairs.</summary>
+    /// <summary>
+    /// The ids of a text, or of two in the order and with the tokens of the post-processor's template for pairs.
+    /// </summary>
     public abstract IReadOnlyList<int> EncodeToIds(string text, string? pair, bool addSpecialTokens);
 
     /// <summary>How many ids <see cref="EncodeToIds(string, bool)"/> gives, without making the list.</summary>

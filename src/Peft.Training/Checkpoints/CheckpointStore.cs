@@ -63,8 +63,27 @@ public sealed class CheckpointStore(string directory)
         file.RequireSameRecipe(checkpoint.Path, run.RecipeIdentity);
         run.LoadModel(checkpoint.Path);
         using var scope = torch.NewDisposeScope();
-        run.Optimizer.LoadStateDict(TensorFile.Read(Path.Combine(checkpoint.Path, OptimizerFile)));
+        var path = Path.Combine(checkpoint.Path, OptimizerFile);
+        try
+        {
+            run.Optimizer.LoadStateDict(TensorFile.Read(path));
+        }
+        catch (ArgumentException e)
+        {
+            throw new UserException($"{path}: does not fit this run ({e.Message}) - resume from another checkpoint", e);
+        }
         return file.State;
+    }
+
+    /// <summary>Checks, before a run goes on, that the best parameters so far can be put back at its end.</summary>
+    /// <exception cref="UserException">They are to be, and their checkpoint is not in the directory.</exception>
+    public void RequireBest(TrainingState state, TrainingOptions options)
+    {
+        if (!options.LoadBestModelAtEnd || state.BestStep is not { } best || All().Any(c => c.Step == best))
+            return;
+        throw new UserException(
+            $"{directory}: has no {Prefix}{best}, which holds the best parameters so far (load_best_model_at_end) - " +
+            "copy it there, or continue in the directory that has it");
     }
 
     /// <summary>Puts the parameters of the checkpoint of a step back.</summary>

@@ -16,7 +16,13 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
     private const int CurrentVersion = 1;
 
     private static readonly JsonSerializerOptions Json =
-        new() { WriteIndented = true, PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+        new()
+        {
+            WriteIndented = true,
+            PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+            RespectRequiredConstructorParameters = true,
+            RespectNullableAnnotations = true,
+        };
 
     /// <summary>The file in a checkpoint's directory.</summary>
     public static string PathIn(string checkpoint) => Path.Combine(checkpoint, Name);
@@ -32,12 +38,12 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
         var path = PathIn(checkpoint);
         try
         {
-            var document = JsonSerializer.Deserialize<Document>(File.ReadAllText(path), Json);
-            if (document?.Trainer is not { State: not null, Recipe: not null })
-                throw new UserException($"{path}: holds no training state - resume from another checkpoint");
-            if (document.FormatVersion != CurrentVersion)
-                throw new UserException($"{path}: format {document.FormatVersion}; this version reads format {CurrentVersion}");
-            return document.Trainer;
+            var text = File.ReadAllText(path);
+            if (JsonSerializer.Deserialize<VersionOnly>(text, Json) is { FormatVersion: not CurrentVersion and var version })
+                throw new UserException($"{path}: format {version}; this version reads format {CurrentVersion}");
+            var document = JsonSerializer.Deserialize<Document>(text, Json);
+            return document?.Trainer
+                ?? throw new UserException($"{path}: holds no training state - resume from another checkpoint");
         }
         catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException or NotSupportedException)
         {
@@ -56,8 +62,10 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
         var after = now.Except(then).Select(l => $"  recipe:     {l.Trim()}");
         throw new UserException(
             $"{checkpoint}: belongs to another recipe - continue with the recipe it was written by, or train anew with --overwrite\n" +
-            string.Join('\n', before.Concat(after).Take(20)));
+            string.Join('\n', before.Concat(after).DefaultIfEmpty("  the same lines in another order").Take(20)));
     }
+
+    private sealed record VersionOnly(int FormatVersion);
 
     private sealed record Document(int FormatVersion, TrainerStateFile Trainer);
 }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using Peft.Formats.Files;
 
 namespace Peft.Training.Metrics;
 
@@ -8,6 +9,7 @@ namespace Peft.Training.Metrics;
 /// checkpoint's step, so that the file reads as if training had never stopped.</summary>
 public sealed class JsonLinesSink(string path) : IMetricSink
 {
+    private FileStream? _file;
     private StreamWriter? _writer;
 
     /// <inheritdoc/>
@@ -16,10 +18,9 @@ public sealed class JsonLinesSink(string path) : IMetricSink
         var keep = new List<string>();
         if (afterStep > 0 && File.Exists(path))
             keep.AddRange(File.ReadLines(path).TakeWhile(line => StepOf(line) is { } step && step <= afterStep));
-        _writer = new StreamWriter(path, append: false, new UTF8Encoding(false)) { NewLine = "\n" };
-        foreach (var line in keep)
-            _writer.WriteLine(line);
-        _writer.Flush();
+        AtomicFile.WriteText(path, string.Concat(keep.Select(line => line + "\n")));
+        _file = new FileStream(path, FileMode.Append, FileAccess.Write, FileShare.Read);
+        _writer = new StreamWriter(_file, new UTF8Encoding(false)) { NewLine = "\n", AutoFlush = true };
     }
 
     /// <inheritdoc/>
@@ -40,7 +41,7 @@ public sealed class JsonLinesSink(string path) : IMetricSink
     }
 
     /// <inheritdoc/>
-    public void Flush() => _writer?.Flush();
+    public void Flush() => _file?.Flush(flushToDisk: true);
 
     /// <inheritdoc/>
     public void Dispose() => _writer?.Dispose();
@@ -55,7 +56,9 @@ public sealed class JsonLinesSink(string path) : IMetricSink
         try
         {
             using var json = JsonDocument.Parse(line);
-            return json.RootElement.TryGetProperty("step", out var step) && step.TryGetInt32(out var n) ? n : null;
+            return json.RootElement.ValueKind == JsonValueKind.Object
+                && json.RootElement.TryGetProperty("step", out var step)
+                && step.ValueKind == JsonValueKind.Number && step.TryGetInt32(out var n) ? n : null;
         }
         catch (JsonException)
         {

@@ -6,11 +6,12 @@ namespace Peft.Training.Metrics;
 /// <summary>Writes TensorBoard event files (scalars), so that <c>tensorboard --logdir DIR</c> shows a run.</summary>
 /// <remarks>
 /// Source: TensorFlow's record format (u64 length, masked CRC-32C of it, data, masked CRC-32C of the data) and the
-/// messages Event {double wall_time=1; int64 step=2; string file_version=3; Summary summary=5},
-/// Summary {repeated Value value=1}, Value {string tag=1; float simple_value=2}.
+/// messages Event {double wall_time=1; int64 step=2; string file_version=3; Summary summary=5; SessionLog session_log=7},
+/// Summary {repeated Value value=1}, Value {string tag=1; float simple_value=2}, SessionLog {enum status=1}.
 /// </remarks>
 public sealed class TensorBoardSink(string directory, TimeProvider clock) : IMetricSink
 {
+    private const int SessionStart = 1;
     private FileStream? _stream;
 
     /// <inheritdoc/>
@@ -25,6 +26,19 @@ public sealed class TensorBoardSink(string directory, TimeProvider clock) : IMet
         {
             output.WriteTag(3, WireFormat.WireType.LengthDelimited);
             output.WriteString("brain.Event:2");
+        }));
+        if (afterStep == 0)
+            return;
+        // The start of a session: TensorBoard then drops what earlier files hold of this step and later ones.
+        var sessionLog = Message(output =>
+        {
+            output.WriteTag(1, WireFormat.WireType.Varint);
+            output.WriteEnum(SessionStart);
+        });
+        WriteRecord(Event(afterStep + 1, output =>
+        {
+            output.WriteTag(7, WireFormat.WireType.LengthDelimited);
+            output.WriteBytes(ByteString.CopyFrom(sessionLog));
         }));
     }
 
@@ -45,7 +59,7 @@ public sealed class TensorBoardSink(string directory, TimeProvider clock) : IMet
         WriteScalars(report.Step, report.Metrics.Select(m => ($"eval/{m.Key.Replace("eval_", "")}", m.Value)));
 
     /// <inheritdoc/>
-    public void Flush() => _stream?.Flush();
+    public void Flush() => _stream?.Flush(flushToDisk: true);
 
     /// <inheritdoc/>
     public void Dispose() => _stream?.Dispose();

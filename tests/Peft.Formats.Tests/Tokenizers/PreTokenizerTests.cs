@@ -70,6 +70,7 @@ public sealed class PreTokenizerTests
     [InlineData(@"[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++", " ab", " ab")]
     [InlineData(@"a{1,2}+", "xaaaay", "aaaa")]
     [InlineData(@"\x{61}|\p{^L}", "ab1", "a,1")]
+    [InlineData(@"\s?\p{L}+", "\u2028</s>\u2581\u2581'R", "s,R")]
     [InlineData(@"(?:ab)++c|[()]++", "ababc))", "ababc,))")]
     public void Foreign_syntax_of_patterns_is_translated(string pattern, string text, string expected) =>
         Assert.Equal(expected, string.Join(',', new TokenizerRegex(pattern, "test").Matches(text).Select(match => text[match.Start..match.End])));

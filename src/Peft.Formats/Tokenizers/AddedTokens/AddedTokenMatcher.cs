@@ -5,8 +5,9 @@ using Peft.Formats.Tokenizers.Unicode;
 namespace Peft.Formats.Tokenizers.AddedTokens;
 
 /// <summary>
-/// Finds added tokens in one pass from left to right: the leftmost, and of those that start at one place the longest. Places
-/// where no token can start are skipped by a vectorised search; a place where one can costs at most the longest token.
+/// Finds added tokens in one pass from left to right: the leftmost, and of those that start at one place the longest.
+/// Places where no token can start are skipped by a vectorised search; a place where one can costs at most the longest
+/// token.
 /// </summary>
 internal sealed class AddedTokenMatcher
 {

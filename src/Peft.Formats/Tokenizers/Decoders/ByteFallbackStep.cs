@@ -5,8 +5,8 @@ using System.Text.Unicode;
 namespace Peft.Formats.Tokenizers.Decoders;
 
 /// <summary>
-/// "ByteFallback": a run of tokens &lt;0x00&gt; to &lt;0xFF&gt; becomes the text that its bytes spell, or one U+FFFD for each
-/// byte where the run as a whole is not UTF-8. Known only when the run ends, so that long a stream waits.
+/// "ByteFallback": a run of tokens &lt;0x00&gt; to &lt;0xFF&gt; becomes the text that its bytes spell, or one U+FFFD for
+/// each byte where the run as a whole is not UTF-8. Known only when the run ends, so that long a stream waits.
 /// </summary>
 internal sealed class ByteFallbackStep(DecoderStep next) : WholeTokenStep(next)
 {

@@ -3,9 +3,9 @@ using System.Text;
 namespace Peft.Formats.Tokenizers.Decoders;
 
 /// <summary>
-/// One step from token texts to plain text. Tokens arrive one by one and may come in several chunks; a step passes on what
-/// can no longer change. Decoding a whole text is the same thing with a flush at the end, so streamed pieces always add up
-/// to it.
+/// One step from token texts to plain text. Tokens arrive one by one and may come in several chunks; a step passes on
+/// what can no longer change. Decoding a whole text is the same thing with a flush at the end, so streamed pieces always
+/// add up to it.
 /// </summary>
 /// <param name="next">The step after this one.</param>
 internal abstract class DecoderStep(DecoderStep? next)
@@ -24,7 +24,9 @@ internal abstract class DecoderStep(DecoderStep? next)
 
 /// <summary>The end of the chain: gathers the text.</summary>
 /// <param name="output">Where to.</param>
-/// <param name="separator">What stands between tokens: nothing after a decoder, a space where the tokenizer has none.</param>
+/// <param name="separator">
+/// What stands between tokens: nothing after a decoder, a space where the tokenizer has none.
+/// </param>
 internal sealed class OutputStep(StringBuilder output, string separator) : DecoderStep(null)
 {
     private bool _hasToken;

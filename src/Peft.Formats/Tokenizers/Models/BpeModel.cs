@@ -75,8 +75,8 @@ internal sealed class BpeModel
 
     /// <summary>
     /// Encodes a word of characters. Where no merge ever joins a character with a following U+2581, as in every
-    /// SentencePiece vocabulary, the text falls apart there without changing the result: that lets the cache work on texts
-    /// that have no pre-tokenizer.
+    /// SentencePiece vocabulary, the text falls apart there without changing the result: that lets the cache work on
+    /// texts that have no pre-tokenizer.
     /// </summary>
     public void EncodeCharacters(ReadOnlySpan<char> text, EncodeState state, IdBuffer output)
     {
@@ -139,7 +139,8 @@ internal sealed class BpeModel
 
     private void AddSymbols(ReadOnlySpan<char> word, IdBuffer output)
     {
-        // An unknown symbol waits: the next unknown one may join it, and bytes of a fallback overtake it (as in the original).
+        // An unknown symbol waits: the next unknown one may join it, and bytes of a fallback overtake it (as in the
+        // original).
         var waiting = false;
         foreach (var rune in word.EnumerateRunes())
         {

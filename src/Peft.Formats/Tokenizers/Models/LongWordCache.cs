@@ -1,8 +1,8 @@
 namespace Peft.Formats.Tokenizers.Models;
 
 /// <summary>
-/// The ids of longer words met before. Bounded: when it is full it starts again empty, which costs less than keeping track of
-/// what was used last, and never changes a result.
+/// The ids of longer words met before. Bounded: when it is full it starts again empty, which costs less than keeping
+/// track of what was used last, and never changes a result.
 /// </summary>
 internal sealed class LongWordCache
 {

@@ -5,7 +5,9 @@ using System.Security.Cryptography;
 
 namespace Peft.Formats.Tokenizers.Models;
 
-/// <summary>Hash of short byte strings. Seeded per process, so that a hostile vocabulary cannot be built to collide.</summary>
+/// <summary>
+/// Hash of short byte strings. Seeded per process, so that a hostile vocabulary cannot be built to collide.
+/// </summary>
 internal static class TokenHash
 {
     private const ulong Mix = 0x9E3779B97F4A7C15;

@@ -3,8 +3,8 @@ using System.Runtime.CompilerServices;
 namespace Peft.Formats.Tokenizers.Models;
 
 /// <summary>
-/// The ids of words of at most 16 bytes met before: nearly all words of nearly all texts. Key and, for a word of one token,
-/// the id lie in the slot itself, so that a hit reads one place in memory. Bounded: full, it starts again empty.
+/// The ids of words of at most 16 bytes met before: nearly all words of nearly all texts. Key and, for a word of one
+/// token, the id lie in the slot itself, so that a hit reads one place in memory. Bounded: full, it starts again empty.
 /// </summary>
 internal sealed class WordCache
 {

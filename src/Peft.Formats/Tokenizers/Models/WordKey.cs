@@ -5,8 +5,8 @@ using System.Security.Cryptography;
 namespace Peft.Formats.Tokenizers.Models;
 
 /// <summary>
-/// A byte string as a key of fixed size: up to 16 bytes the bytes themselves, so that equal keys are equal words; beyond that
-/// their hash, and the words have to be compared.
+/// A byte string as a key of fixed size: up to 16 bytes the bytes themselves, so that equal keys are equal words; beyond
+/// that their hash, and the words have to be compared.
 /// </summary>
 internal readonly struct WordKey
 {
@@ -31,13 +31,15 @@ internal readonly struct WordKey
             return word.Length > Exact
                 ? new WordKey(TokenHash.Of(word), 0)
                 : new WordKey(
-                    BinaryPrimitives.ReadUInt64LittleEndian(word), BinaryPrimitives.ReadUInt64LittleEndian(word[(word.Length - 8)..]));
+                    BinaryPrimitives.ReadUInt64LittleEndian(word),
+                    BinaryPrimitives.ReadUInt64LittleEndian(word[(word.Length - 8)..]));
         }
 
         if (word.Length >= 4)
         {
             return new WordKey(
-                BinaryPrimitives.ReadUInt32LittleEndian(word), BinaryPrimitives.ReadUInt32LittleEndian(word[(word.Length - 4)..]));
+                BinaryPrimitives.ReadUInt32LittleEndian(word),
+                BinaryPrimitives.ReadUInt32LittleEndian(word[(word.Length - 4)..]));
         }
 
         return word.IsEmpty

@@ -3,7 +3,9 @@ using Peft.Formats.Tokenizers.Unicode;
 
 namespace Peft.Formats.Tokenizers.Normalizers;
 
-/// <summary>Removes combining marks; takes a decomposing normalizer before it to remove accents of composed letters.</summary>
+/// <summary>
+/// Removes combining marks; takes a decomposing normalizer before it to remove accents of composed letters.
+/// </summary>
 internal sealed class StripAccentsNormalizer : INormalizer
 {
     public string Normalize(string text)

@@ -3,8 +3,8 @@ using Peft.Formats.Tokenizers.Models;
 namespace Peft.Formats.Tokenizers.PreTokenizers;
 
 /// <summary>
-/// "ByteLevel": optionally GPT-2's split, then every byte of UTF-8 written as one visible character. Where it comes last the
-/// tokenizer leaves the writing out and hands the bytes to the model.
+/// "ByteLevel": optionally GPT-2's split, then every byte of UTF-8 written as one visible character. Where it comes last
+/// the tokenizer leaves the writing out and hands the bytes to the model.
 /// </summary>
 internal sealed class ByteLevelPreTokenizer(bool addsPrefixSpace, bool splits) : IPreTokenizer
 {

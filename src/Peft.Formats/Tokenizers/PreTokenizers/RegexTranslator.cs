@@ -4,8 +4,8 @@ using System.Text;
 namespace Peft.Formats.Tokenizers.PreTokenizers;
 
 /// <summary>
-/// Writes a regular expression of Oniguruma (what tokenizer.json holds) as one of .NET: possessive quantifiers become atomic
-/// groups, <c>\x{...}</c> becomes a character. What would silently mean something else is refused.
+/// Writes a regular expression of Oniguruma (what tokenizer.json holds) as one of .NET: possessive quantifiers become
+/// atomic groups, <c>\x{...}</c> becomes a character. What would silently mean something else is refused.
 /// </summary>
 internal static class RegexTranslator
 {
@@ -91,7 +91,8 @@ internal static class RegexTranslator
         if (kind is 'p' or 'P' && braced > 0)
         {
             var negated = pattern[at + 3] == '^';
-            output.Append(kind == 'P' != negated ? "\\P{" : "\\p{").Append(pattern, at + (negated ? 4 : 3), braced - at - (negated ? 3 : 2));
+            output.Append(kind == 'P' != negated ? "\\P{" : "\\p{");
+            output.Append(pattern, at + (negated ? 4 : 3), braced - at - (negated ? 3 : 2));
             return braced + 1;
         }
 

@@ -1,6 +1,8 @@
 namespace Peft.Formats.Tokenizers.PreTokenizers;
 
-/// <summary>Splits with a hand-written scanner, for the places where it is followed by something else than plain byte-level BPE.</summary>
+/// <summary>
+/// Splits with a hand-written scanner, for the places where it is followed by something else than plain byte-level BPE.
+/// </summary>
 internal sealed class ScannerSplit(Utf8Scanner scanner) : IPreTokenizer
 {
     public Utf8Scanner Scanner => scanner;

@@ -1,8 +1,8 @@
 namespace Peft.Formats.Tokenizers.PreTokenizers;
 
 /// <summary>
-/// Gathers the matches of a pattern over one piece, in order, and hands out the parts that a behaviour makes of them. Parts
-/// between matches count as "not matched"; which of the two kinds is the separator can be inverted.
+/// Gathers the matches of a pattern over one piece, in order, and hands out the parts that a behaviour makes of them.
+/// Parts between matches count as "not matched"; which of the two kinds is the separator can be inverted.
 /// </summary>
 internal ref struct Splitter(Piece piece, SplitBehavior behavior, bool invert, List<Piece> parts)
 {

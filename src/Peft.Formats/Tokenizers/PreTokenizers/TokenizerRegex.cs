@@ -6,13 +6,15 @@ namespace Peft.Formats.Tokenizers.PreTokenizers;
 
 /// <summary>
 /// A regular expression of a tokenizer file, applied by code points. .NET's expressions work on UTF-16, where half a
-/// character of a supplementary plane is neither letter nor digit; so such characters are replaced, for the search only, by
-/// one character of the basic plane of the same category.
-/// Patterns without lookaround run on the linear-time engine. The others backtrack, and a single match that takes longer
-/// than half a minute ends with an error that names the pattern: never a hang.
+/// character of a supplementary plane is neither letter nor digit; so such characters are replaced, for the search only,
+/// by one character of the basic plane of the same category. Patterns backtrack; a single match that takes longer than
+/// half a minute ends with an error that names the pattern: never a hang. (.NET's linear-time engine is not used: it
+/// misses matches. In "\u2028&lt;/s&gt;x'R", \s?\p{L}+ has to find the s.)
 /// </summary>
 internal sealed class TokenizerRegex
 {
+    // In this dialect ^ and $ always mean lines.
+    private const RegexOptions Options = RegexOptions.CultureInvariant | RegexOptions.Multiline | RegexOptions.Compiled;
     private static readonly TimeSpan MatchLimit = TimeSpan.FromSeconds(30);
     private static readonly char[] StandIns = MakeStandIns();
 
@@ -25,12 +27,15 @@ internal sealed class TokenizerRegex
         (_pattern, _place) = (pattern, place);
         try
         {
-            _regex = Compile(RegexTranslator.Translate(pattern));
+            _regex = new Regex(RegexTranslator.Translate(pattern), Options, MatchLimit);
         }
         catch (Exception error) when (error is ArgumentException or FormatException)
         {
             throw new TokenizerFileException(
-                MessageText.Of(place, $"the pattern {Quote.Of(pattern)} ({error.Message})", "a regular expression that .NET can run"),
+                MessageText.Of(
+                    place,
+                    $"the pattern {Quote.Of(pattern)} ({error.Message})",
+                    "a regular expression that .NET can run"),
                 error);
         }
     }
@@ -79,20 +84,6 @@ internal sealed class TokenizerRegex
         }
 
         return result.Append(text, done, text.Length - done).ToString();
-    }
-
-    private static Regex Compile(string pattern)
-    {
-        // In this dialect ^ and $ always mean lines.
-        const RegexOptions Options = RegexOptions.CultureInvariant | RegexOptions.Multiline;
-        try
-        {
-            return new Regex(pattern, Options | RegexOptions.NonBacktracking);
-        }
-        catch (NotSupportedException)
-        {
-            return new Regex(pattern, Options, MatchLimit);
-        }
     }
 
     // places[i] is where code point i stands in the text; one more for the end.

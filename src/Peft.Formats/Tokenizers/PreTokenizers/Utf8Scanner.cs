@@ -5,12 +5,14 @@ using Peft.Formats.Tokenizers.Unicode;
 namespace Peft.Formats.Tokenizers.PreTokenizers;
 
 /// <summary>
-/// A splitting pattern written by hand over UTF-8: works on code points (a regular expression on UTF-16 would take a letter
-/// of a supplementary plane for two symbols), never looks at a character more than a fixed number of times.
+/// A splitting pattern written by hand over UTF-8: works on code points (a regular expression on UTF-16 would take a
+/// letter of a supplementary plane for two symbols), never looks at a character more than a fixed number of times.
 /// </summary>
 internal abstract class Utf8Scanner
 {
-    /// <summary>Where the word that starts at <paramref name="start"/> ends. <paramref name="start"/> is before the end.</summary>
+    /// <summary>
+    /// Where the word that starts at <paramref name="start"/> ends. <paramref name="start"/> is before the end.
+    /// </summary>
     public abstract int NextEnd(ReadOnlySpan<byte> text, int start);
 
     /// <summary>Class and length in bytes of the character at a place.</summary>

@@ -3,8 +3,8 @@ using Peft.Formats.Tokenizers.Models;
 namespace Peft.Formats.Tokenizers.PreTokenizers;
 
 /// <summary>
-/// Runs the pre-tokenizers of a tokenizer and hands the words to the model. The common chains (a known pattern, then bytes)
-/// run over UTF-8 without making pieces; any other chain makes a list of pieces for each step.
+/// Runs the pre-tokenizers of a tokenizer and hands the words to the model. The common chains (a known pattern, then
+/// bytes) run over UTF-8 without making pieces; any other chain makes a list of pieces for each step.
 /// </summary>
 internal sealed class WordSplitter
 {

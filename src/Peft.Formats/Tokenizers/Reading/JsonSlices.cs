@@ -3,15 +3,16 @@ using System.Text.Json;
 namespace Peft.Formats.Tokenizers.Reading;
 
 /// <summary>
-/// Where the values of an object's keys lie in its bytes. Lets the parts be read in any order, and the large ones (vocabulary,
-/// merges) without building a tree.
+/// Where the values of an object's keys lie in its bytes. Lets the parts be read in any order, and the large ones
+/// (vocabulary, merges) without building a tree.
 /// </summary>
 internal static class JsonSlices
 {
     /// <param name="json">The object.</param>
     /// <param name="place">For messages.</param>
     /// <param name="nested">
-    /// A key whose object is taken apart in the same pass: its keys are then "nested.key", and "nested" itself stays too.
+    /// A key whose object is taken apart in the same pass: its keys are then "nested.key", and "nested" itself stays
+    /// too.
     /// </param>
     public static Dictionary<string, ReadOnlyMemory<byte>> Of(ReadOnlyMemory<byte> json, string place, string nested)
     {

@@ -19,7 +19,8 @@ internal static class JsonText
         catch (InvalidOperationException error)
         {
             throw new TokenizerFileException(
-                MessageText.Of(place, $"a text that is not Unicode at byte {reader.TokenStartIndex}", "paired surrogates"), error);
+                MessageText.Of(place, $"a text that is not Unicode at byte {reader.TokenStartIndex}", "paired surrogates"),
+                error);
         }
     }
 }

@@ -41,7 +41,8 @@ internal static class MergesReader
         return merges;
     }
 
-    // The two parts go to the buffer without the space; the result is the length of the left one, or -1 for a comment line.
+    // The two parts go to the buffer without the space; the result is the length of the left one, or -1 for a comment
+    // line.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static int ReadText(
         ref Utf8JsonReader reader, ref byte[] buffer, ref byte[] pair, out int length, int rank, string place)

@@ -49,7 +49,9 @@ internal static class PostProcessorReader
     }
 
     private static int IdOfPair(JsonPart part) =>
-        part.Items() is [_, var id] ? id.Integer(0, TokenVocabulary.HighestAllowedId) : throw part.Fault("another list", "[token, id]");
+        part.Items() is [_, var id]
+            ? id.Integer(0, TokenVocabulary.HighestAllowedId)
+            : throw part.Fault("another list", "[token, id]");
 
     private static PostProcessor ReadTemplate(JsonPart part)
     {

@@ -20,7 +20,9 @@ internal static class PreTokenizerReader
             "ByteLevel", "Split", "Metaspace", "Digits", "Whitespace", "WhitespaceSplit", "Punctuation", "Sequence"),
     };
 
-    /// <summary>The mark of Metaspace, and whether encoding puts one before a text (where it is not said: yes).</summary>
+    /// <summary>
+    /// The mark of Metaspace, and whether encoding puts one before a text (where it is not said: yes).
+    /// </summary>
     public static (string Replacement, PrependScheme Scheme) ReadMark(JsonPart part)
     {
         var replacement = part.Optional("replacement")?.Text() ?? "\u2581";

@@ -3,7 +3,9 @@ using Peft.Formats.Files;
 
 namespace Peft.Formats.Tokenizers.Reading;
 
-/// <summary>Finds which tokens begin, end and pad a text: tokenizer_config.json, else special_tokens_map.json.</summary>
+/// <summary>
+/// Finds which tokens begin, end and pad a text: tokenizer_config.json, else special_tokens_map.json.
+/// </summary>
 internal static class SpecialTokenReader
 {
     private const long LargestFile = 64L << 20;

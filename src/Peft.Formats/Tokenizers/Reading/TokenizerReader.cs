@@ -45,7 +45,11 @@ internal static class TokenizerReader
         if (!parts.TryGetValue("model", out var modelJson) || modelJson.Span[0] != (byte)'{')
         {
             throw new TokenizerFileException(
-                MessageText.Of(path, "no \"model\" object", "a tokenizer.json of Hugging Face tokenizers", "take the file from its source again"));
+                MessageText.Of(
+                    path,
+                    "no \"model\" object",
+                    "a tokenizer.json of Hugging Face tokenizers",
+                    "take the file from its source again"));
         }
 
         var model = BpeModelReader.Read(ModelParts(parts), $"{path} model");
@@ -101,7 +105,8 @@ internal static class TokenizerReader
             if (own < 0 && vocabulary.Contains(token.Id))
             {
                 throw part.Fault(
-                    $"{Quote.Of(token.Content)} with id {token.Id}, which is {Quote.Of(vocabulary.TextOf(token.Id))} in the vocabulary",
+                    $"{Quote.Of(token.Content)} with id {token.Id}, "
+                        + $"which is {Quote.Of(vocabulary.TextOf(token.Id))} in the vocabulary",
                     "an id that is free");
             }
 
@@ -117,7 +122,10 @@ internal static class TokenizerReader
         foreach (var id in postProcessor.Single.Concat(postProcessor.Pair).SelectMany(piece => piece.Ids).Distinct())
         {
             if (!vocabulary.Contains(id) && !added.Exists(token => token.Id == id))
-                throw new TokenizerFileException(MessageText.Of(place, $"the id {id}", "an id of the vocabulary or of an added token"));
+            {
+                throw new TokenizerFileException(
+                    MessageText.Of(place, $"the id {id}", "an id of the vocabulary or of an added token"));
+            }
         }
     }
 }

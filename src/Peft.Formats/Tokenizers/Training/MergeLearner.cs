@@ -4,8 +4,8 @@ using Peft.Formats.Tokenizers.Models;
 namespace Peft.Formats.Tokenizers.Training;
 
 /// <summary>
-/// Learns merges: counts all neighbouring pairs once, then, merge by merge, touches only the words that hold the merged pair
-/// and corrects the counts of its neighbours.
+/// Learns merges: counts all neighbouring pairs once, then, merge by merge, touches only the words that hold the merged
+/// pair and corrects the counts of its neighbours.
 /// </summary>
 internal sealed class MergeLearner
 {

@@ -12,7 +12,9 @@ internal sealed class WordCounter(Utf8Scanner scanner)
     private byte[] _utf8 = new byte[4096];
     private char[] _word = new char[64];
 
-    /// <summary>Each word as its bytes (one char a byte) with its count, in an order that depends on the words only.</summary>
+    /// <summary>
+    /// Each word as its bytes (one char a byte) with its count, in an order that depends on the words only.
+    /// </summary>
     public IReadOnlyList<KeyValuePair<string, long>> Words =>
         [.. _counts.OrderBy(word => word.Key, StringComparer.Ordinal)];
 

@@ -2,7 +2,9 @@ using System.Globalization;
 
 namespace Peft.Formats.Tokenizers.Unicode;
 
-/// <summary>The classes of characters that pre-tokenizers ask about, by code point (supplementary planes included).</summary>
+/// <summary>
+/// The classes of characters that pre-tokenizers ask about, by code point (supplementary planes included).
+/// </summary>
 internal static class CodePoints
 {
     private static readonly byte[] Basic = MakeBasic();

@@ -172,7 +172,8 @@ internal sealed class UnicodeNormalizer
         foreach (var codePoint in codePoints.ToArray())
         {
             var ownClass = _data.ClassOf(codePoint);
-            // Blocked when a mark of the same or a higher class stands between; lastClass is -1 right behind the starter.
+            // Blocked when a mark of the same or a higher class stands between; lastClass is -1 right behind the
+            // starter.
             if (starter >= 0 && lastClass < ownClass || starter >= 0 && lastClass == -1)
             {
                 var composed = ComposePair(codePoints[starter], codePoint);

@@ -1,0 +1,80 @@
+using System.Collections;
+using System.Reflection;
+using CommandLine;
+using Peft.Formats;
+
+namespace Peft.Cli;
+
+/// <summary>The words of the command line: put right for the parser, and those it passes over refused.</summary>
+public static class CommandLineWords
+{
+    private const string Set = "--set";
+
+    /// <summary>Makes <c>adapter inspect</c> one verb, <c>help VERB</c> the help of that verb, and each <c>--set</c> take one word.</summary>
+    public static string[] Arrange(string[] args)
+    {
+        string[] words = args switch
+        {
+            ["help", var verb, ..] => [verb, .. args[2..].Where(word => word != "--help"), "--help"],
+            _ => args,
+        };
+        return SetsLast(words switch
+        {
+            ["adapter", "--help"] => ["--help"],
+            ["adapter", var second, ..] when !second.StartsWith('-') => [$"adapter-{second}", .. words[2..]],
+            _ => words,
+        });
+    }
+
+    /// <summary>Refuses words that belong to nothing; the parser would ignore them.</summary>
+    /// <exception cref="UserException">There is one.</exception>
+    public static void RefuseLeftovers(object verb, IReadOnlyList<string> words)
+    {
+        var properties = verb.GetType().GetProperties();
+        var options = properties.Where(p => p.GetCustomAttribute<OptionAttribute>() is not null)
+            .ToDictionary(p => "--" + p.GetCustomAttribute<OptionAttribute>()!.LongName);
+        var values = properties.Where(p => p.GetCustomAttribute<ValueAttribute>() is not null).ToList();
+        if (values.Any(IsList))
+            return;
+        var left = new List<string>();
+        for (var i = 1; i < words.Count; i++)
+        {
+            if (!options.TryGetValue(words[i], out var option))
+            {
+                if (!words[i].StartsWith("--", StringComparison.Ordinal))
+                    left.Add(words[i]);
+            }
+            else if (IsList(option))
+            {
+                while (i + 1 < words.Count && !words[i + 1].StartsWith("--", StringComparison.Ordinal))
+                    i++;
+            }
+            else if (option.PropertyType != typeof(bool))
+            {
+                i++;
+            }
+        }
+        if (left.Count > values.Count)
+            throw new UserException(
+                $"peft {words[0].Replace("adapter-", "adapter ", StringComparison.Ordinal)} - '{left[values.Count]}' is one word too many - "
+                + (values.Count == 0 ? "options only" : string.Join(' ', values.Select(v => v.GetCustomAttribute<ValueAttribute>()!.MetaName)))
+                + " - write a text that holds spaces in quotes");
+    }
+
+    // A list option of the parser takes every word up to the next option; at the end nothing follows that it could swallow.
+    private static string[] SetsLast(string[] words)
+    {
+        var (others, sets) = (new List<string>(), new List<string>());
+        for (var i = 0; i < words.Length; i++)
+        {
+            if (words[i] == Set && i + 1 < words.Length)
+                sets.AddRange([Set, words[++i]]);
+            else
+                (words[i].StartsWith(Set + "=", StringComparison.Ordinal) ? sets : others).Add(words[i]);
+        }
+        return [.. others, .. sets];
+    }
+
+    private static bool IsList(PropertyInfo property) =>
+        property.PropertyType != typeof(string) && typeof(IEnumerable).IsAssignableFrom(property.PropertyType);
+}

@@ -1,0 +1,70 @@
+using System.Globalization;
+using Peft.Formats;
+using Peft.Torch;
+
+namespace Peft.Benchmarks;
+
+/// <summary>What the command line asks for.</summary>
+internal sealed record BenchmarkOptions
+{
+    public static string Help { get; } = $"""
+        usage: make bench ARGS='[--shape {string.Join('|', ModelShape.All.Select(s => s.Name))}] [--only NAME]... [--rounds N] [--threads N]
+                                [--dtype float32|bfloat16] [--json FILE]'
+        NAME is one of {string.Join(", ", Program.Measurements.Select(m => m.Name))}. The default shape takes less than three minutes.
+        """;
+
+    public ModelShape Shape { get; private init; } = ModelShape.All[0];
+
+    public IReadOnlyList<string> Only { get; private init; } = [];
+
+    public int Rounds { get; private init; } = 7;
+
+    public int? Threads { get; private init; }
+
+    public ScalarType Dtype { get; private init; } = ScalarType.Float32;
+
+    public string? JsonFile { get; private init; }
+
+    /// <summary>Whether a measurement was asked for; all are where none is named.</summary>
+    public bool Wants(string name) => Only.Count == 0 || Only.Contains(name);
+
+    /// <summary>Reads the words; null when help is asked for.</summary>
+    public static BenchmarkOptions? Parse(IReadOnlyList<string> words)
+    {
+        var options = new BenchmarkOptions();
+        for (var i = 0; i < words.Count; i++)
+        {
+            if (words[i] is "--help" or "-h")
+                return null;
+            var option = words[i];
+            var value = i + 1 < words.Count ? words[++i] : throw new UserException($"{option}: a value is missing\n{Help}");
+            options = option switch
+            {
+                "--shape" => options with { Shape = ModelShape.All.FirstOrDefault(s => s.Name == value) ?? throw Wrong(option, value) },
+                "--only" => options with
+                {
+                    Only = Program.Measurements.Any(m => m.Name == value) ? [.. options.Only, value] : throw Wrong(option, value),
+                },
+                "--rounds" => options with { Rounds = Number(option, value) },
+                "--threads" => options with { Threads = Number(option, value) },
+                "--dtype" => options with
+                {
+                    Dtype = value switch
+                    {
+                        "float32" => ScalarType.Float32,
+                        "bfloat16" => ScalarType.BFloat16,
+                        _ => throw Wrong(option, value),
+                    },
+                },
+                "--json" => options with { JsonFile = value },
+                _ => throw new UserException($"{option}: no such option\n{Help}"),
+            };
+        }
+        return options;
+    }
+
+    private static int Number(string option, string value) =>
+        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number > 0 ? number : throw Wrong(option, value);
+
+    private static UserException Wrong(string option, string value) => new($"{option} {value}: not allowed\n{Help}");
+}

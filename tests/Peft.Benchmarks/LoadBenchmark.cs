@@ -1,0 +1,53 @@
+using Peft.Models;
+using Peft.Torch;
+
+namespace Peft.Benchmarks;
+
+/// <summary>Loading a safetensors checkpoint beside reading its file; both from the page cache.</summary>
+internal static class LoadBenchmark
+{
+    private const int BufferBytes = 1 << 20;
+
+    public static IEnumerable<Measurement> Measure(BenchmarkOptions options)
+    {
+        var folder = Directory.CreateTempSubdirectory("peft-bench-").FullName;
+        try
+        {
+            using (var model = options.Shape.Create(ScalarType.Float32))
+                ModelSaver.Save(folder, model, options.Shape.Config().Map, ScalarType.Float32);
+            var file = Path.Combine(folder, "model.safetensors");
+            var buffer = new byte[BufferBytes];
+            var seconds = Rounds.Seconds(
+                options.Rounds, () => Load(folder, ScalarType.Float32, touch: false), () => Load(folder, ScalarType.Float32, touch: true),
+                () => Load(folder, ScalarType.BFloat16, touch: false), () => Read(file, buffer));
+            var size = FormattableString.Invariant($"{new FileInfo(file).Length / 1048576.0:F1} MB");
+            var reading = FormattableString.Invariant($"{1e3 * Measurement.Of("", "", seconds[3], "").Value:F2} ms to read the file");
+            yield return Measurement.Of($"safetensors, {size}: model loaded (mapped)", "ms", seconds[0].Select(s => 1e3 * s), reading);
+            yield return Measurement.Of("  loaded, every weight read once", "ms", seconds[1].Select(s => 1e3 * s), reading);
+            yield return Measurement.Of("  loaded as bfloat16 (converted)", "ms", seconds[2].Select(s => 1e3 * s), reading);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private static void Load(string folder, ScalarType dtype, bool touch)
+    {
+        using var model = ModelLoader.Load(folder, dtype);
+        if (!touch)
+            return;
+        foreach (var (_, tensor) in model.StateDict())
+        {
+            using var largest = tensor.amax([.. Enumerable.Range(0, (int)tensor.ndim).Select(d => (long)d)]);
+        }
+    }
+
+    private static void Read(string file, byte[] buffer)
+    {
+        using var stream = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+        while (stream.Read(buffer) > 0)
+        {
+        }
+    }
+}

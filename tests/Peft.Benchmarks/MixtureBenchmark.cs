@@ -1,0 +1,57 @@
+using Peft.Torch;
+
+namespace Peft.Benchmarks;
+
+/// <summary>The one mixture operation, forward and backward: fused, composed of single operations, and without experts.</summary>
+internal static class MixtureBenchmark
+{
+    public static IEnumerable<Measurement> Measure(BenchmarkOptions options)
+    {
+        var shape = options.Shape;
+        const int Columns = TrainingStep.Experts * TrainingStep.Rank;
+        using var scope = torch.NewDisposeScope();
+        var x = torch.randn(shape.Rows, shape.Hidden).to(options.Dtype).requires_grad_();           // [N, D]
+        var weight = torch.randn(shape.FeedForward, shape.Hidden).to(options.Dtype);                // [F, D]
+        var a = torch.randn(Columns, shape.Hidden).requires_grad_();                                // [E R, D]
+        var b = torch.randn(shape.FeedForward, Columns).requires_grad_();                           // [F, E R]
+        var gates = TopTwo(torch.randn(shape.Rows, TrainingStep.Experts)).requires_grad_();         // [N, E]
+        var gradient = torch.randn(shape.Rows, shape.FeedForward).to(options.Dtype);                // [N, F]
+        Tensor[] inputs = [x, a, b, gates];
+
+        void Fused() => torch.nn.functional.lora_mixture_linear(x, weight, null, a, b, gates, 2).backward(gradient);
+
+        void Composed()
+        {
+            var down = torch.matmul(x, a.to(options.Dtype).t()) * gates.repeat_interleave(TrainingStep.Rank, 1).to(options.Dtype);
+            (torch.nn.functional.linear(x, weight) + torch.matmul(down, b.to(options.Dtype).t()) * 2).backward(gradient);
+        }
+
+        void Base() => torch.nn.functional.linear(x, weight).backward(gradient);
+
+        var seconds = Rounds.Seconds(options.Rounds, Once(Fused, inputs), Once(Composed, inputs), Once(Base, inputs));
+        var name = $"mixture [{shape.Rows}, {shape.Hidden}] -> {shape.FeedForward}, {TrainingStep.Experts} experts r={TrainingStep.Rank}, top-2";
+        // Base: forward and to x. Adapters: three times N C (D + O).
+        var baseWork = 2.0 * shape.Hidden * shape.FeedForward;
+        var limit = (baseWork + 3.0 * Columns * (shape.Hidden + shape.FeedForward)) / baseWork;
+        yield return Measurement.Of(name + ", fused", "ms", seconds[0].Select(s => 1e3 * s), "");
+        yield return Measurement.Of("  composed of single operations over fused", "x", seconds[1].Zip(seconds[0], (c, f) => c / f), "above 1: fusing pays");
+        yield return Measurement.Of(
+            "  fused over the frozen layer alone", "x", seconds[0].Zip(seconds[2], (f, l) => f / l),
+            FormattableString.Invariant($"{limit:F3} by multiply-adds"));
+    }
+
+    private static Action Once(Action operation, Tensor[] inputs) => () =>
+    {
+        using var scope = torch.NewDisposeScope();
+        operation();
+        foreach (var input in inputs)
+            input.zero_grad();
+    };
+
+    private static Tensor TopTwo(Tensor scores)
+    {
+        using var off = torch.no_grad();
+        var (values, indices) = torch.topk(scores.softmax(-1), 2, -1);
+        return torch.zeros_like(scores).scatter(-1, indices, values / values.sum(-1, keepdim: true));
+    }
+}

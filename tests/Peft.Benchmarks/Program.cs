@@ -1,0 +1,55 @@
+using Peft.Formats;
+using Peft.Torch;
+
+namespace Peft.Benchmarks;
+
+/// <summary>
+/// Measures speed and memory and prints them beside their limits. Everything that is compared is measured in one run, in turns, so
+/// that the machine's other work and its clock fall on all alike; numbers of two runs are not to be compared.
+/// </summary>
+public static class Program
+{
+    /// <summary>The program.</summary>
+    public static int Main(string[] args)
+    {
+        try
+        {
+            var options = BenchmarkOptions.Parse(args);
+            if (options is null)
+            {
+                Console.WriteLine(BenchmarkOptions.Help);
+                return 0;
+            }
+            torch.Initialize(options.Threads);
+            var report = new Report(Machine.Describe(), options);
+            Console.WriteLine($"machine  {report.Machine}");
+            Console.WriteLine($"shape    {options.Shape}, {options.Dtype}, {options.Rounds} rounds: median (lowest - highest)\n");
+            // Memory first: later measurements leave freed memory in the process.
+            foreach (var (name, measure) in Measurements)
+            {
+                if (!options.Wants(name))
+                    continue;
+                foreach (var measurement in measure(options))
+                    report.Add(measurement);
+            }
+            if (options.JsonFile is { } file)
+                report.Save(file);
+            return 0;
+        }
+        catch (Exception e) when (e is UserException or NativeLibraryException)
+        {
+            Console.Error.WriteLine(e.Message);
+            return 2;
+        }
+    }
+
+    /// <summary>Every measurement, in the order in which they run.</summary>
+    internal static IReadOnlyList<(string Name, Func<BenchmarkOptions, IEnumerable<Measurement>> Measure)> Measurements { get; } =
+    [
+        ("memory", MemoryBenchmark.Measure),
+        ("training", TrainingBenchmark.Measure),
+        ("mixture", MixtureBenchmark.Measure),
+        ("tokenizer", TokenizerBenchmark.Measure),
+        ("load", LoadBenchmark.Measure),
+    ];
+}

@@ -1,0 +1,76 @@
+using Peft.Adapters.Attach;
+using Peft.Adapters.Routing;
+using Peft.Data;
+using Peft.Models;
+using Peft.Recipes;
+using Peft.Torch;
+using Peft.Training;
+
+namespace Peft.Benchmarks;
+
+/// <summary>A model with adapters on every linear layer and all that one step of training needs; the step is the training loop's.</summary>
+internal sealed class TrainingStep : IDisposable
+{
+    public const int Rank = 8;
+    public const int Experts = 8;
+
+    private readonly CausalLanguageModel _model;
+    private readonly AdaptedModel _adapted;
+    private readonly torch.optim.Optimizer _optimizer;
+    private readonly TokenBatch _batch;
+    private int _steps;
+
+    private TrainingStep(BenchmarkOptions options, AdapterOptions adapter)
+    {
+        _model = options.Shape.Create(options.Dtype);
+        _adapted = AdapterAttachment.Attach(_model, adapter, seed: 1);
+        _optimizer = Optimizers.Create(new TrainingOptions(), _adapted.Parameters);
+        _batch = RandomBatch(options.Shape);
+    }
+
+    /// <summary>Bytes of the base and of the adapters.</summary>
+    public long WeightBytes => _model.BaseParameters.Sum(p => p.Parameter.nbytes) + _adapted.Parameters.Sum(p => p.Parameter.nbytes);
+
+    /// <summary>Plain LoRA.</summary>
+    public static TrainingStep Lora(BenchmarkOptions options) => new(options, new AdapterOptions { R = Rank, LoraAlpha = 2 * Rank });
+
+    /// <summary>A mixture with two of the experts for each token.</summary>
+    public static TrainingStep Mixture(BenchmarkOptions options) => new(options, new AdapterOptions
+    {
+        Method = AdapterOptions.Mixture, R = Rank, LoraAlpha = 2 * Rank, Experts = new ExpertOptions { Count = Experts },
+        Router = new TopKRouterOptions { TopK = 2 },
+    });
+
+    /// <summary>One step: forward, loss of every next token, backward, clipping, AdamW.</summary>
+    public void Run()
+    {
+        _optimizer.zero_grad();
+        using (var scope = torch.NewDisposeScope())
+        {
+            using var random = torch.GeneratorFor(1, $"step.{_steps++}", torch.CPU);
+            using var tensors = BatchTensors.From(_batch, torch.CPU);
+            var pass = ForwardPass.ForTraining(random, tensors.TaskIds, tensors.TokenMask);
+            var hidden = _model.Hidden(tensors.Ids, pass);                                  // [B, T, D]
+            var loss = TokenLoss.PerToken(_model, hidden, tensors, pass).sum() / _batch.LearnedTokens;
+            loss.backward();
+            if (!double.IsFinite(loss.ToDouble()))
+                throw new InvalidOperationException("the loss of a benchmark step is not finite");
+        }
+        torch.nn.utils.clip_grad_norm_(_adapted.Parameters.Select(p => p.Parameter), 1);
+        _optimizer.step();
+    }
+
+    public void Dispose()
+    {
+        _optimizer.Dispose();
+        _model.Dispose();
+    }
+
+    private static TokenBatch RandomBatch(ModelShape shape)
+    {
+        var random = new Random(1);
+        return TokenBatch.Of([.. Enumerable.Range(0, shape.Batch).Select(row => new TokenSequence(
+            [.. Enumerable.Range(0, shape.Length).Select(_ => random.Next(shape.Vocabulary))],
+            [.. Enumerable.Repeat(true, shape.Length)], 0, new RowId("random", row + 1), 0))], padId: 0);
+    }
+}

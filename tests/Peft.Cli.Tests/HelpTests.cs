@@ -1,0 +1,91 @@
+using System.Text.RegularExpressions;
+using Peft.Cli.Tests.Support;
+
+namespace Peft.Cli.Tests;
+
+public sealed partial class HelpTests : IDisposable
+{
+    // Help must not need what only work needs.
+    private static readonly Surroundings NothingInstalled = new()
+    {
+        Variables = new Dictionary<string, string> { ["PEFT_TORCH_NATIVE"] = "/nonexistent", ["DUCKDB_LIB"] = "/nonexistent" },
+    };
+
+    private readonly TempFolder _folder = new();
+
+    [Fact]
+    public void Help_lists_the_verbs_and_each_verb_explains_itself_without_any_native_library()
+    {
+        var index = Peft("--help").Succeeds();
+        Assert.Equal("", index.Error);
+        var verbs = VerbLine().Matches(index.Output).Select(match => match.Groups[1].Value).Except(["help", "version"]).ToList();
+        Assert.Superset(
+            new HashSet<string>(["train", "generate", "logits", "data", "tokenize", "adapter inspect", "adapter verify", "doctor"]),
+            verbs.ToHashSet());
+
+        Assert.All(verbs, verb =>
+        {
+            var page = Peft([.. verb.Split(' '), "--help"]).Succeeds();
+            Assert.Equal("", page.Error);
+            Assert.StartsWith($"usage: peft {verb}", page.Output);
+            Assert.Contains("--help", page.Output);
+        });
+        Assert.Equal(Peft("train", "--help").Output, Peft("help", "train").Succeeds().Output);
+        Assert.Equal(index.Output, Peft("help").Succeeds().Output);
+    }
+
+    [Fact]
+    public void Help_of_a_verb_shows_options_as_they_are_typed()
+    {
+        var page = Peft("train", "--help").Succeeds().Output;
+        Assert.Contains("usage: peft train RECIPE", page);
+        Assert.All(
+            ["--set", "--output", "--resume", "--overwrite", "--dry-run", "--device", "--json"],
+            option => Assert.Matches($@"\n  {option}[ =]", page));
+    }
+
+    [Fact]
+    public void Version_is_one_line() => Assert.Matches(@"^peft \d+\.\d+\.\d+\n$", Peft("--version").Succeeds().Output);
+
+    [Theory]
+    [InlineData("", "no verb", "train", "doctor")]
+    [InlineData("trian", "'trian' is no verb", "did you mean train?")]
+    [InlineData("adapter", "needs a second word", "adapter inspect", "adapter verify")]
+    [InlineData("adapter verfy x", "'adapter verfy' is no verb", "did you mean adapter verify?")]
+    [InlineData("train", "peft train - RECIPE is missing", "peft train --help")]
+    [InlineData("train r.yaml --overwrit", "--overwrit is no option", "did you mean --overwrite?")]
+    [InlineData("train r.yaml --output", "--output needs a value")]
+    [InlineData("train a.yaml b.yaml", "'b.yaml' is one word too many", "RECIPE")]
+    [InlineData("generate --base x", "--prompt is missing")]
+    [InlineData("generate --base x --prompt y --seed soon", "--seed: not a whole number")]
+    [InlineData("generate --base x --prompt two words", "'words' is one word too many", "quotes")]
+    [InlineData("logits --base x --bogus 1", "--bogus is no option", "--ids is missing", "--output is missing")]
+    [InlineData("train --set training.max_steps=1 r.yaml", "r.yaml: no such file")]
+    public void A_wrong_command_line_is_the_users_mistake(string commandLine, params string[] parts) =>
+        Peft(commandLine.Split(' ', StringSplitOptions.RemoveEmptyEntries)).IsRefused(parts);
+
+    [Fact]
+    public void Doctor_names_what_is_missing_and_how_to_get_it()
+    {
+        var doctor = Peft("doctor").Exits(2);
+        Assert.Matches(@"libtorch +MISSING - PEFT_TORCH_NATIVE - names '/nonexistent'", doctor.Output);
+        Assert.Matches(@"DuckDB +MISSING - DUCKDB_LIB - /nonexistent .*make setup", doctor.Output);
+    }
+
+    [Fact]
+    public void Doctor_names_what_is_there()
+    {
+        var doctor = PeftProcess.Run(_folder, "doctor").Succeeds();
+        Assert.Matches(@"libtorch +[12]\.\d+", doctor.Output);
+        Assert.Matches(@"threads +1 of 1 cores", doctor.Output);
+        Assert.Matches(@"DuckDB +v\d", doctor.Output);
+        Assert.DoesNotContain("MISSING", doctor.Output);
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    private ProgramRun Peft(params string[] words) => PeftProcess.Run(_folder, NothingInstalled, words);
+
+    [GeneratedRegex(@"^  ([a-z]+(?: [a-z]+)?)  ", RegexOptions.Multiline)]
+    private static partial Regex VerbLine();
+}

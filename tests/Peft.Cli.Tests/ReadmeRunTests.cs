@@ -1,0 +1,54 @@
+using System.Diagnostics;
+using Peft.Cli.Tests.Support;
+
+namespace Peft.Cli.Tests;
+
+/// <summary>The commands in the README's shell blocks run, in their order, as a reader would type them.</summary>
+public sealed class ReadmeRunTests
+{
+    // A reader waits for the real training; the test wants to know that the command is right.
+    private const string Short = " --set training.max_steps=2 --set evaluation.tasks=[] --set data.eval=[]";
+
+    [Fact]
+    public void Every_command_of_the_readme_runs()
+    {
+        using var checkout = new TempFolder();
+        foreach (var name in (string[])["recipes", "data"])
+            Directory.CreateSymbolicLink(checkout[name], Path.Combine(SharedAssets.Repository, name));
+        checkout.Write("bin/peft", $"#!/bin/sh\nexec \"{PeftProcess.DotNet()}\" \"{Path.Combine(AppContext.BaseDirectory, "peft.dll")}\" \"$@\"\n");
+        File.SetUnixFileMode(checkout["bin/peft"], UnixFileMode.UserRead | UnixFileMode.UserExecute);
+
+        var commands = Commands(File.ReadAllLines(Path.Combine(SharedAssets.Repository, "README.md"))).ToList();
+
+        Assert.Contains("make train", commands);
+        Assert.All(commands, command => Run(checkout, command.Replace("make train", "bin/peft train recipes/default.yaml")));
+    }
+
+    private static IEnumerable<string> Commands(string[] lines)
+    {
+        var isShell = false;
+        foreach (var line in lines)
+        {
+            if (line.StartsWith("```", StringComparison.Ordinal))
+                isShell = line == "```sh";
+            else if (isShell && line.Split(" #")[0].Trim() is { Length: > 0 } command)
+                yield return command;
+        }
+    }
+
+    private static void Run(TempFolder checkout, string command)
+    {
+        var isTraining = command.Contains("bin/peft train", StringComparison.Ordinal);
+        var start = new ProcessStartInfo("bash", ["-c", command + (isTraining ? Short : "")])
+        {
+            WorkingDirectory = checkout.Path, RedirectStandardOutput = true, RedirectStandardError = true,
+        };
+        if (PeftProcess.InstalledDuckDb() is { } duckDb)
+            start.Environment["DUCKDB_LIB"] = duckDb;
+        using var process = Process.Start(start)!;
+        var error = process.StandardError.ReadToEndAsync();
+        var output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        Assert.True(process.ExitCode == 0, $"{command}: exit code {process.ExitCode}\n{output}\n{error.Result}");
+    }
+}

@@ -1,0 +1,137 @@
+using Peft.Cli.Tests.Support;
+
+namespace Peft.Cli.Tests;
+
+/// <summary>Mistakes of the user's: one clear message, exit code 2, nothing written.</summary>
+public sealed class TrainFaultTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    public TrainFaultTests() => _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 2}"));
+
+    [Fact]
+    public void All_faults_of_a_recipe_are_told_at_once()
+    {
+        _folder.Write("bad.yaml", TinyBase.Recipe("{r: 0, lora_alhpa: 3, experts: {count: 2}}", "{max_steps: many, lr_scheduler_type: cosin}", "evaluate: 1"));
+        var run = Refused(
+            ["bad.yaml"],
+            "bad.yaml has 6 faults", "adapter.r", "whole number from 1", "did you mean lora_alpha?", "adapter.experts.count", "method: mixture",
+            "training.max_steps", "did you mean cosine?", "did you mean evaluation?");
+        Assert.Equal(7, run.Error.TrimEnd().Split('\n').Length);
+        Assert.Contains("line 3", run.Error);
+    }
+
+    [Theory]
+    [InlineData("nowhere.yaml", "", "nowhere.yaml: no such file", "recipes/default.yaml")]
+    [InlineData("r.yaml", "training.max_steps", "must be written a.b=value")]
+    [InlineData("r.yaml", "training.max_stesp=3", "--set training.max_stesp=3", "did you mean max_steps?")]
+    [InlineData("r.yaml", "model.model_name_or_path.x=3", "'model_name_or_path' is not a section")]
+    public void A_recipe_or_override_that_cannot_be_read_is_named(string recipe, string set, params string[] parts) =>
+        Refused(set.Length == 0 ? [recipe] : [recipe, "--set", set], parts);
+
+    [Fact]
+    public void Text_that_is_not_yaml_is_named_with_its_line()
+    {
+        _folder.Write("broken.yaml", "model:\n  a: [1, 2\nb: }\n");
+        Refused(["broken.yaml"], "broken.yaml line", "YAML");
+    }
+
+    [Fact]
+    public void A_missing_data_file_is_named() => Refused(
+        ["r.yaml", "--set", "data.train=[{files: nowhere.jsonl, template: {prompt: \"{question}\", answer: \"{answer}\"}}]"],
+        "data.train[0].files", "nowhere.jsonl does not exist");
+
+    [Fact]
+    public void A_column_that_the_file_lacks_is_named_with_the_nearest_one()
+    {
+        var set = $"data.train=[{{files: {TinyBase.RowsFile}, template: {{prompt: \"{{qestion}}\", answer: \"{{answer}}\"}}}}]";
+        // The same check without a model.
+        PeftProcess.Run(_folder, "data", "r.yaml", "--set", set)
+            .IsRefused("data.train[0].template.prompt", "{qestion}", "question, answer", "did you mean {question}?");
+    }
+
+    [Fact]
+    public void A_row_that_is_not_json_is_named_with_its_line()
+    {
+        _folder.Write("cut.jsonl", "{\"question\": \"a\", \"answer\": \"b\"}\n{\"question\": \"a\", \"ans");
+        var set = "data.train=[{files: cut.jsonl, template: {prompt: \"{question}\", answer: \"{answer}\"}}]";
+        PeftProcess.Run(_folder, "data", "r.yaml", "--set", set).IsRefused("cut.jsonl", "2");
+    }
+
+    [Fact]
+    public void Cut_weights_are_refused()
+    {
+        CopyBase("cut");
+        using (var weights = File.OpenWrite(_folder["cut/model.safetensors"]))
+            weights.SetLength(weights.Length - 100);
+        Refused(["r.yaml", "--set", "model.model_name_or_path=cut"], "cut/model.safetensors");
+    }
+
+    [Fact]
+    public void Missing_keys_of_a_config_are_named()
+    {
+        CopyBase("nokey");
+        Edit("nokey/config.json", "\"hidden_size\"", "\"hiden_size\"");
+        Edit("nokey/config.json", "\"num_hidden_layers\"", "\"layers\"");
+        Refused(["r.yaml", "--set", "model.model_name_or_path=nokey"], "nokey/config.json has 2 faults", "hidden_size", "num_hidden_layers", "missing");
+    }
+
+    [Fact]
+    public void An_unknown_model_type_is_named_with_the_supported_ones()
+    {
+        CopyBase("other");
+        Edit("other/config.json", "\"llama\"", "\"lama\"");
+        Refused(["r.yaml", "--set", "model.model_name_or_path=other"], "other/config.json", "'lama'", "qwen2", "did you mean 'llama'?");
+    }
+
+    [Fact]
+    public void A_unigram_tokenizer_is_refused()
+    {
+        CopyBase("unigram");
+        Edit("unigram/tokenizer.json", "\"BPE\"", "\"Unigram\"");
+        Refused(["r.yaml", "--set", "model.model_name_or_path=unigram"], "unigram/tokenizer.json", "Unigram", "BPE");
+    }
+
+    [Fact]
+    public void A_recipe_that_the_model_cannot_hold_is_refused() => Refused(
+        ["r.yaml", "--set", "data.max_length=65"], "r.yaml has 1 fault", "data.max_length", "max_position_embeddings 64");
+
+    [Theory]
+    [InlineData("PEFT_TORCH_NATIVE", "PEFT_TORCH_NATIVE", "'/nonexistent'", "libpeft_torch.so")]
+    [InlineData("DUCKDB_LIB", "DUCKDB_LIB", "/nonexistent", "make setup")]
+    public void A_missing_native_library_is_the_users_mistake(string variable, params string[] parts)
+    {
+        var before = _folder.Snapshot();
+        PeftProcess.Run(_folder, Surroundings.With(variable, "/nonexistent"), "train", "r.yaml", "--output", "out").IsRefused(parts);
+        Assert.Equal(before, _folder.Snapshot());
+        Assert.False(Directory.Exists(_folder["out"]));
+    }
+
+    [Fact]
+    public void An_output_below_a_file_is_refused()
+    {
+        _folder.Write("file", "mine");
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output", "file/out").IsRefused("file/out: cannot be written", "--output");
+        Assert.Equal("mine", File.ReadAllText(_folder["file"]));
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    private void CopyBase(string name) => _folder.Copy(TinyBase.Model, name);
+
+    private void Edit(string file, string what, string by)
+    {
+        var text = File.ReadAllText(_folder[file]);
+        Assert.Contains(what, text);
+        File.WriteAllText(_folder[file], text.Replace(what, by, StringComparison.Ordinal));
+    }
+
+    private ProgramRun Refused(string[] words, params string[] parts)
+    {
+        var before = _folder.Snapshot();
+        var run = PeftProcess.Run(_folder, ["train", .. words, "--output", "out"]).IsRefused(parts);
+        Assert.Equal(before, _folder.Snapshot());
+        Assert.False(Directory.Exists(_folder["out"]), "out was made");
+        return run;
+    }
+}

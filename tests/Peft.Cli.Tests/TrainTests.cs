@@ -1,0 +1,181 @@
+using System.Text.Json;
+using Peft.Cli.Tests.Support;
+
+namespace Peft.Cli.Tests;
+
+public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBundle>
+{
+    private static readonly string[] StepKeys = ["step", "loss", "aux", "lr", "grad_norm", "tokens", "tokens_per_second", "load"];
+
+    private TempFolder Folder => trained.Folder;
+
+    [Fact]
+    public void A_run_tells_what_it_does_and_prints_its_results_as_json()
+    {
+        trained.Run.Succeeds().Says(
+            "trained values", "12 sequences", "6 steps", "step 1/6  loss", "step 2/6  loss", "step 3  eval_loss", "step 6/6  loss", "out: saved after 6 steps");
+        Assert.DoesNotContain("step 5/6", trained.Run.Error);
+        using var results = JsonDocument.Parse(trained.Run.Output);
+        var models = results.RootElement.GetProperty("models").EnumerateArray().ToList();
+        Assert.Equal(["base", "mix"], models.Select(m => m.GetProperty("name").GetString()));
+        Assert.Equal("held", models[1].GetProperty("tasks")[0].GetProperty("task").GetString());
+    }
+
+    [Fact]
+    public void The_bundle_has_its_files_and_verifies()
+    {
+        Assert.All(
+            ["adapter_config.json", "adapter_model.safetensors", "bundle.json", "recipe.resolved.yaml", "metrics.jsonl", "README.md", "evaluation.json"],
+            name => Assert.True(File.Exists(Folder[$"out/{name}"]), name));
+        Assert.Single(Directory.GetFiles(Folder["out/events"]));
+        // save_total_limit is 2.
+        Assert.Equal(["checkpoint-2", "checkpoint-4"], Directory.GetDirectories(Folder["out"], "checkpoint-*").Select(Path.GetFileName).Order());
+        Assert.Contains("out: intact", PeftProcess.Run(Folder, "adapter", "verify", "out").Succeeds().Output);
+    }
+
+    [Fact]
+    public void Metrics_have_a_line_a_step_and_a_line_an_evaluation()
+    {
+        var lines = File.ReadAllLines(Folder["out/metrics.jsonl"]).Select(line => JsonDocument.Parse(line).RootElement).ToList();
+        var steps = lines.Where(line => line.TryGetProperty("loss", out _)).ToList();
+        Assert.Equal(Enumerable.Range(1, TrainedBundle.Steps), steps.Select(line => line.GetProperty("step").GetInt32()));
+        Assert.All(steps, line =>
+        {
+            Assert.Equal(StepKeys, line.EnumerateObject().Select(key => key.Name));
+            Assert.All(StepKeys[1..^1], key => Assert.True(double.IsFinite(line.GetProperty(key).GetDouble()), key));
+            Assert.True(line.GetProperty("aux").GetDouble() > 0);
+            var load = line.GetProperty("load").EnumerateArray().Select(share => share.GetDouble()).ToList();
+            Assert.Equal(3, load.Count);
+            Assert.InRange(load.Sum(), 0.99999, 1.00001);
+        });
+        Assert.Equal(
+            [3, 6], lines.Where(line => line.TryGetProperty("eval_loss", out _)).Select(line => line.GetProperty("step").GetInt32()));
+        Assert.True(steps[^1].GetProperty("loss").GetDouble() < steps[0].GetProperty("loss").GetDouble());
+    }
+
+    [Fact]
+    public void The_same_seed_gives_the_same_bytes()
+    {
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "again", "--set", "training.report_to=[none]", "--set", "evaluation.tasks=[]")
+            .Succeeds();
+        Assert.Equal(File.ReadAllBytes(Folder["out/adapter_model.safetensors"]), File.ReadAllBytes(Folder["again/adapter_model.safetensors"]));
+        Assert.Equal(File.ReadAllText(Folder["out/adapter_config.json"]), File.ReadAllText(Folder["again/adapter_config.json"]));
+        Assert.False(Directory.Exists(Folder["again/events"]));
+    }
+
+    [Fact]
+    public void The_resolved_recipe_is_a_recipe_and_a_dry_run_writes_nothing()
+    {
+        var before = Folder.Snapshot("out");
+        var plan = PeftProcess.Run(Folder, "train", "out/recipe.resolved.yaml", "--dry-run", "--output", "out").Succeeds().Output;
+        Assert.StartsWith(File.ReadAllText(Folder["out/recipe.resolved.yaml"]).TrimEnd(), plan);
+        Assert.Contains("model.layers.1.mlp.down_proj", plan);
+        Assert.Contains("memory: base", plan);
+        Assert.Equal(before, Folder.Snapshot("out"));
+
+        var listing = string.Join('\n', Directory.GetFileSystemEntries(Folder.Path).Order());
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--dry-run", "--output", "planned").Succeeds();
+        Assert.Equal(listing, string.Join('\n', Directory.GetFileSystemEntries(Folder.Path).Order()));
+    }
+
+    [Fact]
+    public void Existing_output_is_refused_and_left_as_it_is()
+    {
+        var before = Folder.Snapshot("out");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out")
+            .IsRefused("out: is in use", "--resume auto", "--overwrite", "--output");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto", "--overwrite").IsRefused("one of them");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "out/nowhere").IsRefused("out/nowhere");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "mix.yaml").IsRefused("mix.yaml: is a file");
+        Assert.Equal(before, Folder.Snapshot("out"));
+    }
+
+    [Fact]
+    public void A_checkpoint_of_another_recipe_is_not_continued_and_nothing_is_changed()
+    {
+        var before = Folder.Snapshot("out");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto", "--set", "training.learning_rate=0.02")
+            .Exits(2).Says("belongs to another recipe", "checkpoint: learning_rate: 0.01", "recipe:     learning_rate: 0.02");
+        Assert.Equal(before, Folder.Snapshot("out"));
+    }
+
+    [Fact]
+    public void Overwrite_replaces_a_mixture_by_a_plain_lora_which_generates()
+    {
+        foreach (var file in Directory.GetFiles(Folder["out"], "*", SearchOption.AllDirectories))
+        {
+            var copy = file.Replace(Folder["out"], Folder["old"], StringComparison.Ordinal);
+            Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
+            File.Copy(file, copy);
+        }
+        Folder.Write("old/notes.txt", "mine");
+        Folder.Write("lora.yaml", TinyBase.Recipe("{r: 2, target_modules: [q_proj, v_proj]}", "{max_steps: 1, report_to: none}"));
+        PeftProcess.Run(Folder, "train", "lora.yaml", "--output", "old", "--overwrite").Succeeds();
+
+        Assert.Equal(
+            ["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json", "metrics.jsonl", "notes.txt", "recipe.resolved.yaml"],
+            Directory.GetFileSystemEntries(Folder["old"]).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        using var config = JsonDocument.Parse(File.ReadAllText(Folder["old/adapter_config.json"]));
+        Assert.Equal("LORA", config.RootElement.GetProperty("peft_type").GetString());
+        Assert.Equal(TinyBase.Model, config.RootElement.GetProperty("base_model_name_or_path").GetString());
+        Assert.Single(File.ReadAllLines(Folder["old/metrics.jsonl"]));
+        // The bundle knows its base.
+        PeftProcess.Run(Folder, "generate", "--adapter", "old", "--prompt", "the cat", "--max-new-tokens", "3").Succeeds();
+    }
+
+    [Fact]
+    public void Inspect_shows_what_the_bundle_holds()
+    {
+        var text = PeftProcess.Run(Folder, "adapter", "inspect", "out").Succeeds().Output;
+        Assert.Matches(@"experts +3, router top-k", text);
+        Assert.Matches(@"layers\.0\.self_attn\.q_proj\.lora_A\.experts +F32 +\[6, 32\]", text);
+        using var json = JsonDocument.Parse(PeftProcess.Run(Folder, "adapter", "inspect", "out", "--json").Succeeds().Output);
+        Assert.Equal(42, json.RootElement.GetProperty("seed").GetInt32());
+    }
+
+    [Fact]
+    public void Verify_names_the_file_that_was_changed()
+    {
+        Folder.Copy(Folder["out"], "damaged");
+        var weights = File.ReadAllBytes(Folder["damaged/adapter_model.safetensors"]);
+        weights[^1] ^= 1;
+        File.WriteAllBytes(Folder["damaged/adapter_model.safetensors"], weights);
+        PeftProcess.Run(Folder, "adapter", "verify", "damaged").IsRefused("damaged has 1 fault", "adapter_model.safetensors", "changed or damaged");
+        PeftProcess.Run(Folder, "adapter", "verify", "nowhere").IsRefused("nowhere", "no bundle.json");
+    }
+
+    [Fact]
+    public void A_loss_that_is_no_number_ends_the_run_with_the_rows_and_leaves_the_recipe_of_step_1()
+    {
+        Folder.Copy(TinyBase.Model, "broken");
+        var weights = File.ReadAllBytes(Folder["broken/model.safetensors"]);
+        Array.Fill(weights, (byte)0xFF, weights.Length - 64, 64); // the last values of the file become NaN
+        File.WriteAllBytes(Folder["broken/model.safetensors"], weights);
+        Folder.Write("nan.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 3, per_device_train_batch_size: 2}"));
+
+        PeftProcess.Run(Folder, "train", "nan.yaml", "--output", "nan", "--set", "model.model_name_or_path=broken")
+            .Exits(1).Says("step 1: the loss is not a finite number", "rows.jsonl");
+        Assert.Contains("max_steps: 3", File.ReadAllText(Folder["nan/recipe.resolved.yaml"]));
+        Assert.Equal("", File.ReadAllText(Folder["nan/metrics.jsonl"]));
+        Assert.False(File.Exists(Folder["nan/bundle.json"]));
+    }
+
+    [Fact]
+    public void Full_training_leaves_a_model_in_hugging_face_layout()
+    {
+        Assert.All(
+            ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "recipe.resolved.yaml", "metrics.jsonl"],
+            name => Assert.True(File.Exists(Path.Combine(TinyBase.Model, name)), name));
+        using var config = JsonDocument.Parse(File.ReadAllText(Path.Combine(TinyBase.Model, "config.json")));
+        Assert.Equal("llama", config.RootElement.GetProperty("model_type").GetString());
+    }
+
+    [Fact]
+    public void Data_shows_what_is_learned()
+    {
+        var text = PeftProcess.Run(Folder, "data", "mix.yaml", "--rows", "1").Succeeds().Output;
+        Assert.Contains("learned:", text);
+        Assert.Matches(@"rows +12 +12", text);
+        Assert.Matches(@"held \(eval\) +4 +4", text);
+    }
+}

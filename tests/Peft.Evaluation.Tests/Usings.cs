@@ -1,0 +1,4 @@
+global using Peft.Torch;
+
+// libtorch uses every core by itself.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]

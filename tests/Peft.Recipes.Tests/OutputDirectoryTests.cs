@@ -1,0 +1,140 @@
+using Peft.Formats;
+using Peft.Recipes.Tests.Support;
+using Peft.Training;
+using Peft.Training.Checkpoints;
+
+namespace Peft.Recipes.Tests;
+
+public sealed class OutputDirectoryTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    private string Out => _folder["out"];
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void A_new_or_empty_directory_is_taken()
+    {
+        Assert.Equal(new OutputDirectory(Out, null), OutputDirectory.Decide(Out, null, false));
+        Directory.CreateDirectory(Out);
+        Assert.Equal(new OutputDirectory(Out, null), OutputDirectory.Decide(Out, null, false));
+    }
+
+    [Fact]
+    public void A_directory_in_use_is_refused_and_nothing_is_touched()
+    {
+        _folder.Write("out/notes.txt", "mine");
+        Assert.Equal(
+            $"{Out}: is in use - continue it with --resume auto, replace it with --overwrite, or choose another with --output",
+            Message(null, false));
+        Assert.Equal("mine", File.ReadAllText(_folder["out/notes.txt"]));
+    }
+
+    [Fact]
+    public void Overwriting_removes_what_a_run_left_and_nothing_else()
+    {
+        Checkpoint(3);
+        foreach (var name in new[] { "bundle.json", "adapter_config.json", "adapter_model.safetensors", "README.md", "recipe.resolved.yaml",
+            "metrics.jsonl", "evaluation.json", "events/e", ".next/bundle.json" })
+            _folder.Write($"out/{name}", "{}");
+        _folder.Write("out/notes.txt", "mine");
+        _folder.Write("out/checkpoint-mine/x", "mine");
+
+        var directory = OutputDirectory.Decide(Out, null, true);
+        Assert.Equal(12, Directory.GetFiles(Out, "*", SearchOption.AllDirectories).Length);
+        directory.Prepare();
+
+        Assert.Equal(["checkpoint-mine", "notes.txt"], Directory.GetFileSystemEntries(Out).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void A_readme_that_belongs_to_no_bundle_is_not_removed()
+    {
+        _folder.Write("out/README.md", "a project's own");
+        OutputDirectory.Decide(Out, null, true).Prepare();
+        OutputDirectory.Decide(Out, "auto", false).Prepare();
+        Assert.Equal("a project's own", File.ReadAllText(_folder["out/README.md"]));
+    }
+
+    [Fact]
+    public void Resume_auto_takes_the_newest_checkpoint_and_preparing_keeps_everything()
+    {
+        Checkpoint(9);
+        Checkpoint(10);
+        _folder.Write("out/metrics.jsonl", "{}");
+
+        var directory = OutputDirectory.Decide(Out, "auto", false);
+        directory.Prepare();
+
+        Assert.Equal(new CheckpointRef(10, _folder["out/checkpoint-10"]), directory.Resume);
+        Assert.True(File.Exists(_folder["out/metrics.jsonl"]));
+        Assert.Equal(2, new CheckpointStore(Out).All().Count);
+    }
+
+    [Fact]
+    public void Resume_auto_without_a_checkpoint_begins_anew()
+    {
+        Assert.Null(OutputDirectory.Decide(Out, "auto", false).Resume);
+        _folder.Write("out/metrics.jsonl", "{}");
+        var directory = OutputDirectory.Decide(Out, "auto", false);
+        directory.Prepare();
+        Assert.Null(directory.Resume);
+        Assert.False(File.Exists(_folder["out/metrics.jsonl"]));
+    }
+
+    [Theory]
+    [InlineData("bundle.json")]
+    [InlineData("model.safetensors")]
+    public void Resume_auto_does_not_remove_a_finished_result(string file)
+    {
+        _folder.Write($"out/{file}", "{}");
+        Assert.Equal(
+            $"{Out}: holds a finished result and no checkpoint - replace it with --overwrite, or choose another with --output",
+            Message("auto", false));
+    }
+
+    [Fact]
+    public void A_checkpoint_that_is_named_is_taken_from_wherever_it_is()
+    {
+        Checkpoint(4);
+        var directory = OutputDirectory.Decide(_folder["other"], _folder["out/checkpoint-4"], false);
+        Assert.Equal(new OutputDirectory(_folder["other"], new CheckpointRef(4, _folder["out/checkpoint-4"])), directory);
+    }
+
+    [Fact]
+    public void A_checkpoint_that_is_none_is_refused() => Assert.Equal(
+        $"{_folder.Path}: has no trainer_state.json - name a checkpoint-N directory, or use --resume auto", Message(_folder.Path, false));
+
+    [Fact]
+    public void Resume_and_overwrite_contradict_each_other() => Assert.Equal(
+        "--resume and --overwrite: one of them - resume continues what is there, overwrite removes it", Message("auto", true));
+
+    [Theory]
+    [InlineData(null, false)]
+    [InlineData(null, true)]
+    [InlineData("auto", false)]
+    public void A_file_is_no_directory(string? resume, bool overwrite)
+    {
+        _folder.Write("out", "");
+        Assert.Equal($"{Out}: is a file - name a directory with --output", Message(resume, overwrite));
+    }
+
+    [Fact]
+    public void A_place_that_cannot_be_written_is_a_user_error()
+    {
+        _folder.Write("file", "");
+        var error = Assert.Throws<UserException>(() => OutputDirectory.Decide(_folder["file/out"], null, false).Prepare());
+        Assert.StartsWith($"{_folder["file/out"]}: cannot be written (", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith(") - choose another directory with --output", error.Message, StringComparison.Ordinal);
+    }
+
+    private string Message(string? resume, bool overwrite) =>
+        Assert.Throws<UserException>(() => OutputDirectory.Decide(Out, resume, overwrite)).Message;
+
+    private void Checkpoint(int step)
+    {
+        Directory.CreateDirectory(_folder[$"out/checkpoint-{step}"]);
+        TrainerStateFile.Write(_folder[$"out/checkpoint-{step}"], new(TrainingState.Start with { Step = step }, 20, "a: 1\n"));
+    }
+}

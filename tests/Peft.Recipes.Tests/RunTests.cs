@@ -1,0 +1,200 @@
+using Peft.Data.Batches;
+using Peft.Evaluation;
+using Peft.Formats;
+using Peft.Recipes.Tests.Support;
+using Peft.Training;
+
+namespace Peft.Recipes.Tests;
+
+/// <summary>Recipes run from their text to their result, as <c>peft train</c> runs them.</summary>
+public sealed class RunTests : IDisposable
+{
+    private readonly TinyProject _project = new();
+
+    private TempFolder Folder => _project.Folder;
+
+    public void Dispose() => _project.Dispose();
+
+    [Theory]
+    [InlineData(TinyProject.Mixture, "adapter_model.safetensors")]
+    [InlineData(TinyProject.Full, "model.safetensors")]
+    public void A_run_that_was_stopped_and_resumed_ends_in_the_same_bytes(string text, string weights)
+    {
+        var recipe = _project.Load(text);
+        var straight = _project.Train(recipe, "straight");
+        Assert.Equal((TrainingEnd.Finished, 8), (straight.Outcome.End, straight.Outcome.Steps));
+
+        var first = _project.Train(recipe, "resumed", stopAfter: 5);
+        Assert.Equal(TrainingEnd.Interrupted, first.Outcome.End);
+        Assert.False(File.Exists(Folder[$"resumed/{weights}"]));
+        // Keys that change no number may have changed.
+        var second = _project.Train(_project.Load(text, "training.save_steps=2", "training.logging_steps=1"), "resumed", resume: "auto");
+
+        Assert.Equal(straight.Losses, first.Losses.Concat(second.Losses));
+        Assert.Equal(File.ReadAllBytes(Folder[$"straight/{weights}"]), File.ReadAllBytes(Folder[$"resumed/{weights}"]));
+    }
+
+    [Fact]
+    public void The_result_is_a_bundle_that_gives_the_trained_models_answers()
+    {
+        var recipe = _project.Load(TinyProject.Mixture);
+        _project.Train(recipe, "out");
+
+        Assert.Equal(
+            ["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json", "recipe.resolved.yaml"],
+            Directory.GetFiles(Folder["out"]).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        using var loaded = LoadedModel.Open(Folder["base"], Folder["out"], "float32", torch.CPU);
+        using var bare = LoadedModel.Open(Folder["base"], null, "float32", torch.CPU);
+        using var run = _project.Build(recipe, "next");
+        run.Training.LoadModel(Folder["out"]);
+        Assert.Equal(Logits(run.Trainee.Model), Logits(loaded.Model));
+        Assert.NotEqual(Logits(bare.Model), Logits(loaded.Model));
+        // The base is found by the name in the bundle, from the bundle's folder upwards.
+        using var found = LoadedModel.Open(null, Folder["out"], "float32", torch.CPU);
+        Assert.Equal(Logits(loaded.Model), Logits(found.Model));
+    }
+
+    [Fact]
+    public void A_model_that_was_trained_whole_is_a_checkpoint_with_its_tokenizer()
+    {
+        _project.Train(_project.Load(TinyProject.Full), "out");
+
+        using var loaded = LoadedModel.Open(Folder["out"], null, "auto", torch.CPU);
+        Assert.Equal(ScalarType.Float32, loaded.Model.Dtype);
+        Assert.Equal(File.ReadAllText(Folder["base/tokenizer.json"]), File.ReadAllText(Folder["out/tokenizer.json"]));
+        Assert.Contains("a", loaded.Tokenizer.Decode(loaded.Tokenizer.EncodeToIds("a")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_was_trained_and_the_base_are_measured_and_the_numbers_kept()
+    {
+        var recipe = _project.Load(TinyProject.Mixture);
+        using var run = _project.Build(recipe);
+        run.Train(new StopRequest());
+
+        var trained = run.MeasureTrained()!;
+        var bare = run.MeasureBase()!;
+
+        Assert.Equal(("r", run.TrainableParameters), (trained.Model, trained.TrainableParameters));
+        Assert.Equal(("base", 0L), (bare.Model, bare.TrainableParameters));
+        Assert.Equal(("copy", "char_error_rate", 3), (trained.Tasks[0].Task, trained.Tasks[0].Metric, trained.Tasks[0].Rows));
+        Assert.Equal(trained.Tasks, EvaluationResults.Load(Folder["out/evaluation.json"]).Tasks);
+        Assert.Empty(run.Baselines());
+    }
+
+    [Fact]
+    public void Recorded_results_are_found_and_a_missing_one_is_named()
+    {
+        new EvaluationResults("x", 1, []).Save(Folder["results/one.json"]);
+        using var run = _project.Build(_project.Load(
+            TinyProject.Mixture, "evaluation.baselines=[{name: one, results: results/one.json}]"));
+        Assert.Equal("one", run.Baselines().Single().Name);
+
+        using var other = _project.Build(_project.Load(TinyProject.Mixture, "evaluation.baselines=[{name: two, results: results/two.json}]"));
+        Assert.StartsWith("results/two.json: no such file", Assert.Throws<UserException>(() => other.Baselines()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Another_recipe_does_not_continue_a_checkpoint()
+    {
+        _project.Train(_project.Load(TinyProject.Mixture), "out", stopAfter: 2);
+        var error = Assert.Throws<UserException>(
+            () => _project.Train(_project.Load(TinyProject.Mixture, "training.learning_rate=0.5", "adapter.r=4"), "out", resume: "auto"));
+
+        Assert.Equal(
+            $"{Folder["out/checkpoint-2"]}: belongs to another recipe - continue with the recipe it was written by, or train anew with --overwrite\n"
+            + "  checkpoint: r: 2\n  checkpoint: lora_alpha: 4.0\n  checkpoint: learning_rate: 0.02\n"
+            + "  recipe:     r: 4\n  recipe:     lora_alpha: 8.0\n  recipe:     learning_rate: 0.5", error.Message);
+    }
+
+    [Fact]
+    public void Other_data_does_not_continue_a_checkpoint()
+    {
+        _project.Train(_project.Load(TinyProject.Mixture), "out", stopAfter: 2);
+        File.AppendAllText(Folder["rows.jsonl"], "{\"p\": \"c\", \"a\": \"c\"}\n");
+        Assert.Throws<BatchStateException>(() => _project.Train(_project.Load(TinyProject.Mixture), "out", resume: "auto"));
+    }
+
+    [Fact]
+    public void What_does_not_fit_the_model_is_told_at_once()
+    {
+        Folder.Write("small/config.json", File.ReadAllText(Folder["base/config.json"])
+            .Replace("264", "200", StringComparison.Ordinal).Replace("\"max_position_embeddings\": 64", "\"max_position_embeddings\": 16", StringComparison.Ordinal));
+        var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(
+            TinyProject.Full, "model.from_config=small", "model.tokenizer=base")));
+
+        Assert.Equal(
+            $"""
+            {Folder["r.yaml"]} has 2 faults:
+              model.tokenizer  257 tokens  at most the model's vocab_size 200; use the tokenizer of the base model
+              data.max_length  32          at most the model's max_position_embeddings 16
+            """, error.Message);
+    }
+
+    [Fact]
+    public void A_task_that_no_held_out_row_has_is_refused_before_training()
+    {
+        File.WriteAllText(Folder["rows.jsonl"], "{\"p\": \"a\", \"a\": \"b\", \"kind\": \"copy\"}\n{\"p\": \"b\", \"a\": \"b\", \"kind\": \"same\"}\n");
+        var text = TinyProject.Mixture.Replace("name: copy,", "name: copy, task_column: kind,", StringComparison.Ordinal);
+        using (_project.Build(_project.Load(text, "evaluation.tasks=[{task: same}, {task: copy}]")))
+        {
+        }
+        var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(text, "evaluation.tasks=[{task: other}]")));
+        Assert.Equal(
+            $"{Folder["r.yaml"]} has 1 fault:\n  evaluation.tasks  'other'  a task that held-out rows have: copy, same", error.Message);
+    }
+
+    [Fact]
+    public void Building_a_run_writes_nothing()
+    {
+        using (_project.Build(_project.Load(TinyProject.Mixture)))
+        {
+        }
+        Assert.False(Directory.Exists(Folder["out"]));
+    }
+
+    [Fact]
+    public void A_run_frees_everything()
+    {
+        var recipe = _project.Load(TinyProject.Mixture, "evaluation.tasks=[]");
+        _project.Train(recipe, "warm");
+        var before = torch.LiveTensorCount;
+        _project.Train(recipe, "out");
+        Assert.Equal(before, torch.LiveTensorCount);
+    }
+
+    [Fact]
+    public void The_memory_estimate_counts_what_is_there_and_grows_with_the_batch()
+    {
+        var estimates = new[] { 2, 4, 8 }.Select(batch =>
+        {
+            using var run = _project.Build(_project.Load(TinyProject.Mixture, $"training.per_device_train_batch_size={batch}"));
+            // Values, gradients and AdamW's two: four times.
+            var estimate = MemoryEstimate.Of(run);
+            Assert.Equal(run.TrainableParameters * 4 * sizeof(float), estimate.Trained);
+            Assert.Equal(run.Trainee.Model.BaseParameters.Sum(p => p.Parameter.numel()) * sizeof(float), estimate.Base);
+            return estimate;
+        }).ToList();
+
+        Assert.True(estimates[0].Activations > 0);
+        Assert.Equal(2 * estimates[0].Activations, estimates[1].Activations);
+        Assert.Equal(4 * estimates[0].Activations, estimates[2].Activations);
+        Assert.StartsWith("memory: base 0.0 MB, trained values with gradients and optimizer ", estimates[0].ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void With_method_full_the_values_count_once()
+    {
+        using var adam = _project.Build(_project.Load(TinyProject.Full));
+        var estimate = MemoryEstimate.Of(adam);
+        Assert.Equal(3 * estimate.Base, estimate.Trained); // gradients and AdamW's two
+        using var sgd = _project.Build(_project.Load(TinyProject.Full, "training.optim=sgd"), "sgd");
+        Assert.Equal(estimate.Base, MemoryEstimate.Of(sgd).Trained);
+    }
+
+    private static float[] Logits(Models.CausalLanguageModel model)
+    {
+        using var scope = torch.NewDisposeScope();
+        return model.Forward(torch.tensor(new long[] { 5, 6, 7 }, [1, 3]), Models.ForwardPass.ForInference()).data<float>();
+    }
+}

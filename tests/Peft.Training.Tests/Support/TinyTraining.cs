@@ -1,0 +1,177 @@
+using Peft.Adapters.Attach;
+using Peft.Adapters.Bundles;
+using Peft.Adapters.Routing;
+using Peft.Data;
+using Peft.Data.Examples;
+using Peft.Formats.HuggingFace;
+using Peft.Models;
+using Peft.Models.Loading;
+using Peft.Training.Checkpoints;
+using Peft.Training.Metrics;
+
+namespace Peft.Training.Tests.Support;
+
+/// <summary>
+/// A random llama of a few thousand values, a small data set, and runs over them put together as a program would. Each
+/// <see cref="Build"/> starts from nothing, as a process that begins anew does.
+/// </summary>
+public sealed class TinyTraining : IDisposable
+{
+    private const string Config = """
+        {"model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32, "rms_norm_eps": 1e-6,
+         "rope_theta": 10000.0, "tie_word_embeddings": false, "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu",
+         "attention_bias": false, "mlp_bias": false, "initializer_range": 0.2}
+        """;
+
+    private readonly List<IDisposable> _owned = [];
+
+    public TinyTraining(int rows = 13)
+    {
+        File.WriteAllText(Folder["config.json"], Config);
+        WriteRows(rows);
+    }
+
+    public TempFolder Folder { get; } = new();
+
+    public static TrainingOptions Options { get; } = new()
+    {
+        PerDeviceTrainBatchSize = 4, MaxSteps = 12, LearningRate = 0.02, LrSchedulerType = "cosine", WarmupSteps = 2,
+        WeightDecay = 0.01, SaveSteps = 0, Seed = 7,
+    };
+
+    /// <summary>Dropout, a router that chooses, and a balance loss: everything that could break an exact continuation.</summary>
+    public static AdapterOptions Mixture { get; } = new()
+    {
+        Method = AdapterOptions.Mixture, R = 2, LoraAlpha = 4, LoraDropout = 0.1, Experts = new ExpertOptions { Count = 4 },
+        Router = new TopKRouterOptions { TopK = 2, Balance = new() { Kind = "switch", Coefficient = 0.01 } },
+    };
+
+    public static AdapterOptions Lora { get; } = new() { R = 2, LoraAlpha = 4 };
+
+    public DataOptions Data => new()
+    {
+        Train = [new DataSetOptions
+        {
+            Name = "rows", Files = [Folder["rows.jsonl"]], Prompt = TextTemplate.Parse("{p}"), Answer = TextTemplate.Parse("{a}"),
+        }],
+        MaxLength = 16, BucketWindow = 2,
+    };
+
+    /// <summary>A row repeats its prompt, which is 1 to 5 tokens long.</summary>
+    public void WriteRows(int count)
+    {
+        var random = new Random(5);
+        var rows = Enumerable.Range(0, count).Select(row => string.Join(
+            ' ', Enumerable.Range(0, 1 + row % 5).Select(_ => random.Next(3, 32))));
+        File.WriteAllLines(Folder["rows.jsonl"], rows.Select(ids => $$"""{"p": "{{ids}}", "a": "{{ids}}"}"""));
+    }
+
+    public TrainingData Open(DataOptions? options = null)
+    {
+        var data = TrainingData.Open(options ?? Data, new NumberTokenizer(32, bos: 1), Folder.Path, endId: 2);
+        _owned.Add(data);
+        return data;
+    }
+
+    public CausalLanguageModel NewModel(ScalarType dtype = ScalarType.Float32)
+    {
+        var model = ModelLoader.Create(ModelConfigFile.Read(Folder.Path), dtype, 3);
+        _owned.Add(model);
+        return model;
+    }
+
+    /// <summary>A run from nothing. No adapter: all parameters are trained.</summary>
+    public TrainingRun Build(TrainingOptions options, AdapterOptions? adapter, string output = "out", DataOptions? dataOptions = null)
+    {
+        var data = Open(dataOptions);
+        var model = NewModel();
+        var adapted = adapter is null ? null : AdapterAttachment.Attach(model, adapter, options.Seed);
+        if (adapted is null)
+            model.RequireGrad(true);
+        var parameters = adapted?.Parameters ?? model.BaseParameters;
+        var steps = options.TotalSteps(data.Train.Count);
+        var contents = adapted is null ? null : new BundleContents { Adapted = adapted, Base = new BaseIdentity("tiny", "0") };
+        torch.optim.Optimizer optimizer = options.Optim == "sgd"
+            ? new torch.optim.SGD(parameters, options.LearningRate, options.Momentum)
+            : new torch.optim.AdamW(parameters, options.LearningRate, weight_decay: options.WeightDecay);
+        _owned.Add(optimizer);
+        return new TrainingRun
+        {
+            Model = model,
+            Parameters = parameters,
+            Options = options,
+            TotalSteps = steps,
+            Schedule = LearningRateSchedule.From(options, steps),
+            Optimizer = optimizer,
+            Batches = state => data.Batches(options.PerDeviceTrainBatchSize, options.Seed, state),
+            AuxiliaryLoss = adapted is { AuxiliaryTerms.Count: > 0 } ? adapted.AuxiliaryLoss : null,
+            Load = adapted is null ? null : ExpertLoad.Of,
+            SaveModel = contents is null
+                ? target => TensorFile.Write(Path.Combine(Made(target), "model.safetensors"), model.StateDict())
+                : target => BundleWriter.Write(target, contents),
+            LoadModel = adapted is null
+                ? checkpoint => TensorFile.ReadInto(Path.Combine(checkpoint, "model.safetensors"), [.. model.StateDict()])
+                : checkpoint =>
+                {
+                    var weights = BundleReader.Load(checkpoint).Weights;
+                    BundleTensors.Load(adapted, weights.Path, weights.Entries);
+                },
+            Checkpoints = new CheckpointStore(Folder[output]),
+            Device = torch.CPU,
+            RecipeIdentity = "training:\n  learning_rate: 0.02\n  seed: 7\n",
+        };
+    }
+
+    /// <summary>The bytes of every trained parameter, and of the optimizer's state when it is given.</summary>
+    public static Dictionary<string, byte[]> Bytes(TrainingRun run, bool withOptimizer = false)
+    {
+        using var scope = torch.NewDisposeScope();
+        var tensors = run.Parameters.Select(p => (p.Name, Tensor: (Tensor)p.Parameter));
+        if (withOptimizer)
+            tensors = tensors.Concat(run.Optimizer.StateDict().Select(s => (s.Key, s.Value)));
+        return tensors.ToDictionary(t => t.Name, t => t.Tensor.detach().ToBytes());
+    }
+
+    public void Dispose()
+    {
+        foreach (var owned in _owned)
+            owned.Dispose();
+        Folder.Dispose();
+    }
+
+    private static string Made(string directory) => Directory.CreateDirectory(directory).FullName;
+}
+
+/// <summary>Keeps what it is told; may do something after each step.</summary>
+public sealed class RecordingSink(Action<StepReport>? after = null) : IMetricSink
+{
+    public List<string> Calls { get; } = [];
+
+    public List<StepReport> Steps { get; } = [];
+
+    public List<EvaluationReport> Evaluations { get; } = [];
+
+    /// <summary>Everything of a step but the time it took, exactly.</summary>
+    public IEnumerable<string> Numbers => Steps.Select(s =>
+        $"{s.Step} {s.Loss:R} {s.Aux:R} {s.LearningRate:R} {s.GradNorm:R} {s.Tokens} {string.Join(',', s.Load)}");
+
+    public void Start(int afterStep, int totalSteps) => Calls.Add($"start {afterStep}/{totalSteps}");
+
+    public void Write(StepReport report)
+    {
+        Calls.Add($"step {report.Step}");
+        Steps.Add(report);
+        after?.Invoke(report);
+    }
+
+    public void Write(EvaluationReport report)
+    {
+        Calls.Add($"eval {report.Step}");
+        Evaluations.Add(report);
+    }
+
+    public void Flush() => Calls.Add("flush");
+
+    public void Dispose() => Calls.Add("dispose");
+}
