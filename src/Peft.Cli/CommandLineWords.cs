@@ -26,7 +26,7 @@ public static class CommandLineWords
         });
     }
 
-    /// <summary>Refuses words that belong to nothing; the parser would ignore them.</summary>
+    /// <summary>Refuses words that belong to nothing and options that end in nothing; the parser would ignore both.</summary>
     /// <exception cref="UserException">There is one.</exception>
     public static void RefuseLeftovers(object verb, IReadOnlyList<string> words)
     {
@@ -34,8 +34,7 @@ public static class CommandLineWords
         var options = properties.Where(p => p.GetCustomAttribute<OptionAttribute>() is not null)
             .ToDictionary(p => "--" + p.GetCustomAttribute<OptionAttribute>()!.LongName);
         var values = properties.Where(p => p.GetCustomAttribute<ValueAttribute>() is not null).ToList();
-        if (values.Any(IsList))
-            return;
+        var program = "peft " + words[0].Replace("adapter-", "adapter ", StringComparison.Ordinal);
         var left = new List<string>();
         for (var i = 1; i < words.Count; i++)
         {
@@ -49,14 +48,14 @@ public static class CommandLineWords
                 while (i + 1 < words.Count && !words[i + 1].StartsWith("--", StringComparison.Ordinal))
                     i++;
             }
-            else if (option.PropertyType != typeof(bool))
+            else if (option.PropertyType != typeof(bool) && (++i == words.Count || options.ContainsKey(words[i])))
             {
-                i++;
+                throw new UserException($"{program} - {words[i - 1]} needs a value");
             }
         }
-        if (left.Count > values.Count)
+        if (left.Count > values.Count && !values.Any(IsList))
             throw new UserException(
-                $"peft {words[0].Replace("adapter-", "adapter ", StringComparison.Ordinal)} - '{left[values.Count]}' is one word too many - "
+                $"{program} - '{left[values.Count]}' is one word too many - "
                 + (values.Count == 0 ? "options only" : string.Join(' ', values.Select(v => v.GetCustomAttribute<ValueAttribute>()!.MetaName)))
                 + " - write a text that holds spaces in quotes");
     }

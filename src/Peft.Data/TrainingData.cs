@@ -55,7 +55,7 @@ public sealed class TrainingData : IDisposable
     /// <exception cref="UserException">Files, columns, rows or settings are wrong; the message says which.</exception>
     public static TrainingData Open(
         DataOptions options, Tokenizer tokenizer, string baseDirectory, Action<long>? progress = null,
-        CancellationToken cancellation = default, int? endId = null) =>
+        int? endId = null, CancellationToken cancellation = default) =>
         Open(options, TextEncoder.Of(tokenizer, endId), baseDirectory, progress, cancellation);
 
     /// <summary>The endless stream of training batches, from the beginning or from a saved place.</summary>

@@ -57,6 +57,11 @@ public static class YamlReader
         {
             throw new UserException($"{source} line {e.Start.Line}: not valid YAML ({e.Message})", e);
         }
+        catch (InvalidOperationException e)
+        {
+            // The scanner's own, where a bracket is left open before another key.
+            throw new UserException($"{source} line {parser.Current?.Start.Line ?? 1} or after: not valid YAML - close every bracket and quote", e);
+        }
     }
 
     // keyLine: a value under a key is reported at the key's line.

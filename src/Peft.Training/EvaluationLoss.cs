@@ -20,7 +20,7 @@ public static class EvaluationLoss
             using var tensors = BatchTensors.From(batch, device);
             var pass = ForwardPass.ForInference(taskIds: tensors.TaskIds, tokenMask: tensors.TokenMask);
             var hidden = model.Hidden(tensors.Ids, pass);
-            var losses = TokenLoss.PerToken(model, hidden, tensors, pass).data<float>();
+            var losses = TokenLoss.PerToken(model, hidden, tensors, pass).to(ScalarType.Float64).data<double>();
             var positions = tensors.LearnedIndex.data<long>();
             for (var i = 0; i < losses.Length; i++)
             {

@@ -9,8 +9,8 @@ public sealed class DiskFullTests : IDisposable
     [SmallDiskFact]
     public void A_disk_that_is_full_when_the_bundle_is_written_leaves_no_half_bundle()
     {
-        _folder.Write("r.yaml", TinyBase.Recipe("{r: 8}", "{max_steps: 1, report_to: none}"));
-        using var disk = new SmallDisk(kilobytes: 64); // the adapter alone takes 70
+        _folder.Write("r.yaml", TinyBase.Recipe("{r: 32}", "{max_steps: 1, report_to: none}"));
+        using var disk = new SmallDisk(kilobytes: 64); // the adapter alone takes 128
         var output = Path.Combine(disk.Path, "out");
         PeftProcess.Run(_folder, "train", "r.yaml", "--output", output).IsRefused("the disk is full", output, "free some space");
         Assert.Equal(

@@ -38,7 +38,7 @@ public sealed class GenerateTests : IDisposable
     [InlineData("--top-p", "0", "above 0, at most 1")]
     [InlineData("--top-p", "1.5", "above 0, at most 1")]
     [InlineData("--top-k", "-3", "at least 0")]
-    [InlineData("--device", "gpu", "auto, cpu or cuda:N")]
+    [InlineData("--dtype", "int3", "bfloat16")]
     public void Options_outside_their_range_are_refused(string option, string value, string allowed) =>
         PeftProcess.Run(_folder, "generate", "--base", "nowhere", "--prompt", "x", option, value).IsRefused(option, value, allowed);
 

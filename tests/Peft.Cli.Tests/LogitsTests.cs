@@ -47,13 +47,12 @@ public sealed class LogitsTests : IDisposable
         Refused(["--base", Golden("llama-gqa"), "--ids", string.Join(',', Enumerable.Repeat(1, 129))], "129 ids", "context is 128");
 
     [Fact]
-    public void Missing_models_and_unknown_types_are_refused()
+    public void Missing_models_and_unknown_devices_are_refused()
     {
         Refused(["--base", "nowhere", "--ids", "1"], "nowhere", "no such directory");
-        Refused(["--base", _folder.Path, "--ids", "1"], _folder.Path);
         Refused(["--adapter", Path.Combine(Golden("llama-gqa"), "adapter"), "--ids", "1"], "does not name its base model", "--base DIR");
         Refused(["--ids", "1"], "--base: missing");
-        Refused(["--base", Golden("llama-gqa"), "--ids", "1", "--dtype", "int3"], "--dtype int3", "bfloat16");
+        Refused(["--base", Golden("llama-gqa"), "--ids", "1", "--device", "gpu"], "--device gpu", "auto, cpu or cuda:N");
     }
 
     public void Dispose() => _folder.Dispose();

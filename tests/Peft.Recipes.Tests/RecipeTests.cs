@@ -61,16 +61,16 @@ public sealed class RecipeTests : IDisposable
         Assert.Equal(
             $$"""
             {{_folder["r.yaml"]}} has 10 faults:
-              line 11  data.max_length             1                 a whole number from 2 to 1048576
-              data.train[0].template               prompt            prompt and answer, or text alone; for example {prompt: "{question}", answer: " {answer}"}
-              model.model_name_or_path             missing           directory of a model in Hugging Face layout; e.g. data/base
-              line 5  adapter.r                    'eight'           a whole number from 1 to 65536
-              line 9  adapter.router.kind          'topk'            none, hard, hard-soft, soft, top-k; did you mean top-k?
-              line 15  training.max_steps          -5                a whole number of at least 0
-              line 19  evaluation.tasks[0].task    'copy'            the task of a data set under data.eval, which is empty
-              line 1  modell                       unknown key       did you mean model?
-              line 7  adapter.learning_rate        unknown key here  it belongs at training.learning_rate; move it there
-              line 16  training.max_step           unknown key       did you mean max_steps?
+              data.train[0].template             prompt            prompt and answer, or text alone; for example {prompt: "{question}", answer: " {answer}"}
+              line 11  data.max_length           1                 a whole number from 2 to 1048576
+              model.model_name_or_path           missing           directory of a model in Hugging Face layout; e.g. data/base
+              line 5  adapter.r                  'eight'           a whole number from 1 to 65536
+              line 9  adapter.router.kind        'topk'            none, hard, hard-soft, soft, top-k; did you mean top-k?
+              line 15  training.max_steps        -5                a whole number of at least 0
+              line 19  evaluation.tasks[0].task  'copy'            the task of a data set under data.eval, which is empty
+              line 1  modell                     unknown key       did you mean model?
+              line 7  adapter.learning_rate      unknown key here  it belongs at training.learning_rate; move it there
+              line 16  training.max_step         unknown key       did you mean max_steps?
             """, error.Message);
     }
 
@@ -89,7 +89,7 @@ public sealed class RecipeTests : IDisposable
     [InlineData("model=5", "model  5  a section of keys")]
     [InlineData("model.from_config=base", "model.from_config  unknown key  known keys: model_name_or_path, tokenizer, dtype")]
     [InlineData("model.dtype=int8", "model.dtype  'int8'  auto, float32, bfloat16, float16, float64")]
-    [InlineData("training=[1]", "training  a list of 1 item  a section of keys")]
+    [InlineData("training=[1]", "training  a list of 1  a section of keys")]
     [InlineData("data.train=rows.jsonl", "data.train  'rows.jsonl'  a list of sections")]
     [InlineData("extends=x", "extends  'x'")]
     public void A_wrong_value_is_a_fault_at_its_key(string setting, string fault)
@@ -136,7 +136,7 @@ public sealed class RecipeTests : IDisposable
             .Replace("limit: 4,", "limit: 4, weight: 0.5, filter: \"p <> ': # \\\"'\", columns: {n: \"'8'\", \"a b\": x}, task: '8',", StringComparison.Ordinal)
             .Replace("{task: copy,", "{task: '8',", StringComparison.Ordinal)
             .Replace("r: 2\n", "r: 2\n  rank_pattern: {\"layers\\\\.0\\\\..*\": 4}\n  init_lora_weights: true\n", StringComparison.Ordinal);
-        var first = Load(text, "training.learning_rate=1e-5", "output_dir=a: b", "data.seed=3", "adapter.router.kind=hard");
+        var first = Load(text, "training.learning_rate=1e-5", "output_dir='a: b'", "data.seed=3", "adapter.router.kind=hard");
         var resolved = ConfigText.ToYaml(first.Resolved);
         var second = Recipe.Load(_folder.Write("resolved.yaml", resolved), []);
 

@@ -72,10 +72,9 @@ public sealed class YamlReaderTests : IDisposable
         Assert.Equal(message, Assert.Throws<UserException>(() => YamlReader.Parse(text, "r.yaml")).Message);
 
     [Theory]
-    [InlineData("a: [1, 2\nb: 3\n", 2)]
     [InlineData("a: 1\n b: 2\n", 2)]
-    [InlineData("a: \"open\n", 2)]
-    [InlineData("a:\n\t- 1\n", 2)]
+    [InlineData("b: 1\na: \"open\nc: 1\n", 2)]
+    [InlineData("a:\n\t- 1\n", 1)]
     [InlineData("a: b: c\n", 1)]
     [InlineData("a: @x\n", 1)]
     [InlineData("{a: 1\n", 2)]
@@ -85,6 +84,11 @@ public sealed class YamlReaderTests : IDisposable
         Assert.StartsWith($"r.yaml line {line}: not valid YAML (", message, StringComparison.Ordinal);
         Assert.EndsWith(")", message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void A_bracket_left_open_says_so() => Assert.Equal(
+        "r.yaml line 1 or after: not valid YAML - close every bracket and quote",
+        Assert.Throws<UserException>(() => YamlReader.Parse("a: [1, 2\nb: 3\n", "r.yaml")).Message);
 
     [Fact]
     public void Aliases_of_aliases_are_refused_before_they_grow()

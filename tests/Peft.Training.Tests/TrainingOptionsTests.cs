@@ -63,14 +63,14 @@ public sealed class TrainingOptionsTests
         Assert.Equal(
             """
             r.json has 8 faults:
-              line 2  training.per_device_train_batch_size  0            a whole number from 1 to 65536
-              line 3  training.learning_rate                'fast'       a number from 0 to 100
-              line 4  training.lr_scheduler_type            'cosin'      constant, linear, cosine; did you mean cosine?
-              line 5  training.optim                        'adam'       adamw, sgd; did you mean adamw?
-              line 9  training.report_to                    wandb        tensorboard or none
+              line 2  training.per_device_train_batch_size  0                     a whole number from 1 to 65536
+              line 3  training.learning_rate                'fast'                a number from 0 to 100
+              line 4  training.lr_scheduler_type            'cosin'               constant, linear, cosine; did you mean cosine?
+              line 5  training.optim                        'adam'                adamw, sgd; did you mean adamw?
+              line 9  training.report_to                    wandb                 tensorboard or none
               line 6  training.max_steps                    0 steps and 0 epochs  one of max_steps and num_train_epochs above 0
-              training.eval_steps                           0            at least 1 with load_best_model_at_end or early_stopping_patience
-              line 10  training.warmup_ration               unknown key  did you mean warmup_ratio?
+              training.eval_steps                           0                     at least 1 with load_best_model_at_end or early_stopping_patience
+              line 10  training.warmup_ration               unknown key           did you mean warmup_ratio?
             """, error.Message);
     }
 

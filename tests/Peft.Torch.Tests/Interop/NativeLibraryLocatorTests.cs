@@ -77,8 +77,8 @@ public sealed class NativeLibraryLocatorTests : IDisposable
         var folder = torch.BlasFolder;
         if (folder is null)
         {
-            Assert.Empty(Directory.GetDirectories("/usr/lib", "*-linux-gnu").Where(
-                d => Directory.Exists(Path.Combine(d, "openblas-openmp"))));
+            Assert.DoesNotContain(
+                Directory.GetDirectories("/usr/lib", "*-linux-gnu"), d => Directory.Exists(Path.Combine(d, "openblas-openmp")));
             return;
         }
 
