@@ -37,7 +37,10 @@ internal sealed class TrainingStep : IDisposable
     /// <summary>A mixture with two of the experts for each token.</summary>
     public static TrainingStep Mixture(BenchmarkOptions options) => new(options, new AdapterOptions
     {
-        Method = AdapterOptions.Mixture, R = Rank, LoraAlpha = 2 * Rank, Experts = new ExpertOptions { Count = Experts },
+        Method = AdapterOptions.Mixture,
+        R = Rank,
+        LoraAlpha = 2 * Rank,
+        Experts = new ExpertOptions { Count = Experts },
         Router = new TopKRouterOptions { TopK = 2 },
     });
 

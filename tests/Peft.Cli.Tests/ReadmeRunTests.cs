@@ -41,7 +41,9 @@ public sealed class ReadmeRunTests
         var isTraining = command.Contains("bin/peft train", StringComparison.Ordinal);
         var start = new ProcessStartInfo("bash", ["-c", command + (isTraining ? Short : "")])
         {
-            WorkingDirectory = checkout.Path, RedirectStandardOutput = true, RedirectStandardError = true,
+            WorkingDirectory = checkout.Path,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
         };
         if (PeftProcess.InstalledDuckDb() is { } duckDb)
             start.Environment["DUCKDB_LIB"] = duckDb;

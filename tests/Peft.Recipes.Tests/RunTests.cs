@@ -153,11 +153,12 @@ public sealed class RunTests : IDisposable
         Assert.False(Directory.Exists(Folder["out"]));
     }
 
-    [Fact]
-    public void A_run_frees_everything()
+    [Theory]
+    [InlineData(TinyProject.Mixture)]
+    [InlineData(TinyProject.Full)]
+    public void A_run_frees_everything(string text)
     {
-        var recipe = _project.Load(TinyProject.Mixture, "evaluation.tasks=[]");
-        _project.Train(recipe, "warm");
+        var recipe = _project.Load(text);
         var before = torch.LiveTensorCount;
         _project.Train(recipe, "out");
         Assert.Equal(before, torch.LiveTensorCount);

@@ -25,6 +25,8 @@ public static class AdapterAttachment
     internal static AdaptedModel Attach(
         CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, long seed)
     {
+        // First values pass through tensors that nobody else frees.
+        using var scope = torch.NewDisposeScope();
         var modules = new List<MixtureProjection>();
         foreach (var module in selected)
         {

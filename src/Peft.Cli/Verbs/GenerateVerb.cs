@@ -48,7 +48,11 @@ public sealed class GenerateVerb : ModelVerb, IVerb
         var ids = Encode(loaded.Tokenizer, loaded.Model, Prompt);
         var options = new GenerationOptions
         {
-            MaxNewTokens = MaxNewTokens, Temperature = Temperature, TopP = TopP, TopK = TopK, Seed = Seed,
+            MaxNewTokens = MaxNewTokens,
+            Temperature = Temperature,
+            TopP = TopP,
+            TopK = TopK,
+            Seed = Seed,
             EosTokenIds = loaded.Model.Config.EosTokenIds,
         };
         if (!NoPrompt)

@@ -28,7 +28,7 @@ public sealed class CheckpointStore(string directory)
             .OrderBy(c => c.Step)];
 
     /// <summary>The newest checkpoint, or null.</summary>
-    public CheckpointRef? Latest() => All().LastOrDefault();
+    public CheckpointRef? Latest() => All() is [.., var newest] ? newest : null;
 
     /// <summary>The checkpoint in a directory that a user named.</summary>
     /// <exception cref="UserException">There is none.</exception>
