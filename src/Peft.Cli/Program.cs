@@ -22,7 +22,7 @@ public static class Program
     /// <summary>The program.</summary>
     public static int Main(string[] args)
     {
-        var output = new Output();
+        using var output = new Output();
         try
         {
             return Run(args, output);

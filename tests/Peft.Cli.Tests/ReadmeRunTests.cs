@@ -16,7 +16,8 @@ public sealed class ReadmeRunTests
         foreach (var name in (string[])["recipes", "data"])
             Directory.CreateSymbolicLink(checkout[name], Path.Combine(SharedAssets.Repository, name));
         checkout.Write("bin/peft", $"#!/bin/sh\nexec \"{PeftProcess.DotNet()}\" \"{Path.Combine(AppContext.BaseDirectory, "peft.dll")}\" \"$@\"\n");
-        File.SetUnixFileMode(checkout["bin/peft"], UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(checkout["bin/peft"], UnixFileMode.UserRead | UnixFileMode.UserExecute);
 
         var commands = Commands(File.ReadAllLines(Path.Combine(SharedAssets.Repository, "README.md"))).ToList();
 

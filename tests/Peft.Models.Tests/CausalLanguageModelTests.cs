@@ -109,7 +109,7 @@ public sealed class CausalLanguageModelTests
         using var checkpoint = new TinyCheckpoint();
         using var model = ModelLoader.Load(checkpoint.Path);
         ModelRuns.Logits(model, Ids);
-        var before = torch.LiveTensorCount;
+        var before = LiveTensors.Settled();
         ModelRuns.Logits(model, Ids);
         foreach (var _ in TextGeneration.Generate(model, [3, 17], new GenerationOptions { MaxNewTokens = 5, EosTokenIds = [] }))
         {
@@ -124,7 +124,7 @@ public sealed class CausalLanguageModelTests
         using var checkpoint = new TinyCheckpoint();
         using var model = ModelLoader.Load(checkpoint.Path);
         model.Wrap("model.layers.0.mlp.up_proj", inner => new Scaled(inner, 2));
-        var before = torch.LiveTensorCount;
+        var before = LiveTensors.Settled();
         using (torch.NewDisposeScope())
         {
             var pass = ForwardPass.ForTraining();

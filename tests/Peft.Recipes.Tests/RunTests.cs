@@ -159,7 +159,7 @@ public sealed class RunTests : IDisposable
     public void A_run_frees_everything(string text)
     {
         var recipe = _project.Load(text);
-        var before = torch.LiveTensorCount;
+        var before = LiveTensors.Settled();
         _project.Train(recipe, "out");
         Assert.Equal(before, torch.LiveTensorCount);
     }

@@ -46,7 +46,7 @@ public sealed class BatchTensorsTests
     [Fact]
     public void Disposing_frees_every_tensor()
     {
-        var before = torch.LiveTensorCount;
+        var before = LiveTensors.Settled();
         BatchTensors.From(TokenBatch.Of([new([1, 2, 3], [false, true, true], 0, Row, 0), new([1, 2], [false, true], 0, Row, 0)], 0), torch.CPU)
             .Dispose();
         Assert.Equal(before, torch.LiveTensorCount);

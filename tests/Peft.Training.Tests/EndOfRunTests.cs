@@ -119,7 +119,8 @@ public sealed class EndOfRunTests : IDisposable
         var sink = new RecordingSink();
         var run = _tiny.Build(options, TinyTraining.Lora, "second") with
         {
-            ResumeFrom = CheckpointStore.Open(_tiny.Folder["first/checkpoint-5"]), Sinks = [sink],
+            ResumeFrom = CheckpointStore.Open(_tiny.Folder["first/checkpoint-5"]),
+            Sinks = [sink],
         };
 
         var error = Assert.Throws<UserException>(() => new TrainingLoop(run).Run(new StopRequest()));
@@ -167,7 +168,8 @@ public sealed class EndOfRunTests : IDisposable
         });
         run = run with
         {
-            ResumeFrom = resume, Sinks = [sink],
+            ResumeFrom = resume,
+            Sinks = [sink],
             Evaluate = step => new Dictionary<string, double> { ["eval_loss"] = evalLoss(step) },
         };
         var outcome = new TrainingLoop(run).Run(stop);

@@ -6,7 +6,9 @@ public sealed class NonFiniteLossTests : IDisposable
 {
     private static readonly TrainingOptions Options = TinyTraining.Options with
     {
-        MaxSteps = 6, PerDeviceTrainBatchSize = 2, WarmupSteps = 0,
+        MaxSteps = 6,
+        PerDeviceTrainBatchSize = 2,
+        WarmupSteps = 0,
     };
 
     private readonly TinyTraining _tiny = new(rows: 2);

@@ -111,7 +111,7 @@ public sealed class TokenLossTests : IDisposable
     {
         var run = _tiny.Build(TinyTraining.Options, TinyTraining.Mixture);
         var rows = _tiny.Open().Train;
-        var before = torch.LiveTensorCount;
+        var before = LiveTensors.Settled();
         EvaluationLoss.Of(run.Model, rows.Sequential(4), ["rows"], torch.CPU);
 
         Assert.Equal(before, torch.LiveTensorCount);

@@ -58,7 +58,8 @@ public sealed class TrainingLoopTests : IDisposable
         {
             var sink = new RecordingSink();
             var run = _tiny.Build(
-                options with { GradientAccumulationSteps = accumulation }, TinyTraining.Lora with { LoraDropout = dropout }) with { Sinks = [sink] };
+                options with { GradientAccumulationSteps = accumulation }, TinyTraining.Lora with { LoraDropout = dropout }) with
+            { Sinks = [sink] };
             using (torch.no_grad())
             {
                 foreach (var (name, parameter) in run.Parameters.Where(p => p.Name.EndsWith("lora_B", StringComparison.Ordinal)))
@@ -88,7 +89,8 @@ public sealed class TrainingLoopTests : IDisposable
             var sink = new RecordingSink();
             var run = _tiny.Build(
                 options with { PerDeviceTrainBatchSize = batch, GradientAccumulationSteps = accumulation }, TinyTraining.Lora,
-                dataOptions: data) with { Sinks = [sink] };
+                dataOptions: data) with
+            { Sinks = [sink] };
             new TrainingLoop(run).Run(new StopRequest());
             parts.Add(([.. sink.Steps.Select(s => s.Loss)], [.. sink.Steps.Select(s => s.GradNorm)],
                 [.. run.Parameters.SelectMany(p => p.Parameter.detach().data<float>())]));
@@ -111,7 +113,8 @@ public sealed class TrainingLoopTests : IDisposable
         var sink = new RecordingSink();
         var run = _tiny.Build(options, TinyTraining.Lora) with
         {
-            Sinks = [sink], AuxiliaryLoss = (_, _) => torch.tensor(0.5f, requires_grad: true),
+            Sinks = [sink],
+            AuxiliaryLoss = (_, _) => torch.tensor(0.5f, requires_grad: true),
         };
         new TrainingLoop(run).Run(new StopRequest());
 
@@ -164,7 +167,8 @@ public sealed class TrainingLoopTests : IDisposable
         var sink = new RecordingSink();
         var run = _tiny.Build(TinyTraining.Options with { MaxSteps = 4, SaveSteps = 2, EvalSteps = 3 }, TinyTraining.Lora) with
         {
-            Sinks = [sink], Evaluate = _ => new Dictionary<string, double> { ["eval_loss"] = 1 },
+            Sinks = [sink],
+            Evaluate = _ => new Dictionary<string, double> { ["eval_loss"] = 1 },
         };
         new TrainingLoop(run).Run(new StopRequest());
 
@@ -182,9 +186,10 @@ public sealed class TrainingLoopTests : IDisposable
         var held = _tiny.Open().Train;
         run = run with
         {
-            Sinks = [sink], Evaluate = _ => EvaluationLoss.Of(run.Model, held.Sequential(4), ["rows"], torch.CPU),
+            Sinks = [sink],
+            Evaluate = _ => EvaluationLoss.Of(run.Model, held.Sequential(4), ["rows"], torch.CPU),
         };
-        var before = torch.LiveTensorCount;
+        var before = LiveTensors.Settled();
         new TrainingLoop(run).Run(new StopRequest());
 
         // The same at every step from the first on: no module and no list keeps anything between steps.
@@ -200,7 +205,7 @@ public sealed class TrainingLoopTests : IDisposable
         {
             AuxiliaryLoss = (_, _) => throw new InvalidOperationException("no"),
         };
-        var before = torch.LiveTensorCount;
+        var before = LiveTensors.Settled();
         Assert.Throws<InvalidOperationException>(() => new TrainingLoop(run).Run(new StopRequest()));
         Assert.Equal(before, torch.LiveTensorCount);
     }

@@ -4,7 +4,7 @@ using Peft.Formats;
 namespace Peft.Cli.Printing;
 
 /// <summary>Results go to standard output, words to standard error, so that a script can read the first alone.</summary>
-public sealed class Output
+public sealed class Output : IDisposable
 {
     private static readonly UTF8Encoding Utf8 = new(false, throwOnInvalidBytes: true);
 
@@ -40,6 +40,13 @@ public sealed class Output
         using var reader = new StreamReader(Console.OpenStandardInput(), Encoding.Latin1, detectEncodingFromByteOrderMarks: false);
         for (var number = 1; reader.ReadLine() is { } bytes; number++)
             yield return number == 1 ? Decode(bytes, number).TrimStart('\uFEFF') : Decode(bytes, number);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _results.Dispose();
+        _words.Dispose();
     }
 
     private static string Decode(string bytes, int number)

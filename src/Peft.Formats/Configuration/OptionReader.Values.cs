@@ -174,12 +174,12 @@ public sealed partial class OptionReader
 
     private static string Range(double min, double max, double noMin, double noMax) =>
         (min == noMin, max == noMax) switch
-    {
-        (true, true) => "",
-        (false, true) => $" of at least {Shown(min)}",
-        (true, false) => $" of at most {Shown(max)}",
-        _ => $" from {Shown(min)} to {Shown(max)}",
-    };
+        {
+            (true, true) => "",
+            (false, true) => $" of at least {Shown(min)}",
+            (true, false) => $" of at most {Shown(max)}",
+            _ => $" from {Shown(min)} to {Shown(max)}",
+        };
 
     private static string Shown(double value) => value.ToString(CultureInfo.InvariantCulture);
 }

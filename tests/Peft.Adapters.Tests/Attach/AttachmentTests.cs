@@ -135,7 +135,7 @@ public sealed class AttachmentTests : IDisposable
         var model = _tiny.New();
         AdapterAttachment.Attach(model, Options("hard-soft"), seed: 1);
         TinyModel.Logits(model).Dispose();
-        var before = torch.LiveTensorCount;
+        var before = LiveTensors.Settled();
 
         using (torch.NewDisposeScope())
             model.Forward(TinyModel.Ids, ForwardPass.ForTraining(torch.GeneratorFor(1, "s"))).sum().backward();

@@ -54,7 +54,7 @@ public class ErrorTests
     [Fact]
     public void Errors_leave_no_tensor_behind()
     {
-        var before = torch.LiveTensorCount;
+        var before = LiveTensors.Settled();
         using (torch.NewDisposeScope())
         {
             var a = torch.ones(2, 3);

@@ -23,7 +23,7 @@ public class ModuleTests
     [Fact]
     public void Disposing_frees_everything()
     {
-        var before = torch.LiveTensorCount;
+        var before = LiveTensors.Settled();
         using (torch.NewDisposeScope())
         {
             using var model = new Pair();

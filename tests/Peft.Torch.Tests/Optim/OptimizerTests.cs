@@ -154,7 +154,7 @@ public sealed class OptimizerTests : IDisposable
     public void State_is_no_member_of_a_scope_and_dies_with_the_optimizer()
     {
         using var p = Parameter([1.0]);
-        var before = torch.LiveTensorCount;
+        var before = LiveTensors.Settled();
         var optimizer = new torch.optim.AdamW([("p", p)], 0.1);
         using (torch.NewDisposeScope()) Steps(p, optimizer, 0, 2);
         using (torch.NewDisposeScope()) Steps(p, optimizer, 2, 4);

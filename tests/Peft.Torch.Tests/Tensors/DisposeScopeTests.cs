@@ -5,7 +5,7 @@ public class DisposeScopeTests
     [Fact]
     public void Closing_a_scope_frees_what_was_made_in_it()
     {
-        var before = torch.LiveTensorCount;
+        var before = LiveTensors.Settled();
         Tensor made;
         using (var scope = torch.NewDisposeScope())
         {
@@ -129,7 +129,7 @@ public class DisposeScopeTests
     [Fact]
     public void Backward_works_after_its_intermediates_were_freed()
     {
-        var before = torch.LiveTensorCount;
+        var before = LiveTensors.Settled();
         using (torch.NewDisposeScope())
         {
             var x = torch.tensor([1f, 2f, 3f], requires_grad: true);

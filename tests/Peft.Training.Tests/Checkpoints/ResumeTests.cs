@@ -76,7 +76,8 @@ public sealed partial class ResumeTests : IDisposable
         var checkpoint = new CheckpointStore(_tiny.Folder["out"]).Latest();
         var run = Build("lora", "out") with
         {
-            ResumeFrom = checkpoint, RecipeIdentity = "training:\n  learning_rate: 0.5\n  seed: 7\n  optim: sgd\n",
+            ResumeFrom = checkpoint,
+            RecipeIdentity = "training:\n  learning_rate: 0.5\n  seed: 7\n  optim: sgd\n",
         };
         var before = TinyTraining.Bytes(run, withOptimizer: true);
 

@@ -1,0 +1,20 @@
+using Peft.Torch;
+
+namespace Peft.Tests;
+
+/// <summary>A count of live tensors to compare with.</summary>
+internal static class LiveTensors
+{
+    /// <summary>The count once nothing that earlier tests left to the collector is still waiting for its finalizer.</summary>
+    public static long Settled()
+    {
+        for (var before = long.MaxValue; ;)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+            if (torch.LiveTensorCount == before)
+                return before;
+            before = torch.LiveTensorCount;
+        }
+    }
+}
