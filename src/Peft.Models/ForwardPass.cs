@@ -32,6 +32,10 @@ public sealed class ForwardPass
     /// <remarks>Shapes: [B, T] bool, true = real token.</remarks>
     public Tensor? TokenMask { get; init; }
 
+    /// <summary>Which tokens belong to the prompt, for what is decided once a sequence; null: all real tokens do.</summary>
+    /// <remarks>Shapes: [B, T] bool, true = prompt.</remarks>
+    public Tensor? PromptMask { get; init; }
+
     /// <summary>Which keys may be attended to; null: all. Needed for padding on the left only: causality hides padding on the right.</summary>
     /// <remarks>Shapes: [B, S] bool, true = may be seen; S = tokens in the cache before this forward + T.</remarks>
     public Tensor? KeyMask { get; init; }

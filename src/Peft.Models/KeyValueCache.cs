@@ -11,6 +11,7 @@ public sealed class KeyValueCache : IDisposable
 {
     private readonly Tensor?[] _keys;
     private readonly Tensor?[] _values;
+    private readonly Dictionary<string, Tensor> _kept = [];
     private long _capacity;
 
     /// <summary>Makes an empty cache.</summary>
@@ -35,13 +36,23 @@ public sealed class KeyValueCache : IDisposable
     public (Tensor Keys, Tensor Values) Append(int layer, Tensor keys, Tensor values) =>
         (Append(_keys, layer, keys), Append(_values, layer, values));
 
+    /// <summary>What was decided for the whole sequences at their prompt, made on the first call and given back on later ones.</summary>
+    /// <param name="name">Name of the decision, a module's path in it.</param>
+    /// <param name="decide">Makes it from the prompt.</param>
+    public Tensor Once(string name, Func<Tensor> decide)
+    {
+        if (!_kept.TryGetValue(name, out var kept))
+            _kept[name] = kept = decide().DetachFromDisposeScope();
+        return kept;
+    }
+
     /// <summary>Counts the tokens that every layer has appended.</summary>
     public void Advance(long tokens) => Length += tokens;
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (var tensor in _keys.Concat(_values))
+        foreach (var tensor in _keys.Concat(_values).Concat(_kept.Values))
             tensor?.Dispose();
     }
 

@@ -39,6 +39,6 @@ public sealed record AdaptedModel(CausalLanguageModel Model, AdapterOptions Opti
     public Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask)
     {
         ArgumentNullException.ThrowIfNull(pass);
-        return _auxiliary.Of(pass.Records<RoutingRecord>(), mask);
+        return _auxiliary.Of(pass.Records<RoutingRecord>(), mask, pass.TaskIds);
     }
 }

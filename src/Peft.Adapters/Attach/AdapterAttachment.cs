@@ -25,14 +25,17 @@ public static class AdapterAttachment
     internal static AdaptedModel Attach(
         CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, long seed)
     {
+        var layers = model.Projections.Select(projection => TargetSelection.LayerOf(projection.Path)).Max() + 1 ?? 0;
+        CheckLayout(options.Experts, layers);
         // First values pass through tensors that nobody else frees.
         using var scope = torch.NewDisposeScope();
         var modules = new List<MixtureProjection>();
+        var shared = new SharedParts();
         foreach (var module in selected)
         {
             model.Wrap(module.Path, projection =>
             {
-                var wrapped = Wrap(projection, module, options, seed);
+                var wrapped = Wrap(projection, module, options, layers, seed, shared);
                 modules.Add(wrapped);
                 return wrapped;
             });
@@ -40,19 +43,38 @@ public static class AdapterAttachment
         return new AdaptedModel(model, options, modules);
     }
 
-    private static MixtureProjection Wrap(Projection projection, SelectedModule module, AdapterOptions options, long seed)
+    private static MixtureProjection Wrap(
+        Projection projection, SelectedModule module, AdapterOptions options, int layers, long seed, SharedParts shared)
     {
         if (projection is not BaseLinear linear)
             throw new UserException(
                 $"{module.Path}: is wrapped already by {projection.GetType().Name}; one adapter a projection is allowed; load the "
                 + "base model again");
-        var experts = options.Experts.Count;
-        var router = options.Router is null
-            ? null
-            : RouterCatalog.Create(options.Router, new RouterContext(module.Path, linear.InFeatures, experts, module.R, seed));
-        router?.to(linear.Weight.device);
+        var experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers);
+        // In a layer with one expert there is nothing to route, unless ranks are routed.
+        var routing = options.Router is { } given && (experts > 1 || options.Experts.Count == 1) ? given : null;
         var shape = new MixtureShape(experts, module.R, options.ScaleOf(module.R, module.Alpha), options.LoraDropout);
-        var down = LoraInitialization.Down(module.Path, experts, module.R, linear.InFeatures, options.InitLoraWeights, seed);
+        var first = routing?.FirstDown(module.Path, module.R, linear.InFeatures, seed)
+            ?? LoraInitialization.Down(module.Path, experts, module.R, linear.InFeatures, options.InitLoraWeights, seed);
+        var down = new Parameter(first.to(linear.Weight.device), options.Experts.Train && routing is not { TrainsDown: false });
+        var router = routing is null ? null : RouterFor(routing, new RouterContext(module.Path, linear.InFeatures, experts, module.R, seed, down, shared));
+        router?.to(linear.Weight.device);
         return new MixtureProjection(linear, shape, router, down, options.Experts.Train);
+    }
+
+    private static Router RouterFor(RouterOptions options, RouterContext context)
+    {
+        if (!options.SharesInBlock || TargetSelection.AttentionBlockOf(context.Path) is not { } block)
+            return RouterCatalog.Create(options, context);
+        var owner = context.Shared!.Get($"router {block}", () => RouterCatalog.Create(options, context), out var isOwner);
+        return isOwner ? owner : new SharedRouter(owner, context);
+    }
+
+    private static void CheckLayout(ExpertOptions experts, int layers)
+    {
+        if (experts.Layout is { Counts: { Count: > 0 } counts } && counts.Count != layers)
+            throw new UserException($"adapter.experts.count: {counts.Count} numbers for {layers} layers; one a layer is needed");
+        foreach (var layer in experts.Layers.Where(layer => layer < 0 || layer >= layers))
+            throw new UserException($"adapter.experts.layers: layer {layer} is not there; the model has layers 0 to {layers - 1}");
     }
 }

@@ -73,8 +73,8 @@ public sealed record AdapterOptions
     /// <summary>Whether one adapter without a router is trained.</summary>
     public bool IsPlainLora => Router is null;
 
-    /// <summary>The factor on the experts' output, for one module's rank and alpha.</summary>
-    public double ScaleOf(int r, double alpha) => UseRslora ? alpha / Math.Sqrt(r) : alpha / r;
+    /// <summary>The factor on the experts' output, for one module's rank and alpha; a router with constant weights sets it.</summary>
+    public double ScaleOf(int r, double alpha) => Router?.ScaleOf(r) ?? (UseRslora ? alpha / Math.Sqrt(r) : alpha / r);
 
     /// <summary>Reads the section; every fault goes to the reader's list, so that all are shown at once.</summary>
     public static AdapterOptions Read(OptionReader reader)
@@ -82,7 +82,7 @@ public sealed record AdapterOptions
         ArgumentNullException.ThrowIfNull(reader);
         var method = reader.Choice("method", Lora, [Lora, Mixture]);
         var r = reader.Integer("r", 8, 1, LargestRank);
-        var experts = ExpertOptions.Read(reader.Section("experts"), method == Mixture);
+        var experts = ExpertOptions.Read(reader.Section("experts"), method == Mixture, RoutesRanks(reader) ? 1 : 4);
         var options = new AdapterOptions
         {
             Method = method,
@@ -98,7 +98,7 @@ public sealed record AdapterOptions
             AlphaPattern = ReadPattern(reader, "alpha_pattern", (section, key) => section.Number(key, 2 * r, SmallestAlpha)),
             InitLoraWeights = reader.Choice("init_lora_weights", "true", ["true", "gaussian"]),
             Experts = experts,
-            Router = ReadRouter(reader, method, experts),
+            Router = ReadRouter(reader, method, experts, r),
         };
         options.CheckTogether(reader);
         return options;
@@ -128,7 +128,7 @@ public sealed record AdapterOptions
         return json;
     }
 
-    private static RouterOptions? ReadRouter(OptionReader reader, string method, ExpertOptions experts)
+    private static RouterOptions? ReadRouter(OptionReader reader, string method, ExpertOptions experts, int r)
     {
         if (method == Lora)
         {
@@ -140,8 +140,13 @@ public sealed record AdapterOptions
             }
             return null;
         }
-        return RouterCatalog.Read(reader.Section("router"), experts.Count);
+        return RouterCatalog.Read(reader.Section("router"), new RouterSize(experts.SmallestRouted, r));
     }
+
+    // The router decides what a mixture has by default: several experts, or one adapter whose ranks it routes.
+    private static bool RoutesRanks(OptionReader reader) =>
+        reader.Node("router") is ConfigMap router && router["kind"] is ConfigScalar { Text: { } kind }
+        && RouterCatalog.Names.Contains(kind) && kind != RouterCatalog.None && RouterCatalog.Of(kind).RoutesRanks;
 
     private static List<KeyValuePair<string, T>> ReadPattern<T>(OptionReader reader, string key, Func<OptionReader, string, T> read)
     {

@@ -77,6 +77,18 @@ public static partial class TargetSelection
         return targets.Names.Contains(path) || (targets.Matches(path) && IsInLayers(path, options));
     }
 
+    /// <summary>The layer that a projection belongs to; null outside the layers.</summary>
+    public static int? LayerOf(string path) =>
+        AnyLayer().Match(path) is { Success: true } match ? int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture) : null;
+
+    /// <summary>The attention block that a projection belongs to; null for others.</summary>
+    public static string? AttentionBlockOf(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        var end = path.LastIndexOf('.');
+        return end > 0 && path[..end].EndsWith("attn", StringComparison.Ordinal) ? path[..end] : null;
+    }
+
     private static bool IsInLayers(string path, AdapterOptions options)
     {
         if (options.LayersToTransform.Count == 0)

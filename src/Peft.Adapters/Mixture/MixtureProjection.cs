@@ -15,9 +15,9 @@ public sealed class MixtureProjection : Projection
     /// <param name="wrapped">The frozen layer.</param>
     /// <param name="shape">Experts, rank, scale and dropout.</param>
     /// <param name="router">How tokens choose experts; null for plain LoRA.</param>
-    /// <param name="down">First values of A, [E·R, D] float32.</param>
-    /// <param name="trains">Whether A and B learn.</param>
-    public MixtureProjection(BaseLinear wrapped, MixtureShape shape, Router? router, Tensor down, bool trains = true)
+    /// <param name="down">A with its first values, [E·R, D] float32.</param>
+    /// <param name="trains">Whether B learns.</param>
+    public MixtureProjection(BaseLinear wrapped, MixtureShape shape, Router? router, Parameter down, bool trains = true)
         : base(Checked(wrapped).Path, wrapped.InFeatures, wrapped.OutFeatures)
     {
         ArgumentNullException.ThrowIfNull(shape);
@@ -25,7 +25,7 @@ public sealed class MixtureProjection : Projection
         Shape = shape;
         Router = router;
         var device = wrapped.Weight.device;
-        Down = new Parameter(down.to(device), trains);
+        Down = down;
         Up = new Parameter(torch.zeros([wrapped.OutFeatures, (long)shape.Experts * shape.Rank], torch.float32, device), trains);
         RegisterModule("base_layer", wrapped);
         RegisterParameter("lora_A", Down);
@@ -80,16 +80,19 @@ public sealed class MixtureProjection : Projection
     {
         ArgumentNullException.ThrowIfNull(x);
         ArgumentNullException.ThrowIfNull(pass);
-        Tensor? gates = null;
+        RoutingDecision? decision = null;
         if (Router is not null)
         {
-            var decision = Router.Route(x, pass);
-            pass.Emit(new RoutingRecord(Path, decision));
-            gates = decision.Gates;
+            decision = Router.Route(x, pass);
+            // A router that repeats another's decision leaves the record to that one.
+            if (Router is not SharedRouter)
+                pass.Emit(new RoutingRecord(Path, decision));
         }
         var dropped = pass.IsTraining && Shape.Dropout > 0 ? Dropped(x, pass) : null;
+        if (decision is { DetachesInput: true } && pass.IsTraining)
+            dropped = (dropped ?? x).detach();
         return torch.nn.functional.lora_mixture_linear(
-            x, Wrapped.Weight, Wrapped.Bias, Down, Up, gates, Shape.Scale, dropped);
+            x, Wrapped.Weight, Wrapped.Bias, Down, Up, decision?.Gates, Shape.Scale, dropped);
     }
 
     private Tensor Dropped(Tensor x, ForwardPass pass)

@@ -32,15 +32,16 @@ public sealed record HardSoftRouterOptions : RouterOptions
     public RoutingSpecializationOptions Specialization { get; init; } = new();
 
     /// <summary>Reads the section.</summary>
-    public static HardSoftRouterOptions Read(OptionReader reader, int experts)
+    public static HardSoftRouterOptions Read(OptionReader reader, RouterSize size)
     {
         ArgumentNullException.ThrowIfNull(reader);
+        ArgumentNullException.ThrowIfNull(size);
         return new HardSoftRouterOptions
         {
             Stage = reader.Choice("stage", Soft, [Hard, Soft]),
-            TopK = reader.Integer("top_k", Math.Min(3, experts), 1, experts),
+            TopK = reader.Integer("top_k", Math.Min(3, size.Experts), 1, size.Experts),
             Normalize = reader.Boolean("normalize", true),
-            Specialization = RoutingSpecializationOptions.Read(reader.Section("specialization"), experts),
+            Specialization = RoutingSpecializationOptions.Read(reader.Section("specialization"), size.Experts),
             Balance = BalanceOptions.Read(reader),
         };
     }
@@ -61,6 +62,6 @@ public sealed record HardSoftRouterOptions : RouterOptions
             ? [new AuxiliaryTerm(
                 "specialization",
                 Specialization.Coefficient,
-                (records, mask) => RoutingSpecializationLoss.Of(records, mask, Specialization))]
+                (records, tokens) => RoutingSpecializationLoss.Of(records, tokens.Mask, Specialization))]
             : [];
 }

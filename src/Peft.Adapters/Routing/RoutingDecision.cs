@@ -1,9 +1,27 @@
 namespace Peft.Adapters.Routing;
 
-/// <summary>What a router decided for N tokens and E experts.</summary>
+/// <summary>What a router decided for N tokens and E experts (for R ranks, where a method routes ranks).</summary>
 /// <remarks>Shapes: all [N, E]. Gates and Probabilities float32, Selected bool, Logits float32.</remarks>
 /// <param name="Gates">The weight of each expert's output; zero where the expert is not used.</param>
 /// <param name="Selected">Which experts are used.</param>
 /// <param name="Probabilities">The router's distribution before selection; null where there is none (task ids).</param>
 /// <param name="Logits">The scores before softmax; null where there are none.</param>
-public sealed record RoutingDecision(Tensor Gates, Tensor Selected, Tensor? Probabilities = null, Tensor? Logits = null);
+public record RoutingDecision(Tensor Gates, Tensor Selected, Tensor? Probabilities = null, Tensor? Logits = null)
+{
+    /// <summary>Whether the adapter hands no gradient to its input.</summary>
+    public bool DetachesInput { get; init; }
+
+    /// <summary>Every tensor of the decision; they live as long as the pass.</summary>
+    public virtual IEnumerable<Tensor> Tensors
+    {
+        get
+        {
+            yield return Gates;
+            yield return Selected;
+            if (Probabilities is not null)
+                yield return Probabilities;
+            if (Logits is not null)
+                yield return Logits;
+        }
+    }
+}

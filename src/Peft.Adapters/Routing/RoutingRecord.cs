@@ -11,20 +11,9 @@ namespace Peft.Adapters.Routing;
 /// <param name="Decision">Gates, selection, probabilities, logits.</param>
 public sealed record RoutingRecord(string Module, RoutingDecision Decision) : IPassRecord
 {
-    /// <summary>Number of experts.</summary>
+    /// <summary>Number of experts (of ranks, where those are routed).</summary>
     public int Experts => (int)Decision.Gates.shape[1];
 
     /// <inheritdoc/>
-    public IEnumerable<Tensor> Tensors
-    {
-        get
-        {
-            yield return Decision.Gates;
-            yield return Decision.Selected;
-            if (Decision.Probabilities is not null)
-                yield return Decision.Probabilities;
-            if (Decision.Logits is not null)
-                yield return Decision.Logits;
-        }
-    }
+    public IEnumerable<Tensor> Tensors => Decision.Tensors;
 }

@@ -12,7 +12,7 @@ public sealed record SoftRouterOptions : RouterOptions
     public override string Kind => "soft";
 
     /// <summary>Reads the section.</summary>
-    public static SoftRouterOptions Read(OptionReader reader, int experts) => new() { Balance = BalanceOptions.Read(reader) };
+    public static SoftRouterOptions Read(OptionReader reader, RouterSize size) => new() { Balance = BalanceOptions.Read(reader) };
 
     /// <inheritdoc/>
     public override void WriteTo(JsonObject json)

@@ -8,6 +8,12 @@ namespace Peft.Adapters.Routing;
 /// <summary>Settings of <see cref="TopKRouter"/>.</summary>
 public sealed record TopKRouterOptions : RouterOptions
 {
+    /// <summary>Scores that sum to 1 over the experts.</summary>
+    public const string Softmax = "softmax";
+
+    /// <summary>Scores of each expert by itself, as loss-free balancing was tuned for.</summary>
+    public const string Sigmoid = "sigmoid";
+
     /// <inheritdoc/>
     public override string Kind => "top-k";
 
@@ -15,19 +21,25 @@ public sealed record TopKRouterOptions : RouterOptions
     /// <value>Default 2; from 1 to the number of experts.</value>
     public int TopK { get; init; } = 2;
 
-    /// <summary>Whether the kept probabilities are divided by their sum (Mixtral, MoLA, MixLoRA) or left as they are.</summary>
+    /// <summary>Whether the kept scores are divided by their sum (Mixtral, MoLA, MixLoRA) or left as they are.</summary>
     /// <value>Default true. With top_k 1 and true every gate is 1, so the router learns only from a balance loss.</value>
     public bool Normalize { get; init; } = true;
 
+    /// <summary>How logits become scores.</summary>
+    /// <value>Default softmax; softmax or sigmoid.</value>
+    public string ScoringFunc { get; init; } = Softmax;
+
     /// <summary>Reads the section.</summary>
-    public static TopKRouterOptions Read(OptionReader reader, int experts)
+    public static TopKRouterOptions Read(OptionReader reader, RouterSize size)
     {
         ArgumentNullException.ThrowIfNull(reader);
+        ArgumentNullException.ThrowIfNull(size);
         return new TopKRouterOptions
         {
-            TopK = reader.Integer("top_k", Math.Min(2, experts), 1, experts),
+            TopK = reader.Integer("top_k", Math.Min(2, size.Experts), 1, size.Experts),
             Normalize = reader.Boolean("normalize", true),
-            Balance = BalanceOptions.Read(reader),
+            ScoringFunc = reader.Choice("scoring_func", Softmax, [Softmax, Sigmoid]),
+            Balance = BalanceOptions.Read(reader, selects: true),
         };
     }
 
@@ -37,36 +49,51 @@ public sealed record TopKRouterOptions : RouterOptions
         ArgumentNullException.ThrowIfNull(json);
         json["top_k"] = TopK;
         json["normalize"] = Normalize;
+        json["scoring_func"] = ScoringFunc;
     }
 }
 
-/// <summary>Sends each token to the K experts with the largest probability.</summary>
+/// <summary>Sends each token to the K experts with the largest score.</summary>
 /// <remarks>
-/// Source: MoLA, arXiv:2402.08562 (softmax, top-2, renormalised); Mixtral, arXiv:2401.04088, section 2.1.
+/// Source: MoLA, arXiv:2402.08562 (softmax, top-2, renormalised); Mixtral, arXiv:2401.04088, section 2.1; with balance
+/// loss-free, arXiv:2408.15664: a bias joins the score for the choice, never for the weight.
 /// Shapes: x [N, D] → gates [N, E] with K of them above zero in every row.
-/// Units: gates are probabilities; they sum to 1 when renormalised.
-/// Gradient: reaches the gate matrix through the kept probabilities; the choice carries none.
+/// Units: gates are scores; they sum to 1 when renormalised. Sigmoid scores are divided by their sum for Probabilities.
+/// Gradient: reaches the gate matrix through the kept scores; the choice carries none.
 /// </remarks>
-public sealed class TopKRouter : Router
+public sealed class TopKRouter : Router, ILoadBalanced
 {
     private readonly TopKRouterOptions _options;
     private readonly Parameter _weight;
+    private readonly Tensor? _bias;
 
     /// <summary>Makes the router of one projection.</summary>
     public TopKRouter(TopKRouterOptions options, RouterContext context)
         : base(context)
     {
         ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(context);
         _options = options;
         _weight = NewGate();
+        if (options.Balance.IsLossFree)
+            _bias = RegisterBuffer(SelectionBias.Name, torch.zeros([context.Experts], torch.float32));
     }
 
     /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         var logits = Score(x, _weight);
-        var probabilities = logits.softmax(-1);
-        var selected = Selection.TopMask(probabilities, _options.TopK);
-        return new RoutingDecision(Selection.Gates(probabilities, selected, _options.Normalize), selected, probabilities, logits);
+        var isSoftmax = _options.ScoringFunc == TopKRouterOptions.Softmax;
+        var scores = isSoftmax ? logits.softmax(-1) : logits.sigmoid();
+        var selected = Selection.TopMask(_bias is null ? scores : scores.detach() + _bias, _options.TopK);
+        var probabilities = isSoftmax ? scores : scores / scores.sum(-1, keepdim: true);
+        return new RoutingDecision(Selection.Gates(scores, selected, _options.Normalize), selected, probabilities, logits);
+    }
+
+    /// <inheritdoc/>
+    public void Balance(Tensor counts)
+    {
+        if (_bias is not null)
+            SelectionBias.Update(_bias, counts, _options.Balance.Rate);
     }
 }

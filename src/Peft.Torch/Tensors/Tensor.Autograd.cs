@@ -50,6 +50,21 @@ public partial class Tensor
         return this;
     }
 
+    /// <summary>Adds to the gradient, as backward would.</summary>
+    public void add_to_grad(Tensor gradient)
+    {
+        using var held = grad;
+        if (held is null)
+        {
+            using var own = gradient.detach();
+            using var copy = own.clone();
+            grad = copy;
+            return;
+        }
+        using var off = torch.no_grad();
+        held.add_(gradient);
+    }
+
     /// <summary>Removes the gradient.</summary>
     public void zero_grad() => pt_tensor_set_grad(Handle, TensorHandle.None);
 

@@ -1,0 +1,61 @@
+using Peft.Adapters.Losses;
+
+namespace Peft.Adapters.Routing;
+
+/// <summary>The sparse projection of LD-MoLE and its losses.</summary>
+/// <remarks>Source: arXiv:2509.25684; eshentw/LD-MoLE <c>peft/utils/sparsegen.py</c>, <c>loss/loss.py</c>.</remarks>
+public static class Sparsegen
+{
+    /// <summary><c>p = max(u − τ, 0) / max(1 − λ, eps)</c>, τ such that p sums to 1.</summary>
+    /// <remarks>
+    /// Source: with u sorted downwards, <c>k = max{j : 1 − λ + j u_(j) > Σ_{i≤j} u_(i)}</c> and <c>τ = (Σ_{i≤k} u_(i) − 1 + λ) / k</c>.
+    /// Shapes: scores [N, E], sparsity [N] → [N, E]. Gradient: through both; k is constant.
+    /// </remarks>
+    public static Tensor Project(Tensor scores, Tensor sparsity, double eps)
+    {
+        ArgumentNullException.ThrowIfNull(scores);
+        ArgumentNullException.ThrowIfNull(sparsity);
+        var left = (1 - sparsity).unsqueeze(-1);                                               // [N, 1]
+        var (sorted, _) = scores.sort(-1, descending: true, stable: true);
+        var sums = sorted.cumsum(-1);                                                          // [N, E]
+        var place = torch.arange(1, scores.shape[^1] + 1, torch.float32, scores.device);
+        var support = (left + sorted * place).gt(sums).detach().to(torch.float32).sum(-1, keepdim: true).clamp(min: 1);
+        var tau = (sums.gather(-1, support.to(torch.int64) - 1) - left) / support;             // [N, 1]
+        return (scores - tau).relu() / left.clamp(min: eps);
+    }
+
+    /// <summary>The least and the largest sparsity with exactly k experts.</summary>
+    /// <remarks>Shapes: scores [N, E] → two of [N]. Gradient: none.</remarks>
+    public static (Tensor Lower, Tensor Upper) Bounds(Tensor scores, int k)
+    {
+        ArgumentNullException.ThrowIfNull(scores);
+        using var off = torch.no_grad();
+        var (sorted, _) = scores.detach().sort(-1, descending: true, stable: true);
+        var sum = sorted.narrow(-1, 0, k).sum(-1L);
+        var last = sorted.narrow(-1, k - 1, 1).squeeze(-1);
+        var next = sorted.narrow(-1, Math.Min(k, sorted.shape[^1] - 1), 1).squeeze(-1);
+        return (1 - (sum - next * k), 1 - (sum - last * k));
+    }
+
+    /// <summary><c>mean relu(λ_low(k) − λ)</c>: pushes towards at most k experts.</summary>
+    /// <remarks>Shapes: scores [N, E], sparsity [N], mask [N] or null → scalar. Gradient: through λ only.</remarks>
+    public static Tensor SparsityLoss(Tensor scores, Tensor sparsity, int k, Tensor? mask) =>
+        TokenMean.OfRows((Bounds(scores, k).Lower - sparsity).relu().unsqueeze(1), mask).sum();
+
+    /// <summary><c>E Σ_i prop_i freq_i</c>: mean gate times the share of all open gates.</summary>
+    /// <remarks>Shapes: gates [N, E], mask [N] or null → scalar. Gradient: through the gates; the share counts.</remarks>
+    public static Tensor BalanceLoss(Tensor gates, Tensor? mask)
+    {
+        ArgumentNullException.ThrowIfNull(gates);
+        var open = TokenMean.OfRows(gates.detach().gt(0).to(torch.float32), mask);             // [E]
+        var share = open / open.sum().clamp(min: 1e-20);
+        return (TokenMean.OfRows(gates, mask) * share).sum() * gates.shape[1];
+    }
+
+    /// <summary><c>ln σ(x)</c>, without overflow.</summary>
+    public static Tensor LogSigmoid(Tensor x)
+    {
+        ArgumentNullException.ThrowIfNull(x);
+        return x.clamp(max: 0) - x.abs().neg().exp().log1p();
+    }
+}

@@ -1,0 +1,159 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using Peft.Adapters.Losses;
+using Peft.Formats.Configuration;
+using Peft.Models;
+
+namespace Peft.Adapters.Routing;
+
+/// <summary>Settings of <see cref="SparsegenRouter"/>.</summary>
+public sealed record SparsegenRouterOptions : RouterOptions
+{
+    /// <inheritdoc/>
+    public override string Kind => "sparsegen";
+
+    /// <summary>Width of the network that predicts the sparsity; one network for all projections of the same input width.</summary>
+    /// <value>Default 256 (the code uses 256 and 512); from 1.</value>
+    public int HiddenSize { get; init; } = 256;
+
+    /// <summary>How far the sparsity stays below 1.</summary>
+    /// <value>Default 0.01; above 0, up to 1.</value>
+    public double Eps { get; init; } = 0.01;
+
+    /// <summary>Experts a token should use at most; the sparsity loss pushes towards it.</summary>
+    /// <value>Default 2; from 1 to below the number of experts.</value>
+    public int TargetK { get; init; } = 2;
+
+    /// <summary>Weight of the sparsity loss.</summary>
+    /// <value>Default 0.01 (our choice); from 0.</value>
+    public double SparsityCoefficient { get; init; } = 0.01;
+
+    /// <summary>Weight of the method's balance loss.</summary>
+    /// <value>Default 0.01 (our choice); from 0.</value>
+    public double BalanceCoefficient { get; init; } = 0.01;
+
+    /// <summary>Reads the section.</summary>
+    public static SparsegenRouterOptions Read(OptionReader reader, RouterSize size)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        ArgumentNullException.ThrowIfNull(size);
+        return new SparsegenRouterOptions
+        {
+            HiddenSize = reader.Integer("hidden_size", 256, 1, 65536),
+            Eps = reader.Number("eps", 0.01, 1e-6, 1),
+            TargetK = reader.Integer("target_k", Math.Min(2, Math.Max(1, size.Experts - 1)), 1, Math.Max(1, size.Experts - 1)),
+            SparsityCoefficient = reader.Number("sparsity_coefficient", 0.01, 0),
+            BalanceCoefficient = reader.Number("balance_coefficient", 0.01, 0),
+            Balance = BalanceOptions.Read(reader),
+        };
+    }
+
+    /// <inheritdoc/>
+    public override void WriteTo(JsonObject json)
+    {
+        ArgumentNullException.ThrowIfNull(json);
+        json["hidden_size"] = HiddenSize;
+        json["eps"] = Eps;
+        json["target_k"] = TargetK;
+        json["sparsity_coefficient"] = SparsityCoefficient;
+        json["balance_coefficient"] = BalanceCoefficient;
+    }
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<AuxiliaryTerm> OwnLosses()
+    {
+        var terms = new List<AuxiliaryTerm>();
+        if (SparsityCoefficient > 0)
+            terms.Add(new("sparsity", SparsityCoefficient, (records, tokens) => Mean(
+                records, r => Sparsegen.SparsityLoss(r.Decision.Logits!, ((SparsegenDecision)r.Decision).Sparsity, TargetK, tokens.Mask))));
+        if (BalanceCoefficient > 0)
+            terms.Add(new("sparse_balance", BalanceCoefficient, (records, tokens) => Mean(
+                records, r => Sparsegen.BalanceLoss(r.Decision.Gates, tokens.Mask))));
+        return terms;
+    }
+
+    private static Tensor Mean(IReadOnlyList<RoutingRecord> records, Func<RoutingRecord, Tensor> loss) =>
+        torch.stack([.. records.Select(loss)], 0).mean();
+}
+
+/// <summary>A decision with the sparsity it was made with.</summary>
+/// <remarks>Shapes: Sparsity [N], λ of the paper, below 1.</remarks>
+public sealed record SparsegenDecision(Tensor Gates, Tensor Selected, Tensor Logits, Tensor Sparsity)
+    : RoutingDecision(Gates, Selected, Gates, Logits)
+{
+    /// <inheritdoc/>
+    public override IEnumerable<Tensor> Tensors => base.Tensors.Append(Sparsity);
+}
+
+/// <summary>Projects each token's scores onto the simplex, the sparser the larger the sparsity that a small network predicts.</summary>
+/// <remarks>
+/// Source: LD-MoLE, arXiv:2509.25684; eshentw/LD-MoLE <c>sparsegen.py</c>: <c>λ = LogSigmoid(MLP(x)) + 1 − eps</c>, MLP with one
+/// hidden layer and ReLU, shared by the projections of the same input width.
+/// Shapes: x [N, D] → gates [N, E], which are the probabilities too.
+/// Units: gates sum to 1.
+/// Gradient: through scores and sparsity.
+/// </remarks>
+public sealed class SparsegenRouter : Router
+{
+    private const double FirstBias = -2.5;
+
+    private readonly SparsegenRouterOptions _options;
+    private readonly Parameter _weight;
+    private readonly Parameters _sparsity;
+
+    /// <summary>Makes the router of one projection.</summary>
+    public SparsegenRouter(SparsegenRouterOptions options, RouterContext context)
+        : base(context)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        _options = options;
+        _weight = NewGate();
+        var name = "sparsity_" + context.Width.ToString(CultureInfo.InvariantCulture);
+        var isOwner = true;
+        _sparsity = context.Shared is null ? FirstSparsity(name) : context.Shared.Get(name, () => FirstSparsity(name), out isOwner);
+        if (!isOwner)
+            return;
+        RegisterParameter("sparsity_in", _sparsity.In);
+        RegisterParameter("sparsity_in_bias", _sparsity.InBias);
+        RegisterParameter("sparsity_out", _sparsity.Out);
+        RegisterParameter("sparsity_out_bias", _sparsity.OutBias);
+    }
+
+    /// <inheritdoc/>
+    public override RoutingDecision Route(Tensor x, ForwardPass pass)
+    {
+        ArgumentNullException.ThrowIfNull(x);
+        var logits = Score(x, _weight);
+        var rows = x.reshape(-1, Context.Width).to(torch.float32);
+        var hidden = torch.nn.functional.linear(rows, _sparsity.In, _sparsity.InBias).relu();
+        var score = torch.nn.functional.linear(hidden, _sparsity.Out, _sparsity.OutBias).reshape(-1);        // [N]
+        var sparsity = Sparsegen.LogSigmoid(score) + (1 - _options.Eps);
+        var gates = Sparsegen.Project(logits, sparsity, _options.Eps);
+        return new SparsegenDecision(gates, gates.detach().gt(0), logits, sparsity);
+    }
+
+    private Parameters FirstSparsity(string name)
+    {
+        var seed = Context.Seed;
+        return new Parameters(
+            Kaiming($"{name}.in", _options.HiddenSize, Context.Width), Bias(_options.HiddenSize),
+            Kaiming($"{name}.out", 1, _options.HiddenSize), Bias(1));
+
+        Parameter Kaiming(string stream, long rows, long columns)
+        {
+            using var scope = torch.NewDisposeScope();
+            var weight = torch.zeros([rows, columns], torch.float32);
+            using (torch.no_grad())
+                torch.nn.init.kaiming_uniform_(weight, Math.Sqrt(5), torch.GeneratorFor(seed, $"router.{stream}"));
+            return new Parameter(weight);
+        }
+
+        static Parameter Bias(long rows)
+        {
+            using var scope = torch.NewDisposeScope();
+            return new Parameter(torch.full([rows], FirstBias));
+        }
+    }
+
+    private sealed record Parameters(Parameter In, Parameter InBias, Parameter Out, Parameter OutBias);
+}

@@ -1,0 +1,85 @@
+using System.Text.Json.Nodes;
+using Peft.Adapters.Losses;
+using Peft.Formats.Configuration;
+using Peft.Models;
+
+namespace Peft.Adapters.Routing;
+
+/// <summary>Settings of <see cref="TopPRouter"/>.</summary>
+public sealed record TopPRouterOptions : RouterOptions
+{
+    /// <inheritdoc/>
+    public override string Kind => "top-p";
+
+    /// <summary>Probability that the kept experts exceed together.</summary>
+    /// <value>Default 0.4 (the code's); above 0, below 1.</value>
+    public double TopP { get; init; } = 0.4;
+
+    /// <summary>Whether the kept probabilities are divided by their sum.</summary>
+    /// <value>Default false, as in the code.</value>
+    public bool Normalize { get; init; }
+
+    /// <summary>Weight of the entropy loss, which keeps the number of experts small.</summary>
+    /// <value>Default 0.0001; from 0.</value>
+    public double EntropyCoefficient { get; init; } = 1e-4;
+
+    /// <summary>Reads the section.</summary>
+    public static TopPRouterOptions Read(OptionReader reader, RouterSize size)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        return new TopPRouterOptions
+        {
+            TopP = reader.Number("top_p", 0.4, 1e-6, 1 - 1e-6),
+            Normalize = reader.Boolean("normalize", false),
+            EntropyCoefficient = reader.Number("entropy_coefficient", 1e-4, 0),
+            Balance = BalanceOptions.Read(reader, fallback: new BalanceOptions { Kind = BalanceOptions.Switch, Coefficient = 0.01 }),
+        };
+    }
+
+    /// <inheritdoc/>
+    public override void WriteTo(JsonObject json)
+    {
+        ArgumentNullException.ThrowIfNull(json);
+        json["top_p"] = TopP;
+        json["normalize"] = Normalize;
+        json["entropy_coefficient"] = EntropyCoefficient;
+    }
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<AuxiliaryTerm> OwnLosses() => EntropyCoefficient > 0
+        ? [new("entropy", EntropyCoefficient, (records, tokens) => torch.stack(
+            [.. records.Select(r => RoutingSpecializationLoss.MeanEntropy(r.Decision.Probabilities!, tokens.Mask))], 0).mean())]
+        : [];
+}
+
+/// <summary>Sends each token to its most probable experts until their probabilities exceed p together.</summary>
+/// <remarks>
+/// Source: Dynamic MoE, arXiv:2403.07652; ZhenweiAn/Dynamic_MoE: the expert that crosses p is kept, the weights are the raw
+/// probabilities, and the loss <c>mean −Σ p ln p</c> is minimised. Where rounding lets no sum exceed p, all experts are kept.
+/// Shapes: x [N, D] → gates [N, E].
+/// Units: gates are probabilities.
+/// Gradient: through the kept probabilities; the choice carries none.
+/// </remarks>
+public sealed class TopPRouter : Router
+{
+    private readonly TopPRouterOptions _options;
+    private readonly Parameter _weight;
+
+    /// <summary>Makes the router of one projection.</summary>
+    public TopPRouter(TopPRouterOptions options, RouterContext context)
+        : base(context)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        _options = options;
+        _weight = NewGate();
+    }
+
+    /// <inheritdoc/>
+    public override RoutingDecision Route(Tensor x, ForwardPass pass)
+    {
+        var logits = Score(x, _weight);
+        var probabilities = logits.softmax(-1);
+        var selected = Selection.NucleusMask(probabilities, _options.TopP, 1, keepsCrossing: true);
+        return new RoutingDecision(Selection.Gates(probabilities, selected, _options.Normalize), selected, probabilities, logits);
+    }
+}

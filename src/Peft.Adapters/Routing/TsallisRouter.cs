@@ -1,0 +1,185 @@
+using System.Text.Json.Nodes;
+using Peft.Adapters.Losses;
+using Peft.Formats.Configuration;
+using Peft.Models;
+
+namespace Peft.Adapters.Routing;
+
+/// <summary>Settings of <see cref="TsallisRouter"/>; the defaults are the reference's.</summary>
+public sealed record TsallisRouterOptions : RouterOptions
+{
+    /// <summary>The entropy of the reference.</summary>
+    public const string Tsallis = "tsallis";
+
+    /// <summary>The entropy of the reference's last commit.</summary>
+    public const string Renyi = "renyi";
+
+    /// <inheritdoc/>
+    public override string Kind => "tsallis";
+
+    /// <summary>Most probability that the kept experts have together.</summary>
+    /// <value>Default 0.75; above 0, up to 1.</value>
+    public double TopP { get; init; } = 0.75;
+
+    /// <summary>Experts that always stay.</summary>
+    /// <value>Default 2; from 1 to the number of experts.</value>
+    public int KeepTopK { get; init; } = 2;
+
+    /// <summary>Normalised entropy above which a token goes to all experts.</summary>
+    /// <value>Default 0.9; above 0. From 1 on no token is.</value>
+    public double Threshold { get; init; } = 0.9;
+
+    /// <summary>Which entropy.</summary>
+    /// <value>Default tsallis; tsallis or renyi.</value>
+    public string Entropy { get; init; } = Tsallis;
+
+    /// <summary>Index q of the Tsallis entropy, order of Rényi's; 1 is Shannon's.</summary>
+    /// <value>Default 1.1; above 0.</value>
+    public double EntropyIndex { get; init; } = 1.1;
+
+    /// <summary>Added to every probability inside the entropy.</summary>
+    /// <value>Default 1e-5; from 0.</value>
+    public double Eps { get; init; } = 1e-5;
+
+    /// <summary>Whether the expert that crosses top_p stays, as in nucleus sampling.</summary>
+    /// <value>Default false, as in the reference.</value>
+    public bool KeepCrossingExpert { get; init; }
+
+    /// <summary>Whether the kept probabilities are divided by their sum.</summary>
+    /// <value>Default false, as in the reference.</value>
+    public bool Normalize { get; init; }
+
+    /// <summary>Weight of the entropy loss.</summary>
+    /// <value>Default 0.01; from 0.</value>
+    public double EntropyCoefficient { get; init; } = 0.01;
+
+    /// <summary>Weight of the soft-count balance loss.</summary>
+    /// <value>Default 0.001; from 0.</value>
+    public double BalanceCoefficient { get; init; } = 0.001;
+
+    /// <summary>Whether padding counts in the entropy loss.</summary>
+    /// <value>Default true, as in the reference. The balance loss never counts it.</value>
+    public bool CountPadding { get; init; } = true;
+
+    /// <summary>Reads the section.</summary>
+    public static TsallisRouterOptions Read(OptionReader reader, RouterSize size)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        ArgumentNullException.ThrowIfNull(size);
+        return new TsallisRouterOptions
+        {
+            TopP = reader.Number("top_p", 0.75, 1e-6, 1),
+            KeepTopK = reader.Integer("keep_top_k", Math.Min(2, size.Experts), 1, size.Experts),
+            Threshold = reader.Number("threshold", 0.9, 1e-6),
+            Entropy = reader.Choice("entropy", Tsallis, [Tsallis, Renyi]),
+            EntropyIndex = reader.Number("entropy_index", 1.1, 1e-6),
+            Eps = reader.Number("eps", 1e-5, 0, 0.1),
+            KeepCrossingExpert = reader.Boolean("keep_crossing_expert", false),
+            Normalize = reader.Boolean("normalize", false),
+            EntropyCoefficient = reader.Number("entropy_coefficient", 0.01, 0),
+            BalanceCoefficient = reader.Number("balance_coefficient", 0.001, 0),
+            CountPadding = reader.Boolean("count_padding", true),
+            Balance = BalanceOptions.Read(reader),
+        };
+    }
+
+    /// <inheritdoc/>
+    public override void WriteTo(JsonObject json)
+    {
+        ArgumentNullException.ThrowIfNull(json);
+        json["top_p"] = TopP;
+        json["keep_top_k"] = KeepTopK;
+        json["threshold"] = Threshold;
+        json["entropy"] = Entropy;
+        json["entropy_index"] = EntropyIndex;
+        json["eps"] = Eps;
+        json["keep_crossing_expert"] = KeepCrossingExpert;
+        json["normalize"] = Normalize;
+        json["entropy_coefficient"] = EntropyCoefficient;
+        json["balance_coefficient"] = BalanceCoefficient;
+        json["count_padding"] = CountPadding;
+    }
+
+    /// <summary>The normalised entropy that these options name.</summary>
+    /// <remarks>Shapes: probabilities [N, E] → [N]. Gradient: through the probabilities.</remarks>
+    public Tensor EntropyOf(Tensor probabilities) => Entropy == Renyi
+        ? NormalizedEntropy.Renyi(probabilities, EntropyIndex, Eps)
+        : NormalizedEntropy.Tsallis(probabilities, EntropyIndex, Eps);
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<AuxiliaryTerm> OwnLosses()
+    {
+        var terms = new List<AuxiliaryTerm>();
+        if (EntropyCoefficient > 0)
+            terms.Add(new("entropy", EntropyCoefficient, (records, tokens) => EntropyLoss(records, CountPadding ? null : tokens.Mask)));
+        if (BalanceCoefficient > 0)
+            terms.Add(new("soft_balance", BalanceCoefficient, (records, tokens) => SoftBalanceLoss(records, tokens.Mask)));
+        return terms;
+    }
+
+    /// <summary>The mean normalised entropy over the tokens of all modules.</summary>
+    /// <remarks>Source: DynMoLE 382915a. Shapes: records of [N, E], mask [N] bool or null → scalar. Gradient: through the entropy.</remarks>
+    public Tensor EntropyLoss(IReadOnlyList<RoutingRecord> records, Tensor? mask)
+    {
+        ArgumentNullException.ThrowIfNull(records);
+        var entropy = EntropyOf(torch.cat([.. records.Select(r => r.Decision.Probabilities!)], 0)).unsqueeze(1);
+        return TokenMean.OfRows(entropy, mask?.repeat(records.Count)).sum();
+    }
+
+    /// <summary><c>E Σ_i f_i P_i</c>, f the mean gate of an expert and P its mean probability, tokens of all modules pooled.</summary>
+    /// <remarks>Source: DynMoLE 382915a; f has a gradient too. Shapes: records of [N, E] → scalar.</remarks>
+    public static Tensor SoftBalanceLoss(IReadOnlyList<RoutingRecord> records, Tensor? mask)
+    {
+        ArgumentNullException.ThrowIfNull(records);
+        var pooled = mask?.repeat(records.Count);
+        var load = TokenMean.OfRows(torch.cat([.. records.Select(r => r.Decision.Gates)], 0), pooled);
+        var mean = TokenMean.OfRows(torch.cat([.. records.Select(r => r.Decision.Probabilities!)], 0), pooled);
+        return (load * mean).sum() * records[0].Experts;
+    }
+}
+
+/// <summary>Sends a token whose distribution is flat to all experts, any other to its most probable ones.</summary>
+/// <remarks>
+/// Source: DynMoLE, arXiv:2504.00661; mikecovlee/DynMoLE 382915a: experts by falling probability while their sum is at most top_p
+/// (the one that crosses is dropped), at least keep_top_k; all of them where the normalised entropy is above the threshold.
+/// Weights are the raw probabilities, so their sum jumps to 1 at the threshold. Inference routes as training does.
+/// Shapes: x [N, D] → gates [N, E].
+/// Units: gates are probabilities.
+/// Gradient: through the kept probabilities; neither the choice nor the entropy test carries one.
+/// </remarks>
+public sealed class TsallisRouter : Router
+{
+    private readonly TsallisRouterOptions _options;
+    private readonly Parameter _weight;
+
+    /// <summary>Makes the router of one projection.</summary>
+    public TsallisRouter(TsallisRouterOptions options, RouterContext context)
+        : base(context)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        _options = options;
+        _weight = NewGate();
+    }
+
+    /// <inheritdoc/>
+    public override RoutingDecision Route(Tensor x, ForwardPass pass)
+    {
+        var logits = Score(x, _weight);
+        var probabilities = logits.softmax(-1);
+        var selected = Select(probabilities, _options);
+        return new RoutingDecision(Selection.Gates(probabilities, selected, _options.Normalize), selected, probabilities, logits);
+    }
+
+    /// <summary>The experts of every token.</summary>
+    /// <remarks>Shapes: probabilities [N, E] → bool [N, E].</remarks>
+    public static Tensor Select(Tensor probabilities, TsallisRouterOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(probabilities);
+        ArgumentNullException.ThrowIfNull(options);
+        using var off = torch.no_grad();
+        var mask = Selection.NucleusMask(probabilities, options.TopP, options.KeepTopK, options.KeepCrossingExpert);
+        return options.Threshold >= 1
+            ? mask
+            : mask.logical_or(options.EntropyOf(probabilities.detach()).gt(options.Threshold).unsqueeze(-1));
+    }
+}
