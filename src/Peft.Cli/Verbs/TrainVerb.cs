@@ -79,6 +79,8 @@ public sealed class TrainVerb : IVerb
         }
         output.Say($"{directory.Path}: saved after {outcome.Steps} steps" +
             (recipe.Training.LoadBestModelAtEnd && outcome.BestStep is { } best ? $" (parameters of step {best}, the best)" : ""));
+        if (outcome.SkippedSteps > 0)
+            output.Say($"skipped steps: {outcome.SkippedSteps} (a number in them was not finite; they have \"skipped\" in metrics.jsonl)");
         ShowResults(run, output);
         return ExitCode.Done;
     }
