@@ -85,8 +85,29 @@ public sealed class TrainingData : IDisposable
         var evalReaders = options.Eval.Select(set => DataSetReader.Open(set, baseDirectory, faults)).ToList();
         faults.ThrowIfAny("the data section");
 
-        var hashes = trainReaders.Concat(evalReaders).SelectMany(reader => reader.Files).DistinctBy(file => file.Path)
-            .ToDictionary(file => file.Path, file => new DataFileHash(file.Name, Sha256.OfFile(file.Path), new FileInfo(file.Path).Length));
+        var files = trainReaders.Concat(evalReaders).SelectMany(reader => reader.Files).DistinctBy(file => file.Path).ToList();
+        var stamps = FileStamps.Of(files);
+        TrainingData? data = null;
+        try
+        {
+            data = Read(options, encoder, trainReaders, evalReaders, files, progress, cancellation);
+            stamps.RequireUnchanged();
+            return data;
+        }
+        catch (UserException error)
+        {
+            data?.Dispose();
+            stamps.RequireUnchanged(error); // rather than what a half-written row looks like
+            throw;
+        }
+    }
+
+    private static TrainingData Read(
+        DataOptions options, TextEncoder encoder, IReadOnlyList<DataSetReader> trainReaders, IReadOnlyList<DataSetReader> evalReaders,
+        IReadOnlyList<DataFile> files, Action<long>? progress, CancellationToken cancellation)
+    {
+        var hashes = files.ToDictionary(
+            file => file.Path, file => new DataFileHash(file.Name, Sha256.OfFile(file.Path), new FileInfo(file.Path).Length));
         var tasks = new TaskRegistry(options.Train);
         var train = ReadAll(trainReaders, options, encoder, tasks, hashes, progress, cancellation);
         try

@@ -61,6 +61,10 @@ public sealed record TrainingOptions
     /// <summary>Gradients are scaled down to this norm over all parameters; 0 switches clipping off.</summary>
     public double MaxGradNorm { get; init; } = 1;
 
+    /// <summary>What a step does whose loss or gradient is not a finite number: stop ends the run, skip leaves the parameters
+    /// as they are and goes on with the next rows (ten such steps in a row end the run all the same).</summary>
+    public string OnNonFinite { get; init; } = "stop";
+
     /// <summary>Seed of initial values, data order and dropout. 0 is a seed like any other.</summary>
     public long Seed { get; init; } = 42;
 
@@ -113,6 +117,7 @@ public sealed record TrainingOptions
             WeightDecay = reader.Number("weight_decay", d.WeightDecay, 0, 10),
             Momentum = reader.Number("momentum", d.Momentum, 0, 0.9999),
             MaxGradNorm = reader.Number("max_grad_norm", d.MaxGradNorm, 0),
+            OnNonFinite = reader.Choice("on_non_finite", d.OnNonFinite, ["stop", "skip"]),
             Seed = reader.Long("seed", d.Seed, 0),
             LoggingSteps = reader.Integer("logging_steps", d.LoggingSteps, 1),
             SaveSteps = reader.Integer("save_steps", d.SaveSteps, 0),

@@ -1,3 +1,4 @@
+using Peft.Adapters.Bundles;
 using Peft.Data.Batches;
 using Peft.Evaluation;
 using Peft.Formats;
@@ -32,6 +33,22 @@ public sealed class RunTests : IDisposable
 
         Assert.Equal(straight.Losses, first.Losses.Concat(second.Losses));
         Assert.Equal(File.ReadAllBytes(Folder[$"straight/{weights}"]), File.ReadAllBytes(Folder[$"resumed/{weights}"]));
+    }
+
+    [Fact]
+    public void A_bundle_stays_whole_while_a_run_with_other_allowed_settings_goes_on_in_its_directory()
+    {
+        _project.Train(_project.Load(TinyProject.Mixture), "out");
+        var before = File.ReadAllText(Folder["out/bundle.json"]);
+        var other = _project.Load(TinyProject.Mixture, "training.logging_steps=3");
+
+        Assert.Equal(TrainingEnd.Interrupted, _project.Train(other, "out", resume: "auto", stopAfter: 7).Outcome.End);
+        BundleReader.Load(Folder["out"]);
+        Assert.Equal(before, File.ReadAllText(Folder["out/bundle.json"]));
+
+        _project.Train(other, "out", resume: "auto");
+        BundleReader.Load(Folder["out"]);
+        Assert.Contains("logging_steps: 3", File.ReadAllText(Folder["out/recipe.resolved.yaml"]), StringComparison.Ordinal);
     }
 
     [Fact]

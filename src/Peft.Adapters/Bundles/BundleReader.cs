@@ -13,9 +13,28 @@ public sealed record LoadedBundle(string Directory, BundleManifest Manifest, Saf
 /// <summary>Opens bundles and checks them.</summary>
 public static class BundleReader
 {
+    private const int Attempts = 10;
+
     /// <summary>Reads bundle.json and compares the hash of every file it names; tensors are checked when they are attached.</summary>
     /// <exception cref="UserException">The directory is no bundle, or its files are missing or changed; all at once.</exception>
+    /// <remarks>A bundle that another process exchanges meanwhile is read again: what is returned belongs together.</remarks>
     public static LoadedBundle Load(string directory)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            var before = BundleFiles.State(directory);
+            try
+            {
+                return LoadOnce(directory);
+            }
+            catch (UserException) when (attempt < Attempts && BundleFiles.State(directory) != before)
+            {
+                Thread.Sleep(20 * attempt);
+            }
+        }
+    }
+
+    private static LoadedBundle LoadOnce(string directory)
     {
         if (!BundleFiles.IsBundle(directory))
             throw new UserException(

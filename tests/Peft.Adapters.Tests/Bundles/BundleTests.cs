@@ -140,6 +140,39 @@ public sealed class BundleTests : IDisposable
     }
 
     [Fact]
+    public void A_bundle_that_is_replaced_while_it_is_read_verifies_all_the_same()
+    {
+        var contents = new[] { Contents(Trained("lora")), Contents(Trained("soft")) };
+        BundleWriter.Write(Out, contents[0]);
+        var written = 0;
+        var writer = Task.Run(() =>
+        {
+            for (; written < 30; written++)
+                BundleWriter.Write(Out, contents[written % 2]);
+        });
+        while (!writer.IsCompleted)
+            Assert.Equal(contents[0].Base, BundleReader.Load(Out).Manifest.Base);
+        writer.GetAwaiter().GetResult();
+        Assert.Equal(30, written);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Removing_a_bundle_leaves_what_is_not_its_own(bool isHalfMoved)
+    {
+        BundleWriter.Write(Out, Contents(Trained("lora")));
+        File.WriteAllText(Path.Combine(Out, "metrics.jsonl"), "");
+        if (isHalfMoved)
+        {
+            Directory.CreateDirectory(Path.Combine(Out, ".next"));
+            File.Move(Path.Combine(Out, "bundle.json"), Path.Combine(Out, ".next", "bundle.json"));
+        }
+        BundleFiles.Remove(Out);
+        Assert.Equal(["metrics.jsonl"], Directory.GetFileSystemEntries(Out).Select(Path.GetFileName));
+    }
+
+    [Fact]
     public void A_changed_file_is_found_by_its_hash()
     {
         BundleWriter.Write(Out, Contents(Trained("lora")));
