@@ -59,12 +59,22 @@ public sealed class TrainingData : IDisposable
         Open(options, TextEncoder.Of(tokenizer, endId), baseDirectory, progress, cancellation);
 
     /// <summary>The endless stream of training batches, from the beginning or from a saved place.</summary>
-    /// <param name="batchSize">Sequences in a batch.</param>
+    /// <param name="batchSize">Rows in a batch.</param>
     /// <param name="seed">The run's seed; <see cref="DataOptions.Seed"/> comes before it.</param>
     /// <param name="state">Where to go on; null for the beginning.</param>
     /// <exception cref="BatchStateException">The place was saved with other data or settings.</exception>
     public BatchStream Batches(int batchSize, long seed, BatchStreamState? state = null) =>
         new(Train, _options, batchSize, _options.Seed ?? seed, state);
+
+    /// <summary>Rows, tokens and padding of the first epoch.</summary>
+    /// <param name="batchSize">Rows in a batch.</param>
+    /// <param name="seed">The run's seed; <see cref="DataOptions.Seed"/> comes before it.</param>
+    /// <param name="isPacked">False: what they would be if each sequence had a row of its own.</param>
+    public EpochShape FirstEpoch(int batchSize, long seed, bool isPacked = true)
+    {
+        var options = isPacked ? _options : _options with { Packing = false };
+        return new BatchStream(Train, options, batchSize, options.Seed ?? seed, null).FirstEpoch();
+    }
 
     /// <inheritdoc/>
     public void Dispose()

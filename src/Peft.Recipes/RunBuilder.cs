@@ -30,7 +30,7 @@ public static class RunBuilder
         CheckFits(recipe, tokenizer, trainee.Model, data);
 
         var options = recipe.Training;
-        var steps = options.TotalSteps(data.Train.Count);
+        var steps = options.TotalSteps(() => data.Batches(options.PerDeviceTrainBatchSize, options.Seed).BatchesPerEpoch);
         var held = data.Eval.Count == 0 ? null : data;
         var run = new TrainingRun
         {

@@ -123,7 +123,7 @@ public sealed class TrainingLoop(TrainingRun run)
         using var scope = torch.NewDisposeScope();
         using var random = torch.GeneratorFor(_options.Seed, $"step.{_state.Step}.{index}", run.Device);
         using var tensors = BatchTensors.From(batch, run.Device);
-        var pass = ForwardPass.ForTraining(random, tensors.TaskIds, tensors.TokenMask);
+        var pass = tensors.TrainingPass(random);
         var hidden = run.Model.Hidden(tensors.Ids, pass);                                   // [B, T, D]
         var losses = TokenLoss.PerToken(run.Model, hidden, tensors, pass);                  // [M]
         var token = losses.sum() / Math.Max(1, learnedInStep);

@@ -5,7 +5,7 @@ namespace Peft.Training;
 /// <summary>The <c>training:</c> section of a recipe; names and meanings follow Hugging Face's TrainingArguments.</summary>
 public sealed record TrainingOptions
 {
-    /// <summary>Sequences in one forward pass.</summary>
+    /// <summary>Rows in one forward pass: sequences, or rows that several share with <c>data.packing</c>.</summary>
     /// <value>Default 8; at least 1.</value>
     public int PerDeviceTrainBatchSize { get; init; } = 8;
 
@@ -137,14 +137,14 @@ public sealed record TrainingOptions
         return options;
     }
 
-    /// <summary>Optimizer steps of the whole run over <paramref name="sequences"/> training sequences.</summary>
-    public int TotalSteps(long sequences)
+    /// <summary>Optimizer steps of the whole run.</summary>
+    /// <param name="batchesPerEpoch">Asked only where epochs decide. Batches of an epoch may be smaller, so epochs are counted in
+    /// batches.</param>
+    public int TotalSteps(Func<long> batchesPerEpoch)
     {
         if (MaxSteps > 0)
             return MaxSteps;
-        // The last batch of an epoch may be smaller, so epochs are counted in batches.
-        var batchesPerEpoch = Math.Ceiling(sequences / (double)PerDeviceTrainBatchSize);
-        var steps = Math.Ceiling(batchesPerEpoch * NumTrainEpochs / GradientAccumulationSteps);
+        var steps = Math.Ceiling(batchesPerEpoch() * NumTrainEpochs / GradientAccumulationSteps);
         return (int)Math.Clamp(steps, 1, int.MaxValue);
     }
 }

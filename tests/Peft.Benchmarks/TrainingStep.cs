@@ -57,7 +57,7 @@ internal sealed class TrainingStep : IDisposable
         {
             using var random = torch.GeneratorFor(1, $"step.{_steps++}", torch.CPU);
             using var tensors = BatchTensors.From(_batch, torch.CPU);
-            var pass = ForwardPass.ForTraining(random, tensors.TaskIds, tensors.TokenMask);
+            var pass = tensors.TrainingPass(random);
             var hidden = _model.Hidden(tensors.Ids, pass);                                  // [B, T, D]
             var loss = TokenLoss.PerToken(_model, hidden, tensors, pass).sum() / _batch.LearnedTokens;
             loss.backward();

@@ -68,12 +68,12 @@ public class TrainingDataTests
     }
 
     [Fact]
-    public void Packed_texts_are_blocks_of_one_task()
+    public void Wrapped_texts_are_blocks_of_one_task()
     {
         using var folder = new TempFolder();
         folder.Write("a.csv", "t,k\nabc,x\ndef,y\nghi,x\n");
         using var data = Given.Open(folder, Given.Train(
-            $$"""{"files": "a.csv", "task_column": "k", {{Text}}}""", "\"packing\": true, \"max_length\": 6"));
+            $$"""{"files": "a.csv", "task_column": "k", {{Text}}}""", "\"packing\": true, \"packing_strategy\": \"wrapped\", \"max_length\": 6"));
         Assert.Equal(
             ["<abc>g", "<hi>", "<def>"], Enumerable.Range(0, 3).Select(at => Given.Text(data.Train[at].Ids)));
     }

@@ -6,6 +6,8 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <vector>
+
 #include "version.h"
 
 namespace peft {
@@ -62,6 +64,9 @@ struct AttentionOptions {
     int64_t offset;    /* query i stands at key position offset + i */
     int64_t window;    /* keys seen back from the query, itself included; 0 = all */
     double softcap;    /* scores become softcap * tanh(scores / softcap); 0 = none */
+    /* Sequences that share rows, as pairs [first, end) of the flattened B * T tokens in order; empty = each row is one. A query
+       sees keys of its own sequence alone; a token outside all of them (padding) sees none. */
+    std::vector<int64_t> segments;
 };
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const AttentionOptions& options);
 

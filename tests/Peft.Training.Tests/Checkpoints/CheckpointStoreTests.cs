@@ -102,7 +102,7 @@ public sealed class CheckpointStoreTests : IDisposable
     [Fact]
     public void The_trainers_state_reads_back_as_it_was()
     {
-        var data = new BatchStreamState(7, 4, 2, 13, "ab", 3, 1, 2, [5, 8]);
+        var data = new BatchStreamState(7, 4, 2, 64, 13, "ab", 3, 1, 2, [5, 8]);
         var file = new TrainerStateFile(new TrainingState(12, data, 8, 1.0 / 3, 2, true), 100, "a: 1\n");
         TrainerStateFile.Write(_tiny.Folder.Path, file);
         var read = TrainerStateFile.Read(_tiny.Folder.Path);
