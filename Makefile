@@ -22,6 +22,8 @@ BASE     ?=
 ARGS     ?=
 TESTS    ?= Peft.sln
 FILTER   ?=
+COUNT    ?= 1000000
+SEED     ?= 1
 
 ART     := .artifacts
 PUBLISH := $(ART)/publish
@@ -48,7 +50,7 @@ DOTNET_QUIET := -c Release -nologo -v quiet --tl:off -p:UseSharedCompilation=fal
 # One build or installation at a time in one checkout; make's own recipes hold the lock, programs they start do not.
 LOCK := mkdir -p $(ART); exec 9> $(ART)/.lock; flock 9
 
-.PHONY: help setup build data train test bench lint clean
+.PHONY: help setup build data train test fuzz bench lint clean
 
 help: ## this list
 	@echo "usage: make TARGET [VARIABLE=value]..."
@@ -166,6 +168,12 @@ test: build data ## build and run every test; TESTS=a project, FILTER=an express
 	[ "$$failed" = 0 ] || status=1
 	echo "$$tally"
 	exit $$status
+
+fuzz: setup ## a million mutated inputs through every reader of files; COUNT=inputs, SEED=other inputs, ARGS='--parser NAME'
+	@$(LOCK)
+	dotnet build tests/Peft.Fuzz.Tests $(DOTNET_QUIET) >&2 9>&-
+	exec 9>&-
+	exec dotnet run -c Release --no-build --project tests/Peft.Fuzz.Tests -- --count $(COUNT) --seed $(SEED) $(ARGS)
 
 bench: build ## measure speed and memory (tests/Peft.Benchmarks); ARGS=... for the benchmark program
 	@if [ ! -e tests/Peft.Benchmarks/Peft.Benchmarks.csproj ]; then echo "make bench: tests/Peft.Benchmarks does not exist in this checkout" >&2; exit 2; fi
