@@ -23,8 +23,9 @@ ARGS     ?=
 TESTS    ?= Peft.sln
 FILTER   ?=
 KILLS    ?= 200
-SEED     ?=
 MINUTES  ?=
+COUNT    ?= 1000000
+SEED     ?= 1
 
 ART     := .artifacts
 PUBLISH := $(ART)/publish
@@ -51,7 +52,7 @@ DOTNET_QUIET := -c Release -nologo -v quiet --tl:off -p:UseSharedCompilation=fal
 # One build or installation at a time in one checkout; make's own recipes hold the lock, programs they start do not.
 LOCK := mkdir -p $(ART); exec 9> $(ART)/.lock; flock 9
 
-.PHONY: help setup build data train test soak bench lint clean
+.PHONY: help setup build data train test soak fuzz bench lint clean
 
 help: ## this list
 	@echo "usage: make TARGET [VARIABLE=value]..."
@@ -175,6 +176,12 @@ soak: build data ## kill training KILLS times (default 200) and compare; MINUTES
 	dotnet build tests/Peft.Soak/Peft.Soak.csproj $(DOTNET_QUIET) >&2 9>&-
 	exec 9>&-
 	exec dotnet run -c Release --no-build --project tests/Peft.Soak -- $(if $(MINUTES),memory $(MINUTES) $(RECIPE),kills $(KILLS) $(SEED))
+
+fuzz: setup ## a million mutated inputs through every reader of files; COUNT=inputs, SEED=other inputs, ARGS='--parser NAME'
+	@$(LOCK)
+	dotnet build tests/Peft.Fuzz.Tests $(DOTNET_QUIET) >&2 9>&-
+	exec 9>&-
+	exec dotnet run -c Release --no-build --project tests/Peft.Fuzz.Tests -- --count $(COUNT) --seed $(SEED) $(ARGS)
 
 bench: build ## measure speed and memory (tests/Peft.Benchmarks); ARGS=... for the benchmark program
 	@if [ ! -e tests/Peft.Benchmarks/Peft.Benchmarks.csproj ]; then echo "make bench: tests/Peft.Benchmarks does not exist in this checkout" >&2; exit 2; fi

@@ -55,14 +55,16 @@ public static class BundleReader
 
     private static void Check(Faults faults, string directory, string name, string expected)
     {
-        if (name != Path.GetFileName(name) || name is "." or "..")
+        if (name != Path.GetFileName(name) || name is "" or "." or "..")
         {
-            faults.Add(name, "a path", "a file name in the bundle's own directory");
+            faults.Add(Quote.Of(name), "a path", "a file name in the bundle's own directory");
             return;
         }
         var path = BundleFiles.PathOf(directory, name);
         if (!File.Exists(path))
             faults.Add(name, "missing", "the file that bundle.json lists", "copy the whole directory");
+        else if (InnerPath.OutsideTarget(directory, Path.GetRelativePath(directory, path)) is { } target)
+            faults.Add(name, $"a link to {Quote.Of(target)}", "a file in the bundle's own directory", "where you trust it, copy that file over the link");
         else if (Sha256.OfFile(path) is var found && found != expected)
             faults.Add(name, $"sha256 {found}", $"sha256 {expected}", "the file was changed or damaged after it was written");
     }

@@ -120,7 +120,13 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
         Require("number of sequences", given.Sequences, here.Sequences);
         Require("number of weighted data sets", given.Drawn.Count, here.Drawn.Count);
         Require("data hash", given.DataSha256, here.DataSha256);
-        return given;
+        var window = (long)here.BatchSize * here.BucketWindow;
+        var isInside = given.Epoch >= 0 && given.Window >= 0 && given.Window <= (here.Sequences - 1) / window && given.Batch >= 0
+            && given.Batch < (Math.Min(window, here.Sequences - given.Window * window) + here.BatchSize - 1) / here.BatchSize
+            && given.Drawn.All(count => count >= 0);
+        return isInside ? given : throw new BatchStateException(
+            $"resume - epoch {given.Epoch}, window {given.Window}, batch {given.Batch} - a place in these {here.Sequences} sequences"
+            + " - the checkpoint is damaged: resume from another one");
     }
 
     private static void Require<T>(string what, T given, T here)

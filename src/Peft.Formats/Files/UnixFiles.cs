@@ -4,7 +4,8 @@ using Microsoft.Win32.SafeHandles;
 namespace Peft.Formats.Files;
 
 /// <summary>
-/// The calls of the C library that .NET does not offer: flushing a directory, locking one, and exchanging two names.
+/// The calls of the C library that .NET does not offer: flushing a directory, locking one, exchanging two names, following all
+/// links of a path.
 /// </summary>
 internal static class UnixFiles
 {
@@ -74,7 +75,18 @@ internal static class UnixFiles
         }
     }
 
+    /// <summary>The path without links and dots, in memory for <see cref="Free"/>; zero where there is nothing.</summary>
+    public static nint RealPath(string path) => Resolve(Terminated(path), 0);
+
     private static byte[] Terminated(string path) => System.Text.Encoding.UTF8.GetBytes(path + '\0');
+
+    [DllImport("libc", EntryPoint = "free")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    public static extern void Free(nint memory);
+
+    [DllImport("libc", EntryPoint = "realpath", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern nint Resolve(byte[] path, nint resolved);
 
     [DllImport("libc", EntryPoint = "open", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
