@@ -203,7 +203,7 @@ internal static class FuzzSeeds
     public static byte[][] Template { get; } = Texts("say: {letters} = {{x}} {a b}", "{q}", "no column at all");
 
     public static byte[][] Trainer { get; } = [WithFile(folder => TrainerStateFile.Write(folder, new TrainerStateFile(
-        new TrainingState(20, new BatchStreamState(42, 4, 8, 120, new string('a', 64), 1, 2, 3, [5, 6]), 10, 0.5, 1, false),
+        new TrainingState(20, new BatchStreamState(42, 4, 8, 0, 120, new string('a', 64), 1, 2, 3, [5, 6]), 10, 0.5, 1, false),
         100,
         "model:\n  dtype: auto\n")), TrainerStateFile.Name)];
 
