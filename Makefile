@@ -1,6 +1,6 @@
 # Peft: every target works alone on a fresh clone; `make help` lists them.
 #
-# Variables: RECIPE, BASE and ARGS (see `make help`),
+# Variables: RECIPE, BASE, ARGS, KILLS and MINUTES (see `make help`),
 #            LIBTORCH=/path    build against this libtorch instead of Debian's libtorch-dev
 #            DUCKDB_LIB=/path  use this libduckdb.so instead of the one from npm
 SHELL := /bin/bash
@@ -22,6 +22,10 @@ BASE     ?=
 ARGS     ?=
 TESTS    ?= Peft.sln
 FILTER   ?=
+KILLS    ?= 200
+MINUTES  ?=
+COUNT    ?= 1000000
+SEED     ?= 1
 
 ART     := .artifacts
 PUBLISH := $(ART)/publish
@@ -48,7 +52,7 @@ DOTNET_QUIET := -c Release -nologo -v quiet --tl:off -p:UseSharedCompilation=fal
 # One build or installation at a time in one checkout; make's own recipes hold the lock, programs they start do not.
 LOCK := mkdir -p $(ART); exec 9> $(ART)/.lock; flock 9
 
-.PHONY: help setup build data train test bench lint clean
+.PHONY: help setup build data train test soak fuzz bench lint clean
 
 help: ## this list
 	@echo "usage: make TARGET [VARIABLE=value]..."
@@ -166,6 +170,18 @@ test: build data ## build and run every test; TESTS=a project, FILTER=an express
 	[ "$$failed" = 0 ] || status=1
 	echo "$$tally"
 	exit $$status
+
+soak: build data ## kill training KILLS times (default 200) and compare; MINUTES=60 trains RECIPE so long and watches the memory
+	@$(LOCK)
+	dotnet build tests/Peft.Soak/Peft.Soak.csproj $(DOTNET_QUIET) >&2 9>&-
+	exec 9>&-
+	exec dotnet run -c Release --no-build --project tests/Peft.Soak -- $(if $(MINUTES),memory $(MINUTES) $(RECIPE),kills $(KILLS) $(SEED))
+
+fuzz: setup ## a million mutated inputs through every reader of files; COUNT=inputs, SEED=other inputs, ARGS='--parser NAME'
+	@$(LOCK)
+	dotnet build tests/Peft.Fuzz.Tests $(DOTNET_QUIET) >&2 9>&-
+	exec 9>&-
+	exec dotnet run -c Release --no-build --project tests/Peft.Fuzz.Tests -- --count $(COUNT) --seed $(SEED) $(ARGS)
 
 bench: build ## measure speed and memory (tests/Peft.Benchmarks); ARGS=... for the benchmark program
 	@if [ ! -e tests/Peft.Benchmarks/Peft.Benchmarks.csproj ]; then echo "make bench: tests/Peft.Benchmarks does not exist in this checkout" >&2; exit 2; fi

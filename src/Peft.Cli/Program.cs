@@ -23,6 +23,8 @@ public static class Program
     public static int Main(string[] args)
     {
         using var output = new Output();
+        // With `ulimit -f` a write that goes too far then fails, and is reported, rather than ending the program without a word.
+        using var fileSize = Signals.IgnoreFileSize();
         try
         {
             return Run(args, output);

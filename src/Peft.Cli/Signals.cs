@@ -7,6 +7,8 @@ namespace Peft.Cli;
 /// <summary>Ctrl-C and SIGTERM ask the loop to save and stop; a second one ends the program at once.</summary>
 public sealed class Signals : IDisposable
 {
+    private const PosixSignal FileSizeExceeded = (PosixSignal)25; // SIGXFSZ
+
     private readonly List<PosixSignalRegistration> _registrations = [];
 
     /// <summary>Listens until disposed.</summary>
@@ -22,6 +24,10 @@ public sealed class Signals : IDisposable
                 output.Say("\nstopping: this step is finished and saved first (once more: stop without saving)");
             }));
     }
+
+    /// <summary>Makes a write beyond the largest allowed file an error of that write.</summary>
+    public static IDisposable IgnoreFileSize() =>
+        PosixSignalRegistration.Create(FileSizeExceeded, context => context.Cancel = true);
 
     /// <summary>Stops listening.</summary>
     public void Dispose() => _registrations.ForEach(r => r.Dispose());

@@ -22,8 +22,18 @@ public sealed record DataOptions
     /// <summary>Seed of the order; null for the seed of the run.</summary>
     public long? Seed { get; init; }
 
-    /// <summary>Whether plain texts are joined and cut into blocks of <see cref="MaxLength"/>.</summary>
+    /// <summary>Whether training sequences share rows of <see cref="MaxLength"/> tokens; plain texts longer than that are then
+    /// continued in further sequences.</summary>
     public bool Packing { get; init; }
+
+    /// <summary>How they share them (TRL's names).</summary>
+    public PackingStrategy PackingStrategy { get; init; }
+
+    /// <summary>Tokens of a row of whole sequences side by side; 0 where each sequence has a row of its own.</summary>
+    public int RowLength => Packing && PackingStrategy == PackingStrategy.Bfd ? MaxLength : 0;
+
+    /// <summary>Whether plain texts are joined into blocks without borders.</summary>
+    public bool IsWrapped => Packing && PackingStrategy == PackingStrategy.Wrapped;
 
     /// <summary>Whether the loss counts the prompt's tokens too.</summary>
     public bool TrainOnPrompt { get; init; }
@@ -55,6 +65,7 @@ public sealed record DataOptions
             Shuffle = reader.Boolean("shuffle", true),
             Seed = reader.Has("seed") ? reader.Long("seed", 0) : null,
             Packing = reader.Boolean("packing", false),
+            PackingStrategy = reader.Choice("packing_strategy", "bfd", ["bfd", "wrapped"]) == "bfd" ? PackingStrategy.Bfd : PackingStrategy.Wrapped,
             TrainOnPrompt = reader.Boolean("train_on_prompt", false),
             AddEos = reader.Boolean("add_eos", true),
             OnLongAnswer = reader.Choice("on_long_answer", "error", ["error", "skip", "cut"]) switch
@@ -67,8 +78,12 @@ public sealed record DataOptions
             MemoryBudgetMb = reader.Integer("memory_budget_mb", 256, min: 1, max: 1 << 20),
             SpillDirectory = reader.OptionalText("spill_directory"),
         };
-        if (options.Packing && options.Train.Count > 0 && !options.Train.Any(set => set.IsText))
-            reader.Fault("packing", "true", "a data set with a `text` template; prompts and answers are not packed", "remove it");
+        if (options.IsWrapped && options.Train.Count > 0 && !options.Train.Any(set => set.IsText))
+        {
+            reader.Fault(
+                "packing_strategy", "wrapped", "a data set with a `text` template; prompts and answers are not joined", "say bfd");
+        }
+
         return options;
     }
 }

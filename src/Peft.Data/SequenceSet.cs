@@ -50,7 +50,7 @@ public sealed class SequenceSet : IDisposable
         for (var start = 0L; start < Count; start += batchSize)
         {
             var first = start;
-            yield return Batch([.. Enumerable.Range(0, (int)Math.Min(batchSize, Count - start)).Select(at => first + at)]);
+            yield return Batch([.. Enumerable.Range(0, (int)Math.Min(batchSize, Count - start)).Select(at => new[] { first + at })]);
         }
     }
 
@@ -59,5 +59,6 @@ public sealed class SequenceSet : IDisposable
 
     internal int LengthOf(long index) => _store.LengthOf(index);
 
-    internal TokenBatch Batch(IReadOnlyList<long> indices) => TokenBatch.Of([.. indices.Select(index => this[index])], _padId);
+    internal TokenBatch Batch(IReadOnlyList<long[]> rows) =>
+        TokenBatch.OfRows([.. rows.Select(row => Array.ConvertAll(row, index => this[index]))], _padId);
 }

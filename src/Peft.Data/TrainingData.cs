@@ -59,12 +59,22 @@ public sealed class TrainingData : IDisposable
         Open(options, TextEncoder.Of(tokenizer, endId), baseDirectory, progress, cancellation);
 
     /// <summary>The endless stream of training batches, from the beginning or from a saved place.</summary>
-    /// <param name="batchSize">Sequences in a batch.</param>
+    /// <param name="batchSize">Rows in a batch.</param>
     /// <param name="seed">The run's seed; <see cref="DataOptions.Seed"/> comes before it.</param>
     /// <param name="state">Where to go on; null for the beginning.</param>
     /// <exception cref="BatchStateException">The place was saved with other data or settings.</exception>
     public BatchStream Batches(int batchSize, long seed, BatchStreamState? state = null) =>
         new(Train, _options, batchSize, _options.Seed ?? seed, state);
+
+    /// <summary>Rows, tokens and padding of the first epoch.</summary>
+    /// <param name="batchSize">Rows in a batch.</param>
+    /// <param name="seed">The run's seed; <see cref="DataOptions.Seed"/> comes before it.</param>
+    /// <param name="isPacked">False: what they would be if each sequence had a row of its own.</param>
+    public EpochShape FirstEpoch(int batchSize, long seed, bool isPacked = true)
+    {
+        var options = isPacked ? _options : _options with { Packing = false };
+        return new BatchStream(Train, options, batchSize, options.Seed ?? seed, null).FirstEpoch();
+    }
 
     /// <inheritdoc/>
     public void Dispose()
@@ -85,8 +95,29 @@ public sealed class TrainingData : IDisposable
         var evalReaders = options.Eval.Select(set => DataSetReader.Open(set, baseDirectory, faults)).ToList();
         faults.ThrowIfAny("the data section");
 
-        var hashes = trainReaders.Concat(evalReaders).SelectMany(reader => reader.Files).DistinctBy(file => file.Path)
-            .ToDictionary(file => file.Path, file => new DataFileHash(file.Name, Sha256.OfFile(file.Path), new FileInfo(file.Path).Length));
+        var files = trainReaders.Concat(evalReaders).SelectMany(reader => reader.Files).DistinctBy(file => file.Path).ToList();
+        var stamps = FileStamps.Of(files);
+        TrainingData? data = null;
+        try
+        {
+            data = Read(options, encoder, trainReaders, evalReaders, files, progress, cancellation);
+            stamps.RequireUnchanged();
+            return data;
+        }
+        catch (UserException error)
+        {
+            data?.Dispose();
+            stamps.RequireUnchanged(error); // rather than what a half-written row looks like
+            throw;
+        }
+    }
+
+    private static TrainingData Read(
+        DataOptions options, TextEncoder encoder, IReadOnlyList<DataSetReader> trainReaders, IReadOnlyList<DataSetReader> evalReaders,
+        IReadOnlyList<DataFile> files, Action<long>? progress, CancellationToken cancellation)
+    {
+        var hashes = files.ToDictionary(
+            file => file.Path, file => new DataFileHash(file.Name, Sha256.OfFile(file.Path), new FileInfo(file.Path).Length));
         var tasks = new TaskRegistry(options.Train);
         var train = ReadAll(trainReaders, options, encoder, tasks, hashes, progress, cancellation);
         try

@@ -19,11 +19,13 @@ public sealed record TaskResult(string Task, string Metric, bool HigherIsBetter,
 public sealed record EvaluationResults(string Model, long TrainableParameters, IReadOnlyList<TaskResult> Tasks)
 {
     private const int CurrentVersion = 1;
+    private const long LargestFile = 16L << 20; // bytes; a task takes some hundred
 
     private static readonly JsonSerializerOptions Json = new()
     {
         WriteIndented = true,
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        AllowDuplicateProperties = false,
     };
 
     /// <summary>Writes the results as JSON, atomically.</summary>
@@ -38,23 +40,28 @@ public sealed record EvaluationResults(string Model, long TrainableParameters, I
             throw new UserException($"{path}: no such file - evaluation results are written as evaluation.json beside a bundle");
         try
         {
-            var document = JsonSerializer.Deserialize<Document>(File.ReadAllText(path), Json);
+            var document = JsonSerializer.Deserialize<Document>(Text(path), Json);
             if (document is not null && document.FormatVersion > CurrentVersion)
                 throw new UserException(
                     $"{path}: results of format {document.FormatVersion}; this version reads format {CurrentVersion}");
             if (document is not { FormatVersion: CurrentVersion, Model: not null, Tasks: { } tasks }
                 || !tasks.All(task => task is { Task: not null, Metric: not null }))
                 throw new UserException($"{path}: no tasks found - this is not a results file");
+            if (document.TrainableParameters < 0 || tasks.FirstOrDefault(task => task.Rows < 0 || !double.IsFinite(task.Value)) is not null)
+                throw new UserException($"{path}: a number out of range - rows and parameters from 0, values finite - make the results again");
             return new(document.Model, document.TrainableParameters, tasks);
         }
         catch (JsonException e)
         {
             throw new UserException($"{path}: not a results file ({e.Message}) - it may have been cut short", e);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new UserException($"{path}: cannot be read ({e.Message}) - check its permissions", e);
-        }
+    }
+
+    // Some editors put a byte order mark before the text.
+    private static ReadOnlySpan<byte> Text(string path)
+    {
+        ReadOnlySpan<byte> bytes = BoundedFile.ReadAllBytes(path, LargestFile);
+        return bytes.StartsWith("\uFEFF"u8) ? bytes[3..] : bytes;
     }
 
     private sealed record Document(

@@ -9,10 +9,13 @@ public sealed class Faults
     private const int WidestColumn = 44;
     // A file that is wrong throughout shall not fill the terminal.
     private const int MostShown = 50;
+    // A hostile one shall not fill the memory either: what comes after these is only counted.
+    private const int MostKept = 1000;
     private readonly List<Fault> _items = [];
     private readonly HashSet<Fault> _seen = [];
+    private int _notKept;
 
-    /// <summary>The faults so far, in the order they were met.</summary>
+    /// <summary>The faults so far, in the order they were met; the first thousand.</summary>
     public IReadOnlyList<Fault> Items => _items;
 
     /// <summary>True when at least one fault was added.</summary>
@@ -21,6 +24,12 @@ public sealed class Faults
     /// <summary>Notes a fault; the same fault again is not noted twice.</summary>
     public void Add(string place, string found, string allowed, string? advice = null)
     {
+        if (_items.Count == MostKept)
+        {
+            _notKept++;
+            return;
+        }
+
         var fault = new Fault(place, found, allowed, advice);
         if (_seen.Add(fault))
             _items.Add(fault);
@@ -40,7 +49,8 @@ public sealed class Faults
         var placeWidth = ColumnWidth(fault => fault.Place);
         var foundWidth = ColumnWidth(fault => fault.Found);
         var text = new StringBuilder();
-        text.Append(title).Append(" has ").Append(_items.Count).Append(_items.Count == 1 ? " fault:" : " faults:");
+        var count = _items.Count + _notKept;
+        text.Append(title).Append(" has ").Append(count).Append(count == 1 ? " fault:" : " faults:");
         foreach (var fault in _items.Take(MostShown))
         {
             text.Append("\n  ").Append(fault.Place.PadRight(placeWidth));
@@ -48,8 +58,8 @@ public sealed class Faults
             text.Append("  ").Append(fault.AllowedAndAdvice);
         }
 
-        if (_items.Count > MostShown)
-            text.Append("\n  ... and ").Append(_items.Count - MostShown).Append(" more");
+        if (count > MostShown)
+            text.Append("\n  ... and ").Append(count - MostShown).Append(" more");
         return text.ToString();
     }
 

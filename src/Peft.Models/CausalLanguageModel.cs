@@ -51,7 +51,8 @@ public abstract class CausalLanguageModel : torch.nn.Module
     /// <remarks>
     /// Shapes: ids [B, T] int64 → [B, T, D].
     /// Gradient: to whatever wraps the projections; a pass for inference builds no graph.
-    /// Errors: ArgumentException when ids is not [B, T] or a training pass carries a cache.
+    /// Errors: ArgumentException when ids is not [B, T] or of another shape than the segments, or when a pass that trains or is
+    /// packed carries a cache.
     /// </remarks>
     public Tensor Hidden(Tensor ids, ForwardPass pass)
     {
@@ -59,6 +60,9 @@ public abstract class CausalLanguageModel : torch.nn.Module
             throw new ArgumentException($"ids have {ids.ndim} dimensions; [B, T] is expected", nameof(ids));
         if (pass.IsTraining && pass.Cache is not null)
             throw new ArgumentException("a training pass carries a key-value cache; caches hold no graph", nameof(pass));
+        if (pass.Segments is not null && pass.Cache is not null)
+            throw new ArgumentException("a packed pass carries a key-value cache; a cache holds one sequence a row", nameof(pass));
+        pass.Segments?.Check(ids);
         using var noGrad = pass.IsInference ? torch.no_grad() : null;
         using var scope = torch.NewDisposeScope();
         var hidden = RunBlocks(ids, pass);

@@ -24,8 +24,8 @@ public sealed class ForwardPass
     /// <summary>Random numbers for dropout and router noise; null where none may be drawn.</summary>
     public torch.Generator? Random { get; init; }
 
-    /// <summary>Task of each row, or null.</summary>
-    /// <remarks>Shapes: [B] int64.</remarks>
+    /// <summary>Task of each row, or of each token where several sequences share a row; null: none.</summary>
+    /// <remarks>Shapes: [B] or [B, T] int64.</remarks>
     public Tensor? TaskIds { get; init; }
 
     /// <summary>Which tokens are real, for whoever counts or averages over tokens; null: all of them. Attention does not read it.</summary>
@@ -43,28 +43,41 @@ public sealed class ForwardPass
     /// <summary>Keys and values of the tokens before these, or null.</summary>
     public KeyValueCache? Cache { get; init; }
 
-    /// <summary>Position of each token; null: counted on from the cache's length.</summary>
+    /// <summary>Position of each token; null: counted on from the cache's length, or within each of <see cref="Segments"/>.</summary>
     /// <remarks>Shapes: [B, T] or [1, T] int64.</remarks>
     public Tensor? Positions { get; init; }
 
+    /// <summary>The sequences of packed rows; null: each row is one sequence.</summary>
+    public SequenceSegments? Segments { get; init; }
+
     /// <summary>A pass that builds a graph.</summary>
     /// <param name="random">Random numbers for dropout and router noise.</param>
-    /// <param name="taskIds">[B] int64, or null.</param>
+    /// <param name="taskIds">[B] or [B, T] int64, or null.</param>
     /// <param name="tokenMask">[B, T] bool, or null.</param>
     /// <param name="positions">[B, T] int64, or null.</param>
+    /// <param name="segments">The sequences of packed rows, or null.</param>
     public static ForwardPass ForTraining(
-        torch.Generator? random = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null) =>
-        new() { IsTraining = true, Random = random, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions };
+        torch.Generator? random = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null,
+        SequenceSegments? segments = null) =>
+        new()
+        {
+            IsTraining = true, Random = random, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions, Segments = segments,
+        };
 
     /// <summary>A pass that builds no graph.</summary>
     /// <param name="cache">Keys and values of earlier tokens, or null.</param>
-    /// <param name="taskIds">[B] int64, or null.</param>
+    /// <param name="taskIds">[B] or [B, T] int64, or null.</param>
     /// <param name="tokenMask">[B, T] bool, or null.</param>
     /// <param name="positions">[B, T] int64, or null.</param>
     /// <param name="keyMask">[B, S] bool, or null.</param>
+    /// <param name="segments">The sequences of packed rows, or null.</param>
     public static ForwardPass ForInference(
-        KeyValueCache? cache = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null, Tensor? keyMask = null) =>
-        new() { Cache = cache, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions, KeyMask = keyMask };
+        KeyValueCache? cache = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null, Tensor? keyMask = null,
+        SequenceSegments? segments = null) =>
+        new()
+        {
+            Cache = cache, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions, KeyMask = keyMask, Segments = segments,
+        };
 
     /// <summary>Appends a record. The tensors of an <see cref="IPassRecord"/> are kept for the life of the pass.</summary>
     public void Emit<T>(T record)

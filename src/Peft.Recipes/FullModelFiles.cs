@@ -1,3 +1,4 @@
+using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
 using Peft.Models;
 using Peft.Models.Loading;
@@ -31,7 +32,14 @@ public sealed class FullModelFiles
             var from = Path.Combine(_tokenizer, name);
             var to = Path.Combine(target, name);
             if (File.Exists(from) && Path.GetFullPath(from) != Path.GetFullPath(to))
-                File.Copy(from, to, overwrite: true);
+                Copy(from, to);
         }
+    }
+
+    // A crash must not leave half a tokenizer.
+    private static void Copy(string from, string to)
+    {
+        using var source = File.OpenRead(from);
+        AtomicFile.Write(to, source.CopyTo);
     }
 }

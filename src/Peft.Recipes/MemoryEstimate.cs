@@ -21,12 +21,13 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
         var config = model.Config;
         var options = run.Recipe.Training;
         var width = ByteWidth(model.Dtype);
-        var tokens = (long)options.PerDeviceTrainBatchSize * Math.Min(run.Recipe.Data.MaxLength, run.Data.Train.Statistics.Lengths.Longest);
-        var length = tokens / options.PerDeviceTrainBatchSize;
+        var data = run.Recipe.Data;
+        long length = data.RowLength > 0 ? data.RowLength : Math.Min(data.MaxLength, run.Data.Train.Statistics.Lengths.Longest);
+        var tokens = options.PerDeviceTrainBatchSize * length;
         var heads = (long)config.HeadCount * config.HeadSize;
         var keys = (long)config.KeyValueHeadCount * config.HeadSize;
         var perToken = 4L * config.HiddenSize + 2 * heads + 2 * keys + 3L * config.IntermediateSize;
-        var attention = 4L * options.PerDeviceTrainBatchSize * config.HeadCount * length * length;
+        var attention = 4L * options.PerDeviceTrainBatchSize * config.HeadCount * length * Math.Min(length, run.Data.Train.Statistics.Lengths.Longest);
         var adapters = run.Trainee.Adapted?.Modules.Sum(m => (long)m.Shape.Experts * m.Shape.Rank * width + 8L * m.Shape.Experts) ?? 0;
         var activations = config.LayerCount * (tokens * perToken * width + attention) + tokens * adapters;
         var states = options.Optim == "adamw" ? 2 : options.Momentum > 0 ? 1 : 0;

@@ -1,5 +1,6 @@
 using Peft.Adapters.Bundles;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Training.Checkpoints;
 
 namespace Peft.Recipes;
@@ -9,6 +10,18 @@ namespace Peft.Recipes;
 /// <param name="Resume">Checkpoint to continue from; null to begin anew.</param>
 public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
 {
+    private string? Asked { get; init; }
+
+    private bool Overwrite { get; init; }
+
+    /// <summary>Refuses a directory that another run is writing at this moment, before time is spent on loading.</summary>
+    /// <exception cref="UserException">It is being written.</exception>
+    public static void RequireFree(string path)
+    {
+        if (Directory.Exists(path))
+            Take(path).Dispose();
+    }
+
     /// <summary>Decides, before anything is written.</summary>
     /// <param name="path">The directory.</param>
     /// <param name="resume">null, <c>auto</c> (the newest checkpoint of the directory, or the beginning where there is no
@@ -22,35 +35,56 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
         if (File.Exists(path))
             throw new UserException($"{path}: is a file - name a directory with --output");
         if (resume is not null)
-            return new(path, resume == "auto" ? Newest(path) : CheckpointStore.Open(resume));
+            return new(path, resume == "auto" ? Newest(path) : CheckpointStore.Open(resume)) { Asked = resume };
         if (!overwrite && Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any())
             throw new UserException(
                 $"{path}: is in use - continue it with --resume auto, replace it with --overwrite, or choose another with --output");
-        return new(path, null);
+        return new(path, null) { Overwrite = overwrite };
     }
 
-    /// <summary>Makes the directory; when a run begins anew, removes what an earlier run left in it.</summary>
-    public void Prepare()
+    /// <summary>
+    /// Makes the directory and takes it for this run; removes what a crash left half written and, when a run begins anew, what
+    /// an earlier run left.
+    /// </summary>
+    /// <returns>The lock, to be held while the run writes.</returns>
+    /// <exception cref="UserException">It cannot be written, or another run has it or wrote into it since it was decided on.</exception>
+    public DirectoryLock Prepare()
     {
+        DirectoryLock? held = null;
         try
         {
             Directory.CreateDirectory(Path);
-            if (Resume is not null)
-                return;
-            foreach (var checkpoint in new CheckpointStore(Path).All())
-                Directory.Delete(checkpoint.Path, recursive: true);
-            if (Directory.Exists(Inside("events")))
-                Directory.Delete(Inside("events"), recursive: true);
-            // Without a manifest the other names (README.md) need not be a run's.
-            if (BundleFiles.IsBundle(Path))
-                BundleFiles.Remove(Path);
-            foreach (var name in (string[])["metrics.jsonl", "evaluation.json", BundleFiles.Recipe])
-                File.Delete(Inside(name));
+            held = Take(Path);
+            if (Decide(Path, Asked, Overwrite).Resume != Resume)
+                throw new UserException($"{Path}: another run wrote a checkpoint here meanwhile - start again");
+            AtomicDirectory.RecoverInside(Path);
+            if (Resume is null)
+                Clear();
+            return held;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e)
         {
-            throw new UserException($"{Path}: cannot be written ({e.Message}) - choose another directory with --output", e);
+            held?.Dispose();
+            if (e is IOException or UnauthorizedAccessException)
+                throw new UserException($"{Path}: cannot be written ({e.Message}) - choose another directory with --output", e);
+            throw;
         }
+    }
+
+    private static DirectoryLock Take(string path) => DirectoryLock.TryTake(path)
+        ?? throw new UserException($"{path}: another run is writing it now - wait for its end, or choose another directory with --output");
+
+    private void Clear()
+    {
+        foreach (var checkpoint in new CheckpointStore(Path).All())
+            AtomicDirectory.Remove(checkpoint.Path);
+        if (Directory.Exists(Inside("events")))
+            Directory.Delete(Inside("events"), recursive: true);
+        // Without a manifest the other names (README.md) need not be a run's.
+        if (BundleFiles.IsBundle(Path))
+            BundleFiles.Remove(Path);
+        foreach (var name in (string[])["metrics.jsonl", "evaluation.json", BundleFiles.Recipe])
+            File.Delete(Inside(name));
     }
 
     private static CheckpointRef? Newest(string path)

@@ -1,3 +1,4 @@
+using Peft.Adapters.Bundles;
 using Peft.Data;
 using Peft.Evaluation;
 using Peft.Formats;
@@ -12,7 +13,6 @@ namespace Peft.Recipes;
 public sealed class PreparedRun(
     Recipe recipe, OutputDirectory output, TrainingData data, Tokenizer tokenizer, Trainee trainee, TrainingRun run) : IDisposable
 {
-    private const string ResolvedRecipe = "recipe.resolved.yaml";
     private const string ResultsFile = "evaluation.json";
 
     /// <summary>The recipe.</summary>
@@ -33,7 +33,9 @@ public sealed class PreparedRun(
     /// <summary>Trains; when all steps are done, writes the result into the output directory.</summary>
     public TrainingOutcome Train(StopRequest stop)
     {
-        AtomicFile.WriteText(Path.Combine(output.Path, ResolvedRecipe), ConfigText.ToYaml(recipe.Resolved));
+        // A bundle that a continued run found has its own, which its manifest vouches for; that one is replaced with the bundle.
+        if (!BundleFiles.IsBundle(output.Path))
+            AtomicFile.WriteText(Path.Combine(output.Path, BundleFiles.Recipe), ConfigText.ToYaml(recipe.Resolved));
         var outcome = new TrainingLoop(run).Run(stop);
         if (outcome.End == TrainingEnd.Finished)
             trainee.SaveFinal(output.Path);

@@ -39,10 +39,13 @@ public static class RecipeLoader
     // Mappings merge key by key; everything else (lists too) is replaced whole, so that a reader need not guess.
     private static ConfigMap Merge(ConfigMap below, ConfigMap above)
     {
-        var merged = new ConfigMap(above.Source, above.Line, below.Entries);
-        foreach (var (key, value) in above.Entries)
-            merged = merged.With(key, value is ConfigMap upper && below[key] is ConfigMap lower ? Merge(lower, upper) : value);
-        return merged;
+        var kept = below.Entries.Select(entry => KeyValuePair.Create(entry.Key, above[entry.Key] switch
+        {
+            null => entry.Value,
+            ConfigMap upper when entry.Value is ConfigMap lower => Merge(lower, upper),
+            var value => value,
+        }));
+        return new ConfigMap(above.Source, above.Line, kept.Concat(above.Entries.Where(entry => below[entry.Key] is null)));
     }
 
     private static ConfigMap Override(ConfigMap tree, string setting)

@@ -30,7 +30,7 @@ public static class RunBuilder
         CheckFits(recipe, tokenizer, trainee.Model, data);
 
         var options = recipe.Training;
-        var steps = options.TotalSteps(data.Train.Count);
+        var steps = options.TotalSteps(() => data.Batches(options.PerDeviceTrainBatchSize, options.Seed).BatchesPerEpoch);
         var held = data.Eval.Count == 0 ? null : data;
         var run = new TrainingRun
         {
@@ -53,7 +53,7 @@ public static class RunBuilder
             Device = device,
             RecipeIdentity = recipe.Identity(),
         };
-        // Before the run writes its own recipe over the one that the bundle there was hashed with.
+        // Before anything is written.
         if (output.Resume is { } checkpoint)
             TrainerStateFile.Read(checkpoint.Path).RequireSameRecipe(checkpoint.Path, run.RecipeIdentity);
         return new PreparedRun(recipe, output, data, tokenizer, trainee, run);

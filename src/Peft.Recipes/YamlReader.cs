@@ -17,6 +17,8 @@ public static class YamlReader
     /// <exception cref="UserException">The file is missing, not YAML, or not a mapping.</exception>
     public static ConfigMap ReadFile(string path)
     {
+        if (Directory.Exists(path))
+            throw new UserException($"{path}: is a directory - a recipe is a YAML file, e.g. recipes/default.yaml");
         if (!File.Exists(path))
             throw new UserException($"{path}: no such file - a recipe is a YAML file, e.g. recipes/default.yaml");
         if (new FileInfo(path).Length > MaxBytes)
@@ -75,6 +77,7 @@ public static class YamlReader
             throw Refused(source, start, $"the alias *{alias.Value} is not supported - write the value out");
         if (start is NodeEvent { Tag.IsEmpty: false } tagged)
             throw Refused(source, start, $"the tag {Quote.Of(tagged.Tag.ToString())} is not supported - write the plain value");
+        RefuseNul(start, source);
         return start switch
         {
             Scalar scalar => new ConfigScalar(source, line, scalar.Value, isQuoted: scalar.Style != ScalarStyle.Plain),
@@ -101,6 +104,7 @@ public static class YamlReader
             var start = parser.Consume<ParsingEvent>();
             if (start is not Scalar { Tag.IsEmpty: true } key)
                 throw Refused(source, start, "a key must be plain text");
+            RefuseNul(start, source);
             var line = LineOf(start);
             if (!lines.TryAdd(key.Value, line))
                 throw Refused(
@@ -108,6 +112,13 @@ public static class YamlReader
             entries.Add(KeyValuePair.Create(key.Value, ReadNode(parser, source, depth + 1, line)));
         }
         return entries;
+    }
+
+    // No name of a file holds it, and no text needs it.
+    private static void RefuseNul(ParsingEvent at, string source)
+    {
+        if (at is Scalar { Value: var text } && text.Contains('\0', StringComparison.Ordinal))
+            throw Refused(source, at, "a text with the character NUL - take it out");
     }
 
     private static int LineOf(ParsingEvent at) => (int)at.Start.Line;

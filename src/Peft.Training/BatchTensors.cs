@@ -1,20 +1,24 @@
 using Peft.Data;
+using Peft.Models;
 using Peft.Torch;
 
 namespace Peft.Training;
 
 /// <summary>A token batch on the device.</summary>
 /// <remarks>Shapes: Ids [B, T] int64; LearnedIndex [M] int64 into the flattened [B*T] positions whose next token is learned;
-/// LearnedTargets [M] int64; TaskIds [B] int64; TokenMask [B, T] bool, true for real tokens, null when no row is padded.</remarks>
+/// LearnedTargets [M] int64; TaskIds [B] int64, or [B, T] where rows are packed; TokenMask [B, T] bool, true for real tokens, null
+/// when no row is padded.</remarks>
 public sealed class BatchTensors : IDisposable
 {
-    private BatchTensors(Tensor ids, Tensor learnedIndex, Tensor learnedTargets, Tensor taskIds, Tensor? tokenMask)
+    private BatchTensors(
+        Tensor ids, Tensor learnedIndex, Tensor learnedTargets, Tensor taskIds, Tensor? tokenMask, SequenceSegments? segments)
     {
         Ids = ids;
         LearnedIndex = learnedIndex;
         LearnedTargets = learnedTargets;
         TaskIds = taskIds;
         TokenMask = tokenMask;
+        Segments = segments;
     }
 
     /// <summary>Token ids [B, T].</summary>
@@ -26,11 +30,14 @@ public sealed class BatchTensors : IDisposable
     /// <summary>The token that follows each of them [M].</summary>
     public Tensor LearnedTargets { get; }
 
-    /// <summary>Task of each row [B].</summary>
+    /// <summary>Task of each row [B], or of each token [B, T] where rows are packed.</summary>
     public Tensor TaskIds { get; }
 
     /// <summary>Real tokens [B, T]; null when all are.</summary>
     public Tensor? TokenMask { get; }
+
+    /// <summary>The sequences of packed rows; null when each row is one.</summary>
+    public SequenceSegments? Segments { get; }
 
     /// <summary>Copies a batch to a device. The learned positions are known before the forward pass, so head and loss are
     /// computed only there.</summary>
@@ -50,9 +57,19 @@ public sealed class BatchTensors : IDisposable
             torch.tensor(Array.ConvertAll(batch.Ids, id => (long)id), [B, T], device: device),
             torch.tensor(index.ToArray(), [index.Count], device: device),
             torch.tensor(targets.ToArray(), [targets.Count], device: device),
-            torch.tensor(Array.ConvertAll(batch.TaskIds, id => (long)id), [B], device: device),
-            batch.Lengths.All(l => l == T) ? null : torch.tensor(MaskOf(batch), [B, T], device: device));
+            batch.IsPacked
+                ? torch.tensor(PerToken(batch, sequence => (long)batch.TaskIds[sequence]), [B, T], device: device)
+                : torch.tensor(Array.ConvertAll(batch.TaskIds, id => (long)id), [B], device: device),
+            batch.Lengths.Sum() == B * T ? null : torch.tensor(PerToken(batch, _ => true), [B, T], device: device),
+            batch.IsPacked ? new SequenceSegments(B, T, BordersOf(batch)) : null);
     }
+
+    /// <summary>A pass over this batch that builds a graph.</summary>
+    public ForwardPass TrainingPass(torch.Generator? random = null) =>
+        ForwardPass.ForTraining(random, TaskIds, TokenMask, segments: Segments);
+
+    /// <summary>A pass over this batch that builds no graph.</summary>
+    public ForwardPass InferencePass() => ForwardPass.ForInference(taskIds: TaskIds, tokenMask: TokenMask, segments: Segments);
 
     /// <summary>Frees the tensors.</summary>
     public void Dispose()
@@ -64,11 +81,15 @@ public sealed class BatchTensors : IDisposable
         TokenMask?.Dispose();
     }
 
-    private static bool[] MaskOf(TokenBatch batch)
+    private static IEnumerable<long> BordersOf(TokenBatch batch) =>
+        batch.Starts.Zip(batch.Lengths).SelectMany(pair => new long[] { pair.First, pair.First + pair.Second });
+
+    // Padding keeps the type's zero: task 0, which always exists, and false in the mask.
+    private static T[] PerToken<T>(TokenBatch batch, Func<int, T> ofSequence)
     {
-        var mask = new bool[batch.BatchSize * batch.Length];
-        for (var row = 0; row < batch.BatchSize; row++)
-            Array.Fill(mask, true, row * batch.Length, batch.Lengths[row]);
-        return mask;
+        var values = new T[batch.BatchSize * batch.Length];
+        for (var sequence = 0; sequence < batch.SequenceCount; sequence++)
+            Array.Fill(values, ofSequence(sequence), batch.Starts[sequence], batch.Lengths[sequence]);
+        return values;
     }
 }

@@ -18,14 +18,14 @@ public static class EvaluationLoss
         {
             using var scope = torch.NewDisposeScope();
             using var tensors = BatchTensors.From(batch, device);
-            var pass = ForwardPass.ForInference(taskIds: tensors.TaskIds, tokenMask: tensors.TokenMask);
+            var pass = tensors.InferencePass();
             var hidden = model.Hidden(tensors.Ids, pass);
             var losses = TokenLoss.PerToken(model, hidden, tensors, pass).to(ScalarType.Float64).data<double>();
             var positions = tensors.LearnedIndex.data<long>();
             for (var i = 0; i < losses.Length; i++)
             {
                 Add("eval_loss", losses[i]);
-                var task = batch.TaskIds[positions[i] / batch.Length];
+                var task = batch.TaskIds[batch.SequenceAt(positions[i])];
                 if (tasks.Count > 1 && task >= 0)
                     Add($"eval_{tasks[task]}_loss", losses[i]);
             }

@@ -25,7 +25,11 @@ public enum TrainingEnd
 /// <param name="BestEvalLoss">Its loss.</param>
 /// <param name="Checkpoint">The checkpoint written on interruption.</param>
 public sealed record TrainingOutcome(
-    TrainingEnd End, int Steps, int? BestStep, double? BestEvalLoss, string? Checkpoint);
+    TrainingEnd End, int Steps, int? BestStep, double? BestEvalLoss, string? Checkpoint)
+{
+    /// <summary>How many of the steps were not applied because a number in them was not finite.</summary>
+    public int SkippedSteps { get; init; }
+}
 
 /// <summary>The one training loop: batches in, parameters changed, numbers out.</summary>
 /// <remarks>
@@ -35,11 +39,13 @@ public sealed record TrainingOutcome(
 /// </remarks>
 public sealed class TrainingLoop(TrainingRun run)
 {
+    private const int LongestSkip = 10; // steps in a row: then it is not a matter of single rows
+
     private readonly TrainingOptions _options = run.Options;
     private TrainingState _state = TrainingState.Start;
 
     /// <summary>Trains until the last step, an early stop or a stop request.</summary>
-    /// <exception cref="NonFiniteLossException">The loss or gradient is not finite; the step was not applied.</exception>
+    /// <exception cref="NonFiniteLossException">A loss, gradient or trained value is not finite; the last checkpoint is good.</exception>
     public TrainingOutcome Run(StopRequest stop)
     {
         if (run.ResumeFrom is { } checkpoint)
@@ -54,7 +60,13 @@ public sealed class TrainingLoop(TrainingRun run)
         while (_state.Step < run.TotalSteps && !_state.StoppedEarly)
         {
             var report = Step(NextMicroBatches(batches));
-            _state = _state with { Step = report.Step, Data = batches.State };
+            _state = _state with
+            {
+                Step = report.Step,
+                Data = batches.State,
+                SkippedSteps = report.Skipped?.Count ?? _state.SkippedSteps,
+                SkippedInARow = report.Skipped is null ? 0 : _state.SkippedInARow + 1,
+            };
             foreach (var sink in run.Sinks)
                 sink.Write(report);
 
@@ -62,15 +74,19 @@ public sealed class TrainingLoop(TrainingRun run)
             if (run.Evaluate is not null && IsDue(_options.EvalSteps, last))
                 Evaluate();
             if (stop.IsRequested && !last && !_state.StoppedEarly)
-                return new(TrainingEnd.Interrupted, _state.Step, _state.BestStep, _state.BestEvalLoss, Save());
+                return Outcome(TrainingEnd.Interrupted, Save());
             if (_options.SaveSteps > 0 && _state.Step % _options.SaveSteps == 0 && !last)
                 Save();
         }
         FlushSinks();
         if (_options.LoadBestModelAtEnd && _state.BestStep is { } best && best != _state.Step)
             run.Checkpoints.RestoreParameters(best, run);
-        return new(TrainingEnd.Finished, _state.Step, _state.BestStep, _state.BestEvalLoss, null);
+        RequireFiniteParameters();
+        return Outcome(TrainingEnd.Finished, null);
     }
+
+    private TrainingOutcome Outcome(TrainingEnd end, string? checkpoint) =>
+        new(end, _state.Step, _state.BestStep, _state.BestEvalLoss, checkpoint) { SkippedSteps = _state.SkippedSteps };
 
     private bool IsDue(int every, bool last) => last || (every > 0 && _state.Step % every == 0);
 
@@ -88,16 +104,18 @@ public sealed class TrainingLoop(TrainingRun run)
 
         var norm = torch.nn.utils.clip_grad_norm_(
             run.Parameters.Select(p => p.Parameter), _options.MaxGradNorm > 0 ? _options.MaxGradNorm : double.MaxValue);
-        RequireFinite("loss", sums.Loss + sums.Aux, micro);
-        RequireFinite("gradient", norm, micro);
         var rate = run.Schedule.At(_state.Step);
-        run.Optimizer.lr = rate;
-        run.Optimizer.step();
-        run.AfterStep?.Invoke(_state.Step);
+        var skipped = SkipIfNotFinite(sums, norm, micro);
+        if (skipped is null)
+        {
+            run.Optimizer.lr = rate;
+            run.Optimizer.step();
+            run.AfterStep?.Invoke(_state.Step);
+        }
 
         var tokens = micro.Sum(b => b.Lengths.Sum(l => (long)l));
         var seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
-        return new(_state.Step + 1, sums.Loss, sums.Aux, rate, norm, tokens, tokens / seconds, sums.Load());
+        return new(_state.Step + 1, sums.Loss, sums.Aux, rate, norm, tokens, tokens / seconds, sums.Load()) { Skipped = skipped };
     }
 
     private void ForwardBackward(TokenBatch batch, int index, long learnedInStep, int microBatches, StepSums sums)
@@ -105,7 +123,7 @@ public sealed class TrainingLoop(TrainingRun run)
         using var scope = torch.NewDisposeScope();
         using var random = torch.GeneratorFor(_options.Seed, $"step.{_state.Step}.{index}", run.Device);
         using var tensors = BatchTensors.From(batch, run.Device);
-        var pass = ForwardPass.ForTraining(random, tensors.TaskIds, tensors.TokenMask);
+        var pass = tensors.TrainingPass(random);
         var hidden = run.Model.Hidden(tensors.Ids, pass);                                   // [B, T, D]
         var losses = TokenLoss.PerToken(run.Model, hidden, tensors, pass);                  // [M]
         var token = losses.sum() / Math.Max(1, learnedInStep);
@@ -114,7 +132,10 @@ public sealed class TrainingLoop(TrainingRun run)
         // With everything frozen on the path of a batch there is nothing to learn from it.
         if (total.requires_grad)
             total.backward();
-        sums.Add(token.ToDouble(), auxiliary is null ? 0 : auxiliary.ToDouble() / microBatches, run.Load?.Invoke(pass, tensors.TokenMask));
+        var loss = token.ToDouble();
+        sums.Add(loss, auxiliary is null ? 0 : auxiliary.ToDouble() / microBatches, run.Load?.Invoke(pass, tensors.TokenMask));
+        if (!double.IsFinite(loss))
+            sums.Blame(NonFiniteRows.Of(losses, tensors.LearnedIndex, batch));
     }
 
     private void Evaluate()
@@ -138,6 +159,7 @@ public sealed class TrainingLoop(TrainingRun run)
 
     private string Save()
     {
+        RequireFiniteParameters();
         FlushSinks();
         return run.Checkpoints.Save(_state, run, _options.SaveTotalLimit);
     }
@@ -148,22 +170,50 @@ public sealed class TrainingLoop(TrainingRun run)
             sink.Flush();
     }
 
-    private void RequireFinite(string what, double value, List<TokenBatch> micro)
+    // Null for a step that can be applied.
+    private SkippedStep? SkipIfNotFinite(StepSums sums, double norm, List<TokenBatch> micro)
     {
-        if (!double.IsFinite(value))
-            throw new NonFiniteLossException(
-                what, _state.Step + 1, micro.SelectMany(b => b.Rows).Select(r => r.ToString()), run.Checkpoints.Latest()?.Path);
+        var what = !double.IsFinite(sums.Loss + sums.Aux) ? "loss" : !double.IsFinite(norm) ? "gradient" : null;
+        if (what is null)
+            return null;
+        var rows = sums.Blamed.Count > 0 ? sums.Blamed : micro.SelectMany(b => b.Rows);
+        var found = NonFiniteLossException.Describe(what, _state.Step + 1, rows.Select(row => row.ToString()));
+        if (_options.OnNonFinite == "stop")
+            throw new NonFiniteLossException(found, LastCheckpoint());
+        if (_state.SkippedInARow == LongestSkip)
+            throw new NonFiniteLossException($"{found} The {LongestSkip} steps before were skipped too.", LastCheckpoint());
+        return new(_state.SkippedSteps + 1, found);
     }
+
+    // A step with finite gradients can still carry a value beyond what its type holds; that must not be kept.
+    private void RequireFiniteParameters()
+    {
+        using var frozen = torch.no_grad();
+        foreach (var (name, parameter) in run.Parameters)
+        {
+            using var scope = torch.NewDisposeScope();
+            if (!parameter.isfinite().all().item<bool>())
+                throw new NonFiniteLossException($"step {_state.Step}: {name} holds a value that is not a finite number.", LastCheckpoint());
+        }
+    }
+
+    private string? LastCheckpoint() => (run.Checkpoints.Latest() ?? run.ResumeFrom)?.Path;
 
     // Plain numbers of one step; the loop's only reads from the device.
     private sealed class StepSums
     {
+        private readonly List<RowId> _blamed = [];
         private double[]? _load;
         private int _loads;
 
         public double Loss { get; private set; }
 
         public double Aux { get; private set; }
+
+        /// <summary>Rows whose own loss is not finite.</summary>
+        public IReadOnlyList<RowId> Blamed => _blamed;
+
+        public void Blame(IEnumerable<RowId> rows) => _blamed.AddRange(rows);
 
         public void Add(double loss, double aux, IReadOnlyList<double>? load)
         {

@@ -5,7 +5,7 @@ namespace Peft.Training;
 /// <summary>The <c>training:</c> section of a recipe; names and meanings follow Hugging Face's TrainingArguments.</summary>
 public sealed record TrainingOptions
 {
-    /// <summary>Sequences in one forward pass.</summary>
+    /// <summary>Rows in one forward pass: sequences, or rows that several share with <c>data.packing</c>.</summary>
     /// <value>Default 8; at least 1.</value>
     public int PerDeviceTrainBatchSize { get; init; } = 8;
 
@@ -61,6 +61,10 @@ public sealed record TrainingOptions
     /// <summary>Gradients are scaled down to this norm over all parameters; 0 switches clipping off.</summary>
     public double MaxGradNorm { get; init; } = 1;
 
+    /// <summary>What a step does whose loss or gradient is not a finite number: stop ends the run, skip leaves the parameters
+    /// as they are and goes on with the next rows (ten such steps in a row end the run all the same).</summary>
+    public string OnNonFinite { get; init; } = "stop";
+
     /// <summary>Seed of initial values, data order and dropout. 0 is a seed like any other.</summary>
     public long Seed { get; init; } = 42;
 
@@ -113,6 +117,7 @@ public sealed record TrainingOptions
             WeightDecay = reader.Number("weight_decay", d.WeightDecay, 0, 10),
             Momentum = reader.Number("momentum", d.Momentum, 0, 0.9999),
             MaxGradNorm = reader.Number("max_grad_norm", d.MaxGradNorm, 0),
+            OnNonFinite = reader.Choice("on_non_finite", d.OnNonFinite, ["stop", "skip"]),
             Seed = reader.Long("seed", d.Seed, 0),
             LoggingSteps = reader.Integer("logging_steps", d.LoggingSteps, 1),
             SaveSteps = reader.Integer("save_steps", d.SaveSteps, 0),
@@ -132,14 +137,14 @@ public sealed record TrainingOptions
         return options;
     }
 
-    /// <summary>Optimizer steps of the whole run over <paramref name="sequences"/> training sequences.</summary>
-    public int TotalSteps(long sequences)
+    /// <summary>Optimizer steps of the whole run.</summary>
+    /// <param name="batchesPerEpoch">Asked only where epochs decide. Batches of an epoch may be smaller, so epochs are counted in
+    /// batches.</param>
+    public int TotalSteps(Func<long> batchesPerEpoch)
     {
         if (MaxSteps > 0)
             return MaxSteps;
-        // The last batch of an epoch may be smaller, so epochs are counted in batches.
-        var batchesPerEpoch = Math.Ceiling(sequences / (double)PerDeviceTrainBatchSize);
-        var steps = Math.Ceiling(batchesPerEpoch * NumTrainEpochs / GradientAccumulationSteps);
+        var steps = Math.Ceiling(batchesPerEpoch() * NumTrainEpochs / GradientAccumulationSteps);
         return (int)Math.Clamp(steps, 1, int.MaxValue);
     }
 }

@@ -49,7 +49,9 @@ public static class Program
         ("memory", MemoryBenchmark.Measure),
         ("training", TrainingBenchmark.Measure),
         ("mixture", MixtureBenchmark.Measure),
+        ("generation", GenerationBenchmark.Measure),
         ("tokenizer", TokenizerBenchmark.Measure),
         ("load", LoadBenchmark.Measure),
+        ("scale", ScaleBenchmark.Measure),
     ];
 }

@@ -20,29 +20,34 @@ internal sealed class TrainingStep : IDisposable
     private readonly TokenBatch _batch;
     private int _steps;
 
-    private TrainingStep(BenchmarkOptions options, AdapterOptions adapter)
+    /// <summary>Makes the model, its adapters and a batch of random tokens.</summary>
+    public TrainingStep(BenchmarkOptions options, ModelShape shape, AdapterOptions adapter)
     {
-        _model = options.Shape.Create(options.Dtype);
+        _model = shape.Create(options.Dtype);
         _adapted = AdapterAttachment.Attach(_model, adapter, seed: 1);
         _optimizer = Optimizers.Create(new TrainingOptions(), _adapted.Parameters);
-        _batch = RandomBatch(options.Shape);
+        _batch = RandomBatch(shape);
     }
 
     /// <summary>Bytes of the base and of the adapters.</summary>
     public long WeightBytes => _model.BaseParameters.Sum(p => p.Parameter.nbytes) + _adapted.Parameters.Sum(p => p.Parameter.nbytes);
 
     /// <summary>Plain LoRA.</summary>
-    public static TrainingStep Lora(BenchmarkOptions options) => new(options, new AdapterOptions { R = Rank, LoraAlpha = 2 * Rank });
+    public static TrainingStep Lora(BenchmarkOptions options) => new(options, options.Shape, LoraOf(Rank));
 
     /// <summary>A mixture with two of the experts for each token.</summary>
-    public static TrainingStep Mixture(BenchmarkOptions options) => new(options, new AdapterOptions
+    public static TrainingStep Mixture(BenchmarkOptions options) => new(options, options.Shape, MixtureOf(Experts, Rank));
+
+    /// <summary>Plain LoRA of a rank.</summary>
+    public static AdapterOptions LoraOf(int rank) => new() { R = rank, LoraAlpha = 2 * rank };
+
+    /// <summary>Experts behind a top-2 router; one expert is plain LoRA.</summary>
+    public static AdapterOptions MixtureOf(int experts, int rank) => experts == 1 ? LoraOf(rank) : LoraOf(rank) with
     {
         Method = AdapterOptions.Mixture,
-        R = Rank,
-        LoraAlpha = 2 * Rank,
-        Experts = new ExpertOptions { Count = Experts },
+        Experts = new ExpertOptions { Count = experts },
         Router = new TopKRouterOptions { TopK = 2 },
-    });
+    };
 
     /// <summary>One step: forward, loss of every next token, backward, clipping, AdamW.</summary>
     public void Run()
@@ -52,7 +57,7 @@ internal sealed class TrainingStep : IDisposable
         {
             using var random = torch.GeneratorFor(1, $"step.{_steps++}", torch.CPU);
             using var tensors = BatchTensors.From(_batch, torch.CPU);
-            var pass = ForwardPass.ForTraining(random, tensors.TaskIds, tensors.TokenMask);
+            var pass = tensors.TrainingPass(random);
             var hidden = _model.Hidden(tensors.Ids, pass);                                  // [B, T, D]
             var loss = TokenLoss.PerToken(_model, hidden, tensors, pass).sum() / _batch.LearnedTokens;
             loss.backward();

@@ -5,6 +5,9 @@ namespace Peft.Cli.Tests;
 /// <summary>Mistakes of the user's: one clear message, exit code 2, nothing written.</summary>
 public sealed class TrainFaultTests : IDisposable
 {
+    private const string NoLibrary = "text.so";
+    private const string AnotherLibrary = "/lib64/ld-linux-x86-64.so.2"; // where every Linux program of this processor has its loader
+
     private readonly TempFolder _folder = new();
 
     public TrainFaultTests() => _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 2}"));
@@ -95,12 +98,17 @@ public sealed class TrainFaultTests : IDisposable
         ["r.yaml", "--set", "data.max_length=65"], "r.yaml has 1 fault", "data.max_length", "max_position_embeddings 64");
 
     [Theory]
-    [InlineData("PEFT_TORCH_NATIVE", "PEFT_TORCH_NATIVE", "'/nonexistent'", "libpeft_torch.so")]
-    [InlineData("DUCKDB_LIB", "DUCKDB_LIB", "/nonexistent", "make setup")]
-    public void A_missing_native_library_is_the_users_mistake(string variable, params string[] parts)
+    [InlineData("PEFT_TORCH_NATIVE", "/nonexistent", "PEFT_TORCH_NATIVE", "'/nonexistent'", "libpeft_torch.so")]
+    [InlineData("PEFT_TORCH_NATIVE", NoLibrary, "does not load", "libtorch 1.13 or newer", "make setup")]
+    [InlineData("PEFT_TORCH_NATIVE", AnotherLibrary, "is not Peft's native library", "make build", "PEFT_TORCH_NATIVE")]
+    [InlineData("DUCKDB_LIB", "/nonexistent", "DUCKDB_LIB", "/nonexistent", "make setup")]
+    [InlineData("DUCKDB_LIB", NoLibrary, "cannot be loaded", "make setup", "DUCKDB_LIB")]
+    [InlineData("DUCKDB_LIB", AnotherLibrary, "is no DuckDB of version 1", "make setup", "DUCKDB_LIB")]
+    public void A_missing_or_wrong_native_library_is_the_users_mistake(string variable, string library, params string[] parts)
     {
+        _folder.Write(NoLibrary, "text");
         var before = _folder.Snapshot();
-        PeftProcess.Run(_folder, Surroundings.With(variable, "/nonexistent"), "train", "r.yaml", "--output", "out").IsRefused(parts);
+        PeftProcess.Run(_folder, Surroundings.With(variable, library), "train", "r.yaml", "--output", "out").IsRefused(parts);
         Assert.Equal(before, _folder.Snapshot());
         Assert.False(Directory.Exists(_folder["out"]));
     }

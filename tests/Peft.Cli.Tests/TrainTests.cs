@@ -174,5 +174,14 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         Assert.Contains("learned:", text);
         Assert.Matches(@"rows +12 +12", text);
         Assert.Matches(@"held \(eval\) +4 +4", text);
+        Assert.DoesNotContain("packing:", text);
+    }
+
+    [Fact]
+    public void Data_shows_how_sequences_share_rows()
+    {
+        var text = PeftProcess.Run(Folder, "data", "mix.yaml", "--rows", "0", "--set", "data.packing=true").Succeeds().Output;
+        Assert.Matches(@"packing: 12 sequences in \d+ rows of up to \d+ tokens, \d+\.\d a row, \d+\.\d ?% filled", text);
+        Assert.Matches(@"padding: \d+ tokens an epoch, \d+ without packing", text);
     }
 }

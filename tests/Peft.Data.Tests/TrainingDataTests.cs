@@ -1,3 +1,4 @@
+using Peft.Data.Tables;
 using Peft.Formats;
 using Peft.Formats.Files;
 
@@ -67,12 +68,12 @@ public class TrainingDataTests
     }
 
     [Fact]
-    public void Packed_texts_are_blocks_of_one_task()
+    public void Wrapped_texts_are_blocks_of_one_task()
     {
         using var folder = new TempFolder();
         folder.Write("a.csv", "t,k\nabc,x\ndef,y\nghi,x\n");
         using var data = Given.Open(folder, Given.Train(
-            $$"""{"files": "a.csv", "task_column": "k", {{Text}}}""", "\"packing\": true, \"max_length\": 6"));
+            $$"""{"files": "a.csv", "task_column": "k", {{Text}}}""", "\"packing\": true, \"packing_strategy\": \"wrapped\", \"max_length\": 6"));
         Assert.Equal(
             ["<abc>g", "<hi>", "<def>"], Enumerable.Range(0, 3).Select(at => Given.Text(data.Train[at].Ids)));
     }
@@ -142,6 +143,43 @@ public class TrainingDataTests
             "data.train[0] - no sequence: 2 rows read, 2 left out by the filter, 0 bad, 0 too long - at least one"
             + " - correct the filter or the files",
             error.Message);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("\"a cut row")]
+    public void A_file_that_is_written_to_while_it_is_read_is_refused(string added)
+    {
+        using var folder = new TempFolder();
+        folder.Write("t.csv", "t\n" + string.Concat(Enumerable.Range(0, 20000).Select(row => $"ab{row}\n")));
+        var isChanged = false;
+        var error = Assert.Throws<DataFileException>(() => TrainingData.Open(
+            Given.Train($$"""{"files": "t.csv", {{Text}}}"""), Given.Characters, folder.Path, _ =>
+            {
+                if (isChanged)
+                    return;
+                isChanged = true;
+                if (added.Length > 0)
+                    File.AppendAllText(folder["t.csv"], added);
+                else
+                    File.SetLastWriteTimeUtc(folder["t.csv"], DateTime.UtcNow.AddSeconds(1));
+            }));
+        Assert.Equal(
+            "t.csv - changed while it was read - a file that nobody writes to - start again when it is complete, or train on a copy",
+            error.Message);
+    }
+
+    [Fact]
+    public void A_file_that_is_cut_while_it_is_read_is_refused()
+    {
+        using var folder = new TempFolder();
+        folder.Write("t.parquet", (FormattableString)$"SELECT md5(range::VARCHAR) AS t FROM range(400000)");
+        Assert.StartsWith("t.parquet - changed while it was read - ", Assert.Throws<DataFileException>(() => TrainingData.Open(
+            Given.Train($$"""{"files": "t.parquet", {{Text}}}"""), Given.Characters, folder.Path, _ =>
+            {
+                using var file = File.OpenWrite(folder["t.parquet"]);
+                file.SetLength(100);
+            })).Message);
     }
 
     [Fact]

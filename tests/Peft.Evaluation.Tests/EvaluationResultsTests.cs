@@ -83,5 +83,22 @@ public sealed class EvaluationResultsTests : IDisposable
         Assert.StartsWith($"{File}: not a results file (", Message(), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("1, \"tasks\": [{\"task\": \"t\", \"metric\": \"m\", \"value\": 1e999, \"rows\": 1}]")]
+    [InlineData("1, \"tasks\": [{\"task\": \"t\", \"metric\": \"m\", \"value\": 1, \"rows\": -1}]")]
+    [InlineData("-1, \"tasks\": []")]
+    public void A_number_out_of_range_is_refused(string rest)
+    {
+        System.IO.File.WriteAllText(File, $"{{\"format_version\": 1, \"model\": \"x\", \"trainable_parameters\": {rest}}}");
+        Assert.Equal($"{File}: a number out of range - rows and parameters from 0, values finite - make the results again", Message());
+    }
+
+    [Fact]
+    public void A_key_that_stands_twice_is_refused()
+    {
+        System.IO.File.WriteAllText(File, "{\"format_version\": 1, \"model\": \"x\", \"model\": \"y\", \"tasks\": []}");
+        Assert.StartsWith($"{File}: not a results file (", Message(), StringComparison.Ordinal);
+    }
+
     private string Message() => Assert.Throws<UserException>(() => EvaluationResults.Load(File)).Message;
 }

@@ -67,4 +67,21 @@ public sealed class FaultsTests
         Assert.Equal("'a\\u001b[31mb'", Quote.Of("a\u001b[31mb"));
         Assert.Equal($"'{new string('x', 100)}...'", Quote.Of(new string('x', 5000)));
     }
+
+    [Fact]
+    public void A_file_that_is_wrong_throughout_fills_no_memory()
+    {
+        var faults = new Faults();
+        for (var i = 0; i < 100_000; i++)
+            faults.Add($"key{i}", "a", "b");
+        Assert.Equal(1000, faults.Items.Count);
+        Assert.StartsWith("x has 100000 faults:", Assert.Throws<FaultsException>(() => faults.ThrowIfAny("x")).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Escaped_text_keeps_its_lines_and_moves_no_cursor()
+    {
+        Assert.Equal("a\\u001b[31mb\\u0000\n\tc\\u009b", Quote.Escaped("a\u001b[31mb\u0000\n\tc\u009b"));
+        Assert.Same("plain \u00e9", Quote.Escaped("plain \u00e9"));
+    }
 }

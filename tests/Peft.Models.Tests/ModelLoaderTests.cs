@@ -128,4 +128,18 @@ public sealed class ModelLoaderTests
         model.RequireGrad(true);
         Assert.All(model.BaseParameters, entry => Assert.True(entry.Parameter.requires_grad));
     }
+
+    [Fact]
+    public void A_new_model_larger_than_the_machine_is_refused_before_memory_is_taken()
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder["config.json"], """
+            {"model_type": "llama", "vocab_size": 16777216, "hidden_size": 1048576, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 8}
+            """);
+        var error = Assert.Throws<UserException>(() => ModelLoader.Create(ModelLoader.ReadConfig(folder.Path).Config.File, ScalarType.Float32, 1));
+        Assert.StartsWith(
+            "config.json: with model.embed_tokens.weight of [16777216, 1048576] the weights take 65,536.0 GiB; this machine has ", error.Message,
+            StringComparison.Ordinal);
+        Assert.EndsWith(" GiB; make the model smaller", error.Message, StringComparison.Ordinal);
+    }
 }

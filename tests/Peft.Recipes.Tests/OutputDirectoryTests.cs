@@ -43,7 +43,7 @@ public sealed class OutputDirectoryTests : IDisposable
 
         var directory = OutputDirectory.Decide(Out, null, true);
         Assert.Equal(12, Directory.GetFiles(Out, "*", SearchOption.AllDirectories).Length);
-        directory.Prepare();
+        directory.Prepare().Dispose();
 
         Assert.Equal(["checkpoint-mine", "notes.txt"], Directory.GetFileSystemEntries(Out).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
@@ -52,8 +52,8 @@ public sealed class OutputDirectoryTests : IDisposable
     public void A_readme_that_belongs_to_no_bundle_is_not_removed()
     {
         _folder.Write("out/README.md", "a project's own");
-        OutputDirectory.Decide(Out, null, true).Prepare();
-        OutputDirectory.Decide(Out, "auto", false).Prepare();
+        OutputDirectory.Decide(Out, null, true).Prepare().Dispose();
+        OutputDirectory.Decide(Out, "auto", false).Prepare().Dispose();
         Assert.Equal("a project's own", File.ReadAllText(_folder["out/README.md"]));
     }
 
@@ -65,7 +65,7 @@ public sealed class OutputDirectoryTests : IDisposable
         _folder.Write("out/metrics.jsonl", "{}");
 
         var directory = OutputDirectory.Decide(Out, "auto", false);
-        directory.Prepare();
+        directory.Prepare().Dispose();
 
         Assert.Equal(new CheckpointRef(10, _folder["out/checkpoint-10"]), directory.Resume);
         Assert.True(File.Exists(_folder["out/metrics.jsonl"]));
@@ -78,7 +78,7 @@ public sealed class OutputDirectoryTests : IDisposable
         Assert.Null(OutputDirectory.Decide(Out, "auto", false).Resume);
         _folder.Write("out/metrics.jsonl", "{}");
         var directory = OutputDirectory.Decide(Out, "auto", false);
-        directory.Prepare();
+        directory.Prepare().Dispose();
         Assert.Null(directory.Resume);
         Assert.False(File.Exists(_folder["out/metrics.jsonl"]));
     }
@@ -99,7 +99,7 @@ public sealed class OutputDirectoryTests : IDisposable
     {
         Checkpoint(4);
         var directory = OutputDirectory.Decide(_folder["other"], _folder["out/checkpoint-4"], false);
-        Assert.Equal(new OutputDirectory(_folder["other"], new CheckpointRef(4, _folder["out/checkpoint-4"])), directory);
+        Assert.Equal((_folder["other"], new CheckpointRef(4, _folder["out/checkpoint-4"])), (directory.Path, directory.Resume));
     }
 
     [Fact]
@@ -118,6 +118,47 @@ public sealed class OutputDirectoryTests : IDisposable
     {
         _folder.Write("out", "");
         Assert.Equal($"{Out}: is a file - name a directory with --output", Message(resume, overwrite));
+    }
+
+    [Theory]
+    [InlineData(null, true)]
+    [InlineData("auto", false)]
+    public void A_directory_that_another_run_is_writing_is_refused_and_nothing_is_touched(string? resume, bool overwrite)
+    {
+        _folder.Write("out/metrics.jsonl", "mine");
+        var second = OutputDirectory.Decide(Out, resume, overwrite);
+        using (OutputDirectory.Decide(Out, "auto", false).Prepare())
+        {
+            _folder.Write("out/metrics.jsonl", "the first one's");
+            const string Message = ": another run is writing it now - wait for its end, or choose another directory with --output";
+            Assert.Equal(Out + Message, Assert.Throws<UserException>(() => OutputDirectory.RequireFree(Out)).Message);
+            Assert.Equal(Out + Message, Assert.Throws<UserException>(second.Prepare).Message);
+            Assert.Equal("the first one's", File.ReadAllText(_folder["out/metrics.jsonl"]));
+        }
+        OutputDirectory.RequireFree(Out);
+        second.Prepare().Dispose();
+    }
+
+    [Fact]
+    public void What_another_run_wrote_since_the_decision_is_not_touched()
+    {
+        var (fresh, resumed) = (OutputDirectory.Decide(Out, null, false), OutputDirectory.Decide(Out, "auto", false));
+        using (OutputDirectory.Decide(Out, null, false).Prepare())
+            Checkpoint(3);
+
+        Assert.Contains("is in use", Assert.Throws<UserException>(fresh.Prepare).Message, StringComparison.Ordinal);
+        Assert.Equal($"{Out}: another run wrote a checkpoint here meanwhile - start again", Assert.Throws<UserException>(resumed.Prepare).Message);
+        Assert.Single(new CheckpointStore(Out).All());
+    }
+
+    [Fact]
+    public void Preparing_removes_what_a_crash_left_half_written()
+    {
+        Checkpoint(3);
+        foreach (var name in new[] { "checkpoint-4.tmp-77/adapter_config.json", ".next.tmp-77/bundle.json", "metrics.jsonl.tmp-77-5" })
+            _folder.Write($"out/{name}", "half");
+        OutputDirectory.Decide(Out, "auto", false).Prepare().Dispose();
+        Assert.Equal(["checkpoint-3"], Directory.GetFileSystemEntries(Out).Select(Path.GetFileName));
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using Peft.Adapters.Bundles;
 using Peft.Data.Batches;
 using Peft.Evaluation;
 using Peft.Formats;
@@ -16,11 +17,13 @@ public sealed class RunTests : IDisposable
     public void Dispose() => _project.Dispose();
 
     [Theory]
-    [InlineData(TinyProject.Mixture, "adapter_model.safetensors")]
-    [InlineData(TinyProject.Full, "model.safetensors")]
-    public void A_run_that_was_stopped_and_resumed_ends_in_the_same_bytes(string text, string weights)
+    [InlineData(TinyProject.Mixture, "adapter_model.safetensors", "data.packing=false")]
+    [InlineData(TinyProject.Mixture, "adapter_model.safetensors", "data.packing=true")]
+    [InlineData(TinyProject.Full, "model.safetensors", "data.packing_strategy=bfd")]
+    [InlineData(TinyProject.Full, "model.safetensors", "data.packing_strategy=wrapped")]
+    public void A_run_that_was_stopped_and_resumed_ends_in_the_same_bytes(string text, string weights, string packing)
     {
-        var recipe = _project.Load(text);
+        var recipe = _project.Load(text, packing);
         var straight = _project.Train(recipe, "straight");
         Assert.Equal((TrainingEnd.Finished, 8), (straight.Outcome.End, straight.Outcome.Steps));
 
@@ -28,10 +31,26 @@ public sealed class RunTests : IDisposable
         Assert.Equal(TrainingEnd.Interrupted, first.Outcome.End);
         Assert.False(File.Exists(Folder[$"resumed/{weights}"]));
         // Keys that change no number may have changed.
-        var second = _project.Train(_project.Load(text, "training.save_steps=2", "training.logging_steps=1"), "resumed", resume: "auto");
+        var second = _project.Train(_project.Load(text, packing, "training.save_steps=2", "training.logging_steps=1"), "resumed", resume: "auto");
 
         Assert.Equal(straight.Losses, first.Losses.Concat(second.Losses));
         Assert.Equal(File.ReadAllBytes(Folder[$"straight/{weights}"]), File.ReadAllBytes(Folder[$"resumed/{weights}"]));
+    }
+
+    [Fact]
+    public void A_bundle_stays_whole_while_a_run_with_other_allowed_settings_goes_on_in_its_directory()
+    {
+        _project.Train(_project.Load(TinyProject.Mixture), "out");
+        var before = File.ReadAllText(Folder["out/bundle.json"]);
+        var other = _project.Load(TinyProject.Mixture, "training.logging_steps=3");
+
+        Assert.Equal(TrainingEnd.Interrupted, _project.Train(other, "out", resume: "auto", stopAfter: 7).Outcome.End);
+        BundleReader.Load(Folder["out"]);
+        Assert.Equal(before, File.ReadAllText(Folder["out/bundle.json"]));
+
+        _project.Train(other, "out", resume: "auto");
+        BundleReader.Load(Folder["out"]);
+        Assert.Contains("logging_steps: 3", File.ReadAllText(Folder["out/recipe.resolved.yaml"]), StringComparison.Ordinal);
     }
 
     [Fact]

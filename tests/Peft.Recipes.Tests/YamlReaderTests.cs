@@ -153,6 +153,18 @@ public sealed class YamlReaderTests : IDisposable
         Assert.Throws<UserException>(() => YamlReader.ReadFile(_folder["no.yaml"])).Message);
 
     [Fact]
+    public void A_directory_is_no_recipe() => Assert.Equal(
+        $"{_folder.Path}: is a directory - a recipe is a YAML file, e.g. recipes/default.yaml",
+        Assert.Throws<UserException>(() => YamlReader.ReadFile(_folder.Path)).Message);
+
+    [Theory]
+    [InlineData("a: 1\nb: \"x\\0y\"\n")]
+    [InlineData("a: 1\n\"x\\0y\": 1\n")]
+    public void The_character_nul_is_refused(string text) => Assert.Equal(
+        "r.yaml line 2: a text with the character NUL - take it out",
+        Assert.Throws<UserException>(() => YamlReader.Parse(text, "r.yaml")).Message);
+
+    [Fact]
     public void A_huge_file_is_not_read()
     {
         using (var file = File.Create(_folder["big.yaml"]))

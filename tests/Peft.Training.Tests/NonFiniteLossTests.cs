@@ -27,30 +27,96 @@ public sealed class NonFiniteLossTests : IDisposable
 
         var rows = _tiny.Folder["rows.jsonl"];
         Assert.Contains(error.Message, Orders(
-            "step 1: the loss is not a finite number. Rows of the step: {0}. No checkpoint was written yet. "
-            + "Train anew with a lower learning_rate or max_grad_norm, or look at the rows named.", $"{rows} row 1", $"{rows} row 2"));
+            "step 1: the loss is not a finite number. Rows: {0}. No checkpoint was written yet. "
+            + "Train anew with a lower learning_rate or max_grad_norm, look at the rows named, or leave such steps out "
+            + "(training.on_non_finite: skip).", $"{rows} row 1", $"{rows} row 2"));
         Assert.Equal(before, TinyTraining.Bytes(run));
     }
 
     [Fact]
-    public void A_run_that_diverges_names_its_last_checkpoint_and_keeps_the_parameters_before_the_step()
+    public void A_trained_value_that_is_not_finite_is_not_saved_and_the_checkpoint_before_is_named()
     {
-        var states = new List<Dictionary<string, byte[]>>();
         var run = _tiny.Build(Options with { LrSchedulerType = "constant", SaveSteps = 1, MaxGradNorm = 0, MaxSteps = 50 }, null);
-        var sink = new RecordingSink(_ => states.Add(TinyTraining.Bytes(run)));
-        // What a learning rate this high does sooner or later, at a step that is known.
-        run = run with
-        {
-            Sinks = [sink],
-            AfterStep = step => { if (step == 2) Poison(run); },
-        };
+        // What too high a learning rate does sooner or later, at a step that is known.
+        run = run with { AfterStep = step => { if (step == 2) Poison(run); } };
 
         var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
 
-        Assert.Equal(3, states.Count);
-        Assert.StartsWith("step 4: the loss is not a finite number.", error.Message, StringComparison.Ordinal);
-        Assert.Contains($" The last good state is {_tiny.Folder["out"]}/checkpoint-3. Train anew", error.Message, StringComparison.Ordinal);
-        Assert.Equal(states[^1], TinyTraining.Bytes(run));
+        Assert.StartsWith(
+            $"step 3: {run.Parameters[^1].Name} holds a value that is not a finite number. The last good state is {_tiny.Folder["out"]}/checkpoint-2. ",
+            error.Message, StringComparison.Ordinal);
+        Assert.Equal([1, 2], run.Checkpoints.All().Select(c => c.Step));
+    }
+
+    [Fact]
+    public void A_loss_that_is_not_finite_names_the_last_checkpoint_and_only_the_rows_it_comes_from()
+    {
+        var run = Build(Options with { SaveSteps = 1 });
+        run = run with { AfterStep = step => { if (step == 1) BreakToken(run, 5); } };
+
+        var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
+
+        Assert.StartsWith(
+            $"step 3: the loss is not a finite number. Rows: {_tiny.Folder["rows.jsonl"]} row 2. "
+            + $"The last good state is {_tiny.Folder["out"]}/checkpoint-2. ", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Steps_may_be_skipped_which_is_counted_and_survives_a_checkpoint()
+    {
+        var options = Options with { PerDeviceTrainBatchSize = 1, OnNonFinite = "skip" };
+        var straight = Build(options);
+        BreakToken(straight, 5);
+        var sink = new RecordingSink();
+
+        var outcome = new TrainingLoop(straight with { Sinks = [sink] }).Run(new StopRequest());
+
+        Assert.Equal((TrainingEnd.Finished, 6, 3), (outcome.End, outcome.Steps, outcome.SkippedSteps));
+        var skipped = sink.Steps.Where(step => step.Skipped is not null).ToList();
+        Assert.Equal([1, 2, 3], skipped.Select(step => step.Skipped!.Count));
+        Assert.All(skipped, step => Assert.Equal(
+            $"step {step.Step}: the loss is not a finite number. Rows: {_tiny.Folder["rows.jsonl"]} row 2.", step.Skipped!.Reason));
+        Assert.All(sink.Steps.Except(skipped), step => Assert.True(double.IsFinite(step.Loss)));
+
+        var stop = new StopRequest();
+        var first = Build(options, "other");
+        BreakToken(first, 5);
+        new TrainingLoop(first with { Sinks = [new RecordingSink(step => { if (step.Step == 4) stop.Request(); })] }).Run(stop);
+        var second = Build(options, "other");
+        BreakToken(second, 5);
+        var resumed = new TrainingLoop(second with { ResumeFrom = second.Checkpoints.Latest() }).Run(new StopRequest());
+        Assert.Equal(outcome, resumed);
+        Assert.Equal(TinyTraining.Bytes(straight), TinyTraining.Bytes(second));
+    }
+
+    [Fact]
+    public void Ten_skipped_steps_in_a_row_end_the_run()
+    {
+        var run = Build(Options with { MaxSteps = 50, OnNonFinite = "skip" });
+        BreakToken(run, 5);
+        BreakToken(run, 3);
+        var before = TinyTraining.Bytes(run);
+
+        var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
+
+        Assert.StartsWith("step 11: the loss is not a finite number. Rows: ", error.Message, StringComparison.Ordinal);
+        Assert.Contains(". The 10 steps before were skipped too. No checkpoint", error.Message, StringComparison.Ordinal);
+        Assert.Equal(before, TinyTraining.Bytes(run));
+    }
+
+    [Fact]
+    public void A_step_with_an_infinite_gradient_can_be_skipped()
+    {
+        var run = _tiny.Build(Options with { MaxSteps = 3, OnNonFinite = "skip" }, TinyTraining.Lora);
+        var up = run.Parameters[1].Parameter;
+        var forwards = 0;
+        var sink = new RecordingSink();
+        // The square root's slope at zero is infinite; later B is zero nowhere.
+        run = run with { Sinks = [sink], AuxiliaryLoss = (_, _) => forwards++ == 0 ? up.sqrt().sum() : null };
+
+        Assert.Equal(1, new TrainingLoop(run).Run(new StopRequest()).SkippedSteps);
+        Assert.StartsWith("step 1: the gradient is not a finite number. Rows: ", sink.Steps[0].Skipped!.Reason, StringComparison.Ordinal);
+        Assert.All(sink.Steps.Skip(1), step => Assert.True(double.IsFinite(step.GradNorm)));
     }
 
     [Fact]
@@ -81,6 +147,21 @@ public sealed class NonFiniteLossTests : IDisposable
         var error = new NonFiniteLossException("loss", 3, Enumerable.Range(1, 11).Select(i => $"f row {i}"), null);
         Assert.Contains("f row 8 and 3 more. No checkpoint", error.Message, StringComparison.Ordinal);
         Assert.DoesNotContain("f row 9", error.Message, StringComparison.Ordinal);
+    }
+
+    // Row 1 has the tokens 3 and 4, row 2 the tokens 5 and 6.
+    private TrainingRun Build(TrainingOptions options, string output = "out")
+    {
+        File.WriteAllLines(_tiny.Folder["rows.jsonl"], ["{\"p\": \"3 4\", \"a\": \"3 4\"}", "{\"p\": \"5 6\", \"a\": \"5 6\"}"]);
+        return _tiny.Build(options, TinyTraining.Lora, output);
+    }
+
+    // A token whose embedding is no number: the loss of every row that has it is none either.
+    private static void BreakToken(TrainingRun run, long token)
+    {
+        using var off = torch.no_grad();
+        using var row = run.Model.BaseParameters.Single(p => p.Name == "model.embed_tokens.weight").Parameter.select(0, token);
+        row.fill_(double.NaN);
     }
 
     // The loss after the next step cannot be finite; the values saved and compared are those with the infinity.

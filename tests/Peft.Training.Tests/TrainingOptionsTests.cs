@@ -26,7 +26,7 @@ public sealed class TrainingOptionsTests
             {"per_device_train_batch_size": 3, "per_device_eval_batch_size": 5, "gradient_accumulation_steps": 2, "max_steps": 9,
              "num_train_epochs": 2.5, "learning_rate": 0.001, "lr_scheduler_type": "linear", "warmup_ratio": 0.1, "warmup_steps": 4,
              "min_lr_ratio": 0.3, "optim": "sgd", "adam_beta1": 0.8, "adam_beta2": 0.95, "adam_epsilon": 1e-6, "weight_decay": 0.2,
-             "momentum": 0.7, "max_grad_norm": 0, "seed": 0, "logging_steps": 1, "save_steps": 6, "save_total_limit": 0,
+             "momentum": 0.7, "max_grad_norm": 0, "on_non_finite": "skip", "seed": 0, "logging_steps": 1, "save_steps": 6, "save_total_limit": 0,
              "eval_steps": 8, "load_best_model_at_end": true, "early_stopping_patience": 11, "early_stopping_threshold": 0.01,
              "report_to": "none"}
             """);
@@ -36,7 +36,7 @@ public sealed class TrainingOptionsTests
             PerDeviceTrainBatchSize = 3, PerDeviceEvalBatchSize = 5, GradientAccumulationSteps = 2, MaxSteps = 9,
             NumTrainEpochs = 2.5, LearningRate = 0.001, LrSchedulerType = "linear", WarmupRatio = 0.1, WarmupSteps = 4,
             MinLrRatio = 0.3, Optim = "sgd", AdamBeta1 = 0.8, AdamBeta2 = 0.95, AdamEpsilon = 1e-6, WeightDecay = 0.2,
-            Momentum = 0.7, MaxGradNorm = 0, Seed = 0, LoggingSteps = 1, SaveSteps = 6, SaveTotalLimit = 0, EvalSteps = 8,
+            Momentum = 0.7, MaxGradNorm = 0, OnNonFinite = "skip", Seed = 0, LoggingSteps = 1, SaveSteps = 6, SaveTotalLimit = 0, EvalSteps = 8,
             LoadBestModelAtEnd = true, EarlyStoppingPatience = 11, EarlyStoppingThreshold = 0.01, ReportTo = options.ReportTo,
         };
         Assert.Equal(expected, options);
@@ -113,11 +113,11 @@ public sealed class TrainingOptionsTests
     public void Epochs_become_steps(long rows, int batch, int accumulation, double epochs, int steps) => Assert.Equal(steps, new TrainingOptions
     {
         PerDeviceTrainBatchSize = batch, GradientAccumulationSteps = accumulation, NumTrainEpochs = epochs,
-    }.TotalSteps(rows));
+    }.TotalSteps(() => (rows + batch - 1) / batch));
 
     [Fact]
     public void Max_steps_come_before_epochs() =>
-        Assert.Equal(3, new TrainingOptions { MaxSteps = 3, NumTrainEpochs = 100 }.TotalSteps(1000));
+        Assert.Equal(3, new TrainingOptions { MaxSteps = 3, NumTrainEpochs = 100 }.TotalSteps(() => throw new InvalidOperationException("not asked")));
 
     private static TrainingOptions Read(string json)
     {

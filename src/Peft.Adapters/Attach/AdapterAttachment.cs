@@ -19,6 +19,7 @@ public static class AdapterAttachment
         ArgumentNullException.ThrowIfNull(options);
         var selected = TargetSelection.Select(
             model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, options);
+        RequireMemory(model, options, selected);
         return Attach(model, options, selected, seed);
     }
 
@@ -41,6 +42,21 @@ public static class AdapterAttachment
             });
         }
         return new AdaptedModel(model, options, modules);
+    }
+
+    // Memory that is promised and not there would end the process later, without a word.
+    private static void RequireMemory(CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected)
+    {
+        const double Gibi = 1 << 30;
+        var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
+        var values = selected.Sum(module =>
+            (double)options.Experts.Count * module.R * (projections[module.Path].InFeatures + projections[module.Path].OutFeatures));
+        var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+        if (model.Device.type == DeviceType.CPU && values * sizeof(float) > available)
+            throw new UserException(
+                $"adapter: {options.Experts.Count} experts of rank {options.R} in {selected.Count} projections take "
+                + $"{values * sizeof(float) / Gibi:N1} GiB; this machine has {available / Gibi:N1} GiB; lower adapter.r or "
+                + "adapter.experts.count, or adapt fewer projections");
     }
 
     private static MixtureProjection Wrap(

@@ -1,6 +1,8 @@
 using System.Text.Json.Nodes;
 using Peft.Adapters.Routing;
+using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Formats.HuggingFace;
 
 namespace Peft.Adapters.Attach;
 
@@ -14,6 +16,7 @@ public sealed record AdapterOptions
     public const string Mixture = "mixture";
 
     private const int LargestRank = 65536;
+    private const int MostPatterns = 10_000; // each is compared with every module
     private const double SmallestAlpha = 0.0001;
 
     /// <summary>What is trained.</summary>
@@ -92,8 +95,8 @@ public sealed record AdapterOptions
             UseRslora = reader.Boolean("use_rslora", false),
             TargetModules = ModuleNames.Read(reader, "target_modules", ModuleNames.AllLinear),
             ExcludeModules = ModuleNames.Read(reader, "exclude_modules", ModuleNames.None),
-            LayersToTransform = reader.Integers("layers_to_transform", []),
-            LayersPattern = reader.Texts("layers_pattern", []),
+            LayersToTransform = reader.Integers("layers_to_transform", [], 0),
+            LayersPattern = ReadLayersPattern(reader),
             RankPattern = ReadPattern(reader, "rank_pattern", (section, key) => section.Integer(key, r, 1, LargestRank)),
             AlphaPattern = ReadPattern(reader, "alpha_pattern", (section, key) => section.Number(key, 2 * r, SmallestAlpha)),
             InitLoraWeights = reader.Choice("init_lora_weights", "true", ["true", "gaussian"]),
@@ -150,10 +153,29 @@ public sealed record AdapterOptions
 
     private static List<KeyValuePair<string, T>> ReadPattern<T>(OptionReader reader, string key, Func<OptionReader, string, T> read)
     {
-        if (reader.Node(key) is not ConfigMap map)
+        var node = reader.Node(key);
+        if (node is not ConfigMap { Count: > 0 and <= MostPatterns } map)
+        {
+            if (node is not null and not ConfigMap { Count: 0 })
+                reader.Fault(key, node.Describe(), $"a section of module names, {MostPatterns:N0} at most");
             return [];
+        }
         var section = reader.Section(key);
+        foreach (var name in map.Keys)
+        {
+            if (ModulePattern.ProblemOf(name) is { } problem)
+                section.Fault(name, Quote.Of(name), "the end of a module path, or a regular expression for it", problem);
+        }
         return [.. map.Keys.Select(name => KeyValuePair.Create(name, read(section, name)))];
+    }
+
+    private static IReadOnlyList<string> ReadLayersPattern(OptionReader reader)
+    {
+        const string Key = "layers_pattern";
+        var names = reader.Texts(Key, []);
+        foreach (var name in names.Where(name => ModulePattern.ProblemOf(name) is not null))
+            reader.Fault(Key, Quote.Of(name), "the name of a list of layers, such as layers, or a regular expression for it");
+        return names;
     }
 
     private void CheckTogether(OptionReader reader)

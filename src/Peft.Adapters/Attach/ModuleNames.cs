@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
 
@@ -47,8 +48,8 @@ public sealed record ModuleNames
         if (reader.Node(key) is ConfigScalar { IsNull: false })
         {
             var pattern = reader.Text(key, fallback.Pattern ?? "");
-            if (ProblemOf(pattern) is { } problem)
-                reader.Fault(key, pattern, "a list of names, all-linear, or a regular expression", problem);
+            if (ModulePattern.ProblemOf(pattern) is { } problem)
+                reader.Fault(key, Quote.Of(pattern), "a list of names, all-linear, or a regular expression", problem);
             return Matching(pattern);
         }
         if (!reader.Has(key) && fallback.Pattern is not null)
@@ -70,17 +71,4 @@ public sealed record ModuleNames
 
     /// <inheritdoc/>
     public override string ToString() => Pattern ?? $"[{string.Join(", ", Names)}]";
-
-    private static string? ProblemOf(string pattern)
-    {
-        try
-        {
-            ModulePattern.MatchesWhole(pattern, "");
-            return null;
-        }
-        catch (HuggingFaceException)
-        {
-            return "list the modules by name";
-        }
-    }
 }

@@ -93,14 +93,16 @@ public static partial class TargetSelection
     {
         if (options.LayersToTransform.Count == 0)
             return true;
-        var match = options.LayersPattern.Count == 0
-            ? AnyLayer().Match(path)
-            : options.LayersPattern
-                .Select(name => Regex.Match(path, $@"\A.*\.{name}\.(\d+)\.", RegexOptions.CultureInvariant))
-                .FirstOrDefault(found => found.Success) ?? Match.Empty;
-        return match.Success
-            && options.LayersToTransform.Contains(int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture));
+        var layer = options.LayersPattern.Count == 0
+            ? FirstNumber(path)
+            : options.LayersPattern.Select(name => ModulePattern.LayerAfter(name, path)).FirstOrDefault(found => found is not null);
+        return layer is { } number && options.LayersToTransform.Contains(number);
     }
+
+    private static int? FirstNumber(string path) =>
+        AnyLayer().Match(path) is { Success: true } match && int.TryParse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture, out var layer)
+            ? layer
+            : null;
 
     private static List<string> IdleNames(List<string> all, AdapterOptions options) =>
         [.. options.TargetModules.Names.Where(name => !all.Exists(path => ModulePattern.IsNamed(name, path)))];

@@ -52,7 +52,7 @@ public static class AdapterLoader
             throw new UserException(
                 $"{directory}: was trained on {trainedOn.Name} (fingerprint {Short(trainedOn)}), the base given is {given.Name} "
                 + $"(fingerprint {Short(given)}); name the base it was trained on");
-        var adapted = Attach(model, bundle.Manifest.Adapter, bundle.Manifest.Seed);
+        var adapted = Attach(model, bundle.Manifest.Adapter, bundle.Manifest.Seed, bundle.Weights.Path, bundle.Weights.Entries);
         BundleTensors.Load(adapted, bundle.Weights.Path, bundle.Weights.Entries);
         return adapted;
     }
@@ -62,16 +62,18 @@ public static class AdapterLoader
         var weights = SafetensorsCheckpoint.Open(directory, BundleFiles.Weights);
         var config = LoraAdapterConfig.Read(directory, options.Warn);
         var adapter = PeftConfig.ToOptions(config, DefaultTargets);
-        var adapted = Attach(model, adapter, seed: 0);
+        var adapted = Attach(model, adapter, seed: 0, weights.Files[0], weights.Entries);
         BundleTensors.Load(adapted, weights.Files[0], weights.Entries);
         return adapted;
     }
 
     // A file may name targets that this base lacks; PEFT passes over them, and the tensors decide in the end.
-    private static AdaptedModel Attach(CausalLanguageModel model, AdapterOptions adapter, long seed)
+    private static AdaptedModel Attach(
+        CausalLanguageModel model, AdapterOptions adapter, long seed, string path, IReadOnlyDictionary<string, SafetensorsEntry> entries)
     {
         var selected = TargetSelection.Select(
             model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, adapter, strict: false);
+        BundleTensors.RequireHeld(model, adapter, selected, path, entries);
         return AdapterAttachment.Attach(model, adapter, selected, seed);
     }
 

@@ -53,11 +53,21 @@ public static class BundleFiles
     /// <summary>Removes the bundle's own files, a half-moved new one among them; whatever else stands there stays.</summary>
     public static void Remove(string directory)
     {
-        var next = Path.Combine(directory, Next);
-        if (Directory.Exists(next))
-            Directory.Delete(next, recursive: true);
+        // A manifest in .next/ would otherwise be gone before the files that were already moved out of it. The manifest goes first:
+        // after a crash here the directory is no bundle.
+        FinishMove(directory);
         foreach (var name in new[] { Manifest, Config, Weights, Recipe, Card })
             File.Delete(Path.Combine(directory, name));
+    }
+
+    /// <summary>What tells whether the bundle is being exchanged: equal before and after a look at its files, these belong
+    /// together.</summary>
+    internal static string State(string directory)
+    {
+        var manifest = new FileInfo(PathOf(directory, Manifest));
+        return Directory.Exists(Path.Combine(directory, Next))
+            ? Guid.NewGuid().ToString() // on the move: equal to nothing
+            : manifest.Exists ? $"{manifest.Length} {manifest.LastWriteTimeUtc.Ticks}" : "";
     }
 
     /// <summary>Completes a move that was interrupted; does nothing otherwise.</summary>

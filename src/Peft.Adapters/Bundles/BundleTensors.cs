@@ -1,6 +1,7 @@
 using Peft.Adapters.Attach;
 using Peft.Formats;
 using Peft.Formats.Safetensors;
+using Peft.Models;
 
 namespace Peft.Adapters.Bundles;
 
@@ -14,6 +15,8 @@ namespace Peft.Adapters.Bundles;
 public static class BundleTensors
 {
     private const string Prefix = "base_model.model.";
+    private const string Needed = "a tensor for every adapted projection";
+    private const string OtherShape = "this adapter belongs to another base or rank";
     private const int NamesShown = 8;
 
     /// <summary>What the file calls a tensor of <see cref="AdaptedModel.State"/>.</summary>
@@ -45,12 +48,12 @@ public static class BundleTensors
         var faults = new Faults();
         var expected = adapted.State.ToDictionary(
             pair => NameInFile(pair.Name, adapted.Options.IsPlainLora), pair => pair.Tensor, StringComparer.Ordinal);
-        NoteNames(faults, "missing", expected.Keys.Where(name => !entries.ContainsKey(name)), "a tensor for every adapted projection");
+        NoteNames(faults, "missing", expected.Keys.Where(name => !entries.ContainsKey(name)), Needed);
         NoteNames(
             faults,
             "not used",
             entries.Keys.Where(name => !expected.ContainsKey(name)),
-            $"only tensors of the {adapted.Modules.Count} adapted projections");
+            OnlyUsed(adapted.Modules.Count));
         foreach (var (name, target) in expected)
         {
             using var scope = torch.NewDisposeScope();
@@ -61,12 +64,44 @@ public static class BundleTensors
         faults.ThrowIfAny(path);
     }
 
+    /// <summary>Refuses, before memory is taken, an adapter that is described as larger than its file.</summary>
+    /// <exception cref="UserException">Experts and ranks ask for more values than the file holds.</exception>
+    internal static void RequireHeld(
+        CausalLanguageModel model, AdapterOptions adapter, IReadOnlyList<SelectedModule> selected, string path,
+        IReadOnlyDictionary<string, SafetensorsEntry> entries)
+    {
+        var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
+        var expected = new Dictionary<string, long[]>(StringComparer.Ordinal);
+        foreach (var module in selected)
+        {
+            var (projection, columns) = (projections[module.Path], (long)adapter.Experts.Count * module.R);
+            expected[NameInFile($"{module.Path}.lora_A", adapter.IsPlainLora)] = [columns, projection.InFeatures];
+            expected[NameInFile($"{module.Path}.lora_B", adapter.IsPlainLora)] = [projection.OutFeatures, columns];
+        }
+        var needed = expected.Values.Aggregate((Int128)0, (sum, shape) => sum + (Int128)shape[0] * shape[1]);
+        if (needed <= entries.Values.Sum(entry => entry.ByteCount / entry.Dtype.ByteSize()))
+            return;
+        var faults = new Faults();
+        NoteNames(faults, "missing", expected.Keys.Where(name => !entries.ContainsKey(name)), Needed);
+        NoteNames(
+            faults,
+            "not used",
+            entries.Keys.Where(name => !expected.ContainsKey(name) && !name.Contains(".router.", StringComparison.Ordinal)),
+            OnlyUsed(selected.Count));
+        foreach (var (name, shape) in expected)
+        {
+            if (entries.TryGetValue(name, out var entry) && !entry.Shape.SequenceEqual(shape))
+                faults.Add(name, Shape(entry.Shape), Shape(shape), OtherShape);
+        }
+        faults.ThrowIfAny(path);
+    }
+
     /// <summary>Reads a tensor of the target's shape as the target's type; null and a fault when it does not fit.</summary>
     internal static Tensor? Read(Faults faults, SafetensorsEntry entry, Tensor target)
     {
         if (!entry.Shape.SequenceEqual(target.shape))
         {
-            faults.Add(entry.Name, Shape(entry.Shape), Shape(target.shape), "this adapter belongs to another base or rank");
+            faults.Add(entry.Name, Shape(entry.Shape), Shape(target.shape), OtherShape);
             return null;
         }
         if (DtypeInMemory(entry.Dtype) is not { } dtype)
@@ -91,6 +126,8 @@ public static class BundleTensors
         if (all.Count > NamesShown)
             faults.Add($"({all.Count - NamesShown} more)", what, allowed);
     }
+
+    private static string OnlyUsed(int modules) => $"only tensors of the {modules} adapted projections";
 
     private static string? Advice(string name) =>
         name.Contains("lora_embedding_", StringComparison.Ordinal) ? "adapted embeddings are not supported"

@@ -72,10 +72,10 @@ public static class ExpertLoader
             module.UpOf(expert).zero_();
             if (!source.Entries.TryGetValue(name, out var down))
                 continue; // this expert does not adapt the projection: its B stays zero
-            var rank = (int)down.Shape[0];
-            if (rank > module.Shape.Rank)
+            var rank = down.Shape.Count == 2 ? down.Shape[0] : 0;
+            if (rank < 1 || rank > module.Shape.Rank)
             {
-                faults.Add(name, $"rank {rank}", $"rank up to {module.Shape.Rank}", "raise adapter.r");
+                faults.Add(name, rank < 1 ? $"shape [{string.Join(", ", down.Shape)}]" : $"rank {rank}", $"rank up to {module.Shape.Rank}", "raise adapter.r");
                 continue;
             }
             var upName = BundleTensors.NameInFile($"{module.Path}.lora_B", true);

@@ -24,6 +24,10 @@ public static class LocalizedBalanceLoss
         var ids = tokens.TaskIds ?? throw new TaskIdException(
             "adapter.router.balance: the batch has no task ids, and kind localized goes by task; give each data source a task, or choose "
             + "another kind");
+        if (ids.ndim != 1)
+            throw new TaskIdException(
+                "adapter.router.balance: several sequences share a row, and kind localized needs each in its own; turn data.packing off, or "
+                + "choose another kind");
         var last = ids.max().ToInt64();
         if (last >= options.TaskTypes.Count || ids.min().ToInt64() < 0)
             throw new TaskIdException(

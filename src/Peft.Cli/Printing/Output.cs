@@ -30,7 +30,7 @@ public sealed class Output : IDisposable
     public void SayPart(string text) => _words.Write(text);
 
     /// <summary>A message about something that went wrong.</summary>
-    public void Error(string message) => _words.WriteLine(message);
+    public void Error(string message) => _words.WriteLine(Quote.Escaped(message));
 
     /// <summary>Lines of standard input, as UTF-8.</summary>
     /// <exception cref="UserException">A line is not UTF-8.</exception>

@@ -1,4 +1,5 @@
 using System.Text;
+using Peft.Formats;
 
 namespace Peft.Cli.Printing;
 
@@ -7,8 +8,8 @@ public sealed class TextTable(params string[] headings)
 {
     private readonly List<string[]> _rows = [];
 
-    /// <summary>Adds a row with one cell a heading.</summary>
-    public void Add(params string[] cells) => _rows.Add(cells);
+    /// <summary>Adds a row with one cell a heading; names from files are shown with control characters escaped.</summary>
+    public void Add(params string[] cells) => _rows.Add([.. cells.Select(Quote.Escaped)]);
 
     /// <summary>The table, one line a row, with a rule under the headings.</summary>
     public override string ToString()

@@ -31,6 +31,11 @@ public sealed class TrainingProgress(Output output, int loggingSteps) : IMetricS
         var done = report.Step - _firstStep;
         var elapsed = Stopwatch.GetElapsedTime(_started);
         var left = elapsed / done * (_totalSteps - report.Step);
+        if (report.Skipped is { } skipped)
+        {
+            Clear();
+            output.Say($"{skipped.Reason} The step was skipped ({skipped.Count} so far).");
+        }
         var text = $"step {report.Step}/{_totalSteps}  loss {report.Loss:F4}  lr {report.LearningRate:0.00e+00}  " +
                    $"{_smoothedTokensPerSecond:F0} tokens/s  {Clock(left)} left";
         if (output.IsInteractive)

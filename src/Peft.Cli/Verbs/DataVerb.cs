@@ -7,7 +7,7 @@ using Peft.Recipes;
 namespace Peft.Cli.Verbs;
 
 /// <summary>Shows what the model will see.</summary>
-[Verb("data", HelpText = "What the model will see of a recipe's data: tokens, learned or given, what is cut, lengths.")]
+[Verb("data", HelpText = "What the model will see of a recipe's data: tokens, learned or given, what is cut, lengths, packing.")]
 public sealed class DataVerb : IVerb
 {
     /// <summary>The recipe.</summary>
@@ -32,7 +32,10 @@ public sealed class DataVerb : IVerb
         foreach (var sequence in DataPreview.Read(RunBuilder.WithFoundFiles(recipe), tokenizer, Directory.GetCurrentDirectory(), Rows, RunBuilder.EndId(recipe)).Sequences)
             Show(sequence, output);
         output.Result("");
-        output.Result(Statistics(recipe, tokenizer));
+        using var data = RunBuilder.OpenData(recipe, tokenizer);
+        output.Result(Statistics(data));
+        if (recipe.Data.RowLength > 0)
+            ShowPacking(recipe, data, output);
         return ExitCode.Done;
     }
 
@@ -45,9 +48,25 @@ public sealed class DataVerb : IVerb
         output.Result("  learned: " + string.Join(' ', sequence.Tokens.Where(t => t.IsLearned).Select(t => $"[{t.Text}]")));
     }
 
-    private static string Statistics(Recipe recipe, Tokenizer tokenizer)
+    private static void ShowPacking(Recipe recipe, TrainingData data, Output output)
     {
-        using var data = RunBuilder.OpenData(recipe, tokenizer);
+        var (batch, seed) = (recipe.Training.PerDeviceTrainBatchSize, recipe.Training.Seed);
+        var packed = data.FirstEpoch(batch, seed);
+        var single = data.FirstEpoch(batch, seed, isPacked: false);
+        output.Result("");
+        output.Result(
+            $"packing: {packed.Sequences:N0} sequences in {packed.Rows:N0} rows of up to {recipe.Data.RowLength} tokens, " +
+            $"{packed.SequencesPerRow:F1} a row, {packed.Fill:P1} filled");
+        output.Result(
+            $"padding: {packed.Padding:N0} tokens an epoch, {single.Padding:N0} without packing" +
+            (single.Padding > 0 ? $" ({1 - packed.Padding / (double)single.Padding:P1} saved)" : ""));
+        output.Result(
+            $"batches: {packed.Batches:N0} an epoch of up to {batch} rows, {packed.Tokens / (double)packed.Batches:N0} tokens each; " +
+            $"{single.Batches:N0} of {single.Tokens / (double)single.Batches:N0} without packing");
+    }
+
+    private static string Statistics(TrainingData data)
+    {
         var table = new TextTable("data set", "rows", "used", "skipped", "tokens", "learned", "cut", "median", "p99", "longest");
         foreach (var set in data.Train.DataSets.Append(data.Train.Statistics))
             Add(set, set.Name);

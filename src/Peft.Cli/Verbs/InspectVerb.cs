@@ -1,6 +1,7 @@
 using CommandLine;
 using Peft.Adapters.Bundles;
 using Peft.Cli.Printing;
+using Peft.Formats;
 
 namespace Peft.Cli.Verbs;
 
@@ -28,13 +29,13 @@ public sealed class InspectVerb : IVerb
         }
         var adapter = manifest.Adapter;
         output.Result($"method          {adapter.Method}");
-        output.Result($"base            {manifest.Base.Name} ({manifest.Base.Fingerprint[..12]})");
+        output.Result($"base            {Quote.Escaped(manifest.Base.Name)} ({Quote.Escaped(manifest.Base.Fingerprint[..Math.Min(12, manifest.Base.Fingerprint.Length)])})");
         output.Result($"rank, alpha     {adapter.R}, {adapter.LoraAlpha}");
         output.Result($"experts         {adapter.Experts.Count}{(adapter.Router is { } router ? $", router {router.Kind}" : "")}");
         output.Result($"trained values  {manifest.TrainableParameters:N0}");
         output.Result($"seed            {manifest.Seed}");
         foreach (var (name, version) in manifest.Versions)
-            output.Result($"{name,-16}{version}");
+            output.Result(Quote.Escaped($"{name,-16}{version}"));
         output.Result("");
         var table = new TextTable("tensor", "type", "shape");
         foreach (var entry in bundle.Weights.Entries.Values.OrderBy(e => e.Name, StringComparer.Ordinal))

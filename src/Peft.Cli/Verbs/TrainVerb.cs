@@ -49,7 +49,10 @@ public sealed class TrainVerb : IVerb
     public int Run(Output output)
     {
         var recipe = Recipes.Recipe.Load(Recipe, Set);
-        var directory = OutputDirectory.Decide(OutputDir ?? recipe.OutputDir, Resume, Overwrite || DryRun && Resume is null);
+        var path = OutputDir ?? recipe.OutputDir;
+        if (!DryRun)
+            OutputDirectory.RequireFree(path);
+        var directory = OutputDirectory.Decide(path, Resume, Overwrite || DryRun && Resume is null);
         var sinks = new List<IMetricSink>();
         if (!DryRun)
         {
@@ -62,7 +65,9 @@ public sealed class TrainVerb : IVerb
         if (DryRun)
             return ShowPlan(run, output);
 
-        directory.Prepare();
+        using var taken = directory.Prepare();
+        if (!taken.IsHeld)
+            output.Say($"{path}: this file system has no locks - see to it that no other run writes there");
         Announce(run, directory, output);
         var stop = new StopRequest();
         using var signals = new Signals(stop, output);
@@ -74,6 +79,8 @@ public sealed class TrainVerb : IVerb
         }
         output.Say($"{directory.Path}: saved after {outcome.Steps} steps" +
             (recipe.Training.LoadBestModelAtEnd && outcome.BestStep is { } best ? $" (parameters of step {best}, the best)" : ""));
+        if (outcome.SkippedSteps > 0)
+            output.Say($"skipped steps: {outcome.SkippedSteps} (a number in them was not finite; they have \"skipped\" in metrics.jsonl)");
         ShowResults(run, output);
         return ExitCode.Done;
     }

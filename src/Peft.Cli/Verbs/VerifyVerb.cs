@@ -21,9 +21,16 @@ public sealed class VerifyVerb : IVerb
     /// <inheritdoc/>
     public int Run(Output output)
     {
-        var manifest = BundleReader.Load(Directory).Manifest;
-        using var loaded = LoadedModel.Open(Base, Directory, "float32", torch.CPU);
-        output.Result($"{Directory}: intact - {manifest.Files.Count} files, {manifest.TrainableParameters:N0} trained values, fits {loaded.BaseDirectory}");
+        output.Result(Check(Directory, Base));
         return ExitCode.Done;
+    }
+
+    /// <summary>Checks a bundle and says what it is.</summary>
+    /// <exception cref="Formats.UserException">Anything is wrong with it.</exception>
+    public static string Check(string directory, string? baseDirectory)
+    {
+        var manifest = BundleReader.Load(directory).Manifest;
+        using var loaded = LoadedModel.Open(baseDirectory, directory, "float32", torch.CPU);
+        return $"{directory}: intact - {manifest.Files.Count} files, {manifest.TrainableParameters:N0} trained values, fits {loaded.BaseDirectory}";
     }
 }

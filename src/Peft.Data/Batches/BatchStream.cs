@@ -4,18 +4,16 @@ namespace Peft.Data.Batches;
 
 /// <summary>
 /// The endless stream of training batches. Sequences come in a random order, a window of <c>bucket_window</c> batches at a
-/// time; those of a window are sorted by length and cut into batches, so that little padding is computed, and the batches
-/// are shuffled. Every sequence of an epoch comes exactly once; the last batch of an epoch may be smaller.
+/// time; those of a window are sorted by length and cut into batches, or packed into rows, so that little padding is computed,
+/// and the batches are shuffled. Every sequence of an epoch comes exactly once; batches at the end of an epoch may be smaller.
 /// </summary>
 public sealed class BatchStream : IEnumerable<TokenBatch>
 {
     private readonly SequenceSet _set;
-    private readonly SequenceOrder _order;
-    private readonly bool _isBucketed;
-    private readonly ulong _windowKey;
+    private readonly BatchPlanner _planner;
     private readonly long[] _drawn; // before the window
     private readonly long[] _drawnAfter;
-    private long[][] _batches = [];
+    private long[][][] _batches = [];
     private BatchStreamState _at;
     private bool _isWindowReady;
 
@@ -23,18 +21,13 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
         _set = set;
-        _order = new SequenceOrder(set.Ranges, options.Shuffle, seed);
-        _isBucketed = options.Shuffle && options.BucketWindow > 1;
-        _windowKey = CounterRandom.Key(seed, (long)SequenceOrder.Stream.Window);
+        _planner = new BatchPlanner(set, options, batchSize, seed);
         var start = new BatchStreamState(
-            seed, batchSize, options.BucketWindow, set.Count, set.DataSha256, 0, 0, 0, new long[_order.CounterCount]);
+            seed, batchSize, options.BucketWindow, options.RowLength, set.Count, set.DataSha256, 0, 0, 0, new long[_planner.CounterCount]);
         _at = state is null ? start : Fitting(state, start);
         _drawn = [.. _at.Drawn];
         _drawnAfter = new long[_drawn.Length];
     }
-
-    /// <summary>Batches in an epoch.</summary>
-    public long BatchesPerEpoch => (_order.Count + _at.BatchSize - 1) / _at.BatchSize;
 
     /// <summary>The epoch of the next batch, from 0.</summary>
     public long Epoch => _at.Epoch;
@@ -42,7 +35,10 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
     /// <summary>Where the stream stands: before the next batch.</summary>
     public BatchStreamState State => _at with { Drawn = [.. _drawn] };
 
-    private long WindowSize => (long)_at.BatchSize * _at.BucketWindow;
+    /// <summary>Batches in an epoch; with packing, in the first one: the others pack a little better or worse.</summary>
+    public long BatchesPerEpoch => _at.RowLength == 0
+        ? (_planner.SequencesPerEpoch + _at.BatchSize - 1) / _at.BatchSize
+        : FirstEpoch().Batches;
 
     /// <summary>Goes to a saved place.</summary>
     /// <exception cref="BatchStateException">It was saved with other data or settings.</exception>
@@ -57,7 +53,12 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
     public TokenBatch Next()
     {
         if (!_isWindowReady)
-            FillWindow();
+        {
+            _drawn.CopyTo(_drawnAfter, 0);
+            _batches = _planner.Plan(_at.Epoch, _at.Window, _drawnAfter);
+            _isWindowReady = true;
+        }
+
         var batch = _set.Batch(_batches[_at.Batch]);
         var next = _at.Batch + 1;
         if (next < _batches.Length)
@@ -66,7 +67,7 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
             return batch;
         }
 
-        var isEpochEnd = (_at.Window + 1) * WindowSize >= _order.Count;
+        var isEpochEnd = _at.Window + 1 == _planner.WindowsPerEpoch;
         _at = _at with
         {
             Batch = 0,
@@ -87,23 +88,27 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
-    private void FillWindow()
+    /// <summary>Counts rows, tokens and padding of the first epoch, from the sequences' lengths alone.</summary>
+    public EpochShape FirstEpoch()
     {
-        var start = _at.Window * WindowSize;
-        var indices = new long[Math.Min(WindowSize, _order.Count - start)];
-        _drawn.CopyTo(_drawnAfter, 0);
-        _order.Fill(_at.Epoch, start, indices, _drawnAfter);
-        if (_isBucketed)
+        var drawn = new long[_drawn.Length];
+        var shape = new EpochShape(_planner.SequencesPerEpoch, 0, 0, 0, 0);
+        for (var window = 0L; window < _planner.WindowsPerEpoch; window++)
         {
-            // Equal lengths keep their random order: the sort is stable.
-            var lengths = indices.Select(_set.LengthOf).ToArray();
-            indices = [.. Enumerable.Range(0, indices.Length).OrderBy(at => lengths[at]).Select(at => indices[at])];
+            foreach (var batch in _planner.Plan(0, window, drawn))
+            {
+                var lengths = batch.Select(_planner.LengthOf).ToList();
+                shape = shape with
+                {
+                    Rows = shape.Rows + batch.Length,
+                    Batches = shape.Batches + 1,
+                    Tokens = shape.Tokens + lengths.Sum(length => (long)length),
+                    Positions = shape.Positions + (long)batch.Length * lengths.Max(),
+                };
+            }
         }
 
-        _batches = [.. indices.Chunk(_at.BatchSize)];
-        if (_isBucketed)
-            Permutation.Shuffle(_batches.AsSpan(), CounterRandom.Key((long)_windowKey, _at.Epoch, _at.Window));
-        _isWindowReady = true;
+        return shape;
     }
 
     private static BatchStreamState Fitting(BatchStreamState given, BatchStreamState here)
@@ -111,10 +116,17 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
         Require("seed", given.Seed, here.Seed);
         Require("per_device_train_batch_size", given.BatchSize, here.BatchSize);
         Require("bucket_window", given.BucketWindow, here.BucketWindow);
+        Require("length of packed rows (0: no packing)", given.RowLength, here.RowLength);
         Require("number of sequences", given.Sequences, here.Sequences);
         Require("number of weighted data sets", given.Drawn.Count, here.Drawn.Count);
         Require("data hash", given.DataSha256, here.DataSha256);
-        return given;
+        var window = (long)here.BatchSize * here.BucketWindow;
+        var isInside = given.Epoch >= 0 && given.Window >= 0 && given.Window <= (here.Sequences - 1) / window && given.Batch >= 0
+            && given.Batch < (Math.Min(window, here.Sequences - given.Window * window) + here.BatchSize - 1) / here.BatchSize
+            && given.Drawn.All(count => count >= 0);
+        return isInside ? given : throw new BatchStateException(
+            $"resume - epoch {given.Epoch}, window {given.Window}, batch {given.Batch} - a place in these {here.Sequences} sequences"
+            + " - the checkpoint is damaged: resume from another one");
     }
 
     private static void Require<T>(string what, T given, T here)

@@ -11,6 +11,7 @@ public static class DuckDbLibrary
 
     private const string FileName = "libduckdb.so";
     private const string Variable = "DUCKDB_LIB";
+    private const string NewestImport = "duckdb_pending_prepared_streaming";
     private static readonly string Installed =
         Path.Combine(".artifacts", "npm", "node_modules", "@duckdb", "node-bindings-linux-x64", FileName);
 
@@ -73,11 +74,16 @@ public static class DuckDbLibrary
             + $" - run `make setup`, or set {Variable}=/path/to/{FileName}");
     }
 
-    private static nint Load(string path)
+    internal static nint Load(string path)
     {
         try
         {
-            return NativeLibrary.Load(path);
+            var library = NativeLibrary.Load(path);
+            return NativeLibrary.TryGetExport(library, NewestImport, out _)
+                ? library
+                : throw new DuckDbLibraryException(
+                    $"{path} - is no DuckDB of version 1 (no {NewestImport}) - {FileName} for linux-x64"
+                    + $" - run `make setup`, or set {Variable}=/path/to/{FileName}");
         }
         catch (Exception error) when (error is DllNotFoundException or BadImageFormatException)
         {

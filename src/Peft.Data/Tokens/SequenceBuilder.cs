@@ -3,20 +3,20 @@ using Peft.Data.Examples;
 namespace Peft.Data.Tokens;
 
 /// <summary>
-/// Turns one example into one sequence: prefix (BOS), prompt, answer, EOS. Prompt and answer are encoded apart and joined
+/// Turns one example into one sequence, a long text into several: prefix (BOS), prompt, answer, EOS. Prompt and answer are encoded apart and joined
 /// as ids, so that no token spans the boundary and the answer has the ids that a model produces after the prompt.
 /// </summary>
 internal sealed class SequenceBuilder(TextEncoder encoder, DataOptions options)
 {
     private readonly int[] _end = options.AddEos && encoder.EndId is { } end ? [end] : [];
 
-    /// <summary>The sequence of an example; null for one to be skipped.</summary>
+    /// <summary>The sequence of an example; none for one to be skipped, several for a long text where sequences are packed.</summary>
     /// <param name="example">The example.</param>
     /// <param name="isText">True for plain text: everything is learned.</param>
     /// <param name="taskId">Its task.</param>
     /// <param name="fileId">Its file.</param>
     /// <exception cref="DataRowException">The answer alone is too long and on_long_answer is error.</exception>
-    public EncodedSequence? Build(Example example, bool isText, int taskId, int fileId)
+    public IReadOnlyList<EncodedSequence> Build(Example example, bool isText, int taskId, int fileId)
     {
         var prefix = encoder.Prefix;
         var prompt = example.Prompt.Length == 0 ? [] : encoder.Encode(example.Prompt);
@@ -27,15 +27,34 @@ internal sealed class SequenceBuilder(TextEncoder encoder, DataOptions options)
         var room = options.MaxLength - prefix.Count - kept;
         if (answer.Count + _end.Length > room)
         {
+            if (isText && options.Packing)
+                return Pieces([.. answer, .. _end], room, example, taskId, fileId);
             if (options.OnLongAnswer == LongAnswerPolicy.Skip)
-                return null;
+                return [];
             if (options.OnLongAnswer == LongAnswerPolicy.Error)
                 throw TooLong(example, answer.Count + _end.Length, room, isText);
-            return Join(prompt, prompt.Count - kept, answer, room, [], example, isText, taskId, fileId);
+            return One(Join(prompt, prompt.Count - kept, answer, room, [], example, isText, taskId, fileId));
         }
 
         var promptRoom = options.MaxLength - prefix.Count - answer.Count - _end.Length;
-        return Join(prompt, Math.Max(0, prompt.Count - promptRoom), answer, answer.Count, _end, example, isText, taskId, fileId);
+        return One(Join(prompt, Math.Max(0, prompt.Count - promptRoom), answer, answer.Count, _end, example, isText, taskId, fileId));
+
+        static IReadOnlyList<EncodedSequence> One(EncodedSequence? sequence) => sequence is { } made ? [made] : [];
+    }
+
+    // Packed rows have room for the rest of a text: it goes on in further sequences, each with the prefix.
+    private List<EncodedSequence> Pieces(int[] ids, int room, Example example, int taskId, int fileId)
+    {
+        var pieces = ids.Chunk(room)
+            .Select(chunk => new EncodedSequence([.. encoder.Prefix, .. chunk], 1, taskId, fileId, example.Row.Row, 0)).ToList();
+        // A single token without a prefix has nothing before it to be predicted from.
+        if (pieces[^1].LearnedTokens == 0)
+        {
+            pieces.RemoveAt(pieces.Count - 1);
+            pieces[^1] = pieces[^1] with { CutTokens = 1 };
+        }
+
+        return pieces;
     }
 
     private EncodedSequence? Join(

@@ -39,7 +39,7 @@ internal sealed class SequenceReader(DataSetReader reader, DataOptions options, 
     /// <param name="readAhead">How many rows are tokenised together, on all cores.</param>
     public IEnumerable<EncodedSequence> Read(Func<string, int> fileIds, int readAhead)
     {
-        foreach (var sequence in reader.Options.IsText && options.Packing ? Packed(fileIds) : Single(fileIds, readAhead))
+        foreach (var sequence in reader.Options.IsText && options.IsWrapped ? Wrapped(fileIds) : Single(fileIds, readAhead))
         {
             Count(sequence);
             yield return sequence;
@@ -54,21 +54,20 @@ internal sealed class SequenceReader(DataSetReader reader, DataOptions options, 
             // Ids are given in file order, before the work is spread.
             var origins = Array.ConvertAll(
                 chunk, example => (tasks.IdOf(example.Task!, reader.Options.Place), fileIds(example.Row.File)));
-            var built = new (EncodedSequence? Sequence, DataRowException? Error)[chunk.Length];
+            var built = new (IReadOnlyList<EncodedSequence> Sequences, DataRowException? Error)[chunk.Length];
             Parallel.For(0, chunk.Length, at => built[at] = TryBuild(builder, chunk[at], origins[at]));
-            foreach (var (sequence, error) in built)
+            foreach (var (sequences, error) in built)
             {
                 if (error is not null)
                     throw error;
-                if (sequence is { } made)
-                    yield return made;
-                else
-                    _longRows++;
+                foreach (var sequence in sequences)
+                    yield return sequence;
+                _longRows += sequences.Count == 0 ? 1 : 0;
             }
         }
     }
 
-    private (EncodedSequence?, DataRowException?) TryBuild(SequenceBuilder builder, Example example, (int Task, int File) origin)
+    private (IReadOnlyList<EncodedSequence>, DataRowException?) TryBuild(SequenceBuilder builder, Example example, (int Task, int File) origin)
     {
         try
         {
@@ -76,13 +75,13 @@ internal sealed class SequenceReader(DataSetReader reader, DataOptions options, 
         }
         catch (DataRowException error)
         {
-            return (null, error);
+            return ([], error);
         }
     }
 
-    private IEnumerable<EncodedSequence> Packed(Func<string, int> fileIds)
+    private IEnumerable<EncodedSequence> Wrapped(Func<string, int> fileIds)
     {
-        // Texts of one task only are packed together.
+        // Texts of one task only share a block.
         var packers = new SortedDictionary<int, TextPacker>();
         foreach (var example in reader.Read())
         {

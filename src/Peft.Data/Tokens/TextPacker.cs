@@ -1,7 +1,7 @@
 namespace Peft.Data.Tokens;
 
 /// <summary>
-/// Packing for language modelling: texts one after the other, each ended by EOS, cut into blocks of <c>max_length</c>. Each
+/// Wrapped packing for language modelling: texts one after the other, each ended by EOS, cut into blocks of <c>max_length</c>. Each
 /// block begins with the tokenizer's prefix; nothing is lost, the last block may be short. Attention sees the whole block.
 /// </summary>
 internal sealed class TextPacker(TextEncoder encoder, int maxLength, bool addEos)

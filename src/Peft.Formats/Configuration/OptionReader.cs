@@ -9,9 +9,12 @@ namespace Peft.Formats.Configuration;
 /// </summary>
 public sealed partial class OptionReader
 {
+    // Of unknown keys in one section so many are named; the rest is counted.
+    private const int MostUnknown = 50;
     private readonly ConfigMap _map;
     private readonly OptionReader? _parent;
     private readonly List<string> _known = []; // every key asked for, in order
+    private readonly HashSet<string> _isKnown = new(StringComparer.Ordinal); // the same: a map may have very many keys
     private readonly Dictionary<string, Func<ConfigNode>> _resolved = new(StringComparer.Ordinal);
     private readonly Dictionary<string, OptionReader> _sections = new(StringComparer.Ordinal);
     private readonly Dictionary<string, IReadOnlyList<OptionReader>> _sectionLists = new(StringComparer.Ordinal);
@@ -94,7 +97,7 @@ public sealed partial class OptionReader
         AddFault(_map[key], Join(key), found, allowed, advice);
 
     /// <summary>Keys that stand here and were never asked for.</summary>
-    public IReadOnlyList<string> UnknownKeys() => [.. _map.Keys.Except(_known, StringComparer.Ordinal)];
+    public IReadOnlyList<string> UnknownKeys() => [.. _map.Keys.Where(key => !_isKnown.Contains(key))];
 
     /// <summary>
     /// Notes a fault for each unknown key here and in every section handed out, with the name probably meant.
@@ -127,7 +130,8 @@ public sealed partial class OptionReader
 
     private void Finish(Dictionary<string, string> elsewhere)
     {
-        foreach (var key in UnknownKeys())
+        var unknown = UnknownKeys();
+        foreach (var key in unknown.Take(MostUnknown))
         {
             if (elsewhere.TryGetValue(key, out var home))
                 Fault(key, "unknown key here", $"it belongs at {home}", "move it there");
@@ -139,6 +143,8 @@ public sealed partial class OptionReader
                 Fault(key, "unknown key", "known keys: " + string.Join(", ", _known));
         }
 
+        if (unknown.Count > MostUnknown)
+            Fault(unknown[MostUnknown], $"unknown key, and {unknown.Count - MostUnknown - 1} more", "the keys of a recipe or bundle");
         foreach (var child in Children())
             child.Finish(elsewhere);
     }
@@ -146,7 +152,7 @@ public sealed partial class OptionReader
     // The value unless it is absent or null; asking makes the key known.
     private ConfigNode? Find(string key)
     {
-        if (!_known.Contains(key))
+        if (_isKnown.Add(key))
             _known.Add(key);
         return _map[key] is { } node and not ConfigScalar { IsNull: true } ? node : null;
     }

@@ -8,8 +8,8 @@ namespace Peft.Formats.Files;
 /// </summary>
 public static class AtomicDirectory
 {
-    private const string TemporaryMark = ".tmp-"; // being filled; with the process id behind it
-    private const string AsideMark = ".old-";     // the former directory, on its way out
+    private const string TemporaryMark = AtomicFile.TemporaryMark; // being filled; with the process id behind it
+    private const string AsideMark = ".old-"; // the former directory, on its way out
 
     /// <summary>
     /// Calls <paramref name="fill"/> with a temporary directory beside the target, flushes all that it wrote, and
@@ -28,12 +28,51 @@ public static class AtomicDirectory
     /// this;
     /// readers call it when a target is missing.
     /// </summary>
-    public static void RecoverLeftovers(string target)
+    public static void RecoverLeftovers(string target) => RecoverLeftovers(target, IsAbandoned);
+
+    /// <summary>
+    /// Does so for everything inside a directory that this class or <see cref="AtomicFile"/> was writing. The caller holds the
+    /// directory's <see cref="DirectoryLock"/>: whatever is half written there belongs to nobody.
+    /// </summary>
+    public static void RecoverInside(string directory)
+    {
+        try
+        {
+            foreach (var target in Directory.EnumerateDirectories(directory).Select(TargetOf).OfType<string>().Distinct().ToList())
+                RecoverLeftovers(target, _ => true);
+            foreach (var file in Directory.EnumerateFiles(directory).Where(path => TargetOf(path) is not null).ToList())
+                File.Delete(file);
+        }
+        catch (Exception error) when (FileOperationException.Covers(error))
+        {
+            throw FileOperationException.Writing(directory, error);
+        }
+    }
+
+    /// <summary>Removes a directory so that after a crash at any moment it is there whole or not at all.</summary>
+    /// <exception cref="FileOperationException">It may not be removed.</exception>
+    public static void Remove(string target)
     {
         var path = FullPath(target);
         try
         {
-            var aside = Leftovers(path, AsideMark).OrderByDescending(Directory.GetLastWriteTimeUtc).ToList();
+            RecoverLeftovers(path);
+            var temporary = path + TemporaryMark + Environment.ProcessId;
+            Directory.Move(path, temporary);
+            Directory.Delete(temporary, recursive: true);
+        }
+        catch (Exception error) when (FileOperationException.Covers(error))
+        {
+            throw FileOperationException.Writing(target, error);
+        }
+    }
+
+    private static void RecoverLeftovers(string target, Predicate<string> isAbandoned)
+    {
+        var path = FullPath(target);
+        try
+        {
+            var aside = Leftovers(path, AsideMark, isAbandoned).OrderByDescending(Directory.GetLastWriteTimeUtc).ToList();
             if (!Directory.Exists(path) && aside.Count > 0)
             {
                 Directory.Move(aside[0], path);
@@ -41,7 +80,7 @@ public static class AtomicDirectory
                 aside.RemoveAt(0);
             }
 
-            foreach (var leftover in aside.Concat(Leftovers(path, TemporaryMark)))
+            foreach (var leftover in aside.Concat(Leftovers(path, TemporaryMark, isAbandoned)))
                 Directory.Delete(leftover, recursive: true);
         }
         catch (Exception error) when (FileOperationException.Covers(error))
@@ -127,8 +166,8 @@ public static class AtomicDirectory
         UnixFiles.FlushDirectory(directory);
     }
 
-    // Directories beside the target that carry the mark of this process or of one that no longer runs.
-    private static IEnumerable<string> Leftovers(string path, string mark)
+    // Directories beside the target that carry a mark; usually that of this process or of one that no longer runs.
+    private static IEnumerable<string> Leftovers(string path, string mark, Predicate<string> isAbandoned)
     {
         var parent = Path.GetDirectoryName(path);
         if (parent is null || !Directory.Exists(parent))
@@ -136,7 +175,17 @@ public static class AtomicDirectory
         var prefix = Path.GetFileName(path) + mark;
         return [.. Directory.EnumerateDirectories(parent)
             .Where(found => Path.GetFileName(found).StartsWith(prefix, StringComparison.Ordinal))
-            .Where(found => IsAbandoned(Path.GetFileName(found)[prefix.Length..]))];
+            .Where(found => isAbandoned(Path.GetFileName(found)[prefix.Length..]))];
+    }
+
+    // The path whose writing left this one; null for a name that we do not give.
+    private static string? TargetOf(string path)
+    {
+        var name = Path.GetFileName(path);
+        var mark = Math.Max(name.LastIndexOf(TemporaryMark, StringComparison.Ordinal), name.LastIndexOf(AsideMark, StringComparison.Ordinal));
+        return mark > 0 && name.AsSpan(mark + TemporaryMark.Length) is { Length: > 0 } number && number.IndexOfAnyExcept("-0123456789") < 0
+            ? path[..(path.Length - name.Length + mark)]
+            : null;
     }
 
     private static bool IsAbandoned(string processId)

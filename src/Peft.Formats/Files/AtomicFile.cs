@@ -7,6 +7,9 @@ namespace Peft.Formats.Files;
 /// </summary>
 public static class AtomicFile
 {
+    /// <summary>Stands behind the name of a file or directory that is being written.</summary>
+    internal const string TemporaryMark = ".tmp-";
+
     private static int _count;
 
     /// <summary>
@@ -18,7 +21,7 @@ public static class AtomicFile
     public static void Write(string path, Action<Stream> write)
     {
         var target = Path.GetFullPath(path);
-        var temporary = $"{target}.tmp-{Environment.ProcessId}-{Interlocked.Increment(ref _count)}";
+        var temporary = $"{target}{TemporaryMark}{Environment.ProcessId}-{Interlocked.Increment(ref _count)}";
         try
         {
             if (Directory.Exists(target))
@@ -26,7 +29,8 @@ public static class AtomicFile
                     MessageText.Of(path, "a directory", "a file name", "choose another name"));
             var directory = Path.GetDirectoryName(target)!;
             Directory.CreateDirectory(directory);
-            using (var stream = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write))
+            // One that is there was left by a process of the same number (in containers the number is often 1).
+            using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write))
             {
                 write(stream);
                 stream.Flush(flushToDisk: true);

@@ -1,8 +1,9 @@
 namespace Peft.Formats.Files;
 
 /// <summary>Reads whole files whose size is checked before memory is taken.</summary>
-internal static class BoundedFile
+public static class BoundedFile
 {
+    /// <summary>All bytes of a file.</summary>
     /// <exception cref="FileOperationException">The file is missing, unreadable or larger than <paramref
     /// name="limit"/> bytes.</exception>
     public static byte[] ReadAllBytes(string path, long limit)

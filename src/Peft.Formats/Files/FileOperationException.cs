@@ -20,14 +20,18 @@ public sealed class FileOperationException : UserException
     }
 
     /// <summary>True for the errors of the operating system that are turned into this one.</summary>
-    internal static bool Covers(Exception error) => error is IOException or UnauthorizedAccessException;
+    public static bool Covers(Exception error) => error is IOException or UnauthorizedAccessException || IsFileTooLarge(error);
 
-    internal static FileOperationException Writing(string path, Exception error) => new(
+    /// <summary>The error as one that names the path and says what to do.</summary>
+    public static FileOperationException Writing(string path, Exception error) => new(
         error switch
         {
             UnauthorizedAccessException => MessageText.Of(
                 path, "no permission to write", "a place you may write to",
                 "change its permissions or choose another output"),
+            _ when IsFileTooLarge(error) => MessageText.Of(
+                path, "the file is larger than this shell or file system allows", "room for the whole file",
+                "raise the limit (ulimit -f) or choose another output"),
             { HResult: NoSpaceLeft } => MessageText.Of(
                 path, "the disk is full", "room for the whole file", "free some space or choose another output"),
             { HResult: QuotaExceeded } => MessageText.Of(
@@ -51,4 +55,8 @@ public sealed class FileOperationException : UserException
             _ => MessageText.Of(path, "cannot be read: " + error.Message.TrimEnd('.'), "a file you may read"),
         },
         error);
+
+    // How .NET tells EFBIG.
+    private static bool IsFileTooLarge(Exception error) => error is ArgumentOutOfRangeException { ParamName: "value" }
+        && error.StackTrace?.Contains("System.IO.RandomAccess", StringComparison.Ordinal) == true;
 }

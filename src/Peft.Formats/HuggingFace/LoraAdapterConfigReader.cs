@@ -8,6 +8,7 @@ namespace Peft.Formats.HuggingFace;
 internal static class LoraAdapterConfigReader
 {
     private const int MostWarnings = 20;
+    private const int MostPatterns = 10_000; // each is compared with every module
     private const string PlainLora = "a plain LoRA";
 
     // Keys that change what the weights mean. A value that switches the feature off is fine.
@@ -120,14 +121,8 @@ internal static class LoraAdapterConfigReader
 
     private static void CheckPattern(OptionReader reader, string key, string pattern)
     {
-        try
-        {
-            ModulePattern.MatchesWhole(pattern, "");
-        }
-        catch (HuggingFaceException)
-        {
+        if (ModulePattern.ProblemOf(pattern) is not null)
             reader.Fault(key, Quote.Of(pattern), "a regular expression or a list of names");
-        }
     }
 
     private static int? Rank(ConfigScalar value) =>
@@ -143,7 +138,9 @@ internal static class LoraAdapterConfigReader
         var node = reader.Node(key);
         if (node is not null and not ConfigMap)
             reader.Fault(key, node.Describe(), "an object of module names");
-        foreach (var (name, value) in (node as ConfigMap)?.Entries ?? [])
+        if (node is ConfigMap { Count: > MostPatterns })
+            reader.Fault(key, node.Describe(), $"at most {MostPatterns:N0} module names");
+        foreach (var (name, value) in ((node as ConfigMap)?.Entries ?? []).Take(MostPatterns))
         {
             if (value is ConfigScalar scalar && convert(scalar) is { } converted)
                 entries.Add(KeyValuePair.Create(name, converted));

@@ -8,6 +8,9 @@ namespace Peft.Formats.HuggingFace;
 /// </summary>
 public sealed class ModelConfigFile
 {
+    /// <summary>No real width, vocabulary or number of heads comes near; products of two fit into 64 bits.</summary>
+    public const int LargestSize = 1 << 24;
+
     private ModelConfigFile(string path, ConfigMap map, string modelType)
     {
         Path = path;
@@ -68,12 +71,13 @@ public sealed class ModelConfigFile
     public bool Has(string key) => Find(key) is not null;
 
     /// <summary>
-    /// A size of at least 1 that must be there, under the key or one of its other spellings; 1 after a fault.
+    /// A size from 1 to <see cref="LargestSize"/> that must be there, under the key or one of its other spellings; 1
+    /// after a fault.
     /// </summary>
     public int RequiredInt(string key, params string[] alternatives)
     {
         if (FirstPresent(key, alternatives) is { } present)
-            return Whole(present, 1) ?? 1;
+            return Whole(present, 1, LargestSize) ?? 1;
         var others = alternatives.Length == 0 ? "" : ", here or as " + string.Join(", ", alternatives);
         Fault(key, "missing", "a size" + others);
         return 1;
@@ -157,13 +161,14 @@ public sealed class ModelConfigFile
     private string? FirstPresent(string key, string[] alternatives) =>
         Has(key) ? key : alternatives.FirstOrDefault(Has);
 
-    private int? Whole(string key, int min)
+    private int? Whole(string key, int min, int max = int.MaxValue)
     {
         // Some writers turn whole numbers into 8.0.
         if (Find(key) is ConfigScalar scalar && scalar.TryNumber(out var value)
-            && value >= min && value <= int.MaxValue && Math.Floor(value) == value)
+            && value >= min && value <= max && Math.Floor(value) == value)
             return (int)value;
-        Fault(key, Find(key)!.Describe(), $"a whole number of at least {min}");
+        var allowed = max == int.MaxValue ? $"of at least {min}" : $"from {min} to {max}";
+        Fault(key, Find(key)!.Describe(), "a whole number " + allowed);
         return null;
     }
 

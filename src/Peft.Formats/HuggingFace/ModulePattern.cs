@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.RegularExpressions;
 
 namespace Peft.Formats.HuggingFace;
@@ -8,6 +9,8 @@ namespace Peft.Formats.HuggingFace;
 public static class ModulePattern
 {
     // A pattern comes from a file of unknown origin; one that backtracks without end must not hang the program.
+    private const int LongestPattern = 10_000;
+    private const string LayerGroup = "peft_layer";
     private static readonly TimeSpan MatchLimit = TimeSpan.FromSeconds(1);
 
     /// <summary>A name in a list: the exact path, or its end after a dot.</summary>
@@ -23,34 +26,78 @@ public static class ModulePattern
     /// A key of <c>rank_pattern</c> or <c>alpha_pattern</c>: matches the end of the path, from a dot or the start.
     /// </summary>
     /// <exception cref="HuggingFaceException">It is no regular expression, or takes too long.</exception>
-    public static bool MatchesEnd(string pattern, string modulePath) =>
-        IsMatch(pattern, $@"\A(?:.*\.)?(?:{pattern})\z", modulePath);
+    public static bool MatchesEnd(string pattern, string modulePath) => IsPlain(pattern)
+        ? EndsWith(pattern, modulePath)
+        : IsMatch(pattern, $@"\A(?:.*\.)?(?:{pattern})\z", modulePath);
 
-    private static bool IsMatch(string pattern, string whole, string modulePath)
+    /// <summary>The number after a list of layers in a path, such as 3 in <c>model.layers.3.mlp</c>; null where there is none.</summary>
+    /// <param name="list">Name of the list, or a regular expression for it (PEFT's <c>layers_pattern</c>).</param>
+    /// <param name="modulePath">The module's path.</param>
+    /// <exception cref="HuggingFaceException">It is no regular expression, or takes too long.</exception>
+    public static int? LayerAfter(string list, string modulePath)
     {
+        var match = Match(list, $@"\A.*\.{list}\.(?<{LayerGroup}>\d+)\.", modulePath);
+        return match.Success && int.TryParse(match.Groups[LayerGroup].ValueSpan, CultureInfo.InvariantCulture, out var layer) ? layer : null;
+    }
+
+    /// <summary>What is wrong with a pattern that nothing was matched with yet, as advice; null when it can be used.</summary>
+    public static string? ProblemOf(string pattern)
+    {
+        try
+        {
+            MatchesWhole(pattern, "");
+            return null;
+        }
+        catch (HuggingFaceException)
+        {
+            return "list the modules by name";
+        }
+    }
+
+    // Nearly all are plain names, and an adapter may have one for each of its modules.
+    private static bool IsPlain(string pattern) =>
+        pattern.Length > 0 && pattern.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-' or '.');
+
+    // As the expression would: a dot in the pattern is any character.
+    private static bool EndsWith(string pattern, string modulePath)
+    {
+        var start = modulePath.Length - pattern.Length;
+        if (start < 0 || start > 0 && modulePath[start - 1] != '.')
+            return false;
+        for (var i = 0; i < pattern.Length; i++)
+        {
+            if (pattern[i] != '.' && pattern[i] != modulePath[start + i])
+                return false;
+        }
+
+        return true;
+    }
+
+    private static bool IsMatch(string pattern, string whole, string modulePath) => Match(pattern, whole, modulePath).Success;
+
+    private static Match Match(string pattern, string whole, string modulePath)
+    {
+        if (pattern.Length > LongestPattern)
+            throw Unusable(pattern, $"{pattern.Length:N0} characters", $"at most {LongestPattern:N0}");
         try
         {
             // Python spells named groups (?P<name>...).
             var expression = whole.Replace("(?P<", "(?<", StringComparison.Ordinal);
-            return Regex.IsMatch(modulePath, expression, RegexOptions.CultureInvariant, MatchLimit);
+            return Regex.Match(modulePath, expression, RegexOptions.CultureInvariant, MatchLimit);
         }
         catch (RegexMatchTimeoutException error)
         {
-            throw new HuggingFaceException(
-                MessageText.Of(
-                    "adapter_config.json", $"pattern {Quote.Of(pattern)} takes too long", "a simpler pattern",
-                    "list the modules by name"),
-                error);
+            throw Unusable(pattern, "takes too long to match", "a simpler pattern", error);
         }
         catch (ArgumentException error)
         {
-            throw new HuggingFaceException(
-                MessageText.Of(
-                    "adapter_config.json",
-                    $"pattern {Quote.Of(pattern)}",
-                    "a regular expression",
-                    "list the modules by name"),
-                error);
+            throw Unusable(pattern, "no regular expression", "a regular expression for module paths", error);
         }
+    }
+
+    private static HuggingFaceException Unusable(string pattern, string found, string allowed, Exception? inner = null)
+    {
+        var message = MessageText.Of($"module pattern {Quote.Of(pattern)}", found, allowed, "list the modules by name");
+        return inner is null ? new HuggingFaceException(message) : new HuggingFaceException(message, inner);
     }
 }

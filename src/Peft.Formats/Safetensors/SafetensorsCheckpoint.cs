@@ -91,10 +91,16 @@ public sealed class SafetensorsCheckpoint
                 index, $"shard {Quote.Of(name)} is missing", $"all shards in {directory}", "copy or download it too"));
         }
 
+        if (InnerPath.OutsideTarget(directory, name) is { } target)
+        {
+            throw new SafetensorsException(MessageText.Of(
+                index, $"shard {Quote.Of(name)} is a link to {Quote.Of(target)}", $"shards that lie in {directory}",
+                "where you trust it, copy that file over the link"));
+        }
+
         return SafetensorsFile.Open(path);
     }
 
-    // Links are followed: the Hub's cache is made of them. Names that lead elsewhere are not.
     private static string ShardName(string index, string tensor, ConfigNode node)
     {
         var name = node is ConfigScalar { IsQuoted: true } scalar ? scalar.Text! : "";

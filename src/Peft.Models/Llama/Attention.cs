@@ -65,7 +65,8 @@ public sealed class Attention : torch.nn.Module
         var value = Heads(_value, x, pass).transpose(1, 2);
         if (pass.Cache is { } cache)
             (key, value) = cache.Append(_layer, key, value); // [B, Hkv, S, d]
-        var mixed = torch.nn.functional.causal_attention(query, key, value, context.Mask, _scale, window: _window);
+        var borders = context.Segments is { } segments ? segments.Borders : default;
+        var mixed = torch.nn.functional.causal_attention(query, key, value, context.Mask, _scale, window: _window, segments: borders);
         return _output.Forward(mixed.transpose(1, 2).reshape(B, T, -1), pass);
     }
 

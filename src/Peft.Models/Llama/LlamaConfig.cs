@@ -7,6 +7,7 @@ namespace Peft.Models.Llama;
 /// <summary>What tells the members of the Llama family apart. Absent keys get the default of the member's own class in transformers.</summary>
 public sealed record LlamaConfig : ModelConfig
 {
+    private const int MostLayers = 4096; // ten times the deepest that was ever published
     private static readonly string[] SiluNames = ["silu", "swish"];
 
     /// <summary>Added to the mean square in every norm.</summary>
@@ -73,6 +74,12 @@ public sealed record LlamaConfig : ModelConfig
         var heads = file.RequiredInt("num_attention_heads");
         var hidden = file.RequiredInt("hidden_size");
         var layers = file.RequiredInt("num_hidden_layers");
+        if (layers > MostLayers)
+        {
+            file.Fault("num_hidden_layers", $"{layers}", $"at most {MostLayers}");
+            layers = 1;
+        }
+
         var given = !file.Map.Keys.Contains("num_key_value_heads") ? keyValueHeads : file.OptionalInt("num_key_value_heads");
         return new LlamaConfig
         {
@@ -128,11 +135,11 @@ public sealed record LlamaConfig : ModelConfig
     private LlamaConfig Checked()
     {
         File.ThrowIfFaulty(); // missing keys first: what follows would only repeat them
-        foreach (var (key, value) in Sizes().Where(size => size.Value < 1))
-            File.Fault(key, $"{value}", "a whole number of at least 1");
+        foreach (var (key, value) in Sizes().Where(size => size.Value is < 1 or > ModelConfigFile.LargestSize))
+            File.Fault(key, $"{value}", $"a whole number from 1 to {ModelConfigFile.LargestSize}");
         if (KeyValueHeadCount > 0 && HeadCount % KeyValueHeadCount != 0)
             File.Fault("num_attention_heads", $"{HeadCount}, with num_key_value_heads {KeyValueHeadCount}", "a multiple of num_key_value_heads");
-        if (!File.Has("head_dim") && ModelType != "qwen3" && HeadSize * HeadCount != HiddenSize)
+        if (!File.Has("head_dim") && ModelType != "qwen3" && (long)HeadSize * HeadCount != HiddenSize)
             File.Fault("hidden_size", $"{HiddenSize}, with num_attention_heads {HeadCount}", "a multiple of num_attention_heads, or a head_dim");
         if (HeadSize % 2 != 0)
             File.Fault("head_dim", $"{HeadSize}", "an even number: rotary positions turn pairs");

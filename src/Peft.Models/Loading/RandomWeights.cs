@@ -1,3 +1,4 @@
+using Peft.Formats;
 using Peft.Torch;
 
 namespace Peft.Models.Loading;
@@ -7,6 +8,7 @@ public sealed class RandomWeights : WeightSource
 {
     private readonly double _initializerRange;
     private readonly long _seed;
+    private Int128 _bytes;
 
     /// <summary>Makes the source.</summary>
     /// <param name="dtype">Type of every parameter.</param>
@@ -22,12 +24,30 @@ public sealed class RandomWeights : WeightSource
 
     /// <inheritdoc/>
     /// <remarks>Shapes: as given. Units: drawn in float32 on the CPU, then cast, so that every type starts from the same numbers.</remarks>
-    protected override Tensor Read(string name, WeightKind kind, long[] shape) => kind switch
+    protected override Tensor Read(string name, WeightKind kind, long[] shape)
     {
-        WeightKind.Bias => torch.zeros(shape, dtype: Dtype, device: Device),
-        WeightKind.Scale => torch.ones(shape, dtype: Dtype, device: Device),
-        _ => Normal(name, shape),
-    };
+        RequireMemory(name, shape);
+        return kind switch
+        {
+            WeightKind.Bias => torch.zeros(shape, dtype: Dtype, device: Device),
+            WeightKind.Scale => torch.ones(shape, dtype: Dtype, device: Device),
+            _ => Normal(name, shape),
+        };
+    }
+
+    // Memory that is promised and not there would end the process later, without a word.
+    private void RequireMemory(string name, long[] shape)
+    {
+        const double Gibi = 1 << 30;
+        _bytes += shape.Aggregate((Int128)Dtype.ElementSize(), (bytes, size) => bytes * size);
+        var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+        if (Device.type == DeviceType.CPU && _bytes > available)
+        {
+            throw new UserException(
+                $"config.json: with {name} of [{string.Join(", ", shape)}] the weights take {(double)_bytes / Gibi:N1} GiB; this machine has "
+                + $"{available / Gibi:N1} GiB; make the model smaller");
+        }
+    }
 
     private Tensor Normal(string name, long[] shape)
     {

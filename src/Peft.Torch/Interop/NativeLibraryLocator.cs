@@ -7,7 +7,7 @@ namespace Peft.Torch.Interop;
 internal static class NativeLibraryLocator
 {
     /// <summary>PT_ABI_VERSION of the peft_torch.h these imports were written for.</summary>
-    internal const int ExpectedAbi = 1;
+    internal const int ExpectedAbi = 2;
 
     /// <summary>The variable that names a library built elsewhere.</summary>
     internal const string PathVariable = "PEFT_TORCH_NATIVE";

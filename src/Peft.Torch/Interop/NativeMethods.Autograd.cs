@@ -48,6 +48,11 @@ internal static partial class NativeMethods
 
     [LibraryImport(Library)]
     [return: MarshalUsing(typeof(StatusMarshaller))]
+    internal static partial Status pt_backward_list(TensorListHandle items, TensorListHandle gradients,
+        [MarshalAs(UnmanagedType.Bool)] bool retainGraph, [MarshalAs(UnmanagedType.Bool)] bool createGraph);
+
+    [LibraryImport(Library)]
+    [return: MarshalUsing(typeof(StatusMarshaller))]
     internal static partial Status pt_grad(TensorListHandle outputs, TensorListHandle inputs,
         TensorListHandle gradOutputs, [MarshalAs(UnmanagedType.Bool)] bool retainGraph,
         [MarshalAs(UnmanagedType.Bool)] bool createGraph, [MarshalAs(UnmanagedType.Bool)] bool allowUnused,

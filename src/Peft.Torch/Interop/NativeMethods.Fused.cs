@@ -35,7 +35,7 @@ internal static partial class NativeMethods
     [return: MarshalUsing(typeof(StatusMarshaller))]
     internal static partial Status pt_causal_attention(TensorHandle q, TensorHandle k, TensorHandle v,
         TensorHandle mask, double scale, [MarshalAs(UnmanagedType.Bool)] bool causal, long offset, long window,
-        double softcap, out TensorHandle result);
+        double softcap, ReadOnlySpan<long> segments, int segmentsCount, out TensorHandle result);
 
     [LibraryImport(Library)]
     [return: MarshalUsing(typeof(StatusMarshaller))]

@@ -51,6 +51,12 @@ int32_t pt_backward(pt_tensor* self, pt_tensor* gradient, int32_t retain_graph, 
     });
 }
 
+int32_t pt_backward_list(pt_list* items, pt_list* gradients, int32_t retain_graph, int32_t create_graph) {
+    return guard(__func__, [&] {
+        torch::autograd::backward(ref(items), ref(gradients), maybe<bool>(retain_graph != 0 || create_graph != 0), create_graph != 0);
+    });
+}
+
 int32_t pt_grad(pt_list* outputs, pt_list* inputs, pt_list* grad_outputs, int32_t retain_graph, int32_t create_graph,
     int32_t allow_unused, pt_list** result) {
     return guard(__func__, [&] {

@@ -41,9 +41,10 @@ int32_t pt_rotary(pt_tensor* x, pt_tensor* cos, pt_tensor* sin, pt_tensor** resu
 }
 
 int32_t pt_causal_attention(pt_tensor* q, pt_tensor* k, pt_tensor* v, pt_tensor* mask, double scale, int32_t causal,
-    int64_t offset, int64_t window, double softcap, pt_tensor** result) {
+    int64_t offset, int64_t window, double softcap, const int64_t* segments, int32_t segments_count, pt_tensor** result) {
     return guard(__func__, [&] {
-        const fused::AttentionOptions options{scale, causal != 0, offset, window, softcap};
+        const fused::AttentionOptions options{scale, causal != 0, offset, window, softcap,
+            std::vector<int64_t>(segments, segments + segments_count)};
         *result = wrap(fused::attention(ref(q), ref(k), ref(v), or_none(mask), options));
     });
 }

@@ -1,7 +1,9 @@
 /* Causal attention in blocks of queries: the probabilities [B, H, T, S] never exist whole, masked keys are not computed, and
-   backward computes each block's probabilities again from the scores and one number a row. */
+   backward computes each block's probabilities again from the scores and one number a row. Where sequences share a row, blocks
+   end at their borders, so that nothing is computed between two of them. */
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "fused.h"
@@ -97,16 +99,51 @@ struct Sizes {
           head_size(q.size(3)) {}
 };
 
-/* The keys that query i sees: [first, last). */
+/* Queries [start, start + count) of one row of the batch, and the keys [low, high) that they may see at all. */
+struct Block {
+    int64_t row, start, count, low, high;
+};
+
+/* All blocks, and where each row's begin: row b has blocks[begin[b]] to blocks[begin[b + 1] - 1]. */
+struct Blocks {
+    std::vector<Block> all;
+    std::vector<int64_t> begin;
+    int64_t widest = 0;   /* keys of the widest block */
+
+    Blocks(const Sizes& s, const AttentionOptions& options) {
+        const auto& segments = options.segments;
+        size_t next = 0;
+        for (int64_t row = 0; row < s.batch; ++row) {
+            begin.push_back(size());
+            if (segments.empty()) add(row, 0, s.queries, 0, s.keys);
+            for (; next < segments.size() && segments[next] < (row + 1) * s.queries; next += 2) {
+                const int64_t first = segments[next] - row * s.queries, end = segments[next + 1] - row * s.queries;
+                add(row, first, end, first, end);
+            }
+        }
+        begin.push_back(size());
+    }
+
+    int64_t size() const { return static_cast<int64_t>(all.size()); }
+
+private:
+    void add(int64_t row, int64_t first, int64_t end, int64_t low, int64_t high) {
+        for (int64_t start = first; start < end; start += BlockRows)
+            all.push_back({row, start, std::min(BlockRows, end - start), low, high});
+        widest = std::max(widest, high - low);
+    }
+};
+
+/* The keys that query i of a block sees: [first, last). */
 struct Seen {
     const AttentionOptions& options;
-    int64_t keys;
+    const Block& block;
     int64_t first(int64_t i) const {
         const int64_t at = options.offset + i;
-        return options.window > 0 ? std::min(keys, std::max<int64_t>(0, at - options.window + 1)) : 0;
+        return options.window > 0 ? std::min(block.high, std::max(block.low, at - options.window + 1)) : block.low;
     }
     int64_t last(int64_t i) const {
-        return options.causal ? std::max<int64_t>(0, std::min(keys, options.offset + i + 1)) : keys;
+        return options.causal ? std::max(block.low, std::min(block.high, options.offset + i + 1)) : block.high;
     }
 };
 
@@ -135,14 +172,14 @@ template <class T>
 void forward_all(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const AttentionOptions& options, Tensor& out,
                  Tensor& lse) {
     const Sizes s(q, k);
-    const Seen seen{options, s.keys};
-    const int64_t blocks = (s.queries + BlockRows - 1) / BlockRows;
+    const Blocks blocks(s, options);
     const T scale = static_cast<T>(options.scale), cap = static_cast<T>(options.softcap);
-    at::parallel_for(0, s.batch * s.heads * blocks, 1, [&](int64_t begin, int64_t end) {
-        std::vector<T> scores(BlockRows * s.keys);
+    at::parallel_for(0, s.heads * blocks.size(), 1, [&](int64_t begin, int64_t end) {
+        std::vector<T> scores(BlockRows * blocks.widest);
         for (int64_t task = begin; task < end; ++task) {
-            const int64_t block = task % blocks, h = task / blocks % s.heads, b = task / blocks / s.heads;
-            const int64_t start = block * BlockRows, count = std::min(BlockRows, s.queries - start);
+            const Block& block = blocks.all[task % blocks.size()];
+            const Seen seen{options, block};
+            const int64_t h = task / blocks.size(), b = block.row, start = block.start, count = block.count;
             const int64_t low = seen.first(start), high = std::max(low, seen.last(start + count - 1)), n = high - low;
             const Head<const T> qh(q, b, h), kh(k, b, h / s.groups), vh(v, b, h / s.groups);
             const Head<T> oh(out, b, h);
@@ -164,12 +201,12 @@ template <class T>
 void backward_all(const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,
                   const AttentionOptions& options, const Tensor& lse, Tensor& dq, Tensor& dk, Tensor& dv) {
     const Sizes s(q, k);
-    const Seen seen{options, s.keys};
+    const Blocks blocks(s, options);
     const int64_t key_heads = k.size(1), value_size = v.size(3);
     const T scale = static_cast<T>(options.scale), cap = static_cast<T>(options.softcap);
     /* One task owns one key head, so that no two tasks add to the same dk and dv. */
     at::parallel_for(0, s.batch * key_heads, 1, [&](int64_t begin, int64_t end) {
-        std::vector<T> scores(BlockRows * s.keys), gradients(BlockRows * s.keys);
+        std::vector<T> scores(BlockRows * blocks.widest), gradients(BlockRows * blocks.widest);
         for (int64_t task = begin; task < end; ++task) {
             const int64_t b = task / key_heads, kv = task % key_heads;
             const Head<const T> kh(k, b, kv), vh(v, b, kv);
@@ -178,8 +215,10 @@ void backward_all(const Tensor& dout, const Tensor& q, const Tensor& k, const Te
                 const Head<const T> qh(q, b, h), doh(dout, b, h);
                 const Head<T> dqh(dq, b, h);
                 const T* lses = lse.data_ptr<T>() + (b * s.heads + h) * s.queries;
-                for (int64_t start = 0; start < s.queries; start += BlockRows) {
-                    const int64_t count = std::min(BlockRows, s.queries - start);
+                for (int64_t at = blocks.begin[b]; at < blocks.begin[b + 1]; ++at) {
+                    const Block& block = blocks.all[at];
+                    const Seen seen{options, block};
+                    const int64_t start = block.start, count = block.count;
                     const int64_t low = seen.first(start), high = std::max(low, seen.last(start + count - 1)), n = high - low;
                     if (n == 0) continue;
                     T *p = scores.data(), *dp = gradients.data();
@@ -216,12 +255,13 @@ Tensor dense_rows(const Tensor& t, at::ScalarType type) {
 
 struct Attention : public Function<Attention> {
     static Tensor forward(AutogradContext* ctx, const Tensor& q, const Tensor& k, const Tensor& v, const Optional& mask_given, double scale,
-                          bool causal, int64_t offset, int64_t window, double softcap) {
+                          bool causal, int64_t offset, int64_t window, double softcap, const std::vector<int64_t>& segments) {
         const Tensor mask = tensor_of(mask_given);
-        const AttentionOptions options{scale, causal, offset, window, softcap};
+        const AttentionOptions options{scale, causal, offset, window, softcap, segments};
         const at::ScalarType type = q.scalar_type(), wide = type == at::kDouble ? at::kDouble : at::kFloat;
         const Tensor qw = dense_rows(q, wide), kw = dense_rows(k, wide), vw = dense_rows(v, wide);
-        Tensor out = heads_beside({q.size(0), q.size(1), q.size(2), v.size(3)}, qw.options(), false);
+        /* Tokens outside all segments are in no block: they must be zeros then. */
+        Tensor out = heads_beside({q.size(0), q.size(1), q.size(2), v.size(3)}, qw.options(), !segments.empty());
         Tensor lse = at::empty({q.size(0), q.size(1), q.size(2)}, qw.options());
         if (wide == at::kDouble) forward_all<double>(qw, kw, vw, mask, options, out, lse);
         else forward_all<float>(qw, kw, vw, mask, options, out, lse);
@@ -231,18 +271,19 @@ struct Attention : public Function<Attention> {
         ctx->saved_data["offset"] = offset;
         ctx->saved_data["window"] = window;
         ctx->saved_data["softcap"] = softcap;
+        ctx->saved_data["segments"] = segments;
         return out.to(type);
     }
 
     static variable_list backward(AutogradContext* ctx, variable_list gradients) {
         refuse_double_backward("causal_attention");
-        variable_list result(9);
+        variable_list result(10);
         if (!gradients[0].defined()) return result;
         const auto saved = ctx->get_saved_variables();
         const Tensor &q = saved[0], &k = saved[1], &v = saved[2], &mask = saved[3], &lse = saved[4];
         const AttentionOptions options{ctx->saved_data["scale"].toDouble(), ctx->saved_data["causal"].toBool(),
                                        ctx->saved_data["offset"].toInt(), ctx->saved_data["window"].toInt(),
-                                       ctx->saved_data["softcap"].toDouble()};
+                                       ctx->saved_data["softcap"].toDouble(), ctx->saved_data["segments"].toIntVector()};
         const at::ScalarType wide = lse.scalar_type();
         const Tensor qw = dense_rows(q, wide), kw = dense_rows(k, wide), vw = dense_rows(v, wide), dow = dense_rows(gradients[0], wide);
         /* A block of queries that sees no key leaves its rows of dq alone: they must be zeros then. */
@@ -256,6 +297,15 @@ struct Attention : public Function<Attention> {
         return result;
     }
 };
+
+/* Which pairs of tokens of a row [B, 1, T, T] are not of one segment. */
+Tensor across_segments(const Sizes& s, const std::vector<int64_t>& segments, const at::Device& device) {
+    std::vector<int64_t> of(static_cast<size_t>(s.batch * s.queries), -1);
+    for (size_t i = 0; i < segments.size(); i += 2)
+        std::fill(of.begin() + segments[i], of.begin() + segments[i + 1], static_cast<int64_t>(i));
+    const Tensor ids = at::from_blob(of.data(), {s.batch, 1, s.queries}, at::TensorOptions().dtype(at::kLong)).to(device, at::kLong, false, true);
+    return ids.unsqueeze(3).ne(ids.unsqueeze(2)).logical_or_(ids.lt(0).unsqueeze(3));
+}
 
 /* The same in at:: operations with libtorch's own gradients. Query heads join their key head: [B, Hkv, g * T, d] x [B, Hkv, S, d]. */
 Tensor composed(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const AttentionOptions& options) {
@@ -276,10 +326,27 @@ Tensor composed(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor&
         if (options.window > 0) hidden.logical_or_(key.le(place - options.window));
         scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
     }
+    if (!options.segments.empty())
+        scores = scores.masked_fill(across_segments(s, options.segments, q.device()), -std::numeric_limits<double>::infinity());
     /* A row that sees no key has no softmax (0 / 0): zeros, as the loops give. */
     const Tensor blind = scores.eq(-std::numeric_limits<double>::infinity()).all(3, true);
     const Tensor p = at::softmax(scores.masked_fill(blind, 0), 3).masked_fill(blind, 0).to(v.scalar_type());
     return at::matmul(p.view({s.batch, key_heads, s.groups * s.queries, s.keys}), v).view({s.batch, s.heads, s.queries, v.size(3)});
+}
+
+void check_segments(const Sizes& s, const AttentionOptions& options) {
+    const auto& segments = options.segments;
+    TORCH_CHECK(segments.empty() || (s.queries == s.keys && options.offset == 0), "segments need one key for each query, found ", s.queries,
+                " queries from key ", options.offset, " and ", s.keys, " keys");
+    TORCH_CHECK(segments.size() % 2 == 0, "segments are pairs of first token and end; found ", segments.size(), " numbers");
+    int64_t before = 0;
+    for (size_t i = 0; i < segments.size(); i += 2) {
+        const int64_t first = segments[i], end = segments[i + 1];
+        TORCH_CHECK(before <= first && first < end && end <= s.batch * s.queries && first / s.queries == (end - 1) / s.queries,
+                    "segment [", first, ", ", end, ") is not within one row of ", s.batch, " rows of ", s.queries,
+                    " tokens, or comes before the end of the last one (", before, ")");
+        before = end;
+    }
 }
 
 }  // namespace
@@ -293,6 +360,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor
                 k.scalar_type(), " and v ", v.scalar_type(), " differ in type");
     TORCH_CHECK(options.window >= 0 && options.offset >= 0 && options.softcap >= 0, "window ", options.window, ", offset ",
                 options.offset, " and softcap ", options.softcap, " must not be negative");
+    check_segments(Sizes(q, k), options);
     const at::ScalarType wide = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     Tensor added;
     if (mask.defined()) {
@@ -303,7 +371,8 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor
             .expand(added.sizes());
     }
     if (!runs_loops(q) || q.numel() == 0 || k.numel() == 0) return composed(q, k, v, added, options);
-    return Attention::apply(q, k, v, optional(added), options.scale, options.causal, options.offset, options.window, options.softcap);
+    return Attention::apply(q, k, v, optional(added), options.scale, options.causal, options.offset, options.window, options.softcap,
+                            options.segments);
 }
 
 }  // namespace fused

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include "fused.h"
+#include "fused_gemm.h"
 #include "fused_simd.h"
 
 namespace peft {
@@ -164,8 +165,8 @@ constexpr int64_t AutomaticRows = 1024;
 
 /* target += a b, where the product may be in a narrower type. */
 void accumulate(Tensor& target, const Tensor& a, const Tensor& b) {
-    if (target.scalar_type() == a.scalar_type()) target.addmm_(a, b);
-    else target.add_(at::mm(a, b));
+    if (target.scalar_type() == a.scalar_type()) add_product(target, a, b, 1.0);
+    else target.add_(product(a, b));
 }
 
 struct LinearCrossEntropy : public Function<LinearCrossEntropy> {
@@ -186,7 +187,7 @@ struct LinearCrossEntropy : public Function<LinearCrossEntropy> {
             Tensor sum = now ? at::zeros({count, hidden.size(1)}, options) : Tensor();
             for (int64_t word = 0; word < vocabulary; word += words) {
                 const Tensor w = weight.narrow(0, word, std::min(words, vocabulary - word)).to(compute);
-                Tensor logits = at::mm(part, w.t()).to(wide);
+                Tensor logits = product(part, w.t()).to(wide);
                 take_in_block(logits, target, word, cap, now, running);
                 if (!now) continue;
                 if (word > 0) sum.mul_(running.shrink.unsqueeze(1));
@@ -235,7 +236,7 @@ struct LinearCrossEntropy : public Function<LinearCrossEntropy> {
             for (int64_t start = 0; start < rows; start += chunk) {
                 const int64_t count = std::min(chunk, rows - start);
                 const Tensor part = hidden.narrow(0, start, count).to(compute);
-                Tensor logits = at::mm(part, w.t()).to(wide);
+                Tensor logits = product(part, w.t()).to(wide);
                 gradient_block(logits, targets.narrow(0, start, count), word, ctx->saved_data["cap"].toDouble(),
                                lses.narrow(0, start, count), g.narrow(0, start, count));
                 const Tensor dlogits = logits.to(compute);

@@ -64,7 +64,7 @@ void swiglu_back_all(const Tensor& dy, const Tensor& gate, const Tensor& up, Ten
 
 struct SwiGlu : public Function<SwiGlu> {
     static Tensor forward(AutogradContext* ctx, const Tensor& gate, const Tensor& up) {
-        ctx->save_for_backward({gate, up});
+        if (ctx != nullptr) ctx->save_for_backward({gate, up});
         if (!runs_loops(gate)) return at::silu(gate).mul_(up);
         const at::ScalarType wide = wide_type(gate);
         const Tensor g = gate.to(wide).contiguous(), u = up.to(wide).contiguous();
@@ -130,7 +130,7 @@ Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin, bool back) 
 
 struct Rotary : public Function<Rotary> {
     static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& cos, const Tensor& sin) {
-        ctx->save_for_backward({cos, sin});
+        if (ctx != nullptr) ctx->save_for_backward({cos, sin});
         return rotate(x, cos, sin, false);
     }
 
@@ -147,7 +147,7 @@ struct Rotary : public Function<Rotary> {
 Tensor swiglu(const Tensor& gate, const Tensor& up) {
     TORCH_CHECK(gate.sizes() == up.sizes() && gate.scalar_type() == up.scalar_type(), "gate ", gate.sizes(), " ",
                 gate.scalar_type(), " and up ", up.sizes(), " ", up.scalar_type(), " differ; they have one shape and type");
-    return SwiGlu::apply(gate, up);
+    return run<SwiGlu>(gate, up);
 }
 
 Tensor rotary(const Tensor& x, const Tensor& cos, const Tensor& sin) {
@@ -155,7 +155,7 @@ Tensor rotary(const Tensor& x, const Tensor& cos, const Tensor& sin) {
                 cos.size(1) == x.size(1) && cos.size(2) <= x.size(3) && cos.size(2) % 2 == 0,
                 "cos ", cos.sizes(), " and sin ", sin.sizes(), " do not meet x ", x.sizes(),
                 "; x is [B, T, H, d], cos and sin are [B or 1, T, d or an even part of it]");
-    return Rotary::apply(x, cos, sin);
+    return run<Rotary>(x, cos, sin);
 }
 
 }  // namespace fused

@@ -1,5 +1,6 @@
 /* y = x Wt + bias + scale * ((x At) o G) Bt: the one mixture operation that all routers meet in. */
 #include "fused.h"
+#include "fused_gemm.h"
 
 namespace peft {
 namespace fused {
@@ -32,10 +33,19 @@ struct LoraMixtureLinear : public Function<LoraMixtureLinear> {
         Tensor y = linear_rows(rows, weight, bias, compute);
         Tensor h, gate_rows;
         if (a.defined()) {
-            h = at::mm(lora_input.defined() ? rows_of(lora_input, compute) : rows, a.to(compute).t());
+            h = product(lora_input.defined() ? rows_of(lora_input, compute) : rows, a.to(compute).t());
             if (gates.defined()) gate_rows = gates.reshape({-1, gates.size(-1)});
-            y.addmm_(times_gates(h, gate_rows), b.to(compute).t(), 1, scale);
+            add_product(y, times_gates(h, gate_rows), b.to(compute).t(), scale);
         }
+        if (ctx != nullptr) keep(ctx, x, weight, bias, a, b, gates, lora_input, h, scale, compute);
+        std::vector<int64_t> shape = x.sizes().vec();
+        shape.back() = weight.size(0);
+        /* Not view: an output that is a view may not be changed in place by those who receive it. */
+        return at::_unsafe_view(y.to(x.scalar_type()), shape);
+    }
+
+    static void keep(AutogradContext* ctx, const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& a, const Tensor& b,
+                     const Tensor& gates, const Tensor& lora_input, const Tensor& h, double scale, at::ScalarType compute) {
         int64_t needs = 0;
         const Tensor* inputs[] = {&x, &weight, &bias, &a, &b, &gates, &lora_input};
         for (int i = 0; i < InputCount; ++i)
@@ -52,10 +62,6 @@ struct LoraMixtureLinear : public Function<LoraMixtureLinear> {
         ctx->saved_data["compute"] = static_cast<int64_t>(compute);
         ctx->saved_data["split"] = lora_input.defined();
         ctx->saved_data["bias_type"] = static_cast<int64_t>(bias.defined() ? bias.scalar_type() : x.scalar_type());
-        std::vector<int64_t> shape = x.sizes().vec();
-        shape.back() = weight.size(0);
-        /* Not view: an output that is a view may not be changed in place by those who receive it. */
-        return at::_unsafe_view(y.to(x.scalar_type()), shape);
     }
 
     static variable_list backward(AutogradContext* ctx, variable_list gradients) {
@@ -75,11 +81,11 @@ struct LoraMixtureLinear : public Function<LoraMixtureLinear> {
 
         const Tensor dy = rows_of(gradients[0], compute);
         Tensor dx, dh;
-        if (needed(X)) dx = at::mm(dy, weight.to(compute));
+        if (needed(X)) dx = product(dy, weight.to(compute));
         if (a.defined()) {
             const Tensor gate_rows = gates.defined() ? gates.reshape({-1, gates.size(-1)}) : Tensor();
             if (needed(Gates) || needed(A) || needed(LoraInput) || (needed(X) && !split)) {
-                const Tensor dhg = at::mm(dy, b.to(compute)).mul_(scale);
+                const Tensor dhg = product(dy, b.to(compute)).mul_(scale);
                 if (needed(Gates)) {
                     const int64_t g = gate_rows.size(1);
                     const at::ScalarType wide = at::promote_types(compute, gates.scalar_type());
@@ -87,13 +93,13 @@ struct LoraMixtureLinear : public Function<LoraMixtureLinear> {
                 }
                 dh = times_gates(dhg, gate_rows);
             }
-            if (needed(B)) result[B] = of(b, at::mm(dy.t(), times_gates(h, gate_rows)).mul_(scale));
-            if (needed(A)) result[A] = of(a, at::mm(dh.t(), rows_of(split ? lora_input : x, compute)));
-            if (needed(LoraInput)) result[LoraInput] = at::mm(dh, a.to(compute)).to(type).view(shape);
-            if (needed(X) && !split) dx.addmm_(dh, a.to(compute));
+            if (needed(B)) result[B] = of(b, product(dy.t(), times_gates(h, gate_rows)).mul_(scale));
+            if (needed(A)) result[A] = of(a, product(dh.t(), rows_of(split ? lora_input : x, compute)));
+            if (needed(LoraInput)) result[LoraInput] = product(dh, a.to(compute)).to(type).view(shape);
+            if (needed(X) && !split) add_product(dx, dh, a.to(compute), 1.0);
         }
         if (needed(X)) result[X] = dx.to(type).view(shape);
-        if (needed(Weight)) result[Weight] = of(weight, at::mm(dy.t(), rows_of(x, compute)));
+        if (needed(Weight)) result[Weight] = of(weight, product(dy.t(), rows_of(x, compute)));
         if (needed(Bias)) result[Bias] = dy.sum(0).to(static_cast<at::ScalarType>(ctx->saved_data["bias_type"].toInt()));
         return result;
     }
@@ -110,7 +116,11 @@ void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
     check_linear(x, weight, bias);
-    return LoraMixtureLinear::apply(x, weight, optional(bias), Optional(), Optional(), Optional(), Optional(), 1.0);
+    if (!at::GradMode::is_enabled()) {
+        const Tensor y = few_rows_linear(x, weight, bias);
+        if (y.defined()) return y;
+    }
+    return run<LoraMixtureLinear>(x, weight, optional(bias), Optional(), Optional(), Optional(), Optional(), 1.0);
 }
 
 Tensor lora_mixture_linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& a, const Tensor& b,
@@ -128,7 +138,7 @@ Tensor lora_mixture_linear(const Tensor& x, const Tensor& weight, const Tensor& 
         TORCH_CHECK(gates.numel() / gates.size(-1) == x.numel() / std::max<int64_t>(1, x.size(-1)), "gates ", gates.sizes(),
                     " do not have one row for each row of x ", x.sizes());
     }
-    return LoraMixtureLinear::apply(x, weight, optional(bias), optional(a), optional(b), optional(gates), optional(lora_input), scale);
+    return run<LoraMixtureLinear>(x, weight, optional(bias), optional(a), optional(b), optional(gates), optional(lora_input), scale);
 }
 
 }  // namespace fused

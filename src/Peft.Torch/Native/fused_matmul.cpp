@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fused.h"
+#include "fused_gemm.h"
 #include "fused_simd.h"
 
 namespace peft {
@@ -44,18 +45,18 @@ PEFT_CLONES void dot_rows_bf16(const float* x, const uint16_t* w, float* out, in
 /* Decoding: a few rows against a bf16 weight. Widening the weight first would read and write it three times over. */
 constexpr int64_t FewRows = 4;
 
-Tensor few_rows_bf16(const Tensor& x, const Tensor& weight) {
-    const Tensor rows = x.contiguous();
-    const int64_t n = rows.size(0), columns = rows.size(1), outputs = weight.size(0);
-    Tensor y = at::empty({n, outputs}, rows.options());
-    const float* source = rows.data_ptr<float>();
+/* x float32 [n, D] -> out float32 [n, O]. */
+void few_rows_bf16(const float* x, const Tensor& weight, float* out, int64_t n) {
+    const int64_t columns = weight.size(1), outputs = weight.size(0);
     const uint16_t* w = reinterpret_cast<const uint16_t*>(weight.data_ptr<at::BFloat16>());
-    float* target = y.data_ptr<float>();
     at::parallel_for(0, outputs, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, columns)), [&](int64_t begin, int64_t end) {
         for (int64_t i = 0; i < n; ++i)
-            dot_rows_bf16(source + i * columns, w + begin * columns, target + i * outputs + begin, end - begin, columns);
+            dot_rows_bf16(x + i * columns, w + begin * columns, out + i * outputs + begin, end - begin, columns);
     });
-    return y;
+}
+
+bool is_plain_bf16(const Tensor& tensor) {
+    return tensor.scalar_type() == at::kBFloat16 && tensor.device().is_cpu() && tensor.is_contiguous();
 }
 
 }  // namespace
@@ -77,12 +78,30 @@ at::ScalarType compute_type(const Tensor& tensor) {
 Tensor linear_rows(const Tensor& x, const Tensor& weight, const Tensor& bias, at::ScalarType compute) {
     if (compute == at::kFloat && weight.scalar_type() == at::kBFloat16 && x.device().is_cpu() && x.size(0) <= FewRows &&
         weight.is_contiguous()) {
-        Tensor y = few_rows_bf16(x, weight);
+        const Tensor rows = x.contiguous();
+        Tensor y = at::empty({rows.size(0), weight.size(0)}, rows.options());
+        few_rows_bf16(rows.data_ptr<float>(), weight, y.data_ptr<float>(), rows.size(0));
         if (bias.defined()) y.add_(bias.to(compute));
         return y;
     }
     const Tensor w = weight.to(compute);
-    return bias.defined() ? at::addmm(bias.to(compute), x, w.t()) : at::mm(x, w.t());
+    Tensor y = product(x, w.t());
+    if (bias.defined()) y.add_(bias.to(compute));
+    return y;
+}
+
+Tensor few_rows_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+    const int64_t columns = weight.size(1), outputs = weight.size(0), n = x.numel() / std::max<int64_t>(1, columns);
+    if (bias.defined() || n > FewRows || has_fast_bf16() || !is_plain_bf16(x) || !is_plain_bf16(weight)) return Tensor();
+    std::vector<int64_t> shape = x.sizes().vec();
+    shape.back() = outputs;
+    Tensor y = at::empty(shape, x.options());
+    const at::BFloat16* source = x.data_ptr<at::BFloat16>();
+    at::BFloat16* target = y.data_ptr<at::BFloat16>();
+    std::vector<float> wide(source, source + n * columns), out(n * outputs);
+    few_rows_bf16(wide.data(), weight, out.data(), n);
+    std::copy(out.begin(), out.end(), target);
+    return y;
 }
 
 void refuse_double_backward(const char* operation) {

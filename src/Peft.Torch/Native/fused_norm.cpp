@@ -92,9 +92,11 @@ struct RmsNorm : public Function<RmsNorm> {
             inverse = rows.square().mean(1).add_(eps).rsqrt_();
             out = rows.mul(inverse.unsqueeze(1)).to(type).mul_(weight.to(type));
         }
-        ctx->save_for_backward({x, weight, inverse});
-        ctx->saved_data["needs_x"] = x.requires_grad();
-        ctx->saved_data["needs_weight"] = weight.requires_grad();
+        if (ctx != nullptr) {
+            ctx->save_for_backward({x, weight, inverse});
+            ctx->saved_data["needs_x"] = x.requires_grad();
+            ctx->saved_data["needs_weight"] = weight.requires_grad();
+        }
         return at::_unsafe_view(out, x.sizes());
     }
 
@@ -131,7 +133,7 @@ struct RmsNorm : public Function<RmsNorm> {
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
     TORCH_CHECK(x.dim() >= 1 && weight.dim() == 1 && x.size(-1) == weight.size(0), "x ", x.sizes(),
                 " does not meet weight ", weight.sizes(), "; x is [..., D] and weight [D]");
-    return RmsNorm::apply(x, weight, eps);
+    return run<RmsNorm>(x, weight, eps);
 }
 
 }  // namespace fused

@@ -9,10 +9,10 @@ extern "C" {
 int32_t pt_linear(pt_tensor* x, pt_tensor* weight, pt_tensor* bias, pt_tensor** result) {
     return guard(__func__, [&] {
         const auto& input = ref(x);
-        /* Reduced types on a CPU without instructions for them take the path of the mixtures, so both give the same bits. */
-        *result = wrap(fused::compute_type(input) == input.scalar_type()
-            ? at::linear(input, ref(weight), opt(bias))
-            : fused::linear(input, ref(weight), bias == nullptr ? at::Tensor() : ref(bias)));
+        /* What the mixtures compute in their own way takes the same path here, so that both give the same bits. */
+        const bool own = fused::compute_type(input) != input.scalar_type() || (input.is_cpu() && input.scalar_type() == at::kFloat);
+        *result = wrap(own ? fused::linear(input, ref(weight), bias == nullptr ? at::Tensor() : ref(bias))
+                           : at::linear(input, ref(weight), opt(bias)));
     });
 }
 

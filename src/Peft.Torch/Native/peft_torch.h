@@ -14,7 +14,7 @@
 #endif
 
 /* Raised by one whenever a signature below changes its meaning. */
-#define PT_ABI_VERSION 1
+#define PT_ABI_VERSION 2
 
 #define PT_OK 0
 #define PT_TORCH_ERROR 1     /* c10::Error */
@@ -201,6 +201,8 @@ PT_API int32_t pt_tensor_set_grad(pt_tensor* self, pt_tensor* grad);
 PT_API int32_t pt_tensor_retain_grad(pt_tensor* self);
 /* Accumulates gradients into the leaves; gradient may be null for a scalar. */
 PT_API int32_t pt_backward(pt_tensor* self, pt_tensor* gradient, int32_t retain_graph, int32_t create_graph);
+/* Accumulates gradients into the leaves from several tensors at once, each with its own gradient. */
+PT_API int32_t pt_backward_list(pt_list* items, pt_list* gradients, int32_t retain_graph, int32_t create_graph);
 /* Gradients of outputs with respect to inputs; undefined where unused and allowed. */
 PT_API int32_t pt_grad(pt_list* outputs, pt_list* inputs, pt_list* grad_outputs, int32_t retain_graph,
     int32_t create_graph, int32_t allow_unused, pt_list** result);

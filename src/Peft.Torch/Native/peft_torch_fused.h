@@ -17,9 +17,11 @@ PT_API int32_t pt_swiglu(pt_tensor* gate, pt_tensor* up, pt_tensor** result);
 /* Rotates the halves of each head of x [B, T, H, d] by cos and sin [B or 1, T, d or less]. */
 PT_API int32_t pt_rotary(pt_tensor* x, pt_tensor* cos, pt_tensor* sin, pt_tensor** result);
 /* softmax(scale * q kt + mask) v, softmax in float32; mask may be null; offset: key position of the first query;
-   window 0 = all keys; softcap 0 = none. */
+   window 0 = all keys; softcap 0 = none; segments: sequences that share rows, as pairs of first token and end in the
+   flattened B * T tokens; a query sees its own sequence alone. No segments: each row is one sequence. */
 PT_API int32_t pt_causal_attention(pt_tensor* q, pt_tensor* k, pt_tensor* v, pt_tensor* mask, double scale,
-    int32_t causal, int64_t offset, int64_t window, double softcap, pt_tensor** result);
+    int32_t causal, int64_t offset, int64_t window, double softcap, const int64_t* segments, int32_t segments_count,
+    pt_tensor** result);
 /* 0: the fused operations run composed of libtorch's, as on devices other than the CPU. For tests and benchmarks. */
 PT_API int32_t pt_fused_set_loops(int32_t enabled);
 

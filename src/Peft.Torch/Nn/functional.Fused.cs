@@ -84,12 +84,16 @@ public static partial class torch
             /// <param name="queryOffset">Key position of the first query; null means S - T: the queries are the last positions.</param>
             /// <param name="window">Number of keys a query sees, counted back from itself; null means all.</param>
             /// <param name="softcap">Scores become softcap * tanh(scores / softcap) before the mask; null means none.</param>
+            /// <param name="segments">Sequences that share rows, as pairs (first token, end) of the flattened B T tokens, in order;
+            /// a query sees keys of its own sequence alone, and a token outside all of them gives zeros. Nothing is computed
+            /// between two of them. Empty: each row is one sequence.</param>
             public static Tensor causal_attention(Tensor q, Tensor k, Tensor v, Tensor? additiveMask, double scale,
-                bool causal = true, long? queryOffset = null, long? window = null, double? softcap = null)
+                bool causal = true, long? queryOffset = null, long? window = null, double? softcap = null,
+                ReadOnlySpan<long> segments = default)
             {
                 var offset = queryOffset ?? (causal || window is not null ? k.size(-2) - q.size(-2) : 0);
                 pt_causal_attention(q.Handle, k.Handle, v.Handle, additiveMask?.Handle ?? TensorHandle.None, scale, causal, offset,
-                    window ?? 0, softcap ?? 0, out var result);
+                    window ?? 0, softcap ?? 0, segments, segments.Length, out var result);
                 return new Tensor(result);
             }
         }

@@ -22,6 +22,17 @@ public static partial class torch
     /// <summary>Gradients asked for directly.</summary>
     public static class autograd
     {
+        /// <summary>Accumulates gradients into the leaves, from several tensors at once.</summary>
+        /// <remarks>Shapes: each gradient like its tensor.</remarks>
+        /// <param name="tensors">What is differentiated.</param>
+        /// <param name="grad_tensors">The gradient of each of them.</param>
+        public static void backward(IEnumerable<Tensor> tensors, IEnumerable<Tensor> grad_tensors)
+        {
+            using var from = TensorListHandle.Of(tensors);
+            using var given = TensorListHandle.Of(grad_tensors);
+            pt_backward_list(from, given, retainGraph: false, createGraph: false);
+        }
+
         /// <summary>Gradients of the outputs with respect to the inputs, without touching any <c>grad</c>.</summary>
         /// <param name="outputs">What is differentiated.</param>
         /// <param name="inputs">With respect to what.</param>

@@ -94,6 +94,6 @@ public sealed class CheckpointStore(string directory)
     {
         var removable = All().Where(c => c.Step != state.BestStep && c.Step != state.Step).ToList();
         foreach (var old in removable.Take(Math.Max(0, removable.Count - (limit - 1))))
-            Directory.Delete(old.Path, recursive: true);
+            AtomicDirectory.Remove(old.Path);
     }
 }

@@ -14,6 +14,8 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
     public const string Name = "trainer_state.json";
 
     private const int CurrentVersion = 1;
+    private const string Repair = "resume from another checkpoint";
+    private const long LargestFile = 16L << 20; // bytes; it holds a recipe and some numbers
 
     private static readonly JsonSerializerOptions Json =
         new()
@@ -22,6 +24,7 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
             PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
             RespectRequiredConstructorParameters = true,
             RespectNullableAnnotations = true,
+            AllowDuplicateProperties = false,
         };
 
     /// <summary>The file in a checkpoint's directory.</summary>
@@ -38,14 +41,17 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
         var path = PathIn(checkpoint);
         try
         {
-            var text = File.ReadAllText(path);
+            var text = BoundedFile.ReadAllBytes(path, LargestFile).AsSpan();
+            if (text.StartsWith("\uFEFF"u8))
+                text = text[3..];
             if (JsonSerializer.Deserialize<VersionOnly>(text, Json) is { FormatVersion: not CurrentVersion and var version })
                 throw new UserException($"{path}: format {version}; this version reads format {CurrentVersion}");
             var document = JsonSerializer.Deserialize<Document>(text, Json);
-            return document?.Trainer
-                ?? throw new UserException($"{path}: holds no training state - resume from another checkpoint");
+            var file = document?.Trainer ?? throw new UserException($"{path}: holds no training state - resume from another checkpoint");
+            file.RequireInRange(path);
+            return file;
         }
-        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException or NotSupportedException)
+        catch (Exception e) when (e is JsonException or NotSupportedException)
         {
             throw new UserException($"{path}: cannot be read ({e.Message}) - resume from another checkpoint", e);
         }
@@ -63,6 +69,23 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
         throw new UserException(
             $"{checkpoint}: belongs to another recipe - continue with the recipe it was written by, or train anew with --overwrite\n" +
             string.Join('\n', before.Concat(after).DefaultIfEmpty("  the same lines in another order").Take(20)));
+    }
+
+    // A number out of range would otherwise be met as an index somewhere.
+    private void RequireInRange(string path)
+    {
+        var faults = new Faults();
+        if (TotalSteps < 1)
+            faults.Add("total_steps", $"{TotalSteps}", "at least 1", Repair);
+        if (State.Step < 0 || State.Step > TotalSteps)
+            faults.Add("step", $"{State.Step}", $"0 to total_steps, {TotalSteps}", Repair);
+        if (State.BestStep is { } best && (best < 0 || best > State.Step))
+            faults.Add("best_step", $"{best}", $"0 to step, {State.Step}", Repair);
+        if (State.EvaluationsWithoutGain < 0)
+            faults.Add("evaluations_without_gain", $"{State.EvaluationsWithoutGain}", "at least 0", Repair);
+        if (State.BestEvalLoss is { } loss && !double.IsFinite(loss))
+            faults.Add("best_eval_loss", $"{loss}", "a finite number", Repair);
+        faults.ThrowIfAny(path);
     }
 
     private sealed record VersionOnly(int FormatVersion);

@@ -27,24 +27,47 @@ public sealed class JsonLinesSink(string path) : IMetricSink
     public void Write(StepReport report)
     {
         var load = string.Join(',', report.Load.Select(Number));
-        _writer!.WriteLine(
+        WriteLine(
             $"{{\"step\":{report.Step},\"loss\":{Number(report.Loss)},\"aux\":{Number(report.Aux)}," +
             $"\"lr\":{Number(report.LearningRate)},\"grad_norm\":{Number(report.GradNorm)},\"tokens\":{report.Tokens}," +
-            $"\"tokens_per_second\":{Number(Math.Round(report.TokensPerSecond, 1))},\"load\":[{load}]}}");
+            $"\"tokens_per_second\":{Number(Math.Round(report.TokensPerSecond, 1))},\"load\":[{load}]" +
+            (report.Skipped is null ? "}" : $",\"skipped\":{report.Skipped.Count}}}"));
     }
 
     /// <inheritdoc/>
     public void Write(EvaluationReport report)
     {
         var values = report.Metrics.Select(m => $",{JsonSerializer.Serialize(m.Key)}:{Number(m.Value)}");
-        _writer!.WriteLine($"{{\"step\":{report.Step}{string.Concat(values)}}}");
+        WriteLine($"{{\"step\":{report.Step}{string.Concat(values)}}}");
     }
 
     /// <inheritdoc/>
     public void Flush() => _file?.Flush(flushToDisk: true);
 
     /// <inheritdoc/>
-    public void Dispose() => _writer?.Dispose();
+    public void Dispose()
+    {
+        try
+        {
+            _writer?.Dispose();
+        }
+        catch (Exception error) when (FileOperationException.Covers(error))
+        {
+            // A line that did not fit was told when it was written; its rest is still in the buffer.
+        }
+    }
+
+    private void WriteLine(string line)
+    {
+        try
+        {
+            _writer!.WriteLine(line);
+        }
+        catch (Exception error) when (FileOperationException.Covers(error))
+        {
+            throw FileOperationException.Writing(path, error);
+        }
+    }
 
     // JSON has no NaN and no infinity; a reader should see that there was no number.
     private static string Number(double value) =>

@@ -11,7 +11,16 @@ namespace Peft.Training.Metrics;
 /// <param name="Load">Share of the gate weight that each expert got, averaged over modules and tokens; empty without experts.</param>
 public sealed record StepReport(
     int Step, double Loss, double Aux, double LearningRate, double GradNorm, long Tokens, double TokensPerSecond,
-    IReadOnlyList<double> Load);
+    IReadOnlyList<double> Load)
+{
+    /// <summary>Set when the step was not applied.</summary>
+    public SkippedStep? Skipped { get; init; }
+}
+
+/// <summary>Why a step was not applied.</summary>
+/// <param name="Count">How many steps of the run were not, this one included.</param>
+/// <param name="Reason">What was not a finite number, on which rows.</param>
+public sealed record SkippedStep(int Count, string Reason);
 
 /// <summary>The numbers of one evaluation while training.</summary>
 /// <param name="Step">Optimizer steps done.</param>

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Google.Protobuf;
+using Peft.Formats.Files;
 
 namespace Peft.Training.Metrics;
 
@@ -13,6 +14,7 @@ public sealed class TensorBoardSink(string directory, TimeProvider clock) : IMet
 {
     private const int SessionStart = 1;
     private FileStream? _stream;
+    private string _path = "";
 
     /// <inheritdoc/>
     public void Start(int afterStep, int totalSteps)
@@ -20,8 +22,8 @@ public sealed class TensorBoardSink(string directory, TimeProvider clock) : IMet
         Directory.CreateDirectory(directory);
         // A resumed run adds a file whose name sorts after the earlier ones; TensorBoard joins them.
         var seconds = clock.GetUtcNow().ToUnixTimeSeconds();
-        var path = Path.Combine(directory, $"events.out.tfevents.{seconds:D10}.step{afterStep:D8}.peft");
-        _stream = new FileStream(path, FileMode.Create, FileAccess.Write);
+        _path = Path.Combine(directory, $"events.out.tfevents.{seconds:D10}.step{afterStep:D8}.peft");
+        _stream = new FileStream(_path, FileMode.Create, FileAccess.Write);
         WriteRecord(Event(0, output =>
         {
             output.WriteTag(3, WireFormat.WireType.LengthDelimited);
@@ -59,10 +61,20 @@ public sealed class TensorBoardSink(string directory, TimeProvider clock) : IMet
         WriteScalars(report.Step, report.Metrics.Select(m => ($"eval/{m.Key.Replace("eval_", "")}", m.Value)));
 
     /// <inheritdoc/>
-    public void Flush() => _stream?.Flush(flushToDisk: true);
+    public void Flush() => Write(stream => stream.Flush(flushToDisk: true));
 
     /// <inheritdoc/>
-    public void Dispose() => _stream?.Dispose();
+    public void Dispose()
+    {
+        try
+        {
+            _stream?.Dispose();
+        }
+        catch (Exception error) when (FileOperationException.Covers(error))
+        {
+            // What did not fit was told when it was written; its rest is still in the buffer.
+        }
+    }
 
     private void WriteScalars(int step, IEnumerable<(string Tag, double Value)> values)
     {
@@ -104,15 +116,31 @@ public sealed class TensorBoardSink(string directory, TimeProvider clock) : IMet
         return buffer.ToArray();
     }
 
+    private void Write(Action<FileStream> write)
+    {
+        try
+        {
+            if (_stream is not null)
+                write(_stream);
+        }
+        catch (Exception error) when (FileOperationException.Covers(error))
+        {
+            throw FileOperationException.Writing(_path, error);
+        }
+    }
+
     private void WriteRecord(byte[] data)
     {
-        Span<byte> header = stackalloc byte[12];
+        var header = new byte[12];
         BinaryPrimitives.WriteUInt64LittleEndian(header, (ulong)data.Length);
-        BinaryPrimitives.WriteUInt32LittleEndian(header[8..], Crc32C.Masked(header[..8]));
-        Span<byte> footer = stackalloc byte[4];
+        BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(8), Crc32C.Masked(header.AsSpan(0, 8)));
+        var footer = new byte[4];
         BinaryPrimitives.WriteUInt32LittleEndian(footer, Crc32C.Masked(data));
-        _stream!.Write(header);
-        _stream.Write(data);
-        _stream.Write(footer);
+        Write(stream =>
+        {
+            stream.Write(header);
+            stream.Write(data);
+            stream.Write(footer);
+        });
     }
 }

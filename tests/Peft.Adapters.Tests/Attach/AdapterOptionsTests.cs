@@ -89,6 +89,20 @@ public sealed class AdapterOptionsTests
         Assert.Equal(json, Read(Resolved(text)).ToJson().ToJsonString());
     }
 
+    [Theory]
+    [InlineData("""{"rank_pattern": 5}""", "rank_pattern", "5", "a section of module names")]
+    [InlineData("""{"alpha_pattern": ["q_proj"]}""", "alpha_pattern", "a list of 1", "a section of module names")]
+    [InlineData("""{"rank_pattern": {"(": 2}}""", "rank_pattern.(", "'('", "or a regular expression for it")]
+    [InlineData("""{"rank_pattern": {"q_proj": 65537}}""", "rank_pattern.q_proj", "65537", "from 1 to 65536")]
+    [InlineData("""{"layers_to_transform": [0], "layers_pattern": ["(x"]}""", "layers_pattern", "'(x'", "the name of a list of layers")]
+    [InlineData("""{"layers_to_transform": [-1]}""", "layers_to_transform", "-1", "of at least 0")]
+    [InlineData("""{"method": "mixture", "experts": {"count": 4097}}""", "experts.count", "4097", "from 1 to 4096")]
+    public void A_value_that_cannot_be_is_a_fault_of_its_key(string json, params string[] parts)
+    {
+        var error = Assert.Throws<FaultsException>(() => Read(json));
+        Assert.All(parts, part => Assert.Contains(part, error.Message, StringComparison.Ordinal));
+    }
+
     internal static AdapterOptions Read(string json)
     {
         var faults = new Faults();

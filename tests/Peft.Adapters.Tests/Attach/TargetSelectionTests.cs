@@ -56,6 +56,11 @@ public sealed class TargetSelectionTests
     }
 
     [Fact]
+    public void A_layers_pattern_with_groups_of_its_own_still_finds_the_number() => Assert.Equal(
+        ["model.layers.3.self_attn.q_proj"],
+        Choose(new AdapterOptions { TargetModules = ModuleNames.List(["q_proj"]), LayersToTransform = [3], LayersPattern = ["(layers|h)"] }));
+
+    [Fact]
     public void A_layers_pattern_names_the_list_of_layers()
     {
         var chosen = Choose(new AdapterOptions

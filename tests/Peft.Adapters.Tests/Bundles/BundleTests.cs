@@ -140,6 +140,39 @@ public sealed class BundleTests : IDisposable
     }
 
     [Fact]
+    public void A_bundle_that_is_replaced_while_it_is_read_verifies_all_the_same()
+    {
+        var contents = new[] { Contents(Trained("lora")), Contents(Trained("soft")) };
+        BundleWriter.Write(Out, contents[0]);
+        var written = 0;
+        var writer = Task.Run(() =>
+        {
+            for (; written < 30; written++)
+                BundleWriter.Write(Out, contents[written % 2]);
+        });
+        while (!writer.IsCompleted)
+            Assert.Equal(contents[0].Base, BundleReader.Load(Out).Manifest.Base);
+        writer.GetAwaiter().GetResult();
+        Assert.Equal(30, written);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Removing_a_bundle_leaves_what_is_not_its_own(bool isHalfMoved)
+    {
+        BundleWriter.Write(Out, Contents(Trained("lora")));
+        File.WriteAllText(Path.Combine(Out, "metrics.jsonl"), "");
+        if (isHalfMoved)
+        {
+            Directory.CreateDirectory(Path.Combine(Out, ".next"));
+            File.Move(Path.Combine(Out, "bundle.json"), Path.Combine(Out, ".next", "bundle.json"));
+        }
+        BundleFiles.Remove(Out);
+        Assert.Equal(["metrics.jsonl"], Directory.GetFileSystemEntries(Out).Select(Path.GetFileName));
+    }
+
+    [Fact]
     public void A_changed_file_is_found_by_its_hash()
     {
         BundleWriter.Write(Out, Contents(Trained("lora")));
@@ -205,6 +238,49 @@ public sealed class BundleTests : IDisposable
             "a file name in the bundle's own directory",
             Assert.Throws<FaultsException>(() => BundleReader.Load(Out)).Message,
             StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("lora", "\"r\": 2", "\"r\": 65536", "[65536, 16]")]
+    [InlineData("top-k", "\"count\": 4", "\"count\": 4096", "[8192, 16]")]
+    public void A_bundle_that_claims_more_than_its_file_holds_is_refused_before_memory_is_taken(string kind, string was, string claims, string shape)
+    {
+        BundleWriter.Write(Out, Contents(Trained(kind)));
+        var path = Path.Combine(Out, "bundle.json");
+        var text = File.ReadAllText(path);
+        Assert.Contains(was, text, StringComparison.Ordinal);
+        File.WriteAllText(path, text.Replace(was, claims, StringComparison.Ordinal));
+        var model = _tiny.New();
+
+        var error = Assert.Throws<FaultsException>(() => AdapterLoader.Attach(model, Out));
+
+        Assert.Contains(shape, error.Message, StringComparison.Ordinal);
+        Assert.Contains("this adapter belongs to another base or rank", error.Message, StringComparison.Ordinal);
+        Assert.All(model.Projections, projection => Assert.IsType<BaseLinear>(projection)); // nothing was attached
+    }
+
+    [Fact]
+    public void An_adapter_larger_than_the_machine_is_refused_before_memory_is_taken()
+    {
+        var huge = AdapterOptionsTests.Read("""{"method": "mixture", "r": 65536, "experts": {"count": 4096}}""");
+
+        var error = Assert.Throws<UserException>(() => AdapterAttachment.Attach(_tiny.New(), huge, seed: 1));
+
+        Assert.StartsWith("adapter: 4096 experts of rank 65536 in 14 projections take ", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith("; lower adapter.r or adapter.experts.count, or adapt fewer projections", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_file_of_a_bundle_may_not_be_a_link_out_of_it()
+    {
+        BundleWriter.Write(Out, Contents(Trained("lora")));
+        File.Move(Path.Combine(Out, "README.md"), _tiny.In("secret"));
+        File.CreateSymbolicLink(Path.Combine(Out, "README.md"), _tiny.In("secret"));
+
+        var error = Assert.Throws<FaultsException>(() => BundleReader.Load(Out));
+
+        Assert.Contains($"a link to '{_tiny.In("secret")}'", error.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("sha256", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -2,6 +2,7 @@ using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Tests.Attach;
 using Peft.Formats;
+using Peft.Formats.Safetensors;
 
 namespace Peft.Adapters.Tests.Bundles;
 
@@ -62,6 +63,22 @@ public sealed class ExpertLoaderTests : IDisposable
         Assert.Contains("3 directories for 2 experts", number.Message, StringComparison.Ordinal);
         Assert.Contains("rank up to 2", fit.Message, StringComparison.Ordinal);
         Assert.Contains("widen adapter.target_modules", fit.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_lora_whose_tensors_are_no_matrices_is_refused()
+    {
+        Train("law", """{"r": 2}""", 1);
+        var path = _tiny.In("law", "adapter_model.safetensors");
+        var file = SafetensorsFile.Open(path);
+        SafetensorsWriter.WriteFile(path, [.. file.Entries.Values.Select(entry => new SafetensorsWrite(
+            entry.Name, entry.Dtype, [entry.Shape[0] * entry.Shape[1]], stream => stream.Write(new byte[entry.ByteCount])))]);
+        File.Delete(_tiny.In("law", "bundle.json"));
+        var mixture = AdapterAttachment.Attach(_tiny.New(), Hard("""{"count": 2}""", 2), seed: 1);
+
+        var error = Assert.Throws<FaultsException>(() => ExpertLoader.Load(mixture, [_tiny.In("law"), _tiny.In("law")]));
+
+        Assert.Contains("shape [32]", error.Message, StringComparison.Ordinal);
     }
 
     private static AdapterOptions Hard(string experts, int r) => AdapterOptionsTests.Read(

@@ -11,6 +11,7 @@ namespace Peft.Cli.Tests.Support;
 internal sealed class PeftProcess : IDisposable
 {
     public const int Interrupt = 2;  // SIGINT
+    public const int KillNow = 9;    // SIGKILL
     public const int Terminate = 15; // SIGTERM
 
     // For a machine that is busy with other things; a run here takes a second or two.
@@ -53,7 +54,7 @@ internal sealed class PeftProcess : IDisposable
             StandardErrorEncoding = new UTF8Encoding(false),
         };
         // A test run in the background of a shell inherits an ignored SIGINT.
-        foreach (var word in (string[])["--default-signal=INT,TERM", DotNet(), Path.Combine(AppContext.BaseDirectory, "peft.dll"), .. words])
+        foreach (var word in (string[])["--default-signal=INT,TERM", .. surroundings.Prefix, DotNet(), Path.Combine(AppContext.BaseDirectory, "peft.dll"), .. words])
             start.ArgumentList.Add(word);
         // One thread: the models are tiny, the numbers then do not depend on the machine, and tests can run side by side.
         start.Environment["DOTNET_PROCESSOR_COUNT"] = "1";
@@ -85,6 +86,9 @@ internal sealed class PeftProcess : IDisposable
 
     /// <summary>Sends a signal.</summary>
     public void Send(int signal) => Assert.Equal(0, SendSignal(_process.Id, signal));
+
+    /// <summary>Sends a signal to a process that may have ended already.</summary>
+    public void TrySend(int signal) => _ = SendSignal(_process.Id, signal);
 
     /// <summary>Waits for the end.</summary>
     public ProgramRun Wait()
@@ -148,12 +152,15 @@ internal sealed class PeftProcess : IDisposable
     private static extern int SendSignal(int process, int signal);
 }
 
-/// <summary>What a process of the program finds: standard input, and variables beside the test's own.</summary>
+/// <summary>What a process of the program finds: standard input, variables beside the test's own, limits.</summary>
 internal sealed record Surroundings
 {
     public byte[] Input { get; init; } = [];
 
     public IReadOnlyDictionary<string, string> Variables { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>A program that starts it, e.g. prlimit.</summary>
+    public string[] Prefix { get; init; } = [];
 
     public static Surroundings WithInput(params string[] lines) => new() { Input = Encoding.UTF8.GetBytes(string.Concat(lines.Select(l => l + "\n"))) };
 

@@ -18,6 +18,9 @@ internal sealed class SmallDisk : IDisposable
 
     public string Path => _folder["disk"];
 
+    /// <summary>Changes how it is mounted: <c>ro</c>, <c>size=4m</c>.</summary>
+    public void Remount(string option) => Assert.True(Do("mount", "-o", $"remount,{option}", Path), $"{Path}: not remounted with {option}");
+
     public void Dispose()
     {
         Do("umount", Path);

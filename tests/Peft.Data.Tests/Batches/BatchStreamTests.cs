@@ -125,6 +125,22 @@ public class BatchStreamTests
         Assert.IsAssignableFrom<UserException>(Assert.Throws<BatchStateException>(() => BatchStreamState.Parse("nonsense")));
     }
 
+    [Theory]
+    [InlineData(-1, 0, 0)]
+    [InlineData(0, -1, 0)]
+    [InlineData(0, long.MaxValue, 0)]
+    [InlineData(0, 5, 0)]
+    [InlineData(0, 0, -1)]
+    [InlineData(0, 0, 1_000_000)]
+    public void A_position_that_is_no_place_in_the_data_is_refused(long epoch, long window, int batch)
+    {
+        using var data = Rows(20);
+        var state = data.Batches(4, 0).State;
+        var hostile = state with { Epoch = epoch, Window = window, Batch = batch };
+        var error = Assert.Throws<BatchStateException>(() => data.Batches(4, 0, hostile));
+        Assert.Contains("a place in these 20 sequences - the checkpoint is damaged: resume from another one", error.Message);
+    }
+
     private static void CheckResume(TrainingData data)
     {
         var whole = data.Batches(4, 11);

@@ -28,6 +28,25 @@ public class DuckDbLibraryTests
     }
 
     [Fact]
+    public void A_file_that_is_no_library_is_told()
+    {
+        using var folder = new TempFolder();
+        folder.Write("libduckdb.so", "no library");
+        var error = Assert.Throws<DuckDbLibraryException>(() => DuckDbLibrary.Load(folder["libduckdb.so"]));
+        Assert.StartsWith($"{folder["libduckdb.so"]} - cannot be loaded: ", error.Message);
+        Assert.EndsWith(" - libduckdb.so for linux-x64 - run `make setup`, or set DUCKDB_LIB=/path/to/libduckdb.so", error.Message);
+    }
+
+    [Fact]
+    public void Another_library_is_not_taken_for_DuckDB()
+    {
+        var error = Assert.Throws<DuckDbLibraryException>(() => DuckDbLibrary.Load("libc.so.6"));
+        Assert.Equal(
+            "libc.so.6 - is no DuckDB of version 1 (no duckdb_pending_prepared_streaming) - libduckdb.so for linux-x64"
+            + " - run `make setup`, or set DUCKDB_LIB=/path/to/libduckdb.so", error.Message);
+    }
+
+    [Fact]
     public void What_setup_installed_is_found_from_below()
     {
         using var folder = new TempFolder();

@@ -58,10 +58,12 @@ public class DataSetOptionsTests
     }
 
     [Fact]
-    public void Packing_needs_plain_text()
+    public void Wrapping_needs_plain_text()
     {
-        var error = Assert.Throws<FaultsException>(() => Given.Train(
-            """{"files": "a.csv", "template": {"prompt": "{a}", "answer": "{b}"}}""", "\"packing\": true"));
-        Assert.Contains("a data set with a `text` template; prompts and answers are not packed; remove it", error.Message);
+        const string Set = """{"files": "a.csv", "template": {"prompt": "{a}", "answer": "{b}"}}""";
+        var error = Assert.Throws<FaultsException>(() => Given.Train(Set, "\"packing\": true, \"packing_strategy\": \"wrapped\""));
+        Assert.Contains("a data set with a `text` template; prompts and answers are not joined; say bfd", error.Message);
+        Assert.Equal(512, Given.Train(Set, "\"packing\": true").RowLength);
+        Assert.Equal(0, Given.Train(Set, "\"packing_strategy\": \"bfd\"").RowLength);
     }
 }

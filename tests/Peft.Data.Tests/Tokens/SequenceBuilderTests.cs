@@ -60,6 +60,19 @@ public class SequenceBuilderTests
     }
 
     [Fact]
+    public void A_long_text_goes_on_in_further_sequences_where_they_are_packed()
+    {
+        var packing = Eight with { Packing = true, OnLongAnswer = LongAnswerPolicy.Skip };
+        var pieces = Pieces(packing, Given.Characters, "", "abcdefghijkl", isText: true);
+        Assert.Equal(["<abcdefg", "<hijkl>"], pieces.Select(piece => Given.Text(piece.Ids)));
+        Assert.All(pieces, piece => Assert.Equal((1, 0), (piece.LearnedFrom, piece.CutTokens)));
+        // Without a prefix a last piece of one token cannot be learned: it is counted as cut.
+        pieces = Pieces(packing, Given.NoSpecials, "", "abcdefgh", isText: true);
+        Assert.Equal(("abcdefgh", 1), (Given.Text(Assert.Single(pieces).Ids), pieces[0].CutTokens));
+        Assert.Empty(Pieces(packing, Given.Characters, "a", "abcdefghi", isText: false));
+    }
+
+    [Fact]
     public void A_single_token_has_nothing_to_be_predicted_from()
     {
         var error = Assert.Throws<DataRowException>(() => Build(Eight with { AddEos = false }, Given.NoSpecials, "", "a", isText: true));
@@ -68,6 +81,10 @@ public class SequenceBuilderTests
 
     private static EncodedSequence? Build(
         DataOptions options, TextEncoder encoder, string prompt, string answer, bool isText = false) =>
+        Pieces(options, encoder, prompt, answer, isText) is [var one] ? one : null;
+
+    private static IReadOnlyList<EncodedSequence> Pieces(
+        DataOptions options, TextEncoder encoder, string prompt, string answer, bool isText) =>
         new SequenceBuilder(encoder, options).Build(new Example(prompt, answer, null, new RowId("t.csv", 5)), isText, 0, 0);
 
     private static void Check(EncodedSequence? built, string ids, string learned, int cut)

@@ -192,4 +192,16 @@ public sealed class OptionReaderTests
             """,
             ConfigText.ToYaml(reader.Resolved()));
     }
+
+    [Fact]
+    public void Very_many_unknown_keys_are_counted()
+    {
+        var reader = Reader("{" + string.Join(", ", Enumerable.Range(0, 200_000).Select(i => $"\"k{i}\": 1")) + "}");
+        foreach (var i in Enumerable.Range(0, 100_000))
+            reader.Integer($"k{i}", 0);
+        reader.Finish();
+        Assert.Equal(51, reader.Faults.Items.Count);
+        Assert.Equal("line 1  k100050", reader.Faults.Items[^1].Place);
+        Assert.Equal("unknown key, and 99949 more", reader.Faults.Items[^1].Found);
+    }
 }

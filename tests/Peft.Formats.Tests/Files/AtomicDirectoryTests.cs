@@ -47,6 +47,32 @@ public sealed class AtomicDirectoryTests : IDisposable
     }
 
     [Fact]
+    public void A_removed_directory_leaves_nothing()
+    {
+        AtomicDirectory.Replace(Target, directory => Fill(directory, "one"));
+        AtomicDirectory.Remove(Target);
+        Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
+        Assert.Throws<FileOperationException>(() => AtomicDirectory.Remove(Target));
+    }
+
+    [Fact]
+    public void Everything_half_written_inside_a_directory_is_put_right_and_other_names_stay()
+    {
+        foreach (var name in new[] { "a.tmp-1", $"b.old-{NoProcess}", $"c.tmp-{Environment.ProcessId}", "c", "notes.tmp-mine" })
+            Fill(Directory.CreateDirectory(_folder.At(name)).FullName, name);
+        foreach (var name in new[] { "d.json.tmp-1-17", "d.json", "e.tmp-x", ".tmp-1" })
+            File.WriteAllText(_folder.At(name), name);
+
+        AtomicDirectory.RecoverInside(_folder.Path);
+
+        Assert.Equal(
+            [".tmp-1", "b", "c", "d.json", "e.tmp-x", "notes.tmp-mine"],
+            Directory.GetFileSystemEntries(_folder.Path).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Equal($"b.old-{NoProcess}", File.ReadAllText(_folder.At("b", "a.txt")));
+        Assert.Equal("c", File.ReadAllText(_folder.At("c", "a.txt")));
+    }
+
+    [Fact]
     public void Two_names_are_exchanged_in_one_step_on_Linux()
     {
         Fill(Directory.CreateDirectory(_folder.At("x")).FullName, "x");

@@ -53,6 +53,19 @@ public sealed class AtomicFileTests : IDisposable
     }
 
     [Fact]
+    public void What_a_killed_process_of_the_same_number_left_is_no_obstacle()
+    {
+        var first = "";
+        AtomicFile.Write(_folder.At("a.txt"), stream => first = ((FileStream)stream).Name);
+        var mark = first.LastIndexOf('-') + 1;
+        // Other tests count on meanwhile.
+        foreach (var next in Enumerable.Range(int.Parse(first[mark..]) + 1, 200))
+            File.WriteAllText(first[..mark] + next, "half");
+        AtomicFile.WriteText(_folder.At("a.txt"), "whole");
+        Assert.Equal("whole", File.ReadAllText(_folder.At("a.txt")));
+    }
+
+    [Fact]
     public void Other_errors_of_the_system_are_told_with_the_path()
     {
         string MessageOf(Exception error) =>

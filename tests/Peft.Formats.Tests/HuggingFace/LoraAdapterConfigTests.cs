@@ -249,12 +249,39 @@ public sealed class LoraAdapterConfigTests : IDisposable
     public void A_pattern_that_is_none_or_never_ends_is_told()
     {
         Assert.Equal(
-            "adapter_config.json - pattern '(' - a regular expression - list the modules by name",
+            "module pattern '(' - no regular expression - a regular expression for module paths - list the modules by name",
             Assert.Throws<HuggingFaceException>(() => ModulePattern.MatchesWhole("(", "a")).Message);
         Assert.Equal(
-            "adapter_config.json - pattern '(a+)+b' takes too long - a simpler pattern - list the modules by name",
+            "module pattern '(a+)+b' - takes too long to match - a simpler pattern - list the modules by name",
             Assert.Throws<HuggingFaceException>(() => ModulePattern.MatchesWhole("(a+)+b", new string('a', 60))).Message);
     }
+
+    [Theory]
+    [InlineData("layers.1.q", "model.layers.1.q", true)]
+    [InlineData("layers.1.q", "model.layersx1.q", true)] // a dot is any character, as in PEFT
+    [InlineData("layers.1.q", "mlayers.1.q", false)]
+    [InlineData("layers.1.q", "layers.1.q", true)]
+    [InlineData("layers.1.q", "ers.1.q", false)]
+    [InlineData("q_proj", "a.q_proj.b", false)]
+    public void A_plain_key_matches_the_end_as_its_expression_would(string key, string path, bool expected)
+    {
+        Assert.Equal(expected, ModulePattern.MatchesEnd(key, path));
+        Assert.Equal(expected, ModulePattern.MatchesEnd($"(?:{key})", path));
+    }
+
+    [Theory]
+    [InlineData("layers", "model.layers.3.q", 3)]
+    [InlineData("(h|blocks)", "model.h.12.q", 12)]
+    [InlineData("layers", "model.h.3.q", null)]
+    [InlineData("layers", "model.layers.99999999999.q", null)]
+    public void The_layer_after_a_list_is_read(string list, string path, int? expected) =>
+        Assert.Equal(expected, ModulePattern.LayerAfter(list, path));
+
+    [Fact]
+    public void A_pattern_of_great_length_is_refused() => Assert.EndsWith(
+        " - 10,001 characters - at most 10,000 - list the modules by name",
+        Assert.Throws<HuggingFaceException>(() => ModulePattern.MatchesWhole(new string('(', 10_001), "a")).Message,
+        StringComparison.Ordinal);
 
     [SharedFact]
     public void Every_adapter_of_the_vectors_reads_without_a_warning()

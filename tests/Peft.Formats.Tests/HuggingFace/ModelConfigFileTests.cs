@@ -70,12 +70,12 @@ public sealed class ModelConfigFileTests : IDisposable
             """
             DIR/config.json has 12 faults:
               line 5  eos_token_id       'a'          a token id or a list of them
-              line 2  hidden_size        0            a whole number of at least 1
+              line 2  hidden_size        0            a whole number from 1 to 16777216
               num_attention_heads        missing      a size, here or as n_head
               intermediate_size          missing      a size
               line 3  head_dim           -1           a whole number of at least 0
-              line 4  vocab_size         1.5          a whole number of at least 1
-              line 4  num_hidden_layers  99999999999  a whole number of at least 1
+              line 4  vocab_size         1.5          a whole number from 1 to 16777216
+              line 4  num_hidden_layers  99999999999  a whole number from 1 to 16777216
               line 5  eps                'x'          a number
               line 5  flag               1            true or false
               line 5  act                3            a text
@@ -208,5 +208,21 @@ public sealed class ModelConfigFileTests : IDisposable
     {
         _folder.Put("config.json", "model_type: llama");
         Assert.Throws<ConfigFormatException>(() => ModelConfigFile.Read(_folder.Path));
+    }
+
+    [Theory]
+    [InlineData("0")]
+    [InlineData("16777217")]
+    [InlineData("1152921504606846976")]
+    [InlineData("1e300")]
+    [InlineData("-4")]
+    public void A_size_that_no_model_has_is_a_fault(string size)
+    {
+        _folder.Put("config.json", $"{{\"model_type\": \"llama\", \"hidden_size\": {size}}}");
+        var config = ModelConfigFile.Read(_folder.Path);
+        Assert.Equal(1, config.RequiredInt("hidden_size"));
+        Assert.Equal(
+            $"DIR/config.json has 1 fault:\n  line 1  hidden_size  {size}  a whole number from 1 to 16777216",
+            _folder.Message<FaultsException>(config.ThrowIfFaulty));
     }
 }

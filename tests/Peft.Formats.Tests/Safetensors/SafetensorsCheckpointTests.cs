@@ -101,6 +101,41 @@ public sealed class SafetensorsCheckpointTests : IDisposable
     }
 
     [Fact]
+    public void A_shard_that_is_a_link_out_of_the_directory_is_refused()
+    {
+        using var elsewhere = new TempFolder();
+        SafetensorsWriter.WriteFile(elsewhere.At("a.safetensors"), [new("x", SafetensorsDtype.U8, [1], stream => stream.WriteByte(1))]);
+        File.CreateSymbolicLink(_folder.At("a.safetensors"), elsewhere.At("a.safetensors"));
+        Index("{\"x\":\"a.safetensors\"}");
+        Assert.Equal(
+            $"DIR/model.safetensors.index.json - shard 'a.safetensors' is a link to '{elsewhere.At("a.safetensors")}' - shards that lie in DIR - "
+                + "where you trust it, copy that file over the link",
+            MessageOf());
+
+        File.Delete(_folder.At("a.safetensors"));
+        Directory.CreateSymbolicLink(_folder.At("sub"), elsewhere.Path);
+        Index("{\"x\":\"sub/a.safetensors\"}");
+        Assert.Contains("'sub/a.safetensors' is a link to", MessageOf(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Links_inside_the_directory_and_those_of_the_hubs_cache_are_followed()
+    {
+        Shard("real.safetensors", "x");
+        File.CreateSymbolicLink(_folder.At("a.safetensors"), "real.safetensors");
+        Index("{\"x\":\"a.safetensors\"}");
+        Assert.Equal(["x"], SafetensorsCheckpoint.Open(_folder.Path).Entries.Keys);
+
+        Directory.CreateDirectory(_folder.At("cache", "snapshots", "0123"));
+        Directory.CreateDirectory(_folder.At("cache", "blobs"));
+        foreach (var name in new[] { "real.safetensors", "model.safetensors.index.json" })
+            File.Copy(_folder.At(name), _folder.At("cache", "blobs", name));
+        File.CreateSymbolicLink(_folder.At("cache", "snapshots", "0123", "a.safetensors"), "../../blobs/real.safetensors");
+        File.CreateSymbolicLink(_folder.At("cache", "snapshots", "0123", "model.safetensors.index.json"), "../../blobs/model.safetensors.index.json");
+        Assert.Equal(["x"], SafetensorsCheckpoint.Open(_folder.At("cache", "snapshots", "0123")).Entries.Keys);
+    }
+
+    [Fact]
     public void A_directory_without_weights_is_told()
     {
         Assert.Equal(

@@ -24,8 +24,8 @@ public sealed class HostileFileTests
     [InlineData("""{"model":{"type":"BPE","vocab":{"a":-1},"merges":[]}}""", "model.vocab.'a' - the id '-1'")]
     [InlineData("""{"model":{"type":"BPE","vocab":{"a":1.5},"merges":[]}}""", "the id '1.5'")]
     [InlineData("""{"model":{"type":"BPE","vocab":{"a":"x"},"merges":[]}}""", "the id 'x'")]
-    [InlineData("""{"model":{"type":"BPE","vocab":{"a":99999999999},"merges":[]}}""", "a whole number from 0 to 16777215")]
-    [InlineData("""{"model":{"type":"BPE","vocab":{"a":2000000000},"merges":[]}}""", "a whole number from 0 to 16777215")]
+    [InlineData("""{"model":{"type":"BPE","vocab":{"a":99999999999},"merges":[]}}""", "a whole number from 0 to 2097151")]
+    [InlineData("""{"model":{"type":"BPE","vocab":{"a":2000000000},"merges":[]}}""", "a whole number from 0 to 2097151")]
     [InlineData("""{"model":{"type":"BPE","vocab":{"a":0,"b":0},"merges":[]}}""", "the id 0, which 'a' has already")]
     [InlineData("""{"model":{"type":"BPE","vocab":{"a":0,"a":1},"merges":[]}}""", "the same token before")]
     [InlineData("""{"model":{"type":"BPE","vocab":{"\ud800":0},"merges":[]}}""", "not Unicode")]
@@ -97,5 +97,13 @@ public sealed class HostileFileTests
         var tokenizer = TinyTokenizer.LoadText(
             $$"""{"model":{{Model}}}""", """{"bos_token":"a","eos_token":{"content":"b"},"pad_token":null}""");
         Assert.Equal((0, 1, null), (tokenizer.BosId, tokenizer.EosId, tokenizer.PadId));
+    }
+
+    [Fact]
+    public void A_pattern_of_great_length_is_refused()
+    {
+        var split = $$"""{"type":"Split","pattern":{"Regex":"{{new string('(', 100_000)}}"},"behavior":"Isolated"}""";
+        var error = Assert.Throws<TokenizerFileException>(() => TinyTokenizer.LoadText($$"""{"model":{{Model}},"pre_tokenizer":{{split}}}"""));
+        Assert.Contains("a pattern of 100,000 characters - at most 10,000", error.Message, StringComparison.Ordinal);
     }
 }

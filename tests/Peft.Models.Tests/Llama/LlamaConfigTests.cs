@@ -79,6 +79,28 @@ public sealed class LlamaConfigTests
         static string Essentials(TinyCheckpoint checkpoint) => LlamaConfig.FromLlama(ModelConfigFile.Read(checkpoint.Path)).Essentials;
     }
 
+    [Theory]
+    [InlineData("num_hidden_layers", "2147483647", "from 1 to 16777216")]
+    [InlineData("num_hidden_layers", "536870912", "from 1 to 16777216")]
+    [InlineData("num_hidden_layers", "4097", "at most 4096")]
+    [InlineData("head_dim", "2147483646", "from 1 to 16777216")]
+    [InlineData("num_attention_heads", "1073741824", "from 1 to 16777216")]
+    [InlineData("max_position_embeddings", "2147483647", "from 1 to 16777216")]
+    public void Sizes_that_no_model_has_are_refused_before_memory_is_taken(string key, string value, string allowed)
+    {
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        var values = new Dictionary<string, string>
+        {
+            ["vocab_size"] = "8", ["hidden_size"] = "32", ["num_hidden_layers"] = "1", ["num_attention_heads"] = "4", ["intermediate_size"] = "8",
+            [key] = value,
+        };
+        var error = Assert.Throws<FaultsException>(() => Read(
+            "{\"model_type\": \"llama\"" + string.Concat(values.Select(pair => $", \"{pair.Key}\": {pair.Value}")) + "}"));
+        Assert.Contains($"{key}  {value}", error.Message, StringComparison.Ordinal);
+        Assert.Contains(allowed, error.Message, StringComparison.Ordinal);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 10_000_000);
+    }
+
     private static LlamaConfig Read(string json)
     {
         using var folder = new TemporaryFolder();

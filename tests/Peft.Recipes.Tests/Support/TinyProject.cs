@@ -95,7 +95,7 @@ public sealed class TinyProject : IDisposable
         var sink = new Losses(step => { if (step == stopAfter) stop.Request(); });
         var directory = OutputDirectory.Decide(Folder[output], resume, overwrite: false);
         using var run = RunBuilder.Build(recipe, directory, torch.CPU, [sink]);
-        directory.Prepare();
+        using var taken = directory.Prepare();
         return (run.Train(stop), sink.Lines);
     }
 

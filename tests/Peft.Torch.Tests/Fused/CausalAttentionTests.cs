@@ -120,6 +120,77 @@ public sealed class CausalAttentionTests : IDisposable
         foreach (var gradient in gradients) Assert.True(gradient.isfinite().all().ToBoolean());
     });
 
+    // Two rows of 9 tokens: segments of 4, 1 and 3, then padding; a segment of 6 after two tokens of padding, then one token each.
+    private static readonly long[] Segments = [0, 4, 4, 5, 5, 8, 11, 17, 17, 18];
+
+    [Theory]
+    [InlineData(null, null)]
+    [InlineData(2L, null)]
+    [InlineData(3L, 1.5)]
+    public void Segments_of_a_row_are_as_sequences_alone(long? window, double? softcap) => Check.WithAndWithoutLoops(() =>
+    {
+        Tensor[] inputs =
+        [
+            Check.Leaf(_random, Float64, 2, 4, 9, 3), Check.Leaf(_random, Float64, 2, 2, 9, 3), Check.Leaf(_random, Float64, 2, 2, 9, 3),
+        ];
+        Check.Gradients(t => F.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap, segments: Segments), inputs);
+        Check.Same(
+            t => F.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap, segments: Segments),
+            t => OneByOne(t[0], t[1], t[2], Segments, window, softcap), inputs, 1e-12);
+    });
+
+    [Theory]
+    [InlineData(Float32, null, 3e-6)]
+    [InlineData(Float32, 50L, 3e-6)]
+    [InlineData(BFloat16, null, 0.03)]
+    public void Segments_longer_than_a_block_are_as_sequences_alone(ScalarType dtype, long? window, double tolerance)
+    {
+        // A row of 300: 130, 64, 65 and 41; a row of one sequence of 200 and padding.
+        long[] segments = [0, 130, 130, 194, 194, 259, 259, 300, 300, 500];
+        Tensor[] inputs = [Check.Leaf(_random, dtype, 2, 4, 300, 16), Check.Leaf(_random, dtype, 2, 2, 300, 16), Check.Leaf(_random, dtype, 2, 2, 300, 16)];
+        Check.Same(
+            t => F.causal_attention(t[0], t[1], t[2], null, Scale, window: window, segments: segments),
+            t => OneByOne(t[0].to(Float32), t[1].to(Float32), t[2].to(Float32), segments, window, null).to(dtype), inputs, tolerance);
+    }
+
+    [Theory]
+    [InlineData(new long[] { 0, 5, 4, 9 }, "segment [4, 9) is not within one row of 2 rows of 9 tokens, or comes before the end of the last one (5)")]
+    [InlineData(new long[] { 0, 10 }, "segment [0, 10)")]
+    [InlineData(new long[] { 9, 19 }, "segment [9, 19)")]
+    [InlineData(new long[] { 3, 3 }, "segment [3, 3)")]
+    [InlineData(new long[] { 0, 4, 9 }, "found 3 numbers")]
+    public void Segments_that_do_not_fit_are_named(long[] segments, string message)
+    {
+        var x = Check.Normal(_random, Float32, 2, 2, 9, 4);
+        var error = Assert.Throws<TorchException>(() => F.causal_attention(x, x, x, null, Scale, segments: segments));
+        Assert.Contains(message, error.Message, StringComparison.Ordinal);
+        Assert.Throws<TorchException>(() => F.causal_attention(x.narrow(2, 0, 3), x, x, null, Scale, segments: [0, 3]));
+    }
+
+    // Each segment through the definition, the rest zeros.
+    private static Tensor OneByOne(Tensor q, Tensor k, Tensor v, long[] segments, long? window, double? softcap)
+    {
+        var length = q.size(2);
+        var rows = new List<Tensor>();
+        for (var row = 0L; row < q.size(0); row++)
+        {
+            var (parts, at) = (new List<Tensor>(), row * length);
+            foreach (var pair in segments.Chunk(2).Where(pair => pair[0] / length == row))
+            {
+                parts.Add(Zeros(pair[0] - at));
+                at = pair[1];
+                parts.Add(Composed(Part(q), Part(k), Part(v), null, true, 0, window, softcap));
+
+                Tensor Part(Tensor x) => x.narrow(0, row, 1).narrow(2, pair[0] - row * length, pair[1] - pair[0]);
+            }
+            parts.Add(Zeros((row + 1) * length - at));
+            rows.Add(torch.cat([.. parts], 2));
+        }
+        return torch.cat([.. rows], 0);
+
+        Tensor Zeros(long count) => torch.zeros([1, q.size(1), count, v.size(3)], q.dtype);
+    }
+
     [Fact]
     public void Joined_heads_need_no_copy_and_wrong_shapes_are_named()
     {

@@ -57,7 +57,7 @@ public sealed class NativeLibraryLocatorTests : IDisposable
     public void Another_interface_version_is_refused_with_both_numbers()
     {
         var error = Assert.Throws<NativeLibraryException>(() => NativeLibraryLocator.CheckVersions("x.so", 99, 11301));
-        Assert.Equal("x.so - found: interface version 99 - expected: 1 - the library is from another build: "
+        Assert.Equal($"x.so - found: interface version 99 - expected: {NativeLibraryLocator.ExpectedAbi} - the library is from another build: "
             + "run: make clean build; or unset PEFT_TORCH_NATIVE", error.Message);
     }
 
@@ -66,7 +66,7 @@ public sealed class NativeLibraryLocatorTests : IDisposable
     [InlineData(30000, "3.0.0")]
     public void Another_libtorch_is_refused_with_both_versions(int version, string text)
     {
-        var error = Assert.Throws<NativeLibraryException>(() => NativeLibraryLocator.CheckVersions("x.so", 1, version));
+        var error = Assert.Throws<NativeLibraryException>(() => NativeLibraryLocator.CheckVersions("x.so", NativeLibraryLocator.ExpectedAbi, version));
         Assert.Contains($"found: libtorch {text} - expected: 1.13 to 2.x", error.Message, StringComparison.Ordinal);
     }
 

@@ -77,6 +77,14 @@ public sealed class AutogradTests : IDisposable
     }
 
     [Fact]
+    public void Backward_from_several_tensors_adds_their_gradients()
+    {
+        var x = torch.tensor([2.0, 3], requires_grad: true);
+        torch.autograd.backward([x * x, x.sum()], [torch.tensor([1.0, 10]), torch.tensor(5.0)]);
+        Assert.Equal([4.0 + 5, 60 + 5], x.grad!.data<double>());
+    }
+
+    [Fact]
     public void Backward_without_a_graph_names_itself()
     {
         var error = Assert.Throws<TorchException>(() => torch.ones(1).backward());

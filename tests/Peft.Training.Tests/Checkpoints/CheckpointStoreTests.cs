@@ -102,7 +102,7 @@ public sealed class CheckpointStoreTests : IDisposable
     [Fact]
     public void The_trainers_state_reads_back_as_it_was()
     {
-        var data = new BatchStreamState(7, 4, 2, 13, "ab", 3, 1, 2, [5, 8]);
+        var data = new BatchStreamState(7, 4, 2, 64, 13, "ab", 3, 1, 2, [5, 8]);
         var file = new TrainerStateFile(new TrainingState(12, data, 8, 1.0 / 3, 2, true), 100, "a: 1\n");
         TrainerStateFile.Write(_tiny.Folder.Path, file);
         var read = TrainerStateFile.Read(_tiny.Folder.Path);
@@ -125,6 +125,38 @@ public sealed class CheckpointStoreTests : IDisposable
         File.WriteAllText(_tiny.Folder["trainer_state.json"], text);
         var error = Assert.Throws<UserException>(() => TrainerStateFile.Read(_tiny.Folder.Path));
         Assert.StartsWith($"{_tiny.Folder["trainer_state.json"]}: {expected}", error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("\"total_steps\": 100", "\"total_steps\": 0", "total_steps", "at least 1")]
+    [InlineData("\"step\": 12", "\"step\": -1", "step", "0 to total_steps, 100")]
+    [InlineData("\"step\": 12", "\"step\": 101", "step", "0 to total_steps, 100")]
+    [InlineData("\"best_step\": 8", "\"best_step\": 13", "best_step", "0 to step, 12")]
+    [InlineData("\"evaluations_without_gain\": 2", "\"evaluations_without_gain\": -2", "evaluations_without_gain", "at least 0")]
+    public void A_number_out_of_range_is_a_fault_of_its_key(string was, string by, string place, string allowed)
+    {
+        WriteState(was, by);
+        var error = Assert.Throws<FaultsException>(() => TrainerStateFile.Read(_tiny.Folder.Path));
+        Assert.Contains($"  {place}  ", error.Message, StringComparison.Ordinal);
+        Assert.Contains($"{allowed}; resume from another checkpoint", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_key_that_stands_twice_is_refused()
+    {
+        WriteState("\"step\": 12", "\"step\": 12, \"step\": 13");
+        var error = Assert.Throws<UserException>(() => TrainerStateFile.Read(_tiny.Folder.Path));
+        Assert.Contains("cannot be read (", error.Message, StringComparison.Ordinal);
+        Assert.Contains("step", error.Message, StringComparison.Ordinal);
+    }
+
+    private void WriteState(string was, string by)
+    {
+        var file = new TrainerStateFile(new TrainingState(12, null, 8, 0.5, 2, true), 100, "a: 1\n");
+        TrainerStateFile.Write(_tiny.Folder.Path, file);
+        var text = File.ReadAllText(_tiny.Folder["trainer_state.json"]);
+        Assert.Contains(was, text, StringComparison.Ordinal);
+        File.WriteAllText(_tiny.Folder["trainer_state.json"], text.Replace(was, by, StringComparison.Ordinal));
     }
 
     private void Train(TrainingOptions options, Func<int, double>? evalLoss = null)

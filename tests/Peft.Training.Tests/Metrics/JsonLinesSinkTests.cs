@@ -23,6 +23,14 @@ public sealed class JsonLinesSinkTests : IDisposable
     }
 
     [Fact]
+    public void A_skipped_step_carries_the_number_of_steps_skipped_so_far()
+    {
+        Write(0, sink => sink.Write(Step(4) with { Loss = double.NaN, Skipped = new SkippedStep(2, "why") }));
+        Assert.EndsWith("\"load\":[],\"skipped\":2}", Lines().Single(), StringComparison.Ordinal);
+        Assert.Contains("\"loss\":null", Lines().Single(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Numbers_read_back_as_they_were()
     {
         var loss = 1.0 / 3;

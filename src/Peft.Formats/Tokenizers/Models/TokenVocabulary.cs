@@ -10,7 +10,7 @@ namespace Peft.Formats.Tokenizers.Models;
 internal sealed class TokenVocabulary
 {
     /// <summary>No real vocabulary comes near; a larger id would only make an attacker's file take memory.</summary>
-    public const int HighestAllowedId = 16_777_215;
+    public const int HighestAllowedId = 2_097_151;
 
     private byte[] _text = new byte[1 << 16];
     private int _textLength;

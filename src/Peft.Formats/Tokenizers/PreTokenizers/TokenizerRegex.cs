@@ -15,6 +15,7 @@ internal sealed class TokenizerRegex
 {
     // In this dialect ^ and $ always mean lines.
     private const RegexOptions Options = RegexOptions.CultureInvariant | RegexOptions.Multiline | RegexOptions.Compiled;
+    private const int LongestPattern = 10_000; // characters; those in use have some hundred
     private static readonly TimeSpan MatchLimit = TimeSpan.FromSeconds(30);
     private static readonly char[] StandIns = MakeStandIns();
 
@@ -25,6 +26,12 @@ internal sealed class TokenizerRegex
     public TokenizerRegex(string pattern, string place)
     {
         (_pattern, _place) = (pattern, place);
+        if (pattern.Length > LongestPattern)
+        {
+            throw new TokenizerFileException(MessageText.Of(
+                place, $"a pattern of {pattern.Length:N0} characters", $"at most {LongestPattern:N0}"));
+        }
+
         try
         {
             _regex = new Regex(RegexTranslator.Translate(pattern), Options, MatchLimit);

@@ -1,0 +1,56 @@
+using System.Text.Json;
+using Peft.Adapters.Bundles;
+using Peft.Cli.Tests.Support;
+using Peft.Cli.Verbs;
+using Peft.Training.Checkpoints;
+
+namespace Peft.Cli.Tests.Crash;
+
+/// <summary>What must hold of a run's folder at every moment, and what of a finished one.</summary>
+internal sealed record TrainedFolder(IReadOnlyDictionary<string, byte[]> Files, IReadOnlyList<string> Names, IReadOnlyList<string> Metrics)
+{
+    // All that does not depend on the clock, but the checkpoints: which ones are kept depends on where a run was stopped.
+    private static readonly string[] SameBytes =
+        ["adapter_model.safetensors", "adapter_config.json", "bundle.json", "recipe.resolved.yaml", "README.md", "evaluation.json"];
+
+    /// <summary>Reads the folder of a finished run.</summary>
+    public static TrainedFolder Read(string folder) => new(
+        SameBytes.ToDictionary(name => name, name => File.ReadAllBytes(Path.Combine(folder, name))),
+        [.. Directory.EnumerateFileSystemEntries(folder).Select(path => Path.GetFileName(path)!)
+            .Where(name => !name.StartsWith("checkpoint-", StringComparison.Ordinal)).Order(StringComparer.Ordinal)],
+        [.. File.ReadLines(Path.Combine(folder, "metrics.jsonl")).Select(WithoutClock)]);
+
+    /// <summary>Asserts that everything in the folder that calls itself complete is.</summary>
+    /// <returns>Whether there is a bundle.</returns>
+    public static bool AssertIntact(string folder)
+    {
+        foreach (var checkpoint in new CheckpointStore(folder).All())
+        {
+            Assert.Equal(checkpoint.Step, TrainerStateFile.Read(checkpoint.Path).State.Step);
+            VerifyVerb.Check(checkpoint.Path, null);
+        }
+        if (!BundleFiles.IsBundle(folder))
+            return false;
+        VerifyVerb.Check(folder, null);
+        return true;
+    }
+
+    /// <summary>Asserts that a finished folder is the same as this one and holds nothing that a crash left.</summary>
+    public void AssertSame(string folder)
+    {
+        var other = Read(folder);
+        Assert.Equal(Names, other.Names);
+        Assert.All(SameBytes, name => Assert.True(Files[name].AsSpan().SequenceEqual(other.Files[name]), $"{name} differs"));
+        Assert.Equal(Metrics, other.Metrics);
+        Assert.DoesNotContain(
+            Directory.EnumerateFileSystemEntries(folder, "*", SearchOption.AllDirectories),
+            path => path.Contains(".tmp-", StringComparison.Ordinal) || path.Contains(".old-", StringComparison.Ordinal)
+                || path.EndsWith(".next", StringComparison.Ordinal));
+    }
+
+    private static string WithoutClock(string line)
+    {
+        using var json = JsonDocument.Parse(line);
+        return string.Join(' ', json.RootElement.EnumerateObject().Where(key => key.Name != "tokens_per_second").Select(key => key.ToString()));
+    }
+}

@@ -1,0 +1,144 @@
+using System.Buffers.Binary;
+using System.Text;
+using Peft.Adapters.Attach;
+using Peft.Adapters.Bundles;
+using Peft.Data;
+using Peft.Data.Examples;
+using Peft.Evaluation;
+using Peft.Formats;
+using Peft.Formats.Configuration;
+using Peft.Formats.HuggingFace;
+using Peft.Formats.Safetensors;
+using Peft.Formats.Tokenizers;
+using Peft.Models;
+using Peft.Recipes;
+using Peft.Training.Checkpoints;
+
+namespace Peft.Fuzz.Tests;
+
+/// <summary>Every reader of files and texts that a stranger may have written.</summary>
+internal static class FuzzParsers
+{
+    private const string Text = "Hello, wörld \U0001F642 <s> it's 12345\n\n e\u0301\u2581x\u0000";
+
+    private static readonly string[] Modules =
+    [
+        "model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj", "model.layers.1.mlp.down_proj", "lm_head",
+    ];
+
+    /// <summary>The readers, by name.</summary>
+    public static IReadOnlyList<FuzzParser> All { get; } =
+    [
+        new("safetensors", FuzzSeeds.Safetensors, (folder, _) => ReadTensors(Path.Combine(folder, "x.safetensors")))
+        {
+            FileName = "x.safetensors",
+            TextOf = input => (8, 8 + (int)BinaryPrimitives.ReadInt64LittleEndian(input)),
+            Mend = (input, length) =>
+            {
+                BinaryPrimitives.WriteInt64LittleEndian(input, length);
+                return input;
+            },
+        },
+        new("index", FuzzSeeds.Index, (folder, _) => SafetensorsCheckpoint.Open(folder))
+        {
+            FileName = "model.safetensors.index.json",
+            Prepare = folder => Write(folder, ("a.safetensors", FuzzSeeds.Safetensors[0]), ("b.safetensors", FuzzSeeds.Safetensors[1])),
+        },
+        new("config", FuzzSeeds.Config, (folder, _) => ModelLoader.ReadConfig(folder)) { FileName = "config.json" },
+        new("generation", FuzzSeeds.Generation, (folder, _) => GenerationConfig.Read(folder)) { FileName = "generation_config.json" },
+        new("tokenizer", FuzzSeeds.Tokenizer, (folder, _) => UseTokenizer(folder)) { FileName = "tokenizer.json" },
+        new("tokens", FuzzSeeds.TokenizerConfig, (folder, _) => UseTokenizer(folder))
+        {
+            FileName = "tokenizer_config.json",
+            Prepare = folder => Write(folder, ("tokenizer.json", FuzzSeeds.Tokenizer[0])),
+        },
+        new("recipe", FuzzSeeds.Recipe, (folder, _) => UseRecipe(Recipe.Load(Path.Combine(folder, "recipe.yaml"), [])))
+        {
+            FileName = "recipe.yaml",
+            Prepare = PrepareRecipe,
+        },
+        new("set", FuzzSeeds.Set, (folder, input) =>
+            UseRecipe(Recipe.Load(Path.Combine(folder, "valid.yaml"), Encoding.UTF8.GetString(input).Split('\n'))))
+        {
+            Prepare = PrepareRecipe,
+        },
+        new("bundle", FuzzSeeds.Bundle, (folder, _) => UseOptions(BundleReader.Load(folder).Manifest.Adapter))
+        {
+            FileName = BundleFiles.Manifest,
+            Prepare = folder => Write(folder, [.. FuzzSeeds.BundleFiles]),
+        },
+        new("adapter", FuzzSeeds.Adapter, (folder, _) => UseAdapter(LoraAdapterConfig.Read(folder, _ => { }))) { FileName = LoraAdapterConfig.FileName },
+        new("template", FuzzSeeds.Template, (_, input) => UseTemplate(Encoding.UTF8.GetString(input))),
+        new("trainer", FuzzSeeds.Trainer, (folder, _) => TrainerStateFile.Read(folder)) { FileName = TrainerStateFile.Name },
+        new("evaluation", FuzzSeeds.Evaluation, (folder, _) => EvaluationResults.Load(Path.Combine(folder, "evaluation.json")))
+        {
+            FileName = "evaluation.json",
+        },
+    ];
+
+    private static void ReadTensors(string path)
+    {
+        var file = SafetensorsFile.Open(path);
+        foreach (var name in file.Entries.Keys)
+            file.ReadBytes(name);
+    }
+
+    private static void UseTokenizer(string folder)
+    {
+        var tokenizer = Tokenizer.Load(folder);
+        var ids = tokenizer.EncodeToIds(Text);
+        tokenizer.EncodeToIds(Text, Text, true);
+        tokenizer.Decode(ids);
+        var stream = tokenizer.NewDecoder(skipSpecialTokens: true);
+        foreach (var id in ids)
+            stream.Append(id);
+        stream.Flush();
+        for (var id = -1; id < Math.Min(tokenizer.EndId, 1000); id++)
+            tokenizer.IdToToken(id);
+    }
+
+    private static void UseRecipe(Recipe recipe)
+    {
+        recipe.Identity();
+        ConfigText.ToJson(recipe.Resolved);
+        if (recipe.AdapterOptions is { } options)
+            UseOptions(options);
+    }
+
+    private static void UseOptions(AdapterOptions options)
+    {
+        TargetSelection.Select(Modules, "lm_head", options);
+        TargetSelection.Resolved(Modules, "lm_head", options);
+        options.ToJson().ToJsonString();
+    }
+
+    private static void UseAdapter(LoraAdapterConfig config)
+    {
+        foreach (var module in Modules)
+            config.ScalingOf(module);
+        config.ToJson();
+        UseOptions(PeftConfig.ToOptions(config, ModuleNames.AllLinear));
+    }
+
+    private static void UseTemplate(string template)
+    {
+        var node = new ConfigMap("", 0, [new("prompt", ConfigScalar.Of(template)), new("answer", ConfigScalar.Of("{a}"))]);
+        var map = new ConfigMap("", 0, [new("files", ConfigScalar.Of("x.jsonl")), new("template", node)]);
+        var reader = new OptionReader(map, "", new Faults());
+        var options = DataSetOptions.Read(reader);
+        reader.Faults.ThrowIfAny("template");
+        options.Prompt!.Render(column => column);
+    }
+
+    private static void PrepareRecipe(string folder)
+    {
+        Directory.CreateDirectory(Path.Combine(folder, "base"));
+        Write(folder, ("base/frag.yaml", FuzzSeeds.Fragment), ("valid.yaml", FuzzSeeds.Recipe[0]), ("other.yaml", FuzzSeeds.Recipe[1]));
+    }
+
+    private static void Write(string folder, params (string Name, byte[] Bytes)[] files)
+    {
+        foreach (var (name, bytes) in files)
+            File.WriteAllBytes(Path.Combine(folder, name), bytes);
+    }
+}

@@ -1,0 +1,266 @@
+using System.Text;
+using Peft.Adapters.Attach;
+using Peft.Adapters.Bundles;
+using Peft.Data.Batches;
+using Peft.Evaluation;
+using Peft.Formats;
+using Peft.Formats.Configuration;
+using Peft.Formats.Files;
+using Peft.Formats.Safetensors;
+using Peft.Training;
+using Peft.Training.Checkpoints;
+
+namespace Peft.Fuzz.Tests;
+
+/// <summary>Valid inputs: small, and between them with every key that a reader knows.</summary>
+internal static class FuzzSeeds
+{
+    public static byte[][] Safetensors { get; } =
+    [
+        Tensors(("x", SafetensorsDtype.F32, [2, 3]), ("y.weight", SafetensorsDtype.BF16, [4])),
+        Tensors(("z", SafetensorsDtype.I64, []), ("empty", SafetensorsDtype.U8, [0, 5]), ("b", SafetensorsDtype.BOOL, [3])),
+    ];
+
+    public static byte[][] Index { get; } = Texts(
+        """
+        {"metadata": {"total_size": 32}, "weight_map": {"x": "a.safetensors", "y.weight": "a.safetensors", "z": "b.safetensors"}}
+        """);
+
+    public static byte[][] Config { get; } = Texts(
+        """
+        {
+          "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 4096, "hidden_size": 192, "head_dim": 32,
+          "intermediate_size": 512, "num_hidden_layers": 6, "num_attention_heads": 6, "num_key_value_heads": 3,
+          "max_position_embeddings": 512, "rms_norm_eps": 1.0e-05, "rope_theta": 10000.0, "hidden_act": "silu",
+          "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 256},
+          "bos_token_id": null, "eos_token_id": [0, 2], "pad_token_id": -1, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+          "attention_bias": false, "mlp_bias": false, "initializer_range": 0.02
+        }
+        """,
+        """
+        {"model_type": "qwen2", "vocab_size": 100, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3,
+         "num_attention_heads": 2, "max_position_embeddings": 64, "use_sliding_window": true, "sliding_window": 8, "max_window_layers": 1,
+         "layer_types": ["full_attention", "sliding_attention"], "rope_parameters": {"rope_theta": 1e6, "rope_type": "default"},
+         "eos_token_id": 2, "dtype": "float32"}
+        """,
+        """
+        {"model_type": "mistral", "vocab_size": 100, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+         "num_attention_heads": 2, "num_key_value_heads": 1, "sliding_window": 8,
+         "rope_scaling": {"type": "linear", "factor": 2}}
+        """,
+        """
+        {"model_type": "qwen3", "vocab_size": 100, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+         "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "attention_bias": true}
+        """);
+
+    public static byte[][] Generation { get; } = Texts(
+        """
+        {"eos_token_id": [1, 2], "bos_token_id": 0, "pad_token_id": 3, "temperature": 0.6, "top_p": 0.95, "top_k": 20,
+         "max_new_tokens": 100, "do_sample": true, "transformers_version": "4.57.0"}
+        """);
+
+    public static byte[][] Tokenizer { get; } = Texts(
+        """
+        {"version": "1.0",
+         "added_tokens": [
+          {"id": 0, "content": "<unk>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+          {"id": 1, "content": "<s>", "single_word": true, "lstrip": true, "rstrip": true, "normalized": true, "special": true},
+          {"id": 12, "content": "<|x|>", "special": false}],
+         "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Prepend", "prepend": "▁"},
+          {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}, {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": "▁"},
+          {"type": "Strip", "strip_left": false, "strip_right": true}, {"type": "Lowercase"}, {"type": "NFKD"}, {"type": "StripAccents"}]},
+         "pre_tokenizer": null,
+         "post_processor": {"type": "TemplateProcessing",
+          "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+          "pair": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+          "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}},
+         "decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
+          {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+         "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null, "end_of_word_suffix": null,
+          "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
+          "vocab": {"<unk>": 0, "<s>": 1, "▁": 2, "h": 3, "e": 4, "l": 5, "o": 6, "he": 7, "ll": 8, "<0x0A>": 9, "hell": 10, "▁hell": 11},
+          "merges": ["h e", "l l", "he ll", "▁ hell"]}}
+        """,
+        """
+        {"added_tokens": [],
+         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+          {"type": "Split", "pattern": {"Regex": "(?i:'s|'t)|[^\\r\\n\\p{L}]?\\p{L}+|\\p{N}{1,2}|\\s+(?!\\S)|\\s+"}, "behavior": "Isolated", "invert": false},
+          {"type": "Split", "pattern": {"String": "o"}, "behavior": "MergedWithNext", "invert": true},
+          {"type": "Digits", "individual_digits": true}, {"type": "Punctuation", "behavior": "Contiguous"}, {"type": "WhitespaceSplit"},
+          {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": true},
+          {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}]},
+         "post_processor": {"type": "RobertaProcessing", "sep": ["b", 1], "cls": ["a", 0], "trim_offsets": true},
+         "decoder": {"type": "ByteLevel"},
+         "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "Ġ": 3, "Ġab": 4}, "merges": [["a", "b"], ["Ġ", "ab"]], "ignore_merges": true}}
+        """);
+
+    public static byte[][] TokenizerConfig { get; } = Texts(
+        """
+        {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": {"content": "<unk>", "lstrip": false}, "pad_token": null,
+         "model_max_length": 1000000000000000019884624838656}
+        """);
+
+    public static byte[] Fragment { get; } = Texts(
+        """
+        model: {model_name_or_path: nowhere, dtype: bfloat16}
+        data:
+          max_length: 64
+          train: [{files: below.jsonl, template: {text: "{t}"}}]
+        """)[0];
+
+    public static byte[][] Recipe { get; } = Texts(
+        """
+        # every section
+        extends: base/frag.yaml
+        output_dir: out
+        adapter:
+          method: mixture
+          r: 8
+          lora_alpha: 16
+          lora_dropout: 0.05
+          use_rslora: true
+          target_modules: [q_proj, v_proj, down_proj]
+          exclude_modules: "model\\.layers\\.0\\..*v_proj"
+          layers_to_transform: [0, 1]
+          layers_pattern: [layers]
+          rank_pattern: {"layers.0.*q_proj": 4, v_proj: 2}
+          alpha_pattern:
+            q_proj: 3.5
+          init_lora_weights: gaussian
+          experts: {count: 3, names: [a, b, c], train: true, from: [one, two, three]}
+          router: {kind: top-k, top_k: 2, normalize: false, balance: {kind: switch, coefficient: 0.01}}
+        data:
+          train:
+            - name: a
+              files: ["a/*.parquet", b.jsonl]
+              format: jsonl
+              filter: "x > 3"
+              columns: {letters: "trim(w)"}
+              template: {prompt: "say: {letters} =", answer: " {phonemes}"}
+              limit: 15000
+              weight: 4.5
+              task: t
+              on_bad_row: skip
+            - {name: b, files: c.csv, task_column: k, weight: 1, template: {prompt: "{{x}} {q}", answer: "{a}"}}
+          eval:
+            - {name: t, files: t.jsonl, template: {prompt: "{q}", answer: "{a}"}}
+          packing: false
+          shuffle: true
+          bucket_window: 4
+          memory_budget_mb: 64
+        training:
+          per_device_train_batch_size: 4
+          learning_rate: 1.5e-3
+          max_steps: 100
+          eval_steps: 10
+          lr_scheduler_type: cosine
+          warmup_ratio: 0.05
+          report_to: [tensorboard]
+          load_best_model_at_end: true
+          seed: 42
+        evaluation:
+          tasks:
+            - {task: t, metric: accuracy, rows: 20, max_new_tokens: 4}
+          base: true
+          baselines: [{name: other, results: r.json}]
+        """,
+        """
+        method: full
+        model: {from_config: 'new', save_dtype: float32, tokenizer: "tok"}
+        data:
+          train:
+          - files: rows.jsonl
+            template:
+              text: |
+                {question}
+                {answer}
+        training: {num_train_epochs: 2.5, optim: sgd, momentum: 0.9}
+        """);
+
+    public static byte[][] Set { get; } = Texts("training.max_steps=5\nadapter.router={kind: soft}", "adapter.target_modules=[q_proj, 'v_proj']\ndata.max_length=7");
+
+    /// <summary>The files that the manifests of <see cref="Bundle"/> list.</summary>
+    public static (string Name, byte[] Bytes)[] BundleFiles { get; } =
+        [("adapter_config.json", "{}"u8.ToArray()), ("adapter_model.safetensors", Safetensors[0]), ("README.md", "# card"u8.ToArray())];
+
+    public static byte[][] Bundle { get; } = [Manifest(Adapters[0]), Manifest(Adapters[1])];
+
+    public static byte[][] Adapter { get; } = Texts(
+        """
+        {
+          "alpha_pattern": {"q_proj": 4}, "auto_mapping": null, "base_model_name_or_path": "org/base", "bias": "none", "fan_in_fan_out": false,
+          "inference_mode": true, "init_lora_weights": true, "layers_pattern": "layers", "layers_to_transform": [0, 1], "lora_alpha": 16,
+          "lora_dropout": 0.05, "modules_to_save": null, "peft_type": "LORA", "r": 8, "rank_pattern": {"model.layers.0.*": 4, "^x$": 2},
+          "revision": null, "target_modules": ["q_proj", "v_proj"], "exclude_modules": ["lm_head"], "task_type": "CAUSAL_LM",
+          "use_dora": false, "use_rslora": true, "loftq_config": {}, "corda_config": null
+        }
+        """,
+        """
+        {"peft_type": "LORA", "target_modules": ".*\\.(q|v)_proj", "exclude_modules": "(?P<a>lm)_head", "lora_alpha": 0.5}
+        """);
+
+    public static byte[][] Template { get; } = Texts("say: {letters} = {{x}} {a b}", "{q}", "no column at all");
+
+    public static byte[][] Trainer { get; } = [WithFile(folder => TrainerStateFile.Write(folder, new TrainerStateFile(
+        new TrainingState(20, new BatchStreamState(42, 4, 8, 0, 120, new string('a', 64), 1, 2, 3, [5, 6]), 10, 0.5, 1, false),
+        100,
+        "model:\n  dtype: auto\n")), TrainerStateFile.Name)];
+
+    public static byte[][] Evaluation { get; } = [WithFile(folder => new EvaluationResults(
+        "a \"model\"", 1234, [new TaskResult("t", "accuracy", true, 0.75, 20), new TaskResult("u", "loss", false, 1.5, 3)])
+        .Save(Path.Combine(folder, "e.json")), "e.json")];
+
+    private static string[] Adapters =>
+    [
+        "{r: 4}",
+        """
+        {method: mixture, r: 2, target_modules: ["q_proj"], rank_pattern: {q_proj: 3}, experts: {count: 3},
+         router: {kind: hard-soft}}
+        """,
+    ];
+
+    private static byte[] Manifest(string adapter)
+    {
+        var reader = new OptionReader(Recipes.YamlReader.Parse($"adapter: {adapter.ReplaceLineEndings(" ")}", "seed"), "", new Faults());
+        var options = AdapterOptions.Read(reader.Section("adapter"));
+        reader.Faults.ThrowIfAny("seed");
+        return Encoding.UTF8.GetBytes(new BundleManifest
+        {
+            Adapter = options,
+            Base = new BaseIdentity("data/base", new string('c', 64)),
+            Data = [new DataIdentity("rows.jsonl", new string('d', 64))],
+            Seed = 42,
+            Versions = [new("peft", "0.1.0")],
+            TrainableParameters = 1000,
+            Files = [.. BundleFiles.Select(file => KeyValuePair.Create(file.Name, Sha256.OfBytes(file.Bytes)))],
+        }.ToJson());
+    }
+
+    private static byte[] Tensors(params (string Name, SafetensorsDtype Dtype, long[] Shape)[] tensors)
+    {
+        using var stream = new MemoryStream();
+        SafetensorsWriter.Write(
+            stream,
+            [.. tensors.Select(tensor => new SafetensorsWrite(tensor.Name, tensor.Dtype, tensor.Shape, to =>
+                to.Write(new byte[tensor.Shape.Aggregate((long)tensor.Dtype.ByteSize(), (bytes, size) => bytes * size)])))],
+            new Dictionary<string, string> { ["format"] = "pt" });
+        return stream.ToArray();
+    }
+
+    private static byte[] WithFile(Action<string> write, string name)
+    {
+        var folder = Directory.CreateTempSubdirectory("peft-seed-").FullName;
+        try
+        {
+            write(folder);
+            return File.ReadAllBytes(Path.Combine(folder, name));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private static byte[][] Texts(params string[] texts) => [.. texts.Select(Encoding.UTF8.GetBytes)];
+}
