@@ -41,8 +41,10 @@ public static class RunBuilder
             Schedule = LearningRateSchedule.From(options, steps),
             Optimizer = Optimizers.Create(options, trainee.Parameters),
             Batches = state => data.Batches(options.PerDeviceTrainBatchSize, options.Seed, state),
-            AuxiliaryLoss = trainee.Adapted is { AuxiliaryTerms.Count: > 0 } adapted ? adapted.AuxiliaryLoss : null,
+            AuxiliaryLoss = trainee.Adapted is { HasAuxiliaryLoss: true } adapted ? adapted.AuxiliaryLoss : null,
             Load = trainee.Adapted is null ? null : ExpertLoad.Of,
+            Routing = trainee.Adapted is { Options.Router: not null } routed ? new RoutingProcedure(routed) : null,
+            RoutingStatistics = trainee.Adapted is { Options.Router: not null } ? RoutingStatistics.Of : null,
             Evaluate = held is null ? null : _ => EvaluationLoss.Of(
                 trainee.Model, held.Eval.Sequential(options.PerDeviceEvalBatchSize), held.TaskNames, device),
             Sinks = sinks,
@@ -85,6 +87,7 @@ public static class RunBuilder
         var adapted = AdapterAttachment.Attach(model, recipe.AdapterOptions!, recipe.Training.Seed);
         if (recipe.ExpertsFrom.Count > 0)
             ExpertLoader.Load(adapted, [.. recipe.ExpertsFrom.Select(recipe.Paths.Resolve)]);
+        adapted.HoldExperts();
         var contents = new BundleContents
         {
             Adapted = adapted,

@@ -6,6 +6,16 @@ namespace Peft.Training;
 /// <summary>Cross-entropy of the learned tokens.</summary>
 public static class TokenLoss
 {
+    /// <summary>The losses of each row, summed.</summary>
+    /// <remarks>Shapes: losses [M] to [B] float32. Gradient: none.</remarks>
+    public static Tensor PerRow(Tensor losses, BatchTensors batch)
+    {
+        using var off = torch.no_grad();
+        var (rows, length) = (batch.Ids.shape[0], batch.Ids.shape[1]);
+        var row = batch.LearnedIndex.to(ScalarType.Float64).div(length).floor().to(ScalarType.Int64);             // [M]
+        return torch.zeros([rows], ScalarType.Float32, losses.device).scatter_add(0, row, losses.detach().to(ScalarType.Float32));
+    }
+
     /// <summary>Loss of each learned token.</summary>
     /// <remarks>
     /// Source: next-token cross-entropy, in nats.

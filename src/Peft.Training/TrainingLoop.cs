@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Peft.Adapters.Routing;
 using Peft.Data;
 using Peft.Data.Batches;
 using Peft.Models;
@@ -88,7 +89,9 @@ public sealed class TrainingLoop(TrainingRun run)
     private TrainingOutcome Outcome(TrainingEnd end, string? checkpoint) =>
         new(end, _state.Step, _state.BestStep, _state.BestEvalLoss, checkpoint) { SkippedSteps = _state.SkippedSteps };
 
-    private bool IsDue(int every, bool last) => last || (every > 0 && _state.Step % every == 0);
+    private bool IsDue(int every, bool last) => IsDue(every, last, _state.Step);
+
+    private static bool IsDue(int every, bool last, int step) => last || (every > 0 && step % every == 0);
 
     private List<TokenBatch> NextMicroBatches(BatchStream batches) =>
         [.. Enumerable.Range(0, _options.GradientAccumulationSteps).Select(_ => batches.Next())];
@@ -99,8 +102,13 @@ public sealed class TrainingLoop(TrainingRun run)
         var learned = micro.Sum(b => b.LearnedTokens);
         var sums = new StepSums();
         run.Optimizer.zero_grad();
+        var passes = run.Routing?.Passes ?? 1;
         for (var i = 0; i < micro.Count; i++)
-            ForwardBackward(micro[i], i, learned, micro.Count, sums);
+        {
+            for (var p = 0; p < passes; p++)
+                ForwardBackward(micro[i], new(i, micro.Count, p, passes, learned), sums);
+            run.Routing?.AfterMicroBatch();
+        }
 
         var norm = torch.nn.utils.clip_grad_norm_(
             run.Parameters.Select(p => p.Parameter), _options.MaxGradNorm > 0 ? _options.MaxGradNorm : double.MaxValue);
@@ -110,30 +118,48 @@ public sealed class TrainingLoop(TrainingRun run)
         {
             run.Optimizer.lr = rate;
             run.Optimizer.step();
+            run.Routing?.AfterStep();
             run.AfterStep?.Invoke(_state.Step);
+        }
+        else
+        {
+            run.Routing?.Clear();
         }
 
         var tokens = micro.Sum(b => b.Lengths.Sum(l => (long)l));
         var seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
-        return new(_state.Step + 1, sums.Loss, sums.Aux, rate, norm, tokens, tokens / seconds, sums.Load()) { Skipped = skipped };
+        return new(_state.Step + 1, sums.Loss, sums.Aux, rate, norm, tokens, tokens / seconds, sums.Load())
+        {
+            Skipped = skipped,
+            Routing = sums.Routing,
+        };
     }
 
-    private void ForwardBackward(TokenBatch batch, int index, long learnedInStep, int microBatches, StepSums sums)
+    // Which of a step's passes: each micro-batch may be passed several times, and counts once in all.
+    private readonly record struct Part(int Index, int MicroBatches, int Pass, int Passes, long LearnedInStep);
+
+    private void ForwardBackward(TokenBatch batch, Part part, StepSums sums)
     {
         using var scope = torch.NewDisposeScope();
-        using var random = torch.GeneratorFor(_options.Seed, $"step.{_state.Step}.{index}", run.Device);
+        var stream = part.Pass == 0 ? $"step.{_state.Step}.{part.Index}" : $"step.{_state.Step}.{part.Index}.{part.Pass}";
+        using var random = torch.GeneratorFor(_options.Seed, stream, run.Device);
         using var tensors = BatchTensors.From(batch, run.Device);
         var pass = tensors.TrainingPass(random);
         var hidden = run.Model.Hidden(tensors.Ids, pass);                                   // [B, T, D]
         var losses = TokenLoss.PerToken(run.Model, hidden, tensors, pass);                  // [M]
-        var token = losses.sum() / Math.Max(1, learnedInStep);
-        var auxiliary = run.AuxiliaryLoss?.Invoke(pass, tensors.TokenMask);
-        var total = auxiliary is null ? token : token + auxiliary / microBatches;
+        var learned = Math.Max(1, part.LearnedInStep);
+        var token = losses.sum() / (learned * part.Passes);
+        var auxiliary = run.AuxiliaryLoss?.Invoke(pass, tensors.TokenMask) is { } whole ? whole / (part.MicroBatches * part.Passes) : null;
+        var total = auxiliary is null ? token : token + auxiliary;
         // With everything frozen on the path of a batch there is nothing to learn from it.
         if (total.requires_grad)
             total.backward();
+        run.Routing?.AfterPass(pass, tensors.TokenMask, () => TokenLoss.PerRow(losses, tensors) / learned);
         var loss = token.ToDouble();
-        sums.Add(loss, auxiliary is null ? 0 : auxiliary.ToDouble() / microBatches, run.Load?.Invoke(pass, tensors.TokenMask));
+        sums.Add(loss, auxiliary is null ? 0 : auxiliary.ToDouble(), run.Load?.Invoke(pass, tensors.TokenMask));
+        if (run.RoutingStatistics is { } statistics && part.Index == part.MicroBatches - 1 && part.Pass == part.Passes - 1
+            && IsDue(_options.LoggingSteps, _state.Step + 1 == run.TotalSteps, _state.Step + 1))
+            sums.Routing = statistics(pass, tensors.TokenMask);
         if (!double.IsFinite(loss))
             sums.Blame(NonFiniteRows.Of(losses, tensors.LearnedIndex, batch));
     }
@@ -209,6 +235,9 @@ public sealed class TrainingLoop(TrainingRun run)
         public double Loss { get; private set; }
 
         public double Aux { get; private set; }
+
+        /// <summary>What routing did in the last pass; empty where nobody asked.</summary>
+        public IReadOnlyList<RoutingStatistics> Routing { get; set; } = [];
 
         /// <summary>Rows whose own loss is not finite.</summary>
         public IReadOnlyList<RowId> Blamed => _blamed;

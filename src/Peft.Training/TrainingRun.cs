@@ -1,3 +1,4 @@
+using Peft.Adapters.Routing;
 using Peft.Data.Batches;
 using Peft.Models;
 using Peft.Torch;
@@ -36,7 +37,13 @@ public sealed record TrainingRun
     /// <summary>Share of gate weight per expert, from a forward pass and its token mask, for the metrics.</summary>
     public Func<ForwardPass, Tensor?, IReadOnlyList<double>>? Load { get; init; }
 
-    /// <summary>Called after each optimizer step with the step's index (balance rules that are no gradient).</summary>
+    /// <summary>What routing does beside its losses: passes over the same rows, gradients without a graph, biases; null without.</summary>
+    public RoutingProcedure? Routing { get; init; }
+
+    /// <summary>What each module's routing did, from a forward pass and its token mask; asked for at logging steps. Null without routing.</summary>
+    public Func<ForwardPass, Tensor?, IReadOnlyList<RoutingStatistics>>? RoutingStatistics { get; init; }
+
+    /// <summary>Called after each applied optimizer step with the step's index.</summary>
     public Action<int>? AfterStep { get; init; }
 
     /// <summary>Evaluation while training: step to metrics, <c>eval_loss</c> among them; null without held-out data.</summary>

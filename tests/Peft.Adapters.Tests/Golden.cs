@@ -41,6 +41,15 @@ public sealed class Golden
 
     public double ExpectedNumber(string name) => _case.GetProperty("expected").GetProperty(name).GetDouble();
 
+    public IEnumerable<(string Name, double Value)> ExpectedNumbers(string name) =>
+        _case.GetProperty("expected").GetProperty(name).EnumerateObject().Select(number => (number.Name, number.Value.GetDouble()));
+
+    public Func<string, Tensor> ExpectedSection(string name)
+    {
+        var section = _case.GetProperty("expected").GetProperty(name);
+        return key => ToTensor(section.GetProperty(key));
+    }
+
     public static void Near(Tensor expected, Tensor actual, double tolerance = 1e-5)
     {
         Assert.Equal(expected.shape, actual.shape);

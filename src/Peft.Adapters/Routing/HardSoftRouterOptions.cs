@@ -13,6 +13,12 @@ public sealed record HardSoftRouterOptions : RouterOptions
     /// <summary>Stage 2: the router learns.</summary>
     public const string Soft = "soft";
 
+    /// <summary>A router for each projection.</summary>
+    public const string PerProjection = "projection";
+
+    /// <summary>A router for each attention block.</summary>
+    public const string PerAttentionBlock = "attention-block";
+
     /// <inheritdoc/>
     public override string Kind => "hard-soft";
 
@@ -28,6 +34,14 @@ public sealed record HardSoftRouterOptions : RouterOptions
     /// <value>Default true, because the weights of soft training sum to 1; the paper does not say.</value>
     public bool Normalize { get; init; } = true;
 
+    /// <summary>Whether the projections of an attention block share one router.</summary>
+    /// <value>Default projection, a router each; attention-block: the first adapted projection of a block decides for all.</value>
+    public string Granularity { get; init; } = PerProjection;
+
+    /// <summary>Weight β of the preservation loss on the experts, for the soft stage with experts that still learn.</summary>
+    /// <value>Default 0 (unreported in the paper); from 0.</value>
+    public double Preservation { get; init; }
+
     /// <summary>The Routing Specialization Loss of the soft stage.</summary>
     public RoutingSpecializationOptions Specialization { get; init; } = new();
 
@@ -41,6 +55,8 @@ public sealed record HardSoftRouterOptions : RouterOptions
             Stage = reader.Choice("stage", Soft, [Hard, Soft]),
             TopK = reader.Integer("top_k", Math.Min(3, size.Experts), 1, size.Experts),
             Normalize = reader.Boolean("normalize", true),
+            Granularity = reader.Choice("granularity", PerProjection, [PerProjection, PerAttentionBlock]),
+            Preservation = reader.Number("preservation", 0, 0),
             Specialization = RoutingSpecializationOptions.Read(reader.Section("specialization"), size.Experts),
             Balance = BalanceOptions.Read(reader),
         };
@@ -53,8 +69,16 @@ public sealed record HardSoftRouterOptions : RouterOptions
         json["stage"] = Stage;
         json["top_k"] = TopK;
         json["normalize"] = Normalize;
+        json["granularity"] = Granularity;
+        json["preservation"] = Preservation;
         json["specialization"] = Specialization.ToJson();
     }
+
+    /// <inheritdoc/>
+    public override bool SharesInBlock => Granularity == PerAttentionBlock;
+
+    /// <inheritdoc/>
+    public override double PreservationCoefficient => Stage == Soft ? Preservation : 0;
 
     /// <inheritdoc/>
     public override IReadOnlyList<AuxiliaryTerm> OwnLosses() =>

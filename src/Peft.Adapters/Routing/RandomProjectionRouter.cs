@@ -46,6 +46,9 @@ public sealed record RandomProjectionRouterOptions : RouterOptions
     /// <inheritdoc/>
     public override bool TrainsDown => false;
 
+    /// <inheritdoc/>
+    public override bool HasBalance => false;
+
     /// <summary>Reads the section.</summary>
     public static RandomProjectionRouterOptions Read(OptionReader reader, RouterSize size)
     {

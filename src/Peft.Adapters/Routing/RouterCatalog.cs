@@ -74,7 +74,8 @@ public static class RouterCatalog
         ArgumentNullException.ThrowIfNull(options);
         var json = new JsonObject { ["kind"] = options.Kind };
         options.WriteTo(json);
-        json["balance"] = options.Balance.ToJson();
+        if (options.HasBalance)
+            json["balance"] = options.Balance.ToJson();
         return json;
     }
 

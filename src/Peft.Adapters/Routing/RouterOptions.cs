@@ -13,6 +13,9 @@ public abstract record RouterOptions
     /// <value>Default none.</value>
     public BalanceOptions Balance { get; init; } = new();
 
+    /// <summary>Whether the section has the key <c>balance</c>.</summary>
+    public virtual bool HasBalance => true;
+
     /// <summary>Adds the router's own keys; <see cref="RouterCatalog.ToJson"/> adds kind and balance.</summary>
     public abstract void WriteTo(JsonObject json);
 
@@ -31,6 +34,9 @@ public abstract record RouterOptions
 
     /// <summary>Whether the projections of one attention block share a decision, made at the first of them.</summary>
     public virtual bool SharesInBlock => false;
+
+    /// <summary>Weight of <see cref="PreservationLoss"/>, which holds the experts near their first values.</summary>
+    public virtual double PreservationCoefficient => 0;
 
     /// <summary>The losses this method adds by itself, beside <see cref="Balance"/>; none for most.</summary>
     public virtual IReadOnlyList<AuxiliaryTerm> OwnLosses() => [];

@@ -6,22 +6,26 @@ namespace Peft.Adapters.Routing;
 /// <remarks>Source: arXiv:2509.25684; eshentw/LD-MoLE <c>peft/utils/sparsegen.py</c>, <c>loss/loss.py</c>.</remarks>
 public static class Sparsegen
 {
+    private const double Rounding = 1e-6;
+
     /// <summary><c>p = max(u − τ, 0) / max(1 − λ, eps)</c>, τ such that p sums to 1.</summary>
     /// <remarks>
     /// Source: with u sorted downwards, <c>k = max{j : 1 − λ + j u_(j) > Σ_{i≤j} u_(i)}</c> and <c>τ = (Σ_{i≤k} u_(i) − 1 + λ) / k</c>.
-    /// Shapes: scores [N, E], sparsity [N] → [N, E]. Gradient: through both; k is constant.
+    /// Shapes: scores [N, E], sparsity [N] → gates [N, E], and which are open, bool [N, E]; a score that meets τ but for rounding is
+    /// open with a gate of zero. Gradient: through both; k is constant.
     /// </remarks>
-    public static Tensor Project(Tensor scores, Tensor sparsity, double eps)
+    public static (Tensor Gates, Tensor Open) Project(Tensor scores, Tensor sparsity, double eps)
     {
         ArgumentNullException.ThrowIfNull(scores);
         ArgumentNullException.ThrowIfNull(sparsity);
         var left = (1 - sparsity).unsqueeze(-1);                                               // [N, 1]
         var (sorted, _) = scores.sort(-1, descending: true, stable: true);
         var sums = sorted.cumsum(-1);                                                          // [N, E]
-        var place = torch.arange(1, scores.shape[^1] + 1, torch.float32, scores.device);
+        var place = torch.arange(scores.shape[^1], torch.float32, scores.device) + 1;
         var support = (left + sorted * place).gt(sums).detach().to(torch.float32).sum(-1, keepdim: true).clamp(min: 1);
         var tau = (sums.gather(-1, support.to(torch.int64) - 1) - left) / support;             // [N, 1]
-        return (scores - tau).relu() / left.clamp(min: eps);
+        var above = scores - tau;
+        return (above.relu() / left.clamp(min: eps), above.detach().gt(-Rounding));
     }
 
     /// <summary>The least and the largest sparsity with exactly k experts.</summary>
@@ -43,12 +47,13 @@ public static class Sparsegen
         TokenMean.OfRows((Bounds(scores, k).Lower - sparsity).relu().unsqueeze(1), mask).sum();
 
     /// <summary><c>E Σ_i prop_i freq_i</c>: mean gate times the share of all open gates.</summary>
-    /// <remarks>Shapes: gates [N, E], mask [N] or null → scalar. Gradient: through the gates; the share counts.</remarks>
-    public static Tensor BalanceLoss(Tensor gates, Tensor? mask)
+    /// <remarks>Shapes: gates [N, E], open bool [N, E], mask [N] or null → scalar. Gradient: through the gates; the share counts.</remarks>
+    public static Tensor BalanceLoss(Tensor gates, Tensor open, Tensor? mask)
     {
         ArgumentNullException.ThrowIfNull(gates);
-        var open = TokenMean.OfRows(gates.detach().gt(0).to(torch.float32), mask);             // [E]
-        var share = open / open.sum().clamp(min: 1e-20);
+        ArgumentNullException.ThrowIfNull(open);
+        var counts = TokenMean.OfRows(open.to(torch.float32), mask);                           // [E]
+        var share = counts / counts.sum().clamp(min: 1e-20);
         return (TokenMean.OfRows(gates, mask) * share).sum() * gates.shape[1];
     }
 

@@ -68,7 +68,7 @@ public sealed record SparsegenRouterOptions : RouterOptions
                 records, r => Sparsegen.SparsityLoss(r.Decision.Logits!, ((SparsegenDecision)r.Decision).Sparsity, TargetK, tokens.Mask))));
         if (BalanceCoefficient > 0)
             terms.Add(new("sparse_balance", BalanceCoefficient, (records, tokens) => Mean(
-                records, r => Sparsegen.BalanceLoss(r.Decision.Gates, tokens.Mask))));
+                records, r => Sparsegen.BalanceLoss(r.Decision.Gates, r.Decision.Selected, tokens.Mask))));
         return terms;
     }
 
@@ -128,8 +128,8 @@ public sealed class SparsegenRouter : Router
         var hidden = torch.nn.functional.linear(rows, _sparsity.In, _sparsity.InBias).relu();
         var score = torch.nn.functional.linear(hidden, _sparsity.Out, _sparsity.OutBias).reshape(-1);        // [N]
         var sparsity = Sparsegen.LogSigmoid(score) + (1 - _options.Eps);
-        var gates = Sparsegen.Project(logits, sparsity, _options.Eps);
-        return new SparsegenDecision(gates, gates.detach().gt(0), logits, sparsity);
+        var (gates, open) = Sparsegen.Project(logits, sparsity, _options.Eps);
+        return new SparsegenDecision(gates, open, logits, sparsity);
     }
 
     private Parameters FirstSparsity(string name)
@@ -144,7 +144,7 @@ public sealed class SparsegenRouter : Router
             using var scope = torch.NewDisposeScope();
             var weight = torch.zeros([rows, columns], torch.float32);
             using (torch.no_grad())
-                torch.nn.init.kaiming_uniform_(weight, Math.Sqrt(5), torch.GeneratorFor(seed, $"router.{stream}"));
+                torch.nn.init.kaiming_uniform_(weight, 0, torch.GeneratorFor(seed, $"router.{stream}"));
             return new Parameter(weight);
         }
 

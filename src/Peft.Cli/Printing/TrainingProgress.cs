@@ -13,6 +13,7 @@ public sealed class TrainingProgress(Output output, int loggingSteps) : IMetricS
     private int _totalSteps;
     private double _smoothedTokensPerSecond;
     private bool _barShown;
+    private bool _collapseTold;
 
     /// <inheritdoc/>
     public void Start(int afterStep, int totalSteps)
@@ -36,6 +37,12 @@ public sealed class TrainingProgress(Output output, int loggingSteps) : IMetricS
             Clear();
             output.Say($"{skipped.Reason} The step was skipped ({skipped.Count} so far).");
         }
+        if (report.Routing.Count(module => module.IsCollapsed) is var collapsed && 2 * collapsed > report.Routing.Count && !_collapseTold)
+        {
+            Clear();
+            output.Say(Collapse(report, collapsed));
+            _collapseTold = true;
+        }
         var text = $"step {report.Step}/{_totalSteps}  loss {report.Loss:F4}  lr {report.LearningRate:0.00e+00}  " +
                    $"{_smoothedTokensPerSecond:F0} tokens/s  {Clock(left)} left";
         if (output.IsInteractive)
@@ -57,6 +64,14 @@ public sealed class TrainingProgress(Output output, int loggingSteps) : IMetricS
 
     /// <inheritdoc/>
     public void Dispose() => Clear();
+
+    private static string Collapse(StepReport report, int collapsed)
+    {
+        var worst = report.Routing.Where(module => module.IsCollapsed).MinBy(module => module.LoadSupport)!;
+        return $"warning: routing has collapsed at step {report.Step}: in {collapsed} of {report.Routing.Count} modules almost all tokens go to " +
+               $"one expert (load spread over {worst.LoadSupport:F2} of {worst.Load.Count} experts in {worst.Module}) - raise the balance " +
+               "coefficient, or lower the learning rate";
+    }
 
     private string Bar(int step)
     {

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using Peft.Adapters.Routing;
 using Peft.Formats.Files;
 
 namespace Peft.Training.Metrics;
@@ -31,7 +32,8 @@ public sealed class JsonLinesSink(string path) : IMetricSink
             $"{{\"step\":{report.Step},\"loss\":{Number(report.Loss)},\"aux\":{Number(report.Aux)}," +
             $"\"lr\":{Number(report.LearningRate)},\"grad_norm\":{Number(report.GradNorm)},\"tokens\":{report.Tokens}," +
             $"\"tokens_per_second\":{Number(Math.Round(report.TokensPerSecond, 1))},\"load\":[{load}]" +
-            (report.Skipped is null ? "}" : $",\"skipped\":{report.Skipped.Count}}}"));
+            (report.Skipped is null ? "" : $",\"skipped\":{report.Skipped.Count}") +
+            (report.Routing.Count == 0 ? "}" : $",\"routing\":{{{string.Join(',', report.Routing.Select(Routing))}}}}}"));
     }
 
     /// <inheritdoc/>
@@ -68,6 +70,14 @@ public sealed class JsonLinesSink(string path) : IMetricSink
             throw FileOperationException.Writing(path, error);
         }
     }
+
+    private static string Routing(RoutingStatistics module) =>
+        $"{JsonSerializer.Serialize(module.Module)}:{{\"load\":[{Shares(module.Load)}],\"mean_probability\":[{Shares(module.MeanProbability)}]," +
+        $"\"entropy\":{(module.Entropy is { } entropy ? Number(Math.Round(entropy, 6)) : "null")}," +
+        $"\"effective_support\":{Number(Math.Round(module.EffectiveSupport, 6))}," +
+        $"\"experts_per_token\":{Number(Math.Round(module.ExpertsPerToken, 6))},\"dead_experts\":{module.DeadExperts}}}";
+
+    private static string Shares(IReadOnlyList<double> shares) => string.Join(',', shares.Select(share => Number(Math.Round(share, 6))));
 
     // JSON has no NaN and no infinity; a reader should see that there was no number.
     private static string Number(double value) =>

@@ -1,3 +1,5 @@
+using Peft.Adapters.Routing;
+
 namespace Peft.Training.Metrics;
 
 /// <summary>The plain numbers of one optimizer step; one line of metrics.jsonl.</summary>
@@ -13,6 +15,9 @@ public sealed record StepReport(
     int Step, double Loss, double Aux, double LearningRate, double GradNorm, long Tokens, double TokensPerSecond,
     IReadOnlyList<double> Load)
 {
+    /// <summary>What each module's routing did in the step's last pass; empty without routing and between logging steps.</summary>
+    public IReadOnlyList<RoutingStatistics> Routing { get; init; } = [];
+
     /// <summary>Set when the step was not applied.</summary>
     public SkippedStep? Skipped { get; init; }
 }

@@ -53,6 +53,15 @@ public sealed class TensorBoardSink(string directory, TimeProvider clock) : IMet
             ("train/grad_norm", report.GradNorm), ("train/tokens_per_second", report.TokensPerSecond),
         };
         values.AddRange(report.Load.Select((share, expert) => ($"routing/load/expert_{expert}", share)));
+        foreach (var module in report.Routing)
+        {
+            if (module.Entropy is { } entropy)
+                values.Add(($"routing/entropy/{module.Module}", entropy));
+            values.Add(($"routing/effective_support/{module.Module}", module.EffectiveSupport));
+            values.Add(($"routing/load_support/{module.Module}", module.LoadSupport));
+            values.Add(($"routing/experts_per_token/{module.Module}", module.ExpertsPerToken));
+            values.Add(($"routing/dead_experts/{module.Module}", module.DeadExperts));
+        }
         WriteScalars(report.Step, values);
     }
 

@@ -146,7 +146,9 @@ public sealed class AttachmentTests : IDisposable
 
     internal static AdapterOptions Options(string kind) => kind == "lora"
         ? new AdapterOptions { R = 2 }
-        : AdapterOptionsTests.Read($$$"""{"method": "mixture", "r": 2, "experts": {"count": 4}, "router": {"kind": "{{{kind}}}"}}""");
+        : AdapterOptionsTests.Read($$$"""{"method": "mixture", "r": 2, "experts": {"count": {{{CountOf(kind)}}}}, "router": {"kind": "{{{kind}}}"}}""");
+
+    private static int CountOf(string kind) => RouterCatalog.Of(kind).RoutesRanks ? 1 : 4;
 
     internal static void FillUp(AdaptedModel adapted)
     {

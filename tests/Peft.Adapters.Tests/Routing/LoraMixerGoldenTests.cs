@@ -144,7 +144,7 @@ public sealed class LoraMixerGoldenTests : IDisposable
             new BaseLinear("m", new Parameter(weight, false)),
             new MixtureShape(experts, rank, golden.Parameter("expert_scale")),
             router,
-            a.reshape(experts * rank, width));
+            new Parameter(a.reshape(experts * rank, width)));
         using (torch.no_grad())
             projection.Up.copy_(b.permute(1, 0, 2).reshape(weight.shape[0], experts * rank));
         return projection;

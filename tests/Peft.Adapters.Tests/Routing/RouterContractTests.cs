@@ -1,3 +1,4 @@
+using Peft.Adapters.Mixture;
 using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Configuration;
@@ -10,13 +11,19 @@ public sealed class RouterContractTests : IDisposable
 {
     private const int Experts = 4;
     private const int Width = 6;
+    private const int Rank = 2;
     private const int Tokens = 10;
 
     // Which golden numbers stand behind each kind; an entry without a line here fails.
     private static readonly Dictionary<string, (string File, string Case)> GoldenCases = new()
     {
         ["hard-soft"] = ("lora_mixer.json", "hard_routing_by_domain_id"),
+        ["random-projection"] = ("flylora.json", "forward_and_bias_update"),
+        ["rloo"] = ("remix.json", "rloo_gradient"),
         ["soft"] = ("lora_mixer.json", "soft_and_topk_routing"),
+        ["sparsegen"] = ("secondary.json", "ldmole_sparsegen"),
+        ["top-p"] = ("secondary.json", "dynamic_moe_top_p"),
+        ["tsallis"] = ("dynmole.json", "routing"),
         ["top-k"] = ("secondary.json", "top2_and_switch_balance_loss"),
     };
 
@@ -42,8 +49,8 @@ public sealed class RouterContractTests : IDisposable
         {
             var decision = New(kind).Route(Inputs(), pass);
 
-            Assert.Equal([Tokens, Experts], decision.Gates.shape);
-            Assert.Equal([Tokens, Experts], decision.Selected.shape);
+            Assert.Equal([Tokens, GatesOf(kind)], decision.Gates.shape);
+            Assert.Equal([Tokens, GatesOf(kind)], decision.Selected.shape);
             Assert.Equal(ScalarType.Float32, decision.Gates.dtype);
             Assert.Equal(ScalarType.Bool, decision.Selected.dtype);
             Assert.True(decision.Gates.detach().ge(0).all().item<bool>());
@@ -93,9 +100,20 @@ public sealed class RouterContractTests : IDisposable
     public void Gradients_reach_every_parameter_that_learns(string kind)
     {
         var router = New(kind);
-        var weights = torch.arange(Experts, torch.float32) + 1;
-
-        (router.Route(Inputs(), Training()).Gates * weights).sum().backward();
+        if (!router.named_parameters().Any(pair => pair.parameter.requires_grad))
+            return;
+        var pass = Training();
+        var decision = router.Route(Inputs().reshape(2, Tokens / 2, Width), pass);
+        if (decision is DrawnDecision)
+        {
+            // Constant weights carry no gradient; the losses of the draws do.
+            LearnFromDraws(router, pass, decision);
+        }
+        else
+        {
+            var weights = torch.arange(Experts, torch.float32) + 1;
+            (decision.Gates * weights).sum().backward();
+        }
 
         foreach (var (name, parameter) in router.named_parameters().Where(pair => pair.parameter.requires_grad))
             Assert.True(parameter.grad is { } grad && grad.abs().sum().ToDouble() > 0, $"{kind}: no gradient to {name}");
@@ -110,13 +128,13 @@ public sealed class RouterContractTests : IDisposable
         var faults = new Faults();
         var reader = new OptionReader(ConfigJson.Parse(json, "router"), "router", faults);
 
-        var again = RouterCatalog.Read(reader, Experts)!;
+        var again = RouterCatalog.Read(reader, SizeOf(kind))!;
         reader.Finish();
 
         Assert.False(faults.Any);
         Assert.Equal(options, again);
         Assert.Equal(json, RouterCatalog.ToJson(RouterCatalog.Read(
-            new OptionReader(ConfigJson.Parse(ConfigText.ToJson(reader.Resolved()), "router"), "router", new Faults()), Experts)!).ToJsonString());
+            new OptionReader(ConfigJson.Parse(ConfigText.ToJson(reader.Resolved()), "router"), "router", new Faults()), SizeOf(kind))!).ToJsonString());
     }
 
     [Theory]
@@ -127,8 +145,8 @@ public sealed class RouterContractTests : IDisposable
         var x = Inputs().reshape(2, Tokens / 2, Width);
         var padded = torch.cat([x, torch.full([2, 3, Width], 9.0)], 1);
 
-        var alone = router.Route(x, ForwardPass.ForInference(taskIds: Tasks())).Gates.reshape(2, Tokens / 2, Experts);
-        var beside = router.Route(padded, ForwardPass.ForInference(taskIds: Tasks())).Gates.reshape(2, (Tokens / 2) + 3, Experts);
+        var alone = router.Route(x, ForwardPass.ForInference(taskIds: Tasks())).Gates.reshape(2, Tokens / 2, GatesOf(kind));
+        var beside = router.Route(padded, ForwardPass.ForInference(taskIds: Tasks())).Gates.reshape(2, (Tokens / 2) + 3, GatesOf(kind));
 
         Golden.Near(alone, beside.narrow(1, 0, Tokens / 2), 1e-6);
     }
@@ -143,12 +161,31 @@ public sealed class RouterContractTests : IDisposable
     }
 
     private static RouterOptions Default(string kind) =>
-        RouterCatalog.Read(new OptionReader(ConfigJson.Parse($$"""{"kind": "{{kind}}"}""", "router"), "router", new Faults()), Experts)!;
+        RouterCatalog.Read(new OptionReader(ConfigJson.Parse($$"""{"kind": "{{kind}}"}""", "router"), "router", new Faults()), SizeOf(kind))!;
 
     private static Router New(string kind)
     {
         var options = Default(kind);
-        return RouterCatalog.Create(options, new RouterContext("layers.0.q_proj", Width, Experts, 2, 5));
+        var down = new Parameter(torch.randn([SizeOf(kind).Experts * Rank, Width], generator: torch.GeneratorFor(7, "down")), false);
+        return RouterCatalog.Create(options, new RouterContext("layers.0.q_proj", Width, SizeOf(kind).Experts, Rank, 5, down));
+    }
+
+    private static RouterSize SizeOf(string kind) => new(RouterCatalog.Of(kind).RoutesRanks ? 1 : Experts, Rank);
+
+    private static int GatesOf(string kind) => RouterCatalog.Of(kind).RoutesRanks ? Rank : Experts;
+
+    private static void LearnFromDraws(Router router, ForwardPass first, RoutingDecision decision)
+    {
+        first.Emit(new RoutingRecord("m", decision));
+        var second = ForwardPass.ForTraining(torch.GeneratorFor(4, "noise"));
+        second.Emit(new RoutingRecord("m", router.Route(Inputs().reshape(2, Tokens / 2, Width), second)));
+        var module = new MixtureProjection(
+            new BaseLinear("m", new Parameter(torch.zeros([3, Width]), false)), new MixtureShape(Experts, Rank, 1), router,
+            new Parameter(torch.zeros([Experts * Rank, Width])));
+        using var estimator = new RlooEstimator();
+        estimator.Add(first, torch.tensor(new[] { 1f, 2f }, [2]));
+        estimator.Add(second, torch.tensor(new[] { 1.5f, 1f }, [2]));
+        estimator.AddTo([module]);
     }
 
     private static ForwardPass Training() => ForwardPass.ForTraining(torch.GeneratorFor(3, "noise"), Tasks());
