@@ -17,7 +17,7 @@ public sealed partial class ResumeTests : IDisposable
 
     public void Dispose() => _tiny.Dispose();
 
-    public static TheoryData<string> Methods => ["mixture", "lora", "full", "full-sgd"];
+    public static TheoryData<string> Methods => ["mixture", "lora", "full", "full-sgd", .. TinyTraining.Routers.Keys];
 
     [Theory]
     [MemberData(nameof(Methods))]
@@ -169,6 +169,7 @@ public sealed partial class ResumeTests : IDisposable
         "mixture" => _tiny.Build(Options, TinyTraining.Mixture, output),
         "lora" => _tiny.Build(Options, TinyTraining.Lora with { LoraDropout = 0.1 }, output),
         "full" => _tiny.Build(Options, null, output),
+        _ when TinyTraining.Routers.TryGetValue(method, out var router) => _tiny.Build(Options, TinyTraining.WithRouter(router), output),
         _ => _tiny.Build(Options with { Optim = "sgd", Momentum = 0.9 }, null, output),
     };
 

@@ -3,6 +3,8 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Routing;
 using Peft.Data;
 using Peft.Data.Examples;
+using Peft.Formats;
+using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
 using Peft.Models;
 using Peft.Models.Loading;
@@ -46,6 +48,23 @@ public sealed class TinyTraining : IDisposable
         Method = AdapterOptions.Mixture, R = 2, LoraAlpha = 4, LoraDropout = 0.1, Experts = new ExpertOptions { Count = 4 },
         Router = new TopKRouterOptions { TopK = 2, Balance = new() { Kind = "switch", Coefficient = 0.01 } },
     };
+
+    /// <summary>Every router of the catalog, by kind, and what some of them keep or draw beside.</summary>
+    public static IReadOnlyDictionary<string, string> Routers { get; } = RouterCatalog.Entries
+        .ToDictionary(entry => entry.Kind, entry => $$"""{"kind": "{{entry.Kind}}"}""")
+        .Append(KeyValuePair.Create("loss-free", """{"kind": "top-k", "balance": {"kind": "loss-free", "rate": 0.01}}"""))
+        .Append(KeyValuePair.Create("sequence", """{"kind": "rloo", "granularity": "sequence", "selections": 2}"""))
+        .ToDictionary();
+
+    /// <summary>A mixture with the router of a recipe's section.</summary>
+    public static AdapterOptions WithRouter(string router)
+    {
+        var faults = new Faults();
+        var options = AdapterOptions.Read(new OptionReader(
+            ConfigJson.Parse($$"""{"method": "mixture", "r": 4, "lora_dropout": 0.1, "router": {{router}}}""", "adapter"), "adapter", faults));
+        faults.ThrowIfAny("adapter");
+        return options;
+    }
 
     public static AdapterOptions Lora { get; } = new() { R = 2, LoraAlpha = 4 };
 
@@ -107,6 +126,8 @@ public sealed class TinyTraining : IDisposable
             Batches = state => data.Batches(options.PerDeviceTrainBatchSize, options.Seed, state),
             AuxiliaryLoss = adapted is { AuxiliaryTerms.Count: > 0 } ? adapted.AuxiliaryLoss : null,
             Load = adapted is null ? null : ExpertLoad.Of,
+            Routing = adapted is { Options.Router: not null } ? new RoutingProcedure(adapted) : null,
+            RoutingStatistics = adapted is { Options.Router: not null } ? RoutingStatistics.Of : null,
             SaveModel = contents is null
                 ? target => TensorFile.Write(Path.Combine(Made(target), "model.safetensors"), model.StateDict())
                 : target => BundleWriter.Write(target, contents),
