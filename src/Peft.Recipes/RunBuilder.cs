@@ -30,7 +30,8 @@ public static class RunBuilder
         CheckFits(recipe, tokenizer, trainee.Model, data);
 
         var options = recipe.Training;
-        var steps = options.TotalSteps(() => data.Batches(options.PerDeviceTrainBatchSize, options.Seed).BatchesPerEpoch);
+        // Refused above where epochs decide and only reading tells.
+        var steps = options.TotalSteps(() => data.Batches(options.PerDeviceTrainBatchSize, options.Seed).BatchesPerEpoch!.Value);
         var held = data.Eval.Count == 0 ? null : data;
         var run = new TrainingRun
         {
@@ -129,7 +130,10 @@ public static class RunBuilder
         if (recipe.Data.MaxLength > model.Config.MaxPositionEmbeddings)
             faults.Add("data.max_length", $"{recipe.Data.MaxLength}",
                 $"at most the model's max_position_embeddings {model.Config.MaxPositionEmbeddings}");
-        if (data.Train.Count == 0)
+        if (data.TrainCount is null && recipe.Training.MaxSteps == 0)
+            faults.Add("training.max_steps", $"0, and streaming leaves the number of sequences unknown ({data.WhyUnknown})",
+                "at least 1, or sizes that are known without reading (Parquet without filter)");
+        if (data.TrainCount == 0)
             faults.Add("data.train", "no rows", "at least one row", "look at the files and filters with: peft data RECIPE");
         var held = data.Eval.Statistics.Tasks.Select(task => task.Key).ToList();
         foreach (var task in recipe.Evaluation.Tasks.Where(task => !held.Contains(task.Name)))

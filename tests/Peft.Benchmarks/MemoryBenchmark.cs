@@ -22,8 +22,8 @@ internal static class MemoryBenchmark
             FormattableString.Invariant($"base and adapter weights take {step.WeightBytes / Mega:F1} MB"));
     }
 
-    // The kernel then counts the peak anew.
-    private static bool ResetPeak()
+    /// <summary>Makes the kernel count the peak anew; false where it does not.</summary>
+    public static bool ResetPeak()
     {
         try
         {
@@ -36,7 +36,8 @@ internal static class MemoryBenchmark
         }
     }
 
-    private static long StatusBytes(string key)
+    /// <summary>A number of /proc/self/status in bytes; 0 where there is none.</summary>
+    public static long StatusBytes(string key)
     {
         const string Status = "/proc/self/status";
         if (!File.Exists(Status))
