@@ -65,8 +65,8 @@ public sealed class BatchTensors : IDisposable
     }
 
     /// <summary>A pass over this batch that builds a graph.</summary>
-    public ForwardPass TrainingPass(torch.Generator? random = null) =>
-        ForwardPass.ForTraining(random, TaskIds, TokenMask, segments: Segments);
+    public ForwardPass TrainingPass(torch.Generator? random = null, bool gradientCheckpointing = false) =>
+        ForwardPass.ForTraining(random, TaskIds, TokenMask, segments: Segments, gradientCheckpointing: gradientCheckpointing);
 
     /// <summary>A pass over this batch that builds no graph.</summary>
     public ForwardPass InferencePass() => ForwardPass.ForInference(taskIds: TaskIds, tokenMask: TokenMask, segments: Segments);

@@ -123,7 +123,7 @@ public sealed class TrainingLoop(TrainingRun run)
         using var scope = torch.NewDisposeScope();
         using var random = torch.GeneratorFor(_options.Seed, $"step.{_state.Step}.{index}", run.Device);
         using var tensors = BatchTensors.From(batch, run.Device);
-        var pass = tensors.TrainingPass(random);
+        var pass = tensors.TrainingPass(random, _options.GradientCheckpointing);
         var hidden = run.Model.Hidden(tensors.Ids, pass);                                   // [B, T, D]
         var losses = TokenLoss.PerToken(run.Model, hidden, tensors, pass);                  // [M]
         var token = losses.sum() / Math.Max(1, learnedInStep);
@@ -131,7 +131,7 @@ public sealed class TrainingLoop(TrainingRun run)
         var total = auxiliary is null ? token : token + auxiliary / microBatches;
         // With everything frozen on the path of a batch there is nothing to learn from it.
         if (total.requires_grad)
-            total.backward();
+            pass.Backward(total);
         var loss = token.ToDouble();
         sums.Add(loss, auxiliary is null ? 0 : auxiliary.ToDouble() / microBatches, run.Load?.Invoke(pass, tensors.TokenMask));
         if (!double.IsFinite(loss))
