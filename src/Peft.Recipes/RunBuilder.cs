@@ -22,7 +22,7 @@ public static class RunBuilder
     /// <exception cref="UserException">Anything the recipe names cannot be used.</exception>
     public static PreparedRun Build(Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks)
     {
-        var tokenizer = Tokenizer.Load(recipe.Paths.Resolve(recipe.Model.TokenizerDirectory));
+        var tokenizer = LoadTokenizer(recipe);
         var data = OpenData(recipe, tokenizer);
         var trainee = recipe.Method == Recipe.Full
             ? FullTrainee(recipe, tokenizer, device)
@@ -58,6 +58,25 @@ public static class RunBuilder
         if (output.Resume is { } checkpoint)
             TrainerStateFile.Read(checkpoint.Path).RequireSameRecipe(checkpoint.Path, run.RecipeIdentity);
         return new PreparedRun(recipe, output, data, tokenizer, trainee, run);
+    }
+
+    /// <summary>The tokenizer of a recipe.</summary>
+    /// <exception cref="UserException">A directory that the model section names is not there, or holds no tokenizer.</exception>
+    public static Tokenizer LoadTokenizer(Recipe recipe)
+    {
+        var faults = new Faults();
+        var model = recipe.Model;
+        foreach (var (key, path) in new[]
+                 {
+                     ("model_name_or_path", model.ModelNameOrPath), ("from_config", model.FromConfig), ("tokenizer", model.Tokenizer),
+                 })
+        {
+            if (path is { Length: > 0 } && recipe.Paths.Resolve(path) is var found && !Directory.Exists(found) && !(key == "tokenizer" && File.Exists(found)))
+                faults.Add($"model.{key}", Quote.Of(path), "an existing directory in Hugging Face layout", ModelOptions.AdviceFor(path));
+        }
+
+        faults.ThrowIfAny(recipe.Path);
+        return Tokenizer.Load(recipe.Paths.Resolve(model.TokenizerDirectory));
     }
 
     /// <summary>Opens the data of a recipe; paths are found as <see cref="RecipePaths"/> says.</summary>

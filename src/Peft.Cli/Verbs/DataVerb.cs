@@ -28,7 +28,7 @@ public sealed class DataVerb : IVerb
         if (Rows < 0)
             throw new Formats.UserException($"--rows {Rows}: must be at least 0");
         var recipe = Recipes.Recipe.Load(Recipe, Set);
-        var tokenizer = Tokenizer.Load(recipe.Paths.Resolve(recipe.Model.TokenizerDirectory));
+        var tokenizer = RunBuilder.LoadTokenizer(recipe);
         foreach (var sequence in DataPreview.Read(RunBuilder.WithFoundFiles(recipe), tokenizer, Directory.GetCurrentDirectory(), Rows, RunBuilder.EndId(recipe)).Sequences)
             Show(sequence, output);
         output.Result("");
