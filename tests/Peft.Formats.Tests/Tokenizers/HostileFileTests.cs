@@ -120,14 +120,14 @@ public sealed class HostileFileTests
     public void A_chain_that_could_multiply_a_text_is_refused(string key, string list, string step, int times, string expected)
     {
         var steps = string.Join(',', Enumerable.Repeat(step, times));
-        var json = $$"""{"model":{{Model}},"{{key}}":{"type":"Sequence","{{list}}":[{{steps}}]}}""";
+        var json = $$$"""{"model":{{{Model}}},"{{{key}}}":{"type":"Sequence","{{{list}}}":[{{{steps}}}]}}""";
         Assert.Contains(expected, Assert.Throws<TokenizerFileException>(() => TinyTokenizer.LoadText(json)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public void A_long_prefix_is_refused()
     {
-        var json = $$"""{"model":{{Model}},"normalizer":{"type":"Prepend","prepend":"{{new string('x', 257)}}"}}""";
+        var json = $$$"""{"model":{{{Model}}},"normalizer":{"type":"Prepend","prepend":"{{{new string('x', 257)}}}"}}""";
         Assert.Contains("prepend - 257 characters - at most 256", Assert.Throws<TokenizerFileException>(() => TinyTokenizer.LoadText(json)).Message, StringComparison.Ordinal);
     }
 }
