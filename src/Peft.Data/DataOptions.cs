@@ -47,6 +47,12 @@ public sealed record DataOptions
     /// <summary>How many batches are sorted by length together; 1 for none.</summary>
     public int BucketWindow { get; init; } = 32;
 
+    /// <summary>Whether training rows are read and tokenised while training instead of before the first step.</summary>
+    public bool Streaming { get; init; }
+
+    /// <summary>Rows of each data set that are read, and shuffled, together when <see cref="Streaming"/>.</summary>
+    public int ShuffleBufferSize { get; init; } = 10_000;
+
     /// <summary>Memory for tokens, in MiB; what does not fit goes to a temporary file.</summary>
     public int MemoryBudgetMb { get; init; } = 256;
 
@@ -75,6 +81,8 @@ public sealed record DataOptions
                 _ => LongAnswerPolicy.Error,
             },
             BucketWindow = reader.Integer("bucket_window", 32, min: 1, max: 4096),
+            Streaming = reader.Boolean("streaming", false),
+            ShuffleBufferSize = reader.Integer("shuffle_buffer_size", 10_000, min: 1, max: 1 << 24),
             MemoryBudgetMb = reader.Integer("memory_budget_mb", 256, min: 1, max: 1 << 20),
             SpillDirectory = reader.OptionalText("spill_directory"),
         };
@@ -82,6 +90,15 @@ public sealed record DataOptions
         {
             reader.Fault(
                 "packing_strategy", "wrapped", "a data set with a `text` template; prompts and answers are not joined", "say bfd");
+        }
+
+        if (options.Streaming && options.IsWrapped)
+            reader.Fault("packing_strategy", "wrapped with streaming: true", "bfd", "or streaming: false");
+        foreach (var set in options.Train.Where(set => options.Streaming && set.TaskColumn is not null))
+        {
+            reader.Faults.Add(
+                $"{set.Place}.task_column", $"{set.TaskColumn} with streaming: true", "task: the tasks must be known before the first row",
+                "make a data set of each task, with `filter:` and `task:`");
         }
 
         return options;

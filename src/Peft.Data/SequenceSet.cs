@@ -8,7 +8,6 @@ public sealed class SequenceSet : IDisposable
 {
     private readonly SequenceStore _store;
     private readonly IReadOnlyList<string> _files;
-    private readonly int _padId;
 
     internal SequenceSet(
         SequenceStore store, IReadOnlyList<string> files, int padId, string dataSha256, IReadOnlyList<SequenceRange> ranges,
@@ -16,7 +15,7 @@ public sealed class SequenceSet : IDisposable
     {
         _store = store;
         _files = files;
-        _padId = padId;
+        PadId = padId;
         DataSha256 = dataSha256;
         Ranges = ranges;
         Statistics = statistics;
@@ -40,6 +39,8 @@ public sealed class SequenceSet : IDisposable
 
     internal IReadOnlyList<SequenceRange> Ranges { get; }
 
+    internal int PadId { get; }
+
     /// <summary>The sequence at an index.</summary>
     public TokenSequence this[long index] => _store.Read(index).ToTokenSequence(_files);
 
@@ -50,7 +51,8 @@ public sealed class SequenceSet : IDisposable
         for (var start = 0L; start < Count; start += batchSize)
         {
             var first = start;
-            yield return Batch([.. Enumerable.Range(0, (int)Math.Min(batchSize, Count - start)).Select(at => new[] { first + at })]);
+            var count = (int)Math.Min(batchSize, Count - start);
+            yield return TokenBatch.Of([.. Enumerable.Range(0, count).Select(at => this[first + at])], PadId);
         }
     }
 
@@ -58,7 +60,4 @@ public sealed class SequenceSet : IDisposable
     public void Dispose() => _store.Dispose();
 
     internal int LengthOf(long index) => _store.LengthOf(index);
-
-    internal TokenBatch Batch(IReadOnlyList<long[]> rows) =>
-        TokenBatch.OfRows([.. rows.Select(row => Array.ConvertAll(row, index => this[index]))], _padId);
 }

@@ -1,6 +1,7 @@
 using System.Text;
 using Peft.Data.Batches;
 using Peft.Data.Examples;
+using Peft.Data.Streaming;
 using Peft.Data.Tables;
 using Peft.Data.Tokens;
 using Peft.Formats;
@@ -12,26 +13,43 @@ namespace Peft.Data;
 /// <summary>
 /// The data of a run: files read, made into examples, tokenised once, and kept compactly. Memory stays within
 /// <see cref="DataOptions.MemoryBudgetMb"/> for any number of rows; what is beyond lies in a temporary file.
+/// With <see cref="DataOptions.Streaming"/> training rows are read and tokenised while training instead.
 /// </summary>
 public sealed class TrainingData : IDisposable
 {
+    private const int ReadAhead = 1024; // rows
     private readonly DataOptions _options;
+    private readonly TextEncoder _encoder;
     private readonly TaskRegistry _tasks;
+    private readonly SequenceSet? _train;
+    private readonly StreamedSets? _streamed;
+    private readonly List<StreamedSequences> _streams = [];
 
     private TrainingData(
-        DataOptions options, TaskRegistry tasks, SequenceSet train, SequenceSet eval, int trainTaskCount,
-        IReadOnlyList<DataFileHash> files)
+        DataOptions options, TextEncoder encoder, TaskRegistry tasks, SequenceSet? train, StreamedSets? streamed, SequenceSet eval,
+        int trainTaskCount, IReadOnlyList<DataFileHash> files)
     {
         _options = options;
+        _encoder = encoder;
         _tasks = tasks;
-        Train = train;
+        _train = train;
+        _streamed = streamed;
         Eval = eval;
         TrainTaskCount = trainTaskCount;
         Files = files;
     }
 
-    /// <summary>The sequences of <c>train:</c>.</summary>
-    public SequenceSet Train { get; }
+    /// <summary>Whether training rows are read while training.</summary>
+    public bool IsStreaming => _streamed is not null;
+
+    /// <summary>The sequences of <c>train:</c>; there are none to be had at once when <see cref="IsStreaming"/>.</summary>
+    public SequenceSet Train => _train ?? throw new InvalidOperationException("the rows of train: are streamed");
+
+    /// <summary>Training sequences of an epoch; null where streaming and only reading tells.</summary>
+    public long? TrainCount => _streamed is null ? Train.Count : _streamed.SequencesPerEpoch;
+
+    /// <summary>Why <see cref="TrainCount"/> is not known.</summary>
+    public string? WhyUnknown => _streamed?.Unknown;
 
     /// <summary>The sequences of <c>eval:</c>; empty when there are none.</summary>
     public SequenceSet Eval { get; }
@@ -63,8 +81,25 @@ public sealed class TrainingData : IDisposable
     /// <param name="seed">The run's seed; <see cref="DataOptions.Seed"/> comes before it.</param>
     /// <param name="state">Where to go on; null for the beginning.</param>
     /// <exception cref="BatchStateException">The place was saved with other data or settings.</exception>
-    public BatchStream Batches(int batchSize, long seed, BatchStreamState? state = null) =>
-        new(Train, _options, batchSize, _options.Seed ?? seed, state);
+    public BatchStream Batches(int batchSize, long seed, BatchStreamState? state = null)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
+        if (_streamed is null)
+            return new BatchStream(new StoredSequences(Train, _options, batchSize, _options.Seed ?? seed), _options, state);
+        var stream = new StreamedSequences(_streamed, _options, _encoder, _tasks, batchSize, _options.Seed ?? seed);
+        _streams.Add(stream);
+        return new BatchStream(stream, _options, state);
+    }
+
+    /// <summary>Reads the first <see cref="DataOptions.ShuffleBufferSize"/> rows of each training data set and counts.</summary>
+    /// <exception cref="UserException">A row of them cannot be used.</exception>
+    public IReadOnlyList<DataStatistics> FirstBlocks() =>
+        [.. (_streamed?.Sets ?? []).Select(set =>
+        {
+            var source = new SequenceReader(set.Reader, _options, _encoder, _tasks);
+            _ = source.Read(_ => 0, ReadAhead, _options.ShuffleBufferSize).Count();
+            return source.Statistics;
+        })];
 
     /// <summary>Rows, tokens and padding of the first epoch.</summary>
     /// <param name="batchSize">Rows in a batch.</param>
@@ -73,13 +108,15 @@ public sealed class TrainingData : IDisposable
     public EpochShape FirstEpoch(int batchSize, long seed, bool isPacked = true)
     {
         var options = isPacked ? _options : _options with { Packing = false };
-        return new BatchStream(Train, options, batchSize, options.Seed ?? seed, null).FirstEpoch();
+        return new BatchStream(new StoredSequences(Train, options, batchSize, options.Seed ?? seed), options, null).FirstEpoch();
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        Train.Dispose();
+        foreach (var stream in _streams)
+            stream.Dispose();
+        _train?.Dispose();
         Eval.Dispose();
     }
 
@@ -100,7 +137,7 @@ public sealed class TrainingData : IDisposable
         TrainingData? data = null;
         try
         {
-            data = Read(options, encoder, trainReaders, evalReaders, files, progress, cancellation);
+            data = Read(options, encoder, trainReaders, evalReaders, files, stamps, progress, cancellation);
             stamps.RequireUnchanged();
             return data;
         }
@@ -114,24 +151,32 @@ public sealed class TrainingData : IDisposable
 
     private static TrainingData Read(
         DataOptions options, TextEncoder encoder, IReadOnlyList<DataSetReader> trainReaders, IReadOnlyList<DataSetReader> evalReaders,
-        IReadOnlyList<DataFile> files, Action<long>? progress, CancellationToken cancellation)
+        IReadOnlyList<DataFile> files, FileStamps stamps, Action<long>? progress, CancellationToken cancellation)
     {
+        // Streaming shall begin at once, so that large files are not read whole for their hash.
+        Func<string, string> hashOf = options.Streaming ? SampledHash.OfFile : Sha256.OfFile;
         var hashes = files.ToDictionary(
-            file => file.Path, file => new DataFileHash(file.Name, Sha256.OfFile(file.Path), new FileInfo(file.Path).Length));
+            file => file.Path, file => new DataFileHash(file.Name, hashOf(file.Path), new FileInfo(file.Path).Length));
         var tasks = new TaskRegistry(options.Train);
-        var train = ReadAll(trainReaders, options, encoder, tasks, hashes, progress, cancellation);
+        var streamed = options.Streaming ? StreamedSets.Of(trainReaders, options, HashOf(trainReaders, hashes), stamps) : null;
+        var train = streamed is null ? ReadAll(trainReaders, options, encoder, tasks, hashes, progress, cancellation) : null;
         try
         {
             var trainTaskCount = tasks.Names.Count;
             var eval = ReadAll(evalReaders, options, encoder, tasks, hashes, progress, cancellation);
-            return new TrainingData(options, tasks, train, eval, trainTaskCount, [.. hashes.Values]);
+            return new TrainingData(options, encoder, tasks, train, streamed, eval, trainTaskCount, [.. hashes.Values]);
         }
         catch
         {
-            train.Dispose();
+            train?.Dispose();
             throw;
         }
     }
+
+    /// <summary>The error of a data set of which nothing is left.</summary>
+    internal static UserException NoSequence(string place, ReadCounts counts, long longRows) => new(
+        $"{place} - no sequence: {counts.Rows} rows read, {counts.Filtered} left out by the filter, {counts.Bad} bad,"
+        + $" {longRows} too long - at least one - correct the filter or the files");
 
     internal static void Check(DataOptions options, TextEncoder encoder, Faults faults)
     {
@@ -146,7 +191,6 @@ public sealed class TrainingData : IDisposable
         Dictionary<string, DataFileHash> hashes, Action<long>? progress, CancellationToken cancellation)
     {
         const int ProgressSteps = 8192; // sequences
-        const int ReadAhead = 1024; // rows
         var store = new SequenceStore((long)options.MemoryBudgetMb << 20, options.SpillDirectory ?? Path.GetTempPath());
         try
         {
@@ -171,12 +215,11 @@ public sealed class TrainingData : IDisposable
                 ranges.Add(new SequenceRange(start, store.Count - start, reader.Options.Weight));
                 for (var length = 0; length < lengths.Length; length++)
                     lengths[length] += source.Histogram[length];
-                RequireSequences(source.Statistics, reader.Options.Place);
+                if (source.Statistics is { Sequences: 0 } none)
+                    throw NoSequence(reader.Options.Place, reader.Counts, none.LongRows);
             }
 
-            var paths = readers.SelectMany(reader => reader.Files).Select(file => hashes[file.Path].Sha256);
-            var hash = Sha256.OfBytes(Encoding.ASCII.GetBytes(string.Join('\n', paths)));
-            return new SequenceSet(store, files, encoder.PadId, hash, ranges, Sum(dataSets, lengths, tasks), dataSets);
+            return new SequenceSet(store, files, encoder.PadId, HashOf(readers, hashes), ranges, Sum(dataSets, lengths, tasks), dataSets);
         }
         catch
         {
@@ -195,14 +238,8 @@ public sealed class TrainingData : IDisposable
         return files.Count - 1;
     }
 
-    private static void RequireSequences(DataStatistics found, string place)
-    {
-        if (found.Sequences > 0)
-            return;
-        throw new UserException(
-            $"{place} - no sequence: {found.Rows} rows read, {found.FilteredRows} left out by the filter, {found.BadRows} bad,"
-            + $" {found.LongRows} too long - at least one - correct the filter or the files");
-    }
+    private static string HashOf(IEnumerable<DataSetReader> readers, Dictionary<string, DataFileHash> hashes) => Sha256.OfBytes(
+        Encoding.ASCII.GetBytes(string.Join('\n', readers.SelectMany(reader => reader.Files).Select(file => hashes[file.Path].Sha256))));
 
     private static DataStatistics Sum(IReadOnlyList<DataStatistics> parts, long[] lengths, TaskRegistry tasks)
     {

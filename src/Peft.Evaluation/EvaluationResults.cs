@@ -53,7 +53,7 @@ public sealed record EvaluationResults(string Model, long TrainableParameters, I
         }
         catch (JsonException e)
         {
-            throw new UserException($"{path}: not a results file ({e.Message}) - it may have been cut short", e);
+            throw new UserException($"{path}: not a results file ({JsonReason.Of(e)}) - it may have been cut short", e);
         }
     }
 

@@ -132,12 +132,20 @@ public abstract class CausalLanguageModel : torch.nn.Module
     /// <summary>Runs one block in a dispose scope of its own and hands only its output outward; its input is freed.</summary>
     /// <remarks>
     /// Shapes: hidden [B, T, D] → [B, T, D].
-    /// Gradient: the graph keeps what backward needs; freed handles do not matter to it.
+    /// Gradient: the graph keeps what backward needs; freed handles do not matter to it. With gradient checkpointing a block with
+    /// anything to learn in it or below it keeps its input alone, and <see cref="ForwardPass.Backward"/> runs it again.
     /// </remarks>
-    protected static Tensor RunBlock(Tensor hidden, Func<Tensor, Tensor> block)
+    /// <param name="hidden">Its input.</param>
+    /// <param name="pass">The forward that runs.</param>
+    /// <param name="block">The block.</param>
+    /// <param name="run">Runs it in this pass, or in the one that <see cref="ForwardPass.Backward"/> makes: nothing else of a pass
+    /// may be used.</param>
+    protected static Tensor RunBlock(Tensor hidden, ForwardPass pass, torch.nn.Module block, Func<Tensor, ForwardPass, Tensor> run)
     {
+        if (pass.GradientCheckpointing && (hidden.requires_grad || block.parameters().Any(parameter => parameter.requires_grad)))
+            return pass.Checkpoint(hidden, run);
         using var scope = torch.NewDisposeScope();
-        var output = block(hidden).MoveToOuterDisposeScope();
+        var output = run(hidden, pass).MoveToOuterDisposeScope();
         hidden.Dispose();
         return output;
     }

@@ -10,6 +10,7 @@ public sealed class ForwardPass
 {
     private readonly DisposeScope? _scope = DisposeScope.Current;
     private readonly List<object> _records = [];
+    private readonly List<GradientCheckpoint> _checkpoints = [];
 
     private ForwardPass()
     {
@@ -20,6 +21,9 @@ public sealed class ForwardPass
 
     /// <summary>True when no graph is built.</summary>
     public bool IsInference => !IsTraining;
+
+    /// <summary>True when blocks keep their inputs alone and are run again by <see cref="Backward"/>.</summary>
+    public bool GradientCheckpointing { get; private init; }
 
     /// <summary>Random numbers for dropout and router noise; null where none may be drawn.</summary>
     public torch.Generator? Random { get; init; }
@@ -56,12 +60,15 @@ public sealed class ForwardPass
     /// <param name="tokenMask">[B, T] bool, or null.</param>
     /// <param name="positions">[B, T] int64, or null.</param>
     /// <param name="segments">The sequences of packed rows, or null.</param>
+    /// <param name="gradientCheckpointing">Whether blocks are run again in <see cref="Backward"/> instead of kept.</param>
+    /// <param name="promptMask">[B, T] bool, or null.</param>
     public static ForwardPass ForTraining(
         torch.Generator? random = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null,
-        SequenceSegments? segments = null) =>
+        SequenceSegments? segments = null, bool gradientCheckpointing = false, Tensor? promptMask = null) =>
         new()
         {
             IsTraining = true, Random = random, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions, Segments = segments,
+            GradientCheckpointing = gradientCheckpointing, PromptMask = promptMask,
         };
 
     /// <summary>A pass that builds no graph.</summary>
@@ -71,13 +78,24 @@ public sealed class ForwardPass
     /// <param name="positions">[B, T] int64, or null.</param>
     /// <param name="keyMask">[B, S] bool, or null.</param>
     /// <param name="segments">The sequences of packed rows, or null.</param>
+    /// <param name="promptMask">[B, T] bool, or null.</param>
     public static ForwardPass ForInference(
         KeyValueCache? cache = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null, Tensor? keyMask = null,
-        SequenceSegments? segments = null) =>
+        SequenceSegments? segments = null, Tensor? promptMask = null) =>
         new()
         {
-            Cache = cache, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions, KeyMask = keyMask, Segments = segments,
+            PromptMask = promptMask, Cache = cache, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions, KeyMask = keyMask, Segments = segments,
         };
+
+    /// <summary>Sends the gradients of a loss on this forward to everything that learns. With <see cref="GradientCheckpointing"/> the
+    /// loss's own <c>backward()</c> would end at the last block; without, this is the same.</summary>
+    public void Backward(Tensor loss)
+    {
+        loss.backward();
+        for (var last = _checkpoints.Count - 1; last >= 0; last--)
+            _checkpoints[last].Backward(this);
+        _checkpoints.Clear();
+    }
 
     /// <summary>Appends a record. The tensors of an <see cref="IPassRecord"/> are kept for the life of the pass.</summary>
     public void Emit<T>(T record)
@@ -102,4 +120,27 @@ public sealed class ForwardPass
 
     /// <summary>The records of one kind, in the order they were emitted.</summary>
     public IReadOnlyList<T> Records<T>() => [.. _records.OfType<T>()];
+
+    /// <summary>Number of records of any kind.</summary>
+    internal int RecordCount => _records.Count;
+
+    /// <summary>The tensors of the records from one on, in order.</summary>
+    internal IReadOnlyList<Tensor> TensorsSince(int record) =>
+        [.. _records.Skip(record).OfType<IPassRecord>().SelectMany(holder => holder.Tensors)];
+
+    /// <summary>Runs a block so that <see cref="Backward"/> can run it again.</summary>
+    internal Tensor Checkpoint(Tensor hidden, Func<Tensor, ForwardPass, Tensor> block)
+    {
+        var checkpoint = GradientCheckpoint.Run(hidden, this, block);
+        _checkpoints.Add(checkpoint);
+        return checkpoint.Output;
+    }
+
+    /// <summary>This pass as it was when a number of records had been emitted, for running a block again.</summary>
+    internal ForwardPass Again(torch.Generator? random, int records)
+    {
+        var again = ForTraining(random, TaskIds, TokenMask, Positions, Segments, promptMask: PromptMask);
+        again._records.AddRange(_records.Take(records));
+        return again;
+    }
 }

@@ -13,7 +13,9 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
     /// <remarks>
     /// Trained values count once for themselves, once for the gradient and once for each tensor of optimizer state.
     /// Activations count, for each block, what the fused operations keep: the two norm inputs, q, k, v, the attention's
-    /// probabilities, its output, gate, up and their product, and H [N, E*R] of each adapted projection; padding included.
+    /// probabilities, its output, gate, up and their product, and H [N, E*R] of each adapted projection; padding included. With
+    /// gradient checkpointing that is of one block, beside every block's input and the gates.
+    /// Rows that are streamed are taken to be <c>max_length</c> long.
     /// </remarks>
     public static MemoryEstimate Of(PreparedRun run)
     {
@@ -22,14 +24,20 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
         var options = run.Recipe.Training;
         var width = ByteWidth(model.Dtype);
         var data = run.Recipe.Data;
-        long length = data.RowLength > 0 ? data.RowLength : Math.Min(data.MaxLength, run.Data.Train.Statistics.Lengths.Longest);
+        var longest = run.Data.IsStreaming ? data.MaxLength : run.Data.Train.Statistics.Lengths.Longest;
+        long length = data.RowLength > 0 ? data.RowLength : Math.Min(data.MaxLength, longest);
         var tokens = options.PerDeviceTrainBatchSize * length;
         var heads = (long)config.HeadCount * config.HeadSize;
         var keys = (long)config.KeyValueHeadCount * config.HeadSize;
         var perToken = 4L * config.HiddenSize + 2 * heads + 2 * keys + 3L * config.IntermediateSize;
-        var attention = 4L * options.PerDeviceTrainBatchSize * config.HeadCount * length * Math.Min(length, run.Data.Train.Statistics.Lengths.Longest);
-        var adapters = run.Trainee.Adapted?.Modules.Sum(m => (long)m.Shape.Experts * m.Shape.Rank * width + 8L * m.Shape.Experts) ?? 0;
-        var activations = config.LayerCount * (tokens * perToken * width + attention) + tokens * adapters;
+        var attention = 4L * options.PerDeviceTrainBatchSize * config.HeadCount * length * Math.Min(length, longest);
+        var modules = run.Trainee.Adapted?.Modules ?? [];
+        var mixtures = tokens * width * modules.Sum(m => (long)m.Shape.Experts * m.Shape.Rank);
+        var gates = tokens * 8 * modules.Sum(m => (long)m.Shape.Experts);
+        var block = tokens * perToken * width + attention + mixtures / config.LayerCount;
+        var activations = gates + (options.GradientCheckpointing
+            ? config.LayerCount * tokens * config.HiddenSize * width + block
+            : config.LayerCount * block);
         var states = options.Optim == "adamw" ? 2 : options.Momentum > 0 ? 1 : 0;
         return new(
             model.BaseParameters.Sum(p => p.Parameter.nbytes),

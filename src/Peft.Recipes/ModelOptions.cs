@@ -28,6 +28,11 @@ public sealed record ModelOptions
     /// <summary>Where the tokenizer is.</summary>
     public string TokenizerDirectory => Tokenizer ?? (ModelNameOrPath.Length > 0 ? ModelNameOrPath : FromConfig!);
 
+    /// <summary>What to do about a directory that is not there.</summary>
+    internal static string AdviceFor(string path) => path.Count(c => c == '/') == 1 && path[0] is not ('.' or '/' or '~')
+        ? $"check the path; nothing is downloaded here: a model of the Hub is fetched with: hf download {path} --local-dir DIR"
+        : "check the path";
+
     /// <summary>Reads and checks the section.</summary>
     public static ModelOptions Read(OptionReader reader, string method)
     {

@@ -60,8 +60,17 @@ public static class RecipeLoader
         if (setting.AsSpan().IndexOfAny('\r', '\n') >= 0)
             throw new UserException($"{source}: the value must be one line of YAML");
         var value = YamlReader.Parse($"value: {setting[(equals + 1)..]}", source)["value"]!;
-        return Set(tree, keys, value, source);
+        return Set(tree, keys, WithoutLines(value), source);
     }
+
+    // An override is one line; naming it tells nothing.
+    private static ConfigNode WithoutLines(ConfigNode node) => node switch
+    {
+        ConfigMap map => new ConfigMap(map.Source, 0, map.Entries.Select(entry => KeyValuePair.Create(entry.Key, WithoutLines(entry.Value)))),
+        ConfigList list => new ConfigList(list.Source, 0, list.Items.Select(WithoutLines)),
+        ConfigScalar scalar => new ConfigScalar(scalar.Source, 0, scalar.Text, scalar.IsQuoted),
+        _ => node,
+    };
 
     private static ConfigMap Set(ConfigMap map, ReadOnlySpan<string> keys, ConfigNode value, string source)
     {

@@ -22,7 +22,7 @@ public static class RunBuilder
     /// <exception cref="UserException">Anything the recipe names cannot be used.</exception>
     public static PreparedRun Build(Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks)
     {
-        var tokenizer = Tokenizer.Load(recipe.Paths.Resolve(recipe.Model.TokenizerDirectory));
+        var tokenizer = LoadTokenizer(recipe);
         var data = OpenData(recipe, tokenizer);
         var trainee = recipe.Method == Recipe.Full
             ? FullTrainee(recipe, tokenizer, device)
@@ -30,7 +30,8 @@ public static class RunBuilder
         CheckFits(recipe, tokenizer, trainee.Model, data);
 
         var options = recipe.Training;
-        var steps = options.TotalSteps(() => data.Batches(options.PerDeviceTrainBatchSize, options.Seed).BatchesPerEpoch);
+        // Refused above where epochs decide and only reading tells.
+        var steps = options.TotalSteps(() => data.Batches(options.PerDeviceTrainBatchSize, options.Seed).BatchesPerEpoch!.Value);
         var held = data.Eval.Count == 0 ? null : data;
         var run = new TrainingRun
         {
@@ -59,6 +60,25 @@ public static class RunBuilder
         if (output.Resume is { } checkpoint)
             TrainerStateFile.Read(checkpoint.Path).RequireSameRecipe(checkpoint.Path, run.RecipeIdentity);
         return new PreparedRun(recipe, output, data, tokenizer, trainee, run);
+    }
+
+    /// <summary>The tokenizer of a recipe.</summary>
+    /// <exception cref="UserException">A directory that the model section names is not there, or holds no tokenizer.</exception>
+    public static Tokenizer LoadTokenizer(Recipe recipe)
+    {
+        var faults = new Faults();
+        var model = recipe.Model;
+        foreach (var (key, path) in new[]
+                 {
+                     ("model_name_or_path", model.ModelNameOrPath), ("from_config", model.FromConfig), ("tokenizer", model.Tokenizer),
+                 })
+        {
+            if (path is { Length: > 0 } && recipe.Paths.Resolve(path) is var found && !Directory.Exists(found) && !(key == "tokenizer" && File.Exists(found)))
+                faults.Add($"model.{key}", Quote.Of(path), "an existing directory in Hugging Face layout", ModelOptions.AdviceFor(path));
+        }
+
+        faults.ThrowIfAny(recipe.Path);
+        return Tokenizer.Load(recipe.Paths.Resolve(model.TokenizerDirectory));
     }
 
     /// <summary>Opens the data of a recipe; paths are found as <see cref="RecipePaths"/> says.</summary>
@@ -132,7 +152,10 @@ public static class RunBuilder
         if (recipe.Data.MaxLength > model.Config.MaxPositionEmbeddings)
             faults.Add("data.max_length", $"{recipe.Data.MaxLength}",
                 $"at most the model's max_position_embeddings {model.Config.MaxPositionEmbeddings}");
-        if (data.Train.Count == 0)
+        if (data.TrainCount is null && recipe.Training.MaxSteps == 0)
+            faults.Add("training.max_steps", $"0, and streaming leaves the number of sequences unknown ({data.WhyUnknown})",
+                "at least 1, or sizes that are known without reading (Parquet without filter)");
+        if (data.TrainCount == 0)
             faults.Add("data.train", "no rows", "at least one row", "look at the files and filters with: peft data RECIPE");
         var held = data.Eval.Statistics.Tasks.Select(task => task.Key).ToList();
         foreach (var task in recipe.Evaluation.Tasks.Where(task => !held.Contains(task.Name)))

@@ -11,13 +11,15 @@ namespace Peft.Training;
 public sealed class BatchTensors : IDisposable
 {
     private BatchTensors(
-        Tensor ids, Tensor learnedIndex, Tensor learnedTargets, Tensor taskIds, Tensor? tokenMask, SequenceSegments? segments)
+        Tensor ids, Tensor learnedIndex, Tensor learnedTargets, Tensor taskIds, Tensor? tokenMask, Tensor? promptMask,
+        SequenceSegments? segments)
     {
         Ids = ids;
         LearnedIndex = learnedIndex;
         LearnedTargets = learnedTargets;
         TaskIds = taskIds;
         TokenMask = tokenMask;
+        PromptMask = promptMask;
         Segments = segments;
     }
 
@@ -35,6 +37,9 @@ public sealed class BatchTensors : IDisposable
 
     /// <summary>Real tokens [B, T]; null when all are.</summary>
     public Tensor? TokenMask { get; }
+
+    /// <summary>The tokens before the first learned one [B, T]; null where rows are packed.</summary>
+    public Tensor? PromptMask { get; }
 
     /// <summary>The sequences of packed rows; null when each row is one.</summary>
     public SequenceSegments? Segments { get; }
@@ -61,15 +66,17 @@ public sealed class BatchTensors : IDisposable
                 ? torch.tensor(PerToken(batch, sequence => (long)batch.TaskIds[sequence]), [B, T], device: device)
                 : torch.tensor(Array.ConvertAll(batch.TaskIds, id => (long)id), [B], device: device),
             batch.Lengths.Sum() == B * T ? null : torch.tensor(PerToken(batch, _ => true), [B, T], device: device),
+            batch.IsPacked ? null : torch.tensor(PromptOf(batch), [B, T], device: device),
             batch.IsPacked ? new SequenceSegments(B, T, BordersOf(batch)) : null);
     }
 
     /// <summary>A pass over this batch that builds a graph.</summary>
-    public ForwardPass TrainingPass(torch.Generator? random = null) =>
-        ForwardPass.ForTraining(random, TaskIds, TokenMask, segments: Segments);
+    public ForwardPass TrainingPass(torch.Generator? random = null, bool gradientCheckpointing = false) =>
+        ForwardPass.ForTraining(random, TaskIds, TokenMask, null, Segments, gradientCheckpointing, PromptMask);
 
     /// <summary>A pass over this batch that builds no graph.</summary>
-    public ForwardPass InferencePass() => ForwardPass.ForInference(taskIds: TaskIds, tokenMask: TokenMask, segments: Segments);
+    public ForwardPass InferencePass() => ForwardPass.ForInference(
+        taskIds: TaskIds, tokenMask: TokenMask, segments: Segments, promptMask: PromptMask);
 
     /// <summary>Frees the tensors.</summary>
     public void Dispose()
@@ -79,10 +86,24 @@ public sealed class BatchTensors : IDisposable
         LearnedTargets.Dispose();
         TaskIds.Dispose();
         TokenMask?.Dispose();
+        PromptMask?.Dispose();
     }
 
     private static IEnumerable<long> BordersOf(TokenBatch batch) =>
         batch.Starts.Zip(batch.Lengths).SelectMany(pair => new long[] { pair.First, pair.First + pair.Second });
+
+    // A token whose successor is the first to be learned is the prompt's last; a row without learned tokens is all prompt.
+    private static bool[] PromptOf(TokenBatch batch)
+    {
+        var mask = new bool[batch.BatchSize * batch.Length];
+        for (var row = 0; row < batch.BatchSize; row++)
+        {
+            var tokens = batch.Targets.AsSpan(batch.Starts[row], batch.Lengths[row]);
+            var first = tokens.IndexOfAnyInRange(0, int.MaxValue);
+            Array.Fill(mask, true, batch.Starts[row], first < 0 ? tokens.Length : first + 1);
+        }
+        return mask;
+    }
 
     // Padding keeps the type's zero: task 0, which always exists, and false in the mask.
     private static T[] PerToken<T>(TokenBatch batch, Func<int, T> ofSequence)

@@ -13,11 +13,11 @@ internal static class NonFiniteRows
         using var scope = torch.NewDisposeScope();
         var values = losses.detach().to(torch.CPU).to(ScalarType.Float64).data<double>();
         var positions = learnedIndex.to(torch.CPU).data<long>();
-        var rows = new SortedSet<int>();
+        var rows = new SortedSet<int>(); // by sequence: packed rows hold several
         for (var i = 0; i < values.Length; i++)
         {
             if (!double.IsFinite(values[i]))
-                rows.Add((int)(positions[i] / batch.Length));
+                rows.Add(batch.SequenceAt(positions[i]));
         }
         return rows.Count == 0 ? batch.Rows : rows.Select(row => batch.Rows[row]);
     }

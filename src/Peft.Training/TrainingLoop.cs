@@ -144,7 +144,7 @@ public sealed class TrainingLoop(TrainingRun run)
         var stream = part.Pass == 0 ? $"step.{_state.Step}.{part.Index}" : $"step.{_state.Step}.{part.Index}.{part.Pass}";
         using var random = torch.GeneratorFor(_options.Seed, stream, run.Device);
         using var tensors = BatchTensors.From(batch, run.Device);
-        var pass = tensors.TrainingPass(random);
+        var pass = tensors.TrainingPass(random, _options.GradientCheckpointing);
         var hidden = run.Model.Hidden(tensors.Ids, pass);                                   // [B, T, D]
         var losses = TokenLoss.PerToken(run.Model, hidden, tensors, pass);                  // [M]
         var learned = Math.Max(1, part.LearnedInStep);
@@ -153,7 +153,7 @@ public sealed class TrainingLoop(TrainingRun run)
         var total = auxiliary is null ? token : token + auxiliary;
         // With everything frozen on the path of a batch there is nothing to learn from it.
         if (total.requires_grad)
-            total.backward();
+            pass.Backward(total);
         run.Routing?.AfterPass(pass, tensors.TokenMask, () => TokenLoss.PerRow(losses, tensors) / learned);
         var loss = token.ToDouble();
         sums.Add(loss, auxiliary is null ? 0 : auxiliary.ToDouble(), run.Load?.Invoke(pass, tensors.TokenMask));

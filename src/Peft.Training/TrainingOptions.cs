@@ -18,6 +18,10 @@ public sealed record TrainingOptions
     /// <value>Default 1; at least 1.</value>
     public int GradientAccumulationSteps { get; init; } = 1;
 
+    /// <summary>Whether the blocks' activations are computed again in the backward pass instead of kept: a third more
+    /// computation, memory of one block; the numbers are the same.</summary>
+    public bool GradientCheckpointing { get; init; }
+
     /// <summary>Optimizer steps; 0 means that <see cref="NumTrainEpochs"/> decides.</summary>
     public int MaxSteps { get; init; }
 
@@ -103,6 +107,7 @@ public sealed record TrainingOptions
             PerDeviceEvalBatchSize = reader.Integer("per_device_eval_batch_size", d.PerDeviceEvalBatchSize, 1, 65536),
             GradientAccumulationSteps =
                 reader.Integer("gradient_accumulation_steps", d.GradientAccumulationSteps, 1, 65536),
+            GradientCheckpointing = reader.Boolean("gradient_checkpointing", d.GradientCheckpointing),
             MaxSteps = reader.Integer("max_steps", d.MaxSteps, 0),
             NumTrainEpochs = reader.Number("num_train_epochs", d.NumTrainEpochs, 0, 1e6),
             LearningRate = reader.Number("learning_rate", d.LearningRate, 0, 100),

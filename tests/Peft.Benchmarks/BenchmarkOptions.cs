@@ -9,8 +9,9 @@ internal sealed record BenchmarkOptions
 {
     public static string Help { get; } = $"""
         usage: make bench ARGS='[--shape {string.Join('|', ModelShape.All.Select(s => s.Name))}] [--only NAME]... [--rounds N] [--threads N]
-                                [--dtype float32|bfloat16] [--json FILE]'
-        NAME is one of {string.Join(", ", Program.Measurements.Select(m => m.Name))}. The default shape takes less than three minutes.
+                                [--dtype float32|bfloat16] [--rows N] [--json FILE]'
+        NAME is one of {string.Join(", ", Program.Measurements.Select(m => m.Name))}. The default shape takes less than five minutes.
+        --rows is the largest data set of `data`, 1000000 by default; 10000000 takes some minutes more.
         """;
 
     public ModelShape Shape { get; private init; } = ModelShape.All[0];
@@ -22,6 +23,9 @@ internal sealed record BenchmarkOptions
     public int? Threads { get; private init; }
 
     public ScalarType Dtype { get; private init; } = ScalarType.Float32;
+
+    /// <summary>Rows of the largest data set.</summary>
+    public int Rows { get; private init; } = 1_000_000;
 
     public string? JsonFile { get; private init; }
 
@@ -56,6 +60,7 @@ internal sealed record BenchmarkOptions
                         _ => throw Wrong(option, value),
                     },
                 },
+                "--rows" => options with { Rows = Number(option, value) },
                 "--json" => options with { JsonFile = value },
                 _ => throw new UserException($"{option}: no such option\n{Help}"),
             };

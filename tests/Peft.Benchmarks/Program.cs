@@ -14,6 +14,8 @@ public static class Program
     {
         try
         {
+            if (args is [DataBenchmark.Once, var file, var way])
+                return DataBenchmark.RunOnce(file, way);
             var options = BenchmarkOptions.Parse(args);
             if (options is null)
             {
@@ -32,8 +34,8 @@ public static class Program
                 foreach (var measurement in measure(options))
                     report.Add(measurement);
             }
-            if (options.JsonFile is { } file)
-                report.Save(file);
+            if (options.JsonFile is { } json)
+                report.Save(json);
             return 0;
         }
         catch (Exception e) when (e is UserException or NativeLibraryException)
@@ -53,5 +55,6 @@ public static class Program
         ("tokenizer", TokenizerBenchmark.Measure),
         ("load", LoadBenchmark.Measure),
         ("scale", ScaleBenchmark.Measure),
+        ("data", DataBenchmark.Measure),
     ];
 }

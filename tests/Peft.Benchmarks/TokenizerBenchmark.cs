@@ -66,7 +66,8 @@ internal static partial class TokenizerBenchmark
         return [.. source.Concat(pages).SelectMany(text => SentenceEnd().Split(Space().Replace(Tag().Replace(text, " "), " "))).Where(s => s.Length > 20)];
     }
 
-    private static string? Repository()
+    /// <summary>The checkout that the program was started in or built from; null elsewhere.</summary>
+    public static string? Repository()
     {
         foreach (var start in new[] { Directory.GetCurrentDirectory(), AppContext.BaseDirectory })
         {

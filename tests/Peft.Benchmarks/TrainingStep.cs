@@ -18,11 +18,13 @@ internal sealed class TrainingStep : IDisposable
     private readonly AdaptedModel _adapted;
     private readonly torch.optim.Optimizer _optimizer;
     private readonly TokenBatch _batch;
+    private readonly bool _gradientCheckpointing;
     private int _steps;
 
     /// <summary>Makes the model, its adapters and a batch of random tokens.</summary>
-    public TrainingStep(BenchmarkOptions options, ModelShape shape, AdapterOptions adapter)
+    public TrainingStep(BenchmarkOptions options, ModelShape shape, AdapterOptions adapter, bool gradientCheckpointing = false)
     {
+        _gradientCheckpointing = gradientCheckpointing;
         _model = shape.Create(options.Dtype);
         _adapted = AdapterAttachment.Attach(_model, adapter, seed: 1);
         _optimizer = Optimizers.Create(new TrainingOptions(), _adapted.Parameters);
@@ -33,7 +35,8 @@ internal sealed class TrainingStep : IDisposable
     public long WeightBytes => _model.BaseParameters.Sum(p => p.Parameter.nbytes) + _adapted.Parameters.Sum(p => p.Parameter.nbytes);
 
     /// <summary>Plain LoRA.</summary>
-    public static TrainingStep Lora(BenchmarkOptions options) => new(options, options.Shape, LoraOf(Rank));
+    public static TrainingStep Lora(BenchmarkOptions options, bool gradientCheckpointing = false) =>
+        new(options, options.Shape, LoraOf(Rank), gradientCheckpointing);
 
     /// <summary>A mixture with two of the experts for each token.</summary>
     public static TrainingStep Mixture(BenchmarkOptions options) => new(options, options.Shape, MixtureOf(Experts, Rank));
@@ -57,10 +60,10 @@ internal sealed class TrainingStep : IDisposable
         {
             using var random = torch.GeneratorFor(1, $"step.{_steps++}", torch.CPU);
             using var tensors = BatchTensors.From(_batch, torch.CPU);
-            var pass = tensors.TrainingPass(random);
+            var pass = tensors.TrainingPass(random, _gradientCheckpointing);
             var hidden = _model.Hidden(tensors.Ids, pass);                                  // [B, T, D]
             var loss = TokenLoss.PerToken(_model, hidden, tensors, pass).sum() / _batch.LearnedTokens;
-            loss.backward();
+            pass.Backward(loss);
             if (!double.IsFinite(loss.ToDouble()))
                 throw new InvalidOperationException("the loss of a benchmark step is not finite");
         }

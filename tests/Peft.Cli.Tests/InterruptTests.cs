@@ -28,6 +28,27 @@ public sealed class InterruptTests : IDisposable
         AssertSame("whole", "term");
     }
 
+    [Fact]
+    public void A_streaming_run_that_was_killed_ends_in_the_bytes_of_one_that_was_not()
+    {
+        _folder.Write("r.yaml", TinyBase.Recipe(
+            "{r: 2, lora_dropout: 0.2}",
+            $"{{per_device_train_batch_size: 2, max_steps: {Steps}, learning_rate: 0.01, logging_steps: 1, save_steps: 3}}"));
+        string[] streaming = ["--set", "data.streaming=true", "--set", "data.shuffle_buffer_size=5", "--set", "data.bucket_window=2"];
+        PeftProcess.Run(_folder, ["train", "r.yaml", "--output", "whole", .. streaming]).Succeeds()
+            .Says("streamed in blocks of 5 rows: number of sequences unknown");
+        using (var running = PeftProcess.Start(_folder, new(), ["train", "r.yaml", "--output", "killed", .. streaming]))
+        {
+            running.WaitFor("step 8/");
+            running.Send(PeftProcess.KillNow);
+            Assert.NotEqual(0, running.Wait().ExitCode);
+        }
+
+        Assert.False(File.Exists(_folder["killed/bundle.json"]));
+        PeftProcess.Run(_folder, ["train", "r.yaml", "--output", "killed", "--resume", "auto", .. streaming]).Succeeds().Says("continuing after step");
+        AssertSame("whole", "killed");
+    }
+
     public void Dispose() => _folder.Dispose();
 
     // Starts a run, stops it in its first steps and returns the step it was saved after.

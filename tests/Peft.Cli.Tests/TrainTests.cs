@@ -184,4 +184,20 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         Assert.Matches(@"packing: 12 sequences in \d+ rows of up to \d+ tokens, \d+\.\d a row, \d+\.\d ?% filled", text);
         Assert.Matches(@"padding: \d+ tokens an epoch, \d+ without packing", text);
     }
+
+    [Fact]
+    public void Streamed_data_is_shown_by_its_first_block_and_a_dry_run_says_what_is_unknown()
+    {
+        string[] streaming = ["--set", "data.streaming=true", "--set", "data.shuffle_buffer_size=5"];
+        var text = PeftProcess.Run(Folder, ["data", "mix.yaml", "--rows", "1", .. streaming]).Succeeds().Output;
+        Assert.Contains("learned:", text);
+        Assert.Matches(@"rows \(first block\) +5 +5", text);
+        Assert.Matches(@"held \(eval\) +4 +4", text);
+        Assert.Contains("streamed in blocks of 5 rows: number of sequences unknown (data.train[0]: ", text);
+        var plan = PeftProcess.Run(Folder, ["train", "mix.yaml", "--dry-run", "--output", "planned", .. streaming]).Succeeds().Output;
+        Assert.Contains("  streaming: true\n", plan);
+        Assert.Contains("tokens unknown, and the longest row (taken as max_length 32); 6 steps", plan);
+        PeftProcess.Run(Folder, ["train", "mix.yaml", "--output", "planned", "--set", "training.max_steps=0", .. streaming])
+            .IsRefused("training.max_steps", "streaming leaves the number of sequences unknown");
+    }
 }

@@ -167,7 +167,7 @@ public sealed class RecipeTests : IDisposable
         { "adam_beta2", "0.5", false }, { "adam_epsilon", "0.5", false }, { "weight_decay", "0.5", false }, { "momentum", "0.5", false },
         { "max_grad_norm", "0.5", false }, { "seed", "7", false }, { "logging_steps", "7", true }, { "save_steps", "7", true },
         { "save_total_limit", "7", true }, { "eval_steps", "7", false }, { "load_best_model_at_end", "true", false },
-        { "early_stopping_patience", "7", false }, { "early_stopping_threshold", "0.5", false }, { "report_to", "none", true },
+        { "early_stopping_patience", "7", false }, { "early_stopping_threshold", "0.5", false }, { "report_to", "none", true }, { "on_non_finite", "skip", true }, { "gradient_checkpointing", "true", true },
     };
 
     [Theory]

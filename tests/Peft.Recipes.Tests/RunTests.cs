@@ -31,7 +31,9 @@ public sealed class RunTests : IDisposable
         Assert.Equal(TrainingEnd.Interrupted, first.Outcome.End);
         Assert.False(File.Exists(Folder[$"resumed/{weights}"]));
         // Keys that change no number may have changed.
-        var second = _project.Train(_project.Load(text, packing, "training.save_steps=2", "training.logging_steps=1"), "resumed", resume: "auto");
+        var second = _project.Train(
+            _project.Load(text, packing, "training.save_steps=2", "training.logging_steps=1", "training.gradient_checkpointing=true"),
+            "resumed", resume: "auto");
 
         Assert.Equal(straight.Losses, first.Losses.Concat(second.Losses));
         Assert.Equal(File.ReadAllBytes(Folder[$"straight/{weights}"]), File.ReadAllBytes(Folder[$"resumed/{weights}"]));
@@ -200,6 +202,16 @@ public sealed class RunTests : IDisposable
         Assert.Equal(2 * estimates[0].Activations, estimates[1].Activations);
         Assert.Equal(4 * estimates[0].Activations, estimates[2].Activations);
         Assert.StartsWith("memory: base 0.0 MB, trained values with gradients and optimizer ", estimates[0].ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Gradient_checkpointing_keeps_the_inputs_of_blocks_and_one_of_them_whole()
+    {
+        using var kept = _project.Build(_project.Load(TinyProject.Full));
+        using var again = _project.Build(_project.Load(TinyProject.Full, "training.gradient_checkpointing=true"), "again");
+        // Two blocks of 64 tokens and width 16 in float32.
+        var expected = (2 * 64 * 16 * sizeof(float)) + (MemoryEstimate.Of(kept).Activations / 2);
+        Assert.Equal(expected, MemoryEstimate.Of(again).Activations);
     }
 
     [Fact]

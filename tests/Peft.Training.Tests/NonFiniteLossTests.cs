@@ -62,6 +62,21 @@ public sealed class NonFiniteLossTests : IDisposable
     }
 
     [Fact]
+    public void A_row_that_shares_its_place_with_others_is_named_alone()
+    {
+        Build(Options);
+        var run = _tiny.Build(Options, TinyTraining.Lora, dataOptions: _tiny.Data with { Packing = true });
+        Assert.Equal(2, run.Batches(null).Next().SequenceCount);
+        Assert.Equal(1, run.Batches(null).Next().BatchSize);
+        BreakToken(run, 5);
+
+        var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
+
+        Assert.StartsWith(
+            $"step 1: the loss is not a finite number. Rows: {_tiny.Folder["rows.jsonl"]} row 2. ", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Steps_may_be_skipped_which_is_counted_and_survives_a_checkpoint()
     {
         var options = Options with { PerDeviceTrainBatchSize = 1, OnNonFinite = "skip" };

@@ -132,7 +132,7 @@ public sealed class PackedRowsTests
         var options = TinyTraining.Options with { MaxSteps = 0, NumTrainEpochs = 4, PerDeviceTrainBatchSize = 2 };
         var sink = new RecordingSink();
         var run = tiny.Build(options, TinyTraining.Mixture, dataOptions: data) with { Sinks = [sink] };
-        var before = torch.LiveTensorCount;
+        var before = LiveTensors.Settled();
 
         new TrainingLoop(run).Run(new StopRequest());
 

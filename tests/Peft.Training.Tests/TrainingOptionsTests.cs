@@ -23,7 +23,7 @@ public sealed class TrainingOptionsTests
     public void Every_key_is_read()
     {
         var options = Read("""
-            {"per_device_train_batch_size": 3, "per_device_eval_batch_size": 5, "gradient_accumulation_steps": 2, "max_steps": 9,
+            {"per_device_train_batch_size": 3, "per_device_eval_batch_size": 5, "gradient_accumulation_steps": 2, "gradient_checkpointing": true, "max_steps": 9,
              "num_train_epochs": 2.5, "learning_rate": 0.001, "lr_scheduler_type": "linear", "warmup_ratio": 0.1, "warmup_steps": 4,
              "min_lr_ratio": 0.3, "optim": "sgd", "adam_beta1": 0.8, "adam_beta2": 0.95, "adam_epsilon": 1e-6, "weight_decay": 0.2,
              "momentum": 0.7, "max_grad_norm": 0, "on_non_finite": "skip", "seed": 0, "logging_steps": 1, "save_steps": 6, "save_total_limit": 0,
@@ -33,7 +33,8 @@ public sealed class TrainingOptionsTests
 
         var expected = new TrainingOptions
         {
-            PerDeviceTrainBatchSize = 3, PerDeviceEvalBatchSize = 5, GradientAccumulationSteps = 2, MaxSteps = 9,
+            PerDeviceTrainBatchSize = 3, PerDeviceEvalBatchSize = 5, GradientAccumulationSteps = 2,
+            GradientCheckpointing = true, MaxSteps = 9,
             NumTrainEpochs = 2.5, LearningRate = 0.001, LrSchedulerType = "linear", WarmupRatio = 0.1, WarmupSteps = 4,
             MinLrRatio = 0.3, Optim = "sgd", AdamBeta1 = 0.8, AdamBeta2 = 0.95, AdamEpsilon = 1e-6, WeightDecay = 0.2,
             Momentum = 0.7, MaxGradNorm = 0, OnNonFinite = "skip", Seed = 0, LoggingSteps = 1, SaveSteps = 6, SaveTotalLimit = 0, EvalSteps = 8,

@@ -1,3 +1,4 @@
+using Peft.Formats;
 using Peft.Models;
 
 namespace Peft.Adapters.Routing;
@@ -8,12 +9,17 @@ public static class PromptMean
     /// <summary>The mean input of each sequence's prompt tokens; while decoding, that of the prompt once more.</summary>
     /// <remarks>Shapes: x [B, T, D] → [B, D] float32. Gradient: none.</remarks>
     /// <exception cref="ArgumentException">x has no sequences.</exception>
+    /// <exception cref="UserException">Several sequences share a row.</exception>
     public static Tensor Of(Tensor x, ForwardPass pass, string path)
     {
         ArgumentNullException.ThrowIfNull(x);
         ArgumentNullException.ThrowIfNull(pass);
         if (x.ndim != 3)
             throw new ArgumentException($"{path}: input has {x.ndim} dimensions; a decision for each sequence needs [B, T, D]", nameof(x));
+        if (pass.Segments is not null)
+            throw new UserException(
+                $"{path}: adapter.router.granularity sequence decides once a row, and data.packing puts several sequences into one - turn packing "
+                + "off, or write granularity: token");
         return pass.Cache is { } cache ? cache.Once($"{path}.prompt_mean", () => Mean(x, pass)) : Mean(x, pass);
     }
 

@@ -28,13 +28,15 @@ public sealed class DataVerb : IVerb
         if (Rows < 0)
             throw new Formats.UserException($"--rows {Rows}: must be at least 0");
         var recipe = Recipes.Recipe.Load(Recipe, Set);
-        var tokenizer = Tokenizer.Load(recipe.Paths.Resolve(recipe.Model.TokenizerDirectory));
+        var tokenizer = RunBuilder.LoadTokenizer(recipe);
         foreach (var sequence in DataPreview.Read(RunBuilder.WithFoundFiles(recipe), tokenizer, Directory.GetCurrentDirectory(), Rows, RunBuilder.EndId(recipe)).Sequences)
             Show(sequence, output);
         output.Result("");
         using var data = RunBuilder.OpenData(recipe, tokenizer);
         output.Result(Statistics(data));
-        if (recipe.Data.RowLength > 0)
+        if (data.IsStreaming)
+            output.Result($"\n{DataSummary.Of(data, recipe.Data)}");
+        else if (recipe.Data.RowLength > 0)
             ShowPacking(recipe, data, output);
         return ExitCode.Done;
     }
@@ -68,8 +70,8 @@ public sealed class DataVerb : IVerb
     private static string Statistics(TrainingData data)
     {
         var table = new TextTable("data set", "rows", "used", "skipped", "tokens", "learned", "cut", "median", "p99", "longest");
-        foreach (var set in data.Train.DataSets.Append(data.Train.Statistics))
-            Add(set, set.Name);
+        foreach (var set in data.IsStreaming ? data.FirstBlocks() : data.Train.DataSets.Append(data.Train.Statistics))
+            Add(set, data.IsStreaming ? $"{set.Name} (first block)" : set.Name);
         foreach (var set in data.Eval.DataSets)
             Add(set, $"{set.Name} (eval)");
         return table.ToString();

@@ -87,13 +87,11 @@ public sealed class TrainVerb : IVerb
 
     private static void Announce(PreparedRun run, OutputDirectory directory, Output output)
     {
-        var data = run.Data.Train.Statistics;
         output.Say(
             $"{run.Recipe.Name}: {run.TrainableParameters:N0} trained values on a base of " +
             $"{run.Trainee.Model.BaseParameters.Sum(p => p.Parameter.numel()):N0} ({run.Trainee.Model.Dtype}, {run.Training.Device})");
         output.Say(
-            $"{data.Sequences:N0} sequences, {data.Tokens:N0} tokens, {data.LearnedTokens:N0} learned; " +
-            $"{run.Training.TotalSteps} steps; {torch.get_num_threads()} threads; writing {directory.Path}");
+            $"{DataSummary.Of(run.Data, run.Recipe.Data)}; {run.Training.TotalSteps} steps; {torch.get_num_threads()} threads; writing {directory.Path}");
     }
 
     private static int ShowPlan(PreparedRun run, Output output)
@@ -107,6 +105,7 @@ public sealed class TrainVerb : IVerb
         output.Result("");
         output.Result(table.ToString());
         output.Result("");
+        output.Result($"data: {DataSummary.Of(run.Data, run.Recipe.Data)}; {run.Training.TotalSteps} steps");
         output.Result(MemoryEstimate.Of(run).ToString());
         return ExitCode.Done;
     }

@@ -1,90 +1,52 @@
 namespace Peft.Data.Batches;
 
 /// <summary>
-/// Which sequences make which batches. A window of sequences is taken from the order; without packing, those of like length
-/// share a batch; with packing, the window is packed into rows and rows of like length share a batch. A plan is a function of
-/// epoch and window, so nothing but the position has to be kept.
+/// Which sequences of a window make which batches. Without packing, those of like length share a batch; with packing, the window
+/// is packed into rows and rows of like length share a batch. A plan is a function of the window and its place, so nothing but the
+/// place has to be kept. Every sequence fits a row.
 /// </summary>
-internal sealed class BatchPlanner
+internal sealed class BatchPlanner(DataOptions options, int batchSize, long seed)
 {
-    private readonly SequenceSet _set;
-    private readonly SequenceOrder _order;
-    private readonly bool _isShuffled;
-    private readonly int _batchSize;
-    private readonly int _rowLength;
-    private readonly bool _isBucketed;
-    private readonly long _windowKey;
-
-    /// <summary>Plans for a data section; every sequence fits a row.</summary>
-    public BatchPlanner(SequenceSet set, DataOptions options, int batchSize, long seed)
-    {
-        _set = set;
-        _order = new SequenceOrder(set.Ranges, options.Shuffle, seed);
-        _isShuffled = options.Shuffle;
-        _batchSize = batchSize;
-        _rowLength = options.RowLength;
-        _isBucketed = options.Shuffle && options.BucketWindow > 1;
-        _windowKey = (long)CounterRandom.Key(seed, (long)SequenceOrder.Stream.Window);
-        // As many sequences as fill bucket_window batches of rows, judged by the mean length.
-        var sequencesPerRow = _rowLength == 0 ? 1 : Math.Max(1, _rowLength * set.Count / Math.Max(1, set.Statistics.Tokens));
-        WindowSize = batchSize * options.BucketWindow * sequencesPerRow;
-    }
-
-    /// <summary>Sequences of a window; an epoch's last one may have fewer.</summary>
-    public long WindowSize { get; }
-
-    /// <summary>Sequences of an epoch.</summary>
-    public long SequencesPerEpoch => _order.Count;
-
-    /// <summary>Windows of an epoch.</summary>
-    public long WindowsPerEpoch => (_order.Count + WindowSize - 1) / WindowSize;
-
-    /// <summary>Counters that <see cref="Plan"/> needs.</summary>
-    public int CounterCount => _order.CounterCount;
+    private readonly bool _isBucketed = options.Shuffle && options.BucketWindow > 1;
+    private readonly long _windowKey = (long)CounterRandom.Key(seed, (long)SequenceOrder.Stream.Window);
 
     /// <summary>The batches of a window: batches of rows of sequences.</summary>
-    /// <param name="epoch">The epoch, from 0.</param>
-    /// <param name="window">The window, from 0.</param>
-    /// <param name="drawn">Sequences drawn of each weighted data set before; counted on.</param>
-    public long[][][] Plan(long epoch, long window, Span<long> drawn)
+    /// <param name="window">The window.</param>
+    /// <param name="epoch">Its epoch, from 0.</param>
+    /// <param name="number">Its number in the epoch, from 0.</param>
+    public long[][][] Plan(SequenceWindow window, long epoch, long number)
     {
-        var start = window * WindowSize;
-        var indices = new long[Math.Min(WindowSize, _order.Count - start)];
-        _order.Fill(epoch, start, indices, drawn);
-        var key = CounterRandom.Key(_windowKey, epoch, window);
-        var batches = _rowLength > 0 ? Packed(indices, key) : Padded(indices);
+        long[] indices = [.. Enumerable.Range(0, window.Count).Select(index => (long)index)];
+        var key = CounterRandom.Key(_windowKey, epoch, number);
+        var batches = options.RowLength > 0 ? Packed(indices, window.LengthOf, key) : Padded(indices, window.LengthOf);
         if (_isBucketed)
             Permutation.Shuffle(batches.AsSpan(), key);
         return batches;
     }
 
-    /// <summary>Tokens of a row: its sequences together.</summary>
-    public int LengthOf(long[] row) => row.Sum(_set.LengthOf);
-
-    private long[][][] Padded(long[] indices)
+    private long[][][] Padded(long[] indices, Func<long, int> lengthOf)
     {
         if (_isBucketed)
         {
             // Equal lengths keep their random order: the sort is stable.
-            var lengths = indices.Select(_set.LengthOf).ToArray();
-            indices = [.. Enumerable.Range(0, indices.Length).OrderBy(at => lengths[at]).Select(at => indices[at])];
+            indices = [.. indices.OrderBy(lengthOf)];
         }
 
-        return [.. indices.Select(index => new[] { index }).Chunk(_batchSize)];
+        return [.. indices.Select(index => new[] { index }).Chunk(batchSize)];
     }
 
-    private long[][][] Packed(long[] indices, ulong key)
+    private long[][][] Packed(long[] indices, Func<long, int> lengthOf, ulong key)
     {
-        long[][] rows = [.. RowPacker.Pack(indices, _set.LengthOf, _rowLength, _isShuffled).Select(row => row.ToArray())];
-        if (_isShuffled)
+        long[][] rows = [.. RowPacker.Pack(indices, lengthOf, options.RowLength, options.Shuffle).Select(row => row.ToArray())];
+        if (options.Shuffle)
         {
             // The packer's first rows hold the longest sequences: a batch shall hold a mixture, of rows that are filled alike.
             Permutation.Shuffle(rows.AsSpan(), key);
-            rows = [.. rows.OrderBy(LengthOf)];
+            rows = [.. rows.OrderBy(row => row.Sum(lengthOf))];
         }
 
         // Batches of one size, or one row less: no small batch is left over in each window.
-        var batches = new long[(rows.Length + _batchSize - 1) / _batchSize][][];
+        var batches = new long[(rows.Length + batchSize - 1) / batchSize][][];
         for (var at = 0; at < batches.Length; at++)
             batches[at] = rows[(int)((long)rows.Length * at / batches.Length)..(int)((long)rows.Length * (at + 1) / batches.Length)];
         return batches;

@@ -9,73 +9,69 @@ namespace Peft.Data.Batches;
 /// </summary>
 public sealed class BatchStream : IEnumerable<TokenBatch>
 {
-    private readonly SequenceSet _set;
+    private readonly ISequenceSource _source;
     private readonly BatchPlanner _planner;
-    private readonly long[] _drawn; // before the window
-    private readonly long[] _drawnAfter;
+    private SequenceWindow? _window;
     private long[][][] _batches = [];
     private BatchStreamState _at;
-    private bool _isWindowReady;
 
-    internal BatchStream(SequenceSet set, DataOptions options, int batchSize, long seed, BatchStreamState? state)
+    internal BatchStream(ISequenceSource source, DataOptions options, BatchStreamState? state)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
-        _set = set;
-        _planner = new BatchPlanner(set, options, batchSize, seed);
-        var start = new BatchStreamState(
-            seed, batchSize, options.BucketWindow, options.RowLength, set.Count, set.DataSha256, 0, 0, 0, new long[_planner.CounterCount]);
-        _at = state is null ? start : Fitting(state, start);
-        _drawn = [.. _at.Drawn];
-        _drawnAfter = new long[_drawn.Length];
+        _source = source;
+        _at = source.Start;
+        _planner = new BatchPlanner(options, _at.BatchSize, _at.Seed);
+        if (state is not null)
+            Restore(state);
     }
 
     /// <summary>The epoch of the next batch, from 0.</summary>
     public long Epoch => _at.Epoch;
 
     /// <summary>Where the stream stands: before the next batch.</summary>
-    public BatchStreamState State => _at with { Drawn = [.. _drawn] };
+    public BatchStreamState State => _at;
 
-    /// <summary>Batches in an epoch; with packing, in the first one: the others pack a little better or worse.</summary>
-    public long BatchesPerEpoch => _at.RowLength == 0
-        ? (_planner.SequencesPerEpoch + _at.BatchSize - 1) / _at.BatchSize
+    /// <summary>Batches in an epoch; with packing, in the first one: the others pack a little better or worse. Null where rows are
+    /// streamed and only reading tells.</summary>
+    public long? BatchesPerEpoch => _source.SequencesPerEpoch is not { } sequences ? null
+        : _at.RowLength == 0 ? (sequences + _at.BatchSize - 1) / _at.BatchSize
         : FirstEpoch().Batches;
 
     /// <summary>Goes to a saved place.</summary>
     /// <exception cref="BatchStateException">It was saved with other data or settings.</exception>
     public void Restore(BatchStreamState state)
     {
-        _at = Fitting(state, _at);
-        state.Drawn.ToArray().CopyTo(_drawn, 0);
-        _isWindowReady = false;
+        RequireFitting(state, _source.Start);
+        var isPlace = state is { Epoch: >= 0, Window: >= 0, Batch: >= 0 } && _source.Has(state);
+        if (isPlace)
+        {
+            _at = state;
+            ReadWindow();
+        }
+
+        if (!isPlace || state.Batch >= _batches.Length)
+        {
+            throw new BatchStateException(
+                $"resume - epoch {state.Epoch}, window {state.Window}, batch {state.Batch} - a place in"
+                + (state.Stream is null ? $" these {state.Sequences} sequences" : " these streamed rows")
+                + " - the checkpoint is damaged: resume from another one");
+        }
     }
 
     /// <summary>The next batch.</summary>
+    /// <exception cref="Examples.DataRowException">Streaming, and a row cannot be used and on_bad_row is error.</exception>
     public TokenBatch Next()
     {
-        if (!_isWindowReady)
+        if (_window is null)
+            ReadWindow();
+        var batch = TokenBatch.OfRows([.. _batches[_at.Batch].Select(row => Array.ConvertAll(row, index => _window!.Sequence(index)))], _source.PadId);
+        if (_at.Batch + 1 < _batches.Length)
         {
-            _drawn.CopyTo(_drawnAfter, 0);
-            _batches = _planner.Plan(_at.Epoch, _at.Window, _drawnAfter);
-            _isWindowReady = true;
-        }
-
-        var batch = _set.Batch(_batches[_at.Batch]);
-        var next = _at.Batch + 1;
-        if (next < _batches.Length)
-        {
-            _at = _at with { Batch = next };
+            _at = _at with { Batch = _at.Batch + 1 };
             return batch;
         }
 
-        var isEpochEnd = _at.Window + 1 == _planner.WindowsPerEpoch;
-        _at = _at with
-        {
-            Batch = 0,
-            Window = isEpochEnd ? 0 : _at.Window + 1,
-            Epoch = isEpochEnd ? _at.Epoch + 1 : _at.Epoch,
-        };
-        _drawnAfter.CopyTo(_drawn, 0);
-        _isWindowReady = false;
+        _at = _window!.After;
+        _window = null;
         return batch;
     }
 
@@ -89,29 +85,36 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
     /// <summary>Counts rows, tokens and padding of the first epoch, from the sequences' lengths alone.</summary>
-    public EpochShape FirstEpoch()
+    internal EpochShape FirstEpoch()
     {
-        var drawn = new long[_drawn.Length];
-        var shape = new EpochShape(_planner.SequencesPerEpoch, 0, 0, 0, 0);
-        for (var window = 0L; window < _planner.WindowsPerEpoch; window++)
+        var shape = new EpochShape(0, 0, 0, 0, 0);
+        for (var at = _source.Start; at.Epoch == 0;)
         {
-            foreach (var batch in _planner.Plan(0, window, drawn))
+            var window = _source.Read(at);
+            foreach (var batch in _planner.Plan(window, at.Epoch, at.Window))
             {
-                var lengths = batch.Select(_planner.LengthOf).ToList();
-                shape = shape with
-                {
-                    Rows = shape.Rows + batch.Length,
-                    Batches = shape.Batches + 1,
-                    Tokens = shape.Tokens + lengths.Sum(length => (long)length),
-                    Positions = shape.Positions + (long)batch.Length * lengths.Max(),
-                };
+                var lengths = batch.Select(row => row.Sum(window.LengthOf)).ToList();
+                shape = new EpochShape(
+                    shape.Sequences + batch.Sum(row => row.Length),
+                    shape.Rows + batch.Length,
+                    shape.Batches + 1,
+                    shape.Tokens + lengths.Sum(length => (long)length),
+                    shape.Positions + (long)batch.Length * lengths.Max());
             }
+
+            at = window.After;
         }
 
         return shape;
     }
 
-    private static BatchStreamState Fitting(BatchStreamState given, BatchStreamState here)
+    private void ReadWindow()
+    {
+        _window = _source.Read(_at);
+        _batches = _planner.Plan(_window, _at.Epoch, _at.Window);
+    }
+
+    private static void RequireFitting(BatchStreamState given, BatchStreamState here)
     {
         Require("seed", given.Seed, here.Seed);
         Require("per_device_train_batch_size", given.BatchSize, here.BatchSize);
@@ -119,14 +122,9 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
         Require("length of packed rows (0: no packing)", given.RowLength, here.RowLength);
         Require("number of sequences", given.Sequences, here.Sequences);
         Require("number of weighted data sets", given.Drawn.Count, here.Drawn.Count);
+        Require("shuffle_buffer_size (0: not streaming)", given.Stream?.ShuffleBufferSize ?? 0, here.Stream?.ShuffleBufferSize ?? 0);
+        Require("number of data sets", given.Stream?.Sets.Count ?? 0, here.Stream?.Sets.Count ?? 0);
         Require("data hash", given.DataSha256, here.DataSha256);
-        var window = (long)here.BatchSize * here.BucketWindow;
-        var isInside = given.Epoch >= 0 && given.Window >= 0 && given.Window <= (here.Sequences - 1) / window && given.Batch >= 0
-            && given.Batch < (Math.Min(window, here.Sequences - given.Window * window) + here.BatchSize - 1) / here.BatchSize
-            && given.Drawn.All(count => count >= 0);
-        return isInside ? given : throw new BatchStateException(
-            $"resume - epoch {given.Epoch}, window {given.Window}, batch {given.Batch} - a place in these {here.Sequences} sequences"
-            + " - the checkpoint is damaged: resume from another one");
     }
 
     private static void Require<T>(string what, T given, T here)

@@ -16,7 +16,7 @@ internal sealed class SequenceOrder
     private readonly SequenceRange[] _ranges;
     private readonly bool _isShuffled;
     private readonly long _seed;
-    private readonly double[]? _limits; // cumulated shares, the last is 1
+    private readonly DataSetChoice _choice;
     private readonly (long Pass, Permutation Order)?[] _passes;
 
     public SequenceOrder(IEnumerable<SequenceRange> ranges, bool isShuffled, long seed)
@@ -26,19 +26,14 @@ internal sealed class SequenceOrder
         _seed = seed;
         Count = _ranges.Sum(range => range.Count);
         _passes = new (long, Permutation)?[_ranges.Length + 1];
-        if (!_ranges.Any(range => range.Weight is not null))
-            return;
-        var total = _ranges.Sum(range => range.Weight ?? 1);
-        var sum = 0.0;
-        _limits = [.. _ranges.Select(range => sum += (range.Weight ?? 1) / total)];
-        _limits[^1] = 1;
+        _choice = new DataSetChoice([.. _ranges.Select(range => range.Weight)], seed);
     }
 
     /// <summary>Places in an epoch.</summary>
     public long Count { get; }
 
     /// <summary>How many counters <see cref="Fill"/> needs: one a data set when there are weights, else none.</summary>
-    public int CounterCount => _limits?.Length ?? 0;
+    public int CounterCount => _choice.IsWeighted ? _ranges.Length : 0;
 
     /// <summary>The sequences at places <paramref name="start"/>... of an epoch.</summary>
     /// <param name="epoch">The epoch, from 0.</param>
@@ -47,27 +42,18 @@ internal sealed class SequenceOrder
     /// <param name="drawn">How many sequences of each data set were drawn before; counted on.</param>
     public void Fill(long epoch, long start, Span<long> indices, Span<long> drawn)
     {
-        var key = CounterRandom.Key(_seed, (long)Stream.Mixing, epoch);
         for (var at = 0; at < indices.Length; at++)
         {
-            if (_limits is null)
+            if (!_choice.IsWeighted)
             {
                 indices[at] = PlaceOf(_ranges.Length, epoch, start + at, Count);
                 continue;
             }
 
-            var chosen = Choose(CounterRandom.Unit(key, (ulong)(start + at)));
+            var chosen = _choice.ByWeight(epoch, start + at);
             var (pass, place) = Math.DivRem(drawn[chosen]++, _ranges[chosen].Count);
             indices[at] = _ranges[chosen].Start + PlaceOf(chosen, pass, place, _ranges[chosen].Count);
         }
-    }
-
-    private int Choose(double point)
-    {
-        var chosen = 0;
-        while (point >= _limits![chosen])
-            chosen++;
-        return chosen;
     }
 
     // slot: a data set, or the last one for all together.
@@ -91,5 +77,8 @@ internal sealed class SequenceOrder
 
         /// <summary>The order of batches in a window.</summary>
         Window = 3,
+
+        /// <summary>The order of rows in a block that is streamed.</summary>
+        Block = 4,
     }
 }

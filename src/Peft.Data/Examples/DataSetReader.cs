@@ -46,13 +46,19 @@ public sealed class DataSetReader
     /// <summary>The examples of a data set that has no faults.</summary>
     /// <exception cref="DataRowException">A row cannot be used and on_bad_row is error.</exception>
     /// <exception cref="DataFileException">A file cannot be read to its end.</exception>
-    public IEnumerable<Example> Read()
+    public IEnumerable<Example> Read() => Read(0, 0, Options.Limit ?? long.MaxValue);
+
+    /// <summary>The examples from a place on.</summary>
+    /// <param name="firstFile">Index of the first file read.</param>
+    /// <param name="skip">Rows of that file that are passed over.</param>
+    /// <param name="most">Examples at most.</param>
+    internal IEnumerable<Example> Read(int firstFile, long skip, long most)
     {
         Counts = new ReadCounts();
-        var left = Options.Limit ?? long.MaxValue;
-        foreach (var file in Files)
+        var left = most;
+        for (var file = firstFile; file < Files.Count && left > 0; file++)
         {
-            foreach (var example in Read(file))
+            foreach (var example in Read(Files[file], file == firstFile ? skip : 0))
             {
                 yield return example;
                 if (--left == 0)
@@ -61,18 +67,38 @@ public sealed class DataSetReader
         }
     }
 
-    private IEnumerable<Example> Read(DataFile file)
+    /// <summary>How many examples there are, where that is known without reading rows; if not, why not.</summary>
+    public (long? Rows, string? Unknown) CountRows()
+    {
+        if (Files.FirstOrDefault(file => file.Format != DataFormat.Parquet) is { } text)
+            return (null, $"{text.Name} is no Parquet");
+        if (Options.Filter is not null)
+            return (null, "it has a filter");
+        if (Options.OnBadRow == BadRowPolicy.Skip)
+            return (null, "on_bad_row is skip");
+        var rows = 0L;
+        foreach (var file in Files)
+        {
+            using var table = DataTable.Open(file);
+            rows += table.CountParquetRows();
+        }
+
+        return (Math.Min(rows, Options.Limit ?? long.MaxValue), null);
+    }
+
+    private IEnumerable<Example> Read(DataFile file, long skip)
     {
         var skips = Options.OnBadRow == BadRowPolicy.Skip;
         using var table = DataTable.Open(file, Options.Columns, skips);
-        using var rows = Start(table);
+        var number = table.CanSkip ? skip : 0;
+        using var rows = Start(table, number);
         var values = new string[_names.Length];
-        var number = 0L;
         while (Next(table, rows))
         {
             for (var row = 0; row < rows.RowCount; row++)
             {
-                number++;
+                if (++number <= skip)
+                    continue;
                 Counts.Rows++;
                 // A line that is no row has no values, so that no filter is true of it: it is bad, not left out.
                 var isBroken = rows.Boolean(_names.Length, row);
@@ -96,11 +122,11 @@ public sealed class DataSetReader
         Counts.Bad += rejected;
     }
 
-    private DuckDbReader Start(DataTable table)
+    private DuckDbReader Start(DataTable table, long skip)
     {
         try
         {
-            return table.Read(_names, Options.Filter);
+            return table.Read(_names, Options.Filter, skip);
         }
         catch (DuckDbException error)
         {

@@ -12,6 +12,7 @@ public sealed class DataTable : IDisposable
     // A line of CSV and an object of JSON may be this long; DuckDB holds two buffers of it.
     private const int LongestRow = 16 << 20; // bytes
     private const string BrokenName = "\"\u0001broken\"";
+    private const string RowNumber = "file_row_number"; // DuckDB's virtual column of Parquet files, from 0
     private readonly DataFile _file;
     private readonly DuckDbConnection _connection;
     private readonly string _source;
@@ -29,6 +30,9 @@ public sealed class DataTable : IDisposable
 
     /// <summary>The file's columns, without computed ones.</summary>
     public IReadOnlyList<TableColumn> Columns { get; }
+
+    /// <summary>Whether <see cref="Read"/> can begin in the middle of the file without reading what comes before.</summary>
+    public bool CanSkip => !IsText && Columns.All(column => !column.Name.Equals(RowNumber, StringComparison.OrdinalIgnoreCase));
 
     private bool IsText => _file.Format != DataFormat.Parquet;
 
@@ -64,8 +68,18 @@ public sealed class DataTable : IDisposable
     /// Reads all rows: the named columns as text, then two BOOLEANs: whether the line is no row at all (JSON Lines), and
     /// whether the filter keeps the row. Rows that it drops come too, so that the caller numbers rows as the file has them.
     /// </summary>
-    public DuckDbReader Read(IReadOnlyList<string> names, string? filter) =>
-        _connection.Query($"SELECT {string.Join(", ", names.Select(Wanted).Append(BrokenName).Append(Keep(filter)))} FROM {Table(names)}");
+    /// <param name="names">The columns.</param>
+    /// <param name="filter">A SQL condition; null for all rows.</param>
+    /// <param name="skip">Rows at the beginning that are left out; above 0 only where <see cref="CanSkip"/>.</param>
+    public DuckDbReader Read(IReadOnlyList<string> names, string? filter, long skip = 0) =>
+        _connection.Query($"SELECT {string.Join(", ", names.Select(Wanted).Append(BrokenName).Append(Keep(filter)))} FROM {Table(names, skip)}");
+
+    /// <summary>The rows of a Parquet file, out of its footer.</summary>
+    public long CountParquetRows()
+    {
+        using var reader = _connection.Query($"SELECT count(*)::BIGINT FROM {_source}");
+        return reader.ReadChunk() ? reader.Integer(0, 0) : 0;
+    }
 
     /// <summary>What DuckDB says against a computed column or a filter, or null when it is well formed.</summary>
     public string? Problem(string? filter)
@@ -135,10 +149,11 @@ public sealed class DataTable : IDisposable
 
     private static string TextName(int at) => $"\u0001text {at}";
 
-    private string Table(IReadOnlyList<string> names)
+    private string Table(IReadOnlyList<string> names, long skip = 0)
     {
         IEnumerable<string> columns = IsText ? TypedColumns().Concat(TextColumns(names)) : ["*"];
-        var table = $"(SELECT {string.Join(", ", columns)}, {Broken()} AS {BrokenName} FROM {_source})";
+        var after = skip > 0 ? $" WHERE {RowNumber} >= {skip}" : "";
+        var table = $"(SELECT {string.Join(", ", columns)}, {Broken()} AS {BrokenName} FROM {_source}{after})";
         foreach (var (name, expression) in _computed)
             table = $"(SELECT * {Replaced(name)}, (\n{expression}\n) AS {SqlName(name)} FROM {table})";
         return table;

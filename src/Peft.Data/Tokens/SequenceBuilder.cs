@@ -57,6 +57,19 @@ internal sealed class SequenceBuilder(TextEncoder encoder, DataOptions options)
         return pieces;
     }
 
+    /// <summary>The same, for work that is spread: an error is handed back, to be thrown in its turn.</summary>
+    public (IReadOnlyList<EncodedSequence> Sequences, DataRowException? Error) TryBuild(Example example, bool isText, int taskId, int fileId)
+    {
+        try
+        {
+            return (Build(example, isText, taskId, fileId), null);
+        }
+        catch (DataRowException error)
+        {
+            return ([], error);
+        }
+    }
+
     private EncodedSequence? Join(
         IReadOnlyList<int> prompt, int promptStart, IReadOnlyList<int> answer, int answerLength, int[] end, Example example,
         bool isText, int taskId, int fileId)

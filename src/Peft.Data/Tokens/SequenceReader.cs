@@ -37,25 +37,28 @@ internal sealed class SequenceReader(DataSetReader reader, DataOptions options, 
     /// <summary>The sequences.</summary>
     /// <param name="fileIds">Takes the name of a file and gives its id.</param>
     /// <param name="readAhead">How many rows are tokenised together, on all cores.</param>
-    public IEnumerable<EncodedSequence> Read(Func<string, int> fileIds, int readAhead)
+    /// <param name="most">Rows at most; null for as many as the data set's options say.</param>
+    public IEnumerable<EncodedSequence> Read(Func<string, int> fileIds, int readAhead, long? most = null)
     {
-        foreach (var sequence in reader.Options.IsText && options.IsWrapped ? Wrapped(fileIds) : Single(fileIds, readAhead))
+        var limit = reader.Options.Limit ?? long.MaxValue;
+        var rows = reader.Read(0, 0, Math.Min(limit, most ?? limit));
+        foreach (var sequence in reader.Options.IsText && options.IsWrapped ? Wrapped(rows, fileIds) : Single(rows, fileIds, readAhead))
         {
             Count(sequence);
             yield return sequence;
         }
     }
 
-    private IEnumerable<EncodedSequence> Single(Func<string, int> fileIds, int readAhead)
+    private IEnumerable<EncodedSequence> Single(IEnumerable<Example> rows, Func<string, int> fileIds, int readAhead)
     {
         var builder = new SequenceBuilder(encoder, options);
-        foreach (var chunk in reader.Read().Chunk(readAhead))
+        foreach (var chunk in rows.Chunk(readAhead))
         {
             // Ids are given in file order, before the work is spread.
             var origins = Array.ConvertAll(
                 chunk, example => (tasks.IdOf(example.Task!, reader.Options.Place), fileIds(example.Row.File)));
             var built = new (IReadOnlyList<EncodedSequence> Sequences, DataRowException? Error)[chunk.Length];
-            Parallel.For(0, chunk.Length, at => built[at] = TryBuild(builder, chunk[at], origins[at]));
+            Parallel.For(0, chunk.Length, at => built[at] = builder.TryBuild(chunk[at], reader.Options.IsText, origins[at].Item1, origins[at].Item2));
             foreach (var (sequences, error) in built)
             {
                 if (error is not null)
@@ -67,23 +70,11 @@ internal sealed class SequenceReader(DataSetReader reader, DataOptions options, 
         }
     }
 
-    private (IReadOnlyList<EncodedSequence>, DataRowException?) TryBuild(SequenceBuilder builder, Example example, (int Task, int File) origin)
-    {
-        try
-        {
-            return (builder.Build(example, reader.Options.IsText, origin.Task, origin.File), null);
-        }
-        catch (DataRowException error)
-        {
-            return ([], error);
-        }
-    }
-
-    private IEnumerable<EncodedSequence> Wrapped(Func<string, int> fileIds)
+    private IEnumerable<EncodedSequence> Wrapped(IEnumerable<Example> rows, Func<string, int> fileIds)
     {
         // Texts of one task only share a block.
         var packers = new SortedDictionary<int, TextPacker>();
-        foreach (var example in reader.Read())
+        foreach (var example in rows)
         {
             var taskId = tasks.IdOf(example.Task!, reader.Options.Place);
             if (!packers.TryGetValue(taskId, out var packer))

@@ -79,12 +79,12 @@ public sealed partial class OptionReader
         var readers = new List<OptionReader>();
         if (node is not null and not ConfigList)
             Fault(key, node.Describe(), "a list of sections");
-        foreach (var item in (node as ConfigList)?.Items ?? [])
+        foreach (var (i, item) in ((node as ConfigList)?.Items ?? []).Index())
         {
             if (item is ConfigMap map)
-                readers.Add(new OptionReader(map, $"{Join(key)}[{readers.Count}]", Faults, this));
+                readers.Add(new OptionReader(map, $"{Join(key)}[{i}]", Faults, this));
             else
-                AddFault(item, $"{Join(key)}[{readers.Count}]", item.Describe(), "a section of keys");
+                AddFault(item, $"{Join(key)}[{i}]", item.Describe(), "a section of keys");
         }
 
         _sectionLists.Add(key, readers);

@@ -27,6 +27,18 @@ public sealed record SequenceContext(Tensor Cosines, Tensor Sines, Tensor? Mask,
             ?? pass.Segments?.Positions(ids.device)
             ?? torch.arange(before, keys, dtype: ScalarType.Int64, device: ids.device).unsqueeze(0); // [1, T]
         var (cosines, sines) = rotary.Tables(positions);
-        return new SequenceContext(cosines, sines, AttentionMask.FromKeys(pass.KeyMask), pass.Segments);
+        var context = new SequenceContext(cosines, sines, AttentionMask.FromKeys(pass.KeyMask), pass.Segments);
+        // Blocks that run again in the backward pass need it once more.
+        if (pass.GradientCheckpointing)
+            context.KeepIn(pass);
+        return context;
+    }
+
+    private void KeepIn(ForwardPass pass)
+    {
+        pass.Keep(Cosines);
+        pass.Keep(Sines);
+        if (Mask is not null)
+            pass.Keep(Mask);
     }
 }

@@ -49,7 +49,7 @@ public sealed class LlamaModel : CausalLanguageModel
         var context = SequenceContext.For(_rotary, ids, pass);
         var hidden = _embedding.Forward(ids);
         foreach (var block in _blocks)
-            hidden = RunBlock(hidden, input => block.Forward(input, context, pass));
+            hidden = RunBlock(hidden, pass, block, (input, run) => block.Forward(input, context, run));
         return _norm.Forward(hidden);
     }
 }

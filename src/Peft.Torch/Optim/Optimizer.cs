@@ -94,6 +94,11 @@ public static partial class torch
                         throw new ArgumentException($"optimizer state - '{name}' has shape [{string.Join(", ", given.shape)}] - "
                             + $"allowed: [{string.Join(", ", target.shape)}]");
                     }
+
+                    if (name.StartsWith("step.", StringComparison.Ordinal) && given.ToInt64() < 0)
+                    {
+                        throw new ArgumentException($"optimizer state - '{name}' is {given.ToInt64()} - allowed: 0 or more");
+                    }
                 }
 
                 foreach (var name in state.Keys)

@@ -51,9 +51,9 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
             file.RequireInRange(path);
             return file;
         }
-        catch (Exception e) when (e is JsonException or NotSupportedException)
+        catch (JsonException e)
         {
-            throw new UserException($"{path}: cannot be read ({e.Message}) - resume from another checkpoint", e);
+            throw new UserException($"{path}: cannot be read ({JsonReason.Of(e)}) - {Repair}", e);
         }
     }
 

@@ -20,7 +20,7 @@ public class BatchStreamTests
         for (var epoch = 0; epoch < 3; epoch++)
         {
             Assert.Equal(epoch, stream.Epoch);
-            var batches = Take(stream, (int)stream.BatchesPerEpoch);
+            var batches = Take(stream, (int)stream.BatchesPerEpoch!);
             Assert.Equal(Enumerable.Range(1, rows).Select(row => (long)row), batches.SelectMany(b => b.Rows).Select(r => r.Row).Order());
         }
     }

@@ -63,6 +63,7 @@ public sealed class HostileFileTests
     [InlineData("post_processor", """{"type":"Foo"}""", "post_processor - 'Foo' - supported: ByteLevel, TemplateProcessing")]
     [InlineData("post_processor", """{"type":"BertProcessing","sep":["x",77],"cls":["y",0]}""", "the id 77")]
     [InlineData("post_processor", """{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x"}}],"pair":[],"special_tokens":{}}""", "a name listed in special_tokens")]
+    [InlineData("post_processor", """{"type":"TemplateProcessing","single":[{"Sequence":{"id":"A"}},{"Sequence":{"id":"A"}}],"pair":[]}""", "the same text twice")]
     [InlineData("added_tokens", """[{"id":0,"content":"z"}]""", "'z' with id 0, which is 'a' in the vocabulary")]
     [InlineData("added_tokens", """[{"id":1,"content":"a"}]""", "its id in the vocabulary, 0")]
     [InlineData("added_tokens", """[{"id":7,"content":"z"},{"id":7,"content":"y"}]""", "added_tokens[1] - the id 7 a second time")]
@@ -105,5 +106,28 @@ public sealed class HostileFileTests
         var split = $$"""{"type":"Split","pattern":{"Regex":"{{new string('(', 100_000)}}"},"behavior":"Isolated"}""";
         var error = Assert.Throws<TokenizerFileException>(() => TinyTokenizer.LoadText($$"""{"model":{{Model}},"pre_tokenizer":{{split}}}"""));
         Assert.Contains("a pattern of 100,000 characters - at most 10,000", error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("pre_tokenizer", "pretokenizers", """{"type":"ByteLevel"}""", 2, "pre_tokenizer - ByteLevel 2 times - once")]
+    [InlineData("pre_tokenizer", "pretokenizers", """{"type":"Whitespace"}""", 65, "pre_tokenizer - 65 steps - at most 64")]
+    [InlineData("pre_tokenizer", "pretokenizers", """{"type":"Metaspace","replacement":"  "}""", 1, "replacement - '  ' - one character")]
+    [InlineData("normalizer", "normalizers", """{"type":"NFC"}""", 65, "normalizer - 65 steps - at most 64")]
+    [InlineData("decoder", "decoders", """{"type":"Fuse"}""", 65, "decoder - 65 steps - at most 64")]
+    [InlineData("normalizer", "normalizers", """{"type":"Replace","pattern":{"String":"a"},"content":"aa"}""", 40, "steps that make a text 1.1E+12 times as long")]
+    [InlineData("normalizer", "normalizers", """{"type":"Replace","pattern":{"Regex":"a"},"content":"aa"}""", 11, "2048 times as long - at most 1024 times")]
+    [InlineData("decoder", "decoders", """{"type":"Replace","pattern":{"String":"ab"},"content":"abab"}""", 11, "2048 times as long - at most 1024 times")]
+    public void A_chain_that_could_multiply_a_text_is_refused(string key, string list, string step, int times, string expected)
+    {
+        var steps = string.Join(',', Enumerable.Repeat(step, times));
+        var json = $$$"""{"model":{{{Model}}},"{{{key}}}":{"type":"Sequence","{{{list}}}":[{{{steps}}}]}}""";
+        Assert.Contains(expected, Assert.Throws<TokenizerFileException>(() => TinyTokenizer.LoadText(json)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_long_prefix_is_refused()
+    {
+        var json = $$$"""{"model":{{{Model}}},"normalizer":{"type":"Prepend","prepend":"{{{new string('x', 257)}}}"}}""";
+        Assert.Contains("prepend - 257 characters - at most 256", Assert.Throws<TokenizerFileException>(() => TinyTokenizer.LoadText(json)).Message, StringComparison.Ordinal);
     }
 }

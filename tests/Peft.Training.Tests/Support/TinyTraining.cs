@@ -109,7 +109,7 @@ public sealed class TinyTraining : IDisposable
         if (adapted is null)
             model.RequireGrad(true);
         var parameters = adapted?.Parameters ?? model.BaseParameters;
-        var steps = options.TotalSteps(() => data.Batches(options.PerDeviceTrainBatchSize, options.Seed).BatchesPerEpoch);
+        var steps = options.TotalSteps(() => data.Batches(options.PerDeviceTrainBatchSize, options.Seed).BatchesPerEpoch!.Value);
         var contents = adapted is null ? null : new BundleContents { Adapted = adapted, Base = new BaseIdentity("tiny", "0") };
         torch.optim.Optimizer optimizer = options.Optim == "sgd"
             ? new torch.optim.SGD(parameters, options.LearningRate, options.Momentum)

@@ -8,10 +8,18 @@ internal static class DecoderReader
 {
     public static IReadOnlyList<Func<DecoderStep, DecoderStep>> Read(JsonPart part)
     {
+        var growths = new List<double>();
+        var steps = ReadSteps(part, growths);
+        ChainLimits.Require(part, steps.Count, growths);
+        return steps;
+    }
+
+    private static IReadOnlyList<Func<DecoderStep, DecoderStep>> ReadSteps(JsonPart part, List<double> growths)
+    {
         switch (part.Type)
         {
             case "Sequence":
-                return [.. part.Required("decoders").Items().SelectMany(Read)];
+                return [.. part.Required("decoders").Items().SelectMany(step => ReadSteps(step, growths))];
             case "ByteLevel":
                 return [next => new ByteLevelStep(next)];
             case "ByteFallback":
@@ -20,6 +28,7 @@ internal static class DecoderReader
                 return [next => new FuseStep(next)];
             case "Replace":
                 var replace = NormalizerReader.ReadReplace(part);
+                growths.Add(replace.Growth);
                 return [next => new ReplaceStep(replace, next)];
             case "Strip":
                 var content = part.Required("content");

@@ -15,7 +15,7 @@ internal readonly record struct JsonPart(JsonElement Element, string Place)
         }
         catch (JsonException error)
         {
-            throw new TokenizerFileException(MessageText.Of(place, error.Message, "well-formed JSON"), error);
+            throw new TokenizerFileException(MessageText.Of(place, JsonReason.Of(error), "well-formed JSON"), error);
         }
     }
 

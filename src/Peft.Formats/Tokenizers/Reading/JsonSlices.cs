@@ -30,7 +30,10 @@ internal static class JsonSlices
         catch (Exception error) when (error is JsonException or InvalidOperationException)
         {
             throw new TokenizerFileException(
-                MessageText.Of(place, error.Message, "well-formed JSON", "take the file from its source again"), error);
+                MessageText.Of(
+                    place, error is JsonException syntax ? JsonReason.Of(syntax) : error.Message, "well-formed JSON",
+                    "take the file from its source again"),
+                error);
         }
 
         return slices;

@@ -6,12 +6,23 @@ namespace Peft.Formats.Tokenizers.Reading;
 /// <summary>Reads "normalizer".</summary>
 internal static class NormalizerReader
 {
-    public static INormalizer Read(JsonPart part) => part.Type switch
+    private const int LongestPrefix = 256;
+
+    public static INormalizer Read(JsonPart part)
     {
-        "Sequence" => new SequenceNormalizer([.. part.Required("normalizers").Items().Select(Read)]),
+        var steps = ReadSteps(part).ToList();
+        ChainLimits.Require(part, steps.Count, steps.OfType<ReplaceNormalizer>().Select(step => step.Growth));
+        return new SequenceNormalizer(steps);
+    }
+
+    private static IEnumerable<INormalizer> ReadSteps(JsonPart part) =>
+        part.Type == "Sequence" ? part.Required("normalizers").Items().SelectMany(ReadSteps) : [ReadStep(part)];
+
+    private static INormalizer ReadStep(JsonPart part) => part.Type switch
+    {
         "NFC" or "NFD" or "NFKC" or "NFKD" => new FormNormalizer(part.Type),
         "Lowercase" => new LowercaseNormalizer(),
-        "Prepend" => new PrependNormalizer(part.Required("prepend").Text()),
+        "Prepend" => new PrependNormalizer(ReadPrefix(part.Required("prepend"))),
         "Replace" => ReadReplace(part),
         "Strip" => new StripNormalizer(part.Boolean("strip_left", true), part.Boolean("strip_right", true)),
         "StripAccents" => new StripAccentsNormalizer(),
@@ -29,6 +40,10 @@ internal static class NormalizerReader
             ? new ReplaceNormalizer(null, new TokenizerRegex(text, pattern.Place), content)
             : new ReplaceNormalizer(text, null, content);
     }
+
+    private static string ReadPrefix(JsonPart part) => part.Text() is { Length: <= LongestPrefix } text
+        ? text
+        : throw part.Fault($"{part.Text().Length:N0} characters", $"at most {LongestPrefix}");
 
     /// <summary>{"String": text} or {"Regex": text}.</summary>
     public static string ReadPattern(JsonPart pattern, out bool isRegex)

@@ -61,6 +61,9 @@ internal static class PostProcessorReader
         var pieces = pair.Items().Select(piece => ReadPiece(piece, tokens)).ToArray();
         if (single.Any(piece => piece.Sequence == 'B'))
             throw part.Fault("the second text in \"single\"", "it in \"pair\" only");
+        // Each text once: a template that repeats it would multiply the ids.
+        if (new[] { single, pieces }.Any(template => template.Count(piece => piece.Sequence == 'A') > 1 || template.Count(piece => piece.Sequence == 'B') > 1))
+            throw part.Fault("the same text twice", "each text once in a template");
         return new PostProcessor(single, pieces);
     }
 

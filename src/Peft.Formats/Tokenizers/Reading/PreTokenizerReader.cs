@@ -5,9 +5,18 @@ namespace Peft.Formats.Tokenizers.Reading;
 /// <summary>Reads "pre_tokenizer" as the list of its steps.</summary>
 internal static class PreTokenizerReader
 {
-    public static IReadOnlyList<IPreTokenizer> Read(JsonPart part) => part.Type switch
+    public static IReadOnlyList<IPreTokenizer> Read(JsonPart part)
     {
-        "Sequence" => [.. part.Required("pretokenizers").Items().SelectMany(Read)],
+        var steps = ReadSteps(part);
+        ChainLimits.Require(part, steps.Count, []);
+        // Each writes a byte as a character of up to two bytes: several would multiply the text.
+        var byteLevels = steps.Count(step => step is ByteLevelPreTokenizer);
+        return byteLevels <= 1 ? steps : throw part.Fault($"ByteLevel {byteLevels} times", "once");
+    }
+
+    private static IReadOnlyList<IPreTokenizer> ReadSteps(JsonPart part) => part.Type switch
+    {
+        "Sequence" => [.. part.Required("pretokenizers").Items().SelectMany(ReadSteps)],
         "ByteLevel" => [new ByteLevelPreTokenizer(part.Boolean("add_prefix_space", true), part.Boolean("use_regex", true))],
         "Split" => [ReadSplit(part)],
         "Metaspace" => [ReadMetaspace(part)],
@@ -25,7 +34,10 @@ internal static class PreTokenizerReader
     /// </summary>
     public static (string Replacement, PrependScheme Scheme) ReadMark(JsonPart part)
     {
-        var replacement = part.Optional("replacement")?.Text() ?? "\u2581";
+        var mark = part.Optional("replacement");
+        var replacement = mark?.Text() ?? "\u2581";
+        if (replacement.EnumerateRunes().Count() != 1)
+            throw mark!.Value.Fault(Quote.Of(replacement), "one character");
         var scheme = part.Optional("prepend_scheme") switch
         {
             null => part.Boolean("add_prefix_space", true) ? PrependScheme.Always : PrependScheme.Never,

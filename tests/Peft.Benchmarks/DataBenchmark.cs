@@ -1,0 +1,126 @@
+using System.Diagnostics;
+using System.Globalization;
+using Peft.Data;
+using Peft.Data.DuckDb;
+using Peft.Data.Examples;
+using Peft.Formats;
+using Peft.Formats.Tokenizers;
+
+namespace Peft.Benchmarks;
+
+/// <summary>
+/// Time to the first training batch and resident memory against the number of rows: streaming beside tokenising everything
+/// first. Each number is of a process of its own, which has compiled and read the same code on another file before, so that
+/// neither compiling nor memory of an earlier run is counted. Files are in the page cache.
+/// </summary>
+internal static class DataBenchmark
+{
+    /// <summary>First word of the command line of such a process.</summary>
+    public const string Once = "data-once";
+
+    private const string Streaming = "streaming";
+    private const string Whole = "whole";
+    private const string WarmUp = "warm-up.parquet";
+    private const int BatchSize = 16;
+    private const int Batches = 1000; // 16,000 rows: more than one block
+    private const int RoundsBelowAMillion = 3;
+    private const double Mega = 1048576;
+    private static readonly int[] Sizes = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+
+    public static IEnumerable<Measurement> Measure(BenchmarkOptions options)
+    {
+        if (TokenizerBenchmark.Repository() is null)
+        {
+            Console.Error.WriteLine("data: left out - started outside the checkout, so there is no tokenizer");
+            yield break;
+        }
+        var folder = Directory.CreateTempSubdirectory("peft-bench-").FullName;
+        try
+        {
+            Write(Path.Combine(folder, WarmUp), Sizes[0]);
+            foreach (var rows in Sizes.Where(size => size <= options.Rows))
+            {
+                var file = Path.Combine(folder, "rows.parquet");
+                Write(file, rows);
+                var rounds = rows < 1_000_000 ? Math.Min(options.Rounds, RoundsBelowAMillion) : 1;
+                var runs = Enumerable.Range(0, rounds).Select(_ => (Streamed: Start(file, Streaming), Whole: Start(file, Whole))).ToList();
+                var whole = Measurement.Of("", "", runs.Select(run => run.Whole.Seconds), "");
+                var wholeMemory = Measurement.Of("", "", runs.Select(run => run.Whole.Bytes / Mega), "");
+                yield return Measurement.Of(
+                    FormattableString.Invariant($"data, {rows:N0} rows streamed: first batch"), "ms", runs.Select(run => 1e3 * run.Streamed.Seconds),
+                    FormattableString.Invariant($"{1e3 * whole.Value:F0} ms when everything is tokenised first"));
+                yield return Measurement.Of(
+                    FormattableString.Invariant($"  resident memory, {Batches} batches of {BatchSize}"), "MB", runs.Select(run => run.Streamed.Bytes / Mega),
+                    FormattableString.Invariant($"{wholeMemory.Value:F1} MB when everything is tokenised first"));
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    /// <summary>What such a process does: prints seconds to the first batch, and peak memory above the start in bytes.</summary>
+    public static int RunOnce(string file, string way)
+    {
+        var directory = Path.Combine(TokenizerBenchmark.Repository()!, "data", "base");
+        var tokenizer = Tokenizer.Load(directory);
+        Run(tokenizer, Path.Combine(Path.GetDirectoryName(file)!, WarmUp), way, Stopwatch.StartNew(), batches: 100);
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        MemoryBenchmark.ResetPeak();
+        var before = MemoryBenchmark.StatusBytes("VmRSS:");
+        var seconds = Run(tokenizer, file, way, Stopwatch.StartNew(), Batches);
+        var bytes = MemoryBenchmark.StatusBytes("VmHWM:") - before;
+        Console.WriteLine(FormattableString.Invariant($"{seconds:R} {bytes}"));
+        return 0;
+    }
+
+    private static double Run(Tokenizer tokenizer, string file, string way, Stopwatch clock, int batches)
+    {
+        var options = new DataOptions
+        {
+            Train = [new DataSetOptions
+            {
+                Name = "rows", Files = [file], Prompt = TextTemplate.Parse("meaning: {definition} ="), Answer = TextTemplate.Parse(" {pos}"),
+            }],
+            MaxLength = 128,
+            Streaming = way == Streaming,
+        };
+        using var data = TrainingData.Open(options, tokenizer, Path.GetDirectoryName(file)!, endId: 0);
+        var stream = data.Batches(BatchSize, seed: 42);
+        stream.Next();
+        var seconds = clock.Elapsed.TotalSeconds;
+        for (var batch = 1; batch < batches; batch++)
+            stream.Next();
+        return seconds;
+    }
+
+    private static (double Seconds, double Bytes) Start(string file, string way)
+    {
+        // `dotnet run` starts the program itself, `dotnet FILE.dll` does not.
+        var program = Environment.ProcessPath!;
+        var start = new ProcessStartInfo(program) { RedirectStandardOutput = true };
+        if (Path.GetFileNameWithoutExtension(program) == "dotnet")
+            start.ArgumentList.Add(typeof(DataBenchmark).Assembly.Location);
+        foreach (var word in new[] { Once, file, way })
+            start.ArgumentList.Add(word);
+        using var process = Process.Start(start)!;
+        var words = process.StandardOutput.ReadToEnd().Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
+        process.WaitForExit();
+        if (process.ExitCode != 0 || words.Length != 2)
+            throw new UserException($"data: the process for {way} ended with {process.ExitCode} - see above");
+        return (double.Parse(words[0], CultureInfo.InvariantCulture), double.Parse(words[1], CultureInfo.InvariantCulture));
+    }
+
+    // Definitions of eight words and a part of speech, like those of the default recipe.
+    private static void Write(string file, int rows)
+    {
+        const string Words = "['a', 'small', 'part', 'of', 'the', 'body', 'that', 'moves', 'in', 'water', 'with', 'great', 'force', 'or', 'is', 'used', "
+            + "'for', 'making', 'something', 'by', 'an', 'animal', 'plant', 'person', 'who', 'lives', 'near', 'old', 'city', 'without', 'any', 'reason']";
+        var definition = string.Join(", ", Enumerable.Range(0, 8).Select(at => $"{Words}[1 + (hash(range * 8 + {at}) % 32)::INT]"));
+        using var connection = DuckDbConnection.OpenUnlocked();
+        connection.Execute(
+            $"COPY (SELECT concat_ws(' ', {definition}) AS definition, ['noun', 'verb', 'adjective', 'adverb'][1 + (range % 4)::INT] AS pos "
+            + $"FROM range({rows})) TO {DuckDbConnection.SqlText(file)} (FORMAT parquet)");
+    }
+}
