@@ -146,9 +146,11 @@ public static class RunBuilder
     private static void CheckFits(Recipe recipe, Tokenizer tokenizer, CausalLanguageModel model, TrainingData data)
     {
         var faults = new Faults();
-        if (tokenizer.VocabularySize > model.Config.VocabularySize)
-            faults.Add("model.tokenizer", $"{tokenizer.VocabularySize} tokens",
-                $"at most the model's vocab_size {model.Config.VocabularySize}", "use the tokenizer of the base model");
+        var rows = model.Config.VocabularySize;
+        if (tokenizer.EndId > rows)
+            faults.Add("model.tokenizer", $"ids up to {tokenizer.EndId - 1}", $"ids below the model's vocab_size {rows}", "use the tokenizer of the base model");
+        if (EndId(recipe) is { } end && end >= rows)
+            faults.Add("model.model_name_or_path", $"eos_token_id {end} in its config", $"an id below its vocab_size {rows}", "correct config.json");
         if (recipe.Data.MaxLength > model.Config.MaxPositionEmbeddings)
             faults.Add("data.max_length", $"{recipe.Data.MaxLength}",
                 $"at most the model's max_position_embeddings {model.Config.MaxPositionEmbeddings}");

@@ -41,6 +41,10 @@ public static class YamlReader
     /// <exception cref="UserException">The text is not YAML, or more than plain data.</exception>
     public static ConfigMap Parse(string text, string source)
     {
+        // The parser would take it for the end and pass over what follows.
+        var nul = text.IndexOf('\0', StringComparison.Ordinal);
+        if (nul >= 0)
+            throw new UserException($"{source} line {text.AsSpan(0, nul).Count('\n') + 1}: the character NUL - a recipe is text in YAML");
         var parser = new Parser(new StringReader(text));
         try
         {

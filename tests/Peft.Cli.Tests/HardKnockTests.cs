@@ -16,7 +16,7 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
 
     [Theory]
     [InlineData("", "r.yaml has 1 fault", "model.model_name_or_path", "missing", "data/base")]
-    [InlineData("\0\u0001\u0002 ELF", "r.yaml line 1", "not valid YAML")]
+    [InlineData("\0\u0001\u0002 ELF", "r.yaml line 1: the character NUL - a recipe is text in YAML")]
     [InlineData("extends: r.yaml", "r.yaml: extends itself")]
     [InlineData("model: {model_name_or_path: org/name}\ndata: {train: [{files: x.jsonl, template: {text: \"{t}\"}}]}",
         "r.yaml has 1 fault", "model.model_name_or_path", "'org/name'", "nothing is downloaded here", "hf download org/name")]
@@ -44,9 +44,9 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
     }
 
     [Theory]
-    [InlineData("", "rows.jsonl", "no rows")]
+    [InlineData("", "data.train[0].files", "rows.jsonl is empty", "a file with rows")]
     [InlineData("{\"question\": null, \"answer\": \"b\"}\n", "rows.jsonl", "row 1", "question")]
-    [InlineData("{\"question\": \"\u00ff\", \"answer\": \"b\"}\n", "rows.jsonl", "UTF-8")] // written as one byte
+    [InlineData("{\"question\": \"\u00ff\", \"answer\": \"b\"}\n", "rows.jsonl", "line 1 is not UTF-8")] // written as one byte
     public void Rows_that_cannot_be_used(string rows, params string[] parts)
     {
         File.WriteAllBytes(_folder["rows.jsonl"], Encoding.Latin1.GetBytes(rows));
@@ -75,9 +75,10 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
     [Fact]
     public void A_directory_without_weights_and_a_config_of_impossible_sizes()
     {
+        _folder.Copy(TinyBase.Model, "empty");
+        File.Delete(_folder["empty/model.safetensors"]);
+        Refused(["logits", "--base", "empty", "--ids", "1", "--output", "out.json"], "empty - no weights - model.safetensors or");
         _folder.Copy(TinyBase.Model, "model");
-        File.Delete(_folder[Weights]);
-        Refused(["logits", "--base", "model", "--ids", "1", "--output", "out.json"], "model - no weights - model.safetensors or");
         var config = File.ReadAllText(_folder["model/config.json"]);
         _folder.Write("model/config.json", config.Replace("\"hidden_size\": 32", "\"hidden_size\": 1152921504606846976", StringComparison.Ordinal));
         Refused(
@@ -93,9 +94,9 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
         var tokenizer = JsonNode.Parse(File.ReadAllText(path))!;
         File.Delete(path);
         Refused(["generate", "--base", "model", "--prompt", "the cat"], "model/tokenizer.json", "a directory with tokenizer.json");
-        tokenizer["added_tokens"]!.AsArray().Add(new JsonObject { ["id"] = 5000, ["content"] = "cat" });
+        tokenizer["added_tokens"]!.AsArray().Add(new JsonObject { ["id"] = 5000, ["content"] = "the dog", ["normalized"] = false });
         File.WriteAllText(path, tokenizer.ToJsonString());
-        Refused(["generate", "--base", "model", "--prompt", "the cat"], "5000", "ids 0 to 287", "the tokenizer that belongs to the base model");
+        Refused(["generate", "--base", "model", "--prompt", "the dog"], "5000", "ids 0 to 287", "the tokenizer that belongs to the base model");
     }
 
     [Fact]

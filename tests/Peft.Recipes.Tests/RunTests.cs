@@ -147,9 +147,19 @@ public sealed class RunTests : IDisposable
         Assert.Equal(
             $"""
             {Folder["r.yaml"]} has 2 faults:
-              model.tokenizer  257 tokens  at most the model's vocab_size 200; use the tokenizer of the base model
-              data.max_length  32          at most the model's max_position_embeddings 16
+              model.tokenizer  ids up to 256  ids below the model's vocab_size 200; use the tokenizer of the base model
+              data.max_length  32             at most the model's max_position_embeddings 16
             """, error.Message);
+    }
+
+    [Fact]
+    public void An_end_of_text_beyond_the_embedding_is_refused()
+    {
+        var config = System.Text.RegularExpressions.Regex.Replace(File.ReadAllText(Folder["base/config.json"]), "\"eos_token_id\": *[0-9]+", "\"eos_token_id\": 5000");
+        Assert.Contains("5000", config, StringComparison.Ordinal);
+        Folder.Write("small/config.json", config);
+        var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(TinyProject.Full, "model.from_config=small", "model.tokenizer=base")));
+        Assert.Contains("eos_token_id 5000 in its config  an id below its vocab_size 264; correct config.json", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

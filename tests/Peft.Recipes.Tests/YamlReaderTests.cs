@@ -157,6 +157,11 @@ public sealed class YamlReaderTests : IDisposable
         $"{_folder.Path}: is a directory - a recipe is a YAML file, e.g. recipes/default.yaml",
         Assert.Throws<UserException>(() => YamlReader.ReadFile(_folder.Path)).Message);
 
+    [Fact]
+    public void Nothing_after_the_character_nul_is_passed_over() => Assert.Equal(
+        "r.yaml line 2: the character NUL - a recipe is text in YAML",
+        Assert.Throws<UserException>(() => YamlReader.Parse("a: 1\n\0b: 2\n", "r.yaml")).Message);
+
     [Theory]
     [InlineData("a: 1\nb: \"x\\0y\"\n")]
     [InlineData("a: 1\n\"x\\0y\": 1\n")]

@@ -55,12 +55,14 @@ public sealed class GenerateVerb : ModelVerb, IVerb
             Seed = Seed,
             EosTokenIds = loaded.Model.Config.EosTokenIds,
         };
+        // Checks the ids; nothing shall be printed before a refusal.
+        var continuation = TextGeneration.Generate(loaded.Model, ids, options);
         if (!NoPrompt)
             output.ResultPart(Prompt);
         var decoder = loaded.Tokenizer.NewDecoder(skipSpecialTokens: true);
         foreach (var id in ids)
             decoder.Append(id);
-        foreach (var id in TextGeneration.Generate(loaded.Model, ids, options))
+        foreach (var id in continuation)
             output.ResultPart(decoder.Append(id));
         output.Result(decoder.Flush());
         return ExitCode.Done;

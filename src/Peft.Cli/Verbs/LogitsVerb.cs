@@ -34,6 +34,10 @@ public sealed class LogitsVerb : ModelVerb, IVerb
             .to(ScalarType.Float32).to(torch.CPU);                                                         // [1, T, V]
         var (T, V) = (logits.shape[1], logits.shape[2]);
         var values = logits.data<float>();
+        if (!values.All(float.IsFinite))
+            throw new UserException(
+                $"{loaded.BaseDirectory}: gives logits that are NaN or infinite - finite numbers - its weights or the adapter's are damaged, "
+                + $"or overflow in {loaded.Model.Dtype}: try --dtype float32");
         AtomicFile.Write(OutputFile, stream =>
         {
             using var writer = new StreamWriter(stream, leaveOpen: true) { NewLine = "\n" };

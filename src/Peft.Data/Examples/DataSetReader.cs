@@ -188,7 +188,7 @@ public sealed class DataSetReader
         }
         catch (DataFileException error)
         {
-            faults.Add(file.Name, ((DuckDbException)error.InnerException!).Reason, $"a {DataFormatName(file.Format)} file");
+            faults.Add(file.Name, DataTable.ReasonOf(file, (DuckDbException)error.InnerException!), $"a {DataFormatName(file.Format)} file");
             return;
         }
 

@@ -121,6 +121,12 @@ public sealed class DataTable : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _connection.Dispose();
 
+    /// <summary>What is wrong with a file, in DuckDB's words where they tell.</summary>
+    internal static string ReasonOf(DataFile file, DuckDbException error) =>
+        file.Format is DataFormat.Json or DataFormat.JsonLines && Utf8Lines.FirstWrong(file.Path) is { } line
+            ? $"line {line} is not UTF-8"
+            : error.Reason;
+
     private static DataFileException Unreadable(DataFile file, DuckDbException error)
     {
         var format = file.Format switch
@@ -134,7 +140,7 @@ public sealed class DataTable : IDisposable
         var advice = file.Format == DataFormat.Parquet
             ? "write the file again"
             : "correct the file, or say `on_bad_row: skip`";
-        return new DataFileException($"{file.Name} - {error.Reason} - {format} - {advice}", error);
+        return new DataFileException($"{file.Name} - {ReasonOf(file, error)} - {format} - {advice}", error);
     }
 
     private static string Keep(string? filter) => filter is null ? "true" : $"CAST((\n{filter}\n) AS BOOLEAN)";

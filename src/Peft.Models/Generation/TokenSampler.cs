@@ -1,3 +1,5 @@
+using Peft.Formats;
+
 namespace Peft.Models.Generation;
 
 /// <summary>Chooses a token from logits: pure arithmetic, with the random number handed in.</summary>
@@ -24,8 +26,15 @@ public static class TokenSampler
     private static int IndexOfLargest(ReadOnlySpan<float> logits)
     {
         var best = 0;
-        for (var i = 1; i < logits.Length; i++)
+        for (var i = 0; i < logits.Length; i++)
         {
+            if (float.IsNaN(logits[i]))
+            {
+                throw new UserException(
+                    "generation - the model's logits are no numbers (NaN) - finite weights - the base's or the adapter's weights are damaged, "
+                    + "or overflow in their type: try --dtype float32");
+            }
+
             if (logits[i] > logits[best])
                 best = i;
         }

@@ -211,6 +211,19 @@ public class DataSetReaderTests
         Assert.StartsWith("t.parquet row 2 - column 'a' is not UTF-8", error.Message);
     }
 
+    [Theory]
+    [InlineData("t.jsonl", "{\"q\": \"x\", \"a\": \"y\"}\n{\"q\": \"\u00ff\", \"a\": \"y\"}\n")]
+    [InlineData("t.json", "[{\"q\": \"x\", \"a\": \"y\"},\n{\"q\": \"\u00ff\", \"a\": \"y\"}]\n")]
+    public void A_text_of_json_that_is_not_utf8_is_told_by_its_line(string name, string text)
+    {
+        using var folder = new TempFolder();
+        File.WriteAllBytes(folder[name], System.Text.Encoding.Latin1.GetBytes(text));
+        var error = Assert.ThrowsAny<UserException>(() => Read(folder, $$"""{"files": "{{name}}", {{Template}}}"""));
+        Assert.Contains(name, error.Message);
+        Assert.Contains("2", error.Message);
+        Assert.DoesNotContain("Binder", error.Message);
+    }
+
     [Fact]
     public void A_parquet_text_that_is_not_utf8_names_the_file()
     {

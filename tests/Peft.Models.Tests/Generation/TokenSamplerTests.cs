@@ -1,3 +1,4 @@
+using Peft.Formats;
 using Peft.Models.Generation;
 
 namespace Peft.Models.Tests.Generation;
@@ -13,6 +14,12 @@ public sealed class TokenSamplerTests
         Assert.Equal(1, TokenSampler.Choose(Logits, new GenerationOptions(), () => throw new InvalidOperationException()));
         Assert.Equal(0, TokenSampler.Choose([2, 2, 1], new GenerationOptions(), () => throw new InvalidOperationException()));
     }
+
+    [Fact]
+    public void Logits_that_are_no_numbers_are_an_error_and_no_token() => Assert.Contains(
+        "the model's logits are no numbers (NaN)",
+        Assert.Throws<UserException>(() => TokenSampler.Choose([1, float.NaN, 2], new GenerationOptions(), () => 0)).Message,
+        StringComparison.Ordinal);
 
     [Theory]
     [InlineData(0.0, 0)]
