@@ -1,3 +1,4 @@
+using Peft.Adapters.Mixture;
 using Peft.Models;
 using Peft.Torch;
 
@@ -20,29 +21,42 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
     public static MemoryEstimate Of(PreparedRun run)
     {
         var model = run.Trainee.Model;
-        var config = model.Config;
         var options = run.Recipe.Training;
-        var width = ByteWidth(model.Dtype);
         var data = run.Recipe.Data;
         var longest = run.Data.IsStreaming ? data.MaxLength : run.Data.Train.Statistics.Lengths.Longest;
         long length = data.RowLength > 0 ? data.RowLength : Math.Min(data.MaxLength, longest);
-        var tokens = options.PerDeviceTrainBatchSize * length;
-        var heads = (long)config.HeadCount * config.HeadSize;
-        var keys = (long)config.KeyValueHeadCount * config.HeadSize;
-        var perToken = 4L * config.HiddenSize + 2 * heads + 2 * keys + 3L * config.IntermediateSize;
-        var attention = 4L * options.PerDeviceTrainBatchSize * config.HeadCount * length * Math.Min(length, longest);
-        var modules = run.Trainee.Adapted?.Modules ?? [];
-        var mixtures = tokens * width * modules.Sum(m => (long)m.Shape.Experts * m.Shape.Rank);
-        var gates = tokens * 8 * modules.Sum(m => (long)m.Shape.Experts);
-        var block = tokens * perToken * width + attention + mixtures / config.LayerCount;
-        var activations = gates + (options.GradientCheckpointing
-            ? config.LayerCount * tokens * config.HiddenSize * width + block
-            : config.LayerCount * block);
         var states = options.Optim == "adamw" ? 2 : options.Momentum > 0 ? 1 : 0;
         return new(
             model.BaseParameters.Sum(p => p.Parameter.nbytes),
             run.Trainee.Parameters.Sum(p => p.Parameter.nbytes) * (run.Trainee.Adapted is null ? 1 + states : 2 + states),
-            activations);
+            ActivationBytes(
+                model, run.Trainee.Adapted?.Modules ?? [], options.PerDeviceTrainBatchSize, length, Math.Min(length, longest),
+                options.GradientCheckpointing));
+    }
+
+    /// <summary>What one forward over rows of a length keeps for its backward, at most.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="modules">Its adapted projections.</param>
+    /// <param name="rows">Rows of a batch.</param>
+    /// <param name="length">Tokens of a row.</param>
+    /// <param name="longest">Tokens of the longest sequence in a row.</param>
+    /// <param name="gradientCheckpointing">Whether blocks are run again instead of kept.</param>
+    public static long ActivationBytes(
+        CausalLanguageModel model, IReadOnlyList<MixtureProjection> modules, long rows, long length, long longest, bool gradientCheckpointing)
+    {
+        var config = model.Config;
+        var width = ByteWidth(model.Dtype);
+        var tokens = rows * length;
+        var heads = (long)config.HeadCount * config.HeadSize;
+        var keys = (long)config.KeyValueHeadCount * config.HeadSize;
+        var perToken = 4L * config.HiddenSize + 2 * heads + 2 * keys + 3L * config.IntermediateSize;
+        var attention = 4L * rows * config.HeadCount * length * longest;
+        var mixtures = tokens * width * modules.Sum(m => (long)m.Shape.Experts * m.Shape.Rank);
+        var gates = tokens * 8 * modules.Sum(m => (long)m.Shape.Experts);
+        var block = tokens * perToken * width + attention + mixtures / config.LayerCount;
+        return gates + (gradientCheckpointing
+            ? config.LayerCount * tokens * config.HiddenSize * width + block
+            : config.LayerCount * block);
     }
 
     /// <inheritdoc/>

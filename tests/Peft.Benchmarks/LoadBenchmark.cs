@@ -24,12 +24,28 @@ internal static class LoadBenchmark
             var reading = FormattableString.Invariant($"{1e3 * Measurement.Of("", "", seconds[3], "").Value:F2} ms to read the file");
             yield return Measurement.Of($"safetensors, {size}: model loaded (mapped)", "ms", seconds[0].Select(s => 1e3 * s), reading);
             yield return Measurement.Of("  loaded, every weight read once", "ms", seconds[1].Select(s => 1e3 * s), reading);
+            var growth = AnonymousGrowth(folder) / 1048576.0;
+            yield return new(
+                "  private memory of the loaded model, every weight read", growth, "MB", growth, growth, "a second copy would take " + size);
             yield return Measurement.Of("  loaded as bfloat16 (converted)", "ms", seconds[2].Select(s => 1e3 * s), reading);
         }
         finally
         {
             Directory.Delete(folder, recursive: true);
         }
+    }
+
+    // Pages of a mapped file belong to the file; a copy of the weights would be private memory.
+    private static double AnonymousGrowth(string folder)
+    {
+        torch.trim_memory();
+        var before = MemoryBenchmark.StatusBytes("RssAnon:");
+        using var model = ModelLoader.Load(folder, ScalarType.Float32);
+        foreach (var (_, tensor) in model.StateDict())
+        {
+            using var largest = tensor.amax([.. Enumerable.Range(0, (int)tensor.ndim).Select(d => (long)d)]);
+        }
+        return MemoryBenchmark.StatusBytes("RssAnon:") - before;
     }
 
     private static void Load(string folder, ScalarType dtype, bool touch)

@@ -16,13 +16,13 @@ internal static class MemoryBenchmark
             yield break; // a system that does not tell
         yield return new(
             $"peak memory of {Steps} LoRA steps above the loaded model", kept.Mega, "MB", kept.Mega, kept.Mega,
-            FormattableString.Invariant($"base and adapter weights take {kept.Weights / Mega:F1} MB"));
+            FormattableString.Invariant($"{kept.Estimate / Mega:F1} MB estimated by --dry-run; weights take {kept.Weights / Mega:F1} MB"));
         yield return new(
             "the same with gradient checkpointing", again.Mega, "MB", again.Mega, again.Mega,
-            FormattableString.Invariant($"{again.Mega / kept.Mega:P0} of that without"));
+            FormattableString.Invariant($"{again.Mega / kept.Mega:P0} of that without; {again.Estimate / Mega:F1} MB estimated"));
     }
 
-    private static (double Mega, long Weights)? Above(BenchmarkOptions options, bool gradientCheckpointing)
+    private static (double Mega, long Weights, long Estimate)? Above(BenchmarkOptions options, bool gradientCheckpointing)
     {
         using var step = TrainingStep.Lora(options, gradientCheckpointing);
         torch.trim_memory();
@@ -31,7 +31,7 @@ internal static class MemoryBenchmark
             return null;
         for (var i = 0; i < Steps; i++)
             step.Run();
-        return ((StatusBytes("VmHWM:") - before) / Mega, step.WeightBytes);
+        return ((StatusBytes("VmHWM:") - before) / Mega, step.WeightBytes, step.EstimatedActivations);
     }
 
     /// <summary>Makes the kernel count the peak anew; false where it does not.</summary>

@@ -51,6 +51,8 @@ public static class Program
         ("memory", MemoryBenchmark.Measure),
         ("training", TrainingBenchmark.Measure),
         ("mixture", MixtureBenchmark.Measure),
+        ("routers", RouterBenchmark.Measure),
+        ("packing", PackingBenchmark.Measure),
         ("generation", GenerationBenchmark.Measure),
         ("tokenizer", TokenizerBenchmark.Measure),
         ("load", LoadBenchmark.Measure),

@@ -34,6 +34,10 @@ internal sealed class TrainingStep : IDisposable
     /// <summary>Bytes of the base and of the adapters.</summary>
     public long WeightBytes => _model.BaseParameters.Sum(p => p.Parameter.nbytes) + _adapted.Parameters.Sum(p => p.Parameter.nbytes);
 
+    /// <summary>What <c>--dry-run</c> says of the activations of a step.</summary>
+    public long EstimatedActivations =>
+        MemoryEstimate.ActivationBytes(_model, _adapted.Modules, _batch.BatchSize, _batch.Length, _batch.Length, _gradientCheckpointing);
+
     /// <summary>Plain LoRA.</summary>
     public static TrainingStep Lora(BenchmarkOptions options, bool gradientCheckpointing = false) =>
         new(options, options.Shape, LoraOf(Rank), gradientCheckpointing);
@@ -52,7 +56,7 @@ internal sealed class TrainingStep : IDisposable
         Router = new TopKRouterOptions { TopK = 2 },
     };
 
-    /// <summary>One step: forward, loss of every next token, backward, clipping, AdamW.</summary>
+    /// <summary>One step: forward, loss of every next token, the router's own losses, backward, clipping, AdamW.</summary>
     public void Run()
     {
         _optimizer.zero_grad();
@@ -63,6 +67,8 @@ internal sealed class TrainingStep : IDisposable
             var pass = tensors.TrainingPass(random, _gradientCheckpointing);
             var hidden = _model.Hidden(tensors.Ids, pass);                                  // [B, T, D]
             var loss = TokenLoss.PerToken(_model, hidden, tensors, pass).sum() / _batch.LearnedTokens;
+            if (_adapted.AuxiliaryLoss(pass, tensors.TokenMask) is { } auxiliary)
+                loss = loss + auxiliary;
             pass.Backward(loss);
             if (!double.IsFinite(loss.ToDouble()))
                 throw new InvalidOperationException("the loss of a benchmark step is not finite");

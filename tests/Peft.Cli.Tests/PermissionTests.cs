@@ -19,7 +19,7 @@ public sealed class PermissionTests : IDisposable
         File.Copy(TinyBase.RowsFile, _folder["rows.jsonl"]);
         _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 1}").Replace(TinyBase.RowsFile, "rows.jsonl", StringComparison.Ordinal)
             .Replace(TinyBase.Model, "base", StringComparison.Ordinal));
-        File.SetUnixFileMode(_folder[file], UnixFileMode.None);
+        Permissions.Set(_folder[file], UnixFileMode.None);
         PeftProcess.Run(_folder, Permissions.Surroundings, "train", "r.yaml", "--output", "out").IsRefused(parts);
         Assert.False(Directory.Exists(_folder["out"]));
     }
@@ -31,7 +31,7 @@ public sealed class PermissionTests : IDisposable
     {
         _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 1}"));
         _folder.Write("locked/notes.txt", "mine");
-        File.SetUnixFileMode(_folder["locked"], ReadOnly);
+        Permissions.Set(_folder["locked"], ReadOnly);
         try
         {
             PeftProcess.Run(_folder, Permissions.Surroundings, "train", "r.yaml", "--output", "locked" + below, "--overwrite").IsRefused(parts);
@@ -39,7 +39,7 @@ public sealed class PermissionTests : IDisposable
         }
         finally
         {
-            File.SetUnixFileMode(_folder["locked"], ReadOnly | UnixFileMode.UserWrite);
+            Permissions.Set(_folder["locked"], ReadOnly | UnixFileMode.UserWrite);
         }
     }
 

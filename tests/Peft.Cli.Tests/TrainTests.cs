@@ -41,13 +41,19 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         Assert.Equal(Enumerable.Range(1, TrainedBundle.Steps), steps.Select(line => line.GetProperty("step").GetInt32()));
         Assert.All(steps, line =>
         {
-            Assert.Equal(StepKeys, line.EnumerateObject().Select(key => key.Name));
+            Assert.Equal(StepKeys, line.EnumerateObject().Select(key => key.Name).Where(key => key != "routing"));
             Assert.All(StepKeys[1..^1], key => Assert.True(double.IsFinite(line.GetProperty(key).GetDouble()), key));
             Assert.True(line.GetProperty("aux").GetDouble() > 0);
             var load = line.GetProperty("load").EnumerateArray().Select(share => share.GetDouble()).ToList();
             Assert.Equal(3, load.Count);
             Assert.InRange(load.Sum(), 0.99999, 1.00001);
         });
+        // What each module's routing did, at logging steps.
+        var routing = steps[^1].GetProperty("routing").EnumerateObject().First().Value;
+        Assert.Equal(
+            ["load", "mean_probability", "entropy", "effective_support", "experts_per_token", "dead_experts"],
+            routing.EnumerateObject().Select(key => key.Name));
+        Assert.Equal(1, routing.GetProperty("load").EnumerateArray().Sum(share => share.GetDouble()), 1e-4);
         Assert.Equal(
             [3, 6], lines.Where(line => line.TryGetProperty("eval_loss", out _)).Select(line => line.GetProperty("step").GetInt32()));
         Assert.True(steps[^1].GetProperty("loss").GetDouble() < steps[0].GetProperty("loss").GetDouble());

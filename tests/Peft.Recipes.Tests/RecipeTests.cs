@@ -65,7 +65,7 @@ public sealed class RecipeTests : IDisposable
               line 11  data.max_length           1                 a whole number from 2 to 1048576
               model.model_name_or_path           missing           directory of a model in Hugging Face layout; e.g. data/base
               line 5  adapter.r                  'eight'           a whole number from 1 to 65536
-              line 9  adapter.router.kind        'topk'            none, hard, hard-soft, soft, top-k; did you mean top-k?
+              line 9  adapter.router.kind        'topk'            {{string.Join(", ", RouterCatalog.Names)}}; did you mean top-k?
               line 15  training.max_steps        -5                a whole number of at least 0
               line 19  evaluation.tasks[0].task  'copy'            the task of a data set under data.eval, which is empty
               line 1  modell                     unknown key       did you mean model?

@@ -27,6 +27,7 @@ internal sealed class CrashRounds : IDisposable
     private readonly Queue<DiskCall> _renames;
     private readonly TimeSpan _duration;
     private bool _hasBundle;
+    private bool _isFinished;
 
     /// <summary>Makes the runs to compare with.</summary>
     /// <param name="seed">Decides every kill but the timed ones.</param>
@@ -74,7 +75,7 @@ internal sealed class CrashRounds : IDisposable
                 _tell($"{++done,4} {how}");
             else
                 _tell("     ended before it was struck: the same bytes");
-            if (!isKilled && _random.Next(2) == 0)
+            if (!isKilled && _random.Next(3) > 0)
                 Remove();
         }
         if (Directory.Exists(Folder))
@@ -88,7 +89,7 @@ internal sealed class CrashRounds : IDisposable
     {
         if (Directory.Exists(Folder))
             Directory.Delete(Folder, recursive: true);
-        _hasBundle = false;
+        (_hasBundle, _isFinished) = (false, false);
     }
 
     // A bundle whose checkpoints an interrupted --overwrite has removed can only be replaced.
@@ -96,24 +97,31 @@ internal sealed class CrashRounds : IDisposable
     {
         var isReplaced = _hasBundle && (new CheckpointStore(Folder).Latest() is null || _random.Next(4) == 0);
         if (isReplaced)
-            _hasBundle = false;
+            (_hasBundle, _isFinished) = (false, false);
         return isReplaced ? ["--overwrite"] : ["--resume", "auto"];
     }
 
     private Strike RandomStrike() => _random.Next(_isTimed ? 5 : 4) switch
     {
-        0 => new Strike(_random.Next(1, _calls.Count(call => call.Name == "rename") + 1), "rename"),
-        1 or 2 => new Strike(_random.Next(1, _calls.Count + 1), IsTorn: _random.Next(2) == 0),
-        3 => new Strike(_random.Next(1, _calls.Count + 1), Signal: _random.Next(2) == 0 ? PeftProcess.Interrupt : PeftProcess.Terminate),
+        0 => new Strike(NextCall("rename"), "rename"),
+        1 or 2 => new Strike(NextCall(""), IsTorn: _random.Next(2) == 0),
+        3 => new Strike(NextCall(""), Signal: _random.Next(2) == 0 ? PeftProcess.Interrupt : PeftProcess.Terminate),
         _ => Strike.None with { Signal = new[] { PeftProcess.KillNow, PeftProcess.Interrupt, PeftProcess.Terminate }[_random.Next(3)] },
     };
+
+    // A continued run makes fewer calls than a whole one, one that finds all steps done only those of the end.
+    private int NextCall(string name)
+    {
+        var calls = _isFinished ? _calls[_calls.FindLastIndex(call => call is { Name: "rename", Path: "checkpoint-N.tmp-N" })..] : _calls;
+        var share = _random.NextDouble();
+        return 1 + (int)(calls.Count(call => name.Length == 0 || call.Name == name) * (_isFinished ? share : share * share));
+    }
 
     // One run that may be killed; true when it was. Either way what it leaves is checked.
     private bool Struck(int logging, Strike strike, string[] words, out string how)
     {
         var log = _folder["calls.log"];
         File.Delete(log);
-        var isOverwriting = words is ["--overwrite"];
         var isTimed = strike is { At: 0 } && strike != Strike.None;
         var wait = isTimed ? _duration * _random.NextDouble() : TimeSpan.Zero;
         using var process = Start(logging, Output, CrashLibrary.Watch(Folder, log, strike), words);
@@ -134,6 +142,7 @@ internal sealed class CrashRounds : IDisposable
             var hasBundle = Directory.Exists(Folder) && TrainedFolder.AssertIntact(Folder);
             Assert.True(hasBundle || !_hasBundle, "the bundle is gone");
             _hasBundle = hasBundle;
+            _isFinished = run.ExitCode == 0;
         }
         catch (Exception error) when (error is not OutOfMemoryException)
         {

@@ -11,6 +11,12 @@ internal static class Permissions
 
     public static Surroundings Surroundings { get; } = new() { Prefix = Environment.IsPrivilegedProcess ? WithoutRights : [] };
 
+    public static void Set(string path, UnixFileMode mode)
+    {
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(path, mode);
+    }
+
     private static bool Works()
     {
         try
