@@ -48,9 +48,11 @@ internal sealed record TrainedFolder(IReadOnlyDictionary<string, byte[]> Files, 
                 || path.EndsWith(".next", StringComparison.Ordinal));
     }
 
+    // Without what a clock says, and what is told at logging steps only: a run may be continued with other logging_steps.
     private static string WithoutClock(string line)
     {
         using var json = JsonDocument.Parse(line);
-        return string.Join(' ', json.RootElement.EnumerateObject().Where(key => key.Name != "tokens_per_second").Select(key => key.ToString()));
+        return string.Join(
+            ' ', json.RootElement.EnumerateObject().Where(key => key.Name is not ("tokens_per_second" or "routing")).Select(key => key.ToString()));
     }
 }
