@@ -10,12 +10,15 @@ namespace Peft.Recipes;
 /// <param name="Activations">What one forward keeps for its backward, at most.</param>
 public sealed record MemoryEstimate(long Base, long Trained, long Activations)
 {
+    private const long HeadBlockBytes = 32L << 20;
+
     /// <summary>Estimates a prepared run.</summary>
     /// <remarks>
     /// Trained values count once for themselves, once for the gradient and once for each tensor of optimizer state.
     /// Activations count, for each block, what the fused operations keep: the two norm inputs, q, k, v, the attention's
     /// probabilities, its output, gate, up and their product, and H [N, E*R] of each adapted projection; padding included. With
     /// gradient checkpointing that is of one block, beside every block's input and the gates.
+    /// The head adds a block of logits and the slope of the loss by the last activations.
     /// Rows that are streamed are taken to be <c>max_length</c> long.
     /// </remarks>
     public static MemoryEstimate Of(PreparedRun run)
@@ -54,7 +57,9 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
         var mixtures = tokens * width * modules.Sum(m => (long)m.Shape.Experts * m.Shape.Rank);
         var gates = tokens * 8 * modules.Sum(m => (long)m.Shape.Experts);
         var block = tokens * perToken * width + attention + mixtures / config.LayerCount;
-        return gates + (gradientCheckpointing
+        // The head's logits exist in blocks of 32 MiB; its slope by the activations is kept.
+        var head = Math.Min(HeadBlockBytes, 4 * tokens * config.VocabularySize) + tokens * config.HiddenSize * width;
+        return gates + head + (gradientCheckpointing
             ? config.LayerCount * tokens * config.HiddenSize * width + block
             : config.LayerCount * block);
     }
