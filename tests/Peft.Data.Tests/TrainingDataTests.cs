@@ -92,22 +92,6 @@ public class TrainingDataTests
     }
 
     [Fact]
-    public void Two_hundred_thousand_rows_stay_within_the_memory_budget()
-    {
-        using var folder = new TempFolder();
-        folder.Write("t.parquet", (FormattableString)$"SELECT repeat('word ', 40) || range AS t FROM range(200000)");
-        var before = GC.GetTotalMemory(forceFullCollection: true);
-        var most = 0L;
-        using var data = TrainingData.Open(
-            Given.Train($$"""{"files": "t.parquet", {{Text}}}""", "\"memory_budget_mb\": 8"),
-            Given.Characters,
-            folder.Path,
-            count => most = count % 65536 == 0 ? Math.Max(most, GC.GetTotalMemory(forceFullCollection: true) - before) : most);
-        Assert.Equal(200000, data.Train.Count);
-        Assert.InRange(most, 1, 32 << 20); // the tokens are 160 MB
-    }
-
-    [Fact]
     public void All_faults_of_all_data_sets_come_together()
     {
         using var folder = new TempFolder();

@@ -264,22 +264,5 @@ public class DataSetReaderTests
         Assert.Equal(("t.parquet", "a Parquet file"), (Assert.Single(error.Items).Place, error.Items[0].Allowed));
     }
 
-    [Fact]
-    public void Two_hundred_thousand_rows_stream_in_bounded_memory()
-    {
-        using var folder = new TempFolder();
-        folder.Write("t.parquet", (FormattableString)$"SELECT repeat('word ', 40) || range AS q, 'a' || range AS a FROM range(200000)");
-        var reader = Given.Reader(folder, $$"""{"files": "t.parquet", {{Template}}}""");
-        var (rows, most, before) = (0L, 0L, GC.GetTotalMemory(forceFullCollection: true));
-        foreach (var example in reader.Read())
-        {
-            if (++rows % 20000 == 0)
-                most = Math.Max(most, GC.GetTotalMemory(forceFullCollection: true) - before);
-        }
-
-        Assert.Equal(200000, rows);
-        Assert.InRange(most, long.MinValue, 8 << 20); // the texts are 80 MB
-    }
-
     private static List<Example> Read(TempFolder folder, string set) => [.. Given.Reader(folder, set).Read()];
 }

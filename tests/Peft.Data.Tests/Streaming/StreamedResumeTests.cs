@@ -100,7 +100,10 @@ public sealed class StreamedResumeTests : IDisposable
         Assert.StartsWith("resume - ", Refused(plain, state));
         Assert.StartsWith("resume - ", Refused(data, plain.Batches(4, 0).State));
         using var other = Open(Streamed.Set("b.parquet"), "\"shuffle_buffer_size\": 10");
-        Assert.StartsWith("resume - number of sequences was ", Refused(other, state));
+        Assert.Contains("number of sequences was 37", Refused(other, state));
+        _folder.Write("a.parquet", (FormattableString)$"SELECT 'x' || range AS t FROM range(37)");
+        using var changed = Open(Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 10");
+        Assert.Contains("data hash was", Refused(changed, state));
 
         static string Refused(TrainingData data, BatchStreamState state) =>
             Assert.Throws<BatchStateException>(() => data.Batches(4, 0, state)).Message;

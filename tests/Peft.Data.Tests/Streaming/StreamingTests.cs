@@ -26,25 +26,6 @@ public sealed class StreamingTests : IDisposable
     }
 
     [Fact]
-    public void Memory_is_that_of_the_buffer()
-    {
-        _folder.Write("t.parquet", (FormattableString)$"SELECT repeat('word ', 40) || range AS t FROM range(50000)");
-        using var data = Given.Open(_folder, Given.Train(Streamed.Set("t.parquet"), Streamed.Keys(2000, "\"max_length\": 512")));
-        var stream = data.Batches(16, 0);
-        var before = GC.GetTotalMemory(forceFullCollection: true);
-        var most = 0L;
-        for (var batch = 0; batch < 3125; batch++)
-        {
-            stream.Next();
-            if (batch % 625 == 0)
-                most = Math.Max(most, GC.GetTotalMemory(forceFullCollection: true) - before);
-        }
-
-        Assert.Equal(1, stream.Epoch);
-        Assert.InRange(most, 1, 6 << 20); // 2,000 rows take 1 MB, all rows 24 MB
-    }
-
-    [Fact]
     public void A_row_without_a_value_is_told_when_its_block_is_read_and_again_when_asked_again()
     {
         _folder.Write("t.jsonl", string.Concat(Enumerable.Range(1, 30).Select(n => n == 25 ? "{\"t\": null, \"n\": 25}\n" : $"{{\"t\": \"row {n}\", \"n\": {n}}}\n")));
