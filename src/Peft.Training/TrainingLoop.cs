@@ -161,7 +161,7 @@ public sealed class TrainingLoop(TrainingRun run)
             && IsDue(_options.LoggingSteps, _state.Step + 1 == run.TotalSteps, _state.Step + 1))
             sums.Routing = statistics(pass, tensors.TokenMask);
         if (!double.IsFinite(loss))
-            sums.Blame(NonFiniteRows.Of(losses, tensors.LearnedIndex, batch));
+            sums.Blamed.AddRange(NonFiniteRows.Of(losses, tensors.LearnedIndex, batch));
     }
 
     private void Evaluate()
@@ -228,7 +228,6 @@ public sealed class TrainingLoop(TrainingRun run)
     // Plain numbers of one step; the loop's only reads from the device.
     private sealed class StepSums
     {
-        private readonly List<RowId> _blamed = [];
         private double[]? _load;
         private int _loads;
 
@@ -240,9 +239,7 @@ public sealed class TrainingLoop(TrainingRun run)
         public IReadOnlyList<RoutingStatistics> Routing { get; set; } = [];
 
         /// <summary>Rows whose own loss is not finite.</summary>
-        public IReadOnlyList<RowId> Blamed => _blamed;
-
-        public void Blame(IEnumerable<RowId> rows) => _blamed.AddRange(rows);
+        public List<RowId> Blamed { get; } = [];
 
         public void Add(double loss, double aux, IReadOnlyList<double>? load)
         {

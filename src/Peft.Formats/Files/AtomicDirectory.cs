@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 
 namespace Peft.Formats.Files;
@@ -8,6 +9,7 @@ namespace Peft.Formats.Files;
 /// </summary>
 public static class AtomicDirectory
 {
+    private static readonly SearchValues<char> NumberCharacters = SearchValues.Create("-0123456789");
     private const string TemporaryMark = AtomicFile.TemporaryMark; // being filled; with the process id behind it
     private const string AsideMark = ".old-"; // the former directory, on its way out
 
@@ -183,7 +185,7 @@ public static class AtomicDirectory
     {
         var name = Path.GetFileName(path);
         var mark = Math.Max(name.LastIndexOf(TemporaryMark, StringComparison.Ordinal), name.LastIndexOf(AsideMark, StringComparison.Ordinal));
-        return mark > 0 && name.AsSpan(mark + TemporaryMark.Length) is { Length: > 0 } number && number.IndexOfAnyExcept("-0123456789") < 0
+        return mark > 0 && name.AsSpan(mark + TemporaryMark.Length) is { Length: > 0 } number && number.IndexOfAnyExcept(NumberCharacters) < 0
             ? path[..(path.Length - name.Length + mark)]
             : null;
     }

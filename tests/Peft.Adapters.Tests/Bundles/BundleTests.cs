@@ -140,7 +140,7 @@ public sealed class BundleTests : IDisposable
     }
 
     [Fact]
-    public void A_bundle_that_is_replaced_while_it_is_read_verifies_all_the_same()
+    public async Task A_bundle_that_is_replaced_while_it_is_read_verifies_all_the_same()
     {
         var contents = new[] { Contents(Trained("lora")), Contents(Trained("soft")) };
         BundleWriter.Write(Out, contents[0]);
@@ -152,7 +152,7 @@ public sealed class BundleTests : IDisposable
         });
         while (!writer.IsCompleted)
             Assert.Equal(contents[0].Base, BundleReader.Load(Out).Manifest.Base);
-        writer.GetAwaiter().GetResult();
+        await writer;
         Assert.Equal(30, written);
     }
 

@@ -64,7 +64,8 @@ public sealed class DynMoleGoldenTests : IDisposable
         var golden = Golden.Case(File, "aux_loss");
         var options = Options(golden) with
         {
-            EntropyCoefficient = golden.Parameter("router_dyn_loss_coef"), BalanceCoefficient = golden.Parameter("router_aux_loss_coef"),
+            EntropyCoefficient = golden.Parameter("router_dyn_loss_coef"),
+            BalanceCoefficient = golden.Parameter("router_aux_loss_coef"),
         };
         var logits = golden.Input("router_logits");
         var mask = golden.Input("attention_mask").gt(0.5).reshape(-1);
