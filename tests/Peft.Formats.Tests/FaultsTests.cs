@@ -48,6 +48,21 @@ public sealed class FaultsTests
         Assert.Equal("r  0  at least 1; use 8", new Fault("r", "0", "at least 1", "use 8").ToString());
 
     [Theory]
+    [InlineData("{\"n\": }", "line 1")]
+    [InlineData("{\n\"n\": \"x\"}", "line 2 at 'n': a value of another kind")]
+    [InlineData("{}", "keys are missing: 'n'")]
+    public void What_is_wrong_with_json_is_told_without_names_of_types(string json, string expected)
+    {
+        var options = new System.Text.Json.JsonSerializerOptions { RespectRequiredConstructorParameters = true, PropertyNameCaseInsensitive = true };
+        var error = Assert.Throws<System.Text.Json.JsonException>(() => System.Text.Json.JsonSerializer.Deserialize<Numbered>(json, options));
+        Assert.Contains(expected, JsonReason.Of(error), StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("System", JsonReason.Of(error), StringComparison.Ordinal);
+        Assert.DoesNotContain("BytePosition", JsonReason.Of(error), StringComparison.Ordinal);
+    }
+
+    private sealed record Numbered(int N);
+
+    [Theory]
     [InlineData("lora_alhpa", "lora_alpha")] // neighbours swapped
     [InlineData("Learning_Rate", "learning_rate")]
     [InlineData("learningrate", "learning_rate")]
