@@ -24,7 +24,7 @@ public static class Program
     {
         using var output = new Output();
         // With `ulimit -f` a write that goes too far then fails, and is reported, rather than ending the program without a word.
-        using var fileSize = Signals.IgnoreFileSize();
+        Signals.IgnoreFileSize();
         try
         {
             return Run(args, output);

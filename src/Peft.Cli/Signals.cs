@@ -25,9 +25,12 @@ public sealed class Signals : IDisposable
             }));
     }
 
+    // Held until the process ends: a signal is answered on another thread, perhaps after the write that caused it was reported.
+    private static PosixSignalRegistration? _fileSize;
+
     /// <summary>Makes a write beyond the largest allowed file an error of that write.</summary>
-    public static IDisposable IgnoreFileSize() =>
-        PosixSignalRegistration.Create(FileSizeExceeded, context => context.Cancel = true);
+    public static void IgnoreFileSize() =>
+        _fileSize ??= PosixSignalRegistration.Create(FileSizeExceeded, context => context.Cancel = true);
 
     /// <summary>Stops listening.</summary>
     public void Dispose() => _registrations.ForEach(r => r.Dispose());
