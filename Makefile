@@ -52,7 +52,7 @@ DOTNET_QUIET := -c Release -nologo -v quiet --tl:off -p:UseSharedCompilation=fal
 # One build or installation at a time in one checkout; make's own recipes hold the lock, programs they start do not.
 LOCK := mkdir -p $(ART); exec 9> $(ART)/.lock; flock 9
 
-.PHONY: help setup build data train test soak fuzz bench lint clean
+.PHONY: help setup build data train compare test soak fuzz bench lint clean
 
 help: ## this list
 	@echo "usage: make TARGET [VARIABLE=value]..."
@@ -142,6 +142,12 @@ data: setup ## write the Parquet data sets under data/cache from the installed p
 
 train: build data ## train RECIPE (default recipes/default.yaml); BASE=DIR another base model; ARGS=... more options
 	@exec bin/peft train $(RECIPE) $(if $(BASE),--set model.model_name_or_path=$(BASE)) $(ARGS)
+
+compare: build data ## every method with equally many trained values, three seeds, as a table; ARGS='--steps 300 --seeds 3 --methods a,b'
+	@$(LOCK)
+	dotnet build tests/Peft.Compare/Peft.Compare.csproj $(DOTNET_QUIET) >&2 9>&-
+	exec 9>&-
+	exec dotnet run -c Release --no-build --project tests/Peft.Compare -- $(ARGS)
 
 test: build data ## build and run every test; TESTS=a project, FILTER=an expression of dotnet test
 	@$(LOCK)
