@@ -42,6 +42,10 @@ public static partial class TargetSelection
             AlphaOf(options, path)))];
     }
 
+    /// <summary>Those of some paths that the options choose, none among them the head; nothing is refused.</summary>
+    internal static IEnumerable<string> Targeted(IEnumerable<string> paths, AdapterOptions options) =>
+        paths.Where(path => IsTarget(path, head: null, options));
+
     /// <summary>The alpha of a module that is adapted.</summary>
     public static double AlphaOf(AdapterOptions options, string path)
     {
