@@ -24,6 +24,8 @@ TESTS    ?= Peft.sln
 FILTER   ?=
 KILLS    ?= 200
 MINUTES  ?=
+ADAPTER  ?= adapters/default
+FORMAT   ?= peft
 COUNT    ?= 1000000
 SEED     ?= 1
 
@@ -52,7 +54,7 @@ DOTNET_QUIET := -c Release -nologo -v quiet --tl:off -p:UseSharedCompilation=fal
 # One build or installation at a time in one checkout; make's own recipes hold the lock, programs they start do not.
 LOCK := mkdir -p $(ART); exec 9> $(ART)/.lock; flock 9
 
-.PHONY: help setup build data train compare test soak fuzz bench lint clean
+.PHONY: help setup build data train export compare test soak fuzz bench lint clean
 
 help: ## this list
 	@echo "usage: make TARGET [VARIABLE=value]..."
@@ -148,6 +150,10 @@ compare: build data ## every method with equally many trained values, three seed
 	dotnet build tests/Peft.Compare/Peft.Compare.csproj $(DOTNET_QUIET) >&2 9>&-
 	exec 9>&-
 	exec dotnet run -c Release --no-build --project tests/Peft.Compare -- $(ARGS)
+
+export: build data ## write ADAPTER (default adapters/default) as Hugging Face reads it, beside it; FORMAT=peft or merged, BASE=DIR, ARGS=...
+	@if [ "$(ADAPTER)" = adapters/default ] && [ ! -e adapters/default/bundle.json ]; then bin/peft train recipes/default.yaml --resume auto; fi
+	exec bin/peft adapter export $(ADAPTER) $(if $(BASE),--base $(BASE)) --format $(FORMAT) --output $(ADAPTER)-$(FORMAT) --overwrite $(ARGS)
 
 test: build data ## build and run every test; TESTS=a project, FILTER=an expression of dotnet test
 	@$(LOCK)

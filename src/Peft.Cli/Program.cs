@@ -16,7 +16,7 @@ public static class Program
     private static readonly Type[] VerbTypes =
     [
         typeof(TrainVerb), typeof(GenerateVerb), typeof(LogitsVerb), typeof(DataVerb), typeof(TokenizeVerb),
-        typeof(InspectVerb), typeof(VerifyVerb), typeof(DoctorVerb),
+        typeof(InspectVerb), typeof(VerifyVerb), typeof(ImportVerb), typeof(ExportVerb), typeof(DoctorVerb),
     ];
 
     /// <summary>The program.</summary>
@@ -33,6 +33,11 @@ public static class Program
         {
             output.Error(e.Message);
             return ExitCode.UserMistake;
+        }
+        catch (OperationCanceledException)
+        {
+            output.Say("interrupted - nothing was written");
+            return ExitCode.Interrupted;
         }
         catch (NonFiniteLossException e)
         {

@@ -52,7 +52,7 @@ internal sealed record MethodRun(
             method.Name, seed,
             tasks.ToDictionary(task => (string)task!["task"]!, task => (double)task!["value"]!),
             tasks.ToDictionary(task => (string)task!["task"]!, task => (bool)task!["higher_is_better"]!),
-            TokenSeconds(Stage(0)), peak, Support(Stage(method.Recipes.Count - 1)));
+            SecondsAToken(Stage(0)), peak, Support(Stage(method.Recipes.Count - 1)));
         File.WriteAllText(kept, JsonSerializer.Serialize(new Kept(asked, run)));
         return run;
 
@@ -88,7 +88,7 @@ internal sealed record MethodRun(
     }
 
     // Several runs share the machine, and whatever else works there: the fast steps are those that nothing disturbed.
-    private static double TokenSeconds(string directory)
+    private static double SecondsAToken(string directory)
     {
         var speeds = Steps(directory).Skip(WarmUp).Select(line => (double)line["tokens_per_second"]!).OrderDescending().ToList();
         return 1 / speeds[speeds.Count / 10];
