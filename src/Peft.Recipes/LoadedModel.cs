@@ -1,3 +1,4 @@
+using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
@@ -11,15 +12,19 @@ public sealed class LoadedModel : IDisposable
 {
     private readonly Lazy<Tokenizer> _tokenizer;
 
-    private LoadedModel(CausalLanguageModel model, string baseDirectory)
+    private LoadedModel(CausalLanguageModel model, AdaptedModel? adapted, string baseDirectory)
     {
         Model = model;
+        Adapted = adapted;
         BaseDirectory = baseDirectory;
         _tokenizer = new(() => Tokenizer.Load(baseDirectory));
     }
 
     /// <summary>The model.</summary>
     public CausalLanguageModel Model { get; }
+
+    /// <summary>Its adapters; null for a bare base.</summary>
+    public AdaptedModel? Adapted { get; }
 
     /// <summary>Where its base is.</summary>
     public string BaseDirectory { get; }
@@ -33,9 +38,8 @@ public sealed class LoadedModel : IDisposable
     {
         var directory = baseDirectory ?? BaseOf(adapter);
         var model = OpenBase(directory, dtype, device);
-        if (adapter is not null)
-            AdapterLoader.Attach(model, adapter, new AttachOptions { Base = Identity(directory, adapter) });
-        return new(model, directory);
+        var adapted = adapter is null ? null : AdapterLoader.Attach(model, adapter, new AttachOptions { Base = Identity(directory, adapter) });
+        return new(model, adapted, directory);
     }
 
     /// <summary>Opens a base in the type that a recipe or command line asks for.</summary>

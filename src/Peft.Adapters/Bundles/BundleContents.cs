@@ -22,7 +22,10 @@ public sealed record BundleContents
 
     /// <summary>Versions of the programs that made it.</summary>
     /// <value>Default: this assembly's and libtorch's.</value>
-    public IReadOnlyList<KeyValuePair<string, string>> Versions { get; init; } =
+    public IReadOnlyList<KeyValuePair<string, string>> Versions { get; init; } = OwnVersions;
+
+    /// <summary>This assembly's version and libtorch's.</summary>
+    public static IReadOnlyList<KeyValuePair<string, string>> OwnVersions =>
     [
         KeyValuePair.Create("peft", typeof(BundleContents).Assembly.GetName().Version?.ToString(3) ?? "unknown"),
         KeyValuePair.Create("libtorch", torch.version),

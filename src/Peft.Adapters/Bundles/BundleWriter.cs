@@ -23,6 +23,22 @@ public static class BundleWriter
         return written!;
     }
 
+    /// <summary>Writes a bundle whose tensors no attached model holds; otherwise as the other.</summary>
+    /// <param name="directory">The bundle's directory.</param>
+    /// <param name="manifest">Its manifest, less the files.</param>
+    /// <param name="config">The text of adapter_config.json.</param>
+    /// <param name="tensors">Its tensors; each is asked for once, in the order of the file.</param>
+    /// <returns>The manifest that was written.</returns>
+    /// <exception cref="FileOperationException">The disk is full, the place may not be written to, ...</exception>
+    public static BundleManifest Write(
+        string directory, BundleManifest manifest, string config, IReadOnlyList<SafetensorsWrite> tensors)
+    {
+        ArgumentNullException.ThrowIfNull(manifest);
+        BundleManifest? written = null;
+        BundleFiles.Replace(directory, folder => written = Fill(folder, manifest, config, tensors, null));
+        return written!;
+    }
+
     private static BundleManifest Fill(string folder, BundleContents contents)
     {
         var adapted = contents.Adapted;
@@ -35,13 +51,20 @@ public static class BundleWriter
             Versions = contents.Versions,
             TrainableParameters = adapted.TrainableParameterCount,
         };
+        return Fill(
+            folder, manifest, PeftConfig.ToJson(adapted, contents.Base.Name), BundleTensors.ToWrite(adapted), contents.ResolvedRecipe);
+    }
+
+    private static BundleManifest Fill(
+        string folder, BundleManifest manifest, string config, IReadOnlyList<SafetensorsWrite> tensors, string? recipe)
+    {
         var names = new List<string> { BundleFiles.Config, BundleFiles.Weights, BundleFiles.Card };
-        WriteText(folder, BundleFiles.Config, PeftConfig.ToJson(adapted, contents.Base.Name));
-        SafetensorsWriter.WriteFile(Path.Combine(folder, BundleFiles.Weights), BundleTensors.ToWrite(adapted), Metadata);
+        WriteText(folder, BundleFiles.Config, config);
+        SafetensorsWriter.WriteFile(Path.Combine(folder, BundleFiles.Weights), tensors, Metadata);
         WriteText(folder, BundleFiles.Card, ModelCard.Of(manifest));
-        if (contents.ResolvedRecipe is not null)
+        if (recipe is not null)
         {
-            WriteText(folder, BundleFiles.Recipe, contents.ResolvedRecipe);
+            WriteText(folder, BundleFiles.Recipe, recipe);
             names.Add(BundleFiles.Recipe);
         }
         manifest = manifest with
@@ -52,6 +75,6 @@ public static class BundleWriter
         return manifest;
     }
 
-    private static void WriteText(string folder, string name, string text) =>
+    internal static void WriteText(string folder, string name, string text) =>
         File.WriteAllText(Path.Combine(folder, name), text, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
 }
