@@ -1,6 +1,6 @@
 # Peft: every target works alone on a fresh clone; `make help` lists them.
 #
-# Variables: RECIPE, BASE, ARGS, KILLS and MINUTES (see `make help`),
+# Variables: RECIPE, BASE, ARGS, ADAPTER, FORMAT, KILLS and MINUTES (see `make help`),
 #            LIBTORCH=/path    build against this libtorch instead of Debian's libtorch-dev
 #            DUCKDB_LIB=/path  use this libduckdb.so instead of the one from npm
 SHELL := /bin/bash

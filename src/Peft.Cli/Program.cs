@@ -16,6 +16,7 @@ public static class Program
     private static readonly Type[] VerbTypes =
     [
         typeof(TrainVerb), typeof(GenerateVerb), typeof(LogitsVerb), typeof(DataVerb), typeof(TokenizeVerb),
+        typeof(GateVerb), typeof(MergeVerb),
         typeof(InspectVerb), typeof(VerifyVerb), typeof(ImportVerb), typeof(ExportVerb), typeof(DoctorVerb),
     ];
 

@@ -1,5 +1,6 @@
 using Peft.Data.Examples;
 using Peft.Data.Tokens;
+using Peft.Formats;
 using Peft.Formats.Configuration;
 
 namespace Peft.Data;
@@ -86,6 +87,7 @@ public sealed record DataOptions
             MemoryBudgetMb = reader.Integer("memory_budget_mb", 256, min: 1, max: 1 << 20),
             SpillDirectory = reader.OptionalText("spill_directory"),
         };
+        options = options with { Train = Only(reader, options.Train) };
         if (options.IsWrapped && options.Train.Count > 0 && !options.Train.Any(set => set.IsText))
         {
             reader.Fault(
@@ -102,5 +104,14 @@ public sealed record DataOptions
         }
 
         return options;
+    }
+
+    // So that one recipe of several data sets can train on each by itself.
+    private static IReadOnlyList<DataSetOptions> Only(OptionReader reader, IReadOnlyList<DataSetOptions> train)
+    {
+        var names = reader.Texts("only", []);
+        foreach (var name in names.Where(name => !train.Any(set => set.Name == name)))
+            reader.Fault("only", Quote.Of(name), "names of data sets under train: " + string.Join(", ", train.Select(set => set.Name)));
+        return names.Count == 0 ? train : [.. train.Where(set => names.Contains(set.Name))];
     }
 }

@@ -74,17 +74,24 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
     private static DirectoryLock Take(string path) => DirectoryLock.TryTake(path)
         ?? throw new UserException($"{path}: another run is writing it now - wait for its end, or choose another directory with --output");
 
-    private void Clear()
+    /// <summary>Removes what an earlier run left beside a bundle that was just replaced; nothing where there was none.</summary>
+    public void ClearRemains()
     {
         foreach (var checkpoint in new CheckpointStore(Path).All())
             AtomicDirectory.Remove(checkpoint.Path);
         if (Directory.Exists(Inside("events")))
             Directory.Delete(Inside("events"), recursive: true);
+        foreach (var name in (string[])["metrics.jsonl", "evaluation.json"])
+            File.Delete(Inside(name));
+    }
+
+    private void Clear()
+    {
+        ClearRemains();
         // Without a manifest the other names (README.md) need not be a run's.
         if (BundleFiles.IsBundle(Path))
             BundleFiles.Remove(Path);
-        foreach (var name in (string[])["metrics.jsonl", "evaluation.json", BundleFiles.Recipe])
-            File.Delete(Inside(name));
+        File.Delete(Inside(BundleFiles.Recipe));
     }
 
     private static CheckpointRef? Newest(string path)

@@ -24,8 +24,8 @@ public sealed record AttachOptions
 /// <summary>Puts trained adapters on a base model: our bundles, exported mixtures, and LoRA directories that Hugging Face PEFT wrote.</summary>
 public static class AdapterLoader
 {
-    // PEFT's table by model_type, for files that name no targets.
-    internal static ModuleNames DefaultTargets { get; } = ModuleNames.List(["q_proj", "v_proj"]);
+    /// <summary>The targets of files that name none: PEFT's table by model_type.</summary>
+    public static ModuleNames DefaultTargets { get; } = ModuleNames.List(["q_proj", "v_proj"]);
 
     /// <summary>Attaches what a directory holds.</summary>
     /// <param name="model">The base model; wrapped in place. After a fault it is to be loaded again.</param>

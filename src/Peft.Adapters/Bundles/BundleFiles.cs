@@ -45,9 +45,18 @@ public static class BundleFiles
     /// <param name="fill">Writes the files, bundle.json among them, into the directory it is given.</param>
     public static void Replace(string directory, Action<string> fill)
     {
+        var isNew = !Directory.Exists(directory);
         Directory.CreateDirectory(directory);
         FinishMove(directory);
-        AtomicDirectory.Replace(Path.Combine(directory, Next), fill);
+        try
+        {
+            AtomicDirectory.Replace(Path.Combine(directory, Next), fill);
+        }
+        catch when (isNew && !Directory.EnumerateFileSystemEntries(directory).Any())
+        {
+            Directory.Delete(directory);
+            throw;
+        }
         FinishMove(directory);
     }
 
@@ -57,7 +66,7 @@ public static class BundleFiles
         // A manifest in .next/ would otherwise be gone before the files that were already moved out of it. The manifest goes first:
         // after a crash here the directory is no bundle.
         FinishMove(directory);
-        foreach (var name in new[] { Manifest, Config, Weights, Recipe, Card })
+        foreach (var name in new[] { Manifest, Config, Weights, Recipe, Card, GateFile.Name })
             File.Delete(Path.Combine(directory, name));
     }
 

@@ -40,6 +40,9 @@ public sealed record BundleManifest
     /// <summary>Number of trained values.</summary>
     public long TrainableParameters { get; init; }
 
+    /// <summary>How it was merged from other adapters; null where it was trained.</summary>
+    public MergeRecord? Merge { get; init; }
+
     /// <summary>SHA-256 of each file, by name.</summary>
     public IReadOnlyList<KeyValuePair<string, string>> Files { get; init; } = [];
 
@@ -64,6 +67,7 @@ public sealed record BundleManifest
             Seed = reader.Long("seed", 0),
             Versions = ReadTexts(reader, "versions"),
             TrainableParameters = reader.Long("trainable_parameters", 0, 0),
+            Merge = reader.Has("merge") ? MergeRecord.Read(reader.Section("merge")) : null,
             Files = ReadTexts(reader, "files"),
         };
         if (!reader.Has("format_version"))
@@ -85,8 +89,10 @@ public sealed record BundleManifest
             ["seed"] = Seed,
             ["versions"] = Texts(Versions),
             ["trainable_parameters"] = TrainableParameters,
-            ["files"] = Texts(Files),
         };
+        if (Merge is not null)
+            json["merge"] = Merge.ToJson();
+        json["files"] = Texts(Files);
         return json.ToJsonString(Indented) + "\n";
     }
 

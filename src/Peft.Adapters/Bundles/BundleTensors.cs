@@ -14,7 +14,7 @@ namespace Peft.Adapters.Bundles;
 /// </remarks>
 public static class BundleTensors
 {
-    private const string Prefix = "base_model.model.";
+    internal const string Prefix = "base_model.model.";
     private const string Needed = "a tensor for every adapted projection";
     private const string OtherShape = "this adapter belongs to another base or rank";
     private const int NamesShown = 8;
@@ -110,8 +110,8 @@ public static class BundleTensors
         return Read(faults, entry)?.to(target.dtype);
     }
 
-    /// <summary>Reads a tensor as it is stored; null and a fault when it is of no type of ours or not finite.</summary>
-    internal static Tensor? Read(Faults faults, SafetensorsEntry entry)
+    /// <summary>Reads a tensor, or a part of it, as it stands in the file; null and a fault when its type or its numbers cannot be used.</summary>
+    internal static Tensor? Read(Faults faults, SafetensorsEntry entry, Func<Tensor, Tensor>? part = null)
     {
         if (DtypeInMemory(entry.Dtype) is not { } dtype)
         {
@@ -119,6 +119,8 @@ public static class BundleTensors
             return null;
         }
         var read = torch.from_file(entry.FilePath, entry.Offset, [.. entry.Shape], dtype);
+        if (part is not null)
+            read = part(read);
         if (entry.Dtype is not (SafetensorsDtype.I64 or SafetensorsDtype.BOOL) && !read.isfinite().all().item<bool>())
         {
             faults.Add(entry.Name, "NaN or infinity", "finite numbers", "the training diverged; take an earlier checkpoint");
@@ -139,7 +141,8 @@ public static class BundleTensors
 
     private static string OnlyUsed(int modules) => $"only tensors of the {modules} adapted projections";
 
-    private static string? Advice(string name) =>
+    /// <summary>What a tensor that no LoRA has belongs to; null where nothing is known.</summary>
+    internal static string? Advice(string name) =>
         name.Contains("lora_embedding_", StringComparison.Ordinal) ? "adapted embeddings are not supported"
         : name.Contains("lora_magnitude_vector", StringComparison.Ordinal) ? "DoRA is not supported"
         : name.EndsWith(".bias", StringComparison.Ordinal) ? "trained biases are not supported"

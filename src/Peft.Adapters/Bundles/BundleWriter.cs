@@ -23,27 +23,55 @@ public static class BundleWriter
     }
 
     /// <summary>What a manifest says of these contents; the files' hashes are added when they are written.</summary>
-    public static BundleManifest ManifestOf(BundleContents contents) => new()
+    public static BundleManifest ManifestOf(BundleContents contents)
     {
-        Adapter = contents.Adapted.Options,
-        Base = contents.Base,
-        Data = contents.Data,
-        Seed = contents.Seed,
-        Versions = contents.Versions,
-        TrainableParameters = contents.Adapted.TrainableParameterCount,
-    };
+        ArgumentNullException.ThrowIfNull(contents);
+        return contents.Earlier is { } earlier
+            ? earlier with { Files = [] }
+            : new()
+            {
+                Adapter = contents.Adapted.Options,
+                Base = contents.Base,
+                Data = contents.Data,
+                Seed = contents.Seed,
+                Versions = contents.Versions,
+                TrainableParameters = contents.Adapted.TrainableParameterCount,
+            };
+    }
+
+    /// <summary>Writes a bundle whose tensors no attached model holds; otherwise as the other.</summary>
+    /// <param name="directory">The bundle's directory.</param>
+    /// <param name="manifest">Its manifest, less the files.</param>
+    /// <param name="config">The text of adapter_config.json.</param>
+    /// <param name="tensors">Its tensors; each is asked for once, in the order of the file.</param>
+    /// <returns>The manifest that was written.</returns>
+    /// <exception cref="FileOperationException">The disk is full, the place may not be written to, ...</exception>
+    public static BundleManifest Write(
+        string directory, BundleManifest manifest, string config, IReadOnlyList<SafetensorsWrite> tensors)
+    {
+        ArgumentNullException.ThrowIfNull(manifest);
+        BundleManifest? written = null;
+        BundleFiles.Replace(directory, folder => written = Fill(folder, manifest, config, tensors, null));
+        return written!;
+    }
 
     private static BundleManifest Fill(string folder, BundleContents contents)
     {
         var adapted = contents.Adapted;
-        var manifest = ManifestOf(contents);
+        return Fill(
+            folder, ManifestOf(contents), PeftConfig.ToJson(adapted, contents.Base.Name), BundleTensors.ToWrite(adapted), contents.ResolvedRecipe);
+    }
+
+    private static BundleManifest Fill(
+        string folder, BundleManifest manifest, string config, IReadOnlyList<SafetensorsWrite> tensors, string? recipe)
+    {
         var names = new List<string> { BundleFiles.Config, BundleFiles.Weights, BundleFiles.Card };
-        BundleFiles.WriteText(folder, BundleFiles.Config, PeftConfig.ToJson(adapted, contents.Base.Name));
-        SafetensorsWriter.WriteFile(Path.Combine(folder, BundleFiles.Weights), BundleTensors.ToWrite(adapted), Metadata);
+        BundleFiles.WriteText(folder, BundleFiles.Config, config);
+        SafetensorsWriter.WriteFile(Path.Combine(folder, BundleFiles.Weights), tensors, Metadata);
         BundleFiles.WriteText(folder, BundleFiles.Card, ModelCard.Of(manifest));
-        if (contents.ResolvedRecipe is not null)
+        if (recipe is not null)
         {
-            BundleFiles.WriteText(folder, BundleFiles.Recipe, contents.ResolvedRecipe);
+            BundleFiles.WriteText(folder, BundleFiles.Recipe, recipe);
             names.Add(BundleFiles.Recipe);
         }
         manifest = manifest with

@@ -22,8 +22,10 @@ public static class ModelCard
                 : "A mixture of LoRA experts with a learned router. `peft generate --adapter` loads it; `peft adapter export` writes each "
                   + "expert as a directory that Hugging Face PEFT reads.\n\n");
             AppendSettings(text, manifest);
-            text.Append("\n`bundle.json` holds every setting and the hash of each file; `recipe.resolved.yaml` trains it again; ");
-            text.Append("`metrics.jsonl` is the course of the training.\n");
+            text.Append(manifest.Merge is null
+                ? "\n`bundle.json` holds every setting and the hash of each file; `recipe.resolved.yaml` trains it again; `metrics.jsonl` is the course "
+                  + "of the training.\n"
+                : "\n`bundle.json` holds every setting, what was merged, and the hash of each file.\n");
         });
     }
 
@@ -211,6 +213,11 @@ public static class ModelCard
             yield return ("router", options.Router.Kind);
         }
         yield return ("trained values", manifest.TrainableParameters.ToString("N0", CultureInfo.InvariantCulture));
+        if (manifest.Merge is { } merge)
+        {
+            yield return ("merged by", string.Join(", ", merge.Settings.Select(pair => $"{pair.Key} {pair.Value}").Prepend(merge.Method)));
+            yield return ("merged from", string.Join(", ", merge.Adapters.Select(adapter => adapter.Name)));
+        }
         yield return ("seed", manifest.Seed.ToString(CultureInfo.InvariantCulture));
         foreach (var (name, version) in manifest.Versions)
             yield return (name, version);

@@ -39,8 +39,19 @@ public static class PeftConfig
     public static string ToJson(AdaptedModel adapted, string baseName)
     {
         ArgumentNullException.ThrowIfNull(adapted);
-        var options = adapted.Options;
-        var map = ToLora(adapted, baseName).ToMap();
+        return ToJson(
+            adapted.Options, adapted.Model.Projections.Select(projection => projection.Path), adapted.Model.HeadProjection.Path, baseName);
+    }
+
+    /// <summary>The same of an adapter that is not attached.</summary>
+    /// <param name="options">The adapter.</param>
+    /// <param name="paths">The projections of its base, or only those that it adapts.</param>
+    /// <param name="head">The output embedding; null where it is not among them.</param>
+    /// <param name="baseName">The base.</param>
+    public static string ToJson(AdapterOptions options, IEnumerable<string> paths, string? head, string baseName)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        var map = ToLora(options, TargetSelection.Resolved(paths, head, options), baseName).ToMap();
         if (options.IsPlainLora)
             return ConfigText.ToJson(map);
         var own = ConfigJson.Parse(options.ToJson().ToJsonString(), BundleFiles.Config);
@@ -51,10 +62,16 @@ public static class PeftConfig
     /// <summary>The settings of an attached adapter as PEFT names them; a mixture's experts and router have no place there.</summary>
     internal static LoraAdapterConfig ToLora(AdaptedModel adapted, string baseName)
     {
-        var options = adapted.Options;
+        ArgumentNullException.ThrowIfNull(adapted);
         var model = adapted.Model;
-        var targets = TargetSelection.Resolved(
-            model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, options);
+        return ToLora(
+            adapted.Options,
+            TargetSelection.Resolved(model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, adapted.Options),
+            baseName);
+    }
+
+    private static LoraAdapterConfig ToLora(AdapterOptions options, ModuleNames targets, string baseName)
+    {
         return new LoraAdapterConfig
         {
             BaseModelNameOrPath = baseName,

@@ -1,5 +1,6 @@
 using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Merging;
 using Peft.Adapters.Mixture;
 using Peft.Adapters.Routing;
 using Peft.Formats;
@@ -109,11 +110,20 @@ public static class GateCollapse
         if (rank is not { } reduced)
             return (new(module.Path, module.Down.detach(), up), new(module.Path, 0, 0, 1));
         using var scope = torch.NewDisposeScope();
-        var product = LowRankProduct.Of(up, module.Down);
-        var (down, cut) = product.Truncated(reduced);
-        var (error, energy) = product.Lost(reduced);
+        var update = new LowRankUpdate(module.Down.detach(), up);
+        var cut = LowRank.Truncate(update, reduced);
+        var (error, energy) = Lost(LowRank.Svd(update).S.data<double>(), reduced);
         return (
-            new(module.Path, down.MoveToOuterDisposeScope(), cut.MoveToOuterDisposeScope()), new(module.Path, 0, error, energy));
+            new(module.Path, cut.Down.contiguous().MoveToOuterDisposeScope(), cut.Up.contiguous().MoveToOuterDisposeScope()),
+            new(module.Path, 0, error, energy));
+    }
+
+    // ‖B A − its approximation‖ / ‖B A‖ in the Frobenius norm, and the share of the squared norm that is kept.
+    private static (double Error, double Energy) Lost(double[] values, int rank)
+    {
+        var squares = values.Select(value => value * value).ToArray();
+        var all = squares.Sum();
+        return all == 0 ? (0, 1) : (Math.Sqrt(squares.Skip(rank).Sum() / all), squares.Take(rank).Sum() / all);
     }
 
     private static Peft.Formats.HuggingFace.LoraAdapterConfig ConfigOf(AdaptedModel adapted, string baseName, List<PeftModule> modules)

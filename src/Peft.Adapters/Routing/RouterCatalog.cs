@@ -27,7 +27,11 @@ public static class RouterCatalog
     /// <summary>The routers, by name. <c>hard</c> is another name of <c>top-k</c>: a hard choice of experts.</summary>
     public static IReadOnlyList<RouterEntry> Entries { get; } =
     [
+        Entry("arrow", [], "the k experts whose update changes a token most (Arrow; merging fills it)", ArrowRouterOptions.Read, (o, c) => new ArrowRouter(o, c)),
+        Entry("average-activation", [], "the k experts whose data a token resembles (merging fills it)", AverageActivationRouterOptions.Read, (o, c) => new StandardizedRouter(o, c)),
+        Entry("gate", [], "a sigmoid gate on each expert by itself (PHATGOOSE's gate training)", GateRouterOptions.Read, (o, c) => new GateRouter(o, c)),
         Entry("hard-soft", [], "expert by task id first, then a learned soft mixture (LoRA-Mixer)", HardSoftRouterOptions.Read, (o, c) => new HardSoftRouter(o, c)),
+        Entry("phatgoose", [], "the k experts whose trained gate a token resembles (PHATGOOSE; merging fills it)", PhatgooseRouterOptions.Read, (o, c) => new StandardizedRouter(o, c)),
         Entry("random-projection", [], "the strongest ranks of a frozen sparse projection (FlyLoRA)", RandomProjectionRouterOptions.Read, (o, c) => new RandomProjectionRouter(o, c), routesRanks: true),
         Entry("rloo", [], "drawn experts of constant weight, learned by leave-one-out REINFORCE (ReMix)", RlooRouterOptions.Read, (o, c) => new RlooRouter(o, c)),
         Entry("soft", [], "softmax over all experts (LoRAMoE)", SoftRouterOptions.Read, (o, c) => new SoftRouter(o, c)),

@@ -26,9 +26,7 @@ public static class AdapterContents
             {
                 Adapted = adapted,
                 Base = manifest.Base,
-                Data = manifest.Data,
-                Seed = manifest.Seed,
-                Versions = manifest.Versions,
+                Earlier = manifest,
                 ResolvedRecipe = manifest.Files.Any(file => file.Key == BundleFiles.Recipe)
                     ? System.Text.Encoding.UTF8.GetString(BoundedFile.ReadAllBytes(recipe, LargestRecipe))
                     : null,

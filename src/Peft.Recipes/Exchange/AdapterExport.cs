@@ -77,6 +77,7 @@ public sealed class AdapterExport : IDisposable
         Write(folder =>
         {
             PeftDirectory.Write(folder, adapter, ModelCard.OfExport(BundleWriter.ManifestOf(_contents), _facts));
+            GateFile.Copy(_options.Adapter, folder);
             proofs.Add(Prove("adapter", folder, adapter, expected));
         });
         return new(_options.Output, "a LoRA of Hugging Face PEFT", proofs);

@@ -31,8 +31,9 @@ public static class AdapterImport
         AtomicDirectory.Replace(output, folder =>
         {
             stop.ThrowIfCancellationRequested();
-            written = BundleWriter.Write(folder, contents);
-            BundleReader.Load(folder);
+            BundleWriter.Write(folder, contents);
+            GateFile.Copy(directory, folder);
+            written = BundleReader.Load(folder).Manifest;
             stop.ThrowIfCancellationRequested();
         });
         return written!;

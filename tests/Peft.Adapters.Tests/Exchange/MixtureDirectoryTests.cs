@@ -190,9 +190,7 @@ public sealed class MixtureDirectoryTests : IDisposable
         {
             Adapted = again,
             Base = manifest.Base,
-            Data = manifest.Data,
-            Seed = manifest.Seed,
-            Versions = manifest.Versions,
+            Earlier = manifest,
             ResolvedRecipe = File.ReadAllText(Path.Combine(Out, "recipe.resolved.yaml")),
         });
 

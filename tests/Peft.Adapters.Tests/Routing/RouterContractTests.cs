@@ -17,7 +17,11 @@ public sealed class RouterContractTests : IDisposable
     // Which golden numbers stand behind each kind; an entry without a line here fails.
     private static readonly Dictionary<string, (string File, string Case)> GoldenCases = new()
     {
+        ["arrow"] = ("secondary.json", "arrow"),
+        ["average-activation"] = ("phatgoose.json", "inference_routing"),
+        ["gate"] = ("phatgoose.json", "gate_training"),
         ["hard-soft"] = ("lora_mixer.json", "hard_routing_by_domain_id"),
+        ["phatgoose"] = ("phatgoose.json", "inference_routing"),
         ["random-projection"] = ("flylora.json", "forward_and_bias_update"),
         ["rloo"] = ("remix.json", "rloo_gradient"),
         ["soft"] = ("lora_mixer.json", "soft_and_topk_routing"),

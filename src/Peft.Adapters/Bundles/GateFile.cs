@@ -1,0 +1,96 @@
+using Peft.Adapters.Merging;
+using Peft.Formats;
+using Peft.Formats.Files;
+using Peft.Formats.Safetensors;
+
+namespace Peft.Adapters.Bundles;
+
+/// <summary>The vectors that a token is compared with when this adapter is one of several: <c>gate.safetensors</c> in its directory.</summary>
+/// <remarks>
+/// Per module <c>base_model.model.PATH.gate</c> and <c>….mean_input</c>, [D] float32. Its metadata holds the hash of the adapter's tensors:
+/// a gate of other tensors is no gate. In a bundle the manifest lists the file.
+/// </remarks>
+public static class GateFile
+{
+    /// <summary>The file's name.</summary>
+    public const string Name = "gate.safetensors";
+
+    private const string AdapterHash = "adapter_sha256";
+
+    /// <summary>Writes the vectors beside an adapter; in a bundle together with its manifest, so that a crash leaves both or neither.</summary>
+    /// <param name="directory">The adapter's directory.</param>
+    /// <param name="vectors">Module path, kind (<see cref="GateVectors"/>) and vector [D].</param>
+    public static void Write(string directory, IReadOnlyList<(string Path, string Kind, Tensor Vector)> vectors)
+    {
+        ArgumentNullException.ThrowIfNull(vectors);
+        var metadata = new Dictionary<string, string> { [AdapterHash] = Sha256.OfFile(BundleFiles.PathOf(directory, BundleFiles.Weights)) };
+        List<SafetensorsWrite> tensors = [.. vectors.Select(vector => new SafetensorsWrite(
+            NameOf(vector.Path, vector.Kind), SafetensorsDtype.F32, vector.Vector.shape, vector.Vector.WriteBytes))];
+        if (!BundleFiles.IsBundle(directory))
+        {
+            SafetensorsWriter.WriteFile(Path.Combine(directory, Name), tensors, metadata);
+            return;
+        }
+        BundleFiles.FinishMove(directory);
+        var manifest = BundleManifest.Read(Path.Combine(directory, BundleFiles.Manifest));
+        BundleFiles.Replace(directory, folder =>
+        {
+            var file = Path.Combine(folder, Name);
+            SafetensorsWriter.WriteFile(file, tensors, metadata);
+            manifest = manifest with
+            {
+                Files = [.. manifest.Files.Where(entry => entry.Key != Name), KeyValuePair.Create(Name, Sha256.OfFile(file))],
+            };
+            BundleFiles.WriteText(folder, BundleFiles.Manifest, manifest.ToJson());
+        });
+    }
+
+    /// <summary>The vectors of one kind by module path; null where the directory has none, or none of these tensors.</summary>
+    /// <exception cref="UserException">The file is damaged, or belongs to other tensors.</exception>
+    public static IReadOnlyDictionary<string, SafetensorsEntry>? Read(string directory, string kind)
+    {
+        var path = BundleFiles.PathOf(directory, Name);
+        if (!File.Exists(path))
+            return null;
+        var listed = BundleFiles.IsBundle(directory)
+            ? BundleManifest.Read(BundleFiles.PathOf(directory, BundleFiles.Manifest)).Files.ToDictionary()
+            : null;
+        if (listed?.ContainsKey(Name) == false)
+            return null; // of an earlier adapter in this directory
+        var file = SafetensorsFile.Open(path);
+        var weights = listed?.GetValueOrDefault(BundleFiles.Weights) ?? Sha256.OfFile(Path.Combine(directory, BundleFiles.Weights));
+        if (!file.Metadata.TryGetValue(AdapterHash, out var hash) || hash != weights)
+            throw new UserException($"{path}: was trained for other tensors than {BundleFiles.Weights} holds; train it again: peft gate --adapter {directory}");
+        return file.Entries.Values
+            .Select(entry => (Path: PathOf(entry.Name, kind), Entry: entry))
+            .Where(pair => pair.Path is not null)
+            .ToDictionary(pair => pair.Path!, pair => pair.Entry, StringComparer.Ordinal);
+    }
+
+    /// <summary>Writes the vectors of one adapter beside another of the same tensors; nothing where it has none.</summary>
+    /// <exception cref="UserException">The file is damaged, or belongs to other tensors.</exception>
+    public static void Copy(string from, string to)
+    {
+        using var scope = torch.NewDisposeScope();
+        var faults = new Faults();
+        var vectors = new List<(string Path, string Kind, Tensor Vector)>();
+        foreach (var kind in new[] { GateVectors.Gate, GateVectors.MeanInput })
+        {
+            foreach (var (path, entry) in Read(from, kind) ?? new Dictionary<string, SafetensorsEntry>())
+            {
+                if (BundleTensors.Read(faults, entry) is { } vector)
+                    vectors.Add((path, kind, vector));
+            }
+        }
+        faults.ThrowIfAny(Path.Combine(from, Name));
+        if (vectors.Count > 0)
+            Write(to, vectors);
+    }
+
+    private static string NameOf(string path, string kind) => $"{BundleTensors.Prefix}{path}.{kind}";
+
+    private static string? PathOf(string name, string kind) =>
+        name.StartsWith(BundleTensors.Prefix, StringComparison.Ordinal) && name.EndsWith("." + kind, StringComparison.Ordinal)
+            ? name[BundleTensors.Prefix.Length..^(kind.Length + 1)]
+            : null;
+}

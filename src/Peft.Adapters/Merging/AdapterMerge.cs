@@ -1,0 +1,85 @@
+using System.Globalization;
+using Peft.Adapters.Attach;
+using Peft.Adapters.Bundles;
+using Peft.Adapters.Routing;
+using Peft.Formats;
+using Peft.Formats.Safetensors;
+
+namespace Peft.Adapters.Merging;
+
+/// <summary>Merges adapters that were trained apart into one bundle.</summary>
+/// <remarks>
+/// Module by module, as the file is written: memory is that of one module of every adapter, and of one dense update for the methods
+/// that need it. In the result every scale is 1: what an adapter's alpha said stands in its factors.
+/// </remarks>
+public static class AdapterMerge
+{
+    /// <summary>Merges into a directory; when anything is wrong with the adapters nothing is written.</summary>
+    /// <param name="sources">The adapters, in order.</param>
+    /// <param name="method">How.</param>
+    /// <param name="options">With which settings.</param>
+    /// <param name="given">The base, where no adapter has its fingerprint; null otherwise.</param>
+    /// <param name="output">The bundle's directory.</param>
+    /// <exception cref="UserException">The adapters do not fit together, or one of them is damaged.</exception>
+    public static MergeReport Run(
+        IReadOnlyList<MergeSource> sources, MergeMethod method, MergeOptions options, Func<BaseIdentity>? given, string output)
+    {
+        ArgumentNullException.ThrowIfNull(sources);
+        ArgumentNullException.ThrowIfNull(method);
+        ArgumentNullException.ThrowIfNull(options);
+        var found = MergeChecks.Require(sources, method, options);
+        var identity = found ?? given?.Invoke() ?? throw new UserException(
+            $"peft merge: {string.Join(" and ", sources.Select(source => source.Name))} name no base with a fingerprint - name it with --base DIR");
+        using var off = torch.no_grad();
+        using var work = Work(sources, method, options);
+        var adapter = MergedOptions.Of(sources, method, options, work.Modules);
+        var manifest = new BundleManifest
+        {
+            Adapter = adapter,
+            Base = identity,
+            Seed = options.Seed,
+            Versions = BundleContents.OwnVersions,
+            TrainableParameters = work.TrainableParameters,
+            Merge = new MergeRecord(
+                method.Name,
+                [.. sources.Select((source, i) => new MergedAdapter(source.Name, source.Hash(), options.WeightOf(i)))],
+                Settings(method, options)),
+        };
+        BundleWriter.Write(output, manifest, PeftConfig.ToJson(adapter, work.Modules.Select(module => module.Path), null, identity.Name), work.Tensors());
+        return work.Report(Notes(sources, method));
+    }
+
+    private static MergeWork Work(IReadOnlyList<MergeSource> sources, MergeMethod method, MergeOptions options) =>
+        method is RoutedMerge routed ? new RoutedWork(sources, routed, options) : new StaticWork(sources, (StaticMerge)method, options);
+
+    private static List<KeyValuePair<string, string>> Settings(MergeMethod method, MergeOptions options)
+    {
+        var settings = new List<KeyValuePair<string, string>>();
+        void Add(string name, FormattableString value) => settings.Add(KeyValuePair.Create(name, value.ToString(CultureInfo.InvariantCulture)));
+        if (method is StaticMerge { KnowsFactors: true } && options.Factors)
+            Add("factors", $"true");
+        if (method is ElementwiseMerge and not Methods.LinearMerge)
+            Add("density", $"{options.Density}");
+        if (method is Methods.DareLinearMerge or Methods.DareTiesMerge)
+            Add("seed", $"{options.Seed}");
+        if (method is Methods.TaskArithmeticMerge)
+            Add("lambda", $"{options.Lambda}");
+        if (options.Rank is { } rank && method is StaticMerge)
+            Add("rank", $"{rank}");
+        return settings;
+    }
+
+    private static List<string> Notes(IReadOnlyList<MergeSource> sources, MergeMethod method)
+    {
+        var notes = new List<string>();
+        if (sources.All(source => source.RoutesRanks) && method is StaticMerge)
+        {
+            notes.Add("the FlyLoRAs' whole updates B A are added: in the result all ranks work for every token, where each adapter used its strongest");
+            if (MergeChecks.ShareDown(sources))
+                notes.Add("their projections A are the same (one seed), so the updates share their directions; the paper merges different seeds");
+        }
+        foreach (var source in sources.Where(source => source.Base is null))
+            notes.Add($"{source.Name}: has no fingerprint of its base{(source.BaseName.Length > 0 ? $" ({source.BaseName})" : "")}; its modules and shapes fit");
+        return notes;
+    }
+}

@@ -1,0 +1,128 @@
+using Peft.Adapters.Bundles;
+using Peft.Formats;
+
+namespace Peft.Adapters.Merging;
+
+/// <summary>What must hold before adapters are merged; nothing is read but headers and, where asked, FlyLoRA's projections.</summary>
+internal static class MergeChecks
+{
+    /// <summary>Refuses what cannot be merged.</summary>
+    /// <returns>The base that all of them share; null where none of them has a fingerprint.</returns>
+    /// <exception cref="UserException">With what was found and what to do.</exception>
+    public static BaseIdentity? Require(IReadOnlyList<MergeSource> sources, MergeMethod method, MergeOptions options)
+    {
+        if (sources.Count < 2)
+            throw new UserException(
+                $"peft merge: {sources.Count} adapter{(sources.Count == 1 ? $" ({sources[0].Name})" : "s")} - at least 2 - one alone needs no merge");
+        foreach (var group in sources.GroupBy(source => source.Name).Where(group => group.Count() > 1))
+            throw new UserException(
+                $"peft merge: two adapters are called {Quote.Of(group.Key)} ({string.Join(" and ", group.Select(source => source.Directory).Distinct())}) - "
+                + "each its own name - write NAME=DIR for one of them");
+        if (options.Weights.Count > 0 && options.Weights.Count != sources.Count)
+            throw new UserException(
+                $"--weights: {options.Weights.Count} numbers for {sources.Count} adapters ({string.Join(", ", sources.Select(source => source.Name))}) - one each");
+        if (options.Factors && method is not StaticMerge { KnowsFactors: true })
+            throw new UserException($"--factors: {method.Name} has no form over factors - average, ties, dare-linear, dare-ties and magnitude-prune have");
+        var found = RequireOneBase(sources);
+        RequireShapes(sources);
+        if (method is StaticMerge merge && merge.JoinsFactors(options))
+            RequireEqualRanks(sources, method);
+        RequireFlyLora(sources, method, options);
+        if (method is RoutedMerge routed)
+            RequireVectors(sources, routed);
+        return found;
+    }
+
+    private static BaseIdentity? RequireOneBase(IReadOnlyList<MergeSource> sources)
+    {
+        var known = sources.Where(source => source.Base is not null).ToList();
+        foreach (var other in known.Skip(1).Where(source => source.Base!.Fingerprint != known[0].Base!.Fingerprint))
+            throw new UserException(
+                $"peft merge: {known[0].Name} was trained on {Describe(known[0])}, {other.Name} on {Describe(other)} - adapters of one base - "
+                + "merge only those of the same base");
+        return known.Count == 0 ? null : known[0].Base;
+    }
+
+    private static string Describe(MergeSource source) =>
+        $"{source.Base!.Name} (fingerprint {source.Base.Fingerprint[..Math.Min(12, source.Base.Fingerprint.Length)]})";
+
+    private static void RequireShapes(IReadOnlyList<MergeSource> sources)
+    {
+        var faults = new Faults();
+        var first = new Dictionary<string, (MergeSource Source, ModuleSource Module)>(StringComparer.Ordinal);
+        foreach (var source in sources)
+        {
+            foreach (var module in source.Modules.Values)
+            {
+                if (!first.TryAdd(module.Path, (source, module)) && first[module.Path] is var (owner, one) && (one.In, one.Out) != (module.In, module.Out))
+                    faults.Add(module.Path, $"{module.In} to {module.Out} in {source.Name}", $"{one.In} to {one.Out} as in {owner.Name}", "they belong to different models");
+            }
+        }
+        faults.ThrowIfAny("peft merge");
+        var strangers = sources.Skip(1).FirstOrDefault(source => !source.Modules.Keys.Any(path => sources.Any(other => other != source && other.Modules.ContainsKey(path))));
+        if (strangers is { Base: null } && !sources[0].Modules.Keys.Any(strangers.Modules.ContainsKey))
+            throw new UserException(
+                $"peft merge: {strangers.Name} adapts {strangers.Modules.Keys.First()}, {sources[0].Name} {sources[0].Modules.Keys.First()}; they have no module in "
+                + "common and no fingerprint that says they belong to one base - adapters of one architecture");
+    }
+
+    private static void RequireEqualRanks(IReadOnlyList<MergeSource> sources, MergeMethod method)
+    {
+        var faults = new Faults();
+        foreach (var path in sources.SelectMany(source => source.Modules.Keys).Distinct())
+        {
+            var ranks = sources.Where(source => source.Modules.ContainsKey(path)).Select(source => (source.Name, source.Modules[path].Rank)).ToList();
+            if (ranks.Any(pair => pair.Rank != ranks[0].Rank))
+                faults.Add(path, string.Join(", ", ranks.Select(pair => $"{pair.Name} r = {pair.Rank}")), "equal ranks to merge A and B apart");
+        }
+        faults.ThrowIfAny($"peft merge --method {method.Name}");
+    }
+
+    private static void RequireVectors(IReadOnlyList<MergeSource> sources, RoutedMerge method)
+    {
+        if (method.VectorKind is not { } kind)
+            return;
+        var faults = new Faults();
+        foreach (var source in sources)
+        {
+            var vectors = source.Vectors(kind);
+            var what = kind == GateVectors.Gate ? "no gate" : "no mean inputs";
+            if (vectors is null)
+                faults.Add(source.Directory, what, $"what --method {method.Name} routes {source.Name} by", $"train it: peft gate --adapter {source.Directory}");
+            else if (source.Modules.Keys.FirstOrDefault(path => !vectors.ContainsKey(path)) is { } missing)
+                faults.Add(source.Directory, $"{what} for {missing}", "one for every adapted module", $"train it again: peft gate --adapter {source.Directory}");
+        }
+        faults.ThrowIfAny("peft merge");
+    }
+
+    private static void RequireFlyLora(IReadOnlyList<MergeSource> sources, MergeMethod method, MergeOptions options)
+    {
+        var flies = sources.Where(source => source.RoutesRanks).ToList();
+        if (flies.Count == 0)
+            return;
+        if (method is RoutedMerge)
+            throw new UserException(
+                $"peft merge: {flies[0].Name} is a FlyLoRA, whose tokens choose among its own ranks - plain LoRAs for a routed merge - add its update: "
+                + "--method average or cat");
+        if (method is StaticMerge merge && merge.JoinsFactors(options) && !ShareDown(sources))
+            throw new UserException(
+                $"peft merge --method {method.Name}: {string.Join(" and ", flies.Select(source => source.Name))} have frozen projections A of different seeds, and "
+                + "merging A and B apart mixes them, which destroys both updates - add the updates: --method average or cat, without --factors");
+    }
+
+    /// <summary>Whether every adapter has the same A in every module (FlyLoRAs of one seed).</summary>
+    public static bool ShareDown(IReadOnlyList<MergeSource> sources)
+    {
+        var faults = new Faults();
+        foreach (var path in sources[0].Modules.Keys)
+        {
+            using var scope = torch.NewDisposeScope();
+            if (sources[0].Modules[path].Read(faults) is not { } first)
+                return false;
+            if (sources.Skip(1).Any(source => !source.Modules.TryGetValue(path, out var module)
+                || module.Read(faults) is not { } other || !other.Down.shape.SequenceEqual(first.Down.shape) || !other.Down.equal(first.Down)))
+                return false;
+        }
+        return true;
+    }
+}

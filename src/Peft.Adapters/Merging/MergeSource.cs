@@ -1,0 +1,192 @@
+using System.Globalization;
+using Peft.Adapters.Attach;
+using Peft.Adapters.Bundles;
+using Peft.Adapters.Routing;
+using Peft.Formats;
+using Peft.Formats.Files;
+using Peft.Formats.HuggingFace;
+using Peft.Formats.Safetensors;
+
+namespace Peft.Adapters.Merging;
+
+/// <summary>One adapter that goes into a merge: its modules by path, none of them read yet.</summary>
+public sealed class MergeSource
+{
+    private const string PlainDown = ".lora_A.weight";
+    private const string PlainUp = ".lora_B.weight";
+    private const string StackedDown = ".lora_A.experts";
+    private const string StackedUp = ".lora_B.experts";
+
+    private MergeSource(string name, string directory, AdapterOptions adapter, string weights)
+    {
+        Name = name;
+        Directory = directory;
+        Adapter = adapter;
+        WeightsPath = weights;
+    }
+
+    /// <summary>What the merge calls it.</summary>
+    public string Name { get; }
+
+    /// <summary>Where it comes from.</summary>
+    public string Directory { get; }
+
+    /// <summary>Its options.</summary>
+    public AdapterOptions Adapter { get; }
+
+    /// <summary>The base it was trained on; null where its directory has no fingerprint (PEFT's).</summary>
+    public BaseIdentity? Base { get; private init; }
+
+    /// <summary>The base as its configuration names it; empty where it does not.</summary>
+    public string BaseName { get; private init; } = "";
+
+    /// <summary>Hash of its tensors, or of the expert's part of a mixture's.</summary>
+    public required Func<string> Hash { get; init; }
+
+    /// <summary>What it brings, by module path.</summary>
+    public IReadOnlyDictionary<string, ModuleSource> Modules { get; private set; } = new Dictionary<string, ModuleSource>();
+
+    /// <summary>Whether its A is a frozen sparse projection that chooses ranks (FlyLoRA).</summary>
+    public bool RoutesRanks => Adapter.Router is RandomProjectionRouterOptions;
+
+    /// <summary>The file of its tensors, for messages.</summary>
+    public string WeightsPath { get; }
+
+    /// <summary>Finds the vectors of a kind by module path; null where the adapter has none.</summary>
+    public required Func<string, IReadOnlyDictionary<string, Func<Faults, Tensor?>>?> Vectors { get; init; }
+
+    /// <summary>Opens a directory: a plain LoRA of ours or of PEFT, a FlyLoRA bundle, or a routed merge, whose experts come one by one.</summary>
+    /// <param name="given">The directory, or NAME=DIRECTORY.</param>
+    /// <exception cref="UserException">It is none of these, or damaged.</exception>
+    public static IReadOnlyList<MergeSource> Open(string given)
+    {
+        ArgumentNullException.ThrowIfNull(given);
+        var equals = System.IO.Directory.Exists(given) ? -1 : given.IndexOf('=', StringComparison.Ordinal);
+        var directory = equals < 0 ? given : given[(equals + 1)..];
+        var name = equals < 0 ? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(given))) : given[..equals];
+        return BundleFiles.IsBundle(directory) ? OpenBundle(name, equals >= 0, directory) : [OpenPeft(name, directory)];
+    }
+
+    private static MergeSource OpenPeft(string name, string directory)
+    {
+        var weights = SafetensorsCheckpoint.Open(directory, BundleFiles.Weights);
+        var config = LoraAdapterConfig.Read(directory, _ => { });
+        var source = new MergeSource(name, directory, PeftConfig.ToOptions(config, AdapterLoader.DefaultTargets), weights.Files[0])
+        {
+            BaseName = config.BaseModelNameOrPath ?? "",
+            Hash = () => Sha256.OfFile(weights.Files[0]),
+            Vectors = kind => VectorsOf(directory, kind),
+        };
+        source.Modules = ModulesOf(source, weights.Entries, PlainDown, PlainUp, 1, 0);
+        return source;
+    }
+
+    private static IReadOnlyList<MergeSource> OpenBundle(string name, bool isNamed, string directory)
+    {
+        var bundle = BundleReader.Load(directory);
+        var adapter = bundle.Manifest.Adapter;
+        var experts = adapter.Experts.Count;
+        if (adapter.Router is { } router and not (PrototypeRouterOptions or RandomProjectionRouterOptions))
+            throw new UserException(
+                $"{directory}: is a mixture behind router {router.Kind}; a plain LoRA, a FlyLoRA or a routed merge is allowed; its experts were "
+                + "trained together and belong together");
+        if (adapter.Router is PrototypeRouterOptions && isNamed)
+            throw new UserException($"{name}={directory}: is a routed merge, whose experts have names already; write {directory}");
+        string File() => bundle.Manifest.Files.First(file => file.Key == BundleFiles.Weights).Value;
+        var sources = new List<MergeSource>();
+        for (var expert = 0; expert < (adapter.Router is PrototypeRouterOptions ? experts : 1); expert++)
+        {
+            var number = expert;
+            var isMerged = adapter.Router is PrototypeRouterOptions;
+            var source = new MergeSource(isMerged ? adapter.Experts.NameOf(expert) : name, directory, adapter, bundle.Weights.Path)
+            {
+                Base = bundle.Manifest.Base,
+                BaseName = bundle.Manifest.Base.Name,
+                Hash = isMerged ? () => HashOf(bundle.Manifest, number) ?? File() : File,
+                Vectors = isMerged
+                    ? kind => VectorsOf(bundle, kind, number)
+                    : kind => VectorsOf(directory, kind),
+            };
+            source.Modules = adapter.IsPlainLora
+                ? ModulesOf(source, bundle.Weights.Entries, PlainDown, PlainUp, 1, 0)
+                : ModulesOf(source, bundle.Weights.Entries, StackedDown, StackedUp, experts, expert);
+            sources.Add(source);
+        }
+        return sources;
+    }
+
+    private static string? HashOf(BundleManifest manifest, int expert) =>
+        manifest.Merge is { } merge && merge.Adapters.Count > expert ? merge.Adapters[expert].Sha256 : null;
+
+    private static Dictionary<string, Func<Faults, Tensor?>>? VectorsOf(string directory, string kind) =>
+        GateFile.Read(directory, kind) is { Count: > 0 } found
+            ? found.ToDictionary(pair => pair.Key, pair => (Func<Faults, Tensor?>)(faults => BundleTensors.Read(faults, pair.Value)), StringComparer.Ordinal)
+            : null;
+
+    // A routed merge holds one kind of vector: that of its own method.
+    private static Dictionary<string, Func<Faults, Tensor?>>? VectorsOf(LoadedBundle bundle, string kind, int expert)
+    {
+        const string Ending = ".router." + PrototypeRouter.VectorsName;
+        if ((MergeCatalog.Find(bundle.Manifest.Adapter.Router!.Kind) as RoutedMerge)?.VectorKind != kind)
+            return null;
+        return bundle.Weights.Entries.Values
+            .Where(entry => entry.Name.EndsWith(Ending, StringComparison.Ordinal))
+            .ToDictionary(
+                entry => entry.Name[BundleTensors.Prefix.Length..^Ending.Length],
+                entry => (Func<Faults, Tensor?>)(faults => BundleTensors.Read(faults, entry, all => all.select(0, expert))),
+                StringComparer.Ordinal);
+    }
+
+    private static Dictionary<string, ModuleSource> ModulesOf(
+        MergeSource source, IReadOnlyDictionary<string, SafetensorsEntry> entries, string down, string up, int experts, int expert)
+    {
+        var faults = new Faults();
+        var modules = new Dictionary<string, ModuleSource>(StringComparer.Ordinal);
+        foreach (var entry in entries.Values.OrderBy(entry => entry.Name, StringComparer.Ordinal))
+        {
+            if (entry.Name.Contains(".router.", StringComparison.Ordinal) || entry.Name.EndsWith(up, StringComparison.Ordinal))
+                continue;
+            if (!entry.Name.StartsWith(BundleTensors.Prefix, StringComparison.Ordinal) || !entry.Name.EndsWith(down, StringComparison.Ordinal))
+            {
+                faults.Add(entry.Name, "not used", $"names like {BundleTensors.Prefix}PATH{down}", BundleTensors.Advice(entry.Name));
+                continue;
+            }
+            var path = entry.Name[BundleTensors.Prefix.Length..^down.Length];
+            if (!entries.TryGetValue(entry.Name[..^down.Length] + up, out var other))
+                faults.Add(entry.Name[..^down.Length] + up, "missing", "A and B of every module");
+            else if (entry.Shape is not [var rows, var width] || other.Shape is not [var height, var columns] || rows != columns
+                || rows < experts || rows % experts != 0)
+                faults.Add(entry.Name, $"A {BundleTensors.Shape(entry.Shape)}, B {BundleTensors.Shape(other.Shape)}", "A [R, D] and B [O, R] of one rank");
+            else if (IsPresent(source, entries, path, expert, faults))
+            {
+                var rank = (int)(rows / experts);
+                var module = new ModuleSource(path, height, width, rank, ScaleOf(source.Adapter, path, rank), entry, other, expert * rank);
+                modules[path] = experts > 1 ? module with { Rank = module.UsedRank(faults) } : module;
+            }
+        }
+        foreach (var name in entries.Keys.Where(name => name.EndsWith(up, StringComparison.Ordinal) && !entries.ContainsKey(name[..^up.Length] + down)))
+            faults.Add(name[..^up.Length] + down, "missing", "A and B of every module");
+        if (modules.Count == 0 && !faults.Any)
+            faults.Add(source.WeightsPath, "no adapted module", "at least one");
+        faults.ThrowIfAny(source.WeightsPath);
+        return modules;
+    }
+
+    private static double ScaleOf(AdapterOptions adapter, string path, int rank) =>
+        adapter.ScaleOf(rank, TargetSelection.AlphaOf(adapter, path));
+
+    private static bool IsPresent(
+        MergeSource source, IReadOnlyDictionary<string, SafetensorsEntry> entries, string path, int expert, Faults faults)
+    {
+        if (source.Adapter.Router is not PrototypeRouterOptions)
+            return true;
+        var name = $"{BundleTensors.Prefix}{path}.router.{PrototypeRouter.PresentName}";
+        if (!entries.TryGetValue(name, out var entry) || entry.Shape is not [var count] || expert >= count)
+        {
+            faults.Add(name, "missing or of another shape", string.Create(CultureInfo.InvariantCulture, $"[{source.Adapter.Experts.Count}]"));
+            return false;
+        }
+        using var scope = torch.NewDisposeScope();
+        return BundleTensors.Read(faults, entry) is { } present && present.to(torch.float32).select(0, expert).ToDouble() != 0;
+    }
+}

@@ -1,0 +1,52 @@
+using System.Text.Json.Nodes;
+using Peft.Adapters.Losses;
+using Peft.Formats.Configuration;
+using Peft.Models;
+
+namespace Peft.Adapters.Routing;
+
+/// <summary>Settings of <see cref="GateRouter"/>: only the balance loss.</summary>
+public sealed record GateRouterOptions : RouterOptions
+{
+    /// <inheritdoc/>
+    public override string Kind => "gate";
+
+    /// <summary>Reads the section.</summary>
+    public static GateRouterOptions Read(OptionReader reader, RouterSize size) => new() { Balance = BalanceOptions.Read(reader) };
+
+    /// <inheritdoc/>
+    public override void WriteTo(JsonObject json)
+    {
+    }
+}
+
+/// <summary>A sigmoid gate on each expert by itself; <c>peft gate</c> trains it on one frozen adapter.</summary>
+/// <remarks>
+/// Source: PHATGOOSE, arXiv:2402.05859; r-three/phatgoose, moe.py (<c>only_sigmoid</c>): <c>y = W u + σ(v · u) B A u · scale</c>,
+/// v zero at first, so that every gate begins at 0.5.
+/// Shapes: x [N, D] → gates [N, E].
+/// Units: gates are from 0 to 1 and do not sum to 1.
+/// Gradient: reaches v and x through the gates.
+/// </remarks>
+public sealed class GateRouter : Router
+{
+    private readonly Parameter _weight;
+
+    /// <summary>Makes the router of one projection.</summary>
+    public GateRouter(GateRouterOptions options, RouterContext context)
+        : base(context)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(context);
+        _weight = new Parameter(torch.zeros([context.Experts, context.Width], torch.float32));
+        RegisterParameter(PrototypeRouter.VectorsName, _weight);
+    }
+
+    /// <inheritdoc/>
+    public override RoutingDecision Route(Tensor x, ForwardPass pass)
+    {
+        var logits = Score(x, _weight);
+        var gates = logits.sigmoid();
+        return new RoutingDecision(gates, torch.ones_like(gates).to(torch.@bool), Logits: logits);
+    }
+}

@@ -1,0 +1,94 @@
+using System.Text.Json.Nodes;
+using Peft.Adapters.Losses;
+using Peft.Formats.Configuration;
+using Peft.Models;
+
+namespace Peft.Adapters.Routing;
+
+/// <summary>Settings of the routers that compare a token with one vector an expert.</summary>
+public abstract record PrototypeRouterOptions : RouterOptions
+{
+    /// <summary>Experts each token is sent to, in each module.</summary>
+    /// <value>Default 2; from 1 to the number of experts.</value>
+    public int TopK { get; init; } = 2;
+
+    /// <summary>Divisor of the scores before the softmax; above 1 the kept experts share more evenly.</summary>
+    /// <value>Default 1; above 0.</value>
+    public double Temperature { get; init; } = 1;
+
+    /// <inheritdoc/>
+    public override void WriteTo(JsonObject json)
+    {
+        ArgumentNullException.ThrowIfNull(json);
+        json["top_k"] = TopK;
+        json["temperature"] = Temperature;
+    }
+
+    /// <summary>Reads the keys that all of them have.</summary>
+    protected static TOptions Read<TOptions>(OptionReader reader, RouterSize size, TOptions fresh)
+        where TOptions : PrototypeRouterOptions
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        ArgumentNullException.ThrowIfNull(size);
+        ArgumentNullException.ThrowIfNull(fresh);
+        return fresh with
+        {
+            TopK = reader.Integer("top_k", Math.Min(2, size.Experts), 1, size.Experts),
+            Temperature = reader.Number("temperature", 1, 1e-6),
+            Balance = BalanceOptions.Read(reader),
+        };
+    }
+}
+
+/// <summary>Sends each token to the experts whose vector it resembles most. Merging fills the vectors; training may go on from there.</summary>
+/// <remarks>
+/// Shapes: x [N, D] or [B, T, D] → gates [N, E] with at most K above zero in every row. The vectors are <c>weight</c> [E, D];
+/// <c>present</c> [E] bool says which experts adapt this projection at all: the others are never chosen.
+/// Units: gates are probabilities over all experts, divided by the sum of the kept ones.
+/// Gradient: reaches the vectors and x through the kept probabilities; the choice carries none.
+/// </remarks>
+public abstract class PrototypeRouter : Router
+{
+    /// <summary>Name of the vectors in bundles.</summary>
+    public const string VectorsName = "weight";
+
+    /// <summary>Name of the buffer that tells which experts adapt the projection.</summary>
+    public const string PresentName = "present";
+
+    private readonly PrototypeRouterOptions _options;
+    private readonly Tensor _present;
+
+    /// <summary>Makes the router of one projection.</summary>
+    protected PrototypeRouter(PrototypeRouterOptions options, RouterContext context)
+        : base(context)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(context);
+        _options = options;
+        Vectors = NewGate(VectorsName);
+        _present = RegisterBuffer(PresentName, torch.ones([context.Experts], torch.@bool));
+    }
+
+    /// <summary>One vector an expert.</summary>
+    /// <remarks>Shapes: [E, D] float32.</remarks>
+    protected Parameter Vectors { get; }
+
+    /// <summary>What joins the divisor of the kept probabilities.</summary>
+    protected virtual double Epsilon => 0;
+
+    /// <inheritdoc/>
+    public override RoutingDecision Route(Tensor x, ForwardPass pass)
+    {
+        ArgumentNullException.ThrowIfNull(x);
+        var scores = Compare(x.reshape(-1, Context.Width).to(torch.float32)) / _options.Temperature; // [N, E]
+        var logits = scores.masked_fill(_present.logical_not(), double.NegativeInfinity);
+        var probabilities = logits.softmax(-1);
+        var selected = Selection.TopMask(logits, Math.Min(_options.TopK, Context.Experts)).logical_and(_present);
+        var kept = probabilities * selected.to(torch.float32);
+        return new RoutingDecision(kept / (kept.sum(-1, keepdim: true) + Epsilon), selected, probabilities, logits);
+    }
+
+    /// <summary>How much each token resembles each expert's vector.</summary>
+    /// <remarks>Shapes: x [N, D] float32 → [N, E].</remarks>
+    protected abstract Tensor Compare(Tensor x);
+}

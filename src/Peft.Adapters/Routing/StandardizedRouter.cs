@@ -1,0 +1,46 @@
+using Peft.Formats.Configuration;
+
+namespace Peft.Adapters.Routing;
+
+/// <summary>Settings of <see cref="StandardizedRouter"/> over trained gates.</summary>
+public sealed record PhatgooseRouterOptions : PrototypeRouterOptions
+{
+    /// <inheritdoc/>
+    public override string Kind => "phatgoose";
+
+    /// <summary>Reads the section.</summary>
+    public static PhatgooseRouterOptions Read(OptionReader reader, RouterSize size) => Read(reader, size, new PhatgooseRouterOptions());
+}
+
+/// <summary>Settings of <see cref="StandardizedRouter"/> over mean inputs.</summary>
+public sealed record AverageActivationRouterOptions : PrototypeRouterOptions
+{
+    /// <inheritdoc/>
+    public override string Kind => "average-activation";
+
+    /// <summary>Reads the section.</summary>
+    public static AverageActivationRouterOptions Read(OptionReader reader, RouterSize size) =>
+        Read(reader, size, new AverageActivationRouterOptions());
+}
+
+/// <summary>Compares tokens and vectors after both were standardised, so that neither length nor offset of a vector counts.</summary>
+/// <remarks>
+/// Source: PHATGOOSE, arXiv:2402.05859, section 3; r-three/phatgoose, moe.py: <c>s_e = LN(u) · LN(v_e) / √D</c>, LN without weights,
+/// eps 1e-5; softmax over all experts, the best k divided by their sum + 1e-6. v_e is the gate that was trained behind a sigmoid
+/// (PHATGOOSE) or the mean input of the expert's data (average activation, the paper's baseline).
+/// Shapes: x [N, D] → [N, E].
+/// </remarks>
+public sealed class StandardizedRouter(PrototypeRouterOptions options, RouterContext context) : PrototypeRouter(options, context)
+{
+    private const double LayerNormEpsilon = 1e-5;
+
+    /// <inheritdoc/>
+    protected override double Epsilon => 1e-6;
+
+    /// <inheritdoc/>
+    protected override Tensor Compare(Tensor x) =>
+        torch.nn.functional.linear(Standardized(x), Standardized(Vectors)) / Math.Sqrt(Context.Width);
+
+    private Tensor Standardized(Tensor rows) =>
+        torch.nn.functional.layer_norm(rows, [Context.Width], eps: LayerNormEpsilon);
+}

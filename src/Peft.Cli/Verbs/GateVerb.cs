@@ -1,0 +1,42 @@
+using CommandLine;
+using Peft.Adapters.Bundles;
+using Peft.Cli.Printing;
+using Peft.Recipes;
+using Peft.Training.Metrics;
+
+namespace Peft.Cli.Verbs;
+
+/// <summary>Trains a gate for one frozen adapter.</summary>
+[Verb("gate", HelpText = "Trains a post-hoc gate for one frozen adapter (PHATGOOSE), which peft merge routes by.")]
+public sealed class GateVerb : IVerb
+{
+    /// <summary>The adapter.</summary>
+    [Option("adapter", Required = true, MetaValue = "DIR", HelpText = "A bundle of a plain LoRA, or a LoRA directory of PEFT; the gate is stored in it.")]
+    public string Adapter { get; set; } = "";
+
+    /// <summary>The data.</summary>
+    [Option("recipe", MetaValue = "FILE", HelpText = "Recipe whose data and training section are used (default: the bundle's own).")]
+    public string? Recipe { get; set; }
+
+    /// <summary>The base.</summary>
+    [Option("base", MetaValue = "DIR", HelpText = "The base model (default: the recipe's).")]
+    public string? Base { get; set; }
+
+    /// <summary>Overrides.</summary>
+    [Option("set", MetaValue = "a.b=v", HelpText = "Override a key of the recipe (training.max_steps is 100); may be given several times.")]
+    public IEnumerable<string> Set { get; set; } = [];
+
+    /// <summary>Where to compute.</summary>
+    [Option("device", Default = "auto", HelpText = "auto, cpu or cuda:N.")]
+    public string Device { get; set; } = "auto";
+
+    /// <inheritdoc/>
+    public int Run(Output output)
+    {
+        var recipe = GateTraining.RecipeOf(Adapter, Recipe, Base, Set);
+        IMetricSink[] sinks = [new TrainingProgress(output, recipe.Training.LoggingSteps)];
+        var outcome = GateTraining.Run(Adapter, recipe, Devices.Choose(Device), sinks);
+        output.Say($"{Adapter}: gate saved in {GateFile.Name} after {outcome.Steps} steps");
+        return ExitCode.Done;
+    }
+}

@@ -1,0 +1,146 @@
+using System.Globalization;
+using CommandLine;
+using Peft.Adapters;
+using Peft.Adapters.Bundles;
+using Peft.Adapters.Merging;
+using Peft.Cli.Printing;
+using Peft.Formats;
+using Peft.Models;
+using Peft.Recipes;
+
+namespace Peft.Cli.Verbs;
+
+/// <summary>Merges adapters that were trained apart.</summary>
+[Verb("merge", HelpText = "Merges adapters that were trained apart: routed (phatgoose, arrow, average-activation) or into one LoRA.")]
+public sealed class MergeVerb : IVerb
+{
+    /// <summary>The adapters.</summary>
+    [Value(0, MetaName = "ADAPTER...", Required = true, HelpText = "Bundles, LoRA directories of PEFT, routed merges (to add to); NAME=DIR names one.")]
+    public IEnumerable<string> Adapters { get; set; } = [];
+
+    /// <summary>How.</summary>
+    [Option("method", Required = true, MetaValue = "M", HelpText =
+        "phatgoose, arrow, average-activation (routed); average, linear, cat, svd, task-arithmetic, ties, dare-linear, dare-ties, magnitude-prune.")]
+    public string Method { get; set; } = "";
+
+    /// <summary>Where the result goes.</summary>
+    [Option("output", Required = true, MetaValue = "DIR", HelpText = "Directory of the merged bundle.")]
+    public string OutputDir { get; set; } = "";
+
+    /// <summary>Weights.</summary>
+    [Option("weights", MetaValue = "1,1", HelpText = "Weight of each adapter, separated by commas (default 1 each).")]
+    public string? Weights { get; set; }
+
+    /// <summary>Density.</summary>
+    [Option("density", Default = 0.5, MetaValue = "P", HelpText = "Share of entries that ties, dare-* and magnitude-prune keep.")]
+    public double Density { get; set; }
+
+    /// <summary>Seed.</summary>
+    [Option("seed", Default = 0L, MetaValue = "S", HelpText = "Seed of dare-*'s draws.")]
+    public long Seed { get; set; }
+
+    /// <summary>Rank.</summary>
+    [Option("rank", MetaValue = "N", HelpText = "Cut a static merge down to this rank (svd: default the largest adapter's).")]
+    public int? Rank { get; set; }
+
+    /// <summary>Factors.</summary>
+    [Option("factors", HelpText = "Merge A and B apart instead of their product (average, ties, dare-*, magnitude-prune; equal ranks).")]
+    public bool Factors { get; set; }
+
+    /// <summary>Lambda.</summary>
+    [Option("lambda", Default = 1.0, MetaValue = "L", HelpText = "task-arithmetic: factor on the sum.")]
+    public double Lambda { get; set; }
+
+    /// <summary>Experts a token.</summary>
+    [Option("top-k", Default = 2, MetaValue = "K", HelpText = "Routed merges: experts a token and module.")]
+    public int TopK { get; set; }
+
+    /// <summary>Temperature.</summary>
+    [Option("temperature", Default = 1.0, MetaValue = "T", HelpText = "Routed merges: divisor of the scores (1 as in the papers).")]
+    public double Temperature { get; set; }
+
+    /// <summary>What to take out.</summary>
+    [Option("remove", MetaValue = "NAME,...", HelpText = "Leave these adapters of a routed merge out.")]
+    public string? Remove { get; set; }
+
+    /// <summary>The base.</summary>
+    [Option("base", MetaValue = "DIR", HelpText = "The base model, where no adapter holds its fingerprint (PEFT's directories).")]
+    public string? Base { get; set; }
+
+    /// <summary>Replace.</summary>
+    [Option("overwrite", HelpText = "Replace the bundle that stands in the output directory.")]
+    public bool Overwrite { get; set; }
+
+    /// <summary>Machine output.</summary>
+    [Option("json", HelpText = "Print the report as JSON on standard output.")]
+    public bool Json { get; set; }
+
+    /// <inheritdoc/>
+    public int Run(Output output)
+    {
+        var method = MergeCatalog.Find(Method) ?? throw new UserException(
+            $"--method {Quote.Of(Method)}: is no method - {string.Join(", ", MergeCatalog.Names)}"
+            + (NearestName.Of(Method, MergeCatalog.Names) is { } near ? $" - did you mean {near}?" : ""));
+        var options = Options();
+        var directory = OutputDirectory.Decide(OutputDir, null, Overwrite);
+        var sources = Without([.. Adapters.SelectMany(MergeSource.Open)]);
+        var report = AdapterMerge.Run(sources, method, options, Identity(sources), directory.Path);
+        directory.ClearRemains();
+        foreach (var note in report.Notes)
+            output.Say(note);
+        if (Json)
+            output.Result(MergePrinting.Json(report, directory.Path));
+        else
+            output.Result(MergePrinting.Text(report));
+        output.Say($"{directory.Path}: merged {string.Join(", ", report.Names)} by {report.Method}");
+        return ExitCode.Done;
+    }
+
+    private MergeOptions Options()
+    {
+        var faults = new Faults();
+        void Check(bool good, string option, string found, string allowed)
+        {
+            if (!good)
+                faults.Add(option, found, allowed);
+        }
+        Check(Density is > 0 and <= 1, "--density", Density.ToString(CultureInfo.InvariantCulture), "above 0, up to 1");
+        Check(Rank is null or (>= 1 and <= 65536), "--rank", $"{Rank}", "1 to 65536");
+        Check(TopK >= 1, "--top-k", $"{TopK}", "at least 1");
+        Check(Temperature > 0 && double.IsFinite(Temperature), "--temperature", Temperature.ToString(CultureInfo.InvariantCulture), "above 0");
+        Check(double.IsFinite(Lambda), "--lambda", Lambda.ToString(CultureInfo.InvariantCulture), "a finite number");
+        var weights = new List<double>();
+        foreach (var part in Weights?.Split(',', StringSplitOptions.TrimEntries) ?? [])
+        {
+            var isNumber = double.TryParse(part, NumberStyles.Float, CultureInfo.InvariantCulture, out var weight) && double.IsFinite(weight);
+            Check(isNumber, "--weights", Quote.Of(part), "numbers separated by commas, such as 1,0.5");
+            weights.Add(weight);
+        }
+        Check(Method != "average" || weights.Count == 0 || weights.Sum() != 0, "--weights", Weights ?? "", "a sum other than 0 for average");
+        faults.ThrowIfAny("peft merge");
+        return new MergeOptions
+        {
+            Weights = [.. weights], Density = Density, Seed = Seed, Rank = Rank, Factors = Factors, Lambda = Lambda, TopK = TopK, Temperature = Temperature,
+        };
+    }
+
+    private List<MergeSource> Without(List<MergeSource> sources)
+    {
+        var names = Remove?.Split(',', StringSplitOptions.TrimEntries) ?? [];
+        foreach (var name in names.Where(name => !sources.Exists(source => source.Name == name)))
+            throw new UserException($"--remove {Quote.Of(name)}: is not among them - {string.Join(", ", sources.Select(source => source.Name))}");
+        return [.. sources.Where(source => !names.Contains(source.Name))];
+    }
+
+    // PEFT's directories name their base; the directory itself tells its fingerprint.
+    private Func<BaseIdentity>? Identity(IReadOnlyList<MergeSource> sources)
+    {
+        if (Base is not null)
+            return () => new BaseIdentity(Base, ModelLoader.Fingerprint(Base));
+        var named = sources.FirstOrDefault(source => source.BaseName.Length > 0);
+        if (named is null)
+            return null;
+        var found = new RecipePaths(Path.Combine(Path.GetFullPath(named.Directory), BundleFiles.Config)).Resolve(named.BaseName);
+        return Directory.Exists(found) ? () => new BaseIdentity(named.BaseName, ModelLoader.Fingerprint(found)) : null;
+    }
+}

@@ -1,0 +1,125 @@
+using System.Text.Json.Nodes;
+using Peft.Adapters.Attach;
+using Peft.Adapters.Bundles;
+using Peft.Adapters.Merging;
+using Peft.Adapters.Routing;
+using Peft.Data;
+using Peft.Data.Batches;
+using Peft.Formats;
+using Peft.Formats.Files;
+using Peft.Formats.HuggingFace;
+using Peft.Models;
+using Peft.Torch;
+using Peft.Training;
+using Peft.Training.Metrics;
+
+namespace Peft.Recipes;
+
+/// <summary>Trains a gate on one frozen adapter, so that it can be one of several later, and measures its mean inputs.</summary>
+/// <remarks>
+/// Source: PHATGOOSE, arXiv:2402.05859, section 3: base and LoRA frozen, one vector a module behind a sigmoid, 100 steps on the
+/// adapter's own data with its own learning rate. The one training loop runs it: a mixture of one frozen expert with router gate.
+/// </remarks>
+public static class GateTraining
+{
+    /// <summary>Steps unless <c>--set training.max_steps</c> says otherwise.</summary>
+    public const int Steps = 100;
+
+    private const int MostExamples = 1000;
+
+    /// <summary>The recipe of a gate's training: the adapter's own, or another's data, with the adapter frozen.</summary>
+    /// <param name="adapter">The adapter's directory.</param>
+    /// <param name="recipe">Another recipe; null: the one that the bundle holds.</param>
+    /// <param name="baseDirectory">The base; null: the recipe's.</param>
+    /// <param name="overrides">Further <c>--set</c>s, which win.</param>
+    /// <exception cref="UserException">It is no plain LoRA, or there is no recipe.</exception>
+    public static Recipe RecipeOf(string adapter, string? recipe, string? baseDirectory, IEnumerable<string> overrides)
+    {
+        var options = OptionsOf(adapter);
+        var path = recipe ?? BundleFiles.PathOf(adapter, BundleFiles.Recipe);
+        if (recipe is null && !File.Exists(path))
+            throw new UserException($"{adapter}: holds no {BundleFiles.Recipe} that would tell its data - name a recipe with that data: --recipe FILE");
+        var section = options.ToJson();
+        section["method"] = AdapterOptions.Mixture;
+        section["lora_dropout"] = 0;
+        section["experts"] = new JsonObject { ["count"] = 1, ["train"] = false, ["from"] = new JsonArray(Path.GetFullPath(adapter)) };
+        section["router"] = new JsonObject { ["kind"] = new GateRouterOptions().Kind };
+        return Recipe.Load(path,
+        [
+            "method=adapter", $"adapter={section.ToJsonString()}", "data.eval=[]", "evaluation={tasks: []}", $"training.max_steps={Steps}",
+            "training.save_steps=0", "training.eval_steps=0", "training.load_best_model_at_end=false", "training.early_stopping_patience=0",
+            .. baseDirectory is null ? Array.Empty<string>() : [$"model.model_name_or_path={JsonValue.Create(baseDirectory).ToJsonString()}"],
+            .. overrides,
+        ]);
+    }
+
+    /// <summary>Trains the gate and writes it into the adapter's directory; until then nothing there changes.</summary>
+    /// <returns>What the training came to.</returns>
+    /// <exception cref="UserException">Another base, another run writing there, or data that cannot be used.</exception>
+    public static TrainingOutcome Run(string adapter, Recipe recipe, Device device, IReadOnlyList<IMetricSink> sinks)
+    {
+        using var taken = DirectoryLock.TryTake(adapter)
+            ?? throw new UserException($"{adapter}: another run is writing it now - wait for its end");
+        RequireBase(adapter, recipe);
+        using var run = RunBuilder.Build(recipe, new OutputDirectory(adapter, null), device, sinks);
+        var outcome = new TrainingLoop(run.Training).Run(new StopRequest());
+        using var scope = torch.NewDisposeScope();
+        using var off = torch.no_grad();
+        var gates = run.Trainee.Adapted!.Modules
+            .Select(module => (module.Path, GateVectors.Gate, module.Router!.parameters().Single().detach().clone().reshape(-1))).ToList();
+        run.Trainee.Model.Dispose();
+        GateFile.Write(adapter, [.. gates, .. MeanInputs(adapter, recipe, run.Data, device)]);
+        return outcome;
+    }
+
+    // The adapter as it is, without the gate: what its own data gives each of its modules.
+    private static List<(string, string, Tensor)> MeanInputs(string adapter, Recipe recipe, TrainingData data, Device device)
+    {
+        using var loaded = LoadedModel.Open(recipe.Paths.Resolve(recipe.Model.ModelNameOrPath), adapter, recipe.Model.Dtype, device);
+        var model = loaded.Model;
+        foreach (var path in loaded.Adapted!.Modules.Select(module => module.Path).ToList())
+            model.Wrap(path, projection => new InputProbe(projection));
+        var sums = new Dictionary<string, (Tensor Sum, long Tokens)>(StringComparer.Ordinal);
+        var batches = data.Batches(recipe.Training.PerDeviceTrainBatchSize, recipe.Training.Seed);
+        var most = Math.Min(MostExamples, data.TrainCount ?? MostExamples);
+        for (var seen = 0L; seen < most;)
+        {
+            using var scope = torch.NewDisposeScope();
+            var batch = batches.Next();
+            seen += batch.SequenceCount;
+            using var tensors = BatchTensors.From(batch, device);
+            var pass = tensors.InferencePass();
+            model.Hidden(tensors.Ids, pass);
+            foreach (var record in pass.Records<InputSum>())
+            {
+                sums[record.Path] = sums.TryGetValue(record.Path, out var before)
+                    ? (before.Sum.add_(record.Sum), before.Tokens + record.Tokens)
+                    : (record.Sum.clone().MoveToOuterDisposeScope(), record.Tokens);
+            }
+        }
+        return [.. sums.Select(pair => (
+            pair.Key, GateVectors.MeanInput, (pair.Value.Sum / Math.Max(1, pair.Value.Tokens)).to(torch.float32).to(torch.CPU)))];
+    }
+
+    private static AdapterOptions OptionsOf(string adapter)
+    {
+        if (!BundleFiles.IsBundle(adapter))
+            return PeftConfig.ToOptions(LoraAdapterConfig.Read(adapter, _ => { }), AdapterLoader.DefaultTargets);
+        var options = BundleReader.Load(adapter).Manifest.Adapter;
+        return options.IsPlainLora
+            ? options
+            : throw new UserException($"{adapter}: is a mixture behind router {options.Router!.Kind} - a gate belongs to one plain LoRA");
+    }
+
+    private static void RequireBase(string adapter, Recipe recipe)
+    {
+        if (!BundleFiles.IsBundle(adapter))
+            return;
+        var trainedOn = BundleManifest.Read(BundleFiles.PathOf(adapter, BundleFiles.Manifest)).Base;
+        var directory = recipe.Paths.Resolve(recipe.Model.ModelNameOrPath);
+        if (Directory.Exists(directory) && ModelLoader.Fingerprint(directory) is var found && found != trainedOn.Fingerprint)
+            throw new UserException(
+                $"{adapter}: was trained on {trainedOn.Name} (fingerprint {trainedOn.Fingerprint[..Math.Min(12, trainedOn.Fingerprint.Length)]}), the base of "
+                + $"{recipe.Path} is {recipe.Model.ModelNameOrPath} (fingerprint {found[..12]}) - the base it was trained on - name it with --base DIR");
+    }
+}
