@@ -1,6 +1,6 @@
 # Peft: every target works alone on a fresh clone; `make help` lists them.
 #
-# Variables: RECIPE, BASE, ARGS, KILLS and MINUTES (see `make help`),
+# Variables: RECIPE, BASE, ADAPTER, ARGS, KILLS and MINUTES (see `make help`),
 #            LIBTORCH=/path    build against this libtorch instead of Debian's libtorch-dev
 #            DUCKDB_LIB=/path  use this libduckdb.so instead of the one from npm
 SHELL := /bin/bash
@@ -19,6 +19,7 @@ NODE_NEEDED   := 18
 
 RECIPE   ?= recipes/default.yaml
 BASE     ?=
+ADAPTER  ?= adapters/$(basename $(notdir $(RECIPE)))
 ARGS     ?=
 TESTS    ?= Peft.sln
 FILTER   ?=
@@ -52,7 +53,7 @@ DOTNET_QUIET := -c Release -nologo -v quiet --tl:off -p:UseSharedCompilation=fal
 # One build or installation at a time in one checkout; make's own recipes hold the lock, programs they start do not.
 LOCK := mkdir -p $(ART); exec 9> $(ART)/.lock; flock 9
 
-.PHONY: help setup build data train test soak fuzz bench lint clean
+.PHONY: help setup build data train eval test soak fuzz bench lint clean
 
 help: ## this list
 	@echo "usage: make TARGET [VARIABLE=value]..."
@@ -142,6 +143,15 @@ data: setup ## write the Parquet data sets under data/cache from the installed p
 
 train: build data ## train RECIPE (default recipes/default.yaml); BASE=DIR another base model; ARGS=... more options
 	@exec bin/peft train $(RECIPE) $(if $(BASE),--set model.model_name_or_path=$(BASE)) $(ARGS)
+
+eval: build data ## measure ADAPTER (default: that of RECIPE, trained when missing) and its base; ARGS='--tasks a,b' and more options
+	@if [ ! -e $(ADAPTER)/bundle.json ] && [ ! -e $(ADAPTER)/adapter_config.json ]; then
+	  echo "$(ADAPTER) is not there yet: training $(RECIPE)" >&2
+	  bin/peft train $(RECIPE) --output $(ADAPTER) --resume auto $(if $(BASE),--set model.model_name_or_path=$(BASE))
+	fi
+	# Results that are there are replaced; an evaluation that was interrupted goes on.
+	again=""; if [ ! -e $(ADAPTER)/report/journal.jsonl ]; then again=--overwrite; fi
+	exec bin/peft eval --adapter $(ADAPTER) $(if $(BASE),--base $(BASE)) --output $(ADAPTER)/report $$again $(ARGS)
 
 test: build data ## build and run every test; TESTS=a project, FILTER=an expression of dotnet test
 	@$(LOCK)

@@ -1,7 +1,9 @@
+using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
+using Peft.Models.Loading;
 using Peft.Torch;
 
 namespace Peft.Recipes;
@@ -11,15 +13,19 @@ public sealed class LoadedModel : IDisposable
 {
     private readonly Lazy<Tokenizer> _tokenizer;
 
-    private LoadedModel(CausalLanguageModel model, string baseDirectory)
+    private LoadedModel(CausalLanguageModel model, AdaptedModel? adapted, string baseDirectory)
     {
         Model = model;
+        Adapted = adapted;
         BaseDirectory = baseDirectory;
         _tokenizer = new(() => Tokenizer.Load(baseDirectory));
     }
 
     /// <summary>The model.</summary>
     public CausalLanguageModel Model { get; }
+
+    /// <summary>The adapter on it; null for the bare base.</summary>
+    public AdaptedModel? Adapted { get; }
 
     /// <summary>Where its base is.</summary>
     public string BaseDirectory { get; }
@@ -28,28 +34,40 @@ public sealed class LoadedModel : IDisposable
     public Tokenizer Tokenizer => _tokenizer.Value;
 
     /// <summary>Opens a base and an adapter.</summary>
+    /// <param name="baseDirectory">The base; null: the one that the adapter names.</param>
+    /// <param name="adapter">The adapter, or null.</param>
+    /// <param name="dtype">Type of the base weights.</param>
+    /// <param name="device">Where to compute.</param>
+    /// <param name="fingerprint">The base's fingerprint where it is known already.</param>
     /// <exception cref="UserException">Neither is named, or a directory cannot be read.</exception>
-    public static LoadedModel Open(string? baseDirectory, string? adapter, string dtype, Device device)
+    public static LoadedModel Open(string? baseDirectory, string? adapter, string dtype, Device device, string? fingerprint = null)
     {
         var directory = baseDirectory ?? BaseOf(adapter);
         var model = OpenBase(directory, dtype, device);
-        if (adapter is not null)
-            AdapterLoader.Attach(model, adapter, new AttachOptions { Base = Identity(directory, adapter) });
-        return new(model, directory);
+        var adapted = adapter is null ? null : AdapterLoader.Attach(model, adapter, new AttachOptions { Base = Identity(directory, adapter, fingerprint) });
+        return new(model, adapted, directory);
     }
 
     /// <summary>Opens a base in the type that a recipe or command line asks for.</summary>
-    public static CausalLanguageModel OpenBase(string directory, string dtype, Device device) => ModelLoader.Load(
-        directory, dtype == "auto" ? MachineTypes.Choose(dtype, ModelLoader.StoredType(directory), device) : MachineTypes.Parse(dtype), device);
+    public static CausalLanguageModel OpenBase(string directory, string dtype, Device device) =>
+        ModelLoader.Load(directory, TypeOf(directory, dtype, device), device);
+
+    /// <summary>Name of the type that a base would be opened in.</summary>
+    public static string TypeName(string directory, string dtype, Device device) => DtypeNames.ToConfig(TypeOf(directory, dtype, device));
+
+    private static ScalarType TypeOf(string directory, string dtype, Device device) =>
+        dtype == "auto" ? MachineTypes.Choose(dtype, ModelLoader.StoredType(directory), device) : MachineTypes.Parse(dtype);
 
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
 
     // Hashing a large base takes seconds: only a bundle has a fingerprint to compare it with.
-    private static BaseIdentity? Identity(string directory, string adapter) =>
-        BundleFiles.IsBundle(adapter) ? new(directory, ModelLoader.Fingerprint(directory)) : null;
+    private static BaseIdentity? Identity(string directory, string adapter, string? fingerprint) =>
+        BundleFiles.IsBundle(adapter) ? new(directory, fingerprint ?? ModelLoader.Fingerprint(directory)) : null;
 
-    private static string BaseOf(string? adapter)
+    /// <summary>The directory of the base that an adapter names.</summary>
+    /// <exception cref="UserException">It names none, or one that is not here.</exception>
+    public static string BaseOf(string? adapter)
     {
         if (adapter is null)
             throw new UserException("--base: missing - name a model directory, or an adapter that knows its base");
