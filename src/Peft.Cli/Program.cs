@@ -16,7 +16,7 @@ public static class Program
     private static readonly Type[] VerbTypes =
     [
         typeof(TrainVerb), typeof(EvalVerb), typeof(GenerateVerb), typeof(LogitsVerb), typeof(DataVerb), typeof(TokenizeVerb),
-        typeof(InspectVerb), typeof(VerifyVerb), typeof(DoctorVerb),
+        typeof(InspectVerb), typeof(VerifyVerb), typeof(ImportVerb), typeof(ExportVerb), typeof(DoctorVerb),
     ];
 
     /// <summary>Version of the program.</summary>
@@ -36,6 +36,11 @@ public static class Program
         {
             output.Error(e.Message);
             return ExitCode.UserMistake;
+        }
+        catch (OperationCanceledException)
+        {
+            output.Say("interrupted - nothing was written");
+            return ExitCode.Interrupted;
         }
         catch (NonFiniteLossException e)
         {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
 using Peft.Formats.Safetensors;
@@ -11,6 +12,12 @@ public static class ModelSaver
 {
     private static readonly Dictionary<string, string> Metadata = new() { ["format"] = "pt" };
 
+    /// <summary>The tensors, where one file holds them.</summary>
+    public const string SingleFile = "model.safetensors";
+
+    /// <summary>Names the file of each tensor, where several hold them.</summary>
+    public const string IndexFile = SingleFile + ".index.json";
+
     /// <summary>Writes config.json and model.safetensors, one tensor in memory at a time.</summary>
     /// <param name="directory">The folder; made when absent.</param>
     /// <param name="model">The model.</param>
@@ -19,18 +26,61 @@ public static class ModelSaver
     /// <param name="transform">
     /// Gets a tensor's name and value, returns what to store (the same shape), for example with an adapter merged in; null: as it is.
     /// </param>
+    /// <param name="maxShardSize">Most bytes of tensors in one file; more go into shards with an index, as transformers names them.</param>
     public static void Save(
-        string directory, CausalLanguageModel model, ConfigMap config, ScalarType dtype, Func<string, Tensor, Tensor>? transform = null)
+        string directory, CausalLanguageModel model, ConfigMap config, ScalarType dtype, Func<string, Tensor, Tensor>? transform = null,
+        long maxShardSize = long.MaxValue)
     {
         Directory.CreateDirectory(directory);
         var writes = model.StateDict().Select(entry => new SafetensorsWrite(
             entry.Name, DtypeNames.ToSafetensors(dtype), entry.Tensor.shape,
             stream => Write(stream, entry.Name, entry.Tensor, dtype, transform))).ToList();
-        SafetensorsWriter.WriteFile(Path.Combine(directory, "model.safetensors"), writes, Metadata);
+        var shards = Shards(writes, maxShardSize);
+        for (var i = 0; i < shards.Count; i++)
+            SafetensorsWriter.WriteFile(Path.Combine(directory, NameOf(i, shards.Count)), shards[i], Metadata);
+        if (shards.Count > 1)
+            AtomicFile.WriteText(Path.Combine(directory, IndexFile), ConfigText.ToJson(Index(shards)));
         var key = config["dtype"] is not null && config["torch_dtype"] is null ? "dtype" : "torch_dtype";
         var written = config.With(key, ConfigScalar.Of(DtypeNames.ToConfig(dtype)));
         AtomicFile.WriteText(Path.Combine(directory, "config.json"), ConfigText.ToJson(written));
     }
+
+    // In building order; a tensor larger than a shard gets one of its own.
+    private static List<List<SafetensorsWrite>> Shards(List<SafetensorsWrite> writes, long most)
+    {
+        var shards = new List<List<SafetensorsWrite>>();
+        var size = 0L;
+        foreach (var write in writes)
+        {
+            var bytes = ByteCount(write);
+            if (shards.Count == 0 || bytes > most - size)
+            {
+                shards.Add([]);
+                size = 0;
+            }
+            shards[^1].Add(write);
+            size += bytes;
+        }
+        return shards;
+    }
+
+    private static string NameOf(int shard, int count) => count == 1
+        ? SingleFile
+        : string.Create(CultureInfo.InvariantCulture, $"model-{shard + 1:D5}-of-{count:D5}.safetensors");
+
+    private static ConfigMap Index(List<List<SafetensorsWrite>> shards)
+    {
+        var total = shards.Sum(shard => shard.Sum(ByteCount));
+        var files = shards.SelectMany((shard, i) => shard.Select(write =>
+            KeyValuePair.Create<string, ConfigNode>(write.Name, ConfigScalar.Of(NameOf(i, shards.Count)))));
+        return new ConfigMap("", 0,
+        [
+            KeyValuePair.Create<string, ConfigNode>("metadata", new ConfigMap("", 0, [KeyValuePair.Create<string, ConfigNode>("total_size", ConfigScalar.Of(total))])),
+            KeyValuePair.Create<string, ConfigNode>("weight_map", new ConfigMap("", 0, files.OrderBy(file => file.Key, StringComparer.Ordinal))),
+        ]);
+    }
+
+    private static long ByteCount(SafetensorsWrite write) => write.Shape.Aggregate((long)write.Dtype.ByteSize(), (size, length) => size * length);
 
     private static void Write(
         Stream stream, string name, Tensor tensor, ScalarType dtype, Func<string, Tensor, Tensor>? transform)

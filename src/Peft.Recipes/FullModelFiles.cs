@@ -10,10 +10,14 @@ namespace Peft.Recipes;
 public sealed class FullModelFiles
 {
     /// <summary>The tensors.</summary>
-    public const string Weights = "model.safetensors";
+    public const string Weights = ModelSaver.SingleFile;
 
-    private static readonly string[] TokenizerFiles =
-        ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json"];
+    // The tokenizer in every form it is published in, and what belongs to the weights.
+    private static readonly string[] CopiedFiles =
+    [
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "tokenizer.model",
+        "spiece.model", "vocab.json", "merges.txt", "generation_config.json", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "USE_POLICY.md",
+    ];
 
     private readonly ModelConfigFile _config;
     private readonly string _tokenizer;
@@ -24,10 +28,16 @@ public sealed class FullModelFiles
     public static FullModelFiles From(string directory, string tokenizer) => new(ModelConfigFile.Read(directory), tokenizer);
 
     /// <summary>Writes config.json, the tensors in a type, and the tokenizer.</summary>
-    public void Save(string target, CausalLanguageModel model, ScalarType dtype)
+    /// <param name="target">The directory.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="dtype">The type.</param>
+    /// <param name="transform">Changes a tensor on its way out; null: as it is.</param>
+    /// <param name="maxShardSize">Most bytes of tensors in one file.</param>
+    public void Save(
+        string target, CausalLanguageModel model, ScalarType dtype, Func<string, Tensor, Tensor>? transform = null, long maxShardSize = long.MaxValue)
     {
-        ModelSaver.Save(target, model, _config.Map, dtype);
-        foreach (var name in TokenizerFiles)
+        ModelSaver.Save(target, model, _config.Map, dtype, transform, maxShardSize);
+        foreach (var name in CopiedFiles)
         {
             var from = Path.Combine(_tokenizer, name);
             var to = Path.Combine(target, name);

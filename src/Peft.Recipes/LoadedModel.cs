@@ -24,7 +24,7 @@ public sealed class LoadedModel : IDisposable
     /// <summary>The model.</summary>
     public CausalLanguageModel Model { get; }
 
-    /// <summary>The adapter on it; null for the bare base.</summary>
+    /// <summary>The model with its adapter; null for a bare base.</summary>
     public AdaptedModel? Adapted { get; }
 
     /// <summary>Where its base is.</summary>
@@ -34,18 +34,21 @@ public sealed class LoadedModel : IDisposable
     public Tokenizer Tokenizer => _tokenizer.Value;
 
     /// <summary>Opens a base and an adapter.</summary>
-    /// <param name="baseDirectory">The base; null: the one that the adapter names.</param>
-    /// <param name="adapter">The adapter, or null.</param>
-    /// <param name="dtype">Type of the base weights.</param>
+    /// <param name="baseDirectory">The base; null: the one the adapter names.</param>
+    /// <param name="adapter">The adapter; null: none.</param>
+    /// <param name="dtype">As a recipe or command line gives it.</param>
     /// <param name="device">Where to compute.</param>
+    /// <param name="warn">Told of what has no effect here; null: nobody is.</param>
     /// <param name="fingerprint">The base's fingerprint where it is known already.</param>
     /// <exception cref="UserException">Neither is named, or a directory cannot be read.</exception>
-    public static LoadedModel Open(string? baseDirectory, string? adapter, string dtype, Device device, string? fingerprint = null)
+    public static LoadedModel Open(string? baseDirectory, string? adapter, string dtype, Device device, Action<string>? warn = null, string? fingerprint = null)
     {
         var directory = baseDirectory ?? BaseOf(adapter);
         var model = OpenBase(directory, dtype, device);
-        var adapted = adapter is null ? null : AdapterLoader.Attach(model, adapter, new AttachOptions { Base = Identity(directory, adapter, fingerprint) });
-        return new(model, adapted, directory);
+        if (adapter is null)
+            return new(model, null, directory);
+        var options = new AttachOptions { Base = Identity(directory, adapter, fingerprint) };
+        return new(model, AdapterLoader.Attach(model, adapter, warn is null ? options : options with { Warn = warn }), directory);
     }
 
     /// <summary>Opens a base in the type that a recipe or command line asks for.</summary>
@@ -61,22 +64,27 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
 
-    // Hashing a large base takes seconds: only a bundle has a fingerprint to compare it with.
+    // Hashing a large base takes seconds: only a manifest has a fingerprint to compare it with.
     private static BaseIdentity? Identity(string directory, string adapter, string? fingerprint) =>
-        BundleFiles.IsBundle(adapter) ? new(directory, fingerprint ?? ModelLoader.Fingerprint(directory)) : null;
+        AdapterLoader.ManifestOf(adapter) is null ? null : new(directory, fingerprint ?? ModelLoader.Fingerprint(directory));
 
     /// <summary>The directory of the base that an adapter names.</summary>
     /// <exception cref="UserException">It names none, or one that is not here.</exception>
-    public static string BaseOf(string? adapter)
+    public static string BaseOf(string? adapter) =>
+        adapter is null
+            ? throw new UserException("--base: missing - name a model directory, or an adapter that knows its base")
+            : TryBaseOf(adapter, out var named)
+                ?? throw new UserException(named.Length == 0
+                    ? $"{adapter}: does not name its base model - name it with --base DIR"
+                    : $"{adapter}: its base model '{named}' is not a directory here - name it with --base DIR");
+
+    /// <summary>The directory of the base that an adapter names; null where it is not here.</summary>
+    /// <param name="adapter">The adapter.</param>
+    /// <param name="named">What it names; empty for nothing.</param>
+    public static string? TryBaseOf(string adapter, out string named)
     {
-        if (adapter is null)
-            throw new UserException("--base: missing - name a model directory, or an adapter that knows its base");
-        var named = AdapterLoader.BaseNameOf(adapter);
-        if (named.Length == 0)
-            throw new UserException($"{adapter}: does not name its base model - name it with --base DIR");
-        var found = new RecipePaths(Path.Combine(Path.GetFullPath(adapter), "adapter_config.json")).Resolve(named);
-        return Directory.Exists(found)
-            ? found
-            : throw new UserException($"{adapter}: its base model '{named}' is not a directory here - name it with --base DIR");
+        named = AdapterLoader.BaseNameOf(adapter);
+        var found = named.Length == 0 ? "" : new RecipePaths(Path.Combine(Path.GetFullPath(adapter), "adapter_config.json")).Resolve(named);
+        return Directory.Exists(found) ? found : null;
     }
 }

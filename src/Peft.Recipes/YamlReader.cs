@@ -68,6 +68,12 @@ public static class YamlReader
             // The scanner's own, where a bracket is left open before another key.
             throw new UserException($"{source} line {parser.Current?.Start.Line ?? 1} or after: not valid YAML - close every bracket and quote", e);
         }
+        catch (ArgumentOutOfRangeException e)
+        {
+            // The scanner's own, on an escape such as \ud83d without its second half.
+            throw new UserException($"{source} line {parser.Current?.Start.Line ?? 1} or after: not valid YAML - an escape \\uD800 to \\uDFFF stands for "
+                + "half a character; write both halves, or the character itself", e);
+        }
     }
 
     // keyLine: a value under a key is reported at the key's line.

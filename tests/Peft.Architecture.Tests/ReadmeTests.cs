@@ -8,7 +8,7 @@ public sealed class ReadmeTests
     private static readonly string[] Verbs =
         ["train", "eval", "generate", "adapter", "tokenize", "logits", "data", "doctor"];
 
-    private static readonly string[] AdapterVerbs = ["inspect", "verify"];
+    private static readonly string[] AdapterVerbs = ["inspect", "verify", "import", "export"];
 
     public static TheoryData<string> Readmes => [.. RepositoryFiles.Below("", ".md")];
 

@@ -131,9 +131,10 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     {
         var text = PeftProcess.Run(Folder, "adapter", "inspect", "out").Succeeds().Output;
         Assert.Matches(@"experts +3, router top-k", text);
-        Assert.Matches(@"layers\.0\.self_attn\.q_proj\.lora_A\.experts +F32 +\[6, 32\]", text);
+        Assert.Matches(@"layers\.0\.self_attn\.q_proj +3 +2 +2 ", text);
         using var json = JsonDocument.Parse(PeftProcess.Run(Folder, "adapter", "inspect", "out", "--json").Succeeds().Output);
         Assert.Equal(42, json.RootElement.GetProperty("seed").GetInt32());
+        Assert.Equal(3, json.RootElement.GetProperty("modules")[0].GetProperty("norm_added").GetArrayLength());
     }
 
     [Fact]

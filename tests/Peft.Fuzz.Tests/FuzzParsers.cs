@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Text;
 using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Exchange;
 using Peft.Data;
 using Peft.Data.Examples;
 using Peft.Evaluation;
@@ -66,6 +67,15 @@ internal static class FuzzParsers
         {
             FileName = BundleFiles.Manifest,
             Prepare = folder => Write(folder, [.. FuzzSeeds.BundleFiles]),
+        },
+        new("mixture", FuzzSeeds.ExportedMixture, (folder, _) => UseOptions(MixtureDirectory.Open(folder).Adapter))
+        {
+            FileName = MixtureDirectory.Manifest,
+            Prepare = folder =>
+            {
+                Directory.CreateDirectory(Path.Combine(folder, "expert_0"));
+                Write(folder, [.. FuzzSeeds.ExportedFiles]);
+            },
         },
         new("adapter", FuzzSeeds.Adapter, (folder, _) => UseAdapter(LoraAdapterConfig.Read(folder, _ => { }))) { FileName = LoraAdapterConfig.FileName },
         new("template", FuzzSeeds.Template, (_, input) => UseTemplate(Encoding.UTF8.GetString(input))),

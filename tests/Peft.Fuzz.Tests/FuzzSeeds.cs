@@ -184,7 +184,17 @@ internal static class FuzzSeeds
     public static (string Name, byte[] Bytes)[] BundleFiles { get; } =
         [("adapter_config.json", "{}"u8.ToArray()), ("adapter_model.safetensors", Safetensors[0]), ("README.md", "# card"u8.ToArray())];
 
-    public static byte[][] Bundle { get; } = [Manifest(Adapters[0]), Manifest(Adapters[1])];
+    public static byte[][] Bundle { get; } = [Manifest(Adapters[0], BundleFiles), Manifest(Adapters[1], BundleFiles)];
+
+    /// <summary>The files that the manifest of <see cref="ExportedMixture"/> lists.</summary>
+    public static (string Name, byte[] Bytes)[] ExportedFiles { get; } =
+    [
+        ("expert_0/adapter_config.json", "{}"u8.ToArray()), ("expert_0/adapter_model.safetensors", Safetensors[0]),
+        ("expert_0/README.md", "# card"u8.ToArray()), ("router.safetensors", Safetensors[1]), ("README.md", "# card"u8.ToArray()),
+        ("recipe.resolved.yaml", "seed: 1\n"u8.ToArray()),
+    ];
+
+    public static byte[][] ExportedMixture { get; } = [Manifest(Adapters[1], ExportedFiles)];
 
     public static byte[][] Adapter { get; } = Texts(
         """
@@ -220,7 +230,7 @@ internal static class FuzzSeeds
         """,
     ];
 
-    private static byte[] Manifest(string adapter)
+    private static byte[] Manifest(string adapter, (string Name, byte[] Bytes)[] files)
     {
         var reader = new OptionReader(Recipes.YamlReader.Parse($"adapter: {adapter.ReplaceLineEndings(" ")}", "seed"), "", new Faults());
         var options = AdapterOptions.Read(reader.Section("adapter"));
@@ -233,7 +243,7 @@ internal static class FuzzSeeds
             Seed = 42,
             Versions = [new("peft", "0.1.0")],
             TrainableParameters = 1000,
-            Files = [.. BundleFiles.Select(file => KeyValuePair.Create(file.Name, Sha256.OfBytes(file.Bytes)))],
+            Files = [.. files.Select(file => KeyValuePair.Create(file.Name, Sha256.OfBytes(file.Bytes)))],
         }.ToJson());
     }
 

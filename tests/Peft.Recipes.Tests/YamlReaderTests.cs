@@ -91,6 +91,11 @@ public sealed class YamlReaderTests : IDisposable
         Assert.Throws<UserException>(() => YamlReader.Parse("a: [1, 2\nb: 3\n", "r.yaml")).Message);
 
     [Fact]
+    public void Half_a_character_says_so() => Assert.Equal(
+        @"r.yaml line 1 or after: not valid YAML - an escape \uD800 to \uDFFF stands for half a character; write both halves, or the character itself",
+        Assert.Throws<UserException>(() => YamlReader.Parse(@"{""\ud800\ud800"": 1}", "r.yaml")).Message);
+
+    [Fact]
     public void Aliases_of_aliases_are_refused_before_they_grow()
     {
         var text = new StringBuilder("a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n");

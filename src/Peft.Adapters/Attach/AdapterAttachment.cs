@@ -26,8 +26,7 @@ public static class AdapterAttachment
     internal static AdaptedModel Attach(
         CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, long seed)
     {
-        var layers = model.Projections.Select(projection => TargetSelection.LayerOf(projection.Path)).Max() + 1 ?? 0;
-        CheckLayout(options.Experts, layers);
+        var layers = CheckedLayers(model, options.Experts);
         // First values pass through tensors that nobody else frees.
         using var scope = torch.NewDisposeScope();
         var modules = new List<MixtureProjection>();
@@ -86,11 +85,15 @@ public static class AdapterAttachment
         return isOwner ? owner : new SharedRouter(owner, context);
     }
 
-    private static void CheckLayout(ExpertOptions experts, int layers)
+    /// <summary>The number of layers, to which the experts' numbers by layer fit.</summary>
+    /// <exception cref="UserException">They do not.</exception>
+    internal static int CheckedLayers(CausalLanguageModel model, ExpertOptions experts)
     {
+        var layers = model.Projections.Select(projection => TargetSelection.LayerOf(projection.Path)).Max() + 1 ?? 0;
         if (experts.Layout is { Counts: { Count: > 0 } counts } && counts.Count != layers)
             throw new UserException($"adapter.experts.count: {counts.Count} numbers for {layers} layers; one a layer is needed");
         foreach (var layer in experts.Layers.Where(layer => layer < 0 || layer >= layers))
             throw new UserException($"adapter.experts.layers: layer {layer} is not there; the model has layers 0 to {layers - 1}");
+        return layers;
     }
 }

@@ -37,9 +37,18 @@ public static partial class TargetSelection
         if (idle.Count > 0)
             throw NothingMatches(all, idle, options);
         return [.. selected.Select(path => new SelectedModule(
-            path,
-            ByPattern(options.RankPattern, path, options.R),
-            AlphaOf(options, path)))];
+            path, RankOf(options, path), AlphaOf(options, path)))];
+    }
+
+    /// <summary>Those of some paths that the options choose, none among them the head; nothing is refused.</summary>
+    internal static IEnumerable<string> Targeted(IEnumerable<string> paths, AdapterOptions options) =>
+        paths.Where(path => IsTarget(path, head: null, options));
+
+    /// <summary>The rank of each expert in a module that is adapted.</summary>
+    public static int RankOf(AdapterOptions options, string path)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return ByPattern(options.RankPattern, path, options.R);
     }
 
     /// <summary>The alpha of a module that is adapted.</summary>

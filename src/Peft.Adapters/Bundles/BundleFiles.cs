@@ -1,3 +1,4 @@
+using System.Text;
 using Peft.Formats.Files;
 
 namespace Peft.Adapters.Bundles;
@@ -59,6 +60,10 @@ public static class BundleFiles
         foreach (var name in new[] { Manifest, Config, Weights, Recipe, Card })
             File.Delete(Path.Combine(directory, name));
     }
+
+    /// <summary>Writes one text file, UTF-8 without a mark before it.</summary>
+    internal static void WriteText(string folder, string name, string text) =>
+        File.WriteAllText(Path.Combine(folder, name), text, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
 
     /// <summary>What tells whether the bundle is being exchanged: equal before and after a look at its files, these belong
     /// together.</summary>

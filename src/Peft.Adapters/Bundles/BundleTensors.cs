@@ -31,12 +31,12 @@ public static class BundleTensors
     public static IReadOnlyList<SafetensorsWrite> ToWrite(AdaptedModel adapted)
     {
         ArgumentNullException.ThrowIfNull(adapted);
-        return [.. adapted.State.Select(pair => new SafetensorsWrite(
-            NameInFile(pair.Name, adapted.Options.IsPlainLora),
-            DtypeInFile(pair.Tensor.dtype),
-            pair.Tensor.shape,
-            pair.Tensor.WriteBytes))];
+        return [.. adapted.State.Select(pair => ToWrite(NameInFile(pair.Name, adapted.Options.IsPlainLora), pair.Tensor))];
     }
+
+    /// <summary>One tensor as an entry to write.</summary>
+    internal static SafetensorsWrite ToWrite(string name, Tensor tensor) =>
+        new(name, DtypeInFile(tensor.dtype), tensor.shape, tensor.WriteBytes);
 
     /// <summary>Copies a file's tensors into an attached model; all faults at once.</summary>
     /// <remarks>Floating tensors of any width are converted to the model's own type.</remarks>
@@ -44,16 +44,19 @@ public static class BundleTensors
     public static void Load(AdaptedModel adapted, string path, IReadOnlyDictionary<string, SafetensorsEntry> entries)
     {
         ArgumentNullException.ThrowIfNull(adapted);
+        Load(
+            adapted.State.ToDictionary(pair => NameInFile(pair.Name, adapted.Options.IsPlainLora), pair => pair.Tensor, StringComparer.Ordinal),
+            adapted.Modules.Count, path, entries);
+    }
+
+    /// <summary>Copies a file's tensors into the ones given by name; all faults at once.</summary>
+    internal static void Load(
+        IReadOnlyDictionary<string, Tensor> expected, int modules, string path, IReadOnlyDictionary<string, SafetensorsEntry> entries)
+    {
         ArgumentNullException.ThrowIfNull(entries);
         var faults = new Faults();
-        var expected = adapted.State.ToDictionary(
-            pair => NameInFile(pair.Name, adapted.Options.IsPlainLora), pair => pair.Tensor, StringComparer.Ordinal);
         NoteNames(faults, "missing", expected.Keys.Where(name => !entries.ContainsKey(name)), Needed);
-        NoteNames(
-            faults,
-            "not used",
-            entries.Keys.Where(name => !expected.ContainsKey(name)),
-            OnlyUsed(adapted.Modules.Count));
+        NoteNames(faults, "not used", entries.Keys.Where(name => !expected.ContainsKey(name)), OnlyUsed(modules));
         foreach (var (name, target) in expected)
         {
             using var scope = torch.NewDisposeScope();
@@ -104,6 +107,12 @@ public static class BundleTensors
             faults.Add(entry.Name, Shape(entry.Shape), Shape(target.shape), OtherShape);
             return null;
         }
+        return Read(faults, entry)?.to(target.dtype);
+    }
+
+    /// <summary>Reads a tensor as it is stored; null and a fault when it is of no type of ours or not finite.</summary>
+    internal static Tensor? Read(Faults faults, SafetensorsEntry entry)
+    {
         if (DtypeInMemory(entry.Dtype) is not { } dtype)
         {
             faults.Add(entry.Name, entry.Dtype.ToString(), "F32, F16, BF16, F64, I64 or BOOL");
@@ -115,10 +124,11 @@ public static class BundleTensors
             faults.Add(entry.Name, "NaN or infinity", "finite numbers", "the training diverged; take an earlier checkpoint");
             return null;
         }
-        return read.to(target.dtype);
+        return read;
     }
 
-    private static void NoteNames(Faults faults, string what, IEnumerable<string> names, string allowed)
+    /// <summary>Notes tensors by name: the first few, and how many more there are.</summary>
+    internal static void NoteNames(Faults faults, string what, IEnumerable<string> names, string allowed)
     {
         var all = names.Order(StringComparer.Ordinal).ToList();
         foreach (var name in all.Take(NamesShown))
@@ -136,7 +146,8 @@ public static class BundleTensors
         : name.Contains(".lora_", StringComparison.Ordinal) ? null
         : "fully trained modules (modules_to_save) are not supported";
 
-    private static string Shape(IEnumerable<long> shape) => $"[{string.Join(", ", shape)}]";
+    /// <summary>A shape in words.</summary>
+    internal static string Shape(IEnumerable<long> shape) => $"[{string.Join(", ", shape)}]";
 
     private static SafetensorsDtype DtypeInFile(ScalarType dtype) => dtype switch
     {

@@ -1,4 +1,3 @@
-using System.Text;
 using Peft.Formats.Files;
 using Peft.Formats.Safetensors;
 
@@ -23,35 +22,35 @@ public static class BundleWriter
         return written!;
     }
 
+    /// <summary>What a manifest says of these contents; the files' hashes are added when they are written.</summary>
+    public static BundleManifest ManifestOf(BundleContents contents) => new()
+    {
+        Adapter = contents.Adapted.Options,
+        Base = contents.Base,
+        Data = contents.Data,
+        Seed = contents.Seed,
+        Versions = contents.Versions,
+        TrainableParameters = contents.Adapted.TrainableParameterCount,
+    };
+
     private static BundleManifest Fill(string folder, BundleContents contents)
     {
         var adapted = contents.Adapted;
-        var manifest = new BundleManifest
-        {
-            Adapter = adapted.Options,
-            Base = contents.Base,
-            Data = contents.Data,
-            Seed = contents.Seed,
-            Versions = contents.Versions,
-            TrainableParameters = adapted.TrainableParameterCount,
-        };
+        var manifest = ManifestOf(contents);
         var names = new List<string> { BundleFiles.Config, BundleFiles.Weights, BundleFiles.Card };
-        WriteText(folder, BundleFiles.Config, PeftConfig.ToJson(adapted, contents.Base.Name));
+        BundleFiles.WriteText(folder, BundleFiles.Config, PeftConfig.ToJson(adapted, contents.Base.Name));
         SafetensorsWriter.WriteFile(Path.Combine(folder, BundleFiles.Weights), BundleTensors.ToWrite(adapted), Metadata);
-        WriteText(folder, BundleFiles.Card, ModelCard.Of(manifest));
+        BundleFiles.WriteText(folder, BundleFiles.Card, ModelCard.Of(manifest));
         if (contents.ResolvedRecipe is not null)
         {
-            WriteText(folder, BundleFiles.Recipe, contents.ResolvedRecipe);
+            BundleFiles.WriteText(folder, BundleFiles.Recipe, contents.ResolvedRecipe);
             names.Add(BundleFiles.Recipe);
         }
         manifest = manifest with
         {
             Files = [.. names.Select(name => KeyValuePair.Create(name, Sha256.OfFile(Path.Combine(folder, name))))],
         };
-        WriteText(folder, BundleFiles.Manifest, manifest.ToJson());
+        BundleFiles.WriteText(folder, BundleFiles.Manifest, manifest.ToJson());
         return manifest;
     }
-
-    private static void WriteText(string folder, string name, string text) =>
-        File.WriteAllText(Path.Combine(folder, name), text, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
 }

@@ -48,7 +48,8 @@ public static class PeftConfig
         return ConfigText.ToJson(new ConfigMap("", 0, map.Entries.OrderBy(entry => entry.Key, StringComparer.Ordinal)));
     }
 
-    private static LoraAdapterConfig ToLora(AdaptedModel adapted, string baseName)
+    /// <summary>The settings of an attached adapter as PEFT names them; a mixture's experts and router have no place there.</summary>
+    internal static LoraAdapterConfig ToLora(AdaptedModel adapted, string baseName)
     {
         var options = adapted.Options;
         var model = adapted.Model;

@@ -23,6 +23,10 @@ public abstract class Router : torch.nn.Module
     /// </remarks>
     public abstract RoutingDecision Route(Tensor x, ForwardPass pass);
 
+    /// <summary>The gates where they are the same for every token of every text, as the router stands; null where they are not.</summary>
+    /// <remarks>Shapes: [E], [R] where ranks are routed. Gradient: none.</remarks>
+    public virtual Tensor? ConstantGates() => null;
+
     /// <summary>Makes and registers a gate matrix: no bias, float32, Kaiming uniform with a = sqrt 5.</summary>
     /// <remarks>Shapes: [E, D].</remarks>
     protected Parameter NewGate(string name = "weight")

@@ -25,4 +25,7 @@ public sealed class SharedRouter : Router
         return pass.Records<RoutingRecord>().LastOrDefault(record => record.Module == _owner.Context.Path)?.Decision
             ?? throw new InvalidOperationException($"{Context.Path}: {_owner.Context.Path} decides for it, and has not run in this pass");
     }
+
+    /// <inheritdoc/>
+    public override Tensor? ConstantGates() => _owner.ConstantGates();
 }

@@ -46,4 +46,15 @@ public sealed class SoftRouter : Router
         var probabilities = logits.softmax(-1);
         return new RoutingDecision(probabilities, torch.ones_like(probabilities).to(torch.@bool), probabilities, logits);
     }
+
+    /// <inheritdoc/>
+    /// <remarks>A matrix of equal rows scores every expert alike, so each gets 1 / E.</remarks>
+    public override Tensor? ConstantGates()
+    {
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        return _weight.equal(_weight.narrow(0, 0, 1).expand_as(_weight))
+            ? torch.full([Context.Experts], 1.0 / Context.Experts, torch.float32).MoveToOuterDisposeScope()
+            : null;
+    }
 }

@@ -77,8 +77,9 @@ public sealed record SparsegenRouterOptions : RouterOptions
 }
 
 /// <summary>A decision with the sparsity it was made with.</summary>
-/// <remarks>Shapes: Sparsity [N], λ of the paper, below 1.</remarks>
-public sealed record SparsegenDecision(Tensor Gates, Tensor Selected, Tensor Logits, Tensor Sparsity)
+/// <remarks>Shapes: Sparsity [N], λ of the paper, below 1. Input and Network are what it was predicted from and the first weight of
+/// what predicted it: to be recognised again, not read.</remarks>
+public sealed record SparsegenDecision(Tensor Gates, Tensor Selected, Tensor Logits, Tensor Sparsity, Tensor Input, Tensor Network)
     : RoutingDecision(Gates, Selected, Gates, Logits)
 {
     /// <inheritdoc/>
@@ -123,13 +124,26 @@ public sealed class SparsegenRouter : Router
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         ArgumentNullException.ThrowIfNull(x);
+        ArgumentNullException.ThrowIfNull(pass);
         var logits = Score(x, _weight);
+        var sparsity = Predicted(x, pass) ?? Predict(x);
+        var (gates, open) = Sparsegen.Project(logits, sparsity, _options.Eps);
+        return new SparsegenDecision(gates, open, logits, sparsity, x, _sparsity.In);
+    }
+
+    // Query, key and value have one input and one network, gate and up too: the network is most of what this router costs.
+    private Tensor? Predicted(Tensor x, ForwardPass pass) =>
+        pass.Records<RoutingRecord>().LastOrDefault()?.Decision is SparsegenDecision before
+            && ReferenceEquals(before.Input, x) && ReferenceEquals(before.Network, _sparsity.In)
+            ? before.Sparsity
+            : null;
+
+    private Tensor Predict(Tensor x)
+    {
         var rows = x.reshape(-1, Context.Width).to(torch.float32);
         var hidden = torch.nn.functional.linear(rows, _sparsity.In, _sparsity.InBias).relu();
         var score = torch.nn.functional.linear(hidden, _sparsity.Out, _sparsity.OutBias).reshape(-1);        // [N]
-        var sparsity = Sparsegen.LogSigmoid(score) + (1 - _options.Eps);
-        var (gates, open) = Sparsegen.Project(logits, sparsity, _options.Eps);
-        return new SparsegenDecision(gates, open, logits, sparsity);
+        return Sparsegen.LogSigmoid(score) + (1 - _options.Eps);
     }
 
     private Parameters FirstSparsity(string name)

@@ -1,46 +1,85 @@
+using System.Globalization;
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using CommandLine;
-using Peft.Adapters.Bundles;
+using Peft.Adapters.Exchange;
 using Peft.Cli.Printing;
 using Peft.Formats;
 
 namespace Peft.Cli.Verbs;
 
-/// <summary>What a bundle holds.</summary>
-[Verb("adapter-inspect", HelpText = "What a bundle holds: method, experts, router, modules, base, provenance.")]
+/// <summary>What an adapter holds.</summary>
+[Verb("adapter-inspect", HelpText = "What an adapter holds: modules, ranks, norms, experts, router, provenance.")]
 public sealed class InspectVerb : IVerb
 {
-    /// <summary>The bundle.</summary>
-    [Value(0, MetaName = "DIR", Required = true, HelpText = "A bundle.")]
+    private static readonly JsonSerializerOptions JsonForm = new()
+    {
+        WriteIndented = true,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
+
+    /// <summary>The adapter.</summary>
+    [Value(0, MetaName = "DIR", Required = true, HelpText = "A bundle, an exported mixture, or a LoRA directory of Hugging Face PEFT.")]
     public string Directory { get; set; } = "";
 
     /// <summary>Machine output.</summary>
-    [Option("json", HelpText = "Print bundle.json's content on standard output.")]
+    [Option("json", HelpText = "Print settings, provenance and modules as JSON on standard output.")]
     public bool Json { get; set; }
 
     /// <inheritdoc/>
     public int Run(Output output)
     {
-        var bundle = BundleReader.Load(Directory);
-        var manifest = bundle.Manifest;
+        var summary = AdapterSummary.Read(Directory, line => output.Error("warning: " + line));
         if (Json)
         {
-            output.Result(manifest.ToJson().TrimEnd());
+            output.Result(summary.ToJson().ToJsonString(JsonForm));
             return ExitCode.Done;
         }
-        var adapter = manifest.Adapter;
-        output.Result($"method          {adapter.Method}");
-        output.Result($"base            {Quote.Escaped(manifest.Base.Name)} ({Quote.Escaped(manifest.Base.Fingerprint[..Math.Min(12, manifest.Base.Fingerprint.Length)])})");
-        output.Result($"rank, alpha     {adapter.R}, {adapter.LoraAlpha}");
-        output.Result($"experts         {adapter.Experts.Count}{(adapter.Router is { } router ? $", router {router.Kind}" : "")}");
-        output.Result($"trained values  {manifest.TrainableParameters:N0}");
-        output.Result($"seed            {manifest.Seed}");
-        foreach (var (name, version) in manifest.Versions)
-            output.Result(Quote.Escaped($"{name,-16}{version}"));
+        ShowSettings(summary, output);
         output.Result("");
-        var table = new TextTable("tensor", "type", "shape");
-        foreach (var entry in bundle.Weights.Entries.Values.OrderBy(e => e.Name, StringComparer.Ordinal))
-            table.Add(entry.Name, entry.Dtype.ToString(), $"[{string.Join(", ", entry.Shape)}]");
-        output.Result(table.ToString());
+        output.Result(Table(summary).ToString());
         return ExitCode.Done;
     }
+
+    private static void ShowSettings(AdapterSummary summary, Output output)
+    {
+        var adapter = summary.Options;
+        Line("kind", summary.Kind);
+        Line("method", adapter.Method);
+        if (summary.Manifest is { } manifest)
+            Line("base", $"{manifest.Base.Name} ({manifest.Base.Fingerprint[..Math.Min(12, manifest.Base.Fingerprint.Length)]})");
+        else
+            Line("base", summary.Config?.BaseModelNameOrPath is { Length: > 0 } named ? named : "(not named)");
+        Line("rank, alpha", $"{adapter.R}, {adapter.LoraAlpha}{(adapter.UseRslora ? " (rsLoRA)" : "")}");
+        Line("experts", $"{adapter.Experts.Count}{(adapter.Router is { } router ? $", router {router.Kind}" : "")}");
+        if (adapter.Experts.Names.Count > 0)
+            Line("names", string.Join(", ", adapter.Experts.Names));
+        if (summary.RouterTensors.Count > 0)
+            Line("router values", $"{summary.RouterTensors.Sum(entry => entry.Shape.Aggregate(1L, (size, length) => size * length)):N0} in {summary.RouterTensors.Count} tensors");
+        if (summary.Manifest is not { } known)
+            return;
+        Line("trained values", $"{known.TrainableParameters:N0}");
+        Line("seed", $"{known.Seed}");
+        foreach (var data in known.Data)
+            Line("data", $"{data.Name} ({data.Sha256[..Math.Min(12, data.Sha256.Length)]})");
+        foreach (var (name, version) in known.Versions)
+            Line(name, version);
+
+        void Line(string name, string value) => output.Result(Quote.Escaped(string.Create(CultureInfo.InvariantCulture, $"{name,-16}{value}")));
+    }
+
+    // |x|: Frobenius norms; what an expert adds is scale B A.
+    private static TextTable Table(AdapterSummary summary)
+    {
+        var table = new TextTable("projection", "experts", "r", "scale", "|A|", "|B|", "|scale B A|, least to most");
+        foreach (var module in summary.Modules)
+        {
+            table.Add(
+                module.Path, $"{module.Experts}", $"{module.Rank}", Number(module.Scale), Number(module.DownNorm), Number(module.UpNorm),
+                module.Experts == 1 ? Number(module.AddedNorms[0]) : $"{Number(module.AddedNorms.Min())} - {Number(module.AddedNorms.Max())}");
+        }
+        return table;
+    }
+
+    private static string Number(double value) => value.ToString("0.####", CultureInfo.InvariantCulture);
 }

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
@@ -44,19 +45,18 @@ internal static class SubjectLoader
     {
         OpenedSubject Open()
         {
-            var loaded = LoadedModel.Open(directory, adapter, request.Dtype, request.Device, fingerprint);
+            var loaded = LoadedModel.Open(directory, adapter, request.Dtype, request.Device, fingerprint: fingerprint);
             return new OpenedSubject(loaded.Model, loaded.Adapted);
         }
-        if (!BundleFiles.IsBundle(adapter))
+        // Also checks that there is an adapter at all.
+        _ = AdapterLoader.BaseNameOf(adapter);
+        if (AdapterLoader.ManifestOf(adapter) is not { } manifest)
         {
-            // Checks that there is an adapter at all.
-            _ = AdapterLoader.BaseNameOf(adapter);
             var weights = Path.Combine(adapter, BundleFiles.Weights);
             var plain = new Subject(
                 name, Subject.AdapterKind, adapter, AdapterOptions.Lora, null, File.Exists(weights) ? Sha256.OfFile(weights) : null, 0, null, null, 0, null, null);
             return new(plain, Open, _ => null);
         }
-        var manifest = BundleManifest.Read(BundleFiles.PathOf(adapter, BundleFiles.Manifest));
         if (manifest.Base.Fingerprint != fingerprint)
             throw new UserException(
                 $"{adapter}: was trained on {manifest.Base.Name} (fingerprint {Short(manifest.Base.Fingerprint)}), the base here is {directory} (fingerprint "
@@ -66,7 +66,7 @@ internal static class SubjectLoader
         var curves = TrainingHistory.Read(Path.Combine(adapter, "metrics.jsonl"));
         var described = new Subject(
             name, Subject.AdapterKind, adapter, manifest.Adapter.Method, manifest.Adapter.Router?.Kind,
-            Sha256.OfFile(BundleFiles.PathOf(adapter, BundleFiles.Manifest)), manifest.TrainableParameters, curves?.StepSeconds, null, 0,
+            Sha256.OfBytes(Encoding.UTF8.GetBytes(manifest.ToJson())), manifest.TrainableParameters, curves?.StepSeconds, null, 0,
             recipe is null ? null : JsonSerializer.Deserialize<JsonElement>(ConfigText.ToJson(recipe)), curves?.Curves);
         return new(described, Open, TaskIds(adapter, manifest, recipePath));
     }

@@ -265,13 +265,15 @@ struct Attention : public Function<Attention> {
         Tensor lse = at::empty({q.size(0), q.size(1), q.size(2)}, qw.options());
         if (wide == at::kDouble) forward_all<double>(qw, kw, vw, mask, options, out, lse);
         else forward_all<float>(qw, kw, vw, mask, options, out, lse);
-        ctx->save_for_backward({q, k, v, mask, lse});
-        ctx->saved_data["scale"] = scale;
-        ctx->saved_data["causal"] = causal;
-        ctx->saved_data["offset"] = offset;
-        ctx->saved_data["window"] = window;
-        ctx->saved_data["softcap"] = softcap;
-        ctx->saved_data["segments"] = segments;
+        if (ctx != nullptr) {
+            ctx->save_for_backward({q, k, v, mask, lse});
+            ctx->saved_data["scale"] = scale;
+            ctx->saved_data["causal"] = causal;
+            ctx->saved_data["offset"] = offset;
+            ctx->saved_data["window"] = window;
+            ctx->saved_data["softcap"] = softcap;
+            ctx->saved_data["segments"] = segments;
+        }
         return out.to(type);
     }
 
@@ -371,8 +373,8 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor
             .expand(added.sizes());
     }
     if (!runs_loops(q) || q.numel() == 0 || k.numel() == 0) return composed(q, k, v, added, options);
-    return Attention::apply(q, k, v, optional(added), options.scale, options.causal, options.offset, options.window, options.softcap,
-                            options.segments);
+    return run<Attention>(q, k, v, optional(added), options.scale, options.causal, options.offset, options.window, options.softcap,
+                          options.segments);
 }
 
 }  // namespace fused

@@ -1,7 +1,7 @@
 using System.Text.Json;
 using Peft.Adapters.Bundles;
 using Peft.Cli.Tests.Support;
-using Peft.Cli.Verbs;
+using Peft.Recipes.Exchange;
 using Peft.Training.Checkpoints;
 
 namespace Peft.Cli.Tests.Crash;
@@ -27,11 +27,11 @@ internal sealed record TrainedFolder(IReadOnlyDictionary<string, byte[]> Files, 
         foreach (var checkpoint in new CheckpointStore(folder).All())
         {
             Assert.Equal(checkpoint.Step, TrainerStateFile.Read(checkpoint.Path).State.Step);
-            VerifyVerb.Check(checkpoint.Path, null);
+            AdapterVerification.Run(checkpoint.Path, null, _ => { });
         }
         if (!BundleFiles.IsBundle(folder))
             return false;
-        VerifyVerb.Check(folder, null);
+        AdapterVerification.Run(folder, null, _ => { });
         return true;
     }
 

@@ -1,0 +1,40 @@
+using Peft.Adapters.Bundles;
+using Peft.Formats;
+using Peft.Formats.Files;
+using Peft.Models;
+using Peft.Torch;
+
+namespace Peft.Recipes.Exchange;
+
+/// <summary>A directory of somebody else's becomes a bundle: LoRA adapters of Hugging Face PEFT, and mixtures that were exported.</summary>
+public static class AdapterImport
+{
+    /// <summary>Reads, checks against the base, and writes the bundle in one step.</summary>
+    /// <param name="directory">The adapter.</param>
+    /// <param name="baseDirectory">Its base; null: the one it names.</param>
+    /// <param name="output">The bundle to write.</param>
+    /// <param name="overwrite">Whether an earlier result there is replaced.</param>
+    /// <param name="say">Told of what has no effect here.</param>
+    /// <param name="stop">Ends it with nothing written.</param>
+    /// <returns>What was written.</returns>
+    /// <exception cref="UserException">Anything about the adapter does not fit, or the place cannot be written.</exception>
+    public static BundleManifest Run(
+        string directory, string? baseDirectory, string output, bool overwrite, Action<string> say, CancellationToken stop = default)
+    {
+        ResultDirectory.Require(output, overwrite, directory, baseDirectory);
+        var found = baseDirectory ?? LoadedModel.BaseOf(directory);
+        using var scope = torch.NewDisposeScope();
+        // The stored type: weights are mapped, and copies of them beside the adapter can be told exactly.
+        using var loaded = LoadedModel.Open(found, directory, ModelLoader.StoredType(found).Name(), torch.CPU, say);
+        var contents = AdapterContents.Of(loaded.Adapted!, directory, found);
+        BundleManifest? written = null;
+        AtomicDirectory.Replace(output, folder =>
+        {
+            stop.ThrowIfCancellationRequested();
+            written = BundleWriter.Write(folder, contents);
+            BundleReader.Load(folder);
+            stop.ThrowIfCancellationRequested();
+        });
+        return written!;
+    }
+}

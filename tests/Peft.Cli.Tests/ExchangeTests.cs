@@ -1,0 +1,162 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Peft.Cli.Tests.Support;
+
+namespace Peft.Cli.Tests;
+
+/// <summary>Adapters in and out, as a person types it; and what people get wrong.</summary>
+public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<TrainedBundle>, IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    private string Bundle => trained.Folder["out"];
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void A_mixture_goes_out_is_proven_and_comes_back()
+    {
+        var run = Run("adapter", "export", Bundle, "--output", "out").Succeeds();
+        Assert.Contains("expert_2: read again - 28 tensors bit for bit, logits differ by", run.Output);
+        Assert.Contains("accuracy", File.ReadAllText(_folder["out/README.md"]));
+
+        Assert.Contains("back: imported - 3 experts, router top-k, rank 2", Run("adapter", "import", "out", "--output", "back").Succeeds().Output);
+
+        foreach (var name in new[] { "adapter_config.json", "adapter_model.safetensors", "bundle.json", "README.md", "recipe.resolved.yaml" })
+            Assert.Equal(File.ReadAllBytes(Path.Combine(Bundle, name)), File.ReadAllBytes(_folder[$"back/{name}"]));
+        Run("adapter", "verify", "out").Succeeds();
+        Assert.Contains("fits ", Run("adapter", "verify", "back").Succeeds().Output);
+        // One expert alone is a LoRA like any other.
+        Run("generate", "--adapter", "out/expert_1", "--prompt", "the cat", "--max-new-tokens", "2").Succeeds();
+    }
+
+    [Fact]
+    public void An_expert_alone_is_imported_inspected_merged_and_run()
+    {
+        Run("adapter", "export", Bundle, "--output", "out").Succeeds();
+        Run("adapter", "import", "out/expert_0", "--output", "one").Succeeds();
+        using var json = JsonDocument.Parse(Run("adapter", "inspect", "out/expert_0", "--json").Succeeds().Output);
+        Assert.Equal(14, json.RootElement.GetProperty("modules").GetArrayLength());
+        var report = Run("adapter", "export", "one", "--format", "merged", "--dtype", "float32", "--max-shard-size", "100KB", "--json", "--output", "merged").Succeeds();
+        using var proofs = JsonDocument.Parse(report.Output);
+        Assert.InRange(proofs.RootElement.GetProperty("proofs")[0].GetProperty("largest_difference").GetDouble(), 0, 1e-3);
+        Assert.True(File.Exists(_folder["merged/model.safetensors.index.json"]));
+        Run("generate", "--base", "merged", "--prompt", "the cat", "--max-new-tokens", "2").Succeeds();
+    }
+
+    [Fact]
+    public void A_router_that_follows_the_input_is_refused_and_its_means_tell_the_error()
+    {
+        Refused(["adapter", "export", Bundle, "--format", "merged", "--output", "x"], "router top-k chooses by the input", "--approximate");
+        var run = Run("adapter", "export", Bundle, "--format", "merged", "--approximate", "--output", "y").Succeeds();
+        Assert.Matches("gate error", run.Output);
+        Assert.Contains("approximation: logits differ from the routed mixture's by", run.Output);
+    }
+
+    [Fact]
+    public void Bad_input_is_told_in_one_message_and_nothing_is_written()
+    {
+        Run("adapter", "export", Bundle, "--output", "good").Succeeds();
+
+        Refused(["adapter", "import", "nowhere", "--output", "x"], "nowhere: no such directory");
+        Refused(["adapter", "import", "good", "--output", "good"], "good", "is read from there");
+        _folder.Write("taken/adapter_config.json", "{}");
+        Refused(["adapter", "import", "good", "--output", "taken"], "taken: exists - replace it with --overwrite");
+
+        Edit("pickle", "adapter_model.safetensors", File.Delete);
+        File.WriteAllText(_folder["pickle/adapter_model.bin"], "pickle");
+        Refused(["adapter", "import", "pickle", "--output", "x"], "pickled weights", "safe_serialization=True");
+
+        Edit("cut", "adapter_model.safetensors", path =>
+        {
+            var bytes = File.ReadAllBytes(path);
+            File.WriteAllBytes(path, bytes[..(bytes.Length - 9)]);
+        });
+        Refused(["adapter", "import", "cut", "--output", "x"], "adapter_model.safetensors");
+
+        Edit("nan", "adapter_model.safetensors", path =>
+        {
+            var bytes = File.ReadAllBytes(path);
+            bytes.AsSpan(bytes.Length - 4).Fill(0xFF);
+            File.WriteAllBytes(path, bytes);
+        });
+        Refused(["adapter", "import", "nan", "--output", "x"], "NaN or infinity");
+
+        EditJson("rank", "adapter_config.json", json => json["r"] = 3);
+        Refused(["adapter", "import", "rank", "--output", "x"], "[3, 32]", "this adapter belongs to another base or rank");
+
+        EditJson("dora", "adapter_config.json", json => json["use_dora"] = true);
+        Refused(["adapter", "import", "dora", "--output", "x"], "use_dora", "a plain LoRA");
+
+        EditJson("bias", "adapter_config.json", json => json["bias"] = "all");
+        Refused(["adapter", "import", "bias", "--output", "x"], "bias", "train without biases");
+
+        EditJson("modules", "adapter_config.json", json => json["modules_to_save"] = new JsonArray("lm_head"));
+        Refused(["adapter", "import", "modules", "--output", "x"], "modules_to_save");
+
+        EditJson("targets", "adapter_config.json", json => json["target_modules"] = new JsonArray("c_attn"));
+        Refused(["adapter", "import", "targets", "--output", "x"], "c_attn");
+
+        Directory.CreateDirectory(_folder["escape"]);
+        Run("adapter", "export", Bundle, "--output", "escape/mix").Succeeds();
+        var manifest = _folder["escape/mix/mixture.json"];
+        File.WriteAllText(manifest, File.ReadAllText(manifest).Replace("expert_0/README.md", "../../README.md", StringComparison.Ordinal));
+        Refused(["adapter", "import", "escape/mix", "--output", "x"], "'../../README.md'", "the files of an exported mixture");
+    }
+
+    [Fact]
+    public void Keys_that_are_not_known_are_warned_about()
+    {
+        Run("adapter", "export", Bundle, "--output", "good").Succeeds();
+        EditJson("new", "adapter_config.json", json => json["tomorrow"] = 1);
+
+        Run("adapter", "import", "new", "--output", "x").Succeeds().Says("warning: ", "key 'tomorrow' is not known and has no effect");
+    }
+
+    [Fact]
+    public void Ctrl_c_leaves_nothing()
+    {
+        using var process = PeftProcess.Start(_folder, new(), "adapter", "export", Bundle, "--output", "out");
+        process.TrySend(PeftProcess.Terminate);
+        var run = process.Wait();
+
+        // It may have come before the program listened, or after it was done.
+        Assert.Contains(run.ExitCode, new[] { 0, 130, 143 });
+        Assert.Equal(run.ExitCode == 0, Directory.Exists(_folder["out"]));
+        Assert.DoesNotContain(Directory.GetFileSystemEntries(_folder.Path), path => path.Contains(".tmp-", StringComparison.Ordinal) && run.ExitCode != 143);
+    }
+
+    [SmallDiskFact]
+    public void A_full_disk_leaves_nothing()
+    {
+        using var disk = new SmallDisk(64);
+
+        Refused(
+            ["adapter", "export", Bundle, "--format", "merged", "--approximate", "--output", Path.Combine(disk.Path, "out")], "the disk is full");
+
+        Assert.Empty(Directory.GetFileSystemEntries(disk.Path));
+    }
+
+    private ProgramRun Run(params string[] words) => PeftProcess.Run(_folder, words);
+
+    private void Refused(string[] words, params string[] parts)
+    {
+        var before = _folder.Snapshot();
+        Run(words).IsRefused(parts);
+        Assert.Equal(before, _folder.Snapshot());
+        Assert.False(Directory.Exists(_folder["x"]));
+    }
+
+    private void Edit(string name, string file, Action<string> edit)
+    {
+        _folder.Copy(_folder["good/expert_0"], name);
+        edit(_folder[$"{name}/{file}"]);
+    }
+
+    private void EditJson(string name, string file, Action<JsonNode> edit) => Edit(name, file, path =>
+    {
+        var json = JsonNode.Parse(File.ReadAllText(path))!;
+        edit(json);
+        File.WriteAllText(path, json.ToJsonString());
+    });
+}
