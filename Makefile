@@ -54,7 +54,7 @@ DOTNET_QUIET := -c Release -nologo -v quiet --tl:off -p:UseSharedCompilation=fal
 # One build or installation at a time in one checkout; make's own recipes hold the lock, programs they start do not.
 LOCK := mkdir -p $(ART); exec 9> $(ART)/.lock; flock 9
 
-.PHONY: help setup build data train export compare test soak fuzz bench lint clean
+.PHONY: help setup build data train eval export compare test soak fuzz bench lint clean
 
 help: ## this list
 	@echo "usage: make TARGET [VARIABLE=value]..."
@@ -144,6 +144,12 @@ data: setup ## write the Parquet data sets under data/cache from the installed p
 
 train: build data ## train RECIPE (default recipes/default.yaml); BASE=DIR another base model; ARGS=... more options
 	@exec bin/peft train $(RECIPE) $(if $(BASE),--set model.model_name_or_path=$(BASE)) $(ARGS)
+
+eval: build data ## measure ADAPTER (default adapters/default, trained when missing) and its base; ARGS='--tasks a,b' and more options
+	@if [ "$(ADAPTER)" = adapters/default ] && [ ! -e adapters/default/bundle.json ]; then bin/peft train recipes/default.yaml --resume auto; fi
+	# Results that are there are replaced; an evaluation that was interrupted goes on.
+	again=""; if [ ! -e $(ADAPTER)/report/journal.jsonl ]; then again=--overwrite; fi
+	exec bin/peft eval --adapter $(ADAPTER) $(if $(BASE),--base $(BASE)) --output $(ADAPTER)/report $$again $(ARGS)
 
 compare: build data ## every method with equally many trained values, three seeds, as a table; ARGS='--steps 300 --seeds 3 --methods a,b'
 	@$(LOCK)

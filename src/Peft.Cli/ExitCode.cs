@@ -12,6 +12,9 @@ public static class ExitCode
     /// <summary>The user's mistake; nothing was written.</summary>
     public const int UserMistake = 2;
 
+    /// <summary>A quality gate failed.</summary>
+    public const int GateFailed = 3;
+
     /// <summary>Interrupted after saving.</summary>
     public const int Interrupted = 130;
 }

@@ -15,10 +15,13 @@ public static class Program
     // One line a verb; the order is the order of the help text.
     private static readonly Type[] VerbTypes =
     [
-        typeof(TrainVerb), typeof(GenerateVerb), typeof(LogitsVerb), typeof(DataVerb), typeof(TokenizeVerb),
+        typeof(TrainVerb), typeof(EvalVerb), typeof(GenerateVerb), typeof(LogitsVerb), typeof(DataVerb), typeof(TokenizeVerb),
         typeof(GateVerb), typeof(MergeVerb),
         typeof(InspectVerb), typeof(VerifyVerb), typeof(ImportVerb), typeof(ExportVerb), typeof(DoctorVerb),
     ];
+
+    /// <summary>Version of the program.</summary>
+    internal static string Version => typeof(Program).Assembly.GetName().Version?.ToString(3) ?? "";
 
     /// <summary>The program.</summary>
     public static int Main(string[] args)
@@ -89,7 +92,7 @@ public static class Program
         var errors = failed.Errors.ToList();
         if (errors.Any(e => e.Tag == ErrorType.VersionRequestedError))
         {
-            output.Result($"peft {typeof(Program).Assembly.GetName().Version?.ToString(3)}");
+            output.Result($"peft {Version}");
             return ExitCode.Done;
         }
         if (errors.All(e => e.Tag is ErrorType.HelpRequestedError or ErrorType.HelpVerbRequestedError))

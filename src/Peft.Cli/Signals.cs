@@ -12,7 +12,10 @@ public sealed class Signals : IDisposable
     private readonly List<PosixSignalRegistration> _registrations = [];
 
     /// <summary>Listens until disposed.</summary>
-    public Signals(StopRequest stop, Output output)
+    /// <param name="stop">What is asked to stop.</param>
+    /// <param name="output">Where it is said.</param>
+    /// <param name="words">What is said.</param>
+    public Signals(StopRequest stop, Output output, string words = "stopping: this step is finished and saved first (once more: stop without saving)")
     {
         foreach (var signal in new[] { PosixSignal.SIGINT, PosixSignal.SIGTERM })
             _registrations.Add(PosixSignalRegistration.Create(signal, context =>
@@ -21,7 +24,7 @@ public sealed class Signals : IDisposable
                     return;
                 context.Cancel = true;
                 stop.Request();
-                output.Say("\nstopping: this step is finished and saved first (once more: stop without saving)");
+                output.Say("\n" + words);
             }));
     }
 

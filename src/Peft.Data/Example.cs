@@ -5,4 +5,8 @@ namespace Peft.Data;
 /// <param name="Answer">What is to be produced.</param>
 /// <param name="Task">The task it belongs to.</param>
 /// <param name="Row">Where it came from.</param>
-public sealed record Example(string Prompt, string Answer, string? Task, RowId Row);
+public sealed record Example(string Prompt, string Answer, string? Task, RowId Row)
+{
+    /// <summary>The texts of <see cref="Examples.DataSetOptions.Fields"/>, in their order.</summary>
+    public IReadOnlyList<string> Fields { get; init; } = [];
+}

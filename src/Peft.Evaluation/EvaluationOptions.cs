@@ -1,11 +1,12 @@
 using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Tasks;
 using Peft.Formats.Configuration;
 
 namespace Peft.Evaluation;
 
 /// <summary>One task: rows of a held-out data set, answered by greedy decoding.</summary>
 /// <param name="Name">Name of the task, as a data set under <c>data.eval</c> has it.</param>
-/// <param name="Metric">Name of the metric (<see cref="AnswerMetric.All"/>).</param>
+/// <param name="Metric">Name of the metric (<see cref="Metrics.Metric.All"/>).</param>
 /// <param name="Rows">Rows evaluated, from the start of the data set.</param>
 /// <param name="MaxNewTokens">Longest answer in tokens.</param>
 public sealed record TaskOptions(string Name, string Metric, int Rows, int MaxNewTokens);
@@ -43,7 +44,7 @@ public sealed record EvaluationOptions
                     : "the task of a data set under data.eval: " + string.Join(", ", evalTasks));
             tasks.Add(new(
                 name,
-                task.Choice("metric", "exact_match", AnswerMetric.Names),
+                task.Choice("metric", "exact_match", Metric.Of(TaskKind.Generation)),
                 task.Integer("rows", 200, 1),
                 task.Integer("max_new_tokens", 32, 1, 4096)));
         }

@@ -26,4 +26,12 @@ public sealed record GenerationOptions
     /// <summary>Tokens that end a text.</summary>
     /// <value>null by default: the model's own; empty: none.</value>
     public IReadOnlyList<int>? EosTokenIds { get; init; }
+
+    /// <summary>Task of all prompts, for routers that go by task.</summary>
+    /// <value>null by default: none.</value>
+    public long? TaskId { get; init; }
+
+    /// <summary>Asked after each token of a prompt's continuation whether that continuation ends there.</summary>
+    /// <value>null by default: only <see cref="EosTokenIds"/> end a text.</value>
+    public Func<IReadOnlyList<int>, bool>? IsFinished { get; init; }
 }

@@ -46,6 +46,26 @@ public sealed class KeyValueCache : IDisposable
         return kept;
     }
 
+    /// <summary>A cache of its own that holds the rows named, in that order; a row may be named several times.</summary>
+    /// <param name="rows">Rows of this cache.</param>
+    /// <param name="further">Tokens to take room for beyond those held.</param>
+    /// <remarks>Shapes: [B, ..] → [rows, ..]. Gradient: none.</remarks>
+    public KeyValueCache Select(IReadOnlyList<long> rows, long further)
+    {
+        using var noGrad = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var chosen = new KeyValueCache(_keys.Length, Length + further) { Length = Length };
+        for (var layer = 0; layer < _keys.Length; layer++)
+        {
+            chosen._keys[layer] = chosen.Filled(_keys[layer]!, rows);
+            chosen._values[layer] = chosen.Filled(_values[layer]!, rows);
+        }
+
+        foreach (var (name, kept) in _kept)
+            chosen._kept[name] = kept.index_select(0, torch.tensor([.. rows], [rows.Count], device: kept.device)).DetachFromDisposeScope();
+        return chosen;
+    }
+
     /// <summary>Counts the tokens that every layer has appended.</summary>
     public void Advance(long tokens) => Length += tokens;
 
@@ -54,6 +74,15 @@ public sealed class KeyValueCache : IDisposable
     {
         foreach (var tensor in _keys.Concat(_values).Concat(_kept.Values))
             tensor?.Dispose();
+    }
+
+    private Tensor Filled(Tensor from, IReadOnlyList<long> rows)
+    {
+        var held = from.narrow(2, 0, Length).index_select(0, torch.tensor([.. rows], [rows.Count], device: from.device)); // [rows, Hkv, T, d]
+        var shape = held.shape;
+        var room = torch.zeros([shape[0], shape[1], _capacity, shape[3]], dtype: held.dtype, device: held.device);
+        room.narrow(2, 0, Length).copy_(held);
+        return room.DetachFromDisposeScope();
     }
 
     private Tensor Append(Tensor?[] store, int layer, Tensor added)

@@ -44,13 +44,16 @@ public static class TextGeneration
         var longest = prompts.Max(prompt => prompt.Count);
         var limit = Math.Min(options.MaxNewTokens, model.Config.MaxPositionEmbeddings - longest);
         var ends = (options.EosTokenIds ?? model.Config.EosTokenIds).ToHashSet();
+        KeyValueCache? cache = null;
         var streams = options.Temperature == 0 ? [] : RandomStreams(prompts, options.Seed);
         try
         {
-            using var cache = new KeyValueCache(model.Config.LayerCount, longest + Math.Min(limit, 256));
-            var batch = new PaddedPrompts(prompts);
-            var running = Enumerable.Repeat(true, prompts.Count).ToArray();
+            cache = new KeyValueCache(model.Config.LayerCount, longest + Math.Min(limit, 256));
+            var batch = new PaddedPrompts(prompts, options.TaskId);
+            var made = options.IsFinished is null ? [] : prompts.Select(_ => new List<int>()).ToArray();
+            var rows = Enumerable.Range(0, prompts.Count).ToArray();                               // prompt of each row of the batch
             var next = new int[prompts.Count];
+            var running = Enumerable.Repeat(true, prompts.Count).ToArray();
             for (var step = 0; step < limit && running.Contains(true); step++)
             {
                 var logits = step == 0 ? batch.Prefill(model, cache) : batch.Decode(model, cache, next);
@@ -58,15 +61,37 @@ public static class TextGeneration
                 {
                     if (!running[row])
                         continue;
-                    var own = row;
+                    var own = rows[row];
                     next[row] = TokenSampler.Choose(logits[row], options, () => Uniform(streams[own]));
-                    running[row] = !ends.Contains(next[row]);
-                    yield return (row, next[row]);
+                    running[row] = !ends.Contains(next[row]) && !IsFinished(own, next[row]);
+                    yield return (own, next[row]);
                 }
+
+                // Rows that have ended cost as much as others: when they are half of the batch it goes on without them.
+                if (running.Count(on => on) is var left && left > 0 && 2 * left <= running.Length)
+                {
+                    long[] kept = [.. Enumerable.Range(0, running.Length).Where(row => running[row]).Select(row => (long)row)];
+                    batch.Keep(kept);
+                    var smaller = cache.Select(kept, Math.Max(1, Math.Min(limit - step, 256)));
+                    cache.Dispose();
+                    cache = smaller;
+                    rows = [.. kept.Select(row => rows[row])];
+                    next = [.. kept.Select(row => next[row])];
+                    running = [.. kept.Select(_ => true)];
+                }
+            }
+
+            bool IsFinished(int prompt, int id)
+            {
+                if (options.IsFinished is null)
+                    return false;
+                made[prompt].Add(id);
+                return options.IsFinished(made[prompt]);
             }
         }
         finally
         {
+            cache?.Dispose();
             foreach (var stream in streams)
                 stream.Dispose();
         }

@@ -3,6 +3,7 @@ using Peft.Adapters.Bundles;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
+using Peft.Models.Loading;
 using Peft.Torch;
 
 namespace Peft.Recipes;
@@ -38,27 +39,34 @@ public sealed class LoadedModel : IDisposable
     /// <param name="dtype">As a recipe or command line gives it.</param>
     /// <param name="device">Where to compute.</param>
     /// <param name="warn">Told of what has no effect here; null: nobody is.</param>
+    /// <param name="fingerprint">The base's fingerprint where it is known already.</param>
     /// <exception cref="UserException">Neither is named, or a directory cannot be read.</exception>
-    public static LoadedModel Open(string? baseDirectory, string? adapter, string dtype, Device device, Action<string>? warn = null)
+    public static LoadedModel Open(string? baseDirectory, string? adapter, string dtype, Device device, Action<string>? warn = null, string? fingerprint = null)
     {
         var directory = baseDirectory ?? BaseOf(adapter);
         var model = OpenBase(directory, dtype, device);
         if (adapter is null)
             return new(model, null, directory);
-        var options = new AttachOptions { Base = Identity(directory, adapter) };
+        var options = new AttachOptions { Base = Identity(directory, adapter, fingerprint) };
         return new(model, AdapterLoader.Attach(model, adapter, warn is null ? options : options with { Warn = warn }), directory);
     }
 
     /// <summary>Opens a base in the type that a recipe or command line asks for.</summary>
-    public static CausalLanguageModel OpenBase(string directory, string dtype, Device device) => ModelLoader.Load(
-        directory, dtype == "auto" ? MachineTypes.Choose(dtype, ModelLoader.StoredType(directory), device) : MachineTypes.Parse(dtype), device);
+    public static CausalLanguageModel OpenBase(string directory, string dtype, Device device) =>
+        ModelLoader.Load(directory, TypeOf(directory, dtype, device), device);
+
+    /// <summary>Name of the type that a base would be opened in.</summary>
+    public static string TypeName(string directory, string dtype, Device device) => DtypeNames.ToConfig(TypeOf(directory, dtype, device));
+
+    private static ScalarType TypeOf(string directory, string dtype, Device device) =>
+        dtype == "auto" ? MachineTypes.Choose(dtype, ModelLoader.StoredType(directory), device) : MachineTypes.Parse(dtype);
 
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
 
     // Hashing a large base takes seconds: only a manifest has a fingerprint to compare it with.
-    private static BaseIdentity? Identity(string directory, string adapter) =>
-        AdapterLoader.ManifestOf(adapter) is null ? null : new(directory, ModelLoader.Fingerprint(directory));
+    private static BaseIdentity? Identity(string directory, string adapter, string? fingerprint) =>
+        AdapterLoader.ManifestOf(adapter) is null ? null : new(directory, fingerprint ?? ModelLoader.Fingerprint(directory));
 
     /// <summary>The directory of the base that an adapter names.</summary>
     /// <exception cref="UserException">It names none, or one that is not here.</exception>

@@ -54,6 +54,8 @@ public static class Program
         ("routers", RouterBenchmark.Measure),
         ("packing", PackingBenchmark.Measure),
         ("generation", GenerationBenchmark.Measure),
+        ("batched-decoding", BatchedDecodingBenchmark.Measure),
+        ("scoring", ScoringBenchmark.Measure),
         ("tokenizer", TokenizerBenchmark.Measure),
         ("load", LoadBenchmark.Measure),
         ("scale", ScaleBenchmark.Measure),

@@ -43,7 +43,7 @@ public sealed class EvaluationOptionsTests
             """
             r.json has 8 faults:
               line 2  evaluation.tasks[0].task            'gtp'          the task of a data set under data.eval: g2p, spam
-              line 2  evaluation.tasks[0].metric          'token_error'  accuracy, exact_match, token_error_rate, char_error_rate; did you mean token_error_rate?
+              line 2  evaluation.tasks[0].metric          'token_error'  accuracy, exact_match, numeric, token_f1, token_error_rate, char_error_rate; did you mean token_error_rate?
               evaluation.tasks[1].task                    missing        a text
               line 3  evaluation.tasks[1].rows            0              a whole number of at least 1
               line 4  evaluation.tasks[2].max_new_tokens  'many'         a whole number from 1 to 4096

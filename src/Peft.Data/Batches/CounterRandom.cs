@@ -4,7 +4,7 @@ namespace Peft.Data.Batches;
 /// Random numbers by counting: each is a pure function of a key and an index, so that a run can go on anywhere without
 /// any saved state. SplitMix64's finaliser (Steele, Lea, Flood 2014) over key and index.
 /// </summary>
-internal static class CounterRandom
+public static class CounterRandom
 {
     private const ulong Golden = 0x9E3779B97F4A7C15;
 

@@ -28,6 +28,12 @@ public sealed record DataSetOptions
     /// <summary>What the model is to produce; for plain text, the text.</summary>
     public required TextTemplate Answer { get; init; }
 
+    /// <summary>Further texts made of each row, such as the choices of a question.</summary>
+    public IReadOnlyList<DataField> Fields { get; init; } = [];
+
+    /// <summary>Whether a row with an empty answer can be used; training has nothing to learn from one.</summary>
+    public bool AllowsEmptyAnswer { get; init; }
+
     /// <summary>The task of all rows; null for <see cref="Name"/>.</summary>
     public string? Task { get; init; }
 

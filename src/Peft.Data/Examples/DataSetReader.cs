@@ -160,10 +160,13 @@ public sealed class DataSetReader
 
         string ValueOf(string name) => values[_index[name]];
         var answer = Options.Answer.Render(ValueOf);
-        if (answer.Length == 0)
+        if (answer.Length == 0 && !Options.AllowsEmptyAnswer)
             return Refuse(id, $"{(Options.IsText ? "text" : "answer")} {Quote.Of(Options.Answer.Text)} is empty", "a text to learn");
         var task = Options.TaskColumn is { } named ? ValueOf(named) : Options.Task ?? Options.Name;
-        return new Example(Options.Prompt?.Render(ValueOf) ?? "", answer, task, id);
+        return new Example(Options.Prompt?.Render(ValueOf) ?? "", answer, task, id)
+        {
+            Fields = [.. Options.Fields.Select(field => field.Template.Render(ValueOf))],
+        };
     }
 
     private Example? Refuse(RowId id, string found, string allowed) => Options.OnBadRow == BadRowPolicy.Skip
@@ -202,8 +205,8 @@ public sealed class DataSetReader
 
             if (Options.Filter is { } filter && table.Problem(filter) is { } refused)
                 faults.Add($"{Options.Place}.filter", $"{file.Name}: {refused}", "a SQL condition over the file's columns");
-            foreach (var (key, column) in ColumnsOf(Options).DistinctBy(wanted => wanted.Column))
-                CheckColumn(table, file, $"{Options.Place}.{key}", column, faults);
+            foreach (var (place, column) in ColumnsOf(Options).DistinctBy(wanted => wanted.Column))
+                CheckColumn(table, file, place, column, faults);
         }
     }
 
@@ -232,13 +235,19 @@ public sealed class DataSetReader
 
     private static string DataFormatName(DataFormat format) => format == DataFormat.JsonLines ? "JSON Lines" : format.ToString();
 
-    private static IEnumerable<(string Key, string Column)> ColumnsOf(DataSetOptions options)
+    private static IEnumerable<(string Place, string Column)> ColumnsOf(DataSetOptions options)
     {
         foreach (var column in options.Prompt?.Columns ?? [])
-            yield return ("template.prompt", column);
+            yield return ($"{options.Place}.template.prompt", column);
         foreach (var column in options.Answer.Columns)
-            yield return (options.IsText ? "template.text" : "template.answer", column);
+            yield return ($"{options.Place}.template.{(options.IsText ? "text" : "answer")}", column);
+        foreach (var field in options.Fields)
+        {
+            foreach (var column in field.Template.Columns)
+                yield return (field.Place, column);
+        }
+
         if (options.TaskColumn is { } task)
-            yield return ("task_column", task);
+            yield return ($"{options.Place}.task_column", task);
     }
 }

@@ -7,11 +7,12 @@ namespace Peft.Data.Tokens;
 /// <param name="Prefix">The special tokens that the tokenizer's template puts first, such as BOS.</param>
 /// <param name="EndId">The token that ends a text; null when there is none.</param>
 /// <param name="PadId">The token that fills up short sequences; no loss counts it.</param>
-internal sealed record TextEncoder(Func<string, IReadOnlyList<int>> Encode, IReadOnlyList<int> Prefix, int? EndId, int PadId)
+public sealed record TextEncoder(Func<string, IReadOnlyList<int>> Encode, IReadOnlyList<int> Prefix, int? EndId, int PadId)
 {
     // Any text will do to see what is put before it.
     private const string Probe = "a";
 
+    /// <summary>Takes it from a tokenizer.</summary>
     /// <param name="tokenizer">The tokenizer.</param>
     /// <param name="endId">The model's end-of-text token, for a tokenizer that names none.</param>
     public static TextEncoder Of(Tokenizer tokenizer, int? endId = null) => new(

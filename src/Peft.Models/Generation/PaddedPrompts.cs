@@ -6,13 +6,15 @@ namespace Peft.Models.Generation;
 /// <remarks>Each forward runs in a dispose scope of its own and gives plain numbers back.</remarks>
 internal sealed class PaddedPrompts
 {
-    private readonly IReadOnlyList<IReadOnlyList<int>> _prompts;
     private readonly int _longest;
+    private readonly long? _taskId;
+    private IReadOnlyList<IReadOnlyList<int>> _prompts;
     private readonly bool _isRagged;
 
-    public PaddedPrompts(IReadOnlyList<IReadOnlyList<int>> prompts)
+    public PaddedPrompts(IReadOnlyList<IReadOnlyList<int>> prompts, long? taskId)
     {
         _prompts = prompts;
+        _taskId = taskId;
         _longest = prompts.Max(prompt => prompt.Count);
         _isRagged = prompts.Any(prompt => prompt.Count != _longest);
     }
@@ -36,6 +38,9 @@ internal sealed class PaddedPrompts
         return Run(model, cache, ids, positions, T);
     }
 
+    /// <summary>Goes on with some of the rows alone; the cache is to be chosen likewise.</summary>
+    public void Keep(IReadOnlyList<long> rows) => _prompts = [.. rows.Select(row => _prompts[(int)row])];
+
     /// <summary>Runs one new token of each row; logits [B][V].</summary>
     public float[][] Decode(CausalLanguageModel model, KeyValueCache cache, int[] next)
     {
@@ -53,6 +58,7 @@ internal sealed class PaddedPrompts
         var mask = _isRagged ? KeyMask(keys).to(model.Device) : null; // [B, S]
         var pass = ForwardPass.ForInference(
             cache,
+            taskIds: _taskId is { } task ? torch.full([B], task, ScalarType.Int64, model.Device) : null,
             tokenMask: mask?.narrow(1, cache.Length, T),
             positions: torch.tensor(positions, [B, T]).to(model.Device),
             keyMask: mask);

@@ -1,0 +1,132 @@
+using System.Diagnostics;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Peft.Evaluation.Metrics;
+using Peft.Formats;
+using Peft.Formats.Files;
+
+namespace Peft.Evaluation;
+
+/// <summary>What an evaluation has answered so far, a line a batch, so that it can go on after any end.</summary>
+/// <remarks>The first line says what is evaluated; a last line that was cut short does not count.</remarks>
+public sealed class EvaluationJournal : IDisposable
+{
+    /// <summary>Name of the file in the output directory while an evaluation runs.</summary>
+    public const string Name = "journal.jsonl";
+
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
+    };
+
+    private readonly Dictionary<(string Subject, string Task, int Batch), Line> _lines = [];
+    private readonly string _path;
+    private readonly FileStream _file;
+
+    private EvaluationJournal(string path, FileStream file) => (_path, _file) = (path, file);
+
+    /// <summary>Rows that were answered before this start.</summary>
+    public int RowsFound => _lines.Values.Sum(line => line.Rows.Count);
+
+    /// <summary>Opens the journal of an output directory, or begins it.</summary>
+    /// <param name="directory">The output directory.</param>
+    /// <param name="identity">What is evaluated: equal texts go on with each other's answers.</param>
+    /// <exception cref="UserException">The directory holds the journal of another evaluation.</exception>
+    public static EvaluationJournal Open(string directory, string identity)
+    {
+        var path = Path.Combine(directory, Name);
+        var lines = File.Exists(path) ? ReadWhole(path) : [];
+        if (lines.Count > 0 && lines[0].Text != Header(identity))
+            throw new UserException(
+                $"{directory}: holds an interrupted evaluation of other adapters, tasks or settings - repeat its command to finish it, replace it with "
+                + "--overwrite, or choose another directory with --output");
+        try
+        {
+            var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read);
+            // What stands behind the last whole line was cut by the end of the process.
+            file.SetLength(lines.Count == 0 ? 0 : lines[^1].End);
+            file.Seek(0, SeekOrigin.End);
+            var journal = new EvaluationJournal(path, file);
+            if (lines.Count == 0)
+                journal.Write(Header(identity));
+            foreach (var (text, _) in lines.Skip(1))
+            {
+                var line = JsonSerializer.Deserialize<Line>(text, Json)!;
+                journal._lines[(line.Subject, line.Task, line.Batch)] = line;
+            }
+            return journal;
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new UserException($"{path}: cannot be written ({error.Message}) - choose another directory with --output", error);
+        }
+    }
+
+    /// <summary>The answers of a batch: found, or computed and kept. With the seconds that computing took.</summary>
+    public (IReadOnlyList<RowResult> Rows, double Seconds) Answer(string subject, string task, int batch, Func<IReadOnlyList<RowResult>> compute)
+    {
+        if (_lines.TryGetValue((subject, task, batch), out var found))
+            return (found.Rows, found.Seconds);
+        var started = Stopwatch.GetTimestamp();
+        var rows = compute();
+        var line = new Line(subject, task, batch, Stopwatch.GetElapsedTime(started).TotalSeconds, rows);
+        Write(JsonSerializer.Serialize(line, Json));
+        return (rows, line.Seconds);
+    }
+
+    /// <summary>Whether a batch was answered before this start.</summary>
+    public bool Has(string subject, string task, int batch) => _lines.ContainsKey((subject, task, batch));
+
+    /// <summary>Removes the journal: everything it holds stands in the results.</summary>
+    public void Remove()
+    {
+        _file.Dispose();
+        File.Delete(_path);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _file.Dispose();
+
+    private static string Header(string identity) => JsonSerializer.Serialize(new { evaluation = identity });
+
+    private void Write(string line)
+    {
+        _file.Write(Encoding.UTF8.GetBytes(line + "\n"));
+        _file.Flush();
+    }
+
+    // Lines that end, and parse; with the place behind each.
+    private static List<(string Text, long End)> ReadWhole(string path)
+    {
+        var bytes = File.ReadAllBytes(path);
+        var lines = new List<(string, long)>();
+        for (var from = 0; from < bytes.Length;)
+        {
+            var length = bytes.AsSpan(from).IndexOf((byte)'\n');
+            if (length < 0)
+                break;
+            var text = Encoding.UTF8.GetString(bytes, from, length);
+            if (lines.Count > 0 && !IsLine(text))
+                break;
+            from += length + 1;
+            lines.Add((text, from));
+        }
+        return lines;
+    }
+
+    private static bool IsLine(string text)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<Line>(text, Json) is { Subject: not null, Task: not null, Rows: not null };
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
+    }
+
+    private sealed record Line(string Subject, string Task, int Batch, double Seconds, IReadOnlyList<RowResult> Rows);
+}

@@ -1,0 +1,102 @@
+using System.Globalization;
+using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Probing;
+using Peft.Evaluation.Results;
+using Peft.Evaluation.Tasks;
+using Peft.Formats.Tokenizers;
+
+namespace Peft.Evaluation;
+
+/// <summary>Measures several subjects on several tasks and writes results.json and examples.parquet.</summary>
+public sealed class EvaluationRun
+{
+    private readonly IReadOnlyList<EvaluationSubject> _subjects;
+    private readonly IReadOnlyList<TaskData> _tasks;
+    private readonly Tokenizer _tokenizer;
+    private readonly ResultsSettings _settings;
+    private readonly MeasuredBase _base;
+
+    /// <summary>Puts a run together; nothing is computed or written.</summary>
+    /// <param name="subjects">What is measured, in the order of the table.</param>
+    /// <param name="tasks">What it is measured on.</param>
+    /// <param name="tokenizer">The base's tokenizer.</param>
+    /// <param name="baseModel">The base.</param>
+    /// <param name="settings">Batch size, seed, type and the like.</param>
+    public EvaluationRun(
+        IReadOnlyList<EvaluationSubject> subjects, IReadOnlyList<TaskData> tasks, Tokenizer tokenizer, MeasuredBase baseModel, ResultsSettings settings) =>
+        (_subjects, _tasks, _tokenizer, _base, _settings) = (subjects, tasks, tokenizer, baseModel, settings);
+
+    /// <summary>Told now and then how far it is.</summary>
+    public Action<EvaluationProgress> Progress { get; init; } = _ => { };
+
+    /// <summary>Asked before each batch whether to stop; what is answered stays in the journal.</summary>
+    public Func<bool> IsStopped { get; init; } = () => false;
+
+    /// <summary>The tasks and metrics that are measured.</summary>
+    public IReadOnlyList<(string Task, string Metric)> Metrics =>
+        [.. _tasks.SelectMany(data => data.Task.Metrics.Select(metric => (data.Task.Name, metric)))];
+
+    /// <summary>What the journal must be of for its answers to count.</summary>
+    public string Identity => string.Join('\n', [
+        FormattableString.Invariant($"batch_size {_settings.BatchSize} dtype {_settings.Dtype} base {_base.Fingerprint} tokenizer {_tokenizer.Sha256}"),
+        .. _subjects.Select(subject => $"subject {subject.Name} {subject.Description.Fingerprint}"),
+        .. _tasks.Select(data => string.Create(
+            CultureInfo.InvariantCulture,
+            $"task {data.Task.Name} {TaskKinds.NameOf(data.Task.Kind)} {data.RowsHash} {data.Task.MaxNewTokens} {data.Task.MaxLength} {string.Join('|', data.Task.Stop)}")),
+    ]);
+
+    /// <summary>Measures and writes; goes on where an interrupted evaluation of the same stopped.</summary>
+    /// <param name="directory">The output directory.</param>
+    /// <param name="peftVersion">Version of the program, for the results.</param>
+    /// <param name="now">The time, for the results.</param>
+    /// <returns>The results; null when it was stopped.</returns>
+    public ResultsDocument? Run(string directory, string peftVersion, DateTimeOffset now)
+    {
+        using var journal = EvaluationJournal.Open(directory, Identity);
+        var measured = new List<MeasuredSubject>();
+        var (total, done, computed) = ((long)_subjects.Count * _tasks.Sum(data => data.Rows.Count), 0L, 0L);
+        foreach (var subject in _subjects)
+        {
+            using var opened = subject.Open();
+            var evaluator = new TaskEvaluator(opened.Model, _tokenizer, _settings.BatchSize);
+            var answers = new List<IReadOnlyList<JudgedRow>>();
+            var seconds = 0.0;
+            foreach (var data in _tasks)
+            {
+                var rows = new List<RowResult>(data.Rows.Count);
+                foreach (var (index, batch) in evaluator.Batches(data, subject.TaskIdOf(data.Task.Name)).Index())
+                {
+                    if (IsStopped())
+                        return null;
+                    Progress(new(subject.Name, data.Task.Name, done, total, computed));
+                    if (!journal.Has(subject.Name, data.Task.Name, index))
+                        computed += batch.Rows;
+                    var (found, took) = journal.Answer(subject.Name, data.Task.Name, index, batch.Answer);
+                    rows.AddRange(found);
+                    (seconds, done) = (seconds + took, done + batch.Rows);
+                }
+                answers.Add([.. rows.OrderBy(row => row.Index).Select(row => new JudgedRow(data.Task, data.Rows[row.Index], row))]);
+            }
+            if (IsStopped())
+                return null;
+            var routing = opened.Adapted is { Options.Router: not null } adapted
+                ? RoutingProbe.Measure(subject.Name, adapted, evaluator, _tasks, subject.TaskIdOf, _settings.BatchSize)
+                : null;
+            measured.Add(new(subject.Description with { EvaluationSeconds = Math.Round(seconds, 3) }, answers, routing));
+        }
+        Progress(new("", "", done, total, computed));
+        var results = ResultsBuilder.Build(measured, _tasks, _base, _settings, peftVersion, now);
+        ExamplesFile.Write(
+            Path.Combine(directory, ExamplesFile.Name),
+            measured.SelectMany(subject => subject.Answers.SelectMany(rows => rows.Select(row => (subject.Description.Name, row)))));
+        ResultsFile.Save(Path.Combine(directory, ResultsFile.Name), results);
+        journal.Remove();
+        return results;
+    }
+}
+
+/// <summary>A subject with its answers to every task.</summary>
+/// <param name="Description">What it is.</param>
+/// <param name="Answers">Judged rows by task, in the order of the tasks.</param>
+/// <param name="Routing">What its experts did; null without routing.</param>
+internal sealed record MeasuredSubject(Subject Description, IReadOnlyList<IReadOnlyList<JudgedRow>> Answers, SubjectRouting? Routing);

@@ -1,0 +1,71 @@
+using Peft.Evaluation.Tasks;
+
+namespace Peft.Evaluation.Metrics;
+
+/// <summary>How the answers of a task become one number; one line a metric in <see cref="All"/>.</summary>
+/// <param name="Name">Name as written in a task.</param>
+/// <param name="Description">What it says, for help and reports.</param>
+/// <param name="HigherIsBetter">Whether larger values are better.</param>
+/// <param name="Unit">rate, score or bits.</param>
+/// <param name="Kinds">The kinds of tasks it is for.</param>
+/// <param name="OfRow">The numbers that a row contributes.</param>
+/// <param name="Combine">The value of some rows, from what they contribute.</param>
+public sealed record Metric(
+    string Name, string Description, bool HigherIsBetter, string Unit, IReadOnlyList<TaskKind> Kinds,
+    Func<JudgedRow, double[]> OfRow, Combine Combine)
+{
+    /// <summary>The metrics there are; the first of a kind is its default.</summary>
+    public static IReadOnlyList<Metric> All { get; } =
+    [
+        new("acc", "share of rows whose likeliest choice is the right one", true, "rate", [TaskKind.MultipleChoice],
+            row => [row.IsCorrect ? 1 : 0], Aggregate.Mean),
+        new("acc_norm", "the same by log-likelihood per byte of the choice", true, "rate", [TaskKind.MultipleChoice],
+            row => [row.LikeliestPerByte == row.Row.Gold ? 1 : 0], Aggregate.Mean),
+        new("accuracy", "share of rows whose answer is the expected label", true, "rate", [TaskKind.Classification, TaskKind.Generation],
+            row => [row.IsCorrect ? 1 : 0], Aggregate.Mean),
+        new("macro_f1", "mean over the labels of the F1 score of each", true, "score", [TaskKind.Classification],
+            row => [row.Row.Gold, row.Likeliest], Aggregate.MacroF1),
+        new("matthews_correlation", "correlation of predicted and expected labels", true, "score", [TaskKind.Classification],
+            row => [row.Row.Gold, row.Likeliest], Aggregate.MatthewsCorrelation),
+        new("pearson", "correlation of the expected value over the labels' likelihoods with the answers", true, "score", [TaskKind.Classification],
+            row => [row.ExpectedGrade, row.Grade], Aggregate.Pearson),
+        new("spearman", "the same of their ranks", true, "score", [TaskKind.Classification],
+            row => [row.ExpectedGrade, row.Grade], Aggregate.Spearman),
+        new("exact_match", "share of rows whose answer is the expected text", true, "rate", [TaskKind.Generation],
+            row => [row.IsCorrect ? 1 : 0], Aggregate.Mean),
+        new("numeric", "share of rows whose answer comes to the expected number", true, "rate", [TaskKind.Generation],
+            row => [NumericAnswer.AreEqual(row.Result.Prediction, row.Row.Answer) ? 1 : 0], Aggregate.Mean),
+        new("token_f1", "overlap of words between answer and expected text", true, "score", [TaskKind.Generation],
+            row => [TokenOverlap.F1(TextNormalization.Words(row.Prediction), TextNormalization.Words(row.Answer))], Aggregate.Mean),
+        new("token_error_rate", "edits between whitespace-separated tokens, per expected token (phoneme or word error rate)", false, "rate", [TaskKind.Generation],
+            row => Edits(TextNormalization.Words(row.Prediction), TextNormalization.Words(row.Answer)), Aggregate.Ratio),
+        new("char_error_rate", "edits between characters, per expected character", false, "rate", [TaskKind.Generation],
+            row => Edits(Characters(row.Prediction), Characters(row.Answer)), Aggregate.Ratio),
+        new("token_perplexity", "exponential of the mean negative log-likelihood of a token", false, "score", [TaskKind.Perplexity],
+            row => [-row.Result.LogLikelihoods[0], row.Result.Tokens], (rows, chosen) => Math.Exp(Aggregate.Ratio(rows, chosen))),
+        new("bits_per_byte", "negative log-likelihood in bits per byte of UTF-8", false, "bits", [TaskKind.Perplexity],
+            row => [-row.Result.LogLikelihoods[0] / Math.Log(2), System.Text.Encoding.UTF8.GetByteCount(row.Row.Answer)], Aggregate.Ratio),
+    ];
+
+    /// <summary>The names of the metrics for a kind of task.</summary>
+    public static IReadOnlyList<string> Of(TaskKind kind) => [.. All.Where(m => m.Kinds.Contains(kind)).Select(m => m.Name)];
+
+    /// <summary>The metric of a task that names none.</summary>
+    public static string DefaultOf(TaskKind kind) => kind == TaskKind.Generation ? "exact_match" : Of(kind)[0];
+
+    /// <summary>The metric with this name.</summary>
+    public static Metric Named(string name) => All.Single(m => m.Name == name);
+
+    /// <summary>What one row's score in tables of examples is: the metric of that row alone, where that says something.</summary>
+    public double ScoreOf(JudgedRow row) => Name switch
+    {
+        "macro_f1" or "matthews_correlation" => row.IsCorrect ? 1 : 0,
+        "pearson" or "spearman" => row.ExpectedGrade,
+        _ => Combine([OfRow(row)], [0]),
+    };
+
+    private static double[] Edits(IReadOnlyList<string> prediction, IReadOnlyList<string> answer) =>
+        [EditDistance.Between(prediction, answer), answer.Count];
+
+    private static string[] Characters(string text) => [.. text.EnumerateRunes().Select(r => r.ToString())];
+}

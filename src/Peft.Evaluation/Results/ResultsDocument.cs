@@ -1,0 +1,147 @@
+using System.Text.Json;
+
+namespace Peft.Evaluation.Results;
+
+/// <summary>What an evaluation measured: the content of <c>results.json</c> (schema in README.md beside this file).</summary>
+/// <param name="Created">When it was measured, ISO 8601 in UTC.</param>
+/// <param name="PeftVersion">Version of the program that measured.</param>
+/// <param name="Settings">What the numbers depend on beside models and rows.</param>
+/// <param name="Base">The base model that all subjects share.</param>
+/// <param name="Subjects">What was measured, in the order of the table; the bare base first where it is among them.</param>
+/// <param name="Tasks">What it was measured on.</param>
+/// <param name="Scores">One number a subject, task and metric.</param>
+/// <param name="Comparisons">Paired differences between subjects on the same rows.</param>
+/// <param name="Routing">What the experts do, a subject with routing.</param>
+public sealed record ResultsDocument(
+    string Created, string PeftVersion, ResultsSettings Settings, MeasuredBase Base, IReadOnlyList<Subject> Subjects,
+    IReadOnlyList<MeasuredTask> Tasks, IReadOnlyList<Score> Scores, IReadOnlyList<Comparison> Comparisons,
+    IReadOnlyList<SubjectRouting> Routing)
+{
+    /// <summary>The value of <c>format</c>.</summary>
+    public const string FormatName = "peft.results";
+
+    /// <summary>The value of <c>version</c> that this program writes and reads.</summary>
+    public const int CurrentVersion = 1;
+
+    /// <summary>Format and version as they stand in the file.</summary>
+    public string Format { get; init; } = FormatName;
+
+    /// <summary>Version of the schema.</summary>
+    public int Version { get; init; } = CurrentVersion;
+
+    /// <summary>The score of a subject on a task's metric, or null where it was not measured.</summary>
+    public Score? ScoreOf(string subject, string task, string metric) =>
+        Scores.FirstOrDefault(s => s.Subject == subject && s.Task == task && s.Metric == metric);
+
+    /// <summary>The comparison of two subjects, the way round that was asked for, or null where they were not compared.</summary>
+    public Comparison? ComparisonOf(string task, string metric, string a, string b)
+    {
+        var found = Comparisons.FirstOrDefault(c => c.Task == task && c.Metric == metric && (c.A == a && c.B == b || c.A == b && c.B == a));
+        return found is null || found.A == a ? found : found.Reversed();
+    }
+}
+
+/// <summary>What the numbers depend on beside models and rows.</summary>
+/// <param name="Seed">Seed of few-shot choice, resampling and permutations.</param>
+/// <param name="BatchSize">Rows scored together.</param>
+/// <param name="Dtype">Type the base computed in.</param>
+/// <param name="BootstrapSamples">Resamplings behind each interval.</param>
+/// <param name="Confidence">Share of an interval, such as 0.95.</param>
+/// <param name="Correction">Correction of p values over all comparisons: <c>holm</c> or <c>none</c>.</param>
+public sealed record ResultsSettings(
+    int Seed, int BatchSize, string Dtype, int BootstrapSamples, double Confidence, string Correction);
+
+/// <summary>The base model.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Fingerprint">Its fingerprint, as in bundle.json.</param>
+public sealed record MeasuredBase(string Name, string Fingerprint);
+
+/// <summary>One thing that was measured: the bare base, or a bundle on it.</summary>
+/// <param name="Name">Name, unlike all others of the file.</param>
+/// <param name="Kind"><see cref="BaseKind"/> or <see cref="AdapterKind"/>.</param>
+/// <param name="Path">Where it lay when it was measured.</param>
+/// <param name="Method">The adapter's method; null for the base.</param>
+/// <param name="Router">Kind of its router, where it has one.</param>
+/// <param name="Fingerprint">SHA-256 of the bundle; null for the base.</param>
+/// <param name="TrainableParameters">Values that were trained.</param>
+/// <param name="StepSeconds">Median seconds of a training step, where known.</param>
+/// <param name="PeakMemoryBytes">Peak memory of training, where known.</param>
+/// <param name="EvaluationSeconds">How long measuring took.</param>
+/// <param name="Recipe">The resolved recipe as JSON.</param>
+/// <param name="Training">Curves of its training.</param>
+public sealed record Subject(
+    string Name, string Kind, string Path, string? Method, string? Router, string? Fingerprint, long TrainableParameters,
+    double? StepSeconds, long? PeakMemoryBytes, double EvaluationSeconds, JsonElement? Recipe, TrainingCurves? Training)
+{
+    /// <summary>The kind of a bare base model.</summary>
+    public const string BaseKind = "base";
+
+    /// <summary>The kind of a bundle on the base.</summary>
+    public const string AdapterKind = "adapter";
+}
+
+/// <summary>Curves of a training run, thinned to at most some hundred points; lists of one curve have the same length.</summary>
+/// <param name="Step">Steps of the following four.</param>
+/// <param name="Loss">Loss of the answers, nats a token.</param>
+/// <param name="Aux">Sum of the auxiliary losses.</param>
+/// <param name="Lr">Learning rate.</param>
+/// <param name="TokensPerSecond">Speed.</param>
+/// <param name="RoutingStep">Steps of the following.</param>
+/// <param name="RoutingEntropy">Mean entropy of the routers' distributions, nats.</param>
+public sealed record TrainingCurves(
+    IReadOnlyList<long> Step, IReadOnlyList<double> Loss, IReadOnlyList<double> Aux, IReadOnlyList<double> Lr,
+    IReadOnlyList<double> TokensPerSecond, IReadOnlyList<long> RoutingStep, IReadOnlyList<double> RoutingEntropy);
+
+/// <summary>One task as it was measured.</summary>
+/// <param name="Name">Name, unlike all others of the file.</param>
+/// <param name="Kind">multiple_choice, generation, classification or perplexity.</param>
+/// <param name="Data">Where the rows came from.</param>
+/// <param name="Rows">How many.</param>
+/// <param name="RowsHash">SHA-256 over prompts and answers: results of other rows are not comparable.</param>
+/// <param name="Truncated">Rows cut from the left to fit the context.</param>
+/// <param name="Ties">Rows whose best choices had the same score.</param>
+/// <param name="Shots">Solved examples before each prompt.</param>
+/// <param name="Metrics">What was computed; one is the main one.</param>
+public sealed record MeasuredTask(
+    string Name, string Kind, string Data, int Rows, string RowsHash, int Truncated, int Ties, int Shots,
+    IReadOnlyList<TaskMetric> Metrics)
+{
+    /// <summary>The main metric: the first that says so, else the first.</summary>
+    public TaskMetric Main => Metrics.FirstOrDefault(m => m.Main) ?? Metrics[0];
+}
+
+/// <summary>A metric of a task.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="HigherIsBetter">Whether larger values are better.</param>
+/// <param name="Main">Whether the summary speaks of it.</param>
+/// <param name="Unit">rate, score, nats, bits, ...</param>
+public sealed record TaskMetric(string Name, bool HigherIsBetter, bool Main, string Unit);
+
+/// <summary>One number with its interval.</summary>
+/// <param name="Subject">Whose.</param>
+/// <param name="Task">On which task.</param>
+/// <param name="Metric">By which metric.</param>
+/// <param name="Value">The number.</param>
+/// <param name="Low">Lower end of the interval.</param>
+/// <param name="High">Upper end of the interval.</param>
+/// <param name="Rows">Rows behind it.</param>
+public sealed record Score(string Subject, string Task, string Metric, double Value, double Low, double High, int Rows);
+
+/// <summary>A paired difference on the same rows, <paramref name="B"/> less <paramref name="A"/>.</summary>
+/// <param name="Task">On which task.</param>
+/// <param name="Metric">By which metric.</param>
+/// <param name="A">Name of the first subject.</param>
+/// <param name="B">Name of the second subject.</param>
+/// <param name="Difference">Value of b less value of a.</param>
+/// <param name="Low">Lower end of its interval.</param>
+/// <param name="High">Upper end of its interval.</param>
+/// <param name="P">Two-sided p value of no difference.</param>
+/// <param name="PAdjusted">The p value corrected for all comparisons made.</param>
+/// <param name="Significant">Whether the corrected p value is below one less the confidence.</param>
+public sealed record Comparison(
+    string Task, string Metric, string A, string B, double Difference, double Low, double High, double P, double PAdjusted,
+    bool Significant)
+{
+    /// <summary>The same the other way round.</summary>
+    public Comparison Reversed() => this with { A = B, B = A, Difference = -Difference, Low = -High, High = -Low };
+}

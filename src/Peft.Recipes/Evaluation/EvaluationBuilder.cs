@@ -1,0 +1,69 @@
+using Peft.Adapters.Bundles;
+using Peft.Data;
+using Peft.Evaluation;
+using Peft.Evaluation.Results;
+using Peft.Evaluation.Tasks;
+using Peft.Formats;
+using Peft.Formats.Tokenizers;
+using Peft.Models;
+
+namespace Peft.Recipes.Evaluation;
+
+/// <summary>Puts an evaluation together: finds base, adapters, tasks and rows, and refuses what does not fit before anything is computed.</summary>
+public static class EvaluationBuilder
+{
+    private const int BootstrapSamples = 1000;
+    private const double Confidence = 0.95;
+
+    /// <summary>Opens everything but the models, which are loaded one after the other in the run.</summary>
+    /// <param name="request">What is asked for.</param>
+    /// <param name="progress">Told how far the run is.</param>
+    /// <param name="isStopped">Asked whether to stop.</param>
+    /// <exception cref="UserException">Anything named cannot be used.</exception>
+    public static EvaluationRun Build(EvaluationRequest request, Action<EvaluationProgress> progress, Func<bool> isStopped)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        var directory = BaseDirectory(request);
+        if (!Directory.Exists(directory))
+            throw new UserException($"--base {directory}: no such directory - a model in Hugging Face layout");
+        var recipes = Recipes(request);
+        var catalog = new TaskCatalog(recipes.SelectMany(recipe => RecipeTasks.Of(recipe.Evaluation, recipe.Data, recipe.Path)), request.Data);
+        var tasks = catalog.Find(request.Tasks);
+        var fingerprint = ModelLoader.Fingerprint(directory);
+        var subjects = SubjectLoader.Subjects(request, directory, fingerprint);
+        foreach (var subject in subjects)
+        {
+            // Routers that go by task refuse a task that nobody trained.
+            foreach (var task in tasks)
+                subject.TaskIdOf(task.Name);
+        }
+        var data = TaskData.Open(tasks, request.Rows, request.Seed, catalog.Resolve);
+        var settings = new ResultsSettings(
+            request.Seed, request.BatchSize, LoadedModel.TypeName(directory, request.Dtype, request.Device), BootstrapSamples, Confidence, "holm");
+        return new EvaluationRun(
+            subjects, data, Tokenizer.Load(directory), new MeasuredBase(NameOf(directory), fingerprint), settings)
+        {
+            Progress = progress,
+            IsStopped = isStopped,
+        };
+    }
+
+    /// <summary>The last name of a path.</summary>
+    internal static string NameOf(string path) => Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)));
+
+    private static string BaseDirectory(EvaluationRequest request)
+    {
+        if (request.Base is not null)
+            return request.Base;
+        if (request.Adapters.Count > 0)
+            return LoadedModel.BaseOf(request.Adapters[0]);
+        if (request.Recipe is null)
+            throw new UserException("--adapter: missing - name one or several adapters, or a base with --base DIR");
+        var recipe = Recipe.Load(request.Recipe, []);
+        return recipe.Paths.Resolve(recipe.Model.ModelNameOrPath);
+    }
+
+    private static List<Recipe> Recipes(EvaluationRequest request) => request.Recipe is { } named
+        ? [Recipe.Load(named, [])]
+        : [.. request.Adapters.Select(adapter => BundleFiles.PathOf(adapter, BundleFiles.Recipe)).Where(File.Exists).Select(path => Recipe.Load(path, []))];
+}

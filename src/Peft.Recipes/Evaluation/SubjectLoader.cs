@@ -1,0 +1,89 @@
+using System.Text;
+using System.Text.Json;
+using Peft.Adapters.Attach;
+using Peft.Adapters.Bundles;
+using Peft.Adapters.Routing;
+using Peft.Evaluation;
+using Peft.Evaluation.Results;
+using Peft.Formats;
+using Peft.Formats.Configuration;
+using Peft.Formats.Files;
+
+namespace Peft.Recipes.Evaluation;
+
+/// <summary>Adapters and the bare base as subjects of an evaluation.</summary>
+internal static class SubjectLoader
+{
+    /// <summary>The subjects of a request, the base first.</summary>
+    /// <exception cref="UserException">A directory holds no adapter, or one of another base.</exception>
+    public static IReadOnlyList<EvaluationSubject> Subjects(EvaluationRequest request, string directory, string fingerprint)
+    {
+        var subjects = new List<EvaluationSubject>();
+        if (request.MeasuresBase || request.Adapters.Count == 0)
+        {
+            var described = new Subject(Subject.BaseKind, Subject.BaseKind, directory, null, null, null, 0, null, null, 0, null, null);
+            subjects.Add(new(
+                described, () => new OpenedSubject(LoadedModel.OpenBase(directory, request.Dtype, request.Device), null), _ => null));
+        }
+        foreach (var (adapter, name) in request.Adapters.Zip(Names(request.Adapters)))
+            subjects.Add(Adapter(request, directory, fingerprint, adapter, name));
+        return subjects;
+    }
+
+    // The directory's name; where two are alike, or one is called as the base is, the path as given.
+    private static List<string> Names(IReadOnlyList<string> adapters)
+    {
+        var twice = adapters.GroupBy(Path.GetFullPath).FirstOrDefault(group => group.Count() > 1);
+        if (twice is not null)
+            throw new UserException($"--adapter: {twice.First()} twice - each adapter once");
+        var names = adapters.Select(EvaluationBuilder.NameOf).ToList();
+        return [.. names.Zip(adapters, (name, path) =>
+            name == Subject.BaseKind || names.Count(other => other == name) > 1 ? Path.TrimEndingDirectorySeparator(path) : name)];
+    }
+
+    private static EvaluationSubject Adapter(EvaluationRequest request, string directory, string fingerprint, string adapter, string name)
+    {
+        OpenedSubject Open()
+        {
+            var loaded = LoadedModel.Open(directory, adapter, request.Dtype, request.Device, fingerprint: fingerprint);
+            return new OpenedSubject(loaded.Model, loaded.Adapted);
+        }
+        // Also checks that there is an adapter at all.
+        _ = AdapterLoader.BaseNameOf(adapter);
+        if (AdapterLoader.ManifestOf(adapter) is not { } manifest)
+        {
+            var weights = Path.Combine(adapter, BundleFiles.Weights);
+            var plain = new Subject(
+                name, Subject.AdapterKind, adapter, AdapterOptions.Lora, null, File.Exists(weights) ? Sha256.OfFile(weights) : null, 0, null, null, 0, null, null);
+            return new(plain, Open, _ => null);
+        }
+        if (manifest.Base.Fingerprint != fingerprint)
+            throw new UserException(
+                $"{adapter}: was trained on {manifest.Base.Name} (fingerprint {Short(manifest.Base.Fingerprint)}), the base here is {directory} (fingerprint "
+                + $"{Short(fingerprint)}) - adapters of one base - name that base with --base, or evaluate this adapter by itself");
+        var recipePath = BundleFiles.PathOf(adapter, BundleFiles.Recipe);
+        var recipe = File.Exists(recipePath) ? YamlReader.ReadFile(recipePath) : null;
+        var curves = TrainingHistory.Read(Path.Combine(adapter, "metrics.jsonl"));
+        var described = new Subject(
+            name, Subject.AdapterKind, adapter, manifest.Adapter.Method, manifest.Adapter.Router?.Kind,
+            Sha256.OfBytes(Encoding.UTF8.GetBytes(manifest.ToJson())), manifest.TrainableParameters, curves?.StepSeconds, null, 0,
+            recipe is null ? null : JsonSerializer.Deserialize<JsonElement>(ConfigText.ToJson(recipe)), curves?.Curves);
+        return new(described, Open, TaskIds(adapter, manifest, recipePath));
+    }
+
+    // Task ids are those of training: the data sets of data.train in their order.
+    private static Func<string, long?> TaskIds(string adapter, BundleManifest manifest, string recipePath)
+    {
+        if (manifest.Adapter.Router is not HardSoftRouterOptions { Stage: HardSoftRouterOptions.Hard })
+            return _ => null;
+        var names = File.Exists(recipePath)
+            ? Recipe.Load(recipePath, []).Data.Train.Select(set => set.Task ?? set.Name).Distinct().ToList()
+            : throw new UserException($"{adapter}: its experts go by task (router hard-soft, stage hard), and without {BundleFiles.Recipe} nobody knows which");
+        return task => names.IndexOf(task) is >= 0 and var id && id < manifest.Adapter.Experts.Count
+            ? id
+            : throw new UserException(
+                $"{adapter}: task {Quote.Of(task)} has no expert - its experts go by task (router hard-soft, stage hard): {string.Join(", ", names)}");
+    }
+
+    private static string Short(string fingerprint) => fingerprint[..Math.Min(12, fingerprint.Length)];
+}

@@ -1,0 +1,66 @@
+using System.Text.Json;
+using Peft.Evaluation.Results;
+
+namespace Peft.Recipes.Evaluation;
+
+/// <summary>Curves of a training run out of its metrics.jsonl.</summary>
+/// <param name="Curves">The curves, thinned.</param>
+/// <param name="StepSeconds">Median seconds of a step; null where there is none.</param>
+internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSeconds)
+{
+    private const int MostPoints = 500;
+
+    /// <summary>Reads the file; null where there is none, or no step in it. Lines that are no steps are passed over.</summary>
+    public static TrainingHistory? Read(string path)
+    {
+        if (!File.Exists(path))
+            return null;
+        var steps = File.ReadLines(path).Select(Step).OfType<Point>().ToList();
+        if (steps.Count == 0)
+            return null;
+        var seconds = steps.Where(step => step is { Tokens: > 0, TokensPerSecond: > 0 }).Select(step => step.Tokens / step.TokensPerSecond).Order().ToList();
+        var routed = Thinned([.. steps.Where(step => step.Entropy is not null)]);
+        var shown = Thinned(steps);
+        return new(
+            new TrainingCurves(
+                [.. shown.Select(step => step.Step)], [.. shown.Select(step => step.Loss)], [.. shown.Select(step => step.Aux)],
+                [.. shown.Select(step => step.Rate)], [.. shown.Select(step => step.TokensPerSecond)], [.. routed.Select(step => step.Step)],
+                [.. routed.Select(step => step.Entropy!.Value)]),
+            seconds.Count == 0 ? null : seconds[seconds.Count / 2]);
+    }
+
+    // Evenly, the first and the last among them.
+    private static List<Point> Thinned(List<Point> steps) => steps.Count <= MostPoints
+        ? steps
+        : [.. Enumerable.Range(0, MostPoints).Select(i => steps[(int)((long)i * (steps.Count - 1) / (MostPoints - 1))])];
+
+    private static Point? Step(string line)
+    {
+        try
+        {
+            using var json = JsonDocument.Parse(line);
+            var step = json.RootElement;
+            return step.ValueKind == JsonValueKind.Object && Number(step, "step") is { } number && Number(step, "loss") is { } loss
+                ? new((long)number, loss, Number(step, "aux") ?? 0, Number(step, "lr") ?? 0, Number(step, "tokens") ?? 0, Number(step, "tokens_per_second") ?? 0, Entropy(step))
+                : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    private static double? Entropy(JsonElement step)
+    {
+        if (!step.TryGetProperty("routing", out var routing) || routing.ValueKind != JsonValueKind.Object)
+            return null;
+        var values = routing.EnumerateObject().Where(module => module.Value.ValueKind == JsonValueKind.Object)
+            .Select(module => Number(module.Value, "entropy")).OfType<double>().ToList();
+        return values.Count == 0 ? null : values.Average();
+    }
+
+    private static double? Number(JsonElement map, string name) =>
+        map.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.Number && double.IsFinite(value.GetDouble()) ? value.GetDouble() : null;
+
+    private sealed record Point(long Step, double Loss, double Aux, double Rate, double Tokens, double TokensPerSecond, double? Entropy);
+}

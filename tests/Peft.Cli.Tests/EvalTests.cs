@@ -1,0 +1,170 @@
+using System.Globalization;
+using System.Text.Json;
+using Peft.Cli.Tests.Support;
+
+namespace Peft.Cli.Tests;
+
+/// <summary><c>peft eval</c> on the tiny base and adapters trained on it.</summary>
+public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
+{
+    private readonly Trained _trained;
+    private readonly TempFolder _folder = new();
+
+    public EvalTests(Trained trained)
+    {
+        _trained = trained;
+        _folder.Write("choice.yaml", $$"""
+            kind: multiple_choice
+            data: {files: {{TinyBase.RowsFile}}, columns: {label: "case when answer > ' mat 5' then 'high' else 'low' end"}, template: {prompt: "{question}", answer: "{label}"}}
+            labels: [low, high]
+            choices: [" mat {answer}", " dog"]
+            metrics: [acc, acc_norm]
+            """);
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void Adapter_and_base_are_measured_on_the_recipes_tasks_and_a_missed_bound_exits_with_3()
+    {
+        var run = PeftProcess.Run(
+            _folder, "eval", "--adapter", _trained.Adapter, "--output", "out", "--batch-size", "3", "--json", "--fail-under", "rows.exact_match=2");
+        run.Exits(3).Says("rows.exact_match is", "below the bound 2", "base on rows", "mix on rows");
+        using var json = JsonDocument.Parse(run.Output);
+        Assert.Equal("peft.results", json.RootElement.GetProperty("format").GetString());
+        Assert.Equal(["base", "mix"], json.RootElement.GetProperty("subjects").EnumerateArray().Select(subject => subject.GetProperty("name").GetString()));
+        Assert.Equal(1, json.RootElement.GetProperty("routing").GetArrayLength());
+        Assert.Equal(["examples.parquet", "results.json"], Directory.GetFiles(_folder["out"]).Select(Path.GetFileName).Order());
+        var recipe = json.RootElement.GetProperty("subjects")[1].GetProperty("recipe");
+        Assert.Equal("mixture", recipe.GetProperty("adapter").GetProperty("method").GetString());
+
+        PeftProcess.Run(_folder, "eval", "--adapter", _trained.Adapter, "--output", "out").IsRefused("out: holds results - replace them with --overwrite");
+    }
+
+    [Fact]
+    public void A_killed_evaluation_goes_on_where_it_stopped_with_the_same_numbers()
+    {
+        string[] words = ["eval", "--adapter", _trained.Adapter, "--tasks", "rows,choice.yaml", "--batch-size", "1", "--output"];
+        PeftProcess.Run(_folder, [.. words, "whole"]).Succeeds();
+        using (var first = PeftProcess.Start(_folder, new(), [.. words, "out"]))
+        {
+            first.WaitFor("base on choice");
+            first.Send(PeftProcess.KillNow);
+            first.Wait();
+        }
+        Assert.False(File.Exists(_folder["out/results.json"]));
+        using (var second = PeftProcess.Start(_folder, new(), [.. words, "out"]))
+        {
+            second.WaitFor("mix on rows");
+            second.Send(PeftProcess.Interrupt);
+            second.Wait().Exits(130).Says("going on after", "the same command (without --overwrite) goes on with it");
+        }
+        PeftProcess.Run(_folder, [.. words, "other", "--rows", "2"]).Succeeds();
+        PeftProcess.Run(_folder, "eval", "--adapter", _trained.Adapter, "--output", "out").IsRefused("out: holds an interrupted evaluation of other");
+        PeftProcess.Run(_folder, [.. words, "out"]).Succeeds();
+        Assert.Equal(Scores("whole"), Scores("out"));
+        Assert.Equal(File.ReadAllBytes(_folder["whole/examples.parquet"]), File.ReadAllBytes(_folder["out/examples.parquet"]));
+    }
+
+    [Fact]
+    public void Log_likelihoods_are_those_of_peft_logits()
+    {
+        // One choice of several tokens and one of another length, against the sums over the logits of their ids.
+        PeftProcess.Run(
+            _folder, "eval", "--adapter", _trained.Adapter, "--no-base", "--tasks", "choice.yaml", "--rows", "1", "--dtype", "float32", "--output", "out").Succeeds();
+        var prompt = Ids("the cat 1 sat on");
+        foreach (var (choice, text) in new[] { " mat  mat 1", " dog" }.Index())
+        {
+            var ids = Ids("the cat 1 sat on" + text);
+            PeftProcess.Run(
+                _folder, "logits", "--base", TinyBase.Model, "--adapter", _trained.Adapter, "--dtype", "float32", "--ids", string.Join(',', ids),
+                "--output", "l.json").Succeeds();
+            using var json = JsonDocument.Parse(File.ReadAllText(_folder["l.json"]));
+            var rows = json.RootElement.GetProperty("logits").EnumerateArray().Select(row => row.EnumerateArray().Select(v => v.GetDouble()).ToArray()).ToArray();
+            var sum = 0.0;
+            for (var t = prompt.Length; t < ids.Length; t++)
+                sum += rows[t - 1][ids[t]] - Math.Log(rows[t - 1].Sum(Math.Exp));
+            Assert.Equal(sum, LogLikelihood("out", choice), 1e-4);
+        }
+    }
+
+    [Theory]
+    [InlineData("--tasks: 'row' is no task - did you mean rows? there are rows, ", "--tasks", "row")]
+    [InlineData("metrics  'accurcy'  of classification: accuracy, macro_f1", "--tasks", "wrong.yaml")]
+    [InlineData("data.template.prompt  {quetsion} is no column of", "--tasks", "column.yaml")]
+    [InlineData("the answer ' mat 1' - one of the task's labels: a, b", "--tasks", "label.yaml")]
+    [InlineData("--fail-under rows.exact_mtch: is not measured - did you mean rows.exact_match?", "--fail-under", "rows.exact_mtch=1")]
+    [InlineData("--data nowhere: no such folder", "--data", "nowhere")]
+    [InlineData("--rows 0: must be at least 1", "--rows", "0")]
+    public void Mistakes_are_told_before_anything_is_computed(string message, params string[] words)
+    {
+        _folder.Write("wrong.yaml", Classes("{question}", "accurcy"));
+        _folder.Write("column.yaml", Classes("{quetsion}", "accuracy"));
+        _folder.Write("label.yaml", Classes("{question}", "accuracy"));
+        PeftProcess.Run(_folder, ["eval", "--adapter", _trained.Adapter, "--output", "out", .. words]).IsRefused(message);
+        Assert.False(Directory.Exists(_folder["out"]));
+    }
+
+    [Fact]
+    public void An_adapter_of_another_base_is_refused_with_both_fingerprints()
+    {
+        _folder.Copy(TinyBase.Model, "base2");
+        var config = File.ReadAllText(_folder["base2/config.json"]);
+        File.WriteAllText(_folder["base2/config.json"], config.Replace("1e-05", "1e-06", StringComparison.Ordinal).Replace("1e-5", "1e-6", StringComparison.Ordinal));
+        PeftProcess.Run(_folder, "eval", "--adapter", _trained.Adapter, "--base", "base2", "--output", "out")
+            .IsRefused(": was trained on ", "the base here is base2 (fingerprint ", "name that base with --base");
+    }
+
+    private static string Classes(string prompt, string metric) => $$"""
+        kind: classification
+        data: {files: {{TinyBase.RowsFile}}, template: {prompt: "{{prompt}}", answer: "{answer}"}}
+        labels: [a, b]
+        metrics: [{{metric}}]
+        """;
+
+    private int[] Ids(string text) => JsonSerializer.Deserialize<int[]>(PeftProcess.Run(
+        _folder, Surroundings.WithInput(text), "tokenize", "--tokenizer", TinyBase.Model).Succeeds().Lines[0])!;
+
+    private string Scores(string folder)
+    {
+        using var json = JsonDocument.Parse(File.ReadAllText(_folder[$"{folder}/results.json"]));
+        return json.RootElement.GetProperty("scores").GetRawText() + json.RootElement.GetProperty("comparisons").GetRawText()
+            + json.RootElement.GetProperty("routing").GetRawText();
+    }
+
+    private double LogLikelihood(string folder, int choice)
+    {
+        using var table = Data.Tables.DataTable.Open(
+            new Data.Tables.DataFile(_folder[$"{folder}/examples.parquet"], "examples", Data.Tables.DataFormat.Parquet),
+            new Dictionary<string, string> { ["one"] = $"log_likelihoods[{choice + 1}]" });
+        using var reader = table.Read(["one"], null);
+        Assert.True(reader.ReadChunk());
+        return double.Parse(reader.Text(0, 0, out _)!, CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>A routed adapter on the tiny base, whose recipe names one task.</summary>
+    public sealed class Trained : IDisposable
+    {
+        private readonly TempFolder _folder = new();
+
+        public Trained()
+        {
+            _folder.Write("mix.yaml", TinyBase.Recipe(
+                "{method: mixture, r: 2, experts: {count: 2}, router: {kind: top-k, top_k: 1}}",
+                "{max_steps: 3, per_device_train_batch_size: 4, report_to: none}",
+                "evaluation: {base: false, tasks: [{task: rows, rows: 8, max_new_tokens: 4}]}").Replace(
+                "training:", $$"""
+                  eval:
+                    - name: rows
+                      files: {{TinyBase.RowsFile}}
+                      template: {prompt: "{question}", answer: "{answer}"}
+                training:
+                """.TrimStart('\n'), StringComparison.Ordinal));
+            PeftProcess.Run(_folder, "train", "mix.yaml", "--output", "mix").Succeeds();
+        }
+
+        public string Adapter => _folder["mix"];
+
+        public void Dispose() => _folder.Dispose();
+    }
+}

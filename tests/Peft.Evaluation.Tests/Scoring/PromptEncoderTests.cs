@@ -1,0 +1,101 @@
+using Peft.Evaluation.Scoring;
+using Peft.Formats.Tokenizers;
+using Peft.Tests;
+
+namespace Peft.Evaluation.Tests.Scoring;
+
+public sealed class PromptEncoderTests
+{
+    private readonly PromptEncoder _encoder = new(new NumberTokenizer(64, bos: 1), 2, 8);
+
+    [Fact]
+    public void A_continuation_is_what_the_whole_text_has_beyond_the_context()
+    {
+        var pair = _encoder.Pair("5 6", " 7 8");
+        Assert.Equal([1, 5, 6, 7, 8], pair.Ids);
+        Assert.Equal((3, false), (pair.From, pair.IsTruncated));
+    }
+
+    [Fact]
+    public void White_space_at_the_contexts_end_belongs_to_the_continuation()
+    {
+        // Were the texts encoded apart, "Q: " would end in a token of its own that no training text has there.
+        using var letters = new Letters();
+        var encoder = new PromptEncoder(letters.Tokenizer, null, 100);
+        var (apart, joined) = (encoder.Pair("ab ", "ab"), encoder.Pair("ab", " ab"));
+        Assert.Equal(joined.Ids, apart.Ids);
+        Assert.Equal(joined.From, apart.From);
+    }
+
+    [Fact]
+    public void A_token_across_the_border_is_scored_and_not_lost()
+    {
+        // "ab" is one token: nothing of the whole text lies beyond the context "a".
+        using var letters = new Letters();
+        var encoder = new PromptEncoder(letters.Tokenizer, 0, 100);
+        var whole = letters.Tokenizer.EncodeToIds("cab", addSpecialTokens: false);
+        Assert.Equal(letters.Tokenizer.EncodeToIds("ca", addSpecialTokens: false).Count, whole.Count);
+
+        var pair = encoder.Pair("ca", "b");
+        Assert.Equal(whole, pair.Ids);
+        Assert.Equal(whole.Count - 1, pair.From);
+    }
+
+    [Fact]
+    public void Without_a_context_the_first_token_follows_the_beginning_or_the_end_of_a_text()
+    {
+        Assert.Equal([1, 7], _encoder.Pair("", "7").Ids);
+        Assert.Equal(1, _encoder.Pair("", "7").From);
+        var plain = new PromptEncoder(new NumberTokenizer(64), 2, 8).Pair(" ", "7 8");
+        Assert.Equal([2, 7, 8], plain.Ids);
+        Assert.Equal(1, plain.From);
+        Assert.Equal([2], new PromptEncoder(new NumberTokenizer(64), 2, 8).Prompt("", 3).Ids);
+    }
+
+    [Fact]
+    public void What_is_too_long_loses_its_beginning_and_says_so()
+    {
+        // 8 tokens go in; the last token scored is never an input.
+        var pair = _encoder.Pair("11 12 13 14 15 16 17 18", " 19 20");
+        Assert.Equal([1, 13, 14, 15, 16, 17, 18, 19, 20], pair.Ids);
+        Assert.Equal((7, true), (pair.From, pair.IsTruncated));
+        Assert.False(_encoder.Pair("11 12 13 14 15 16", " 19 20").IsTruncated);
+
+        var answer = _encoder.Pair("5", string.Concat(Enumerable.Range(10, 12).Select(i => $" {i}")));
+        Assert.Equal((9, 1, true), (answer.Ids.Count, answer.From, answer.IsTruncated));
+
+        var cut = _encoder.Prompt("11 12 13 14 15 16", 4);
+        Assert.Equal([1, 14, 15, 16], cut.Ids);
+        Assert.True(cut.IsTruncated);
+        var whole = _encoder.Prompt("11 12 13", 4);
+        Assert.Equal([1, 11, 12, 13], whole.Ids);
+        Assert.False(whole.IsTruncated);
+    }
+
+    [Fact]
+    public void Windows_score_every_token_of_a_text_once()
+    {
+        var text = Enumerable.Range(3, 21).ToList();
+        var windows = _encoder.Windows(string.Join(' ', text));
+        Assert.Equal([9, 9, 6], windows.Select(window => window.Ids.Count));
+        Assert.Equal(text, windows.SelectMany(window => window.Ids.Skip(window.From)));
+        Assert.Equal([1, 10, 18], windows.Select(window => window.Ids[0]));
+        Assert.Empty(_encoder.Windows(""));
+    }
+
+    /// <summary>A byte-level tokenizer that has learned "ab".</summary>
+    private sealed class Letters : IDisposable
+    {
+        private readonly TempFolder _folder = new();
+
+        public Letters()
+        {
+            BpeTrainer.Train(["ab ab ab ab"], new BpeTrainerOptions { VocabSize = 258, EosToken = "<|endoftext|>" }, _folder.Path);
+            Tokenizer = Formats.Tokenizers.Tokenizer.Load(_folder.Path);
+        }
+
+        public Tokenizer Tokenizer { get; }
+
+        public void Dispose() => _folder.Dispose();
+    }
+}

@@ -1,0 +1,95 @@
+using Peft.Data.Examples;
+using Peft.Evaluation.Tasks;
+using Peft.Formats;
+
+namespace Peft.Evaluation.Tests.Tasks;
+
+public sealed class TaskDataTests : IDisposable
+{
+    private readonly TinyEvaluation _tiny = new();
+
+    public void Dispose() => _tiny.Dispose();
+
+    [Fact]
+    public void A_label_outside_the_list_is_refused_with_its_row() => Assert.Equal(
+        $"task q: {_tiny.Folder["q.jsonl"]} row 2 - the answer 'D' - one of the task's labels: A, B, C - correct `labels:` or the row, or leave it out with `filter:`",
+        Message(() => _tiny.Data(
+            _tiny.Choice("q"), ["""{"p": "1", "a": "A", "x": " 1", "y": " 2", "z": " 3"}""", """{"p": "1", "a": "D", "x": " 1", "y": " 2", "z": " 3"}"""],
+            "{x}", "{y}", "{z}")));
+
+    [Fact]
+    public void The_right_choice_must_be_there() => Assert.Contains(
+        "row 1 - the answer 'C' - the label of a choice with a text, which this row's is without",
+        Message(() => _tiny.Data(_tiny.Choice("q"), ["""{"p": "1", "a": "C", "x": " 1", "y": " 2", "z": " "}"""], "{x}", "{y}", "{z}")),
+        StringComparison.Ordinal);
+
+    [Fact]
+    public void A_column_that_is_not_there_is_named_with_its_place_and_the_nearest()
+    {
+        var message = Message(() => _tiny.Data(_tiny.Choice("q"), ["""{"p": "1", "a": "A", "first": " 1", "y": " 2", "z": " 3"}"""], "{frist}", "{y}", "{z}"));
+        Assert.StartsWith("task q has 1 fault:\n  choices[0]  {frist} is no column of ", message, StringComparison.Ordinal);
+        Assert.EndsWith("its columns: p, a, first, y, z; did you mean {first}?", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Grades_are_numbers_between_the_labels()
+    {
+        var task = _tiny.Choice("g", "pearson") with { Kind = TaskKind.Classification, Labels = ["0", "1", "5"] };
+        Assert.Contains(
+            "the answer '6' - a number from 0 to 5",
+            Message(() => _tiny.Data(task, ["""{"p": "1", "a": 6}"""], "0", "1", "5")), StringComparison.Ordinal);
+        Assert.Equal(-1, _tiny.Data(task, ["""{"p": "1", "a": 2.4}"""], "0", "1", "5").Rows[0].Gold);
+    }
+
+    [Fact]
+    public void No_row_at_all_says_so()
+    {
+        var file = _tiny.Folder["q.jsonl"];
+        File.WriteAllText(file, "{\"p\": \"1\", \"a\": \"2\"}\n");
+        var source = new DataSetOptions
+        {
+            Name = "q", Files = [file], Prompt = TextTemplate.Parse("{p}"), Answer = TextTemplate.Parse("{a}"), Filter = "p > 5",
+        };
+        var task = new EvaluationTask { Name = "q", Kind = TaskKind.Generation, Metrics = ["exact_match"], Sources = [source] };
+        Assert.Equal(
+            $"task q: {file} has no rows for it - at least one row - look at the files and the filter",
+            Message(() => TaskData.Open([task], null, 0, (_, name) => name)));
+    }
+
+    [Fact]
+    public void Shots_are_the_same_for_every_prompt_and_follow_the_seed()
+    {
+        var file = _tiny.Folder["train.jsonl"];
+        File.WriteAllLines(file, Enumerable.Range(0, 30).Select(i => $$"""{"p": "q{{i}}", "a": " {{i}}"}"""));
+        var task = new EvaluationTask
+        {
+            Name = "s", Kind = TaskKind.Generation, Metrics = ["exact_match"], Shots = new ShotOptions(3, [file], 0, "\n"), Rows = 5,
+            Sources = [new DataSetOptions { Name = "s", Files = [file], Prompt = TextTemplate.Parse("{p} ="), Answer = TextTemplate.Parse("{a}") }],
+        };
+        TaskData Open(long seed) => TaskData.Open([task], null, seed, (_, name) => name).Single();
+        var first = Open(0);
+        Assert.Equal(5, first.Rows.Count);
+        var shots = first.Rows[0].Prompt[..^"q0 =".Length];
+        Assert.Equal(3, shots.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
+        Assert.All(shots.Split('\n', StringSplitOptions.RemoveEmptyEntries), shot => Assert.Matches(@"^q(\d+) = \1$", shot));
+        Assert.All(first.Rows, row => Assert.StartsWith(shots, row.Prompt, StringComparison.Ordinal));
+        Assert.Equal(first.RowsHash, Open(0).RowsHash);
+        Assert.NotEqual(first.RowsHash, Open(1).RowsHash);
+    }
+
+    [Fact]
+    public void The_rows_of_a_task_column_are_those_of_the_task()
+    {
+        var file = _tiny.Folder["mixed.jsonl"];
+        File.WriteAllLines(file, Enumerable.Range(0, 9).Select(i => $$"""{"p": "{{i}}", "a": "x", "t": "{{"ab"[i % 2]}}"}"""));
+        var task = new EvaluationTask
+        {
+            Name = "b", Kind = TaskKind.Generation, Metrics = ["exact_match"],
+            Sources = [new DataSetOptions { Name = "m", Files = [file], Prompt = TextTemplate.Parse("{p}"), Answer = TextTemplate.Parse("{a}"), TaskColumn = "t" }],
+        };
+        Assert.Equal(["1", "3", "5", "7"], TaskData.Open([task], null, 0, (_, name) => name).Single().Rows.Select(row => row.Prompt));
+        Assert.Equal(["1", "3"], TaskData.Open([task], 2, 0, (_, name) => name).Single().Rows.Select(row => row.Prompt));
+    }
+
+    private static string Message(Action action) => Assert.ThrowsAny<UserException>(action).Message;
+}
