@@ -16,7 +16,7 @@ public static class Program
     private static readonly Type[] VerbTypes =
     [
         typeof(TrainVerb), typeof(GenerateVerb), typeof(LogitsVerb), typeof(DataVerb), typeof(TokenizeVerb),
-        typeof(InspectVerb), typeof(VerifyVerb), typeof(DoctorVerb),
+        typeof(InspectVerb), typeof(VerifyVerb), typeof(DoctorVerb), typeof(ReportVerb),
     ];
 
     /// <summary>The program.</summary>

@@ -6,7 +6,7 @@ namespace Peft.Architecture.Tests;
 public sealed class ReadmeTests
 {
     private static readonly string[] Verbs =
-        ["train", "generate", "adapter", "tokenize", "logits", "data", "doctor"];
+        ["train", "generate", "adapter", "tokenize", "logits", "data", "doctor", "report"];
 
     private static readonly string[] AdapterVerbs = ["inspect", "verify"];
 
