@@ -1,6 +1,6 @@
 # Peft: every target works alone on a fresh clone; `make help` lists them.
 #
-# Variables: RECIPE, BASE, ARGS, ADAPTER, FORMAT, KILLS and MINUTES (see `make help`),
+# Variables: RECIPE, BASE, ARGS, ADAPTER, FORMAT, RESULTS, TEMPLATE, KILLS and MINUTES (see `make help`),
 #            LIBTORCH=/path    build against this libtorch instead of Debian's libtorch-dev
 #            DUCKDB_LIB=/path  use this libduckdb.so instead of the one from npm
 SHELL := /bin/bash
@@ -15,16 +15,20 @@ DEBIAN_NATIVE := cmake g++ make
 DEBIAN_TORCH  := libtorch-dev libopenblas0-openmp
 DEBIAN_NODE   := nodejs npm
 DEBIAN_DATA   := wordnet-base
+# Only `make test` asks for it; without it the tests that need a browser are skipped.
+DEBIAN_TEST   := chromium
 NODE_NEEDED   := 18
 
 RECIPE   ?= recipes/default.yaml
 BASE     ?=
 ARGS     ?=
+ADAPTER  ?= adapters/default
+RESULTS  ?= $(ADAPTER)/evaluation
+TEMPLATE ?= report.html
 TESTS    ?= Peft.sln
 FILTER   ?=
 KILLS    ?= 200
 MINUTES  ?=
-ADAPTER  ?= adapters/default
 FORMAT   ?= peft
 COUNT    ?= 1000000
 SEED     ?= 1
@@ -54,7 +58,7 @@ DOTNET_QUIET := -c Release -nologo -v quiet --tl:off -p:UseSharedCompilation=fal
 # One build or installation at a time in one checkout; make's own recipes hold the lock, programs they start do not.
 LOCK := mkdir -p $(ART); exec 9> $(ART)/.lock; flock 9
 
-.PHONY: help setup build data train eval export compare test soak fuzz bench lint clean
+.PHONY: help setup build data train eval report export compare test soak fuzz bench lint clean
 
 help: ## this list
 	@echo "usage: make TARGET [VARIABLE=value]..."
@@ -148,8 +152,12 @@ train: build data ## train RECIPE (default recipes/default.yaml); BASE=DIR anoth
 eval: build data ## measure ADAPTER (default adapters/default, trained when missing) and its base; ARGS='--tasks a,b' and more options
 	@if [ "$(ADAPTER)" = adapters/default ] && [ ! -e adapters/default/bundle.json ]; then bin/peft train recipes/default.yaml --resume auto; fi
 	# Results that are there are replaced; an evaluation that was interrupted goes on.
-	again=""; if [ ! -e $(ADAPTER)/report/journal.jsonl ]; then again=--overwrite; fi
-	exec bin/peft eval --adapter $(ADAPTER) $(if $(BASE),--base $(BASE)) --output $(ADAPTER)/report $$again $(ARGS)
+	again=""; if [ ! -e $(ADAPTER)/evaluation/journal.jsonl ]; then again=--overwrite; fi
+	exec bin/peft eval --adapter $(ADAPTER) $(if $(BASE),--base $(BASE)) --output $(ADAPTER)/evaluation $$again $(ARGS)
+
+report: build ## report of what was measured (adapters/default, when missing by make eval); RESULTS='DIR...', TEMPLATE=a name or file
+	@if [ "$(RESULTS)" = "$(ADAPTER)/evaluation" ] && [ ! -e "$(RESULTS)/results.json" ]; then $(AGAIN) eval; fi
+	exec bin/peft report $(RESULTS) --template $(TEMPLATE) --output $(ADAPTER)/report/$(patsubst %.hbs,%,$(notdir $(TEMPLATE))) --overwrite $(ARGS)
 
 compare: build data ## every method with equally many trained values, three seeds, as a table; ARGS='--steps 300 --seeds 3 --methods a,b'
 	@$(LOCK)
@@ -163,6 +171,21 @@ export: build data ## write ADAPTER (default adapters/default) as Hugging Face r
 
 test: build data ## build and run every test; TESTS=a project, FILTER=an expression of dotnet test
 	@$(LOCK)
+	case "$(TESTS)" in *.sln|*Evaluation*) needed="$(DEBIAN_TEST)";; *) needed="";; esac
+	for package in $$needed; do
+	  ! command -v $$package > /dev/null || continue
+	  if ! command -v apt-get > /dev/null; then why="there is no apt-get here"
+	  elif [ "$$(id -u)" = 0 ]; then as_root=""; why=""
+	  elif command -v sudo > /dev/null && sudo -n true 2> /dev/null; then as_root="sudo"; why=""
+	  else why="only root can install it: apt-get install -y --no-install-recommends $$package"
+	  fi
+	  if [ -z "$$why" ]; then
+	    echo "installing the Debian package $$package" >&2
+	    $$as_root apt-get update -qq >&2 9>&- && $$as_root env DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -qq --no-install-recommends $$package < /dev/null >&2 9>&- || why="its installation failed"
+	  fi
+	  [ -z "$$why" ] || echo "make test: $$package is missing ($$why); the tests that need it are skipped" >&2
+	done
 	log=$(ART)/test.log
 	dotnet build $(TESTS) $(DOTNET_QUIET) >&2 9>&-
 	# The lock is for builds.

@@ -15,8 +15,8 @@ public static class Program
     // One line a verb; the order is the order of the help text.
     private static readonly Type[] VerbTypes =
     [
-        typeof(TrainVerb), typeof(EvalVerb), typeof(GenerateVerb), typeof(LogitsVerb), typeof(DataVerb), typeof(TokenizeVerb),
-        typeof(GateVerb), typeof(MergeVerb),
+        typeof(TrainVerb), typeof(EvalVerb), typeof(ReportVerb), typeof(GenerateVerb), typeof(LogitsVerb), typeof(DataVerb),
+        typeof(TokenizeVerb), typeof(GateVerb), typeof(MergeVerb),
         typeof(InspectVerb), typeof(VerifyVerb), typeof(ImportVerb), typeof(ExportVerb), typeof(DoctorVerb),
     ];
 

@@ -20,7 +20,8 @@ public sealed partial class HelpTests : IDisposable
         Assert.Equal("", index.Error);
         var verbs = VerbLine().Matches(index.Output).Select(match => match.Groups[1].Value).Except(["help", "version"]).ToList();
         Assert.Superset(
-            new HashSet<string>(["train", "generate", "logits", "data", "tokenize", "adapter inspect", "adapter verify", "adapter import", "adapter export", "doctor"]),
+            new HashSet<string>(["train", "eval", "report", "generate", "logits", "data", "tokenize", "gate", "merge", "adapter inspect", "adapter verify",
+                "adapter import", "adapter export", "doctor"]),
             verbs.ToHashSet());
 
         Assert.All(verbs, verb =>

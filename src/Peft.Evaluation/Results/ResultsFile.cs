@@ -50,7 +50,7 @@ public static class ResultsFile
         try
         {
             CheckHeader(file, JsonSerializer.Deserialize<Header>(bytes, Json));
-            RefuseNulls(bytes);
+            CheckTokens(bytes);
             var results = JsonSerializer.Deserialize<ResultsDocument>(bytes, Json)!;
             return ResultsCheck.FirstFault(results) is { } fault
                 ? throw new UserException($"{file}: {fault} - the file was changed by hand or by another program; run peft eval again")
@@ -77,21 +77,38 @@ public static class ResultsFile
                 + (header.Version > ResultsDocument.CurrentVersion ? "use the newer peft that wrote it" : "run peft eval again"));
     }
 
-    // The serializer refuses null where a value is asked for, but not in lists.
-    private static void RefuseNulls(ReadOnlySpan<byte> bytes)
+    // What the serializer lets pass: null in lists of values, and texts of a recipe that are no Unicode.
+    private static void CheckTokens(ReadOnlySpan<byte> bytes)
     {
         var reader = new Utf8JsonReader(bytes);
         var arrays = new Stack<bool>();
+        var recipeDepth = int.MaxValue;
         while (reader.Read())
         {
-            if (reader.TokenType == JsonTokenType.PropertyName && reader.ValueTextEquals("recipe"u8))
-                reader.Skip();
-            else if (reader.TokenType is JsonTokenType.StartArray or JsonTokenType.StartObject)
+            if (reader.TokenType == JsonTokenType.PropertyName && reader.CurrentDepth <= recipeDepth)
+                recipeDepth = reader.ValueTextEquals("recipe"u8) ? reader.CurrentDepth : int.MaxValue;
+            else if (reader.CurrentDepth < recipeDepth && reader.TokenType is JsonTokenType.EndObject)
+                recipeDepth = int.MaxValue;
+            if (reader.TokenType is JsonTokenType.StartArray or JsonTokenType.StartObject)
                 arrays.Push(reader.TokenType == JsonTokenType.StartArray);
             else if (reader.TokenType is JsonTokenType.EndArray or JsonTokenType.EndObject)
                 arrays.Pop();
-            else if (reader.TokenType == JsonTokenType.Null && arrays.TryPeek(out var isArray) && isArray)
+            else if (reader.TokenType == JsonTokenType.Null && arrays.TryPeek(out var isArray) && isArray && recipeDepth == int.MaxValue)
                 throw new JsonException("null in a list");
+            else if (reader.ValueIsEscaped)
+                CheckText(ref reader);
+        }
+    }
+
+    private static void CheckText(ref Utf8JsonReader reader)
+    {
+        try
+        {
+            _ = reader.GetString();
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new JsonException("a text that is no Unicode", e);
         }
     }
 

@@ -1,0 +1,125 @@
+using System.Globalization;
+using Peft.Data.DuckDb;
+using Peft.Evaluation.Results;
+using Peft.Formats;
+
+namespace Peft.Evaluation.Reports;
+
+/// <summary>The rows behind results: <c>examples.parquet</c>, one row an example.</summary>
+public static class ExampleReader
+{
+    /// <summary>Name of the file beside <c>results.json</c>.</summary>
+    public const string Name = "examples.parquet";
+
+    private const int EachKind = 2; // rows shown of each kind
+    private const int LongestPrompt = 700;
+    private const int LongestAnswer = 300;
+
+    /// <summary>One example, without its texts.</summary>
+    /// <param name="Subject">Whose.</param>
+    /// <param name="Task">Of which task.</param>
+    /// <param name="Row">Number of the row.</param>
+    /// <param name="Score">Its score.</param>
+    /// <param name="IsSame">Whether the prediction is the answer, but for white space at the ends.</param>
+    internal sealed record Line(string Subject, string Task, long Row, double Score, bool IsSame);
+
+    /// <summary>All examples of a file, texts left out, subjects under their new names.</summary>
+    /// <exception cref="UserException">The file is not a table of examples.</exception>
+    internal static IReadOnlyList<Line> Lines(string path, IReadOnlyDictionary<string, string> names)
+    {
+        var lines = new List<Line>();
+        Read(path, $"""
+            SELECT subject, task, CAST("row" AS BIGINT), CAST(score AS VARCHAR), trim(prediction) = trim(answer)
+            FROM read_parquet({DuckDbConnection.SqlText(path)}) WHERE score IS NOT NULL
+            """, (reader, row) =>
+            {
+                var subject = reader.Text(0, row, out _) ?? "";
+                lines.Add(new(names.GetValueOrDefault(subject, subject), reader.Text(1, row, out _) ?? "", reader.Integer(2, row),
+                    double.Parse(reader.Text(3, row, out _)!, CultureInfo.InvariantCulture), reader.Boolean(4, row)));
+            });
+        return lines;
+    }
+
+    /// <summary>
+    /// Rows to show of each task, by rule and not by looking: the first ones on which the subjects differ, that all get right, and that
+    /// all get wrong. Only the adapters count where there are any.
+    /// </summary>
+    /// <param name="results">What was measured.</param>
+    /// <param name="files">Each file with the new names of its subjects.</param>
+    /// <param name="lines">The examples of all files.</param>
+    internal static IReadOnlyList<ReportExamples> Choose(
+        ResultsDocument results, IReadOnlyList<(string Path, IReadOnlyDictionary<string, string> Names)> files, IReadOnlyList<Line> lines)
+    {
+        var judged = results.Subjects.Where(s => s.Kind == Subject.AdapterKind).Select(s => s.Name).ToHashSet();
+        if (judged.Count == 0)
+            judged = [.. results.Subjects.Select(s => s.Name)];
+        var examples = new List<ReportExamples>();
+        foreach (var task in results.Tasks.Where(t => t.Kind != "perplexity"))
+        {
+            var rows = lines.Where(line => line.Task == task.Name && judged.Contains(line.Subject))
+                .GroupBy(line => line.Row).OrderBy(g => g.Key)
+                .Select(g => (Row: g.Key, Kind: KindOf([.. g.Select(line => IsRight(line, task))]))).ToList();
+            var chosen = rows.GroupBy(r => r.Kind).OrderBy(g => g.Key, StringComparer.Ordinal).SelectMany(g => g.Take(EachKind)).ToList();
+            if (chosen.Count > 0)
+                examples.Add(new(task.Name, Texts(results, task, files, lines, chosen)));
+        }
+        return examples;
+    }
+
+    private static string KindOf(List<bool> right) =>
+        right.Count > 1 && right.Distinct().Count() > 1 ? "adapters differ" : right[0] ? "right" : "wrong";
+
+    private static bool IsRight(Line line, MeasuredTask task) => line.IsSame || task.Main.HigherIsBetter && line.Score >= 1;
+
+    private static List<ReportExample> Texts(
+        ResultsDocument results, MeasuredTask task, IReadOnlyList<(string Path, IReadOnlyDictionary<string, string> Names)> files,
+        IReadOnlyList<Line> lines, List<(long Row, string Kind)> chosen)
+    {
+        var texts = new Dictionary<(string Subject, long Row), (string Prompt, string Prediction, string Answer)>();
+        foreach (var (path, names) in files)
+        {
+            Read(path, $"""
+                SELECT subject, CAST("row" AS BIGINT), prompt, prediction, answer FROM read_parquet({DuckDbConnection.SqlText(path)})
+                WHERE task = {DuckDbConnection.SqlText(task.Name)} AND "row" IN ({string.Join(", ", chosen.Select(c => c.Row))})
+                """, (reader, row) =>
+                {
+                    var subject = reader.Text(0, row, out _) ?? "";
+                    texts.TryAdd((names.GetValueOrDefault(subject, subject), reader.Integer(1, row)),
+                        (reader.Text(2, row, out _) ?? "", reader.Text(3, row, out _) ?? "", reader.Text(4, row, out _) ?? ""));
+                });
+        }
+        var known = lines.Where(line => line.Task == task.Name).DistinctBy(line => (line.Subject, line.Row)).ToDictionary(line => (line.Subject, line.Row));
+        return [.. chosen.Select(c =>
+        {
+            var subjects = results.Subjects.Select(s => s.Name).Where(name => texts.ContainsKey((name, c.Row)) && known.ContainsKey((name, c.Row))).ToList();
+            var (prompt, _, answer) = texts[(subjects[0], c.Row)];
+            return new ReportExample(c.Row, ReportText.Cut(prompt, LongestPrompt), ReportText.Cut(answer, LongestAnswer), c.Kind,
+                [.. subjects.Select(name =>
+                {
+                    var line = known[(name, c.Row)];
+                    var isRight = IsRight(line, task);
+                    return new ReportPrediction(name, ReportText.Cut(texts[(name, c.Row)].Prediction, LongestAnswer), isRight,
+                        isRight ? "right" : "wrong", ReportText.Number(line.Score));
+                })]);
+        })];
+    }
+
+    private static void Read(string path, string sql, Action<DuckDbReader, int> take)
+    {
+        try
+        {
+            using var connection = DuckDbConnection.Open(path);
+            using var reader = connection.Query(sql);
+            while (reader.ReadChunk())
+            {
+                for (var row = 0; row < reader.RowCount; row++)
+                    take(reader, row);
+            }
+        }
+        catch (DuckDbException e)
+        {
+            throw new UserException(
+                $"{path}: not the rows of an evaluation ({e.Summary}) - the {Name} that peft eval wrote - run peft eval again, or move the file away", e);
+        }
+    }
+}

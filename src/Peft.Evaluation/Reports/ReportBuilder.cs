@@ -1,0 +1,123 @@
+using System.Globalization;
+using Peft.Evaluation.Results;
+
+namespace Peft.Evaluation.Reports;
+
+/// <summary>Results become what templates can ask for: everything decided and worded here, so that templates only place it.</summary>
+public static class ReportBuilder
+{
+    private const int Shown = 12; // points of a curve in a table
+    private const int HashDigits = 12;
+
+    /// <summary>The report's model.</summary>
+    /// <param name="results">What was measured.</param>
+    /// <param name="examples">Some rows, a task; empty where the rows do not lie beside the results.</param>
+    /// <param name="notes">What joining and reading noticed.</param>
+    public static ReportModel Build(ResultsDocument results, IReadOnlyList<ReportExamples> examples, IReadOnlyList<string> notes)
+    {
+        ArgumentNullException.ThrowIfNull(results);
+        var colors = ChartData.Colors(results);
+        var subjects = results.Subjects.Select((subject, index) => SubjectOf(subject, index, colors[index])).ToList();
+        var adapters = subjects.Where(s => !s.IsBase).ToList();
+        var tasks = results.Tasks.Select((task, index) => TaskOf(results, task, index)).ToList();
+        var comparisons = ComparisonWriter.Of(results);
+        return new(
+            TitleOf(adapters, results), When(results.Created), results.PeftVersion, results.Base.Name, Short(results.Base.Fingerprint),
+            results.Settings.Dtype, results.Settings.Seed, results.Settings.BootstrapSamples,
+            $"{100 * results.Settings.Confidence:0.##} %", results.Settings.Correction, VerdictWriter.Of(results), subjects, adapters, tasks,
+            [.. comparisons.Where(c => c.IsMain).Select(c => c.Text)], [.. comparisons.Where(c => !c.IsMain).Select(c => c.Text)],
+            RecipeKeys.Changes([.. adapters.Select(s => s.Recipe)]), [.. results.Subjects.Select(TrainingOf).OfType<ReportTraining>()],
+            [.. results.Routing.Select((routing, index) => RoutingWriter.Of(routing, index))], examples, Notes(results, notes),
+            ChartData.Json(results));
+    }
+
+    private static ReportSubject SubjectOf(Subject subject, int index, int color)
+    {
+        var isBase = subject.Kind == Subject.BaseKind;
+        var recipe = RecipeKeys.Of(subject);
+        return new(
+            subject.Name, index, color, isBase,
+            isBase ? "bare base model" : (subject.Method ?? "adapter") + (subject.Router is { } router ? $", {router} router" : ""),
+            subject.Method ?? "", subject.Router ?? "", subject.Path, Short(subject.Fingerprint ?? ""), subject.TrainableParameters,
+            isBase ? ReportText.Dash : ReportText.Count(subject.TrainableParameters), ReportText.Seconds(subject.StepSeconds),
+            ReportText.Memory(subject.PeakMemoryBytes), ReportText.Seconds(subject.EvaluationSeconds), recipe,
+            [.. recipe.Where(v => v.Key.StartsWith("adapter.", StringComparison.Ordinal) || v.Key.StartsWith("training.", StringComparison.Ordinal))]);
+    }
+
+    private static ReportTask TaskOf(ResultsDocument results, MeasuredTask task, int index) => new(
+        task.Name, ReportText.Words(task.Kind), task.Data, task.Rows, task.Shots, task.Truncated, task.Ties, index, ReportText.Words(task.Main.Name),
+        [.. task.Metrics.OrderByDescending(metric => metric == task.Main).Select(metric => MetricOf(results, task, metric))]);
+
+    private static ReportMetric MetricOf(ResultsDocument results, MeasuredTask task, TaskMetric metric)
+    {
+        var scores = results.Subjects.Select(s => results.ScoreOf(s.Name, task.Name, metric.Name)).ToList();
+        var values = scores.OfType<Score>().Select(s => s.Value).ToList();
+        double? best = values.Count < 2 ? null : metric.HigherIsBetter ? values.Max() : values.Min();
+        var reference = results.Subjects.FirstOrDefault(s => s.Kind == Subject.BaseKind) ?? results.Subjects[0];
+        return new(
+            task.Name, metric.Name, ReportText.Words(metric.Name), metric == task.Main, metric.HigherIsBetter,
+            metric.HigherIsBetter ? "higher is better" : "lower is better", metric.Unit, values.Count == 0 ? 0 : scores.OfType<Score>().Max(s => s.Rows),
+            [.. results.Subjects.Zip(scores).Select(pair => CellOf(results, task.Name, metric, pair.First.Name, pair.Second, best, reference.Name))]);
+    }
+
+    private static ReportCell CellOf(
+        ResultsDocument results, string task, TaskMetric metric, string subject, Score? score, double? best, string reference)
+    {
+        if (score is null)
+            return new(subject, false, 0, ReportText.Dash, "", false, false, "", "not measured");
+        var others = results.Subjects.Where(s => s.Name != subject && results.ScoreOf(s.Name, task, metric.Name) is not null).ToList();
+        var isBest = score.Value == best;
+        var isClear = isBest && others.All(other => Better(results.ComparisonOf(task, metric.Name, other.Name, subject), metric) == subject);
+        var comparison = subject == reference ? null : results.ComparisonOf(task, metric.Name, reference, subject);
+        var better = Better(comparison, metric);
+        var (mark, words) = comparison is null ? ("", "")
+            : better == subject ? ("better", $"really better than {reference}")
+            : better == reference ? ("worse", $"really worse than {reference}")
+            : ("same", $"no real difference from {reference}");
+        return new(subject, true, score.Value, ReportText.Number(score.Value), ReportText.Interval(score.Low, score.High), isBest, isClear, mark, words);
+    }
+
+    /// <summary>The better one of a comparison whose difference is real, else null.</summary>
+    internal static string? Better(Comparison? comparison, TaskMetric metric) =>
+        comparison is not { Significant: true } || comparison.Difference == 0 ? null
+        : comparison.Difference > 0 == metric.HigherIsBetter ? comparison.B : comparison.A;
+
+    private static ReportTraining? TrainingOf(Subject subject)
+    {
+        if (subject.Training is not { Step.Count: > 0 } curves)
+            return null;
+        return new(
+            subject.Name, ReportText.Number(curves.Loss[0]), ReportText.Number(curves.Loss[^1]),
+            [.. Thinned(curves.Step.Count).Select(i => new TrainingPoint(
+                curves.Step[i], ReportText.Number(curves.Loss[i]), ReportText.Number(curves.Aux[i]), ReportText.Small(curves.Lr[i]),
+                ReportText.Count((long)curves.TokensPerSecond[i])))],
+            [.. Thinned(curves.RoutingStep.Count).Select(i => new EntropyPoint(curves.RoutingStep[i], ReportText.Number(curves.RoutingEntropy[i])))]);
+    }
+
+    // The first, the last, and some between at even distances.
+    private static IEnumerable<int> Thinned(int count) => count <= Shown ? Enumerable.Range(0, count)
+        : Enumerable.Range(0, Shown).Select(i => (int)Math.Round(i * (count - 1) / (double)(Shown - 1)));
+
+    private static List<string> Notes(ResultsDocument results, IReadOnlyList<string> notes)
+    {
+        List<string> all = [.. notes];
+        all.AddRange(results.Tasks.Where(t => t.Truncated > 0).Select(t =>
+            $"{t.Name}: {t.Truncated} of {t.Rows} rows were longer than the context and were cut from the left."));
+        all.AddRange(results.Tasks.Where(t => t.Ties > 0).Select(t => $"{t.Name}: {t.Ties} of {t.Rows} rows had several choices of the same score."));
+        return all;
+    }
+
+    private static string TitleOf(List<ReportSubject> adapters, ResultsDocument results) => adapters.Count switch
+    {
+        0 => results.Base.Name,
+        1 => adapters[0].Name,
+        <= 3 => string.Join(" · ", adapters.Select(a => a.Name)),
+        _ => $"{adapters.Count} adapters",
+    };
+
+    private static string When(string created) =>
+        DateTimeOffset.TryParse(created, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var time)
+            ? time.ToString("yyyy-MM-dd HH:mm 'UTC'", CultureInfo.InvariantCulture) : created;
+
+    private static string Short(string fingerprint) => fingerprint.Length > HashDigits ? fingerprint[..HashDigits] : fingerprint;
+}

@@ -1,0 +1,34 @@
+using System.Collections;
+using System.Text.Json;
+
+namespace Peft.Evaluation.Reports;
+
+/// <summary>What a place of the model is: a value, a list, or an object with names.</summary>
+internal sealed class TemplateShape
+{
+    private readonly Type _type;
+
+    private TemplateShape(Type type) => _type = type;
+
+    /// <summary>The whole model.</summary>
+    public static TemplateShape Root { get; } = new(typeof(ReportModel));
+
+    /// <summary>A value that is printed.</summary>
+    public static TemplateShape Value { get; } = new(typeof(string));
+
+    /// <summary>What the items of a list are; null where this is none.</summary>
+    public TemplateShape? Item => _type != typeof(string) && _type.IsGenericType && typeof(IEnumerable).IsAssignableFrom(_type)
+        ? new(_type.GetGenericArguments()[0]) : null;
+
+    /// <summary>Whether it can be printed.</summary>
+    public bool IsValue => Item is null && _type.Namespace?.StartsWith(nameof(Peft), StringComparison.Ordinal) != true;
+
+    /// <summary>Names of an object, in the order of its declaration.</summary>
+    public IReadOnlyList<string> Names => IsValue || Item is not null ? [] : [.. _type.GetProperties().Select(p => NameOf(p.Name))];
+
+    /// <summary>What a name stands for, or null.</summary>
+    public TemplateShape? Member(string name) =>
+        IsValue || Item is not null || _type.GetProperties().FirstOrDefault(p => NameOf(p.Name) == name) is not { } property ? null : new(property.PropertyType);
+
+    private static string NameOf(string property) => JsonNamingPolicy.SnakeCaseLower.ConvertName(property);
+}

@@ -1,0 +1,211 @@
+'use strict';
+(function () {
+  const data = JSON.parse(document.getElementById('report-data').textContent);
+  const charts = [];
+  let colors, font;
+
+  function readStyle() {
+    const style = getComputedStyle(document.documentElement);
+    const color = name => style.getPropertyValue('--' + name).trim();
+    font = getComputedStyle(document.body).fontFamily;
+    colors = {
+      ink: color('ink'), muted: color('muted'), line: color('line'), surface: color('surface'), heat: color('heat'), cold: color('cold'),
+      soft: color('soft'), series: [0, 1, 2, 3, 4, 5, 6, 7].map(i => color('c' + i)),
+    };
+  }
+
+  const colorOf = subject => colors.series[data.subjects[subject].color];
+  const number = value => Math.abs(value) >= 1000 ? value.toLocaleString('en') : Number(value.toFixed(3)).toString();
+  const axisText = () => ({ color: colors.muted, fontFamily: font, fontSize: 12 });
+
+  function common() {
+    return {
+      animation: false,
+      textStyle: { fontFamily: font, color: colors.ink },
+      tooltip: {
+        trigger: 'item', confine: true, backgroundColor: colors.surface, borderColor: colors.line, padding: [6, 10],
+        textStyle: { color: colors.ink, fontFamily: font, fontSize: 13 },
+      },
+    };
+  }
+
+  function bars(index) {
+    const task = data.bars[index];
+    const shown = data.subjects.map((subject, i) => ({ i, name: subject.name, score: task.scores[i] }));
+    return {
+      height: 46 + 34 * shown.length,
+      option: Object.assign(common(), {
+        grid: { left: 0, right: 44, top: 4, bottom: 0, containLabel: true },
+        xAxis: {
+          type: 'value', axisLabel: axisText(), splitLine: { lineStyle: { color: colors.line } }, splitNumber: 4,
+          min: value => Math.min(0, value.min),
+          max: value => Math.max(value.max, ...shown.map(s => s.score ? s.score[2] : 0)) || 1,
+        },
+        yAxis: {
+          type: 'category', inverse: true, data: shown.map(s => s.name), axisTick: { show: false }, axisLine: { show: false },
+          axisLabel: Object.assign(axisText(), { width: 110, overflow: 'truncate' }),
+        },
+        series: [
+          {
+            type: 'bar', barWidth: 14, name: task.metric,
+            label: { show: false },
+            data: shown.map(s => ({
+              value: s.score ? s.score[0] : 0, itemStyle: { color: colorOf(s.i), borderRadius: [0, 3, 3, 0] },
+            })),
+            tooltip: {
+              formatter: item => {
+                const score = shown[item.dataIndex].score;
+                return score ? echarts.format.encodeHTML(shown[item.dataIndex].name) + '<br>' + number(score[0])
+                  + ' (' + number(score[1]) + ' to ' + number(score[2]) + ')' : 'not measured';
+              },
+            },
+          },
+          {
+            type: 'custom', silent: true, z: 5,
+            data: shown.filter(s => s.score).map(s => [s.i, s.score[1], s.score[2], s.score[0]]),
+            renderItem: (params, api) => {
+              const low = api.coord([api.value(1), api.value(0)]);
+              const high = api.coord([api.value(2), api.value(0)]);
+              const style = { stroke: colors.ink, lineWidth: 1.4 };
+              const stroke = (x1, y1, x2, y2) => ({ type: 'line', shape: { x1, y1, x2, y2 }, style });
+              const y = low[1];
+              return {
+                type: 'group',
+                children: [
+                  stroke(low[0], y, high[0], y), stroke(low[0], y - 4, low[0], y + 4), stroke(high[0], y - 4, high[0], y + 4),
+                  {
+                    type: 'text',
+                    style: { x: high[0] + 7, y, text: number(api.value(3)), fill: colors.ink, font: '600 12px ' + font, verticalAlign: 'middle' },
+                  },
+                ],
+              };
+            },
+            encode: { x: [1, 2], y: 0 },
+          },
+        ],
+      }),
+    };
+  }
+
+  function smooth(values) {
+    const kept = Math.pow(0.5, 1 / Math.max(1, values.length / 40));
+    let sum = 0, weight = 0;
+    return values.map(value => {
+      sum = kept * sum + value;
+      weight = kept * weight + 1;
+      return sum / weight;
+    });
+  }
+
+  function lines(curves, yName, withSmooth) {
+    const points = (xs, ys) => xs.map((x, i) => [x, ys[i]]);
+    return {
+      height: 300,
+      option: Object.assign(common(), {
+        tooltip: Object.assign(common().tooltip, {
+          trigger: 'axis', axisPointer: { lineStyle: { color: colors.muted } }, valueFormatter: value => number(value),
+        }),
+        grid: { left: 4, right: 16, top: curves.length > 1 ? 34 : 14, bottom: 4, containLabel: true },
+        legend: {
+          show: curves.length > 1, left: 0, top: 0, icon: 'roundRect', itemWidth: 18, itemHeight: 3,
+          textStyle: { color: colors.ink, fontFamily: font }, data: curves.map(c => data.subjects[c.subject].name),
+        },
+        xAxis: {
+          type: 'value', min: 'dataMin', max: 'dataMax', axisLabel: axisText(), splitLine: { show: false },
+          axisLine: { lineStyle: { color: colors.line } }, axisPointer: { label: { show: false } },
+        },
+        yAxis: {
+          type: 'value', scale: true, axisLabel: Object.assign(axisText(), { formatter: number }),
+          splitLine: { lineStyle: { color: colors.line } },
+        },
+        series: curves.flatMap(c => {
+          const name = data.subjects[c.subject].name;
+          const base = { type: 'line', showSymbol: c.x.length < 3, symbolSize: 7, itemStyle: { color: colorOf(c.subject) } };
+          const strong = Object.assign({}, base, {
+            name, z: 3, lineStyle: { width: 2.25, color: colorOf(c.subject) }, data: points(c.x, withSmooth ? smooth(c.y) : c.y),
+          });
+          const thin = Object.assign({}, base, {
+            name: name + ' as logged', silent: true, z: 2, tooltip: { show: false },
+            lineStyle: { width: 1, opacity: 0.3, color: colorOf(c.subject) }, data: points(c.x, c.y),
+          });
+          return withSmooth ? [thin, strong] : [strong];
+        }),
+      }),
+    };
+  }
+
+  function heat(rows, rowNames, low, high, palette) {
+    const columns = Math.max(...rows.map(row => row.length));
+    const withText = columns <= 12 && rows.length <= 40;
+    const strong = value => Math.abs(value) > 0.55 * Math.max(Math.abs(low), Math.abs(high));
+    return {
+      height: 40 + Math.max(16, Math.min(30, 480 / rows.length)) * rows.length,
+      option: Object.assign(common(), {
+        grid: { left: 0, right: 0, top: 2, bottom: 0, containLabel: true },
+        xAxis: {
+          type: 'category', data: Array.from({ length: columns }, (_, e) => 'e' + e), axisLabel: axisText(), axisTick: { show: false },
+          axisLine: { show: false }, splitArea: { show: false },
+        },
+        yAxis: {
+          type: 'category', inverse: true, data: rowNames, axisTick: { show: false }, axisLine: { show: false },
+          axisLabel: Object.assign(axisText(), { width: 96, overflow: 'truncate' }),
+        },
+        visualMap: { show: false, min: low, max: high, inRange: { color: palette } },
+        series: [{
+          type: 'heatmap', itemStyle: { borderColor: colors.surface, borderWidth: 2, borderRadius: 3 }, emphasis: { disabled: true },
+          label: { show: withText, fontFamily: font, fontSize: 11, formatter: item => item.value[2].toFixed(2) },
+          data: rows.flatMap((row, y) => row.map((value, x) => ({
+            value: [x, y, value], label: { color: strong(value) ? colors.surface : colors.ink },
+          }))),
+          tooltip: {
+            formatter: item => echarts.format.encodeHTML(rowNames[item.value[1]]) + ', e' + item.value[0] + ': ' + item.value[2].toFixed(3),
+          },
+        }],
+      }),
+    };
+  }
+
+  const kinds = {
+    bars,
+    loss: () => lines(data.training.map(c => ({ subject: c.subject, x: c.step, y: c.loss })), 'loss', true),
+    entropy: () => lines(
+      data.training.filter(c => c.routing_step.length > 0).map(c => ({ subject: c.subject, x: c.routing_step, y: c.routing_entropy })), 'entropy', false),
+    layers: index => {
+      const layers = data.routing[index].layers;
+      const most = Math.max(...layers.flatMap(layer => layer.load));
+      return heat(layers.map(layer => layer.load), layers.map(layer => 'layer ' + layer.layer), 0, most, [colors.soft, colors.heat]);
+    },
+    tasks: index => {
+      const routing = data.routing[index];
+      return heat(routing.by_task, routing.tasks, 0, Math.max(...routing.by_task.flat()), [colors.soft, colors.heat]);
+    },
+    similarity: index => {
+      const rows = data.routing[index].similarity;
+      return heat(rows, rows.map((_, e) => 'e' + e), -1, 1, [colors.cold, colors.soft, colors.heat]);
+    },
+  };
+
+  function draw() {
+    readStyle();
+    charts.splice(0).forEach(chart => chart.dispose());
+    document.querySelectorAll('.chart').forEach(element => {
+      const made = kinds[element.dataset.chart](Number(element.dataset.index || 0));
+      element.style.height = made.height + 'px';
+      const chart = echarts.init(element, null, { renderer: 'svg' });
+      chart.setOption(made.option);
+      charts.push(chart);
+    });
+  }
+
+  if (!data.training.some(curve => curve.routing_step.length > 0))
+    document.querySelectorAll('[data-needs="entropy"]').forEach(element => element.remove());
+  draw();
+  let waiting = 0;
+  new ResizeObserver(() => {
+    cancelAnimationFrame(waiting);
+    waiting = requestAnimationFrame(() => charts.forEach(chart => chart.resize()));
+  }).observe(document.querySelector('main'));
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
+  addEventListener('beforeprint', () => { document.documentElement.classList.add('printing'); draw(); });
+  addEventListener('afterprint', () => { document.documentElement.classList.remove('printing'); draw(); });
+})();

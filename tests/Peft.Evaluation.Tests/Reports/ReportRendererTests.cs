@@ -1,0 +1,132 @@
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using Peft.Evaluation.Reports;
+using Peft.Evaluation.Tests.Results;
+using Peft.Formats;
+
+namespace Peft.Evaluation.Tests.Reports;
+
+public sealed partial class ReportRendererTests : IDisposable
+{
+    private const string Hostile = "</script><script>alert(1)</script><img src=x onerror=\"alert(2)\">'`| *a* [b](http://c) \u202Egnp\u0007\nnew {{title}}";
+
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void Text_of_models_is_only_text_in_every_format()
+    {
+        var model = Samples.Model([new("g2p", [new(1, Hostile, Hostile, "wrong", [new("default", Hostile, false, "wrong", "0.000")])])]);
+
+        var html = Render("p.html", "<p title=\"{{verdict.headline}}\">{{#each examples}}{{#each rows}}{{prompt}}{{/each}}{{/each}}</p>", model);
+        Assert.DoesNotContain("<script", html, StringComparison.Ordinal);
+        Assert.DoesNotContain("<img", html, StringComparison.Ordinal);
+        Assert.Contains("&#60;/script&#62;&#60;script&#62;", html, StringComparison.Ordinal);
+        Assert.Contains("onerror&#61;&#34;alert(2)&#34;&#62;&#39;&#96;", html, StringComparison.Ordinal);
+        Assert.Contains("\uFFFDgnp\u2407\nnew {{title}}", html, StringComparison.Ordinal);
+
+        var markdown = Render("p.md", "{{#each examples}}{{#each rows}}{{prompt}}{{/each}}{{/each}}", model);
+        Assert.Equal("&lt;/script>&lt;script>alert(1)&lt;/script>&lt;img src=x onerror=\"alert(2)\">'\\`\\| \\*a\\* \\[b\\](http:\\//c) \uFFFDgnp\u2407 new {{title}}", markdown);
+
+        var text = Render("p.txt", "{{#each examples}}{{#each rows}}{{prompt}}{{/each}}{{/each}}", model);
+        Assert.Equal(Hostile.Replace('\u202E', '\uFFFD').Replace('\u0007', '\u2407'), text);
+    }
+
+    [Fact]
+    public void Data_of_the_charts_cannot_end_its_script_element()
+    {
+        var results = SampleResults.Make(adapter: "</script><b>");
+        var json = ReportBuilder.Build(results, [], []).ChartsJson;
+
+        Assert.DoesNotContain('<', json);
+        Assert.Equal("</script><b>", JsonDocument.Parse(json).RootElement.GetProperty("subjects")[1].GetProperty("name").GetString());
+    }
+
+    [Fact]
+    public void The_page_is_one_file_that_asks_for_nothing()
+    {
+        var html = ReportRenderer.Render(TemplateFile.Find("report.html"), Samples.Model());
+        var markup = Scripts().Replace(html, "");
+
+        Assert.DoesNotContain(" src=", markup, StringComparison.Ordinal);
+        Assert.DoesNotContain("url(", markup, StringComparison.Ordinal);
+        Assert.DoesNotContain("@import", markup, StringComparison.Ordinal);
+        Assert.Equal(["data:,"], Links().Matches(markup).Select(m => m.Groups[1].Value).Where(link => !link.StartsWith('#')));
+        Assert.Contains("default-src 'none'", markup, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_same_results_give_the_same_bytes()
+    {
+        Assert.All(TemplateFile.BuiltIn, name => Assert.Equal(
+            ReportRenderer.Render(TemplateFile.Find(name), Samples.Model()), ReportRenderer.Render(TemplateFile.Find(name), Samples.Model())));
+    }
+
+    [Fact]
+    public void Markdown_tables_have_as_many_cells_in_each_row()
+    {
+        foreach (var name in new[] { "report.md", "model-card.md" })
+        {
+            var lines = ReportRenderer.Render(TemplateFile.Find(name), Samples.Model()).Split('\n');
+            for (var i = 1; i < lines.Length; i++)
+            {
+                if (lines[i].StartsWith('|') && lines[i - 1].StartsWith('|'))
+                    Assert.True(Cells(lines[i]) == Cells(lines[i - 1]), $"{name}: {lines[i - 1]}\n{lines[i]}");
+            }
+            Assert.Contains(lines, line => line.StartsWith('|'));
+        }
+
+        static int Cells(string line) => Bars().Count(line);
+    }
+
+    [Fact]
+    public void The_summary_says_what_is_known_in_a_few_lines()
+    {
+        var text = ReportRenderer.Render(TemplateFile.Find("summary.txt"), Samples.Model());
+
+        Assert.StartsWith("default · default-lora on data/base\ndefault-lora is better than default on 1 of 2 tasks.\n", text, StringComparison.Ordinal);
+        Assert.Contains("    default-lora: 0.318 (0.280 to 0.360), really better than every other\n", text, StringComparison.Ordinal);
+        Assert.Contains("  g2p, default to default-lora: −0.060 (−0.100 to −0.020), p 0.020: default-lora is better\n", text, StringComparison.Ordinal);
+        Assert.Contains("Note: spam: 3 of 100 rows were longer than the context and were cut from the left.\n", text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_template_of_the_users_is_read_from_its_file()
+    {
+        File.WriteAllText(_folder["mine.txt.hbs"], "\uFEFF{{title}}!");
+        Assert.Equal("default · default-lora!", ReportRenderer.Render(TemplateFile.Find(_folder["mine.txt.hbs"]), Samples.Model()));
+
+        File.WriteAllText(_folder["mine.tpl"], "");
+        Assert.Contains("does not say what it writes - .html, .md or .txt", Refused(_folder["mine.tpl"]), StringComparison.Ordinal);
+        File.WriteAllBytes(_folder["bytes.md"], [0xFF, 0xFE, 0xC0]);
+        Assert.Contains("not a text in UTF-8", Refused(_folder["bytes.md"]), StringComparison.Ordinal);
+        Assert.Contains("neither a file nor a template that comes with peft (report.html, report.md, model-card.md, summary.txt) - did you mean report.html?",
+            Refused("reprt.html"), StringComparison.Ordinal);
+
+        static string Refused(string template) => Assert.Throws<UserException>(() => TemplateFile.Find(template)).Message;
+    }
+
+    [Fact]
+    public void A_missing_chart_library_is_named_with_the_way_out()
+    {
+        var message = Assert.Throws<UserException>(() => ChartLibrary.Locate(_folder.Path)).Message;
+        Assert.Contains("run `make setup build`, or use --template report.md", message, StringComparison.Ordinal);
+
+        File.WriteAllText(_folder["echarts.min.js"], "");
+        Assert.Equal(_folder["echarts.min.js"], ChartLibrary.Locate(_folder.Path));
+    }
+
+    private static string Render(string name, string template, ReportModel model) =>
+        ReportRenderer.Render(new(name, template, name.EndsWith(".html", StringComparison.Ordinal) ? OutputFormat.Html
+            : name.EndsWith(".md", StringComparison.Ordinal) ? OutputFormat.Markdown : OutputFormat.Text), model);
+
+    [GeneratedRegex("<script.*?</script>", RegexOptions.Singleline)]
+    private static partial Regex Scripts();
+
+    [GeneratedRegex("href=\"([^\"]*)\"")]
+    private static partial Regex Links();
+
+    [GeneratedRegex(@"(?<!\\)\|")]
+    private static partial Regex Bars();
+}

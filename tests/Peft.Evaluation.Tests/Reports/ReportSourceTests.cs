@@ -1,0 +1,152 @@
+using System.Text.Json;
+using Peft.Data.DuckDb;
+using Peft.Evaluation.Reports;
+using Peft.Evaluation.Results;
+using Peft.Evaluation.Statistics;
+using Peft.Evaluation.Tests.Results;
+using Peft.Formats;
+
+namespace Peft.Evaluation.Tests.Reports;
+
+public sealed class ReportSourceTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void The_model_holds_what_was_measured()
+    {
+        var model = ReportSource.Load([Saved("a", SampleResults.Make())]);
+
+        Assert.Equal("default · default-lora", model.Title);
+        Assert.Equal("2026-11-22 17:40 UTC", model.Created);
+        Assert.Equal(["703,488", "705,024"], model.Adapters.Select(a => a.TrainableText));
+        Assert.Equal(["mixture, top-k router", "lora"], model.Adapters.Select(a => a.Kind));
+        Assert.Equal(["adapter.method", "adapter.r", "adapter.router.kind", "adapter.router.top_k"], model.RecipeChanges.Select(c => c.Key));
+        Assert.Equal(["mixture", "lora"], model.RecipeChanges[0].Values);
+        Assert.Equal(["2", "–"], model.RecipeChanges[3].Values);
+        var cells = model.Tasks[0].Metrics[0].Cells;
+        Assert.Equal([("2.857", false, ""), ("0.378", false, "better"), ("0.318", true, "better")], cells.Select(c => (c.ValueText, c.IsClearlyBest, c.Mark)));
+        Assert.Equal(("default-lora", "−0.060", "default-lora is better"), (model.Comparisons[0].B, model.Comparisons[0].DifferenceText, model.Comparisons[0].Conclusion));
+        Assert.Equal("no real difference", model.Comparisons[1].Conclusion);
+        Assert.Equal(3, model.Routing[0].Layers.Count);
+        Assert.Empty(model.Examples);
+    }
+
+    [Fact]
+    public void Results_of_other_rows_or_of_another_base_are_refused_all_faults_at_once()
+    {
+        var first = Saved("a", SampleResults.Make());
+        var other = SampleResults.Make(hash: "ffff") with { Base = new("other", "9999") };
+
+        var error = Assert.Throws<FaultsException>(() => ReportSource.Load([first, Saved("b", other)]));
+
+        Assert.Equal(2, error.Items.Count);
+        Assert.Contains("base 'other' (9999)", error.Message, StringComparison.Ordinal);
+        Assert.Contains("task 'g2p': 200 other rows (ffff)", error.Message, StringComparison.Ordinal);
+        Assert.Contains("evaluate both on the same rows, best in one peft eval", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Joined_results_keep_one_base_and_tell_bundles_of_one_name_apart()
+    {
+        var sample = SampleResults.Make();
+        var other = sample with
+        {
+            Subjects = [.. sample.Subjects.Take(2).Select(s => s.Fingerprint is null ? s : s with { Fingerprint = "another" })],
+            Scores = [.. sample.Scores.Where(s => s.Subject != "default-lora")],
+            Comparisons = [.. sample.Comparisons.Where(c => c.B != "default-lora")],
+        };
+        var second = Saved("b", other);
+
+        var model = ReportSource.Load([Saved("a", sample), second]);
+
+        Assert.Equal(["base", "default", "default-lora", $"default ({second})"], model.Subjects.Select(s => s.Name));
+        Assert.Contains(model.Comparisons, c => c.A == "base" && c.B == $"default ({second})");
+        Assert.Contains(model.Notes, note => note.StartsWith("4 pairs stand in different results files", StringComparison.Ordinal));
+        Assert.Equal(2, model.Routing.Count);
+    }
+
+    [Fact]
+    public void Pairs_of_different_files_are_compared_where_their_rows_lie_beside_them()
+    {
+        var random = new Random(1);
+        var (a, b) = (Right(0.5), Right(0.8));
+        var first = Saved("a", Single("one", a), Rows("one", a));
+        var second = Saved("b", Single("two", b), Rows("two", b));
+
+        var model = ReportSource.Load([first, second]);
+
+        var expected = PairedComparison.Of(100, rows => rows.ToArray().Average(r => r < 100 ? a[r] : b[r - 100]));
+        var comparison = Assert.Single(model.Comparisons);
+        Assert.Equal(ReportText.Signed(expected.Difference), comparison.DifferenceText);
+        Assert.Equal(ReportText.Interval(expected.Interval.Low, expected.Interval.High), comparison.IntervalText);
+        Assert.Equal("two is better", comparison.Conclusion);
+        Assert.Empty(model.Notes);
+
+        double[] Right(double chance) => [.. Enumerable.Range(0, 100).Select(_ => random.NextDouble() < chance ? 1.0 : 0)];
+    }
+
+    [Fact]
+    public void Examples_are_chosen_by_rule_and_shown_side_by_side()
+    {
+        double[] one = [1, 1, 0, 0, 1, 0, 1, 1];
+        double[] two = [1, 1, 0, 1, 0, 0, 1, 0];
+        var results = Single("one", one);
+        results = results with
+        {
+            Subjects = [.. results.Subjects, results.Subjects[0] with { Name = "two" }],
+            Scores = [.. results.Scores, results.Scores[0] with { Subject = "two", Value = two.Average() }],
+        };
+
+        var model = ReportSource.Load([Saved("a", results, [.. Rows("one", one), .. Rows("two", two)])]);
+
+        var rows = Assert.Single(model.Examples).Rows;
+        Assert.Equal([(3L, "adapters differ"), (4, "adapters differ"), (0, "right"), (1, "right"), (2, "wrong"), (5, "wrong")], rows.Select(r => (r.Row, r.Kind)));
+        Assert.Equal([("one", "wrong"), ("two", "right")], rows[0].Predictions.Select(p => (p.Subject, p.Mark)));
+        Assert.Equal(("prompt 3", "yes"), (rows[0].Prompt, rows[0].Answer));
+    }
+
+    [Fact]
+    public void A_broken_table_of_rows_is_named()
+    {
+        var path = Saved("a", SampleResults.Make());
+        File.WriteAllText(Path.Combine(path, "examples.parquet"), "PAR1 no");
+
+        var message = Assert.Throws<UserException>(() => ReportSource.Load([path])).Message;
+
+        Assert.Contains("examples.parquet: not the rows of an evaluation", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void No_results_at_all_are_refused() =>
+        Assert.StartsWith("no results given", Assert.Throws<UserException>(() => ReportSource.Load([])).Message, StringComparison.Ordinal);
+
+    private static ResultsDocument Single(string name, double[] scores) => new(
+        "2026-11-22T17:40:00Z", "0.1.0", new(0, 16, "float32", 1000, 0.95, "holm"), new("data/base", "d6671d84"),
+        [new(name, Subject.AdapterKind, name, "lora", null, name, 10, null, null, 1, null, null)],
+        [new("t", "classification", "t.parquet", scores.Length, "aa", 0, 0, 0, [new("accuracy", true, true, "rate")])],
+        [new(name, "t", "accuracy", scores.Average(), 0, 1, scores.Length)], [], []);
+
+    private static List<string> Rows(string subject, double[] scores) => [.. scores.Select((score, row) => JsonSerializer.Serialize(new
+    {
+        subject, task = "t", row, prompt = $"prompt {row}", prediction = score == 1 ? "yes" : "no", answer = "yes", score,
+    }))];
+
+    private string Saved(string name, ResultsDocument results, List<string>? rows = null)
+    {
+        ResultsFile.Save(Path.Combine(_folder[name], "results.json"), results);
+        if (rows is not null)
+        {
+            File.WriteAllLines(_folder[name + ".jsonl"], rows);
+            using var connection = DuckDbConnection.OpenUnlocked();
+            connection.Execute($"""
+                COPY (SELECT *, CAST([] AS DOUBLE[]) AS log_likelihoods FROM read_json({DuckDbConnection.SqlText(_folder[name + ".jsonl"])},
+                columns = {"{subject: 'VARCHAR', task: 'VARCHAR', row: 'BIGINT', prompt: 'VARCHAR', prediction: 'VARCHAR', answer: 'VARCHAR', score: 'DOUBLE'}"}))
+                TO {DuckDbConnection.SqlText(Path.Combine(_folder[name], "examples.parquet"))} (FORMAT parquet)
+                """);
+        }
+        return _folder[name];
+    }
+}
