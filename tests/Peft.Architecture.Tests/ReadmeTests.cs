@@ -6,7 +6,7 @@ namespace Peft.Architecture.Tests;
 public sealed class ReadmeTests
 {
     private static readonly string[] Verbs =
-        ["train", "eval", "generate", "adapter", "tokenize", "logits", "data", "doctor"];
+        ["train", "eval", "generate", "adapter", "tokenize", "logits", "data", "gate", "merge", "doctor"];
 
     private static readonly string[] AdapterVerbs = ["inspect", "verify", "import", "export"];
 
