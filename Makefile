@@ -33,6 +33,9 @@ FORMAT   ?= peft
 COUNT    ?= 1000000
 SEED     ?= 1
 
+# The tasks of `make merge`: data sets of recipes/base/tasks.yaml.
+MERGED  := g2p gloss_pos lemma spam
+
 ART     := .artifacts
 PUBLISH := $(ART)/publish
 NPM     := $(ART)/npm
@@ -58,7 +61,7 @@ DOTNET_QUIET := -c Release -nologo -v quiet --tl:off -p:UseSharedCompilation=fal
 # One build or installation at a time in one checkout; make's own recipes hold the lock, programs they start do not.
 LOCK := mkdir -p $(ART); exec 9> $(ART)/.lock; flock 9
 
-.PHONY: help setup build data train eval report export compare test soak fuzz bench lint clean
+.PHONY: help setup build data train merge eval report export compare test soak fuzz bench lint clean
 
 help: ## this list
 	@echo "usage: make TARGET [VARIABLE=value]..."
@@ -148,6 +151,15 @@ data: setup ## write the Parquet data sets under data/cache from the installed p
 
 train: build data ## train RECIPE (default recipes/default.yaml); BASE=DIR another base model; ARGS=... more options
 	@exec bin/peft train $(RECIPE) $(if $(BASE),--set model.model_name_or_path=$(BASE)) $(ARGS)
+
+merge: build data ## train four adapters apart, gate and merge them in every way, compare; ARGS=... for peft merge
+	@for task in $(MERGED); do
+	  bin/peft train recipes/merge.yaml --output adapters/merge/$$task --overwrite --set data.only=$$task --set evaluation.tasks=[] --set data.eval=[]
+	  bin/peft gate --adapter adapters/merge/$$task
+	done
+	bin/peft train recipes/merge-joint.yaml --output adapters/merge/joint --overwrite --set evaluation.tasks=[] --set data.eval=[]
+	exec bin/peft merge --method all $(addprefix adapters/merge/,$(MERGED)) --recipe recipes/merge.yaml --beside adapters/merge/joint \
+	  --output adapters/merged --overwrite $(ARGS)
 
 eval: build data ## measure ADAPTER (default adapters/default, trained when missing) and its base; ARGS='--tasks a,b' and more options
 	@if [ "$(ADAPTER)" = adapters/default ] && [ ! -e adapters/default/bundle.json ]; then bin/peft train recipes/default.yaml --resume auto; fi

@@ -18,6 +18,9 @@ public sealed record TaskResult(string Task, string Metric, bool HigherIsBetter,
 /// <param name="Tasks">The numbers.</param>
 public sealed record EvaluationResults(string Model, long TrainableParameters, IReadOnlyList<TaskResult> Tasks)
 {
+    /// <summary>What the file is called beside a bundle.</summary>
+    public const string FileName = "evaluation.json";
+
     private const int CurrentVersion = 1;
     private const long LargestFile = 16L << 20; // bytes; a task takes some hundred
 

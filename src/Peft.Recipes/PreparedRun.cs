@@ -15,8 +15,6 @@ namespace Peft.Recipes;
 public sealed class PreparedRun(
     Recipe recipe, OutputDirectory output, TrainingData data, Tokenizer tokenizer, Trainee trainee, TrainingRun run) : IDisposable
 {
-    private const string ResultsFile = "evaluation.json";
-
     /// <summary>The recipe.</summary>
     public Recipe Recipe => recipe;
 
@@ -59,7 +57,7 @@ public sealed class PreparedRun(
         if (recipe.Evaluation.Tasks.Count == 0)
             return null;
         var results = new EvaluationResults(recipe.Name, TrainableParameters, Answer(trainee.Model));
-        results.Save(Path.Combine(output.Path, ResultsFile));
+        results.Save(Path.Combine(output.Path, EvaluationResults.FileName));
         return results;
     }
 

@@ -58,6 +58,7 @@ public static class Program
         ("scoring", ScoringBenchmark.Measure),
         ("tokenizer", TokenizerBenchmark.Measure),
         ("load", LoadBenchmark.Measure),
+        ("merge", MergeBenchmark.Measure),
         ("scale", ScaleBenchmark.Measure),
         ("data", DataBenchmark.Measure),
     ];

@@ -4,6 +4,7 @@ using Peft.Adapters;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Merging;
 using Peft.Cli.Printing;
+using Peft.Evaluation;
 using Peft.Formats;
 using Peft.Models;
 using Peft.Recipes;
@@ -14,13 +15,16 @@ namespace Peft.Cli.Verbs;
 [Verb("merge", HelpText = "Merges adapters that were trained apart: routed (phatgoose, arrow, average-activation) or into one LoRA.")]
 public sealed class MergeVerb : IVerb
 {
+    private const string All = "all";
+
     /// <summary>The adapters.</summary>
     [Value(0, MetaName = "ADAPTER...", Required = true, HelpText = "Bundles, LoRA directories of PEFT, routed merges (to add to); NAME=DIR names one.")]
     public IEnumerable<string> Adapters { get; set; } = [];
 
     /// <summary>How.</summary>
     [Option("method", Required = true, MetaValue = "M", HelpText =
-        "phatgoose, arrow, average-activation (routed); average, linear, cat, svd, task-arithmetic, ties, dare-linear, dare-ties, magnitude-prune.")]
+        "phatgoose, arrow, average-activation (routed); average, linear, cat, svd, task-arithmetic, ties, dare-linear, dare-ties, magnitude-prune; "
+        + "all: every one, each in its directory below --output.")]
     public string Method { get; set; } = "";
 
     /// <summary>Where the result goes.</summary>
@@ -67,6 +71,18 @@ public sealed class MergeVerb : IVerb
     [Option("base", MetaValue = "DIR", HelpText = "The base model, where no adapter holds its fingerprint (PEFT's directories).")]
     public string? Base { get; set; }
 
+    /// <summary>What to measure.</summary>
+    [Option("recipe", MetaValue = "FILE", HelpText = "Measure the base, the adapters and the result on this recipe's tasks.")]
+    public string? Recipe { get; set; }
+
+    /// <summary>What else to measure.</summary>
+    [Option("beside", MetaValue = "DIR,...", HelpText = "With --recipe: measure these bundles too, such as a mixture trained jointly.")]
+    public string? Beside { get; set; }
+
+    /// <summary>Where to compute.</summary>
+    [Option("device", Default = "auto", HelpText = "With --recipe: auto, cpu or cuda:N.")]
+    public string Device { get; set; } = "auto";
+
     /// <summary>Replace.</summary>
     [Option("overwrite", HelpText = "Replace the bundle that stands in the output directory.")]
     public bool Overwrite { get; set; }
@@ -78,22 +94,78 @@ public sealed class MergeVerb : IVerb
     /// <inheritdoc/>
     public int Run(Output output)
     {
-        var method = MergeCatalog.Find(Method) ?? throw new UserException(
-            $"--method {Quote.Of(Method)}: is no method - {string.Join(", ", MergeCatalog.Names)}"
-            + (NearestName.Of(Method, MergeCatalog.Names) is { } near ? $" - did you mean {near}?" : ""));
+        var methods = Method == All ? MergeCatalog.Entries : [MergeCatalog.Find(Method) ?? throw new UserException(
+            $"--method {Quote.Of(Method)}: is no method - {string.Join(", ", MergeCatalog.Names)}, or {All}"
+            + (NearestName.Of(Method, MergeCatalog.Names) is { } near ? $" - did you mean {near}?" : ""))];
+        if (Beside is not null && Recipe is null)
+            throw new UserException("--beside: measures bundles - it needs the tasks of --recipe FILE");
         var options = Options();
-        var directory = OutputDirectory.Decide(OutputDir, null, Overwrite);
+        var recipe = Recipe is null ? null : Recipes.Recipe.Load(Recipe, []);
+        OutputDirectory.Decide(OutputDir, null, Overwrite);
         var sources = Without([.. Adapters.SelectMany(MergeSource.Open)]);
-        var report = AdapterMerge.Run(sources, method, options, Identity(sources), directory.Path);
-        directory.ClearRemains();
+        var merged = new List<(string Name, string Directory)>();
+        foreach (var method in methods)
+        {
+            var directory = Method == All ? Path.Combine(OutputDir, method.Name) : OutputDir;
+            if (Merge(method, sources, options, directory, output))
+                merged.Add((method.Name, directory));
+        }
+        if (recipe is not null)
+            Measure(recipe, sources, merged, output);
+        return ExitCode.Done;
+    }
+
+    private bool Merge(MergeMethod method, IReadOnlyList<MergeSource> sources, MergeOptions options, string path, Output output)
+    {
+        MergeReport report;
+        try
+        {
+            var directory = OutputDirectory.Decide(path, null, Overwrite);
+            report = AdapterMerge.Run(sources, method, options, Identity(sources), path);
+            directory.ClearRemains();
+        }
+        catch (UserException e) when (Method == All)
+        {
+            // One way that does not fit these adapters leaves the others.
+            output.Say($"{method.Name}: left out - {e.Message}");
+            return false;
+        }
         foreach (var note in report.Notes)
             output.Say(note);
         if (Json)
-            output.Result(MergePrinting.Json(report, directory.Path));
-        else
+            output.Result(MergePrinting.Json(report, path));
+        else if (Method != All)
             output.Result(MergePrinting.Text(report));
-        output.Say($"{directory.Path}: merged {string.Join(", ", report.Names)} by {report.Method}");
-        return ExitCode.Done;
+        output.Say($"{path}: merged {string.Join(", ", report.Names)} by {report.Method}"
+            + (report.Losses.Count > 0
+                ? string.Create(CultureInfo.InvariantCulture, $" (relative error {report.Total.RelativeError:F4}, energy kept {report.Total.EnergyKept:F4})")
+                : ""));
+        return true;
+    }
+
+    private void Measure(Recipe recipe, IReadOnlyList<MergeSource> sources, IReadOnlyList<(string Name, string Directory)> merged, Output output)
+    {
+        using var tasks = new TaskMeasurement(recipe, Devices.Choose(Device));
+        var rows = new List<EvaluationResults>();
+        void Add(string name, string? directory, bool keep = false)
+        {
+            output.Say($"measuring {name}");
+            rows.Add(tasks.Of(name, directory));
+            if (keep)
+                rows[^1].Save(Path.Combine(directory!, EvaluationResults.FileName));
+        }
+        Add("base", null);
+        // The experts of a routed merge have no directory of their own.
+        var alone = sources.Where(source => sources.Count(other => other.Directory == source.Directory) == 1).ToList();
+        foreach (var source in alone)
+            Add($"{source.Name} alone", source.Directory);
+        if (alone.Count > 1)
+            rows.Add(TaskMeasurement.BestOf("best expert of each task", rows[1..]));
+        foreach (var (name, directory) in merged)
+            Add(name, directory, keep: true);
+        foreach (var directory in Beside?.Split(',', StringSplitOptions.TrimEntries) ?? [])
+            Add(Path.GetFileName(Path.TrimEndingDirectorySeparator(directory)), directory);
+        output.Result(Json ? ResultsJson.Of([.. rows.Select(row => (row.Model, row))]) : "\n" + ComparisonTable.Of(rows));
     }
 
     private MergeOptions Options()
