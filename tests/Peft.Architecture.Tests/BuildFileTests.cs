@@ -9,7 +9,7 @@ public sealed partial class BuildFileTests
 {
     /// <summary>The targets that users and scripts rely on.</summary>
     private static readonly string[] PromisedTargets =
-        ["help", "setup", "build", "train", "eval", "report", "export", "compare", "test", "soak", "fuzz", "bench", "lint", "clean", "data"];
+        ["help", "setup", "build", "train", "merge", "eval", "report", "export", "compare", "test", "soak", "fuzz", "bench", "lint", "clean", "data"];
 
     [Fact]
     public void The_makefile_has_every_promised_target() => Assert.Empty(PromisedTargets.Except(MakefileTargets.Names));

@@ -13,9 +13,9 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
     public EvalTests(Trained trained)
     {
         _trained = trained;
-        _folder.Write("choice.yaml", $$"""
+        _folder.Write("choice.yaml", $$$"""
             kind: multiple_choice
-            data: {files: {{TinyBase.RowsFile}}, columns: {label: "case when answer > ' mat 5' then 'high' else 'low' end"}, template: {prompt: "{question}", answer: "{label}"}}
+            data: {files: {{{TinyBase.RowsFile}}}, columns: {label: "case when answer > ' mat 5' then 'high' else 'low' end"}, template: {prompt: "{question}", answer: "{label}"}}
             labels: [low, high]
             choices: [" mat {answer}", " dog"]
             metrics: [acc, acc_norm]
@@ -115,11 +115,11 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
             .IsRefused(": was trained on ", "the base here is base2 (fingerprint ", "name that base with --base");
     }
 
-    private static string Classes(string prompt, string metric) => $$"""
+    private static string Classes(string prompt, string metric) => $$$"""
         kind: classification
-        data: {files: {{TinyBase.RowsFile}}, template: {prompt: "{{prompt}}", answer: "{answer}"}}
+        data: {files: {{{TinyBase.RowsFile}}}, template: {prompt: "{{{prompt}}}", answer: "{answer}"}}
         labels: [a, b]
-        metrics: [{{metric}}]
+        metrics: [{{{metric}}}]
         """;
 
     private int[] Ids(string text) => JsonSerializer.Deserialize<int[]>(PeftProcess.Run(

@@ -99,7 +99,7 @@ public sealed class BenchmarkTaskTests : IDisposable
     {
         var catalog = new TaskCatalog([], null);
         var names = Directory.GetFiles(Path.GetDirectoryName(File("x"))!, "*.yaml").Select(path => Path.GetFileNameWithoutExtension(path)).Order(StringComparer.Ordinal).ToList();
-        Assert.Empty(Names.Select(row => (string)row.Data).Except(names));
+        Assert.Empty(Names.Select(row => (string)row[0]).Except(names));
         Assert.Empty(Written.Keys.Except(names));
         Assert.All(names, name => Assert.Equal(name, catalog.Find([File(name)]).Single().Name));
     }
