@@ -1,8 +1,6 @@
 using Peft.Adapters.Bundles;
 using Peft.Data;
 using Peft.Evaluation;
-using Peft.Evaluation.Metrics;
-using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
@@ -76,21 +74,7 @@ public sealed class PreparedRun(
         data.Dispose();
     }
 
-    private List<TaskResult> Answer(Models.CausalLanguageModel model)
-    {
-        var evaluator = new TaskEvaluator(model, tokenizer, recipe.Training.PerDeviceEvalBatchSize);
-        var tasks = TaskData.Open(
-            RecipeTasks.Of(recipe.Evaluation, recipe.Data, recipe.Path), null, recipe.Training.Seed, (_, file) => recipe.Paths.Resolve(file));
-        return [.. tasks.Select(task => Judge(task, evaluator.Run(task, TaskIdOf(task.Task.Name))))];
-    }
-
     // Ids of tasks are those of training.
-    private long? TaskIdOf(string task) => data.TaskNames.Index().Where(known => known.Item == task).Select(known => (long?)known.Index).FirstOrDefault();
-
-    private static TaskResult Judge(TaskData task, IReadOnlyList<RowResult> results)
-    {
-        var metric = Metric.Named(task.Task.Metrics[0]);
-        var rows = results.Select(result => metric.OfRow(new JudgedRow(task.Task, task.Rows[result.Index], result))).ToList();
-        return new(task.Task.Name, metric.Name, metric.HigherIsBetter, metric.Combine(rows, [.. Enumerable.Range(0, rows.Count)]), rows.Count);
-    }
+    private IReadOnlyList<TaskResult> Answer(Models.CausalLanguageModel model) => new TaskMeasurement(recipe, tokenizer).Of(
+        model, task => data.TaskNames.Index().Where(known => known.Item == task).Select(known => (long?)known.Index).FirstOrDefault());
 }

@@ -1,41 +1,48 @@
-using Peft.Data;
 using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
+using Peft.Models;
 using Peft.Torch;
 
 namespace Peft.Recipes;
 
-/// <summary>Measures adapters on a recipe's tasks, its base and held-out rows opened once.</summary>
-public sealed class TaskMeasurement : IDisposable
+/// <summary>Measures models on a recipe's tasks, the rows read once.</summary>
+public sealed class TaskMeasurement
 {
     private readonly Recipe _recipe;
-    private readonly Device _device;
     private readonly Tokenizer _tokenizer;
-    private readonly TrainingData _data;
+    private readonly IReadOnlyList<TaskData> _tasks;
 
-    /// <summary>Opens the rows.</summary>
-    /// <exception cref="UserException">The recipe measures nothing, or its files cannot be used.</exception>
-    public TaskMeasurement(Recipe recipe, Device device)
+    /// <summary>Reads the rows.</summary>
+    /// <exception cref="UserException">The recipe's files cannot be used.</exception>
+    public TaskMeasurement(Recipe recipe, Tokenizer tokenizer)
     {
         ArgumentNullException.ThrowIfNull(recipe);
-        if (recipe.Evaluation.Tasks.Count == 0)
-            throw new UserException($"{recipe.Path}: evaluation.tasks is empty - tasks of the data sets under data.eval - or leave --recipe out");
         _recipe = recipe;
-        _device = device;
-        _tokenizer = RunBuilder.LoadTokenizer(recipe);
-        _data = RunBuilder.OpenData(recipe with { Data = recipe.Data with { Train = [] } }, _tokenizer);
+        _tokenizer = tokenizer;
+        _tasks = TaskData.Open(
+            RecipeTasks.Of(recipe.Evaluation, recipe.Data, recipe.Path), null, recipe.Training.Seed, (_, file) => recipe.Paths.Resolve(file));
     }
 
-    /// <summary>Answers the rows with the recipe's base and an adapter on it.</summary>
-    /// <param name="name">What the results are called.</param>
-    /// <param name="adapter">The adapter; null: the bare base.</param>
-    public EvaluationResults Of(string name, string? adapter)
+    /// <summary>The numbers of a model, the first metric of each task.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="taskIdOf">The id of a task by name, for routers that go by it.</param>
+    public IReadOnlyList<TaskResult> Of(CausalLanguageModel model, Func<string, long?> taskIdOf)
     {
-        using var loaded = LoadedModel.Open(_recipe.Paths.Resolve(_recipe.Model.ModelNameOrPath), adapter, _recipe.Model.Dtype, _device);
-        return new EvaluationResults(
-            name, loaded.Adapted?.TrainableParameterCount ?? 0,
-            AnswerEvaluator.Run(loaded.Model, _tokenizer, _data.Eval, _data.TaskNames, _recipe.Evaluation, _recipe.Training.PerDeviceEvalBatchSize));
+        var evaluator = new TaskEvaluator(model, _tokenizer, _recipe.Training.PerDeviceEvalBatchSize);
+        return [.. _tasks.Select(task => Judge(task, evaluator.Run(task, taskIdOf(task.Task.Name))))];
+    }
+
+    /// <summary>The numbers of the recipe's base with an adapter on it, or of the bare base.</summary>
+    /// <param name="name">What the results are called.</param>
+    /// <param name="adapter">The adapter; null: none.</param>
+    /// <param name="device">Where to compute.</param>
+    public EvaluationResults Of(string name, string? adapter, Device device)
+    {
+        using var loaded = LoadedModel.Open(_recipe.Paths.Resolve(_recipe.Model.ModelNameOrPath), adapter, _recipe.Model.Dtype, device);
+        return new EvaluationResults(name, loaded.Adapted?.TrainableParameterCount ?? 0, Of(loaded.Model, _ => null));
     }
 
     /// <summary>The mean over the tasks, more is better: what is better when smaller (error rates) counts as 1 less it, never below 0.</summary>
@@ -55,6 +62,10 @@ public sealed class TaskMeasurement : IDisposable
         })]);
     }
 
-    /// <summary>Frees the rows.</summary>
-    public void Dispose() => _data.Dispose();
+    private static TaskResult Judge(TaskData task, IReadOnlyList<RowResult> results)
+    {
+        var metric = Metric.Named(task.Task.Metrics[0]);
+        var rows = results.Select(result => metric.OfRow(new JudgedRow(task.Task, task.Rows[result.Index], result))).ToList();
+        return new(task.Task.Name, metric.Name, metric.HigherIsBetter, metric.Combine(rows, [.. Enumerable.Range(0, rows.Count)]), rows.Count);
+    }
 }

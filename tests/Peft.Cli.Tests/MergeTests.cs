@@ -109,6 +109,23 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     }
 
     [Fact]
+    public void Adapters_trained_apart_become_the_frozen_experts_of_lora_mixer()
+    {
+        _folder.Write("mix.yaml", TinyBase.Recipe(
+            "{method: mixture, r: 3, experts: {names: [law, code], from: [law, code], train: false}, router: {kind: hard-soft, stage: soft, top_k: 1}}",
+            "{per_device_train_batch_size: 4, max_steps: 2, report_to: none}"));
+        Peft("train", _folder["mix.yaml"], "--output", _folder["mix"]).Succeeds();
+
+        const string Module = "base_model.model.model.layers.0.self_attn.q_proj.lora_A";
+        var mixed = SafetensorsFile.Open(_folder["mix/adapter_model.safetensors"]);
+        var law = SafetensorsFile.Open(apart.Folder["law/adapter_model.safetensors"]).ReadBytes(Module + ".weight");
+        var code = SafetensorsFile.Open(apart.Folder["code/adapter_model.safetensors"]).ReadBytes(Module + ".weight");
+        // Law has rank 2 of 3: its third row is zero.
+        Assert.Equal([.. law, .. new byte[32 * 4], .. code], mixed.ReadBytes(Module + ".experts"));
+        Peft("generate", "--adapter", _folder["mix"], "--prompt", "the cat", "--max-new-tokens", "2").Succeeds();
+    }
+
+    [Fact]
     public void What_does_not_fit_together_is_told()
     {
         Refused(["law"], "peft merge: 1 adapter (law) - at least 2");

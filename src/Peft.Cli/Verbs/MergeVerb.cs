@@ -101,6 +101,8 @@ public sealed class MergeVerb : IVerb
             throw new UserException("--beside: measures bundles - it needs the tasks of --recipe FILE");
         var options = Options();
         var recipe = Recipe is null ? null : Recipes.Recipe.Load(Recipe, []);
+        if (recipe is { Evaluation.Tasks.Count: 0 })
+            throw new UserException($"{Recipe}: evaluation.tasks is empty - tasks of the data sets under data.eval - or leave --recipe out");
         OutputDirectory.Decide(OutputDir, null, Overwrite);
         var sources = Without([.. Adapters.SelectMany(MergeSource.Open)]);
         var merged = new List<(string Name, string Directory)>();
@@ -145,12 +147,13 @@ public sealed class MergeVerb : IVerb
 
     private void Measure(Recipe recipe, IReadOnlyList<MergeSource> sources, IReadOnlyList<(string Name, string Directory)> merged, Output output)
     {
-        using var tasks = new TaskMeasurement(recipe, Devices.Choose(Device));
+        var tasks = new TaskMeasurement(recipe, RunBuilder.LoadTokenizer(recipe));
+        var device = Devices.Choose(Device);
         var rows = new List<EvaluationResults>();
         void Add(string name, string? directory, bool keep = false)
         {
             output.Say($"measuring {name}");
-            rows.Add(tasks.Of(name, directory));
+            rows.Add(tasks.Of(name, directory, device));
             if (keep)
                 rows[^1].Save(Path.Combine(directory!, EvaluationResults.FileName));
         }
