@@ -54,7 +54,7 @@ public sealed class EvaluationRun
     {
         using var journal = EvaluationJournal.Open(directory, Identity);
         var measured = new List<MeasuredSubject>();
-        var (total, done, computed) = ((long)_subjects.Count * _tasks.Sum(data => data.Rows.Count), 0L, 0L);
+        var (total, found, done, computed) = ((long)_subjects.Count * _tasks.Sum(data => data.Rows.Count), (long)journal.RowsFound, 0L, 0L);
         foreach (var subject in _subjects)
         {
             using var opened = subject.Open();
@@ -68,11 +68,11 @@ public sealed class EvaluationRun
                 {
                     if (IsStopped())
                         return null;
-                    Progress(new(subject.Name, data.Task.Name, done, total, computed));
+                    Progress(new(subject.Name, data.Task.Name, done, total, found, computed));
                     if (!journal.Has(subject.Name, data.Task.Name, index))
                         computed += batch.Rows;
-                    var (found, took) = journal.Answer(subject.Name, data.Task.Name, index, batch.Answer);
-                    rows.AddRange(found);
+                    var (answered, took) = journal.Answer(subject.Name, data.Task.Name, index, batch.Answer);
+                    rows.AddRange(answered);
                     (seconds, done) = (seconds + took, done + batch.Rows);
                 }
                 answers.Add([.. rows.OrderBy(row => row.Index).Select(row => new JudgedRow(data.Task, data.Rows[row.Index], row))]);
@@ -84,7 +84,7 @@ public sealed class EvaluationRun
                 : null;
             measured.Add(new(subject.Description with { EvaluationSeconds = Math.Round(seconds, 3) }, answers, routing));
         }
-        Progress(new("", "", done, total, computed));
+        Progress(new("", "", done, total, found, computed));
         var results = ResultsBuilder.Build(measured, _tasks, _base, _settings, peftVersion, now);
         ExamplesFile.Write(
             Path.Combine(directory, ExamplesFile.Name),

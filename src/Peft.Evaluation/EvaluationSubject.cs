@@ -28,5 +28,6 @@ public sealed record OpenedSubject(CausalLanguageModel Model, AdaptedModel? Adap
 /// <param name="Task">On which task.</param>
 /// <param name="Done">Rows answered, of all subjects and tasks.</param>
 /// <param name="Total">Rows there are to answer.</param>
-/// <param name="Computed">Rows answered since this start.</param>
-public sealed record EvaluationProgress(string Subject, string Task, long Done, long Total, long Computed);
+/// <param name="Found">Rows answered before this start.</param>
+/// <param name="Computed">Rows answered since.</param>
+public sealed record EvaluationProgress(string Subject, string Task, long Done, long Total, long Found, long Computed);

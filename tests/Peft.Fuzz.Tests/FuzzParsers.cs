@@ -6,6 +6,7 @@ using Peft.Adapters.Exchange;
 using Peft.Data;
 using Peft.Data.Examples;
 using Peft.Evaluation;
+using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
@@ -83,6 +84,10 @@ internal static class FuzzParsers
         new("evaluation", FuzzSeeds.Evaluation, (folder, _) => EvaluationResults.Load(Path.Combine(folder, "evaluation.json")))
         {
             FileName = "evaluation.json",
+        },
+        new("task", FuzzSeeds.Task, (folder, _) => TaskReader.Read(YamlReader.ReadFile(Path.Combine(folder, "task.yaml")), "task", "task.yaml"))
+        {
+            FileName = "task.yaml",
         },
     ];
 

@@ -221,6 +221,32 @@ internal static class FuzzSeeds
         "a \"model\"", 1234, [new TaskResult("t", "accuracy", true, 0.75, 20), new TaskResult("u", "loss", false, 1.5, 3)])
         .Save(Path.Combine(folder, "e.json")), "e.json")];
 
+    public static byte[][] Task { get; } = Texts(
+        """
+        kind: multiple_choice
+        data: {files: a.parquet, columns: {x: "left(q, 3)"}, filter: q > 1, template: {prompt: "{x}", answer: "{l}"}}
+        labels: [a, 1]
+        choices: [" {x}", " {{y}}"]
+        contexts: ["{x}", ""]
+        metrics: [acc, acc_norm]
+        shots: {count: 2, files: [b.parquet], seed: 3, separator: "\n"}
+        rows: 5
+        """,
+        """
+        kind: generation
+        data: {files: a.parquet, template: {prompt: "{x}", answer: "{l}"}}
+        stop: ["\n", x]
+        normalize: squad
+        max_new_tokens: 3
+        metrics: token_f1
+        """,
+        """
+        kind: classification
+        data: {files: a.parquet, template: {prompt: "{x}", answer: "{l}"}}
+        labels: [0, 1.5]
+        metrics: [pearson]
+        """);
+
     private static string[] Adapters =>
     [
         "{r: 4}",

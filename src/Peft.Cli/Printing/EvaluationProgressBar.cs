@@ -19,8 +19,8 @@ public sealed class EvaluationProgressBar(Output output) : IDisposable
         if (_started == 0)
         {
             _started = Stopwatch.GetTimestamp();
-            if (progress.Computed < progress.Done)
-                output.Say($"going on after {progress.Done:N0} of {progress.Total:N0} rows");
+            if (progress.Found > 0)
+                output.Say($"going on after {progress.Found:N0} of {progress.Total:N0} rows");
         }
         if (progress.Task.Length == 0)
             return;
@@ -55,7 +55,7 @@ public sealed class EvaluationProgressBar(Output output) : IDisposable
     {
         if (progress.Computed == 0)
             return "";
-        var left = Stopwatch.GetElapsedTime(_started) / progress.Computed * (progress.Total - progress.Done);
+        var left = Stopwatch.GetElapsedTime(_started) / progress.Computed * (progress.Total - progress.Found - progress.Computed);
         return left.TotalHours >= 1 ? $"  {(int)left.TotalHours}:{left.Minutes:D2}:{left.Seconds:D2} left" : $"  {left.Minutes}:{left.Seconds:D2} left";
     }
 }

@@ -30,7 +30,9 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
             var readers = task.Sources.Select(source => Open(Found(source, task, resolve), faults)).ToList();
             var shots = task.Shots.Count == 0 ? [] : task.Sources.Take(1)
                 .Select(source => Open(Found(source with { Files = task.Shots.Files, Limit = null }, task, resolve), faults)).ToList();
-            faults.ThrowIfAny(task.Place.Length == 0 || task.Place.Contains(task.Name, StringComparison.Ordinal) ? $"task {task.Name}" : $"task {task.Name} ({task.Place})");
+            faults.ThrowIfAny(faults.Items.Any(fault => fault.Place.EndsWith(".files", StringComparison.Ordinal))
+                ? $"task {task.Name} (its files are looked for in the folder that --data or PEFT_DATA names, and from here)"
+                : $"task {task.Name}");
             opened.Add((task, readers, shots));
         }
         return [.. opened.Select(entry => Read(entry.Task, entry.Readers, entry.Shots, rows, seed))];
