@@ -101,6 +101,13 @@ public sealed class ResultsFileTests : IDisposable
         File.WriteAllText(Path, Edited(root => root["subjects"]![1]!["training"]!["loss"] = new JsonArray(1.0)));
         Assert.Contains("training.loss: 1 values - 40", Assert.Throws<UserException>(() => ResultsFile.Load(Path)).Message, StringComparison.Ordinal);
 
+        File.WriteAllText(Path, Edited(root => root["routing"]![0]!["srp"]!["values"]![0] = JsonNode.Parse("1e999")));
+        Assert.Contains("a number out of range", Assert.Throws<UserException>(() => ResultsFile.Load(Path)).Message, StringComparison.Ordinal);
+
+        // Null may stand at the end of a list, after a recipe.
+        File.WriteAllText(Path, Edited(root => root["subjects"]!.AsArray().Add(null)));
+        Assert.Contains("null in a list", Assert.Throws<UserException>(() => ResultsFile.Load(Path)).Message, StringComparison.Ordinal);
+
         // A recipe may hold what it wants.
         File.WriteAllText(Path, Edited(root => root["subjects"]![1]!["recipe"]!["list"] = new JsonArray(null, 1)));
         Assert.NotNull(ResultsFile.Load(Path));

@@ -39,7 +39,6 @@
         xAxis: {
           type: 'value', axisLabel: axisText(), splitLine: { lineStyle: { color: colors.line } }, splitNumber: 4,
           min: value => Math.min(0, value.min),
-          max: value => Math.max(value.max, ...shown.map(s => s.score ? s.score[2] : 0)) || 1,
         },
         yAxis: {
           type: 'category', inverse: true, data: shown.map(s => s.name), axisTick: { show: false }, axisLine: { show: false },
@@ -97,7 +96,15 @@
     });
   }
 
-  function lines(curves, yName, withSmooth) {
+  // The first steps would flatten all that follows: the picture ends above nearly all points.
+  function top(curves) {
+    const sorted = curves.flatMap(c => c.y).sort((a, b) => a - b);
+    const high = sorted[Math.floor(0.96 * (sorted.length - 1))];
+    const most = sorted[sorted.length - 1];
+    return most > 1.6 * high && high > 0 ? Number((1.1 * high).toPrecision(2)) : null;
+  }
+
+  function lines(curves, withSmooth) {
     const points = (xs, ys) => xs.map((x, i) => [x, ys[i]]);
     return {
       height: 300,
@@ -115,7 +122,7 @@
           axisLine: { lineStyle: { color: colors.line } }, axisPointer: { label: { show: false } },
         },
         yAxis: {
-          type: 'value', scale: true, axisLabel: Object.assign(axisText(), { formatter: number }),
+          type: 'value', scale: true, max: withSmooth ? top(curves) : null, axisLabel: Object.assign(axisText(), { formatter: number }),
           splitLine: { lineStyle: { color: colors.line } },
         },
         series: curves.flatMap(c => {
@@ -135,7 +142,7 @@
   }
 
   function heat(rows, rowNames, low, high, palette) {
-    const columns = Math.max(...rows.map(row => row.length));
+    const columns = Math.max(0, ...rows.map(row => row.length));
     const withText = columns <= 12 && rows.length <= 40;
     const strong = value => Math.abs(value) > 0.55 * Math.max(Math.abs(low), Math.abs(high));
     return {
@@ -167,9 +174,9 @@
 
   const kinds = {
     bars,
-    loss: () => lines(data.training.map(c => ({ subject: c.subject, x: c.step, y: c.loss })), 'loss', true),
+    loss: () => lines(data.training.map(c => ({ subject: c.subject, x: c.step, y: c.loss })), true),
     entropy: () => lines(
-      data.training.filter(c => c.routing_step.length > 0).map(c => ({ subject: c.subject, x: c.routing_step, y: c.routing_entropy })), 'entropy', false),
+      data.training.filter(c => c.routing_step.length > 0).map(c => ({ subject: c.subject, x: c.routing_step, y: c.routing_entropy })), false),
     layers: index => {
       const layers = data.routing[index].layers;
       const most = Math.max(...layers.flatMap(layer => layer.load));
