@@ -31,6 +31,8 @@ public sealed class ResultsFileTests : IDisposable
         string[] names = ["format", "version", "created", "peft_version", "settings", "base", "subjects", "tasks", "scores", "comparisons", "routing"];
 
         Assert.Equal(names.Order(), json.RootElement.EnumerateObject().Select(p => p.Name).Order());
+        Assert.Equal(["name", "kind", "data", "rows", "rows_hash", "truncated", "ties", "shots", "metrics"],
+            json.RootElement.GetProperty("tasks")[0].EnumerateObject().Select(p => p.Name));
         Assert.Equal("peft.results", json.RootElement.GetProperty("format").GetString());
         Assert.Equal(703_488, json.RootElement.GetProperty("subjects")[1].GetProperty("trainable_parameters").GetInt64());
         Assert.True(json.RootElement.GetProperty("comparisons")[0].TryGetProperty("p_adjusted", out _));
