@@ -6,6 +6,8 @@ using Peft.Adapters.Exchange;
 using Peft.Data;
 using Peft.Data.Examples;
 using Peft.Evaluation;
+using Peft.Evaluation.Reports;
+using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Configuration;
@@ -80,6 +82,8 @@ internal static class FuzzParsers
         },
         new("adapter", FuzzSeeds.Adapter, (folder, _) => UseAdapter(LoraAdapterConfig.Read(folder, _ => { }))) { FileName = LoraAdapterConfig.FileName },
         new("template", FuzzSeeds.Template, (_, input) => UseTemplate(Encoding.UTF8.GetString(input))),
+        new("results", FuzzSeeds.Results, (folder, _) => ReportSource.Load([folder])) { FileName = ResultsFile.Name },
+        new("report", FuzzSeeds.Report, (_, input) => UseReport(Encoding.UTF8.GetString(input))),
         new("trainer", FuzzSeeds.Trainer, (folder, _) => TrainerStateFile.Read(folder)) { FileName = TrainerStateFile.Name },
         new("evaluation", FuzzSeeds.Evaluation, (folder, _) => EvaluationResults.Load(Path.Combine(folder, "evaluation.json")))
         {
@@ -144,6 +148,8 @@ internal static class FuzzParsers
         reader.Faults.ThrowIfAny("template");
         options.Prompt!.Render(column => column);
     }
+
+    private static void UseReport(string template) => ReportRenderer.Render(new("x.md", template, OutputFormat.Markdown), FuzzSeeds.Model.Value);
 
     private static void PrepareRecipe(string folder)
     {

@@ -3,6 +3,8 @@ using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
 using Peft.Data.Batches;
 using Peft.Evaluation;
+using Peft.Evaluation.Reports;
+using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
@@ -53,6 +55,46 @@ internal static class FuzzSeeds
         {"model_type": "qwen3", "vocab_size": 100, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
          "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "attention_bias": true}
         """);
+
+    public static byte[][] Results { get; } = Texts(
+        """
+        {"format": "peft.results", "version": 1, "created": "2026-11-22T17:40:00Z", "peft_version": "0.1.0",
+         "settings": {"seed": 0, "batch_size": 16, "dtype": "float32", "bootstrap_samples": 10, "confidence": 0.95, "correction": "holm"},
+         "base": {"name": "b", "fingerprint": "ff"},
+         "subjects": [
+          {"name": "base", "kind": "base", "path": "b", "method": null, "router": null, "fingerprint": null, "trainable_parameters": 0,
+           "step_seconds": null, "peak_memory_bytes": null, "evaluation_seconds": 1.5, "recipe": null, "training": null},
+          {"name": "a", "kind": "adapter", "path": "a", "method": "mixture", "router": "top-k", "fingerprint": "aa", "trainable_parameters": 5,
+           "step_seconds": 0.1, "peak_memory_bytes": 100, "evaluation_seconds": 1.5, "recipe": {"adapter": {"r": 8, "list": [1, {"x": null}]}},
+           "training": {"step": [1, 2], "loss": [3.5, 2], "aux": [0, 0], "lr": [0.1, 0], "tokens_per_second": [10, 11],
+            "routing_step": [2], "routing_entropy": [1.1]}}],
+         "tasks": [{"name": "t", "kind": "classification", "data": "d", "rows": 10, "rows_hash": "aa", "truncated": 1, "ties": 0, "shots": 0,
+          "metrics": [{"name": "accuracy", "higher_is_better": true, "main": true, "unit": "rate"}]}],
+         "scores": [{"subject": "a", "task": "t", "metric": "accuracy", "value": 0.5, "low": 0.2, "high": 0.8, "rows": 10},
+          {"subject": "base", "task": "t", "metric": "accuracy", "value": 0.25, "low": 0, "high": 0.5, "rows": 10}],
+         "comparisons": [{"task": "t", "metric": "accuracy", "a": "base", "b": "a", "difference": 0.25, "low": -0.1, "high": 0.6, "p": 0.1,
+          "p_adjusted": 0.1, "significant": false}],
+         "routing": [{"subject": "a", "tasks": ["t", "u"], "modules": [{"name": "model.layers.0.q_proj", "layer": 0, "projection": "q_proj",
+          "load": [0.5, 0.5], "mean_probability": [0.5, 0.5], "entropy": 0.69, "effective_support_size": 2, "experts_per_token": 2, "dead_experts": 0}],
+          "expert_by_task": {"matrix": [[1, 0], [0, 1]], "mutual_information": 0.69, "normalized_mutual_information": 1},
+          "similarity": [[1, 0], [0, 1]], "srp": {"segments": [4], "values": [0.8]},
+          "sch": {"segments": [4], "cache_sizes": [1, 2], "values": [[0.5, 1]]}}]}
+        """);
+
+    public static byte[][] Report { get; } = Texts(
+        "# {{title}}\n{{#each subjects as |s|}}{{@index}} {{s.name}}{{#unless @last}}, {{/unless}}{{/each}}\n{{!-- {{x}} --}}",
+        "{{~#if notes~}}{{#with verdict}}{{headline}}{{../created}}{{/with}}{{else if tasks}}{{#each tasks}}{{#each metrics}}{{this.name}}{{/each}}{{/each}}{{else}}{{@root.seed}}{{/if}}",
+        "{{inline \"report.css\"}}{{chart_data}}{{content_security_policy}}\\{{x}}");
+
+    /// <summary>What templates are rendered with.</summary>
+    public static Lazy<ReportModel> Model { get; } = new(() =>
+    {
+        var path = Path.GetTempFileName();
+        File.WriteAllBytes(path, Results[0]);
+        var results = ResultsFile.Load(path);
+        File.Delete(path);
+        return ReportBuilder.Build(results, [], []);
+    });
 
     public static byte[][] Generation { get; } = Texts(
         """

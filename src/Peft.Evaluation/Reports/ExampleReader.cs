@@ -6,11 +6,8 @@ using Peft.Formats;
 namespace Peft.Evaluation.Reports;
 
 /// <summary>The rows behind results: <c>examples.parquet</c>, one row an example.</summary>
-public static class ExampleReader
+internal static class ExampleReader
 {
-    /// <summary>Name of the file beside <c>results.json</c>.</summary>
-    public const string Name = "examples.parquet";
-
     private const int EachKind = 2; // rows shown of each kind
     private const int LongestPrompt = 700;
     private const int LongestAnswer = 300;
@@ -21,11 +18,11 @@ public static class ExampleReader
     /// <param name="Row">Number of the row.</param>
     /// <param name="Score">Its score.</param>
     /// <param name="IsSame">Whether the prediction is the answer, but for white space at the ends.</param>
-    internal sealed record Line(string Subject, string Task, long Row, double Score, bool IsSame);
+    public sealed record Line(string Subject, string Task, long Row, double Score, bool IsSame);
 
     /// <summary>All examples of a file, texts left out, subjects under their new names.</summary>
     /// <exception cref="UserException">The file is not a table of examples.</exception>
-    internal static IReadOnlyList<Line> Lines(string path, IReadOnlyDictionary<string, string> names)
+    public static IReadOnlyList<Line> Lines(string path, IReadOnlyDictionary<string, string> names)
     {
         var lines = new List<Line>();
         Read(path, $"""
@@ -47,7 +44,7 @@ public static class ExampleReader
     /// <param name="results">What was measured.</param>
     /// <param name="files">Each file with the new names of its subjects.</param>
     /// <param name="lines">The examples of all files.</param>
-    internal static IReadOnlyList<ReportExamples> Choose(
+    public static IReadOnlyList<ReportExamples> Choose(
         ResultsDocument results, IReadOnlyList<(string Path, IReadOnlyDictionary<string, string> Names)> files, IReadOnlyList<Line> lines)
     {
         var judged = results.Subjects.Where(s => s.Kind == Subject.AdapterKind).Select(s => s.Name).ToHashSet();
@@ -67,7 +64,7 @@ public static class ExampleReader
     }
 
     private static string KindOf(List<bool> right) =>
-        right.Count > 1 && right.Distinct().Count() > 1 ? "adapters differ" : right[0] ? "right" : "wrong";
+        right.Distinct().Count() > 1 ? "adapters differ" : (right.Count > 1 ? "all " : "") + (right[0] ? "right" : "wrong");
 
     private static bool IsRight(Line line, MeasuredTask task) => line.IsSame || task.Main.HigherIsBetter && line.Score >= 1;
 
@@ -93,12 +90,12 @@ public static class ExampleReader
         {
             var subjects = results.Subjects.Select(s => s.Name).Where(name => texts.ContainsKey((name, c.Row)) && known.ContainsKey((name, c.Row))).ToList();
             var (prompt, _, answer) = texts[(subjects[0], c.Row)];
-            return new ReportExample(c.Row, ReportText.Cut(prompt, LongestPrompt), ReportText.Cut(answer, LongestAnswer), c.Kind,
+            return new ReportExample(c.Row, ReportText.Cut(prompt, LongestPrompt), ReportText.Cut(answer.Trim(), LongestAnswer), c.Kind,
                 [.. subjects.Select(name =>
                 {
                     var line = known[(name, c.Row)];
                     var isRight = IsRight(line, task);
-                    return new ReportPrediction(name, ReportText.Cut(texts[(name, c.Row)].Prediction, LongestAnswer), isRight,
+                    return new ReportPrediction(name, ReportText.Cut(texts[(name, c.Row)].Prediction.Trim(), LongestAnswer), isRight,
                         isRight ? "right" : "wrong", ReportText.Number(line.Score));
                 })]);
         })];
@@ -119,7 +116,7 @@ public static class ExampleReader
         catch (DuckDbException e)
         {
             throw new UserException(
-                $"{path}: not the rows of an evaluation ({e.Summary}) - the {Name} that peft eval wrote - run peft eval again, or move the file away", e);
+                $"{path}: not the rows of an evaluation ({e.Summary}) - the {ExamplesFile.Name} that peft eval wrote - run peft eval again, or move the file away", e);
         }
     }
 }

@@ -24,7 +24,7 @@ public static class ReportBuilder
         return new(
             TitleOf(adapters, results), When(results.Created), results.PeftVersion, results.Base.Name, Short(results.Base.Fingerprint),
             results.Settings.Dtype, results.Settings.Seed, results.Settings.BootstrapSamples,
-            $"{100 * results.Settings.Confidence:0.##} %", results.Settings.Correction, VerdictWriter.Of(results), subjects, adapters, tasks,
+            $"{100 * results.Settings.Confidence:0.##} %", results.Settings.Correction == "none" ? "no correction" : VerdictWriter.CorrectionOf(results), VerdictWriter.Of(results), subjects, adapters, tasks,
             [.. comparisons.Where(c => c.IsMain).Select(c => c.Text)], [.. comparisons.Where(c => !c.IsMain).Select(c => c.Text)],
             RecipeKeys.Changes([.. adapters.Select(s => s.Recipe)]), [.. results.Subjects.Select(TrainingOf).OfType<ReportTraining>()],
             [.. results.Routing.Select((routing, index) => RoutingWriter.Of(routing, index))], examples, Notes(results, notes),

@@ -16,7 +16,7 @@ public static class ReportSource
             throw new UserException($"no results given - at least one {ResultsFile.Name} that peft eval wrote");
         var files = paths.Select(path => (Path: path, Results: ResultsFile.Load(path))).ToList();
         var names = ResultsJoin.Names(files);
-        var tables = files.Select(file => Path.Combine(Path.GetDirectoryName(Path.GetFullPath(ResultsFile.PathOf(file.Path)))!, ExampleReader.Name))
+        var tables = files.Select(file => Path.Combine(Path.GetDirectoryName(Path.GetFullPath(ResultsFile.PathOf(file.Path)))!, ExamplesFile.Name))
             .Zip(names).Where(table => File.Exists(table.First)).ToList();
         var lines = tables.SelectMany(table => ExampleReader.Lines(table.First, table.Second)).ToList();
         var scores = new ExampleScores();

@@ -9,6 +9,7 @@ namespace Peft.Evaluation.Reports;
 /// </summary>
 internal sealed class TemplateCheck
 {
+    private const int DeepestBlock = 32; // what renders them calls itself
     private static readonly string[] Blocks = ["if", "unless", "each", "with"];
     private static readonly string[] EachNames = ["@index", "@first", "@last", "@key"];
 
@@ -28,7 +29,15 @@ internal sealed class TemplateCheck
     {
         var check = new TemplateCheck(template);
         foreach (var tag in TemplateTag.Of(template.Text))
+        {
             check.Check(tag);
+            if (check._frames.Count > DeepestBlock)
+            {
+                check.Add(tag.Line, tag.Source, $"at most {DeepestBlock} blocks inside one another");
+                check._frames.Clear();
+                break;
+            }
+        }
         while (check._frames.Count > 1)
         {
             var open = check._frames.Pop();
@@ -39,6 +48,8 @@ internal sealed class TemplateCheck
 
     private void Check(TemplateTag tag)
     {
+        if (tag.IsRaw)
+            Add(tag.Line, ReportText.Cut(tag.Source, 40), "{{NAME}}", "what models wrote is never put in as markup");
         switch (tag.Kind)
         {
             case '!':

@@ -7,6 +7,9 @@ namespace Peft.Evaluation.Reports;
 /// <param name="Words">Its words; a text in quotes keeps them.</param>
 internal sealed record TemplateTag(int Line, string Source, char Kind, IReadOnlyList<string> Words)
 {
+    /// <summary>Whether it asks to print without making data harmless.</summary>
+    public bool IsRaw => Source.StartsWith("{{{", StringComparison.Ordinal) || Source.TrimStart('{', '~', ' ').StartsWith('&');
+
     /// <summary>The tags of a template, comments left out.</summary>
     public static IEnumerable<TemplateTag> Of(string text)
     {

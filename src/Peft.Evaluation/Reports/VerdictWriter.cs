@@ -101,7 +101,11 @@ internal static class VerdictWriter
 
     private static string Level(ResultsDocument results) =>
         $" (p below {1 - results.Settings.Confidence:0.##}"
-        + (results.Settings.Correction == "none" ? ")" : $" after {char.ToUpperInvariant(results.Settings.Correction[0])}{results.Settings.Correction[1..]}'s correction)");
+        + (results.Settings.Correction == "none" ? ")" : $" after {CorrectionOf(results)})");
+
+    /// <summary>The correction in words.</summary>
+    public static string CorrectionOf(ResultsDocument results) =>
+        $"{char.ToUpperInvariant(results.Settings.Correction[0])}{results.Settings.Correction[1..]}'s correction";
 
     /// <summary>On which tasks a is really better than b, and the other way round.</summary>
     private sealed record Tally(string A, string B, int Tasks, List<string> Wins, List<string> Losses, List<string> Undecided, double SmallestP)

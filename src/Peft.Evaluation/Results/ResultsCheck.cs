@@ -25,6 +25,8 @@ internal static class ResultsCheck
         }
         if (results.Settings.Confidence is not (> 0 and < 1))
             yield return $"settings.confidence: {results.Settings.Confidence} - a number between 0 and 1";
+        if (results.Settings.Correction is not ("holm" or "none"))
+            yield return $"settings.correction: {Quote.Of(results.Settings.Correction)} - holm or none";
         var tasks = results.Tasks.Select(t => t.Name).ToHashSet(StringComparer.Ordinal);
         if (tasks.Count < results.Tasks.Count)
             yield return "tasks: two of one name - names that differ";

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace Peft.Evaluation.Results;
 
@@ -107,6 +108,7 @@ public sealed record MeasuredTask(
     IReadOnlyList<TaskMetric> Metrics)
 {
     /// <summary>The main metric: the first that says so, else the first.</summary>
+    [JsonIgnore]
     public TaskMetric Main => Metrics.FirstOrDefault(m => m.Main) ?? Metrics[0];
 }
 

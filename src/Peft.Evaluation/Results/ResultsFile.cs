@@ -77,7 +77,7 @@ public static class ResultsFile
                 + (header.Version > ResultsDocument.CurrentVersion ? "use the newer peft that wrote it" : "run peft eval again"));
     }
 
-    // What the serializer lets pass: null in lists of values, and texts of a recipe that are no Unicode.
+    // What the serializer lets pass: null in lists of values, numbers beyond double, and texts of a recipe that are no Unicode.
     private static void CheckTokens(ReadOnlySpan<byte> bytes)
     {
         var reader = new Utf8JsonReader(bytes);
@@ -95,6 +95,8 @@ public static class ResultsFile
                 arrays.Pop();
             else if (reader.TokenType == JsonTokenType.Null && arrays.TryPeek(out var isArray) && isArray && recipeDepth == int.MaxValue)
                 throw new JsonException("null in a list");
+            else if (reader.TokenType == JsonTokenType.Number && !double.IsFinite(reader.GetDouble()))
+                throw new JsonException("a number out of range");
             else if (reader.ValueIsEscaped)
                 CheckText(ref reader);
         }

@@ -1,5 +1,5 @@
 using System.Text.Json;
-using Peft.Data.DuckDb;
+using Peft.Data.Tables;
 using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Statistics;
@@ -103,7 +103,7 @@ public sealed class ReportSourceTests : IDisposable
         var model = ReportSource.Load([Saved("a", results, [.. Rows("one", one), .. Rows("two", two)])]);
 
         var rows = Assert.Single(model.Examples).Rows;
-        Assert.Equal([(3L, "adapters differ"), (4, "adapters differ"), (0, "right"), (1, "right"), (2, "wrong"), (5, "wrong")], rows.Select(r => (r.Row, r.Kind)));
+        Assert.Equal([(3L, "adapters differ"), (4, "adapters differ"), (0, "all right"), (1, "all right"), (2, "all wrong"), (5, "all wrong")], rows.Select(r => (r.Row, r.Kind)));
         Assert.Equal([("one", "wrong"), ("two", "right")], rows[0].Predictions.Select(p => (p.Subject, p.Mark)));
         Assert.Equal(("prompt 3", "yes"), (rows[0].Prompt, rows[0].Answer));
     }
@@ -140,12 +140,8 @@ public sealed class ReportSourceTests : IDisposable
         if (rows is not null)
         {
             File.WriteAllLines(_folder[name + ".jsonl"], rows);
-            using var connection = DuckDbConnection.OpenUnlocked();
-            connection.Execute($"""
-                COPY (SELECT *, CAST([] AS DOUBLE[]) AS log_likelihoods FROM read_json({DuckDbConnection.SqlText(_folder[name + ".jsonl"])},
-                columns = {"{subject: 'VARCHAR', task: 'VARCHAR', row: 'BIGINT', prompt: 'VARCHAR', prediction: 'VARCHAR', answer: 'VARCHAR', score: 'DOUBLE'}"}))
-                TO {DuckDbConnection.SqlText(Path.Combine(_folder[name], "examples.parquet"))} (FORMAT parquet)
-                """);
+            ParquetFile.Write(Path.Combine(_folder[name], "examples.parquet"), _folder[name + ".jsonl"],
+                [("subject", "VARCHAR"), ("task", "VARCHAR"), ("row", "BIGINT"), ("prompt", "VARCHAR"), ("prediction", "VARCHAR"), ("answer", "VARCHAR"), ("score", "DOUBLE")]);
         }
         return _folder[name];
     }

@@ -28,6 +28,8 @@ public sealed class TemplateCheckTests
     [InlineData("{{> header}}", "{{> header}}", "no partials")]
     [InlineData("{{#repeat 3}}{{/repeat}}", "{{#repeat 3}}", "a block: {{#if NAME}}, {{#unless NAME}}, {{#each NAME}}, {{#with NAME}}")]
     [InlineData("{{upper title}}", "{{upper title}}", "one name, or a helper: {{inline \"FILE\"}}")]
+    [InlineData("{{{title}}}", "{{{title}}}", "{{NAME}}", "never put in as markup")]
+    [InlineData("{{& title}}", "never put in as markup")]
     [InlineData("{{inline \"other.js\"}}", "one of \"report.css\", \"echarts.min.js\", \"report.js\"")]
     public void What_is_not_there_is_named_with_its_line_and_what_is_known_there(string template, params string[] parts)
     {
@@ -35,6 +37,15 @@ public sealed class TemplateCheckTests
 
         Assert.StartsWith("template t.md has 1 fault:", error.Message, StringComparison.Ordinal);
         Assert.All(parts, part => Assert.Contains(part, error.Message, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Blocks_nest_to_a_depth_that_can_be_rendered()
+    {
+        Assert.Equal("x", Render(Nested(31)));
+        Assert.Contains("at most 32 blocks inside one another", Assert.Throws<FaultsException>(() => Render(Nested(5000))).Message, StringComparison.Ordinal);
+
+        static string Nested(int depth) => string.Concat(Enumerable.Repeat("{{#if title}}", depth)) + "x" + string.Concat(Enumerable.Repeat("{{/if}}", depth));
     }
 
     [Fact]

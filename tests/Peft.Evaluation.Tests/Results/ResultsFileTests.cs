@@ -31,6 +31,8 @@ public sealed class ResultsFileTests : IDisposable
         string[] names = ["format", "version", "created", "peft_version", "settings", "base", "subjects", "tasks", "scores", "comparisons", "routing"];
 
         Assert.Equal(names.Order(), json.RootElement.EnumerateObject().Select(p => p.Name).Order());
+        Assert.Equal(["name", "kind", "data", "rows", "rows_hash", "truncated", "ties", "shots", "metrics"],
+            json.RootElement.GetProperty("tasks")[0].EnumerateObject().Select(p => p.Name));
         Assert.Equal("peft.results", json.RootElement.GetProperty("format").GetString());
         Assert.Equal(703_488, json.RootElement.GetProperty("subjects")[1].GetProperty("trainable_parameters").GetInt64());
         Assert.True(json.RootElement.GetProperty("comparisons")[0].TryGetProperty("p_adjusted", out _));
@@ -100,6 +102,13 @@ public sealed class ResultsFileTests : IDisposable
 
         File.WriteAllText(Path, Edited(root => root["subjects"]![1]!["training"]!["loss"] = new JsonArray(1.0)));
         Assert.Contains("training.loss: 1 values - 40", Assert.Throws<UserException>(() => ResultsFile.Load(Path)).Message, StringComparison.Ordinal);
+
+        File.WriteAllText(Path, Edited(root => root["routing"]![0]!["srp"]!["values"]![0] = JsonNode.Parse("1e999")));
+        Assert.Contains("a number out of range", Assert.Throws<UserException>(() => ResultsFile.Load(Path)).Message, StringComparison.Ordinal);
+
+        // Null may stand at the end of a list, after a recipe.
+        File.WriteAllText(Path, Edited(root => root["subjects"]!.AsArray().Add(null)));
+        Assert.Contains("null in a list", Assert.Throws<UserException>(() => ResultsFile.Load(Path)).Message, StringComparison.Ordinal);
 
         // A recipe may hold what it wants.
         File.WriteAllText(Path, Edited(root => root["subjects"]![1]!["recipe"]!["list"] = new JsonArray(null, 1)));

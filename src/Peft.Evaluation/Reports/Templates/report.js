@@ -16,7 +16,7 @@
 
   const colorOf = subject => colors.series[data.subjects[subject].color];
   const number = value => Math.abs(value) >= 1000 ? value.toLocaleString('en') : Number(value.toFixed(3)).toString();
-  const axisText = () => ({ color: colors.muted, fontFamily: font, fontSize: 12 });
+  const axisText = () => ({ color: colors.muted, fontFamily: font, fontSize: 12, hideOverlap: true });
 
   function common() {
     return {
@@ -39,7 +39,6 @@
         xAxis: {
           type: 'value', axisLabel: axisText(), splitLine: { lineStyle: { color: colors.line } }, splitNumber: 4,
           min: value => Math.min(0, value.min),
-          max: value => Math.max(value.max, ...shown.map(s => s.score ? s.score[2] : 0)) || 1,
         },
         yAxis: {
           type: 'category', inverse: true, data: shown.map(s => s.name), axisTick: { show: false }, axisLine: { show: false },
@@ -87,17 +86,27 @@
     };
   }
 
+  // A mean over neighbours on both sides: no lag.
   function smooth(values) {
-    const kept = Math.pow(0.5, 1 / Math.max(1, values.length / 40));
-    let sum = 0, weight = 0;
-    return values.map(value => {
-      sum = kept * sum + value;
-      weight = kept * weight + 1;
-      return sum / weight;
+    const reach = Math.round(values.length / 50);
+    return values.map((_, i) => {
+      const near = Math.min(reach, i, values.length - 1 - i);
+      let sum = 0;
+      for (let j = i - near; j <= i + near; j++)
+        sum += values[j];
+      return sum / (2 * near + 1);
     });
   }
 
-  function lines(curves, yName, withSmooth) {
+  // The first steps would flatten all that follows: the picture ends above nearly all points.
+  function top(curves) {
+    const sorted = curves.flatMap(c => c.y).sort((a, b) => a - b);
+    const high = sorted[Math.floor(0.96 * (sorted.length - 1))];
+    const most = sorted[sorted.length - 1];
+    return most > 1.6 * high && high > 0 ? Number((1.1 * high).toPrecision(2)) : null;
+  }
+
+  function lines(curves, withSmooth) {
     const points = (xs, ys) => xs.map((x, i) => [x, ys[i]]);
     return {
       height: 300,
@@ -115,7 +124,7 @@
           axisLine: { lineStyle: { color: colors.line } }, axisPointer: { label: { show: false } },
         },
         yAxis: {
-          type: 'value', scale: true, axisLabel: Object.assign(axisText(), { formatter: number }),
+          type: 'value', scale: true, max: withSmooth ? top(curves) : null, axisLabel: Object.assign(axisText(), { formatter: number, showMaxLabel: !withSmooth }),
           splitLine: { lineStyle: { color: colors.line } },
         },
         series: curves.flatMap(c => {
@@ -135,9 +144,9 @@
   }
 
   function heat(rows, rowNames, low, high, palette) {
-    const columns = Math.max(...rows.map(row => row.length));
+    const columns = Math.max(0, ...rows.map(row => row.length));
     const withText = columns <= 12 && rows.length <= 40;
-    const strong = value => Math.abs(value) > 0.55 * Math.max(Math.abs(low), Math.abs(high));
+    const strong = value => Math.abs(value - (low + high) / 2) > 0.33 * (high - low);
     return {
       height: 40 + Math.max(16, Math.min(30, 480 / rows.length)) * rows.length,
       option: Object.assign(common(), {
@@ -153,7 +162,7 @@
         visualMap: { show: false, min: low, max: high, inRange: { color: palette } },
         series: [{
           type: 'heatmap', itemStyle: { borderColor: colors.surface, borderWidth: 2, borderRadius: 3 }, emphasis: { disabled: true },
-          label: { show: withText, fontFamily: font, fontSize: 11, formatter: item => item.value[2].toFixed(2) },
+          label: { show: withText, fontFamily: font, fontSize: 11, formatter: item => item.value[2].toFixed(2).replace('-', '\u2212') },
           data: rows.flatMap((row, y) => row.map((value, x) => ({
             value: [x, y, value], label: { color: strong(value) ? colors.surface : colors.ink },
           }))),
@@ -165,20 +174,23 @@
     };
   }
 
+  // Around the even share: what is near it stays pale.
+  function shares(rows, rowNames) {
+    const even = 1 / Math.max(1, ...rows.map(row => row.length));
+    const reach = Math.max(0.5 * even, ...rows.flat().map(value => Math.abs(value - even)));
+    return heat(rows, rowNames, even - reach, even + reach, [colors.cold, colors.soft, colors.heat]);
+  }
+
   const kinds = {
     bars,
-    loss: () => lines(data.training.map(c => ({ subject: c.subject, x: c.step, y: c.loss })), 'loss', true),
+    loss: () => lines(data.training.map(c => ({ subject: c.subject, x: c.step, y: c.loss })), true),
     entropy: () => lines(
-      data.training.filter(c => c.routing_step.length > 0).map(c => ({ subject: c.subject, x: c.routing_step, y: c.routing_entropy })), 'entropy', false),
+      data.training.filter(c => c.routing_step.length > 0).map(c => ({ subject: c.subject, x: c.routing_step, y: c.routing_entropy })), false),
     layers: index => {
       const layers = data.routing[index].layers;
-      const most = Math.max(...layers.flatMap(layer => layer.load));
-      return heat(layers.map(layer => layer.load), layers.map(layer => 'layer ' + layer.layer), 0, most, [colors.soft, colors.heat]);
+      return shares(layers.map(layer => layer.load), layers.map(layer => 'layer ' + layer.layer));
     },
-    tasks: index => {
-      const routing = data.routing[index];
-      return heat(routing.by_task, routing.tasks, 0, Math.max(...routing.by_task.flat()), [colors.soft, colors.heat]);
-    },
+    tasks: index => shares(data.routing[index].by_task, data.routing[index].tasks),
     similarity: index => {
       const rows = data.routing[index].similarity;
       return heat(rows, rows.map((_, e) => 'e' + e), -1, 1, [colors.cold, colors.soft, colors.heat]);
