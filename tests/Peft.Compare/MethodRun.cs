@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Peft.Recipes;
 
 namespace Peft.Compare;
 
@@ -19,7 +20,7 @@ internal sealed record MethodRun(
     private const int WarmUp = 20; // steps
 
     /// <summary>Trains in processes of their own, so that memory and faults are each run's own; a finished run of the same words is kept.</summary>
-    public static MethodRun Of(Method method, RankChoice rank, int seed, int steps, int threads, string folder)
+    public static MethodRun Of(Method method, RankChoice rank, int seed, int steps, int rows, int threads, string folder)
     {
         var directory = Path.Combine(folder, $"{method.Name}-{seed}");
         List<string[]> stages = [];
@@ -28,8 +29,10 @@ internal sealed record MethodRun(
             var last = number == method.Recipes.Count - 1;
             // Of several stages the first has three quarters of the steps.
             var share = method.Recipes.Count == 1 ? steps : last ? steps / 4 : steps - steps / 4;
+            var tasks = Recipe.Load(recipe, []).Evaluation.Tasks.Select(task =>
+                $"{{task: {task.Name}, metric: {task.Metric}, rows: {rows}, max_new_tokens: {task.MaxNewTokens}}}");
             List<string> sets = [.. rank.Overrides, $"training.seed={seed}", $"training.max_steps={share}", "training.logging_steps=50",
-                "training.save_steps=0", "evaluation.base=false", "evaluation.baselines=[]"];
+                "training.save_steps=0", "evaluation.base=false", "evaluation.baselines=[]", $"evaluation.tasks=[{string.Join(", ", tasks)}]"];
             if (number > 0)
                 sets.Add($"adapter.experts.from={Stage(number - 1)}");
             stages.Add(["train", recipe, "--json", "--overwrite", "--output", Stage(number), .. sets.SelectMany(set => new[] { "--set", set })]);
@@ -47,11 +50,11 @@ internal sealed record MethodRun(
             peak = Math.Max(peak, megabytes);
         }
 
-        var tasks = JsonNode.Parse(output)!["models"]![0]!["tasks"]!.AsArray();
+        var results = JsonNode.Parse(output)!["models"]![0]!["tasks"]!.AsArray();
         var run = new MethodRun(
             method.Name, seed,
-            tasks.ToDictionary(task => (string)task!["task"]!, task => (double)task!["value"]!),
-            tasks.ToDictionary(task => (string)task!["task"]!, task => (bool)task!["higher_is_better"]!),
+            results.ToDictionary(task => (string)task!["task"]!, task => (double)task!["value"]!),
+            results.ToDictionary(task => (string)task!["task"]!, task => (bool)task!["higher_is_better"]!),
             SecondsAToken(Stage(0)), peak, Support(Stage(method.Recipes.Count - 1)));
         File.WriteAllText(kept, JsonSerializer.Serialize(new Kept(asked, run)));
         return run;

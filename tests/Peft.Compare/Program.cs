@@ -9,11 +9,11 @@ namespace Peft.Compare;
 internal static class Program
 {
     private const string Usage =
-        "usage: Peft.Compare [--parameters N] [--steps N] [--seeds N] [--jobs N] [--methods a,b] [--output DIR]";
+        "usage: Peft.Compare [--parameters N] [--steps N] [--seeds N] [--rows N] [--jobs N] [--methods a,b] [--output DIR]";
 
     public static int Main(string[] args)
     {
-        var (parameters, steps, seeds, jobs, output) = (1_400_000L, 300, 3, Environment.ProcessorCount, ".artifacts/compare");
+        var (parameters, steps, seeds, rows, jobs, output) = (1_400_000L, 300, 3, 200, Environment.ProcessorCount, ".artifacts/compare");
         IReadOnlyList<Method> methods = Method.All;
         for (var i = 0; i < args.Length; i += 2)
         {
@@ -23,6 +23,7 @@ internal static class Program
                 "--parameters" => long.TryParse(value, CultureInfo.InvariantCulture, out parameters) && parameters > 0,
                 "--steps" => int.TryParse(value, CultureInfo.InvariantCulture, out steps) && steps >= 40,
                 "--seeds" => int.TryParse(value, CultureInfo.InvariantCulture, out seeds) && seeds > 0,
+                "--rows" => int.TryParse(value, CultureInfo.InvariantCulture, out rows) && rows > 0,
                 "--jobs" => int.TryParse(value, CultureInfo.InvariantCulture, out jobs) && jobs > 0,
                 "--methods" => (methods = [.. Method.All.Where(method => value.Split(',').Contains(method.Name))]).Count == value.Split(',').Length,
                 "--output" => (output = value).Length > 0,
@@ -36,7 +37,7 @@ internal static class Program
 
         try
         {
-            return Run(parameters, steps, seeds, jobs, methods, output);
+            return Run(parameters, steps, seeds, rows, jobs, methods, output);
         }
         catch (Exception error)
         {
@@ -45,21 +46,21 @@ internal static class Program
         }
     }
 
-    private static int Run(long parameters, int steps, int seeds, int jobs, IReadOnlyList<Method> methods, string output)
+    private static int Run(long parameters, int steps, int seeds, int rows, int jobs, IReadOnlyList<Method> methods, string output)
     {
         var clock = Stopwatch.StartNew();
         // The embedded base and the recipes are found from the checkout; each run is one thread, as many at once as cores.
         var ranks = methods.ToDictionary(method => method, method => RankChoice.For(method.Recipes[0], parameters));
         foreach (var (method, rank) in ranks)
             Console.WriteLine($"{method.Name,-12} rank {rank.Words}: {rank.Trainable:N0} trained values ({100.0 * rank.Trainable / parameters - 100:+0.0;-0.0} %)");
-        Console.WriteLine($"\n{methods.Count} methods, {seeds} seeds, {steps} steps, {jobs} runs at once");
+        Console.WriteLine($"\n{methods.Count} methods, {seeds} seeds, {steps} steps, {rows} held-out rows a task, {jobs} runs at once");
         var threads = Math.Max(1, Environment.ProcessorCount / jobs);
         var runs = new MethodRun[methods.Count * seeds];
         var done = 0;
         Parallel.For(0, runs.Length, new ParallelOptions { MaxDegreeOfParallelism = jobs }, (i, loop) =>
         {
             var method = methods[i % methods.Count];
-            runs[i] = MethodRun.Of(method, ranks[method], 1 + i / methods.Count, steps, threads, output);
+            runs[i] = MethodRun.Of(method, ranks[method], 1 + i / methods.Count, steps, rows, threads, output);
             Console.WriteLine($"{clock.Elapsed:h\\:mm\\:ss} {Interlocked.Increment(ref done)}/{runs.Length} {method.Name}, seed {runs[i].Seed}: "
                 + string.Join(", ", runs[i].Metrics.Select(metric => $"{metric.Key} {metric.Value:F3}")));
         });
@@ -68,7 +69,7 @@ internal static class Program
             (IReadOnlyList<MethodRun>)[.. runs.Where(run => run.Method == method.Name)]))]);
         AtomicFile.WriteText(Path.Combine(output, "comparison.md"), table + "\n");
         AtomicFile.WriteText(Path.Combine(output, "comparison.json"), JsonSerializer.Serialize(
-            new { parameters, steps, seeds, minutes = clock.Elapsed.TotalMinutes, ranks = ranks.ToDictionary(pair => pair.Key.Name, pair => pair.Value), runs },
+            new { parameters, steps, seeds, rows, minutes = clock.Elapsed.TotalMinutes, ranks = ranks.ToDictionary(pair => pair.Key.Name, pair => pair.Value), runs },
             new JsonSerializerOptions { WriteIndented = true, PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower }) + "\n");
         Console.WriteLine($"\n{table}\n\nother than in the papers:");
         foreach (var method in methods)
