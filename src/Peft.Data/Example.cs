@@ -1,3 +1,5 @@
+using Peft.Formats;
+
 namespace Peft.Data;
 
 /// <summary>One thing to learn, as text.</summary>
@@ -8,5 +10,5 @@ namespace Peft.Data;
 public sealed record Example(string Prompt, string Answer, string? Task, RowId Row)
 {
     /// <summary>The texts of <see cref="Examples.DataSetOptions.Fields"/>, in their order.</summary>
-    public IReadOnlyList<string> Fields { get; init; } = [];
+    public EquatableList<string> Fields { get; init; } = [];
 }

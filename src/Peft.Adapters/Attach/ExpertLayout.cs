@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Peft.Formats;
 using Peft.Formats.Configuration;
 
 namespace Peft.Adapters.Attach;

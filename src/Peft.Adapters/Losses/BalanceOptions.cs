@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Peft.Formats;
 using Peft.Formats.Configuration;
 
 namespace Peft.Adapters.Losses;

@@ -1,3 +1,5 @@
+using Peft.Formats;
+
 namespace Peft.Adapters.Merging;
 
 /// <summary>What a merge may be told; each method uses what concerns it.</summary>

@@ -48,7 +48,7 @@ public sealed class TaskDataTests : IDisposable
         File.WriteAllText(file, "{\"p\": \"1\", \"a\": \"2\"}\n");
         var source = new DataSetOptions
         {
-            Name = "q", Files = [file], Prompt = TextTemplate.Parse("{p}"), Answer = TextTemplate.Parse("{a}"), Filter = "p > 5",
+            Name = "q", Files = [file], Prompt = TextTemplate.Parse("{p}"), Answer = TextTemplate.Parse("{a}"), Filter = "p = '7'",
         };
         var task = new EvaluationTask { Name = "q", Kind = TaskKind.Generation, Metrics = ["exact_match"], Sources = [source] };
         Assert.Equal(

@@ -1,7 +1,7 @@
 using System.Collections;
 using System.Runtime.CompilerServices;
 
-namespace Peft.Adapters;
+namespace Peft.Formats;
 
 /// <summary>An immutable list that equals another with the same items, so that option records with lists compare by value.</summary>
 [CollectionBuilder(typeof(EquatableList), nameof(EquatableList.Create))]
