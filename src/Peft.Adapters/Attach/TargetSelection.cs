@@ -19,23 +19,27 @@ public sealed record SelectedModule(string Path, int R, double Alpha);
 /// </remarks>
 public static partial class TargetSelection
 {
+    /// <summary>What stands before a key in messages about a recipe.</summary>
+    internal const string RecipePlace = "adapter.";
+
     /// <summary>The chosen modules in the order given.</summary>
     /// <param name="paths">Every projection of the model.</param>
     /// <param name="head">The output embedding, which <c>all-linear</c> leaves out; null where the model has none.</param>
     /// <param name="options">What the user asked for.</param>
     /// <param name="strict">Also refuse a list in which one name of several matches nothing (a typing mistake in a recipe).</param>
+    /// <param name="place">What stands before the key in messages: the recipe's section, or a file.</param>
     /// <exception cref="UserException">Nothing matches; the message names the projections there are.</exception>
     public static IReadOnlyList<SelectedModule> Select(
-        IEnumerable<string> paths, string? head, AdapterOptions options, bool strict = true)
+        IEnumerable<string> paths, string? head, AdapterOptions options, bool strict = true, string place = RecipePlace)
     {
         ArgumentNullException.ThrowIfNull(options);
         var all = paths.ToList();
         var selected = all.Where(path => IsTarget(path, head, options)).ToList();
         if (selected.Count == 0)
-            throw NothingMatches(all, options.TargetModules.Names, options);
+            throw NothingMatches(place, all, options.TargetModules.Names, options);
         var idle = strict ? IdleNames(all, options) : [];
         if (idle.Count > 0)
-            throw NothingMatches(all, idle, options);
+            throw NothingMatches(place, all, idle, options);
         return [.. selected.Select(path => new SelectedModule(
             path, RankOf(options, path), AlphaOf(options, path)))];
     }
@@ -126,7 +130,7 @@ public static partial class TargetSelection
         return fallback;
     }
 
-    private static UserException NothingMatches(List<string> all, IReadOnlyList<string> names, AdapterOptions options)
+    private static UserException NothingMatches(string place, List<string> all, IReadOnlyList<string> names, AdapterOptions options)
     {
         var known = all.Select(LastName).Distinct().ToList();
         var asked = names.Count > 0 ? string.Join(", ", names) : options.TargetModules.ToString();
@@ -136,7 +140,7 @@ public static partial class TargetSelection
             : "";
         var advice = nearest is null || names.Contains(nearest) ? "choose among them or write all-linear" : $"did you mean {nearest}?";
         return new UserException(
-            $"adapter.target_modules = {asked}{layers} matches no projection; the model has {string.Join(", ", known)} "
+            $"{place}target_modules = {asked}{layers} matches no projection; the model has {string.Join(", ", known)} "
             + $"({all.Count} projections in all); {advice}");
     }
 

@@ -81,8 +81,8 @@ public static class AdapterLoader
 
     private static AdaptedModel AttachPeft(CausalLanguageModel model, string directory, AttachOptions options)
     {
-        var weights = SafetensorsCheckpoint.Open(directory, BundleFiles.Weights);
         var config = LoraAdapterConfig.Read(directory, options.Warn);
+        var weights = SafetensorsCheckpoint.Open(directory, BundleFiles.Weights);
         RequireArchitecture(model, directory, weights);
         if (config.FanInFanOut)
             options.Warn($"{directory}: fan_in_fan_out has no effect - the projections of a {model.Config.ModelType} model are stored (out, in)");
@@ -90,7 +90,7 @@ public static class AdapterLoader
             options.Warn($"{directory}: task_type {Quote.Of(task)} has no effect - the adapter is put on a causal language model");
         var adapter = PeftConfig.ToOptions(config, DefaultTargets);
         var entries = SavedBase.Without(model, weights.Entries, options.Warn);
-        var adapted = Attach(model, adapter, seed: 0, weights.Files[0], entries);
+        var adapted = Attach(model, adapter, seed: 0, weights.Files[0], entries, $"{Path.Combine(directory, BundleFiles.Config)}: ");
         BundleTensors.Load(adapted, weights.Files[0], entries);
         return adapted;
     }
@@ -108,10 +108,11 @@ public static class AdapterLoader
 
     // A file may name targets that this base lacks; PEFT passes over them, and the tensors decide in the end.
     private static AdaptedModel Attach(
-        CausalLanguageModel model, AdapterOptions adapter, long seed, string path, IReadOnlyDictionary<string, SafetensorsEntry> entries)
+        CausalLanguageModel model, AdapterOptions adapter, long seed, string path, IReadOnlyDictionary<string, SafetensorsEntry> entries,
+        string place = TargetSelection.RecipePlace)
     {
         var selected = TargetSelection.Select(
-            model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, adapter, strict: false);
+            model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, adapter, strict: false, place);
         BundleTensors.RequireHeld(model, adapter, selected, path, entries);
         return AdapterAttachment.Attach(model, adapter, selected, seed);
     }

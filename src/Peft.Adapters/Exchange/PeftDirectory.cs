@@ -31,8 +31,8 @@ public static class PeftDirectory
     /// <exception cref="UserException">It holds no LoRA, or parts of it contradict each other; all at once.</exception>
     public static PeftAdapter Read(string directory, Action<string>? warn = null)
     {
-        var weights = SafetensorsCheckpoint.Open(directory, BundleFiles.Weights);
         var config = LoraAdapterConfig.Read(directory, warn ?? (_ => { }));
+        var weights = SafetensorsCheckpoint.Open(directory, BundleFiles.Weights);
         var faults = new Faults();
         var modules = Pairs(faults, weights.Entries).Select(pair => ReadModule(faults, config, pair)).OfType<PeftModule>().ToList();
         CheckTargets(faults, config, modules);

@@ -86,6 +86,28 @@ public sealed class PeftAdapterTests : IDisposable
     }
 
     [Fact]
+    public void Targets_that_the_base_lacks_are_named_with_their_file()
+    {
+        WriteTensors(("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", [2, 16]), ("base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight", [16, 2]));
+        WriteConfig("""{"peft_type": "LORA", "r": 2, "target_modules": ["c_attn"]}""");
+
+        var error = Assert.Throws<UserException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+
+        Assert.StartsWith(
+            $"{Path.Combine(Out, "adapter_config.json")}: target_modules = c_attn matches no projection; the model has q_proj, ", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_adapter_in_a_directory_below_is_pointed_at()
+    {
+        PeftDirectory.Write(Path.Combine(Out, "second"), PeftAdapter.Of(Trained(new AdapterOptions { R = 2 }), "x"), "card");
+
+        var error = Assert.ThrowsAny<UserException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+
+        Assert.EndsWith($"did you mean {Path.Combine(Out, "second")}?", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void What_has_no_effect_is_told()
     {
         PeftDirectory.Write(Out, PeftAdapter.Of(Trained(new AdapterOptions { R = 2 }), "x"), "card");

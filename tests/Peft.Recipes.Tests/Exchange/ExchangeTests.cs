@@ -1,3 +1,5 @@
+using Peft.Adapters.Bundles;
+using Peft.Adapters.Merging;
 using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Recipes.Exchange;
@@ -24,6 +26,34 @@ public sealed class ExchangeTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
         Assert.All(report.Proofs, proof => Assert.Equal(28, proof.Tensors));
         Assert.Equal(tiny.Snapshot(bundle), tiny.Snapshot(tiny.Folder[$"i-{kind}"]));
         Assert.Contains("intact - an exported mixture", AdapterVerification.Run(tiny.Folder[$"e-{kind}"], null, _ => { }), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("phatgoose")]
+    [InlineData("arrow")]
+    public void Adapters_that_were_merged_behind_a_router_go_out_and_come_back_file_by_file(string method)
+    {
+        var law = tiny.Write($"law-{method}", """{"r": 2, "lora_alpha": 6}""", gated: true);
+        var code = tiny.Write($"code-{method}", """{"r": 3, "use_rslora": true, "target_modules": ["q_proj", "up_proj"]}""", gated: true);
+        var merged = tiny.Folder[$"merged-{method}"];
+        AdapterMerge.Run([.. MergeSource.Open(law), .. MergeSource.Open(code)], MergeCatalog.Find(method)!, new MergeOptions(), null, merged);
+
+        Export(new() { Adapter = merged, Output = tiny.Folder[$"out-{method}"] });
+        AdapterImport.Run(tiny.Folder[$"out-{method}"], tiny.Base, tiny.Folder[$"back-{method}"], overwrite: false, _ => { });
+
+        Assert.Equal(tiny.Snapshot(merged), tiny.Snapshot(tiny.Folder[$"back-{method}"]));
+    }
+
+    [Fact]
+    public void A_gate_goes_along_with_its_lora()
+    {
+        var bundle = tiny.Write("gated", """{"r": 2}""", gated: true);
+
+        Export(new() { Adapter = bundle, Output = tiny.Folder["gated-out"] });
+        AdapterImport.Run(tiny.Folder["gated-out"], tiny.Base, tiny.Folder["gated-back"], overwrite: false, _ => { });
+
+        Assert.Equal(File.ReadAllBytes(Path.Combine(bundle, GateFile.Name)), File.ReadAllBytes(tiny.Folder[$"gated-back/{GateFile.Name}"]));
+        Assert.Equal(14, GateFile.Read(tiny.Folder["gated-back"], GateVectors.Gate)!.Count);
     }
 
     [Fact]

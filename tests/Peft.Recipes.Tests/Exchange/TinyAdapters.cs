@@ -1,5 +1,6 @@
 using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Merging;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Models;
@@ -21,7 +22,8 @@ public sealed class TinyAdapters : IDisposable
     /// <param name="name">Its directory.</param>
     /// <param name="options">The recipe section <c>adapter</c> as JSON.</param>
     /// <param name="equalExperts">Whether the routers tell no expert apart.</param>
-    public string Write(string name, string options, bool equalExperts = false)
+    /// <param name="gated">Whether a post-hoc gate stands in it.</param>
+    public string Write(string name, string options, bool equalExperts = false, bool gated = false)
     {
         using var scope = torch.NewDisposeScope();
         using var off = torch.no_grad();
@@ -43,6 +45,9 @@ public sealed class TinyAdapters : IDisposable
             ResolvedRecipe = "seed: 1\n",
             Seed = 1,
         });
+        if (gated)
+            GateFile.Write(Folder[name], [.. adapted.Modules.SelectMany(module => new[] { GateVectors.Gate, GateVectors.MeanInput }.Select(kind =>
+                (module.Path, kind, torch.randn([module.InFeatures], generator: torch.GeneratorFor(2, name + module.Path + kind)))))]);
         return Folder[name];
     }
 
