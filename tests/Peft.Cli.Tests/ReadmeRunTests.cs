@@ -1,10 +1,11 @@
 using System.Diagnostics;
+using System.Text.RegularExpressions;
 using Peft.Cli.Tests.Support;
 
 namespace Peft.Cli.Tests;
 
 /// <summary>The commands in the README's shell blocks run, in their order, as a reader would type them.</summary>
-public sealed class ReadmeRunTests
+public sealed partial class ReadmeRunTests
 {
     // A reader waits for the real training; the test wants to know that the command is right.
     private const string Short = " --set training.max_steps=2 --set evaluation.tasks=[] --set data.eval=[]";
@@ -19,11 +20,18 @@ public sealed class ReadmeRunTests
         if (!OperatingSystem.IsWindows())
             File.SetUnixFileMode(checkout["bin/peft"], UnixFileMode.UserRead | UnixFileMode.UserExecute);
 
+        checkout.Write("Makefile", Prerequisites().Replace(File.ReadAllText(Path.Combine(SharedAssets.Repository, "Makefile")), "$1:$2"));
+
         var commands = Commands(File.ReadAllLines(Path.Combine(SharedAssets.Repository, "README.md"))).ToList();
 
         Assert.Contains("make train", commands);
-        Assert.All(commands, command => Run(checkout, command.Replace("make train", "bin/peft train recipes/default.yaml")));
+        Assert.All(commands, command => Run(checkout,
+            command.Replace("make train", "bin/peft train recipes/default.yaml").Replace("make eval", "make eval ARGS='--rows 2'")));
     }
+
+    // The program is built and the data is there.
+    [GeneratedRegex(@"^([a-z]+):(?: (?:setup|build|data))+( ##)", RegexOptions.Multiline)]
+    private static partial Regex Prerequisites();
 
     private static IEnumerable<string> Commands(string[] lines)
     {

@@ -10,7 +10,7 @@ using Peft.Training;
 namespace Peft.Cli.Verbs;
 
 /// <summary>Measures adapters and their base on tasks.</summary>
-[Verb("eval", aliases: ["evaluate"], HelpText = "Measures one or several adapters, and the bare base, on tasks.")]
+[Verb("eval", HelpText = "Measures one or several adapters, and the bare base, on tasks.")]
 public sealed class EvalVerb : IVerb
 {
     /// <summary>The adapters.</summary>
