@@ -8,7 +8,8 @@ namespace Peft.Cli.Tests;
 public sealed partial class ReadmeRunTests
 {
     // A reader waits for the real training; the test wants to know that the command is right.
-    private const string Short = " --set training.max_steps=2 --set evaluation.tasks=[] --set data.eval=[]";
+    private const string Short =
+        " --set training.max_steps=2 --set evaluation.base=false --set 'evaluation.tasks=[{task: lemma, metric: exact_match, rows: 2, max_new_tokens: 4}]'";
 
     [Fact]
     public void Every_command_of_the_readme_runs()
