@@ -80,7 +80,7 @@ internal static class VerdictWriter
         {
             var tied = standing.TakeWhile(s => s.Wins - s.Losses == first.Wins - first.Losses).Select(s => s.Name).ToList();
             return new($"No single adapter leads: {ReportText.Listed(tied)} share the first place.",
-                $"Each has {first.Wins - first.Losses} more real differences in its favour than against it{Level(results)}.{against}", "mixed");
+                $"Each has {first.Wins - first.Losses} more real {(first.Wins - first.Losses == 1 ? "difference" : "differences")} in its favour than against it{Level(results)}.{against}", "mixed");
         }
         return new($"{first.Name} leads the {adapters.Count} adapters.",
             $"Of its {first.Compared} paired comparisons with the others {first.Wins} are real differences in its favour, {first.Losses} against it{Level(results)}."

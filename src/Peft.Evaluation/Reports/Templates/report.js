@@ -174,7 +174,7 @@
     };
   }
 
-  // Around the even share: what is near it stays pale.
+  // Around the even share: what is near it stays grey.
   function shares(rows, rowNames) {
     const even = 1 / Math.max(1, ...rows.map(row => row.length));
     const reach = Math.max(0.5 * even, ...rows.flat().map(value => Math.abs(value - even)));
