@@ -40,4 +40,42 @@ public sealed class KeyValueCacheTests
 
         Assert.InRange(ModelRuns.LargestDifference(parts, whole), 0, 1e-5);
     }
+
+    [Fact]
+    public void Chosen_rows_go_on_as_those_they_were_copied_from_and_leave_them_alone()
+    {
+        using var checkpoint = new TinyCheckpoint();
+        using var model = ModelLoader.Load(checkpoint.Path);
+        long[][] prompts = [[3, 17, 0, 39], [8, 8, 21, 5]];
+        (int Row, long[] Ids)[] continuations = [(1, [7, 2]), (0, [9, 9]), (1, [30, 4])];
+        using var scope = torch.NewDisposeScope();
+        using var cache = new KeyValueCache(model.Config.LayerCount, capacity: 4);
+        model.Hidden(torch.tensor([.. prompts.SelectMany(ids => ids)], [2, 4]), ForwardPass.ForInference(cache));
+
+        using var chosen = cache.Select([.. continuations.Select(c => (long)c.Row)], 2);
+        var found = model.Forward(torch.tensor([.. continuations.SelectMany(c => c.Ids)], [3, 2]), ForwardPass.ForInference(chosen)).contiguous().data<float>();
+
+        Assert.Equal((4, 6), (cache.Length, chosen.Length));
+        var vocabulary = found.Length / 6;
+        foreach (var (at, (row, ids)) in continuations.Index())
+        {
+            var whole = ModelRuns.Logits(model, [.. prompts[row], .. ids]);
+            Assert.InRange(ModelRuns.LargestDifference(found.Skip(at * 2 * vocabulary).Take(2 * vocabulary), whole[^(2 * vocabulary)..]), 0, 1e-5);
+        }
+    }
+
+    [Fact]
+    public void What_was_decided_at_the_prompt_goes_with_the_chosen_rows()
+    {
+        using var scope = torch.NewDisposeScope();
+        using var cache = new KeyValueCache(layerCount: 1, capacity: 2);
+        var part = torch.ones([2, 1, 1, 2]);
+        cache.Append(0, part, part);
+        cache.Advance(1);
+        cache.Once("mean", () => torch.tensor(new[] { 1f, 2f }, [2, 1]));
+
+        using var chosen = cache.Select([1, 1, 0], 1);
+
+        Assert.Equal([2f, 2f, 1f], chosen.Once("mean", () => throw new InvalidOperationException("decided again")).data<float>());
+    }
 }

@@ -30,6 +30,25 @@ public sealed class TextGenerationTests
     }
 
     [Fact]
+    public void Rows_that_end_early_leave_the_batch_and_the_others_go_on_unchanged()
+    {
+        using var checkpoint = new TinyCheckpoint();
+        using var model = ModelLoader.Load(checkpoint.Path);
+        int[] ends = [2, 9, 4, 1];
+        var whole = new GenerationOptions { MaxNewTokens = 12, EosTokenIds = [] };
+        var alone = Prompts.Select(prompt => TextGeneration.Generate(model, prompt, whole).ToList()).ToList();
+        var asked = 0;
+        // Each continuation is known by its own beginning: the second and the fourth prompt are the same.
+        var options = whole with { IsFinished = ids => { asked++; return alone.FindIndex(own => own[0] == ids[0]) is var row && ids.Count >= ends[row]; } };
+
+        var batch = TextGeneration.GenerateBatch(model, Prompts, options);
+
+        for (var row = 0; row < Prompts.Length; row++)
+            Assert.Equal(alone[row].Take(ends[alone.FindIndex(own => own[0] == alone[row][0])]), batch[row]);
+        Assert.Equal(batch.Sum(own => own.Count), asked);
+    }
+
+    [Fact]
     public void Equal_prompts_of_one_batch_sample_differently_and_a_seed_repeats()
     {
         using var checkpoint = new TinyCheckpoint();
