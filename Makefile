@@ -35,6 +35,8 @@ SEED     ?= 1
 
 # The tasks of `make merge`: data sets of recipes/base/tasks.yaml.
 MERGED  := g2p gloss_pos lemma spam
+# Gates of small batches want steps in proportion to their gradient: AdamW would lift its noise to the signal's size (src/DECISIONS.md).
+GATED   := training.optim=sgd training.momentum=0.9 training.learning_rate=0.5 training.lr_scheduler_type=constant
 
 ART     := .artifacts
 PUBLISH := $(ART)/publish
@@ -155,7 +157,7 @@ train: build data ## train RECIPE (default recipes/default.yaml); BASE=DIR anoth
 merge: build data ## train four adapters apart, gate and merge them in every way, compare; ARGS=... for peft merge
 	@for task in $(MERGED); do
 	  bin/peft train recipes/merge.yaml --output adapters/merge/$$task --overwrite --set data.only=$$task --set evaluation.tasks=[] --set data.eval=[]
-	  bin/peft gate --adapter adapters/merge/$$task
+	  bin/peft gate --adapter adapters/merge/$$task $(addprefix --set ,$(GATED))
 	done
 	bin/peft train recipes/merge-joint.yaml --output adapters/merge/joint --overwrite --set evaluation.tasks=[] --set data.eval=[]
 	exec bin/peft merge --method all $(addprefix adapters/merge/,$(MERGED)) --recipe recipes/merge.yaml --beside adapters/merge/joint \
