@@ -69,7 +69,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
             Peft("logits", "--adapter", output, "--ids", "5,6,7", "--dtype", "float32", "--output", _folder["logits.json"]).Succeeds();
             Peft("generate", "--adapter", output, "--prompt", "the cat", "--max-new-tokens", "3").Succeeds();
         }
-        Peft("merge", "--method", "cat", "law", "code", "--output", _folder["ties"]).IsRefused("ties: is in use", "--overwrite");
+        Peft("merge", "--method", "cat", "law", "code", "--output", _folder["ties"]).IsRefused("ties: exists - replace it with --overwrite");
         Peft("merge", "--method", "cat", "law", "code", "--output", _folder["ties"], "--overwrite").Succeeds();
         Assert.Equal("cat", (string?)JsonNode.Parse(File.ReadAllText(_folder["ties/bundle.json"]))!["merge"]!["method"]);
     }

@@ -8,6 +8,7 @@ using Peft.Evaluation;
 using Peft.Formats;
 using Peft.Models;
 using Peft.Recipes;
+using Peft.Recipes.Exchange;
 
 namespace Peft.Cli.Verbs;
 
@@ -103,12 +104,13 @@ public sealed class MergeVerb : IVerb
         var recipe = Recipe is null ? null : Recipes.Recipe.Load(Recipe, []);
         if (recipe is { Evaluation.Tasks.Count: 0 })
             throw new UserException($"{Recipe}: evaluation.tasks is empty - tasks of the data sets under data.eval - or leave --recipe out");
-        OutputDirectory.Decide(OutputDir, null, Overwrite);
+        foreach (var method in methods)
+            ResultDirectory.Require(PathOf(method), Overwrite, Adapters.Select(adapter => adapter[(adapter.IndexOf('=', StringComparison.Ordinal) + 1)..]));
         var sources = Without([.. Adapters.SelectMany(MergeSource.Open)]);
         var merged = new List<(string Name, string Directory)>();
         foreach (var method in methods)
         {
-            var directory = Method == All ? Path.Combine(OutputDir, method.Name) : OutputDir;
+            var directory = PathOf(method);
             if (Merge(method, sources, options, directory, output))
                 merged.Add((method.Name, directory));
         }
@@ -116,6 +118,8 @@ public sealed class MergeVerb : IVerb
             Measure(recipe, sources, merged, output);
         return ExitCode.Done;
     }
+
+    private string PathOf(MergeMethod method) => Method == All ? Path.Combine(OutputDir, method.Name) : OutputDir;
 
     private bool Merge(MergeMethod method, IReadOnlyList<MergeSource> sources, MergeOptions options, string path, Output output)
     {
