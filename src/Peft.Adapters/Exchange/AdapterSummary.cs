@@ -29,8 +29,6 @@ public sealed record AdapterSummary(
     string Kind, AdapterOptions Options, BundleManifest? Manifest, LoraAdapterConfig? Config, IReadOnlyList<ModuleSummary> Modules,
     IReadOnlyList<SafetensorsEntry> RouterTensors)
 {
-    private const string Prefix = "base_model.model.";
-
     /// <summary>Reads a directory: hashes where it has them, names, shapes, finite numbers.</summary>
     /// <exception cref="UserException">It holds no adapter, or a damaged one; all faults at once.</exception>
     public static AdapterSummary Read(string directory, Action<string>? warn = null)
@@ -77,12 +75,11 @@ public sealed record AdapterSummary(
         var ending = options.IsPlainLora ? ".weight" : ".experts";
         var faults = new Faults();
         var modules = new List<ModuleSummary>();
-        foreach (var entry in bundle.Weights.Entries.Values.Where(entry => entry.Name.EndsWith(".lora_A" + ending, StringComparison.Ordinal))
-            .OrderBy(entry => entry.Name, StringComparer.Ordinal))
+        foreach (var path in PeftDirectory.ModulesOf(bundle.Weights.Entries.Keys, ".lora_A" + ending))
         {
-            var path = entry.Name[Prefix.Length..^(".lora_A" + ending).Length];
-            if (bundle.Weights.Entries.TryGetValue($"{Prefix}{path}.lora_B{ending}", out var other))
-                AddModule(faults, modules, options, path, entry, other);
+            var name = BundleTensors.Prefix + path;
+            if (bundle.Weights.Entries.TryGetValue($"{name}.lora_B{ending}", out var other))
+                AddModule(faults, modules, options, path, bundle.Weights.Entries[$"{name}.lora_A{ending}"], other);
             else
                 faults.Add($"{path}.lora_B", "missing", "lora_B beside every lora_A");
         }

@@ -11,7 +11,6 @@ namespace Peft.Adapters.Exchange;
 /// <remarks>Source: huggingface/peft 5d602fd; the names of tensors stand at <see cref="BundleTensors"/>.</remarks>
 public static class PeftDirectory
 {
-    private const string Prefix = "base_model.model.";
     private const string DownEnd = ".lora_A.weight";
     private const string UpEnd = ".lora_B.weight";
 
@@ -43,20 +42,22 @@ public static class PeftDirectory
     }
 
     /// <summary>The projections that a file has matrices for, by the names of its tensors.</summary>
-    public static IReadOnlyList<string> ModulesOf(IEnumerable<string> tensorNames)
+    /// <param name="tensorNames">Names in the file.</param>
+    /// <param name="ending">What stands behind the path of A.</param>
+    public static IReadOnlyList<string> ModulesOf(IEnumerable<string> tensorNames, string ending = DownEnd)
     {
         ArgumentNullException.ThrowIfNull(tensorNames);
         return [.. tensorNames
-            .Where(name => name.StartsWith(Prefix, StringComparison.Ordinal) && name.EndsWith(DownEnd, StringComparison.Ordinal)
-                && name.Length > Prefix.Length + DownEnd.Length)
-            .Select(name => name[Prefix.Length..^DownEnd.Length])
+            .Where(name => name.StartsWith(BundleTensors.Prefix, StringComparison.Ordinal) && name.EndsWith(ending, StringComparison.Ordinal)
+                && name.Length > BundleTensors.Prefix.Length + ending.Length)
+            .Select(name => name[BundleTensors.Prefix.Length..^ending.Length])
             .Order(StringComparer.Ordinal)];
     }
 
     private static IEnumerable<SafetensorsWrite> ToWrite(PeftModule module) =>
     [
-        BundleTensors.ToWrite(Prefix + module.Path + DownEnd, module.Down),
-        BundleTensors.ToWrite(Prefix + module.Path + UpEnd, module.Up),
+        BundleTensors.ToWrite(BundleTensors.Prefix + module.Path + DownEnd, module.Down),
+        BundleTensors.ToWrite(BundleTensors.Prefix + module.Path + UpEnd, module.Up),
     ];
 
     private static List<(string Path, SafetensorsEntry Down, SafetensorsEntry Up)> Pairs(
@@ -66,7 +67,7 @@ public static class PeftDirectory
         var used = new HashSet<string>(StringComparer.Ordinal);
         foreach (var path in ModulesOf(entries.Keys))
         {
-            var (down, up) = (Prefix + path + DownEnd, Prefix + path + UpEnd);
+            var (down, up) = (BundleTensors.Prefix + path + DownEnd, BundleTensors.Prefix + path + UpEnd);
             used.UnionWith([down, up]);
             if (entries.TryGetValue(up, out var entry))
                 pairs.Add((path, entries[down], entry));
