@@ -1,3 +1,4 @@
+using System.Globalization;
 using Peft.Torch.Interop;
 using static Peft.Torch.Interop.NativeMethods;
 
@@ -51,9 +52,8 @@ public static partial class torch
 
     /// <summary>Starts the library once: loads it with the right BLAS, keeps freed memory in the process, sets the
     /// threads.</summary>
-    /// <param name="threads">Threads of libtorch's loops; null means the processors this process may really use (CPU
-    /// affinity
-    /// and the container's quota are respected).</param>
+    /// <param name="threads">Threads of libtorch's loops; null means what the environment variable OMP_NUM_THREADS says, or else the
+    /// processors this process may really use (CPU affinity and the container's quota are respected).</param>
     /// <exception cref="NativeLibraryException">The native library or libtorch is missing or of another
     /// version.</exception>
     public static void Initialize(int? threads = null)
@@ -63,10 +63,17 @@ public static partial class torch
             // Outside any import, so that a missing library is not wrapped in another exception.
             NativeLibraryLocator.Load();
             if (!_started) pt_tune_allocator();
-            if (!_started || threads is not null) set_num_threads(threads ?? Environment.ProcessorCount);
+            if (!_started || threads is not null) set_num_threads(threads ?? DefaultThreads(Environment.GetEnvironmentVariable("OMP_NUM_THREADS")));
             _started = true;
         }
     }
+
+    /// <summary>The threads that OMP_NUM_THREADS asks for (of a list the first number, as OpenMP reads it), or else one a processor.</summary>
+    internal static int DefaultThreads(string? asked) =>
+        int.TryParse((asked ?? "").Split(',')[0], NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture, out var count)
+            && count > 0
+            ? count
+            : Environment.ProcessorCount;
 
     /// <summary>Sets the threads of libtorch's and the BLAS's loops.</summary>
     public static void set_num_threads(int threads)

@@ -87,6 +87,17 @@ public sealed class NativeLibraryLocatorTests : IDisposable
         Assert.DoesNotContain(mapped, line => line.Contains("openblas-pthread", StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData("3", 3)]
+    [InlineData(" 2 ", 2)]
+    [InlineData("4,2", 4)]
+    [InlineData("0", 0)]
+    [InlineData("many", 0)]
+    [InlineData("", 0)]
+    [InlineData(null, 0)]
+    public void The_environment_tells_the_threads_or_the_processors_do(string? asked, int threads) =>
+        Assert.Equal(threads > 0 ? threads : Environment.ProcessorCount, torch.DefaultThreads(asked));
+
     [Fact]
     public void Initialize_sets_the_threads_and_may_be_called_again()
     {
