@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Peft.Cli.Printing;
 
 namespace Peft.Cli;
@@ -7,22 +6,11 @@ namespace Peft.Cli;
 public sealed class Interruption : IDisposable
 {
     private readonly CancellationTokenSource _source = new();
-    private readonly List<PosixSignalRegistration> _registrations = [];
+    private readonly Signals _signals;
 
     /// <summary>Listens until disposed.</summary>
-    public Interruption(Output output)
-    {
-        ArgumentNullException.ThrowIfNull(output);
-        foreach (var signal in new[] { PosixSignal.SIGINT, PosixSignal.SIGTERM })
-            _registrations.Add(PosixSignalRegistration.Create(signal, context =>
-            {
-                if (_source.IsCancellationRequested)
-                    return;
-                context.Cancel = true;
-                output.Say("\nstopping: what was written so far is removed (once more: stop at once)");
-                _source.Cancel();
-            }));
-    }
+    public Interruption(Output output) => _signals = new Signals(
+        () => _source.IsCancellationRequested, _source.Cancel, output, "stopping: what was written so far is removed (once more: stop at once)");
 
     /// <summary>Cancelled by the first signal.</summary>
     public CancellationToken Token => _source.Token;
@@ -30,7 +18,7 @@ public sealed class Interruption : IDisposable
     /// <summary>Stops listening.</summary>
     public void Dispose()
     {
-        _registrations.ForEach(registration => registration.Dispose());
+        _signals.Dispose();
         _source.Dispose();
     }
 }

@@ -4,7 +4,7 @@ using Peft.Training;
 
 namespace Peft.Cli;
 
-/// <summary>Ctrl-C and SIGTERM ask the loop to save and stop; a second one ends the program at once.</summary>
+/// <summary>Ctrl-C and SIGTERM ask for the end of what runs; a second one ends the program at once.</summary>
 public sealed class Signals : IDisposable
 {
     private const PosixSignal FileSizeExceeded = (PosixSignal)25; // SIGXFSZ
@@ -16,15 +16,25 @@ public sealed class Signals : IDisposable
     /// <param name="output">Where it is said.</param>
     /// <param name="words">What is said.</param>
     public Signals(StopRequest stop, Output output, string words = "stopping: this step is finished and saved first (once more: stop without saving)")
+        : this(() => stop.IsRequested, stop.Request, output, words)
+    {
+    }
+
+    /// <summary>Listens until disposed.</summary>
+    /// <param name="isRequested">Whether stopping was asked for before.</param>
+    /// <param name="request">Asks for it.</param>
+    /// <param name="output">Where it is said.</param>
+    /// <param name="words">What is said.</param>
+    public Signals(Func<bool> isRequested, Action request, Output output, string words)
     {
         foreach (var signal in new[] { PosixSignal.SIGINT, PosixSignal.SIGTERM })
             _registrations.Add(PosixSignalRegistration.Create(signal, context =>
             {
-                if (stop.IsRequested)
+                if (isRequested())
                     return;
                 context.Cancel = true;
-                stop.Request();
                 output.Say("\n" + words);
+                request();
             }));
     }
 

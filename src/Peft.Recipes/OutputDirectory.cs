@@ -1,7 +1,9 @@
 using Peft.Adapters.Bundles;
+using Peft.Evaluation;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Training.Checkpoints;
+using Peft.Training.Metrics;
 
 namespace Peft.Recipes;
 
@@ -81,7 +83,7 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
             AtomicDirectory.Remove(checkpoint.Path);
         if (Directory.Exists(Inside("events")))
             Directory.Delete(Inside("events"), recursive: true);
-        foreach (var name in (string[])["metrics.jsonl", "evaluation.json"])
+        foreach (var name in (string[])[JsonLinesSink.FileName, EvaluationResults.FileName])
             File.Delete(Inside(name));
     }
 

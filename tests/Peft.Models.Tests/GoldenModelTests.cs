@@ -14,14 +14,7 @@ public sealed class GoldenModelTests
         Check(Path.Combine(SharedAssets.Repository, "tests", "golden", "models", name));
 
     [SharedTheory]
-    [InlineData("llama-gqa")]
-    [InlineData("llama-tied")]
-    [InlineData("llama3-rope")]
-    [InlineData("llama-linear-rope")]
-    [InlineData("llama-bias")]
-    [InlineData("mistral-window")]
-    [InlineData("mistral-headdim")]
-    [InlineData("qwen2-tied")]
+    [MemberData(nameof(VectorModels.Names), MemberType = typeof(VectorModels))]
     public void Vector_model_gives_the_recorded_logits_loss_and_greedy_tokens(string name) =>
         Check(SharedAssets.Path("vectors", "models", name));
 

@@ -31,10 +31,7 @@ public sealed class ExpertSimilarity
     public double OfVectors(int one, int other) => _modules[one, other] > 0 ? _cosines[one, other] / _modules[one, other] : 0;
 
     /// <summary>Adds a module.</summary>
-    /// <remarks>
-    /// ⟨B_i A_i, B_j A_j⟩ is the sum over a block of (Bᵀ B) ∘ (A Aᵀ), so all pairs take two products and no update is made.
-    /// Shapes: vectors [P, D], a row an input.
-    /// </remarks>
+    /// <remarks>Shapes: vectors [P, D], a row an input.</remarks>
     public void Add(IReadOnlyList<MergeInput> inputs, Tensor vectors)
     {
         ArgumentNullException.ThrowIfNull(inputs);
@@ -42,15 +39,7 @@ public sealed class ExpertSimilarity
         using var scope = torch.NewDisposeScope();
         var down = torch.cat([.. inputs.Select(input => input.Down * input.Scale)], 0);        // [C, D]
         var up = torch.cat([.. inputs.Select(input => input.Up)], 1);                          // [O, C]
-        var gram = up.t().matmul(up) * down.matmul(down.t());                                  // [C, C]
-        var owner = torch.zeros([gram.shape[0], inputs.Count], torch.float32);                 // [C, P]
-        var first = 0L;
-        for (var i = 0; i < inputs.Count; i++)
-        {
-            owner.narrow(0, first, inputs[i].Down.shape[0]).select(1, i).fill_(1);
-            first += inputs[i].Down.shape[0];
-        }
-        var products = owner.t().matmul(gram).matmul(owner).contiguous().data<float>();        // [P, P]
+        var products = LowRank.InnerProducts(down, up, [.. inputs.Select(input => (int)input.Down.shape[0])]);
         var unit = torch.nn.functional.normalize(vectors.to(torch.float32), dim: -1);
         var cosines = unit.matmul(unit.t()).contiguous().data<float>();
         for (var i = 0; i < inputs.Count; i++)
@@ -58,7 +47,7 @@ public sealed class ExpertSimilarity
             for (var j = 0; j < inputs.Count; j++)
             {
                 var (one, other) = (inputs[i].Adapter, inputs[j].Adapter);
-                _products[one, other] += products[i * inputs.Count + j];
+                _products[one, other] += products[i, j];
                 _cosines[one, other] += cosines[i * inputs.Count + j];
                 _modules[one, other]++;
             }

@@ -59,6 +59,34 @@ public static class LowRank
         return Padded(new LowRankUpdate(u.t().matmul(delta).to(torch.float32), u.to(torch.float32)), rank);
     }
 
+    /// <summary>⟨B_i A_i, B_j A_j⟩ under the Frobenius product for every two updates, from their factors alone.</summary>
+    /// <remarks>
+    /// Source: tr(A_iᵀ B_iᵀ B_j A_j) is the sum over a block of (Bᵀ B) ∘ (A Aᵀ): two products [C, C] instead of matrices [O, D].
+    /// Shapes: down [C, D] and up [O, C], the updates' factors one after another; ranks, which add up to C; result [P, P].
+    /// Gradient: none.
+    /// </remarks>
+    /// <exception cref="ArgumentException">Factors and ranks do not fit.</exception>
+    public static double[,] InnerProducts(Tensor down, Tensor up, IReadOnlyList<int> ranks)
+    {
+        ArgumentNullException.ThrowIfNull(down);
+        ArgumentNullException.ThrowIfNull(up);
+        var total = ranks.Sum();
+        if (down.shape[0] != total || up.shape[1] != total)
+            throw new ArgumentException($"A {down.shape[0]}, B {up.shape[1]} columns: the ranks add up to {total}", nameof(ranks));
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var (a, b) = (down.to(torch.float32), up.to(torch.float32));
+        var gram = (a.matmul(a.t()) * b.t().matmul(b)).contiguous().data<float>();             // [C, C]
+        int[] owner = [.. ranks.SelectMany((rank, update) => Enumerable.Repeat(update, rank))];
+        var products = new double[ranks.Count, ranks.Count];
+        for (var i = 0; i < total; i++)
+        {
+            for (var j = 0; j < total; j++)
+                products[owner[i], owner[j]] += gram[i * total + j];
+        }
+        return products;
+    }
+
     // The eigenvectors of the K largest eigenvalues, the largest first.
     private static Tensor Leading(Tensor gram, long k)
     {

@@ -60,11 +60,17 @@ public sealed class MergeSource
     /// <exception cref="UserException">It is none of these, or damaged.</exception>
     public static IReadOnlyList<MergeSource> Open(string given)
     {
+        var (called, directory) = Parse(given);
+        var name = called ?? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(directory)));
+        return BundleFiles.IsBundle(directory) ? OpenBundle(name, called is not null, directory) : [OpenPeft(name, directory)];
+    }
+
+    /// <summary>The name, where one is given, and the directory of NAME=DIRECTORY or DIRECTORY.</summary>
+    public static (string? Name, string Directory) Parse(string given)
+    {
         ArgumentNullException.ThrowIfNull(given);
         var equals = System.IO.Directory.Exists(given) ? -1 : given.IndexOf('=', StringComparison.Ordinal);
-        var directory = equals < 0 ? given : given[(equals + 1)..];
-        var name = equals < 0 ? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(given))) : given[..equals];
-        return BundleFiles.IsBundle(directory) ? OpenBundle(name, equals >= 0, directory) : [OpenPeft(name, directory)];
+        return equals < 0 ? (null, given) : (given[..equals], given[(equals + 1)..]);
     }
 
     private static MergeSource OpenPeft(string name, string directory)

@@ -15,7 +15,7 @@ public sealed class DoctorVerb : IVerb
     public int Run(Output output)
     {
         var healthy = true;
-        Line("peft", typeof(DoctorVerb).Assembly.GetName().Version!.ToString(3));
+        Line("peft", Program.Version);
         Line("runtime", $".NET {Environment.Version} on {System.Runtime.InteropServices.RuntimeInformation.OSDescription}");
         Check("libtorch", () =>
         {

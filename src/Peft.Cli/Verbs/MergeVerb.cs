@@ -105,7 +105,7 @@ public sealed class MergeVerb : IVerb
         if (recipe is { Evaluation.Tasks.Count: 0 })
             throw new UserException($"{Recipe}: evaluation.tasks is empty - tasks of the data sets under data.eval - or leave --recipe out");
         foreach (var method in methods)
-            ResultDirectory.Require(PathOf(method), Overwrite, Adapters.Select(adapter => adapter[(adapter.IndexOf('=', StringComparison.Ordinal) + 1)..]));
+            ResultDirectory.Require(PathOf(method), Overwrite, Adapters.Select(adapter => MergeSource.Parse(adapter).Directory));
         var sources = Without([.. Adapters.SelectMany(MergeSource.Open)]);
         var merged = new List<(string Name, string Directory)>();
         foreach (var method in methods)
@@ -126,9 +126,8 @@ public sealed class MergeVerb : IVerb
         MergeReport report;
         try
         {
-            var directory = OutputDirectory.Decide(path, null, Overwrite);
             report = AdapterMerge.Run(sources, method, options, Identity(sources), path);
-            directory.ClearRemains();
+            new OutputDirectory(path, null).ClearRemains();
         }
         catch (UserException e) when (Method == All)
         {

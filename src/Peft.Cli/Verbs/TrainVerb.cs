@@ -57,7 +57,7 @@ public sealed class TrainVerb : IVerb
         if (!DryRun)
         {
             sinks.Add(new TrainingProgress(output, recipe.Training.LoggingSteps));
-            sinks.Add(new JsonLinesSink(Path.Combine(directory.Path, "metrics.jsonl")));
+            sinks.Add(new JsonLinesSink(Path.Combine(directory.Path, JsonLinesSink.FileName)));
             if (recipe.Training.ReportTo.Contains("tensorboard"))
                 sinks.Add(new TensorBoardSink(Path.Combine(directory.Path, "events"), TimeProvider.System));
         }

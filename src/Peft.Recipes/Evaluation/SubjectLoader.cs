@@ -8,6 +8,7 @@ using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
+using Peft.Training.Metrics;
 
 namespace Peft.Recipes.Evaluation;
 
@@ -63,7 +64,7 @@ internal static class SubjectLoader
                 + $"{Short(fingerprint)}) - adapters of one base - name that base with --base, or evaluate this adapter by itself");
         var recipePath = BundleFiles.PathOf(adapter, BundleFiles.Recipe);
         var recipe = File.Exists(recipePath) ? YamlReader.ReadFile(recipePath) : null;
-        var curves = TrainingHistory.Read(Path.Combine(adapter, "metrics.jsonl"));
+        var curves = TrainingHistory.Read(Path.Combine(adapter, JsonLinesSink.FileName));
         var described = new Subject(
             name, Subject.AdapterKind, adapter, manifest.Adapter.Method, manifest.Adapter.Router?.Kind,
             Sha256.OfBytes(Encoding.UTF8.GetBytes(manifest.ToJson())), manifest.TrainableParameters, curves?.StepSeconds, null, 0,

@@ -48,7 +48,7 @@ public static class AdapterContents
     public static CardFacts FactsOf(string directory, Action<string> say)
     {
         ArgumentNullException.ThrowIfNull(say);
-        var path = Path.Combine(directory, "evaluation.json");
+        var path = Path.Combine(directory, EvaluationResults.FileName);
         if (!File.Exists(path))
             return CardFacts.None;
         try

@@ -10,6 +10,9 @@ namespace Peft.Training.Metrics;
 /// checkpoint's step, so that the file reads as if training had never stopped.</summary>
 public sealed class JsonLinesSink(string path) : IMetricSink
 {
+    /// <summary>The file's name in an output directory.</summary>
+    public const string FileName = "metrics.jsonl";
+
     private FileStream? _file;
     private StreamWriter? _writer;
 

@@ -9,8 +9,6 @@ namespace Peft.Adapters.Tests.Bundles;
 
 public sealed class BundleTests : IDisposable
 {
-    private static readonly BaseIdentity Base = new("example/tiny-llama", new string('a', 64));
-
     private readonly TinyModel _tiny = new();
     private readonly DisposeScope _scope = torch.NewDisposeScope();
 
@@ -27,10 +25,10 @@ public sealed class BundleTests : IDisposable
     public void Saved_and_loaded_gives_the_same_logits_bit_for_bit(string kind)
     {
         var adapted = Trained(kind);
-        BundleWriter.Write(Out, Contents(adapted));
+        BundleWriter.Write(Out, TinyBundle.Contents(adapted));
         var again = _tiny.New();
 
-        var loaded = AdapterLoader.Attach(again, Out, new AttachOptions { Base = Base });
+        var loaded = AdapterLoader.Attach(again, Out, new AttachOptions { Base = TinyBundle.Base });
 
         Assert.True(TinyModel.Logits(adapted.Model).equal(TinyModel.Logits(again)));
         Assert.Equal(adapted.Options.ToJson().ToJsonString(), loaded.Options.ToJson().ToJsonString());
@@ -43,7 +41,7 @@ public sealed class BundleTests : IDisposable
         var tasks = torch.tensor(new long[] { 1, 3 }, [2]);
         var adapted = Trained(AdapterOptionsTests.Read(
             """{"method": "mixture", "experts": {"count": 4}, "router": {"kind": "hard-soft", "stage": "hard"}}"""));
-        BundleWriter.Write(Out, Contents(adapted));
+        BundleWriter.Write(Out, TinyBundle.Contents(adapted));
         var again = _tiny.New();
 
         AdapterLoader.Attach(again, Out);
@@ -55,8 +53,8 @@ public sealed class BundleTests : IDisposable
     [Fact]
     public void Equal_contents_give_equal_bytes()
     {
-        BundleWriter.Write(Out, Contents(Trained("top-k")));
-        BundleWriter.Write(_tiny.In("other"), Contents(Trained("top-k")));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained("top-k")));
+        BundleWriter.Write(_tiny.In("other"), TinyBundle.Contents(Trained("top-k")));
 
         var files = Directory.GetFiles(Out).Select(path => Path.GetFileName(path)!).Order().ToList();
         Assert.Equal(["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json", "recipe.resolved.yaml"], files);
@@ -66,7 +64,7 @@ public sealed class BundleTests : IDisposable
     [Fact]
     public void Plain_lora_is_what_peft_reads()
     {
-        BundleWriter.Write(Out, Contents(Trained("lora")));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         foreach (var ours in new[] { "bundle.json", "README.md", "recipe.resolved.yaml" })
             File.Delete(Path.Combine(Out, ours));
         var warnings = new List<string>();
@@ -83,7 +81,7 @@ public sealed class BundleTests : IDisposable
     [Fact]
     public void Peft_refuses_a_mixture_by_name()
     {
-        BundleWriter.Write(Out, Contents(Trained("top-k")));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained("top-k")));
 
         var text = File.ReadAllText(Path.Combine(Out, "adapter_config.json"));
 
@@ -98,7 +96,7 @@ public sealed class BundleTests : IDisposable
         File.WriteAllText(Path.Combine(Out, "checkpoint-10", "state.json"), "{}");
         File.WriteAllText(Path.Combine(Out, "metrics.jsonl"), "{\"step\": 1}\n");
 
-        BundleWriter.Write(Out, Contents(Trained("lora")));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
 
         Assert.Equal("{}", File.ReadAllText(Path.Combine(Out, "checkpoint-10", "state.json")));
         Assert.Equal("{\"step\": 1}\n", File.ReadAllText(Path.Combine(Out, "metrics.jsonl")));
@@ -111,8 +109,8 @@ public sealed class BundleTests : IDisposable
     [InlineData(4)]
     public void After_a_crash_the_new_bundle_is_found_whatever_was_moved(int moved)
     {
-        BundleWriter.Write(Out, Contents(Trained("lora")));
-        BundleWriter.Write(_tiny.In("new"), Contents(Trained("soft")));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
+        BundleWriter.Write(_tiny.In("new"), TinyBundle.Contents(Trained("soft")));
         var next = Directory.CreateDirectory(Path.Combine(Out, ".next")).FullName;
         string[] order = ["README.md", "adapter_config.json", "adapter_model.safetensors", "recipe.resolved.yaml", "bundle.json"];
         for (var i = 0; i < order.Length; i++)
@@ -128,12 +126,12 @@ public sealed class BundleTests : IDisposable
     [Fact]
     public void A_crash_before_the_new_bundle_is_complete_leaves_the_old_one()
     {
-        BundleWriter.Write(Out, Contents(Trained("lora")));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         var half = Directory.CreateDirectory(Path.Combine(Out, ".next.tmp-999999")).FullName;
         File.WriteAllText(Path.Combine(half, "adapter_config.json"), "{");
 
         Assert.True(BundleReader.Load(Out).Manifest.Adapter.IsPlainLora);
-        BundleWriter.Write(Out, Contents(Trained("soft")));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained("soft")));
 
         Assert.False(Directory.Exists(half));
         Assert.False(BundleReader.Load(Out).Manifest.Adapter.IsPlainLora);
@@ -142,7 +140,7 @@ public sealed class BundleTests : IDisposable
     [Fact]
     public async Task A_bundle_that_is_replaced_while_it_is_read_verifies_all_the_same()
     {
-        var contents = new[] { Contents(Trained("lora")), Contents(Trained("soft")) };
+        var contents = new[] { TinyBundle.Contents(Trained("lora")), TinyBundle.Contents(Trained("soft")) };
         BundleWriter.Write(Out, contents[0]);
         var written = 0;
         var writer = Task.Run(() =>
@@ -161,7 +159,7 @@ public sealed class BundleTests : IDisposable
     [InlineData(true)]
     public void Removing_a_bundle_leaves_what_is_not_its_own(bool isHalfMoved)
     {
-        BundleWriter.Write(Out, Contents(Trained("lora")));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         File.WriteAllText(Path.Combine(Out, "metrics.jsonl"), "");
         if (isHalfMoved)
         {
@@ -175,7 +173,7 @@ public sealed class BundleTests : IDisposable
     [Fact]
     public void A_changed_file_is_found_by_its_hash()
     {
-        BundleWriter.Write(Out, Contents(Trained("lora")));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         File.AppendAllText(Path.Combine(Out, "adapter_config.json"), " ");
         File.Delete(Path.Combine(Out, "README.md"));
 
@@ -189,7 +187,7 @@ public sealed class BundleTests : IDisposable
     [Fact]
     public void Another_base_is_refused_with_both_names()
     {
-        BundleWriter.Write(Out, Contents(Trained("lora")));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         var other = new BaseIdentity("example/other", new string('b', 64));
 
         var error = Assert.Throws<UserException>(() => AdapterLoader.Attach(_tiny.New(), Out, new AttachOptions { Base = other }));
@@ -207,7 +205,7 @@ public sealed class BundleTests : IDisposable
         var adapted = Trained("lora");
         using (torch.no_grad())
             adapted.Modules[3].Up.fill_(double.NaN);
-        BundleWriter.Write(Out, Contents(adapted));
+        BundleWriter.Write(Out, TinyBundle.Contents(adapted));
 
         var error = Assert.Throws<FaultsException>(() => AdapterLoader.Attach(_tiny.New(), Out));
 
@@ -218,7 +216,7 @@ public sealed class BundleTests : IDisposable
     [Fact]
     public void A_newer_format_says_so()
     {
-        BundleWriter.Write(Out, Contents(Trained("lora")));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         var path = Path.Combine(Out, "bundle.json");
         File.WriteAllText(path, File.ReadAllText(path).Replace("\"format_version\": 1", "\"format_version\": 2", StringComparison.Ordinal));
 
@@ -230,7 +228,7 @@ public sealed class BundleTests : IDisposable
     [Fact]
     public void A_bundle_may_not_name_files_outside()
     {
-        BundleWriter.Write(Out, Contents(Trained("lora")));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         var path = Path.Combine(Out, "bundle.json");
         File.WriteAllText(path, File.ReadAllText(path).Replace("\"README.md\"", "\"../README.md\"", StringComparison.Ordinal));
 
@@ -245,7 +243,7 @@ public sealed class BundleTests : IDisposable
     [InlineData("top-k", "\"count\": 4", "\"count\": 4096", "[8192, 16]")]
     public void A_bundle_that_claims_more_than_its_file_holds_is_refused_before_memory_is_taken(string kind, string was, string claims, string shape)
     {
-        BundleWriter.Write(Out, Contents(Trained(kind)));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained(kind)));
         var path = Path.Combine(Out, "bundle.json");
         var text = File.ReadAllText(path);
         Assert.Contains(was, text, StringComparison.Ordinal);
@@ -273,7 +271,7 @@ public sealed class BundleTests : IDisposable
     [Fact]
     public void A_file_of_a_bundle_may_not_be_a_link_out_of_it()
     {
-        BundleWriter.Write(Out, Contents(Trained("lora")));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         File.Move(Path.Combine(Out, "README.md"), _tiny.In("secret"));
         File.CreateSymbolicLink(Path.Combine(Out, "README.md"), _tiny.In("secret"));
 
@@ -294,7 +292,7 @@ public sealed class BundleTests : IDisposable
     [Fact]
     public void The_card_names_a_hub_base_and_hides_a_local_path()
     {
-        var manifest = BundleWriter.Write(Out, Contents(Trained("lora")));
+        var manifest = BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
 
         var hub = ModelCard.Of(manifest);
         var local = ModelCard.Of(manifest with { Base = new BaseIdentity("/home/someone/models/tiny", "f") });
@@ -320,7 +318,7 @@ public sealed class BundleTests : IDisposable
     [Fact]
     public void Tensors_that_do_not_fit_are_listed_together()
     {
-        BundleWriter.Write(Out, Contents(Trained("lora")));
+        BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         File.Delete(Path.Combine(Out, "bundle.json"));
         var config = Path.Combine(Out, "adapter_config.json");
         File.WriteAllText(config, File.ReadAllText(config).Replace("\"r\": 2", "\"r\": 3", StringComparison.Ordinal)
@@ -340,19 +338,5 @@ public sealed class BundleTests : IDisposable
 
     private AdaptedModel Trained(string kind) => Trained(AttachmentTests.Options(kind));
 
-    private AdaptedModel Trained(AdapterOptions options)
-    {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), options, seed: 1);
-        AttachmentTests.FillUp(adapted);
-        return adapted;
-    }
-
-    private static BundleContents Contents(AdaptedModel adapted) => new()
-    {
-        Adapted = adapted,
-        Base = Base,
-        ResolvedRecipe = "seed: 1\n",
-        Seed = 1,
-        Data = [new DataIdentity("train.jsonl", new string('c', 64))],
-    };
+    private AdaptedModel Trained(AdapterOptions options) => TinyBundle.Trained(_tiny, options);
 }

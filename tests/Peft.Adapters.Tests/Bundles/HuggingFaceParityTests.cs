@@ -19,14 +19,7 @@ public sealed class HuggingFaceParityTests : IDisposable
     public void Dispose() => _scope.Dispose();
 
     [SharedTheory]
-    [InlineData("llama-gqa")]
-    [InlineData("llama-tied")]
-    [InlineData("llama3-rope")]
-    [InlineData("llama-linear-rope")]
-    [InlineData("llama-bias")]
-    [InlineData("mistral-window")]
-    [InlineData("mistral-headdim")]
-    [InlineData("qwen2-tied")]
+    [MemberData(nameof(VectorModels.Names), MemberType = typeof(VectorModels))]
     public void A_peft_adapter_gives_pefts_logits_and_loss(string name)
     {
         using var model = ModelLoader.Load(Folder(name), ScalarType.Float32, torch.CPU);
@@ -47,14 +40,7 @@ public sealed class HuggingFaceParityTests : IDisposable
     /// The golden gradients belong to the tenth of these losses, not to the first, and are compared there.
     /// </summary>
     [SharedTheory]
-    [InlineData("llama-gqa")]
-    [InlineData("llama-tied")]
-    [InlineData("llama3-rope")]
-    [InlineData("llama-linear-rope")]
-    [InlineData("llama-bias")]
-    [InlineData("mistral-window")]
-    [InlineData("mistral-headdim")]
-    [InlineData("qwen2-tied")]
+    [MemberData(nameof(VectorModels.Names), MemberType = typeof(VectorModels))]
     public void Training_follows_pefts_ten_adamw_steps(string name)
     {
         foreach (var (dtype, late, nearest) in new[] { (ScalarType.Float32, 1e-2, 0.999), (ScalarType.Float64, 1e-3, 0.9995) })

@@ -4,6 +4,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Exchange;
 using Peft.Adapters.Routing;
 using Peft.Adapters.Tests.Attach;
+using Peft.Adapters.Tests.Bundles;
 using Peft.Formats;
 using Peft.Formats.Files;
 
@@ -11,8 +12,6 @@ namespace Peft.Adapters.Tests.Exchange;
 
 public sealed class MixtureDirectoryTests : IDisposable
 {
-    private static readonly BaseIdentity Base = new("example/tiny-llama", new string('a', 64));
-
     private readonly TinyModel _tiny = new();
     private readonly DisposeScope _scope = torch.NewDisposeScope();
 
@@ -164,7 +163,7 @@ public sealed class MixtureDirectoryTests : IDisposable
     {
         var adapted = Trained(AdapterOptionsTests.Read(
             """{"method": "mixture", "r": 2, "experts": {"count": 2, "names": ["law", "code"]}, "router": {"kind": "top-k"}}"""));
-        MixtureDirectory.Write(Out, Contents(adapted), new CardFacts { Metrics = [new("spam", "accuracy", 0.875, 40)] });
+        MixtureDirectory.Write(Out, TinyBundle.Contents(adapted), new CardFacts { Metrics = [new("spam", "accuracy", 0.875, 40)] });
 
         var root = File.ReadAllText(Path.Combine(Out, "README.md"));
         var expert = File.ReadAllText(Path.Combine(Out, "expert_1", "README.md"));
@@ -181,11 +180,11 @@ public sealed class MixtureDirectoryTests : IDisposable
     private void ComesBack(AdapterOptions options)
     {
         var adapted = Trained(options);
-        BundleWriter.Write(_tiny.In("bundle"), Contents(adapted));
+        BundleWriter.Write(_tiny.In("bundle"), TinyBundle.Contents(adapted));
         Write(adapted);
         var manifest = MixtureDirectory.Open(Out);
 
-        var again = AdapterLoader.Attach(_tiny.New(), Out, new AttachOptions { Base = Base });
+        var again = AdapterLoader.Attach(_tiny.New(), Out, new AttachOptions { Base = TinyBundle.Base });
         BundleWriter.Write(_tiny.In("again"), new BundleContents
         {
             Adapted = again,
@@ -199,7 +198,7 @@ public sealed class MixtureDirectoryTests : IDisposable
             file => Assert.Equal(File.ReadAllBytes(file), File.ReadAllBytes(_tiny.In("again", Path.GetFileName(file)))));
     }
 
-    private void Write(AdaptedModel adapted) => AtomicDirectory.Replace(Out, folder => MixtureDirectory.Write(folder, Contents(adapted), CardFacts.None));
+    private void Write(AdaptedModel adapted) => AtomicDirectory.Replace(Out, folder => MixtureDirectory.Write(folder, TinyBundle.Contents(adapted), CardFacts.None));
 
     private void EditManifest(Func<string, string> edit)
     {
@@ -210,19 +209,5 @@ public sealed class MixtureDirectoryTests : IDisposable
         File.WriteAllText(path, edited);
     }
 
-    private AdaptedModel Trained(AdapterOptions options)
-    {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), options, seed: 1);
-        AttachmentTests.FillUp(adapted);
-        return adapted;
-    }
-
-    private static BundleContents Contents(AdaptedModel adapted) => new()
-    {
-        Adapted = adapted,
-        Base = Base,
-        ResolvedRecipe = "seed: 1\n",
-        Seed = 1,
-        Data = [new DataIdentity("train.jsonl", new string('c', 64))],
-    };
+    private AdaptedModel Trained(AdapterOptions options) => TinyBundle.Trained(_tiny, options);
 }

@@ -22,14 +22,7 @@ public sealed class VectorAdapterTests : IDisposable
     }
 
     [SharedTheory]
-    [InlineData("llama-gqa")]
-    [InlineData("llama-tied")]
-    [InlineData("llama3-rope")]
-    [InlineData("llama-linear-rope")]
-    [InlineData("llama-bias")]
-    [InlineData("mistral-window")]
-    [InlineData("mistral-headdim")]
-    [InlineData("qwen2-tied")]
+    [MemberData(nameof(VectorModels.Names), MemberType = typeof(VectorModels))]
     public void An_imported_adapter_gives_pefts_logits_and_goes_out_again_bit_for_bit(string name)
     {
         var (model, adapter) = (SharedAssets.Path("vectors", "models", name), SharedAssets.Path("vectors", "models", name, "adapter"));
