@@ -62,7 +62,10 @@ public sealed class ReportTests : IDisposable
 
     private static string Results(string hash = "aa") => JsonSerializer.Serialize(new
     {
-        format = "peft.results", version = 1, created = "2026-11-22T17:40:00Z", peft_version = "0.1.0",
+        format = "peft.results",
+        version = 1,
+        created = "2026-11-22T17:40:00Z",
+        peft_version = "0.1.0",
         settings = new { seed = 0, batch_size = 1, dtype = "float32", bootstrap_samples = 10, confidence = 0.95, correction = "holm" },
         @base = new { name = "data/base", fingerprint = "ff" },
         subjects = new[]

@@ -11,6 +11,8 @@ internal static class Program
     private const string Usage =
         "usage: Peft.Compare [--parameters N] [--steps N] [--seeds N] [--rows N] [--jobs N] [--methods a,b] [--output DIR]";
 
+    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+
     public static int Main(string[] args)
     {
         var (parameters, steps, seeds, rows, jobs, output) = (1_400_000L, 300, 3, 200, Environment.ProcessorCount, ".artifacts/compare");
@@ -70,7 +72,7 @@ internal static class Program
         AtomicFile.WriteText(Path.Combine(output, "comparison.md"), table + "\n");
         AtomicFile.WriteText(Path.Combine(output, "comparison.json"), JsonSerializer.Serialize(
             new { parameters, steps, seeds, rows, minutes = clock.Elapsed.TotalMinutes, ranks = ranks.ToDictionary(pair => pair.Key.Name, pair => pair.Value), runs },
-            new JsonSerializerOptions { WriteIndented = true, PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower }) + "\n");
+            Indented) + "\n");
         Console.WriteLine($"\n{table}\n\nother than in the papers:");
         foreach (var method in methods)
             Console.WriteLine($"  {method.Name}: {method.Difference}");

@@ -87,7 +87,7 @@ public sealed class MergeSource
         return source;
     }
 
-    private static IReadOnlyList<MergeSource> OpenBundle(string name, bool isNamed, string directory)
+    private static List<MergeSource> OpenBundle(string name, bool isNamed, string directory)
     {
         var bundle = BundleReader.Load(directory);
         var adapter = bundle.Manifest.Adapter;

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Peft.Adapters.Merging;
 
 /// <summary>What the element-wise merges have in common: trimming, dropping, electing signs. Pure functions of tensors.</summary>
@@ -14,25 +16,22 @@ public static class Pruning
         var count = (long)Math.Floor(density * values.numel());
         if (count == 0)
             return double.PositiveInfinity;
-        // Magnitudes of floats are ordered as their bits are: two counts of 16 bits each find the k-th without sorting.
-        ReadOnlySpan<float> all = values.to(torch.float32).contiguous().data<float>();
-        var (high, above) = Bin(all, count, value => value >> Low, _ => true);
-        var (low, _) = Bin(all, count - above, value => value & (Bins - 1), value => value >> Low == high);
-        return BitConverter.Int32BitsToSingle((high << Low) | low);
+        return Find(values, count).Threshold;
     }
 
     /// <summary>The tensor with only its largest entries, ⌊density · entries⌋ of them; of equal ones the first are kept.</summary>
     public static Tensor Trim(Tensor values, double density)
     {
         ArgumentNullException.ThrowIfNull(values);
-        var threshold = Threshold(values, density);
+        var count = (long)Math.Floor(density * values.numel());
+        if (count == 0)
+            return torch.zeros_like(values);
+        var (threshold, equal, wanted) = Find(values, count);
         var magnitudes = values.abs();
-        var above = magnitudes.gt(threshold).to(torch.float32);
-        var equal = magnitudes.eq(threshold).to(torch.float32);
-        var missing = Math.Floor(density * values.numel()) - above.sum(torch.float64).ToDouble();
-        if (equal.sum(torch.float64).ToDouble() > missing)
-            equal = equal * equal.reshape(-1).cumsum(0, torch.float64).le(missing).to(torch.float32).reshape(values.shape);
-        return values * (above + equal);
+        if (equal == wanted)
+            return values * magnitudes.ge(threshold);
+        var first = magnitudes.eq(threshold).reshape(-1).cumsum(0, torch.float64).le(wanted).reshape(values.shape);
+        return values * magnitudes.gt(threshold).to(values.dtype) + values * (magnitudes.eq(threshold) * first);
     }
 
     /// <summary>The same of a task's tensor.</summary>
@@ -80,22 +79,22 @@ public static class Pruning
     /// <summary>Elects signs, and averages over the tensors that agree with them.</summary>
     /// <remarks>
     /// Source: TIES, steps 2 and 3; PEFT's <c>disjoint_merge</c>: the divisor counts tensors, not weights, and is at least 1.
-    /// Each tensor is made twice, so that they never exist together.
+    /// Both means of an entry, of its positive and of its negative values, are carried along until the sign is known: so each tensor
+    /// is made once, and they never exist together.
     /// </remarks>
     public static Tensor SignedMean(IReadOnlyList<TaskTensor> tasks, Func<TaskTensor, Tensor> prepare)
     {
         ArgumentNullException.ThrowIfNull(tasks);
         ArgumentNullException.ThrowIfNull(prepare);
-        var sign = ElectedSign(Accumulate(tasks, prepare));
-        var count = torch.zeros_like(sign);
+        var (above, below) = (new SideMean(), new SideMean());
         var sum = Accumulate(tasks, task =>
         {
             var values = prepare(task);
-            var agrees = (values * sign).gt(0).to(values.dtype);
-            count.add_(agrees);
-            return values * agrees * task.Weight;
+            above.Add(values.clamp(min: 0), task.Weight);
+            below.Add(values.clamp(max: 0), task.Weight);
+            return values;
         });
-        return sum / count.clamp(min: 1);
+        return torch.where(ElectedSign(sum).gt(0), above.Mean(), below.Mean());
     }
 
     private static Tensor Accumulate(IReadOnlyList<TaskTensor> tasks, Func<TaskTensor, Tensor> make)
@@ -110,22 +109,51 @@ public static class Pruning
         return sum ?? throw new ArgumentException("nothing to merge", nameof(tasks));
     }
 
-    // Counts the values of a key from the largest down, until k are reached: that key, and how many lie above it.
-    private static (int Key, long Above) Bin(ReadOnlySpan<float> values, long k, Func<int, int> keyOf, Func<int, bool> counts)
+    // The magnitude of the k-th largest entry, how many entries have it, and how many of these are among the k.
+    private static (double Threshold, long Equal, long Wanted) Find(Tensor values, long k)
     {
+        // Magnitudes of floats are ordered as their bits are: two counts of 16 bits each find the k-th without sorting.
+        ReadOnlySpan<float> all = values.to(torch.float32).contiguous().data<float>();
+        var bits = MemoryMarshal.Cast<float, int>(all);
         var bins = new long[Bins];
-        foreach (var value in values)
+        foreach (var value in bits)
+            bins[(value & int.MaxValue) >> Low]++;
+        var (high, missing) = FromAbove(bins, k);
+        Array.Clear(bins);
+        foreach (var value in bits)
         {
-            var bits = BitConverter.SingleToInt32Bits(value) & int.MaxValue;
-            if (counts(bits))
-                bins[keyOf(bits)]++;
+            if ((value & int.MaxValue) >> Low == high)
+                bins[value & (Bins - 1)]++;
         }
-        var above = 0L;
-        for (var key = Bins - 1; ; key--)
+        var (low, wanted) = FromAbove(bins, missing);
+        return (BitConverter.Int32BitsToSingle((high << Low) | low), bins[low], wanted);
+    }
+
+    // The bin in which the k-th largest lies, and how many of the k are in it.
+    private static (int Bin, long Inside) FromAbove(long[] bins, long k)
+    {
+        for (var bin = Bins - 1; ; bin--)
         {
-            if (above + bins[key] >= k)
-                return (key, above);
-            above += bins[key];
+            if (bins[bin] >= k)
+                return (bin, k);
+            k -= bins[bin];
         }
+    }
+
+    // The weighted mean of the values on one side of zero, over the tensors that have one there.
+    private sealed class SideMean
+    {
+        private Tensor? _sum;
+        private Tensor? _count;
+
+        public void Add(Tensor values, double weight)
+        {
+            _sum ??= torch.zeros_like(values).MoveToOuterDisposeScope();
+            _count ??= torch.zeros_like(values).MoveToOuterDisposeScope();
+            _sum.add_(values, weight);
+            _count.add_(values.ne(0));
+        }
+
+        public Tensor Mean() => _sum! / _count!.clamp(min: 1);
     }
 }

@@ -133,7 +133,7 @@ public sealed class SparsegenRouter : Router
 
     // Query, key and value have one input and one network, gate and up too: the network is most of what this router costs.
     private Tensor? Predicted(Tensor x, ForwardPass pass) =>
-        pass.Records<RoutingRecord>().LastOrDefault()?.Decision is SparsegenDecision before
+        pass.Records<RoutingRecord>() is [.., { Decision: SparsegenDecision before }]
             && ReferenceEquals(before.Input, x) && ReferenceEquals(before.Network, _sparsity.In)
             ? before.Sparsity
             : null;

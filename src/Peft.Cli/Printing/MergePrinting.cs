@@ -43,7 +43,9 @@ public static class MergePrinting
                 Total = similarity is null ? Loss(report.Total) : null,
                 Similarity = similarity is null ? null : PairsOf(similarity).Select(pair => new
                 {
-                    One = report.Names[pair.One], Other = report.Names[pair.Other], Updates = similarity.OfUpdates(pair.One, pair.Other),
+                    One = report.Names[pair.One],
+                    Other = report.Names[pair.Other],
+                    Updates = similarity.OfUpdates(pair.One, pair.Other),
                     Vectors = similarity.OfVectors(pair.One, pair.Other),
                 }),
             },

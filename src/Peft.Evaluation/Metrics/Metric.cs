@@ -64,8 +64,8 @@ public sealed record Metric(
         _ => Combine([OfRow(row)], [0]),
     };
 
-    private static double[] Edits(IReadOnlyList<string> prediction, IReadOnlyList<string> answer) =>
-        [EditDistance.Between(prediction, answer), answer.Count];
+    private static double[] Edits(string[] prediction, string[] answer) =>
+        [EditDistance.Between(prediction, answer), answer.Length];
 
     private static string[] Characters(string text) => [.. text.EnumerateRunes().Select(r => r.ToString())];
 }

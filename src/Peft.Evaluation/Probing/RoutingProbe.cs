@@ -71,11 +71,11 @@ public static partial class RoutingProbe
 
     // Padded on the right, where causality hides it.
     private static void Run(
-        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<int>> rows, long? taskId, Action<RoutingRecord, IReadOnlyList<int>> watch)
+        CausalLanguageModel model, IReadOnlyList<int>[] rows, long? taskId, Action<RoutingRecord, IReadOnlyList<int>> watch)
     {
         using var noGrad = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        var (B, T) = (rows.Count, Math.Max(1, rows.Max(row => row.Count)));
+        var (B, T) = (rows.Length, Math.Max(1, rows.Max(row => row.Count)));
         var ids = new long[B * T];
         var real = new bool[B * T];
         for (var row = 0; row < B; row++)

@@ -21,7 +21,7 @@ public enum OutputFormat
 internal sealed class DataEncoder(OutputFormat format) : ITextEncoder
 {
     /// <inheritdoc/>
-    public IFormatProvider? FormatProvider => System.Globalization.CultureInfo.InvariantCulture;
+    public IFormatProvider? FormatProvider { get; } = System.Globalization.CultureInfo.InvariantCulture;
 
     /// <inheritdoc/>
     public void Encode(StringBuilder? text, TextWriter target) => Encode(text?.ToString(), target);

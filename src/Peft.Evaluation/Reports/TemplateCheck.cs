@@ -83,7 +83,7 @@ internal sealed class TemplateCheck
         if (tag.Words.Count == 0 || !Blocks.Contains(tag.Words[0]))
         {
             Add(tag.Line, tag.Source, "a block: " + string.Join(", ", Blocks.Select(block => $"{{{{#{block} NAME}}}}")));
-            _frames.Push(new(tag.Words.FirstOrDefault() ?? "", tag.Line, _frames.Peek().Shape, null, IsContext: false));
+            _frames.Push(new(tag.Name, tag.Line, _frames.Peek().Shape, null, IsContext: false));
             return;
         }
         var (block, words) = (tag.Words[0], tag.Words);
@@ -103,7 +103,7 @@ internal sealed class TemplateCheck
 
     private void Close(TemplateTag tag)
     {
-        var name = tag.Words.FirstOrDefault() ?? "";
+        var name = tag.Name;
         if (_frames.Count == 1)
             Add(tag.Line, tag.Source, "a block that is open: there is none");
         else if (_frames.Pop() is var open && open.Block != name)

@@ -10,6 +10,9 @@ internal sealed record TemplateTag(int Line, string Source, char Kind, IReadOnly
     /// <summary>Whether it asks to print without making data harmless.</summary>
     public bool IsRaw => Source.StartsWith("{{{", StringComparison.Ordinal) || Source.TrimStart('{', '~', ' ').StartsWith('&');
 
+    /// <summary>Its first word; empty where it has none.</summary>
+    public string Name => Words.Count > 0 ? Words[0] : "";
+
     /// <summary>The tags of a template, comments left out.</summary>
     public static IEnumerable<TemplateTag> Of(string text)
     {

@@ -17,7 +17,7 @@ public sealed class MergedCheckpoint
     private readonly IReadOnlyDictionary<string, Tensor> _gates;
     private readonly long _maxShardSize;
     private readonly Dictionary<string, MixtureProjection> _modules;
-    private readonly IReadOnlyDictionary<string, IReadOnlyList<long>> _shapes;
+    private readonly Dictionary<string, IReadOnlyList<long>> _shapes;
 
     /// <summary>Prepares the checkpoint.</summary>
     /// <param name="loaded">The base in float32 (float64 where it is stored so), with the adapter on it.</param>
