@@ -132,7 +132,14 @@ public sealed class TrainingLoop(TrainingRun run)
         {
             Skipped = skipped,
             Routing = sums.Routing,
+            PeakMemoryBytes = run.Device.type == DeviceType.CPU ? PeakMemory() : null,
         };
+    }
+
+    private static long PeakMemory()
+    {
+        using var process = Process.GetCurrentProcess();
+        return process.PeakWorkingSet64;
     }
 
     // Which of a step's passes: each micro-batch may be passed several times, and counts once in all.

@@ -35,6 +35,9 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
         Assert.Equal(["base", "mix"], json.RootElement.GetProperty("subjects").EnumerateArray().Select(subject => subject.GetProperty("name").GetString()));
         Assert.Equal(1, json.RootElement.GetProperty("routing").GetArrayLength());
         Assert.Equal(["examples.parquet", "results.json"], Directory.GetFiles(_folder["out"]).Select(Path.GetFileName).Order());
+        // What training took, out of the bundle's metrics; the bare base took nothing.
+        Assert.Equal(JsonValueKind.Null, json.RootElement.GetProperty("subjects")[0].GetProperty("peak_memory_bytes").ValueKind);
+        Assert.InRange(json.RootElement.GetProperty("subjects")[1].GetProperty("peak_memory_bytes").GetInt64(), 20L << 20, 20L << 30);
         var recipe = json.RootElement.GetProperty("subjects")[1].GetProperty("recipe");
         Assert.Equal("mixture", recipe.GetProperty("adapter").GetProperty("method").GetString());
 

@@ -5,7 +5,7 @@ namespace Peft.Cli.Tests;
 
 public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBundle>
 {
-    private static readonly string[] StepKeys = ["step", "loss", "aux", "lr", "grad_norm", "tokens", "tokens_per_second", "load"];
+    private static readonly string[] StepKeys = ["step", "loss", "aux", "lr", "grad_norm", "tokens", "tokens_per_second", "peak_memory_bytes", "load"];
 
     private TempFolder Folder => trained.Folder;
 

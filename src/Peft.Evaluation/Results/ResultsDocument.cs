@@ -66,7 +66,7 @@ public sealed record MeasuredBase(string Name, string Fingerprint);
 /// <param name="Fingerprint">SHA-256 of the bundle; null for the base.</param>
 /// <param name="TrainableParameters">Values that were trained.</param>
 /// <param name="StepSeconds">Median seconds of a training step, where known.</param>
-/// <param name="PeakMemoryBytes">Peak memory of training, where known.</param>
+/// <param name="PeakMemoryBytes">The most memory that the training process held, where known.</param>
 /// <param name="EvaluationSeconds">How long measuring took.</param>
 /// <param name="Recipe">The resolved recipe as JSON.</param>
 /// <param name="Training">Curves of its training.</param>

@@ -67,7 +67,7 @@ internal static class SubjectLoader
         var curves = TrainingHistory.Read(Path.Combine(adapter, JsonLinesSink.FileName));
         var described = new Subject(
             name, Subject.AdapterKind, adapter, manifest.Adapter.Method, manifest.Adapter.Router?.Kind,
-            Sha256.OfBytes(Encoding.UTF8.GetBytes(manifest.ToJson())), manifest.TrainableParameters, curves?.StepSeconds, null, 0,
+            Sha256.OfBytes(Encoding.UTF8.GetBytes(manifest.ToJson())), manifest.TrainableParameters, curves?.StepSeconds, curves?.PeakMemoryBytes, 0,
             recipe is null ? null : JsonSerializer.Deserialize<JsonElement>(ConfigText.ToJson(recipe)), curves?.Curves);
         return new(described, Open, TaskIds(adapter, manifest, recipePath));
     }

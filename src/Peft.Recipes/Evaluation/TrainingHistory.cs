@@ -6,7 +6,8 @@ namespace Peft.Recipes.Evaluation;
 /// <summary>Curves of a training run out of its metrics.jsonl.</summary>
 /// <param name="Curves">The curves, thinned.</param>
 /// <param name="StepSeconds">Median seconds of a step; null where there is none.</param>
-internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSeconds)
+/// <param name="PeakMemoryBytes">The most memory that training held; null where no step tells it.</param>
+internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSeconds, long? PeakMemoryBytes)
 {
     private const int MostPoints = 500;
 
@@ -26,7 +27,8 @@ internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSecond
                 [.. shown.Select(step => step.Step)], [.. shown.Select(step => step.Loss)], [.. shown.Select(step => step.Aux)],
                 [.. shown.Select(step => step.Rate)], [.. shown.Select(step => step.TokensPerSecond)], [.. routed.Select(step => step.Step)],
                 [.. routed.Select(step => step.Entropy!.Value)]),
-            seconds.Count == 0 ? null : seconds[seconds.Count / 2]);
+            seconds.Count == 0 ? null : seconds[seconds.Count / 2],
+            (long?)steps.Max(step => step.Memory));
     }
 
     // Evenly, the first and the last among them.
@@ -41,7 +43,8 @@ internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSecond
             using var json = JsonDocument.Parse(line);
             var step = json.RootElement;
             return step.ValueKind == JsonValueKind.Object && Number(step, "step") is { } number && Number(step, "loss") is { } loss
-                ? new((long)number, loss, Number(step, "aux") ?? 0, Number(step, "lr") ?? 0, Number(step, "tokens") ?? 0, Number(step, "tokens_per_second") ?? 0, Entropy(step))
+                ? new((long)number, loss, Number(step, "aux") ?? 0, Number(step, "lr") ?? 0, Number(step, "tokens") ?? 0, Number(step, "tokens_per_second") ?? 0,
+                    Number(step, "peak_memory_bytes"), Entropy(step))
                 : null;
         }
         catch (JsonException)
@@ -62,5 +65,5 @@ internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSecond
     private static double? Number(JsonElement map, string name) =>
         map.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.Number && double.IsFinite(value.GetDouble()) ? value.GetDouble() : null;
 
-    private sealed record Point(long Step, double Loss, double Aux, double Rate, double Tokens, double TokensPerSecond, double? Entropy);
+    private sealed record Point(long Step, double Loss, double Aux, double Rate, double Tokens, double TokensPerSecond, double? Memory, double? Entropy);
 }

@@ -34,7 +34,9 @@ public sealed class JsonLinesSink(string path) : IMetricSink
         WriteLine(
             $"{{\"step\":{report.Step},\"loss\":{Number(report.Loss)},\"aux\":{Number(report.Aux)}," +
             $"\"lr\":{Number(report.LearningRate)},\"grad_norm\":{Number(report.GradNorm)},\"tokens\":{report.Tokens}," +
-            $"\"tokens_per_second\":{Number(Math.Round(report.TokensPerSecond, 1))},\"load\":[{load}]" +
+            $"\"tokens_per_second\":{Number(Math.Round(report.TokensPerSecond, 1))}," +
+            (report.PeakMemoryBytes is { } peak ? $"\"peak_memory_bytes\":{peak}," : "") +
+            $"\"load\":[{load}]" +
             (report.Skipped is null ? "" : $",\"skipped\":{report.Skipped.Count}") +
             (report.Routing.Count == 0 ? "}" : $",\"routing\":{{{string.Join(',', report.Routing.Select(Routing))}}}}}"));
     }

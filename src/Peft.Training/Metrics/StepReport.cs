@@ -15,6 +15,10 @@ public sealed record StepReport(
     int Step, double Loss, double Aux, double LearningRate, double GradNorm, long Tokens, double TokensPerSecond,
     IReadOnlyList<double> Load)
 {
+    /// <summary>The most memory that the process has held so far, in bytes, libtorch's included; null where it computes on another
+    /// device, whose memory this does not count.</summary>
+    public long? PeakMemoryBytes { get; init; }
+
     /// <summary>What each module's routing did in the step's last pass; empty without routing and between logging steps.</summary>
     public IReadOnlyList<RoutingStatistics> Routing { get; init; } = [];
 

@@ -53,6 +53,6 @@ internal sealed record TrainedFolder(IReadOnlyDictionary<string, byte[]> Files, 
     {
         using var json = JsonDocument.Parse(line);
         return string.Join(
-            ' ', json.RootElement.EnumerateObject().Where(key => key.Name is not ("tokens_per_second" or "routing")).Select(key => key.ToString()));
+            ' ', json.RootElement.EnumerateObject().Where(key => key.Name is not ("tokens_per_second" or "peak_memory_bytes" or "routing")).Select(key => key.ToString()));
     }
 }

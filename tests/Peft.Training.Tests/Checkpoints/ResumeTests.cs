@@ -185,6 +185,6 @@ public sealed partial class ResumeTests : IDisposable
     private List<string> Metrics(string output) =>
         [.. File.ReadLines(_tiny.Folder[$"{output}/metrics.jsonl"]).Select(line => Speed().Replace(line, ""))];
 
-    [GeneratedRegex("\"tokens_per_second\":[^,]*,")]
+    [GeneratedRegex("\"(tokens_per_second|peak_memory_bytes)\":[^,]*,")]
     private static partial Regex Speed();
 }
