@@ -33,7 +33,7 @@ FORMAT   ?= peft
 COUNT    ?= 1000000
 SEED     ?= 1
 
-# The tasks of `make merge`: data sets of recipes/base/tasks.yaml.
+# The tasks of `make merge`: data sets of recipes/merge.yaml.
 MERGED  := g2p gloss_pos lemma spam
 # Gates of small batches want steps in proportion to their gradient: AdamW would lift its noise to the signal's size (src/DECISIONS.md).
 GATED   := training.optim=sgd training.momentum=0.9 training.learning_rate=0.5 training.lr_scheduler_type=constant
@@ -155,11 +155,16 @@ train: build data ## train RECIPE (default recipes/default.yaml); BASE=DIR anoth
 	@exec bin/peft train $(RECIPE) $(if $(BASE),--set model.model_name_or_path=$(BASE)) $(ARGS)
 
 merge: build data ## train four adapters apart, gate and merge them in every way, compare; ARGS=... for peft merge
-	@for task in $(MERGED); do
-	  bin/peft train recipes/merge.yaml --output adapters/merge/$$task --overwrite --set data.only=$$task --set evaluation.tasks=[] --set data.eval=[]
-	  bin/peft gate --adapter adapters/merge/$$task $(addprefix --set ,$(GATED))
-	done
-	bin/peft train recipes/merge-joint.yaml --output adapters/merge/joint --overwrite --set evaluation.tasks=[] --set data.eval=[]
+	@one() {
+	  recipe=merge; only="--set data.only=$$1"
+	  if [ $$1 = joint ]; then recipe=merge-joint; only=""; fi
+	  bin/peft train recipes/$$recipe.yaml --output adapters/merge/$$1 --overwrite $$only --set evaluation.tasks=[] --set data.eval=[]
+	  [ $$1 = joint ] || bin/peft gate --adapter adapters/merge/$$1 $(addprefix --set ,$(GATED))
+	}
+	export -f one
+	# Side by side, a thread each: models this small gain little from a second one, and so the numbers are the same on any number of cores.
+	printf '%s\n' joint $(MERGED) | OMP_NUM_THREADS=1 xargs -P "$$(nproc)" -I{} bash -euo pipefail -c \
+	  'one {} 2>&1 | { trap "" INT TERM; exec sed -u "s/^/{}: /"; }'
 	exec bin/peft merge --method all $(addprefix adapters/merge/,$(MERGED)) --recipe recipes/merge.yaml --beside adapters/merge/joint \
 	  --output adapters/merged --overwrite $(ARGS)
 
