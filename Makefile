@@ -163,7 +163,8 @@ merge: build data ## train four adapters apart, gate and merge them in every way
 	}
 	export -f one
 	# Side by side, a thread each: models this small gain little from a second one, and so the numbers are the same on any number of cores.
-	printf '%s\n' joint $(MERGED) | OMP_NUM_THREADS=1 xargs -P "$$(nproc)" -I{} bash -euo pipefail -c \
+	# Those that take longest begin.
+	printf '%s\n' joint spam $(filter-out spam,$(MERGED)) | OMP_NUM_THREADS=1 xargs -P "$$(nproc)" -I{} bash -euo pipefail -c \
 	  'one {} 2>&1 | { trap "" INT TERM; exec sed -u "s/^/{}: /"; }'
 	exec bin/peft merge --method all $(addprefix adapters/merge/,$(MERGED)) --recipe recipes/merge.yaml --beside adapters/merge/joint \
 	  --output adapters/merged --overwrite $(ARGS)
