@@ -33,8 +33,9 @@ public sealed class Signals : IDisposable
                 if (isRequested())
                     return;
                 context.Cancel = true;
-                output.Say("\n" + words);
+                // Before anything is said: nobody may be reading.
                 request();
+                output.Say("\n" + words);
             }));
     }
 

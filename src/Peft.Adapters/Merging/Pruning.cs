@@ -13,25 +13,20 @@ public static class Pruning
     public static double Threshold(Tensor values, double density)
     {
         ArgumentNullException.ThrowIfNull(values);
-        var count = (long)Math.Floor(density * values.numel());
-        if (count == 0)
-            return double.PositiveInfinity;
-        return Find(values, count).Threshold;
+        return Find(values, density).Threshold;
     }
 
     /// <summary>The tensor with only its largest entries, ⌊density · entries⌋ of them; of equal ones the first are kept.</summary>
     public static Tensor Trim(Tensor values, double density)
     {
         ArgumentNullException.ThrowIfNull(values);
-        var count = (long)Math.Floor(density * values.numel());
-        if (count == 0)
-            return torch.zeros_like(values);
-        var (threshold, equal, wanted) = Find(values, count);
+        var (threshold, equal, wanted) = Find(values, density);
         var magnitudes = values.abs();
         if (equal == wanted)
             return values * magnitudes.ge(threshold);
-        var first = magnitudes.eq(threshold).reshape(-1).cumsum(0, torch.float64).le(wanted).reshape(values.shape);
-        return values * magnitudes.gt(threshold).to(values.dtype) + values * (magnitudes.eq(threshold) * first);
+        var ties = magnitudes.eq(threshold);
+        var first = ties.reshape(-1).cumsum(0, torch.float64).le(wanted).reshape(values.shape);
+        return values * magnitudes.gt(threshold).logical_or(ties.logical_and(first));
     }
 
     /// <summary>The same of a task's tensor.</summary>
@@ -110,8 +105,11 @@ public static class Pruning
     }
 
     // The magnitude of the k-th largest entry, how many entries have it, and how many of these are among the k.
-    private static (double Threshold, long Equal, long Wanted) Find(Tensor values, long k)
+    private static (double Threshold, long Equal, long Wanted) Find(Tensor values, double density)
     {
+        var k = (long)Math.Floor(density * values.numel());
+        if (k == 0)
+            return (double.PositiveInfinity, 0, 0);
         // Magnitudes of floats are ordered as their bits are: two counts of 16 bits each find the k-th without sorting.
         ReadOnlySpan<float> all = values.to(torch.float32).contiguous().data<float>();
         var bits = MemoryMarshal.Cast<float, int>(all);
