@@ -95,11 +95,11 @@ internal sealed class GradientCheckpoint
         }
     }
 
-    private torch.Generator? Replay(ForwardPass pass)
+    private Generator? Replay(ForwardPass pass)
     {
         if (_random is null)
             return null;
-        var random = new torch.Generator(device: pass.Random!.device);
+        var random = new Generator(device: pass.Random!.device);
         random.SetState(_random);
         return random;
     }

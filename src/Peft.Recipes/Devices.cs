@@ -11,7 +11,7 @@ public static class Devices
     /// <exception cref="UserException">The name is not a device, or this machine or libtorch has none of it.</exception>
     public static Device Choose(string name)
     {
-        torch.Initialize();
+        TorchRuntime.Start();
         var gpus = torch.cuda.is_available() ? torch.cuda.device_count() : 0;
         switch (name)
         {

@@ -115,7 +115,7 @@ public sealed class CausalLanguageModelTests
         {
         }
 
-        Assert.Equal(before, torch.LiveTensorCount);
+        Assert.Equal(before, TorchRuntime.LiveTensorCount);
     }
 
     [Fact]
@@ -134,7 +134,7 @@ public sealed class CausalLanguageModelTests
             Assert.True(double.IsFinite(record.Output.sum().ToDouble()));
         }
 
-        Assert.Equal(before, torch.LiveTensorCount);
+        Assert.Equal(before, TorchRuntime.LiveTensorCount);
     }
 
     [Fact]
@@ -159,7 +159,7 @@ public sealed class CausalLanguageModelTests
         {
             Inner = inner;
             Factor = new Parameter(torch.full([1], factor));
-            RegisterParameter("factor", Factor);
+            register_parameter("factor", Factor);
         }
 
         public Projection Inner { get; }

@@ -69,8 +69,8 @@ public sealed class OptimizersTests : IDisposable
 
         optimizer.step();
 
-        Assert.All(vector.detach().data<float>(), value => Assert.Equal(1, value));
-        Assert.All(matrix.detach().data<float>(), value => Assert.Equal(0.95, value, 1e-6)); // 1 - lr * decay
+        Assert.All(vector.detach().data<float>().ToArray(), value => Assert.Equal(1, value));
+        Assert.All(matrix.detach().data<float>().ToArray(), value => Assert.Equal(0.95, value, 1e-6)); // 1 - lr * decay
         Assert.Equal(["linear", "norm"], optimizer.StepCounts.Keys.Order(StringComparer.Ordinal));
     }
 

@@ -112,7 +112,7 @@ public static class GateCollapse
         using var scope = torch.NewDisposeScope();
         var update = new LowRankUpdate(module.Down.detach(), up);
         var cut = LowRank.Truncate(update, reduced);
-        var (error, energy) = Lost(LowRank.Svd(update).S.data<double>(), reduced);
+        var (error, energy) = Lost(LowRank.Svd(update).S.data<double>().ToArray(), reduced);
         return (
             new(module.Path, cut.Down.contiguous().MoveToOuterDisposeScope(), cut.Up.contiguous().MoveToOuterDisposeScope()),
             new(module.Path, 0, error, energy));

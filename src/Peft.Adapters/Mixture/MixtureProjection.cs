@@ -28,8 +28,8 @@ public sealed class MixtureProjection : Projection
         Down = down;
         Up = new Parameter(torch.zeros([wrapped.OutFeatures, (long)shape.Experts * shape.Rank], torch.float32, device), trains);
         RegisterModule("base_layer", wrapped);
-        RegisterParameter("lora_A", Down);
-        RegisterParameter("lora_B", Up);
+        register_parameter("lora_A", Down);
+        register_parameter("lora_B", Up);
         if (router is not null)
             RegisterModule("router", router);
     }
@@ -91,7 +91,7 @@ public sealed class MixtureProjection : Projection
         var dropped = pass.IsTraining && Shape.Dropout > 0 ? Dropped(x, pass) : null;
         if (decision is { DetachesInput: true } && pass.IsTraining)
             dropped = (dropped ?? x).detach();
-        return torch.nn.functional.lora_mixture_linear(
+        return Fused.lora_mixture_linear(
             x, Wrapped.Weight, Wrapped.Bias, Down, Up, decision?.Gates, Shape.Scale, dropped);
     }
 

@@ -39,7 +39,7 @@ public sealed class GateRouter : Router
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(context);
         _weight = new Parameter(torch.zeros([context.Experts, context.Width], torch.float32));
-        RegisterParameter(PrototypeRouter.VectorsName, _weight);
+        register_parameter(PrototypeRouter.VectorsName, _weight);
     }
 
     /// <inheritdoc/>

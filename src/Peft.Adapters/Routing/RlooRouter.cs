@@ -111,7 +111,7 @@ public sealed class RlooRouter : Router
         _options = options;
         _weight = NewGate();
         using var off = torch.no_grad();
-        using var random = torch.GeneratorFor(Context.Seed, $"{Context.Path}.router.weight");
+        using var random = Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.weight");
         torch.nn.init.normal_(_weight, 0, options.InitStd, random);
     }
 

@@ -34,9 +34,9 @@ public abstract class Router : torch.nn.Module
         using var scope = torch.NewDisposeScope();
         var weight = torch.zeros([Context.Experts, Context.Width], torch.float32);
         using (torch.no_grad())
-            torch.nn.init.kaiming_uniform_(weight, Math.Sqrt(5), torch.GeneratorFor(Context.Seed, $"{Context.Path}.router.{name}"));
+            torch.nn.init.kaiming_uniform_(weight, Math.Sqrt(5), Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.{name}"));
         var gate = new Parameter(weight);
-        RegisterParameter(name, gate);
+        register_parameter(name, gate);
         return gate;
     }
 

@@ -11,7 +11,7 @@ public sealed class TokenEmbedding : torch.nn.Module
         : base(path)
     {
         Weight = weights.Take($"{path}.weight", WeightKind.Embedding, vocabularySize, width);
-        RegisterParameter("weight", Weight);
+        register_parameter("weight", Weight);
     }
 
     /// <summary>The table.</summary>

@@ -33,5 +33,5 @@ public sealed class FeedForward : torch.nn.Module
     /// <summary>Transforms each token by itself.</summary>
     /// <remarks>Shapes: x [B, T, D] → [B, T, D].</remarks>
     public Tensor Forward(Tensor x, ForwardPass pass) =>
-        _down.Forward(torch.nn.functional.swiglu(_gate.Forward(x, pass), _up.Forward(x, pass)), pass);
+        _down.Forward(Fused.swiglu(_gate.Forward(x, pass), _up.Forward(x, pass)), pass);
 }

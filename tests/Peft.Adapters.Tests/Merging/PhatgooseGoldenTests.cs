@@ -70,7 +70,7 @@ public sealed class PhatgooseGoldenTests : IDisposable
         Golden.Near(golden.Expected("weights"), decision.Gates);
         Golden.Near(golden.Expected("weights_paper_softmax_over_topk"), decision.Gates, 1e-5);
         Assert.All(
-            golden.Expected("topk_indices").to(torch.int64).data<long>().Chunk(2).Zip(decision.Selected.to(torch.float32).data<float>().Chunk(4)),
+            golden.Expected("topk_indices").to(torch.int64).data<long>().ToArray().Chunk(2).Zip(decision.Selected.to(torch.float32).data<float>().ToArray().Chunk(4)),
             pair => Assert.Equal(pair.First.Order(), Enumerable.Range(0, 4).Where(e => pair.Second[e] != 0).Select(e => (long)e)));
         Golden.Near(golden.Expected("output"), output);
     }
@@ -115,7 +115,7 @@ public sealed class PhatgooseGoldenTests : IDisposable
         using var off = torch.no_grad();
         router.named_buffers().Single().buffer.copy_(torch.tensor(new[] { false, true, false }, [3]));
 
-        var decision = router.Route(torch.randn([5, 4], generator: torch.GeneratorFor(1, "x")), ForwardPass.ForInference());
+        var decision = router.Route(torch.randn([5, 4], generator: Seeds.GeneratorFor(1, "x")), ForwardPass.ForInference());
 
         Golden.Near(torch.tensor(new[] { 0f, 1f, 0f }, [3]).unsqueeze(0).expand(5, 3), decision.Gates);
         Assert.Equal(5, decision.Selected.to(torch.float32).sum().ToDouble());
