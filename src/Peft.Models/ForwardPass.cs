@@ -8,7 +8,7 @@ namespace Peft.Models;
 /// </remarks>
 public sealed class ForwardPass
 {
-    private readonly DisposeScope? _scope = DisposeScope.Current;
+    private readonly DisposeScope? _scope = Scopes.Current;
     private readonly List<object> _records = [];
     private readonly List<GradientCheckpoint> _checkpoints = [];
 

@@ -158,7 +158,7 @@ public sealed class CausalLanguageModelTests
             : base(inner.Path, inner.InFeatures, inner.OutFeatures)
         {
             Inner = inner;
-            Factor = new Parameter(torch.full([1], factor));
+            Factor = torch.full([1], factor).ToParameter();
             register_parameter("factor", Factor);
         }
 

@@ -61,8 +61,8 @@ public sealed class OptimizersTests : IDisposable
     public void Vectors_are_never_decayed(string optim)
     {
         var options = new TrainingOptions { Optim = optim, LearningRate = 0.1, WeightDecay = 0.5 };
-        using var matrix = new Parameter(torch.ones([2, 2]));
-        using var vector = new Parameter(torch.ones([2]));
+        using var matrix = torch.ones([2, 2]).ToParameter();
+        using var vector = torch.ones([2]).ToParameter();
         using var optimizer = Optimizers.Create(options, [("norm", vector), ("linear", matrix)]);
         using (torch.NewDisposeScope())
             ((matrix * 0).sum() + (vector * 0).sum()).backward();
@@ -77,7 +77,7 @@ public sealed class OptimizersTests : IDisposable
     [Fact]
     public void Sgd_has_a_momentum_buffer_only_with_momentum()
     {
-        using var matrix = new Parameter(torch.ones([2, 2]));
+        using var matrix = torch.ones([2, 2]).ToParameter();
         using var plain = Optimizers.Create(new TrainingOptions { Optim = "sgd" }, [("w", matrix)]);
         using var heavy = Optimizers.Create(new TrainingOptions { Optim = "sgd", Momentum = 0.9 }, [("w", matrix)]);
         using var scope = torch.NewDisposeScope();

@@ -26,7 +26,7 @@ public sealed class MixtureProjection : Projection
         Router = router;
         var device = wrapped.Weight.device;
         Down = down;
-        Up = new Parameter(torch.zeros([wrapped.OutFeatures, (long)shape.Experts * shape.Rank], torch.float32, device), trains);
+        Up = torch.zeros([wrapped.OutFeatures, (long)shape.Experts * shape.Rank], torch.float32, device).ToParameter(trains);
         RegisterModule("base_layer", wrapped);
         register_parameter("lora_A", Down);
         register_parameter("lora_B", Up);

@@ -38,7 +38,7 @@ public sealed class GateRouter : Router
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(context);
-        _weight = new Parameter(torch.zeros([context.Experts, context.Width], torch.float32));
+        _weight = torch.zeros([context.Experts, context.Width], torch.float32).ToParameter();
         register_parameter(PrototypeRouter.VectorsName, _weight);
     }
 

@@ -159,13 +159,13 @@ public sealed class SparsegenRouter : Router
             var weight = torch.zeros([rows, columns], torch.float32);
             using (torch.no_grad())
                 torch.nn.init.kaiming_uniform_(weight, 0, Seeds.GeneratorFor(seed, $"router.{stream}"));
-            return new Parameter(weight);
+            return weight.ToParameter();
         }
 
         static Parameter Bias(long rows)
         {
             using var scope = torch.NewDisposeScope();
-            return new Parameter(torch.full([rows], FirstBias));
+            return torch.full([rows], FirstBias).ToParameter();
         }
     }
 

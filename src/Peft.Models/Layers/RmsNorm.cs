@@ -5,7 +5,7 @@ namespace Peft.Models.Layers;
 
 /// <summary>Root mean square norm.</summary>
 /// <remarks>Source: Zhang and Sennrich 2019, arXiv:1910.07467, eq. 4; statistics in float32, cast before the scale, as Llama does.</remarks>
-public sealed class RmsNorm : torch.nn.Module
+public sealed class RmsNorm : Layer
 {
     private readonly double _epsilon;
 

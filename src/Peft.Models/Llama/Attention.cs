@@ -8,7 +8,7 @@ namespace Peft.Models.Llama;
 /// <remarks>
 /// Source: Ainslie et al. 2023, arXiv:2305.13245 (grouped queries); Qwen3 norms each head of q and k before the rotation.
 /// </remarks>
-public sealed class Attention : torch.nn.Module
+public sealed class Attention : Layer
 {
     private readonly int _layer;
     private readonly long? _window;

@@ -5,7 +5,7 @@ namespace Peft.Models.Llama;
 
 /// <summary>The gated feed-forward: <c>down(silu(gate(x)) * up(x))</c>.</summary>
 /// <remarks>Source: Shazeer 2020, arXiv:2002.05202 (SwiGLU).</remarks>
-public sealed class FeedForward : torch.nn.Module
+public sealed class FeedForward : Layer
 {
     private readonly ProjectionSlot _gate;
     private readonly ProjectionSlot _up;

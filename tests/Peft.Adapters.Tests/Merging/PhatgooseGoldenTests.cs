@@ -21,7 +21,7 @@ public sealed class PhatgooseGoldenTests : IDisposable
     {
         var golden = Golden.Case(File, "gate_training");
         var zero = golden.ExpectedSection("at_zero");
-        var down = new Parameter(golden.Input("A"), false);
+        var down = golden.Input("A").ToParameter(false);
         var router = new GateRouter(new GateRouterOptions(), new RouterContext("m", 4, 1, 2, 1));
         var projection = Projection(golden, router, down, experts: 1, trains: false);
         using (torch.no_grad())
@@ -51,7 +51,7 @@ public sealed class PhatgooseGoldenTests : IDisposable
         var golden = Golden.Case(File, "inference_routing");
         var options = new PhatgooseRouterOptions { TopK = (int)golden.Parameter("k") };
         var router = new StandardizedRouter(options, new RouterContext("m", 4, 4, 2, 1));
-        var down = new Parameter(golden.Input("A").reshape(8, 4), false);
+        var down = golden.Input("A").reshape(8, 4).ToParameter(false);
         var projection = Projection(golden, router, down, experts: 4, trains: false);
         using (torch.no_grad())
         {
@@ -124,6 +124,6 @@ public sealed class PhatgooseGoldenTests : IDisposable
     private static Parameter Vectors(Router router) => router.named_parameters().Single().parameter;
 
     private static MixtureProjection Projection(Golden golden, Router router, Parameter down, int experts, bool trains) => new(
-        new BaseLinear("m", new Parameter(golden.Input("W"), false)),
+        new BaseLinear("m", golden.Input("W").ToParameter(false)),
         new MixtureShape(experts, 2, 1 / golden.Parameter("r")), router, down, trains);
 }

@@ -109,8 +109,8 @@ public sealed class DynMoleGoldenTests : IDisposable
         using (torch.no_grad())
             router.named_parameters().Single().parameter.copy_(golden.Input("gate"));
         var projection = new MixtureProjection(
-            new BaseLinear("m", new Parameter(golden.Input("W"), false)), new MixtureShape(4, 2, golden.Parameter("alpha_over_r")), router,
-            new Parameter(a.reshape(8, 4)));
+            new BaseLinear("m", golden.Input("W").ToParameter(false)), new MixtureShape(4, 2, golden.Parameter("alpha_over_r")), router,
+            a.reshape(8, 4).ToParameter());
         using (torch.no_grad())
             projection.Up.copy_(b.permute(1, 0, 2).reshape(3, 8));
         foreach (var pass in new[] { ForwardPass.ForTraining(), ForwardPass.ForInference() })

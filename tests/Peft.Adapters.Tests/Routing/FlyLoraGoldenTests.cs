@@ -92,7 +92,7 @@ public sealed class FlyLoraGoldenTests : IDisposable
 
     private static MixtureProjection Build(Golden golden, string score, bool detached = true)
     {
-        var down = new Parameter(golden.Input("A"), false);
+        var down = golden.Input("A").ToParameter(false);
         var options = new RandomProjectionRouterOptions
         {
             TopK = (int)golden.Parameter("k"), SelectionScore = score, DetachProjection = detached, BiasRate = 0.001,
@@ -101,7 +101,7 @@ public sealed class FlyLoraGoldenTests : IDisposable
         using var off = torch.no_grad();
         router.named_buffers().Single().buffer.copy_(golden.Input("d"));
         var projection = new MixtureProjection(
-            new BaseLinear("m", new Parameter(golden.Input("W"), false)),
+            new BaseLinear("m", golden.Input("W").ToParameter(false)),
             new MixtureShape(1, 4, golden.Parameter("alpha") / golden.Parameter("r")), router, down);
         projection.Up.copy_(golden.Input("B"));
         return projection;

@@ -208,8 +208,8 @@ public sealed class RemixGoldenTests : IDisposable
     }
 
     private static MixtureProjection Module(Router router, long width, int experts) => new(
-        new BaseLinear("m", new Parameter(torch.zeros([3, width]), false)), new MixtureShape(experts, 2, 1), router,
-        new Parameter(torch.zeros([experts * 2, width])));
+        new BaseLinear("m", torch.zeros([3, width]).ToParameter(false)), new MixtureShape(experts, 2, 1), router,
+        torch.zeros([experts * 2, width]).ToParameter());
 
     private static (MixtureProjection Projection, RlooRouter Router) Build(Golden golden, RlooRouterOptions options)
     {
@@ -217,8 +217,8 @@ public sealed class RemixGoldenTests : IDisposable
         using var off = torch.no_grad();
         router.Weight.copy_(golden.Input("P"));
         var projection = new MixtureProjection(
-            new BaseLinear("m", new Parameter(golden.Input("W"), false)), new MixtureShape(4, 2, options.ScaleOf(2)!.Value), router,
-            new Parameter(golden.Input("A").reshape(8, 4)));
+            new BaseLinear("m", golden.Input("W").ToParameter(false)), new MixtureShape(4, 2, options.ScaleOf(2)!.Value), router,
+            golden.Input("A").reshape(8, 4).ToParameter());
         projection.Up.copy_(golden.Input("B").permute(1, 0, 2).reshape(3, 8));
         return (projection, router);
     }

@@ -170,7 +170,7 @@ public sealed class RouterContractTests : IDisposable
     private static Router New(string kind)
     {
         var options = Default(kind);
-        var down = new Parameter(torch.randn([SizeOf(kind).Experts * Rank, Width], generator: Seeds.GeneratorFor(7, "down")), false);
+        var down = torch.randn([SizeOf(kind).Experts * Rank, Width], generator: Seeds.GeneratorFor(7, "down")).ToParameter(false);
         return RouterCatalog.Create(options, new RouterContext("layers.0.q_proj", Width, SizeOf(kind).Experts, Rank, 5, down));
     }
 
@@ -184,8 +184,8 @@ public sealed class RouterContractTests : IDisposable
         var second = ForwardPass.ForTraining(Seeds.GeneratorFor(4, "noise"));
         second.Emit(new RoutingRecord("m", router.Route(Inputs().reshape(2, Tokens / 2, Width), second)));
         var module = new MixtureProjection(
-            new BaseLinear("m", new Parameter(torch.zeros([3, Width]), false)), new MixtureShape(Experts, Rank, 1), router,
-            new Parameter(torch.zeros([Experts * Rank, Width])));
+            new BaseLinear("m", torch.zeros([3, Width]).ToParameter(false)), new MixtureShape(Experts, Rank, 1), router,
+            torch.zeros([Experts * Rank, Width]).ToParameter());
         using var estimator = new RlooEstimator();
         estimator.Add(first, torch.tensor(new[] { 1f, 2f }, [2]));
         estimator.Add(second, torch.tensor(new[] { 1.5f, 1f }, [2]));
