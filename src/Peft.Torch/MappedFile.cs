@@ -20,6 +20,13 @@ public sealed class MappedFile : IDisposable
         return new MappedFile(file.FullName, file.Length);
     }
 
+    /// <summary>One tensor of a file; see <see cref="Tensor"/>.</summary>
+    public static Tensor Read(string path, long offset, ReadOnlySpan<long> shape, ScalarType dtype)
+    {
+        using var file = Open(path);
+        return file.Tensor(offset, shape, dtype);
+    }
+
     /// <summary>The elements from an offset on. Errors: <see cref="IOException"/> when the file ends before them.</summary>
     /// <param name="offset">Bytes before the first element.</param>
     /// <param name="shape">Shape of the tensor, row-major in the file.</param>

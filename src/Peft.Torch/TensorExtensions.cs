@@ -54,6 +54,26 @@ public static partial class TensorExtensions
         return bytes.ToArray();
     }
 
+    /// <summary>Whether shapes, types and all elements are the same.</summary>
+    public static bool SameAs(this Tensor tensor, Tensor other)
+    {
+        if (tensor.dtype != other.dtype || !tensor.shape.AsSpan().SequenceEqual(other.shape))
+            return false;
+        using var scope = torch.NewDisposeScope();
+        return tensor.eq(other).all().ToBoolean();
+    }
+
+    /// <summary>Adds to a leaf's gradient, as a backward pass would.</summary>
+    public static void AddToGrad(this Tensor leaf, Tensor slope)
+    {
+        using var outside = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        if (leaf.grad is { } held)
+            held.add_(slope);
+        else
+            leaf.grad = slope.to(leaf.dtype).clone().DetachFromDisposeScope();
+    }
+
     /// <summary>A generator's whole state, to be put back by <see cref="SetState"/>.</summary>
     public static byte[] GetState(this Generator generator)
     {

@@ -48,11 +48,11 @@ public static class GateCollapse
         probe.Logits(ids, call =>
         {
             var output = call.Adapted();
-            gates[call.Module.Path] = (call.Gates()?.mean(0L) ?? torch.ones([1], torch.float32)).DetachFromDisposeScope();
+            gates[call.Module.Path] = (call.Gates()?.mean([0]) ?? torch.ones([1], torch.float32)).DetachFromDisposeScope();
             return output;
         });
         foreach (var gate in gates.Values)
-            DisposeScope.Current?.Attach(gate);
+            Scopes.Current?.Attach(gate);
         return gates;
     }
 

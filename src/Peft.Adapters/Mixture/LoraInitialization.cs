@@ -23,9 +23,9 @@ public static class LoraInitialization
             using var random = Seeds.GeneratorFor(seed, name);
             var rows = stacked.narrow(0, (long)expert * r, r);
             if (kind == "gaussian")
-                torch.nn.init.normal_(rows, 0, 1.0 / r, random);
+                Seeded.normal_(rows, 0, 1.0 / r, random);
             else
-                torch.nn.init.kaiming_uniform_(rows, Math.Sqrt(5), random);
+                Seeded.kaiming_uniform_(rows, Math.Sqrt(5), random);
         }
         return stacked;
     }

@@ -99,7 +99,7 @@ public sealed class MixtureProjection : Projection
     {
         var random = pass.Random ?? throw new InvalidOperationException(
             $"{Path}: lora_dropout is {Shape.Dropout}, and the training pass has no random numbers; give it a generator");
-        return torch.nn.functional.dropout(x, Shape.Dropout, true, random);
+        return Seeded.dropout(x, Shape.Dropout, random);
     }
 
     private static BaseLinear Checked(BaseLinear wrapped)

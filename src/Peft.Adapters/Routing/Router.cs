@@ -34,7 +34,7 @@ public abstract class Router : Layer
         using var scope = torch.NewDisposeScope();
         var weight = torch.zeros([Context.Experts, Context.Width], torch.float32);
         using (torch.no_grad())
-            torch.nn.init.kaiming_uniform_(weight, Math.Sqrt(5), Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.{name}"));
+            Seeded.kaiming_uniform_(weight, Math.Sqrt(5), Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.{name}"));
         var gate = weight.ToParameter();
         register_parameter(name, gate);
         return gate;

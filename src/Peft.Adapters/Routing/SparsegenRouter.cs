@@ -158,7 +158,7 @@ public sealed class SparsegenRouter : Router
             using var scope = torch.NewDisposeScope();
             var weight = torch.zeros([rows, columns], torch.float32);
             using (torch.no_grad())
-                torch.nn.init.kaiming_uniform_(weight, 0, Seeds.GeneratorFor(seed, $"router.{stream}"));
+                Seeded.kaiming_uniform_(weight, 0, Seeds.GeneratorFor(seed, $"router.{stream}"));
             return weight.ToParameter();
         }
 
