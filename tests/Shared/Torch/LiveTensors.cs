@@ -12,9 +12,9 @@ internal static class LiveTensors
         {
             GC.Collect();
             GC.WaitForPendingFinalizers();
-            if (torch.LiveTensorCount == before)
+            if (Tensor.TotalCount == before)
                 return before;
-            before = torch.LiveTensorCount;
+            before = Tensor.TotalCount;
         }
     }
 }
