@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models;
 
 /// <summary>What goes down through one forward beside the activations, and the records that come back. Made for one forward, then dropped.</summary>

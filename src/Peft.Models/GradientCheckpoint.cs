@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models;
 
 /// <summary>One block whose activations are not kept: forward keeps its input alone, backward runs it again with a graph.</summary>

@@ -5,7 +5,6 @@ using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.Safetensors;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Recipes.Exchange;
 
