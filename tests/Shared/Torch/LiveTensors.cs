@@ -12,9 +12,9 @@ internal static class LiveTensors
         {
             GC.Collect();
             GC.WaitForPendingFinalizers();
-            if (torch.LiveTensorCount == before)
+            if (TorchRuntime.LiveTensorCount == before)
                 return before;
-            before = torch.LiveTensorCount;
+            before = TorchRuntime.LiveTensorCount;
         }
     }
 }

@@ -1,0 +1,103 @@
+using System.Globalization;
+using Peft.Torch.Natives;
+
+namespace Peft.Torch;
+
+/// <summary>The start of libtorch, and what a program asks of it as a whole: version, threads, memory.</summary>
+public static class TorchRuntime
+{
+    private static readonly Lock Gate = new();
+    private static (nint Kernels, string File, string Version) _library;
+
+    /// <summary>libtorch's version, such as <c>2.10.0</c>.</summary>
+    public static string Version => Started().Version;
+
+    /// <summary>The file of the libtorch in use.</summary>
+    public static string LibraryPath => Started().File;
+
+    /// <summary>Tensors held now in the whole program: equal before and after anything that leaks none.</summary>
+    public static long LiveTensorCount
+    {
+        get
+        {
+            Started();
+            return Tensor.TotalCount;
+        }
+    }
+
+    /// <summary>Threads of libtorch's loops and of its products.</summary>
+    public static int Threads
+    {
+        get
+        {
+            Started();
+            return torch.get_num_threads();
+        }
+
+        set
+        {
+            ArgumentOutOfRangeException.ThrowIfLessThan(value, 1);
+            Started();
+            torch.set_num_threads(value);
+        }
+    }
+
+    /// <summary>Starts libtorch, once: loads it, keeps freed memory in the process, sets the threads. Must come before the first use of TorchSharp.</summary>
+    /// <param name="threads">Threads of libtorch's loops; null means what the environment variable OMP_NUM_THREADS says, or else the
+    /// processors this process may really use (CPU affinity and the container's quota are respected).</param>
+    /// <exception cref="NativeLibraryException">A library is missing, damaged or of another version, or the processor cannot run it.</exception>
+    public static void Start(int? threads = null)
+    {
+        lock (Gate)
+        {
+            if (_library.Kernels == 0)
+            {
+                NativeLoader.CheckProcessor();
+                var files = NativeFiles.Find(AppContext.BaseDirectory, Environment.GetEnvironmentVariable(NativeFiles.LibTorchVariable));
+                KeepFreedMemory();
+                LetThreadsSleep();
+                _library = NativeLoader.Load(files);
+                torch.set_num_threads(threads ?? DefaultThreads(Environment.GetEnvironmentVariable("OMP_NUM_THREADS")));
+            }
+            else if (threads is { } count)
+            {
+                torch.set_num_threads(count);
+            }
+        }
+    }
+
+    /// <summary>Gives memory that was freed back to the kernel; for the end of a phase, not for a loop.</summary>
+    public static void TrimMemory() => Libc.TrimMalloc(0);
+
+    /// <summary>The threads that OMP_NUM_THREADS asks for (of a list the first number, as OpenMP reads it), or else one a processor.</summary>
+    internal static int DefaultThreads(string? asked) =>
+        int.TryParse((asked ?? "").Split(',')[0], NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture, out var count)
+            && count > 0
+            ? count
+            : Environment.ProcessorCount;
+
+    private static (nint Kernels, string File, string Version) Started()
+    {
+        Start();
+        return _library;
+    }
+
+    // Blocks below the threshold come from the heap and are used again. 32 MiB is the largest value glibc takes, so the heap is told to serve
+    // larger blocks too, never to shrink, and to be one for all threads: activations are few and large, and the heaps of other threads end at
+    // 64 MiB.
+    private static void KeepFreedMemory()
+    {
+        Libc.SetMalloc(Libc.MallocMmapThreshold, 32 << 20);
+        Libc.SetMalloc(Libc.MallocMmapMax, 0);
+        Libc.SetMalloc(Libc.MallocTrimThreshold, int.MaxValue);
+        Libc.SetMalloc(Libc.MallocTopPad, 64 << 20);
+        Libc.SetMalloc(Libc.MallocArenaMax, 1);
+    }
+
+    // OpenMP's threads wait for their next loop by spinning: with a neighbour on a core a product fell to a hundredth of its speed. Read once,
+    // when libgomp is loaded; what the user set stands.
+    private static void LetThreadsSleep()
+    {
+        if (Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is null) Libc.SetVariable("GOMP_SPINCOUNT", "0", overwrite: 0);
+    }
+}
