@@ -13,9 +13,9 @@ public sealed class BaseLinear : Projection
     {
         Weight = weight;
         Bias = bias;
-        RegisterParameter("weight", weight);
+        register_parameter("weight", weight);
         if (bias is not null)
-            RegisterParameter("bias", bias);
+            register_parameter("bias", bias);
     }
 
     /// <summary>The weight.</summary>

@@ -79,7 +79,7 @@ internal sealed class GradientCheckpoint
         if (_source is null)
             return;
         if (_input.grad is { } slope)
-            _source.backward(slope);
+            _source.backward([slope]);
         _input.Dispose();
 
         void Add(Tensor first, Tensor second)
@@ -87,7 +87,7 @@ internal sealed class GradientCheckpoint
             if (first.grad is not { } gradient)
                 return;
             // Two handles of one tensor have one gradient.
-            first.zero_grad();
+            first.grad = null;
             if (!second.requires_grad)
                 return;
             roots.Add(second);
@@ -95,11 +95,11 @@ internal sealed class GradientCheckpoint
         }
     }
 
-    private torch.Generator? Replay(ForwardPass pass)
+    private Generator? Replay(ForwardPass pass)
     {
         if (_random is null)
             return null;
-        var random = new torch.Generator(device: pass.Random!.device);
+        var random = new Generator(device: pass.Random!.device);
         random.SetState(_random);
         return random;
     }

@@ -26,7 +26,7 @@ public sealed record TrainingRun
     public required LearningRateSchedule Schedule { get; init; }
 
     /// <summary>The optimizer over <see cref="Parameters"/>.</summary>
-    public required torch.optim.Optimizer Optimizer { get; init; }
+    public required Optimizer Optimizer { get; init; }
 
     /// <summary>Opens the endless stream of training batches at a position (null: the beginning).</summary>
     public required Func<BatchStreamState?, BatchStream> Batches { get; init; }

@@ -38,7 +38,7 @@ internal static class LoadBenchmark
     // Pages of a mapped file belong to the file; a copy of the weights would be private memory.
     private static double AnonymousGrowth(string folder)
     {
-        torch.trim_memory();
+        TorchRuntime.TrimMemory();
         var before = MemoryBenchmark.StatusBytes("RssAnon:");
         using var model = ModelLoader.Load(folder, ScalarType.Float32);
         foreach (var (_, tensor) in model.StateDict())

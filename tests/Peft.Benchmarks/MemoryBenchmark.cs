@@ -25,7 +25,7 @@ internal static class MemoryBenchmark
     private static (double Mega, long Weights, long Estimate)? Above(BenchmarkOptions options, bool gradientCheckpointing)
     {
         using var step = TrainingStep.Lora(options, gradientCheckpointing);
-        torch.trim_memory();
+        TorchRuntime.TrimMemory();
         var before = StatusBytes("VmRSS:");
         if (before == 0 || !ResetPeak())
             return null;

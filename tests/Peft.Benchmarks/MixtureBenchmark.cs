@@ -18,7 +18,7 @@ internal static class MixtureBenchmark
         var gradient = torch.randn(shape.Rows, shape.FeedForward).to(options.Dtype);                // [N, F]
         Tensor[] inputs = [x, a, b, gates];
 
-        void Fused() => torch.nn.functional.lora_mixture_linear(x, weight, null, a, b, gates, 2).backward(gradient);
+        void Fused() => Fused.lora_mixture_linear(x, weight, null, a, b, gates, 2).backward(gradient);
 
         void Composed()
         {

@@ -35,7 +35,7 @@ public sealed class KeyValueCacheTests
         {
             using var scope = torch.NewDisposeScope();
             var logits = model.Forward(torch.tensor(part, [1, part.Length]), ForwardPass.ForInference(cache));
-            parts.AddRange(logits.contiguous().data<float>());
+            parts.AddRange(logits.contiguous().data<float>().ToArray());
         }
 
         Assert.InRange(ModelRuns.LargestDifference(parts, whole), 0, 1e-5);
@@ -53,7 +53,7 @@ public sealed class KeyValueCacheTests
         model.Hidden(torch.tensor([.. prompts.SelectMany(ids => ids)], [2, 4]), ForwardPass.ForInference(cache));
 
         using var chosen = cache.Select([.. continuations.Select(c => (long)c.Row)], 2);
-        var found = model.Forward(torch.tensor([.. continuations.SelectMany(c => c.Ids)], [3, 2]), ForwardPass.ForInference(chosen)).contiguous().data<float>();
+        var found = model.Forward(torch.tensor([.. continuations.SelectMany(c => c.Ids)], [3, 2]), ForwardPass.ForInference(chosen)).contiguous().data<float>().ToArray();
 
         Assert.Equal((4, 6), (cache.Length, chosen.Length));
         var vocabulary = found.Length / 6;
@@ -76,6 +76,6 @@ public sealed class KeyValueCacheTests
 
         using var chosen = cache.Select([1, 1, 0], 1);
 
-        Assert.Equal([2f, 2f, 1f], chosen.Once("mean", () => throw new InvalidOperationException("decided again")).data<float>());
+        Assert.Equal([2f, 2f, 1f], chosen.Once("mean", () => throw new InvalidOperationException("decided again")).data<float>().ToArray());
     }
 }

@@ -113,7 +113,7 @@ public sealed record AdapterSummary(
             .GroupBy(pair => pair.module.Path, StringComparer.Ordinal)
             .Select(group => Summary(
                 group.Key, (int)group.First().module.Down.shape[0], group.First().Scale,
-                torch.cat(group.Select(pair => pair.module.Down)), torch.cat(group.Select(pair => pair.module.Up), 1)))
+                torch.cat([.. group.Select(pair => pair.module.Down)]), torch.cat([.. group.Select(pair => pair.module.Up)], 1)))
             .OrderBy(module => module.Path, StringComparer.Ordinal);
         var routers = SafetensorsFile.Open(Path.Combine(directory, MixtureDirectory.RouterFile)).Entries.Values;
         var faults = new Faults();

@@ -76,7 +76,7 @@ public static class LowRank
         using var off = torch.no_grad();
         using var scope = torch.NewDisposeScope();
         var (a, b) = (down.to(torch.float32), up.to(torch.float32));
-        var gram = (a.matmul(a.t()) * b.t().matmul(b)).contiguous().data<float>();             // [C, C]
+        var gram = (a.matmul(a.t()) * b.t().matmul(b)).contiguous().data<float>().ToArray();             // [C, C]
         int[] owner = [.. ranks.SelectMany((rank, update) => Enumerable.Repeat(update, rank))];
         var products = new double[ranks.Count, ranks.Count];
         for (var i = 0; i < total; i++)

@@ -19,7 +19,7 @@ public sealed class DoctorVerb : IVerb
         Line("runtime", $".NET {Environment.Version} on {System.Runtime.InteropServices.RuntimeInformation.OSDescription}");
         Check("libtorch", () =>
         {
-            torch.Initialize();
+            TorchRuntime.Start();
             Line("libtorch", torch.version);
             Line("BLAS", torch.BlasFolder ?? "the system's default (install libopenblas0-openmp: another build can be 2 to 3 times slower)");
             Line("threads", $"{torch.get_num_threads()} of {Environment.ProcessorCount} cores");

@@ -5,7 +5,7 @@ using Peft.Torch;
 namespace Peft.Models.Llama;
 
 /// <summary>One pre-norm decoder block: attention and feed-forward, each added to the residual stream.</summary>
-public sealed class DecoderBlock : torch.nn.Module
+public sealed class DecoderBlock : Layer
 {
     private readonly RmsNorm _inputNorm;
     private readonly Attention _attention;

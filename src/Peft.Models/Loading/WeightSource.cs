@@ -33,7 +33,7 @@ public abstract class WeightSource
     {
         using var noGrad = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        var parameter = new Parameter(Read(name, kind, shape), requires_grad: false); // shares the elements
+        var parameter = Read(name, kind, shape).ToParameter(requires_grad: false); // shares the elements
         _taken.Add((name, parameter));
         return parameter;
     }

@@ -67,7 +67,7 @@ public sealed class HardSoftRouterTests : IDisposable
     {
         var ties = torch.full([2, 5], 0.2);
 
-        Assert.Equal([0f, 1f, 0f, 1f], Selection.TopIndices(ties, 2).to(torch.float32).contiguous().data<float>());
+        Assert.Equal([0f, 1f, 0f, 1f], Selection.TopIndices(ties, 2).to(torch.float32).contiguous().data<float>().ToArray());
     }
 
     private static HardSoftRouter Hard() =>

@@ -10,7 +10,7 @@ public static class ModelRuns
     {
         using var scope = torch.NewDisposeScope();
         var logits = model.Forward(torch.tensor(ids, [rows, ids.Length / rows]), ForwardPass.ForInference());
-        return logits.to(ScalarType.Float32).contiguous().data<float>();
+        return logits.to(ScalarType.Float32).contiguous().data<float>().ToArray();
     }
 
     /// <summary>Mean next-token cross entropy of a batch, from logits [B, T, V], in double precision.</summary>

@@ -12,9 +12,9 @@ internal static class LiveTensors
         {
             GC.Collect();
             GC.WaitForPendingFinalizers();
-            if (TorchRuntime.LiveTensorCount == before)
+            if (Tensor.TotalCount == before)
                 return before;
-            before = TorchRuntime.LiveTensorCount;
+            before = Tensor.TotalCount;
         }
     }
 }
