@@ -1,7 +1,7 @@
 namespace Peft.Torch;
 
 /// <summary>Backward passes, and the gradients they leave.</summary>
-public static class Gradients
+public static partial class Gradients
 {
     /// <summary>Adds the gradient of every leaf to its <c>grad</c>, and frees what the graph had kept as it goes. An exception of an
     /// <see cref="AutogradFunction"/> on the way comes out as it was thrown.</summary>
