@@ -57,6 +57,7 @@ public static class TorchRuntime
                 KeepFreedMemory();
                 LetThreadsSleep();
                 _library = NativeLoader.Load(files);
+                MklOnAmd.Mend(_library.Kernels);
                 torch.set_num_threads(threads ?? DefaultThreads(Environment.GetEnvironmentVariable("OMP_NUM_THREADS")));
             }
             else if (threads is { } count)
