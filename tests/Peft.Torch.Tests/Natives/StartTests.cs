@@ -93,7 +93,7 @@ public sealed class StartTests
         var other = NativeLibrary.Load("libc.so.6");
         var error = Assert.Throws<NativeLibraryException>(() => TorchVersion.Check(other, "/opt/libtorch_cpu.so"));
         Assert.Equal(
-            "/opt/libtorch_cpu.so - found: libtorch one older than 2.3 - expected: 2.10, for which TorchSharp is built - "
+            "/opt/libtorch_cpu.so - found: libtorch too old to say its version - expected: 2.10, for which TorchSharp is built - "
             + "set LIBTORCH to the folder of a libtorch 2.10, or unset it to use the libtorch of the build", error.Message);
     }
 
