@@ -1,6 +1,5 @@
 using Peft.Formats;
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Models;
 

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models;
 
 /// <summary>One block whose activations are not kept: forward keeps its input alone, backward runs it again with a graph.</summary>
@@ -74,12 +72,12 @@ internal sealed class GradientCheckpoint
         }
 
         if (roots.Count > 0)
-            torch.autograd.backward(roots, slopes);
+            Gradients.backward(roots, slopes);
         _output.Dispose();
         if (_source is null)
             return;
         if (_input.grad is { } slope)
-            _source.backward([slope]);
+            Gradients.backward(_source, slope);
         _input.Dispose();
 
         void Add(Tensor first, Tensor second)

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models;
 
 /// <summary>A linear map inside a model that can be wrapped in place: the seam between a frozen base and whatever is trained on it.</summary>

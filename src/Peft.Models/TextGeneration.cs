@@ -1,7 +1,6 @@
 using System.Globalization;
 using Peft.Formats;
 using Peft.Models.Generation;
-using Peft.Torch;
 
 namespace Peft.Models;
 

@@ -1,6 +1,5 @@
 using Peft.Adapters.Mixture;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Recipes;
 

@@ -1,4 +1,3 @@
-using Peft.Torch;
 using Peft.Training;
 
 namespace Peft.Recipes;

@@ -1,6 +1,5 @@
 using Peft.Data;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Training;
 

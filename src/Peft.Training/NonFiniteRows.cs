@@ -1,5 +1,4 @@
 using Peft.Data;
-using Peft.Torch;
 
 namespace Peft.Training;
 

@@ -3,7 +3,6 @@ using Peft.Adapters.Routing;
 using Peft.Data;
 using Peft.Data.Batches;
 using Peft.Models;
-using Peft.Torch;
 using Peft.Training.Checkpoints;
 using Peft.Training.Metrics;
 

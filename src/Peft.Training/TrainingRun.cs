@@ -1,7 +1,6 @@
 using Peft.Adapters.Routing;
 using Peft.Data.Batches;
 using Peft.Models;
-using Peft.Torch;
 using Peft.Training.Checkpoints;
 using Peft.Training.Metrics;
 

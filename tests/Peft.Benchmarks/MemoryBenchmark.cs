@@ -1,5 +1,4 @@
 using System.Globalization;
-using Peft.Torch;
 
 namespace Peft.Benchmarks;
 

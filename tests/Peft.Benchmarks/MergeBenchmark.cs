@@ -3,7 +3,6 @@ using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Merging;
 using Peft.Formats.Safetensors;
-using Peft.Torch;
 
 namespace Peft.Benchmarks;
 

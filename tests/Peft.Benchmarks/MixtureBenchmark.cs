@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Benchmarks;
 
 /// <summary>The one mixture operation, forward and backward: fused, composed of single operations, and without experts.</summary>

@@ -3,7 +3,6 @@ using Peft.Adapters.Routing;
 using Peft.Data;
 using Peft.Models;
 using Peft.Recipes;
-using Peft.Torch;
 using Peft.Training;
 
 namespace Peft.Benchmarks;

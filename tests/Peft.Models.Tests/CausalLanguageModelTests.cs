@@ -1,6 +1,5 @@
 using Peft.Formats;
 using Peft.Models.Tests.Support;
-using Peft.Torch;
 
 namespace Peft.Models.Tests;
 

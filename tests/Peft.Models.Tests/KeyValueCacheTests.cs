@@ -1,5 +1,4 @@
 using Peft.Models.Tests.Support;
-using Peft.Torch;
 
 namespace Peft.Models.Tests;
 
@@ -17,8 +16,8 @@ public sealed class KeyValueCacheTests
             var (keys, values) = cache.Append(0, part, part.mul(2));
             cache.Advance(count);
             Assert.Equal(start + count, cache.Length);
-            Assert.True(keys.equal(all.narrow(2, 0, start + count)));
-            Assert.True(values.equal(all.narrow(2, 0, start + count).mul(2)));
+            Assert.True(keys.SameAs(all.narrow(2, 0, start + count)));
+            Assert.True(values.SameAs(all.narrow(2, 0, start + count).mul(2)));
         }
     }
 

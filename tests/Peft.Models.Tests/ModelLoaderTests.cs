@@ -1,7 +1,6 @@
 using Peft.Formats;
 using Peft.Models.Loading;
 using Peft.Models.Tests.Support;
-using Peft.Torch;
 
 namespace Peft.Models.Tests;
 

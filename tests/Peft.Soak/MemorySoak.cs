@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using Peft.Recipes;
-using Peft.Torch;
 using Peft.Training;
 using Peft.Training.Metrics;
 

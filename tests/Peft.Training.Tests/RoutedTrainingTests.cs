@@ -1,5 +1,4 @@
 using Peft.Adapters.Routing;
-using Peft.Torch;
 using Peft.Training.Metrics;
 using Peft.Training.Tests.Support;
 
@@ -46,7 +45,7 @@ public sealed class RoutedTrainingTests : IDisposable
 
         new TrainingLoop(run).Run(new StopRequest());
 
-        Assert.All(Watched().Zip(first), pair => Assert.False(pair.First.equal(pair.Second)));
+        Assert.All(Watched().Zip(first), pair => Assert.False(pair.First.SameAs(pair.Second)));
     }
 
     [Fact]

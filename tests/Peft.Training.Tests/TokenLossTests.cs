@@ -58,7 +58,7 @@ public sealed class TokenLossTests : IDisposable
         var rows = hidden.detach().reshape([-1, 16]).index_select(0, tensors.LearnedIndex);
         var logits = model.Head(rows);
         var slope = logits.softmax(-1) - torch.nn.functional.one_hot(tensors.LearnedTargets, 32).to(ScalarType.Float32); // [M, V]
-        var expected = torch.zeros([15, 16]).index_add(0, tensors.LearnedIndex, slope.matmul(model.HeadWeight.detach()));
+        var expected = torch.zeros([15, 16]).index_add(0, tensors.LearnedIndex, slope.mm(model.HeadWeight.detach()), 1);
 
         Assert.True((hidden.grad!.reshape([-1, 16]) - expected).abs().max().ToDouble() < 1e-5);
     }

@@ -3,7 +3,6 @@ using Peft.Cli.Printing;
 using Peft.Data.DuckDb;
 using Peft.Formats;
 using Peft.Recipes;
-using Peft.Torch;
 
 namespace Peft.Cli.Verbs;
 
@@ -20,8 +19,7 @@ public sealed class DoctorVerb : IVerb
         Check("libtorch", () =>
         {
             TorchRuntime.Start();
-            Line("libtorch", torch.version);
-            Line("BLAS", torch.BlasFolder ?? "the system's default (install libopenblas0-openmp: another build can be 2 to 3 times slower)");
+            Line("libtorch", TorchRuntime.Version);
             Line("threads", $"{torch.get_num_threads()} of {Environment.ProcessorCount} cores");
             Line("devices", torch.cuda.is_available() ? $"cpu, {torch.cuda.device_count()} CUDA" : "cpu");
         });

@@ -4,7 +4,6 @@ using Peft.Cli.Printing;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Cli.Verbs;
 

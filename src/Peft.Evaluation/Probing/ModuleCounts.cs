@@ -1,6 +1,5 @@
 using Peft.Adapters.Routing;
 using Peft.Evaluation.Results;
-using Peft.Torch;
 
 namespace Peft.Evaluation.Probing;
 

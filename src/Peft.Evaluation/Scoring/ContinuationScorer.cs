@@ -1,6 +1,5 @@
 using Peft.Formats;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Evaluation.Scoring;
 

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models.Generation;
 
 /// <summary>Prompts of several lengths as one batch: padded on the left, so that every row's next token stands in the same column.</summary>

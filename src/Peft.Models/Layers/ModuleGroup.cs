@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models.Layers;
 
 /// <summary>A level of names without arithmetic, such as <c>model</c> or <c>layers</c>, so that module paths are Hugging Face's.</summary>

@@ -1,6 +1,5 @@
 using Peft.Models.Layers;
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Models.Llama;
 

@@ -1,5 +1,4 @@
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Models.Llama;
 

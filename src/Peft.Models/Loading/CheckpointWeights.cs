@@ -1,6 +1,5 @@
 using Peft.Formats;
 using Peft.Formats.Safetensors;
-using Peft.Torch;
 
 namespace Peft.Models.Loading;
 

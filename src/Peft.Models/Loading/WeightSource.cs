@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models.Loading;
 
 /// <summary>Where a model that is being built takes its tensors from, by Hugging Face name and shape.</summary>

@@ -27,7 +27,7 @@ public sealed class AttachmentTests : IDisposable
 
         AdapterAttachment.Attach(model, Options(kind), seed: 1);
 
-        Assert.True(plain.equal(TinyModel.Logits(model)));
+        Assert.True(plain.SameAs(TinyModel.Logits(model)));
     }
 
     [Theory]
@@ -39,7 +39,7 @@ public sealed class AttachmentTests : IDisposable
 
         AdapterAttachment.Attach(model, Options(kind), seed: 1);
 
-        Assert.True(plain.equal(TinyModel.Logits(model)));
+        Assert.True(plain.SameAs(TinyModel.Logits(model)));
     }
 
     [Fact]
@@ -85,9 +85,9 @@ public sealed class AttachmentTests : IDisposable
 
         Tensor Train(string stream) => model.Forward(TinyModel.Ids, ForwardPass.ForTraining(Seeds.GeneratorFor(1, stream))).detach();
 
-        Assert.True(Train("a").equal(Train("a")));
-        Assert.False(Train("a").equal(Train("b")));
-        Assert.True(TinyModel.Logits(model).equal(TinyModel.Logits(model)));
+        Assert.True(Train("a").SameAs(Train("a")));
+        Assert.False(Train("a").SameAs(Train("b")));
+        Assert.True(TinyModel.Logits(model).SameAs(TinyModel.Logits(model)));
     }
 
     [Fact]

@@ -156,6 +156,6 @@ public sealed class HuggingFaceParityTests : IDisposable
     {
         var entry = file.Entries[name];
         var dtype = entry.Dtype == SafetensorsDtype.I64 ? ScalarType.Int64 : ScalarType.Float32;
-        return torch.from_file(entry.FilePath, entry.Offset, [.. entry.Shape], dtype);
+        return MappedFile.Read(entry.FilePath, entry.Offset, [.. entry.Shape], dtype);
     }
 }

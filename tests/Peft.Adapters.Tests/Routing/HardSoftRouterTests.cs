@@ -42,7 +42,7 @@ public sealed class HardSoftRouterTests : IDisposable
 
         var gates = Hard().Route(torch.zeros([2, 3, 4]), ForwardPass.ForTraining(taskIds: tasks)).Gates;
 
-        Assert.True(gates.argmax(-1).equal(tasks.reshape(-1)));
+        Assert.True(gates.argmax(-1).SameAs(tasks.reshape(-1)));
     }
 
     [Fact]

@@ -134,7 +134,7 @@ public sealed class RemixGoldenTests : IDisposable
             pass.Emit(new RoutingRecord("m", drawn));
             estimator.Add(pass, losses.select(0, m));
 
-            var advantage = (losses.select(0, m) - losses.mean(0L)) / 2; // [B]
+            var advantage = (losses.select(0, m) - losses.mean([0])) / 2; // [B]
             var log = SurrogateLog(x, mask, copy, drawn.Order, granularity); // [B]
             surrogate = surrogate + (advantage * log).sum();
         }
@@ -166,7 +166,7 @@ public sealed class RemixGoldenTests : IDisposable
         var first = router.Route(prompt, ForwardPass.ForInference(cache)).Gates.reshape(2, 5, 4).select(1, 0);
         var next = router.Route(torch.randn([2, 1, 4], generator: Seeds.GeneratorFor(9, "next")) * 10, ForwardPass.ForInference(cache)).Gates;
 
-        Assert.True(first.equal(next));
+        Assert.True(first.SameAs(next));
     }
 
     // Autograd's own way to log Q: one graph, summed over the real tokens of each sequence.

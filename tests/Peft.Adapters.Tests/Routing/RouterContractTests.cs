@@ -84,7 +84,7 @@ public sealed class RouterContractTests : IDisposable
     [MemberData(nameof(Kinds))]
     public void The_same_seed_gives_the_same_decision(string kind)
     {
-        Assert.True(New(kind).Route(Inputs(), Training()).Gates.equal(New(kind).Route(Inputs(), Training()).Gates));
+        Assert.True(New(kind).Route(Inputs(), Training()).Gates.SameAs(New(kind).Route(Inputs(), Training()).Gates));
     }
 
     [Theory]
@@ -96,7 +96,7 @@ public sealed class RouterContractTests : IDisposable
         var first = router.Route(Inputs(), ForwardPass.ForInference(taskIds: Tasks())).Gates;
         var second = router.Route(Inputs(), ForwardPass.ForInference(taskIds: Tasks())).Gates;
 
-        Assert.True(first.equal(second));
+        Assert.True(first.SameAs(second));
     }
 
     [Theory]

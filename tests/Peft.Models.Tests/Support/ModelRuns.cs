@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models.Tests.Support;
 
 /// <summary>Short ways to run a model and get plain numbers.</summary>

@@ -5,7 +5,6 @@ using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Models;
 using Peft.Recipes.Tests.Support;
-using Peft.Torch;
 
 namespace Peft.Recipes.Tests.Exchange;
 

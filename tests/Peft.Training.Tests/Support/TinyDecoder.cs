@@ -49,7 +49,7 @@ public sealed class TinyDecoder : IDisposable
             gradients.Add(name, parameter.grad is { } gradient
                 ? gradient.to(ScalarType.Float64).contiguous().data<double>().ToArray()
                 : new double[parameter.numel()]);
-            parameter.zero_grad();
+            parameter.grad = null;
         }
 
         return gradients;

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Tests;
 
 /// <summary>A count of live tensors to compare with.</summary>
