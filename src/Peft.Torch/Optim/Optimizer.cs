@@ -1,6 +1,6 @@
 namespace Peft.Torch;
 
-/// <summary>Changes parameters by their gradients. State is keyed by parameter name and made at the first step, in the parameter's type
+/// <summary>Changes parameters by their gradients. State is keyed by parameter name, in the parameter's type
 /// and on its device; it is never a member of a dispose scope.</summary>
 /// <remarks>In place of TorchSharp's: those go one parameter at a time, key their state by handle and save it in a format of their own.</remarks>
 public abstract class Optimizer : IDisposable
@@ -13,7 +13,7 @@ public abstract class Optimizer : IDisposable
         this.lr = NonNegative(lr, nameof(lr));
         NonNegative(weight_decay, nameof(weight_decay));
         _stateNames = stateNames;
-        _groups = [.. groups.Select(group => new Group(group, group.WeightDecay ?? weight_decay))];
+        _groups = [.. groups.Select(group => new Group(group, group.WeightDecay ?? weight_decay, stateNames.Length))];
         var names = new HashSet<string>();
         foreach (var name in _groups.SelectMany(group => group.Names))
         {
@@ -35,7 +35,6 @@ public abstract class Optimizer : IDisposable
         using var outside = torch.no_grad();
         foreach (var group in _groups)
         {
-            group.MakeState(_stateNames.Length);
             var moving = new List<Slot>(group.Names.Length);
             for (var i = 0; i < group.Names.Length; i++)
             {
@@ -60,7 +59,6 @@ public abstract class Optimizer : IDisposable
         var state = new SortedDictionary<string, Tensor>(StringComparer.Ordinal);
         foreach (var group in _groups)
         {
-            group.MakeState(_stateNames.Length);
             for (var i = 0; i < group.Names.Length; i++)
             {
                 state[$"step.{group.Names[i]}"] = torch.tensor(group.Steps[i]);
@@ -124,7 +122,7 @@ public abstract class Optimizer : IDisposable
     private protected sealed record Slot(int Index, Parameter Parameter, Tensor Gradient, Tensor[] State, long Step);
 
     /// <summary>One group with its state.</summary>
-    private sealed class Group(ParamGroup source, double weightDecay)
+    private sealed class Group(ParamGroup source, double weightDecay, int states)
     {
         internal double LrMultiplier => source.LrMultiplier;
 
@@ -136,17 +134,15 @@ public abstract class Optimizer : IDisposable
 
         internal long[] Steps { get; } = new long[source.Parameters.Count];
 
-        internal Tensor[][] State { get; private set; } = [];
+        internal Tensor[][] State { get; } = [.. Enumerable.Range(0, states).Select(_ => source.Parameters.Select(p => Zeros(p.parameter)).ToArray())];
 
         internal Slot At(int i, Tensor gradient) =>
             new(i, Parameters[i], gradient, Array.ConvertAll(State, tensors => tensors[i]), Steps[i] + 1);
 
-        internal void MakeState(int kinds)
+        private static Tensor Zeros(Parameter like)
         {
-            if (State.Length == kinds) return;
             using var outside = torch.no_grad();
-            State = [.. Enumerable.Range(0, kinds).Select(
-                _ => Array.ConvertAll(Parameters, p => torch.zeros_like(p).DetachFromDisposeScope()))];
+            return torch.zeros_like(like).DetachFromDisposeScope();
         }
     }
 }
