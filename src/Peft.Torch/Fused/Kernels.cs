@@ -5,4 +5,7 @@ internal static class Kernels
 {
     /// <summary>False: everything is composed of libtorch's operations, as on a GPU. For tests and benchmarks.</summary>
     public static bool Enabled { get; set; } = true;
+
+    /// <summary>Whether products of bfloat16 are faster than those of float32 on this processor.</summary>
+    public static bool FastBFloat16 { get; set; } = true;
 }
