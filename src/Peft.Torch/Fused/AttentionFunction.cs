@@ -43,9 +43,7 @@ internal sealed class AttentionFunction(AttentionOptions options) : AutogradFunc
     }
 
     /// <summary>Whether there are kernels for these tensors.</summary>
-    public static bool Serves(Tensor q, Tensor k) =>
-        Kernels.Enabled && Gemm.IsAvailable && q.device_type == DeviceType.CPU && q.numel() > 0 && k.numel() > 0
-        && q.dtype is ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16 or ScalarType.Float64;
+    public static bool Serves(Tensor q, Tensor k) => Kernels.Serve(q) && q.numel() > 0 && k.numel() > 0;
 
     /// <summary>The mask of each score [B, H, T, S], its rows dense.</summary>
     public static Tensor? WholeMask(Tensor q, Tensor k, Tensor? mask)
