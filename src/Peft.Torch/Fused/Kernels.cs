@@ -13,4 +13,8 @@ internal static class Kernels
     public static bool Serve(Tensor tensor) =>
         Enabled && Gemm.IsAvailable && tensor.device_type == DeviceType.CPU
         && tensor.dtype is ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16 or ScalarType.Float64;
+
+    /// <summary>Whether the loops over rows (norm, SwiGLU, rotary) serve a tensor: they know float32 and bfloat16.</summary>
+    public static bool ServeRows(Tensor tensor) =>
+        Enabled && tensor.device_type == DeviceType.CPU && tensor.dtype is ScalarType.Float32 or ScalarType.BFloat16 && tensor.numel() > 0;
 }

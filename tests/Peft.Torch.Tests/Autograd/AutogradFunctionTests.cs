@@ -140,10 +140,19 @@ public sealed class AutogradFunctionTests : IDisposable
     }
 
     [Fact]
-    public void Torch_autograd_grad_goes_through_it()
+    public void Gradients_of_leaves_and_others_are_returned_and_left_in_no_grad()
     {
-        var x = Check.Leaf(_random, ScalarType.Float64, 3);
-        Check.Near(torch.autograd.grad([new Product().Apply(x, x).sum()], [x])[0], x + x, 1e-15);
+        var (x, unused) = (Check.Leaf(_random, ScalarType.Float64, 3), Check.Leaf(_random, ScalarType.Float64, 3));
+        x.grad = torch.ones(3, ScalarType.Float64);
+        var h = x * x;
+        var found = Gradients.grad([new Product().Apply(h, x).sum()], [x, h]);
+        Check.Near(found[0], x * x * torch.tensor(3.0), 1e-15);
+        Check.Near(found[1], x, 1e-15);
+        Check.Near(x.grad!, torch.ones(3, ScalarType.Float64), 0);
+        Assert.Throws<FormatException>(() => Gradients.grad([new Broken().Apply(x * x).sum()], [x]));
+        var error = Assert.Throws<ArgumentException>(() => Gradients.grad([(x * x).sum()], [x, unused]));
+        Assert.Equal("the outputs do not depend on input 1", error.Message);
+        Check.Near(x.grad!, torch.ones(3, ScalarType.Float64), 0);
     }
 
     [Fact]
