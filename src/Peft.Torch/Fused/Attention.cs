@@ -26,6 +26,11 @@ public static partial class Fused
         var options = new AttentionOptions(scale, causal,
             queryOffset ?? (causal || window is not null ? k.size(-2) - q.size(-2) : 0), window ?? 0, softcap ?? 0, segments.ToArray());
         AttentionChecks.Check(q, k, v, additiveMask, options);
+        if (AttentionFunction.Serves(q, k))
+        {
+            using var scope = torch.NewDisposeScope();
+            return new AttentionFunction(options).Apply(q, k, v, AttentionFunction.WholeMask(q, k, additiveMask)).MoveToOuterDisposeScope();
+        }
         return Composed.causal_attention(q, k, v, additiveMask, options);
     }
 }

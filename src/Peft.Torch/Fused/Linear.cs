@@ -8,6 +8,6 @@ public static partial class Fused
     public static Tensor linear(Tensor x, Tensor weight, Tensor? bias = null)
     {
         LinearChecks.Check(x, weight, bias);
-        return Composed.linear(x, weight, bias);
+        return LinearKernel.Serves(x) ? new LinearFunction().Apply(x, weight, bias) : Composed.linear(x, weight, bias);
     }
 }

@@ -20,6 +20,8 @@ public static partial class Fused
         Tensor? gates, double scale, Tensor? loraInput = null)
     {
         LinearChecks.Check(x, weight, bias, a, b, gates, loraInput);
-        return Composed.lora_mixture_linear(x, weight, bias, a, b, gates, scale, loraInput);
+        return LinearKernel.Serves(x)
+            ? new LoraMixtureFunction(scale).Apply(x, weight, bias, a, b, gates, loraInput)
+            : Composed.lora_mixture_linear(x, weight, bias, a, b, gates, scale, loraInput);
     }
 }

@@ -1,0 +1,53 @@
+using System.Runtime.InteropServices;
+
+namespace Peft.Torch;
+
+/// <summary>Products of small matrices on the calling thread, by the MKL that lies in libtorch_cpu: row by row, any row length.</summary>
+/// <remarks>Inside a parallel region MKL uses one thread. Where libtorch was built without MKL the names do not exist, and the fused
+/// operations are composed.</remarks>
+internal static unsafe partial class Gemm
+{
+    private const string Library = "torch_cpu";
+    private const int RowMajor = 101, Plain = 111, Transposed = 112;
+
+    private static readonly Lazy<bool> Found = new(() =>
+        NativeLibrary.TryLoad(Library, typeof(Gemm).Assembly, null, out var library)
+        && new[] { "sgemm_", "dgemm_", "cblas_gemm_bf16bf16f32" }.All(name => NativeLibrary.TryGetExport(library, name, out _)));
+
+    /// <summary>Whether libtorch carries MKL.</summary>
+    public static bool IsAvailable => Found.Value;
+
+    /// <summary>c = alpha * op(a) op(b) + beta * c with op(a) [m, k], op(b) [k, n]; T is float, double, or ushort holding bfloat16, and W
+    /// the type sums are in: float, or double for double.</summary>
+    public static void Multiply<T, W>(bool ta, bool tb, long m, long n, long k, W alpha, T* a, long lda, T* b, long ldb, W beta, W* c, long ldc)
+        where T : unmanaged
+        where W : unmanaged
+    {
+        if (m == 0 || n == 0)
+            return;
+        // A BLAS counts by columns: the transpose of the product, its factors exchanged.
+        byte left = (byte)(tb ? 'T' : 'N'), right = (byte)(ta ? 'T' : 'N');
+        int rows = (int)m, columns = (int)n, inner = (int)k, stepA = (int)lda, stepB = (int)ldb, stepC = (int)ldc;
+        if (typeof(T) == typeof(ushort))
+        {
+            cblas_gemm_bf16bf16f32(RowMajor, ta ? Transposed : Plain, tb ? Transposed : Plain, rows, columns, inner, (float)(object)alpha,
+                (ushort*)a, stepA, (ushort*)b, stepB, (float)(object)beta, (float*)c, stepC);
+        }
+        else if (typeof(T) == typeof(float))
+            sgemm_(&left, &right, &columns, &rows, &inner, (float*)&alpha, (float*)b, &stepB, (float*)a, &stepA, (float*)&beta, (float*)c, &stepC);
+        else
+            dgemm_(&left, &right, &columns, &rows, &inner, (double*)&alpha, (double*)b, &stepB, (double*)a, &stepA, (double*)&beta, (double*)c, &stepC);
+    }
+
+    [LibraryImport(Library)]
+    private static partial void sgemm_(byte* ta, byte* tb, int* m, int* n, int* k, float* alpha, float* a, int* lda, float* b, int* ldb,
+        float* beta, float* c, int* ldc);
+
+    [LibraryImport(Library)]
+    private static partial void dgemm_(byte* ta, byte* tb, int* m, int* n, int* k, double* alpha, double* a, int* lda, double* b, int* ldb,
+        double* beta, double* c, int* ldc);
+
+    [LibraryImport(Library)]
+    private static partial void cblas_gemm_bf16bf16f32(int layout, int ta, int tb, int m, int n, int k, float alpha, ushort* a, int lda,
+        ushort* b, int ldb, float beta, float* c, int ldc);
+}

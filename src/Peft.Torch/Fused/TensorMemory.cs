@@ -1,0 +1,23 @@
+using System.Runtime.InteropServices;
+
+namespace Peft.Torch;
+
+/// <summary>Addresses of tensors' elements, for kernels that keep the tensor alive meanwhile.</summary>
+internal static unsafe partial class TensorMemory
+{
+    /// <summary>The first element of a tensor on the CPU, its offset in the storage counted.</summary>
+    public static T* Of<T>(Tensor tensor)
+        where T : unmanaged => (T*)THSTensor_data(tensor.Handle);
+
+    [LibraryImport("LibTorchSharp")]
+    private static partial nint THSTensor_data(nint tensor);
+}
+
+/// <summary>Memory that one thread works in, 64 bytes aligned, not cleared.</summary>
+internal readonly unsafe struct Scratch<T>(long count) : IDisposable
+    where T : unmanaged
+{
+    public readonly T* Pointer = (T*)NativeMemory.AlignedAlloc((nuint)(Math.Max(1, count) * sizeof(T)), 64);
+
+    public void Dispose() => NativeMemory.AlignedFree(Pointer);
+}

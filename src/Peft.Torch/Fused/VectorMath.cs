@@ -1,0 +1,98 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace Peft.Torch;
+
+/// <summary>Functions of 512 bits at once, of float or double; narrower processors do them in halves.</summary>
+internal static unsafe class VectorMath
+{
+    /// <summary>e^x, for float within 2 units in the last place; 0 below -87.3, so also for -inf.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<W> Exp<W>(Vector512<W> x)
+    {
+        if (typeof(W) == typeof(double))
+            return Vector512.Exp(x.AsDouble()).As<double, W>();
+        return Exp(x.AsSingle()).As<float, W>();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> Exp(Vector512<float> x)
+    {
+        const float Low = -87.33654f, High = 88.37626f, RoundsToWhole = 12582912.0f;   // 1.5 * 2^23
+        var bounded = Vector512.Min(Vector512.Max(x, Vector512.Create(Low)), Vector512.Create(High));
+        var shifted = Vector512.FusedMultiplyAdd(bounded, Vector512.Create(1.44269504088896341f), Vector512.Create(RoundsToWhole));
+        var whole = shifted - Vector512.Create(RoundsToWhole);
+        var rest = Vector512.FusedMultiplyAdd(whole, Vector512.Create(-0.693359375f), bounded);
+        rest = Vector512.FusedMultiplyAdd(whole, Vector512.Create(2.12194440e-4f), rest);
+        var p = Vector512.Create(1.9875691500e-4f);
+        p = Vector512.FusedMultiplyAdd(p, rest, Vector512.Create(1.3981999507e-3f));
+        p = Vector512.FusedMultiplyAdd(p, rest, Vector512.Create(8.3334519073e-3f));
+        p = Vector512.FusedMultiplyAdd(p, rest, Vector512.Create(4.1665795894e-2f));
+        p = Vector512.FusedMultiplyAdd(p, rest, Vector512.Create(1.6666665459e-1f));
+        p = Vector512.FusedMultiplyAdd(p, rest, Vector512.Create(5.0000001201e-1f));
+        p = Vector512.FusedMultiplyAdd(p, rest * rest, rest) + Vector512<float>.One;
+        // The low bits of the shifted sum are the whole number itself.
+        var power = ((shifted.AsInt32() + Vector512.Create(127)) << 23).AsSingle();
+        return Vector512.ConditionalSelect(Vector512.LessThan(x, Vector512.Create(Low)), Vector512<float>.Zero, p * power);
+    }
+
+    /// <summary>tanh x.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<W> Tanh<W>(Vector512<W> x)
+    {
+        var one = Vector512<W>.One;
+        return one - (one + one) / (Exp(x + x) + one);
+    }
+
+    /// <summary>Stores 512 bits of W as they are, or 16 floats as bfloat16, rounded to nearest even, where T is ushort.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Store<T, W>(Vector512<W> values, T* target)
+        where T : unmanaged
+    {
+        if (typeof(T) == typeof(ushort))
+            ToBFloat16(values.AsSingle()).Store((ushort*)target);
+        else
+            values.As<W, T>().Store(target);
+    }
+
+    /// <summary>Rounds to the nearest bfloat16, ties to even; a NaN stays one.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<ushort> ToBFloat16(Vector512<float> values)
+    {
+        var bits = values.AsUInt32();
+        var rounded = (bits + Vector512.Create(0x7fffu) + ((bits >> 16) & Vector512.Create(1u))) >> 16;
+        rounded = Vector512.ConditionalSelect(Vector512.Equals(values, values).AsUInt32(), rounded, Vector512.Create(0x7fc0u));
+        return Avx512F.IsSupported
+            ? Avx512F.ConvertToVector256UInt16(rounded)
+            : Vector256.Narrow(rounded.GetLower(), rounded.GetUpper());
+    }
+
+    /// <summary>16 values of bfloat16.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> FromBFloat16(ushort* source)
+    {
+        var bits = Vector256.Load(source);
+        var wide = Avx512F.IsSupported
+            ? Avx512F.ConvertToVector512UInt32(bits)
+            : Vector512.Create(Vector256.WidenLower(bits), Vector256.WidenUpper(bits));
+        return (wide << 16).AsSingle();
+    }
+
+    /// <summary>Stores a row as <see cref="Store{T, W}(Vector512{W}, T*)"/> does.</summary>
+    public static void Store<T, W>(W* source, long n, T* target)
+        where T : unmanaged
+        where W : unmanaged
+    {
+        long j = 0;
+        for (; j + Vector512<W>.Count <= n; j += Vector512<W>.Count)
+            Store(Vector512.Load(source + j), target + j);
+        for (; j < n; j++)
+        {
+            if (typeof(T) == typeof(ushort))
+                ((ushort*)target)[j] = ToBFloat16(Vector512.CreateScalar(((float*)source)[j])).ToScalar();
+            else
+                ((W*)target)[j] = source[j];
+        }
+    }
+}
