@@ -1,5 +1,4 @@
 using System.Numerics;
-using System.Runtime.Intrinsics;
 
 namespace Peft.Torch;
 
@@ -48,9 +47,6 @@ internal sealed unsafe class AttentionKernel<T, W>
         _maskSteps = mask.stride();
     }
 
-    // Elements from one row of scores to the next: AttentionRows writes up to a vector past the end.
-    private static long Stride(long keys) => keys + 2 * Vector512<W>.Count - 1 & -Vector512<W>.Count;
-
     /// <summary>Writes the mixed values and log(sum(exp)) of each row.</summary>
     public void Forward(Tensor mixed, Tensor lse)
     {
@@ -58,7 +54,7 @@ internal sealed unsafe class AttentionKernel<T, W>
         var sums = TensorMemory.Of<W>(lse);
         Threads.Share(_heads * _blocks.Count, tasks =>
         {
-            using var work = new AttentionScratch<T, W>(_blocks.Widest, Stride(_blocks.Widest), _keys, _valueSize, 1);
+            using var work = new AttentionScratch<T, W>(_blocks.Widest, RowMath<W>.Stride(_blocks.Widest), _keys, _valueSize, 1);
             while (tasks.Next(out var task))
             {
                 var block = _blocks[(int)(task % _blocks.Count)];
@@ -70,7 +66,7 @@ internal sealed unsafe class AttentionKernel<T, W>
     private void ForwardBlock(AttentionBlock block, long h, AttentionScratch<T, W> work, Heads<T> target, W* sums)
     {
         var (b, start, count, low, n) = (block.Row, block.Start, block.Count, block.Low, block.High - block.Low);
-        var (step, kv) = (Stride(n), h / _groups);
+        var (step, kv) = (RowMath<W>.Stride(n), h / _groups);
         var lses = sums + (b * _heads + h) * _queries;
         Gemm.Multiply(false, true, count, n, _headSize, _scale, _q.Row(b, h, start), _q.Step, _k.Row(b, kv, low), _k.Step, W.Zero, work.Scores, step);
         for (var i = start; i < start + count; i++)
@@ -96,7 +92,7 @@ internal sealed unsafe class AttentionKernel<T, W>
         // One task owns one key head, so that no two add to the same dk and dv.
         Threads.Share(_batch * _keyHeads, tasks =>
         {
-            using var work = new AttentionScratch<T, W>(_blocks.Widest, Stride(_blocks.Widest), _keys, Math.Max(_headSize, _valueSize), 2);
+            using var work = new AttentionScratch<T, W>(_blocks.Widest, RowMath<W>.Stride(_blocks.Widest), _keys, Math.Max(_headSize, _valueSize), 2);
             while (tasks.Next(out var task))
             {
                 var (b, kv) = (task / _keyHeads, task % _keyHeads);
@@ -118,7 +114,7 @@ internal sealed unsafe class AttentionKernel<T, W>
         var (b, start, count, low, n) = (block.Row, block.Start, block.Count, block.Low, block.High - block.Low);
         if (n == 0)
             return;
-        var (step, kv) = (Stride(n), h / _groups);
+        var (step, kv) = (RowMath<W>.Stride(n), h / _groups);
         T* q = _q.Row(b, h, start), k = _k.Row(b, kv, low), v = _v.Row(b, kv, low), d = outer.Row(b, h, start);
         Gemm.Multiply(false, true, count, n, _headSize, _scale, q, _q.Step, k, _k.Step, W.Zero, work.Scores, step);
         Gemm.Multiply(false, true, count, n, _valueSize, W.One, d, outer.Step, v, _v.Step, W.Zero, work.Gradients, step);

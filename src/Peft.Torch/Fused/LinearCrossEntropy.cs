@@ -15,7 +15,9 @@ public static partial class Fused
         Tensor hidden, Tensor weight, Tensor targets, int chunk_rows = 0, double softcap = 0)
     {
         CheckLoss(hidden, weight, targets, chunk_rows, softcap);
-        return Composed.linear_cross_entropy(hidden, weight, targets, softcap);
+        return LinearKernel.Serves(hidden)
+            ? new LinearCrossEntropyFunction(chunk_rows, softcap).Apply(hidden, weight, targets)
+            : Composed.linear_cross_entropy(hidden, weight, targets, softcap);
     }
 
     private static void CheckLoss(Tensor hidden, Tensor weight, Tensor targets, int chunkRows, double softcap)

@@ -95,4 +95,16 @@ internal static unsafe class VectorMath
                 ((W*)target)[j] = source[j];
         }
     }
+
+    /// <summary>One value of T as W.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static W Widen<T, W>(T value)
+        where T : unmanaged
+        where W : unmanaged
+    {
+        if (typeof(T) != typeof(ushort))
+            return *(W*)&value;
+        var wide = BitConverter.UInt32BitsToSingle((uint)*(ushort*)&value << 16);
+        return *(W*)&wide;
+    }
 }
