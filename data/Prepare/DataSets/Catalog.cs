@@ -1,0 +1,43 @@
+using Peft.Prepare.Sources;
+
+namespace Peft.Prepare.DataSets;
+
+/// <summary>The data sets, one entry each; <c>data/README.md</c> describes them.</summary>
+internal static class Catalog
+{
+    /// <summary>By pronunciation; the split is by word.</summary>
+    public static DataSet G2p { get; } = new(
+        "g2p", ["word", "phonemes"], new(5, 5), [CmuDict.Package],
+        packages => CmuDict.Read(packages).Select(entry => new KeyedRow(entry.Word, [entry.Word, entry.Phonemes])));
+
+    /// <summary>Mails; the split is by thread.</summary>
+    public static DataSet Spam { get; } = new(
+        "spam", ["subject", "body", "label"], new(10, 10), [SpamAssassin.Package],
+        packages => SpamAssassin.Read(packages).Select(entry => new KeyedRow(entry.Mail.Thread, [entry.Mail.Subject, entry.Mail.Body, entry.Label])));
+
+    /// <summary>Definitions and their part of speech; the split is by word.</summary>
+    public static DataSet GlossPos { get; } = Glosses("gloss_pos", "pos", synset => synset.PartOfSpeech);
+
+    /// <summary>Definitions and their lexicographer file; the split is by word.</summary>
+    public static DataSet GlossClass { get; } = Glosses("gloss_class", "class", synset => synset.LexicographerFile);
+
+    /// <summary>Irregular forms; the split is by lemma.</summary>
+    public static DataSet Lemma { get; } = new(
+        "lemma", ["form", "lemma", "pos"], new(10, 10), [InstalledPackages.WordNetBase],
+        packages => WordNet.IrregularForms(packages).Select(entry => new KeyedRow(entry.Lemma, [entry.Form, entry.Lemma, entry.PartOfSpeech])));
+
+    /// <summary>Ambiguous words in their sentences; the split is by text of the Brown corpus.</summary>
+    public static DataSet WordTag { get; } = new(
+        "word_tag", ["sentence", "word", "tag"], new(5, 5), [Brown.Package], AmbiguousWords.Read);
+
+    /// <summary>Text for language modelling; the split is by document.</summary>
+    public static DataSet Corpus { get; } = new(
+        "corpus", ["source", "text"], new(1, 0), CorpusPassages.Packages, CorpusPassages.Read);
+
+    /// <summary>All of them, in the order in which they are written.</summary>
+    public static IReadOnlyList<DataSet> All { get; } = [G2p, Spam, GlossPos, GlossClass, Lemma, WordTag, Corpus];
+
+    private static DataSet Glosses(string name, string answer, Func<Synset, string> answerOf) => new(
+        name, ["word", "definition", answer], new(5, 5), [WordNet.Package],
+        packages => WordNet.Synsets(packages).Select(synset => new KeyedRow(synset.Word, [synset.Word, synset.Definition, answerOf(synset)])));
+}
