@@ -11,10 +11,11 @@ internal sealed record CommandLine(ProgramTask Task, IReadOnlyList<DataSet> Sets
 {
     /// <summary>Printed for <c>--help</c>.</summary>
     public const string Usage = """
-        dotnet run --project data/Prepare -c Release -- [--only NAME[,NAME]] [--force]   write the data sets that are missing or changed
-        dotnet run --project data/Prepare -c Release -- --check [--only NAME[,NAME]]     print the rows and the hash of each file
-        dotnet run --project data/Prepare -c Release -- --texts                          print the texts that the base model is trained on,
-                                                                                         one JSON string a line
+        dotnet run --project data/Prepare -c Release -- OPTIONS
+
+          [--only NAME[,NAME]] [--force]   write the data sets that are missing or changed; with --force also the others
+          --check [--only NAME[,NAME]]     print the rows and the hash of each file
+          --texts                          print the texts that the base model is trained on, one JSON string a line
         """;
 
     /// <summary>Reads the words behind the program's name.</summary>
@@ -57,7 +58,11 @@ internal sealed record CommandLine(ProgramTask Task, IReadOnlyList<DataSet> Sets
         var wanted = names.Split(',');
         var all = Catalog.All.Select(set => set.Name).ToList();
         foreach (var name in wanted.Except(all))
-            faults.Add("--only", name.Length > 0 ? name : "no name", $"names of {string.Join(", ", all)}", NearestName.Of(name, all) is { } near ? $"did you mean {near}?" : null);
+        {
+            var advice = NearestName.Of(name, all) is { } near ? $"did you mean {near}?" : null;
+            faults.Add("--only", name.Length > 0 ? name : "no name", $"names of {string.Join(", ", all)}", advice);
+        }
+
         return [.. Catalog.All.Where(set => wanted.Contains(set.Name))];
     }
 }

@@ -50,14 +50,13 @@ internal sealed class InstalledPackages(string npm, string exceptions)
     {
         foreach (var package in packages.Distinct())
         {
-            if (package == WordNetBase)
+            var (files, kind, variable) = package == WordNetBase
+                ? (ExceptionFiles, "Debian", "WORDNET_EXC")
+                : (["package.json"], "npm", "PEFT_NPM");
+            foreach (var path in files.Select(file => PathOf(package, file)).Where(path => !File.Exists(path)))
             {
-                foreach (var file in ExceptionFiles.Select(name => PathOf(package, name)).Where(path => !File.Exists(path)))
-                    faults.Add(file, "missing", $"a file of the Debian package {package}", "run make setup, or set WORDNET_EXC to a folder with the *.exc files");
-            }
-            else if (!File.Exists(PathOf(package, "package.json")))
-            {
-                faults.Add(PathOf(package), "missing", $"the npm package {package}", "run make setup, or set PEFT_NPM to a folder whose node_modules has it");
+                var advice = $"run make setup, or say by {variable} where it is";
+                faults.Add(path, "missing", $"a file of the {kind} package {package}", advice);
             }
         }
     }

@@ -21,20 +21,19 @@ internal sealed record Places(string Npm, string Cache, string Exceptions)
         Variable(ExceptionsVariable) ?? DebianFolder);
 
     // An empty variable is one that is not set.
-    private static string? Variable(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
+    private static string? Variable(string name) =>
+        Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
 
-    // Relative to the working directory where it lies below it: shorter in messages.
     private static string InCheckout(params string[] parts)
     {
         for (var folder = AppContext.BaseDirectory; folder is not null; folder = Path.GetDirectoryName(folder))
         {
             if (File.Exists(Path.Combine(folder, "data", "package.json")))
-                return Path.GetRelativePath(Environment.CurrentDirectory, Path.Combine([folder, .. parts])) is var relative && !relative.StartsWith("..", StringComparison.Ordinal)
-                    ? relative
-                    : Path.Combine([folder, .. parts]);
+                return Path.GetRelativePath(Environment.CurrentDirectory, Path.Combine([folder, .. parts]));
         }
 
         throw new UserException(
-            $"{AppContext.BaseDirectory} - not inside a checkout - a program built in one - set {NpmVariable} and {CacheVariable} to run it elsewhere");
+            $"{AppContext.BaseDirectory} - not inside a checkout - a program built in one - "
+            + $"set {NpmVariable} and {CacheVariable} to run it elsewhere");
     }
 }

@@ -18,37 +18,44 @@ internal static class Program
     /// <summary>The program: 0 when all is done, 2 for a mistake of the user.</summary>
     public static int Main(string[] args)
     {
+        using var output = new StreamWriter(Console.OpenStandardOutput());
+        return Run(args, Places.FromEnvironment, output, Console.Error);
+    }
+
+    /// <summary>The same with every place and stream given.</summary>
+    internal static int Run(IReadOnlyList<string> args, Func<Places> places, TextWriter output, TextWriter messages)
+    {
         try
         {
-            Run(CommandLine.Parse(args));
+            Run(CommandLine.Parse(args), places, output, messages);
             return 0;
         }
         catch (UserException error)
         {
-            Console.Error.WriteLine(error.Message);
+            messages.WriteLine(error.Message);
             return UserMistake;
         }
     }
 
-    private static void Run(CommandLine command)
+    private static void Run(CommandLine command, Func<Places> findPlaces, TextWriter output, TextWriter messages)
     {
         if (command.Task == ProgramTask.Help)
         {
-            Console.WriteLine(CommandLine.Usage);
+            output.WriteLine(CommandLine.Usage);
             return;
         }
 
-        var places = Places.FromEnvironment();
+        var places = findPlaces();
         var cache = new DataCache(places.Cache);
         if (command.Task == ProgramTask.Check)
-            PrintHashes(cache, command.Sets);
+            PrintHashes(cache, command.Sets, output);
         else if (command.Task == ProgramTask.Texts)
-            PrintTexts(cache);
+            PrintTexts(cache, output);
         else
-            Write(command, new(places.Npm, places.Exceptions), cache);
+            Write(command, new(places.Npm, places.Exceptions), cache, messages);
     }
 
-    private static void Write(CommandLine command, InstalledPackages packages, DataCache cache)
+    private static void Write(CommandLine command, InstalledPackages packages, DataCache cache, TextWriter messages)
     {
         var faults = new Faults();
         packages.Check(command.Sets.SelectMany(set => set.Packages), faults);
@@ -60,26 +67,26 @@ internal static class Program
             var rows = set.Build(packages);
             cache.Write(set, packages, rows);
             var counts = string.Join(", ", set.Split.Names.Select(split => $"{split} {rows[split].Count}"));
-            Console.Error.WriteLine($"{set.Name}: {counts} rows ({string.Join(", ", set.Columns)}), {watch.Elapsed.TotalSeconds:f1} s");
+            var columns = string.Join(", ", set.Columns);
+            messages.WriteLine($"{set.Name}: {counts} rows ({columns}), {watch.Elapsed.TotalSeconds:f1} s");
         }
     }
 
-    private static void PrintHashes(DataCache cache, IEnumerable<DataSet> sets)
+    private static void PrintHashes(DataCache cache, IEnumerable<DataSet> sets, TextWriter output)
     {
         foreach (var set in sets)
         {
             foreach (var split in set.Split.Names)
             {
                 var (columns, rows) = ParquetRows.Read(cache.PathOf(set, split)).GetAwaiter().GetResult();
-                Console.WriteLine($"{ParquetRows.Hash(columns, rows)} {rows.Count,7} {set.Name}/{split}");
+                output.WriteLine($"{ParquetRows.Hash(columns, rows)} {rows.Count,7} {set.Name}/{split}");
             }
         }
     }
 
-    private static void PrintTexts(DataCache cache)
+    private static void PrintTexts(DataCache cache, TextWriter output)
     {
         var (_, rows) = ParquetRows.Read(cache.PathOf(Catalog.Corpus, Split.Train)).GetAwaiter().GetResult();
-        using var output = new StreamWriter(Console.OpenStandardOutput());
         foreach (var text in rows.Where(row => row[0] != CorpusPassages.LooseSentences).Select(row => row[1]))
             output.Write(JsonSerializer.Serialize(text, TextLine) + "\n");
     }

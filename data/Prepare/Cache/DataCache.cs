@@ -17,7 +17,9 @@ internal sealed class DataCache(string folder)
     public bool IsCurrent(DataSet set, InstalledPackages packages)
     {
         var stamp = Path.Combine(folder, set.Name, StampFile);
-        return set.Split.Names.All(split => File.Exists(PathOf(set, split))) && File.Exists(stamp) && File.ReadAllText(stamp) == StampOf(set, packages);
+        return set.Split.Names.All(split => File.Exists(PathOf(set, split)))
+            && File.Exists(stamp)
+            && File.ReadAllText(stamp) == StampOf(set, packages);
     }
 
     /// <summary>Keeps other runs out of the folder until it is given back.</summary>
@@ -38,11 +40,16 @@ internal sealed class DataCache(string folder)
     }
 
     /// <summary>Writes a data set: until the last byte of it is on the disk, the former one stays in place.</summary>
-    public void Write(DataSet set, InstalledPackages packages, IReadOnlyDictionary<string, IReadOnlyList<string[]>> rows) =>
+    public void Write(
+        DataSet set, InstalledPackages packages, IReadOnlyDictionary<string, IReadOnlyList<string[]>> rows) =>
         AtomicDirectory.Replace(Path.Combine(folder, set.Name), temporary =>
         {
             foreach (var split in set.Split.Names)
-                ParquetRows.Write(Path.Combine(temporary, $"{split}.parquet"), set.Columns, rows[split]).GetAwaiter().GetResult();
+            {
+                var file = Path.Combine(temporary, $"{split}.parquet");
+                ParquetRows.Write(file, set.Columns, rows[split]).GetAwaiter().GetResult();
+            }
+
             File.WriteAllText(Path.Combine(temporary, StampFile), StampOf(set, packages));
         });
 
@@ -50,6 +57,7 @@ internal sealed class DataCache(string folder)
     private static string StampOf(DataSet set, InstalledPackages packages)
     {
         var program = typeof(DataCache).Module.ModuleVersionId.ToString();
-        return Sha256.OfBytes(Encoding.UTF8.GetBytes(string.Join('\n', set.Packages.Select(packages.Identity).Prepend(program)))) + "\n";
+        var identity = string.Join('\n', set.Packages.Select(packages.Identity).Prepend(program));
+        return Sha256.OfBytes(Encoding.UTF8.GetBytes(identity)) + "\n";
     }
 }

@@ -12,13 +12,16 @@ internal static class AmbiguousWords
     /// <summary>A row for each sentence that has such a word; the text it stands in is the key.</summary>
     public static IEnumerable<KeyedRow> Read(InstalledPackages packages)
     {
-        var sentences = Brown.Sentences(packages).Where(sentence => sentence.Text.Length is >= ShortestSentence and <= LongestSentence).ToList();
+        var sentences = Brown.Sentences(packages)
+            .Where(sentence => sentence.Text.Length is >= ShortestSentence and <= LongestSentence)
+            .ToList();
         var ambiguous = AmbiguousIn(sentences);
         foreach (var sentence in sentences.DistinctBy(sentence => sentence.Text))
         {
             var candidates = sentence.Words
                 .GroupBy(use => use.Word.ToLowerInvariant())
-                .Where(uses => uses.Count() == 1 && ambiguous.Contains(uses.Key) && uses.Key.Length >= 2 && uses.Key.All(char.IsAsciiLetter))
+                .Where(uses => uses.Count() == 1 && uses.Key.Length >= 2 && uses.Key.All(char.IsAsciiLetter))
+                .Where(uses => ambiguous.Contains(uses.Key))
                 .Select(uses => uses.Single())
                 .ToList();
             if (candidates.Count == 0)

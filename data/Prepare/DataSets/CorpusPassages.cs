@@ -15,7 +15,8 @@ internal static class CorpusPassages
     /// <summary>What it is made of.</summary>
     public static string[] Packages { get; } =
     [
-        RunningText.SotuPackage, RunningText.MobyDickPackage, Brown.Package, RunningText.NlpCorpusPackage, WordNet.Package, CmuDict.Package,
+        RunningText.SotuPackage, RunningText.MobyDickPackage, Brown.Package, RunningText.NlpCorpusPackage,
+        WordNet.Package, CmuDict.Package,
     ];
 
     /// <summary>Each passage once, from the document where it stands first.</summary>

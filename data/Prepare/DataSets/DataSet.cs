@@ -32,7 +32,8 @@ internal sealed record DataSet(
         var rows = Read(packages).Select(row => (row.Order, Split: Split.Of(row.Key), row.Values)).ToList();
         if (rows.Count == 0)
             throw new UserException(
-                $"{Name} - the installed versions of {string.Join(", ", Packages)} hold no row of it - the versions in data/package.json - run make setup");
+                $"{Name} - {string.Join(", ", Packages)} as installed hold no row of it - "
+                + "the versions in data/package.json - run make setup");
         rows.Sort((x, y) => string.CompareOrdinal(x.Order, y.Order));
         var bySplit = rows.ToLookup(row => row.Split, row => row.Values);
         return Split.Names.ToDictionary(name => name, IReadOnlyList<string[]> (name) => [.. bySplit[name]]);

@@ -32,11 +32,8 @@ internal static partial class Brown
     /// <summary>The texts without tags; the lines of a text are one paragraph.</summary>
     public static IEnumerable<Document> Texts(InstalledPackages packages) =>
         from document in Files(packages)
-        select new Document(
-            "brown",
-            document,
-            [.. Lines(packages, document).Select(line => Joined(Tokens(line))).Where(text => text.Length > 0)],
-            Separator: " ");
+        let sentences = Lines(packages, document).Select(line => Joined(Tokens(line))).Where(text => text.Length > 0)
+        select new Document("brown", document, [.. sentences], Separator: " ");
 
     /// <summary>The words of a line and their parts of speech.</summary>
     public static List<BrownToken> Tokens(string line)

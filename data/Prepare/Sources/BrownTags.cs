@@ -13,10 +13,14 @@ internal static class BrownTags
     private static readonly string[] Pronouns = ["pp", "pn", "wp", "ex"];
     private static readonly string[] Conjunctions = ["cc", "cs"];
 
-    /// <summary>The part of speech, or null for punctuation, foreign words, interjections and contractions of two words.</summary>
+    /// <summary>
+    /// The part of speech, or null for punctuation, foreign words, interjections and contractions of two words.
+    /// </summary>
     public static string? PartOfSpeech(string tag)
     {
-        var plain = Suffixes.Aggregate(tag.ToLowerInvariant(), (text, suffix) => text.Replace(suffix, "", StringComparison.Ordinal));
+        var plain = tag.ToLowerInvariant();
+        foreach (var suffix in Suffixes)
+            plain = plain.Replace(suffix, "", StringComparison.Ordinal);
         return plain switch
         {
             _ when plain.StartsWith("fw-", StringComparison.Ordinal) || plain.Contains('+', StringComparison.Ordinal) => null,

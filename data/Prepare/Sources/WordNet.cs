@@ -42,7 +42,8 @@ internal static partial class WordNet
         foreach (var (kind, partOfSpeech) in PartsOfSpeech)
         {
             // The lines of the licence at the top of a file begin with spaces.
-            foreach (var line in packages.Text(Package, "dict", $"data.{kind}").Split('\n').Where(line => SynsetOffset().IsMatch(line)))
+            var lines = packages.Text(Package, "dict", $"data.{kind}").Split('\n').Where(line => SynsetOffset().IsMatch(line));
+            foreach (var line in lines)
             {
                 var gloss = WhiteSpace.Collapse(line[(line.IndexOf(GlossMark, StringComparison.Ordinal) + GlossMark.Length)..]);
                 var definition = WithoutExamples(gloss);
@@ -50,8 +51,8 @@ internal static partial class WordNet
                     continue;
                 var fields = line.Split(' ', 6);
                 var word = SyntacticMarker().Replace(fields[4], "").Replace('_', ' ');
-                var lexicographerFile = LexicographerFiles[int.Parse(fields[1], NumberStyles.None, CultureInfo.InvariantCulture)];
-                yield return new(word, definition, gloss, partOfSpeech, lexicographerFile);
+                var field = LexicographerFiles[int.Parse(fields[1], NumberStyles.None, CultureInfo.InvariantCulture)];
+                yield return new(word, definition, gloss, partOfSpeech, field);
             }
         }
     }

@@ -26,9 +26,13 @@ internal static partial class Html
         var text = Hidden().Replace(html, " ");
         text = Comment().Replace(text, "");
         text = Tag().Replace(text, " ");
-        text = NumericReference().Replace(text, match => ((char)int.Parse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture)).ToString());
+        text = NumericReference().Replace(text, match => CharacterOf(match.Groups[1].ValueSpan).ToString());
         return NamedReference().Replace(text, match => Entities.GetValueOrDefault(match.Groups[1].Value, match.Value));
     }
+
+    // Five digits: what is beyond 65,535 keeps its lower 16 bits.
+    private static char CharacterOf(ReadOnlySpan<char> digits) =>
+        unchecked((char)int.Parse(digits, NumberStyles.None, CultureInfo.InvariantCulture));
 
     [GeneratedRegex(
         $@"<(style|script|title)(?![A-Za-z0-9_])[\s\S]*?</\1{WhiteSpace.Class}*>",

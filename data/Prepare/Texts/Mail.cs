@@ -5,7 +5,9 @@ namespace Peft.Prepare.Texts;
 /// <summary>What a person would have read first of a mail.</summary>
 /// <param name="Subject">The subject, decoded.</param>
 /// <param name="Body">The start of the readable text: at most <see cref="BodyLength"/> characters, whole words.</param>
-/// <param name="Thread">The subject in lower case without reply marks and list names; the start of the text when nothing is left.</param>
+/// <param name="Thread">
+/// The subject in lower case without reply marks and list names; the start of the text when nothing is left.
+/// </param>
 internal sealed partial record Mail(string Subject, string Body, string Thread)
 {
     /// <summary>The longest body, in UTF-16 code units.</summary>

@@ -17,7 +17,9 @@ internal static partial class MailEncoding
     {
         if (encoding.Contains("base64", StringComparison.OrdinalIgnoreCase))
             return Base64(NotBase64().Replace(body, ""));
-        return encoding.Contains("quoted-printable", StringComparison.OrdinalIgnoreCase) ? Unquote(SoftLineBreak().Replace(body, "")) : body;
+        return encoding.Contains("quoted-printable", StringComparison.OrdinalIgnoreCase)
+            ? Unquote(SoftLineBreak().Replace(body, ""))
+            : body;
     }
 
     /// <summary>Undoes the encoded words of a header: <c>=?charset?B?...?=</c> and <c>=?charset?Q?...?=</c>.</summary>
@@ -46,8 +48,10 @@ internal static partial class MailEncoding
         return result.ToString();
     }
 
-    private static string Unquote(string text) =>
-        QuotedByte().Replace(text, match => ((char)byte.Parse(match.ValueSpan[1..], NumberStyles.HexNumber, CultureInfo.InvariantCulture)).ToString());
+    private static string Unquote(string text) => QuotedByte().Replace(text, match => ByteOf(match.ValueSpan[1..]).ToString());
+
+    private static char ByteOf(ReadOnlySpan<char> digits) =>
+        (char)byte.Parse(digits, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
 
     private static int ValueOf(char symbol) => symbol switch
     {

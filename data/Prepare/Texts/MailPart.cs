@@ -55,6 +55,8 @@ internal sealed partial class MailPart
         return isHtml ? Html.WithoutMarkup(decoded) : decoded;
     }
 
+    // A part without headers begins with its empty line and loses it here, so that its text is taken for headers and not
+    // seen. So were the rows made that results were measured on: it stays.
     private IEnumerable<MailPart> Parts(string boundary) =>
         _body.Split("--" + boundary, StringSplitOptions.None)
             .Skip(1)
@@ -82,6 +84,8 @@ internal sealed partial class MailPart
     [GeneratedRegex(@"\A[A-Za-z]+/")]
     private static partial Regex IsOtherMedia();
 
-    [GeneratedRegex($@"\A{WhiteSpace.Class}*<(?:!doctype|html|head|body|table|font|center)", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    [GeneratedRegex(
+        $@"\A{WhiteSpace.Class}*<(?:!doctype|html|head|body|table|font|center)",
+        RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex StartsAsHtml();
 }

@@ -9,8 +9,11 @@ internal static class Passages
     private static readonly string[] SentenceEnds = [". ", "? ", "! ", "; "];
 
     /// <summary>The paragraphs of a file: its lines without the empty ones, white space collapsed.</summary>
-    public static IReadOnlyList<string> ParagraphsOf(string content) =>
-        [.. content.Replace("\r", "", StringComparison.Ordinal).Split('\n').Select(WhiteSpace.Collapse).Where(line => line.Length > 0)];
+    public static IReadOnlyList<string> ParagraphsOf(string content)
+    {
+        var lines = content.Replace("\r", "", StringComparison.Ordinal).Split('\n');
+        return [.. lines.Select(WhiteSpace.Collapse).Where(line => line.Length > 0)];
+    }
 
     /// <summary>
     /// Packs paragraphs into passages, <paramref name="separator"/> between them; a longer paragraph is cut between
