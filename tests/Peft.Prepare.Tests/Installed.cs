@@ -30,12 +30,14 @@ internal static class Installed
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class InstalledPackagesTheoryAttribute : TheoryAttribute
 {
-    public InstalledPackagesTheoryAttribute() => Skip = Installed.HasPackages ? null : "needs the packages that make setup installs, which are not present";
+    public InstalledPackagesTheoryAttribute() =>
+        Skip = Installed.HasPackages ? null : "needs the packages that make setup installs, which are not present";
 }
 
 /// <summary>A theory that needs the data sets of <c>make data</c>; reported as skipped where they are absent.</summary>
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class PreparedDataTheoryAttribute : TheoryAttribute
 {
-    public PreparedDataTheoryAttribute() => Skip = Installed.HasCache ? null : "needs the data sets that make data writes, which are not present";
+    public PreparedDataTheoryAttribute() =>
+        Skip = Installed.HasCache ? null : "needs the data sets that make data writes, which are not present";
 }

@@ -38,13 +38,15 @@ public sealed class CorpusPassagesTests
         Assert.InRange(text["brown"].Count(), 1, Texts().Count - 1);
     }
 
-    private static List<string> Words() => [.. Enumerable.Range(0, 40).Select(number => $"w{(char)('a' + (number / 8))}{(char)('a' + (number % 8))}")];
+    private static List<string> Words() => [.. from first in "abcde" from second in "abcdefgh" select $"w{first}{second}"];
 
     private static List<string> Texts() => [.. Enumerable.Range(1, 60).Select(number => $"ca{number:00}")];
 
     private static SmallPackages Packages() => new SmallPackages()
         .Npm(RunningText.SotuPackage, "1", ("data/1790_x.txt", "A speech."), ("data/data.txt", "no speech"))
-        .Npm(RunningText.MobyDickPackage, "1", ("data/chapter_10.txt", "Ishmael."), ("data/chapter_2.txt", "Call me"), ("data/chapter_11.txt", "Call me"))
+        .Npm(
+            RunningText.MobyDickPackage, "1",
+            ("data/chapter_10.txt", "Ishmael."), ("data/chapter_2.txt", "Call me"), ("data/chapter_11.txt", "Call me"))
         .Npm(RunningText.NlpCorpusPackage, "1", ("builds/doc-0.json", """["Loose."]"""))
         .Npm(CmuDict.Package, "1", ("data/dict.txt", string.Concat(Words().Select(word => $"{word.ToUpperInvariant()}  X\n"))))
         .Npm(Brown.Package, "1", [.. Texts().Select(name => (name, $"text/nn {name}/np ./."))])

@@ -49,7 +49,9 @@ public sealed class BrownTests
     [Fact]
     public void Only_the_texts_of_the_corpus_are_read()
     {
-        using var packages = new SmallPackages().Npm(Brown.Package, "1", ("ca01", "\n\ta/at  dog/nn ./.\n\n/x\n"), ("ca02x", "b/nn"), ("cats.txt", "c/nn"), ("cs01", "d/nn"));
+        using var packages = new SmallPackages().Npm(
+            Brown.Package, "1",
+            ("ca01", "\n\ta/at  dog/nn ./.\n\n/x\n"), ("ca02x", "b/nn"), ("cats.txt", "c/nn"), ("cs01", "d/nn"));
         var sentence = Assert.Single(Brown.Sentences(packages.Packages));
         Assert.Equal(("ca01", "a dog."), (sentence.Document, sentence.Text));
         Assert.Equal([new("a", "determiner"), new("dog", "noun")], sentence.Words);

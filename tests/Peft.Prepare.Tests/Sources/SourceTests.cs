@@ -8,7 +8,8 @@ public sealed class SourceTests
     [Fact]
     public void Of_a_word_the_first_pronunciation_is_taken_without_stress()
     {
-        using var packages = new SmallPackages().Npm(CmuDict.Package, "1", ("data/dict.txt", ";;; remark\nA.B  EY1 B IY0\r\nREAD  R EH1 D\nREAD(1)  R IY1 D\nREAD  R IY1 D\n'TIS  T IH1 Z\n"));
+        const string Dictionary = ";;; remark\nA.B  EY1 B IY0\r\nREAD  R EH1 D\nREAD(1)  R IY1 D\nREAD  R IY1 D\n'TIS  T IH1 Z\n";
+        using var packages = new SmallPackages().Npm(CmuDict.Package, "1", ("data/dict.txt", Dictionary));
         Assert.Equal([new("a.b", "EY B IY"), new("read", "R EH D")], CmuDict.Read(packages.Packages));
     }
 
@@ -56,8 +57,10 @@ public sealed class SourceTests
         using var packages = new SmallPackages().Npm(
             SpamAssassin.Package, "1",
             ("data/easy-ham-1/1.json", long1), ("data/easy-ham-1/1.txt", "no mail"), ("data/easy-ham-2/1.json", long1),
-            ("data/hard-ham-1/1.json", Json("Subject: b\n\nshort")), ("data/spam-1/1.json", Json("Subject: c\n\nthis text is long enough")), ("data/spam-2/none.txt", ""));
-        Assert.Equal([("a", "ham"), ("c", "spam")], SpamAssassin.Read(packages.Packages).Select(entry => (entry.Mail.Subject, entry.Label)));
+            ("data/hard-ham-1/1.json", Json("Subject: b\n\nshort")),
+            ("data/spam-1/1.json", Json("Subject: c\n\nthis text is long enough")), ("data/spam-2/none.txt", ""));
+        var mails = SpamAssassin.Read(packages.Packages).Select(entry => (entry.Mail.Subject, entry.Label));
+        Assert.Equal([("a", "ham"), ("c", "spam")], mails);
     }
 
     [Fact]
@@ -65,7 +68,8 @@ public sealed class SourceTests
     {
         var sentences = new[] { " a \n b ", "", new string('c', 1999), new string('d', 2001) };
         using var packages = new SmallPackages().Npm(
-            RunningText.NlpCorpusPackage, "1", ("builds/doc-10.json", """["z"]"""), ("builds/doc-9.json", JsonSerializer.Serialize(sentences)));
+            RunningText.NlpCorpusPackage, "1",
+            ("builds/doc-10.json", """["z"]"""), ("builds/doc-9.json", JsonSerializer.Serialize(sentences)));
         Assert.Equal(
             [("doc-9-0", "a b"), ("doc-9-1", new string('c', 1999)), ("doc-10-0", "z")],
             RunningText.LooseSentences(packages.Packages).Select(document => (document.Name, Assert.Single(document.Paragraphs))));

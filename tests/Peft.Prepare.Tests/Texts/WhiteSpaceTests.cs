@@ -8,7 +8,8 @@ public sealed class WhiteSpaceTests
     [Fact]
     public void White_space_is_that_of_ECMAScript()
     {
-        const string Expected = "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff";
+        const string Expected = "\t\n\v\f\r \u00a0\u1680"
+            + "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff";
         Assert.Equal(Expected, string.Concat(EveryCharacter().Where(WhiteSpace.Has)));
     }
 
