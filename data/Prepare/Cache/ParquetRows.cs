@@ -4,14 +4,13 @@ using System.Text;
 using Parquet;
 using Parquet.Schema;
 using Peft.Formats;
-using Peft.Formats.Files;
 
 namespace Peft.Prepare.Cache;
 
 /// <summary>Rows of text in a Parquet file, compressed with zstd.</summary>
 internal static class ParquetRows
 {
-    // Readers hold one group at a time in memory: of the longest rows (2,000 characters) 20 MB.
+    // Readers hold one group at a time in memory: of the longest rows (2,000 characters) 40 MB.
     private const int RowsOfGroup = 10_000;
 
     /// <summary>Writes rows with a text for each column, none of them null.</summary>
@@ -54,8 +53,9 @@ internal static class ParquetRows
 
             return ([.. fields.Select(field => field.Name)], rows);
         }
-        catch (Exception error) when (FileOperationException.Covers(error) || error is ParquetException)
+        catch (Exception error) when (error is not OutOfMemoryException)
         {
+            // Of a damaged file the library throws whatever it stumbles over: a format, an index, a codec's own type.
             throw new UserException($"{path} - missing or damaged - a data set that make data writes - run make data", error);
         }
     }

@@ -52,4 +52,15 @@ public sealed class ParquetRowsTests : IDisposable
         var error = await Assert.ThrowsAsync<UserException>(() => ParquetRows.Read(File));
         Assert.Equal($"{File} - missing or damaged - a data set that make data writes - run make data", error.Message);
     }
+
+    [Fact]
+    public async Task A_file_with_a_torn_middle_is_named()
+    {
+        await ParquetRows.Write(File, ["a"], [.. Enumerable.Range(0, 1000).Select(number => new[] { $"row {number}" })]);
+        var bytes = await System.IO.File.ReadAllBytesAsync(File);
+        bytes.AsSpan(8, bytes.Length / 2).Clear();
+        await System.IO.File.WriteAllBytesAsync(File, bytes);
+        var error = await Assert.ThrowsAsync<UserException>(() => ParquetRows.Read(File));
+        Assert.StartsWith($"{File} - missing or damaged", error.Message, StringComparison.Ordinal);
+    }
 }
