@@ -3,7 +3,6 @@ using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Cli.Verbs;
 using Peft.Formats;
-using Peft.Torch;
 using Peft.Training;
 
 namespace Peft.Cli;

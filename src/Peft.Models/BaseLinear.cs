@@ -1,5 +1,4 @@
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Models;
 
@@ -13,9 +12,9 @@ public sealed class BaseLinear : Projection
     {
         Weight = weight;
         Bias = bias;
-        RegisterParameter("weight", weight);
+        register_parameter("weight", weight);
         if (bias is not null)
-            RegisterParameter("bias", bias);
+            register_parameter("bias", bias);
     }
 
     /// <summary>The weight.</summary>

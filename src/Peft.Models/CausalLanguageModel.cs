@@ -1,11 +1,10 @@
 using Peft.Formats;
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Models;
 
 /// <summary>A decoder: token ids in, logits out. Frozen as it comes; what is trained wraps its projections.</summary>
-public abstract class CausalLanguageModel : torch.nn.Module
+public abstract class CausalLanguageModel : Layer
 {
     private readonly WeightSource _weights;
 

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models;
 
 /// <summary>What goes down through one forward beside the activations, and the records that come back. Made for one forward, then dropped.</summary>
@@ -8,7 +6,7 @@ namespace Peft.Models;
 /// </remarks>
 public sealed class ForwardPass
 {
-    private readonly DisposeScope? _scope = DisposeScope.Current;
+    private readonly DisposeScope? _scope = Scopes.Current;
     private readonly List<object> _records = [];
     private readonly List<GradientCheckpoint> _checkpoints = [];
 
@@ -26,7 +24,7 @@ public sealed class ForwardPass
     public bool GradientCheckpointing { get; private init; }
 
     /// <summary>Random numbers for dropout and router noise; null where none may be drawn.</summary>
-    public torch.Generator? Random { get; init; }
+    public Generator? Random { get; init; }
 
     /// <summary>Task of each row, or of each token where several sequences share a row; null: none.</summary>
     /// <remarks>Shapes: [B] or [B, T] int64.</remarks>
@@ -63,7 +61,7 @@ public sealed class ForwardPass
     /// <param name="gradientCheckpointing">Whether blocks are run again in <see cref="Backward"/> instead of kept.</param>
     /// <param name="promptMask">[B, T] bool, or null.</param>
     public static ForwardPass ForTraining(
-        torch.Generator? random = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null,
+        Generator? random = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null,
         SequenceSegments? segments = null, bool gradientCheckpointing = false, Tensor? promptMask = null) =>
         new()
         {
@@ -91,7 +89,7 @@ public sealed class ForwardPass
     /// loss's own <c>backward()</c> would end at the last block; without, this is the same.</summary>
     public void Backward(Tensor loss)
     {
-        loss.backward();
+        Gradients.backward(loss);
         for (var last = _checkpoints.Count - 1; last >= 0; last--)
             _checkpoints[last].Backward(this);
         _checkpoints.Clear();
@@ -137,7 +135,7 @@ public sealed class ForwardPass
     }
 
     /// <summary>This pass as it was when a number of records had been emitted, for running a block again.</summary>
-    internal ForwardPass Again(torch.Generator? random, int records)
+    internal ForwardPass Again(Generator? random, int records)
     {
         var again = ForTraining(random, TaskIds, TokenMask, Positions, Segments, promptMask: PromptMask);
         again._records.AddRange(_records.Take(records));

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models;
 
 /// <summary>One block whose activations are not kept: forward keeps its input alone, backward runs it again with a graph.</summary>
@@ -74,12 +72,12 @@ internal sealed class GradientCheckpoint
         }
 
         if (roots.Count > 0)
-            torch.autograd.backward(roots, slopes);
+            Gradients.backward(roots, slopes);
         _output.Dispose();
         if (_source is null)
             return;
         if (_input.grad is { } slope)
-            _source.backward(slope);
+            Gradients.backward(_source, slope);
         _input.Dispose();
 
         void Add(Tensor first, Tensor second)
@@ -87,7 +85,7 @@ internal sealed class GradientCheckpoint
             if (first.grad is not { } gradient)
                 return;
             // Two handles of one tensor have one gradient.
-            first.zero_grad();
+            first.grad = null;
             if (!second.requires_grad)
                 return;
             roots.Add(second);
@@ -95,11 +93,11 @@ internal sealed class GradientCheckpoint
         }
     }
 
-    private torch.Generator? Replay(ForwardPass pass)
+    private Generator? Replay(ForwardPass pass)
     {
         if (_random is null)
             return null;
-        var random = new torch.Generator(device: pass.Random!.device);
+        var random = new Generator(device: pass.Random!.device);
         random.SetState(_random);
         return random;
     }

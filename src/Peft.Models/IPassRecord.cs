@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models;
 
 /// <summary>A record that carries tensors out of a forward, so that they outlive the dispose scope of the block that made them.</summary>

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models;
 
 /// <summary>Keys and values of the tokens seen so far, so that each new token costs one position.</summary>

@@ -2,7 +2,6 @@ using Peft.Formats;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Safetensors;
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Models;
 

@@ -3,7 +3,6 @@ using Peft.Formats.Configuration;
 using Peft.Formats.Files;
 using Peft.Formats.Safetensors;
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Models;
 

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models;
 
 /// <summary>A linear map inside a model that can be wrapped in place: the seam between a frozen base and whatever is trained on it.</summary>
@@ -7,7 +5,7 @@ namespace Peft.Models;
 /// A wrapper is another projection that holds the one it wraps, carries the same path, and calls it. See
 /// <see cref="CausalLanguageModel.Wrap"/>.
 /// </remarks>
-public abstract class Projection : torch.nn.Module
+public abstract class Projection : Layer
 {
     /// <summary>Makes a projection.</summary>
     /// <param name="path">Hugging Face module path, for example <c>model.layers.0.self_attn.q_proj</c>.</param>

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models;
 
 /// <summary>The place in a layer where a projection stands: remembers the base layer and whatever wraps it now.</summary>

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models;
 
 /// <summary>Which tokens of a packed batch belong to which sequence. A sequence sees itself alone, and its positions begin at 0.</summary>

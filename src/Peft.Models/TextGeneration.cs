@@ -1,7 +1,6 @@
 using System.Globalization;
 using Peft.Formats;
 using Peft.Models.Generation;
-using Peft.Torch;
 
 namespace Peft.Models;
 
@@ -98,18 +97,18 @@ public static class TextGeneration
     }
 
     // Equal prompts in one batch get streams of their own; the first equals that of the prompt alone.
-    private static torch.Generator[] RandomStreams(IReadOnlyList<IReadOnlyList<int>> prompts, long seed)
+    private static Generator[] RandomStreams(IReadOnlyList<IReadOnlyList<int>> prompts, long seed)
     {
         var seen = new Dictionary<string, int>(StringComparer.Ordinal);
         return [.. prompts.Select(prompt =>
         {
             var key = string.Join(',', prompt);
             var before = seen[key] = seen.GetValueOrDefault(key) + 1;
-            return torch.GeneratorFor(seed, string.Create(CultureInfo.InvariantCulture, $"generate {before} {key}"));
+            return Seeds.GeneratorFor(seed, string.Create(CultureInfo.InvariantCulture, $"generate {before} {key}"));
         })];
     }
 
-    private static double Uniform(torch.Generator random)
+    private static double Uniform(Generator random)
     {
         using var drawn = torch.rand([1], dtype: ScalarType.Float64, generator: random);
         return drawn.item<double>();

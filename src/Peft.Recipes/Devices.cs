@@ -1,6 +1,5 @@
 using System.Globalization;
 using Peft.Formats;
-using Peft.Torch;
 
 namespace Peft.Recipes;
 
@@ -11,7 +10,7 @@ public static class Devices
     /// <exception cref="UserException">The name is not a device, or this machine or libtorch has none of it.</exception>
     public static Device Choose(string name)
     {
-        torch.Initialize();
+        TorchRuntime.Start();
         var gpus = torch.cuda.is_available() ? torch.cuda.device_count() : 0;
         switch (name)
         {
@@ -27,7 +26,7 @@ public static class Devices
             throw new UserException($"--device {name}: must be auto, cpu or cuda:N");
         if (gpus == 0)
             throw new UserException(
-                $"--device {name}: no CUDA device is usable here (libtorch {torch.version}) - use --device cpu, or build against a CUDA libtorch: make build LIBTORCH=/path");
+                $"--device {name}: no CUDA device is usable here (libtorch {torch.__version__}) - use --device cpu, or build against a CUDA libtorch: make build LIBTORCH=/path");
         if (index >= gpus)
             throw new UserException($"--device {name}: there are {gpus}, cuda:0 to cuda:{gpus - 1}");
         return torch.device(name);

@@ -2,7 +2,6 @@ using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
 using Peft.Models;
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Recipes;
 

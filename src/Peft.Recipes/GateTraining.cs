@@ -9,7 +9,6 @@ using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
 using Peft.Models;
-using Peft.Torch;
 using Peft.Training;
 using Peft.Training.Metrics;
 

@@ -4,7 +4,6 @@ using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Recipes;
 

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Recipes;
 
 /// <summary>Which number types this machine computes fast.</summary>

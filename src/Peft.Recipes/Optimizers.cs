@@ -1,4 +1,3 @@
-using Peft.Torch;
 using Peft.Training;
 
 namespace Peft.Recipes;
@@ -7,15 +6,15 @@ namespace Peft.Recipes;
 public static class Optimizers
 {
     /// <summary>AdamW or SGD; vectors (norm weights, biases) are never decayed.</summary>
-    public static torch.optim.Optimizer Create(
+    public static Optimizer Create(
         TrainingOptions options, IReadOnlyList<(string Name, Parameter Parameter)> parameters)
     {
         var matrices = parameters.Where(p => p.Parameter.ndim > 1).ToList();
         var vectors = parameters.Where(p => p.Parameter.ndim <= 1).ToList();
-        torch.optim.ParamGroup[] groups = [new(matrices), new(vectors, WeightDecay: 0)];
+        ParamGroup[] groups = [new(matrices), new(vectors, WeightDecay: 0)];
         return options.Optim == "sgd"
-            ? new torch.optim.SGD(groups, options.LearningRate, options.Momentum, weight_decay: options.WeightDecay)
-            : new torch.optim.AdamW(
+            ? new SGD(groups, options.LearningRate, options.Momentum, weight_decay: options.WeightDecay)
+            : new AdamW(
                 groups, options.LearningRate, options.AdamBeta1, options.AdamBeta2, options.AdamEpsilon, options.WeightDecay);
     }
 }

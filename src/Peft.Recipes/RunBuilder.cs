@@ -8,7 +8,6 @@ using Peft.Formats.HuggingFace;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Models.Loading;
-using Peft.Torch;
 using Peft.Training;
 using Peft.Training.Checkpoints;
 using Peft.Training.Metrics;

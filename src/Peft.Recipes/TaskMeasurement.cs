@@ -4,7 +4,6 @@ using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Recipes;
 

@@ -1,6 +1,5 @@
 using Peft.Adapters.Attach;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Recipes;
 

@@ -3,6 +3,7 @@ using Peft.Formats;
 using Peft.Formats.Configuration;
 using YamlDotNet.Core;
 using YamlDotNet.Core.Events;
+using Scalar = YamlDotNet.Core.Events.Scalar;
 
 namespace Peft.Recipes;
 

@@ -1,6 +1,5 @@
 using Peft.Data;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Training;
 
@@ -71,7 +70,7 @@ public sealed class BatchTensors : IDisposable
     }
 
     /// <summary>A pass over this batch that builds a graph.</summary>
-    public ForwardPass TrainingPass(torch.Generator? random = null, bool gradientCheckpointing = false) =>
+    public ForwardPass TrainingPass(Generator? random = null, bool gradientCheckpointing = false) =>
         ForwardPass.ForTraining(random, TaskIds, TokenMask, null, Segments, gradientCheckpointing, PromptMask);
 
     /// <summary>A pass over this batch that builds no graph.</summary>

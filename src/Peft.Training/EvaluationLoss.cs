@@ -1,6 +1,5 @@
 using Peft.Data;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Training;
 
@@ -20,8 +19,8 @@ public static class EvaluationLoss
             using var tensors = BatchTensors.From(batch, device);
             var pass = tensors.InferencePass();
             var hidden = model.Hidden(tensors.Ids, pass);
-            var losses = TokenLoss.PerToken(model, hidden, tensors, pass).to(ScalarType.Float64).data<double>();
-            var positions = tensors.LearnedIndex.data<long>();
+            var losses = TokenLoss.PerToken(model, hidden, tensors, pass).to(ScalarType.Float64).data<double>().ToArray();
+            var positions = tensors.LearnedIndex.data<long>().ToArray();
             for (var i = 0; i < losses.Length; i++)
             {
                 Add("eval_loss", losses[i]);

@@ -1,5 +1,4 @@
 using Peft.Data;
-using Peft.Torch;
 
 namespace Peft.Training;
 
@@ -11,8 +10,8 @@ internal static class NonFiniteRows
     public static IEnumerable<RowId> Of(Tensor losses, Tensor learnedIndex, TokenBatch batch)
     {
         using var scope = torch.NewDisposeScope();
-        var values = losses.detach().to(torch.CPU).to(ScalarType.Float64).data<double>();
-        var positions = learnedIndex.to(torch.CPU).data<long>();
+        var values = losses.detach().to(torch.CPU).to(ScalarType.Float64).data<double>().ToArray();
+        var positions = learnedIndex.to(torch.CPU).data<long>().ToArray();
         var rows = new SortedSet<int>(); // by sequence: packed rows hold several
         for (var i = 0; i < values.Length; i++)
         {

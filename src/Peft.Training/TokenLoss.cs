@@ -1,5 +1,4 @@
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Training;
 
@@ -26,7 +25,7 @@ public static class TokenLoss
     {
         var rows = hidden.reshape([-1, hidden.shape[^1]]).index_select(0, batch.LearnedIndex);      // [M, D]
         if (model.HasPlainHead)
-            return torch.nn.functional.linear_cross_entropy(rows, model.HeadWeight, batch.LearnedTargets);
+            return Fused.linear_cross_entropy(rows, model.HeadWeight, batch.LearnedTargets);
         // A head that an adapter wraps is more than one matrix.
         var logits = model.Head(rows, pass).to(ScalarType.Float32);                                 // [M, V]
         return torch.nn.functional.cross_entropy(logits, batch.LearnedTargets, reduction: torch.nn.Reduction.None);

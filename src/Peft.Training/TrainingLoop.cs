@@ -3,7 +3,6 @@ using Peft.Adapters.Routing;
 using Peft.Data;
 using Peft.Data.Batches;
 using Peft.Models;
-using Peft.Torch;
 using Peft.Training.Checkpoints;
 using Peft.Training.Metrics;
 
@@ -110,7 +109,7 @@ public sealed class TrainingLoop(TrainingRun run)
             run.Routing?.AfterMicroBatch();
         }
 
-        var norm = torch.nn.utils.clip_grad_norm_(
+        var norm = Gradients.clip_grad_norm_(
             run.Parameters.Select(p => p.Parameter), _options.MaxGradNorm > 0 ? _options.MaxGradNorm : double.MaxValue);
         var rate = run.Schedule.At(_state.Step);
         var skipped = SkipIfNotFinite(sums, norm, micro);
@@ -149,7 +148,7 @@ public sealed class TrainingLoop(TrainingRun run)
     {
         using var scope = torch.NewDisposeScope();
         var stream = part.Pass == 0 ? $"step.{_state.Step}.{part.Index}" : $"step.{_state.Step}.{part.Index}.{part.Pass}";
-        using var random = torch.GeneratorFor(_options.Seed, stream, run.Device);
+        using var random = Seeds.GeneratorFor(_options.Seed, stream, run.Device);
         using var tensors = BatchTensors.From(batch, run.Device);
         var pass = tensors.TrainingPass(random, _options.GradientCheckpointing);
         var hidden = run.Model.Hidden(tensors.Ids, pass);                                   // [B, T, D]

@@ -1,7 +1,6 @@
 using Peft.Adapters.Routing;
 using Peft.Data.Batches;
 using Peft.Models;
-using Peft.Torch;
 using Peft.Training.Checkpoints;
 using Peft.Training.Metrics;
 
@@ -26,7 +25,7 @@ public sealed record TrainingRun
     public required LearningRateSchedule Schedule { get; init; }
 
     /// <summary>The optimizer over <see cref="Parameters"/>.</summary>
-    public required torch.optim.Optimizer Optimizer { get; init; }
+    public required Optimizer Optimizer { get; init; }
 
     /// <summary>Opens the endless stream of training batches at a position (null: the beginning).</summary>
     public required Func<BatchStreamState?, BatchStream> Batches { get; init; }

@@ -8,8 +8,8 @@ internal static class Differences
     {
         var input = at.detach().clone().requires_grad_();
         function(input).backward();
-        var gradient = input.grad!.contiguous().data<float>();
-        var values = at.detach().contiguous().data<float>();
+        var gradient = input.grad!.contiguous().data<float>().ToArray();
+        var values = at.detach().contiguous().data<float>().ToArray();
         for (var i = 0; i < values.Length; i++)
         {
             double At(double change)

@@ -53,8 +53,8 @@ public sealed class Golden
     public static void Near(Tensor expected, Tensor actual, double tolerance = 1e-5)
     {
         Assert.Equal(expected.shape, actual.shape);
-        var wanted = expected.to(ScalarType.Float32).contiguous().data<float>();
-        var found = actual.detach().to(ScalarType.Float32).contiguous().data<float>();
+        var wanted = expected.to(ScalarType.Float32).contiguous().data<float>().ToArray();
+        var found = actual.detach().to(ScalarType.Float32).contiguous().data<float>().ToArray();
         var worst = Enumerable.Range(0, wanted.Length).MaxBy(i => Math.Abs(wanted[i] - found[i]));
         Assert.True(
             Math.Abs(wanted[worst] - found[worst]) <= tolerance,

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Peft.Formats;
-using Peft.Torch;
 
 namespace Peft.Benchmarks;
 

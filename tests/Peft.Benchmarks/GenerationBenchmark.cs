@@ -1,5 +1,4 @@
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Benchmarks;
 

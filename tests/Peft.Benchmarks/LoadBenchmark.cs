@@ -1,5 +1,4 @@
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Benchmarks;
 
@@ -38,7 +37,7 @@ internal static class LoadBenchmark
     // Pages of a mapped file belong to the file; a copy of the weights would be private memory.
     private static double AnonymousGrowth(string folder)
     {
-        torch.trim_memory();
+        TorchRuntime.TrimMemory();
         var before = MemoryBenchmark.StatusBytes("RssAnon:");
         using var model = ModelLoader.Load(folder, ScalarType.Float32);
         foreach (var (_, tensor) in model.StateDict())

@@ -1,5 +1,4 @@
 using Peft.Recipes;
-using Peft.Torch;
 
 namespace Peft.Benchmarks;
 

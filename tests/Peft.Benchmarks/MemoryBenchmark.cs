@@ -1,5 +1,4 @@
 using System.Globalization;
-using Peft.Torch;
 
 namespace Peft.Benchmarks;
 
@@ -25,7 +24,7 @@ internal static class MemoryBenchmark
     private static (double Mega, long Weights, long Estimate)? Above(BenchmarkOptions options, bool gradientCheckpointing)
     {
         using var step = TrainingStep.Lora(options, gradientCheckpointing);
-        torch.trim_memory();
+        TorchRuntime.TrimMemory();
         var before = StatusBytes("VmRSS:");
         if (before == 0 || !ResetPeak())
             return null;

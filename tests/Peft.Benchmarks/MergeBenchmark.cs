@@ -3,7 +3,6 @@ using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Merging;
 using Peft.Formats.Safetensors;
-using Peft.Torch;
 
 namespace Peft.Benchmarks;
 
@@ -23,7 +22,7 @@ internal static class MergeBenchmark
             var one = new FileInfo(Path.Combine(directories[0], BundleFiles.Weights)).Length / 1048576.0;
             foreach (var method in Methods)
             {
-                torch.trim_memory();
+                TorchRuntime.TrimMemory();
                 using var memory = new PeakMemory();
                 var clock = Stopwatch.StartNew();
                 var output = Path.Combine(folder, "out");
@@ -48,7 +47,7 @@ internal static class MergeBenchmark
         var modules = Enumerable.Range(0, shape.Layers).SelectMany(layer => names.Zip(shape.Linears, (name, sizes) => (Path: $"model.layers.{layer}.{name}", sizes.In, sizes.Out))).ToList();
         SafetensorsWrite Random(string name, params long[] sizes) => new($"base_model.model.{name}", SafetensorsDtype.F32, sizes, stream =>
         {
-            using var random = torch.GeneratorFor(adapter, name);
+            using var random = Seeds.GeneratorFor(adapter, name);
             using var values = torch.randn(sizes, generator: random);
             values.WriteBytes(stream);
         });

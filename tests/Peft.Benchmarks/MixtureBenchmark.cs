@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Benchmarks;
 
 /// <summary>The one mixture operation, forward and backward: fused, composed of single operations, and without experts.</summary>
@@ -18,7 +16,7 @@ internal static class MixtureBenchmark
         var gradient = torch.randn(shape.Rows, shape.FeedForward).to(options.Dtype);                // [N, F]
         Tensor[] inputs = [x, a, b, gates];
 
-        void Fused() => torch.nn.functional.lora_mixture_linear(x, weight, null, a, b, gates, 2).backward(gradient);
+        void Fused() => Fused.lora_mixture_linear(x, weight, null, a, b, gates, 2).backward(gradient);
 
         void Composed()
         {

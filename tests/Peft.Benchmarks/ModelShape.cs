@@ -35,7 +35,7 @@ internal sealed record ModelShape(
     ];
 
     /// <summary>A model of this shape with random weights.</summary>
-    public CausalLanguageModel Create(Torch.ScalarType dtype) => ModelLoader.Create(Config(), dtype, seed: 1);
+    public CausalLanguageModel Create(ScalarType dtype) => ModelLoader.Create(Config(), dtype, seed: 1);
 
     /// <summary>Its config.json.</summary>
     public ModelConfigFile Config()

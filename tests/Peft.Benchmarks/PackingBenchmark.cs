@@ -1,5 +1,4 @@
 using Peft.Recipes;
-using Peft.Torch;
 using Peft.Training;
 using Peft.Training.Metrics;
 

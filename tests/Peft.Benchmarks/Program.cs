@@ -1,5 +1,4 @@
 using Peft.Formats;
-using Peft.Torch;
 
 namespace Peft.Benchmarks;
 
@@ -22,7 +21,7 @@ public static class Program
                 Console.WriteLine(BenchmarkOptions.Help);
                 return 0;
             }
-            torch.Initialize(options.Threads);
+            TorchRuntime.Start(options.Threads);
             var report = new Report(Machine.Describe(), options);
             Console.WriteLine($"machine  {report.Machine}");
             Console.WriteLine($"shape    {options.Shape}, {options.Dtype}, {options.Rounds} rounds: median (lowest - highest)\n");

@@ -1,6 +1,5 @@
 using Peft.Evaluation.Scoring;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Benchmarks;
 

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Benchmarks;
 
 /// <summary>Training steps of plain LoRA and of a mixture, beside the GEMM rate that the machine reaches in the same rounds.</summary>

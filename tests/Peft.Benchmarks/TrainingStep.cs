@@ -3,7 +3,6 @@ using Peft.Adapters.Routing;
 using Peft.Data;
 using Peft.Models;
 using Peft.Recipes;
-using Peft.Torch;
 using Peft.Training;
 
 namespace Peft.Benchmarks;
@@ -16,7 +15,7 @@ internal sealed class TrainingStep : IDisposable
 
     private readonly CausalLanguageModel _model;
     private readonly AdaptedModel _adapted;
-    private readonly torch.optim.Optimizer _optimizer;
+    private readonly Optimizer _optimizer;
     private readonly TokenBatch _batch;
     private readonly bool _gradientCheckpointing;
     private int _steps;
@@ -62,7 +61,7 @@ internal sealed class TrainingStep : IDisposable
         _optimizer.zero_grad();
         using (var scope = torch.NewDisposeScope())
         {
-            using var random = torch.GeneratorFor(1, $"step.{_steps++}", torch.CPU);
+            using var random = Seeds.GeneratorFor(1, $"step.{_steps++}", torch.CPU);
             using var tensors = BatchTensors.From(_batch, torch.CPU);
             var pass = tensors.TrainingPass(random, _gradientCheckpointing);
             var hidden = _model.Hidden(tensors.Ids, pass);                                  // [B, T, D]
@@ -73,7 +72,7 @@ internal sealed class TrainingStep : IDisposable
             if (!double.IsFinite(loss.ToDouble()))
                 throw new InvalidOperationException("the loss of a benchmark step is not finite");
         }
-        torch.nn.utils.clip_grad_norm_(_adapted.Parameters.Select(p => p.Parameter), 1);
+        Gradients.clip_grad_norm_(_adapted.Parameters.Select(p => p.Parameter), 1);
         _optimizer.step();
     }
 

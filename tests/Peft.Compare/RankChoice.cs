@@ -2,7 +2,6 @@ using System.Globalization;
 using Peft.Adapters.Attach;
 using Peft.Adapters.Routing;
 using Peft.Recipes;
-using Peft.Torch;
 
 namespace Peft.Compare;
 

@@ -76,7 +76,7 @@ public sealed class TinyEvaluation : IDisposable
     {
         using var scope = torch.NewDisposeScope();
         var logits = (model ?? Model).Forward(torch.tensor([.. ids.Select(id => (long)id)], [1, ids.Count]), ForwardPass.ForInference()).log_softmax(-1);
-        var values = logits.contiguous().data<float>();
+        var values = logits.contiguous().data<float>().ToArray();
         return [.. values.Chunk(values.Length / ids.Count).Select(row => row.Select(v => (double)v).ToArray())];
     }
 

@@ -1,6 +1,5 @@
 using Peft.Formats;
 using Peft.Models.Tests.Support;
-using Peft.Torch;
 
 namespace Peft.Models.Tests;
 
@@ -115,7 +114,7 @@ public sealed class CausalLanguageModelTests
         {
         }
 
-        Assert.Equal(before, torch.LiveTensorCount);
+        Assert.Equal(before, TorchRuntime.LiveTensorCount);
     }
 
     [Fact]
@@ -134,7 +133,7 @@ public sealed class CausalLanguageModelTests
             Assert.True(double.IsFinite(record.Output.sum().ToDouble()));
         }
 
-        Assert.Equal(before, torch.LiveTensorCount);
+        Assert.Equal(before, TorchRuntime.LiveTensorCount);
     }
 
     [Fact]
@@ -158,8 +157,8 @@ public sealed class CausalLanguageModelTests
             : base(inner.Path, inner.InFeatures, inner.OutFeatures)
         {
             Inner = inner;
-            Factor = new Parameter(torch.full([1], factor));
-            RegisterParameter("factor", Factor);
+            Factor = torch.full([1], factor).ToParameter();
+            register_parameter("factor", Factor);
         }
 
         public Projection Inner { get; }

@@ -1,5 +1,4 @@
 using Peft.Models.Tests.Support;
-using Peft.Torch;
 
 namespace Peft.Models.Tests;
 
@@ -17,8 +16,8 @@ public sealed class KeyValueCacheTests
             var (keys, values) = cache.Append(0, part, part.mul(2));
             cache.Advance(count);
             Assert.Equal(start + count, cache.Length);
-            Assert.True(keys.equal(all.narrow(2, 0, start + count)));
-            Assert.True(values.equal(all.narrow(2, 0, start + count).mul(2)));
+            Assert.True(keys.SameAs(all.narrow(2, 0, start + count)));
+            Assert.True(values.SameAs(all.narrow(2, 0, start + count).mul(2)));
         }
     }
 
@@ -35,7 +34,7 @@ public sealed class KeyValueCacheTests
         {
             using var scope = torch.NewDisposeScope();
             var logits = model.Forward(torch.tensor(part, [1, part.Length]), ForwardPass.ForInference(cache));
-            parts.AddRange(logits.contiguous().data<float>());
+            parts.AddRange(logits.contiguous().data<float>().ToArray());
         }
 
         Assert.InRange(ModelRuns.LargestDifference(parts, whole), 0, 1e-5);
@@ -53,7 +52,7 @@ public sealed class KeyValueCacheTests
         model.Hidden(torch.tensor([.. prompts.SelectMany(ids => ids)], [2, 4]), ForwardPass.ForInference(cache));
 
         using var chosen = cache.Select([.. continuations.Select(c => (long)c.Row)], 2);
-        var found = model.Forward(torch.tensor([.. continuations.SelectMany(c => c.Ids)], [3, 2]), ForwardPass.ForInference(chosen)).contiguous().data<float>();
+        var found = model.Forward(torch.tensor([.. continuations.SelectMany(c => c.Ids)], [3, 2]), ForwardPass.ForInference(chosen)).contiguous().data<float>().ToArray();
 
         Assert.Equal((4, 6), (cache.Length, chosen.Length));
         var vocabulary = found.Length / 6;
@@ -76,6 +75,6 @@ public sealed class KeyValueCacheTests
 
         using var chosen = cache.Select([1, 1, 0], 1);
 
-        Assert.Equal([2f, 2f, 1f], chosen.Once("mean", () => throw new InvalidOperationException("decided again")).data<float>());
+        Assert.Equal([2f, 2f, 1f], chosen.Once("mean", () => throw new InvalidOperationException("decided again")).data<float>().ToArray());
     }
 }

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using Peft.Models.Tests.Support;
-using Peft.Torch;
 
 namespace Peft.Models.Tests;
 

@@ -61,23 +61,23 @@ public sealed class OptimizersTests : IDisposable
     public void Vectors_are_never_decayed(string optim)
     {
         var options = new TrainingOptions { Optim = optim, LearningRate = 0.1, WeightDecay = 0.5 };
-        using var matrix = new Parameter(torch.ones([2, 2]));
-        using var vector = new Parameter(torch.ones([2]));
+        using var matrix = torch.ones([2, 2]).ToParameter();
+        using var vector = torch.ones([2]).ToParameter();
         using var optimizer = Optimizers.Create(options, [("norm", vector), ("linear", matrix)]);
         using (torch.NewDisposeScope())
             ((matrix * 0).sum() + (vector * 0).sum()).backward();
 
         optimizer.step();
 
-        Assert.All(vector.detach().data<float>(), value => Assert.Equal(1, value));
-        Assert.All(matrix.detach().data<float>(), value => Assert.Equal(0.95, value, 1e-6)); // 1 - lr * decay
+        Assert.All(vector.detach().data<float>().ToArray(), value => Assert.Equal(1, value));
+        Assert.All(matrix.detach().data<float>().ToArray(), value => Assert.Equal(0.95, value, 1e-6)); // 1 - lr * decay
         Assert.Equal(["linear", "norm"], optimizer.StepCounts.Keys.Order(StringComparer.Ordinal));
     }
 
     [Fact]
     public void Sgd_has_a_momentum_buffer_only_with_momentum()
     {
-        using var matrix = new Parameter(torch.ones([2, 2]));
+        using var matrix = torch.ones([2, 2]).ToParameter();
         using var plain = Optimizers.Create(new TrainingOptions { Optim = "sgd" }, [("w", matrix)]);
         using var heavy = Optimizers.Create(new TrainingOptions { Optim = "sgd", Momentum = 0.9 }, [("w", matrix)]);
         using var scope = torch.NewDisposeScope();

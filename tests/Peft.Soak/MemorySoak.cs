@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using Peft.Recipes;
-using Peft.Torch;
 using Peft.Training;
 using Peft.Training.Metrics;
 
@@ -61,7 +60,7 @@ internal static class MemorySoak
 
         public void Write(StepReport report)
         {
-            var sample = new Sample(_clock.Elapsed, report.Step, Environment.WorkingSet / 1e6, GC.GetGCMemoryInfo().TotalCommittedBytes / 1e6, torch.LiveTensorCount);
+            var sample = new Sample(_clock.Elapsed, report.Step, Environment.WorkingSet / 1e6, GC.GetGCMemoryInfo().TotalCommittedBytes / 1e6, TorchRuntime.LiveTensorCount);
             _samples.Add(sample);
             if (sample.At >= duration * _printed / Rows)
             {

@@ -51,7 +51,7 @@ public sealed class GradientCheckpointingTests
         Assert.Equal(expected.Keys, found.Keys);
         Assert.All(expected, pair => Assert.Equal(pair.Value, found[pair.Key]));
         Assert.True(expected.Values.All(values => values.Any(value => value != 0)), "a tensor has no gradient");
-        Assert.Equal(before, torch.LiveTensorCount);
+        Assert.Equal(before, TorchRuntime.LiveTensorCount);
     }
 
     [Fact]
@@ -62,7 +62,7 @@ public sealed class GradientCheckpointingTests
         var runs = new[] { false, true }.Select(checkpointing =>
         {
             var counts = new List<long>();
-            var sink = new RecordingSink(_ => counts.Add(torch.LiveTensorCount));
+            var sink = new RecordingSink(_ => counts.Add(TorchRuntime.LiveTensorCount));
             var run = tiny.Build(options with { GradientCheckpointing = checkpointing }, TinyTraining.Mixture) with { Sinks = [sink] };
             var before = LiveTensors.Settled();
             new TrainingLoop(run).Run(new StopRequest());
@@ -142,7 +142,7 @@ public sealed class GradientCheckpointingTests
     private static (double Token, double Auxiliary, int Records, string Load) Step(TinyDecoder tiny, TokenBatch batch, bool gradientCheckpointing)
     {
         using var scope = torch.NewDisposeScope();
-        using var random = torch.GeneratorFor(3, "step");
+        using var random = Seeds.GeneratorFor(3, "step");
         using var tensors = BatchTensors.From(batch, torch.CPU);
         var pass = tensors.TrainingPass(random, gradientCheckpointing);
         var token = TokenLoss.PerToken(tiny.Model, tiny.Model.Hidden(tensors.Ids, pass), tensors, pass).sum() / batch.LearnedTokens;

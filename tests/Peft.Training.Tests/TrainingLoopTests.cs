@@ -93,7 +93,7 @@ public sealed class TrainingLoopTests : IDisposable
             { Sinks = [sink] };
             new TrainingLoop(run).Run(new StopRequest());
             parts.Add(([.. sink.Steps.Select(s => s.Loss)], [.. sink.Steps.Select(s => s.GradNorm)],
-                [.. run.Parameters.SelectMany(p => p.Parameter.detach().data<float>())]));
+                [.. run.Parameters.SelectMany(p => p.Parameter.detach().data<float>().ToArray())]));
             Assert.Equal(TokensOf(data, 8), sink.Steps.Select(s => s.Tokens));
         }
 
@@ -180,7 +180,7 @@ public sealed class TrainingLoopTests : IDisposable
     public void Live_tensors_are_balanced_over_steps_of_any_shape()
     {
         var counts = new List<long>();
-        var sink = new RecordingSink(_ => counts.Add(torch.LiveTensorCount));
+        var sink = new RecordingSink(_ => counts.Add(TorchRuntime.LiveTensorCount));
         var run = _tiny.Build(
             TinyTraining.Options with { MaxSteps = 30, GradientAccumulationSteps = 2, SaveSteps = 7, EvalSteps = 5 }, TinyTraining.Mixture);
         var held = _tiny.Open().Train;
@@ -195,7 +195,7 @@ public sealed class TrainingLoopTests : IDisposable
         // The same at every step from the first on: no module and no list keeps anything between steps.
         Assert.Single(counts.Distinct());
         Assert.Equal(before, counts[0]);
-        Assert.Equal(before, torch.LiveTensorCount);
+        Assert.Equal(before, TorchRuntime.LiveTensorCount);
     }
 
     [Fact]
@@ -207,7 +207,7 @@ public sealed class TrainingLoopTests : IDisposable
         };
         var before = LiveTensors.Settled();
         Assert.Throws<InvalidOperationException>(() => new TrainingLoop(run).Run(new StopRequest()));
-        Assert.Equal(before, torch.LiveTensorCount);
+        Assert.Equal(before, TorchRuntime.LiveTensorCount);
     }
 
     private RecordingSink Train(TrainingOptions options, AdapterOptions? adapter)

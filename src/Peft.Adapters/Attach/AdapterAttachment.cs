@@ -71,7 +71,7 @@ public static class AdapterAttachment
         var shape = new MixtureShape(experts, module.R, options.ScaleOf(module.R, module.Alpha), options.LoraDropout);
         var first = routing?.FirstDown(module.Path, module.R, linear.InFeatures, seed)
             ?? LoraInitialization.Down(module.Path, experts, module.R, linear.InFeatures, options.InitLoraWeights, seed);
-        var down = new Parameter(first.to(linear.Weight.device), options.Experts.Train && routing is not { TrainsDown: false });
+        var down = first.to(linear.Weight.device).ToParameter(options.Experts.Train && routing is not { TrainsDown: false });
         var router = routing is null ? null : RouterFor(routing, new RouterContext(module.Path, linear.InFeatures, experts, module.R, seed, down, shared));
         router?.to(linear.Weight.device);
         return new MixtureProjection(linear, shape, router, down, options.Experts.Train);

@@ -31,6 +31,6 @@ public sealed record BundleContents
     public static IReadOnlyList<KeyValuePair<string, string>> OwnVersions =>
     [
         KeyValuePair.Create("peft", typeof(BundleContents).Assembly.GetName().Version?.ToString(3) ?? "unknown"),
-        KeyValuePair.Create("libtorch", torch.version),
+        KeyValuePair.Create("libtorch", torch.__version__),
     ];
 }

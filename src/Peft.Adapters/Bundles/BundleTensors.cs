@@ -118,7 +118,7 @@ public static class BundleTensors
             faults.Add(entry.Name, entry.Dtype.ToString(), "F32, F16, BF16, F64, I64 or BOOL");
             return null;
         }
-        var read = torch.from_file(entry.FilePath, entry.Offset, [.. entry.Shape], dtype);
+        var read = MappedFile.Read(entry.FilePath, entry.Offset, [.. entry.Shape], dtype);
         if (part is not null)
             read = part(read);
         if (entry.Dtype is not (SafetensorsDtype.I64 or SafetensorsDtype.BOOL) && !read.isfinite().all().item<bool>())

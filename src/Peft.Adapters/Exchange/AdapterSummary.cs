@@ -113,7 +113,7 @@ public sealed record AdapterSummary(
             .GroupBy(pair => pair.module.Path, StringComparer.Ordinal)
             .Select(group => Summary(
                 group.Key, (int)group.First().module.Down.shape[0], group.First().Scale,
-                torch.cat(group.Select(pair => pair.module.Down)), torch.cat(group.Select(pair => pair.module.Up), 1)))
+                torch.cat([.. group.Select(pair => pair.module.Down)]), torch.cat([.. group.Select(pair => pair.module.Up)], 1)))
             .OrderBy(module => module.Path, StringComparer.Ordinal);
         var routers = SafetensorsFile.Open(Path.Combine(directory, MixtureDirectory.RouterFile)).Entries.Values;
         var faults = new Faults();
@@ -141,7 +141,7 @@ public sealed record AdapterSummary(
         var norms = Enumerable.Range(0, experts).Select(expert =>
         {
             var (rows, columns) = (a.narrow(0, (long)expert * rank, rank), b.narrow(1, (long)expert * rank, rank));
-            return Math.Abs(scale) * Math.Sqrt(Math.Max(0, (columns.t().matmul(columns) * rows.matmul(rows.t())).sum().ToDouble()));
+            return Math.Abs(scale) * Math.Sqrt(Math.Max(0, (columns.t().mm(columns) * rows.mm(rows.t())).sum().ToDouble()));
         });
         return new(path, experts, rank, scale, a.norm().ToDouble(), b.norm().ToDouble(), [.. norms]);
     }

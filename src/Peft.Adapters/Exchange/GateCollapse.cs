@@ -48,11 +48,11 @@ public static class GateCollapse
         probe.Logits(ids, call =>
         {
             var output = call.Adapted();
-            gates[call.Module.Path] = (call.Gates()?.mean(0L) ?? torch.ones([1], torch.float32)).DetachFromDisposeScope();
+            gates[call.Module.Path] = (call.Gates()?.mean([0]) ?? torch.ones([1], torch.float32)).DetachFromDisposeScope();
             return output;
         });
         foreach (var gate in gates.Values)
-            DisposeScope.Current?.Attach(gate);
+            Scopes.Current?.Attach(gate);
         return gates;
     }
 
@@ -112,7 +112,7 @@ public static class GateCollapse
         using var scope = torch.NewDisposeScope();
         var update = new LowRankUpdate(module.Down.detach(), up);
         var cut = LowRank.Truncate(update, reduced);
-        var (error, energy) = Lost(LowRank.Svd(update).S.data<double>(), reduced);
+        var (error, energy) = Lost(LowRank.Svd(update).S.data<double>().ToArray(), reduced);
         return (
             new(module.Path, cut.Down.contiguous().MoveToOuterDisposeScope(), cut.Up.contiguous().MoveToOuterDisposeScope()),
             new(module.Path, 0, error, energy));

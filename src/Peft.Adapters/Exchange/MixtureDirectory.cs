@@ -117,7 +117,7 @@ public static class MixtureDirectory
         var file = SafetensorsFile.Open(Path.Combine(directory, RouterFile));
         var copies = RouterState(adapted).ToDictionary(pair => pair.Key, pair => torch.zeros_like(pair.Value), StringComparer.Ordinal);
         BundleTensors.Load(copies, adapted.Modules.Count, file.Path, file.Entries);
-        foreach (var (name, value) in RouterState(adapted).Where(pair => !pair.Value.equal(copies[pair.Key])))
+        foreach (var (name, value) in RouterState(adapted).Where(pair => !pair.Value.SameAs(copies[pair.Key])))
             throw new UserException($"{file.Path}: {name} [{string.Join(", ", value.shape)}] is not what was to be written; look at the disk");
     }
 

@@ -60,7 +60,7 @@ public sealed record PeftAdapter(LoraAdapterConfig Config, IReadOnlyList<PeftMod
         var faults = new Faults();
         foreach (var module in written.Modules)
         {
-            if (!modules.Remove(module.Path, out var found) || !found.Down.equal(module.Down) || !found.Up.equal(module.Up))
+            if (!modules.Remove(module.Path, out var found) || !found.Down.SameAs(module.Down) || !found.Up.SameAs(module.Up))
                 faults.Add(module.Path, "not what was to be written", "the adapter's own matrices", "look at the disk, and write it again");
         }
         foreach (var path in modules.Keys)

@@ -43,6 +43,6 @@ internal static class SavedBase
         using var off = torch.no_grad();
         return entry.Shape.SequenceEqual(own.shape)
             && BundleTensors.Read(new Faults(), entry) is { } stored
-            && stored.to(own.dtype).equal(own.to(torch.CPU));
+            && stored.to(own.dtype).SameAs(own.to(torch.CPU));
     }
 }

@@ -9,7 +9,7 @@ public static class TokenMean
     {
         ArgumentNullException.ThrowIfNull(values);
         if (mask is null)
-            return values.mean(0L);
+            return values.mean([0]);
         var weight = mask.reshape(-1, 1).to(torch.float32);
         // A batch of padding only has mean zero, not 0 / 0.
         return (values * weight).sum(0L) / weight.sum().clamp(min: 1);

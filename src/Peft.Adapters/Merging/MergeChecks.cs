@@ -120,7 +120,7 @@ internal static class MergeChecks
             if (sources[0].Modules[path].Read(faults) is not { } first)
                 return false;
             if (sources.Skip(1).Any(source => !source.Modules.TryGetValue(path, out var module)
-                || module.Read(faults) is not { } other || !other.Down.shape.SequenceEqual(first.Down.shape) || !other.Down.equal(first.Down)))
+                || module.Read(faults) is not { } other || !other.Down.shape.SequenceEqual(first.Down.shape) || !other.Down.SameAs(first.Down)))
                 return false;
         }
         return true;

@@ -31,7 +31,7 @@ public sealed record ModuleSource(
         using var scope = torch.NewDisposeScope();
         if (Read(faults) is not { } update)
             return Rank;
-        var used = update.Down.abs().amax(1L).gt(0).logical_or(update.Up.abs().amax(0L).gt(0)).to(torch.float32).data<float>();
+        var used = update.Down.abs().amax(1L).gt(0).logical_or(update.Up.abs().amax(0L).gt(0)).to(torch.float32).data<float>().ToArray();
         return Math.Max(1, Array.FindLastIndex(used, value => value != 0) + 1);
     }
 }

@@ -44,7 +44,7 @@ public static class Pruning
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(options);
         var values = task.Make();
-        using var random = torch.GeneratorFor(options.Seed, $"dare.{task.Stream}");
+        using var random = Seeds.GeneratorFor(options.Seed, $"dare.{task.Stream}");
         var mask = torch.rand(values.shape, torch.float32, generator: random).lt(options.Density);
         return Rescale(values, mask.to(values.dtype), options.Density);
     }
@@ -111,7 +111,7 @@ public static class Pruning
         if (k == 0)
             return (double.PositiveInfinity, 0, 0);
         // Magnitudes of floats are ordered as their bits are: two counts of 16 bits each find the k-th without sorting.
-        ReadOnlySpan<float> all = values.to(torch.float32).contiguous().data<float>();
+        ReadOnlySpan<float> all = values.to(torch.float32).contiguous().data<float>().ToArray();
         var bits = MemoryMarshal.Cast<float, int>(all);
         var bins = new long[Bins];
         foreach (var value in bits)

@@ -20,12 +20,12 @@ public static class LoraInitialization
         for (var expert = 0; expert < experts; expert++)
         {
             var name = string.Create(CultureInfo.InvariantCulture, $"{path}.lora_A.expert_{expert}");
-            using var random = torch.GeneratorFor(seed, name);
+            using var random = Seeds.GeneratorFor(seed, name);
             var rows = stacked.narrow(0, (long)expert * r, r);
             if (kind == "gaussian")
-                torch.nn.init.normal_(rows, 0, 1.0 / r, random);
+                Seeded.normal_(rows, 0, 1.0 / r, random);
             else
-                torch.nn.init.kaiming_uniform_(rows, Math.Sqrt(5), random);
+                Seeded.kaiming_uniform_(rows, Math.Sqrt(5), random);
         }
         return stacked;
     }

@@ -26,10 +26,10 @@ public sealed class MixtureProjection : Projection
         Router = router;
         var device = wrapped.Weight.device;
         Down = down;
-        Up = new Parameter(torch.zeros([wrapped.OutFeatures, (long)shape.Experts * shape.Rank], torch.float32, device), trains);
+        Up = torch.zeros([wrapped.OutFeatures, (long)shape.Experts * shape.Rank], torch.float32, device).ToParameter(trains);
         RegisterModule("base_layer", wrapped);
-        RegisterParameter("lora_A", Down);
-        RegisterParameter("lora_B", Up);
+        register_parameter("lora_A", Down);
+        register_parameter("lora_B", Up);
         if (router is not null)
             RegisterModule("router", router);
     }
@@ -91,7 +91,7 @@ public sealed class MixtureProjection : Projection
         var dropped = pass.IsTraining && Shape.Dropout > 0 ? Dropped(x, pass) : null;
         if (decision is { DetachesInput: true } && pass.IsTraining)
             dropped = (dropped ?? x).detach();
-        return torch.nn.functional.lora_mixture_linear(
+        return Fused.lora_mixture_linear(
             x, Wrapped.Weight, Wrapped.Bias, Down, Up, decision?.Gates, Shape.Scale, dropped);
     }
 
@@ -99,7 +99,7 @@ public sealed class MixtureProjection : Projection
     {
         var random = pass.Random ?? throw new InvalidOperationException(
             $"{Path}: lora_dropout is {Shape.Dropout}, and the training pass has no random numbers; give it a generator");
-        return torch.nn.functional.dropout(x, Shape.Dropout, true, random);
+        return Seeded.dropout(x, Shape.Dropout, random);
     }
 
     private static BaseLinear Checked(BaseLinear wrapped)

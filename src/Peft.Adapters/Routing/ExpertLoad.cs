@@ -25,7 +25,7 @@ public static class ExpertLoad
             var sums = (keep is null ? gates : gates * keep).sum(0L);                        // [E]
             total = total is null ? sums : total + sums;
         }
-        var load = (total! / total!.sum()).to(torch.float32).data<float>();
+        var load = (total! / total!.sum()).to(torch.float32).data<float>().ToArray();
         return [.. load.Select(share => (double)share)];
     }
 }

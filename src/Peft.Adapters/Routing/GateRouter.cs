@@ -38,8 +38,8 @@ public sealed class GateRouter : Router
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(context);
-        _weight = new Parameter(torch.zeros([context.Experts, context.Width], torch.float32));
-        RegisterParameter(PrototypeRouter.VectorsName, _weight);
+        _weight = torch.zeros([context.Experts, context.Width], torch.float32).ToParameter();
+        register_parameter(PrototypeRouter.VectorsName, _weight);
     }
 
     /// <inheritdoc/>

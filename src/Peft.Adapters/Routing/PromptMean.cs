@@ -29,7 +29,7 @@ public static class PromptMean
         using var scope = torch.NewDisposeScope();
         var wide = x.detach().to(torch.float32);
         if ((pass.PromptMask ?? pass.TokenMask) is not { } mask)
-            return wide.mean(1L).MoveToOuterDisposeScope();
+            return wide.mean([1]).MoveToOuterDisposeScope();
         var weight = mask.to(torch.float32).unsqueeze(-1);                                     // [B, T, 1]
         return ((wide * weight).sum(1L) / weight.sum(1L).clamp(min: 1)).MoveToOuterDisposeScope();
     }

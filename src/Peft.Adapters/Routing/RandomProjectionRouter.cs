@@ -94,7 +94,7 @@ public sealed record RandomProjectionRouterOptions : RouterOptions
         using var off = torch.no_grad();
         var down = torch.zeros([rank, width], torch.float32);
         using var scope = torch.NewDisposeScope();
-        using var random = torch.GeneratorFor(ProjectionSeed ?? seed, $"{path}.lora_A.projection");
+        using var random = Seeds.GeneratorFor(ProjectionSeed ?? seed, $"{path}.lora_A.projection");
         for (var row = 0; row < rank; row++)
         {
             var columns = torch.randperm(width, generator: random).narrow(0, 0, nonZeros);

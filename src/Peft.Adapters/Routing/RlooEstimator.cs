@@ -58,7 +58,7 @@ public sealed class RlooEstimator : IDisposable
         foreach (var module in modules)
         {
             if (module.Router is RlooRouter { Weight: { requires_grad: true } weight } && _sums.TryGetValue(module.Path, out var sums))
-                weight.add_to_grad((sums.Weighted - sums.Plain * mean).sum(0L) / (_passes - 1));
+                weight.AddToGrad((sums.Weighted - sums.Plain * mean).sum(0L) / (_passes - 1));
         }
     }
 

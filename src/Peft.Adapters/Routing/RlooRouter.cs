@@ -111,8 +111,8 @@ public sealed class RlooRouter : Router
         _options = options;
         _weight = NewGate();
         using var off = torch.no_grad();
-        using var random = torch.GeneratorFor(Context.Seed, $"{Context.Path}.router.weight");
-        torch.nn.init.normal_(_weight, 0, options.InitStd, random);
+        using var random = Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.weight");
+        Seeded.normal_(_weight, 0, options.InitStd, random);
     }
 
     /// <summary>The matrix that scores the experts.</summary>
@@ -148,7 +148,7 @@ public sealed class RlooRouter : Router
     {
         var random = pass.Random ?? throw new InvalidOperationException(
             $"{Context.Path}: router rloo draws experts, and the training pass has no random numbers; give it a generator");
-        var uniform = torch.rand(logits.shape, torch.float32, logits.device, random).clamp(min: 1e-20);
+        var uniform = torch.rand(logits.shape, torch.float32, logits.device, generator: random).clamp(min: 1e-20);
         var gumbel = uniform.log().neg().clamp(min: 1e-20).log().neg();
         return Selection.TopIndices(logits + gumbel, _options.TopK);
     }

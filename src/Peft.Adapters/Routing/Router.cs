@@ -3,7 +3,7 @@ using Peft.Models;
 namespace Peft.Adapters.Routing;
 
 /// <summary>Decides for every token how much of each expert it gets.</summary>
-public abstract class Router : torch.nn.Module
+public abstract class Router : Layer
 {
     /// <summary>Makes the router of one projection.</summary>
     protected Router(RouterContext context)
@@ -34,9 +34,9 @@ public abstract class Router : torch.nn.Module
         using var scope = torch.NewDisposeScope();
         var weight = torch.zeros([Context.Experts, Context.Width], torch.float32);
         using (torch.no_grad())
-            torch.nn.init.kaiming_uniform_(weight, Math.Sqrt(5), torch.GeneratorFor(Context.Seed, $"{Context.Path}.router.{name}"));
-        var gate = new Parameter(weight);
-        RegisterParameter(name, gate);
+            Seeded.kaiming_uniform_(weight, Math.Sqrt(5), Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.{name}"));
+        var gate = weight.ToParameter();
+        register_parameter(name, gate);
         return gate;
     }
 

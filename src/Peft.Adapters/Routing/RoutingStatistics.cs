@@ -64,5 +64,5 @@ public sealed record RoutingStatistics(
             used.Count(count => count == 0));
     }
 
-    private static double[] Numbers(Tensor values) => [.. values.to(torch.float32).contiguous().data<float>().Select(v => (double)v)];
+    private static double[] Numbers(Tensor values) => [.. values.to(torch.float32).contiguous().data<float>().ToArray().Select(v => (double)v)];
 }

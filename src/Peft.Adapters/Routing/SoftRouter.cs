@@ -53,7 +53,7 @@ public sealed class SoftRouter : Router
     {
         using var off = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        return _weight.equal(_weight.narrow(0, 0, 1).expand_as(_weight))
+        return _weight.SameAs(_weight.narrow(0, 0, 1).expand_as(_weight))
             ? torch.full([Context.Experts], 1.0 / Context.Experts, torch.float32).MoveToOuterDisposeScope()
             : null;
     }

@@ -114,10 +114,10 @@ public sealed class SparsegenRouter : Router
         _sparsity = context.Shared is null ? FirstSparsity(name) : context.Shared.Get(name, () => FirstSparsity(name), out isOwner);
         if (!isOwner)
             return;
-        RegisterParameter("sparsity_in", _sparsity.In);
-        RegisterParameter("sparsity_in_bias", _sparsity.InBias);
-        RegisterParameter("sparsity_out", _sparsity.Out);
-        RegisterParameter("sparsity_out_bias", _sparsity.OutBias);
+        register_parameter("sparsity_in", _sparsity.In);
+        register_parameter("sparsity_in_bias", _sparsity.InBias);
+        register_parameter("sparsity_out", _sparsity.Out);
+        register_parameter("sparsity_out_bias", _sparsity.OutBias);
     }
 
     /// <inheritdoc/>
@@ -158,14 +158,14 @@ public sealed class SparsegenRouter : Router
             using var scope = torch.NewDisposeScope();
             var weight = torch.zeros([rows, columns], torch.float32);
             using (torch.no_grad())
-                torch.nn.init.kaiming_uniform_(weight, 0, torch.GeneratorFor(seed, $"router.{stream}"));
-            return new Parameter(weight);
+                Seeded.kaiming_uniform_(weight, 0, Seeds.GeneratorFor(seed, $"router.{stream}"));
+            return weight.ToParameter();
         }
 
         static Parameter Bias(long rows)
         {
             using var scope = torch.NewDisposeScope();
-            return new Parameter(torch.full([rows], FirstBias));
+            return torch.full([rows], FirstBias).ToParameter();
         }
     }
 

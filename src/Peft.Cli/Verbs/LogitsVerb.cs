@@ -4,7 +4,6 @@ using Peft.Cli.Printing;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Cli.Verbs;
 
@@ -33,7 +32,7 @@ public sealed class LogitsVerb : ModelVerb, IVerb
         var logits = loaded.Model.Forward(torch.tensor(ids, [1, ids.Length], device: loaded.Model.Device), ForwardPass.ForInference())
             .to(ScalarType.Float32).to(torch.CPU);                                                         // [1, T, V]
         var (T, V) = (logits.shape[1], logits.shape[2]);
-        var values = logits.data<float>();
+        var values = logits.data<float>().ToArray();
         if (!values.All(float.IsFinite))
             throw new UserException(
                 $"{loaded.BaseDirectory}: gives logits that are NaN or infinite - finite numbers - its weights or the adapter's are damaged, "

@@ -3,7 +3,6 @@ using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Recipes;
-using Peft.Torch;
 
 namespace Peft.Cli.Verbs;
 

@@ -3,7 +3,6 @@ using Peft.Cli.Printing;
 using Peft.Evaluation;
 using Peft.Formats.Configuration;
 using Peft.Recipes;
-using Peft.Torch;
 using Peft.Training;
 using Peft.Training.Metrics;
 

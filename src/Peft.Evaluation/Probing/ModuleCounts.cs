@@ -1,6 +1,5 @@
 using Peft.Adapters.Routing;
 using Peft.Evaluation.Results;
-using Peft.Torch;
 
 namespace Peft.Evaluation.Probing;
 
@@ -88,5 +87,5 @@ internal sealed class ModuleCounts(string name, int experts, int tasks)
         return [.. sums.Select(sum => total > 0 ? sum / total : 0)];
     }
 
-    private static float[] Numbers(Tensor values) => values.detach().to(ScalarType.Float32).to(torch.CPU).contiguous().data<float>();
+    private static float[] Numbers(Tensor values) => values.detach().to(ScalarType.Float32).to(torch.CPU).contiguous().data<float>().ToArray();
 }

@@ -8,7 +8,6 @@ using Peft.Evaluation.Routing;
 using Peft.Evaluation.Scoring;
 using Peft.Evaluation.Tasks;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Evaluation.Probing;
 

@@ -1,5 +1,4 @@
 using Peft.Adapters.Merging;
-using Peft.Torch;
 
 namespace Peft.Evaluation.Routing;
 

@@ -1,6 +1,5 @@
 using Peft.Formats;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Evaluation.Scoring;
 
@@ -150,7 +149,7 @@ public static class ContinuationScorer
             var logits = model.Head(rows, ForwardPass.ForInference(taskIds: TaskIds(model, count, taskId)))                 // [M, V]
                 .to(ScalarType.Float32).log_softmax(-1);
             var chosen = logits.gather(1, torch.tensor(targets[from..(from + count)], [count, 1], device: hidden.device)).reshape(-1);
-            foreach (var (at, value) in chosen.to(torch.CPU).contiguous().data<float>().Index())
+            foreach (var (at, value) in chosen.to(torch.CPU).contiguous().data<float>().ToArray().Index())
                 values[from + at] = value;
         }
         return values;

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models.Generation;
 
 /// <summary>Prompts of several lengths as one batch: padded on the left, so that every row's next token stands in the same column.</summary>
@@ -64,7 +62,7 @@ internal sealed class PaddedPrompts
             keyMask: mask);
         var hidden = model.Hidden(torch.tensor(ids, [B, T]).to(model.Device), pass).narrow(1, T - 1, 1); // [B, 1, D]
         var logits = model.Head(hidden, pass).to(ScalarType.Float32).to(torch.CPU).reshape(B, -1).contiguous();
-        var all = logits.data<float>();
+        var all = logits.data<float>().ToArray();
         var vocabulary = all.Length / B;
         return B == 1 ? [all] : [.. Enumerable.Range(0, B).Select(row => all[(row * vocabulary)..((row + 1) * vocabulary)])];
     }

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models.Layers;
 
 /// <summary>The mask that hides padding from attention; causality and windows are the attention's own.</summary>

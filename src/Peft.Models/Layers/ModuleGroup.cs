@@ -1,9 +1,7 @@
-using Peft.Torch;
-
 namespace Peft.Models.Layers;
 
 /// <summary>A level of names without arithmetic, such as <c>model</c> or <c>layers</c>, so that module paths are Hugging Face's.</summary>
-public sealed class ModuleGroup : torch.nn.Module
+public sealed class ModuleGroup : Layer
 {
     /// <summary>Makes an empty level.</summary>
     public ModuleGroup(string path)

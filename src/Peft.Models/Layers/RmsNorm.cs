@@ -1,11 +1,10 @@
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Models.Layers;
 
 /// <summary>Root mean square norm.</summary>
 /// <remarks>Source: Zhang and Sennrich 2019, arXiv:1910.07467, eq. 4; statistics in float32, cast before the scale, as Llama does.</remarks>
-public sealed class RmsNorm : torch.nn.Module
+public sealed class RmsNorm : Layer
 {
     private readonly double _epsilon;
 
@@ -15,7 +14,7 @@ public sealed class RmsNorm : torch.nn.Module
     {
         _epsilon = epsilon;
         Weight = weights.Take($"{path}.weight", WeightKind.Scale, width);
-        RegisterParameter("weight", Weight);
+        register_parameter("weight", Weight);
     }
 
     /// <summary>The scale.</summary>
@@ -24,5 +23,5 @@ public sealed class RmsNorm : torch.nn.Module
 
     /// <summary>Normalises the last dimension.</summary>
     /// <remarks>Shapes: x [..., width] → the same.</remarks>
-    public Tensor Forward(Tensor x) => torch.nn.functional.rms_norm(x, Weight, _epsilon);
+    public Tensor Forward(Tensor x) => Fused.rms_norm(x, Weight, _epsilon);
 }

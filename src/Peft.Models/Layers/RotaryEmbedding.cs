@@ -1,5 +1,4 @@
 using Peft.Formats.HuggingFace;
-using Peft.Torch;
 
 namespace Peft.Models.Layers;
 

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models.Layers;
 
 /// <summary>What every block of one forward needs to know about the tokens' places; computed once, above the blocks.</summary>

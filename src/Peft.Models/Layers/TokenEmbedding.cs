@@ -1,17 +1,16 @@
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Models.Layers;
 
 /// <summary>The table of token vectors.</summary>
-public sealed class TokenEmbedding : torch.nn.Module
+public sealed class TokenEmbedding : Layer
 {
     /// <summary>Takes <c>PATH.weight</c> from a source of weights.</summary>
     public TokenEmbedding(WeightSource weights, string path, long vocabularySize, long width)
         : base(path)
     {
         Weight = weights.Take($"{path}.weight", WeightKind.Embedding, vocabularySize, width);
-        RegisterParameter("weight", Weight);
+        register_parameter("weight", Weight);
     }
 
     /// <summary>The table.</summary>
@@ -20,5 +19,5 @@ public sealed class TokenEmbedding : torch.nn.Module
 
     /// <summary>Looks tokens up.</summary>
     /// <remarks>Shapes: ids [B, T] int64 → [B, T, D]. Gradient: none while the table is frozen, so backward ends above it.</remarks>
-    public Tensor Forward(Tensor ids) => torch.nn.functional.embedding(ids, Weight);
+    public Tensor Forward(Tensor ids) => Weight.index_select(0, ids.reshape(-1)).reshape([.. ids.shape, Weight.shape[1]]);
 }

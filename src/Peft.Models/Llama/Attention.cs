@@ -1,6 +1,5 @@
 using Peft.Models.Layers;
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Models.Llama;
 
@@ -8,7 +7,7 @@ namespace Peft.Models.Llama;
 /// <remarks>
 /// Source: Ainslie et al. 2023, arXiv:2305.13245 (grouped queries); Qwen3 norms each head of q and k before the rotation.
 /// </remarks>
-public sealed class Attention : torch.nn.Module
+public sealed class Attention : Layer
 {
     private readonly int _layer;
     private readonly long? _window;
@@ -66,7 +65,7 @@ public sealed class Attention : torch.nn.Module
         if (pass.Cache is { } cache)
             (key, value) = cache.Append(_layer, key, value); // [B, Hkv, S, d]
         var borders = context.Segments is { } segments ? segments.Borders : default;
-        var mixed = torch.nn.functional.causal_attention(query, key, value, context.Mask, _scale, window: _window, segments: borders);
+        var mixed = Fused.causal_attention(query, key, value, context.Mask, _scale, window: _window, segments: borders);
         return _output.Forward(mixed.transpose(1, 2).reshape(B, T, -1), pass);
     }
 
@@ -74,5 +73,5 @@ public sealed class Attention : torch.nn.Module
         slot.Forward(x, pass).reshape(x.shape[0], x.shape[1], -1, _headSize); // [B, T, H, d]
 
     private static Tensor Rotate(Tensor heads, RmsNorm? norm, SequenceContext context) =>
-        torch.nn.functional.rotary(norm?.Forward(heads) ?? heads, context.Cosines, context.Sines).transpose(1, 2);
+        Fused.rotary(norm?.Forward(heads) ?? heads, context.Cosines, context.Sines).transpose(1, 2);
 }

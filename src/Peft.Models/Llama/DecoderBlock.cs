@@ -1,11 +1,10 @@
 using Peft.Models.Layers;
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Models.Llama;
 
 /// <summary>One pre-norm decoder block: attention and feed-forward, each added to the residual stream.</summary>
-public sealed class DecoderBlock : torch.nn.Module
+public sealed class DecoderBlock : Layer
 {
     private readonly RmsNorm _inputNorm;
     private readonly Attention _attention;

@@ -1,11 +1,10 @@
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Models.Llama;
 
 /// <summary>The gated feed-forward: <c>down(silu(gate(x)) * up(x))</c>.</summary>
 /// <remarks>Source: Shazeer 2020, arXiv:2002.05202 (SwiGLU).</remarks>
-public sealed class FeedForward : torch.nn.Module
+public sealed class FeedForward : Layer
 {
     private readonly ProjectionSlot _gate;
     private readonly ProjectionSlot _up;
@@ -33,5 +32,5 @@ public sealed class FeedForward : torch.nn.Module
     /// <summary>Transforms each token by itself.</summary>
     /// <remarks>Shapes: x [B, T, D] → [B, T, D].</remarks>
     public Tensor Forward(Tensor x, ForwardPass pass) =>
-        _down.Forward(torch.nn.functional.swiglu(_gate.Forward(x, pass), _up.Forward(x, pass)), pass);
+        _down.Forward(Fused.swiglu(_gate.Forward(x, pass), _up.Forward(x, pass)), pass);
 }

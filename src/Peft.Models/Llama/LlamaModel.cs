@@ -1,7 +1,6 @@
 using Peft.Formats.HuggingFace;
 using Peft.Models.Layers;
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Models.Llama;
 

@@ -1,6 +1,5 @@
 using Peft.Formats;
 using Peft.Formats.Safetensors;
-using Peft.Torch;
 
 namespace Peft.Models.Loading;
 
@@ -11,6 +10,7 @@ public sealed class CheckpointWeights : WeightSource
     private readonly string _directory;
     private readonly IReadOnlyList<string> _ignoredSuffixes;
     private readonly HashSet<string> _used = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, MappedFile> _files = new(StringComparer.Ordinal);
     private readonly Faults _faults = new();
 
     /// <summary>Makes the source.</summary>
@@ -32,6 +32,8 @@ public sealed class CheckpointWeights : WeightSource
     /// <exception cref="CheckpointMismatchException">The checkpoint does not fit its config.json.</exception>
     public override void Finish()
     {
+        foreach (var file in _files.Values)
+            file.Dispose();
         foreach (var entry in _checkpoint.Entries.Values.OrderBy(entry => entry.Name, StringComparer.Ordinal))
         {
             if (!_used.Contains(entry.Name) && !_ignoredSuffixes.Any(suffix => entry.Name.EndsWith(suffix, StringComparison.Ordinal)))
@@ -71,8 +73,9 @@ public sealed class CheckpointWeights : WeightSource
             return Empty();
         }
 
-        var mapped = torch.from_file(entry.FilePath, entry.Offset, shape, stored);
-        return mapped.to(Dtype).to(Device); // both return the mapping itself when nothing changes
+        if (!_files.TryGetValue(entry.FilePath, out var file))
+            _files.Add(entry.FilePath, file = MappedFile.Open(entry.FilePath));
+        return file.Tensor(entry.Offset, shape, stored).to(Dtype).to(Device); // the mapping itself where nothing changes
     }
 
     private static string Place(SafetensorsEntry entry) => $"{Path.GetFileName(entry.FilePath)}: {entry.Name}";

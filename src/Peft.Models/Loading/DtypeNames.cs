@@ -1,5 +1,4 @@
 using Peft.Formats.Safetensors;
-using Peft.Torch;
 
 namespace Peft.Models.Loading;
 

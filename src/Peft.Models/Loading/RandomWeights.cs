@@ -1,5 +1,4 @@
 using Peft.Formats;
-using Peft.Torch;
 
 namespace Peft.Models.Loading;
 
@@ -51,7 +50,7 @@ public sealed class RandomWeights : WeightSource
 
     private Tensor Normal(string name, long[] shape)
     {
-        using var random = torch.GeneratorFor(_seed, name);
+        using var random = Seeds.GeneratorFor(_seed, name);
         return torch.randn(shape, dtype: ScalarType.Float32, generator: random).mul_(_initializerRange).to(Dtype).to(Device);
     }
 }

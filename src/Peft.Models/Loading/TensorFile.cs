@@ -1,6 +1,5 @@
 using Peft.Formats;
 using Peft.Formats.Safetensors;
-using Peft.Torch;
 
 namespace Peft.Models.Loading;
 
@@ -34,9 +33,10 @@ public static class TensorFile
         }
         faults.ThrowIfAny(path);
         using var frozen = torch.no_grad();
+        using var file = MappedFile.Open(path);
         foreach (var (name, target) in targets)
         {
-            using var read = torch.from_file(path, entries[name].Offset, target.shape, target.dtype);
+            using var read = file.Tensor(entries[name].Offset, target.shape, target.dtype);
             target.copy_(read);
         }
     }
@@ -45,13 +45,14 @@ public static class TensorFile
     /// <exception cref="UserException">The file is damaged, or holds a type that checkpoints do not.</exception>
     public static IReadOnlyDictionary<string, Tensor> Read(string path)
     {
-        var file = SafetensorsFile.Open(path);
+        var entries = SafetensorsFile.Open(path).Entries;
+        using var file = MappedFile.Open(path);
         var tensors = new Dictionary<string, Tensor>(StringComparer.Ordinal);
-        foreach (var entry in file.Entries.Values)
+        foreach (var entry in entries.Values)
         {
             var dtype = entry.Dtype == SafetensorsDtype.I64 ? ScalarType.Int64 : DtypeNames.ToTorch(entry.Dtype)
                 ?? throw new UserException($"{path}: {entry.Name} is {entry.Dtype} - checkpoints hold floating numbers and I64");
-            using var mapped = torch.from_file(path, entry.Offset, [.. entry.Shape], dtype);
+            using var mapped = file.Tensor(entry.Offset, [.. entry.Shape], dtype);
             tensors.Add(entry.Name, mapped.clone());
         }
 

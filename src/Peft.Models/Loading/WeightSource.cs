@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models.Loading;
 
 /// <summary>Where a model that is being built takes its tensors from, by Hugging Face name and shape.</summary>
@@ -33,7 +31,7 @@ public abstract class WeightSource
     {
         using var noGrad = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        var parameter = new Parameter(Read(name, kind, shape), requires_grad: false); // shares the elements
+        var parameter = Read(name, kind, shape).ToParameter(requires_grad: false); // shares the elements
         _taken.Add((name, parameter));
         return parameter;
     }

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Recipes.Evaluation;
 
 /// <summary>What is to be evaluated, as a command line says it.</summary>

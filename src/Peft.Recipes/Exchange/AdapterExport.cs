@@ -5,7 +5,6 @@ using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Recipes.Exchange;
 

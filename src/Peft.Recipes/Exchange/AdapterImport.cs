@@ -2,7 +2,6 @@ using Peft.Adapters.Bundles;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Recipes.Exchange;
 

@@ -2,7 +2,6 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Exchange;
 using Peft.Formats.HuggingFace;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Recipes.Exchange;
 

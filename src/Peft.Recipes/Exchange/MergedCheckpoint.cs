@@ -5,7 +5,6 @@ using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.Safetensors;
 using Peft.Models;
-using Peft.Torch;
 
 namespace Peft.Recipes.Exchange;
 
@@ -86,7 +85,7 @@ public sealed class MergedCheckpoint
         if (!_modules.TryGetValue(name, out var module))
             return weight;
         var up = GateCollapse.WeightedUp(module, _gates[module.Path]);
-        return weight + up.matmul(module.Down.detach()).to(weight.dtype);
+        return weight + up.mm(module.Down.detach()).to(weight.dtype);
     }
 
     private void RequireTensors(string directory)

@@ -1,7 +1,6 @@
 using System.Text;
 using Peft.Formats;
 using Peft.Formats.Files;
-using Peft.Torch;
 
 namespace Peft.Recipes.Exchange;
 

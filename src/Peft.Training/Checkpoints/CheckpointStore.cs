@@ -2,7 +2,6 @@ using System.Globalization;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Models.Loading;
-using Peft.Torch;
 
 namespace Peft.Training.Checkpoints;
 

@@ -27,7 +27,7 @@ public sealed class AttachmentTests : IDisposable
 
         AdapterAttachment.Attach(model, Options(kind), seed: 1);
 
-        Assert.True(plain.equal(TinyModel.Logits(model)));
+        Assert.True(plain.SameAs(TinyModel.Logits(model)));
     }
 
     [Theory]
@@ -39,7 +39,7 @@ public sealed class AttachmentTests : IDisposable
 
         AdapterAttachment.Attach(model, Options(kind), seed: 1);
 
-        Assert.True(plain.equal(TinyModel.Logits(model)));
+        Assert.True(plain.SameAs(TinyModel.Logits(model)));
     }
 
     [Fact]
@@ -48,7 +48,7 @@ public sealed class AttachmentTests : IDisposable
         var model = _tiny.New();
         var adapted = AdapterAttachment.Attach(model, Options("top-k"), seed: 1);
         FillUp(adapted);
-        var pass = ForwardPass.ForTraining(torch.GeneratorFor(1, "step"));
+        var pass = ForwardPass.ForTraining(Seeds.GeneratorFor(1, "step"));
 
         var logits = model.Forward(TinyModel.Ids, pass);
         (logits * logits).mean().backward();
@@ -83,11 +83,11 @@ public sealed class AttachmentTests : IDisposable
         var adapted = AdapterAttachment.Attach(model, new AdapterOptions { LoraDropout = 0.5 }, seed: 1);
         FillUp(adapted);
 
-        Tensor Train(string stream) => model.Forward(TinyModel.Ids, ForwardPass.ForTraining(torch.GeneratorFor(1, stream))).detach();
+        Tensor Train(string stream) => model.Forward(TinyModel.Ids, ForwardPass.ForTraining(Seeds.GeneratorFor(1, stream))).detach();
 
-        Assert.True(Train("a").equal(Train("a")));
-        Assert.False(Train("a").equal(Train("b")));
-        Assert.True(TinyModel.Logits(model).equal(TinyModel.Logits(model)));
+        Assert.True(Train("a").SameAs(Train("a")));
+        Assert.False(Train("a").SameAs(Train("b")));
+        Assert.True(TinyModel.Logits(model).SameAs(TinyModel.Logits(model)));
     }
 
     [Fact]
@@ -138,10 +138,10 @@ public sealed class AttachmentTests : IDisposable
         var before = LiveTensors.Settled();
 
         using (torch.NewDisposeScope())
-            model.Forward(TinyModel.Ids, ForwardPass.ForTraining(torch.GeneratorFor(1, "s"))).sum().backward();
+            model.Forward(TinyModel.Ids, ForwardPass.ForTraining(Seeds.GeneratorFor(1, "s"))).sum().backward();
 
         // Gradients stay: one for each of A, B and the router of 14 projections at most.
-        Assert.InRange(torch.LiveTensorCount - before, 0, 14 * 3);
+        Assert.InRange(TorchRuntime.LiveTensorCount - before, 0, 14 * 3);
     }
 
     internal static AdapterOptions Options(string kind) => kind == "lora"
@@ -154,6 +154,6 @@ public sealed class AttachmentTests : IDisposable
     {
         using var off = torch.no_grad();
         foreach (var module in adapted.Modules)
-            module.Up.normal_(0, 0.3, torch.GeneratorFor(9, module.Path));
+            module.Up.normal_(0, 0.3, Seeds.GeneratorFor(9, module.Path));
     }
 }

@@ -30,7 +30,7 @@ public sealed class BundleTests : IDisposable
 
         var loaded = AdapterLoader.Attach(again, Out, new AttachOptions { Base = TinyBundle.Base });
 
-        Assert.True(TinyModel.Logits(adapted.Model).equal(TinyModel.Logits(again)));
+        Assert.True(TinyModel.Logits(adapted.Model).SameAs(TinyModel.Logits(again)));
         Assert.Equal(adapted.Options.ToJson().ToJsonString(), loaded.Options.ToJson().ToJsonString());
         Assert.Equal(adapted.TrainableParameterCount, loaded.TrainableParameterCount);
     }
@@ -46,7 +46,7 @@ public sealed class BundleTests : IDisposable
 
         AdapterLoader.Attach(again, Out);
 
-        Assert.True(TinyModel.Logits(adapted.Model, tasks).equal(TinyModel.Logits(again, tasks)));
+        Assert.True(TinyModel.Logits(adapted.Model, tasks).SameAs(TinyModel.Logits(again, tasks)));
         Assert.Throws<TaskIdException>(() => TinyModel.Logits(again));
     }
 
@@ -75,7 +75,7 @@ public sealed class BundleTests : IDisposable
         Assert.Empty(warnings);
         Assert.Equal(14, loaded.Modules.Count);
         Assert.Contains("\"target_modules\": [\n    \"down_proj\"", File.ReadAllText(Path.Combine(Out, "adapter_config.json")), StringComparison.Ordinal);
-        Assert.True(TinyModel.Logits(Trained("lora").Model).equal(TinyModel.Logits(again)));
+        Assert.True(TinyModel.Logits(Trained("lora").Model).SameAs(TinyModel.Logits(again)));
     }
 
     [Fact]

@@ -45,7 +45,7 @@ public sealed class ExpertLoaderTests : IDisposable
 
         Assert.All(
             stageOne.Modules.Zip(stageTwo.Modules),
-            pair => Assert.True(pair.First.Up.equal(pair.Second.Up) && pair.First.Down.equal(pair.Second.Down)));
+            pair => Assert.True(pair.First.Up.SameAs(pair.Second.Up) && pair.First.Down.SameAs(pair.Second.Down)));
     }
 
     [Fact]

@@ -105,7 +105,7 @@ public sealed class HuggingFaceParityTests : IDisposable
     {
         using var document = JsonDocument.Parse(File.ReadAllText(path));
         var trace = document.RootElement.GetProperty("adamw_trace");
-        using var optimizer = new torch.optim.AdamW(
+        using var optimizer = new AdamW(
             adapted.Parameters,
             lr: trace.GetProperty("lr").GetDouble(),
             beta1: trace.GetProperty("betas")[0].GetDouble(),
@@ -156,6 +156,6 @@ public sealed class HuggingFaceParityTests : IDisposable
     {
         var entry = file.Entries[name];
         var dtype = entry.Dtype == SafetensorsDtype.I64 ? ScalarType.Int64 : ScalarType.Float32;
-        return torch.from_file(entry.FilePath, entry.Offset, [.. entry.Shape], dtype);
+        return MappedFile.Read(entry.FilePath, entry.Offset, [.. entry.Shape], dtype);
     }
 }

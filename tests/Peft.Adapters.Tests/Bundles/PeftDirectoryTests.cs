@@ -31,7 +31,7 @@ public sealed class PeftDirectoryTests : IDisposable
         var loaded = AdapterLoader.Attach(again, _tiny.In("out"));
 
         Assert.Equal(adapted.Modules.Select(Shape), loaded.Modules.Select(Shape));
-        Assert.True(logits.equal(TinyModel.Logits(again)));
+        Assert.True(logits.SameAs(TinyModel.Logits(again)));
     }
 
     [Theory]
@@ -47,7 +47,7 @@ public sealed class PeftDirectoryTests : IDisposable
         Assert.All(adapted.State.Zip(loaded.State), pair =>
         {
             Assert.Equal(ScalarType.Float32, pair.Second.Tensor.dtype);
-            Assert.True(pair.First.Tensor.to(dtype).to(ScalarType.Float32).equal(pair.Second.Tensor), pair.First.Name);
+            Assert.True(pair.First.Tensor.to(dtype).to(ScalarType.Float32).SameAs(pair.Second.Tensor), pair.First.Name);
         });
     }
 

@@ -56,7 +56,7 @@ public sealed class GateCollapseTests : IDisposable
             var cut = svd.Modules[index];
             var error = ((exact - cut.Up.matmul(cut.Down)).norm() / exact.norm()).ToDouble();
             // Eckart-Young: the error of the best approximation follows from the singular values of the whole product.
-            var values = torch.linalg.svd(exact.to(torch.float64)).S.data<double>();
+            var values = torch.linalg.svd(exact.to(torch.float64)).S.data<double>().ToArray();
             var best = Math.Sqrt(values.Skip(2).Sum(value => value * value) / values.Sum(value => value * value));
             Assert.Equal(best, error, 1e-5);
             Assert.Equal(best, losses[index].RankError, 1e-5);

@@ -37,8 +37,8 @@ public sealed class PeftAdapterTests : IDisposable
 
         var loaded = AdapterLoader.Attach(again, Out);
 
-        Assert.All(adapted.State.Zip(loaded.State), pair => Assert.True(pair.First.Tensor.equal(pair.Second.Tensor), pair.First.Name));
-        Assert.True(logits.equal(TinyModel.Logits(again)));
+        Assert.All(adapted.State.Zip(loaded.State), pair => Assert.True(pair.First.Tensor.SameAs(pair.Second.Tensor), pair.First.Name));
+        Assert.True(logits.SameAs(TinyModel.Logits(again)));
         Golden.Near(logits, IndependentPeft.Logits(_tiny.New(), Out));
         PeftAdapter.RequireEqual(Out, PeftAdapter.Of(adapted, "example/tiny"), PeftDirectory.Read(Out));
     }
@@ -134,7 +134,7 @@ public sealed class PeftAdapterTests : IDisposable
 
         AdapterLoader.Attach(again, Out, new AttachOptions { Warn = warnings.Add });
 
-        Assert.True(TinyModel.Logits(adapted.Model).equal(TinyModel.Logits(again)));
+        Assert.True(TinyModel.Logits(adapted.Model).SameAs(TinyModel.Logits(again)));
         Assert.Equal(2, warnings.Count(warning => warning.EndsWith("is the base's own weight and has no effect", StringComparison.Ordinal)));
 
         AddTensors(1.5);

@@ -30,9 +30,9 @@ public sealed class BalanceLossTests : IDisposable
     [Fact]
     public void Padding_never_counts()
     {
-        var p = torch.randn([6, 4], generator: torch.GeneratorFor(1, "p")).softmax(-1);
+        var p = torch.randn([6, 4], generator: Seeds.GeneratorFor(1, "p")).softmax(-1);
         var mask = torch.tensor(new[] { true, true, true, true, false, false }, [6]);
-        var changed = torch.cat([p.narrow(0, 0, 4), torch.randn([2, 4], generator: torch.GeneratorFor(2, "p")).softmax(-1)], 0);
+        var changed = torch.cat([p.narrow(0, 0, 4), torch.randn([2, 4], generator: Seeds.GeneratorFor(2, "p")).softmax(-1)], 0);
         foreach (var loss in new Func<Tensor, Tensor>[]
         {
             x => SwitchBalanceLoss.Of(x, Selection.TopMask(x, 2), mask),

@@ -22,12 +22,12 @@ internal sealed class MergeFixture(TinyModel tiny)
         {
             // Other values than another seed's, whatever the helper fills in.
             foreach (var module in adapted.Modules)
-                module.Up.add_(torch.randn(module.Up.shape, generator: torch.GeneratorFor(seed, module.Path)) * 0.1);
+                module.Up.add_(torch.randn(module.Up.shape, generator: Seeds.GeneratorFor(seed, module.Path)) * 0.1);
         }
         BundleWriter.Write(tiny.In(name), new BundleContents { Adapted = adapted, Base = identity ?? Base });
         if (gated)
             GateFile.Write(tiny.In(name), [.. adapted.Modules.SelectMany(module => new[] { GateVectors.Gate, GateVectors.MeanInput }.Select(kind =>
-                (module.Path, kind, torch.randn([module.InFeatures], generator: torch.GeneratorFor(seed, module.Path + kind)))))]);
+                (module.Path, kind, torch.randn([module.InFeatures], generator: Seeds.GeneratorFor(seed, module.Path + kind)))))]);
     }
 
     public AdaptedModel Load(string name) => AdapterLoader.Attach(tiny.New(), tiny.In(name), new AttachOptions { Base = Base });

@@ -21,7 +21,7 @@ public sealed class PhatgooseGoldenTests : IDisposable
     {
         var golden = Golden.Case(File, "gate_training");
         var zero = golden.ExpectedSection("at_zero");
-        var down = new Parameter(golden.Input("A"), false);
+        var down = golden.Input("A").ToParameter(false);
         var router = new GateRouter(new GateRouterOptions(), new RouterContext("m", 4, 1, 2, 1));
         var projection = Projection(golden, router, down, experts: 1, trains: false);
         using (torch.no_grad())
@@ -39,7 +39,7 @@ public sealed class PhatgooseGoldenTests : IDisposable
 
         Golden.Near(fromZero ? zero("output") : golden.Expected("output"), output);
         Golden.Near(fromZero ? torch.full([3], 0.5) : golden.Expected("gate"), pass.Records<RoutingRecord>()[0].Decision.Gates.reshape(3));
-        Golden.Near(fromZero ? zero("loss") : torch.tensor([(float)golden.ExpectedNumber("loss")], [1]), loss.reshape(1));
+        Golden.Near(fromZero ? zero("loss").reshape(1) : torch.tensor([(float)golden.ExpectedNumber("loss")], [1]), loss.reshape(1));
         Golden.Near((fromZero ? zero("grad_v") : golden.Expected("grad_v")).unsqueeze(0), Vectors(router).grad!);
         Assert.Null(projection.Up.grad);
         Assert.Null(down.grad);
@@ -51,7 +51,7 @@ public sealed class PhatgooseGoldenTests : IDisposable
         var golden = Golden.Case(File, "inference_routing");
         var options = new PhatgooseRouterOptions { TopK = (int)golden.Parameter("k") };
         var router = new StandardizedRouter(options, new RouterContext("m", 4, 4, 2, 1));
-        var down = new Parameter(golden.Input("A").reshape(8, 4), false);
+        var down = golden.Input("A").reshape(8, 4).ToParameter(false);
         var projection = Projection(golden, router, down, experts: 4, trains: false);
         using (torch.no_grad())
         {
@@ -70,7 +70,7 @@ public sealed class PhatgooseGoldenTests : IDisposable
         Golden.Near(golden.Expected("weights"), decision.Gates);
         Golden.Near(golden.Expected("weights_paper_softmax_over_topk"), decision.Gates, 1e-5);
         Assert.All(
-            golden.Expected("topk_indices").to(torch.int64).data<long>().Chunk(2).Zip(decision.Selected.to(torch.float32).data<float>().Chunk(4)),
+            golden.Expected("topk_indices").to(torch.int64).data<long>().ToArray().Chunk(2).Zip(decision.Selected.to(torch.float32).data<float>().ToArray().Chunk(4)),
             pair => Assert.Equal(pair.First.Order(), Enumerable.Range(0, 4).Where(e => pair.Second[e] != 0).Select(e => (long)e)));
         Golden.Near(golden.Expected("output"), output);
     }
@@ -115,7 +115,7 @@ public sealed class PhatgooseGoldenTests : IDisposable
         using var off = torch.no_grad();
         router.named_buffers().Single().buffer.copy_(torch.tensor(new[] { false, true, false }, [3]));
 
-        var decision = router.Route(torch.randn([5, 4], generator: torch.GeneratorFor(1, "x")), ForwardPass.ForInference());
+        var decision = router.Route(torch.randn([5, 4], generator: Seeds.GeneratorFor(1, "x")), ForwardPass.ForInference());
 
         Golden.Near(torch.tensor(new[] { 0f, 1f, 0f }, [3]).unsqueeze(0).expand(5, 3), decision.Gates);
         Assert.Equal(5, decision.Selected.to(torch.float32).sum().ToDouble());
@@ -124,6 +124,6 @@ public sealed class PhatgooseGoldenTests : IDisposable
     private static Parameter Vectors(Router router) => router.named_parameters().Single().parameter;
 
     private static MixtureProjection Projection(Golden golden, Router router, Parameter down, int experts, bool trains) => new(
-        new BaseLinear("m", new Parameter(golden.Input("W"), false)),
+        new BaseLinear("m", golden.Input("W").ToParameter(false)),
         new MixtureShape(experts, 2, 1 / golden.Parameter("r")), router, down, trains);
 }

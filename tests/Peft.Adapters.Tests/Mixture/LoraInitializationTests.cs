@@ -13,9 +13,9 @@ public sealed class LoraInitializationTests
         var five = LoraInitialization.Down("layers.0.q_proj", 5, 4, 16, "true", 7);
         var other = LoraInitialization.Down("layers.0.k_proj", 2, 4, 16, "true", 7);
 
-        Assert.True(two.equal(five.narrow(0, 0, 8)));
-        Assert.False(two.equal(other));
-        Assert.False(two.narrow(0, 0, 4).equal(two.narrow(0, 4, 4)));
+        Assert.True(two.SameAs(five.narrow(0, 0, 8)));
+        Assert.False(two.SameAs(other));
+        Assert.False(two.narrow(0, 0, 4).SameAs(two.narrow(0, 4, 4)));
     }
 
     [Fact]

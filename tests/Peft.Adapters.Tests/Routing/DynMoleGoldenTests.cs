@@ -45,7 +45,7 @@ public sealed class DynMoleGoldenTests : IDisposable
         Golden.Near(golden.Expected(string.Create(CultureInfo.InvariantCulture, $"tsallis_q{q:0.0}")), entropy);
         // Rows without zeros: the slope of Shannon's at zero is infinite.
         Differences.Agree(
-            p => (NormalizedEntropy.Tsallis(p.softmax(-1), q, 1e-5) * torch.tensor(new[] { 1f, 2f }, [2])).sum(), torch.randn([2, 6], generator: torch.GeneratorFor(1, "p")));
+            p => (NormalizedEntropy.Tsallis(p.softmax(-1), q, 1e-5) * torch.tensor(new[] { 1f, 2f }, [2])).sum(), torch.randn([2, 6], generator: Seeds.GeneratorFor(1, "p")));
     }
 
     [Fact]
@@ -109,8 +109,8 @@ public sealed class DynMoleGoldenTests : IDisposable
         using (torch.no_grad())
             router.named_parameters().Single().parameter.copy_(golden.Input("gate"));
         var projection = new MixtureProjection(
-            new BaseLinear("m", new Parameter(golden.Input("W"), false)), new MixtureShape(4, 2, golden.Parameter("alpha_over_r")), router,
-            new Parameter(a.reshape(8, 4)));
+            new BaseLinear("m", golden.Input("W").ToParameter(false)), new MixtureShape(4, 2, golden.Parameter("alpha_over_r")), router,
+            a.reshape(8, 4).ToParameter());
         using (torch.no_grad())
             projection.Up.copy_(b.permute(1, 0, 2).reshape(3, 8));
         foreach (var pass in new[] { ForwardPass.ForTraining(), ForwardPass.ForInference() })
@@ -127,8 +127,8 @@ public sealed class DynMoleGoldenTests : IDisposable
     {
         var p = torch.tensor(new[] { 0.5f, 0.3f, 0.15f, 0.05f }, [1, 4]);
 
-        Assert.Equal([1f, 1f, 0f, 0f], Selection.NucleusMask(p, 0.7, 1, keepsCrossing: true).to(torch.float32).data<float>());
-        Assert.Equal([1f, 0f, 0f, 0f], Selection.NucleusMask(p, 0.7, 1, keepsCrossing: false).to(torch.float32).data<float>());
+        Assert.Equal([1f, 1f, 0f, 0f], Selection.NucleusMask(p, 0.7, 1, keepsCrossing: true).to(torch.float32).data<float>().ToArray());
+        Assert.Equal([1f, 0f, 0f, 0f], Selection.NucleusMask(p, 0.7, 1, keepsCrossing: false).to(torch.float32).data<float>().ToArray());
     }
 
     private static TsallisRouterOptions Options(Golden golden) => new()

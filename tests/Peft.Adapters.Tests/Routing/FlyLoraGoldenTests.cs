@@ -74,11 +74,11 @@ public sealed class FlyLoraGoldenTests : IDisposable
 
         var down = options.FirstDown("m", 32, 1024, 3);
 
-        Assert.All(down.ne(0).to(torch.float32).sum(1L).data<float>(), count => Assert.Equal(256, count));
+        Assert.All(down.ne(0).to(torch.float32).sum(1L).data<float>().ToArray(), count => Assert.Equal(256, count));
         var deviation = Math.Sqrt((down * down).sum().ToDouble() / (32 * 256));
         Assert.InRange(deviation, 0.95 / 32, 1.05 / 32);
-        Assert.True(down.equal(options.FirstDown("m", 32, 1024, 3)));
-        Assert.False(down.equal((options with { ProjectionSeed = 4 }).FirstDown("m", 32, 1024, 3)));
+        Assert.True(down.SameAs(options.FirstDown("m", 32, 1024, 3)));
+        Assert.False(down.SameAs((options with { ProjectionSeed = 4 }).FirstDown("m", 32, 1024, 3)));
     }
 
     [Fact]
@@ -92,7 +92,7 @@ public sealed class FlyLoraGoldenTests : IDisposable
 
     private static MixtureProjection Build(Golden golden, string score, bool detached = true)
     {
-        var down = new Parameter(golden.Input("A"), false);
+        var down = golden.Input("A").ToParameter(false);
         var options = new RandomProjectionRouterOptions
         {
             TopK = (int)golden.Parameter("k"), SelectionScore = score, DetachProjection = detached, BiasRate = 0.001,
@@ -101,7 +101,7 @@ public sealed class FlyLoraGoldenTests : IDisposable
         using var off = torch.no_grad();
         router.named_buffers().Single().buffer.copy_(golden.Input("d"));
         var projection = new MixtureProjection(
-            new BaseLinear("m", new Parameter(golden.Input("W"), false)),
+            new BaseLinear("m", golden.Input("W").ToParameter(false)),
             new MixtureShape(1, 4, golden.Parameter("alpha") / golden.Parameter("r")), router, down);
         projection.Up.copy_(golden.Input("B"));
         return projection;

@@ -141,10 +141,10 @@ public sealed class LoraMixerGoldenTests : IDisposable
             router.named_parameters().Single().parameter.copy_(golden.Input("R"));
         }
         var projection = new MixtureProjection(
-            new BaseLinear("m", new Parameter(weight, false)),
+            new BaseLinear("m", weight.ToParameter(false)),
             new MixtureShape(experts, rank, golden.Parameter("expert_scale")),
             router,
-            new Parameter(a.reshape(experts * rank, width)));
+            a.reshape(experts * rank, width).ToParameter());
         using (torch.no_grad())
             projection.Up.copy_(b.permute(1, 0, 2).reshape(weight.shape[0], experts * rank));
         return projection;

@@ -36,9 +36,9 @@ public sealed class RemixGoldenTests : IDisposable
         using (torch.no_grad())
             router.Weight.copy_(golden.Input("q").log().unsqueeze(1));
 
-        var drawn = (DrawnDecision)router.Route(torch.ones([Draws, 1]), ForwardPass.ForTraining(torch.GeneratorFor(5, "draws")));
+        var drawn = (DrawnDecision)router.Route(torch.ones([Draws, 1]), ForwardPass.ForTraining(Seeds.GeneratorFor(5, "draws")));
 
-        var orders = drawn.Order.contiguous().data<long>();
+        var orders = drawn.Order.contiguous().data<long>().ToArray();
         foreach (var (order, expected) in golden.ExpectedNumbers("ordered"))
         {
             var pair = JsonSerializer.Deserialize<long[]>(order)!;
@@ -71,7 +71,7 @@ public sealed class RemixGoldenTests : IDisposable
         var gates = torch.zeros([2, 4]).scatter(1, selected, torch.ones([2, 2]));
         Golden.Near(
             golden.Expected($"output_{weight}"),
-            torch.nn.functional.lora_mixture_linear(x, golden.Input("W"), null, projection.Down, projection.Up, gates, projection.Shape.Scale));
+            Fused.lora_mixture_linear(x, golden.Input("W"), null, projection.Down, projection.Up, gates, projection.Shape.Scale));
     }
 
     [Fact]
@@ -96,8 +96,8 @@ public sealed class RemixGoldenTests : IDisposable
     {
         var golden = Golden.Case(File, "unbiasedness");
         var logits = golden.Input("logits");
-        var losses = golden.Input("loss_of_expert").data<float>();
-        var q = logits.softmax(-1).data<float>();
+        var losses = golden.Input("loss_of_expert").data<float>().ToArray();
+        var q = logits.softmax(-1).data<float>().ToArray();
         var expected = torch.zeros([3]);
         for (var i = 0; i < 3; i++)
         {
@@ -120,21 +120,21 @@ public sealed class RemixGoldenTests : IDisposable
     public void The_estimate_of_a_batch_is_the_gradient_of_the_surrogate(string granularity)
     {
         var options = new RlooRouterOptions { TopK = 2, Granularity = granularity };
-        var x = torch.randn([3, 5, 4], generator: torch.GeneratorFor(1, "x"));
+        var x = torch.randn([3, 5, 4], generator: Seeds.GeneratorFor(1, "x"));
         var mask = torch.tensor(Enumerable.Range(0, 15).Select(i => i != 9 && i != 14).ToArray(), [3, 5]);
         var router = new RlooRouter(options, new RouterContext("m", 4, 6, 2, 3));
-        var losses = torch.randn([3, 3], generator: torch.GeneratorFor(2, "losses")); // [M, B]
+        var losses = torch.randn([3, 3], generator: Seeds.GeneratorFor(2, "losses")); // [M, B]
         using var estimator = new RlooEstimator();
         var surrogate = torch.zeros([]);
         var copy = router.Weight.detach().clone().requires_grad_();
         for (var m = 0; m < 3; m++)
         {
-            var pass = ForwardPass.ForTraining(torch.GeneratorFor(m, "draw"), tokenMask: mask);
+            var pass = ForwardPass.ForTraining(Seeds.GeneratorFor(m, "draw"), tokenMask: mask);
             var drawn = (DrawnDecision)router.Route(x, pass);
             pass.Emit(new RoutingRecord("m", drawn));
             estimator.Add(pass, losses.select(0, m));
 
-            var advantage = (losses.select(0, m) - losses.mean(0L)) / 2; // [B]
+            var advantage = (losses.select(0, m) - losses.mean([0])) / 2; // [B]
             var log = SurrogateLog(x, mask, copy, drawn.Order, granularity); // [B]
             surrogate = surrogate + (advantage * log).sum();
         }
@@ -161,12 +161,12 @@ public sealed class RemixGoldenTests : IDisposable
     {
         var router = new RlooRouter(new RlooRouterOptions { Granularity = "sequence" }, new RouterContext("m", 4, 4, 2, 1));
         using var cache = new KeyValueCache(1);
-        var prompt = torch.randn([2, 5, 4], generator: torch.GeneratorFor(1, "prompt"));
+        var prompt = torch.randn([2, 5, 4], generator: Seeds.GeneratorFor(1, "prompt"));
 
         var first = router.Route(prompt, ForwardPass.ForInference(cache)).Gates.reshape(2, 5, 4).select(1, 0);
-        var next = router.Route(torch.randn([2, 1, 4], generator: torch.GeneratorFor(9, "next")) * 10, ForwardPass.ForInference(cache)).Gates;
+        var next = router.Route(torch.randn([2, 1, 4], generator: Seeds.GeneratorFor(9, "next")) * 10, ForwardPass.ForInference(cache)).Gates;
 
-        Assert.True(first.equal(next));
+        Assert.True(first.SameAs(next));
     }
 
     // Autograd's own way to log Q: one graph, summed over the real tokens of each sequence.
@@ -182,7 +182,7 @@ public sealed class RemixGoldenTests : IDisposable
         {
             var drawn = order.narrow(1, draw, 1);
             log = log + (z.gather(1, drawn) - z.logsumexp(-1, keepdim: true)).squeeze(1);
-            z = z.scatter(1, drawn, double.NegativeInfinity);
+            z = z.scatter(1, drawn, torch.full(drawn.shape, double.NegativeInfinity, z.dtype));
         }
         return granularity == "sequence" ? log : (log * real.reshape(-1)).reshape(3, 5).sum(1L);
     }
@@ -208,8 +208,8 @@ public sealed class RemixGoldenTests : IDisposable
     }
 
     private static MixtureProjection Module(Router router, long width, int experts) => new(
-        new BaseLinear("m", new Parameter(torch.zeros([3, width]), false)), new MixtureShape(experts, 2, 1), router,
-        new Parameter(torch.zeros([experts * 2, width])));
+        new BaseLinear("m", torch.zeros([3, width]).ToParameter(false)), new MixtureShape(experts, 2, 1), router,
+        torch.zeros([experts * 2, width]).ToParameter());
 
     private static (MixtureProjection Projection, RlooRouter Router) Build(Golden golden, RlooRouterOptions options)
     {
@@ -217,8 +217,8 @@ public sealed class RemixGoldenTests : IDisposable
         using var off = torch.no_grad();
         router.Weight.copy_(golden.Input("P"));
         var projection = new MixtureProjection(
-            new BaseLinear("m", new Parameter(golden.Input("W"), false)), new MixtureShape(4, 2, options.ScaleOf(2)!.Value), router,
-            new Parameter(golden.Input("A").reshape(8, 4)));
+            new BaseLinear("m", golden.Input("W").ToParameter(false)), new MixtureShape(4, 2, options.ScaleOf(2)!.Value), router,
+            golden.Input("A").reshape(8, 4).ToParameter());
         projection.Up.copy_(golden.Input("B").permute(1, 0, 2).reshape(3, 8));
         return (projection, router);
     }

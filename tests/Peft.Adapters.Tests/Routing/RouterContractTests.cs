@@ -84,7 +84,7 @@ public sealed class RouterContractTests : IDisposable
     [MemberData(nameof(Kinds))]
     public void The_same_seed_gives_the_same_decision(string kind)
     {
-        Assert.True(New(kind).Route(Inputs(), Training()).Gates.equal(New(kind).Route(Inputs(), Training()).Gates));
+        Assert.True(New(kind).Route(Inputs(), Training()).Gates.SameAs(New(kind).Route(Inputs(), Training()).Gates));
     }
 
     [Theory]
@@ -96,7 +96,7 @@ public sealed class RouterContractTests : IDisposable
         var first = router.Route(Inputs(), ForwardPass.ForInference(taskIds: Tasks())).Gates;
         var second = router.Route(Inputs(), ForwardPass.ForInference(taskIds: Tasks())).Gates;
 
-        Assert.True(first.equal(second));
+        Assert.True(first.SameAs(second));
     }
 
     [Theory]
@@ -170,7 +170,7 @@ public sealed class RouterContractTests : IDisposable
     private static Router New(string kind)
     {
         var options = Default(kind);
-        var down = new Parameter(torch.randn([SizeOf(kind).Experts * Rank, Width], generator: torch.GeneratorFor(7, "down")), false);
+        var down = torch.randn([SizeOf(kind).Experts * Rank, Width], generator: Seeds.GeneratorFor(7, "down")).ToParameter(false);
         return RouterCatalog.Create(options, new RouterContext("layers.0.q_proj", Width, SizeOf(kind).Experts, Rank, 5, down));
     }
 
@@ -181,20 +181,20 @@ public sealed class RouterContractTests : IDisposable
     private static void LearnFromDraws(Router router, ForwardPass first, RoutingDecision decision)
     {
         first.Emit(new RoutingRecord("m", decision));
-        var second = ForwardPass.ForTraining(torch.GeneratorFor(4, "noise"));
+        var second = ForwardPass.ForTraining(Seeds.GeneratorFor(4, "noise"));
         second.Emit(new RoutingRecord("m", router.Route(Inputs().reshape(2, Tokens / 2, Width), second)));
         var module = new MixtureProjection(
-            new BaseLinear("m", new Parameter(torch.zeros([3, Width]), false)), new MixtureShape(Experts, Rank, 1), router,
-            new Parameter(torch.zeros([Experts * Rank, Width])));
+            new BaseLinear("m", torch.zeros([3, Width]).ToParameter(false)), new MixtureShape(Experts, Rank, 1), router,
+            torch.zeros([Experts * Rank, Width]).ToParameter());
         using var estimator = new RlooEstimator();
         estimator.Add(first, torch.tensor(new[] { 1f, 2f }, [2]));
         estimator.Add(second, torch.tensor(new[] { 1.5f, 1f }, [2]));
         estimator.AddTo([module]);
     }
 
-    private static ForwardPass Training() => ForwardPass.ForTraining(torch.GeneratorFor(3, "noise"), Tasks());
+    private static ForwardPass Training() => ForwardPass.ForTraining(Seeds.GeneratorFor(3, "noise"), Tasks());
 
     private static Tensor Tasks() => torch.tensor(new long[] { 2, 0 }, [2]);
 
-    private static Tensor Inputs() => torch.randn([Tokens, Width], generator: torch.GeneratorFor(11, "inputs"));
+    private static Tensor Inputs() => torch.randn([Tokens, Width], generator: Seeds.GeneratorFor(11, "inputs"));
 }

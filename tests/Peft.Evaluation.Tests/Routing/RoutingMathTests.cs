@@ -1,6 +1,5 @@
 using System.Text.Json;
 using Peft.Evaluation.Routing;
-using Peft.Torch;
 
 namespace Peft.Evaluation.Tests.Routing;
 

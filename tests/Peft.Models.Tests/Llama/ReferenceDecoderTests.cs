@@ -1,5 +1,4 @@
 using Peft.Models.Tests.Support;
-using Peft.Torch;
 
 namespace Peft.Models.Tests.Llama;
 

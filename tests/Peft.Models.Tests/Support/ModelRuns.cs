@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Models.Tests.Support;
 
 /// <summary>Short ways to run a model and get plain numbers.</summary>
@@ -10,7 +8,7 @@ public static class ModelRuns
     {
         using var scope = torch.NewDisposeScope();
         var logits = model.Forward(torch.tensor(ids, [rows, ids.Length / rows]), ForwardPass.ForInference());
-        return logits.to(ScalarType.Float32).contiguous().data<float>();
+        return logits.to(ScalarType.Float32).contiguous().data<float>().ToArray();
     }
 
     /// <summary>Mean next-token cross entropy of a batch, from logits [B, T, V], in double precision.</summary>

@@ -5,7 +5,6 @@ using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Models;
 using Peft.Recipes.Tests.Support;
-using Peft.Torch;
 
 namespace Peft.Recipes.Tests.Exchange;
 
@@ -34,7 +33,7 @@ public sealed class TinyAdapters : IDisposable
         var adapted = AdapterAttachment.Attach(model, read, seed: 1);
         foreach (var module in adapted.Modules)
         {
-            module.Up.normal_(0, 0.3, torch.GeneratorFor(9, module.Path));
+            module.Up.normal_(0, 0.3, Seeds.GeneratorFor(9, module.Path));
             foreach (var parameter in equalExperts ? module.Router?.parameters() ?? [] : [])
                 parameter.zero_();
         }
@@ -47,7 +46,7 @@ public sealed class TinyAdapters : IDisposable
         });
         if (gated)
             GateFile.Write(Folder[name], [.. adapted.Modules.SelectMany(module => new[] { GateVectors.Gate, GateVectors.MeanInput }.Select(kind =>
-                (module.Path, kind, torch.randn([module.InFeatures], generator: torch.GeneratorFor(2, name + module.Path + kind)))))]);
+                (module.Path, kind, torch.randn([module.InFeatures], generator: Seeds.GeneratorFor(2, name + module.Path + kind)))))]);
         return Folder[name];
     }
 
@@ -57,7 +56,7 @@ public sealed class TinyAdapters : IDisposable
         using var scope = torch.NewDisposeScope();
         using var off = torch.no_grad();
         using var loaded = LoadedModel.Open(model, adapter, "float32", torch.CPU);
-        return loaded.Model.Forward(torch.tensor(new long[] { 3, 200, 7, 1, 90, 41, 41, 5 }, [1, 8]), ForwardPass.ForInference()).data<float>();
+        return loaded.Model.Forward(torch.tensor(new long[] { 3, 200, 7, 1, 90, 41, 41, 5 }, [1, 8]), ForwardPass.ForInference()).data<float>().ToArray();
     }
 
     /// <summary>Every file below a folder with its bytes' hash.</summary>

@@ -5,7 +5,6 @@ using Peft.Formats.Safetensors;
 using Peft.Models;
 using Peft.Recipes.Exchange;
 using Peft.Recipes.Tests.Support;
-using Peft.Torch;
 
 namespace Peft.Recipes.Tests.Exchange;
 
@@ -68,7 +67,7 @@ public sealed class VectorAdapterTests : IDisposable
     private static Tensor Read(SafetensorsFile file, string name)
     {
         var entry = file.Entries[name];
-        return torch.from_file(file.Path, entry.Offset, [.. entry.Shape], entry.Dtype == SafetensorsDtype.I64 ? ScalarType.Int64 : ScalarType.Float32);
+        return MappedFile.Read(file.Path, entry.Offset, [.. entry.Shape], entry.Dtype == SafetensorsDtype.I64 ? ScalarType.Int64 : ScalarType.Float32);
     }
 
     private static Dictionary<string, string> Tensors(string directory)

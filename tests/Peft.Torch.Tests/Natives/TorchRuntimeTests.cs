@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Torch.Tests.Natives;
 
 /// <summary>libtorch in use.</summary>

@@ -30,7 +30,7 @@ public sealed class TinyDecoder : IDisposable
         using var scope = torch.NewDisposeScope();
         using var off = torch.no_grad();
         foreach (var module in Adapted.Modules)
-            module.Up.copy_(torch.randn(module.Up.shape, generator: torch.GeneratorFor(9, module.Path)) * 0.3);
+            module.Up.copy_(torch.randn(module.Up.shape, generator: Seeds.GeneratorFor(9, module.Path)) * 0.3);
     }
 
     public CausalLanguageModel Model { get; }
@@ -47,9 +47,9 @@ public sealed class TinyDecoder : IDisposable
         foreach (var (name, parameter) in Parameters)
         {
             gradients.Add(name, parameter.grad is { } gradient
-                ? gradient.to(ScalarType.Float64).contiguous().data<double>()
+                ? gradient.to(ScalarType.Float64).contiguous().data<double>().ToArray()
                 : new double[parameter.numel()]);
-            parameter.zero_grad();
+            parameter.grad = null;
         }
 
         return gradients;

@@ -111,9 +111,9 @@ public sealed class TinyTraining : IDisposable
         var parameters = adapted?.Parameters ?? model.BaseParameters;
         var steps = options.TotalSteps(() => data.Batches(options.PerDeviceTrainBatchSize, options.Seed).BatchesPerEpoch!.Value);
         var contents = adapted is null ? null : new BundleContents { Adapted = adapted, Base = new BaseIdentity("tiny", "0") };
-        torch.optim.Optimizer optimizer = options.Optim == "sgd"
-            ? new torch.optim.SGD(parameters, options.LearningRate, options.Momentum)
-            : new torch.optim.AdamW(parameters, options.LearningRate, weight_decay: options.WeightDecay);
+        Optimizer optimizer = options.Optim == "sgd"
+            ? new SGD(parameters, options.LearningRate, options.Momentum)
+            : new AdamW(parameters, options.LearningRate, weight_decay: options.WeightDecay);
         _owned.Add(optimizer);
         return new TrainingRun
         {

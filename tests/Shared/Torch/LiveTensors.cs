@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Tests;
 
 /// <summary>A count of live tensors to compare with.</summary>
@@ -12,9 +10,9 @@ internal static class LiveTensors
         {
             GC.Collect();
             GC.WaitForPendingFinalizers();
-            if (TorchRuntime.LiveTensorCount == before)
+            if (Tensor.TotalCount == before)
                 return before;
-            before = TorchRuntime.LiveTensorCount;
+            before = Tensor.TotalCount;
         }
     }
 }

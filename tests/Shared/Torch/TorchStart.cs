@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using Peft.Torch;
 
 namespace Peft.Tests;
 

@@ -1,0 +1,121 @@
+using System.Collections.Concurrent;
+using System.Runtime.InteropServices;
+using static Peft.Torch.NativeAutograd;
+
+namespace Peft.Torch;
+
+/// <summary>The engine's way back to an <see cref="AutogradFunction"/>. C++ calls a node without any argument of ours, so each node needs
+/// native thunks of its own; they are dear to make and are used again when C++ has deleted the node.</summary>
+internal sealed unsafe class AutogradNode
+{
+    private static readonly ConcurrentBag<AutogradNode> Free = [];
+
+    // Held here because C++ knows only their addresses.
+    private readonly ApplyCallback _apply;
+    private readonly DeletedCallback _deleted;
+    private readonly nint _applyAddress;
+    private readonly nint _deletedAddress;
+    private AutogradFunction? _function;
+    private NodePointers _pointers;
+
+    private AutogradNode()
+    {
+        _apply = OnApply;
+        _deleted = OnDeleted;
+        _applyAddress = Marshal.GetFunctionPointerForDelegate(_apply);
+        _deletedAddress = Marshal.GetFunctionPointerForDelegate(_deleted);
+        GCHandle.Alloc(this);   // as long as the program: a node may be deleted by any thread at any time
+    }
+
+    [UnmanagedFunctionPointer(CallingConvention.Cdecl)]
+    private delegate TensorArray ApplyCallback(nint* gradients, int count);
+
+    [UnmanagedFunctionPointer(CallingConvention.Cdecl)]
+    private delegate void DeletedCallback();
+
+    /// <summary>A node for one call.</summary>
+    internal static AutogradNode Rent(AutogradFunction function)
+    {
+        if (!Free.TryTake(out var node)) node = new AutogradNode();
+        node._function = function;
+        node._pointers = NewNode(node._applyAddress, node._deletedAddress);
+        torch.CheckForErrors();
+        return node;
+    }
+
+    /// <summary>Ties the outputs to the inputs. Returns new handles of the outputs.</summary>
+    internal nint[] Connect(Tensor?[] inputs, Tensor[] outputs)
+    {
+        var (sources, results) = (Handles(inputs), Handles(outputs));
+        fixed (nint* source = sources, result = results)
+        {
+            var from = new TensorArray { Items = source, Count = sources.Length };
+            SetNextEdges(_pointers, from, 1);
+            torch.CheckForErrors();
+            ClearInputMetadata(_pointers);
+            torch.CheckForErrors();
+            WrapOutputs(from, default, default, new TensorArray { Items = result, Count = results.Length }, _pointers, &Allocate);
+            torch.CheckForErrors();
+        }
+
+        return new Span<nint>(BackwardThread.Current.Buffer(outputs.Length), outputs.Length).ToArray();
+    }
+
+    /// <summary>Saves a tensor with its version; 0 for none.</summary>
+    internal nint Keep(Tensor? tensor)
+    {
+        if (tensor is null) return 0;
+        var saved = NewSaved(tensor.Handle, _pointers, 0);
+        torch.CheckForErrors();
+        return saved;
+    }
+
+    /// <summary>A saved tensor. Errors: it was changed in place since.</summary>
+    internal Tensor? Unpack(nint saved)
+    {
+        if (saved == 0) return null;
+        var handle = NativeAutograd.Unpack(saved, _pointers);
+        torch.CheckForErrors();
+        return Tensor.UnsafeCreateTensor(handle);
+    }
+
+    /// <summary>Gives up the share of the maker.</summary>
+    internal void ReleaseShared() => NativeAutograd.ReleaseShared(_pointers);
+
+    private static nint[] Handles(Tensor?[] tensors) => Array.ConvertAll(tensors, tensor => tensor?.Handle ?? Undefined);
+
+    [UnmanagedCallersOnly]
+    private static nint* Allocate(nuint count) => BackwardThread.Current.Buffer((int)count);
+
+    /// <summary>No exception may leave this method: C++ would end the process. No gradients at all make the engine report an error, so
+    /// that a backward pass which failed is never taken for one that did not.</summary>
+    private TensorArray OnApply(nint* gradients, int count)
+    {
+        var thread = BackwardThread.Current;
+        thread.FreeReturned();
+        try
+        {
+            using var scope = torch.NewDisposeScope();
+            var incoming = new Tensor?[count];
+            for (var i = 0; i < count; i++) incoming[i] = gradients[i] == 0 ? null : Tensor.UnsafeCreateTensor(gradients[i]);
+            var outgoing = _function!.Differentiate(incoming, thread.KeepGraph);
+            var buffer = thread.Buffer(outgoing.Length);
+            for (var i = 0; i < outgoing.Length; i++) buffer[i] = outgoing[i] is { } tensor ? thread.Return(tensor) : Undefined;
+            return new TensorArray { Items = buffer, Count = outgoing.Length };
+        }
+        catch (Exception error)
+        {
+            thread.Fail(error);
+            return default;
+        }
+    }
+
+    private void OnDeleted()
+    {
+        _function?.Release();
+        _function = null;
+        ReleaseWeak(_pointers);
+        _pointers = default;
+        Free.Add(this);
+    }
+}

@@ -1,0 +1,94 @@
+using System.Runtime.InteropServices;
+
+namespace Peft.Torch;
+
+/// <summary>Names, raw memory and raw bytes of tensors.</summary>
+public static partial class TensorExtensions
+{
+    private const int Piece = 1 << 24;
+
+    /// <summary>PyTorch's name of an element type: <c>float32</c>, <c>bfloat16</c>, <c>int64</c>, ...</summary>
+    public static string Name(this ScalarType dtype) => dtype switch
+    {
+        ScalarType.Byte => "uint8",
+        ScalarType.Int8 => "int8",
+        ScalarType.Int16 => "int16",
+        ScalarType.Int32 => "int32",
+        ScalarType.Int64 => "int64",
+        ScalarType.Float16 => "float16",
+        ScalarType.Float32 => "float32",
+        ScalarType.Float64 => "float64",
+        ScalarType.Bool => "bool",
+        ScalarType.BFloat16 => "bfloat16",
+        _ => $"type {(int)dtype}",
+    };
+
+    /// <summary>Whether elements are floating-point numbers.</summary>
+    public static bool IsFloatingPoint(this ScalarType dtype) => torch.is_floating_point(dtype);
+
+    /// <summary>The address of a CPU tensor's first element. It holds while the tensor lives.</summary>
+    public static unsafe nint Address(this Tensor tensor) => THSTensor_data(tensor.Handle);
+
+    /// <summary>Writes the elements in row-major order, little-endian, from where they lie if they lie so.</summary>
+    public static unsafe void WriteBytes(this Tensor tensor, Stream stream)
+    {
+        using var scope = torch.NewDisposeScope();
+        var rows = tensor.detach().cpu().contiguous();
+        var address = rows.Address();
+        for (var left = rows.numel() * rows.element_size(); left > 0;)
+        {
+            var count = (int)Math.Min(left, Piece);
+            stream.Write(new ReadOnlySpan<byte>((void*)address, count));
+            address += count;
+            left -= count;
+        }
+
+        GC.KeepAlive(rows);
+    }
+
+    /// <summary>The elements in row-major order, little-endian.</summary>
+    public static byte[] ToBytes(this Tensor tensor)
+    {
+        using var bytes = new MemoryStream(checked((int)(tensor.numel() * tensor.element_size())));
+        tensor.WriteBytes(bytes);
+        return bytes.ToArray();
+    }
+
+    /// <summary>Whether shapes, types and all elements are the same.</summary>
+    public static bool SameAs(this Tensor tensor, Tensor other)
+    {
+        if (tensor.dtype != other.dtype || !tensor.shape.AsSpan().SequenceEqual(other.shape))
+            return false;
+        using var scope = torch.NewDisposeScope();
+        return tensor.eq(other).all().ToBoolean();
+    }
+
+    /// <summary>Adds to a leaf's gradient, as a backward pass would.</summary>
+    public static void AddToGrad(this Tensor leaf, Tensor slope)
+    {
+        using var outside = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        if (leaf.grad is { } held)
+            held.add_(slope);
+        else
+            leaf.grad = slope.to(leaf.dtype).clone(); // the leaf holds the elements itself
+    }
+
+    /// <summary>A generator's whole state, to be put back by <see cref="SetState"/>.</summary>
+    public static byte[] GetState(this Generator generator)
+    {
+        using var state = generator.get_state();
+        return state.ToBytes();
+    }
+
+    /// <summary>Puts a generator back to where <see cref="GetState"/> found it.</summary>
+    public static void SetState(this Generator generator, byte[] state)
+    {
+        using var given = torch.tensor(state, dtype: ScalarType.Byte);
+        generator.set_state(given);
+    }
+
+    // The library's Storage.data_ptr ended in a corrupted heap; this export gives the address, offset included.
+    [LibraryImport("LibTorchSharp")]
+    private static partial nint THSTensor_data(nint handle);
+}

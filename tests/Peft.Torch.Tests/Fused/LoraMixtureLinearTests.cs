@@ -1,0 +1,158 @@
+namespace Peft.Torch.Tests;
+
+[Collection(FusedCollection.Name)]
+public sealed class LoraMixtureLinearTests : IDisposable
+{
+    private const long N = 5, D = 4, O = 3, C = 6;
+    private readonly DisposeScope _scope = torch.NewDisposeScope();
+    private readonly Generator _random = new(1);
+
+    public void Dispose()
+    {
+        _scope.Dispose();
+        _random.Dispose();
+    }
+
+    private static Tensor Composed(Tensor x, Tensor w, Tensor? bias, Tensor a, Tensor b, Tensor? gates, double scale, Tensor? lora = null)
+    {
+        var h = (lora ?? x).Times(a.t());
+        if (gates is not null) h = h * gates.repeat_interleave(h.size(-1) / gates.size(-1), -1);
+        var y = x.Times(w.t()) + h.Times(b.t()) * scale;
+        return bias is null ? y : y + bias;
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(6)]
+    public void Gradients_of_every_input_match_finite_differences(long gates)
+    {
+        Tensor[] inputs =
+        [
+            Check.Leaf(_random, ScalarType.Float64, N, D), Check.Leaf(_random, ScalarType.Float64, O, D), Check.Leaf(_random, ScalarType.Float64, O),
+            Check.Leaf(_random, ScalarType.Float64, C, D), Check.Leaf(_random, ScalarType.Float64, O, C), Check.Leaf(_random, ScalarType.Float64, N, Math.Max(1, gates)),
+            Check.Leaf(_random, ScalarType.Float64, N, D),
+        ];
+        if (gates == 0) inputs = [.. inputs.Where((_, i) => i != 5)];
+        Check.Gradients(t => Fused.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], gates == 0 ? null : t[5], 1.7, t[^1]), inputs);
+        Check.Gradients(t => Fused.lora_mixture_linear(t[0], t[1], null, t[3], t[4], gates == 0 ? null : t[5], 1.7), inputs[..^1].Where((_, i) => i != 2)
+            .Aggregate(new List<Tensor>(), (all, t) => { if (all.Count == 2) all.Add(inputs[2].detach()); all.Add(t); return all; }).ToArray());
+    }
+
+    [Theory]
+    [InlineData(new[] { 0 })]
+    [InlineData(new[] { 3 })]
+    [InlineData(new[] { 4 })]
+    [InlineData(new[] { 5 })]
+    [InlineData(new[] { 1 })]
+    [InlineData(new[] { 2 })]
+    [InlineData(new[] { 3, 4 })]
+    [InlineData(new[] { 0, 5 })]
+    public void Any_subset_of_inputs_may_need_gradients(int[] needing)
+    {
+        Tensor[] inputs =
+        [
+            Check.Normal(_random, ScalarType.Float64, N, D), Check.Normal(_random, ScalarType.Float64, O, D), Check.Normal(_random, ScalarType.Float64, O),
+            Check.Normal(_random, ScalarType.Float64, C, D), Check.Normal(_random, ScalarType.Float64, O, C), Check.Normal(_random, ScalarType.Float64, N, 3),
+        ];
+        foreach (var i in needing) inputs[i].requires_grad_();
+        Check.Same(
+            t => Fused.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], t[5], 0.5),
+            t => Composed(t[0], t[1], t[2], t[3], t[4], t[5], 0.5), inputs, 1e-12);
+    }
+
+    [Fact]
+    public void A_null_gate_equals_gates_of_one_and_no_gradient_is_asked_of_constants()
+    {
+        var (x, w) = (Check.Normal(_random, ScalarType.Float32, N, D), Check.Normal(_random, ScalarType.Float32, O, D));
+        var (a, b) = (Check.Normal(_random, ScalarType.Float32, C, D), Check.Normal(_random, ScalarType.Float32, O, C));
+        var bare = Fused.lora_mixture_linear(x, w, null, a, b, null, 2);
+        Assert.False(bare.requires_grad);
+        Check.Near(Fused.lora_mixture_linear(x, w, null, a, b, torch.ones([N, 2]), 2), bare, 1e-6);
+    }
+
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.BFloat16)]
+    [InlineData(ScalarType.Float16)]
+    [InlineData(ScalarType.Float64)]
+    public void Zero_b_gives_the_base_bit_for_bit(ScalarType dtype)
+    {
+        var master = dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
+        foreach (var rows in new long[] { 1, 3, 64 })
+        {
+            var (x, w, bias) = (Check.Normal(_random, dtype, rows, 32), Check.Normal(_random, dtype, 48, 32), Check.Normal(_random, dtype, 48));
+            var (a, b) = (Check.Normal(_random, master, 8, 32), torch.zeros([48, 8], master));
+            var gates = Check.Normal(_random, master, rows, 4);
+            Check.SameBits(Fused.lora_mixture_linear(x, w, bias, a, b, gates, 2), Fused.linear(x, w, bias));
+            Check.SameBits(Fused.lora_mixture_linear(x, w, null, a, b, null, 2), Fused.linear(x, w));
+        }
+    }
+
+    [Theory]
+    [InlineData(ScalarType.BFloat16, 0.02)]
+    [InlineData(ScalarType.Float16, 0.003)]
+    public void Reduced_types_with_float32_masters_stay_near_float32(ScalarType dtype, double tolerance)
+    {
+        Tensor[] inputs =
+        [
+            Check.Leaf(_random, dtype, 40, 32), Check.Normal(_random, dtype, 24, 32), Check.Normal(_random, dtype, 24),
+            Check.Leaf(_random, ScalarType.Float32, 16, 32), Check.Leaf(_random, ScalarType.Float32, 24, 16), Check.Leaf(_random, ScalarType.Float32, 40, 4),
+        ];
+        Check.Same(
+            t => Fused.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], t[5], 0.5),
+            t => Composed(t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), t[2].to(ScalarType.Float32), t[3], t[4], t[5], 0.5), inputs, tolerance, sameType: false);
+    }
+
+    [Fact]
+    public void Leading_dimensions_and_transposed_inputs_are_taken()
+    {
+        var x = Check.Leaf(_random, ScalarType.Float32, D, 2, 3);
+        Tensor[] inputs =
+        [
+            x, Check.Normal(_random, ScalarType.Float32, D, O), Check.Leaf(_random, ScalarType.Float32, D, C), Check.Leaf(_random, ScalarType.Float32, C, O),
+            Check.Leaf(_random, ScalarType.Float32, 2, 3, 3),
+        ];
+        Check.Same(
+            t => Fused.lora_mixture_linear(t[0].permute(1, 2, 0), t[1].t(), null, t[2].t(), t[3].t(), t[4], 1.5),
+            t => Composed(t[0].permute(1, 2, 0), t[1].t(), null, t[2].t(), t[3].t(), t[4], 1.5), inputs, 1e-5);
+    }
+
+    [Fact]
+    public void A_row_with_zero_gates_gets_the_base_and_a_batch_of_no_rows_passes()
+    {
+        var (x, w) = (Check.Normal(_random, ScalarType.Float64, N, D), Check.Normal(_random, ScalarType.Float64, O, D));
+        var (a, b) = (Check.Leaf(_random, ScalarType.Float64, C, D), Check.Leaf(_random, ScalarType.Float64, O, C));
+        Check.Near(Fused.lora_mixture_linear(x, w, null, a, b, torch.zeros([N, 3], ScalarType.Float64), 2), Fused.linear(x, w), 0);
+        var none = Fused.lora_mixture_linear(x.narrow(0, 0, 0), w, null, a, b, torch.zeros([0, 3], ScalarType.Float64), 2);
+        Assert.Equal(new long[] { 0, O }, none.shape);
+        none.sum().backward();
+        Check.Near(a.grad!, torch.zeros([C, D], ScalarType.Float64), 0);
+    }
+
+    [Fact]
+    public void The_result_may_be_changed_in_place_and_a_second_derivative_is_refused()
+    {
+        var (x, w) = (Check.Leaf(_random, ScalarType.Float64, 2, 3, D), Check.Normal(_random, ScalarType.Float64, O, D));
+        var (a, b) = (Check.Leaf(_random, ScalarType.Float64, C, D), Check.Leaf(_random, ScalarType.Float64, O, C));
+        Fused.lora_mixture_linear(x, w, null, a, b, null, 1).add_(torch.ones([O], ScalarType.Float64)).sum().backward();
+        var error = Assert.Throws<ArgumentException>(() =>
+            Fused.lora_mixture_linear(x, w, null, a, b, null, 1).sum().backward(create_graph: true));
+        Assert.Contains("only first derivatives exist", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Shapes_that_do_not_meet_are_named()
+    {
+        var (x, w) = (Check.Normal(_random, ScalarType.Float32, N, D), Check.Normal(_random, ScalarType.Float32, O, D));
+        var (a, b) = (Check.Normal(_random, ScalarType.Float32, C, D), Check.Normal(_random, ScalarType.Float32, O, C));
+        string Fails(Action act) => Assert.Throws<ArgumentException>(act).Message;
+        Assert.Contains("a is [C, D]", Fails(() => Fused.lora_mixture_linear(x, w, null, b, b, null, 1)), StringComparison.Ordinal);
+        Assert.Contains("b is [O, C]", Fails(() => Fused.lora_mixture_linear(x, w, null, a, a, null, 1)), StringComparison.Ordinal);
+        Assert.Contains("C a multiple of G", Fails(() => Fused.lora_mixture_linear(x, w, null, a, b, torch.ones([N, 4]), 1)), StringComparison.Ordinal);
+        Assert.Contains("one row for each row", Fails(() => Fused.lora_mixture_linear(x, w, null, a, b, torch.ones([2, 3]), 1)), StringComparison.Ordinal);
+        Assert.Contains("bias is [O]", Fails(() => Fused.lora_mixture_linear(x, w, torch.ones([2]), a, b, null, 1)), StringComparison.Ordinal);
+    }
+}
