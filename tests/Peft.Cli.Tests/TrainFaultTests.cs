@@ -98,9 +98,9 @@ public sealed class TrainFaultTests : IDisposable
         ["r.yaml", "--set", "data.max_length=65"], "r.yaml has 1 fault", "data.max_length", "max_position_embeddings 64");
 
     [Theory]
-    [InlineData("PEFT_TORCH_NATIVE", "/nonexistent", "PEFT_TORCH_NATIVE", "'/nonexistent'", "libpeft_torch.so")]
-    [InlineData("PEFT_TORCH_NATIVE", NoLibrary, "does not load", "libtorch 1.13 or newer", "make setup")]
-    [InlineData("PEFT_TORCH_NATIVE", AnotherLibrary, "is not Peft's native library", "make build", "PEFT_TORCH_NATIVE")]
+    [InlineData("LIBTORCH", "/nonexistent", "LIBTORCH", "'/nonexistent'", "libtorch 2.10", "unset it")]
+    [InlineData("LIBTORCH", NoLibrary, "LIBTORCH", "is not a folder")]
+    [InlineData("LIBTORCH", "/", "/libtorch_cpu.so - is missing", "correct LIBTORCH")]
     [InlineData("DUCKDB_LIB", "/nonexistent", "DUCKDB_LIB", "/nonexistent", "make setup")]
     [InlineData("DUCKDB_LIB", NoLibrary, "cannot be loaded", "make setup", "DUCKDB_LIB")]
     [InlineData("DUCKDB_LIB", AnotherLibrary, "is no DuckDB of version 1", "make setup", "DUCKDB_LIB")]
