@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Cli.Verbs;
@@ -32,9 +33,19 @@ public static class Program
         {
             return Run(args, output);
         }
-        catch (Exception e) when (e is UserException or NativeLibraryException)
+        catch (UserException e)
         {
             output.Error(e.Message);
+            return ExitCode.UserMistake;
+        }
+        catch (Exception e) when (NativeLibraryException.Within(e) is not null)
+        {
+            output.Error(NativeLibraryException.Within(e)!.Message);
+            return ExitCode.UserMistake;
+        }
+        catch (ExternalException e) when (TorchErrors.MemoryAdvice(e) is not null)
+        {
+            output.Error(TorchErrors.MemoryAdvice(e)!);
             return ExitCode.UserMistake;
         }
         catch (OperationCanceledException)
@@ -55,7 +66,7 @@ public static class Program
         }
         catch (Exception e)
         {
-            output.Error($"peft failed: {e.GetType().Name}: {e.Message}");
+            output.Error($"peft failed: {e.GetType().Name}: {(e is ExternalException native ? TorchErrors.Words(native) : e.Message)}");
             output.Error(args.Contains(Trace)
                 ? e.ToString()
                 : "This is a fault of the program, not of your input; --trace prints where it happened.");

@@ -89,7 +89,7 @@ public sealed class ForwardPass
     /// loss's own <c>backward()</c> would end at the last block; without, this is the same.</summary>
     public void Backward(Tensor loss)
     {
-        loss.backward();
+        Gradients.backward(loss);
         for (var last = _checkpoints.Count - 1; last >= 0; last--)
             _checkpoints[last].Backward(this);
         _checkpoints.Clear();

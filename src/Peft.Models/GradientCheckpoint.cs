@@ -72,12 +72,12 @@ internal sealed class GradientCheckpoint
         }
 
         if (roots.Count > 0)
-            torch.autograd.backward(roots, slopes);
+            Gradients.backward(roots, slopes);
         _output.Dispose();
         if (_source is null)
             return;
         if (_input.grad is { } slope)
-            _source.backward([slope]);
+            Gradients.backward(_source, slope);
         _input.Dispose();
 
         void Add(Tensor first, Tensor second)

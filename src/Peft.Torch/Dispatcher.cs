@@ -8,7 +8,8 @@ namespace Peft.Torch;
 /// <para>It relies on the C functions for extensions that libtorch_cpu 2.10 exports (<c>torch/csrc/stable/c/shim.h</c>): each argument is
 /// 64 bits; a tensor is a handle that the call takes over, None is 0, an optional value a pointer to its 64 bits, a list a handle. They are
 /// promised to stay for later versions of libtorch; the version is checked at the first call.</para>
-/// <para>They cannot pass Scalar and Generator: operations with such parameters are out of reach. What goes wrong inside is
+/// <para>Arguments must be of the schema's types, one for each: nothing checks them, and a wrong one ends the process. So each use has a
+/// test. They cannot pass Scalar and Generator: operations with such parameters are out of reach. What goes wrong inside is
 /// printed by libtorch on stderr; the exception can name the operation alone.</para>
 /// </remarks>
 public static unsafe partial class Dispatcher
@@ -87,7 +88,7 @@ public static unsafe partial class Dispatcher
 
         private enum Kind
         {
-            Bits, Tensor, OptionalBits, OptionalTensor, Tensors, Integers, Flags,
+            Bits, Tensor, OptionalBits, OptionalTensor, Tensors, Integers, OptionalIntegers, Flags,
         }
 
         /// <summary>An absent optional argument.</summary>
@@ -99,6 +100,9 @@ public static unsafe partial class Dispatcher
 
         /// <summary>A <c>Tensor? name</c>.</summary>
         public static Argument Optional(Tensor? value) => value is null ? None : new(Kind.OptionalTensor, 0, value);
+
+        /// <summary>An <c>int[]? name</c>.</summary>
+        public static Argument Optional(params long[]? values) => values is null ? None : new(Kind.OptionalIntegers, 0, values);
 
         /// <summary>A <c>Tensor[] name</c>.</summary>
         public static Argument List(IReadOnlyList<Tensor> values) => new(Kind.Tensors, 0, values);
@@ -129,6 +133,7 @@ public static unsafe partial class Dispatcher
             Kind.OptionalTensor => Boxed(Copy((Tensor)_value!)),
             Kind.Tensors => ListOf((IReadOnlyList<Tensor>)_value!, Copy),
             Kind.Integers => ListOf((long[])_value!, value => (ulong)value),
+            Kind.OptionalIntegers => Boxed(ListOf((long[])_value!, value => (ulong)value)),
             _ => ListOf((bool[])_value!, value => value ? 1UL : 0UL),
         };
 

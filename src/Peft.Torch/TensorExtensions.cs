@@ -71,7 +71,7 @@ public static partial class TensorExtensions
         if (leaf.grad is { } held)
             held.add_(slope);
         else
-            leaf.grad = slope.to(leaf.dtype).clone().DetachFromDisposeScope();
+            leaf.grad = slope.to(leaf.dtype).clone(); // the leaf holds the elements itself
     }
 
     /// <summary>A generator's whole state, to be put back by <see cref="SetState"/>.</summary>

@@ -38,9 +38,9 @@ public sealed class AdapterProbe
         public Tensor Added(Tensor gates)
         {
             ArgumentNullException.ThrowIfNull(gates);
-            var hidden = Input.reshape(-1, Module.InFeatures).to(torch.float32).matmul(Module.Down.t());
+            var hidden = Input.reshape(-1, Module.InFeatures).to(torch.float32).mm(Module.Down.t());
             var columns = gates.shape[^1] == hidden.shape[^1] ? gates : gates.repeat_interleave(Module.Shape.Rank, -1);
-            return (hidden * columns).matmul(Module.Up.t()) * Module.Shape.Scale;
+            return (hidden * columns).mm(Module.Up.t()) * Module.Shape.Scale;
         }
 
         /// <summary>The frozen layer's output with what the adapter adds with some gates.</summary>
@@ -89,8 +89,8 @@ public sealed class AdapterProbe
         var modules = adapter.Modules.ToDictionary(module => module.Path, StringComparer.Ordinal);
         return Logits(ids, call => !modules.TryGetValue(call.Module.Path, out var module)
             ? call.Base()
-            : With(call, call.Input.reshape(-1, call.Module.InFeatures).to(torch.float32).matmul(module.Down.to(torch.float32).t())
-                .matmul(module.Up.to(torch.float32).t()) * adapter.Config.ScalingOf(module.Path)));
+            : With(call, call.Input.reshape(-1, call.Module.InFeatures).to(torch.float32).mm(module.Down.to(torch.float32).t())
+                .mm(module.Up.to(torch.float32).t()) * adapter.Config.ScalingOf(module.Path)));
     }
 
     /// <summary>The frozen layer's output with something added.</summary>

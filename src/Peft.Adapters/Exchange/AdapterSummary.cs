@@ -141,7 +141,7 @@ public sealed record AdapterSummary(
         var norms = Enumerable.Range(0, experts).Select(expert =>
         {
             var (rows, columns) = (a.narrow(0, (long)expert * rank, rank), b.narrow(1, (long)expert * rank, rank));
-            return Math.Abs(scale) * Math.Sqrt(Math.Max(0, (columns.t().matmul(columns) * rows.matmul(rows.t())).sum().ToDouble()));
+            return Math.Abs(scale) * Math.Sqrt(Math.Max(0, (columns.t().mm(columns) * rows.mm(rows.t())).sum().ToDouble()));
         });
         return new(path, experts, rank, scale, a.norm().ToDouble(), b.norm().ToDouble(), [.. norms]);
     }

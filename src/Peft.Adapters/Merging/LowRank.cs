@@ -7,7 +7,7 @@ public sealed record LowRankUpdate(Tensor Down, Tensor Up)
 {
     /// <summary>The product.</summary>
     /// <remarks>Shapes: [O, D].</remarks>
-    public Tensor Product() => Up.matmul(Down);
+    public Tensor Product() => Up.mm(Down);
 }
 
 /// <summary>Singular value decompositions of products of factors, exact and without the product where the rank is small.</summary>
@@ -23,8 +23,8 @@ public static class LowRank
         ArgumentNullException.ThrowIfNull(update);
         var (qa, ra) = torch.linalg.qr(update.Down.to(torch.float64).t());                     // [D, Ka], [Ka, R]
         var (qb, rb) = torch.linalg.qr(update.Up.to(torch.float64));                           // [O, Kb], [Kb, R]
-        var (u, s, vh) = torch.linalg.svd(rb.matmul(ra.t()));                                  // of [Kb, Ka]
-        return (qb.matmul(u), s, vh.matmul(qa.t()));
+        var (u, s, vh) = torch.linalg.svd(rb.mm(ra.t()));                                  // of [Kb, Ka]
+        return (qb.mm(u), s, vh.mm(qa.t()));
     }
 
     /// <summary>The best approximation of rank R: B = U diag(S), A = Vh, the R largest singular values.</summary>
@@ -52,11 +52,11 @@ public static class LowRank
         var kept = Math.Min(rank, Math.Min(O, D));
         if (D <= O)
         {
-            var v = Leading(delta.t().matmul(delta), kept);                                    // [D, K]
-            return Padded(new LowRankUpdate(v.t().to(torch.float32), delta.matmul(v).to(torch.float32)), rank);
+            var v = Leading(delta.t().mm(delta), kept);                                    // [D, K]
+            return Padded(new LowRankUpdate(v.t().to(torch.float32), delta.mm(v).to(torch.float32)), rank);
         }
-        var u = Leading(delta.matmul(delta.t()), kept);                                        // [O, K]
-        return Padded(new LowRankUpdate(u.t().matmul(delta).to(torch.float32), u.to(torch.float32)), rank);
+        var u = Leading(delta.mm(delta.t()), kept);                                        // [O, K]
+        return Padded(new LowRankUpdate(u.t().mm(delta).to(torch.float32), u.to(torch.float32)), rank);
     }
 
     /// <summary>⟨B_i A_i, B_j A_j⟩ under the Frobenius product for every two updates, from their factors alone.</summary>
@@ -76,7 +76,7 @@ public static class LowRank
         using var off = torch.no_grad();
         using var scope = torch.NewDisposeScope();
         var (a, b) = (down.to(torch.float32), up.to(torch.float32));
-        var gram = (a.matmul(a.t()) * b.t().matmul(b)).contiguous().data<float>().ToArray();             // [C, C]
+        var gram = (a.mm(a.t()) * b.t().mm(b)).contiguous().data<float>().ToArray();             // [C, C]
         int[] owner = [.. ranks.SelectMany((rank, update) => Enumerable.Repeat(update, rank))];
         var products = new double[ranks.Count, ranks.Count];
         for (var i = 0; i < total; i++)

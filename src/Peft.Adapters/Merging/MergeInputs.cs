@@ -11,7 +11,7 @@ public sealed record MergeInput(int Adapter, string Name, double Weight, double 
 {
     /// <summary>Its update, scale included.</summary>
     /// <remarks>Shapes: [O, D].</remarks>
-    public Tensor Update() => Up.matmul(Down).mul_(Scale);
+    public Tensor Update() => Up.mm(Down).mul_(Scale);
 }
 
 /// <summary>One module of a merge: the inputs of the adapters that adapt it. An adapter that does not counts as zero.</summary>

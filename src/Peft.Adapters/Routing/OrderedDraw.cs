@@ -25,7 +25,7 @@ public static class OrderedDraw
             log = log is null ? step : log + step;
             byLogits = byLogits - (remaining - normal).exp();
             byLogits = byLogits.scatter_add(1, drawn, torch.ones(drawn.shape, torch.float32, logits.device));
-            remaining = remaining.scatter(1, drawn, double.NegativeInfinity);
+            remaining = remaining.scatter(1, drawn, torch.full(drawn.shape, double.NegativeInfinity, torch.float32, logits.device));
         }
         return (log!, byLogits);
     }

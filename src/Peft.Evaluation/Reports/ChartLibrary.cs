@@ -14,7 +14,9 @@ public static class ChartLibrary
     /// <exception cref="UserException">It is not installed.</exception>
     public static string Read() => File.ReadAllText(Locate(AppContext.BaseDirectory));
 
-    internal static string Locate(string programFolder)
+    /// <summary>Its file.</summary>
+    /// <exception cref="UserException">It is not installed.</exception>
+    public static string Locate(string programFolder)
     {
         var beside = Path.Combine(programFolder, FileName);
         if (File.Exists(beside))

@@ -85,7 +85,7 @@ public sealed class MergedCheckpoint
         if (!_modules.TryGetValue(name, out var module))
             return weight;
         var up = GateCollapse.WeightedUp(module, _gates[module.Path]);
-        return weight + up.matmul(module.Down.detach()).to(weight.dtype);
+        return weight + up.mm(module.Down.detach()).to(weight.dtype);
     }
 
     private void RequireTensors(string directory)

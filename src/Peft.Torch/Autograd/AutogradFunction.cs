@@ -7,7 +7,7 @@ namespace Peft.Torch;
 /// <remarks>
 /// <para>TorchSharp's own base class loses an exception in backward together with the process, leaves every gradient in the caller's
 /// scope, keeps a spare copy of every output and makes two native thunks a call. This one stands on the same exports of its
-/// library: an exception in <see cref="Backward"/> ends the backward pass with an error (<see cref="Gradients.backward"/> throws the
+/// library: an exception in <see cref="Backward"/> ends the backward pass with an error (<see cref="Gradients"/> throws the
 /// original), gradients are freed as soon as the engine has them, thunks are reused.</para>
 /// <para>Use it where a fused kernel pays: a call costs some microseconds more than an operation of libtorch.</para>
 /// </remarks>

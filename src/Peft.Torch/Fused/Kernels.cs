@@ -21,6 +21,10 @@ internal static class Kernels
             _ => false,
         };
 
+    /// <summary>Whether the loops over rows (norm, SwiGLU, rotary) serve a tensor: they know float32 and bfloat16.</summary>
+    public static bool ServeRows(Tensor tensor) =>
+        Enabled && tensor.device_type == DeviceType.CPU && tensor.dtype is ScalarType.Float32 or ScalarType.BFloat16 && tensor.numel() > 0;
+
     private static bool FindBFloat16()
     {
         if (!X86Base.IsSupported || X86Base.CpuId(0, 0).Eax < 7)

@@ -76,8 +76,7 @@ internal static class ElfFile
     // The records are two chained lists: libraries, and the versions asked of each.
     private static int FindVersion(ReadOnlySpan<byte> image, Section needed, Section names, string version)
     {
-        var library = needed.Start;
-        for (var i = 0; i < needed.Count; i++)
+        for (int library = needed.Start, next = -1; next != 0; library = checked(library + next))
         {
             var record = checked(library + (int)U32(image, library + 8));
             for (var k = 0; k < U16(image, library + 2); k++)
@@ -86,7 +85,7 @@ internal static class ElfFile
                 if (Text(image, names, U32(image, record + 8)) == version) return record;
                 record = checked(record + (int)U32(image, record + 12));
             }
-            library = checked(library + (int)U32(image, library + 12));
+            next = checked((int)U32(image, library + 12));
         }
         return -1;
     }
@@ -106,7 +105,7 @@ internal static class ElfFile
     {
         var at = SectionAt(image, index);
         var found = new Section(
-            checked((int)U64(image, at + 24)), checked((int)U64(image, at + 32)), checked((int)U32(image, at + 40)), checked((int)U32(image, at + 44)));
+            checked((int)U64(image, at + 24)), checked((int)U64(image, at + 32)), checked((int)U32(image, at + 40)));
         _ = image.Slice(found.Start, found.Size);
         return found;
     }
@@ -127,5 +126,5 @@ internal static class ElfFile
 
     private static ulong U64(ReadOnlySpan<byte> from, int at) => BinaryPrimitives.ReadUInt64LittleEndian(from[at..]);
 
-    private readonly record struct Section(int Start, int Size, int Link, int Count);
+    private readonly record struct Section(int Start, int Size, int Link);
 }

@@ -23,7 +23,13 @@ internal static partial class Libc
     [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int SetVariable(string name, string value, int overwrite);
 
+    /// <summary>What native code reads of a variable; null when it is not set.</summary>
+    internal static string? GetVariable(string name) => Marshal.PtrToStringUTF8(ReadVariable(name));
+
     /// <summary>A file that lives in memory; its descriptor, or -1.</summary>
     [LibraryImport("libc", EntryPoint = "memfd_create", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     internal static partial int CreateMemoryFile(string name, uint flags);
+
+    [LibraryImport("libc", EntryPoint = "getenv", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial nint ReadVariable(string name);
 }

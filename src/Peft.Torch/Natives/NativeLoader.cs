@@ -112,11 +112,11 @@ internal static class NativeLoader
         return Open($"/proc/self/fd/{descriptor}");
     }
 
-    // The loader's own words, without .NET's advice around them: "/x/liby.so: cannot open shared object file: ...".
+    // The loader's own words, which follow .NET's advice: "liby.so: cannot open shared object file: No such file or directory".
     private static string Words(Exception error)
     {
         var lines = error.Message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-        return lines.FirstOrDefault(line => line.StartsWith('/')) ?? lines[0];
+        return lines[^1];
     }
 
 #pragma warning disable CA2255 // a library's module initializer: it only registers, and so cannot fail

@@ -6,6 +6,10 @@ namespace Peft.Torch;
 /// <summary>The start of libtorch, and what a program asks of it as a whole: version, threads, memory.</summary>
 public static class TorchRuntime
 {
+    // With these a user or a test keeps oneDNN, libtorch's loops, MKL and .NET from some of the processor's instructions.
+    private static readonly string[] Narrowing =
+        ["ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "DOTNET_EnableAVX512", "DOTNET_EnableAVX2", "DOTNET_EnableHWIntrinsic"];
+
     private static readonly Lock Gate = new();
     private static (nint Kernels, string File, string Version) _library;
 
@@ -14,6 +18,24 @@ public static class TorchRuntime
 
     /// <summary>The file of the libtorch in use.</summary>
     public static string LibraryPath => Started().File;
+
+    /// <summary>What is in use, a line each, for <c>peft doctor</c>.</summary>
+    public static IReadOnlyList<(string Name, string Found)> Describe()
+    {
+        Start();
+        var narrowed = Narrowing.Select(name => (name, value: Environment.GetEnvironmentVariable(name))).Where(set => !string.IsNullOrEmpty(set.value));
+        return
+        [
+            ("libtorch", $"{_library.Version}, {_library.File}"),
+            ("TorchSharp", typeof(torch).Assembly.GetName().Version!.ToString(3)
+                + (NativeLoader.IsMarked ? ", its library marked for this system's libstdc++, which is older than GCC 13.2's" : "")),
+            ("MKL", MklOnAmd.State),
+            ("threads", $"{Threads} of {Environment.ProcessorCount} cores"),
+            ("allocator", "glibc's, told to keep what is freed"),
+            ("devices", torch.cuda.is_available() ? $"cpu, {torch.cuda.device_count()} CUDA" : "cpu"),
+            .. narrowed.Select(set => ("narrowed", $"{set.name}={set.value}")),
+        ];
+    }
 
     /// <summary>Tensors held now in the whole program: equal before and after anything that leaks none.</summary>
     public static long LiveTensorCount
@@ -57,6 +79,7 @@ public static class TorchRuntime
                 KeepFreedMemory();
                 LetThreadsSleep();
                 _library = NativeLoader.Load(files);
+                MklOnAmd.Mend(_library.Kernels);
                 torch.set_num_threads(threads ?? DefaultThreads(Environment.GetEnvironmentVariable("OMP_NUM_THREADS")));
             }
             else if (threads is { } count)

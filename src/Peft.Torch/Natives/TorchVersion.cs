@@ -14,10 +14,10 @@ internal static class TorchVersion
     /// <exception cref="NativeLibraryException">It is not of the expected version.</exception>
     internal static unsafe string Check(nint kernels, string file)
     {
-        // In libtorch since 2.3; answers without an exception of C++.
+        // Answers without an exception of C++.
         var found = NativeLibrary.TryGetExport(kernels, "aoti_torch_abi_version", out var ask)
             ? Text(((delegate* unmanaged<ulong>)ask)())
-            : "one older than 2.3";
+            : "too old to say its version";
         if (found.StartsWith(Expected + ".", StringComparison.Ordinal)) return found;
         throw new NativeLibraryException(
             $"{file} - found: libtorch {found} - expected: {Expected}, for which TorchSharp is built - "

@@ -1,48 +1,37 @@
-using System.Buffers.Binary;
-using Google.Protobuf;
+using System.Runtime.CompilerServices;
 using Peft.Formats.Files;
+using Tensorboard;
+using TorchSharp.Modules;
 
 namespace Peft.Training.Metrics;
 
-/// <summary>Writes TensorBoard event files (scalars), so that <c>tensorboard --logdir DIR</c> shows a run.</summary>
-/// <remarks>
-/// Source: TensorFlow's record format (u64 length, masked CRC-32C of it, data, masked CRC-32C of the data) and the
-/// messages Event {double wall_time=1; int64 step=2; string file_version=3; Summary summary=5; SessionLog session_log=7},
-/// Summary {repeated Value value=1}, Value {string tag=1; float simple_value=2}, SessionLog {enum status=1}.
-/// </remarks>
+/// <summary>Scalars for TensorBoard, in the library's event files.</summary>
+/// <remarks>A resumed run adds a file, which begins a session after its checkpoint: TensorBoard then drops what earlier files hold of
+/// later steps. Errors: <see cref="FileOperationException"/> when the files cannot be written.</remarks>
+/// <param name="directory">Where the event files go.</param>
+/// <param name="clock">Gives the times that TensorBoard shows.</param>
 public sealed class TensorBoardSink(string directory, TimeProvider clock) : IMetricSink
 {
-    private const int SessionStart = 1;
-    private FileStream? _stream;
+    private SummaryWriter? _writer;
     private string _path = "";
 
     /// <inheritdoc/>
-    public void Start(int afterStep, int totalSteps)
+    public void Start(int afterStep, int totalSteps) => Write(() =>
     {
+        _path = directory;
         Directory.CreateDirectory(directory);
-        // A resumed run adds a file whose name sorts after the earlier ones; TensorBoard joins them.
-        var seconds = clock.GetUtcNow().ToUnixTimeSeconds();
-        _path = Path.Combine(directory, $"events.out.tfevents.{seconds:D10}.step{afterStep:D8}.peft");
-        _stream = new FileStream(_path, FileMode.Create, FileAccess.Write);
-        WriteRecord(Event(0, output =>
-        {
-            output.WriteTag(3, WireFormat.WireType.LengthDelimited);
-            output.WriteString("brain.Event:2");
-        }));
+        var before = Directory.GetFiles(directory);
+        _writer = torch.utils.tensorboard.SummaryWriter(directory, "peft");
+        _path = Directory.GetFiles(directory).Except(before).Single();
         if (afterStep == 0)
             return;
-        // The start of a session: TensorBoard then drops what earlier files hold of this step and later ones.
-        var sessionLog = Message(output =>
+        WriteEvent(null, _path, new Event
         {
-            output.WriteTag(1, WireFormat.WireType.Varint);
-            output.WriteEnum(SessionStart);
+            WallTime = Now,
+            Step = afterStep + 1,
+            SessionLog = new SessionLog { Status = SessionLog.Types.SessionStatus.Start },
         });
-        WriteRecord(Event(afterStep + 1, output =>
-        {
-            output.WriteTag(7, WireFormat.WireType.LengthDelimited);
-            output.WriteBytes(ByteString.CopyFrom(sessionLog));
-        }));
-    }
+    });
 
     /// <inheritdoc/>
     public void Write(StepReport report)
@@ -70,67 +59,33 @@ public sealed class TensorBoardSink(string directory, TimeProvider clock) : IMet
         WriteScalars(report.Step, report.Metrics.Select(m => ($"eval/{m.Key.Replace("eval_", "")}", m.Value)));
 
     /// <inheritdoc/>
-    public void Flush() => Write(stream => stream.Flush(flushToDisk: true));
+    /// <remarks>Until the disk has them: a checkpoint must not be newer than what is known of its steps.</remarks>
+    public void Flush() => Write(() =>
+    {
+        using var file = new FileStream(_path, FileMode.Append, FileAccess.Write, FileShare.ReadWrite);
+        file.Flush(flushToDisk: true);
+    });
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        try
-        {
-            _stream?.Dispose();
-        }
-        catch (Exception error) when (FileOperationException.Covers(error))
-        {
-            // What did not fit was told when it was written; its rest is still in the buffer.
-        }
+        // The library opens the file for each event and closes it again.
     }
 
-    private void WriteScalars(int step, IEnumerable<(string Tag, double Value)> values)
-    {
-        var summary = Message(output =>
-        {
-            foreach (var (tag, value) in values)
-            {
-                output.WriteTag(1, WireFormat.WireType.LengthDelimited);
-                output.WriteBytes(ByteString.CopyFrom(Message(v =>
-                {
-                    v.WriteTag(1, WireFormat.WireType.LengthDelimited);
-                    v.WriteString(tag);
-                    v.WriteTag(2, WireFormat.WireType.Fixed32);
-                    v.WriteFloat((float)value);
-                })));
-            }
-        });
-        WriteRecord(Event(step, output =>
-        {
-            output.WriteTag(5, WireFormat.WireType.LengthDelimited);
-            output.WriteBytes(ByteString.CopyFrom(summary));
-        }));
-    }
+    // Seconds since 1970, as TensorBoard reads them; the library would take ticks.
+    private long Now => clock.GetUtcNow().ToUnixTimeSeconds();
 
-    private byte[] Event(int step, Action<CodedOutputStream> what) => Message(output =>
+    private void WriteScalars(int step, IEnumerable<(string Tag, double Value)> values) => Write(() =>
     {
-        output.WriteTag(1, WireFormat.WireType.Fixed64);
-        output.WriteDouble(clock.GetUtcNow().ToUnixTimeMilliseconds() / 1000.0);
-        output.WriteTag(2, WireFormat.WireType.Varint);
-        output.WriteInt64(step);
-        what(output);
+        foreach (var (tag, value) in values)
+            _writer!.add_scalar(tag, (float)value, step, Now);
     });
 
-    private static byte[] Message(Action<CodedOutputStream> write)
-    {
-        using var buffer = new MemoryStream();
-        using (var output = new CodedOutputStream(buffer, leaveOpen: true))
-            write(output);
-        return buffer.ToArray();
-    }
-
-    private void Write(Action<FileStream> write)
+    private void Write(Action write)
     {
         try
         {
-            if (_stream is not null)
-                write(_stream);
+            write();
         }
         catch (Exception error) when (FileOperationException.Covers(error))
         {
@@ -138,18 +93,7 @@ public sealed class TensorBoardSink(string directory, TimeProvider clock) : IMet
         }
     }
 
-    private void WriteRecord(byte[] data)
-    {
-        var header = new byte[12];
-        BinaryPrimitives.WriteUInt64LittleEndian(header, (ulong)data.Length);
-        BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(8), Crc32C.Masked(header.AsSpan(0, 8)));
-        var footer = new byte[4];
-        BinaryPrimitives.WriteUInt32LittleEndian(footer, Crc32C.Masked(data));
-        Write(stream =>
-        {
-            stream.Write(header);
-            stream.Write(data);
-            stream.Write(footer);
-        });
-    }
+    // The library writes sessions nowhere itself, and keeps the method that could.
+    [UnsafeAccessor(UnsafeAccessorKind.StaticMethod)]
+    private static extern void WriteEvent(SummaryWriter? type, string fileName, Event evnt);
 }

@@ -39,7 +39,7 @@ public sealed class PhatgooseGoldenTests : IDisposable
 
         Golden.Near(fromZero ? zero("output") : golden.Expected("output"), output);
         Golden.Near(fromZero ? torch.full([3], 0.5) : golden.Expected("gate"), pass.Records<RoutingRecord>()[0].Decision.Gates.reshape(3));
-        Golden.Near(fromZero ? zero("loss") : torch.tensor([(float)golden.ExpectedNumber("loss")], [1]), loss.reshape(1));
+        Golden.Near(fromZero ? zero("loss").reshape(1) : torch.tensor([(float)golden.ExpectedNumber("loss")], [1]), loss.reshape(1));
         Golden.Near((fromZero ? zero("grad_v") : golden.Expected("grad_v")).unsqueeze(0), Vectors(router).grad!);
         Assert.Null(projection.Up.grad);
         Assert.Null(down.grad);

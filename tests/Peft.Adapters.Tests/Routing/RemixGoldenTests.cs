@@ -182,7 +182,7 @@ public sealed class RemixGoldenTests : IDisposable
         {
             var drawn = order.narrow(1, draw, 1);
             log = log + (z.gather(1, drawn) - z.logsumexp(-1, keepdim: true)).squeeze(1);
-            z = z.scatter(1, drawn, double.NegativeInfinity);
+            z = z.scatter(1, drawn, torch.full(drawn.shape, double.NegativeInfinity, z.dtype));
         }
         return granularity == "sequence" ? log : (log * real.reshape(-1)).reshape(3, 5).sum(1L);
     }

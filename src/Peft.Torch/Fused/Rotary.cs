@@ -1,0 +1,107 @@
+using System.Runtime.Intrinsics;
+
+namespace Peft.Torch;
+
+public static partial class Fused
+{
+    /// <summary>Rotary position embedding, halves of a head as pairs: x * cos + rotate_half(x) * sin.</summary>
+    /// <remarks>Shapes: x [B, T, H, d], cos and sin [B or 1, T, d] gives [B, T, H, d]; where cos and sin are narrower than d, the rest of
+    /// each head passes unchanged. Gradient: to x; first derivatives only.
+    /// Errors: <see cref="ArgumentException"/> when shapes do not meet.</remarks>
+    public static Tensor rotary(Tensor x, Tensor cos, Tensor sin)
+    {
+        if (x.dim() != 4 || cos.dim() != 3 || !cos.shape.AsSpan().SequenceEqual(sin.shape) || (cos.size(0) != 1 && cos.size(0) != x.size(0))
+            || cos.size(1) != x.size(1) || cos.size(2) > x.size(3) || cos.size(2) % 2 != 0)
+        {
+            throw new ArgumentException($"cos {Shapes.Of(cos)} and sin {Shapes.Of(sin)} do not meet x {Shapes.Of(x)}; "
+                + "x is [B, T, H, d], cos and sin are [B or 1, T, d or an even part of it]");
+        }
+
+        return Kernels.ServeRows(x) && !(cos.requires_grad || sin.requires_grad)
+            ? new RotaryFunction().Apply(x, cos, sin)
+            : Composed.rotary(x, cos, sin);
+    }
+}
+
+/// <summary>Rotary embedding over the memory of CPU tensors; inputs x, cos, sin, of which x alone has a gradient.</summary>
+internal sealed class RotaryFunction : AutogradFunction
+{
+    protected override Tensor[] Forward(Tensor?[] inputs)
+    {
+        var (cos, sin) = (Dense(inputs[1]!), Dense(inputs[2]!));
+        Save(cos, sin);
+        return [Turn(inputs[0]!, cos, sin, back: false)];
+    }
+
+    protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved) =>
+        [gradients[0] is { } slopes ? Turn(slopes, saved[0]!, saved[1]!, back: true) : null, null, null];
+
+    private static Tensor Dense(Tensor angles) => angles.to(ScalarType.Float32).contiguous();
+
+    private static Tensor Turn(Tensor x, Tensor cos, Tensor sin, bool back)
+    {
+        var heads = x.stride(3) == 1 ? x : x.contiguous();
+        var result = torch.empty(x.shape, x.dtype);
+        if (x.dtype == ScalarType.Float32) RotaryKernel<float>.Run(heads, cos, sin, result, back);
+        else RotaryKernel<ushort>.Run(heads, cos, sin, result, back);
+        return result;
+    }
+}
+
+/// <summary>Rotary embedding of heads in memory.</summary>
+/// <typeparam name="T">float, or ushort holding bfloat16.</typeparam>
+internal static unsafe class RotaryKernel<T>
+    where T : unmanaged
+{
+    /// <summary>Turns every head of x [B, T, H, d], or turns it back: by the transpose, which is the gradient.</summary>
+    public static void Run(Tensor x, Tensor cos, Tensor sin, Tensor result, bool back)
+    {
+        var (steps, heads, size, rotated) = (x.size(1), x.size(2), x.size(3), cos.size(2));
+        var (batchStep, tokenStep, headStep) = (x.stride(0), x.stride(1), x.stride(2));
+        var angleStep = cos.size(0) == 1 ? 0 : steps * rotated;
+        var (source, target) = ((nint)TensorMemory.Of<T>(x), (nint)TensorMemory.Of<T>(result));
+        var (c, s) = ((nint)TensorMemory.Of<float>(cos), (nint)TensorMemory.Of<float>(sin));
+        Elements<T>.ForRows(x.size(0) * steps, heads * size, (first, end) =>
+        {
+            for (var i = first; i < end; i++)
+            {
+                var (b, t) = (i / steps, i % steps);
+                var angles = b * angleStep + t * rotated;
+                var from = (T*)source + b * batchStep + t * tokenStep;
+                var to = (T*)target + i * heads * size;
+                for (long h = 0; h < heads; h++, from += headStep, to += size)
+                {
+                    if (back) TurnBack(from, (float*)c + angles, (float*)s + angles, to, rotated / 2);
+                    else Turn(from, (float*)c + angles, (float*)s + angles, to, rotated / 2);
+                    new Span<T>(from + rotated, (int)(size - rotated)).CopyTo(new Span<T>(to + rotated, (int)(size - rotated)));
+                }
+            }
+        });
+    }
+
+    private static void Turn(T* x, float* cos, float* sin, T* y, long half)
+    {
+        for (long j = 0; j < half; j += Elements<T>.Count)
+        {
+            var left = half - j;
+            var (low, high) = (Elements<T>.Load(x + j, left), Elements<T>.Load(x + half + j, left));
+            var turned = low * Elements<float>.Load(cos + j, left) - high * Elements<float>.Load(sin + j, left);
+            var other = high * Elements<float>.Load(cos + half + j, left) + low * Elements<float>.Load(sin + half + j, left);
+            Elements<T>.Store(turned, y + j, left);
+            Elements<T>.Store(other, y + half + j, left);
+        }
+    }
+
+    private static void TurnBack(T* x, float* cos, float* sin, T* y, long half)
+    {
+        for (long j = 0; j < half; j += Elements<T>.Count)
+        {
+            var left = half - j;
+            var (low, high) = (Elements<T>.Load(x + j, left), Elements<T>.Load(x + half + j, left));
+            var turned = low * Elements<float>.Load(cos + j, left) + high * Elements<float>.Load(sin + half + j, left);
+            var other = high * Elements<float>.Load(cos + half + j, left) - low * Elements<float>.Load(sin + j, left);
+            Elements<T>.Store(turned, y + j, left);
+            Elements<T>.Store(other, y + half + j, left);
+        }
+    }
+}
