@@ -29,8 +29,8 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
         long length = data.RowLength > 0 ? data.RowLength : Math.Min(data.MaxLength, longest);
         var states = options.Optim == "adamw" ? 2 : options.Momentum > 0 ? 1 : 0;
         return new(
-            model.BaseParameters.Sum(p => p.Parameter.numel() * p.Parameter.element_size()),
-            run.Trainee.Parameters.Sum(p => p.Parameter.numel() * p.Parameter.element_size()) * (run.Trainee.Adapted is null ? 1 + states : 2 + states),
+            model.BaseParameters.Sum(p => p.Parameter.ByteCount()),
+            run.Trainee.Parameters.Sum(p => p.Parameter.ByteCount()) * (run.Trainee.Adapted is null ? 1 + states : 2 + states),
             ActivationBytes(
                 model, run.Trainee.Adapted?.Modules ?? [], options.PerDeviceTrainBatchSize, length, Math.Min(length, longest),
                 options.GradientCheckpointing));

@@ -23,6 +23,9 @@ public static partial class TensorExtensions
         _ => $"type {(int)dtype}",
     };
 
+    /// <summary>Bytes of all elements.</summary>
+    public static long ByteCount(this Tensor tensor) => tensor.numel() * tensor.element_size();
+
     /// <summary>Whether elements are floating-point numbers.</summary>
     public static bool IsFloatingPoint(this ScalarType dtype) => torch.is_floating_point(dtype);
 
@@ -35,7 +38,7 @@ public static partial class TensorExtensions
         using var scope = torch.NewDisposeScope();
         var rows = tensor.detach().cpu().contiguous();
         var address = rows.Address();
-        for (var left = rows.numel() * rows.element_size(); left > 0;)
+        for (var left = rows.ByteCount(); left > 0;)
         {
             var count = (int)Math.Min(left, Piece);
             stream.Write(new ReadOnlySpan<byte>((void*)address, count));
@@ -49,7 +52,7 @@ public static partial class TensorExtensions
     /// <summary>The elements in row-major order, little-endian.</summary>
     public static byte[] ToBytes(this Tensor tensor)
     {
-        using var bytes = new MemoryStream(checked((int)(tensor.numel() * tensor.element_size())));
+        using var bytes = new MemoryStream(checked((int)(tensor.ByteCount())));
         tensor.WriteBytes(bytes);
         return bytes.ToArray();
     }

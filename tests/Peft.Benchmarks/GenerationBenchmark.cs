@@ -34,7 +34,7 @@ internal static class GenerationBenchmark
     // Weights of every linear layer and of the head; keys and values of half the new tokens on average.
     private static double BytesPerToken(CausalLanguageModel model, ModelShape shape)
     {
-        var element = (double)model.HeadWeight.nbytes / model.HeadWeight.numel();
+        var element = (double)model.HeadWeight.ByteCount() / model.HeadWeight.numel();
         var weights = shape.Linears.Sum(l => (double)l.In * l.Out) * shape.Layers + (double)shape.Hidden * shape.Vocabulary;
         var cache = 2.0 * shape.Layers * shape.Hidden * (PromptTokens + NewTokens / 2.0);
         return element * (weights + cache);

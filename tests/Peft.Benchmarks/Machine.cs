@@ -3,7 +3,7 @@ using Peft.Recipes;
 namespace Peft.Benchmarks;
 
 /// <summary>What the numbers were measured on.</summary>
-internal sealed record Machine(string Processor, int Cores, int Threads, string InstructionSets, string Libtorch, string Blas)
+internal sealed record Machine(string Processor, int Cores, int Threads, string InstructionSets, string Libtorch)
 {
     /// <summary>This machine, as the running program sees it.</summary>
     public static Machine Describe()
@@ -13,10 +13,10 @@ internal sealed record Machine(string Processor, int Cores, int Threads, string 
             : null;
         return new(
             model ?? "unknown processor", Environment.ProcessorCount, torch.get_num_threads(),
-            string.Join(' ', MachineTypes.InstructionSets), torch.version, torch.BlasFolder ?? "the system's default");
+            string.Join(' ', MachineTypes.InstructionSets), TorchRuntime.Version);
     }
 
     /// <inheritdoc/>
     public override string ToString() =>
-        $"{Processor}, {Cores} cores, {Threads} threads, {InstructionSets}; libtorch {Libtorch}; BLAS {Blas}";
+        $"{Processor}, {Cores} cores, {Threads} threads, {InstructionSets}; libtorch {Libtorch}";
 }

@@ -16,17 +16,17 @@ internal static class MixtureBenchmark
         var gradient = torch.randn(shape.Rows, shape.FeedForward).to(options.Dtype);                // [N, F]
         Tensor[] inputs = [x, a, b, gates];
 
-        void Fused() => Fused.lora_mixture_linear(x, weight, null, a, b, gates, 2).backward(gradient);
+        void Kernel() => Gradients.backward(Fused.lora_mixture_linear(x, weight, null, a, b, gates, 2), gradient);
 
         void Composed()
         {
-            var down = torch.matmul(x, a.to(options.Dtype).t()) * gates.repeat_interleave(TrainingStep.Rank, 1).to(options.Dtype);
-            (torch.nn.functional.linear(x, weight) + torch.matmul(down, b.to(options.Dtype).t()) * 2).backward(gradient);
+            var down = x.mm(a.to(options.Dtype).t()) * gates.repeat_interleave(TrainingStep.Rank, 1).to(options.Dtype);
+            Gradients.backward(torch.nn.functional.linear(x, weight) + down.mm(b.to(options.Dtype).t()) * 2, gradient);
         }
 
-        void Base() => torch.nn.functional.linear(x, weight).backward(gradient);
+        void Base() => Gradients.backward(Fused.linear(x, weight), gradient);
 
-        var seconds = Rounds.Seconds(options.Rounds, Once(Fused, inputs), Once(Composed, inputs), Once(Base, inputs));
+        var seconds = Rounds.Seconds(options.Rounds, Once(Kernel, inputs), Once(Composed, inputs), Once(Base, inputs));
         var name = $"mixture [{shape.Rows}, {shape.Hidden}] -> {shape.FeedForward}, {TrainingStep.Experts} experts r={TrainingStep.Rank}, top-2";
         // Base: forward and to x. Adapters: three times N C (D + O).
         var baseWork = 2.0 * shape.Hidden * shape.FeedForward;
@@ -43,7 +43,7 @@ internal static class MixtureBenchmark
         using var scope = torch.NewDisposeScope();
         operation();
         foreach (var input in inputs)
-            input.zero_grad();
+            input.grad = null;
     };
 
     private static Tensor TopTwo(Tensor scores)

@@ -31,7 +31,7 @@ internal sealed class TrainingStep : IDisposable
     }
 
     /// <summary>Bytes of the base and of the adapters.</summary>
-    public long WeightBytes => _model.BaseParameters.Sum(p => p.Parameter.nbytes) + _adapted.Parameters.Sum(p => p.Parameter.nbytes);
+    public long WeightBytes => _model.BaseParameters.Sum(p => p.Parameter.ByteCount()) + _adapted.Parameters.Sum(p => p.Parameter.ByteCount());
 
     /// <summary>What <c>--dry-run</c> says of the activations of a step.</summary>
     public long EstimatedActivations =>
