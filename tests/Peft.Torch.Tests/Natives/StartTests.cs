@@ -119,6 +119,6 @@ public sealed class StartTests
         Assert.Equal(0, code);
         Assert.Matches(@"^libtorch: 2\.10\.\d+, /.*libtorch_cpu\.so\nTorchSharp: \d+\.\d+\.\d+", output);
         Assert.Contains(string.Create(CultureInfo.InvariantCulture, $"threads: 1 of {Environment.ProcessorCount} cores\n"), output, StringComparison.Ordinal);
-        Assert.EndsWith("narrowed: ONEDNN_MAX_CPU_ISA=AVX2\n", output, StringComparison.Ordinal);
+        Assert.Contains("narrowed: ONEDNN_MAX_CPU_ISA=AVX2\n", output, StringComparison.Ordinal);
     }
 }
