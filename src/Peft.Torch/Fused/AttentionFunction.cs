@@ -61,7 +61,7 @@ internal sealed class AttentionFunction(AttentionOptions options) : AutogradFunc
     private static ScalarType ProductType(Tensor q) => q.dtype switch
     {
         ScalarType.Float64 => ScalarType.Float64,
-        ScalarType.BFloat16 when Kernels.FastBFloat16 => ScalarType.BFloat16,
+        ScalarType.BFloat16 when Gemm.HasFastBFloat16 => ScalarType.BFloat16,
         _ => ScalarType.Float32,
     };
 

@@ -12,10 +12,15 @@ internal static unsafe partial class Gemm
 
     private static readonly Lazy<bool> Found = new(() =>
         NativeLibrary.TryLoad(Library, typeof(Gemm).Assembly, null, out var library)
-        && new[] { "sgemm_", "dgemm_", "cblas_gemm_bf16bf16f32" }.All(name => NativeLibrary.TryGetExport(library, name, out _)));
+        && new[] { "sgemm_", "dgemm_", "cblas_gemm_bf16bf16f32", "mkl_serv_intel_cpu_true" }.All(name => NativeLibrary.TryGetExport(library, name, out _)));
+
+    private static readonly Lazy<bool> Fast = new(() => IsAvailable && Kernels.ProcessorHasBFloat16 && mkl_serv_intel_cpu_true() == 1);
 
     /// <summary>Whether libtorch carries MKL.</summary>
     public static bool IsAvailable => Found.Value;
+
+    /// <summary>Whether its products of bfloat16 are faster than those of float32: the processor has them, and MKL takes its fast kernels there.</summary>
+    public static bool HasFastBFloat16 => Fast.Value;
 
     /// <summary>c = alpha * op(a) op(b) + beta * c with op(a) [m, k], op(b) [k, n]; T is float, double, or ushort holding bfloat16, and W
     /// the type sums are in: float, or double for double.</summary>
@@ -38,6 +43,9 @@ internal static unsafe partial class Gemm
         else
             dgemm_(&left, &right, &columns, &rows, &inner, (double*)&alpha, (double*)b, &stepB, (double*)a, &stepA, (double*)&beta, (double*)c, &stepC);
     }
+
+    [LibraryImport(Library)]
+    private static partial int mkl_serv_intel_cpu_true();
 
     [LibraryImport(Library)]
     private static partial void sgemm_(byte* ta, byte* tb, int* m, int* n, int* k, float* alpha, float* a, int* lda, float* b, int* ldb,
