@@ -104,7 +104,7 @@ internal static class FuzzParsers
 
     private static void UseTokenizer(string folder)
     {
-        var tokenizer = Tokenizer.Load(folder);
+        var tokenizer = HuggingFaceTokenizer.Load(folder);
         var ids = tokenizer.EncodeToIds(Text);
         tokenizer.EncodeToIds(Text, Text, true);
         tokenizer.Decode(ids);

@@ -55,7 +55,7 @@ public sealed class NormalizerTests
     [InlineData("""{"type":"Sequence","normalizers":[{"type":"NFD"},{"type":"StripAccents"},{"type":"Lowercase"}]}""", "É", "e")]
     public void Normalizers_do_as_the_originals(string json, string text, string expected)
     {
-        INormalizer normalizer = NormalizerReader.Read(JsonPart.Parse(Encoding.UTF8.GetBytes(json), "test"));
+        var normalizer = NormalizerReader.Read(JsonPart.Parse(Encoding.UTF8.GetBytes(json), "test"));
         Assert.Equal(expected, normalizer.Normalize(text));
     }
 }

@@ -51,9 +51,9 @@ internal static class TinyTokenizer
 
     public static JsonNode Parse(string json) => JsonNode.Parse(json)!;
 
-    public static Tokenizer Load(JsonObject file) => LoadText(file.ToJsonString());
+    public static HuggingFaceTokenizer Load(JsonObject file) => LoadText(file.ToJsonString());
 
-    public static Tokenizer LoadText(string json, string? config = null)
+    public static HuggingFaceTokenizer LoadText(string json, string? config = null)
     {
         var directory = Directory.CreateTempSubdirectory("peft-tokenizer-");
         try
@@ -61,7 +61,7 @@ internal static class TinyTokenizer
             System.IO.File.WriteAllText(Path.Combine(directory.FullName, "tokenizer.json"), json);
             if (config is not null)
                 System.IO.File.WriteAllText(Path.Combine(directory.FullName, "tokenizer_config.json"), config);
-            return Tokenizer.Load(directory.FullName);
+            return HuggingFaceTokenizer.Load(directory.FullName);
         }
         finally
         {
@@ -70,7 +70,7 @@ internal static class TinyTokenizer
     }
 
     /// <summary>The token texts of an encoding, between bars.</summary>
-    public static string Tokens(this Tokenizer tokenizer, string text) =>
+    public static string Tokens(this HuggingFaceTokenizer tokenizer, string text) =>
         string.Join('|', tokenizer.EncodeToIds(text).Select(tokenizer.IdToToken));
 
     private static JsonObject Model(List<string> tokens, string[] merges)

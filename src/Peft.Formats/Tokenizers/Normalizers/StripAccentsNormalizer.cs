@@ -1,4 +1,4 @@
-using System.Text;
+using Peft.Formats.Tokenizers.Sources;
 using Peft.Formats.Tokenizers.Unicode;
 
 namespace Peft.Formats.Tokenizers.Normalizers;
@@ -6,18 +6,22 @@ namespace Peft.Formats.Tokenizers.Normalizers;
 /// <summary>
 /// Removes combining marks; takes a decomposing normalizer before it to remove accents of composed letters.
 /// </summary>
-internal sealed class StripAccentsNormalizer : INormalizer
+/// <param name="isAccent">Which code points count.</param>
+internal sealed class StripAccentsNormalizer(Func<int, bool> isAccent) : INormalizer
 {
-    public string Normalize(string text)
+    public static StripAccentsNormalizer AllMarks { get; } = new(CodePoints.IsMark);
+
+    public SourceText Normalize(SourceText source)
     {
-        var result = new StringBuilder(text.Length);
-        Span<char> pair = stackalloc char[2];
-        foreach (var rune in text.EnumerateRunes())
+        var result = new SourceTextBuilder(source);
+        var at = 0;
+        foreach (var rune in source.Text.EnumerateRunes())
         {
-            if (!CodePoints.IsMark(rune.Value))
-                result.Append(pair[..rune.EncodeToUtf16(pair)]);
+            if (!isAccent(rune.Value))
+                result.Add(rune, at, at + rune.Utf16SequenceLength);
+            at += rune.Utf16SequenceLength;
         }
 
-        return result.ToString();
+        return result.ToText();
     }
 }
