@@ -70,6 +70,9 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
     /// <summary>One more than the highest id: the rows an embedding needs.</summary>
     public int EndId { get; }
 
+    /// <summary>Done when the library merges its words; ids are the same before.</summary>
+    internal Task Ready => _model.Ready;
+
     /// <summary>
     /// Reads tokenizer.json and, beside it, tokenizer_config.json and special_tokens_map.json where present.
     /// </summary>

@@ -8,9 +8,9 @@ namespace Peft.Formats.Tokenizers.Models;
 /// <summary>
 /// Byte-pair encoding as in Hugging Face tokenizers: a word's characters (or bytes) become symbols, and symbols merge.
 /// Byte-level words are merged by the library (<see cref="LibraryMerger"/>), which is exact there; after our look-up of
-/// whole words, as it has none (ignore_merges), and up to a length, as its time grows with the square of it. Words of
-/// characters are merged by ours: the library drops a character that has no token or takes the unknown token for it,
-/// and has no byte fallback, where the bytes must take part in the merging.
+/// whole words, as it has none (ignore_merges). Ours merge a word too long for it, its time growing with the square of
+/// the length, and the words until it is made. Words of characters are ours alone: the library drops a character that
+/// has no token or takes the unknown token for it, and has no byte fallback, where the bytes take part in the merging.
 /// </summary>
 internal sealed class BpeModel : WordModel
 {
@@ -52,6 +52,8 @@ internal sealed class BpeModel : WordModel
 
     public override bool HasAllBytes { get; }
 
+    public override Task Ready => _library.Ready;
+
     public override EncodeState NewState() => new(_merges);
 
     public override void EncodeBytes(ReadOnlySpan<byte> word, EncodeState state)
@@ -73,12 +75,8 @@ internal sealed class BpeModel : WordModel
 
     private void MergeBytes(ReadOnlySpan<byte> word, EncodeState state)
     {
-        if (word.Length <= LibraryMerger.LongestWord)
-        {
-            _library.Append(word, state.Ids);
+        if (_library.TryAppend(word, state.Ids))
             return;
-        }
-
         var start = state.Ids.Count;
         foreach (var value in word)
             state.Ids.Add(_byteIds[value]);

@@ -4,27 +4,35 @@ namespace Peft.Formats.Tokenizers.Models;
 
 /// <summary>
 /// The library's <see cref="BpeTokenizer"/> merging byte-level words. It is given words in the byte alphabet, one
-/// character a byte, so that its own splitting, normalizing and UTF-8 have no part in it: then its merges are exact. It
-/// is made when the first word needs it, for that takes as long as reading a file.
+/// character a byte, so that its own splitting, normalizing and UTF-8 have no part in it: then its merges are exact.
+/// Making it takes longer than reading the file, so that is done beside the work, from the first word on that needs it.
 /// </summary>
 internal sealed class LibraryMerger
 {
-    /// <summary>Its time grows with the square of a word's length; longer words are for the <see cref="SymbolMerger"/>.</summary>
+    /// <summary>Its time grows with the square of a word's length.</summary>
     public const int LongestWord = 512;
 
-    private readonly Lazy<BpeTokenizer> _library;
+    private readonly Lazy<Task<BpeTokenizer>> _library;
 
-    public LibraryMerger(TokenVocabulary vocabulary, MergeTable merges) => _library = new(() => Make(vocabulary, merges));
+    public LibraryMerger(TokenVocabulary vocabulary, MergeTable merges) =>
+        _library = new(() => Task.Run(() => Make(vocabulary, merges)));
 
-    /// <summary>Adds the ids of a word of at most <see cref="LongestWord"/> bytes.</summary>
-    public void Append(ReadOnlySpan<byte> word, IdBuffer output)
+    /// <summary>Done when the library merges.</summary>
+    public Task Ready => _library.Value;
+
+    /// <summary>Adds the ids of a word; false where it is too long, or the library not there yet.</summary>
+    public bool TryAppend(ReadOnlySpan<byte> word, IdBuffer output)
     {
+        if (word.Length > LongestWord || !_library.Value.IsCompleted)
+            return false;
         Span<char> characters = stackalloc char[word.Length];
         for (var i = 0; i < word.Length; i++)
             characters[i] = ByteAlphabet.CharacterOf(word[i]);
-        var ids = _library.Value.EncodeToIds(characters, considerPreTokenization: false, considerNormalization: false);
+        var library = _library.Value.GetAwaiter().GetResult();
+        var ids = library.EncodeToIds(characters, considerPreTokenization: false, considerNormalization: false);
         for (var i = 0; i < ids.Count; i++)
             output.Add(ids[i]);
+        return true;
     }
 
     // A token with other characters than the byte alphabet's is never met in a byte-level word, and neither is a merge of
