@@ -41,6 +41,12 @@ public sealed class HostileFileTests
     [InlineData("""{"model":{"type":"BPE","dropout":0.1,"vocab":{"a":0},"merges":[]}}""", "encoding at random")]
     [InlineData("""{"model":{"type":"BPE","end_of_word_suffix":"</w>","vocab":{"a":0},"merges":[]}}""", "affixes are not supported")]
     [InlineData("""{"model":{"type":"BPE","fuse_unk":1,"vocab":{"a":0},"merges":[]}}""", "true or false")]
+    [InlineData("""{"model":{"type":"WordPiece","vocab":{"a":0}}}""", "no \"unk_token\"")]
+    [InlineData("""{"model":{"type":"WordPiece","unk_token":"u"}}""", "no \"vocab\"")]
+    [InlineData("""{"model":{"type":"WordPiece","unk_token":"u","vocab":{"a":0}}}""", "model.unk_token - 'u' - a token of the vocabulary")]
+    [InlineData("""{"model":{"type":"WordPiece","unk_token":"","vocab":{"":0}}}""", "model.unk_token - ''")]
+    [InlineData("""{"model":{"type":"WordPiece","unk_token":"u","vocab":{"u":0,"a\nb":1}}}""", "a line break - tokens within a line")]
+    [InlineData("""{"model":{"max_input_chars_per_word":1000000000,"unk_token":"u","vocab":{"u":0}}}""", "a whole number from 1 to 256")]
     public void A_bad_file_is_refused_with_a_typed_error(string json, string expected)
     {
         var error = Assert.Throws<TokenizerFileException>(() => TinyTokenizer.LoadText(json));

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using Peft.Formats.Tokenizers;
+using Peft.Formats.Tokenizers.Unicode;
 
 namespace Peft.Formats.Tests.Tokenizers;
 
@@ -56,6 +57,36 @@ public sealed class SharedVectorTests
     }
 
     [SharedTheory]
+    [MemberData(nameof(Names))]
+    public void Every_token_lies_where_the_original_says(string name)
+    {
+        var tokenizer = Load(name);
+        foreach (var vector in Vectors(name).GetProperty("vectors").EnumerateArray())
+        {
+            var text = vector.GetProperty("text").GetString()!;
+            var tokens = tokenizer.EncodeToTokens(text, addSpecialTokens: true);
+            Assert.Equal((text, Join(vector, "ids")), (text, Join(tokens.Select(token => token.Id))));
+            Assert.Equal(tokens.Select(token => tokenizer.IdToToken(token.Id)), tokens.Select(token => token.Value));
+            var places = PlacesInText(text);
+            var composes = name == "tokenizers/qwen3" && UnicodeNormalizer.OfForm("NFC").Normalize(text) != text;
+            foreach (var (token, place) in tokens.Zip(vector.GetProperty("offsets").EnumerateArray()))
+            {
+                var (start, end) = (places[place[0].GetInt32()], places[place[1].GetInt32()]);
+                if (start == end)
+                    Assert.Equal(token.Offset.Start, token.Offset.End);
+                else if (!composes)
+                    Assert.Equal((text, token.Value, start..end), (text, token.Value, token.Offset));
+                else
+                {
+                    // There a composed character is all that it was composed of; in the original only the first of it.
+                    Assert.InRange(token.Offset.Start.Value, 0, start);
+                    Assert.InRange(token.Offset.End.Value, end, text.Length);
+                }
+            }
+        }
+    }
+
+    [SharedTheory]
     [InlineData("tokenizers/t5", "Unigram")]
     [InlineData("models/gpt-nano-sort", "WordLevel")]
     public void Another_model_is_refused_by_its_name(string name, string kind)
@@ -76,6 +107,15 @@ public sealed class SharedVectorTests
         Assert.False(Load("tokenizers/qwen3").IsSpecial(151667));
     }
 
+    // Where the code points of a text stand, and its end.
+    private static List<int> PlacesInText(string text)
+    {
+        var places = new List<int> { 0 };
+        foreach (var rune in text.EnumerateRunes())
+            places.Add(places[^1] + rune.Utf16SequenceLength);
+        return places;
+    }
+
     private static string Stream(HuggingFaceTokenizer tokenizer, int[] ids)
     {
         var stream = tokenizer.NewDecoder(skipSpecialTokens: true);
@@ -93,7 +133,14 @@ public sealed class SharedVectorTests
     private static HuggingFaceTokenizer Load(string name)
     {
         lock (Loaded)
-            return Loaded.TryGetValue(name, out var known) ? known : Loaded[name] = HuggingFaceTokenizer.Load(SharedAssets.Path(name.Split('/')));
+        {
+            if (Loaded.TryGetValue(name, out var known))
+                return known;
+            var tokenizer = HuggingFaceTokenizer.Load(SharedAssets.Path(name.Split('/')));
+            // So that the words are merged by the library; ours merge them until it is there.
+            tokenizer.Ready.GetAwaiter().GetResult();
+            return Loaded[name] = tokenizer;
+        }
     }
 
     private static JsonElement Vectors(string name) =>

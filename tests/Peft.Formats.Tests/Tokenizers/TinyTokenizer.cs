@@ -43,6 +43,20 @@ internal static class TinyTokenizer
         return file;
     }
 
+    /// <summary>BERT's way: [UNK] [CLS] [SEP], then the given tokens.</summary>
+    public static JsonObject WordPiece(params string[] tokens)
+    {
+        var vocabulary = new JsonObject();
+        foreach (var token in tokens.Prepend("[SEP]").Prepend("[CLS]").Prepend("[UNK]"))
+            vocabulary[token] = vocabulary.Count;
+        var model = new JsonObject { ["type"] = "WordPiece", ["vocab"] = vocabulary, ["unk_token"] = "[UNK]" };
+        var file = File(model, Parse("""{"type":"BertPreTokenizer"}"""), Parse("""{"type":"WordPiece"}"""));
+        file["normalizer"] = Parse("""{"type":"BertNormalizer"}""");
+        file["post_processor"] = Parse("""{"type":"BertProcessing","sep":["[SEP]",2],"cls":["[CLS]",1]}""");
+        file["added_tokens"] = new JsonArray(Added(0, "[UNK]"), Added(1, "[CLS]"), Added(2, "[SEP]"));
+        return file;
+    }
+
     public static JsonObject Added(int id, string content, bool special = true, bool normalized = false) => new()
     {
         ["id"] = id, ["content"] = content, ["single_word"] = false, ["lstrip"] = false, ["rstrip"] = false,
@@ -53,6 +67,7 @@ internal static class TinyTokenizer
 
     public static HuggingFaceTokenizer Load(JsonObject file) => LoadText(file.ToJsonString());
 
+    /// <summary>Loads it, and waits until the library merges, so that the tests are about that.</summary>
     public static HuggingFaceTokenizer LoadText(string json, string? config = null)
     {
         var directory = Directory.CreateTempSubdirectory("peft-tokenizer-");
@@ -61,7 +76,9 @@ internal static class TinyTokenizer
             System.IO.File.WriteAllText(Path.Combine(directory.FullName, "tokenizer.json"), json);
             if (config is not null)
                 System.IO.File.WriteAllText(Path.Combine(directory.FullName, "tokenizer_config.json"), config);
-            return HuggingFaceTokenizer.Load(directory.FullName);
+            var tokenizer = HuggingFaceTokenizer.Load(directory.FullName);
+            tokenizer.Ready.GetAwaiter().GetResult();
+            return tokenizer;
         }
         finally
         {

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text;
 using Peft.Formats.Tokenizers.Sources;
 
@@ -60,6 +61,8 @@ internal sealed class UnicodeNormalizer
             codePoints.Clear();
             Decompose(text, start, end, codePoints);
             var count = _composes ? Compose(codePoints) : codePoints.Count;
+            if (source.IsTracked)
+                PutInOrder(CollectionsMarshal.AsSpan(codePoints)[..count]);
             for (var i = 0; i < count; i++)
                 result.Add(new Rune(codePoints[i].Value), codePoints[i].Start, codePoints[i].End);
             done = end;
@@ -68,6 +71,15 @@ internal sealed class UnicodeNormalizer
 
         result.Keep(done, text.Length);
         return result.ToText();
+    }
+
+    // Marks that changed places, or that a later one was composed past, come from wider parts, so that parts stay in order.
+    private static void PutInOrder(Span<CodePoint> codePoints)
+    {
+        for (var i = 1; i < codePoints.Length; i++)
+            codePoints[i] = codePoints[i] with { End = Math.Max(codePoints[i - 1].End, codePoints[i].End) };
+        for (var i = codePoints.Length - 2; i >= 0; i--)
+            codePoints[i] = codePoints[i] with { Start = Math.Min(codePoints[i + 1].Start, codePoints[i].Start) };
     }
 
     private int NextUnstable(string text, int at)
