@@ -106,6 +106,11 @@ internal static class FuzzParsers
     {
         var tokenizer = HuggingFaceTokenizer.Load(folder);
         var ids = tokenizer.EncodeToIds(Text);
+        var tokens = tokenizer.EncodeToTokens(Text, out _);
+        if (!tokens.Select(token => token.Id).SequenceEqual(ids))
+            throw new InvalidOperationException("the tokens of a text are not its ids");
+        _ = tokens.Sum(token => Text[token.Offset].Length);
+        tokenizer.GetIndexByTokenCount(Text, 3, out _, out _);
         tokenizer.EncodeToIds(Text, Text, true);
         tokenizer.Decode(ids);
         var stream = tokenizer.NewDecoder(skipSpecialTokens: true);

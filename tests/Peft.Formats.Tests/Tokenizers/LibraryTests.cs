@@ -127,6 +127,31 @@ public sealed class LibraryTests
     }
 
     [Fact]
+    public void Tokens_of_any_text_are_its_ids_in_order_and_within_it()
+    {
+        var file = TinyTokenizer.ByteLevel("Ġ c", "a b");
+        file["normalizer"] = TinyTokenizer.Parse("""{"type":"NFKD"}""");
+        Tokenizer decomposing = TinyTokenizer.Load(file);
+        file["normalizer"] = TinyTokenizer.Parse("""{"type":"NFC"}""");
+        Tokenizer[] all = [ByteLevel, SentencePiece, decomposing, TinyTokenizer.Load(file), TinyTokenizer.Load(TinyTokenizer.WordPiece("a", "##b", "c"))];
+        const string Signs = "aabbc  \n\u0301\u0327\u0308é한\u1100\u1161\u11a8ﬁ\u2167\ud83d\ude00\udc00▁Ġ\u200b\u4e00İ.";
+        var random = new Random(2);
+        for (var round = 0; round < 2000; round++)
+        {
+            var text = string.Concat(Enumerable.Range(0, random.Next(20)).Select(_ => Signs[random.Next(Signs.Length)]));
+            foreach (var tokenizer in all)
+            {
+                var tokens = tokenizer.EncodeToTokens(text, out _);
+                Assert.Equal(tokenizer.EncodeToIds(text), tokens.Select(token => token.Id));
+                var places = tokens.Select(token => (Start: token.Offset.Start.Value, End: token.Offset.End.Value)).ToArray();
+                Assert.All(places, place => Assert.True(place.Start <= place.End && place.End <= text.Length));
+                Assert.Equal(places.Select(place => place.Start).Order(), places.Select(place => place.Start));
+                Assert.Equal(places.Select(place => place.End).Order(), places.Select(place => place.End));
+            }
+        }
+    }
+
+    [Fact]
     public void Text_is_written_as_far_as_there_is_room()
     {
         var ids = ByteLevel.EncodeToIds("abé c");
