@@ -6,12 +6,13 @@ namespace Peft.Formats.Tokenizers;
 public sealed partial class HuggingFaceTokenizer
 {
     /// <inheritdoc/>
-    protected override EncodeResults<EncodedToken> EncodeToTokens(string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
+    protected override EncodeResults<EncodedToken> EncodeToTokens(
+        string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
     {
         text ??= textSpan.ToString();
         var tokens = EncodeToTokens(text, addSpecialTokens: true, settings);
         var (count, index) = Fitting(tokens, text.Length, settings.MaxTokenCount, fromEnd: false);
-        return new EncodeResults<EncodedToken> { Tokens = count == tokens.Length ? tokens : tokens[..count], CharsConsumed = index };
+        return new EncodeResults<EncodedToken> { Tokens = tokens[..count], CharsConsumed = index };
     }
 
     /// <inheritdoc/>
@@ -35,7 +36,8 @@ public sealed partial class HuggingFaceTokenizer
         text ??= textSpan.ToString();
         if (settings.MaxTokenCount == int.MaxValue)
             return Encode(text, null, true, settings, state => state.Ids.Count);
-        return Fitting(EncodeToTokens(text, addSpecialTokens: true, settings), text.Length, settings.MaxTokenCount, fromEnd: false).Count;
+        var tokens = EncodeToTokens(text, addSpecialTokens: true, settings);
+        return Fitting(tokens, text.Length, settings.MaxTokenCount, fromEnd: false).Count;
     }
 
     /// <summary>
@@ -43,7 +45,8 @@ public sealed partial class HuggingFaceTokenizer
     /// several tokens: the side is shorter by them then.
     /// </summary>
     protected override int GetIndexByTokenCount(
-        string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings, bool fromEnd, out string? normalizedText, out int tokenCount)
+        string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings, bool fromEnd, out string? normalizedText,
+        out int tokenCount)
     {
         text ??= textSpan.ToString();
         normalizedText = null;

@@ -16,10 +16,10 @@ namespace Peft.Formats.Tokenizers;
 /// </summary>
 /// <remarks>
 /// As a <see cref="Tokenizer"/> of the library it adds the special tokens of the file's template. Offsets, counts of
-/// characters and indices always mean the text that was given, however it was normalized inside: a normalized text is never
-/// returned, so <see cref="Tokenizer.Normalizer"/> and <see cref="Tokenizer.PreTokenizer"/> are null. A token that holds a
-/// part of a character's bytes has the whole character's place, a mark before the first word has its first character's, and
-/// a special token of the template has an empty one.
+/// characters and indices always mean the text that was given, however it was normalized inside: a normalized text is
+/// never returned, and <see cref="Tokenizer.Normalizer"/> and <see cref="Tokenizer.PreTokenizer"/> are null. A token that
+/// holds a part of a character's bytes has the whole character's place, a mark before the first word that word's first
+/// character's, a composed character that of all it was composed of, and a special token of the template an empty one.
 /// </remarks>
 public sealed partial class HuggingFaceTokenizer : Tokenizer
 {
@@ -141,10 +141,11 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
     }
 
     /// <summary>
-    /// Writes the text of ids, as far as there is room. Where that ends, <paramref name="idsConsumed"/> are the ids whose text
-    /// was written, never with a part of a character left over.
+    /// Writes the text of ids, as far as there is room. Where that ends, <paramref name="idsConsumed"/> are the ids whose
+    /// text was written, never with a part of a character left over.
     /// </summary>
-    public override OperationStatus Decode(IEnumerable<int> ids, Span<char> destination, out int idsConsumed, out int charsWritten)
+    public override OperationStatus Decode(
+        IEnumerable<int> ids, Span<char> destination, out int idsConsumed, out int charsWritten)
     {
         ArgumentNullException.ThrowIfNull(ids);
         var stream = NewDecoder(skipSpecialTokens: false);
@@ -190,7 +191,8 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
         });
 
     private T Encode<T>(
-        string text, string? pair, bool addSpecialTokens, EncodeSettings settings, Func<EncodeState, T> read, bool isTracked = false)
+        string text, string? pair, bool addSpecialTokens, EncodeSettings settings, Func<EncodeState, T> read,
+        bool isTracked = false)
     {
         if (!_states.TryTake(out var state))
             state = _model.NewState();

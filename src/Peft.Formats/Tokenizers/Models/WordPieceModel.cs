@@ -8,8 +8,8 @@ namespace Peft.Formats.Tokenizers.Models;
 
 /// <summary>
 /// WordPiece as in BERT: the longest token that a word begins with, then the longest that goes on, and so forth; a word
-/// that cannot be made up of tokens is unknown as a whole. The library's tokenizer does it exactly. Ours are the words:
-/// it counts their length in UTF-16 where the limit is meant in characters, and would take its own pre-tokenizer.
+/// that cannot be made up of tokens is unknown as a whole. The library does it exactly, word by word, but for the limit
+/// of a word's length, which it counts in UTF-16: that is counted here, in characters as it is meant.
 /// </summary>
 internal sealed class WordPieceModel : WordModel
 {

@@ -45,11 +45,18 @@ internal static class BertNormalizer
         public SourceText Normalize(SourceText source)
         {
             var result = new SourceTextBuilder(source);
-            var end = 0;
-            foreach (var rune in source.Text.EnumerateRunes())
+            for (var end = 0; end < source.Text.Length;)
             {
                 var start = end;
-                end += rune.Utf16SequenceLength;
+                end = source.EndOfPlain(start);
+                if (end > start)
+                {
+                    result.Keep(start, end);
+                    continue;
+                }
+
+                Rune.DecodeFromUtf16(source.Text.AsSpan(start), out var rune, out var length);
+                end = start + length;
                 if (cleansText && IsRemoved(rune))
                     continue;
                 var isIdeograph = separatesIdeographs && IsIdeograph(rune.Value);

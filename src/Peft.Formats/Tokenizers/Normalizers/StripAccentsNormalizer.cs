@@ -1,3 +1,4 @@
+using System.Text;
 using Peft.Formats.Tokenizers.Sources;
 using Peft.Formats.Tokenizers.Unicode;
 
@@ -14,12 +15,20 @@ internal sealed class StripAccentsNormalizer(Func<int, bool> isAccent) : INormal
     public SourceText Normalize(SourceText source)
     {
         var result = new SourceTextBuilder(source);
-        var at = 0;
-        foreach (var rune in source.Text.EnumerateRunes())
+        for (var end = 0; end < source.Text.Length;)
         {
+            var start = end;
+            end = source.EndOfPlain(start);
+            if (end > start)
+            {
+                result.Keep(start, end);
+                continue;
+            }
+
+            Rune.DecodeFromUtf16(source.Text.AsSpan(start), out var rune, out var length);
+            end = start + length;
             if (!isAccent(rune.Value))
-                result.Add(rune, at, at + rune.Utf16SequenceLength);
-            at += rune.Utf16SequenceLength;
+                result.Add(rune, start, end);
         }
 
         return result.ToText();

@@ -28,6 +28,13 @@ internal sealed class SourceText
         ? new TextRange(_start + start, _start + end)
         : new TextRange(_origins[start].Start, _origins[end - 1].End);
 
+    /// <summary>Where the run of printable ASCII from a place ends, which normalizers of single characters pass over.</summary>
+    public int EndOfPlain(int start)
+    {
+        var length = Text.AsSpan(start).IndexOfAnyExceptInRange(' ', '~');
+        return length < 0 ? Text.Length : start + length;
+    }
+
     public SourceText Slice(int start, int end) => start == 0 && end == Text.Length
         ? this
         : new SourceText(Text[start..end], IsTracked, _start + start, _origins?[start..end]);
