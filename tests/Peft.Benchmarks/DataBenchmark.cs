@@ -75,7 +75,7 @@ internal static class DataBenchmark
         return 0;
     }
 
-    private static double Run(Tokenizer tokenizer, string file, string way, Stopwatch clock, int batches)
+    private static double Run(HuggingFaceTokenizer tokenizer, string file, string way, Stopwatch clock, int batches)
     {
         var options = new DataOptions
         {
