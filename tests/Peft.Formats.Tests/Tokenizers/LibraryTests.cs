@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text.Json.Nodes;
 using Microsoft.ML.Tokenizers;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Formats.Tests.Tokenizers;
 
@@ -173,7 +174,7 @@ public sealed class LibraryTests
         return file;
     }
 
-    private static Tokenizer MakeSentencePiece()
+    private static HuggingFaceTokenizer MakeSentencePiece()
     {
         var file = TinyTokenizer.SentencePiece("▁ab", bytes: true, "▁ a");
         file["post_processor"] = Template();

@@ -20,7 +20,9 @@ public static class NumberTokenizer
             pre_tokenizer = new { type = "WhitespaceSplit" },
             post_processor = new
             {
-                type = "TemplateProcessing", single = template, pair = template,
+                type = "TemplateProcessing",
+                single = template,
+                pair = template,
                 special_tokens = new { bos = new { id = "bos", ids = new[] { bos ?? 0 }, tokens = new[] { $"{bos ?? 0}" } } },
             },
             decoder = new { type = "WordPiece", prefix = "##", cleanup = false },

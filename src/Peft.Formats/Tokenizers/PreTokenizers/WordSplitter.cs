@@ -1,6 +1,5 @@
 using System.Text;
 using Peft.Formats.Tokenizers.Models;
-using Peft.Formats.Tokenizers.Sources;
 
 namespace Peft.Formats.Tokenizers.PreTokenizers;
 
