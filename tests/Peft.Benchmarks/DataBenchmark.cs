@@ -64,7 +64,7 @@ internal static class DataBenchmark
     public static int RunOnce(string file, string way)
     {
         var directory = Path.Combine(TokenizerBenchmark.Repository()!, "data", "base");
-        var tokenizer = Tokenizer.Load(directory);
+        var tokenizer = HuggingFaceTokenizer.Load(directory);
         Run(tokenizer, Path.Combine(Path.GetDirectoryName(file)!, WarmUp), way, Stopwatch.StartNew(), batches: 100);
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         MemoryBenchmark.ResetPeak();
@@ -75,7 +75,7 @@ internal static class DataBenchmark
         return 0;
     }
 
-    private static double Run(Tokenizer tokenizer, string file, string way, Stopwatch clock, int batches)
+    private static double Run(HuggingFaceTokenizer tokenizer, string file, string way, Stopwatch clock, int batches)
     {
         var options = new DataOptions
         {

@@ -104,8 +104,13 @@ internal static class FuzzParsers
 
     private static void UseTokenizer(string folder)
     {
-        var tokenizer = Tokenizer.Load(folder);
+        var tokenizer = HuggingFaceTokenizer.Load(folder);
         var ids = tokenizer.EncodeToIds(Text);
+        var tokens = tokenizer.EncodeToTokens(Text, out _);
+        if (!tokens.Select(token => token.Id).SequenceEqual(ids))
+            throw new InvalidOperationException("the tokens of a text are not its ids");
+        _ = tokens.Sum(token => Text[token.Offset].Length);
+        tokenizer.GetIndexByTokenCount(Text, 3, out _, out _);
         tokenizer.EncodeToIds(Text, Text, true);
         tokenizer.Decode(ids);
         var stream = tokenizer.NewDecoder(skipSpecialTokens: true);

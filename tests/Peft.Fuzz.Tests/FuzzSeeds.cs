@@ -135,6 +135,15 @@ internal static class FuzzSeeds
          "post_processor": {"type": "RobertaProcessing", "sep": ["b", 1], "cls": ["a", 0], "trim_offsets": true},
          "decoder": {"type": "ByteLevel"},
          "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "Ġ": 3, "Ġab": 4}, "merges": [["a", "b"], ["Ġ", "ab"]], "ignore_merges": true}}
+        """,
+        """
+        {"added_tokens": [{"id": 1, "content": "[CLS]", "special": true}],
+         "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
+         "pre_tokenizer": {"type": "BertPreTokenizer"},
+         "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]},
+         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+         "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+          "vocab": {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "he": 3, "##ll": 4, "##o": 5, ",": 6, "##": 7, "1": 8}}}
         """);
 
     public static byte[][] TokenizerConfig { get; } = Texts(

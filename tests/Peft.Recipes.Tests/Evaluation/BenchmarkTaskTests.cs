@@ -48,7 +48,7 @@ public sealed class BenchmarkTaskTests : IDisposable
         var directory = Peft.Tests.SharedAssets.Path("models", "stories260K");
         using var model = ModelLoader.Load(directory, ScalarType.Float32);
         var data = Open(name, Peft.Tests.SharedAssets.Path("data"), name == "gsm8k" ? 6 : Rows);
-        var results = new TaskEvaluator(model, Tokenizer.Load(directory), 8).Run(data);
+        var results = new TaskEvaluator(model, HuggingFaceTokenizer.Load(directory), 8).Run(data);
         Assert.Equal(data.Rows.Count, results.Count);
         var rows = data.Rows.Zip(results, (row, result) => new JudgedRow(data.Task, row, result)).ToList();
         foreach (var metric in data.Task.Metrics.Select(Metric.Named))

@@ -7,4 +7,4 @@ namespace Peft.Formats.Tokenizers.Models;
 /// Whether an unknown character is first tried as the tokens &lt;0x00&gt; to &lt;0xFF&gt; of its bytes.
 /// </param>
 /// <param name="IgnoreMerges">Whether a word that is in the vocabulary as a whole is taken without merging.</param>
-internal sealed record BpeOptions(int? UnknownId, bool FuseUnknown, bool ByteFallback, bool IgnoreMerges);
+internal sealed record BpeRules(int? UnknownId, bool FuseUnknown, bool ByteFallback, bool IgnoreMerges);
