@@ -13,7 +13,7 @@ internal static class DataStreams
     {
         try
         {
-            var stream = new FileStream(file.Path, FileMode.Open, FileAccess.Read, FileShare.Read, BufferSize, FileOptions.SequentialScan);
+            var stream = new FileStream(file.Path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, BufferSize, FileOptions.SequentialScan);
             return Path.GetExtension(file.Path).ToLowerInvariant() switch
             {
                 ".gz" => new GZipStream(stream, CompressionMode.Decompress),

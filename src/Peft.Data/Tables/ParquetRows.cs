@@ -145,7 +145,7 @@ internal sealed class ParquetRows : TableReader
         try
         {
             var options = new ParquetOptions { UseDateOnlyTypeForDates = true, UseBigDecimal = true, TreatByteArrayAsString = false };
-            var stream = new FileStream(file.Path, FileMode.Open, FileAccess.Read, FileShare.Read);
+            var stream = new FileStream(file.Path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             try
             {
                 return ParquetReader.CreateAsync(stream, options, leaveStreamOpen: false).GetAwaiter().GetResult();
