@@ -1,7 +1,7 @@
+using System.Runtime.ExceptionServices;
 using Parquet;
 using Parquet.Schema;
 using Peft.Formats;
-using Peft.Formats.Files;
 
 namespace Peft.Evaluation.Reports;
 
@@ -9,6 +9,9 @@ namespace Peft.Evaluation.Reports;
 internal static class ExampleTable
 {
     private const long MostRows = 1 << 24; // of a group; a broken file may name any number
+    private const long SlowestBytes = 1 << 20; // a second
+
+    private static readonly TimeSpan ShortestLimit = TimeSpan.FromSeconds(30);
 
     private static readonly Dictionary<string, Type> Types = new()
     {
@@ -26,20 +29,26 @@ internal static class ExampleTable
     {
         try
         {
-            using var file = File.OpenRead(path);
-            ReadAsync(path, file, columns, take).GetAwaiter().GetResult();
+            // Over some damaged footers the library reads on for ever and cannot be stopped: the thread is left behind.
+            var limit = ShortestLimit + TimeSpan.FromSeconds(new FileInfo(path).Length / SlowestBytes);
+            if (!Task.Run(() => ReadAsync(path, columns, take)).Wait(limit))
+                throw Refused(path, $"it could not be read in {limit.TotalSeconds:F0} s");
+        }
+        catch (AggregateException e) when (e.InnerException is UserException told)
+        {
+            ExceptionDispatchInfo.Throw(told);
         }
         catch (Exception e) when (e is not UserException)
         {
             // What the library throws over bytes that are no table is of many types: all of it is said about the file.
-            throw FileOperationException.Covers(e) && e is not EndOfStreamException and not InvalidDataException
-                ? Refused(path, "it cannot be read: " + e.Message.TrimEnd('.'), e)
-                : Refused(path, "not a whole Parquet file", e);
+            var cause = e.InnerException ?? e;
+            throw Refused(path, cause is UnauthorizedAccessException ? "no permission to read it" : "not a whole Parquet file", cause);
         }
     }
 
-    private static async Task ReadAsync(string path, FileStream file, IReadOnlyList<string> columns, Action<Group> take)
+    private static async Task ReadAsync(string path, IReadOnlyList<string> columns, Action<Group> take)
     {
+        await using var file = File.OpenRead(path);
         await using var reader = await ParquetReader.CreateAsync(file);
         var fields = reader.Schema.DataFields.Where(field => field.Path.Length == 1).ToDictionary(field => field.Name);
         var missing = Types.Keys.Where(name => !fields.ContainsKey(name)).ToList();
