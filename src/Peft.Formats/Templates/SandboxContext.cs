@@ -21,7 +21,7 @@ internal sealed class SandboxContext : TemplateContext
     private long _startBytes;
 
     public SandboxContext(TemplateOptions options)
-        : base(TemplateFunctions.With(options.Functions), StringComparer.Ordinal)
+        : base(TemplateFunctions.With(options.Functions, options.Without), StringComparer.Ordinal)
     {
         _options = options;
         var limits = options.Limits;
@@ -69,6 +69,10 @@ internal sealed class SandboxContext : TemplateContext
             _template = null;
         }
     }
+
+    /// <summary>The fault where Scriban itself failed over a template.</summary>
+    public TemplateFault Unforeseen(Exception error) =>
+        TemplateFaults.At(CurrentSpan, $"cannot be carried out: {error.Message.TrimEnd('.')}", "a template in Scriban's language (https://scriban.github.io/docs)");
 
     public override object? Evaluate(ScriptNode? scriptNode, bool aliasReturnedFunction)
     {
