@@ -186,7 +186,7 @@ internal sealed class TemplateCheck
                 ShapeOf(choice.ElseValue);
                 return ShapeOf(choice.ThenValue);
             case ScriptPipeCall pipe:
-                return ShapeOfCall(pipe.To, ShapeOf(pipe.From));
+                return ShapeOfPipe(pipe.To, ShapeOf(pipe.From));
             case ScriptFunctionCall call:
                 return ShapeOfCall(call, null);
             case ScriptNamedArgument argument: // its name is no use of one
@@ -240,6 +240,10 @@ internal sealed class TemplateCheck
             Unknown(member, name, shape.Names);
         return null;
     }
+
+    // a | b | c is read as a | (b | c).
+    private TemplateShape? ShapeOfPipe(ScriptExpression? to, TemplateShape? piped) =>
+        to is ScriptPipeCall further ? ShapeOfPipe(further.To, ShapeOfCall(further.From, piped)) : ShapeOfCall(to, piped);
 
     // Of a list's functions what comes out is known; of others it is seen when they are carried out.
     private TemplateShape? ShapeOfCall(ScriptExpression? function, TemplateShape? piped)

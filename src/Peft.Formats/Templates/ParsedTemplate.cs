@@ -103,9 +103,19 @@ public sealed class ParsedTemplate
                 name, [new TemplateFault(1, 1, $"cannot be read: {error.Message.TrimEnd('.')}", "a template in Scriban's language (https://scriban.github.io/docs)")], error);
         }
         if (!template.HasErrors)
-            return template.Page!;
+            return mode == ScriptMode.Default && Open(text) is { } open ? throw new TemplateException(name, [open]) : template.Page!;
         var faults = template.Messages.Where(message => message.Type == ParserMessageType.Error)
             .Select(message => TemplateFaults.Syntax(message, text)).DistinctBy(fault => (fault.Line, fault.Column)).ToList();
         throw new TemplateException(name, faults);
+    }
+
+    // Scriban reads on to the end of the text where braces are not closed.
+    private static TemplateFault? Open(string text)
+    {
+        Token? enter = null;
+        foreach (var token in new Lexer(text))
+            enter = token.Type switch { TokenType.CodeEnter => token, TokenType.CodeExit => null, _ => enter };
+        return enter is { } at
+            ? new TemplateFault(at.Start.Line + 1, at.Start.Column + 1, "{{ is not closed", "}} behind it", "a brace that is text is written {{ \"{{\" }}") : null;
     }
 }

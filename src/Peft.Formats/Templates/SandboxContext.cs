@@ -81,7 +81,7 @@ internal sealed class SandboxContext : TemplateContext
         if (scriptNode is ScriptBinaryExpression { Left: { } left, Right: { } right } comparison && IsComparison(comparison.Operator))
             return Compare(comparison, left, Evaluate(left, false), right, Evaluate(right, false));
         var value = base.Evaluate(scriptNode!, aliasReturnedFunction);
-        if (value is null && !_options.AllowsNull && IsValue(scriptNode) && !NullAllowed.At(scriptNode!, _isText))
+        if (value is null && !_options.AllowsNull && IsValue(scriptNode) && !NullAllowed.At(scriptNode!, _isText) && !IsPrinter(scriptNode))
             throw Missing(scriptNode!);
         return value;
     }
@@ -108,6 +108,9 @@ internal sealed class SandboxContext : TemplateContext
         or ScriptBinaryOperator.CompareGreater or ScriptBinaryOperator.CompareGreaterOrEqual;
 
     private static bool IsValue(ScriptNode? node) => node is ScriptVariable or ScriptMemberExpression or ScriptIndexerExpression or ScriptPipeCall;
+
+    // A function of the template's own that prints has no value.
+    private bool IsPrinter(ScriptNode? node) => node is ScriptVariable variable && GetValue(variable) is IScriptCustomFunction;
 
     private object? Compare(ScriptBinaryExpression node, ScriptExpression leftNode, object? left, ScriptExpression rightNode, object? right)
     {

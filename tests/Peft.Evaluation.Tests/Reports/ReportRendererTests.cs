@@ -38,7 +38,7 @@ public sealed partial class ReportRendererTests : IDisposable
     [InlineData("{{ '<script>' }}")]
     [InlineData("{{ examples[0].rows[0].prompt | string.upcase | string.downcase }}")]
     [InlineData("{{ capture x }}{{ examples[0].rows[0].prompt }}{{ end }}{{ x }}")]
-    [InlineData("{{ wrap f }}{{ end }}{{ func f }}{{ examples[0].rows[0].prompt }}{{ end }}")]
+    [InlineData("{{ func f }}{{ examples[0].rows[0].prompt }}{{ end }}{{ f }}")]
     [InlineData("{{ examples | object.to_json }}")]
     [InlineData("{{ examples[0].rows[0].prompt | html.escape | html.strip }}")]
     [InlineData("{{ chart_data + examples[0].rows[0].prompt }}")]
