@@ -14,9 +14,11 @@ internal static partial class TemplateFaults
 
     public static TemplateFault Syntax(LogMessage message, string text)
     {
-        var line = text.Split('\n').ElementAtOrDefault(message.Span.Start.Line)?.Trim() ?? "";
-        return At(
-            message.Span, $"{Quote.Of(line)}: {Lowered(message.Message)}", "a template in Scriban's language (https://scriban.github.io/docs)", AdviceOn(text));
+        var lines = text.Split('\n');
+        // At the end of the text Scriban has no place.
+        var (line, column) = message.Span.Start is { Line: >= 0 } start && start.Line < lines.Length ? (start.Line, start.Column) : (lines.Length - 1, lines[^1].Length);
+        return new TemplateFault(
+            line + 1, column + 1, $"{Quote.Of(lines[line].Trim())}: {Lowered(message.Message)}", "a template in Scriban's language (https://scriban.github.io/docs)", AdviceOn(text));
     }
 
     public static TemplateFault UnknownName(SourceSpan span, string name, IReadOnlyCollection<string> known)
