@@ -32,7 +32,8 @@ public sealed class ParsedTemplate
     /// <summary>Whether it may take every name (<c>this</c>, <c>import</c>).</summary>
     public bool UsesAll { get; }
 
-    internal ScriptNode Root { get; }
+    /// <summary>The tree that was read, for checks before it is carried out.</summary>
+    public ScriptNode Root { get; }
 
     /// <summary>Reads a text with <c>{{ }}</c>.</summary>
     /// <param name="text">The text.</param>
@@ -81,7 +82,7 @@ public sealed class ParsedTemplate
     }
 
     /// <summary>What stands at a place of the text, for messages.</summary>
-    internal string Code(SourceSpan span)
+    public string Code(SourceSpan span)
     {
         var (start, end) = (Math.Clamp(span.Start.Offset, 0, Text.Length), Math.Clamp(span.End.Offset + 1, 0, Text.Length));
         var code = end > start ? Text[start..end].Trim() : "";
@@ -90,11 +91,31 @@ public sealed class ParsedTemplate
 
     private static ScriptPage Page(string text, string name, ScriptMode mode)
     {
-        var template = Template.Parse(text, name, new ParserOptions { ExpressionDepthLimit = 100 }, new LexerOptions { Mode = mode });
+        Template template;
+        try
+        {
+            template = Template.Parse(text, name, new ParserOptions { ExpressionDepthLimit = 100 }, new LexerOptions { Mode = mode });
+        }
+        catch (Exception error) when (error is not OutOfMemoryException)
+        {
+            // A parser that trips over a text has read no template.
+            throw new TemplateException(
+                name, [new TemplateFault(1, 1, $"cannot be read: {error.Message.TrimEnd('.')}", "a template in Scriban's language (https://scriban.github.io/docs)")], error);
+        }
         if (!template.HasErrors)
-            return template.Page!;
+            return mode == ScriptMode.Default && Open(text) is { } open ? throw new TemplateException(name, [open]) : template.Page!;
         var faults = template.Messages.Where(message => message.Type == ParserMessageType.Error)
             .Select(message => TemplateFaults.Syntax(message, text)).DistinctBy(fault => (fault.Line, fault.Column)).ToList();
         throw new TemplateException(name, faults);
+    }
+
+    // Scriban reads on to the end of the text where braces are not closed.
+    private static TemplateFault? Open(string text)
+    {
+        Token? enter = null;
+        foreach (var token in new Lexer(text))
+            enter = token.Type switch { TokenType.CodeEnter => token, TokenType.CodeExit => null, _ => enter };
+        return enter is { } at
+            ? new TemplateFault(at.Start.Line + 1, at.Start.Column + 1, "{{ is not closed", "}} behind it", "a brace that is text is written {{ \"{{\" }}") : null;
     }
 }

@@ -23,7 +23,7 @@ internal sealed class SandboxContext : TemplateContext
     private long _startBytes;
 
     public SandboxContext(TemplateOptions options)
-        : base(TemplateFunctions.With(options.Functions), StringComparer.Ordinal)
+        : base(TemplateFunctions.With(options.Functions, options.Without), StringComparer.Ordinal)
     {
         _options = options;
         var limits = options.Limits;
@@ -73,6 +73,10 @@ internal sealed class SandboxContext : TemplateContext
         }
     }
 
+    /// <summary>The fault where Scriban itself failed over a template.</summary>
+    public TemplateFault Unforeseen(Exception error) =>
+        TemplateFaults.At(CurrentSpan, $"cannot be carried out: {error.Message.TrimEnd('.')}", "a template in Scriban's language (https://scriban.github.io/docs)");
+
     public override object? Evaluate(ScriptNode? scriptNode, bool aliasReturnedFunction)
     {
         if (++_steps % CheckedEvery == 0)
@@ -80,7 +84,7 @@ internal sealed class SandboxContext : TemplateContext
         if (scriptNode is ScriptBinaryExpression { Left: { } left, Right: { } right } comparison && IsComparison(comparison.Operator))
             return Compare(comparison, left, Evaluate(left, false), right, Evaluate(right, false));
         var value = base.Evaluate(scriptNode!, aliasReturnedFunction);
-        if (value is null && !_options.AllowsNull && IsValue(scriptNode) && !NullAllowed.At(scriptNode!, _isText))
+        if (value is null && !_options.AllowsNull && IsValue(scriptNode) && !NullAllowed.At(scriptNode!, _isText) && !IsPrinter(scriptNode))
             throw Missing(scriptNode!);
         return value;
     }
@@ -107,6 +111,9 @@ internal sealed class SandboxContext : TemplateContext
         or ScriptBinaryOperator.CompareGreater or ScriptBinaryOperator.CompareGreaterOrEqual;
 
     private static bool IsValue(ScriptNode? node) => node is ScriptVariable or ScriptMemberExpression or ScriptIndexerExpression or ScriptPipeCall;
+
+    // A function of the template's own that prints has no value.
+    private bool IsPrinter(ScriptNode? node) => node is ScriptVariable variable && GetValue(variable) is IScriptCustomFunction;
 
     private object? Compare(ScriptBinaryExpression node, ScriptExpression leftNode, object? left, ScriptExpression rightNode, object? right)
     {

@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using Scriban.Runtime;
 using Scriban.Syntax;
 
@@ -49,19 +50,27 @@ public sealed class TemplateEngine
         {
             if (_options.Cancellation.IsCancellationRequested)
                 throw new OperationCanceledException(_options.Cancellation);
-            var cause = Own(error) ?? error;
+            if (Inner<UserException>(error) is { } told)
+                ExceptionDispatchInfo.Throw(told); // a function of ours says what the user can do
+            var cause = Inner<SandboxException>(error) ?? error;
             throw new TemplateException(
                 template.Name, [TemplateFaults.Running(cause, template.Code(cause.Span), _options.Limits)], error, (cause as SandboxException)?.MissingValue);
+        }
+        catch (Exception error) when (error is not (UserException or OperationCanceledException))
+        {
+            // What Scriban trips over in a template that it should have refused is the template's fault for its writer.
+            throw new TemplateException(template.Name, [_context.Unforeseen(error)], error);
         }
     }
 
     // Scriban wraps what a function throws.
-    private static SandboxException? Own(Exception? error)
+    private static T? Inner<T>(Exception? error)
+        where T : Exception
     {
         for (; error is not null; error = error.InnerException)
         {
-            if (error is SandboxException own)
-                return own;
+            if (error is T inner)
+                return inner;
         }
 
         return null;

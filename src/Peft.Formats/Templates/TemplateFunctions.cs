@@ -25,10 +25,13 @@ public static class TemplateFunctions
     /// <summary>The names at top level.</summary>
     public static IReadOnlyCollection<string> Names { get; } = [.. Shared.Keys];
 
-    internal static ScriptObject With(IReadOnlyDictionary<string, Delegate> further)
+    /// <summary>The functions of a group (<c>string</c>, <c>array</c>, ...); none where there is no such group.</summary>
+    public static IReadOnlyCollection<string> Of(string group) => Shared.TryGetValue(group, out var found) && found is ScriptObject functions ? [.. functions.Keys] : [];
+
+    internal static ScriptObject With(IReadOnlyDictionary<string, Delegate> further, IReadOnlyCollection<string> without)
     {
         var functions = new ScriptObject();
-        foreach (var (name, value) in Shared)
+        foreach (var (name, value) in Shared.Where(function => !without.Contains(function.Key)))
             functions.SetValue(name, value, readOnly: false);
         foreach (var (name, function) in further)
             functions.Import(name, function);

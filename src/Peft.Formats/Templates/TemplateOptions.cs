@@ -16,6 +16,9 @@ public sealed record TemplateOptions
     /// <summary>Further functions: name and delegate.</summary>
     public IReadOnlyDictionary<string, Delegate> Functions { get; init; } = new Dictionary<string, Delegate>();
 
+    /// <summary>Names of functions that are not to be had.</summary>
+    public IReadOnlyCollection<string> Without { get; init; } = [];
+
     /// <summary>Stops a rendering.</summary>
     public CancellationToken Cancellation { get; init; }
 }
