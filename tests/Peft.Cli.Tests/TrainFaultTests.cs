@@ -101,9 +101,6 @@ public sealed class TrainFaultTests : IDisposable
     [InlineData("LIBTORCH", "/nonexistent", "LIBTORCH", "'/nonexistent'", "libtorch 2.10", "unset it")]
     [InlineData("LIBTORCH", NoLibrary, "LIBTORCH", "is not a folder")]
     [InlineData("LIBTORCH", "/", "/libtorch_cpu.so - is missing", "correct LIBTORCH")]
-    [InlineData("DUCKDB_LIB", "/nonexistent", "DUCKDB_LIB", "/nonexistent", "make setup")]
-    [InlineData("DUCKDB_LIB", NoLibrary, "cannot be loaded", "make setup", "DUCKDB_LIB")]
-    [InlineData("DUCKDB_LIB", AnotherLibrary, "is no DuckDB of version 1", "make setup", "DUCKDB_LIB")]
     public void A_missing_or_wrong_native_library_is_the_users_mistake(string variable, string library, params string[] parts)
     {
         _folder.Write(NoLibrary, "text");

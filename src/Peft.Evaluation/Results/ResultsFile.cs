@@ -97,7 +97,7 @@ public static class ResultsFile
                 throw new JsonException("null in a list");
             else if (reader.TokenType == JsonTokenType.Number && !double.IsFinite(reader.GetDouble()))
                 throw new JsonException("a number out of range");
-            else if (reader.ValueIsEscaped)
+            if (reader.TokenType is JsonTokenType.String or JsonTokenType.PropertyName)
                 CheckText(ref reader);
         }
     }
