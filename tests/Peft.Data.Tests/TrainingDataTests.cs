@@ -161,7 +161,7 @@ public class TrainingDataTests
         Assert.StartsWith("t.parquet - changed while it was read - ", Assert.Throws<DataFileException>(() => TrainingData.Open(
             Given.Train($$"""{"files": "t.parquet", {{Text}}}"""), Given.Characters, folder.Path, _ =>
             {
-                using var file = File.OpenWrite(folder["t.parquet"]);
+                using var file = new FileStream(folder["t.parquet"], FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
                 file.SetLength(100);
             })).Message);
     }

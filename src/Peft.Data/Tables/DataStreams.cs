@@ -1,5 +1,3 @@
-using System.IO.Compression;
-
 namespace Peft.Data.Tables;
 
 /// <summary>Opens data files for reading from beginning to end, .gz and .zst unpacked.</summary>
@@ -16,7 +14,7 @@ internal static class DataStreams
             var stream = new FileStream(file.Path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, BufferSize, FileOptions.SequentialScan);
             return Path.GetExtension(file.Path).ToLowerInvariant() switch
             {
-                ".gz" => new GZipStream(stream, CompressionMode.Decompress),
+                ".gz" => new GzipFile(stream),
                 ".zst" => new ZstdSharp.DecompressionStream(stream, leaveOpen: false),
                 _ => stream,
             };

@@ -30,10 +30,10 @@ internal sealed class ParquetRows : TableReader
             _fields = [.. names.Select(name => _reader.Schema.Fields.First(field => field.Name == name))];
             Skip(skip);
         }
-        catch
+        catch (Exception error)
         {
             Dispose();
-            throw;
+            throw error as DataFileException ?? Damaged(file, error);
         }
     }
 
@@ -148,7 +148,9 @@ internal sealed class ParquetRows : TableReader
             var stream = new FileStream(file.Path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             try
             {
-                return ParquetReader.CreateAsync(stream, options, leaveStreamOpen: false).GetAwaiter().GetResult();
+                var reader = ParquetReader.CreateAsync(stream, options, leaveStreamOpen: false).GetAwaiter().GetResult();
+                _ = (reader.Schema.Fields.Count, reader.RowGroups.Sum(group => group.RowCount)); // read when they are first asked for
+                return reader;
             }
             catch
             {

@@ -1,6 +1,7 @@
 using System.Collections;
 using System.Diagnostics;
 using System.Globalization;
+using System.Text;
 using Scriban;
 using Scriban.Parsing;
 using Scriban.Runtime;
@@ -13,8 +14,9 @@ internal sealed class SandboxContext : TemplateContext
 {
     private const int CheckedEvery = 16; // nodes
     private readonly TemplateOptions _options;
+    private readonly TemplateGlobals _globals = new();
+    private readonly StringBuilder _text = new();
     private ParsedTemplate? _template;
-    private ScriptObject _values = [];
     private bool _isText;
     private int _steps;
     private long _startTime;
@@ -48,17 +50,16 @@ internal sealed class SandboxContext : TemplateContext
     /// <summary>Carries out a template; its variables are gone afterwards.</summary>
     public (string Text, object? Value) Run(ParsedTemplate template, ScriptObject values, bool isText)
     {
-        (_template, _values, _isText) = (template, values, isText);
+        (_template, _globals.Given, _isText) = (template, values, isText);
         (_steps, _startTime, _startBytes) = (0, Stopwatch.GetTimestamp(), GC.GetAllocatedBytesForCurrentThread());
-        var output = new StringBuilderOutput();
         var (globals, outputs) = (GlobalCount, OutputCount);
-        PushGlobal(new TemplateGlobals(values));
-        PushOutput(output);
+        PushGlobal(_globals);
+        PushOutput(new StringBuilderOutput(_text));
         EnableOutput = isText;
         try
         {
             var value = Evaluate(template.Root, false);
-            return (output.ToString(), WrittenNumber.Plain(value));
+            return (_text.ToString(), WrittenNumber.Plain(value));
         }
         finally
         {
@@ -67,6 +68,8 @@ internal sealed class SandboxContext : TemplateContext
             while (GlobalCount > globals)
                 PopGlobal();
             _template = null;
+            _globals.Clear();
+            _text.Clear();
         }
     }
 
@@ -135,7 +138,7 @@ internal sealed class SandboxContext : TemplateContext
     private bool FindVariable(TemplateContext context, SourceSpan span, ScriptVariable variable, out object? value)
     {
         value = null;
-        throw new SandboxException(span, TemplateFaults.UnknownName(span, variable.Name, [.. _values.Keys]));
+        throw new SandboxException(span, TemplateFaults.UnknownName(span, variable.Name, [.. _globals.Given.Keys]));
     }
 
     private bool FindMember(TemplateContext context, SourceSpan span, object target, string member, out object? value)
