@@ -1,6 +1,7 @@
 using Peft.Data.Examples;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
+using Peft.Formats.Templates;
 
 namespace Peft.Evaluation.Tests.Tasks;
 
@@ -48,7 +49,7 @@ public sealed class TaskDataTests : IDisposable
         File.WriteAllText(file, "{\"p\": \"1\", \"a\": \"2\"}\n");
         var source = new DataSetOptions
         {
-            Name = "q", Files = [file], Prompt = TextTemplate.Parse("{p}"), Answer = TextTemplate.Parse("{a}"), Filter = "p = '7'",
+            Name = "q", Files = [file], Prompt = TextTemplate.Parse("{p}"), Answer = TextTemplate.Parse("{a}"), Filter = ParsedTemplate.ParseExpression("p == '7'", "filter"),
         };
         var task = new EvaluationTask { Name = "q", Kind = TaskKind.Generation, Metrics = ["exact_match"], Sources = [source] };
         Assert.Equal(
