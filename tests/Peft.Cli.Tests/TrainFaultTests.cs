@@ -6,7 +6,6 @@ namespace Peft.Cli.Tests;
 public sealed class TrainFaultTests : IDisposable
 {
     private const string NoLibrary = "text.so";
-    private const string AnotherLibrary = "/lib64/ld-linux-x86-64.so.2"; // where every Linux program of this processor has its loader
 
     private readonly TempFolder _folder = new();
 
