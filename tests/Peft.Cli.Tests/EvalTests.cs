@@ -15,7 +15,7 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
         _trained = trained;
         _folder.Write("choice.yaml", $$$"""
             kind: multiple_choice
-            data: {files: {{{TinyBase.RowsFile}}}, columns: {label: "case when answer > ' mat 5' then 'high' else 'low' end"}, template: {prompt: "{question}", answer: "{label}"}}
+            data: {files: {{{TinyBase.RowsFile}}}, columns: {label: "answer > ' mat 5' ? 'high' : 'low'"}, template: {prompt: "{question}", answer: "{label}"}}
             labels: [low, high]
             choices: [" mat {answer}", " dog"]
             metrics: [acc, acc_norm]
@@ -94,7 +94,7 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
     [Theory]
     [InlineData("--tasks: 'row' is no task - did you mean rows? there are rows, ", "--tasks", "row")]
     [InlineData("metrics  'accurcy'  of classification: accuracy, macro_f1", "--tasks", "wrong.yaml")]
-    [InlineData("data.template.prompt  {quetsion} is no column of", "--tasks", "column.yaml")]
+    [InlineData("'quetsion' is not there  its columns: ", "--tasks", "column.yaml")]
     [InlineData("the answer ' mat 1' - one of the task's labels: a, b", "--tasks", "label.yaml")]
     [InlineData("--fail-under rows.exact_mtch: is not measured - did you mean rows.exact_match?", "--fail-under", "rows.exact_mtch=1")]
     [InlineData("--data nowhere: no such folder", "--data", "nowhere")]

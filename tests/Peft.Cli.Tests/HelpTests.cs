@@ -8,7 +8,7 @@ public sealed partial class HelpTests : IDisposable
     // Help must not need what only work needs.
     private static readonly Surroundings NothingInstalled = new()
     {
-        Variables = new Dictionary<string, string> { ["PEFT_TORCH_NATIVE"] = "/nonexistent", ["DUCKDB_LIB"] = "/nonexistent" },
+        Variables = new Dictionary<string, string> { ["PEFT_TORCH_NATIVE"] = "/nonexistent" },
     };
 
     private readonly TempFolder _folder = new();
@@ -71,7 +71,6 @@ public sealed partial class HelpTests : IDisposable
     {
         var doctor = Peft("doctor").Exits(2);
         Assert.Matches(@"libtorch +MISSING - PEFT_TORCH_NATIVE - names '/nonexistent'", doctor.Output);
-        Assert.Matches(@"DuckDB +MISSING - DUCKDB_LIB - /nonexistent .*make setup", doctor.Output);
     }
 
     [Fact]
@@ -80,7 +79,6 @@ public sealed partial class HelpTests : IDisposable
         var doctor = PeftProcess.Run(_folder, "doctor").Succeeds();
         Assert.Matches(@"libtorch +[12]\.\d+", doctor.Output);
         Assert.Matches(@"threads +1 of 1 cores", doctor.Output);
-        Assert.Matches(@"DuckDB +v\d", doctor.Output);
         Assert.DoesNotContain("MISSING", doctor.Output);
     }
 

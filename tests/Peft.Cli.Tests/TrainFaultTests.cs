@@ -101,9 +101,6 @@ public sealed class TrainFaultTests : IDisposable
     [InlineData("PEFT_TORCH_NATIVE", "/nonexistent", "PEFT_TORCH_NATIVE", "'/nonexistent'", "libpeft_torch.so")]
     [InlineData("PEFT_TORCH_NATIVE", NoLibrary, "does not load", "libtorch 1.13 or newer", "make setup")]
     [InlineData("PEFT_TORCH_NATIVE", AnotherLibrary, "is not Peft's native library", "make build", "PEFT_TORCH_NATIVE")]
-    [InlineData("DUCKDB_LIB", "/nonexistent", "DUCKDB_LIB", "/nonexistent", "make setup")]
-    [InlineData("DUCKDB_LIB", NoLibrary, "cannot be loaded", "make setup", "DUCKDB_LIB")]
-    [InlineData("DUCKDB_LIB", AnotherLibrary, "is no DuckDB of version 1", "make setup", "DUCKDB_LIB")]
     public void A_missing_or_wrong_native_library_is_the_users_mistake(string variable, string library, params string[] parts)
     {
         _folder.Write(NoLibrary, "text");

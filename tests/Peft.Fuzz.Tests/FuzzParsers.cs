@@ -13,6 +13,7 @@ using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Safetensors;
+using Peft.Formats.Templates;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Recipes;
@@ -82,6 +83,11 @@ internal static class FuzzParsers
         },
         new("adapter", FuzzSeeds.Adapter, (folder, _) => UseAdapter(LoraAdapterConfig.Read(folder, _ => { }))) { FileName = LoraAdapterConfig.FileName },
         new("template", FuzzSeeds.Template, (_, input) => UseTemplate(Encoding.UTF8.GetString(input))),
+        new("jsonl", FuzzSeeds.JsonLines, (folder, _) => ReadRows(folder, "x.jsonl")) { FileName = "x.jsonl" },
+        new("json", FuzzSeeds.Json, (folder, _) => ReadRows(folder, "x.json")) { FileName = "x.json" },
+        new("csv", FuzzSeeds.Csv, (folder, _) => ReadRows(folder, "x.csv")) { FileName = "x.csv" },
+        new("tsv", FuzzSeeds.Tsv, (folder, _) => ReadRows(folder, "x.tsv")) { FileName = "x.tsv" },
+        new("parquet", FuzzSeeds.Parquet, (folder, _) => ReadRows(folder, "x.parquet")) { FileName = "x.parquet" },
         new("results", FuzzSeeds.Results, (folder, _) => ReportSource.Load([folder])) { FileName = ResultsFile.Name },
         new("report", FuzzSeeds.Report, (_, input) => UseReport(Encoding.UTF8.GetString(input))),
         new("trainer", FuzzSeeds.Trainer, (folder, _) => TrainerStateFile.Read(folder)) { FileName = TrainerStateFile.Name },
@@ -146,7 +152,19 @@ internal static class FuzzParsers
         var reader = new OptionReader(map, "", new Faults());
         var options = DataSetOptions.Read(reader);
         reader.Faults.ThrowIfAny("template");
-        options.Prompt!.Render(column => column);
+        options.Prompt!.Render(new TemplateEngine(), TemplateValues.OfPairs([new("a", "x"), new("n", 4), new("q", null), new("l", new[] { "y" })]));
+    }
+
+    private static void ReadRows(string folder, string name)
+    {
+        var faults = new Faults();
+        var answer = TextTemplate.Parse("{{ a }} {{ n }}");
+        var set = new DataSetOptions { Name = "x", Files = [name], Answer = answer, OnBadRow = BadRowPolicy.Skip };
+        var reader = DataSetReader.Open(set, folder, faults);
+        faults.ThrowIfAny(name);
+        foreach (var _ in reader.Read())
+        {
+        }
     }
 
     private static void UseReport(string template) => ReportRenderer.Render(new("x.md", template, OutputFormat.Markdown), FuzzSeeds.Model.Value);

@@ -1,6 +1,5 @@
 using CommandLine;
 using Peft.Cli.Printing;
-using Peft.Data.DuckDb;
 using Peft.Formats;
 using Peft.Recipes;
 using Peft.Torch;
@@ -8,7 +7,7 @@ using Peft.Torch;
 namespace Peft.Cli.Verbs;
 
 /// <summary>Says what is installed, what is missing and how to get it.</summary>
-[Verb("doctor", HelpText = "What is installed: libtorch, DuckDB, threads, instruction sets, devices; what is missing and how to get it.")]
+[Verb("doctor", HelpText = "What is installed: libtorch, threads, instruction sets, devices; what is missing and how to get it.")]
 public sealed class DoctorVerb : IVerb
 {
     /// <inheritdoc/>
@@ -29,7 +28,6 @@ public sealed class DoctorVerb : IVerb
         Line("fast types", MachineTypes.IsFast(ScalarType.BFloat16, torch.CPU)
             ? "float32, bfloat16"
             : "float32 (this processor has no bfloat16 instructions: dtype auto computes in float32)");
-        Check("DuckDB", () => Line("DuckDB", DuckDbLibrary.Version));
         return healthy ? ExitCode.Done : ExitCode.UserMistake;
 
         void Line(string what, string found) => output.Result($"{what,-18}{found}");

@@ -70,7 +70,7 @@ public sealed record DataSetOptions
         var twin = alike?.FirstOrDefault(set => set.Name == name);
         var filter = ReadExpression(reader, "filter", reader.OptionalText("filter"));
         var columns = twin is null || reader.Has("columns") ? ReadColumns(reader) : twin.Columns;
-        var (prompt, answer) = twin is null || reader.Has("template") ? ReadTemplate(reader.Section("template")) : (twin.Prompt, twin.Answer);
+        var (prompt, answer) = twin is null || reader.Has("template") ? ReadTemplate(reader.Section("template"), alike) : (twin.Prompt, twin.Answer);
         var (task, taskColumn) = (reader.OptionalText("task"), reader.OptionalText("task_column"));
         if (task is not null && taskColumn is not null)
             reader.Fault("task_column", "given beside task", "one of the two");
@@ -139,7 +139,7 @@ public sealed record DataSetOptions
             reader.Fault(key, $"line {fault.Line}, column {fault.Column}: {fault.Found}", fault.Allowed, fault.Advice);
     }
 
-    private static (TextTemplate? Prompt, TextTemplate Answer) ReadTemplate(OptionReader reader)
+    private static (TextTemplate? Prompt, TextTemplate Answer) ReadTemplate(OptionReader reader, IReadOnlyList<DataSetOptions>? alike)
     {
         var prompt = Parse(reader, "prompt");
         var answer = Parse(reader, "answer");
@@ -153,7 +153,9 @@ public sealed record DataSetOptions
                 reader.Path,
                 string.Join(" and ", found.DefaultIfEmpty("missing")),
                 "prompt and answer, or text alone",
-                "for example {prompt: \"{question}\", answer: \" {answer}\"}");
+                alike is { Count: > 0 } && prompt is null && answer is null && text is null
+                    ? "or the name of a data set under train, whose template it then has: " + string.Join(", ", alike.Select(set => set.Name))
+                    : "for example {prompt: \"{question}\", answer: \" {answer}\"}");
         }
 
         return (prompt, text ?? answer ?? TextTemplate.Literal(""));

@@ -130,8 +130,20 @@ internal sealed class SandboxContext : TemplateContext
                 node.Span, $"{Quote.Of(Code(node.Span))} compares a text with a {(other is bool ? "truth value" : "number")}", "two of one kind", advice));
         }
 
-        return ScriptBinaryExpression.Evaluate(this, node.Span, node.Operator, leftNode.Span, left!, rightNode.Span, right!);
+        return left is string a && right is string b
+            ? IsTrue(node.Operator, string.CompareOrdinal(a, b))
+            : ScriptBinaryExpression.Evaluate(this, node.Span, node.Operator, leftNode.Span, left!, rightNode.Span, right!);
     }
+
+    private static bool IsTrue(ScriptBinaryOperator op, int order) => op switch
+    {
+        ScriptBinaryOperator.CompareEqual => order == 0,
+        ScriptBinaryOperator.CompareNotEqual => order != 0,
+        ScriptBinaryOperator.CompareLess => order < 0,
+        ScriptBinaryOperator.CompareLessOrEqual => order <= 0,
+        ScriptBinaryOperator.CompareGreater => order > 0,
+        _ => order >= 0,
+    };
 
     private static bool IsNumberOrTruth(object? value) => value is bool or int or long or double or decimal or float or System.Numerics.BigInteger;
 
