@@ -7,6 +7,9 @@ namespace Peft.Formats.Templates;
 /// <summary>A text with <c>{{ }}</c>, or one bare expression, in Scriban's language (https://scriban.github.io/docs), read and checked.</summary>
 public sealed class ParsedTemplate
 {
+    /// <summary>Most brackets, operators and blocks in one another: what reads and checks them calls itself.</summary>
+    internal const int DeepestNesting = 100;
+
     private const int ShownCode = 60;
     private readonly List<ScriptVariable> _uses;
 
@@ -94,7 +97,7 @@ public sealed class ParsedTemplate
         Template template;
         try
         {
-            template = Template.Parse(text, name, new ParserOptions { ExpressionDepthLimit = 100 }, new LexerOptions { Mode = mode });
+            template = Template.Parse(text, name, new ParserOptions { ExpressionDepthLimit = DeepestNesting }, new LexerOptions { Mode = mode });
         }
         catch (Exception error) when (error is not OutOfMemoryException)
         {

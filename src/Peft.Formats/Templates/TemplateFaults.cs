@@ -16,6 +16,8 @@ internal static partial class TemplateFaults
         var lines = text.Split('\n');
         // At the end of the text Scriban has no place.
         var (line, column) = message.Span.Start is { Line: >= 0 } start && start.Line < lines.Length ? (start.Line, start.Column) : (lines.Length - 1, lines[^1].Length);
+        if (message.Message.Contains("depth limit", StringComparison.Ordinal))
+            return new TemplateFault(line + 1, column + 1, "nested too deeply", $"at most {ParsedTemplate.DeepestNesting} brackets, operators and blocks in one another");
         return new TemplateFault(
             line + 1, column + 1, $"{Quote.Of(lines[line].Trim())}: {Lowered(message.Message)}", "a template in Scriban's language (https://scriban.github.io/docs)", AdviceOn(text));
     }

@@ -53,7 +53,8 @@ public sealed class TemplateCheckTests
     {
         Assert.Equal("x", Render(Nested(30)));
         Assert.Contains("at most 32 blocks inside one another", Assert.Throws<FaultsException>(() => Render(Nested(60))).Message, StringComparison.Ordinal);
-        Assert.ThrowsAny<UserException>(() => Render(Nested(100_000)));
+        Assert.Contains("nested too deeply", Assert.Throws<FaultsException>(() => Render(Nested(100_000))).Message, StringComparison.Ordinal);
+        Assert.Contains("nested too deeply", Assert.Throws<FaultsException>(() => Render("{{ title" + string.Concat(Enumerable.Repeat(" | string.upcase", 20_000)) + " }}")).Message, StringComparison.Ordinal);
 
         static string Nested(int depth) => string.Concat(Enumerable.Repeat("{{ if title != '' }}", depth)) + "x" + string.Concat(Enumerable.Repeat("{{ end }}", depth));
     }

@@ -2,6 +2,7 @@ using Peft.Formats.Templates;
 using Peft.Data.Examples;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
+using Peft.Formats.Templates;
 
 namespace Peft.Evaluation.Tests.Tasks;
 
