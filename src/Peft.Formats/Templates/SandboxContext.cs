@@ -42,7 +42,8 @@ internal sealed class SandboxContext : TemplateContext
         EnableNullIndexer = false;
         AutoIndent = false; // a text of several lines is to be printed as it stands
         NewLine = "\n";
-        MemberFilter = _ => false; // no member of a .NET type
+        // Of .NET types no member but key and value of what a loop over an object gives.
+        MemberFilter = member => member.DeclaringType is { IsGenericType: true } type && type.GetGenericTypeDefinition() == typeof(KeyValuePair<,>);
         TryGetVariable = FindVariable;
         TryGetMember = FindMember;
         PushCulture(CultureInfo.InvariantCulture);

@@ -24,6 +24,7 @@ public sealed class TemplateEngineTests
     [InlineData("{{ if label < 4 }}low{{ else }}high{{ end }}", "low")]
     [InlineData("{{ for tag in tags }}<{{ tag }}>{{ end }}", "<a><b>")]
     [InlineData("{{ answers.text }}", "yes")]
+    [InlineData("{{ for pair in answers }}{{ pair.key }}={{ pair.value }}{{ end }}", "text=yes")]
     [InlineData("{{ price }} {{ price + 1 }} {{ price | string.size }}", "1.10 2.1 4")]
     [InlineData("{{ price > 1 && price < 2 }}", "true")]
     [InlineData("{{ -price }}", "-1.1")]
