@@ -85,7 +85,7 @@ internal static class FuzzSeeds
         "# {{ title }}\n{{ for s in subjects }}{{ for.index }} {{ s.name }}{{ if !for.last }}, {{ end }}{{ end }}\n{{ # {{ x }} }}",
         "{{~ if notes.size > 0 ~}}{{ with verdict }}{{ headline }}{{ end }}{{ else if tasks.size > 0 }}{{ for t in tasks }}{{ for m in t.metrics }}{{ m.name }}{{ end }}{{ end }}{{ else }}{{ seed }}{{ end }}",
         "{{ inline \"report.css\" }}{{ chart_data }}{{ content_security_policy }}{%{ {{ x }} }%}",
-        "{{ if }}x{{ end }}{{ x = subjects[0]; x.name | string.upcase }}{{ func f(a, b) }}{{ a + b }}{{ end }}{{ f 1 'x' }}{{ case seed; when 0; 'a'; else; 'b'; end }}");
+        "{{ if seed > 0 }}x{{ end }}{{ x = subjects[0]; x.name | string.upcase }}{{ func f(a, b) }}{{ a + b }}{{ end }}{{ f 1 'x' }}{{ case seed; when 0; 'a'; else; 'b'; end }}");
 
     /// <summary>What templates are rendered with.</summary>
     public static Lazy<ReportModel> Model { get; } = new(() =>
@@ -265,12 +265,12 @@ internal static class FuzzSeeds
     public static byte[][] Template { get; } = Texts(
         "say: {letters} = {{ x | string.upcase }} {a b} {\"j\": 1}", "{q}", "no column at all",
         "{{ if a == 'x' && n > 3 }}{{ for w in l limit: 2 }}{{ w.t ?? 'none' }}{{ end }}{{ else }}{{ n + 1.5 }}{{ end }}",
-        "{{ func f(x); ret x * 2; end; capture c }}{{ f n }}{{ end; c | extract '(\\d+)' | spell | left 4 }}{{ (a | split_hash 100) < 95 }}");
+        "{{ func f(x); ret x * 2; end; capture c }}{{ f n }}{{ end; c | extract `(\\d+)` | spell | left 4 }}{{ (a | split_hash 100) < 95 }}");
 
     public static byte[][] JsonLines { get; } = Texts("{\"a\": \"x\", \"n\": 1.10, \"l\": [{\"t\": null}, true]}\n\n{\"n\": -3e5, \"a\": \"\\u00e4\\ud83d\\ude42\"}\r\n");
 
     public static byte[][] Json { get; } = Texts(
-        "[{\"a\": \"x\", \"n\": 1},\n {\"a\": {\"b\": [1, 2]}, \"n\": null}]", "{\"a\": 1, \"n\": 2}\n{\"a\": \"y\", \"n\": 3}");
+        "[{\"a\": \"x\", \"n\": 1},\n {\"o\": {\"b\": [1, 2]}, \"n\": 2, \"a\": true}]", "{\"a\": 1, \"n\": 2}\n{\"a\": \"y\", \"n\": 3}");
 
     public static byte[][] Csv { get; } = Texts("a,n\nx,1\n\"y, \"\"z\"\"\",2\r\n\"two\nlines\",\n", "\uFEFFn,a\n1,x\n");
 

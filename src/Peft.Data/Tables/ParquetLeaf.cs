@@ -71,7 +71,7 @@ internal abstract class ParquetLeaf(int level, int[]? definitions, int[]? repeti
 
     private static object Text(ReadOnlySpan<byte> bytes) => System.Text.Unicode.Utf8.IsValid(bytes) ? Strict.GetString(bytes) : TableReader.NotUtf8;
 
-    // A number with a fraction shows that it is one: 5.0, as Python and SQL print it.
+    // A number with a fraction shows that it is one: 5.0, as Python prints it.
     private static WrittenNumber Number(double value, string text) =>
         WrittenNumber.Of(double.IsFinite(value) && text.AsSpan().IndexOfAny('.', 'E') < 0 ? text + ".0" : text, value);
 

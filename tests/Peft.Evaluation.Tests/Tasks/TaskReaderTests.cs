@@ -20,7 +20,7 @@ public sealed class TaskReaderTests
         var classes = Read("""
             {"kind": "classification", "data": {"files": "x.parquet", "template": {"prompt": "{q}", "answer": "{label}"}}, "labels": ["{x}", 1]}
             """);
-        Assert.Equal([" {{x}}", " 1"], classes.Choices.Select(choice => choice.Text));
+        Assert.Equal([" {x}", " 1"], classes.Choices.Select(choice => choice.Text));
         Assert.Equal(["accuracy"], classes.Metrics);
 
         var text = Read("""{"kind": "perplexity", "data": {"files": "x.parquet", "template": {"text": "{t}"}}}""");
