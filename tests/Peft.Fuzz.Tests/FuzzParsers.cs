@@ -31,6 +31,12 @@ internal static class FuzzParsers
         "model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj", "model.layers.1.mlp.down_proj", "lm_head",
     ];
 
+    private static readonly Lazy<Scriban.Runtime.ScriptObject> Row = new(() => TemplateValues.OfPairs(
+    [
+        new("a", "x"), new("n", 4), new("q", "why"), new("x", "y"), new("letters", "l e"), new("a b", true),
+        new("l", new[] { new Dictionary<string, object?> { ["t"] = null }, new Dictionary<string, object?> { ["t"] = 1.5 } }),
+    ]));
+
     /// <summary>The readers, by name.</summary>
     public static IReadOnlyList<FuzzParser> All { get; } =
     [
@@ -152,7 +158,7 @@ internal static class FuzzParsers
         var reader = new OptionReader(map, "", new Faults());
         var options = DataSetOptions.Read(reader);
         reader.Faults.ThrowIfAny("template");
-        options.Prompt!.Render(new TemplateEngine(), TemplateValues.OfPairs([new("a", "x"), new("n", 4), new("q", null), new("l", new[] { "y" })]));
+        options.Prompt!.Render(new TemplateEngine(), Row.Value);
     }
 
     private static void ReadRows(string folder, string name)

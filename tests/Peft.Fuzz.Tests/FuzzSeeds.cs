@@ -256,12 +256,12 @@ internal static class FuzzSeeds
     public static byte[][] Template { get; } = Texts(
         "say: {letters} = {{ x | string.upcase }} {a b} {\"j\": 1}", "{q}", "no column at all",
         "{{ if a == 'x' && n > 3 }}{{ for w in l limit: 2 }}{{ w.t ?? 'none' }}{{ end }}{{ else }}{{ n + 1.5 }}{{ end }}",
-        "{{ func f(x); ret x * 2; end; capture c }}{{ f n }}{{ end; c | extract '(\\d+)' | spell | left 4 }}{{ (a | split_hash 100) < 95 }}");
+        "{{ func f(x); ret x * 2; end; capture c }}{{ f n }}{{ end; c | extract `(\\d+)` | spell | left 4 }}{{ (a | split_hash 100) < 95 }}");
 
     public static byte[][] JsonLines { get; } = Texts("{\"a\": \"x\", \"n\": 1.10, \"l\": [{\"t\": null}, true]}\n\n{\"n\": -3e5, \"a\": \"\\u00e4\\ud83d\\ude42\"}\r\n");
 
     public static byte[][] Json { get; } = Texts(
-        "[{\"a\": \"x\", \"n\": 1},\n {\"a\": {\"b\": [1, 2]}, \"n\": null}]", "{\"a\": 1, \"n\": 2}\n{\"a\": \"y\", \"n\": 3}");
+        "[{\"a\": \"x\", \"n\": 1},\n {\"o\": {\"b\": [1, 2]}, \"n\": 2, \"a\": true}]", "{\"a\": 1, \"n\": 2}\n{\"a\": \"y\", \"n\": 3}");
 
     public static byte[][] Csv { get; } = Texts("a,n\nx,1\n\"y, \"\"z\"\"\",2\r\n\"two\nlines\",\n", "\uFEFFn,a\n1,x\n");
 

@@ -17,6 +17,7 @@ internal sealed class SandboxContext : TemplateContext
     private readonly TemplateGlobals _globals = new();
     private readonly StringBuilder _text = new();
     private ParsedTemplate? _template;
+    private ScriptExpression? _printed; // of the statement at work
     private bool _isText;
     private int _steps;
     private long _startTime;
@@ -67,7 +68,7 @@ internal sealed class SandboxContext : TemplateContext
                 PopOutput();
             while (GlobalCount > globals)
                 PopGlobal();
-            _template = null;
+            (_template, _printed) = (null, null);
             _globals.Clear();
             _text.Clear();
         }
@@ -83,6 +84,8 @@ internal sealed class SandboxContext : TemplateContext
             CheckBudget(scriptNode);
         if (scriptNode is ScriptBinaryExpression { Left: { } left, Right: { } right } comparison && IsComparison(comparison.Operator))
             return Compare(comparison, left, Evaluate(left, false), right, Evaluate(right, false));
+        if (scriptNode is ScriptExpressionStatement { Expression: { } printed })
+            _printed = printed;
         var value = base.Evaluate(scriptNode!, aliasReturnedFunction);
         if (value is null && !_options.AllowsNull && IsValue(scriptNode) && !NullAllowed.At(scriptNode!, _isText) && !IsPrinter(scriptNode))
             throw Missing(scriptNode!);
@@ -91,16 +94,18 @@ internal sealed class SandboxContext : TemplateContext
 
     public override TemplateContext Write(SourceSpan span, object? textAsObject)
     {
+        // Scriban's span is that of all the braces.
+        var place = _printed?.Span ?? span;
         switch (textAsObject)
         {
             case null when !_options.AllowsNull:
-                throw Missing(span);
+                throw Missing(place);
             case RawText raw:
                 return Write(raw.Text);
             case IScriptCustomFunction:
-                throw Fault(span, "{0} is a function without what it needs", "a value");
+                throw Fault(place, "{0} is a function without what it needs", "a value");
             case not string and (IEnumerable or IScriptObject):
-                throw Fault(span, "{0} is a list or an object", "a text, number or truth value", "take it apart with for, array.join or object.to_json");
+                throw Fault(place, "{0} is a list or an object", "a text, number or truth value", "take it apart with for, array.join or object.to_json");
             default:
                 return _options.Escape is { } escape ? Write(escape(ObjectToString(textAsObject!) ?? "")) : base.Write(span, textAsObject!);
         }

@@ -10,7 +10,6 @@ namespace Peft.Formats.Templates;
 internal static partial class TemplateFaults
 {
     private const int MostKnown = 30;
-    private static readonly Regex Sql = SqlWords();
 
     public static TemplateFault Syntax(LogMessage message, string text)
     {
@@ -76,11 +75,11 @@ internal static partial class TemplateFaults
         span.Length == name.Length + 2 ? "a brace that is text is written {{ \"{\" }}" : null;
 
     private static string? AdviceOn(string text) =>
-        Sql.IsMatch(text) ? "SQL is not understood here: write ==, !=, &&, ||, ! and functions such as string.contains" : null;
+        SqlWords().IsMatch(text) ? "SQL is not understood here: write ==, !=, &&, ||, ! and functions such as string.contains" : null;
 
     private static string Lowered(string words) =>
         words.Length > 1 && char.IsUpper(words[0]) && !char.IsUpper(words[1]) ? char.ToLowerInvariant(words[0]) + words[1..].TrimEnd('.') : words.TrimEnd('.');
 
-    [GeneratedRegex(@"<>|\b(AND|OR|NOT|LIKE|IN|IS|BETWEEN|CASE|CAST|SELECT)\b|::", RegexOptions.IgnoreCase)]
+    [GeneratedRegex(@"<>|::|\b(AND|OR|NOT|LIKE|IN|IS|BETWEEN|CASE|CAST|SELECT)\b")]
     private static partial Regex SqlWords();
 }

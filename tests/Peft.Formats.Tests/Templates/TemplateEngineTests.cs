@@ -69,7 +69,7 @@ public sealed class TemplateEngineTests
     [InlineData("{{ none }}", "t:1:4 - 'none' has no value", "ask before")]
     [InlineData("{{ none | string.upcase }}", "t:1:4 - 'none' has no value", "")]
     [InlineData("{{ string.upcase none }}", "'none' has no value", "")]
-    [InlineData("{{ tags }}", "'tags' is a list or an object", "array.join")]
+    [InlineData("{{ title }} {{ tags }}", "t:1:16 - 'tags' is a list or an object", "array.join")]
     [InlineData("{{ answers }}", "'answers' is a list or an object", "object.to_json")]
     [InlineData("{{ title < 3 }}", "'title < 3' compares a text with a number", "string.to_int")]
     [InlineData("{{ '5' == 5 }}", "compares a text with a number", "")]
