@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
+using Parquet;
+using Parquet.Data;
 using Peft.Cli.Tests.Support;
 
 namespace Peft.Cli.Tests;
@@ -138,12 +140,16 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
 
     private double LogLikelihood(string folder, int choice)
     {
-        using var table = Data.Tables.DataTable.Open(
-            new Data.Tables.DataFile(_folder[$"{folder}/examples.parquet"], "examples", Data.Tables.DataFormat.Parquet),
-            new Dictionary<string, string> { ["one"] = $"log_likelihoods[{choice + 1}]" });
-        using var reader = table.Read(["one"], null);
-        Assert.True(reader.ReadChunk());
-        return double.Parse(reader.Text(0, 0, out _)!, CultureInfo.InvariantCulture);
+        return Read().GetAwaiter().GetResult();
+
+        // Of the first row, whose numbers stand first.
+        async Task<double> Read()
+        {
+            await using var reader = await ParquetReader.CreateAsync(_folder[$"{folder}/examples.parquet"]);
+            using var group = reader.OpenRowGroupReader(0);
+            using var column = await group.ReadRawColumnDataBaseAsync(reader.Schema.DataFields.Single(field => field.Path.FirstPart == "log_likelihoods"));
+            return ((RawColumnData<double>)column).Values[choice];
+        }
     }
 
     /// <summary>A routed adapter on the tiny base, whose recipe names one task.</summary>

@@ -173,7 +173,9 @@ internal static class FuzzParsers
         }
     }
 
-    private static void UseReport(string template) => ReportRenderer.Render(new("x.md", template, OutputFormat.Markdown), FuzzSeeds.Model.Value);
+    private static void UseReport(string template) => ReportRenderer.Render(
+        new("x.md", template, OutputFormat.Markdown), FuzzSeeds.Model.Value,
+        new TemplateLimits { Loops = 10_000, Characters = 1 << 20, Bytes = 64 << 20, Time = TimeSpan.FromSeconds(2) });
 
     private static void PrepareRecipe(string folder)
     {

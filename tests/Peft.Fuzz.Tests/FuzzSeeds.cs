@@ -85,7 +85,7 @@ internal static class FuzzSeeds
         "# {{ title }}\n{{ for s in subjects }}{{ for.index }} {{ s.name }}{{ if !for.last }}, {{ end }}{{ end }}\n{{ # {{ x }} }}",
         "{{~ if notes.size > 0 ~}}{{ with verdict }}{{ headline }}{{ end }}{{ else if tasks.size > 0 }}{{ for t in tasks }}{{ for m in t.metrics }}{{ m.name }}{{ end }}{{ end }}{{ else }}{{ seed }}{{ end }}",
         "{{ inline \"report.css\" }}{{ chart_data }}{{ content_security_policy }}{%{ {{ x }} }%}",
-        "{{ if seed > 0 }}x{{ end }}{{ x = subjects[0]; x.name | string.upcase }}{{ func f(a, b) }}{{ a + b }}{{ end }}{{ f 1 'x' }}{{ case seed; when 0; 'a'; else; 'b'; end }}");
+        "{{ x = subjects[0]; x.name | string.upcase }}{{ func f(a, b) }}{{ a + b }}{{ end }}{{ f 1 'x' }}{{ case seed; when 0; 'a'; else; 'b'; end }}");
 
     /// <summary>What templates are rendered with.</summary>
     public static Lazy<ReportModel> Model { get; } = new(() =>

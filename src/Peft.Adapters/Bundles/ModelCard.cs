@@ -62,10 +62,12 @@ public static class ModelCard
             ["kind"] = kind, ["part"] = part, ["remark"] = remark,
             ["title"] = title ?? Title(options), ["base"] = ShownBase(manifest), ["hub"] = IsHubId(manifest.Base.Name) ? manifest.Base.Name : "",
             ["license"] = facts.License ?? "",
-            ["is_plain"] = options.IsPlainLora, ["is_peft"] = kind == "part" || kind != "merged" && options.IsPlainLora, ["is_merge"] = manifest.Merge is not null,
+            ["is_plain"] = options.IsPlainLora, ["is_peft"] = kind == "part" || kind != "merged" && options.IsPlainLora,
+            ["is_merge"] = manifest.Merge is not null,
             ["experts"] = options.Experts.Count, ["router_kind"] = options.Router?.Kind ?? "",
             ["settings"] = Rows(Settings(manifest)),
-            ["router"] = Rows(options.Router is null ? [] : RouterCatalog.ToJson(options.Router).Select(s => (s.Key, s.Value?.ToJsonString().Trim('"') ?? "none"))),
+            ["router"] = Rows(options.Router is null ? []
+                : RouterCatalog.ToJson(options.Router).Select(setting => (setting.Key, setting.Value?.ToJsonString().Trim('"') ?? "none"))),
             ["data"] = Rows(manifest.Data.Select(data => (data.Name, data.Sha256))),
             ["metric_names"] = facts.Metrics.Select(metric => metric.Metric).Distinct().ToList(),
             ["metrics"] = facts.Metrics.Select(metric => new Dictionary<string, object?>

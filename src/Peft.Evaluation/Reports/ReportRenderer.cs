@@ -14,10 +14,13 @@ public static class ReportRenderer
     /// <exception cref="UserException">The template asks for what is not there, is none, or goes on without end.</exception>
     public static string Render(TemplateFile template, ReportModel model) => Render(template, model, new TemplateLimits());
 
-    internal static string Render(TemplateFile template, ReportModel model, TemplateLimits limits)
+    /// <summary>Renders a template within other limits.</summary>
+    /// <exception cref="UserException">The template asks for what is not there, is none, or goes past a limit.</exception>
+    public static string Render(TemplateFile template, ReportModel model, TemplateLimits limits)
     {
         ArgumentNullException.ThrowIfNull(template);
         ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(limits);
         var engine = new TemplateEngine(new TemplateOptions
         {
             Limits = limits,

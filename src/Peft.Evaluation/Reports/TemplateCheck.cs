@@ -90,7 +90,8 @@ internal sealed class TemplateCheck
                 break;
             case ScriptFunction function:
                 Made(function.NameOrDoToken, null);
-                _scopes.Within((function.Parameters ?? []).Select(p => KeyValuePair.Create(p.Name?.Name ?? "", (TemplateShape?)null)), false, () => Walk(function.Body));
+                var parameters = (function.Parameters ?? []).Select(p => KeyValuePair.Create(p.Name?.Name ?? "", (TemplateShape?)null));
+                _scopes.Within(parameters, false, () => Walk(function.Body));
                 break;
             case ScriptImportStatement:
                 Add(node.Span, Quoted(node), "the model's names, one by one");
@@ -125,7 +126,8 @@ internal sealed class TemplateCheck
         if (ShapeOf(statement.Expression) is not { IsValue: false } shape)
             return;
         var code = _template.Code(statement.Expression!.Span);
-        Add(statement.Expression.Span, Quote.Of(code), shape.Item is null ? "a value, this has names: " + string.Join(", ", shape.Names) : "a value, this is a list",
+        Add(statement.Expression.Span, Quote.Of(code),
+            shape.Item is null ? "a value, this has names: " + string.Join(", ", shape.Names) : "a value, this is a list",
             shape.Item is null ? $"print {code}.{shape.Names[0]}" : $"use {{{{ for item in {code} }}}} ... {{{{ end }}}}");
     }
 
@@ -252,7 +254,8 @@ internal sealed class TemplateCheck
         var target = call?.Target ?? function;
         ShapeOf(target);
         var arguments = (call?.Arguments ?? []).Select(ShapeOf).ToList();
-        if (call is { Target: ScriptVariableGlobal { Name: ReportFunctions.Inline }, Arguments: [ScriptLiteral { Value: string file }] } && !ReportFunctions.Inlined.Contains(file))
+        if (call is { Target: ScriptVariableGlobal { Name: ReportFunctions.Inline }, Arguments: [ScriptLiteral { Value: string file }] }
+            && !ReportFunctions.Inlined.Contains(file))
             Add(call.Span, Quoted(call), "one of " + string.Join(", ", ReportFunctions.Inlined.Select(name => $"\"{name}\"")));
         if (target is not ScriptMemberExpression { Target: ScriptVariableGlobal { Name: "array" }, Member.Name: { } name })
             return null;

@@ -11,6 +11,7 @@ public sealed class ParsedTemplate
     internal const int DeepestNesting = 100;
 
     private const int ShownCode = 60;
+    private const int MostFaults = 50; // of one text
     private readonly List<ScriptVariable> _uses;
 
     private ParsedTemplate(string text, string name, ScriptNode root)
@@ -107,7 +108,7 @@ public sealed class ParsedTemplate
         }
         if (!template.HasErrors)
             return mode == ScriptMode.Default && Open(text) is { } open ? throw new TemplateException(name, [open]) : template.Page!;
-        var faults = template.Messages.Where(message => message.Type == ParserMessageType.Error)
+        var faults = template.Messages.Where(message => message.Type == ParserMessageType.Error).Take(MostFaults)
             .Select(message => TemplateFaults.Syntax(message, text)).DistinctBy(fault => (fault.Line, fault.Column)).ToList();
         throw new TemplateException(name, faults);
     }

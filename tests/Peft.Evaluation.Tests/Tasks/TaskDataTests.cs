@@ -1,4 +1,3 @@
-using Peft.Formats.Templates;
 using Peft.Data.Examples;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
