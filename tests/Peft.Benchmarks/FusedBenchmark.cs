@@ -17,19 +17,19 @@ internal static class FusedBenchmark
         var head = torch.randn(shape.Vocabulary, shape.Hidden).to(options.Dtype);                   // [V, D]
         var targets = torch.randint(shape.Vocabulary, [shape.Rows]);
         foreach (var measurement in Pair(options, "RMSNorm", () => Fused.rms_norm(x, scale, 1e-5), x)
-            .Concat(Pair(options, "SwiGLU", () => Fused.swiglu(gate, up), gate, up))
+            .Concat(Pair(options, "SwiGLU", () => Fused.swiglu(gate, up), gate))
             .Concat(Pair(options, "rotary", () => Fused.rotary(heads, cos, sin), heads))
-            .Concat(Pair(options, "causal attention", () => Fused.causal_attention(q, k, v, null, 0.125), q, k, v))
+            .Concat(Pair(options, "causal attention", () => Fused.causal_attention(q, k, v, null, 0.125), q))
             .Concat(Pair(options, "head with cross-entropy", () => Fused.linear_cross_entropy(x, head, targets), x)))
             yield return measurement;
     }
 
-    private static IEnumerable<Measurement> Pair(BenchmarkOptions options, string name, Func<Tensor> operation, params Tensor[] inputs)
+    private static IEnumerable<Measurement> Pair(BenchmarkOptions options, string name, Func<Tensor> operation, Tensor input)
     {
         using var scope = torch.NewDisposeScope();
         var slopes = torch.randn_like(operation());
         var seconds = Rounds.Seconds(options.Rounds, () => Run(true), () => Run(false));
-        yield return Measurement.Of($"{name} {inputs[0].dtype.Name()} [{string.Join(", ", inputs[0].shape)}]", "ms", seconds[0].Select(s => 1e3 * s), "");
+        yield return Measurement.Of($"{name} {input.dtype.Name()} [{string.Join(", ", input.shape)}]", "ms", seconds[0].Select(s => 1e3 * s), "");
         yield return Measurement.Of("  composed over fused", "x", seconds[1].Zip(seconds[0], (c, f) => c / f), "above 1: fusing pays");
 
         void Run(bool fused)
@@ -38,17 +38,23 @@ internal static class FusedBenchmark
             Kernels.Enabled = fused;
             try
             {
-                Gradients.backward(operation(), slopes);
+                Gradients.backward(operation(), slopes, retain_graph: true);
             }
             finally
             {
                 Kernels.Enabled = true;
             }
-
-            foreach (var input in inputs)
-                input.grad = null;
         }
     }
 
-    private static Tensor Leaf(BenchmarkOptions options, params long[] shape) => torch.randn(shape).to(options.Dtype).detach().requires_grad_();
+    // Gradients end here, as they pass on in a model: a leaf would keep a copy of each.
+    private static Tensor Leaf(BenchmarkOptions options, params long[] shape) =>
+        new Inner().Apply(torch.randn(shape).to(options.Dtype).detach().requires_grad_());
+
+    private sealed class Inner : AutogradFunction
+    {
+        protected override Tensor[] Forward(Tensor?[] inputs) => [inputs[0]!.clone()];
+
+        protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved) => [null];
+    }
 }
