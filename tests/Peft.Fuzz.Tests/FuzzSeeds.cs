@@ -85,7 +85,7 @@ internal static class FuzzSeeds
         "# {{ title }}\n{{ for s in subjects }}{{ for.index }} {{ s.name }}{{ if !for.last }}, {{ end }}{{ end }}\n{{ # {{ x }} }}",
         "{{~ if notes.size > 0 ~}}{{ with verdict }}{{ headline }}{{ end }}{{ else if tasks.size > 0 }}{{ for t in tasks }}{{ for m in t.metrics }}{{ m.name }}{{ end }}{{ end }}{{ else }}{{ seed }}{{ end }}",
         "{{ inline \"report.css\" }}{{ chart_data }}{{ content_security_policy }}{%{ {{ x }} }%}",
-        "{{ if seed > 0 }}x{{ end }}{{ x = subjects[0]; x.name | string.upcase }}{{ func f(a, b) }}{{ a + b }}{{ end }}{{ f 1 'x' }}{{ case seed; when 0; 'a'; else; 'b'; end }}");
+        "{{ x = subjects[0]; x.name | string.upcase }}{{ func f(a, b) }}{{ a + b }}{{ end }}{{ f 1 'x' }}{{ case seed; when 0; 'a'; else; 'b'; end }}");
 
     /// <summary>What templates are rendered with.</summary>
     public static Lazy<ReportModel> Model { get; } = new(() =>
@@ -136,15 +136,6 @@ internal static class FuzzSeeds
          "post_processor": {"type": "RobertaProcessing", "sep": ["b", 1], "cls": ["a", 0], "trim_offsets": true},
          "decoder": {"type": "ByteLevel"},
          "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "Ġ": 3, "Ġab": 4}, "merges": [["a", "b"], ["Ġ", "ab"]], "ignore_merges": true}}
-        """,
-        """
-        {"added_tokens": [{"id": 1, "content": "[CLS]", "special": true}],
-         "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
-         "pre_tokenizer": {"type": "BertPreTokenizer"},
-         "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]},
-         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
-         "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
-          "vocab": {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "he": 3, "##ll": 4, "##o": 5, ",": 6, "##": 7, "1": 8}}}
         """);
 
     public static byte[][] TokenizerConfig { get; } = Texts(
