@@ -29,7 +29,8 @@ internal static class FusedBenchmark
         using var scope = torch.NewDisposeScope();
         var slopes = torch.randn_like(operation());
         var seconds = Rounds.Seconds(options.Rounds, () => Run(true), () => Run(false));
-        yield return Measurement.Of($"{name} {input.dtype.Name()} [{string.Join(", ", input.shape)}]", "ms", seconds[0].Select(s => 1e3 * s), "");
+        var label = $"{name} {input.dtype.Name()} [{string.Join(", ", input.shape)}]";
+        yield return Measurement.Of(label, "ms", seconds[0].Select(s => 1e3 * s), "");
         yield return Measurement.Of("  composed over fused", "x", seconds[1].Zip(seconds[0], (c, f) => c / f), "above 1: fusing pays");
 
         void Run(bool fused)

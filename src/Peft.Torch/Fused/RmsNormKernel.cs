@@ -3,8 +3,8 @@ using System.Runtime.Intrinsics;
 
 namespace Peft.Torch;
 
-/// <summary>RMSNorm of rows in memory. Sums of a row run over sixteen lanes, whatever the processor. Loops are compiled once and fully: their
-/// first, quick version takes ten times as long, which a short run would never leave.</summary>
+/// <summary>RMSNorm of rows in memory. Sums of a row run over sixteen lanes, whatever the processor. Loops are compiled once and fully:
+/// their first, quick version takes ten times as long, and a short run would never leave it.</summary>
 /// <typeparam name="T">float, or ushort holding bfloat16.</typeparam>
 internal static unsafe class RmsNormKernel<T>
     where T : unmanaged
