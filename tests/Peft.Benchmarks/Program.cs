@@ -49,6 +49,7 @@ public static class Program
     [
         ("memory", MemoryBenchmark.Measure),
         ("training", TrainingBenchmark.Measure),
+        ("fused", FusedBenchmark.Measure),
         ("mixture", MixtureBenchmark.Measure),
         ("routers", RouterBenchmark.Measure),
         ("packing", PackingBenchmark.Measure),
