@@ -64,10 +64,11 @@ public sealed record DataOptions
     public static DataOptions Read(OptionReader reader)
     {
         var onBadRow = reader.Choice("on_bad_row", "error", ["error", "skip"]) == "skip" ? BadRowPolicy.Skip : BadRowPolicy.Error;
+        IReadOnlyList<DataSetOptions> train = [.. reader.Sections("train").Select(section => DataSetOptions.Read(section, onBadRow))];
         var options = new DataOptions
         {
-            Train = [.. reader.Sections("train").Select(section => DataSetOptions.Read(section, onBadRow))],
-            Eval = [.. reader.Sections("eval").Select(section => DataSetOptions.Read(section, onBadRow))],
+            Train = train,
+            Eval = [.. reader.Sections("eval").Select(section => DataSetOptions.Read(section, onBadRow, train))],
             MaxLength = reader.Integer("max_length", 512, min: 2, max: 1 << 20),
             Shuffle = reader.Boolean("shuffle", true),
             Seed = reader.Has("seed") ? reader.Long("seed", 0) : null,

@@ -17,7 +17,7 @@ public sealed record DataPreview(IReadOnlyList<PreviewSequence> Sequences, IRead
     /// <param name="rows">Sequences of each data set.</param>
     /// <param name="endId">The model's eos_token_id, for a tokenizer that names no end-of-text token.</param>
     /// <exception cref="UserException">Files, columns, rows or settings are wrong; the message says which.</exception>
-    public static DataPreview Read(DataOptions options, Tokenizer tokenizer, string baseDirectory, int rows, int? endId = null) => Read(
+    public static DataPreview Read(DataOptions options, HuggingFaceTokenizer tokenizer, string baseDirectory, int rows, int? endId = null) => Read(
         options,
         TextEncoder.Of(tokenizer, endId),
         id => new PreviewToken(id, tokenizer.IdToToken(id) ?? $"#{id}", tokenizer.IsSpecial(id), IsLearned: false),

@@ -72,7 +72,7 @@ public sealed class TrainingData : IDisposable
     /// <param name="endId">The model's eos_token_id, for a tokenizer that names no end-of-text token.</param>
     /// <exception cref="UserException">Files, columns, rows or settings are wrong; the message says which.</exception>
     public static TrainingData Open(
-        DataOptions options, Tokenizer tokenizer, string baseDirectory, Action<long>? progress = null,
+        DataOptions options, HuggingFaceTokenizer tokenizer, string baseDirectory, Action<long>? progress = null,
         int? endId = null, CancellationToken cancellation = default) =>
         Open(options, TextEncoder.Of(tokenizer, endId), baseDirectory, progress, cancellation);
 

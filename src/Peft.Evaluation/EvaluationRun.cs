@@ -12,7 +12,7 @@ public sealed class EvaluationRun
 {
     private readonly IReadOnlyList<EvaluationSubject> _subjects;
     private readonly IReadOnlyList<TaskData> _tasks;
-    private readonly Tokenizer _tokenizer;
+    private readonly HuggingFaceTokenizer _tokenizer;
     private readonly ResultsSettings _settings;
     private readonly MeasuredBase _base;
 
@@ -23,7 +23,7 @@ public sealed class EvaluationRun
     /// <param name="baseModel">The base.</param>
     /// <param name="settings">Batch size, seed, type and the like.</param>
     public EvaluationRun(
-        IReadOnlyList<EvaluationSubject> subjects, IReadOnlyList<TaskData> tasks, Tokenizer tokenizer, MeasuredBase baseModel, ResultsSettings settings) =>
+        IReadOnlyList<EvaluationSubject> subjects, IReadOnlyList<TaskData> tasks, HuggingFaceTokenizer tokenizer, MeasuredBase baseModel, ResultsSettings settings) =>
         (_subjects, _tasks, _tokenizer, _base, _settings) = (subjects, tasks, tokenizer, baseModel, settings);
 
     /// <summary>Told now and then how far it is.</summary>

@@ -14,7 +14,7 @@ namespace Peft.Evaluation;
 public sealed class TaskEvaluator
 {
     private readonly CausalLanguageModel _model;
-    private readonly Tokenizer _tokenizer;
+    private readonly HuggingFaceTokenizer _tokenizer;
     private readonly int _batchSize;
     private readonly HashSet<int> _ends;
 
@@ -22,7 +22,7 @@ public sealed class TaskEvaluator
     /// <param name="model">The model.</param>
     /// <param name="tokenizer">Its tokenizer.</param>
     /// <param name="batchSize">Rows answered together.</param>
-    public TaskEvaluator(CausalLanguageModel model, Tokenizer tokenizer, int batchSize)
+    public TaskEvaluator(CausalLanguageModel model, HuggingFaceTokenizer tokenizer, int batchSize)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
         (_model, _tokenizer, _batchSize) = (model, tokenizer, batchSize);

@@ -10,14 +10,14 @@ namespace Peft.Recipes;
 /// <summary>A base model, with an adapter on it if asked for, and its tokenizer.</summary>
 public sealed class LoadedModel : IDisposable
 {
-    private readonly Lazy<Tokenizer> _tokenizer;
+    private readonly Lazy<HuggingFaceTokenizer> _tokenizer;
 
     private LoadedModel(CausalLanguageModel model, AdaptedModel? adapted, string baseDirectory)
     {
         Model = model;
         Adapted = adapted;
         BaseDirectory = baseDirectory;
-        _tokenizer = new(() => Tokenizer.Load(baseDirectory));
+        _tokenizer = new(() => HuggingFaceTokenizer.Load(baseDirectory));
     }
 
     /// <summary>The model.</summary>
@@ -30,7 +30,7 @@ public sealed class LoadedModel : IDisposable
     public string BaseDirectory { get; }
 
     /// <summary>Its tokenizer, read when first needed.</summary>
-    public Tokenizer Tokenizer => _tokenizer.Value;
+    public HuggingFaceTokenizer Tokenizer => _tokenizer.Value;
 
     /// <summary>Opens a base and an adapter.</summary>
     /// <param name="baseDirectory">The base; null: the one the adapter names.</param>

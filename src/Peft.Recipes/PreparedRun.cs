@@ -11,7 +11,7 @@ namespace Peft.Recipes;
 
 /// <summary>A run that is ready to start: trains, keeps the result, measures it.</summary>
 public sealed class PreparedRun(
-    Recipe recipe, OutputDirectory output, TrainingData data, Tokenizer tokenizer, Trainee trainee, TrainingRun run) : IDisposable
+    Recipe recipe, OutputDirectory output, TrainingData data, HuggingFaceTokenizer tokenizer, Trainee trainee, TrainingRun run) : IDisposable
 {
     /// <summary>The recipe.</summary>
     public Recipe Recipe => recipe;

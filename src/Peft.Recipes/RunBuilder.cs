@@ -63,7 +63,7 @@ public static class RunBuilder
 
     /// <summary>The tokenizer of a recipe.</summary>
     /// <exception cref="UserException">A directory that the model section names is not there, or holds no tokenizer.</exception>
-    public static Tokenizer LoadTokenizer(Recipe recipe)
+    public static HuggingFaceTokenizer LoadTokenizer(Recipe recipe)
     {
         var faults = new Faults();
         var model = recipe.Model;
@@ -77,11 +77,11 @@ public static class RunBuilder
         }
 
         faults.ThrowIfAny(recipe.Path);
-        return Tokenizer.Load(recipe.Paths.Resolve(model.TokenizerDirectory));
+        return HuggingFaceTokenizer.Load(recipe.Paths.Resolve(model.TokenizerDirectory));
     }
 
     /// <summary>Opens the data of a recipe; paths are found as <see cref="RecipePaths"/> says.</summary>
-    public static TrainingData OpenData(Recipe recipe, Tokenizer tokenizer) =>
+    public static TrainingData OpenData(Recipe recipe, HuggingFaceTokenizer tokenizer) =>
         TrainingData.Open(WithFoundFiles(recipe), tokenizer, Directory.GetCurrentDirectory(), endId: EndId(recipe));
 
     /// <summary>The token that ends a text, as the model's config says; null where it says none.</summary>
@@ -126,7 +126,7 @@ public static class RunBuilder
             });
     }
 
-    private static Trainee FullTrainee(Recipe recipe, Tokenizer tokenizer, Device device)
+    private static Trainee FullTrainee(Recipe recipe, HuggingFaceTokenizer tokenizer, Device device)
     {
         var dtype = recipe.Model.Dtype == "auto" ? ScalarType.Float32 : MachineTypes.Parse(recipe.Model.Dtype);
         var directory = recipe.Paths.Resolve(recipe.Model.FromConfig ?? recipe.Model.ModelNameOrPath);
@@ -142,7 +142,7 @@ public static class RunBuilder
             checkpoint => TensorFile.ReadInto(Path.Combine(checkpoint, FullModelFiles.Weights), [.. model.StateDict()]));
     }
 
-    private static void CheckFits(Recipe recipe, Tokenizer tokenizer, CausalLanguageModel model, TrainingData data)
+    private static void CheckFits(Recipe recipe, HuggingFaceTokenizer tokenizer, CausalLanguageModel model, TrainingData data)
     {
         var faults = new Faults();
         var rows = model.Config.VocabularySize;

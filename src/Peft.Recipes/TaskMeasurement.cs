@@ -11,12 +11,12 @@ namespace Peft.Recipes;
 public sealed class TaskMeasurement
 {
     private readonly Recipe _recipe;
-    private readonly Tokenizer _tokenizer;
+    private readonly HuggingFaceTokenizer _tokenizer;
     private readonly IReadOnlyList<TaskData> _tasks;
 
     /// <summary>Reads the rows.</summary>
     /// <exception cref="UserException">The recipe's files cannot be used.</exception>
-    public TaskMeasurement(Recipe recipe, Tokenizer tokenizer)
+    public TaskMeasurement(Recipe recipe, HuggingFaceTokenizer tokenizer)
     {
         ArgumentNullException.ThrowIfNull(recipe);
         _recipe = recipe;

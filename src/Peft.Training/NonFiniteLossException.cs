@@ -26,7 +26,7 @@ public sealed class NonFiniteLossException : Exception
     public static string Describe(string what, int step, IEnumerable<string> rows)
     {
         var all = rows.ToList();
-        var named = string.Join(", ", all.Take(RowsShown)) + (all.Count > RowsShown ? $" and {all.Count - RowsShown} more" : "");
+        var named = string.Join("; ", all.Take(RowsShown)) + (all.Count > RowsShown ? $" and {all.Count - RowsShown} more" : "");
         return $"step {step}: the {what} is not a finite number. Rows: {named}.";
     }
 }

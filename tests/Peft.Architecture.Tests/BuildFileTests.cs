@@ -42,7 +42,7 @@ public sealed partial class BuildFileTests
     {
         var versions = XDocument.Parse(RepositoryFiles.Text("Directory.Packages.props")).Descendants("PackageVersion").ToList();
         Assert.All(versions, version => Assert.Matches(ExactVersion(), version.Attribute("Version")!.Value));
-        var projects = RepositoryFiles.Below("src", ".csproj").Concat(RepositoryFiles.Below("tests", ".csproj", ".props"));
+        var projects = RepositoryFiles.Below("src", ".csproj").Concat(RepositoryFiles.Below("data", ".csproj")).Concat(RepositoryFiles.Below("tests", ".csproj", ".props"));
         RepositoryFiles.AssertNone(
             RepositoryFiles.Findings(projects, line => PackageVersionOutsideTheList().IsMatch(line)),
             "versions stand in Directory.Packages.props only:");
@@ -77,8 +77,8 @@ public sealed partial class BuildFileTests
     private static IEnumerable<string> BuildFiles() =>
         RepositoryFiles.Below("").Where(file =>
             file is "Makefile" or ".ci/run" or "data/package.json"
-            || Path.GetFileName(file) == "CMakeLists.txt"
-            || Path.GetExtension(file).ToUpperInvariant() is ".SH" or ".CONFIG" or ".PROPS" or ".TARGETS" or ".CMAKE" or ".CSPROJ" or ".MJS");
+            || file.StartsWith("scripts/", StringComparison.Ordinal)
+            || Path.GetExtension(file).ToUpperInvariant() is ".SH" or ".CONFIG" or ".PROPS" or ".TARGETS" or ".CSPROJ");
 
     [GeneratedRegex(@"^[a-z][a-z-]*:(?!=)")]
     private static partial Regex Target();

@@ -1,7 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
+using Parquet;
+using Parquet.Schema;
 using Peft.Data;
-using Peft.Data.DuckDb;
 using Peft.Data.Examples;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
@@ -64,7 +65,7 @@ internal static class DataBenchmark
     public static int RunOnce(string file, string way)
     {
         var directory = Path.Combine(TokenizerBenchmark.Repository()!, "data", "base");
-        var tokenizer = Tokenizer.Load(directory);
+        var tokenizer = HuggingFaceTokenizer.Load(directory);
         Run(tokenizer, Path.Combine(Path.GetDirectoryName(file)!, WarmUp), way, Stopwatch.StartNew(), batches: 100);
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         MemoryBenchmark.ResetPeak();
@@ -75,7 +76,7 @@ internal static class DataBenchmark
         return 0;
     }
 
-    private static double Run(Tokenizer tokenizer, string file, string way, Stopwatch clock, int batches)
+    private static double Run(HuggingFaceTokenizer tokenizer, string file, string way, Stopwatch clock, int batches)
     {
         var options = new DataOptions
         {
@@ -113,14 +114,26 @@ internal static class DataBenchmark
     }
 
     // Definitions of eight words and a part of speech, like those of the default recipe.
-    private static void Write(string file, int rows)
+    private static void Write(string file, int rows) => WriteAsync(file, rows).GetAwaiter().GetResult();
+
+    private static async Task WriteAsync(string file, int rows)
     {
-        const string Words = "['a', 'small', 'part', 'of', 'the', 'body', 'that', 'moves', 'in', 'water', 'with', 'great', 'force', 'or', 'is', 'used', "
-            + "'for', 'making', 'something', 'by', 'an', 'animal', 'plant', 'person', 'who', 'lives', 'near', 'old', 'city', 'without', 'any', 'reason']";
-        var definition = string.Join(", ", Enumerable.Range(0, 8).Select(at => $"{Words}[1 + (hash(range * 8 + {at}) % 32)::INT]"));
-        using var connection = DuckDbConnection.OpenUnlocked();
-        connection.Execute(
-            $"COPY (SELECT concat_ws(' ', {definition}) AS definition, ['noun', 'verb', 'adjective', 'adverb'][1 + (range % 4)::INT] AS pos "
-            + $"FROM range({rows})) TO {DuckDbConnection.SqlText(file)} (FORMAT parquet)");
+        const int GroupRows = 122_880; // of many writers
+        string[] words = [.. ("a small part of the body that moves in water with great force or is used for making something by an animal plant person who "
+            + "lives near old city without any reason").Split(' ')];
+        string[] parts = ["noun", "verb", "adjective", "adverb"];
+        var (definition, pos) = (new DataField<string>("definition"), new DataField<string>("pos"));
+        var random = new Random(1);
+        await using var stream = File.Create(file);
+        await using var writer = await ParquetWriter.CreateAsync(new ParquetSchema(definition, pos), stream);
+        for (var from = 0; from < rows; from += GroupRows)
+        {
+            var count = Math.Min(GroupRows, rows - from);
+            using var group = writer.CreateRowGroup();
+            await group.WriteAsync(definition, (IReadOnlyCollection<string>)[.. Enumerable.Range(0, count)
+                .Select(_ => string.Join(' ', random.GetItems(words, 8)))]);
+            await group.WriteAsync(pos, (IReadOnlyCollection<string>)[.. Enumerable.Range(from, count).Select(row => parts[row % parts.Length])]);
+            group.CompleteValidate();
+        }
     }
 }

@@ -25,7 +25,7 @@ internal static partial class TokenizerBenchmark
         try
         {
             BpeTrainer.Train(sentences, new BpeTrainerOptions { VocabSize = Vocabulary }, folder);
-            var tokenizer = Tokenizer.Load(folder);
+            var tokenizer = HuggingFaceTokenizer.Load(folder);
             var buffer = new byte[texts.Max(t => Encoding.UTF8.GetMaxByteCount(t.Length))];
             var seconds = Rounds.Seconds(
                 options.Rounds,

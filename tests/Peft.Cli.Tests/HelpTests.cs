@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.RegularExpressions;
 using Peft.Cli.Tests.Support;
 
@@ -8,7 +9,7 @@ public sealed partial class HelpTests : IDisposable
     // Help must not need what only work needs.
     private static readonly Surroundings NothingInstalled = new()
     {
-        Variables = new Dictionary<string, string> { ["PEFT_TORCH_NATIVE"] = "/nonexistent", ["DUCKDB_LIB"] = "/nonexistent" },
+        Variables = new Dictionary<string, string> { ["LIBTORCH"] = "/nonexistent" },
     };
 
     private readonly TempFolder _folder = new();
@@ -70,17 +71,23 @@ public sealed partial class HelpTests : IDisposable
     public void Doctor_names_what_is_missing_and_how_to_get_it()
     {
         var doctor = Peft("doctor").Exits(2);
-        Assert.Matches(@"libtorch +MISSING - PEFT_TORCH_NATIVE - names '/nonexistent'", doctor.Output);
-        Assert.Matches(@"DuckDB +MISSING - DUCKDB_LIB - /nonexistent .*make setup", doctor.Output);
+        Assert.Matches(@"\nlibtorch +MISSING - LIBTORCH - names '/nonexistent', .* - correct LIBTORCH, or unset it", doctor.Output);
+        Assert.DoesNotContain("fast types", doctor.Output);
+        using var json = JsonDocument.Parse(Peft("doctor", "--json").Exits(2).Output);
+        Assert.False(json.RootElement.GetProperty("healthy").GetBoolean());
+        var libtorch = json.RootElement.GetProperty("findings").EnumerateArray().Single(finding => finding.GetProperty("name").GetString() == "libtorch");
+        Assert.Equal("missing", libtorch.GetProperty("state").GetString());
     }
 
     [Fact]
     public void Doctor_names_what_is_there()
     {
         var doctor = PeftProcess.Run(_folder, "doctor").Succeeds();
-        Assert.Matches(@"libtorch +[12]\.\d+", doctor.Output);
-        Assert.Matches(@"threads +1 of 1 cores", doctor.Output);
-        Assert.Matches(@"DuckDB +v\d", doctor.Output);
+        Assert.Matches(@"\nlibtorch +2\.10\.\d+, /.*libtorch_cpu\.so\n", doctor.Output);
+        Assert.Matches(@"\nTorchSharp +\d", doctor.Output);
+        Assert.Matches(@"\nMKL +fast kernels", doctor.Output);
+        Assert.Matches(@"\nthreads +1 of \d+ cores\n", doctor.Output);
+        Assert.Matches(@"\nfast types +float32", doctor.Output);
         Assert.DoesNotContain("MISSING", doctor.Output);
     }
 

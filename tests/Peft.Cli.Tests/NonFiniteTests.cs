@@ -51,7 +51,7 @@ public sealed class NonFiniteTests : IDisposable
             """);
         PeftProcess.Run(_folder, "train", "full.yaml", "--output", "base").Succeeds();
 
-        var tokenizer = Tokenizer.Load(_folder["base"]);
+        var tokenizer = HuggingFaceTokenizer.Load(_folder["base"]);
         var token = Ids(BrokenRow).Except(Enumerable.Range(1, TinyBase.Rows).Where(row => row != BrokenRow).SelectMany(Ids)).First();
         var weights = SafetensorsFile.Open(_folder["base/model.safetensors"]).Entries["model.embed_tokens.weight"];
         using var file = File.OpenWrite(_folder["base/model.safetensors"]);

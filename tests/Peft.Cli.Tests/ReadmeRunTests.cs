@@ -55,8 +55,6 @@ public sealed partial class ReadmeRunTests
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
-        if (PeftProcess.InstalledDuckDb() is { } duckDb)
-            start.Environment["DUCKDB_LIB"] = duckDb;
         using var process = Process.Start(start)!;
         var error = process.StandardError.ReadToEndAsync();
         var output = process.StandardOutput.ReadToEnd();

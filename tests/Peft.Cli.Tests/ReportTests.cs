@@ -45,13 +45,15 @@ public sealed class ReportTests : IDisposable
         _folder.Write("b/results.json", Results(hash: "other"));
         _folder.Write("cut/results.json", Results()[..200]);
         _folder.Write("later/results.json", Results().Replace("\"version\":1", "\"version\":7", StringComparison.Ordinal));
-        _folder.Write("mine.html", "<p>\n{{subjcts}}</p>");
+        _folder.Write("mine.html", "<p>\n{{ subjcts }}</p>");
 
         Report("none", "--output", "o.html").IsRefused("none", "no such file");
         Report("cut", "--output", "o.html").IsRefused("cut/results.json", "not a whole results file", "cut short");
         Report("later", "--output", "o.html").IsRefused("later/results.json", "version 7 of peft.results", "version 1", "newer peft");
         Report("a", "b", "--output", "o.html").IsRefused("joining results has 1 fault", "task 'task': 10 other rows", "one peft eval");
-        Report("a", "--template", "mine.html", "--output", "o.html").IsRefused("mine.html:2", "'subjcts'", "known here: title", "did you mean subjects?");
+        Report("a", "--template", "mine.html", "--output", "o.html").IsRefused("mine.html:2:4", "'subjcts'", "known here: title", "did you mean subjects?");
+        _folder.Write("endless.md", "# {{ title }}\n{{ while true; 'x'; end }}");
+        Report("a", "--template", "endless.md", "--output", "o.html").IsRefused("endless.md:2:", "loops without end");
         Report("a", "--template", "nothing.html", "--output", "o.html").IsRefused("nothing.html", "summary.txt");
         Report("a").IsRefused("--output is missing");
 

@@ -6,7 +6,6 @@ namespace Peft.Cli.Tests;
 public sealed class TrainFaultTests : IDisposable
 {
     private const string NoLibrary = "text.so";
-    private const string AnotherLibrary = "/lib64/ld-linux-x86-64.so.2"; // where every Linux program of this processor has its loader
 
     private readonly TempFolder _folder = new();
 
@@ -98,12 +97,9 @@ public sealed class TrainFaultTests : IDisposable
         ["r.yaml", "--set", "data.max_length=65"], "r.yaml has 1 fault", "data.max_length", "max_position_embeddings 64");
 
     [Theory]
-    [InlineData("PEFT_TORCH_NATIVE", "/nonexistent", "PEFT_TORCH_NATIVE", "'/nonexistent'", "libpeft_torch.so")]
-    [InlineData("PEFT_TORCH_NATIVE", NoLibrary, "does not load", "libtorch 1.13 or newer", "make setup")]
-    [InlineData("PEFT_TORCH_NATIVE", AnotherLibrary, "is not Peft's native library", "make build", "PEFT_TORCH_NATIVE")]
-    [InlineData("DUCKDB_LIB", "/nonexistent", "DUCKDB_LIB", "/nonexistent", "make setup")]
-    [InlineData("DUCKDB_LIB", NoLibrary, "cannot be loaded", "make setup", "DUCKDB_LIB")]
-    [InlineData("DUCKDB_LIB", AnotherLibrary, "is no DuckDB of version 1", "make setup", "DUCKDB_LIB")]
+    [InlineData("LIBTORCH", "/nonexistent", "LIBTORCH", "'/nonexistent'", "libtorch 2.10", "unset it")]
+    [InlineData("LIBTORCH", NoLibrary, "LIBTORCH", "is not a folder")]
+    [InlineData("LIBTORCH", "/", "/libtorch_cpu.so - is missing", "correct LIBTORCH")]
     public void A_missing_or_wrong_native_library_is_the_users_mistake(string variable, string library, params string[] parts)
     {
         _folder.Write(NoLibrary, "text");

@@ -12,7 +12,7 @@ public class MemoryTests
     public void Two_hundred_thousand_rows_are_read_in_bounded_memory()
     {
         using var folder = new TempFolder();
-        folder.Write("t.parquet", (FormattableString)$"SELECT repeat('word ', 40) || range AS q, 'a' || range AS a FROM range(200000)");
+        folder.WriteParquet("t.parquet", ("q", Words(200000)), ("a", Enumerable.Range(0, 200000).Select(row => $"a{row}").ToArray()));
         var reader = Given.Reader(folder, $$"""{"files": "t.parquet", {{Template}}}""");
         var (rows, most, before) = (0L, 0L, GC.GetTotalMemory(forceFullCollection: true));
         foreach (var example in reader.Read())
@@ -29,7 +29,7 @@ public class MemoryTests
     public void Two_hundred_thousand_rows_stay_within_the_memory_budget()
     {
         using var folder = new TempFolder();
-        folder.Write("t.parquet", (FormattableString)$"SELECT repeat('word ', 40) || range AS t FROM range(200000)");
+        folder.WriteParquet("t.parquet", ("t", Words(200000)));
         var before = GC.GetTotalMemory(forceFullCollection: true);
         var most = 0L;
         using var data = TrainingData.Open(
@@ -45,7 +45,7 @@ public class MemoryTests
     public void Streaming_takes_the_memory_of_the_buffer()
     {
         using var folder = new TempFolder();
-        folder.Write("t.parquet", (FormattableString)$"SELECT repeat('word ', 40) || range AS t FROM range(50000)");
+        folder.WriteParquet("t.parquet", 2000, ("t", Words(50000)));
         using var data = Given.Open(folder, Given.Train(Streaming.Streamed.Set("t.parquet"), Streaming.Streamed.Keys(2000, "\"max_length\": 512")));
         var stream = data.Batches(16, 0);
         var before = GC.GetTotalMemory(forceFullCollection: true);
@@ -60,4 +60,7 @@ public class MemoryTests
         Assert.Equal(1, stream.Epoch);
         Assert.InRange(most, 1, 6 << 20); // 2,000 rows take 1 MB, all rows 24 MB
     }
+
+    private static string[] Words(int rows) =>
+        [.. Enumerable.Range(0, rows).Select(row => string.Concat(Enumerable.Repeat("word ", 40)) + row)];
 }

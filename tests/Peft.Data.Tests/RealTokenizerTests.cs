@@ -12,14 +12,14 @@ public class RealTokenizerTests
     [InlineData("qwen3", null)]
     public void The_prefix_is_what_the_tokenizers_template_puts_first(string name, int? prefix)
     {
-        var encoder = TextEncoder.Of(Tokenizer.Load(SharedAssets.Path("tokenizers", name)));
+        var encoder = TextEncoder.Of(HuggingFaceTokenizer.Load(SharedAssets.Path("tokenizers", name)));
         Assert.Equal(prefix is { } id ? [id] : [], encoder.Prefix);
     }
 
     [SharedFact]
     public void Real_rows_with_a_real_tokenizer_decode_to_prompt_and_answer()
     {
-        var tokenizer = Tokenizer.Load(SharedAssets.Path("tokenizers", "gpt2"));
+        var tokenizer = HuggingFaceTokenizer.Load(SharedAssets.Path("tokenizers", "gpt2"));
         var options = Given.Train(
             """
             {"files": "ag_news_small/validation.parquet", "limit": 50, "filter": "label < 3",

@@ -16,7 +16,7 @@ public class TrainingDataTests
         folder.Write("b.csv", "q,a\n0123456789,yes\nx,no\n");
         using var data = Given.Open(folder, Given.Options(
             """
-            {"train": [{"files": "a.csv", "template": {"text": "{t}"}, "filter": "u = 1", "on_bad_row": "skip"},
+            {"train": [{"files": "a.csv", "template": {"text": "{t}"}, "filter": "u == '1'", "on_bad_row": "skip"},
                        {"files": "b.csv", "template": {"prompt": "{q}", "answer": "{a}"}, "task": "yesno"}],
              "eval": [{"files": "b.csv", "template": {"prompt": "{q}", "answer": "{a}"}, "task": "yesno", "name": "held"}],
              "max_length": 10, "on_long_answer": "skip"}
@@ -82,7 +82,7 @@ public class TrainingDataTests
     public void Beyond_the_memory_budget_batches_stay_the_same()
     {
         using var folder = new TempFolder();
-        folder.Write("t.parquet", (FormattableString)$"SELECT repeat('x', 1 + range % 50) || range AS t FROM range(60000)");
+        folder.WriteParquet("t.parquet", ("t", Numbers(60000, row => new string('x', 1 + row % 50) + row)));
         using var inMemory = Given.Open(folder, Given.Train($$"""{"files": "t.parquet", {{Text}}}"""));
         using var onDisk = Given.Open(folder, Given.Train($$"""{"files": "t.parquet", {{Text}}}""", "\"memory_budget_mb\": 1"));
         Assert.Equal((false, true), (inMemory.Train.IsOnDisk, onDisk.Train.IsOnDisk));
@@ -122,7 +122,7 @@ public class TrainingDataTests
         using var folder = new TempFolder();
         folder.Write("a.csv", "t\nx\ny\n");
         var error = Assert.Throws<UserException>(() => Given.Open(folder, Given.Train(
-            $$"""{"files": "a.csv", "filter": "t = 'z'", {{Text}}}""")));
+            $$"""{"files": "a.csv", "filter": "t == 'z'", {{Text}}}""")));
         Assert.Equal(
             "data.train[0] - no sequence: 2 rows read, 2 left out by the filter, 0 bad, 0 too long - at least one"
             + " - correct the filter or the files",
@@ -157,11 +157,11 @@ public class TrainingDataTests
     public void A_file_that_is_cut_while_it_is_read_is_refused()
     {
         using var folder = new TempFolder();
-        folder.Write("t.parquet", (FormattableString)$"SELECT md5(range::VARCHAR) AS t FROM range(400000)");
+        folder.WriteParquet("t.parquet", ("t", Numbers(400000, row => Convert.ToHexStringLower(System.Security.Cryptography.MD5.HashData(BitConverter.GetBytes(row))))));
         Assert.StartsWith("t.parquet - changed while it was read - ", Assert.Throws<DataFileException>(() => TrainingData.Open(
             Given.Train($$"""{"files": "t.parquet", {{Text}}}"""), Given.Characters, folder.Path, _ =>
             {
-                using var file = File.OpenWrite(folder["t.parquet"]);
+                using var file = new FileStream(folder["t.parquet"], FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
                 file.SetLength(100);
             })).Message);
     }
@@ -170,9 +170,11 @@ public class TrainingDataTests
     public void Reading_can_be_cancelled()
     {
         using var folder = new TempFolder();
-        folder.Write("t.parquet", (FormattableString)$"SELECT 'ab' || range AS t FROM range(20000)");
+        folder.WriteParquet("t.parquet", ("t", Numbers(20000, row => $"ab{row}")));
         using var source = new CancellationTokenSource();
         Assert.Throws<OperationCanceledException>(() => TrainingData.Open(
             Given.Train($$"""{"files": "t.parquet", {{Text}}}"""), Given.Characters, folder.Path, _ => source.Cancel(), source.Token));
     }
+
+    private static string[] Numbers(int rows, Func<int, string> text) => [.. Enumerable.Range(0, rows).Select(text)];
 }

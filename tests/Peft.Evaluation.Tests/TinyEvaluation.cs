@@ -2,6 +2,7 @@ using Peft.Data;
 using Peft.Data.Examples;
 using Peft.Evaluation.Tasks;
 using Peft.Formats.HuggingFace;
+using Peft.Formats.Tokenizers;
 using Peft.Models;
 
 namespace Peft.Evaluation.Tests;
@@ -24,7 +25,7 @@ public sealed class TinyEvaluation : IDisposable
 
     public TempFolder Folder { get; } = new();
 
-    public Peft.Tests.NumberTokenizer Tokenizer { get; } = new(32, bos: 1);
+    public HuggingFaceTokenizer Tokenizer { get; } = Peft.Tests.NumberTokenizer.Of(32, bos: 1);
 
     public CausalLanguageModel Model { get; }
 

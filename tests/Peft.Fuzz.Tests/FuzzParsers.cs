@@ -13,6 +13,7 @@ using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Safetensors;
+using Peft.Formats.Templates;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Recipes;
@@ -29,6 +30,12 @@ internal static class FuzzParsers
     [
         "model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj", "model.layers.1.mlp.down_proj", "lm_head",
     ];
+
+    private static readonly Lazy<Scriban.Runtime.ScriptObject> Row = new(() => TemplateValues.OfPairs(
+    [
+        new("a", "x"), new("n", 4), new("q", "why"), new("x", "y"), new("letters", "l e"), new("a b", true),
+        new("l", new[] { new Dictionary<string, object?> { ["t"] = null }, new Dictionary<string, object?> { ["t"] = 1.5 } }),
+    ]));
 
     /// <summary>The readers, by name.</summary>
     public static IReadOnlyList<FuzzParser> All { get; } =
@@ -82,6 +89,11 @@ internal static class FuzzParsers
         },
         new("adapter", FuzzSeeds.Adapter, (folder, _) => UseAdapter(LoraAdapterConfig.Read(folder, _ => { }))) { FileName = LoraAdapterConfig.FileName },
         new("template", FuzzSeeds.Template, (_, input) => UseTemplate(Encoding.UTF8.GetString(input))),
+        new("jsonl", FuzzSeeds.JsonLines, (folder, _) => ReadRows(folder, "x.jsonl")) { FileName = "x.jsonl" },
+        new("json", FuzzSeeds.Json, (folder, _) => ReadRows(folder, "x.json")) { FileName = "x.json" },
+        new("csv", FuzzSeeds.Csv, (folder, _) => ReadRows(folder, "x.csv")) { FileName = "x.csv" },
+        new("tsv", FuzzSeeds.Tsv, (folder, _) => ReadRows(folder, "x.tsv")) { FileName = "x.tsv" },
+        new("parquet", FuzzSeeds.Parquet, (folder, _) => ReadRows(folder, "x.parquet")) { FileName = "x.parquet" },
         new("results", FuzzSeeds.Results, (folder, _) => ReportSource.Load([folder])) { FileName = ResultsFile.Name },
         new("report", FuzzSeeds.Report, (_, input) => UseReport(Encoding.UTF8.GetString(input))),
         new("trainer", FuzzSeeds.Trainer, (folder, _) => TrainerStateFile.Read(folder)) { FileName = TrainerStateFile.Name },
@@ -104,8 +116,13 @@ internal static class FuzzParsers
 
     private static void UseTokenizer(string folder)
     {
-        var tokenizer = Tokenizer.Load(folder);
+        var tokenizer = HuggingFaceTokenizer.Load(folder);
         var ids = tokenizer.EncodeToIds(Text);
+        var tokens = tokenizer.EncodeToTokens(Text, out _);
+        if (!tokens.Select(token => token.Id).SequenceEqual(ids))
+            throw new InvalidOperationException("the tokens of a text are not its ids");
+        _ = tokens.Sum(token => Text[token.Offset].Length);
+        tokenizer.GetIndexByTokenCount(Text, 3, out _, out _);
         tokenizer.EncodeToIds(Text, Text, true);
         tokenizer.Decode(ids);
         var stream = tokenizer.NewDecoder(skipSpecialTokens: true);
@@ -146,10 +163,24 @@ internal static class FuzzParsers
         var reader = new OptionReader(map, "", new Faults());
         var options = DataSetOptions.Read(reader);
         reader.Faults.ThrowIfAny("template");
-        options.Prompt!.Render(column => column);
+        options.Prompt!.Render(new TemplateEngine(), Row.Value);
     }
 
-    private static void UseReport(string template) => ReportRenderer.Render(new("x.md", template, OutputFormat.Markdown), FuzzSeeds.Model.Value);
+    private static void ReadRows(string folder, string name)
+    {
+        var faults = new Faults();
+        var answer = TextTemplate.Parse("{{ a }} {{ n }}");
+        var set = new DataSetOptions { Name = "x", Files = [name], Answer = answer, OnBadRow = BadRowPolicy.Skip };
+        var reader = DataSetReader.Open(set, folder, faults);
+        faults.ThrowIfAny(name);
+        foreach (var _ in reader.Read())
+        {
+        }
+    }
+
+    private static void UseReport(string template) => ReportRenderer.Render(
+        new("x.md", template, OutputFormat.Markdown), FuzzSeeds.Model.Value,
+        new TemplateLimits { Loops = 10_000, Characters = 1 << 20, Bytes = 64 << 20, Time = TimeSpan.FromSeconds(2) });
 
     private static void PrepareRecipe(string folder)
     {

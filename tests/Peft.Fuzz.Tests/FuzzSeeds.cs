@@ -82,9 +82,10 @@ internal static class FuzzSeeds
         """);
 
     public static byte[][] Report { get; } = Texts(
-        "# {{title}}\n{{#each subjects as |s|}}{{@index}} {{s.name}}{{#unless @last}}, {{/unless}}{{/each}}\n{{!-- {{x}} --}}",
-        "{{~#if notes~}}{{#with verdict}}{{headline}}{{../created}}{{/with}}{{else if tasks}}{{#each tasks}}{{#each metrics}}{{this.name}}{{/each}}{{/each}}{{else}}{{@root.seed}}{{/if}}",
-        "{{inline \"report.css\"}}{{chart_data}}{{content_security_policy}}\\{{x}}");
+        "# {{ title }}\n{{ for s in subjects }}{{ for.index }} {{ s.name }}{{ if !for.last }}, {{ end }}{{ end }}\n{{ # {{ x }} }}",
+        "{{~ if notes.size > 0 ~}}{{ with verdict }}{{ headline }}{{ end }}{{ else if tasks.size > 0 }}{{ for t in tasks }}{{ for m in t.metrics }}{{ m.name }}{{ end }}{{ end }}{{ else }}{{ seed }}{{ end }}",
+        "{{ inline \"report.css\" }}{{ chart_data }}{{ content_security_policy }}{%{ {{ x }} }%}",
+        "{{ x = subjects[0]; x.name | string.upcase }}{{ func f(a, b) }}{{ a + b }}{{ end }}{{ f 1 'x' }}{{ case seed; when 0; 'a'; else; 'b'; end }}");
 
     /// <summary>What templates are rendered with.</summary>
     public static Lazy<ReportModel> Model { get; } = new(() =>
@@ -178,13 +179,13 @@ internal static class FuzzSeeds
               files: ["a/*.parquet", b.jsonl]
               format: jsonl
               filter: "x > 3"
-              columns: {letters: "trim(w)"}
+              columns: {letters: "w | spell"}
               template: {prompt: "say: {letters} =", answer: " {phonemes}"}
               limit: 15000
               weight: 4.5
               task: t
               on_bad_row: skip
-            - {name: b, files: c.csv, task_column: k, weight: 1, template: {prompt: "{{x}} {q}", answer: "{a}"}}
+            - {name: b, files: c.csv, task_column: k, weight: 1, template: {prompt: "{{ x | string.upcase }} {q}", answer: "{a}"}}
           eval:
             - {name: t, files: t.jsonl, template: {prompt: "{q}", answer: "{a}"}}
           packing: false
@@ -252,7 +253,36 @@ internal static class FuzzSeeds
         {"peft_type": "LORA", "target_modules": ".*\\.(q|v)_proj", "exclude_modules": "(?P<a>lm)_head", "lora_alpha": 0.5}
         """);
 
-    public static byte[][] Template { get; } = Texts("say: {letters} = {{x}} {a b}", "{q}", "no column at all");
+    public static byte[][] Template { get; } = Texts(
+        "say: {letters} = {{ x | string.upcase }} {a b} {\"j\": 1}", "{q}", "no column at all",
+        "{{ if a == 'x' && n > 3 }}{{ for w in l limit: 2 }}{{ w.t ?? 'none' }}{{ end }}{{ else }}{{ n + 1.5 }}{{ end }}",
+        "{{ func f(x); ret x * 2; end; capture c }}{{ f n }}{{ end; c | extract `(\\d+)` | spell | left 4 }}{{ (a | split_hash 100) < 95 }}");
+
+    public static byte[][] JsonLines { get; } = Texts("{\"a\": \"x\", \"n\": 1.10, \"l\": [{\"t\": null}, true]}\n\n{\"n\": -3e5, \"a\": \"\\u00e4\\ud83d\\ude42\"}\r\n");
+
+    public static byte[][] Json { get; } = Texts(
+        "[{\"a\": \"x\", \"n\": 1},\n {\"o\": {\"b\": [1, 2]}, \"n\": 2, \"a\": true}]", "{\"a\": 1, \"n\": 2}\n{\"a\": \"y\", \"n\": 3}");
+
+    public static byte[][] Csv { get; } = Texts("a,n\nx,1\n\"y, \"\"z\"\"\",2\r\n\"two\nlines\",\n", "\uFEFFn,a\n1,x\n");
+
+    public static byte[][] Tsv { get; } = Texts("a\tn\n\"x\t1\ny\"\t2\n");
+
+    public static byte[][] Parquet { get; } = [WriteParquet().GetAwaiter().GetResult()];
+
+    private static async Task<byte[]> WriteParquet()
+    {
+        var (text, number) = (new global::Parquet.Schema.DataField<string>("a"), new global::Parquet.Schema.DataField<long>("n"));
+        using var stream = new MemoryStream();
+        await using (var writer = await global::Parquet.ParquetWriter.CreateAsync(new global::Parquet.Schema.ParquetSchema(text, number), stream))
+        {
+            using var group = writer.CreateRowGroup();
+            await group.WriteAsync(text, (IReadOnlyCollection<string>)["x", "yy", "x"]);
+            await group.WriteAsync<long>(number, new long[] { 1, 2, 3 });
+            group.CompleteValidate();
+        }
+
+        return stream.ToArray();
+    }
 
     public static byte[][] Trainer { get; } = [WithFile(folder => TrainerStateFile.Write(folder, new TrainerStateFile(
         new TrainingState(20, new BatchStreamState(42, 4, 8, 0, 120, new string('a', 64), 1, 2, 3, [5, 6]), 10, 0.5, 1, false),
@@ -266,9 +296,9 @@ internal static class FuzzSeeds
     public static byte[][] Task { get; } = Texts(
         """
         kind: multiple_choice
-        data: {files: a.parquet, columns: {x: "left(q, 3)"}, filter: q > 1, template: {prompt: "{x}", answer: "{l}"}}
+        data: {files: a.parquet, columns: {x: "q | left 3"}, filter: q > 1 && q != null, template: {prompt: "{x}", answer: "{l}"}}
         labels: [a, 1]
-        choices: [" {x}", " {{y}}"]
+        choices: [" {x}", " {{ y ?? 1 }}"]
         contexts: ["{x}", ""]
         metrics: [acc, acc_norm]
         shots: {count: 2, files: [b.parquet], seed: 3, separator: "\n"}

@@ -19,6 +19,7 @@ internal static class Hostile
         "(a+)+$", "(?:(?:a*)*)*b", "(?P<n>x)", "(?<n>x)\\\\k<n>", ".*", "\\\\p{L}+", "\\\\p{Foo}", "\\\\x{110000}", "\\\\", "[[:alpha:]]", "(?#", "(?x) #",
         "\\\\K", "*", "a**", "(?i", "x{99999999}", "x{99999999999}", "\\u2581", "<0x41>", "<0xZZ>", "\\u0120", "all-linear", "LORA", "BPE", "Unigram",
         "Sequence", "ByteLevel", "Regex", "String", "recipe.yaml", "base/frag.yaml", "model.safetensors", "F32", "F8_E4M3", "I4", "__metadata__",
+        "{{ if }}", "{{ end }}", "{{~ else ~}}", "for x in ", "while true", "func f; f; end; f", " | raw", "@", "this", "..", " ?? ", "$x", "{%{", "}%}", "with ",
         "llama", "qwen3", "default", "yarn", "linear", "Ǻ", "\U0001F642", "e\\u0301",
     ];
 

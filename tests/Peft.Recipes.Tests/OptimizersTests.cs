@@ -95,7 +95,7 @@ public sealed class OptimizersTests : IDisposable
         File.WriteAllLines(_folder["rows.jsonl"], rows);
         var set = new DataSetOptions { Name = "rows", Files = [_folder["rows.jsonl"]], Answer = TextTemplate.Parse("{t}") };
         return TrainingData.Open(
-            new DataOptions { Train = [set], MaxLength = (int)entry.Shape[1], AddEos = false }, new NumberTokenizer(96), _folder.Path);
+            new DataOptions { Train = [set], MaxLength = (int)entry.Shape[1], AddEos = false }, NumberTokenizer.Of(96), _folder.Path);
     }
 
     private sealed class Losses : IMetricSink

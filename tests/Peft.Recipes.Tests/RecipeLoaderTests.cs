@@ -91,7 +91,7 @@ public sealed class RecipeLoaderTests : IDisposable
         _folder.Write("r.yaml", "training: {seed: 1}\nnothing:\nlist: [1]\n");
         var tree = RecipeLoader.Load(_folder["r.yaml"], [
             "training.seed=2", "training.seed=3", "adapter.router.kind=soft", "nothing.a=1", "list=[4, 5]", "adapter.experts={count: 2}",
-            "text='8'", "empty=", "equation=a=b", "data.filter=x > 1 and y <> 'z'",
+            "text='8'", "empty=", "equation=a=b", "data.filter=x > 1 && y != 'z'",
         ]);
 
         Assert.Equal(
@@ -110,7 +110,7 @@ public sealed class RecipeLoaderTests : IDisposable
             empty: null
             equation: "a=b"
             data:
-              filter: "x > 1 and y <> 'z'"
+              filter: "x > 1 && y != 'z'"
 
             """, ConfigText.ToYaml(tree));
     }

@@ -133,7 +133,7 @@ public sealed class RecipeTests : IDisposable
     public void The_resolved_recipe_of_unusual_values_reads_as_itself()
     {
         var text = TinyProject.Mixture
-            .Replace("limit: 4,", "limit: 4, weight: 0.5, filter: \"p <> ': # \\\"'\", columns: {n: \"'8'\", \"a b\": x}, task: '8',", StringComparison.Ordinal)
+            .Replace("limit: 4,", "limit: 4, weight: 0.5, filter: \"p != ': # \\\"'\", columns: {n: \"'8'\", \"a b\": x}, task: '8',", StringComparison.Ordinal)
             .Replace("{task: copy,", "{task: '8',", StringComparison.Ordinal)
             .Replace("r: 2\n", "r: 2\n  rank_pattern: {\"layers\\\\.0\\\\..*\": 4}\n  init_lora_weights: true\n", StringComparison.Ordinal);
         var first = Load(text, "training.learning_rate=1e-5", "output_dir='a: b'", "data.seed=3", "adapter.router.kind=hard");
@@ -141,8 +141,8 @@ public sealed class RecipeTests : IDisposable
         var second = Recipe.Load(_folder.Write("resolved.yaml", resolved), []);
 
         Assert.Equal(resolved, ConfigText.ToYaml(second.Resolved));
-        Assert.Equal("p <> ': # \"'", second.Data.Eval[0].Filter);
-        Assert.Equal("'8'", second.Data.Eval[0].Columns["n"]);
+        Assert.Equal("p != ': # \"'", second.Data.Eval[0].Filter!.Text);
+        Assert.Equal(["n = '8'", "a b = x"], second.Data.Eval[0].Columns.Select(column => $"{column.Key} = {column.Value.Text}"));
         Assert.Equal("8", second.Data.Eval[0].Task);
         Assert.Equal((1e-5, "a: b"), (second.Training.LearningRate, second.OutputDir));
         Assert.Equal(4, Assert.Single(second.AdapterOptions!.RankPattern).Value);

@@ -29,7 +29,7 @@ public sealed class NonFiniteLossTests : IDisposable
         Assert.Contains(error.Message, Orders(
             "step 1: the loss is not a finite number. Rows: {0}. No checkpoint was written yet. "
             + "Train anew with a lower learning_rate or max_grad_norm, look at the rows named, or leave such steps out "
-            + "(training.on_non_finite: skip).", $"{rows} row 1", $"{rows} row 2"));
+            + "(training.on_non_finite: skip).", $"{rows}, row 1", $"{rows}, row 2"));
         Assert.Equal(before, TinyTraining.Bytes(run));
     }
 
@@ -57,7 +57,7 @@ public sealed class NonFiniteLossTests : IDisposable
         var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
 
         Assert.StartsWith(
-            $"step 3: the loss is not a finite number. Rows: {_tiny.Folder["rows.jsonl"]} row 2. "
+            $"step 3: the loss is not a finite number. Rows: {_tiny.Folder["rows.jsonl"]}, row 2. "
             + $"The last good state is {_tiny.Folder["out"]}/checkpoint-2. ", error.Message, StringComparison.Ordinal);
     }
 
@@ -73,7 +73,7 @@ public sealed class NonFiniteLossTests : IDisposable
         var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
 
         Assert.StartsWith(
-            $"step 1: the loss is not a finite number. Rows: {_tiny.Folder["rows.jsonl"]} row 2. ", error.Message, StringComparison.Ordinal);
+            $"step 1: the loss is not a finite number. Rows: {_tiny.Folder["rows.jsonl"]}, row 2. ", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -90,7 +90,7 @@ public sealed class NonFiniteLossTests : IDisposable
         var skipped = sink.Steps.Where(step => step.Skipped is not null).ToList();
         Assert.Equal([1, 2, 3], skipped.Select(step => step.Skipped!.Count));
         Assert.All(skipped, step => Assert.Equal(
-            $"step {step.Step}: the loss is not a finite number. Rows: {_tiny.Folder["rows.jsonl"]} row 2.", step.Skipped!.Reason));
+            $"step {step.Step}: the loss is not a finite number. Rows: {_tiny.Folder["rows.jsonl"]}, row 2.", step.Skipped!.Reason));
         Assert.All(sink.Steps.Except(skipped), step => Assert.True(double.IsFinite(step.Loss)));
 
         var stop = new StopRequest();
@@ -159,9 +159,9 @@ public sealed class NonFiniteLossTests : IDisposable
     [Fact]
     public void At_most_eight_rows_are_named()
     {
-        var error = new NonFiniteLossException("loss", 3, Enumerable.Range(1, 11).Select(i => $"f row {i}"), null);
-        Assert.Contains("f row 8 and 3 more. No checkpoint", error.Message, StringComparison.Ordinal);
-        Assert.DoesNotContain("f row 9", error.Message, StringComparison.Ordinal);
+        var error = new NonFiniteLossException("loss", 3, Enumerable.Range(1, 11).Select(i => $"f, row {i}"), null);
+        Assert.Contains("f, row 8 and 3 more. No checkpoint", error.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("f, row 9", error.Message, StringComparison.Ordinal);
     }
 
     // Row 1 has the tokens 3 and 4, row 2 the tokens 5 and 6.

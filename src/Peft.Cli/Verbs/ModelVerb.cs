@@ -34,7 +34,7 @@ public abstract class ModelVerb
     }
 
     /// <summary>Ids of a text, checked against the model's context.</summary>
-    protected static int[] Encode(Tokenizer tokenizer, CausalLanguageModel model, string prompt)
+    protected static int[] Encode(HuggingFaceTokenizer tokenizer, CausalLanguageModel model, string prompt)
     {
         var ids = tokenizer.EncodeToIds(prompt).ToArray();
         if (ids.Length > model.Config.MaxPositionEmbeddings)

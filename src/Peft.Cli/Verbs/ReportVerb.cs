@@ -15,7 +15,7 @@ public sealed class ReportVerb : IVerb
     public IEnumerable<string> Results { get; set; } = [];
 
     /// <summary>The template.</summary>
-    [Option("template", Default = "report.html", MetaValue = "NAME|FILE", HelpText = "report.html, report.md, model-card.md, summary.txt, or a Handlebars file named .html, .md or .txt.")]
+    [Option("template", Default = "report.html", MetaValue = "NAME|FILE", HelpText = "report.html, report.md, model-card.md, summary.txt, or a Scriban template of yours named .html, .md or .txt.")]
     public string Template { get; set; } = "";
 
     /// <summary>Where the result goes.</summary>

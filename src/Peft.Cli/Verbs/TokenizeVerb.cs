@@ -53,10 +53,10 @@ public sealed class TokenizeVerb : IVerb
                 throw new UserException($"--vocab-size {VocabularySize}: must be at least {SmallestVocabulary} - 256 bytes and the end of text");
             var options = new BpeTrainerOptions { VocabSize = VocabularySize, EosToken = "<|endoftext|>" };
             BpeTrainer.Train(texts.Select((line, i) => JsonLines ? Parse<string>(line, i) : line), options, Tokenizer);
-            output.Say($"{Path.Combine(Tokenizer, "tokenizer.json")}: {Formats.Tokenizers.Tokenizer.Load(Tokenizer).VocabularySize} tokens");
+            output.Say($"{Path.Combine(Tokenizer, "tokenizer.json")}: {HuggingFaceTokenizer.Load(Tokenizer).VocabularySize} tokens");
             return ExitCode.Done;
         }
-        var tokenizer = Formats.Tokenizers.Tokenizer.Load(Tokenizer);
+        var tokenizer = HuggingFaceTokenizer.Load(Tokenizer);
         var number = 0;
         foreach (var line in texts)
         {
@@ -68,7 +68,7 @@ public sealed class TokenizeVerb : IVerb
         return ExitCode.Done;
     }
 
-    private static int[] Ids(Tokenizer tokenizer, string line, int number)
+    private static int[] Ids(HuggingFaceTokenizer tokenizer, string line, int number)
     {
         var ids = Parse<int[]>(line, number);
         foreach (var id in ids)

@@ -1,6 +1,7 @@
 using Peft.Data.Tables;
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Formats.Templates;
 
 namespace Peft.Data.Examples;
 
@@ -16,11 +17,11 @@ public sealed record DataSetOptions
     /// <summary>The format of all files; null to go by the ending of their names.</summary>
     public DataFormat? Format { get; init; }
 
-    /// <summary>SQL condition that rows must meet; null for all rows.</summary>
-    public string? Filter { get; init; }
+    /// <summary>A condition that rows must meet, over their columns; null for all rows.</summary>
+    public ParsedTemplate? Filter { get; init; }
 
-    /// <summary>Further columns: name and SQL expression over the file's columns.</summary>
-    public IReadOnlyDictionary<string, string> Columns { get; init; } = new Dictionary<string, string>();
+    /// <summary>Further columns, in the order in which they are made: name, and expression over the file's columns and those before.</summary>
+    public IReadOnlyList<KeyValuePair<string, ParsedTemplate>> Columns { get; init; } = [];
 
     /// <summary>What is given to the model; null for plain text, of which every token is learned.</summary>
     public TextTemplate? Prompt { get; init; }
@@ -58,19 +59,23 @@ public sealed record DataSetOptions
     /// <summary>Reads one entry of <c>train:</c> or <c>eval:</c>; what is wrong goes to the reader's faults.</summary>
     /// <param name="reader">The entry.</param>
     /// <param name="onBadRow">The default of <c>on_bad_row</c>.</param>
-    public static DataSetOptions Read(OptionReader reader, BadRowPolicy onBadRow = BadRowPolicy.Error)
+    /// <param name="alike">Data sets of which one of the same name gives template, columns and task, where the entry does not.</param>
+    public static DataSetOptions Read(OptionReader reader, BadRowPolicy onBadRow = BadRowPolicy.Error, IReadOnlyList<DataSetOptions>? alike = null)
     {
         var files = reader.Texts("files", []);
         if (files.Count == 0)
             reader.Fault("files", "missing", "a path, a pattern, or a list of them");
         var name = reader.Text("name", DefaultName(files));
         var format = reader.Has("format") ? DataFormats.Named(reader.Choice("format", "parquet", DataFormats.Names)) : null;
-        var filter = reader.OptionalText("filter");
-        var columns = ReadColumns(reader);
-        var (prompt, answer) = ReadTemplate(reader.Section("template"));
+        var twin = alike?.FirstOrDefault(set => set.Name == name);
+        var filter = ReadExpression(reader, "filter", reader.OptionalText("filter"));
+        var columns = twin is null || reader.Has("columns") ? ReadColumns(reader) : twin.Columns;
+        var (prompt, answer) = twin is null || reader.Has("template") ? ReadTemplate(reader.Section("template"), alike) : (twin.Prompt, twin.Answer);
         var (task, taskColumn) = (reader.OptionalText("task"), reader.OptionalText("task_column"));
         if (task is not null && taskColumn is not null)
             reader.Fault("task_column", "given beside task", "one of the two");
+        if (task is null && taskColumn is null)
+            (task, taskColumn) = (twin?.Task, twin?.TaskColumn);
         var weight = reader.OptionalNumber("weight", 0);
         if (weight == 0)
             reader.Fault("weight", "0", "a number above 0", "remove the data set to leave it out");
@@ -97,24 +102,44 @@ public sealed record DataSetOptions
     private static string DefaultName(IReadOnlyList<string> files) =>
         files.Count == 0 ? "" : Path.GetFileName(files[0]).Split('.')[0].Trim('*') is { Length: > 0 } stem ? stem : "data";
 
-    private static Dictionary<string, string> ReadColumns(OptionReader reader)
+    private static List<KeyValuePair<string, ParsedTemplate>> ReadColumns(OptionReader reader)
     {
-        var columns = new Dictionary<string, string>(StringComparer.Ordinal);
+        var columns = new List<KeyValuePair<string, ParsedTemplate>>();
         var node = reader.Node("columns");
         if (node is not null and not ConfigMap)
-            reader.Fault("columns", node.Describe(), "a section of NAME: SQL expression");
+            reader.Fault("columns", node.Describe(), "a section of NAME: expression");
         foreach (var (name, value) in (node as ConfigMap)?.Entries ?? [])
         {
-            if (value is ConfigScalar { Text: { } expression })
-                columns.Add(name, expression);
-            else
-                reader.Fault("columns", $"{name}: {value.Describe()}", "a SQL expression");
+            if (value is not ConfigScalar { Text: { } text })
+                reader.Fault("columns", $"{name}: {value.Describe()}", "an expression");
+            else if (ReadExpression(reader, $"columns.{name}", text) is { } expression)
+                columns.Add(KeyValuePair.Create(name, expression));
         }
 
         return columns;
     }
 
-    private static (TextTemplate? Prompt, TextTemplate Answer) ReadTemplate(OptionReader reader)
+    private static ParsedTemplate? ReadExpression(OptionReader reader, string key, string? text)
+    {
+        try
+        {
+            return text is null ? null : ParsedTemplate.ParseExpression(text, $"{reader.Path}.{key}");
+        }
+        catch (TemplateException error)
+        {
+            Tell(reader, key, error);
+            return null;
+        }
+    }
+
+    // The place within the key is told where it helps: a template may have many lines.
+    private static void Tell(OptionReader reader, string key, TemplateException error)
+    {
+        foreach (var fault in error.Faults)
+            reader.Fault(key, $"line {fault.Line}, column {fault.Column}: {fault.Found}", fault.Allowed, fault.Advice);
+    }
+
+    private static (TextTemplate? Prompt, TextTemplate Answer) ReadTemplate(OptionReader reader, IReadOnlyList<DataSetOptions>? alike)
     {
         var prompt = Parse(reader, "prompt");
         var answer = Parse(reader, "answer");
@@ -128,10 +153,12 @@ public sealed record DataSetOptions
                 reader.Path,
                 string.Join(" and ", found.DefaultIfEmpty("missing")),
                 "prompt and answer, or text alone",
-                "for example {prompt: \"{question}\", answer: \" {answer}\"}");
+                alike is { Count: > 0 } && prompt is null && answer is null && text is null
+                    ? "or the name of a data set under train, whose template it then has: " + string.Join(", ", alike.Select(set => set.Name))
+                    : "for example {prompt: \"{question}\", answer: \" {answer}\"}");
         }
 
-        return (prompt, text ?? answer ?? TextTemplate.Parse(""));
+        return (prompt, text ?? answer ?? TextTemplate.Literal(""));
     }
 
     private static TextTemplate? Parse(OptionReader reader, string key)
@@ -140,14 +167,14 @@ public sealed record DataSetOptions
             return null;
         try
         {
-            var template = TextTemplate.Parse(text);
-            if (template.Columns.Count == 0 && key != "prompt")
+            var template = TextTemplate.Parse(text, $"{reader.Path}.{key}");
+            if (!template.HasValues && key != "prompt")
                 reader.Fault(key, Quote.Of(text), "a text with at least one {column}");
             return template;
         }
-        catch (FormatException error)
+        catch (TemplateException error)
         {
-            reader.Fault(key, error.Message, "{column} for a value, {{ and }} for braces");
+            Tell(reader, key, error);
             return null;
         }
     }

@@ -1,22 +1,16 @@
-using Peft.Data.DuckDb;
 using Peft.Data.Tables;
 using Peft.Formats;
+using Peft.Formats.Templates;
 
 namespace Peft.Data.Examples;
 
 /// <summary>Reads the examples of one data set, in file order, streaming.</summary>
 public sealed class DataSetReader
 {
-    private readonly string[] _names;
-    private readonly Dictionary<string, int> _index;
+    private static readonly TemplateEngine Functions = new();
+    private readonly Dictionary<string, IReadOnlyList<TableColumn>> _columns = new(StringComparer.Ordinal); // by path
 
-    private DataSetReader(DataSetOptions options, IReadOnlyList<DataFile> files)
-    {
-        Options = options;
-        Files = files;
-        _names = [.. ColumnsOf(options).Select(wanted => wanted.Column).Distinct(StringComparer.Ordinal)];
-        _index = _names.Select((name, at) => (name, at)).ToDictionary(pair => pair.name, pair => pair.at, StringComparer.Ordinal);
-    }
+    private DataSetReader(DataSetOptions options, IReadOnlyList<DataFile> files) => (Options, Files) = (options, files);
 
     /// <summary>What is read.</summary>
     public DataSetOptions Options { get; }
@@ -78,176 +72,74 @@ public sealed class DataSetReader
             return (null, "on_bad_row is skip");
         var rows = 0L;
         foreach (var file in Files)
-        {
-            using var table = DataTable.Open(file);
-            rows += table.CountParquetRows();
-        }
-
+            rows += DataTable.CountParquetRows(file);
         return (Math.Min(rows, Options.Limit ?? long.MaxValue), null);
     }
 
     private IEnumerable<Example> Read(DataFile file, long skip)
     {
-        var skips = Options.OnBadRow == BadRowPolicy.Skip;
-        using var table = DataTable.Open(file, Options.Columns, skips);
-        var number = table.CanSkip ? skip : 0;
-        using var rows = Start(table, number);
-        var values = new string[_names.Length];
-        while (Next(table, rows))
+        var maker = new RowMaker(Options, file, _columns[file.Path]);
+        using var rows = DataTable.Read(file, maker.Names, skip);
+        while (rows.Read())
         {
-            for (var row = 0; row < rows.RowCount; row++)
-            {
-                if (++number <= skip)
-                    continue;
-                Counts.Rows++;
-                // A line that is no row has no values, so that no filter is true of it: it is bad, not left out.
-                var isBroken = rows.Boolean(_names.Length, row);
-                if (!isBroken && !rows.Boolean(_names.Length + 1, row))
-                {
-                    Counts.Filtered++;
-                    continue;
-                }
-
-                if (ToExample(rows, row, values, new RowId(file.Name, number), file.Format, isBroken) is { } example)
-                    yield return example;
-                else
-                    Counts.Bad++;
-            }
-        }
-
-        if (!skips)
-            yield break;
-        var rejected = table.CountRejected();
-        Counts.Rows += rejected;
-        Counts.Bad += rejected;
-    }
-
-    private DuckDbReader Start(DataTable table, long skip)
-    {
-        try
-        {
-            return table.Read(_names, Options.Filter, skip);
-        }
-        catch (DuckDbException error)
-        {
-            throw table.Unreadable(error);
+            Counts.Rows++;
+            var id = new RowId(file.Name, rows.Number) { Line = rows.Line };
+            var (example, fault) = maker.Make(rows, id);
+            if (example is not null)
+                yield return example;
+            else if (fault is null)
+                Counts.Filtered++;
+            else if (Options.OnBadRow == BadRowPolicy.Skip)
+                Counts.Bad++;
+            else
+                throw Refused(id, fault);
         }
     }
 
-    private static bool Next(DataTable table, DuckDbReader rows)
-    {
-        try
-        {
-            return rows.ReadChunk();
-        }
-        catch (DuckDbException error)
-        {
-            throw table.Unreadable(error);
-        }
-    }
-
-    // Null for a row to be skipped.
-    private Example? ToExample(DuckDbReader rows, int row, string[] values, RowId id, DataFormat format, bool isBroken)
-    {
-        if (isBroken)
-            return Refuse(id, "the line is no JSON object in UTF-8, or has no values", "one JSON object a line");
-        for (var column = 0; column < _names.Length; column++)
-        {
-            if (rows.Text(column, row, out var isValid) is not { } value)
-                return Refuse(id, $"column {Quote.Of(_names[column])} {WhatIsWrong(isValid, format)}", "a value in UTF-8");
-            values[column] = value;
-        }
-
-        string ValueOf(string name) => values[_index[name]];
-        var answer = Options.Answer.Render(ValueOf);
-        if (answer.Length == 0 && !Options.AllowsEmptyAnswer)
-            return Refuse(id, $"{(Options.IsText ? "text" : "answer")} {Quote.Of(Options.Answer.Text)} is empty", "a text to learn");
-        var task = Options.TaskColumn is { } named ? ValueOf(named) : Options.Task ?? Options.Name;
-        return new Example(Options.Prompt?.Render(ValueOf) ?? "", answer, task, id)
-        {
-            Fields = [.. Options.Fields.Select(field => field.Template.Render(ValueOf))],
-        };
-    }
-
-    private Example? Refuse(RowId id, string found, string allowed) => Options.OnBadRow == BadRowPolicy.Skip
-        ? null
-        : throw new DataRowException(
-            $"{id} - {found} - {allowed} - correct the row, leave it out with `filter:`, or say `on_bad_row: skip`", id);
-
-    private static string WhatIsWrong(bool isValid, DataFormat format) => format switch
-    {
-        _ when !isValid => "is not UTF-8",
-        DataFormat.Json or DataFormat.JsonLines => "is null or missing",
-        DataFormat.Csv or DataFormat.Tsv => "is empty",
-        _ => "is null",
-    };
+    private static DataRowException Refused(RowId id, RowFault fault) => new(
+        $"{id} - {fault.Found} - {fault.Allowed} - correct the row, leave it out with `filter:`, or say `on_bad_row: skip`", id);
 
     private void Check(DataFile file, Faults faults)
     {
-        DataTable table;
         try
         {
-            table = DataTable.Open(file, Options.Columns);
+            var wanted = Wanted().ToHashSet(StringComparer.Ordinal);
+            var columns = DataTable.Open(file, wanted).Columns;
+            _columns[file.Path] = columns;
+            var names = columns.Select(column => column.Name).ToList();
+            foreach (var (place, template, computed) in RowMaker.Templates(Options))
+            {
+                var known = names.Concat(Options.Columns.Take(computed).Select(column => column.Key)).ToList();
+                foreach (var fault in template.Unknown(known, Functions.HasFunction))
+                    faults.Add(place, $"{file.Name}: {fault.Found}", fault.Allowed.Replace("known here:", "its columns:", StringComparison.Ordinal), fault.Advice);
+                CheckTypes(file, place, template.Names.Where(name => computed == 0 || !Options.Columns.Take(computed).Any(made => made.Key == name)), columns, faults);
+            }
+
+            CheckTask(file, names, faults);
         }
         catch (DataFileException error)
         {
-            faults.Add(file.Name, DataTable.ReasonOf(file, (DuckDbException)error.InnerException!), $"a {DataFormatName(file.Format)} file");
+            faults.Add(file.Name, error.Reason, DataFormats.Describe(file.Format));
+        }
+    }
+
+    // Without functions and computed columns, which no file has to have.
+    private IEnumerable<string> Wanted() => RowMaker.Templates(Options).SelectMany(entry => entry.Template.Names).Append(Options.TaskColumn).OfType<string>()
+        .Where(name => !Functions.HasFunction(name) && !Options.Columns.Any(column => column.Key == name));
+
+    private static void CheckTypes(DataFile file, string place, IEnumerable<string> names, IReadOnlyList<TableColumn> columns, Faults faults)
+    {
+        foreach (var column in columns.Where(column => column.Refused is not null && names.Contains(column.Name)))
+            faults.Add(place, $"{Quote.Of(column.Name)} of {file.Name} is of the type {column.Refused}, which has no text form", "another column");
+    }
+
+    private void CheckTask(DataFile file, List<string> names, Faults faults)
+    {
+        if (Options.TaskColumn is not { } task || names.Contains(task) || Options.Columns.Any(column => column.Key == task))
             return;
-        }
-
-        using (table)
-        {
-            if (Options.Columns.Count > 0 && table.Problem(null) is { } problem)
-            {
-                faults.Add($"{Options.Place}.columns", $"{file.Name}: {problem}", "SQL expressions over the file's columns");
-                return;
-            }
-
-            if (Options.Filter is { } filter && table.Problem(filter) is { } refused)
-                faults.Add($"{Options.Place}.filter", $"{file.Name}: {refused}", "a SQL condition over the file's columns");
-            foreach (var (place, column) in ColumnsOf(Options).DistinctBy(wanted => wanted.Column))
-                CheckColumn(table, file, place, column, faults);
-        }
-    }
-
-    private void CheckColumn(DataTable table, DataFile file, string place, string name, Faults faults)
-    {
-        var found = table.Find(name);
-        if (found is null)
-        {
-            var known = table.Columns.Select(column => column.Name).Concat(Options.Columns.Keys).ToList();
-            var near = NearestName.Of(name, known);
-            faults.Add(
-                place,
-                $"{{{name}}} is no column of {file.Name}",
-                "its columns: " + string.Join(", ", known),
-                near is null ? null : $"did you mean {{{near}}}?");
-        }
-        else if (!found.IsScalar)
-        {
-            faults.Add(
-                place,
-                $"{{{name}}} of {file.Name} is {found.Type}",
-                "a text, number or boolean",
-                $"make one of it, for example `columns: {{{name}_first: \"{name}[1]\"}}`");
-        }
-    }
-
-    private static string DataFormatName(DataFormat format) => format == DataFormat.JsonLines ? "JSON Lines" : format.ToString();
-
-    private static IEnumerable<(string Place, string Column)> ColumnsOf(DataSetOptions options)
-    {
-        foreach (var column in options.Prompt?.Columns ?? [])
-            yield return ($"{options.Place}.template.prompt", column);
-        foreach (var column in options.Answer.Columns)
-            yield return ($"{options.Place}.template.{(options.IsText ? "text" : "answer")}", column);
-        foreach (var field in options.Fields)
-        {
-            foreach (var column in field.Template.Columns)
-                yield return (field.Place, column);
-        }
-
-        if (options.TaskColumn is { } task)
-            yield return ($"{options.Place}.task_column", task);
+        var near = NearestName.Of(task, names);
+        faults.Add(
+            $"{Options.Place}.task_column", $"{file.Name}: {Quote.Of(task)} is not there", "its columns: " + string.Join(", ", names),
+            near is null ? null : $"did you mean {near}?");
     }
 }

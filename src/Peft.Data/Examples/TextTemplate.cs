@@ -1,68 +1,38 @@
-using System.Text;
-using Peft.Formats;
+using Peft.Formats.Templates;
+using Scriban.Runtime;
 
 namespace Peft.Data.Examples;
 
-/// <summary>Text with <c>{column}</c> where a column's value goes; <c>{{</c> and <c>}}</c> are the braces themselves.</summary>
+/// <summary>Text with a row's values in it: <c>{{ title | string.downcase }}</c> in Scriban's language, <c>{title}</c> for short.</summary>
 public sealed class TextTemplate
 {
-    // Pieces alternate: literal, column, literal, column, ..., literal.
-    private readonly List<string> _pieces;
+    private readonly ParsedTemplate? _parsed; // null: the text stands for itself
 
-    private TextTemplate(string text, List<string> pieces)
-    {
-        Text = text;
-        _pieces = pieces;
-        Columns = [.. pieces.Where((_, at) => at % 2 == 1).Distinct(StringComparer.Ordinal)];
-    }
+    private TextTemplate(string text, ParsedTemplate? parsed) => (Text, _parsed) = (text, parsed);
 
     /// <summary>The template as written.</summary>
     public string Text { get; }
 
-    /// <summary>The columns named, in order of first use.</summary>
-    public IReadOnlyList<string> Columns { get; }
+    /// <summary>The template read; null for a text that stands for itself.</summary>
+    public ParsedTemplate? Parsed => _parsed;
+
+    /// <summary>Whether any value of a row goes in.</summary>
+    public bool HasValues => _parsed is not null && (_parsed.UsesAll || _parsed.Names.Any(name => !TemplateFunctions.Names.Contains(name)));
 
     /// <summary>Parses a template.</summary>
-    /// <exception cref="FormatException">A brace is not closed or not opened, or names nothing.</exception>
-    public static TextTemplate Parse(string text)
-    {
-        var pieces = new List<string>();
-        var literal = new StringBuilder();
-        for (var at = 0; at < text.Length; at++)
-        {
-            if (text[at] is not ('{' or '}'))
-            {
-                literal.Append(text[at]);
-            }
-            else if (at + 1 < text.Length && text[at + 1] == text[at])
-            {
-                literal.Append(text[at++]);
-            }
-            else
-            {
-                var end = text[at] == '{' ? text.IndexOf('}', at) : -1;
-                var name = end < 0 ? null : text[(at + 1)..end];
-                if (string.IsNullOrWhiteSpace(name) || name.Contains('{', StringComparison.Ordinal))
-                    throw new FormatException($"'{text[at]}' at character {at + 1} of {Quote.Of(text)} belongs to no {{column}}");
-                pieces.Add(literal.ToString());
-                pieces.Add(name);
-                literal.Clear();
-                at = end;
-            }
-        }
+    /// <param name="text">The text.</param>
+    /// <param name="place">Where it is written, for messages.</param>
+    /// <exception cref="TemplateException">Its syntax is wrong; all faults are told.</exception>
+    public static TextTemplate Parse(string text, string place = "template") => new(text, ParsedTemplate.Parse(text, place, shortForm: true));
 
-        pieces.Add(literal.ToString());
-        return new TextTemplate(text, pieces);
-    }
+    /// <summary>A text without values, in which braces are braces.</summary>
+    public static TextTemplate Literal(string text) => new(text, null);
 
-    /// <summary>Fills the columns in.</summary>
-    public string Render(Func<string, string> valueOf)
+    /// <summary>Fills a row's values in.</summary>
+    /// <exception cref="TemplateException">The template cannot be carried out with them.</exception>
+    public string Render(TemplateEngine engine, ScriptObject row)
     {
-        if (_pieces.Count == 3 && _pieces[0].Length == 0 && _pieces[2].Length == 0)
-            return valueOf(_pieces[1]);
-        var text = new StringBuilder();
-        for (var at = 0; at < _pieces.Count; at++)
-            text.Append(at % 2 == 0 ? _pieces[at] : valueOf(_pieces[at]));
-        return text.ToString();
+        ArgumentNullException.ThrowIfNull(engine);
+        return _parsed is null ? Text : engine.Render(_parsed, row);
     }
 }

@@ -6,14 +6,20 @@ namespace Peft.Data.Tables;
 public sealed class DataFileException : UserException
 {
     /// <summary>Makes the error with its full text.</summary>
-    public DataFileException(string message)
-        : base(message)
-    {
-    }
-
-    /// <summary>The same, keeping the error that was met underneath.</summary>
     public DataFileException(string message, Exception inner)
-        : base(message, inner)
-    {
-    }
+        : base(message, inner) => Reason = message;
+
+    /// <summary>A file that is not what its format says.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="reason">What is wrong with it.</param>
+    /// <param name="line">The line, where there is one.</param>
+    /// <param name="inner">The error that was met underneath.</param>
+    public DataFileException(DataFile file, string reason, long? line = null, Exception? inner = null)
+        : base(
+            $"{file.Name}{(line is null ? "" : $":{line}")} - {reason} - {DataFormats.Describe(file.Format)} - "
+            + (file.Format == DataFormat.Parquet ? "write the file again" : "correct the file"),
+            inner ?? new InvalidDataException(reason)) => Reason = line is null ? reason : $"line {line}: {reason}";
+
+    /// <summary>What is wrong, without the file's name.</summary>
+    public string Reason { get; }
 }

@@ -15,6 +15,9 @@ public enum DataFormat
     /// <summary>Comma-separated, with a header line.</summary>
     Csv,
 
-    /// <summary>Tab-separated, with a header line.</summary>
+    /// <summary>Tab-separated, with a header line; a quote is a character like any other.</summary>
     Tsv,
+
+    /// <summary>Plain text, one row a line, in the column <c>text</c>.</summary>
+    Text,
 }

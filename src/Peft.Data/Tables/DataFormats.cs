@@ -11,6 +11,18 @@ public static class DataFormats
         ["csv"] = DataFormat.Csv,
         ["tsv"] = DataFormat.Tsv,
         ["ndjson"] = DataFormat.JsonLines,
+        ["txt"] = DataFormat.Text,
+    };
+
+    /// <summary>What a file of a format holds, for messages.</summary>
+    public static string Describe(DataFormat format) => format switch
+    {
+        DataFormat.JsonLines => "one JSON object a line, in UTF-8",
+        DataFormat.Json => "a JSON list of objects, in UTF-8",
+        DataFormat.Csv => "comma-separated values in UTF-8 with a header line, quotes as RFC 4180 has them",
+        DataFormat.Tsv => "tab-separated values in UTF-8 with a header line",
+        DataFormat.Text => "text in UTF-8, one row a line",
+        _ => "a Parquet file, text columns in UTF-8",
     };
 
     /// <summary>What <c>format:</c> may say.</summary>

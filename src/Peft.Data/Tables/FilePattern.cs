@@ -6,7 +6,7 @@ namespace Peft.Data.Tables;
 /// <summary>Turns what <c>files:</c> says into files: plain paths, or patterns with <c>*</c>, <c>?</c> and <c>**</c>.</summary>
 public static class FilePattern
 {
-    private const string Endings = ".parquet, .jsonl, .json, .csv or .tsv";
+    private const string Endings = ".parquet, .jsonl, .json, .csv, .tsv or .txt";
 
     /// <summary>The files of a list of patterns, those of one pattern sorted by name; what is wrong goes to <paramref name="faults"/>.</summary>
     /// <param name="patterns">Paths or patterns.</param>

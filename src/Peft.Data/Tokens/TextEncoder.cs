@@ -15,13 +15,13 @@ public sealed record TextEncoder(Func<string, IReadOnlyList<int>> Encode, IReadO
     /// <summary>Takes it from a tokenizer.</summary>
     /// <param name="tokenizer">The tokenizer.</param>
     /// <param name="endId">The model's end-of-text token, for a tokenizer that names none.</param>
-    public static TextEncoder Of(Tokenizer tokenizer, int? endId = null) => new(
+    public static TextEncoder Of(HuggingFaceTokenizer tokenizer, int? endId = null) => new(
         text => tokenizer.EncodeToIds(text, addSpecialTokens: false),
         PrefixOf(tokenizer),
         tokenizer.EosId ?? endId,
         tokenizer.PadId ?? tokenizer.EosId ?? endId ?? 0);
 
-    private static int[] PrefixOf(Tokenizer tokenizer)
+    private static int[] PrefixOf(HuggingFaceTokenizer tokenizer)
     {
         var whole = tokenizer.EncodeToIds(Probe, addSpecialTokens: true).ToArray();
         var plain = tokenizer.EncodeToIds(Probe, addSpecialTokens: false).ToArray();

@@ -1,5 +1,3 @@
-using System.Globalization;
-using Peft.Data.DuckDb;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 
@@ -11,6 +9,12 @@ internal static class ExampleReader
     private const int EachKind = 2; // rows shown of each kind
     private const int LongestPrompt = 700;
     private const int LongestAnswer = 300;
+
+    private static readonly string[] LineColumns =
+        [ExamplesFile.Subject, ExamplesFile.Task, ExamplesFile.Row, ExamplesFile.Score, ExamplesFile.Prediction, ExamplesFile.Answer];
+
+    private static readonly string[] TextColumns =
+        [ExamplesFile.Subject, ExamplesFile.Task, ExamplesFile.Row, ExamplesFile.Prompt, ExamplesFile.Prediction, ExamplesFile.Answer];
 
     /// <summary>One example, without its texts.</summary>
     /// <param name="Subject">Whose.</param>
@@ -25,15 +29,17 @@ internal static class ExampleReader
     public static IReadOnlyList<Line> Lines(string path, IReadOnlyDictionary<string, string> names)
     {
         var lines = new List<Line>();
-        Read(path, $"""
-            SELECT subject, task, CAST("row" AS BIGINT), CAST(score AS VARCHAR), trim(prediction) = trim(answer)
-            FROM read_parquet({DuckDbConnection.SqlText(path)}) WHERE score IS NOT NULL
-            """, (reader, row) =>
+        ExampleTable.Read(path, LineColumns, rows =>
+        {
+            for (var row = 0; row < rows.Count; row++)
             {
-                var subject = reader.Text(0, row, out _) ?? "";
-                lines.Add(new(names.GetValueOrDefault(subject, subject), reader.Text(1, row, out _) ?? "", reader.Integer(2, row),
-                    double.Parse(reader.Text(3, row, out _)!, CultureInfo.InvariantCulture), reader.Boolean(4, row)));
-            });
+                if (rows.Number(ExamplesFile.Score, row) is not { } score)
+                    continue;
+                var subject = rows.Text(ExamplesFile.Subject, row);
+                lines.Add(new(names.GetValueOrDefault(subject, subject), rows.Text(ExamplesFile.Task, row), rows.Whole(ExamplesFile.Row, row), score,
+                    rows.Text(ExamplesFile.Prediction, row).Trim() == rows.Text(ExamplesFile.Answer, row).Trim()));
+            }
+        });
         return lines;
     }
 
@@ -72,18 +78,21 @@ internal static class ExampleReader
         ResultsDocument results, MeasuredTask task, IReadOnlyList<(string Path, IReadOnlyDictionary<string, string> Names)> files,
         IReadOnlyList<Line> lines, List<(long Row, string Kind)> chosen)
     {
+        var shown = chosen.Select(c => c.Row).ToHashSet();
         var texts = new Dictionary<(string Subject, long Row), (string Prompt, string Prediction, string Answer)>();
         foreach (var (path, names) in files)
         {
-            Read(path, $"""
-                SELECT subject, CAST("row" AS BIGINT), prompt, prediction, answer FROM read_parquet({DuckDbConnection.SqlText(path)})
-                WHERE task = {DuckDbConnection.SqlText(task.Name)} AND "row" IN ({string.Join(", ", chosen.Select(c => c.Row))})
-                """, (reader, row) =>
+            ExampleTable.Read(path, TextColumns, rows =>
+            {
+                for (var row = 0; row < rows.Count; row++)
                 {
-                    var subject = reader.Text(0, row, out _) ?? "";
-                    texts.TryAdd((names.GetValueOrDefault(subject, subject), reader.Integer(1, row)),
-                        (reader.Text(2, row, out _) ?? "", reader.Text(3, row, out _) ?? "", reader.Text(4, row, out _) ?? ""));
-                });
+                    if (rows.Text(ExamplesFile.Task, row) != task.Name || !shown.Contains(rows.Whole(ExamplesFile.Row, row)))
+                        continue;
+                    var subject = rows.Text(ExamplesFile.Subject, row);
+                    texts.TryAdd((names.GetValueOrDefault(subject, subject), rows.Whole(ExamplesFile.Row, row)),
+                        (rows.Text(ExamplesFile.Prompt, row), rows.Text(ExamplesFile.Prediction, row), rows.Text(ExamplesFile.Answer, row)));
+                }
+            });
         }
         var known = lines.Where(line => line.Task == task.Name).DistinctBy(line => (line.Subject, line.Row)).ToDictionary(line => (line.Subject, line.Row));
         return [.. chosen.Select(c =>
@@ -99,24 +108,5 @@ internal static class ExampleReader
                         isRight ? "right" : "wrong", ReportText.Number(line.Score));
                 })]);
         })];
-    }
-
-    private static void Read(string path, string sql, Action<DuckDbReader, int> take)
-    {
-        try
-        {
-            using var connection = DuckDbConnection.Open(path);
-            using var reader = connection.Query(sql);
-            while (reader.ReadChunk())
-            {
-                for (var row = 0; row < reader.RowCount; row++)
-                    take(reader, row);
-            }
-        }
-        catch (DuckDbException e)
-        {
-            throw new UserException(
-                $"{path}: not the rows of an evaluation ({e.Summary}) - the {ExamplesFile.Name} that peft eval wrote - run peft eval again, or move the file away", e);
-        }
     }
 }

@@ -1,5 +1,4 @@
 using System.Text;
-using HandlebarsDotNet;
 
 namespace Peft.Evaluation.Reports;
 
@@ -17,70 +16,55 @@ public enum OutputFormat
 }
 
 /// <summary>Writes data into a format so that it can be nothing but text.</summary>
-/// <param name="format">The format.</param>
-internal sealed class DataEncoder(OutputFormat format) : ITextEncoder
+internal static class DataEncoder
 {
-    /// <inheritdoc/>
-    public IFormatProvider? FormatProvider { get; } = System.Globalization.CultureInfo.InvariantCulture;
-
-    /// <inheritdoc/>
-    public void Encode(StringBuilder? text, TextWriter target) => Encode(text?.ToString(), target);
-
-    /// <inheritdoc/>
-    public void Encode(string? text, TextWriter target)
+    /// <summary>The text as it is put into the output.</summary>
+    public static string Encode(OutputFormat format, string text)
     {
-        for (var i = 0; i < (text?.Length ?? 0); i++)
-            Write(text!, i, target);
+        var target = new StringBuilder(text.Length);
+        for (var i = 0; i < text.Length; i++)
+            Append(format, text, i, target);
+        return target.ToString();
     }
 
-    /// <inheritdoc/>
-    public void Encode<T>(T? text, TextWriter target)
-        where T : IEnumerator<char>
-    {
-        var all = new StringBuilder();
-        while (text?.MoveNext() == true)
-            all.Append(text.Current);
-        Encode(all, target);
-    }
-
-    private void Write(string text, int i, TextWriter target)
+    private static void Append(OutputFormat format, string text, int i, StringBuilder target)
     {
         var c = text[i];
         var isLine = c is '\n' or '\t' or '\r';
         if (c < ' ' && !isLine || c == '\x7f')
-            target.Write((char)(c == '\x7f' ? '\u2421' : '\u2400' + c)); // the picture of the control character
+            target.Append((char)(c == '\x7f' ? '\u2421' : '\u2400' + c)); // the picture of the control character
         else if (char.IsControl(c) && !isLine || IsDirection(c))
-            target.Write('\uFFFD');
+            target.Append('\uFFFD');
         else if (format == OutputFormat.Html)
-            WriteHtml(c, target);
+            AppendHtml(c, target);
         else if (format == OutputFormat.Markdown)
-            WriteMarkdown(text, i, target);
+            AppendMarkdown(text, i, target);
         else
-            target.Write(c);
+            target.Append(c);
     }
 
     // Marks that turn the direction of what follows could make one text look like another.
     private static bool IsDirection(char c) => c is >= '\u202A' and <= '\u202E' or >= '\u2066' and <= '\u2069';
 
-    private static void WriteHtml(char c, TextWriter target)
+    private static void AppendHtml(char c, StringBuilder target)
     {
         if (c is '<' or '>' or '&' or '"' or '\'' or '`' or '=')
-            target.Write($"&#{(int)c};");
+            target.Append("&#").Append((int)c).Append(';');
         else
-            target.Write(c);
+            target.Append(c);
     }
 
-    private static void WriteMarkdown(string text, int i, TextWriter target)
+    private static void AppendMarkdown(string text, int i, StringBuilder target)
     {
         var c = text[i];
         if (c is '<')
-            target.Write("&lt;");
+            target.Append("&lt;");
         else if (c is '\n' or '\r' or '\t')
-            target.Write(' ');
+            target.Append(' ');
         else if (IsMarkdownMark(text, i))
-            target.Write($"\\{c}");
+            target.Append('\\').Append(c);
         else
-            target.Write(c);
+            target.Append(c);
     }
 
     private static bool IsMarkdownMark(string text, int i) => text[i] switch

@@ -1,7 +1,7 @@
 namespace Peft.Evaluation.Reports;
 
 /// <summary>
-/// What templates can ask for. Names in templates are these in snake_case (<c>{{base_name}}</c>). Numbers stand as they were
+/// What templates can ask for. Names in templates are these in snake_case (<c>{{ base_name }}</c>). Numbers stand as they were
 /// measured, the texts beside them as people read them.
 /// </summary>
 /// <param name="Title">What was compared.</param>

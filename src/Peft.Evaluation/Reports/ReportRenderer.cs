@@ -1,6 +1,7 @@
 using System.Text.Json;
-using HandlebarsDotNet;
 using Peft.Formats;
+using Peft.Formats.Templates;
+using Scriban.Runtime;
 
 namespace Peft.Evaluation.Reports;
 
@@ -9,34 +10,25 @@ public static class ReportRenderer
 {
     private static readonly JsonSerializerOptions Names = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
 
-    /// <summary>Renders a template.</summary>
-    /// <exception cref="UserException">The template asks for what is not there, or is none.</exception>
-    public static string Render(TemplateFile template, ReportModel model)
+    /// <summary>Renders a template. All that it prints is made harmless in its format.</summary>
+    /// <exception cref="UserException">The template asks for what is not there, is none, or goes on without end.</exception>
+    public static string Render(TemplateFile template, ReportModel model) => Render(template, model, new TemplateLimits());
+
+    /// <summary>Renders a template within other limits.</summary>
+    /// <exception cref="UserException">The template asks for what is not there, is none, or goes past a limit.</exception>
+    public static string Render(TemplateFile template, ReportModel model, TemplateLimits limits)
     {
         ArgumentNullException.ThrowIfNull(template);
-        TemplateCheck.Run(template);
-        var handlebars = Handlebars.Create(new HandlebarsConfiguration { TextEncoder = new DataEncoder(template.Format) });
-        TemplateHelpers.Register(handlebars, model);
-        try
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(limits);
+        var engine = new TemplateEngine(new TemplateOptions
         {
-            return handlebars.Compile(template.Text)(Values(JsonSerializer.SerializeToElement(model, Names)));
-        }
-        catch (HandlebarsException e)
-        {
-            throw new UserException($"{template.Name}: {e.Message.Split('\n')[0].Trim()} - a Handlebars template - correct it there", e);
-        }
+            Limits = limits,
+            Escape = text => DataEncoder.Encode(template.Format, text),
+            Functions = ReportFunctions.Of(model),
+            Without = ReportFunctions.Refused,
+        });
+        var parsed = TemplateCheck.Run(template, engine.HasFunction);
+        return engine.Render(parsed, (ScriptObject)TemplateValues.OfJson(JsonSerializer.SerializeToElement(model, Names))!);
     }
-
-    // Handlebars reads dictionaries by the names that templates use.
-    private static object? Values(JsonElement element) => element.ValueKind switch
-    {
-        JsonValueKind.Object => element.EnumerateObject().ToDictionary(p => p.Name, p => Values(p.Value)),
-        JsonValueKind.Array => element.EnumerateArray().Select(Values).ToList(),
-        JsonValueKind.String => element.GetString(),
-        JsonValueKind.True => true,
-        JsonValueKind.False => false,
-        JsonValueKind.Number when element.TryGetInt64(out var whole) => whole,
-        JsonValueKind.Number => element.GetDouble(),
-        _ => null,
-    };
 }

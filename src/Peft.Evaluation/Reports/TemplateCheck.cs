@@ -1,192 +1,283 @@
-using System.Globalization;
 using Peft.Formats;
+using Peft.Formats.Templates;
+using Scriban.Parsing;
+using Scriban.Syntax;
 
 namespace Peft.Evaluation.Reports;
 
 /// <summary>
-/// Checks a template against the model before it is rendered: every name it asks for, in branches that are not taken too, every
-/// block closed. All faults at once, each with file and line and what is known there.
+/// Checks a template against the model before it is rendered: every name it asks for, in branches that are not taken too. All faults at
+/// once, each with file, line and column and what is known there.
 /// </summary>
 internal sealed class TemplateCheck
 {
-    private const int DeepestBlock = 32; // what renders them calls itself
-    private static readonly string[] Blocks = ["if", "unless", "each", "with"];
-    private static readonly string[] EachNames = ["@index", "@first", "@last", "@key"];
+    private const int DeepestBlock = 32; // what checks and renders them calls itself
+    private static readonly string[] ListFunctions = ["reverse", "sort", "limit", "offset", "uniq", "compact", "filter"];
 
-    private readonly TemplateFile _template;
-    private readonly Faults _faults = new();
-    private readonly Stack<Frame> _frames = new();
+    private readonly ParsedTemplate _template;
+    private readonly Func<string, bool> _isFunction;
+    private readonly Faults _faults;
+    private readonly TemplateScopes _scopes = new();
+    private int _depth;
 
-    private TemplateCheck(TemplateFile template)
+    private TemplateCheck(ParsedTemplate template, Func<string, bool> isFunction, Faults faults) =>
+        (_template, _isFunction, _faults) = (template, isFunction, faults);
+
+    /// <summary>Reads a template and checks it.</summary>
+    /// <param name="file">The template.</param>
+    /// <param name="isFunction">Tells the names of functions.</param>
+    /// <exception cref="FaultsException">It cannot be read, or asks for what is not there.</exception>
+    public static ParsedTemplate Run(TemplateFile file, Func<string, bool> isFunction)
     {
-        _template = template;
-        _frames.Push(new("", 0, TemplateShape.Root, null, IsContext: true));
+        var faults = new Faults();
+        ParsedTemplate? template = null;
+        try
+        {
+            template = ParsedTemplate.Parse(file.Text, file.Name);
+            new TemplateCheck(template, isFunction, faults).Walk(template.Root);
+        }
+        catch (TemplateException e)
+        {
+            var old = file.Text.Contains("{{#", StringComparison.Ordinal) || file.Text.Contains("{{/", StringComparison.Ordinal)
+                ? "blocks are written {{ for subject in subjects }} ... {{ end }} and {{ if ... }} ... {{ else }} ... {{ end }}" : null;
+            foreach (var fault in e.Faults)
+                faults.Add(fault.At(file.Name), fault.Found, fault.Allowed, fault.Advice ?? old);
+        }
+        faults.ThrowIfAny($"template {file.Name}");
+        return template!;
     }
 
-    /// <summary>Does nothing when there is nothing wrong.</summary>
-    /// <exception cref="FaultsException">The template asks for what is not there, or its blocks do not fit together.</exception>
-    public static void Run(TemplateFile template)
+    private void Walk(ScriptNode? node)
     {
-        var check = new TemplateCheck(template);
-        foreach (var tag in TemplateTag.Of(template.Text))
+        if (node is null)
+            return;
+        if (node is ScriptBlockStatement && _depth == DeepestBlock)
         {
-            check.Check(tag);
-            if (check._frames.Count > DeepestBlock)
-            {
-                check.Add(tag.Line, tag.Source, $"at most {DeepestBlock} blocks inside one another");
-                check._frames.Clear();
-                break;
-            }
+            Add(node.Span, "blocks nested deeper", $"at most {DeepestBlock} blocks inside one another");
+            return;
         }
-        while (check._frames.Count > 1)
-        {
-            var open = check._frames.Pop();
-            check.Add(open.Line, $"{{{{#{open.Block}}}}}", $"a {{{{/{open.Block}}}}} that closes it");
-        }
-        check._faults.ThrowIfAny($"template {template.Name}");
+        _depth += node is ScriptBlockStatement ? 1 : 0;
+        WalkStatement(node);
+        _depth -= node is ScriptBlockStatement ? 1 : 0;
     }
 
-    private void Check(TemplateTag tag)
+    private void WalkStatement(ScriptNode node)
     {
-        if (tag.IsRaw)
-            Add(tag.Line, ReportText.Cut(tag.Source, 40), "{{NAME}}", "what models wrote is never put in as markup");
-        switch (tag.Kind)
+        switch (node)
         {
-            case '!':
-                Add(tag.Line, ReportText.Cut(tag.Source, 40), "a tag that is closed with }}");
+            case ScriptExpressionStatement statement:
+                Print(statement);
                 break;
-            case '>':
-                Add(tag.Line, tag.Source, "no partials: everything stands in one file");
+            case ScriptForStatement loop:
+                WalkLoop(loop);
                 break;
-            case '#':
-                Open(tag);
+            case ScriptWithStatement with:
+                var shape = ShapeOf(with.Name);
+                _scopes.Within((shape?.Names ?? []).Select(name => KeyValuePair.Create(name, shape!.Member(name))), false, () => Walk(with.Body));
                 break;
-            case '/':
-                Close(tag);
+            case ScriptWhileStatement loop:
+                CheckCondition(loop.Condition);
+                _scopes.Within([], isLoop: true, () => Walk(loop.Body));
                 break;
-            case 'e':
-                if (_frames.Count == 1)
-                    Add(tag.Line, tag.Source, "inside {{#if}}, {{#unless}}, {{#each}} or {{#with}}");
-                else if (tag.Words is ["if" or "unless", var condition])
-                    Resolve(tag, condition);
-                else if (tag.Words.Count > 0)
-                    Add(tag.Line, tag.Source, "{{else}} or {{else if NAME}}");
+            case ScriptIfStatement choice:
+                CheckCondition(choice.Condition);
+                Walk(choice.Then);
+                Walk(choice.Else);
+                break;
+            case ScriptCaptureStatement capture:
+                Walk(capture.Body);
+                Made(capture.Target, TemplateShape.Text);
+                break;
+            case ScriptFunction function:
+                Made(function.NameOrDoToken, null);
+                var parameters = (function.Parameters ?? []).Select(p => KeyValuePair.Create(p.Name?.Name ?? "", (TemplateShape?)null));
+                _scopes.Within(parameters, false, () => Walk(function.Body));
+                break;
+            case ScriptImportStatement:
+                Add(node.Span, Quoted(node), "the model's names, one by one");
+                break;
+            case ScriptExpression expression:
+                ShapeOf(expression);
                 break;
             default:
-                Print(tag);
+                WalkChildren(node);
                 break;
         }
     }
 
-    private void Open(TemplateTag tag)
+    private void WalkChildren(ScriptNode node)
     {
-        if (tag.Words.Count == 0 || !Blocks.Contains(tag.Words[0]))
-        {
-            Add(tag.Line, tag.Source, "a block: " + string.Join(", ", Blocks.Select(block => $"{{{{#{block} NAME}}}}")));
-            _frames.Push(new(tag.Name, tag.Line, _frames.Peek().Shape, null, IsContext: false));
+        for (var i = 0; i < node.ChildrenCount; i++)
+            Walk(node.GetChildren(i));
+    }
+
+    private void WalkLoop(ScriptForStatement loop)
+    {
+        var list = ShapeOf(loop.Iterator);
+        if (list is { Item: null })
+            Add(loop.Iterator!.Span, Quoted(loop.Iterator), "a list", list.IsValue ? $"print it with {{{{ {_template.Code(loop.Iterator.Span)} }}}}" : null);
+        var name = (loop.Variable as ScriptVariable)?.Name ?? "";
+        _scopes.Within([KeyValuePair.Create(name, list?.Item)], isLoop: true, () => Walk(loop.Body));
+        Walk(loop.Else);
+    }
+
+    private void Print(ScriptExpressionStatement statement)
+    {
+        if (ShapeOf(statement.Expression) is not { IsValue: false } shape)
             return;
+        var code = _template.Code(statement.Expression!.Span);
+        Add(statement.Expression.Span, Quote.Of(code),
+            shape.Item is null ? "a value, this has names: " + string.Join(", ", shape.Names) : "a value, this is a list",
+            shape.Item is null ? $"print {code}.{shape.Names[0]}" : $"use {{{{ for item in {code} }}}} ... {{{{ end }}}}");
+    }
+
+    // In Scriban only null and false are false: an empty list or text would be taken for true.
+    private void CheckCondition(ScriptExpression? condition)
+    {
+        switch (condition)
+        {
+            case null: // the parser lets a condition go that is not there
+                Add(_template.Root.Span, "a condition without a test", "{{ if NAME }}");
+                return;
+            case ScriptNestedExpression nested:
+                CheckCondition(nested.Expression);
+                return;
+            case ScriptUnaryExpression { Operator: ScriptUnaryOperator.Not } not:
+                CheckCondition(not.Right);
+                return;
+            case ScriptBinaryExpression { Operator: ScriptBinaryOperator.And or ScriptBinaryOperator.Or } both:
+                CheckCondition(both.Left);
+                CheckCondition(both.Right);
+                return;
         }
-        var (block, words) = (tag.Words[0], tag.Words);
-        var parameter = words is [_, _, "as", "|", var name, "|"] ? name : null;
-        if (words.Count != 2 && (parameter is null || block is "if" or "unless"))
-            Add(tag.Line, tag.Source, $"{{{{#{block} NAME}}}}");
-        var shape = words.Count > 1 ? Resolve(tag, words[1]) : null;
-        if (block == "each" && shape is not null && shape.Item is null)
-            Add(tag.Line, tag.Source, "a list", "print it with {{" + words[1] + "}}");
-        _frames.Push(block switch
-        {
-            "each" => new(block, tag.Line, shape?.Item, parameter, IsContext: true),
-            "with" => new(block, tag.Line, shape, parameter, IsContext: true),
-            _ => new(block, tag.Line, _frames.Peek().Shape, null, IsContext: false),
-        });
-    }
-
-    private void Close(TemplateTag tag)
-    {
-        var name = tag.Name;
-        if (_frames.Count == 1)
-            Add(tag.Line, tag.Source, "a block that is open: there is none");
-        else if (_frames.Pop() is var open && open.Block != name)
-            Add(tag.Line, tag.Source, $"{{{{/{open.Block}}}}}, which closes the one of line {open.Line}");
-    }
-
-    private void Print(TemplateTag tag)
-    {
-        if (tag.Words is [var helper, ..] && TemplateHelpers.Names.TryGetValue(helper, out var arguments))
-        {
-            if (tag.Words.Count - 1 < arguments.Fewest || tag.Words.Count - 1 > arguments.Most)
-                Add(tag.Line, tag.Source, arguments.Usage);
-            else if (helper == TemplateHelpers.Inline)
-                CheckInline(tag);
-            else if (tag.Words.Count > 1)
-                Resolve(tag, tag.Words[1]);
+        if (ShapeOf(condition) is not { IsTruth: false } shape)
             return;
-        }
-        if (tag.Words.Count != 1)
-            Add(tag.Line, ReportText.Cut(tag.Source, 60), "one name, or a helper: " + string.Join(", ", TemplateHelpers.Names.Values.Select(h => h.Usage)));
-        else if (Resolve(tag, tag.Words[0]) is { IsValue: false } shape)
-            Add(tag.Line, tag.Source, shape.Item is null ? "a value, this has names: " + string.Join(", ", shape.Names) : "a value, this is a list",
-                shape.Item is null ? null : $"use {{{{#each {tag.Words[0]}}}}}");
+        var code = _template.Code(condition.Span);
+        Add(condition.Span, Quote.Of(code), "something that is true or false: this is always true",
+            shape.Item is not null ? $"ask {code}.size > 0" : shape.IsText ? $"ask {code} != \"\"" : shape.IsValue ? $"ask {code} != 0" : null);
     }
 
-    private void CheckInline(TemplateTag tag)
+    // Null where it cannot be told before rendering, or where a fault was noted.
+    private TemplateShape? ShapeOf(ScriptExpression? expression)
     {
-        if (!TemplateHelpers.Inlined.Contains(tag.Words[1].Trim('"', '\'')))
-            Add(tag.Line, tag.Source, "one of " + string.Join(", ", TemplateHelpers.Inlined.Select(name => $"\"{name}\"")));
-    }
-
-    // Null where a fault was noted, or where one further out already was.
-    private TemplateShape? Resolve(TemplateTag tag, string path)
-    {
-        if (path.StartsWith('"') || path.StartsWith('\'') || double.TryParse(path, CultureInfo.InvariantCulture, out _) || path is "true" or "false")
-            return TemplateShape.Value;
-        var frames = _frames.ToList(); // the innermost first
-        var rest = path;
-        if (rest.StartsWith('@'))
+        switch (expression)
         {
-            if (EachNames.Contains(rest))
-                return frames.Any(f => f.Block == "each") ? TemplateShape.Value : Unknown(tag, path, EachNames.Append("@root"), "inside {{#each}} only");
-            if (rest != "@root" && !rest.StartsWith("@root.", StringComparison.Ordinal))
-                return Unknown(tag, path, EachNames.Append("@root"), null);
-            return Follow(tag, path, TemplateShape.Root, rest.Length > 6 ? rest[6..] : "");
+            case ScriptVariableGlobal variable:
+                return ShapeOfName(variable);
+            case ScriptThisExpression:
+                Add(expression.Span, Quoted(expression), "the model's names, one by one");
+                return null;
+            case ScriptMemberExpression member:
+                return ShapeOfMember(member);
+            case ScriptIndexerExpression indexer:
+                ShapeOf(indexer.Index);
+                return ShapeOf(indexer.Target)?.Item;
+            case ScriptNestedExpression nested:
+                return ShapeOf(nested.Expression);
+            case ScriptLiteral literal:
+                return literal.Value switch { string => TemplateShape.Text, bool => TemplateShape.Truth, null => null, _ => TemplateShape.Number };
+            case ScriptAssignExpression assignment:
+                var value = ShapeOf(assignment.Value);
+                if (assignment.Target is ScriptVariable)
+                    Made(assignment.Target, value);
+                else
+                    ShapeOf(assignment.Target);
+                return null;
+            case ScriptConditionalExpression choice:
+                CheckCondition(choice.Condition);
+                ShapeOf(choice.ElseValue);
+                return ShapeOf(choice.ThenValue);
+            case ScriptPipeCall pipe:
+                return ShapeOfPipe(pipe.To, ShapeOf(pipe.From));
+            case ScriptFunctionCall call:
+                return ShapeOfCall(call, null);
+            case ScriptNamedArgument argument: // its name is no use of one
+                return ShapeOf(argument.Value);
+            case not null:
+                WalkChildren(expression);
+                break;
         }
-        var contexts = frames.Where(f => f.IsContext).ToList();
-        while (rest.StartsWith("..", StringComparison.Ordinal))
-        {
-            if (contexts.Count < 2)
-                return Unknown(tag, path, contexts[0].Shape?.Names ?? [], "there is nothing further out");
-            contexts.RemoveAt(0);
-            rest = rest.Length > 2 ? rest[3..] : "";
-        }
-        var first = rest.Split('.', '/')[0];
-        if (frames.FirstOrDefault(f => f.Parameter is not null && f.Parameter == first) is { } named)
-            return named.Shape is null ? null : Follow(tag, path, named.Shape, rest.Length > first.Length ? rest[(first.Length + 1)..] : "");
-        return contexts[0].Shape is { } here ? Follow(tag, path, here, rest) : null;
-    }
-
-    private TemplateShape? Follow(TemplateTag tag, string path, TemplateShape shape, string rest)
-    {
-        if (rest is "" or "." or "this")
-            return shape;
-        foreach (var name in (rest.StartsWith("this.", StringComparison.Ordinal) ? rest[5..] : rest).Split('.', '/'))
-        {
-            if (shape.Member(name) is not { } member)
-                return Unknown(tag, path, shape.Names, shape.Item is not null ? "a list: use {{#each}}" : null, name);
-            shape = member;
-        }
-        return shape;
-    }
-
-    private TemplateShape? Unknown(TemplateTag tag, string path, IEnumerable<string> known, string? advice, string? name = null)
-    {
-        var names = known.ToList();
-        var near = NearestName.Of(name ?? path, names) is { } found ? $"did you mean {found}?" : null;
-        Add(tag.Line, $"'{ReportText.Cut(path, 60)}'", names.Count == 0 ? "known here: this" : "known here: " + string.Join(", ", names), advice ?? near);
         return null;
     }
 
-    private void Add(int line, string found, string allowed, string? advice = null) =>
-        _faults.Add(string.Create(CultureInfo.InvariantCulture, $"{_template.Name}:{line}"), found, allowed, advice);
+    private TemplateShape? ShapeOfName(ScriptVariableGlobal variable)
+    {
+        if (_scopes.TryGet(variable.Name, out var shape))
+            return shape;
+        if (ReportFunctions.Refused.Contains(variable.Name))
+            Add(variable.Span, Quoted(variable), "{{ NAME }}", "what models wrote is never put in as markup");
+        else if (!_isFunction(variable.Name))
+            Unknown(variable, variable.Name, _scopes.Names.Concat(ReportFunctions.Names));
+        return null;
+    }
 
-    private sealed record Frame(string Block, int Line, TemplateShape? Shape, string? Parameter, bool IsContext);
+    private TemplateShape? ShapeOfMember(ScriptMemberExpression member)
+    {
+        var name = member.Member?.Name ?? "";
+        if (member.Target is ScriptVariableGlobal { Name: "for" or "while" })
+        {
+            if (_scopes.OfLoop.Count == 0)
+                Add(member.Span, Quoted(member), "inside {{ for ... }} only");
+            else if (!_scopes.OfLoop.Contains(name))
+                Unknown(member, name, _scopes.OfLoop);
+            return name is "first" or "last" or "even" or "odd" or "changed" ? TemplateShape.Truth : TemplateShape.Number;
+        }
+        if (member.Target is ScriptVariableGlobal group && !_scopes.TryGet(group.Name, out _) && _isFunction(group.Name))
+        {
+            if (TemplateFunctions.Of(group.Name) is { Count: > 0 } functions && !functions.Contains(name))
+                Unknown(member, name, functions);
+            return null;
+        }
+        if (ShapeOf(member.Target) is not { } shape)
+            return null;
+        if (name == "size" && (shape.Item is not null || shape.IsText))
+            return TemplateShape.Number;
+        if (shape.Member(name) is { } found)
+            return found;
+        if (shape.Item is not null)
+            Add(member.Span, Quoted(member), "a list's size", $"use {{{{ for item in {_template.Code(member.Target!.Span)} }}}} ... {{{{ end }}}}");
+        else if (shape.IsValue)
+            Add(member.Span, Quoted(member), $"no names: {_template.Code(member.Target!.Span)} is a value");
+        else
+            Unknown(member, name, shape.Names);
+        return null;
+    }
+
+    // a | b | c is read as a | (b | c).
+    private TemplateShape? ShapeOfPipe(ScriptExpression? to, TemplateShape? piped) =>
+        to is ScriptPipeCall further ? ShapeOfPipe(further.To, ShapeOfCall(further.From, piped)) : ShapeOfCall(to, piped);
+
+    // Of a list's functions what comes out is known; of others it is seen when they are carried out.
+    private TemplateShape? ShapeOfCall(ScriptExpression? function, TemplateShape? piped)
+    {
+        var call = function as ScriptFunctionCall;
+        var target = call?.Target ?? function;
+        ShapeOf(target);
+        var arguments = (call?.Arguments ?? []).Select(ShapeOf).ToList();
+        if (call is { Target: ScriptVariableGlobal { Name: ReportFunctions.Inline }, Arguments: [ScriptLiteral { Value: string file }] }
+            && !ReportFunctions.Inlined.Contains(file))
+            Add(call.Span, Quoted(call), "one of " + string.Join(", ", ReportFunctions.Inlined.Select(name => $"\"{name}\"")));
+        if (target is not ScriptMemberExpression { Target: ScriptVariableGlobal { Name: "array" }, Member.Name: { } name })
+            return null;
+        var list = piped ?? arguments.FirstOrDefault();
+        return name is "first" or "last" ? list?.Item : name == "size" ? TemplateShape.Number : ListFunctions.Contains(name) ? list : null;
+    }
+
+    private void Made(ScriptNode? target, TemplateShape? shape)
+    {
+        if (target is ScriptVariable variable)
+            _scopes.Make(variable.Name, shape);
+    }
+
+    private void Unknown(ScriptNode node, string name, IEnumerable<string> known)
+    {
+        var names = known.ToList();
+        var near = NearestName.Of(name, names) is { } found ? $"did you mean {found}?" : null;
+        Add(node.Span, Quoted(node), "known here: " + string.Join(", ", names), near);
+    }
+
+    private string Quoted(ScriptNode node) => Quote.Of(_template.Code(node.Span));
+
+    private void Add(SourceSpan span, string found, string allowed, string? advice = null) =>
+        _faults.Add(new TemplateFault(span.Start.Line + 1, span.Start.Column + 1, found, allowed).At(_template.Name), found, allowed, advice);
 }

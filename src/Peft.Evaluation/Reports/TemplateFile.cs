@@ -18,6 +18,8 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
         [".html"] = OutputFormat.Html, [".htm"] = OutputFormat.Html, [".md"] = OutputFormat.Markdown, [".txt"] = OutputFormat.Text,
     };
 
+    private static readonly string[] Endings = [".sbn", ".scriban"]; // what editors know the language by
+
     /// <summary>Names of the templates that come with the program.</summary>
     public static IReadOnlyList<string> BuiltIn { get; } = ["report.html", "report.md", "model-card.md", "summary.txt"];
 
@@ -32,7 +34,7 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
                 + (NearestName.Of(nameOrPath, BuiltIn) is { } near ? $" - did you mean {near}?" : ""));
         if (FormatOf(nameOrPath) is not { } format)
             throw new UserException(
-                $"{nameOrPath}: its name does not say what it writes - .html, .md or .txt, with or without .hbs behind - rename it: data is made harmless by what is written");
+                $"{nameOrPath}: its name does not say what it writes - .html, .md or .txt, with or without .sbn or .scriban behind - rename it: data is made harmless by what is written");
         try
         {
             var bytes = BoundedFile.ReadAllBytes(nameOrPath, LargestFile);
@@ -55,7 +57,7 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
 
     private static OutputFormat? FormatOf(string path)
     {
-        var name = path.EndsWith(".hbs", StringComparison.OrdinalIgnoreCase) ? path[..^4] : path;
+        var name = Endings.FirstOrDefault(end => path.EndsWith(end, StringComparison.OrdinalIgnoreCase)) is { } ending ? path[..^ending.Length] : path;
         return Extensions.TryGetValue(Path.GetExtension(name), out var format) ? format : null;
     }
 }

@@ -13,8 +13,14 @@ internal sealed class TemplateShape
     /// <summary>The whole model.</summary>
     public static TemplateShape Root { get; } = new(typeof(ReportModel));
 
-    /// <summary>A value that is printed.</summary>
-    public static TemplateShape Value { get; } = new(typeof(string));
+    /// <summary>A number.</summary>
+    public static TemplateShape Number { get; } = new(typeof(long));
+
+    /// <summary>True or false.</summary>
+    public static TemplateShape Truth { get; } = new(typeof(bool));
+
+    /// <summary>A text.</summary>
+    public static TemplateShape Text { get; } = new(typeof(string));
 
     /// <summary>What the items of a list are; null where this is none.</summary>
     public TemplateShape? Item => _type != typeof(string) && _type.IsGenericType && typeof(IEnumerable).IsAssignableFrom(_type)
@@ -22,6 +28,12 @@ internal sealed class TemplateShape
 
     /// <summary>Whether it can be printed.</summary>
     public bool IsValue => Item is null && _type.Namespace?.StartsWith(nameof(Peft), StringComparison.Ordinal) != true;
+
+    /// <summary>Whether it is true or false.</summary>
+    public bool IsTruth => _type == typeof(bool);
+
+    /// <summary>Whether it is a text.</summary>
+    public bool IsText => _type == typeof(string);
 
     /// <summary>Names of an object, in the order of its declaration.</summary>
     public IReadOnlyList<string> Names => IsValue || Item is not null ? [] : [.. _type.GetProperties().Select(p => NameOf(p.Name))];

@@ -85,6 +85,8 @@ public static class ResultsFile
         var recipeDepth = int.MaxValue;
         while (reader.Read())
         {
+            if (reader.TokenType is JsonTokenType.String or JsonTokenType.PropertyName)
+                CheckText(ref reader);
             if (reader.TokenType == JsonTokenType.PropertyName && reader.CurrentDepth <= recipeDepth)
                 recipeDepth = reader.ValueTextEquals("recipe"u8) ? reader.CurrentDepth : int.MaxValue;
             else if (reader.CurrentDepth < recipeDepth && reader.TokenType is JsonTokenType.EndObject)
@@ -97,8 +99,6 @@ public static class ResultsFile
                 throw new JsonException("null in a list");
             else if (reader.TokenType == JsonTokenType.Number && !double.IsFinite(reader.GetDouble()))
                 throw new JsonException("a number out of range");
-            else if (reader.ValueIsEscaped)
-                CheckText(ref reader);
         }
     }
 

@@ -19,7 +19,7 @@ public sealed class PromptEncoder
     /// <param name="tokenizer">Its tokenizer.</param>
     /// <param name="endId">Its end of text, for a tokenizer that names none.</param>
     /// <param name="maxLength">Most tokens that it can be given.</param>
-    public PromptEncoder(Tokenizer tokenizer, int? endId, int maxLength)
+    public PromptEncoder(HuggingFaceTokenizer tokenizer, int? endId, int maxLength)
     {
         _encoder = TextEncoder.Of(tokenizer, endId);
         _maxLength = maxLength;

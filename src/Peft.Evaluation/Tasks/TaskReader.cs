@@ -3,6 +3,7 @@ using Peft.Data.Examples;
 using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Formats.Templates;
 
 namespace Peft.Evaluation.Tasks;
 
@@ -35,7 +36,7 @@ public static class TaskReader
         var source = reader.Has("data") ? DataSetOptions.Read(reader.Section("data")) : null;
         var hasChoices = kind is TaskKind.MultipleChoice or TaskKind.Classification;
         var labels = hasChoices ? reader.Texts("labels", []) : [];
-        var choices = hasChoices ? Templates(reader, "choices", kind == TaskKind.Classification ? [.. labels.Select(label => " " + Escaped(label))] : []) : [];
+        var choices = hasChoices ? Templates(reader, "choices", kind == TaskKind.Classification ? [.. labels.Select(label => TextTemplate.Literal(" " + label))] : []) : [];
         var contexts = kind == TaskKind.MultipleChoice ? Templates(reader, "contexts", []) : [];
         var metrics = reader.Texts("metrics", [Metric.DefaultOf(kind)]);
         var shots = kind == TaskKind.Perplexity ? ShotOptions.None : ShotOptions.Read(reader.Section("shots"));
@@ -107,18 +108,21 @@ public static class TaskReader
     internal static double? Number(string text) =>
         double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var value) && double.IsFinite(value) ? value : null;
 
-    private static List<TextTemplate> Templates(OptionReader reader, string key, IReadOnlyList<string> fallback)
+    private static IReadOnlyList<TextTemplate> Templates(OptionReader reader, string key, IReadOnlyList<TextTemplate> fallback)
     {
+        if (!reader.Has(key))
+            return fallback;
         var templates = new List<TextTemplate>();
-        foreach (var text in reader.Texts(key, fallback))
+        foreach (var text in reader.Texts(key, []))
         {
             try
             {
-                templates.Add(TextTemplate.Parse(text));
+                templates.Add(TextTemplate.Parse(text, key));
             }
-            catch (FormatException error)
+            catch (TemplateException error)
             {
-                reader.Fault(key, error.Message, "{column} for a value, {{ and }} for braces");
+                foreach (var fault in error.Faults)
+                    reader.Fault(key, $"{Quote.Of(text)}: {fault.Found}", fault.Allowed, fault.Advice);
             }
         }
         return templates;
@@ -126,9 +130,6 @@ public static class TaskReader
 
     private static IEnumerable<DataField> Fields(string place, IReadOnlyList<TextTemplate> templates) =>
         templates.Select((template, at) => new DataField(string.Create(CultureInfo.InvariantCulture, $"{place}[{at}]"), template));
-
-    private static string Escaped(string text) =>
-        text.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal);
 
     private static string Counted(int count) => count == 0 ? "missing" : count.ToString(CultureInfo.InvariantCulture);
 }

@@ -5,16 +5,17 @@ namespace Peft.Formats.Tokenizers;
 
 /// <summary>
 /// Turns ids into text while they are made. Never gives out half a character; all pieces together are what
-/// <see cref="Tokenizer.Decode"/> gives for all ids. Not for several threads at once.
+/// <see cref="HuggingFaceTokenizer.Decode(IEnumerable{int}, bool)"/> gives for all ids. Not for several threads at once.
 /// </summary>
 public sealed class TokenStream
 {
-    private readonly Tokenizer _tokenizer;
+    private readonly HuggingFaceTokenizer _tokenizer;
     private readonly bool _skipsSpecialTokens;
     private readonly StringBuilder _output = new();
     private readonly DecoderStep _first;
 
-    internal TokenStream(Tokenizer tokenizer, bool skipSpecialTokens, IReadOnlyList<Func<DecoderStep, DecoderStep>> decoders)
+    internal TokenStream(
+        HuggingFaceTokenizer tokenizer, bool skipSpecialTokens, IReadOnlyList<Func<DecoderStep, DecoderStep>> decoders)
     {
         _tokenizer = tokenizer;
         _skipsSpecialTokens = skipSpecialTokens;
@@ -39,6 +40,9 @@ public sealed class TokenStream
         _first.Finish();
         return TakeOutput();
     }
+
+    /// <summary>Whether text of the ids so far waits for those to come.</summary>
+    internal bool HoldsBack => _first.HoldsBack;
 
     internal void Push(int id)
     {

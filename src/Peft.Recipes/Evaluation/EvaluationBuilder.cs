@@ -41,7 +41,7 @@ public static class EvaluationBuilder
         var settings = new ResultsSettings(
             request.Seed, request.BatchSize, LoadedModel.TypeName(directory, request.Dtype, request.Device), BootstrapSamples, Confidence, "holm");
         return new EvaluationRun(
-            subjects, data, Tokenizer.Load(directory), new MeasuredBase(NameOf(directory), fingerprint), settings)
+            subjects, data, HuggingFaceTokenizer.Load(directory), new MeasuredBase(NameOf(directory), fingerprint), settings)
         {
             Progress = progress,
             IsStopped = isStopped,

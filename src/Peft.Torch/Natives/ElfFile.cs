@@ -26,7 +26,8 @@ internal static class ElfFile
         if (read == 0) return "is empty";
         if (!header.StartsWith((ReadOnlySpan<byte>)[0x7f, (byte)'E', (byte)'L', (byte)'F'])) return "is not a shared library";
         if (read < HeaderSize) return $"is cut: {read} bytes";
-        if (header[4] != 2 || header[5] != 1 || U16(header, 18) != MachineX64) return "is a library for another kind of machine (expected: x86-64, 64 bits)";
+        if (header[4] != 2 || header[5] != 1 || U16(header, 18) != MachineX64)
+            return "is a library for another kind of machine (expected: x86-64, 64 bits)";
         // The table of sections is the last thing in the file.
         var end = U64(header, 40) + ((ulong)U16(header, 58) * U16(header, 60));
         return end > (ulong)file.Length ? $"is cut: {file.Length:N0} bytes of {end:N0}" : null;

@@ -23,16 +23,14 @@ internal static unsafe class MklOnAmd
     /// <summary>Gives the answer in advance, where that gains something. Not a byte of code is changed: the answer goes where MKL would keep its own.
     /// Must come before MKL's first product.</summary>
     /// <param name="kernels">Handle of libtorch_cpu.</param>
-    internal static void Mend(nint kernels)
-    {
-        State = Mend(kernels, Maker, Environment.GetEnvironmentVariable(AsIsVariable) == "1");
-    }
+    internal static void Mend(nint kernels) => State = Mend(kernels, Maker, Environment.GetEnvironmentVariable(AsIsVariable) == "1");
 
     internal static string Mend(nint kernels, string maker, bool asIs)
     {
         if (maker != "AuthenticAMD") return "fast kernels (the processor's maker is " + maker + ")";
         if (asIs) return $"slow kernels, as {AsIsVariable}=1 asks: float32 products at some half of the speed";
-        if (!NativeLibrary.TryGetExport(kernels, "mkl_serv_intel_cpu_true", out var function)) return "this libtorch has no MKL, or keeps it elsewhere";
+        if (!NativeLibrary.TryGetExport(kernels, "mkl_serv_intel_cpu_true", out var function))
+            return "this libtorch has no MKL, or keeps it elsewhere";
         if (AnswerOf(new ReadOnlySpan<byte>((void*)function, 11)) is not { } distance)
         {
             return "slow kernels: this libtorch's MKL is built in another way than the one known here; float32 products at some half of the speed";

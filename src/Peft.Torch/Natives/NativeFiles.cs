@@ -54,7 +54,8 @@ internal static class NativeFiles
         if (!Directory.Exists(libtorch))
         {
             throw new NativeLibraryException(
-                $"{LibTorchVariable} - names '{libtorch}', which is not a folder - expected: the folder of a libtorch {TorchVersion.Expected} (or its lib/) - "
+                $"{LibTorchVariable} - names '{libtorch}', which is not a folder - "
+                + $"expected: the folder of a libtorch {TorchVersion.Expected} (or its lib/) - "
                 + $"correct {LibTorchVariable}, or unset it to use the libtorch of the build");
         }
         var inner = Path.Combine(libtorch, "lib");

@@ -2,6 +2,7 @@ using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
+using Microsoft.Win32.SafeHandles;
 
 namespace Peft.Torch.Natives;
 
@@ -48,8 +49,8 @@ internal static class NativeLoader
     {
         if (hasAvx2) return;
         throw new NativeLibraryException(
-            "processor - found: no AVX2 - expected: an x86-64 processor with AVX2 (Intel since 2013, AMD since 2015), which libtorch's kernels need - "
-            + "use another machine; in a virtual machine, let it have the host's processor (QEMU: -cpu host)");
+            "processor - found: no AVX2 - expected: an x86-64 processor with AVX2 (Intel since 2013, AMD since 2015), "
+            + "which libtorch's kernels need - use another machine; in a virtual machine, let it have the host's processor (QEMU: -cpu host)");
     }
 
     /// <summary>Loads a file, or says in one message what keeps it from loading.</summary>
@@ -74,14 +75,14 @@ internal static class NativeLoader
         {
             return NativeLibrary.Load(file);
         }
-        catch (Exception error) when (error is DllNotFoundException or BadImageFormatException && error.Message.Contains(NewVersion, StringComparison.Ordinal))
+        catch (DllNotFoundException error) when (error.Message.Contains(NewVersion, StringComparison.Ordinal))
         {
             IsMarked = true;
             return OpenMarked(file);
         }
         catch (Exception error) when (error is DllNotFoundException or BadImageFormatException)
         {
-            return Open(file);
+            return Open(file); // fails again, with our message
         }
     }
 
@@ -105,9 +106,10 @@ internal static class NativeLoader
         {
             throw new NativeLibraryException(
                 $"{file} - needs {NewVersion} of libstdc++, which this system lacks, and a changed copy could not be made in memory "
-                + $"(memfd_create: {Marshal.GetLastPInvokeErrorMessage()}) - allow it (sysctl vm.memfd_noexec=0), or use a system with GCC 13.2's libstdc++ or newer");
+                + $"(memfd_create: {Marshal.GetLastPInvokeErrorMessage()}) - allow it (sysctl vm.memfd_noexec=0), "
+                + "or use a system with GCC 13.2's libstdc++ or newer");
         }
-        using var memory = new FileStream(new Microsoft.Win32.SafeHandles.SafeFileHandle(descriptor, ownsHandle: true), FileAccess.Write, bufferSize: 0);
+        using var memory = new FileStream(new SafeFileHandle(descriptor, ownsHandle: true), FileAccess.Write, bufferSize: 0);
         memory.Write(image);
         return Open($"/proc/self/fd/{descriptor}");
     }

@@ -18,13 +18,13 @@ public static partial class TorchErrors
     public static string? MemoryAdvice(ExternalException error)
     {
         var words = Words(error);
-        if (!words.Contains("out of memory", StringComparison.OrdinalIgnoreCase) && !words.Contains("can't allocate memory", StringComparison.OrdinalIgnoreCase))
-            return null;
-        var asked = Asked().Match(words) is { Success: true } match && double.TryParse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture, out var bytes)
-            ? string.Create(CultureInfo.InvariantCulture, $"{bytes / 1e9:0.#} GB more were asked for")
+        if (!OutOfMemory().IsMatch(words)) return null;
+        var asked = Asked().Match(words) is { Success: true } match
+            ? string.Create(CultureInfo.InvariantCulture, $"{double.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture) / 1e9:0.#} GB more were asked for")
             : words;
-        return $"memory ran out - {asked} - make training.per_device_train_batch_size or data.max_length smaller, set training.gradient_checkpointing: true "
-            + "or model.dtype: bfloat16, or use a smaller base (peft train RECIPE --dry-run estimates what a run needs)";
+        return $"memory ran out - {asked} - make training.per_device_train_batch_size or data.max_length smaller, "
+            + "set training.gradient_checkpointing: true or model.dtype: bfloat16, or use a smaller base "
+            + "(peft train RECIPE --dry-run estimates what a run needs)";
     }
 
     // "...\nException raised from meta at x.cpp:204 (most recent call first):\nframe #0: ..."
@@ -34,6 +34,9 @@ public static partial class TorchErrors
     // "[enforce fail at alloc_cpu.cpp:127] err == 0. "
     [GeneratedRegex(@"^\[enforce fail at [^\]]*\] [^.]*\. ")]
     private static partial Regex Place();
+
+    [GeneratedRegex("out of memory|can't allocate memory", RegexOptions.IgnoreCase)]
+    private static partial Regex OutOfMemory();
 
     [GeneratedRegex(@"tried to allocate (\d+) bytes")]
     private static partial Regex Asked();

@@ -8,10 +8,13 @@ public static class TorchRuntime
 {
     // With these a user or a test keeps oneDNN, libtorch's loops, MKL and .NET from some of the processor's instructions.
     private static readonly string[] Narrowing =
-        ["ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "DOTNET_EnableAVX512", "DOTNET_EnableAVX2", "DOTNET_EnableHWIntrinsic"];
+    [
+        "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "DOTNET_EnableAVX512", "DOTNET_EnableAVX2", "DOTNET_EnableHWIntrinsic",
+    ];
 
     private static readonly Lock Gate = new();
     private static (nint Kernels, string File, string Version) _library;
+    private static bool _keepsMemory;
 
     /// <summary>libtorch's version, such as <c>2.10.0</c>.</summary>
     public static string Version => Started().Version;
@@ -23,7 +26,8 @@ public static class TorchRuntime
     public static IReadOnlyList<(string Name, string Found)> Describe()
     {
         Start();
-        var narrowed = Narrowing.Select(name => (name, value: Environment.GetEnvironmentVariable(name))).Where(set => !string.IsNullOrEmpty(set.value));
+        var narrowed = Narrowing.Select(name => (name, value: Environment.GetEnvironmentVariable(name)))
+            .Where(set => !string.IsNullOrEmpty(set.value));
         return
         [
             ("libtorch", $"{_library.Version}, {_library.File}"),
@@ -31,7 +35,7 @@ public static class TorchRuntime
                 + (NativeLoader.IsMarked ? ", its library marked for this system's libstdc++, which is older than GCC 13.2's" : "")),
             ("MKL", MklOnAmd.State),
             ("threads", $"{Threads} of {Environment.ProcessorCount} cores"),
-            ("allocator", "glibc's, told to keep what is freed"),
+            ("allocator", _keepsMemory ? "keeps what is freed" : "did not take the settings that keep what is freed: training may be slower"),
             ("devices", torch.cuda.is_available() ? $"cpu, {torch.cuda.device_count()} CUDA" : "cpu"),
             .. narrowed.Select(set => ("narrowed", $"{set.name}={set.value}")),
         ];
@@ -64,7 +68,8 @@ public static class TorchRuntime
         }
     }
 
-    /// <summary>Starts libtorch, once: loads it, keeps freed memory in the process, sets the threads. Must come before the first use of TorchSharp.</summary>
+    /// <summary>Starts libtorch, once: loads it, keeps freed memory in the process, sets the threads. Must come before the first use of
+    /// TorchSharp.</summary>
     /// <param name="threads">Threads of libtorch's loops; null means what the environment variable OMP_NUM_THREADS says, or else the
     /// processors this process may really use (CPU affinity and the container's quota are respected).</param>
     /// <exception cref="NativeLibraryException">A library is missing, damaged or of another version, or the processor cannot run it.</exception>
@@ -76,7 +81,7 @@ public static class TorchRuntime
             {
                 NativeLoader.CheckProcessor();
                 var files = NativeFiles.Find(AppContext.BaseDirectory, Environment.GetEnvironmentVariable(NativeFiles.LibTorchVariable));
-                KeepFreedMemory();
+                _keepsMemory = KeepFreedMemory();
                 LetThreadsSleep();
                 _library = NativeLoader.Load(files);
                 MklOnAmd.Mend(_library.Kernels);
@@ -90,7 +95,8 @@ public static class TorchRuntime
     }
 
     /// <summary>Gives memory that was freed back to the kernel; for the end of a phase, not for a loop.</summary>
-    public static void TrimMemory() => Libc.TrimMalloc(0);
+    /// <returns>Whether any could be given back.</returns>
+    public static bool TrimMemory() => Libc.TrimMalloc(0) == 1;
 
     /// <summary>The threads that OMP_NUM_THREADS asks for (of a list the first number, as OpenMP reads it), or else one a processor.</summary>
     internal static int DefaultThreads(string? asked) =>
@@ -108,19 +114,17 @@ public static class TorchRuntime
     // Blocks below the threshold come from the heap and are used again. 32 MiB is the largest value glibc takes, so the heap is told to serve
     // larger blocks too, never to shrink, and to be one for all threads: activations are few and large, and the heaps of other threads end at
     // 64 MiB.
-    private static void KeepFreedMemory()
-    {
-        Libc.SetMalloc(Libc.MallocMmapThreshold, 32 << 20);
-        Libc.SetMalloc(Libc.MallocMmapMax, 0);
-        Libc.SetMalloc(Libc.MallocTrimThreshold, int.MaxValue);
-        Libc.SetMalloc(Libc.MallocTopPad, 64 << 20);
-        Libc.SetMalloc(Libc.MallocArenaMax, 1);
-    }
+    private static bool KeepFreedMemory() =>
+        Libc.SetMalloc(Libc.MallocMmapThreshold, 32 << 20) == 1
+        && Libc.SetMalloc(Libc.MallocMmapMax, 0) == 1
+        && Libc.SetMalloc(Libc.MallocTrimThreshold, int.MaxValue) == 1
+        && Libc.SetMalloc(Libc.MallocTopPad, 64 << 20) == 1
+        && Libc.SetMalloc(Libc.MallocArenaMax, 1) == 1;
 
-    // OpenMP's threads wait for their next loop by spinning: with a neighbour on a core a product fell to a hundredth of its speed. Read once,
-    // when libgomp is loaded; what the user set stands.
+    // OpenMP's threads wait for their next loop by spinning: with a neighbour on a core a product fell to a hundredth of its speed. Read
+    // once, when libgomp is loaded; what the user set stands.
     private static void LetThreadsSleep()
     {
-        if (Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is null) Libc.SetVariable("GOMP_SPINCOUNT", "0", overwrite: 0);
+        if (Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is null) _ = Libc.SetVariable("GOMP_SPINCOUNT", "0", overwrite: 0);
     }
 }

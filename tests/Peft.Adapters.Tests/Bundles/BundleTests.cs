@@ -304,6 +304,67 @@ public sealed class BundleTests : IDisposable
     }
 
     [Fact]
+    public void A_cards_front_matter_holds_licence_and_metrics_as_the_hub_reads_them()
+    {
+        var manifest = BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
+        var facts = new CardFacts { License = "mit", Metrics = [new("a|b", "acc: 1", 0.123456, 10), new("c", "acc: 1", 1e-7, 3)] };
+
+        var card = ModelCard.OfExport(manifest, facts);
+
+        Assert.StartsWith("""
+            ---
+            base_model: "example/tiny-llama"
+            library_name: peft
+            license: "mit"
+            pipeline_tag: text-generation
+            tags:
+            - "base_model:adapter:example/tiny-llama"
+            - lora
+            - transformers
+            metrics:
+            - "acc: 1"
+            model-index:
+            - name: "LoRA for example/tiny-llama"
+              results:
+              - task:
+                  type: text-generation
+                dataset:
+                  type: "a|b"
+                  name: "a|b"
+                metrics:
+                - type: "acc: 1"
+                  value: 0.123456
+              - task:
+                  type: text-generation
+                dataset:
+                  type: "c"
+                  name: "c"
+                metrics:
+                - type: "acc: 1"
+                  value: 1E-07
+            ---
+
+            # LoRA for example/tiny-llama
+
+            A LoRA adapter in the format of Hugging Face PEFT.
+
+            ## How to load
+
+            """, card, StringComparison.Ordinal);
+        Assert.Contains("from_pretrained(\"example/tiny-llama\"), \"THIS_DIRECTORY\")\n```\n\n## Settings\n\n| setting | value |\n|---|---|\n", card, StringComparison.Ordinal);
+        Assert.EndsWith("""
+
+            ## Metrics
+
+            | task | metric | value | rows |
+            |---|---|---|---|
+            | a\|b | acc: 1 | 0.1235 | 10 |
+            | c | acc: 1 | 0 | 3 |
+
+            """, card, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Pickled_weights_are_refused()
     {
         Directory.CreateDirectory(Out);

@@ -78,5 +78,5 @@ internal static class CrashLibrary
 /// <summary>A fact that compiles a few lines of C; reported as skipped, with the reason, where there is no compiler.</summary>
 public sealed class CrashFactAttribute : FactAttribute
 {
-    public CrashFactAttribute() => Skip = CrashLibrary.IsPossible ? null : "needs gcc (make setup installs it)";
+    public CrashFactAttribute() => Skip = CrashLibrary.IsPossible ? null : "needs gcc (apt-get install gcc libc6-dev)";
 }

@@ -59,8 +59,6 @@ internal sealed class PeftProcess : IDisposable
         // One thread: the models are tiny, the numbers then do not depend on the machine, and tests can run side by side.
         start.Environment["DOTNET_PROCESSOR_COUNT"] = "1";
         start.Environment["OMP_NUM_THREADS"] = "1";
-        if (InstalledDuckDb() is { } duckDb)
-            start.Environment["DUCKDB_LIB"] = duckDb;
         foreach (var (name, value) in surroundings.Variables)
             start.Environment[name] = value;
         var process = Process.Start(start)!;
@@ -137,16 +135,6 @@ internal sealed class PeftProcess : IDisposable
     // The dotnet that runs the tests.
     public static string DotNet() => Environment.GetEnvironmentVariable("DOTNET_HOST_PATH")
         ?? (Path.GetFileName(Environment.ProcessPath) == "dotnet" ? Environment.ProcessPath! : "dotnet");
-
-    // Build outputs elsewhere than in the checkout are not below what `make setup` installed.
-    public static string? InstalledDuckDb()
-    {
-        if (Environment.GetEnvironmentVariable("DUCKDB_LIB") is { Length: > 0 } given)
-            return given;
-        var installed = Path.Combine(
-            SharedAssets.Repository, ".artifacts", "npm", "node_modules", "@duckdb", "node-bindings-linux-x64", "libduckdb.so");
-        return File.Exists(installed) ? installed : null;
-    }
 
     [DllImport("libc", EntryPoint = "kill")]
     private static extern int SendSignal(int process, int signal);

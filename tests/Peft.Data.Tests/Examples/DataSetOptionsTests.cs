@@ -19,9 +19,9 @@ public class DataSetOptionsTests
             """);
         var set = options.Train[0];
         Assert.Equal(("qa", DataFormat.JsonLines, "a > 1", "t", 2.0, 10L, BadRowPolicy.Skip, "data.train[0]"),
-            (set.Name, set.Format, set.Filter, set.TaskColumn, set.Weight, set.Limit, set.OnBadRow, set.Place));
+            (set.Name, set.Format, set.Filter!.Text, set.TaskColumn, set.Weight, set.Limit, set.OnBadRow, set.Place));
         Assert.Equal(["a.x", "b.x"], set.Files);
-        Assert.Equal("a + 1", set.Columns["c"]);
+        Assert.Equal(("c", "a + 1"), (Assert.Single(set.Columns).Key, set.Columns[0].Value.Text));
         Assert.Equal((64, false, 0L, true, false, LongAnswerPolicy.Cut, 1, 5, "/x"),
             (options.MaxLength, options.Shuffle, options.Seed, options.TrainOnPrompt, options.AddEos, options.OnLongAnswer,
                 options.BucketWindow, options.MemoryBudgetMb, options.SpillDirectory));
@@ -42,7 +42,10 @@ public class DataSetOptionsTests
     [InlineData("""{"files": "a.csv", "template": {"prompt": "{a}"}}""", "data.train[0].template", "prompt")]
     [InlineData("""{"files": "a.csv", "template": {"text": "{a}", "answer": "{b}"}}""", "data.train[0].template", "answer and text")]
     [InlineData("""{"files": "a.csv", "template": {"text": "constant"}}""", "data.train[0].template.text", "'constant'")]
-    [InlineData("""{"files": "a.csv", "template": {"text": "{a"}}""", "data.train[0].template.text", "'{' at character 1")]
+    [InlineData("""{"files": "a.csv", "template": {"text": "{a"}}""", "data.train[0].template.text", "'{a'")]
+    [InlineData("""{"files": "a.csv", "template": {"text": "{{ if a }}x"}}""", "data.train[0].template.text", "line 1, column 11")]
+    [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "filter": "a = 1"}""", "data.train[0].filter", "line 1, column 1: 'a = 1'")]
+    [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "columns": {"x": "a +"}}""", "data.train[0].columns.x", "line 1")]
     [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "weight": 0}""", "data.train[0].weight", "0")]
     [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "task": "x", "task_column": "y"}""", "data.train[0].task_column", "given beside task")]
     [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "format": "parkett"}""", "data.train[0].format", "'parkett'")]

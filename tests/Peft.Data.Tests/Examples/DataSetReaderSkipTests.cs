@@ -6,17 +6,14 @@ public sealed class DataSetReaderSkipTests
     [InlineData("t.csv")]
     [InlineData("t.jsonl")]
     [InlineData("t.parquet")]
-    [InlineData("numbered.parquet")]
     public void Reading_can_begin_after_any_row(string file)
     {
         using var folder = new TempFolder();
         Streaming.Streamed.Rows(folder, "t.csv", 9);
         Streaming.Streamed.Rows(folder, "t.jsonl", 9);
         Streaming.Streamed.Rows(folder, "t.parquet", 9);
-        // A column of the name that DuckDB has for row numbers.
-        folder.Write("numbered.parquet", (FormattableString)$"SELECT 'x' || range AS t, range AS n, 7 AS File_Row_Number FROM range(9)");
         folder.Write("last.csv", "t,n\nz,9\n");
-        var reader = Given.Reader(folder, Streaming.Streamed.Set($"[\"{file}\", \"last.csv\"]", "\"filter\": \"n % 2 = 1\""));
+        var reader = Given.Reader(folder, Streaming.Streamed.Set($"[\"{file}\", \"last.csv\"]", "\"filter\": \"(n | string.to_int) % 2 == 1\""));
         var all = reader.Read().ToList();
         Assert.Equal([2, 4, 6, 8, 1], all.Select(example => example.Row.Row));
         for (var skip = 0; skip <= 9; skip++)

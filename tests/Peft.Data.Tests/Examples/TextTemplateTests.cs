@@ -1,26 +1,36 @@
 using Peft.Data.Examples;
+using Peft.Formats.Templates;
 
 namespace Peft.Data.Tests.Examples;
 
 public class TextTemplateTests
 {
+    private static readonly TemplateEngine Engine = new();
+
     [Fact]
-    public void Columns_are_filled_in_and_double_braces_are_braces()
+    public void Columns_are_filled_in_and_other_braces_are_text()
     {
-        var template = TextTemplate.Parse("Q: {question} {{x}} {a b}\n{question}");
-        Assert.Equal(["question", "a b"], template.Columns);
-        Assert.Equal("Q: [question] {x} [a b]\n[question]", template.Render(name => $"[{name}]"));
+        var template = TextTemplate.Parse("Q: {question} {\"x\": 1} {a b} {{ question | string.upcase }}\n{question}");
+        Assert.Equal(
+            "Q: why {\"x\": 1} z WHY\nwhy",
+            template.Render(Engine, TemplateValues.OfPairs([new("question", "why"), new("a b", "z")])));
+        Assert.True(template.HasValues);
     }
 
     [Fact]
     public void Braces_in_a_value_are_left_alone() =>
-        Assert.Equal("{b}", TextTemplate.Parse("{a}").Render(_ => "{b}"));
+        Assert.Equal("{b} {{ c }}", TextTemplate.Parse("{a}").Render(Engine, TemplateValues.OfPairs([new("a", "{b} {{ c }}")])));
 
-    [Theory]
-    [InlineData("a {b", "'{' at character 3 of 'a {b' belongs to no {column}")]
-    [InlineData("a } b", "'}' at character 3 of 'a } b' belongs to no {column}")]
-    [InlineData("{}", "'{' at character 1 of '{}' belongs to no {column}")]
-    [InlineData("{a{b}", "'{' at character 1 of '{a{b}' belongs to no {column}")]
-    public void A_brace_that_belongs_to_nothing_is_told(string text, string message) =>
-        Assert.Equal(message, Assert.Throws<FormatException>(() => TextTemplate.Parse(text)).Message);
+    [Fact]
+    public void A_text_of_several_lines_stays_as_it_stands() =>
+        Assert.Equal("  x\n y\r\nz", TextTemplate.Parse("  {a}").Render(Engine, TemplateValues.OfPairs([new("a", "x\n y\r\nz")])));
+
+    [Fact]
+    public void A_literal_text_has_no_values()
+    {
+        var template = TextTemplate.Literal(" {no}");
+        Assert.Equal(" {no}", template.Render(Engine, []));
+        Assert.False(template.HasValues);
+        Assert.False(TextTemplate.Parse("{{ 'x' | string.upcase }} { }").HasValues);
+    }
 }

@@ -18,7 +18,7 @@ internal static class Streamed
     public static void Rows(this TempFolder folder, string name, int rows)
     {
         if (name.EndsWith(".parquet", StringComparison.Ordinal))
-            folder.Write(name, (FormattableString)$"SELECT repeat(chr(97 + (range % 26)::INT), 1 + (range * 37 % 60)::INT) AS t, range AS n FROM range({rows})");
+            folder.WriteParquet(name, 11, ("t", Texts(rows).ToArray()), ("n", Enumerable.Range(0, rows).Select(row => (long)row).ToArray()));
         else if (name.EndsWith(".jsonl", StringComparison.Ordinal))
             folder.Write(name, string.Concat(Texts(rows).Select((text, row) => $"{{\"t\": \"{text}\", \"n\": {row}}}\n")));
         else

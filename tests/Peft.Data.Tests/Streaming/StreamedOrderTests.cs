@@ -94,7 +94,7 @@ public sealed class StreamedOrderTests : IDisposable
         _folder.Rows("c.csv", 2);
         using var data = Open(Streamed.Set("[\"a.csv\", \"b.csv\"]") + ", " + Streamed.Set("c.csv"), Streamed.Keys(4, "\"shuffle\": false"));
         var stream = data.Batches(4, 0);
-        string[] epoch = ["a.csv row 1", "a.csv row 2", "a.csv row 3", "a.csv row 4", "a.csv row 5", "b.csv row 1", "b.csv row 2", "b.csv row 3", "c.csv row 1", "c.csv row 2"];
+        string[] epoch = ["a.csv, row 1", "a.csv, row 2", "a.csv, row 3", "a.csv, row 4", "a.csv, row 5", "b.csv, row 1", "b.csv, row 2", "b.csv, row 3", "c.csv, row 1", "c.csv, row 2"];
         Assert.Equal([.. epoch, .. epoch], Streamed.Order(stream, 6).Select(row => row.ToString()));
     }
 
@@ -156,9 +156,9 @@ public sealed class StreamedOrderTests : IDisposable
         _folder.Rows("a.csv", 30);
         _folder.Rows("b.csv", 30);
         using var data = Open(
-            Streamed.Set("[\"a.csv\", \"b.csv\"]", "\"filter\": \"n % 2 = 1\", \"limit\": 20"), Streamed.Keys(7));
+            Streamed.Set("[\"a.csv\", \"b.csv\"]", "\"filter\": \"(n | string.to_int) % 2 == 1\", \"limit\": 20"), Streamed.Keys(7));
         var rows = Streamed.Order(data.Batches(4, 0), 10);
-        string[] expected = [.. Enumerable.Range(1, 15).Select(at => $"a.csv row {2 * at}"), .. Enumerable.Range(1, 5).Select(at => $"b.csv row {2 * at}")];
+        string[] expected = [.. Enumerable.Range(1, 15).Select(at => $"a.csv, row {2 * at}"), .. Enumerable.Range(1, 5).Select(at => $"b.csv, row {2 * at}")];
         Assert.Equal(expected.Concat(expected).Order(StringComparer.Ordinal), rows.Select(row => row.ToString()).Order(StringComparer.Ordinal));
         using var exact = Open(Streamed.Set("a.csv", "\"limit\": 14"), Streamed.Keys(7));
         Assert.Equal(14, Streamed.Order(exact.Batches(14, 0), 1).Distinct().Count());

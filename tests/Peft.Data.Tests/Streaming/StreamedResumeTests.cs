@@ -13,7 +13,7 @@ public sealed class StreamedResumeTests : IDisposable
     {
         foreach (var (name, rows) in new[] { ("a.parquet", 37), ("b.parquet", 5), ("c.jsonl", 23), ("d.parquet", 29), ("e.csv", 11) })
             _folder.Rows(name, rows);
-        _folder.Write("bad.parquet", (FormattableString)$"SELECT CASE WHEN range % 4 > 0 THEN repeat('x', 1 + range::INT) END AS t FROM range(30)");
+        _folder.WriteParquet("bad.parquet", 7, ("t", Enumerable.Range(0, 30).Select(row => row % 4 > 0 ? new string('x', 1 + row) : null).ToArray()));
     }
 
     public void Dispose() => _folder.Dispose();
@@ -24,7 +24,7 @@ public sealed class StreamedResumeTests : IDisposable
         { Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 1000, \"bucket_window\": 3" },
         { Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 4, \"shuffle\": false" },
         { Streamed.Set("[\"d.parquet\", \"a.parquet\"]"), "\"shuffle_buffer_size\": 8, \"bucket_window\": 2" },
-        { Streamed.Set("[\"c.jsonl\", \"e.csv\", \"d.parquet\"]", "\"filter\": \"n % 3 < 2\", \"limit\": 50"), "\"shuffle_buffer_size\": 7, \"bucket_window\": 1" },
+        { Streamed.Set("[\"c.jsonl\", \"e.csv\", \"d.parquet\"]", "\"filter\": \"(n | string.to_int) % 3 < 2\", \"limit\": 50"), "\"shuffle_buffer_size\": 7, \"bucket_window\": 1" },
         { Streamed.Set("bad.parquet", "\"on_bad_row\": \"skip\""), "\"shuffle_buffer_size\": 5, \"bucket_window\": 2" },
         { Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 6, \"bucket_window\": 2, \"max_length\": 30, \"on_long_answer\": \"skip\"" },
         { Streamed.Set("d.parquet") + ", " + Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 9, \"bucket_window\": 2" },
@@ -101,7 +101,7 @@ public sealed class StreamedResumeTests : IDisposable
         Assert.StartsWith("resume - ", Refused(data, plain.Batches(4, 0).State));
         using var other = Open(Streamed.Set("b.parquet"), "\"shuffle_buffer_size\": 10");
         Assert.Contains("number of sequences was 37", Refused(other, state));
-        _folder.Write("a.parquet", (FormattableString)$"SELECT 'x' || range AS t FROM range(37)");
+        _folder.WriteParquet("a.parquet", ("t", Enumerable.Range(0, 37).Select(row => $"x{row}").ToArray()));
         using var changed = Open(Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 10");
         Assert.Contains("data hash was", Refused(changed, state));
 

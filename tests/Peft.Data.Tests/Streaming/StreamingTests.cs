@@ -34,7 +34,7 @@ public sealed class StreamingTests : IDisposable
         Streamed.Take(stream, 3);
         var error = Assert.Throws<DataRowException>(() => Streamed.Take(stream, 2));
         Assert.Equal(
-            "t.jsonl row 25 - column 't' is null or missing - a value in UTF-8 - correct the row, leave it out with `filter:`,"
+            "t.jsonl:25 - column 't' is null or missing - a value - correct the row, leave it out with `filter:`,"
             + " or say `on_bad_row: skip`",
             error.Message);
         Assert.Equal(new RowId("t.jsonl", 25), error.Row);
@@ -50,7 +50,7 @@ public sealed class StreamingTests : IDisposable
         var stream = data.Batches(4, 0);
         Streamed.Take(stream, 4);
         var first = Assert.Throws<DataRowException>(stream.Next);
-        Assert.StartsWith("t.jsonl row 17 - the text has 51 tokens (with end-of-text) - at most 19 of max_length 20", first.Message);
+        Assert.StartsWith("t.jsonl:17 - the text has 51 tokens (with end-of-text) - at most 19 of max_length 20", first.Message);
         Assert.Equal(first.Message, Assert.Throws<DataRowException>(stream.Next).Message);
     }
 
@@ -58,7 +58,7 @@ public sealed class StreamingTests : IDisposable
     public void A_data_set_without_any_sequence_is_told_with_its_counts()
     {
         _folder.Write("a.csv", "t\nx\ny\n");
-        using var data = Given.Open(_folder, Given.Train(Streamed.Set("a.csv", "\"filter\": \"t = 'z'\""), Streamed.Keys(10)));
+        using var data = Given.Open(_folder, Given.Train(Streamed.Set("a.csv", "\"filter\": \"t == 'z'\""), Streamed.Keys(10)));
         Assert.Equal(
             "data.train[0] - no sequence: 2 rows read, 2 left out by the filter, 0 bad, 0 too long - at least one"
             + " - correct the filter or the files",
@@ -152,7 +152,7 @@ public sealed class StreamingTests : IDisposable
         _folder.Rows("a.csv", 50);
         _folder.Rows("b.csv", 5);
         using var data = Given.Open(_folder, Given.Train(
-            Streamed.Set("a.csv", "\"filter\": \"n >= 2\"") + ", " + Streamed.Set("b.csv", "\"weight\": 2"), Streamed.Keys(10)));
+            Streamed.Set("a.csv", "\"filter\": \"(n | string.to_int) >= 2\"") + ", " + Streamed.Set("b.csv", "\"weight\": 2"), Streamed.Keys(10)));
         var blocks = data.FirstBlocks();
         Assert.Equal([("a", 12L, 2L, 10L), ("b", 5L, 0L, 5L)], blocks.Select(set => (set.Name, set.Rows, set.FilteredRows, set.Sequences)));
     }

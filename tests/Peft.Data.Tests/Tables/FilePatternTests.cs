@@ -21,7 +21,7 @@ public class FilePatternTests
     [InlineData("a.JSON", DataFormat.Json)]
     [InlineData("a.csv.gz", DataFormat.Csv)]
     [InlineData("a.b.tsv", DataFormat.Tsv)]
-    [InlineData("a.txt", null)]
+    [InlineData("a.dat", null)]
     public void The_format_goes_by_the_ending(string name, DataFormat? format) => Assert.Equal(format, DataFormats.OfPath(name));
 
     [Theory]
@@ -29,12 +29,12 @@ public class FilePatternTests
     [InlineData("d/*.parquet", "d/*.parquet matches no file", "looked from")]
     [InlineData("d", "d is a folder", "write for example d/*.parquet")]
     [InlineData("hf://datasets/a/b.parquet", "'hf://datasets/a/b.parquet'", "download it first and give its path")]
-    [InlineData("d/x.txt", "d/x.txt", "say `format:` for other names")]
+    [InlineData("d/x.dat", "d/x.dat", "say `format:` for other names")]
     [InlineData("d/empty.csv", "d/empty.csv is empty", null)]
     public void What_cannot_be_read_is_told_with_advice(string pattern, string found, string? advice)
     {
         using var folder = Folder();
-        folder.Write("d/x.txt", "x");
+        folder.Write("d/x.dat", "x");
         folder.Write("d/empty.csv", "");
         var faults = new Faults();
         Assert.Empty(FilePattern.Expand([pattern], null, folder.Path, "data.train[0].files", faults));

@@ -40,7 +40,7 @@ public class SequenceBuilderTests
     {
         var error = Assert.Throws<DataRowException>(() => Build(Eight, Given.Characters, "a", "uvwxyz0"));
         Assert.Equal(
-            "t.csv row 5 - the answer has 8 tokens (with end-of-text) - at most 7 of max_length 8"
+            "t.csv, row 5 - the answer has 8 tokens (with end-of-text) - at most 7 of max_length 8"
             + " - raise `max_length`, say `on_long_answer: skip` or `cut`",
             error.Message);
         error = Assert.Throws<DataRowException>(() => Build(Eight, Given.Characters, "", "uvwxyz0", isText: true));
@@ -76,7 +76,7 @@ public class SequenceBuilderTests
     public void A_single_token_has_nothing_to_be_predicted_from()
     {
         var error = Assert.Throws<DataRowException>(() => Build(Eight with { AddEos = false }, Given.NoSpecials, "", "a", isText: true));
-        Assert.StartsWith("t.csv row 5 - a single token, nothing to predict it from", error.Message);
+        Assert.StartsWith("t.csv, row 5 - a single token, nothing to predict it from", error.Message);
     }
 
     private static EncodedSequence? Build(

@@ -19,18 +19,39 @@ public sealed partial class ReportRendererTests : IDisposable
     {
         var model = Samples.Model([new("g2p", [new(1, Hostile, Hostile, "wrong", [new("default", Hostile, false, "wrong", "0.000")])])]);
 
-        var html = Render("p.html", "<p title=\"{{verdict.headline}}\">{{#each examples}}{{#each rows}}{{prompt}}{{/each}}{{/each}}</p>", model);
+        var html = Render("p.html", "<p title=\"{{ verdict.headline }}\">{{ for e in examples }}{{ for r in e.rows }}{{ r.prompt }}{{ end }}{{ end }}</p>", model);
         Assert.DoesNotContain("<script", html, StringComparison.Ordinal);
         Assert.DoesNotContain("<img", html, StringComparison.Ordinal);
         Assert.Contains("&#60;/script&#62;&#60;script&#62;", html, StringComparison.Ordinal);
         Assert.Contains("onerror&#61;&#34;alert(2)&#34;&#62;&#39;&#96;", html, StringComparison.Ordinal);
         Assert.Contains("\uFFFDgnp\u2407\nnew {{title}}", html, StringComparison.Ordinal);
 
-        var markdown = Render("p.md", "{{#each examples}}{{#each rows}}{{prompt}}{{/each}}{{/each}}", model);
+        var markdown = Render("p.md", "{{ for e in examples }}{{ for r in e.rows }}{{ r.prompt }}{{ end }}{{ end }}", model);
         Assert.Equal("&lt;/script>&lt;script>alert(1)&lt;/script>&lt;img src=x onerror=\"alert(2)\">'\\`\\| \\*a\\* \\[b\\](http:\\//c) \uFFFDgnp\u2407 new {{title}}", markdown);
 
-        var text = Render("p.txt", "{{#each examples}}{{#each rows}}{{prompt}}{{/each}}{{/each}}", model);
+        var text = Render("p.txt", "{{ for e in examples }}{{ for r in e.rows }}{{ r.prompt }}{{ end }}{{ end }}", model);
         Assert.Equal(Hostile.Replace('\u202E', '\uFFFD').Replace('\u0007', '\u2407'), text);
+    }
+
+    [Theory]
+    [InlineData("{{ x = examples[0].rows[0].prompt }}{{ x }}")]
+    [InlineData("{{ '<script>' }}")]
+    [InlineData("{{ examples[0].rows[0].prompt | string.upcase | string.downcase }}")]
+    [InlineData("{{ capture x }}{{ examples[0].rows[0].prompt }}{{ end }}{{ x }}")]
+    [InlineData("{{ func f }}{{ examples[0].rows[0].prompt }}{{ end }}{{ f }}")]
+    [InlineData("{{ examples | object.to_json }}")]
+    [InlineData("{{ examples[0].rows[0].prompt | html.escape | html.strip }}")]
+    [InlineData("{{ chart_data + examples[0].rows[0].prompt }}")]
+    [InlineData("{{ f = @string.upcase; '<script>' | f }}")]
+    public void Nothing_that_a_template_can_write_gets_the_text_of_models_in_as_markup(string template)
+    {
+        var model = Samples.Model([new("g2p", [new(1, Hostile, Hostile, "wrong", [])])]);
+
+        var html = Render("p.html", template, model);
+
+        Assert.NotEqual("", html);
+        Assert.DoesNotContain("<", html, StringComparison.Ordinal);
+        Assert.DoesNotContain("\"", html, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -94,8 +115,8 @@ public sealed partial class ReportRendererTests : IDisposable
     [Fact]
     public void A_template_of_the_users_is_read_from_its_file()
     {
-        File.WriteAllText(_folder["mine.txt.hbs"], "\uFEFF{{title}}!");
-        Assert.Equal("default · default-lora!", ReportRenderer.Render(TemplateFile.Find(_folder["mine.txt.hbs"]), Samples.Model()));
+        File.WriteAllText(_folder["mine.txt.sbn"], "\uFEFF{{ title }}!");
+        Assert.Equal("default · default-lora!", ReportRenderer.Render(TemplateFile.Find(_folder["mine.txt.sbn"]), Samples.Model()));
 
         File.WriteAllText(_folder["mine.tpl"], "");
         Assert.Contains("does not say what it writes - .html, .md or .txt", Refused(_folder["mine.tpl"]), StringComparison.Ordinal);

@@ -1,8 +1,8 @@
-using System.Text.Json;
-using Peft.Data.Tables;
+using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Statistics;
+using Peft.Evaluation.Tasks;
 using Peft.Evaluation.Tests.Results;
 using Peft.Formats;
 
@@ -129,20 +129,18 @@ public sealed class ReportSourceTests : IDisposable
         [new("t", "classification", "t.parquet", scores.Length, "aa", 0, 0, 0, [new("accuracy", true, true, "rate")])],
         [new(name, "t", "accuracy", scores.Average(), 0, 1, scores.Length)], [], []);
 
-    private static List<string> Rows(string subject, double[] scores) => [.. scores.Select((score, row) => JsonSerializer.Serialize(new
+    private static List<(string, JudgedRow)> Rows(string subject, double[] scores)
     {
-        subject, task = "t", row, prompt = $"prompt {row}", prediction = score == 1 ? "yes" : "no", answer = "yes", score,
-    }))];
+        var task = new EvaluationTask { Name = "t", Kind = TaskKind.Generation, Sources = [], Metrics = ["exact_match"] };
+        return [.. scores.Select((score, row) => (subject, new JudgedRow(
+            task, new(row, new("f", row + 1), $"prompt {row}", "yes"), new(row, score == 1 ? "yes" : "no", [], 0, false))))];
+    }
 
-    private string Saved(string name, ResultsDocument results, List<string>? rows = null)
+    private string Saved(string name, ResultsDocument results, List<(string, JudgedRow)>? rows = null)
     {
         ResultsFile.Save(Path.Combine(_folder[name], "results.json"), results);
         if (rows is not null)
-        {
-            File.WriteAllLines(_folder[name + ".jsonl"], rows);
-            ParquetFile.Write(Path.Combine(_folder[name], "examples.parquet"), _folder[name + ".jsonl"],
-                [("subject", "VARCHAR"), ("task", "VARCHAR"), ("row", "BIGINT"), ("prompt", "VARCHAR"), ("prediction", "VARCHAR"), ("answer", "VARCHAR"), ("score", "DOUBLE")]);
-        }
+            ExamplesFile.Write(Path.Combine(_folder[name], "examples.parquet"), rows);
         return _folder[name];
     }
 }

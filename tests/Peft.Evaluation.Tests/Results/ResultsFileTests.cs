@@ -1,5 +1,7 @@
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 
@@ -46,6 +48,26 @@ public sealed class ResultsFileTests : IDisposable
         File.WriteAllText(Path, json);
 
         Assert.Equal(3, ResultsFile.Load(Path).Subjects.Count);
+    }
+
+    [Theory]
+    [InlineData("\"x\": \"\\ud800\"")]
+    [InlineData("\"\\ud800\": 1")]
+    [InlineData("\"\\udc00ecipe\": 1")]
+    [InlineData("\"x\": \"\xff\"")]
+    [InlineData("\"\xed\xa0\x80\": [null]")]
+    [InlineData("\"x\": \"a\\u0041\xc0\xaf\"")]
+    public void Texts_that_are_no_Unicode_are_told_wherever_they_stand(string member)
+    {
+        var json = ResultsFile.ToJson(SampleResults.Make());
+        foreach (var place in new[] { "^\\{", "\"recipe\":\\s*\\{" })
+        {
+            var broken = new Regex(place).Replace(json, match => match.Value + "\uE000,", 1).Split('\uE000');
+            File.WriteAllBytes(Path, [.. Encoding.UTF8.GetBytes(broken[0]), .. Encoding.Latin1.GetBytes(member), .. Encoding.UTF8.GetBytes(broken[1])]);
+
+            var message = Assert.Throws<UserException>(() => ResultsFile.Load(Path)).Message;
+            Assert.Contains("not a whole results file", message, StringComparison.Ordinal);
+        }
     }
 
     [Theory]

@@ -6,7 +6,7 @@ namespace Peft.Evaluation.Tests.Scoring;
 
 public sealed class PromptEncoderTests
 {
-    private readonly PromptEncoder _encoder = new(new NumberTokenizer(64, bos: 1), 2, 8);
+    private readonly PromptEncoder _encoder = new(NumberTokenizer.Of(64, bos: 1), 2, 8);
 
     [Fact]
     public void A_continuation_is_what_the_whole_text_has_beyond_the_context()
@@ -46,10 +46,10 @@ public sealed class PromptEncoderTests
     {
         Assert.Equal([1, 7], _encoder.Pair("", "7").Ids);
         Assert.Equal(1, _encoder.Pair("", "7").From);
-        var plain = new PromptEncoder(new NumberTokenizer(64), 2, 8).Pair(" ", "7 8");
+        var plain = new PromptEncoder(NumberTokenizer.Of(64), 2, 8).Pair(" ", "7 8");
         Assert.Equal([2, 7, 8], plain.Ids);
         Assert.Equal(1, plain.From);
-        Assert.Equal([2], new PromptEncoder(new NumberTokenizer(64), 2, 8).Prompt("", 3).Ids);
+        Assert.Equal([2], new PromptEncoder(NumberTokenizer.Of(64), 2, 8).Prompt("", 3).Ids);
     }
 
     [Fact]
@@ -91,10 +91,10 @@ public sealed class PromptEncoderTests
         public Letters()
         {
             BpeTrainer.Train(["ab ab ab ab"], new BpeTrainerOptions { VocabSize = 258, EosToken = "<|endoftext|>" }, _folder.Path);
-            Tokenizer = Formats.Tokenizers.Tokenizer.Load(_folder.Path);
+            Tokenizer = HuggingFaceTokenizer.Load(_folder.Path);
         }
 
-        public Tokenizer Tokenizer { get; }
+        public HuggingFaceTokenizer Tokenizer { get; }
 
         public void Dispose() => _folder.Dispose();
     }

@@ -14,13 +14,13 @@ public sealed class TaskReaderTests
              "labels": ["a", "b"], "choices": [" {one}", " {two}"]}
             """);
         Assert.Equal(["acc"], choice.Metrics);
-        Assert.Equal(["one", "two"], choice.Sources[0].Fields.SelectMany(field => field.Template.Columns));
+        Assert.Equal(["one", "two"], choice.Sources[0].Fields.SelectMany(field => field.Template.Parsed!.Names));
         Assert.True(choice.HasChoices);
 
         var classes = Read("""
             {"kind": "classification", "data": {"files": "x.parquet", "template": {"prompt": "{q}", "answer": "{label}"}}, "labels": ["{x}", 1]}
             """);
-        Assert.Equal([" {{x}}", " 1"], classes.Choices.Select(choice => choice.Text));
+        Assert.Equal([" {x}", " 1"], classes.Choices.Select(choice => choice.Text));
         Assert.Equal(["accuracy"], classes.Metrics);
 
         var text = Read("""{"kind": "perplexity", "data": {"files": "x.parquet", "template": {"text": "{t}"}}}""");

@@ -28,7 +28,7 @@ public sealed class BpeTrainerTests : IDisposable
     public void The_vocabulary_stops_at_its_size()
     {
         Train(["the quick brown fox the quick brown fox"], new BpeTrainerOptions { VocabSize = 260, SpecialTokens = ["<a>", "<b>"] });
-        var tokenizer = Tokenizer.Load(_folder);
+        var tokenizer = HuggingFaceTokenizer.Load(_folder);
         Assert.Equal(260, tokenizer.VocabularySize);
         Assert.Equal((0, 1), (tokenizer.TokenToId("<a>"), tokenizer.TokenToId("<b>")));
         Assert.Equal("!", tokenizer.IdToToken(2));
@@ -44,7 +44,7 @@ public sealed class BpeTrainerTests : IDisposable
         {
             VocabSize = 320, SpecialTokens = ["<s>", "</s>"], Pattern = pattern, BosToken = "<s>", EosToken = "</s>", AddsBos = true,
         });
-        var tokenizer = Tokenizer.Load(_folder);
+        var tokenizer = HuggingFaceTokenizer.Load(_folder);
         Assert.Equal((0, 1, null), (tokenizer.BosId, tokenizer.EosId, tokenizer.PadId));
         foreach (var text in texts)
         {

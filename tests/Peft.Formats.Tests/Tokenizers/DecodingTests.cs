@@ -80,6 +80,18 @@ public sealed class DecodingTests
         Assert.Equal(expected, text.Append(stream.Flush()).ToString());
     }
 
+    [Theory]
+    [InlineData(true, "it's a word. don't do!")]
+    [InlineData(false, "it 's a word . do n't do !")]
+    public void Word_pieces_join_and_spaces_before_punctuation_go(bool cleansUp, string expected)
+    {
+        var file = TinyTokenizer.WordPiece("it", "'s", "a", "wo", "##rd", ".", "do", "n't", "!");
+        file["decoder"]!["cleanup"] = cleansUp;
+        var tokenizer = TinyTokenizer.Load(file);
+        var ids = "it 's a wo ##rd . do n't do !".Split(' ').Select(token => tokenizer.TokenToId(token)!.Value);
+        Assert.Equal(expected, tokenizer.Decode(ids));
+    }
+
     [Fact]
     public void Special_tokens_can_be_left_out_and_unknown_ids_add_nothing()
     {

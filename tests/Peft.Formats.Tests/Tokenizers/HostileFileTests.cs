@@ -41,6 +41,12 @@ public sealed class HostileFileTests
     [InlineData("""{"model":{"type":"BPE","dropout":0.1,"vocab":{"a":0},"merges":[]}}""", "encoding at random")]
     [InlineData("""{"model":{"type":"BPE","end_of_word_suffix":"</w>","vocab":{"a":0},"merges":[]}}""", "affixes are not supported")]
     [InlineData("""{"model":{"type":"BPE","fuse_unk":1,"vocab":{"a":0},"merges":[]}}""", "true or false")]
+    [InlineData("""{"model":{"type":"WordPiece","vocab":{"a":0}}}""", "no \"unk_token\"")]
+    [InlineData("""{"model":{"type":"WordPiece","unk_token":"u"}}""", "no \"vocab\"")]
+    [InlineData("""{"model":{"type":"WordPiece","unk_token":"u","vocab":{"a":0}}}""", "model.unk_token - 'u' - a token of the vocabulary")]
+    [InlineData("""{"model":{"type":"WordPiece","unk_token":"","vocab":{"":0}}}""", "model.unk_token - ''")]
+    [InlineData("""{"model":{"type":"WordPiece","unk_token":"u","vocab":{"u":0,"a\nb":1}}}""", "a line break - tokens within a line")]
+    [InlineData("""{"model":{"max_input_chars_per_word":1000000000,"unk_token":"u","vocab":{"u":0}}}""", "a whole number from 1 to 256")]
     public void A_bad_file_is_refused_with_a_typed_error(string json, string expected)
     {
         var error = Assert.Throws<TokenizerFileException>(() => TinyTokenizer.LoadText(json));
@@ -52,12 +58,12 @@ public sealed class HostileFileTests
     [InlineData("normalizer", """{"type":"Precompiled"}""", "normalizer - 'Precompiled' - supported: NFC")]
     [InlineData("normalizer", """{"type":"Replace","pattern":{"String":""},"content":""}""", "an empty text")]
     [InlineData("normalizer", "[]", "an object")]
-    [InlineData("pre_tokenizer", """{"type":"BertPreTokenizer"}""", "'BertPreTokenizer' - supported: ByteLevel, Split")]
+    [InlineData("pre_tokenizer", """{"type":"UnicodeScripts"}""", "'UnicodeScripts' - supported: ByteLevel, Split")]
     [InlineData("pre_tokenizer", """{"type":"Sequence","pretokenizers":[{"type":"Foo"}]}""", "pre_tokenizer.pretokenizers[0] - 'Foo'")]
     [InlineData("pre_tokenizer", """{"type":"Split","pattern":{"Regex":"(a"},"behavior":"Isolated"}""", "pre_tokenizer.pattern - the pattern '(a'")]
     [InlineData("pre_tokenizer", """{"type":"Split","pattern":{"String":"a"},"behavior":"Sideways"}""", "'Sideways' - supported: Removed")]
     [InlineData("pre_tokenizer", """{"type":"Metaspace","prepend_scheme":"perhaps"}""", "'perhaps' - supported: always, first, never")]
-    [InlineData("decoder", """{"type":"WordPiece"}""", "decoder - 'WordPiece' - supported: ByteLevel")]
+    [InlineData("decoder", """{"type":"CTC"}""", "decoder - 'CTC' - supported: ByteLevel")]
     [InlineData("decoder", """{"type":"Strip","content":"ab","start":0,"stop":0}""", "one character")]
     [InlineData("decoder", """{"type":"Strip","content":"a","start":-1,"stop":0}""", "a whole number from 0")]
     [InlineData("post_processor", """{"type":"Foo"}""", "post_processor - 'Foo' - supported: ByteLevel, TemplateProcessing")]
@@ -88,7 +94,7 @@ public sealed class HostileFileTests
     [Fact]
     public void A_missing_file_says_what_to_give()
     {
-        var error = Assert.Throws<TokenizerFileException>(() => Tokenizer.Load(Path.Combine(Path.GetTempPath(), "no-such-model")));
+        var error = Assert.Throws<TokenizerFileException>(() => HuggingFaceTokenizer.Load(Path.Combine(Path.GetTempPath(), "no-such-model")));
         Assert.Contains("a directory with tokenizer.json", error.Message, StringComparison.Ordinal);
     }
 

@@ -53,9 +53,14 @@ public sealed class NormalizerTests
     [InlineData("""{"type":"Strip","strip_left":true,"strip_right":false}""", "\u3000 a ", "a ")]
     [InlineData("""{"type":"StripAccents"}""", "e\u0301\u0327x", "ex")]
     [InlineData("""{"type":"Sequence","normalizers":[{"type":"NFD"},{"type":"StripAccents"},{"type":"Lowercase"}]}""", "É", "e")]
+    [InlineData("""{"type":"BertNormalizer"}""", "\u0000A\tB\u200b\ufffdé\ue000\u0378", "a be\u0378")]
+    [InlineData("""{"type":"BertNormalizer","lowercase":false}""", "Éa\u4e00", "Éa \u4e00 ")]
+    [InlineData("""{"type":"BertNormalizer","lowercase":false,"strip_accents":true}""", "É", "E")]
+    [InlineData("""{"type":"BertNormalizer","strip_accents":false}""", "É\u0903", "é\u0903")]
+    [InlineData("""{"type":"BertNormalizer","clean_text":false,"handle_chinese_chars":false}""", "\u0000\t\u4e00", "\u0000\t\u4e00")]
     public void Normalizers_do_as_the_originals(string json, string text, string expected)
     {
-        INormalizer normalizer = NormalizerReader.Read(JsonPart.Parse(Encoding.UTF8.GetBytes(json), "test"));
+        var normalizer = NormalizerReader.Read(JsonPart.Parse(Encoding.UTF8.GetBytes(json), "test"));
         Assert.Equal(expected, normalizer.Normalize(text));
     }
 }

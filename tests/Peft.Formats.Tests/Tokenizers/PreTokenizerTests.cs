@@ -1,6 +1,7 @@
 using System.Text;
 using Peft.Formats.Tokenizers.PreTokenizers;
 using Peft.Formats.Tokenizers.Reading;
+using Peft.Formats.Tokenizers.Sources;
 
 namespace Peft.Formats.Tests.Tokenizers;
 
@@ -92,7 +93,7 @@ public sealed class PreTokenizerTests
 
     private static string Split(string json, string text)
     {
-        var pieces = new List<Piece> { new(text, 0, text.Length, true) };
+        var pieces = new List<Piece> { new(new SourceText(text, isTracked: false), 0, text.Length, true) };
         foreach (var step in PreTokenizerReader.Read(JsonPart.Parse(Encoding.UTF8.GetBytes(json), "test")))
         {
             var parts = new List<Piece>();
@@ -100,7 +101,7 @@ public sealed class PreTokenizerTests
             pieces = parts;
         }
 
-        return string.Join(',', pieces);
+        return string.Join(',', pieces.Select(piece => piece.Span.ToString()));
     }
 
     private static IEnumerable<string> Scan(Utf8Scanner scanner, string text)

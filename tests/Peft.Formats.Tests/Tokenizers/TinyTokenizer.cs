@@ -43,6 +43,20 @@ internal static class TinyTokenizer
         return file;
     }
 
+    /// <summary>BERT's way: [UNK] [CLS] [SEP], then the given tokens.</summary>
+    public static JsonObject WordPiece(params string[] tokens)
+    {
+        var vocabulary = new JsonObject();
+        foreach (var token in tokens.Prepend("[SEP]").Prepend("[CLS]").Prepend("[UNK]"))
+            vocabulary[token] = vocabulary.Count;
+        var model = new JsonObject { ["type"] = "WordPiece", ["vocab"] = vocabulary, ["unk_token"] = "[UNK]" };
+        var file = File(model, Parse("""{"type":"BertPreTokenizer"}"""), Parse("""{"type":"WordPiece"}"""));
+        file["normalizer"] = Parse("""{"type":"BertNormalizer"}""");
+        file["post_processor"] = Parse("""{"type":"BertProcessing","sep":["[SEP]",2],"cls":["[CLS]",1]}""");
+        file["added_tokens"] = new JsonArray(Added(0, "[UNK]"), Added(1, "[CLS]"), Added(2, "[SEP]"));
+        return file;
+    }
+
     public static JsonObject Added(int id, string content, bool special = true, bool normalized = false) => new()
     {
         ["id"] = id, ["content"] = content, ["single_word"] = false, ["lstrip"] = false, ["rstrip"] = false,
@@ -51,9 +65,10 @@ internal static class TinyTokenizer
 
     public static JsonNode Parse(string json) => JsonNode.Parse(json)!;
 
-    public static Tokenizer Load(JsonObject file) => LoadText(file.ToJsonString());
+    public static HuggingFaceTokenizer Load(JsonObject file) => LoadText(file.ToJsonString());
 
-    public static Tokenizer LoadText(string json, string? config = null)
+    /// <summary>Loads it, and waits until the library merges, so that the tests are about that.</summary>
+    public static HuggingFaceTokenizer LoadText(string json, string? config = null)
     {
         var directory = Directory.CreateTempSubdirectory("peft-tokenizer-");
         try
@@ -61,7 +76,9 @@ internal static class TinyTokenizer
             System.IO.File.WriteAllText(Path.Combine(directory.FullName, "tokenizer.json"), json);
             if (config is not null)
                 System.IO.File.WriteAllText(Path.Combine(directory.FullName, "tokenizer_config.json"), config);
-            return Tokenizer.Load(directory.FullName);
+            var tokenizer = HuggingFaceTokenizer.Load(directory.FullName);
+            tokenizer.Ready.GetAwaiter().GetResult();
+            return tokenizer;
         }
         finally
         {
@@ -70,7 +87,7 @@ internal static class TinyTokenizer
     }
 
     /// <summary>The token texts of an encoding, between bars.</summary>
-    public static string Tokens(this Tokenizer tokenizer, string text) =>
+    public static string Tokens(this HuggingFaceTokenizer tokenizer, string text) =>
         string.Join('|', tokenizer.EncodeToIds(text).Select(tokenizer.IdToToken));
 
     private static JsonObject Model(List<string> tokens, string[] merges)

@@ -1,4 +1,4 @@
-using Peft.Data.Tables;
+using System.Text.Json.Nodes;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Tasks;
@@ -48,7 +48,7 @@ public sealed class BenchmarkTaskTests : IDisposable
         var directory = Peft.Tests.SharedAssets.Path("models", "stories260K");
         using var model = ModelLoader.Load(directory, ScalarType.Float32);
         var data = Open(name, Peft.Tests.SharedAssets.Path("data"), name == "gsm8k" ? 6 : Rows);
-        var results = new TaskEvaluator(model, Tokenizer.Load(directory), 8).Run(data);
+        var results = new TaskEvaluator(model, HuggingFaceTokenizer.Load(directory), 8).Run(data);
         Assert.Equal(data.Rows.Count, results.Count);
         var rows = data.Rows.Zip(results, (row, result) => new JudgedRow(data.Task, row, result)).ToList();
         foreach (var metric in data.Task.Metrics.Select(Metric.Named))
@@ -68,8 +68,7 @@ public sealed class BenchmarkTaskTests : IDisposable
         foreach (var (name, (file, columns, rows)) in Written)
         {
             Directory.CreateDirectory(Path.GetDirectoryName(_folder[$"data/{file}"])!);
-            System.IO.File.WriteAllLines(_folder["rows.jsonl"], rows);
-            ParquetFile.Write(_folder[$"data/{file}"], _folder["rows.jsonl"], [.. columns.Select(column => (column, "VARCHAR"))]);
+            WriteParquet(_folder[$"data/{file}"], columns, [.. rows.Select(row => JsonNode.Parse(row)!)]).GetAwaiter().GetResult();
             var row = Open(name, _folder["data"], null).Rows.Single();
             Assert.All(row.Choices, choice => Assert.False(string.IsNullOrWhiteSpace(choice)));
             Assert.DoesNotContain("Answer", string.Concat(row.Choices), StringComparison.Ordinal);
@@ -114,6 +113,17 @@ public sealed class BenchmarkTaskTests : IDisposable
         var chance = Enumerable.Range(0, labels).Sum(label => rows.Count(row => row.Row.Gold == label) / n * (rows.Count(row => row.Likeliest == label) / n));
         var deviation = Math.Sqrt(Math.Max(chance * (1 - chance), 0.01) / n);
         Assert.InRange(rows.Count(row => row.IsCorrect) / n, chance - 4 * deviation, chance + 4 * deviation);
+    }
+
+    private static async Task WriteParquet(string path, IReadOnlyList<string> columns, IReadOnlyList<JsonNode> rows)
+    {
+        var fields = columns.Select(column => new Parquet.Schema.DataField<string>(column)).ToList();
+        await using var stream = System.IO.File.Create(path);
+        await using var writer = await Parquet.ParquetWriter.CreateAsync(new Parquet.Schema.ParquetSchema(fields), stream);
+        using var group = writer.CreateRowGroup();
+        foreach (var field in fields)
+            await group.WriteAsync(field, (IReadOnlyCollection<string>)[.. rows.Select(row => row[field.Name]!.ToString())]);
+        group.CompleteValidate();
     }
 
     private static TaskData Open(string name, string data, int? rows)

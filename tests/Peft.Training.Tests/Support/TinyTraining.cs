@@ -88,7 +88,7 @@ public sealed class TinyTraining : IDisposable
 
     public TrainingData Open(DataOptions? options = null)
     {
-        var data = TrainingData.Open(options ?? Data, new NumberTokenizer(32, bos: 1), Folder.Path, endId: 2);
+        var data = TrainingData.Open(options ?? Data, NumberTokenizer.Of(32, bos: 1), Folder.Path, endId: 2);
         _owned.Add(data);
         return data;
     }

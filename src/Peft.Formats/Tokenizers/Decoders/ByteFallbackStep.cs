@@ -12,6 +12,8 @@ internal sealed class ByteFallbackStep(DecoderStep next) : WholeTokenStep(next)
 {
     private readonly List<byte> _run = [];
 
+    public override bool HoldsBack => _run.Count > 0 || base.HoldsBack;
+
     public override void Finish()
     {
         EndRun();

@@ -15,6 +15,9 @@ internal sealed class ByteLevelStep(DecoderStep next) : DecoderStep(next)
     private char[] _characters = new char[80];
     private bool _started;
 
+    // Half a character would come out as U+FFFD if the text ended here.
+    public override bool HoldsBack => _utf8.GetCharCount([], flush: true) > 0 || base.HoldsBack;
+
     public override void Begin()
     {
         if (!_started)

@@ -12,6 +12,9 @@ internal abstract class DecoderStep(DecoderStep? next)
 {
     protected DecoderStep Next => next!;
 
+    /// <summary>Whether this step or one after it keeps text that waits for the next token.</summary>
+    public virtual bool HoldsBack => Next.HoldsBack;
+
     public abstract void Begin();
 
     public abstract void Text(ReadOnlySpan<char> chunk);
@@ -30,6 +33,8 @@ internal abstract class DecoderStep(DecoderStep? next)
 internal sealed class OutputStep(StringBuilder output, string separator) : DecoderStep(null)
 {
     private bool _hasToken;
+
+    public override bool HoldsBack => false;
 
     public override void Begin()
     {

@@ -7,6 +7,8 @@ internal sealed class StripStep(char content, int start, int stop, DecoderStep n
     // Characters that may turn out to be the end.
     private int _held;
 
+    public override bool HoldsBack => _held > 0 || base.HoldsBack;
+
     public override void Begin()
     {
         (_toCut, _held) = (start, 0);

@@ -1,31 +1,36 @@
 using System.Buffers;
 using System.Runtime.InteropServices;
 using System.Text;
+using Peft.Formats.Tokenizers.Sources;
 
 namespace Peft.Formats.Tokenizers.Models;
 
 /// <summary>
 /// Byte-pair encoding as in Hugging Face tokenizers: a word's characters (or bytes) become symbols, and symbols merge.
-/// Immutable after construction; all working memory is in the <see cref="EncodeState"/>.
+/// Byte-level words are merged by the library (<see cref="LibraryMerger"/>), which is exact there; after our look-up of
+/// whole words, as it has none (ignore_merges). Ours merge a word too long for it, its time growing with the square of
+/// the length, and the words until it is made. Words of characters are ours alone: the library drops a character that
+/// has no token or takes the unknown token for it, and has no byte fallback, where the bytes take part in the merging.
 /// </summary>
-internal sealed class BpeModel
+internal sealed class BpeModel : WordModel
 {
-    private const int Missing = -1;
     private const char Underline = '\u2581';
 
-    private readonly BpeOptions _options;
+    private readonly BpeRules _options;
     // By character of the basic plane: its token, or Missing.
     private readonly int[] _characterIds = new int[char.MaxValue + 1];
     // By byte: the token of the character that stands for it (byte-level), and of <0x..> (byte fallback).
     private readonly int[] _byteIds = new int[256];
     private readonly int[] _fallbackIds = new int[256];
     private readonly bool _splitsAtUnderline;
+    private readonly MergeTable _merges;
+    private readonly LibraryMerger _library;
 
-    public BpeModel(TokenVocabulary vocabulary, MergeTable merges, bool mergesJoinWords, BpeOptions options)
+    public BpeModel(TokenVocabulary vocabulary, MergeTable merges, bool mergesJoinWords, BpeRules options)
+        : base(vocabulary)
     {
-        Vocabulary = vocabulary;
-        Merges = merges;
-        _options = options;
+        (_merges, _options) = (merges, options);
+        _library = new LibraryMerger(vocabulary, merges);
         Array.Fill(_characterIds, Missing);
         for (var id = 0; id < vocabulary.EndId; id++)
         {
@@ -41,44 +46,49 @@ internal sealed class BpeModel
             _fallbackIds[value] = options.ByteFallback ? vocabulary.Find($"<0x{value:X2}>") : Missing;
         }
 
+        HasAllBytes = Array.TrueForAll(_byteIds, id => id != Missing);
         _splitsAtUnderline = !mergesJoinWords && !options.IgnoreMerges && _characterIds[Underline] != Missing;
     }
 
-    public TokenVocabulary Vocabulary { get; }
+    public override bool HasAllBytes { get; }
 
-    public MergeTable Merges { get; }
+    public override Task Ready => _library.Ready;
 
-    /// <summary>Whether every byte has a token, so that byte-level words need no unknown-character rule.</summary>
-    public bool HasAllBytes => Array.TrueForAll(_byteIds, id => id != Missing);
+    public override EncodeState NewState() => new(_merges);
 
-    /// <summary>Encodes a byte-level word given as its UTF-8; needs <see cref="HasAllBytes"/>.</summary>
-    public void EncodeBytes(ReadOnlySpan<byte> word, EncodeState state, IdBuffer output)
+    public override void EncodeBytes(ReadOnlySpan<byte> word, EncodeState state)
     {
+        var output = state.Ids;
         if (word.Length == 1 && !_options.IgnoreMerges)
         {
             output.Add(_byteIds[word[0]]);
             return;
         }
 
-        if (TryKnown(word, state, output, out var hash))
+        if (state.TryKnown(word, out var hash))
             return;
         var start = output.Count;
         if (!_options.IgnoreMerges || !TryWholeByteWord(word, output))
-        {
-            foreach (var value in word)
-                output.Add(_byteIds[value]);
-            output.Truncate(start + state.Merger.Merge(output.Span[start..]));
-        }
+            MergeBytes(word, state);
+        state.Remember(word, hash, output.Span[start..]);
+    }
 
-        Remember(word, hash, output.Span[start..], state);
+    private void MergeBytes(ReadOnlySpan<byte> word, EncodeState state)
+    {
+        if (_library.TryAppend(word, state.Ids))
+            return;
+        var start = state.Ids.Count;
+        foreach (var value in word)
+            state.Ids.Add(_byteIds[value]);
+        state.Ids.Truncate(start + state.Merger.Merge(state.Ids.Span[start..]));
     }
 
     /// <summary>
-    /// Encodes a word of characters. Where no merge ever joins a character with a following U+2581, as in every
+    /// Adds the ids of a word of characters. Where no merge ever joins a character with a following U+2581, as in every
     /// SentencePiece vocabulary, the text falls apart there without changing the result: that lets the cache work on
     /// texts that have no pre-tokenizer.
     /// </summary>
-    public void EncodeCharacters(ReadOnlySpan<char> text, EncodeState state, IdBuffer output)
+    public override void EncodeCharacters(ReadOnlySpan<char> text, EncodeState state)
     {
         while (!text.IsEmpty)
         {
@@ -90,15 +100,16 @@ internal sealed class BpeModel
                 end = next < 0 ? text.Length : letter + next;
             }
 
-            EncodeWord(text[..end], state, output);
+            EncodeWord(text[..end], state);
             text = text[end..];
         }
     }
 
-    private void EncodeWord(ReadOnlySpan<char> word, EncodeState state, IdBuffer output)
+    private void EncodeWord(ReadOnlySpan<char> word, EncodeState state)
     {
+        var output = state.Ids;
         var key = MemoryMarshal.AsBytes(word);
-        if (TryKnown(key, state, output, out var hash))
+        if (state.TryKnown(key, out var hash))
             return;
         var start = output.Count;
         var whole = _options.IgnoreMerges ? Vocabulary.Find(word) : Missing;
@@ -108,60 +119,82 @@ internal sealed class BpeModel
         }
         else
         {
-            AddSymbols(word, output);
+            AddSymbols(word, output, null);
             output.Truncate(start + state.Merger.Merge(output.Span[start..]));
         }
 
-        Remember(key, hash, output.Span[start..], state);
+        state.Remember(key, hash, output.Span[start..]);
     }
 
-    private static bool TryKnown(ReadOnlySpan<byte> word, EncodeState state, IdBuffer output, out uint hash)
+    /// <summary>
+    /// Adds where each id lies. A merged token's text is that of its symbols, so its length tells which they were.
+    /// </summary>
+    public override void Locate(ReadOnlySpan<char> word, ReadOnlySpan<int> ids, List<TextRange> places)
     {
-        hash = 0;
-        if (word.Length <= WordKey.Exact)
-            return state.Cache.TryAppend(word, output);
-        if (word.Length > LongWordCache.LongestKey)
-            return false;
-        hash = TokenHash.Of(word);
-        if (!state.LongCache.TryGet(word, hash, out var known))
-            return false;
-        output.AddRange(known);
-        return true;
+        if (_options.IgnoreMerges && ids.Length == 1 && Vocabulary.Find(word) == ids[0])
+        {
+            places.Add(new TextRange(0, word.Length));
+            return;
+        }
+
+        var symbols = new IdBuffer();
+        var symbolPlaces = new List<TextRange>();
+        AddSymbols(word, symbols, symbolPlaces);
+        var at = 0;
+        foreach (var id in ids)
+        {
+            var place = symbolPlaces[at];
+            for (var left = Vocabulary.Utf8Of(id).Length; left > 0; at++)
+            {
+                left -= Vocabulary.Utf8Of(symbols.Span[at]).Length;
+                place = place with { End = symbolPlaces[at].End };
+            }
+
+            places.Add(place);
+        }
     }
 
-    private static void Remember(ReadOnlySpan<byte> word, uint hash, ReadOnlySpan<int> ids, EncodeState state)
-    {
-        if (word.Length <= WordKey.Exact)
-            state.Cache.Add(word, ids);
-        else if (word.Length <= LongWordCache.LongestKey)
-            state.LongCache.Add(word, hash, ids);
-    }
-
-    private void AddSymbols(ReadOnlySpan<char> word, IdBuffer output)
+    private void AddSymbols(ReadOnlySpan<char> word, IdBuffer output, List<TextRange>? places)
     {
         // An unknown symbol waits: the next unknown one may join it, and bytes of a fallback overtake it (as in the
         // original).
-        var waiting = false;
+        TextRange? waiting = null;
+        var end = 0;
         foreach (var rune in word.EnumerateRunes())
         {
+            var place = new TextRange(end, end + rune.Utf16SequenceLength);
+            end = place.End;
             var id = IdOf(rune);
             if (id != Missing)
             {
-                if (waiting)
-                    output.Add(_options.UnknownId!.Value);
-                waiting = false;
+                AddUnknown();
                 output.Add(id);
+                places?.Add(place);
             }
-            else if (!(_options.ByteFallback && TryFallback(rune, output)) && _options.UnknownId is { } unknown)
+            else if (_options.ByteFallback && TryFallback(rune, output) is > 0 and var count)
             {
-                if (waiting && !_options.FuseUnknown)
-                    output.Add(unknown);
-                waiting = true;
+                places?.AddRange(Enumerable.Repeat(place, count));
+            }
+            else if (_options.UnknownId is not null)
+            {
+                if (waiting is { } before && _options.FuseUnknown)
+                    place = new TextRange(before.Start, place.End);
+                else
+                    AddUnknown();
+                waiting = place;
             }
         }
 
-        if (waiting)
+        AddUnknown();
+
+        void AddUnknown()
+        {
+            if (waiting is not { } place)
+                return;
             output.Add(_options.UnknownId!.Value);
+            places?.Add(place);
+            waiting = null;
+        }
     }
 
     private int IdOf(Rune rune)
@@ -172,19 +205,20 @@ internal sealed class BpeModel
         return Vocabulary.Find(utf8[..rune.EncodeToUtf8(utf8)]);
     }
 
-    private bool TryFallback(Rune rune, IdBuffer output)
+    // Adds the tokens of the character's bytes and returns how many; none unless there is one for each.
+    private int TryFallback(Rune rune, IdBuffer output)
     {
         Span<byte> utf8 = stackalloc byte[4];
         utf8 = utf8[..rune.EncodeToUtf8(utf8)];
         foreach (var value in utf8)
         {
             if (_fallbackIds[value] == Missing)
-                return false;
+                return 0;
         }
 
         foreach (var value in utf8)
             output.Add(_fallbackIds[value]);
-        return true;
+        return utf8.Length;
     }
 
     private bool TryWholeByteWord(ReadOnlySpan<byte> word, IdBuffer output)

@@ -16,6 +16,9 @@ internal sealed class SymbolMerger(MergeTable merges)
     private ulong[] _heap = [];
     private int _heapCount;
 
+    /// <summary>How many entries the heap has been given so far: what the time of long words is made of.</summary>
+    public long HeapEntries { get; private set; }
+
     /// <summary>Merges in place and returns how many symbols are left, at the front of the span.</summary>
     public int Merge(Span<int> symbols) =>
         symbols.Length < 2 ? symbols.Length : symbols.Length <= ShortWord ? MergeShort(symbols) : MergeLong(symbols);
@@ -123,6 +126,7 @@ internal sealed class SymbolMerger(MergeTable merges)
         if (_heapCount == _heap.Length)
             Array.Resize(ref _heap, Math.Max(256, _heapCount * 2));
         _heap[_heapCount++] = ((ulong)(uint)rank << 32) | (uint)left;
+        HeapEntries++;
         return true;
     }
 

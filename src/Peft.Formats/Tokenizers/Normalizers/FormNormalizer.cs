@@ -1,3 +1,4 @@
+using Peft.Formats.Tokenizers.Sources;
 using Peft.Formats.Tokenizers.Unicode;
 
 namespace Peft.Formats.Tokenizers.Normalizers;
@@ -7,5 +8,5 @@ internal sealed class FormNormalizer(string form) : INormalizer
 {
     private readonly UnicodeNormalizer _normalizer = UnicodeNormalizer.OfForm(form);
 
-    public string Normalize(string text) => _normalizer.Normalize(text);
+    public SourceText Normalize(SourceText source) => _normalizer.Normalize(source);
 }

@@ -1,7 +1,9 @@
+using Peft.Formats.Tokenizers.Sources;
+
 namespace Peft.Formats.Tokenizers.Normalizers;
 
 /// <summary>Puts fixed content before a text that is not empty.</summary>
 internal sealed class PrependNormalizer(string content) : INormalizer
 {
-    public string Normalize(string text) => text.Length == 0 ? text : content + text;
+    public SourceText Normalize(SourceText source) => source.Text.Length == 0 ? source : source.Prepend(content);
 }

@@ -1,4 +1,5 @@
 using Peft.Formats.Tokenizers.PreTokenizers;
+using Peft.Formats.Tokenizers.Sources;
 
 namespace Peft.Formats.Tokenizers.Normalizers;
 
@@ -8,6 +9,6 @@ internal sealed class ReplaceNormalizer(string? text, TokenizerRegex? regex, str
     /// <summary>How many times as long a text can become.</summary>
     public double Growth => Math.Max(1, (double)content.Length / (text?.Length ?? 1));
 
-    public string Normalize(string source) =>
-        text is not null ? source.Replace(text, content, StringComparison.Ordinal) : regex!.Replace(source, content);
+    public SourceText Normalize(SourceText source) =>
+        text is not null ? source.Replace(text, content) : source.Replace(regex!.Matches(source.Text), content);
 }

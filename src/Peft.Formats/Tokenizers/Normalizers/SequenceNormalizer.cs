@@ -1,12 +1,14 @@
+using Peft.Formats.Tokenizers.Sources;
+
 namespace Peft.Formats.Tokenizers.Normalizers;
 
 /// <summary>Normalizers one after the other.</summary>
 internal sealed class SequenceNormalizer(IReadOnlyList<INormalizer> normalizers) : INormalizer
 {
-    public string Normalize(string text)
+    public SourceText Normalize(SourceText source)
     {
         foreach (var normalizer in normalizers)
-            text = normalizer.Normalize(text);
-        return text;
+            source = normalizer.Normalize(source);
+        return source;
     }
 }

@@ -1,12 +1,14 @@
+using Peft.Formats.Tokenizers.Sources;
+
 namespace Peft.Formats.Tokenizers.Normalizers;
 
 /// <summary>Removes white space from the ends.</summary>
 internal sealed class StripNormalizer(bool left, bool right) : INormalizer
 {
-    public string Normalize(string text)
+    public SourceText Normalize(SourceText source)
     {
-        if (left)
-            text = text.TrimStart();
-        return right ? text.TrimEnd() : text;
+        var end = right ? source.Text.AsSpan().TrimEnd().Length : source.Text.Length;
+        var start = left ? end - source.Text.AsSpan(0, end).TrimStart().Length : 0;
+        return source.Slice(start, end);
     }
 }

@@ -1,5 +1,3 @@
-using Peft.Formats.Tokenizers.Models;
-
 namespace Peft.Formats.Tokenizers.PostProcessors;
 
 /// <summary>One place of a template: the first text, the second, or fixed tokens.</summary>
@@ -21,16 +19,4 @@ internal sealed record PostProcessor(IReadOnlyList<TemplatePiece> Single, IReadO
 {
     /// <summary>Nothing added: a pair is the two texts one after the other.</summary>
     public static PostProcessor None { get; } = new([TemplatePiece.A], [TemplatePiece.A, TemplatePiece.B]);
-
-    /// <summary>Writes the pieces of the chosen template, encoding the texts where they stand.</summary>
-    public void Apply(bool isPair, bool addSpecialTokens, IdBuffer output, Action<char> encode)
-    {
-        foreach (var piece in isPair ? Pair : Single)
-        {
-            if (piece.Sequence != '\0')
-                encode(piece.Sequence);
-            else if (addSpecialTokens)
-                output.AddRange([.. piece.Ids]);
-        }
-    }
 }

@@ -1,4 +1,5 @@
 using Peft.Formats.Tokenizers.Models;
+using Peft.Formats.Tokenizers.Sources;
 
 namespace Peft.Formats.Tokenizers.PreTokenizers;
 
@@ -19,20 +20,32 @@ internal sealed class ByteLevelPreTokenizer(bool addsPrefixSpace, bool splits) :
         var first = parts.Count;
         SplitOnly(piece, parts);
         for (var i = first; i < parts.Count; i++)
-        {
-            var utf8 = System.Text.Encoding.UTF8.GetBytes(parts[i].ToString());
-            parts[i] = parts[i].With(string.Concat(utf8.Select(ByteAlphabet.CharacterOf)));
-        }
+            parts[i] = parts[i].With(Written(parts[i].Own));
     }
 
     /// <summary>The pieces as text, not yet written in the byte alphabet.</summary>
     public void SplitOnly(Piece piece, List<Piece> parts)
     {
         if (addsPrefixSpace && piece.Length > 0 && piece.Span[0] != ' ')
-            piece = piece.With(" " + piece.ToString());
+            piece = piece.With(piece.Own.Prepend(" "));
         if (splits)
             _scanner.Split(piece, parts);
         else if (piece.Length > 0)
             parts.Add(piece);
+    }
+
+    private static SourceText Written(SourceText source)
+    {
+        var result = new SourceTextBuilder(source);
+        Span<byte> utf8 = stackalloc byte[4];
+        var at = 0;
+        foreach (var rune in source.Text.EnumerateRunes())
+        {
+            foreach (var value in utf8[..rune.EncodeToUtf8(utf8)])
+                result.Add([ByteAlphabet.CharacterOf(value)], at, at + rune.Utf16SequenceLength);
+            at += rune.Utf16SequenceLength;
+        }
+
+        return result.ToText();
     }
 }

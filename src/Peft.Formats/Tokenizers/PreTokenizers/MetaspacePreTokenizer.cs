@@ -13,17 +13,17 @@ internal sealed class MetaspacePreTokenizer(string replacement, PrependScheme sc
 {
     public void Split(Piece piece, List<Piece> parts)
     {
-        var text = piece.ToString().Replace(" ", replacement, StringComparison.Ordinal);
+        var source = piece.Own.Replace(" ", replacement);
         var prepends = scheme == PrependScheme.Always || scheme == PrependScheme.First && piece.IsAtStart;
-        if (prepends && text.Length > 0 && !text.StartsWith(replacement, StringComparison.Ordinal))
-            text = replacement + text;
+        if (prepends && source.Text.Length > 0 && !source.Text.StartsWith(replacement, StringComparison.Ordinal))
+            source = source.Prepend(replacement);
         if (!splits)
         {
-            if (text.Length > 0)
-                parts.Add(piece.With(text));
+            if (source.Text.Length > 0)
+                parts.Add(piece.With(source));
             return;
         }
 
-        new StringSplit(replacement, SplitBehavior.MergedWithNext, invert: false).Split(piece.With(text), parts);
+        new StringSplit(replacement, SplitBehavior.MergedWithNext, invert: false).Split(piece.With(source), parts);
     }
 }

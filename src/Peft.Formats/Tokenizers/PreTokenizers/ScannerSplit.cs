@@ -9,7 +9,7 @@ internal sealed class ScannerSplit(Utf8Scanner scanner) : IPreTokenizer
 
     public void Split(Piece piece, List<Piece> parts)
     {
-        var utf8 = System.Text.Encoding.UTF8.GetBytes(piece.ToString());
+        var utf8 = System.Text.Encoding.UTF8.GetBytes(piece.Span.ToString());
         var at = 0;
         for (var start = 0; start < utf8.Length;)
         {

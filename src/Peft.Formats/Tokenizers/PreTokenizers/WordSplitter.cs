@@ -1,3 +1,4 @@
+using System.Text;
 using Peft.Formats.Tokenizers.Models;
 
 namespace Peft.Formats.Tokenizers.PreTokenizers;
@@ -8,13 +9,13 @@ namespace Peft.Formats.Tokenizers.PreTokenizers;
 /// </summary>
 internal sealed class WordSplitter
 {
-    private readonly BpeModel _model;
+    private readonly WordModel _model;
     private readonly IReadOnlyList<IPreTokenizer> _steps;
     // The last step where it is ByteLevel: its bytes go to the model as they are.
     private readonly ByteLevelPreTokenizer? _byteLevel;
     private readonly Utf8Scanner? _scanner;
 
-    public WordSplitter(BpeModel model, IReadOnlyList<IPreTokenizer> steps)
+    public WordSplitter(WordModel model, IReadOnlyList<IPreTokenizer> steps)
     {
         (_model, _steps) = (model, steps);
         if (!model.HasAllBytes || steps is not [.., ByteLevelPreTokenizer last])
@@ -27,11 +28,17 @@ internal sealed class WordSplitter
             _scanner = only.Scanner;
     }
 
-    public void Encode(Piece piece, EncodeState state)
+    /// <summary>Adds the ids of a piece.</summary>
+    /// <param name="piece">What to encode.</param>
+    /// <param name="splits">Whether to cut it into words; otherwise it is one.</param>
+    /// <param name="state">Takes the ids, and where they come from if that is asked for.</param>
+    public void Encode(Piece piece, bool splits, EncodeState state)
     {
         if (piece.Length == 0)
             return;
-        if (_scanner is not null)
+        if (!splits)
+            EncodeWord(piece, state);
+        else if (_scanner is not null)
             EncodeScanned(piece, state);
         else
             EncodePieces(piece, state);
@@ -40,12 +47,17 @@ internal sealed class WordSplitter
     private void EncodeScanned(Piece piece, EncodeState state)
     {
         if (_byteLevel!.AddsPrefixSpace && piece.Span[0] != ' ')
-            piece = piece.With(" " + piece.ToString());
+            piece = piece.With(piece.Own.Prepend(" "));
         var utf8 = state.ToUtf8(piece.Span);
+        var at = 0;
         for (var start = 0; start < utf8.Length;)
         {
             var end = _scanner!.NextEnd(utf8, start);
-            _model.EncodeBytes(utf8[start..end], state, state.Ids);
+            var word = utf8[start..end];
+            var first = state.Ids.Count;
+            _model.EncodeBytes(word, state);
+            if (state.Origins is not null)
+                at = LocateBytes(word, piece, at, state, first);
             start = end;
         }
     }
@@ -63,17 +75,60 @@ internal sealed class WordSplitter
             (pieces, next) = (next, pieces);
         }
 
-        if (_byteLevel is null)
+        if (_byteLevel is not null)
         {
+            next.Clear();
             foreach (var one in pieces)
-                _model.EncodeCharacters(one.Span, state, state.Ids);
+                _byteLevel.SplitOnly(one, next);
+            pieces = next;
+        }
+
+        foreach (var one in pieces)
+            EncodeWord(one, state);
+    }
+
+    private void EncodeWord(Piece word, EncodeState state)
+    {
+        var first = state.Ids.Count;
+        if (_byteLevel is not null)
+        {
+            var utf8 = state.ToUtf8(word.Span);
+            _model.EncodeBytes(utf8, state);
+            if (state.Origins is not null)
+                LocateBytes(utf8, word, 0, state, first);
             return;
         }
 
-        next.Clear();
-        foreach (var one in pieces)
-            _byteLevel.SplitOnly(one, next);
-        foreach (var one in next)
-            _model.EncodeBytes(state.ToUtf8(one.Span), state, state.Ids);
+        _model.EncodeCharacters(word.Span, state);
+        if (state.Origins is null)
+            return;
+        state.Places.Clear();
+        _model.Locate(word.Span, state.Ids.Span[first..], state.Places);
+        foreach (var place in state.Places)
+            state.Origins.Add(word.OriginOf(place.Start, place.End));
     }
+
+    // A byte-level token is as many bytes as it has characters. One that holds a part of a character's bytes comes from
+    // the whole character, so the tokens of one character share it. Returns where in the piece the word ends.
+    private int LocateBytes(ReadOnlySpan<byte> word, Piece piece, int at, EncodeState state, int firstId)
+    {
+        var (current, next) = (at, at);
+        var read = 0;
+        foreach (var id in state.Ids.Span[firstId..])
+        {
+            var start = IsContinuation(word[read]) ? current : next;
+            for (var count = Encoding.UTF8.GetCharCount(_model.Vocabulary.Utf8Of(id)); count > 0; count--)
+            {
+                var value = word[read++];
+                if (!IsContinuation(value))
+                    (current, next) = (next, next + (value >= 0xF0 ? 2 : 1));
+            }
+
+            state.Origins!.Add(piece.OriginOf(start, next));
+        }
+
+        return next;
+    }
+
+    private static bool IsContinuation(byte value) => (value & 0xC0) == 0x80;
 }

@@ -39,10 +39,14 @@ internal static class DecoderReader
             case "Metaspace":
                 var (replacement, scheme) = PreTokenizerReader.ReadMark(part);
                 return [next => new MetaspaceStep(replacement, scheme != PrependScheme.Never, next)];
+            case "WordPiece":
+                var prefix = part.Optional("prefix")?.Text() ?? "##";
+                var cleansUp = part.Boolean("cleanup", true);
+                return [next => new WordPieceStep(prefix, cleansUp, next)];
             default:
                 throw part.Unsupported(
                     part.Type, "choose a base model with such a tokenizer",
-                    "ByteLevel", "ByteFallback", "Fuse", "Replace", "Strip", "Metaspace", "Sequence");
+                    "ByteLevel", "ByteFallback", "Fuse", "Replace", "Strip", "Metaspace", "WordPiece", "Sequence");
         }
     }
 }

@@ -15,8 +15,20 @@ internal static class NormalizerReader
         return new SequenceNormalizer(steps);
     }
 
-    private static IEnumerable<INormalizer> ReadSteps(JsonPart part) =>
-        part.Type == "Sequence" ? part.Required("normalizers").Items().SelectMany(ReadSteps) : [ReadStep(part)];
+    private static IEnumerable<INormalizer> ReadSteps(JsonPart part) => part.Type switch
+    {
+        "Sequence" => part.Required("normalizers").Items().SelectMany(ReadSteps),
+        "BertNormalizer" => ReadBert(part),
+        _ => [ReadStep(part)],
+    };
+
+    private static IEnumerable<INormalizer> ReadBert(JsonPart part)
+    {
+        var lowers = part.Boolean("lowercase", true);
+        return BertNormalizer.Steps(
+            part.Boolean("clean_text", true), part.Boolean("handle_chinese_chars", true),
+            part.Boolean("strip_accents", lowers), lowers);
+    }
 
     private static INormalizer ReadStep(JsonPart part) => part.Type switch
     {
@@ -25,10 +37,11 @@ internal static class NormalizerReader
         "Prepend" => new PrependNormalizer(ReadPrefix(part.Required("prepend"))),
         "Replace" => ReadReplace(part),
         "Strip" => new StripNormalizer(part.Boolean("strip_left", true), part.Boolean("strip_right", true)),
-        "StripAccents" => new StripAccentsNormalizer(),
+        "StripAccents" => StripAccentsNormalizer.AllMarks,
         var kind => throw part.Unsupported(
             kind, "choose a base model with such a tokenizer",
-            "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Prepend", "Replace", "Strip", "StripAccents", "Sequence"),
+            "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Prepend", "Replace", "Strip", "StripAccents",
+            "BertNormalizer", "Sequence"),
     };
 
     /// <summary>"Replace", as normalizer and as decoder.</summary>

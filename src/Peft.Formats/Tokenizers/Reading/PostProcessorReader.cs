@@ -3,7 +3,7 @@ using Peft.Formats.Tokenizers.PostProcessors;
 
 namespace Peft.Formats.Tokenizers.Reading;
 
-/// <summary>Reads "post_processor". ByteLevel changes offsets only, which are not kept here.</summary>
+/// <summary>Reads "post_processor". ByteLevel only says whether offsets leave out spaces; here they never do.</summary>
 internal static class PostProcessorReader
 {
     public static PostProcessor Read(JsonPart part)

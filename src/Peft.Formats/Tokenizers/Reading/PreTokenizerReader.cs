@@ -23,10 +23,12 @@ internal static class PreTokenizerReader
         "Digits" => [ClassSplit.Digits(part.Boolean("individual_digits", false))],
         "Whitespace" => [new WhitespacePreTokenizer()],
         "WhitespaceSplit" => [ClassSplit.WhiteSpace],
+        "BertPreTokenizer" => [ClassSplit.WhiteSpace, ClassSplit.Punctuation(SplitBehavior.Isolated)],
         "Punctuation" => [ClassSplit.Punctuation(ReadBehavior(part, SplitBehavior.Isolated))],
         var kind => throw part.Unsupported(
             kind, "choose a base model with such a tokenizer",
-            "ByteLevel", "Split", "Metaspace", "Digits", "Whitespace", "WhitespaceSplit", "Punctuation", "Sequence"),
+            "ByteLevel", "Split", "Metaspace", "Digits", "Whitespace", "WhitespaceSplit", "Punctuation",
+            "BertPreTokenizer", "Sequence"),
     };
 
     /// <summary>

@@ -12,7 +12,7 @@ internal static class TokenizerReader
     private const string FileName = "tokenizer.json";
     private const long LargestFile = 512L << 20;
 
-    public static Tokenizer Load(string directoryOrFile)
+    public static HuggingFaceTokenizer Load(string directoryOrFile)
     {
         var path = Directory.Exists(directoryOrFile) ? Path.Combine(directoryOrFile, FileName) : directoryOrFile;
         var directory = Path.GetDirectoryName(Path.GetFullPath(path))!;
@@ -35,7 +35,7 @@ internal static class TokenizerReader
         return Read(json, path, directory, Sha256.OfBytes(bytes));
     }
 
-    private static BpeTokenizer Read(ReadOnlyMemory<byte> json, string path, string directory, string sha256)
+    private static HuggingFaceTokenizer Read(ReadOnlyMemory<byte> json, string path, string directory, string sha256)
     {
         var parts = JsonSlices.Of(json, path, "model");
         JsonPart? Part(string key) =>
@@ -52,7 +52,7 @@ internal static class TokenizerReader
                     "take the file from its source again"));
         }
 
-        var model = BpeModelReader.Read(ModelParts(parts), $"{path} model");
+        var model = ModelReader.Read(ModelParts(parts), $"{path} model");
         var added = Part("added_tokens") is { } addedTokens ? ReadAddedTokens(addedTokens, model.Vocabulary) : [];
         var postProcessor = Part("post_processor") is { } post ? PostProcessorReader.Read(post) : PostProcessor.None;
         CheckIds(postProcessor, model.Vocabulary, added, $"{path} post_processor");
@@ -60,13 +60,14 @@ internal static class TokenizerReader
         int? IdOf(string key) => special.GetValueOrDefault(key) is not { } content ? null
             : added.FirstOrDefault(token => token.Content == content)?.Id
                 ?? (model.Vocabulary.Find(content) is >= 0 and var id ? id : null);
-        return new BpeTokenizer(
+        var pipeline = new TextPipeline(
             model,
             Part("normalizer") is { } normalizer ? NormalizerReader.Read(normalizer) : null,
             Part("pre_tokenizer") is { } preTokenizer ? PreTokenizerReader.Read(preTokenizer) : [],
             postProcessor,
-            Part("decoder") is { } decoder ? DecoderReader.Read(decoder) : [],
-            added)
+            added);
+        var decoders = Part("decoder") is { } decoder ? DecoderReader.Read(decoder) : [];
+        return new HuggingFaceTokenizer(model, pipeline, decoders, added)
         {
             BosId = IdOf("bos_token"), EosId = IdOf("eos_token"), PadId = IdOf("pad_token"), Sha256 = sha256,
         };

@@ -1,4 +1,6 @@
+using System.Runtime.InteropServices;
 using System.Text;
+using Peft.Formats.Tokenizers.Sources;
 
 namespace Peft.Formats.Tokenizers.Unicode;
 
@@ -36,14 +38,17 @@ internal sealed class UnicodeNormalizer
     public static UnicodeNormalizer OfForm(string form) =>
         new(form.Contains('K', StringComparison.Ordinal), form.EndsWith('C'));
 
-    public string Normalize(string text)
+    public string Normalize(string text) => Normalize(new SourceText(text, isTracked: false)).Text;
+
+    /// <summary>The same; a composed character counts as made from all that it was composed of.</summary>
+    public SourceText Normalize(SourceText source)
     {
+        var text = source.Text;
         var unstable = NextUnstable(text, 0);
         if (unstable == text.Length)
-            return text;
-        var result = new StringBuilder(text.Length + 16);
-        var codePoints = new List<int>();
-        Span<char> pair = stackalloc char[2];
+            return source;
+        var result = new SourceTextBuilder(source);
+        var codePoints = new List<CodePoint>();
         var done = 0;
         while (unstable < text.Length)
         {
@@ -52,17 +57,29 @@ internal sealed class UnicodeNormalizer
             if (start > done && char.IsLowSurrogate(text[start]))
                 start--;
             var end = NextStable(text, unstable);
-            result.Append(text, done, start - done);
+            result.Keep(done, start);
             codePoints.Clear();
-            Decompose(text.AsSpan(start, end - start), codePoints);
+            Decompose(text, start, end, codePoints);
             var count = _composes ? Compose(codePoints) : codePoints.Count;
+            if (source.IsTracked)
+                PutInOrder(CollectionsMarshal.AsSpan(codePoints)[..count]);
             for (var i = 0; i < count; i++)
-                result.Append(pair[..new Rune(codePoints[i]).EncodeToUtf16(pair)]);
+                result.Add(new Rune(codePoints[i].Value), codePoints[i].Start, codePoints[i].End);
             done = end;
             unstable = NextUnstable(text, end);
         }
 
-        return result.Append(text, done, text.Length - done).ToString();
+        result.Keep(done, text.Length);
+        return result.ToText();
+    }
+
+    // Marks that changed places, or that a later one was composed past, come from wider parts, so that parts stay in order.
+    private static void PutInOrder(Span<CodePoint> codePoints)
+    {
+        for (var i = 1; i < codePoints.Length; i++)
+            codePoints[i] = codePoints[i] with { End = Math.Max(codePoints[i - 1].End, codePoints[i].End) };
+        for (var i = codePoints.Length - 2; i >= 0; i--)
+            codePoints[i] = codePoints[i] with { Start = Math.Min(codePoints[i + 1].Start, codePoints[i].Start) };
     }
 
     private int NextUnstable(string text, int at)
@@ -102,45 +119,47 @@ internal sealed class UnicodeNormalizer
             var parts = _data.Decomposition(c, _compatible);
             if (parts is null)
                 continue;
-            var composed = new List<int>(parts);
-            _stable[c] = Compose(composed) == 1 && composed[0] == c;
+            var composed = parts.Select(part => new CodePoint(part, 0, 0)).ToList();
+            _stable[c] = Compose(composed) == 1 && composed[0].Value == c;
         }
     }
 
-    private void Decompose(ReadOnlySpan<char> text, List<int> codePoints)
+    private void Decompose(string text, int start, int end, List<CodePoint> codePoints)
     {
         // Where the current run of combining marks starts; marks are put in order of class when it ends.
         var marks = 0;
-        foreach (var rune in text.EnumerateRunes())
+        foreach (var rune in text.AsSpan(start, end - start).EnumerateRunes())
         {
+            var from = start;
+            start += rune.Utf16SequenceLength;
             var codePoint = rune.Value;
             var index = codePoint - SyllableBase;
             if (IsSyllable(codePoint))
             {
                 Sort(codePoints, marks);
-                codePoints.Add(LeadBase + index / (VowelCount * TailCount));
-                codePoints.Add(VowelBase + index % (VowelCount * TailCount) / TailCount);
+                codePoints.Add(new CodePoint(LeadBase + index / (VowelCount * TailCount), from, start));
+                codePoints.Add(new CodePoint(VowelBase + index % (VowelCount * TailCount) / TailCount, from, start));
                 if (index % TailCount != 0)
-                    codePoints.Add(TailBase + index % TailCount);
+                    codePoints.Add(new CodePoint(TailBase + index % TailCount, from, start));
                 marks = codePoints.Count;
             }
             else if (_data.Decomposition(codePoint, _compatible) is { } parts)
             {
                 foreach (var part in parts)
-                    marks = Append(codePoints, part, marks);
+                    marks = Append(codePoints, new CodePoint(part, from, start), marks);
             }
             else
             {
-                marks = Append(codePoints, codePoint, marks);
+                marks = Append(codePoints, new CodePoint(codePoint, from, start), marks);
             }
         }
 
         Sort(codePoints, marks);
     }
 
-    private int Append(List<int> codePoints, int codePoint, int marks)
+    private int Append(List<CodePoint> codePoints, CodePoint codePoint, int marks)
     {
-        if (_data.ClassOf(codePoint) != 0)
+        if (_data.ClassOf(codePoint.Value) != 0)
         {
             codePoints.Add(codePoint);
             return marks;
@@ -151,35 +170,35 @@ internal sealed class UnicodeNormalizer
         return codePoints.Count;
     }
 
-    private void Sort(List<int> codePoints, int from)
+    private void Sort(List<CodePoint> codePoints, int from)
     {
         var count = codePoints.Count - from;
         if (count > 1)
         {
             // Stable: marks of one class keep their order.
-            var ordered = codePoints.Skip(from).OrderBy(_data.ClassOf).ToArray();
+            var ordered = codePoints.Skip(from).OrderBy(codePoint => _data.ClassOf(codePoint.Value)).ToArray();
             for (var i = 0; i < count; i++)
                 codePoints[from + i] = ordered[i];
         }
     }
 
     // In place; returns how many code points are left.
-    private int Compose(List<int> codePoints)
+    private int Compose(List<CodePoint> codePoints)
     {
         var starter = -1;
         var lastClass = 0;
         var kept = 0;
         foreach (var codePoint in codePoints.ToArray())
         {
-            var ownClass = _data.ClassOf(codePoint);
+            var ownClass = _data.ClassOf(codePoint.Value);
             // Blocked when a mark of the same or a higher class stands between; lastClass is -1 right behind the
             // starter.
             if (starter >= 0 && lastClass < ownClass || starter >= 0 && lastClass == -1)
             {
-                var composed = ComposePair(codePoints[starter], codePoint);
+                var composed = ComposePair(codePoints[starter].Value, codePoint.Value);
                 if (composed >= 0)
                 {
-                    codePoints[starter] = composed;
+                    codePoints[starter] = new CodePoint(composed, codePoints[starter].Start, Math.Max(codePoints[starter].End, codePoint.End));
                     continue;
                 }
             }
@@ -203,4 +222,7 @@ internal sealed class UnicodeNormalizer
     }
 
     private static bool IsSyllable(int codePoint) => (uint)(codePoint - SyllableBase) < SyllableCount;
+
+    /// <summary>A code point and the characters of the text that it was made from.</summary>
+    private readonly record struct CodePoint(int Value, int Start, int End);
 }

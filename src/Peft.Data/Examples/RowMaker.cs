@@ -1,0 +1,133 @@
+using System.Globalization;
+using Peft.Data.Tables;
+using Peft.Formats;
+using Peft.Formats.Templates;
+using Scriban.Runtime;
+
+namespace Peft.Data.Examples;
+
+/// <summary>Makes examples of the rows of one file.</summary>
+internal sealed class RowMaker
+{
+    private static readonly TemplateLimits Limits = new() { Loops = 100_000, Time = TimeSpan.FromSeconds(5), Bytes = 1L << 30 };
+    private readonly DataSetOptions _options;
+    private readonly DataFile _file;
+    private readonly TemplateEngine _engine = new(new TemplateOptions { Limits = Limits });
+    private readonly ScriptObject _row = new(StringComparer.Ordinal);
+    private readonly bool _filterNeedsColumns;
+
+    /// <summary>Prepares for one file.</summary>
+    /// <param name="options">The data set.</param>
+    /// <param name="file">The file.</param>
+    /// <param name="columns">The file's columns.</param>
+    public RowMaker(DataSetOptions options, DataFile file, IReadOnlyList<TableColumn> columns)
+    {
+        (_options, _file) = (options, file);
+        Names = Needed(options, columns);
+        _filterNeedsColumns = options.Filter is { } filter && (filter.UsesAll || options.Columns.Any(column => filter.Names.Contains(column.Key)));
+    }
+
+    /// <summary>The columns that are read.</summary>
+    public IReadOnlyList<string> Names { get; }
+
+    /// <summary>All expressions and templates of a data set, with the place of each and the computed columns that it may use.</summary>
+    public static IEnumerable<(string Place, ParsedTemplate Template, int Computed)> Templates(DataSetOptions options)
+    {
+        for (var at = 0; at < options.Columns.Count; at++)
+            yield return ($"{options.Place}.columns.{options.Columns[at].Key}", options.Columns[at].Value, at);
+        var all = options.Columns.Count;
+        if (options.Filter is { } filter)
+            yield return ($"{options.Place}.filter", filter, all);
+        if (options.Prompt?.Parsed is { } prompt)
+            yield return ($"{options.Place}.template.prompt", prompt, all);
+        if (options.Answer.Parsed is { } answer)
+            yield return ($"{options.Place}.template.{(options.IsText ? "text" : "answer")}", answer, all);
+        foreach (var field in options.Fields)
+        {
+            if (field.Template.Parsed is { } parsed)
+                yield return (field.Place, parsed, all);
+        }
+    }
+
+    /// <summary>The example of a row.</summary>
+    /// <param name="rows">The row.</param>
+    /// <param name="id">Its name.</param>
+    /// <returns>The example; or null, and whether the filter left it out or why the row cannot be used.</returns>
+    /// <exception cref="DataRowException">A template or expression fails at it.</exception>
+    public (Example? Example, RowFault? Fault) Make(TableReader rows, RowId id)
+    {
+        if (rows.Broken is { } broken)
+            return (null, new RowFault(broken, DataFormats.Describe(_file.Format)));
+        for (var at = 0; at < Names.Count; at++)
+        {
+            if (ReferenceEquals(rows.Values[at], TableReader.NotUtf8))
+                return (null, new RowFault($"column {Quote.Of(Names[at])} is not UTF-8", "a value in UTF-8"));
+            _row[Names[at]] = rows.Values[at]!;
+        }
+
+        try
+        {
+            if (!_filterNeedsColumns && !Keeps(id))
+                return default;
+            foreach (var (name, expression) in _options.Columns)
+                _row[name] = _engine.Evaluate(expression, _row)!;
+            return _filterNeedsColumns && !Keeps(id) ? default : Make(id);
+        }
+        catch (TemplateException error) when (error.MissingValue is { } missing)
+        {
+            return (null, new RowFault(Missing(missing), "a value"));
+        }
+        catch (TemplateException error)
+        {
+            throw new DataRowException($"{id} - {error.Message}", id);
+        }
+    }
+
+    private static List<string> Needed(DataSetOptions options, IReadOnlyList<TableColumn> columns)
+    {
+        var templates = Templates(options).Select(entry => entry.Template).ToList();
+        var all = templates.Exists(template => template.UsesAll);
+        var names = templates.SelectMany(template => template.Names).Append(options.TaskColumn).ToHashSet(StringComparer.Ordinal);
+        return [.. columns.Where(column => column.Refused is null && (all || names.Contains(column.Name))).Select(column => column.Name)];
+    }
+
+    private bool Keeps(RowId id) => _options.Filter is null || (_engine.Evaluate(_options.Filter, _row) is { } value
+        ? value as bool? ?? throw NoTruth(id, $"gives {Quote.Of(Text(value))}")
+        : throw NoTruth(id, "gives nothing"));
+
+    private (Example?, RowFault?) Make(RowId id)
+    {
+        var answer = _options.Answer.Render(_engine, _row);
+        if (answer.Length == 0 && !_options.AllowsEmptyAnswer)
+            return (null, new RowFault($"{(_options.IsText ? "text" : "answer")} {Quote.Of(_options.Answer.Text)} is empty", "a text to learn"));
+        var task = _options.Task ?? _options.Name;
+        if (_options.TaskColumn is { } column)
+        {
+            if (_row[column] is not { } value)
+                return (null, new RowFault(Missing(column), "the name of a task"));
+            task = Text(value);
+        }
+
+        return (new Example(_options.Prompt?.Render(_engine, _row) ?? "", answer, task, id)
+        {
+            Fields = [.. _options.Fields.Select(field => field.Template.Render(_engine, _row))],
+        }, null);
+    }
+
+    private DataRowException NoTruth(RowId id, string found) => new(
+        $"{id} - {_options.Place}.filter {found} - true or false - compare: column != null, column == \"text\", column < 3", id);
+
+    private string Missing(string name) => !Names.Contains(name) ? $"{Quote.Of(name)} has no value" : $"column {Quote.Of(name)} " + _file.Format switch
+    {
+        DataFormat.Json or DataFormat.JsonLines => "is null or missing",
+        DataFormat.Csv or DataFormat.Tsv => "is empty",
+        _ => "is null",
+    };
+
+    private static string Text(object value) => value switch
+    {
+        string text => text,
+        bool truth => truth ? "true" : "false",
+        _ => Convert.ToString(value, CultureInfo.InvariantCulture) ?? "",
+    };
+}

@@ -1,0 +1,110 @@
+using System.Runtime.ExceptionServices;
+using Parquet;
+using Parquet.Schema;
+using Peft.Formats;
+
+namespace Peft.Evaluation.Reports;
+
+/// <summary>Reads columns of <c>examples.parquet</c>, group by group.</summary>
+internal static class ExampleTable
+{
+    private const long MostRows = 1 << 24; // of a group; a broken file may name any number
+    private const long SlowestBytes = 1 << 20; // a second
+
+    private static readonly TimeSpan ShortestLimit = TimeSpan.FromSeconds(30);
+
+    private static readonly Dictionary<string, Type> Types = new()
+    {
+        [ExamplesFile.Subject] = typeof(string), [ExamplesFile.Task] = typeof(string), [ExamplesFile.Row] = typeof(long),
+        [ExamplesFile.Prompt] = typeof(string), [ExamplesFile.Prediction] = typeof(string), [ExamplesFile.Answer] = typeof(string),
+        [ExamplesFile.Score] = typeof(double),
+    };
+
+    /// <summary>Calls <paramref name="take"/> with each group of rows.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="columns">Names of the columns that are read.</param>
+    /// <param name="take">What is done with a group.</param>
+    /// <exception cref="UserException">The file cannot be read, or is not a table of examples.</exception>
+    public static void Read(string path, IReadOnlyList<string> columns, Action<Group> take)
+    {
+        try
+        {
+            // Over some damaged footers the library reads on for ever and cannot be stopped: the thread is left behind.
+            var limit = ShortestLimit + TimeSpan.FromSeconds(new FileInfo(path).Length / SlowestBytes);
+            if (!Task.Run(() => ReadAsync(path, columns, take)).Wait(limit))
+                throw Refused(path, $"it could not be read in {limit.TotalSeconds:F0} s");
+        }
+        catch (AggregateException e) when (e.InnerException is UserException told)
+        {
+            ExceptionDispatchInfo.Throw(told);
+        }
+        catch (Exception e) when (e is not UserException)
+        {
+            // What the library throws over bytes that are no table is of many types: all of it is said about the file.
+            var cause = e.InnerException ?? e;
+            throw Refused(path, cause is UnauthorizedAccessException ? "no permission to read it" : "not a whole Parquet file", cause);
+        }
+    }
+
+    private static async Task ReadAsync(string path, IReadOnlyList<string> columns, Action<Group> take)
+    {
+        await using var file = File.OpenRead(path);
+        await using var reader = await ParquetReader.CreateAsync(file);
+        var fields = reader.Schema.DataFields.Where(field => field.Path.Length == 1).ToDictionary(field => field.Name);
+        var missing = Types.Keys.Where(name => !fields.ContainsKey(name)).ToList();
+        if (missing.Count > 0)
+            throw Refused(path, $"it has no column {string.Join(", ", missing)}");
+        if (Types.FirstOrDefault(type => TypeOf(fields[type.Key]) != type.Value).Key is { } other)
+            throw Refused(path, $"its column {other} holds {TypeOf(fields[other]).Name}, not {Types[other].Name}");
+        for (var i = 0; i < reader.RowGroupCount; i++)
+        {
+            using var group = reader.OpenRowGroupReader(i);
+            if (group.RowCount is < 0 or > MostRows)
+                throw Refused(path, $"a group of {group.RowCount} rows");
+            var values = new Dictionary<string, Array>();
+            foreach (var name in columns)
+                values[name] = await ReadColumn(group, fields[name]);
+            take(new Group((int)group.RowCount, values));
+        }
+    }
+
+    private static async Task<Array> ReadColumn(ParquetRowGroupReader group, DataField field)
+    {
+        if (TypeOf(field) == typeof(string))
+        {
+            var texts = new string?[group.RowCount];
+            await group.ReadAsync(field, texts.AsMemory()!);
+            return texts;
+        }
+        if (field.ClrType == typeof(long))
+        {
+            var whole = new long?[group.RowCount];
+            await group.ReadAsync<long>(field, whole);
+            return whole;
+        }
+        var numbers = new double?[group.RowCount];
+        await group.ReadAsync<double>(field, numbers);
+        return numbers;
+    }
+
+    private static Type TypeOf(DataField field) => field.ClrType == typeof(ReadOnlyMemory<char>) ? typeof(string) : field.ClrType;
+
+    private static UserException Refused(string path, string reason, Exception? inner = null) => new(
+        $"{path}: not the rows of an evaluation ({reason}) - the {ExamplesFile.Name} that peft eval wrote"
+        + " - run peft eval again, or move the file away", inner ?? new InvalidDataException(reason));
+
+    /// <summary>Some rows, column by column.</summary>
+    /// <param name="Count">How many.</param>
+    /// <param name="Values">The columns that were asked for.</param>
+    public sealed record Group(int Count, IReadOnlyDictionary<string, Array> Values)
+    {
+        /// <summary>A text; empty where there is none.</summary>
+        public string Text(string column, int row) => ((string?[])Values[column])[row] ?? "";
+
+        /// <summary>A whole number; 0 where there is none.</summary>
+        public long Whole(string column, int row) => ((long?[])Values[column])[row] ?? 0;
+
+        /// <summary>A number, or null.</summary>
+        public double? Number(string column, int row) => ((double?[])Values[column])[row];
+    }
+}

@@ -1,0 +1,125 @@
+using Scriban;
+using Scriban.Parsing;
+using Scriban.Syntax;
+
+namespace Peft.Formats.Templates;
+
+/// <summary>A text with <c>{{ }}</c>, or one bare expression, in Scriban's language (https://scriban.github.io/docs), read and checked.</summary>
+public sealed class ParsedTemplate
+{
+    /// <summary>Most brackets, operators and blocks in one another: what reads and checks them calls itself.</summary>
+    internal const int DeepestNesting = 100;
+
+    private const int ShownCode = 60;
+    private const int MostFaults = 50; // of one text
+    private readonly List<ScriptVariable> _uses;
+
+    private ParsedTemplate(string text, string name, ScriptNode root)
+    {
+        (Text, Name, Root) = (text, name, root);
+        var names = new TemplateNames();
+        root.Accept(names);
+        _uses = [.. names.FromOutside];
+        UsesAll = names.UsesAll;
+        Names = [.. _uses.Select(use => use.Name).Distinct(StringComparer.Ordinal)];
+    }
+
+    /// <summary>The text as written.</summary>
+    public string Text { get; }
+
+    /// <summary>Its name in messages: a file, or a recipe's key.</summary>
+    public string Name { get; }
+
+    /// <summary>The names that it takes from outside, functions among them, in order of first use.</summary>
+    public IReadOnlyList<string> Names { get; }
+
+    /// <summary>Whether it may take every name (<c>this</c>, <c>import</c>).</summary>
+    public bool UsesAll { get; }
+
+    /// <summary>The tree that was read, for checks before it is carried out.</summary>
+    public ScriptNode Root { get; }
+
+    /// <summary>Reads a text with <c>{{ }}</c>.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="name">Its name in messages.</param>
+    /// <param name="shortForm">Whether <c>{name}</c> outside of <c>{{ }}</c> stands for <c>{{ name }}</c>.</param>
+    /// <exception cref="TemplateException">Its syntax is wrong; all faults are told.</exception>
+    public static ParsedTemplate Parse(string text, string name, bool shortForm = false)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        var page = Page(text, name, ScriptMode.Default);
+        if (shortForm)
+            ShortForm.Expand(page);
+        return new ParsedTemplate(text, name, page);
+    }
+
+    /// <summary>Reads a bare expression, as in a filter; <c>{{ }}</c> around it are accepted.</summary>
+    /// <exception cref="TemplateException">It is none, or its syntax is wrong.</exception>
+    public static ParsedTemplate ParseExpression(string text, string name)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        var bare = text.Trim();
+        if (bare.StartsWith("{{", StringComparison.Ordinal) && bare.EndsWith("}}", StringComparison.Ordinal) && bare.Length >= 4)
+            bare = bare[2..^2].Trim();
+        // An expression may go over lines; for Scriban a line's end ends it.
+        bare = bare.ReplaceLineEndings(" ");
+        if (bare.Length == 0)
+            throw new TemplateException(name, [new TemplateFault(1, 1, "nothing", "one expression")]);
+        var statements = Page(bare, name, ScriptMode.ScriptOnly).Body!.Statements.Where(statement => statement is not ScriptNopStatement).ToList();
+        if (statements is [ScriptExpressionStatement { Expression: { } expression }] && expression is not ScriptAssignExpression)
+            return new ParsedTemplate(bare, name, expression);
+        var isAssignment = statements is [ScriptExpressionStatement];
+        var advice = isAssignment ? "two values are compared with ==" : null;
+        throw new TemplateException(
+            name, [new TemplateFault(1, 1, Quote.Of(bare), isAssignment ? "an expression, not an assignment" : "one expression", advice)]);
+    }
+
+    /// <summary>The faults of names that are not known.</summary>
+    /// <param name="known">The names that will be there; functions need not be among them.</param>
+    /// <param name="isFunction">Tells the names of functions.</param>
+    public IReadOnlyList<TemplateFault> Unknown(IReadOnlyCollection<string> known, Func<string, bool> isFunction)
+    {
+        ArgumentNullException.ThrowIfNull(known);
+        ArgumentNullException.ThrowIfNull(isFunction);
+        return [.. _uses.DistinctBy(use => use.Name).Where(use => !known.Contains(use.Name) && !isFunction(use.Name))
+            .Select(use => TemplateFaults.UnknownName(use.Span, use.Name, known))];
+    }
+
+    /// <summary>What stands at a place of the text, for messages.</summary>
+    public string Code(SourceSpan span)
+    {
+        var (start, end) = (Math.Clamp(span.Start.Offset, 0, Text.Length), Math.Clamp(span.End.Offset + 1, 0, Text.Length));
+        var code = end > start ? Text[start..end].Trim() : "";
+        return code.Length > ShownCode ? string.Concat(code.AsSpan(0, ShownCode), "...") : code;
+    }
+
+    private static ScriptPage Page(string text, string name, ScriptMode mode)
+    {
+        Template template;
+        try
+        {
+            template = Template.Parse(text, name, new ParserOptions { ExpressionDepthLimit = DeepestNesting }, new LexerOptions { Mode = mode });
+        }
+        catch (Exception error) when (error is not OutOfMemoryException)
+        {
+            // A parser that trips over a text has read no template.
+            throw new TemplateException(
+                name, [new TemplateFault(1, 1, $"cannot be read: {error.Message.TrimEnd('.')}", "a template in Scriban's language (https://scriban.github.io/docs)")], error);
+        }
+        if (!template.HasErrors)
+            return mode == ScriptMode.Default && Open(text) is { } open ? throw new TemplateException(name, [open]) : template.Page!;
+        var faults = template.Messages.Where(message => message.Type == ParserMessageType.Error).Take(MostFaults)
+            .Select(message => TemplateFaults.Syntax(message, text)).DistinctBy(fault => (fault.Line, fault.Column)).ToList();
+        throw new TemplateException(name, faults);
+    }
+
+    // Scriban reads on to the end of the text where braces are not closed.
+    private static TemplateFault? Open(string text)
+    {
+        Token? enter = null;
+        foreach (var token in new Lexer(text))
+            enter = token.Type switch { TokenType.CodeEnter => token, TokenType.CodeExit => null, _ => enter };
+        return enter is { } at
+            ? new TemplateFault(at.Start.Line + 1, at.Start.Column + 1, "{{ is not closed", "}} behind it", "a brace that is text is written {{ \"{{\" }}") : null;
+    }
+}

@@ -1,0 +1,133 @@
+using Peft.Data.Tables;
+using Scriban.Runtime;
+
+namespace Peft.Data.Tests.Tables;
+
+public sealed class TableReaderTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void Values_of_json_print_as_they_are_written()
+    {
+        _folder.Write("t.jsonl", """{"a": 1.10, "b": 007e0, "x": 1}""".Replace("007e0", "-1.5E+3") + "\n" + """{"b": true, "a": [1, {"c": null}], "a": 12345678901234567890123}""");
+        Assert.Equal(["1.10 -1.5E+3", "12345678901234567890123 True"], Rows("t.jsonl", "a", "b"));
+    }
+
+    [Fact]
+    public void A_json_list_is_read_element_by_element_with_the_line_of_each()
+    {
+        _folder.Write("t.json", "\uFEFF\n[ {\"a\": 1},\n\n  {\"a\": {\"b\": [2]}}, [], 3,\n{\"a\": \"" + new string('x', 200_000) + "\"}]\n");
+        using var rows = DataTable.Read(File("t.json"), ["a"]);
+        var lines = new List<(long?, string?)>();
+        while (rows.Read())
+            lines.Add((rows.Line, rows.Broken));
+        Assert.Equal(
+            [(2, null), (4, null), (4, "the list's element is a list, no JSON object"), (4, "the list's element is a number, no JSON object"), (5, null)], lines);
+    }
+
+    [Theory]
+    [InlineData("[{\"a\": 1},\n{\"a\": 2},\n{\"a\": }]", "t.json:3 - is no JSON")]
+    [InlineData("[{\"a\": 1},\n{\"a\": 2}\n", "t.json:3 - is no JSON")]
+    [InlineData("{\"a\": 1}\n{\"a\": 2\n", "t.json:3 - is no JSON")]
+    public void A_json_list_that_breaks_off_is_told_by_line(string text, string message)
+    {
+        _folder.Write("t.json", text);
+        Assert.StartsWith(message, Assert.Throws<DataFileException>(() => Rows("t.json", "a")).Message);
+    }
+
+    [Theory]
+    [InlineData("t.jsonl.gz", "{\"a\": \"x\"}\n{\"a\": \"y\"}\n")]
+    [InlineData("t.json.gz", "[{\"a\": \"x\"}, {\"a\": \"y\"}]")]
+    [InlineData("t.csv.zst", "a\nx\ny\n")]
+    [InlineData("t.tsv.gz", "a\nx\ny\n")]
+    public void Packed_files_are_unpacked_and_told_where_they_end_early(string name, string text)
+    {
+        Pack(name, text);
+        Assert.Equal(["x", "y"], Rows(name, "a"));
+        var bytes = System.IO.File.ReadAllBytes(_folder[name]);
+        System.IO.File.WriteAllBytes(_folder[name], bytes[..12]);
+        Assert.Contains("damaged or cut short", Assert.Throws<DataFileException>(() => Rows(name, "a")).Message);
+    }
+
+    [Fact]
+    public void A_line_of_thirty_million_bytes_is_a_row()
+    {
+        _folder.Write("t.jsonl", "{\"a\": \"" + new string('x', 30_000_000) + "\"}\n{\"a\": \"y\"}");
+        Assert.Equal([30_000_000, 1], Rows("t.jsonl", "a").Select(row => row.Length));
+    }
+
+    [Fact]
+    public void Parquet_values_have_the_text_that_they_are_written_with()
+    {
+        _folder.WriteParquet("t.parquet", ("a", new[] { 5.0, 1.1, 1e300 }), ("b", new[] { true, false, true }), ("c", new byte[]?[] { [0x41], null, [] }));
+        Assert.Equal(["5.0 True A", "1.1 False ", "1E+300 True "], Rows("t.parquet", "a", "b", "c"));
+    }
+
+    [Theory]
+    [InlineData(Parquet.CompressionMethod.None)]
+    [InlineData(Parquet.CompressionMethod.Snappy)]
+    [InlineData(Parquet.CompressionMethod.Gzip)]
+    [InlineData(Parquet.CompressionMethod.Zstd)]
+    [InlineData(Parquet.CompressionMethod.Brotli)]
+    [InlineData(Parquet.CompressionMethod.Lz4Raw)]
+    public void Parquet_is_read_whatever_it_is_packed_with(Parquet.CompressionMethod method)
+    {
+        _folder.WriteParquet("t.parquet", method, ("a", new[] { "x", "y" }));
+        Assert.Equal(["x", "y"], Rows("t.parquet", "a"));
+    }
+
+    [Fact]
+    public void A_damaged_parquet_file_is_one_clear_message_whatever_is_wrong_with_it()
+    {
+        _folder.WriteParquet("t.parquet", 50, ("a", Enumerable.Range(0, 200).Select(row => $"text {row}").ToArray()), ("b", Enumerable.Range(0, 200).ToArray()));
+        var good = System.IO.File.ReadAllBytes(_folder["t.parquet"]);
+        Refused(good[..^1], "t.parquet - is cut short: its end is missing");
+        Refused(good[..5], "t.parquet - is no Parquet file");
+        Refused([.. good[..^4], .. "PARE"u8], "t.parquet - is encrypted");
+        var random = new Random(1);
+        for (var round = 0; round < 300; round++)
+        {
+            var bytes = good.ToArray();
+            for (var change = 0; change <= round % 4; change++)
+                bytes[random.Next(4, bytes.Length - 4)] = (byte)random.Next(256);
+            try
+            {
+                System.IO.File.WriteAllBytes(_folder["t.parquet"], bytes);
+                _ = Rows("t.parquet", "a", "b");
+            }
+            catch (DataFileException error)
+            {
+                Assert.StartsWith("t.parquet - ", error.Message);
+            }
+        }
+
+        void Refused(byte[] bytes, string message)
+        {
+            System.IO.File.WriteAllBytes(_folder["t.parquet"], bytes);
+            Assert.StartsWith(message, Assert.Throws<DataFileException>(() => Rows("t.parquet", "a")).Message);
+        }
+    }
+
+    private DataFile File(string name) => new(_folder[name], name, DataFormats.OfPath(name)!.Value);
+
+    private List<string> Rows(string name, params string[] columns)
+    {
+        using var rows = DataTable.Read(File(name), columns);
+        var texts = new List<string>();
+        while (rows.Read())
+            texts.Add(rows.Broken ?? string.Join(' ', rows.Values.Select(value => value is ScriptArray list ? string.Join(',', list) : FormattableString.Invariant($"{value}"))));
+        return texts;
+    }
+
+    private void Pack(string name, string text)
+    {
+        using var file = System.IO.File.Create(_folder[name]);
+        using Stream packed = name.EndsWith(".gz", StringComparison.Ordinal)
+            ? new System.IO.Compression.GZipStream(file, System.IO.Compression.CompressionLevel.Fastest)
+            : new ZstdSharp.CompressionStream(file);
+        packed.Write(System.Text.Encoding.UTF8.GetBytes(text));
+    }
+}
