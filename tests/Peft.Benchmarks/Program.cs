@@ -49,6 +49,7 @@ public static class Program
     [
         ("memory", MemoryBenchmark.Measure),
         ("training", TrainingBenchmark.Measure),
+        ("kernels", KernelBenchmark.Measure),
         ("mixture", MixtureBenchmark.Measure),
         ("routers", RouterBenchmark.Measure),
         ("packing", PackingBenchmark.Measure),
