@@ -50,6 +50,7 @@ public static class Program
         ("memory", MemoryBenchmark.Measure),
         ("training", TrainingBenchmark.Measure),
         ("fused", FusedBenchmark.Measure),
+        ("kernels", KernelBenchmark.Measure),
         ("mixture", MixtureBenchmark.Measure),
         ("routers", RouterBenchmark.Measure),
         ("packing", PackingBenchmark.Measure),

@@ -23,6 +23,9 @@ internal sealed unsafe class AttentionKernel<T, W>
     where T : unmanaged
     where W : unmanaged, IBinaryFloatingPointIeee754<W>
 {
+    // Multiply-adds that take some 20 microseconds: a step of decoding.
+    private const long SmallWork = 1 << 20;
+
     private readonly AttentionOptions _options;
     private readonly AttentionBlocks _blocks;
     private readonly Heads<T> _q, _k, _v;
@@ -60,7 +63,7 @@ internal sealed unsafe class AttentionKernel<T, W>
                 var block = _blocks[(int)(task % _blocks.Count)];
                 ForwardBlock(block, task / _blocks.Count, work, target, sums);
             }
-        });
+        }, alone: _batch * _heads * _queries * _keys * (_headSize + _valueSize) < SmallWork);
     }
 
     private void ForwardBlock(AttentionBlock block, long h, AttentionScratch<T, W> work, Heads<T> target, W* sums)

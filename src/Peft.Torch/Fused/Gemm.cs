@@ -8,11 +8,14 @@ namespace Peft.Torch;
 internal static unsafe partial class Gemm
 {
     private const string Library = "torch_cpu";
+    private static readonly string[] Needed =
+        ["sgemm_", "dgemm_", "cblas_gemm_bf16bf16f32", "mkl_serv_intel_cpu_true", "MKL_Set_Num_Threads_Local"];
+
     private const int RowMajor = 101, Plain = 111, Transposed = 112;
 
     private static readonly Lazy<bool> Found = new(() =>
         NativeLibrary.TryLoad(Library, typeof(Gemm).Assembly, null, out var library)
-        && new[] { "sgemm_", "dgemm_", "cblas_gemm_bf16bf16f32", "mkl_serv_intel_cpu_true" }.All(name => NativeLibrary.TryGetExport(library, name, out _)));
+        && Needed.All(name => NativeLibrary.TryGetExport(library, name, out _)));
 
     private static readonly Lazy<bool> Fast = new(() => IsAvailable && Kernels.ProcessorHasBFloat16 && mkl_serv_intel_cpu_true() == 1);
 
@@ -43,6 +46,28 @@ internal static unsafe partial class Gemm
         else
             dgemm_(&left, &right, &columns, &rows, &inner, (double*)&alpha, (double*)b, &stepB, (double*)a, &stepA, (double*)&beta, (double*)c, &stepC);
     }
+
+    /// <summary>Runs a body outside a parallel region as inside one: its products wake no other thread.</summary>
+    public static void OnThisThread(Action body)
+    {
+        if (!IsAvailable)
+        {
+            body();
+            return;
+        }
+        var before = MKL_Set_Num_Threads_Local(1);
+        try
+        {
+            body();
+        }
+        finally
+        {
+            _ = MKL_Set_Num_Threads_Local(before);
+        }
+    }
+
+    [LibraryImport(Library)]
+    private static partial int MKL_Set_Num_Threads_Local(int threads);
 
     [LibraryImport(Library)]
     private static partial int mkl_serv_intel_cpu_true();

@@ -38,8 +38,11 @@ internal static class LinearKernel
     private static readonly LinearKernel<float, float> Single = new(ScalarType.Float32);
     private static readonly LinearKernel<double, double> Double = new(ScalarType.Float64);
 
-    /// <summary>Whether there is a kernel for this tensor.</summary>
-    public static bool Serves(Tensor x) => Kernels.Serve(x) && x.numel() > 0;
+    /// <summary>Whether there is a kernel for this tensor. One row of bfloat16 is libtorch's own where the processor has no products of
+    /// that type: it reads the weight at the memory's speed, MKL at a third.</summary>
+    public static bool Serves(Tensor x) =>
+        Kernels.Serve(x) && x.numel() > 0
+        && (x.dtype != ScalarType.BFloat16 || Gemm.HasFastBFloat16 || x.numel() > x.size(-1));
 
     /// <summary>The type that products of a tensor are computed in.</summary>
     public static ScalarType ProductType(ScalarType type) => type == ScalarType.Float16 ? ScalarType.Float32 : type;

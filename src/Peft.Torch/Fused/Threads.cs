@@ -11,14 +11,17 @@ internal static unsafe partial class Threads
 
     /// <summary>Runs a body on every thread, or on this one alone where there is little to do. Each takes the next task from the same
     /// <see cref="Tasks"/> until none is left: who finishes early takes more.</summary>
-    public static void Share(long tasks, Action<Tasks> body)
+    /// <param name="tasks">How many there are.</param>
+    /// <param name="body">Runs on each thread.</param>
+    /// <param name="alone">All of it costs less than waking another thread.</param>
+    public static void Share(long tasks, Action<Tasks> body, bool alone = false)
     {
         var shared = new Tasks(tasks, body);
-        var workers = Math.Min(tasks, torch.get_num_threads());
+        var workers = alone ? 1 : Math.Min(tasks, torch.get_num_threads());
         if (workers <= 1)
         {
             if (tasks > 0)
-                body(shared);
+                Gemm.OnThisThread(() => body(shared));
             return;
         }
         var handle = GCHandle.Alloc(shared);

@@ -81,10 +81,11 @@ public sealed class LoraMixtureLinearTests : IDisposable
     public void Zero_b_gives_the_base_bit_for_bit(ScalarType dtype)
     {
         var master = dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
-        foreach (var rows in new long[] { 1, 3, 64 })
+        // The last of several tiles, and not a multiple of anything.
+        foreach (var (rows, outputs) in new (long, long)[] { (1, 48), (3, 48), (64, 48), (300, 1000) })
         {
-            var (x, w, bias) = (Check.Normal(_random, dtype, rows, 32), Check.Normal(_random, dtype, 48, 32), Check.Normal(_random, dtype, 48));
-            var (a, b) = (Check.Normal(_random, master, 8, 32), torch.zeros([48, 8], master));
+            var (x, w, bias) = (Check.Normal(_random, dtype, rows, 32), Check.Normal(_random, dtype, outputs, 32), Check.Normal(_random, dtype, outputs));
+            var (a, b) = (Check.Normal(_random, master, 8, 32), torch.zeros([outputs, 8], master));
             var gates = Check.Normal(_random, master, rows, 4);
             Check.SameBits(Fused.lora_mixture_linear(x, w, bias, a, b, gates, 2), Fused.linear(x, w, bias));
             Check.SameBits(Fused.lora_mixture_linear(x, w, null, a, b, null, 2), Fused.linear(x, w));
