@@ -45,6 +45,10 @@ public sealed class TrainVerb : IVerb
     public bool Json { get; set; }
 
     /// <inheritdoc/>
+    /// <remarks>The builder of the run starts libtorch, so that the faults of a recipe are told first.</remarks>
+    public bool UsesTensors => false;
+
+    /// <inheritdoc/>
     public int Run(Output output)
     {
         var recipe = Recipes.Recipe.Load(Recipe, Set);

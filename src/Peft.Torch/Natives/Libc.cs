@@ -5,6 +5,8 @@ namespace Peft.Torch.Natives;
 /// <summary>The few calls of glibc that .NET has no words for.</summary>
 internal static partial class Libc
 {
+    private const int FileSize = 1; // RLIMIT_FSIZE
+
     internal const int MallocTrimThreshold = -1;
     internal const int MallocTopPad = -2;
     internal const int MallocMmapThreshold = -3;
@@ -27,9 +29,33 @@ internal static partial class Libc
     internal static string? GetVariable(string name) => Marshal.PtrToStringUTF8(ReadVariable(name));
 
     /// <summary>A file that lives in memory; its descriptor, or -1.</summary>
+    /// <summary>Lifts this process's own limit of file sizes to the one it may not pass; returns what to put back.</summary>
+    internal static (ulong Own, ulong Highest) LiftFileSizeLimit()
+    {
+        if (GetLimit(FileSize, out var limit) == 0)
+            _ = SetLimit(FileSize, limit with { Own = limit.Highest });
+        return (limit.Own, limit.Highest);
+    }
+
+    /// <summary>Puts back what <see cref="LiftFileSizeLimit"/> returned.</summary>
+    internal static void SetFileSizeLimit((ulong Own, ulong Highest) limit) =>
+        _ = SetLimit(FileSize, new Limit { Own = limit.Own, Highest = limit.Highest });
+
+    [LibraryImport("libc", EntryPoint = "getrlimit")]
+    private static partial int GetLimit(int resource, out Limit limit);
+
+    [LibraryImport("libc", EntryPoint = "setrlimit")]
+    private static partial int SetLimit(int resource, in Limit limit);
+
     [LibraryImport("libc", EntryPoint = "memfd_create", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     internal static partial int CreateMemoryFile(string name, uint flags);
 
     [LibraryImport("libc", EntryPoint = "getenv", StringMarshalling = StringMarshalling.Utf8)]
     private static partial nint ReadVariable(string name);
+
+    private struct Limit
+    {
+        internal ulong Own;
+        internal ulong Highest;
+    }
 }

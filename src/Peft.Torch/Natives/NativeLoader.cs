@@ -110,7 +110,22 @@ internal static class NativeLoader
                 + "or use a system with GCC 13.2's libstdc++ or newer");
         }
         using var memory = new FileStream(new SafeFileHandle(descriptor, ownsHandle: true), FileAccess.Write, bufferSize: 0);
-        memory.Write(image);
+        // `ulimit -f` is meant for files, but counts this memory too.
+        var limit = Libc.LiftFileSizeLimit();
+        try
+        {
+            memory.Write(image);
+        }
+        catch (Exception error) when (error is IOException or ArgumentOutOfRangeException)
+        {
+            throw new NativeLibraryException(
+                $"{file} - needs {NewVersion} of libstdc++, which this system lacks, and a changed copy of {image.Length:N0} bytes could not be made in "
+                + "memory: this shell allows no file of that size - raise the limit (ulimit -f), or use a system with GCC 13.2's libstdc++ or newer", error);
+        }
+        finally
+        {
+            Libc.SetFileSizeLimit(limit);
+        }
         return Open($"/proc/self/fd/{descriptor}");
     }
 
