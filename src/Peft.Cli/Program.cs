@@ -89,6 +89,9 @@ public static class Program
         {
             case Parsed<object> { Value: IVerb verb }:
                 CommandLineWords.RefuseLeftovers(verb, words);
+                // Before any tensor: left alone, the library would look for libtorch all over the system.
+                if (verb.UsesTensors)
+                    TorchRuntime.Start();
                 return verb.Run(output);
             case NotParsed<object> failed:
                 return ShowHelp(failed, output);

@@ -14,6 +14,7 @@ public sealed class MappedFile : IDisposable
     /// <summary>Opens a file. Errors: <see cref="IOException"/> when there is no such file.</summary>
     public static MappedFile Open(string path)
     {
+        TorchRuntime.Start();
         var file = new FileInfo(path);
         if (!file.Exists)
             throw new FileNotFoundException($"{path}: there is no such file", path);

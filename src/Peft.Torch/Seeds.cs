@@ -11,8 +11,11 @@ public static class Seeds
     /// <param name="seed">The run's seed.</param>
     /// <param name="name">The purpose, such as <c>step.12.0</c>.</param>
     /// <param name="device">Where it draws; null means the CPU.</param>
-    public static Generator GeneratorFor(long seed, string name, Device? device = null) =>
-        new((ulong)SeedFor(seed, name), device ?? torch.CPU);
+    public static Generator GeneratorFor(long seed, string name, Device? device = null)
+    {
+        TorchRuntime.Start();
+        return new((ulong)SeedFor(seed, name), device ?? torch.CPU);
+    }
 
     /// <summary>The first eight bytes (little endian) of SHA-256 over the seed and the UTF-8 name.</summary>
     public static long SeedFor(long seed, string name)

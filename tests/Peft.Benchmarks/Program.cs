@@ -50,6 +50,7 @@ public static class Program
         ("memory", MemoryBenchmark.Measure),
         ("training", TrainingBenchmark.Measure),
         ("kernels", KernelBenchmark.Measure),
+        ("fused", FusedBenchmark.Measure),
         ("mixture", MixtureBenchmark.Measure),
         ("routers", RouterBenchmark.Measure),
         ("packing", PackingBenchmark.Measure),

@@ -23,6 +23,9 @@ public sealed class DataVerb : IVerb
     public int Rows { get; set; }
 
     /// <inheritdoc/>
+    public bool UsesTensors => false;
+
+    /// <inheritdoc/>
     public int Run(Output output)
     {
         if (Rows < 0)

@@ -23,6 +23,9 @@ public sealed class DoctorVerb : IVerb
     public bool Json { get; set; }
 
     /// <inheritdoc/>
+    public bool UsesTensors => false;
+
+    /// <inheritdoc/>
     public int Run(Output output)
     {
         Add("peft", Program.Version);

@@ -27,6 +27,9 @@ public sealed class ReportVerb : IVerb
     public bool Overwrite { get; set; }
 
     /// <inheritdoc/>
+    public bool UsesTensors => false;
+
+    /// <inheritdoc/>
     public int Run(Output output)
     {
         if (!Overwrite && File.Exists(OutputFile))

@@ -42,6 +42,9 @@ public sealed class TokenizeVerb : IVerb
     public int VocabularySize { get; set; }
 
     /// <inheritdoc/>
+    public bool UsesTensors => false;
+
+    /// <inheritdoc/>
     public int Run(Output output)
     {
         var texts = Output.InputLines();

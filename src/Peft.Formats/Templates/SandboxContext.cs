@@ -54,6 +54,7 @@ internal sealed class SandboxContext : TemplateContext
     {
         (_template, _globals.Given, _isText) = (template, values, isText);
         (_steps, _startTime, _startBytes) = (0, Stopwatch.GetTimestamp(), GC.GetAllocatedBytesForCurrentThread());
+        Reset(); // the output and the rounds that Scriban has counted are those of all renderings since
         var (globals, outputs) = (GlobalCount, OutputCount);
         PushGlobal(_globals);
         PushOutput(new StringBuilderOutput(_text));

@@ -98,7 +98,8 @@ public abstract unsafe class AutogradFunction
         }
     }
 
-    /// <summary>The engine asks for gradients. Errors: whatever <see cref="Backward"/> throws; the graph was freed; second derivatives.</summary>
+    /// <summary>The engine asks for gradients. Errors: whatever <see cref="Backward"/> throws; the graph was freed; second
+    /// derivatives.</summary>
     internal Tensor?[] Differentiate(Tensor?[] gradients, bool keepGraph)
     {
         if (IsGradEnabled() != 0)

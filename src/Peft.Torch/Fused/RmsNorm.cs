@@ -13,8 +13,8 @@ public static partial class Fused
     }
 }
 
-/// <summary>RMSNorm over the memory of CPU tensors; inputs x, weight. Backward computes a row's statistics again: one pass over x is cheaper
-/// than a graph that holds more.</summary>
+/// <summary>RMSNorm over the memory of CPU tensors; inputs x, weight. Backward computes a row's statistics again: one pass over x is
+/// cheaper than a graph that holds more.</summary>
 internal sealed unsafe class RmsNormFunction(float eps) : AutogradFunction
 {
     protected override Tensor[] Forward(Tensor?[] inputs)
@@ -25,9 +25,12 @@ internal sealed unsafe class RmsNormFunction(float eps) : AutogradFunction
         var result = torch.empty_like(rows);
         var factors = weight.to(x.dtype).contiguous();
         var (count, n) = Size(x);
-        if (x.dtype == ScalarType.Float32) RmsNormKernel<float>.Forward(Of<float>(rows), Of<float>(factors), Of<float>(result), count, n, eps);
-        else RmsNormKernel<ushort>.Forward(Of<ushort>(rows), Of<ushort>(factors), Of<ushort>(result), count, n, eps);
+        if (x.dtype == ScalarType.Float32) Run<float>();
+        else Run<ushort>();
         return [result];
+
+        void Run<T>()
+            where T : unmanaged => RmsNormKernel<T>.Forward(Of<T>(rows), Of<T>(factors), Of<T>(result), count, n, eps);
     }
 
     protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved)

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Peft.Torch;
@@ -61,7 +62,7 @@ internal static unsafe class RotaryKernel<T>
         var angleStep = cos.size(0) == 1 ? 0 : steps * rotated;
         var (source, target) = ((nint)TensorMemory.Of<T>(x), (nint)TensorMemory.Of<T>(result));
         var (c, s) = ((nint)TensorMemory.Of<float>(cos), (nint)TensorMemory.Of<float>(sin));
-        Elements<T>.ForRows(x.size(0) * steps, heads * size, (first, end) =>
+        Elements<T>.ForRows(x.size(0) * steps, heads * size, [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
         {
             for (var i = first; i < end; i++)
             {
@@ -79,6 +80,7 @@ internal static unsafe class RotaryKernel<T>
         });
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Turn(T* x, float* cos, float* sin, T* y, long half)
     {
         for (long j = 0; j < half; j += Elements<T>.Count)
@@ -92,6 +94,7 @@ internal static unsafe class RotaryKernel<T>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void TurnBack(T* x, float* cos, float* sin, T* y, long half)
     {
         for (long j = 0; j < half; j += Elements<T>.Count)

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Peft.Torch;
@@ -52,7 +53,7 @@ internal static unsafe class SwiGluKernel<T>
     public static void Forward(Tensor gate, Tensor up, Tensor result)
     {
         var (g, u, y) = ((nint)TensorMemory.Of<T>(gate), (nint)TensorMemory.Of<T>(up), (nint)TensorMemory.Of<T>(result));
-        Elements<T>.ForRows(gate.numel(), 1, (first, end) =>
+        Elements<T>.ForRows(gate.numel(), 1, [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
         {
             for (var j = first; j < end; j += Step)
             {
@@ -66,7 +67,7 @@ internal static unsafe class SwiGluKernel<T>
     {
         var (d, g, u) = ((nint)TensorMemory.Of<T>(slopes), (nint)TensorMemory.Of<T>(gate), (nint)TensorMemory.Of<T>(up));
         var (dg, du) = ((nint)TensorMemory.Of<T>(dgate), (nint)TensorMemory.Of<T>(dup));
-        Elements<T>.ForRows(gate.numel(), 1, (first, end) =>
+        Elements<T>.ForRows(gate.numel(), 1, [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
         {
             for (var j = first; j < end; j += Step)
             {
@@ -80,5 +81,6 @@ internal static unsafe class SwiGluKernel<T>
         });
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Sigmoid(Vector512<float> x) => Vector512<float>.One / (Vector512<float>.One + VectorMath.Exp(-x));
 }

@@ -2,7 +2,8 @@ namespace Peft.Torch;
 
 /// <summary>Changes parameters by their gradients. State is keyed by parameter name, in the parameter's type
 /// and on its device; it is never a member of a dispose scope.</summary>
-/// <remarks>In place of TorchSharp's: those go one parameter at a time, key their state by handle and save it in a format of their own.</remarks>
+/// <remarks>In place of TorchSharp's: those go one parameter at a time, key their state by handle and save it in a format of their
+/// own.</remarks>
 public abstract class Optimizer : IDisposable
 {
     private readonly Group[] _groups;

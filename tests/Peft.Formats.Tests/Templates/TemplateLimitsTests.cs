@@ -51,6 +51,18 @@ public sealed class TemplateLimitsTests
     }
 
     [Fact]
+    public void Limits_are_those_of_one_rendering()
+    {
+        var engine = new TemplateEngine(new TemplateOptions { Limits = Small with { Characters = 1000, Loops = 100, Depth = 10 } });
+        var template = ParsedTemplate.Parse("{{ func f(x); ret x; end; for i in 1..60; f 'x'; end; a = (1..60 | array.size); 'y' * 300 }}", "t");
+        for (var round = 0; round < 500; round++)
+            Assert.Equal(360, engine.Render(template, []).Length);
+        var expression = ParsedTemplate.ParseExpression("(1..60 | array.size) > 3", "e");
+        for (var round = 0; round < 500; round++)
+            Assert.Equal(true, engine.Evaluate(expression, []));
+    }
+
+    [Fact]
     public void An_engine_works_on_after_a_template_was_stopped()
     {
         var engine = new TemplateEngine(new TemplateOptions { Limits = Small });

@@ -103,6 +103,48 @@ public sealed class LayerOperationTests : IDisposable
             [Check.Leaf(_random, dtype, 2, 8, 5, 3)], tolerance);
     }
 
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.BFloat16)]
+    [InlineData(ScalarType.Float64)]
+    public void No_rows_give_no_rows(ScalarType dtype)
+    {
+        var (x, weight) = (Check.Leaf(_random, dtype, 0, 8), Check.Leaf(_random, dtype, 8));
+        Assert.Equal([0L, 8], F.swiglu(x, x).shape);
+        Assert.Equal([0L, 2, 2, 4], F.rotary(x.view(0, 2, 2, 2).repeat(1, 1, 1, 2), torch.ones(1, 2, 4), torch.ones(1, 2, 4)).shape);
+        var y = F.rms_norm(x, weight, 1e-6);
+        Assert.Equal([0L, 8], y.shape);
+        Gradients.backward(y.sum());
+        Check.Near(weight.grad!, torch.zeros(8, dtype), 0);
+    }
+
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.BFloat16)]
+    public void The_bits_do_not_depend_on_the_number_of_threads(ScalarType dtype)
+    {
+        var (x, weight) = (Check.Leaf(_random, dtype, 4, 70, 6, 32), Check.Leaf(_random, dtype, 32));
+        var (cos, sin) = (Check.Normal(_random, ScalarType.Float32, 1, 70, 32), Check.Normal(_random, ScalarType.Float32, 1, 70, 32));
+        var threads = TorchRuntime.Threads;
+        try
+        {
+            var results = new[] { 1, 3 }.Select(count =>
+            {
+                TorchRuntime.Threads = count;
+                var turned = F.rotary(F.rms_norm(x, weight, 1e-6), cos, sin);
+                var y = F.swiglu(turned, x);
+                return (Y: y, Slopes: Gradients.grad([y.square().sum()], [x, weight]));
+            }).ToArray();
+            Check.SameBits(results[1].Y, results[0].Y);
+            Check.SameBits(results[1].Slopes[0], results[0].Slopes[0]);
+            Check.SameBits(results[1].Slopes[1], results[0].Slopes[1]);
+        }
+        finally
+        {
+            TorchRuntime.Threads = threads;
+        }
+    }
+
     [Fact]
     public void Shapes_that_do_not_meet_are_named()
     {
