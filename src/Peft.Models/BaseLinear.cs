@@ -41,6 +41,6 @@ public sealed class BaseLinear : Projection
         var width = x.shape[^1];
         if (width != InFeatures)
             throw new ArgumentException($"{Path}: input width {width}, weight expects {InFeatures}", nameof(x));
-        return torch.nn.functional.linear(x, Weight, Bias);
+        return Fused.linear(x, Weight, Bias);
     }
 }

@@ -1,5 +1,3 @@
-using Peft.Torch;
-
 namespace Peft.Benchmarks;
 
 /// <summary>Attention, and the head with its loss: by our kernels and composed of libtorch's operations, beside their products at the rate of a
@@ -12,7 +10,8 @@ internal static class KernelBenchmark
         using var scope = torch.NewDisposeScope();
         var (x, w) = (Random(shape.Rows, shape.Hidden), Random(shape.FeedForward, shape.Hidden));
         var headSize = shape.Hidden / shape.Heads;
-        Tensor[] heads = [.. Enumerable.Range(0, 3).Select(_ => Random(shape.Batch, shape.Length, shape.Heads, headSize).detach().requires_grad_())];
+        Tensor[] heads =
+            [.. Enumerable.Range(0, 3).Select(_ => Random(shape.Batch, shape.Length, shape.Heads, headSize).detach().requires_grad_())];
         var mixedGradient = Random(shape.Batch, shape.Heads, shape.Length, headSize);
         var hidden = Random(shape.Rows, shape.Hidden).detach().requires_grad_();
         var words = Random(shape.Vocabulary, shape.Hidden);
@@ -31,7 +30,8 @@ internal static class KernelBenchmark
 
         Tensor[] leaves = [.. heads, hidden];
         var seconds = Rounds.Seconds(options.Rounds,
-            [.. new Action[] { Attend, Loss }.SelectMany(act => new[] { Once(act, leaves), Once(() => Composed(act), leaves) }), Once(Multiply, leaves)]);
+            Once(Attend, leaves), Once(() => Composed(Attend), leaves), Once(Loss, leaves), Once(() => Composed(Loss), leaves),
+            Once(Multiply, leaves));
         var rate = seconds[4].Select(s => (double)shape.Rows * shape.Hidden * shape.FeedForward / s).ToArray();
         // Seven products of half a square of scores; two of the head.
         var attention = 3.5 * shape.Batch * shape.Length * shape.Length * shape.Hidden;
@@ -48,8 +48,10 @@ internal static class KernelBenchmark
     private static IEnumerable<Measurement> Lines(string name, double[] kernel, double[] composed, double work, double[] rate)
     {
         yield return Measurement.Of(name + ", forward and backward", "ms", kernel.Select(s => 1e3 * s), "");
-        yield return Measurement.Of("  its multiply-adds as share of the GEMM rate", "%", kernel.Zip(rate, (s, r) => 100 * work / s / r), "100: nothing but GEMMs");
-        yield return Measurement.Of("  composed of single operations over fused", "x", composed.Zip(kernel, (c, f) => c / f), "above 1: fusing pays");
+        yield return Measurement.Of(
+            "  its multiply-adds as share of the GEMM rate", "%", kernel.Zip(rate, (s, r) => 100 * work / s / r), "100: nothing but GEMMs");
+        yield return Measurement.Of(
+            "  composed of single operations over fused", "x", composed.Zip(kernel, (c, f) => c / f), "above 1: fusing pays");
     }
 
     private static void Composed(Action operation)

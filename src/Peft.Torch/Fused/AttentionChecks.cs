@@ -40,7 +40,10 @@ internal static class AttentionChecks
         for (var i = 1; fits && i <= shape.Length; i++)
             fits = shape[^i] == 1 || shape[^i] == whole[^i];
         if (!fits)
-            throw new ArgumentException($"the additive mask {Shapes.Of(mask)} does not broadcast to the scores [{string.Join(", ", whole)}]");
+        {
+            throw new ArgumentException(
+                $"the additive mask {Shapes.Of(mask)} does not broadcast to the scores [{string.Join(", ", whole)}]");
+        }
     }
 
     private static void CheckSegments(Tensor q, Tensor k, AttentionOptions options)

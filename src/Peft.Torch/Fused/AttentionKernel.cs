@@ -71,7 +71,8 @@ internal sealed unsafe class AttentionKernel<T, W>
         var (b, start, count, low, n) = (block.Row, block.Start, block.Count, block.Low, block.High - block.Low);
         var (step, kv) = (RowMath<W>.Stride(n), h / _groups);
         var lses = sums + (b * _heads + h) * _queries;
-        Gemm.Multiply(false, true, count, n, _headSize, _scale, _q.Row(b, h, start), _q.Step, _k.Row(b, kv, low), _k.Step, W.Zero, work.Scores, step);
+        Gemm.Multiply(false, true, count, n, _headSize, _scale,
+            _q.Row(b, h, start), _q.Step, _k.Row(b, kv, low), _k.Step, W.Zero, work.Scores, step);
         for (var i = start; i < start + count; i++)
         {
             var (first, last) = (block.First(_options, i), block.Last(_options, i));
@@ -95,7 +96,8 @@ internal sealed unsafe class AttentionKernel<T, W>
         // One task owns one key head, so that no two add to the same dk and dv.
         Threads.Share(_batch * _keyHeads, tasks =>
         {
-            using var work = new AttentionScratch<T, W>(_blocks.Widest, RowMath<W>.Stride(_blocks.Widest), _keys, Math.Max(_headSize, _valueSize), 2);
+            using var work = new AttentionScratch<T, W>(
+                _blocks.Widest, RowMath<W>.Stride(_blocks.Widest), _keys, Math.Max(_headSize, _valueSize), 2);
             while (tasks.Next(out var task))
             {
                 var (b, kv) = (task / _keyHeads, task % _keyHeads);
@@ -124,8 +126,10 @@ internal sealed unsafe class AttentionKernel<T, W>
         ScoresBack(block, h, work, step, sums + (b * _heads + h) * _queries);
         Gemm.Multiply(false, false, count, _headSize, n, W.One, work.Ds, step, k, _k.Step, W.Zero, work.Sums, _headSize);
         Store(work.Sums, count, _headSize, dq.Row(b, h, start), dq.Step);
-        Gemm.Multiply(true, false, n, _headSize, count, W.One, work.Ds, step, q, _q.Step, W.One, work.Keys + low * _headSize, _headSize);
-        Gemm.Multiply(true, false, n, _valueSize, count, W.One, work.P, step, d, outer.Step, W.One, work.Values + low * _valueSize, _valueSize);
+        Gemm.Multiply(true, false, n, _headSize, count, W.One, work.Ds, step, q, _q.Step,
+            W.One, work.Keys + low * _headSize, _headSize);
+        Gemm.Multiply(true, false, n, _valueSize, count, W.One, work.P, step, d, outer.Step,
+            W.One, work.Values + low * _valueSize, _valueSize);
     }
 
     private void ScoresBack(AttentionBlock block, long h, AttentionScratch<T, W> work, long step, W* lses)

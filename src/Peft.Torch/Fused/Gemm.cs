@@ -22,12 +22,14 @@ internal static unsafe partial class Gemm
     /// <summary>Whether libtorch carries MKL.</summary>
     public static bool IsAvailable => Found.Value;
 
-    /// <summary>Whether its products of bfloat16 are faster than those of float32: the processor has them, and MKL takes its fast kernels there.</summary>
+    /// <summary>Whether its products of bfloat16 are faster than those of float32: the processor has them, and MKL takes its fast kernels
+    /// there.</summary>
     public static bool HasFastBFloat16 => Fast.Value;
 
     /// <summary>c = alpha * op(a) op(b) + beta * c with op(a) [m, k], op(b) [k, n]; T is float, double, or ushort holding bfloat16, and W
     /// the type sums are in: float, or double for double.</summary>
-    public static void Multiply<T, W>(bool ta, bool tb, long m, long n, long k, W alpha, T* a, long lda, T* b, long ldb, W beta, W* c, long ldc)
+    public static void Multiply<T, W>(
+        bool ta, bool tb, long m, long n, long k, W alpha, T* a, long lda, T* b, long ldb, W beta, W* c, long ldc)
         where T : unmanaged
         where W : unmanaged
     {
@@ -42,9 +44,15 @@ internal static unsafe partial class Gemm
                 (ushort*)a, stepA, (ushort*)b, stepB, (float)(object)beta, (float*)c, stepC);
         }
         else if (typeof(T) == typeof(float))
-            sgemm_(&left, &right, &columns, &rows, &inner, (float*)&alpha, (float*)b, &stepB, (float*)a, &stepA, (float*)&beta, (float*)c, &stepC);
+        {
+            sgemm_(&left, &right, &columns, &rows, &inner,
+                (float*)&alpha, (float*)b, &stepB, (float*)a, &stepA, (float*)&beta, (float*)c, &stepC);
+        }
         else
-            dgemm_(&left, &right, &columns, &rows, &inner, (double*)&alpha, (double*)b, &stepB, (double*)a, &stepA, (double*)&beta, (double*)c, &stepC);
+        {
+            dgemm_(&left, &right, &columns, &rows, &inner,
+                (double*)&alpha, (double*)b, &stepB, (double*)a, &stepA, (double*)&beta, (double*)c, &stepC);
+        }
     }
 
     /// <summary>Runs a body outside a parallel region as inside one: its products wake no other thread.</summary>

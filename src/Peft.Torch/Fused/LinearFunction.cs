@@ -1,6 +1,7 @@
 namespace Peft.Torch;
 
-/// <summary>A linear layer on the CPU; inputs x, weight, bias. Only what backward needs is kept: of a frozen layer its weight, uncopied.</summary>
+/// <summary>A linear layer on the CPU; inputs x, weight, bias. Only what backward needs is kept: of a frozen layer its weight,
+/// uncopied.</summary>
 internal sealed class LinearFunction : AutogradFunction
 {
     private long[] _shape = [];

@@ -23,8 +23,8 @@ internal sealed unsafe class LossKernel<T, W>(Tensor hidden, Tensor weight, Tens
         : Math.Clamp((hidden.size(0) - 1) / torch.get_num_threads() + 1, FewestRows, MostRows);
     private readonly long _words = Math.Min(MostWords, weight.size(0));
 
-    /// <summary>Writes the loss of each row, where wanted log(sum(exp)) of its logits, and the gradient of its loss by its hidden state: without
-    /// the first backward's gradient known, a row's own is that times this one.</summary>
+    /// <summary>Writes the loss of each row, where wanted log(sum(exp)) of its logits, and the gradient of its loss by its hidden state: what
+    /// backward brings is one number a row, a factor of it.</summary>
     public void Forward(Tensor losses, Tensor? lses, Tensor? slopes)
     {
         var loss = TensorMemory.Of<W>(losses);
@@ -70,7 +70,8 @@ internal sealed unsafe class LossKernel<T, W>(Tensor hidden, Tensor weight, Tens
     }
 
     private void Logits(long start, long count, long word, long n, W* logits, long step) =>
-        Gemm.Multiply(false, true, count, n, _width, W.One, _hidden + start * _width, _width, _weight + word * _width, _width, W.Zero, logits, step);
+        Gemm.Multiply(false, true, count, n, _width, W.One,
+            _hidden + start * _width, _width, _weight + word * _width, _width, W.Zero, logits, step);
 
     // Takes one block of a row in: top and sum become those of all blocks so far; returns by how much earlier sums shrank. Where a
     // gradient is wanted, P becomes e^(logit - top), times the softcap's slope.

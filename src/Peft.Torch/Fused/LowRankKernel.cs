@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Numerics.Tensors;
 
 namespace Peft.Torch;
 
@@ -17,15 +18,16 @@ internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long ou
     /// <summary>h [N, C] = x At, and gated [N, C] = scale * h o gates as the up products take it.</summary>
     public void Down(T* x, T* a, W* gateRows, W* h, T* gated) => Share((_, begin, end) =>
     {
-        Gemm.Multiply(false, true, end - begin, ranks, inputs, W.One, x + begin * inputs, inputs, a, inputs, W.Zero, h + begin * ranks, ranks);
+        Gemm.Multiply(false, true, end - begin, ranks, inputs, W.One,
+            x + begin * inputs, inputs, a, inputs, W.Zero, h + begin * ranks, ranks);
         Gate(h, gateRows, gated, begin, end);
     });
 
     /// <summary>scale * h o gates again, where backward kept h alone.</summary>
     public void Gate(W* h, W* gateRows, T* gated) => Share((_, begin, end) => Gate(h, gateRows, gated, begin, end));
 
-    /// <summary>From dy [N, O]: the gradient of h [N, C] in dh as products take it, and where the pointers are not null that of the gates [N, G],
-    /// of b [C, O] (transposed) and of a [C, D], whose input is x.</summary>
+    /// <summary>From dy [N, O]: the gradient of h [N, C] in dh as products take it, and where the pointers are not null that of the gates
+    /// [N, G], of b [C, O] (transposed) and of a [C, D], whose input is x.</summary>
     public void Backward(T* dy, T* b, W* gateRows, W* h, T* gated, T* x, T* dh, W* dgates, W* db, W* da)
     {
         using var partial = new Scratch<W>(_shares * ranks * ((db != null ? outputs : 0) + (da != null ? inputs : 0)));
@@ -38,14 +40,21 @@ internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long ou
             for (var i = begin; i < end; i += ChunkRows)
             {
                 var (count, beta) = (Math.Min(ChunkRows, end - i), i == begin ? W.Zero : W.One);
-                Gemm.Multiply(false, false, count, ranks, outputs, scale, dy + i * outputs, outputs, b, ranks, W.Zero, gradients + i * ranks, ranks);
+                Gemm.Multiply(false, false, count, ranks, outputs, scale,
+                    dy + i * outputs, outputs, b, ranks, W.Zero, gradients + i * ranks, ranks);
                 if (dgates != null)
                     GateGradients(gradients, h, dgates, i, i + count);
                 Gate(gradients, gateRows, dh, i, i + count, W.One);
                 if (db != null)
-                    Gemm.Multiply(true, false, ranks, outputs, count, W.One, gated + i * ranks, ranks, dy + i * outputs, outputs, beta, up, outputs);
+                {
+                    Gemm.Multiply(true, false, ranks, outputs, count, W.One,
+                        gated + i * ranks, ranks, dy + i * outputs, outputs, beta, up, outputs);
+                }
                 if (da != null)
-                    Gemm.Multiply(true, false, ranks, inputs, count, W.One, dh + i * ranks, ranks, x + i * inputs, inputs, beta, down, inputs);
+                {
+                    Gemm.Multiply(true, false, ranks, inputs, count, W.One,
+                        dh + i * ranks, ranks, x + i * inputs, inputs, beta, down, inputs);
+                }
             }
         });
         Sum((W*)ups, ranks * outputs, db);
@@ -100,8 +109,9 @@ internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long ou
     {
         if (target == null)
             return;
-        new Span<W>(partial, (int)count).CopyTo(new Span<W>(target, (int)count));
+        var sum = new Span<W>(target, (int)count);
+        new Span<W>(partial, (int)count).CopyTo(sum);
         for (long share = 1; share < _shares; share++)
-            System.Numerics.Tensors.TensorPrimitives.Add(new(target, (int)count), new ReadOnlySpan<W>(partial + share * count, (int)count), new(target, (int)count));
+            TensorPrimitives.Add(sum, new ReadOnlySpan<W>(partial + share * count, (int)count), sum);
     }
 }

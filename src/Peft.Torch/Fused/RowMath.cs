@@ -5,7 +5,8 @@ using System.Runtime.Intrinsics;
 namespace Peft.Torch;
 
 /// <summary>Steps over one row of float or double, 512 bits at a time.</summary>
-/// <remarks>Rows lie in scratch memory with room for 64 bytes after the last element: what stands there is overwritten and never counts.</remarks>
+/// <remarks>Rows lie in scratch memory with room for 64 bytes after the last element: what stands there is overwritten and never
+/// counts.</remarks>
 internal static unsafe class RowMath<W>
     where W : unmanaged, IBinaryFloatingPointIeee754<W>
 {

@@ -5,7 +5,8 @@ namespace Peft.Torch;
 
 /// <summary>Two matrices to multiply, row by row in memory: left [m, Inner] or, where TransposeLeft, [Inner, m]; right [Inner, n] or
 /// [n, Inner] likewise.</summary>
-internal readonly unsafe struct Factors<T>(T* left, long leftStep, bool transposeLeft, T* right, long rightStep, bool transposeRight, long inner)
+internal readonly unsafe struct Factors<T>(
+    T* left, long leftStep, bool transposeLeft, T* right, long rightStep, bool transposeRight, long inner)
     where T : unmanaged
 {
     public readonly T* Left = left, Right = right;
@@ -19,7 +20,8 @@ internal readonly unsafe struct Factors<T>(T* left, long leftStep, bool transpos
     public T* RightAt(long j) => Right + (TransposeRight ? j * RightStep : j);
 }
 
-/// <summary>Products of whole matrices on all threads, a tile at a time: what is added to a tile, and its rounding, find it in the cache.</summary>
+/// <summary>Products of whole matrices on all threads, a tile at a time: what is added to a tile, and its rounding, find it in the
+/// cache.</summary>
 /// <typeparam name="T">What the products take: float, double, or ushort holding bfloat16.</typeparam>
 /// <typeparam name="W">What sums are in: float, or double for double.</typeparam>
 internal static unsafe class Tiles<T, W>

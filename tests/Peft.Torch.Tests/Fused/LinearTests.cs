@@ -21,7 +21,10 @@ public sealed class LinearTests : IDisposable
     [Fact]
     public void Gradients_of_every_input_match_finite_differences() => Check.WithAndWithoutKernels(() =>
         Check.Gradients(t => Fused.linear(t[0], t[1], t[2]),
-            [Check.Leaf(_random, ScalarType.Float64, 2, 3, 4), Check.Leaf(_random, ScalarType.Float64, 5, 4), Check.Leaf(_random, ScalarType.Float64, 5)]));
+        [
+            Check.Leaf(_random, ScalarType.Float64, 2, 3, 4), Check.Leaf(_random, ScalarType.Float64, 5, 4),
+            Check.Leaf(_random, ScalarType.Float64, 5),
+        ]));
 
     [Theory]
     [InlineData(ScalarType.Float32, 1, 3e-6)]
@@ -33,7 +36,8 @@ public sealed class LinearTests : IDisposable
     {
         Tensor[] inputs = [Check.Leaf(_random, dtype, rows, 70), Check.Leaf(_random, dtype, 900, 70), Check.Leaf(_random, dtype, 900)];
         Check.Same(t => Fused.linear(t[0], t[1], t[2]),
-            t => Composed(t[0].to(ScalarType.Float64), t[1].to(ScalarType.Float64), t[2].to(ScalarType.Float64)), inputs, tolerance, sameType: false);
+            t => Composed(t[0].to(ScalarType.Float64), t[1].to(ScalarType.Float64), t[2].to(ScalarType.Float64)),
+            inputs, tolerance, sameType: false);
     }
 
     [Fact]
@@ -61,7 +65,8 @@ public sealed class LinearTests : IDisposable
         {
             using var scope = torch.NewDisposeScope();
             var y = Fused.lora_mixture_linear(x, w, null, a, b, null, 2) + Fused.linear(x, w);
-            var loss = Fused.linear_cross_entropy(Fused.lora_mixture_linear(x, w, null, a, b, null, 2), torch.eye(48).to(ScalarType.BFloat16), targets);
+            var words = torch.eye(48).to(ScalarType.BFloat16);
+            var loss = Fused.linear_cross_entropy(Fused.lora_mixture_linear(x, w, null, a, b, null, 2), words, targets);
             Gradients.backward(y.sum() + loss.sum() + Fused.causal_attention(heads, heads, heads, null, 1).sum());
             (x.grad, a.grad, b.grad, heads.grad) = (null, null, null, null);
         }
