@@ -73,7 +73,7 @@ internal static class NativeFiles
         var link = new FileInfo(file);
         if (link.LinkTarget is not null && link.ResolveLinkTarget(returnFinalTarget: true) is { Exists: false } target)
         {
-            return $"points to {target.FullName}, which is gone (the package cache was emptied or moved)";
+            return $"points to {target.FullName}, which is not there (the package cache was emptied or moved, or this user may not read it)";
         }
         if (!File.Exists(file)) return "is missing";
         try

@@ -40,7 +40,7 @@ public sealed class NativeFilesTests : IDisposable
         Assert.Equal(
             [
                 $"{_temp["libc10.so"]} - is missing{Remedy}",
-                $"{_temp["libtorch_cpu.so"]} - points to /nowhere/libtorch_cpu.so, which is gone (the package cache was emptied or moved){Remedy}",
+                $"{_temp["libtorch_cpu.so"]} - points to /nowhere/libtorch_cpu.so, which is not there (the package cache was emptied or moved, or this user may not read it){Remedy}",
                 $"{_temp["libtorch.so"]} - is not a shared library{Remedy}",
                 $"{_temp["libLibTorchSharp.so"]} - is cut: 1,000,000 bytes of 2,399,008{Remedy}",
             ], lines);
