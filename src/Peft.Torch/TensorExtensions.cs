@@ -87,6 +87,10 @@ public static partial class TensorExtensions
     /// <summary>Puts a generator back to where <see cref="GetState"/> found it.</summary>
     public static void SetState(this Generator generator, byte[] state)
     {
+        // The library ends the process at a state of another size.
+        using var own = generator.get_state();
+        if (own.numel() != state.Length)
+            throw new ArgumentException($"a generator's state has {own.numel()} bytes here, {state.Length} were given", nameof(state));
         using var given = torch.tensor(state, dtype: ScalarType.Byte);
         generator.set_state(given);
     }

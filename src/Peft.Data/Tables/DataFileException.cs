@@ -7,7 +7,7 @@ public sealed class DataFileException : UserException
 {
     /// <summary>Makes the error with its full text.</summary>
     public DataFileException(string message, Exception inner)
-        : base(message, inner) => Reason = message;
+        : base(message, inner) => (Place, Reason) = ("", message);
 
     /// <summary>A file that is not what its format says.</summary>
     /// <param name="file">The file.</param>
@@ -18,8 +18,11 @@ public sealed class DataFileException : UserException
         : base(
             $"{file.Name}{(line is null ? "" : $":{line}")} - {reason} - {DataFormats.Describe(file.Format)} - "
             + (file.Format == DataFormat.Parquet ? "write the file again" : "correct the file"),
-            inner ?? new InvalidDataException(reason)) => Reason = line is null ? reason : $"line {line}: {reason}";
+            inner ?? new InvalidDataException(reason)) => (Place, Reason) = ($"{file.Name}{(line is null ? "" : $":{line}")}", reason);
 
-    /// <summary>What is wrong, without the file's name.</summary>
+    /// <summary>The file, and the line where there is one.</summary>
+    public string Place { get; }
+
+    /// <summary>What is wrong, without the place.</summary>
     public string Reason { get; }
 }

@@ -34,6 +34,8 @@ internal static class DataStreams
         file,
         error is InvalidDataException or ZstdSharp.ZstdException or EndOfStreamException
             ? "cannot be unpacked: it is damaged or cut short"
+            : error is UnauthorizedAccessException
+            ? "no permission to read it"
             : $"cannot be read: {Peft.Formats.Quote.Escaped(error.Message).TrimEnd('.')}",
         inner: error);
 }

@@ -119,7 +119,7 @@ internal sealed class ParquetRows : TableReader
         {
             CheckCodec(group, leaf);
             var read = ParquetColumns.AsBytes(leaf);
-            leaves.Add(ParquetLeaf.Of(leaf, Wait(group.ReadRawColumnDataBaseAsync(read))));
+            leaves.Add(ParquetLeaf.Of(leaf, ParquetClock.Within(_file.Path, async () => await group.ReadRawColumnDataBaseAsync(read))));
             return leaves[^1];
         }))];
         _left = group.RowCount;
@@ -148,9 +148,12 @@ internal sealed class ParquetRows : TableReader
             var stream = new FileStream(file.Path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             try
             {
-                var reader = ParquetReader.CreateAsync(stream, options, leaveStreamOpen: false).GetAwaiter().GetResult();
-                _ = (reader.Schema.Fields.Count, reader.RowGroups.Sum(group => group.RowCount)); // read when they are first asked for
-                return reader;
+                return ParquetClock.Within(file.Path, async () =>
+                {
+                    var reader = await ParquetReader.CreateAsync(stream, options, leaveStreamOpen: false);
+                    _ = (reader.Schema.Fields.Count, reader.RowGroups.Sum(group => group.RowCount)); // read when they are first asked for
+                    return reader;
+                });
             }
             catch
             {
@@ -200,8 +203,6 @@ internal sealed class ParquetRows : TableReader
         DataStreams.IsReading(error) && error is not (InvalidDataException or EndOfStreamException)
             ? DataStreams.Unreadable(file, error)
             : new DataFileException(file, $"is damaged: {Quote.Of(error.Message)}", inner: error);
-
-    private static T Wait<T>(ValueTask<T> task) => task.AsTask().GetAwaiter().GetResult();
 
     private static void Wait(ValueTask task) => task.AsTask().GetAwaiter().GetResult();
 }

@@ -1,6 +1,6 @@
-using System.Runtime.ExceptionServices;
 using Parquet;
 using Parquet.Schema;
+using Peft.Data.Tables;
 using Peft.Formats;
 
 namespace Peft.Evaluation.Reports;
@@ -9,9 +9,6 @@ namespace Peft.Evaluation.Reports;
 internal static class ExampleTable
 {
     private const long MostRows = 1 << 24; // of a group; a broken file may name any number
-    private const long SlowestBytes = 1 << 20; // a second
-
-    private static readonly TimeSpan ShortestLimit = TimeSpan.FromSeconds(30);
 
     private static readonly Dictionary<string, Type> Types = new()
     {
@@ -29,20 +26,16 @@ internal static class ExampleTable
     {
         try
         {
-            // Over some damaged footers the library reads on for ever and cannot be stopped: the thread is left behind.
-            var limit = ShortestLimit + TimeSpan.FromSeconds(new FileInfo(path).Length / SlowestBytes);
-            if (!Task.Run(() => ReadAsync(path, columns, take)).Wait(limit))
-                throw Refused(path, $"it could not be read in {limit.TotalSeconds:F0} s");
-        }
-        catch (AggregateException e) when (e.InnerException is UserException told)
-        {
-            ExceptionDispatchInfo.Throw(told);
+            _ = ParquetClock.Within(path, async () =>
+            {
+                await ReadAsync(path, columns, take);
+                return true;
+            });
         }
         catch (Exception e) when (e is not UserException)
         {
             // What the library throws over bytes that are no table is of many types: all of it is said about the file.
-            var cause = e.InnerException ?? e;
-            throw Refused(path, cause is UnauthorizedAccessException ? "no permission to read it" : "not a whole Parquet file", cause);
+            throw Refused(path, e is UnauthorizedAccessException ? "no permission to read it" : "not a whole Parquet file", e);
         }
     }
 

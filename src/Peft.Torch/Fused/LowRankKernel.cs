@@ -1,5 +1,7 @@
 using System.Numerics;
 using System.Numerics.Tensors;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 
 namespace Peft.Torch;
 
@@ -73,6 +75,7 @@ internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long ou
 
     private void Gate(W* h, W* gateRows, T* gated, long begin, long end) => Gate(h, gateRows, gated, begin, end, scale);
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Gate(W* h, W* gateRows, T* gated, long begin, long end, W factor)
     {
         var width = ranks / gates;
@@ -80,29 +83,40 @@ internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long ou
         for (var i = begin; i < end; i++)
         {
             var source = h + i * ranks;
-            for (long c = 0, g = 0; c < ranks; g++)
-            {
-                var gate = gateRows == null ? factor : factor * gateRows[i * gates + g];
-                for (var last = c + width; c < last; c++)
-                    row[c] = source[c] * gate;
-            }
+            for (long c = 0, g = 0; c < ranks; c += width, g++)
+                Scale(source + c, gateRows == null ? factor : factor * gateRows[i * gates + g], row + c, width);
             VectorMath.Store(row, ranks, gated + i * ranks);
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void GateGradients(W* gradients, W* h, W* dgates, long begin, long end)
     {
         var width = ranks / gates;
         for (var i = begin; i < end; i++)
         {
-            for (long c = i * ranks, g = i * gates; g < (i + 1) * gates; g++)
-            {
-                var sum = W.Zero;
-                for (var last = c + width; c < last; c++)
-                    sum += gradients[c] * h[c];
-                dgates[g] = sum;
-            }
+            for (long c = i * ranks, g = i * gates; g < (i + 1) * gates; c += width, g++)
+                dgates[g] = Dot(gradients + c, h + c, width);
         }
+    }
+
+    private static void Scale(W* from, W factor, W* to, long count)
+    {
+        long j = 0;
+        for (var factors = Vector256.Create(factor); j + Vector256<W>.Count <= count; j += Vector256<W>.Count)
+            (Vector256.Load(from + j) * factors).Store(to + j);
+        for (; j < count; j++)
+            to[j] = from[j] * factor;
+    }
+
+    private static W Dot(W* left, W* right, long count)
+    {
+        var (sum, j) = (W.Zero, 0L);
+        for (; j + Vector256<W>.Count <= count; j += Vector256<W>.Count)
+            sum += Vector256.Sum(Vector256.Load(left + j) * Vector256.Load(right + j));
+        for (; j < count; j++)
+            sum += left[j] * right[j];
+        return sum;
     }
 
     private void Sum(W* partial, long count, W* target)

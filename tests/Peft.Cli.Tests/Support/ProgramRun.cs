@@ -30,7 +30,7 @@ internal sealed record ProgramRun(string CommandLine, int ExitCode, string Outpu
     /// <summary>Asserts that standard error holds the parts.</summary>
     public ProgramRun Says(params string[] parts)
     {
-        Assert.All(parts, part => Assert.Contains(part, Error));
+        Assert.All(parts, part => Assert.True(Error.Contains(part, StringComparison.Ordinal), $"not said: {part}\nsaid:\n{Error}"));
         return this;
     }
 }
