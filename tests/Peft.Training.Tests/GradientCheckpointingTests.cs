@@ -51,7 +51,7 @@ public sealed class GradientCheckpointingTests
         Assert.Equal(expected.Keys, found.Keys);
         Assert.All(expected, pair => Assert.Equal(pair.Value, found[pair.Key]));
         Assert.True(expected.Values.All(values => values.Any(value => value != 0)), "a tensor has no gradient");
-        Assert.Equal(before, TorchRuntime.LiveTensorCount);
+        LiveTensors.AssertNoMoreThan(before);
     }
 
     [Fact]
@@ -66,7 +66,7 @@ public sealed class GradientCheckpointingTests
             var run = tiny.Build(options with { GradientCheckpointing = checkpointing }, TinyTraining.Mixture) with { Sinks = [sink] };
             var before = LiveTensors.Settled();
             new TrainingLoop(run).Run(new StopRequest());
-            Assert.Equal([before], counts.Distinct());
+            Assert.All(counts, count => Assert.InRange(count, 0, before));
             return (Numbers: sink.Numbers.ToList(), Bytes: TinyTraining.Bytes(run));
         }).ToList();
 

@@ -187,5 +187,5 @@ public sealed class NonFiniteLossTests : IDisposable
     }
 
     private static List<string> Orders(string text, string a, string b) =>
-        [string.Format(null, text, $"{a}, {b}"), string.Format(null, text, $"{b}, {a}")];
+        [string.Format(null, text, $"{a}; {b}"), string.Format(null, text, $"{b}; {a}")];
 }

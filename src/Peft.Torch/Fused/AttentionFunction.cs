@@ -20,7 +20,7 @@ internal sealed class AttentionFunction(AttentionOptions options) : AutogradFunc
         else
             new AttentionKernel<double, double>(rows, keys, values, mask, options).Forward(mixed, lse);
         Save(q, k, v, mask, lse);
-        return [mixed.to(q.dtype)];
+        return [mixed.As(q.dtype)];
     }
 
     protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved)
@@ -39,7 +39,7 @@ internal sealed class AttentionFunction(AttentionOptions options) : AutogradFunc
             new AttentionKernel<float, float>(rows, keys, values, mask, options).Backward(outer, lse, dq, dk, dv);
         else
             new AttentionKernel<double, double>(rows, keys, values, mask, options).Backward(outer, lse, dq, dk, dv);
-        return [dq.to(q.dtype), dk.to(k.dtype), dv.to(v.dtype), null];
+        return [dq.As(q.dtype), dk.As(k.dtype), dv.As(v.dtype), null];
     }
 
     /// <summary>Whether there are kernels for these tensors.</summary>
@@ -50,10 +50,10 @@ internal sealed class AttentionFunction(AttentionOptions options) : AutogradFunc
     {
         if (mask is null)
             return null;
-        var wide = mask.to(SumType(q.dtype));
+        var wide = mask.As(SumType(q.dtype));
         if (wide.dim() == 0 || wide.size(-1) != k.size(2))
             wide = wide.expand([.. wide.shape.Take(Math.Max(0, wide.shape.Length - 1)), k.size(2)]);
-        return wide.contiguous().expand(q.size(0), q.size(1), q.size(2), k.size(2));
+        return wide.Dense().expand(q.size(0), q.size(1), q.size(2), k.size(2));
     }
 
     private static ScalarType SumType(ScalarType type) => type == ScalarType.Float64 ? type : ScalarType.Float32;
@@ -74,8 +74,8 @@ internal sealed class AttentionFunction(AttentionOptions options) : AutogradFunc
 
     private static Tensor DenseRows(Tensor tensor, ScalarType type)
     {
-        var typed = tensor.to(type);
+        var typed = tensor.As(type);
         // A step of 0 or less than a row (expanded tensors) is no matrix to a BLAS.
-        return typed.stride(3) == 1 && typed.stride(2) >= typed.size(3) ? typed : typed.contiguous();
+        return typed.stride(3) == 1 && typed.stride(2) >= typed.size(3) ? typed : typed.Dense();
     }
 }

@@ -7,7 +7,7 @@ internal sealed class LinearCrossEntropyFunction(long chunkRows, double softcap)
 
     protected override Tensor[] Forward(Tensor?[] inputs)
     {
-        var (hidden, weight, targets) = (inputs[0]!, inputs[1]!, inputs[2]!.contiguous());
+        var (hidden, weight, targets) = (inputs[0]!, inputs[1]!, inputs[2]!.Dense());
         _type = hidden.dtype;
         var product = LinearKernel.ProductType(_type);
         var sum = LinearKernel.For(product).SumType;
@@ -29,10 +29,10 @@ internal sealed class LinearCrossEntropyFunction(long chunkRows, double softcap)
     {
         if (gradients[0] is null)
             return [null, null, null];
-        var outer = gradients[0]!.contiguous();
+        var outer = gradients[0]!.Dense();
         return
         [
-            saved[0] is { } slopes ? (slopes * outer.unsqueeze(1)).to(_type) : null,
+            saved[0] is { } slopes ? (slopes * outer.unsqueeze(1)).As(_type) : null,
             Needs(1) ? WeightGradient(outer, saved[1]!, saved[2]!, saved[3]!, saved[4]!) : null,
             null,
         ];
@@ -49,6 +49,6 @@ internal sealed class LinearCrossEntropyFunction(long chunkRows, double softcap)
             new LossKernel<float, float>(rows, words, targets, chunkRows, softcap).WeightGradient(outer, lses, dweight);
         else
             new LossKernel<double, double>(rows, words, targets, chunkRows, softcap).WeightGradient(outer, lses, dweight);
-        return dweight.to(weight.dtype);
+        return dweight.As(weight.dtype);
     }
 }

@@ -14,9 +14,9 @@ internal sealed class LinearFunction : AutogradFunction
         _shape = x.shape;
         var rows = LinearTensors.Rows(x, type);
         var y = torch.empty([.. _shape[..^1], weight.size(0)], type);
-        kernel.Forward(rows, LinearTensors.Dense(weight, type), bias?.to(kernel.SumType), null, null, y);
+        kernel.Forward(rows, LinearTensors.Dense(weight, type), bias?.As(kernel.SumType), null, null, y);
         Save(Needs(1) ? x : null, weight);
-        return [y.to(x.dtype)];
+        return [y.As(x.dtype)];
     }
 
     protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved)
@@ -34,7 +34,7 @@ internal sealed class LinearFunction : AutogradFunction
             kernel.Backward(dy, LinearTensors.Dense(weight, type), null, null, dx);
         }
         var dw = Needs(1) ? LinearTensors.WeightGradient(kernel, dy, LinearTensors.Rows(x!, type), weight) : null;
-        return [dx?.to(weight.dtype), dw, Needs(2) ? dy.sum(0, type: kernel.SumType).to(weight.dtype) : null];
+        return [dx?.As(weight.dtype), dw, Needs(2) ? dy.sum(0, type: kernel.SumType).As(weight.dtype) : null];
     }
 }
 
@@ -44,13 +44,13 @@ internal static class LinearTensors
     /// <summary>[.., D] as dense rows [N, D].</summary>
     public static Tensor Rows(Tensor x, ScalarType type) => Dense(x.reshape(-1, x.size(-1)), type);
 
-    public static Tensor Dense(Tensor tensor, ScalarType type) => tensor.to(type).contiguous();
+    public static Tensor Dense(Tensor tensor, ScalarType type) => tensor.As(type).Dense();
 
     /// <summary>dyt x, in the weight's type.</summary>
     public static Tensor WeightGradient(ILinearKernel kernel, Tensor dy, Tensor x, Tensor weight)
     {
         var dw = torch.empty(weight.shape, x.dtype);
         kernel.Product(dy, true, x, dw);
-        return dw.to(weight.dtype);
+        return dw.As(weight.dtype);
     }
 }

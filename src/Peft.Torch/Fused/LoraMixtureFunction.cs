@@ -21,11 +21,11 @@ internal sealed class LoraMixtureFunction(double scale) : AutogradFunction
         kernel.Down(_ranks, loraInput is null ? rows : LinearTensors.Rows(loraInput, type), LinearTensors.Dense(a, type),
             GateRows(gates, kernel), h, gated);
         var y = torch.empty([.. _shape[..^1], weight.size(0)], type);
-        kernel.Forward(rows, LinearTensors.Dense(weight, type), inputs[Bias]?.to(kernel.SumType), gated, LinearTensors.Dense(b, type), y);
+        kernel.Forward(rows, LinearTensors.Dense(weight, type), inputs[Bias]?.As(kernel.SumType), gated, LinearTensors.Dense(b, type), y);
         // The input is kept only for the gradients that are sums over rows of it.
         Save(Needs(Weight) || (Needs(A) && !_split) ? x : null, weight, a, b, gates, Needs(A) ? loraInput : null,
             Needs(B) || Needs(Gates) ? h : null);
-        return [y.to(x.dtype)];
+        return [y.As(x.dtype)];
     }
 
     protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved)
@@ -43,18 +43,18 @@ internal sealed class LoraMixtureFunction(double scale) : AutogradFunction
         {
             var dx = torch.empty(_shape, type);
             kernel.Backward(dy, LinearTensors.Dense(weight, type), _split ? null : dh, LinearTensors.Dense(a, type), dx);
-            result[X] = dx.to(weight.dtype);
+            result[X] = dx.As(weight.dtype);
         }
         if (Needs(LoraInput))
         {
             var dx = torch.empty([_ranks.Rows, _ranks.Inputs], type);
             kernel.Product(dh!, false, LinearTensors.Dense(a, type), dx);
-            result[LoraInput] = dx.to(weight.dtype).view(_shape);
+            result[LoraInput] = dx.As(weight.dtype).view(_shape);
         }
         if (Needs(Weight))
             result[Weight] = LinearTensors.WeightGradient(kernel, dy, LinearTensors.Rows(x!, type), weight);
         if (Needs(Bias))
-            result[Bias] = dy.sum(0, type: kernel.SumType).to(weight.dtype);
+            result[Bias] = dy.sum(0, type: kernel.SumType).As(weight.dtype);
         return result;
     }
 
@@ -77,9 +77,9 @@ internal sealed class LoraMixtureFunction(double scale) : AutogradFunction
             dgates = torch.empty([_ranks.Rows, _ranks.Gates], kernel.SumType);
         var input = Needs(A) ? LinearTensors.Rows((_split ? loraInput : x)!, dy.dtype) : null;
         kernel.LowRankBackward(_ranks, dy, LinearTensors.Dense(b, dy.dtype), gateRows, h, gated, input, dh, dgates, db, da);
-        result[A] = da?.to(a.dtype);
-        result[B] = db?.t().to(b.dtype).contiguous();
-        result[Gates] = dgates?.to(gates!.dtype).view(gates.shape);
+        result[A] = da?.As(a.dtype);
+        result[B] = db?.t().As(b.dtype).Dense();
+        result[Gates] = dgates?.As(gates!.dtype).view(gates.shape);
         return dh;
     }
 

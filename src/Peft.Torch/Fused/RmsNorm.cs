@@ -21,9 +21,9 @@ internal sealed unsafe class RmsNormFunction(float eps) : AutogradFunction
     {
         var (x, weight) = (inputs[0]!, inputs[1]!);
         Save(x, weight);
-        var rows = x.contiguous();
+        var rows = x.Dense();
         var result = torch.empty_like(rows);
-        var factors = weight.to(x.dtype).contiguous();
+        var factors = weight.As(x.dtype).Dense();
         var (count, n) = Size(x);
         if (x.dtype == ScalarType.Float32) Run<float>();
         else Run<ushort>();
@@ -37,13 +37,13 @@ internal sealed unsafe class RmsNormFunction(float eps) : AutogradFunction
     {
         if (gradients[0] is null) return [null, null];
         var (x, weight) = (saved[0]!, saved[1]!);
-        var (rows, slopes, factors) = (x.contiguous(), gradients[0]!.contiguous(), weight.to(x.dtype).contiguous());
+        var (rows, slopes, factors) = (x.Dense(), gradients[0]!.Dense(), weight.As(x.dtype).Dense());
         var (count, n) = Size(x);
         var dx = Needs(0) ? torch.empty_like(rows) : null;
         var partial = Needs(1) ? torch.zeros([RmsNormKernel<float>.Shares(count, n), n]) : null;
         if (x.dtype == ScalarType.Float32) Run<float>();
         else Run<ushort>();
-        return [dx, partial?.sum([0]).to(weight.dtype)];
+        return [dx, partial?.sum([0]).As(weight.dtype)];
 
         void Run<T>()
             where T : unmanaged => RmsNormKernel<T>.Backward(

@@ -37,11 +37,11 @@ internal sealed class RotaryFunction : AutogradFunction
     protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved) =>
         [gradients[0] is { } slopes ? Turn(slopes, saved[0]!, saved[1]!, back: true) : null, null, null];
 
-    private static Tensor Dense(Tensor angles) => angles.to(ScalarType.Float32).contiguous();
+    private static Tensor Dense(Tensor angles) => angles.As(ScalarType.Float32).Dense();
 
     private static Tensor Turn(Tensor x, Tensor cos, Tensor sin, bool back)
     {
-        var heads = x.stride(3) == 1 ? x : x.contiguous();
+        var heads = x.stride(3) == 1 ? x : x.Dense();
         var result = torch.empty(x.shape, x.dtype);
         if (x.dtype == ScalarType.Float32) RotaryKernel<float>.Run(heads, cos, sin, result, back);
         else RotaryKernel<ushort>.Run(heads, cos, sin, result, back);

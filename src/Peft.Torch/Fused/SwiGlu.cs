@@ -25,7 +25,7 @@ internal sealed unsafe class SwiGluFunction : AutogradFunction
     protected override Tensor[] Forward(Tensor?[] inputs)
     {
         Save(inputs[0], inputs[1]);
-        var (gate, up) = (inputs[0]!.contiguous(), inputs[1]!.contiguous());
+        var (gate, up) = (inputs[0]!.Dense(), inputs[1]!.Dense());
         var result = torch.empty_like(gate);
         if (gate.dtype == ScalarType.Float32) SwiGluKernel<float>.Forward(gate, up, result);
         else SwiGluKernel<ushort>.Forward(gate, up, result);
@@ -35,7 +35,7 @@ internal sealed unsafe class SwiGluFunction : AutogradFunction
     protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved)
     {
         if (gradients[0] is null) return [null, null];
-        var (gate, up, slopes) = (saved[0]!.contiguous(), saved[1]!.contiguous(), gradients[0]!.contiguous());
+        var (gate, up, slopes) = (saved[0]!.Dense(), saved[1]!.Dense(), gradients[0]!.Dense());
         var (dgate, dup) = (torch.empty_like(gate), torch.empty_like(up));
         if (gate.dtype == ScalarType.Float32) SwiGluKernel<float>.Backward(slopes, gate, up, dgate, dup);
         else SwiGluKernel<ushort>.Backward(slopes, gate, up, dgate, dup);

@@ -9,6 +9,12 @@ internal static unsafe partial class TensorMemory
     public static T* Of<T>(Tensor tensor)
         where T : unmanaged => (T*)THSTensor_data(tensor.Handle);
 
+    /// <summary>The tensor in a type: itself where it has it, without the cost of an operation.</summary>
+    public static Tensor As(this Tensor tensor, ScalarType type) => tensor.dtype == type ? tensor : tensor.to(type);
+
+    /// <summary>The tensor row by row in memory: itself where it lies so, without the cost of an operation.</summary>
+    public static Tensor Dense(this Tensor tensor) => tensor.is_contiguous() ? tensor : tensor.contiguous();
+
     [LibraryImport("LibTorchSharp")]
     private static partial nint THSTensor_data(nint tensor);
 }

@@ -30,6 +30,9 @@ internal static unsafe class Tiles<T, W>
 {
     private const long Rows = 256, Columns = 768, FewestRows = 64, FewestColumns = 192;
 
+    // Multiply-adds that take as long as waking a thread.
+    private const long SmallWork = 1 << 18;
+
     /// <summary>target [m, n] = main + added + bias, rounded once. Sums of main do not depend on whether anything is added.</summary>
     public static void Product(long m, long n, Factors<T> main, Factors<T>? added, W* bias, T* target)
     {
@@ -49,7 +52,7 @@ internal static unsafe class Tiles<T, W>
                     Multiply(more, i, j, height, width, W.One, (W*)tile, step);
                 Finish((W*)tile, step, height, width, bias == null ? null : bias + j, goal, n);
             }
-        });
+        }, alone: m * n * main.Inner < SmallWork);
     }
 
     private static void Multiply(Factors<T> factors, long i, long j, long height, long width, W beta, W* tile, long step) =>

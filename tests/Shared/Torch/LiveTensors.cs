@@ -15,4 +15,7 @@ internal static class LiveTensors
             before = Tensor.TotalCount;
         }
     }
+
+    /// <summary>That nothing is left over. Fewer than before may live: what an earlier test held until its object was collected.</summary>
+    public static void AssertNoMoreThan(long before) => Assert.InRange(TorchRuntime.LiveTensorCount, 0, before);
 }
