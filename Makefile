@@ -45,8 +45,10 @@ export MSBUILDDISABLENODEREUSE := 1
 
 # One build or installation at a time in one checkout.
 LOCKED  := mkdir -p .artifacts && flock -o .artifacts/.lock
-COMPILE := $(LOCKED) dotnet build -c Release -nologo -v quiet --tl:off -p:UseSharedCompilation=false $(if $(CUDA),-p:Cuda=$(CUDA))
+COMPILE := $(LOCKED) dotnet build -c Release -nologo -v quiet --tl:off -clp:NoSummary -p:UseSharedCompilation=false $(if $(CUDA),-p:Cuda=$(CUDA))
 RUN     := exec dotnet run -c Release --no-build --project
+
+PREPARE := .artifacts/bin/Peft.Prepare/release_linux-x64/Peft.Prepare.dll
 
 .PHONY: help setup build data train merge eval report export compare test soak fuzz bench lint clean
 
@@ -62,8 +64,12 @@ build: setup ## build bin/peft (Release, ahead-of-time compiled start-up)
 	@$(LOCKED) scripts/build
 
 data: setup ## write the Parquet data sets under data/cache from the installed packages
-	@$(COMPILE) data/Prepare >&2
-	$(RUN) data/Prepare
+	@if [ ! -e $(PREPARE) ] || [ -n "$$(find data/Prepare src/Peft.Formats Directory.*.props -newer $(PREPARE) -not -name '*.md' -print -quit)" ]; then
+	  echo "building the preparation of the data" >&2
+	  $(COMPILE) data/Prepare > .artifacts/prepare.log || { cat .artifacts/prepare.log >&2; exit 1; }
+	  touch $(PREPARE)
+	fi
+	exec dotnet $(PREPARE)
 
 train: build data ## train RECIPE (default recipes/default.yaml); BASE=DIR another base model; ARGS=... more options
 	@exec bin/peft train $(RECIPE) $(if $(BASE),--set model.model_name_or_path=$(BASE)) $(ARGS)
@@ -91,7 +97,7 @@ eval: build data ## measure ADAPTER (default adapters/default, trained when miss
 
 report: build ## report of what was measured (adapters/default, when missing by make eval); RESULTS='DIR...', TEMPLATE=a name or file
 	@if [ "$(RESULTS)" = "$(ADAPTER)/evaluation" ] && [ ! -e "$(RESULTS)/results.json" ]; then $(AGAIN) eval; fi
-	exec bin/peft report $(RESULTS) --template $(TEMPLATE) --output $(ADAPTER)/report/$(patsubst %.sbn,%,$(notdir $(TEMPLATE))) --overwrite $(ARGS)
+	exec bin/peft report $(RESULTS) --template $(TEMPLATE) --output $(ADAPTER)/report/$(patsubst %.sbn,%,$(patsubst %.scriban,%,$(notdir $(TEMPLATE)))) --overwrite $(ARGS)
 
 compare: build data ## every method with equally many trained values, three seeds, as a table; ARGS='--steps 300 --seeds 3 --methods a,b'
 	@$(COMPILE) tests/Peft.Compare >&2
