@@ -26,7 +26,7 @@ public static class Devices
             throw new UserException($"--device {name}: must be auto, cpu or cuda:N");
         if (gpus == 0)
             throw new UserException(
-                $"--device {name}: no CUDA device is usable here (libtorch {torch.__version__}) - use --device cpu, or build against a CUDA libtorch: make build LIBTORCH=/path");
+                $"--device {name}: no CUDA device is usable here (libtorch {torch.__version__}) - use --device cpu, or a libtorch for CUDA: make build CUDA=12.8, or LIBTORCH=/path");
         if (index >= gpus)
             throw new UserException($"--device {name}: there are {gpus}, cuda:0 to cuda:{gpus - 1}");
         return torch.device(name);
