@@ -24,6 +24,7 @@ internal static class MemoryBenchmark
     private static (double Mega, long Weights, long Estimate)? Above(BenchmarkOptions options, bool gradientCheckpointing)
     {
         using var step = TrainingStep.Lora(options, gradientCheckpointing);
+        step.Run(); // brings in the code of the kernels, which lies in files and is not memory of a step
         TorchRuntime.TrimMemory();
         var before = StatusBytes("VmRSS:");
         if (before == 0 || !ResetPeak())
