@@ -194,6 +194,20 @@ internal sealed class ParquetRows : TableReader
             throw new DataFileException(file, "is no Parquet file");
         if (!end.SequenceEqual("PAR1"u8))
             throw new DataFileException(file, "is cut short: its end is missing");
+        if (!IsWhole(file))
+            throw new DataFileException(file, "is damaged: its footer cannot be read");
+    }
+
+    private static bool IsWhole(DataFile file)
+    {
+        try
+        {
+            return ParquetFooter.IsWhole(file.Path);
+        }
+        catch (Exception error) when (DataStreams.IsReading(error))
+        {
+            throw DataStreams.Unreadable(file, error);
+        }
     }
 
     private static long RowsOf(ParquetReader reader, int group) => reader.RowGroups[group].RowCount;
