@@ -93,7 +93,7 @@ internal sealed unsafe class LinearKernel<T, W>(ScalarType sumType) : ILinearKer
     private static LowRankKernel<T, W> Kernel(LowRankShape shape) =>
         new(shape.Rows, shape.Inputs, shape.Outputs, shape.Ranks, shape.Gates, W.CreateTruncating(shape.Scale));
 
-    private static T* Of(Tensor? tensor) => tensor is null ? null : TensorMemory.Of<T>(tensor);
+    private static T* Of(Tensor? tensor) => TensorMemory.Of<T>(tensor);
 
-    private static W* Sums(Tensor? tensor) => tensor is null ? null : TensorMemory.Of<W>(tensor);
+    private static W* Sums(Tensor? tensor) => TensorMemory.Of<W>(tensor);
 }

@@ -1,3 +1,5 @@
+using static Peft.Torch.TensorMemory;
+
 namespace Peft.Torch;
 
 public static partial class Fused
@@ -51,7 +53,4 @@ internal sealed unsafe class RmsNormFunction(float eps) : AutogradFunction
     }
 
     private static (long Rows, long Columns) Size(Tensor x) => (x.numel() / x.size(-1), x.size(-1));
-
-    private static T* Of<T>(Tensor? tensor)
-        where T : unmanaged => tensor is null ? null : TensorMemory.Of<T>(tensor);
 }

@@ -42,32 +42,16 @@ internal static class BertNormalizer
 
     private sealed class CharacterStep(bool cleansText, bool separatesIdeographs) : INormalizer
     {
-        public SourceText Normalize(SourceText source)
+        public SourceText Normalize(SourceText source) => source.Rewrite((result, rune, start, end) =>
         {
-            var result = new SourceTextBuilder(source);
-            for (var end = 0; end < source.Text.Length;)
-            {
-                var start = end;
-                end = source.EndOfPlain(start);
-                if (end > start)
-                {
-                    result.Keep(start, end);
-                    continue;
-                }
-
-                Rune.DecodeFromUtf16(source.Text.AsSpan(start), out var rune, out var length);
-                end = start + length;
-                if (cleansText && IsRemoved(rune))
-                    continue;
-                var isIdeograph = separatesIdeographs && IsIdeograph(rune.Value);
-                if (isIdeograph)
-                    result.Add(" ", start, end);
-                result.Add(cleansText && CodePoints.IsWhiteSpace(rune.Value) ? new Rune(' ') : rune, start, end);
-                if (isIdeograph)
-                    result.Add(" ", start, end);
-            }
-
-            return result.ToText();
-        }
+            if (cleansText && IsRemoved(rune))
+                return;
+            var isIdeograph = separatesIdeographs && IsIdeograph(rune.Value);
+            if (isIdeograph)
+                result.Add(" ", start, end);
+            result.Add(cleansText && CodePoints.IsWhiteSpace(rune.Value) ? new Rune(' ') : rune, start, end);
+            if (isIdeograph)
+                result.Add(" ", start, end);
+        });
     }
 }

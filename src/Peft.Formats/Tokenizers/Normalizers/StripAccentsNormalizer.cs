@@ -1,4 +1,3 @@
-using System.Text;
 using Peft.Formats.Tokenizers.Sources;
 using Peft.Formats.Tokenizers.Unicode;
 
@@ -12,25 +11,9 @@ internal sealed class StripAccentsNormalizer(Func<int, bool> isAccent) : INormal
 {
     public static StripAccentsNormalizer AllMarks { get; } = new(CodePoints.IsMark);
 
-    public SourceText Normalize(SourceText source)
+    public SourceText Normalize(SourceText source) => source.Rewrite((result, rune, start, end) =>
     {
-        var result = new SourceTextBuilder(source);
-        for (var end = 0; end < source.Text.Length;)
-        {
-            var start = end;
-            end = source.EndOfPlain(start);
-            if (end > start)
-            {
-                result.Keep(start, end);
-                continue;
-            }
-
-            Rune.DecodeFromUtf16(source.Text.AsSpan(start), out var rune, out var length);
-            end = start + length;
-            if (!isAccent(rune.Value))
-                result.Add(rune, start, end);
-        }
-
-        return result.ToText();
-    }
+        if (!isAccent(rune.Value))
+            result.Add(rune, start, end);
+    });
 }

@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace Peft.Formats.Tokenizers.Sources;
 
 /// <summary>
@@ -28,11 +30,27 @@ internal sealed class SourceText
         ? new TextRange(_start + start, _start + end)
         : new TextRange(_origins[start].Start, _origins[end - 1].End);
 
-    /// <summary>Where the run of printable ASCII from a place ends, which normalizers of single characters pass over.</summary>
-    public int EndOfPlain(int start)
+    /// <summary>The text made anew character by character; runs of printable ASCII stay as they are.</summary>
+    /// <param name="add">Adds to the builder what becomes of a character, which stands from a start to an end.</param>
+    public SourceText Rewrite(Action<SourceTextBuilder, Rune, int, int> add)
     {
-        var length = Text.AsSpan(start).IndexOfAnyExceptInRange(' ', '~');
-        return length < 0 ? Text.Length : start + length;
+        var result = new SourceTextBuilder(this);
+        for (var end = 0; end < Text.Length;)
+        {
+            var start = end;
+            end = EndOfPlain(start);
+            if (end > start)
+            {
+                result.Keep(start, end);
+                continue;
+            }
+
+            Rune.DecodeFromUtf16(Text.AsSpan(start), out var rune, out var length);
+            end = start + length;
+            add(result, rune, start, end);
+        }
+
+        return result.ToText();
     }
 
     public SourceText Slice(int start, int end) => start == 0 && end == Text.Length
@@ -83,5 +101,11 @@ internal sealed class SourceText
         result.Add(content, 0, Text.Length > 1 && char.IsSurrogatePair(Text, 0) ? 2 : Math.Min(1, Text.Length));
         result.Keep(0, Text.Length);
         return result.ToText();
+    }
+
+    private int EndOfPlain(int start)
+    {
+        var length = Text.AsSpan(start).IndexOfAnyExceptInRange(' ', '~');
+        return length < 0 ? Text.Length : start + length;
     }
 }
