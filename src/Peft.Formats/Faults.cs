@@ -5,8 +5,8 @@ namespace Peft.Formats;
 /// <summary>Collects faults so that all of them are told at once.</summary>
 public sealed class Faults
 {
-    // A wider column is left to run over: one long place must not push every other line off the screen.
-    private const int WidestColumn = 44;
+    // A longer place runs over: it must not push every other line off the screen.
+    private const int WidestPlace = 44;
     // A file that is wrong throughout shall not fill the terminal.
     private const int MostShown = 50;
     // A hostile one shall not fill the memory either: what comes after these is only counted.
@@ -22,7 +22,7 @@ public sealed class Faults
     public bool Any => _items.Count > 0;
 
     /// <summary>Notes a fault; the same fault again is not noted twice.</summary>
-    public void Add(string place, string found, string allowed, string? advice = null)
+    public void Add(string place, string found, string? expected = null, string? advice = null)
     {
         if (_items.Count == MostKept)
         {
@@ -30,7 +30,7 @@ public sealed class Faults
             return;
         }
 
-        var fault = new Fault(place, found, allowed, advice);
+        var fault = new Fault(place, found, expected, advice);
         if (_seen.Add(fault))
             _items.Add(fault);
     }
@@ -46,23 +46,14 @@ public sealed class Faults
 
     private string Describe(string title)
     {
-        var placeWidth = ColumnWidth(fault => fault.Place);
-        var foundWidth = ColumnWidth(fault => fault.Found);
-        var text = new StringBuilder();
+        var places = _items.Select(fault => fault.Place.Length).Where(length => length <= WidestPlace);
+        var width = places.DefaultIfEmpty(0).Max();
         var count = _items.Count + _notKept;
-        text.Append(title).Append(" has ").Append(count).Append(count == 1 ? " fault:" : " faults:");
+        var text = new StringBuilder($"{title} has {count} fault{(count == 1 ? "" : "s")}:");
         foreach (var fault in _items.Take(MostShown))
-        {
-            text.Append("\n  ").Append(fault.Place.PadRight(placeWidth));
-            text.Append("  ").Append(fault.Found.PadRight(foundWidth));
-            text.Append("  ").Append(fault.AllowedAndAdvice);
-        }
-
+            text.Append("\n  ").Append(fault.Place.PadRight(width)).Append("  ").Append(fault.Sentence);
         if (count > MostShown)
             text.Append("\n  ... and ").Append(count - MostShown).Append(" more");
         return text.ToString();
     }
-
-    private int ColumnWidth(Func<Fault, string> column) =>
-        _items.Select(fault => column(fault).Length).Where(length => length <= WidestColumn).DefaultIfEmpty(0).Max();
 }

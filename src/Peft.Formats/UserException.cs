@@ -17,4 +17,12 @@ public class UserException : Exception
         : base(message, inner)
     {
     }
+
+    /// <summary>The error in the house's form; see <see cref="Fault"/> for the parts.</summary>
+    public static UserException At(
+        string place, string found, string? expected = null, string? advice = null, Exception? inner = null)
+    {
+        var message = Fault.Text(place, found, expected, advice);
+        return inner is null ? new UserException(message) : new UserException(message, inner);
+    }
 }

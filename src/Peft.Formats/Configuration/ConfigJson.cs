@@ -41,7 +41,7 @@ public static class ConfigJson
             // The reader's own text ends with a position counted from zero.
             var reason = error.Message.Split(" LineNumber:")[0].TrimEnd('.');
             throw new ConfigFormatException(
-                MessageText.Of(
+                Fault.Text(
                     $"{source} line {error.LineNumber.GetValueOrDefault() + 1}",
                     "not valid JSON: " + reason,
                     "strict JSON, without comments or trailing commas",
@@ -51,7 +51,7 @@ public static class ConfigJson
         catch (InvalidOperationException error)
         {
             throw new ConfigFormatException(
-                MessageText.Of(
+                Fault.Text(
                     $"{source} line {parser.Line}",
                     "a text that is not valid Unicode",
                     "UTF-8, and \\u escapes that form whole characters",
@@ -75,7 +75,7 @@ public static class ConfigJson
             Next();
             if (_reader.TokenType != JsonTokenType.StartObject)
             {
-                throw new ConfigFormatException(MessageText.Of(
+                throw new ConfigFormatException(Fault.Text(
                     $"{source} line {Line}", $"a file that begins with {Name(_reader.TokenType)}",
                     "one JSON object: { ... }"));
             }
@@ -99,7 +99,7 @@ public static class ConfigJson
         {
             if (++_values > MostValues)
             {
-                throw new ConfigFormatException(MessageText.Of(
+                throw new ConfigFormatException(Fault.Text(
                     $"{source} line {Line}", "too many values", $"at most {MostValues:N0}",
                     "check that this is the file you mean"));
             }
@@ -129,7 +129,7 @@ public static class ConfigJson
                 var key = _reader.GetString()!;
                 if (!lines.TryAdd(key, Line))
                 {
-                    throw new ConfigFormatException(MessageText.Of(
+                    throw new ConfigFormatException(Fault.Text(
                         $"{source} line {Line}",
                         $"key {Quote.Of(key)} again (first on line {lines[key]})",
                         "each key once",

@@ -78,7 +78,7 @@ public sealed partial class OptionReader
         if (value is not null && !allowed.Contains(value))
         {
             var near = NearestName.Of(value, allowed);
-            Fault(key, Quote.Of(value), string.Join(", ", allowed), near is null ? null : $"did you mean {near}?");
+            Fault(key, Quote.Of(value), Words.OneOf(allowed), near is null ? null : $"did you mean {near}?");
             value = null;
         }
 

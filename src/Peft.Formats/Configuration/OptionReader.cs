@@ -93,8 +93,8 @@ public sealed partial class OptionReader
     }
 
     /// <summary>Notes that a value is wrong; the place is the line and dotted path of the key.</summary>
-    public void Fault(string key, string found, string allowed, string? advice = null) =>
-        AddFault(_map[key], Join(key), found, allowed, advice);
+    public void Fault(string key, string found, string? expected = null, string? advice = null) =>
+        AddFault(_map[key], Join(key), found, expected, advice);
 
     /// <summary>Keys that stand here and were never asked for.</summary>
     public IReadOnlyList<string> UnknownKeys() => [.. _map.Keys.Where(key => !_isKnown.Contains(key))];
@@ -134,13 +134,13 @@ public sealed partial class OptionReader
         foreach (var key in unknown.Take(MostUnknown))
         {
             if (elsewhere.TryGetValue(key, out var home))
-                Fault(key, "unknown key here", $"it belongs at {home}", "move it there");
+                Fault(key, "unknown key here", null, $"it belongs at {home}: move it there");
             else if (NearestName.Of(key, _known) is { } near)
-                Fault(key, "unknown key", $"did you mean {near}?");
+                Fault(key, "unknown key", null, $"did you mean {near}?");
             else if (_known.Count == 0)
                 Fault(key, "unknown key", "no keys here");
             else
-                Fault(key, "unknown key", "known keys: " + string.Join(", ", _known));
+                Fault(key, "unknown key", Words.OneOf(_known));
         }
 
         if (unknown.Count > MostUnknown)
@@ -163,8 +163,8 @@ public sealed partial class OptionReader
 
     private string Join(string key) => Path.Length == 0 ? key : $"{Path}.{key}";
 
-    private void AddFault(ConfigNode? node, string path, string found, string allowed, string? advice = null) =>
-        Faults.Add(Place(node, path), found, allowed, advice);
+    private void AddFault(ConfigNode? node, string path, string found, string? expected = null, string? advice = null) =>
+        Faults.Add(Place(node, path), found, expected, advice);
 
     // The file is named only where it is not the one the title of the message names (fragments, --set).
     private string Place(ConfigNode? node, string path)

@@ -26,33 +26,33 @@ public sealed class FileOperationException : UserException
     public static FileOperationException Writing(string path, Exception error) => new(
         error switch
         {
-            UnauthorizedAccessException => MessageText.Of(
+            UnauthorizedAccessException => Fault.Text(
                 path, "no permission to write", "a place you may write to",
                 "change its permissions or choose another output"),
-            _ when IsFileTooLarge(error) => MessageText.Of(
+            _ when IsFileTooLarge(error) => Fault.Text(
                 path, "the file is larger than this shell or file system allows", "room for the whole file",
                 "raise the limit (ulimit -f) or choose another output"),
-            { HResult: NoSpaceLeft } => MessageText.Of(
+            { HResult: NoSpaceLeft } => Fault.Text(
                 path, "the disk is full", "room for the whole file", "free some space or choose another output"),
-            { HResult: QuotaExceeded } => MessageText.Of(
+            { HResult: QuotaExceeded } => Fault.Text(
                 path, "your disk quota is used up", "room for the whole file",
                 "free some space or choose another output"),
-            { HResult: ReadOnlySystem } => MessageText.Of(
+            { HResult: ReadOnlySystem } => Fault.Text(
                 path, "the file system is read-only", "a place you may write to", "choose another output"),
-            _ => MessageText.Of(path, "cannot be written: " + error.Message.TrimEnd('.'), "a place you may write to"),
+            _ => Fault.Text(path, "cannot be written: " + error.Message.TrimEnd('.'), "a place you may write to"),
         },
         error);
 
     internal static FileOperationException Reading(string path, Exception error) => new(
         error switch
         {
-            FileNotFoundException or DirectoryNotFoundException => MessageText.Of(
+            FileNotFoundException or DirectoryNotFoundException => Fault.Text(
                 path, "no such file", "an existing file", "check the path"),
-            UnauthorizedAccessException when Directory.Exists(path) => MessageText.Of(
+            UnauthorizedAccessException when Directory.Exists(path) => Fault.Text(
                 path, "a directory", "a file", "check the path"),
-            UnauthorizedAccessException => MessageText.Of(
+            UnauthorizedAccessException => Fault.Text(
                 path, "no permission to read", "a file you may read", "change its permissions"),
-            _ => MessageText.Of(path, "cannot be read: " + error.Message.TrimEnd('.'), "a file you may read"),
+            _ => Fault.Text(path, "cannot be read: " + error.Message.TrimEnd('.'), "a file you may read"),
         },
         error);
 

@@ -62,7 +62,7 @@ public sealed class ModelConfigFile
         var map = ConfigJson.ReadFile(path);
         if (map["model_type"] is ConfigScalar { IsQuoted: true, Text.Length: > 0 } modelType)
             return new ModelConfigFile(path, map, modelType.Text);
-        throw new HuggingFaceException(MessageText.Of(
+        throw new HuggingFaceException(Formats.Fault.Text(
             path, "no model_type", "the name of an architecture, such as \"llama\"",
             "use a config.json written by transformers"));
     }
@@ -176,13 +176,13 @@ public sealed class ModelConfigFile
     {
         if (!Directory.Exists(directory))
         {
-            return new HuggingFaceException(MessageText.Of(
+            return new HuggingFaceException(Formats.Fault.Text(
                 directory, File.Exists(directory) ? "a file" : "no such directory", "a base model's directory",
                 "check the path"));
         }
 
         var isAdapter = File.Exists(System.IO.Path.Combine(directory, "adapter_config.json"));
-        return new HuggingFaceException(MessageText.Of(
+        return new HuggingFaceException(Formats.Fault.Text(
             directory,
             isAdapter ? "an adapter, not a base model" : "no config.json",
             "a base model's directory with config.json, tokenizer.json and model.safetensors",

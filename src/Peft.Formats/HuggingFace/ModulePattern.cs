@@ -97,7 +97,7 @@ public static class ModulePattern
 
     private static HuggingFaceException Unusable(string pattern, string found, string allowed, Exception? inner = null)
     {
-        var message = MessageText.Of($"module pattern {Quote.Of(pattern)}", found, allowed, "list the modules by name");
+        var message = Fault.Text($"module pattern {Quote.Of(pattern)}", found, allowed, "list the modules by name");
         return inner is null ? new HuggingFaceException(message) : new HuggingFaceException(message, inner);
     }
 }

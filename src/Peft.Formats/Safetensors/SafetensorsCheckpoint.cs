@@ -39,7 +39,7 @@ public sealed class SafetensorsCheckpoint
         {
             var found = File.Exists(directory) ? "a file" : "no such directory";
             throw new SafetensorsException(
-                MessageText.Of(directory, found, $"a directory that holds {singleName}", "check the path"));
+                Fault.Text(directory, found, $"a directory that holds {singleName}", "check the path"));
         }
 
         var single = Path.Combine(directory, singleName);
@@ -55,7 +55,7 @@ public sealed class SafetensorsCheckpoint
     {
         if (ConfigJson.ReadFile(index)["weight_map"] is not ConfigMap { Count: > 0 } map)
         {
-            throw new SafetensorsException(MessageText.Of(
+            throw new SafetensorsException(Fault.Text(
                 index, "no weight_map", "an object that names the file of each tensor",
                 "copy or download the index again"));
         }
@@ -69,7 +69,7 @@ public sealed class SafetensorsCheckpoint
                 shards.Add(name, shard = OpenShard(directory, index, name));
             if (!shard.Entries.TryGetValue(tensor, out var entry))
             {
-                throw new SafetensorsException(MessageText.Of(
+                throw new SafetensorsException(Fault.Text(
                     $"{index} line {node.Line}",
                     $"{name} holds no tensor {Quote.Of(tensor)}",
                     "a shard that holds the tensors the index names",
@@ -87,13 +87,13 @@ public sealed class SafetensorsCheckpoint
         var path = Path.Combine(directory, name);
         if (!File.Exists(path))
         {
-            throw new SafetensorsException(MessageText.Of(
+            throw new SafetensorsException(Fault.Text(
                 index, $"shard {Quote.Of(name)} is missing", $"all shards in {directory}", "copy or download it too"));
         }
 
         if (InnerPath.OutsideTarget(directory, name) is { } target)
         {
-            throw new SafetensorsException(MessageText.Of(
+            throw new SafetensorsException(Fault.Text(
                 index, $"shard {Quote.Of(name)} is a link to {Quote.Of(target)}", $"shards that lie in {directory}",
                 "where you trust it, copy that file over the link"));
         }
@@ -107,7 +107,7 @@ public sealed class SafetensorsCheckpoint
         var isInside = name.EndsWith(".safetensors", StringComparison.Ordinal)
             && !name.Any(c => c is '\\' or ':' || char.IsControl(c))
             && name.Split('/').All(part => part is not ("" or "." or ".."));
-        return isInside ? name : throw new SafetensorsException(MessageText.Of(
+        return isInside ? name : throw new SafetensorsException(Fault.Text(
             $"{index} line {node.Line}, tensor {Quote.Of(tensor)}",
             $"file {node.Describe()}",
             "the name of a .safetensors file inside the directory",
@@ -119,11 +119,11 @@ public sealed class SafetensorsCheckpoint
         var pickled = FirstPickle(directory);
         if (pickled is null)
         {
-            return new SafetensorsException(MessageText.Of(
+            return new SafetensorsException(Fault.Text(
                 directory, "no weights", $"{singleName} or {singleName}.index.json with its shards", "check the path"));
         }
 
-        return new SafetensorsException(MessageText.Of(
+        return new SafetensorsException(Fault.Text(
             Path.Combine(directory, pickled),
             "pickled weights, which can run code when they are loaded",
             singleName,

@@ -54,7 +54,7 @@ public sealed class SafetensorsFile
         if (!Entries.TryGetValue(name, out var entry))
         {
             var near = NearestName.Of(name, Entries.Keys);
-            throw new SafetensorsException(MessageText.Of(
+            throw new SafetensorsException(Fault.Text(
                 Path,
                 $"no tensor {Quote.Of(name)}",
                 $"one of its {Entries.Count} tensors",
@@ -63,7 +63,7 @@ public sealed class SafetensorsFile
 
         if (entry.ByteCount > Array.MaxLength)
         {
-            throw new SafetensorsException(MessageText.Of(
+            throw new SafetensorsException(Fault.Text(
                 $"{Path}, tensor {Quote.Of(name)}", $"{entry.ByteCount} bytes",
                 $"at most {Array.MaxLength} in one array", "map it into memory instead"));
         }
@@ -117,5 +117,5 @@ public sealed class SafetensorsFile
     }
 
     private static SafetensorsException Error(string path, string found, string allowed, string advice) =>
-        new(MessageText.Of(path, found, allowed, advice));
+        new(Fault.Text(path, found, allowed, advice));
 }

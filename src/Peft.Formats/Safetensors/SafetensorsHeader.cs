@@ -189,7 +189,7 @@ internal sealed class SafetensorsHeader
     private SafetensorsException Error(
         string place, string found, string allowed, string? advice = null, Exception? inner = null)
     {
-        var message = MessageText.Of($"{_path}, {place}", found, allowed, advice);
+        var message = Fault.Text($"{_path}, {place}", found, allowed, advice);
         return inner is null ? new SafetensorsException(message) : new SafetensorsException(message, inner);
     }
 }

@@ -12,5 +12,5 @@ public sealed record TemplateFault(int Line, int Column, string Found, string Al
     public string At(string name) => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{name}:{Line}:{Column}");
 
     /// <summary>The house's form for one error.</summary>
-    internal string Describe(string name) => MessageText.Of(At(name), Found, Allowed, Advice);
+    internal string Describe(string name) => Fault.Text(At(name), Found, Allowed, Advice);
 }

@@ -16,8 +16,7 @@ public sealed class CheckpointMismatchException : UserException
 
     private static string Describe(string directory, IReadOnlyList<Fault> faults)
     {
-        var lines = faults.Take(MostShown).Select(fault =>
-            $"\n  {fault.Place}: found {fault.Found}, expected {fault.Allowed}" + (fault.Advice is null ? string.Empty : $"; {fault.Advice}"));
+        var lines = faults.Take(MostShown).Select(fault => $"\n  {fault}");
         var more = faults.Count > MostShown ? $"\n  and {faults.Count - MostShown} more" : string.Empty;
         return $"{directory}: the tensors do not fit config.json, {faults.Count} fault{(faults.Count == 1 ? string.Empty : "s")}:" +
             string.Concat(lines) + more;

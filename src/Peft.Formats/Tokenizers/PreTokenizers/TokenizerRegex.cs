@@ -28,7 +28,7 @@ internal sealed class TokenizerRegex
         (_pattern, _place) = (pattern, place);
         if (pattern.Length > LongestPattern)
         {
-            throw new TokenizerFileException(MessageText.Of(
+            throw new TokenizerFileException(Fault.Text(
                 place, $"a pattern of {pattern.Length:N0} characters", $"at most {LongestPattern:N0}"));
         }
 
@@ -39,7 +39,7 @@ internal sealed class TokenizerRegex
         catch (Exception error) when (error is ArgumentException or FormatException)
         {
             throw new TokenizerFileException(
-                MessageText.Of(
+                Fault.Text(
                     place,
                     $"the pattern {Quote.Of(pattern)} ({error.Message})",
                     "a regular expression that .NET can run"),
@@ -66,7 +66,7 @@ internal sealed class TokenizerRegex
         catch (RegexMatchTimeoutException error)
         {
             throw new TokenizerFileException(
-                MessageText.Of(
+                Fault.Text(
                     _place,
                     $"the pattern {Quote.Of(_pattern)} searched a text for over {MatchLimit.TotalSeconds:0} seconds",
                     "a pattern that does not backtrack without end"),

@@ -15,7 +15,7 @@ internal readonly record struct JsonPart(JsonElement Element, string Place)
         }
         catch (JsonException error)
         {
-            throw new TokenizerFileException(MessageText.Of(place, JsonReason.Of(error), "well-formed JSON"), error);
+            throw new TokenizerFileException(Formats.Fault.Text(place, JsonReason.Of(error), "well-formed JSON"), error);
         }
     }
 
@@ -82,7 +82,7 @@ internal readonly record struct JsonPart(JsonElement Element, string Place)
         Fault(Quote.Of(kind), "supported: " + string.Join(", ", supported), advice);
 
     public TokenizerFileException Fault(string found, string allowed, string? advice = null) =>
-        new(MessageText.Of(Place, found, allowed, advice));
+        new(Formats.Fault.Text(Place, found, allowed, advice));
 
     private TokenizerFileException Wrong(string allowed)
     {

@@ -22,7 +22,7 @@ internal static class JsonSlices
             var reader = new Utf8JsonReader(json.Span);
             reader.Read();
             if (reader.TokenType != JsonTokenType.StartObject)
-                throw new TokenizerFileException(MessageText.Of(place, "no JSON object", "an object in braces"));
+                throw new TokenizerFileException(Fault.Text(place, "no JSON object", "an object in braces"));
             ReadObject(ref reader, json, place, "", nested, slices);
             // Nothing may follow the object.
             reader.Read();
@@ -30,7 +30,7 @@ internal static class JsonSlices
         catch (Exception error) when (error is JsonException or InvalidOperationException)
         {
             throw new TokenizerFileException(
-                MessageText.Of(
+                Fault.Text(
                     place, error is JsonException syntax ? JsonReason.Of(syntax) : error.Message, "well-formed JSON",
                     "take the file from its source again"),
                 error);
@@ -53,7 +53,7 @@ internal static class JsonSlices
             else
                 reader.Skip();
             if (!slices.TryAdd(key, json[start..(int)reader.BytesConsumed]))
-                throw new TokenizerFileException(MessageText.Of(place, $"the key {Quote.Of(key)} twice", "each key once"));
+                throw new TokenizerFileException(Fault.Text(place, $"the key {Quote.Of(key)} twice", "each key once"));
         }
     }
 }

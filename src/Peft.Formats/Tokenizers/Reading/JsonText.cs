@@ -19,7 +19,7 @@ internal static class JsonText
         catch (InvalidOperationException error)
         {
             throw new TokenizerFileException(
-                MessageText.Of(place, $"a text that is not Unicode at byte {reader.TokenStartIndex}", "paired surrogates"),
+                Fault.Text(place, $"a text that is not Unicode at byte {reader.TokenStartIndex}", "paired surrogates"),
                 error);
         }
     }

@@ -20,7 +20,7 @@ internal static class MergesReader
         var reader = new Utf8JsonReader(json);
         reader.Read();
         if (reader.TokenType != JsonTokenType.StartArray)
-            throw new TokenizerFileException(MessageText.Of(place, "no list", "a list of merges"));
+            throw new TokenizerFileException(Fault.Text(place, "no list", "a list of merges"));
         var buffer = Array.Empty<byte>();
         var pair = new byte[256];
         for (var rank = 0; reader.Read() && reader.TokenType != JsonTokenType.EndArray;)
@@ -87,7 +87,7 @@ internal static class MergesReader
     private static int Find(TokenVocabulary vocabulary, ReadOnlySpan<byte> token, int rank, string place)
     {
         var id = vocabulary.Find(token);
-        return id >= 0 ? id : throw new TokenizerFileException(MessageText.Of(
+        return id >= 0 ? id : throw new TokenizerFileException(Fault.Text(
             $"{place}[{rank}]",
             $"the token {Quote.Of(Encoding.UTF8.GetString(token))}, which is not in the vocabulary",
             "merges of tokens into tokens",
@@ -110,5 +110,5 @@ internal static class MergesReader
     }
 
     private static TokenizerFileException Bad(int rank, string found, string place) =>
-        new(MessageText.Of($"{place}[{rank}]", found, "\"left right\" or [\"left\", \"right\"]"));
+        new(Fault.Text($"{place}[{rank}]", found, "\"left right\" or [\"left\", \"right\"]"));
 }

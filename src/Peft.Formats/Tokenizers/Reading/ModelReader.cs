@@ -23,7 +23,7 @@ internal static class ModelReader
             "BPE" => BpeModelReader.Read(parts, place),
             "WordPiece" => WordPieceModelReader.Read(parts, place),
             _ => throw new TokenizerFileException(
-                MessageText.Of($"{place}.type", Quote.Of(kind), Supported, "choose a base model with such a tokenizer")),
+                Fault.Text($"{place}.type", Quote.Of(kind), Supported, "choose a base model with such a tokenizer")),
         };
     }
 
@@ -33,7 +33,7 @@ internal static class ModelReader
         foreach (var key in keys)
         {
             if (!parts.ContainsKey(key))
-                throw new TokenizerFileException(MessageText.Of(place, $"no \"{key}\"", expected));
+                throw new TokenizerFileException(Fault.Text(place, $"no \"{key}\"", expected));
         }
     }
 

@@ -19,7 +19,7 @@ internal static class TokenizerReader
         if (!File.Exists(path))
         {
             var sentencePiece = File.Exists(Path.Combine(directory, "tokenizer.model"));
-            throw new TokenizerFileException(MessageText.Of(
+            throw new TokenizerFileException(Fault.Text(
                 path,
                 sentencePiece ? "not there, only tokenizer.model (SentencePiece)" : "not there",
                 "a directory with tokenizer.json",
@@ -31,7 +31,7 @@ internal static class TokenizerReader
         var bytes = BoundedFile.ReadAllBytes(path, LargestFile);
         var json = bytes.AsMemory(bytes.AsSpan().StartsWith("\uFEFF"u8) ? 3 : 0);
         if (!Utf8.IsValid(json.Span))
-            throw new TokenizerFileException(MessageText.Of(path, "bytes that are not UTF-8", "a JSON file in UTF-8"));
+            throw new TokenizerFileException(Fault.Text(path, "bytes that are not UTF-8", "a JSON file in UTF-8"));
         return Read(json, path, directory, Sha256.OfBytes(bytes));
     }
 
@@ -45,7 +45,7 @@ internal static class TokenizerReader
         if (!parts.TryGetValue("model", out var modelJson) || modelJson.Span[0] != (byte)'{')
         {
             throw new TokenizerFileException(
-                MessageText.Of(
+                Fault.Text(
                     path,
                     "no \"model\" object",
                     "a tokenizer.json of Hugging Face tokenizers",
@@ -125,7 +125,7 @@ internal static class TokenizerReader
             if (!vocabulary.Contains(id) && !added.Exists(token => token.Id == id))
             {
                 throw new TokenizerFileException(
-                    MessageText.Of(place, $"the id {id}", "an id of the vocabulary or of an added token"));
+                    Fault.Text(place, $"the id {id}", "an id of the vocabulary or of an added token"));
             }
         }
     }

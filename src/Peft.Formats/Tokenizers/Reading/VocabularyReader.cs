@@ -15,7 +15,7 @@ internal static class VocabularyReader
         var reader = new Utf8JsonReader(json);
         reader.Read();
         if (reader.TokenType != JsonTokenType.StartObject)
-            throw new TokenizerFileException(MessageText.Of(place, "no object", "an object of tokens and their ids"));
+            throw new TokenizerFileException(Fault.Text(place, "no object", "an object of tokens and their ids"));
         var unescaped = Array.Empty<byte>();
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
@@ -24,7 +24,7 @@ internal static class VocabularyReader
             if (reader.TokenType != JsonTokenType.Number || !reader.TryGetInt32(out var id) || id < 0
                 || id > TokenVocabulary.HighestAllowedId)
             {
-                throw new TokenizerFileException(MessageText.Of(
+                throw new TokenizerFileException(Fault.Text(
                     $"{place}.{Quote.Of(Encoding.UTF8.GetString(token))}",
                     $"the id {Quote.Of(Encoding.UTF8.GetString(reader.ValueSpan))}",
                     $"a whole number from 0 to {TokenVocabulary.HighestAllowedId}"));
@@ -34,7 +34,7 @@ internal static class VocabularyReader
             {
                 var found = vocabulary.Contains(id)
                     ? $"the id {id}, which {Quote.Of(vocabulary.TextOf(id))} has already" : "the same token before";
-                throw new TokenizerFileException(MessageText.Of(
+                throw new TokenizerFileException(Fault.Text(
                     $"{place}.{Quote.Of(Encoding.UTF8.GetString(token))}", found, "each token and each id once"));
             }
         }

@@ -15,7 +15,7 @@ internal static class WordPieceModelReader
         {
             if (vocabulary.Contains(id) && vocabulary.Utf8Of(id).IndexOfAny((byte)'\n', (byte)'\r') >= 0)
             {
-                throw new TokenizerFileException(MessageText.Of(
+                throw new TokenizerFileException(Fault.Text(
                     $"{place}.vocab.{Quote.Of(vocabulary.TextOf(id))}", "a line break", "tokens within a line"));
             }
         }
