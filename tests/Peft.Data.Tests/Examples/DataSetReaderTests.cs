@@ -266,7 +266,7 @@ public class DataSetReaderTests
         var error = Assert.Throws<FaultsException>(() => Given.Reader(folder, $$"""{"files": "t.csv", {{key}}, {{Template}}}"""));
         var fault = Assert.Single(error.Items);
         Assert.Equal((place, found), (fault.Place, fault.Found));
-        Assert.StartsWith("its columns: q, a", fault.Allowed);
+        Assert.StartsWith("its columns: q, a", fault.Expected);
     }
 
     [Theory]
@@ -290,7 +290,7 @@ public class DataSetReaderTests
         var error = Assert.Throws<FaultsException>(() => Given.Reader(folder, $$"""{"files": "t.parquet", {{Template}}}"""));
         Assert.Equal(
             ("t.parquet", "is no Parquet file", "a Parquet file, text columns in UTF-8"),
-            (Assert.Single(error.Items).Place, error.Items[0].Found, error.Items[0].Allowed));
+            (Assert.Single(error.Items).Place, error.Items[0].Found, error.Items[0].Expected));
     }
 
     private static List<Example> Read(TempFolder folder, string set) => [.. Given.Reader(folder, set).Read()];
