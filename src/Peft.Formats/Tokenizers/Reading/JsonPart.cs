@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Peft.Formats.Files;
 
 namespace Peft.Formats.Tokenizers.Reading;
 
@@ -15,7 +16,7 @@ internal readonly record struct JsonPart(JsonElement Element, string Place)
         }
         catch (JsonException error)
         {
-            throw new TokenizerFileException(Formats.Fault.Text(place, JsonReason.Of(error), "well-formed JSON"), error);
+            throw new TokenizerFileException(Formats.Fault.Text(place, JsonFile.Reason(error), "well-formed JSON"), error);
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Peft.Formats.Files;
 
 namespace Peft.Formats.Tokenizers.Reading;
 
@@ -31,7 +32,7 @@ internal static class JsonSlices
         {
             throw new TokenizerFileException(
                 Fault.Text(
-                    place, error is JsonException syntax ? JsonReason.Of(syntax) : error.Message, "well-formed JSON",
+                    place, error is JsonException syntax ? JsonFile.Reason(syntax) : error.Message, "well-formed JSON",
                     "take the file from its source again"),
                 error);
         }
