@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Peft.Formats.Files;
 
 namespace Peft.Formats.Tokenizers;
 
@@ -15,7 +16,7 @@ internal readonly record struct JsonPart(JsonElement Element, string Place)
         }
         catch (JsonException error)
         {
-            throw new TokenizerFileException(Formats.Fault.Text(place, JsonReason.Of(error), "well-formed JSON"), error);
+            throw new TokenizerFileException(Formats.Fault.Text(place, JsonFile.Reason(error), "well-formed JSON"), error);
         }
     }
 
@@ -120,7 +121,7 @@ internal static class JsonSlices
         {
             throw new TokenizerFileException(
                 Fault.Text(
-                    place, error is JsonException syntax ? JsonReason.Of(syntax) : error.Message, "well-formed JSON",
+                    place, error is JsonException syntax ? JsonFile.Reason(syntax) : error.Message, "well-formed JSON",
                     "take the file from its source again"),
                 error);
         }
