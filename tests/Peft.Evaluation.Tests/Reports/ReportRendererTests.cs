@@ -1,7 +1,6 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Peft.Evaluation.Reports;
-using Peft.Evaluation.Tests.Results;
 using Peft.Formats;
 
 namespace Peft.Evaluation.Tests.Reports;

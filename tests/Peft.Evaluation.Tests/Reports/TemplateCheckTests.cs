@@ -1,5 +1,4 @@
 using Peft.Evaluation.Reports;
-using Peft.Evaluation.Tests.Results;
 using Peft.Formats;
 using Peft.Formats.Templates;
 

@@ -1,6 +1,5 @@
 using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
-using Peft.Evaluation.Tests.Results;
 
 namespace Peft.Evaluation.Tests.Reports;
 
