@@ -1,5 +1,5 @@
 using System.Globalization;
-using Peft.Adapters.Attach;
+using Peft.Adapters.Lora;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Routing;
