@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Peft.Evaluation.Reports;
+using Peft.Evaluation.Tests.Results;
 
 namespace Peft.Evaluation.Tests.Reports;
 

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Peft.Evaluation.Reports;
+using Peft.Evaluation.Tests.Results;
 using Peft.Formats;
 
 namespace Peft.Evaluation.Tests.Reports;

@@ -3,6 +3,7 @@ using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Statistics;
 using Peft.Evaluation.Tasks;
+using Peft.Evaluation.Tests.Results;
 using Peft.Formats;
 
 namespace Peft.Evaluation.Tests.Reports;

@@ -1,4 +1,5 @@
 using Peft.Evaluation.Reports;
+using Peft.Evaluation.Tests.Results;
 using Peft.Formats;
 using Peft.Formats.Templates;
 

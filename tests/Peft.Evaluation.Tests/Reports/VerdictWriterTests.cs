@@ -1,5 +1,6 @@
 using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
+using Peft.Evaluation.Tests.Results;
 
 namespace Peft.Evaluation.Tests.Reports;
 
