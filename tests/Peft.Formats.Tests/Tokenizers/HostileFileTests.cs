@@ -218,8 +218,8 @@ public sealed class HostileFileTests
         var deep = string.Concat(Enumerable.Repeat("""{"type":"Sequence","normalizers":[""", 500));
         var json = $$"""{"model":{{Model}},"normalizer":{{deep}}{{string.Concat(Enumerable.Repeat("]}", 500))}}}""";
         AssertRefused(
-            "tokenizer.json: line 1: The maximum configured depth of 64 has been exceeded. Cannot read next JSON array; "
-                + "expected well-formed JSON. Download the file again.",
+            "tokenizer.json: line 1: The maximum configured depth of 64 has been exceeded. Cannot read next JSON "
+                + "array; expected well-formed JSON. Download the file again.",
             () => TinyTokenizer.LoadText(json));
     }
 
