@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Peft.Formats.Files;
 
 namespace Peft.Formats.Tokenizers;
 
@@ -15,7 +16,7 @@ internal readonly record struct JsonPart(JsonElement Element, string Place)
         }
         catch (JsonException error)
         {
-            throw UserException.At(place, JsonReason.Of(error), "well-formed JSON", inner: error);
+            throw UserException.At(place, JsonFile.Reason(error), "well-formed JSON", inner: error);
         }
     }
 
@@ -129,7 +130,7 @@ internal static class JsonSlices
         catch (Exception error) when (error is JsonException or InvalidOperationException)
         {
             throw UserException.At(
-                place, error is JsonException syntax ? JsonReason.Of(syntax) : error.Message, "well-formed JSON",
+                place, error is JsonException syntax ? JsonFile.Reason(syntax) : error.Message, "well-formed JSON",
                 "download the file again", error);
         }
 
