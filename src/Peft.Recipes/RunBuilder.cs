@@ -121,7 +121,7 @@ public static class RunBuilder
             target => BundleWriter.Write(target, contents),
             checkpoint =>
             {
-                var weights = BundleReader.Load(checkpoint).Weights;
+                var weights = OwnBundle.Open(checkpoint).Weights;
                 BundleTensors.Load(adapted, weights.Path, weights.Entries);
             });
     }

@@ -37,7 +37,7 @@ public sealed class OptimizersTests : IDisposable
         };
         using var data = GoldenRows(golden);
         using var model = ModelLoader.Load(golden, ScalarType.Float32, torch.CPU);
-        var adapted = AdapterLoader.Attach(model, Path.Combine(golden, "adapter"));
+        var adapted = Bundle.Open(Path.Combine(golden, "adapter")).Attach(model);
         var sink = new Losses();
         using var optimizer = Optimizers.Create(options, adapted.Parameters);
 

@@ -25,7 +25,7 @@ public static class ExpertLoader
         var experts = adapted.Options.Experts.Count;
         if (directories.Count == 1 && experts > 1)
         {
-            LoadMixture(adapted, BundleReader.Load(directories[0]));
+            LoadMixture(adapted, OwnBundle.Open(directories[0]));
             return;
         }
         if (directories.Count != experts)
@@ -36,7 +36,7 @@ public static class ExpertLoader
             LoadLora(adapted, expert, Source.Open(directories[expert]));
     }
 
-    private static void LoadMixture(AdaptedModel adapted, LoadedBundle bundle)
+    private static void LoadMixture(AdaptedModel adapted, OwnBundle bundle)
     {
         var trained = bundle.Manifest.Adapter;
         if (trained.Experts.Count != adapted.Options.Experts.Count)
@@ -94,8 +94,8 @@ public static class ExpertLoader
         }
         using var scope = torch.NewDisposeScope();
         using var off = torch.no_grad();
-        if (BundleTensors.Read(faults, entry, target) is { } read)
-            target.copy_(read * factor);
+        if (BundleTensors.Read(faults, entry, target.shape) is { } read)
+            target.copy_(read.to(target.dtype) * factor);
     }
 
     private sealed record Source(string Directory, IReadOnlyDictionary<string, SafetensorsEntry> Entries, Func<string, double> ScaleOf)
@@ -104,7 +104,7 @@ public static class ExpertLoader
         {
             if (BundleFiles.IsBundle(directory))
             {
-                var bundle = BundleReader.Load(directory);
+                var bundle = OwnBundle.Open(directory);
                 if (!bundle.Manifest.Adapter.IsPlainLora)
                     throw new UserException($"{directory}: is a mixture; a plain LoRA is needed for each expert");
             }

@@ -17,11 +17,12 @@ public static class AdapterAttachment
         var selected = TargetSelection.Select(
             model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, options);
         RequireMemory(model, options, selected);
-        return Attach(model, options, selected, seed);
+        return Attach(model, options, selected, seed, TensorSource.Fresh);
     }
 
+    /// <summary>Wraps the projections given; their tensors come from a source.</summary>
     internal static AdaptedModel Attach(
-        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, long seed)
+        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, long seed, TensorSource tensors)
     {
         var layers = CheckedLayers(model, options.Experts);
         // First values pass through tensors that nobody else frees.
@@ -32,7 +33,7 @@ public static class AdapterAttachment
         {
             model.Wrap(module.Path, projection =>
             {
-                var wrapped = Wrap(projection, module, options, layers, seed, shared);
+                var wrapped = Wrap(projection, module, options, layers, seed, shared, tensors);
                 modules.Add(wrapped);
                 return wrapped;
             });
@@ -56,7 +57,8 @@ public static class AdapterAttachment
     }
 
     private static MixtureProjection Wrap(
-        Projection projection, SelectedModule module, AdapterOptions options, int layers, long seed, SharedParts shared)
+        Projection projection, SelectedModule module, AdapterOptions options, int layers, long seed, SharedParts shared,
+        TensorSource tensors)
     {
         if (projection is not BaseLinear linear)
             throw new UserException(
@@ -66,12 +68,17 @@ public static class AdapterAttachment
         // In a layer with one expert there is nothing to route, unless ranks are routed.
         var routing = options.Router is { } given && (experts > 1 || options.Experts.Count == 1) ? given : null;
         var shape = new MixtureShape(experts, module.R, options.ScaleOf(module.R, module.Alpha), options.LoraDropout);
-        var first = routing?.FirstDown(module.Path, module.R, linear.InFeatures, seed)
-            ?? LoraInitialization.Down(module.Path, experts, module.R, linear.InFeatures, options.InitLoraWeights, seed);
-        var down = first.to(linear.Weight.device).ToParameter(options.Experts.Train && routing is not { TrainsDown: false });
-        var router = routing is null ? null : RouterFor(routing, new RouterContext(module.Path, linear.InFeatures, experts, module.R, seed, down, shared));
-        router?.to(linear.Weight.device);
-        return new MixtureProjection(linear, shape, router, down, options.Experts.Train);
+        var (path, width, device) = (module.Path, linear.InFeatures, linear.Weight.device);
+        var down = tensors.Take($"{path}.lora_A", torch.float32, [(long)experts * module.R, width], () =>
+            routing?.FirstDown(path, module.R, width, seed)
+            ?? LoraInitialization.Down(path, experts, module.R, width, options.InitLoraWeights, seed));
+        long[] upShape = [linear.OutFeatures, (long)experts * module.R];
+        var up = tensors.Take($"{path}.lora_B", torch.float32, upShape, () => torch.zeros(upShape, torch.float32));
+        var downParameter = down.to(device).ToParameter(options.Experts.Train && routing is not { TrainsDown: false });
+        var context = new RouterContext(path, width, experts, module.R, seed, downParameter, shared) { Tensors = tensors };
+        var router = routing is null ? null : RouterFor(routing, context);
+        router?.to(device);
+        return new MixtureProjection(linear, shape, router, downParameter, up.to(device).ToParameter(options.Experts.Train));
     }
 
     private static Router RouterFor(RouterOptions options, RouterContext context)
@@ -87,7 +94,7 @@ public static class AdapterAttachment
     internal static int CheckedLayers(CausalLanguageModel model, ExpertOptions experts)
     {
         var layers = model.Projections.Select(projection => TargetSelection.LayerOf(projection.Path)).Max() + 1 ?? 0;
-        if (experts.Layout is { Counts: { Count: > 0 } counts } && counts.Count != layers)
+        if (experts.Layout.Counts is { Count: > 0 } counts && counts.Count != layers)
             throw new UserException($"adapter.experts.count: {counts.Count} numbers for {layers} layers; one a layer is needed");
         foreach (var layer in experts.Layers.Where(layer => layer < 0 || layer >= layers))
             throw new UserException($"adapter.experts.layers: layer {layer} is not there; the model has layers 0 to {layers - 1}");

@@ -37,10 +37,12 @@ public static class AdapterMerge
             Seed = options.Seed,
             Versions = BundleContents.OwnVersions,
             TrainableParameters = work.TrainableParameters,
-            Merge = new MergeRecord(
-                method.Name,
-                [.. sources.Select((source, i) => new MergedAdapter(source.Name, source.Hash(), options.WeightOf(i)))],
-                Settings(method, options)),
+            Merge = new MergeRecord
+            {
+                Method = method.Name,
+                Settings = Settings(method, options),
+                Adapters = [.. sources.Select((source, i) => new MergedAdapter(source.Name, source.Hash(), options.WeightOf(i)))],
+            },
         };
         BundleWriter.Write(output, manifest, PeftConfig.ToJson(adapter, work.Modules.Select(module => module.Path), null, identity.Name), work.Tensors());
         return work.Report(Notes(sources, method));

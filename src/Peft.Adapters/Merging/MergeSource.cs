@@ -76,7 +76,7 @@ public sealed class MergeSource
     {
         var weights = SafetensorsCheckpoint.Open(directory, BundleFiles.Weights);
         var config = LoraAdapterConfig.Read(directory, _ => { });
-        var source = new MergeSource(name, directory, PeftConfig.ToOptions(config, AdapterLoader.DefaultTargets), weights.Files[0])
+        var source = new MergeSource(name, directory, PeftConfig.ToOptions(config, PeftConfig.DefaultTargets), weights.Files[0])
         {
             BaseName = config.BaseModelNameOrPath ?? "",
             Hash = () => Sha256.OfFile(weights.Files[0]),
@@ -88,7 +88,7 @@ public sealed class MergeSource
 
     private static List<MergeSource> OpenBundle(string name, bool isNamed, string directory)
     {
-        var bundle = BundleReader.Load(directory);
+        var bundle = OwnBundle.Open(directory);
         var adapter = bundle.Manifest.Adapter;
         var experts = adapter.Experts.Count;
         if (adapter.Router is { } router and not (PrototypeRouterOptions or RandomProjectionRouterOptions))
@@ -129,7 +129,7 @@ public sealed class MergeSource
             : null;
 
     // A routed merge holds one kind of vector: that of its own method.
-    private static Dictionary<string, Func<Faults, Tensor?>>? VectorsOf(LoadedBundle bundle, string kind, int expert)
+    private static Dictionary<string, Func<Faults, Tensor?>>? VectorsOf(OwnBundle bundle, string kind, int expert)
     {
         const string Ending = ".router." + PrototypeRouter.VectorsName;
         if ((MergeCatalog.Find(bundle.Manifest.Adapter.Router!.Kind) as RoutedMerge)?.VectorKind != kind)

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text.Json.Nodes;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Models;
@@ -15,64 +14,49 @@ public sealed record RandomProjectionRouterOptions : RouterOptions
     /// <summary>Ranks with the largest score, as in the reference's training code.</summary>
     public const string Signed = "signed";
 
-    /// <inheritdoc/>
-    public override string Kind => "random-projection";
-
     /// <summary>Ranks that work for each token.</summary>
     /// <value>Default a quarter of r (8 of 32 in the paper); from 1 to r.</value>
+    [Key(Min = 1), UpTo(Limit.Ranks)]
     public int TopK { get; init; } = 8;
 
     /// <summary>Which ranks are the strongest.</summary>
     /// <value>Default magnitude; magnitude or signed.</value>
+    [Key(Choices = [Magnitude, Signed])]
     public string SelectionScore { get; init; } = Magnitude;
 
     /// <summary>Whether the adapter hands no gradient to the layers below.</summary>
     /// <value>Default true, as in the reference's training code; false is the mathematical gradient.</value>
+    [Key]
     public bool DetachProjection { get; init; } = true;
 
     /// <summary>Share of non-zeros in each row of A.</summary>
     /// <value>Default top_k / r; above 0, up to 1. A row gets floor(density · D) of them; none is refused.</value>
+    [Key(Min = 1e-9, Max = 1)]
     public double Density { get; init; } = 0.25;
 
     /// <summary>Seed of A; null: the run's.</summary>
     /// <value>Default null. Adapters that are to be merged want different ones.</value>
-    public long? ProjectionSeed { get; init; }
+    [Key]
+    public int? ProjectionSeed { get; init; }
 
     /// <summary>Step of the bias that evens out the use of the ranks after each training step.</summary>
     /// <value>Default 0.001; 0 leaves the bias at zero.</value>
+    [Key(Min = 0)]
     public double BiasRate { get; init; } = 0.001;
 
     /// <inheritdoc/>
     public override bool TrainsDown => false;
 
     /// <inheritdoc/>
-    public override bool HasBalance => false;
-
-    /// <summary>Reads the section.</summary>
-    public static RandomProjectionRouterOptions Read(OptionReader reader, RouterSize size)
-    {
-        var k = reader.Integer("top_k", Math.Max(1, size.Rank / 4), 1, size.Rank);
-        return new RandomProjectionRouterOptions
-        {
-            TopK = k,
-            SelectionScore = reader.Choice("selection_score", Magnitude, [Magnitude, Signed]),
-            DetachProjection = reader.Boolean("detach_projection", true),
-            Density = reader.Number("density", (double)k / size.Rank, 1e-9, 1),
-            ProjectionSeed = reader.OptionalInteger("projection_seed"),
-            BiasRate = reader.Number("bias_rate", 0.001, 0),
-        };
-    }
+    public override bool RoutesRanks => true;
 
     /// <inheritdoc/>
-    public override void WriteTo(JsonObject json)
+    protected override RouterOptions FirstValues(OptionReader reader, RouterSize size)
     {
-        json["top_k"] = TopK;
-        json["selection_score"] = SelectionScore;
-        json["detach_projection"] = DetachProjection;
-        json["density"] = Density;
-        if (ProjectionSeed is { } seed)
-            json["projection_seed"] = seed;
-        json["bias_rate"] = BiasRate;
+        // A quarter of the ranks works for a token, and each row of A is as dense.
+        var k = Math.Max(1, size.Rank / 4);
+        var stated = reader.Node("top_k") is ConfigScalar text && text.TryInteger(out var number) && number >= 1 && number <= size.Rank ? number : k;
+        return this with { TopK = k, Density = (double)stated / size.Rank };
     }
 
     /// <inheritdoc/>
@@ -121,7 +105,7 @@ public sealed class RandomProjectionRouter : Router, ILoadBalanced
     {
         _options = options;
         _down = context.Down ?? throw new ArgumentException($"{context.Path}: router random-projection chooses by A, and none was given", nameof(context));
-        _bias = RegisterBuffer(SelectionBias.Name, torch.zeros([context.Rank], torch.float32));
+        _bias = NewBuffer(SelectionBias.Name, torch.zeros([context.Rank], torch.float32));
     }
 
     /// <inheritdoc/>

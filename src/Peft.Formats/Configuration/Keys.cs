@@ -78,6 +78,10 @@ public static class Keys
     /// <summary>The keys of a record, in the order they are declared; a derived record's before its base's.</summary>
     public static IReadOnlyList<string> Of(Type type) => [.. Declared(type).Select(key => key.Name)];
 
+    /// <summary>The key of a property.</summary>
+    public static string NameOf(PropertyInfo property) =>
+        property.GetCustomAttribute<KeyAttribute>()?.Name ?? SnakeCase(property.Name);
+
     /// <summary>A copy of the defaults with every key that the section has; faults are gathered in the reader.</summary>
     public static T Bind<T>(this OptionReader reader, T defaults)
         where T : class
@@ -107,7 +111,7 @@ public static class Keys
         [.. from property in declaring.GetProperties(BindingFlags.Instance | BindingFlags.Public)
             let key = property.GetCustomAttribute<KeyAttribute>()
             where key is not null
-            select new Declaration(key.Name ?? SnakeCase(property.Name), property, key)]);
+            select new Declaration(NameOf(property), property, key)]);
 
     // Whether the key that this one depends on has another value.
     private static bool IsOff(Declaration key, object options) =>

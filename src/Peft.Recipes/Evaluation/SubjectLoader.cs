@@ -51,8 +51,8 @@ internal static class SubjectLoader
             return new OpenedSubject(loaded.Model, loaded.Adapted);
         }
         // Also checks that there is an adapter at all.
-        _ = AdapterLoader.BaseNameOf(adapter);
-        if (AdapterLoader.ManifestOf(adapter) is not { } manifest)
+        _ = Bundle.BaseNameOf(adapter);
+        if (Bundle.ManifestOf(adapter) is not { } manifest)
         {
             var weights = Path.Combine(adapter, BundleFiles.Weights);
             var plain = new Subject(

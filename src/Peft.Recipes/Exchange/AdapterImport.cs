@@ -32,7 +32,7 @@ public static class AdapterImport
             stop.ThrowIfCancellationRequested();
             BundleWriter.Write(folder, contents);
             GateFile.Copy(directory, folder);
-            written = BundleReader.Load(folder).Manifest;
+            written = OwnBundle.Open(folder).Manifest;
             stop.ThrowIfCancellationRequested();
         });
         return written!;

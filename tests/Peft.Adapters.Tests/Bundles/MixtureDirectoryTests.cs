@@ -108,7 +108,7 @@ public sealed class MixtureDirectoryTests : IDisposable
         File.AppendAllText(Path.Combine(Out, "expert_1", "adapter_config.json"), " ");
         File.Delete(Path.Combine(Out, "router.safetensors"));
 
-        var error = Assert.Throws<FaultsException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+        var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.Contains("expert_1/adapter_config.json", error.Message, StringComparison.Ordinal);
         Assert.Contains("router.safetensors", error.Message, StringComparison.Ordinal);
@@ -127,7 +127,7 @@ public sealed class MixtureDirectoryTests : IDisposable
             return json.ToJsonString();
         });
 
-        var error = Assert.ThrowsAny<UserException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+        var error = Assert.ThrowsAny<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.Contains("[1, 16]", error.Message, StringComparison.Ordinal);
     }
@@ -138,7 +138,7 @@ public sealed class MixtureDirectoryTests : IDisposable
         Write(Trained(AttachmentTests.Options("top-k")));
         EditManifest(text => text.Replace("\"count\": 4", "\"count\": 4096", StringComparison.Ordinal));
 
-        var error = Assert.Throws<UserException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.Contains("describes experts of ", error.Message, StringComparison.Ordinal);
         Assert.Contains("; the files hold ", error.Message, StringComparison.Ordinal);
@@ -150,7 +150,7 @@ public sealed class MixtureDirectoryTests : IDisposable
         Write(Trained(AttachmentTests.Options("top-k")));
         var other = new BaseIdentity("example/other", new string('b', 64));
 
-        var error = Assert.Throws<UserException>(() => AdapterLoader.Attach(_tiny.New(), Out, new AttachOptions { Base = other }));
+        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = other }));
 
         Assert.Contains("was trained on example/tiny-llama", error.Message, StringComparison.Ordinal);
         Assert.Contains("the base given is example/other", error.Message, StringComparison.Ordinal);
@@ -182,7 +182,7 @@ public sealed class MixtureDirectoryTests : IDisposable
         Write(adapted);
         var manifest = MixtureDirectory.Open(Out);
 
-        var again = AdapterLoader.Attach(_tiny.New(), Out, new AttachOptions { Base = TinyBundle.Base });
+        var again = Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = TinyBundle.Base });
         BundleWriter.Write(_tiny.In("again"), new BundleContents
         {
             Adapted = again,

@@ -135,7 +135,7 @@ public sealed class TinyTraining : IDisposable
                 ? checkpoint => TensorFile.ReadInto(Path.Combine(checkpoint, "model.safetensors"), [.. model.StateDict()])
                 : checkpoint =>
                 {
-                    var weights = BundleReader.Load(checkpoint).Weights;
+                    var weights = OwnBundle.Open(checkpoint).Weights;
                     BundleTensors.Load(adapted, weights.Path, weights.Entries);
                 },
             Checkpoints = new CheckpointStore(Folder[output]),
