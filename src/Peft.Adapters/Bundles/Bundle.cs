@@ -70,7 +70,7 @@ public abstract class Bundle
         ManifestOf(directory)?.Base.Name ?? LoraAdapterConfig.Read(directory, _ => { }).BaseModelNameOrPath ?? "";
 
     /// <summary>Puts the adapter on a base model.</summary>
-    /// <param name="model">The base model; wrapped in place. After a fault it is to be loaded again.</param>
+    /// <param name="model">The base model; wrapped in place, or left whole where something does not fit.</param>
     /// <param name="options">The base's identity and what is tolerated.</param>
     /// <exception cref="UserException">Another base, or tensors that do not fit; all faults at once.</exception>
     public AdaptedModel Attach(CausalLanguageModel model, AttachOptions? options = null)
@@ -86,9 +86,7 @@ public abstract class Bundle
         // A file may name targets that this base lacks; PEFT passes over them, and the tensors decide in the end.
         var selected = TargetSelection.Select(
             model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, Options, strict: false, Place);
-        var adapted = AdapterAttachment.Attach(model, Options, selected, Manifest?.Seed ?? 0, tensors);
-        tensors.Finish();
-        return adapted;
+        return AdapterAttachment.Attach(model, Options, selected, Manifest?.Seed ?? 0, tensors);
     }
 
     /// <summary>What is before a key of the settings in messages.</summary>

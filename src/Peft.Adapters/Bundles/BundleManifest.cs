@@ -63,8 +63,7 @@ public sealed record BundleManifest
         var map = ConfigJson.ReadFile(path);
         var version = new OptionReader(map, "", new Faults()).Integer("format_version", 0);
         if (version > CurrentFormatVersion)
-            throw new UserException(
-                $"{path}: format_version = {version}; this program reads up to {CurrentFormatVersion}; use a newer peft");
+            throw UserException.At(path, $"format_version {version}", $"at most {CurrentFormatVersion}", "use a newer version of this program");
         var reader = new OptionReader(map, "", faults);
         var manifest = reader.Bind(new BundleManifest { Adapter = new AdapterOptions(), Base = new BaseIdentity() });
         reader.Finish();

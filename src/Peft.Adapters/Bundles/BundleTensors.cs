@@ -162,8 +162,13 @@ internal class SavedTensors(string path, IReadOnlyDictionary<string, Safetensors
         return torch.empty(shape, dtype).copy_(read);
     }
 
+    /// <inheritdoc/>
+    /// <remarks>Shapes: as given.</remarks>
+    public override Tensor? TakeIfHeld(string name, ScalarType dtype, long[] shape) =>
+        Holds(name) ? Take(name, dtype, shape, Unusable) : null;
+
     /// <summary>Throws every tensor that is missing, too many, of another shape or not finite; nothing when all fit.</summary>
-    public virtual void Finish()
+    public override void Finish()
     {
         var faults = new Faults();
         BundleTensors.NoteMismatch(faults, _asked, entries.Keys, _asked.Count(name => name.Contains(".lora_A.", StringComparison.Ordinal)));

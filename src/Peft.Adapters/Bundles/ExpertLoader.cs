@@ -29,9 +29,9 @@ public static class ExpertLoader
             return;
         }
         if (directories.Count != experts)
-            throw new UserException(
-                $"adapter.experts: {directories.Count} directories for {experts} experts; one a plain LoRA for each expert, or a single "
-                + "bundle of a mixture, is allowed");
+            throw UserException.At(
+                "adapter.experts.from", $"{directories.Count} directories for {experts} experts",
+                "a plain LoRA for each expert, or one bundle of a mixture");
         for (var expert = 0; expert < experts; expert++)
             LoadLora(adapted, expert, Source.Open(directories[expert]));
     }
@@ -40,9 +40,8 @@ public static class ExpertLoader
     {
         var trained = bundle.Manifest.Adapter;
         if (trained.Experts.Count != adapted.Options.Experts.Count)
-            throw new UserException(
-                $"{bundle.Directory}: has {trained.Experts.Count} experts, adapter.experts.count is {adapted.Options.Experts.Count}; equal "
-                + "numbers are needed");
+            throw UserException.At(
+                bundle.Directory, Words.Count(trained.Experts.Count, "expert"), $"{adapted.Options.Experts.Count}, as adapter.experts.count says");
         var faults = new Faults();
         foreach (var module in adapted.Modules)
         {
@@ -106,7 +105,7 @@ public static class ExpertLoader
             {
                 var bundle = OwnBundle.Open(directory);
                 if (!bundle.Manifest.Adapter.IsPlainLora)
-                    throw new UserException($"{directory}: is a mixture; a plain LoRA is needed for each expert");
+                    throw UserException.At(directory, "a mixture", "a plain LoRA for each expert");
             }
             var config = LoraAdapterConfig.Read(directory, _ => { });
             return new Source(directory, SafetensorsCheckpoint.Open(directory, BundleFiles.Weights).Entries, config.ScalingOf);

@@ -66,9 +66,9 @@ public static class MixtureDirectory
     {
         var path = Path.Combine(directory, Manifest);
         if (!File.Exists(path))
-            throw new UserException($"{directory}: has no {Manifest}; the directory of an exported mixture is needed");
+            throw UserException.At(directory, $"no {Manifest}", "the directory of an exported mixture");
         if (InnerPath.OutsideTarget(directory, Manifest) is { } target)
-            throw new UserException($"{path}: a link to {Quote.Of(target)}; a file in the exported directory is needed");
+            throw UserException.At(path, $"a link to {Quote.Of(target)}", "a file in the exported directory");
         var manifest = BundleManifest.Read(path);
         var faults = new Faults();
         if (manifest.Adapter.IsPlainLora)
@@ -91,7 +91,8 @@ public static class MixtureDirectory
         var copies = RouterState(adapted).ToDictionary(pair => pair.Key, pair => torch.zeros_like(pair.Value), StringComparer.Ordinal);
         BundleTensors.Load(copies, adapted.Modules.Count, file.Path, file.Entries);
         foreach (var (name, value) in RouterState(adapted).Where(pair => !pair.Value.SameAs(copies[pair.Key])))
-            throw new UserException($"{file.Path}: {name} [{string.Join(", ", value.shape)}] is not what was to be written; look at the disk");
+            throw UserException.At(
+                file.Path, $"{name} [{string.Join(", ", value.shape)}] is not what was written", null, "check the disk");
     }
 
     /// <summary>The part directories that a manifest lists.</summary>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Models;
@@ -25,19 +26,27 @@ public static class AdapterAttachment
         CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, long seed, TensorSource tensors)
     {
         var layers = CheckedLayers(model, options.Experts);
+        var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
         // First values pass through tensors that nobody else frees.
         using var scope = torch.NewDisposeScope();
         var modules = new List<MixtureProjection>();
         var shared = new SharedParts();
-        foreach (var module in selected)
+        try
         {
-            model.Wrap(module.Path, projection =>
-            {
-                var wrapped = Wrap(projection, module, options, layers, seed, shared, tensors);
-                modules.Add(wrapped);
-                return wrapped;
-            });
+            foreach (var module in selected)
+                modules.Add(Wrap(projections[module.Path], module, options, layers, seed, shared, tensors));
+            tensors.Finish();
         }
+        catch
+        {
+            foreach (var module in modules)
+                module.DisposeAdapter();
+            throw;
+        }
+
+        // Only now is the model touched: it is whole where a tensor did not fit.
+        foreach (var module in modules)
+            model.Wrap(module.Path, _ => module);
         return new AdaptedModel(model, options, modules);
     }
 
@@ -50,10 +59,13 @@ public static class AdapterAttachment
             (double)options.Experts.Count * module.R * (projections[module.Path].InFeatures + projections[module.Path].OutFeatures));
         var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (model.Device.type == DeviceType.CPU && values * sizeof(float) > available)
-            throw new UserException(
-                $"adapter: {options.Experts.Count} experts of rank {options.R} in {selected.Count} projections take "
-                + $"{values * sizeof(float) / Gibi:N1} GiB; this machine has {available / Gibi:N1} GiB; lower adapter.r or "
-                + "adapter.experts.count, or adapt fewer projections");
+            throw UserException.At(
+                "adapter",
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{Words.Count(options.Experts.Count, "expert")} of rank {options.R} in {selected.Count} projections take {values * sizeof(float) / Gibi:N1} GiB"),
+                string.Create(CultureInfo.InvariantCulture, $"at most the {available / Gibi:N1} GiB of this machine"),
+                "lower adapter.r or adapter.experts.count, or adapt fewer projections");
     }
 
     private static MixtureProjection Wrap(
@@ -61,9 +73,8 @@ public static class AdapterAttachment
         TensorSource tensors)
     {
         if (projection is not BaseLinear linear)
-            throw new UserException(
-                $"{module.Path}: is wrapped already by {projection.GetType().Name}; one adapter a projection is allowed; load the "
-                + "base model again");
+            throw UserException.At(
+                module.Path, $"wrapped already by {projection.GetType().Name}", "one adapter for each projection", "load the base model again");
         var experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers);
         // In a layer with one expert there is nothing to route, unless ranks are routed.
         var routing = options.Router is { } given && (experts > 1 || options.Experts.Count == 1) ? given : null;
@@ -95,9 +106,9 @@ public static class AdapterAttachment
     {
         var layers = model.Projections.Select(projection => TargetSelection.LayerOf(projection.Path)).Max() + 1 ?? 0;
         if (experts.Layout.Counts is { Count: > 0 } counts && counts.Count != layers)
-            throw new UserException($"adapter.experts.count: {counts.Count} numbers for {layers} layers; one a layer is needed");
+            throw UserException.At("adapter.experts.count", Words.Count(counts.Count, "number"), $"one for each of {layers} layers");
         foreach (var layer in experts.Layers.Where(layer => layer < 0 || layer >= layers))
-            throw new UserException($"adapter.experts.layers: layer {layer} is not there; the model has layers 0 to {layers - 1}");
+            throw UserException.At("adapter.experts.layers", $"layer {layer}", $"layers from 0 to {layers - 1}");
         return layers;
     }
 }

@@ -132,7 +132,7 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
         if (options.Method == Mixture)
             return RouterCatalog.Read(reader.Section("router"), new RouterSize(options.Experts.SmallestRouted, options.R));
         if (reader.Has("router") && reader.Section("router").Text("kind", RouterCatalog.None) is var kind and not RouterCatalog.None)
-            reader.Fault("router", $"kind: {kind}", "no router for method: lora", "write method: mixture, or leave router out");
+            reader.Fault("router", $"kind: {kind}", "no router with method: lora", "write method: mixture, or leave router out");
         return null;
     }
 
@@ -155,12 +155,12 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
             reader.Fault(
                 "layers_to_transform",
                 string.Join(", ", LayersToTransform),
-                "only with target_modules as a list or all-linear",
+                "target_modules as a list or all-linear",
                 "write the layers into the regular expression");
         if (LayersPattern.Count > 0 && LayersToTransform.Count == 0)
-            reader.Fault("layers_pattern", string.Join(", ", LayersPattern), "only with layers_to_transform");
+            reader.Fault("layers_pattern", string.Join(", ", LayersPattern), "layers_to_transform beside it");
         if (!Experts.Train && Router is null)
-            reader.Fault("experts.train", "false", "true where there is no router", "nothing would be left to train");
+            reader.Fault("experts.train", "false", "true where there is no router", "otherwise there is nothing to train");
     }
 
     private static void CheckPattern(OptionReader reader, string key, IEnumerable<string> names)

@@ -74,6 +74,14 @@ public sealed class MixtureProjection : Projection
     public IEnumerable<(string Name, Tensor Buffer)> AdapterBuffers() =>
         Router is null ? [] : Router.named_buffers().Select(pair => ($"{Path}.router.{pair.name}", pair.buffer));
 
+    /// <summary>Frees what the adapter added; the frozen layer stays.</summary>
+    internal void DisposeAdapter()
+    {
+        Router?.Dispose();
+        Down.Dispose();
+        Up.Dispose();
+    }
+
     /// <inheritdoc/>
     /// <remarks>Shapes: x [.., D] → [.., O]; with a router, N = the product of the leading dimensions.</remarks>
     public override Tensor Forward(Tensor x, ForwardPass pass)

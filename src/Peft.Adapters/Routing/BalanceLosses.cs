@@ -130,17 +130,18 @@ public static class LocalizedBalanceLoss
     /// <exception cref="TaskIdException">Rows have no task ids, or one without a type.</exception>
     public static Tensor Of(IReadOnlyList<RoutingRecord> records, RoutedTokens tokens, BalanceOptions options)
     {
-        var ids = tokens.TaskIds ?? throw new TaskIdException(
-            "adapter.router.balance: the batch has no task ids, and kind localized goes by task; give each data source a task, or choose "
-            + "another kind");
+        var ids = tokens.TaskIds ?? throw TaskIdException.At(
+            "adapter.router.balance", "the batch has no task ids", "one for each row, since kind: localized balances by task",
+            "give each data source a task, or choose another kind");
         if (ids.ndim != 1)
-            throw new TaskIdException(
-                "adapter.router.balance: several sequences share a row, and kind localized needs each in its own; turn data.packing off, or "
-                + "choose another kind");
+            throw TaskIdException.At(
+                "adapter.router.balance", "several sequences share a row", "each in its own for kind: localized",
+                "turn data.packing off, or choose another kind");
         var last = ids.max().ToInt64();
         if (last >= options.TaskTypes.Count || ids.min().ToInt64() < 0)
-            throw new TaskIdException(
-                $"adapter.router.balance: task id {last} has no type; task_types has {options.TaskTypes.Count}, one for each task is needed");
+            throw TaskIdException.At(
+                "adapter.router.balance.task_types", $"no type for task id {last}", $"ids from 0 to {options.TaskTypes.Count - 1}",
+                "add a 0 or 1 for each task");
         var types = torch.tensor([.. options.TaskTypes.Select(type => (long)type)], [options.TaskTypes.Count]).to(ids.device).index_select(0, ids);
         return torch.stack([.. records.Select(record => Of(record.Decision.Gates, tokens.Mask, types, options.Delta))], 0).mean();
     }

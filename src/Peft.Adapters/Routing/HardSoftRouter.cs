@@ -110,15 +110,15 @@ public sealed class HardSoftRouter : Router
 
     private Tensor TaskOfEachToken(Tensor x, ForwardPass pass)
     {
-        var ids = pass.TaskIds ?? throw new TaskIdException(
-            $"{Context.Path}: the batch has no task ids, and router hard-soft in stage hard sends every row to the expert of "
-            + "its task; give each data source a task, or write stage: soft");
+        var ids = pass.TaskIds ?? throw TaskIdException.At(
+            Context.Path, "the batch has no task ids", "one for each row, since router hard-soft in stage hard routes by task",
+            "give each data source a task, or write stage: soft");
         Check(ids, pass);
         var tokens = x.numel() / x.shape[^1];
         var flat = ids.to(x.device).reshape(-1);
         if (tokens % flat.numel() != 0)
-            throw new TaskIdException(
-                $"{Context.Path}: {flat.numel()} task ids for {tokens} tokens; one id a row [B] or a token [B, T] is allowed");
+            throw TaskIdException.At(
+                Context.Path, $"{flat.numel()} task ids for {tokens} tokens", "one for each row [B] or each token [B, T]");
         return flat.repeat_interleave(tokens / flat.numel(), 0);
     }
 
@@ -130,9 +130,9 @@ public sealed class HardSoftRouter : Router
         foreach (var id in new[] { ids.min().ToInt64(), ids.max().ToInt64() })
         {
             if (id < 0 || id >= Context.Experts)
-                throw new TaskIdException(
-                    $"{Context.Path}: task id {id} has no expert; allowed are 0 to {Context.Experts - 1} (adapter.experts.count = "
-                    + $"{Context.Experts}); raise the count or take the task out of the data");
+                throw TaskIdException.At(
+                    Context.Path, $"task id {id}", $"0 to {Context.Experts - 1}, one expert for each task",
+                    $"raise adapter.experts.count (now {Context.Experts}), or take the task out of the data");
         }
         pass.Emit(new CheckedTaskIds(Context.Experts));
     }
@@ -252,9 +252,12 @@ public static class PreservationLoss
 /// <summary>A row has no task id, or one that no expert stands for, where a router goes by task.</summary>
 public sealed class TaskIdException : UserException
 {
-    /// <summary>Makes the exception with a message that names place, finding and remedy.</summary>
-    public TaskIdException(string message)
+    private TaskIdException(string message)
         : base(message)
     {
     }
+
+    /// <summary>The error in the house's form.</summary>
+    internal static TaskIdException At(string place, string found, string? expected = null, string? advice = null) =>
+        new(Fault.Text(place, found, expected, advice));
 }

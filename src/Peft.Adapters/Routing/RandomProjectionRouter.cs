@@ -68,9 +68,9 @@ public sealed record RandomProjectionRouterOptions : RouterOptions
     {
         var nonZeros = (long)Math.Floor(width * Density);
         if (nonZeros < 1)
-            throw new UserException(string.Create(
-                CultureInfo.InvariantCulture,
-                $"{path}: adapter.router.density = {Density} of {width} inputs leaves the rows of A empty; at least {1.0 / width:0.######} is needed"));
+            throw UserException.At(
+                path, string.Create(CultureInfo.InvariantCulture, $"rows of A without a number (adapter.router.density: {Density} of {width} inputs)"),
+                string.Create(CultureInfo.InvariantCulture, $"a density of at least {1.0 / width:0.######}"));
         using var off = torch.no_grad();
         var down = torch.zeros([rank, width], torch.float32);
         using var scope = torch.NewDisposeScope();
@@ -96,7 +96,6 @@ public sealed record RandomProjectionRouterOptions : RouterOptions
 public sealed class RandomProjectionRouter : Router, ILoadBalanced
 {
     private readonly RandomProjectionRouterOptions _options;
-    private readonly Parameter _down;
     private readonly Tensor _bias;
 
     /// <summary>Makes the router of one projection.</summary>
@@ -104,7 +103,9 @@ public sealed class RandomProjectionRouter : Router, ILoadBalanced
         : base(context)
     {
         _options = options;
-        _down = context.Down ?? throw new ArgumentException($"{context.Path}: router random-projection chooses by A, and none was given", nameof(context));
+        if (context.Down is null)
+            throw new ArgumentException($"{context.Path}: router random-projection chooses by A, and none was given", nameof(context));
+        RequireSecondCopy(context, context.Down);
         _bias = NewBuffer(SelectionBias.Name, torch.zeros([context.Rank], torch.float32));
     }
 
@@ -112,11 +113,22 @@ public sealed class RandomProjectionRouter : Router, ILoadBalanced
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         using var off = torch.no_grad();
-        var score = Score(x, _down) + _bias;                                                   // [N, R]
+        var score = Score(x, Context.Down!) + _bias;                                                   // [N, R]
         var selected = Selection.TopMask(_options.SelectionScore == RandomProjectionRouterOptions.Magnitude ? score.abs() : score, _options.TopK);
         return new RoutingDecision(selected.to(torch.float32), selected) { DetachesInput = _options.DetachProjection };
     }
 
     /// <inheritdoc/>
     public void Balance(Tensor counts) => SelectionBias.Update(_bias, counts, _options.BiasRate);
+
+    // Bundles of earlier versions hold A twice.
+    private static void RequireSecondCopy(RouterContext context, Parameter down)
+    {
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var name = $"{context.Path}.router._down";
+        if (context.Tensors.TakeIfHeld(name, down.dtype, down.shape) is { } second
+            && second.shape.SequenceEqual(down.shape) && !second.SameAs(down.to(torch.CPU)))
+            throw UserException.At(name, $"not the numbers of {context.Path}.lora_A", "the same, since this router chooses by A");
+    }
 }

@@ -237,9 +237,9 @@ public static class PromptMean
         if (x.ndim != 3)
             throw new ArgumentException($"{path}: input has {x.ndim} dimensions; a decision for each sequence needs [B, T, D]", nameof(x));
         if (pass.Segments is not null)
-            throw new UserException(
-                $"{path}: adapter.router.granularity sequence decides once a row, and data.packing puts several sequences into one - turn packing "
-                + "off, or write granularity: token");
+            throw UserException.At(
+                path, "adapter.router.granularity: sequence decides once a row, and data.packing puts several sequences into one", null,
+                "turn packing off, or write granularity: token");
         return pass.Cache is { } cache ? cache.Once($"{path}.prompt_mean", () => Mean(x, pass)) : Mean(x, pass);
     }
 

@@ -15,6 +15,15 @@ public abstract class TensorSource
     /// <param name="first">Makes its first values; called only where they are needed.</param>
     public abstract Tensor Take(string name, ScalarType dtype, long[] shape, Func<Tensor> first);
 
+    /// <summary>The same where the source has it; null where it has not.</summary>
+    /// <remarks>Shapes: as given.</remarks>
+    public virtual Tensor? TakeIfHeld(string name, ScalarType dtype, long[] shape) => null;
+
+    /// <summary>Throws every fault that was met; nothing when all fits.</summary>
+    public virtual void Finish()
+    {
+    }
+
     private sealed class FreshTensors : TensorSource
     {
         public override Tensor Take(string name, ScalarType dtype, long[] shape, Func<Tensor> first) => first();

@@ -272,7 +272,7 @@ public static class Keys
             Type = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
             var isOwn = Array.Exists(
                 Type.GetInterfaces(), i => i.IsGenericType && i.GetGenericTypeDefinition() == typeof(IKeyValue<>));
-            ReadOwn = isOwn ? Type.GetMethod("Read", BindingFlags.Public | BindingFlags.Static) : null;
+            ReadOwn = isOwn ? Type.GetMethod("Read", [typeof(OptionReader), typeof(string), Type]) : null;
             if (!isOwn && Type.IsGenericType && Type.GetGenericTypeDefinition() is var open
                 && (open == typeof(IReadOnlyList<>) || open == typeof(EquatableList<>)))
             {

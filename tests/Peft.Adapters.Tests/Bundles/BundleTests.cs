@@ -193,8 +193,8 @@ public sealed class BundleTests : IDisposable
         var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = other }));
 
         Assert.Equal(
-            $"{Out}: was trained on example/tiny-llama (fingerprint aaaaaaaaaaaa), the base given is example/other "
-            + "(fingerprint bbbbbbbbbbbb); name the base it was trained on",
+            $"{Out}: trained on example/tiny-llama (fingerprint aaaaaaaaaaaa); the base given is example/other "
+            + "(fingerprint bbbbbbbbbbbb). Name the base it was trained on with --base DIR.",
             error.Message);
         Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = other, AllowOtherBase = true });
     }
@@ -221,7 +221,7 @@ public sealed class BundleTests : IDisposable
         File.WriteAllText(path, File.ReadAllText(path).Replace("\"format_version\": 1", "\"format_version\": 2", StringComparison.Ordinal));
 
         Assert.Equal(
-            $"{path}: format_version = 2; this program reads up to 1; use a newer peft",
+            $"{path}: format_version 2; expected at most 1. Use a newer version of this program.",
             Assert.Throws<UserException>(() => OwnBundle.Open(Out)).Message);
     }
 
@@ -233,7 +233,7 @@ public sealed class BundleTests : IDisposable
         File.WriteAllText(path, File.ReadAllText(path).Replace("\"README.md\"", "\"../README.md\"", StringComparison.Ordinal));
 
         Assert.Contains(
-            "a file name in the bundle's own directory",
+            "the name of a file in the bundle's own directory",
             Assert.Throws<FaultsException>(() => OwnBundle.Open(Out)).Message,
             StringComparison.Ordinal);
     }
@@ -253,7 +253,7 @@ public sealed class BundleTests : IDisposable
         var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(model));
 
         Assert.Contains(shape, error.Message, StringComparison.Ordinal);
-        Assert.Contains("this adapter belongs to another base or rank", error.Message, StringComparison.Ordinal);
+        Assert.Contains("This adapter belongs to another base or rank.", error.Message, StringComparison.Ordinal);
         Assert.All(model.Projections, projection => Assert.IsType<BaseLinear>(projection)); // nothing was attached
     }
 
@@ -264,8 +264,8 @@ public sealed class BundleTests : IDisposable
 
         var error = Assert.Throws<UserException>(() => AdapterAttachment.Attach(_tiny.New(), huge, seed: 1));
 
-        Assert.StartsWith("adapter: 4096 experts of rank 65536 in 14 projections take ", error.Message, StringComparison.Ordinal);
-        Assert.EndsWith("; lower adapter.r or adapter.experts.count, or adapt fewer projections", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith("adapter: 4,096 experts of rank 65536 in 14 projections take ", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith(" Lower adapter.r or adapter.experts.count, or adapt fewer projections.", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -278,7 +278,7 @@ public sealed class BundleTests : IDisposable
         var error = Assert.Throws<FaultsException>(() => OwnBundle.Open(Out));
 
         Assert.Contains($"a link to '{_tiny.In("secret")}'", error.Message, StringComparison.Ordinal);
-        Assert.DoesNotContain("sha256", error.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("SHA-256", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -286,7 +286,7 @@ public sealed class BundleTests : IDisposable
     {
         Directory.CreateDirectory(Out);
 
-        Assert.Contains("has no bundle.json", Assert.Throws<UserException>(() => OwnBundle.Open(Out)).Message, StringComparison.Ordinal);
+        Assert.Contains(": no bundle.json; expected the directory of a bundle.", Assert.Throws<UserException>(() => OwnBundle.Open(Out)).Message, StringComparison.Ordinal);
     }
 
     [Fact]

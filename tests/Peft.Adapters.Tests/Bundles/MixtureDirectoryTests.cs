@@ -123,13 +123,12 @@ public sealed class MixtureDirectoryTests : IDisposable
         {
             var json = JsonNode.Parse(text)!;
             json["files"]!.AsObject().Remove("expert_3/adapter_model.safetensors");
-            json["adapter"]!["r"] = 1; // otherwise the values of the files would already be too few
             return json.ToJsonString();
         });
 
         var error = Assert.ThrowsAny<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
-        Assert.Contains("[1, 16]", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith("mixture.json: lists no expert_3; expected every part of the mixture. Export it again.", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -140,8 +139,7 @@ public sealed class MixtureDirectoryTests : IDisposable
 
         var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
-        Assert.Contains("describes experts of ", error.Message, StringComparison.Ordinal);
-        Assert.Contains("; the files hold ", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith("mixture.json: lists no expert_4; expected every part of the mixture. Export it again.", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -152,7 +150,7 @@ public sealed class MixtureDirectoryTests : IDisposable
 
         var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = other }));
 
-        Assert.Contains("was trained on example/tiny-llama", error.Message, StringComparison.Ordinal);
+        Assert.Contains("trained on example/tiny-llama", error.Message, StringComparison.Ordinal);
         Assert.Contains("the base given is example/other", error.Message, StringComparison.Ordinal);
     }
 

@@ -79,8 +79,8 @@ public sealed class PeftAdapterTests : IDisposable
         var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.Equal(
-            $"{Out}: adapts transformer.h.0.attn.c_attn - the base is a llama model with model.layers.0.self_attn.q_proj and so on - it was made "
-            + "for another architecture; name its base with --base",
+            $"{Out}: adapts transformer.h.0.attn.c_attn; expected projections of a llama model, such as model.layers.0.self_attn.q_proj. "
+            + "It was made for another architecture: name its base with --base DIR.",
             error.Message);
     }
 
@@ -103,7 +103,7 @@ public sealed class PeftAdapterTests : IDisposable
 
         var error = Assert.ThrowsAny<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
-        Assert.EndsWith($"did you mean {Path.Combine(Out, "second")}?", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith($"Did you mean {Path.Combine(Out, "second")}?", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -140,7 +140,7 @@ public sealed class PeftAdapterTests : IDisposable
         var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.Contains("base_model.model.lm_head.base_layer.weight", error.Message, StringComparison.Ordinal);
-        Assert.Contains("fully trained modules (modules_to_save) are not supported", error.Message, StringComparison.Ordinal);
+        Assert.Contains("Fully trained modules (modules_to_save) are not supported.", error.Message, StringComparison.Ordinal);
 
         void AddTensors(double factor)
         {
@@ -153,7 +153,7 @@ public sealed class PeftAdapterTests : IDisposable
     }
 
     [Theory]
-    [InlineData("lora_embedding_A", "adapted embeddings are not supported")]
+    [InlineData("lora_embedding_A", "Adapted embeddings are not supported.")]
     [InlineData("lora_magnitude_vector", "DoRA is not supported")]
     public void Tensors_of_other_methods_are_refused_by_name(string suffix, string reason)
     {

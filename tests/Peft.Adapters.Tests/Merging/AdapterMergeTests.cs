@@ -155,7 +155,7 @@ public sealed class AdapterMergeTests : IDisposable
         Bundle.Open(_tiny.In("out")).Attach(_tiny.New(), new AttachOptions { Base = MergeFixture.Base });
         File.Delete(_tiny.In("law", BundleFiles.Manifest));
         var error = Assert.Throws<UserException>(() => _given.Merge("cat", ["law", "code"]));
-        Assert.Equal("peft merge: law and code name no base with a fingerprint - name it with --base DIR", error.Message);
+        Assert.Equal("peft merge: law and code name no base with a fingerprint. Name it with --base DIR.", error.Message);
     }
 
     [Fact]
