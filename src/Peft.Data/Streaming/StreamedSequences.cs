@@ -1,5 +1,6 @@
 using Peft.Data.Batches;
 using Peft.Data.Tokens;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Data.Streaming;
 

@@ -1,4 +1,5 @@
 using Peft.Data.Examples;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Data.Tokens;
 

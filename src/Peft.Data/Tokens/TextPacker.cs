@@ -1,3 +1,5 @@
+using Peft.Formats.Tokenizers;
+
 namespace Peft.Data.Tokens;
 
 /// <summary>

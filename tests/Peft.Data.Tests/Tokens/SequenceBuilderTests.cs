@@ -1,5 +1,6 @@
 using Peft.Data.Examples;
 using Peft.Data.Tokens;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Data.Tests.Tokens;
 
