@@ -1,17 +1,16 @@
-using Peft.Data.Batches;
 using Peft.Data.Examples;
 using Peft.Data.Tables;
 using Peft.Data.Tokens;
 using Peft.Formats;
 
-namespace Peft.Data.Streaming;
+namespace Peft.Data.Batches;
 
 /// <summary>
 /// One data set, endlessly: rows are read in blocks of <c>shuffle_buffer_size</c> in file order, each block is shuffled, and its
 /// rows are encoded a few at a time as they are drawn. Only the current block is held.
 /// </summary>
 internal sealed class RowBlocks(
-    StreamedSet set, FileStamps stamps, DataOptions options, TextEncoder encoder, TaskRegistry tasks, ulong key) : IDisposable
+    StreamedSet set, FileStamps stamps, BatchOptions options, TextEncoder encoder, TaskRegistry tasks, ulong key) : IDisposable
 {
     private const int EncodedTogether = 64; // rows
     private readonly DataSetReader _reader = set.Reader;
@@ -20,7 +19,7 @@ internal sealed class RowBlocks(
     private readonly Dictionary<string, int> _fileIndex =
         set.Reader.Files.Select((file, at) => (file.Name, at)).ToDictionary(file => file.Name, file => file.at, StringComparer.Ordinal);
 
-    private readonly Queue<(IReadOnlyList<EncodedSequence> Sequences, DataRowException? Error)> _encoded = [];
+    private readonly Queue<(IReadOnlyList<TokenSequence> Sequences, DataRowException? Error)> _encoded = [];
     private IEnumerator<Example>? _rows; // behind the block
     private Example[]? _all; // in file order, of a data set that is no larger than a block
     private Example?[] _block = []; // in the order of drawing; null once encoded
@@ -79,7 +78,7 @@ internal sealed class RowBlocks(
 
     /// <summary>Draws the sequence that <see cref="MoveToNext"/> found.</summary>
     /// <exception cref="DataRowException">The row makes no sequence.</exception>
-    public EncodedSequence Take()
+    public TokenSequence Take()
     {
         var (sequences, error) = _encoded.Peek();
         if (error is not null)
@@ -144,12 +143,9 @@ internal sealed class RowBlocks(
     private void Encode()
     {
         var first = _at.Index;
-        var built = new (IReadOnlyList<EncodedSequence>, DataRowException?)[Math.Min(EncodedTogether, _block.Length - first)];
-        Parallel.For(0, built.Length, at =>
-        {
-            var example = _block[first + at]!;
-            built[at] = _builder.TryBuild(example, _reader.Options.IsText, _taskId, set.FileOffset + _fileIndex[example.Row.File]);
-        });
+        var built = new (IReadOnlyList<TokenSequence>, DataRowException?)[Math.Min(EncodedTogether, _block.Length - first)];
+        Parallel.For(
+            0, built.Length, at => built[at] = _builder.TryBuild(_block[first + at]!, _reader.Options.IsText, _taskId));
         Array.Clear(_block, first, built.Length);
         foreach (var result in built)
             _encoded.Enqueue(result);
@@ -158,7 +154,7 @@ internal sealed class RowBlocks(
     private void EndPass()
     {
         if (_sequences == 0 && _start == RowPosition.StartOf(_at.Pass))
-            throw TrainingData.NoSequence(_reader.Options.Place, _reader.Counts, _longRows);
+            throw SequenceReader.NoSequence(_reader.Options.Place, _reader.Counts, _longRows);
         LeaveBlock();
         _start = _at = RowPosition.StartOf(_at.Pass + 1);
         (_sequences, _longRows) = (0, 0);

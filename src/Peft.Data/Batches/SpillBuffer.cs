@@ -1,6 +1,6 @@
 using Peft.Formats;
 
-namespace Peft.Data.Tokens;
+namespace Peft.Data.Batches;
 
 /// <summary>
 /// Bytes that are appended and then read at any place: in memory up to a budget, beyond it in a temporary file that has no
@@ -102,8 +102,7 @@ internal sealed class SpillBuffer(long budget, string folder) : IDisposable
         }
     }
 
-    private UserException Failed(Exception error) => new(
-        $"{folder} - cannot hold the tokens: {error.Message} - a folder with room for 4 bytes a token"
-        + " - free some room, set `data.spill_directory`, or raise `data.memory_budget_mb`",
-        error);
+    private UserException Failed(Exception error) => UserException.At(
+        folder, $"cannot hold the tokens: {error.Message.TrimEnd('.')}", "a folder with room for 4 bytes a token",
+        "free some room, set `data.spill_directory`, or raise `data.memory_budget_mb`", error);
 }

@@ -1,32 +1,32 @@
 namespace Peft.Data.Batches;
 
-/// <summary>One data set's sequences in the store.</summary>
+/// <summary>One data set's sequences in a <see cref="SequenceSet"/>.</summary>
 /// <param name="Start">Index of its first sequence.</param>
 /// <param name="Count">How many it has.</param>
 /// <param name="Weight">How often it is drawn; null when no data set of the run is weighted.</param>
-internal sealed record SequenceRange(long Start, long Count, double? Weight);
+internal sealed record DrawRange(long Start, long Count, double? Weight);
 
 /// <summary>
 /// Which sequence comes when. Without weights an epoch is each sequence once. With weights each place draws a data set by
 /// weight and takes that one's next sequence; a data set begins again, in another order, when it is through. An epoch
 /// then is as many places as there are sequences.
 /// </summary>
-internal sealed class SequenceOrder
+internal sealed class DrawOrder
 {
-    private readonly SequenceRange[] _ranges;
+    private readonly DrawRange[] _ranges;
     private readonly bool _isShuffled;
     private readonly long _seed;
-    private readonly DataSetChoice _choice;
+    private readonly WeightedDraw _choice;
     private readonly (long Pass, Permutation Order)?[] _passes;
 
-    public SequenceOrder(IEnumerable<SequenceRange> ranges, bool isShuffled, long seed)
+    public DrawOrder(IEnumerable<DrawRange> ranges, bool isShuffled, long seed)
     {
         _ranges = [.. ranges.Where(range => range.Count > 0)];
         _isShuffled = isShuffled;
         _seed = seed;
         Count = _ranges.Sum(range => range.Count);
         _passes = new (long, Permutation)?[_ranges.Length + 1];
-        _choice = new DataSetChoice([.. _ranges.Select(range => range.Weight)], seed);
+        _choice = new WeightedDraw([.. _ranges.Select(range => range.Weight)], seed);
     }
 
     /// <summary>Places in an epoch.</summary>
@@ -62,23 +62,44 @@ internal sealed class SequenceOrder
         if (!_isShuffled)
             return place;
         if (_passes[slot] is not { } current || current.Pass != pass)
-            _passes[slot] = current = (pass, new Permutation(count, CounterRandom.Key(_seed, (long)Stream.Order, slot, pass)));
+            _passes[slot] = current = (pass, new Permutation(count, CounterRandom.Key(_seed, (long)RandomStream.Order, slot, pass)));
         return current.Order[place];
     }
+}
 
-    /// <summary>Keeps the random numbers of different uses apart.</summary>
-    internal enum Stream
+/// <summary>Which data set is drawn at a place of an epoch: a function of seed, epoch and place.</summary>
+internal sealed class WeightedDraw
+{
+    private readonly long _seed;
+    private readonly double[]? _limits; // cumulated shares, the last is 1
+
+    /// <param name="weights">The weight of each data set; a data set without one among others with one counts as 1.</param>
+    /// <param name="seed">The seed.</param>
+    public WeightedDraw(IReadOnlyList<double?> weights, long seed)
     {
-        /// <summary>The order of sequences.</summary>
-        Order = 1,
+        _seed = seed;
+        if (!weights.Any(weight => weight is not null))
+            return;
+        var total = weights.Sum(weight => weight ?? 1);
+        var sum = 0.0;
+        _limits = [.. weights.Select(weight => sum += (weight ?? 1) / total)];
+        _limits[^1] = 1;
+    }
 
-        /// <summary>Which data set is drawn.</summary>
-        Mixing = 2,
+    /// <summary>Whether any data set has a weight.</summary>
+    public bool IsWeighted => _limits is not null;
 
-        /// <summary>The order of batches in a window.</summary>
-        Window = 3,
+    /// <summary>A number from 0 to below 1.</summary>
+    public double Point(long epoch, long place) =>
+        CounterRandom.Unit(CounterRandom.Key(_seed, (long)RandomStream.Mixing, epoch), (ulong)place);
 
-        /// <summary>The order of rows in a block that is streamed.</summary>
-        Block = 4,
+    /// <summary>The data set drawn by weight.</summary>
+    public int ByWeight(long epoch, long place)
+    {
+        var point = Point(epoch, place);
+        var chosen = 0;
+        while (point >= _limits![chosen])
+            chosen++;
+        return chosen;
     }
 }

@@ -1,6 +1,7 @@
+using Peft.Data.Tables;
 using Peft.Formats;
 
-namespace Peft.Data;
+namespace Peft.Data.Examples;
 
 /// <summary>One thing to learn, as text.</summary>
 /// <param name="Prompt">What is given; empty for plain text.</param>
@@ -9,6 +10,13 @@ namespace Peft.Data;
 /// <param name="Row">Where it came from.</param>
 public sealed record Example(string Prompt, string Answer, string? Task, RowId Row)
 {
-    /// <summary>The texts of <see cref="Examples.DataSetOptions.Fields"/>, in their order.</summary>
+    /// <summary>The texts of <see cref="DataSetOptions.Fields"/>, in their order.</summary>
     public EquatableList<string> Fields { get; init; } = [];
+}
+
+/// <summary>A row that cannot be used.</summary>
+public sealed class DataRowException(RowId row, Fault fault) : UserException(fault.ToString())
+{
+    /// <summary>The row.</summary>
+    public RowId Row => row;
 }

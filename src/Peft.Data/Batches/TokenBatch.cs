@@ -1,4 +1,7 @@
-namespace Peft.Data;
+using Peft.Data.Tables;
+using Peft.Data.Tokens;
+
+namespace Peft.Data.Batches;
 
 /// <summary>Rows of one length, ready for a model: a sequence each, padded on the right, or packed ones, several sequences each.
 /// B = BatchSize rows, T = Length, S sequences (S = B unless rows are packed).</summary>
@@ -46,14 +49,8 @@ public sealed record TokenBatch(
             {
                 starts.Add(start);
                 sequence.Ids.CopyTo(ids, start);
-                for (var at = 1; at < sequence.Ids.Length; at++)
-                {
-                    if (!sequence.Learned[at])
-                        continue;
-                    targets[start + at - 1] = sequence.Ids[at];
-                    learned++;
-                }
-
+                sequence.Ids.AsSpan(sequence.LearnedFrom).CopyTo(targets.AsSpan(start + sequence.LearnedFrom - 1));
+                learned += sequence.LearnedTokens;
                 start += sequence.Ids.Length;
             }
         }
