@@ -188,7 +188,7 @@ internal abstract class ParquetLeaf(int level, int[]? definitions, int[]? repeti
 internal static class ParquetColumns
 {
     /// <summary>Types whose values have a text form; the others are refused by name.</summary>
-    private static readonly HashSet<Type> WithText =
+    private static readonly HashSet<System.Type> WithText =
     [
         typeof(ReadOnlyMemory<char>), typeof(ReadOnlyMemory<byte>), typeof(bool), typeof(sbyte), typeof(byte), typeof(short), typeof(ushort),
         typeof(int), typeof(uint), typeof(long), typeof(ulong), typeof(float), typeof(double), typeof(decimal), typeof(Parquet.Data.BigDecimal),
