@@ -11,8 +11,8 @@ namespace Peft.Data;
 
 /// <summary>
 /// The data of a run: files read, made into examples, tokenised once, and kept compactly. Memory stays within
-/// <see cref="DataOptions.MemoryBudgetMb"/> for any number of rows; what is beyond lies in a temporary file.
-/// With <see cref="DataOptions.Streaming"/> training rows are read and tokenised while training instead.
+/// <see cref="BatchOptions.MemoryBudgetMb"/> for any number of rows; what is beyond lies in a temporary file.
+/// With <see cref="BatchOptions.Streaming"/> training rows are read and tokenised while training instead.
 /// </summary>
 public sealed class TrainingData : IDisposable
 {
@@ -77,7 +77,7 @@ public sealed class TrainingData : IDisposable
 
     /// <summary>The endless stream of training batches, from the beginning or from a saved place.</summary>
     /// <param name="batchSize">Rows in a batch.</param>
-    /// <param name="seed">The run's seed; <see cref="DataOptions.Seed"/> comes before it.</param>
+    /// <param name="seed">The run's seed; <see cref="BatchOptions.Seed"/> comes before it.</param>
     /// <param name="state">Where to go on; null for the beginning.</param>
     /// <exception cref="UserException">The place was saved with other data or settings.</exception>
     public BatchStream Batches(int batchSize, long seed, BatchStreamState? state = null)
@@ -90,7 +90,7 @@ public sealed class TrainingData : IDisposable
         return new BatchStream(stream, _options, state);
     }
 
-    /// <summary>Reads the first <see cref="DataOptions.ShuffleBufferSize"/> rows of each training data set and counts.</summary>
+    /// <summary>Reads the first <see cref="BatchOptions.ShuffleBufferSize"/> rows of each training data set and counts.</summary>
     /// <exception cref="UserException">A row of them cannot be used.</exception>
     public IReadOnlyList<DataStatistics> FirstBlocks() =>
         [.. (_streamed?.Sets ?? []).Select(set =>
@@ -102,7 +102,7 @@ public sealed class TrainingData : IDisposable
 
     /// <summary>Rows, tokens and padding of the first epoch.</summary>
     /// <param name="batchSize">Rows in a batch.</param>
-    /// <param name="seed">The run's seed; <see cref="DataOptions.Seed"/> comes before it.</param>
+    /// <param name="seed">The run's seed; <see cref="BatchOptions.Seed"/> comes before it.</param>
     /// <param name="isPacked">False: what they would be if each sequence had a row of its own.</param>
     public EpochShape FirstEpoch(int batchSize, long seed, bool isPacked = true)
     {

@@ -51,6 +51,6 @@ public sealed class StreamingRunTests : IDisposable
     {
         _project.Train(_project.Load(_recipe), "out", stopAfter: 2);
         File.AppendAllText(_project.Folder["rows.jsonl"], "{\"p\": \"c\", \"a\": \"c\"}\n");
-        Assert.Throws<BatchStateException>(() => _project.Train(_project.Load(_recipe), "out", resume: "auto"));
+        Assert.Throws<UserException>(() => _project.Train(_project.Load(_recipe), "out", resume: "auto"));
     }
 }

@@ -149,8 +149,8 @@ internal sealed record StreamedData(
         if (open is not null && sets.Count > 1 && options.Shuffle && sets.TrueForAll(set => set.Reader.Options.Weight is null))
         {
             throw UserException.At(
-                "data.train", $"{sets.Count} data sets of unknown size without `weight:` ({why})",
-                "with streaming: true, weights, or sizes that are known without reading (Parquet without a filter)",
+                "data.train", $"{sets.Count} data sets of unknown size without `weight:`, streamed ({why})",
+                "weights, or sizes that are known without reading (Parquet without a filter)",
                 "give each data set a `weight:`");
         }
 

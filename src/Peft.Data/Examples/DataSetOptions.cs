@@ -34,7 +34,7 @@ public sealed record DataSetOptions
     public string? TaskColumn { get; init; }
 
     /// <summary>How often its sequences are drawn, relative to the other data sets; null to see each sequence once an epoch.</summary>
-    [Key]
+    [Key(Above = 0)]
     public double? Weight { get; init; }
 
     /// <summary>At most this many rows, after the filter; null for all.</summary>
@@ -94,8 +94,6 @@ public sealed record DataSetOptions
         if (options is { Task: not null, TaskColumn: not null })
             reader.Fault("task_column", "given beside task", "one of the two");
         var isOneTask = options.Task is not null || options.TaskColumn is not null;
-        if (options.Weight <= 0)
-            reader.Fault("weight", FormattableString.Invariant($"{options.Weight}"), "a number above 0", "remove the data set to leave it out");
         return options with
         {
             Format = reader.Has("format") ? DataFormats.Named(reader.Choice("format", "parquet", DataFormats.Names)) : null,

@@ -17,7 +17,7 @@ public sealed class ParquetFile : IDisposable
     /// <summary>The file.</summary>
     public DataFile File { get; }
 
-    /// <summary>The library's reader; what takes reading goes through <see cref="Within"/>.</summary>
+    /// <summary>The library's reader; what takes reading goes through <see cref="Within{T}(Func{Task{T}})"/>.</summary>
     public ParquetReader Reader { get; }
 
     /// <summary>Rows of all row groups, out of the footer.</summary>
@@ -36,7 +36,7 @@ public sealed class ParquetFile : IDisposable
                 throw new DataFileException(file, "damaged: its footer cannot be read");
             stream.Position = 0;
             var limit = Shortest + TimeSpan.FromSeconds(stream.Length / SlowestBytes);
-            return new ParquetFile(file, Within(limit, () => Create(stream)), limit);
+            return new ParquetFile(file, InTime(limit, () => Create(stream)), limit);
         }
         catch (Exception error)
         {
@@ -55,12 +55,12 @@ public sealed class ParquetFile : IDisposable
 
     /// <summary>The result of a reading that ends in time.</summary>
     /// <exception cref="InvalidDataException">It does not end within 30 s and 1 s for each MiB of the file.</exception>
-    public T Within<T>(Func<Task<T>> read) => Within(_limit, read);
+    public T Within<T>(Func<Task<T>> read) => InTime(_limit, read);
 
     /// <inheritdoc/>
     public void Dispose() => Reader.DisposeAsync().AsTask().GetAwaiter().GetResult();
 
-    private static T Within<T>(TimeSpan limit, Func<Task<T>> read)
+    private static T InTime<T>(TimeSpan limit, Func<Task<T>> read)
     {
         var reading = Task.Run(read);
         if (!((IAsyncResult)reading).AsyncWaitHandle.WaitOne(limit))

@@ -1,4 +1,5 @@
 using Peft.Data;
+using Peft.Data.Tables;
 
 namespace Peft.Evaluation.Tasks;
 

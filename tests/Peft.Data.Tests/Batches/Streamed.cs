@@ -1,6 +1,7 @@
 using Peft.Data.Batches;
+using Peft.Data.Tables;
 
-namespace Peft.Data.Tests.Streaming;
+namespace Peft.Data.Tests.Batches;
 
 /// <summary>Short ways to streamed data.</summary>
 internal static class Streamed

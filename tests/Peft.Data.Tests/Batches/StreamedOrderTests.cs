@@ -1,6 +1,6 @@
 using Peft.Data.Batches;
 
-namespace Peft.Data.Tests.Streaming;
+namespace Peft.Data.Tests.Batches;
 
 public sealed class StreamedOrderTests : IDisposable
 {

@@ -1,8 +1,9 @@
+using Peft.Data.Batches;
 using Peft.Data.Examples;
 using Peft.Data.Tables;
 using Peft.Formats;
 
-namespace Peft.Data.Tests.Streaming;
+namespace Peft.Data.Tests.Batches;
 
 /// <summary>What is read when, what is known before, and what goes wrong.</summary>
 public sealed class StreamingTests : IDisposable
@@ -34,8 +35,8 @@ public sealed class StreamingTests : IDisposable
         Streamed.Take(stream, 3);
         var error = Assert.Throws<DataRowException>(() => Streamed.Take(stream, 2));
         Assert.Equal(
-            "t.jsonl:25 - column 't' is null or missing - a value - correct the row, leave it out with `filter:`,"
-            + " or say `on_bad_row: skip`",
+            "t.jsonl:25: column 't' is null or missing; expected a value. Correct the row, leave it out with `filter:`,"
+            + " or set `on_bad_row: skip`.",
             error.Message);
         Assert.Equal(new RowId("t.jsonl", 25), error.Row);
         Assert.Equal(error.Message, Assert.Throws<DataRowException>(() => Streamed.Take(stream, 2)).Message);
@@ -50,7 +51,7 @@ public sealed class StreamingTests : IDisposable
         var stream = data.Batches(4, 0);
         Streamed.Take(stream, 4);
         var first = Assert.Throws<DataRowException>(stream.Next);
-        Assert.StartsWith("t.jsonl:17 - the text has 51 tokens (with end-of-text) - at most 19 of max_length 20", first.Message);
+        Assert.StartsWith("t.jsonl:17: the text has 51 tokens (with end-of-text); expected at most 19 of max_length 20.", first.Message);
         Assert.Equal(first.Message, Assert.Throws<DataRowException>(stream.Next).Message);
     }
 
@@ -60,8 +61,8 @@ public sealed class StreamingTests : IDisposable
         _folder.Write("a.csv", "t\nx\ny\n");
         using var data = Given.Open(_folder, Given.Train(Streamed.Set("a.csv", "\"filter\": \"t == 'z'\""), Streamed.Keys(10)));
         Assert.Equal(
-            "data.train[0] - no sequence: 2 rows read, 2 left out by the filter, 0 bad, 0 too long - at least one"
-            + " - correct the filter or the files",
+            "data.train[0]: no sequence: 2 rows read, 2 left out by the filter, 0 bad, 0 too long; expected at least one."
+            + " Correct the filter or the files.",
             Assert.Throws<UserException>(data.Batches(2, 0).Next).Message);
         using var weighted = Given.Open(_folder, Given.Train(
             Streamed.Set("a.csv", "\"weight\": 1"), Streamed.Keys(10, "\"max_length\": 3, \"on_long_answer\": \"skip\", \"add_eos\": true")));
@@ -76,7 +77,7 @@ public sealed class StreamingTests : IDisposable
     [InlineData("{\"files\": \"t.parquet\", \"template\": {\"text\": \"{t}\"}, \"on_bad_row\": \"skip\"}", "", null, "data.train[0]: on_bad_row is skip")]
     [InlineData("{\"files\": \"t.parquet\", \"template\": {\"text\": \"{t}\"}}", ", \"on_long_answer\": \"skip\"", null, "on_long_answer is skip")]
     [InlineData("{\"files\": \"t.parquet\", \"template\": {\"text\": \"{t}\"}}", ", \"packing\": true", null, "with packing")]
-    [InlineData("{\"files\": \"t.csv\", \"template\": {\"text\": \"{t}\"}}", "", null, "data.train[0]: t.csv is no Parquet")]
+    [InlineData("{\"files\": \"t.csv\", \"template\": {\"text\": \"{t}\"}}", "", null, "data.train[0]: t.csv is not a Parquet file")]
     public void The_number_of_sequences_is_known_where_it_costs_nothing(string set, string more, long? count, string? why)
     {
         _folder.Rows("t.parquet", 50);
@@ -94,10 +95,11 @@ public sealed class StreamingTests : IDisposable
         _folder.Rows("t.csv", 5);
         _folder.Rows("t.parquet", 5);
         var sets = Streamed.Set("t.parquet") + ", " + Streamed.Set("t.csv");
-        var error = Assert.Throws<FaultsException>(() => Given.Open(_folder, Given.Train(sets, "\"streaming\": true")));
+        var error = Assert.Throws<UserException>(() => Given.Open(_folder, Given.Train(sets, "\"streaming\": true")));
         Assert.Equal(
-            "the data section has 1 fault:\n  data.train  2 data sets without `weight:`, of unknown size (data.train[1]: t.csv is no Parquet)"
-            + "  with streaming: true, a weight, or sizes that are known without reading (Parquet without filter); give each data set a `weight:`",
+            "data.train: 2 data sets of unknown size without `weight:`, streamed (data.train[1]: t.csv is not a Parquet file); expected"
+            + " weights, or sizes that are known without reading (Parquet without a filter)."
+            + " Give each data set a `weight:`.",
             error.Message);
         using var inOrder = Given.Open(_folder, Given.Train(sets, "\"streaming\": true, \"shuffle\": false"));
         Assert.Null(inOrder.TrainCount);
@@ -124,7 +126,7 @@ public sealed class StreamingTests : IDisposable
         stream.Next();
         File.AppendAllText(_folder["t.jsonl"], added);
         Assert.Equal(
-            "t.jsonl - changed while it was read - a file that nobody writes to - start again when it is complete, or train on a copy",
+            "t.jsonl: changed while it was being read; expected a file that nobody writes to. Start again when it is complete, or train on a copy.",
             Assert.Throws<DataFileException>(() => Streamed.Take(stream, 10)).Message);
     }
 

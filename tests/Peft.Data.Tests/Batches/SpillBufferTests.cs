@@ -1,7 +1,7 @@
-using Peft.Data.Tokens;
+using Peft.Data.Batches;
 using Peft.Formats;
 
-namespace Peft.Data.Tests.Tokens;
+namespace Peft.Data.Tests.Batches;
 
 public class SpillBufferTests
 {
@@ -42,7 +42,7 @@ public class SpillBufferTests
         folder.Write("file", "");
         using var buffer = new SpillBuffer(0, folder["file/below"]);
         var error = Assert.Throws<UserException>(() => buffer.Append(new byte[1 << 20]));
-        Assert.StartsWith($"{folder["file/below"]} - cannot hold the tokens: ", error.Message);
-        Assert.EndsWith("set `data.spill_directory`, or raise `data.memory_budget_mb`", error.Message);
+        Assert.StartsWith($"{folder["file/below"]}: cannot hold the tokens: ", error.Message);
+        Assert.EndsWith("set `data.spill_directory`, or raise `data.memory_budget_mb`.", error.Message);
     }
 }

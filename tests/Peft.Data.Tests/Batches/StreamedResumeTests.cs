@@ -1,6 +1,7 @@
 using Peft.Data.Batches;
+using Peft.Formats;
 
-namespace Peft.Data.Tests.Streaming;
+namespace Peft.Data.Tests.Batches;
 
 /// <summary>A place in a stream is some numbers, and going on from there is going on.</summary>
 public sealed class StreamedResumeTests : IDisposable
@@ -93,12 +94,12 @@ public sealed class StreamedResumeTests : IDisposable
         using var plain = Given.Open(_folder, Given.Train(Streamed.Set("a.parquet")));
         var state = data.Batches(4, 0).State;
         Assert.Equal(
-            "resume - shuffle_buffer_size (0: not streaming) was 10 when the checkpoint was written and is 11 now - the same data and settings"
-            + " - set it back, or start anew with --overwrite",
+            "resume: shuffle_buffer_size (0: not streaming) was 10 when the checkpoint was written and is 11 now;"
+            + " expected the same data and settings. Set it back, or start anew with --overwrite.",
             Refused(larger, state));
         Assert.Contains("per_device_train_batch_size was 4", Refused(data, state with { BatchSize = 5 }).Replace("was 5", "was 4", StringComparison.Ordinal));
-        Assert.StartsWith("resume - ", Refused(plain, state));
-        Assert.StartsWith("resume - ", Refused(data, plain.Batches(4, 0).State));
+        Assert.StartsWith("resume: ", Refused(plain, state));
+        Assert.StartsWith("resume: ", Refused(data, plain.Batches(4, 0).State));
         using var other = Open(Streamed.Set("b.parquet"), "\"shuffle_buffer_size\": 10");
         Assert.Contains("number of sequences was 37", Refused(other, state));
         _folder.WriteParquet("a.parquet", ("t", Enumerable.Range(0, 37).Select(row => $"x{row}").ToArray()));
@@ -106,7 +107,7 @@ public sealed class StreamedResumeTests : IDisposable
         Assert.Contains("data hash was", Refused(changed, state));
 
         static string Refused(TrainingData data, BatchStreamState state) =>
-            Assert.Throws<BatchStateException>(() => data.Batches(4, 0, state)).Message;
+            Assert.Throws<UserException>(() => data.Batches(4, 0, state)).Message;
     }
 
     [Theory]
@@ -124,8 +125,8 @@ public sealed class StreamedResumeTests : IDisposable
         var state = data.Batches(4, 0).State;
         var hostile = state with { Stream = state.Stream! with { Sets = [new RowPosition(pass, block, file, row, index, piece)] } };
         Assert.Equal(
-            "resume - epoch 0, window 0, batch 0 - a place in these streamed rows - the checkpoint is damaged: resume from another one",
-            Assert.Throws<BatchStateException>(() => data.Batches(4, 0, hostile)).Message);
+            "resume: epoch 0, window 0, batch 0; expected a place in these streamed rows. The checkpoint is damaged: resume from another one.",
+            Assert.Throws<UserException>(() => data.Batches(4, 0, hostile)).Message);
     }
 
     private TrainingData Open(string sets, string keys) => Given.Open(_folder, Given.Train(sets, "\"streaming\": true, " + keys));
