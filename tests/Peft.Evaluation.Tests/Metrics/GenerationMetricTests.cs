@@ -1,6 +1,7 @@
 using Peft.Data;
 using Peft.Data.Tables;
 using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
 
 namespace Peft.Evaluation.Tests.Metrics;
