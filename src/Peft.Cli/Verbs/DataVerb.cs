@@ -1,6 +1,7 @@
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Data;
+using Peft.Data.Tokens;
 using Peft.Formats.Tokenizers;
 using Peft.Recipes;
 
@@ -44,7 +45,7 @@ public sealed class DataVerb : IVerb
         return ExitCode.Done;
     }
 
-    private static void Show(PreviewSequence sequence, Output output)
+    private static void Show(PreviewRow sequence, Output output)
     {
         output.Result($"{sequence.DataSet}  {sequence.Row}  task {sequence.Task}  {sequence.Tokens.Count} tokens, " +
             $"{sequence.LearnedTokens} learned" + (sequence.CutTokens > 0 ? $", {sequence.CutTokens} cut from the left" : ""));

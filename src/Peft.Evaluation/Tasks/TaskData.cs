@@ -81,9 +81,9 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
             : row with { Gold = gold };
     }
 
-    private static DataRowException Refused(EvaluationTask task, Example example, string allowed) => new(
-        $"task {task.Name}: {example.Row} - the answer {Quote.Of(example.Answer)} - {allowed} - correct `labels:` or the row, or leave it out with `filter:`",
-        example.Row);
+    private static DataRowException Refused(EvaluationTask task, Example example, string expected) => new(example.Row, new Fault(
+        $"task {task.Name}: {example.Row}", $"the answer {Quote.Of(example.Answer)}", expected,
+        "correct `labels:` or the row, or leave it out with `filter:`"));
 
     // Drawn by a hash of seed and row number: no state, and the same on every machine.
     private static string Shots(EvaluationTask task, DataSetReader reader, long seed)
