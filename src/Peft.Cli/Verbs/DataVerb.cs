@@ -33,7 +33,10 @@ public sealed class DataVerb : IVerb
             throw new Formats.UserException($"--rows {Rows}: must be at least 0");
         var recipe = Recipes.Recipe.Load(Recipe, Set);
         var tokenizer = RunBuilder.LoadTokenizer(recipe);
-        foreach (var sequence in DataPreview.Read(RunBuilder.WithFoundFiles(recipe), tokenizer, Directory.GetCurrentDirectory(), Rows, RunBuilder.EndId(recipe)).Sequences)
+        var preview = DataPreview.Read(
+            RunBuilder.WithFoundFiles(recipe), RunBuilder.EncoderOf(recipe, tokenizer), tokenizer,
+            Directory.GetCurrentDirectory(), Rows);
+        foreach (var sequence in preview.Sequences)
             Show(sequence, output);
         output.Result("");
         using var data = RunBuilder.OpenData(recipe, tokenizer);
