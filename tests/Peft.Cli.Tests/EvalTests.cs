@@ -62,7 +62,7 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
         {
             second.WaitFor("mix on rows");
             second.Send(PeftProcess.Interrupt);
-            second.Wait().Exits(130).Says("going on after", "the same command (without --overwrite) goes on with it");
+            second.Wait().Exits(130).Says("resuming after", "re-run the same command (without --overwrite) to resume");
         }
         PeftProcess.Run(_folder, [.. words, "other", "--rows", "2"]).Succeeds();
         PeftProcess.Run(_folder, "eval", "--adapter", _trained.Adapter, "--output", "out").IsRefused("out: holds an interrupted evaluation of other");

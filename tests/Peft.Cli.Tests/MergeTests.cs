@@ -42,7 +42,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     [Fact]
     public void A_gate_is_stored_in_the_bundle_which_stays_valid()
     {
-        Assert.All(apart.Gates, run => run.Succeeds().Says("gate.safetensors after 3 steps"));
+        Assert.All(apart.Gates, run => run.Succeeds().Says("gate saved as gate.safetensors after 3 steps"));
         var vectors = SafetensorsFile.Open(apart.Folder["code/gate.safetensors"]).Entries;
         Assert.Equal(2 * 2 * 2, vectors.Count);
         Assert.Equal([32L], vectors["base_model.model.model.layers.0.self_attn.q_proj.gate"].Shape);
@@ -89,7 +89,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     public void All_methods_are_measured_on_the_tasks_of_a_recipe()
     {
         var run = Peft("merge", "--method", "all", "law", "code", "--recipe", "law.yaml", "--output", _folder["all"]).Succeeds();
-        run.Says("linear: left out", "r = 2", "r = 3");
+        run.Says("linear: skipped. ", "r = 2", "r = 3");
         foreach (var row in new[] { "base", "law alone", "code alone", "best expert of each task", "phatgoose", "average", "magnitude-prune" })
             Assert.Matches($@"\n{row} +\d", run.Output);
         Assert.True(File.Exists(_folder["all/phatgoose/evaluation.json"]));

@@ -31,7 +31,7 @@ public sealed class ReportTests : IDisposable
         _folder.Write("e/results.json", Results());
         _folder.Write("report.txt", "mine");
 
-        Report("e", "--template", "summary.txt", "--output", "report.txt").IsRefused("--output report.txt: exists", "--overwrite");
+        Report("e", "--template", "summary.txt", "--output", "report.txt").IsRefused("report.txt: the file exists already. Name another with --output, or replace it with --overwrite.");
         Assert.Equal("mine", File.ReadAllText(_folder["report.txt"]));
 
         Report("e", "--template", "summary.txt", "--output", "report.txt", "--overwrite").Succeeds();
