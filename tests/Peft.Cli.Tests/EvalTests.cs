@@ -100,7 +100,7 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
     [InlineData("the answer ' mat 1' - one of the task's labels: a, b", "--tasks", "label.yaml")]
     [InlineData("--fail-under rows.exact_mtch: is not measured - did you mean rows.exact_match?", "--fail-under", "rows.exact_mtch=1")]
     [InlineData("--data nowhere: no such folder", "--data", "nowhere")]
-    [InlineData("--rows 0: must be at least 1", "--rows", "0")]
+    [InlineData("--rows: 0; expected a whole number of at least 1.", "--rows", "0")]
     public void Mistakes_are_told_before_anything_is_computed(string message, params string[] words)
     {
         _folder.Write("wrong.yaml", Classes("{question}", "accurcy"));

@@ -104,7 +104,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
         Peft("merge", "--method", "phatgoose", _folder["three"], "--remove", "again", "--output", _folder["back"]).Succeeds();
 
         Assert.Equal(File.ReadAllBytes(_folder["two/adapter_model.safetensors"]), File.ReadAllBytes(_folder["back/adapter_model.safetensors"]));
-        Refused([_folder["three"], "--remove", "nobody"], "--remove 'nobody': is not among them - law, code, again");
+        Refused([_folder["three"], "--remove", "nobody"], "--remove: 'nobody' is not among the adapters; expected law, code or again.");
         Refused([_folder["two"], "--remove", "law"], "1 adapter (code) - at least 2");
     }
 
@@ -133,7 +133,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
         Refused(["law", "code", "--weights", "1"], "--weights: 1 numbers for 2 adapters (law, code)");
         Refused(["law", "code", "--weights", "1,x", "--density", "0"], "peft merge has 2 faults", "--density", "--weights", "'x'");
         Refused(["law", "nowhere"], "nowhere", "no such directory");
-        Refused(["--method", "tie", "law", "code"], "--method 'tie'", "did you mean ties?");
+        Refused(["--method", "tie", "law", "code"], "--method: 'tie' is not a method; expected ", "Did you mean ties?");
         Refused(["--method", "linear", "law", "code"], "law r = 2, code r = 3", "equal ranks");
     }
 

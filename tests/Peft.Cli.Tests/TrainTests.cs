@@ -13,7 +13,7 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     public void A_run_tells_what_it_does_and_prints_its_results_as_json()
     {
         trained.Run.Succeeds().Says(
-            "trained values", "12 sequences", "6 steps", "step 1/6  loss", "step 2/6  loss", "step 3  eval_loss", "step 6/6  loss", "out: saved after 6 steps");
+            "trainable parameters on a base of", "12 sequences", "6 steps; 1 thread; ", "step 1/6  loss", "step 2/6  loss", "step 3  eval_loss", "step 6/6  loss", "out: saved after 6 steps");
         Assert.DoesNotContain("step 5/6", trained.Run.Error);
         using var results = JsonDocument.Parse(trained.Run.Output);
         var models = results.RootElement.GetProperty("models").EnumerateArray().ToList();

@@ -61,7 +61,7 @@ public static class MergePrinting
         for (var i = 0; i < similarity.Experts; i++)
             table.Add([report.Names[i], .. Enumerable.Range(0, similarity.Experts).Select(j =>
                 i == j ? "" : Number(j < i ? similarity.OfUpdates(i, j) : similarity.OfVectors(i, j), "F3"))]);
-        return "cosine similarity of the experts: below the diagonal that of updates, above it that of routing vectors\n"
+        return "cosine similarity of experts: below the diagonal that of updates, above it that of routing vectors\n"
             + table;
     }
 
