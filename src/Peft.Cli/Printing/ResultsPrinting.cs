@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Recipes;

@@ -1,6 +1,6 @@
-using static Peft.Torch.Dispatcher;
+using static Peft.Torch.Natives.Dispatcher;
 
-namespace Peft.Torch.Tests;
+namespace Peft.Torch.Tests.Natives;
 
 public sealed class DispatcherTests : IDisposable
 {

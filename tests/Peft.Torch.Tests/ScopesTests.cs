@@ -1,4 +1,4 @@
-namespace Peft.Torch.Tests.Tensors;
+namespace Peft.Torch.Tests;
 
 public sealed class ScopesTests
 {

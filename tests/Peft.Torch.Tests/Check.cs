@@ -53,8 +53,8 @@ internal static class Check
         using var random = new Generator(99);
         var direction = Normal(random, ScalarType.Float64, left.shape);
         var leaves = inputs.Where(input => input.requires_grad).ToArray();
-        var found = Peft.Torch.Gradients.grad([left], leaves, [direction.to(left.dtype)]);
-        var known = Peft.Torch.Gradients.grad([right], leaves, [direction.to(right.dtype)]);
+        var found = Peft.Torch.Autograd.Gradients.grad([left], leaves, [direction.to(left.dtype)]);
+        var known = Peft.Torch.Autograd.Gradients.grad([right], leaves, [direction.to(right.dtype)]);
         for (var i = 0; i < leaves.Length; i++)
         {
             Assert.Equal(leaves[i].dtype, found[i].dtype);
@@ -70,7 +70,7 @@ internal static class Check
         var output = function(inputs);
         var direction = Normal(random, ScalarType.Float64, output.shape);
         var leaves = inputs.Where(input => input.requires_grad).ToArray();
-        var found = Peft.Torch.Gradients.grad([output], leaves, [direction]);
+        var found = Peft.Torch.Autograd.Gradients.grad([output], leaves, [direction]);
         for (var k = 0; k < inputs.Length; k++)
         {
             if (!inputs[k].requires_grad) continue;

@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 
-namespace Peft.Torch;
+namespace Peft.Torch.Natives;
 
 /// <summary>Calls operations of ATen that TorchSharp does not bind, by name, through libtorch's own dispatcher: autograd, devices and
 /// types work as for any other operation.</summary>
@@ -47,19 +47,19 @@ public static unsafe partial class Dispatcher
     {
         var name = System.Text.Encoding.UTF8.GetString(operation) + (overload.IsEmpty ? "" : ".")
             + System.Text.Encoding.UTF8.GetString(overload);
-        return new InvalidOperationException($"libtorch - {name} failed - its reason is the line 'Error: ...' above");
+        return new InvalidOperationException($"libtorch: {name} failed. The line 'Error: ...' above says why.");
     }
 
     private static bool CheckAbi()
     {
         var found = aoti_torch_abi_version();
         if (found >> 48 >= Abi >> 48) return true;
-        throw new NotSupportedException($"libtorch - version {found >> 56}.{(found >> 48) & 0xff} - required: 2.10 or later");
+        throw new NotSupportedException($"libtorch: version {found >> 56}.{(found >> 48) & 0xff}; expected 2.10 or later.");
     }
 
     private static void Check(int status, string function)
     {
-        if (status != 0) throw new InvalidOperationException($"libtorch - {function} failed - its reason is the line 'Error: ...' above");
+        if (status != 0) throw new InvalidOperationException($"libtorch: {function} failed. The line 'Error: ...' above says why.");
     }
 
     [LibraryImport(Library)]
