@@ -161,10 +161,19 @@ public sealed record EncodedPrompt(IReadOnlyList<int> Ids, string HeldBack)
     /// <summary>A continuation's text without the white space that the prompt's text has already.</summary>
     public string Continuation(string text)
     {
-        var most = Math.Min(text.Length, HeldBack.Length);
+        var held = HeldBack;
+        return Continuation(text, ref held);
+    }
+
+    /// <summary>The same for a text that comes in parts.</summary>
+    /// <param name="text">The next part.</param>
+    /// <param name="held">What is still held back; <see cref="HeldBack"/> before the first part.</param>
+    public static string Continuation(string text, ref string held)
+    {
         var at = 0;
-        while (at < most && text[at] == HeldBack[at])
+        while (at < text.Length && at < held.Length && text[at] == held[at])
             at++;
+        held = at < text.Length ? "" : held[at..];
         return text[at..];
     }
 }
