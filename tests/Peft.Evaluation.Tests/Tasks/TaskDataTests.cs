@@ -13,14 +13,14 @@ public sealed class TaskDataTests : IDisposable
 
     [Fact]
     public void A_label_outside_the_list_is_refused_with_its_row() => Assert.Equal(
-        $"task q: {_tiny.Folder["q.jsonl"]}:2 - the answer 'D' - one of the task's labels: A, B, C - correct `labels:` or the row, or leave it out with `filter:`",
+        $"task q: {_tiny.Folder["q.jsonl"]}:2: the answer 'D'; expected one of the task's labels: A, B, C. Correct `labels:` or the row, or leave it out with `filter:`.",
         Message(() => _tiny.Data(
             _tiny.Choice("q"), ["""{"p": "1", "a": "A", "x": " 1", "y": " 2", "z": " 3"}""", """{"p": "1", "a": "D", "x": " 1", "y": " 2", "z": " 3"}"""],
             "{x}", "{y}", "{z}")));
 
     [Fact]
     public void The_right_choice_must_be_there() => Assert.Contains(
-        "q.jsonl:1 - the answer 'C' - the label of a choice with a text, which this row's is without",
+        "q.jsonl:1: the answer 'C'; expected the label of a choice with a text, which this row's is without",
         Message(() => _tiny.Data(_tiny.Choice("q"), ["""{"p": "1", "a": "C", "x": " 1", "y": " 2", "z": " "}"""], "{x}", "{y}", "{z}")),
         StringComparison.Ordinal);
 
@@ -37,7 +37,7 @@ public sealed class TaskDataTests : IDisposable
     {
         var task = _tiny.Choice("g", "pearson") with { Kind = TaskKind.Classification, Labels = ["0", "1", "5"] };
         Assert.Contains(
-            "the answer '6' - a number from 0 to 5",
+            "the answer '6'; expected a number from 0 to 5.",
             Message(() => _tiny.Data(task, ["""{"p": "1", "a": 6}"""], "0", "1", "5")), StringComparison.Ordinal);
         Assert.Equal(-1, _tiny.Data(task, ["""{"p": "1", "a": 2.4}"""], "0", "1", "5").Rows[0].Gold);
     }
