@@ -22,7 +22,7 @@ public static class ScoresTable
             }
         }
         var notes = results.Tasks.Where(task => task.Truncated > 0 || task.Ties > 0).Select(Note)
-            .Append(results.Subjects.Count > 1 ? "[95 % interval]; * differs from the first column (p < 0.05, corrected)" : "[95 % interval]");
+            .Append(results.Subjects.Count > 1 ? "[95% interval]; * differs from the first column (p < 0.05, corrected)" : "[95% interval]");
         return table + "\n" + string.Join('\n', notes);
     }
 
@@ -32,7 +32,8 @@ public static class ScoresTable
             return "-";
         var differs = subject != results.Subjects[0].Name
             && results.ComparisonOf(task, metric, results.Subjects[0].Name, subject) is { Significant: true };
-        return string.Create(CultureInfo.InvariantCulture, $"{score.Value:F3} [{score.Low:F3}, {score.High:F3}]{(differs ? "*" : "")}");
+        var interval = score.Low is null ? "" : string.Create(CultureInfo.InvariantCulture, $" [{score.Low:F3}, {score.High:F3}]");
+        return string.Create(CultureInfo.InvariantCulture, $"{score.Value:F3}{interval}{(differs ? "*" : "")}");
     }
 
     private static string Note(MeasuredTask task) =>

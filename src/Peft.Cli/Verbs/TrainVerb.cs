@@ -1,6 +1,5 @@
 using CommandLine;
 using Peft.Cli.Printing;
-using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Formats.Configuration;
 using Peft.Recipes;
@@ -116,19 +115,14 @@ public sealed class TrainVerb : IVerb
 
     private void ShowResults(PreparedRun run, Output output)
     {
-        if (run.MeasureTrained() is not { } trained)
+        if (run.Measure(output.Say) is not { } results)
             return;
-        var columns = new List<(string Name, EvaluationResults Results)>();
-        if (run.MeasureBase() is { } bare)
-            columns.Add(("base", bare));
-        columns.AddRange(run.Baselines());
-        columns.Add((run.Recipe.Name, trained));
         if (Json)
         {
-            output.Result(ResultsJson.Of(columns));
+            output.Result(ResultsJson.Of(results));
             return;
         }
         output.Result("");
-        output.Result(ResultsTable.Of(columns));
+        output.Result(ResultsTable.Of(results));
     }
 }
