@@ -1,8 +1,8 @@
 using Peft.Adapters.Bundles;
 using Peft.Data.Batches;
 using Peft.Evaluation.Results;
-using Peft.Formats.Files;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Recipes.Tests.Support;
 using Peft.Training;
 
