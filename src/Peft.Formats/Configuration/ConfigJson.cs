@@ -16,12 +16,12 @@ public static class ConfigJson
     /// <summary>Parses one JSON object.</summary>
     /// <param name="text">The JSON.</param>
     /// <param name="source">The name to use in messages.</param>
-    /// <exception cref="ConfigFormatException">Not JSON, not an object, nested too deep, or a key stands
+    /// <exception cref="UserException">Not JSON, not an object, nested too deep, or a key stands
     /// twice.</exception>
     public static ConfigMap Parse(string text, string source) => Parse(Encoding.UTF8.GetBytes(text), source);
 
     /// <summary>Reads a file of one JSON object in UTF-8, with or without a byte order mark.</summary>
-    /// <exception cref="ConfigFormatException">As for <see cref="Parse(string, string)"/>, or the file is not
+    /// <exception cref="UserException">As for <see cref="Parse(string, string)"/>, or the file is not
     /// UTF-8.</exception>
     /// <exception cref="FileOperationException">The file is missing, unreadable or larger than 64 MiB.</exception>
     public static ConfigMap ReadFile(string path) => Parse(BoundedFile.ReadAllBytes(path, LargestFile), path);
@@ -40,23 +40,17 @@ public static class ConfigJson
         {
             // The reader's own text ends with a position counted from zero.
             var reason = error.Message.Split(" LineNumber:")[0].TrimEnd('.');
-            throw new ConfigFormatException(
-                Fault.Text(
-                    $"{source} line {error.LineNumber.GetValueOrDefault() + 1}",
+            throw UserException.At($"{source} line {error.LineNumber.GetValueOrDefault() + 1}",
                     "not valid JSON: " + reason,
                     "strict JSON, without comments or trailing commas",
-                    "correct that line"),
-                error);
+                    "correct that line", inner: error);
         }
         catch (InvalidOperationException error)
         {
-            throw new ConfigFormatException(
-                Fault.Text(
-                    $"{source} line {parser.Line}",
+            throw UserException.At($"{source} line {parser.Line}",
                     "a text that is not valid Unicode",
                     "UTF-8, and \\u escapes that form whole characters",
-                    "save the file as UTF-8"),
-                error);
+                    "save the file as UTF-8", inner: error);
         }
     }
 
@@ -75,9 +69,8 @@ public static class ConfigJson
             Next();
             if (_reader.TokenType != JsonTokenType.StartObject)
             {
-                throw new ConfigFormatException(Fault.Text(
-                    $"{source} line {Line}", $"a file that begins with {Name(_reader.TokenType)}",
-                    "one JSON object: { ... }"));
+                throw UserException.At($"{source} line {Line}", $"a file that begins with {Name(_reader.TokenType)}",
+                    "one JSON object: { ... }");
             }
 
             var map = ParseMap();
@@ -99,9 +92,8 @@ public static class ConfigJson
         {
             if (++_values > MostValues)
             {
-                throw new ConfigFormatException(Fault.Text(
-                    $"{source} line {Line}", "too many values", $"at most {MostValues:N0}",
-                    "check that this is the file you mean"));
+                throw UserException.At($"{source} line {Line}", "too many values", $"at most {MostValues:N0}",
+                    "check that this is the file you mean");
             }
 
             switch (_reader.TokenType)
@@ -129,11 +121,10 @@ public static class ConfigJson
                 var key = _reader.GetString()!;
                 if (!lines.TryAdd(key, Line))
                 {
-                    throw new ConfigFormatException(Fault.Text(
-                        $"{source} line {Line}",
+                    throw UserException.At($"{source} line {Line}",
                         $"key {Quote.Of(key)} again (first on line {lines[key]})",
                         "each key once",
-                        "remove one of the two"));
+                        "remove one of the two");
                 }
 
                 Next();

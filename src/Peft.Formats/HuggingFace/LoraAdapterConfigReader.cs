@@ -46,11 +46,10 @@ internal static class LoraAdapterConfigReader
         var path = Path.Combine(directory, LoraAdapterConfig.FileName);
         if (!File.Exists(path))
         {
-            throw new HuggingFaceException(Fault.Text(
-                directory,
+            throw UserException.At(directory,
                 Directory.Exists(directory) ? "no adapter_config.json" : "no such directory",
                 "an adapter's directory with adapter_config.json and adapter_model.safetensors",
-                AdapterBelow(directory) is { } inner ? $"did you mean {inner}?" : "check the path"));
+                AdapterBelow(directory) is { } inner ? $"did you mean {inner}?" : "check the path");
         }
 
         var map = ConfigJson.ReadFile(path);
@@ -91,13 +90,12 @@ internal static class LoraAdapterConfigReader
             return;
         if (type is null && (map["lora_parameters"] is not null || map["fine_tune_type"] is not null))
         {
-            throw new HuggingFaceException(Fault.Text(
-                path, "an adapter of mlx-lm", "an adapter of Hugging Face PEFT",
-                "convert its tensors: lora_a and lora_b are transposed"));
+            throw UserException.At(path, "an adapter of mlx-lm", "an adapter of Hugging Face PEFT",
+                "convert its tensors: lora_a and lora_b are transposed");
         }
 
         var found = type is null ? "no peft_type" : "peft_type " + Quote.Of(type);
-        throw new HuggingFaceException(Fault.Text(path, found, "peft_type \"LORA\"", "use a plain LoRA adapter"));
+        throw UserException.At(path, found, "peft_type \"LORA\"", "use a plain LoRA adapter");
     }
 
     private static LoraAdapterConfig ReadSupported(OptionReader reader)

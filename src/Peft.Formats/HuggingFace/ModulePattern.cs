@@ -18,14 +18,14 @@ public static class ModulePattern
         modulePath == name || modulePath.EndsWith("." + name, StringComparison.Ordinal);
 
     /// <summary>A regular expression that must match the whole path.</summary>
-    /// <exception cref="HuggingFaceException">It is no regular expression, or takes too long.</exception>
+    /// <exception cref="UserException">It is no regular expression, or takes too long.</exception>
     public static bool MatchesWhole(string pattern, string modulePath) =>
         IsMatch(pattern, $@"\A(?:{pattern})\z", modulePath);
 
     /// <summary>
     /// A key of <c>rank_pattern</c> or <c>alpha_pattern</c>: matches the end of the path, from a dot or the start.
     /// </summary>
-    /// <exception cref="HuggingFaceException">It is no regular expression, or takes too long.</exception>
+    /// <exception cref="UserException">It is no regular expression, or takes too long.</exception>
     public static bool MatchesEnd(string pattern, string modulePath) => IsPlain(pattern)
         ? EndsWith(pattern, modulePath)
         : IsMatch(pattern, $@"\A(?:.*\.)?(?:{pattern})\z", modulePath);
@@ -33,7 +33,7 @@ public static class ModulePattern
     /// <summary>The number after a list of layers in a path, such as 3 in <c>model.layers.3.mlp</c>; null where there is none.</summary>
     /// <param name="list">Name of the list, or a regular expression for it (PEFT's <c>layers_pattern</c>).</param>
     /// <param name="modulePath">The module's path.</param>
-    /// <exception cref="HuggingFaceException">It is no regular expression, or takes too long.</exception>
+    /// <exception cref="UserException">It is no regular expression, or takes too long.</exception>
     public static int? LayerAfter(string list, string modulePath)
     {
         var match = Match(list, $@"\A.*\.{list}\.(?<{LayerGroup}>\d+)\.", modulePath);
@@ -48,7 +48,7 @@ public static class ModulePattern
             MatchesWhole(pattern, "");
             return null;
         }
-        catch (HuggingFaceException)
+        catch (UserException)
         {
             return "list the modules by name";
         }
@@ -95,9 +95,9 @@ public static class ModulePattern
         }
     }
 
-    private static HuggingFaceException Unusable(string pattern, string found, string allowed, Exception? inner = null)
+    private static UserException Unusable(string pattern, string found, string allowed, Exception? inner = null)
     {
         var message = Fault.Text($"module pattern {Quote.Of(pattern)}", found, allowed, "list the modules by name");
-        return inner is null ? new HuggingFaceException(message) : new HuggingFaceException(message, inner);
+        return inner is null ? new UserException(message) : new UserException(message, inner);
     }
 }

@@ -186,10 +186,10 @@ internal sealed class SafetensorsHeader
             throw Error("data", $"{rest} bytes after {previous}", "none", Repair);
     }
 
-    private SafetensorsException Error(
+    private UserException Error(
         string place, string found, string allowed, string? advice = null, Exception? inner = null)
     {
         var message = Fault.Text($"{_path}, {place}", found, allowed, advice);
-        return inner is null ? new SafetensorsException(message) : new SafetensorsException(message, inner);
+        return inner is null ? new UserException(message) : new UserException(message, inner);
     }
 }

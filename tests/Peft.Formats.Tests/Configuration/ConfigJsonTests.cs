@@ -40,7 +40,7 @@ public sealed class ConfigJsonTests : IDisposable
         "{\"a\": \"\\ud800\"}",
         "f.json line 1 - a text that is not valid Unicode - UTF-8, and \\u escapes that form whole characters - save the file as UTF-8")]
     public void What_is_not_strict_JSON_is_refused(string json, string message) =>
-        Assert.Equal(message, Assert.Throws<ConfigFormatException>(() => ConfigJson.Parse(json, "f.json")).Message);
+        Assert.Equal(message, Assert.Throws<UserException>(() => ConfigJson.Parse(json, "f.json")).Message);
 
     [Theory]
     [InlineData("")]
@@ -50,13 +50,13 @@ public sealed class ConfigJsonTests : IDisposable
     [InlineData("{\"a\": NaN}")]
     [InlineData("{// c\n}")]
     public void Broken_JSON_is_a_typed_error(string json) =>
-        Assert.Throws<ConfigFormatException>(() => ConfigJson.Parse(json, "f.json"));
+        Assert.Throws<UserException>(() => ConfigJson.Parse(json, "f.json"));
 
     [Fact]
     public void Deep_nesting_is_refused_and_does_not_overflow_the_stack()
     {
         var json = "{\"a\":" + new string('[', 100_000);
-        Assert.Throws<ConfigFormatException>(() => ConfigJson.Parse(json, "f.json"));
+        Assert.Throws<UserException>(() => ConfigJson.Parse(json, "f.json"));
     }
 
     [Fact]
@@ -65,7 +65,7 @@ public sealed class ConfigJsonTests : IDisposable
         var json = "{\"a\":[" + string.Concat(Enumerable.Repeat("1,", 1_000_000)) + "1]}";
         Assert.Equal(
             "f.json line 1 - too many values - at most 1,000,000 - check that this is the file you mean",
-            Assert.Throws<ConfigFormatException>(() => ConfigJson.Parse(json, "f.json")).Message);
+            Assert.Throws<UserException>(() => ConfigJson.Parse(json, "f.json")).Message);
     }
 
     [Fact]
@@ -77,7 +77,7 @@ public sealed class ConfigJsonTests : IDisposable
 
     [Fact]
     public void Bytes_that_are_not_UTF8_are_refused() =>
-        Assert.Throws<ConfigFormatException>(() => ConfigJson.ReadFile(_folder.Put("a.json", [.. "{\"a\": \""u8, 0xFF, 0xFE, .. "\"}"u8])));
+        Assert.Throws<UserException>(() => ConfigJson.ReadFile(_folder.Put("a.json", [.. "{\"a\": \""u8, 0xFF, 0xFE, .. "\"}"u8])));
 
     [Fact]
     public void A_missing_file_is_named() => Assert.Equal(

@@ -150,12 +150,12 @@ public sealed class LoraAdapterConfigTests : IDisposable
         "{\"fine_tune_type\": \"lora\"}",
         "an adapter of mlx-lm - an adapter of Hugging Face PEFT - convert its tensors: lora_a and lora_b are transposed")]
     public void Adapters_of_another_kind_are_refused(string json, string message) =>
-        Assert.Equal("DIR/adapter_config.json - " + message, _folder.Message<HuggingFaceException>(() => Read(json)));
+        Assert.Equal("DIR/adapter_config.json - " + message, _folder.Message<UserException>(() => Read(json)));
 
     [Fact]
     public void A_directory_that_is_no_adapter_is_told()
     {
-        string MessageOf(string directory) => _folder.Message<HuggingFaceException>(() => LoraAdapterConfig.Read(directory, _ => { }));
+        string MessageOf(string directory) => _folder.Message<UserException>(() => LoraAdapterConfig.Read(directory, _ => { }));
         const string Rest = " - an adapter's directory with adapter_config.json and adapter_model.safetensors - check the path";
         Assert.Equal("DIR - no adapter_config.json" + Rest, MessageOf(_folder.Path));
         Assert.Equal("DIR/none - no such directory" + Rest, MessageOf(_folder.At("none")));
@@ -250,10 +250,10 @@ public sealed class LoraAdapterConfigTests : IDisposable
     {
         Assert.Equal(
             "module pattern '(' - no regular expression - a regular expression for module paths - list the modules by name",
-            Assert.Throws<HuggingFaceException>(() => ModulePattern.MatchesWhole("(", "a")).Message);
+            Assert.Throws<UserException>(() => ModulePattern.MatchesWhole("(", "a")).Message);
         Assert.Equal(
             "module pattern '(a+)+b' - takes too long to match - a simpler pattern - list the modules by name",
-            Assert.Throws<HuggingFaceException>(() => ModulePattern.MatchesWhole("(a+)+b", new string('a', 60))).Message);
+            Assert.Throws<UserException>(() => ModulePattern.MatchesWhole("(a+)+b", new string('a', 60))).Message);
     }
 
     [Theory]
@@ -280,7 +280,7 @@ public sealed class LoraAdapterConfigTests : IDisposable
     [Fact]
     public void A_pattern_of_great_length_is_refused() => Assert.EndsWith(
         " - 10,001 characters - at most 10,000 - list the modules by name",
-        Assert.Throws<HuggingFaceException>(() => ModulePattern.MatchesWhole(new string('(', 10_001), "a")).Message,
+        Assert.Throws<UserException>(() => ModulePattern.MatchesWhole(new string('(', 10_001), "a")).Message,
         StringComparison.Ordinal);
 
     [SharedFact]

@@ -147,7 +147,7 @@ public sealed class ModelConfigFileTests : IDisposable
     [Fact]
     public void A_directory_that_is_no_model_is_told()
     {
-        string MessageOf(string directory) => _folder.Message<HuggingFaceException>(() => ModelConfigFile.Read(directory));
+        string MessageOf(string directory) => _folder.Message<UserException>(() => ModelConfigFile.Read(directory));
         Assert.Equal("DIR/none - no such directory - a base model's directory - check the path", MessageOf(_folder.At("none")));
         Assert.Equal(
             "DIR - no config.json - a base model's directory with config.json, tokenizer.json and model.safetensors - check the path",
@@ -207,7 +207,7 @@ public sealed class ModelConfigFileTests : IDisposable
     public void What_is_not_JSON_is_a_typed_error()
     {
         _folder.Put("config.json", "model_type: llama");
-        Assert.Throws<ConfigFormatException>(() => ModelConfigFile.Read(_folder.Path));
+        Assert.Throws<UserException>(() => ModelConfigFile.Read(_folder.Path));
     }
 
     [Theory]

@@ -15,7 +15,7 @@ public sealed class SafetensorsCheckpointTests : IDisposable
     private void Index(string weightMap) =>
         _folder.Put("model.safetensors.index.json", $"{{\"metadata\":{{\"total_size\":2}},\n\"weight_map\":{weightMap}}}");
 
-    private string MessageOf() => _folder.Message<SafetensorsException>(() => SafetensorsCheckpoint.Open(_folder.Path));
+    private string MessageOf() => _folder.Message<UserException>(() => SafetensorsCheckpoint.Open(_folder.Path));
 
     [Fact]
     public void Shards_are_read_as_the_index_names_them()
@@ -142,10 +142,10 @@ public sealed class SafetensorsCheckpointTests : IDisposable
             "DIR - no weights - model.safetensors or model.safetensors.index.json with its shards - check the path", MessageOf());
         Assert.Equal(
             "DIR/none - no such directory - a directory that holds model.safetensors - check the path",
-            _folder.Message<SafetensorsException>(() => SafetensorsCheckpoint.Open(_folder.At("none"))));
+            _folder.Message<UserException>(() => SafetensorsCheckpoint.Open(_folder.At("none"))));
         Assert.Equal(
             "DIR/f - a file - a directory that holds model.safetensors - check the path",
-            _folder.Message<SafetensorsException>(() => SafetensorsCheckpoint.Open(_folder.Put("f", ""))));
+            _folder.Message<UserException>(() => SafetensorsCheckpoint.Open(_folder.Put("f", ""))));
     }
 
     [SharedFact]

@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+using System.Text;
 using Peft.Formats.Files;
 using Peft.Formats.Safetensors;
 using static Peft.Formats.Tests.Safetensors.SafetensorsBytes;
@@ -14,7 +16,7 @@ public sealed class SafetensorsFileTests : IDisposable
     private string MessageOf(byte[] file)
     {
         _folder.Put("m.safetensors", file);
-        return _folder.Message<SafetensorsException>(() => SafetensorsFile.Open(_folder.At("m.safetensors")));
+        return _folder.Message<UserException>(() => SafetensorsFile.Open(_folder.At("m.safetensors")));
     }
 
     private string MessageOf(string header, int dataLength = 0) => MessageOf(Of(header, dataLength));
@@ -120,7 +122,7 @@ public sealed class SafetensorsFileTests : IDisposable
         var file = SafetensorsFile.Open(_folder.Put("m.safetensors", Of("{" + Entry("lm_head.weight", "U8", "[1]", "[0,1]") + "}", 1)));
         Assert.Equal(
             "DIR/m.safetensors - no tensor 'lm_haed.weight' - one of its 1 tensors - did you mean 'lm_head.weight'?",
-            _folder.Message<SafetensorsException>(() => file.ReadBytes("lm_haed.weight")));
+            _folder.Message<UserException>(() => file.ReadBytes("lm_haed.weight")));
     }
 
     [Fact]
@@ -131,7 +133,7 @@ public sealed class SafetensorsFileTests : IDisposable
             stream.SetLength(stream.Length + (1L << 32)); // sparse: takes no room
         Assert.Equal(
             "DIR/m.safetensors, tensor 'w' - 4294967296 bytes - at most 2147483591 in one array - map it into memory instead",
-            _folder.Message<SafetensorsException>(() => SafetensorsFile.Open(path).ReadBytes("w")));
+            _folder.Message<UserException>(() => SafetensorsFile.Open(path).ReadBytes("w")));
     }
 
     [Fact]
@@ -187,4 +189,20 @@ public sealed class SafetensorsFileTests : IDisposable
         var smallest = file.Entries.Values.MinBy(entry => entry.ByteCount)!;
         Assert.Equal(smallest.ByteCount, file.ReadBytes(smallest.Name).Length);
     }
+}
+
+/// <summary>Files made by hand, right or wrong.</summary>
+internal static class SafetensorsBytes
+{
+    public static byte[] Of(string header, int dataLength) => Of((ulong)Encoding.UTF8.GetByteCount(header), header, dataLength);
+
+    public static byte[] Of(ulong length, string header, int dataLength)
+    {
+        var first = new byte[8];
+        BinaryPrimitives.WriteUInt64LittleEndian(first, length);
+        return [.. first, .. Encoding.UTF8.GetBytes(header), .. new byte[dataLength]];
+    }
+
+    public static string Entry(string name, string dtype, string shape, string offsets) =>
+        $"\"{name}\":{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":{offsets}}}";
 }

@@ -191,3 +191,53 @@ internal sealed class SandboxContext : TemplateContext
             throw new SandboxException(span, TemplateFaults.At(span, "goes on for too long", $"a rendering that ends within {limits.Time.TotalSeconds:0.#} s"));
     }
 }
+
+/// <summary>A fault of our own that goes up through Scriban.</summary>
+internal sealed class SandboxException(SourceSpan span, TemplateFault fault, string? missing = null) : ScriptRuntimeException(span, fault.Found)
+{
+    public TemplateFault Fault => fault;
+
+    public string? MissingValue => missing;
+}
+
+/// <summary>The values that a template was given, below those that it assigns: it cannot change what it was given.</summary>
+internal sealed class TemplateGlobals() : ScriptObject(StringComparer.Ordinal)
+{
+    public ScriptObject Given { get; set; } = [];
+
+    public override bool Contains(string member) => base.Contains(member) || Given.Contains(member);
+
+    public override bool TryGetValue(TemplateContext? context, SourceSpan span, string member, out object? value) =>
+        base.TryGetValue(context!, span, member, out value!) || Given.TryGetValue(context!, span, member, out value!);
+}
+
+/// <summary>Where a template may meet null although it may not use one: conditions, comparisons, <c>??</c>, assignments, <c>object.</c> functions.</summary>
+internal static class NullAllowed
+{
+    public static bool At(ScriptNode node, bool isText) => node.Parent switch
+    {
+        ScriptNestedExpression nested => At(nested, isText),
+        ScriptBinaryExpression { Operator: ScriptBinaryOperator.And or ScriptBinaryOperator.Or or ScriptBinaryOperator.EmptyCoalescing
+            or ScriptBinaryOperator.NotEmptyCoalescing or ScriptBinaryOperator.CompareEqual or ScriptBinaryOperator.CompareNotEqual
+            or ScriptBinaryOperator.CompareLess or ScriptBinaryOperator.CompareLessOrEqual
+            or ScriptBinaryOperator.CompareGreater or ScriptBinaryOperator.CompareGreaterOrEqual } => true,
+        ScriptUnaryExpression { Operator: ScriptUnaryOperator.Not } => true,
+        ScriptIfStatement statement => statement.Condition == node,
+        ScriptConditionalExpression conditional => conditional.Condition == node || At(conditional, isText),
+        ScriptWhileStatement or ScriptIsEmptyExpression or ScriptAssignExpression or ScriptCaseStatement or ScriptWhenStatement => true,
+        ScriptMemberExpression or ScriptIndexerExpression => false,
+        ScriptPipeCall pipe => pipe.From == node ? IsObjectFunction(pipe.To) : At(pipe, isText),
+        ScriptFunctionCall call => IsObjectFunction(call),
+        // A list of arguments stands between a call and its arguments.
+        ScriptList { Parent: ScriptFunctionCall call } => IsObjectFunction(call),
+        ScriptExpressionStatement => !isText, // of an expression by itself the caller looks at the value
+        _ => false,
+    };
+
+    private static bool IsObjectFunction(ScriptExpression? function) => function switch
+    {
+        ScriptFunctionCall call => IsObjectFunction(call.Target),
+        ScriptMemberExpression { Target: ScriptVariable { Name: "object" } } => true,
+        _ => false,
+    };
+}
