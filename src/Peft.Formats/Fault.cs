@@ -49,16 +49,15 @@ public sealed class Faults
     public bool Any => _items.Count > 0;
 
     /// <summary>Notes a fault; the same fault again is not noted twice.</summary>
-    public void Add(string place, string found, string? expected = null, string? advice = null)
+    public void Add(string place, string found, string? expected = null, string? advice = null) =>
+        Add(new Fault(place, found, expected, advice));
+
+    /// <summary>The same.</summary>
+    public void Add(Fault fault)
     {
         if (_items.Count == MostKept)
-        {
             _notKept++;
-            return;
-        }
-
-        var fault = new Fault(place, found, expected, advice);
-        if (_seen.Add(fault))
+        else if (_seen.Add(fault))
             _items.Add(fault);
     }
 
@@ -101,7 +100,7 @@ public sealed class FaultsException : UserException
 /// </summary>
 public class UserException : Exception
 {
-    /// <summary>Makes the error with its full text: place, what was found, what is allowed, what to do.</summary>
+    /// <summary>Makes the error with its full text.</summary>
     public UserException(string message)
         : base(message)
     {

@@ -16,7 +16,7 @@ public static class ConfigJson
     /// <summary>Parses one JSON object.</summary>
     /// <param name="text">The JSON.</param>
     /// <param name="source">The name to use in messages.</param>
-    /// <exception cref="UserException">Not JSON, not an object, nested too deep, or a key stands
+    /// <exception cref="UserException">Not JSON, not an object, nested too deep, or a key is set
     /// twice.</exception>
     public static ConfigMap Parse(string text, string source) => Parse(Encoding.UTF8.GetBytes(text), source);
 
@@ -38,19 +38,15 @@ public static class ConfigJson
         }
         catch (JsonException error)
         {
-            // The reader's own text ends with a position counted from zero.
-            var reason = error.Message.Split(" LineNumber:")[0].TrimEnd('.');
-            throw UserException.At($"{source} line {error.LineNumber.GetValueOrDefault() + 1}",
-                    "not valid JSON: " + reason,
-                    "strict JSON, without comments or trailing commas",
-                    "correct that line", inner: error);
+            throw UserException.At(
+                $"{source} line {error.LineNumber.GetValueOrDefault() + 1}", "not valid JSON: " + JsonFile.Words(error),
+                "strict JSON, without comments or trailing commas", inner: error);
         }
         catch (InvalidOperationException error)
         {
-            throw UserException.At($"{source} line {parser.Line}",
-                    "a text that is not valid Unicode",
-                    "UTF-8, and \\u escapes that form whole characters",
-                    "save the file as UTF-8", inner: error);
+            throw UserException.At(
+                $"{source} line {parser.Line}", "a text that is not valid Unicode",
+                "UTF-8, and \\u escapes that form whole characters", "save the file as UTF-8", error);
         }
     }
 
@@ -69,8 +65,8 @@ public static class ConfigJson
             Next();
             if (_reader.TokenType != JsonTokenType.StartObject)
             {
-                throw UserException.At($"{source} line {Line}", $"a file that begins with {Name(_reader.TokenType)}",
-                    "one JSON object: { ... }");
+                throw UserException.At(
+                    $"{source} line {Line}", $"begins with {Name(_reader.TokenType)}", "one JSON object: { ... }");
             }
 
             var map = ParseMap();
@@ -92,8 +88,8 @@ public static class ConfigJson
         {
             if (++_values > MostValues)
             {
-                throw UserException.At($"{source} line {Line}", "too many values", $"at most {MostValues:N0}",
-                    "check that this is the file you mean");
+                throw UserException.At(
+                    $"{source} line {Line}", $"more than {MostValues:N0} values", null, "check that this is the right file");
             }
 
             switch (_reader.TokenType)
@@ -121,9 +117,8 @@ public static class ConfigJson
                 var key = _reader.GetString()!;
                 if (!lines.TryAdd(key, Line))
                 {
-                    throw UserException.At($"{source} line {Line}",
-                        $"key {Quote.Of(key)} again (first on line {lines[key]})",
-                        "each key once",
+                    throw UserException.At(
+                        $"{source} line {Line}", $"key {Quote.Of(key)} is already set on line {lines[key]}", null,
                         "remove one of the two");
                 }
 

@@ -100,9 +100,9 @@ public static class AtomicDirectory
         {
             if (File.Exists(path))
                 throw new FileOperationException(
-                    Fault.Text(target, "a file", "a directory name", "choose another name"));
+                    Fault.Text(target, "is a file, not a directory", null, "choose another name"));
             var parent = Path.GetDirectoryName(path) ?? throw new FileOperationException(
-                Fault.Text(target, "the root directory", "a directory inside another one", "choose another name"));
+                Fault.Text(target, "is the root directory", "a directory inside another one", "choose another name"));
             Directory.CreateDirectory(parent);
             RecoverLeftovers(path);
             Directory.CreateDirectory(temporary);

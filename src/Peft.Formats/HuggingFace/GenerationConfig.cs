@@ -50,7 +50,7 @@ public sealed record GenerationConfig(
 /// </summary>
 internal static class TokenIds
 {
-    public delegate void OnFault(string key, string found, string allowed, string? advice = null);
+    public delegate void OnFault(string key, string found, string? expected = null, string? advice = null);
 
     public static int? Read(ConfigMap map, string key, OnFault fault)
     {

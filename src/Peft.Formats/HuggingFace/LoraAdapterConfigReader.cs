@@ -90,7 +90,7 @@ internal static class LoraAdapterConfigReader
             return;
         if (type is null && (map["lora_parameters"] is not null || map["fine_tune_type"] is not null))
         {
-            throw UserException.At(path, "an adapter of mlx-lm", "an adapter of Hugging Face PEFT",
+            throw UserException.At(path, "is an adapter of mlx-lm", "an adapter of Hugging Face PEFT",
                 "convert its tensors: lora_a and lora_b are transposed");
         }
 
@@ -116,7 +116,7 @@ internal static class LoraAdapterConfigReader
             ExcludeModulesPattern = exclude.Pattern,
             LayersToTransform = reader.Integers("layers_to_transform", [], 0),
             LayersPattern = reader.Texts("layers_pattern", []),
-            RankPattern = Pattern(reader, "rank_pattern", Rank, "a rank of at least 1"),
+            RankPattern = Pattern(reader, "rank_pattern", Rank, "a whole number of at least 1"),
             AlphaPattern = Pattern(reader, "alpha_pattern", Alpha, "a number"),
             UseRslora = reader.Boolean("use_rslora", false),
             FanInFanOut = reader.Boolean("fan_in_fan_out", false),
@@ -136,7 +136,7 @@ internal static class LoraAdapterConfigReader
 
     private static void CheckPattern(OptionReader reader, string key, string pattern)
     {
-        if (ModulePattern.ProblemOf(pattern) is not null)
+        if (!ModulePattern.IsValid(pattern))
             reader.Fault(key, Quote.Of(pattern), "a regular expression or a list of names");
     }
 
@@ -152,7 +152,7 @@ internal static class LoraAdapterConfigReader
         var entries = new List<KeyValuePair<string, T>>();
         var node = reader.Node(key);
         if (node is not null and not ConfigMap)
-            reader.Fault(key, node.Describe(), "an object of module names");
+            reader.Fault(key, node.Describe(), "an object whose keys are module names");
         if (node is ConfigMap { Count: > MostPatterns })
             reader.Fault(key, node.Describe(), $"at most {MostPatterns:N0} module names");
         foreach (var (name, value) in ((node as ConfigMap)?.Entries ?? []).Take(MostPatterns))
@@ -160,7 +160,7 @@ internal static class LoraAdapterConfigReader
             if (value is ConfigScalar scalar && convert(scalar) is { } converted)
                 entries.Add(KeyValuePair.Create(name, converted));
             else
-                reader.Fault(key, $"{Quote.Of(name)}: {value.Describe()}", allowed);
+                reader.Fault(key, $"{value.Describe()} for {Quote.Of(name)}", allowed);
             CheckPattern(reader, key, name);
         }
 

@@ -77,7 +77,7 @@ public sealed class ModelConfigFile
     {
         if (FirstPresent(key, alternatives) is { } present)
             return Whole(present, 1, LargestSize) ?? 1;
-        var others = alternatives.Length == 0 ? "" : ", here or as " + string.Join(", ", alternatives);
+        var others = alternatives.Length == 0 ? "" : " under this key or " + Words.OneOf(alternatives);
         Fault(key, "missing", "a size" + others);
         return 1;
     }
@@ -145,10 +145,10 @@ public sealed class ModelConfigFile
     /// <summary>
     /// Notes a fault at a key; for the rules of a family, such as heads that do not divide the hidden size.
     /// </summary>
-    public void Fault(string key, string found, string allowed, string? advice = null)
+    public void Fault(string key, string found, string? expected = null, string? advice = null)
     {
         var line = Map[key] is { } node ? $"line {node.Line}  " : "";
-        Faults.Add(line + key, found, allowed, advice);
+        Faults.Add(line + key, found, expected, advice);
     }
 
     /// <summary>Does nothing when every value read so far was good.</summary>
@@ -175,14 +175,14 @@ public sealed class ModelConfigFile
     {
         if (!Directory.Exists(directory))
         {
-            return UserException.At(directory, File.Exists(directory) ? "a file" : "no such directory", "a base model's directory",
-                "check the path");
+            return UserException.At(
+                directory, File.Exists(directory) ? "is a file, not a directory" : "no such directory", null, "check the path");
         }
 
         var isAdapter = File.Exists(System.IO.Path.Combine(directory, "adapter_config.json"));
         return UserException.At(directory,
-            isAdapter ? "an adapter, not a base model" : "no config.json",
-            "a base model's directory with config.json, tokenizer.json and model.safetensors",
+            isAdapter ? "is an adapter, not a base model" : "no config.json",
+            isAdapter ? null : "a base model's directory with config.json, tokenizer.json and model.safetensors",
             isAdapter ? "name the adapter with --adapter and its base model with --base" : "check the path");
     }
 }

@@ -40,17 +40,17 @@ public static class ModulePattern
         return match.Success && int.TryParse(match.Groups[LayerGroup].ValueSpan, CultureInfo.InvariantCulture, out var layer) ? layer : null;
     }
 
-    /// <summary>What is wrong with a pattern that nothing was matched with yet, as advice; null when it can be used.</summary>
-    public static string? ProblemOf(string pattern)
+    /// <summary>Whether a pattern that nothing was matched with yet can be used.</summary>
+    public static bool IsValid(string pattern)
     {
         try
         {
             MatchesWhole(pattern, "");
-            return null;
+            return true;
         }
         catch (UserException)
         {
-            return "list the modules by name";
+            return false;
         }
     }
 
@@ -78,7 +78,7 @@ public static class ModulePattern
     private static Match Match(string pattern, string whole, string modulePath)
     {
         if (pattern.Length > LongestPattern)
-            throw Unusable(pattern, $"{pattern.Length:N0} characters", $"at most {LongestPattern:N0}");
+            throw Unusable(pattern, $"has more than {LongestPattern:N0} characters");
         try
         {
             // Python spells named groups (?P<name>...).
@@ -87,17 +87,14 @@ public static class ModulePattern
         }
         catch (RegexMatchTimeoutException error)
         {
-            throw Unusable(pattern, "takes too long to match", "a simpler pattern", error);
+            throw Unusable(pattern, "takes too long to match", error);
         }
         catch (ArgumentException error)
         {
-            throw Unusable(pattern, "no regular expression", "a regular expression for module paths", error);
+            throw Unusable(pattern, "is not a valid regular expression", error);
         }
     }
 
-    private static UserException Unusable(string pattern, string found, string allowed, Exception? inner = null)
-    {
-        var message = Fault.Text($"module pattern {Quote.Of(pattern)}", found, allowed, "list the modules by name");
-        return inner is null ? new UserException(message) : new UserException(message, inner);
-    }
+    private static UserException Unusable(string pattern, string found, Exception? inner = null) =>
+        UserException.At($"module pattern {Quote.Of(pattern)}", found, null, "list the modules by name", inner);
 }

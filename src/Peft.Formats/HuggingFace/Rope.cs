@@ -101,7 +101,7 @@ internal static class RopeReader
             return type;
         var near = NearestName.Of(type, Types);
         var advice = near is null ? null : $"did you mean {near}?";
-        values.Fault(values.Has("rope_type") ? "rope_type" : "type", Quote.Of(type), string.Join(", ", Types), advice);
+        values.Fault(values.Has("rope_type") ? "rope_type" : "type", Quote.Of(type), Words.OneOf(Types), advice);
         return "default";
     }
 
@@ -126,18 +126,18 @@ internal static class RopeReader
         if (rope.Factor <= 0)
             values.Fault("factor", $"{rope.Factor}", "a number above 0");
         if (rope.PartialRotaryFactor is <= 0 or > 1)
-            config.Fault("partial_rotary_factor", $"{rope.PartialRotaryFactor}", "a number above 0, at most 1");
+            config.Fault("partial_rotary_factor", $"{rope.PartialRotaryFactor}", "a number above 0 and at most 1");
         var isOrdered = rope.LowFreqFactor > 0 && rope.HighFreqFactor > rope.LowFreqFactor;
         if (rope.Type == "llama3" && !isOrdered)
         {
             var found = $"low_freq_factor {rope.LowFreqFactor}, high_freq_factor {rope.HighFreqFactor}";
-            config.Fault(key, found, "0 < low < high");
+            config.Fault(key, found, "0 < low_freq_factor < high_freq_factor");
         }
 
         if (rope.Type == "longrope" && (rope.LongFactor.Count == 0 || rope.LongFactor.Count != rope.ShortFactor.Count))
         {
             var found = $"{rope.LongFactor.Count} long and {rope.ShortFactor.Count} short factors";
-            config.Fault(key, found, "as many of each, at least one");
+            config.Fault(key, found, "equally many of both, at least one");
         }
     }
 }

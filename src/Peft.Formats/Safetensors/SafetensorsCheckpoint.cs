@@ -37,7 +37,7 @@ public sealed class SafetensorsCheckpoint
     {
         if (!Directory.Exists(directory))
         {
-            var found = File.Exists(directory) ? "a file" : "no such directory";
+            var found = File.Exists(directory) ? "is a file, not a directory" : "no such directory";
             throw UserException.At(directory, found, $"a directory that holds {singleName}", "check the path");
         }
 
@@ -68,8 +68,7 @@ public sealed class SafetensorsCheckpoint
             if (!shard.Entries.TryGetValue(tensor, out var entry))
             {
                 throw UserException.At($"{index} line {node.Line}",
-                    $"{name} holds no tensor {Quote.Of(tensor)}",
-                    "a shard that holds the tensors the index names",
+                    $"{name} holds no tensor {Quote.Of(tensor)}", null,
                     "copy or download index and shards again, from one revision");
             }
 
@@ -84,13 +83,13 @@ public sealed class SafetensorsCheckpoint
         var path = Path.Combine(directory, name);
         if (!File.Exists(path))
         {
-            throw UserException.At(index, $"shard {Quote.Of(name)} is missing", $"all shards in {directory}", "copy or download it too");
+            throw UserException.At(index, $"shard {Quote.Of(name)} is missing", null, "copy or download it too");
         }
 
         if (InnerPath.OutsideTarget(directory, name) is { } target)
         {
             throw UserException.At(index, $"shard {Quote.Of(name)} is a link to {Quote.Of(target)}", $"shards that lie in {directory}",
-                "where you trust it, copy that file over the link");
+                "if you trust it, copy that file over the link");
         }
 
         return SafetensorsFile.Open(path);
@@ -113,15 +112,14 @@ public sealed class SafetensorsCheckpoint
         var pickled = FirstPickle(directory);
         if (pickled is null)
         {
-            return UserException.At(directory, "no weights", $"{singleName} or {singleName}.index.json with its shards", "check the path");
+            return UserException.At(directory, "no weights", $"{singleName}, or {singleName}.index.json with its shards", "check the path");
         }
 
         return UserException.At(Path.Combine(directory, pickled),
             "pickled weights, which can run code when they are loaded",
             singleName,
-            "convert them once in Python, where you trust the file: "
-                + "load with transformers or PEFT "
-                + "and call save_pretrained(\"NEW_DIRECTORY\", safe_serialization=True)");
+            "if you trust the file, convert it once in Python: load it with transformers or PEFT and call "
+                + "save_pretrained(\"NEW_DIRECTORY\", safe_serialization=True)");
     }
 
     private static string? FirstPickle(string directory)

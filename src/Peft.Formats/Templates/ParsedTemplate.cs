@@ -63,12 +63,12 @@ public sealed class ParsedTemplate
         // An expression may go over lines; for Scriban a line's end ends it.
         bare = bare.ReplaceLineEndings(" ");
         if (bare.Length == 0)
-            throw new TemplateException(name, [new TemplateFault(1, 1, "nothing", "one expression")]);
+            throw new TemplateException(name, [new TemplateFault(1, 1, "is empty", "one expression")]);
         var statements = Page(bare, name, ScriptMode.ScriptOnly).Body!.Statements.Where(statement => statement is not ScriptNopStatement).ToList();
         if (statements is [ScriptExpressionStatement { Expression: { } expression }] && expression is not ScriptAssignExpression)
             return new ParsedTemplate(bare, name, expression);
         var isAssignment = statements is [ScriptExpressionStatement];
-        var advice = isAssignment ? "two values are compared with ==" : null;
+        var advice = isAssignment ? "compare two values with ==" : null;
         throw new TemplateException(
             name, [new TemplateFault(1, 1, Quote.Of(bare), isAssignment ? "an expression, not an assignment" : "one expression", advice)]);
     }
@@ -101,7 +101,7 @@ public sealed class ParsedTemplate
         {
             // A parser that trips over a text has read no template.
             throw new TemplateException(
-                name, [new TemplateFault(1, 1, $"cannot be read: {error.Message.TrimEnd('.')}", "a template in Scriban's language (https://scriban.github.io/docs)")], error);
+                name, [new TemplateFault(1, 1, $"cannot be read: {error.Message.TrimEnd('.')}", null, TemplateFaults.Documentation)], error);
         }
         if (!template.HasErrors)
             return mode == ScriptMode.Default && Open(text) is { } open ? throw new TemplateException(name, [open]) : template.Page!;
@@ -117,7 +117,7 @@ public sealed class ParsedTemplate
         foreach (var token in new Lexer(text))
             enter = token.Type switch { TokenType.CodeEnter => token, TokenType.CodeExit => null, _ => enter };
         return enter is { } at
-            ? new TemplateFault(at.Start.Line + 1, at.Start.Column + 1, "{{ is not closed", "}} behind it", "a brace that is text is written {{ \"{{\" }}") : null;
+            ? new TemplateFault(at.Start.Line + 1, at.Start.Column + 1, "'{{' is not closed", "a matching '}}'", "write braces that are text as {{ \"{{\" }}") : null;
     }
 }
 

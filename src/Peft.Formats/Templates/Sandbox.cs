@@ -78,7 +78,7 @@ internal sealed class SandboxContext : TemplateContext
 
     /// <summary>The fault where Scriban itself failed over a template.</summary>
     public TemplateFault Unforeseen(Exception error) =>
-        TemplateFaults.At(CurrentSpan, $"cannot be carried out: {error.Message.TrimEnd('.')}", "a template in Scriban's language (https://scriban.github.io/docs)");
+        TemplateFaults.At(CurrentSpan, $"cannot be evaluated: {error.Message.TrimEnd('.')}", null, TemplateFaults.Documentation);
 
     public override object? Evaluate(ScriptNode? scriptNode, bool aliasReturnedFunction)
     {
@@ -105,9 +105,9 @@ internal sealed class SandboxContext : TemplateContext
             case RawText raw:
                 return Write(raw.Text);
             case IScriptCustomFunction:
-                throw Fault(place, "{0} is a function without what it needs", "a value");
+                throw Fault(place, "{0} is a function without its arguments", "a value");
             case not string and (IEnumerable or IScriptObject):
-                throw Fault(place, "{0} is a list or an object", "a text, number or truth value", "take it apart with for, array.join or object.to_json");
+                throw Fault(place, "{0} is a list or an object", "a text, a number, true or false", "take it apart with for, array.join or object.to_json");
             default:
                 return _options.Escape is { } escape ? Write(escape(ObjectToString(textAsObject!) ?? "")) : base.Write(span, textAsObject!);
         }
@@ -130,11 +130,11 @@ internal sealed class SandboxContext : TemplateContext
             var text = left is string ? leftNode : rightNode;
             var other = left is string ? right : left;
             // f x > 3 is f (x > 3).
-            var advice = node.Parent is ScriptFunctionCall or ScriptList { Parent: ScriptFunctionCall } ? "a call that is compared needs brackets: (string.size title) > 10"
+            var advice = node.Parent is ScriptFunctionCall or ScriptList { Parent: ScriptFunctionCall } ? "put a call that is compared in brackets: (string.size title) > 10"
                 : other is bool ? "compare with 'true' or 'false' in quotes"
                 : $"write {Code(text.Span)} | string.to_int (or string.to_float), or the number in quotes";
             throw new SandboxException(node.Span, TemplateFaults.At(
-                node.Span, $"{Quote.Of(Code(node.Span))} compares a text with a {(other is bool ? "truth value" : "number")}", "two of one kind", advice));
+                node.Span, $"{Quote.Of(Code(node.Span))} compares a text with {(other is bool ? "true or false" : "a number")}", "two values of one type", advice));
         }
 
         return left is string a && right is string b
@@ -172,11 +172,11 @@ internal sealed class SandboxContext : TemplateContext
     private SandboxException Missing(SourceSpan span)
     {
         var code = Code(span);
-        return new SandboxException(span, TemplateFaults.At(span, $"{Quote.Of(code)} has no value", "a value", "or ask before: {{ if ... != null }}"), code);
+        return new SandboxException(span, TemplateFaults.At(span, $"{Quote.Of(code)} has no value", null, "test for it first: {{ if ... != null }}"), code);
     }
 
-    private SandboxException Fault(SourceSpan span, string found, string allowed, string? advice = null) =>
-        new(span, TemplateFaults.At(span, string.Format(CultureInfo.InvariantCulture, found, Quote.Of(Code(span))), allowed, advice));
+    private SandboxException Fault(SourceSpan span, string found, string expected, string? advice = null) =>
+        new(span, TemplateFaults.At(span, string.Format(CultureInfo.InvariantCulture, found, Quote.Of(Code(span))), expected, advice));
 
     // Without the braces, which are in the place of what is printed.
     private string Code(SourceSpan span) => (_template?.Code(span) ?? "").Trim('{', '}', '-', '~', ' ');
@@ -186,9 +186,9 @@ internal sealed class SandboxContext : TemplateContext
         var limits = _options.Limits;
         var span = node?.Span ?? CurrentSpan;
         if (GC.GetAllocatedBytesForCurrentThread() - _startBytes > limits.Bytes)
-            throw new SandboxException(span, TemplateFaults.At(span, "takes too much memory", $"at most {limits.Bytes >> 20} MiB over a whole rendering"));
+            throw new SandboxException(span, TemplateFaults.At(span, "takes too much memory", $"at most {limits.Bytes >> 20} MiB for one rendering"));
         if (Stopwatch.GetElapsedTime(_startTime) > limits.Time)
-            throw new SandboxException(span, TemplateFaults.At(span, "goes on for too long", $"a rendering that ends within {limits.Time.TotalSeconds:0.#} s"));
+            throw new SandboxException(span, TemplateFaults.At(span, "takes too long", $"at most {limits.Time.TotalSeconds:0.#} s for one rendering"));
     }
 }
 

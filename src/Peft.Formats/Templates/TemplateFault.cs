@@ -11,7 +11,7 @@ namespace Peft.Formats.Templates;
 public sealed class TemplateException : UserException
 {
     internal TemplateException(string name, IReadOnlyList<TemplateFault> faults, Exception? inner = null, string? missing = null)
-        : base(string.Join('\n', faults.Select(fault => fault.Describe(name))), inner ?? new FormatException("template"))
+        : base(string.Join('\n', faults.Select(fault => fault.In(name).ToString())), inner ?? new FormatException("template"))
     {
         Name = name;
         Faults = faults;
@@ -31,21 +31,21 @@ public sealed class TemplateException : UserException
 /// <summary>One thing that is wrong in a template, at its place.</summary>
 /// <param name="Line">Line in the template, from 1.</param>
 /// <param name="Column">Column in that line, from 1.</param>
-/// <param name="Found">What stands there.</param>
-/// <param name="Allowed">What may stand there.</param>
-/// <param name="Advice">What to do, where that is not plain from <paramref name="Allowed"/>.</param>
-public sealed record TemplateFault(int Line, int Column, string Found, string Allowed, string? Advice = null)
+/// <param name="Found">As in <see cref="Fault"/>.</param>
+/// <param name="Expected">As in <see cref="Fault"/>.</param>
+/// <param name="Advice">As in <see cref="Fault"/>.</param>
+public sealed record TemplateFault(int Line, int Column, string Found, string? Expected = null, string? Advice = null)
 {
-    /// <summary>The place as <c>name:line:column</c>.</summary>
-    public string At(string name) => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{name}:{Line}:{Column}");
-
-    /// <summary>The house's form for one error.</summary>
-    internal string Describe(string name) => Fault.Text(At(name), Found, Allowed, Advice);
+    /// <summary>The fault of a template of this name, at <c>name:line:column</c>.</summary>
+    public Fault In(string name) =>
+        new(string.Create(CultureInfo.InvariantCulture, $"{name}:{Line}:{Column}"), Found, Expected, Advice);
 }
 
 /// <summary>Scriban's complaints in words for people.</summary>
 internal static partial class TemplateFaults
 {
+    public const string Documentation = "see https://scriban.github.io/docs for the language of templates";
+
     private const int MostKnown = 30;
 
     public static TemplateFault Syntax(LogMessage message, string text)
@@ -54,21 +54,21 @@ internal static partial class TemplateFaults
         // At the end of the text Scriban has no place.
         var (line, column) = message.Span.Start is { Line: >= 0 } start && start.Line < lines.Length ? (start.Line, start.Column) : (lines.Length - 1, lines[^1].Length);
         if (message.Message.Contains("depth limit", StringComparison.Ordinal))
-            return new TemplateFault(line + 1, column + 1, "nested too deeply", $"at most {ParsedTemplate.DeepestNesting} brackets, operators and blocks in one another");
+            return new TemplateFault(line + 1, column + 1, "nested too deeply", $"at most {ParsedTemplate.DeepestNesting} brackets, operators and blocks inside one another");
         return new TemplateFault(
-            line + 1, column + 1, $"{Quote.Of(lines[line].Trim())}: {Lowered(message.Message)}", "a template in Scriban's language (https://scriban.github.io/docs)", AdviceOn(text));
+            line + 1, column + 1, $"{Quote.Of(lines[line].Trim())}: {Lowered(message.Message)}", null, AdviceOn(text) ?? Documentation);
     }
 
     public static TemplateFault UnknownName(SourceSpan span, string name, IReadOnlyCollection<string> known)
     {
         var near = NearestName.Of(name, known.Concat(TemplateFunctions.Names));
-        return At(span, $"{Quote.Of(name)} is not there", Known(known), near is null ? BracesAdvice(span, name) : $"did you mean {near}?");
+        return At(span, $"unknown name {Quote.Of(name)}", Known(known), near is null ? BracesAdvice(span, name) : $"did you mean {near}?");
     }
 
     public static TemplateFault UnknownMember(SourceSpan span, string name, IReadOnlyCollection<string> known)
     {
         var near = NearestName.Of(name, known);
-        return At(span, $"{Quote.Of(name)} is not there", Known(known), near is null ? null : $"did you mean {near}?");
+        return At(span, $"unknown member {Quote.Of(name)}", Known(known), near is null ? null : $"did you mean {near}?");
     }
 
     /// <summary>What went wrong while a template was carried out.</summary>
@@ -77,39 +77,40 @@ internal static partial class TemplateFaults
         if (error is SandboxException own)
             return own.Fault;
         var words = error.OriginalMessage ?? error.Message;
-        var (found, allowed) = LimitOf(error, words, limits) ?? ($"{Quote.Of(code)}: {Lowered(words)}", "an expression that has a value");
-        return At(error.Span, found, allowed, null);
+        var (found, expected) = LimitOf(error, words, limits) ?? ($"{Quote.Of(code)}: {Lowered(words)}", null);
+        return At(error.Span, found, expected);
     }
 
-    public static TemplateFault At(SourceSpan span, string found, string allowed, string? advice = null) =>
-        new(span.Start.Line + 1, span.Start.Column + 1, found, allowed, advice);
+    public static TemplateFault At(SourceSpan span, string found, string? expected = null, string? advice = null) =>
+        new(span.Start.Line + 1, span.Start.Column + 1, found, expected, advice);
 
     public static string Counted(long count) => count.ToString("N0", CultureInfo.InvariantCulture);
 
     // The words are the library's; whether they are found is tested with each limit.
-    private static (string Found, string Allowed)? LimitOf(ScriptRuntimeException error, string words, TemplateLimits limits) => words switch
+    private static (string Found, string? Expected)? LimitOf(ScriptRuntimeException error, string words, TemplateLimits limits) => words switch
     {
-        _ when error is ScriptAbortException => ("stopped before its end", "a rendering that is not interrupted"),
+        _ when error is ScriptAbortException => ("interrupted before its end", null),
         _ when error.InnerException is RegexMatchTimeoutException =>
-            ("the regular expression goes on for too long", $"one that ends within {limits.RegexTime.TotalSeconds:0.#} s"),
+            ("the regular expression takes too long", $"at most {limits.RegexTime.TotalSeconds:0.#} s"),
         _ when words.Contains("iteration limit", StringComparison.Ordinal) || words.Contains("LoopLimit", StringComparison.Ordinal) =>
-            ("loops without end, or nearly so", $"at most {Counted(limits.Loops)} rounds"),
+            ("a loop runs too long", $"at most {Counted(limits.Loops)} iterations"),
         _ when words.Contains("LimitToString", StringComparison.Ordinal) || words.Contains("OutputLimit", StringComparison.Ordinal) =>
             ("the text grows too long", $"at most {Counted(limits.Characters)} characters"),
         _ when words.Contains("recursive depth", StringComparison.Ordinal) || words.Contains("too deeply nested", StringComparison.Ordinal) =>
             ("nested too deeply", $"at most {Counted(limits.Depth)} levels"),
         _ when words.Contains("No TemplateLoader", StringComparison.Ordinal) =>
-            ("a template cannot include another one", "a template of its own"),
+            ("a template cannot include another one", null),
         _ => null,
     };
 
-    private static string Known(IReadOnlyCollection<string> known) => known.Count == 0
-        ? "nothing is known here"
-        : "known here: " + string.Join(", ", known.Take(MostKnown)) + (known.Count > MostKnown ? ", ..." : "");
+    private static string? Known(IReadOnlyCollection<string> known) => known.Count == 0
+        ? null
+        : known.Count <= MostKnown ? Words.OneOf([.. known])
+        : $"{string.Join(", ", known.Take(MostKnown))} or one of {known.Count - MostKnown} more";
 
     // Only the short form's span is that of the braces.
     private static string? BracesAdvice(SourceSpan span, string name) =>
-        span.Length == name.Length + 2 ? "a brace that is text is written {{ \"{\" }}" : null;
+        span.Length == name.Length + 2 ? "write a brace that is text as {{ \"{\" }}" : null;
 
     private static string? AdviceOn(string text) =>
         SqlWords().IsMatch(text) ? "SQL is not understood here: write ==, !=, &&, ||, ! and functions such as string.contains" : null;
