@@ -143,7 +143,7 @@ public static class ConfigJson
             JsonTokenType.StartArray => "a list",
             JsonTokenType.String => "a text",
             JsonTokenType.Number => "a number",
-            _ => "a single word",
+            _ => "a bare word",
         };
     }
 }

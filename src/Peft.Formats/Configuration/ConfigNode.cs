@@ -24,7 +24,7 @@ public abstract class ConfigNode
     public int Line { get; }
 
     /// <summary>
-    /// The value in a few words, for the "found" part of a message: <c>'abc'</c>, <c>8</c>, <c>a list of 3</c>.
+    /// The value in a few words, for the "found" part of a message: <c>'abc'</c>, <c>8</c>, <c>a list of 3 items</c>.
     /// </summary>
     public abstract string Describe();
 }
@@ -89,7 +89,7 @@ public sealed class ConfigMap : ConfigNode
 
     /// <inheritdoc/>
     public override string Describe() =>
-        Count == 0 ? "an empty section" : $"a section of {Count} key{(Count == 1 ? "" : "s")}";
+        Count == 0 ? "an empty section" : $"a section of {Words.Count(Count, "key")}";
 }
 
 /// <summary>Values in order.</summary>
@@ -103,7 +103,7 @@ public sealed class ConfigList : ConfigNode
     public IReadOnlyList<ConfigNode> Items { get; }
 
     /// <inheritdoc/>
-    public override string Describe() => Items.Count == 0 ? "an empty list" : $"a list of {Items.Count}";
+    public override string Describe() => Items.Count == 0 ? "an empty list" : $"a list of {Words.Count(Items.Count, "item")}";
 }
 
 /// <summary>

@@ -75,7 +75,7 @@ public static class JsonFile
         // The parser's text ends with its own account of the place, and speaks to programmers.
         var text = error.Message.Split(" Path:")[0].Split(" LineNumber:")[0].TrimEnd('.');
         bool Says(string words) => text.Contains(words, StringComparison.OrdinalIgnoreCase);
-        return Says(MissingKeys) ? "missing keys " + text[(text.IndexOf(MissingKeys, StringComparison.Ordinal) + MissingKeys.Length)..]
+        return Says(MissingKeys) ? "keys are missing: " + text[(text.IndexOf(MissingKeys, StringComparison.Ordinal) + MissingKeys.Length)..]
             : Says("could not be converted") ? "a value of another type"
             : Says("trailing comma") ? "a comma before the closing bracket"
             : Says("does not contain any JSON tokens") ? "there is no JSON"

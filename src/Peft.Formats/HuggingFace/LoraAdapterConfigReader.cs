@@ -23,7 +23,7 @@ internal static class LoraAdapterConfigReader
         ("alora_invocation_tokens", "train a LoRA that is always active"),
         ("use_qalora", "train without QALoRA"),
         ("layer_replication", "use the base without replicated layers"),
-        ("megatron_config", "convert the adapter to the names of Hugging Face"),
+        ("megatron_config", "convert the adapter to Hugging Face's names"),
         ("arrow_config", "give the experts one by one"),
         ("velora_config", "train without VeLoRA"),
         ("monteclora_config", "train without MonteCLoRA"),

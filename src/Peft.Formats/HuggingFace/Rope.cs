@@ -85,7 +85,7 @@ internal static class RopeReader
         {
             var nested = map.Entries.Select(entry => (ConfigMap)entry.Value).ToList();
             if (nested.Select(ConfigText.ToJson).Distinct(StringComparer.Ordinal).Count() > 1)
-                config.Fault(key, "rotary embeddings that differ by layer type", "one for all layers");
+                config.Fault(key, "rotary embeddings that differ by layer type", "the same for all layers");
             map = nested[0];
         }
 

@@ -88,7 +88,7 @@ public sealed class SafetensorsCheckpoint
 
         if (InnerPath.OutsideTarget(directory, name) is { } target)
         {
-            throw UserException.At(index, $"shard {Quote.Of(name)} is a link to {Quote.Of(target)}", $"shards that lie in {directory}",
+            throw UserException.At(index, $"shard {Quote.Of(name)} is a link to {Quote.Of(target)}", $"a file in {directory}",
                 "if you trust it, copy that file over the link");
         }
 
@@ -102,7 +102,7 @@ public sealed class SafetensorsCheckpoint
             && !name.Any(c => c is '\\' or ':' || char.IsControl(c))
             && name.Split('/').All(part => part is not ("" or "." or ".."));
         return isInside ? name : throw UserException.At($"{index} line {node.Line}, tensor {Quote.Of(tensor)}",
-            $"file {node.Describe()}",
+            $"its file is {node.Describe()}",
             "the name of a .safetensors file inside the directory",
             "do not use this checkpoint unless you know who made it");
     }

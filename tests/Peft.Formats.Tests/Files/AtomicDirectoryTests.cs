@@ -103,7 +103,7 @@ public sealed class AtomicDirectoryTests : IDisposable
     {
         AtomicDirectory.Replace(Target, directory => Fill(directory, "old"));
         Assert.Equal(
-            "DIR/bundle - the disk is full - room for the whole file - free some space or choose another output",
+            "DIR/bundle: the disk is full. Free some space or choose another output.",
             _folder.Message<FileOperationException>(() => AtomicDirectory.Replace(Target, _ => throw new IOException("x", 28))));
         AssertTarget("old");
     }
@@ -151,10 +151,10 @@ public sealed class AtomicDirectoryTests : IDisposable
     {
         _folder.Put("bundle", "x");
         Assert.Equal(
-            "DIR/bundle - a file - a directory name - choose another name",
+            "DIR/bundle: is a file, not a directory. Choose another name.",
             _folder.Message<FileOperationException>(() => AtomicDirectory.Replace(Target, _ => { })));
         Assert.Equal(
-            "/ - the root directory - a directory inside another one - choose another name",
+            "/: is the root directory; expected a directory inside another one. Choose another name.",
             _folder.Message<FileOperationException>(() => AtomicDirectory.Replace("/", _ => { })));
     }
 }
@@ -206,6 +206,6 @@ public sealed class DirectoryLockTests : IDisposable
 
     [Fact]
     public void A_directory_that_is_not_there_is_told() => Assert.Equal(
-        "DIR/none - cannot be written: No such file or directory - a place you may write to",
+        "DIR/none: cannot be written: No such file or directory.",
         _folder.Message<FileOperationException>(() => DirectoryLock.TryTake(_folder.At("none"))));
 }

@@ -43,12 +43,12 @@ public sealed class JsonFileTests : IDisposable
     }
 
     [Theory]
-    [InlineData("", "line 1: The input does not contain any JSON tokens")]
-    [InlineData("{\"n\": 1,", "line 1: Expected")]
+    [InlineData("", "(line 1: there is no JSON)")]
+    [InlineData("{\"n\": 1,", "(line 1: Expected")]
     [InlineData("null", "the value is null")]
-    [InlineData("{}", "keys are missing: 'n'")]
+    [InlineData("{}", "(line 1: keys are missing: 'n')")]
     [InlineData("{\"n\": \"x\"}", "line 1 at 'n': a value of another type")]
-    [InlineData("{\"n\": 1, \"n\": 2}", "Duplicate property")]
+    [InlineData("{\"n\": 1, \"n\": 2}", "(line 1 at 'n': a key is set twice)")]
     public void What_is_not_the_value_is_told(string json, string reason)
     {
         var message = MessageOf(System.Text.Encoding.UTF8.GetBytes(json));
