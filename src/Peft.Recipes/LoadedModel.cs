@@ -1,5 +1,5 @@
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Models;

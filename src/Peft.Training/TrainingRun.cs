@@ -1,3 +1,4 @@
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Data.Batches;
 using Peft.Models;

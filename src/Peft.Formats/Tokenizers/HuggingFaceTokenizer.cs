@@ -1,29 +1,26 @@
 using System.Buffers;
 using System.Collections.Concurrent;
 using Microsoft.ML.Tokenizers;
-using Peft.Formats.Tokenizers.AddedTokens;
-using Peft.Formats.Tokenizers.Decoders;
-using Peft.Formats.Tokenizers.Models;
-using Peft.Formats.Tokenizers.Reading;
-using Peft.Formats.Tokenizers.Sources;
 
 namespace Peft.Formats.Tokenizers;
 
 /// <summary>
 /// Text to token ids and back, exactly as Hugging Face tokenizers does it for the same tokenizer.json: byte-level BPE
-/// (GPT-2, Llama 3, Qwen), BPE with byte fallback (Llama 2, Mistral), WordPiece (BERT). Safe to use from several threads.
-/// The truncation and padding that a file may carry are left to whoever builds batches.
+/// (GPT-2, Llama 3, Qwen), BPE with byte fallback (Llama 2, Mistral), WordPiece (BERT). Safe to use from several
+/// threads. The truncation and padding that a file may carry are left to whoever builds batches.
 /// </summary>
 /// <remarks>
 /// As a <see cref="Tokenizer"/> of the library it adds the special tokens of the file's template. Offsets, counts of
 /// characters and indices always mean the text that was given, however it was normalized inside: a normalized text is
-/// never returned, and <see cref="Tokenizer.Normalizer"/> and <see cref="Tokenizer.PreTokenizer"/> are null. A token that
-/// holds a part of a character's bytes has the whole character's place, a mark before the first word that word's first
-/// character's, a composed character that of all it was composed of, and a special token of the template an empty one.
+/// never returned, and <see cref="Tokenizer.Normalizer"/> and <see cref="Tokenizer.PreTokenizer"/> are null. A token
+/// that holds a part of a character's bytes has the whole character's place, a mark before the first word that word's
+/// first character's, a composed character that of all it was composed of, and a special token of the template an empty
+/// one.
 /// </remarks>
-public sealed partial class HuggingFaceTokenizer : Tokenizer
+public sealed class HuggingFaceTokenizer : Tokenizer
 {
-    private static readonly EncodeSettings AllSteps = new() { ConsiderNormalization = true, ConsiderPreTokenization = true };
+    private static readonly EncodeSettings AllSteps =
+        new() { ConsiderNormalization = true, ConsiderPreTokenization = true };
 
     private readonly WordModel _model;
     private readonly TextPipeline _pipeline;
@@ -85,14 +82,14 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
     /// <param name="addSpecialTokens">
     /// Whether to add what the post-processor adds, as a beginning-of-text token.
     /// </param>
-    public IReadOnlyList<int> EncodeToIds(string text, bool addSpecialTokens) => EncodeToIds(text, null, addSpecialTokens);
+    public IReadOnlyList<int> EncodeToIds(string text, bool addSpecialTokens) =>
+        EncodeToIds(text, null, addSpecialTokens);
 
     /// <summary>
     /// The ids of a text, or of two in the order and with the tokens of the post-processor's template for pairs.
     /// </summary>
     public IReadOnlyList<int> EncodeToIds(string text, string? pair, bool addSpecialTokens)
     {
-        ArgumentNullException.ThrowIfNull(text);
         return Encode(text, pair, addSpecialTokens, AllSteps, state => state.Ids.Span.ToArray());
     }
 
@@ -101,7 +98,6 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
     /// <param name="addSpecialTokens">Whether to add what the post-processor adds, each with an empty place.</param>
     public IReadOnlyList<EncodedToken> EncodeToTokens(string text, bool addSpecialTokens)
     {
-        ArgumentNullException.ThrowIfNull(text);
         return EncodeToTokens(text, addSpecialTokens, AllSteps);
     }
 
@@ -117,7 +113,6 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
     /// <summary>The id of a token as it stands in the vocabulary, or null.</summary>
     public int? TokenToId(string token)
     {
-        ArgumentNullException.ThrowIfNull(token);
         if (_addedByText.TryGetValue(token, out var added))
             return added.Id;
         var id = _model.Vocabulary.Find(token);
@@ -133,7 +128,6 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
     /// <summary>The text of ids. Ids outside the vocabulary are passed over.</summary>
     public string Decode(IEnumerable<int> ids, bool skipSpecialTokens)
     {
-        ArgumentNullException.ThrowIfNull(ids);
         var stream = NewDecoder(skipSpecialTokens);
         foreach (var id in ids)
             stream.Push(id);
@@ -141,13 +135,12 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
     }
 
     /// <summary>
-    /// Writes the text of ids, as far as there is room. Where that ends, <paramref name="idsConsumed"/> are the ids whose
-    /// text was written, never with a part of a character left over.
+    /// Writes the text of ids, as far as there is room. Where that ends, <paramref name="idsConsumed"/> are the ids
+    /// whose text was written, never with a part of a character left over.
     /// </summary>
     public override OperationStatus Decode(
         IEnumerable<int> ids, Span<char> destination, out int idsConsumed, out int charsWritten)
     {
-        ArgumentNullException.ThrowIfNull(ids);
         var stream = NewDecoder(skipSpecialTokens: false);
         (idsConsumed, charsWritten) = (0, 0);
         var (seen, written) = (0, 0);
@@ -203,5 +196,84 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
         state.Clear();
         _states.Add(state);
         return result;
+    }
+
+    /// <inheritdoc/>
+    protected override EncodeResults<EncodedToken> EncodeToTokens(
+        string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
+    {
+        text ??= textSpan.ToString();
+        var tokens = EncodeToTokens(text, addSpecialTokens: true, settings);
+        var (count, index) = Fitting(tokens, text.Length, settings.MaxTokenCount, fromEnd: false);
+        return new EncodeResults<EncodedToken> { Tokens = tokens[..count], CharsConsumed = index };
+    }
+
+    /// <inheritdoc/>
+    protected override EncodeResults<int> EncodeToIds(
+        string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
+    {
+        text ??= textSpan.ToString();
+        if (settings.MaxTokenCount == int.MaxValue)
+        {
+            var ids = Encode(text, null, true, settings, state => state.Ids.Span.ToArray());
+            return new EncodeResults<int> { Tokens = ids, CharsConsumed = text.Length };
+        }
+
+        var tokens = EncodeToTokens(text, addSpecialTokens: true, settings);
+        var (count, index) = Fitting(tokens, text.Length, settings.MaxTokenCount, fromEnd: false);
+        var fitting = tokens.Take(count).Select(token => token.Id).ToArray();
+        return new EncodeResults<int> { Tokens = fitting, CharsConsumed = index };
+    }
+
+    /// <inheritdoc/>
+    protected override int CountTokens(string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
+    {
+        text ??= textSpan.ToString();
+        if (settings.MaxTokenCount == int.MaxValue)
+            return Encode(text, null, true, settings, state => state.Ids.Count);
+        var tokens = EncodeToTokens(text, addSpecialTokens: true, settings);
+        return Fitting(tokens, text.Length, settings.MaxTokenCount, fromEnd: false).Count;
+    }
+
+    /// <summary>
+    /// Where the text can be cut so that one side has at most so many tokens. A cut never parts a character whose bytes
+    /// are several tokens: the side is shorter by them then.
+    /// </summary>
+    protected override int GetIndexByTokenCount(
+        string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings, bool fromEnd, out string? normalizedText,
+        out int tokenCount)
+    {
+        text ??= textSpan.ToString();
+        normalizedText = null;
+        var tokens = EncodeToTokens(text, addSpecialTokens: true, settings);
+        (tokenCount, var index) = Fitting(tokens, text.Length, settings.MaxTokenCount, fromEnd);
+        return index;
+    }
+
+    private static (int Count, int Index) Fitting(EncodedToken[] tokens, int length, int most, bool fromEnd)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(most, 1);
+        if (tokens.Length <= most)
+            return (tokens.Length, fromEnd ? 0 : length);
+        // Bytes of a fallback may come before the unknown token they stand behind, so ends and starts are not in order.
+        var starts = new int[tokens.Length + 1];
+        starts[^1] = length;
+        for (var i = tokens.Length - 1; i >= 0; i--)
+            starts[i] = Math.Min(starts[i + 1], tokens[i].Offset.Start.Value);
+        var ends = new int[tokens.Length + 1];
+        for (var i = 0; i < tokens.Length; i++)
+            ends[i + 1] = Math.Max(ends[i], tokens[i].Offset.End.Value);
+        if (fromEnd)
+        {
+            var first = tokens.Length - most;
+            while (ends[first] > starts[first])
+                first++;
+            return (tokens.Length - first, starts[first]);
+        }
+
+        var count = most;
+        while (ends[count] > starts[count])
+            count--;
+        return (count, ends[count]);
     }
 }

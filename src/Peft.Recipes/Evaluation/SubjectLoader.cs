@@ -1,7 +1,7 @@
 using System.Text;
 using System.Text.Json;
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Evaluation;
 using Peft.Evaluation.Results;

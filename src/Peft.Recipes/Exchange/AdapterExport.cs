@@ -1,6 +1,6 @@
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
-using Peft.Adapters.Exchange;
+using Peft.Adapters.Lora;
+using Peft.Adapters.Merging;
 using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Files;

@@ -1,4 +1,5 @@
-using Peft.Adapters.Exchange;
+using Peft.Adapters.Bundles;
+using Peft.Adapters.Merging;
 
 namespace Peft.Recipes.Exchange;
 

@@ -1,5 +1,4 @@
 using Peft.Adapters.Bundles;
-using Peft.Adapters.Exchange;
 using Peft.Formats;
 using Peft.Formats.HuggingFace;
 using Peft.Models;

@@ -53,7 +53,7 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
         }
         catch (JsonException e)
         {
-            throw new UserException($"{path}: cannot be read ({JsonReason.Of(e)}) - {Repair}", e);
+            throw new UserException($"{path}: cannot be read ({JsonFile.Reason(e)}) - {Repair}", e);
         }
     }
 

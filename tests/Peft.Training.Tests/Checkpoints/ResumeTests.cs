@@ -1,6 +1,6 @@
 using System.Text.RegularExpressions;
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Data.Batches;
 using Peft.Formats;
 using Peft.Training.Checkpoints;
@@ -142,7 +142,7 @@ public sealed partial class ResumeTests : IDisposable
         var run = Build("lora", "out") with { ResumeFrom = checkpoint };
 
         var error = Assert.Throws<UserException>(() => new TrainingLoop(run).Run(new StopRequest()));
-        Assert.StartsWith($"{path}: does not fit this run (optimizer state - 'exp_avg.", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"{path}: does not fit this run (optimizer state: 'exp_avg.", error.Message, StringComparison.Ordinal);
         Assert.EndsWith(") - resume from another checkpoint", error.Message, StringComparison.Ordinal);
     }
 
