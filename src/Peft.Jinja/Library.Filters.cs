@@ -62,10 +62,10 @@ internal static partial class Library
         ["tojson"] = (_, value, a) => JsonWriter.Write(value, a.Of("tojson", "ensure_ascii", "indent", "separators", "sort_keys")),
         ["trim"] = (_, value, a) => PythonText.Strip(
             Python.IsText(value) ? value : PythonText.Str(value), a.Get(0, "chars") is { } letters ? Python.RequireText(letters) : null, left: true, right: true),
-        ["truncate"] = (_, value, a) => Truncate(PythonText.Str(value), a),
+        ["truncate"] = (_, value, a) => Truncate(value, a),
         ["unique"] = (_, value, a) => new Generator(Unique(value, a)),
         ["upper"] = (_, value, _) => PythonText.Upper(PythonText.Str(value)),
-        ["urlencode"] = (_, value, _) => Uri.EscapeDataString(PythonText.Str(value)).Replace("%2F", "/", StringComparison.Ordinal),
+        ["urlencode"] = (_, value, _) => UrlEncoded(value),
         ["wordcount"] = (_, value, _) => (BigInteger)WordPattern().Count(PythonText.Str(value)),
     };
 
@@ -106,7 +106,9 @@ internal static partial class Library
     private static string Indent(object? value, CallArguments arguments)
     {
         arguments.Of("indent", "width", "first", "blank");
-        var text = PythonText.Str(value) + "\n";
+        if (!Python.IsText(value))
+            throw Python.TypeError($"indent: expected a str, not {Python.TypeName(value)}");
+        var text = value + "\n";
         var width = arguments.Get(0, "width", (BigInteger)4);
         var indentation = Python.IsText(width) ? width!.ToString()! : new string(' ', Math.Clamp(Python.RequireIndex(width), 0, 10_000));
         var lines = PythonText.Lines(text);
@@ -115,6 +117,18 @@ internal static partial class Library
             ? string.Join("\n" + indentation, lines)
             : string.Join("\n", lines.Select((line, i) => i == 0 || line.Length == 0 ? line : indentation + line));
         return arguments.Flag(1, "first") ? indentation + result : result;
+    }
+
+    // A text, or pairs of a query.
+    private static string UrlEncoded(object? value)
+    {
+        static string Quoted(object? part) => Uri.EscapeDataString(PythonText.Str(part));
+        if (Python.IsText(value) || !Python.IsIterable(value))
+            return Quoted(value).Replace("%2F", "/", StringComparison.Ordinal);
+        var pairs = value is PyDict dict ? dict.Select(item => new PyTuple([item.Key, item.Value])) : Python.Iterate(value);
+        return string.Join("&", pairs.Select(pair => Python.Iterate(pair).ToList() is { Count: 2 } parts
+            ? $"{Quoted(parts[0]).Replace("%20", "+", StringComparison.Ordinal)}={Quoted(parts[1]).Replace("%20", "+", StringComparison.Ordinal)}"
+            : throw new JinjaException(JinjaErrorKind.Runtime, "expected pairs of names and values")));
     }
 
     private static object? ToFloat(object? value, object? fallback) => value switch
@@ -159,12 +173,13 @@ internal static partial class Library
         };
     }
 
-    private static string Truncate(string text, CallArguments arguments)
+    private static object? Truncate(object? value, CallArguments arguments)
     {
         var length = arguments.Integer(0, "length", 255);
         var end = arguments.Text(2, "end", "...");
-        if (PythonText.Length(text) <= length + arguments.Integer(3, "leeway", 5))
-            return text;
+        if (Python.Length(value) <= length + arguments.Integer(3, "leeway", 5))
+            return value;
+        var text = Python.RequireText(value);
         var cut = PythonText.Str(Members.Slice(text, null, Math.Max(0, length - end.Length), null));
         var space = cut.LastIndexOf(' ');
         return (arguments.Flag(1, "killwords") || space < 0 ? cut : cut[..space]) + end;

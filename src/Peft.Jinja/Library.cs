@@ -47,7 +47,12 @@ internal static partial class Library
     public static bool Test(string name, object? value, CallArguments arguments)
     {
         if (Tests.TryGetValue(name, out var test))
-            return test(value, arguments);
+        {
+            var most = name is "divisibleby" or "sameas" or "in" ? 1 : 0;
+            return arguments.Count <= most ? test(value, arguments)
+                : throw Python.TypeError($"test {name} takes {most} arguments, {arguments.Count} were given");
+        }
+
         if (!ComparisonTests.TryGetValue(name, out var symbol))
             throw new JinjaException(JinjaErrorKind.Runtime, $"No test named '{name}' found.");
         var other = arguments.Required(0, "other");

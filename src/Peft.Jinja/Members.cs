@@ -22,7 +22,9 @@ internal static class Members
     public static object? Item(object? target, object? key)
     {
         Python.RequireDefined(target);
-        if (target is PyDict dict && dict.TryGet(key, out var value))
+        object? value = null;
+        // A key that cannot be one, such as a list, is missing like any other.
+        if (target is PyDict dict && key is not (PyList or PyDict) && dict.TryGet(key, out value))
             return value;
         if (key is bool or BigInteger && Indexed(target, Python.ToInteger(key), out value))
             return value;
@@ -36,7 +38,7 @@ internal static class Members
     {
         Python.RequireDefined(target);
         if (!Python.IsText(target) && target is not (PyList or PyTuple or PyRange))
-            return Missing(target, "slice");
+            throw Python.TypeError($"'{Python.TypeName(target)}' object is not subscriptable");
         if (step == 0)
             throw new JinjaException(JinjaErrorKind.Runtime, "slice step cannot be zero");
         var length = Python.Length(target);
@@ -53,6 +55,8 @@ internal static class Members
             return PythonText.Cut(target, at, to <= from ? at : PythonText.Offset(text, to));
         }
 
+        if (target is PyRange range)
+            return range.Slice(from, to, stride);
         var items = Python.Iterate(target).ToList();
         var taken = new List<object?>();
         for (long i = from; stride > 0 ? i < to : i > to; i += stride)
@@ -60,7 +64,7 @@ internal static class Members
         return target switch
         {
             PyTuple => new PyTuple(taken),
-            PyList or PyRange => new PyList(taken),
+            PyList => new PyList(taken),
             _ => string.Concat(taken),
         };
     }

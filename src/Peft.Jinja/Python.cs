@@ -248,6 +248,8 @@ internal static class Python
     {
         if (!IsText(value) && value is not (PyList or PyTuple))
             throw TypeError($"can't multiply sequence by non-int of type '{TypeName(value)}'");
+        if (times > long.MaxValue)
+            throw new JinjaException(JinjaErrorKind.Runtime, "cannot fit 'int' into an index-sized integer");
         times = BigInteger.Max(0, times);
         var length = value is PyList or PyTuple ? ((IReadOnlyCollection<object?>)value).Count : value!.ToString()!.Length;
         RequireLength((long)BigInteger.Min(long.MaxValue, times * length));
@@ -277,6 +279,9 @@ internal static class Python
             case "**" when b.Sign < 0:
                 return Math.Pow((double)a, (double)b);
             case "**":
+                // Beyond this only 0, 1 and -1 have a power of reasonable size.
+                if (b > int.MaxValue)
+                    throw new JinjaException(JinjaErrorKind.Limit, "an exponent above two thousand million");
                 RequireLength((long)BigInteger.Min(long.MaxValue, a.GetBitLength() * b));
                 return BigInteger.Pow(a, (int)b);
             default:

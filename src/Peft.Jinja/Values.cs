@@ -81,6 +81,8 @@ internal sealed class PyRange(BigInteger start, BigInteger stop, BigInteger step
 
     public object? this[int index] => start + (index * step);
 
+    public PyRange Slice(int from, int to, int stride) => new(start + (from * step), start + (to * step), step * stride);
+
     public IEnumerator<object?> GetEnumerator() => Enumerable.Range(0, Count).Select(i => this[i]).GetEnumerator();
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
