@@ -121,7 +121,7 @@ public static class TaskReader
             catch (TemplateException error)
             {
                 foreach (var fault in error.Faults)
-                    reader.Fault(key, $"{Quote.Of(text)}: {fault.Found}", fault.Allowed, fault.Advice);
+                    reader.Fault(key, $"{Quote.Of(text)}: {fault.Found}", fault.Expected, fault.Advice);
             }
         }
         return templates;

@@ -41,7 +41,7 @@ internal sealed class TemplateCheck
             var old = file.Text.Contains("{{#", StringComparison.Ordinal) || file.Text.Contains("{{/", StringComparison.Ordinal)
                 ? "blocks are written {{ for subject in subjects }} ... {{ end }} and {{ if ... }} ... {{ else }} ... {{ end }}" : null;
             foreach (var fault in e.Faults)
-                faults.Add(fault.At(file.Name), fault.Found, fault.Allowed, fault.Advice ?? old);
+                faults.Add((fault with { Advice = fault.Advice ?? old }).In(file.Name));
         }
         faults.ThrowIfAny($"template {file.Name}");
         return template!;
@@ -279,5 +279,5 @@ internal sealed class TemplateCheck
     private string Quoted(ScriptNode node) => Quote.Of(_template.Code(node.Span));
 
     private void Add(SourceSpan span, string found, string allowed, string? advice = null) =>
-        _faults.Add(new TemplateFault(span.Start.Line + 1, span.Start.Column + 1, found, allowed).At(_template.Name), found, allowed, advice);
+        _faults.Add(new TemplateFault(span.Start.Line + 1, span.Start.Column + 1, found, allowed, advice).In(_template.Name));
 }
