@@ -77,7 +77,7 @@ internal sealed class RowMaker
             // The recipe's fault and not the file's: no key of the data set passes over it.
             var fault = error.Faults[0];
             var at = fault is { Line: 1, Column: 1 } ? "" : $"line {fault.Line}, column {fault.Column}: ";
-            throw new DataRowException(id, new Fault(error.Name, $"{at}{fault.Found} (at {id})", fault.Allowed, fault.Advice));
+            throw new DataRowException(id, new Fault(error.Name, $"{at}{fault.Found} (at {id})", fault.Expected, fault.Advice));
         }
     }
 

@@ -270,7 +270,7 @@ public class DataSetReaderTests
     }
 
     [Theory]
-    [InlineData("\"filter\": \"q > 1\"", "data.train[0].filter: 'q > 1' compares a text with a number (at t.csv:2); expected two of one kind. Write q | string.to_int")]
+    [InlineData("\"filter\": \"q > 1\"", "data.train[0].filter: 'q > 1' compares a text with a number (at t.csv:2); expected two values of one type. Write q | string.to_int")]
     [InlineData("\"filter\": \"q\"", "data.train[0].filter: 'q' gives '1' (at t.csv:2); expected true or false. Compare: ")]
     [InlineData("\"filter\": \"null\"", "data.train[0].filter: 'null' gives nothing (at t.csv:2); expected true or false. Compare: ")]
     [InlineData("\"columns\": {\"x\": \"q | extract '(x+x+)+y'\", \"z\": \"[1, 2][3]\"}", "data.train[0].columns.z: ")]

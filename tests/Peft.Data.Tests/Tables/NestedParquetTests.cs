@@ -46,7 +46,7 @@ public sealed class NestedParquetTests : IDisposable
             "data.train[0].template.text: 'Tags' is a list or an object",
             Assert.Throws<DataRowException>(() => Read("""{"files": "t.parquet", "template": {"text": "{Tags}"}}""")).Message);
         Assert.Contains(
-            "'Txt' is not there (at t.parquet, row 1); expected known here: Text, Likes. Did you mean Text?",
+            "unknown member 'Txt' (at t.parquet, row 1); expected Text or Likes. Did you mean Text?",
             Assert.Throws<DataRowException>(() => Read("""{"files": "t.parquet", "template": {"text": "{{ Turns[0].Txt }}"}}""")).Message);
     }
 
