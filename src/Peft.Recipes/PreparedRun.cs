@@ -75,6 +75,6 @@ public sealed class PreparedRun(
     }
 
     // Ids of tasks are those of training.
-    private IReadOnlyList<TaskResult> Answer(Models.CausalLanguageModel model) => new TaskMeasurement(recipe, tokenizer).Of(
+    private IReadOnlyList<TaskResult> Answer(CausalLanguageModel model) => new TaskMeasurement(recipe, tokenizer).Of(
         model, task => data.TaskNames.Index().Where(known => known.Item == task).Select(known => (long?)known.Index).FirstOrDefault());
 }
