@@ -1,5 +1,6 @@
 using Peft.Adapters.Bundles;
 using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Training.Checkpoints;

@@ -3,6 +3,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Data.Batches;
 using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
 using Peft.Formats;

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Peft.Evaluation;
+using Peft.Evaluation.Results;
 
 namespace Peft.Cli.Printing;
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
 
 namespace Peft.Cli.Printing;
 

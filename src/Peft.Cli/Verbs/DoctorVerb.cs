@@ -3,6 +3,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using CommandLine;
 using Peft.Cli.Printing;
+using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Reports;
 using Peft.Formats;
 using Peft.Recipes;

@@ -5,6 +5,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Merging;
 using Peft.Cli.Printing;
 using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Models;
 using Peft.Recipes;

@@ -1,6 +1,7 @@
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
 using Peft.Formats.Configuration;
 using Peft.Recipes;
 using Peft.Training;

@@ -1,11 +1,12 @@
 using System.Globalization;
 using Peft.Data.Examples;
 using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Templates;
 
-namespace Peft.Evaluation.Tasks;
+namespace Peft.Evaluation;
 
 /// <summary>Reads a task file; all that is wrong with it is told at once.</summary>
 public static class TaskReader
@@ -98,15 +99,11 @@ public static class TaskReader
             reader.Fault("choices", Counted(task.Choices.Count), $"one text for each of the {task.Labels.Count} labels");
         if (task.Contexts.Count > 0 && task.Contexts.Count != task.Choices.Count)
             reader.Fault("contexts", Counted(task.Contexts.Count), $"one text for each of the {task.Choices.Count} choices, or none");
-        if (task.IsGraded && task.Labels.Any(label => Number(label) is null))
+        if (task.IsGraded && task.Labels.Any(label => EvaluationTask.Number(label) is null))
             reader.Fault("labels", string.Join(", ", task.Labels), "numbers, which pearson and spearman compare with the answers");
         if (task.IsGraded && task.Metrics.Any(metric => metric is not ("pearson" or "spearman")))
             reader.Fault("metrics", string.Join(", ", task.Metrics), "pearson and spearman alone, whose answers are numbers and not labels");
     }
-
-    /// <summary>A label or an answer as number, or null.</summary>
-    internal static double? Number(string text) =>
-        double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var value) && double.IsFinite(value) ? value : null;
 
     private static IReadOnlyList<TextTemplate> Templates(OptionReader reader, string key, IReadOnlyList<TextTemplate> fallback)
     {

@@ -1,10 +1,10 @@
 using Peft.Evaluation.Metrics;
-using Peft.Evaluation.Scoring;
+using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 
-namespace Peft.Evaluation;
+namespace Peft.Evaluation.Scoring;
 
 /// <summary>Has one model answer the rows of one task.</summary>
 /// <remarks>
