@@ -9,6 +9,7 @@ using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
+using Peft.Models.Loading;
 using Peft.Training.Metrics;
 
 namespace Peft.Recipes.Evaluation;
@@ -61,8 +62,8 @@ internal static class SubjectLoader
         }
         if (manifest.Base.Fingerprint != fingerprint)
             throw new UserException(
-                $"{adapter}: was trained on {manifest.Base.Name} (fingerprint {Short(manifest.Base.Fingerprint)}), the base here is {directory} (fingerprint "
-                + $"{Short(fingerprint)}) - adapters of one base - name that base with --base, or evaluate this adapter by itself");
+                $"{adapter}: was trained on {manifest.Base.Name} (fingerprint {CheckpointFingerprint.Short(manifest.Base.Fingerprint)}), the base here is {directory} (fingerprint "
+                + $"{CheckpointFingerprint.Short(fingerprint)}) - adapters of one base - name that base with --base, or evaluate this adapter by itself");
         var recipePath = BundleFiles.PathOf(adapter, BundleFiles.Recipe);
         var recipe = File.Exists(recipePath) ? YamlReader.ReadFile(recipePath) : null;
         var curves = TrainingHistory.Read(Path.Combine(adapter, JsonLinesSink.FileName));
@@ -86,6 +87,4 @@ internal static class SubjectLoader
             : throw new UserException(
                 $"{adapter}: task {Quote.Of(task)} has no expert - its experts go by task (router hard-soft, stage hard): {string.Join(", ", names)}");
     }
-
-    private static string Short(string fingerprint) => fingerprint[..Math.Min(12, fingerprint.Length)];
 }
