@@ -141,7 +141,7 @@ public sealed class RunTests : IDisposable
     {
         _project.Train(_project.Load(TinyProject.Mixture), "out", stopAfter: 2);
         File.AppendAllText(Folder["rows.jsonl"], "{\"p\": \"c\", \"a\": \"c\"}\n");
-        Assert.Throws<BatchStateException>(() => _project.Train(_project.Load(TinyProject.Mixture), "out", resume: "auto"));
+        Assert.Throws<UserException>(() => _project.Train(_project.Load(TinyProject.Mixture), "out", resume: "auto"));
     }
 
     [Fact]
