@@ -129,7 +129,7 @@ public static class RunBuilder
 
     private static Trainee FullTrainee(Recipe recipe, HuggingFaceTokenizer tokenizer, Device device)
     {
-        var dtype = recipe.Model.Dtype == "auto" ? ScalarType.Float32 : MachineTypes.Parse(recipe.Model.Dtype);
+        var dtype = recipe.Model.Dtype == "auto" ? ScalarType.Float32 : DtypeNames.Parse(recipe.Model.Dtype);
         var directory = recipe.Paths.Resolve(recipe.Model.FromConfig ?? recipe.Model.ModelNameOrPath);
         var model = recipe.Model.FromConfig is null
             ? ModelLoader.Load(directory, dtype, device)
@@ -139,7 +139,7 @@ public static class RunBuilder
         return new Trainee(
             model, null, model.BaseParameters,
             target => files.Save(target, model, dtype),
-            target => files.Save(target, model, MachineTypes.Parse(recipe.Model.SaveDtype)),
+            target => files.Save(target, model, DtypeNames.Parse(recipe.Model.SaveDtype)),
             checkpoint => TensorFile.ReadInto(Path.Combine(checkpoint, FullModelFiles.Weights), [.. model.StateDict()]));
     }
 

@@ -247,9 +247,9 @@ public sealed class RunTests : IDisposable
         Assert.Equal(estimate.Base, MemoryEstimate.Of(sgd).Trained);
     }
 
-    private static float[] Logits(Models.CausalLanguageModel model)
+    private static float[] Logits(CausalLanguageModel model)
     {
         using var scope = torch.NewDisposeScope();
-        return model.Forward(torch.tensor(new long[] { 5, 6, 7 }, [1, 3]), Models.ForwardPass.ForInference()).data<float>().ToArray();
+        return model.Forward(torch.tensor(new long[] { 5, 6, 7 }, [1, 3]), ForwardPass.ForInference()).data<float>().ToArray();
     }
 }
