@@ -34,7 +34,7 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
     }
 
     [Theory]
-    [InlineData("adapter.target_modules=[q_porj]", "adapter.target_modules = q_porj matches no projection", "did you mean q_proj?")]
+    [InlineData("adapter.target_modules=[q_porj]", "adapter.target_modules = q_porj matches no projection", "Did you mean q_proj?")]
     [InlineData("adapter={method: mixture, r: 65536, experts: {count: 4096}}", "4096 experts of rank 65536", "this machine has", "lower adapter.r")]
     public void An_adapter_that_cannot_be(string set, params string[] parts)
     {
@@ -45,7 +45,7 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
 
     [Theory]
     [InlineData("", "data.train[0].files", "rows.jsonl is empty", "a file with rows")]
-    [InlineData("{\"question\": null, \"answer\": \"b\"}\n", "rows.jsonl:1 - column 'question' is null or missing")]
+    [InlineData("{\"question\": null, \"answer\": \"b\"}\n", "rows.jsonl:1: column 'question' is null or missing")]
     [InlineData("{\"question\": \"\u00ff\", \"answer\": \"b\"}\n", "rows.jsonl:1", "the line is not UTF-8")] // written as one byte
     public void Rows_that_cannot_be_used(string rows, params string[] parts)
     {

@@ -1,8 +1,8 @@
 using Peft.Adapters.Bundles;
 using Peft.Data.Batches;
-using Peft.Evaluation;
-using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Results;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Recipes.Tests.Support;
 using Peft.Training;
 
@@ -94,23 +94,30 @@ public sealed class RunTests : IDisposable
         using var run = _project.Build(recipe);
         run.Train(new StopRequest());
 
-        var trained = run.MeasureTrained()!;
-        var bare = run.MeasureBase()!;
+        var results = run.Measure(_ => { })!;
 
-        Assert.Equal(("r", run.TrainableParameters), (trained.Model, trained.TrainableParameters));
-        Assert.Equal(("base", 0L), (bare.Model, bare.TrainableParameters));
-        Assert.Equal(("copy", "char_error_rate", 3), (trained.Tasks[0].Task, trained.Tasks[0].Metric, trained.Tasks[0].Rows));
-        Assert.Equal(trained.Tasks, EvaluationResults.Load(Folder["out/evaluation.json"]).Tasks);
+        Assert.Equal([("base", 0L), ("out", run.TrainableParameters)], results.Subjects.Select(s => (s.Name, s.TrainableParameters)));
+        Assert.Equal(("copy", "char_error_rate", 3), (results.Tasks[0].Name, results.Tasks[0].Main.Name, results.Tasks[0].Rows));
+        Assert.Equal(Sha256.OfFile(Folder["out/bundle.json"]), results.Subjects[1].Fingerprint);
+        Assert.Equal(ResultsFile.ToJson(results), File.ReadAllText(Folder["out/results.json"]));
+        Assert.Single(results.Comparisons);
         Assert.Empty(run.Baselines());
     }
 
     [Fact]
     public void Recorded_results_are_found_and_a_missing_one_is_named()
     {
-        new EvaluationResults("x", 1, []).Save(Folder["results/one.json"]);
+        Folder.Write("results/one.json", """
+            {"format_version": 1, "model": "x", "trainable_parameters": 7, "tasks": [
+              {"task": "copy", "metric": "char_error_rate", "higher_is_better": false, "value": 0.25, "rows": 3}]}
+            """);
         using var run = _project.Build(_project.Load(
             TinyProject.Mixture, "evaluation.baselines=[{name: one, results: results/one.json}]"));
         Assert.Equal("one", run.Baselines().Single().Name);
+        run.Train(new StopRequest());
+        var results = run.Measure(_ => { })!;
+        Assert.Equal([("base", "base"), ("one", "recorded"), ("out", "adapter")], results.Subjects.Select(s => (s.Name, s.Kind)));
+        Assert.Equal((0.25, null), (results.ScoreOf("one", "copy", "char_error_rate")!.Value, results.ScoreOf("one", "copy", "char_error_rate")!.Low));
 
         using var other = _project.Build(_project.Load(TinyProject.Mixture, "evaluation.baselines=[{name: two, results: results/two.json}]"));
         Assert.StartsWith("results/two.json: no such file", Assert.Throws<UserException>(() => other.Baselines()).Message, StringComparison.Ordinal);
@@ -134,22 +141,21 @@ public sealed class RunTests : IDisposable
     {
         _project.Train(_project.Load(TinyProject.Mixture), "out", stopAfter: 2);
         File.AppendAllText(Folder["rows.jsonl"], "{\"p\": \"c\", \"a\": \"c\"}\n");
-        Assert.Throws<BatchStateException>(() => _project.Train(_project.Load(TinyProject.Mixture), "out", resume: "auto"));
+        Assert.Throws<UserException>(() => _project.Train(_project.Load(TinyProject.Mixture), "out", resume: "auto"));
     }
 
     [Fact]
-    public void What_does_not_fit_the_model_is_told_at_once()
+    public void A_longer_row_than_the_model_takes_is_refused_and_a_token_that_no_row_uses_is_not()
     {
         Folder.Write("small/config.json", File.ReadAllText(Folder["base/config.json"])
-            .Replace("264", "200", StringComparison.Ordinal).Replace("\"max_position_embeddings\": 64", "\"max_position_embeddings\": 16", StringComparison.Ordinal));
+            .Replace("264", "240", StringComparison.Ordinal).Replace("\"max_position_embeddings\": 64", "\"max_position_embeddings\": 16", StringComparison.Ordinal));
         var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(
             TinyProject.Full, "model.from_config=small", "model.tokenizer=base")));
 
         Assert.Equal(
             $"""
-            {Folder["r.yaml"]} has 2 faults:
-              model.tokenizer  ids up to 256  ids below the model's vocab_size 200; use the tokenizer of the base model
-              data.max_length  32             at most the model's max_position_embeddings 16
+            {Folder["r.yaml"]} has 1 fault:
+              data.max_length  32; expected at most the model's max_position_embeddings 16.
             """, error.Message);
     }
 
@@ -160,7 +166,11 @@ public sealed class RunTests : IDisposable
         Assert.Contains("5000", config, StringComparison.Ordinal);
         Folder.Write("small/config.json", config);
         var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(TinyProject.Full, "model.from_config=small", "model.tokenizer=base")));
-        Assert.Contains("eos_token_id 5000 in its config  an id below its vocab_size 264; correct config.json", error.Message, StringComparison.Ordinal);
+        Assert.Equal(
+            """
+            the model's tokenizer has 1 fault:
+              eos_token_id  5000; expected an id below the model's vocab_size 264. Correct config.json or generation_config.json.
+            """, error.Message);
     }
 
     [Fact]
@@ -237,9 +247,9 @@ public sealed class RunTests : IDisposable
         Assert.Equal(estimate.Base, MemoryEstimate.Of(sgd).Trained);
     }
 
-    private static float[] Logits(Models.CausalLanguageModel model)
+    private static float[] Logits(CausalLanguageModel model)
     {
         using var scope = torch.NewDisposeScope();
-        return model.Forward(torch.tensor(new long[] { 5, 6, 7 }, [1, 3]), Models.ForwardPass.ForInference()).data<float>().ToArray();
+        return model.Forward(torch.tensor(new long[] { 5, 6, 7 }, [1, 3]), ForwardPass.ForInference()).data<float>().ToArray();
     }
 }

@@ -5,6 +5,7 @@ using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Safetensors;
 using Peft.Models;
+using Peft.Models.Loading;
 
 namespace Peft.Adapters.Bundles;
 
@@ -96,7 +97,7 @@ public abstract class Bundle
     private protected abstract SavedTensors Open(CausalLanguageModel model);
 
     private static string Described(BaseIdentity identity) =>
-        $"{identity.Name} (fingerprint {identity.Fingerprint[..Math.Min(12, identity.Fingerprint.Length)]})";
+        $"{identity.Name} (fingerprint {CheckpointFingerprint.Short(identity.Fingerprint)})";
 }
 
 /// <summary>A bundle that this program wrote.</summary>

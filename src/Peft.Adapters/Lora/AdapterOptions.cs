@@ -145,7 +145,7 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
     {
         CheckPattern(reader, "rank_pattern", RankPattern.Select(pair => pair.Key));
         CheckPattern(reader, "alpha_pattern", AlphaPattern.Select(pair => pair.Key));
-        foreach (var name in LayersPattern.Where(name => ModulePattern.ProblemOf(name) is not null))
+        foreach (var name in LayersPattern.Where(name => !ModulePattern.IsValid(name)))
         {
             reader.Fault(
                 "layers_pattern", Quote.Of(name), "the name of a list of layers, such as layers, or a regular expression for it");
@@ -170,8 +170,11 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
             reader.Fault(key, $"{all.Count:N0} entries", $"at most {MostPatterns:N0}");
         foreach (var name in all.Take(MostPatterns))
         {
-            if (ModulePattern.ProblemOf(name) is { } problem)
-                reader.Section(key).Fault(name, Quote.Of(name), "the end of a module path, or a regular expression for it", problem);
+            if (!ModulePattern.IsValid(name))
+            {
+                reader.Section(key).Fault(
+                    name, Quote.Of(name), "the end of a module path, or a regular expression for it", "list the modules by name");
+            }
         }
     }
 }

@@ -51,7 +51,7 @@ public class DataSetOptionsTests
     [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "format": "parkett"}""", "data.train[0].format", "'parkett'")]
     [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "on_bad_row": "ignore"}""", "data.train[0].on_bad_row", "'ignore'")]
     [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "fliter": "x"}""", "data.train[0].fliter", "unknown key")]
-    [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "columns": {"x": [1]}}""", "data.train[0].columns", "x: a list of 1")]
+    [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "columns": {"x": [1]}}""", "data.train[0].columns", "x: a list of 1 item")]
     public void A_wrong_entry_is_one_fault_that_names_its_key(string set, string place, string found)
     {
         var error = Assert.Throws<FaultsException>(() => Given.Train(set));
@@ -65,7 +65,7 @@ public class DataSetOptionsTests
     {
         const string Set = """{"files": "a.csv", "template": {"prompt": "{a}", "answer": "{b}"}}""";
         var error = Assert.Throws<FaultsException>(() => Given.Train(Set, "\"packing\": true, \"packing_strategy\": \"wrapped\""));
-        Assert.Contains("a data set with a `text` template; prompts and answers are not joined; say bfd", error.Message);
+        Assert.Contains("wrapped, with prompts and answers only; expected a data set with a `text` template. Use packing_strategy: bfd.", error.Message);
         Assert.Equal(512, Given.Train(Set, "\"packing\": true").RowLength);
         Assert.Equal(0, Given.Train(Set, "\"packing_strategy\": \"bfd\"").RowLength);
     }

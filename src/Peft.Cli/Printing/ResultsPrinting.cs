@@ -1,0 +1,101 @@
+using System.Globalization;
+using System.Text.Json;
+using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Results;
+using Peft.Formats;
+using Peft.Recipes;
+
+namespace Peft.Cli.Printing;
+
+/// <summary>Scores as tables, for people, and as JSON, for programs.</summary>
+public static class ResultsPrinting
+{
+    private static readonly JsonSerializerOptions SnakeCase =
+        new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+
+    /// <summary>The main metrics of several models, a row a task, a column a model.</summary>
+    public static string ByTask(ResultsDocument results)
+    {
+        var table = new TextTable(["task", "metric", "rows", .. results.Subjects.Select(subject => subject.Name)]);
+        foreach (var task in results.Tasks)
+        {
+            var cells = results.Subjects.Select(subject =>
+                results.ScoreOf(subject.Name, task.Name, task.Main.Name) is { } score ? Number(score.Value) : "-");
+            table.Add([task.Name, Metric(task.Main.Name, task.Main.HigherIsBetter), $"{task.Rows}", .. cells]);
+        }
+        var parameters = results.Subjects.Select(subject =>
+            string.Create(CultureInfo.InvariantCulture, $"{subject.TrainableParameters:N0}"));
+        table.Add(["", "trainable parameters", "", .. parameters]);
+        return table.ToString();
+    }
+
+    /// <summary>The main metrics of many models, a row a model, with the mean over the tasks.</summary>
+    public static string ByModel(ResultsDocument results)
+    {
+        var tasks = results.Tasks.Select(task =>
+            $"{task.Name} {task.Main.Name}{(task.Main.HigherIsBetter ? "" : " (lower is better)")}");
+        var table = new TextTable(["model", .. tasks, "mean"]);
+        foreach (var name in results.Subjects.Select(subject => subject.Name))
+        {
+            var scores = results.Tasks.Select(task => Number(results.ScoreOf(name, task.Name, task.Main.Name)!.Value));
+            table.Add([name, .. scores, Number(TaskMeasurement.Mean(results, name))]);
+        }
+        return table + "\nmean: over the tasks, higher is better; an error rate counts as 1 minus the rate";
+    }
+
+    /// <summary>The main metrics of several models as one JSON object on one line.</summary>
+    public static string Json(ResultsDocument results)
+    {
+        var models = results.Subjects.Select(subject => new
+        {
+            subject.Name,
+            subject.TrainableParameters,
+            Tasks =
+                from task in results.Tasks
+                let score = results.ScoreOf(subject.Name, task.Name, task.Main.Name)
+                where score is not null
+                select new { Task = task.Name, Metric = task.Main.Name, task.Main.HigherIsBetter, score.Value, score.Rows },
+        });
+        return JsonSerializer.Serialize(new { models }, SnakeCase);
+    }
+
+    /// <summary>
+    /// An evaluation: a row a task and metric, a column a subject, with intervals; then what they mean.
+    /// </summary>
+    public static string WithIntervals(ResultsDocument results)
+    {
+        var table = new TextTable(["task", "metric", "rows", .. results.Subjects.Select(subject => subject.Name)]);
+        foreach (var task in results.Tasks)
+        {
+            foreach (var metric in task.Metrics)
+            {
+                var cells = results.Subjects.Select(subject => Cell(results, subject.Name, task.Name, metric.Name));
+                table.Add([task.Name, Metric(metric.Name, metric.HigherIsBetter), $"{task.Rows}", .. cells]);
+            }
+        }
+        var legend = results.Subjects.Count > 1
+            ? "[95% interval]; * significantly different from the first column (p < 0.05, corrected)"
+            : "[95% interval]";
+        var notes = results.Tasks.Where(task => task.Truncated > 0 || task.Ties > 0).Select(Note).Append(legend);
+        return table + "\n" + string.Join('\n', notes);
+    }
+
+    private static string Cell(ResultsDocument results, string subject, string task, string metric)
+    {
+        if (results.ScoreOf(subject, task, metric) is not { } score)
+            return "-";
+        var differs = subject != results.Subjects[0].Name
+            && results.ComparisonOf(task, metric, results.Subjects[0].Name, subject) is { Significant: true };
+        var interval = score is { Low: { } low, High: { } high } ? $" [{Number(low)}, {Number(high)}]" : "";
+        return $"{Number(score.Value)}{interval}{(differs ? "*" : "")}";
+    }
+
+    private static string Metric(string name, bool higherIsBetter) =>
+        $"{name} ({(higherIsBetter ? "higher" : "lower")} is better)";
+
+    private static string Number(double value) => value.ToString("F3", CultureInfo.InvariantCulture);
+
+    private static string Note(MeasuredTask task) =>
+        $"{task.Name}: {task.Truncated} of {Words.Count(task.Rows, "prompt")} cut from the left, "
+        + $"{Words.Count(task.Ties, "tie")} (the first choice counts)";
+}
