@@ -1,9 +1,10 @@
 using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
-using Peft.Formats;
 using Peft.Formats.Tokenizers;
-using Peft.Models;
+using Peft.Formats;
 using Peft.Models.Loading;
+using Peft.Models;
+using Peft.Recipes.Reading;
 
 namespace Peft.Recipes;
 

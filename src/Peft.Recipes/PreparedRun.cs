@@ -10,23 +10,28 @@ using Peft.Training;
 namespace Peft.Recipes;
 
 /// <summary>A run that is ready to start: trains, keeps the result, measures it.</summary>
-public sealed class PreparedRun(
-    Recipe recipe, OutputDirectory output, TrainingData data, HuggingFaceTokenizer tokenizer, Trainee trainee, TrainingRun run) : IDisposable
+public sealed class PreparedRun(Recipe recipe, OutputDirectory output, HuggingFaceTokenizer tokenizer, TrainingRun run) : IDisposable
 {
     /// <summary>The recipe.</summary>
     public Recipe Recipe => recipe;
 
     /// <summary>What is trained.</summary>
-    public Trainee Trainee => trainee;
+    public ITrainable Trainable => run.Trainable;
 
     /// <summary>The data.</summary>
-    public TrainingData Data => data;
+    public TrainingData Data => run.Data;
 
     /// <summary>The parts that the loop works with.</summary>
     public TrainingRun Training => run;
 
-    /// <summary>Number of trained values.</summary>
-    public long TrainableParameters => trainee.Parameters.Sum(p => p.Parameter.numel());
+    /// <summary>Number of trainable parameters.</summary>
+    public long TrainableParameters => run.Trainable.Parameters.Sum(p => p.Parameter.numel());
+
+    /// <summary>The number of trainable parameters of each module with adapters, or of each parameter of a whole model.</summary>
+    public IReadOnlyList<(string Name, long Count)> TrainableParameterCounts => Trainable.Modules.Count == 0
+        ? [.. Trainable.Parameters.Select(p => (p.Name, p.Parameter.numel()))]
+        : [.. Trainable.Modules.Select(module => (module.Path, module.AdapterParameters()
+            .Where(p => p.Parameter.requires_grad).Sum(p => p.Parameter.numel())))];
 
     /// <summary>Trains; when all steps are done, writes the result into the output directory.</summary>
     public TrainingOutcome Train(StopRequest stop)
@@ -36,7 +41,7 @@ public sealed class PreparedRun(
             AtomicFile.WriteText(Path.Combine(output.Path, BundleFiles.Recipe), ConfigText.ToYaml(recipe.Resolved));
         var outcome = new TrainingLoop(run).Run(stop);
         if (outcome.End == TrainingEnd.Finished)
-            trainee.SaveFinal(output.Path);
+            run.Trainable.SaveResult(output.Path);
         return outcome;
     }
 
@@ -45,7 +50,7 @@ public sealed class PreparedRun(
     {
         if (recipe.Evaluation.Tasks.Count == 0 || !recipe.Evaluation.Base || recipe.Method == Recipe.Full)
             return null;
-        using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.ModelNameOrPath), recipe.Model.Dtype, run.Device);
+        using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.Directory), recipe.Model.Dtype, run.Device);
         return new("base", 0, Answer(model));
     }
 
@@ -54,7 +59,7 @@ public sealed class PreparedRun(
     {
         if (recipe.Evaluation.Tasks.Count == 0)
             return null;
-        var results = new EvaluationResults(recipe.Name, TrainableParameters, Answer(trainee.Model));
+        var results = new EvaluationResults(recipe.Name, TrainableParameters, Answer(run.Trainable.Model));
         results.Save(Path.Combine(output.Path, EvaluationResults.FileName));
         return results;
     }
@@ -70,11 +75,11 @@ public sealed class PreparedRun(
         foreach (var sink in run.Sinks)
             sink.Dispose();
         run.Optimizer.Dispose();
-        trainee.Model.Dispose();
-        data.Dispose();
+        run.Trainable.Dispose();
+        run.Data.Dispose();
     }
 
     // Ids of tasks are those of training.
     private IReadOnlyList<TaskResult> Answer(Models.CausalLanguageModel model) => new TaskMeasurement(recipe, tokenizer).Of(
-        model, task => data.TaskNames.Index().Where(known => known.Item == task).Select(known => (long?)known.Index).FirstOrDefault());
+        model, task => run.Data.TaskNames.Index().Where(known => known.Item == task).Select(known => (long?)known.Index).FirstOrDefault());
 }

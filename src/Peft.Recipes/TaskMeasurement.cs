@@ -40,7 +40,7 @@ public sealed class TaskMeasurement
     /// <param name="device">Where to compute.</param>
     public EvaluationResults Of(string name, string? adapter, Device device)
     {
-        using var loaded = LoadedModel.Open(_recipe.Paths.Resolve(_recipe.Model.ModelNameOrPath), adapter, _recipe.Model.Dtype, device);
+        using var loaded = LoadedModel.Open(_recipe.Paths.Resolve(_recipe.Model.Directory), adapter, _recipe.Model.Dtype, device);
         return new EvaluationResults(name, loaded.Adapted?.TrainableParameterCount ?? 0, Of(loaded.Model, _ => null));
     }
 

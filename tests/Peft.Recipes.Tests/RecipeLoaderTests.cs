@@ -1,5 +1,6 @@
-using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Formats;
+using Peft.Recipes.Reading;
 using Peft.Recipes.Tests.Support;
 
 namespace Peft.Recipes.Tests;

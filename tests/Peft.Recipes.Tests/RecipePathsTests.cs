@@ -1,3 +1,4 @@
+using Peft.Recipes.Reading;
 using Peft.Recipes.Tests.Support;
 
 namespace Peft.Recipes.Tests;

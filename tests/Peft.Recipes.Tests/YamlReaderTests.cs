@@ -1,6 +1,7 @@
 using System.Text;
-using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Formats;
+using Peft.Recipes.Reading;
 using Peft.Recipes.Tests.Support;
 
 namespace Peft.Recipes.Tests;

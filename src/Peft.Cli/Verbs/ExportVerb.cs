@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using CommandLine;
 using Peft.Cli.Printing;
-using Peft.Recipes.Exchange;
+using Peft.Recipes.Transfer;
 
 namespace Peft.Cli.Verbs;
 

@@ -2,7 +2,6 @@ using CommandLine;
 using Peft.Adapters.Bundles;
 using Peft.Cli.Printing;
 using Peft.Recipes;
-using Peft.Training.Metrics;
 
 namespace Peft.Cli.Verbs;
 
@@ -34,8 +33,8 @@ public sealed class GateVerb : IVerb
     public int Run(Output output)
     {
         var recipe = GateTraining.RecipeOf(Adapter, Recipe, Base, Set);
-        IMetricSink[] sinks = [new TrainingProgress(output, recipe.Training.LoggingSteps)];
-        var outcome = GateTraining.Run(Adapter, recipe, Devices.Choose(Device), sinks);
+        var outcome = GateTraining.Run(
+            Adapter, recipe, Devices.Choose(Device), new TrainingProgress(output, recipe.Training.LoggingSteps));
         output.Say($"{Adapter}: gate saved in {GateFile.Name} after {outcome.Steps} steps");
         return ExitCode.Done;
     }

@@ -4,7 +4,6 @@ using Peft.Evaluation;
 using Peft.Formats.Configuration;
 using Peft.Recipes;
 using Peft.Training;
-using Peft.Training.Metrics;
 
 namespace Peft.Cli.Verbs;
 
@@ -56,28 +55,21 @@ public sealed class TrainVerb : IVerb
         if (!DryRun)
             OutputDirectory.RequireFree(path);
         var directory = OutputDirectory.Decide(path, Resume, Overwrite || DryRun && Resume is null);
-        var sinks = new List<IMetricSink>();
-        if (!DryRun)
-        {
-            sinks.Add(new TrainingProgress(output, recipe.Training.LoggingSteps));
-            sinks.Add(new JsonLinesSink(Path.Combine(directory.Path, JsonLinesSink.FileName)));
-            if (recipe.Training.ReportTo.Contains("tensorboard"))
-                sinks.Add(new TensorBoardSink(Path.Combine(directory.Path, "events"), TimeProvider.System));
-        }
-        using var run = RunBuilder.Build(recipe, directory, Devices.Choose(Device), sinks);
+        using var run = RunBuilder.Build(
+            recipe, directory, Devices.Choose(Device), new TrainingProgress(output, recipe.Training.LoggingSteps));
         if (DryRun)
             return ShowPlan(run, output);
 
         using var taken = directory.Prepare();
         if (!taken.IsHeld)
-            output.Say($"{path}: this file system has no locks - see to it that no other run writes there");
+            output.Say($"{path}: this file system has no locks. Make sure that no other run writes there.");
         Announce(run, directory, output);
         var stop = new StopRequest();
         using var signals = new Signals(stop, output);
         var outcome = run.Train(stop);
         if (outcome.End == TrainingEnd.Interrupted)
         {
-            output.Say($"interrupted after step {outcome.Steps}; {outcome.Checkpoint} holds everything: continue with --resume auto");
+            output.Say($"interrupted after step {outcome.Steps}; {outcome.Checkpoint} holds everything. Re-run the same command with --resume auto to resume.");
             return ExitCode.Interrupted;
         }
         output.Say($"{directory.Path}: saved after {outcome.Steps} steps" +
@@ -91,8 +83,8 @@ public sealed class TrainVerb : IVerb
     private static void Announce(PreparedRun run, OutputDirectory directory, Output output)
     {
         output.Say(
-            $"{run.Recipe.Name}: {run.TrainableParameters:N0} trained values on a base of " +
-            $"{run.Trainee.Model.BaseParameters.Sum(p => p.Parameter.numel()):N0} ({run.Trainee.Model.Dtype}, {run.Training.Device})");
+            $"{run.Recipe.Name}: {run.TrainableParameters:N0} trainable parameters on a base of " +
+            $"{run.Trainable.Model.BaseParameters.Sum(p => p.Parameter.numel()):N0} ({run.Trainable.Model.Dtype}, {run.Training.Device})");
         output.Say(
             $"{DataSummary.Of(run.Data, run.Recipe.Data)}; {run.Training.TotalSteps} steps; {torch.get_num_threads()} threads; writing {directory.Path}");
     }
@@ -100,9 +92,8 @@ public sealed class TrainVerb : IVerb
     private static int ShowPlan(PreparedRun run, Output output)
     {
         output.Result(ConfigText.ToYaml(run.Recipe.Resolved).TrimEnd());
-        var table = new TextTable("module", "trained values");
-        foreach (var (path, count) in run.Trainee.Adapted?.TrainableParameterCounts
-            ?? [.. run.Trainee.Parameters.Select(p => (p.Name, p.Parameter.numel()))])
+        var table = new TextTable("module", "trainable parameters");
+        foreach (var (path, count) in run.TrainableParameterCounts)
             table.Add(path, $"{count:N0}");
         table.Add("all", $"{run.TrainableParameters:N0}");
         output.Result("");

@@ -49,11 +49,14 @@ public static class Keys
     public static IReadOnlyList<string> Of(Type type) => [.. Declared(type).Select(key => key.Name)];
 
     /// <summary>A copy of the defaults with every key that the section has; faults are gathered in the reader.</summary>
-    public static T Bind<T>(this OptionReader reader, T defaults)
+    /// <param name="reader">The section.</param>
+    /// <param name="defaults">The value of each key that the section lacks.</param>
+    /// <param name="without">Keys that this section does not have: they keep their default and are unknown there.</param>
+    public static T Bind<T>(this OptionReader reader, T defaults, params IReadOnlyList<string> without)
         where T : class
     {
         var result = Copy(defaults);
-        foreach (var (name, property, key) in Declared(result.GetType()))
+        foreach (var (name, property, key) in Declared(result.GetType()).Where(declared => !without.Contains(declared.Name)))
             property.SetValue(result, Read(reader, name, property, key, property.GetValue(result)));
         return result;
     }

@@ -4,7 +4,6 @@ using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Tasks;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
-using Peft.Recipes.Evaluation;
 
 namespace Peft.Recipes.Tests.Evaluation;
 

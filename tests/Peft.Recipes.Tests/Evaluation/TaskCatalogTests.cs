@@ -1,7 +1,6 @@
 using Peft.Data.Examples;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
-using Peft.Recipes.Evaluation;
 
 namespace Peft.Recipes.Tests.Evaluation;
 

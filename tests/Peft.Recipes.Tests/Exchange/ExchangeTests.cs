@@ -2,7 +2,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Merging;
 using Peft.Adapters.Routing;
 using Peft.Formats;
-using Peft.Recipes.Exchange;
+using Peft.Recipes.Transfer;
 
 namespace Peft.Recipes.Tests.Exchange;
 

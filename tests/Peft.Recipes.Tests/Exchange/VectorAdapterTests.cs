@@ -3,7 +3,7 @@ using Peft.Formats;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Safetensors;
 using Peft.Models;
-using Peft.Recipes.Exchange;
+using Peft.Recipes.Transfer;
 using Peft.Recipes.Tests.Support;
 
 namespace Peft.Recipes.Tests.Exchange;

@@ -1,11 +1,11 @@
 using System.Text;
-using Peft.Formats;
 using Peft.Formats.Configuration;
-using YamlDotNet.Core;
-using YamlDotNet.Core.Events;
+using Peft.Formats;
 using Scalar = YamlDotNet.Core.Events.Scalar;
+using YamlDotNet.Core.Events;
+using YamlDotNet.Core;
 
-namespace Peft.Recipes;
+namespace Peft.Recipes.Reading;
 
 /// <summary>YAML text to the configuration tree, positions kept. Only plain data: no tags, no aliases, each key once.</summary>
 /// <remarks>Reads the parser's events, not its documents: those would multiply aliases and recurse without a limit.</remarks>

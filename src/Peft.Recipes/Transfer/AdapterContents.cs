@@ -1,12 +1,12 @@
 using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
 using Peft.Evaluation;
-using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
+using Peft.Formats;
 using Peft.Models;
 
-namespace Peft.Recipes.Exchange;
+namespace Peft.Recipes.Transfer;
 
 /// <summary>An adapter together with what its directory tells of where it came from.</summary>
 public static class AdapterContents

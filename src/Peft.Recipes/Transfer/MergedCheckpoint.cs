@@ -1,12 +1,12 @@
 using System.Globalization;
 using Peft.Adapters.Exchange;
 using Peft.Adapters.Mixture;
-using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.Safetensors;
+using Peft.Formats;
 using Peft.Models;
 
-namespace Peft.Recipes.Exchange;
+namespace Peft.Recipes.Transfer;
 
 /// <summary>A full checkpoint of a base with an adapter in its weights.</summary>
 /// <remarks>Source: LoRA, arXiv:2106.09685, section 4.1: <c>W + s B A</c>; computed in float32, rounded to the stored type once.</remarks>

@@ -1,4 +1,4 @@
-namespace Peft.Recipes;
+namespace Peft.Recipes.Reading;
 
 /// <summary>Finds the files that a recipe names.</summary>
 /// <remarks>A relative path is looked for from the working directory first, then from the recipe's folder and each folder

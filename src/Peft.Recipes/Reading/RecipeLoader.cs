@@ -1,7 +1,7 @@
-using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Formats;
 
-namespace Peft.Recipes;
+namespace Peft.Recipes.Reading;
 
 /// <summary>A recipe file with what it extends and what the command line overrides, as one tree.</summary>
 public static class RecipeLoader

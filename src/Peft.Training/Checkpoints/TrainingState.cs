@@ -1,8 +1,26 @@
 using System.Text.Json;
+using Peft.Data.Batches;
 using Peft.Formats;
 using Peft.Formats.Files;
 
 namespace Peft.Training.Checkpoints;
+
+/// <summary>Where a run stands after a step; with the tensors, all that an exact continuation needs.</summary>
+/// <param name="Step">Optimizer steps done.</param>
+/// <param name="Data">Position in the training data.</param>
+/// <param name="BestStep">Step of the best evaluation.</param>
+/// <param name="BestEvalLoss">Its loss.</param>
+/// <param name="EvaluationsWithoutGain">Evaluations since then.</param>
+/// <param name="StoppedEarly">Whether early stopping ended the run.</param>
+/// <param name="SkippedSteps">Steps that were not applied because a number in them was not finite.</param>
+/// <param name="SkippedInARow">How many of them since the last step that was applied.</param>
+public sealed record TrainingState(
+    int Step, BatchStreamState? Data, int? BestStep, double? BestEvalLoss, int EvaluationsWithoutGain, bool StoppedEarly,
+    int SkippedSteps = 0, int SkippedInARow = 0)
+{
+    /// <summary>Before the first step.</summary>
+    public static TrainingState Start { get; } = new(0, null, null, null, 0, false);
+}
 
 /// <summary>What trainer_state.json holds: the numbers of a run that are not tensors.</summary>
 /// <param name="State">Where the run stands.</param>
@@ -45,15 +63,15 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
             if (text.StartsWith("\uFEFF"u8))
                 text = text[3..];
             if (JsonSerializer.Deserialize<VersionOnly>(text, Json) is { FormatVersion: not CurrentVersion and var version })
-                throw new UserException($"{path}: format {version}; this version reads format {CurrentVersion}");
+                throw UserException.At(path, $"format {version}", $"format {CurrentVersion}, which this version reads");
             var document = JsonSerializer.Deserialize<Document>(text, Json);
-            var file = document?.Trainer ?? throw new UserException($"{path}: holds no training state - resume from another checkpoint");
+            var file = document?.Trainer ?? throw UserException.At(path, "holds no training state", advice: Repair);
             file.RequireInRange(path);
             return file;
         }
         catch (JsonException e)
         {
-            throw new UserException($"{path}: cannot be read ({JsonReason.Of(e)}) - {Repair}", e);
+            throw UserException.At(path, $"cannot be read ({JsonReason.Of(e)})", advice: Repair, inner: e);
         }
     }
 
@@ -67,7 +85,7 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
         var before = then.Except(now).Select(l => $"  checkpoint: {l.Trim()}");
         var after = now.Except(then).Select(l => $"  recipe:     {l.Trim()}");
         throw new UserException(
-            $"{checkpoint}: belongs to another recipe - continue with the recipe it was written by, or train anew with --overwrite\n" +
+            Fault.Text(checkpoint, "written by another recipe", advice: "continue with that recipe, or train again with --overwrite") + "\n" +
             string.Join('\n', before.Concat(after).DefaultIfEmpty("  the same lines in another order").Take(20)));
     }
 
@@ -78,9 +96,9 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
         if (TotalSteps < 1)
             faults.Add("total_steps", $"{TotalSteps}", "at least 1", Repair);
         if (State.Step < 0 || State.Step > TotalSteps)
-            faults.Add("step", $"{State.Step}", $"0 to total_steps, {TotalSteps}", Repair);
+            faults.Add("step", $"{State.Step}", $"a number from 0 to total_steps, which is {TotalSteps}", Repair);
         if (State.BestStep is { } best && (best < 0 || best > State.Step))
-            faults.Add("best_step", $"{best}", $"0 to step, {State.Step}", Repair);
+            faults.Add("best_step", $"{best}", $"a number from 0 to step, which is {State.Step}", Repair);
         if (State.EvaluationsWithoutGain < 0)
             faults.Add("evaluations_without_gain", $"{State.EvaluationsWithoutGain}", "at least 0", Repair);
         if (State.BestEvalLoss is { } loss && !double.IsFinite(loss))

@@ -1,7 +1,8 @@
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
+using Peft.Recipes.Reading;
 
-namespace Peft.Recipes.Evaluation;
+namespace Peft.Recipes;
 
 /// <summary>Finds tasks by name: those of recipes, task files of <c>recipes/tasks</c>, and any other task file.</summary>
 public sealed class TaskCatalog
