@@ -56,7 +56,7 @@ public sealed record EvaluationResults(string Model, long TrainableParameters, I
         }
         catch (JsonException e)
         {
-            throw new UserException($"{path}: not a results file ({JsonReason.Of(e)}) - it may have been cut short", e);
+            throw new UserException($"{path}: not a results file ({JsonFile.Reason(e)}) - it may have been cut short", e);
         }
     }
 

@@ -1,10 +1,10 @@
 using Peft.Adapters.Bundles;
 using Peft.Data;
+using Peft.Evaluation;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
-using Peft.Evaluation;
-using Peft.Formats.Tokenizers;
 using Peft.Formats;
+using Peft.Formats.Tokenizers;
 using Peft.Models;
 
 namespace Peft.Recipes;

@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Merging;
 using Peft.Adapters.Routing;
 using Peft.Data;

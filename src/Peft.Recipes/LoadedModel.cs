@@ -1,9 +1,9 @@
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
-using Peft.Formats.Tokenizers;
+using Peft.Adapters.Lora;
 using Peft.Formats;
-using Peft.Models.Loading;
+using Peft.Formats.Tokenizers;
 using Peft.Models;
+using Peft.Models.Loading;
 using Peft.Recipes.Reading;
 
 namespace Peft.Recipes;

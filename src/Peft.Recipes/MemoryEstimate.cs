@@ -1,4 +1,4 @@
-using Peft.Adapters.Mixture;
+using Peft.Adapters.Lora;
 using Peft.Models;
 
 namespace Peft.Recipes;

@@ -1,10 +1,9 @@
 using Peft.Adapters.Bundles;
-using Peft.Adapters.Exchange;
-using Peft.Evaluation.Results;
 using Peft.Evaluation;
+using Peft.Evaluation.Results;
+using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
-using Peft.Formats;
 using Peft.Models;
 using Peft.Training.Checkpoints;
 using Peft.Training.Metrics;

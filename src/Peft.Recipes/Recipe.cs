@@ -1,8 +1,8 @@
-using Peft.Adapters.Attach;
+using Peft.Adapters.Lora;
 using Peft.Data;
 using Peft.Evaluation;
-using Peft.Formats.Configuration;
 using Peft.Formats;
+using Peft.Formats.Configuration;
 using Peft.Recipes.Reading;
 using Peft.Training;
 

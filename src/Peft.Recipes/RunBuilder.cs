@@ -1,15 +1,16 @@
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
+using Peft.Adapters.Routing;
 using Peft.Data;
+using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Tokenizers;
-using Peft.Formats;
 using Peft.Models;
 using Peft.Recipes.Reading;
+using Peft.Training;
 using Peft.Training.Checkpoints;
 using Peft.Training.Metrics;
-using Peft.Training;
 
 namespace Peft.Recipes;
 

@@ -1,13 +1,13 @@
-using System.Text.Json;
 using System.Text;
-using Peft.Adapters.Attach;
+using System.Text.Json;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
-using Peft.Evaluation.Results;
 using Peft.Evaluation;
+using Peft.Evaluation.Results;
+using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
-using Peft.Formats;
 using Peft.Recipes.Reading;
 using Peft.Training.Metrics;
 

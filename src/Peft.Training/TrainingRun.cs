@@ -1,4 +1,8 @@
+using Peft.Adapters.Lora;
+using Peft.Adapters.Routing;
 using Peft.Data;
+using Peft.Data.Batches;
+using Peft.Models;
 using Peft.Training.Checkpoints;
 using Peft.Training.Metrics;
 

@@ -1,6 +1,6 @@
 using System.Diagnostics;
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Merging;
 using Peft.Formats.Safetensors;
 

@@ -1,4 +1,4 @@
-using Peft.Adapters.Attach;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;

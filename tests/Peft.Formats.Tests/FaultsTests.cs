@@ -1,3 +1,5 @@
+using Peft.Formats.Files;
+
 namespace Peft.Formats.Tests;
 
 public sealed class FaultsTests
@@ -55,9 +57,9 @@ public sealed class FaultsTests
     {
         var options = new System.Text.Json.JsonSerializerOptions { RespectRequiredConstructorParameters = true, PropertyNameCaseInsensitive = true };
         var error = Assert.Throws<System.Text.Json.JsonException>(() => System.Text.Json.JsonSerializer.Deserialize<Numbered>(json, options));
-        Assert.Contains(expected, JsonReason.Of(error), StringComparison.OrdinalIgnoreCase);
-        Assert.DoesNotContain("System", JsonReason.Of(error), StringComparison.Ordinal);
-        Assert.DoesNotContain("BytePosition", JsonReason.Of(error), StringComparison.Ordinal);
+        Assert.Contains(expected, JsonFile.Reason(error), StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("System", JsonFile.Reason(error), StringComparison.Ordinal);
+        Assert.DoesNotContain("BytePosition", JsonFile.Reason(error), StringComparison.Ordinal);
     }
 
     private sealed record Numbered(int N);

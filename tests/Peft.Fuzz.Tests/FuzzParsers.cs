@@ -1,8 +1,8 @@
 using System.Buffers.Binary;
 using System.Text;
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
-using Peft.Adapters.Exchange;
+using Peft.Adapters.Lora;
+using Peft.Data;
 using Peft.Data.Examples;
 using Peft.Data;
 using Peft.Evaluation.Reports;

@@ -1,6 +1,6 @@
 using System.Text;
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Data.Batches;
 using Peft.Evaluation;
 using Peft.Evaluation.Reports;

@@ -37,7 +37,7 @@ public sealed class RoutedTrainingTests : IDisposable
     public void Routers_without_a_gradient_of_their_own_learn_or_balance(string name)
     {
         var run = _tiny.Build(TinyTraining.Options with { MaxSteps = 3 }, TinyTraining.WithRouter(TinyTraining.Routers[name]));
-        var adapted = run.Model.Projections.OfType<Peft.Adapters.Mixture.MixtureProjection>().ToList();
+        var adapted = run.Model.Projections.OfType<Peft.Adapters.Lora.MixtureProjection>().ToList();
         Tensor[] Watched() => [.. adapted.SelectMany(module => name == "rloo"
             ? module.Router!.parameters().Select(p => (Tensor)p)
             : module.Router!.named_buffers().Select(pair => pair.buffer))];

@@ -1,4 +1,4 @@
-using Peft.Adapters.Attach;
+using Peft.Adapters.Lora;
 using Peft.Data;
 using Peft.Models;
 using Peft.Training.Tests.Support;

@@ -1,5 +1,4 @@
-using Peft.Adapters.Attach;
-using Peft.Adapters.Exchange;
+using Peft.Adapters.Lora;
 using Peft.Formats;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Safetensors;

@@ -1,4 +1,4 @@
-using Peft.Adapters.Attach;
+using Peft.Adapters.Lora;
 
 namespace Peft.Adapters.Bundles;
 

@@ -1,6 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Peft.Adapters.Attach;
+using Peft.Adapters.Lora;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 

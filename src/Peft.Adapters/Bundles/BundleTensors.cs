@@ -1,4 +1,4 @@
-using Peft.Adapters.Attach;
+using Peft.Adapters.Lora;
 using Peft.Formats;
 using Peft.Formats.Safetensors;
 using Peft.Models;

@@ -1,5 +1,5 @@
 using System.Globalization;
-using Peft.Adapters.Attach;
+using Peft.Adapters.Lora;
 using Peft.Formats;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Safetensors;

@@ -1,9 +1,18 @@
-using Peft.Adapters.Merging;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.Safetensors;
 
 namespace Peft.Adapters.Bundles;
+
+/// <summary>The vectors that <c>peft gate</c> leaves with an adapter, one a module and kind.</summary>
+public static class GateVectors
+{
+    /// <summary>The gate trained behind a sigmoid.</summary>
+    public const string Gate = "gate";
+
+    /// <summary>The mean input of the adapter's data.</summary>
+    public const string MeanInput = "mean_input";
+}
 
 /// <summary>The vectors that a token is compared with when this adapter is one of several: <c>gate.safetensors</c> in its directory.</summary>
 /// <remarks>

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text;
-using Peft.Adapters.Attach;
-using Peft.Adapters.Exchange;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Formats.Templates;
 

@@ -1,6 +1,6 @@
 using System.Globalization;
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Safetensors;
@@ -58,11 +58,11 @@ public static class AdapterMerge
         void Add(string name, FormattableString value) => settings.Add(KeyValuePair.Create(name, value.ToString(CultureInfo.InvariantCulture)));
         if (method is StaticMerge { KnowsFactors: true } && options.Factors)
             Add("factors", $"true");
-        if (method is ElementwiseMerge and not Methods.LinearMerge)
+        if (method is ElementwiseMerge and not LinearMerge)
             Add("density", $"{options.Density}");
-        if (method is Methods.DareLinearMerge or Methods.DareTiesMerge)
+        if (method is DareLinearMerge or DareTiesMerge)
             Add("seed", $"{options.Seed}");
-        if (method is Methods.TaskArithmeticMerge)
+        if (method is TaskArithmeticMerge)
             Add("lambda", $"{options.Lambda}");
         if (options.Rank is { } rank && method is StaticMerge)
             Add("rank", $"{rank}");

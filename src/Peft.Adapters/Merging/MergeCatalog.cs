@@ -1,5 +1,3 @@
-using Peft.Adapters.Merging.Methods;
-
 namespace Peft.Adapters.Merging;
 
 /// <summary>Every way of merging, one line each. Adding one is a file in <c>Methods/</c> and a line here.</summary>

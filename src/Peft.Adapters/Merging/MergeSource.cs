@@ -1,6 +1,6 @@
 using System.Globalization;
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Files;

@@ -1,16 +1,7 @@
+using Peft.Adapters.Bundles;
 using Peft.Adapters.Routing;
 
 namespace Peft.Adapters.Merging;
-
-/// <summary>The vectors that <c>peft gate</c> leaves with an adapter, one a module and kind.</summary>
-public static class GateVectors
-{
-    /// <summary>The gate trained behind a sigmoid.</summary>
-    public const string Gate = "gate";
-
-    /// <summary>The mean input of the adapter's data.</summary>
-    public const string MeanInput = "mean_input";
-}
 
 /// <summary>A merge that keeps every adapter as an expert and routes tokens among them.</summary>
 /// <param name="name">Its name; also the kind of its router.</param>

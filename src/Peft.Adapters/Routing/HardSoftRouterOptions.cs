@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Peft.Adapters.Losses;
 using Peft.Formats.Configuration;
 
 namespace Peft.Adapters.Routing;

@@ -1,4 +1,3 @@
-using Peft.Adapters.Mixture;
 using Peft.Models;
 
 namespace Peft.Adapters.Routing;
@@ -47,17 +46,16 @@ public sealed class RlooEstimator : IDisposable
 
     /// <summary>Adds the estimate to the routers' gradients.</summary>
     /// <exception cref="InvalidOperationException">Fewer than two passes were taken in.</exception>
-    public void AddTo(IEnumerable<MixtureProjection> modules)
+    public void AddTo(IEnumerable<Router> routers)
     {
-        ArgumentNullException.ThrowIfNull(modules);
         if (_passes < 2)
             throw new InvalidOperationException($"{_passes} selections; at least two are needed, each is judged against the others");
         using var off = torch.no_grad();
         using var scope = torch.NewDisposeScope();
         var mean = (_total! / _passes).reshape(-1, 1, 1);
-        foreach (var module in modules)
+        foreach (var router in routers)
         {
-            if (module.Router is RlooRouter { Weight: { requires_grad: true } weight } && _sums.TryGetValue(module.Path, out var sums))
+            if (router is RlooRouter { Weight: { requires_grad: true } weight } && _sums.TryGetValue(router.Context.Path, out var sums))
                 weight.AddToGrad((sums.Weighted - sums.Plain * mean).sum(0L) / (_passes - 1));
         }
     }

@@ -1,5 +1,3 @@
-using Peft.Adapters.Losses;
-
 namespace Peft.Adapters.Routing;
 
 /// <summary>The sparse projection of LD-MoLE and its losses.</summary>

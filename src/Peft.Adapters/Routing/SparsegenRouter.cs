@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
-using Peft.Adapters.Losses;
 using Peft.Formats.Configuration;
 using Peft.Models;
 

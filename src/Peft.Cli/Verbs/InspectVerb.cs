@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using CommandLine;
-using Peft.Adapters.Exchange;
+using Peft.Adapters.Bundles;
 using Peft.Cli.Printing;
 using Peft.Formats;
 

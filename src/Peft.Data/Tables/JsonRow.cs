@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Formats.Templates;
 
 namespace Peft.Data.Tables;
@@ -53,7 +54,7 @@ internal sealed class JsonRow(IReadOnlyList<string> names)
 
     internal static string Reason(JsonException error)
     {
-        var words = JsonReason.Of(error);
+        var words = JsonFile.Reason(error);
         var colon = words.IndexOf(": ", StringComparison.Ordinal);
         // The parser counts lines from the row's beginning.
         return Quote.Escaped(words.StartsWith("line ", StringComparison.Ordinal) && colon > 0 ? words[(colon + 2)..] : words);

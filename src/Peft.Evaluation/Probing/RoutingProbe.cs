@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
-using Peft.Adapters.Attach;
-using Peft.Adapters.Mixture;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Routing;

@@ -59,7 +59,7 @@ public static class ResultsFile
         catch (JsonException e)
         {
             throw new UserException(
-                $"{file}: not a whole results file ({JsonReason.Of(e)}) - a {Name} that peft eval wrote - it may have been cut short: run peft eval again", e);
+                $"{file}: not a whole results file ({JsonFile.Reason(e)}) - a {Name} that peft eval wrote - it may have been cut short: run peft eval again", e);
         }
     }
 

@@ -25,20 +25,36 @@ public sealed partial class OptionReader
         return value;
     }
 
+    /// <summary>A whole number of 64 bits, or null when absent.</summary>
+    public long? OptionalLong(string key, long min = long.MinValue, long max = long.MaxValue)
+    {
+        var value = FindLong(key, min, max);
+        Record(key, value is { } given ? ConfigScalar.Of(given, _map.Source) : ConfigScalar.Null(_map.Source));
+        return value;
+    }
+
     /// <summary>A finite number from <paramref name="min"/> to <paramref name="max"/>.</summary>
     public double Number(
-        string key, double fallback, double min = double.NegativeInfinity, double max = double.PositiveInfinity)
+        string key, double fallback, double min = double.NegativeInfinity, double max = double.PositiveInfinity) =>
+        Number(key, fallback, new NumberRange(min, max));
+
+    /// <summary>A finite number in a range.</summary>
+    public double Number(string key, double fallback, NumberRange range)
     {
-        var value = FindNumber(key, min, max) ?? fallback;
+        var value = FindNumber(key, range) ?? fallback;
         Record(key, ConfigScalar.Of(value, _map.Source));
         return value;
     }
 
     /// <summary>A finite number, or null when absent.</summary>
     public double? OptionalNumber(
-        string key, double min = double.NegativeInfinity, double max = double.PositiveInfinity)
+        string key, double min = double.NegativeInfinity, double max = double.PositiveInfinity) =>
+        OptionalNumber(key, new NumberRange(min, max));
+
+    /// <summary>A finite number in a range, or null when absent.</summary>
+    public double? OptionalNumber(string key, NumberRange range)
     {
-        var value = FindNumber(key, min, max);
+        var value = FindNumber(key, range);
         Record(key, value is { } given ? ConfigScalar.Of(given, _map.Source) : ConfigScalar.Null(_map.Source));
         return value;
     }
@@ -55,6 +71,15 @@ public sealed partial class OptionReader
 
         Record(key, ConfigScalar.Of(value, _map.Source));
         return value;
+    }
+
+    /// <summary>true or false, or null when absent.</summary>
+    public bool? OptionalBoolean(string key)
+    {
+        if (Has(key))
+            return Boolean(key, false);
+        Record(key, ConfigScalar.Null(_map.Source));
+        return null;
     }
 
     /// <summary>A text.</summary>
@@ -105,6 +130,17 @@ public sealed partial class OptionReader
         return values;
     }
 
+    /// <summary>Numbers: a list, or a single number for a list of one.</summary>
+    public IReadOnlyList<double> Numbers(string key, IReadOnlyList<double> fallback, NumberRange range)
+    {
+        double? Convert(ConfigScalar scalar) =>
+            scalar.TryNumber(out var value) && range.Contains(value) ? value : null;
+        var expected = $"a number{range}, or a list of them";
+        var values = FindItems(key, expected, Convert)?.Select(value => value!.Value).ToList() ?? fallback;
+        Record(key, new ConfigList(_map.Source, 0, values.Select(value => ConfigScalar.Of(value, _map.Source))));
+        return values;
+    }
+
     private long? FindLong(string key, long min, long max)
     {
         if (Find(key) is not { } node)
@@ -115,13 +151,13 @@ public sealed partial class OptionReader
         return null;
     }
 
-    private double? FindNumber(string key, double min, double max)
+    private double? FindNumber(string key, NumberRange range)
     {
         if (Find(key) is not { } node)
             return null;
-        if (node is ConfigScalar scalar && scalar.TryNumber(out var value) && value >= min && value <= max)
+        if (node is ConfigScalar scalar && scalar.TryNumber(out var value) && range.Contains(value))
             return value;
-        Fault(key, node.Describe(), "a number" + Range(min, max, double.NegativeInfinity, double.PositiveInfinity));
+        Fault(key, node.Describe(), $"a number{range}");
         return null;
     }
 
@@ -171,15 +207,40 @@ public sealed partial class OptionReader
             (true, false) => $" of at most {max}",
             _ => $" from {min} to {max}",
         };
+}
 
-    private static string Range(double min, double max, double noMin, double noMax) =>
-        (min == noMin, max == noMax) switch
-        {
-            (true, true) => "",
-            (false, true) => $" of at least {Shown(min)}",
-            (true, false) => $" of at most {Shown(max)}",
-            _ => $" from {Shown(min)} to {Shown(max)}",
-        };
+/// <summary>The numbers that a key allows.</summary>
+/// <param name="Min">The least.</param>
+/// <param name="Max">The greatest.</param>
+/// <param name="Above">All are greater than this.</param>
+/// <param name="Below">All are less than this.</param>
+public readonly record struct NumberRange(
+    double Min = double.NegativeInfinity,
+    double Max = double.PositiveInfinity,
+    double Above = double.NegativeInfinity,
+    double Below = double.PositiveInfinity)
+{
+    internal (int Min, int Max) AsInt => (
+        (int)Math.Clamp(AsLong.Min, int.MinValue, int.MaxValue), (int)Math.Clamp(AsLong.Max, int.MinValue, int.MaxValue));
+
+    internal (long Min, long Max) AsLong => (
+        double.IsFinite(Min) ? (long)Min : long.MinValue, double.IsFinite(Max) ? (long)Max : long.MaxValue);
+
+    /// <summary>Whether a number is one of them.</summary>
+    public bool Contains(double value) => value >= Min && value <= Max
+        && (value > Above || double.IsNegativeInfinity(Above)) && (value < Below || double.IsPositiveInfinity(Below));
+
+    /// <summary>What follows "a number": <c> from 0 to 1</c>, <c> above 0</c>; empty where all are allowed.</summary>
+    public override string ToString()
+    {
+        if (double.IsFinite(Min) && double.IsFinite(Max))
+            return $" from {Shown(Min)} to {Shown(Max)}";
+        var lower = double.IsFinite(Above) ? $"above {Shown(Above)}" : double.IsFinite(Min) ? $"of at least {Shown(Min)}" : "";
+        var upper = double.IsFinite(Below) ? $"below {Shown(Below)}" : double.IsFinite(Max) ? $"of at most {Shown(Max)}" : "";
+        return lower.Length == 0 ? upper.Length == 0 ? "" : " " + upper
+            : upper.Length == 0 ? " " + lower
+            : $" {lower} and {upper.Replace("of ", "", StringComparison.Ordinal)}";
+    }
 
     private static string Shown(double value) => value.ToString(CultureInfo.InvariantCulture);
 }

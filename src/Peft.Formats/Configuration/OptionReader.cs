@@ -96,7 +96,10 @@ public sealed partial class OptionReader
     public void Fault(string key, string found, string? expected = null, string? advice = null) =>
         AddFault(_map[key], Join(key), found, expected, advice);
 
-    /// <summary>Keys that stand here and were never asked for.</summary>
+    /// <summary>All keys of a section whose keys are free.</summary>
+    public IReadOnlyList<string> AllKeys() => [.. _map.Keys];
+
+    /// <summary>Keys that are here and were never asked for.</summary>
     public IReadOnlyList<string> UnknownKeys() => [.. _map.Keys.Where(key => !_isKnown.Contains(key))];
 
     /// <summary>
@@ -156,6 +159,8 @@ public sealed partial class OptionReader
             _known.Add(key);
         return _map[key] is { } node and not ConfigScalar { IsNull: true } ? node : null;
     }
+
+    internal void RecordDefault(string key, ConfigNode node) => Record(key, node);
 
     private void Record(string key, ConfigNode node) => _resolved[key] = () => node;
 

@@ -24,5 +24,5 @@ public static class BoundedFile
     }
 
     private static FileOperationException TooLarge(string path, string size, long limit) =>
-        new(Fault.Text(path, size, $"at most {limit:N0}", "check that this is the file you mean"));
+        new(Fault.Text(path, size, $"at most {limit:N0} bytes", "check that this is the right file"));
 }

@@ -1,11 +1,6 @@
 using System.Buffers;
 using System.Collections.Concurrent;
 using Microsoft.ML.Tokenizers;
-using Peft.Formats.Tokenizers.AddedTokens;
-using Peft.Formats.Tokenizers.Decoders;
-using Peft.Formats.Tokenizers.Models;
-using Peft.Formats.Tokenizers.Reading;
-using Peft.Formats.Tokenizers.Sources;
 
 namespace Peft.Formats.Tokenizers;
 
@@ -21,7 +16,7 @@ namespace Peft.Formats.Tokenizers;
 /// holds a part of a character's bytes has the whole character's place, a mark before the first word that word's first
 /// character's, a composed character that of all it was composed of, and a special token of the template an empty one.
 /// </remarks>
-public sealed partial class HuggingFaceTokenizer : Tokenizer
+public sealed class HuggingFaceTokenizer : Tokenizer
 {
     private static readonly EncodeSettings AllSteps = new() { ConsiderNormalization = true, ConsiderPreTokenization = true };
 
@@ -92,7 +87,6 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
     /// </summary>
     public IReadOnlyList<int> EncodeToIds(string text, string? pair, bool addSpecialTokens)
     {
-        ArgumentNullException.ThrowIfNull(text);
         return Encode(text, pair, addSpecialTokens, AllSteps, state => state.Ids.Span.ToArray());
     }
 
@@ -101,7 +95,6 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
     /// <param name="addSpecialTokens">Whether to add what the post-processor adds, each with an empty place.</param>
     public IReadOnlyList<EncodedToken> EncodeToTokens(string text, bool addSpecialTokens)
     {
-        ArgumentNullException.ThrowIfNull(text);
         return EncodeToTokens(text, addSpecialTokens, AllSteps);
     }
 
@@ -117,7 +110,6 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
     /// <summary>The id of a token as it stands in the vocabulary, or null.</summary>
     public int? TokenToId(string token)
     {
-        ArgumentNullException.ThrowIfNull(token);
         if (_addedByText.TryGetValue(token, out var added))
             return added.Id;
         var id = _model.Vocabulary.Find(token);
@@ -133,7 +125,6 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
     /// <summary>The text of ids. Ids outside the vocabulary are passed over.</summary>
     public string Decode(IEnumerable<int> ids, bool skipSpecialTokens)
     {
-        ArgumentNullException.ThrowIfNull(ids);
         var stream = NewDecoder(skipSpecialTokens);
         foreach (var id in ids)
             stream.Push(id);
@@ -147,7 +138,6 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
     public override OperationStatus Decode(
         IEnumerable<int> ids, Span<char> destination, out int idsConsumed, out int charsWritten)
     {
-        ArgumentNullException.ThrowIfNull(ids);
         var stream = NewDecoder(skipSpecialTokens: false);
         (idsConsumed, charsWritten) = (0, 0);
         var (seen, written) = (0, 0);
@@ -203,5 +193,82 @@ public sealed partial class HuggingFaceTokenizer : Tokenizer
         state.Clear();
         _states.Add(state);
         return result;
+    }
+
+    /// <inheritdoc/>
+    protected override EncodeResults<EncodedToken> EncodeToTokens(
+        string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
+    {
+        text ??= textSpan.ToString();
+        var tokens = EncodeToTokens(text, addSpecialTokens: true, settings);
+        var (count, index) = Fitting(tokens, text.Length, settings.MaxTokenCount, fromEnd: false);
+        return new EncodeResults<EncodedToken> { Tokens = tokens[..count], CharsConsumed = index };
+    }
+
+    /// <inheritdoc/>
+    protected override EncodeResults<int> EncodeToIds(string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
+    {
+        text ??= textSpan.ToString();
+        if (settings.MaxTokenCount == int.MaxValue)
+        {
+            var ids = Encode(text, null, true, settings, state => state.Ids.Span.ToArray());
+            return new EncodeResults<int> { Tokens = ids, CharsConsumed = text.Length };
+        }
+
+        var tokens = EncodeToTokens(text, addSpecialTokens: true, settings);
+        var (count, index) = Fitting(tokens, text.Length, settings.MaxTokenCount, fromEnd: false);
+        return new EncodeResults<int> { Tokens = [.. tokens.Take(count).Select(token => token.Id)], CharsConsumed = index };
+    }
+
+    /// <inheritdoc/>
+    protected override int CountTokens(string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
+    {
+        text ??= textSpan.ToString();
+        if (settings.MaxTokenCount == int.MaxValue)
+            return Encode(text, null, true, settings, state => state.Ids.Count);
+        var tokens = EncodeToTokens(text, addSpecialTokens: true, settings);
+        return Fitting(tokens, text.Length, settings.MaxTokenCount, fromEnd: false).Count;
+    }
+
+    /// <summary>
+    /// Where the text can be cut so that one side has at most so many tokens. A cut never parts a character whose bytes are
+    /// several tokens: the side is shorter by them then.
+    /// </summary>
+    protected override int GetIndexByTokenCount(
+        string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings, bool fromEnd, out string? normalizedText,
+        out int tokenCount)
+    {
+        text ??= textSpan.ToString();
+        normalizedText = null;
+        var tokens = EncodeToTokens(text, addSpecialTokens: true, settings);
+        (tokenCount, var index) = Fitting(tokens, text.Length, settings.MaxTokenCount, fromEnd);
+        return index;
+    }
+
+    private static (int Count, int Index) Fitting(EncodedToken[] tokens, int length, int most, bool fromEnd)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(most, 1);
+        if (tokens.Length <= most)
+            return (tokens.Length, fromEnd ? 0 : length);
+        // Bytes of a fallback may come before the unknown token they stand behind, so ends and starts are not in order.
+        var starts = new int[tokens.Length + 1];
+        starts[^1] = length;
+        for (var i = tokens.Length - 1; i >= 0; i--)
+            starts[i] = Math.Min(starts[i + 1], tokens[i].Offset.Start.Value);
+        var ends = new int[tokens.Length + 1];
+        for (var i = 0; i < tokens.Length; i++)
+            ends[i + 1] = Math.Max(ends[i], tokens[i].Offset.End.Value);
+        if (fromEnd)
+        {
+            var first = tokens.Length - most;
+            while (ends[first] > starts[first])
+                first++;
+            return (tokens.Length - first, starts[first]);
+        }
+
+        var count = most;
+        while (ends[count] > starts[count])
+            count--;
+        return (count, ends[count]);
     }
 }

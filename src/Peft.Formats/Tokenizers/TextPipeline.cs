@@ -1,10 +1,4 @@
 using Microsoft.ML.Tokenizers;
-using Peft.Formats.Tokenizers.AddedTokens;
-using Peft.Formats.Tokenizers.Models;
-using Peft.Formats.Tokenizers.Normalizers;
-using Peft.Formats.Tokenizers.PostProcessors;
-using Peft.Formats.Tokenizers.PreTokenizers;
-using Peft.Formats.Tokenizers.Sources;
 
 namespace Peft.Formats.Tokenizers;
 

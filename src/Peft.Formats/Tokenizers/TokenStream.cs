@@ -1,5 +1,4 @@
 using System.Text;
-using Peft.Formats.Tokenizers.Decoders;
 
 namespace Peft.Formats.Tokenizers;
 

@@ -1,5 +1,5 @@
-using Peft.Formats.Configuration;
 using Peft.Formats;
+using Peft.Formats.Configuration;
 
 namespace Peft.Recipes.Reading;
 

@@ -1,9 +1,9 @@
 using System.Text;
-using Peft.Formats.Configuration;
 using Peft.Formats;
-using Scalar = YamlDotNet.Core.Events.Scalar;
-using YamlDotNet.Core.Events;
+using Peft.Formats.Configuration;
 using YamlDotNet.Core;
+using YamlDotNet.Core.Events;
+using Scalar = YamlDotNet.Core.Events.Scalar;
 
 namespace Peft.Recipes.Reading;
 

@@ -1,9 +1,9 @@
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Evaluation;
+using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
-using Peft.Formats;
 using Peft.Models;
 
 namespace Peft.Recipes.Transfer;

@@ -1,10 +1,10 @@
 using System.Text;
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
-using Peft.Adapters.Exchange;
+using Peft.Adapters.Lora;
+using Peft.Adapters.Merging;
 using Peft.Adapters.Routing;
-using Peft.Formats.Files;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Models;
 
 namespace Peft.Recipes.Transfer;

@@ -1,8 +1,7 @@
 using Peft.Adapters.Bundles;
-using Peft.Adapters.Exchange;
+using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
-using Peft.Formats;
 using Peft.Models;
 
 namespace Peft.Recipes.Transfer;

@@ -1,4 +1,5 @@
-using Peft.Adapters.Exchange;
+using Peft.Adapters.Bundles;
+using Peft.Adapters.Merging;
 using Peft.Formats;
 
 namespace Peft.Recipes.Transfer;

@@ -1,9 +1,10 @@
 using System.Globalization;
-using Peft.Adapters.Exchange;
-using Peft.Adapters.Mixture;
+using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
+using Peft.Adapters.Merging;
+using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.Safetensors;
-using Peft.Formats;
 using Peft.Models;
 
 namespace Peft.Recipes.Transfer;

@@ -71,7 +71,7 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
         }
         catch (JsonException e)
         {
-            throw UserException.At(path, $"cannot be read ({JsonReason.Of(e)})", advice: Repair, inner: e);
+            throw UserException.At(path, $"cannot be read ({JsonFile.Reason(e)})", advice: Repair, inner: e);
         }
     }
 

@@ -1,7 +1,7 @@
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
-using Peft.Adapters.Tests.Attach;
+using Peft.Adapters.Tests.Lora;
 using Peft.Formats;
 using Peft.Models;
 

@@ -1,6 +1,6 @@
 using System.Text.Json;
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Formats.Safetensors;
 using Peft.Models;
 using Xunit.Abstractions;

@@ -1,6 +1,6 @@
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
-using Peft.Adapters.Tests.Attach;
+using Peft.Adapters.Lora;
+using Peft.Adapters.Tests.Lora;
 
 namespace Peft.Adapters.Tests.Bundles;
 

@@ -1,7 +1,7 @@
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Merging;
-using Peft.Adapters.Tests.Attach;
+using Peft.Adapters.Tests.Lora;
 
 namespace Peft.Adapters.Tests.Merging;
 

@@ -1,5 +1,4 @@
 using Peft.Adapters.Merging;
-using Peft.Adapters.Merging.Methods;
 
 namespace Peft.Adapters.Tests.Merging;
 

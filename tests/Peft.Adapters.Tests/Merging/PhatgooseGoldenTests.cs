@@ -1,6 +1,5 @@
+using Peft.Adapters.Lora;
 using Peft.Adapters.Merging;
-using Peft.Adapters.Merging.Methods;
-using Peft.Adapters.Mixture;
 using Peft.Adapters.Routing;
 using Peft.Models;
 

@@ -1,6 +1,5 @@
 using System.Globalization;
-using Peft.Adapters.Losses;
-using Peft.Adapters.Mixture;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Models;
 

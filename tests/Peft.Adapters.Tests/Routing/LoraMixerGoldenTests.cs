@@ -1,5 +1,4 @@
-using Peft.Adapters.Losses;
-using Peft.Adapters.Mixture;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Models;
 

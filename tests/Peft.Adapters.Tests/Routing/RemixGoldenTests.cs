@@ -1,5 +1,5 @@
 using System.Text.Json;
-using Peft.Adapters.Mixture;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Models;
 
@@ -140,7 +140,7 @@ public sealed class RemixGoldenTests : IDisposable
         }
         surrogate.backward();
 
-        estimator.AddTo([Module(router, 4, 6)]);
+        estimator.AddTo([router]);
 
         Golden.Near(copy.grad!, router.Weight.grad!);
     }
@@ -203,13 +203,9 @@ public sealed class RemixGoldenTests : IDisposable
             pass.Emit(new RoutingRecord("m", new DrawnDecision(gates, gates.gt(0), gates, logits, order, log, score)));
             estimator.Add(pass, losses.narrow(0, m, 1));
         }
-        estimator.AddTo([Module(router, width, experts)]);
+        estimator.AddTo([router]);
         return router.Weight.grad!;
     }
-
-    private static MixtureProjection Module(Router router, long width, int experts) => new(
-        new BaseLinear("m", torch.zeros([3, width]).ToParameter(false)), new MixtureShape(experts, 2, 1), router,
-        torch.zeros([experts * 2, width]).ToParameter());
 
     private static (MixtureProjection Projection, RlooRouter Router) Build(Golden golden, RlooRouterOptions options)
     {

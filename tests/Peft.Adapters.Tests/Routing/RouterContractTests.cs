@@ -1,4 +1,4 @@
-using Peft.Adapters.Mixture;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Configuration;
@@ -183,13 +183,10 @@ public sealed class RouterContractTests : IDisposable
         first.Emit(new RoutingRecord("m", decision));
         var second = ForwardPass.ForTraining(Seeds.GeneratorFor(4, "noise"));
         second.Emit(new RoutingRecord("m", router.Route(Inputs().reshape(2, Tokens / 2, Width), second)));
-        var module = new MixtureProjection(
-            new BaseLinear("m", torch.zeros([3, Width]).ToParameter(false)), new MixtureShape(Experts, Rank, 1), router,
-            torch.zeros([Experts * Rank, Width]).ToParameter());
         using var estimator = new RlooEstimator();
         estimator.Add(first, torch.tensor(new[] { 1f, 2f }, [2]));
         estimator.Add(second, torch.tensor(new[] { 1.5f, 1f }, [2]));
-        estimator.AddTo([module]);
+        estimator.AddTo([router]);
     }
 
     private static ForwardPass Training() => ForwardPass.ForTraining(Seeds.GeneratorFor(3, "noise"), Tasks());

@@ -1,4 +1,3 @@
-using Peft.Adapters.Losses;
 using Peft.Adapters.Routing;
 using Peft.Models;
 

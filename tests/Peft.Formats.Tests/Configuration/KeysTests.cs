@@ -95,4 +95,109 @@ public sealed class KeysTests
         Assert.Equal(Keys.Of(typeof(Options)), reader.Resolved().Keys);
         Assert.Equal("use_rslora", Keys.Of(typeof(Options))[^1]);
     }
+
+    private enum Policy
+    {
+        Stop,
+        SkipRow,
+    }
+
+    private sealed record Part
+    {
+        [Key(Required = true)] public string Name { get; init; } = "";
+
+        [Key] public double Weight { get; init; } = 1;
+    }
+
+    private readonly record struct Pair(int A, int B) : IKeyValue<Pair>
+    {
+        public static Pair Read(OptionReader reader, string key, Pair fallback) =>
+            reader.Integers(key, [fallback.A, fallback.B]) is [var a, var b] ? new(a, b) : fallback;
+
+        public System.Text.Json.Nodes.JsonNode ToJson() => new System.Text.Json.Nodes.JsonArray(A, B);
+    }
+
+    private sealed record Rich
+    {
+        [Key(Above = 0, Below = 1)] public double P { get; init; } = 0.5;
+
+        [Key(Above = 0, Max = 1)] public IReadOnlyList<double> Weights { get; init; } = [1];
+
+        [Key] public EquatableList<int> Counts { get; init; } = [4, 4];
+
+        [Key] public Policy OnBadRow { get; init; }
+
+        [Key(Choices = ["float-32", "bfloat-16"])] public Policy? Dtype { get; init; }
+
+        [Key] public bool? Flag { get; init; }
+
+        [Key] public long? Seed { get; init; }
+
+        [Key] public Part? Merge { get; init; }
+
+        [Key] public IReadOnlyList<Part> Parts { get; init; } = [];
+
+        [Key(Min = 1)] public IReadOnlyList<KeyValuePair<string, int>> RankPattern { get; init; } = [new("q", 2)];
+
+        [Key] public Pair Betas { get; init; } = new(1, 2);
+    }
+
+    private static (Rich Options, OptionReader Reader, Faults Faults) BindRich(string json)
+    {
+        var faults = new Faults();
+        var reader = new OptionReader(ConfigJson.Parse(json, "r.json"), "", faults);
+        var options = reader.Bind(new Rich());
+        reader.Finish();
+        return (options, reader, faults);
+    }
+
+    [Fact]
+    public void Lists_enums_sections_free_keys_and_own_forms_are_read_and_written_back()
+    {
+        const string Json = """
+            {"p":0.25,"weights":[0.5,1],"counts":[1,2,3],"on_bad_row":"skip_row","dtype":"bfloat-16","flag":false,"seed":5,
+            "merge":{"name":"m","weight":2},"parts":[{"name":"a","weight":1},{"name":"b","weight":3}],
+            "rank_pattern":{"v_proj":8,"q_proj":4},"betas":[3,4]}
+            """;
+        var (options, reader, faults) = BindRich(Json);
+        Assert.False(faults.Any);
+        Assert.Equal(EquatableList.Create([1, 2, 3]), options.Counts);
+        Assert.Equal((Policy.SkipRow, Policy.SkipRow, false, 5L), (options.OnBadRow, options.Dtype, options.Flag, options.Seed));
+        Assert.Equal([new("v_proj", 8), new("q_proj", 4)], options.RankPattern);
+        Assert.Equal(new Pair(3, 4), options.Betas);
+        Assert.Equal(Json.ReplaceLineEndings(""), Keys.ToJson(options).ToJsonString());
+        Assert.Equal(Keys.Of(typeof(Rich)), reader.Resolved().Keys);
+    }
+
+    [Fact]
+    public void What_was_not_written_is_resolved_with_its_default()
+    {
+        var (options, reader, faults) = BindRich("{}");
+        Assert.False(faults.Any);
+        Assert.Null(options.Merge);
+        Assert.Equal([4, 4], options.Counts);
+        Assert.Equal(
+            """
+            {"p":0.5,"weights":[1.0],"counts":[4,4],"on_bad_row":"stop","dtype":null,"flag":null,"seed":null,"merge":null,"parts":[],"rank_pattern":{"q":2},"betas":[1,2]}
+            """,
+            string.Concat(ConfigText.ToJson(reader.Resolved()).Split('\n').Select(line => line.Trim())).Replace("\": ", "\":", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_wrong_item_is_named_with_what_is_expected()
+    {
+        var (_, _, faults) = BindRich("""
+            {"p": 1, "weights": [0], "on_bad_row": "skip", "dtype": "float-23", "parts": [{"weight": 1}], "rank_pattern": {"q": 0}}
+            """);
+        Assert.Equal(
+            [
+                "line 1  p: 1; expected a number above 0 and below 1.",
+                "line 1  weights: 0; expected a number above 0 and at most 1, or a list of them.",
+                "line 1  on_bad_row: 'skip'; expected stop or skip_row.",
+                "line 1  dtype: 'float-23'; expected float-32 or bfloat-16. Did you mean float-32?",
+                "parts[0].name: missing; expected a text.",
+                "line 1  rank_pattern.q: 0; expected a whole number of at least 1.",
+            ],
+            faults.Items.Select(fault => fault.ToString()));
+    }
 }

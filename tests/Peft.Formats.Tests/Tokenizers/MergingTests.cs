@@ -1,5 +1,5 @@
+using Peft.Formats.Tokenizers;
 using System.Text;
-using Peft.Formats.Tokenizers.Models;
 
 namespace Peft.Formats.Tests.Tokenizers;
 

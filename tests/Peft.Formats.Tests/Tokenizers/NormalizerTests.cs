@@ -1,7 +1,5 @@
+using Peft.Formats.Tokenizers;
 using System.Text;
-using Peft.Formats.Tokenizers.Normalizers;
-using Peft.Formats.Tokenizers.Reading;
-using Peft.Formats.Tokenizers.Unicode;
 
 namespace Peft.Formats.Tests.Tokenizers;
 

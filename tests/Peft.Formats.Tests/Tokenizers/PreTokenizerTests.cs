@@ -1,7 +1,5 @@
+using Peft.Formats.Tokenizers;
 using System.Text;
-using Peft.Formats.Tokenizers.PreTokenizers;
-using Peft.Formats.Tokenizers.Reading;
-using Peft.Formats.Tokenizers.Sources;
 
 namespace Peft.Formats.Tests.Tokenizers;
 
@@ -87,7 +85,7 @@ public sealed class PreTokenizerTests
     [InlineData("a\\")]
     public void A_pattern_that_cannot_be_run_is_refused(string pattern)
     {
-        var error = Assert.Throws<Peft.Formats.Tokenizers.TokenizerFileException>(() => new TokenizerRegex(pattern, "the place"));
+        var error = Assert.Throws<TokenizerFileException>(() => new TokenizerRegex(pattern, "the place"));
         Assert.StartsWith($"the place - the pattern '{pattern}'", error.Message, StringComparison.Ordinal);
     }
 

@@ -1,7 +1,6 @@
 using System.Text;
 using System.Text.Json;
 using Peft.Formats.Tokenizers;
-using Peft.Formats.Tokenizers.Unicode;
 
 namespace Peft.Formats.Tests.Tokenizers;
 

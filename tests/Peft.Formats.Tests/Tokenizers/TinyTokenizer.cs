@@ -1,7 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Peft.Formats.Tokenizers;
-using Peft.Formats.Tokenizers.Models;
 
 namespace Peft.Formats.Tests.Tokenizers;
 

@@ -1,5 +1,5 @@
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Merging;
 using Peft.Formats;
 using Peft.Formats.Configuration;

@@ -1,6 +1,6 @@
 using System.Text.RegularExpressions;
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Data.Batches;
 using Peft.Formats;
 using Peft.Training.Checkpoints;

@@ -1,5 +1,5 @@
-using Peft.Adapters.Attach;
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Data;
 using Peft.Data.Examples;

@@ -1,0 +1,117 @@
+using Peft.Adapters.Lora;
+using Peft.Adapters.Routing;
+using Peft.Models;
+
+namespace Peft.Adapters.Bundles;
+
+/// <summary>Runs an adapted model with what its projections add replaced: the reference that an export is held against.</summary>
+/// <remarks>Wraps the adapted projections once more, for good: the model is for probing from then on.</remarks>
+public sealed class AdapterProbe
+{
+    private readonly AdaptedModel _adapted;
+    private Func<Call, Tensor>? _replacement;
+
+    /// <summary>Wraps the projections of an adapted model.</summary>
+    public AdapterProbe(AdaptedModel adapted)
+    {
+        ArgumentNullException.ThrowIfNull(adapted);
+        _adapted = adapted;
+        foreach (var module in adapted.Modules)
+            adapted.Model.Wrap(module.Path, _ => new Place(module, this));
+    }
+
+    /// <summary>One run of one projection.</summary>
+    /// <param name="Module">The projection.</param>
+    /// <param name="Input">Its input [.., D].</param>
+    /// <param name="Pass">The forward that runs.</param>
+    public sealed record Call(MixtureProjection Module, Tensor Input, ForwardPass Pass)
+    {
+        /// <summary>What the adapter gives, router and all.</summary>
+        public Tensor Adapted() => Module.Forward(Input, Pass);
+
+        /// <summary>The frozen layer's output.</summary>
+        public Tensor Base() => Module.Wrapped.Forward(Input, Pass);
+
+        /// <summary>What the adapter adds with some gates.</summary>
+        /// <remarks>Shapes: gates [E], [E·R] or [N, E], [N, E·R] → [N, O].</remarks>
+        public Tensor Added(Tensor gates)
+        {
+            ArgumentNullException.ThrowIfNull(gates);
+            var hidden = Input.reshape(-1, Module.InFeatures).to(torch.float32).mm(Module.Down.t());
+            var columns = gates.shape[^1] == hidden.shape[^1] ? gates : gates.repeat_interleave(Module.Shape.Rank, -1);
+            return (hidden * columns).mm(Module.Up.t()) * Module.Shape.Scale;
+        }
+
+        /// <summary>The frozen layer's output with what the adapter adds with some gates.</summary>
+        /// <remarks>Shapes: gates [E] or [E·R] → [.., O].</remarks>
+        public Tensor WithAdded(Tensor gates) => With(this, Added(gates));
+
+        /// <summary>The gates of every token; to be asked after <see cref="Adapted"/>.</summary>
+        /// <remarks>Shapes: [N, E], or [N, R] where ranks are routed; null without a router.</remarks>
+        public Tensor? Gates() => Module.Router switch
+        {
+            null => null,
+            SharedRouter shared => shared.Route(Input, Pass).Gates,
+            _ => Pass.Records<RoutingRecord>().Last(record => record.Module == Module.Path).Decision.Gates,
+        };
+    }
+
+    /// <summary>Logits of the model with its projections computed by a function; as they are where none is given.</summary>
+    /// <remarks>Shapes: ids [1, T] int64 → [1, T, V] float32.</remarks>
+    public Tensor Logits(Tensor ids, Func<Call, Tensor>? replacement = null)
+    {
+        _replacement = replacement;
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        return _adapted.Model.Forward(ids, ForwardPass.ForInference()).to(torch.float32).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Logits with one expert for every token; where there is no router, what stands there.</summary>
+    /// <param name="ids">[1, T] int64.</param>
+    /// <param name="expert">The expert, with weight 1; null for none.</param>
+    public Tensor LogitsOf(Tensor ids, int? expert) => Logits(ids, call =>
+    {
+        if (call.Module.Router is null)
+            return expert is null ? call.Adapted() : call.Base();
+        if (expert is not { } chosen || chosen >= call.Module.Shape.Experts)
+            return call.Base();
+        var columns = torch.zeros([(long)call.Module.Shape.Experts], torch.float32);
+        columns.narrow(0, chosen, 1).fill_(1);
+        return call.WithAdded(columns);
+    });
+
+    /// <summary>Logits of the base with a plain LoRA that was read from files, by PEFT's formula.</summary>
+    /// <remarks>Source: LoRA, arXiv:2106.09685, eq. 3: <c>W x + scale · B (A x)</c>.</remarks>
+    public Tensor LogitsOf(Tensor ids, PeftAdapter adapter)
+    {
+        ArgumentNullException.ThrowIfNull(adapter);
+        var modules = adapter.Modules.ToDictionary(module => module.Path, StringComparer.Ordinal);
+        return Logits(ids, call => !modules.TryGetValue(call.Module.Path, out var module)
+            ? call.Base()
+            : With(call, call.Input.reshape(-1, call.Module.InFeatures).to(torch.float32).mm(module.Down.to(torch.float32).t())
+                .mm(module.Up.to(torch.float32).t()) * adapter.Config.ScalingOf(module.Path)));
+    }
+
+    /// <summary>The frozen layer's output with something added.</summary>
+    /// <remarks>Shapes: added [N, O] → [.., O].</remarks>
+    private static Tensor With(Call call, Tensor added)
+    {
+        var output = call.Base();
+        return output + added.reshape(output.shape).to(output.dtype);
+    }
+
+    private sealed class Place : Projection
+    {
+        private readonly MixtureProjection _inner;
+        private readonly AdapterProbe _probe;
+
+        public Place(MixtureProjection inner, AdapterProbe probe)
+            : base(inner.Path, inner.InFeatures, inner.OutFeatures)
+        {
+            (_inner, _probe) = (RegisterModule("inner", inner), probe);
+        }
+
+        public override Tensor Forward(Tensor x, ForwardPass pass) =>
+            _probe._replacement is { } replacement ? replacement(new Call(_inner, x, pass)) : _inner.Forward(x, pass);
+    }
+}

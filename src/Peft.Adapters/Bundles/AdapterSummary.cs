@@ -1,0 +1,150 @@
+using System.Text.Json.Nodes;
+using Peft.Adapters.Lora;
+using Peft.Formats;
+using Peft.Formats.HuggingFace;
+using Peft.Formats.Safetensors;
+
+namespace Peft.Adapters.Bundles;
+
+/// <summary>One adapted projection in numbers.</summary>
+/// <param name="Path">Module path.</param>
+/// <param name="Experts">Experts.</param>
+/// <param name="Rank">Rank of each.</param>
+/// <param name="Scale">Factor on their output.</param>
+/// <param name="DownNorm">Frobenius norm of A, all experts together.</param>
+/// <param name="UpNorm">Frobenius norm of B, all experts together.</param>
+/// <param name="AddedNorms">Frobenius norm of scale · B A, expert by expert.</param>
+public sealed record ModuleSummary(
+    string Path, int Experts, int Rank, double Scale, double DownNorm, double UpNorm, IReadOnlyList<double> AddedNorms);
+
+/// <summary>What a directory holds, by its own word and without a base: a bundle, an exported mixture, or a LoRA of PEFT's.</summary>
+/// <param name="Kind">Which of them, in words.</param>
+/// <param name="Options">Its settings.</param>
+/// <param name="Manifest">Its manifest; null for PEFT's.</param>
+/// <param name="Config">Its adapter_config.json where that is PEFT's; null for mixtures.</param>
+/// <param name="Modules">Its projections.</param>
+/// <param name="RouterTensors">Its routers' tensors: name, type, shape.</param>
+public sealed record AdapterSummary(
+    string Kind, AdapterOptions Options, BundleManifest? Manifest, LoraAdapterConfig? Config, IReadOnlyList<ModuleSummary> Modules,
+    IReadOnlyList<SafetensorsEntry> RouterTensors)
+{
+    /// <summary>Reads a directory: hashes where it has them, names, shapes, finite numbers.</summary>
+    /// <exception cref="UserException">It holds no adapter, or a damaged one; all faults at once.</exception>
+    public static AdapterSummary Read(string directory, Action<string>? warn = null)
+    {
+        using var scope = torch.NewDisposeScope();
+        using var off = torch.no_grad();
+        return BundleFiles.IsBundle(directory) ? OfBundle(directory)
+            : MixtureDirectory.IsOne(directory) ? OfMixture(directory)
+            : OfPeft(directory, warn);
+    }
+
+    /// <summary>The summary as JSON: the manifest's keys, or PEFT's under <c>adapter</c>, then <c>kind</c>, <c>modules</c>, <c>router_tensors</c>.</summary>
+    public JsonObject ToJson()
+    {
+        var json = Manifest is null
+            ? new JsonObject { ["adapter"] = Options.ToJson(), ["base_model"] = new JsonObject { ["name"] = Config?.BaseModelNameOrPath ?? "" } }
+            : JsonNode.Parse(Manifest.ToJson())!.AsObject();
+        json["kind"] = Kind;
+        json["modules"] = new JsonArray([.. Modules.Select(ToJson)]);
+        json["router_tensors"] = new JsonArray([.. RouterTensors.Select(entry => (JsonNode)new JsonObject
+        {
+            ["name"] = entry.Name,
+            ["dtype"] = entry.Dtype.ToString(),
+            ["shape"] = new JsonArray([.. entry.Shape.Select(length => (JsonNode)JsonValue.Create(length))]),
+        })]);
+        return json;
+    }
+
+    private static JsonNode ToJson(ModuleSummary module) => new JsonObject
+    {
+        ["path"] = module.Path,
+        ["experts"] = module.Experts,
+        ["r"] = module.Rank,
+        ["scale"] = module.Scale,
+        ["norm_a"] = module.DownNorm,
+        ["norm_b"] = module.UpNorm,
+        ["norm_added"] = new JsonArray([.. module.AddedNorms.Select(norm => (JsonNode)JsonValue.Create(norm))]),
+    };
+
+    private static AdapterSummary OfBundle(string directory)
+    {
+        var bundle = BundleReader.Load(directory);
+        var options = bundle.Manifest.Adapter;
+        var ending = options.IsPlainLora ? ".weight" : ".experts";
+        var faults = new Faults();
+        var modules = new List<ModuleSummary>();
+        foreach (var path in PeftDirectory.ModulesOf(bundle.Weights.Entries.Keys, ".lora_A" + ending))
+        {
+            var name = BundleTensors.Prefix + path;
+            if (bundle.Weights.Entries.TryGetValue($"{name}.lora_B{ending}", out var other))
+                AddModule(faults, modules, options, path, bundle.Weights.Entries[$"{name}.lora_A{ending}"], other);
+            else
+                faults.Add($"{path}.lora_B", "missing", "lora_B beside every lora_A");
+        }
+        foreach (var entry in Routers(bundle.Weights.Entries.Values))
+            BundleTensors.Read(faults, entry);
+        faults.ThrowIfAny(bundle.Weights.Path);
+        return new(
+            options.IsPlainLora ? "a LoRA bundle" : "a mixture bundle", options, bundle.Manifest, null, modules, Routers(bundle.Weights.Entries.Values));
+    }
+
+    private static void AddModule(
+        Faults faults, List<ModuleSummary> modules, AdapterOptions options, string path, SafetensorsEntry down, SafetensorsEntry up)
+    {
+        var rank = TargetSelection.RankOf(options, path);
+        if (down.Shape.Count != 2 || up.Shape.Count != 2 || down.Shape[0] != up.Shape[1] || down.Shape[0] % rank != 0 || down.Shape[0] == 0)
+        {
+            faults.Add(path, $"lora_A {BundleTensors.Shape(down.Shape)}, lora_B {BundleTensors.Shape(up.Shape)}", $"experts of rank {rank} in both");
+            return;
+        }
+        using var scope = torch.NewDisposeScope();
+        if (BundleTensors.Read(faults, down) is { } a && BundleTensors.Read(faults, up) is { } b)
+            modules.Add(Summary(path, rank, options.ScaleOf(rank, TargetSelection.AlphaOf(options, path)), a, b));
+    }
+
+    private static AdapterSummary OfMixture(string directory)
+    {
+        var manifest = MixtureDirectory.Open(directory);
+        var parts = MixtureDirectory.PartNames(manifest).Select(part => PeftDirectory.Read(Path.Combine(directory, part))).ToList();
+        var modules = parts
+            .SelectMany(part => part.Modules.Select(module => (module, Scale: part.Config.ScalingOf(module.Path))))
+            .GroupBy(pair => pair.module.Path, StringComparer.Ordinal)
+            .Select(group => Summary(
+                group.Key, (int)group.First().module.Down.shape[0], group.First().Scale,
+                torch.cat([.. group.Select(pair => pair.module.Down)]), torch.cat([.. group.Select(pair => pair.module.Up)], 1)))
+            .OrderBy(module => module.Path, StringComparer.Ordinal);
+        var routers = SafetensorsFile.Open(Path.Combine(directory, MixtureDirectory.RouterFile)).Entries.Values;
+        var faults = new Faults();
+        foreach (var entry in routers)
+            BundleTensors.Read(faults, entry);
+        faults.ThrowIfAny(Path.Combine(directory, MixtureDirectory.RouterFile));
+        return new("an exported mixture", manifest.Adapter, manifest, null, [.. modules], Routers(routers));
+    }
+
+    private static AdapterSummary OfPeft(string directory, Action<string>? warn)
+    {
+        var adapter = PeftDirectory.Read(directory, warn);
+        var modules = adapter.Modules.Select(module => Summary(
+            module.Path, (int)module.Down.shape[0], adapter.Config.ScalingOf(module.Path), module.Down, module.Up));
+        return new(
+            "a LoRA of Hugging Face PEFT", PeftConfig.ToOptions(adapter.Config, AdapterLoader.DefaultTargets), null, adapter.Config, [.. modules], []);
+    }
+
+    // ‖B A‖² = Σ (BᵀB) ∘ (A Aᵀ): nothing of the base's size.
+    private static ModuleSummary Summary(string path, int rank, double scale, Tensor down, Tensor up)
+    {
+        using var scope = torch.NewDisposeScope();
+        var (a, b) = (down.to(torch.float64), up.to(torch.float64));
+        var experts = (int)(a.shape[0] / rank);
+        var norms = Enumerable.Range(0, experts).Select(expert =>
+        {
+            var (rows, columns) = (a.narrow(0, (long)expert * rank, rank), b.narrow(1, (long)expert * rank, rank));
+            return Math.Abs(scale) * Math.Sqrt(Math.Max(0, (columns.t().mm(columns) * rows.mm(rows.t())).sum().ToDouble()));
+        });
+        return new(path, experts, rank, scale, a.norm().ToDouble(), b.norm().ToDouble(), [.. norms]);
+    }
+
+    private static List<SafetensorsEntry> Routers(IEnumerable<SafetensorsEntry> entries) =>
+        [.. entries.Where(entry => entry.Name.Contains(".router.", StringComparison.Ordinal)).OrderBy(entry => entry.Name, StringComparer.Ordinal)];
+}

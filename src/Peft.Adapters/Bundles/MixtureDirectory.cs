@@ -1,0 +1,177 @@
+using Peft.Adapters.Lora;
+using Peft.Formats;
+using Peft.Formats.Files;
+using Peft.Formats.Safetensors;
+using Peft.Models;
+
+namespace Peft.Adapters.Bundles;
+
+/// <summary>
+/// A mixture as directories that Hugging Face PEFT reads: <c>expert_N/</c> for each expert, <c>shared/</c> for projections without a
+/// router, <c>router.safetensors</c>, and <c>mixture.json</c>, which holds what <c>bundle.json</c> holds and makes the way back exact.
+/// </summary>
+/// <remarks>
+/// The manifest names no file to open: names are fixed, and the paths in it are only compared with them, so that a manifest of a
+/// stranger's cannot lead out of the directory.
+/// </remarks>
+public static class MixtureDirectory
+{
+    /// <summary>What makes a directory an exported mixture.</summary>
+    public const string Manifest = "mixture.json";
+
+    /// <summary>The routers' parameters and buffers.</summary>
+    public const string RouterFile = "router.safetensors";
+
+    private static readonly string[] RootFiles = [RouterFile, BundleFiles.Card, BundleFiles.Recipe];
+    private static readonly string[] PartFiles = [BundleFiles.Config, BundleFiles.Weights, BundleFiles.Card];
+
+    /// <summary>Whether a directory holds an exported mixture.</summary>
+    public static bool IsOne(string directory) => File.Exists(Path.Combine(directory, Manifest));
+
+    /// <summary>Writes every part, the routers and the manifest into a directory.</summary>
+    /// <param name="directory">An empty directory.</param>
+    /// <param name="contents">The mixture and where it came from.</param>
+    /// <param name="facts">What the cards tell beside the settings.</param>
+    public static void Write(string directory, BundleContents contents, CardFacts facts)
+    {
+        ArgumentNullException.ThrowIfNull(contents);
+        var adapted = contents.Adapted;
+        var manifest = BundleWriter.ManifestOf(contents);
+        var names = new List<string>();
+        foreach (var part in MixturePart.Of(adapted))
+        {
+            PeftDirectory.Write(
+                Path.Combine(directory, part.Name), PeftAdapter.Of(adapted, part, contents.Base.Name), ModelCard.OfPart(manifest, part, facts));
+            names.AddRange(PartFiles.Select(file => $"{part.Name}/{file}"));
+        }
+        SafetensorsWriter.WriteFile(
+            Path.Combine(directory, RouterFile), [.. RouterState(adapted).Select(pair => BundleTensors.ToWrite(pair.Key, pair.Value))]);
+        BundleFiles.WriteText(directory, BundleFiles.Card, ModelCard.OfExport(manifest, facts));
+        names.AddRange([RouterFile, BundleFiles.Card]);
+        if (contents.ResolvedRecipe is not null)
+        {
+            BundleFiles.WriteText(directory, BundleFiles.Recipe, contents.ResolvedRecipe);
+            names.Add(BundleFiles.Recipe);
+        }
+        manifest = manifest with
+        {
+            Files = [.. names.Select(name => KeyValuePair.Create(name, Sha256.OfFile(Path.Combine(directory, name))))],
+        };
+        BundleFiles.WriteText(directory, Manifest, manifest.ToJson());
+    }
+
+    /// <summary>Reads the manifest and compares the hash of every file it names.</summary>
+    /// <exception cref="UserException">It is no manifest; files are missing, changed, or lie elsewhere; all at once.</exception>
+    public static BundleManifest Open(string directory)
+    {
+        var path = Path.Combine(directory, Manifest);
+        if (!File.Exists(path))
+            throw new UserException($"{directory}: has no {Manifest}; the directory of an exported mixture is needed");
+        if (InnerPath.OutsideTarget(directory, Manifest) is { } target)
+            throw new UserException($"{path}: a link to {Quote.Of(target)}; a file in the exported directory is needed");
+        var manifest = BundleManifest.Read(path);
+        var faults = new Faults();
+        if (manifest.Adapter.IsPlainLora)
+            faults.Add("adapter.method", "lora", "mixture", "a plain LoRA is exported as one directory, without mixture.json");
+        foreach (var (name, expected) in manifest.Files)
+            Check(faults, directory, name, expected);
+        if (!manifest.Files.Any(file => file.Key == RouterFile))
+            faults.Add("files", $"{RouterFile} is not listed", "a hash for it");
+        faults.ThrowIfAny(path);
+        return manifest;
+    }
+
+    /// <summary>Puts an exported mixture on its base.</summary>
+    /// <exception cref="UserException">A part is missing or does not fit.</exception>
+    public static AdaptedModel Attach(CausalLanguageModel model, string directory, BundleManifest manifest)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(manifest);
+        var parts = PartNames(manifest).ToDictionary(
+            name => name, name => SafetensorsFile.Open(Path.Combine(directory, name, BundleFiles.Weights)), StringComparer.Ordinal);
+        var router = SafetensorsFile.Open(Path.Combine(directory, RouterFile));
+        var selected = TargetSelection.Select(
+            model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, manifest.Adapter, strict: false);
+        RequireHeld(model, manifest.Adapter, selected, directory, parts.Values);
+        var adapted = AdapterAttachment.Attach(model, manifest.Adapter, selected, manifest.Seed);
+        foreach (var part in MixturePart.Of(adapted))
+        {
+            if (!parts.Remove(part.Name, out var file))
+                throw new UserException($"{Path.Combine(directory, Manifest)}: lists no {part.Name}; the mixture has it; export it again");
+            BundleTensors.Load(TensorsOf(part), part.Modules.Count, file.Path, file.Entries);
+        }
+        if (parts.Count > 0)
+            throw new UserException(
+                $"{Path.Combine(directory, Manifest)}: lists {string.Join(", ", parts.Keys)}; the mixture has no such part; export it again");
+        BundleTensors.Load(RouterState(adapted), adapted.Modules.Count, router.Path, router.Entries);
+        return adapted;
+    }
+
+    /// <summary>Refuses a router file that differs in a single bit from the routers it was written from.</summary>
+    /// <exception cref="UserException">It differs.</exception>
+    public static void RequireRouters(string directory, AdaptedModel adapted)
+    {
+        using var scope = torch.NewDisposeScope();
+        using var off = torch.no_grad();
+        var file = SafetensorsFile.Open(Path.Combine(directory, RouterFile));
+        var copies = RouterState(adapted).ToDictionary(pair => pair.Key, pair => torch.zeros_like(pair.Value), StringComparer.Ordinal);
+        BundleTensors.Load(copies, adapted.Modules.Count, file.Path, file.Entries);
+        foreach (var (name, value) in RouterState(adapted).Where(pair => !pair.Value.SameAs(copies[pair.Key])))
+            throw new UserException($"{file.Path}: {name} [{string.Join(", ", value.shape)}] is not what was to be written; look at the disk");
+    }
+
+    /// <summary>The part directories that a manifest lists.</summary>
+    public static IEnumerable<string> PartNames(BundleManifest manifest)
+    {
+        ArgumentNullException.ThrowIfNull(manifest);
+        return manifest.Files.Select(file => file.Key.Split('/'))
+            .Where(parts => parts.Length == 2 && parts[1] == BundleFiles.Weights).Select(parts => parts[0]);
+    }
+
+    private static void Check(Faults faults, string directory, string name, string expected)
+    {
+        var parts = name.Split('/');
+        var isKnown = parts.Length == 1 ? RootFiles.Contains(name)
+            : parts.Length == 2 && MixturePart.IsName(parts[0]) && PartFiles.Contains(parts[1]);
+        var path = Path.Combine(directory, isKnown ? name : "");
+        if (!isKnown)
+            faults.Add(Quote.Of(name), "a path", "the files of an exported mixture, such as expert_0/adapter_model.safetensors");
+        else if (!File.Exists(path))
+            faults.Add(name, "missing", $"the file that {Manifest} lists", "copy the whole directory");
+        else if (InnerPath.OutsideTarget(directory, name) is { } target)
+            faults.Add(name, $"a link to {Quote.Of(target)}", "a file in the exported directory", "where you trust it, copy that file over the link");
+        else if (Sha256.OfFile(path) is var found && found != expected)
+            faults.Add(name, $"sha256 {found}", $"sha256 {expected}", "the file was changed or damaged after it was written");
+    }
+
+    private static void RequireHeld(
+        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, string directory, IEnumerable<SafetensorsFile> parts)
+    {
+        var widths = model.Projections.ToDictionary(
+            projection => projection.Path, projection => projection.InFeatures + projection.OutFeatures, StringComparer.Ordinal);
+        var layers = AdapterAttachment.CheckedLayers(model, options.Experts);
+        var needed = selected.Aggregate((Int128)0, (sum, module) => sum
+            + (Int128)options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers) * module.R * widths[module.Path]);
+        var held = parts.Sum(part => part.Entries.Values.Sum(entry => entry.ByteCount / entry.Dtype.ByteSize()));
+        if (needed > held)
+            throw new UserException(
+                $"{Path.Combine(directory, Manifest)}: describes experts of {needed:N0} values on this base; the files hold {held:N0}; "
+                + "name the base it was trained on, or export it again");
+    }
+
+    private static Dictionary<string, Tensor> TensorsOf(MixturePart part)
+    {
+        var expert = part.Expert ?? 0;
+        var tensors = new Dictionary<string, Tensor>(StringComparer.Ordinal);
+        foreach (var module in part.Modules)
+        {
+            tensors[BundleTensors.NameInFile($"{module.Path}.lora_A", isPlainLora: true)] = module.DownOf(expert);
+            tensors[BundleTensors.NameInFile($"{module.Path}.lora_B", isPlainLora: true)] = module.UpOf(expert);
+        }
+        return tensors;
+    }
+
+    private static Dictionary<string, Tensor> RouterState(AdaptedModel adapted) => adapted.State
+        .Where(pair => pair.Name.Contains(".router.", StringComparison.Ordinal))
+        .ToDictionary(pair => BundleTensors.NameInFile(pair.Name, isPlainLora: false), pair => pair.Tensor, StringComparer.Ordinal);
+}

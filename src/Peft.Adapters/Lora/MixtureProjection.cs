@@ -1,0 +1,110 @@
+using Peft.Adapters.Routing;
+using Peft.Models;
+
+namespace Peft.Adapters.Lora;
+
+/// <summary>A frozen linear layer with LoRA experts beside it; one expert without a router is plain LoRA.</summary>
+/// <remarks>
+/// Source: LoRA, arXiv:2106.09685, eq. 3; all routers meet in <c>y = base(x) + scale · ((x Aᵀ) ∘ G) Bᵀ</c>, A and B stacked
+/// over experts, one GEMM each.
+/// Gradient: reaches A, B, the router and x; never the base layer.
+/// </remarks>
+public sealed class MixtureProjection : Projection
+{
+    /// <summary>Wraps a projection; A gets its first values, B zeros.</summary>
+    /// <param name="wrapped">The frozen layer.</param>
+    /// <param name="shape">Experts, rank, scale and dropout.</param>
+    /// <param name="router">How tokens choose experts; null for plain LoRA.</param>
+    /// <param name="down">A with its first values, [E·R, D] float32.</param>
+    /// <param name="trains">Whether B learns.</param>
+    public MixtureProjection(BaseLinear wrapped, MixtureShape shape, Router? router, Parameter down, bool trains = true)
+        : base(Checked(wrapped).Path, wrapped.InFeatures, wrapped.OutFeatures)
+    {
+        ArgumentNullException.ThrowIfNull(shape);
+        Wrapped = wrapped;
+        Shape = shape;
+        Router = router;
+        var device = wrapped.Weight.device;
+        Down = down;
+        Up = torch.zeros([wrapped.OutFeatures, (long)shape.Experts * shape.Rank], torch.float32, device).ToParameter(trains);
+        RegisterModule("base_layer", wrapped);
+        register_parameter("lora_A", Down);
+        register_parameter("lora_B", Up);
+        if (router is not null)
+            RegisterModule("router", router);
+    }
+
+    /// <summary>The frozen layer.</summary>
+    public BaseLinear Wrapped { get; }
+
+    /// <summary>Experts, rank and scale.</summary>
+    public MixtureShape Shape { get; }
+
+    /// <summary>How tokens choose experts; null for plain LoRA.</summary>
+    public Router? Router { get; }
+
+    /// <summary>A of every expert, stacked.</summary>
+    /// <remarks>Shapes: [E·R, D] float32; expert e has rows e·R to e·R + R − 1.</remarks>
+    public Parameter Down { get; }
+
+    /// <summary>B of every expert, side by side.</summary>
+    /// <remarks>Shapes: [O, E·R] float32; expert e has columns e·R to e·R + R − 1.</remarks>
+    public Parameter Up { get; }
+
+    /// <summary>A of one expert, a view.</summary>
+    /// <remarks>Shapes: [R, D].</remarks>
+    public Tensor DownOf(int expert) => Down.narrow(0, (long)expert * Shape.Rank, Shape.Rank);
+
+    /// <summary>B of one expert, a view.</summary>
+    /// <remarks>Shapes: [O, R].</remarks>
+    public Tensor UpOf(int expert) => Up.narrow(1, (long)expert * Shape.Rank, Shape.Rank);
+
+    /// <summary>What the optimizer, the bundle and the parameter table call the adapter's parameters; stable.</summary>
+    public IEnumerable<(string Name, Parameter Parameter)> AdapterParameters()
+    {
+        yield return ($"{Path}.lora_A", Down);
+        yield return ($"{Path}.lora_B", Up);
+        if (Router is null)
+            yield break;
+        foreach (var (name, parameter) in Router.named_parameters())
+            yield return ($"{Path}.router.{name}", parameter);
+    }
+
+    /// <summary>The router's saved buffers, named like parameters.</summary>
+    public IEnumerable<(string Name, Tensor Buffer)> AdapterBuffers() =>
+        Router is null ? [] : Router.named_buffers().Select(pair => ($"{Path}.router.{pair.name}", pair.buffer));
+
+    /// <inheritdoc/>
+    /// <remarks>Shapes: x [.., D] → [.., O]; with a router, N = the product of the leading dimensions.</remarks>
+    public override Tensor Forward(Tensor x, ForwardPass pass)
+    {
+        ArgumentNullException.ThrowIfNull(x);
+        ArgumentNullException.ThrowIfNull(pass);
+        RoutingDecision? decision = null;
+        if (Router is not null)
+        {
+            decision = Router.Route(x, pass);
+            // A router that repeats another's decision leaves the record to that one.
+            if (Router is not SharedRouter)
+                pass.Emit(new RoutingRecord(Path, decision));
+        }
+        var dropped = pass.IsTraining && Shape.Dropout > 0 ? Dropped(x, pass) : null;
+        if (decision is { DetachesInput: true } && pass.IsTraining)
+            dropped = (dropped ?? x).detach();
+        return Fused.lora_mixture_linear(
+            x, Wrapped.Weight, Wrapped.Bias, Down, Up, decision?.Gates, Shape.Scale, dropped);
+    }
+
+    private Tensor Dropped(Tensor x, ForwardPass pass)
+    {
+        var random = pass.Random ?? throw new InvalidOperationException(
+            $"{Path}: lora_dropout is {Shape.Dropout}, and the training pass has no random numbers; give it a generator");
+        return Seeded.dropout(x, Shape.Dropout, random);
+    }
+
+    private static BaseLinear Checked(BaseLinear wrapped)
+    {
+        ArgumentNullException.ThrowIfNull(wrapped);
+        return wrapped;
+    }
+}

@@ -1,0 +1,151 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using Peft.Formats;
+using Peft.Formats.HuggingFace;
+
+namespace Peft.Adapters.Lora;
+
+/// <summary>One projection that gets an adapter.</summary>
+/// <param name="Path">Module path, e.g. <c>model.layers.0.self_attn.q_proj</c>.</param>
+/// <param name="R">Rank of each expert here.</param>
+/// <param name="Alpha">Numerator of the scale here.</param>
+public sealed record SelectedModule(string Path, int R, double Alpha);
+
+/// <summary>Chooses the projections to wrap, by the rules of Hugging Face PEFT.</summary>
+/// <remarks>
+/// Source: huggingface/peft 5d602fd, <c>check_target_module_exists</c> and <c>get_pattern_key</c>.
+/// Excluded modules go first; a list matches exact paths or tails; <c>layers_to_transform</c> narrows lists only, and never
+/// a module that is named by its whole path; a string must match the whole path.
+/// </remarks>
+public static partial class TargetSelection
+{
+    /// <summary>What stands before a key in messages about a recipe.</summary>
+    internal const string RecipePlace = "adapter.";
+
+    /// <summary>The chosen modules in the order given.</summary>
+    /// <param name="paths">Every projection of the model.</param>
+    /// <param name="head">The output embedding, which <c>all-linear</c> leaves out; null where the model has none.</param>
+    /// <param name="options">What the user asked for.</param>
+    /// <param name="strict">Also refuse a list in which one name of several matches nothing (a typing mistake in a recipe).</param>
+    /// <param name="place">What stands before the key in messages: the recipe's section, or a file.</param>
+    /// <exception cref="UserException">Nothing matches; the message names the projections there are.</exception>
+    public static IReadOnlyList<SelectedModule> Select(
+        IEnumerable<string> paths, string? head, AdapterOptions options, bool strict = true, string place = RecipePlace)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        var all = paths.ToList();
+        var selected = all.Where(path => IsTarget(path, head, options)).ToList();
+        if (selected.Count == 0)
+            throw NothingMatches(place, all, options.TargetModules.Names, options);
+        var idle = strict ? IdleNames(all, options) : [];
+        if (idle.Count > 0)
+            throw NothingMatches(place, all, idle, options);
+        return [.. selected.Select(path => new SelectedModule(
+            path, RankOf(options, path), AlphaOf(options, path)))];
+    }
+
+    /// <summary>Those of some paths that the options choose, none among them the head; nothing is refused.</summary>
+    internal static IEnumerable<string> Targeted(IEnumerable<string> paths, AdapterOptions options) =>
+        paths.Where(path => IsTarget(path, head: null, options));
+
+    /// <summary>The rank of each expert in a module that is adapted.</summary>
+    public static int RankOf(AdapterOptions options, string path)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return ByPattern(options.RankPattern, path, options.R);
+    }
+
+    /// <summary>The alpha of a module that is adapted.</summary>
+    public static double AlphaOf(AdapterOptions options, string path)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return ByPattern(options.AlphaPattern, path, options.LoraAlpha);
+    }
+
+    /// <summary>
+    /// The target list that a saved configuration holds: <c>all-linear</c> becomes the list of names that, with the same layers
+    /// and exclusions, chooses the same modules (whole paths where no such list does).
+    /// </summary>
+    public static ModuleNames Resolved(IEnumerable<string> paths, string? head, AdapterOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        if (!options.TargetModules.IsAllLinear)
+            return options.TargetModules;
+        var all = paths.ToList();
+        var selected = all.Where(path => IsTarget(path, head, options)).ToList();
+        var names = selected.Select(LastName).Distinct().Order(StringComparer.Ordinal).ToList();
+        var byName = options with { TargetModules = ModuleNames.List(names) };
+        return all.Where(path => IsTarget(path, head, byName)).SequenceEqual(selected) ? byName.TargetModules : ModuleNames.List(selected);
+    }
+
+    private static bool IsTarget(string path, string? head, AdapterOptions options)
+    {
+        if (!options.ExcludeModules.IsEmpty && options.ExcludeModules.Matches(path))
+            return false;
+        var targets = options.TargetModules;
+        if (targets.IsAllLinear)
+            return path != head && IsInLayers(path, options);
+        if (targets.Pattern is not null)
+            return targets.Matches(path);
+        return targets.Names.Contains(path) || (targets.Matches(path) && IsInLayers(path, options));
+    }
+
+    /// <summary>The layer that a projection belongs to; null outside the layers.</summary>
+    public static int? LayerOf(string path) =>
+        AnyLayer().Match(path) is { Success: true } match ? int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture) : null;
+
+    /// <summary>The attention block that a projection belongs to; null for others.</summary>
+    public static string? AttentionBlockOf(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        var end = path.LastIndexOf('.');
+        return end > 0 && path[..end].EndsWith("attn", StringComparison.Ordinal) ? path[..end] : null;
+    }
+
+    private static bool IsInLayers(string path, AdapterOptions options)
+    {
+        if (options.LayersToTransform.Count == 0)
+            return true;
+        var layer = options.LayersPattern.Count == 0
+            ? FirstNumber(path)
+            : options.LayersPattern.Select(name => ModulePattern.LayerAfter(name, path)).FirstOrDefault(found => found is not null);
+        return layer is { } number && options.LayersToTransform.Contains(number);
+    }
+
+    private static int? FirstNumber(string path) =>
+        AnyLayer().Match(path) is { Success: true } match && int.TryParse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture, out var layer)
+            ? layer
+            : null;
+
+    private static List<string> IdleNames(List<string> all, AdapterOptions options) =>
+        [.. options.TargetModules.Names.Where(name => !all.Exists(path => ModulePattern.IsNamed(name, path)))];
+
+    private static T ByPattern<T>(IReadOnlyList<KeyValuePair<string, T>> patterns, string path, T fallback)
+    {
+        foreach (var (pattern, value) in patterns)
+        {
+            if (ModulePattern.MatchesEnd(pattern, path))
+                return value;
+        }
+        return fallback;
+    }
+
+    private static UserException NothingMatches(string place, List<string> all, IReadOnlyList<string> names, AdapterOptions options)
+    {
+        var known = all.Select(LastName).Distinct().ToList();
+        var asked = names.Count > 0 ? string.Join(", ", names) : options.TargetModules.ToString();
+        var nearest = names.Select(name => NearestName.Of(name, known.Concat(all))).FirstOrDefault(found => found is not null);
+        var layers = options.LayersToTransform.Count > 0 && names.Count > 0 && names.Any(known.Contains)
+            ? $" in layers {string.Join(", ", options.LayersToTransform)}"
+            : "";
+        var advice = nearest is null || names.Contains(nearest) ? "choose among them or write all-linear" : $"did you mean {nearest}?";
+        return new UserException(
+            $"{place}target_modules = {asked}{layers} matches no projection; the model has {string.Join(", ", known)} "
+            + $"({all.Count} projections in all); {advice}");
+    }
+
+    private static string LastName(string path) => path[(path.LastIndexOf('.') + 1)..];
+
+    [GeneratedRegex(@"\A.*?\.[^.]*\.(\d+)\.", RegexOptions.CultureInvariant)]
+    private static partial Regex AnyLayer();
+}

@@ -1,0 +1,47 @@
+
+namespace Peft.Adapters.Routing;
+
+/// <summary>One term of the auxiliary loss.</summary>
+/// <param name="Name">Its name in metrics.</param>
+/// <param name="Coefficient">Its weight in the total.</param>
+/// <param name="Of">The unweighted loss from the records of a pass and what is known of its tokens.</param>
+public sealed record AuxiliaryTerm(string Name, double Coefficient, Func<IReadOnlyList<RoutingRecord>, RoutedTokens, Tensor> Of);
+
+/// <summary>What is known of the tokens of a pass.</summary>
+/// <param name="Mask">[N] bool, true = real token; null: all are.</param>
+/// <param name="TaskIds">[B] int64, task of each row; null: unknown.</param>
+public sealed record RoutedTokens(Tensor? Mask, Tensor? TaskIds = null);
+
+/// <summary>The losses on routing that the options ask for, added up.</summary>
+public sealed class AuxiliaryLoss
+{
+    private AuxiliaryLoss(IReadOnlyList<AuxiliaryTerm> terms) => Terms = terms;
+
+    /// <summary>The terms; none for plain LoRA and for routers without a loss.</summary>
+    public IReadOnlyList<AuxiliaryTerm> Terms { get; }
+
+    /// <summary>The router's own losses, then the balance loss.</summary>
+    public static AuxiliaryLoss From(RouterOptions? router) =>
+        new(router is null ? [] : [.. router.OwnLosses(), .. router.Balance.Terms()]);
+
+    /// <summary>The weighted sum of all terms, or null where there is nothing to add.</summary>
+    /// <remarks>
+    /// Shapes: mask [B, T] or [N] bool, true = real token; taskIds [B] int64; scalar float32.
+    /// Gradient: through the records' probabilities. Padding never counts, unless a method's own option says so.
+    /// </remarks>
+    public Tensor? Of(IReadOnlyList<RoutingRecord> records, Tensor? mask, Tensor? taskIds = null)
+    {
+        ArgumentNullException.ThrowIfNull(records);
+        var learned = records.Where(record => record.Decision.Probabilities is not null).ToList();
+        if (Terms.Count == 0 || learned.Count == 0)
+            return null;
+        var tokens = new RoutedTokens(mask?.reshape(-1), taskIds);
+        Tensor? total = null;
+        foreach (var term in Terms)
+        {
+            var value = term.Of(learned, tokens) * term.Coefficient;
+            total = total is null ? value : total + value;
+        }
+        return total;
+    }
+}

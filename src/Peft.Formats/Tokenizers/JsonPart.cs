@@ -1,0 +1,195 @@
+using System.Text.Json;
+using Peft.Formats.Files;
+
+namespace Peft.Formats.Tokenizers;
+
+/// <summary>A value of a tokenizer file together with its place, read with typed errors.</summary>
+/// <param name="Element">The value.</param>
+/// <param name="Place">File and path of keys, for messages.</param>
+internal readonly record struct JsonPart(JsonElement Element, string Place)
+{
+    public static JsonPart Parse(ReadOnlyMemory<byte> json, string place)
+    {
+        try
+        {
+            return new JsonPart(JsonDocument.Parse(json).RootElement, place);
+        }
+        catch (JsonException error)
+        {
+            throw new TokenizerFileException(Formats.Fault.Text(place, JsonFile.Reason(error), "well-formed JSON"), error);
+        }
+    }
+
+    public bool IsNull => Element.ValueKind == JsonValueKind.Null;
+
+    public string Type => Required("type").Text();
+
+    public JsonPart Required(string key) =>
+        Optional(key) ?? throw Fault($"no \"{key}\"", "an object that has it", "take the file from its source again");
+
+    /// <summary>The value of a key; null where it is missing or null.</summary>
+    public JsonPart? Optional(string key)
+    {
+        if (Element.ValueKind != JsonValueKind.Object)
+            throw Wrong("an object");
+        try
+        {
+            return Element.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null
+                ? new JsonPart(value, $"{Place}.{key}")
+                : null;
+        }
+        catch (InvalidOperationException)
+        {
+            throw Fault("a key that is not Unicode", "valid UTF-8 and paired surrogates");
+        }
+    }
+
+    public string Text()
+    {
+        if (Element.ValueKind != JsonValueKind.String)
+            throw Wrong("a text");
+        try
+        {
+            return Element.GetString()!;
+        }
+        catch (InvalidOperationException)
+        {
+            throw Fault("a text that is not Unicode", "valid UTF-8 and paired surrogates");
+        }
+    }
+
+    public int Integer(int least, int most) =>
+        Element.ValueKind == JsonValueKind.Number && Element.TryGetInt32(out var value) && value >= least && value <= most
+            ? value
+            : throw Wrong($"a whole number from {least} to {most}");
+
+    public bool Boolean(string key, bool fallback) => Optional(key) is not { } part ? fallback : part.Element.ValueKind switch
+    {
+        JsonValueKind.True => true,
+        JsonValueKind.False => false,
+        _ => throw part.Wrong("true or false"),
+    };
+
+    public IReadOnlyList<JsonPart> Items()
+    {
+        if (Element.ValueKind != JsonValueKind.Array)
+            throw Wrong("a list");
+        var place = Place;
+        return [.. Element.EnumerateArray().Select((item, i) => new JsonPart(item, $"{place}[{i}]"))];
+    }
+
+    /// <summary>Makes the error for an unknown name among known ones.</summary>
+    public TokenizerFileException Unsupported(string kind, string advice, params string[] supported) =>
+        Fault(Quote.Of(kind), "supported: " + string.Join(", ", supported), advice);
+
+    public TokenizerFileException Fault(string found, string allowed, string? advice = null) =>
+        new(Formats.Fault.Text(Place, found, allowed, advice));
+
+    private TokenizerFileException Wrong(string allowed)
+    {
+        var raw = Element.GetRawText();
+        return Fault(Quote.Of(raw.Length > 60 ? raw[..60] : raw), allowed);
+    }
+}
+
+/// <summary>
+/// Where the values of an object's keys lie in its bytes. Lets the parts be read in any order, and the large ones
+/// (vocabulary, merges) without building a tree.
+/// </summary>
+internal static class JsonSlices
+{
+    /// <param name="json">The object.</param>
+    /// <param name="place">For messages.</param>
+    /// <param name="nested">
+    /// A key whose object is taken apart in the same pass: its keys are then "nested.key", and "nested" itself stays
+    /// too.
+    /// </param>
+    public static Dictionary<string, ReadOnlyMemory<byte>> Of(ReadOnlyMemory<byte> json, string place, string nested)
+    {
+        var slices = new Dictionary<string, ReadOnlyMemory<byte>>();
+        try
+        {
+            var reader = new Utf8JsonReader(json.Span);
+            reader.Read();
+            if (reader.TokenType != JsonTokenType.StartObject)
+                throw new TokenizerFileException(Fault.Text(place, "no JSON object", "an object in braces"));
+            ReadObject(ref reader, json, place, "", nested, slices);
+            // Nothing may follow the object.
+            reader.Read();
+        }
+        catch (Exception error) when (error is JsonException or InvalidOperationException)
+        {
+            throw new TokenizerFileException(
+                Fault.Text(
+                    place, error is JsonException syntax ? JsonFile.Reason(syntax) : error.Message, "well-formed JSON",
+                    "take the file from its source again"),
+                error);
+        }
+
+        return slices;
+    }
+
+    private static void ReadObject(
+        ref Utf8JsonReader reader, ReadOnlyMemory<byte> json, string place, string prefix, string? nested,
+        Dictionary<string, ReadOnlyMemory<byte>> slices)
+    {
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var key = prefix + reader.GetString();
+            reader.Read();
+            var start = (int)reader.TokenStartIndex;
+            if (key == nested && reader.TokenType == JsonTokenType.StartObject)
+                ReadObject(ref reader, json, place, $"{nested}.", null, slices);
+            else
+                reader.Skip();
+            if (!slices.TryAdd(key, json[start..(int)reader.BytesConsumed]))
+                throw new TokenizerFileException(Fault.Text(place, $"the key {Quote.Of(key)} twice", "each key once"));
+        }
+    }
+}
+
+/// <summary>Texts of a JSON reader as UTF-8 without making strings.</summary>
+internal static class JsonText
+{
+    /// <summary>The current text or key; valid until the next call with the same buffer.</summary>
+    public static ReadOnlySpan<byte> Utf8Of(ref Utf8JsonReader reader, ref byte[] buffer, string place)
+    {
+        if (!reader.ValueIsEscaped)
+            return reader.ValueSpan;
+        if (buffer.Length < reader.ValueSpan.Length)
+            buffer = new byte[Math.Max(256, reader.ValueSpan.Length)];
+        try
+        {
+            return buffer.AsSpan(0, reader.CopyString(buffer));
+        }
+        catch (InvalidOperationException error)
+        {
+            throw new TokenizerFileException(
+                Fault.Text(place, $"a text that is not Unicode at byte {reader.TokenStartIndex}", "paired surrogates"),
+                error);
+        }
+    }
+}
+
+/// <summary>
+/// Keeps the steps of a tokenizer file from multiplying a text: each may be harmless, and forty of them that double it
+/// would never end. Real ones replace a character by one.
+/// </summary>
+internal static class ChainLimits
+{
+    private const int MostSteps = 64;
+    private const double MostTimes = 1024;
+
+    /// <param name="part">The normalizer, pre-tokenizer or decoder, for messages.</param>
+    /// <param name="steps">Its steps, sequences inside sequences included.</param>
+    /// <param name="growths">How many times as long each of them can make a text.</param>
+    /// <exception cref="TokenizerFileException">There are too many, or they multiply.</exception>
+    public static void Require(JsonPart part, int steps, IEnumerable<double> growths)
+    {
+        if (steps > MostSteps)
+            throw part.Fault($"{steps} steps", $"at most {MostSteps}");
+        var times = growths.Aggregate(1.0, (product, growth) => product * growth);
+        if (times > MostTimes)
+            throw part.Fault($"steps that make a text {times:G4} times as long", $"at most {MostTimes} times");
+    }
+}

@@ -1,0 +1,162 @@
+using System.Text.Json;
+using System.Text.Unicode;
+using Peft.Formats.Files;
+
+namespace Peft.Formats.Tokenizers;
+
+/// <summary>Builds a tokenizer from its files.</summary>
+internal static class TokenizerReader
+{
+    private const string FileName = "tokenizer.json";
+    private const long LargestFile = 512L << 20;
+
+    public static HuggingFaceTokenizer Load(string directoryOrFile)
+    {
+        var path = Directory.Exists(directoryOrFile) ? Path.Combine(directoryOrFile, FileName) : directoryOrFile;
+        var directory = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        if (!File.Exists(path))
+        {
+            var sentencePiece = File.Exists(Path.Combine(directory, "tokenizer.model"));
+            throw new TokenizerFileException(Fault.Text(
+                path,
+                sentencePiece ? "not there, only tokenizer.model (SentencePiece)" : "not there",
+                "a directory with tokenizer.json",
+                sentencePiece
+                    ? "write it with transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
+                    : "give the directory of a model as Hugging Face keeps it"));
+        }
+
+        var bytes = BoundedFile.ReadAllBytes(path, LargestFile);
+        var json = bytes.AsMemory(bytes.AsSpan().StartsWith("\uFEFF"u8) ? 3 : 0);
+        if (!Utf8.IsValid(json.Span))
+            throw new TokenizerFileException(Fault.Text(path, "bytes that are not UTF-8", "a JSON file in UTF-8"));
+        return Read(json, path, directory, Sha256.OfBytes(bytes));
+    }
+
+    private static HuggingFaceTokenizer Read(ReadOnlyMemory<byte> json, string path, string directory, string sha256)
+    {
+        var parts = JsonSlices.Of(json, path, "model");
+        JsonPart? Part(string key) =>
+            parts.TryGetValue(key, out var slice) && JsonPart.Parse(slice, $"{path} {key}") is { IsNull: false } part
+                ? part
+                : null;
+        if (!parts.TryGetValue("model", out var modelJson) || modelJson.Span[0] != (byte)'{')
+        {
+            throw new TokenizerFileException(
+                Fault.Text(
+                    path,
+                    "no \"model\" object",
+                    "a tokenizer.json of Hugging Face tokenizers",
+                    "take the file from its source again"));
+        }
+
+        var model = ModelReader.Read(ModelParts(parts), $"{path} model");
+        var added = Part("added_tokens") is { } addedTokens ? ReadAddedTokens(addedTokens, model.Vocabulary) : [];
+        var postProcessor = Part("post_processor") is { } post ? PostProcessorReader.Read(post) : PostProcessor.None;
+        CheckIds(postProcessor, model.Vocabulary, added, $"{path} post_processor");
+        var special = SpecialTokenReader.Read(directory);
+        int? IdOf(string key) => special.GetValueOrDefault(key) is not { } content ? null
+            : added.FirstOrDefault(token => token.Content == content)?.Id
+                ?? (model.Vocabulary.Find(content) is >= 0 and var id ? id : null);
+        var pipeline = new TextPipeline(
+            model,
+            Part("normalizer") is { } normalizer ? NormalizerReader.Read(normalizer) : null,
+            Part("pre_tokenizer") is { } preTokenizer ? PreTokenizerReader.Read(preTokenizer) : [],
+            postProcessor,
+            added);
+        var decoders = Part("decoder") is { } decoder ? DecoderReader.Read(decoder) : [];
+        return new HuggingFaceTokenizer(model, pipeline, decoders, added)
+        {
+            BosId = IdOf("bos_token"), EosId = IdOf("eos_token"), PadId = IdOf("pad_token"), Sha256 = sha256,
+        };
+    }
+
+    private static Dictionary<string, ReadOnlyMemory<byte>> ModelParts(Dictionary<string, ReadOnlyMemory<byte>> parts)
+    {
+        const string Prefix = "model.";
+        return parts.Where(part => part.Key.StartsWith(Prefix, StringComparison.Ordinal))
+            .ToDictionary(part => part.Key[Prefix.Length..], part => part.Value);
+    }
+
+    private static List<AddedToken> ReadAddedTokens(JsonPart list, TokenVocabulary vocabulary)
+    {
+        var tokens = new List<AddedToken>();
+        var ids = new HashSet<int>();
+        var contents = new HashSet<string>();
+        foreach (var part in list.Items())
+        {
+            var isSpecial = part.Boolean("special", false);
+            var token = new AddedToken(
+                part.Required("id").Integer(0, TokenVocabulary.HighestAllowedId),
+                part.Required("content").Text(),
+                isSpecial,
+                part.Boolean("lstrip", false),
+                part.Boolean("rstrip", false),
+                part.Boolean("single_word", false),
+                part.Boolean("normalized", !isSpecial));
+            if (!ids.Add(token.Id))
+                throw part.Fault($"the id {token.Id} a second time", "each id once");
+            if (!contents.Add(token.Content))
+                throw part.Fault($"the token {Quote.Of(token.Content)} a second time", "each token once");
+            var own = vocabulary.Find(token.Content);
+            if (own >= 0 && own != token.Id)
+                throw part.Fault($"{Quote.Of(token.Content)} with id {token.Id}", $"its id in the vocabulary, {own}");
+            if (own < 0 && vocabulary.Contains(token.Id))
+            {
+                throw part.Fault(
+                    $"{Quote.Of(token.Content)} with id {token.Id}, "
+                        + $"which is {Quote.Of(vocabulary.TextOf(token.Id))} in the vocabulary",
+                    "an id that is free");
+            }
+
+            tokens.Add(token);
+        }
+
+        return tokens;
+    }
+
+    private static void CheckIds(
+        PostProcessor postProcessor, TokenVocabulary vocabulary, List<AddedToken> added, string place)
+    {
+        foreach (var id in postProcessor.Single.Concat(postProcessor.Pair).SelectMany(piece => piece.Ids).Distinct())
+        {
+            if (!vocabulary.Contains(id) && !added.Exists(token => token.Id == id))
+            {
+                throw new TokenizerFileException(
+                    Fault.Text(place, $"the id {id}", "an id of the vocabulary or of an added token"));
+            }
+        }
+    }
+}
+
+/// <summary>
+/// Finds which tokens begin, end and pad a text: tokenizer_config.json, else special_tokens_map.json.
+/// </summary>
+internal static class SpecialTokenReader
+{
+    private const long LargestFile = 64L << 20;
+    private static readonly string[] Keys = ["bos_token", "eos_token", "pad_token"];
+
+    /// <summary>The token's text by key; a key that no file sets is left out.</summary>
+    public static Dictionary<string, string> Read(string directory)
+    {
+        var found = new Dictionary<string, string>();
+        foreach (var file in new[] { "tokenizer_config.json", "special_tokens_map.json" })
+        {
+            var path = Path.Combine(directory, file);
+            if (!File.Exists(path))
+                continue;
+            var root = JsonPart.Parse(BoundedFile.ReadAllBytes(path, LargestFile), path);
+            foreach (var key in Keys)
+            {
+                if (root.Optional(key) is not { } token)
+                    continue;
+                // Written as a text, or as an added token with its content.
+                var content = token.Element.ValueKind == JsonValueKind.Object ? token.Required("content") : token;
+                found.TryAdd(key, content.Text());
+            }
+        }
+
+        return found;
+    }
+}

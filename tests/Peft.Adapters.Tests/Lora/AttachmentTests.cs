@@ -1,0 +1,159 @@
+using Peft.Adapters.Lora;
+using Peft.Adapters.Routing;
+using Peft.Formats;
+using Peft.Models;
+
+namespace Peft.Adapters.Tests.Lora;
+
+public sealed class AttachmentTests : IDisposable
+{
+    private readonly TinyModel _tiny = new();
+    private readonly DisposeScope _scope = torch.NewDisposeScope();
+
+    public static TheoryData<string> Kinds => [.. RouterCatalog.Entries.Select(entry => entry.Kind), "lora"];
+
+    public void Dispose()
+    {
+        _scope.Dispose();
+        _tiny.Dispose();
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void A_fresh_adapter_equals_its_base_bit_for_bit(string kind)
+    {
+        var model = _tiny.New();
+        var plain = TinyModel.Logits(model);
+
+        AdapterAttachment.Attach(model, Options(kind), seed: 1);
+
+        Assert.True(plain.SameAs(TinyModel.Logits(model)));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void A_fresh_adapter_equals_its_base_in_bfloat16(string kind)
+    {
+        var model = _tiny.New(ScalarType.BFloat16);
+        var plain = TinyModel.Logits(model);
+
+        AdapterAttachment.Attach(model, Options(kind), seed: 1);
+
+        Assert.True(plain.SameAs(TinyModel.Logits(model)));
+    }
+
+    [Fact]
+    public void Training_reaches_every_listed_parameter_and_no_base_weight()
+    {
+        var model = _tiny.New();
+        var adapted = AdapterAttachment.Attach(model, Options("top-k"), seed: 1);
+        FillUp(adapted);
+        var pass = ForwardPass.ForTraining(Seeds.GeneratorFor(1, "step"));
+
+        var logits = model.Forward(TinyModel.Ids, pass);
+        (logits * logits).mean().backward();
+
+        Assert.Equal(14 * 3, adapted.Parameters.Count);
+        Assert.All(adapted.Parameters, pair => Assert.True(pair.Parameter.grad!.abs().sum().ToDouble() > 0, pair.Name));
+        Assert.All(model.BaseParameters, pair => Assert.Null(pair.Parameter.grad));
+    }
+
+    [Fact]
+    public void Records_outlive_their_blocks_and_feed_the_balance_loss()
+    {
+        var model = _tiny.New();
+        var adapted = AdapterAttachment.Attach(model, AdapterOptionsTests.Read("""
+            {"method": "mixture", "experts": {"count": 4}, "router": {"kind": "top-k", "balance": {"kind": "switch", "coefficient": 1}}}
+            """), seed: 1);
+        var pass = ForwardPass.ForTraining();
+        model.Forward(TinyModel.Ids, pass);
+
+        var loss = adapted.AuxiliaryLoss(pass, torch.ones([2, 5]).gt(0))!;
+        loss.backward();
+
+        Assert.Equal(14, pass.Records<RoutingRecord>().Count);
+        Assert.InRange(loss.ToDouble(), 1, 4);
+        Assert.True(adapted.Modules[0].Router!.parameters().Single().grad!.abs().sum().ToDouble() > 0);
+    }
+
+    [Fact]
+    public void Dropout_draws_from_the_pass_and_only_in_training()
+    {
+        var model = _tiny.New();
+        var adapted = AdapterAttachment.Attach(model, new AdapterOptions { LoraDropout = 0.5 }, seed: 1);
+        FillUp(adapted);
+
+        Tensor Train(string stream) => model.Forward(TinyModel.Ids, ForwardPass.ForTraining(Seeds.GeneratorFor(1, stream))).detach();
+
+        Assert.True(Train("a").SameAs(Train("a")));
+        Assert.False(Train("a").SameAs(Train("b")));
+        Assert.True(TinyModel.Logits(model).SameAs(TinyModel.Logits(model)));
+    }
+
+    [Fact]
+    public void Frozen_experts_leave_the_router_alone_to_train()
+    {
+        var adapted = AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read("""
+            {"method": "mixture", "target_modules": ["q_proj"], "experts": {"count": 3, "train": false}, "router": {"kind": "soft"}}
+            """), seed: 1);
+
+        Assert.Equal(
+            ["model.layers.0.self_attn.q_proj.router.weight", "model.layers.1.self_attn.q_proj.router.weight"],
+            adapted.Parameters.Select(pair => pair.Name));
+        Assert.Equal(2 * 3 * 16, adapted.TrainableParameterCount);
+        Assert.Equal(6, adapted.State.Count);
+    }
+
+    [Fact]
+    public void The_table_counts_each_module()
+    {
+        var adapted = AdapterAttachment.Attach(
+            _tiny.New(), new AdapterOptions { R = 4, TargetModules = ModuleNames.List(["k_proj"]) }, seed: 1);
+
+        Assert.Equal(
+            [("model.layers.0.self_attn.k_proj", 4L * (16 + 8)), ("model.layers.1.self_attn.k_proj", 4L * (16 + 8))],
+            adapted.TrainableParameterCounts);
+    }
+
+    [Fact]
+    public void A_projection_is_wrapped_once()
+    {
+        var model = _tiny.New();
+        AdapterAttachment.Attach(model, new AdapterOptions(), seed: 1);
+
+        var error = Assert.Throws<UserException>(() => AdapterAttachment.Attach(model, new AdapterOptions(), seed: 1));
+
+        Assert.Equal(
+            "model.layers.0.self_attn.q_proj: is wrapped already by MixtureProjection; one adapter a projection is allowed; load the "
+            + "base model again",
+            error.Message);
+    }
+
+    [Fact]
+    public void No_tensor_outlives_a_forward()
+    {
+        var model = _tiny.New();
+        AdapterAttachment.Attach(model, Options("hard-soft"), seed: 1);
+        TinyModel.Logits(model).Dispose();
+        var before = LiveTensors.Settled();
+
+        using (torch.NewDisposeScope())
+            model.Forward(TinyModel.Ids, ForwardPass.ForTraining(Seeds.GeneratorFor(1, "s"))).sum().backward();
+
+        // Gradients stay: one for each of A, B and the router of 14 projections at most.
+        Assert.InRange(TorchRuntime.LiveTensorCount - before, 0, 14 * 3);
+    }
+
+    internal static AdapterOptions Options(string kind) => kind == "lora"
+        ? new AdapterOptions { R = 2 }
+        : AdapterOptionsTests.Read($$$"""{"method": "mixture", "r": 2, "experts": {"count": {{{CountOf(kind)}}}}, "router": {"kind": "{{{kind}}}"}}""");
+
+    private static int CountOf(string kind) => RouterCatalog.Of(kind).RoutesRanks ? 1 : 4;
+
+    internal static void FillUp(AdaptedModel adapted)
+    {
+        using var off = torch.no_grad();
+        foreach (var module in adapted.Modules)
+            module.Up.normal_(0, 0.3, Seeds.GeneratorFor(9, module.Path));
+    }
+}

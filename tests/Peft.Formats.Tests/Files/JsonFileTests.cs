@@ -1,0 +1,72 @@
+using System.Text.Json;
+using Peft.Formats.Files;
+
+namespace Peft.Formats.Tests.Files;
+
+/// <summary>JSON that somebody else may have written becomes objects in one way, and whatever is wrong is a user's error.</summary>
+public sealed class JsonFileTests : IDisposable
+{
+    private static readonly JsonSerializerOptions Options = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        RespectRequiredConstructorParameters = true,
+        AllowDuplicateProperties = false,
+    };
+
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    private sealed record Numbered(int N, string? Text = null);
+
+    private string MessageOf(byte[] bytes) => MessageOf<UserException>(bytes);
+
+    private string MessageOf<T>(byte[] bytes)
+        where T : Exception => _folder.Message<T>(
+        () => JsonFile.Read<Numbered>(_folder.Put("a.json", bytes), 1000, Options, "a file of numbers", "make it again"));
+
+    [Fact]
+    public void A_byte_order_mark_is_passed_over() => Assert.Equal(
+        new Numbered(3, "x"),
+        JsonFile.Read<Numbered>(_folder.Put("a.json", [.. "\uFEFF"u8, .. """{"n": 3, "text": "x"}"""u8]), 1000, Options, "numbers"));
+
+    [Fact]
+    public void A_text_that_is_not_Unicode_is_told_with_its_line_wherever_it_is()
+    {
+        const string Expected = "DIR/a.json: cannot be read (line 2: a text that is not valid Unicode; save the file as UTF-8); "
+            + "expected a file of numbers. Make it again.";
+        Assert.Equal(Expected, MessageOf([.. "{\n\"text\": \""u8, 0xFF, .. "\", \"n\": 1}"u8]));
+        Assert.Equal(Expected, MessageOf([.. "{\n\"other\": \""u8, 0xC3, .. "\", \"n\": 1}"u8]));
+        Assert.Equal(Expected, MessageOf([.. "{\n\""u8, 0x80, .. "\": 1, \"n\": 1}"u8]));
+        Assert.Equal(Expected, MessageOf([.. "{\n\"text\": \"\\ud800\", \"n\": 1}"u8]));
+        Assert.Equal(Expected, MessageOf([.. "{\n\"text\": [[\"\\udc00x\"]], \"n\": 1}"u8]));
+    }
+
+    [Theory]
+    [InlineData("", "line 1: The input does not contain any JSON tokens")]
+    [InlineData("{\"n\": 1,", "line 1: Expected")]
+    [InlineData("null", "the value is null")]
+    [InlineData("{}", "keys are missing: 'n'")]
+    [InlineData("{\"n\": \"x\"}", "line 1 at 'n': a value of another type")]
+    [InlineData("{\"n\": 1, \"n\": 2}", "Duplicate property")]
+    public void What_is_not_the_value_is_told(string json, string reason)
+    {
+        var message = MessageOf(System.Text.Encoding.UTF8.GetBytes(json));
+        Assert.StartsWith("DIR/a.json: cannot be read (", message, StringComparison.Ordinal);
+        Assert.Contains(reason, message, StringComparison.OrdinalIgnoreCase);
+    }
+
+    [Fact]
+    public void A_line_that_is_cut_short_is_none()
+    {
+        Assert.True(JsonFile.TryParse<Numbered>("{\"n\": 1}", Options, out var value));
+        Assert.Equal(1, value.N);
+        Assert.False(JsonFile.TryParse<Numbered>("{\"n\": 1", Options, out _));
+        Assert.False(JsonFile.TryParse<Numbered>("{\"n\": 1, \"text\": \"\\ud800\"}", Options, out _));
+    }
+
+    [Fact]
+    public void A_file_above_the_limit_is_not_read() => Assert.Equal(
+        "DIR/a.json: 1,001 bytes; expected at most 1,000 bytes. Check that this is the right file.",
+        MessageOf<FileOperationException>(new byte[1001]));
+}
