@@ -6,7 +6,7 @@ using Peft.Formats.Configuration;
 using Peft.Models;
 using Peft.Recipes.Tests.Support;
 
-namespace Peft.Recipes.Tests.Exchange;
+namespace Peft.Recipes.Tests.Transfer;
 
 /// <summary>A tiny base on disk and bundles on it, with random experts.</summary>
 public sealed class TinyAdapters : IDisposable

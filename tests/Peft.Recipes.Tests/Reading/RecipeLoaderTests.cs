@@ -3,7 +3,7 @@ using Peft.Formats;
 using Peft.Recipes.Reading;
 using Peft.Recipes.Tests.Support;
 
-namespace Peft.Recipes.Tests;
+namespace Peft.Recipes.Tests.Reading;
 
 public sealed class RecipeLoaderTests : IDisposable
 {

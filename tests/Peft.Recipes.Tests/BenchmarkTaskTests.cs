@@ -5,7 +5,7 @@ using Peft.Evaluation.Tasks;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 
-namespace Peft.Recipes.Tests.Evaluation;
+namespace Peft.Recipes.Tests;
 
 /// <summary>The task files of the benchmarks, on rows as users have them, with a model of 260 thousand values that can do none of them.</summary>
 public sealed class BenchmarkTaskTests : IDisposable

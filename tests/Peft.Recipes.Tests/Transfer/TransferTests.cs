@@ -4,9 +4,9 @@ using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Recipes.Transfer;
 
-namespace Peft.Recipes.Tests.Exchange;
+namespace Peft.Recipes.Tests.Transfer;
 
-public sealed class ExchangeTests(TinyAdapters tiny) : IClassFixture<TinyAdapters>
+public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapters>
 {
     private const string Mixture = """{"method": "mixture", "r": 2, "experts": {"count": 3}, "router": {"kind": "top-k"}}""";
 

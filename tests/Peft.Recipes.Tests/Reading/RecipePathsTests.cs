@@ -1,7 +1,7 @@
 using Peft.Recipes.Reading;
 using Peft.Recipes.Tests.Support;
 
-namespace Peft.Recipes.Tests;
+namespace Peft.Recipes.Tests.Reading;
 
 public sealed class RecipePathsTests : IDisposable
 {

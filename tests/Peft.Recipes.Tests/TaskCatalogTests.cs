@@ -2,7 +2,7 @@ using Peft.Data.Examples;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
 
-namespace Peft.Recipes.Tests.Evaluation;
+namespace Peft.Recipes.Tests;
 
 public sealed class TaskCatalogTests : IDisposable
 {

@@ -6,7 +6,7 @@ using Peft.Models;
 using Peft.Recipes.Transfer;
 using Peft.Recipes.Tests.Support;
 
-namespace Peft.Recipes.Tests.Exchange;
+namespace Peft.Recipes.Tests.Transfer;
 
 /// <summary>Adapters that PEFT itself wrote, on bases that transformers wrote.</summary>
 public sealed class VectorAdapterTests : IDisposable
