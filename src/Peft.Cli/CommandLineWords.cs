@@ -1,6 +1,7 @@
 using System.Collections;
 using System.Reflection;
 using CommandLine;
+using Peft.Cli.Printing;
 using Peft.Formats;
 
 namespace Peft.Cli;
@@ -10,7 +11,10 @@ public static class CommandLineWords
 {
     private const string Set = "--set";
 
-    /// <summary>Makes <c>adapter inspect</c> one verb, <c>help VERB</c> the help of that verb, and each <c>--set</c> take one word.</summary>
+    /// <summary>
+    /// Makes <c>adapter inspect</c> one verb, <c>help VERB</c> the help of that verb, and each <c>--set</c> take one
+    /// word.
+    /// </summary>
     public static string[] Arrange(string[] args)
     {
         string[] words = args switch
@@ -26,7 +30,9 @@ public static class CommandLineWords
         });
     }
 
-    /// <summary>Refuses words that belong to nothing and options that end in nothing; the parser would ignore both.</summary>
+    /// <summary>
+    /// Refuses words that belong to nothing and options that end in nothing; the parser would ignore both.
+    /// </summary>
     /// <exception cref="UserException">There is one.</exception>
     public static void RefuseLeftovers(object verb, IReadOnlyList<string> words)
     {
@@ -34,7 +40,7 @@ public static class CommandLineWords
         var options = properties.Where(p => p.GetCustomAttribute<OptionAttribute>() is not null)
             .ToDictionary(p => "--" + p.GetCustomAttribute<OptionAttribute>()!.LongName);
         var values = properties.Where(p => p.GetCustomAttribute<ValueAttribute>() is not null).ToList();
-        var program = "peft " + words[0].Replace("adapter-", "adapter ", StringComparison.Ordinal);
+        var program = "peft " + HelpPage.Typed(words[0]);
         var left = new List<string>();
         for (var i = 1; i < words.Count; i++)
         {
@@ -50,17 +56,19 @@ public static class CommandLineWords
             }
             else if (option.PropertyType != typeof(bool) && (++i == words.Count || options.ContainsKey(words[i])))
             {
-                throw new UserException($"{program} - {words[i - 1]} needs a value");
+                throw UserException.At(program, $"{words[i - 1]} needs a value");
             }
         }
         if (left.Count > values.Count && !values.Any(IsList))
-            throw new UserException(
-                $"{program} - '{left[values.Count]}' is one word too many - "
-                + (values.Count == 0 ? "options only" : string.Join(' ', values.Select(v => v.GetCustomAttribute<ValueAttribute>()!.MetaName)))
-                + " - write a text that holds spaces in quotes");
+            throw UserException.At(
+                program, $"{Quote.Of(left[values.Count])} is one word too many",
+                values.Count == 0 ? "options only"
+                    : string.Join(' ', values.Select(v => v.GetCustomAttribute<ValueAttribute>()!.MetaName)),
+                "put quotes around a text that contains spaces");
     }
 
-    // A list option of the parser takes every word up to the next option; at the end nothing follows that it could swallow.
+    // A list option of the parser takes every word up to the next option; at the end nothing follows that it could
+    // swallow.
     private static string[] SetsLast(string[] words)
     {
         var (others, sets) = (new List<string>(), new List<string>());

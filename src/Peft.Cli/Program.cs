@@ -15,19 +15,18 @@ public static class Program
     // One line a verb; the order is the order of the help text.
     private static readonly Type[] VerbTypes =
     [
-        typeof(TrainVerb), typeof(EvalVerb), typeof(ReportVerb), typeof(GenerateVerb), typeof(LogitsVerb), typeof(DataVerb),
+        typeof(TrainVerb), typeof(EvalVerb), typeof(ReportVerb), typeof(GenerateVerb), typeof(LogitsVerb),
+        typeof(DataVerb),
         typeof(TokenizeVerb), typeof(GateVerb), typeof(MergeVerb),
         typeof(InspectVerb), typeof(VerifyVerb), typeof(ImportVerb), typeof(ExportVerb), typeof(DoctorVerb),
     ];
-
-    /// <summary>Version of the program.</summary>
-    internal static string Version => typeof(Program).Assembly.GetName().Version?.ToString(3) ?? "";
 
     /// <summary>The program.</summary>
     public static int Main(string[] args)
     {
         using var output = new Output();
-        // With `ulimit -f` a write that goes too far then fails, and is reported, rather than ending the program without a word.
+        // With `ulimit -f` a write that goes too far then fails, and is reported, rather than ending the program
+        // without a word.
         Signals.IgnoreFileSize();
         try
         {
@@ -50,7 +49,7 @@ public static class Program
         }
         catch (OperationCanceledException)
         {
-            output.Say("interrupted - nothing was written");
+            output.Say("interrupted; nothing was written");
             return ExitCode.Interrupted;
         }
         catch (NonFiniteLossException e)
@@ -60,16 +59,18 @@ public static class Program
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // A disk that fills up or is taken away while a run goes on; what is written at once is reported by its writer.
-            output.Error($"{e.Message.TrimEnd('.')} - look at the free space and the permissions there");
+            // A disk that fills up or is taken away while a run goes on; what is written at once is reported by its
+            // writer.
+            output.Error($"{e.Message.TrimEnd('.')}. Check the free space and the permissions there.");
             return ExitCode.UserMistake;
         }
         catch (Exception e)
         {
-            output.Error($"peft failed: {e.GetType().Name}: {(e is ExternalException native ? TorchErrors.Words(native) : e.Message)}");
+            var words = e is ExternalException native ? TorchErrors.Words(native) : e.Message;
+            output.Error($"peft failed: {e.GetType().Name}: {words}");
             output.Error(args.Contains(Trace)
                 ? e.ToString()
-                : "This is a fault of the program, not of your input; --trace prints where it happened.");
+                : "This is a fault of the program, not of your input; --trace shows where it happened.");
             return ExitCode.Failure;
         }
     }
@@ -105,7 +106,7 @@ public static class Program
         var errors = failed.Errors.ToList();
         if (errors.Any(e => e.Tag == ErrorType.VersionRequestedError))
         {
-            output.Result($"peft {Version}");
+            output.Result($"peft {HelpPage.Version}");
             return ExitCode.Done;
         }
         if (errors.All(e => e.Tag is ErrorType.HelpRequestedError or ErrorType.HelpVerbRequestedError))
@@ -113,7 +114,7 @@ public static class Program
             output.Result(HelpPage.Of(failed));
             return ExitCode.Done;
         }
-        output.Error(UsageErrors.Of(failed));
+        output.Error(HelpPage.Faults(failed));
         return ExitCode.UserMistake;
     }
 }

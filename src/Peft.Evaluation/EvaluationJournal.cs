@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Files;
 

@@ -1,5 +1,6 @@
 using Peft.Adapters.Bundles;
 using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Files;

@@ -1,6 +1,7 @@
 using Peft.Adapters.Bundles;
 using Peft.Data;
 using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;

@@ -4,6 +4,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Configuration;

@@ -1,3 +1,5 @@
+using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Recipes.Reading;

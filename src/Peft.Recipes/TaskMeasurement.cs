@@ -1,5 +1,6 @@
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Scoring;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;

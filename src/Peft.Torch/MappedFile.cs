@@ -17,7 +17,7 @@ public sealed class MappedFile : IDisposable
         TorchRuntime.Start();
         var file = new FileInfo(path);
         if (!file.Exists)
-            throw new FileNotFoundException($"{path}: there is no such file", path);
+            throw new FileNotFoundException($"{path}: no such file.", path);
         return new MappedFile(file.FullName, file.Length);
     }
 
@@ -37,7 +37,7 @@ public sealed class MappedFile : IDisposable
         var size = dtype.ElementSize();
         var count = Count(shape);
         if (offset < 0 || count > (_length - offset) / size)
-            throw new IOException($"{_path}: has {_length} bytes; {count} elements of {size} bytes from {offset} on are expected");
+            throw new IOException($"{_path}: {_length} bytes; expected {count} elements of {size} bytes from byte {offset} on.");
         if (count == 0)
             return torch.zeros(shape.ToArray(), dtype: dtype);
         if (offset % size != 0)
@@ -89,7 +89,7 @@ public sealed class MappedFile : IDisposable
         foreach (var size in shape)
         {
             if (size < 0)
-                throw new ArgumentException($"a shape has a size of {size}; 0 or more is expected", nameof(shape));
+                throw new ArgumentException($"a shape has a size of {size}; expected 0 or more.", nameof(shape));
             count = size == 0 ? 0 : count > long.MaxValue / size ? long.MaxValue : count * size;
         }
 

@@ -1,9 +1,7 @@
-using System.Runtime.InteropServices;
-
 namespace Peft.Torch;
 
-/// <summary>Names, raw memory and raw bytes of tensors.</summary>
-public static partial class TensorExtensions
+/// <summary>Names and raw bytes of tensors.</summary>
+public static class TensorExtensions
 {
     private const int Piece = 1 << 24;
 
@@ -28,9 +26,6 @@ public static partial class TensorExtensions
 
     /// <summary>Whether elements are floating-point numbers.</summary>
     public static bool IsFloatingPoint(this ScalarType dtype) => torch.is_floating_point(dtype);
-
-    /// <summary>The address of a CPU tensor's first element. It holds while the tensor lives.</summary>
-    public static unsafe nint Address(this Tensor tensor) => THSTensor_data(tensor.Handle);
 
     /// <summary>Writes the elements in row-major order, little-endian, from where they lie if they lie so.</summary>
     public static unsafe void WriteBytes(this Tensor tensor, Stream stream)
@@ -94,8 +89,4 @@ public static partial class TensorExtensions
         using var given = torch.tensor(state, dtype: ScalarType.Byte);
         generator.set_state(given);
     }
-
-    // The library's Storage.data_ptr ended in a corrupted heap; this export gives the address, offset included.
-    [LibraryImport("LibTorchSharp")]
-    private static partial nint THSTensor_data(nint handle);
 }

@@ -62,7 +62,7 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
         {
             second.WaitFor("mix on rows");
             second.Send(PeftProcess.Interrupt);
-            second.Wait().Exits(130).Says("going on after", "the same command (without --overwrite) goes on with it");
+            second.Wait().Exits(130).Says("resuming after", "re-run the same command (without --overwrite) to resume");
         }
         PeftProcess.Run(_folder, [.. words, "other", "--rows", "2"]).Succeeds();
         PeftProcess.Run(_folder, "eval", "--adapter", _trained.Adapter, "--output", "out").IsRefused("out: holds an interrupted evaluation of other");
@@ -100,7 +100,7 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
     [InlineData("the answer ' mat 1' - one of the task's labels: a, b", "--tasks", "label.yaml")]
     [InlineData("--fail-under rows.exact_mtch: is not measured - did you mean rows.exact_match?", "--fail-under", "rows.exact_mtch=1")]
     [InlineData("--data nowhere: no such folder", "--data", "nowhere")]
-    [InlineData("--rows 0: must be at least 1", "--rows", "0")]
+    [InlineData("--rows: 0; expected a whole number of at least 1.", "--rows", "0")]
     public void Mistakes_are_told_before_anything_is_computed(string message, params string[] words)
     {
         _folder.Write("wrong.yaml", Classes("{question}", "accurcy"));

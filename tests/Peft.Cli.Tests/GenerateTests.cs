@@ -32,20 +32,20 @@ public sealed class GenerateTests : IDisposable
     }
 
     [Theory]
-    [InlineData("--max-new-tokens", "0", "at least 1")]
-    [InlineData("--temperature", "-1", "at least 0")]
-    [InlineData("--temperature", "NaN", "at least 0")]
-    [InlineData("--top-p", "0", "above 0, at most 1")]
-    [InlineData("--top-p", "1.5", "above 0, at most 1")]
-    [InlineData("--top-k", "-3", "at least 0")]
-    [InlineData("--dtype", "int3", "bfloat16")]
-    public void Options_outside_their_range_are_refused(string option, string value, string allowed) =>
-        PeftProcess.Run(_folder, "generate", "--base", "nowhere", "--prompt", "x", option, value).IsRefused(option, value, allowed);
+    [InlineData("--max-new-tokens", "0", "--max-new-tokens: 0; expected a whole number of at least 1.")]
+    [InlineData("--temperature", "-1", "--temperature: -1; expected a number of at least 0.")]
+    [InlineData("--temperature", "NaN", "--temperature: NaN; expected a number of at least 0.")]
+    [InlineData("--top-p", "0", "--top-p: 0; expected a number above 0 and at most 1.")]
+    [InlineData("--top-p", "1.5", "--top-p: 1.5; expected a number above 0 and at most 1.")]
+    [InlineData("--top-k", "-3", "--top-k: -3; expected a whole number of at least 0.")]
+    [InlineData("--dtype", "int3", "--dtype: 'int3'; expected auto, ")]
+    public void Options_outside_their_range_are_refused(string option, string value, string message) =>
+        PeftProcess.Run(_folder, "generate", "--base", "nowhere", "--prompt", "x", option, value).IsRefused(message);
 
     [Fact]
     public void A_prompt_longer_than_the_context_is_refused() => PeftProcess
         .Run(_folder, "generate", "--base", TinyBase.Model, "--prompt", string.Concat(Enumerable.Repeat("xyz ", 40)))
-        .IsRefused("--prompt", "context is 64");
+        .IsRefused("--prompt: ", "tokens; expected at most 64, the length of the model's context. Shorten the prompt.");
 
     public void Dispose() => _folder.Dispose();
 }

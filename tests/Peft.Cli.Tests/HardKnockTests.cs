@@ -34,7 +34,7 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
     }
 
     [Theory]
-    [InlineData("adapter.target_modules=[q_porj]", "adapter.target_modules = q_porj matches no projection", "did you mean q_proj?")]
+    [InlineData("adapter.target_modules=[q_porj]", "adapter.target_modules = q_porj matches no projection", "Did you mean q_proj?")]
     [InlineData("adapter={method: mixture, r: 65536, experts: {count: 4096}}", "4096 experts of rank 65536", "this machine has", "lower adapter.r")]
     public void An_adapter_that_cannot_be(string set, params string[] parts)
     {

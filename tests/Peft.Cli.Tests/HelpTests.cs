@@ -50,19 +50,19 @@ public sealed partial class HelpTests : IDisposable
     public void Version_is_one_line() => Assert.Matches(@"^peft \d+\.\d+\.\d+\n$", Peft("--version").Succeeds().Output);
 
     [Theory]
-    [InlineData("", "no verb", "train", "doctor")]
-    [InlineData("trian", "'trian' is no verb", "did you mean train?")]
-    [InlineData("adapter", "needs a second word", "adapter inspect", "adapter verify")]
-    [InlineData("adapter verfy x", "'adapter verfy' is no verb", "did you mean adapter verify?")]
-    [InlineData("train", "peft train - RECIPE is missing", "peft train --help")]
-    [InlineData("train r.yaml --overwrit", "--overwrit is no option", "did you mean --overwrite?")]
-    [InlineData("train r.yaml --output", "peft train - --output needs a value")]
-    [InlineData("train r.yaml --output --overwrite", "peft train - --output needs a value")]
-    [InlineData("train a.yaml b.yaml", "'b.yaml' is one word too many", "RECIPE")]
+    [InlineData("", "peft: no command; expected train, eval, ", " or doctor.\nTry peft --help.")]
+    [InlineData("trian", "peft: 'trian' is not a command; expected train, ", "Did you mean train?")]
+    [InlineData("adapter", "peft: adapter needs a second word; expected adapter inspect, adapter verify, adapter import or adapter export.")]
+    [InlineData("adapter verfy x", "'adapter verfy' is not a command", "Did you mean adapter verify?")]
+    [InlineData("train", "peft train: RECIPE is missing.\nTry peft train --help.")]
+    [InlineData("train r.yaml --overwrit", "peft train: --overwrit is not an option. Did you mean --overwrite?")]
+    [InlineData("train r.yaml --output", "peft train: --output needs a value.")]
+    [InlineData("train r.yaml --output --overwrite", "peft train: --output needs a value.")]
+    [InlineData("train a.yaml b.yaml", "peft train: 'b.yaml' is one word too many; expected RECIPE. Put quotes around")]
     [InlineData("generate --base x", "--prompt is missing")]
-    [InlineData("generate --base x --prompt y --seed soon", "--seed: not a whole number")]
+    [InlineData("generate --base x --prompt y --seed soon", "the value of --seed cannot be read; expected a whole number.")]
     [InlineData("generate --base x --prompt two words", "'words' is one word too many", "quotes")]
-    [InlineData("logits --base x --bogus 1", "--bogus is no option", "--ids is missing", "--output is missing")]
+    [InlineData("logits --base x --bogus 1", "--bogus is not an option.", "--ids is missing", "--output is missing")]
     [InlineData("train --set training.max_steps=1 r.yaml", "r.yaml: no such file")]
     public void A_wrong_command_line_is_the_users_mistake(string commandLine, params string[] parts) =>
         Peft(commandLine.Split(' ', StringSplitOptions.RemoveEmptyEntries)).IsRefused(parts);
@@ -71,7 +71,7 @@ public sealed partial class HelpTests : IDisposable
     public void Doctor_names_what_is_missing_and_how_to_get_it()
     {
         var doctor = Peft("doctor").Exits(2);
-        Assert.Matches(@"\nlibtorch +MISSING - LIBTORCH - names '/nonexistent', .* - correct LIBTORCH, or unset it", doctor.Output);
+        Assert.Matches(@"\nlibtorch +MISSING: LIBTORCH - names '/nonexistent', .* - correct LIBTORCH, or unset it", doctor.Output);
         Assert.DoesNotContain("fast types", doctor.Output);
         using var json = JsonDocument.Parse(Peft("doctor", "--json").Exits(2).Output);
         Assert.False(json.RootElement.GetProperty("healthy").GetBoolean());

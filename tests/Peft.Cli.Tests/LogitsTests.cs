@@ -34,7 +34,7 @@ public sealed class LogitsTests : IDisposable
     [Theory]
     [InlineData("1,x", "'x' is not a token id")]
     [InlineData("1,-2", "'-2' is not a token id")]
-    [InlineData(",", "no id found")]
+    [InlineData(",", "--ids: no id; expected token ids separated by commas, such as 1,15,7.")]
     public void Malformed_ids_are_refused(string ids, string message) =>
         Refused(["--base", Golden("llama-gqa"), "--ids", ids], message);
 
@@ -44,7 +44,7 @@ public sealed class LogitsTests : IDisposable
 
     [Fact]
     public void More_ids_than_the_context_are_refused() =>
-        Refused(["--base", Golden("llama-gqa"), "--ids", string.Join(',', Enumerable.Repeat(1, 129))], "129 ids", "context is 128");
+        Refused(["--base", Golden("llama-gqa"), "--ids", string.Join(',', Enumerable.Repeat(1, 129))], "--ids: 129 ids; expected at most 128, the length of the model's context.");
 
     [Fact]
     public void Missing_models_and_unknown_devices_are_refused()

@@ -42,7 +42,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     [Fact]
     public void A_gate_is_stored_in_the_bundle_which_stays_valid()
     {
-        Assert.All(apart.Gates, run => run.Succeeds().Says("gate.safetensors after 3 steps"));
+        Assert.All(apart.Gates, run => run.Succeeds().Says("gate saved as gate.safetensors after 3 steps"));
         var vectors = SafetensorsFile.Open(apart.Folder["code/gate.safetensors"]).Entries;
         Assert.Equal(2 * 2 * 2, vectors.Count);
         Assert.Equal([32L], vectors["base_model.model.model.layers.0.self_attn.q_proj.gate"].Shape);
@@ -89,7 +89,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     public void All_methods_are_measured_on_the_tasks_of_a_recipe()
     {
         var run = Peft("merge", "--method", "all", "law", "code", "--recipe", "law.yaml", "--output", _folder["all"]).Succeeds();
-        run.Says("linear: left out", "r = 2", "r = 3");
+        run.Says("linear: skipped. ", "r = 2", "r = 3");
         foreach (var row in new[] { "base", "law alone", "code alone", "best expert of each task", "phatgoose", "average", "magnitude-prune" })
             Assert.Matches($@"\n{row} +\d", run.Output);
         Assert.True(File.Exists(_folder["all/phatgoose/evaluation.json"]));
@@ -104,7 +104,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
         Peft("merge", "--method", "phatgoose", _folder["three"], "--remove", "again", "--output", _folder["back"]).Succeeds();
 
         Assert.Equal(File.ReadAllBytes(_folder["two/adapter_model.safetensors"]), File.ReadAllBytes(_folder["back/adapter_model.safetensors"]));
-        Refused([_folder["three"], "--remove", "nobody"], "--remove 'nobody': is not among them - law, code, again");
+        Refused([_folder["three"], "--remove", "nobody"], "--remove: 'nobody' is not among the adapters; expected law, code or again.");
         Refused([_folder["two"], "--remove", "law"], "1 adapter (code) - at least 2");
     }
 
@@ -133,7 +133,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
         Refused(["law", "code", "--weights", "1"], "--weights: 1 numbers for 2 adapters (law, code)");
         Refused(["law", "code", "--weights", "1,x", "--density", "0"], "peft merge has 2 faults", "--density", "--weights", "'x'");
         Refused(["law", "nowhere"], "nowhere", "no such directory");
-        Refused(["--method", "tie", "law", "code"], "--method 'tie'", "did you mean ties?");
+        Refused(["--method", "tie", "law", "code"], "--method: 'tie' is not a method; expected ", "Did you mean ties?");
         Refused(["--method", "linear", "law", "code"], "law r = 2, code r = 3", "equal ranks");
     }
 

@@ -31,7 +31,7 @@ public sealed class ReportTests : IDisposable
         _folder.Write("e/results.json", Results());
         _folder.Write("report.txt", "mine");
 
-        Report("e", "--template", "summary.txt", "--output", "report.txt").IsRefused("--output report.txt: exists", "--overwrite");
+        Report("e", "--template", "summary.txt", "--output", "report.txt").IsRefused("report.txt: the file exists already. Name another with --output, or replace it with --overwrite.");
         Assert.Equal("mine", File.ReadAllText(_folder["report.txt"]));
 
         Report("e", "--template", "summary.txt", "--output", "report.txt", "--overwrite").Succeeds();
@@ -51,7 +51,7 @@ public sealed class ReportTests : IDisposable
         Report("cut", "--output", "o.html").IsRefused("cut/results.json", "not a whole results file", "cut short");
         Report("later", "--output", "o.html").IsRefused("later/results.json", "version 7 of peft.results", "version 1", "newer peft");
         Report("a", "b", "--output", "o.html").IsRefused("joining results has 1 fault", "task 'task': 10 other rows", "one peft eval");
-        Report("a", "--template", "mine.html", "--output", "o.html").IsRefused("mine.html:2:4", "'subjcts'", "known here: title", "did you mean subjects?");
+        Report("a", "--template", "mine.html", "--output", "o.html").IsRefused("mine.html:2:4", "'subjcts'", "known here: title", "Did you mean subjects?");
         _folder.Write("endless.md", "# {{ title }}\n{{ while true; 'x'; end }}");
         Report("a", "--template", "endless.md", "--output", "o.html").IsRefused("endless.md:2:", "loops without end");
         Report("a", "--template", "nothing.html", "--output", "o.html").IsRefused("nothing.html", "summary.txt");

@@ -45,18 +45,18 @@ public sealed class TokenizeTests : IDisposable
     }
 
     [Theory]
-    [InlineData("--jsonl", "\"good\"|nonsense", "line 2: not a JSON string")]
-    [InlineData("--jsonl", "\"good\"|[1]", "line 2: not a JSON string")]
-    [InlineData("--jsonl", "null", "line 1: not a JSON string")]
-    [InlineData("--decode", "[1]|[2]|[3, \"a\"]", "line 3: not a JSON array of token ids")]
-    [InlineData("--decode", "[1]|[99999]", "line 2: id 99999 - this tokenizer has ids 0 to 279")]
+    [InlineData("--jsonl", "\"good\"|nonsense", "line 2: cannot be read (", "); expected a JSON string.")]
+    [InlineData("--jsonl", "\"good\"|[1]", "line 2: cannot be read (", "); expected a JSON string.")]
+    [InlineData("--jsonl", "null", "line 1: cannot be read (null); expected a JSON string.")]
+    [InlineData("--decode", "[1]|[2]|[3, \"a\"]", "line 3: cannot be read (", "); expected a JSON array of token ids.")]
+    [InlineData("--decode", "[1]|[99999]", "line 2: id 99999; expected ids from 0 to 279 with this tokenizer.")]
     [InlineData("--decode", "[-1]", "line 1: id -1")]
-    public void A_wrong_line_is_named(string option, string lines, string message) =>
-        Tokenize(Surroundings.WithInput(lines.Split('|')), option).Exits(2).Says("standard input " + message);
+    public void A_wrong_line_is_named(string option, string lines, string message, params string[] more) =>
+        Tokenize(Surroundings.WithInput(lines.Split('|')), option).Exits(2).Says(["standard input " + message, .. more]);
 
     [Fact]
     public void A_line_that_is_not_utf8_is_named() =>
-        Tokenize(new Surroundings { Input = [.. "good\nb"u8, 0xFF, .. "d\n"u8] }).Exits(2).Says("standard input line 2: not a text in UTF-8");
+        Tokenize(new Surroundings { Input = [.. "good\nb"u8, 0xFF, .. "d\n"u8] }).Exits(2).Says("standard input line 2: is not UTF-8. Convert the text, for example with iconv -t utf-8.");
 
     [Fact]
     public void A_tokenizer_is_never_written_over_and_needs_room_for_the_bytes()
@@ -64,9 +64,9 @@ public sealed class TokenizeTests : IDisposable
         _folder.Copy(TinyBase.New, "tok");
         var before = _folder.Snapshot();
         var texts = Surroundings.WithInput("a b c");
-        PeftProcess.Run(_folder, texts, "tokenize", "--train", "--tokenizer", "tok").IsRefused("tok", "tokenizer.json already");
+        PeftProcess.Run(_folder, texts, "tokenize", "--train", "--tokenizer", "tok").IsRefused("tok: contains a tokenizer.json already.");
         PeftProcess.Run(_folder, texts, "tokenize", "--train", "--tokenizer", "new", "--vocab-size", "256")
-            .IsRefused("--vocab-size 256", "at least 257");
+            .IsRefused("--vocab-size: 256; expected at least 257 (256 bytes and the end of text).");
         Assert.Equal(before, _folder.Snapshot());
     }
 

@@ -17,8 +17,8 @@ public sealed class TrainFaultTests : IDisposable
         _folder.Write("bad.yaml", TinyBase.Recipe("{r: 0, lora_alhpa: 3, experts: {count: 2}}", "{max_steps: many, lr_scheduler_type: cosin}", "evaluate: 1"));
         var run = Refused(
             ["bad.yaml"],
-            "bad.yaml has 6 faults", "adapter.r", "whole number from 1", "did you mean lora_alpha?", "adapter.experts.count", "method: mixture",
-            "training.max_steps", "did you mean cosine?", "did you mean evaluation?");
+            "bad.yaml has 6 faults", "adapter.r", "whole number from 1", "Did you mean lora_alpha?", "adapter.experts.count", "method: mixture",
+            "training.max_steps", "Did you mean cosine?", "Did you mean evaluation?");
         Assert.Equal(7, run.Error.TrimEnd().Split('\n').Length);
         Assert.Contains("line 3", run.Error);
     }
@@ -26,7 +26,7 @@ public sealed class TrainFaultTests : IDisposable
     [Theory]
     [InlineData("nowhere.yaml", "", "nowhere.yaml: no such file", "recipes/default.yaml")]
     [InlineData("r.yaml", "training.max_steps", "must be written a.b=value")]
-    [InlineData("r.yaml", "training.max_stesp=3", "--set training.max_stesp=3", "did you mean max_steps?")]
+    [InlineData("r.yaml", "training.max_stesp=3", "--set training.max_stesp=3", "Did you mean max_steps?")]
     [InlineData("r.yaml", "model.model_name_or_path.x=3", "'model_name_or_path' is not a section")]
     public void A_recipe_or_override_that_cannot_be_read_is_named(string recipe, string set, params string[] parts) =>
         Refused(set.Length == 0 ? [recipe] : [recipe, "--set", set], parts);
@@ -47,7 +47,7 @@ public sealed class TrainFaultTests : IDisposable
     public void A_column_that_the_file_lacks_is_named_with_the_nearest_one()
     {
         var set = $"data.train=[{{files: {TinyBase.RowsFile}, template: {{prompt: \"{{qestion}}\", answer: \"{{answer}}\"}}}}]";
-        RefusedBeforeTheModel(set, "data.train[0].template.prompt", "'qestion' is not there", "question, answer", "did you mean question?");
+        RefusedBeforeTheModel(set, "data.train[0].template.prompt", "'qestion' is not there", "question, answer", "Did you mean question?");
     }
 
     [Fact]
@@ -81,7 +81,7 @@ public sealed class TrainFaultTests : IDisposable
     {
         CopyBase("other");
         Edit("other/config.json", "\"llama\"", "\"lama\"");
-        RefusedBeforeTheModel("model.model_name_or_path=other", "other/config.json", "'lama'", "qwen2", "did you mean 'llama'?");
+        RefusedBeforeTheModel("model.model_name_or_path=other", "other/config.json", "'lama'", "qwen2", "Did you mean 'llama'?");
     }
 
     [Fact]

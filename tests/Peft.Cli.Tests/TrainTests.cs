@@ -13,7 +13,7 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     public void A_run_tells_what_it_does_and_prints_its_results_as_json()
     {
         trained.Run.Succeeds().Says(
-            "trained values", "12 sequences", "6 steps", "step 1/6  loss", "step 2/6  loss", "step 3  eval_loss", "step 6/6  loss", "out: saved after 6 steps");
+            "trainable parameters on a base of", "12 sequences", "6 steps; 1 thread; ", "step 1/6  loss", "step 2/6  loss", "step 3  eval_loss", "step 6/6  loss", "out: saved after 6 steps");
         Assert.DoesNotContain("step 5/6", trained.Run.Error);
         using var results = JsonDocument.Parse(trained.Run.Output);
         var models = results.RootElement.GetProperty("models").EnumerateArray().ToList();
@@ -188,8 +188,8 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     public void Data_shows_how_sequences_share_rows()
     {
         var text = PeftProcess.Run(Folder, "data", "mix.yaml", "--rows", "0", "--set", "data.packing=true").Succeeds().Output;
-        Assert.Matches(@"packing: 12 sequences in \d+ rows of up to \d+ tokens, \d+\.\d a row, \d+\.\d ?% filled", text);
-        Assert.Matches(@"padding: \d+ tokens an epoch, \d+ without packing", text);
+        Assert.Matches(@"packing: 12 sequences in \d+ rows of up to \d+ tokens, \d+\.\d per row, \d+\.\d% filled", text);
+        Assert.Matches(@"padding: \d+ tokens per epoch, \d+ without packing", text);
     }
 
     [Fact]
@@ -203,7 +203,7 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         Assert.Contains("streamed in blocks of 5 rows: number of sequences unknown (data.train[0]: ", text);
         var plan = PeftProcess.Run(Folder, ["train", "mix.yaml", "--dry-run", "--output", "planned", .. streaming]).Succeeds().Output;
         Assert.Contains("  streaming: true\n", plan);
-        Assert.Contains("tokens unknown, and the longest row (taken as max_length 32); 6 steps", plan);
+        Assert.Contains("number of tokens unknown, longest row unknown (assumed to be max_length 32); 6 steps", plan);
         PeftProcess.Run(Folder, ["train", "mix.yaml", "--output", "planned", "--set", "training.max_steps=0", .. streaming])
             .IsRefused("training.max_steps", "streaming leaves the number of sequences unknown");
     }

@@ -1,6 +1,8 @@
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Evaluation.Results;
+using Peft.Evaluation.Routing;
+using Peft.Evaluation.Scoring;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
 
@@ -102,7 +104,7 @@ public sealed class EvaluationRunTests : IDisposable
         using var opened = Adapted(options);
         var one = _tasks[0] with { Rows = [_tasks[0].Rows[1]] };
         var evaluator = new TaskEvaluator(opened.Model, _tiny.Tokenizer, 2);
-        var routing = Probing.RoutingProbe.Measure("s", opened.Adapted!, evaluator, [one], _ => null, 4)!;
+        var routing = RoutingProbe.Measure("s", opened.Adapted!, evaluator, [one], _ => null, 4)!;
 
         using var scope = torch.NewDisposeScope();
         var text = one.Rows[0].Prompt + one.Rows[0].Choices[one.Rows[0].Gold];

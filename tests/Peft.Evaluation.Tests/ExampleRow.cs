@@ -3,6 +3,7 @@ using Parquet;
 using Parquet.Data;
 using Parquet.Schema;
 using Parquet.Serialization;
+using Peft.Evaluation.Results;
 
 namespace Peft.Evaluation.Tests;
 

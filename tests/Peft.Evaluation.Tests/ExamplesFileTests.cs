@@ -2,6 +2,7 @@ using Parquet;
 using Parquet.Schema;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Reports;
+using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
 

@@ -1,5 +1,6 @@
 using Peft.Data.Examples;
 using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Scoring;
 using Peft.Evaluation.Tasks;
 using Peft.Models;
 

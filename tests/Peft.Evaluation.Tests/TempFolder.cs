@@ -1,3 +1,5 @@
+using Peft.Evaluation.Metrics;
+
 namespace Peft.Evaluation.Tests;
 
 /// <summary>A folder of its own for one test.</summary>

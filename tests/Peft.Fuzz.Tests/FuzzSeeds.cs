@@ -3,6 +3,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Data.Batches;
 using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
 using Peft.Formats;
@@ -330,7 +331,7 @@ internal static class FuzzSeeds
 
     private static byte[] Manifest(string adapter, (string Name, byte[] Bytes)[] files)
     {
-        var reader = new OptionReader(Recipes.YamlReader.Parse($"adapter: {adapter.ReplaceLineEndings(" ")}", "seed"), "", new Faults());
+        var reader = new OptionReader(Recipes.Reading.YamlReader.Parse($"adapter: {adapter.ReplaceLineEndings(" ")}", "seed"), "", new Faults());
         var options = AdapterOptions.Read(reader.Section("adapter"));
         reader.Faults.ThrowIfAny("seed");
         return Encoding.UTF8.GetBytes(new BundleManifest

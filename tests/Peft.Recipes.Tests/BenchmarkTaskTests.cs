@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
-using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Scoring;
 using Peft.Evaluation.Tasks;
 using Peft.Formats.Tokenizers;
 using Peft.Models;

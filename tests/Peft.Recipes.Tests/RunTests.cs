@@ -1,6 +1,7 @@
 using Peft.Adapters.Bundles;
 using Peft.Data.Batches;
 using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Recipes.Tests.Support;
 using Peft.Training;

@@ -35,7 +35,6 @@ public static class AdapterLoader
     /// <exception cref="UserException">Another base, a damaged bundle, tensors that do not fit, pickled weights.</exception>
     public static AdaptedModel Attach(CausalLanguageModel model, string directory, AttachOptions? options = null)
     {
-        ArgumentNullException.ThrowIfNull(model);
         options ??= new AttachOptions();
         return BundleFiles.IsBundle(directory) ? AttachBundle(model, directory, options)
             : MixtureDirectory.IsOne(directory) ? AttachMixture(model, directory, options)

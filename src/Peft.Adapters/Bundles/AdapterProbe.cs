@@ -14,7 +14,6 @@ public sealed class AdapterProbe
     /// <summary>Wraps the projections of an adapted model.</summary>
     public AdapterProbe(AdaptedModel adapted)
     {
-        ArgumentNullException.ThrowIfNull(adapted);
         _adapted = adapted;
         foreach (var module in adapted.Modules)
             adapted.Model.Wrap(module.Path, _ => new Place(module, this));
@@ -36,7 +35,6 @@ public sealed class AdapterProbe
         /// <remarks>Shapes: gates [E], [E·R] or [N, E], [N, E·R] → [N, O].</remarks>
         public Tensor Added(Tensor gates)
         {
-            ArgumentNullException.ThrowIfNull(gates);
             var hidden = Input.reshape(-1, Module.InFeatures).to(torch.float32).mm(Module.Down.t());
             var columns = gates.shape[^1] == hidden.shape[^1] ? gates : gates.repeat_interleave(Module.Shape.Rank, -1);
             return (hidden * columns).mm(Module.Up.t()) * Module.Shape.Scale;
@@ -84,7 +82,6 @@ public sealed class AdapterProbe
     /// <remarks>Source: LoRA, arXiv:2106.09685, eq. 3: <c>W x + scale · B (A x)</c>.</remarks>
     public Tensor LogitsOf(Tensor ids, PeftAdapter adapter)
     {
-        ArgumentNullException.ThrowIfNull(adapter);
         var modules = adapter.Modules.ToDictionary(module => module.Path, StringComparer.Ordinal);
         return Logits(ids, call => !modules.TryGetValue(call.Module.Path, out var module)
             ? call.Base()

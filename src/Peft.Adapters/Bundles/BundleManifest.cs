@@ -107,3 +107,51 @@ public sealed record BundleManifest
         return [.. map.Keys.Select(name => KeyValuePair.Create(name, section.RequiredText(name)))];
     }
 }
+
+/// <summary>The base model an adapter was trained on.</summary>
+/// <param name="Name">Hub id or path, as the user gave it.</param>
+/// <param name="Fingerprint">SHA-256 over the base's tensors and config essentials (<c>ModelLoader.Fingerprint</c>).</param>
+public sealed record BaseIdentity(string Name, string Fingerprint);
+
+/// <summary>A data file that went into the training.</summary>
+/// <param name="Name">File name as the recipe gives it.</param>
+/// <param name="Sha256">SHA-256 of the file.</param>
+public sealed record DataIdentity(string Name, string Sha256);
+
+/// <summary>An adapter that went into a merge.</summary>
+/// <param name="Name">Its name there.</param>
+/// <param name="Sha256">Hash of its tensors' file.</param>
+/// <param name="Weight">Its weight.</param>
+public sealed record MergedAdapter(string Name, string Sha256, double Weight);
+
+/// <summary>How a bundle was merged (section <c>merge</c> of bundle.json).</summary>
+/// <param name="Method">The method's name.</param>
+/// <param name="Adapters">What went in, in order.</param>
+/// <param name="Settings">The method's settings, as text.</param>
+public sealed record MergeRecord(
+    string Method, IReadOnlyList<MergedAdapter> Adapters, IReadOnlyList<KeyValuePair<string, string>> Settings)
+{
+    /// <summary>Reads the section; faults go to the reader.</summary>
+    public static MergeRecord Read(OptionReader reader)
+    {
+        var settings = reader.Section("settings");
+        return new MergeRecord(
+            reader.RequiredText("method"),
+            [.. reader.Sections("adapters").Select(adapter => new MergedAdapter(
+                adapter.RequiredText("name"), adapter.RequiredText("sha256"), adapter.Number("weight", 1)))],
+            reader.Node("settings") is ConfigMap map
+                ? [.. map.Keys.Select(key => KeyValuePair.Create(key, settings.RequiredText(key)))]
+                : []);
+    }
+
+    /// <summary>The section as JSON.</summary>
+    public JsonObject ToJson() => new()
+    {
+        ["method"] = Method,
+        ["settings"] = new JsonObject(Settings.Select(pair => KeyValuePair.Create(pair.Key, (JsonNode?)JsonValue.Create(pair.Value)))),
+        ["adapters"] = new JsonArray([.. Adapters.Select(adapter => (JsonNode)new JsonObject
+        {
+            ["name"] = adapter.Name, ["sha256"] = adapter.Sha256, ["weight"] = adapter.Weight,
+        })]),
+    };
+}

@@ -22,17 +22,13 @@ public static class BundleTensors
     /// <summary>What the file calls a tensor of <see cref="AdaptedModel.State"/>.</summary>
     public static string NameInFile(string name, bool isPlainLora)
     {
-        ArgumentNullException.ThrowIfNull(name);
         var isExpert = name.EndsWith(".lora_A", StringComparison.Ordinal) || name.EndsWith(".lora_B", StringComparison.Ordinal);
         return Prefix + name + (!isExpert ? "" : isPlainLora ? ".weight" : ".experts");
     }
 
     /// <summary>The tensors of an attached model as entries to write.</summary>
-    public static IReadOnlyList<SafetensorsWrite> ToWrite(AdaptedModel adapted)
-    {
-        ArgumentNullException.ThrowIfNull(adapted);
-        return [.. adapted.State.Select(pair => ToWrite(NameInFile(pair.Name, adapted.Options.IsPlainLora), pair.Tensor))];
-    }
+    public static IReadOnlyList<SafetensorsWrite> ToWrite(AdaptedModel adapted) =>
+        [.. adapted.State.Select(pair => ToWrite(NameInFile(pair.Name, adapted.Options.IsPlainLora), pair.Tensor))];
 
     /// <summary>One tensor as an entry to write.</summary>
     internal static SafetensorsWrite ToWrite(string name, Tensor tensor) =>
@@ -43,7 +39,6 @@ public static class BundleTensors
     /// <exception cref="UserException">Tensors are missing, too many, of another shape, or not finite.</exception>
     public static void Load(AdaptedModel adapted, string path, IReadOnlyDictionary<string, SafetensorsEntry> entries)
     {
-        ArgumentNullException.ThrowIfNull(adapted);
         Load(
             adapted.State.ToDictionary(pair => NameInFile(pair.Name, adapted.Options.IsPlainLora), pair => pair.Tensor, StringComparer.Ordinal),
             adapted.Modules.Count, path, entries);
@@ -53,7 +48,6 @@ public static class BundleTensors
     internal static void Load(
         IReadOnlyDictionary<string, Tensor> expected, int modules, string path, IReadOnlyDictionary<string, SafetensorsEntry> entries)
     {
-        ArgumentNullException.ThrowIfNull(entries);
         var faults = new Faults();
         NoteNames(faults, "missing", expected.Keys.Where(name => !entries.ContainsKey(name)), Needed);
         NoteNames(faults, "not used", entries.Keys.Where(name => !expected.ContainsKey(name)), OnlyUsed(modules));
@@ -173,4 +167,46 @@ public static class BundleTensors
         SafetensorsDtype.BOOL => ScalarType.Bool,
         _ => null,
     };
+}
+
+/// <summary>Weights of the base that PEFT stores beside an adapter on the head or the embeddings (<c>save_embedding_layers</c>).</summary>
+/// <remarks>
+/// Source: huggingface/peft 5d602fd, <c>get_peft_model_state_dict</c>. Where they equal the base's own they say nothing and are left
+/// out; changed ones stay among the tensors and are refused like any fully trained module.
+/// </remarks>
+internal static class SavedBase
+{
+    private const string Prefix = "base_model.model.";
+
+    /// <summary>The entries without copies of the base's own weights.</summary>
+    public static IReadOnlyDictionary<string, SafetensorsEntry> Without(
+        CausalLanguageModel model, IReadOnlyDictionary<string, SafetensorsEntry> entries, Action<string> warn)
+    {
+        var others = entries.Values.Where(entry => !entry.Name.Contains(".lora_", StringComparison.Ordinal)).ToList();
+        if (others.Count == 0)
+            return entries;
+        var weights = model.StateDict().ToDictionary(pair => pair.Name, pair => pair.Tensor, StringComparer.Ordinal);
+        weights.TryAdd(model.HeadProjection.Path + ".weight", model.HeadWeight);
+        var kept = entries.ToDictionary(StringComparer.Ordinal);
+        foreach (var entry in others)
+        {
+            if (!entry.Name.StartsWith(Prefix, StringComparison.Ordinal))
+                continue;
+            var name = entry.Name[Prefix.Length..].Replace(".base_layer.", ".", StringComparison.Ordinal);
+            if (!weights.TryGetValue(name, out var own) || !IsCopy(entry, own))
+                continue;
+            kept.Remove(entry.Name);
+            warn($"{entry.FilePath}: {entry.Name} is the base's own weight and has no effect");
+        }
+        return kept;
+    }
+
+    private static bool IsCopy(SafetensorsEntry entry, Tensor own)
+    {
+        using var scope = torch.NewDisposeScope();
+        using var off = torch.no_grad();
+        return entry.Shape.SequenceEqual(own.shape)
+            && BundleTensors.Read(new Faults(), entry) is { } stored
+            && stored.to(own.dtype).SameAs(own.to(torch.CPU));
+    }
 }

@@ -1,7 +1,41 @@
+using Peft.Adapters.Lora;
 using Peft.Formats.Files;
 using Peft.Formats.Safetensors;
 
 namespace Peft.Adapters.Bundles;
+
+/// <summary>What goes into a bundle.</summary>
+public sealed record BundleContents
+{
+    /// <summary>The trained model.</summary>
+    public required AdaptedModel Adapted { get; init; }
+
+    /// <summary>Its base.</summary>
+    public required BaseIdentity Base { get; init; }
+
+    /// <summary>The recipe with every default filled in, as YAML; null where there was no recipe (an import).</summary>
+    public string? ResolvedRecipe { get; init; }
+
+    /// <summary>The data files.</summary>
+    public IReadOnlyList<DataIdentity> Data { get; init; } = [];
+
+    /// <summary>The manifest of the bundle that is written again, as it was; null where the others here say what it is.</summary>
+    public BundleManifest? Earlier { get; init; }
+
+    /// <summary>Seed of the run.</summary>
+    public long Seed { get; init; }
+
+    /// <summary>Versions of the programs that made it.</summary>
+    /// <value>Default: this assembly's and libtorch's.</value>
+    public IReadOnlyList<KeyValuePair<string, string>> Versions { get; init; } = OwnVersions;
+
+    /// <summary>This assembly's version and libtorch's.</summary>
+    public static IReadOnlyList<KeyValuePair<string, string>> OwnVersions =>
+    [
+        KeyValuePair.Create("peft", typeof(BundleContents).Assembly.GetName().Version?.ToString(3) ?? "unknown"),
+        KeyValuePair.Create("libtorch", torch.__version__),
+    ];
+}
 
 /// <summary>Writes bundles.</summary>
 public static class BundleWriter
@@ -16,17 +50,14 @@ public static class BundleWriter
     /// <exception cref="FileOperationException">The disk is full, the place may not be written to, ...</exception>
     public static BundleManifest Write(string directory, BundleContents contents)
     {
-        ArgumentNullException.ThrowIfNull(contents);
         BundleManifest? written = null;
         BundleFiles.Replace(directory, folder => written = Fill(folder, contents));
         return written!;
     }
 
     /// <summary>What a manifest says of these contents; the files' hashes are added when they are written.</summary>
-    public static BundleManifest ManifestOf(BundleContents contents)
-    {
-        ArgumentNullException.ThrowIfNull(contents);
-        return contents.Earlier is { } earlier
+    public static BundleManifest ManifestOf(BundleContents contents) =>
+        contents.Earlier is { } earlier
             ? earlier with { Files = [] }
             : new()
             {
@@ -37,7 +68,6 @@ public static class BundleWriter
                 Versions = contents.Versions,
                 TrainableParameters = contents.Adapted.TrainableParameterCount,
             };
-    }
 
     /// <summary>Writes a bundle whose tensors no attached model holds; otherwise as the other.</summary>
     /// <param name="directory">The bundle's directory.</param>
@@ -49,7 +79,6 @@ public static class BundleWriter
     public static BundleManifest Write(
         string directory, BundleManifest manifest, string config, IReadOnlyList<SafetensorsWrite> tensors)
     {
-        ArgumentNullException.ThrowIfNull(manifest);
         BundleManifest? written = null;
         BundleFiles.Replace(directory, folder => written = Fill(folder, manifest, config, tensors, null));
         return written!;

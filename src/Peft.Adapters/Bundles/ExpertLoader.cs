@@ -22,8 +22,6 @@ public static class ExpertLoader
     /// <exception cref="UserException">Number, ranks, modules or tensors do not fit; all faults at once.</exception>
     public static void Load(AdaptedModel adapted, IReadOnlyList<string> directories)
     {
-        ArgumentNullException.ThrowIfNull(adapted);
-        ArgumentNullException.ThrowIfNull(directories);
         var experts = adapted.Options.Experts.Count;
         if (directories.Count == 1 && experts > 1)
         {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Peft.Adapters.Lora;
 using Peft.Formats;
 using Peft.Formats.Files;
@@ -34,7 +35,6 @@ public static class MixtureDirectory
     /// <param name="facts">What the cards tell beside the settings.</param>
     public static void Write(string directory, BundleContents contents, CardFacts facts)
     {
-        ArgumentNullException.ThrowIfNull(contents);
         var adapted = contents.Adapted;
         var manifest = BundleWriter.ManifestOf(contents);
         var names = new List<string>();
@@ -85,8 +85,6 @@ public static class MixtureDirectory
     /// <exception cref="UserException">A part is missing or does not fit.</exception>
     public static AdaptedModel Attach(CausalLanguageModel model, string directory, BundleManifest manifest)
     {
-        ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(manifest);
         var parts = PartNames(manifest).ToDictionary(
             name => name, name => SafetensorsFile.Open(Path.Combine(directory, name, BundleFiles.Weights)), StringComparer.Ordinal);
         var router = SafetensorsFile.Open(Path.Combine(directory, RouterFile));
@@ -121,12 +119,9 @@ public static class MixtureDirectory
     }
 
     /// <summary>The part directories that a manifest lists.</summary>
-    public static IEnumerable<string> PartNames(BundleManifest manifest)
-    {
-        ArgumentNullException.ThrowIfNull(manifest);
-        return manifest.Files.Select(file => file.Key.Split('/'))
+    public static IEnumerable<string> PartNames(BundleManifest manifest) =>
+        manifest.Files.Select(file => file.Key.Split('/'))
             .Where(parts => parts.Length == 2 && parts[1] == BundleFiles.Weights).Select(parts => parts[0]);
-    }
 
     private static void Check(Faults faults, string directory, string name, string expected)
     {
@@ -174,4 +169,39 @@ public static class MixtureDirectory
     private static Dictionary<string, Tensor> RouterState(AdaptedModel adapted) => adapted.State
         .Where(pair => pair.Name.Contains(".router.", StringComparison.Ordinal))
         .ToDictionary(pair => BundleTensors.NameInFile(pair.Name, isPlainLora: false), pair => pair.Tensor, StringComparer.Ordinal);
+}
+
+/// <summary>What one directory of an exported mixture holds: one expert, or the projections that are not routed.</summary>
+/// <param name="Name">The directory's name.</param>
+/// <param name="Expert">The expert; null for the part that every token gets.</param>
+/// <param name="Modules">The projections that have it.</param>
+public sealed record MixturePart(string Name, int? Expert, IReadOnlyList<MixtureProjection> Modules)
+{
+    /// <summary>Directory of the projections without a router.</summary>
+    public const string Shared = "shared";
+
+    private const string ExpertPrefix = "expert_";
+
+    /// <summary>Directory of an expert.</summary>
+    public static string NameOf(int expert) => ExpertPrefix + expert.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>Whether a directory of an exported mixture may have this name.</summary>
+    public static bool IsName(string name) =>
+        name == Shared
+            || name.StartsWith(ExpertPrefix, StringComparison.Ordinal)
+            && int.TryParse(name.AsSpan(ExpertPrefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var expert)
+            && expert < ExpertOptions.Most
+            && NameOf(expert) == name;
+
+    /// <summary>The parts of a mixture: the shared one first where there is one, then the experts.</summary>
+    public static IReadOnlyList<MixturePart> Of(AdaptedModel adapted)
+    {
+        var parts = new List<MixturePart>();
+        if (adapted.Modules.Where(module => module.Router is null).ToList() is { Count: > 0 } shared)
+            parts.Add(new MixturePart(Shared, null, shared));
+        var routed = adapted.Modules.Where(module => module.Router is not null).ToList();
+        for (var expert = 0; expert < routed.Select(module => module.Shape.Experts).DefaultIfEmpty(0).Max(); expert++)
+            parts.Add(new MixturePart(NameOf(expert), expert, [.. routed.Where(module => module.Shape.Experts > expert)]));
+        return parts;
+    }
 }

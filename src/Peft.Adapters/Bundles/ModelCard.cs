@@ -26,9 +26,6 @@ public static class ModelCard
     /// <summary>The card of one part of an exported mixture.</summary>
     public static string OfPart(BundleManifest manifest, MixturePart part, CardFacts facts)
     {
-        ArgumentNullException.ThrowIfNull(manifest);
-        ArgumentNullException.ThrowIfNull(part);
-        ArgumentNullException.ThrowIfNull(facts);
         var title = part.Expert is { } expert ? $"Expert {expert} ({manifest.Adapter.Experts.NameOf(expert)})" : "The part that is not routed";
         return Rendered("part", manifest, facts with { Metrics = [] }, title, part.Expert is null ? "no expert" : "this expert with weight 1");
     }
@@ -49,8 +46,6 @@ public static class ModelCard
 
     private static string Rendered(string kind, BundleManifest manifest, CardFacts facts, string? title = null, string part = "", string remark = "")
     {
-        ArgumentNullException.ThrowIfNull(manifest);
-        ArgumentNullException.ThrowIfNull(facts);
         var options = manifest.Adapter;
         var engine = new TemplateEngine(new TemplateOptions
         {
@@ -114,4 +109,24 @@ public static class ModelCard
     private static string Cell(string value) => value.Replace("|", "\\|", StringComparison.Ordinal).ReplaceLineEndings(" ");
 
     private static string Quoted(string value) => System.Text.Json.JsonSerializer.Serialize(value);
+}
+
+/// <summary>One number of an evaluation, as a model card tells it.</summary>
+/// <param name="Task">The task.</param>
+/// <param name="Metric">The metric's name.</param>
+/// <param name="Value">The value.</param>
+/// <param name="Rows">Rows it was measured on.</param>
+public sealed record CardMetric(string Task, string Metric, double Value, int Rows);
+
+/// <summary>What a model card tells beside the settings.</summary>
+public sealed record CardFacts
+{
+    /// <summary>Nothing more.</summary>
+    public static CardFacts None { get; } = new();
+
+    /// <summary>Evaluation numbers.</summary>
+    public IReadOnlyList<CardMetric> Metrics { get; init; } = [];
+
+    /// <summary>The licence in the Hub's spelling; null where it is not known.</summary>
+    public string? License { get; init; }
 }

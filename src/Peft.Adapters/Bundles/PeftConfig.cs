@@ -13,10 +13,8 @@ public static class PeftConfig
     /// <summary>The options that a PEFT directory describes.</summary>
     /// <param name="config">Its adapter_config.json.</param>
     /// <param name="targets">The targets where the file names none: PEFT then goes by the architecture.</param>
-    public static AdapterOptions ToOptions(LoraAdapterConfig config, ModuleNames targets)
-    {
-        ArgumentNullException.ThrowIfNull(config);
-        return new AdapterOptions
+    public static AdapterOptions ToOptions(LoraAdapterConfig config, ModuleNames targets) =>
+        new AdapterOptions
         {
             R = config.R,
             LoraAlpha = config.LoraAlpha,
@@ -30,18 +28,14 @@ public static class PeftConfig
             AlphaPattern = config.AlphaPattern,
             InitLoraWeights = config.InitLoraWeights == "gaussian" ? "gaussian" : "true",
         };
-    }
 
     /// <summary>
     /// The text of adapter_config.json: for plain LoRA exactly what PEFT reads; for a mixture the same keys with another
     /// <c>peft_type</c> and the sections <c>experts</c> and <c>router</c>.
     /// </summary>
-    public static string ToJson(AdaptedModel adapted, string baseName)
-    {
-        ArgumentNullException.ThrowIfNull(adapted);
-        return ToJson(
+    public static string ToJson(AdaptedModel adapted, string baseName) =>
+        ToJson(
             adapted.Options, adapted.Model.Projections.Select(projection => projection.Path), adapted.Model.HeadProjection.Path, baseName);
-    }
 
     /// <summary>The same of an adapter that is not attached.</summary>
     /// <param name="options">The adapter.</param>
@@ -50,7 +44,6 @@ public static class PeftConfig
     /// <param name="baseName">The base.</param>
     public static string ToJson(AdapterOptions options, IEnumerable<string> paths, string? head, string baseName)
     {
-        ArgumentNullException.ThrowIfNull(options);
         var map = ToLora(options, TargetSelection.Resolved(paths, head, options), baseName).ToMap();
         if (options.IsPlainLora)
             return ConfigText.ToJson(map);
@@ -62,7 +55,6 @@ public static class PeftConfig
     /// <summary>The settings of an attached adapter as PEFT names them; a mixture's experts and router have no place there.</summary>
     internal static LoraAdapterConfig ToLora(AdaptedModel adapted, string baseName)
     {
-        ArgumentNullException.ThrowIfNull(adapted);
         var model = adapted.Model;
         return ToLora(
             adapted.Options,

@@ -14,8 +14,6 @@ public static class AdapterAttachment
     /// <exception cref="UserException">No projection matches, or one is wrapped already.</exception>
     public static AdaptedModel Attach(CausalLanguageModel model, AdapterOptions options, long seed)
     {
-        ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(options);
         var selected = TargetSelection.Select(
             model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, options);
         RequireMemory(model, options, selected);

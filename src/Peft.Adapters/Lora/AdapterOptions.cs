@@ -82,7 +82,6 @@ public sealed record AdapterOptions
     /// <summary>Reads the section; every fault goes to the reader's list, so that all are shown at once.</summary>
     public static AdapterOptions Read(OptionReader reader)
     {
-        ArgumentNullException.ThrowIfNull(reader);
         var method = reader.Choice("method", Lora, [Lora, Mixture]);
         var r = reader.Integer("r", 8, 1, LargestRank);
         var experts = ExpertOptions.Read(reader.Section("experts"), method == Mixture, RoutesRanks(reader) ? 1 : 4);

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Peft.Adapters.Routing;
 using Peft.Models;
 
@@ -20,7 +21,6 @@ public sealed class MixtureProjection : Projection
     public MixtureProjection(BaseLinear wrapped, MixtureShape shape, Router? router, Parameter down, bool trains = true)
         : base(Checked(wrapped).Path, wrapped.InFeatures, wrapped.OutFeatures)
     {
-        ArgumentNullException.ThrowIfNull(shape);
         Wrapped = wrapped;
         Shape = shape;
         Router = router;
@@ -78,8 +78,6 @@ public sealed class MixtureProjection : Projection
     /// <remarks>Shapes: x [.., D] → [.., O]; with a router, N = the product of the leading dimensions.</remarks>
     public override Tensor Forward(Tensor x, ForwardPass pass)
     {
-        ArgumentNullException.ThrowIfNull(x);
-        ArgumentNullException.ThrowIfNull(pass);
         RoutingDecision? decision = null;
         if (Router is not null)
         {
@@ -102,9 +100,41 @@ public sealed class MixtureProjection : Projection
         return Seeded.dropout(x, Shape.Dropout, random);
     }
 
-    private static BaseLinear Checked(BaseLinear wrapped)
+    private static BaseLinear Checked(BaseLinear wrapped) => wrapped;
+}
+
+/// <summary>The sizes and the scale of one wrapped projection.</summary>
+/// <param name="Experts">Number of experts E.</param>
+/// <param name="Rank">Rank R of each.</param>
+/// <param name="Scale">Factor on their output: alpha / r, or alpha / sqrt(r) with rsLoRA.</param>
+/// <param name="Dropout">Share of the adapter's input dropped in training.</param>
+public sealed record MixtureShape(int Experts, int Rank, double Scale, double Dropout = 0);
+
+/// <summary>First values of A; B begins at zero, so a fresh adapter changes nothing.</summary>
+public static class LoraInitialization
+{
+    /// <summary>A of every expert, stacked; each expert draws from its own stream, named by module and expert.</summary>
+    /// <remarks>
+    /// Source: huggingface/peft 5d602fd, <c>reset_lora_parameters</c>: Kaiming uniform with a = sqrt 5, which is
+    /// U(−1/√D, 1/√D); gaussian: N(0, (1/r)²). One stream an expert: adding a module or an expert never changes another's
+    /// first values.
+    /// Shapes: → [E·R, D] float32 on the CPU; expert e has rows e·R to e·R + R − 1.
+    /// </remarks>
+    public static Tensor Down(string path, int experts, int r, long width, string kind, long seed)
     {
-        ArgumentNullException.ThrowIfNull(wrapped);
-        return wrapped;
+        using var off = torch.no_grad();
+        var stacked = torch.zeros([(long)experts * r, width], torch.float32);
+        using var scope = torch.NewDisposeScope();
+        for (var expert = 0; expert < experts; expert++)
+        {
+            var name = string.Create(CultureInfo.InvariantCulture, $"{path}.lora_A.expert_{expert}");
+            using var random = Seeds.GeneratorFor(seed, name);
+            var rows = stacked.narrow(0, (long)expert * r, r);
+            if (kind == "gaussian")
+                Seeded.normal_(rows, 0, 1.0 / r, random);
+            else
+                Seeded.kaiming_uniform_(rows, Math.Sqrt(5), random);
+        }
+        return stacked;
     }
 }

@@ -1,6 +1,8 @@
 using System.Globalization;
+using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Peft.Formats;
+using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
 
 namespace Peft.Adapters.Lora;
@@ -32,7 +34,6 @@ public static partial class TargetSelection
     public static IReadOnlyList<SelectedModule> Select(
         IEnumerable<string> paths, string? head, AdapterOptions options, bool strict = true, string place = RecipePlace)
     {
-        ArgumentNullException.ThrowIfNull(options);
         var all = paths.ToList();
         var selected = all.Where(path => IsTarget(path, head, options)).ToList();
         if (selected.Count == 0)
@@ -49,18 +50,11 @@ public static partial class TargetSelection
         paths.Where(path => IsTarget(path, head: null, options));
 
     /// <summary>The rank of each expert in a module that is adapted.</summary>
-    public static int RankOf(AdapterOptions options, string path)
-    {
-        ArgumentNullException.ThrowIfNull(options);
-        return ByPattern(options.RankPattern, path, options.R);
-    }
+    public static int RankOf(AdapterOptions options, string path) => ByPattern(options.RankPattern, path, options.R);
 
     /// <summary>The alpha of a module that is adapted.</summary>
-    public static double AlphaOf(AdapterOptions options, string path)
-    {
-        ArgumentNullException.ThrowIfNull(options);
-        return ByPattern(options.AlphaPattern, path, options.LoraAlpha);
-    }
+    public static double AlphaOf(AdapterOptions options, string path) =>
+        ByPattern(options.AlphaPattern, path, options.LoraAlpha);
 
     /// <summary>
     /// The target list that a saved configuration holds: <c>all-linear</c> becomes the list of names that, with the same layers
@@ -68,7 +62,6 @@ public static partial class TargetSelection
     /// </summary>
     public static ModuleNames Resolved(IEnumerable<string> paths, string? head, AdapterOptions options)
     {
-        ArgumentNullException.ThrowIfNull(options);
         if (!options.TargetModules.IsAllLinear)
             return options.TargetModules;
         var all = paths.ToList();
@@ -97,7 +90,6 @@ public static partial class TargetSelection
     /// <summary>The attention block that a projection belongs to; null for others.</summary>
     public static string? AttentionBlockOf(string path)
     {
-        ArgumentNullException.ThrowIfNull(path);
         var end = path.LastIndexOf('.');
         return end > 0 && path[..end].EndsWith("attn", StringComparison.Ordinal) ? path[..end] : null;
     }
@@ -148,4 +140,70 @@ public static partial class TargetSelection
 
     [GeneratedRegex(@"\A.*?\.[^.]*\.(\d+)\.", RegexOptions.CultureInvariant)]
     private static partial Regex AnyLayer();
+}
+
+/// <summary>Modules by Hugging Face PEFT's rules: a list of names, a regular expression, or <c>all-linear</c>.</summary>
+public sealed record ModuleNames
+{
+    private const string AllLinearText = "all-linear";
+
+    private ModuleNames(IReadOnlyList<string> names, string? pattern)
+    {
+        Names = names;
+        Pattern = pattern;
+    }
+
+    /// <summary>Every linear projection except the output embedding.</summary>
+    public static ModuleNames AllLinear { get; } = new([], AllLinearText);
+
+    /// <summary>No module at all.</summary>
+    public static ModuleNames None { get; } = new([], null);
+
+    /// <summary>The names of a list; empty where a pattern was given.</summary>
+    public IReadOnlyList<string> Names { get; }
+
+    /// <summary>The regular expression (must match the whole path) or <c>all-linear</c>; null where a list was given.</summary>
+    public string? Pattern { get; }
+
+    /// <summary>Whether this is <c>all-linear</c>, in any case.</summary>
+    public bool IsAllLinear => string.Equals(Pattern, AllLinearText, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Whether nothing is named.</summary>
+    public bool IsEmpty => Pattern is null && Names.Count == 0;
+
+    /// <summary>Modules by exact path or by the end of the path (<c>q_proj</c> matches <c>….self_attn.q_proj</c>).</summary>
+    public static ModuleNames List(IEnumerable<string> names) => new([.. names], null);
+
+    /// <summary>Modules whose whole path matches a regular expression; <c>all-linear</c> is read as <see cref="AllLinear"/>.</summary>
+    public static ModuleNames Matching(string pattern) => new([], pattern);
+
+    /// <summary>Reads a key that may hold a list or one string, as PEFT reads it.</summary>
+    public static ModuleNames Read(OptionReader reader, string key, ModuleNames fallback)
+    {
+        if (reader.Node(key) is ConfigScalar { IsNull: false })
+        {
+            var pattern = reader.Text(key, fallback.Pattern ?? "");
+            if (ModulePattern.ProblemOf(pattern) is { } problem)
+                reader.Fault(key, Quote.Of(pattern), "a list of names, all-linear, or a regular expression", problem);
+            return Matching(pattern);
+        }
+        if (!reader.Has(key) && fallback.Pattern is not null)
+            return Matching(reader.Text(key, fallback.Pattern));
+        var names = reader.Texts(key, fallback.Names);
+        return names.Count == 0 ? None : List(names);
+    }
+
+    /// <summary>Whether a path is named; <c>all-linear</c> names every path.</summary>
+    public bool Matches(string path) =>
+        IsAllLinear
+        || (Pattern is not null ? ModulePattern.MatchesWhole(Pattern, path) : Names.Any(name => ModulePattern.IsNamed(name, path)));
+
+    /// <summary>The list or string, as JSON holds it; null where nothing is named.</summary>
+    public JsonNode? ToJson() =>
+        Pattern is not null ? JsonValue.Create(Pattern)
+        : Names.Count == 0 ? null
+        : new JsonArray([.. Names.Select(name => (JsonNode)JsonValue.Create(name)!)]);
+
+    /// <inheritdoc/>
+    public override string ToString() => Pattern ?? $"[{string.Join(", ", Names)}]";
 }

@@ -26,7 +26,6 @@ public static class GateCollapse
     /// <remarks>Shapes: [E] or [R] a projection; [1] without a router.</remarks>
     public static IReadOnlyDictionary<string, Tensor>? ConstantGates(AdaptedModel adapted)
     {
-        ArgumentNullException.ThrowIfNull(adapted);
         var gates = new Dictionary<string, Tensor>(StringComparer.Ordinal);
         foreach (var module in adapted.Modules)
         {
@@ -41,7 +40,6 @@ public static class GateCollapse
     /// <remarks>Shapes: ids [1, T]; → [E] or [R] a projection.</remarks>
     public static IReadOnlyDictionary<string, Tensor> MeanGates(AdapterProbe probe, Tensor ids)
     {
-        ArgumentNullException.ThrowIfNull(probe);
         var gates = new Dictionary<string, Tensor>(StringComparer.Ordinal);
         probe.Logits(ids, call =>
         {
@@ -57,7 +55,6 @@ public static class GateCollapse
     /// <summary>What constant gates lose on a text, projection by projection, each on the routed model's own input.</summary>
     public static IReadOnlyDictionary<string, double> GateErrors(AdapterProbe probe, Tensor ids, IReadOnlyDictionary<string, Tensor> gates)
     {
-        ArgumentNullException.ThrowIfNull(probe);
         var errors = new Dictionary<string, double>(StringComparer.Ordinal);
         probe.Logits(ids, call =>
         {
@@ -78,9 +75,6 @@ public static class GateCollapse
     public static PeftAdapter Collapse(
         AdaptedModel adapted, string baseName, IReadOnlyDictionary<string, Tensor> gates, int? rank, ICollection<CollapseLoss> losses)
     {
-        ArgumentNullException.ThrowIfNull(adapted);
-        ArgumentNullException.ThrowIfNull(gates);
-        ArgumentNullException.ThrowIfNull(losses);
         var modules = new List<PeftModule>();
         foreach (var module in adapted.Modules)
         {
@@ -95,8 +89,6 @@ public static class GateCollapse
     /// <remarks>Shapes: gates [E] or [R] → [O, E·R] float32.</remarks>
     public static Tensor WeightedUp(MixtureProjection module, Tensor gates)
     {
-        ArgumentNullException.ThrowIfNull(module);
-        ArgumentNullException.ThrowIfNull(gates);
         var columns = module.Up.shape[1];
         return module.Up.detach() * (gates.shape[0] == columns ? gates : gates.repeat_interleave(columns / gates.shape[0], 0)) * module.Shape.Scale;
     }

@@ -28,8 +28,6 @@ public sealed class InputProbe : Projection
     /// <inheritdoc/>
     public override Tensor Forward(Tensor x, ForwardPass pass)
     {
-        ArgumentNullException.ThrowIfNull(x);
-        ArgumentNullException.ThrowIfNull(pass);
         using (torch.no_grad())
         {
             var rows = x.detach().reshape(-1, InFeatures).to(torch.float64);                   // [N, D]

@@ -20,7 +20,6 @@ public static class LowRank
     /// </remarks>
     public static (Tensor U, Tensor S, Tensor Vh) Svd(LowRankUpdate update)
     {
-        ArgumentNullException.ThrowIfNull(update);
         var (qa, ra) = torch.linalg.qr(update.Down.to(torch.float64).t());                     // [D, Ka], [Ka, R]
         var (qb, rb) = torch.linalg.qr(update.Up.to(torch.float64));                           // [O, Kb], [Kb, R]
         var (u, s, vh) = torch.linalg.svd(rb.mm(ra.t()));                                  // of [Kb, Ka]
@@ -31,7 +30,6 @@ public static class LowRank
     /// <remarks>Source: Eckart and Young; PEFT's <c>svd</c>. Shapes: → A [R, D], B [O, R] float32; missing ranks are zeros.</remarks>
     public static LowRankUpdate Truncate(LowRankUpdate update, int rank)
     {
-        ArgumentNullException.ThrowIfNull(update);
         var (R, D, O) = (update.Down.shape[0], update.Down.shape[1], update.Up.shape[0]);
         // With as many ranks as the smaller side the core would be no smaller than the product.
         if (R >= Math.Min(O, D))
@@ -46,7 +44,6 @@ public static class LowRank
     /// <remarks>From the eigenvectors of the smaller of ΔᵀΔ and ΔΔᵀ, in float64. Shapes: dense [O, D].</remarks>
     public static LowRankUpdate Truncate(Tensor dense, int rank)
     {
-        ArgumentNullException.ThrowIfNull(dense);
         var delta = dense.to(torch.float64);
         var (O, D) = (delta.shape[0], delta.shape[1]);
         var kept = Math.Min(rank, Math.Min(O, D));
@@ -68,8 +65,6 @@ public static class LowRank
     /// <exception cref="ArgumentException">Factors and ranks do not fit.</exception>
     public static double[,] InnerProducts(Tensor down, Tensor up, IReadOnlyList<int> ranks)
     {
-        ArgumentNullException.ThrowIfNull(down);
-        ArgumentNullException.ThrowIfNull(up);
         var total = ranks.Sum();
         if (down.shape[0] != total || up.shape[1] != total)
             throw new ArgumentException($"A {down.shape[0]}, B {up.shape[1]} columns: the ranks add up to {total}", nameof(ranks));

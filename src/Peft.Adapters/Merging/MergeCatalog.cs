@@ -1,3 +1,5 @@
+using Peft.Formats;
+
 namespace Peft.Adapters.Merging;
 
 /// <summary>Every way of merging, one line each. Adding one is a file in <c>Methods/</c> and a line here.</summary>
@@ -25,4 +27,42 @@ public static class MergeCatalog
 
     /// <summary>The method of a name; null where there is none.</summary>
     public static MergeMethod? Find(string name) => Entries.FirstOrDefault(entry => entry.Name == name);
+}
+
+/// <summary>What a merge may be told; each method uses what concerns it.</summary>
+public sealed record MergeOptions
+{
+    /// <summary>Weight of each adapter, in order; empty: 1 each.</summary>
+    /// <value>Default empty. <c>average</c> divides them by their sum.</value>
+    public EquatableList<double> Weights { get; init; } = [];
+
+    /// <summary>Share of entries that TIES, DARE and pruning keep.</summary>
+    /// <value>Default 0.5; above 0, up to 1. TIES' paper keeps 0.2.</value>
+    public double Density { get; init; } = 0.5;
+
+    /// <summary>Seed of DARE's draws; each adapter and tensor has its own stream.</summary>
+    /// <value>Default 0.</value>
+    public long Seed { get; init; }
+
+    /// <summary>Rank that the result is cut down to; null: the largest rank of the adapters for <c>svd</c>, none for others.</summary>
+    public int? Rank { get; init; }
+
+    /// <summary>Whether A and B are merged apart (equal ranks needed) instead of their product.</summary>
+    /// <value>Default false. Averaging factors adds cross terms B_i A_j that no adapter had.</value>
+    public bool Factors { get; init; }
+
+    /// <summary>Factor on the whole sum: task arithmetic's λ.</summary>
+    /// <value>Default 1.</value>
+    public double Lambda { get; init; } = 1;
+
+    /// <summary>Experts a token and module, for routed merges.</summary>
+    /// <value>Default 2; the number of experts where there are fewer.</value>
+    public int TopK { get; init; } = 2;
+
+    /// <summary>Temperature of routed merges.</summary>
+    /// <value>Default 1, the papers'.</value>
+    public double Temperature { get; init; } = 1;
+
+    /// <summary>Weight of an adapter.</summary>
+    public double WeightOf(int adapter) => Weights.Count == 0 ? 1 : Weights[adapter];
 }

@@ -10,16 +10,11 @@ public static class Pruning
 
     /// <summary>The magnitude from which on entries are kept: that of the k-th largest, k = ⌊density · entries⌋.</summary>
     /// <remarks>Source: TIES, arXiv:2306.01708; PEFT's <c>magnitude_based_pruning</c>. Infinity where nothing is kept.</remarks>
-    public static double Threshold(Tensor values, double density)
-    {
-        ArgumentNullException.ThrowIfNull(values);
-        return Find(values, density).Threshold;
-    }
+    public static double Threshold(Tensor values, double density) => Find(values, density).Threshold;
 
     /// <summary>The tensor with only its largest entries, ⌊density · entries⌋ of them; of equal ones the first are kept.</summary>
     public static Tensor Trim(Tensor values, double density)
     {
-        ArgumentNullException.ThrowIfNull(values);
         var (threshold, equal, wanted) = Find(values, density);
         var magnitudes = values.abs();
         if (equal == wanted)
@@ -30,19 +25,12 @@ public static class Pruning
     }
 
     /// <summary>The same of a task's tensor.</summary>
-    public static Tensor Trim(TaskTensor task, MergeOptions options)
-    {
-        ArgumentNullException.ThrowIfNull(task);
-        ArgumentNullException.ThrowIfNull(options);
-        return Trim(task.Make(), options.Density);
-    }
+    public static Tensor Trim(TaskTensor task, MergeOptions options) => Trim(task.Make(), options.Density);
 
     /// <summary>The tensor with each entry kept with probability density, and divided by it.</summary>
     /// <remarks>Source: DARE, arXiv:2311.03099. One stream a seed, module and adapter: another adapter changes no draw.</remarks>
     public static Tensor Drop(TaskTensor task, MergeOptions options)
     {
-        ArgumentNullException.ThrowIfNull(task);
-        ArgumentNullException.ThrowIfNull(options);
         var values = task.Make();
         using var random = Seeds.GeneratorFor(options.Seed, $"dare.{task.Stream}");
         var mask = torch.rand(values.shape, torch.float32, generator: random).lt(options.Density);
@@ -50,26 +38,15 @@ public static class Pruning
     }
 
     /// <summary>What a mask leaves, divided by its density.</summary>
-    public static Tensor Rescale(Tensor values, Tensor mask, double density)
-    {
-        ArgumentNullException.ThrowIfNull(values);
-        return values * mask / density;
-    }
+    public static Tensor Rescale(Tensor values, Tensor mask, double density) => values * mask / density;
 
     /// <summary>The sign of each entry of a sum, zero counted as positive.</summary>
     /// <remarks>Source: TIES, step 2, by total mass.</remarks>
-    public static Tensor ElectedSign(Tensor sum)
-    {
-        ArgumentNullException.ThrowIfNull(sum);
-        return sum.ge(0).to(sum.dtype) * 2 - 1;
-    }
+    public static Tensor ElectedSign(Tensor sum) => sum.ge(0).to(sum.dtype) * 2 - 1;
 
     /// <summary>The weighted sum of tensors.</summary>
-    public static Tensor WeightedSum(IReadOnlyList<TaskTensor> tasks, Func<TaskTensor, Tensor> prepare)
-    {
-        ArgumentNullException.ThrowIfNull(tasks);
-        return Accumulate(tasks, task => prepare(task) * task.Weight);
-    }
+    public static Tensor WeightedSum(IReadOnlyList<TaskTensor> tasks, Func<TaskTensor, Tensor> prepare) =>
+        Accumulate(tasks, task => prepare(task) * task.Weight);
 
     /// <summary>Elects signs, and averages over the tensors that agree with them.</summary>
     /// <remarks>
@@ -79,8 +56,6 @@ public static class Pruning
     /// </remarks>
     public static Tensor SignedMean(IReadOnlyList<TaskTensor> tasks, Func<TaskTensor, Tensor> prepare)
     {
-        ArgumentNullException.ThrowIfNull(tasks);
-        ArgumentNullException.ThrowIfNull(prepare);
         var (above, below) = (new SideMean(), new SideMean());
         var sum = Accumulate(tasks, task =>
         {

@@ -18,11 +18,7 @@ public abstract class MergeMethod(string name, string description)
 public abstract class StaticMerge(string name, string description) : MergeMethod(name, description)
 {
     /// <summary>The weight of an adapter in the exact sum that this method stands for, and that its loss is measured against.</summary>
-    public virtual double Coefficient(MergeOptions options, int adapter, int adapters)
-    {
-        ArgumentNullException.ThrowIfNull(options);
-        return options.WeightOf(adapter);
-    }
+    public virtual double Coefficient(MergeOptions options, int adapter, int adapters) => options.WeightOf(adapter);
 
     /// <summary>Whether A and B are merged apart, which needs equal ranks.</summary>
     public virtual bool JoinsFactors(MergeOptions options) => options is { Factors: true };
@@ -44,17 +40,12 @@ public abstract class StaticMerge(string name, string description) : MergeMethod
 public abstract class SumMerge(string name, string description) : StaticMerge(name, description)
 {
     /// <inheritdoc/>
-    public override int RankOf(MergeSizes sizes, MergeOptions options)
-    {
-        ArgumentNullException.ThrowIfNull(sizes);
-        ArgumentNullException.ThrowIfNull(options);
-        return Cut(sizes, options) is { } rank && rank < sizes.Sum ? rank : sizes.Sum;
-    }
+    public override int RankOf(MergeSizes sizes, MergeOptions options) =>
+        Cut(sizes, options) is { } rank && rank < sizes.Sum ? rank : sizes.Sum;
 
     /// <inheritdoc/>
     public override LowRankUpdate Merge(MergeInputs inputs, MergeOptions options)
     {
-        ArgumentNullException.ThrowIfNull(inputs);
         var sum = inputs.Sum(input => Coefficient(options, input.Adapter, inputs.Adapters));
         var sizes = new MergeSizes(inputs.Out, inputs.In, [.. inputs.Present.Select(input => (int)input.Down.shape[0])]);
         var rank = RankOf(sizes, options);
@@ -64,4 +55,91 @@ public abstract class SumMerge(string name, string description) : StaticMerge(na
     /// <summary>The rank to cut down to; null: none.</summary>
     protected virtual int? Cut(MergeSizes sizes, MergeOptions options) =>
         options is { Rank: { } rank } && sizes is not null ? sizes.AtMost(rank) : null;
+}
+
+/// <summary>What one adapter brings to one module.</summary>
+/// <param name="Adapter">Its place among the adapters.</param>
+/// <param name="Name">Its name; also names its stream of random numbers.</param>
+/// <param name="Weight">Its weight in the merge.</param>
+/// <param name="Scale">Its own scale: alpha / r or what its method says.</param>
+/// <param name="Down">A, [R, D] float32.</param>
+/// <param name="Up">B, [O, R] float32.</param>
+public sealed record MergeInput(int Adapter, string Name, double Weight, double Scale, Tensor Down, Tensor Up)
+{
+    /// <summary>Its update, scale included.</summary>
+    /// <remarks>Shapes: [O, D].</remarks>
+    public Tensor Update() => Up.mm(Down).mul_(Scale);
+}
+
+/// <summary>One module of a merge: the inputs of the adapters that adapt it. An adapter that does not counts as zero.</summary>
+/// <param name="Path">The module's path.</param>
+/// <param name="Out">Output width.</param>
+/// <param name="In">Input width.</param>
+/// <param name="Adapters">How many adapters the merge has in all.</param>
+/// <param name="Present">The adapters that adapt this module, in order.</param>
+public sealed record MergeInputs(string Path, long Out, long In, int Adapters, IReadOnlyList<MergeInput> Present)
+{
+    /// <summary>The exact weighted sum Σ c_i s_i B_i A_i as one product: A stacked with its coefficient, B side by side.</summary>
+    /// <remarks>Source: PEFT's <c>cat</c>. Shapes: A [Σ R, D], B [O, Σ R].</remarks>
+    public LowRankUpdate Sum(Func<MergeInput, double> coefficient) =>
+        new LowRankUpdate(
+            torch.cat([.. Present.Select(input => input.Down * (coefficient(input) * input.Scale))], 0),
+            torch.cat([.. Present.Select(input => input.Up)], 1));
+}
+
+/// <summary>The ranks that a module's merge begins with.</summary>
+/// <param name="Out">Output width.</param>
+/// <param name="In">Input width.</param>
+/// <param name="Ranks">The rank of each adapter that is there.</param>
+public sealed record MergeSizes(long Out, long In, IReadOnlyList<int> Ranks)
+{
+    /// <summary>The sum of the ranks.</summary>
+    public int Sum => Ranks.Sum();
+
+    /// <summary>The largest rank that the module's product can have, up to a bound.</summary>
+    public int AtMost(int rank) => (int)Math.Min(rank, Math.Min(Out, In));
+}
+
+/// <summary>One tensor of an element-wise merge, made when it is asked for, so that never more than a few of them exist.</summary>
+/// <param name="Stream">Names its random numbers.</param>
+/// <param name="Weight">Its weight.</param>
+/// <param name="Make">Makes it.</param>
+public sealed record TaskTensor(string Stream, double Weight, Func<Tensor> Make);
+
+/// <summary>A merge that goes entry by entry: over the updates B A, or over A and B apart.</summary>
+/// <remarks>
+/// Source: huggingface/peft, merge_utils.py. Over the updates (PEFT's names with <c>_svd</c>) adapters may differ in rank, and the
+/// result is cut down to a rank; over the factors (PEFT's names without) each factor has the weight √|w s|, and its sign on B.
+/// </remarks>
+/// <param name="name">Its name.</param>
+/// <param name="description">One line for help texts.</param>
+public abstract class ElementwiseMerge(string name, string description) : StaticMerge(name, description)
+{
+    /// <inheritdoc/>
+    public override bool KnowsFactors => true;
+
+    /// <summary>Combines tensors of one shape.</summary>
+    /// <remarks>Shapes: as the tensors. Gradient: none.</remarks>
+    public abstract Tensor Combine(IReadOnlyList<TaskTensor> tasks, MergeOptions options);
+
+    /// <inheritdoc/>
+    public override int RankOf(MergeSizes sizes, MergeOptions options) =>
+        JoinsFactors(options) ? sizes.Ranks[0] : sizes.AtMost(options.Rank ?? sizes.Sum);
+
+    /// <inheritdoc/>
+    public override LowRankUpdate Merge(MergeInputs inputs, MergeOptions options)
+    {
+        if (JoinsFactors(options))
+            return new LowRankUpdate(
+                Combine([.. inputs.Present.Select(input => Factor(inputs, input, "A", Math.Sqrt(Math.Abs(input.Weight * input.Scale)), input.Down))], options),
+                Combine([.. inputs.Present.Select(input => Factor(
+                    inputs, input, "B", Math.Sign(input.Weight * input.Scale) * Math.Sqrt(Math.Abs(input.Weight * input.Scale)), input.Up))], options));
+        var dense = Combine(
+            [.. inputs.Present.Select(input => new TaskTensor($"{inputs.Path}.{input.Name}", input.Weight, input.Update))], options);
+        var sizes = new MergeSizes(inputs.Out, inputs.In, [.. inputs.Present.Select(input => (int)input.Down.shape[0])]);
+        return LowRank.Truncate(dense, RankOf(sizes, options));
+    }
+
+    private static TaskTensor Factor(MergeInputs inputs, MergeInput input, string factor, double weight, Tensor values) =>
+        new($"{inputs.Path}.{input.Name}.{factor}", weight, () => values);
 }

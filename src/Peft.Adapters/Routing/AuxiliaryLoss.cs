@@ -1,4 +1,3 @@
-
 namespace Peft.Adapters.Routing;
 
 /// <summary>One term of the auxiliary loss.</summary>
@@ -31,7 +30,6 @@ public sealed class AuxiliaryLoss
     /// </remarks>
     public Tensor? Of(IReadOnlyList<RoutingRecord> records, Tensor? mask, Tensor? taskIds = null)
     {
-        ArgumentNullException.ThrowIfNull(records);
         var learned = records.Where(record => record.Decision.Probabilities is not null).ToList();
         if (Terms.Count == 0 || learned.Count == 0)
             return null;
@@ -43,5 +41,20 @@ public sealed class AuxiliaryLoss
             total = total is null ? value : total + value;
         }
         return total;
+    }
+}
+
+/// <summary>Means over real tokens: padding has weight zero.</summary>
+public static class TokenMean
+{
+    /// <summary>The mean of every column over the real tokens.</summary>
+    /// <remarks>Shapes: values [N, E], mask [N] bool or null → [E]. Gradient: through values.</remarks>
+    public static Tensor OfRows(Tensor values, Tensor? mask)
+    {
+        if (mask is null)
+            return values.mean([0]);
+        var weight = mask.reshape(-1, 1).to(torch.float32);
+        // A batch of padding only has mean zero, not 0 / 0.
+        return (values * weight).sum(0L) / weight.sum().clamp(min: 1);
     }
 }

@@ -35,8 +35,6 @@ public sealed class GateRouter : Router
     public GateRouter(GateRouterOptions options, RouterContext context)
         : base(context)
     {
-        ArgumentNullException.ThrowIfNull(options);
-        ArgumentNullException.ThrowIfNull(context);
         _weight = torch.zeros([context.Experts, context.Width], torch.float32).ToParameter();
         register_parameter(PrototypeRouter.VectorsName, _weight);
     }

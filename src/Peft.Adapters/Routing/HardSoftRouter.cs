@@ -1,6 +1,90 @@
+using System.Text.Json.Nodes;
+using Peft.Formats;
+using Peft.Formats.Configuration;
 using Peft.Models;
 
 namespace Peft.Adapters.Routing;
+
+/// <summary>Settings of <see cref="HardSoftRouter"/>.</summary>
+public sealed record HardSoftRouterOptions : RouterOptions
+{
+    /// <summary>Stage 1: every row goes to the expert of its task.</summary>
+    public const string Hard = "hard";
+
+    /// <summary>Stage 2: the router learns.</summary>
+    public const string Soft = "soft";
+
+    /// <summary>A router for each projection.</summary>
+    public const string PerProjection = "projection";
+
+    /// <summary>A router for each attention block.</summary>
+    public const string PerAttentionBlock = "attention-block";
+
+    /// <inheritdoc/>
+    public override string Kind => "hard-soft";
+
+    /// <summary>Which stage runs.</summary>
+    /// <value>Default soft. hard: the row's task id is its expert, the router is neither used nor trained.</value>
+    public string Stage { get; init; } = Soft;
+
+    /// <summary>Experts kept at inference in the soft stage.</summary>
+    /// <value>Default 3 (the paper's first version); from 1 to the number of experts.</value>
+    public int TopK { get; init; } = 3;
+
+    /// <summary>Whether inference divides the kept probabilities by their sum.</summary>
+    /// <value>Default true, because the weights of soft training sum to 1; the paper does not say.</value>
+    public bool Normalize { get; init; } = true;
+
+    /// <summary>Whether the projections of an attention block share one router.</summary>
+    /// <value>Default projection, a router each; attention-block: the first adapted projection of a block decides for all.</value>
+    public string Granularity { get; init; } = PerProjection;
+
+    /// <summary>Weight β of the preservation loss on the experts, for the soft stage with experts that still learn.</summary>
+    /// <value>Default 0 (unreported in the paper); from 0.</value>
+    public double Preservation { get; init; }
+
+    /// <summary>The Routing Specialization Loss of the soft stage.</summary>
+    public RoutingSpecializationOptions Specialization { get; init; } = new();
+
+    /// <summary>Reads the section.</summary>
+    public static HardSoftRouterOptions Read(OptionReader reader, RouterSize size) =>
+        new HardSoftRouterOptions
+        {
+            Stage = reader.Choice("stage", Soft, [Hard, Soft]),
+            TopK = reader.Integer("top_k", Math.Min(3, size.Experts), 1, size.Experts),
+            Normalize = reader.Boolean("normalize", true),
+            Granularity = reader.Choice("granularity", PerProjection, [PerProjection, PerAttentionBlock]),
+            Preservation = reader.Number("preservation", 0, 0),
+            Specialization = RoutingSpecializationOptions.Read(reader.Section("specialization"), size.Experts),
+            Balance = BalanceOptions.Read(reader),
+        };
+
+    /// <inheritdoc/>
+    public override void WriteTo(JsonObject json)
+    {
+        json["stage"] = Stage;
+        json["top_k"] = TopK;
+        json["normalize"] = Normalize;
+        json["granularity"] = Granularity;
+        json["preservation"] = Preservation;
+        json["specialization"] = Specialization.ToJson();
+    }
+
+    /// <inheritdoc/>
+    public override bool SharesInBlock => Granularity == PerAttentionBlock;
+
+    /// <inheritdoc/>
+    public override double PreservationCoefficient => Stage == Soft ? Preservation : 0;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<AuxiliaryTerm> OwnLosses() =>
+        Stage == Soft && Specialization.Coefficient > 0
+            ? [new AuxiliaryTerm(
+                "specialization",
+                Specialization.Coefficient,
+                (records, tokens) => RoutingSpecializationLoss.Of(records, tokens.Mask, Specialization))]
+            : [];
+}
 
 /// <summary>LoRA-Mixer's two stages: experts learn by task id first, then a router learns to mix them.</summary>
 /// <remarks>
@@ -19,19 +103,14 @@ public sealed class HardSoftRouter : Router
     public HardSoftRouter(HardSoftRouterOptions options, RouterContext context)
         : base(context)
     {
-        ArgumentNullException.ThrowIfNull(options);
         _options = options;
         _weight = NewGate();
         _weight.requires_grad = options.Stage == HardSoftRouterOptions.Soft;
     }
 
     /// <inheritdoc/>
-    public override RoutingDecision Route(Tensor x, ForwardPass pass)
-    {
-        ArgumentNullException.ThrowIfNull(x);
-        ArgumentNullException.ThrowIfNull(pass);
-        return _options.Stage == HardSoftRouterOptions.Hard ? RouteByTask(x, pass) : RouteSoftly(x, pass);
-    }
+    public override RoutingDecision Route(Tensor x, ForwardPass pass) =>
+        _options.Stage == HardSoftRouterOptions.Hard ? RouteByTask(x, pass) : RouteSoftly(x, pass);
 
     private RoutingDecision RouteSoftly(Tensor x, ForwardPass pass)
     {
@@ -81,4 +160,140 @@ public sealed class HardSoftRouter : Router
     }
 
     private sealed record CheckedTaskIds(int Experts);
+}
+
+/// <summary>Settings of <see cref="RoutingSpecializationLoss"/>.</summary>
+public sealed record RoutingSpecializationOptions
+{
+    /// <summary>The paper's sign: minimising −λ·H raises the entropy and flattens the router.</summary>
+    public const string AsWritten = "as-written";
+
+    /// <summary>The sign that the paper's prose describes: minimising +λ·H sharpens the router.</summary>
+    public const string Specialising = "specialising";
+
+    /// <summary>Weight of the whole loss beside the task's.</summary>
+    /// <value>Default 1; from 0 (off).</value>
+    public double Coefficient { get; init; } = 1;
+
+    /// <summary>Weight of the balance part.</summary>
+    /// <value>Default 1 (unreported in the paper; the third-party port's value); from 0.</value>
+    public double Alpha { get; init; } = 1;
+
+    /// <summary>Weight of the entropy part.</summary>
+    /// <value>Default 0.01 (unreported in the paper); from 0. Sweep 0.001, 0.01, 0.1.</value>
+    public double Lambda { get; init; } = 0.01;
+
+    /// <summary>What counts as an expert's load.</summary>
+    /// <value>Default argmax: share of tokens whose best expert it is. first-k: share of the tokens' first k choices.</value>
+    public string Load { get; init; } = "argmax";
+
+    /// <summary>k of load first-k.</summary>
+    /// <value>Default 2; from 1 to the number of experts.</value>
+    public int LoadTopK { get; init; } = 2;
+
+    /// <summary>Sign of the entropy part; the paper's formula and its prose disagree.</summary>
+    /// <value>Default as-written; as-written or specialising.</value>
+    public string EntropySign { get; init; } = AsWritten;
+
+    /// <summary>Reads the section.</summary>
+    public static RoutingSpecializationOptions Read(OptionReader reader, int experts) =>
+        new RoutingSpecializationOptions
+        {
+            Coefficient = reader.Number("coefficient", 1, 0),
+            Alpha = reader.Number("alpha", 1, 0),
+            Lambda = reader.Number("lambda", 0.01, 0),
+            Load = reader.Choice("load", "argmax", ["argmax", "first-k"]),
+            LoadTopK = reader.Integer("load_top_k", Math.Min(2, experts), 1, experts),
+            EntropySign = reader.Choice("entropy_sign", AsWritten, [AsWritten, Specialising]),
+        };
+
+    /// <summary>The section as JSON.</summary>
+    public JsonObject ToJson() => new()
+    {
+        ["coefficient"] = Coefficient,
+        ["alpha"] = Alpha,
+        ["lambda"] = Lambda,
+        ["load"] = Load,
+        ["load_top_k"] = LoadTopK,
+        ["entropy_sign"] = EntropySign,
+    };
+}
+
+/// <summary>LoRA-Mixer's Routing Specialization Loss: balance between experts against sharpness of each token's choice.</summary>
+/// <remarks>
+/// Source: LoRA-Mixer, arXiv:2507.00029, eq. 3 and 5: <c>α Σ_i p̄_i f̄_i ∓ λ E_x[H(p(x))]</c>, H in nats; no factor E.
+/// Gradient: through p̄ and H; the load f̄ is constant. Padding never counts; the mean over modules is taken.
+/// </remarks>
+public static class RoutingSpecializationLoss
+{
+    private const double Tiny = 1e-20;
+
+    /// <summary>The loss of all modules: the mean of theirs.</summary>
+    /// <remarks>Shapes: records of [N, E]; mask [N] bool or null → scalar.</remarks>
+    public static Tensor Of(IReadOnlyList<RoutingRecord> records, Tensor? mask, RoutingSpecializationOptions options) =>
+        torch.stack([.. records.Select(record => Of(
+            record.Decision.Probabilities ?? throw new ArgumentException($"{record.Module}: this loss needs probabilities"),
+            mask,
+            options))], 0).mean();
+
+    /// <summary>The loss of one module.</summary>
+    /// <remarks>Shapes: probabilities [N, E], mask [N] bool or null → scalar.</remarks>
+    public static Tensor Of(Tensor probabilities, Tensor? mask, RoutingSpecializationOptions options)
+    {
+        var balance = Balance(probabilities, mask, options.Load == "argmax" ? 1 : options.LoadTopK);
+        var entropy = MeanEntropy(probabilities, mask);
+        var sign = options.EntropySign == RoutingSpecializationOptions.AsWritten ? -1 : 1;
+        return balance * options.Alpha + entropy * (sign * options.Lambda);
+    }
+
+    /// <summary><c>Σ_i p̄_i f̄_i</c>, f̄ the share of the tokens' first k choices.</summary>
+    /// <remarks>Source: eq. 3 and section 3.3. Shapes: [N, E] → scalar. Gradient: through p̄.</remarks>
+    public static Tensor Balance(Tensor probabilities, Tensor? mask, int k)
+    {
+        var load = TokenMean.OfRows(Selection.TopMask(probabilities, k).to(torch.float32), mask) / k; // [E], sums to 1
+        return (TokenMean.OfRows(probabilities, mask) * load).sum();
+    }
+
+    /// <summary><c>Σ_i p̄_i²</c>, the variant of the paper's appendix A.17.</summary>
+    /// <remarks>Shapes: [N, E] → scalar. Gradient: through p̄.</remarks>
+    public static Tensor SquaredMean(Tensor probabilities, Tensor? mask)
+    {
+        var mean = TokenMean.OfRows(probabilities, mask);
+        return (mean * mean).sum();
+    }
+
+    /// <summary>The mean over tokens of <c>−Σ_i p_i ln p_i</c>.</summary>
+    /// <remarks>Shapes: [N, E] → scalar. Units: nats. Gradient: through p; a probability of zero adds nothing.</remarks>
+    public static Tensor MeanEntropy(Tensor probabilities, Tensor? mask)
+    {
+        var logarithm = probabilities.clamp(min: Tiny).log();
+        return TokenMean.OfRows((probabilities * logarithm).neg(), mask).sum();
+    }
+}
+
+/// <summary>Keeps chosen parameters near their values before the router's training.</summary>
+/// <remarks>Source: LoRA-Mixer, arXiv:2507.00029, eq. 11: <c>β Σ ‖θ − θ⁰‖²</c>. Gradient: through θ.</remarks>
+public static class PreservationLoss
+{
+    /// <summary>The weighted squared distance of pairs (θ, θ⁰).</summary>
+    /// <remarks>Shapes: equal in each pair, any → scalar.</remarks>
+    public static Tensor Of(IReadOnlyList<(Tensor Now, Tensor Before)> pairs, double beta)
+    {
+        var squares = pairs.Select(pair =>
+        {
+            var change = pair.Now - pair.Before;
+            return (change * change).sum();
+        });
+        return torch.stack([.. squares], 0).sum() * beta;
+    }
+}
+
+/// <summary>A row has no task id, or one that no expert stands for, where a router goes by task.</summary>
+public sealed class TaskIdException : UserException
+{
+    /// <summary>Makes the exception with a message that names place, finding and remedy.</summary>
+    public TaskIdException(string message)
+        : base(message)
+    {
+    }
 }

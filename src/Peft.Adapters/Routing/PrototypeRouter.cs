@@ -18,7 +18,6 @@ public abstract record PrototypeRouterOptions : RouterOptions
     /// <inheritdoc/>
     public override void WriteTo(JsonObject json)
     {
-        ArgumentNullException.ThrowIfNull(json);
         json["top_k"] = TopK;
         json["temperature"] = Temperature;
     }
@@ -27,9 +26,6 @@ public abstract record PrototypeRouterOptions : RouterOptions
     protected static TOptions Read<TOptions>(OptionReader reader, RouterSize size, TOptions fresh)
         where TOptions : PrototypeRouterOptions
     {
-        ArgumentNullException.ThrowIfNull(reader);
-        ArgumentNullException.ThrowIfNull(size);
-        ArgumentNullException.ThrowIfNull(fresh);
         return fresh with
         {
             TopK = reader.Integer("top_k", Math.Min(2, size.Experts), 1, size.Experts),
@@ -61,8 +57,6 @@ public abstract class PrototypeRouter : Router
     protected PrototypeRouter(PrototypeRouterOptions options, RouterContext context)
         : base(context)
     {
-        ArgumentNullException.ThrowIfNull(options);
-        ArgumentNullException.ThrowIfNull(context);
         _options = options;
         Vectors = NewGate(VectorsName);
         _present = RegisterBuffer(PresentName, torch.ones([context.Experts], torch.@bool));
@@ -78,7 +72,6 @@ public abstract class PrototypeRouter : Router
     /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
-        ArgumentNullException.ThrowIfNull(x);
         var scores = Compare(x.reshape(-1, Context.Width).to(torch.float32)) / _options.Temperature; // [N, E]
         var logits = scores.masked_fill(_present.logical_not(), double.NegativeInfinity);
         var probabilities = logits.softmax(-1);

@@ -51,8 +51,6 @@ public sealed record RandomProjectionRouterOptions : RouterOptions
     /// <summary>Reads the section.</summary>
     public static RandomProjectionRouterOptions Read(OptionReader reader, RouterSize size)
     {
-        ArgumentNullException.ThrowIfNull(reader);
-        ArgumentNullException.ThrowIfNull(size);
         var k = reader.Integer("top_k", Math.Max(1, size.Rank / 4), 1, size.Rank);
         return new RandomProjectionRouterOptions
         {
@@ -68,7 +66,6 @@ public sealed record RandomProjectionRouterOptions : RouterOptions
     /// <inheritdoc/>
     public override void WriteTo(JsonObject json)
     {
-        ArgumentNullException.ThrowIfNull(json);
         json["top_k"] = TopK;
         json["selection_score"] = SelectionScore;
         json["detach_projection"] = DetachProjection;
@@ -122,8 +119,6 @@ public sealed class RandomProjectionRouter : Router, ILoadBalanced
     public RandomProjectionRouter(RandomProjectionRouterOptions options, RouterContext context)
         : base(context)
     {
-        ArgumentNullException.ThrowIfNull(options);
-        ArgumentNullException.ThrowIfNull(context);
         _options = options;
         _down = context.Down ?? throw new ArgumentException($"{context.Path}: router random-projection chooses by A, and none was given", nameof(context));
         _bias = RegisterBuffer(SelectionBias.Name, torch.zeros([context.Rank], torch.float32));

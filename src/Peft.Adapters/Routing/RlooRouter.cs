@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Models;
 
@@ -43,11 +44,8 @@ public sealed record RlooRouterOptions : RouterOptions
     public double InitStd { get; init; } = 0.02;
 
     /// <summary>Reads the section.</summary>
-    public static RlooRouterOptions Read(OptionReader reader, RouterSize size)
-    {
-        ArgumentNullException.ThrowIfNull(reader);
-        ArgumentNullException.ThrowIfNull(size);
-        return new RlooRouterOptions
+    public static RlooRouterOptions Read(OptionReader reader, RouterSize size) =>
+        new RlooRouterOptions
         {
             TopK = reader.Integer("top_k", Math.Min(2, size.Experts), 1, size.Experts),
             Selections = reader.Integer("selections", 4, 2, 1024),
@@ -56,12 +54,10 @@ public sealed record RlooRouterOptions : RouterOptions
             InitStd = reader.Number("init_std", 0.02, 1e-9),
             Balance = BalanceOptions.Read(reader),
         };
-    }
 
     /// <inheritdoc/>
     public override void WriteTo(JsonObject json)
     {
-        ArgumentNullException.ThrowIfNull(json);
         json["top_k"] = TopK;
         json["selections"] = Selections;
         json["weight"] = Weight;
@@ -106,7 +102,6 @@ public sealed class RlooRouter : Router
     public RlooRouter(RlooRouterOptions options, RouterContext context)
         : base(context)
     {
-        ArgumentNullException.ThrowIfNull(options);
         _options = options;
         _weight = NewGate();
         using var off = torch.no_grad();
@@ -121,8 +116,6 @@ public sealed class RlooRouter : Router
     /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
-        ArgumentNullException.ThrowIfNull(x);
-        ArgumentNullException.ThrowIfNull(pass);
         using var off = torch.no_grad();
         var isSequence = _options.Granularity == RlooRouterOptions.Sequence;
         var (batch, length) = x.ndim == 3 ? (x.shape[0], x.shape[1]) : (1, x.shape[0]);
@@ -150,5 +143,133 @@ public sealed class RlooRouter : Router
         var uniform = torch.rand(logits.shape, torch.float32, logits.device, generator: random).clamp(min: 1e-20);
         var gumbel = uniform.log().neg().clamp(min: 1e-20).log().neg();
         return Selection.TopIndices(logits + gumbel, _options.TopK);
+    }
+}
+
+/// <summary>The gradient of the routers from the losses of several drawn selections, each judged against the mean of all.</summary>
+/// <remarks>
+/// Source: ReMix, arXiv:2603.10160: <c>Ĝ = 1/(M−1) Σ_m (L_m − L̄) ∇ log Q(J_m)</c>, per example, summed over the batch. It is
+/// unbiased for the gradient of the expected loss.
+/// Memory: two tensors [B, E, D] a router, whatever M is: Σ L_m ∇log Q_m and Σ ∇log Q_m, L_m counted from the first pass's loss
+/// so that nearly equal losses lose no digits.
+/// </remarks>
+public sealed class RlooEstimator : IDisposable
+{
+    private readonly Dictionary<string, (Tensor Weighted, Tensor Plain)> _sums = [];
+    private Tensor? _first;
+    private Tensor? _total;
+    private int _passes;
+
+    /// <summary>Takes in one pass.</summary>
+    /// <remarks>Shapes: losses [B], each example's part of the step's loss.</remarks>
+    public void Add(ForwardPass pass, Tensor losses)
+    {
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var value = losses.detach().to(torch.float32);
+        _first ??= value.clone().DetachFromDisposeScope();
+        _total ??= torch.zeros_like(value).DetachFromDisposeScope();
+        var relative = value - _first;                                                         // [B]
+        _total.add_(relative);
+        _passes++;
+        foreach (var record in pass.Records<RoutingRecord>())
+        {
+            if (record.Decision is not DrawnDecision drawn)
+                continue;
+            if (!_sums.TryGetValue(record.Module, out var sums))
+            {
+                sums = (torch.zeros_like(drawn.Score).DetachFromDisposeScope(), torch.zeros_like(drawn.Score).DetachFromDisposeScope());
+                _sums[record.Module] = sums;
+            }
+            sums.Weighted.add_(drawn.Score * relative.reshape(-1, 1, 1));
+            sums.Plain.add_(drawn.Score);
+        }
+    }
+
+    /// <summary>Adds the estimate to the routers' gradients.</summary>
+    /// <exception cref="InvalidOperationException">Fewer than two passes were taken in.</exception>
+    public void AddTo(IEnumerable<Router> routers)
+    {
+        if (_passes < 2)
+            throw new InvalidOperationException($"{_passes} selections; at least two are needed, each is judged against the others");
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var mean = (_total! / _passes).reshape(-1, 1, 1);
+        foreach (var router in routers)
+        {
+            if (router is RlooRouter { Weight: { requires_grad: true } weight } && _sums.TryGetValue(router.Context.Path, out var sums))
+                weight.AddToGrad((sums.Weighted - sums.Plain * mean).sum(0L) / (_passes - 1));
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _first?.Dispose();
+        _total?.Dispose();
+        foreach (var (weighted, plain) in _sums.Values)
+        {
+            weighted.Dispose();
+            plain.Dispose();
+        }
+    }
+}
+
+/// <summary>Draws without replacement: the probability of an ordered selection.</summary>
+/// <remarks>Source: ReMix, arXiv:2603.10160: <c>Q(J) = Π_j q_{i_j} / (1 − Σ_{j'&lt;j} q_{i_j'})</c>, by logsumexp over what remains.</remarks>
+public static class OrderedDraw
+{
+    /// <summary><c>log Q = Σ_j [z_{i_j} − logsumexp(z over the experts not drawn before j)]</c> and its gradient by z.</summary>
+    /// <remarks>
+    /// Shapes: logits [U, E], order [U, K] int64 → [U] and [U, E]: for each draw, one-hot of the drawn less the softmax over what
+    /// remained. Gradient: none through either; the second is the gradient of the first.
+    /// </remarks>
+    public static (Tensor Log, Tensor ByLogits) LogProbability(Tensor logits, Tensor order)
+    {
+        using var off = torch.no_grad();
+        var remaining = logits.detach().clone();
+        var byLogits = torch.zeros_like(remaining);
+        Tensor? log = null;
+        for (var draw = 0; draw < order.shape[1]; draw++)
+        {
+            var drawn = order.narrow(1, draw, 1);                                              // [U, 1]
+            var normal = remaining.logsumexp(-1, keepdim: true);
+            var step = (remaining.gather(1, drawn) - normal).squeeze(1);
+            log = log is null ? step : log + step;
+            byLogits = byLogits - (remaining - normal).exp();
+            byLogits = byLogits.scatter_add(1, drawn, torch.ones(drawn.shape, torch.float32, logits.device));
+            remaining = remaining.scatter(1, drawn, torch.full(drawn.shape, double.NegativeInfinity, torch.float32, logits.device));
+        }
+        return (log!, byLogits);
+    }
+}
+
+/// <summary>The mean of a sequence's prompt, for what is decided once a sequence.</summary>
+public static class PromptMean
+{
+    /// <summary>The mean input of each sequence's prompt tokens; while decoding, that of the prompt once more.</summary>
+    /// <remarks>Shapes: x [B, T, D] → [B, D] float32. Gradient: none.</remarks>
+    /// <exception cref="ArgumentException">x has no sequences.</exception>
+    /// <exception cref="UserException">Several sequences share a row.</exception>
+    public static Tensor Of(Tensor x, ForwardPass pass, string path)
+    {
+        if (x.ndim != 3)
+            throw new ArgumentException($"{path}: input has {x.ndim} dimensions; a decision for each sequence needs [B, T, D]", nameof(x));
+        if (pass.Segments is not null)
+            throw new UserException(
+                $"{path}: adapter.router.granularity sequence decides once a row, and data.packing puts several sequences into one - turn packing "
+                + "off, or write granularity: token");
+        return pass.Cache is { } cache ? cache.Once($"{path}.prompt_mean", () => Mean(x, pass)) : Mean(x, pass);
+    }
+
+    private static Tensor Mean(Tensor x, ForwardPass pass)
+    {
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var wide = x.detach().to(torch.float32);
+        if ((pass.PromptMask ?? pass.TokenMask) is not { } mask)
+            return wide.mean([1]).MoveToOuterDisposeScope();
+        var weight = mask.to(torch.float32).unsqueeze(-1);                                     // [B, T, 1]
+        return ((wide * weight).sum(1L) / weight.sum(1L).clamp(min: 1)).MoveToOuterDisposeScope();
     }
 }

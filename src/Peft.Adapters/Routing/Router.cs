@@ -9,7 +9,6 @@ public abstract class Router : Layer
     protected Router(RouterContext context)
         : base("router")
     {
-        ArgumentNullException.ThrowIfNull(context);
         Context = context;
     }
 
@@ -42,10 +41,62 @@ public abstract class Router : Layer
 
     /// <summary>The scores of every expert, in float32 whatever the model computes in.</summary>
     /// <remarks>Shapes: x [.., D], gate [E, D] → [N, E].</remarks>
-    protected static Tensor Score(Tensor x, Tensor gate)
+    protected static Tensor Score(Tensor x, Tensor gate) =>
+        torch.nn.functional.linear(x.reshape(-1, gate.shape[1]).to(torch.float32), gate);
+}
+
+/// <summary>What a router is made for.</summary>
+/// <param name="Path">Path of the wrapped projection; part of the seed's name and of messages.</param>
+/// <param name="Width">Input width D.</param>
+/// <param name="Experts">Number of experts E.</param>
+/// <param name="Rank">Rank R of each expert.</param>
+/// <param name="Seed">Seed of the run; each parameter draws from its own stream, named by its path.</param>
+/// <param name="Down">The projection's stacked A, [E·R, D], for routers that choose by it; null where a router is made alone.</param>
+/// <param name="Shared">Parts that several routers of one model use together; null where a router is made alone.</param>
+public sealed record RouterContext(
+    string Path, long Width, int Experts, int Rank, long Seed, Parameter? Down = null, SharedParts? Shared = null);
+
+/// <summary>Experts and rank that a router's options are read for.</summary>
+/// <param name="Experts">Experts of the smallest routed layer.</param>
+/// <param name="Rank">Rank of each.</param>
+public sealed record RouterSize(int Experts, int Rank);
+
+/// <summary>Parts of routers that belong to several projections: the first router that asks makes and registers it.</summary>
+public sealed class SharedParts
+{
+    private readonly Dictionary<string, object> _parts = [];
+
+    /// <summary>The part of a name; <paramref name="isOwner"/> tells the router that has to register it.</summary>
+    public T Get<T>(string name, Func<T> make, out bool isOwner)
+        where T : class
     {
-        ArgumentNullException.ThrowIfNull(x);
-        ArgumentNullException.ThrowIfNull(gate);
-        return torch.nn.functional.linear(x.reshape(-1, gate.shape[1]).to(torch.float32), gate);
+        isOwner = !_parts.TryGetValue(name, out var part);
+        if (isOwner)
+            _parts[name] = part = make();
+        return (T)part!;
     }
+}
+
+/// <summary>Repeats the decision that another projection of the same attention block made in this pass.</summary>
+/// <remarks>Source: LoRA-Mixer, arXiv:2507.00029, whose text allows one router a block. It owns no parameters.</remarks>
+public sealed class SharedRouter : Router
+{
+    private readonly Router _owner;
+
+    /// <summary>Makes the router of a later projection of the block.</summary>
+    /// <param name="owner">The router of the first one; another module owns it.</param>
+    /// <param name="context">What this one is made for.</param>
+    public SharedRouter(Router owner, RouterContext context)
+        : base(context)
+    {
+        _owner = owner;
+    }
+
+    /// <inheritdoc/>
+    public override RoutingDecision Route(Tensor x, ForwardPass pass) =>
+        pass.Records<RoutingRecord>().LastOrDefault(record => record.Module == _owner.Context.Path)?.Decision
+            ?? throw new InvalidOperationException($"{Context.Path}: {_owner.Context.Path} decides for it, and has not run in this pass");
+
+    /// <inheritdoc/>
+    public override Tensor? ConstantGates() => _owner.ConstantGates();
 }

@@ -53,8 +53,6 @@ public static class RouterCatalog
     /// <summary>Reads a <c>router:</c> section; null for <c>kind: none</c>. Faults go to the reader.</summary>
     public static RouterOptions? Read(OptionReader reader, RouterSize size)
     {
-        ArgumentNullException.ThrowIfNull(reader);
-        ArgumentNullException.ThrowIfNull(size);
         var kind = reader.Choice("kind", size.Experts == 1 ? None : "top-k", Names);
         if (kind != None && Of(kind) is { RoutesRanks: true } && size.Experts > 1)
             reader.Fault("kind", $"{kind} with {size.Experts} experts", "one adapter", "it chooses among the adapter's ranks: leave experts out");
@@ -66,16 +64,12 @@ public static class RouterCatalog
     }
 
     /// <summary>Makes the router of one projection.</summary>
-    public static Router Create(RouterOptions options, RouterContext context)
-    {
-        ArgumentNullException.ThrowIfNull(options);
-        return Of(options.Kind).Create(options, context);
-    }
+    public static Router Create(RouterOptions options, RouterContext context) =>
+        Of(options.Kind).Create(options, context);
 
     /// <summary>A router's section as JSON; <see cref="Read"/> of it gives the same options.</summary>
     public static JsonObject ToJson(RouterOptions options)
     {
-        ArgumentNullException.ThrowIfNull(options);
         var json = new JsonObject { ["kind"] = options.Kind };
         options.WriteTo(json);
         if (options.HasBalance)

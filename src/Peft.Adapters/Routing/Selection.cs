@@ -7,7 +7,6 @@ public static class Selection
     /// <remarks>Shapes: probabilities [N, E] → [N, K] int64. libtorch's topk promises no order for ties, a stable sort does.</remarks>
     public static Tensor TopIndices(Tensor probabilities, int k)
     {
-        ArgumentNullException.ThrowIfNull(probabilities);
         using var off = torch.no_grad();
         var (_, order) = probabilities.detach().sort(-1, descending: true, stable: true);
         return order.narrow(-1, 0, k);
@@ -17,7 +16,6 @@ public static class Selection
     /// <remarks>Shapes: probabilities [N, E] → bool [N, E] with K true in every row.</remarks>
     public static Tensor TopMask(Tensor probabilities, int k)
     {
-        ArgumentNullException.ThrowIfNull(probabilities);
         using var off = torch.no_grad();
         var chosen = TopIndices(probabilities, k);
         return torch.zeros(probabilities.shape, torch.float32, probabilities.device)
@@ -32,7 +30,6 @@ public static class Selection
     /// </remarks>
     public static Tensor NucleusMask(Tensor probabilities, double p, int least, bool keepsCrossing)
     {
-        ArgumentNullException.ThrowIfNull(probabilities);
         using var off = torch.no_grad();
         var (sorted, order) = probabilities.detach().sort(-1, descending: true, stable: true);
         var kept = sorted.cumsum(-1).le(p).to(torch.float32);                                  // [N, E], best first
@@ -46,9 +43,37 @@ public static class Selection
     /// <remarks>Shapes: [N, E] → [N, E]. Gradient: through the probabilities, also through the sum when renormalised.</remarks>
     public static Tensor Gates(Tensor probabilities, Tensor selected, bool normalize)
     {
-        ArgumentNullException.ThrowIfNull(probabilities);
-        ArgumentNullException.ThrowIfNull(selected);
         var kept = probabilities * selected.to(torch.float32);
         return normalize ? kept / kept.sum(-1, keepdim: true) : kept;
     }
+}
+
+/// <summary>A bias on the scores that choose experts, moved against their load after every step; it never weighs an output.</summary>
+/// <remarks>
+/// Source: loss-free balancing, arXiv:2408.15664, algorithm 1; FlyLoRA, arXiv:2510.08396: <c>b_i ← b_i + u · sign(mean(c) − c_i)</c>,
+/// c the tokens each expert got in the whole step.
+/// Shapes: [E]. Gradient: none; the bias is a buffer of the bundle, unknown to the optimizer.
+/// </remarks>
+public static class SelectionBias
+{
+    /// <summary>Name of the buffer.</summary>
+    public const string Name = "selection_bias";
+
+    /// <summary>Moves the bias by one step.</summary>
+    /// <remarks>Shapes: bias and counts [E].</remarks>
+    public static void Update(Tensor bias, Tensor counts, double rate)
+    {
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var load = counts.to(torch.float32);
+        bias.add_((load.mean() - load).sign() * rate);
+    }
+}
+
+/// <summary>A router with a <see cref="SelectionBias"/>.</summary>
+public interface ILoadBalanced
+{
+    /// <summary>Takes in how many real tokens of a step each expert got.</summary>
+    /// <remarks>Shapes: counts [E] float32.</remarks>
+    void Balance(Tensor counts);
 }

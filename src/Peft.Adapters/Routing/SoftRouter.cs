@@ -34,7 +34,6 @@ public sealed class SoftRouter : Router
     public SoftRouter(SoftRouterOptions options, RouterContext context)
         : base(context)
     {
-        ArgumentNullException.ThrowIfNull(options);
         _weight = NewGate();
     }
 

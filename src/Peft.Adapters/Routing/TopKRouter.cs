@@ -29,23 +29,18 @@ public sealed record TopKRouterOptions : RouterOptions
     public string ScoringFunc { get; init; } = Softmax;
 
     /// <summary>Reads the section.</summary>
-    public static TopKRouterOptions Read(OptionReader reader, RouterSize size)
-    {
-        ArgumentNullException.ThrowIfNull(reader);
-        ArgumentNullException.ThrowIfNull(size);
-        return new TopKRouterOptions
+    public static TopKRouterOptions Read(OptionReader reader, RouterSize size) =>
+        new TopKRouterOptions
         {
             TopK = reader.Integer("top_k", Math.Min(2, size.Experts), 1, size.Experts),
             Normalize = reader.Boolean("normalize", true),
             ScoringFunc = reader.Choice("scoring_func", Softmax, [Softmax, Sigmoid]),
             Balance = BalanceOptions.Read(reader, selects: true),
         };
-    }
 
     /// <inheritdoc/>
     public override void WriteTo(JsonObject json)
     {
-        ArgumentNullException.ThrowIfNull(json);
         json["top_k"] = TopK;
         json["normalize"] = Normalize;
         json["scoring_func"] = ScoringFunc;
@@ -70,8 +65,6 @@ public sealed class TopKRouter : Router, ILoadBalanced
     public TopKRouter(TopKRouterOptions options, RouterContext context)
         : base(context)
     {
-        ArgumentNullException.ThrowIfNull(options);
-        ArgumentNullException.ThrowIfNull(context);
         _options = options;
         _weight = NewGate();
         if (options.Balance.IsLossFree)

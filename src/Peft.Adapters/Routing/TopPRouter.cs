@@ -23,22 +23,18 @@ public sealed record TopPRouterOptions : RouterOptions
     public double EntropyCoefficient { get; init; } = 1e-4;
 
     /// <summary>Reads the section.</summary>
-    public static TopPRouterOptions Read(OptionReader reader, RouterSize size)
-    {
-        ArgumentNullException.ThrowIfNull(reader);
-        return new TopPRouterOptions
+    public static TopPRouterOptions Read(OptionReader reader, RouterSize size) =>
+        new TopPRouterOptions
         {
             TopP = reader.Number("top_p", 0.4, 1e-6, 1 - 1e-6),
             Normalize = reader.Boolean("normalize", false),
             EntropyCoefficient = reader.Number("entropy_coefficient", 1e-4, 0),
             Balance = BalanceOptions.Read(reader, fallback: new BalanceOptions { Kind = BalanceOptions.Switch, Coefficient = 0.01 }),
         };
-    }
 
     /// <inheritdoc/>
     public override void WriteTo(JsonObject json)
     {
-        ArgumentNullException.ThrowIfNull(json);
         json["top_p"] = TopP;
         json["normalize"] = Normalize;
         json["entropy_coefficient"] = EntropyCoefficient;
@@ -68,7 +64,6 @@ public sealed class TopPRouter : Router
     public TopPRouter(TopPRouterOptions options, RouterContext context)
         : base(context)
     {
-        ArgumentNullException.ThrowIfNull(options);
         _options = options;
         _weight = NewGate();
     }

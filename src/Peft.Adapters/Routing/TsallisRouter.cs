@@ -61,11 +61,8 @@ public sealed record TsallisRouterOptions : RouterOptions
     public bool CountPadding { get; init; } = true;
 
     /// <summary>Reads the section.</summary>
-    public static TsallisRouterOptions Read(OptionReader reader, RouterSize size)
-    {
-        ArgumentNullException.ThrowIfNull(reader);
-        ArgumentNullException.ThrowIfNull(size);
-        return new TsallisRouterOptions
+    public static TsallisRouterOptions Read(OptionReader reader, RouterSize size) =>
+        new TsallisRouterOptions
         {
             TopP = reader.Number("top_p", 0.75, 1e-6, 1),
             KeepTopK = reader.Integer("keep_top_k", Math.Min(2, size.Experts), 1, size.Experts),
@@ -80,12 +77,10 @@ public sealed record TsallisRouterOptions : RouterOptions
             CountPadding = reader.Boolean("count_padding", true),
             Balance = BalanceOptions.Read(reader),
         };
-    }
 
     /// <inheritdoc/>
     public override void WriteTo(JsonObject json)
     {
-        ArgumentNullException.ThrowIfNull(json);
         json["top_p"] = TopP;
         json["keep_top_k"] = KeepTopK;
         json["threshold"] = Threshold;
@@ -120,7 +115,6 @@ public sealed record TsallisRouterOptions : RouterOptions
     /// <remarks>Source: DynMoLE 382915a. Shapes: records of [N, E], mask [N] bool or null → scalar. Gradient: through the entropy.</remarks>
     public Tensor EntropyLoss(IReadOnlyList<RoutingRecord> records, Tensor? mask)
     {
-        ArgumentNullException.ThrowIfNull(records);
         var entropy = EntropyOf(torch.cat([.. records.Select(r => r.Decision.Probabilities!)], 0)).unsqueeze(1);
         return TokenMean.OfRows(entropy, mask?.repeat(records.Count)).sum();
     }
@@ -129,7 +123,6 @@ public sealed record TsallisRouterOptions : RouterOptions
     /// <remarks>Source: DynMoLE 382915a; f has a gradient too. Shapes: records of [N, E] → scalar.</remarks>
     public static Tensor SoftBalanceLoss(IReadOnlyList<RoutingRecord> records, Tensor? mask)
     {
-        ArgumentNullException.ThrowIfNull(records);
         var pooled = mask?.repeat(records.Count);
         var load = TokenMean.OfRows(torch.cat([.. records.Select(r => r.Decision.Gates)], 0), pooled);
         var mean = TokenMean.OfRows(torch.cat([.. records.Select(r => r.Decision.Probabilities!)], 0), pooled);
@@ -155,7 +148,6 @@ public sealed class TsallisRouter : Router
     public TsallisRouter(TsallisRouterOptions options, RouterContext context)
         : base(context)
     {
-        ArgumentNullException.ThrowIfNull(options);
         _options = options;
         _weight = NewGate();
     }
@@ -173,12 +165,46 @@ public sealed class TsallisRouter : Router
     /// <remarks>Shapes: probabilities [N, E] → bool [N, E].</remarks>
     public static Tensor Select(Tensor probabilities, TsallisRouterOptions options)
     {
-        ArgumentNullException.ThrowIfNull(probabilities);
-        ArgumentNullException.ThrowIfNull(options);
         using var off = torch.no_grad();
         var mask = Selection.NucleusMask(probabilities, options.TopP, options.KeepTopK, options.KeepCrossingExpert);
         return options.Threshold >= 1
             ? mask
             : mask.logical_or(options.EntropyOf(probabilities.detach()).gt(options.Threshold).unsqueeze(-1));
+    }
+}
+
+/// <summary>Entropy of each token's routing distribution as a share of the most it can be.</summary>
+/// <remarks>
+/// Source: DynMoLE, arXiv:2504.00661; mikecovlee/DynMoLE 382915a, <c>moe_utils.py</c>. eps is added to every probability and
+/// the sum is not renormalised, so a uniform row gives almost and not exactly 1, as in that code.
+/// Shapes: probabilities [N, E] → [N].
+/// Units: 0 for certainty to 1 for uniform.
+/// Gradient: through the probabilities.
+/// </remarks>
+public static class NormalizedEntropy
+{
+    private const double RenyiTiny = 1e-10;
+
+    /// <summary>Tsallis entropy of index q; Shannon's for q = 1.</summary>
+    public static Tensor Tsallis(Tensor probabilities, double q, double eps, bool normalize = true)
+    {
+        var experts = (double)probabilities.shape[^1];
+        var p = probabilities + eps;
+        if (q == 1)
+        {
+            var shannon = (p * p.log()).sum(-1L).neg();
+            return normalize ? shannon / Math.Log(experts) : shannon;
+        }
+        var entropy = (1 - p.pow(q).sum(-1L)) / (q - 1);
+        return normalize ? entropy / ((1 - Math.Pow(experts, 1 - q)) / (q - 1)) : entropy;
+    }
+
+    /// <summary>Rényi entropy of order a; Shannon's for a = 1.</summary>
+    public static Tensor Renyi(Tensor probabilities, double a, double eps)
+    {
+        if (a == 1)
+            return Tsallis(probabilities, 1, eps);
+        var sum = (probabilities + eps).pow(a).sum(-1L);
+        return (sum + RenyiTiny).log() / (1 - a) / Math.Log(probabilities.shape[^1]);
     }
 }

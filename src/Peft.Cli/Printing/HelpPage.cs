@@ -1,13 +1,19 @@
 using System.Reflection;
 using CommandLine;
 using CommandLine.Text;
+using Peft.Formats;
 
 namespace Peft.Cli.Printing;
 
-/// <summary>What <c>--help</c> prints: the verbs, or one verb's options.</summary>
+/// <summary>
+/// What <c>--help</c> prints: the commands, or one command's options; and what a wrong command line is answered.
+/// </summary>
 public static class HelpPage
 {
-    private const int Width = 120;
+    private const int Width = 80;
+
+    /// <summary>Version of the program.</summary>
+    public static string Version => typeof(HelpPage).Assembly.GetName().Version?.ToString(3) ?? "";
 
     /// <summary>The page that was asked for.</summary>
     public static string Of(NotParsed<object> asked)
@@ -17,7 +23,8 @@ public static class HelpPage
         var page = HelpText.AutoBuild(asked, text =>
         {
             text.Heading = verb is null
-                ? "peft - mixtures of LoRA experts on a frozen language model\n\nusage: peft VERB [OPTION]...   (peft VERB --help: its options)"
+                ? "peft - mixtures of LoRA experts on a frozen language model\n\n"
+                    + "usage: peft COMMAND [OPTION]...   (peft COMMAND --help lists its options)"
                 : $"usage: peft {Typed(verb.Name)}{Values(type)} [OPTION]...\n\n{verb.HelpText}";
             text.Copyright = "";
             text.AdditionalNewLineAfterOption = false;
@@ -26,9 +33,66 @@ public static class HelpPage
         return Typed(page.ToString()).Trim('\n');
     }
 
-    /// <summary>A verb as people type it: <c>adapter inspect</c>.</summary>
+    /// <summary>A command as people type it: <c>adapter inspect</c>.</summary>
     public static string Typed(string verb) => verb.Replace("adapter-", "adapter ", StringComparison.Ordinal);
 
+    /// <summary>What is wrong with a command line, a line a fault, and where to read more.</summary>
+    public static string Faults(NotParsed<object> failed)
+    {
+        var type = failed.TypeInfo.Current;
+        var verb = Typed(type.GetCustomAttribute<VerbAttribute>()?.Name ?? "");
+        var program = verb.Length > 0 ? $"peft {verb}" : "peft";
+        return string.Join('\n',
+            failed.Errors.Select(error => Describe(program, error, failed, type)).Append($"Try {program} --help."));
+    }
+
+    private static string Describe(string program, Error error, NotParsed<object> failed, Type type)
+    {
+        string[] verbs =
+            [.. failed.TypeInfo.Choices.Select(choice => Typed(choice.GetCustomAttribute<VerbAttribute>()!.Name))];
+        var options = Options(type);
+        return error switch
+        {
+            NoVerbSelectedError => Fault.Text(program, "no command", Words.OneOf(verbs)),
+            BadVerbSelectedError { Token: "adapter" } => Fault.Text(program, "adapter needs a second word",
+                Words.OneOf([.. verbs.Where(v => v.StartsWith("adapter ", StringComparison.Ordinal))])),
+            BadVerbSelectedError bad => Fault.Text(
+                program, $"{Quote.Of(Typed(bad.Token))} is not a command", Words.OneOf(verbs),
+                DidYouMean(Typed(bad.Token), verbs)),
+            UnknownOptionError unknown => Fault.Text(
+                program, $"--{unknown.Token} is not an option", null, DidYouMean("--" + unknown.Token, options.Keys)),
+            MissingRequiredOptionError { NameInfo.NameText: "" } =>
+                Fault.Text(program, $"{RequiredValue(type)} is missing"),
+            MissingRequiredOptionError missing => Fault.Text(program, $"--{missing.NameInfo.LongName} is missing"),
+            MissingValueOptionError missing => Fault.Text(program, $"--{missing.NameInfo.LongName} needs a value"),
+            BadFormatConversionError bad => Fault.Text(
+                program, $"the value of --{bad.NameInfo.LongName} cannot be read",
+                Kind(options.GetValueOrDefault("--" + bad.NameInfo.LongName))),
+            _ => Fault.Text(program, SentenceBuilder.Create().FormatError(error)),
+        };
+    }
+
+    private static Dictionary<string, Type> Options(Type verb) => verb.GetProperties()
+        .Where(property => property.GetCustomAttribute<OptionAttribute>() is not null)
+        .ToDictionary(
+            property => "--" + property.GetCustomAttribute<OptionAttribute>()!.LongName,
+            property => property.PropertyType);
+
+    private static string RequiredValue(Type verb) => verb.GetProperties()
+        .Select(property => property.GetCustomAttribute<ValueAttribute>())
+        .FirstOrDefault(value => value is { Required: true })?.MetaName ?? "a value";
+
     private static string Values(Type verb) => string.Concat(
-        verb.GetProperties().Select(p => p.GetCustomAttribute<ValueAttribute>()).OfType<ValueAttribute>().Select(v => $" {v.MetaName}"));
+        verb.GetProperties().Select(p => p.GetCustomAttribute<ValueAttribute>()).OfType<ValueAttribute>()
+            .Select(v => $" {v.MetaName}"));
+
+    private static string Kind(Type? type) => (Nullable.GetUnderlyingType(type ?? typeof(string)) ?? type) switch
+    {
+        var whole when whole == typeof(int) || whole == typeof(long) => "a whole number",
+        var real when real == typeof(double) => "a number",
+        _ => "a value of its kind",
+    };
+
+    private static string? DidYouMean(string given, IEnumerable<string> known) =>
+        NearestName.Of(given, known) is { } near ? $"did you mean {near}?" : null;
 }

@@ -1,10 +1,11 @@
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using Peft.Adapters.Merging;
 
 namespace Peft.Cli.Printing;
 
-/// <summary>What a merge came to, for people and for programs.</summary>
+/// <summary>The result of a merge, for people and for programs.</summary>
 public static class MergePrinting
 {
     private const int WidestMatrix = 12;
@@ -12,25 +13,24 @@ public static class MergePrinting
 
     private static readonly JsonSerializerOptions SnakeCase = new()
     {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower, NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals,
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
     };
 
-    /// <summary>The loss a module and in all, or the similarity of the experts.</summary>
+    /// <summary>The loss of each module and in total, or the similarity of the experts.</summary>
     public static string Text(MergeReport report)
     {
-        ArgumentNullException.ThrowIfNull(report);
         if (report.Similarity is { } similarity)
             return similarity.Experts <= WidestMatrix ? Matrix(report, similarity) : Pairs(report, similarity);
         var table = new TextTable("module", "rank", "relative error", "energy kept");
         foreach (var loss in report.Losses.Append(report.Total))
             table.Add(loss.Path, $"{loss.Rank}", Number(loss.RelativeError, "F6"), Number(loss.EnergyKept, "F4"));
-        return "loss against the exact weighted sum (Frobenius norms)\n" + table;
+        return "loss relative to the exact weighted sum (Frobenius norms)\n" + table;
     }
 
     /// <summary>The same as one JSON object.</summary>
     public static string Json(MergeReport report, string output)
     {
-        ArgumentNullException.ThrowIfNull(report);
         var similarity = report.Similarity;
         return JsonSerializer.Serialize(
             new
@@ -52,7 +52,8 @@ public static class MergePrinting
             SnakeCase);
     }
 
-    private static object Loss(ModuleLoss loss) => new { Module = loss.Path, loss.Rank, loss.RelativeError, loss.EnergyKept };
+    private static object Loss(ModuleLoss loss) =>
+        new { Module = loss.Path, loss.Rank, loss.RelativeError, loss.EnergyKept };
 
     private static string Matrix(MergeReport report, ExpertSimilarity similarity)
     {
@@ -60,19 +61,29 @@ public static class MergePrinting
         for (var i = 0; i < similarity.Experts; i++)
             table.Add([report.Names[i], .. Enumerable.Range(0, similarity.Experts).Select(j =>
                 i == j ? "" : Number(j < i ? similarity.OfUpdates(i, j) : similarity.OfVectors(i, j), "F3"))]);
-        return "similarity of the experts (cosine): below the diagonal of their updates, above of what they are chosen by\n" + table;
+        return "cosine similarity of experts: below the diagonal that of updates, above it that of routing vectors\n"
+            + table;
     }
 
     private static string Pairs(MergeReport report, ExpertSimilarity similarity)
     {
         var table = new TextTable("one", "other", "updates", "routing vectors");
-        foreach (var (one, other) in PairsOf(similarity).OrderByDescending(pair => Math.Abs(similarity.OfUpdates(pair.One, pair.Other))).Take(MostPairs))
-            table.Add(report.Names[one], report.Names[other], Number(similarity.OfUpdates(one, other), "F3"), Number(similarity.OfVectors(one, other), "F3"));
-        return $"the {MostPairs} most similar pairs of {similarity.Experts} experts (cosine); --json prints all\n" + table;
+        var nearest = PairsOf(similarity).OrderByDescending(
+            pair => Math.Abs(similarity.OfUpdates(pair.One, pair.Other))).Take(MostPairs);
+        foreach (var (one, other) in nearest)
+        {
+            table.Add(
+                report.Names[one], report.Names[other], Number(similarity.OfUpdates(one, other), "F3"),
+                Number(similarity.OfVectors(one, other), "F3"));
+        }
+        return $"the {MostPairs} most similar pairs of {similarity.Experts} experts (cosine similarity); "
+            + $"--json prints all\n{table}";
     }
 
     private static IEnumerable<(int One, int Other)> PairsOf(ExpertSimilarity similarity) =>
-        Enumerable.Range(0, similarity.Experts).SelectMany(i => Enumerable.Range(i + 1, similarity.Experts - i - 1).Select(j => (i, j)));
+        from i in Enumerable.Range(0, similarity.Experts)
+        from j in Enumerable.Range(i + 1, similarity.Experts - i - 1)
+        select (i, j);
 
     private static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
 }

@@ -3,15 +3,19 @@ using Peft.Formats;
 
 namespace Peft.Cli.Printing;
 
-/// <summary>Results go to standard output, words to standard error, so that a script can read the first alone.</summary>
+/// <summary>
+/// Results go to standard output, words to standard error, so that a script can read the first alone.
+/// </summary>
 public sealed class Output : IDisposable
 {
     private static readonly UTF8Encoding Utf8 = new(false, throwOnInvalidBytes: true);
 
-    private readonly TextWriter _results = new StreamWriter(Console.OpenStandardOutput(), new UTF8Encoding(false)) { AutoFlush = true, NewLine = "\n" };
-    private readonly TextWriter _words = new StreamWriter(Console.OpenStandardError(), new UTF8Encoding(false)) { AutoFlush = true, NewLine = "\n" };
+    private readonly TextWriter _results = WriterTo(Console.OpenStandardOutput());
+    private readonly TextWriter _words = WriterTo(Console.OpenStandardError());
 
-    /// <summary>Whether words can be redrawn in place and coloured: a terminal, not a file, and nobody asked for plain text.</summary>
+    /// <summary>
+    /// Whether words can be redrawn in place and coloured: a terminal, not a file, and nobody asked for plain text.
+    /// </summary>
     public bool IsInteractive { get; } = !Console.IsErrorRedirected
         && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR"))
         && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("CI"))
@@ -36,8 +40,10 @@ public sealed class Output : IDisposable
     /// <exception cref="UserException">A line is not UTF-8.</exception>
     public static IEnumerable<string> InputLines()
     {
-        // Latin-1 keeps each byte as one character, so that a wrong byte is met in its own line and not with a whole block.
-        using var reader = new StreamReader(Console.OpenStandardInput(), Encoding.Latin1, detectEncodingFromByteOrderMarks: false);
+        // Latin-1 keeps each byte as one character, so that a wrong byte is met in its own line, not with a whole
+        // block.
+        using var reader = new StreamReader(Console.OpenStandardInput(), Encoding.Latin1,
+            detectEncodingFromByteOrderMarks: false);
         for (var number = 1; reader.ReadLine() is { } bytes; number++)
             yield return number == 1 ? Decode(bytes, number).TrimStart('\uFEFF') : Decode(bytes, number);
     }
@@ -49,6 +55,9 @@ public sealed class Output : IDisposable
         _words.Dispose();
     }
 
+    private static StreamWriter WriterTo(Stream stream) =>
+        new(stream, new UTF8Encoding(false)) { AutoFlush = true, NewLine = "\n" };
+
     private static string Decode(string bytes, int number)
     {
         if (Ascii.IsValid(bytes))
@@ -59,7 +68,9 @@ public sealed class Output : IDisposable
         }
         catch (DecoderFallbackException e)
         {
-            throw new UserException($"standard input line {number}: not a text in UTF-8 - convert it, e.g. with iconv -t utf-8", e);
+            throw UserException.At(
+                $"standard input line {number}", "is not UTF-8", null,
+                "convert the text, for example with iconv -t utf-8", e);
         }
     }
 }

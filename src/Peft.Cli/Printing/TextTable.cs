@@ -8,7 +8,9 @@ public sealed class TextTable(params string[] headings)
 {
     private readonly List<string[]> _rows = [];
 
-    /// <summary>Adds a row with one cell a heading; names from files are shown with control characters escaped.</summary>
+    /// <summary>
+    /// Adds a row with one cell a heading; names from files are shown with control characters escaped.
+    /// </summary>
     public void Add(params string[] cells) => _rows.Add([.. cells.Select(Quote.Escaped)]);
 
     /// <summary>The table, one line a row, with a rule under the headings.</summary>

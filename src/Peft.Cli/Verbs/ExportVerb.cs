@@ -2,36 +2,43 @@ using System.Globalization;
 using System.Text.Json;
 using CommandLine;
 using Peft.Cli.Printing;
+using Peft.Formats;
 using Peft.Recipes.Transfer;
 
 namespace Peft.Cli.Verbs;
 
 /// <summary>An adapter goes to the Hugging Face world.</summary>
-[Verb("adapter-export", HelpText = "Writes an adapter as Hugging Face PEFT reads it, or merged into a full checkpoint; reads it again and proves it.")]
+[Verb("adapter-export", HelpText = "Write an adapter for Hugging Face PEFT, or a merged model.")]
 public sealed class ExportVerb : IVerb
 {
     private const int ModulesShown = 10;
 
-    private static readonly JsonSerializerOptions JsonForm = new() { WriteIndented = true, PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+    private static readonly JsonSerializerOptions JsonForm = new()
+    {
+        WriteIndented = true, PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+    };
 
     /// <summary>The adapter.</summary>
-    [Value(0, MetaName = "DIR", Required = true, HelpText = "A bundle, or a LoRA directory written by Hugging Face PEFT.")]
+    [Value(0, MetaName = "DIR", Required = true, HelpText =
+        "A bundle, or a LoRA directory written by Hugging Face PEFT.")]
     public string Directory { get; set; } = "";
 
     /// <summary>The base.</summary>
-    [Option("base", MetaValue = "DIR", HelpText = "Base model (default: the one the adapter names).")]
+    [Option("base", MetaValue = "DIR", HelpText = "Base model (default: the base the adapter names).")]
     public string? Base { get; set; }
 
     /// <summary>What to write.</summary>
-    [Option("format", Default = ExportOptions.Peft, MetaValue = "F", HelpText = "peft (a mixture: one directory an expert) or merged (a full checkpoint).")]
+    [Option("format", Default = ExportOptions.Peft, MetaValue = "F", HelpText =
+        "peft (a mixture: one directory per expert) or merged (a full checkpoint).")]
     public string Format { get; set; } = ExportOptions.Peft;
 
     /// <summary>Where to write.</summary>
-    [Option("output", Required = true, MetaValue = "DIR", HelpText = "The directory to write.")]
+    [Option("output", Required = true, MetaValue = "DIR", HelpText = "Directory to write.")]
     public string OutputDir { get; set; } = "";
 
     /// <summary>One LoRA in place of a mixture.</summary>
-    [Option("collapse", MetaValue = "HOW", HelpText = "A mixture of constant gates as one LoRA: cat (exact) or svd (of --rank).")]
+    [Option("collapse", MetaValue = "HOW", HelpText =
+        "Write a mixture with constant gates as one LoRA: cat (exact) or svd (of --rank).")]
     public string? Collapse { get; set; }
 
     /// <summary>Rank after svd.</summary>
@@ -39,27 +46,31 @@ public sealed class ExportVerb : IVerb
     public int? Rank { get; set; }
 
     /// <summary>Takes means for gates.</summary>
-    [Option("approximate", HelpText = "Where gates follow the input, take their means over a text, and tell the error.")]
+    [Option("approximate", HelpText =
+        "Where gates depend on the input, use their means over a text, and report the error.")]
     public bool Approximate { get; set; }
 
     /// <summary>The text.</summary>
-    [Option("text", MetaValue = "FILE", HelpText = "Text for the means and the proof (default: a built-in one).")]
+    [Option("text", MetaValue = "FILE", HelpText =
+        "Text for the means and the verification (default: a built-in one).")]
     public string? TextFile { get; set; }
 
     /// <summary>Type of a merged checkpoint.</summary>
-    [Option("dtype", Default = "auto", HelpText = "Type of a merged checkpoint: auto (the base's), float32, bfloat16, float16 or float64.")]
+    [Option("dtype", Default = "auto", MetaValue = "T", HelpText =
+        "Type of a merged checkpoint: auto (the base's), float32, bfloat16, float16 or float64.")]
     public string Dtype { get; set; } = "auto";
 
     /// <summary>Size of files.</summary>
-    [Option("max-shard-size", Default = "5GB", MetaValue = "SIZE", HelpText = "Most bytes in one file of a merged checkpoint.")]
+    [Option("max-shard-size", Default = "5GB", MetaValue = "SIZE", HelpText =
+        "Maximum size of one file of a merged checkpoint.")]
     public string MaxShardSize { get; set; } = "5GB";
 
-    /// <summary>Whether an earlier result goes.</summary>
-    [Option("overwrite", HelpText = "Replace an adapter or model that stands there.")]
+    /// <summary>Replace.</summary>
+    [Option("overwrite", HelpText = "Replace an adapter or model in the output directory.")]
     public bool Overwrite { get; set; }
 
-    /// <summary>Machine output.</summary>
-    [Option("json", HelpText = "Print the proofs as JSON on standard output.")]
+    /// <summary>Output for programs.</summary>
+    [Option("json", HelpText = "Print the verification as JSON on standard output.")]
     public bool Json { get; set; }
 
     /// <inheritdoc/>
@@ -76,7 +87,7 @@ public sealed class ExportVerb : IVerb
             Approximate = Approximate,
             TextFile = TextFile,
             Dtype = Dtype,
-            MaxShardSize = ByteSize.Parse("--max-shard-size", MaxShardSize),
+            MaxShardSize = ByteSize("--max-shard-size", MaxShardSize),
             Overwrite = Overwrite,
         };
         using var interruption = new Interruption(output);
@@ -92,13 +103,19 @@ public sealed class ExportVerb : IVerb
     {
         output.Result($"{report.Output}: {report.Kind}");
         foreach (var proof in report.Proofs)
+        {
+            var tensors = proof.Tensors > 0 ? $"{Words.Count(proof.Tensors, "tensor")} equal bit for bit, " : "";
             output.Result(string.Create(
                 CultureInfo.InvariantCulture,
-                $"  {proof.What}: read again - {(proof.Tensors > 0 ? $"{proof.Tensors} tensors bit for bit, " : "")}logits differ by {proof.LargestDifference:G2} at most (allowed {proof.Allowed:G2})"));
+                $"  {proof.What}: verified; {tensors}logits differ by at most {proof.LargestDifference:G2} "
+                + $"(allowed {proof.Allowed:G2})"));
+        }
         if (report.Losses.Count > 0)
             ShowLosses(report, output);
         if (report.RoutedDifference is { } difference)
-            output.Result(string.Create(CultureInfo.InvariantCulture, $"approximation: logits differ from the routed mixture's by {difference:G3} at most"));
+            output.Result(string.Create(
+                CultureInfo.InvariantCulture,
+                $"approximation: logits differ from the routed mixture's by at most {difference:G3}"));
         foreach (var remark in report.Remarks)
             output.Say($"note: {remark}");
     }
@@ -106,14 +123,33 @@ public sealed class ExportVerb : IVerb
     private static void ShowLosses(ExportReport report, Output output)
     {
         var table = new TextTable("projection", "gate error", "rank error", "energy kept");
-        foreach (var loss in report.Losses.OrderByDescending(loss => Math.Max(loss.GateError, loss.RankError)).Take(ModulesShown))
+        var worst = report.Losses.OrderByDescending(loss => Math.Max(loss.GateError, loss.RankError));
+        foreach (var loss in worst.Take(ModulesShown))
             table.Add(loss.Path, Percent(loss.GateError), Percent(loss.RankError), Percent(loss.Energy));
         if (report.Losses.Count > ModulesShown)
-            table.Add($"({report.Losses.Count - ModulesShown} more, smaller)", "", "", "");
-        table.Add("mean", Percent(report.Losses.Average(l => l.GateError)), Percent(report.Losses.Average(l => l.RankError)), Percent(report.Losses.Average(l => l.Energy)));
+            table.Add($"({report.Losses.Count - ModulesShown} more with smaller errors)", "", "", "");
+        table.Add(
+            "mean", Percent(report.Losses.Average(l => l.GateError)), Percent(report.Losses.Average(l => l.RankError)),
+            Percent(report.Losses.Average(l => l.Energy)));
         output.Result("");
         output.Result(table.ToString());
     }
 
-    private static string Percent(double share) => string.Create(CultureInfo.InvariantCulture, $"{share:P2}");
+    // Sizes as people write them: 5GB, 500MB, 2GiB, 1000.
+    private static long ByteSize(string option, string text)
+    {
+        (string Unit, long Bytes)[] units =
+        [
+            ("KIB", 1L << 10), ("MIB", 1L << 20), ("GIB", 1L << 30),
+            ("KB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1), ("", 1),
+        ];
+        var unit = units.First(unit => text.EndsWith(unit.Unit, StringComparison.OrdinalIgnoreCase));
+        var digits = text.AsSpan(0, text.Length - unit.Unit.Length).Trim();
+        if (double.TryParse(digits, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number)
+            && number * unit.Bytes is >= 1 and < long.MaxValue)
+            return (long)(number * unit.Bytes);
+        throw UserException.At(option, Quote.Of(text), "a size such as 5GB (B, KB, MB, GB, KiB, MiB or GiB)");
+    }
+
+    private static string Percent(double share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share:F2}%");
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Formats;
@@ -6,44 +7,48 @@ using Peft.Models;
 namespace Peft.Cli.Verbs;
 
 /// <summary>Text from a model.</summary>
-[Verb("generate", HelpText = "Continues a prompt with a base model, with an adapter on it if given.")]
+[Verb("generate", HelpText = "Continue prompts with a model or an adapter on it.")]
 public sealed class GenerateVerb : ModelVerb, IVerb
 {
     /// <summary>The prompt.</summary>
-    [Option("prompt", Required = true, MetaValue = "TEXT", HelpText = "Text to continue.")]
+    [Option("prompt", Required = true, MetaValue = "TEXT", HelpText = "The text to continue.")]
     public string Prompt { get; set; } = "";
 
     /// <summary>Longest continuation.</summary>
-    [Option("max-new-tokens", Default = 128, MetaValue = "N", HelpText = "Most tokens to add.")]
+    [Option("max-new-tokens", Default = 128, MetaValue = "N", HelpText = "Maximum number of new tokens.")]
     public int MaxNewTokens { get; set; }
 
     /// <summary>Randomness.</summary>
-    [Option("temperature", Default = 0.0, MetaValue = "T", HelpText = "0 takes the most probable token each time.")]
+    [Option("temperature", Default = 0.0, MetaValue = "T", HelpText =
+        "Sampling temperature; 0 always takes the most likely token.")]
     public double Temperature { get; set; }
 
     /// <summary>Nucleus.</summary>
-    [Option("top-p", Default = 1.0, MetaValue = "P", HelpText = "Draw among the most probable tokens that hold this share.")]
+    [Option("top-p", Default = 1.0, MetaValue = "P", HelpText =
+        "Sample from the most likely tokens that together have this probability.")]
     public double TopP { get; set; }
 
     /// <summary>Number of candidates.</summary>
-    [Option("top-k", Default = 0, MetaValue = "K", HelpText = "Draw among the K most probable tokens; 0: all.")]
+    [Option("top-k", Default = 0, MetaValue = "K", HelpText = "Sample from the K most likely tokens; 0 means all.")]
     public int TopK { get; set; }
 
     /// <summary>Seed of the draws.</summary>
-    [Option("seed", Default = 42L, MetaValue = "S", HelpText = "Same seed, same text.")]
+    [Option("seed", Default = 42L, MetaValue = "S", HelpText =
+        "Seed of the sampling; the same seed gives the same text.")]
     public long Seed { get; set; }
 
     /// <summary>Leaves the prompt out.</summary>
-    [Option("no-prompt", HelpText = "Print the continuation alone.")]
+    [Option("no-prompt", HelpText = "Print the continuation only.")]
     public bool NoPrompt { get; set; }
 
     /// <inheritdoc/>
     public int Run(Output output)
     {
-        Require(MaxNewTokens >= 1, "--max-new-tokens", MaxNewTokens, "at least 1");
-        Require(Temperature >= 0 && double.IsFinite(Temperature), "--temperature", Temperature, "at least 0");
-        Require(TopP is > 0 and <= 1, "--top-p", TopP, "above 0, at most 1");
-        Require(TopK >= 0, "--top-k", TopK, "at least 0");
+        Require(MaxNewTokens >= 1, "--max-new-tokens", MaxNewTokens, "a whole number of at least 1");
+        Require(Temperature >= 0 && double.IsFinite(Temperature), "--temperature", Temperature,
+            "a number of at least 0");
+        Require(TopP is > 0 and <= 1, "--top-p", TopP, "a number above 0 and at most 1");
+        Require(TopK >= 0, "--top-k", TopK, "a whole number of at least 0");
         using var loaded = Load();
         var ids = Encode(loaded.Tokenizer, loaded.Model, Prompt);
         var options = new GenerationOptions
@@ -55,7 +60,7 @@ public sealed class GenerateVerb : ModelVerb, IVerb
             Seed = Seed,
             EosTokenIds = loaded.Model.Config.EosTokenIds,
         };
-        // Checks the ids; nothing shall be printed before a refusal.
+        // Checks the ids: nothing is printed before a refusal.
         var continuation = TextGeneration.Generate(loaded.Model, ids, options);
         if (!NoPrompt)
             output.ResultPart(Prompt);
@@ -68,9 +73,9 @@ public sealed class GenerateVerb : ModelVerb, IVerb
         return ExitCode.Done;
     }
 
-    private static void Require(bool holds, string option, object found, string allowed)
+    private static void Require(bool holds, string option, IFormattable found, string expected)
     {
         if (!holds)
-            throw new UserException($"{option} {found}: must be {allowed}");
+            throw UserException.At(option, found.ToString(null, CultureInfo.InvariantCulture), expected);
     }
 }

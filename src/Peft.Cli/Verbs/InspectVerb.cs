@@ -9,7 +9,7 @@ using Peft.Formats;
 namespace Peft.Cli.Verbs;
 
 /// <summary>What an adapter holds.</summary>
-[Verb("adapter-inspect", HelpText = "What an adapter holds: modules, ranks, norms, experts, router, provenance.")]
+[Verb("adapter-inspect", HelpText = "Show what an adapter contains.")]
 public sealed class InspectVerb : IVerb
 {
     private static readonly JsonSerializerOptions JsonForm = new()
@@ -19,10 +19,11 @@ public sealed class InspectVerb : IVerb
     };
 
     /// <summary>The adapter.</summary>
-    [Value(0, MetaName = "DIR", Required = true, HelpText = "A bundle, an exported mixture, or a LoRA directory of Hugging Face PEFT.")]
+    [Value(0, MetaName = "DIR", Required = true, HelpText =
+        "A bundle, an exported mixture, or a LoRA directory written by Hugging Face PEFT.")]
     public string Directory { get; set; } = "";
 
-    /// <summary>Machine output.</summary>
+    /// <summary>Output for programs.</summary>
     [Option("json", HelpText = "Print settings, provenance and modules as JSON on standard output.")]
     public bool Json { get; set; }
 
@@ -47,7 +48,7 @@ public sealed class InspectVerb : IVerb
         Line("kind", summary.Kind);
         Line("method", adapter.Method);
         if (summary.Manifest is { } manifest)
-            Line("base", $"{manifest.Base.Name} ({manifest.Base.Fingerprint[..Math.Min(12, manifest.Base.Fingerprint.Length)]})");
+            Line("base", $"{manifest.Base.Name} ({Short(manifest.Base.Fingerprint)})");
         else
             Line("base", summary.Config?.BaseModelNameOrPath is { Length: > 0 } named ? named : "(not named)");
         Line("rank, alpha", $"{adapter.R}, {adapter.LoraAlpha}{(adapter.UseRslora ? " (rsLoRA)" : "")}");
@@ -55,31 +56,40 @@ public sealed class InspectVerb : IVerb
         if (adapter.Experts.Names.Count > 0)
             Line("names", string.Join(", ", adapter.Experts.Names));
         if (summary.RouterTensors.Count > 0)
-            Line("router values", $"{summary.RouterTensors.Sum(entry => entry.Shape.Aggregate(1L, (size, length) => size * length)):N0} in {summary.RouterTensors.Count} tensors");
+        {
+            var values = summary.RouterTensors.Sum(entry => entry.Shape.Aggregate(1L, (size, length) => size * length));
+            Line("router", $"{Words.Count(values, "value")} in {Words.Count(summary.RouterTensors.Count, "tensor")}");
+        }
         if (summary.Manifest is not { } known)
             return;
-        Line("trained values", $"{known.TrainableParameters:N0}");
+        Line("trainable parameters", $"{known.TrainableParameters:N0}");
         Line("seed", $"{known.Seed}");
         foreach (var data in known.Data)
-            Line("data", $"{data.Name} ({data.Sha256[..Math.Min(12, data.Sha256.Length)]})");
+            Line("data", $"{data.Name} ({Short(data.Sha256)})");
         foreach (var (name, version) in known.Versions)
             Line(name, version);
 
-        void Line(string name, string value) => output.Result(Quote.Escaped(string.Create(CultureInfo.InvariantCulture, $"{name,-16}{value}")));
+        void Line(string name, string value) =>
+            output.Result(Quote.Escaped(string.Create(CultureInfo.InvariantCulture, $"{name,-22}{value}")));
     }
 
     // |x|: Frobenius norms; what an expert adds is scale B A.
     private static TextTable Table(AdapterSummary summary)
     {
-        var table = new TextTable("projection", "experts", "r", "scale", "|A|", "|B|", "|scale B A|, least to most");
+        var table = new TextTable("projection", "experts", "r", "scale", "|A|", "|B|",
+            "|scale B A|, smallest to largest");
         foreach (var module in summary.Modules)
         {
             table.Add(
-                module.Path, $"{module.Experts}", $"{module.Rank}", Number(module.Scale), Number(module.DownNorm), Number(module.UpNorm),
-                module.Experts == 1 ? Number(module.AddedNorms[0]) : $"{Number(module.AddedNorms.Min())} - {Number(module.AddedNorms.Max())}");
+                module.Path, $"{module.Experts}", $"{module.Rank}", Number(module.Scale), Number(module.DownNorm),
+                Number(module.UpNorm),
+                module.Experts == 1 ? Number(module.AddedNorms[0])
+                    : $"{Number(module.AddedNorms.Min())} - {Number(module.AddedNorms.Max())}");
         }
         return table;
     }
+
+    private static string Short(string hash) => hash[..Math.Min(12, hash.Length)];
 
     private static string Number(double value) => value.ToString("0.####", CultureInfo.InvariantCulture);
 }

@@ -8,7 +8,7 @@ using Peft.Models;
 namespace Peft.Cli.Verbs;
 
 /// <summary>Logits of given ids as JSON: the parity check against any other implementation.</summary>
-[Verb("logits", HelpText = "Logits of token ids as JSON: the parity check against any other implementation.")]
+[Verb("logits", HelpText = "Write logits as JSON, to compare with other programs.")]
 public sealed class LogitsVerb : ModelVerb, IVerb
 {
     /// <summary>The ids.</summary>
@@ -16,7 +16,8 @@ public sealed class LogitsVerb : ModelVerb, IVerb
     public string Ids { get; set; } = "";
 
     /// <summary>Where to write.</summary>
-    [Option("output", Required = true, MetaValue = "FILE.json", HelpText = "File to write: {\"shape\":[T,V],\"logits\":[[...]]}.")]
+    [Option("output", Required = true, MetaValue = "FILE.json", HelpText =
+        "File to write: {\"shape\": [T, V], \"logits\": [[...]]}.")]
     public string OutputFile { get; set; } = "";
 
     /// <inheritdoc/>
@@ -26,17 +27,20 @@ public sealed class LogitsVerb : ModelVerb, IVerb
         using var loaded = Load();
         loaded.Model.Config.CheckIds(ids.Select(id => (int)id));
         if (ids.Length > loaded.Model.Config.MaxPositionEmbeddings)
-            throw new UserException($"--ids: {ids.Length} ids - the model's context is {loaded.Model.Config.MaxPositionEmbeddings}");
+            throw UserException.At(
+                "--ids", Words.Count(ids.Length, "id"),
+                $"at most {loaded.Model.Config.MaxPositionEmbeddings}, the length of the model's context");
         using var scope = torch.NewDisposeScope();
         using var frozen = torch.no_grad();
-        var logits = loaded.Model.Forward(torch.tensor(ids, [1, ids.Length], device: loaded.Model.Device), ForwardPass.ForInference())
-            .to(ScalarType.Float32).to(torch.CPU);                                                         // [1, T, V]
-        var (T, V) = (logits.shape[1], logits.shape[2]);
+        var input = torch.tensor(ids, [1, ids.Length], device: loaded.Model.Device);
+        var logits = loaded.Model.Forward(input, ForwardPass.ForInference()).to(ScalarType.Float32).to(torch.CPU);
+        var (T, V) = (logits.shape[1], logits.shape[2]); // of [1, T, V]
         var values = logits.data<float>().ToArray();
         if (!values.All(float.IsFinite))
-            throw new UserException(
-                $"{loaded.BaseDirectory}: gives logits that are NaN or infinite - finite numbers - its weights or the adapter's are damaged, "
-                + $"or overflow in {loaded.Model.Dtype}: try --dtype float32");
+            throw UserException.At(
+                loaded.BaseDirectory, "its logits are NaN or infinite", null,
+                $"the weights of the base or of the adapter are damaged, or overflow in {loaded.Model.Dtype}; "
+                + "try --dtype float32");
         AtomicFile.Write(OutputFile, stream =>
         {
             using var writer = new StreamWriter(stream, leaveOpen: true) { NewLine = "\n" };
@@ -62,9 +66,10 @@ public sealed class LogitsVerb : ModelVerb, IVerb
     {
         var parts = Ids.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
         if (parts.Length == 0)
-            throw new UserException("--ids: no id found - write them separated by commas, e.g. --ids 1,15,7");
+            throw UserException.At("--ids", "no id", "token ids separated by commas, such as 1,15,7");
         return [.. parts.Select(part => int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out var id)
             ? (long)id
-            : throw new UserException($"--ids: '{part}' is not a token id - write whole numbers separated by commas"))];
+            : throw UserException.At(
+                "--ids", $"{Quote.Of(part)} is not a token id", "whole numbers separated by commas"))];
     }
 }

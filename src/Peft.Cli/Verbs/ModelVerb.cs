@@ -10,26 +10,28 @@ namespace Peft.Cli.Verbs;
 public abstract class ModelVerb
 {
     /// <summary>The base model.</summary>
-    [Option("base", MetaValue = "DIR", HelpText = "Base model in Hugging Face layout (default: the one the adapter names).")]
+    [Option("base", MetaValue = "DIR", HelpText =
+        "Base model in Hugging Face layout (default: the base the adapter names).")]
     public string? Base { get; set; }
 
     /// <summary>The adapter.</summary>
-    [Option("adapter", MetaValue = "DIR", HelpText = "A bundle of ours, or a LoRA directory written by Hugging Face PEFT.")]
+    [Option("adapter", MetaValue = "DIR", HelpText = "A bundle, or a LoRA directory written by Hugging Face PEFT.")]
     public string? Adapter { get; set; }
 
     /// <summary>Type of the base weights.</summary>
-    [Option("dtype", Default = "auto", HelpText = "auto, float32, bfloat16, float16 or float64.")]
+    [Option("dtype", Default = "auto", MetaValue = "T", HelpText =
+        "Type of the base weights: auto, float32, bfloat16, float16 or float64.")]
     public string Dtype { get; set; } = "auto";
 
     /// <summary>Where to compute.</summary>
-    [Option("device", Default = "auto", HelpText = "auto, cpu or cuda:N.")]
+    [Option("device", Default = "auto", MetaValue = "D", HelpText = "Where to compute: auto, cpu or cuda:N.")]
     public string Device { get; set; } = "auto";
 
     /// <summary>Loads what the options name.</summary>
     protected LoadedModel Load()
     {
         if (!ModelOptions.Dtypes.Contains(Dtype))
-            throw new UserException($"--dtype {Dtype}: must be one of {string.Join(", ", ModelOptions.Dtypes)}");
+            throw UserException.At("--dtype", Quote.Of(Dtype), Words.OneOf([.. ModelOptions.Dtypes]));
         return LoadedModel.Open(Base, Adapter, Dtype, Devices.Choose(Device));
     }
 
@@ -38,8 +40,10 @@ public abstract class ModelVerb
     {
         var ids = tokenizer.EncodeToIds(prompt).ToArray();
         if (ids.Length > model.Config.MaxPositionEmbeddings)
-            throw new UserException(
-                $"--prompt: {ids.Length} tokens - the model's context is {model.Config.MaxPositionEmbeddings}; shorten the prompt");
+            throw UserException.At(
+                "--prompt", Words.Count(ids.Length, "token"),
+                $"at most {model.Config.MaxPositionEmbeddings}, the length of the model's context",
+                "shorten the prompt");
         return ids;
     }
 }

@@ -7,15 +7,17 @@ using Peft.Formats.Files;
 namespace Peft.Cli.Verbs;
 
 /// <summary>Renders what was measured.</summary>
-[Verb("report", HelpText = "Renders evaluation results with a template: report.html, report.md, model-card.md, summary.txt, or a file of yours.")]
+[Verb("report", HelpText = "Render evaluation results as a report.")]
 public sealed class ReportVerb : IVerb
 {
     /// <summary>The results.</summary>
-    [Value(0, MetaName = "RESULTS...", Required = true, HelpText = "results.json files that peft eval wrote, or their directories; several are joined.")]
+    [Value(0, MetaName = "RESULTS...", Required = true, HelpText =
+        "results.json files written by peft eval, or their directories; several are joined.")]
     public IEnumerable<string> Results { get; set; } = [];
 
     /// <summary>The template.</summary>
-    [Option("template", Default = "report.html", MetaValue = "NAME|FILE", HelpText = "report.html, report.md, model-card.md, summary.txt, or a Scriban template of yours named .html, .md or .txt.")]
+    [Option("template", Default = "report.html", MetaValue = "NAME|FILE", HelpText =
+        "report.html, report.md, model-card.md, summary.txt, or your own Scriban template (.html, .md or .txt).")]
     public string Template { get; set; } = "";
 
     /// <summary>Where the result goes.</summary>
@@ -33,7 +35,8 @@ public sealed class ReportVerb : IVerb
     public int Run(Output output)
     {
         if (!Overwrite && File.Exists(OutputFile))
-            throw new UserException($"--output {OutputFile}: exists - name another file, or replace it with --overwrite");
+            throw UserException.At(OutputFile, "the file exists already", null,
+                "name another with --output, or replace it with --overwrite");
         var template = TemplateFile.Find(Template);
         var model = ReportSource.Load([.. Results]);
         AtomicFile.WriteText(OutputFile, ReportRenderer.Render(template, model));

@@ -8,25 +8,26 @@ using Peft.Formats.Tokenizers;
 namespace Peft.Cli.Verbs;
 
 /// <summary>Lines of standard input to token ids and back.</summary>
-[Verb("tokenize", HelpText = "Standard input lines to token ids (one JSON array a line), or back with --decode; "
-    + "--train makes a new tokenizer from text.")]
+[Verb("tokenize", HelpText = "Turn lines into token ids and back; train tokenizers.")]
 public sealed class TokenizeVerb : IVerb
 {
     private const int SmallestVocabulary = 257;
 
-    // Readable output: only what JSON demands is escaped.
-    private static readonly JsonSerializerOptions Readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    // Readable output: only what JSON requires is escaped.
+    private static readonly JsonSerializerOptions Readable =
+        new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Where the tokenizer is.</summary>
-    [Option("tokenizer", Required = true, MetaValue = "DIR", HelpText = "Directory that holds tokenizer.json (with --train: where it is written).")]
+    [Option("tokenizer", Required = true, MetaValue = "DIR", HelpText =
+        "Directory of tokenizer.json (with --train: where it is written).")]
     public string Tokenizer { get; set; } = "";
 
     /// <summary>Input lines are JSON strings.</summary>
-    [Option("jsonl", HelpText = "Each input line is a JSON string (so that a text may hold line breaks).")]
+    [Option("jsonl", HelpText = "Each input line is a JSON string, so that a text may contain line breaks.")]
     public bool JsonLines { get; set; }
 
     /// <summary>No BOS, EOS.</summary>
-    [Option("no-special", HelpText = "Add no special tokens; with --decode, leave them out of the text.")]
+    [Option("no-special", HelpText = "Do not add special tokens; with --decode, leave them out of the text.")]
     public bool NoSpecial { get; set; }
 
     /// <summary>Ids to text.</summary>
@@ -38,7 +39,8 @@ public sealed class TokenizeVerb : IVerb
     public bool Train { get; set; }
 
     /// <summary>Its size.</summary>
-    [Option("vocab-size", Default = 4096, MetaValue = "N", HelpText = "Vocabulary of the tokenizer to train, special tokens included.")]
+    [Option("vocab-size", Default = 4096, MetaValue = "N", HelpText =
+        "Vocabulary size of the tokenizer to train, special tokens included.")]
     public int VocabularySize { get; set; }
 
     /// <inheritdoc/>
@@ -51,21 +53,31 @@ public sealed class TokenizeVerb : IVerb
         if (Train)
         {
             if (Directory.Exists(Tokenizer) && File.Exists(Path.Combine(Tokenizer, "tokenizer.json")))
-                throw new UserException($"{Tokenizer}: holds a tokenizer.json already - name another directory or remove it");
+                throw UserException.At(Tokenizer, "contains a tokenizer.json already", null,
+                    "name another directory, or remove the file");
             if (VocabularySize < SmallestVocabulary)
-                throw new UserException($"--vocab-size {VocabularySize}: must be at least {SmallestVocabulary} - 256 bytes and the end of text");
+                throw UserException.At("--vocab-size", $"{VocabularySize}",
+                    $"at least {SmallestVocabulary} (256 bytes and the end of text)");
             var options = new BpeTrainerOptions { VocabSize = VocabularySize, EosToken = "<|endoftext|>" };
             BpeTrainer.Train(texts.Select((line, i) => JsonLines ? Parse<string>(line, i) : line), options, Tokenizer);
-            output.Say($"{Path.Combine(Tokenizer, "tokenizer.json")}: {HuggingFaceTokenizer.Load(Tokenizer).VocabularySize} tokens");
+            var size = HuggingFaceTokenizer.Load(Tokenizer).VocabularySize;
+            output.Say($"{Path.Combine(Tokenizer, "tokenizer.json")}: {Words.Count(size, "token")}");
             return ExitCode.Done;
         }
         var tokenizer = HuggingFaceTokenizer.Load(Tokenizer);
         var number = 0;
         foreach (var line in texts)
         {
-            output.Result(Decode
-                ? JsonSerializer.Serialize(tokenizer.Decode(Ids(tokenizer, line, number), skipSpecialTokens: NoSpecial), Readable)
-                : $"[{string.Join(", ", tokenizer.EncodeToIds(JsonLines ? Parse<string>(line, number) : line, addSpecialTokens: !NoSpecial))}]");
+            if (Decode)
+            {
+                var text = tokenizer.Decode(Ids(tokenizer, line, number), skipSpecialTokens: NoSpecial);
+                output.Result(JsonSerializer.Serialize(text, Readable));
+            }
+            else
+            {
+                var text = JsonLines ? Parse<string>(line, number) : line;
+                output.Result($"[{string.Join(", ", tokenizer.EncodeToIds(text, addSpecialTokens: !NoSpecial))}]");
+            }
             number++;
         }
         return ExitCode.Done;
@@ -77,7 +89,9 @@ public sealed class TokenizeVerb : IVerb
         foreach (var id in ids)
         {
             if (tokenizer.IdToToken(id) is null)
-                throw new UserException($"standard input line {number + 1}: id {id} - this tokenizer has ids 0 to {tokenizer.VocabularySize - 1}");
+                throw UserException.At(
+                    $"standard input line {number + 1}", $"id {id}",
+                    $"ids from 0 to {tokenizer.VocabularySize - 1} with this tokenizer");
         }
         return ids;
     }
@@ -91,7 +105,8 @@ public sealed class TokenizeVerb : IVerb
         catch (JsonException e)
         {
             var kind = typeof(T) == typeof(string) ? "a JSON string" : "a JSON array of token ids";
-            throw new UserException($"standard input line {number + 1}: not {kind} ({Reason(e)})", e);
+            throw UserException.At($"standard input line {number + 1}", $"cannot be read ({Reason(e)})", kind,
+                inner: e);
         }
     }
 

@@ -1,6 +1,8 @@
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
+using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Recipes;
 using Peft.Training;
@@ -8,43 +10,46 @@ using Peft.Training;
 namespace Peft.Cli.Verbs;
 
 /// <summary>Trains what a recipe says.</summary>
-[Verb("train", HelpText = "Trains what a recipe says and writes an adapter bundle (or, with method: full, a model).")]
+[Verb("train", HelpText = "Train a recipe and write an adapter bundle or a model.")]
 public sealed class TrainVerb : IVerb
 {
     /// <summary>The recipe.</summary>
-    [Value(0, MetaName = "RECIPE", Required = true, HelpText = "A recipe file, e.g. recipes/default.yaml.")]
+    [Value(0, MetaName = "RECIPE", Required = true, HelpText = "Recipe file, such as recipes/default.yaml.")]
     public string Recipe { get; set; } = "";
 
     /// <summary>Overrides.</summary>
-    [Option("set", MetaValue = "a.b=v", HelpText = "Override a key of the recipe; may be given several times.")]
+    [Option("set", MetaValue = "a.b=v", HelpText = "Override a key of the recipe; may be repeated.")]
     public IEnumerable<string> Set { get; set; } = [];
 
     /// <summary>Where the result goes.</summary>
-    [Option("output", MetaValue = "DIR", HelpText = "Directory of the result (default: adapters/ and the recipe's name).")]
+    [Option("output", MetaValue = "DIR", HelpText =
+        "Output directory (default: adapters/ followed by the recipe's name).")]
     public string? OutputDir { get; set; }
 
     /// <summary>Continue.</summary>
-    [Option("resume", MetaValue = "auto|DIR", HelpText = "Continue from the newest checkpoint in the output directory, or from one.")]
+    [Option("resume", MetaValue = "auto|DIR", HelpText =
+        "Resume from the newest checkpoint in the output directory, or from a given one.")]
     public string? Resume { get; set; }
 
     /// <summary>Replace.</summary>
-    [Option("overwrite", HelpText = "Replace what an earlier run left in the output directory.")]
+    [Option("overwrite", HelpText = "Replace the result of an earlier run in the output directory.")]
     public bool Overwrite { get; set; }
 
     /// <summary>Only show.</summary>
-    [Option("dry-run", HelpText = "Print the resolved recipe, trainable parameters and a memory estimate; train nothing.")]
+    [Option("dry-run", HelpText =
+        "Print the resolved recipe, the trainable parameters and a memory estimate, and stop.")]
     public bool DryRun { get; set; }
 
     /// <summary>Where to compute.</summary>
-    [Option("device", Default = "auto", HelpText = "auto, cpu or cuda:N.")]
+    [Option("device", Default = "auto", MetaValue = "D", HelpText = "Where to compute: auto, cpu or cuda:N.")]
     public string Device { get; set; } = "auto";
 
-    /// <summary>Machine output.</summary>
+    /// <summary>Output for programs.</summary>
     [Option("json", HelpText = "Print the results as JSON on standard output.")]
     public bool Json { get; set; }
 
     /// <inheritdoc/>
-    /// <remarks>The builder of the run starts libtorch, so that the faults of a recipe are told first.</remarks>
+    /// <remarks>The builder of the run starts libtorch, so that the faults of a recipe are reported first.</remarks>
     public bool UsesTensors => false;
 
     /// <inheritdoc/>
@@ -62,20 +67,24 @@ public sealed class TrainVerb : IVerb
 
         using var taken = directory.Prepare();
         if (!taken.IsHeld)
-            output.Say($"{path}: this file system has no locks. Make sure that no other run writes there.");
+            output.Say($"{path}: this file system has no locks; make sure that no other run writes there");
         Announce(run, directory, output);
         var stop = new StopRequest();
         using var signals = new Signals(stop, output);
         var outcome = run.Train(stop);
         if (outcome.End == TrainingEnd.Interrupted)
         {
-            output.Say($"interrupted after step {outcome.Steps}; {outcome.Checkpoint} holds everything. Re-run the same command with --resume auto to resume.");
+            output.Say($"interrupted after step {outcome.Steps}; everything is saved in {outcome.Checkpoint}: "
+                + "re-run the same command with --resume auto to resume");
             return ExitCode.Interrupted;
         }
-        output.Say($"{directory.Path}: saved after {outcome.Steps} steps" +
-            (recipe.Training.LoadBestModelAtEnd && outcome.BestStep is { } best ? $" (parameters of step {best}, the best)" : ""));
+        output.Say($"{directory.Path}: saved after {Words.Count(outcome.Steps, "step")}" +
+            (recipe.Training.LoadBestModelAtEnd && outcome.BestStep is { } best
+                ? $" (parameters of step {best}, the best)" : ""));
         if (outcome.SkippedSteps > 0)
-            output.Say($"skipped steps: {outcome.SkippedSteps} (a number in them was not finite; they have \"skipped\" in metrics.jsonl)");
+            output.Say(
+                $"skipped steps: {outcome.SkippedSteps} (a number in them was not finite; "
+                + "metrics.jsonl marks them with \"skipped\")");
         ShowResults(run, output);
         return ExitCode.Done;
     }
@@ -84,9 +93,11 @@ public sealed class TrainVerb : IVerb
     {
         output.Say(
             $"{run.Recipe.Name}: {run.TrainableParameters:N0} trainable parameters on a base of " +
-            $"{run.Trainable.Model.BaseParameters.Sum(p => p.Parameter.numel()):N0} ({run.Trainable.Model.Dtype}, {run.Training.Device})");
+            $"{run.Trainable.Model.BaseParameters.Sum(p => p.Parameter.numel()):N0} " +
+            $"({run.Trainable.Model.Dtype}, {run.Training.Device})");
         output.Say(
-            $"{DataSummary.Of(run.Data, run.Recipe.Data)}; {run.Training.TotalSteps} steps; {torch.get_num_threads()} threads; writing {directory.Path}");
+            $"{DataVerb.Summary(run.Data, run.Recipe.Data)}; {Words.Count(run.Training.TotalSteps, "step")}; " +
+            $"{Words.Count(torch.get_num_threads(), "thread")}; writing {directory.Path}");
     }
 
     private static int ShowPlan(PreparedRun run, Output output)
@@ -99,7 +110,8 @@ public sealed class TrainVerb : IVerb
         output.Result("");
         output.Result(table.ToString());
         output.Result("");
-        output.Result($"data: {DataSummary.Of(run.Data, run.Recipe.Data)}; {run.Training.TotalSteps} steps");
+        output.Result(
+            $"data: {DataVerb.Summary(run.Data, run.Recipe.Data)}; {Words.Count(run.Training.TotalSteps, "step")}");
         output.Result(MemoryEstimate.Of(run).ToString());
         return ExitCode.Done;
     }
@@ -109,16 +121,16 @@ public sealed class TrainVerb : IVerb
         if (run.MeasureTrained() is not { } trained)
             return;
         var columns = new List<(string Name, EvaluationResults Results)>();
-        if (run.MeasureBase() is { } bare)
-            columns.Add(("base", bare));
+        if (run.MeasureBase() is { } untrained)
+            columns.Add(("base", untrained));
         columns.AddRange(run.Baselines());
         columns.Add((run.Recipe.Name, trained));
         if (Json)
         {
-            output.Result(ResultsJson.Of(columns));
+            output.Result(ResultsPrinting.Json(columns));
             return;
         }
         output.Result("");
-        output.Result(ResultsTable.Of(columns));
+        output.Result(ResultsPrinting.ByTask(columns));
     }
 }

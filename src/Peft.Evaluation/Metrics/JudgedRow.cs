@@ -44,12 +44,12 @@ public sealed record JudgedRow(EvaluationTask Task, TaskRow Row, RowResult Resul
         {
             var largest = Result.LogLikelihoods.Max();
             var weights = Result.LogLikelihoods.Select(value => Math.Exp(value - largest)).ToArray();
-            return weights.Zip(Task.Labels, (weight, label) => weight * TaskReader.Number(label)!.Value).Sum() / weights.Sum();
+            return weights.Zip(Task.Labels, (weight, label) => weight * EvaluationTask.Number(label)!.Value).Sum() / weights.Sum();
         }
     }
 
     /// <summary>The expected answer as number.</summary>
-    public double Grade => TaskReader.Number(Row.Answer)!.Value;
+    public double Grade => EvaluationTask.Number(Row.Answer)!.Value;
 
     /// <summary>What the model answered, in words.</summary>
     public string Shown => Task.Kind switch

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 
 namespace Peft.Evaluation.Reports;

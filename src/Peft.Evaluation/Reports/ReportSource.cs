@@ -1,3 +1,4 @@
+using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Peft.Evaluation.Statistics;
 
 namespace Peft.Evaluation.Reports;
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Peft.Evaluation.Metrics;
 using Peft.Formats;
 
 namespace Peft.Evaluation.Results;

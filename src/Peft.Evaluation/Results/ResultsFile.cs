@@ -1,5 +1,6 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Formats.Files;
 

@@ -1,4 +1,7 @@
+using System.Globalization;
+using Peft.Data;
 using Peft.Data.Examples;
+using Peft.Formats.Configuration;
 
 namespace Peft.Evaluation.Tasks;
 
@@ -58,4 +61,82 @@ public sealed record EvaluationTask
 
     /// <summary>The files, for results.</summary>
     public string DataName => string.Join(", ", Sources.SelectMany(source => source.Files));
+
+    /// <summary>A label or an answer as number, or null.</summary>
+    public static double? Number(string text) =>
+        double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var value) && double.IsFinite(value) ? value : null;
+}
+
+/// <summary>How a task is measured.</summary>
+public enum TaskKind
+{
+    /// <summary>The model writes an answer by greedy decoding.</summary>
+    Generation,
+
+    /// <summary>The likeliest of a row's own choices is the answer.</summary>
+    MultipleChoice,
+
+    /// <summary>The likeliest of fixed labels is the answer.</summary>
+    Classification,
+
+    /// <summary>How likely plain text is.</summary>
+    Perplexity,
+}
+
+/// <summary>Names of the kinds, as in task files and results.</summary>
+public static class TaskKinds
+{
+    /// <summary>The names, in the order of <see cref="TaskKind"/>.</summary>
+    public static IReadOnlyList<string> Names { get; } = ["generation", "multiple_choice", "classification", "perplexity"];
+
+    /// <summary>The name of a kind.</summary>
+    public static string NameOf(TaskKind kind) => Names[(int)kind];
+
+    /// <summary>The kind of a name in <see cref="Names"/>.</summary>
+    public static TaskKind Named(string name) => (TaskKind)Names.ToList().IndexOf(name);
+}
+
+/// <summary>One question.</summary>
+/// <param name="Index">Its number among the task's rows, from 0.</param>
+/// <param name="Source">Where it came from.</param>
+/// <param name="Prompt">What is given to the model, shots included; empty for plain text.</param>
+/// <param name="Answer">What is expected; of plain text, the text.</param>
+public sealed record TaskRow(int Index, RowId Source, string Prompt, string Answer)
+{
+    /// <summary>What may follow the prompt; choices that a row lacks (empty texts) are null.</summary>
+    public IReadOnlyList<string?> Choices { get; init; } = [];
+
+    /// <summary>What stands between the prompt and each choice.</summary>
+    public IReadOnlyList<string> Contexts { get; init; } = [];
+
+    /// <summary>Index of the expected choice; -1 where the answer is no label (text, numbers between labels).</summary>
+    public int Gold { get; init; } = -1;
+
+    /// <summary>The text before a choice.</summary>
+    public string ContextOf(int choice) => Contexts.Count == 0 ? Prompt : Prompt + Contexts[choice];
+
+    /// <summary>Bytes of a choice in UTF-8, without white space at its start, as the harness normalises.</summary>
+    public int BytesOf(int choice) => System.Text.Encoding.UTF8.GetByteCount(Choices[choice]!.AsSpan().TrimStart());
+}
+
+/// <summary>Solved examples that stand before every prompt (key <c>shots:</c> of a task).</summary>
+/// <param name="Count">How many; 0: none.</param>
+/// <param name="Files">Where they come from; columns and templates are those of the task.</param>
+/// <param name="Seed">Which rows are drawn; the same for every prompt.</param>
+/// <param name="Separator">What stands behind each.</param>
+public sealed record ShotOptions(int Count, IReadOnlyList<string> Files, long Seed, string Separator)
+{
+    /// <summary>No shots.</summary>
+    public static ShotOptions None { get; } = new(0, [], 0, "\n\n");
+
+    /// <summary>Reads the section.</summary>
+    public static ShotOptions Read(OptionReader reader)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        var shots = new ShotOptions(
+            reader.Integer("count", 0, 0, 100), reader.Texts("files", []), reader.Long("seed", 0), reader.Text("separator", None.Separator));
+        if (shots.Count > 0 && shots.Files.Count == 0)
+            reader.Fault("files", "missing", "the files that the shots are drawn from, other rows than those evaluated");
+        return shots;
+    }
 }

@@ -68,8 +68,8 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
         };
         if (task.IsGraded)
         {
-            var numbers = task.Labels.Select(label => TaskReader.Number(label)!.Value).ToList();
-            return TaskReader.Number(example.Answer) is { } grade && grade >= numbers.Min() && grade <= numbers.Max()
+            var numbers = task.Labels.Select(label => EvaluationTask.Number(label)!.Value).ToList();
+            return EvaluationTask.Number(example.Answer) is { } grade && grade >= numbers.Min() && grade <= numbers.Max()
                 ? row
                 : throw Refused(task, example, string.Create(CultureInfo.InvariantCulture, $"a number from {numbers.Min()} to {numbers.Max()}"));
         }
@@ -99,7 +99,7 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
 
     // Of a graded answer, the nearest label's text.
     private static string AnswerOf(EvaluationTask task, TaskRow row) => !task.IsGraded ? row.Answer : row.Choices[task.Labels.Index()
-        .MinBy(label => Math.Abs(TaskReader.Number(label.Item)!.Value - TaskReader.Number(row.Answer)!.Value)).Index] ?? row.Answer;
+        .MinBy(label => Math.Abs(EvaluationTask.Number(label.Item)!.Value - EvaluationTask.Number(row.Answer)!.Value)).Index] ?? row.Answer;
 
     private static string Hash(IEnumerable<TaskRow> rows)
     {

@@ -43,6 +43,15 @@ public sealed class KeyAttribute : Attribute
     /// <summary>Whether the key must be there.</summary>
     public bool Required { get; init; }
 
+    /// <summary>
+    /// A key of the same section, declared before this one, and its values under which this key exists:
+    /// <c>kind=localized</c>, <c>optim=sgd|lion</c>. Under others it is refused, since it would do nothing.
+    /// </summary>
+    public string? When { get; init; }
+
+    /// <summary>Whether the resolved configuration leaves the key out where it was not written.</summary>
+    public bool Silent { get; init; }
+
     internal NumberRange Range => new(Min, Max, Above, Below);
 }
 
@@ -78,7 +87,13 @@ public static class Keys
     {
         var result = (T)Clone.Invoke(defaults, null)!;
         foreach (var key in Declared(result.GetType()).Where(key => !without.Contains(key.Name)))
-            key.Property.SetValue(result, Read(reader, key, key.Property.GetValue(result)));
+        {
+            if (!IsOff(key, result))
+                key.Property.SetValue(result, Read(reader, key, key.Property.GetValue(result)));
+            else if (reader.Has(key.Name))
+                reader.Fault(key.Name, $"no effect with {StateOf(key, result)}", null, $"remove it, or write {Needed(key)}");
+        }
+
         return result;
     }
 
@@ -86,7 +101,7 @@ public static class Keys
     public static JsonObject ToJson(object options)
     {
         var json = new JsonObject();
-        foreach (var key in Declared(options.GetType()))
+        foreach (var key in Declared(options.GetType()).Where(key => !IsOff(key, options)))
             json[key.Name] = Written(key, key.Property.GetValue(options));
         return json;
     }
@@ -96,6 +111,21 @@ public static class Keys
             let key = property.GetCustomAttribute<KeyAttribute>()
             where key is not null
             select new Declaration(key.Name ?? SnakeCase(property.Name), property, key)]);
+
+    // Whether the key that this one depends on has another value.
+    private static bool IsOff(Declaration key, object options) =>
+        key.Condition is var (_, values) && !values.Contains(Text(Other(key, options), options));
+
+    private static string StateOf(Declaration key, object options) =>
+        $"{Other(key, options).Name}: {Text(Other(key, options), options)}";
+
+    private static string Needed(Declaration key) => $"{key.Condition!.Value.Key}: {Words.OneOf(key.Condition.Value.Values)}";
+
+    private static Declaration Other(Declaration key, object options) =>
+        Declared(options.GetType()).First(other => other.Name == key.Condition!.Value.Key);
+
+    private static string Text(Declaration key, object options) =>
+        Written(key, key.Property.GetValue(options))?.ToString() ?? "";
 
     private static object? Read(OptionReader reader, Declaration key, object? fallback)
     {
@@ -152,6 +182,8 @@ public static class Keys
     // The resolved configuration has every key, what was not written as its default.
     private static object? Absent(OptionReader reader, Declaration key, object? fallback)
     {
+        if (key.Key.Silent)
+            return fallback;
         var json = new JsonObject { [key.Name] = Written(key, fallback) };
         reader.RecordDefault(key.Name, ConfigJson.Parse(json.ToJsonString(), "")[key.Name]!);
         return fallback;
@@ -256,6 +288,10 @@ public static class Keys
         }
 
         public string Name { get; }
+
+        /// <summary>The key that this one depends on, and its values under which this one exists.</summary>
+        public (string Key, string[] Values)? Condition =>
+            Key.When?.Split('=') is [var other, var values] ? (other, values.Split('|')) : null;
 
         public PropertyInfo Property { get; }
 

@@ -77,18 +77,18 @@ public static class BpeTrainer
         {
             faults.Add(
                 nameof(options.VocabSize), $"{options.VocabSize}",
-                $"from {least} (special tokens and 256 bytes) to {TokenVocabulary.HighestAllowedId}");
+                $"a whole number from {least} (special tokens and 256 bytes) to {TokenVocabulary.HighestAllowedId}");
         }
 
         if (options.SpecialTokens.Any(token => token.Length == 0))
-            faults.Add(nameof(options.SpecialTokens), "an empty token", "texts");
+            faults.Add(nameof(options.SpecialTokens), "an empty token", "tokens of at least one character");
         if (options.SpecialTokens.Distinct().Count() != options.SpecialTokens.Count)
-            faults.Add(nameof(options.SpecialTokens), "a token twice", "each token once");
+            faults.Add(nameof(options.SpecialTokens), "a token listed twice", "every token once");
         CheckNamed(faults, options, nameof(options.BosToken), options.BosToken);
         CheckNamed(faults, options, nameof(options.EosToken), options.EosToken);
         CheckNamed(faults, options, nameof(options.PadToken), options.PadToken);
         if (options.AddsBos && options.BosToken is null)
-            faults.Add(nameof(options.AddsBos), "no BosToken", "a BosToken to add");
+            faults.Add(nameof(options.AddsBos), "true without a BosToken", "a BosToken to add");
         faults.ThrowIfAny("the tokenizer to train");
     }
 

@@ -1,8 +1,8 @@
 namespace Peft.Formats.Tokenizers;
 
 /// <summary>
-/// GPT-2's way to write any byte as a visible character: printable Latin-1 characters stand for themselves, the other 68
-/// bytes for U+0100 and on, in order.
+/// GPT-2's way to write any byte as a visible character: printable Latin-1 characters stand for themselves, the other
+/// 68 bytes for U+0100 and on, in order.
 /// </summary>
 internal static class ByteAlphabet
 {

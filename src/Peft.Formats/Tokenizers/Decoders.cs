@@ -6,8 +6,8 @@ namespace Peft.Formats.Tokenizers;
 
 /// <summary>
 /// One step from token texts to plain text. Tokens arrive one by one and may come in several chunks; a step passes on
-/// what can no longer change. Decoding a whole text is the same thing with a flush at the end, so streamed pieces always
-/// add up to it.
+/// what can no longer change. Decoding a whole text is the same thing with a flush at the end, so streamed pieces
+/// always add up to it.
 /// </summary>
 /// <param name="next">The step after this one.</param>
 internal abstract class DecoderStep(DecoderStep? next)
@@ -76,8 +76,8 @@ internal abstract class WholeTokenStep(DecoderStep next) : DecoderStep(next)
 }
 
 /// <summary>
-/// "ByteLevel": token characters back to bytes, all bytes together read as UTF-8. A character whose bytes are split over
-/// tokens is passed on when it is complete; what is no UTF-8 becomes U+FFFD.
+/// "ByteLevel": token characters back to bytes, all bytes together read as UTF-8. A character whose bytes are split
+/// over tokens is passed on when it is complete; what is no UTF-8 becomes U+FFFD.
 /// </summary>
 internal sealed class ByteLevelStep(DecoderStep next) : DecoderStep(next)
 {
@@ -146,8 +146,8 @@ internal sealed class ByteLevelStep(DecoderStep next) : DecoderStep(next)
 }
 
 /// <summary>
-/// "ByteFallback": a run of tokens &lt;0x00&gt; to &lt;0xFF&gt; becomes the text that its bytes spell, or one U+FFFD for
-/// each byte where the run as a whole is not UTF-8. Known only when the run ends, so that long a stream waits.
+/// "ByteFallback": a run of tokens &lt;0x00&gt; to &lt;0xFF&gt; becomes the text that its bytes spell, or one U+FFFD
+/// for each byte where the run as a whole is not UTF-8. Known only when the run ends, so that long a stream waits.
 /// </summary>
 internal sealed class ByteFallbackStep(DecoderStep next) : WholeTokenStep(next)
 {
@@ -164,7 +164,8 @@ internal sealed class ByteFallbackStep(DecoderStep next) : WholeTokenStep(next)
     protected override void Process(string token)
     {
         if (token.Length == 6 && token.StartsWith("<0x", StringComparison.Ordinal) && token[5] == '>'
-            && byte.TryParse(token.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var value))
+            && byte.TryParse(
+                token.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var value))
         {
             _run.Add(value);
             return;
@@ -302,8 +303,8 @@ internal sealed class MetaspaceStep(string replacement, bool prepends, DecoderSt
 }
 
 /// <summary>
-/// "WordPiece": a token with the prefix joins the one before, any other begins a word; cleaning up takes the spaces that
-/// English does not set before punctuation and contractions.
+/// "WordPiece": a token with the prefix joins the one before, any other begins a word; cleaning up takes the spaces
+/// that English does not set before punctuation and contractions.
 /// </summary>
 internal sealed class WordPieceStep(string prefix, bool cleansUp, DecoderStep next) : WholeTokenStep(next)
 {
@@ -365,7 +366,8 @@ internal static class DecoderReader
                 return [next => new ReplaceStep(replace, next)];
             case "Strip":
                 var content = part.Required("content");
-                var character = content.Text() is [var one] ? one : throw content.Fault("another length", "one character");
+                var character = content.Text() is [var one] ? one : throw content.Fault(
+                    Quote.Of(content.Text()), "one character");
                 var start = part.Required("start").Integer(0, 1 << 20);
                 var stop = part.Required("stop").Integer(0, 1 << 20);
                 return [next => new StripStep(character, start, stop, next)];
@@ -378,7 +380,7 @@ internal static class DecoderReader
                 return [next => new WordPieceStep(prefix, cleansUp, next)];
             default:
                 throw part.Unsupported(
-                    part.Type, "choose a base model with such a tokenizer",
+                    part.Type,
                     "ByteLevel", "ByteFallback", "Fuse", "Replace", "Strip", "Metaspace", "WordPiece", "Sequence");
         }
     }

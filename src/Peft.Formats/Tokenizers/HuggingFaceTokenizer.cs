@@ -6,19 +6,21 @@ namespace Peft.Formats.Tokenizers;
 
 /// <summary>
 /// Text to token ids and back, exactly as Hugging Face tokenizers does it for the same tokenizer.json: byte-level BPE
-/// (GPT-2, Llama 3, Qwen), BPE with byte fallback (Llama 2, Mistral), WordPiece (BERT). Safe to use from several threads.
-/// The truncation and padding that a file may carry are left to whoever builds batches.
+/// (GPT-2, Llama 3, Qwen), BPE with byte fallback (Llama 2, Mistral), WordPiece (BERT). Safe to use from several
+/// threads. The truncation and padding that a file may carry are left to whoever builds batches.
 /// </summary>
 /// <remarks>
 /// As a <see cref="Tokenizer"/> of the library it adds the special tokens of the file's template. Offsets, counts of
 /// characters and indices always mean the text that was given, however it was normalized inside: a normalized text is
-/// never returned, and <see cref="Tokenizer.Normalizer"/> and <see cref="Tokenizer.PreTokenizer"/> are null. A token that
-/// holds a part of a character's bytes has the whole character's place, a mark before the first word that word's first
-/// character's, a composed character that of all it was composed of, and a special token of the template an empty one.
+/// never returned, and <see cref="Tokenizer.Normalizer"/> and <see cref="Tokenizer.PreTokenizer"/> are null. A token
+/// that holds a part of a character's bytes has the whole character's place, a mark before the first word that word's
+/// first character's, a composed character that of all it was composed of, and a special token of the template an empty
+/// one.
 /// </remarks>
 public sealed class HuggingFaceTokenizer : Tokenizer
 {
-    private static readonly EncodeSettings AllSteps = new() { ConsiderNormalization = true, ConsiderPreTokenization = true };
+    private static readonly EncodeSettings AllSteps =
+        new() { ConsiderNormalization = true, ConsiderPreTokenization = true };
 
     private readonly WordModel _model;
     private readonly TextPipeline _pipeline;
@@ -80,7 +82,8 @@ public sealed class HuggingFaceTokenizer : Tokenizer
     /// <param name="addSpecialTokens">
     /// Whether to add what the post-processor adds, as a beginning-of-text token.
     /// </param>
-    public IReadOnlyList<int> EncodeToIds(string text, bool addSpecialTokens) => EncodeToIds(text, null, addSpecialTokens);
+    public IReadOnlyList<int> EncodeToIds(string text, bool addSpecialTokens) =>
+        EncodeToIds(text, null, addSpecialTokens);
 
     /// <summary>
     /// The ids of a text, or of two in the order and with the tokens of the post-processor's template for pairs.
@@ -132,8 +135,8 @@ public sealed class HuggingFaceTokenizer : Tokenizer
     }
 
     /// <summary>
-    /// Writes the text of ids, as far as there is room. Where that ends, <paramref name="idsConsumed"/> are the ids whose
-    /// text was written, never with a part of a character left over.
+    /// Writes the text of ids, as far as there is room. Where that ends, <paramref name="idsConsumed"/> are the ids
+    /// whose text was written, never with a part of a character left over.
     /// </summary>
     public override OperationStatus Decode(
         IEnumerable<int> ids, Span<char> destination, out int idsConsumed, out int charsWritten)
@@ -206,7 +209,8 @@ public sealed class HuggingFaceTokenizer : Tokenizer
     }
 
     /// <inheritdoc/>
-    protected override EncodeResults<int> EncodeToIds(string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
+    protected override EncodeResults<int> EncodeToIds(
+        string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
     {
         text ??= textSpan.ToString();
         if (settings.MaxTokenCount == int.MaxValue)
@@ -217,7 +221,8 @@ public sealed class HuggingFaceTokenizer : Tokenizer
 
         var tokens = EncodeToTokens(text, addSpecialTokens: true, settings);
         var (count, index) = Fitting(tokens, text.Length, settings.MaxTokenCount, fromEnd: false);
-        return new EncodeResults<int> { Tokens = [.. tokens.Take(count).Select(token => token.Id)], CharsConsumed = index };
+        var fitting = tokens.Take(count).Select(token => token.Id).ToArray();
+        return new EncodeResults<int> { Tokens = fitting, CharsConsumed = index };
     }
 
     /// <inheritdoc/>
@@ -231,8 +236,8 @@ public sealed class HuggingFaceTokenizer : Tokenizer
     }
 
     /// <summary>
-    /// Where the text can be cut so that one side has at most so many tokens. A cut never parts a character whose bytes are
-    /// several tokens: the side is shorter by them then.
+    /// Where the text can be cut so that one side has at most so many tokens. A cut never parts a character whose bytes
+    /// are several tokens: the side is shorter by them then.
     /// </summary>
     protected override int GetIndexByTokenCount(
         string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings, bool fromEnd, out string? normalizedText,

@@ -16,16 +16,19 @@ internal readonly record struct JsonPart(JsonElement Element, string Place)
         }
         catch (JsonException error)
         {
-            throw new TokenizerFileException(Formats.Fault.Text(place, JsonFile.Reason(error), "well-formed JSON"), error);
+            throw UserException.At(place, JsonFile.Reason(error), "well-formed JSON", inner: error);
         }
     }
+
+    /// <summary>What to do where a tokenizer needs a part that is not supported.</summary>
+    private const string OtherBase = "choose a base model whose tokenizer does without it";
 
     public bool IsNull => Element.ValueKind == JsonValueKind.Null;
 
     public string Type => Required("type").Text();
 
     public JsonPart Required(string key) =>
-        Optional(key) ?? throw Fault($"no \"{key}\"", "an object that has it", "take the file from its source again");
+        Optional(key) ?? throw Fault($"no \"{key}\"", advice: "download the file again");
 
     /// <summary>The value of a key; null where it is missing or null.</summary>
     public JsonPart? Optional(string key)
@@ -47,27 +50,30 @@ internal readonly record struct JsonPart(JsonElement Element, string Place)
     public string Text()
     {
         if (Element.ValueKind != JsonValueKind.String)
-            throw Wrong("a text");
+            throw Wrong("a string");
         try
         {
             return Element.GetString()!;
         }
         catch (InvalidOperationException)
         {
-            throw Fault("a text that is not Unicode", "valid UTF-8 and paired surrogates");
+            throw Fault("a string that is not Unicode", "valid UTF-8 and paired surrogates");
         }
     }
 
     public int Integer(int least, int most) =>
-        Element.ValueKind == JsonValueKind.Number && Element.TryGetInt32(out var value) && value >= least && value <= most
+        Element.ValueKind == JsonValueKind.Number && Element.TryGetInt32(out var value)
+            && value >= least && value <= most
             ? value
             : throw Wrong($"a whole number from {least} to {most}");
 
-    public bool Boolean(string key, bool fallback) => Optional(key) is not { } part ? fallback : part.Element.ValueKind switch
+    public bool Boolean(string key, bool fallback) => Optional(key)?.Boolean() ?? fallback;
+
+    public bool Boolean() => Element.ValueKind switch
     {
         JsonValueKind.True => true,
         JsonValueKind.False => false,
-        _ => throw part.Wrong("true or false"),
+        _ => throw Wrong("true or false"),
     };
 
     public IReadOnlyList<JsonPart> Items()
@@ -78,17 +84,21 @@ internal readonly record struct JsonPart(JsonElement Element, string Place)
         return [.. Element.EnumerateArray().Select((item, i) => new JsonPart(item, $"{place}[{i}]"))];
     }
 
-    /// <summary>Makes the error for an unknown name among known ones.</summary>
-    public TokenizerFileException Unsupported(string kind, string advice, params string[] supported) =>
-        Fault(Quote.Of(kind), "supported: " + string.Join(", ", supported), advice);
+    /// <summary>The error for a kind of step that this program does not know.</summary>
+    public UserException Unsupported(string kind, params string[] supported) =>
+        Fault($"{Quote.Of(kind)} is not supported", Words.OneOf(supported), OtherBase);
 
-    public TokenizerFileException Fault(string found, string allowed, string? advice = null) =>
-        new(Formats.Fault.Text(Place, found, allowed, advice));
+    /// <summary>The error for a value that is none of a few names.</summary>
+    public UserException Unknown(string value, params string[] names) => Fault(Quote.Of(value), Words.OneOf(names));
 
-    private TokenizerFileException Wrong(string allowed)
+    public UserException Fault(string found, string? expected = null, string? advice = null) =>
+        UserException.At(Place, found, expected, advice);
+
+    /// <summary>The error for a value of another kind, which it shows.</summary>
+    public UserException Wrong(string expected)
     {
         var raw = Element.GetRawText();
-        return Fault(Quote.Of(raw.Length > 60 ? raw[..60] : raw), allowed);
+        return Fault(Quote.Of(raw.Length > 60 ? raw[..60] : raw), expected);
     }
 }
 
@@ -112,18 +122,16 @@ internal static class JsonSlices
             var reader = new Utf8JsonReader(json.Span);
             reader.Read();
             if (reader.TokenType != JsonTokenType.StartObject)
-                throw new TokenizerFileException(Fault.Text(place, "no JSON object", "an object in braces"));
+                throw UserException.At(place, "not a JSON object", "an object in braces");
             ReadObject(ref reader, json, place, "", nested, slices);
             // Nothing may follow the object.
             reader.Read();
         }
         catch (Exception error) when (error is JsonException or InvalidOperationException)
         {
-            throw new TokenizerFileException(
-                Fault.Text(
-                    place, error is JsonException syntax ? JsonFile.Reason(syntax) : error.Message, "well-formed JSON",
-                    "take the file from its source again"),
-                error);
+            throw UserException.At(
+                place, error is JsonException syntax ? JsonFile.Reason(syntax) : error.Message, "well-formed JSON",
+                "download the file again", error);
         }
 
         return slices;
@@ -143,7 +151,7 @@ internal static class JsonSlices
             else
                 reader.Skip();
             if (!slices.TryAdd(key, json[start..(int)reader.BytesConsumed]))
-                throw new TokenizerFileException(Fault.Text(place, $"the key {Quote.Of(key)} twice", "each key once"));
+                throw UserException.At(place, $"the key {Quote.Of(key)} occurs twice", "every key once");
         }
     }
 }
@@ -164,9 +172,9 @@ internal static class JsonText
         }
         catch (InvalidOperationException error)
         {
-            throw new TokenizerFileException(
-                Fault.Text(place, $"a text that is not Unicode at byte {reader.TokenStartIndex}", "paired surrogates"),
-                error);
+            throw UserException.At(
+                place, $"a string that is not Unicode at byte {reader.TokenStartIndex}", "paired surrogates",
+                inner: error);
         }
     }
 }
@@ -183,13 +191,13 @@ internal static class ChainLimits
     /// <param name="part">The normalizer, pre-tokenizer or decoder, for messages.</param>
     /// <param name="steps">Its steps, sequences inside sequences included.</param>
     /// <param name="growths">How many times as long each of them can make a text.</param>
-    /// <exception cref="TokenizerFileException">There are too many, or they multiply.</exception>
+    /// <exception cref="UserException">There are too many, or they multiply.</exception>
     public static void Require(JsonPart part, int steps, IEnumerable<double> growths)
     {
         if (steps > MostSteps)
             throw part.Fault($"{steps} steps", $"at most {MostSteps}");
         var times = growths.Aggregate(1.0, (product, growth) => product * growth);
         if (times > MostTimes)
-            throw part.Fault($"steps that make a text {times:G4} times as long", $"at most {MostTimes} times");
+            throw part.Fault($"steps that make a text {times:G4} times as long", $"at most {MostTimes} times as long");
     }
 }

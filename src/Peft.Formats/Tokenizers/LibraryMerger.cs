@@ -35,8 +35,9 @@ internal sealed class LibraryMerger
         return true;
     }
 
-    // A token with other characters than the byte alphabet's is never met in a byte-level word, and neither is a merge of
-    // one; the library could not read those with a space. A pair given twice, which it refuses, is in the table once.
+    // A token with other characters than the byte alphabet's is never met in a byte-level word, and neither is a merge
+    // of one; the library could not read those with a space. A pair given twice, which it refuses, is in the table
+    // once.
     private static BpeTokenizer Make(TokenVocabulary vocabulary, MergeTable merges)
     {
         var texts = new string?[vocabulary.EndId];

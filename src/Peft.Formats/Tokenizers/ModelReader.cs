@@ -7,9 +7,6 @@ namespace Peft.Formats.Tokenizers;
 /// <summary>Reads the "model" of a tokenizer file.</summary>
 internal static class ModelReader
 {
-    private const string Supported =
-        "supported: BPE (byte-level as in GPT-2, Llama 3, Qwen; with byte fallback as in Llama 2, Mistral), WordPiece (as in BERT)";
-
     /// <param name="parts">The model's values by key, as JSON.</param>
     /// <param name="place">For messages.</param>
     public static WordModel Read(Dictionary<string, ReadOnlyMemory<byte>> parts, string place)
@@ -24,8 +21,11 @@ internal static class ModelReader
         {
             "BPE" => BpeModelReader.Read(parts, place),
             "WordPiece" => WordPieceModelReader.Read(parts, place),
-            _ => throw new TokenizerFileException(
-                Fault.Text($"{place}.type", Quote.Of(kind), Supported, "choose a base model with such a tokenizer")),
+            _ => throw UserException.At(
+                $"{place}.type", $"{Quote.Of(kind)} is not supported",
+                "BPE (byte-level as in GPT-2, Llama 3 and Qwen, or with byte fallback as in Llama 2 and Mistral) "
+                    + "or WordPiece (as in BERT)",
+                "choose a base model with such a tokenizer"),
         };
     }
 
@@ -35,13 +35,15 @@ internal static class ModelReader
         foreach (var key in keys)
         {
             if (!parts.ContainsKey(key))
-                throw new TokenizerFileException(Fault.Text(place, $"no \"{key}\"", expected));
+                throw UserException.At(place, $"no \"{key}\"", expected);
         }
     }
 
     /// <summary>The value of a key; null where it is missing or null.</summary>
     public static JsonPart? Optional(Dictionary<string, ReadOnlyMemory<byte>> parts, string key, string place) =>
-        parts.TryGetValue(key, out var json) && JsonPart.Parse(json, $"{place}.{key}") is { IsNull: false } part ? part : null;
+        parts.TryGetValue(key, out var json) && JsonPart.Parse(json, $"{place}.{key}") is { IsNull: false } part
+            ? part
+            : null;
 }
 
 /// <summary>Reads a BPE "model" of a tokenizer file.</summary>
@@ -66,12 +68,14 @@ internal static class BpeModelReader
         foreach (var key in new[] { "continuing_subword_prefix", "end_of_word_suffix" })
         {
             if (ModelReader.Optional(parts, key, place) is { } affix && affix.Text().Length > 0)
-                throw affix.Fault(Quote.Of(affix.Text()), "null or empty: affixes are not supported");
+                throw affix.Fault(
+                    $"{Quote.Of(affix.Text())}, and affixes are not supported", "null or an empty string");
         }
 
         if (ModelReader.Optional(parts, "dropout", place) is { } dropout
             && !(dropout.Element.ValueKind == JsonValueKind.Number && dropout.Element.GetDouble() == 0))
-            throw dropout.Fault(Quote.Of(dropout.Element.GetRawText()), "null or 0: encoding at random is not supported");
+            throw dropout.Fault(
+                $"{Quote.Of(dropout.Element.GetRawText())}, and BPE dropout is not supported", "null or 0");
     }
 
     private static int? ReadUnknown(
@@ -80,16 +84,11 @@ internal static class BpeModelReader
         if (ModelReader.Optional(parts, "unk_token", place) is not { } part)
             return null;
         var id = vocabulary.Find(part.Text());
-        return id >= 0 ? id : throw part.Fault(Quote.Of(part.Text()), "a token of the vocabulary, or null");
+        return id >= 0 ? id : throw part.Fault(Quote.Of(part.Text()), "a token of the vocabulary or null");
     }
 
     private static bool Flag(Dictionary<string, ReadOnlyMemory<byte>> parts, string key, string place) =>
-        ModelReader.Optional(parts, key, place) is { } part && part.Element.ValueKind switch
-        {
-            JsonValueKind.True => true,
-            JsonValueKind.False => false,
-            _ => throw part.Fault(Quote.Of(part.Element.GetRawText()), "true or false"),
-        };
+        ModelReader.Optional(parts, key, place)?.Boolean() ?? false;
 }
 
 /// <summary>Reads a WordPiece "model" of a tokenizer file.</summary>
@@ -105,8 +104,8 @@ internal static class WordPieceModelReader
         {
             if (vocabulary.Contains(id) && vocabulary.Utf8Of(id).IndexOfAny((byte)'\n', (byte)'\r') >= 0)
             {
-                throw new TokenizerFileException(Fault.Text(
-                    $"{place}.vocab.{Quote.Of(vocabulary.TextOf(id))}", "a line break", "tokens within a line"));
+                throw UserException.At(
+                    $"{place}.vocab.{Quote.Of(vocabulary.TextOf(id))}", "a line break", "tokens without line breaks");
             }
         }
 
@@ -117,7 +116,8 @@ internal static class WordPieceModelReader
         return new WordPieceModel(vocabulary, new WordPieceRules(
             unknownId,
             ModelReader.Optional(parts, "continuing_subword_prefix", place)?.Text() ?? "##",
-            ModelReader.Optional(parts, "max_input_chars_per_word", place)?.Integer(1, WordPieceRules.MostCharacters) ?? 100));
+            ModelReader.Optional(parts, "max_input_chars_per_word", place)?.Integer(1, WordPieceRules.MostCharacters)
+                ?? 100));
     }
 }
 
@@ -131,7 +131,7 @@ internal static class VocabularyReader
         var reader = new Utf8JsonReader(json);
         reader.Read();
         if (reader.TokenType != JsonTokenType.StartObject)
-            throw new TokenizerFileException(Fault.Text(place, "no object", "an object of tokens and their ids"));
+            throw UserException.At(place, "not an object", "an object of tokens and their ids");
         var unescaped = Array.Empty<byte>();
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
@@ -140,18 +140,18 @@ internal static class VocabularyReader
             if (reader.TokenType != JsonTokenType.Number || !reader.TryGetInt32(out var id) || id < 0
                 || id > TokenVocabulary.HighestAllowedId)
             {
-                throw new TokenizerFileException(Fault.Text(
+                throw UserException.At(
                     $"{place}.{Quote.Of(Encoding.UTF8.GetString(token))}",
                     $"the id {Quote.Of(Encoding.UTF8.GetString(reader.ValueSpan))}",
-                    $"a whole number from 0 to {TokenVocabulary.HighestAllowedId}"));
+                    $"a whole number from 0 to {TokenVocabulary.HighestAllowedId}");
             }
 
             if (!vocabulary.TryAdd(token, id))
             {
                 var found = vocabulary.Contains(id)
-                    ? $"the id {id}, which {Quote.Of(vocabulary.TextOf(id))} has already" : "the same token before";
-                throw new TokenizerFileException(Fault.Text(
-                    $"{place}.{Quote.Of(Encoding.UTF8.GetString(token))}", found, "each token and each id once"));
+                    ? $"the id {id}, which {Quote.Of(vocabulary.TextOf(id))} already has" : "the token is listed twice";
+                throw UserException.At(
+                    $"{place}.{Quote.Of(Encoding.UTF8.GetString(token))}", found, "every token and every id once");
             }
         }
 
@@ -174,7 +174,7 @@ internal static class MergesReader
         var reader = new Utf8JsonReader(json);
         reader.Read();
         if (reader.TokenType != JsonTokenType.StartArray)
-            throw new TokenizerFileException(Fault.Text(place, "no list", "a list of merges"));
+            throw UserException.At(place, "not a list", "a list of merges");
         var buffer = Array.Empty<byte>();
         var pair = new byte[256];
         for (var rank = 0; reader.Read() && reader.TokenType != JsonTokenType.EndArray;)
@@ -219,14 +219,14 @@ internal static class MergesReader
         ref Utf8JsonReader reader, ref byte[] buffer, ref byte[] pair, out int length, int rank, string place)
     {
         if (reader.TokenType != JsonTokenType.StartArray)
-            throw Bad(rank, reader.TokenType.ToString(), place);
+            throw Bad(rank, "neither a string nor a list", place);
         var leftLength = 0;
         length = 0;
         for (var part = 0; part < 2; part++)
         {
             reader.Read();
             if (reader.TokenType != JsonTokenType.String)
-                throw Bad(rank, "a list of other things", place);
+                throw Bad(rank, "a list without two strings", place);
             var text = JsonText.Utf8Of(ref reader, ref buffer, place);
             Reserve(ref pair, length + text.Length);
             text.CopyTo(pair.AsSpan(length));
@@ -235,17 +235,18 @@ internal static class MergesReader
         }
 
         reader.Read();
-        return reader.TokenType == JsonTokenType.EndArray ? leftLength : throw Bad(rank, "a list of more than two", place);
+        return reader.TokenType == JsonTokenType.EndArray
+            ? leftLength
+            : throw Bad(rank, "a list of more than two", place);
     }
 
     private static int Find(TokenVocabulary vocabulary, ReadOnlySpan<byte> token, int rank, string place)
     {
         var id = vocabulary.Find(token);
-        return id >= 0 ? id : throw new TokenizerFileException(Fault.Text(
+        return id >= 0 ? id : throw UserException.At(
             $"{place}[{rank}]",
             $"the token {Quote.Of(Encoding.UTF8.GetString(token))}, which is not in the vocabulary",
-            "merges of tokens into tokens",
-            "take the file from its source again"));
+            advice: "download the file again");
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -263,6 +264,6 @@ internal static class MergesReader
             Array.Resize(ref pair, Math.Max(length, pair.Length * 2));
     }
 
-    private static TokenizerFileException Bad(int rank, string found, string place) =>
-        new(Fault.Text($"{place}[{rank}]", found, "\"left right\" or [\"left\", \"right\"]"));
+    private static UserException Bad(int rank, string found, string place) =>
+        UserException.At($"{place}[{rank}]", found, "\"left right\" or [\"left\", \"right\"]");
 }

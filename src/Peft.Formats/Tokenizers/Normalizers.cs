@@ -89,7 +89,8 @@ internal sealed class StripAccentsNormalizer(Func<int, bool> isAccent) : INormal
 /// </summary>
 internal static class BertNormalizer
 {
-    public static IEnumerable<INormalizer> Steps(bool cleansText, bool separatesIdeographs, bool stripsAccents, bool lowers)
+    public static IEnumerable<INormalizer> Steps(
+        bool cleansText, bool separatesIdeographs, bool stripsAccents, bool lowers)
     {
         if (cleansText || separatesIdeographs)
             yield return new CharacterStep(cleansText, separatesIdeographs);
@@ -110,7 +111,8 @@ internal static class BertNormalizer
     private static bool IsRemoved(Rune rune) =>
         rune.Value is 0 or 0xFFFD
         || rune.Value is not ('\t' or '\n' or '\r')
-            && Rune.GetUnicodeCategory(rune) is UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.PrivateUse;
+            && Rune.GetUnicodeCategory(rune)
+                is UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.PrivateUse;
 
     // The original's ranges: the gap after U+2B81F is its own.
     private static bool IsIdeograph(int codePoint) => codePoint
@@ -170,8 +172,7 @@ internal static class NormalizerReader
         "Strip" => new StripNormalizer(part.Boolean("strip_left", true), part.Boolean("strip_right", true)),
         "StripAccents" => StripAccentsNormalizer.AllMarks,
         var kind => throw part.Unsupported(
-            kind, "choose a base model with such a tokenizer",
-            "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Prepend", "Replace", "Strip", "StripAccents",
+            kind, "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Prepend", "Replace", "Strip", "StripAccents",
             "BertNormalizer", "Sequence"),
     };
 
@@ -195,6 +196,6 @@ internal static class NormalizerReader
         var regex = pattern.Optional("Regex");
         isRegex = regex is not null;
         var text = (regex ?? pattern.Required("String")).Text();
-        return text.Length > 0 ? text : throw pattern.Fault("an empty text", "a text to look for");
+        return text.Length > 0 ? text : throw pattern.Fault("an empty pattern", "a pattern of at least one character");
     }
 }

@@ -31,7 +31,8 @@ internal static class PostProcessorReader
         {
             0 => PostProcessor.None,
             1 => processors[0],
-            _ => throw part.Fault($"{processors.Length} processors that add tokens", "one (others in the sequence: ByteLevel)"),
+            _ => throw part.Fault(
+                $"{processors.Length} processors that add tokens", "at most one, and ByteLevel beside it"),
         };
     }
 
@@ -51,8 +52,7 @@ internal static class PostProcessorReader
                 return [Around(part, between: 2)];
             default:
                 throw part.Unsupported(
-                    part.Type, "choose a base model with such a tokenizer",
-                    "ByteLevel", "TemplateProcessing", "BertProcessing", "RobertaProcessing", "Sequence");
+                    part.Type, "ByteLevel", "TemplateProcessing", "BertProcessing", "RobertaProcessing", "Sequence");
         }
     }
 
@@ -69,7 +69,7 @@ internal static class PostProcessorReader
     private static int IdOfPair(JsonPart part) =>
         part.Items() is [_, var id]
             ? id.Integer(0, TokenVocabulary.HighestAllowedId)
-            : throw part.Fault("another list", "[token, id]");
+            : throw part.Wrong("[token, id]");
 
     private static PostProcessor ReadTemplate(JsonPart part)
     {
@@ -78,10 +78,12 @@ internal static class PostProcessorReader
         var pair = part.Required("pair");
         var pieces = pair.Items().Select(piece => ReadPiece(piece, tokens)).ToArray();
         if (single.Any(piece => piece.Sequence == 'B'))
-            throw part.Fault("the second text in \"single\"", "it in \"pair\" only");
+            throw part.Fault("the second text (B) in \"single\"", "it only in \"pair\"");
         // Each text once: a template that repeats it would multiply the ids.
-        if (new[] { single, pieces }.Any(template => template.Count(piece => piece.Sequence == 'A') > 1 || template.Count(piece => piece.Sequence == 'B') > 1))
-            throw part.Fault("the same text twice", "each text once in a template");
+        bool Repeats(char text) => single.Count(piece => piece.Sequence == text) > 1
+            || pieces.Count(piece => piece.Sequence == text) > 1;
+        if (Repeats('A') || Repeats('B'))
+            throw part.Fault("the same text twice", "every text at most once in a template");
         return new PostProcessor(single, pieces);
     }
 
@@ -93,7 +95,7 @@ internal static class PostProcessorReader
             {
                 "A" => TemplatePiece.A,
                 "B" => TemplatePiece.B,
-                var other => throw sequence.Unsupported(other, "correct it", "A", "B"),
+                var other => throw sequence.Unknown(other, "A", "B"),
             };
         }
 

@@ -32,8 +32,8 @@ internal readonly record struct Piece(SourceText Source, int Start, int Length, 
 }
 
 /// <summary>
-/// "ByteLevel": optionally GPT-2's split, then every byte of UTF-8 written as one visible character. Where it comes last
-/// the tokenizer leaves the writing out and hands the bytes to the model.
+/// "ByteLevel": optionally GPT-2's split, then every byte of UTF-8 written as one visible character. Where it comes
+/// last the tokenizer leaves the writing out and hands the bytes to the model.
 /// </summary>
 internal sealed class ByteLevelPreTokenizer(bool addsPrefixSpace, bool splits) : IPreTokenizer
 {
@@ -223,13 +223,14 @@ internal static class PreTokenizerReader
         ChainLimits.Require(part, steps.Count, []);
         // Each writes a byte as a character of up to two bytes: several would multiply the text.
         var byteLevels = steps.Count(step => step is ByteLevelPreTokenizer);
-        return byteLevels <= 1 ? steps : throw part.Fault($"ByteLevel {byteLevels} times", "once");
+        return byteLevels <= 1 ? steps : throw part.Fault($"ByteLevel {byteLevels} times", "at most one");
     }
 
     private static IReadOnlyList<IPreTokenizer> ReadSteps(JsonPart part) => part.Type switch
     {
         "Sequence" => [.. part.Required("pretokenizers").Items().SelectMany(ReadSteps)],
-        "ByteLevel" => [new ByteLevelPreTokenizer(part.Boolean("add_prefix_space", true), part.Boolean("use_regex", true))],
+        "ByteLevel" =>
+            [new ByteLevelPreTokenizer(part.Boolean("add_prefix_space", true), part.Boolean("use_regex", true))],
         "Split" => [ReadSplit(part)],
         "Metaspace" => [ReadMetaspace(part)],
         "Digits" => [ClassSplit.Digits(part.Boolean("individual_digits", false))],
@@ -238,8 +239,7 @@ internal static class PreTokenizerReader
         "BertPreTokenizer" => [ClassSplit.WhiteSpace, ClassSplit.Punctuation(SplitBehavior.Isolated)],
         "Punctuation" => [ClassSplit.Punctuation(ReadBehavior(part, SplitBehavior.Isolated))],
         var kind => throw part.Unsupported(
-            kind, "choose a base model with such a tokenizer",
-            "ByteLevel", "Split", "Metaspace", "Digits", "Whitespace", "WhitespaceSplit", "Punctuation",
+            kind, "ByteLevel", "Split", "Metaspace", "Digits", "Whitespace", "WhitespaceSplit", "Punctuation",
             "BertPreTokenizer", "Sequence"),
     };
 
@@ -260,7 +260,7 @@ internal static class PreTokenizerReader
                 "always" => PrependScheme.Always,
                 "first" => PrependScheme.First,
                 "never" => PrependScheme.Never,
-                var other => throw given.Unsupported(other, "correct it", "always", "first", "never"),
+                var other => throw given.Unknown(other, "always", "first", "never"),
             },
         };
         return (replacement, scheme);
@@ -303,8 +303,8 @@ internal static class PreTokenizerReader
             "MergedWithPrevious" => SplitBehavior.MergedWithPrevious,
             "MergedWithNext" => SplitBehavior.MergedWithNext,
             "Contiguous" => SplitBehavior.Contiguous,
-            var other => throw behavior.Unsupported(
-                other, "correct it", "Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"),
+            var other => throw behavior.Unknown(
+                other, "Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"),
         };
     }
 }

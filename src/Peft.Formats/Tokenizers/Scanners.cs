@@ -38,8 +38,8 @@ internal abstract class Utf8Scanner
     }
 
     /// <summary>
-    /// <c>\s+(?!\S)|\s+</c>: white space up to the end of the text, or all but its last character, which goes to the next
-    /// word; a single one stands alone.
+    /// <c>\s+(?!\S)|\s+</c>: white space up to the end of the text, or all but its last character, which goes to the
+    /// next word; a single one stands alone.
     /// </summary>
     protected static int WhiteSpaceEnd(ReadOnlySpan<byte> text, int start, int runEnd)
     {
@@ -67,7 +67,8 @@ internal sealed class Gpt2Scanner : Utf8Scanner
         var at = start + length;
         if (kind != CharacterClass.Space)
             return RunEnd(text, at, kind);
-        if (text[start] == ' ' && at < text.Length && ClassAt(text, at, out length) is var next and not CharacterClass.Space)
+        if (text[start] == ' ' && at < text.Length
+            && ClassAt(text, at, out length) is var next and not CharacterClass.Space)
             return RunEnd(text, at + length, next);
         return WhiteSpaceEnd(text, start, RunEnd(text, at, CharacterClass.Space));
     }
@@ -86,10 +87,13 @@ internal sealed class Gpt2Scanner : Utf8Scanner
 internal sealed class Llama3Scanner(int mostDigits) : Utf8Scanner
 {
     public const string Llama3Pattern =
-        @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+        Before + @"\p{N}{1,3}" + After;
 
     public const string Qwen2Pattern =
-        @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+        Before + @"\p{N}" + After;
+
+    private const string Before = @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|";
+    private const string After = @"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
     public override int NextEnd(ReadOnlySpan<byte> text, int start)
     {

@@ -220,7 +220,8 @@ internal sealed class MergeTable
     }
 
     /// <summary>All pairs, the sooner merged the earlier.</summary>
-    public IEnumerable<(int Left, int Right)> InOrder() => _entries.Where(entry => entry.Key != 0).OrderBy(entry => entry.Rank)
+    public IEnumerable<(int Left, int Right)> InOrder() => _entries
+        .Where(entry => entry.Key != 0).OrderBy(entry => entry.Rank)
         .Select(entry => ((int)((entry.Key - 1) >> 32), (int)(uint)(entry.Key - 1)));
 
     // Plus one, so that 0 means a free slot; ids stay far below 2^31.

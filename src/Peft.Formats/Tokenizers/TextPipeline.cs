@@ -2,7 +2,9 @@ using Microsoft.ML.Tokenizers;
 
 namespace Peft.Formats.Tokenizers;
 
-/// <summary>The way from a text to ids: added tokens, normalizers, added tokens again, words, special tokens around.</summary>
+/// <summary>
+/// The way from a text to ids: added tokens, normalizers, added tokens again, words, special tokens around.
+/// </summary>
 internal sealed class TextPipeline
 {
     private readonly INormalizer? _normalizer;
@@ -12,12 +14,13 @@ internal sealed class TextPipeline
     private readonly AddedTokenMatcher _normalizedTokens;
 
     public TextPipeline(
-        WordModel model, INormalizer? normalizer, IReadOnlyList<IPreTokenizer> preTokenizers, PostProcessor postProcessor,
-        IReadOnlyList<AddedToken> added)
+        WordModel model, INormalizer? normalizer, IReadOnlyList<IPreTokenizer> preTokenizers,
+        PostProcessor postProcessor, IReadOnlyList<AddedToken> added)
     {
         (_normalizer, _postProcessor) = (normalizer, postProcessor);
         _words = new WordSplitter(model, preTokenizers);
-        _rawTokens = new AddedTokenMatcher(added.Where(token => !token.IsNormalized).Select(token => (token.Content, token)));
+        _rawTokens = new AddedTokenMatcher(
+            added.Where(token => !token.IsNormalized).Select(token => (token.Content, token)));
         _normalizedTokens = new AddedTokenMatcher(added.Where(token => token.IsNormalized)
             .Select(token => (normalizer?.Normalize(token.Content) ?? token.Content, token)));
     }
@@ -83,7 +86,10 @@ internal sealed class TextPipeline
             if (id >= 0)
                 state.Add(id, state.Origins is null ? default : stretch.OriginOf(from, to));
             else
-                _words.Encode(new Piece(stretch, from, to - from, isAtStart && from == 0), settings.ConsiderPreTokenization, state);
+            {
+                var piece = new Piece(stretch, from, to - from, isAtStart && from == 0);
+                _words.Encode(piece, settings.ConsiderPreTokenization, state);
+            }
         });
     }
 }

@@ -4,7 +4,8 @@ namespace Peft.Formats.Tokenizers;
 
 /// <summary>
 /// Turns ids into text while they are made. Never gives out half a character; all pieces together are what
-/// <see cref="HuggingFaceTokenizer.Decode(IEnumerable{int}, bool)"/> gives for all ids. Not for several threads at once.
+/// <see cref="HuggingFaceTokenizer.Decode(IEnumerable{int}, bool)"/> gives for all ids. Not for several threads at
+/// once.
 /// </summary>
 public sealed class TokenStream
 {

@@ -17,19 +17,19 @@ internal static class TokenizerReader
         if (!File.Exists(path))
         {
             var sentencePiece = File.Exists(Path.Combine(directory, "tokenizer.model"));
-            throw new TokenizerFileException(Fault.Text(
+            throw UserException.At(
                 path,
-                sentencePiece ? "not there, only tokenizer.model (SentencePiece)" : "not there",
+                sentencePiece ? "no such file, only tokenizer.model (SentencePiece)" : "no such file",
                 "a directory with tokenizer.json",
                 sentencePiece
                     ? "write it with transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
-                    : "give the directory of a model as Hugging Face keeps it"));
+                    : "give the directory of a Hugging Face model");
         }
 
         var bytes = BoundedFile.ReadAllBytes(path, LargestFile);
         var json = bytes.AsMemory(bytes.AsSpan().StartsWith("\uFEFF"u8) ? 3 : 0);
         if (!Utf8.IsValid(json.Span))
-            throw new TokenizerFileException(Fault.Text(path, "bytes that are not UTF-8", "a JSON file in UTF-8"));
+            throw UserException.At(path, "bytes that are not UTF-8", "a JSON file in UTF-8");
         return Read(json, path, directory, Sha256.OfBytes(bytes));
     }
 
@@ -42,12 +42,8 @@ internal static class TokenizerReader
                 : null;
         if (!parts.TryGetValue("model", out var modelJson) || modelJson.Span[0] != (byte)'{')
         {
-            throw new TokenizerFileException(
-                Fault.Text(
-                    path,
-                    "no \"model\" object",
-                    "a tokenizer.json of Hugging Face tokenizers",
-                    "take the file from its source again"));
+            throw UserException.At(
+                path, "no \"model\" object", "a tokenizer.json of Hugging Face tokenizers", "download the file again");
         }
 
         var model = ModelReader.Read(ModelParts(parts), $"{path} model");
@@ -95,9 +91,9 @@ internal static class TokenizerReader
                 part.Boolean("single_word", false),
                 part.Boolean("normalized", !isSpecial));
             if (!ids.Add(token.Id))
-                throw part.Fault($"the id {token.Id} a second time", "each id once");
+                throw part.Fault($"the id {token.Id} is used twice", "every id once");
             if (!contents.Add(token.Content))
-                throw part.Fault($"the token {Quote.Of(token.Content)} a second time", "each token once");
+                throw part.Fault($"the token {Quote.Of(token.Content)} is listed twice", "every token once");
             var own = vocabulary.Find(token.Content);
             if (own >= 0 && own != token.Id)
                 throw part.Fault($"{Quote.Of(token.Content)} with id {token.Id}", $"its id in the vocabulary, {own}");
@@ -106,7 +102,7 @@ internal static class TokenizerReader
                 throw part.Fault(
                     $"{Quote.Of(token.Content)} with id {token.Id}, "
                         + $"which is {Quote.Of(vocabulary.TextOf(token.Id))} in the vocabulary",
-                    "an id that is free");
+                    "an unused id");
             }
 
             tokens.Add(token);
@@ -122,8 +118,7 @@ internal static class TokenizerReader
         {
             if (!vocabulary.Contains(id) && !added.Exists(token => token.Id == id))
             {
-                throw new TokenizerFileException(
-                    Fault.Text(place, $"the id {id}", "an id of the vocabulary or of an added token"));
+                throw UserException.At(place, $"the id {id}", "an id of the vocabulary or of an added token");
             }
         }
     }

@@ -6,10 +6,10 @@ namespace Peft.Formats.Tokenizers;
 
 /// <summary>
 /// A regular expression of a tokenizer file, applied by code points. .NET's expressions work on UTF-16, where half a
-/// character of a supplementary plane is neither letter nor digit; so such characters are replaced, for the search only,
-/// by one character of the basic plane of the same category. Patterns backtrack; a single match that takes longer than
-/// half a minute ends with an error that names the pattern: never a hang. (.NET's linear-time engine is not used: it
-/// misses matches. In "\u2028&lt;/s&gt;x'R", \s?\p{L}+ has to find the s.)
+/// character of a supplementary plane is neither letter nor digit; so such characters are replaced, for the search
+/// only, by one character of the basic plane of the same category. Patterns backtrack; a single match that takes longer
+/// than half a minute ends with an error that names the pattern: never a hang. (.NET's linear-time engine is not used:
+/// it misses matches. In "\u2028&lt;/s&gt;x'R", \s?\p{L}+ has to find the s.)
 /// </summary>
 internal sealed class TokenizerRegex
 {
@@ -28,8 +28,8 @@ internal sealed class TokenizerRegex
         (_pattern, _place) = (pattern, place);
         if (pattern.Length > LongestPattern)
         {
-            throw new TokenizerFileException(Fault.Text(
-                place, $"a pattern of {pattern.Length:N0} characters", $"at most {LongestPattern:N0}"));
+            throw UserException.At(
+                place, $"a pattern of {pattern.Length:N0} characters", $"at most {LongestPattern:N0}");
         }
 
         try
@@ -38,12 +38,9 @@ internal sealed class TokenizerRegex
         }
         catch (Exception error) when (error is ArgumentException or FormatException)
         {
-            throw new TokenizerFileException(
-                Fault.Text(
-                    place,
-                    $"the pattern {Quote.Of(pattern)} ({error.Message})",
-                    "a regular expression that .NET can run"),
-                error);
+            throw UserException.At(
+                place, $"the pattern {Quote.Of(pattern)} ({error.Message.TrimEnd('.')})",
+                "a regular expression that .NET can run", inner: error);
         }
     }
 
@@ -65,32 +62,12 @@ internal sealed class TokenizerRegex
         }
         catch (RegexMatchTimeoutException error)
         {
-            throw new TokenizerFileException(
-                Fault.Text(
-                    _place,
-                    $"the pattern {Quote.Of(_pattern)} searched a text for over {MatchLimit.TotalSeconds:0} seconds",
-                    "a pattern that does not backtrack without end"),
-                error);
+            throw UserException.At(
+                _place, $"a match of the pattern {Quote.Of(_pattern)} took over {MatchLimit.TotalSeconds:0} seconds",
+                "a pattern that does not backtrack without end", inner: error);
         }
 
         return matches;
-    }
-
-    /// <summary>The text with every match replaced by fixed content.</summary>
-    public string Replace(string text, string content)
-    {
-        var matches = Matches(text);
-        if (matches.Count == 0)
-            return text;
-        var result = new StringBuilder(text.Length);
-        var done = 0;
-        foreach (var (start, end) in matches)
-        {
-            result.Append(text, done, start - done).Append(content);
-            done = end;
-        }
-
-        return result.Append(text, done, text.Length - done).ToString();
     }
 
     // places[i] is where code point i stands in the text; one more for the end.
@@ -201,7 +178,8 @@ internal static class RegexTranslator
         if (kind == 'x' && braced > 0)
         {
             var digits = pattern[(at + 3)..braced];
-            if (!int.TryParse(digits, NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var code) || code > 0xFFFF)
+            if (!int.TryParse(digits, NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var code)
+                || code > 0xFFFF)
                 throw new FormatException($"\\x{{{digits}}}, which is outside the basic plane");
             output.Append("\\u").Append(code.ToString("X4", CultureInfo.InvariantCulture));
             return braced + 1;

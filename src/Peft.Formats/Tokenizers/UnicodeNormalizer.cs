@@ -7,7 +7,8 @@ namespace Peft.Formats.Tokenizers;
 internal sealed class UnicodeNormalizer
 {
     private const int SyllableBase = 0xAC00, LeadBase = 0x1100, VowelBase = 0x1161, TailBase = 0x11A7;
-    private const int LeadCount = 19, VowelCount = 21, TailCount = 28, SyllableCount = LeadCount * VowelCount * TailCount;
+    private const int LeadCount = 19, VowelCount = 21, TailCount = 28;
+    private const int SyllableCount = LeadCount * VowelCount * TailCount;
 
     private readonly NormalizationData _data = NormalizationData.Shared;
     private readonly bool _compatible;
@@ -72,7 +73,8 @@ internal sealed class UnicodeNormalizer
         return result.ToText();
     }
 
-    // Marks that changed places, or that a later one was composed past, come from wider parts, so that parts stay in order.
+    // Marks that changed places, or that a later one was composed past, come from wider parts, so that parts stay in
+    // order.
     private static void PutInOrder(Span<CodePoint> codePoints)
     {
         for (var i = 1; i < codePoints.Length; i++)
@@ -113,7 +115,8 @@ internal sealed class UnicodeNormalizer
     {
         for (var c = 0xA0; c < _stable.Length; c++)
         {
-            if (_stable[c] || char.IsSurrogate((char)c) || _data.ClassOf(c) != 0 || _data.CanBeSecond(c) || IsSyllable(c))
+            if (_stable[c] || char.IsSurrogate((char)c) || _data.ClassOf(c) != 0 || _data.CanBeSecond(c)
+                || IsSyllable(c))
                 continue;
             var parts = _data.Decomposition(c, _compatible);
             if (parts is null)
@@ -197,7 +200,8 @@ internal sealed class UnicodeNormalizer
                 var composed = ComposePair(codePoints[starter].Value, codePoint.Value);
                 if (composed >= 0)
                 {
-                    codePoints[starter] = new CodePoint(composed, codePoints[starter].Start, Math.Max(codePoints[starter].End, codePoint.End));
+                    var (_, start, end) = codePoints[starter];
+                    codePoints[starter] = new CodePoint(composed, start, Math.Max(end, codePoint.End));
                     continue;
                 }
             }
@@ -215,7 +219,8 @@ internal sealed class UnicodeNormalizer
     {
         if (first is >= LeadBase and < LeadBase + LeadCount && second is >= VowelBase and < VowelBase + VowelCount)
             return SyllableBase + ((first - LeadBase) * VowelCount + second - VowelBase) * TailCount;
-        if (IsSyllable(first) && (first - SyllableBase) % TailCount == 0 && second is > TailBase and < TailBase + TailCount)
+        if (IsSyllable(first) && (first - SyllableBase) % TailCount == 0
+            && second is > TailBase and < TailBase + TailCount)
             return first + second - TailBase;
         return _data.Compose(first, second);
     }

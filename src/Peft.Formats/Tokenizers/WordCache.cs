@@ -168,8 +168,8 @@ internal sealed class LongWordCache
 }
 
 /// <summary>
-/// A byte string as a key of fixed size: up to 16 bytes the bytes themselves, so that equal keys are equal words; beyond
-/// that their hash, and the words have to be compared.
+/// A byte string as a key of fixed size: up to 16 bytes the bytes themselves, so that equal keys are equal words;
+/// beyond that their hash, and the words have to be compared.
 /// </summary>
 internal readonly struct WordKey
 {

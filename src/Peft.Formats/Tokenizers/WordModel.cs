@@ -65,7 +65,9 @@ internal sealed class EncodeState(MergeTable merges)
         Origins?.Add(origin);
     }
 
-    /// <summary>Adds the ids of a word met before; false where it is not known, and <see cref="Remember"/> may follow.</summary>
+    /// <summary>
+    /// Adds the ids of a word met before; false where it is not known, and <see cref="Remember"/> may follow.
+    /// </summary>
     public bool TryKnown(ReadOnlySpan<byte> word, out uint hash)
     {
         hash = 0;

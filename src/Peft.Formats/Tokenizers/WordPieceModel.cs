@@ -69,7 +69,8 @@ internal sealed class WordPieceModel : WordModel
         // A lone surrogate counts as U+FFFD here as everywhere.
         if (word.ContainsAnyInRange('\uD800', '\uDFFF'))
             word = Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(word.ToString()));
-        foreach (var id in _library.Value.EncodeToIds(word, considerPreTokenization: false, considerNormalization: false))
+        foreach (
+            var id in _library.Value.EncodeToIds(word, considerPreTokenization: false, considerNormalization: false))
             output.Add(id);
     }
 

@@ -1,6 +1,7 @@
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;

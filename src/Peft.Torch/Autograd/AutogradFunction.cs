@@ -1,6 +1,6 @@
-using static Peft.Torch.NativeAutograd;
+using static Peft.Torch.Autograd.NativeAutograd;
 
-namespace Peft.Torch;
+namespace Peft.Torch.Autograd;
 
 /// <summary>One call of an operation whose derivative is written here, in C#: make one, set its settings in the constructor, and
 /// <see cref="Apply"/> it once. PyTorch's <c>torch.autograd.Function</c>.</summary>
@@ -46,7 +46,7 @@ public abstract unsafe class AutogradFunction
     /// <summary>Runs the operation and returns its outputs.</summary>
     public Tensor[] ApplyAll(params Tensor?[] inputs)
     {
-        if (_needs.Length != 0) throw new InvalidOperationException($"{GetType().Name} was applied before: one object is one call");
+        if (_needs.Length != 0) throw new InvalidOperationException($"{GetType().Name} was applied before; one object is one call.");
         _needs = new bool[inputs.Length];
         if (!NeedsGraph(inputs)) return Evaluate(inputs);
         var handles = Record(inputs);
@@ -105,13 +105,13 @@ public abstract unsafe class AutogradFunction
         if (IsGradEnabled() != 0)
         {
             throw new NotSupportedException(
-                $"{GetType().Name} - a derivative of its derivative was asked for (create_graph) - only first derivatives exist");
+                $"{GetType().Name}: a second derivative was requested (create_graph); only first derivatives exist.");
         }
 
         if (_released)
         {
             throw new InvalidOperationException(
-                $"{GetType().Name} - backward went through this graph before, which freed it - pass retain_graph: true the first time");
+                $"{GetType().Name}: backward already went through this graph and freed it. Pass retain_graph: true the first time.");
         }
 
         var saved = Array.ConvertAll(_saved, _node!.Unpack);
@@ -119,7 +119,7 @@ public abstract unsafe class AutogradFunction
         var found = Backward(gradients, saved);
         return found.Length == _needs.Length
             ? found
-            : throw new InvalidOperationException($"{GetType().Name} returned {found.Length} gradients for {_needs.Length} inputs");
+            : throw new InvalidOperationException($"{GetType().Name} returned {found.Length} gradients for {_needs.Length} inputs.");
     }
 
     /// <summary>Frees what was saved.</summary>

@@ -1,7 +1,10 @@
-namespace Peft.Torch;
+using System.Runtime.ExceptionServices;
+using System.Runtime.InteropServices;
+
+namespace Peft.Torch.Autograd;
 
 /// <summary>Backward passes, and the gradients they leave.</summary>
-public static partial class Gradients
+public static class Gradients
 {
     /// <summary>Adds the gradient of every leaf to its <c>grad</c>, and frees what the graph had kept as it goes. An exception of an
     /// <see cref="AutogradFunction"/> on the way comes out as it was thrown.</summary>
@@ -39,6 +42,110 @@ public static partial class Gradients
         finally
         {
             for (var i = 0; i < held.Length; i++) inputs[i].grad = held[i];
+        }
+    }
+
+    /// <summary>One norm over the gradients of all parameters; where it is larger than max_norm the gradients are scaled by max_norm /
+    /// (norm + 1e-6). Waits for the device once. Source: torch.nn.utils.clip_grad_norm_.</summary>
+    /// <returns>The norm before scaling; 0 without gradients; NaN or infinity where a gradient is.</returns>
+    public static double clip_grad_norm_(IEnumerable<Tensor> parameters, double max_norm, double norm_type = 2)
+    {
+        using var scope = torch.NewDisposeScope();
+        using var outside = torch.no_grad();
+        var gradients = parameters.Select(p => p.grad).OfType<Tensor>().ToList();
+        if (gradients.Count == 0) return 0;
+        var device = gradients[0].device;
+        var norms = gradients.Select(g => torch.linalg.vector_norm(Wide(g), norm_type).to(ScalarType.Float64, device)).ToList();
+        var total = torch.linalg.vector_norm(torch.stack(norms), norm_type);
+        var norm = total.ToDouble();
+        if (norm + 1e-6 <= max_norm) return norm;
+        using Scalar factor = (max_norm / (norm + 1e-6)).ToScalar();
+        foreach (var gradient in gradients) gradient.mul_(factor);
+        return norm;
+    }
+
+    /// <summary>Norms of reduced types are summed in float32.</summary>
+    private static Tensor Wide(Tensor gradient) =>
+        gradient.dtype is ScalarType.Float64 or ScalarType.Float32 ? gradient : gradient.to(ScalarType.Float32);
+}
+
+/// <summary>What a thread that runs backward functions keeps between them.</summary>
+internal sealed unsafe class BackwardThread
+{
+    [ThreadStatic]
+    private static BackwardThread? _current;
+
+    /// <summary>The last failure on a thread that called no backward: those of libtorch's own, for devices other than the CPU.</summary>
+    private static Exception? _elsewhere;
+
+    private readonly List<Tensor> _returned = [];
+    private nint* _buffer;
+    private int _capacity;
+    private int _depth;
+    private Exception? _failure;
+
+    private BackwardThread()
+    {
+    }
+
+    ~BackwardThread() => NativeMemory.Free(_buffer);
+
+    internal static BackwardThread Current => _current ??= new BackwardThread();
+
+    /// <summary>Whether graphs may be walked again. Unknown outside <see cref="Run"/>, so then they are kept.</summary>
+    internal bool KeepGraph { get; private set; } = true;
+
+    /// <summary>Memory for pointers that C++ reads right after the call that asked for it.</summary>
+    internal nint* Buffer(int count)
+    {
+        if (count > _capacity)
+        {
+            _buffer = (nint*)NativeMemory.Realloc(_buffer, (nuint)(count * sizeof(nint)));
+            _capacity = count;
+        }
+
+        return _buffer;
+    }
+
+    /// <summary>Keeps a gradient for the moment until C++ has taken its own share.</summary>
+    internal nint Return(Tensor tensor)
+    {
+        _returned.Add(tensor.DetachFromDisposeScope());
+        return tensor.Handle;
+    }
+
+    /// <summary>Frees the gradients that C++ has taken by now.</summary>
+    internal void FreeReturned()
+    {
+        foreach (var tensor in _returned) tensor.Dispose();
+        _returned.Clear();
+    }
+
+    internal void Fail(Exception error)
+    {
+        if (_depth > 0) _failure = error;
+        else Volatile.Write(ref _elsewhere, error);
+    }
+
+    /// <summary>Runs a backward pass; an exception of a function in it is thrown as it was.</summary>
+    internal void Run(bool keepGraph, Action pass)
+    {
+        var (outerKeep, outerFailure) = (KeepGraph, _failure);
+        (KeepGraph, _failure) = (keepGraph, null);
+        _depth++;
+        try
+        {
+            pass();
+        }
+        catch (Exception) when ((_failure ?? Interlocked.Exchange(ref _elsewhere, null)) is { } cause)
+        {
+            ExceptionDispatchInfo.Throw(cause);
+        }
+        finally
+        {
+            _depth--;
+            (KeepGraph, _failure) = (outerKeep, outerFailure);
+            FreeReturned();
         }
     }
 }

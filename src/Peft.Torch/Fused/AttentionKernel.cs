@@ -1,6 +1,7 @@
 using System.Numerics;
+using System.Runtime.Intrinsics;
 
-namespace Peft.Torch;
+namespace Peft.Torch.Fused;
 
 /// <summary>One head at a time of a [B, H, T, d] tensor whose last dimension is dense.</summary>
 internal readonly unsafe struct Heads<T>(Tensor tensor)
@@ -207,5 +208,174 @@ internal sealed unsafe class AttentionScratch<T, W> : IDisposable
     {
         _wide.Dispose();
         _narrow.Dispose();
+    }
+}
+
+/// <summary>Queries [Start, Start + Count) of one row of the batch, and the keys [Low, High) that they may see at all.</summary>
+internal readonly record struct AttentionBlock(long Row, long Start, long Count, long Low, long High)
+{
+    /// <summary>The keys that query i sees: [First, Last), empty where Last is not greater.</summary>
+    public long First(AttentionOptions options, long i) =>
+        options.Window > 0 ? Math.Min(High, Math.Max(Low, options.Offset + i - options.Window + 1)) : Low;
+
+    /// <summary>The end of the keys that query i sees.</summary>
+    public long Last(AttentionOptions options, long i) =>
+        Math.Max(First(options, i), options.Causal ? Math.Max(Low, Math.Min(High, options.Offset + i + 1)) : High);
+}
+
+/// <summary>All blocks of queries. They end at the borders of sequences that share a row, so that nothing is computed between two.</summary>
+internal sealed class AttentionBlocks
+{
+    /// <summary>Queries a block: small enough that keys above the diagonal are mostly skipped, large enough for the products.</summary>
+    private const long BlockRows = 64;
+
+    private readonly List<AttentionBlock> _all = [];
+    private readonly List<int> _begin = [];
+
+    public AttentionBlocks(long batch, long queries, long keys, AttentionOptions options)
+    {
+        var segments = options.Segments;
+        var next = 0;
+        for (var row = 0L; row < batch; row++)
+        {
+            _begin.Add(_all.Count);
+            if (segments.Length == 0)
+                Add(row, 0, queries, 0, keys, options);
+            for (; next < segments.Length && segments[next] < (row + 1) * queries; next += 2)
+            {
+                var (first, end) = (segments[next] - row * queries, segments[next + 1] - row * queries);
+                Add(row, first, end, first, end, options);
+            }
+        }
+        _begin.Add(_all.Count);
+    }
+
+    public int Count => _all.Count;
+
+    public AttentionBlock this[int i] => _all[i];
+
+    /// <summary>Keys of the widest block.</summary>
+    public long Widest { get; private set; }
+
+    /// <summary>The blocks of one row of the batch.</summary>
+    public (int Begin, int End) OfRow(long row) => (_begin[(int)row], _begin[(int)row + 1]);
+
+    private void Add(long row, long first, long end, long low, long high, AttentionOptions options)
+    {
+        for (var start = first; start < end; start += BlockRows)
+        {
+            var whole = new AttentionBlock(row, start, Math.Min(BlockRows, end - start), low, high);
+            var seen = whole with { Low = whole.First(options, start), High = whole.Last(options, start + whole.Count - 1) };
+            _all.Add(seen with { High = Math.Max(seen.Low, seen.High) });
+            Widest = Math.Max(Widest, _all[^1].High - seen.Low);
+        }
+    }
+}
+
+/// <summary>One row of scores at a time: W is float or double, T what the products take (W itself, or ushort for bfloat16).</summary>
+/// <remarks>Rows lie as <see cref="RowMath{W}"/> wants them.</remarks>
+internal static unsafe class AttentionRows<T, W>
+    where T : unmanaged
+    where W : unmanaged, IBinaryFloatingPointIeee754<W>
+{
+    private static readonly int Lanes = RowMath<W>.Lanes;
+
+    /// <summary>Scores of n visible keys become probabilities in p; returns log(sum(exp)). A row that sees nothing becomes zeros.</summary>
+    public static W Softmax(W* row, T* p, W* mask, long n, W cap)
+    {
+        if (cap > W.Zero)
+            RowMath<W>.Cap(row, n, cap);
+        if (mask != null)
+            Add(row, mask, n);
+        var tops = Vector512.Create(W.NegativeInfinity);
+        for (long j = 0; j < n; j += Lanes)
+            tops = Vector512.Max(tops, RowMath<W>.Load(row, j, n, W.NegativeInfinity));
+        var top = RowMath<W>.Largest(tops);
+        if (top == W.NegativeInfinity)
+        {
+            new Span<T>(p, (int)n).Clear();
+            return W.PositiveInfinity;
+        }
+        var (shift, sums) = (Vector512.Create(top), Vector512<W>.Zero);
+        for (long j = 0; j < n; j += Lanes)
+        {
+            var e = VectorMath.Exp(RowMath<W>.Load(row, j, n, W.NegativeInfinity) - shift);
+            sums += e;
+            e.Store(row + j);
+        }
+        var sum = Vector512.Sum(sums);
+        var inverse = Vector512.Create(W.One / sum);
+        for (long j = 0; j < n; j += Lanes)
+            VectorMath.Store(Vector512.Load(row + j) * inverse, p + j);
+        return top + W.Log(sum);
+    }
+
+    /// <summary>Scores become probabilities again in p, and dp (the probabilities' gradient) the raw scores' gradient in ds.</summary>
+    public static void SoftmaxBack(W* row, W* dp, T* p, T* ds, W* mask, W lse, long n, W cap, W scale)
+    {
+        if (cap > W.Zero)
+        {
+            SoftmaxBackCapped(row, dp, p, ds, mask, lse, n, cap, scale);
+            return;
+        }
+        if (mask != null)
+            Add(row, mask, n);
+        var (shift, sums) = (Vector512.Create(lse), Vector512<W>.Zero);
+        for (long j = 0; j < n; j += Lanes)
+        {
+            var e = VectorMath.Exp(RowMath<W>.Load(row, j, n, W.NegativeInfinity) - shift);
+            sums += e * RowMath<W>.Load(dp, j, n, W.Zero);
+            e.Store(row + j);
+        }
+        var (mean, factor) = (Vector512.Create(Vector512.Sum(sums)), Vector512.Create(scale));
+        for (long j = 0; j < n; j += Lanes)
+        {
+            var e = Vector512.Load(row + j);
+            var gradient = e * (RowMath<W>.Load(dp, j, n, W.Zero) - mean) * factor;
+            VectorMath.Store(e, p + j);
+            VectorMath.Store(gradient, ds + j);
+        }
+    }
+
+    // As above, where each score became cap * tanh(score / cap).
+    private static void SoftmaxBackCapped(W* row, W* dp, T* p, T* ds, W* mask, W lse, long n, W cap, W scale)
+    {
+        RowMath<W>.Cap(row, n, cap);
+        var (shift, square, sums) = (Vector512.Create(lse), Vector512.Create(W.One / (cap * cap)), Vector512<W>.Zero);
+        for (long j = 0; j < n; j += Lanes)
+            sums += Probability(row, mask, j, n, shift) * RowMath<W>.Load(dp, j, n, W.Zero);
+        var (mean, factor) = (Vector512.Create(Vector512.Sum(sums)), Vector512.Create(scale));
+        for (long j = 0; j < n; j += Lanes)
+        {
+            var (e, capped) = (Probability(row, mask, j, n, shift), RowMath<W>.Load(row, j, n, W.Zero));
+            var gradient = e * (RowMath<W>.Load(dp, j, n, W.Zero) - mean) * factor * (Vector512<W>.One - capped * capped * square);
+            VectorMath.Store(e, p + j);
+            VectorMath.Store(gradient, ds + j);
+        }
+    }
+
+    private static Vector512<W> Probability(W* row, W* mask, long j, long n, Vector512<W> shift)
+    {
+        var score = RowMath<W>.Load(row, j, n, W.NegativeInfinity);
+        if (mask != null)
+            score += LoadOf(mask, j, n);
+        return VectorMath.Exp(score - shift);
+    }
+
+    private static void Add(W* row, W* mask, long n)
+    {
+        for (long j = 0; j < n; j += Lanes)
+            (RowMath<W>.Load(row, j, n, W.Zero) + LoadOf(mask, j, n)).Store(row + j);
+    }
+
+    // The same of memory that ends at n.
+    private static Vector512<W> LoadOf(W* memory, long j, long n)
+    {
+        if (n - j >= Lanes)
+            return Vector512.Load(memory + j);
+        var rest = stackalloc W[Lanes];
+        for (var i = 0; i < Lanes; i++)
+            rest[i] = i < n - j ? memory[j + i] : W.Zero;
+        return Vector512.Load(rest);
     }
 }

@@ -1,6 +1,8 @@
+using System.Numerics;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
-namespace Peft.Torch;
+namespace Peft.Torch.Fused;
 
 /// <summary>Products of small matrices on the calling thread, by the MKL that lies in libtorch_cpu: row by row, any row length.</summary>
 /// <remarks>Inside a parallel region MKL uses one thread. Where libtorch was built without MKL the names do not exist, and the fused
@@ -91,4 +93,96 @@ internal static unsafe partial class Gemm
     [LibraryImport(Library)]
     private static partial void cblas_gemm_bf16bf16f32(int layout, int ta, int tb, int m, int n, int k, float alpha, ushort* a, int lda,
         ushort* b, int ldb, float beta, float* c, int ldc);
+}
+
+/// <summary>Two matrices to multiply, row by row in memory: left [m, Inner] or, where TransposeLeft, [Inner, m]; right [Inner, n] or
+/// [n, Inner] likewise.</summary>
+internal readonly unsafe struct Factors<T>(
+    T* left, long leftStep, bool transposeLeft, T* right, long rightStep, bool transposeRight, long inner)
+    where T : unmanaged
+{
+    public readonly T* Left = left, Right = right;
+    public readonly long LeftStep = leftStep, RightStep = rightStep, Inner = inner;
+    public readonly bool TransposeLeft = transposeLeft, TransposeRight = transposeRight;
+
+    /// <summary>Where row i of the product begins in the left matrix.</summary>
+    public T* LeftAt(long i) => Left + (TransposeLeft ? i : i * LeftStep);
+
+    /// <summary>Where column j of the product begins in the right matrix.</summary>
+    public T* RightAt(long j) => Right + (TransposeRight ? j * RightStep : j);
+}
+
+/// <summary>Products of whole matrices on all threads, a tile at a time: what is added to a tile, and its rounding, find it in the
+/// cache.</summary>
+/// <typeparam name="T">What the products take: float, double, or ushort holding bfloat16.</typeparam>
+/// <typeparam name="W">What sums are in: float, or double for double.</typeparam>
+internal static unsafe class Tiles<T, W>
+    where T : unmanaged
+    where W : unmanaged, IBinaryFloatingPointIeee754<W>
+{
+    private const long Rows = 256, Columns = 768, FewestRows = 64, FewestColumns = 192;
+
+    // Multiply-adds that take as long as waking a thread.
+    private const long SmallWork = 1 << 18;
+
+    /// <summary>target [m, n] = main + added + bias, rounded once. Sums of main do not depend on whether anything is added.</summary>
+    public static void Product(long m, long n, Factors<T> main, Factors<T>? added, W* bias, T* target)
+    {
+        var (rows, columns) = SizeOf(m, n);
+        var (down, across) = ((m + rows - 1) / rows, (n + columns - 1) / columns);
+        Threads.Share(down * across, tasks =>
+        {
+            using var sums = new Scratch<W>(typeof(T) == typeof(W) ? 0 : rows * columns);
+            while (tasks.Next(out var task))
+            {
+                var (i, j) = (task % down * rows, task / down * columns);
+                var (height, width) = (Math.Min(rows, m - i), Math.Min(columns, n - j));
+                var goal = target + i * n + j;
+                var (tile, step) = typeof(T) == typeof(W) ? ((nint)goal, n) : ((nint)sums.Pointer, width);
+                Multiply(main, i, j, height, width, W.Zero, (W*)tile, step);
+                if (added is { } more)
+                    Multiply(more, i, j, height, width, W.One, (W*)tile, step);
+                Finish((W*)tile, step, height, width, bias == null ? null : bias + j, goal, n);
+            }
+        }, alone: m * n * main.Inner < SmallWork);
+    }
+
+    private static void Multiply(Factors<T> factors, long i, long j, long height, long width, W beta, W* tile, long step) =>
+        Gemm.Multiply(factors.TransposeLeft, factors.TransposeRight, height, width, factors.Inner, W.One,
+            factors.LeftAt(i), factors.LeftStep, factors.RightAt(j), factors.RightStep, beta, tile, step);
+
+    private static void Finish(W* tile, long step, long height, long width, W* bias, T* goal, long goalStep)
+    {
+        for (long i = 0; i < height; i++)
+        {
+            var row = tile + i * step;
+            if (bias != null)
+                Add(row, bias, width);
+            if (typeof(T) != typeof(W))
+                VectorMath.Store(row, width, goal + i * goalStep);
+        }
+    }
+
+    private static void Add(W* row, W* bias, long n)
+    {
+        long j = 0;
+        for (; j + Vector512<W>.Count <= n; j += Vector512<W>.Count)
+            (Vector512.Load(row + j) + Vector512.Load(bias + j)).Store(row + j);
+        for (; j < n; j++)
+            row[j] += bias[j];
+    }
+
+    // Large tiles repack the factors least; smaller ones where threads would go without.
+    private static (long Rows, long Columns) SizeOf(long m, long n)
+    {
+        var wanted = 2 * torch.get_num_threads();
+        var (rows, columns) = (Rows, Columns);
+        while (Count() < wanted && columns > FewestColumns)
+            columns /= 2;
+        while (Count() < wanted && rows > FewestRows)
+            rows /= 2;
+        return (rows, columns);
+
+        long Count() => ((m + rows - 1) / rows) * ((n + columns - 1) / columns);
+    }
 }

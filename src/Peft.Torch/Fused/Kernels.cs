@@ -1,6 +1,6 @@
 using System.Runtime.Intrinsics.X86;
 
-namespace Peft.Torch;
+namespace Peft.Torch.Fused;
 
 /// <summary>Where a fused operation runs over memory itself.</summary>
 internal static class Kernels
@@ -34,4 +34,10 @@ internal static class Kernels
         var avx = most >= 1 && (X86Base.CpuId(7, 1).Eax & 1 << 5) != 0;
         return amx || (avx && Avx512F.IsSupported);
     }
+}
+
+/// <summary>Operations that cost less as one than composed, with gradients of their own. On the CPU they run over the tensors' memory; on
+/// other devices, and for types without a kernel, they are composed of TorchSharp's.</summary>
+public static partial class Fused
+{
 }

@@ -1,4 +1,6 @@
-namespace Peft.Torch;
+using System.Numerics;
+
+namespace Peft.Torch.Fused;
 
 public static partial class Fused
 {
@@ -10,4 +12,194 @@ public static partial class Fused
         LinearChecks.Check(x, weight, bias);
         return LinearKernel.Serves(x) ? new LinearFunction().Apply(x, weight, bias) : Composed.linear(x, weight, bias);
     }
+}
+
+/// <summary>Refuses products of matrices that do not meet.</summary>
+internal static class LinearChecks
+{
+    public static void Check(Tensor x, Tensor weight, Tensor? bias)
+    {
+        if (x.dim() < 1 || weight.dim() != 2 || x.size(-1) != weight.size(1))
+            throw new ArgumentException($"x {Shapes.Of(x)} does not meet weight {Shapes.Of(weight)}; x is [..., D] and weight [O, D]");
+        if (bias is not null && (bias.dim() != 1 || bias.size(0) != weight.size(0)))
+            throw new ArgumentException($"bias {Shapes.Of(bias)} does not meet weight {Shapes.Of(weight)}; bias is [O]");
+        if (x.dtype != weight.dtype || (bias is not null && bias.dtype != x.dtype))
+            throw new ArgumentException($"x {x.dtype}, weight {weight.dtype} and bias {bias?.dtype ?? x.dtype} differ in type");
+    }
+
+    public static void Check(Tensor x, Tensor weight, Tensor? bias, Tensor a, Tensor b, Tensor? gates, Tensor? loraInput)
+    {
+        Check(x, weight, bias);
+        if (a.dim() != 2 || a.size(1) != weight.size(1))
+            throw new ArgumentException($"a {Shapes.Of(a)} does not meet weight {Shapes.Of(weight)}; a is [C, D]");
+        if (b.dim() != 2 || b.size(0) != weight.size(0) || b.size(1) != a.size(0))
+            throw new ArgumentException($"b {Shapes.Of(b)} does not meet weight {Shapes.Of(weight)} and a {Shapes.Of(a)}; b is [O, C]");
+        if (loraInput is not null && (!loraInput.shape.AsSpan().SequenceEqual(x.shape) || loraInput.dtype != x.dtype))
+            throw new ArgumentException($"loraInput differs from x {Shapes.Of(x)} in shape or type; it is x after dropout");
+        if (gates is null)
+            return;
+        if (gates.dim() < 1 || gates.size(-1) < 1 || a.size(0) % gates.size(-1) != 0)
+        {
+            throw new ArgumentException($"gates {Shapes.Of(gates)} do not divide the {a.size(0)} columns of a; "
+                + "gates are [N, G] with C a multiple of G");
+        }
+        if (gates.numel() / gates.size(-1) != x.numel() / Math.Max(1, x.size(-1)))
+            throw new ArgumentException($"gates {Shapes.Of(gates)} do not have one row for each row of x {Shapes.Of(x)}");
+    }
+}
+
+/// <summary>A linear layer on the CPU; inputs x, weight, bias. Only what backward needs is kept: of a frozen layer its weight,
+/// uncopied.</summary>
+internal sealed class LinearFunction : AutogradFunction
+{
+    private long[] _shape = [];
+
+    protected override Tensor[] Forward(Tensor?[] inputs)
+    {
+        var (x, weight, bias) = (inputs[0]!, inputs[1]!, inputs[2]);
+        var type = LinearKernel.ProductType(x.dtype);
+        var kernel = LinearKernel.For(type);
+        _shape = x.shape;
+        var rows = LinearTensors.Rows(x, type);
+        var y = torch.empty([.. _shape[..^1], weight.size(0)], type);
+        kernel.Forward(rows, LinearTensors.Dense(weight, type), bias?.As(kernel.SumType), null, null, y);
+        Save(Needs(1) ? x : null, weight);
+        return [y.As(x.dtype)];
+    }
+
+    protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved)
+    {
+        var (gradient, x, weight) = (gradients[0], saved[0], saved[1]!);
+        if (gradient is null)
+            return [null, null, null];
+        var type = LinearKernel.ProductType(weight.dtype);
+        var kernel = LinearKernel.For(type);
+        var dy = LinearTensors.Rows(gradient, type);
+        Tensor? dx = null;
+        if (Needs(0))
+        {
+            dx = torch.empty(_shape, type);
+            kernel.Backward(dy, LinearTensors.Dense(weight, type), null, null, dx);
+        }
+        var dw = Needs(1) ? LinearTensors.WeightGradient(kernel, dy, LinearTensors.Rows(x!, type), weight) : null;
+        return [dx?.As(weight.dtype), dw, Needs(2) ? dy.sum(0, type: kernel.SumType).As(weight.dtype) : null];
+    }
+}
+
+/// <summary>Tensors as kernels of linear layers take them.</summary>
+internal static class LinearTensors
+{
+    /// <summary>[.., D] as dense rows [N, D].</summary>
+    public static Tensor Rows(Tensor x, ScalarType type) => Dense(x.reshape(-1, x.size(-1)), type);
+
+    public static Tensor Dense(Tensor tensor, ScalarType type) => tensor.As(type).Dense();
+
+    /// <summary>dyt x, in the weight's type.</summary>
+    public static Tensor WeightGradient(ILinearKernel kernel, Tensor dy, Tensor x, Tensor weight)
+    {
+        var dw = torch.empty(weight.shape, x.dtype);
+        kernel.Product(dy, true, x, dw);
+        return dw.As(weight.dtype);
+    }
+}
+
+internal static partial class Composed
+{
+    public static Tensor linear(Tensor x, Tensor weight, Tensor? bias) => torch.nn.functional.linear(x, weight, bias);
+}
+
+/// <summary>What a linear layer with or without a mixture computes over tensors of one type; all of them dense, on the CPU.</summary>
+internal interface ILinearKernel
+{
+    /// <summary>What sums are in.</summary>
+    ScalarType SumType { get; }
+
+    /// <summary>y [N, O] = x Wt + gated Bt + bias; gated [N, C] and b [O, C] are null without a mixture.</summary>
+    void Forward(Tensor x, Tensor weight, Tensor? bias, Tensor? gated, Tensor? b, Tensor y);
+
+    /// <summary>dx [N, D] = dy W + dh A; dh [N, C] and a [C, D] are null without a mixture.</summary>
+    void Backward(Tensor dy, Tensor weight, Tensor? dh, Tensor? a, Tensor dx);
+
+    /// <summary>target [m, n] = op(left) right.</summary>
+    void Product(Tensor left, bool transposeLeft, Tensor right, Tensor target);
+
+    /// <summary>See <see cref="LowRankKernel{T, W}.Down"/>.</summary>
+    void Down(LowRankShape shape, Tensor x, Tensor a, Tensor? gates, Tensor h, Tensor gated);
+
+    /// <summary>See <see cref="LowRankKernel{T, W}.Gate(W*, W*, T*)"/>.</summary>
+    void Gate(LowRankShape shape, Tensor h, Tensor? gates, Tensor gated);
+
+    /// <summary>See <see cref="LowRankKernel{T, W}.Backward"/>.</summary>
+    void LowRankBackward(LowRankShape shape, Tensor dy, Tensor b, Tensor? gates, Tensor? h, Tensor? gated, Tensor? x, Tensor dh,
+        Tensor? dgates, Tensor? db, Tensor? da);
+}
+
+/// <summary>The sizes of a mixture, and its factor.</summary>
+internal readonly record struct LowRankShape(long Rows, long Inputs, long Outputs, long Ranks, long Gates, double Scale);
+
+/// <summary>Kernels of linear layers by type.</summary>
+internal static class LinearKernel
+{
+    private static readonly LinearKernel<ushort, float> Bfloat16 = new(ScalarType.Float32);
+    private static readonly LinearKernel<float, float> Single = new(ScalarType.Float32);
+    private static readonly LinearKernel<double, double> Double = new(ScalarType.Float64);
+
+    /// <summary>Whether there is a kernel for this tensor. One row of bfloat16 is libtorch's own where the processor has no products of
+    /// that type: it reads the weight at the memory's speed, MKL at a third.</summary>
+    public static bool Serves(Tensor x) =>
+        Kernels.Serve(x) && x.numel() > 0
+        && (x.dtype != ScalarType.BFloat16 || Gemm.HasFastBFloat16 || x.numel() > x.size(-1));
+
+    /// <summary>The type that products of a tensor are computed in.</summary>
+    public static ScalarType ProductType(ScalarType type) => type == ScalarType.Float16 ? ScalarType.Float32 : type;
+
+    /// <summary>The kernel of a product type.</summary>
+    public static ILinearKernel For(ScalarType type) => type switch
+    {
+        ScalarType.BFloat16 => Bfloat16,
+        ScalarType.Float64 => Double,
+        _ => Single,
+    };
+}
+
+/// <inheritdoc cref="ILinearKernel"/>
+internal sealed unsafe class LinearKernel<T, W>(ScalarType sumType) : ILinearKernel
+    where T : unmanaged
+    where W : unmanaged, IBinaryFloatingPointIeee754<W>
+{
+    public ScalarType SumType => sumType;
+
+    public void Forward(Tensor x, Tensor weight, Tensor? bias, Tensor? gated, Tensor? b, Tensor y)
+    {
+        var (N, D, O) = (x.size(0), x.size(1), weight.size(0));
+        Factors<T>? added = gated is null ? null : new(Of(gated), gated.size(1), false, Of(b), b!.size(1), true, b.size(1));
+        Tiles<T, W>.Product(N, O, new(Of(x), D, false, Of(weight), D, true, D), added, Sums(bias), Of(y));
+    }
+
+    public void Backward(Tensor dy, Tensor weight, Tensor? dh, Tensor? a, Tensor dx)
+    {
+        var (N, D, O) = (dy.size(0), weight.size(1), weight.size(0));
+        Factors<T>? added = dh is null ? null : new(Of(dh), dh.size(1), false, Of(a), D, false, a!.size(0));
+        Tiles<T, W>.Product(N, D, new(Of(dy), O, false, Of(weight), D, false, O), added, null, Of(dx));
+    }
+
+    public void Product(Tensor left, bool transposeLeft, Tensor right, Tensor target) =>
+        Tiles<T, W>.Product(target.size(0), target.size(1),
+            new(Of(left), left.size(1), transposeLeft, Of(right), right.size(1), false, right.size(0)), null, null, Of(target));
+
+    public void Down(LowRankShape shape, Tensor x, Tensor a, Tensor? gates, Tensor h, Tensor gated) =>
+        Kernel(shape).Down(Of(x), Of(a), Sums(gates), Sums(h), Of(gated));
+
+    public void Gate(LowRankShape shape, Tensor h, Tensor? gates, Tensor gated) => Kernel(shape).Gate(Sums(h), Sums(gates), Of(gated));
+
+    public void LowRankBackward(LowRankShape shape, Tensor dy, Tensor b, Tensor? gates, Tensor? h, Tensor? gated, Tensor? x, Tensor dh,
+        Tensor? dgates, Tensor? db, Tensor? da) =>
+        Kernel(shape).Backward(Of(dy), Of(b), Sums(gates), Sums(h), Of(gated), Of(x), Of(dh), Sums(dgates), Sums(db), Sums(da));
+
+    private static LowRankKernel<T, W> Kernel(LowRankShape shape) =>
+        new(shape.Rows, shape.Inputs, shape.Outputs, shape.Ranks, shape.Gates, W.CreateTruncating(shape.Scale));
+
+    private static T* Of(Tensor? tensor) => TensorMemory.Of<T>(tensor);
+
+    private static W* Sums(Tensor? tensor) => TensorMemory.Of<W>(tensor);
 }

@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
-namespace Peft.Torch;
+namespace Peft.Torch.Fused;
 
 public static partial class Fused
 {
@@ -106,5 +106,19 @@ internal static unsafe class RotaryKernel<T>
             Elements<T>.Store(turned, y + j, left);
             Elements<T>.Store(other, y + half + j, left);
         }
+    }
+}
+
+internal static partial class Composed
+{
+    public static Tensor rotary(Tensor x, Tensor cos, Tensor sin)
+    {
+        using var scope = torch.NewDisposeScope();
+        var (rotated, size) = (cos.size(2), x.size(3));
+        var head = x.narrow(3, 0, rotated);
+        var turned = torch.cat([head.narrow(3, rotated / 2, rotated / 2).neg(), head.narrow(3, 0, rotated / 2)], 3);
+        var result = (head * cos.unsqueeze(2) + turned * sin.unsqueeze(2)).to(x.dtype);
+        if (rotated < size) result = torch.cat([result, x.narrow(3, rotated, size - rotated)], 3);
+        return result.MoveToOuterDisposeScope();
     }
 }

@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
-namespace Peft.Torch;
+namespace Peft.Torch.Fused;
 
 public static partial class Fused
 {
@@ -83,4 +83,13 @@ internal static unsafe class SwiGluKernel<T>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Sigmoid(Vector512<float> x) => Vector512<float>.One / (Vector512<float>.One + VectorMath.Exp(-x));
+}
+
+internal static partial class Composed
+{
+    public static Tensor swiglu(Tensor gate, Tensor up)
+    {
+        using var activation = torch.nn.functional.silu(gate);
+        return activation * up;
+    }
 }

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 
-namespace Peft.Torch;
+namespace Peft.Torch.Fused;
 
 /// <summary>Work shared among libtorch's own threads, so that its products and ours never compete for cores.</summary>
 internal static unsafe partial class Threads

@@ -1,8 +1,9 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
-namespace Peft.Torch;
+namespace Peft.Torch.Fused;
 
 /// <summary>Functions of 512 bits at once, of float or double; narrower processors do them in halves.</summary>
 internal static unsafe class VectorMath
@@ -106,5 +107,108 @@ internal static unsafe class VectorMath
             return *(W*)&value;
         var wide = BitConverter.UInt32BitsToSingle((uint)*(ushort*)&value << 16);
         return *(W*)&wide;
+    }
+}
+
+/// <summary>Steps over one row of float or double, 512 bits at a time.</summary>
+/// <remarks>Rows lie in scratch memory with room for 64 bytes after the last element: what stands there is overwritten and never
+/// counts.</remarks>
+internal static unsafe class RowMath<W>
+    where W : unmanaged, IBinaryFloatingPointIeee754<W>
+{
+    /// <summary>Elements a step.</summary>
+    public static readonly int Lanes = Vector512<W>.Count;
+
+    /// <summary>Elements from one row of n to the next, with room at the end.</summary>
+    public static long Stride(long n) => (n + 2 * Lanes - 1) / Lanes * Lanes;
+
+    /// <summary>Each of n becomes cap * tanh(it / cap).</summary>
+    public static void Cap(W* row, long n, W cap)
+    {
+        var (most, inverse) = (Vector512.Create(cap), Vector512.Create(W.One / cap));
+        for (long j = 0; j < n; j += Lanes)
+            (most * VectorMath.Tanh(Load(row, j, n, W.Zero) * inverse)).Store(row + j);
+    }
+
+    /// <summary>The largest of all lanes.</summary>
+    public static W Largest(Vector512<W> values)
+    {
+        var half = Vector256.Max(values.GetLower(), values.GetUpper());
+        var quarter = Vector128.Max(half.GetLower(), half.GetUpper());
+        var largest = quarter[0];
+        for (var i = 1; i < Vector128<W>.Count; i++)
+            largest = W.Max(largest, quarter[i]);
+        return largest;
+    }
+
+    /// <summary>Elements from j on; those from n on count as the filler.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<W> Load(W* row, long j, long n, W filler)
+    {
+        var values = Vector512.Load(row + j);
+        if (n - j >= Lanes)
+            return values;
+        var inside = Vector512.LessThan(Vector512.CreateSequence(W.Zero, W.One), Vector512.Create(W.CreateTruncating(n - j)));
+        return Vector512.ConditionalSelect(inside, values, Vector512.Create(filler));
+    }
+}
+
+/// <summary>Sixteen elements at a time, as float32, of memory that holds float, or bfloat16 as ushort. The last ones of a row, fewer than
+/// sixteen, go the same way, so that a row's result does not depend on where it is cut.</summary>
+internal static unsafe class Elements<T>
+    where T : unmanaged
+{
+    public const int Count = 16;
+
+    /// <summary>Elements a thread takes at a time: fewer cost more to share out than they take.</summary>
+    private const long Share = 16384;
+
+    /// <summary>The first of <paramref name="left"/> elements; zeros beyond the last.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(T* source, long left)
+    {
+        if (left < Count) return LoadLast(source, left);
+        return typeof(T) == typeof(ushort) ? VectorMath.FromBFloat16((ushort*)source) : Vector512.Load((float*)source);
+    }
+
+    /// <summary>Stores the first of <paramref name="left"/> elements.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Store(Vector512<float> values, T* target, long left)
+    {
+        if (left < Count) StoreLast(values, target, left);
+        else VectorMath.Store(values, target);
+    }
+
+    /// <summary>Rounds as storing would.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Round(Vector512<float> values)
+    {
+        if (typeof(T) != typeof(ushort)) return values;
+        var rounded = VectorMath.ToBFloat16(values);
+        return VectorMath.FromBFloat16((ushort*)&rounded);
+    }
+
+    /// <summary>Shares rows out among the threads: body(first row, end).</summary>
+    public static void ForRows(long rows, long columns, Action<long, long> body)
+    {
+        var step = Math.Max(1, Share / Math.Max(1, columns));
+        Threads.Share((rows + step - 1) / step, tasks =>
+        {
+            while (tasks.Next(out var task)) body(task * step, Math.Min(rows, (task + 1) * step));
+        });
+    }
+
+    private static Vector512<float> LoadLast(T* source, long left)
+    {
+        var held = stackalloc T[Count];
+        for (var i = 0; i < Count; i++) held[i] = i < left ? source[i] : default;
+        return Load(held, Count);
+    }
+
+    private static void StoreLast(Vector512<float> values, T* target, long left)
+    {
+        var held = stackalloc T[Count];
+        VectorMath.Store(values, held);
+        for (var i = 0; i < left; i++) target[i] = held[i];
     }
 }

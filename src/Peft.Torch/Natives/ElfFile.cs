@@ -23,14 +23,14 @@ internal static class ElfFile
         using var file = File.OpenRead(path);
         Span<byte> header = stackalloc byte[HeaderSize];
         var read = file.ReadAtLeast(header, HeaderSize, throwOnEndOfStream: false);
-        if (read == 0) return "is empty";
-        if (!header.StartsWith((ReadOnlySpan<byte>)[0x7f, (byte)'E', (byte)'L', (byte)'F'])) return "is not a shared library";
-        if (read < HeaderSize) return $"is cut: {read} bytes";
+        if (read == 0) return "empty";
+        if (!header.StartsWith((ReadOnlySpan<byte>)[0x7f, (byte)'E', (byte)'L', (byte)'F'])) return "not a shared library";
+        if (read < HeaderSize) return $"truncated to {read} bytes";
         if (header[4] != 2 || header[5] != 1 || U16(header, 18) != MachineX64)
-            return "is a library for another kind of machine (expected: x86-64, 64 bits)";
+            return "a library for another kind of machine than x86-64 (64-bit)";
         // The table of sections is the last thing in the file.
         var end = U64(header, 40) + ((ulong)U16(header, 58) * U16(header, 60));
-        return end > (ulong)file.Length ? $"is cut: {file.Length:N0} bytes of {end:N0}" : null;
+        return end > (ulong)file.Length ? $"truncated to {file.Length:N0} of {end:N0} bytes" : null;
     }
 
     /// <summary>Makes a library load where another one lacks a version of symbols, by marking version and symbol as ones that may be
@@ -68,7 +68,7 @@ internal static class ElfFile
             if (U16(image, versions.Start + (2 * i)) != index) continue;
             var at = symbols.Start + (SymbolSize * i);
             var name = Text(image, names, U32(image, at));
-            if (name != symbol) throw new InvalidDataException($"it asks for {name} too");
+            if (name != symbol) throw new InvalidDataException($"it also needs {name}");
             // The upper half of this byte is the binding.
             image[at + 4] = (byte)((image[at + 4] & 0x0f) | (Weak << 4));
         }

@@ -27,18 +27,18 @@ internal static unsafe class MklOnAmd
 
     internal static string Mend(nint kernels, string maker, bool asIs)
     {
-        if (maker != "AuthenticAMD") return "fast kernels (the processor's maker is " + maker + ")";
-        if (asIs) return $"slow kernels, as {AsIsVariable}=1 asks: float32 products at some half of the speed";
+        if (maker != "AuthenticAMD") return $"fast kernels (processor by {maker})";
+        if (asIs) return $"slow kernels, as {AsIsVariable}=1 asks; float32 products run at about half speed";
         if (!NativeLibrary.TryGetExport(kernels, "mkl_serv_intel_cpu_true", out var function))
             return "this libtorch has no MKL, or keeps it elsewhere";
         if (AnswerOf(new ReadOnlySpan<byte>((void*)function, 11)) is not { } distance)
         {
-            return "slow kernels: this libtorch's MKL is built in another way than the one known here; float32 products at some half of the speed";
+            return "slow kernels: the MKL of this libtorch is not the known build; float32 products run at about half speed";
         }
         *(int*)(function + distance) = 1;
         return ((delegate* unmanaged<int>)function)() == 1
-            ? $"fast kernels on AMD, by an answer given in advance ({AsIsVariable}=1 leaves MKL as it is)"
-            : "slow kernels: MKL did not take the answer given in advance; float32 products at some half of the speed";
+            ? $"fast kernels on AMD, through an answer given in advance ({AsIsVariable}=1 leaves MKL as it is)"
+            : "slow kernels: MKL did not accept the answer given in advance; float32 products run at about half speed";
     }
 
     /// <summary>How far from the function's start it keeps its answer; null when its code is not as expected.</summary>

@@ -14,6 +14,8 @@ internal static class NativeLoader
     // Debian 12 and Ubuntu 22.04 end at GLIBCXX_3.4.30.
     private const string NewVersion = "GLIBCXX_3.4.32";
     private const string NewSymbol = "_ZSt21ios_base_library_initv";
+    private const string Lacking = $"needs {NewVersion} of libstdc++, which this system lacks";
+    private const string NewerSystem = "use a system with the libstdc++ of GCC 13.2 or later";
 
     private static readonly Dictionary<string, nint> Loaded = [];
 
@@ -48,9 +50,9 @@ internal static class NativeLoader
     internal static void CheckProcessor(bool hasAvx2)
     {
         if (hasAvx2) return;
-        throw new NativeLibraryException(
-            "processor - found: no AVX2 - expected: an x86-64 processor with AVX2 (Intel since 2013, AMD since 2015), "
-            + "which libtorch's kernels need - use another machine; in a virtual machine, let it have the host's processor (QEMU: -cpu host)");
+        throw NativeLibraryException.At(
+            "processor", "no AVX2", "an x86-64 processor with AVX2 (Intel since 2013, AMD since 2015), which libtorch's kernels need",
+            "use another machine; in a virtual machine, pass the host's processor through (QEMU: -cpu host)");
     }
 
     /// <summary>Loads a file, or says in one message what keeps it from loading.</summary>
@@ -62,9 +64,9 @@ internal static class NativeLoader
         }
         catch (Exception error) when (error is DllNotFoundException or BadImageFormatException)
         {
-            throw new NativeLibraryException(
-                $"{file} - does not load: {Words(error)} - expected: a whole library for this system (glibc 2.34 or newer) - "
-                + "run: make clean build; peft doctor tells what is in use", error);
+            throw NativeLibraryException.At(
+                file, $"does not load ({Words(error)})", "an undamaged library for this system (glibc 2.34 or later)",
+                "run make clean build; peft doctor shows what is in use", error);
         }
     }
 
@@ -97,17 +99,15 @@ internal static class NativeLoader
         }
         catch (InvalidDataException error)
         {
-            throw new NativeLibraryException(
-                $"{file} - needs {NewVersion} of libstdc++, which this system lacks, and cannot do without: {error.Message} - "
-                + "use a system with GCC 13.2's libstdc++ or newer (Debian 13, Ubuntu 24.04)", error);
+            throw NativeLibraryException.At(
+                file, $"{Lacking}, and cannot do without it: {error.Message}", advice: $"{NewerSystem} (Debian 13, Ubuntu 24.04)", inner: error);
         }
         var descriptor = Libc.CreateMemoryFile(NativeFiles.Binding, 0);
         if (descriptor < 0)
         {
-            throw new NativeLibraryException(
-                $"{file} - needs {NewVersion} of libstdc++, which this system lacks, and a changed copy could not be made in memory "
-                + $"(memfd_create: {Marshal.GetLastPInvokeErrorMessage()}) - allow it (sysctl vm.memfd_noexec=0), "
-                + "or use a system with GCC 13.2's libstdc++ or newer");
+            throw NativeLibraryException.At(
+                file, $"{Lacking}, and a changed copy could not be made in memory (memfd_create: {Marshal.GetLastPInvokeErrorMessage()})",
+                advice: $"allow it (sysctl vm.memfd_noexec=0), or {NewerSystem}");
         }
         using var memory = new FileStream(new SafeFileHandle(descriptor, ownsHandle: true), FileAccess.Write, bufferSize: 0);
         // `ulimit -f` is meant for files, but counts this memory too.
@@ -118,9 +118,9 @@ internal static class NativeLoader
         }
         catch (Exception error) when (error is IOException or ArgumentOutOfRangeException)
         {
-            throw new NativeLibraryException(
-                $"{file} - needs {NewVersion} of libstdc++, which this system lacks, and a changed copy of {image.Length:N0} bytes could not be made in "
-                + "memory: this shell allows no file of that size - raise the limit (ulimit -f), or use a system with GCC 13.2's libstdc++ or newer", error);
+            throw NativeLibraryException.At(
+                file, $"{Lacking}, and this shell allows no changed copy of {image.Length:N0} bytes, which counts as a file",
+                advice: $"raise the limit (ulimit -f), or {NewerSystem}", inner: error);
         }
         finally
         {

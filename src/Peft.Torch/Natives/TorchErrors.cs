@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 
-namespace Peft.Torch;
+namespace Peft.Torch.Natives;
 
 /// <summary>libtorch's errors, which TorchSharp throws as <see cref="ExternalException"/> with a page of C++ frames, in words for people.</summary>
 public static partial class TorchErrors
@@ -20,11 +20,14 @@ public static partial class TorchErrors
         var words = Words(error);
         if (!OutOfMemory().IsMatch(words)) return null;
         var asked = Asked().Match(words) is { Success: true } match
-            ? string.Create(CultureInfo.InvariantCulture, $"{double.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture) / 1e9:0.#} GB more were asked for")
-            : words;
-        return $"memory ran out - {asked} - make training.per_device_train_batch_size or data.max_length smaller, "
+            ? string.Create(
+                CultureInfo.InvariantCulture,
+                $"none left for {double.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture) / 1e9:0.#} GB more")
+            : words.TrimEnd('.');
+        return NativeLibraryException.Text("memory", asked, advice:
+            "make training.per_device_train_batch_size or data.max_length smaller, "
             + "set training.gradient_checkpointing: true or model.dtype: bfloat16, or use a smaller base "
-            + "(peft train RECIPE --dry-run estimates what a run needs)";
+            + "(peft train RECIPE --dry-run estimates what a run needs)");
     }
 
     // "...\nException raised from meta at x.cpp:204 (most recent call first):\nframe #0: ..."

@@ -1,7 +1,7 @@
 using System.Globalization;
-using Peft.Torch.Natives;
+using System.Runtime.InteropServices;
 
-namespace Peft.Torch;
+namespace Peft.Torch.Natives;
 
 /// <summary>The start of libtorch, and what a program asks of it as a whole: version, threads, memory.</summary>
 public static class TorchRuntime
@@ -35,7 +35,7 @@ public static class TorchRuntime
                 + (NativeLoader.IsMarked ? ", its library marked for this system's libstdc++, which is older than GCC 13.2's" : "")),
             ("MKL", MklOnAmd.State),
             ("threads", $"{Threads} of {Environment.ProcessorCount} cores"),
-            ("allocator", _keepsMemory ? "keeps what is freed" : "did not take the settings that keep what is freed: training may be slower"),
+            ("allocator", _keepsMemory ? "keeps freed memory" : "rejected the settings that keep freed memory: training may be slower"),
             ("devices", torch.cuda.is_available() ? $"cpu, {torch.cuda.device_count()} CUDA" : "cpu"),
             .. narrowed.Select(set => ("narrowed", $"{set.name}={set.value}")),
         ];
@@ -127,5 +127,63 @@ public static class TorchRuntime
     private static void LetThreadsSleepSoon()
     {
         if (Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is null) _ = Libc.SetVariable("GOMP_SPINCOUNT", "10000", overwrite: 0);
+    }
+}
+
+/// <summary>The few calls of glibc that .NET has no words for.</summary>
+internal static partial class Libc
+{
+    private const int FileSize = 1; // RLIMIT_FSIZE
+
+    internal const int MallocTrimThreshold = -1;
+    internal const int MallocTopPad = -2;
+    internal const int MallocMmapThreshold = -3;
+    internal const int MallocMmapMax = -4;
+    internal const int MallocArenaMax = -8;
+
+    /// <summary>Sets one of the allocator's parameters; 1 when it was taken.</summary>
+    [LibraryImport("libc", EntryPoint = "mallopt")]
+    internal static partial int SetMalloc(int parameter, int value);
+
+    /// <summary>Gives freed memory back to the kernel.</summary>
+    [LibraryImport("libc", EntryPoint = "malloc_trim")]
+    internal static partial int TrimMalloc(nuint keep);
+
+    /// <summary>Sets a variable that native code will read; .NET's own SetEnvironmentVariable stays within .NET.</summary>
+    [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int SetVariable(string name, string value, int overwrite);
+
+    /// <summary>What native code reads of a variable; null when it is not set.</summary>
+    internal static string? GetVariable(string name) => Marshal.PtrToStringUTF8(ReadVariable(name));
+
+    /// <summary>Lifts this process's own limit of file sizes to the one it may not pass; returns what to put back.</summary>
+    internal static (ulong Own, ulong Highest) LiftFileSizeLimit()
+    {
+        if (GetLimit(FileSize, out var limit) == 0)
+            _ = SetLimit(FileSize, limit with { Own = limit.Highest });
+        return (limit.Own, limit.Highest);
+    }
+
+    /// <summary>Puts back what <see cref="LiftFileSizeLimit"/> returned.</summary>
+    internal static void SetFileSizeLimit((ulong Own, ulong Highest) limit) =>
+        _ = SetLimit(FileSize, new Limit { Own = limit.Own, Highest = limit.Highest });
+
+    [LibraryImport("libc", EntryPoint = "getrlimit")]
+    private static partial int GetLimit(int resource, out Limit limit);
+
+    [LibraryImport("libc", EntryPoint = "setrlimit")]
+    private static partial int SetLimit(int resource, in Limit limit);
+
+    /// <summary>A file that lives in memory; its descriptor, or -1.</summary>
+    [LibraryImport("libc", EntryPoint = "memfd_create", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    internal static partial int CreateMemoryFile(string name, uint flags);
+
+    [LibraryImport("libc", EntryPoint = "getenv", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial nint ReadVariable(string name);
+
+    private struct Limit
+    {
+        internal ulong Own;
+        internal ulong Highest;
     }
 }

@@ -1,6 +1,6 @@
-using static Peft.Torch.Dispatcher;
+using static Peft.Torch.Natives.Dispatcher;
 
-namespace Peft.Torch;
+namespace Peft.Torch.Optim;
 
 /// <summary>Adam with decoupled weight decay. Source: Loshchilov and Hutter, and torch/optim/adamw.py:
 /// p -= lr wd p; m += (1 - b1)(g - m); v = b2 v + (1 - b2) g^2; p -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps).</summary>

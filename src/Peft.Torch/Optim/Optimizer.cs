@@ -1,4 +1,4 @@
-namespace Peft.Torch;
+namespace Peft.Torch.Optim;
 
 /// <summary>Changes parameters by their gradients. State is keyed by parameter name, in the parameter's type
 /// and on its device; it is never a member of a dispose scope.</summary>
@@ -18,7 +18,7 @@ public abstract class Optimizer : IDisposable
         var names = new HashSet<string>();
         foreach (var name in _groups.SelectMany(group => group.Names))
         {
-            if (!names.Add(name)) throw new ArgumentException($"optimizer - parameter '{name}' given twice");
+            if (!names.Add(name)) throw new ArgumentException($"optimizer: parameter '{name}' is given twice.");
         }
     }
 
@@ -79,7 +79,7 @@ public abstract class Optimizer : IDisposable
         var own = StateDict();
         foreach (var (name, target) in own) Check(name, target, state);
         if (state.Keys.FirstOrDefault(name => !own.ContainsKey(name)) is { } unknown)
-            throw new ArgumentException($"optimizer state - '{unknown}' is of no parameter of this optimizer");
+            throw new ArgumentException($"optimizer state: '{unknown}' belongs to no parameter of this optimizer.");
 
         foreach (var (name, target) in own) target.copy_(state[name]);
         foreach (var group in _groups)
@@ -96,11 +96,11 @@ public abstract class Optimizer : IDisposable
     }
 
     private protected static double NonNegative(double value, string name) =>
-        value >= 0 ? value : throw new ArgumentOutOfRangeException(name, value, $"{name} is {value} - allowed: 0 or more");
+        value >= 0 ? value : throw new ArgumentOutOfRangeException(name, value, $"{name}: {value}; expected 0 or more.");
 
     private protected static double Fraction(double value, string name) => value is >= 0 and < 1
         ? value
-        : throw new ArgumentOutOfRangeException(name, value, $"{name} is {value} - allowed: at least 0, below 1");
+        : throw new ArgumentOutOfRangeException(name, value, $"{name}: {value}; expected at least 0 and below 1.");
 
     /// <summary>One step of parameters that have a gradient. Runs in a scope and without recording.</summary>
     private protected abstract void StepGroup(IReadOnlyList<Slot> slots, double groupLr, double weightDecay);
@@ -108,15 +108,15 @@ public abstract class Optimizer : IDisposable
     private static void Check(string name, Tensor target, IReadOnlyDictionary<string, Tensor> state)
     {
         if (!state.TryGetValue(name, out var given))
-            throw new ArgumentException($"optimizer state - '{name}' is missing - the state is of other parameters");
+            throw new ArgumentException($"optimizer state: '{name}' is missing; expected the state of these parameters.");
         if (!given.shape.AsSpan().SequenceEqual(target.shape))
         {
-            throw new ArgumentException($"optimizer state - '{name}' has shape [{string.Join(", ", given.shape)}] - "
-                + $"allowed: [{string.Join(", ", target.shape)}]");
+            throw new ArgumentException($"optimizer state: '{name}' has shape [{string.Join(", ", given.shape)}]; "
+                + $"expected [{string.Join(", ", target.shape)}].");
         }
 
         if (name.StartsWith("step.", StringComparison.Ordinal) && given.ToInt64() < 0)
-            throw new ArgumentException($"optimizer state - '{name}' is {given.ToInt64()} - allowed: 0 or more");
+            throw new ArgumentException($"optimizer state: '{name}' is {given.ToInt64()}; expected 0 or more.");
     }
 
     /// <summary>A parameter, its gradient, its state and the number of the step it takes now, from 1 on.</summary>
@@ -147,3 +147,10 @@ public abstract class Optimizer : IDisposable
         }
     }
 }
+
+/// <summary>Parameters that share their settings.</summary>
+/// <param name="Parameters">By name; the names key the state.</param>
+/// <param name="LrMultiplier">Times the optimizer's learning rate.</param>
+/// <param name="WeightDecay">In place of the optimizer's; null means the optimizer's.</param>
+public sealed record ParamGroup(
+    IReadOnlyList<(string name, Parameter parameter)> Parameters, double LrMultiplier = 1, double? WeightDecay = null);

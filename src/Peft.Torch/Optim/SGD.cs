@@ -1,4 +1,4 @@
-namespace Peft.Torch;
+namespace Peft.Torch.Optim;
 
 /// <summary>Stochastic gradient descent. Source: torch/optim/sgd.py: g += wd p; b = momentum b + (1 - dampening) g (the first time
 /// b = g); p -= lr b, or lr (g + momentum b) with nesterov.</summary>

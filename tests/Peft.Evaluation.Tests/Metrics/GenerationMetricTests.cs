@@ -1,5 +1,6 @@
 using Peft.Data;
 using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
 
 namespace Peft.Evaluation.Tests.Metrics;

@@ -1,3 +1,4 @@
+using Peft.Evaluation.Results;
 using Peft.Evaluation.Scoring;
 using Peft.Models;
 

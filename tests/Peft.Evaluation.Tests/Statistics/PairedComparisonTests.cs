@@ -1,3 +1,4 @@
+using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Statistics;
 
 namespace Peft.Evaluation.Tests.Statistics;

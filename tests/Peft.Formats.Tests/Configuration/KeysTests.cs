@@ -200,4 +200,33 @@ public sealed class KeysTests
             ],
             faults.Items.Select(fault => fault.ToString()));
     }
+
+    private sealed record Conditional
+    {
+        [Key(Choices = ["none", "switch", "localized"])] public string Kind { get; init; } = "none";
+
+        [Key(When = "kind=switch|localized")] public double Coefficient { get; init; } = 0.1;
+
+        [Key(When = "kind=localized")] public double Delta { get; init; } = 0.1;
+    }
+
+    [Theory]
+    [InlineData("""{"kind": "localized", "delta": 0.5}""", """{"kind":"localized","coefficient":0.1,"delta":0.5}""", null)]
+    [InlineData("""{"kind": "switch"}""", """{"kind":"switch","coefficient":0.1}""", null)]
+    [InlineData("""{}""", """{"kind":"none"}""", null)]
+    [InlineData(
+        """{"delta": 0.5, "coefficient": 1}""", """{"kind":"none"}""",
+        "line 1  coefficient: no effect with kind: none. Remove it, or write kind: switch or localized.",
+        "line 1  delta: no effect with kind: none. Remove it, or write kind: localized.")]
+    public void A_key_that_does_nothing_under_anothers_value_is_refused(string text, string saved, params string[]? refused)
+    {
+        var faults = new Faults();
+        var reader = new OptionReader(ConfigJson.Parse(text, "r.json"), "", faults);
+        var options = reader.Bind(new Conditional());
+        reader.Finish();
+
+        Assert.Equal(refused ?? [], faults.Items.Select(fault => fault.ToString()));
+        Assert.Equal(saved, Keys.ToJson(options).ToJsonString());
+        Assert.Equal(Keys.ToJson(options).Select(pair => pair.Key), reader.Resolved().Keys);
+    }
 }

@@ -64,8 +64,14 @@ public sealed class DecodingTests
     [InlineData("""{"type":"Metaspace","replacement":"▁","prepend_scheme":"never"}""", "▁a|b", " ab")]
     [InlineData("""{"type":"Strip","content":"a","start":0,"stop":1}""", "▁a|b|a|a", "▁b")]
     [InlineData("""{"type":"Replace","pattern":{"Regex":"[ab]"},"content":"x"}""", "▁a|b", "▁xx")]
-    [InlineData("""{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"Strip","content":"a","start":1,"stop":2}]}""", "a|a|b|▁a|a|a", "ab▁a")]
-    [InlineData("""{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"Replace","pattern":{"String":"ab"},"content":"-"}]}""", "a|b|a", "-a")]
+    [InlineData(
+        """{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"Strip","content":"a","start":1,"stop":2}]}""",
+        "a|a|b|▁a|a|a", "ab▁a")]
+    [InlineData(
+        """
+        {"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"Replace","pattern":{"String":"ab"},"content":"-"}]}
+        """,
+        "a|b|a", "-a")]
     public void Decoders_do_as_the_originals(string decoder, string tokens, string expected)
     {
         var file = TinyTokenizer.SentencePiece("▁ab", bytes: true, "▁ a");

@@ -82,7 +82,8 @@ public sealed class EncodingTests
         var file = TinyTokenizer.ByteLevel("a b");
         file["added_tokens"] = TinyTokenizer.Parse("[]");
         file["added_tokens"]!.AsArray().Add((System.Text.Json.Nodes.JsonNode)TinyTokenizer.Added(257, "<x>"));
-        file["added_tokens"]!.AsArray().Add((System.Text.Json.Nodes.JsonNode)TinyTokenizer.Added(258, "<x><y>", special: false));
+        file["added_tokens"]!.AsArray().Add(
+            (System.Text.Json.Nodes.JsonNode)TinyTokenizer.Added(258, "<x><y>", special: false));
         var tokenizer = TinyTokenizer.Load(file);
         Assert.Equal("ab|<x>|ab|<x><y>|<|x", tokenizer.Tokens("ab<x>ab<x><y><x"));
         Assert.Equal(259, tokenizer.VocabularySize);
@@ -117,12 +118,15 @@ public sealed class EncodingTests
 
     [Theory]
     [InlineData("""{"type":"BertProcessing","sep":["b",1],"cls":["a",0]}""", "0,7,1", "0,7,1,8,1")]
-    [InlineData("""{"type":"RobertaProcessing","sep":["b",1],"cls":["a",0],"trim_offsets":true}""", "0,7,1", "0,7,1,1,8,1")]
+    [InlineData(
+        """{"type":"RobertaProcessing","sep":["b",1],"cls":["a",0],"trim_offsets":true}""", "0,7,1", "0,7,1,1,8,1")]
     [InlineData("""{"type":"Sequence","processors":[{"type":"ByteLevel"}]}""", "7", "7,8")]
     [InlineData(
         """
-        {"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
-        "pair":[{"Sequence":{"id":"B","type_id":0}},{"SpecialToken":{"id":"x","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
+        {"type":"TemplateProcessing",
+        "single":[{"SpecialToken":{"id":"x","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
+        "pair":[{"Sequence":{"id":"B","type_id":0}},{"SpecialToken":{"id":"x","type_id":0}},
+        {"Sequence":{"id":"A","type_id":0}}],
         "special_tokens":{"x":{"id":"x","ids":[3,4],"tokens":["c","d"]}}}
         """,
         "3,4,7", "8,3,4,7")]

@@ -27,7 +27,8 @@ public sealed class LibraryTests
     [Fact]
     public void Offsets_are_in_the_text_that_was_given_whatever_was_made_of_it()
     {
-        Assert.Equal("<s>@0..0 ▁a@0..1 <0xC3>@1..2 <0xA9>@1..2 ▁@2..3 <s>@3..6 ▁@6..7 b@6..7", Offsets(SentencePiece, "aé <s>b"));
+        Assert.Equal("<s>@0..0 ▁a@0..1 <0xC3>@1..2 <0xA9>@1..2 ▁@2..3 <s>@3..6 ▁@6..7 b@6..7", Offsets(
+            SentencePiece, "aé <s>b"));
         Assert.Null(SentencePiece.Normalizer);
         SentencePiece.EncodeToTokens("a b", out var normalized);
         Assert.Null(normalized);
@@ -48,7 +49,8 @@ public sealed class LibraryTests
     [InlineData("""{"type":"Replace","pattern":{"Regex":"-+"},"content":""}""", "a---b", "ab@0..5")]
     [InlineData("""{"type":"Lowercase"}""", "İA", "i@0..1 Ì@0..1 ĩ@0..1 a@1..2")]
     [InlineData("""{"type":"Strip"}""", "  ab ", "ab@2..4")]
-    [InlineData("""{"type":"Sequence","normalizers":[{"type":"NFD"},{"type":"StripAccents"}]}""", "xáb", "x@0..1 ab@1..3")]
+    [InlineData(
+        """{"type":"Sequence","normalizers":[{"type":"NFD"},{"type":"StripAccents"}]}""", "xáb", "x@0..1 ab@1..3")]
     public void Normalizers_keep_the_places(string normalizer, string text, string expected)
     {
         var file = TinyTokenizer.ByteLevel("a b");
@@ -58,8 +60,14 @@ public sealed class LibraryTests
 
     [Theory]
     [InlineData("""{"type":"ByteLevel","add_prefix_space":true}""", "c ab", "Ġc@0..1 Ġ@1..2 ab@2..4")]
-    [InlineData("""{"type":"Sequence","pretokenizers":[{"type":"WhitespaceSplit"},{"type":"ByteLevel","add_prefix_space":false}]}""", "a  ab", "a@0..1 ab@3..5")]
-    [InlineData("""{"type":"Sequence","pretokenizers":[{"type":"ByteLevel","add_prefix_space":false},{"type":"Digits"}]}""", "ab1é", "ab@0..2 1@2..3 Ã@3..4 ©@3..4")]
+    [InlineData(
+        """
+        {"type":"Sequence","pretokenizers":[{"type":"WhitespaceSplit"},{"type":"ByteLevel","add_prefix_space":false}]}
+        """,
+        "a  ab", "a@0..1 ab@3..5")]
+    [InlineData(
+        """{"type":"Sequence","pretokenizers":[{"type":"ByteLevel","add_prefix_space":false},{"type":"Digits"}]}""",
+        "ab1é", "ab@0..2 1@2..3 Ã@3..4 ©@3..4")]
     public void Pre_tokenizers_keep_the_places(string preTokenizer, string text, string expected)
     {
         var file = TinyTokenizer.ByteLevel("Ġ c", "a b");
@@ -84,12 +92,14 @@ public sealed class LibraryTests
     {
         Assert.Equal(
             ["<s>", "a", "<unk>", "b"],
-            TinyTokenizer.Load(WithoutBytes()).EncodeToTokens("a b", out _, considerNormalization: false).Select(token => token.Value));
+            TinyTokenizer.Load(WithoutBytes()).EncodeToTokens(
+                "a b", out _, considerNormalization: false).Select(token => token.Value));
         // As one word: no space is cut off.
         var file = TinyTokenizer.ByteLevel("b Ġ", "a bĠ");
         Tokenizer tokenizer = TinyTokenizer.Load(file);
         Assert.Equal("a|b|Ġ|c", Values(tokenizer, "ab c"));
-        Assert.Equal("abĠ|c", string.Join('|', tokenizer.EncodeToTokens("ab c", out _, considerPreTokenization: false).Select(token => token.Value)));
+        Assert.Equal("abĠ|c", string.Join(
+            '|', tokenizer.EncodeToTokens("ab c", out _, considerPreTokenization: false).Select(token => token.Value)));
         Assert.Equal(2, tokenizer.CountTokens("ab c", considerPreTokenization: false));
     }
 
@@ -134,17 +144,20 @@ public sealed class LibraryTests
         file["normalizer"] = TinyTokenizer.Parse("""{"type":"NFKD"}""");
         Tokenizer decomposing = TinyTokenizer.Load(file);
         file["normalizer"] = TinyTokenizer.Parse("""{"type":"NFC"}""");
-        Tokenizer[] all = [ByteLevel, SentencePiece, decomposing, TinyTokenizer.Load(file), TinyTokenizer.Load(TinyTokenizer.WordPiece("a", "##b", "c"))];
+        Tokenizer[] all = [ByteLevel, SentencePiece, decomposing, TinyTokenizer.Load(
+            file), TinyTokenizer.Load(TinyTokenizer.WordPiece("a", "##b", "c"))];
         const string Signs = "aabbc  \n\u0301\u0327\u0308é한\u1100\u1161\u11a8ﬁ\u2167\ud83d\ude00\udc00▁Ġ\u200b\u4e00İ.";
         var random = new Random(2);
         for (var round = 0; round < 2000; round++)
         {
-            var text = string.Concat(Enumerable.Range(0, random.Next(20)).Select(_ => Signs[random.Next(Signs.Length)]));
+            var text = string.Concat(
+                Enumerable.Range(0, random.Next(20)).Select(_ => Signs[random.Next(Signs.Length)]));
             foreach (var tokenizer in all)
             {
                 var tokens = tokenizer.EncodeToTokens(text, out _);
                 Assert.Equal(tokenizer.EncodeToIds(text), tokens.Select(token => token.Id));
-                var places = tokens.Select(token => (Start: token.Offset.Start.Value, End: token.Offset.End.Value)).ToArray();
+                var places = tokens.Select(
+                    token => (Start: token.Offset.Start.Value, End: token.Offset.End.Value)).ToArray();
                 Assert.All(places, place => Assert.True(place.Start <= place.End && place.End <= text.Length));
                 Assert.Equal(places.Select(place => place.Start).Order(), places.Select(place => place.Start));
                 Assert.Equal(places.Select(place => place.End).Order(), places.Select(place => place.End));
@@ -159,9 +172,11 @@ public sealed class LibraryTests
         var room = new char[5];
         Assert.Equal(OperationStatus.Done, ByteLevel.Decode(ids, room, out var consumed, out var written));
         Assert.Equal((ids.Count, "abé c"), (consumed, new string(room, 0, written)));
-        Assert.Equal(OperationStatus.DestinationTooSmall, ByteLevel.Decode(ids, room.AsSpan(0, 2), out consumed, out written));
+        Assert.Equal(
+            OperationStatus.DestinationTooSmall, ByteLevel.Decode(ids, room.AsSpan(0, 2), out consumed, out written));
         Assert.Equal((1, 2), (consumed, written));
-        Assert.Equal(OperationStatus.DestinationTooSmall, ByteLevel.Decode(ids, room.AsSpan(0, 4), out consumed, out written));
+        Assert.Equal(
+            OperationStatus.DestinationTooSmall, ByteLevel.Decode(ids, room.AsSpan(0, 4), out consumed, out written));
         Assert.Equal((3, 3), (consumed, written));
         Assert.Equal(OperationStatus.Done, SentencePiece.Decode([], [], out consumed, out written));
         Assert.Equal((0, 0), (consumed, written));
@@ -183,7 +198,8 @@ public sealed class LibraryTests
 
     private static JsonNode Template() => TinyTokenizer.Parse(
         """
-        {"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"s","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"pair":[],
+        {"type":"TemplateProcessing","pair":[],
+        "single":[{"SpecialToken":{"id":"s","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
         "special_tokens":{"s":{"id":"s","ids":[1],"tokens":["<s>"]}}}
         """);
 

@@ -1,5 +1,5 @@
-using Peft.Formats.Tokenizers;
 using System.Text;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Formats.Tests.Tokenizers;
 
@@ -7,7 +7,9 @@ namespace Peft.Formats.Tests.Tokenizers;
 public sealed class MergingTests
 {
     private static readonly string[] Merges =
-        ["a b", "b a", "a a", "b b", "ab ab", "ba ba", "aa b", "abab a", "bb bb", "a ab", "ab a", "aba b", "Ġ a", "Ġa b"];
+    [
+        "a b", "b a", "a a", "b b", "ab ab", "ba ba", "aa b", "abab a", "bb bb", "a ab", "ab a", "aba b", "Ġ a", "Ġa b",
+    ];
 
     [Fact]
     public async Task The_library_merges_as_ours_do()
@@ -30,7 +32,8 @@ public sealed class MergingTests
     public async Task Merges_that_the_library_cannot_read_and_no_word_needs_are_left_out()
     {
         var (vocabulary, table) = Make(["a b", "b c"]);
-        Assert.True(vocabulary.TryAdd("x y"u8, 300) && vocabulary.TryAdd("x y▁"u8, 301) && vocabulary.TryAdd("▁"u8, 302));
+        Assert.True(
+            vocabulary.TryAdd("x y"u8, 300) && vocabulary.TryAdd("x y▁"u8, 301) && vocabulary.TryAdd("▁"u8, 302));
         table.Set(300, 302, 0, 301);
         // The same pair a second time, later.
         table.Set(vocabulary.Find("a"), vocabulary.Find("b"), 9, vocabulary.Find("ab"));

@@ -14,11 +14,15 @@ internal static class TinyTokenizer
         tokens.AddRange(merges.Select(merge => merge.Replace(" ", "", StringComparison.Ordinal)));
         return File(
             Model(tokens, merges),
-            preTokenizer: Parse("""{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}"""),
+            preTokenizer: Parse(
+                """{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}"""),
             decoder: Parse("""{"type":"ByteLevel"}"""));
     }
 
-    /// <summary>SentencePiece's way: &lt;unk&gt; &lt;s&gt; &lt;/s&gt;, the bytes if asked, the characters, then one token per merge.</summary>
+    /// <summary>
+    /// SentencePiece's way: &lt;unk&gt; &lt;s&gt; &lt;/s&gt;, the bytes if asked, the characters, then one token per
+    /// merge.
+    /// </summary>
     public static JsonObject SentencePiece(string characters, bool bytes, params string[] merges)
     {
         List<string> tokens = ["<unk>", "<s>", "</s>"];
@@ -104,7 +108,8 @@ internal static class TinyTokenizer
 
     private static JsonObject File(JsonObject model, JsonNode? preTokenizer = null, JsonNode? decoder = null) => new()
     {
-        ["version"] = "1.0", ["added_tokens"] = new JsonArray(), ["normalizer"] = null, ["pre_tokenizer"] = preTokenizer,
+        ["version"] = "1.0", ["added_tokens"] = new JsonArray(), ["normalizer"] = null,
+        ["pre_tokenizer"] = preTokenizer,
         ["post_processor"] = null, ["decoder"] = decoder, ["model"] = model,
     };
 }

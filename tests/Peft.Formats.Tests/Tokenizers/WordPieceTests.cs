@@ -4,7 +4,8 @@ namespace Peft.Formats.Tests.Tokenizers;
 
 public sealed class WordPieceTests
 {
-    private static readonly string[] Tokens = ["a", "ab", "##b", "##bc", "##c", ",", "e", "\u4e00", "##😀", "\ufffd", "d", "##d"];
+    private static readonly string[] Tokens =
+        ["a", "ab", "##b", "##bc", "##c", ",", "e", "\u4e00", "##😀", "\ufffd", "d", "##d"];
 
     [Theory]
     [InlineData("abc", "ab|##c")]
@@ -17,14 +18,16 @@ public sealed class WordPieceTests
     [InlineData("a[SEP]b[CLS]", "a|[SEP]|[UNK]|[CLS]")]
     [InlineData("a\ud800b\u200b", "ab")]
     public void The_longest_piece_comes_first(string text, string expected) =>
-        Assert.Equal($"[CLS]|{expected}|[SEP]".Replace("||", "|", StringComparison.Ordinal), TinyTokenizer.Load(TinyTokenizer.WordPiece(Tokens)).Tokens(text));
+        Assert.Equal($"[CLS]|{expected}|[SEP]".Replace(
+            "||", "|", StringComparison.Ordinal), TinyTokenizer.Load(TinyTokenizer.WordPiece(Tokens)).Tokens(text));
 
     [Fact]
     public void A_word_too_long_in_characters_is_unknown()
     {
         var file = TinyTokenizer.WordPiece(Tokens);
         Assert.Equal("[UNK]", Words(TinyTokenizer.Load(file), "a" + new string('b', 100)));
-        Assert.Equal(99, TinyTokenizer.Load(file).EncodeToIds("a" + new string('b', 99), addSpecialTokens: false).Count);
+        Assert.Equal(
+            99, TinyTokenizer.Load(file).EncodeToIds("a" + new string('b', 99), addSpecialTokens: false).Count);
         file["model"]!["max_input_chars_per_word"] = 3;
         var tokenizer = TinyTokenizer.Load(file);
         Assert.Equal("a|##😀|##😀", Words(tokenizer, "a😀😀"));
@@ -44,7 +47,11 @@ public sealed class WordPieceTests
     [Fact]
     public void Ids_need_not_be_dense_and_the_prefix_may_be_another()
     {
-        var tokenizer = TinyTokenizer.LoadText("""{"model":{"type":"WordPiece","unk_token":"u","continuing_subword_prefix":"@","vocab":{"u":7,"\ufeffa":0,"@b":900}}}""");
+        var tokenizer = TinyTokenizer.LoadText(
+            """
+            {"model":{"type":"WordPiece","unk_token":"u","continuing_subword_prefix":"@",
+            "vocab":{"u":7,"\ufeffa":0,"@b":900}}}
+            """);
         Assert.Equal([0, 900, 900], tokenizer.EncodeToIds("\ufeffabb"));
         Assert.Equal([7], tokenizer.EncodeToIds("a"));
     }

@@ -71,7 +71,7 @@ public sealed class AutogradFunctionTests : IDisposable
     {
         var x = Check.Leaf(_random, ScalarType.Float64, 3);
         var error = Assert.Throws<InvalidOperationException>(() => Gradients.backward(new Short().Apply(x, x).sum()));
-        Assert.Equal("Short returned 1 gradients for 2 inputs", error.Message);
+        Assert.Equal("Short returned 1 gradients for 2 inputs.", error.Message);
     }
 
     [Fact]
@@ -83,7 +83,7 @@ public sealed class AutogradFunctionTests : IDisposable
         Gradients.backward(kept);
         Check.Near(x.grad!, (x + x) * 2, 1e-15);
         var error = Assert.Throws<InvalidOperationException>(() => Gradients.backward(kept));
-        Assert.Contains("pass retain_graph: true", error.Message, StringComparison.Ordinal);
+        Assert.Contains("Pass retain_graph: true", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,4 +1,4 @@
-namespace Peft.Torch.Tests;
+namespace Peft.Torch.Tests.Fused;
 
 [Collection(FusedCollection.Name)]
 public sealed class CausalAttentionTests : IDisposable
@@ -47,9 +47,9 @@ public sealed class CausalAttentionTests : IDisposable
                 Check.Leaf(_random, ScalarType.Float64, 2, heads, queries, 3), Check.Leaf(_random, ScalarType.Float64, 2, keyHeads, keys, 3),
                 Check.Leaf(_random, ScalarType.Float64, 2, keyHeads, keys, 3),
             ];
-            Check.Gradients(t => Fused.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap), inputs);
+            Check.Gradients(t => F.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap), inputs);
             Check.Same(
-                t => Fused.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap),
+                t => F.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap),
                 t => Composed(t[0], t[1], t[2], null, true, keys - queries, window, softcap), inputs, 1e-12);
         });
 
@@ -66,7 +66,7 @@ public sealed class CausalAttentionTests : IDisposable
             Check.Leaf(_random, dtype, 2, length, 4, 16), Check.Leaf(_random, dtype, 2, length, 2, 16), Check.Leaf(_random, dtype, 2, length, 2, 16),
         ];
         Check.Same(
-            t => Fused.causal_attention(t[0].transpose(1, 2), t[1].transpose(1, 2), t[2].transpose(1, 2), null, Scale, window: window),
+            t => F.causal_attention(t[0].transpose(1, 2), t[1].transpose(1, 2), t[2].transpose(1, 2), null, Scale, window: window),
             t => Composed(t[0].transpose(1, 2).to(ScalarType.Float32), t[1].transpose(1, 2).to(ScalarType.Float32), t[2].transpose(1, 2).to(ScalarType.Float32), null, true, 0, window, null)
                 .to(dtype), inputs, tolerance);
     }
@@ -84,7 +84,7 @@ public sealed class CausalAttentionTests : IDisposable
         foreach (var causal in new[] { true, false })
         {
             Check.Same(
-                t => Fused.causal_attention(t[0], t[1], t[2], hiding, Scale, causal),
+                t => F.causal_attention(t[0], t[1], t[2], hiding, Scale, causal),
                 t => Composed(t[0], t[1], t[2], hiding, causal, 0, null, null), inputs, 3e-6);
         }
     });
@@ -93,14 +93,14 @@ public sealed class CausalAttentionTests : IDisposable
     public void Cached_decoding_gives_the_rows_of_the_whole_sequence()
     {
         var (q, k, v) = (Check.Normal(_random, ScalarType.Float32, 1, 4, 90, 8), Check.Normal(_random, ScalarType.Float32, 1, 2, 90, 8), Check.Normal(_random, ScalarType.Float32, 1, 2, 90, 8));
-        var whole = Fused.causal_attention(q, k, v, null, Scale, window: 40);
+        var whole = F.causal_attention(q, k, v, null, Scale, window: 40);
         foreach (var (start, count) in new[] { (0L, 90L), (10L, 1L), (20L, 66L), (89L, 1L) })
         {
             var seen = start + count;
-            var part = Fused.causal_attention(
+            var part = F.causal_attention(
                 q.narrow(2, start, count), k.narrow(2, 0, seen), v.narrow(2, 0, seen), null, Scale, window: 40);
             Check.Near(part, whole.narrow(2, start, count), 1e-6);
-            Check.Near(Fused.causal_attention(q.narrow(2, start, count), k, v, null, Scale, queryOffset: start, window: 40),
+            Check.Near(F.causal_attention(q.narrow(2, start, count), k, v, null, Scale, queryOffset: start, window: 40),
                 whole.narrow(2, start, count), 1e-6);
         }
     }
@@ -110,9 +110,9 @@ public sealed class CausalAttentionTests : IDisposable
     {
         Tensor[] inputs = [Check.Leaf(_random, ScalarType.Float32, 2, 1, 3, 4), Check.Leaf(_random, ScalarType.Float32, 2, 1, 3, 4), Check.Leaf(_random, ScalarType.Float32, 2, 1, 3, 4)];
         var mask = torch.tensor(new[] { float.NegativeInfinity, 0, 0, 0, 0, 0 }, [2, 1, 1, 3]);
-        var mixed = Fused.causal_attention(inputs[0], inputs[1], inputs[2], mask, Scale);
+        var mixed = F.causal_attention(inputs[0], inputs[1], inputs[2], mask, Scale);
         Check.Near(mixed.select(0, 0).narrow(1, 0, 1), torch.zeros([1, 1, 4]), 0);
-        var gradients = Peft.Torch.Gradients.grad([mixed.sum()], inputs);
+        var gradients = Peft.Torch.Autograd.Gradients.grad([mixed.sum()], inputs);
         Check.Near(gradients[0].select(0, 0).narrow(1, 0, 1), torch.zeros([1, 1, 4]), 0);
         foreach (var gradient in gradients) Assert.True(gradient.isfinite().all().item<bool>());
     });
@@ -130,9 +130,9 @@ public sealed class CausalAttentionTests : IDisposable
         [
             Check.Leaf(_random, ScalarType.Float64, 2, 4, 9, 3), Check.Leaf(_random, ScalarType.Float64, 2, 2, 9, 3), Check.Leaf(_random, ScalarType.Float64, 2, 2, 9, 3),
         ];
-        Check.Gradients(t => Fused.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap, segments: Segments), inputs);
+        Check.Gradients(t => F.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap, segments: Segments), inputs);
         Check.Same(
-            t => Fused.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap, segments: Segments),
+            t => F.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap, segments: Segments),
             t => OneByOne(t[0], t[1], t[2], Segments, window, softcap), inputs, 1e-12);
     });
 
@@ -146,7 +146,7 @@ public sealed class CausalAttentionTests : IDisposable
         long[] segments = [0, 130, 130, 194, 194, 259, 259, 300, 300, 500];
         Tensor[] inputs = [Check.Leaf(_random, dtype, 2, 4, 300, 16), Check.Leaf(_random, dtype, 2, 2, 300, 16), Check.Leaf(_random, dtype, 2, 2, 300, 16)];
         Check.Same(
-            t => Fused.causal_attention(t[0], t[1], t[2], null, Scale, window: window, segments: segments),
+            t => F.causal_attention(t[0], t[1], t[2], null, Scale, window: window, segments: segments),
             t => OneByOne(t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), t[2].to(ScalarType.Float32), segments, window, null).to(dtype), inputs, tolerance);
     }
 
@@ -159,9 +159,9 @@ public sealed class CausalAttentionTests : IDisposable
     public void Segments_that_do_not_fit_are_named(long[] segments, string message)
     {
         var x = Check.Normal(_random, ScalarType.Float32, 2, 2, 9, 4);
-        var error = Assert.Throws<ArgumentException>(() => Fused.causal_attention(x, x, x, null, Scale, segments: segments));
+        var error = Assert.Throws<ArgumentException>(() => F.causal_attention(x, x, x, null, Scale, segments: segments));
         Assert.Contains(message, error.Message, StringComparison.Ordinal);
-        Assert.Throws<ArgumentException>(() => Fused.causal_attention(x.narrow(2, 0, 3), x, x, null, Scale, segments: [0, 3]));
+        Assert.Throws<ArgumentException>(() => F.causal_attention(x.narrow(2, 0, 3), x, x, null, Scale, segments: [0, 3]));
     }
 
     // Each segment through the definition, the rest zeros.
@@ -192,9 +192,9 @@ public sealed class CausalAttentionTests : IDisposable
     public void Joined_heads_need_no_copy_and_wrong_shapes_are_named()
     {
         var x = Check.Normal(_random, ScalarType.Float32, 2, 4, 5, 8);
-        var joined = Fused.causal_attention(x, x, x, null, Scale).transpose(1, 2);
+        var joined = F.causal_attention(x, x, x, null, Scale).transpose(1, 2);
         Assert.Equal(new long[] { 5 * 32, 32, 8, 1 }, joined.stride());
-        var error = Assert.Throws<ArgumentException>(() => Fused.causal_attention(x, x.narrow(1, 0, 3), x.narrow(1, 0, 3), null, Scale));
+        var error = Assert.Throws<ArgumentException>(() => F.causal_attention(x, x.narrow(1, 0, 3), x.narrow(1, 0, 3), null, Scale));
         Assert.Contains("H a multiple of Hkv", error.Message, StringComparison.Ordinal);
     }
 }

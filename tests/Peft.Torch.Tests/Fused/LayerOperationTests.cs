@@ -1,6 +1,4 @@
-using F = Peft.Torch.Fused;
-
-namespace Peft.Torch.Tests;
+namespace Peft.Torch.Tests.Fused;
 
 /// <summary>RMSNorm, SwiGLU and rotary embedding.</summary>
 [Collection(FusedCollection.Name)]

@@ -1,4 +1,4 @@
-namespace Peft.Torch.Tests;
+namespace Peft.Torch.Tests.Fused;
 
 [Collection(FusedCollection.Name)]
 public sealed class LinearCrossEntropyTests : IDisposable
@@ -33,7 +33,7 @@ public sealed class LinearCrossEntropyTests : IDisposable
     {
         var targets = Targets(M, V);
         var weight = Check.Normal(_random, ScalarType.Float64, V, D).requires_grad_(weightToo);
-        Check.Gradients(t => Fused.linear_cross_entropy(t[0], t[1], targets, chunk, softcap), [Check.Leaf(_random, ScalarType.Float64, M, D), weight]);
+        Check.Gradients(t => F.linear_cross_entropy(t[0], t[1], targets, chunk, softcap), [Check.Leaf(_random, ScalarType.Float64, M, D), weight]);
     });
 
     [Theory]
@@ -45,7 +45,7 @@ public sealed class LinearCrossEntropyTests : IDisposable
     {
         var targets = Targets(M, V);
         var weight = Check.Normal(_random, ScalarType.Float32, V, D).requires_grad_(weightToo);
-        Check.Same(t => Fused.linear_cross_entropy(t[0], t[1], targets, chunk), t => Composed(t[0], t[1], targets),
+        Check.Same(t => F.linear_cross_entropy(t[0], t[1], targets, chunk), t => Composed(t[0], t[1], targets),
             [Check.Leaf(_random, ScalarType.Float32, M, D), weight], 2e-6);
     });
 
@@ -60,7 +60,7 @@ public sealed class LinearCrossEntropyTests : IDisposable
         var weight = Check.Normal(_random, ScalarType.Float32, 40001, 2).requires_grad_(weightToo);
         var hidden = (Check.Normal(_random, ScalarType.Float32, 512, 2) * 5).detach().requires_grad_();
         Check.WithAndWithoutKernels(() => Check.Same(
-            t => Fused.linear_cross_entropy(t[0], t[1], targets, softcap: softcap),
+            t => F.linear_cross_entropy(t[0], t[1], targets, softcap: softcap),
             t => Composed(t[0].to(ScalarType.Float64), t[1].to(ScalarType.Float64), targets, softcap), [hidden, weight], 1e-4, sameType: false));
     }
 
@@ -68,7 +68,7 @@ public sealed class LinearCrossEntropyTests : IDisposable
     public void Only_the_weight_may_need_a_gradient()
     {
         var targets = Targets(M, V);
-        Check.Same(t => Fused.linear_cross_entropy(t[0], t[1], targets), t => Composed(t[0], t[1], targets),
+        Check.Same(t => F.linear_cross_entropy(t[0], t[1], targets), t => Composed(t[0], t[1], targets),
             [Check.Normal(_random, ScalarType.Float64, M, D), Check.Leaf(_random, ScalarType.Float64, V, D)], 1e-12);
     }
 
@@ -78,9 +78,9 @@ public sealed class LinearCrossEntropyTests : IDisposable
         var targets = Targets(40, 300);
         var hidden = Check.Leaf(_random, ScalarType.BFloat16, 40, 16);
         var weight = Check.Leaf(_random, ScalarType.BFloat16, 300, 16);
-        Assert.Equal(ScalarType.Float32, Fused.linear_cross_entropy(hidden, weight, targets).dtype);
-        Check.Same(t => Fused.linear_cross_entropy(t[0], t[1], targets), t => Composed(t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), targets), [hidden, weight], 0.01);
-        Check.Same(t => Fused.linear_cross_entropy(t[0], t[1], targets), t => Composed(t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), targets),
+        Assert.Equal(ScalarType.Float32, F.linear_cross_entropy(hidden, weight, targets).dtype);
+        Check.Same(t => F.linear_cross_entropy(t[0], t[1], targets), t => Composed(t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), targets), [hidden, weight], 0.01);
+        Check.Same(t => F.linear_cross_entropy(t[0], t[1], targets), t => Composed(t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), targets),
             [hidden, weight.detach()], 0.01);
     }
 
@@ -89,7 +89,7 @@ public sealed class LinearCrossEntropyTests : IDisposable
     {
         var hidden = torch.tensor(new float[] { 1000, -1000, 1 }, [3, 1]).requires_grad_();
         var weight = torch.tensor(new float[] { 1, -1 }, [2, 1]);
-        var loss = Fused.linear_cross_entropy(hidden, weight, torch.tensor(new long[] { 1, 1, 0 }));
+        var loss = F.linear_cross_entropy(hidden, weight, torch.tensor(new long[] { 1, 1, 0 }));
         Assert.Equal(2000f, loss.data<float>().ToArray()[0]);
         Assert.Equal(0f, loss.data<float>().ToArray()[1]);
         loss.sum().backward();
@@ -101,9 +101,9 @@ public sealed class LinearCrossEntropyTests : IDisposable
     {
         var hidden = Check.Leaf(_random, ScalarType.Float32, M, D);
         var weight = Check.Normal(_random, ScalarType.Float32, V, D);
-        (Fused.linear_cross_entropy(hidden, weight, Targets(M, V)) * torch.tensor(new float[] { 1, 0, 1, 0, 1, 1, 1 })).sum().backward();
+        (F.linear_cross_entropy(hidden, weight, Targets(M, V)) * torch.tensor(new float[] { 1, 0, 1, 0, 1, 1, 1 })).sum().backward();
         Check.Near(hidden.grad!.select(0, 1), torch.zeros([D]), 0);
-        Assert.Equal(0, Fused.linear_cross_entropy(hidden.narrow(0, 0, 0), weight, torch.zeros([0], torch.int64)).numel());
+        Assert.Equal(0, F.linear_cross_entropy(hidden.narrow(0, 0, 0), weight, torch.zeros([0], torch.int64)).numel());
     }
 
     [Theory]
@@ -111,7 +111,7 @@ public sealed class LinearCrossEntropyTests : IDisposable
     [InlineData(V)]
     public void A_target_outside_the_vocabulary_is_named(long target)
     {
-        var error = Assert.Throws<ArgumentException>(() => Fused.linear_cross_entropy(
+        var error = Assert.Throws<ArgumentException>(() => F.linear_cross_entropy(
             Check.Normal(_random, ScalarType.Float32, 2, D), Check.Normal(_random, ScalarType.Float32, V, D), torch.tensor(new[] { 0, target })));
         Assert.Contains($"targets hold {target}; allowed are 0 to 10", error.Message, StringComparison.Ordinal);
     }

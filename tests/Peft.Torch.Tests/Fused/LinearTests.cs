@@ -1,4 +1,4 @@
-namespace Peft.Torch.Tests;
+namespace Peft.Torch.Tests.Fused;
 
 [Collection(FusedCollection.Name)]
 public sealed class LinearTests : IDisposable
@@ -20,7 +20,7 @@ public sealed class LinearTests : IDisposable
 
     [Fact]
     public void Gradients_of_every_input_match_finite_differences() => Check.WithAndWithoutKernels(() =>
-        Check.Gradients(t => Fused.linear(t[0], t[1], t[2]),
+        Check.Gradients(t => F.linear(t[0], t[1], t[2]),
         [
             Check.Leaf(_random, ScalarType.Float64, 2, 3, 4), Check.Leaf(_random, ScalarType.Float64, 5, 4),
             Check.Leaf(_random, ScalarType.Float64, 5),
@@ -35,7 +35,7 @@ public sealed class LinearTests : IDisposable
     public void Any_number_of_rows_and_tiles_gives_the_product(ScalarType dtype, long rows, double tolerance)
     {
         Tensor[] inputs = [Check.Leaf(_random, dtype, rows, 70), Check.Leaf(_random, dtype, 900, 70), Check.Leaf(_random, dtype, 900)];
-        Check.Same(t => Fused.linear(t[0], t[1], t[2]),
+        Check.Same(t => F.linear(t[0], t[1], t[2]),
             t => Composed(t[0].to(ScalarType.Float64), t[1].to(ScalarType.Float64), t[2].to(ScalarType.Float64)),
             inputs, tolerance, sameType: false);
     }
@@ -44,8 +44,8 @@ public sealed class LinearTests : IDisposable
     public void A_frozen_layer_gives_its_input_alone_a_gradient()
     {
         Tensor[] inputs = [Check.Leaf(_random, ScalarType.Float32, 6, 4), Check.Normal(_random, ScalarType.Float32, 3, 4)];
-        Check.Same(t => Fused.linear(t[0], t[1]), t => Composed(t[0], t[1], null), inputs, 3e-6);
-        Assert.False(Fused.linear(inputs[0].detach(), inputs[1]).requires_grad);
+        Check.Same(t => F.linear(t[0], t[1]), t => Composed(t[0], t[1], null), inputs, 3e-6);
+        Assert.False(F.linear(inputs[0].detach(), inputs[1]).requires_grad);
     }
 
     [Fact]
@@ -64,10 +64,10 @@ public sealed class LinearTests : IDisposable
         void Step()
         {
             using var scope = torch.NewDisposeScope();
-            var y = Fused.lora_mixture_linear(x, w, null, a, b, null, 2) + Fused.linear(x, w);
+            var y = F.lora_mixture_linear(x, w, null, a, b, null, 2) + F.linear(x, w);
             var words = torch.eye(48).to(ScalarType.BFloat16);
-            var loss = Fused.linear_cross_entropy(Fused.lora_mixture_linear(x, w, null, a, b, null, 2), words, targets);
-            Gradients.backward(y.sum() + loss.sum() + Fused.causal_attention(heads, heads, heads, null, 1).sum());
+            var loss = F.linear_cross_entropy(F.lora_mixture_linear(x, w, null, a, b, null, 2), words, targets);
+            Gradients.backward(y.sum() + loss.sum() + F.causal_attention(heads, heads, heads, null, 1).sum());
             (x.grad, a.grad, b.grad, heads.grad) = (null, null, null, null);
         }
     }
@@ -77,8 +77,8 @@ public sealed class LinearTests : IDisposable
     {
         var (x, w) = (Check.Normal(_random, ScalarType.Float32, 2, 4), Check.Normal(_random, ScalarType.Float32, 3, 4));
         string Fails(Action act) => Assert.Throws<ArgumentException>(act).Message;
-        Assert.Contains("x [2, 4] does not meet weight [4, 3]", Fails(() => Fused.linear(x, w.t())), StringComparison.Ordinal);
-        Assert.Contains("bias is [O]", Fails(() => Fused.linear(x, w, torch.ones(4))), StringComparison.Ordinal);
-        Assert.Contains("x Float32, weight BFloat16", Fails(() => Fused.linear(x, w.to(ScalarType.BFloat16))), StringComparison.Ordinal);
+        Assert.Contains("x [2, 4] does not meet weight [4, 3]", Fails(() => F.linear(x, w.t())), StringComparison.Ordinal);
+        Assert.Contains("bias is [O]", Fails(() => F.linear(x, w, torch.ones(4))), StringComparison.Ordinal);
+        Assert.Contains("x Float32, weight BFloat16", Fails(() => F.linear(x, w.to(ScalarType.BFloat16))), StringComparison.Ordinal);
     }
 }

@@ -1,4 +1,4 @@
-namespace Peft.Torch.Tests;
+namespace Peft.Torch.Tests.Fused;
 
 [Collection(FusedCollection.Name)]
 public sealed class LoraMixtureLinearTests : IDisposable
@@ -36,8 +36,8 @@ public sealed class LoraMixtureLinearTests : IDisposable
             Check.Leaf(_random, ScalarType.Float64, N, D),
         ];
         if (gates == 0) inputs = [.. inputs.Where((_, i) => i != 5)];
-        Check.Gradients(t => Fused.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], gates == 0 ? null : t[5], 1.7, t[^1]), inputs);
-        Check.Gradients(t => Fused.lora_mixture_linear(t[0], t[1], null, t[3], t[4], gates == 0 ? null : t[5], 1.7), inputs[..^1].Where((_, i) => i != 2)
+        Check.Gradients(t => F.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], gates == 0 ? null : t[5], 1.7, t[^1]), inputs);
+        Check.Gradients(t => F.lora_mixture_linear(t[0], t[1], null, t[3], t[4], gates == 0 ? null : t[5], 1.7), inputs[..^1].Where((_, i) => i != 2)
             .Aggregate(new List<Tensor>(), (all, t) => { if (all.Count == 2) all.Add(inputs[2].detach()); all.Add(t); return all; }).ToArray());
     }
 
@@ -59,7 +59,7 @@ public sealed class LoraMixtureLinearTests : IDisposable
         ];
         foreach (var i in needing) inputs[i].requires_grad_();
         Check.Same(
-            t => Fused.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], t[5], 0.5),
+            t => F.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], t[5], 0.5),
             t => Composed(t[0], t[1], t[2], t[3], t[4], t[5], 0.5), inputs, 1e-12);
     }
 
@@ -68,9 +68,9 @@ public sealed class LoraMixtureLinearTests : IDisposable
     {
         var (x, w) = (Check.Normal(_random, ScalarType.Float32, N, D), Check.Normal(_random, ScalarType.Float32, O, D));
         var (a, b) = (Check.Normal(_random, ScalarType.Float32, C, D), Check.Normal(_random, ScalarType.Float32, O, C));
-        var bare = Fused.lora_mixture_linear(x, w, null, a, b, null, 2);
+        var bare = F.lora_mixture_linear(x, w, null, a, b, null, 2);
         Assert.False(bare.requires_grad);
-        Check.Near(Fused.lora_mixture_linear(x, w, null, a, b, torch.ones([N, 2]), 2), bare, 1e-6);
+        Check.Near(F.lora_mixture_linear(x, w, null, a, b, torch.ones([N, 2]), 2), bare, 1e-6);
     }
 
     [Theory]
@@ -87,8 +87,8 @@ public sealed class LoraMixtureLinearTests : IDisposable
             var (x, w, bias) = (Check.Normal(_random, dtype, rows, 32), Check.Normal(_random, dtype, outputs, 32), Check.Normal(_random, dtype, outputs));
             var (a, b) = (Check.Normal(_random, master, 8, 32), torch.zeros([outputs, 8], master));
             var gates = Check.Normal(_random, master, rows, 4);
-            Check.SameBits(Fused.lora_mixture_linear(x, w, bias, a, b, gates, 2), Fused.linear(x, w, bias));
-            Check.SameBits(Fused.lora_mixture_linear(x, w, null, a, b, null, 2), Fused.linear(x, w));
+            Check.SameBits(F.lora_mixture_linear(x, w, bias, a, b, gates, 2), F.linear(x, w, bias));
+            Check.SameBits(F.lora_mixture_linear(x, w, null, a, b, null, 2), F.linear(x, w));
         }
     }
 
@@ -103,7 +103,7 @@ public sealed class LoraMixtureLinearTests : IDisposable
             Check.Leaf(_random, ScalarType.Float32, 16, 32), Check.Leaf(_random, ScalarType.Float32, 24, 16), Check.Leaf(_random, ScalarType.Float32, 40, 4),
         ];
         Check.Same(
-            t => Fused.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], t[5], 0.5),
+            t => F.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], t[5], 0.5),
             t => Composed(t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), t[2].to(ScalarType.Float32), t[3], t[4], t[5], 0.5), inputs, tolerance, sameType: false);
     }
 
@@ -117,7 +117,7 @@ public sealed class LoraMixtureLinearTests : IDisposable
             Check.Leaf(_random, ScalarType.Float32, 2, 3, 3),
         ];
         Check.Same(
-            t => Fused.lora_mixture_linear(t[0].permute(1, 2, 0), t[1].t(), null, t[2].t(), t[3].t(), t[4], 1.5),
+            t => F.lora_mixture_linear(t[0].permute(1, 2, 0), t[1].t(), null, t[2].t(), t[3].t(), t[4], 1.5),
             t => Composed(t[0].permute(1, 2, 0), t[1].t(), null, t[2].t(), t[3].t(), t[4], 1.5), inputs, 1e-5);
     }
 
@@ -126,8 +126,8 @@ public sealed class LoraMixtureLinearTests : IDisposable
     {
         var (x, w) = (Check.Normal(_random, ScalarType.Float64, N, D), Check.Normal(_random, ScalarType.Float64, O, D));
         var (a, b) = (Check.Leaf(_random, ScalarType.Float64, C, D), Check.Leaf(_random, ScalarType.Float64, O, C));
-        Check.Near(Fused.lora_mixture_linear(x, w, null, a, b, torch.zeros([N, 3], ScalarType.Float64), 2), Fused.linear(x, w), 0);
-        var none = Fused.lora_mixture_linear(x.narrow(0, 0, 0), w, null, a, b, torch.zeros([0, 3], ScalarType.Float64), 2);
+        Check.Near(F.lora_mixture_linear(x, w, null, a, b, torch.zeros([N, 3], ScalarType.Float64), 2), F.linear(x, w), 0);
+        var none = F.lora_mixture_linear(x.narrow(0, 0, 0), w, null, a, b, torch.zeros([0, 3], ScalarType.Float64), 2);
         Assert.Equal(new long[] { 0, O }, none.shape);
         none.sum().backward();
         Check.Near(a.grad!, torch.zeros([C, D], ScalarType.Float64), 0);
@@ -138,9 +138,9 @@ public sealed class LoraMixtureLinearTests : IDisposable
     {
         var (x, w) = (Check.Leaf(_random, ScalarType.Float64, 2, 3, D), Check.Normal(_random, ScalarType.Float64, O, D));
         var (a, b) = (Check.Leaf(_random, ScalarType.Float64, C, D), Check.Leaf(_random, ScalarType.Float64, O, C));
-        Fused.lora_mixture_linear(x, w, null, a, b, null, 1).add_(torch.ones([O], ScalarType.Float64)).sum().backward();
+        F.lora_mixture_linear(x, w, null, a, b, null, 1).add_(torch.ones([O], ScalarType.Float64)).sum().backward();
         Assert.ThrowsAny<Exception>(() =>
-            Fused.lora_mixture_linear(x, w, null, a, b, null, 1).sum().backward(create_graph: true));
+            F.lora_mixture_linear(x, w, null, a, b, null, 1).sum().backward(create_graph: true));
     }
 
     [Fact]
@@ -149,10 +149,10 @@ public sealed class LoraMixtureLinearTests : IDisposable
         var (x, w) = (Check.Normal(_random, ScalarType.Float32, N, D), Check.Normal(_random, ScalarType.Float32, O, D));
         var (a, b) = (Check.Normal(_random, ScalarType.Float32, C, D), Check.Normal(_random, ScalarType.Float32, O, C));
         string Fails(Action act) => Assert.Throws<ArgumentException>(act).Message;
-        Assert.Contains("a is [C, D]", Fails(() => Fused.lora_mixture_linear(x, w, null, b, b, null, 1)), StringComparison.Ordinal);
-        Assert.Contains("b is [O, C]", Fails(() => Fused.lora_mixture_linear(x, w, null, a, a, null, 1)), StringComparison.Ordinal);
-        Assert.Contains("C a multiple of G", Fails(() => Fused.lora_mixture_linear(x, w, null, a, b, torch.ones([N, 4]), 1)), StringComparison.Ordinal);
-        Assert.Contains("one row for each row", Fails(() => Fused.lora_mixture_linear(x, w, null, a, b, torch.ones([2, 3]), 1)), StringComparison.Ordinal);
-        Assert.Contains("bias is [O]", Fails(() => Fused.lora_mixture_linear(x, w, torch.ones([2]), a, b, null, 1)), StringComparison.Ordinal);
+        Assert.Contains("a is [C, D]", Fails(() => F.lora_mixture_linear(x, w, null, b, b, null, 1)), StringComparison.Ordinal);
+        Assert.Contains("b is [O, C]", Fails(() => F.lora_mixture_linear(x, w, null, a, a, null, 1)), StringComparison.Ordinal);
+        Assert.Contains("C a multiple of G", Fails(() => F.lora_mixture_linear(x, w, null, a, b, torch.ones([N, 4]), 1)), StringComparison.Ordinal);
+        Assert.Contains("one row for each row", Fails(() => F.lora_mixture_linear(x, w, null, a, b, torch.ones([2, 3]), 1)), StringComparison.Ordinal);
+        Assert.Contains("bias is [O]", Fails(() => F.lora_mixture_linear(x, w, torch.ones([2]), a, b, null, 1)), StringComparison.Ordinal);
     }
 }

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using Peft.Torch.Natives;
 
 namespace Peft.Torch.Tests.Natives;
 

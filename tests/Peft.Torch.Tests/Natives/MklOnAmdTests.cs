@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
-using Peft.Torch.Natives;
 
 namespace Peft.Torch.Tests.Natives;
 
@@ -36,8 +35,8 @@ public sealed class MklOnAmdTests
     public void The_state_says_what_was_done_and_what_it_costs()
     {
         var libc = NativeLibrary.Load("libc.so.6");
-        Assert.Equal("fast kernels (the processor's maker is GenuineIntel)", MklOnAmd.Mend(libc, "GenuineIntel", asIs: false));
-        Assert.Equal("slow kernels, as PEFT_MKL_AS_IS=1 asks: float32 products at some half of the speed", MklOnAmd.Mend(libc, "AuthenticAMD", asIs: true));
+        Assert.Equal("fast kernels (processor by GenuineIntel)", MklOnAmd.Mend(libc, "GenuineIntel", asIs: false));
+        Assert.Equal("slow kernels, as PEFT_MKL_AS_IS=1 asks; float32 products run at about half speed", MklOnAmd.Mend(libc, "AuthenticAMD", asIs: true));
         Assert.Equal("this libtorch has no MKL, or keeps it elsewhere", MklOnAmd.Mend(libc, "AuthenticAMD", asIs: false));
     }
 

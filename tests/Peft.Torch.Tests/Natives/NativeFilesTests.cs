@@ -1,5 +1,3 @@
-using Peft.Torch.Natives;
-
 namespace Peft.Torch.Tests.Natives;
 
 /// <summary>Where the natives are looked for, and what is said of a file that cannot be loaded.</summary>
@@ -23,8 +21,8 @@ public sealed class NativeFilesTests : IDisposable
     {
         var error = Assert.Throws<NativeLibraryException>(() => NativeFiles.Find("/usr", null));
         Assert.Equal(
-            "/usr - found: no folder 'natives' here or above - expected: the one that the build makes, with links to libtorch - "
-            + "run: make build (or: dotnet build src/Peft.Torch)", error.Message);
+            "/usr: no folder 'natives' here or above; expected the one that the build makes, with links to libtorch. "
+            + "Run make build (or dotnet build src/Peft.Torch).", error.Message);
     }
 
     [Fact]
@@ -36,20 +34,21 @@ public sealed class NativeFilesTests : IDisposable
         File.Delete(_temp["libtorch_cpu.so"]);
         File.CreateSymbolicLink(_temp["libtorch_cpu.so"], "/nowhere/libtorch_cpu.so");
         var lines = Assert.Throws<NativeLibraryException>(() => NativeFiles.Find(_temp.Folder, null)).Message.Split('\n');
-        const string Remedy = " - run: make build (or: dotnet build src/Peft.Torch)";
+        const string Remedy = ". Run make build (or dotnet build src/Peft.Torch).";
         Assert.Equal(
             [
-                $"{_temp["libc10.so"]} - is missing{Remedy}",
-                $"{_temp["libtorch_cpu.so"]} - points to /nowhere/libtorch_cpu.so, which is not there (the package cache was emptied or moved, or this user may not read it){Remedy}",
-                $"{_temp["libtorch.so"]} - is not a shared library{Remedy}",
-                $"{_temp["libLibTorchSharp.so"]} - is cut: 1,000,000 bytes of 2,399,008{Remedy}",
+                $"{_temp["libc10.so"]}: missing{Remedy}",
+                $"{_temp["libtorch_cpu.so"]}: a link to /nowhere/libtorch_cpu.so, which does not exist "
+                    + $"(the package cache was emptied or moved, or this user may not read it){Remedy}",
+                $"{_temp["libtorch.so"]}: not a shared library{Remedy}",
+                $"{_temp["libLibTorchSharp.so"]}: truncated to 1,000,000 of 2,399,008 bytes{Remedy}",
             ], lines);
     }
 
     [Theory]
-    [InlineData(new byte[0], "is empty")]
-    [InlineData(new byte[] { 0x7f, (byte)'E', (byte)'L', (byte)'F', 2, 1, 1 }, "is cut: 7 bytes")]
-    [InlineData(new byte[] { (byte)'M', (byte)'Z', 0, 0 }, "is not a shared library")]
+    [InlineData(new byte[0], "empty")]
+    [InlineData(new byte[] { 0x7f, (byte)'E', (byte)'L', (byte)'F', 2, 1, 1 }, "truncated to 7 bytes")]
+    [InlineData(new byte[] { (byte)'M', (byte)'Z', 0, 0 }, "not a shared library")]
     public void A_file_that_is_no_library_is_told(byte[] content, string fault)
     {
         _temp.Replace("libc10.so", content);
@@ -65,7 +64,7 @@ public sealed class NativeFilesTests : IDisposable
         var image = File.ReadAllBytes(Path.Combine(TempNatives.Real, "libtorch.so"));
         image[at] = value;
         _temp.Replace("libtorch.so", image);
-        Assert.Equal("is a library for another kind of machine (expected: x86-64, 64 bits)", ElfFile.Fault(_temp["libtorch.so"]));
+        Assert.Equal("a library for another kind of machine than x86-64 (64-bit)", ElfFile.Fault(_temp["libtorch.so"]));
     }
 
     [Fact]
@@ -73,7 +72,7 @@ public sealed class NativeFilesTests : IDisposable
     {
         File.Delete(Directory.GetFiles(_temp.Natives, "libgomp*")[0]);
         var error = Assert.Throws<NativeLibraryException>(() => NativeFiles.Find(_temp.Folder, ""));
-        Assert.Contains("libgomp.so.1 - is missing - run: make build", error.Message, StringComparison.Ordinal);
+        Assert.Contains("libgomp.so.1: missing. Run make build", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -96,11 +95,11 @@ public sealed class NativeFilesTests : IDisposable
     {
         var error = Assert.Throws<NativeLibraryException>(() => NativeFiles.Find(_temp.Folder, "/nonexistent"));
         Assert.Equal(
-            "LIBTORCH - names '/nonexistent', which is not a folder - expected: the folder of a libtorch 2.10 (or its lib/) - "
-            + "correct LIBTORCH, or unset it to use the libtorch of the build", error.Message);
+            "LIBTORCH: '/nonexistent' is not a folder; expected the folder of a libtorch 2.10 (or its lib/). "
+            + "Correct LIBTORCH, or unset it to use the libtorch of the build.", error.Message);
         var empty = Directory.CreateDirectory(Path.Combine(_temp.Folder, "empty")).FullName;
         error = Assert.Throws<NativeLibraryException>(() => NativeFiles.Find(_temp.Folder, empty));
-        Assert.StartsWith($"{empty}/libc10.so - is missing - correct LIBTORCH, or unset it", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"{empty}/libc10.so: missing. Correct LIBTORCH, or unset it", error.Message, StringComparison.Ordinal);
     }
 
     public void Dispose() => _temp.Dispose();

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
-using Peft.Torch.Natives;
 
 namespace Peft.Torch.Tests.Natives;
 
@@ -47,7 +46,7 @@ public sealed class StartTests
         var (code, output, error) = ChildProgram.Run(temp.Folder, [], "start");
         Assert.NotEqual(0, code);
         Assert.Equal("", output);
-        Assert.Contains($"{temp["libc10.so"]} - is missing - run: make build (or: dotnet build src/Peft.Torch)", error, StringComparison.Ordinal);
+        Assert.Contains($"{temp["libc10.so"]}: missing. Run make build (or dotnet build src/Peft.Torch).", error, StringComparison.Ordinal);
         Assert.Empty(Directory.GetDirectories(temp.Folder).Except([temp.Natives]));
     }
 
@@ -72,15 +71,16 @@ public sealed class StartTests
         File.WriteAllBytes(alone, image);
         var error = Assert.Throws<NativeLibraryException>(() => NativeLoader.Open(alone));
         Assert.Equal(
-            $"{alone} - does not load: libmissing__.so: cannot open shared object file: No such file or directory - "
-            + "expected: a whole library for this system (glibc 2.34 or newer) - run: make clean build; peft doctor tells what is in use", error.Message);
+            $"{alone}: does not load (libmissing__.so: cannot open shared object file: No such file or directory); "
+            + "expected an undamaged library for this system (glibc 2.34 or later). "
+            + "Run make clean build; peft doctor shows what is in use.", error.Message);
     }
 
     [Fact]
     public void A_processor_without_AVX2_is_refused_before_anything_is_loaded()
     {
         var error = Assert.Throws<NativeLibraryException>(() => NativeLoader.CheckProcessor(hasAvx2: false));
-        Assert.StartsWith("processor - found: no AVX2 - expected: an x86-64 processor with AVX2", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith("processor: no AVX2; expected an x86-64 processor with AVX2", error.Message, StringComparison.Ordinal);
         NativeLoader.CheckProcessor(hasAvx2: true);
     }
 
@@ -93,8 +93,8 @@ public sealed class StartTests
         var other = NativeLibrary.Load("libc.so.6");
         var error = Assert.Throws<NativeLibraryException>(() => TorchVersion.Check(other, "/opt/libtorch_cpu.so"));
         Assert.Equal(
-            "/opt/libtorch_cpu.so - found: libtorch too old to say its version - expected: 2.10, for which TorchSharp is built - "
-            + "set LIBTORCH to the folder of a libtorch 2.10, or unset it to use the libtorch of the build", error.Message);
+            "/opt/libtorch_cpu.so: libtorch too old to report its version; expected 2.10, the version TorchSharp is built for. "
+            + "Set LIBTORCH to the folder of a libtorch 2.10, or unset it to use the libtorch of the build.", error.Message);
     }
 
     [Fact]
@@ -109,9 +109,9 @@ public sealed class StartTests
             "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4503599627370496 bytes. Error code 12 (Cannot allocate memory)",
             TorchErrors.Words(memory));
         Assert.StartsWith(
-            "memory ran out - 4503599.6 GB more were asked for - make training.per_device_train_batch_size or data.max_length smaller, ",
+            "memory: none left for 4503599.6 GB more. Make training.per_device_train_batch_size or data.max_length smaller, ",
             TorchErrors.MemoryAdvice(memory), StringComparison.Ordinal);
-        Assert.StartsWith("memory ran out - CUDA out of memory. x - make ", TorchErrors.MemoryAdvice(new("CUDA out of memory. x")), StringComparison.Ordinal);
+        Assert.StartsWith("memory: CUDA out of memory. x. Make ", TorchErrors.MemoryAdvice(new("CUDA out of memory. x")), StringComparison.Ordinal);
     }
 
     [Fact]

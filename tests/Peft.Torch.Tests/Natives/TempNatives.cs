@@ -16,7 +16,7 @@ internal sealed class TempNatives : IDisposable
     }
 
     /// <summary>The folder that this program uses.</summary>
-    public static string Real => Peft.Torch.Natives.NativeFiles.FindFolder(AppContext.BaseDirectory);
+    public static string Real => NativeFiles.FindFolder(AppContext.BaseDirectory);
 
     /// <summary>A file in the folder of natives.</summary>
     public string this[string name] => Path.Combine(Natives, name);

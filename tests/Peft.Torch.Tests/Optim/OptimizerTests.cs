@@ -141,9 +141,9 @@ public sealed class OptimizerTests : IDisposable
         var missing = state.Where(s => s.Key != "exp_avg.p").ToDictionary();
         Assert.Contains("'exp_avg.p' is missing", Refused(missing), StringComparison.Ordinal);
         var wrong = new Dictionary<string, Tensor>(state) { ["exp_avg_sq.p"] = torch.ones(3) };
-        Assert.Contains("'exp_avg_sq.p' has shape [3] - allowed: [2]", Refused(wrong), StringComparison.Ordinal);
+        Assert.Contains("'exp_avg_sq.p' has shape [3]; expected [2]", Refused(wrong), StringComparison.Ordinal);
         var unknown = new Dictionary<string, Tensor>(state) { ["exp_avg.q"] = torch.ones(3) };
-        Assert.Contains("'exp_avg.q' is of no parameter", Refused(unknown), StringComparison.Ordinal);
+        Assert.Contains("'exp_avg.q' belongs to no parameter", Refused(unknown), StringComparison.Ordinal);
         Assert.True(optimizer.StateDict()["exp_avg.p"].SameAs(state["exp_avg.p"]));
 
         string Refused(Dictionary<string, Tensor> given) =>
@@ -171,7 +171,7 @@ public sealed class OptimizerTests : IDisposable
         Assert.Throws<ArgumentOutOfRangeException>(() => new AdamW([("p", p)], beta2: 1));
         Assert.Throws<ArgumentOutOfRangeException>(() => new AdamW([("p", p)], lr: double.NaN));
         var error = Assert.Throws<ArgumentException>(() => new AdamW([("p", p), ("p", p)]));
-        Assert.Equal("optimizer - parameter 'p' given twice", error.Message);
+        Assert.Equal("optimizer: parameter 'p' is given twice.", error.Message);
     }
 
     [Fact]

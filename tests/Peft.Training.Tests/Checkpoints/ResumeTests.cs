@@ -142,7 +142,7 @@ public sealed partial class ResumeTests : IDisposable
         var run = Build("lora", "out") with { ResumeFrom = checkpoint };
 
         var error = Assert.Throws<UserException>(() => new TrainingLoop(run).Run(new StopRequest()));
-        Assert.StartsWith($"{path}: does not fit this run (optimizer state - 'exp_avg.", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"{path}: does not fit this run (optimizer state: 'exp_avg.", error.Message, StringComparison.Ordinal);
         Assert.EndsWith("). Resume from another checkpoint.", error.Message, StringComparison.Ordinal);
     }
 

@@ -1,0 +1,178 @@
+using System.Text.Json.Nodes;
+using Peft.Formats;
+using Peft.Formats.Configuration;
+
+namespace Peft.Adapters.Routing;
+
+/// <summary>What keeps the experts busy (recipe key <c>adapter.router.balance</c>).</summary>
+public sealed record BalanceOptions
+{
+    /// <summary>Nothing.</summary>
+    public const string None = "none";
+
+    /// <summary><see cref="SwitchBalanceLoss"/>.</summary>
+    public const string Switch = "switch";
+
+    /// <summary><see cref="LocalizedBalanceLoss"/>.</summary>
+    public const string Localized = "localized";
+
+    /// <summary><see cref="Routing.SelectionBias"/>: no loss; only routers that select can do it.</summary>
+    public const string LossFree = "loss-free";
+
+    /// <summary>The strategy.</summary>
+    /// <value>Default none; none, switch, localized (LoRAMoE), and loss-free where the router selects.</value>
+    public string Kind { get; init; } = None;
+
+    /// <summary>Weight of a balance loss in the total loss.</summary>
+    /// <value>Default 0.001 (MixLoRA's code), 0.1 for localized (LoRAMoE's paper); from 0. 0.01 is usual for pre-training.</value>
+    public double Coefficient { get; init; } = 0.001;
+
+    /// <summary>Whether each module is balanced by itself and the mean taken, or all modules' tokens are pooled first.</summary>
+    /// <value>Default module; module or model (Hugging Face Mixtral's and MixLoRA's form).</value>
+    public string Scope { get; init; } = "module";
+
+    /// <summary>How far localized pulls a group of experts to its tasks.</summary>
+    /// <value>Default 0.1 (LoRAMoE's paper); from 0 to 1.</value>
+    public double Delta { get; init; } = 0.1;
+
+    /// <summary>For each task id the group of its experts, 1 (the first half) or 0 (the second half); for localized.</summary>
+    /// <value>No default.</value>
+    public EquatableList<int> TaskTypes { get; init; } = [];
+
+    /// <summary>Step of the bias of loss-free.</summary>
+    /// <value>Default 0.001 (the paper's); above 0. Tuned for sigmoid scores.</value>
+    public double Rate { get; init; } = 0.001;
+
+    /// <summary>Whether experts are selected by a score plus a bias that follows their load.</summary>
+    public bool IsLossFree => Kind == LossFree;
+
+    /// <summary>Reads the key <c>balance</c> of a router's section.</summary>
+    /// <param name="router">The router's section.</param>
+    /// <param name="selects">Whether the router chooses experts, so that a bias can move its choice.</param>
+    /// <param name="fallback">The method's own default.</param>
+    public static BalanceOptions Read(OptionReader router, bool selects = false, BalanceOptions? fallback = null)
+    {
+        fallback ??= new BalanceOptions();
+        var reader = router.Section("balance");
+        var kind = reader.Choice("kind", fallback.Kind, selects ? [None, Switch, Localized, LossFree] : [None, Switch, Localized]);
+        var options = new BalanceOptions
+        {
+            Kind = kind,
+            Coefficient = reader.Number("coefficient", kind == Localized ? 0.1 : fallback.Coefficient, 0),
+            Scope = reader.Choice("scope", fallback.Scope, ["module", "model"]),
+        };
+        if (kind == Localized)
+        {
+            options = options with { Delta = reader.Number("delta", 0.1, 0, 1), TaskTypes = [.. reader.Integers("task_types", [])] };
+            if (options.TaskTypes.Count == 0 || options.TaskTypes.Any(type => type is not (0 or 1)))
+                reader.Fault(
+                    "task_types", $"[{string.Join(", ", options.TaskTypes)}]", "a 0 or 1 for each task",
+                    "1 sends a task to the first half of the experts, 0 to the second");
+        }
+        return kind == LossFree ? options with { Rate = reader.Number("rate", 0.001, 1e-9) } : options;
+    }
+
+    /// <summary>The section as JSON.</summary>
+    public JsonObject ToJson()
+    {
+        var json = new JsonObject { ["kind"] = Kind, ["coefficient"] = Coefficient, ["scope"] = Scope };
+        if (Kind == Localized)
+        {
+            json["delta"] = Delta;
+            json["task_types"] = new JsonArray([.. TaskTypes.Select(type => (JsonNode)JsonValue.Create(type))]);
+        }
+        if (Kind == LossFree)
+            json["rate"] = Rate;
+        return json;
+    }
+
+    /// <summary>The loss as a term; none where it is off.</summary>
+    public IReadOnlyList<AuxiliaryTerm> Terms() => (Kind, Coefficient) switch
+    {
+        (_, 0) => [],
+        (Switch, _) => [new("balance", Coefficient, (records, tokens) => SwitchBalanceLoss.Of(records, tokens.Mask, Scope == "model"))],
+        (Localized, _) => [new("balance", Coefficient, (records, tokens) => LocalizedBalanceLoss.Of(records, tokens, this))],
+        _ => [],
+    };
+}
+
+/// <summary>The load-balancing loss of Switch Transformer in the form of Mixtral's and MixLoRA's code.</summary>
+/// <remarks>
+/// Source: arXiv:2101.03961, eq. 4; TUDB-Labs/MoE-PEFT mixlora: <c>E · Σ_{slot, e} f[slot, e] · P[e]</c>. The slots of one
+/// expert add up, so the mask of chosen experts is enough and K may differ from token to token.
+/// Units: 1 for one perfectly balanced choice a token, K for K choices.
+/// Gradient: through P only; f counts.
+/// </remarks>
+public static class SwitchBalanceLoss
+{
+    /// <summary>The loss of one decision.</summary>
+    /// <remarks>Shapes: probabilities [N, E], selected bool [N, E], mask [N] bool or null → scalar.</remarks>
+    public static Tensor Of(Tensor probabilities, Tensor selected, Tensor? mask)
+    {
+        var load = TokenMean.OfRows(selected.to(torch.float32), mask); // [E]
+        var mean = TokenMean.OfRows(probabilities, mask); // [E]
+        return (load * mean).sum() * probabilities.shape[1];
+    }
+
+    /// <summary>The loss of all modules: the mean of theirs, or of their pooled tokens.</summary>
+    /// <remarks>Shapes: records of [N, E] with the same N; mask [N] bool or null → scalar.</remarks>
+    public static Tensor Of(IReadOnlyList<RoutingRecord> records, Tensor? mask, bool pooled)
+    {
+        if (!pooled)
+            return torch.stack([.. records.Select(record => Of(Learned(record), record.Decision.Selected, mask))], 0).mean();
+        var probabilities = torch.cat([.. records.Select(Learned)], 0);
+        var selected = torch.cat([.. records.Select(record => record.Decision.Selected)], 0);
+        return Of(probabilities, selected, mask?.repeat(records.Count));
+    }
+
+    private static Tensor Learned(RoutingRecord record) =>
+        record.Decision.Probabilities ?? throw new ArgumentException($"{record.Module}: a balance loss needs probabilities");
+}
+
+/// <summary>LoRAMoE's localized balancing constraint: experts of a group share the work of their tasks evenly.</summary>
+/// <remarks>
+/// Source: arXiv:2312.09979; Ablustrund/LoRAMoE peft/tuners/lora.py: <c>Q[b, e] = Σ_t w[b, t, e]</c>, <c>Z = I ∘ Q</c> with
+/// <c>I = 1 + δ</c> where the expert's group is the row's type and <c>1 − δ</c> elsewhere, loss = <c>var(Z) / (mean(Z)² + 1e-10)</c>.
+/// Units: a squared coefficient of variation, with the unbiased variance.
+/// Gradient: through the gates. Padding never counts (the code sums over it).
+/// </remarks>
+public static class LocalizedBalanceLoss
+{
+    private const double Tiny = 1e-10;
+
+    /// <summary>The mean over modules.</summary>
+    /// <remarks>Shapes: records of [N, E]; tokens.TaskIds [B] → scalar.</remarks>
+    /// <exception cref="TaskIdException">Rows have no task ids, or one without a type.</exception>
+    public static Tensor Of(IReadOnlyList<RoutingRecord> records, RoutedTokens tokens, BalanceOptions options)
+    {
+        var ids = tokens.TaskIds ?? throw new TaskIdException(
+            "adapter.router.balance: the batch has no task ids, and kind localized goes by task; give each data source a task, or choose "
+            + "another kind");
+        if (ids.ndim != 1)
+            throw new TaskIdException(
+                "adapter.router.balance: several sequences share a row, and kind localized needs each in its own; turn data.packing off, or "
+                + "choose another kind");
+        var last = ids.max().ToInt64();
+        if (last >= options.TaskTypes.Count || ids.min().ToInt64() < 0)
+            throw new TaskIdException(
+                $"adapter.router.balance: task id {last} has no type; task_types has {options.TaskTypes.Count}, one for each task is needed");
+        var types = torch.tensor([.. options.TaskTypes.Select(type => (long)type)], [options.TaskTypes.Count]).to(ids.device).index_select(0, ids);
+        return torch.stack([.. records.Select(record => Of(record.Decision.Gates, tokens.Mask, types, options.Delta))], 0).mean();
+    }
+
+    /// <summary>The loss of one module.</summary>
+    /// <remarks>Shapes: gates [B·T, E], mask [B·T] bool or null, types [B] int64 of 0 and 1 → scalar.</remarks>
+    public static Tensor Of(Tensor gates, Tensor? mask, Tensor types, double delta)
+    {
+        var (rows, experts) = (types.shape[0], gates.shape[1]);
+        var counted = mask is null ? gates : gates * mask.reshape(-1, 1).to(torch.float32);
+        var load = counted.reshape(rows, -1, experts).sum(1L);                                // [B, E]
+        // The first half of the experts belongs to type 1, the second to type 0.
+        var group = torch.arange(experts, torch.int64, gates.device).lt(experts / 2).to(torch.int64);        // [E]
+        var own = group.unsqueeze(0).eq(types.unsqueeze(1)).to(torch.float32);                // [B, E]
+        var weighted = load * (own * (2 * delta) + (1 - delta));
+        var mean = weighted.mean();
+        var deviation = weighted - mean;
+        return (deviation * deviation).sum() / (weighted.numel() - 1) / (mean * mean + Tiny);
+    }
+}

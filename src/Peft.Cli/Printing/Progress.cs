@@ -1,0 +1,150 @@
+using System.Diagnostics;
+using Peft.Evaluation;
+using Peft.Formats;
+using Peft.Training.Metrics;
+
+namespace Peft.Cli.Printing;
+
+/// <summary>One line that is redrawn in place on a terminal: a bar, where there is room for one, and a text.</summary>
+internal sealed class ProgressBar(Output output)
+{
+    private const int Widest = 24;
+    private const int Narrowest = 8;
+    private bool _shown;
+
+    /// <summary>Draws the line over the one before.</summary>
+    public void Draw(double share, string text)
+    {
+        var width = Math.Max(40, Console.WindowWidth) - 1;
+        var bar = Math.Min(Widest, width - text.Length - 3);
+        var full = (int)(bar * Math.Clamp(share, 0, 1));
+        var line = bar < Narrowest ? text : $"[{new string('=', full)}{new string(' ', bar - full)}] {text}";
+        output.SayPart("\r\u001b[K" + (line.Length > width ? line[..width] : line));
+        _shown = true;
+    }
+
+    /// <summary>Takes the line away, so that others may be printed.</summary>
+    public void Clear()
+    {
+        if (_shown)
+            output.SayPart("\r\u001b[K");
+        _shown = false;
+    }
+
+    /// <summary>The time left, as a clock shows it.</summary>
+    public static string Left(TimeSpan time) => time.TotalHours >= 1
+        ? $"{(int)time.TotalHours}:{time.Minutes:D2}:{time.Seconds:D2} left"
+        : $"{time.Minutes}:{time.Seconds:D2} left";
+}
+
+/// <summary>Shows a run while it trains: a bar on a terminal, a line every few steps otherwise.</summary>
+public sealed class TrainingProgress(Output output, int loggingSteps) : IMetricSink
+{
+    private readonly ProgressBar _bar = new(output);
+    private long _started;
+    private int _firstStep;
+    private int _totalSteps;
+    private double _smoothedTokensPerSecond;
+    private bool _collapseTold;
+
+    /// <inheritdoc/>
+    public void Start(int afterStep, int totalSteps)
+    {
+        (_firstStep, _totalSteps, _started) = (afterStep, totalSteps, Stopwatch.GetTimestamp());
+        if (afterStep > 0)
+            output.Say($"continuing after step {afterStep} of {totalSteps}");
+    }
+
+    /// <inheritdoc/>
+    public void Write(StepReport report)
+    {
+        _smoothedTokensPerSecond = _smoothedTokensPerSecond == 0
+            ? report.TokensPerSecond
+            : 0.9 * _smoothedTokensPerSecond + 0.1 * report.TokensPerSecond;
+        var done = report.Step - _firstStep;
+        var left = Stopwatch.GetElapsedTime(_started) / done * (_totalSteps - report.Step);
+        if (report.Skipped is { } skipped)
+        {
+            _bar.Clear();
+            output.Say($"{skipped.Reason} The step was skipped ({skipped.Count} so far).");
+        }
+        WarnOfCollapse(report);
+        var text = $"step {report.Step}/{_totalSteps}  loss {report.Loss:F4}  lr {report.LearningRate:0.00e+00}  " +
+                   $"{_smoothedTokensPerSecond:N0} tokens/s  {ProgressBar.Left(left)}";
+        if (output.IsInteractive)
+            _bar.Draw(report.Step / (double)Math.Max(1, _totalSteps), text);
+        else if (report.Step % loggingSteps == 0 || report.Step == _totalSteps || done == 1)
+            output.Say(text);
+    }
+
+    /// <inheritdoc/>
+    public void Write(EvaluationReport report)
+    {
+        _bar.Clear();
+        var values = report.Metrics.Select(m => $"{m.Key} {m.Value:F4}");
+        output.Say($"step {report.Step}  {string.Join("  ", values)}");
+    }
+
+    /// <inheritdoc/>
+    public void Flush() => _bar.Clear();
+
+    /// <inheritdoc/>
+    public void Dispose() => _bar.Clear();
+
+    private void WarnOfCollapse(StepReport report)
+    {
+        var collapsed = report.Routing.Where(module => module.IsCollapsed).ToList();
+        if (_collapseTold || 2 * collapsed.Count <= report.Routing.Count)
+            return;
+        var worst = collapsed.MinBy(module => module.LoadSupport)!;
+        _bar.Clear();
+        output.Say(
+            $"warning: routing has collapsed at step {report.Step}: in {collapsed.Count} of " +
+            $"{Words.Count(report.Routing.Count, "module")} almost all tokens go to one expert (the load of " +
+            $"{worst.Module} is spread over {worst.LoadSupport:F2} of {Words.Count(worst.Load.Count, "expert")}). " +
+            "Raise the balance coefficient, or lower the learning rate.");
+        _collapseTold = true;
+    }
+}
+
+/// <summary>Shows an evaluation while it runs: a bar on a terminal, a line a task otherwise.</summary>
+public sealed class EvaluationProgressBar(Output output) : IDisposable
+{
+    private readonly ProgressBar _bar = new(output);
+    private (string Subject, string Task) _shown;
+    private long _started;
+
+    /// <summary>Shows where the evaluation is.</summary>
+    public void Show(EvaluationProgress progress)
+    {
+        if (_started == 0)
+        {
+            _started = Stopwatch.GetTimestamp();
+            if (progress.Found > 0)
+                output.Say($"resuming after {progress.Found:N0} of {Words.Count(progress.Total, "row")}");
+        }
+        if (progress.Task.Length == 0)
+            return;
+        var text = $"{progress.Subject} on {progress.Task}  " +
+            $"{progress.Done:N0}/{Words.Count(progress.Total, "row")}{Left(progress)}";
+        if (output.IsInteractive)
+            _bar.Draw(progress.Done / (double)Math.Max(1, progress.Total), text);
+        else if (_shown != (progress.Subject, progress.Task))
+            output.Say(text);
+        _shown = (progress.Subject, progress.Task);
+    }
+
+    /// <summary>Takes the bar away.</summary>
+    public void Clear() => _bar.Clear();
+
+    /// <inheritdoc/>
+    public void Dispose() => Clear();
+
+    private string Left(EvaluationProgress progress)
+    {
+        if (progress.Computed == 0)
+            return "";
+        var rows = progress.Total - progress.Found - progress.Computed;
+        return "  " + ProgressBar.Left(Stopwatch.GetElapsedTime(_started) / progress.Computed * rows);
+    }
+}

@@ -1,0 +1,75 @@
+using System.Runtime.InteropServices;
+using Peft.Cli.Printing;
+using Peft.Training;
+
+namespace Peft.Cli.Verbs;
+
+/// <summary>Ctrl-C and SIGTERM ask what runs to stop; a second one ends the program at once.</summary>
+public sealed class Signals : IDisposable
+{
+    private const PosixSignal FileSizeExceeded = (PosixSignal)25; // SIGXFSZ
+
+    // Held until the process ends: a signal is answered on another thread, perhaps after its write was reported.
+    private static PosixSignalRegistration? _fileSize;
+
+    private readonly List<PosixSignalRegistration> _registrations = [];
+
+    /// <summary>Listens until disposed.</summary>
+    /// <param name="stop">What is asked to stop.</param>
+    /// <param name="output">Where it is said.</param>
+    /// <param name="words">What is said.</param>
+    public Signals(
+        StopRequest stop, Output output,
+        string words = "stopping: finishing and saving this step first (press Ctrl-C again to stop without saving)")
+        : this(() => stop.IsRequested, stop.Request, output, words)
+    {
+    }
+
+    /// <summary>Listens until disposed.</summary>
+    /// <param name="isRequested">Whether stopping was asked for before.</param>
+    /// <param name="request">Asks for it.</param>
+    /// <param name="output">Where it is said.</param>
+    /// <param name="words">What is said.</param>
+    public Signals(Func<bool> isRequested, Action request, Output output, string words)
+    {
+        foreach (var signal in new[] { PosixSignal.SIGINT, PosixSignal.SIGTERM })
+            _registrations.Add(PosixSignalRegistration.Create(signal, context =>
+            {
+                if (isRequested())
+                    return;
+                context.Cancel = true;
+                // Before anything is said: nobody may be reading.
+                request();
+                output.Say("\n" + words);
+            }));
+    }
+
+    /// <summary>Makes a write beyond the largest allowed file an error of that write.</summary>
+    public static void IgnoreFileSize() =>
+        _fileSize ??= PosixSignalRegistration.Create(FileSizeExceeded, context => context.Cancel = true);
+
+    /// <summary>Stops listening.</summary>
+    public void Dispose() => _registrations.ForEach(r => r.Dispose());
+}
+
+/// <summary>Ctrl-C and SIGTERM end what writes a directory as a whole, before its name is given.</summary>
+public sealed class Interruption : IDisposable
+{
+    private readonly CancellationTokenSource _source = new();
+    private readonly Signals _signals;
+
+    /// <summary>Listens until disposed.</summary>
+    public Interruption(Output output) => _signals = new Signals(
+        () => _source.IsCancellationRequested, _source.Cancel, output,
+        "stopping: removing what was written so far (press Ctrl-C again to stop at once)");
+
+    /// <summary>Cancelled by the first signal.</summary>
+    public CancellationToken Token => _source.Token;
+
+    /// <summary>Stops listening.</summary>
+    public void Dispose()
+    {
+        _signals.Dispose();
+        _source.Dispose();
+    }
+}

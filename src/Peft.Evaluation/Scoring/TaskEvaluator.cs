@@ -1,0 +1,127 @@
+using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Results;
+using Peft.Evaluation.Tasks;
+using Peft.Formats.Tokenizers;
+using Peft.Models;
+
+namespace Peft.Evaluation.Scoring;
+
+/// <summary>Has one model answer the rows of one task.</summary>
+/// <remarks>
+/// Rows of like length share a batch. The batches follow from rows and batch size alone, so that an evaluation that was interrupted goes on
+/// with the same ones; other batch sizes give the same numbers but for the rounding of float32.
+/// </remarks>
+public sealed class TaskEvaluator
+{
+    private readonly CausalLanguageModel _model;
+    private readonly HuggingFaceTokenizer _tokenizer;
+    private readonly int _batchSize;
+    private readonly HashSet<int> _ends;
+
+    /// <summary>Makes the evaluator of a model.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="tokenizer">Its tokenizer.</param>
+    /// <param name="batchSize">Rows answered together.</param>
+    public TaskEvaluator(CausalLanguageModel model, HuggingFaceTokenizer tokenizer, int batchSize)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
+        (_model, _tokenizer, _batchSize) = (model, tokenizer, batchSize);
+        // The end that the data teaches is the tokenizer's, where it names one.
+        _ends = [.. model.Config.EosTokenIds, .. tokenizer.EosId is { } end ? [end] : Array.Empty<int>()];
+    }
+
+    /// <summary>The encoder of a task's texts.</summary>
+    public PromptEncoder EncoderOf(EvaluationTask task) => new(
+        _tokenizer, _model.Config.EosTokenIds.Count > 0 ? _model.Config.EosTokenIds[0] : null,
+        Math.Min(task.MaxLength ?? int.MaxValue, _model.Config.MaxPositionEmbeddings));
+
+    /// <summary>Answers every row.</summary>
+    /// <param name="data">The task and its rows.</param>
+    /// <param name="taskId">The task's id, for routers that go by task.</param>
+    /// <returns>One result a row, in the order of the rows.</returns>
+    public IReadOnlyList<RowResult> Run(TaskData data, long? taskId = null) =>
+        [.. Batches(data, taskId).SelectMany(batch => batch.Answer()).OrderBy(result => result.Index)];
+
+    /// <summary>The batches of a task, the longest prompts first; nothing is computed until one is asked for its answers.</summary>
+    /// <param name="data">The task and its rows.</param>
+    /// <param name="taskId">The task's id, for routers that go by task.</param>
+    public IReadOnlyList<TaskBatch> Batches(TaskData data, long? taskId = null)
+    {
+        ArgumentNullException.ThrowIfNull(data);
+        var encoder = EncoderOf(data.Task);
+        return data.Task.Kind switch
+        {
+            TaskKind.Generation => Batches(
+                data, row => encoder.Prompt(row.Prompt, data.Task.MaxNewTokens), prompt => prompt.Ids.Count,
+                (rows, prompts) => Generate(data.Task, rows, prompts, taskId)),
+            TaskKind.Perplexity => Batches(
+                data, row => encoder.Windows(row.Answer), windows => windows.Sum(window => window.Ids.Count),
+                (rows, windows) => ScoreTexts(rows, windows, taskId)),
+            _ => Batches(
+                data, row => Choices(encoder, row), group => ContinuationScorer.Shared(group),
+                (rows, groups) => ScoreChoices(rows, groups, taskId)),
+        };
+    }
+
+    private List<TaskBatch> Batches<T>(
+        TaskData data, Func<TaskRow, T> encode, Func<T, int> length, Func<List<TaskRow>, List<T>, IEnumerable<RowResult>> answer) =>
+        [.. data.Rows.Select(row => (Row: row, Encoded: encode(row))).OrderByDescending(entry => length(entry.Encoded)).Chunk(_batchSize)
+            .Select(chunk => new TaskBatch(
+                chunk.Length, () => [.. answer([.. chunk.Select(entry => entry.Row)], [.. chunk.Select(entry => entry.Encoded)])]))];
+
+    private static List<ScoredSequence> Choices(PromptEncoder encoder, TaskRow row) =>
+        [.. row.Choices.Index().Where(choice => choice.Item is not null).Select(choice => encoder.Pair(row.ContextOf(choice.Index), choice.Item!))];
+
+    private IEnumerable<RowResult> ScoreChoices(List<TaskRow> rows, List<List<ScoredSequence>> groups, long? taskId)
+    {
+        var scores = ContinuationScorer.Score(_model, groups, taskId);
+        for (var i = 0; i < rows.Count; i++)
+        {
+            var next = 0;
+            double[] all = [.. rows[i].Choices.Select(choice => choice is null ? double.NegativeInfinity : scores[i][next++])];
+            yield return new(rows[i].Index, "", all, 0, groups[i].Any(sequence => sequence.IsTruncated));
+        }
+    }
+
+    // A long text has many windows: they are taken together as rows are.
+    private IEnumerable<RowResult> ScoreTexts(List<TaskRow> rows, List<IReadOnlyList<ScoredSequence>> windows, long? taskId)
+    {
+        var sums = new double[rows.Count];
+        var all = windows.SelectMany((own, row) => own.Select(window => (Row: row, Window: window)));
+        foreach (var chunk in all.Chunk(_batchSize))
+        {
+            var scores = ContinuationScorer.Score(_model, [.. chunk.Select(entry => (IReadOnlyList<ScoredSequence>)[entry.Window])], taskId);
+            foreach (var (entry, score) in chunk.Zip(scores))
+                sums[entry.Row] += score[0];
+        }
+        return rows.Select((row, i) => new RowResult(row.Index, "", [sums[i]], windows[i].Sum(window => window.Ids.Count - window.From), false));
+    }
+
+    private IEnumerable<RowResult> Generate(
+        EvaluationTask task, List<TaskRow> rows, List<(IReadOnlyList<int> Ids, bool IsTruncated)> prompts, long? taskId)
+    {
+        var options = new GenerationOptions
+        {
+            MaxNewTokens = task.MaxNewTokens,
+            EosTokenIds = [.. _ends],
+            TaskId = taskId,
+            IsFinished = task.Stop.Count == 0 ? null : ids => task.Stop.Any(stop => Text(ids).Contains(stop, StringComparison.Ordinal)),
+        };
+        var generated = TextGeneration.GenerateBatch(_model, [.. prompts.Select(prompt => prompt.Ids)], options);
+        return rows.Select((row, i) => new RowResult(row.Index, BeforeStop(Text(generated[i]), task.Stop), [], 0, prompts[i].IsTruncated));
+    }
+
+    private string Text(IReadOnlyList<int> ids) =>
+        _tokenizer.Decode(ids.TakeWhile(id => !_ends.Contains(id)), skipSpecialTokens: true);
+
+    private static string BeforeStop(string text, IReadOnlyList<string> stops)
+    {
+        var end = stops.Select(stop => text.IndexOf(stop, StringComparison.Ordinal)).Where(at => at >= 0).DefaultIfEmpty(text.Length).Min();
+        return text[..end];
+    }
+}
+
+/// <summary>Rows that are answered together.</summary>
+/// <param name="Rows">How many.</param>
+/// <param name="Answer">Answers them.</param>
+public sealed record TaskBatch(int Rows, Func<IReadOnlyList<RowResult>> Answer);
