@@ -17,7 +17,7 @@ public static class Program
     [
         typeof(TrainVerb), typeof(EvalVerb), typeof(ReportVerb), typeof(GenerateVerb), typeof(LogitsVerb),
         typeof(DataVerb),
-        typeof(TokenizeVerb), typeof(GateVerb), typeof(MergeVerb),
+        typeof(TokenizeVerb), typeof(RenderVerb), typeof(GateVerb), typeof(MergeVerb),
         typeof(InspectVerb), typeof(VerifyVerb), typeof(ImportVerb), typeof(ExportVerb), typeof(DoctorVerb),
     ];
 

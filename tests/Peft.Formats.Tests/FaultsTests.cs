@@ -16,8 +16,8 @@ public sealed class FaultsTests
         Assert.Equal(
             """
             recipe.yaml has 2 faults:
-              line 3  adapter.r                0       a whole number of at least 1
-              line 12  training.learning_rate  'fast'  a number; write 1e-4
+              line 3  adapter.r                0; expected a whole number of at least 1.
+              line 12  training.learning_rate  'fast'; expected a number. Write 1e-4.
             """,
             error.Message);
         Assert.Equal(2, error.Items.Count);
@@ -28,7 +28,7 @@ public sealed class FaultsTests
     {
         var faults = new Faults();
         faults.Add("r", "missing", "a whole number");
-        Assert.Equal("x has 1 fault:\n  r  missing  a whole number", Assert.Throws<FaultsException>(() => faults.ThrowIfAny("x")).Message);
+        Assert.Equal("x has 1 fault:\n  r  missing; expected a whole number.", Assert.Throws<FaultsException>(() => faults.ThrowIfAny("x")).Message);
     }
 
     [Fact]
@@ -47,11 +47,11 @@ public sealed class FaultsTests
 
     [Fact]
     public void A_fault_reads_as_one_line() =>
-        Assert.Equal("r  0  at least 1; use 8", new Fault("r", "0", "at least 1", "use 8").ToString());
+        Assert.Equal("r: 0; expected at least 1. Use 8.", new Fault("r", "0", "at least 1", "use 8").ToString());
 
     [Theory]
     [InlineData("{\"n\": }", "line 1")]
-    [InlineData("{\n\"n\": \"x\"}", "line 2 at 'n': a value of another kind")]
+    [InlineData("{\n\"n\": \"x\"}", "line 2 at 'n': a value of another type")]
     [InlineData("{}", "keys are missing: 'n'")]
     public void What_is_wrong_with_json_is_told_without_names_of_types(string json, string expected)
     {

@@ -196,3 +196,45 @@ internal sealed class FuzzDriver(string folder, long seed)
         }
     }
 }
+
+/// <summary>One reader of text from strangers, and valid inputs to start from.</summary>
+/// <param name="Name">Short name for tables and folders.</param>
+/// <param name="Seeds">Inputs that it reads without an error.</param>
+/// <param name="Read">Reads the input and uses what came of it. Gets the folder and the input; a <c>UserException</c> is right, any
+/// other exception a finding.</param>
+internal sealed record FuzzParser(string Name, IReadOnlyList<byte[]> Seeds, Action<string, byte[]> Read)
+{
+    /// <summary>The file in the folder that the input is written to; null where it is no file.</summary>
+    public string? FileName { get; init; }
+
+    /// <summary>Writes the files that the input stands beside, once.</summary>
+    public Action<string> Prepare { get; init; } = _ => { };
+
+    /// <summary>Where the text that deserves structure-aware mutation begins and ends; null for all of the input.</summary>
+    public Func<byte[], (int Start, int End)>? TextOf { get; init; }
+
+    /// <summary>Makes lengths true again after the text was changed.</summary>
+    public Func<byte[], int, byte[]> Mend { get; init; } = (input, _) => input;
+}
+
+/// <summary>An input that a reader did not take as it should.</summary>
+/// <param name="Parser">The reader.</param>
+/// <param name="Kind">crash, hang or memory; for a crash also what was thrown and where, so that equal ones count as one.</param>
+/// <param name="Number">Number of the input, from 0: with the seed it makes the same input again.</param>
+/// <param name="Detail">The whole error.</param>
+/// <param name="File">Where the input was saved.</param>
+internal sealed record Finding(string Parser, string Kind, long Number, string Detail, string File)
+{
+    /// <inheritdoc/>
+    public override string ToString() => $"{Parser} input {Number}: {Kind}; saved as {File}\n{Detail}";
+}
+
+/// <summary>What a parser came to.</summary>
+/// <param name="Inputs">Inputs read.</param>
+/// <param name="Accepted">Those without an error.</param>
+/// <param name="Seconds">Time for all, making and writing them included.</param>
+/// <param name="SlowestMilliseconds">Processor time of the slowest.</param>
+/// <param name="MostAllocated">Bytes that the hungriest took.</param>
+/// <param name="Findings">One of each kind.</param>
+internal sealed record FuzzOutcome(
+    long Inputs, long Accepted, double Seconds, double SlowestMilliseconds, long MostAllocated, IReadOnlyList<Finding> Findings);

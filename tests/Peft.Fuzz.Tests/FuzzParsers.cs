@@ -98,9 +98,9 @@ internal static class FuzzParsers
         new("results", FuzzSeeds.Results, (folder, _) => ReportSource.Load([folder])) { FileName = ResultsFile.Name },
         new("report", FuzzSeeds.Report, (_, input) => UseReport(Encoding.UTF8.GetString(input))),
         new("trainer", FuzzSeeds.Trainer, (folder, _) => TrainerStateFile.Read(folder)) { FileName = TrainerStateFile.Name },
-        new("evaluation", FuzzSeeds.Evaluation, (folder, _) => EvaluationResults.Load(Path.Combine(folder, "evaluation.json")))
+        new("evaluation", FuzzSeeds.Evaluation, (folder, _) => ResultsFile.Load(folder))
         {
-            FileName = "evaluation.json",
+            FileName = ResultsFile.EarlierName,
         },
         new("task", FuzzSeeds.Task, (folder, _) => TaskReader.Read(YamlReader.ReadFile(Path.Combine(folder, "task.yaml")), "task", "task.yaml"))
         {

@@ -89,7 +89,7 @@ public sealed class RecipeTests : IDisposable
     [InlineData("model=5", "model  5  a section of keys")]
     [InlineData("model.from_config=base", "model.from_config  unknown key  known keys: model_name_or_path, tokenizer, dtype")]
     [InlineData("model.dtype=int8", "model.dtype  'int8'  auto, float32, bfloat16, float16, float64")]
-    [InlineData("training=[1]", "training  a list of 1  a section of keys")]
+    [InlineData("training=[1]", "training  a list of 1 item  a section of keys")]
     [InlineData("data.train=rows.jsonl", "data.train  'rows.jsonl'  a list of sections")]
     [InlineData("extends=x", "extends  'x'")]
     public void A_wrong_value_is_a_fault_at_its_key(string setting, string fault)

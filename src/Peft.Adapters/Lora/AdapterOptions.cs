@@ -162,8 +162,12 @@ public sealed record AdapterOptions
         var section = reader.Section(key);
         foreach (var name in map.Keys)
         {
-            if (ModulePattern.ProblemOf(name) is { } problem)
-                section.Fault(name, Quote.Of(name), "the end of a module path, or a regular expression for it", problem);
+            if (!ModulePattern.IsValid(name))
+            {
+                section.Fault(
+                    name, Quote.Of(name), "the end of a module path, or a regular expression for it",
+                    "list the modules by name");
+            }
         }
         return [.. map.Keys.Select(name => KeyValuePair.Create(name, read(section, name)))];
     }
@@ -172,7 +176,7 @@ public sealed record AdapterOptions
     {
         const string Key = "layers_pattern";
         var names = reader.Texts(Key, []);
-        foreach (var name in names.Where(name => ModulePattern.ProblemOf(name) is not null))
+        foreach (var name in names.Where(name => !ModulePattern.IsValid(name)))
             reader.Fault(Key, Quote.Of(name), "the name of a list of layers, such as layers, or a regular expression for it");
         return names;
     }

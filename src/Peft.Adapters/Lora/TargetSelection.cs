@@ -183,8 +183,8 @@ public sealed record ModuleNames
         if (reader.Node(key) is ConfigScalar { IsNull: false })
         {
             var pattern = reader.Text(key, fallback.Pattern ?? "");
-            if (ModulePattern.ProblemOf(pattern) is { } problem)
-                reader.Fault(key, Quote.Of(pattern), "a list of names, all-linear, or a regular expression", problem);
+            if (!ModulePattern.IsValid(pattern))
+                reader.Fault(key, Quote.Of(pattern), "a list of names, all-linear, or a regular expression", "list the modules by name");
             return Matching(pattern);
         }
         if (!reader.Has(key) && fallback.Pattern is not null)

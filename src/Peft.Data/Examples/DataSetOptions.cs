@@ -136,7 +136,7 @@ public sealed record DataSetOptions
     private static void Tell(OptionReader reader, string key, TemplateException error)
     {
         foreach (var fault in error.Faults)
-            reader.Fault(key, $"line {fault.Line}, column {fault.Column}: {fault.Found}", fault.Allowed, fault.Advice);
+            reader.Fault(key, $"line {fault.Line}, column {fault.Column}: {fault.Found}", fault.Expected, fault.Advice);
     }
 
     private static (TextTemplate? Prompt, TextTemplate Answer) ReadTemplate(OptionReader reader, IReadOnlyList<DataSetOptions>? alike)

@@ -111,7 +111,11 @@ public sealed class DataSetReader
             {
                 var known = names.Concat(Options.Columns.Take(computed).Select(column => column.Key)).ToList();
                 foreach (var fault in template.Unknown(known, Functions.HasFunction))
-                    faults.Add(place, $"{file.Name}: {fault.Found}", fault.Allowed.Replace("known here:", "its columns:", StringComparison.Ordinal), fault.Advice);
+                {
+                    var columnsKnown = fault.Expected is { } all ? $"one of its columns: {all}" : "a column";
+                    faults.Add(place, $"{file.Name}: {fault.Found}", columnsKnown, fault.Advice);
+                }
+
                 CheckTypes(file, place, template.Names.Where(name => computed == 0 || !Options.Columns.Take(computed).Any(made => made.Key == name)), columns, faults);
             }
 

@@ -16,12 +16,12 @@ public static class ConfigJson
     /// <summary>Parses one JSON object.</summary>
     /// <param name="text">The JSON.</param>
     /// <param name="source">The name to use in messages.</param>
-    /// <exception cref="ConfigFormatException">Not JSON, not an object, nested too deep, or a key stands
+    /// <exception cref="UserException">Not JSON, not an object, nested too deep, or a key is set
     /// twice.</exception>
     public static ConfigMap Parse(string text, string source) => Parse(Encoding.UTF8.GetBytes(text), source);
 
     /// <summary>Reads a file of one JSON object in UTF-8, with or without a byte order mark.</summary>
-    /// <exception cref="ConfigFormatException">As for <see cref="Parse(string, string)"/>, or the file is not
+    /// <exception cref="UserException">As for <see cref="Parse(string, string)"/>, or the file is not
     /// UTF-8.</exception>
     /// <exception cref="FileOperationException">The file is missing, unreadable or larger than 64 MiB.</exception>
     public static ConfigMap ReadFile(string path) => Parse(BoundedFile.ReadAllBytes(path, LargestFile), path);
@@ -38,25 +38,15 @@ public static class ConfigJson
         }
         catch (JsonException error)
         {
-            // The reader's own text ends with a position counted from zero.
-            var reason = error.Message.Split(" LineNumber:")[0].TrimEnd('.');
-            throw new ConfigFormatException(
-                Fault.Text(
-                    $"{source} line {error.LineNumber.GetValueOrDefault() + 1}",
-                    "not valid JSON: " + reason,
-                    "strict JSON, without comments or trailing commas",
-                    "correct that line"),
-                error);
+            throw UserException.At(
+                $"{source} line {error.LineNumber.GetValueOrDefault() + 1}", "not valid JSON: " + JsonFile.Words(error),
+                "strict JSON, without comments or trailing commas", inner: error);
         }
         catch (InvalidOperationException error)
         {
-            throw new ConfigFormatException(
-                Fault.Text(
-                    $"{source} line {parser.Line}",
-                    "a text that is not valid Unicode",
-                    "UTF-8, and \\u escapes that form whole characters",
-                    "save the file as UTF-8"),
-                error);
+            throw UserException.At(
+                $"{source} line {parser.Line}", "a text that is not valid Unicode",
+                "UTF-8, and \\u escapes that form whole characters", "save the file as UTF-8", error);
         }
     }
 
@@ -75,9 +65,8 @@ public static class ConfigJson
             Next();
             if (_reader.TokenType != JsonTokenType.StartObject)
             {
-                throw new ConfigFormatException(Fault.Text(
-                    $"{source} line {Line}", $"a file that begins with {Name(_reader.TokenType)}",
-                    "one JSON object: { ... }"));
+                throw UserException.At(
+                    $"{source} line {Line}", $"begins with {Name(_reader.TokenType)}", "one JSON object: { ... }");
             }
 
             var map = ParseMap();
@@ -99,9 +88,8 @@ public static class ConfigJson
         {
             if (++_values > MostValues)
             {
-                throw new ConfigFormatException(Fault.Text(
-                    $"{source} line {Line}", "too many values", $"at most {MostValues:N0}",
-                    "check that this is the file you mean"));
+                throw UserException.At(
+                    $"{source} line {Line}", $"more than {MostValues:N0} values", null, "check that this is the right file");
             }
 
             switch (_reader.TokenType)
@@ -129,11 +117,9 @@ public static class ConfigJson
                 var key = _reader.GetString()!;
                 if (!lines.TryAdd(key, Line))
                 {
-                    throw new ConfigFormatException(Fault.Text(
-                        $"{source} line {Line}",
-                        $"key {Quote.Of(key)} again (first on line {lines[key]})",
-                        "each key once",
-                        "remove one of the two"));
+                    throw UserException.At(
+                        $"{source} line {Line}", $"key {Quote.Of(key)} is already set on line {lines[key]}", null,
+                        "remove one of the two");
                 }
 
                 Next();
@@ -157,7 +143,7 @@ public static class ConfigJson
             JsonTokenType.StartArray => "a list",
             JsonTokenType.String => "a text",
             JsonTokenType.Number => "a number",
-            _ => "a single word",
+            _ => "a bare word",
         };
     }
 }

@@ -147,7 +147,7 @@ public sealed partial class OptionReader
         }
 
         if (unknown.Count > MostUnknown)
-            Fault(unknown[MostUnknown], $"unknown key, and {unknown.Count - MostUnknown - 1} more", "the keys of a recipe or bundle");
+            Fault(unknown[MostUnknown], $"unknown key, and {unknown.Count - MostUnknown - 1} more");
         foreach (var child in Children())
             child.Finish(elsewhere);
     }

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Globalization;
+using Microsoft.Win32.SafeHandles;
 
 namespace Peft.Formats.Files;
 
@@ -99,9 +100,9 @@ public static class AtomicDirectory
         {
             if (File.Exists(path))
                 throw new FileOperationException(
-                    Fault.Text(target, "a file", "a directory name", "choose another name"));
+                    Fault.Text(target, "is a file, not a directory", null, "choose another name"));
             var parent = Path.GetDirectoryName(path) ?? throw new FileOperationException(
-                Fault.Text(target, "the root directory", "a directory inside another one", "choose another name"));
+                Fault.Text(target, "is the root directory", "a directory inside another one", "choose another name"));
             Directory.CreateDirectory(parent);
             RecoverLeftovers(path);
             Directory.CreateDirectory(temporary);
@@ -221,4 +222,37 @@ public static class AtomicDirectory
             // What remains is removed by the next RecoverLeftovers.
         }
     }
+}
+
+/// <summary>
+/// Says that this process writes into a directory. The lock is on the directory itself and goes with the process however it
+/// ends: no file is left behind, and none can be stale.
+/// </summary>
+public sealed class DirectoryLock : IDisposable
+{
+    private readonly SafeFileHandle _handle;
+
+    private DirectoryLock(SafeFileHandle handle, bool isHeld) => (_handle, IsHeld) = (handle, isHeld);
+
+    /// <summary>False where the file system has no locks (some network file systems): then nothing keeps others out.</summary>
+    public bool IsHeld { get; }
+
+    /// <summary>Takes the lock of an existing directory.</summary>
+    /// <returns>The lock; null while another process, or another lock of this one, holds it.</returns>
+    /// <exception cref="FileOperationException">The directory cannot be opened.</exception>
+    public static DirectoryLock? TryTake(string directory)
+    {
+        try
+        {
+            var (handle, isHeld) = UnixFiles.TryLockDirectory(directory);
+            return handle is null ? null : new DirectoryLock(handle, isHeld);
+        }
+        catch (Exception error) when (FileOperationException.Covers(error))
+        {
+            throw FileOperationException.Writing(directory, error);
+        }
+    }
+
+    /// <summary>Gives it back.</summary>
+    public void Dispose() => _handle.Dispose();
 }

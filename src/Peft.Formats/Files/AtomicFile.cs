@@ -26,7 +26,7 @@ public static class AtomicFile
         {
             if (Directory.Exists(target))
                 throw new FileOperationException(
-                    Fault.Text(path, "a directory", "a file name", "choose another name"));
+                    Fault.Text(path, "is a directory, not a file", null, "choose another name"));
             var directory = Path.GetDirectoryName(target)!;
             Directory.CreateDirectory(directory);
             // One that is there was left by a process of the same number (in containers the number is often 1).

@@ -23,38 +23,33 @@ public sealed class FileOperationException : UserException
     public static bool Covers(Exception error) => error is IOException or UnauthorizedAccessException || IsFileTooLarge(error);
 
     /// <summary>The error as one that names the path and says what to do.</summary>
-    public static FileOperationException Writing(string path, Exception error) => new(
-        error switch
+    public static FileOperationException Writing(string path, Exception error)
+    {
+        var (found, advice) = error switch
         {
-            UnauthorizedAccessException => Fault.Text(
-                path, "no permission to write", "a place you may write to",
-                "change its permissions or choose another output"),
-            _ when IsFileTooLarge(error) => Fault.Text(
-                path, "the file is larger than this shell or file system allows", "room for the whole file",
+            UnauthorizedAccessException => ("no permission to write", "change its permissions or choose another output"),
+            _ when IsFileTooLarge(error) => (
+                "the file is larger than this shell or file system allows",
                 "raise the limit (ulimit -f) or choose another output"),
-            { HResult: NoSpaceLeft } => Fault.Text(
-                path, "the disk is full", "room for the whole file", "free some space or choose another output"),
-            { HResult: QuotaExceeded } => Fault.Text(
-                path, "your disk quota is used up", "room for the whole file",
-                "free some space or choose another output"),
-            { HResult: ReadOnlySystem } => Fault.Text(
-                path, "the file system is read-only", "a place you may write to", "choose another output"),
-            _ => Fault.Text(path, "cannot be written: " + error.Message.TrimEnd('.'), "a place you may write to"),
-        },
-        error);
+            { HResult: NoSpaceLeft } => ("the disk is full", "free some space or choose another output"),
+            { HResult: QuotaExceeded } => ("your disk quota is used up", "free some space or choose another output"),
+            { HResult: ReadOnlySystem } => ("the file system is read-only", "choose another output"),
+            _ => ("cannot be written: " + error.Message, null),
+        };
+        return new(Fault.Text(path, found, null, advice), error);
+    }
 
-    internal static FileOperationException Reading(string path, Exception error) => new(
-        error switch
+    internal static FileOperationException Reading(string path, Exception error)
+    {
+        var (found, advice) = error switch
         {
-            FileNotFoundException or DirectoryNotFoundException => Fault.Text(
-                path, "no such file", "an existing file", "check the path"),
-            UnauthorizedAccessException when Directory.Exists(path) => Fault.Text(
-                path, "a directory", "a file", "check the path"),
-            UnauthorizedAccessException => Fault.Text(
-                path, "no permission to read", "a file you may read", "change its permissions"),
-            _ => Fault.Text(path, "cannot be read: " + error.Message.TrimEnd('.'), "a file you may read"),
-        },
-        error);
+            FileNotFoundException or DirectoryNotFoundException => ("no such file", "check the path"),
+            UnauthorizedAccessException when Directory.Exists(path) => ("is a directory, not a file", "check the path"),
+            UnauthorizedAccessException => ("no permission to read", "change its permissions"),
+            _ => ("cannot be read: " + error.Message, null),
+        };
+        return new(Fault.Text(path, found, null, advice), error);
+    }
 
     // How .NET tells EFBIG.
     private static bool IsFileTooLarge(Exception error) => error is ArgumentOutOfRangeException { ParamName: "value" }

@@ -65,14 +65,24 @@ public static class JsonFile
     /// <summary>What is wrong with a JSON text, in words for people: no names of types, lines counted from 1.</summary>
     public static string Reason(JsonException error)
     {
-        // The parser's text ends with its own account of the place.
-        var text = error.Message.Split(" Path:")[0].Split(" LineNumber:")[0].TrimEnd('.');
-        var missing = text.IndexOf(MissingKeys, StringComparison.Ordinal);
-        var reason = missing >= 0 ? "keys are missing: " + text[(missing + MissingKeys.Length)..]
-            : text.Contains("could not be converted", StringComparison.Ordinal) ? "a value of another type"
-            : text;
         var key = error.Path is { Length: > 2 } path ? $" at {Quote.Of(path[2..])}" : "";
-        return error.LineNumber is { } line ? $"line {line + 1}{key}: {reason}" : reason + key;
+        return error.LineNumber is { } line ? $"line {line + 1}{key}: {Words(error)}" : Words(error) + key;
+    }
+
+    /// <summary>The same without the place.</summary>
+    internal static string Words(JsonException error)
+    {
+        // The parser's text ends with its own account of the place, and speaks to programmers.
+        var text = error.Message.Split(" Path:")[0].Split(" LineNumber:")[0].TrimEnd('.');
+        bool Says(string words) => text.Contains(words, StringComparison.OrdinalIgnoreCase);
+        return Says(MissingKeys) ? "keys are missing: " + text[(text.IndexOf(MissingKeys, StringComparison.Ordinal) + MissingKeys.Length)..]
+            : Says("could not be converted") ? "a value of another type"
+            : Says("trailing comma") ? "a comma before the closing bracket"
+            : Says("does not contain any JSON tokens") ? "there is no JSON"
+            : Says("depth to be zero") ? "an object or list is not closed"
+            : Says("configured depth") ? "objects and lists are nested too deeply"
+            : Says("duplicate propert") ? "a key is set twice"
+            : text.Split(". ")[0];
     }
 
     // One walk over all tokens; what lies under ignored names is looked at too.

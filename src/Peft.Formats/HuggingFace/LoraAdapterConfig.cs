@@ -78,8 +78,8 @@ public sealed record LoraAdapterConfig
     /// <summary>Reads the file in an adapter directory.</summary>
     /// <param name="directory">The adapter directory.</param>
     /// <param name="warn">Told of each key that is not known and therefore without effect.</param>
-    /// <exception cref="HuggingFaceException">There is no such file, or it is not a LoRA.</exception>
-    /// <exception cref="ConfigFormatException">It is not JSON.</exception>
+    /// <exception cref="UserException">There is no such file, or it is not a LoRA.</exception>
+    /// <exception cref="UserException">It is not JSON.</exception>
     /// <exception cref="FaultsException">Values are wrong or features are used that are not supported; all are
     /// listed.</exception>
     public static LoraAdapterConfig Read(string directory, Action<string> warn) =>

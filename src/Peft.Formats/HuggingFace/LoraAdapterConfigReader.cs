@@ -23,7 +23,7 @@ internal static class LoraAdapterConfigReader
         ("alora_invocation_tokens", "train a LoRA that is always active"),
         ("use_qalora", "train without QALoRA"),
         ("layer_replication", "use the base without replicated layers"),
-        ("megatron_config", "convert the adapter to the names of Hugging Face"),
+        ("megatron_config", "convert the adapter to Hugging Face's names"),
         ("arrow_config", "give the experts one by one"),
         ("velora_config", "train without VeLoRA"),
         ("monteclora_config", "train without MonteCLoRA"),
@@ -46,11 +46,10 @@ internal static class LoraAdapterConfigReader
         var path = Path.Combine(directory, LoraAdapterConfig.FileName);
         if (!File.Exists(path))
         {
-            throw new HuggingFaceException(Fault.Text(
-                directory,
+            throw UserException.At(directory,
                 Directory.Exists(directory) ? "no adapter_config.json" : "no such directory",
                 "an adapter's directory with adapter_config.json and adapter_model.safetensors",
-                AdapterBelow(directory) is { } inner ? $"did you mean {inner}?" : "check the path"));
+                AdapterBelow(directory) is { } inner ? $"did you mean {inner}?" : "check the path");
         }
 
         var map = ConfigJson.ReadFile(path);
@@ -91,13 +90,12 @@ internal static class LoraAdapterConfigReader
             return;
         if (type is null && (map["lora_parameters"] is not null || map["fine_tune_type"] is not null))
         {
-            throw new HuggingFaceException(Fault.Text(
-                path, "an adapter of mlx-lm", "an adapter of Hugging Face PEFT",
-                "convert its tensors: lora_a and lora_b are transposed"));
+            throw UserException.At(path, "is an adapter of mlx-lm", "an adapter of Hugging Face PEFT",
+                "convert its tensors: lora_a and lora_b are transposed");
         }
 
         var found = type is null ? "no peft_type" : "peft_type " + Quote.Of(type);
-        throw new HuggingFaceException(Fault.Text(path, found, "peft_type \"LORA\"", "use a plain LoRA adapter"));
+        throw UserException.At(path, found, "peft_type \"LORA\"", "use a plain LoRA adapter");
     }
 
     private static LoraAdapterConfig ReadSupported(OptionReader reader)
@@ -118,7 +116,7 @@ internal static class LoraAdapterConfigReader
             ExcludeModulesPattern = exclude.Pattern,
             LayersToTransform = reader.Integers("layers_to_transform", [], 0),
             LayersPattern = reader.Texts("layers_pattern", []),
-            RankPattern = Pattern(reader, "rank_pattern", Rank, "a rank of at least 1"),
+            RankPattern = Pattern(reader, "rank_pattern", Rank, "a whole number of at least 1"),
             AlphaPattern = Pattern(reader, "alpha_pattern", Alpha, "a number"),
             UseRslora = reader.Boolean("use_rslora", false),
             FanInFanOut = reader.Boolean("fan_in_fan_out", false),
@@ -138,7 +136,7 @@ internal static class LoraAdapterConfigReader
 
     private static void CheckPattern(OptionReader reader, string key, string pattern)
     {
-        if (ModulePattern.ProblemOf(pattern) is not null)
+        if (!ModulePattern.IsValid(pattern))
             reader.Fault(key, Quote.Of(pattern), "a regular expression or a list of names");
     }
 
@@ -154,7 +152,7 @@ internal static class LoraAdapterConfigReader
         var entries = new List<KeyValuePair<string, T>>();
         var node = reader.Node(key);
         if (node is not null and not ConfigMap)
-            reader.Fault(key, node.Describe(), "an object of module names");
+            reader.Fault(key, node.Describe(), "an object whose keys are module names");
         if (node is ConfigMap { Count: > MostPatterns })
             reader.Fault(key, node.Describe(), $"at most {MostPatterns:N0} module names");
         foreach (var (name, value) in ((node as ConfigMap)?.Entries ?? []).Take(MostPatterns))
@@ -162,7 +160,7 @@ internal static class LoraAdapterConfigReader
             if (value is ConfigScalar scalar && convert(scalar) is { } converted)
                 entries.Add(KeyValuePair.Create(name, converted));
             else
-                reader.Fault(key, $"{Quote.Of(name)}: {value.Describe()}", allowed);
+                reader.Fault(key, $"{value.Describe()} for {Quote.Of(name)}", allowed);
             CheckPattern(reader, key, name);
         }
 

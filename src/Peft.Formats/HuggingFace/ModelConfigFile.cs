@@ -52,8 +52,8 @@ public sealed class ModelConfigFile
     internal Faults Faults { get; } = new();
 
     /// <summary>Reads <c>config.json</c> in a model directory.</summary>
-    /// <exception cref="HuggingFaceException">There is no such file, or it names no architecture.</exception>
-    /// <exception cref="ConfigFormatException">It is not JSON.</exception>
+    /// <exception cref="UserException">There is no such file, or it names no architecture.</exception>
+    /// <exception cref="UserException">It is not JSON.</exception>
     public static ModelConfigFile Read(string directory)
     {
         var path = System.IO.Path.Combine(directory, "config.json");
@@ -62,9 +62,8 @@ public sealed class ModelConfigFile
         var map = ConfigJson.ReadFile(path);
         if (map["model_type"] is ConfigScalar { IsQuoted: true, Text.Length: > 0 } modelType)
             return new ModelConfigFile(path, map, modelType.Text);
-        throw new HuggingFaceException(Formats.Fault.Text(
-            path, "no model_type", "the name of an architecture, such as \"llama\"",
-            "use a config.json written by transformers"));
+        throw UserException.At(path, "no model_type", "the name of an architecture, such as \"llama\"",
+            "use a config.json written by transformers");
     }
 
     /// <summary>True when the key stands here and is not null.</summary>
@@ -78,7 +77,7 @@ public sealed class ModelConfigFile
     {
         if (FirstPresent(key, alternatives) is { } present)
             return Whole(present, 1, LargestSize) ?? 1;
-        var others = alternatives.Length == 0 ? "" : ", here or as " + string.Join(", ", alternatives);
+        var others = alternatives.Length == 0 ? "" : " under this key or " + Words.OneOf(alternatives);
         Fault(key, "missing", "a size" + others);
         return 1;
     }
@@ -146,10 +145,10 @@ public sealed class ModelConfigFile
     /// <summary>
     /// Notes a fault at a key; for the rules of a family, such as heads that do not divide the hidden size.
     /// </summary>
-    public void Fault(string key, string found, string allowed, string? advice = null)
+    public void Fault(string key, string found, string? expected = null, string? advice = null)
     {
         var line = Map[key] is { } node ? $"line {node.Line}  " : "";
-        Faults.Add(line + key, found, allowed, advice);
+        Faults.Add(line + key, found, expected, advice);
     }
 
     /// <summary>Does nothing when every value read so far was good.</summary>
@@ -172,20 +171,18 @@ public sealed class ModelConfigFile
         return null;
     }
 
-    private static HuggingFaceException NoConfig(string directory)
+    private static UserException NoConfig(string directory)
     {
         if (!Directory.Exists(directory))
         {
-            return new HuggingFaceException(Formats.Fault.Text(
-                directory, File.Exists(directory) ? "a file" : "no such directory", "a base model's directory",
-                "check the path"));
+            return UserException.At(
+                directory, File.Exists(directory) ? "is a file, not a directory" : "no such directory", null, "check the path");
         }
 
         var isAdapter = File.Exists(System.IO.Path.Combine(directory, "adapter_config.json"));
-        return new HuggingFaceException(Formats.Fault.Text(
-            directory,
-            isAdapter ? "an adapter, not a base model" : "no config.json",
-            "a base model's directory with config.json, tokenizer.json and model.safetensors",
-            isAdapter ? "name the adapter with --adapter and its base model with --base" : "check the path"));
+        return UserException.At(directory,
+            isAdapter ? "is an adapter, not a base model" : "no config.json",
+            isAdapter ? null : "a base model's directory with config.json, tokenizer.json and model.safetensors",
+            isAdapter ? "name the adapter with --adapter and its base model with --base" : "check the path");
     }
 }

@@ -18,14 +18,14 @@ public static class ModulePattern
         modulePath == name || modulePath.EndsWith("." + name, StringComparison.Ordinal);
 
     /// <summary>A regular expression that must match the whole path.</summary>
-    /// <exception cref="HuggingFaceException">It is no regular expression, or takes too long.</exception>
+    /// <exception cref="UserException">It is no regular expression, or takes too long.</exception>
     public static bool MatchesWhole(string pattern, string modulePath) =>
         IsMatch(pattern, $@"\A(?:{pattern})\z", modulePath);
 
     /// <summary>
     /// A key of <c>rank_pattern</c> or <c>alpha_pattern</c>: matches the end of the path, from a dot or the start.
     /// </summary>
-    /// <exception cref="HuggingFaceException">It is no regular expression, or takes too long.</exception>
+    /// <exception cref="UserException">It is no regular expression, or takes too long.</exception>
     public static bool MatchesEnd(string pattern, string modulePath) => IsPlain(pattern)
         ? EndsWith(pattern, modulePath)
         : IsMatch(pattern, $@"\A(?:.*\.)?(?:{pattern})\z", modulePath);
@@ -33,24 +33,24 @@ public static class ModulePattern
     /// <summary>The number after a list of layers in a path, such as 3 in <c>model.layers.3.mlp</c>; null where there is none.</summary>
     /// <param name="list">Name of the list, or a regular expression for it (PEFT's <c>layers_pattern</c>).</param>
     /// <param name="modulePath">The module's path.</param>
-    /// <exception cref="HuggingFaceException">It is no regular expression, or takes too long.</exception>
+    /// <exception cref="UserException">It is no regular expression, or takes too long.</exception>
     public static int? LayerAfter(string list, string modulePath)
     {
         var match = Match(list, $@"\A.*\.{list}\.(?<{LayerGroup}>\d+)\.", modulePath);
         return match.Success && int.TryParse(match.Groups[LayerGroup].ValueSpan, CultureInfo.InvariantCulture, out var layer) ? layer : null;
     }
 
-    /// <summary>What is wrong with a pattern that nothing was matched with yet, as advice; null when it can be used.</summary>
-    public static string? ProblemOf(string pattern)
+    /// <summary>Whether a pattern that nothing was matched with yet can be used.</summary>
+    public static bool IsValid(string pattern)
     {
         try
         {
             MatchesWhole(pattern, "");
-            return null;
+            return true;
         }
-        catch (HuggingFaceException)
+        catch (UserException)
         {
-            return "list the modules by name";
+            return false;
         }
     }
 
@@ -78,7 +78,7 @@ public static class ModulePattern
     private static Match Match(string pattern, string whole, string modulePath)
     {
         if (pattern.Length > LongestPattern)
-            throw Unusable(pattern, $"{pattern.Length:N0} characters", $"at most {LongestPattern:N0}");
+            throw Unusable(pattern, $"has more than {LongestPattern:N0} characters");
         try
         {
             // Python spells named groups (?P<name>...).
@@ -87,17 +87,14 @@ public static class ModulePattern
         }
         catch (RegexMatchTimeoutException error)
         {
-            throw Unusable(pattern, "takes too long to match", "a simpler pattern", error);
+            throw Unusable(pattern, "takes too long to match", error);
         }
         catch (ArgumentException error)
         {
-            throw Unusable(pattern, "no regular expression", "a regular expression for module paths", error);
+            throw Unusable(pattern, "is not a valid regular expression", error);
         }
     }
 
-    private static HuggingFaceException Unusable(string pattern, string found, string allowed, Exception? inner = null)
-    {
-        var message = Fault.Text($"module pattern {Quote.Of(pattern)}", found, allowed, "list the modules by name");
-        return inner is null ? new HuggingFaceException(message) : new HuggingFaceException(message, inner);
-    }
+    private static UserException Unusable(string pattern, string found, Exception? inner = null) =>
+        UserException.At($"module pattern {Quote.Of(pattern)}", found, null, "list the modules by name", inner);
 }

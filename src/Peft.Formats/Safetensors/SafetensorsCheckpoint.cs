@@ -28,7 +28,7 @@ public sealed class SafetensorsCheckpoint
     /// <param name="directory">A model or adapter directory.</param>
     /// <param name="singleName">The file's name; the index is called the same with <c>.index.json</c> behind
     /// it.</param>
-    /// <exception cref="SafetensorsException">
+    /// <exception cref="UserException">
     /// There are no weights or only pickled ones, a shard or tensor is missing, a file is damaged, or the index
     /// points out
     /// of the directory.
@@ -37,9 +37,8 @@ public sealed class SafetensorsCheckpoint
     {
         if (!Directory.Exists(directory))
         {
-            var found = File.Exists(directory) ? "a file" : "no such directory";
-            throw new SafetensorsException(
-                Fault.Text(directory, found, $"a directory that holds {singleName}", "check the path"));
+            var found = File.Exists(directory) ? "is a file, not a directory" : "no such directory";
+            throw UserException.At(directory, found, $"a directory that holds {singleName}", "check the path");
         }
 
         var single = Path.Combine(directory, singleName);
@@ -55,9 +54,8 @@ public sealed class SafetensorsCheckpoint
     {
         if (ConfigJson.ReadFile(index)["weight_map"] is not ConfigMap { Count: > 0 } map)
         {
-            throw new SafetensorsException(Fault.Text(
-                index, "no weight_map", "an object that names the file of each tensor",
-                "copy or download the index again"));
+            throw UserException.At(index, "no weight_map", "an object that names the file of each tensor",
+                "copy or download the index again");
         }
 
         var entries = new Dictionary<string, SafetensorsEntry>(StringComparer.Ordinal);
@@ -69,11 +67,9 @@ public sealed class SafetensorsCheckpoint
                 shards.Add(name, shard = OpenShard(directory, index, name));
             if (!shard.Entries.TryGetValue(tensor, out var entry))
             {
-                throw new SafetensorsException(Fault.Text(
-                    $"{index} line {node.Line}",
-                    $"{name} holds no tensor {Quote.Of(tensor)}",
-                    "a shard that holds the tensors the index names",
-                    "copy or download index and shards again, from one revision"));
+                throw UserException.At($"{index} line {node.Line}",
+                    $"{name} holds no tensor {Quote.Of(tensor)}", null,
+                    "copy or download index and shards again, from one revision");
             }
 
             entries.Add(tensor, entry);
@@ -87,15 +83,13 @@ public sealed class SafetensorsCheckpoint
         var path = Path.Combine(directory, name);
         if (!File.Exists(path))
         {
-            throw new SafetensorsException(Fault.Text(
-                index, $"shard {Quote.Of(name)} is missing", $"all shards in {directory}", "copy or download it too"));
+            throw UserException.At(index, $"shard {Quote.Of(name)} is missing", null, "copy or download it too");
         }
 
         if (InnerPath.OutsideTarget(directory, name) is { } target)
         {
-            throw new SafetensorsException(Fault.Text(
-                index, $"shard {Quote.Of(name)} is a link to {Quote.Of(target)}", $"shards that lie in {directory}",
-                "where you trust it, copy that file over the link"));
+            throw UserException.At(index, $"shard {Quote.Of(name)} is a link to {Quote.Of(target)}", $"a file in {directory}",
+                "if you trust it, copy that file over the link");
         }
 
         return SafetensorsFile.Open(path);
@@ -107,29 +101,25 @@ public sealed class SafetensorsCheckpoint
         var isInside = name.EndsWith(".safetensors", StringComparison.Ordinal)
             && !name.Any(c => c is '\\' or ':' || char.IsControl(c))
             && name.Split('/').All(part => part is not ("" or "." or ".."));
-        return isInside ? name : throw new SafetensorsException(Fault.Text(
-            $"{index} line {node.Line}, tensor {Quote.Of(tensor)}",
-            $"file {node.Describe()}",
+        return isInside ? name : throw UserException.At($"{index} line {node.Line}, tensor {Quote.Of(tensor)}",
+            $"its file is {node.Describe()}",
             "the name of a .safetensors file inside the directory",
-            "do not use this checkpoint unless you know who made it"));
+            "do not use this checkpoint unless you know who made it");
     }
 
-    private static SafetensorsException WithoutWeights(string directory, string singleName)
+    private static UserException WithoutWeights(string directory, string singleName)
     {
         var pickled = FirstPickle(directory);
         if (pickled is null)
         {
-            return new SafetensorsException(Fault.Text(
-                directory, "no weights", $"{singleName} or {singleName}.index.json with its shards", "check the path"));
+            return UserException.At(directory, "no weights", $"{singleName}, or {singleName}.index.json with its shards", "check the path");
         }
 
-        return new SafetensorsException(Fault.Text(
-            Path.Combine(directory, pickled),
+        return UserException.At(Path.Combine(directory, pickled),
             "pickled weights, which can run code when they are loaded",
             singleName,
-            "convert them once in Python, where you trust the file: "
-                + "load with transformers or PEFT "
-                + "and call save_pretrained(\"NEW_DIRECTORY\", safe_serialization=True)"));
+            "if you trust the file, convert it once in Python: load it with transformers or PEFT and call "
+                + "save_pretrained(\"NEW_DIRECTORY\", safe_serialization=True)");
     }
 
     private static string? FirstPickle(string directory)

@@ -29,7 +29,7 @@ public sealed class SafetensorsFile
     public IReadOnlyDictionary<string, SafetensorsEntry> Entries { get; }
 
     /// <summary>Reads and checks the header.</summary>
-    /// <exception cref="SafetensorsException">The file is not what the format demands.</exception>
+    /// <exception cref="UserException">The file is not what the format demands.</exception>
     /// <exception cref="FileOperationException">The file is missing or cannot be read.</exception>
     public static SafetensorsFile Open(string path)
     {
@@ -46,7 +46,7 @@ public sealed class SafetensorsFile
     }
 
     /// <summary>Copies one tensor's bytes.</summary>
-    /// <exception cref="SafetensorsException">There is no such tensor, or it is larger than an array can
+    /// <exception cref="UserException">There is no such tensor, or it is larger than an array can
     /// be.</exception>
     /// <exception cref="FileOperationException">The file cannot be read any more.</exception>
     public byte[] ReadBytes(string name)
@@ -54,18 +54,16 @@ public sealed class SafetensorsFile
         if (!Entries.TryGetValue(name, out var entry))
         {
             var near = NearestName.Of(name, Entries.Keys);
-            throw new SafetensorsException(Fault.Text(
-                Path,
-                $"no tensor {Quote.Of(name)}",
-                $"one of its {Entries.Count} tensors",
-                near is null ? null : $"did you mean {Quote.Of(near)}?"));
+            throw UserException.At(Path,
+                $"no tensor {Quote.Of(name)} among its {Words.Count(Entries.Count, "tensor")}",
+                null,
+                near is null ? null : $"did you mean {Quote.Of(near)}?");
         }
 
         if (entry.ByteCount > Array.MaxLength)
         {
-            throw new SafetensorsException(Fault.Text(
-                $"{Path}, tensor {Quote.Of(name)}", $"{entry.ByteCount} bytes",
-                $"at most {Array.MaxLength} in one array", "map it into memory instead"));
+            throw UserException.At($"{Path}, tensor {Quote.Of(name)}", $"{entry.ByteCount:N0} bytes",
+                $"at most {Array.MaxLength:N0} bytes in one array", "map it into memory instead");
         }
 
         try
@@ -90,25 +88,25 @@ public sealed class SafetensorsFile
     {
         Span<byte> first = stackalloc byte[8];
         if (stream.ReadAtLeast(first, 8, throwOnEndOfStream: false) < 8)
-            throw Error(path, $"{stream.Length} bytes", "at least 8", "copy or download the file again");
+            throw Error(path, $"is only {Words.Count(stream.Length, "byte")} long", null, "copy or download the file again");
         if (first.SequenceEqual("version "u8))
-            throw Error(path, "a Git LFS pointer, not the file itself", "a safetensors file",
+            throw Error(path, "is a Git LFS pointer, not the file itself", null,
                 "fetch it with: git lfs pull");
         var length = BinaryPrimitives.ReadUInt64LittleEndian(first);
         if (length > LargestHeader)
         {
             throw Error(
-                path, $"a header of {length} bytes", $"at most {LargestHeader}",
-                "this is no safetensors file, or it is damaged");
+                path, $"a header of {length:N0} bytes", $"at most {LargestHeader:N0} bytes",
+                "this is not a safetensors file, or it is damaged");
         }
 
         if ((long)length > stream.Length - 8)
         {
             throw Error(
                 path,
-                $"a header of {length} bytes in a file of {stream.Length}",
-                "a header inside the file",
-                "the file is cut short: copy or download it again");
+                $"a header of {length:N0} bytes in a file of {stream.Length:N0}",
+                null,
+                "the file is truncated: copy or download it again");
         }
 
         var header = new byte[length];
@@ -116,6 +114,16 @@ public sealed class SafetensorsFile
         return header;
     }
 
-    private static SafetensorsException Error(string path, string found, string allowed, string advice) =>
-        new(Fault.Text(path, found, allowed, advice));
+    private static UserException Error(string path, string found, string? expected, string advice) =>
+        UserException.At(path, found, expected, advice);
 }
+
+/// <summary>Where a tensor lies and what it is. Row-major, little-endian.</summary>
+/// <param name="Name">Its name in the file.</param>
+/// <param name="Dtype">Element type.</param>
+/// <param name="Shape">Sizes; empty for a single value.</param>
+/// <param name="FilePath">The file that holds it.</param>
+/// <param name="Offset">First byte, counted from the beginning of the file.</param>
+/// <param name="ByteCount">Bytes, exactly the shape times the element size.</param>
+public sealed record SafetensorsEntry(
+    string Name, SafetensorsDtype Dtype, IReadOnlyList<long> Shape, string FilePath, long Offset, long ByteCount);

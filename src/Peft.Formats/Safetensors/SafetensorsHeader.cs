@@ -62,7 +62,7 @@ internal sealed class SafetensorsHeader
             }
 
             if (seenMetadata)
-                throw Error("header", "__metadata__ stands twice", "once", Repair);
+                throw Error("header", "__metadata__ is given twice", null, Repair);
             seenMetadata = true;
             ReadMetadata(ref reader);
         }
@@ -78,9 +78,9 @@ internal sealed class SafetensorsHeader
             var key = reader.GetString()!;
             reader.Read();
             if (reader.TokenType != JsonTokenType.String)
-                throw Error("__metadata__", $"{Quote.Of(key)} is not a text", "texts only", Repair);
+                throw Error("__metadata__", $"the value of {Quote.Of(key)} is not a text", null, Repair);
             if (!Metadata.TryAdd(key, reader.GetString()!))
-                throw Error("__metadata__", $"{Quote.Of(key)} stands twice", "each key once", Repair);
+                throw Error("__metadata__", $"{Quote.Of(key)} is given twice", null, Repair);
         }
 
         if (!isMap)
@@ -91,7 +91,7 @@ internal sealed class SafetensorsHeader
     {
         var place = "tensor " + Quote.Of(name);
         if (Entries.ContainsKey(name))
-            throw Error(place, "the name stands twice", "each name once", Repair);
+            throw Error(place, "the name is used twice", null, Repair);
         if (reader.TokenType != JsonTokenType.StartObject)
             throw Error(place, "not an object", "an object with dtype, shape and data_offsets", Repair);
         string? dtypeName = null;
@@ -102,9 +102,9 @@ internal sealed class SafetensorsHeader
             var key = reader.GetString()!;
             object? former = key switch { "dtype" => dtypeName, "shape" => shape, _ => offsets };
             if (key is not ("dtype" or "shape" or "data_offsets"))
-                throw Error(place, "unknown key " + Quote.Of(key), "dtype, shape and data_offsets", Repair);
+                throw Error(place, "unknown key " + Quote.Of(key), "dtype, shape and data_offsets only", Repair);
             if (former is not null)
-                throw Error(place, key + " stands twice", "once", Repair);
+                throw Error(place, key + " is given twice", null, Repair);
             reader.Read();
             if (key == "dtype")
                 dtypeName = reader.TokenType == JsonTokenType.String ? reader.GetString() : "";
@@ -131,9 +131,9 @@ internal sealed class SafetensorsHeader
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
             if (reader.TokenType != JsonTokenType.Number || !reader.TryGetInt64(out var size) || size < 0)
-                throw Error(place, $"{key} holds something else", "whole numbers from 0 to 2^63-1", Repair);
+                throw Error(place, $"{key} holds something other than a size", "whole numbers from 0 to 2^63 - 1", Repair);
             if (sizes.Count == MostSizes)
-                throw Error(place, $"{key} has more than {MostSizes} sizes", $"at most {MostSizes}", Repair);
+                throw Error(place, $"{key} has more than {MostSizes} sizes", null, Repair);
             sizes.Add(size);
         }
 
@@ -145,7 +145,7 @@ internal sealed class SafetensorsHeader
         if (!SafetensorsDtypes.TryParse(dtypeName, out var dtype))
         {
             throw Error(
-                place, "dtype " + Quote.Of(dtypeName), string.Join(", ", SafetensorsDtypes.Names),
+                place, "dtype " + Quote.Of(dtypeName), Words.OneOf(SafetensorsDtypes.Names),
                 "convert the tensor to one of them");
         }
 
@@ -153,13 +153,13 @@ internal sealed class SafetensorsHeader
         if (SafetensorsDtypes.ByteCount(dtype, shape) is not { } needed)
             throw Error(place, $"shape {shown} is too large", "fewer than 2^63 bytes", Repair);
         if (offsets.Count != 2)
-            throw Error(place, $"{offsets.Count} data_offsets", "two: begin and end", Repair);
+            throw Error(place, Words.Count(offsets.Count, "data offset"), "two: begin and end", Repair);
         var (begin, end) = (offsets[0], offsets[1]);
         if (begin > end)
-            throw Error(place, $"data_offsets {begin}..{end} run backwards", "begin before end", Repair);
+            throw Error(place, $"data_offsets {begin}..{end} end before they begin", null, Repair);
         if (end > _dataLength)
             throw Error(place, $"data_offsets {begin}..{end}", $"at most {_dataLength}, the end of the file",
-                "the file is cut short: " + Repair);
+                "the file is truncated: " + Repair);
         if (end - begin != needed)
             throw Error(place, $"{end - begin} bytes", $"{needed} bytes for shape {shown} of {dtype}", Repair);
         return new SafetensorsEntry(name, dtype, shape, _path, _dataStart + begin, needed);
@@ -174,22 +174,19 @@ internal sealed class SafetensorsHeader
         {
             var place = "tensor " + Quote.Of(entry.Name);
             if (entry.Offset < position)
-                throw Error(place, $"overlaps {previous}", "tensors that do not share bytes", Repair);
+                throw Error(place, $"overlaps {previous}", null, Repair);
             if (entry.Offset > position)
-                throw Error(place, $"a gap of {entry.Offset - position} bytes after {previous}", "no gap", Repair);
+                throw Error(place, $"a gap of {Words.Count(entry.Offset - position, "byte")} after {previous}", null, Repair);
             position += entry.ByteCount;
             previous = place;
         }
 
         var rest = _dataStart + _dataLength - position;
         if (rest > 0)
-            throw Error("data", $"{rest} bytes after {previous}", "none", Repair);
+            throw Error("data", $"{Words.Count(rest, "byte")} after {previous}", "the end of the file", Repair);
     }
 
-    private SafetensorsException Error(
-        string place, string found, string allowed, string? advice = null, Exception? inner = null)
-    {
-        var message = Fault.Text($"{_path}, {place}", found, allowed, advice);
-        return inner is null ? new SafetensorsException(message) : new SafetensorsException(message, inner);
-    }
+    private UserException Error(
+        string place, string found, string? expected, string? advice = null, Exception? inner = null) =>
+        UserException.At($"{_path}, {place}", found, expected, advice, inner);
 }

@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using Scriban;
 using Scriban.Parsing;
 using Scriban.Syntax;
@@ -46,7 +47,6 @@ public sealed class ParsedTemplate
     /// <exception cref="TemplateException">Its syntax is wrong; all faults are told.</exception>
     public static ParsedTemplate Parse(string text, string name, bool shortForm = false)
     {
-        ArgumentNullException.ThrowIfNull(text);
         var page = Page(text, name, ScriptMode.Default);
         if (shortForm)
             ShortForm.Expand(page);
@@ -57,19 +57,18 @@ public sealed class ParsedTemplate
     /// <exception cref="TemplateException">It is none, or its syntax is wrong.</exception>
     public static ParsedTemplate ParseExpression(string text, string name)
     {
-        ArgumentNullException.ThrowIfNull(text);
         var bare = text.Trim();
         if (bare.StartsWith("{{", StringComparison.Ordinal) && bare.EndsWith("}}", StringComparison.Ordinal) && bare.Length >= 4)
             bare = bare[2..^2].Trim();
         // An expression may go over lines; for Scriban a line's end ends it.
         bare = bare.ReplaceLineEndings(" ");
         if (bare.Length == 0)
-            throw new TemplateException(name, [new TemplateFault(1, 1, "nothing", "one expression")]);
+            throw new TemplateException(name, [new TemplateFault(1, 1, "is empty", "one expression")]);
         var statements = Page(bare, name, ScriptMode.ScriptOnly).Body!.Statements.Where(statement => statement is not ScriptNopStatement).ToList();
         if (statements is [ScriptExpressionStatement { Expression: { } expression }] && expression is not ScriptAssignExpression)
             return new ParsedTemplate(bare, name, expression);
         var isAssignment = statements is [ScriptExpressionStatement];
-        var advice = isAssignment ? "two values are compared with ==" : null;
+        var advice = isAssignment ? "compare two values with ==" : null;
         throw new TemplateException(
             name, [new TemplateFault(1, 1, Quote.Of(bare), isAssignment ? "an expression, not an assignment" : "one expression", advice)]);
     }
@@ -79,8 +78,6 @@ public sealed class ParsedTemplate
     /// <param name="isFunction">Tells the names of functions.</param>
     public IReadOnlyList<TemplateFault> Unknown(IReadOnlyCollection<string> known, Func<string, bool> isFunction)
     {
-        ArgumentNullException.ThrowIfNull(known);
-        ArgumentNullException.ThrowIfNull(isFunction);
         return [.. _uses.DistinctBy(use => use.Name).Where(use => !known.Contains(use.Name) && !isFunction(use.Name))
             .Select(use => TemplateFaults.UnknownName(use.Span, use.Name, known))];
     }
@@ -104,7 +101,7 @@ public sealed class ParsedTemplate
         {
             // A parser that trips over a text has read no template.
             throw new TemplateException(
-                name, [new TemplateFault(1, 1, $"cannot be read: {error.Message.TrimEnd('.')}", "a template in Scriban's language (https://scriban.github.io/docs)")], error);
+                name, [new TemplateFault(1, 1, $"cannot be read: {error.Message.TrimEnd('.')}", null, TemplateFaults.Documentation)], error);
         }
         if (!template.HasErrors)
             return mode == ScriptMode.Default && Open(text) is { } open ? throw new TemplateException(name, [open]) : template.Page!;
@@ -120,6 +117,147 @@ public sealed class ParsedTemplate
         foreach (var token in new Lexer(text))
             enter = token.Type switch { TokenType.CodeEnter => token, TokenType.CodeExit => null, _ => enter };
         return enter is { } at
-            ? new TemplateFault(at.Start.Line + 1, at.Start.Column + 1, "{{ is not closed", "}} behind it", "a brace that is text is written {{ \"{{\" }}") : null;
+            ? new TemplateFault(at.Start.Line + 1, at.Start.Column + 1, "'{{' is not closed", "a matching '}}'", "write braces that are text as {{ \"{{\" }}") : null;
+    }
+}
+
+/// <summary>The short form: <c>{name}</c> outside of <c>{{ }}</c> stands for <c>{{ name }}</c>. What does not look like a name, such as
+/// <c>{"a": 1}</c> or <c>{ }</c>, is text.</summary>
+internal static partial class ShortForm
+{
+    public static void Expand(ScriptPage page) => page.Accept(new Expander());
+
+    [GeneratedRegex(@"\{([\p{L}_](?:[\p{L}\p{N}_ .\-]*[\p{L}\p{N}_])?)\}")]
+    private static partial Regex Name();
+
+    private static void Expand(ScriptList<ScriptStatement> statements)
+    {
+        for (var at = statements.Count - 1; at >= 0; at--)
+        {
+            if (statements[at] is not ScriptRawStatement { IsEscape: false } raw)
+                continue;
+            var text = raw.Text.ToString();
+            var names = Name().Matches(text);
+            if (names.Count == 0)
+                continue;
+            statements.RemoveAt(at);
+            var (end, insertAt) = (0, at);
+            foreach (Match name in names)
+            {
+                if (name.Index > end)
+                    statements.Insert(insertAt++, Literal(raw, text, end, name.Index));
+                statements.Insert(insertAt++, Value(raw, text, name));
+                end = name.Index + name.Length;
+            }
+
+            if (end < text.Length)
+                statements.Insert(insertAt, Literal(raw, text, end, text.Length));
+        }
+    }
+
+    private static ScriptRawStatement Literal(ScriptRawStatement raw, string text, int start, int end) => new()
+    {
+        Text = new ScriptStringSlice(text[start..end]),
+        Span = Span(raw, text, start, end),
+    };
+
+    private static ScriptExpressionStatement Value(ScriptRawStatement raw, string text, Match name)
+    {
+        var span = Span(raw, text, name.Index, name.Index + name.Length);
+        return new ScriptExpressionStatement { Expression = new ScriptVariableGlobal(name.Groups[1].Value) { Span = span }, Span = span };
+    }
+
+    private static SourceSpan Span(ScriptRawStatement raw, string text, int start, int end) =>
+        new(raw.Span.FileName, Position(raw.Span.Start, text, start), Position(raw.Span.Start, text, Math.Max(start, end - 1)));
+
+    private static TextPosition Position(TextPosition from, string text, int offset)
+    {
+        var before = text.AsSpan(0, offset);
+        var lines = before.Count('\n');
+        var column = lines == 0 ? from.Column + offset : offset - before.LastIndexOf('\n') - 1;
+        return new TextPosition(from.Offset + offset, from.Line + lines, column);
+    }
+
+    private sealed class Expander : ScriptVisitor
+    {
+        public override void Visit(ScriptBlockStatement node)
+        {
+            base.Visit(node);
+            ShortForm.Expand(node.Statements);
+        }
+    }
+}
+
+/// <summary>Finds the names that a template takes from outside, and those it makes itself.</summary>
+internal sealed class TemplateNames : ScriptVisitor
+{
+    private readonly HashSet<string> _made = new(StringComparer.Ordinal) { "for", "while", "tablerow" };
+
+    /// <summary>The uses of names, in the order of the text.</summary>
+    public List<ScriptVariable> Uses { get; } = [];
+
+    /// <summary>Whether all names are taken at once (<c>this</c>, <c>import</c>).</summary>
+    public bool UsesAll { get; private set; }
+
+    /// <summary>Those not made by the template.</summary>
+    public IEnumerable<ScriptVariable> FromOutside => Uses.Where(use => !_made.Contains(use.Name));
+
+    public override void Visit(ScriptVariableGlobal node) => Uses.Add(node);
+
+    public override void Visit(ScriptMemberExpression node) => node.Target?.Accept(this);
+
+    public override void Visit(ScriptNamedArgument node) => node.Value?.Accept(this);
+
+    public override void Visit(ScriptObjectMember node) => node.Value?.Accept(this);
+
+    public override void Visit(ScriptThisExpression node) => UsesAll = true;
+
+    public override void Visit(ScriptImportStatement node)
+    {
+        UsesAll = true;
+        base.Visit(node);
+    }
+
+    public override void Visit(ScriptAssignExpression node)
+    {
+        Made(node.Target);
+        node.Value?.Accept(this);
+        if (node.Target is not ScriptVariable)
+            node.Target?.Accept(this);
+    }
+
+    public override void Visit(ScriptForStatement node)
+    {
+        Made(node.Variable);
+        base.Visit(node);
+    }
+
+    public override void Visit(ScriptTableRowStatement node)
+    {
+        Made(node.Variable);
+        base.Visit(node);
+    }
+
+    public override void Visit(ScriptCaptureStatement node)
+    {
+        Made(node.Target);
+        base.Visit(node);
+    }
+
+    public override void Visit(ScriptFunction node)
+    {
+        Made(node.NameOrDoToken);
+        foreach (var parameter in node.Parameters ?? [])
+            Made(parameter.Name);
+        base.Visit(node);
+    }
+
+    // A parameter's name is no use of it.
+    public override void Visit(ScriptParameter node) => node.DefaultValue?.Accept(this);
+
+    private void Made(ScriptNode? node)
+    {
+        if (node is ScriptVariable variable)
+            _made.Add(variable.Name);
     }
 }

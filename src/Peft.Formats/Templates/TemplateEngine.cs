@@ -40,8 +40,6 @@ public sealed class TemplateEngine
 
     private (string Text, object? Value) Run(ParsedTemplate template, ScriptObject values, bool isText)
     {
-        ArgumentNullException.ThrowIfNull(template);
-        ArgumentNullException.ThrowIfNull(values);
         try
         {
             return _context.Run(template, values, isText);
@@ -75,4 +73,53 @@ public sealed class TemplateEngine
 
         return null;
     }
+}
+
+/// <summary>How templates are carried out.</summary>
+public sealed record TemplateOptions
+{
+    /// <summary>What a rendering may take.</summary>
+    public TemplateLimits Limits { get; init; } = new();
+
+    /// <summary>Whether null may be printed (as nothing) and handed to functions. If not, only conditions, comparisons, <c>??</c> and
+    /// <c>object.</c> functions may meet one.</summary>
+    public bool AllowsNull { get; init; }
+
+    /// <summary>What is done to each printed value, for example to escape HTML; null for nothing. <c>{{ text | raw }}</c> is exempt.</summary>
+    public Func<string, string>? Escape { get; init; }
+
+    /// <summary>Further functions: name and delegate.</summary>
+    public IReadOnlyDictionary<string, Delegate> Functions { get; init; } = new Dictionary<string, Delegate>();
+
+    /// <summary>Names of functions that are not to be had.</summary>
+    public IReadOnlyCollection<string> Without { get; init; } = [];
+
+    /// <summary>Stops a rendering.</summary>
+    public CancellationToken Cancellation { get; init; }
+}
+
+/// <summary>
+/// What one rendering may take. A template may be a stranger's: it can reach no file, no network and no member of a .NET type, and
+/// it ends. Scriban bounds loops, recursion, each text and each regular expression; time and memory are counted here, since
+/// within those bounds many large texts or branching functions could still fill the machine.
+/// </summary>
+public sealed record TemplateLimits
+{
+    /// <summary>Rounds of all loops of a rendering, and of one built-in function.</summary>
+    public int Loops { get; init; } = 1_000_000;
+
+    /// <summary>Functions that call each other, and nested blocks.</summary>
+    public int Depth { get; init; } = 100;
+
+    /// <summary>Characters of the output and of each text in between.</summary>
+    public int Characters { get; init; } = 64 << 20;
+
+    /// <summary>Bytes that a rendering may take from memory, what it drops again counted too.</summary>
+    public long Bytes { get; init; } = 2L << 30;
+
+    /// <summary>Time of a rendering.</summary>
+    public TimeSpan Time { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Time of one use of a regular expression.</summary>
+    public TimeSpan RegexTime { get; init; } = TimeSpan.FromSeconds(1);
 }

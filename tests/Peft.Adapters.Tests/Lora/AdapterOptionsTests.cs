@@ -91,7 +91,7 @@ public sealed class AdapterOptionsTests
 
     [Theory]
     [InlineData("""{"rank_pattern": 5}""", "rank_pattern", "5", "a section of module names")]
-    [InlineData("""{"alpha_pattern": ["q_proj"]}""", "alpha_pattern", "a list of 1", "a section of module names")]
+    [InlineData("""{"alpha_pattern": ["q_proj"]}""", "alpha_pattern", "a list of 1 item", "a section of module names")]
     [InlineData("""{"rank_pattern": {"(": 2}}""", "rank_pattern.(", "'('", "or a regular expression for it")]
     [InlineData("""{"rank_pattern": {"q_proj": 65537}}""", "rank_pattern.q_proj", "65537", "from 1 to 65536")]
     [InlineData("""{"layers_to_transform": [0], "layers_pattern": ["(x"]}""", "layers_pattern", "'(x'", "the name of a list of layers")]

@@ -51,7 +51,7 @@ public class DataSetOptionsTests
     [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "format": "parkett"}""", "data.train[0].format", "'parkett'")]
     [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "on_bad_row": "ignore"}""", "data.train[0].on_bad_row", "'ignore'")]
     [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "fliter": "x"}""", "data.train[0].fliter", "unknown key")]
-    [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "columns": {"x": [1]}}""", "data.train[0].columns", "x: a list of 1")]
+    [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "columns": {"x": [1]}}""", "data.train[0].columns", "x: a list of 1 item")]
     public void A_wrong_entry_is_one_fault_that_names_its_key(string set, string place, string found)
     {
         var error = Assert.Throws<FaultsException>(() => Given.Train(set));

@@ -27,20 +27,20 @@ public sealed class ConfigJsonTests : IDisposable
     [Theory]
     [InlineData(
         "{\n \"a\": 1,\n \"b\": 2,\n \"a\": 3}",
-        "f.json line 4 - key 'a' again (first on line 2) - each key once - remove one of the two")]
-    [InlineData("[1]", "f.json line 1 - a file that begins with a list - one JSON object: { ... }")]
-    [InlineData("\"x\"", "f.json line 1 - a file that begins with a text - one JSON object: { ... }")]
-    [InlineData("3", "f.json line 1 - a file that begins with a number - one JSON object: { ... }")]
-    [InlineData("null", "f.json line 1 - a file that begins with a single word - one JSON object: { ... }")]
+        "f.json line 4: key 'a' is already set on line 2. Remove one of the two.")]
+    [InlineData("[1]", "f.json line 1: begins with a list; expected one JSON object: { ... }.")]
+    [InlineData("\"x\"", "f.json line 1: begins with a text; expected one JSON object: { ... }.")]
+    [InlineData("3", "f.json line 1: begins with a number; expected one JSON object: { ... }.")]
+    [InlineData("null", "f.json line 1: begins with a bare word; expected one JSON object: { ... }.")]
     [InlineData(
         "{\n\"a\": 1,}",
-        "f.json line 2 - not valid JSON: The JSON object contains a trailing comma at the end which is not supported in this mode. "
-            + "Change the reader options - strict JSON, without comments or trailing commas - correct that line")]
+        "f.json line 2: not valid JSON: a comma before the closing bracket; expected strict JSON, without comments or trailing "
+            + "commas.")]
     [InlineData(
         "{\"a\": \"\\ud800\"}",
-        "f.json line 1 - a text that is not valid Unicode - UTF-8, and \\u escapes that form whole characters - save the file as UTF-8")]
+        "f.json line 1: a text that is not valid Unicode; expected UTF-8, and \\u escapes that form whole characters. Save the file as UTF-8.")]
     public void What_is_not_strict_JSON_is_refused(string json, string message) =>
-        Assert.Equal(message, Assert.Throws<ConfigFormatException>(() => ConfigJson.Parse(json, "f.json")).Message);
+        Assert.Equal(message, Assert.Throws<UserException>(() => ConfigJson.Parse(json, "f.json")).Message);
 
     [Theory]
     [InlineData("")]
@@ -50,13 +50,13 @@ public sealed class ConfigJsonTests : IDisposable
     [InlineData("{\"a\": NaN}")]
     [InlineData("{// c\n}")]
     public void Broken_JSON_is_a_typed_error(string json) =>
-        Assert.Throws<ConfigFormatException>(() => ConfigJson.Parse(json, "f.json"));
+        Assert.Throws<UserException>(() => ConfigJson.Parse(json, "f.json"));
 
     [Fact]
     public void Deep_nesting_is_refused_and_does_not_overflow_the_stack()
     {
         var json = "{\"a\":" + new string('[', 100_000);
-        Assert.Throws<ConfigFormatException>(() => ConfigJson.Parse(json, "f.json"));
+        Assert.Throws<UserException>(() => ConfigJson.Parse(json, "f.json"));
     }
 
     [Fact]
@@ -64,8 +64,8 @@ public sealed class ConfigJsonTests : IDisposable
     {
         var json = "{\"a\":[" + string.Concat(Enumerable.Repeat("1,", 1_000_000)) + "1]}";
         Assert.Equal(
-            "f.json line 1 - too many values - at most 1,000,000 - check that this is the file you mean",
-            Assert.Throws<ConfigFormatException>(() => ConfigJson.Parse(json, "f.json")).Message);
+            "f.json line 1: more than 1,000,000 values. Check that this is the right file.",
+            Assert.Throws<UserException>(() => ConfigJson.Parse(json, "f.json")).Message);
     }
 
     [Fact]
@@ -77,16 +77,16 @@ public sealed class ConfigJsonTests : IDisposable
 
     [Fact]
     public void Bytes_that_are_not_UTF8_are_refused() =>
-        Assert.Throws<ConfigFormatException>(() => ConfigJson.ReadFile(_folder.Put("a.json", [.. "{\"a\": \""u8, 0xFF, 0xFE, .. "\"}"u8])));
+        Assert.Throws<UserException>(() => ConfigJson.ReadFile(_folder.Put("a.json", [.. "{\"a\": \""u8, 0xFF, 0xFE, .. "\"}"u8])));
 
     [Fact]
     public void A_missing_file_is_named() => Assert.Equal(
-        "DIR/none.json - no such file - an existing file - check the path",
+        "DIR/none.json: no such file. Check the path.",
         _folder.Message<FileOperationException>(() => ConfigJson.ReadFile(_folder.At("none.json"))));
 
     [Fact]
     public void A_directory_is_no_file() => Assert.Equal(
-        "DIR - a directory - a file - check the path",
+        "DIR: is a directory, not a file. Check the path.",
         _folder.Message<FileOperationException>(() => ConfigJson.ReadFile(_folder.Path)));
 
     [Fact]
@@ -95,7 +95,7 @@ public sealed class ConfigJsonTests : IDisposable
         using (var stream = File.Create(_folder.At("huge.json")))
             stream.SetLength(1L << 33); // sparse: takes no room
         Assert.Equal(
-            "DIR/huge.json - 8,589,934,592 bytes - at most 67,108,864 - check that this is the file you mean",
+            "DIR/huge.json: 8,589,934,592 bytes; expected at most 67,108,864 bytes. Check that this is the right file.",
             _folder.Message<FileOperationException>(() => ConfigJson.ReadFile(_folder.At("huge.json"))));
     }
 

@@ -47,12 +47,12 @@ public sealed class OptionReaderTests
     }
 
     [Theory]
-    [InlineData("""{"k": "8"}""", "line 1  s.k  '8'  a whole number of at least 1")]
-    [InlineData("""{"k": 0}""", "line 1  s.k  0  a whole number of at least 1")]
-    [InlineData("""{"k": 1.5}""", "line 1  s.k  1.5  a whole number of at least 1")]
-    [InlineData("""{"k": 99999999999999999999}""", "line 1  s.k  99999999999999999999  a whole number of at least 1")]
-    [InlineData("""{"k": [1]}""", "line 1  s.k  a list of 1  a whole number of at least 1")]
-    [InlineData("""{"k": {}}""", "line 1  s.k  an empty section  a whole number of at least 1")]
+    [InlineData("""{"k": "8"}""", "line 1  s.k: '8'; expected a whole number of at least 1.")]
+    [InlineData("""{"k": 0}""", "line 1  s.k: 0; expected a whole number of at least 1.")]
+    [InlineData("""{"k": 1.5}""", "line 1  s.k: 1.5; expected a whole number of at least 1.")]
+    [InlineData("""{"k": 99999999999999999999}""", "line 1  s.k: 99999999999999999999; expected a whole number of at least 1.")]
+    [InlineData("""{"k": [1]}""", "line 1  s.k: a list of 1 item; expected a whole number of at least 1.")]
+    [InlineData("""{"k": {}}""", "line 1  s.k: an empty section; expected a whole number of at least 1.")]
     public void A_wrong_whole_number_is_a_fault_and_the_default_is_used(string json, string fault)
     {
         var reader = Reader(json, "s");
@@ -74,14 +74,14 @@ public sealed class OptionReaderTests
         reader.Number("h", 1, max: 1.5);
         AssertFaults(
             reader,
-            "line 1  a  -1  a whole number from 0 to 4",
-            "line 1  b  9  a whole number of at most 4",
-            "line 1  c  9  a whole number from 10 to 20",
-            "line 1  d  'x'  a whole number",
-            "line 1  e  2  a number from 0 to 1",
-            "line 1  f  -1  a number of at least 0",
-            "line 1  g  '1e999'  a number",
-            "line 1  h  2  a number of at most 1.5");
+            "line 1  a: -1; expected a whole number from 0 to 4.",
+            "line 1  b: 9; expected a whole number of at most 4.",
+            "line 1  c: 9; expected a whole number from 10 to 20.",
+            "line 1  d: 'x'; expected a whole number.",
+            "line 1  e: 2; expected a number from 0 to 1.",
+            "line 1  f: -1; expected a number of at least 0.",
+            "line 1  g: '1e999'; expected a number.",
+            "line 1  h: 2; expected a number of at most 1.5.");
     }
 
     [Fact]
@@ -98,14 +98,14 @@ public sealed class OptionReaderTests
         Assert.Single(reader.Sections("sl"));
         AssertFaults(
             reader,
-            "line 1  b  'yes'  true or false",
-            "line 1  t  a list of 1  a text",
-            "line 1  ts  a list of 1  a text or a list of texts",
-            "line 1  is  'x'  a whole number of at least 0, or a list of them",
-            "missing  missing  a text",
-            "line 1  s  3  a section of keys",
-            "line 1  ss  an empty section  a list of sections",
-            "line 1  sl[1]  4  a section of keys");
+            "line 1  b: 'yes'; expected true or false.",
+            "line 1  t: a list of 1 item; expected a text.",
+            "line 1  ts: a list of 1 item; expected a text or a list of texts.",
+            "line 1  is: 'x'; expected a whole number of at least 0, or a list of them.",
+            "missing: missing; expected a text.",
+            "line 1  s: 3; expected a section of keys.",
+            "line 1  ss: an empty section; expected a list of sections.",
+            "line 1  sl[1]: 4; expected a section of keys.");
     }
 
     [Fact]
@@ -116,8 +116,8 @@ public sealed class OptionReaderTests
         reader.Choice("other", "dense", ["dense", "top_k"]);
         AssertFaults(
             reader,
-            "line 1  kind  'topk'  dense, top_k; did you mean top_k?",
-            "line 1  other  'zzz'  dense, top_k");
+            "line 1  kind: 'topk'; expected dense or top_k. Did you mean top_k?",
+            "line 1  other: 'zzz'; expected dense or top_k.");
     }
 
     [Fact]
@@ -139,11 +139,11 @@ public sealed class OptionReaderTests
 
         AssertFaults(
             reader,
-            "line 1  adapter.lora_alhpa  unknown key  did you mean lora_alpha?",
-            "line 1  adapter.learning_rate  unknown key here  it belongs at training.learning_rate; move it there",
-            "line 1  adapter.deep.zz  unknown key  no keys here",
-            "line 1  adapter.experts[0].quux  unknown key  known keys: name",
-            "line 2  training.xyz  unknown key  known keys: learning_rate");
+            "line 1  adapter.lora_alhpa: unknown key. Did you mean lora_alpha?",
+            "line 1  adapter.learning_rate: unknown key here. It belongs at training.learning_rate: move it there.",
+            "line 1  adapter.deep.zz: unknown key; expected no keys here.",
+            "line 1  adapter.experts[0].quux: unknown key; expected name.",
+            "line 2  training.xyz: unknown key; expected learning_rate.");
     }
 
     [Fact]
@@ -152,7 +152,7 @@ public sealed class OptionReaderTests
         var map = ConfigJson.Parse("""{"r": 8}""", "f.json").With("r", new ConfigScalar("--set", 0, "x"));
         var reader = new OptionReader(map, "", new Faults());
         reader.Integer("r", 8);
-        AssertFaults(reader, "--set  r  'x'  a whole number");
+        AssertFaults(reader, "--set  r: 'x'; expected a whole number.");
     }
 
     [Fact]

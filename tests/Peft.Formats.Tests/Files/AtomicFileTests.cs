@@ -48,7 +48,7 @@ public sealed class AtomicFileTests : IDisposable
             using var full = new FileStream("/dev/full", FileMode.Open, FileAccess.Write, FileShare.ReadWrite, 0);
             full.WriteByte(1);
         }));
-        Assert.Equal("DIR/a.bin - the disk is full - room for the whole file - free some space or choose another output", message);
+        Assert.Equal("DIR/a.bin: the disk is full. Free some space or choose another output.", message);
         Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
     }
 
@@ -72,16 +72,16 @@ public sealed class AtomicFileTests : IDisposable
             _folder.Message<FileOperationException>(() => AtomicFile.Write(_folder.At("a.bin"), _ => throw error));
 
         Assert.Equal(
-            "DIR/a.bin - no permission to write - a place you may write to - change its permissions or choose another output",
+            "DIR/a.bin: no permission to write. Change its permissions or choose another output.",
             MessageOf(new UnauthorizedAccessException()));
         Assert.Equal(
-            "DIR/a.bin - your disk quota is used up - room for the whole file - free some space or choose another output",
+            "DIR/a.bin: your disk quota is used up. Free some space or choose another output.",
             MessageOf(new IOException("x", 122)));
         Assert.Equal(
-            "DIR/a.bin - the file system is read-only - a place you may write to - choose another output",
+            "DIR/a.bin: the file system is read-only. Choose another output.",
             MessageOf(new IOException("x", 30)));
         Assert.Equal(
-            "DIR/a.bin - cannot be written: Odd thing happened - a place you may write to",
+            "DIR/a.bin: cannot be written: Odd thing happened.",
             MessageOf(new IOException("Odd thing happened.")));
     }
 
@@ -90,7 +90,7 @@ public sealed class AtomicFileTests : IDisposable
     {
         Directory.CreateDirectory(_folder.At("d"));
         Assert.Equal(
-            "DIR/d - a directory - a file name - choose another name",
+            "DIR/d: is a directory, not a file. Choose another name.",
             _folder.Message<FileOperationException>(() => AtomicFile.WriteText(_folder.At("d"), "x")));
     }
 
@@ -105,10 +105,10 @@ public sealed class AtomicFileTests : IDisposable
     public void Errors_of_reading_are_told_with_the_path()
     {
         Assert.Equal(
-            "x - no permission to read - a file you may read - change its permissions",
+            "x: no permission to read. Change its permissions.",
             FileOperationException.Reading("x", new UnauthorizedAccessException()).Message);
         Assert.Equal(
-            "x - cannot be read: Odd - a file you may read", FileOperationException.Reading("x", new IOException("Odd.")).Message);
+            "x: cannot be read: Odd.", FileOperationException.Reading("x", new IOException("Odd.")).Message);
     }
 
     [Fact]

@@ -43,12 +43,12 @@ public sealed class JsonFileTests : IDisposable
     }
 
     [Theory]
-    [InlineData("", "line 1: The input does not contain any JSON tokens")]
-    [InlineData("{\"n\": 1,", "line 1: Expected")]
+    [InlineData("", "(line 1: there is no JSON)")]
+    [InlineData("{\"n\": 1,", "(line 1: Expected")]
     [InlineData("null", "the value is null")]
-    [InlineData("{}", "keys are missing: 'n'")]
+    [InlineData("{}", "(line 1: keys are missing: 'n')")]
     [InlineData("{\"n\": \"x\"}", "line 1 at 'n': a value of another type")]
-    [InlineData("{\"n\": 1, \"n\": 2}", "Duplicate property")]
+    [InlineData("{\"n\": 1, \"n\": 2}", "(line 1 at 'n': a key is set twice)")]
     public void What_is_not_the_value_is_told(string json, string reason)
     {
         var message = MessageOf(System.Text.Encoding.UTF8.GetBytes(json));
@@ -69,4 +69,41 @@ public sealed class JsonFileTests : IDisposable
     public void A_file_above_the_limit_is_not_read() => Assert.Equal(
         "DIR/a.json: 1,001 bytes; expected at most 1,000 bytes. Check that this is the right file.",
         MessageOf<FileOperationException>(new byte[1001]));
+}
+
+public class SampledHashTests
+{
+    [Fact]
+    public void A_small_file_is_hashed_whole()
+    {
+        using var folder = new TempFolder();
+        var path = Path.Combine(folder.Path, "small");
+        File.WriteAllBytes(path, [1, 2, 3]);
+        Assert.Equal(Sha256.OfFile(path), SampledHash.OfFile(path));
+    }
+
+    [Fact]
+    public void A_large_file_is_told_apart_by_its_size_its_ends_and_samples()
+    {
+        using var folder = new TempFolder();
+        var path = Path.Combine(folder.Path, "large");
+        var bytes = new byte[(16 << 20) + 1];
+        new Random(1).NextBytes(bytes);
+        var first = Write(bytes);
+        Assert.Matches("^sampled-[0-9a-f]{64}$", first);
+        Assert.Equal(first, Write(bytes));
+        Assert.NotEqual(first, Write([.. bytes, 0]));
+        foreach (var at in new[] { 0, bytes.Length - 1, bytes.Length / 63 * 30 })
+        {
+            bytes[at] ^= 1;
+            Assert.NotEqual(first, Write(bytes));
+            bytes[at] ^= 1;
+        }
+
+        string Write(byte[] content)
+        {
+            File.WriteAllBytes(path, content);
+            return SampledHash.OfFile(path);
+        }
+    }
 }

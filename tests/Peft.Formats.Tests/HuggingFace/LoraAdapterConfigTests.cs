@@ -87,22 +87,22 @@ public sealed class LoraAdapterConfigTests : IDisposable
         Assert.Equal(
             """
             DIR/adapter_config.json has 16 faults:
-              line 5  init_lora_weights        'pissa_niter_16', which also changes the base's weights  a plain LoRA; save it with PEFT's path_initial_model_for_weight_conversion
-              line 2  bias                     'all'               "none"; train without biases
-              line 2  use_dora                 true                a plain LoRA; merge it into the base with PEFT, or train without DoRA
-              line 2  lora_bias                true                a plain LoRA; train without lora_bias
-              line 2  modules_to_save          a list of 1         a plain LoRA; train without modules_to_save
-              line 2  target_parameters        a list of 1         a plain LoRA; target Linear modules instead
-              line 3  trainable_token_indices  a list of 1         a plain LoRA; train without new tokens
-              line 3  alora_invocation_tokens  a list of 1         a plain LoRA; train a LoRA that is always active
-              line 3  use_qalora               true                a plain LoRA; train without QALoRA
-              line 3  layer_replication        a list of 1         a plain LoRA; use the base without replicated layers
-              line 4  megatron_config          a section of 1 key  a plain LoRA; convert the adapter to the names of Hugging Face
-              line 4  arrow_config             a section of 1 key  a plain LoRA; give the experts one by one
-              line 4  velora_config            a section of 1 key  a plain LoRA; train without VeLoRA
-              line 4  monteclora_config        a section of 1 key  a plain LoRA; train without MonteCLoRA
-              line 5  use_bdlora               a section of 1 key  a plain LoRA; train without BD-LoRA
-              line 5  kasa_config              a section of 1 key  a plain LoRA; train without KaSA
+              line 5  init_lora_weights        'pissa_niter_16', which also changes the base's weights; expected a plain LoRA. Save it with PEFT's path_initial_model_for_weight_conversion.
+              line 2  bias                     'all'; expected "none". Train without biases.
+              line 2  use_dora                 true; expected a plain LoRA. Merge it into the base with PEFT, or train without DoRA.
+              line 2  lora_bias                true; expected a plain LoRA. Train without lora_bias.
+              line 2  modules_to_save          a list of 1 item; expected a plain LoRA. Train without modules_to_save.
+              line 2  target_parameters        a list of 1 item; expected a plain LoRA. Target Linear modules instead.
+              line 3  trainable_token_indices  a list of 1 item; expected a plain LoRA. Train without new tokens.
+              line 3  alora_invocation_tokens  a list of 1 item; expected a plain LoRA. Train a LoRA that is always active.
+              line 3  use_qalora               true; expected a plain LoRA. Train without QALoRA.
+              line 3  layer_replication        a list of 1 item; expected a plain LoRA. Use the base without replicated layers.
+              line 4  megatron_config          a section of 1 key; expected a plain LoRA. Convert the adapter to Hugging Face's names.
+              line 4  arrow_config             a section of 1 key; expected a plain LoRA. Give the experts one by one.
+              line 4  velora_config            a section of 1 key; expected a plain LoRA. Train without VeLoRA.
+              line 4  monteclora_config        a section of 1 key; expected a plain LoRA. Train without MonteCLoRA.
+              line 5  use_bdlora               a section of 1 key; expected a plain LoRA. Train without BD-LoRA.
+              line 5  kasa_config              a section of 1 key; expected a plain LoRA. Train without KaSA.
             """,
             message);
     }
@@ -127,14 +127,14 @@ public sealed class LoraAdapterConfigTests : IDisposable
     public void Wrong_values_are_told_all_at_once() => Assert.Equal(
         """
         DIR/adapter_config.json has 8 faults:
-          line 4  target_modules  '('     a regular expression or a list of names
-          line 2  r               0       a whole number of at least 1
-          line 2  lora_alpha      'x'     a number
-          line 2  lora_dropout    1.5     a number from 0 to 1
-          line 3  rank_pattern    'q': 0  a rank of at least 1
-          line 3  rank_pattern    '('     a regular expression or a list of names
-          line 3  alpha_pattern   3       an object of module names
-          line 4  use_rslora      'yes'   true or false
+          line 4  target_modules  '('; expected a regular expression or a list of names.
+          line 2  r               0; expected a whole number of at least 1.
+          line 2  lora_alpha      'x'; expected a number.
+          line 2  lora_dropout    1.5; expected a number from 0 to 1.
+          line 3  rank_pattern    0 for 'q'; expected a whole number of at least 1.
+          line 3  rank_pattern    '('; expected a regular expression or a list of names.
+          line 3  alpha_pattern   3; expected an object whose keys are module names.
+          line 4  use_rslora      'yes'; expected true or false.
         """,
         _folder.Message<FaultsException>(() => Lora(
             """
@@ -144,21 +144,21 @@ public sealed class LoraAdapterConfigTests : IDisposable
             """)));
 
     [Theory]
-    [InlineData("{}", "no peft_type - peft_type \"LORA\" - use a plain LoRA adapter")]
-    [InlineData("{\"peft_type\": \"XLORA\"}", "peft_type 'XLORA' - peft_type \"LORA\" - use a plain LoRA adapter")]
+    [InlineData("{}", "no peft_type; expected peft_type \"LORA\". Use a plain LoRA adapter.")]
+    [InlineData("{\"peft_type\": \"XLORA\"}", "peft_type 'XLORA'; expected peft_type \"LORA\". Use a plain LoRA adapter.")]
     [InlineData(
         "{\"fine_tune_type\": \"lora\"}",
-        "an adapter of mlx-lm - an adapter of Hugging Face PEFT - convert its tensors: lora_a and lora_b are transposed")]
+        "is an adapter of mlx-lm; expected an adapter of Hugging Face PEFT. Convert its tensors: lora_a and lora_b are transposed.")]
     public void Adapters_of_another_kind_are_refused(string json, string message) =>
-        Assert.Equal("DIR/adapter_config.json - " + message, _folder.Message<HuggingFaceException>(() => Read(json)));
+        Assert.Equal("DIR/adapter_config.json: " + message, _folder.Message<UserException>(() => Read(json)));
 
     [Fact]
     public void A_directory_that_is_no_adapter_is_told()
     {
-        string MessageOf(string directory) => _folder.Message<HuggingFaceException>(() => LoraAdapterConfig.Read(directory, _ => { }));
-        const string Rest = " - an adapter's directory with adapter_config.json and adapter_model.safetensors - check the path";
-        Assert.Equal("DIR - no adapter_config.json" + Rest, MessageOf(_folder.Path));
-        Assert.Equal("DIR/none - no such directory" + Rest, MessageOf(_folder.At("none")));
+        string MessageOf(string directory) => _folder.Message<UserException>(() => LoraAdapterConfig.Read(directory, _ => { }));
+        const string Rest = "; expected an adapter's directory with adapter_config.json and adapter_model.safetensors. Check the path.";
+        Assert.Equal("DIR: no adapter_config.json" + Rest, MessageOf(_folder.Path));
+        Assert.Equal("DIR/none: no such directory" + Rest, MessageOf(_folder.At("none")));
     }
 
     [Fact]
@@ -249,11 +249,11 @@ public sealed class LoraAdapterConfigTests : IDisposable
     public void A_pattern_that_is_none_or_never_ends_is_told()
     {
         Assert.Equal(
-            "module pattern '(' - no regular expression - a regular expression for module paths - list the modules by name",
-            Assert.Throws<HuggingFaceException>(() => ModulePattern.MatchesWhole("(", "a")).Message);
+            "module pattern '(': is not a valid regular expression. List the modules by name.",
+            Assert.Throws<UserException>(() => ModulePattern.MatchesWhole("(", "a")).Message);
         Assert.Equal(
-            "module pattern '(a+)+b' - takes too long to match - a simpler pattern - list the modules by name",
-            Assert.Throws<HuggingFaceException>(() => ModulePattern.MatchesWhole("(a+)+b", new string('a', 60))).Message);
+            "module pattern '(a+)+b': takes too long to match. List the modules by name.",
+            Assert.Throws<UserException>(() => ModulePattern.MatchesWhole("(a+)+b", new string('a', 60))).Message);
     }
 
     [Theory]
@@ -279,8 +279,8 @@ public sealed class LoraAdapterConfigTests : IDisposable
 
     [Fact]
     public void A_pattern_of_great_length_is_refused() => Assert.EndsWith(
-        " - 10,001 characters - at most 10,000 - list the modules by name",
-        Assert.Throws<HuggingFaceException>(() => ModulePattern.MatchesWhole(new string('(', 10_001), "a")).Message,
+        ": has more than 10,000 characters. List the modules by name.",
+        Assert.Throws<UserException>(() => ModulePattern.MatchesWhole(new string('(', 10_001), "a")).Message,
         StringComparison.Ordinal);
 
     [SharedFact]

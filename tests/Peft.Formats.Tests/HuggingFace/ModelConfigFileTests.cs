@@ -69,18 +69,18 @@ public sealed class ModelConfigFileTests : IDisposable
         Assert.Equal(
             """
             DIR/config.json has 12 faults:
-              line 5  eos_token_id       'a'          a token id or a list of them
-              line 2  hidden_size        0            a whole number from 1 to 16777216
-              num_attention_heads        missing      a size, here or as n_head
-              intermediate_size          missing      a size
-              line 3  head_dim           -1           a whole number of at least 0
-              line 4  vocab_size         1.5          a whole number from 1 to 16777216
-              line 4  num_hidden_layers  99999999999  a whole number from 1 to 16777216
-              line 5  eps                'x'          a number
-              line 5  flag               1            true or false
-              line 5  act                3            a text
-              line 5  layer_types        'full'       a list of texts
-              line 2  hidden_size        0            a multiple of the heads
+              line 5  eos_token_id       'a'; expected a token id or a list of them.
+              line 2  hidden_size        0; expected a whole number from 1 to 16777216.
+              num_attention_heads        missing; expected a size under this key or n_head.
+              intermediate_size          missing; expected a size.
+              line 3  head_dim           -1; expected a whole number of at least 0.
+              line 4  vocab_size         1.5; expected a whole number from 1 to 16777216.
+              line 4  num_hidden_layers  99999999999; expected a whole number from 1 to 16777216.
+              line 5  eps                'x'; expected a number.
+              line 5  flag               1; expected true or false.
+              line 5  act                3; expected a text.
+              line 5  layer_types        'full'; expected a list of texts.
+              line 2  hidden_size        0; expected a multiple of the heads.
             """,
             FaultsOf(config));
     }
@@ -131,36 +131,35 @@ public sealed class ModelConfigFileTests : IDisposable
     }
 
     [Theory]
-    [InlineData("\"rope_scaling\": {\"rope_type\": \"lama3\"}", "line 2  rope_scaling.rope_type  'lama3'  default, linear, dynamic, llama3, yarn, longrope; did you mean llama3?")]
-    [InlineData("\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 0}", "line 2  rope_scaling.factor  0  a number above 0")]
-    [InlineData("\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": \"4\"}", "line 2  rope_scaling.factor  '4'  a number")]
-    [InlineData("\"rope_scaling\": {\"rope_type\": \"llama3\", \"low_freq_factor\": 4}", "line 2  rope_scaling  low_freq_factor 4, high_freq_factor 4  0 < low < high")]
-    [InlineData("\"rope_scaling\": {\"rope_type\": \"longrope\", \"long_factor\": [1]}", "line 2  rope_scaling  1 long and 0 short factors  as many of each, at least one")]
-    [InlineData("\"rope_scaling\": {\"long_factor\": [-1]}", "line 2  rope_scaling.long_factor  -1  numbers above 0")]
-    [InlineData("\"rope_scaling\": 3", "line 2  rope_scaling  3  an object or null")]
-    [InlineData("\"rope_theta\": 0", "line 2  rope_theta  0  a number above 0")]
-    [InlineData("\"partial_rotary_factor\": 2", "line 2  partial_rotary_factor  2  a number above 0, at most 1")]
-    [InlineData("\"rope_parameters\": {\"a\": {\"rope_theta\": 9}, \"b\": {\"rope_theta\": 8}}", "line 2  rope_parameters  rotary embeddings that differ by layer type  one for all layers")]
+    [InlineData("\"rope_scaling\": {\"rope_type\": \"lama3\"}", "line 2  rope_scaling.rope_type  'lama3'; expected default, linear, dynamic, llama3, yarn or longrope. Did you mean llama3?")]
+    [InlineData("\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 0}", "line 2  rope_scaling.factor  0; expected a number above 0.")]
+    [InlineData("\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": \"4\"}", "line 2  rope_scaling.factor  '4'; expected a number.")]
+    [InlineData("\"rope_scaling\": {\"rope_type\": \"llama3\", \"low_freq_factor\": 4}", "line 2  rope_scaling  low_freq_factor 4, high_freq_factor 4; expected 0 < low_freq_factor < high_freq_factor.")]
+    [InlineData("\"rope_scaling\": {\"rope_type\": \"longrope\", \"long_factor\": [1]}", "line 2  rope_scaling  1 long and 0 short factors; expected equally many of both, at least one.")]
+    [InlineData("\"rope_scaling\": {\"long_factor\": [-1]}", "line 2  rope_scaling.long_factor  -1; expected numbers above 0.")]
+    [InlineData("\"rope_scaling\": 3", "line 2  rope_scaling  3; expected an object or null.")]
+    [InlineData("\"rope_theta\": 0", "line 2  rope_theta  0; expected a number above 0.")]
+    [InlineData("\"partial_rotary_factor\": 2", "line 2  partial_rotary_factor  2; expected a number above 0 and at most 1.")]
+    [InlineData("\"rope_parameters\": {\"a\": {\"rope_theta\": 9}, \"b\": {\"rope_theta\": 8}}", "line 2  rope_parameters  rotary embeddings that differ by layer type; expected the same for all layers.")]
     public void Rope_that_cannot_be_is_told(string keys, string fault) =>
         Assert.Equal("DIR/config.json has 1 fault:\n  " + fault, FaultsOf(Config(keys)));
 
     [Fact]
     public void A_directory_that_is_no_model_is_told()
     {
-        string MessageOf(string directory) => _folder.Message<HuggingFaceException>(() => ModelConfigFile.Read(directory));
-        Assert.Equal("DIR/none - no such directory - a base model's directory - check the path", MessageOf(_folder.At("none")));
+        string MessageOf(string directory) => _folder.Message<UserException>(() => ModelConfigFile.Read(directory));
+        Assert.Equal("DIR/none: no such directory. Check the path.", MessageOf(_folder.At("none")));
         Assert.Equal(
-            "DIR - no config.json - a base model's directory with config.json, tokenizer.json and model.safetensors - check the path",
+            "DIR: no config.json; expected a base model's directory with config.json, tokenizer.json and model.safetensors. Check the path.",
             MessageOf(_folder.Path));
         var file = _folder.Put("adapter_config.json", "{}");
-        Assert.Equal("DIR/adapter_config.json - a file - a base model's directory - check the path", MessageOf(file));
+        Assert.Equal("DIR/adapter_config.json: is a file, not a directory. Check the path.", MessageOf(file));
         Assert.Equal(
-            "DIR - an adapter, not a base model - a base model's directory with config.json, tokenizer.json and model.safetensors - "
-                + "name the adapter with --adapter and its base model with --base",
+            "DIR: is an adapter, not a base model. Name the adapter with --adapter and its base model with --base.",
             MessageOf(_folder.Path));
         _folder.Put("config.json", "{\"model_type\": 3}");
         Assert.Equal(
-            "DIR/config.json - no model_type - the name of an architecture, such as \"llama\" - use a config.json written by transformers",
+            "DIR/config.json: no model_type; expected the name of an architecture, such as \"llama\". Use a config.json written by transformers.",
             MessageOf(_folder.Path));
     }
 
@@ -196,9 +195,9 @@ public sealed class ModelConfigFileTests : IDisposable
         Assert.Equal(
             """
             DIR/generation_config.json has 3 faults:
-              line 1  eos_token_id  'x'  a token id or a list of them
-              line 1  temperature   -1   a number of at least 0
-              line 1  top_p         2    a number from 0 to 1
+              line 1  eos_token_id  'x'; expected a token id or a list of them.
+              line 1  temperature   -1; expected a number of at least 0.
+              line 1  top_p         2; expected a number from 0 to 1.
             """,
             _folder.Message<FaultsException>(() => GenerationConfig.Read(_folder.Path)));
     }
@@ -207,7 +206,7 @@ public sealed class ModelConfigFileTests : IDisposable
     public void What_is_not_JSON_is_a_typed_error()
     {
         _folder.Put("config.json", "model_type: llama");
-        Assert.Throws<ConfigFormatException>(() => ModelConfigFile.Read(_folder.Path));
+        Assert.Throws<UserException>(() => ModelConfigFile.Read(_folder.Path));
     }
 
     [Theory]
@@ -222,7 +221,7 @@ public sealed class ModelConfigFileTests : IDisposable
         var config = ModelConfigFile.Read(_folder.Path);
         Assert.Equal(1, config.RequiredInt("hidden_size"));
         Assert.Equal(
-            $"DIR/config.json has 1 fault:\n  line 1  hidden_size  {size}  a whole number from 1 to 16777216",
+            $"DIR/config.json has 1 fault:\n  line 1  hidden_size  {size}; expected a whole number from 1 to 16777216.",
             _folder.Message<FaultsException>(config.ThrowIfFaulty));
     }
 }

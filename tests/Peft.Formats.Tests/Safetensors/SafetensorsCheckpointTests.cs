@@ -15,7 +15,7 @@ public sealed class SafetensorsCheckpointTests : IDisposable
     private void Index(string weightMap) =>
         _folder.Put("model.safetensors.index.json", $"{{\"metadata\":{{\"total_size\":2}},\n\"weight_map\":{weightMap}}}");
 
-    private string MessageOf() => _folder.Message<SafetensorsException>(() => SafetensorsCheckpoint.Open(_folder.Path));
+    private string MessageOf() => _folder.Message<UserException>(() => SafetensorsCheckpoint.Open(_folder.Path));
 
     [Fact]
     public void Shards_are_read_as_the_index_names_them()
@@ -45,11 +45,11 @@ public sealed class SafetensorsCheckpointTests : IDisposable
     {
         Index("{\"x\":\"a.safetensors\"}");
         Assert.Equal(
-            "DIR/model.safetensors.index.json - shard 'a.safetensors' is missing - all shards in DIR - copy or download it too", MessageOf());
+            "DIR/model.safetensors.index.json: shard 'a.safetensors' is missing. Copy or download it too.", MessageOf());
         Shard("a.safetensors", "other");
         Assert.Equal(
-            "DIR/model.safetensors.index.json line 2 - a.safetensors holds no tensor 'x' - a shard that holds the tensors the index names - "
-                + "copy or download index and shards again, from one revision",
+            "DIR/model.safetensors.index.json line 2: a.safetensors holds no tensor 'x'. "
+                + "Copy or download index and shards again, from one revision.",
             MessageOf());
     }
 
@@ -69,8 +69,9 @@ public sealed class SafetensorsCheckpointTests : IDisposable
     {
         Index($"{{\"x\":{file}}}");
         Assert.Equal(
-            $"DIR/model.safetensors.index.json line 2, tensor 'x' - file {shown} - the name of a .safetensors file inside the directory - "
-                + "do not use this checkpoint unless you know who made it",
+            $"DIR/model.safetensors.index.json line 2, tensor 'x': its file is {shown}; "
+                + "expected the name of a .safetensors file inside the directory. "
+                + "Do not use this checkpoint unless you know who made it.",
             MessageOf());
     }
 
@@ -81,7 +82,7 @@ public sealed class SafetensorsCheckpointTests : IDisposable
     {
         Index(map);
         Assert.Equal(
-            "DIR/model.safetensors.index.json - no weight_map - an object that names the file of each tensor - copy or download the index again",
+            "DIR/model.safetensors.index.json: no weight_map; expected an object that names the file of each tensor. Copy or download the index again.",
             MessageOf());
     }
 
@@ -95,8 +96,9 @@ public sealed class SafetensorsCheckpointTests : IDisposable
     {
         _folder.Put(name, "");
         Assert.Equal(
-            $"DIR/{name} - pickled weights, which can run code when they are loaded - model.safetensors - convert them once in Python, "
-                + "where you trust the file: load with transformers or PEFT and call save_pretrained(\"NEW_DIRECTORY\", safe_serialization=True)",
+            $"DIR/{name}: pickled weights, which can run code when they are loaded; expected model.safetensors. "
+                + "If you trust the file, convert it once in Python: load it with transformers or PEFT and call "
+                + "save_pretrained(\"NEW_DIRECTORY\", safe_serialization=True).",
             MessageOf());
     }
 
@@ -108,8 +110,8 @@ public sealed class SafetensorsCheckpointTests : IDisposable
         File.CreateSymbolicLink(_folder.At("a.safetensors"), elsewhere.At("a.safetensors"));
         Index("{\"x\":\"a.safetensors\"}");
         Assert.Equal(
-            $"DIR/model.safetensors.index.json - shard 'a.safetensors' is a link to '{elsewhere.At("a.safetensors")}' - shards that lie in DIR - "
-                + "where you trust it, copy that file over the link",
+            $"DIR/model.safetensors.index.json: shard 'a.safetensors' is a link to '{elsewhere.At("a.safetensors")}'; "
+                + "expected a file in DIR. If you trust it, copy that file over the link.",
             MessageOf());
 
         File.Delete(_folder.At("a.safetensors"));
@@ -139,13 +141,13 @@ public sealed class SafetensorsCheckpointTests : IDisposable
     public void A_directory_without_weights_is_told()
     {
         Assert.Equal(
-            "DIR - no weights - model.safetensors or model.safetensors.index.json with its shards - check the path", MessageOf());
+            "DIR: no weights; expected model.safetensors, or model.safetensors.index.json with its shards. Check the path.", MessageOf());
         Assert.Equal(
-            "DIR/none - no such directory - a directory that holds model.safetensors - check the path",
-            _folder.Message<SafetensorsException>(() => SafetensorsCheckpoint.Open(_folder.At("none"))));
+            "DIR/none: no such directory; expected a directory that holds model.safetensors. Check the path.",
+            _folder.Message<UserException>(() => SafetensorsCheckpoint.Open(_folder.At("none"))));
         Assert.Equal(
-            "DIR/f - a file - a directory that holds model.safetensors - check the path",
-            _folder.Message<SafetensorsException>(() => SafetensorsCheckpoint.Open(_folder.Put("f", ""))));
+            "DIR/f: is a file, not a directory; expected a directory that holds model.safetensors. Check the path.",
+            _folder.Message<UserException>(() => SafetensorsCheckpoint.Open(_folder.Put("f", ""))));
     }
 
     [SharedFact]

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Peft.Formats.Templates;
 using Scriban.Runtime;
 
@@ -64,24 +65,24 @@ public sealed class TemplateEngineTests
     }
 
     [Theory]
-    [InlineData("{{ titel }}", "t:1:4 - 'titel' is not there - known here: title, label", "did you mean title?")]
-    [InlineData("\n{{ answers.txt }}", "t:2:12 - 'txt' is not there - known here: text - did you mean text?", "")]
-    [InlineData("{{ title | upcase }}", "'upcase' is not there", "")]
-    [InlineData("{{ none }}", "t:1:4 - 'none' has no value", "ask before")]
-    [InlineData("{{ none | string.upcase }}", "t:1:4 - 'none' has no value", "")]
+    [InlineData("{{ titel }}", "t:1:4: unknown name 'titel'; expected title, label, price, isNew, none, date, first name, tags or answers.", "Did you mean title?")]
+    [InlineData("\n{{ answers.txt }}", "t:2:12: unknown member 'txt'; expected text. Did you mean text?", "")]
+    [InlineData("{{ title | upcase }}", "t:1:12: unknown name 'upcase'; expected title, label", "")]
+    [InlineData("{{ none }}", "t:1:4: 'none' has no value.", "Test for it first: {{ if ... != null }}.")]
+    [InlineData("{{ none | string.upcase }}", "t:1:4: 'none' has no value.", "")]
     [InlineData("{{ string.upcase none }}", "'none' has no value", "")]
-    [InlineData("{{ title }} {{ tags }}", "t:1:16 - 'tags' is a list or an object", "array.join")]
+    [InlineData("{{ title }} {{ tags }}", "t:1:16: 'tags' is a list or an object; expected a text, a number, true or false.", "array.join")]
     [InlineData("{{ answers }}", "'answers' is a list or an object", "object.to_json")]
     [InlineData("{{ title < 3 }}", "'title < 3' compares a text with a number", "string.to_int")]
     [InlineData("{{ '5' == 5 }}", "compares a text with a number", "")]
     [InlineData("{{ price == '1.10' }}", "compares a text with a number", "")]
-    [InlineData("{{ string.size title > 10 }}", "compares a text with a number", "needs brackets")]
-    [InlineData("{{ isNew == 'true' }}", "compares a text with a truth value", "'true' or 'false' in quotes")]
+    [InlineData("{{ string.size title > 10 }}", "compares a text with a number", "Put a call that is compared in brackets: (string.size title) > 10.")]
+    [InlineData("{{ isNew == 'true' }}", "compares a text with true or false; expected two values of one type.", "'true' or 'false' in quotes")]
     [InlineData("{{ tags[7] }}", "t:1:", "")]
-    [InlineData("{{ title.length }}", "'length' is not there", "")]
-    [InlineData("{{ include 'x' }}", "'include' is not there", "")]
-    [InlineData("{{ '1' | object.eval }}", "'eval' is not there", "")]
-    [InlineData("{{ date_now = 1; math.random 1 2 }}", "'random' is not there", "")]
+    [InlineData("{{ title.length }}", "unknown member 'length'.", "")]
+    [InlineData("{{ include 'x' }}", "unknown name 'include'", "")]
+    [InlineData("{{ '1' | object.eval }}", "unknown member 'eval'; expected default, format,", "")]
+    [InlineData("{{ date_now = 1; math.random 1 2 }}", "unknown member 'random'; expected abs,", "")]
     [InlineData("{{ title | string.to_int | math.plus 1 }}", "t:1:", "")]
     public void What_is_not_there_is_told(string template, string found, string advice)
     {
@@ -133,7 +134,7 @@ public sealed class TemplateEngineTests
         Assert.Equal(expected, new TemplateEngine().Evaluate(ParsedTemplate.ParseExpression(expression, "f"), TemplateValues.OfPairs(Row)));
 
     [Theory]
-    [InlineData("label = 3", "compared with ==")]
+    [InlineData("label = 3", "Compare two values with ==.")]
     [InlineData("label == 3; title", "one expression")]
     [InlineData("if label", "f:1:")]
     [InlineData("label <> 3 AND title LIKE 'x'", "SQL is not understood here")]
@@ -180,4 +181,95 @@ public sealed class TemplateEngineTests
 
     private static string Render(string template) =>
         new TemplateEngine().Render(ParsedTemplate.Parse(template, "t"), TemplateValues.OfPairs(Row));
+}
+
+/// <summary>Templates that a stranger may have written: each ends soon, with one clear message.</summary>
+public sealed class TemplateLimitsTests
+{
+    private static readonly TemplateLimits Small = new()
+    {
+        Loops = 100_000, Characters = 1 << 20, Bytes = 256L << 20, Time = TimeSpan.FromSeconds(2), RegexTime = TimeSpan.FromMilliseconds(200),
+    };
+
+    [Theory]
+    [InlineData("{{ while true; end }}", "a loop runs too long; expected at most 100,000 iterations.")]
+    [InlineData("{{ for i in 1..2000000000; end }}", "a loop runs too long; expected at most 100,000 iterations.")]
+    [InlineData("{{ for i in 1..100000; for j in 1..100000; end; end }}", "a loop runs too long; expected at most 100,000 iterations.")]
+    [InlineData("{{ 1..1000000000 | array.size }}", "a loop runs too long; expected at most 100,000 iterations.")]
+    [InlineData("{{ a = [1]; for i in 1..40; a = a + a; end; a | array.size }}", "a loop runs too long; expected at most 100,000 iterations.")]
+    [InlineData("{{ a = [1]; for i in 1..40; a = a | array.add_range a; end; a | array.size }}", "a loop runs too long; expected at most 100,000 iterations.")]
+    [InlineData("{{ a = 'A'; for i in 1..40; a = a + a; end }}", "the text grows too long")]
+    [InlineData("{{ a = 'A'; for i in 1..40; a = a | string.append a; end }}", "the text grows too long")]
+    [InlineData("{{ a = 'A'; for i in 1..40; a = a | string.replace 'A' 'AAAA'; end }}", "the text grows too long")]
+    [InlineData("{{ 'x' * 1000000000 }}", "the text grows too long")]
+    [InlineData("{{ 'x' | string.pad_left 1000000000 }}", "the text grows too long")]
+    [InlineData("{{ 1.5 | object.format 'F999999999' }}", "the text grows too long")]
+    [InlineData("{{ for i in 1..5000; 'a text of some length that is written over and over again, without end, so that memory is full' * 9; end }}", "the text grows too long")]
+    [InlineData("{{ func f; f; end; f }}", "nested too deeply")]
+    [InlineData("{{ a = [1]; for i in 1..200; a = [a, a]; end; a | object.to_json }}", "nested too deeply")]
+    [InlineData("{{ 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' | regex.match '(a+)+$' }}", "the regular expression takes too long; expected at most 0.2 s.")]
+    [InlineData("{{ 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' | extract '(a+)+$' }}", "the regular expression takes too long; expected at most 0.2 s.")]
+    [InlineData("{{ a = {}; for i in 1..90000; a['k' + i] = 'x' * 1000000; end }}", "takes too much memory")]
+    [InlineData("{{ x = 1..90000; for i in 1..90000; y = x | array.size; end }}", "takes too much memory")]
+    [InlineData("{{ x = 9; for i in 1..60; x = x * x; end }}", "exceeds the maximum")]
+    public void A_template_that_would_take_the_machine_is_stopped(string template, string words)
+    {
+        var watch = Stopwatch.StartNew();
+        var engine = new TemplateEngine(new TemplateOptions { Limits = Small });
+        var error = Assert.Throws<TemplateException>(() => engine.Render(ParsedTemplate.Parse(template, "t"), []));
+        Assert.Contains(words, error.Message, StringComparison.Ordinal);
+        Assert.StartsWith("t:1:", error.Message, StringComparison.Ordinal);
+        Assert.True(watch.Elapsed < TimeSpan.FromSeconds(30), $"{watch.Elapsed}");
+    }
+
+    [Fact]
+    public void A_template_that_takes_time_and_no_memory_is_stopped()
+    {
+        var engine = new TemplateEngine(new TemplateOptions { Limits = Small with { Bytes = long.MaxValue, Time = TimeSpan.FromMilliseconds(300) } });
+        var template = ParsedTemplate.Parse("{{ func f(n); if n > 0; f(n - 1); f(n - 1); end; end; f 80 }}", "t");
+        Assert.Contains("takes too long; expected at most 0.3 s for one rendering.", Assert.Throws<TemplateException>(() => engine.Render(template, [])).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Limits_are_those_of_one_rendering()
+    {
+        var engine = new TemplateEngine(new TemplateOptions { Limits = Small with { Characters = 1000, Loops = 100, Depth = 10 } });
+        var template = ParsedTemplate.Parse("{{ func f(x); ret x; end; for i in 1..60; f 'x'; end; a = (1..60 | array.size); 'y' * 300 }}", "t");
+        for (var round = 0; round < 500; round++)
+            Assert.Equal(360, engine.Render(template, []).Length);
+        var expression = ParsedTemplate.ParseExpression("(1..60 | array.size) > 3", "e");
+        for (var round = 0; round < 500; round++)
+            Assert.Equal(true, engine.Evaluate(expression, []));
+    }
+
+    [Fact]
+    public void An_engine_works_on_after_a_template_was_stopped()
+    {
+        var engine = new TemplateEngine(new TemplateOptions { Limits = Small });
+        Assert.Throws<TemplateException>(() => engine.Render(ParsedTemplate.Parse("{{ func f; f; end; f }}", "t"), []));
+        Assert.Throws<TemplateException>(() => engine.Render(ParsedTemplate.Parse("{{ for i in 1..3; capture x; nope; end; end }}", "t"), []));
+        Assert.Equal("2", engine.Render(ParsedTemplate.Parse("{{ 1 + 1 }}", "t"), []));
+    }
+
+    [Fact]
+    public void A_rendering_can_be_cancelled()
+    {
+        using var stop = new CancellationTokenSource();
+        stop.Cancel();
+        var engine = new TemplateEngine(new TemplateOptions { Cancellation = stop.Token });
+        Assert.ThrowsAny<OperationCanceledException>(() => engine.Render(ParsedTemplate.Parse("{{ for i in 1..9; end }}", "t"), []));
+    }
+
+    [Fact]
+    public void A_text_nested_beyond_reason_is_refused() =>
+        Assert.Throws<TemplateException>(() => ParsedTemplate.Parse("{{ " + new string('(', 5000) + "1" + new string(')', 5000) + " }}", "t"));
+
+    [Fact]
+    public void No_member_of_a_dotnet_type_is_within_reach()
+    {
+        var engine = new TemplateEngine();
+        Assert.Throws<ArgumentException>(() => TemplateValues.Of(new Uri("file:///etc/passwd")));
+        Assert.Throws<TemplateException>(() => engine.Render(ParsedTemplate.Parse("{{ x.day_of_week }}", "t"), new Scriban.Runtime.ScriptObject { ["x"] = new Version(1, 2) }));
+        Assert.Throws<TemplateException>(() => engine.Render(ParsedTemplate.Parse("{{ x.major }}", "t"), new Scriban.Runtime.ScriptObject { ["x"] = new Version(1, 2) }));
+    }
 }

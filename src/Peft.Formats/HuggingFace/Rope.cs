@@ -1,0 +1,143 @@
+using Peft.Formats.Configuration;
+
+namespace Peft.Formats.HuggingFace;
+
+/// <summary>
+/// Rotary position embedding, from either spelling: v4 <c>rope_theta</c> + <c>rope_scaling</c>, v5
+/// <c>rope_parameters</c>.
+/// </summary>
+/// <param name="Theta">Base of the wavelengths.</param>
+/// <param name="Type">One of <c>default, linear, dynamic, llama3, yarn, longrope</c>.</param>
+/// <param name="Factor">Context is stretched by this; 1 for the default type.</param>
+/// <param name="LowFreqFactor">llama3: longer wavelengths than original length / this are divided by the
+/// factor.</param>
+/// <param name="HighFreqFactor">llama3: shorter wavelengths than original length / this are kept.</param>
+/// <param name="OriginalMaxPositionEmbeddings">Context before stretching, in tokens.</param>
+/// <param name="PartialRotaryFactor">Share of each head that is rotated.</param>
+public sealed record RopeParameters(
+    double Theta,
+    string Type,
+    double Factor,
+    double LowFreqFactor,
+    double HighFreqFactor,
+    int OriginalMaxPositionEmbeddings,
+    double PartialRotaryFactor)
+{
+    /// <summary>yarn: where interpolation ends, in rotations over the original context.</summary>
+    public double BetaFast { get; init; } = 32;
+
+    /// <summary>yarn: where interpolation begins, in rotations over the original context.</summary>
+    public double BetaSlow { get; init; } = 1;
+
+    /// <summary>yarn and longrope: multiplies cosine and sine; null where the formula of the type gives it.</summary>
+    public double? AttentionFactor { get; init; }
+
+    /// <summary>
+    /// longrope: divisors of each frequency beyond the original context, half of the rotated size; else empty.
+    /// </summary>
+    public IReadOnlyList<double> LongFactor { get; init; } = [];
+
+    /// <summary>
+    /// longrope: divisors of each frequency within the original context, half of the rotated size; else empty.
+    /// </summary>
+    public IReadOnlyList<double> ShortFactor { get; init; } = [];
+}
+
+/// <summary>Brings the spellings of rotary embeddings in transformers 4 and 5 into one form.</summary>
+internal static class RopeReader
+{
+    private static readonly string[] Types = ["default", "linear", "dynamic", "llama3", "yarn", "longrope"];
+
+    public static RopeParameters Read(ModelConfigFile config)
+    {
+        var key = config.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+        var values = Values(config, key);
+        var defaultPartial = config.ModelType == "gpt_neox" ? 0.25 : 1.0;
+        var topPartial = config.Number("partial_rotary_factor", defaultPartial, "rotary_pct");
+        var topTheta = config.Number("rope_theta", 10000, "rotary_emb_base");
+        var topLength = config.Int("original_max_position_embeddings", config.Int("max_position_embeddings", 2048));
+        var rope = new RopeParameters(
+            Theta: values.Number("rope_theta", topTheta),
+            Type: Type(config.ModelType, values),
+            Factor: values.Number("factor", 1),
+            LowFreqFactor: values.Number("low_freq_factor", 1),
+            HighFreqFactor: values.Number("high_freq_factor", 4),
+            OriginalMaxPositionEmbeddings: values.Integer("original_max_position_embeddings", topLength, 1),
+            PartialRotaryFactor: values.Number("partial_rotary_factor", topPartial))
+        {
+            BetaFast = values.Number("beta_fast", 32),
+            BetaSlow = values.Number("beta_slow", 1),
+            AttentionFactor = values.OptionalNumber("attention_factor"),
+            LongFactor = Factors(values, "long_factor"),
+            ShortFactor = Factors(values, "short_factor"),
+        };
+        Check(config, values, key, rope);
+        return rope;
+    }
+
+    // gemma3 and modernbert nest one map per layer type under rope_parameters; one map is read only where all agree.
+    private static OptionReader Values(ModelConfigFile config, string key)
+    {
+        var map = config.Map[key] as ConfigMap;
+        if (map is null && config.Has(key))
+            config.Fault(key, config.Map[key]!.Describe(), "an object or null");
+        if (map is { Count: > 0 } && map.Entries.All(entry => entry.Value is ConfigMap))
+        {
+            var nested = map.Entries.Select(entry => (ConfigMap)entry.Value).ToList();
+            if (nested.Select(ConfigText.ToJson).Distinct(StringComparer.Ordinal).Count() > 1)
+                config.Fault(key, "rotary embeddings that differ by layer type", "the same for all layers");
+            map = nested[0];
+        }
+
+        return new OptionReader(map, key, config.Faults);
+    }
+
+    private static string Type(string modelType, OptionReader values)
+    {
+        var type = values.OptionalText("rope_type") ?? values.OptionalText("type") ?? "default";
+        if (type == "su" || type == "yarn" && modelType == "phi3")
+            return "longrope"; // older names in phi3's files
+        if (Types.Contains(type))
+            return type;
+        var near = NearestName.Of(type, Types);
+        var advice = near is null ? null : $"did you mean {near}?";
+        values.Fault(values.Has("rope_type") ? "rope_type" : "type", Quote.Of(type), Words.OneOf(Types), advice);
+        return "default";
+    }
+
+    private static List<double> Factors(OptionReader values, string key)
+    {
+        var factors = new List<double>();
+        foreach (var item in (values.Node(key) as ConfigList)?.Items ?? [])
+        {
+            if (item is ConfigScalar scalar && scalar.TryNumber(out var factor) && factor > 0)
+                factors.Add(factor);
+            else
+                values.Fault(key, item.Describe(), "numbers above 0");
+        }
+
+        return factors;
+    }
+
+    private static void Check(ModelConfigFile config, OptionReader values, string key, RopeParameters rope)
+    {
+        if (rope.Theta <= 0)
+            config.Fault("rope_theta", $"{rope.Theta}", "a number above 0");
+        if (rope.Factor <= 0)
+            values.Fault("factor", $"{rope.Factor}", "a number above 0");
+        if (rope.PartialRotaryFactor is <= 0 or > 1)
+            config.Fault("partial_rotary_factor", $"{rope.PartialRotaryFactor}", "a number above 0 and at most 1");
+        var isOrdered = rope.LowFreqFactor > 0 && rope.HighFreqFactor > rope.LowFreqFactor;
+        if (rope.Type == "llama3" && !isOrdered)
+        {
+            var found = $"low_freq_factor {rope.LowFreqFactor}, high_freq_factor {rope.HighFreqFactor}";
+            config.Fault(key, found, "0 < low_freq_factor < high_freq_factor");
+        }
+
+        if (rope.Type == "longrope" && (rope.LongFactor.Count == 0 || rope.LongFactor.Count != rope.ShortFactor.Count))
+        {
+            var found = $"{rope.LongFactor.Count} long and {rope.ShortFactor.Count} short factors";
+            config.Fault(key, found, "equally many of both, at least one");
+        }
+    }
+}
