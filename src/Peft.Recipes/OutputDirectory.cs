@@ -1,4 +1,5 @@
 using Peft.Adapters.Bundles;
+using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Formats;
