@@ -1,6 +1,7 @@
 using Peft.Formats;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Safetensors;
+using Peft.Models.Layers;
 using Peft.Models.Loading;
 
 namespace Peft.Models;
@@ -61,7 +62,7 @@ public static class ModelLoader
     public static string Fingerprint(string directory)
     {
         var (family, config) = ReadConfig(directory);
-        return CheckpointFingerprint.Of(config, SafetensorsCheckpoint.Open(directory), name =>
+        return CheckpointFingerprint.Of(config.Essentials, SafetensorsCheckpoint.Open(directory), name =>
             (config.TieWordEmbeddings && name == TiedHead)
             || family.IgnoredSuffixes.Any(suffix => name.EndsWith(suffix, StringComparison.Ordinal)));
     }
@@ -88,7 +89,7 @@ public static class ModelLoader
             .OrderByDescending(group => group.Sum(entry => entry.ByteCount))
             .Select(group => group.Key)
             .FirstOrDefault(SafetensorsDtype.F32);
-        return DtypeNames.ToTorch(most) ?? throw new UserException(
-            $"{directory}: most weights are stored as {most}; F32, BF16, F16 and F64 can be read; use a checkpoint that is not quantized");
+        return DtypeNames.OfModel(most) ?? throw UserException.At(
+            directory, $"most weights are stored as {most}", "F32, BF16, F16 or F64", "use a checkpoint that is not quantized");
     }
 }

@@ -9,6 +9,7 @@ using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
 using Peft.Models;
+using Peft.Models.Loading;
 using Peft.Training;
 using Peft.Training.Metrics;
 
@@ -80,8 +81,8 @@ public static class GateTraining
         var directory = recipe.Paths.Resolve(recipe.Model.Directory);
         if (Directory.Exists(directory) && ModelLoader.Fingerprint(directory) is var found && found != trainedOn.Fingerprint)
             throw new UserException(
-                $"{adapter}: was trained on {trainedOn.Name} (fingerprint {trainedOn.Fingerprint[..Math.Min(12, trainedOn.Fingerprint.Length)]}), the base of "
-                + $"{recipe.Path} is {recipe.Model.Directory} (fingerprint {found[..12]}) - the base it was trained on - name it with --base DIR");
+                $"{adapter}: was trained on {trainedOn.Name} (fingerprint {CheckpointFingerprint.Short(trainedOn.Fingerprint)}), the base of "
+                + $"{recipe.Path} is {recipe.Model.Directory} (fingerprint {CheckpointFingerprint.Short(found)}) - the base it was trained on - name it with --base DIR");
     }
 }
 

@@ -56,10 +56,10 @@ public sealed class LoadedModel : IDisposable
         ModelLoader.Load(directory, TypeOf(directory, dtype, device), device);
 
     /// <summary>Name of the type that a base would be opened in.</summary>
-    public static string TypeName(string directory, string dtype, Device device) => DtypeNames.ToConfig(TypeOf(directory, dtype, device));
+    public static string TypeName(string directory, string dtype, Device device) => TypeOf(directory, dtype, device).Name();
 
     private static ScalarType TypeOf(string directory, string dtype, Device device) =>
-        dtype == "auto" ? MachineTypes.Choose(dtype, ModelLoader.StoredType(directory), device) : MachineTypes.Parse(dtype);
+        dtype == "auto" ? MachineTypes.Choose(dtype, ModelLoader.StoredType(directory), device) : DtypeNames.Parse(dtype);
 
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();

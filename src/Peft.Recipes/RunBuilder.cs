@@ -7,6 +7,7 @@ using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
+using Peft.Models.Loading;
 using Peft.Recipes.Reading;
 using Peft.Training;
 using Peft.Training.Checkpoints;
@@ -121,13 +122,13 @@ public static class RunBuilder
 
     private static FullModelTrainable FullModel(Recipe recipe, Device device)
     {
-        var dtype = recipe.Model.Dtype == "auto" ? ScalarType.Float32 : MachineTypes.Parse(recipe.Model.Dtype);
+        var dtype = recipe.Model.Dtype == "auto" ? ScalarType.Float32 : DtypeNames.Parse(recipe.Model.Dtype);
         var directory = recipe.Paths.Resolve(recipe.Model.Directory);
         var model = recipe.Model.FromConfig is null
             ? ModelLoader.Load(directory, dtype, device)
             : ModelLoader.Create(ModelConfigFile.Read(directory), dtype, recipe.Training.Seed, device);
         var files = FullModelFiles.From(directory, recipe.Paths.Resolve(recipe.Model.TokenizerDirectory));
-        return new FullModelTrainable(model, files, MachineTypes.Parse(recipe.Model.SaveDtype));
+        return new FullModelTrainable(model, files, DtypeNames.Parse(recipe.Model.SaveDtype));
     }
 
     private static void CheckFits(Recipe recipe, HuggingFaceTokenizer tokenizer, CausalLanguageModel model, TrainingData data)

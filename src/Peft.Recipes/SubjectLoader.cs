@@ -10,6 +10,7 @@ using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
+using Peft.Models.Loading;
 using Peft.Recipes.Reading;
 using Peft.Training.Metrics;
 
@@ -90,8 +91,8 @@ internal static class SubjectLoader
             return new(Adapter(adapter, name), Open, _ => null);
         if (manifest.Base.Fingerprint != fingerprint)
             throw new UserException(
-                $"{adapter}: was trained on {manifest.Base.Name} (fingerprint {Short(manifest.Base.Fingerprint)}), the base here is {directory} (fingerprint "
-                + $"{Short(fingerprint)}) - adapters of one base - name that base with --base, or evaluate this adapter by itself");
+                $"{adapter}: was trained on {manifest.Base.Name} (fingerprint {CheckpointFingerprint.Short(manifest.Base.Fingerprint)}), the base here is {directory} (fingerprint "
+                + $"{CheckpointFingerprint.Short(fingerprint)}) - adapters of one base - name that base with --base, or evaluate this adapter by itself");
         return new(Adapter(adapter, name), Open, TaskIds(adapter, manifest, BundleFiles.PathOf(adapter, BundleFiles.Recipe)));
     }
 
@@ -108,8 +109,6 @@ internal static class SubjectLoader
             : throw new UserException(
                 $"{adapter}: task {Quote.Of(task)} has no expert - its experts go by task (router hard-soft, stage hard): {string.Join(", ", names)}");
     }
-
-    private static string Short(string fingerprint) => fingerprint[..Math.Min(12, fingerprint.Length)];
 }
 
 /// <summary>Curves of a training run out of its metrics.jsonl.</summary>

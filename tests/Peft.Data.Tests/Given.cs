@@ -1,3 +1,4 @@
+using Peft.Data.Batches;
 using Peft.Data.Examples;
 using Peft.Data.Tokens;
 using Peft.Formats;

@@ -141,7 +141,7 @@ public sealed class RunTests : IDisposable
     {
         _project.Train(_project.Load(TinyProject.Mixture), "out", stopAfter: 2);
         File.AppendAllText(Folder["rows.jsonl"], "{\"p\": \"c\", \"a\": \"c\"}\n");
-        Assert.Throws<BatchStateException>(() => _project.Train(_project.Load(TinyProject.Mixture), "out", resume: "auto"));
+        Assert.Throws<UserException>(() => _project.Train(_project.Load(TinyProject.Mixture), "out", resume: "auto"));
     }
 
     [Fact]
@@ -244,9 +244,9 @@ public sealed class RunTests : IDisposable
         Assert.Equal(estimate.Base, MemoryEstimate.Of(sgd).Trained);
     }
 
-    private static float[] Logits(Models.CausalLanguageModel model)
+    private static float[] Logits(CausalLanguageModel model)
     {
         using var scope = torch.NewDisposeScope();
-        return model.Forward(torch.tensor(new long[] { 5, 6, 7 }, [1, 3]), Models.ForwardPass.ForInference()).data<float>().ToArray();
+        return model.Forward(torch.tensor(new long[] { 5, 6, 7 }, [1, 3]), ForwardPass.ForInference()).data<float>().ToArray();
     }
 }

@@ -2,6 +2,7 @@ using System.Globalization;
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Data;
+using Peft.Data.Tokens;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Recipes;
@@ -65,7 +66,7 @@ public sealed class DataVerb : IVerb
             + $"unknown, longest row unknown (assumed to be max_length {options.MaxLength})";
     }
 
-    private static void Show(PreviewSequence sequence, Output output)
+    private static void Show(PreviewRow sequence, Output output)
     {
         output.Result(
             $"{sequence.DataSet}  {sequence.Row}  task {sequence.Task}  "

@@ -1,12 +1,14 @@
 using Peft.Data.Examples;
+using Peft.Data.Tables;
+using Peft.Formats;
 
 namespace Peft.Data.Tokens;
 
 /// <summary>
-/// Turns one example into one sequence, a long text into several: prefix (BOS), prompt, answer, EOS. Prompt and answer are encoded apart and joined
-/// as ids, so that no token spans the boundary and the answer has the ids that a model produces after the prompt.
+/// Turns one example into one sequence, a long text into several: prefix (BOS), prompt, answer, EOS. Prompt and answer are encoded
+/// apart and joined as ids, so that no token spans the boundary and the answer has the ids that a model produces after the prompt.
 /// </summary>
-internal sealed class SequenceBuilder(TextEncoder encoder, DataOptions options)
+internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions options)
 {
     private readonly int[] _end = options.AddEos && encoder.EndId is { } end ? [end] : [];
 
@@ -14,9 +16,8 @@ internal sealed class SequenceBuilder(TextEncoder encoder, DataOptions options)
     /// <param name="example">The example.</param>
     /// <param name="isText">True for plain text: everything is learned.</param>
     /// <param name="taskId">Its task.</param>
-    /// <param name="fileId">Its file.</param>
     /// <exception cref="DataRowException">The answer alone is too long and on_long_answer is error.</exception>
-    public IReadOnlyList<EncodedSequence> Build(Example example, bool isText, int taskId, int fileId)
+    public IReadOnlyList<TokenSequence> Build(Example example, bool isText, int taskId)
     {
         var prefix = encoder.Prefix;
         var prompt = example.Prompt.Length == 0 ? [] : encoder.Encode(example.Prompt);
@@ -28,25 +29,25 @@ internal sealed class SequenceBuilder(TextEncoder encoder, DataOptions options)
         if (answer.Count + _end.Length > room)
         {
             if (isText && options.Packing)
-                return Pieces([.. answer, .. _end], room, example, taskId, fileId);
+                return Pieces([.. answer, .. _end], room, example, taskId);
             if (options.OnLongAnswer == LongAnswerPolicy.Skip)
                 return [];
             if (options.OnLongAnswer == LongAnswerPolicy.Error)
                 throw TooLong(example, answer.Count + _end.Length, room, isText);
-            return One(Join(prompt, prompt.Count - kept, answer, room, [], example, isText, taskId, fileId));
+            return One(Join(prompt, prompt.Count - kept, answer, room, [], example, isText, taskId));
         }
 
         var promptRoom = options.MaxLength - prefix.Count - answer.Count - _end.Length;
-        return One(Join(prompt, Math.Max(0, prompt.Count - promptRoom), answer, answer.Count, _end, example, isText, taskId, fileId));
+        return One(Join(prompt, Math.Max(0, prompt.Count - promptRoom), answer, answer.Count, _end, example, isText, taskId));
 
-        static IReadOnlyList<EncodedSequence> One(EncodedSequence? sequence) => sequence is { } made ? [made] : [];
+        static IReadOnlyList<TokenSequence> One(TokenSequence? sequence) => sequence is null ? [] : [sequence];
     }
 
     // Packed rows have room for the rest of a text: it goes on in further sequences, each with the prefix.
-    private List<EncodedSequence> Pieces(int[] ids, int room, Example example, int taskId, int fileId)
+    private List<TokenSequence> Pieces(int[] ids, int room, Example example, int taskId)
     {
         var pieces = ids.Chunk(room)
-            .Select(chunk => new EncodedSequence([.. encoder.Prefix, .. chunk], 1, taskId, fileId, example.Row.Row, 0)).ToList();
+            .Select(chunk => new TokenSequence([.. encoder.Prefix, .. chunk], 1, taskId, Origin(example), 0)).ToList();
         // A single token without a prefix has nothing before it to be predicted from.
         if (pieces[^1].LearnedTokens == 0)
         {
@@ -58,11 +59,11 @@ internal sealed class SequenceBuilder(TextEncoder encoder, DataOptions options)
     }
 
     /// <summary>The same, for work that is spread: an error is handed back, to be thrown in its turn.</summary>
-    public (IReadOnlyList<EncodedSequence> Sequences, DataRowException? Error) TryBuild(Example example, bool isText, int taskId, int fileId)
+    public (IReadOnlyList<TokenSequence> Sequences, DataRowException? Error) TryBuild(Example example, bool isText, int taskId)
     {
         try
         {
-            return (Build(example, isText, taskId, fileId), null);
+            return (Build(example, isText, taskId), null);
         }
         catch (DataRowException error)
         {
@@ -70,9 +71,9 @@ internal sealed class SequenceBuilder(TextEncoder encoder, DataOptions options)
         }
     }
 
-    private EncodedSequence? Join(
+    private TokenSequence? Join(
         IReadOnlyList<int> prompt, int promptStart, IReadOnlyList<int> answer, int answerLength, int[] end, Example example,
-        bool isText, int taskId, int fileId)
+        bool isText, int taskId)
     {
         var prefix = encoder.Prefix;
         var ids = new int[prefix.Count + prompt.Count - promptStart + answerLength + end.Length];
@@ -88,20 +89,58 @@ internal sealed class SequenceBuilder(TextEncoder encoder, DataOptions options)
         var cut = promptStart + answer.Count - answerLength;
         return ids.Length <= learnedFrom
             ? NothingToLearn(example)
-            : new EncodedSequence(ids, learnedFrom, taskId, fileId, example.Row.Row, cut);
+            : new TokenSequence(ids, learnedFrom, taskId, Origin(example), cut);
     }
 
+    // The store keeps no lines, and streaming shall name a row as it does.
+    private static RowId Origin(Example example) => new(example.Row.File, example.Row.Row);
+
     // A text of a single token, without BOS and EOS.
-    private EncodedSequence? NothingToLearn(Example example) => options.OnLongAnswer == LongAnswerPolicy.Error
-        ? throw new DataRowException(
-            $"{example.Row} - a single token, nothing to predict it from - at least two tokens - say `add_eos: true`,"
-            + " or leave the row out with `filter:`",
-            example.Row)
+    private TokenSequence? NothingToLearn(Example example) => options.OnLongAnswer == LongAnswerPolicy.Error
+        ? throw new DataRowException(example.Row, new Fault(
+            example.Row.ToString(), "a single token, which nothing can predict", "at least two tokens",
+            "set `add_eos: true`, or leave the row out with `filter:`"))
         : null;
 
-    private DataRowException TooLong(Example example, int found, int room, bool isText) => new(
-        $"{example.Row} - the {(isText ? "text" : "answer")} has {found} tokens (with end-of-text)"
-        + $" - at most {room} of max_length {options.MaxLength} - raise `max_length`, say `on_long_answer: skip` or `cut`"
-        + (isText ? ", or `packing: true`" : ""),
-        example.Row);
+    private DataRowException TooLong(Example example, int found, int room, bool isText) => new(example.Row, new Fault(
+        example.Row.ToString(),
+        $"the {(isText ? "text" : "answer")} has {found} tokens (with end-of-text)",
+        $"at most {room} of max_length {options.MaxLength}",
+        $"raise `max_length`, or set `on_long_answer: skip` or `cut`{(isText ? ", or `packing: true`" : "")}"));
+}
+
+/// <summary>
+/// Wrapped packing for language modelling: texts one after the other, each ended by EOS, cut into blocks of <c>max_length</c>. Each
+/// block begins with the tokenizer's prefix; nothing is lost, the last block may be short. Attention sees the whole block.
+/// </summary>
+internal sealed class TextPacker(TextEncoder encoder, int maxLength, bool addEos)
+{
+    private readonly List<int> _block = [.. encoder.Prefix];
+    private (int TaskId, RowId Row) _origin;
+
+    /// <summary>Adds a text and gives the blocks that it fills.</summary>
+    public IEnumerable<TokenSequence> Add(string text, int taskId, RowId row)
+    {
+        var ids = encoder.Encode(text);
+        var count = ids.Count + (addEos && encoder.EndId is not null ? 1 : 0);
+        for (var at = 0; at < count; at++)
+        {
+            if (_block.Count == encoder.Prefix.Count)
+                _origin = (taskId, row);
+            _block.Add(at < ids.Count ? ids[at] : encoder.EndId!.Value);
+            if (_block.Count == maxLength)
+                yield return Take();
+        }
+    }
+
+    /// <summary>The last block, when it has anything to learn.</summary>
+    public TokenSequence? Finish() => _block.Count > Math.Max(1, encoder.Prefix.Count) ? Take() : null;
+
+    private TokenSequence Take()
+    {
+        var block = new TokenSequence([.. _block], 1, _origin.TaskId, _origin.Row, 0);
+        _block.Clear();
+        _block.AddRange(encoder.Prefix);
+        return block;
+    }
 }

@@ -6,6 +6,7 @@ using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Models;
+using Peft.Models.Loading;
 
 namespace Peft.Recipes.Transfer;
 

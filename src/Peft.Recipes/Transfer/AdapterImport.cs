@@ -3,6 +3,7 @@ using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
 using Peft.Models;
+using Peft.Models.Loading;
 
 namespace Peft.Recipes.Transfer;
 
