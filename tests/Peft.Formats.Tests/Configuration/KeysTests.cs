@@ -202,7 +202,7 @@ public sealed class KeysTests
                 "line 1  on_bad_row: 'skip'; expected stop or skip_row.",
                 "line 1  dtype: 'float-23'; expected float-32 or bfloat-16. Did you mean float-32?",
                 "parts[0].name: missing; expected a text.",
-                "line 1  rank_pattern.q: 0; expected a whole number of at least 1.",
+                "line 2  rank_pattern.q: 0; expected a whole number of at least 1.",
             ],
             faults.Items.Select(fault => fault.ToString()));
     }

@@ -98,25 +98,34 @@ public sealed class LoraAdapterConfigTests : IDisposable
             "use_bdlora": {"a": 1}, "kasa_config": {"a": 1}, "init_lora_weights": "pissa_niter_16"
             """));
         Assert.Equal(
-            """
-            DIR/adapter_config.json has 16 faults:
-              line 5  init_lora_weights        'pissa_niter_16', which also changes the base's weights; expected a plain LoRA. Save it with PEFT's path_initial_model_for_weight_conversion.
-              line 2  bias                     'all'; expected "none". Train without biases.
-              line 2  use_dora                 true; expected a plain LoRA. Merge it into the base with PEFT, or train without DoRA.
-              line 2  lora_bias                true; expected a plain LoRA. Train without lora_bias.
-              line 2  modules_to_save          a list of 1 item; expected a plain LoRA. Train without modules_to_save.
-              line 2  target_parameters        a list of 1 item; expected a plain LoRA. Target Linear modules instead.
-              line 3  trainable_token_indices  a list of 1 item; expected a plain LoRA. Train without new tokens.
-              line 3  alora_invocation_tokens  a list of 1 item; expected a plain LoRA. Train a LoRA that is always active.
-              line 3  use_qalora               true; expected a plain LoRA. Train without QALoRA.
-              line 3  layer_replication        a list of 1 item; expected a plain LoRA. Use the base without replicated layers.
-              line 4  megatron_config          a section of 1 key; expected a plain LoRA. Convert the adapter to Hugging Face's names.
-              line 4  arrow_config             a section of 1 key; expected a plain LoRA. Give the experts one by one.
-              line 4  velora_config            a section of 1 key; expected a plain LoRA. Train without VeLoRA.
-              line 4  monteclora_config        a section of 1 key; expected a plain LoRA. Train without MonteCLoRA.
-              line 5  use_bdlora               a section of 1 key; expected a plain LoRA. Train without BD-LoRA.
-              line 5  kasa_config              a section of 1 key; expected a plain LoRA. Train without KaSA.
-            """,
+            string.Join(
+                '\n',
+                "DIR/adapter_config.json has 16 faults:",
+                "  line 8  init_lora_weights        'pissa_niter_16', which also changes the base's weights; "
+                    + "expected a plain LoRA. Save it with PEFT's path_initial_model_for_weight_conversion.",
+                "  line 2  bias                     'all'; expected \"none\". Train without biases.",
+                "  line 2  use_dora                 true; expected a plain LoRA. "
+                    + "Merge it into the base with PEFT, or train without DoRA.",
+                "  line 2  lora_bias                true; expected a plain LoRA. Train without lora_bias.",
+                "  line 2  modules_to_save          a list of 1 item; expected a plain LoRA. "
+                    + "Train without modules_to_save.",
+                "  line 3  target_parameters        a list of 1 item; expected a plain LoRA. "
+                    + "Target Linear modules instead.",
+                "  line 4  trainable_token_indices  a list of 1 item; expected a plain LoRA. Train without new tokens.",
+                "  line 4  alora_invocation_tokens  a list of 1 item; expected a plain LoRA. "
+                    + "Train a LoRA that is always active.",
+                "  line 4  use_qalora               true; expected a plain LoRA. Train without QALoRA.",
+                "  line 5  layer_replication        a list of 1 item; expected a plain LoRA. "
+                    + "Use the base without replicated layers.",
+                "  line 6  megatron_config          a section of 1 key; expected a plain LoRA. "
+                    + "Convert the adapter to Hugging Face's names.",
+                "  line 6  arrow_config             a section of 1 key; expected a plain LoRA. "
+                    + "Give the experts one by one.",
+                "  line 6  velora_config            a section of 1 key; expected a plain LoRA. Train without VeLoRA.",
+                "  line 7  monteclora_config        a section of 1 key; expected a plain LoRA. "
+                    + "Train without MonteCLoRA.",
+                "  line 8  use_bdlora               a section of 1 key; expected a plain LoRA. Train without BD-LoRA.",
+                "  line 8  kasa_config              a section of 1 key; expected a plain LoRA. Train without KaSA."),
             message);
     }
 
