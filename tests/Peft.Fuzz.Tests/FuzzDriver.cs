@@ -250,4 +250,4 @@ internal sealed record Finding(string Parser, string Kind, long Number, string D
 /// <param name="Findings">One of each kind.</param>
 internal sealed record FuzzOutcome(
     long Inputs, long Accepted, double Seconds, double SlowestMilliseconds, long MostAllocated,
-        IReadOnlyList<Finding> Findings);
+    IReadOnlyList<Finding> Findings);

@@ -49,7 +49,7 @@ internal static class Program
                 CultureInfo.InvariantCulture,
                 $"{parser.Name,-12} {outcome.Inputs,9:N0} {outcome.Inputs / outcome.Seconds,9:N0} "
                     + $"{outcome.Accepted,9:N0} {outcome.SlowestMilliseconds,11:N1} "
-                        + $"{outcome.MostAllocated / 1e6,9:N1} {outcome.Findings.Count,9}"));
+                    + $"{outcome.MostAllocated / 1e6,9:N1} {outcome.Findings.Count,9}"));
         }
 
         foreach (var finding in findings)
