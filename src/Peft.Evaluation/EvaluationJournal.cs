@@ -9,7 +9,7 @@ using Peft.Formats.Files;
 
 namespace Peft.Evaluation;
 
-/// <summary>What an evaluation has answered so far, a line a batch, so that it can go on after any end.</summary>
+/// <summary>What an evaluation has answered so far, a line a batch, so that it can be resumed after any end.</summary>
 /// <remarks>The first line says what is evaluated; a last line that was cut short does not count.</remarks>
 public sealed class EvaluationJournal : IDisposable
 {
@@ -33,20 +33,20 @@ public sealed class EvaluationJournal : IDisposable
 
     /// <summary>Opens the journal of an output directory, or begins it.</summary>
     /// <param name="directory">The output directory.</param>
-    /// <param name="identity">What is evaluated: equal texts go on with each other's answers.</param>
+    /// <param name="identity">What is evaluated: equal texts resume each other.</param>
     /// <exception cref="UserException">The directory holds the journal of another evaluation.</exception>
     public static EvaluationJournal Open(string directory, string identity)
     {
         var path = Path.Combine(directory, Name);
         var lines = File.Exists(path) ? ReadWhole(path) : [];
         if (lines.Count > 0 && lines[0].Text != Header(identity))
-            throw new UserException(
-                $"{directory}: holds an interrupted evaluation of other adapters, tasks or settings - repeat its command to finish it, replace it with "
-                + "--overwrite, or choose another directory with --output");
+            throw UserException.At(
+                directory, "holds an interrupted evaluation of other adapters, tasks or settings", null,
+                "repeat its command to finish it, replace it with --overwrite, or choose another directory with --output");
         try
         {
             var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read);
-            // What stands behind the last whole line was cut by the end of the process.
+            // What is behind the last whole line was cut by the end of the process.
             file.SetLength(lines.Count == 0 ? 0 : lines[^1].End);
             file.Seek(0, SeekOrigin.End);
             var journal = new EvaluationJournal(path, file);
@@ -61,7 +61,7 @@ public sealed class EvaluationJournal : IDisposable
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            throw new UserException($"{path}: cannot be written ({error.Message}) - choose another directory with --output", error);
+            throw UserException.At(path, $"cannot be written ({error.Message})", null, "choose another directory with --output", error);
         }
     }
 
@@ -80,7 +80,7 @@ public sealed class EvaluationJournal : IDisposable
     /// <summary>Whether a batch was answered before this start.</summary>
     public bool Has(string subject, string task, int batch) => _lines.ContainsKey((subject, task, batch));
 
-    /// <summary>Removes the journal: everything it holds stands in the results.</summary>
+    /// <summary>Removes the journal: everything it holds is in the results.</summary>
     public void Remove()
     {
         _file.Dispose();
@@ -117,17 +117,8 @@ public sealed class EvaluationJournal : IDisposable
         return lines;
     }
 
-    private static bool IsLine(string text)
-    {
-        try
-        {
-            return JsonSerializer.Deserialize<Line>(text, Json) is { Subject: not null, Task: not null, Rows: not null };
-        }
-        catch (JsonException)
-        {
-            return false;
-        }
-    }
+    private static bool IsLine(string text) =>
+        JsonFile.TryParse<Line>(text, Json, out var line) && line is { Subject: not null, Task: not null, Rows: not null };
 
     private sealed record Line(string Subject, string Task, int Batch, double Seconds, IReadOnlyList<RowResult> Rows);
 }

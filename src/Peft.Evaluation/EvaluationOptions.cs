@@ -1,33 +1,56 @@
 using Peft.Data;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Tasks;
+using Peft.Formats;
 using Peft.Formats.Configuration;
 
 namespace Peft.Evaluation;
 
 /// <summary>One task: rows of a held-out data set, answered by greedy decoding.</summary>
-/// <param name="Name">Name of the task, as a data set under <c>data.eval</c> has it.</param>
-/// <param name="Metric">Name of the metric (<see cref="Metrics.Metric.All"/>).</param>
-/// <param name="Rows">Rows evaluated, from the start of the data set.</param>
-/// <param name="MaxNewTokens">Longest answer in tokens.</param>
-public sealed record TaskOptions(string Name, string Metric, int Rows, int MaxNewTokens);
+public sealed record TaskOptions
+{
+    /// <summary>Name of the task, as a data set under <c>data.eval</c> has it.</summary>
+    [Key(Name = "task", Required = true)]
+    public string Name { get; init; } = "";
 
-/// <summary>Results recorded earlier that stand beside a run's own in its table.</summary>
-/// <param name="Name">Heading of the column.</param>
-/// <param name="Results">Path of the recorded results, as the recipe names it.</param>
-public sealed record BaselineOptions(string Name, string Results);
+    /// <summary>Name of the metric (<see cref="Metrics.Metric.All"/>).</summary>
+    [Key]
+    public string Metric { get; init; } = Metrics.Metric.DefaultOf(TaskKind.Generation);
+
+    /// <summary>Rows evaluated, from the start of the data set.</summary>
+    [Key(Min = 1)]
+    public int Rows { get; init; } = 200;
+
+    /// <summary>Longest answer in tokens.</summary>
+    [Key(Min = 1, Max = EvaluationTask.MostNewTokens)]
+    public int MaxNewTokens { get; init; } = 32;
+}
+
+/// <summary>Results recorded earlier that are shown beside a run's own.</summary>
+public sealed record BaselineOptions
+{
+    /// <summary>Heading of the column.</summary>
+    [Key(Required = true)]
+    public string Name { get; init; } = "";
+
+    /// <summary>Path of the recorded results, as the recipe names it.</summary>
+    [Key(Required = true)]
+    public string Results { get; init; } = "";
+}
 
 /// <summary>The <c>evaluation:</c> section of a recipe: what is measured after training.</summary>
 public sealed record EvaluationOptions
 {
     /// <summary>The tasks, in the order of the table.</summary>
+    [Key]
     public IReadOnlyList<TaskOptions> Tasks { get; init; } = [];
 
     /// <summary>Whether the bare base is measured too.</summary>
-    /// <value>Default true.</value>
+    [Key]
     public bool Base { get; init; } = true;
 
-    /// <summary>Recorded results to stand beside the run's.</summary>
+    /// <summary>Recorded results that are shown beside the run's.</summary>
+    [Key]
     public IReadOnlyList<BaselineOptions> Baselines { get; init; } = [];
 
     /// <summary>Reads and checks the section.</summary>
@@ -35,52 +58,32 @@ public sealed record EvaluationOptions
     /// <param name="evalTasks">Tasks of the data sets under <c>data.eval</c>; null where only the data tells them.</param>
     public static EvaluationOptions Read(OptionReader reader, IReadOnlyList<string>? evalTasks)
     {
-        var tasks = new List<TaskOptions>();
-        foreach (var task in reader.Sections("tasks"))
+        var options = reader.Bind(new EvaluationOptions());
+        foreach (var (section, task) in reader.Sections("tasks").Zip(options.Tasks))
         {
-            var name = task.RequiredText("task");
-            if (name.Length > 0 && evalTasks is not null && !evalTasks.Contains(name))
-                task.Fault("task", $"'{name}'", evalTasks.Count == 0
-                    ? "the task of a data set under data.eval, which is empty"
-                    : "the task of a data set under data.eval: " + string.Join(", ", evalTasks));
-            tasks.Add(new(
-                name,
-                task.Choice("metric", "exact_match", Metric.Of(TaskKind.Generation)),
-                task.Integer("rows", 200, 1),
-                task.Integer("max_new_tokens", 32, 1, 4096)));
+            if (task.Name.Length > 0 && evalTasks is not null && !evalTasks.Contains(task.Name))
+                section.Fault(
+                    "task", Quote.Of(task.Name), "the task of a data set under data.eval",
+                    evalTasks.Count == 0 ? "add the data set: data.eval is empty" : $"there are {Words.AllOf(evalTasks)}");
+            Metric.Check(section, "metric", task.Metric, TaskKind.Generation);
         }
-        return new()
-        {
-            Tasks = tasks,
-            Base = reader.Boolean("base", true),
-            Baselines = [.. reader.Sections("baselines")
-                .Select(b => new BaselineOptions(b.RequiredText("name"), b.RequiredText("results")))],
-        };
+        return options;
     }
-}
 
-/// <summary>The tasks of a recipe's <c>evaluation.tasks</c>: generated answers on the rows of <c>data.eval</c>.</summary>
-public static class RecipeTasks
-{
-    /// <summary>Makes tasks of a recipe's sections.</summary>
-    /// <param name="options">The <c>evaluation:</c> section.</param>
-    /// <param name="data">The <c>data:</c> section.</param>
+    /// <summary>The tasks as they are measured: generated answers on the rows of <c>data.eval</c>.</summary>
+    /// <param name="data">The recipe's <c>data:</c> section.</param>
     /// <param name="path">The recipe, for messages.</param>
-    public static IReadOnlyList<EvaluationTask> Of(EvaluationOptions options, DataOptions data, string path)
+    public IReadOnlyList<EvaluationTask> TasksOn(DataOptions data, string path) => [.. Tasks.Select(task => new EvaluationTask
     {
-        ArgumentNullException.ThrowIfNull(options);
-        ArgumentNullException.ThrowIfNull(data);
-        return [.. options.Tasks.Select(task => new EvaluationTask
-        {
-            Name = task.Name,
-            Kind = TaskKind.Generation,
-            // With a task column only the rows tell which tasks a set has.
-            Sources = [.. data.Eval.Where(set => set.Prompt is not null && (set.TaskColumn is not null || (set.Task ?? set.Name) == task.Name))],
-            Metrics = [task.Metric],
-            Rows = task.Rows,
-            MaxNewTokens = task.MaxNewTokens,
-            MaxLength = data.MaxLength,
-            Place = path,
-        })];
-    }
+        Name = task.Name,
+        Kind = TaskKind.Generation,
+        // With a task column only the rows tell which tasks a set has.
+        Sources = [.. data.Eval.Where(set =>
+            set.Prompt is not null && (set.TaskColumn is not null || (set.Task ?? set.Name) == task.Name))],
+        Metrics = [task.Metric],
+        Rows = task.Rows,
+        MaxNewTokens = task.MaxNewTokens,
+        MaxLength = data.MaxLength,
+        Place = path,
+    })];
 }

@@ -102,7 +102,7 @@ public sealed class EvaluationRun
 /// <param name="Description">What it is.</param>
 /// <param name="Answers">Judged rows by task, in the order of the tasks.</param>
 /// <param name="Routing">What its experts did; null without routing.</param>
-internal sealed record MeasuredSubject(Subject Description, IReadOnlyList<IReadOnlyList<JudgedRow>> Answers, SubjectRouting? Routing);
+public sealed record MeasuredSubject(Subject Description, IReadOnlyList<IReadOnlyList<JudgedRow>> Answers, SubjectRouting? Routing);
 
 /// <summary>One thing to be measured: what is known of it, and how it is loaded when its turn comes.</summary>
 /// <param name="Description">What results.json says of it; the seconds are filled in.</param>

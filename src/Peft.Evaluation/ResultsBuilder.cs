@@ -7,15 +7,22 @@ using Peft.Evaluation.Tasks;
 namespace Peft.Evaluation;
 
 /// <summary>Answers to numbers: values with intervals, and paired comparisons of all subjects.</summary>
-internal static class ResultsBuilder
+public static class ResultsBuilder
 {
     /// <summary>Name of the correction that is applied.</summary>
     public const string Correction = "holm";
 
     /// <summary>Puts the results together.</summary>
+    /// <param name="subjects">What was measured.</param>
+    /// <param name="tasks">On what, in the order of each subject's answers.</param>
+    /// <param name="baseModel">The base.</param>
+    /// <param name="settings">How.</param>
+    /// <param name="peftVersion">Version of the program.</param>
+    /// <param name="now">The time.</param>
+    /// <param name="compares">Whether every pair of subjects is compared.</param>
     public static ResultsDocument Build(
         IReadOnlyList<MeasuredSubject> subjects, IReadOnlyList<TaskData> tasks, MeasuredBase baseModel, ResultsSettings settings,
-        string peftVersion, DateTimeOffset now)
+        string peftVersion, DateTimeOffset now, bool compares = true)
     {
         var scores = new List<Score>();
         var comparisons = new List<Comparison>();
@@ -25,7 +32,7 @@ internal static class ResultsBuilder
             {
                 var rows = subjects.Select(subject => subject.Answers[task].Select(metric.OfRow).ToList()).ToList();
                 scores.AddRange(subjects.Zip(rows, (subject, own) => ScoreOf(subject, data.Task, metric, own, settings)));
-                for (var a = 0; a < subjects.Count; a++)
+                for (var a = 0; compares && a < subjects.Count; a++)
                 {
                     for (var b = a + 1; b < subjects.Count; b++)
                         comparisons.Add(Compare(subjects[a], subjects[b], data.Task, metric, [.. rows[a], .. rows[b]], settings));

@@ -11,6 +11,16 @@ namespace Peft.Evaluation;
 /// <summary>Reads a task file; all that is wrong with it is told at once.</summary>
 public static class TaskReader
 {
+    private static readonly TaskKind[] WithChoices = [TaskKind.MultipleChoice, TaskKind.Classification];
+
+    // Keys that say nothing for the other kinds.
+    private static readonly (string Key, TaskKind[] Kinds)[] OfSomeKinds =
+    [
+        ("labels", WithChoices), ("choices", WithChoices), ("contexts", [TaskKind.MultipleChoice]),
+        ("shots", [.. WithChoices, TaskKind.Generation]), ("stop", [TaskKind.Generation]), ("normalize", [TaskKind.Generation]),
+        ("max_new_tokens", [TaskKind.Generation]),
+    ];
+
     /// <summary>Reads and checks a task.</summary>
     /// <param name="map">The file's content.</param>
     /// <param name="name">Its name.</param>
@@ -30,38 +40,28 @@ public static class TaskReader
     {
         var kind = TaskKinds.Named(reader.Choice("kind", "generation", TaskKinds.Names));
         if (!reader.Has("kind"))
-            reader.Fault("kind", "missing", string.Join(", ", TaskKinds.Names));
+            reader.Fault("kind", "missing", Words.OneOf(TaskKinds.Names));
         _ = reader.OptionalText("description");
         if (!reader.Has("data"))
-            reader.Fault("data", "missing", "a data set as in a recipe: files, columns, filter, template");
+            reader.Fault("data", "missing", "a data set as in a recipe: files, columns, filter and template");
         var source = reader.Has("data") ? DataSetOptions.Read(reader.Section("data")) : null;
-        var hasChoices = kind is TaskKind.MultipleChoice or TaskKind.Classification;
-        var labels = hasChoices ? reader.Texts("labels", []) : [];
-        var choices = hasChoices ? Templates(reader, "choices", kind == TaskKind.Classification ? [.. labels.Select(label => TextTemplate.Literal(" " + label))] : []) : [];
-        var contexts = kind == TaskKind.MultipleChoice ? Templates(reader, "contexts", []) : [];
-        var metrics = reader.Texts("metrics", [Metric.DefaultOf(kind)]);
-        var shots = kind == TaskKind.Perplexity ? ShotOptions.None : ShotOptions.Read(reader.Section("shots"));
-        var task = new EvaluationTask
+        foreach (var (key, kinds) in OfSomeKinds.Where(entry => !entry.Kinds.Contains(kind) && reader.Has(entry.Key)))
+            reader.Fault(key, $"no key of {TaskKinds.NameOf(kind)} tasks", null, $"remove it, or choose kind: {Words.OneOf([.. kinds.Select(TaskKinds.NameOf)])}");
+        var task = reader.Bind(new EvaluationTask
         {
-            Name = name,
-            Kind = kind,
+            Name = name, Kind = kind, Sources = [], Metrics = [Metric.DefaultOf(kind)], Place = path,
+        });
+        IReadOnlyList<TextTemplate> labels =
+            kind == TaskKind.Classification ? [.. task.Labels.Select(label => TextTemplate.Literal(" " + label))] : [];
+        task = task with { Choices = Templates(reader, "choices", labels), Contexts = Templates(reader, "contexts", []) };
+        task = task with
+        {
             Sources = source is null ? [] : [source with
             {
                 Place = "data",
                 AllowsEmptyAnswer = kind == TaskKind.Generation,
-                Fields = [.. Fields("choices", choices), .. Fields("contexts", contexts)],
+                Fields = [.. Fields("choices", task.Choices), .. Fields("contexts", task.Contexts)],
             }],
-            Metrics = metrics,
-            Choices = choices,
-            Contexts = contexts,
-            Labels = labels,
-            Shots = shots,
-            Stop = kind == TaskKind.Generation ? reader.Texts("stop", []) : [],
-            Normalize = kind == TaskKind.Generation ? reader.Texts("normalize", []) : [],
-            MaxNewTokens = kind == TaskKind.Generation ? reader.Integer("max_new_tokens", EvaluationTask.DefaultNewTokens, 1, 4096) : 0,
-            Rows = reader.OptionalInteger("rows", 1),
-            MaxLength = reader.OptionalInteger("max_length", 2),
-            Place = path,
         };
         Check(reader, task, source);
         return task;
@@ -72,21 +72,21 @@ public static class TaskReader
         if (source is not null && source.IsText != (task.Kind == TaskKind.Perplexity))
             reader.Section("data").Fault(
                 "template", source.IsText ? "text" : "prompt and answer",
-                task.Kind == TaskKind.Perplexity ? "text alone, for kind: perplexity" : $"prompt and answer, for kind: {TaskKinds.NameOf(task.Kind)}");
-        var known = Metric.Of(task.Kind);
+                $"{(task.Kind == TaskKind.Perplexity ? "text alone" : "prompt and answer")} for kind: {TaskKinds.NameOf(task.Kind)}");
         if (task.Metrics.Count == 0)
-            reader.Fault("metrics", "none", "at least one of " + string.Join(", ", known));
-        foreach (var metric in task.Metrics.Where(metric => !known.Contains(metric)))
-        {
-            var near = NearestName.Of(metric, known);
-            reader.Fault("metrics", Quote.Of(metric), $"of {TaskKinds.NameOf(task.Kind)}: {string.Join(", ", known)}", near is null ? null : $"did you mean {near}?");
-        }
+            reader.Fault("metrics", "none", $"at least one of {Words.AllOf(Metric.Of(task.Kind))}");
+        foreach (var metric in task.Metrics)
+            Metric.Check(reader, "metrics", metric, task.Kind);
         foreach (var step in task.Normalize.Where(step => !TextNormalization.Names.Contains(step)))
-            reader.Fault("normalize", Quote.Of(step), string.Join(", ", TextNormalization.Names));
+            reader.Fault("normalize", Quote.Of(step), Words.OneOf(TextNormalization.Names));
         if (task.HasChoices)
             CheckChoices(reader, task);
         if (task.Stop.Any(stop => stop.Length == 0))
             reader.Fault("stop", "an empty text", "texts that end an answer");
+        if (task.Shots is { Count: > 0, Files.Count: 0 })
+            reader.Section("shots").Fault("files", "missing", "the files that the shots are drawn from");
+        if (task.Shots is { Count: 0, Files.Count: > 0 })
+            reader.Section("shots").Fault("count", "0 or missing beside files", "a whole number from 1 to 100");
     }
 
     private static void CheckChoices(OptionReader reader, EvaluationTask task)
@@ -96,13 +96,15 @@ public static class TaskReader
         else if (task.Labels.Distinct().Count() != task.Labels.Count)
             reader.Fault("labels", string.Join(", ", task.Labels), "distinct labels");
         if (task.Choices.Count != task.Labels.Count)
-            reader.Fault("choices", Counted(task.Choices.Count), $"one text for each of the {task.Labels.Count} labels");
+            reader.Fault("choices", Counted(task.Choices.Count), $"one text for each of the {Words.Count(task.Labels.Count, "label")}");
         if (task.Contexts.Count > 0 && task.Contexts.Count != task.Choices.Count)
-            reader.Fault("contexts", Counted(task.Contexts.Count), $"one text for each of the {task.Choices.Count} choices, or none");
+            reader.Fault(
+                "contexts", Counted(task.Contexts.Count), $"one text for each of the {Words.Count(task.Choices.Count, "choice")}, or none");
         if (task.IsGraded && task.Labels.Any(label => EvaluationTask.Number(label) is null))
             reader.Fault("labels", string.Join(", ", task.Labels), "numbers, which pearson and spearman compare with the answers");
         if (task.IsGraded && task.Metrics.Any(metric => metric is not ("pearson" or "spearman")))
-            reader.Fault("metrics", string.Join(", ", task.Metrics), "pearson and spearman alone, whose answers are numbers and not labels");
+            reader.Fault(
+                "metrics", string.Join(", ", task.Metrics), "pearson and spearman alone, since their answers are numbers and not labels");
     }
 
     private static IReadOnlyList<TextTemplate> Templates(OptionReader reader, string key, IReadOnlyList<TextTemplate> fallback)

@@ -1,6 +1,6 @@
 using Peft.Adapters.Bundles;
-using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Training.Checkpoints;
@@ -84,7 +84,7 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
             AtomicDirectory.Remove(checkpoint.Path);
         if (Directory.Exists(Inside("events")))
             Directory.Delete(Inside("events"), recursive: true);
-        foreach (var name in (string[])[JsonLinesSink.FileName, EvaluationResults.FileName])
+        foreach (var name in (string[])[JsonLinesSink.FileName, ResultsFile.Name, ResultsFile.EarlierName])
             File.Delete(Inside(name));
     }
 

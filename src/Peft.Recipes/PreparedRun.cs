@@ -2,10 +2,12 @@ using Peft.Adapters.Bundles;
 using Peft.Data;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
 using Peft.Formats.Tokenizers;
+using Peft.Recipes.Evaluation;
 using Peft.Training;
 
 namespace Peft.Recipes;
@@ -26,12 +28,14 @@ public sealed class PreparedRun(
     /// <summary>The parts that the loop works with.</summary>
     public TrainingRun Training => run;
 
-    /// <summary>Number of trained values.</summary>
+    /// <summary>Number of trainable parameters.</summary>
     public long TrainableParameters => trainee.Parameters.Sum(p => p.Parameter.numel());
 
     /// <summary>Trains; when all steps are done, writes the result into the output directory.</summary>
     public TrainingOutcome Train(StopRequest stop)
     {
+        // Hours later would be late to hear that a recorded file is missing.
+        Baselines();
         // A bundle that a continued run found has its own, which its manifest vouches for; that one is replaced with the bundle.
         if (!BundleFiles.IsBundle(output.Path))
             AtomicFile.WriteText(Path.Combine(output.Path, BundleFiles.Recipe), ConfigText.ToYaml(recipe.Resolved));
@@ -41,29 +45,36 @@ public sealed class PreparedRun(
         return outcome;
     }
 
-    /// <summary>Measures the bare base on the recipe's tasks; null when there is nothing to measure.</summary>
-    public EvaluationResults? MeasureBase()
-    {
-        if (recipe.Evaluation.Tasks.Count == 0 || !recipe.Evaluation.Base || recipe.Method == Recipe.Full)
-            return null;
-        using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.ModelNameOrPath), recipe.Model.Dtype, run.Device);
-        return new("base", 0, Answer(model));
-    }
-
-    /// <summary>Measures what was trained on the recipe's tasks and keeps the numbers beside the result.</summary>
-    public EvaluationResults? MeasureTrained()
+    /// <summary>
+    /// Measures what was trained, and the bare base where the recipe wants it, on the recipe's tasks; keeps the numbers beside the result.
+    /// </summary>
+    /// <param name="say">Told what cannot be shown, and why.</param>
+    /// <returns>The results, recorded ones beside them; null where the recipe names no tasks.</returns>
+    public ResultsDocument? Measure(Action<string> say)
     {
         if (recipe.Evaluation.Tasks.Count == 0)
             return null;
-        var results = new EvaluationResults(recipe.Name, TrainableParameters, Answer(trainee.Model));
-        results.Save(Path.Combine(output.Path, EvaluationResults.FileName));
+        var tasks = new TaskMeasurement(recipe, tokenizer);
+        var name = EvaluationBuilder.NameOf(output.Path);
+        List<MeasuredSubject> measured = [tasks.Of(Described(name), trainee.Model, TaskIdOf)];
+        // What is measured is kept before the base takes its time.
+        ResultsFile.Save(Path.Combine(output.Path, ResultsFile.Name), tasks.Results(measured, run.Device, compares: false));
+        if (recipe.Evaluation.Base && recipe.Method != Recipe.Full)
+        {
+            using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.ModelNameOrPath), recipe.Model.Dtype, run.Device);
+            measured.Insert(0, tasks.Of(tasks.Base, model, TaskIdOf));
+        }
+        var results = tasks.Results(measured, run.Device, compares: true);
+        foreach (var (recorded, path, document) in Baselines())
+            results = results.WithRecorded(recorded, path, document, say);
+        ResultsFile.Save(Path.Combine(output.Path, ResultsFile.Name), results);
         return results;
     }
 
     /// <summary>The results that the recipe wants beside its own, as recorded.</summary>
     /// <exception cref="UserException">A file of recorded results is missing or damaged.</exception>
-    public IReadOnlyList<(string Name, EvaluationResults Results)> Baselines() =>
-        [.. recipe.Evaluation.Baselines.Select(b => (b.Name, EvaluationResults.Load(recipe.Paths.Resolve(b.Results))))];
+    public IReadOnlyList<(string Name, string Path, ResultsDocument Results)> Baselines() =>
+        [.. recipe.Evaluation.Baselines.Select(b => (b.Name, b.Results, ResultsFile.Load(recipe.Paths.Resolve(b.Results))))];
 
     /// <summary>Frees model and data.</summary>
     public void Dispose()
@@ -76,6 +87,10 @@ public sealed class PreparedRun(
     }
 
     // Ids of tasks are those of training.
-    private IReadOnlyList<TaskResult> Answer(Models.CausalLanguageModel model) => new TaskMeasurement(recipe, tokenizer).Of(
-        model, task => data.TaskNames.Index().Where(known => known.Item == task).Select(known => (long?)known.Index).FirstOrDefault());
+    private long? TaskIdOf(string task) =>
+        data.TaskNames.Index().Where(known => known.Item == task).Select(known => (long?)known.Index).FirstOrDefault();
+
+    private Subject Described(string name) => (recipe.Method == Recipe.Full
+        ? new Subject(name, Subject.AdapterKind, output.Path, Recipe.Full, null, Models.ModelLoader.Fingerprint(output.Path), 0, null, null, 0, null, null)
+        : SubjectLoader.Adapter(output.Path, name)) with { TrainableParameters = TrainableParameters };
 }

@@ -1,10 +1,12 @@
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Results;
 using Peft.Evaluation.Scoring;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
+using Peft.Recipes.Evaluation;
 
 namespace Peft.Recipes;
 
@@ -19,53 +21,82 @@ public sealed class TaskMeasurement
     /// <exception cref="UserException">The recipe's files cannot be used.</exception>
     public TaskMeasurement(Recipe recipe, HuggingFaceTokenizer tokenizer)
     {
-        ArgumentNullException.ThrowIfNull(recipe);
         _recipe = recipe;
         _tokenizer = tokenizer;
         _tasks = TaskData.Open(
-            RecipeTasks.Of(recipe.Evaluation, recipe.Data, recipe.Path), null, recipe.Training.Seed, (_, file) => recipe.Paths.Resolve(file));
+            recipe.Evaluation.TasksOn(recipe.Data, recipe.Path), null, recipe.Training.Seed, (_, file) => recipe.Paths.Resolve(file));
     }
 
-    /// <summary>The numbers of a model, the first metric of each task.</summary>
+    private static string Version => typeof(TaskMeasurement).Assembly.GetName().Version?.ToString(3) ?? "unknown";
+
+    private string BaseDirectory => _recipe.Paths.Resolve(_recipe.Model.ModelNameOrPath);
+
+    /// <summary>The bare base as a subject of results.</summary>
+    public Subject Base => SubjectLoader.Base(BaseDirectory);
+
+    /// <summary>A model's answers to every task.</summary>
+    /// <param name="description">What results say of the model; the seconds are filled in.</param>
     /// <param name="model">The model.</param>
     /// <param name="taskIdOf">The id of a task by name, for routers that go by it.</param>
-    public IReadOnlyList<TaskResult> Of(CausalLanguageModel model, Func<string, long?> taskIdOf)
+    public MeasuredSubject Of(Subject description, CausalLanguageModel model, Func<string, long?> taskIdOf)
     {
+        var started = System.Diagnostics.Stopwatch.GetTimestamp();
         var evaluator = new TaskEvaluator(model, _tokenizer, _recipe.Training.PerDeviceEvalBatchSize);
-        return [.. _tasks.Select(task => Judge(task, evaluator.Run(task, taskIdOf(task.Task.Name))))];
+        List<IReadOnlyList<JudgedRow>> answers =
+        [
+            .. _tasks.Select(data => (IReadOnlyList<JudgedRow>)
+                [.. evaluator.Run(data, taskIdOf(data.Task.Name)).Select(result => new JudgedRow(data.Task, data.Rows[result.Index], result))]),
+        ];
+        var seconds = System.Diagnostics.Stopwatch.GetElapsedTime(started).TotalSeconds;
+        return new(description with { EvaluationSeconds = Math.Round(seconds, 3) }, answers, null);
     }
 
-    /// <summary>The numbers of the recipe's base with an adapter on it, or of the bare base.</summary>
-    /// <param name="name">What the results are called.</param>
+    /// <summary>The answers of the recipe's base with an adapter on it, or of the bare base.</summary>
+    /// <param name="name">What the results call it.</param>
     /// <param name="adapter">The adapter; null: none.</param>
     /// <param name="device">Where to compute.</param>
-    public EvaluationResults Of(string name, string? adapter, Device device)
+    public MeasuredSubject Of(string name, string? adapter, Device device)
     {
-        using var loaded = LoadedModel.Open(_recipe.Paths.Resolve(_recipe.Model.ModelNameOrPath), adapter, _recipe.Model.Dtype, device);
-        return new EvaluationResults(name, loaded.Adapted?.TrainableParameterCount ?? 0, Of(loaded.Model, _ => null));
+        using var loaded = LoadedModel.Open(BaseDirectory, adapter, _recipe.Model.Dtype, device);
+        var described = adapter is null ? Base : SubjectLoader.Adapter(adapter, name);
+        return Of(
+            described with { TrainableParameters = loaded.Adapted?.TrainableParameterCount ?? 0 }, loaded.Model, _ => null);
     }
 
-    /// <summary>The mean over the tasks, more is better: what is better when smaller (error rates) counts as 1 less it, never below 0.</summary>
-    public static double Mean(EvaluationResults results)
+    /// <summary>The numbers of what was measured.</summary>
+    /// <param name="subjects">The answers.</param>
+    /// <param name="device">Where they were computed.</param>
+    /// <param name="compares">Whether every pair is compared.</param>
+    public ResultsDocument Results(IReadOnlyList<MeasuredSubject> subjects, Device device, bool compares)
     {
-        ArgumentNullException.ThrowIfNull(results);
-        return results.Tasks.Average(task => task.HigherIsBetter ? task.Value : Math.Max(0, 1 - task.Value));
+        var settings = new ResultsSettings(
+            (int)_recipe.Training.Seed, _recipe.Training.PerDeviceEvalBatchSize, LoadedModel.TypeName(BaseDirectory, _recipe.Model.Dtype, device),
+            EvaluationBuilder.BootstrapSamples, EvaluationBuilder.Confidence, ResultsBuilder.Correction);
+        var identity = new MeasuredBase(EvaluationBuilder.NameOf(BaseDirectory), ModelLoader.Fingerprint(BaseDirectory));
+        return ResultsBuilder.Build(subjects, _tasks, identity, settings, Version, DateTimeOffset.UtcNow, compares);
     }
 
-    /// <summary>The best that any of several models does on each task.</summary>
-    public static EvaluationResults BestOf(string name, IReadOnlyList<EvaluationResults> models)
+    /// <summary>
+    /// The mean of a subject's main metrics, higher is better: what is better when smaller (error rates) counts as 1 minus it, never below 0.
+    /// </summary>
+    public static double Mean(ResultsDocument results, string subject) => results.Tasks.Average(task =>
+        results.ScoreOf(subject, task.Name, task.Main.Name)!.Value is var value && task.Main.HigherIsBetter ? value : Math.Max(0, 1 - value));
+
+    /// <summary>Results with the best that any of several subjects does on each task as a subject of its own, behind the last of them.</summary>
+    public static ResultsDocument WithBestOf(ResultsDocument results, string name, IReadOnlyList<string> subjects)
     {
-        ArgumentNullException.ThrowIfNull(models);
-        return new EvaluationResults(name, models.Sum(model => model.TrainableParameters), [.. models[0].Tasks.Select((task, i) => task with
+        var of = results.Subjects.Where(subject => subjects.Contains(subject.Name)).ToList();
+        var best = of[0] with { Name = name, Kind = Subject.RecordedKind, Path = "", TrainableParameters = of.Sum(subject => subject.TrainableParameters) };
+        var scores = results.Tasks.Select(task =>
         {
-            Value = task.HigherIsBetter ? models.Max(model => model.Tasks[i].Value) : models.Min(model => model.Tasks[i].Value),
-        })]);
-    }
-
-    private static TaskResult Judge(TaskData task, IReadOnlyList<RowResult> results)
-    {
-        var metric = Metric.Named(task.Task.Metrics[0]);
-        var rows = results.Select(result => metric.OfRow(new JudgedRow(task.Task, task.Rows[result.Index], result))).ToList();
-        return new(task.Task.Name, metric.Name, metric.HigherIsBetter, metric.Combine(rows, [.. Enumerable.Range(0, rows.Count)]), rows.Count);
+            var own = subjects.Select(subject => results.ScoreOf(subject, task.Name, task.Main.Name)!);
+            return (task.Main.HigherIsBetter ? own.MaxBy(score => score.Value) : own.MinBy(score => score.Value))! with { Subject = name };
+        });
+        var behind = results.Subjects.ToList().FindLastIndex(subject => subjects.Contains(subject.Name)) + 1;
+        return results with
+        {
+            Subjects = [.. results.Subjects.Take(behind), best, .. results.Subjects.Skip(behind)],
+            Scores = [.. results.Scores, .. scores],
+        };
     }
 }

@@ -92,7 +92,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
         run.Says("linear: skipped. ", "r = 2", "r = 3");
         foreach (var row in new[] { "base", "law alone", "code alone", "best expert of each task", "phatgoose", "average", "magnitude-prune" })
             Assert.Matches($@"\n{row} +\d", run.Output);
-        Assert.True(File.Exists(_folder["all/phatgoose/evaluation.json"]));
+        Assert.True(File.Exists(_folder["all/phatgoose/results.json"]));
         Assert.False(Directory.Exists(_folder["all/linear"]));
     }
 

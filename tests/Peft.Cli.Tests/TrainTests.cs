@@ -17,7 +17,7 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         Assert.DoesNotContain("step 5/6", trained.Run.Error);
         using var results = JsonDocument.Parse(trained.Run.Output);
         var models = results.RootElement.GetProperty("models").EnumerateArray().ToList();
-        Assert.Equal(["base", "mix"], models.Select(m => m.GetProperty("name").GetString()));
+        Assert.Equal(["base", "out"], models.Select(m => m.GetProperty("name").GetString()));
         Assert.Equal("held", models[1].GetProperty("tasks")[0].GetProperty("task").GetString());
     }
 
@@ -25,7 +25,7 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     public void The_bundle_has_its_files_and_verifies()
     {
         Assert.All(
-            ["adapter_config.json", "adapter_model.safetensors", "bundle.json", "recipe.resolved.yaml", "metrics.jsonl", "README.md", "evaluation.json"],
+            ["adapter_config.json", "adapter_model.safetensors", "bundle.json", "recipe.resolved.yaml", "metrics.jsonl", "README.md", "results.json"],
             name => Assert.True(File.Exists(Folder[$"out/{name}"]), name));
         Assert.Single(Directory.GetFiles(Folder["out/events"]));
         // save_total_limit is 2.

@@ -1,3 +1,4 @@
+using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 
@@ -22,8 +23,12 @@ public sealed class EvaluationOptionsTests
              "baselines": [{"name": "one LoRA", "results": "recipes/results/lora.json"}]}
             """, "g2p", "spam");
 
-        Assert.Equal([new TaskOptions("spam", "accuracy", 10, 4), new TaskOptions("g2p", "exact_match", 200, 32)], options.Tasks);
-        Assert.Equal([new BaselineOptions("one LoRA", "recipes/results/lora.json")], options.Baselines);
+        Assert.Equal(
+            [
+                new TaskOptions { Name = "spam", Metric = "accuracy", Rows = 10, MaxNewTokens = 4 },
+                new TaskOptions { Name = "g2p", Metric = "exact_match", Rows = 200, MaxNewTokens = 32 },
+            ], options.Tasks);
+        Assert.Equal([new BaselineOptions { Name = "one LoRA", Results = "recipes/results/lora.json" }], options.Baselines);
         Assert.False(options.Base);
     }
 
@@ -42,14 +47,14 @@ public sealed class EvaluationOptionsTests
         Assert.Equal(
             """
             r.json has 8 faults:
-              line 2  evaluation.tasks[0].task            'gtp'          the task of a data set under data.eval: g2p, spam
-              line 2  evaluation.tasks[0].metric          'token_error'  accuracy, exact_match, numeric, token_f1, token_error_rate, char_error_rate; did you mean token_error_rate?
-              evaluation.tasks[1].task                    missing        a text
-              line 3  evaluation.tasks[1].rows            0              a whole number of at least 1
-              line 4  evaluation.tasks[2].max_new_tokens  'many'         a whole number from 1 to 4096
-              line 5  evaluation.base                     'yes'          true or false
-              evaluation.baselines[0].results             missing        a text
-              line 4  evaluation.tasks[2].row             unknown key    did you mean rows?
+              evaluation.tasks[1].task                    missing; expected a text.
+              line 3  evaluation.tasks[1].rows            0; expected a whole number of at least 1.
+              line 4  evaluation.tasks[2].max_new_tokens  'many'; expected a whole number from 1 to 4096.
+              line 5  evaluation.base                     'yes'; expected true or false.
+              evaluation.baselines[0].results             missing; expected a text.
+              line 2  evaluation.tasks[0].task            'gtp'; expected the task of a data set under data.eval. There are g2p and spam.
+              line 2  evaluation.tasks[0].metric          'token_error'; expected a metric of generation tasks: accuracy, exact_match, numeric, token_f1, token_error_rate or char_error_rate. Did you mean token_error_rate?
+              line 4  evaluation.tasks[2].row             unknown key. Did you mean rows?
             """, error.Message);
     }
 
@@ -58,7 +63,8 @@ public sealed class EvaluationOptionsTests
     {
         var error = Assert.Throws<FaultsException>(() => Read("""{"tasks": [{"task": "spam"}]}"""));
         Assert.Equal(
-            "r.json has 1 fault:\n  line 1  evaluation.tasks[0].task  'spam'  the task of a data set under data.eval, which is empty", error.Message);
+            "r.json has 1 fault:\n  line 1  evaluation.tasks[0].task  'spam'; expected the task of a data set under data.eval. Add the data set: data.eval is empty.",
+            error.Message);
     }
 
     [Fact]

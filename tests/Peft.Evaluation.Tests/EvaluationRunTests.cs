@@ -28,7 +28,7 @@ public sealed class EvaluationRunTests : IDisposable
         Assert.Equal([("c", 13), ("g", 9)], results.Tasks.Select(task => (task.Name, task.Rows)));
         Assert.Equal(2 * 4, results.Scores.Count);
         Assert.Equal(4, results.Comparisons.Count);
-        Assert.All(results.Scores, score => Assert.InRange(score.Value, score.Low - 1e-12, score.High + 1e-12));
+        Assert.All(results.Scores, score => Assert.InRange(score.Value, score.Low!.Value - 1e-12, score.High!.Value + 1e-12));
         Assert.Equal(results.Scores, ResultsFile.Load(_tiny.Folder["out"]).Scores);
 
         var rows = Examples("out");
@@ -67,8 +67,8 @@ public sealed class EvaluationRunTests : IDisposable
         Run("out", () => left-- == 0);
         var error = Assert.Throws<UserException>(() => New(Settings with { BatchSize = 5 }).Run(_tiny.Folder["out"], "1", DateTimeOffset.UnixEpoch));
         Assert.Equal(
-            $"{_tiny.Folder["out"]}: holds an interrupted evaluation of other adapters, tasks or settings - repeat its command to finish it, replace it with "
-            + "--overwrite, or choose another directory with --output", error.Message);
+            $"{_tiny.Folder["out"]}: holds an interrupted evaluation of other adapters, tasks or settings. Repeat its command to finish it, replace it with "
+            + "--overwrite, or choose another directory with --output.", error.Message);
     }
 
     [Fact]
@@ -137,7 +137,7 @@ public sealed class EvaluationRunTests : IDisposable
     [InlineData(".acc=1")]
     [InlineData("c.=1")]
     public void A_gate_of_another_form_is_refused(string text) => Assert.Equal(
-        $"--fail-under '{text}': write TASK.METRIC=NUMBER, e.g. --fail-under sst2.accuracy=0.8",
+        $"--fail-under: '{text}'; expected TASK.METRIC=NUMBER. Write for example --fail-under sst2.accuracy=0.8.",
         Assert.Throws<UserException>(() => QualityGate.Parse(text)).Message);
 
     [Fact]
@@ -151,7 +151,7 @@ public sealed class EvaluationRunTests : IDisposable
         var failure = new QualityGate("g", "token_error_rate", 0.001).Failures(results).Single();
         Assert.Matches(@"^other: g\.token_error_rate is \d\.\d{4}, above the bound 0\.001$", failure);
         Assert.Equal(
-            "--fail-under c.ac: is not measured - did you mean c.acc? measured are c.acc, c.acc_norm, g.token_error_rate, g.exact_match",
+            "--fail-under: c.ac is not measured; expected c.acc, c.acc_norm, g.token_error_rate or g.exact_match. Did you mean c.acc?",
             Assert.Throws<UserException>(() => new QualityGate("c", "ac", 1).Check(New(Settings).Metrics)).Message);
     }
 

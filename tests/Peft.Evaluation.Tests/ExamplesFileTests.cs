@@ -156,7 +156,7 @@ public sealed class ExamplesFileTests : IDisposable
         catch (UserException e)
         {
             Assert.StartsWith($"{File}: not the rows of an evaluation (", e.Message, StringComparison.Ordinal);
-            Assert.EndsWith("run peft eval again, or move the file away", e.Message, StringComparison.Ordinal);
+            Assert.EndsWith("expected the examples.parquet that peft eval wrote. Run peft eval again, or move the file away.", e.Message, StringComparison.Ordinal);
             return e.Message;
         }
     }

@@ -109,10 +109,9 @@ internal static class FuzzParsers
         {
             FileName = TrainerStateFile.Name,
         },
-        new("evaluation", FuzzSeeds.Evaluation, (folder, _) =>
-            EvaluationResults.Load(Path.Combine(folder, "evaluation.json")))
+        new("evaluation", FuzzSeeds.Evaluation, (folder, _) => ResultsFile.Load(folder))
         {
-            FileName = "evaluation.json",
+            FileName = ResultsFile.EarlierName,
         },
         new("task", FuzzSeeds.Task, (folder, _) =>
             TaskReader.Read(YamlReader.ReadFile(Path.Combine(folder, "task.yaml")), "task", "task.yaml"))

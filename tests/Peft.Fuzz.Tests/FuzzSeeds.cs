@@ -2,7 +2,6 @@ using System.Text;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Data.Batches;
-using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
@@ -341,10 +340,12 @@ internal static class FuzzSeeds
         100,
         "model:\n  dtype: auto\n")), TrainerStateFile.Name)];
 
-    public static byte[][] Evaluation { get; } = [WithFile(folder => new EvaluationResults(
-        "a \"model\"", 1234, [
-            new TaskResult("t", "accuracy", true, 0.75, 20), new TaskResult("u", "loss", false, 1.5, 3)])
-        .Save(Path.Combine(folder, "e.json")), "e.json")];
+    public static byte[][] Evaluation { get; } = Texts(
+        """
+        {"format_version": 1, "model": "a \"model\"", "trainable_parameters": 1234, "tasks": [
+          {"task": "t", "metric": "accuracy", "higher_is_better": true, "value": 0.75, "rows": 20},
+          {"task": "u", "metric": "loss", "higher_is_better": false, "value": 1.5, "rows": 3}]}
+        """);
 
     public static byte[][] Task { get; } = Texts(
         """

@@ -36,13 +36,13 @@ public sealed class OutputDirectoryTests : IDisposable
     {
         Checkpoint(3);
         foreach (var name in new[] { "bundle.json", "adapter_config.json", "adapter_model.safetensors", "README.md", "recipe.resolved.yaml",
-            "metrics.jsonl", "evaluation.json", "events/e", ".next/bundle.json" })
+            "metrics.jsonl", "results.json", "evaluation.json", "events/e", ".next/bundle.json" })
             _folder.Write($"out/{name}", "{}");
         _folder.Write("out/notes.txt", "mine");
         _folder.Write("out/checkpoint-mine/x", "mine");
 
         var directory = OutputDirectory.Decide(Out, null, true);
-        Assert.Equal(12, Directory.GetFiles(Out, "*", SearchOption.AllDirectories).Length);
+        Assert.Equal(13, Directory.GetFiles(Out, "*", SearchOption.AllDirectories).Length);
         directory.Prepare().Dispose();
 
         Assert.Equal(["checkpoint-mine", "notes.txt"], Directory.GetFileSystemEntries(Out).Select(Path.GetFileName).Order(StringComparer.Ordinal));

@@ -1,8 +1,8 @@
 using Peft.Adapters.Bundles;
 using Peft.Data.Batches;
-using Peft.Evaluation;
-using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Results;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Recipes.Tests.Support;
 using Peft.Training;
 
@@ -94,23 +94,30 @@ public sealed class RunTests : IDisposable
         using var run = _project.Build(recipe);
         run.Train(new StopRequest());
 
-        var trained = run.MeasureTrained()!;
-        var bare = run.MeasureBase()!;
+        var results = run.Measure(_ => { })!;
 
-        Assert.Equal(("r", run.TrainableParameters), (trained.Model, trained.TrainableParameters));
-        Assert.Equal(("base", 0L), (bare.Model, bare.TrainableParameters));
-        Assert.Equal(("copy", "char_error_rate", 3), (trained.Tasks[0].Task, trained.Tasks[0].Metric, trained.Tasks[0].Rows));
-        Assert.Equal(trained.Tasks, EvaluationResults.Load(Folder["out/evaluation.json"]).Tasks);
+        Assert.Equal([("base", 0L), ("out", run.TrainableParameters)], results.Subjects.Select(s => (s.Name, s.TrainableParameters)));
+        Assert.Equal(("copy", "char_error_rate", 3), (results.Tasks[0].Name, results.Tasks[0].Main.Name, results.Tasks[0].Rows));
+        Assert.Equal(Sha256.OfFile(Folder["out/bundle.json"]), results.Subjects[1].Fingerprint);
+        Assert.Equal(ResultsFile.ToJson(results), File.ReadAllText(Folder["out/results.json"]));
+        Assert.Single(results.Comparisons);
         Assert.Empty(run.Baselines());
     }
 
     [Fact]
     public void Recorded_results_are_found_and_a_missing_one_is_named()
     {
-        new EvaluationResults("x", 1, []).Save(Folder["results/one.json"]);
+        Folder.Write("results/one.json", """
+            {"format_version": 1, "model": "x", "trainable_parameters": 7, "tasks": [
+              {"task": "copy", "metric": "char_error_rate", "higher_is_better": false, "value": 0.25, "rows": 3}]}
+            """);
         using var run = _project.Build(_project.Load(
             TinyProject.Mixture, "evaluation.baselines=[{name: one, results: results/one.json}]"));
         Assert.Equal("one", run.Baselines().Single().Name);
+        run.Train(new StopRequest());
+        var results = run.Measure(_ => { })!;
+        Assert.Equal([("base", "base"), ("one", "recorded"), ("out", "adapter")], results.Subjects.Select(s => (s.Name, s.Kind)));
+        Assert.Equal((0.25, null), (results.ScoreOf("one", "copy", "char_error_rate")!.Value, results.ScoreOf("one", "copy", "char_error_rate")!.Low));
 
         using var other = _project.Build(_project.Load(TinyProject.Mixture, "evaluation.baselines=[{name: two, results: results/two.json}]"));
         Assert.StartsWith("results/two.json: no such file", Assert.Throws<UserException>(() => other.Baselines()).Message, StringComparison.Ordinal);

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Peft.Evaluation;
+using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Training.Metrics;
 

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.Json;
-using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Formats;
@@ -14,37 +13,49 @@ public static class ResultsPrinting
     private static readonly JsonSerializerOptions SnakeCase =
         new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
 
-    /// <summary>Results of several models, a row a task, a column a model.</summary>
-    public static string ByTask(IReadOnlyList<(string Name, EvaluationResults Results)> columns)
+    /// <summary>The main metrics of several models, a row a task, a column a model.</summary>
+    public static string ByTask(ResultsDocument results)
     {
-        var table = new TextTable(["task", "metric", "rows", .. columns.Select(c => c.Name)]);
-        foreach (var task in columns[^1].Results.Tasks)
+        var table = new TextTable(["task", "metric", "rows", .. results.Subjects.Select(subject => subject.Name)]);
+        foreach (var task in results.Tasks)
         {
-            var cells = columns.Select(c =>
-                c.Results.Tasks.FirstOrDefault(t => t.Task == task.Task && t.Metric == task.Metric) is { } found
-                    ? Number(found.Value)
-                    : "-");
-            table.Add([task.Task, Metric(task.Metric, task.HigherIsBetter), $"{task.Rows}", .. cells]);
+            var cells = results.Subjects.Select(subject =>
+                results.ScoreOf(subject.Name, task.Name, task.Main.Name) is { } score ? Number(score.Value) : "-");
+            table.Add([task.Name, Metric(task.Main.Name, task.Main.HigherIsBetter), $"{task.Rows}", .. cells]);
         }
-        table.Add(["", "trainable parameters", "", .. columns.Select(c => $"{c.Results.TrainableParameters:N0}")]);
+        var parameters = results.Subjects.Select(subject =>
+            string.Create(CultureInfo.InvariantCulture, $"{subject.TrainableParameters:N0}"));
+        table.Add(["", "trainable parameters", "", .. parameters]);
         return table.ToString();
     }
 
-    /// <summary>Results of many models, a row a model, with the mean over the tasks.</summary>
-    public static string ByModel(IReadOnlyList<EvaluationResults> rows)
+    /// <summary>The main metrics of many models, a row a model, with the mean over the tasks.</summary>
+    public static string ByModel(ResultsDocument results)
     {
-        var tasks = rows[0].Tasks.Select(task =>
-            $"{task.Task} {task.Metric}{(task.HigherIsBetter ? "" : " (lower is better)")}");
+        var tasks = results.Tasks.Select(task =>
+            $"{task.Name} {task.Main.Name}{(task.Main.HigherIsBetter ? "" : " (lower is better)")}");
         var table = new TextTable(["model", .. tasks, "mean"]);
-        foreach (var row in rows)
-            table.Add([row.Model, .. row.Tasks.Select(task => Number(task.Value)), Number(TaskMeasurement.Mean(row))]);
+        foreach (var name in results.Subjects.Select(subject => subject.Name))
+        {
+            var scores = results.Tasks.Select(task => Number(results.ScoreOf(name, task.Name, task.Main.Name)!.Value));
+            table.Add([name, .. scores, Number(TaskMeasurement.Mean(results, name))]);
+        }
         return table + "\nmean: over the tasks, higher is better; an error rate counts as 1 minus the rate";
     }
 
-    /// <summary>Results of several models as one JSON object on one line.</summary>
-    public static string Json(IReadOnlyList<(string Name, EvaluationResults Results)> columns)
+    /// <summary>The main metrics of several models as one JSON object on one line.</summary>
+    public static string Json(ResultsDocument results)
     {
-        var models = columns.Select(c => new { c.Name, c.Results.TrainableParameters, c.Results.Tasks });
+        var models = results.Subjects.Select(subject => new
+        {
+            subject.Name,
+            subject.TrainableParameters,
+            Tasks =
+                from task in results.Tasks
+                let score = results.ScoreOf(subject.Name, task.Name, task.Main.Name)
+                where score is not null
+                select new { Task = task.Name, Metric = task.Main.Name, task.Main.HigherIsBetter, score.Value, score.Rows },
+        });
         return JsonSerializer.Serialize(new { models }, SnakeCase);
     }
 
@@ -75,7 +86,8 @@ public static class ResultsPrinting
             return "-";
         var differs = subject != results.Subjects[0].Name
             && results.ComparisonOf(task, metric, results.Subjects[0].Name, subject) is { Significant: true };
-        return $"{Number(score.Value)} [{Number(score.Low)}, {Number(score.High)}]{(differs ? "*" : "")}";
+        var interval = score is { Low: { } low, High: { } high } ? $" [{Number(low)}, {Number(high)}]" : "";
+        return $"{Number(score.Value)}{interval}{(differs ? "*" : "")}";
     }
 
     private static string Metric(string name, bool higherIsBetter) =>

@@ -6,6 +6,7 @@ using Peft.Adapters.Merging;
 using Peft.Cli.Printing;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Models;
 using Peft.Recipes;
@@ -172,29 +173,32 @@ public sealed class MergeVerb : IVerb
     {
         var tasks = new TaskMeasurement(recipe, RunBuilder.LoadTokenizer(recipe));
         var device = Devices.Choose(Device);
-        var rows = new List<EvaluationResults>();
+        var rows = new List<MeasuredSubject>();
         void Add(string name, string? directory, bool keep = false)
         {
+            if (rows.Any(row => row.Description.Name == name))
+                name = directory ?? name;
             output.Say($"measuring {name}");
             rows.Add(tasks.Of(name, directory, device));
             if (keep)
-                rows[^1].Save(Path.Combine(directory!, EvaluationResults.FileName));
+                ResultsFile.Save(Path.Combine(directory!, ResultsFile.Name), tasks.Results([rows[0], rows[^1]], device, compares: true));
         }
         Add("base", null);
         // The experts of a routed merge have no directory of their own.
         var alone = sources.Where(source => sources.Count(other => other.Directory == source.Directory) == 1).ToList();
         foreach (var source in alone)
-            Add($"{source.Name} alone", source.Directory);
-        if (alone.Count > 1)
-            rows.Add(TaskMeasurement.BestOf("best expert of each task", rows[1..]));
+            Add(NameAlone(source), source.Directory);
         foreach (var (name, directory) in merged)
             Add(name, directory, keep: true);
         foreach (var directory in Beside?.Split(',', StringSplitOptions.TrimEntries) ?? [])
             Add(Path.GetFileName(Path.TrimEndingDirectorySeparator(directory)), directory);
-        output.Result(Json
-            ? ResultsPrinting.Json([.. rows.Select(row => (row.Model, row))])
-            : "\n" + ResultsPrinting.ByModel(rows));
+        var results = tasks.Results(rows, device, compares: false);
+        if (alone.Count > 1)
+            results = TaskMeasurement.WithBestOf(results, "best expert of each task", [.. alone.Select(NameAlone)]);
+        output.Result(Json ? ResultsPrinting.Json(results) : "\n" + ResultsPrinting.ByModel(results));
     }
+
+    private static string NameAlone(MergeSource source) => $"{source.Name} alone";
 
     private MergeOptions Options()
     {

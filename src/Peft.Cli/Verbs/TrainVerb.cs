@@ -1,6 +1,5 @@
 using CommandLine;
 using Peft.Cli.Printing;
-using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Formats.Configuration;
@@ -127,19 +126,14 @@ public sealed class TrainVerb : IVerb
 
     private void ShowResults(PreparedRun run, Output output)
     {
-        if (run.MeasureTrained() is not { } trained)
+        if (run.Measure(output.Say) is not { } results)
             return;
-        var columns = new List<(string Name, EvaluationResults Results)>();
-        if (run.MeasureBase() is { } untrained)
-            columns.Add(("base", untrained));
-        columns.AddRange(run.Baselines());
-        columns.Add((run.Recipe.Name, trained));
         if (Json)
         {
-            output.Result(ResultsPrinting.Json(columns));
+            output.Result(ResultsPrinting.Json(results));
             return;
         }
         output.Result("");
-        output.Result(ResultsPrinting.ByTask(columns));
+        output.Result(ResultsPrinting.ByTask(results));
     }
 }

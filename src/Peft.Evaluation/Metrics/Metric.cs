@@ -1,4 +1,6 @@
 using Peft.Evaluation.Tasks;
+using Peft.Formats;
+using Peft.Formats.Configuration;
 
 namespace Peft.Evaluation.Metrics;
 
@@ -49,6 +51,16 @@ public sealed record Metric(
 
     /// <summary>The names of the metrics for a kind of task.</summary>
     public static IReadOnlyList<string> Of(TaskKind kind) => [.. All.Where(m => m.Kinds.Contains(kind)).Select(m => m.Name)];
+
+    /// <summary>Notes a fault where a name is not that of a metric for a kind of task.</summary>
+    public static void Check(OptionReader reader, string key, string name, TaskKind kind)
+    {
+        var known = Of(kind);
+        if (!known.Contains(name))
+            reader.Fault(
+                key, Quote.Of(name), $"a metric of {TaskKinds.NameOf(kind)} tasks: {Words.OneOf(known)}",
+                NearestName.Of(name, known) is { } near ? $"did you mean {near}?" : null);
+    }
 
     /// <summary>The metric of a task that names none.</summary>
     public static string DefaultOf(TaskKind kind) => kind == TaskKind.Generation ? "exact_match" : Of(kind)[0];

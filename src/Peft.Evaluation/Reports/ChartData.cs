@@ -30,7 +30,7 @@ internal static class ChartData
                 Metric = ReportText.Words(task.Main.Name),
                 Higher = task.Main.HigherIsBetter,
                 Scores = results.Subjects.Select(s => results.ScoreOf(s.Name, task.Name, task.Main.Name))
-                    .Select(s => s is null ? null : new[] { s.Value, s.Low, s.High }),
+                    .Select(s => s is null ? null : new[] { s.Value, s.Low ?? s.Value, s.High ?? s.Value }),
             }),
             Training = results.Subjects.Index().Where(s => s.Item.Training is { Step.Count: > 0 }).Select(s => new
             {

@@ -77,7 +77,7 @@ public static class ReportBuilder
             : better == subject ? ("better", $"really better than {reference}")
             : better == reference ? ("worse", $"really worse than {reference}")
             : ("same", $"no real difference from {reference}");
-        return new(subject, true, score.Value, ReportText.Number(score.Value), ReportText.Interval(score.Low, score.High), isBest, isClear, mark, words);
+        return new(subject, true, score.Value, ReportText.Number(score.Value), score is { Low: { } low, High: { } high } ? ReportText.Interval(low, high) : "", isBest, isClear, mark, words);
     }
 
     /// <summary>The better one of a comparison whose difference is real, else null.</summary>

@@ -30,7 +30,7 @@ namespace Peft.Evaluation.Reports;
 /// <param name="Notes">What to know before reading the numbers.</param>
 /// <param name="ChartsJson">The data of the charts as JSON that is safe inside a script element.</param>
 public sealed record ReportModel(
-    string Title, string Created, string PeftVersion, string BaseName, string BaseFingerprint, string Dtype, int Seed, int Samples,
+    string Title, string Created, string PeftVersion, string BaseName, string BaseFingerprint, string Dtype, long Seed, int Samples,
     string Confidence, string Correction, ReportVerdict Verdict, IReadOnlyList<ReportSubject> Subjects,
     IReadOnlyList<ReportSubject> Adapters, IReadOnlyList<ReportTask> Tasks, IReadOnlyList<ReportComparison> Comparisons,
     IReadOnlyList<ReportComparison> OtherComparisons, IReadOnlyList<RecipeChange> RecipeChanges, IReadOnlyList<ReportTraining> Training,

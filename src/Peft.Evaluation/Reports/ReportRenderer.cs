@@ -14,11 +14,11 @@ public static class ReportRenderer
     private static readonly JsonSerializerOptions Names = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
 
     /// <summary>Renders a template. All that it prints is made harmless in its format.</summary>
-    /// <exception cref="UserException">The template asks for what is not there, is none, or goes on without end.</exception>
+    /// <exception cref="UserException">The template asks for what is not there, is not one, or never ends.</exception>
     public static string Render(TemplateFile template, ReportModel model) => Render(template, model, new TemplateLimits());
 
     /// <summary>Renders a template within other limits.</summary>
-    /// <exception cref="UserException">The template asks for what is not there, is none, or goes past a limit.</exception>
+    /// <exception cref="UserException">The template asks for what is not there, is not one, or exceeds a limit.</exception>
     public static string Render(TemplateFile template, ReportModel model, TemplateLimits limits)
     {
         ArgumentNullException.ThrowIfNull(template);
@@ -110,7 +110,8 @@ public static class ChartLibrary
             if (Path.Combine(folder, Installed) is var installed && File.Exists(installed))
                 return installed;
         }
-        throw new UserException(
-            $"{FileName} - not found beside the program ({programFolder}) nor in {Installed} above it - it draws the charts of report.html - run `make setup build`, or use --template report.md");
+        throw UserException.At(
+            FileName, $"neither beside the program ({programFolder}) nor in {Installed} above it",
+            "the library that draws the charts of report.html", "run `make setup build`, or use --template report.md");
     }
 }

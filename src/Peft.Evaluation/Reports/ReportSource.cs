@@ -14,7 +14,7 @@ public static class ReportSource
     {
         ArgumentNullException.ThrowIfNull(paths);
         if (paths.Count == 0)
-            throw new UserException($"no results given - at least one {ResultsFile.Name} that peft eval wrote");
+            throw UserException.At("peft report", "no results given", $"at least one {ResultsFile.Name} that peft eval or peft train wrote");
         var files = paths.Select(path => (Path: path, Results: ResultsFile.Load(path))).ToList();
         var names = ResultsJoin.Names(files);
         var tables = files.Select(file => Path.Combine(Path.GetDirectoryName(Path.GetFullPath(ResultsFile.PathOf(file.Path)))!, ExamplesFile.Name))

@@ -34,7 +34,7 @@ public static class ResultsJoin
         var faults = new Faults();
         foreach (var (path, results) in files.Skip(1))
             Check(files[0].Path, first, path, results, faults);
-        faults.ThrowIfAny("joining results");
+        faults.ThrowIfAny("joining the results");
         var named = files.Zip(names).Select(file => Renamed(file.First.Results, file.Second)).ToList();
         var joined = first with
         {
@@ -63,10 +63,10 @@ public static class ResultsJoin
             if (first.Tasks.FirstOrDefault(t => t.Name == task.Name) is not { } known)
                 continue;
             if (known.RowsHash != task.RowsHash)
-                faults.Add(path, $"task {Quote.Of(task.Name)}: {task.Rows} other rows ({Start(task.RowsHash)})",
+                faults.Add(path, $"task {Quote.Of(task.Name)} has {task.Rows} other rows ({Start(task.RowsHash)})",
                     $"the rows of {firstPath} ({known.Rows}, {Start(known.RowsHash)})", "evaluate both on the same rows, best in one peft eval");
             if (known.Main.Name != task.Main.Name || known.Main.HigherIsBetter != task.Main.HigherIsBetter)
-                faults.Add(path, $"task {Quote.Of(task.Name)}: metric {Quote.Of(task.Main.Name)}", $"the one of {firstPath}: {Quote.Of(known.Main.Name)}");
+                faults.Add(path, $"task {Quote.Of(task.Name)} has the metric {Quote.Of(task.Main.Name)}", $"the one of {firstPath}: {Quote.Of(known.Main.Name)}");
         }
     }
 

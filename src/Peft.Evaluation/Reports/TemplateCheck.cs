@@ -53,7 +53,7 @@ internal sealed class TemplateCheck
             return;
         if (node is ScriptBlockStatement && _depth == DeepestBlock)
         {
-            Add(node.Span, "blocks nested deeper", $"at most {DeepestBlock} blocks inside one another");
+            Add(node.Span, "blocks nested too deeply", $"at most {DeepestBlock} blocks inside one another");
             return;
         }
         _depth += node is ScriptBlockStatement ? 1 : 0;
@@ -94,7 +94,7 @@ internal sealed class TemplateCheck
                 _scopes.Within(parameters, false, () => Walk(function.Body));
                 break;
             case ScriptImportStatement:
-                Add(node.Span, Quoted(node), "the model's names, one by one");
+                Add(node.Span, Quoted(node), "names of the model, one by one");
                 break;
             case ScriptExpression expression:
                 ShapeOf(expression);
@@ -126,9 +126,9 @@ internal sealed class TemplateCheck
         if (ShapeOf(statement.Expression) is not { IsValue: false } shape)
             return;
         var code = _template.Code(statement.Expression!.Span);
-        Add(statement.Expression.Span, Quote.Of(code),
-            shape.Item is null ? "a value, this has names: " + string.Join(", ", shape.Names) : "a value, this is a list",
-            shape.Item is null ? $"print {code}.{shape.Names[0]}" : $"use {{{{ for item in {code} }}}} ... {{{{ end }}}}");
+        Add(statement.Expression.Span, $"{Quote.Of(code)}, {(shape.Item is null ? "an object" : "a list")}", "a value",
+            shape.Item is null ? $"its names are {Words.AllOf(shape.Names)}: print {code}.{shape.Names[0]}"
+                : $"use {{{{ for item in {code} }}}} ... {{{{ end }}}}");
     }
 
     // In Scriban only null and false are false: an empty list or text would be taken for true.
@@ -153,7 +153,7 @@ internal sealed class TemplateCheck
         if (ShapeOf(condition) is not { IsTruth: false } shape)
             return;
         var code = _template.Code(condition.Span);
-        Add(condition.Span, Quote.Of(code), "something that is true or false: this is always true",
+        Add(condition.Span, $"{Quote.Of(code)}, which is always true", "something that is true or false",
             shape.Item is not null ? $"ask {code}.size > 0" : shape.IsText ? $"ask {code} != \"\"" : shape.IsValue ? $"ask {code} != 0" : null);
     }
 
@@ -165,7 +165,7 @@ internal sealed class TemplateCheck
             case ScriptVariableGlobal variable:
                 return ShapeOfName(variable);
             case ScriptThisExpression:
-                Add(expression.Span, Quoted(expression), "the model's names, one by one");
+                Add(expression.Span, Quoted(expression), "names of the model, one by one");
                 return null;
             case ScriptMemberExpression member:
                 return ShapeOfMember(member);
@@ -205,7 +205,7 @@ internal sealed class TemplateCheck
         if (_scopes.TryGet(variable.Name, out var shape))
             return shape;
         if (ReportFunctions.Refused.Contains(variable.Name))
-            Add(variable.Span, Quoted(variable), "{{ NAME }}", "what models wrote is never put in as markup");
+            Add(variable.Span, Quoted(variable), "{{ NAME }}", "what models wrote is never inserted as markup");
         else if (!_isFunction(variable.Name))
             Unknown(variable, variable.Name, _scopes.Names.Concat(ReportFunctions.Names));
         return null;
@@ -217,7 +217,7 @@ internal sealed class TemplateCheck
         if (member.Target is ScriptVariableGlobal { Name: "for" or "while" })
         {
             if (_scopes.OfLoop.Count == 0)
-                Add(member.Span, Quoted(member), "inside {{ for ... }} only");
+                Add(member.Span, $"{Quoted(member)} outside of a loop", "it inside {{ for ... }}");
             else if (!_scopes.OfLoop.Contains(name))
                 Unknown(member, name, _scopes.OfLoop);
             return name is "first" or "last" or "even" or "odd" or "changed" ? TemplateShape.Truth : TemplateShape.Number;
@@ -235,9 +235,9 @@ internal sealed class TemplateCheck
         if (shape.Member(name) is { } found)
             return found;
         if (shape.Item is not null)
-            Add(member.Span, Quoted(member), "a list's size", $"use {{{{ for item in {_template.Code(member.Target!.Span)} }}}} ... {{{{ end }}}}");
+            Add(member.Span, Quoted(member), "size, which is all that a list has", $"use {{{{ for item in {_template.Code(member.Target!.Span)} }}}} ... {{{{ end }}}}");
         else if (shape.IsValue)
-            Add(member.Span, Quoted(member), $"no names: {_template.Code(member.Target!.Span)} is a value");
+            Add(member.Span, Quoted(member), "no name after a value", $"write {{{{ {_template.Code(member.Target!.Span)} }}}}");
         else
             Unknown(member, name, shape.Names);
         return null;
@@ -256,7 +256,7 @@ internal sealed class TemplateCheck
         var arguments = (call?.Arguments ?? []).Select(ShapeOf).ToList();
         if (call is { Target: ScriptVariableGlobal { Name: ReportFunctions.Inline }, Arguments: [ScriptLiteral { Value: string file }] }
             && !ReportFunctions.Inlined.Contains(file))
-            Add(call.Span, Quoted(call), "one of " + string.Join(", ", ReportFunctions.Inlined.Select(name => $"\"{name}\"")));
+            Add(call.Span, Quoted(call), Words.OneOf([.. ReportFunctions.Inlined.Select(name => $"\"{name}\"")]));
         if (target is not ScriptMemberExpression { Target: ScriptVariableGlobal { Name: "array" }, Member.Name: { } name })
             return null;
         var list = piped ?? arguments.FirstOrDefault();
@@ -273,7 +273,7 @@ internal sealed class TemplateCheck
     {
         var names = known.ToList();
         var near = NearestName.Of(name, names) is { } found ? $"did you mean {found}?" : null;
-        Add(node.Span, Quoted(node), "known here: " + string.Join(", ", names), near);
+        Add(node.Span, Quoted(node), $"a name known here: {Words.OneOf(names)}", near);
     }
 
     private string Quoted(ScriptNode node) => Quote.Of(_template.Code(node.Span));

@@ -30,11 +30,13 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
         if (BuiltIn.Contains(nameOrPath))
             return new(nameOrPath, Resource(nameOrPath), FormatOf(nameOrPath)!.Value);
         if (!File.Exists(nameOrPath))
-            throw new UserException($"--template {nameOrPath}: neither a file nor a template that comes with peft ({string.Join(", ", BuiltIn)})"
-                + (NearestName.Of(nameOrPath, BuiltIn) is { } near ? $" - did you mean {near}?" : ""));
+            throw UserException.At(
+                "--template", $"{Quote.Of(nameOrPath)} is no file", $"a file, or one of peft's own templates: {Words.OneOf(BuiltIn)}",
+                NearestName.Of(nameOrPath, BuiltIn) is { } near ? $"did you mean {near}?" : null);
         if (FormatOf(nameOrPath) is not { } format)
-            throw new UserException(
-                $"{nameOrPath}: its name does not say what it writes - .html, .md or .txt, with or without .sbn or .scriban behind - rename it: data is made harmless by what is written");
+            throw UserException.At(
+                nameOrPath, "the name does not tell what the template writes", "a name that ends in .html, .md or .txt (.sbn or .scriban may follow)",
+                "rename it: how data is escaped depends on it");
         try
         {
             var bytes = BoundedFile.ReadAllBytes(nameOrPath, LargestFile);
@@ -42,7 +44,7 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
         }
         catch (DecoderFallbackException e)
         {
-            throw new UserException($"{nameOrPath}: not a text in UTF-8 - save it as UTF-8", e);
+            throw UserException.At(nameOrPath, "not text in UTF-8", null, "save it as UTF-8", e);
         }
     }
 

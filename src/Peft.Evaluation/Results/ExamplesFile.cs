@@ -155,9 +155,9 @@ internal static class ExampleTable
 
     private static Type TypeOf(DataField field) => field.ClrType == typeof(ReadOnlyMemory<char>) ? typeof(string) : field.ClrType;
 
-    private static UserException Refused(string path, string reason, Exception? inner = null) => new(
-        $"{path}: not the rows of an evaluation ({reason}) - the {ExamplesFile.Name} that peft eval wrote"
-        + " - run peft eval again, or move the file away", inner ?? new InvalidDataException(reason));
+    private static UserException Refused(string path, string reason, Exception? inner = null) => UserException.At(
+        path, $"not the rows of an evaluation ({reason})", $"the {ExamplesFile.Name} that peft eval wrote",
+        "run peft eval again, or move the file away", inner);
 
     /// <summary>Some rows, column by column.</summary>
     /// <param name="Count">How many.</param>

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Peft.Evaluation.Metrics;
+using Peft.Formats;
 
 namespace Peft.Evaluation.Results;
 
@@ -41,6 +42,45 @@ public sealed record ResultsDocument(
         var found = Comparisons.FirstOrDefault(c => c.Task == task && c.Metric == metric && (c.A == a && c.B == b || c.A == b && c.B == a));
         return found is null || found.A == a ? found : found.Reversed();
     }
+
+    /// <summary>These results with the recorded ones of another adapter beside them, behind the base.</summary>
+    /// <param name="name">What the recorded model is called here.</param>
+    /// <param name="path">Where its results lie.</param>
+    /// <param name="recorded">Its results.</param>
+    /// <param name="say">Told what cannot be shown beside these, and why.</param>
+    /// <exception cref="UserException">The recorded results are not those of one adapter.</exception>
+    public ResultsDocument WithRecorded(string name, string path, ResultsDocument recorded, Action<string> say)
+    {
+        var models = recorded.Subjects.Where(subject => subject.Kind == Subject.AdapterKind).ToList();
+        if (models is not [var model])
+            throw UserException.At(path, $"results of {Words.Count(models.Count, "adapter")}", "recorded results of one adapter");
+        if (IsOther(recorded.Base.Fingerprint, Base.Fingerprint))
+        {
+            say($"{name} ({path}) is left out: it was measured on another base, {recorded.Base.Name}");
+            return this;
+        }
+        if (Subjects.Any(subject => subject.Name == name))
+            name += " (recorded)";
+        var scores = new List<Score>();
+        foreach (var task in Tasks)
+        {
+            if (recorded.Tasks.FirstOrDefault(other => other.Name == task.Name) is not { } other)
+                continue;
+            if (IsOther(other.RowsHash, task.RowsHash) || other.Rows != task.Rows)
+                say($"{name} ({path}) is left out of {task.Name}: it was measured on other rows");
+            else
+                scores.AddRange(task.Metrics.Select(metric => recorded.ScoreOf(model.Name, task.Name, metric.Name)).OfType<Score>()
+                    .Select(score => score with { Subject = name }));
+        }
+        if (scores.Count == 0)
+            return this;
+        var described = model with { Name = name, Kind = Subject.RecordedKind, Path = path, Training = null };
+        var bases = Subjects.Count(subject => subject.Kind == Subject.BaseKind);
+        return this with { Subjects = [.. Subjects.Take(bases), described, .. Subjects.Skip(bases)], Scores = [.. Scores, .. scores] };
+    }
+
+    // Results that do not tell cannot be seen to differ.
+    private static bool IsOther(string recorded, string own) => recorded.Length > 0 && recorded != own;
 }
 
 /// <summary>What the numbers depend on beside models and rows.</summary>
@@ -51,7 +91,11 @@ public sealed record ResultsDocument(
 /// <param name="Confidence">Share of an interval, such as 0.95.</param>
 /// <param name="Correction">Correction of p values over all comparisons: <c>holm</c> or <c>none</c>.</param>
 public sealed record ResultsSettings(
-    int Seed, int BatchSize, string Dtype, int BootstrapSamples, double Confidence, string Correction);
+    long Seed, int BatchSize, string Dtype, int BootstrapSamples, double Confidence, string Correction)
+{
+    /// <summary>Those of results that do not tell.</summary>
+    public static ResultsSettings Unknown { get; } = new(0, 0, "", 0, 0.95, "none");
+}
 
 /// <summary>The base model.</summary>
 /// <param name="Name">Its name.</param>
@@ -60,12 +104,12 @@ public sealed record MeasuredBase(string Name, string Fingerprint);
 
 /// <summary>One thing that was measured: the bare base, or a bundle on it.</summary>
 /// <param name="Name">Name, unlike all others of the file.</param>
-/// <param name="Kind"><see cref="BaseKind"/> or <see cref="AdapterKind"/>.</param>
+/// <param name="Kind"><see cref="BaseKind"/>, <see cref="AdapterKind"/> or <see cref="RecordedKind"/>.</param>
 /// <param name="Path">Where it lay when it was measured.</param>
 /// <param name="Method">The adapter's method; null for the base.</param>
 /// <param name="Router">Kind of its router, where it has one.</param>
 /// <param name="Fingerprint">SHA-256 of the bundle; null for the base.</param>
-/// <param name="TrainableParameters">Values that were trained.</param>
+/// <param name="TrainableParameters">Number of trainable parameters.</param>
 /// <param name="StepSeconds">Median seconds of a training step, where known.</param>
 /// <param name="PeakMemoryBytes">The most memory that the training process held, where known.</param>
 /// <param name="EvaluationSeconds">How long measuring took.</param>
@@ -80,6 +124,12 @@ public sealed record Subject(
 
     /// <summary>The kind of a bundle on the base.</summary>
     public const string AdapterKind = "adapter";
+
+    /// <summary>The kind of a model whose numbers were recorded earlier: none of its rows are at hand.</summary>
+    public const string RecordedKind = "recorded";
+
+    /// <summary>When the bundle was written (ISO 8601, UTC); null where unknown.</summary>
+    public string? Written { get; init; }
 }
 
 /// <summary>Curves of a training run, thinned to at most some hundred points; lists of one curve have the same length.</summary>
@@ -92,7 +142,14 @@ public sealed record Subject(
 /// <param name="RoutingEntropy">Mean entropy of the routers' distributions, nats.</param>
 public sealed record TrainingCurves(
     IReadOnlyList<long> Step, IReadOnlyList<double> Loss, IReadOnlyList<double> Aux, IReadOnlyList<double> Lr,
-    IReadOnlyList<double> TokensPerSecond, IReadOnlyList<long> RoutingStep, IReadOnlyList<double> RoutingEntropy);
+    IReadOnlyList<double> TokensPerSecond, IReadOnlyList<long> RoutingStep, IReadOnlyList<double> RoutingEntropy)
+{
+    /// <summary>Steps at which the held-out rows were measured.</summary>
+    public IReadOnlyList<long> EvalStep { get; init; } = [];
+
+    /// <summary>Loss of the held-out answers at those steps, nats a token.</summary>
+    public IReadOnlyList<double> EvalLoss { get; init; } = [];
+}
 
 /// <summary>One task as it was measured.</summary>
 /// <param name="Name">Name, unlike all others of the file.</param>
@@ -125,10 +182,10 @@ public sealed record TaskMetric(string Name, bool HigherIsBetter, bool Main, str
 /// <param name="Task">On which task.</param>
 /// <param name="Metric">By which metric.</param>
 /// <param name="Value">The number.</param>
-/// <param name="Low">Lower end of the interval.</param>
+/// <param name="Low">Lower end of the interval; null where none was recorded.</param>
 /// <param name="High">Upper end of the interval.</param>
 /// <param name="Rows">Rows behind it.</param>
-public sealed record Score(string Subject, string Task, string Metric, double Value, double Low, double High, int Rows);
+public sealed record Score(string Subject, string Task, string Metric, double Value, double? Low, double? High, int Rows);
 
 /// <summary>A paired difference on the same rows, <paramref name="B"/> less <paramref name="A"/>.</summary>
 /// <param name="Task">On which task.</param>

@@ -19,7 +19,7 @@ public static class ContinuationScorer
     /// <param name="groups">Groups of sequences that begin alike; a group of one is a plain sequence.</param>
     /// <param name="taskId">Task of all of them, for routers that go by task.</param>
     /// <returns>For each sequence of each group the sum over its scored tokens, in nats.</returns>
-    /// <remarks>Gradient: none. Errors: UserException when a log-likelihood is no number.</remarks>
+    /// <remarks>Gradient: none. Errors: UserException when a log-likelihood is NaN.</remarks>
     public static IReadOnlyList<double[]> Score(
         CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId = null)
     {
@@ -41,9 +41,9 @@ public static class ContinuationScorer
         }
         if (sums.Any(group => group.Any(double.IsNaN)))
         {
-            throw new UserException(
-                "evaluation - a log-likelihood is no number (NaN) - finite weights - the base's or the adapter's weights are damaged, or overflow in "
-                + "their type: try --dtype float32");
+            throw UserException.At(
+                "evaluation", "a log-likelihood is NaN", "finite numbers",
+                "the weights of the base or of the adapter are damaged, or overflow in their type: try --dtype float32");
         }
         return sums;
     }

@@ -6,10 +6,11 @@ using Peft.Formats.Configuration;
 namespace Peft.Evaluation.Tasks;
 
 /// <summary>What is measured: rows of a data source, how a row becomes a question, and by which metrics its answers are judged.</summary>
+/// <remarks>The properties with a key are those of a task file.</remarks>
 public sealed record EvaluationTask
 {
-    /// <summary>Most tokens of a generated answer unless the task says otherwise.</summary>
-    public const int DefaultNewTokens = 64;
+    /// <summary>The most tokens that an answer may be allowed.</summary>
+    public const int MostNewTokens = 4096;
 
     /// <summary>Its name in commands and results.</summary>
     public required string Name { get; init; }
@@ -20,8 +21,9 @@ public sealed record EvaluationTask
     /// <summary>Where the rows come from: prompt and answer by template, as in training. Choices and contexts are their fields.</summary>
     public required IReadOnlyList<DataSetOptions> Sources { get; init; }
 
-    /// <summary>The metrics, the first one the main one.</summary>
-    public required IReadOnlyList<string> Metrics { get; init; }
+    /// <summary>The answers there are, in the order of the choices.</summary>
+    [Key]
+    public IReadOnlyList<string> Labels { get; init; } = [];
 
     /// <summary>What may follow the prompt, one text for each label.</summary>
     public IReadOnlyList<TextTemplate> Choices { get; init; } = [];
@@ -29,25 +31,32 @@ public sealed record EvaluationTask
     /// <summary>What stands between the prompt and each choice (partial evaluation); empty: nothing.</summary>
     public IReadOnlyList<TextTemplate> Contexts { get; init; } = [];
 
-    /// <summary>The answers there are, in the order of the choices.</summary>
-    public IReadOnlyList<string> Labels { get; init; } = [];
+    /// <summary>The metrics, the first one the main one.</summary>
+    [Key]
+    public required IReadOnlyList<string> Metrics { get; init; }
 
     /// <summary>Solved examples before each prompt.</summary>
-    public ShotOptions Shots { get; init; } = ShotOptions.None;
+    [Key]
+    public ShotOptions Shots { get; init; } = new();
 
     /// <summary>Texts that end a generated answer.</summary>
+    [Key]
     public IReadOnlyList<string> Stop { get; init; } = [];
 
     /// <summary>What is done to prediction and answer before they are compared.</summary>
+    [Key]
     public IReadOnlyList<string> Normalize { get; init; } = [];
 
     /// <summary>Most tokens of a generated answer.</summary>
-    public int MaxNewTokens { get; init; } = DefaultNewTokens;
+    [Key(Min = 1, Max = MostNewTokens)]
+    public int MaxNewTokens { get; init; } = 64;
 
     /// <summary>Most rows, from the start; null: all.</summary>
+    [Key(Min = 1)]
     public int? Rows { get; init; }
 
     /// <summary>Longest sequence in tokens; null: the model's context.</summary>
+    [Key(Min = 2)]
     public int? MaxLength { get; init; }
 
     /// <summary>Where it was written, for messages.</summary>
@@ -96,6 +105,26 @@ public static class TaskKinds
     public static TaskKind Named(string name) => (TaskKind)Names.ToList().IndexOf(name);
 }
 
+/// <summary>Solved examples that are put before every prompt (key <c>shots:</c> of a task).</summary>
+public sealed record ShotOptions
+{
+    /// <summary>How many; 0: none.</summary>
+    [Key(Min = 0, Max = 100)]
+    public int Count { get; init; }
+
+    /// <summary>Where they come from; columns and templates are those of the task.</summary>
+    [Key]
+    public IReadOnlyList<string> Files { get; init; } = [];
+
+    /// <summary>Which rows are drawn; the same for every prompt.</summary>
+    [Key]
+    public long Seed { get; init; }
+
+    /// <summary>What is put behind each.</summary>
+    [Key]
+    public string Separator { get; init; } = "\n\n";
+}
+
 /// <summary>One question.</summary>
 /// <param name="Index">Its number among the task's rows, from 0.</param>
 /// <param name="Source">Where it came from.</param>
@@ -117,26 +146,4 @@ public sealed record TaskRow(int Index, RowId Source, string Prompt, string Answ
 
     /// <summary>Bytes of a choice in UTF-8, without white space at its start, as the harness normalises.</summary>
     public int BytesOf(int choice) => System.Text.Encoding.UTF8.GetByteCount(Choices[choice]!.AsSpan().TrimStart());
-}
-
-/// <summary>Solved examples that stand before every prompt (key <c>shots:</c> of a task).</summary>
-/// <param name="Count">How many; 0: none.</param>
-/// <param name="Files">Where they come from; columns and templates are those of the task.</param>
-/// <param name="Seed">Which rows are drawn; the same for every prompt.</param>
-/// <param name="Separator">What stands behind each.</param>
-public sealed record ShotOptions(int Count, IReadOnlyList<string> Files, long Seed, string Separator)
-{
-    /// <summary>No shots.</summary>
-    public static ShotOptions None { get; } = new(0, [], 0, "\n\n");
-
-    /// <summary>Reads the section.</summary>
-    public static ShotOptions Read(OptionReader reader)
-    {
-        ArgumentNullException.ThrowIfNull(reader);
-        var shots = new ShotOptions(
-            reader.Integer("count", 0, 0, 100), reader.Texts("files", []), reader.Long("seed", 0), reader.Text("separator", None.Separator));
-        if (shots.Count > 0 && shots.Files.Count == 0)
-            reader.Fault("files", "missing", "the files that the shots are drawn from, other rows than those evaluated");
-        return shots;
-    }
 }

@@ -47,14 +47,20 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
     private static TaskData Read(EvaluationTask task, List<DataSetReader> readers, List<DataSetReader> shots, int? rows, long seed)
     {
         var most = Math.Min(rows ?? int.MaxValue, task.Rows ?? int.MaxValue);
-        var before = shots.Count == 0 ? "" : Shots(task, shots[0], seed);
-        var read = readers.SelectMany(reader => reader.Read().Where(example => reader.Options.TaskColumn is null || example.Task == task.Name))
-            .Take(most).Select((example, index) => ToRow(task, example, index) is var row && before.Length > 0 ? row with { Prompt = before + row.Prompt } : row)
-            .ToList();
+        var read = readers.SelectMany(reader => RowsOf(task, reader)).Take(most).Select((row, index) => row with { Index = index }).ToList();
         if (read.Count == 0)
-            throw new UserException($"task {task.Name}: {task.DataName} has no rows for it - at least one row - look at the files and the filter");
+            throw UserException.At($"task {task.Name}", $"{task.DataName} has no rows for it", "at least one row", "check the files and the filter");
+        if (shots.Count > 0)
+        {
+            var before = new Shots(task, shots[0], seed);
+            read = [.. read.Select(row => row with { Prompt = before.Of(row) + row.Prompt })];
+        }
         return new(task, read, Hash(read));
     }
+
+    private static IEnumerable<TaskRow> RowsOf(EvaluationTask task, DataSetReader reader) => reader.Read()
+        .Where(example => reader.Options.TaskColumn is null || example.Task == task.Name)
+        .Select((example, index) => ToRow(task, example, index));
 
     private static TaskRow ToRow(EvaluationTask task, Example example, int index)
     {
@@ -75,31 +81,17 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
         }
         var gold = task.Labels.ToList().IndexOf(example.Answer);
         if (gold < 0)
-            throw Refused(task, example, "one of the task's labels: " + string.Join(", ", task.Labels));
+            throw Refused(task, example, $"one of the task's labels, {Words.OneOf(task.Labels)}");
         return row.Choices[gold] is null
-            ? throw Refused(task, example, "the label of a choice with a text, which this row's is without")
+            ? throw Refused(task, example, "the label of a choice that has a text in this row")
             : row with { Gold = gold };
     }
 
-    private static DataRowException Refused(EvaluationTask task, Example example, string allowed) => new(
-        $"task {task.Name}: {example.Row} - the answer {Quote.Of(example.Answer)} - {allowed} - correct `labels:` or the row, or leave it out with `filter:`",
+    private static DataRowException Refused(EvaluationTask task, Example example, string expected) => new(
+        Fault.Text(
+            $"task {task.Name}: {example.Row}", $"the answer {Quote.Of(example.Answer)}", expected,
+            "correct `labels:` or the row, or leave it out with `filter:`"),
         example.Row);
-
-    // Drawn by a hash of seed and row number: no state, and the same on every machine.
-    private static string Shots(EvaluationTask task, DataSetReader reader, long seed)
-    {
-        var rows = reader.Read().Select((example, index) => ToRow(task, example, index)).ToList();
-        var chosen = rows.OrderBy(row => Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(
-            string.Create(CultureInfo.InvariantCulture, $"{task.Shots.Seed + seed} {row.Index}")))), StringComparer.Ordinal).Take(task.Shots.Count).ToList();
-        if (chosen.Count < task.Shots.Count)
-            throw new UserException(
-                $"task {task.Name}: {string.Join(", ", task.Shots.Files)} has {chosen.Count} rows - at least shots.count = {task.Shots.Count} - lower it");
-        return string.Concat(chosen.Select(row => (row.Gold < 0 ? row.Prompt + AnswerOf(task, row) : row.ContextOf(row.Gold) + row.Choices[row.Gold]) + task.Shots.Separator));
-    }
-
-    // Of a graded answer, the nearest label's text.
-    private static string AnswerOf(EvaluationTask task, TaskRow row) => !task.IsGraded ? row.Answer : row.Choices[task.Labels.Index()
-        .MinBy(label => Math.Abs(EvaluationTask.Number(label.Item)!.Value - EvaluationTask.Number(row.Answer)!.Value)).Index] ?? row.Answer;
 
     private static string Hash(IEnumerable<TaskRow> rows)
     {
@@ -110,5 +102,47 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
                 hash.AppendData(Encoding.UTF8.GetBytes((text ?? "") + "\0"));
         }
         return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    /// <summary>The solved examples before a prompt: the first of an order that seed and row number alone decide, less the asked row itself.</summary>
+    /// <remarks>
+    /// A row is another's equal when it is the same row of the same file, or when all its texts are the same, whatever files they come
+    /// from. As in lm-evaluation-harness 0.4.9 (evaluator's few-shot samplers take one more and drop the asked document), a row that is
+    /// among the shots gets the next in the order in its place; all other prompts have the same shots.
+    /// </remarks>
+    private sealed class Shots
+    {
+        private readonly EvaluationTask _task;
+        private readonly List<TaskRow> _ordered;
+
+        public Shots(EvaluationTask task, DataSetReader reader, long seed)
+        {
+            _task = task;
+            _ordered = [.. RowsOf(task, reader).OrderBy(row => Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(
+                string.Create(CultureInfo.InvariantCulture, $"{task.Shots.Seed + seed} {row.Index}")))), StringComparer.Ordinal)];
+        }
+
+        public string Of(TaskRow asked)
+        {
+            var chosen = _ordered.Where(row => !IsSame(row, asked)).Take(_task.Shots.Count).ToList();
+            if (chosen.Count < _task.Shots.Count)
+                throw UserException.At(
+                    $"task {_task.Name}",
+                    $"{string.Join(", ", _task.Shots.Files)} has {Words.Count(chosen.Count, "row")} other than {asked.Source}",
+                    $"at least shots.count = {_task.Shots.Count}", "lower shots.count, or name a file with more rows");
+            return string.Concat(chosen.Select(row => Solved(row) + _task.Shots.Separator));
+        }
+
+        private static bool IsSame(TaskRow a, TaskRow b) =>
+            a.Source.Row == b.Source.Row && Path.GetFullPath(a.Source.File) == Path.GetFullPath(b.Source.File)
+            || a.Answer.Trim() == b.Answer.Trim() && a.Prompt.Trim() == b.Prompt.Trim()
+                && a.Choices.SequenceEqual(b.Choices) && a.Contexts.SequenceEqual(b.Contexts);
+
+        private string Solved(TaskRow row) =>
+            row.Gold < 0 ? row.Prompt + AnswerOf(row) : row.ContextOf(row.Gold) + row.Choices[row.Gold];
+
+        // Of a graded answer, the nearest label's text.
+        private string AnswerOf(TaskRow row) => !_task.IsGraded ? row.Answer : row.Choices[_task.Labels.Index().MinBy(label =>
+            Math.Abs(EvaluationTask.Number(label.Item)!.Value - EvaluationTask.Number(row.Answer)!.Value)).Index] ?? row.Answer;
     }
 }

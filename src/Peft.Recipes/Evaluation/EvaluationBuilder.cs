@@ -12,8 +12,11 @@ namespace Peft.Recipes.Evaluation;
 /// <summary>Puts an evaluation together: finds base, adapters, tasks and rows, and refuses what does not fit before anything is computed.</summary>
 public static class EvaluationBuilder
 {
-    private const int BootstrapSamples = 1000;
-    private const double Confidence = 0.95;
+    /// <summary>Resamplings behind each interval.</summary>
+    internal const int BootstrapSamples = 1000;
+
+    /// <summary>Share of the intervals.</summary>
+    internal const double Confidence = 0.95;
 
     /// <summary>Opens everything but the models, which are loaded one after the other in the run.</summary>
     /// <param name="request">What is asked for.</param>
@@ -27,7 +30,7 @@ public static class EvaluationBuilder
         if (!Directory.Exists(directory))
             throw new UserException($"--base {directory}: no such directory - a model in Hugging Face layout");
         var recipes = Recipes(request);
-        var catalog = new TaskCatalog(recipes.SelectMany(recipe => RecipeTasks.Of(recipe.Evaluation, recipe.Data, recipe.Path)), request.Data);
+        var catalog = new TaskCatalog(recipes.SelectMany(recipe => recipe.Evaluation.TasksOn(recipe.Data, recipe.Path)), request.Data);
         var tasks = catalog.Find(request.Tasks);
         var fingerprint = ModelLoader.Fingerprint(directory);
         var subjects = SubjectLoader.Subjects(request, directory, fingerprint);
@@ -39,7 +42,7 @@ public static class EvaluationBuilder
         }
         var data = TaskData.Open(tasks, request.Rows, request.Seed, catalog.Resolve);
         var settings = new ResultsSettings(
-            request.Seed, request.BatchSize, LoadedModel.TypeName(directory, request.Dtype, request.Device), BootstrapSamples, Confidence, "holm");
+            request.Seed, request.BatchSize, LoadedModel.TypeName(directory, request.Dtype, request.Device), BootstrapSamples, Confidence, ResultsBuilder.Correction);
         return new EvaluationRun(
             subjects, data, HuggingFaceTokenizer.Load(directory), new MeasuredBase(NameOf(directory), fingerprint), settings)
         {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Peft.Adapters.Bundles;
@@ -23,9 +24,8 @@ internal static class SubjectLoader
         var subjects = new List<EvaluationSubject>();
         if (request.MeasuresBase || request.Adapters.Count == 0)
         {
-            var described = new Subject(Subject.BaseKind, Subject.BaseKind, directory, null, null, null, 0, null, null, 0, null, null);
             subjects.Add(new(
-                described, () => new OpenedSubject(LoadedModel.OpenBase(directory, request.Dtype, request.Device), null), _ => null));
+                Base(directory), () => new OpenedSubject(LoadedModel.OpenBase(directory, request.Dtype, request.Device), null), _ => null));
         }
         foreach (var (adapter, name) in request.Adapters.Zip(Names(request.Adapters)))
             subjects.Add(Adapter(request, directory, fingerprint, adapter, name));
@@ -43,6 +43,39 @@ internal static class SubjectLoader
             name == Subject.BaseKind || names.Count(other => other == name) > 1 ? Path.TrimEndingDirectorySeparator(path) : name)];
     }
 
+    /// <summary>What results say of the bare base.</summary>
+    public static Subject Base(string directory) =>
+        new(Subject.BaseKind, Subject.BaseKind, directory, null, null, null, 0, null, null, 0, null, null);
+
+    /// <summary>What results say of an adapter, from its directory alone.</summary>
+    public static Subject Adapter(string directory, string name)
+    {
+        if (AdapterLoader.ManifestOf(directory) is not { } manifest)
+        {
+            var weights = Path.Combine(directory, BundleFiles.Weights);
+            return new(
+                name, Subject.AdapterKind, directory, AdapterOptions.Lora, null, File.Exists(weights) ? Sha256.OfFile(weights) : null, 0, null, null, 0,
+                null, null);
+        }
+        var recipePath = BundleFiles.PathOf(directory, BundleFiles.Recipe);
+        var recipe = File.Exists(recipePath) ? YamlReader.ReadFile(recipePath) : null;
+        var curves = TrainingHistory.Read(Path.Combine(directory, JsonLinesSink.FileName));
+        return new(
+            name, Subject.AdapterKind, directory, manifest.Adapter.Method, manifest.Adapter.Router?.Kind, FingerprintOf(manifest),
+            manifest.TrainableParameters, curves?.StepSeconds, curves?.PeakMemoryBytes, 0,
+            recipe is null ? null : JsonSerializer.Deserialize<JsonElement>(ConfigText.ToJson(recipe)), curves?.Curves)
+        {
+            Written = WrittenAt(BundleFiles.PathOf(directory, BundleFiles.Manifest)),
+        };
+    }
+
+    /// <summary>SHA-256 of a manifest, which holds those of all files of the bundle.</summary>
+    public static string FingerprintOf(BundleManifest manifest) => Sha256.OfBytes(Encoding.UTF8.GetBytes(manifest.ToJson()));
+
+    // The manifest is the last file of a bundle to be written, and holds no time itself.
+    private static string WrittenAt(string manifest) =>
+        File.GetLastWriteTimeUtc(manifest).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);
+
     private static EvaluationSubject Adapter(EvaluationRequest request, string directory, string fingerprint, string adapter, string name)
     {
         OpenedSubject Open()
@@ -53,24 +86,12 @@ internal static class SubjectLoader
         // Also checks that there is an adapter at all.
         _ = AdapterLoader.BaseNameOf(adapter);
         if (AdapterLoader.ManifestOf(adapter) is not { } manifest)
-        {
-            var weights = Path.Combine(adapter, BundleFiles.Weights);
-            var plain = new Subject(
-                name, Subject.AdapterKind, adapter, AdapterOptions.Lora, null, File.Exists(weights) ? Sha256.OfFile(weights) : null, 0, null, null, 0, null, null);
-            return new(plain, Open, _ => null);
-        }
+            return new(Adapter(adapter, name), Open, _ => null);
         if (manifest.Base.Fingerprint != fingerprint)
             throw new UserException(
                 $"{adapter}: was trained on {manifest.Base.Name} (fingerprint {Short(manifest.Base.Fingerprint)}), the base here is {directory} (fingerprint "
                 + $"{Short(fingerprint)}) - adapters of one base - name that base with --base, or evaluate this adapter by itself");
-        var recipePath = BundleFiles.PathOf(adapter, BundleFiles.Recipe);
-        var recipe = File.Exists(recipePath) ? YamlReader.ReadFile(recipePath) : null;
-        var curves = TrainingHistory.Read(Path.Combine(adapter, JsonLinesSink.FileName));
-        var described = new Subject(
-            name, Subject.AdapterKind, adapter, manifest.Adapter.Method, manifest.Adapter.Router?.Kind,
-            Sha256.OfBytes(Encoding.UTF8.GetBytes(manifest.ToJson())), manifest.TrainableParameters, curves?.StepSeconds, curves?.PeakMemoryBytes, 0,
-            recipe is null ? null : JsonSerializer.Deserialize<JsonElement>(ConfigText.ToJson(recipe)), curves?.Curves);
-        return new(described, Open, TaskIds(adapter, manifest, recipePath));
+        return new(Adapter(adapter, name), Open, TaskIds(adapter, manifest, BundleFiles.PathOf(adapter, BundleFiles.Recipe)));
     }
 
     // Task ids are those of training: the data sets of data.train in their order.

@@ -1,7 +1,7 @@
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
-using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
@@ -49,14 +49,22 @@ public static class AdapterContents
     public static CardFacts FactsOf(string directory, Action<string> say)
     {
         ArgumentNullException.ThrowIfNull(say);
-        var path = Path.Combine(directory, EvaluationResults.FileName);
+        var path = ResultsFile.PathOf(directory);
         if (!File.Exists(path))
             return CardFacts.None;
         try
         {
-            return new CardFacts
+            var results = ResultsFile.Load(path);
+            var own = results.Subjects.Where(subject => subject.Kind == Subject.AdapterKind).ToList();
+            return own is not [var model] ? CardFacts.None : new CardFacts
             {
-                Metrics = [.. EvaluationResults.Load(path).Tasks.Select(task => new CardMetric(task.Task, task.Metric, task.Value, task.Rows))],
+                Metrics =
+                [
+                    .. from task in results.Tasks
+                       let score = results.ScoreOf(model.Name, task.Name, task.Main.Name)
+                       where score is not null
+                       select new CardMetric(task.Name, task.Main.Name, score.Value, score.Rows),
+                ],
             };
         }
         catch (UserException error)

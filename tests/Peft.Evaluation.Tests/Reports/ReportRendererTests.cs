@@ -119,10 +119,10 @@ public sealed partial class ReportRendererTests : IDisposable
         Assert.Equal("default · default-lora!", ReportRenderer.Render(TemplateFile.Find(_folder["mine.txt.sbn"]), Samples.Model()));
 
         File.WriteAllText(_folder["mine.tpl"], "");
-        Assert.Contains("does not say what it writes - .html, .md or .txt", Refused(_folder["mine.tpl"]), StringComparison.Ordinal);
+        Assert.Contains("the name does not tell what the template writes; expected a name that ends in .html, .md or .txt (.sbn or .scriban may follow). Rename it: ", Refused(_folder["mine.tpl"]), StringComparison.Ordinal);
         File.WriteAllBytes(_folder["bytes.md"], [0xFF, 0xFE, 0xC0]);
-        Assert.Contains("not a text in UTF-8", Refused(_folder["bytes.md"]), StringComparison.Ordinal);
-        Assert.Contains("neither a file nor a template that comes with peft (report.html, report.md, model-card.md, summary.txt) - did you mean report.html?",
+        Assert.Contains("bytes.md: not text in UTF-8. Save it as UTF-8.", Refused(_folder["bytes.md"]), StringComparison.Ordinal);
+        Assert.Contains("--template: 'reprt.html' is no file; expected a file, or one of peft's own templates: report.html, report.md, model-card.md or summary.txt. Did you mean report.html?",
             Refused("reprt.html"), StringComparison.Ordinal);
 
         static string Refused(string template) => Assert.Throws<UserException>(() => TemplateFile.Find(template)).Message;
@@ -132,7 +132,7 @@ public sealed partial class ReportRendererTests : IDisposable
     public void A_missing_chart_library_is_named_with_the_way_out()
     {
         var message = Assert.Throws<UserException>(() => ChartLibrary.Locate(_folder.Path)).Message;
-        Assert.Contains("run `make setup build`, or use --template report.md", message, StringComparison.Ordinal);
+        Assert.Contains("; expected the library that draws the charts of report.html. Run `make setup build`, or use --template report.md.", message, StringComparison.Ordinal);
 
         File.WriteAllText(_folder["echarts.min.js"], "");
         Assert.Equal(_folder["echarts.min.js"], ChartLibrary.Locate(_folder.Path));

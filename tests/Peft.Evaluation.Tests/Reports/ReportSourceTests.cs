@@ -44,8 +44,8 @@ public sealed class ReportSourceTests : IDisposable
 
         Assert.Equal(2, error.Items.Count);
         Assert.Contains("base 'other' (9999)", error.Message, StringComparison.Ordinal);
-        Assert.Contains("task 'g2p': 200 other rows (ffff)", error.Message, StringComparison.Ordinal);
-        Assert.Contains("evaluate both on the same rows, best in one peft eval", error.Message, StringComparison.Ordinal);
+        Assert.Contains("task 'g2p' has 200 other rows (ffff)", error.Message, StringComparison.Ordinal);
+        Assert.Contains("Evaluate both on the same rows, best in one peft eval.", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -121,7 +121,7 @@ public sealed class ReportSourceTests : IDisposable
 
     [Fact]
     public void No_results_at_all_are_refused() =>
-        Assert.StartsWith("no results given", Assert.Throws<UserException>(() => ReportSource.Load([])).Message, StringComparison.Ordinal);
+        Assert.StartsWith("peft report: no results given; expected at least one results.json", Assert.Throws<UserException>(() => ReportSource.Load([])).Message, StringComparison.Ordinal);
 
     private static ResultsDocument Single(string name, double[] scores) => new(
         "2026-11-22T17:40:00Z", "0.1.0", new(0, 16, "float32", 1000, 0.95, "holm"), new("data/base", "d6671d84"),

@@ -43,13 +43,13 @@ public sealed class TaskReaderTests
         Assert.Equal("t.yaml has 7 faults:", lines[0]);
         Assert.Equal(
             [
-                "line 2  choices  1  one text for each of the 2 labels",
-                "line 2  contexts  2  one text for each of the 1 choices, or none",
-                "line 3  metrics  'acc_nrom'  of multiple_choice: acc, acc_norm; did you mean acc_norm?",
-                "line 3  rows  0  a whole number of at least 1",
-                "line 3  shots.cuont  unknown key  did you mean count?",
-                "line 3  stop  unknown key  known keys: kind, description, data, labels, choices, contexts, metrics, shots, rows, max_length",
-                "shots.files  missing  the files that the shots are drawn from, other rows than those evaluated",
+                "line 2  choices  1; expected one text for each of the 2 labels.",
+                "line 2  contexts  2; expected one text for each of the 1 choice, or none.",
+                "line 3  metrics  'acc_nrom'; expected a metric of multiple_choice tasks: acc or acc_norm. Did you mean acc_norm?",
+                "line 3  rows  0; expected a whole number of at least 1.",
+                "line 3  shots.cuont  unknown key. Did you mean count?",
+                "line 3  stop  no key of multiple_choice tasks. Remove it, or choose kind: generation.",
+                "shots.files  missing; expected the files that the shots are drawn from.",
             ],
             lines[1..].Order(StringComparer.Ordinal));
     }
@@ -58,22 +58,22 @@ public sealed class TaskReaderTests
     public void A_file_without_kind_or_data_says_so() => Assert.Equal(
         """
         t.yaml has 2 faults:
-          kind  missing  generation, multiple_choice, classification, perplexity
-          data  missing  a data set as in a recipe: files, columns, filter, template
+          kind  missing; expected generation, multiple_choice, classification or perplexity.
+          data  missing; expected a data set as in a recipe: files, columns, filter and template.
         """, Faults("{}"));
 
     [Fact]
     public void Plain_text_is_for_perplexity_alone()
     {
-        Assert.Contains("data.template  text  prompt and answer, for kind: generation", Faults(
+        Assert.Contains("data.template  text; expected prompt and answer for kind: generation.", Faults(
             """{"kind": "generation", "data": {"files": "x", "template": {"text": "{t}"}}}"""), StringComparison.Ordinal);
-        Assert.Contains("data.template  prompt and answer  text alone, for kind: perplexity", Faults(
+        Assert.Contains("data.template  prompt and answer; expected text alone for kind: perplexity.", Faults(
             """{"kind": "perplexity", "data": {"files": "x", "template": {"prompt": "{t}", "answer": "{t}"}}}"""), StringComparison.Ordinal);
     }
 
     [Fact]
     public void Correlations_need_labels_that_are_numbers() => Assert.Contains(
-        "low, high  numbers, which pearson and spearman compare with the answers", Faults("""
+        "low, high; expected numbers, which pearson and spearman compare with the answers.", Faults("""
             {"kind": "classification", "data": {"files": "x", "template": {"prompt": "{t}", "answer": "{t}"}}, "labels": ["low", "high"], "metrics": "pearson"}
             """), StringComparison.Ordinal);
 
