@@ -50,8 +50,9 @@ public static class ModelLoader
         var family = ModelCatalog.Find(file);
         var config = family.ReadConfig(file);
         var generation = GenerationConfig.Read(directory);
+        // Either file may name an end that the other lacks, as chat models do; a text ends at any of them.
         return generation is { EosTokenIds.Count: > 0 }
-            ? (family, config with { EosTokenIds = generation.EosTokenIds })
+            ? (family, config with { EosTokenIds = [.. generation.EosTokenIds.Union(config.EosTokenIds)] })
             : (family, config);
     }
 

@@ -32,6 +32,10 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Its tokenizer, read when first needed.</summary>
     public HuggingFaceTokenizer Tokenizer => _tokenizer.Value;
 
+    /// <summary>How its texts are encoded.</summary>
+    /// <exception cref="UserException">Tokenizer and model do not fit together.</exception>
+    public TextEncoder Encoder => TextEncoder.Of(Tokenizer, Model.Config.EosTokenIds, Model.Config.VocabularySize);
+
     /// <summary>Opens a base and an adapter.</summary>
     /// <param name="baseDirectory">The base; null: the one the adapter names.</param>
     /// <param name="adapter">The adapter; null: none.</param>
