@@ -1,4 +1,5 @@
 using Peft.Formats.Configuration;
+using Peft.Formats.Files;
 
 namespace Peft.Formats.HuggingFace;
 
@@ -177,7 +178,7 @@ public sealed class ModelConfigFile
         {
             return UserException.At(
                 directory, File.Exists(directory) ? "is a file, not a directory" : "no such directory", null,
-                "check the path");
+                MissingPath.Advice(directory));
         }
 
         var isAdapter = File.Exists(System.IO.Path.Combine(directory, "adapter_config.json"));

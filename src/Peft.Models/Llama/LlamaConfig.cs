@@ -1,4 +1,5 @@
 using System.Globalization;
+using Peft.Formats;
 using Peft.Formats.HuggingFace;
 using Peft.Models.Layers;
 
@@ -119,6 +120,17 @@ public sealed record LlamaConfig : ModelConfig
     {
         var windows = new int?[layers];
         var types = file.Texts("layer_types");
+        if (types.Count > 0 && types.Count != layers)
+        {
+            file.Fault(
+                "layer_types", Words.Count(types.Count, "layer"), $"one for each of num_hidden_layers, {layers}",
+                "copy or download config.json again");
+        }
+
+        foreach (var type in types.Distinct().Where(type => type is not ("full_attention" or "sliding_attention")))
+            file.Fault("layer_types", Quote.Of(type), "full_attention or sliding_attention");
+        if (types.Contains("sliding_attention") && file.OptionalInt("sliding_window") is null)
+            file.Fault("sliding_window", "missing", "a number of tokens, since layer_types has sliding_attention");
         for (var layer = 0; layer < layers; layer++)
         {
             windows[layer] = (layer < types.Count ? types[layer] : null) switch
