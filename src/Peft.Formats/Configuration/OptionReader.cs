@@ -105,8 +105,8 @@ public sealed partial class OptionReader
     public IReadOnlyList<string> UnknownKeys() => [.. _map.Keys.Where(key => !_isKnown.Contains(key))];
 
     /// <summary>
-    /// Notes a fault for each unknown key here and in every section handed out, with the name probably meant, or what a key
-    /// of another tool is called here.
+    /// Notes a fault for each unknown key here and in every section handed out, with the name probably meant, or what a
+    /// key of another tool is called here.
     /// </summary>
     /// <param name="documentation">Where all keys are documented, as advice; told where a section has many.</param>
     public void Finish(string? documentation = null)
@@ -152,7 +152,8 @@ public sealed partial class OptionReader
             else if (_known.Count <= MostListed)
                 Fault(key, "unknown key", Words.OneOf(_known));
             else
-                Fault(key, "unknown key", $"{string.Join(", ", _known.Take(MostListed / 2))} or one of {_known.Count - MostListed / 2} others", documentation);
+                Fault(key, "unknown key",
+                    $"{string.Join(", ", _known.Take(MostListed / 2))} or one of {_known.Count - MostListed / 2} others", documentation);
         }
 
         if (unknown.Count > MostUnknown)

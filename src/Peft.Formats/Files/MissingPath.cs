@@ -18,11 +18,12 @@ public static class MissingPath
             : $"looked in {Words.AllOf([.. lookedIn.Select(Shown).Distinct()])}";
         return near is not null ? $"did you mean {near}?{(searched.Length == 0 ? "" : " L" + searched[1..])}"
             : searched.Length > 0 ? searched
-            : $"check the path{(Path.IsPathRooted(path) ? "" : $": it was looked for in {Directory.GetCurrentDirectory()}")}";
+            : $"check the "
+                + $"path{(Path.IsPathRooted(path) ? "" : $": it was looked for in {Directory.GetCurrentDirectory()}")}";
     }
 
-    /// <summary>A path that exists and differs from one that does not by a typing mistake, an ending or one folder; null
-    /// where there is none.</summary>
+    /// <summary>A path that exists and differs from one that does not by a typing mistake, an ending or one folder;
+    /// null where there is none.</summary>
     /// <param name="path">The path as the user wrote it.</param>
     /// <param name="folder">What it is relative to; empty for the working directory.</param>
     public static string? Nearest(string path, string folder = "")
@@ -51,7 +52,9 @@ public static class MissingPath
             {
                 var names = Entries(found, directoriesOnly: !isLast);
                 var near = NearestName.Of(part, names)
-                    ?? names.Find(name => Path.GetFileNameWithoutExtension(name).Equals(part, StringComparison.OrdinalIgnoreCase));
+                    ?? names.Find(
+                        name => Path.GetFileNameWithoutExtension(name)
+                        .Equals(part, StringComparison.OrdinalIgnoreCase));
                 if (near is null)
                     return null;
                 next = Path.Combine(found, near);
@@ -74,8 +77,10 @@ public static class MissingPath
     {
         var directory = new DirectoryInfo(folder.Length == 0 ? "." : folder);
         var entries = directoriesOnly ? directory.EnumerateDirectories() : directory.EnumerateFileSystemInfos();
-        return [.. entries.Select(entry => entry.Name).Where(name => name[0] != '.').Take(MostEntries).Order(StringComparer.Ordinal)];
+        return [.. entries.Select(entry => entry.Name).Where(name => name[0] != '.').Take(MostEntries)
+            .Order(StringComparer.Ordinal)];
     }
 
-    private static string Shown(string folder) => folder.Length == 0 ? Directory.GetCurrentDirectory() : Path.GetFullPath(folder);
+    private static string Shown(string folder) =>
+        folder.Length == 0 ? Directory.GetCurrentDirectory() : Path.GetFullPath(folder);
 }

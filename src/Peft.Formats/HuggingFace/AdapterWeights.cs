@@ -3,11 +3,12 @@ using Peft.Formats.Safetensors;
 
 namespace Peft.Formats.HuggingFace;
 
-/// <summary>The tensors of an adapter in Hugging Face's layout, under the names that PEFT's <c>save_pretrained</c> gives.</summary>
+/// <summary>The tensors of an adapter in Hugging Face's layout, under the names that PEFT's <c>save_pretrained</c>
+/// gives.</summary>
 /// <remarks>
 /// A state dict that was saved without <c>save_pretrained</c> has the adapter's name in its keys
-/// (<c>q_proj.lora_A.default.weight</c> for <c>q_proj.lora_A.weight</c>). The name says nothing about the weights, so it is
-/// taken out; two adapters in one file are refused.
+/// (<c>q_proj.lora_A.default.weight</c> for <c>q_proj.lora_A.weight</c>). The name says nothing about the weights, so
+/// it is taken out; two adapters in one file are refused.
 /// </remarks>
 public static partial class AdapterWeights
 {
@@ -26,12 +27,14 @@ public static partial class AdapterWeights
             .ToDictionary(tensor => tensor.Name, tensor => tensor.Match, StringComparer.Ordinal);
         if (named.Count == 0)
             return checkpoint;
-        var adapters = named.Values.Select(match => match.Groups["adapter"].Value).Distinct().Order(StringComparer.Ordinal).ToList();
+        var adapters = named.Values.Select(match => match.Groups["adapter"].Value).Distinct()
+            .Order(StringComparer.Ordinal).ToList();
         if (adapters.Count > 1)
         {
             throw UserException.At(
                 checkpoint.Files[0],
-                $"tensors of {Words.Count(adapters.Count, "adapter")} ({Words.AllOf([.. adapters.Take(4).Select(Quote.Of)])})",
+                $"tensors of {Words.Count(adapters.Count, "adapter")} "
+                    + $"({Words.AllOf([.. adapters.Take(4).Select(Quote.Of)])})",
                 "those of one adapter", "save each by itself with PEFT's save_pretrained(selected_adapters=[...])");
         }
 
@@ -39,7 +42,8 @@ public static partial class AdapterWeights
         if (collision.Key is not null)
         {
             throw UserException.At(
-                checkpoint.Files[0], $"both {Quote.Of(collision.Key)} and {Quote.Of(Without(collision.Value))}", "one of the two",
+                checkpoint.Files[
+                    0], $"both {Quote.Of(collision.Key)} and {Quote.Of(Without(collision.Value))}", "one of the two",
                 "save the adapter again with PEFT's save_pretrained");
         }
 
@@ -49,6 +53,7 @@ public static partial class AdapterWeights
     private static string Without(Match match) => match.Groups["before"].Value + match.Groups["after"].Value;
 
     // PEFT's own parts only: a mixture's lora_A.experts has no .weight behind it.
-    [GeneratedRegex(@"^(?<before>.*\.lora_(A|B|magnitude_vector|embedding_A|embedding_B))\.(?<adapter>[^.]+)(?<after>\.weight)$")]
+    [GeneratedRegex(
+        @"^(?<before>.*\.lora_(A|B|magnitude_vector|embedding_A|embedding_B))\.(?<adapter>[^.]+)(?<after>\.weight)$")]
     private static partial Regex AdapterName();
 }
