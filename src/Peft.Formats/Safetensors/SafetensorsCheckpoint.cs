@@ -6,7 +6,7 @@ namespace Peft.Formats.Safetensors;
 /// <summary>
 /// The weights in a directory: one file, or the shards that an index names. Only headers are read. The single file
 /// comes
-/// first where both stand, as in transformers.
+/// first where both are there, as in transformers.
 /// </summary>
 public sealed class SafetensorsCheckpoint
 {
@@ -50,6 +50,12 @@ public sealed class SafetensorsCheckpoint
         throw WithoutWeights(directory, singleName);
     }
 
+    /// <summary>The same tensors under other names.</summary>
+    internal SafetensorsCheckpoint Renamed(Func<string, string> rename) => new(
+        Entries.Values.Select(entry => entry with { Name = rename(entry.Name) })
+            .ToDictionary(entry => entry.Name, StringComparer.Ordinal),
+        Files);
+
     private static SafetensorsCheckpoint OpenShards(string directory, string index)
     {
         if (ConfigJson.ReadFile(index)["weight_map"] is not ConfigMap { Count: > 0 } map)
@@ -88,7 +94,8 @@ public sealed class SafetensorsCheckpoint
 
         if (InnerPath.OutsideTarget(directory, name) is { } target)
         {
-            throw UserException.At(index, $"shard {Quote.Of(name)} is a link to {Quote.Of(target)}", $"a file in {directory}",
+            throw UserException.At(
+                index, $"shard {Quote.Of(name)} is a link to {Quote.Of(target)}", $"a file in {directory}",
                 "if you trust it, copy that file over the link");
         }
 
@@ -112,7 +119,8 @@ public sealed class SafetensorsCheckpoint
         var pickled = FirstPickle(directory);
         if (pickled is null)
         {
-            return UserException.At(directory, "no weights", $"{singleName}, or {singleName}.index.json with its shards", "check the path");
+            return UserException.At(
+                directory, "no weights", $"{singleName}, or {singleName}.index.json with its shards", "check the path");
         }
 
         return UserException.At(Path.Combine(directory, pickled),

@@ -15,7 +15,8 @@ public sealed class OptionReaderTests
     {
         var reader = Reader(
             """
-            {"i": 3, "l": 5000000000, "n": 1e-4, "w": 2, "b": true, "t": "x", "c": "sgd", "ts": ["a", "b"], "one": "a", "is": [1, 2]}
+            {"i": 3, "l": 5000000000, "n": 1e-4, "w": 2, "b": true, "t": "x", "c": "sgd", "ts": ["a", "b"], "one": "a",
+            "is": [1, 2]}
             """);
 
         Assert.Equal(3, reader.Integer("i", 1));
@@ -140,7 +141,7 @@ public sealed class OptionReaderTests
         AssertFaults(
             reader,
             "line 1  adapter.lora_alhpa: unknown key. Did you mean lora_alpha?",
-            "line 1  adapter.learning_rate: unknown key here. It belongs at training.learning_rate: move it there.",
+            "line 1  adapter.learning_rate: unknown key. It belongs at training.learning_rate: move it there.",
             "line 1  adapter.deep.zz: unknown key; expected no keys here.",
             "line 1  adapter.experts[0].quux: unknown key; expected name.",
             "line 2  training.xyz: unknown key; expected learning_rate.");
