@@ -84,7 +84,7 @@ public sealed record Recipe
             OutputDir = reader.Text("output_dir", $"adapters/{System.IO.Path.GetFileNameWithoutExtension(path)}"),
             Resolved = ConfigMap.Empty(path),
         };
-        reader.Finish();
+        reader.Finish("all keys are in recipes/README.md");
         faults.ThrowIfAny(path);
         return recipe with { Resolved = reader.Resolved() };
     }

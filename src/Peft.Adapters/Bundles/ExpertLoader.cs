@@ -108,7 +108,7 @@ public static class ExpertLoader
                     throw UserException.At(directory, "a mixture", "a plain LoRA for each expert");
             }
             var config = LoraAdapterConfig.Read(directory, _ => { });
-            return new Source(directory, SafetensorsCheckpoint.Open(directory, BundleFiles.Weights).Entries, config.ScalingOf);
+            return new Source(directory, AdapterWeights.Open(directory).Entries, config.ScalingOf);
         }
     }
 }
