@@ -43,7 +43,7 @@ public static class RunBuilder
     /// <exception cref="UserException">Anything the recipe names cannot be used.</exception>
     public static PreparedRun BuildGate(string adapter, Recipe recipe, Device device, IReadOnlyList<IMetricSink> watchers) => Build(
         recipe, new OutputDirectory(adapter, null), device, watchers,
-        data => new GateTrainable(Adapters(recipe, data, device), adapter, recipe, data, device));
+        data => new GateTrainable(Adapters(recipe, data, device, strict: false), adapter, recipe, data, device));
 
     private static PreparedRun Build(
         Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks,
@@ -102,11 +102,11 @@ public static class RunBuilder
         Eval = [.. recipe.Data.Eval.Select(set => set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)] })],
     };
 
-    private static BundleContents Adapters(Recipe recipe, TrainingData data, Device device)
+    private static BundleContents Adapters(Recipe recipe, TrainingData data, Device device, bool strict = true)
     {
         var directory = recipe.Paths.Resolve(recipe.Model.Directory);
         var model = LoadedModel.OpenBase(directory, recipe.Model.Dtype, device);
-        var adapted = AdapterAttachment.Attach(model, recipe.AdapterOptions!, recipe.Training.Seed);
+        var adapted = AdapterAttachment.Attach(model, recipe.AdapterOptions!, recipe.Training.Seed, strict);
         if (recipe.ExpertsFrom.Count > 0)
             ExpertLoader.Load(adapted, [.. recipe.ExpertsFrom.Select(recipe.Paths.Resolve)]);
         adapted.HoldExperts();
