@@ -10,6 +10,7 @@ namespace Peft.Models;
 public static class ModelLoader
 {
     private const string TiedHead = "lm_head.weight";
+    private const string TiedTable = "model.embed_tokens.weight";
 
     /// <summary>Loads a checkpoint: config.json and model.safetensors or its shards.</summary>
     /// <param name="directory">The checkpoint's folder.</param>
@@ -22,6 +23,7 @@ public static class ModelLoader
     {
         var (family, config) = ReadConfig(directory);
         var checkpoint = SafetensorsCheckpoint.Open(directory);
+        config = WithStoredHead(config, checkpoint);
         var place = device ?? torch.CPU;
         var type = dtype ?? StoredType(directory, checkpoint);
         var weights = new CheckpointWeights(checkpoint, directory, type, place, family.IgnoredSuffixes);
@@ -67,9 +69,39 @@ public static class ModelLoader
     public static string Fingerprint(string directory)
     {
         var (family, config) = ReadConfig(directory);
-        return CheckpointFingerprint.Of(config.Essentials, SafetensorsCheckpoint.Open(directory), name =>
+        var checkpoint = SafetensorsCheckpoint.Open(directory);
+        config = WithStoredHead(config, checkpoint);
+        return CheckpointFingerprint.Of(config.Essentials, checkpoint, name =>
             (config.TieWordEmbeddings && name == TiedHead)
             || family.IgnoredSuffixes.Any(suffix => name.EndsWith(suffix, StringComparison.Ordinal)));
+    }
+
+    // A tied model may carry a copy of its table as a head. A head that differs is a head of its own, whatever config.json says,
+    // as in transformers 5 and vLLM.
+    private static ModelConfig WithStoredHead(ModelConfig config, SafetensorsCheckpoint checkpoint)
+    {
+        if (!config.TieWordEmbeddings || !checkpoint.Entries.TryGetValue(TiedHead, out var head)
+            || !checkpoint.Entries.TryGetValue(TiedTable, out var table) || IsCopy(head, table))
+        {
+            return config;
+        }
+
+        return config with { TieWordEmbeddings = false };
+    }
+
+    private static bool IsCopy(SafetensorsEntry head, SafetensorsEntry table)
+    {
+        if (!head.Shape.SequenceEqual(table.Shape) || DtypeNames.ToTorch(head.Dtype) is not { } one
+            || DtypeNames.ToTorch(table.Dtype) is not { } other)
+        {
+            return false;
+        }
+
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var first = MappedFile.Read(head.FilePath, head.Offset, [.. head.Shape], one);
+        var second = MappedFile.Read(table.FilePath, table.Offset, [.. table.Shape], other);
+        return first.to(ScalarType.Float32).SameAs(second.to(ScalarType.Float32));
     }
 
     private static CausalLanguageModel Build(ModelFamily family, ModelConfig config, WeightSource weights)

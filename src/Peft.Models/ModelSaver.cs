@@ -45,6 +45,9 @@ public static class ModelSaver
             AtomicFile.WriteText(Path.Combine(directory, IndexFile), ConfigText.ToJson(Index(shards)));
         var key = config["dtype"] is not null && config["torch_dtype"] is null ? "dtype" : "torch_dtype";
         var written = config.With(key, ConfigScalar.Of(dtype.Name()));
+        // A head of its own is written as one, whatever the base's file said.
+        if (!model.Config.TieWordEmbeddings && config["tie_word_embeddings"] is not null)
+            written = written.With("tie_word_embeddings", ConfigScalar.Of(false));
         AtomicFile.WriteText(Path.Combine(directory, "config.json"), ConfigText.ToJson(written));
     }
 

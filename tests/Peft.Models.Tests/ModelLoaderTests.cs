@@ -1,4 +1,5 @@
 using Peft.Formats;
+using Peft.Formats.HuggingFace;
 using Peft.Models.Loading;
 using Peft.Models.Tests.Support;
 
@@ -67,6 +68,34 @@ public sealed class ModelLoaderTests
         using var model = ModelLoader.Load(checkpoint.Path);
         Assert.DoesNotContain(model.StateDict(), entry => entry.Name == "lm_head.weight");
         Assert.Equal(plain, ModelLoader.Fingerprint(checkpoint.Path));
+    }
+
+    [Fact]
+    public void A_tied_models_stored_head_that_differs_from_the_table_is_used_and_saved()
+    {
+        using var checkpoint = new TinyCheckpoint("llama", "\"tie_word_embeddings\": true");
+        var tied = ModelLoader.Fingerprint(checkpoint.Path);
+        var table = checkpoint.Tensors["model.embed_tokens.weight"];
+        checkpoint.Tensors["lm_head.weight"] = table with { Data = [.. table.Data.Select(value => value * 2)] };
+        checkpoint.Write();
+        using var own = new TinyCheckpoint("llama", "\"tie_word_embeddings\": false");
+        foreach (var (name, tensor) in checkpoint.Tensors)
+            own.Tensors[name] = tensor;
+        own.Write();
+
+        using var model = ModelLoader.Load(checkpoint.Path);
+        using var right = ModelLoader.Load(own.Path);
+
+        Assert.Equal(ModelRuns.Logits(right, Ids), ModelRuns.Logits(model, Ids));
+        Assert.NotEqual(tied, ModelLoader.Fingerprint(checkpoint.Path));
+        Assert.Equal(ModelLoader.Fingerprint(own.Path), ModelLoader.Fingerprint(checkpoint.Path));
+
+        var saved = System.IO.Path.Combine(checkpoint.Path, "saved");
+        ModelSaver.Save(saved, model, ModelConfigFile.Read(checkpoint.Path).Map, ScalarType.Float32);
+        using var again = ModelLoader.Load(saved);
+        Assert.Equal(ModelRuns.Logits(right, Ids), ModelRuns.Logits(again, Ids));
+        Assert.False(again.Config.TieWordEmbeddings);
+        Assert.False(ModelConfigFile.Read(saved).Bool("tie_word_embeddings", true));
     }
 
     [Fact]
