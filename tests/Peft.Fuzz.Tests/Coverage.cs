@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using SharpFuzz;
-using SharpFuzz.Common;
+using Trace = SharpFuzz.Common.Trace;
 
 namespace Peft.Fuzz.Tests;
 
@@ -37,7 +37,7 @@ internal sealed unsafe class Coverage
         foreach (var inner in Directory.EnumerateDirectories(here))
             Directory.CreateSymbolicLink(Path.Combine(folder, Path.GetFileName(inner)), inner);
         foreach (var assembly in Instrumented)
-            Fuzzer.Instrument(Path.Combine(folder, assembly + ".dll"), _ => true, new Options());
+            Fuzzer.Instrument(Path.Combine(folder, assembly + ".dll"), _ => true, Options.Value);
         var program = typeof(Coverage).Assembly.GetName().Name;
         using var process = Process.Start(
             new ProcessStartInfo(Path.Combine(folder, program!), args) { UseShellExecute = false })!;
