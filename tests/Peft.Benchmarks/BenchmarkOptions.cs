@@ -40,13 +40,17 @@ internal sealed record BenchmarkOptions
             if (words[i] is "--help" or "-h")
                 return null;
             var option = words[i];
-            var value = i + 1 < words.Count ? words[++i] : throw new UserException($"{option}: a value is missing\n{Help}");
+            var value = i + 1 < words.Count ? words[++i]
+                : throw new UserException($"{option}: a value is missing\n{Help}");
             options = option switch
             {
-                "--shape" => options with { Shape = ModelShape.All.FirstOrDefault(s => s.Name == value) ?? throw Wrong(option, value) },
+                "--shape" =>
+                    options with { Shape = ModelShape.All.FirstOrDefault(s => s.Name == value)
+                    ?? throw Wrong(option, value) },
                 "--only" => options with
                 {
-                    Only = Program.Measurements.Any(m => m.Name == value) ? [.. options.Only, value] : throw Wrong(option, value),
+                    Only = Program.Measurements.Any(m => m.Name == value) ? [.. options.Only, value]
+                        : throw Wrong(option, value),
                 },
                 "--rounds" => options with { Rounds = Number(option, value) },
                 "--threads" => options with { Threads = Number(option, value) },
@@ -68,7 +72,8 @@ internal sealed record BenchmarkOptions
     }
 
     private static int Number(string option, string value) =>
-        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number > 0 ? number : throw Wrong(option, value);
+        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number > 0 ? number
+            : throw Wrong(option, value);
 
     private static UserException Wrong(string option, string value) => new($"{option} {value}: not allowed\n{Help}");
 }

@@ -21,7 +21,8 @@ public sealed partial class ReadmeRunTests
         foreach (var name in (string[])["recipes", "data"])
             Directory.CreateSymbolicLink(checkout[name], Path.Combine(SharedAssets.Repository, name));
         checkout.Write("bin/peft",
-            $"#!/bin/sh\nexec \"{PeftProcess.DotNet()}\" \"{Path.Combine(AppContext.BaseDirectory, "peft.dll")}\" \"$@\"\n");
+            $"#!/bin/sh\nexec \"{PeftProcess.DotNet()}\" \"{Path.Combine(AppContext.BaseDirectory, "peft.dll")}\" "
+            + $"\"$@\"\n");
         if (!OperatingSystem.IsWindows())
             File.SetUnixFileMode(checkout["bin/peft"], UnixFileMode.UserRead | UnixFileMode.UserExecute);
 

@@ -12,18 +12,25 @@ internal static class ComparisonTable
     {
         var tasks = rows[0].Runs[0].Metrics.Keys.ToList();
         var lower = rows[0].Runs[0].HigherIsBetter;
-        var reference = rows.FirstOrDefault(row => row.Method.Name == Method.Reference).Runs is { } plain ? Mean(plain, run => run.TokenSeconds) : double.NaN;
+        var reference = rows.FirstOrDefault(row => row.Method.Name == Method.Reference).Runs is { } plain
+            ? Mean(plain, run => run.TokenSeconds) : double.NaN;
         List<string> lines =
         [
-            $"| method | rank | trained values | {string.Join(" | ", tasks.Select(task => task + (lower[task] ? "" : " (lower is better)")))} | step / LoRA | peak MB | experts used (ESS) |",
+            $"| method | rank | trained values | "
+            + $"{string.Join(" | ", tasks.Select(task => task + (lower[task] ? "" : " (lower is better)")))} | step / "
+            + $"LoRA | peak MB | experts used (ESS) |",
             $"|---|---|---|{string.Concat(Enumerable.Repeat("---|", tasks.Count))}---|---|---|",
         ];
         foreach (var (method, rank, runs) in rows)
         {
             var cells = tasks.Select(task => Interval([.. runs.Select(run => run.Metrics[task])]));
-            var support = runs.All(run => run.EffectiveSupport is not null) ? Number(Mean(runs, run => run.EffectiveSupport!.Value), "0.00") : "-";
-            lines.Add($"| {method.Name} | {rank.Words} | {rank.Trainable.ToString("N0", CultureInfo.InvariantCulture)} | {string.Join(" | ", cells)} "
-                + $"| {Number(Mean(runs, run => run.TokenSeconds) / reference, "0.00")} | {Number(runs.Max(run => run.PeakMegabytes), "0")} | {support} |");
+            var support = runs.All(run => run.EffectiveSupport is not null)
+                ? Number(Mean(runs, run => run.EffectiveSupport!.Value), "0.00") : "-";
+            lines.Add(
+                $"| {method.Name} | {rank.Words} | {rank.Trainable.ToString("N0", CultureInfo.InvariantCulture)} | "
+                + $"{string.Join(" | ", cells)} "
+                + $"| {Number(Mean(runs, run => run.TokenSeconds) / reference, "0.00")} | "
+                + $"{Number(runs.Max(run => run.PeakMegabytes), "0")} | {support} |");
         }
         return string.Join('\n', lines);
     }
