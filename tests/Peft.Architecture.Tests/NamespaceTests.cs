@@ -91,7 +91,8 @@ public sealed class NamespaceTests
             var operation = OpCodes[value];
             at += operation.Size;
             if (operation.OperandType
-                is OperandType.InlineField or OperandType.InlineMethod or OperandType.InlineTok or OperandType.InlineType)
+                is OperandType.InlineField or OperandType.InlineMethod
+                or OperandType.InlineTok or OperandType.InlineType)
             {
                 var member = method.Module.ResolveMember(BitConverter.ToInt32(code, at), typeArguments,
                     methodArguments);

@@ -7,9 +7,10 @@ namespace Peft.Benchmarks;
 internal sealed record BenchmarkOptions
 {
     public static string Help { get; } = $"""
-        usage: make bench ARGS='[--shape {string.Join('|', ModelShape.All.Select(s => s.Name))}] [--only NAME]... [--rounds N] [--threads N]
-                                [--dtype float32|bfloat16] [--rows N] [--json FILE]'
-        NAME is one of {string.Join(", ", Program.Measurements.Select(m => m.Name))}. The default shape takes less than five minutes.
+        usage: make bench ARGS='[--shape {string.Join('|', ModelShape.All.Select(s => s.Name))}] [--only NAME]...
+                                [--rounds N] [--threads N] [--dtype float32|bfloat16] [--rows N] [--json FILE]'
+        NAME is one of {string.Join(", ", Program.Measurements.Select(m => m.Name))}.
+        The default shape takes less than five minutes.
         --rows is the largest data set of `data`, 1000000 by default; 10000000 takes some minutes more.
         """;
 

@@ -17,7 +17,10 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
         _trained = trained;
         _folder.Write("choice.yaml", $$$"""
             kind: multiple_choice
-            data: {files: {{{TinyBase.RowsFile}}}, columns: {label: "answer > ' mat 5' ? 'high' : 'low'"}, template: {prompt: "{question}", answer: "{label}"}}
+            data:
+              files: {{{TinyBase.RowsFile}}}
+              columns: {label: "answer > ' mat 5' ? 'high' : 'low'"}
+              template: {prompt: "{question}", answer: "{label}"}
             labels: [low, high]
             choices: [" mat {answer}", " dog"]
             metrics: [acc, acc_norm]

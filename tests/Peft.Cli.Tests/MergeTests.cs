@@ -32,7 +32,10 @@ public sealed class TrainedApart : IDisposable
             .Replace("data:\n", $$"""
                 data:
                   eval:
-                    - {name: held, files: {{TinyBase.RowsFile}}, template: {prompt: "{question}", answer: "{answer}"}, limit: 4}
+                    - name: held
+                      files: {{TinyBase.RowsFile}}
+                      template: {prompt: "{question}", answer: "{answer}"}
+                      limit: 4
 
                 """, StringComparison.Ordinal);
 }

@@ -18,7 +18,10 @@ public sealed class TrainedBundle : IDisposable
             .Replace("data:\n", $$"""
                 data:
                   eval:
-                    - {name: held, files: {{TinyBase.RowsFile}}, template: {prompt: "{question}", answer: "{answer}"}, limit: 4}
+                    - name: held
+                      files: {{TinyBase.RowsFile}}
+                      template: {prompt: "{question}", answer: "{answer}"}
+                      limit: 4
 
                 """, StringComparison.Ordinal));
         Run = PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--json");

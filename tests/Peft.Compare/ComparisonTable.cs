@@ -2,10 +2,10 @@ using System.Globalization;
 
 namespace Peft.Compare;
 
-/// <summary>The runs as a Markdown table: means over the seeds, and 95 % intervals of the mean (Student's t).</summary>
+/// <summary>The runs as a Markdown table: means over the seeds, and 95% intervals of the mean (Student's t).</summary>
 internal static class ComparisonTable
 {
-    // Two-sided 95 % quantiles of Student's t for 1 to 9 degrees of freedom.
+    // Two-sided 95% quantiles of Student's t for 1 to 9 degrees of freedom.
     private static readonly double[] Quantiles = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
 
     public static string Of(IReadOnlyList<(Method Method, RankChoice Rank, IReadOnlyList<MethodRun> Runs)> rows)
@@ -16,9 +16,9 @@ internal static class ComparisonTable
             ? Mean(plain, run => run.TokenSeconds) : double.NaN;
         List<string> lines =
         [
-            $"| method | rank | trained values | "
+            $"| method | rank | trainable parameters | "
             + $"{string.Join(" | ", tasks.Select(task => task + (lower[task] ? "" : " (lower is better)")))} | step / "
-            + $"LoRA | peak MB | experts used (ESS) |",
+            + $"LoRA | peak MB | experts used (effective number) |",
             $"|---|---|---|{string.Concat(Enumerable.Repeat("---|", tasks.Count))}---|---|---|",
         ];
         foreach (var (method, rank, runs) in rows)

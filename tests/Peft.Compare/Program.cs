@@ -6,7 +6,7 @@ using Peft.Formats.Files;
 namespace Peft.Compare;
 
 /// <summary>
-/// Behind <c>make compare</c>: every method with the same number of trained values on the embedded base and its tasks.
+/// Behind <c>make compare</c>: every method with the same number of trainable parameters on the embedded base and its tasks.
 /// </summary>
 internal static class Program
 {
@@ -66,7 +66,7 @@ internal static class Program
         var ranks = methods.ToDictionary(method => method, method => RankChoice.For(method.Recipes[0], parameters));
         foreach (var (method, rank) in ranks)
             Console.WriteLine(
-                $"{method.Name,-12} rank {rank.Words}: {rank.Trainable:N0} trained values "
+                $"{method.Name,-12} rank {rank.Words}: {rank.Trainable:N0} trainable parameters "
                 + $"({100.0 * rank.Trainable / parameters - 100:+0.0;-0.0} %)");
         Console.WriteLine(
             $"\n{methods.Count} methods, {seeds} seeds, {steps} steps, {rows} held-out rows a task, {jobs} runs at "
@@ -91,7 +91,7 @@ internal static class Program
             new { parameters, steps, seeds, rows, minutes = clock.Elapsed.TotalMinutes,
                 ranks = ranks.ToDictionary(pair => pair.Key.Name, pair => pair.Value), runs },
             Indented) + "\n");
-        Console.WriteLine($"\n{table}\n\nother than in the papers:");
+        Console.WriteLine($"\n{table}\n\nunlike in the papers:");
         foreach (var method in methods)
             Console.WriteLine($"  {method.Name}: {method.Difference}");
         Console.WriteLine(

@@ -52,7 +52,8 @@ internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long T
                 sets.Add(
                     $"adapter.rank_pattern={{{string.Join(", ", modules.Select(module => $"{module}: {r + 1}"))}}}");
                 sets.Add(
-                    $"adapter.alpha_pattern={{{string.Join(", ", modules.Select(module => $"{module}: {Alpha(r + 1)}"))}}}");
+                    $"adapter.alpha_pattern={{{string.Join(", ",
+                        modules.Select(module => $"{module}: {Alpha(r + 1)}"))}}}");
             }
             return sets;
         }

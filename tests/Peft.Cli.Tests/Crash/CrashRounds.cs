@@ -50,7 +50,10 @@ internal sealed class CrashRounds : IDisposable
             .Replace("data:\n", $$"""
                 data:
                   eval:
-                    - {name: held, files: {{TinyBase.RowsFile}}, template: {prompt: "{question}", answer: "{answer}"}, limit: 2}
+                    - name: held
+                      files: {{TinyBase.RowsFile}}
+                      template: {prompt: "{question}", answer: "{answer}"}
+                      limit: 2
 
                 """, StringComparison.Ordinal));
         var started = DateTime.UtcNow;
