@@ -1,3 +1,5 @@
+using Peft.Models.Loading;
+
 namespace Peft.Benchmarks;
 
 /// <summary>

@@ -112,8 +112,8 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
     [Theory]
     [InlineData("--tasks: 'row' is no task - did you mean rows? there are rows, ", "--tasks", "row")]
     [InlineData("metrics  'accurcy'  of classification: accuracy, macro_f1", "--tasks", "wrong.yaml")]
-    [InlineData("'quetsion' is not there  its columns: ", "--tasks", "column.yaml")]
-    [InlineData("the answer ' mat 1' - one of the task's labels: a, b", "--tasks", "label.yaml")]
+    [InlineData("no column 'quetsion' in ", "--tasks", "column.yaml")]
+    [InlineData("the answer ' mat 1'; expected one of the task's labels: a, b.", "--tasks", "label.yaml")]
     [InlineData("--fail-under rows.exact_mtch: is not measured - did you mean rows.exact_match?", "--fail-under",
         "rows.exact_mtch=1")]
     [InlineData("--data nowhere: no such folder", "--data", "nowhere")]

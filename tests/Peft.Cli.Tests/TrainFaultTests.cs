@@ -53,7 +53,7 @@ public sealed class TrainFaultTests : IDisposable
         var set =
             $"data.train=[{{files: {TinyBase.RowsFile}, template: {{prompt: \"{{qestion}}\", answer: "
             + $"\"{{answer}}\"}}}}]";
-        RefusedBeforeTheModel(set, "data.train[0].template.prompt", "'qestion' is not there", "question, answer",
+        RefusedBeforeTheModel(set, "data.train[0].template.prompt", "no column 'qestion' in", "question, answer",
             "Did you mean question?");
     }
 
