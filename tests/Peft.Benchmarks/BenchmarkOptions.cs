@@ -6,10 +6,14 @@ namespace Peft.Benchmarks;
 /// <summary>What the command line asks for.</summary>
 internal sealed record BenchmarkOptions
 {
+    private static string Shapes => string.Join('|', ModelShape.All.Select(s => s.Name));
+
+    private static string Names => string.Join(", ", Program.Measurements.Select(m => m.Name));
+
     public static string Help { get; } = $"""
-        usage: make bench ARGS='[--shape {string.Join('|', ModelShape.All.Select(s => s.Name))}] [--only NAME]...
-                                [--rounds N] [--threads N] [--dtype float32|bfloat16] [--rows N] [--json FILE]'
-        NAME is one of {string.Join(", ", Program.Measurements.Select(m => m.Name))}.
+        usage: make bench ARGS='[--shape {Shapes}] [--only NAME]... [--rounds N] [--threads N]
+                                [--dtype float32|bfloat16] [--rows N] [--json FILE]'
+        NAME is one of {Names}.
         The default shape takes less than five minutes.
         --rows is the largest data set of `data`, 1000000 by default; 10000000 takes some minutes more.
         """;
@@ -74,7 +78,7 @@ internal sealed record BenchmarkOptions
 
     private static int Number(string option, string value) =>
         int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number > 0 ? number
-            : throw Wrong(option, value);
+        : throw Wrong(option, value);
 
     private static UserException Wrong(string option, string value) => new($"{option} {value}: not allowed\n{Help}");
 }

@@ -1,8 +1,7 @@
 namespace Peft.Benchmarks;
 
 /// <summary>Attention, and the head with its loss: by our kernels and composed of libtorch's operations, beside their
-/// products at the rate of a
-/// large one in the same rounds.</summary>
+/// products at the rate of a large one in the same rounds.</summary>
 internal static class KernelBenchmark
 {
     public static IEnumerable<Measurement> Measure(BenchmarkOptions options)
@@ -12,8 +11,8 @@ internal static class KernelBenchmark
         var (x, w) = (Random(shape.Rows, shape.Hidden), Random(shape.FeedForward, shape.Hidden));
         var headSize = shape.Hidden / shape.Heads;
         Tensor[] heads =
-            [.. Enumerable.Range(0,
-                3).Select(_ => Random(shape.Batch, shape.Length, shape.Heads, headSize).detach().requires_grad_())];
+            [.. Enumerable.Range(0, 3)
+            .Select(_ => Random(shape.Batch, shape.Length, shape.Heads, headSize).detach().requires_grad_())];
         var mixedGradient = Random(shape.Batch, shape.Heads, shape.Length, headSize);
         var hidden = Random(shape.Rows, shape.Hidden).detach().requires_grad_();
         var words = Random(shape.Vocabulary, shape.Hidden);
@@ -44,15 +43,15 @@ internal static class KernelBenchmark
         [
             .. Lines($"attention {shape.Batch}x{shape.Length}, {shape.Heads} heads of {headSize}", seconds[0],
             seconds[1], attention, rate),
-            .. Lines($"head and loss [{shape.Rows}, {shape.Hidden}] x {shape.Vocabulary}", seconds[2], seconds[3],
-            head, rate),
+            .. Lines($"head and loss [{shape.Rows}, {shape.Hidden}] x {shape.Vocabulary}", seconds[2], seconds[3], head,
+            rate),
         ];
 
         Tensor Random(params long[] sizes) => torch.randn(sizes).to(options.Dtype);
     }
 
-    private static IEnumerable<Measurement> Lines(string name, double[] kernel, double[] composed, double work,
-        double[] rate)
+    private static IEnumerable<Measurement> Lines(
+        string name, double[] kernel, double[] composed, double work, double[] rate)
     {
         yield return Measurement.Of(name + ", forward and backward", "ms", kernel.Select(s => 1e3 * s), "");
         yield return Measurement.Of(

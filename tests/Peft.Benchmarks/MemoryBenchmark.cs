@@ -24,8 +24,8 @@ internal static class MemoryBenchmark
                 $"{again.Mega / kept.Mega:P0} of that without; {again.Estimate / Mega:F1} MB estimated"));
     }
 
-    private static (double Mega, long Weights, long Estimate)? Above(BenchmarkOptions options,
-        bool gradientCheckpointing)
+    private static (double Mega, long Weights, long Estimate)? Above(
+        BenchmarkOptions options, bool gradientCheckpointing)
     {
         using var step = TrainingStep.Lora(options, gradientCheckpointing);
         step.Run(); // brings in the code of the kernels, which lies in files and is not memory of a step
@@ -59,8 +59,7 @@ internal static class MemoryBenchmark
         if (!File.Exists(Status))
             return 0;
         var line = File.ReadLines(Status).FirstOrDefault(l => l.StartsWith(key, StringComparison.Ordinal));
-        return line is null ? 0
-            : long.Parse(line[key.Length..].Replace("kB", "", StringComparison.Ordinal),
-            CultureInfo.InvariantCulture) * 1024;
+        return line is null ? 0 : long.Parse(
+            line[key.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture) * 1024;
     }
 }

@@ -6,9 +6,8 @@ using Peft.Formats.Safetensors;
 
 namespace Peft.Benchmarks;
 
-/// <summary>
-/// Merging 64 adapters of rank 16: time, and the private memory it takes at most, beside the size of the result.
-/// </summary>
+/// <summary>Merging 64 adapters of rank 16: time, and the private memory it takes at most, beside the size of the
+/// result.</summary>
 internal static class MergeBenchmark
 {
     private const int Adapters = 64;
@@ -20,8 +19,8 @@ internal static class MergeBenchmark
         var folder = Directory.CreateTempSubdirectory("peft-bench-").FullName;
         try
         {
-            List<string> directories =
-                [.. Enumerable.Range(0, Adapters).Select(i => Write(Path.Combine(folder, $"a{i}"), options.Shape, i))];
+            List<string> directories = [
+                .. Enumerable.Range(0, Adapters).Select(i => Write(Path.Combine(folder, $"a{i}"), options.Shape, i))];
             var one = new FileInfo(Path.Combine(directories[0], BundleFiles.Weights)).Length / 1048576.0;
             foreach (var method in Methods)
             {
@@ -29,8 +28,9 @@ internal static class MergeBenchmark
                 using var memory = new PeakMemory();
                 var clock = Stopwatch.StartNew();
                 var output = Path.Combine(folder, "out");
-                AdapterMerge.Run([.. directories.SelectMany(MergeSource.Open)], MergeCatalog.Find(method)!,
-                    new MergeOptions(), null, output);
+                AdapterMerge.Run(
+                    [.. directories.SelectMany(MergeSource.Open)], MergeCatalog.Find(method)!, new MergeOptions(), null,
+                    output);
                 var (seconds, growth) = (clock.Elapsed.TotalSeconds, memory.Growth / 1048576.0);
                 var written = new FileInfo(Path.Combine(output, BundleFiles.Weights)).Length / 1048576.0;
                 Directory.Delete(output, recursive: true);
@@ -48,12 +48,14 @@ internal static class MergeBenchmark
 
     private static string Write(string directory, ModelShape shape, int adapter)
     {
-        string[] names = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-            "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"];
-        var modules = Enumerable.Range(0,
-            shape.Layers).SelectMany(layer =>
-            names.Zip(shape.Linears, (name, sizes) => (Path: $"model.layers.{layer}.{name}", sizes.In, sizes.Out)))
-            .ToList();
+        string[] names = [
+            "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj",
+            "mlp.up_proj", "mlp.down_proj"];
+        var modules = Enumerable.Range(0, shape.Layers)
+            .SelectMany(
+                layer => names.Zip(
+                    shape.Linears, (name, sizes) => (Path: $"model.layers.{layer}.{name}", sizes.In, sizes.Out)))
+                    .ToList();
         SafetensorsWrite Random(string name, params long[] sizes) =>
             new($"base_model.model.{name}", SafetensorsDtype.F32, sizes, stream =>
         {
@@ -64,7 +66,7 @@ internal static class MergeBenchmark
         var manifest = new BundleManifest
         {
             Adapter = new AdapterOptions { R = Rank, LoraAlpha = Rank },
-            Base = new BaseIdentity("bench", "0123456789abcdef"),
+                Base = new BaseIdentity("bench", "0123456789abcdef"),
         };
         BundleWriter.Write(
             directory, manifest,
@@ -72,10 +74,11 @@ internal static class MergeBenchmark
             [.. modules.SelectMany(module => new[]
             {
                 Random(module.Path + ".lora_A.weight", Rank, module.In),
-                Random(module.Path + ".lora_B.weight", module.Out, Rank),
+                    Random(module.Path + ".lora_B.weight", module.Out, Rank),
             })]);
-        GateFile.Write(directory,
-            [.. modules.Select(module => (module.Path, GateVectors.Gate, torch.ones([module.In]) * adapter))]);
+        GateFile.Write(
+            directory, [
+                .. modules.Select(module => (module.Path, GateVectors.Gate, torch.ones([module.In]) * adapter))]);
         return directory;
     }
 

@@ -64,5 +64,5 @@ internal sealed record ModelShape(
     /// <inheritdoc/>
     public override string ToString() =>
         $"{Name} (D {Hidden}, {Layers} layers, {Heads} heads, F {FeedForward}, V {Vocabulary}, T {Length}, batch "
-        + $"{Batch})";
+            + $"{Batch})";
 }

@@ -4,8 +4,8 @@ namespace Peft.Benchmarks;
 
 /// <summary>
 /// Measures speed and memory and prints them beside their limits. Everything that is compared is measured in one run,
-/// in turns, so
-/// that the machine's other work and its clock fall on all alike; numbers of two runs are not to be compared.
+/// in turns, so that the machine's other work and its clock fall on all alike; numbers of two runs are not to be
+/// compared.
 /// </summary>
 public static class Program
 {
@@ -47,8 +47,8 @@ public static class Program
     }
 
     /// <summary>Every measurement, in the order in which they run.</summary>
-    internal static IReadOnlyList<(string Name, Func<BenchmarkOptions,
-        IEnumerable<Measurement>> Measure)> Measurements { get; } =
+    internal static IReadOnlyList<(string Name,
+        Func<BenchmarkOptions, IEnumerable<Measurement>> Measure)> Measurements { get; } =
     [
         ("memory", MemoryBenchmark.Measure),
         ("training", TrainingBenchmark.Measure),

@@ -5,10 +5,8 @@ using Peft.Formats.Configuration;
 
 namespace Peft.Benchmarks;
 
-/// <summary>
-/// A training step with each router of the catalog, over plain LoRA of the same rank; a pass, where a method takes
-/// several.
-/// </summary>
+/// <summary>A training step with each router of the catalog, over plain LoRA of the same rank; a pass, where a method
+/// takes several.</summary>
 internal static class RouterBenchmark
 {
     public static IEnumerable<Measurement> Measure(BenchmarkOptions options)
@@ -21,7 +19,7 @@ internal static class RouterBenchmark
             yield return Measurement.Of(
                 $"router {entry.Kind}", "x", seconds[1].Zip(seconds[0], (r, l) => r / l),
                 entry.RoutesRanks ? "over plain LoRA of rank 8, forward and backward"
-                    : $"over plain LoRA of rank 8; {TrainingStep.Experts} experts");
+                : $"over plain LoRA of rank 8; {TrainingStep.Experts} experts");
         }
     }
 
@@ -29,8 +27,8 @@ internal static class RouterBenchmark
     {
         var experts = entry.RoutesRanks ? 1 : TrainingStep.Experts;
         var faults = new Faults();
-        var section = new OptionReader(ConfigJson.Parse($$"""{"kind": "{{entry.Kind}}"}""", entry.Kind), "router",
-            faults);
+        var section = new OptionReader(
+            ConfigJson.Parse($$"""{"kind": "{{entry.Kind}}"}""", entry.Kind), "router", faults);
         var router = entry.Read(section, new RouterSize(experts, TrainingStep.Rank));
         faults.ThrowIfAny(entry.Kind);
         return TrainingStep.LoraOf(TrainingStep.Rank) with

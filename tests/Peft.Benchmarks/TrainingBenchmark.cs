@@ -1,8 +1,7 @@
 namespace Peft.Benchmarks;
 
-/// <summary>
-/// Training steps of plain LoRA and of a mixture, beside the GEMM rate that the machine reaches in the same rounds.
-/// </summary>
+/// <summary>Training steps of plain LoRA and of a mixture, beside the GEMM rate that the machine reaches in the same
+/// rounds.</summary>
 internal static class TrainingBenchmark
 {
     public static IEnumerable<Measurement> Measure(BenchmarkOptions options)
@@ -12,8 +11,8 @@ internal static class TrainingBenchmark
         using var mixture = TrainingStep.Mixture(options);
         var gemms = Gemms(shape).ToList();
         using var scope = torch.NewDisposeScope();
-        var operands = gemms.Select(
-            g => (X: Random(shape.Rows, g.In, options), W: Random(g.Out, g.In, options))).ToList();
+        var operands = gemms.Select(g => (X: Random(shape.Rows, g.In, options), W: Random(g.Out, g.In, options)))
+            .ToList();
 
         var seconds = Rounds.Seconds(
             options.Rounds, [lora.Run, mixture.Run, .. operands.Select(o => (Action)(() => Multiply(o.X, o.W)))]);
@@ -30,8 +29,8 @@ internal static class TrainingBenchmark
         // The GEMM rate of a round: the forward products of a whole model, each as often as it occurs, one after the
         // other.
         var modelWork = gemms.Sum(g => g.Times * shape.Rows * (double)g.In * g.Out);
-        var gemmRate = Enumerable.Range(0,
-            options.Rounds).Select(r => modelWork / gemms.Select((g, i) => g.Times * products[i][r]).Sum()).ToArray();
+        var gemmRate = Enumerable.Range(0, options.Rounds)
+            .Select(r => modelWork / gemms.Select((g, i) => g.Times * products[i][r]).Sum()).ToArray();
         var tokens = (double)shape.Rows;
         var work = MultiplyAdds.OfStep(shape, TrainingStep.Rank);
         var mixtureWork = MultiplyAdds.OfStep(shape, TrainingStep.Rank * TrainingStep.Experts, TrainingStep.Experts);

@@ -81,7 +81,7 @@ public static class AdapterLoader
     private static AdaptedModel AttachPeft(CausalLanguageModel model, string directory, AttachOptions options)
     {
         var config = LoraAdapterConfig.Read(directory, options.Warn);
-        var weights = SafetensorsCheckpoint.Open(directory, BundleFiles.Weights);
+        var weights = AdapterWeights.Open(directory);
         RequireArchitecture(model, directory, weights);
         if (config.FanInFanOut)
             options.Warn($"{directory}: fan_in_fan_out has no effect - the projections of a {model.Config.ModelType} model are stored (out, in)");

@@ -109,7 +109,7 @@ public static class ExpertLoader
                     throw new UserException($"{directory}: is a mixture; a plain LoRA is needed for each expert");
             }
             var config = LoraAdapterConfig.Read(directory, _ => { });
-            return new Source(directory, SafetensorsCheckpoint.Open(directory, BundleFiles.Weights).Entries, config.ScalingOf);
+            return new Source(directory, AdapterWeights.Open(directory).Entries, config.ScalingOf);
         }
     }
 }

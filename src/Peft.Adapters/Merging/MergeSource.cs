@@ -74,7 +74,7 @@ public sealed class MergeSource
 
     private static MergeSource OpenPeft(string name, string directory)
     {
-        var weights = SafetensorsCheckpoint.Open(directory, BundleFiles.Weights);
+        var weights = AdapterWeights.Open(directory);
         var config = LoraAdapterConfig.Read(directory, _ => { });
         var source = new MergeSource(name, directory, PeftConfig.ToOptions(config, AdapterLoader.DefaultTargets), weights.Files[0])
         {
