@@ -13,14 +13,15 @@ public sealed record DataPreview(IReadOnlyList<PreviewRow> Sequences, IReadOnlyL
 {
     /// <summary>Reads only as far as needed.</summary>
     /// <param name="options">The recipe's section.</param>
-    /// <param name="tokenizer">The base model's tokenizer.</param>
+    /// <param name="encoder">How the model's texts are encoded.</param>
+    /// <param name="tokenizer">The base model's tokenizer, to show tokens.</param>
     /// <param name="baseDirectory">The folder that relative paths start from.</param>
     /// <param name="rows">Sequences of each data set.</param>
-    /// <param name="endId">The model's eos_token_id, for a tokenizer that names no end-of-text token.</param>
     /// <exception cref="UserException">Files, columns, rows or settings are wrong; the message says which.</exception>
-    public static DataPreview Read(DataOptions options, HuggingFaceTokenizer tokenizer, string baseDirectory, int rows, int? endId = null) => Read(
+    public static DataPreview Read(
+        DataOptions options, TextEncoder encoder, HuggingFaceTokenizer tokenizer, string baseDirectory, int rows) => Read(
         options,
-        TextEncoder.Of(tokenizer, endId),
+        encoder,
         id => new PreviewToken(id, tokenizer.IdToToken(id) ?? $"#{id}", tokenizer.IsSpecial(id), IsLearned: false),
         baseDirectory,
         rows);

@@ -62,19 +62,6 @@ public sealed class TrainingData : IDisposable
     /// <summary>The data files and their hashes, for provenance.</summary>
     public IReadOnlyList<DataFileHash> Files { get; }
 
-    /// <summary>Opens, checks and tokenises all data sets.</summary>
-    /// <param name="options">The recipe's section.</param>
-    /// <param name="tokenizer">The base model's tokenizer.</param>
-    /// <param name="baseDirectory">The folder that relative paths start from.</param>
-    /// <param name="progress">Told the number of sequences now and then; may be null.</param>
-    /// <param name="cancellation">Stops reading.</param>
-    /// <param name="endId">The model's eos_token_id, for a tokenizer that names no end-of-text token.</param>
-    /// <exception cref="UserException">Files, columns, rows or settings are wrong; the message says which.</exception>
-    public static TrainingData Open(
-        DataOptions options, HuggingFaceTokenizer tokenizer, string baseDirectory, Action<long>? progress = null,
-        int? endId = null, CancellationToken cancellation = default) =>
-        Open(options, TextEncoder.Of(tokenizer, endId), baseDirectory, progress, cancellation);
-
     /// <summary>The endless stream of training batches, from the beginning or from a saved place.</summary>
     /// <param name="batchSize">Rows in a batch.</param>
     /// <param name="seed">The run's seed; <see cref="BatchOptions.Seed"/> comes before it.</param>
@@ -119,7 +106,14 @@ public sealed class TrainingData : IDisposable
         Eval.Dispose();
     }
 
-    internal static TrainingData Open(
+    /// <summary>Opens, checks and tokenises all data sets.</summary>
+    /// <param name="options">The recipe's section.</param>
+    /// <param name="encoder">How the model's texts are encoded.</param>
+    /// <param name="baseDirectory">The folder that relative paths start from.</param>
+    /// <param name="progress">Told the number of sequences now and then; may be null.</param>
+    /// <param name="cancellation">Stops reading.</param>
+    /// <exception cref="UserException">Files, columns, rows or settings are wrong; the message says which.</exception>
+    public static TrainingData Open(
         DataOptions options, TextEncoder encoder, string baseDirectory, Action<long>? progress = null,
         CancellationToken cancellation = default)
     {

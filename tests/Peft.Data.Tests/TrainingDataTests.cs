@@ -113,7 +113,7 @@ public class TrainingDataTests
     {
         using var folder = new TempFolder();
         var error = Assert.Throws<FaultsException>(() => TrainingData.Open(
-            Given.Options("{}"), Given.Characters with { EndId = null }, folder.Path));
+            Given.Options("{}"), Given.Characters with { Ends = [] }, folder.Path));
         Assert.Equal(["data.train", "data.add_eos"], error.Items.Select(fault => fault.Place));
     }
 

@@ -36,8 +36,8 @@ public sealed class DataVerb : IVerb
         var recipe = Recipes.Recipe.Load(Recipe, Set);
         var tokenizer = RunBuilder.LoadTokenizer(recipe);
         var preview = DataPreview.Read(
-            RunBuilder.WithFoundFiles(recipe), tokenizer, Directory.GetCurrentDirectory(), Rows,
-            RunBuilder.EndId(recipe));
+            RunBuilder.WithFoundFiles(recipe), RunBuilder.EncoderOf(recipe, tokenizer), tokenizer,
+            Directory.GetCurrentDirectory(), Rows);
         foreach (var sequence in preview.Sequences)
             Show(sequence, output);
         output.Result("");

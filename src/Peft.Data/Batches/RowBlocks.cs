@@ -2,6 +2,7 @@ using Peft.Data.Examples;
 using Peft.Data.Tables;
 using Peft.Data.Tokens;
 using Peft.Formats;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Data.Batches;
 

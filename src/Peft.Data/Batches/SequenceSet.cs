@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using Peft.Data.Examples;
 using Peft.Data.Tables;
 using Peft.Data.Tokens;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Data.Batches;
 

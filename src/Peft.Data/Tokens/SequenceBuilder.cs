@@ -1,17 +1,17 @@
 using Peft.Data.Examples;
 using Peft.Data.Tables;
 using Peft.Formats;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Data.Tokens;
 
 /// <summary>
-/// Turns one example into one sequence, a long text into several: prefix (BOS), prompt, answer, EOS. Prompt and answer are encoded
-/// apart and joined as ids, so that no token spans the boundary and the answer has the ids that a model produces after the prompt.
+/// Turns one example into one sequence, a long text into several: prefix (BOS), prompt, answer, EOS. Prompt and answer are encoded as
+/// the one text that they are (<see cref="TextEncoder.Pair"/>), so that evaluation and generation meet the ids that were learned; a
+/// token that reaches over the border is learned. A prefix or end that the text spells out itself is not added again.
 /// </summary>
 internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions options)
 {
-    private readonly int[] _end = options.AddEos && encoder.EndId is { } end ? [end] : [];
-
     /// <summary>The sequence of an example; none for one to be skipped, several for a long text where sequences are packed.</summary>
     /// <param name="example">The example.</param>
     /// <param name="isText">True for plain text: everything is learned.</param>
@@ -20,25 +20,28 @@ internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions optio
     public IReadOnlyList<TokenSequence> Build(Example example, bool isText, int taskId)
     {
         var prefix = encoder.Prefix;
-        var prompt = example.Prompt.Length == 0 ? [] : encoder.Encode(example.Prompt);
-        var answer = encoder.Encode(example.Answer);
+        var (_, whole, from) = encoder.Pair(example.Prompt, example.Answer);
+        int[] prompt = [.. whole.Take(from)];
+        int[] answer = [.. whole.Skip(from)];
+        var end = options.AddEos ? encoder.EndOf(answer) : [];
 
         // The first token of all cannot be predicted: without a prefix the prompt must keep one token for the answer's sake.
-        var kept = prefix.Count == 0 && prompt.Count > 0 ? 1 : 0;
+        var kept = prefix.Count == 0 && prompt.Length > 0 ? 1 : 0;
         var room = options.MaxLength - prefix.Count - kept;
-        if (answer.Count + _end.Length > room)
+        if (answer.Length + end.Count > room)
         {
             if (isText && options.Packing)
-                return Pieces([.. answer, .. _end], room, example, taskId);
+                return Pieces([.. answer, .. end], room, example, taskId);
             if (options.OnLongAnswer == LongAnswerPolicy.Skip)
                 return [];
             if (options.OnLongAnswer == LongAnswerPolicy.Error)
-                throw TooLong(example, answer.Count + _end.Length, room, isText);
-            return One(Join(prompt, prompt.Count - kept, answer, room, [], example, isText, taskId));
+                throw TooLong(example, answer.Length + end.Count, room, isText);
+            return One(Join(prompt, prompt.Length - kept, answer, room, [], example, isText, taskId));
         }
 
-        var promptRoom = options.MaxLength - prefix.Count - answer.Count - _end.Length;
-        return One(Join(prompt, Math.Max(0, prompt.Count - promptRoom), answer, answer.Count, _end, example, isText, taskId));
+        var promptRoom = options.MaxLength - prefix.Count - answer.Length - end.Count;
+        return One(
+            Join(prompt, Math.Max(0, prompt.Length - promptRoom), answer, answer.Length, end, example, isText, taskId));
 
         static IReadOnlyList<TokenSequence> One(TokenSequence? sequence) => sequence is null ? [] : [sequence];
     }
@@ -72,21 +75,15 @@ internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions optio
     }
 
     private TokenSequence? Join(
-        IReadOnlyList<int> prompt, int promptStart, IReadOnlyList<int> answer, int answerLength, int[] end, Example example,
+        int[] prompt, int promptStart, int[] answer, int answerLength, IReadOnlyList<int> end, Example example,
         bool isText, int taskId)
     {
-        var prefix = encoder.Prefix;
-        var ids = new int[prefix.Count + prompt.Count - promptStart + answerLength + end.Length];
-        var at = 0;
-        for (var i = 0; i < prefix.Count; i++)
-            ids[at++] = prefix[i];
-        for (var i = promptStart; i < prompt.Count; i++)
-            ids[at++] = prompt[i];
-        var learnedFrom = Math.Max(1, isText || options.TrainOnPrompt ? Math.Min(prefix.Count, 1) : at);
-        for (var i = 0; i < answerLength; i++)
-            ids[at++] = answer[i];
-        end.CopyTo(ids, at);
-        var cut = promptStart + answer.Count - answerLength;
+        int[] ids = [.. encoder.Prefix, .. prompt[promptStart..], .. answer[..answerLength], .. end];
+        // The first token of all is never learned: nothing stands before it.
+        var learnedFrom = isText || options.TrainOnPrompt
+            ? 1
+            : Math.Max(1, encoder.Prefix.Count + prompt.Length - promptStart);
+        var cut = promptStart + answer.Length - answerLength;
         return ids.Length <= learnedFrom
             ? NothingToLearn(example)
             : new TokenSequence(ids, learnedFrom, taskId, Origin(example), cut);
@@ -121,13 +118,12 @@ internal sealed class TextPacker(TextEncoder encoder, int maxLength, bool addEos
     /// <summary>Adds a text and gives the blocks that it fills.</summary>
     public IEnumerable<TokenSequence> Add(string text, int taskId, RowId row)
     {
-        var ids = encoder.Encode(text);
-        var count = ids.Count + (addEos && encoder.EndId is not null ? 1 : 0);
-        for (var at = 0; at < count; at++)
+        var ids = encoder.Text(text);
+        foreach (var id in ids.Concat(addEos ? encoder.EndOf(ids) : []))
         {
             if (_block.Count == encoder.Prefix.Count)
                 _origin = (taskId, row);
-            _block.Add(at < ids.Count ? ids[at] : encoder.EndId!.Value);
+            _block.Add(id);
             if (_block.Count == maxLength)
                 yield return Take();
         }

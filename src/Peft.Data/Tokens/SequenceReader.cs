@@ -1,6 +1,7 @@
 using Peft.Data.Examples;
 using Peft.Data.Tables;
 using Peft.Formats;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Data.Tokens;
 
@@ -99,6 +100,8 @@ internal sealed class SequenceReader(DataSetReader reader, SequenceOptions optio
 
     private void Count(TokenSequence sequence)
     {
+        if (encoder.UnknownIn(sequence.Ids, sequence.Row.ToString()) is { } fault)
+            throw new DataRowException(sequence.Row, fault);
         _sequences++;
         _tokens += sequence.Ids.Length;
         _learned += sequence.LearnedTokens;

@@ -3,6 +3,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Statistics;
+using Peft.Models.Loading;
 
 namespace Peft.Evaluation.Reports;
 
@@ -10,7 +11,6 @@ namespace Peft.Evaluation.Reports;
 public static class ReportBuilder
 {
     private const int Shown = 12; // points of a curve in a table
-    private const int HashDigits = 12;
 
     /// <summary>The report's model.</summary>
     /// <param name="results">What was measured.</param>
@@ -25,7 +25,7 @@ public static class ReportBuilder
         var tasks = results.Tasks.Select((task, index) => TaskOf(results, task, index)).ToList();
         var comparisons = ComparisonWriter.Of(results);
         return new(
-            TitleOf(adapters, results), When(results.Created), results.PeftVersion, results.Base.Name, Short(results.Base.Fingerprint),
+            TitleOf(adapters, results), When(results.Created), results.PeftVersion, results.Base.Name, CheckpointFingerprint.Short(results.Base.Fingerprint),
             results.Settings.Dtype, results.Settings.Seed, results.Settings.BootstrapSamples,
             $"{100 * results.Settings.Confidence:0.##} %", results.Settings.Correction == "none" ? "no correction" : VerdictWriter.CorrectionOf(results), VerdictWriter.Of(results), subjects, adapters, tasks,
             [.. comparisons.Where(c => c.IsMain).Select(c => c.Text)], [.. comparisons.Where(c => !c.IsMain).Select(c => c.Text)],
@@ -41,7 +41,7 @@ public static class ReportBuilder
         return new(
             subject.Name, index, color, isBase,
             isBase ? "bare base model" : (subject.Method ?? "adapter") + (subject.Router is { } router ? $", {router} router" : ""),
-            subject.Method ?? "", subject.Router ?? "", subject.Path, Short(subject.Fingerprint ?? ""), subject.TrainableParameters,
+            subject.Method ?? "", subject.Router ?? "", subject.Path, CheckpointFingerprint.Short(subject.Fingerprint ?? ""), subject.TrainableParameters,
             isBase ? ReportText.Dash : ReportText.Count(subject.TrainableParameters), ReportText.Seconds(subject.StepSeconds),
             ReportText.Memory(subject.PeakMemoryBytes), ReportText.Seconds(subject.EvaluationSeconds), recipe,
             [.. recipe.Where(v => v.Key.StartsWith("adapter.", StringComparison.Ordinal) || v.Key.StartsWith("training.", StringComparison.Ordinal))]);
@@ -121,8 +121,6 @@ public static class ReportBuilder
     private static string When(string created) =>
         DateTimeOffset.TryParse(created, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var time)
             ? time.ToString("yyyy-MM-dd HH:mm 'UTC'", CultureInfo.InvariantCulture) : created;
-
-    private static string Short(string fingerprint) => fingerprint.Length > HashDigits ? fingerprint[..HashDigits] : fingerprint;
 }
 
 /// <summary>Recipes as flat lists of keys, and what differs between them.</summary>

@@ -23,12 +23,30 @@ public static class ContinuationScorer
     public static IReadOnlyList<double[]> Score(
         CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId = null)
     {
-        ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(groups);
         using var noGrad = torch.no_grad();
         using var scope = torch.NewDisposeScope();
+        // Sequences that do not begin alike (another cut of a long prompt, other contexts) have nothing to compute once.
+        var parts = groups.SelectMany(IEnumerable<IReadOnlyList<ScoredSequence>> (group) =>
+            Shared(group) > 0 ? [group] : group.Select(sequence => (IReadOnlyList<ScoredSequence>)[sequence]));
+        var scores = parts.Chunk(groups.Count).SelectMany(chunk => ScoreTogether(model, chunk, taskId)).SelectMany(own => own);
+        using var all = scores.GetEnumerator();
+        var sums = groups.Select(group => group.Select(_ => all.MoveNext() ? all.Current : double.NaN).ToArray()).ToArray();
+        if (sums.Any(group => group.Any(double.IsNaN)))
+        {
+            throw UserException.At(
+                "evaluation", "a log-likelihood is NaN", "finite numbers",
+                "the weights of the base or of the adapter are damaged, or overflow in their type: try --dtype float32");
+        }
+        return sums;
+    }
+
+    // Groups that each share a beginning.
+    private static double[][] ScoreTogether(
+        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId)
+    {
         var shared = groups.Select(Shared).ToArray();
-        var all = groups.SelectMany((group, g) => group.Select((sequence, s) => new Rest(g, s, sequence, shared[g]))).ToList();
+        var all = groups
+            .SelectMany((group, g) => group.Select((sequence, s) => new Rest(g, s, sequence, shared[g]))).ToList();
         var longer = all.Where(rest => rest.Length > 0).ToList();
         var sums = groups.Select(group => new double[group.Count]).ToArray();
         using var cache = new KeyValueCache(model.Config.LayerCount, shared.Max());
@@ -39,16 +57,10 @@ public static class ContinuationScorer
             using var copies = cache.Select([.. longer.Select(rest => (long)rest.Group)], most);
             ScoreRest(model, shared, longer, most, sums, copies, taskId);
         }
-        if (sums.Any(group => group.Any(double.IsNaN)))
-        {
-            throw UserException.At(
-                "evaluation", "a log-likelihood is NaN", "finite numbers",
-                "the weights of the base or of the adapter are damaged, or overflow in their type: try --dtype float32");
-        }
         return sums;
     }
 
-    /// <summary>How many tokens all sequences of a group begin with before any of them is scored.</summary>
+    /// <summary>How many tokens all sequences of a group begin with before any of them is scored; 0 where they share none.</summary>
     internal static int Shared(IReadOnlyList<ScoredSequence> group)
     {
         var most = group.Min(sequence => sequence.From);
@@ -59,7 +71,7 @@ public static class ContinuationScorer
                 at++;
             most = at;
         }
-        return Math.Max(1, most);
+        return most;
     }
 
     // Runs the common beginnings, padded on the left, and reads the first scored tokens off their last position.

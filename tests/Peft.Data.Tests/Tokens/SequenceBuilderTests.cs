@@ -2,6 +2,7 @@ using Peft.Data.Batches;
 using Peft.Data.Examples;
 using Peft.Data.Tables;
 using Peft.Data.Tokens;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Data.Tests.Tokens;
 

@@ -29,7 +29,24 @@ public sealed class ContinuationScorerTests : IDisposable
         Assert.Equal(3, ContinuationScorer.Shared([new([1, 5, 6, 7], 3), new([1, 5, 6, 8], 3)]));
         Assert.Equal(2, ContinuationScorer.Shared([new([1, 5, 6, 7], 3), new([1, 5, 9, 7], 3)]));
         Assert.Equal(2, ContinuationScorer.Shared([new([1, 5, 6, 7], 3), new([1, 5, 6, 7], 2)]));
-        Assert.Equal(1, ContinuationScorer.Shared([new([1, 5], 1), new([3, 5], 1)]));
+        Assert.Equal(0, ContinuationScorer.Shared([new([1, 5], 1), new([3, 5], 1)]));
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    [InlineData(16)]
+    public void Sequences_that_share_no_token_are_each_scored_by_themselves(int batchSize)
+    {
+        var groups = new List<IReadOnlyList<ScoredSequence>>
+        {
+            new ScoredSequence[] { new([5, 6, 7, 8], 2), new([9, 6, 7, 8], 2), new([6, 7, 8], 1) },
+            new ScoredSequence[] { new([5, 6, 7, 8], 3), new([5, 6, 7, 9], 3) },
+            new ScoredSequence[] { new([11, 8], 1), new([12, 8], 1) },
+        };
+        var scores = groups.Chunk(batchSize).SelectMany(chunk => ContinuationScorer.Score(_tiny.Model, chunk)).ToList();
+        foreach (var (group, own) in groups.Zip(scores))
+            Assert.All(group.Zip(own), pair => Assert.Equal(Plain(pair.First), pair.Second, 1e-4));
     }
 
     [Fact]

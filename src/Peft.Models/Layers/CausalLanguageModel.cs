@@ -1,7 +1,7 @@
 using Peft.Formats;
 using Peft.Models.Loading;
 
-namespace Peft.Models;
+namespace Peft.Models.Layers;
 
 /// <summary>A decoder: token ids in, logits out. Frozen as it comes; what is trained wraps its projections.</summary>
 public abstract class CausalLanguageModel : Layer
@@ -101,9 +101,10 @@ public abstract class CausalLanguageModel : Layer
         if (slot is null)
         {
             var near = NearestName.Of(path, slots.Select(candidate => candidate.Base.Path));
-            throw new UserException(
-                $"target '{path}': this {Config.ModelType} model has no such projection; it has {slots.Count}, from " +
-                $"{slots[0].Base.Path} to {slots[^1].Base.Path}" + (near is null ? string.Empty : $"; did you mean '{near}'?"));
+            throw UserException.At(
+                $"target '{path}'", $"no such projection in this {Config.ModelType} model",
+                $"one of its {slots.Count}, from {slots[0].Base.Path} to {slots[^1].Base.Path}",
+                near is null ? null : $"did you mean '{near}'?");
         }
 
         slot.Wrap(wrap);

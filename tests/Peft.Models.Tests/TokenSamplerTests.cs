@@ -1,7 +1,6 @@
 using Peft.Formats;
-using Peft.Models.Generation;
 
-namespace Peft.Models.Tests.Generation;
+namespace Peft.Models.Tests;
 
 public sealed class TokenSamplerTests
 {
@@ -17,7 +16,7 @@ public sealed class TokenSamplerTests
 
     [Fact]
     public void Logits_that_are_no_numbers_are_an_error_and_no_token() => Assert.Contains(
-        "the model's logits are no numbers (NaN)",
+        "generation: the model's logits are NaN; expected finite logits. The weights of",
         Assert.Throws<UserException>(() => TokenSampler.Choose([1, float.NaN, 2], new GenerationOptions(), () => 0)).Message,
         StringComparison.Ordinal);
 

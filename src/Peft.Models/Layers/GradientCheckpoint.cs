@@ -1,4 +1,4 @@
-namespace Peft.Models;
+namespace Peft.Models.Layers;
 
 /// <summary>One block whose activations are not kept: forward keeps its input alone, backward runs it again with a graph.</summary>
 /// <remarks>

@@ -1,6 +1,6 @@
 using Peft.Formats;
 
-namespace Peft.Models.Generation;
+namespace Peft.Models;
 
 /// <summary>Chooses a token from logits: pure arithmetic, with the random number handed in.</summary>
 /// <remarks>Source: temperature, then the K likeliest, then nucleus sampling (Holtzman et al. 2019, arXiv:1904.09751, eq. 2–3).</remarks>
@@ -30,9 +30,9 @@ public static class TokenSampler
         {
             if (float.IsNaN(logits[i]))
             {
-                throw new UserException(
-                    "generation - the model's logits are no numbers (NaN) - finite weights - the base's or the adapter's weights are damaged, "
-                    + "or overflow in their type: try --dtype float32");
+                throw UserException.At(
+                    "generation", "the model's logits are NaN", "finite logits",
+                    "the weights of the base or the adapter are damaged, or overflow in their type: try --dtype float32");
             }
 
             if (logits[i] > logits[best])

@@ -1,4 +1,4 @@
-namespace Peft.Models;
+namespace Peft.Models.Layers;
 
 /// <summary>Keys and values of the tokens seen so far, so that each new token costs one position.</summary>
 /// <remarks>

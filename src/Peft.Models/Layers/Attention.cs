@@ -1,7 +1,6 @@
-using Peft.Models.Layers;
 using Peft.Models.Loading;
 
-namespace Peft.Models.Llama;
+namespace Peft.Models.Layers;
 
 /// <summary>Grouped-query self-attention with rotary positions.</summary>
 /// <remarks>
@@ -21,7 +20,7 @@ public sealed class Attention : Layer
     private readonly RmsNorm? _keyNorm;
 
     /// <summary>Takes the four projections, and the norms of q and k where there are any, from a source of weights.</summary>
-    public Attention(LlamaConfig config, WeightSource weights, string path, int layer)
+    public Attention(DecoderConfig config, WeightSource weights, string path, int layer)
         : base(path)
     {
         _layer = layer;
