@@ -87,7 +87,7 @@ public sealed class LoadedModel : IDisposable
     public static string? TryBaseOf(string adapter, out string named)
     {
         named = AdapterLoader.BaseNameOf(adapter);
-        var found = named.Length == 0 ? "" : new RecipePaths(Path.Combine(Path.GetFullPath(adapter), "adapter_config.json")).Resolve(named);
+        var found = named.Length == 0 ? "" : RecipePaths.OfAdapter(adapter).Resolve(named);
         return Directory.Exists(found) ? found : null;
     }
 }
