@@ -1,7 +1,9 @@
+using Peft.Data.Examples;
 using Peft.Data.Tables;
 using Peft.Data.Tokens;
 using Peft.Formats;
 using Peft.Formats.Files;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Data.Tests;
 
@@ -127,6 +129,24 @@ public class TrainingDataTests
         var error = Assert.Throws<FaultsException>(() => TrainingData.Open(
             Given.Options("{}"), Given.Characters with { Ends = [] }, folder.Path));
         Assert.Equal(["data.train", "data.add_eos"], error.Items.Select(fault => fault.Place));
+    }
+
+    [Fact]
+    public void A_token_that_the_model_lacks_is_refused_with_its_row_in_training_and_preview()
+    {
+        using var folder = new TempFolder();
+        folder.Write("a.csv", "t\nabc\nxyz\n");
+        var options = Given.Train($$"""{"files": "a.csv", {{Text}}}""");
+        var encoder = Given.Characters with { VocabularySize = 'y' };
+        const string Message =
+            "a.csv, row 2: a token with id 121; expected ids below the model's vocab_size 121."
+            + " Use the tokenizer of the base model.";
+        Assert.Equal(
+            Message, Assert.Throws<DataRowException>(() => TrainingData.Open(options, encoder, folder.Path)).Message);
+        Assert.Equal(Message, Assert.Throws<DataRowException>(() => DataPreview.Read(
+            options, encoder, id => new PreviewToken(id, $"{id}", false, false), folder.Path, rows: 2)).Message);
+        using var larger = TrainingData.Open(options, encoder with { VocabularySize = 'z' + 1 }, folder.Path);
+        Assert.Equal(2, larger.Train.Count);
     }
 
     [Fact]

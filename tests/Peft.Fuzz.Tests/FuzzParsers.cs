@@ -8,6 +8,7 @@ using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
+using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
@@ -16,6 +17,7 @@ using Peft.Formats.Templates;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Recipes;
+using Peft.Recipes.Reading;
 using Peft.Training.Checkpoints;
 
 namespace Peft.Fuzz.Tests;
@@ -79,7 +81,7 @@ internal static class FuzzParsers
         {
             Prepare = PrepareRecipe,
         },
-        new("bundle", FuzzSeeds.Bundle, (folder, _) => UseOptions(BundleReader.Load(folder).Manifest.Adapter))
+        new("bundle", FuzzSeeds.Bundle, (folder, _) => UseOptions(OwnBundle.Open(folder).Manifest.Adapter))
         {
             FileName = BundleFiles.Manifest,
             Prepare = folder => Write(folder, [.. FuzzSeeds.BundleFiles]),

@@ -18,6 +18,15 @@ public class TextPackerTests
     }
 
     [Fact]
+    public void A_begin_or_end_that_a_text_spells_out_stands_once()
+    {
+        var packer = new TextPacker(Given.Characters, 6, addEos: true);
+        var blocks = packer.Add("\u0001abc\u0002", 0, Row(1)).Concat(packer.Add("d", 0, Row(2)))
+            .Select(block => Given.Text(block.Ids)).ToList();
+        Assert.Equal(["<abc>d"], blocks);
+    }
+
+    [Fact]
     public void A_last_block_that_has_nothing_to_learn_is_left_out()
     {
         var packer = new TextPacker(Given.NoSpecials, 4, addEos: false);
