@@ -14,9 +14,11 @@ public sealed class GenerateTests : IDisposable
         using var expected = JsonDocument.Parse(File.ReadAllText(Path.Combine(model, "expected.json")));
         var prompt = expected.RootElement.GetProperty("text").GetString()!;
         var story = expected.RootElement.GetProperty("greedy_text").GetString()!;
-        var added = expected.RootElement.GetProperty("greedy_ids").GetArrayLength() - expected.RootElement.GetProperty("ids").GetArrayLength();
+        var added = expected.RootElement.GetProperty("greedy_ids").GetArrayLength() - expected.RootElement.GetProperty(
+            "ids").GetArrayLength();
 
-        var run = PeftProcess.Run(_folder, "generate", "--base", model, "--prompt", prompt, "--max-new-tokens", $"{added}").Succeeds();
+        var run = PeftProcess.Run(_folder, "generate", "--base", model, "--prompt", prompt, "--max-new-tokens",
+            $"{added}").Succeeds();
         Assert.Equal(story + "\n", run.Output);
         Assert.Equal("", run.Error);
     }
@@ -24,7 +26,8 @@ public sealed class GenerateTests : IDisposable
     [Fact]
     public void The_same_seed_gives_the_same_text_and_another_seed_another()
     {
-        string[] words = ["generate", "--base", TinyBase.Model, "--prompt", "the cat", "--no-prompt", "--temperature", "1", "--max-new-tokens", "30"];
+        string[] words = ["generate", "--base", TinyBase.Model, "--prompt", "the cat", "--no-prompt", "--temperature",
+            "1", "--max-new-tokens", "30"];
         var first = PeftProcess.Run(_folder, [.. words, "--seed", "7"]).Succeeds().Output;
         Assert.DoesNotContain("the cat", first);
         Assert.Equal(first, PeftProcess.Run(_folder, [.. words, "--seed", "7"]).Succeeds().Output);
