@@ -81,7 +81,7 @@ internal static class FuzzParsers
         {
             Prepare = PrepareRecipe,
         },
-        new("bundle", FuzzSeeds.Bundle, (folder, _) => UseOptions(BundleReader.Load(folder).Manifest.Adapter))
+        new("bundle", FuzzSeeds.Bundle, (folder, _) => UseOptions(OwnBundle.Open(folder).Manifest.Adapter))
         {
             FileName = BundleFiles.Manifest,
             Prepare = folder => Write(folder, [.. FuzzSeeds.BundleFiles]),

@@ -171,7 +171,7 @@ public static class PeftDirectory
 
     private static void CheckTargets(Faults faults, LoraAdapterConfig config, List<PeftModule> modules)
     {
-        var options = PeftConfig.ToOptions(config, AdapterLoader.DefaultTargets);
+        var options = PeftConfig.ToOptions(config, PeftConfig.DefaultTargets);
         var paths = modules.Select(module => module.Path).ToList();
         if (paths.Count == 0)
             return;
