@@ -6,7 +6,8 @@ namespace Peft.Jinja.Tests;
 public sealed class HostileTemplateTests
 {
     [Theory]
-    [InlineData("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "more than 10000000 steps")]
+    [InlineData("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "more than 10000000 steps")]
     [InlineData("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "levels deep")]
     [InlineData("{{ 'x' * 1000000000 }}", "longer than")]
     [InlineData("{{ [1] * 1000000000 }}", "longer than")]
@@ -30,14 +31,16 @@ public sealed class HostileTemplateTests
     [InlineData(3000, "-", "")]
     public void Deep_nesting_is_refused_while_reading(int times, string open, string close)
     {
-        var template = "{{ " + string.Concat(Enumerable.Repeat(open, times)) + "1" + string.Concat(Enumerable.Repeat(close, times)) + " }}";
+        var template = "{{ " + string.Concat(Enumerable.Repeat(open, times)) + "1"
+            + string.Concat(Enumerable.Repeat(close, times)) + " }}";
         Assert.Equal(JinjaErrorKind.Limit, Assert.Throws<JinjaException>(() => Render(template)).Kind);
     }
 
     [Fact]
     public void Nested_inline_ifs_are_read_in_linear_time()
     {
-        var template = string.Concat(Enumerable.Repeat("(", 60)) + "1" + string.Concat(Enumerable.Repeat(" if true else 2)", 60));
+        var template =
+            string.Concat(Enumerable.Repeat("(", 60)) + "1" + string.Concat(Enumerable.Repeat(" if true else 2)", 60));
         Assert.Equal("1", Render("{{ " + template + " }}"));
     }
 
