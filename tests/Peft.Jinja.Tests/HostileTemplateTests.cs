@@ -44,6 +44,16 @@ public sealed class HostileTemplateTests
         Assert.Equal("1", Render("{{ " + template + " }}"));
     }
 
+    [Fact]
+    public void Time_is_limited_too()
+    {
+        var limits = JinjaLimits.Default with { Time = TimeSpan.Zero };
+        var template = JinjaTemplate.Parse("{% for x in range(9999) %}{{ x }}{% endfor %}", limits);
+        var error = Assert.Throws<JinjaException>(
+            () => template.Render(new Dictionary<string, JsonElement>(), DateTime.UnixEpoch));
+        Assert.Equal("more than 0 seconds", error.Message);
+    }
+
     [Theory]
     [InlineData("a\nb {{ 1 / 0 }}", 2)]
     [InlineData("{% if true %}\n\n{{ nope.x }}{% endif %}", 3)]
@@ -51,6 +61,7 @@ public sealed class HostileTemplateTests
     public void An_error_names_its_line(string template, int line) =>
         Assert.Equal(line, Assert.Throws<JinjaException>(() => Render(template)).Line);
 
+    // Steps, not seconds: a busy machine may take long.
     private static string Render(string template) =>
-        JinjaTemplate.Parse(template).Render(new Dictionary<string, JsonElement>(), DateTime.UnixEpoch).Text;
+        JinjaTemplate.Parse(template, JinjaLimits.Default with { Time = TimeSpan.FromHours(1) }).Render(new Dictionary<string, JsonElement>(), DateTime.UnixEpoch).Text;
 }
