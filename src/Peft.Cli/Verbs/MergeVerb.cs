@@ -253,8 +253,7 @@ public sealed class MergeVerb : IVerb
         var named = sources.FirstOrDefault(source => source.BaseName.Length > 0);
         if (named is null)
             return null;
-        var paths = new RecipePaths(Path.Combine(Path.GetFullPath(named.Directory), BundleFiles.Config));
-        var found = paths.Resolve(named.BaseName);
+        var found = RecipePaths.OfAdapter(named.Directory).Resolve(named.BaseName);
         return Directory.Exists(found) ? () => new BaseIdentity(named.BaseName, ModelLoader.Fingerprint(found)) : null;
     }
 }
