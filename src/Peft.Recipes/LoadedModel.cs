@@ -94,7 +94,7 @@ public sealed class LoadedModel : IDisposable
 
     private static string? Found(string adapter, string named)
     {
-        var found = named.Length == 0 ? "" : new RecipePaths(Path.Combine(Path.GetFullPath(adapter), "adapter_config.json")).Resolve(named);
+        var found = named.Length == 0 ? "" : RecipePaths.OfAdapter(adapter).Resolve(named);
         return Directory.Exists(found) ? found : null;
     }
 }

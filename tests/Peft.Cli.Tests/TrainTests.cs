@@ -112,7 +112,7 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         var before = Folder.Snapshot("out");
         PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto", "--set",
             "training.learning_rate=0.02")
-            .Exits(2).Says("belongs to another recipe", "checkpoint: learning_rate: 0.01",
+            .Exits(2).Says("out/checkpoint-4: written by another recipe. Continue with that recipe, or train again with --overwrite.", "checkpoint: learning_rate: 0.01",
             "recipe:     learning_rate: 0.02");
         Assert.Equal(before, Folder.Snapshot("out"));
     }
@@ -213,6 +213,42 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         Assert.Matches(@"packing: 12 sequences in \d+ rows of up to \d+ tokens, \d+\.\d per row, \d+\.\d% filled",
             text);
         Assert.Matches(@"padding: \d+ tokens per epoch, \d+ without packing", text);
+    }
+
+    [Fact]
+    public void What_is_cut_off_and_skipped_is_told_by_train_and_data()
+    {
+        var folder = Folder;
+        folder.Write("lossy.jsonl", """
+            {"question": "the cat sat on the mat and the dog ran to the cat", "answer": " mat"}
+            {"question": "the cat", "answer": " mat"}
+            {"question": null, "answer": " mat"}
+            {"question": "the", "answer": " the cat sat on the mat and the dog ran to the cat sat on the mat"}
+            """);
+        folder.Write("lossy.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 1}", """
+            evaluation: {}
+            """));
+        string[] keys =
+        [
+            "--set", "data.train=[{files: lossy.jsonl, on_bad_row: skip, template: {prompt: \"{question}\", answer: \"{answer}\"}}]",
+            "--set", "data.max_length=10", "--set", "data.on_long_answer=skip",
+        ];
+        const string Cut = @"\d+ tokens cut off to fit max_length 10, from 1 sequence \(50\.0%\)";
+        const string Skipped = "2 rows of 4 skipped (50.0%): 1 unusable, 1 too long";
+        foreach (var told in new[]
+        {
+            PeftProcess.Run(folder, ["data", "lossy.yaml", "--rows", "0", .. keys]).Succeeds().Output,
+            PeftProcess.Run(folder, ["train", "lossy.yaml", "--output", "lossy", "--dry-run", .. keys]).Succeeds().Output,
+            PeftProcess.Run(folder, ["train", "lossy.yaml", "--output", "lossy", .. keys]).Succeeds().Error,
+        })
+        {
+            Assert.Matches(Cut, told);
+            Assert.Contains(Skipped, told);
+        }
+
+        var whole = PeftProcess.Run(folder, ["data", "lossy.yaml", "--rows", "0"]).Succeeds().Output;
+        Assert.DoesNotContain("cut off", whole);
+        Assert.DoesNotContain("skipped (", whole);
     }
 
     [Fact]

@@ -41,6 +41,18 @@ public class TrainingDataTests
     }
 
     [Fact]
+    public void A_row_of_a_single_token_is_counted_by_itself()
+    {
+        using var folder = new TempFolder();
+        folder.Write("a.csv", "t\na\nabcde\nab\n");
+        using var data = TrainingData.Open(
+            Given.Train($$"""{"files": "a.csv", {{Text}}}""", "\"add_eos\": false, \"on_long_answer\": \"skip\", \"max_length\": 4"),
+            Given.NoSpecials, folder.Path);
+        var all = data.Train.Statistics;
+        Assert.Equal((3L, 1L, 1L, 2L, 1L), (all.Rows, all.LongRows, all.UnlearnableRows, all.DroppedRows, all.Sequences));
+    }
+
+    [Fact]
     public void Task_ids_follow_the_recipes_list_then_first_sight()
     {
         using var folder = new TempFolder();

@@ -24,23 +24,24 @@ public sealed class RenderVerb : IVerb
     private static readonly string[] Known = [.. Requested, "special_tokens", "kwargs", "now"];
 
     /// <summary>A template file.</summary>
-    [Option("template", MetaValue = "FILE", HelpText = "A chat template in Jinja.")]
+    [Option("template", MetaValue = "FILE", HelpText = "File of a chat template in Jinja.")]
     public string? Template { get; set; }
 
     /// <summary>A directory that has one.</summary>
     [Option("tokenizer", MetaValue = "DIR", HelpText =
-        "A directory that holds a chat template and the special tokens that it names.")]
+        "Directory of a chat template and the special tokens that it names.")]
     public string? Tokenizer { get; set; }
 
     /// <summary>Which of several.</summary>
     [Option("name", MetaValue = "NAME", HelpText =
-        "Which template of --tokenizer, where it has several (default: tool_use with tools, else default).")]
+        "Which template of --tokenizer, if it has several (default: tool_use with tools, else default).")]
     public string? Name { get; set; }
 
     /// <summary>A request a line.</summary>
     [Option("jsonl", HelpText =
-        "A JSON object a line in (messages, tools, documents, add_generation_prompt, special_tokens, kwargs, now), "
-        + "a JSON object a line out: text and spans of {% generation %} in code points, or error.")]
+        "Read one JSON object per line (messages, tools, documents, add_generation_prompt, special_tokens, kwargs, "
+        + "now) "
+        + "and write one per line: text and spans of {% generation %} in code points, or error.")]
     public bool JsonLines { get; set; }
 
     /// <inheritdoc/>
@@ -61,8 +62,9 @@ public sealed class RenderVerb : IVerb
         if (JsonLines)
         {
             foreach (var (index, line) in Output.InputLines().Index())
-                output.Result(Answer(Request($"standard input line {index + 1}", line), source, templates, tokens)
-                    .ToJsonString(Writing));
+                output.Result(
+                    Answer(Request($"standard input line {index + 1}", line), source, templates,
+                    tokens).ToJsonString(Writing));
             return ExitCode.Done;
         }
 
@@ -74,8 +76,9 @@ public sealed class RenderVerb : IVerb
         catch (JinjaException error)
         {
             var place = $"{Template ?? Tokenizer}{(error.Line > 0 ? $", line {error.Line} of the template" : "")}";
-            throw UserException.At(place, error.Kind == JinjaErrorKind.Raised
-                ? $"the template refuses the conversation: {error.Message}" : error.Message, inner: error);
+            throw UserException.At(place,
+                error.Kind == JinjaErrorKind.Raised ? $"the template refuses the conversation: {error.Message}"
+                : error.Message, inner: error);
         }
 
         return ExitCode.Done;
@@ -150,7 +153,7 @@ public sealed class RenderVerb : IVerb
 
         if (request.TryGetProperty("now", out var now) && now.ValueKind != JsonValueKind.Null
             && !(now.ValueKind == JsonValueKind.String
-                && DateTime.TryParse(now.GetString(), CultureInfo.InvariantCulture, out _)))
+            && DateTime.TryParse(now.GetString(), CultureInfo.InvariantCulture, out _)))
             faults.Add($"{place}, now", now.ToString(), "a time such as 2025-03-09T14:05:06");
         faults.ThrowIfAny(place);
         return request;

@@ -32,6 +32,7 @@ public class TextPackerTests
         var packer = new TextPacker(Given.NoSpecials, 4, addEos: false);
         Assert.Equal(["abcd"], packer.Add("abcde", 0, Row(1)).Select(block => Given.Text(block.Ids)));
         Assert.Null(packer.Finish());
+        Assert.Equal(1, packer.Left);
     }
 
     private static RowId Row(long row) => new("t.txt", row);
