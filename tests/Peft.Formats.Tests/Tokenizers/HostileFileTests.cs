@@ -215,7 +215,7 @@ public sealed class HostileFileTests
     public void A_tokenizer_config_that_is_another_value_and_not_Unicode_is_refused()
     {
         using var folder = new TempFolder();
-        folder.Put("tokenizer.json", TinyTokenizer.Text);
+        folder.Put("tokenizer.json", TinyTokenizer.ByteLevel().ToJsonString());
         folder.Put("tokenizer_config.json", [.. "\"[h"u8, 0xD7, .. "brw]\""u8]);
         Assert.Equal(
             "DIR/tokenizer_config.json: a value that is not Unicode; expected an object.",
