@@ -112,7 +112,7 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         var before = Folder.Snapshot("out");
         PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto", "--set",
             "training.learning_rate=0.02")
-            .Exits(2).Says("belongs to another recipe", "checkpoint: learning_rate: 0.01",
+            .Exits(2).Says("out/checkpoint-4: written by another recipe. Continue with that recipe, or train again with --overwrite.", "checkpoint: learning_rate: 0.01",
             "recipe:     learning_rate: 0.02");
         Assert.Equal(before, Folder.Snapshot("out"));
     }

@@ -182,7 +182,8 @@ public sealed class MergeVerb : IVerb
             output.Say($"measuring {name}");
             rows.Add(tasks.Of(name, directory, device));
             if (keep)
-                ResultsFile.Save(Path.Combine(directory!, ResultsFile.Name), tasks.Results([rows[0], rows[^1]], device, compares: true));
+                ResultsFile.Save(Path.Combine(directory!, ResultsFile.Name),
+                    tasks.Results([rows[0], rows[^1]], device, compares: true));
         }
         Add("base", null);
         // The experts of a routed merge have no directory of their own.

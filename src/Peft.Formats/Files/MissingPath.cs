@@ -18,8 +18,8 @@ public static class MissingPath
             : $"looked in {Words.AllOf([.. lookedIn.Select(Shown).Distinct()])}";
         return near is not null ? $"did you mean {near}?{(searched.Length == 0 ? "" : " L" + searched[1..])}"
             : searched.Length > 0 ? searched
-            : $"check the "
-                + $"path{(Path.IsPathRooted(path) ? "" : $": it was looked for in {Directory.GetCurrentDirectory()}")}";
+            : Path.IsPathRooted(path) ? "check the path"
+            : $"check the path: it was looked for in {Directory.GetCurrentDirectory()}";
     }
 
     /// <summary>A path that exists and differs from one that does not by a typing mistake, an ending or one folder;
@@ -52,9 +52,8 @@ public static class MissingPath
             {
                 var names = Entries(found, directoriesOnly: !isLast);
                 var near = NearestName.Of(part, names)
-                    ?? names.Find(
-                        name => Path.GetFileNameWithoutExtension(name)
-                        .Equals(part, StringComparison.OrdinalIgnoreCase));
+                    ?? names.Find(name => part.Equals(
+                        Path.GetFileNameWithoutExtension(name), StringComparison.OrdinalIgnoreCase));
                 if (near is null)
                     return null;
                 next = Path.Combine(found, near);

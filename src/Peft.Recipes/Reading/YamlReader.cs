@@ -73,9 +73,9 @@ public static class YamlReader
         {
             // The scanner's own, on an escape such as \ud83d without its second half.
             throw NotYaml(
-                text, source, LineAt(
-                    parser), "an escape \\uD800 to \\uDFFF, on this line or after it, is half a character",
-                e, "write both halves, or the character itself");
+                text, source, LineAt(parser),
+                "an escape \\uD800 to \\uDFFF, on this line or after it, is half a character", e,
+                "write both halves, or the character itself");
         }
     }
 
@@ -110,7 +110,7 @@ public static class YamlReader
         if (start is NodeEvent { Tag.IsEmpty: false } tagged)
             throw Refused(
                 source, start, $"the tag {Quote.Of(tagged.Tag.ToString())} is not supported",
-                    advice: "write the plain value");
+                advice: "write the plain value");
         RefuseNul(start, source);
         return start switch
         {
@@ -146,7 +146,6 @@ public static class YamlReader
                     source, start, $"key {Quote.Of(key.Value)} is already set on line {lines[key.Value]}",
                     advice: "remove one of the two");
             }
-
 
             entries.Add(KeyValuePair.Create(key.Value, ReadNode(parser, source, depth + 1, line)));
         }
