@@ -35,6 +35,12 @@ public sealed class EvaluationRun
     /// <summary>Asked before each batch whether to stop; what is answered stays in the journal.</summary>
     public Func<bool> IsStopped { get; init; } = () => false;
 
+    /// <summary>Results recorded earlier, shown beside these: name, path and content.</summary>
+    public IReadOnlyList<(string Name, string Path, ResultsDocument Results)> Recorded { get; init; } = [];
+
+    /// <summary>Told what cannot be shown, and why.</summary>
+    public Action<string> Say { get; init; } = _ => { };
+
     /// <summary>The tasks and metrics that are measured.</summary>
     public IReadOnlyList<(string Task, string Metric)> Metrics =>
         [.. _tasks.SelectMany(data => data.Task.Metrics.Select(metric => (data.Task.Name, metric)))];
@@ -48,7 +54,7 @@ public sealed class EvaluationRun
             $"task {data.Task.Name} {TaskKinds.NameOf(data.Task.Kind)} {data.RowsHash} {data.Task.MaxNewTokens} {data.Task.MaxLength} {string.Join('|', data.Task.Stop)}")),
     ]);
 
-    /// <summary>Measures and writes; goes on where an interrupted evaluation of the same stopped.</summary>
+    /// <summary>Measures and writes; resumes an interrupted evaluation of the same.</summary>
     /// <param name="directory">The output directory.</param>
     /// <param name="peftVersion">Version of the program, for the results.</param>
     /// <param name="now">The time, for the results.</param>
@@ -89,6 +95,8 @@ public sealed class EvaluationRun
         }
         Progress(new("", "", done, total, found, computed));
         var results = ResultsBuilder.Build(measured, _tasks, _base, _settings, peftVersion, now);
+        foreach (var (name, path, document) in Recorded)
+            results = results.WithRecorded(name, path, document, Say);
         ExamplesFile.Write(
             Path.Combine(directory, ExamplesFile.Name),
             measured.SelectMany(subject => subject.Answers.SelectMany(rows => rows.Select(row => (subject.Description.Name, row)))));

@@ -17,7 +17,6 @@ public sealed record QualityGate(string Task, string Metric, double Bound)
     /// <exception cref="UserException">The text has another form.</exception>
     public static QualityGate Parse(string text)
     {
-        ArgumentNullException.ThrowIfNull(text);
         var equals = text.LastIndexOf('=');
         var dot = equals < 0 ? -1 : text.LastIndexOf('.', equals);
         return dot > 0 && equals > dot + 1
@@ -31,7 +30,6 @@ public sealed record QualityGate(string Task, string Metric, double Bound)
     /// <exception cref="UserException">There is no such task or metric.</exception>
     public void Check(IReadOnlyList<(string Task, string Metric)> measured)
     {
-        ArgumentNullException.ThrowIfNull(measured);
         if (measured.Contains((Task, Metric)))
             return;
         var all = measured.Select(pair => $"{pair.Task}.{pair.Metric}").ToList();
@@ -43,7 +41,6 @@ public sealed record QualityGate(string Task, string Metric, double Bound)
     /// <summary>What misses the bound, in words; of the base only where nothing else is measured.</summary>
     public IEnumerable<string> Failures(ResultsDocument results)
     {
-        ArgumentNullException.ThrowIfNull(results);
         var judged = results.Subjects.Where(subject => subject.Kind == Subject.AdapterKind).ToList();
         var higher = Metrics.Metric.Named(Metric).HigherIsBetter;
         foreach (var subject in judged.Count > 0 ? judged : results.Subjects)

@@ -49,9 +49,12 @@ public static class TextNormalization
     }
 }
 
-/// <summary>The number that a worked answer comes to.</summary>
-/// <remarks>Source: GSM8K (Cobbe et al. 2021, arXiv:2110.14168): the number behind "####"; without that mark the last number of the text, as
-/// the common harness's flexible extraction takes it.</remarks>
+/// <summary>The number that a worked answer ends in.</summary>
+/// <remarks>
+/// Source: GSM8K (Cobbe et al. 2021, arXiv:2110.14168): the number behind "####" (strict-match of gsm8k in lm-evaluation-harness 0.4.9);
+/// without that mark the last number of the text (its flexible-extract). Numbers are compared by value here, as texts there: 18.0 is 18, and
+/// "..." is no number.
+/// </remarks>
 public static partial class NumericAnswer
 {
     private const string Mark = "####";
@@ -59,7 +62,6 @@ public static partial class NumericAnswer
     /// <summary>The number, or null where the text has none.</summary>
     public static decimal? Of(string text)
     {
-        ArgumentNullException.ThrowIfNull(text);
         var at = text.IndexOf(Mark, StringComparison.Ordinal);
         var found = at >= 0 ? Number().Match(text, at + Mark.Length) : null;
         if (found is not { Success: true })
@@ -70,7 +72,7 @@ public static partial class NumericAnswer
             : null;
     }
 
-    /// <summary>Whether two texts come to the same number; without a number in both, whether the texts are the same.</summary>
+    /// <summary>Whether two texts end in the same number; without a number in both, whether the texts are the same.</summary>
     public static bool AreEqual(string prediction, string answer) => Of(answer) is { } expected
         ? Of(prediction) == expected
         : TextNormalization.Apply(prediction, []) == TextNormalization.Apply(answer, []);

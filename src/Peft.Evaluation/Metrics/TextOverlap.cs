@@ -33,8 +33,6 @@ public static class TokenOverlap
     /// <remarks>Source: SQuAD 2.0's evaluation script (Rajpurkar et al. 2018, arXiv:1806.03822). Units: 0 to 1.</remarks>
     public static double F1(IReadOnlyList<string> prediction, IReadOnlyList<string> answer)
     {
-        ArgumentNullException.ThrowIfNull(prediction);
-        ArgumentNullException.ThrowIfNull(answer);
         if (prediction.Count == 0 || answer.Count == 0)
             return prediction.Count == answer.Count ? 1 : 0;
         var left = answer.CountBy(word => word).ToDictionary();

@@ -19,7 +19,7 @@ internal static class ExampleReader
     /// <summary>One example, without its texts.</summary>
     /// <param name="Subject">Whose.</param>
     /// <param name="Task">Of which task.</param>
-    /// <param name="Row">Number of the row.</param>
+    /// <param name="Row">Number of the row, from 1.</param>
     /// <param name="Score">Its score.</param>
     /// <param name="IsSame">Whether the prediction is the answer, but for white space at the ends.</param>
     public sealed record Line(string Subject, string Task, long Row, double Score, bool IsSame);
@@ -29,6 +29,7 @@ internal static class ExampleReader
     public static IReadOnlyList<Line> Lines(string path, IReadOnlyDictionary<string, string> names)
     {
         var lines = new List<Line>();
+        var before = RowsBefore(path);
         ExampleTable.Read(path, LineColumns, rows =>
         {
             for (var row = 0; row < rows.Count; row++)
@@ -36,7 +37,7 @@ internal static class ExampleReader
                 if (rows.Number(ExamplesFile.Score, row) is not { } score)
                     continue;
                 var subject = rows.Text(ExamplesFile.Subject, row);
-                lines.Add(new(names.GetValueOrDefault(subject, subject), rows.Text(ExamplesFile.Task, row), rows.Whole(ExamplesFile.Row, row), score,
+                lines.Add(new(names.GetValueOrDefault(subject, subject), rows.Text(ExamplesFile.Task, row), before + rows.Whole(ExamplesFile.Row, row), score,
                     rows.Text(ExamplesFile.Prediction, row).Trim() == rows.Text(ExamplesFile.Answer, row).Trim()));
             }
         });
@@ -69,6 +70,15 @@ internal static class ExampleReader
         return examples;
     }
 
+    // Rows are counted from 1; versions before December 2026 counted them from 0.
+    private static long RowsBefore(string path)
+    {
+        var isFromZero = false;
+        ExampleTable.Read(path, [ExamplesFile.Row], rows =>
+            isFromZero |= Enumerable.Range(0, rows.Count).Any(row => rows.Whole(ExamplesFile.Row, row) == 0));
+        return isFromZero ? 1 : 0;
+    }
+
     private static string KindOf(List<bool> right) =>
         right.Distinct().Count() > 1 ? "adapters differ" : (right.Count > 1 ? "all " : "") + (right[0] ? "right" : "wrong");
 
@@ -82,14 +92,16 @@ internal static class ExampleReader
         var texts = new Dictionary<(string Subject, long Row), (string Prompt, string Prediction, string Answer)>();
         foreach (var (path, names) in files)
         {
+            var before = RowsBefore(path);
             ExampleTable.Read(path, TextColumns, rows =>
             {
                 for (var row = 0; row < rows.Count; row++)
                 {
-                    if (rows.Text(ExamplesFile.Task, row) != task.Name || !shown.Contains(rows.Whole(ExamplesFile.Row, row)))
+                    var number = before + rows.Whole(ExamplesFile.Row, row);
+                    if (rows.Text(ExamplesFile.Task, row) != task.Name || !shown.Contains(number))
                         continue;
                     var subject = rows.Text(ExamplesFile.Subject, row);
-                    texts.TryAdd((names.GetValueOrDefault(subject, subject), rows.Whole(ExamplesFile.Row, row)),
+                    texts.TryAdd((names.GetValueOrDefault(subject, subject), number),
                         (rows.Text(ExamplesFile.Prompt, row), rows.Text(ExamplesFile.Prediction, row), rows.Text(ExamplesFile.Answer, row)));
                 }
             });

@@ -21,9 +21,6 @@ public static class ReportRenderer
     /// <exception cref="UserException">The template asks for what is not there, is not one, or exceeds a limit.</exception>
     public static string Render(TemplateFile template, ReportModel model, TemplateLimits limits)
     {
-        ArgumentNullException.ThrowIfNull(template);
-        ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(limits);
         var engine = new TemplateEngine(new TemplateOptions
         {
             Limits = limits,

@@ -12,10 +12,11 @@ public static class ReportSource
     /// <exception cref="UserException">A file that cannot be read, or results that do not belong together.</exception>
     public static ReportModel Load(IReadOnlyList<string> paths)
     {
-        ArgumentNullException.ThrowIfNull(paths);
         if (paths.Count == 0)
             throw UserException.At("peft report", "no results given", $"at least one {ResultsFile.Name} that peft eval or peft train wrote");
         var files = paths.Select(path => (Path: path, Results: ResultsFile.Load(path))).ToList();
+        foreach (var (path, document) in files)
+            MeasuredBundle.RequireCurrent(ResultsFile.PathOf(path), document);
         var names = ResultsJoin.Names(files);
         var tables = files.Select(file => Path.Combine(Path.GetDirectoryName(Path.GetFullPath(ResultsFile.PathOf(file.Path)))!, ExamplesFile.Name))
             .Zip(names).Where(table => File.Exists(table.First)).ToList();

@@ -8,6 +8,8 @@ internal static class ReportText
 {
     public const string Dash = "–";
 
+    private const int HashDigits = 12;
+
     public static string Number(double value) => Math.Abs(value) switch
     {
         >= 1000 => Minus(value.ToString("N0", CultureInfo.InvariantCulture)),
@@ -44,12 +46,17 @@ internal static class ReportText
         _ => (bytes.Value / (double)(1 << 30)).ToString("F2", CultureInfo.InvariantCulture) + " GiB",
     };
 
-    public static string Listed(IReadOnlyList<string> names) => names.Count switch
-    {
-        0 => "",
-        1 => names[0],
-        _ => string.Join(", ", names.SkipLast(1)) + " and " + names[^1],
-    };
+    public static string Percent(double share) => (100 * share).ToString("0.##", CultureInfo.InvariantCulture) + "%";
+
+    /// <summary>A time as it is in results; empty where none is known.</summary>
+    public static string When(string? time) => time is null ? ""
+        : DateTimeOffset.TryParse(
+            time, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var parsed)
+        ? parsed.ToString("yyyy-MM-dd HH:mm 'UTC'", CultureInfo.InvariantCulture)
+        : time;
+
+    /// <summary>The first digits of a hash.</summary>
+    public static string Short(string? hash) => hash is null ? "" : hash.Length > HashDigits ? hash[..HashDigits] : hash;
 
     /// <summary>A name like phoneme_error_rate in words.</summary>
     public static string Words(string name) => name.Replace('_', ' ');

@@ -27,7 +27,6 @@ public static class ResultsJoin
         IReadOnlyList<(string Path, ResultsDocument Results)> files, IReadOnlyList<IReadOnlyDictionary<string, string>> names,
         ExampleScores rows, List<string> notes)
     {
-        ArgumentNullException.ThrowIfNull(files);
         var first = files[0].Results;
         if (files.Count == 1)
             return first;
@@ -39,7 +38,7 @@ public static class ResultsJoin
         var joined = first with
         {
             Created = files.Max(f => f.Results.Created)!,
-            Subjects = [.. named.SelectMany(r => r.Subjects).DistinctBy(s => s.Name).OrderBy(s => s.Kind == Subject.BaseKind ? 0 : 1)],
+            Subjects = [.. named.SelectMany(r => r.Subjects).DistinctBy(s => s.Name).OrderBy(Rank)],
             Tasks = [.. named.SelectMany(r => r.Tasks).DistinctBy(t => t.Name)],
             Scores = [.. named.SelectMany(r => r.Scores).DistinctBy(s => (s.Subject, s.Task, s.Metric))],
             Comparisons = [.. named.SelectMany(r => r.Comparisons).DistinctBy(c => (c.Task, c.Metric, string.CompareOrdinal(c.A, c.B) < 0 ? (c.A, c.B) : (c.B, c.A)))],
@@ -49,28 +48,29 @@ public static class ResultsJoin
             notes.Add($"The results were computed in different types: {string.Join(", ", files.Select(f => f.Results.Settings.Dtype).Distinct())}.");
         var incomplete = joined.Tasks.Where(t => !named.All(r => r.Tasks.Any(other => other.Name == t.Name))).Select(t => t.Name).ToList();
         if (incomplete.Count > 0)
-            notes.Add($"Not measured in every file: {ReportText.Listed(incomplete)}.");
+            notes.Add($"Not measured in every file: {Words.AllOf(incomplete)}.");
         return Compared(joined, rows, notes);
     }
 
     private static void Check(string firstPath, ResultsDocument first, string path, ResultsDocument other, Faults faults)
     {
         if (other.Base.Fingerprint != first.Base.Fingerprint)
-            faults.Add(path, $"base {Quote.Of(other.Base.Name)} ({Start(other.Base.Fingerprint)})",
-                $"the base of {firstPath}: {Quote.Of(first.Base.Name)} ({Start(first.Base.Fingerprint)})", "compare adapters of one base");
+            faults.Add(path, $"base {Quote.Of(other.Base.Name)} ({ReportText.Short(other.Base.Fingerprint)})",
+                $"the base of {firstPath}: {Quote.Of(first.Base.Name)} ({ReportText.Short(first.Base.Fingerprint)})", "compare adapters of one base");
         foreach (var task in other.Tasks)
         {
             if (first.Tasks.FirstOrDefault(t => t.Name == task.Name) is not { } known)
                 continue;
             if (known.RowsHash != task.RowsHash)
-                faults.Add(path, $"task {Quote.Of(task.Name)} has {task.Rows} other rows ({Start(task.RowsHash)})",
-                    $"the rows of {firstPath} ({known.Rows}, {Start(known.RowsHash)})", "evaluate both on the same rows, best in one peft eval");
+                faults.Add(path, $"task {Quote.Of(task.Name)} has {task.Rows} other rows ({ReportText.Short(task.RowsHash)})",
+                    $"the rows of {firstPath} ({known.Rows}, {ReportText.Short(known.RowsHash)})", "evaluate both on the same rows, best in one peft eval");
             if (known.Main.Name != task.Main.Name || known.Main.HigherIsBetter != task.Main.HigherIsBetter)
                 faults.Add(path, $"task {Quote.Of(task.Name)} has the metric {Quote.Of(task.Main.Name)}", $"the one of {firstPath}: {Quote.Of(known.Main.Name)}");
         }
     }
 
-    private static string Start(string hash) => hash.Length > 12 ? hash[..12] : hash;
+    // The base, then what was recorded, then the adapters.
+    private static int Rank(Subject subject) => subject.Kind switch { Subject.BaseKind => 0, Subject.RecordedKind => 1, _ => 2 };
 
     private static Dictionary<string, string> Names(ResultsDocument results, List<Subject> earlier, string path) =>
         results.Subjects.ToDictionary(s => s.Name, subject =>
@@ -92,7 +92,7 @@ public static class ResultsJoin
         var missing = 0;
         foreach (var task in joined.Tasks)
         {
-            foreach (var (a, b) in Pairs([.. joined.Subjects.Where(s => joined.ScoreOf(s.Name, task.Name, task.Main.Name) is not null).Select(s => s.Name)]))
+            foreach (var (a, b) in Pairs([.. joined.Subjects.Where(s => s.Kind != Subject.RecordedKind && joined.ScoreOf(s.Name, task.Name, task.Main.Name) is not null).Select(s => s.Name)]))
             {
                 if (joined.ComparisonOf(task.Name, task.Main.Name, a, b) is not null)
                     continue;
@@ -106,7 +106,9 @@ public static class ResultsJoin
                 && Math.Abs(scores.Average() - joined.ScoreOf(subject, task.Name, task.Main.Name)!.Value) < SameMean ? scores : null;
         }
         if (missing > 0)
-            notes.Add($"{missing} pairs stand in different results files and could not be compared row by row (no examples.parquet beside them, or a metric that is no mean over rows): evaluate them in one peft eval.");
+            notes.Add(
+                $"{Words.Count(missing, "pair")} of different results files could not be compared row by row (no examples.parquet beside them, or a "
+                + "metric that is not a mean over rows): evaluate them in one peft eval.");
         if (joined.Settings.Correction == "none")
             return joined with { Comparisons = comparisons };
         var adjusted = HolmCorrection.Adjust([.. comparisons.Select(c => c.P)]);

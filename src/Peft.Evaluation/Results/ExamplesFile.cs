@@ -43,7 +43,7 @@ public static class ExamplesFile
             var fields = Schema.DataFields;
             await group.WriteAsync(fields[0], [.. rows.Select(r => r.Subject)]);
             await group.WriteAsync(fields[1], [.. rows.Select(r => r.Row.Task.Name)]);
-            await group.WriteAsync<long>(fields[2], rows.Select(r => (long?)r.Row.Row.Index).ToArray());
+            await group.WriteAsync<long>(fields[2], rows.Select(r => (long?)r.Row.Row.Index + 1).ToArray());
             await group.WriteAsync(fields[3], [.. rows.Select(r => r.Row.Row.Prompt)]);
             await group.WriteAsync(fields[4], [.. rows.Select(r => r.Row.Shown)]);
             await group.WriteAsync(fields[5], [.. rows.Select(r => r.Row.Row.Answer)]);

@@ -31,8 +31,6 @@ public static partial class RoutingProbe
     public static SubjectRouting? Measure(
         string name, AdaptedModel adapted, TaskEvaluator evaluator, IReadOnlyList<TaskData> tasks, Func<string, long?> taskIdOf, int batchSize)
     {
-        ArgumentNullException.ThrowIfNull(adapted);
-        ArgumentNullException.ThrowIfNull(tasks);
         var modules = new Dictionary<string, ModuleCounts>(StringComparer.Ordinal);
         foreach (var (task, data) in tasks.Index())
         {

@@ -38,7 +38,6 @@ public sealed class SegmentCacheCounter
     /// <param name="tokens">Experts of each token, no expert twice; they are fetched in this order.</param>
     public void Add(IReadOnlyList<IReadOnlyList<int>> tokens)
     {
-        ArgumentNullException.ThrowIfNull(tokens);
         var coming = new int[_experts];
         var lastUse = new long[_experts];
         var stack = new List<int>(_experts);
@@ -126,7 +125,6 @@ public sealed class SegmentRoutingCounter
     /// <param name="tokens">Experts of each token, no expert twice.</param>
     public void Add(IReadOnlyList<IReadOnlyList<int>> tokens)
     {
-        ArgumentNullException.ThrowIfNull(tokens);
         var counts = new int[_experts];
         for (var t = 0; t < tokens.Count; t++)
         {

@@ -6,7 +6,7 @@ namespace Peft.Evaluation.Scoring;
 
 /// <summary>Log-likelihoods of what may follow a prompt. What the continuations of one prompt share is computed once.</summary>
 /// <remarks>
-/// A group's sequences have a common beginning. It runs once, through a key-value cache; its last activations give every first token's
+/// What a group's sequences begin with in common runs once, through a key-value cache; its last activations give every first token's
 /// probability, and only continuations of several tokens run further, on copies of the cache's rows. B groups, M such continuations.
 /// Different batches give the same numbers but for the rounding of float32.
 /// </remarks>
@@ -16,15 +16,29 @@ public static class ContinuationScorer
 
     /// <summary>The log-likelihood of each sequence's scored tokens.</summary>
     /// <param name="model">The model.</param>
-    /// <param name="groups">Groups of sequences that begin alike; a group of one is a plain sequence.</param>
+    /// <param name="groups">Groups of sequences, such as the choices of a question; a group of one is a plain sequence.</param>
     /// <param name="taskId">Task of all of them, for routers that go by task.</param>
     /// <returns>For each sequence of each group the sum over its scored tokens, in nats.</returns>
     /// <remarks>Gradient: none. Errors: UserException when a log-likelihood is NaN.</remarks>
     public static IReadOnlyList<double[]> Score(
         CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId = null)
     {
-        ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(groups);
+        // Sequences that begin with different tokens have nothing in common: such a group is taken apart.
+        var parts = groups.SelectMany((group, g) => group.Index().GroupBy(entry => entry.Item.Ids[0])
+            .Select(part => (Group: g, Indices: part.Select(entry => entry.Index).ToArray()))).ToList();
+        var scores = ScoreShared(
+            model, [.. parts.Select(part => (IReadOnlyList<ScoredSequence>)[.. part.Indices.Select(i => groups[part.Group][i])])], taskId);
+        var sums = groups.Select(group => new double[group.Count]).ToArray();
+        foreach (var (part, own) in parts.Zip(scores))
+        {
+            foreach (var (index, value) in part.Indices.Zip(own))
+                sums[part.Group][index] = value;
+        }
+        return sums;
+    }
+
+    private static double[][] ScoreShared(CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId)
+    {
         using var noGrad = torch.no_grad();
         using var scope = torch.NewDisposeScope();
         var shared = groups.Select(Shared).ToArray();
@@ -59,7 +73,7 @@ public static class ContinuationScorer
                 at++;
             most = at;
         }
-        return Math.Max(1, most);
+        return most;
     }
 
     // Runs the common beginnings, padded on the left, and reads the first scored tokens off their last position.

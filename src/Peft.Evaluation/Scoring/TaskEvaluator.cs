@@ -47,7 +47,6 @@ public sealed class TaskEvaluator
     /// <param name="taskId">The task's id, for routers that go by task.</param>
     public IReadOnlyList<TaskBatch> Batches(TaskData data, long? taskId = null)
     {
-        ArgumentNullException.ThrowIfNull(data);
         var encoder = EncoderOf(data.Task);
         return data.Task.Kind switch
         {

@@ -18,11 +18,8 @@ public static class Bootstrap
     /// <param name="samples">Resamplings.</param>
     /// <param name="confidence">Share of the interval, such as 0.95.</param>
     /// <param name="seed">Seed of the resamplings.</param>
-    public static Interval Interval(int rows, RowMetric metric, int samples = 1000, double confidence = 0.95, long seed = 0)
-    {
-        ArgumentNullException.ThrowIfNull(metric);
-        return Percentiles(Samples(rows, metric, samples, seed), confidence);
-    }
+    public static Interval Interval(int rows, RowMetric metric, int samples = 1000, double confidence = 0.95, long seed = 0) =>
+        Percentiles(Samples(rows, metric, samples, seed), confidence);
 
     /// <summary>The metric on each resampling.</summary>
     internal static double[] Samples(int rows, RowMetric metric, int samples, long seed)

@@ -29,7 +29,6 @@ public sealed record PairedComparison(double Difference, Interval Interval, doub
     public static PairedComparison Of(
         int rows, RowMetric pooled, int samples = 1000, double confidence = 0.95, long seed = 0, int permutations = DefaultPermutations)
     {
-        ArgumentNullException.ThrowIfNull(pooled);
         var other = new int[rows];
         var differences = Bootstrap.Samples(
             rows,
@@ -74,7 +73,6 @@ public static class HolmCorrection
     /// <remarks>Source: Holm 1979, step-down; adjusted p of rank i (from 0) of m: max over j ≤ i of min(1, (m − j) p_j).</remarks>
     public static IReadOnlyList<double> Adjust(IReadOnlyList<double> pValues)
     {
-        ArgumentNullException.ThrowIfNull(pValues);
         var adjusted = new double[pValues.Count];
         var (rank, largest) = (0, 0.0);
         foreach (var i in Enumerable.Range(0, pValues.Count).OrderBy(i => pValues[i]))

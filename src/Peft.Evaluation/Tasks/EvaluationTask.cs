@@ -144,6 +144,11 @@ public sealed record TaskRow(int Index, RowId Source, string Prompt, string Answ
     /// <summary>The text before a choice.</summary>
     public string ContextOf(int choice) => Contexts.Count == 0 ? Prompt : Prompt + Contexts[choice];
 
-    /// <summary>Bytes of a choice in UTF-8, without white space at its start, as the harness normalises.</summary>
-    public int BytesOf(int choice) => System.Text.Encoding.UTF8.GetByteCount(Choices[choice]!.AsSpan().TrimStart());
+    /// <summary>Characters (code points) of a choice, less the space that delimits it from the context.</summary>
+    public int CharactersOf(int choice) => Undelimited(choice).EnumerateRunes().Count();
+
+    /// <summary>Bytes of a choice in UTF-8, less the space that delimits it from the context.</summary>
+    public int BytesOf(int choice) => System.Text.Encoding.UTF8.GetByteCount(Undelimited(choice));
+
+    private string Undelimited(int choice) => Choices[choice]!.StartsWith(' ') ? Choices[choice]![1..] : Choices[choice]!;
 }

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using System.Text.Json;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
@@ -51,26 +50,19 @@ internal static class SubjectLoader
     public static Subject Adapter(string directory, string name)
     {
         if (AdapterLoader.ManifestOf(directory) is not { } manifest)
-        {
-            var weights = Path.Combine(directory, BundleFiles.Weights);
             return new(
-                name, Subject.AdapterKind, directory, AdapterOptions.Lora, null, File.Exists(weights) ? Sha256.OfFile(weights) : null, 0, null, null, 0,
-                null, null);
-        }
+                name, Subject.AdapterKind, directory, AdapterOptions.Lora, null, MeasuredBundle.FingerprintOf(directory), 0, null, null, 0, null, null);
         var recipePath = BundleFiles.PathOf(directory, BundleFiles.Recipe);
         var recipe = File.Exists(recipePath) ? YamlReader.ReadFile(recipePath) : null;
         var curves = TrainingHistory.Read(Path.Combine(directory, JsonLinesSink.FileName));
         return new(
-            name, Subject.AdapterKind, directory, manifest.Adapter.Method, manifest.Adapter.Router?.Kind, FingerprintOf(manifest),
+            name, Subject.AdapterKind, directory, manifest.Adapter.Method, manifest.Adapter.Router?.Kind, MeasuredBundle.FingerprintOf(manifest),
             manifest.TrainableParameters, curves?.StepSeconds, curves?.PeakMemoryBytes, 0,
             recipe is null ? null : JsonSerializer.Deserialize<JsonElement>(ConfigText.ToJson(recipe)), curves?.Curves)
         {
             Written = WrittenAt(BundleFiles.PathOf(directory, BundleFiles.Manifest)),
         };
     }
-
-    /// <summary>SHA-256 of a manifest, which holds those of all files of the bundle.</summary>
-    public static string FingerprintOf(BundleManifest manifest) => Sha256.OfBytes(Encoding.UTF8.GetBytes(manifest.ToJson()));
 
     // The manifest is the last file of a bundle to be written, and holds no time itself.
     private static string WrittenAt(string manifest) =>

@@ -29,7 +29,7 @@ public sealed class ContinuationScorerTests : IDisposable
         Assert.Equal(3, ContinuationScorer.Shared([new([1, 5, 6, 7], 3), new([1, 5, 6, 8], 3)]));
         Assert.Equal(2, ContinuationScorer.Shared([new([1, 5, 6, 7], 3), new([1, 5, 9, 7], 3)]));
         Assert.Equal(2, ContinuationScorer.Shared([new([1, 5, 6, 7], 3), new([1, 5, 6, 7], 2)]));
-        Assert.Equal(1, ContinuationScorer.Shared([new([1, 5], 1), new([3, 5], 1)]));
+        Assert.Equal(0, ContinuationScorer.Shared([new([1, 5], 1), new([3, 5], 1)]));
     }
 
     [Fact]
@@ -41,21 +41,23 @@ public sealed class ContinuationScorerTests : IDisposable
         LiveTensors.AssertNoMoreThan(before);
     }
 
-    // Single tokens, several tokens, contexts that differ before what is scored, and a single sequence.
+    // Single tokens, several tokens, contexts that differ before what is scored, a single sequence, and other first tokens.
     private static List<IReadOnlyList<ScoredSequence>> Groups()
     {
         var random = new Random(2);
         int[] Ids(int count) => [.. Enumerable.Range(0, count).Select(_ => random.Next(3, 32))];
         var groups = new List<IReadOnlyList<ScoredSequence>>();
-        for (var i = 0; i < 17; i++)
+        for (var i = 0; i < 20; i++)
         {
             int[] prompt = [1, .. Ids(1 + i * 5 % 13)];
-            groups.Add((i % 4) switch
+            groups.Add((i % 5) switch
             {
                 0 => [.. Enumerable.Range(0, 4).Select(_ => new ScoredSequence([.. prompt, .. Ids(1)], prompt.Length))],
                 1 => [.. Enumerable.Range(0, 3).Select(c => new ScoredSequence([.. prompt, .. Ids(1 + c * 2)], prompt.Length))],
                 2 => [.. Enumerable.Range(0, 2).Select(c => new ScoredSequence([.. prompt, .. Ids(1 + c), 7, 8, 9], prompt.Length + 1 + c))],
-                _ => [new ScoredSequence([1, .. Ids(20)], 1)],
+                3 => [new ScoredSequence([1, .. Ids(20)], 1)],
+                // No first token in common: left cuts of a long prompt, contexts at the very beginning of a text.
+                _ => [.. Enumerable.Range(0, 4).Select(c => new ScoredSequence([3 + c % 3, .. Ids(4 + c)], 1 + c))],
             });
         }
         return groups;

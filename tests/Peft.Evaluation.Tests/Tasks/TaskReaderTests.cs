@@ -45,7 +45,7 @@ public sealed class TaskReaderTests
             [
                 "line 2  choices  1; expected one text for each of the 2 labels.",
                 "line 2  contexts  2; expected one text for each of the 1 choice, or none.",
-                "line 3  metrics  'acc_nrom'; expected a metric of multiple_choice tasks: acc or acc_norm. Did you mean acc_norm?",
+                "line 3  metrics  'acc_nrom'; expected a metric of multiple_choice tasks: acc, acc_norm or acc_bytes. Did you mean acc_norm?",
                 "line 3  rows  0; expected a whole number of at least 1.",
                 "line 3  shots.cuont  unknown key. Did you mean count?",
                 "line 3  stop  no key of multiple_choice tasks. Remove it, or choose kind: generation.",
