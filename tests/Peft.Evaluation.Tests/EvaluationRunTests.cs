@@ -35,7 +35,7 @@ public sealed class EvaluationRunTests : IDisposable
         Assert.Equal(2 * (13 + 9), rows.Count);
         var acc = rows.Where(row => row is { Subject: "other", Task: "c" }).Average(row => row.Score!.Value);
         Assert.Equal(results.ScoreOf("other", "c", "acc")!.Value, acc, 1e-9);
-        Assert.Equal(_tasks[1].Rows[4].Prompt, rows.Single(row => row is { Subject: "base", Task: "g", Row: 4 }).Prompt);
+        Assert.Equal(_tasks[1].Rows[4].Prompt, rows.Single(row => row is { Subject: "base", Task: "g", Row: 5 }).Prompt);
         Assert.All(rows, row => Assert.Equal(row.Task == "c", row.LogLikelihoods!.Count > 0));
     }
 

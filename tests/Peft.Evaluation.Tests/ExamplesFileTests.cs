@@ -50,7 +50,7 @@ public sealed class ExamplesFileTests : IDisposable
         Assert.Equal(texts, rows.Select(row => row.Prompt));
         Assert.Equal(texts, rows.Select(row => row.Prediction));
         Assert.All(rows, row => Assert.Equal(("t", "yes"), (row.Task, row.Answer)));
-        Assert.Equal([0L, 1, 2, 3], rows.Select(row => row.Row));
+        Assert.Equal([1L, 2, 3, 4], rows.Select(row => row.Row));
         Assert.Equal([0.0, 0, 0, 0], rows.Select(row => row.Score));
         Assert.Equal([[], [-1.5, null, 0], [null], [double.Epsilon, -1e300]], rows.Select(row => row.LogLikelihoods!));
     }
@@ -62,7 +62,7 @@ public sealed class ExamplesFileTests : IDisposable
 
         var seen = new List<(long, string)>();
         ExampleTable.Read(File, All, group => seen.AddRange(Enumerable.Range(0, group.Count).Select(at => (group.Whole("row", at), group.Text("prompt", at)))));
-        Assert.Equal(Enumerable.Range(0, 20_000).Select(at => ((long)at, $"p{at}")), seen);
+        Assert.Equal(Enumerable.Range(0, 20_000).Select(at => (at + 1L, $"p{at}")), seen);
         await using var reader = await ParquetReader.CreateAsync(File);
         Assert.Equal(3, reader.RowGroupCount);
         Assert.Equal([.. All, "log_likelihoods"], reader.Schema.Fields.Select(field => field.Name));
@@ -98,7 +98,7 @@ public sealed class ExamplesFileTests : IDisposable
         System.IO.File.WriteAllBytes(File, Convert.FromBase64String(Earlier));
 
         var lines = ExampleReader.Lines(File, new Dictionary<string, string> { ["one"] = "two" });
-        Assert.Equal([new("two", "t", 0, 1, true), new("two", "t", 1, 0, false)], lines);
+        Assert.Equal([new("two", "t", 1, 1, true), new("two", "t", 2, 0, false)], lines);
         ExampleTable.Read(File, All, rows =>
         {
             Assert.Equal(("Größe?\nsay:", " no", "yes"), (rows.Text("prompt", 0), rows.Text("prediction", 1), rows.Text("answer", 1)));

@@ -33,7 +33,7 @@ internal static class ChartData
                 Higher = task.Main.HigherIsBetter,
                 Most = MostOfKind(results, task.Main),
                 Scores = results.Subjects.Select(s => results.ScoreOf(s.Name, task.Name, task.Main.Name))
-                    .Select(s => s is null ? null : new[] { s.Value, s.Low ?? s.Value, s.High ?? s.Value }),
+                    .Select(s => s is null ? null : new[] { s.Value, s.Low, s.High }),
             }),
             Training = results.Subjects.Index().Where(s => s.Item.Training is { Step.Count: > 0 }).Select(s => new
             {

@@ -93,7 +93,7 @@ public static class ReportBuilder
                 curves.Step[i], ReportText.Number(curves.Loss[i]), ReportText.Number(curves.Aux[i]), ReportText.Small(curves.Lr[i]),
                 ReportText.Count((long)curves.TokensPerSecond[i])))],
             [.. Thinned(curves.EvalStep.Count).Select(i => new CurvePoint(curves.EvalStep[i], ReportText.Number(curves.EvalLoss[i])))],
-            [.. Thinned(curves.RoutingStep.Count).Select(i => new CurvePoint(curves.RoutingStep[i], ReportText.Number(curves.RoutingEntropy[i])))]);
+            [.. Thinned(curves.RoutingStep.Count).Select(i => new CurvePoint(curves.RoutingStep[i], ReportText.Share(curves.RoutingEntropy[i])))]);
     }
 
     // The first, the last, and some between at even distances.

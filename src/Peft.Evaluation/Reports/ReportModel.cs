@@ -42,7 +42,7 @@ public sealed record ReportModel(
 /// <summary>The answer in words.</summary>
 /// <param name="Headline">One sentence.</param>
 /// <param name="Detail">What stands behind it.</param>
-/// <param name="Tone">clear, mixed, undecided or none.</param>
+/// <param name="Tone">clear, worse, mixed, undecided or none.</param>
 public sealed record ReportVerdict(string Headline, string Detail, string Tone);
 
 /// <summary>One thing that was measured.</summary>

@@ -41,7 +41,7 @@ internal sealed class TemplateCheck
             var old = file.Text.Contains("{{#", StringComparison.Ordinal) || file.Text.Contains("{{/", StringComparison.Ordinal)
                 ? "blocks are written {{ for subject in subjects }} ... {{ end }} and {{ if ... }} ... {{ else }} ... {{ end }}" : null;
             foreach (var fault in e.Faults)
-                faults.Add((fault with { Advice = fault.Advice ?? old }).In(file.Name));
+                faults.Add((fault with { Advice = old ?? fault.Advice }).In(file.Name));
         }
         faults.ThrowIfAny($"template {file.Name}");
         return template!;

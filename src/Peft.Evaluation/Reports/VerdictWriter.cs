@@ -57,7 +57,7 @@ internal static class VerdictWriter
             : behind.Count == 0
             ? new($"{adapter} is ahead of {recorded} on {Share(ahead.Count, tasks)}.", $"It is ahead on {Words.AllOf(ahead)}.{rest} {detail}{against}", "clear")
             : ahead.Count == 0
-            ? new($"{adapter} is behind {recorded} on {Share(behind.Count, tasks)}.", $"It is behind on {Words.AllOf(behind)}.{rest} {detail}{against}", "clear")
+            ? new($"{adapter} is behind {recorded} on {Share(behind.Count, tasks)}.", $"It is behind on {Words.AllOf(behind)}.{rest} {detail}{against}", "worse")
             : new($"Neither {adapter} nor {recorded} is ahead everywhere.",
                 $"{adapter} is ahead on {Words.AllOf(ahead)}, {recorded} on {Words.AllOf(behind)}.{rest} {detail}{against}", "mixed");
     }
@@ -118,7 +118,7 @@ internal static class VerdictWriter
                 $"On {Words.AllOf(pair.Wins)} the difference is significant{level}.{others}", "clear"),
             (0, _) => new(
                 $"{a} is significantly worse than {b} on {Share(pair.Losses.Count, pair.Tasks)}.",
-                $"On {Words.AllOf(pair.Losses)} the difference is significant{level}.{others}", "clear"),
+                $"On {Words.AllOf(pair.Losses)} the difference is significant{level}.{others}", "worse"),
             _ => new(
                 $"Neither {a} nor {b} is better everywhere.",
                 $"{a} is ahead on {Words.AllOf(pair.Wins)}, {b} on {Words.AllOf(pair.Losses)}; these differences are significant{level}.{others}",

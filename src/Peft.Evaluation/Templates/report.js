@@ -41,7 +41,7 @@
         grid: { left: 0, right: 44, top: 4, bottom: 0, containLabel: true },
         xAxis: {
           type: 'value', axisLabel: Object.assign(axisText(), { formatter: tick }), splitLine: { lineStyle: { color: colors.line } }, splitNumber: 4,
-          min: value => Math.min(0, value.min), max: task.most,
+          min: value => Math.min(0, value.min), max: task.most, interval: task.most === 1 ? 0.25 : undefined,
         },
         yAxis: {
           type: 'category', inverse: true, data: shown.map(s => s.name), axisTick: { show: false }, axisLine: { show: false },
@@ -58,13 +58,13 @@
               formatter: item => {
                 const score = shown[item.dataIndex].score;
                 return score ? echarts.format.encodeHTML(shown[item.dataIndex].name) + '<br>' + number(score[0])
-                  + ' (' + number(score[1]) + ' to ' + number(score[2]) + ')' : 'not measured';
+                  + (score[1] === null ? ', recorded' : ' (' + number(score[1]) + ' to ' + number(score[2]) + ')') : 'not measured';
               },
             },
           },
           {
             type: 'custom', silent: true, z: 5,
-            data: shown.filter(s => s.score).map(s => [s.i, s.score[1], s.score[2], s.score[0]]),
+            data: shown.filter(s => s.score).map(s => [s.i, s.score[1] ?? s.score[0], s.score[2] ?? s.score[0], s.score[0]]),
             renderItem: (params, api) => {
               const low = api.coord([api.value(1), api.value(0)]);
               const high = api.coord([api.value(2), api.value(0)]);
@@ -74,7 +74,8 @@
               return {
                 type: 'group',
                 children: [
-                  stroke(low[0], y, high[0], y), stroke(low[0], y - 4, low[0], y + 4), stroke(high[0], y - 4, high[0], y + 4),
+                  ...(low[0] === high[0] ? [] : [
+                    stroke(low[0], y, high[0], y), stroke(low[0], y - 4, low[0], y + 4), stroke(high[0], y - 4, high[0], y + 4)]),
                   {
                     type: 'text',
                     style: { x: high[0] + 7, y, text: number(api.value(3)), fill: colors.ink, font: '600 12px ' + font, verticalAlign: 'middle' },

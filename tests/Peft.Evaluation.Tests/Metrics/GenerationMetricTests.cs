@@ -11,7 +11,7 @@ public sealed class GenerationMetricTests
     public void Every_metric_is_described_and_found_by_its_name()
     {
         Assert.Equal(["accuracy", "exact_match", "numeric", "token_f1", "token_error_rate", "char_error_rate"], Metric.Of(TaskKind.Generation));
-        Assert.Equal(["acc", "acc_norm"], Metric.Of(TaskKind.MultipleChoice));
+        Assert.Equal(["acc", "acc_norm", "acc_bytes"], Metric.Of(TaskKind.MultipleChoice));
         Assert.Equal(["accuracy", "macro_f1", "matthews_correlation", "pearson", "spearman"], Metric.Of(TaskKind.Classification));
         Assert.Equal(["token_perplexity", "bits_per_byte"], Metric.Of(TaskKind.Perplexity));
         Assert.All(Metric.All, metric => Assert.Same(metric, Metric.Named(metric.Name)));

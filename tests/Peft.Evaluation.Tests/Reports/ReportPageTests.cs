@@ -37,7 +37,7 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
         await using var page = await browser.Chromium.Open(Written(Samples.Model()));
         var texts = await page.Evaluate("[...document.querySelectorAll('[data-chart=bars] svg')].map(svg => [...svg.querySelectorAll('text')].map(t => t.textContent))");
         Assert.Superset(new HashSet<string?>(["2.857", "0.378", "0.318", "base", "default-lora"]), Texts(texts[0]));
-        Assert.Superset(new HashSet<string?>(["0.5", "0.87", "0.91"]), Texts(texts[1]));
+        Assert.Superset(new HashSet<string?>(["0.500", "0.870", "0.910"]), Texts(texts[1]));
         var loads = await page.Evaluate("[...document.querySelectorAll('[data-chart=layers] svg text')].map(t => t.textContent)");
         Assert.Superset(new HashSet<string?>(["0.40", "0.10", "layer 2", "e3"]), Texts(loads));
 

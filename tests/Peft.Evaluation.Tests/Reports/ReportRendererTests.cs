@@ -106,10 +106,10 @@ public sealed partial class ReportRendererTests : IDisposable
     {
         var text = ReportRenderer.Render(TemplateFile.Find("summary.txt"), Samples.Model());
 
-        Assert.StartsWith("default · default-lora on data/base\ndefault-lora is better than default on 1 of 2 tasks.\n", text, StringComparison.Ordinal);
-        Assert.Contains("    default-lora: 0.318 (0.280 to 0.360), really better than every other\n", text, StringComparison.Ordinal);
-        Assert.Contains("  g2p, default to default-lora: −0.060 (−0.100 to −0.020), p 0.020: default-lora is better\n", text, StringComparison.Ordinal);
-        Assert.Contains("Note: spam: 3 of 100 rows were longer than the context and were cut from the left.\n", text, StringComparison.Ordinal);
+        Assert.StartsWith("default · default-lora on data/base\ndefault-lora is significantly better than default on 1 of 2 tasks.\n", text, StringComparison.Ordinal);
+        Assert.Contains("    default-lora: 0.318 (0.280 to 0.360), significantly better than every other\n", text, StringComparison.Ordinal);
+        Assert.Contains("  g2p, default to default-lora: −0.060 (−0.100 to −0.020), p 0.020: default-lora is significantly better\n", text, StringComparison.Ordinal);
+        Assert.Contains("Note: spam: 3 of 100 rows were longer than the context and cut from the left.\n", text, StringComparison.Ordinal);
     }
 
     [Fact]

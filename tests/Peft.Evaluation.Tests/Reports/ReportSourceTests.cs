@@ -28,8 +28,8 @@ public sealed class ReportSourceTests : IDisposable
         Assert.Equal(["2", "–"], model.RecipeChanges[3].Values);
         var cells = model.Tasks[0].Metrics[0].Cells;
         Assert.Equal([("2.857", false, ""), ("0.378", false, "better"), ("0.318", true, "better")], cells.Select(c => (c.ValueText, c.IsClearlyBest, c.Mark)));
-        Assert.Equal(("default-lora", "−0.060", "default-lora is better"), (model.Comparisons[0].B, model.Comparisons[0].DifferenceText, model.Comparisons[0].Conclusion));
-        Assert.Equal("no real difference", model.Comparisons[1].Conclusion);
+        Assert.Equal(("default-lora", "−0.060", "default-lora is significantly better"), (model.Comparisons[0].B, model.Comparisons[0].DifferenceText, model.Comparisons[0].Conclusion));
+        Assert.Equal("no significant difference", model.Comparisons[1].Conclusion);
         Assert.Equal(3, model.Routing[0].Layers.Count);
         Assert.Empty(model.Examples);
     }
@@ -64,7 +64,7 @@ public sealed class ReportSourceTests : IDisposable
 
         Assert.Equal(["base", "default", "default-lora", $"default ({second})"], model.Subjects.Select(s => s.Name));
         Assert.Contains(model.Comparisons, c => c.A == "base" && c.B == $"default ({second})");
-        Assert.Contains(model.Notes, note => note.StartsWith("4 pairs stand in different results files", StringComparison.Ordinal));
+        Assert.Contains(model.Notes, note => note.StartsWith("4 pairs of different results files could not be compared", StringComparison.Ordinal));
         Assert.Equal(2, model.Routing.Count);
     }
 
@@ -82,7 +82,7 @@ public sealed class ReportSourceTests : IDisposable
         var comparison = Assert.Single(model.Comparisons);
         Assert.Equal(ReportText.Signed(expected.Difference), comparison.DifferenceText);
         Assert.Equal(ReportText.Interval(expected.Interval.Low, expected.Interval.High), comparison.IntervalText);
-        Assert.Equal("two is better", comparison.Conclusion);
+        Assert.Equal("two is significantly better", comparison.Conclusion);
         Assert.Empty(model.Notes);
 
         double[] Right(double chance) => [.. Enumerable.Range(0, 100).Select(_ => random.NextDouble() < chance ? 1.0 : 0)];
@@ -103,7 +103,7 @@ public sealed class ReportSourceTests : IDisposable
         var model = ReportSource.Load([Saved("a", results, [.. Rows("one", one), .. Rows("two", two)])]);
 
         var rows = Assert.Single(model.Examples).Rows;
-        Assert.Equal([(3L, "adapters differ"), (4, "adapters differ"), (0, "all right"), (1, "all right"), (2, "all wrong"), (5, "all wrong")], rows.Select(r => (r.Row, r.Kind)));
+        Assert.Equal([(4L, "adapters differ"), (5, "adapters differ"), (1, "all right"), (2, "all right"), (3, "all wrong"), (6, "all wrong")], rows.Select(r => (r.Row, r.Kind)));
         Assert.Equal([("one", "wrong"), ("two", "right")], rows[0].Predictions.Select(p => (p.Subject, p.Mark)));
         Assert.Equal(("prompt 3", "yes"), (rows[0].Prompt, rows[0].Answer));
     }
@@ -117,6 +117,29 @@ public sealed class ReportSourceTests : IDisposable
         var message = Assert.Throws<UserException>(() => ReportSource.Load([path])).Message;
 
         Assert.Contains("examples.parquet: not the rows of an evaluation", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Results_of_a_bundle_that_was_replaced_since_are_refused_wherever_they_lie()
+    {
+        var bundle = _folder["default"];
+        Directory.CreateDirectory(bundle);
+        File.WriteAllText(Path.Combine(bundle, "adapter_model.safetensors"), "weights");
+        var measured = MeasuredBundle.FingerprintOf(bundle)!;
+        var sample = SampleResults.Make();
+        var results = sample with { Subjects = [sample.Subjects[0], sample.Subjects[1] with { Path = "elsewhere/default", Fingerprint = measured }, sample.Subjects[2]] };
+        foreach (var place in new[] { "default", "default/evaluation" })
+            ReportSource.Load([Saved(place, results)]);
+
+        File.WriteAllText(Path.Combine(bundle, "adapter_model.safetensors"), "retrained");
+        foreach (var (place, named) in new[] { ("default", "elsewhere/default"), ("default/evaluation", "elsewhere/default"), ("other", bundle) })
+        {
+            var path = Saved(place, results with { Subjects = [results.Subjects[0], results.Subjects[1] with { Path = named }, results.Subjects[2]] });
+            Assert.Equal(
+                $"stale results has 1 fault:\n  {bundle}  holds another adapter ({MeasuredBundle.FingerprintOf(bundle)![..12]}) than {path}/results.json was measured on "
+                + $"({measured[..12]}). Measure it again: peft eval --adapter {bundle} --output {path} --overwrite.",
+                Assert.Throws<FaultsException>(() => ReportSource.Load([path])).Message);
+        }
     }
 
     [Fact]

@@ -29,7 +29,7 @@ public sealed class TemplateCheckTests
     [InlineData("{{ if title != '' }}\n\n", "t.md:")]
     [InlineData("{{ end }}", "t.md:1:")]
     [InlineData("{{ else }}", "t.md:1:")]
-    [InlineData("x {{ title", "t.md:1:3", "{{ is not closed")]
+    [InlineData("x {{ title", "t.md:1:3", "'{{' is not closed")]
     [InlineData("{{ if }}x{{ end }}", "t.md:1:")]
     [InlineData("{{#each tasks}}{{name}}{{/each}}", "t.md:1:", "Blocks are written {{ for subject in subjects }}")]
     [InlineData("{{ include 'header' }}", "'include'")]
@@ -85,7 +85,7 @@ public sealed class TemplateCheckTests
     public void What_is_there_is_rendered(string template, string text) => Assert.Equal(text, Render(template));
 
     [Theory]
-    [InlineData("{{ while true; end }}", "loops without end")]
+    [InlineData("{{ while true; end }}", "a loop runs too long; expected at most 200,000 iterations.")]
     [InlineData("{{ func f; f; end; f }}", "nested too deeply")]
     [InlineData("{{ a = 'A'; for i in 1..60; a = a + a; end }}", "grows too long")]
     [InlineData("{{ for i in 1..100000; title; title; title; title; end }}", "grows too long")]
