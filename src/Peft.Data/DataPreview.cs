@@ -1,4 +1,5 @@
 using Peft.Data.Examples;
+using Peft.Data.Tables;
 using Peft.Data.Tokens;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
@@ -8,18 +9,19 @@ namespace Peft.Data;
 /// <summary>What a model will see of the first rows of each training data set: tokens, and which of them are learned.</summary>
 /// <param name="Sequences">The first sequences of each data set.</param>
 /// <param name="DataSets">Counts over the rows that were read for them.</param>
-public sealed record DataPreview(IReadOnlyList<PreviewSequence> Sequences, IReadOnlyList<DataStatistics> DataSets)
+public sealed record DataPreview(IReadOnlyList<PreviewRow> Sequences, IReadOnlyList<DataStatistics> DataSets)
 {
     /// <summary>Reads only as far as needed.</summary>
     /// <param name="options">The recipe's section.</param>
-    /// <param name="tokenizer">The base model's tokenizer.</param>
+    /// <param name="encoder">How the model's texts are encoded.</param>
+    /// <param name="tokenizer">The base model's tokenizer, to show tokens.</param>
     /// <param name="baseDirectory">The folder that relative paths start from.</param>
     /// <param name="rows">Sequences of each data set.</param>
-    /// <param name="endId">The model's eos_token_id, for a tokenizer that names no end-of-text token.</param>
     /// <exception cref="UserException">Files, columns, rows or settings are wrong; the message says which.</exception>
-    public static DataPreview Read(DataOptions options, HuggingFaceTokenizer tokenizer, string baseDirectory, int rows, int? endId = null) => Read(
+    public static DataPreview Read(
+        DataOptions options, TextEncoder encoder, HuggingFaceTokenizer tokenizer, string baseDirectory, int rows) => Read(
         options,
-        TextEncoder.Of(tokenizer, endId),
+        encoder,
         id => new PreviewToken(id, tokenizer.IdToToken(id) ?? $"#{id}", tokenizer.IsSpecial(id), IsLearned: false),
         baseDirectory,
         rows);
@@ -32,32 +34,43 @@ public sealed record DataPreview(IReadOnlyList<PreviewSequence> Sequences, IRead
         var readers = options.Train.Select(set => DataSetReader.Open(set, baseDirectory, faults)).ToList();
         faults.ThrowIfAny("the data section");
         var tasks = new TaskRegistry(options.Train);
-        var files = new List<string>();
-        var sequences = new List<PreviewSequence>();
+        var sequences = new List<PreviewRow>();
         var statistics = new List<DataStatistics>();
         foreach (var reader in readers)
         {
             var source = new SequenceReader(reader, options, encoder, tasks);
-            foreach (var sequence in source.Read(Register, readAhead: 1).Take(rows))
-                sequences.Add(Show(sequence.ToTokenSequence(files), reader.Options, tasks, show));
+            foreach (var sequence in source.Read(readAhead: 1).Take(rows))
+            {
+                sequences.Add(new PreviewRow(
+                    reader.Options.Name,
+                    sequence.Row,
+                    tasks.Names[sequence.TaskId],
+                    [.. sequence.Ids.Select((id, at) => show(id) with { IsLearned = at >= sequence.LearnedFrom })],
+                    sequence.CutTokens));
+            }
+
             statistics.Add(source.Statistics);
         }
 
         return new DataPreview(sequences, statistics);
-
-        int Register(string name)
-        {
-            if (!files.Contains(name))
-                files.Add(name);
-            return files.IndexOf(name);
-        }
     }
-
-    private static PreviewSequence Show(
-        TokenSequence sequence, DataSetOptions set, TaskRegistry tasks, Func<int, PreviewToken> show) => new(
-        set.Name,
-        sequence.Row,
-        tasks.Names[sequence.TaskId],
-        [.. sequence.Ids.Select((id, at) => show(id) with { IsLearned = sequence.Learned[at] })],
-        sequence.CutTokens);
 }
+
+/// <summary>One sequence, to be looked at.</summary>
+/// <param name="DataSet">Its data set.</param>
+/// <param name="Row">Its row.</param>
+/// <param name="Task">Its task.</param>
+/// <param name="Tokens">Its tokens.</param>
+/// <param name="CutTokens">How many were left out to fit max_length.</param>
+public sealed record PreviewRow(string DataSet, RowId Row, string Task, IReadOnlyList<PreviewToken> Tokens, int CutTokens)
+{
+    /// <summary>How many tokens the loss counts.</summary>
+    public int LearnedTokens => Tokens.Count(token => token.IsLearned);
+}
+
+/// <summary>One token, to be looked at.</summary>
+/// <param name="Id">Its id.</param>
+/// <param name="Text">Its text in the vocabulary.</param>
+/// <param name="IsSpecial">Whether it is a special token such as BOS.</param>
+/// <param name="IsLearned">Whether the loss counts it.</param>
+public sealed record PreviewToken(int Id, string Text, bool IsSpecial, bool IsLearned);

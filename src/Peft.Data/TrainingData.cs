@@ -1,7 +1,6 @@
 using System.Text;
 using Peft.Data.Batches;
 using Peft.Data.Examples;
-using Peft.Data.Streaming;
 using Peft.Data.Tables;
 using Peft.Data.Tokens;
 using Peft.Formats;
@@ -12,8 +11,8 @@ namespace Peft.Data;
 
 /// <summary>
 /// The data of a run: files read, made into examples, tokenised once, and kept compactly. Memory stays within
-/// <see cref="DataOptions.MemoryBudgetMb"/> for any number of rows; what is beyond lies in a temporary file.
-/// With <see cref="DataOptions.Streaming"/> training rows are read and tokenised while training instead.
+/// <see cref="BatchOptions.MemoryBudgetMb"/> for any number of rows; what is beyond lies in a temporary file.
+/// With <see cref="BatchOptions.Streaming"/> training rows are read and tokenised while training instead.
 /// </summary>
 public sealed class TrainingData : IDisposable
 {
@@ -22,11 +21,11 @@ public sealed class TrainingData : IDisposable
     private readonly TextEncoder _encoder;
     private readonly TaskRegistry _tasks;
     private readonly SequenceSet? _train;
-    private readonly StreamedSets? _streamed;
-    private readonly List<StreamedSequences> _streams = [];
+    private readonly StreamedData? _streamed;
+    private readonly List<StreamedWindows> _streams = [];
 
     private TrainingData(
-        DataOptions options, TextEncoder encoder, TaskRegistry tasks, SequenceSet? train, StreamedSets? streamed, SequenceSet eval,
+        DataOptions options, TextEncoder encoder, TaskRegistry tasks, SequenceSet? train, StreamedData? streamed, SequenceSet eval,
         int trainTaskCount, IReadOnlyList<DataFileHash> files)
     {
         _options = options;
@@ -63,52 +62,39 @@ public sealed class TrainingData : IDisposable
     /// <summary>The data files and their hashes, for provenance.</summary>
     public IReadOnlyList<DataFileHash> Files { get; }
 
-    /// <summary>Opens, checks and tokenises all data sets.</summary>
-    /// <param name="options">The recipe's section.</param>
-    /// <param name="tokenizer">The base model's tokenizer.</param>
-    /// <param name="baseDirectory">The folder that relative paths start from.</param>
-    /// <param name="progress">Told the number of sequences now and then; may be null.</param>
-    /// <param name="cancellation">Stops reading.</param>
-    /// <param name="endId">The model's eos_token_id, for a tokenizer that names no end-of-text token.</param>
-    /// <exception cref="UserException">Files, columns, rows or settings are wrong; the message says which.</exception>
-    public static TrainingData Open(
-        DataOptions options, HuggingFaceTokenizer tokenizer, string baseDirectory, Action<long>? progress = null,
-        int? endId = null, CancellationToken cancellation = default) =>
-        Open(options, TextEncoder.Of(tokenizer, endId), baseDirectory, progress, cancellation);
-
     /// <summary>The endless stream of training batches, from the beginning or from a saved place.</summary>
     /// <param name="batchSize">Rows in a batch.</param>
-    /// <param name="seed">The run's seed; <see cref="DataOptions.Seed"/> comes before it.</param>
+    /// <param name="seed">The run's seed; <see cref="BatchOptions.Seed"/> comes before it.</param>
     /// <param name="state">Where to go on; null for the beginning.</param>
-    /// <exception cref="BatchStateException">The place was saved with other data or settings.</exception>
+    /// <exception cref="UserException">The place was saved with other data or settings.</exception>
     public BatchStream Batches(int batchSize, long seed, BatchStreamState? state = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
         if (_streamed is null)
-            return new BatchStream(new StoredSequences(Train, _options, batchSize, _options.Seed ?? seed), _options, state);
-        var stream = new StreamedSequences(_streamed, _options, _encoder, _tasks, batchSize, _options.Seed ?? seed);
+            return new BatchStream(new StoredWindows(Train, _options, batchSize, _options.Seed ?? seed), _options, state);
+        var stream = new StreamedWindows(_streamed, _options, _encoder, _tasks, batchSize, _options.Seed ?? seed);
         _streams.Add(stream);
         return new BatchStream(stream, _options, state);
     }
 
-    /// <summary>Reads the first <see cref="DataOptions.ShuffleBufferSize"/> rows of each training data set and counts.</summary>
+    /// <summary>Reads the first <see cref="BatchOptions.ShuffleBufferSize"/> rows of each training data set and counts.</summary>
     /// <exception cref="UserException">A row of them cannot be used.</exception>
     public IReadOnlyList<DataStatistics> FirstBlocks() =>
         [.. (_streamed?.Sets ?? []).Select(set =>
         {
             var source = new SequenceReader(set.Reader, _options, _encoder, _tasks);
-            _ = source.Read(_ => 0, ReadAhead, _options.ShuffleBufferSize).Count();
+            _ = source.Read(ReadAhead, _options.ShuffleBufferSize).Count();
             return source.Statistics;
         })];
 
     /// <summary>Rows, tokens and padding of the first epoch.</summary>
     /// <param name="batchSize">Rows in a batch.</param>
-    /// <param name="seed">The run's seed; <see cref="DataOptions.Seed"/> comes before it.</param>
+    /// <param name="seed">The run's seed; <see cref="BatchOptions.Seed"/> comes before it.</param>
     /// <param name="isPacked">False: what they would be if each sequence had a row of its own.</param>
     public EpochShape FirstEpoch(int batchSize, long seed, bool isPacked = true)
     {
         var options = isPacked ? _options : _options with { Packing = false };
-        return new BatchStream(new StoredSequences(Train, options, batchSize, options.Seed ?? seed), options, null).FirstEpoch();
+        return new BatchStream(new StoredWindows(Train, options, batchSize, options.Seed ?? seed), options, null).FirstEpoch();
     }
 
     /// <inheritdoc/>
@@ -120,7 +106,14 @@ public sealed class TrainingData : IDisposable
         Eval.Dispose();
     }
 
-    internal static TrainingData Open(
+    /// <summary>Opens, checks and tokenises all data sets.</summary>
+    /// <param name="options">The recipe's section.</param>
+    /// <param name="encoder">How the model's texts are encoded.</param>
+    /// <param name="baseDirectory">The folder that relative paths start from.</param>
+    /// <param name="progress">Told the number of sequences now and then; may be null.</param>
+    /// <param name="cancellation">Stops reading.</param>
+    /// <exception cref="UserException">Files, columns, rows or settings are wrong; the message says which.</exception>
+    public static TrainingData Open(
         DataOptions options, TextEncoder encoder, string baseDirectory, Action<long>? progress = null,
         CancellationToken cancellation = default)
     {
@@ -158,12 +151,12 @@ public sealed class TrainingData : IDisposable
         var hashes = files.ToDictionary(
             file => file.Path, file => new DataFileHash(file.Name, hashOf(file.Path), new FileInfo(file.Path).Length));
         var tasks = new TaskRegistry(options.Train);
-        var streamed = options.Streaming ? StreamedSets.Of(trainReaders, options, HashOf(trainReaders, hashes), stamps) : null;
-        var train = streamed is null ? ReadAll(trainReaders, options, encoder, tasks, hashes, progress, cancellation) : null;
+        var streamed = options.Streaming ? StreamedData.Of(trainReaders, options, HashOf(trainReaders, hashes), stamps) : null;
+        var train = streamed is null ? ReadAll(trainReaders) : null;
         try
         {
             var trainTaskCount = tasks.Names.Count;
-            var eval = ReadAll(evalReaders, options, encoder, tasks, hashes, progress, cancellation);
+            var eval = ReadAll(evalReaders);
             return new TrainingData(options, encoder, tasks, train, streamed, eval, trainTaskCount, [.. hashes.Values]);
         }
         catch
@@ -171,12 +164,10 @@ public sealed class TrainingData : IDisposable
             train?.Dispose();
             throw;
         }
-    }
 
-    /// <summary>The error of a data set of which nothing is left.</summary>
-    internal static UserException NoSequence(string place, ReadCounts counts, long longRows) => new(
-        $"{place} - no sequence: {counts.Rows} rows read, {counts.Filtered} left out by the filter, {counts.Bad} bad,"
-        + $" {longRows} too long - at least one - correct the filter or the files");
+        SequenceSet ReadAll(IReadOnlyList<DataSetReader> readers) =>
+            SequenceSet.Read(readers, options, encoder, tasks, HashOf(readers, hashes), progress, cancellation);
+    }
 
     internal static void Check(DataOptions options, TextEncoder encoder, Faults faults)
     {
@@ -186,79 +177,12 @@ public sealed class TrainingData : IDisposable
             faults.Add("data.max_length", $"{options.MaxLength}", $"room for {encoder.Prefix.Count} special tokens and two more");
     }
 
-    private static SequenceSet ReadAll(
-        IReadOnlyList<DataSetReader> readers, DataOptions options, TextEncoder encoder, TaskRegistry tasks,
-        Dictionary<string, DataFileHash> hashes, Action<long>? progress, CancellationToken cancellation)
-    {
-        const int ProgressSteps = 8192; // sequences
-        var store = new SequenceStore((long)options.MemoryBudgetMb << 20, options.SpillDirectory ?? Path.GetTempPath());
-        try
-        {
-            var files = new List<string>();
-            var ranges = new List<SequenceRange>();
-            var dataSets = new List<DataStatistics>();
-            var lengths = new long[options.MaxLength + 1];
-            foreach (var reader in readers)
-            {
-                var start = store.Count;
-                var source = new SequenceReader(reader, options, encoder, tasks);
-                foreach (var sequence in source.Read(name => IdOf(files, name), ReadAhead))
-                {
-                    store.Add(sequence);
-                    if (store.Count % ProgressSteps != 0)
-                        continue;
-                    cancellation.ThrowIfCancellationRequested();
-                    progress?.Invoke(store.Count);
-                }
-
-                dataSets.Add(source.Statistics);
-                ranges.Add(new SequenceRange(start, store.Count - start, reader.Options.Weight));
-                for (var length = 0; length < lengths.Length; length++)
-                    lengths[length] += source.Histogram[length];
-                if (source.Statistics is { Sequences: 0 } none)
-                    throw NoSequence(reader.Options.Place, reader.Counts, none.LongRows);
-            }
-
-            return new SequenceSet(store, files, encoder.PadId, HashOf(readers, hashes), ranges, Sum(dataSets, lengths, tasks), dataSets);
-        }
-        catch
-        {
-            store.Dispose();
-            throw;
-        }
-    }
-
-    // Files come one after the other: the last one is nearly always the one.
-    private static int IdOf(List<string> files, string name)
-    {
-        var at = files.LastIndexOf(name);
-        if (at >= 0)
-            return at;
-        files.Add(name);
-        return files.Count - 1;
-    }
-
     private static string HashOf(IEnumerable<DataSetReader> readers, Dictionary<string, DataFileHash> hashes) => Sha256.OfBytes(
         Encoding.ASCII.GetBytes(string.Join('\n', readers.SelectMany(reader => reader.Files).Select(file => hashes[file.Path].Sha256))));
-
-    private static DataStatistics Sum(IReadOnlyList<DataStatistics> parts, long[] lengths, TaskRegistry tasks)
-    {
-        var counts = parts.SelectMany(part => part.Tasks).GroupBy(task => task.Key)
-            .ToDictionary(group => group.Key, group => group.Sum(task => task.Value));
-        return new DataStatistics
-        {
-            Name = "all",
-            Rows = parts.Sum(part => part.Rows),
-            FilteredRows = parts.Sum(part => part.FilteredRows),
-            BadRows = parts.Sum(part => part.BadRows),
-            LongRows = parts.Sum(part => part.LongRows),
-            Sequences = parts.Sum(part => part.Sequences),
-            Tokens = parts.Sum(part => part.Tokens),
-            LearnedTokens = parts.Sum(part => part.LearnedTokens),
-            CutTokens = parts.Sum(part => part.CutTokens),
-            CutSequences = parts.Sum(part => part.CutSequences),
-            Lengths = LengthStatistics.Of(lengths),
-            Tasks = [.. tasks.Names.Where(counts.ContainsKey).Select(name => KeyValuePair.Create(name, counts[name]))],
-        };
-    }
 }
+
+/// <summary>Which bytes a run was trained on.</summary>
+/// <param name="File">The file, as the recipe names it.</param>
+/// <param name="Sha256">Hash of its bytes, lower-case hex; of a large file that is streamed <c>sampled-</c> and a hash of its size and samples.</param>
+/// <param name="Bytes">Its size.</param>
+public sealed record DataFileHash(string File, string Sha256, long Bytes);

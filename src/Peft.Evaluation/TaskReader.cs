@@ -60,7 +60,7 @@ public static class TaskReader
             {
                 Place = "data",
                 AllowsEmptyAnswer = kind == TaskKind.Generation,
-                Fields = [.. Fields("choices", task.Choices), .. Fields("contexts", task.Contexts)],
+                Fields = [.. task.Choices, .. task.Contexts],
             }],
         };
         Check(reader, task, source);
@@ -112,11 +112,11 @@ public static class TaskReader
         if (!reader.Has(key))
             return fallback;
         var templates = new List<TextTemplate>();
-        foreach (var text in reader.Texts(key, []))
+        foreach (var (i, text) in reader.Texts(key, []).Index())
         {
             try
             {
-                templates.Add(TextTemplate.Parse(text, key));
+                templates.Add(TextTemplate.Parse(text, string.Create(CultureInfo.InvariantCulture, $"{key}[{i}]")));
             }
             catch (TemplateException error)
             {
@@ -126,9 +126,6 @@ public static class TaskReader
         }
         return templates;
     }
-
-    private static IEnumerable<DataField> Fields(string place, IReadOnlyList<TextTemplate> templates) =>
-        templates.Select((template, at) => new DataField(string.Create(CultureInfo.InvariantCulture, $"{place}[{at}]"), template));
 
     private static string Counted(int count) => count == 0 ? "missing" : count.ToString(CultureInfo.InvariantCulture);
 }

@@ -3,7 +3,8 @@ using System.Runtime.CompilerServices;
 
 namespace Peft.Formats;
 
-/// <summary>An immutable list that equals another with the same items, so that option records with lists compare by value.</summary>
+/// <summary>An immutable list that equals another with the same items, so that option records with lists compare by
+/// value.</summary>
 [CollectionBuilder(typeof(EquatableList), nameof(EquatableList.Create))]
 public sealed class EquatableList<T> : IReadOnlyList<T>, IEquatable<EquatableList<T>>
 {

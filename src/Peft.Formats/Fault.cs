@@ -5,7 +5,8 @@ namespace Peft.Formats;
 /// <summary>One thing that is wrong in what the user gave.</summary>
 /// <param name="Place">Where: a line and key, a file, a tensor.</param>
 /// <param name="Found">What is there, as words that may follow a colon: <c>'abc'</c>, <c>no such file</c>.</param>
-/// <param name="Expected">What should be there, as words that follow "expected"; null where the advice says it all.</param>
+/// <param name="Expected">What should be there, as words that follow "expected"; null where the advice says it
+/// all.</param>
 /// <param name="Advice">What to do, as a sentence; its capital and full stop are added.</param>
 public sealed record Fault(string Place, string Found, string? Expected = null, string? Advice = null)
 {

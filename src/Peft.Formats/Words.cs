@@ -16,7 +16,9 @@ public static class Words
     /// <param name="noun">The noun in the singular.</param>
     /// <param name="plural">Its plural where an s does not make it.</param>
     public static string Count(long count, string noun, string? plural = null) =>
-        string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{count:N0} {(count == 1 ? noun : plural ?? noun + "s")}");
+        string.Create(
+            System.Globalization.CultureInfo.InvariantCulture,
+            $"{count:N0} {(count == 1 ? noun : plural ?? noun + "s")}");
 
     private static string Joined(IReadOnlyList<string> items, string word) =>
         items.Count < 2 ? string.Concat(items) : $"{string.Join(", ", items.SkipLast(1))} {word} {items[^1]}";
@@ -28,8 +30,8 @@ public static class Quote
     private const int Longest = 100;
 
     /// <summary>
-    /// The text with control characters but the line's end escaped: what a stranger's file says cannot move the cursor or change
-    /// colours of the terminal it is shown on.
+    /// The text with control characters but the line's end escaped: what a stranger's file says cannot move the cursor
+    /// or change colours of the terminal it is shown on.
     /// </summary>
     public static string Escaped(string text)
     {

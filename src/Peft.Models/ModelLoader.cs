@@ -1,6 +1,7 @@
 using Peft.Formats;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Safetensors;
+using Peft.Models.Layers;
 using Peft.Models.Loading;
 
 namespace Peft.Models;
@@ -48,8 +49,9 @@ public static class ModelLoader
         var family = ModelCatalog.Find(file);
         var config = family.ReadConfig(file);
         var generation = GenerationConfig.Read(directory);
+        // Either file may name an end that the other lacks, as chat models do; a text ends at any of them.
         return generation is { EosTokenIds.Count: > 0 }
-            ? (family, config with { EosTokenIds = generation.EosTokenIds })
+            ? (family, config with { EosTokenIds = [.. generation.EosTokenIds.Union(config.EosTokenIds)] })
             : (family, config);
     }
 
@@ -61,7 +63,7 @@ public static class ModelLoader
     public static string Fingerprint(string directory)
     {
         var (family, config) = ReadConfig(directory);
-        return CheckpointFingerprint.Of(config, SafetensorsCheckpoint.Open(directory), name =>
+        return CheckpointFingerprint.Of(config.Essentials, SafetensorsCheckpoint.Open(directory), name =>
             (config.TieWordEmbeddings && name == TiedHead)
             || family.IgnoredSuffixes.Any(suffix => name.EndsWith(suffix, StringComparison.Ordinal)));
     }
@@ -88,7 +90,7 @@ public static class ModelLoader
             .OrderByDescending(group => group.Sum(entry => entry.ByteCount))
             .Select(group => group.Key)
             .FirstOrDefault(SafetensorsDtype.F32);
-        return DtypeNames.ToTorch(most) ?? throw new UserException(
-            $"{directory}: most weights are stored as {most}; F32, BF16, F16 and F64 can be read; use a checkpoint that is not quantized");
+        return DtypeNames.OfModel(most) ?? throw UserException.At(
+            directory, $"most weights are stored as {most}", "F32, BF16, F16 or F64", "use a checkpoint that is not quantized");
     }
 }

@@ -2,6 +2,7 @@ using System.Globalization;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
 using Peft.Formats.Safetensors;
+using Peft.Models.Layers;
 using Peft.Models.Loading;
 
 namespace Peft.Models;
@@ -40,7 +41,7 @@ public static class ModelSaver
         if (shards.Count > 1)
             AtomicFile.WriteText(Path.Combine(directory, IndexFile), ConfigText.ToJson(Index(shards)));
         var key = config["dtype"] is not null && config["torch_dtype"] is null ? "dtype" : "torch_dtype";
-        var written = config.With(key, ConfigScalar.Of(DtypeNames.ToConfig(dtype)));
+        var written = config.With(key, ConfigScalar.Of(dtype.Name()));
         AtomicFile.WriteText(Path.Combine(directory, "config.json"), ConfigText.ToJson(written));
     }
 

@@ -8,6 +8,7 @@ using Peft.Data.Batches;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
+using Peft.Models.Loading;
 using Peft.Models;
 using Peft.Training;
 using Peft.Training.Metrics;
@@ -118,7 +119,7 @@ public static class GateTraining
         var directory = recipe.Paths.Resolve(recipe.Model.ModelNameOrPath);
         if (Directory.Exists(directory) && ModelLoader.Fingerprint(directory) is var found && found != trainedOn.Fingerprint)
             throw new UserException(
-                $"{adapter}: was trained on {trainedOn.Name} (fingerprint {trainedOn.Fingerprint[..Math.Min(12, trainedOn.Fingerprint.Length)]}), the base of "
-                + $"{recipe.Path} is {recipe.Model.ModelNameOrPath} (fingerprint {found[..12]}) - the base it was trained on - name it with --base DIR");
+                $"{adapter}: was trained on {trainedOn.Name} (fingerprint {CheckpointFingerprint.Short(trainedOn.Fingerprint)}), the base of "
+                + $"{recipe.Path} is {recipe.Model.ModelNameOrPath} (fingerprint {CheckpointFingerprint.Short(found)}) - the base it was trained on - name it with --base DIR");
     }
 }

@@ -32,6 +32,10 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Its tokenizer, read when first needed.</summary>
     public HuggingFaceTokenizer Tokenizer => _tokenizer.Value;
 
+    /// <summary>How its texts are encoded.</summary>
+    /// <exception cref="UserException">Tokenizer and model do not fit together.</exception>
+    public TextEncoder Encoder => TextEncoder.Of(Tokenizer, Model.Config.EosTokenIds, Model.Config.VocabularySize);
+
     /// <summary>Opens a base and an adapter.</summary>
     /// <param name="baseDirectory">The base; null: the one the adapter names.</param>
     /// <param name="adapter">The adapter; null: none.</param>
@@ -55,10 +59,10 @@ public sealed class LoadedModel : IDisposable
         ModelLoader.Load(directory, TypeOf(directory, dtype, device), device);
 
     /// <summary>Name of the type that a base would be opened in.</summary>
-    public static string TypeName(string directory, string dtype, Device device) => DtypeNames.ToConfig(TypeOf(directory, dtype, device));
+    public static string TypeName(string directory, string dtype, Device device) => TypeOf(directory, dtype, device).Name();
 
     private static ScalarType TypeOf(string directory, string dtype, Device device) =>
-        dtype == "auto" ? MachineTypes.Choose(dtype, ModelLoader.StoredType(directory), device) : MachineTypes.Parse(dtype);
+        dtype == "auto" ? MachineTypes.Choose(dtype, ModelLoader.StoredType(directory), device) : DtypeNames.Parse(dtype);
 
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();

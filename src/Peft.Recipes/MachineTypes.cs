@@ -1,3 +1,5 @@
+using Peft.Models.Loading;
+
 namespace Peft.Recipes;
 
 /// <summary>Which number types this machine computes fast.</summary>
@@ -23,17 +25,7 @@ public static class MachineTypes
     public static ScalarType Choose(string dtype, ScalarType ofFile, Device device) => dtype switch
     {
         "auto" => IsFast(ofFile, device) ? ofFile : ScalarType.Float32,
-        _ => Parse(dtype),
-    };
-
-    /// <summary>The type with this name.</summary>
-    public static ScalarType Parse(string dtype) => dtype switch
-    {
-        "float32" => ScalarType.Float32,
-        "bfloat16" => ScalarType.BFloat16,
-        "float16" => ScalarType.Float16,
-        "float64" => ScalarType.Float64,
-        _ => throw new ArgumentException($"unknown dtype '{dtype}'"),
+        _ => DtypeNames.Parse(dtype),
     };
 
     private static HashSet<string> ReadCpuFlags()

@@ -26,7 +26,7 @@ public static class RunBuilder
         var trainee = recipe.Method == Recipe.Full
             ? FullTrainee(recipe, tokenizer, device)
             : AdapterTrainee(recipe, data, device);
-        CheckFits(recipe, tokenizer, trainee.Model, data);
+        CheckFits(recipe, trainee.Model, data);
 
         var options = recipe.Training;
         // Refused above where epochs decide and only reading tells.
@@ -82,14 +82,15 @@ public static class RunBuilder
 
     /// <summary>Opens the data of a recipe; paths are found as <see cref="RecipePaths"/> says.</summary>
     public static TrainingData OpenData(Recipe recipe, HuggingFaceTokenizer tokenizer) =>
-        TrainingData.Open(WithFoundFiles(recipe), tokenizer, Directory.GetCurrentDirectory(), endId: EndId(recipe));
+        TrainingData.Open(WithFoundFiles(recipe), EncoderOf(recipe, tokenizer), Directory.GetCurrentDirectory());
 
-    /// <summary>The token that ends a text, as the model's config says; null where it says none.</summary>
-    public static int? EndId(Recipe recipe)
+    /// <summary>How the texts of a recipe are encoded for its model.</summary>
+    /// <exception cref="UserException">Tokenizer and model do not fit together.</exception>
+    public static TextEncoder EncoderOf(Recipe recipe, HuggingFaceTokenizer tokenizer)
     {
         var directory = recipe.Model.FromConfig ?? recipe.Model.ModelNameOrPath;
-        var ids = ModelLoader.ReadConfig(recipe.Paths.Resolve(directory)).Config.EosTokenIds;
-        return ids.Count > 0 ? ids[0] : null;
+        var config = ModelLoader.ReadConfig(recipe.Paths.Resolve(directory)).Config;
+        return TextEncoder.Of(tokenizer, config.EosTokenIds, config.VocabularySize);
     }
 
     /// <summary>The data section with every path as it was found.</summary>
@@ -128,7 +129,7 @@ public static class RunBuilder
 
     private static Trainee FullTrainee(Recipe recipe, HuggingFaceTokenizer tokenizer, Device device)
     {
-        var dtype = recipe.Model.Dtype == "auto" ? ScalarType.Float32 : MachineTypes.Parse(recipe.Model.Dtype);
+        var dtype = recipe.Model.Dtype == "auto" ? ScalarType.Float32 : DtypeNames.Parse(recipe.Model.Dtype);
         var directory = recipe.Paths.Resolve(recipe.Model.FromConfig ?? recipe.Model.ModelNameOrPath);
         var model = recipe.Model.FromConfig is null
             ? ModelLoader.Load(directory, dtype, device)
@@ -138,18 +139,13 @@ public static class RunBuilder
         return new Trainee(
             model, null, model.BaseParameters,
             target => files.Save(target, model, dtype),
-            target => files.Save(target, model, MachineTypes.Parse(recipe.Model.SaveDtype)),
+            target => files.Save(target, model, DtypeNames.Parse(recipe.Model.SaveDtype)),
             checkpoint => TensorFile.ReadInto(Path.Combine(checkpoint, FullModelFiles.Weights), [.. model.StateDict()]));
     }
 
-    private static void CheckFits(Recipe recipe, HuggingFaceTokenizer tokenizer, CausalLanguageModel model, TrainingData data)
+    private static void CheckFits(Recipe recipe, CausalLanguageModel model, TrainingData data)
     {
         var faults = new Faults();
-        var rows = model.Config.VocabularySize;
-        if (tokenizer.EndId > rows)
-            faults.Add("model.tokenizer", $"ids up to {tokenizer.EndId - 1}", $"ids below the model's vocab_size {rows}", "use the tokenizer of the base model");
-        if (EndId(recipe) is { } end && end >= rows)
-            faults.Add("model.model_name_or_path", $"eos_token_id {end} in its config", $"an id below its vocab_size {rows}", "correct config.json");
         if (recipe.Data.MaxLength > model.Config.MaxPositionEmbeddings)
             faults.Add("data.max_length", $"{recipe.Data.MaxLength}",
                 $"at most the model's max_position_embeddings {model.Config.MaxPositionEmbeddings}");

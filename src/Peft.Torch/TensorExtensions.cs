@@ -1,25 +1,9 @@
 namespace Peft.Torch;
 
-/// <summary>Names and raw bytes of tensors.</summary>
+/// <summary>Raw bytes of tensors, and what else the library leaves out.</summary>
 public static class TensorExtensions
 {
     private const int Piece = 1 << 24;
-
-    /// <summary>PyTorch's name of an element type: <c>float32</c>, <c>bfloat16</c>, <c>int64</c>, ...</summary>
-    public static string Name(this ScalarType dtype) => dtype switch
-    {
-        ScalarType.Byte => "uint8",
-        ScalarType.Int8 => "int8",
-        ScalarType.Int16 => "int16",
-        ScalarType.Int32 => "int32",
-        ScalarType.Int64 => "int64",
-        ScalarType.Float16 => "float16",
-        ScalarType.Float32 => "float32",
-        ScalarType.Float64 => "float64",
-        ScalarType.Bool => "bool",
-        ScalarType.BFloat16 => "bfloat16",
-        _ => $"type {(int)dtype}",
-    };
 
     /// <summary>Bytes of all elements.</summary>
     public static long ByteCount(this Tensor tensor) => tensor.numel() * tensor.element_size();

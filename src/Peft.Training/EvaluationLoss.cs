@@ -1,4 +1,5 @@
 using Peft.Data;
+using Peft.Data.Batches;
 using Peft.Models;
 
 namespace Peft.Training;

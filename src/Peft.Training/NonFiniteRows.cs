@@ -1,4 +1,6 @@
 using Peft.Data;
+using Peft.Data.Batches;
+using Peft.Data.Tables;
 
 namespace Peft.Training;
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Peft.Adapters.Routing;
 using Peft.Data;
 using Peft.Data.Batches;
+using Peft.Data.Tables;
 using Peft.Models;
 using Peft.Training.Checkpoints;
 using Peft.Training.Metrics;

@@ -66,20 +66,23 @@ public sealed partial class ReferenceDirectionTests
         Assert.Contains(room, ReferencesOf(project));
     }
 
-    [Fact]
-    public void Every_project_is_in_the_solution()
+    [Theory]
+    [InlineData("Peft.slnx")]
+    [InlineData("Peft.sln")]
+    public void Every_project_is_in_the_solution(string file)
     {
-        var solution = RepositoryFiles.Text("Peft.sln").Replace('\\', '/');
-        var missing = RepositoryFiles.Below("src", ".csproj").Concat(RepositoryFiles.Below("tests", ".csproj"))
-            .Where(project => Path.GetFileName(project) != "Peft.Benchmarks.csproj")
-            .Where(project => !solution.Contains($"\"{project}\"", StringComparison.Ordinal));
-        RepositoryFiles.AssertNone(missing, "not in Peft.sln (dotnet sln add):");
+        var listed = ProjectPath().Matches(RepositoryFiles.Text(file).Replace('\\', '/')).Select(match => match.Value).Distinct().Order();
+        string[] projects = [.. RepositoryFiles.Below("", ".csproj")];
+        Assert.Equal(projects.Order(), listed);
     }
 
     private static IEnumerable<string> ReferencesOf(string project) =>
         XDocument.Parse(RepositoryFiles.Text(project)).Descendants("ProjectReference")
             .Select(reference => Path.GetFileNameWithoutExtension(reference.Attribute("Include")!.Value.Replace('\\', '/')))
             .Select(name => name.Replace("Peft.", "", StringComparison.Ordinal));
+
+    [GeneratedRegex(@"[\w./]+\.csproj")]
+    private static partial Regex ProjectPath();
 
     [GeneratedRegex(@"^\s*(?:global\s+)?using\s+(?:static\s+)?(?:\w+\s*=\s*)?(?:global::)?Peft\.(\w+)", RegexOptions.Multiline)]
     private static partial Regex UsedRoom();

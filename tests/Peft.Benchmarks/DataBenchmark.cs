@@ -87,7 +87,7 @@ internal static class DataBenchmark
             MaxLength = 128,
             Streaming = way == Streaming,
         };
-        using var data = TrainingData.Open(options, tokenizer, Path.GetDirectoryName(file)!, endId: 0);
+        using var data = TrainingData.Open(options, TextEncoder.Of(tokenizer, [0]), Path.GetDirectoryName(file)!);
         var stream = data.Batches(BatchSize, seed: 42);
         stream.Next();
         var seconds = clock.Elapsed.TotalSeconds;

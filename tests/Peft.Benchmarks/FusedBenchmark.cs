@@ -1,3 +1,5 @@
+using Peft.Models.Loading;
+
 namespace Peft.Benchmarks;
 
 /// <summary>What each fused operation brings, forward and backward: its time, and that of its composed form in the same rounds.</summary>

@@ -1,6 +1,9 @@
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Data;
+using Peft.Data.Batches;
+using Peft.Data.Tables;
+using Peft.Data.Tokens;
 using Peft.Models;
 using Peft.Recipes;
 using Peft.Training;
@@ -87,6 +90,6 @@ internal sealed class TrainingStep : IDisposable
         var random = new Random(1);
         return TokenBatch.Of([.. Enumerable.Range(0, shape.Batch).Select(row => new TokenSequence(
             [.. Enumerable.Range(0, shape.Length).Select(_ => random.Next(shape.Vocabulary))],
-            [.. Enumerable.Repeat(true, shape.Length)], 0, new RowId("random", row + 1), 0))], padId: 0);
+            1, 0, new RowId("random", row + 1), 0))], padId: 0);
     }
 }

@@ -45,7 +45,7 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
 
     [Theory]
     [InlineData("", "data.train[0].files", "rows.jsonl is empty", "a file with rows")]
-    [InlineData("{\"question\": null, \"answer\": \"b\"}\n", "rows.jsonl:1 - column 'question' is null or missing")]
+    [InlineData("{\"question\": null, \"answer\": \"b\"}\n", "rows.jsonl:1: column 'question' is null or missing")]
     [InlineData("{\"question\": \"\u00ff\", \"answer\": \"b\"}\n", "rows.jsonl:1", "the line is not UTF-8")] // written as one byte
     public void Rows_that_cannot_be_used(string rows, params string[] parts)
     {

@@ -47,7 +47,7 @@ public sealed class TrainFaultTests : IDisposable
     public void A_column_that_the_file_lacks_is_named_with_the_nearest_one()
     {
         var set = $"data.train=[{{files: {TinyBase.RowsFile}, template: {{prompt: \"{{qestion}}\", answer: \"{{answer}}\"}}}}]";
-        RefusedBeforeTheModel(set, "data.train[0].template.prompt", "'qestion' is not there", "question, answer", "Did you mean question?");
+        RefusedBeforeTheModel(set, "data.train[0].template.prompt", "no column 'qestion' in", "question, answer", "Did you mean question?");
     }
 
     [Fact]

@@ -1,3 +1,5 @@
+using Peft.Data.Tables;
+
 namespace Peft.Data.Tests;
 
 public class DataPreviewTests

@@ -1,7 +1,9 @@
+using Peft.Data.Batches;
 using Peft.Data.Examples;
 using Peft.Data.Tokens;
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Data.Tests;
 
@@ -12,7 +14,7 @@ internal static class Given
     public const int Eos = 2;
 
     /// <summary>One token a character (its code), BOS 1, EOS 2, padding 0.</summary>
-    public static TextEncoder Characters { get; } = new(text => [.. text.Select(c => (int)c)], [Bos], Eos, 0);
+    public static TextEncoder Characters { get; } = new(text => [.. text.Select(c => (int)c)], [Bos], [Eos], 0);
 
     public static TextEncoder NoSpecials { get; } = Characters with { Prefix = [] };
 

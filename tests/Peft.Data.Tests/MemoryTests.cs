@@ -1,3 +1,4 @@
+using Peft.Data.Tests.Batches;
 namespace Peft.Data.Tests;
 
 /// <summary>Managed memory is counted for the whole process, so these tests run alone.</summary>
@@ -46,7 +47,7 @@ public class MemoryTests
     {
         using var folder = new TempFolder();
         folder.WriteParquet("t.parquet", 2000, ("t", Words(50000)));
-        using var data = Given.Open(folder, Given.Train(Streaming.Streamed.Set("t.parquet"), Streaming.Streamed.Keys(2000, "\"max_length\": 512")));
+        using var data = Given.Open(folder, Given.Train(Streamed.Set("t.parquet"), Streamed.Keys(2000, "\"max_length\": 512")));
         var stream = data.Batches(16, 0);
         var before = GC.GetTotalMemory(forceFullCollection: true);
         var most = 0L;

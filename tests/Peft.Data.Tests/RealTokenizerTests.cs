@@ -20,24 +20,25 @@ public class RealTokenizerTests
     public void Real_rows_with_a_real_tokenizer_decode_to_prompt_and_answer()
     {
         var tokenizer = HuggingFaceTokenizer.Load(SharedAssets.Path("tokenizers", "gpt2"));
+        var encoder = TextEncoder.Of(tokenizer, [50256], 50257);
         var options = Given.Train(
             """
             {"files": "ag_news_small/validation.parquet", "limit": 50, "filter": "label < 3",
              "template": {"prompt": "{title}\nTopic:", "answer": " {label_text}"}}
             """,
             "\"max_length\": 64");
-        using var data = TrainingData.Open(options, tokenizer, SharedAssets.Path("data"), endId: 50256);
+        using var data = TrainingData.Open(options, encoder, SharedAssets.Path("data"));
         Assert.Equal(50, data.Train.Count);
         foreach (var index in Enumerable.Range(0, 50))
         {
             var sequence = data.Train[index];
-            var answer = sequence.Ids.Where((_, at) => sequence.Learned[at]).ToList();
+            var answer = sequence.Ids[sequence.LearnedFrom..];
             Assert.Equal(50256, answer[^1]);
             Assert.Matches("^ [A-Z][a-z/ A-Z]+$", tokenizer.Decode(answer.SkipLast(1)));
-            Assert.EndsWith("\nTopic:", tokenizer.Decode(sequence.Ids.SkipLast(answer.Count)));
+            Assert.EndsWith("\nTopic:", tokenizer.Decode(sequence.Ids.SkipLast(answer.Length)));
         }
 
-        var preview = DataPreview.Read(options, tokenizer, SharedAssets.Path("data"), 3, endId: 50256);
+        var preview = DataPreview.Read(options, encoder, tokenizer, SharedAssets.Path("data"), 3);
         Assert.Equal(3, preview.Sequences.Count);
         Assert.Equal(data.Train[0].Ids, preview.Sequences[0].Tokens.Select(token => token.Id));
     }

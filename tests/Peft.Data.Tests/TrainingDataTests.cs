@@ -1,4 +1,5 @@
 using Peft.Data.Tables;
+using Peft.Data.Tokens;
 using Peft.Formats;
 using Peft.Formats.Files;
 
@@ -112,7 +113,7 @@ public class TrainingDataTests
     {
         using var folder = new TempFolder();
         var error = Assert.Throws<FaultsException>(() => TrainingData.Open(
-            Given.Options("{}"), Given.Characters with { EndId = null }, folder.Path));
+            Given.Options("{}"), Given.Characters with { Ends = [] }, folder.Path));
         Assert.Equal(["data.train", "data.add_eos"], error.Items.Select(fault => fault.Place));
     }
 
@@ -124,8 +125,8 @@ public class TrainingDataTests
         var error = Assert.Throws<UserException>(() => Given.Open(folder, Given.Train(
             $$"""{"files": "a.csv", "filter": "t == 'z'", {{Text}}}""")));
         Assert.Equal(
-            "data.train[0] - no sequence: 2 rows read, 2 left out by the filter, 0 bad, 0 too long - at least one"
-            + " - correct the filter or the files",
+            "data.train[0]: no sequence: 2 rows read, 2 left out by the filter, 0 bad, 0 too long; expected at least one."
+            + " Correct the filter or the files.",
             error.Message);
     }
 
@@ -149,7 +150,7 @@ public class TrainingDataTests
                     File.SetLastWriteTimeUtc(folder["t.csv"], DateTime.UtcNow.AddSeconds(1));
             }));
         Assert.Equal(
-            "t.csv - changed while it was read - a file that nobody writes to - start again when it is complete, or train on a copy",
+            "t.csv: changed while it was being read; expected a file that nobody writes to. Start again when it is complete, or train on a copy.",
             error.Message);
     }
 
@@ -158,7 +159,7 @@ public class TrainingDataTests
     {
         using var folder = new TempFolder();
         folder.WriteParquet("t.parquet", ("t", Numbers(400000, row => Convert.ToHexStringLower(System.Security.Cryptography.MD5.HashData(BitConverter.GetBytes(row))))));
-        Assert.StartsWith("t.parquet - changed while it was read - ", Assert.Throws<DataFileException>(() => TrainingData.Open(
+        Assert.StartsWith("t.parquet: changed while it was being read; ", Assert.Throws<DataFileException>(() => TrainingData.Open(
             Given.Train($$"""{"files": "t.parquet", {{Text}}}"""), Given.Characters, folder.Path, _ =>
             {
                 using var file = new FileStream(folder["t.parquet"], FileMode.Open, FileAccess.Write, FileShare.ReadWrite);

@@ -109,7 +109,7 @@ public sealed class EvaluationRunTests : IDisposable
         using var scope = torch.NewDisposeScope();
         var text = one.Rows[0].Prompt + one.Rows[0].Choices[one.Rows[0].Gold];
         long[] ids = [.. _tiny.Tokenizer.EncodeToIds(text).Select(id => (long)id)];
-        var pass = Models.ForwardPass.ForInference();
+        var pass = ForwardPass.ForInference();
         opened.Model.Hidden(torch.tensor(ids[..^1], [1, ids.Length - 1]), pass);
         foreach (var (expected, module) in RoutingStatistics.Of(pass, null).Zip(routing.Modules))
         {

@@ -39,7 +39,7 @@ public sealed class TinyEvaluation : IDisposable
         var source = new DataSetOptions
         {
             Name = task.Name, Files = [file], Prompt = task.Kind == TaskKind.Perplexity ? null : TextTemplate.Parse("{p}"), Answer = TextTemplate.Parse("{a}"),
-            AllowsEmptyAnswer = true, Fields = [.. fields.Select((field, i) => new DataField($"choices[{i}]", TextTemplate.Parse(field)))],
+            AllowsEmptyAnswer = true, Fields = [.. fields.Select((field, i) => TextTemplate.Parse(field, $"choices[{i}]"))],
         };
         return TaskData.Open([task with { Sources = [source] }], null, 0, (_, name) => name).Single();
     }

@@ -28,7 +28,9 @@ public sealed class FaultsTests
     {
         var faults = new Faults();
         faults.Add("r", "missing", "a whole number");
-        Assert.Equal("x has 1 fault:\n  r  missing; expected a whole number.", Assert.Throws<FaultsException>(() => faults.ThrowIfAny("x")).Message);
+        Assert.Equal(
+            "x has 1 fault:\n  r  missing; expected a whole number.",
+            Assert.Throws<FaultsException>(() => faults.ThrowIfAny("x")).Message);
     }
 
     [Fact]
@@ -55,8 +57,10 @@ public sealed class FaultsTests
     [InlineData("{}", "keys are missing: 'n'")]
     public void What_is_wrong_with_json_is_told_without_names_of_types(string json, string expected)
     {
-        var options = new System.Text.Json.JsonSerializerOptions { RespectRequiredConstructorParameters = true, PropertyNameCaseInsensitive = true };
-        var error = Assert.Throws<System.Text.Json.JsonException>(() => System.Text.Json.JsonSerializer.Deserialize<Numbered>(json, options));
+        var options = new System.Text.Json.JsonSerializerOptions {
+            RespectRequiredConstructorParameters = true, PropertyNameCaseInsensitive = true };
+        var error = Assert.Throws<System.Text.Json.JsonException>(
+            () => System.Text.Json.JsonSerializer.Deserialize<Numbered>(json, options));
         Assert.Contains(expected, JsonFile.Reason(error), StringComparison.OrdinalIgnoreCase);
         Assert.DoesNotContain("System", JsonFile.Reason(error), StringComparison.Ordinal);
         Assert.DoesNotContain("BytePosition", JsonFile.Reason(error), StringComparison.Ordinal);
@@ -92,7 +96,9 @@ public sealed class FaultsTests
         for (var i = 0; i < 100_000; i++)
             faults.Add($"key{i}", "a", "b");
         Assert.Equal(1000, faults.Items.Count);
-        Assert.StartsWith("x has 100000 faults:", Assert.Throws<FaultsException>(() => faults.ThrowIfAny("x")).Message, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "x has 100000 faults:", Assert.Throws<FaultsException>(() => faults.ThrowIfAny("x")).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]

@@ -6,9 +6,9 @@ using Peft.Formats.Files;
 namespace Peft.Fuzz.Tests;
 
 /// <summary>
-/// Feeds mutated inputs to a reader and notes what must not happen: any exception but <see cref="UserException"/>, an input that takes
-/// longer than the limit, one that takes more memory than its size explains. The reader runs on a thread of its own with the stack that
-/// threads have by default, so that deep recursion shows.
+/// Feeds mutated inputs to a reader and notes what must not happen: any exception but <see cref="UserException"/>, an
+/// input that takes longer than the limit, one that takes more memory than its size explains. The reader runs on a
+/// thread of its own with the stack that threads have by default, so that deep recursion shows.
 /// </summary>
 /// <param name="folder">Where inputs are written and findings kept.</param>
 /// <param name="seed">Same seed, same inputs.</param>
@@ -17,7 +17,8 @@ internal sealed class FuzzDriver(string folder, long seed)
     private const int StackBytes = 1 << 20;
     private const int FindingsKept = 20;
 
-    /// <summary>Most processor time for one input; a regular expression alone may search for 30 seconds before it is refused.</summary>
+    /// <summary>Most processor time for one input; a regular expression alone may search for 30 seconds before it is
+    /// refused.</summary>
     public TimeSpan Limit { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>Most time by the clock for one input: long, since a machine may be busy with other things.</summary>
@@ -29,7 +30,8 @@ internal sealed class FuzzDriver(string folder, long seed)
     /// <summary>Bytes that each byte of an input may make a reader allocate besides.</summary>
     public long AllocationPerByte { get; init; } = 2048;
 
-    /// <summary>Runs inputs <paramref name="first"/> to <paramref name="first"/> + <paramref name="count"/> - 1.</summary>
+    /// <summary>Runs inputs <paramref name="first"/> to <paramref name="first"/> + <paramref name="count"/> -
+    /// 1.</summary>
     public FuzzOutcome Run(FuzzParser parser, long count, long first = 0)
     {
         var work = Path.Combine(folder, "work", $"{parser.Name}-{Environment.ProcessId}");
@@ -41,10 +43,14 @@ internal sealed class FuzzDriver(string folder, long seed)
         thread.Start();
         while (!thread.Join(TimeSpan.FromMilliseconds(50)))
         {
-            if (run.Begun is not { } begun || ProcessorTime() - begun.Processor < Limit && Stopwatch.GetElapsedTime(begun.Clock) < ClockLimit)
+            if (run.Begun is not { } begun || ProcessorTime() - begun.Processor < Limit
+                && Stopwatch.GetElapsedTime(begun.Clock) < ClockLimit)
                 continue;
             // The thread cannot be stopped; it ends with the process.
-            run.Note("hang", begun.Number, $"not done after {(ProcessorTime() - begun.Processor).TotalSeconds:F1} s of processor time", begun.Input);
+            run.Note(
+                "hang", begun.Number,
+                $"not done after {(ProcessorTime() - begun.Processor).TotalSeconds:F1} s of processor time",
+                begun.Input);
             return run.Outcome(clock.Elapsed, Save);
         }
 
@@ -115,7 +121,8 @@ internal sealed class FuzzDriver(string folder, long seed)
     private static string Where(Exception error)
     {
         var frames = new StackTrace(error).GetFrames().Select(frame => frame.GetMethod()).ToList();
-        var ours = frames.Find(method => method?.DeclaringType?.FullName?.StartsWith("Peft.", StringComparison.Ordinal) == true);
+        var ours = frames.Find(
+            method => method?.DeclaringType?.FullName?.StartsWith("Peft.", StringComparison.Ordinal) == true);
         return $"crash {error.GetType().Name} in {ours?.DeclaringType?.Name}.{ours?.Name}";
     }
 
@@ -190,8 +197,11 @@ internal sealed class FuzzDriver(string folder, long seed)
         {
             lock (_found)
             {
-                return new FuzzOutcome(_inputs, Accepted, elapsed.TotalSeconds, _slowest, _most, [.. _found.Select(pair =>
-                    new Finding(parser.Name, pair.Key, pair.Value.Number, pair.Value.Detail, save(this, pair.Key, pair.Value.Input)))]);
+                return new FuzzOutcome(
+                    _inputs, Accepted, elapsed.TotalSeconds, _slowest, _most, [.. _found.Select(pair =>
+                    new Finding(
+                        parser.Name, pair.Key, pair.Value.Number, pair.Value.Detail,
+                        save(this, pair.Key, pair.Value.Input)))]);
             }
         }
     }
@@ -200,17 +210,18 @@ internal sealed class FuzzDriver(string folder, long seed)
 /// <summary>One reader of text from strangers, and valid inputs to start from.</summary>
 /// <param name="Name">Short name for tables and folders.</param>
 /// <param name="Seeds">Inputs that it reads without an error.</param>
-/// <param name="Read">Reads the input and uses what came of it. Gets the folder and the input; a <c>UserException</c> is right, any
-/// other exception a finding.</param>
+/// <param name="Read">Reads the input and uses what came of it. Gets the folder and the input; a <c>UserException</c>
+/// is right, any other exception a finding.</param>
 internal sealed record FuzzParser(string Name, IReadOnlyList<byte[]> Seeds, Action<string, byte[]> Read)
 {
     /// <summary>The file in the folder that the input is written to; null where it is no file.</summary>
     public string? FileName { get; init; }
 
-    /// <summary>Writes the files that the input stands beside, once.</summary>
+    /// <summary>Writes the files beside which the input lies, once.</summary>
     public Action<string> Prepare { get; init; } = _ => { };
 
-    /// <summary>Where the text that deserves structure-aware mutation begins and ends; null for all of the input.</summary>
+    /// <summary>Where the text that deserves structure-aware mutation begins and ends; null for all of the
+    /// input.</summary>
     public Func<byte[], (int Start, int End)>? TextOf { get; init; }
 
     /// <summary>Makes lengths true again after the text was changed.</summary>
@@ -219,7 +230,8 @@ internal sealed record FuzzParser(string Name, IReadOnlyList<byte[]> Seeds, Acti
 
 /// <summary>An input that a reader did not take as it should.</summary>
 /// <param name="Parser">The reader.</param>
-/// <param name="Kind">crash, hang or memory; for a crash also what was thrown and where, so that equal ones count as one.</param>
+/// <param name="Kind">crash, hang or memory; for a crash also what was thrown and where, so that equal ones count as
+/// one.</param>
 /// <param name="Number">Number of the input, from 0: with the seed it makes the same input again.</param>
 /// <param name="Detail">The whole error.</param>
 /// <param name="File">Where the input was saved.</param>
@@ -229,7 +241,7 @@ internal sealed record Finding(string Parser, string Kind, long Number, string D
     public override string ToString() => $"{Parser} input {Number}: {Kind}; saved as {File}\n{Detail}";
 }
 
-/// <summary>What a parser came to.</summary>
+/// <summary>The results of one parser.</summary>
 /// <param name="Inputs">Inputs read.</param>
 /// <param name="Accepted">Those without an error.</param>
 /// <param name="Seconds">Time for all, making and writing them included.</param>
@@ -237,4 +249,5 @@ internal sealed record Finding(string Parser, string Kind, long Number, string D
 /// <param name="MostAllocated">Bytes that the hungriest took.</param>
 /// <param name="Findings">One of each kind.</param>
 internal sealed record FuzzOutcome(
-    long Inputs, long Accepted, double Seconds, double SlowestMilliseconds, long MostAllocated, IReadOnlyList<Finding> Findings);
+    long Inputs, long Accepted, double Seconds, double SlowestMilliseconds, long MostAllocated,
+    IReadOnlyList<Finding> Findings);

@@ -33,7 +33,10 @@ internal static class FuzzParsers
     private static readonly Lazy<Scriban.Runtime.ScriptObject> Row = new(() => TemplateValues.OfPairs(
     [
         new("a", "x"), new("n", 4), new("q", "why"), new("x", "y"), new("letters", "l e"), new("a b", true),
-        new("l", new[] { new Dictionary<string, object?> { ["t"] = null }, new Dictionary<string, object?> { ["t"] = 1.5 } }),
+        new("l", new[]
+        {
+            new Dictionary<string, object?> { ["t"] = null }, new Dictionary<string, object?> { ["t"] = 1.5 },
+        }),
     ]));
 
     /// <summary>The readers, by name.</summary>
@@ -52,10 +55,14 @@ internal static class FuzzParsers
         new("index", FuzzSeeds.Index, (folder, _) => SafetensorsCheckpoint.Open(folder))
         {
             FileName = "model.safetensors.index.json",
-            Prepare = folder => Write(folder, ("a.safetensors", FuzzSeeds.Safetensors[0]), ("b.safetensors", FuzzSeeds.Safetensors[1])),
+            Prepare = folder =>
+                Write(folder, ("a.safetensors", FuzzSeeds.Safetensors[0]), ("b.safetensors", FuzzSeeds.Safetensors[1])),
         },
         new("config", FuzzSeeds.Config, (folder, _) => ModelLoader.ReadConfig(folder)) { FileName = "config.json" },
-        new("generation", FuzzSeeds.Generation, (folder, _) => GenerationConfig.Read(folder)) { FileName = "generation_config.json" },
+        new("generation", FuzzSeeds.Generation, (folder, _) => GenerationConfig.Read(folder))
+        {
+            FileName = "generation_config.json",
+        },
         new("tokenizer", FuzzSeeds.Tokenizer, (folder, _) => UseTokenizer(folder)) { FileName = "tokenizer.json" },
         new("tokens", FuzzSeeds.TokenizerConfig, (folder, _) => UseTokenizer(folder))
         {
@@ -86,7 +93,10 @@ internal static class FuzzParsers
                 Write(folder, [.. FuzzSeeds.ExportedFiles]);
             },
         },
-        new("adapter", FuzzSeeds.Adapter, (folder, _) => UseAdapter(LoraAdapterConfig.Read(folder, _ => { }))) { FileName = LoraAdapterConfig.FileName },
+        new("adapter", FuzzSeeds.Adapter, (folder, _) => UseAdapter(LoraAdapterConfig.Read(folder, _ => { })))
+        {
+            FileName = LoraAdapterConfig.FileName,
+        },
         new("template", FuzzSeeds.Template, (_, input) => UseTemplate(Encoding.UTF8.GetString(input))),
         new("jsonl", FuzzSeeds.JsonLines, (folder, _) => ReadRows(folder, "x.jsonl")) { FileName = "x.jsonl" },
         new("json", FuzzSeeds.Json, (folder, _) => ReadRows(folder, "x.json")) { FileName = "x.json" },
@@ -95,12 +105,16 @@ internal static class FuzzParsers
         new("parquet", FuzzSeeds.Parquet, (folder, _) => ReadRows(folder, "x.parquet")) { FileName = "x.parquet" },
         new("results", FuzzSeeds.Results, (folder, _) => ReportSource.Load([folder])) { FileName = ResultsFile.Name },
         new("report", FuzzSeeds.Report, (_, input) => UseReport(Encoding.UTF8.GetString(input))),
-        new("trainer", FuzzSeeds.Trainer, (folder, _) => TrainerStateFile.Read(folder)) { FileName = TrainerStateFile.Name },
+        new("trainer", FuzzSeeds.Trainer, (folder, _) => TrainerStateFile.Read(folder))
+        {
+            FileName = TrainerStateFile.Name,
+        },
         new("evaluation", FuzzSeeds.Evaluation, (folder, _) => ResultsFile.Load(folder))
         {
             FileName = ResultsFile.EarlierName,
         },
-        new("task", FuzzSeeds.Task, (folder, _) => TaskReader.Read(YamlReader.ReadFile(Path.Combine(folder, "task.yaml")), "task", "task.yaml"))
+        new("task", FuzzSeeds.Task, (folder, _) =>
+            TaskReader.Read(YamlReader.ReadFile(Path.Combine(folder, "task.yaml")), "task", "task.yaml"))
         {
             FileName = "task.yaml",
         },
@@ -157,7 +171,8 @@ internal static class FuzzParsers
 
     private static void UseTemplate(string template)
     {
-        var node = new ConfigMap("", 0, [new("prompt", ConfigScalar.Of(template)), new("answer", ConfigScalar.Of("{a}"))]);
+        var node = new ConfigMap(
+            "", 0, [new("prompt", ConfigScalar.Of(template)), new("answer", ConfigScalar.Of("{a}"))]);
         var map = new ConfigMap("", 0, [new("files", ConfigScalar.Of("x.jsonl")), new("template", node)]);
         var reader = new OptionReader(map, "", new Faults());
         var options = DataSetOptions.Read(reader);
@@ -184,7 +199,8 @@ internal static class FuzzParsers
     private static void PrepareRecipe(string folder)
     {
         Directory.CreateDirectory(Path.Combine(folder, "base"));
-        Write(folder, ("base/frag.yaml", FuzzSeeds.Fragment), ("valid.yaml", FuzzSeeds.Recipe[0]), ("other.yaml", FuzzSeeds.Recipe[1]));
+        Write(folder, ("base/frag.yaml", FuzzSeeds.Fragment), ("valid.yaml", FuzzSeeds.Recipe[0]),
+            ("other.yaml", FuzzSeeds.Recipe[1]));
     }
 
     private static void Write(string folder, params (string Name, byte[] Bytes)[] files)

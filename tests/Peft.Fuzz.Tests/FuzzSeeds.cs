@@ -20,30 +20,36 @@ internal static class FuzzSeeds
     public static byte[][] Safetensors { get; } =
     [
         Tensors(("x", SafetensorsDtype.F32, [2, 3]), ("y.weight", SafetensorsDtype.BF16, [4])),
-        Tensors(("z", SafetensorsDtype.I64, []), ("empty", SafetensorsDtype.U8, [0, 5]), ("b", SafetensorsDtype.BOOL, [3])),
+        Tensors(("z", SafetensorsDtype.I64, []), ("empty", SafetensorsDtype.U8, [0, 5]), (
+            "b", SafetensorsDtype.BOOL, [3])),
     ];
 
     public static byte[][] Index { get; } = Texts(
         """
-        {"metadata": {"total_size": 32}, "weight_map": {"x": "a.safetensors", "y.weight": "a.safetensors", "z": "b.safetensors"}}
+        {"metadata": {"total_size": 32}, "weight_map": {"x": "a.safetensors", "y.weight": "a.safetensors",
+        "z": "b.safetensors"}}
         """);
 
     public static byte[][] Config { get; } = Texts(
         """
         {
-          "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 4096, "hidden_size": 192, "head_dim": 32,
+          "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 4096, "hidden_size": 192,
+          "head_dim": 32,
           "intermediate_size": 512, "num_hidden_layers": 6, "num_attention_heads": 6, "num_key_value_heads": 3,
           "max_position_embeddings": 512, "rms_norm_eps": 1.0e-05, "rope_theta": 10000.0, "hidden_act": "silu",
           "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
             "original_max_position_embeddings": 256},
-          "bos_token_id": null, "eos_token_id": [0, 2], "pad_token_id": -1, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+          "bos_token_id": null, "eos_token_id": [0, 2], "pad_token_id": -1, "tie_word_embeddings": true,
+          "torch_dtype": "bfloat16",
           "attention_bias": false, "mlp_bias": false, "initializer_range": 0.02
         }
         """,
         """
         {"model_type": "qwen2", "vocab_size": 100, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3,
-         "num_attention_heads": 2, "max_position_embeddings": 64, "use_sliding_window": true, "sliding_window": 8, "max_window_layers": 1,
-         "layer_types": ["full_attention", "sliding_attention"], "rope_parameters": {"rope_theta": 1e6, "rope_type": "default"},
+         "num_attention_heads": 2, "max_position_embeddings": 64, "use_sliding_window": true, "sliding_window": 8,
+         "max_window_layers": 1,
+         "layer_types": ["full_attention", "sliding_attention"], "rope_parameters": {"rope_theta": 1e6,
+         "rope_type": "default"},
          "eos_token_id": 2, "dtype": "float32"}
         """,
         """
@@ -59,33 +65,47 @@ internal static class FuzzSeeds
     public static byte[][] Results { get; } = Texts(
         """
         {"format": "peft.results", "version": 1, "created": "2026-11-22T17:40:00Z", "peft_version": "0.1.0",
-         "settings": {"seed": 0, "batch_size": 16, "dtype": "float32", "bootstrap_samples": 10, "confidence": 0.95, "correction": "holm"},
+         "settings": {"seed": 0, "batch_size": 16, "dtype": "float32", "bootstrap_samples": 10, "confidence": 0.95,
+         "correction": "holm"},
          "base": {"name": "b", "fingerprint": "ff"},
          "subjects": [
-          {"name": "base", "kind": "base", "path": "b", "method": null, "router": null, "fingerprint": null, "trainable_parameters": 0,
-           "step_seconds": null, "peak_memory_bytes": null, "evaluation_seconds": 1.5, "recipe": null, "training": null},
-          {"name": "a", "kind": "adapter", "path": "a", "method": "mixture", "router": "top-k", "fingerprint": "aa", "trainable_parameters": 5,
-           "step_seconds": 0.1, "peak_memory_bytes": 100, "evaluation_seconds": 1.5, "recipe": {"adapter": {"r": 8, "list": [1, {"x": null}]}},
+          {"name": "base", "kind": "base", "path": "b", "method": null, "router": null, "fingerprint": null,
+          "trainable_parameters": 0,
+           "step_seconds": null, "peak_memory_bytes": null, "evaluation_seconds": 1.5, "recipe": null,
+           "training": null},
+          {"name": "a", "kind": "adapter", "path": "a", "method": "mixture", "router": "top-k", "fingerprint": "aa",
+          "trainable_parameters": 5,
+           "step_seconds": 0.1, "peak_memory_bytes": 100, "evaluation_seconds": 1.5, "recipe": {"adapter": {"r": 8,
+           "list": [1, {"x": null}]}},
            "training": {"step": [1, 2], "loss": [3.5, 2], "aux": [0, 0], "lr": [0.1, 0], "tokens_per_second": [10, 11],
             "routing_step": [2], "routing_entropy": [1.1]}}],
-         "tasks": [{"name": "t", "kind": "classification", "data": "d", "rows": 10, "rows_hash": "aa", "truncated": 1, "ties": 0, "shots": 0,
+         "tasks": [{"name": "t", "kind": "classification", "data": "d", "rows": 10, "rows_hash": "aa", "truncated": 1,
+         "ties": 0, "shots": 0,
           "metrics": [{"name": "accuracy", "higher_is_better": true, "main": true, "unit": "rate"}]}],
-         "scores": [{"subject": "a", "task": "t", "metric": "accuracy", "value": 0.5, "low": 0.2, "high": 0.8, "rows": 10},
+         "scores": [{"subject": "a", "task": "t", "metric": "accuracy", "value": 0.5, "low": 0.2, "high": 0.8,
+         "rows": 10},
           {"subject": "base", "task": "t", "metric": "accuracy", "value": 0.25, "low": 0, "high": 0.5, "rows": 10}],
-         "comparisons": [{"task": "t", "metric": "accuracy", "a": "base", "b": "a", "difference": 0.25, "low": -0.1, "high": 0.6, "p": 0.1,
+         "comparisons": [{"task": "t", "metric": "accuracy", "a": "base", "b": "a", "difference": 0.25, "low": -0.1,
+         "high": 0.6, "p": 0.1,
           "p_adjusted": 0.1, "significant": false}],
-         "routing": [{"subject": "a", "tasks": ["t", "u"], "modules": [{"name": "model.layers.0.q_proj", "layer": 0, "projection": "q_proj",
-          "load": [0.5, 0.5], "mean_probability": [0.5, 0.5], "entropy": 0.69, "effective_support_size": 2, "experts_per_token": 2, "dead_experts": 0}],
-          "expert_by_task": {"matrix": [[1, 0], [0, 1]], "mutual_information": 0.69, "normalized_mutual_information": 1},
+         "routing": [{"subject": "a", "tasks": ["t", "u"], "modules": [{"name": "model.layers.0.q_proj", "layer": 0,
+         "projection": "q_proj",
+          "load": [0.5, 0.5], "mean_probability": [0.5, 0.5], "entropy": 0.69, "effective_support_size": 2,
+          "experts_per_token": 2, "dead_experts": 0}],
+          "expert_by_task": {"matrix": [[1, 0], [0, 1]], "mutual_information": 0.69,
+          "normalized_mutual_information": 1},
           "similarity": [[1, 0], [0, 1]], "srp": {"segments": [4], "values": [0.8]},
           "sch": {"segments": [4], "cache_sizes": [1, 2], "values": [[0.5, 1]]}}]}
         """);
 
     public static byte[][] Report { get; } = Texts(
-        "# {{ title }}\n{{ for s in subjects }}{{ for.index }} {{ s.name }}{{ if !for.last }}, {{ end }}{{ end }}\n{{ # {{ x }} }}",
-        "{{~ if notes.size > 0 ~}}{{ with verdict }}{{ headline }}{{ end }}{{ else if tasks.size > 0 }}{{ for t in tasks }}{{ for m in t.metrics }}{{ m.name }}{{ end }}{{ end }}{{ else }}{{ seed }}{{ end }}",
+        "# {{ title }}\n{{ for s in subjects }}{{ for.index }} {{ s.name }}{{ if !for.last }}, {{ end }}{{ end }}\n{{ "
+            + "# {{ x }} }}",
+        "{{~ if notes.size > 0 ~}}{{ with verdict }}{{ headline }}{{ end }}{{ else if tasks.size > 0 }}{{ for t in "
+            + "tasks }}{{ for m in t.metrics }}{{ m.name }}{{ end }}{{ end }}{{ else }}{{ seed }}{{ end }}",
         "{{ inline \"report.css\" }}{{ chart_data }}{{ content_security_policy }}{%{ {{ x }} }%}",
-        "{{ x = subjects[0]; x.name | string.upcase }}{{ func f(a, b) }}{{ a + b }}{{ end }}{{ f 1 'x' }}{{ case seed; when 0; 'a'; else; 'b'; end }}");
+        "{{ x = subjects[0]; x.name | string.upcase }}{{ func f(a, b) }}{{ a + b }}{{ end }}{{ f 1 'x' }}{{ case "
+            + "seed; when 0; 'a'; else; 'b'; end }}");
 
     /// <summary>What templates are rendered with.</summary>
     public static Lazy<ReportModel> Model { get; } = new(() =>
@@ -107,40 +127,52 @@ internal static class FuzzSeeds
         """
         {"version": "1.0",
          "added_tokens": [
-          {"id": 0, "content": "<unk>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
-          {"id": 1, "content": "<s>", "single_word": true, "lstrip": true, "rstrip": true, "normalized": true, "special": true},
+          {"id": 0, "content": "<unk>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+          "special": true},
+          {"id": 1, "content": "<s>", "single_word": true, "lstrip": true, "rstrip": true, "normalized": true,
+          "special": true},
           {"id": 12, "content": "<|x|>", "special": false}],
          "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Prepend", "prepend": "▁"},
-          {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}, {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": "▁"},
-          {"type": "Strip", "strip_left": false, "strip_right": true}, {"type": "Lowercase"}, {"type": "NFKD"}, {"type": "StripAccents"}]},
+          {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}, {"type": "Replace",
+          "pattern": {"Regex": "\\s+"}, "content": "▁"},
+          {"type": "Strip", "strip_left": false, "strip_right": true}, {"type": "Lowercase"}, {"type": "NFKD"},
+          {"type": "StripAccents"}]},
          "pre_tokenizer": null,
          "post_processor": {"type": "TemplateProcessing",
           "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
-          "pair": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+          "pair": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+          {"Sequence": {"id": "B", "type_id": 1}}],
           "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}},
-         "decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
+         "decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+         {"type": "ByteFallback"},
           {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
-         "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null, "end_of_word_suffix": null,
+         "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
+         "end_of_word_suffix": null,
           "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
-          "vocab": {"<unk>": 0, "<s>": 1, "▁": 2, "h": 3, "e": 4, "l": 5, "o": 6, "he": 7, "ll": 8, "<0x0A>": 9, "hell": 10, "▁hell": 11},
+          "vocab": {"<unk>": 0, "<s>": 1, "▁": 2, "h": 3, "e": 4, "l": 5, "o": 6, "he": 7, "ll": 8, "<0x0A>": 9,
+          "hell": 10, "▁hell": 11},
           "merges": ["h e", "l l", "he ll", "▁ hell"]}}
         """,
         """
         {"added_tokens": [],
          "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-          {"type": "Split", "pattern": {"Regex": "(?i:'s|'t)|[^\\r\\n\\p{L}]?\\p{L}+|\\p{N}{1,2}|\\s+(?!\\S)|\\s+"}, "behavior": "Isolated", "invert": false},
+          {"type": "Split", "pattern": {"Regex": "(?i:'s|'t)|[^\\r\\n\\p{L}]?\\p{L}+|\\p{N}{1,2}|\\s+(?!\\S)|\\s+"},
+          "behavior": "Isolated", "invert": false},
           {"type": "Split", "pattern": {"String": "o"}, "behavior": "MergedWithNext", "invert": true},
-          {"type": "Digits", "individual_digits": true}, {"type": "Punctuation", "behavior": "Contiguous"}, {"type": "WhitespaceSplit"},
+          {"type": "Digits", "individual_digits": true}, {"type": "Punctuation", "behavior": "Contiguous"},
+          {"type": "WhitespaceSplit"},
           {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": true},
           {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}]},
          "post_processor": {"type": "RobertaProcessing", "sep": ["b", 1], "cls": ["a", 0], "trim_offsets": true},
          "decoder": {"type": "ByteLevel"},
-         "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "Ġ": 3, "Ġab": 4}, "merges": [["a", "b"], ["Ġ", "ab"]], "ignore_merges": true}}
+         "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "Ġ": 3, "Ġab": 4}, "merges": [["a", "b"], ["Ġ",
+         "ab"]], "ignore_merges": true}}
         """);
 
     public static byte[][] TokenizerConfig { get; } = Texts(
         """
-        {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": {"content": "<unk>", "lstrip": false}, "pad_token": null,
+        {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": {"content": "<unk>",
+        "lstrip": false}, "pad_token": null,
          "model_max_length": 1000000000000000019884624838656}
         """);
 
@@ -221,11 +253,14 @@ internal static class FuzzSeeds
         training: {num_train_epochs: 2.5, optim: sgd, momentum: 0.9}
         """);
 
-    public static byte[][] Set { get; } = Texts("training.max_steps=5\nadapter.router={kind: soft}", "adapter.target_modules=[q_proj, 'v_proj']\ndata.max_length=7");
+    public static byte[][] Set { get; } = Texts(
+        "training.max_steps=5\nadapter.router={kind: soft}",
+        "adapter.target_modules=[q_proj, 'v_proj']\ndata.max_length=7");
 
     /// <summary>The files that the manifests of <see cref="Bundle"/> list.</summary>
     public static (string Name, byte[] Bytes)[] BundleFiles { get; } =
-        [("adapter_config.json", "{}"u8.ToArray()), ("adapter_model.safetensors", Safetensors[0]), ("README.md", "# card"u8.ToArray())];
+        [("adapter_config.json", "{}"u8.ToArray()), ("adapter_model.safetensors", Safetensors[0]), (
+            "README.md", "# card"u8.ToArray())];
 
     public static byte[][] Bundle { get; } = [Manifest(Adapters[0], BundleFiles), Manifest(Adapters[1], BundleFiles)];
 
@@ -233,7 +268,8 @@ internal static class FuzzSeeds
     public static (string Name, byte[] Bytes)[] ExportedFiles { get; } =
     [
         ("expert_0/adapter_config.json", "{}"u8.ToArray()), ("expert_0/adapter_model.safetensors", Safetensors[0]),
-        ("expert_0/README.md", "# card"u8.ToArray()), ("router.safetensors", Safetensors[1]), ("README.md", "# card"u8.ToArray()),
+        ("expert_0/README.md", "# card"u8.ToArray()), ("router.safetensors", Safetensors[1]), (
+            "README.md", "# card"u8.ToArray()),
         ("recipe.resolved.yaml", "seed: 1\n"u8.ToArray()),
     ];
 
@@ -242,28 +278,39 @@ internal static class FuzzSeeds
     public static byte[][] Adapter { get; } = Texts(
         """
         {
-          "alpha_pattern": {"q_proj": 4}, "auto_mapping": null, "base_model_name_or_path": "org/base", "bias": "none", "fan_in_fan_out": false,
-          "inference_mode": true, "init_lora_weights": true, "layers_pattern": "layers", "layers_to_transform": [0, 1], "lora_alpha": 16,
-          "lora_dropout": 0.05, "modules_to_save": null, "peft_type": "LORA", "r": 8, "rank_pattern": {"model.layers.0.*": 4, "^x$": 2},
-          "revision": null, "target_modules": ["q_proj", "v_proj"], "exclude_modules": ["lm_head"], "task_type": "CAUSAL_LM",
+          "alpha_pattern": {"q_proj": 4}, "auto_mapping": null, "base_model_name_or_path": "org/base", "bias": "none",
+          "fan_in_fan_out": false,
+          "inference_mode": true, "init_lora_weights": true, "layers_pattern": "layers", "layers_to_transform": [0, 1],
+          "lora_alpha": 16,
+          "lora_dropout": 0.05, "modules_to_save": null, "peft_type": "LORA", "r": 8,
+          "rank_pattern": {"model.layers.0.*": 4, "^x$": 2},
+          "revision": null, "target_modules": ["q_proj", "v_proj"], "exclude_modules": ["lm_head"],
+          "task_type": "CAUSAL_LM",
           "use_dora": false, "use_rslora": true, "loftq_config": {}, "corda_config": null
         }
         """,
         """
-        {"peft_type": "LORA", "target_modules": ".*\\.(q|v)_proj", "exclude_modules": "(?P<a>lm)_head", "lora_alpha": 0.5}
+        {"peft_type": "LORA", "target_modules": ".*\\.(q|v)_proj", "exclude_modules": "(?P<a>lm)_head",
+        "lora_alpha": 0.5}
         """);
 
     public static byte[][] Template { get; } = Texts(
         "say: {letters} = {{ x | string.upcase }} {a b} {\"j\": 1}", "{q}", "no column at all",
-        "{{ if a == 'x' && n > 3 }}{{ for w in l limit: 2 }}{{ w.t ?? 'none' }}{{ end }}{{ else }}{{ n + 1.5 }}{{ end }}",
-        "{{ func f(x); ret x * 2; end; capture c }}{{ f n }}{{ end; c | extract `(\\d+)` | spell | left 4 }}{{ (a | split_hash 100) < 95 }}");
+        "{{ if a == 'x' && n > 3 }}{{ for w in l limit: 2 }}{{ w.t ?? 'none' }}{{ end }}{{ else }}{{ n + 1.5 }}{{ end "
+            + "}}",
+        "{{ func f(x); ret x * 2; end; capture c }}{{ f n }}{{ end; c | extract `(\\d+)` | spell | left 4 }}{{ (a | "
+            + "split_hash 100) < 95 }}");
 
-    public static byte[][] JsonLines { get; } = Texts("{\"a\": \"x\", \"n\": 1.10, \"l\": [{\"t\": null}, true]}\n\n{\"n\": -3e5, \"a\": \"\\u00e4\\ud83d\\ude42\"}\r\n");
+    public static byte[][] JsonLines { get; } = Texts(
+        "{\"a\": \"x\", \"n\": 1.10, \"l\": [{\"t\": null}, true]}\n\n{\"n\": -3e5, \"a\": "
+            + "\"\\u00e4\\ud83d\\ude42\"}\r\n");
 
     public static byte[][] Json { get; } = Texts(
-        "[{\"a\": \"x\", \"n\": 1},\n {\"o\": {\"b\": [1, 2]}, \"n\": 2, \"a\": true}]", "{\"a\": 1, \"n\": 2}\n{\"a\": \"y\", \"n\": 3}");
+        "[{\"a\": \"x\", \"n\": 1},\n {\"o\": {\"b\": [1, 2]}, \"n\": 2, \"a\": true}]",
+            "{\"a\": 1, \"n\": 2}\n{\"a\": \"y\", \"n\": 3}");
 
-    public static byte[][] Csv { get; } = Texts("a,n\nx,1\n\"y, \"\"z\"\"\",2\r\n\"two\nlines\",\n", "\uFEFFn,a\n1,x\n");
+    public static byte[][] Csv { get; } = Texts(
+        "a,n\nx,1\n\"y, \"\"z\"\"\",2\r\n\"two\nlines\",\n", "\uFEFFn,a\n1,x\n");
 
     public static byte[][] Tsv { get; } = Texts("a\tn\n\"x\t1\ny\"\t2\n");
 
@@ -271,9 +318,12 @@ internal static class FuzzSeeds
 
     private static async Task<byte[]> WriteParquet()
     {
-        var (text, number) = (new global::Parquet.Schema.DataField<string>("a"), new global::Parquet.Schema.DataField<long>("n"));
+        var (text, number) = (
+            new global::Parquet.Schema.DataField<string>("a"), new global::Parquet.Schema.DataField<long>("n"));
         using var stream = new MemoryStream();
-        await using (var writer = await global::Parquet.ParquetWriter.CreateAsync(new global::Parquet.Schema.ParquetSchema(text, number), stream))
+        await using (
+            var writer = await global::Parquet.ParquetWriter.CreateAsync(
+                new global::Parquet.Schema.ParquetSchema(text, number), stream))
         {
             using var group = writer.CreateRowGroup();
             await group.WriteAsync(text, (IReadOnlyCollection<string>)["x", "yy", "x"]);
@@ -285,7 +335,8 @@ internal static class FuzzSeeds
     }
 
     public static byte[][] Trainer { get; } = [WithFile(folder => TrainerStateFile.Write(folder, new TrainerStateFile(
-        new TrainingState(20, new BatchStreamState(42, 4, 8, 0, 120, new string('a', 64), 1, 2, 3, [5, 6]), 10, 0.5, 1, false),
+        new TrainingState(
+            20, new BatchStreamState(42, 4, 8, 0, 120, new string('a', 64), 1, 2, 3, [5, 6]), 10, 0.5, 1, false),
         100,
         "model:\n  dtype: auto\n")), TrainerStateFile.Name)];
 
@@ -333,7 +384,8 @@ internal static class FuzzSeeds
 
     private static byte[] Manifest(string adapter, (string Name, byte[] Bytes)[] files)
     {
-        var reader = new OptionReader(Recipes.YamlReader.Parse($"adapter: {adapter.ReplaceLineEndings(" ")}", "seed"), "", new Faults());
+        var reader = new OptionReader(
+            Recipes.YamlReader.Parse($"adapter: {adapter.ReplaceLineEndings(" ")}", "seed"), "", new Faults());
         var options = AdapterOptions.Read(reader.Section("adapter"));
         reader.Faults.ThrowIfAny("seed");
         return Encoding.UTF8.GetBytes(new BundleManifest
@@ -354,7 +406,8 @@ internal static class FuzzSeeds
         SafetensorsWriter.Write(
             stream,
             [.. tensors.Select(tensor => new SafetensorsWrite(tensor.Name, tensor.Dtype, tensor.Shape, to =>
-                to.Write(new byte[tensor.Shape.Aggregate((long)tensor.Dtype.ByteSize(), (bytes, size) => bytes * size)])))],
+                to.Write(
+                    new byte[tensor.Shape.Aggregate((long)tensor.Dtype.ByteSize(), (bytes, size) => bytes * size)])))],
             new Dictionary<string, string> { ["format"] = "pt" });
         return stream.ToArray();
     }

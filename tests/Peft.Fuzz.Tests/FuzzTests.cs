@@ -33,7 +33,8 @@ public sealed class FuzzTests
     public void The_same_seed_makes_the_same_inputs_and_another_seed_others()
     {
         var parser = Parser("recipe");
-        byte[][] Inputs(long seed) => [.. Enumerable.Range(0, 20).Select(i => new FuzzDriver("", seed).InputOf(parser, i))];
+        byte[][] Inputs(long seed) =>
+            [.. Enumerable.Range(0, 20).Select(i => new FuzzDriver("", seed).InputOf(parser, i))];
         Assert.Equal(Inputs(1), Inputs(1));
         Assert.NotEqual(Inputs(1), Inputs(2));
     }
@@ -46,7 +47,8 @@ public sealed class FuzzTests
         var finding = Assert.Single(outcome.Findings);
         Assert.StartsWith("crash InvalidOperationException in ", finding.Kind);
         Assert.Contains("oops", finding.Detail);
-        Assert.Equal(new FuzzDriver(folder.Path, 1).InputOf(Reader(_ => { }), finding.Number), File.ReadAllBytes(finding.File));
+        Assert.Equal(
+            new FuzzDriver(folder.Path, 1).InputOf(Reader(_ => { }), finding.Number), File.ReadAllBytes(finding.File));
     }
 
     [Fact]
@@ -78,7 +80,8 @@ public sealed class FuzzTests
 
     private static FuzzParser Parser(string name) => FuzzParsers.All.Single(parser => parser.Name == name);
 
-    private static FuzzParser Reader(Action<byte[]> read) => new("made", ["seed"u8.ToArray()], (_, input) => read(input));
+    private static FuzzParser Reader(Action<byte[]> read) =>
+        new("made", ["seed"u8.ToArray()], (_, input) => read(input));
 
     private static FuzzDriver Driver() => new(Path.Combine(SharedAssets.Repository, ".artifacts", "fuzz"), Seed);
 

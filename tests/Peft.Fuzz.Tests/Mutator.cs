@@ -3,11 +3,13 @@ using System.Text;
 
 namespace Peft.Fuzz.Tests;
 
-/// <summary>Makes an input out of valid ones: a few changes one after the other, of bytes or of what the text says.</summary>
+/// <summary>Makes an input out of valid ones: a few changes one after the other, of bytes or of what the text
+/// says.</summary>
 internal static class Mutator
 {
     private const int Longest = 1 << 17;
-    private static readonly byte[] Telling = [0, 1, 0x7F, 0x80, 0xFF, 0xC0, 0xED, (byte)'"', (byte)'{', (byte)'[', (byte)'\\', (byte)'\n', (byte)':'];
+    private static readonly byte[] Telling = [
+        0, 1, 0x7F, 0x80, 0xFF, 0xC0, 0xED, (byte)'"', (byte)'{', (byte)'[', (byte)'\\', (byte)'\n', (byte)':'];
 
     /// <summary>One mutated seed.</summary>
     public static byte[] Mutate(FuzzParser parser, Random random)
@@ -54,19 +56,24 @@ internal static class Mutator
                 return [.. input[..at], .. other[random.Next(other.Length + 1)..]];
             case 7 when rest >= 8: // a length in binary
                 var long64 = (byte[])input.Clone();
-                BinaryPrimitives.WriteInt64LittleEndian(long64.AsSpan(random.Next(4) == 0 ? at : 0), Hostile.Long(random));
+                BinaryPrimitives.WriteInt64LittleEndian(
+                    long64.AsSpan(random.Next(4) == 0 ? at : 0), Hostile.Long(random));
                 return long64;
             case 8: // not UTF-8
                 return [.. input[..at], .. Hostile.NotUtf8(random), .. input[at..]];
             default: // a byte order mark, or nothing at all
-                return random.Next(2) == 0 ? [0xEF, 0xBB, 0xBF, .. input] : random.Next(8) == 0 ? [] : [.. input, .. input[at..]];
+                return random.Next(2) == 0
+                    ? [0xEF, 0xBB, 0xBF, .. input]
+                    : random.Next(8) == 0
+                    ? []
+                    : [.. input, .. input[at..]];
         }
     }
 }
 
 /// <summary>
-/// Changes what a text of JSON or YAML says: numbers, texts, values, members, lines. The text is only cut into words, never parsed, so that
-/// a text that is broken already can be changed further.
+/// Changes what a text of JSON or YAML says: numbers, texts, values, members, lines. The text is only cut into words,
+/// never parsed, so that a text that is broken already can be changed further.
 /// </summary>
 internal static class TextMutator
 {
@@ -92,20 +99,26 @@ internal static class TextMutator
             case 2:
                 return ReplaceOne(text, words, Kind.Text, () => '"' + Hostile.Text(random) + '"', random);
             case 3:
-                return ReplaceOne(text, words, Kind.Word, () => random.Next(2) == 0 ? Hostile.Value(random) : Hostile.Text(random), random);
+                return ReplaceOne(
+                    text, words, Kind.Word, () => random.Next(2) == 0 ? Hostile.Value(random) : Hostile.Text(random),
+                    random);
             case 4: // one word for another of the same text
                 var (from, to) = (words[random.Next(words.Count)], words[random.Next(words.Count)]);
                 return Replace(text, to.Start, to.End, text[from.Start..from.End]);
             case 5: // a word twice or not at all
                 var word = words[random.Next(words.Count)];
-                return random.Next(2) == 0 ? Replace(text, word.Start, word.End, []) : Replace(text, word.End, word.End, text[word.Start..word.End]);
+                return random.Next(2) == 0
+                    ? Replace(text, word.Start, word.End, [])
+                    : Replace(text, word.End, word.End, text[word.Start..word.End]);
             case 6 or 7:
                 return ChangeMember(text, words, random);
             case 8 or 9:
                 return ChangeLines(text, random);
             case 10: // a value into brackets
                 var inner = words[random.Next(words.Count)];
-                return Replace(text, inner.Start, inner.End, Bytes(Hostile.Nested(Encoding.UTF8.GetString(text[inner.Start..inner.End]), random)));
+                return Replace(
+                    text, inner.Start, inner.End,
+                    Bytes(Hostile.Nested(Encoding.UTF8.GetString(text[inner.Start..inner.End]), random)));
             default:
                 var at = words[random.Next(words.Count)].Start;
                 return Replace(text, at, at, Bytes(Hostile.Value(random)));
@@ -150,7 +163,8 @@ internal static class TextMutator
             2 => Replace(text, valueAt, stop, Bytes(Hostile.Value(random))),
             3 => Replace(text, words[key].Start, words[key].End, Bytes('"' + Hostile.Text(random) + '"')),
             4 => Replace(text, stop, stop, Bytes(Many(random))),
-            _ => Replace(text, valueAt, stop, text[words[keys[random.Next(1 + keys.IndexOf(key))]].Start..stop]), // into itself
+            _ => Replace(
+                text, valueAt, stop, text[words[keys[random.Next(1 + keys.IndexOf(key))]].Start..stop]), // into itself
         };
     }
 
@@ -160,7 +174,8 @@ internal static class TextMutator
 
     private static bool IsKey(byte[] text, List<Piece> words, int at) =>
         words[at].Kind is Kind.Text or Kind.Word
-        && words.Skip(at + 1).FirstOrDefault(word => word.Kind != Kind.Blank) is { End: > 0 } next && text[next.Start] == ':';
+        && words.Skip(at + 1).FirstOrDefault(word => word.Kind != Kind.Blank) is { End: > 0 } next
+            && text[next.Start] == ':';
 
     private static byte[] ChangeLines(byte[] text, Random random)
     {
@@ -184,7 +199,9 @@ internal static class TextMutator
                 lines[at] = lines[at].TrimStart();
                 break;
             default:
-                string[] marks = ["---", "...", "%YAML 9.9", "&a [*a, *a]", "!!binary x", "? [a]", "<<: *a", "- ", "|+1", "> x", "'", "# \u0085"];
+                string[] marks = [
+                    "---", "...", "%YAML 9.9", "&a [*a, *a]", "!!binary x", "? [a]", "<<: *a", "- ", "|+1", "> x", "'",
+                    "# \u0085"];
                 lines.Insert(at, marks[random.Next(marks.Length)]);
                 break;
         }
@@ -192,7 +209,8 @@ internal static class TextMutator
         return Encoding.Latin1.GetBytes(string.Join('\n', lines));
     }
 
-    private static byte[] Replace(byte[] text, int start, int end, byte[] by) => [.. text[..start], .. by, .. text[end..]];
+    private static byte[] Replace(byte[] text, int start, int end, byte[] by) =>
+        [.. text[..start], .. by, .. text[end..]];
 
     private static byte[] Bytes(string text) => Encoding.UTF8.GetBytes(text);
 
@@ -211,7 +229,8 @@ internal static class TextMutator
             }
             else if (kind != Kind.Mark)
             {
-                while (end < text.Length && (KindOf(text[end]) == kind || kind == Kind.Word && KindOf(text[end]) == Kind.Number))
+                while (end < text.Length
+                    && (KindOf(text[end]) == kind || kind == Kind.Word && KindOf(text[end]) == Kind.Number))
                     end++;
             }
 
@@ -239,25 +258,35 @@ internal static class Hostile
 {
     private static readonly string[] Numbers =
     [
-        "0", "-1", "1", "-0", "2147483647", "2147483648", "-2147483649", "4294967296", "9223372036854775807", "9223372036854775808",
-        "-9223372036854775808", "1152921504606846976", "18446744073709551616", "1e999", "-1e999", "1e308", "5e-324", "0.0", "1.5", "1e3", "8.0",
-        "NaN", "Infinity", ".inf", "0x7f", "1_000", "16777215", "16777216", "1048575", "65536", "255", "1e-400", "999999999999999999999999999999",
+        "0", "-1", "1", "-0", "2147483647", "2147483648", "-2147483649", "4294967296", "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775808", "1152921504606846976", "18446744073709551616", "1e999", "-1e999", "1e308", "5e-324",
+        "0.0", "1.5", "1e3", "8.0",
+        "NaN", "Infinity", ".inf", "0x7f", "1_000", "16777215", "16777216", "1048575", "65536", "255", "1e-400",
+        "999999999999999999999999999999",
     ];
 
     private static readonly string[] Texts =
     [
-        "", " ", ".", "..", "../x", "../../etc/passwd", "/etc/passwd", "a/../../b", "a\\u0000b", "\\ud800", "\\udc00x", "\\u0000", "\\u001b[2J",
-        "\\n", "\\\\", "\\\"", "\\x", "\\u12", "null", "true", "~", "-1", "[]", "{}", "{", "}", "{{", "}}", "{a", "{a}{b}", "(", ")", "[", "a{1000}",
-        "(a+)+$", "(?:(?:a*)*)*b", "(?P<n>x)", "(?<n>x)\\\\k<n>", ".*", "\\\\p{L}+", "\\\\p{Foo}", "\\\\x{110000}", "\\\\", "[[:alpha:]]", "(?#", "(?x) #",
-        "\\\\K", "*", "a**", "(?i", "x{99999999}", "x{99999999999}", "\\u2581", "<0x41>", "<0xZZ>", "\\u0120", "all-linear", "LORA", "BPE", "Unigram",
-        "Sequence", "ByteLevel", "Regex", "String", "recipe.yaml", "base/frag.yaml", "model.safetensors", "F32", "F8_E4M3", "I4", "__metadata__",
-        "{{ if }}", "{{ end }}", "{{~ else ~}}", "for x in ", "while true", "func f; f; end; f", " | raw", "@", "this", "..", " ?? ", "$x", "{%{", "}%}", "with ",
+        "", " ", ".", "..", "../x", "../../etc/passwd", "/etc/passwd", "a/../../b", "a\\u0000b", "\\ud800", "\\udc00x",
+        "\\u0000", "\\u001b[2J",
+        "\\n", "\\\\", "\\\"", "\\x", "\\u12", "null", "true", "~", "-1", "[]", "{}", "{", "}", "{{", "}}", "{a",
+        "{a}{b}", "(", ")", "[", "a{1000}",
+        "(a+)+$", "(?:(?:a*)*)*b", "(?P<n>x)", "(?<n>x)\\\\k<n>", ".*", "\\\\p{L}+", "\\\\p{Foo}", "\\\\x{110000}",
+        "\\\\", "[[:alpha:]]", "(?#", "(?x) #",
+        "\\\\K", "*", "a**", "(?i", "x{99999999}", "x{99999999999}", "\\u2581", "<0x41>", "<0xZZ>", "\\u0120",
+        "all-linear", "LORA", "BPE", "Unigram",
+        "Sequence", "ByteLevel", "Regex", "String", "recipe.yaml", "base/frag.yaml", "model.safetensors", "F32",
+        "F8_E4M3", "I4", "__metadata__",
+        "{{ if }}", "{{ end }}", "{{~ else ~}}", "for x in ", "while true", "func f; f; end; f", " | raw", "@", "this",
+        "..", " ?? ", "$x", "{%{", "}%}", "with ",
         "llama", "qwen3", "default", "yarn", "linear", "Ǻ", "\U0001F642", "e\\u0301",
     ];
 
     private static readonly byte[][] Broken =
     [
-        [0xFF], [0xC0, 0xAF], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0x80], [0xE2, 0x82], [0xF0, 0x9F, 0x99], [0xFE, 0xFF], [0xFF, 0xFE, 0, 0], [0],
+        [0xFF], [0xC0, 0xAF], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0x80], [0xE2, 0x82], [0xF0, 0x9F, 0x99], [
+        0xFE, 0xFF], [0xFF, 0xFE, 0, 0], [0],
     ];
 
     /// <summary>A number as text.</summary>
@@ -278,7 +307,7 @@ internal static class Hostile
         _ => random.NextInt64(long.MinValue, long.MaxValue),
     };
 
-    /// <summary>What stands between quotes.</summary>
+    /// <summary>What is between quotes.</summary>
     public static string Text(Random random) => random.Next(25) switch
     {
         0 => new string("a({[.*\\"[random.Next(7)], 1 + random.Next(random.Next(4) == 0 ? 50_000 : 300)),
@@ -306,7 +335,8 @@ internal static class Hostile
     /// <summary>A value inside many brackets.</summary>
     public static string Nested(string value, Random random)
     {
-        var depth = random.Next(4) switch { 0 => 70 + random.Next(5000), 1 => 60 + random.Next(10), _ => 1 + random.Next(6) };
+        var depth = random.Next(4) switch {
+        0 => 70 + random.Next(5000), 1 => 60 + random.Next(10), _ => 1 + random.Next(6) };
         var (open, close) = random.Next(2) == 0 ? ("[", "]") : ("{\"a\": ", "}");
         var text = new StringBuilder();
         for (var i = 0; i < depth; i++)

@@ -5,7 +5,8 @@ namespace Peft.Fuzz.Tests;
 /// <summary>`make fuzz`: many inputs, shared out among all readers; what was found is printed and saved.</summary>
 internal static class Program
 {
-    private const string Usage = "usage: Peft.Fuzz.Tests [--count N] [--seed S] [--output DIR] [--parser NAME] [--replay FILE]";
+    private const string Usage =
+        "usage: Peft.Fuzz.Tests [--count N] [--seed S] [--output DIR] [--parser NAME] [--replay FILE]";
 
     public static int Main(string[] args)
     {
@@ -24,7 +25,9 @@ internal static class Program
             };
             if (isKnown)
                 continue;
-            Console.Error.WriteLine($"{args[i]} {value}: {Usage}; parsers: {string.Join(", ", FuzzParsers.All.Select(parser => parser.Name))}");
+            Console.Error.WriteLine(
+                $"{args[i]} {value}: {Usage}; parsers: "
+                    + $"{string.Join(", ", FuzzParsers.All.Select(parser => parser.Name))}");
             return 2;
         }
 
@@ -35,7 +38,8 @@ internal static class Program
 
     private static int Run(FuzzDriver driver, List<FuzzParser> parsers, long count)
     {
-        Console.WriteLine($"{"parser",-12} {"inputs",9} {"inputs/s",9} {"accepted",9} {"slowest ms",11} {"most MB",9} {"findings",9}");
+        Console.WriteLine(
+            $"{"parser",-12} {"inputs",9} {"inputs/s",9} {"accepted",9} {"slowest ms",11} {"most MB",9} {"findings",9}");
         var findings = new List<Finding>();
         foreach (var parser in parsers)
         {
@@ -43,7 +47,9 @@ internal static class Program
             findings.AddRange(outcome.Findings);
             Console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"{parser.Name,-12} {outcome.Inputs,9:N0} {outcome.Inputs / outcome.Seconds,9:N0} {outcome.Accepted,9:N0} {outcome.SlowestMilliseconds,11:N1} {outcome.MostAllocated / 1e6,9:N1} {outcome.Findings.Count,9}"));
+                $"{parser.Name,-12} {outcome.Inputs,9:N0} {outcome.Inputs / outcome.Seconds,9:N0} "
+                    + $"{outcome.Accepted,9:N0} {outcome.SlowestMilliseconds,11:N1} "
+                    + $"{outcome.MostAllocated / 1e6,9:N1} {outcome.Findings.Count,9}"));
         }
 
         foreach (var finding in findings)

@@ -109,6 +109,7 @@ public sealed class TextGenerationTests
         using var model = ModelLoader.Load(checkpoint.Path);
         var error = Assert.Throws<UserException>(() => TextGeneration.Generate(model, [1, 40], new GenerationOptions()));
         Assert.Equal(
-            "token ids: position 1 is 40; this llama model has ids 0 to 39; use the tokenizer that belongs to the base model", error.Message);
+            "token ids: 40 at position 1; expected ids from 0 to 39, which this llama model has. "
+            + "Use the tokenizer that belongs to the base model.", error.Message);
     }
 }

@@ -1,3 +1,4 @@
+using Peft.Models.Loading;
 using Peft.Formats;
 
 namespace Peft.Recipes.Tests;
@@ -35,6 +36,6 @@ public sealed class DevicesTests
             MachineTypes.Choose("auto", ScalarType.BFloat16, torch.CPU));
         Assert.All(
             ModelOptions.Dtypes.Where(name => name != "auto"),
-            name => Assert.Equal(name, MachineTypes.Parse(name).ToString(), ignoreCase: true));
+            name => Assert.Equal(name, DtypeNames.Parse(name).ToString(), ignoreCase: true));
     }
 }

@@ -3,6 +3,7 @@ using Peft.Adapters.Bundles;
 using Peft.Data;
 using Peft.Data.Examples;
 using Peft.Formats.Safetensors;
+using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Recipes.Tests.Support;
 using Peft.Training;
@@ -95,7 +96,8 @@ public sealed class OptimizersTests : IDisposable
         File.WriteAllLines(_folder["rows.jsonl"], rows);
         var set = new DataSetOptions { Name = "rows", Files = [_folder["rows.jsonl"]], Answer = TextTemplate.Parse("{t}") };
         return TrainingData.Open(
-            new DataOptions { Train = [set], MaxLength = (int)entry.Shape[1], AddEos = false }, NumberTokenizer.Of(96), _folder.Path);
+            new DataOptions { Train = [set], MaxLength = (int)entry.Shape[1], AddEos = false }, TextEncoder.Of(NumberTokenizer.Of(96)),
+            _folder.Path);
     }
 
     private sealed class Losses : IMetricSink

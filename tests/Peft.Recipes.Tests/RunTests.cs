@@ -142,22 +142,21 @@ public sealed class RunTests : IDisposable
     {
         _project.Train(_project.Load(TinyProject.Mixture), "out", stopAfter: 2);
         File.AppendAllText(Folder["rows.jsonl"], "{\"p\": \"c\", \"a\": \"c\"}\n");
-        Assert.Throws<BatchStateException>(() => _project.Train(_project.Load(TinyProject.Mixture), "out", resume: "auto"));
+        Assert.Throws<UserException>(() => _project.Train(_project.Load(TinyProject.Mixture), "out", resume: "auto"));
     }
 
     [Fact]
-    public void What_does_not_fit_the_model_is_told_at_once()
+    public void A_longer_row_than_the_model_takes_is_refused_and_a_token_that_no_row_uses_is_not()
     {
         Folder.Write("small/config.json", File.ReadAllText(Folder["base/config.json"])
-            .Replace("264", "200", StringComparison.Ordinal).Replace("\"max_position_embeddings\": 64", "\"max_position_embeddings\": 16", StringComparison.Ordinal));
+            .Replace("264", "240", StringComparison.Ordinal).Replace("\"max_position_embeddings\": 64", "\"max_position_embeddings\": 16", StringComparison.Ordinal));
         var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(
             TinyProject.Full, "model.from_config=small", "model.tokenizer=base")));
 
         Assert.Equal(
             $"""
-            {Folder["r.yaml"]} has 2 faults:
-              model.tokenizer  ids up to 256  ids below the model's vocab_size 200; use the tokenizer of the base model
-              data.max_length  32             at most the model's max_position_embeddings 16
+            {Folder["r.yaml"]} has 1 fault:
+              data.max_length  32; expected at most the model's max_position_embeddings 16.
             """, error.Message);
     }
 
@@ -168,7 +167,11 @@ public sealed class RunTests : IDisposable
         Assert.Contains("5000", config, StringComparison.Ordinal);
         Folder.Write("small/config.json", config);
         var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(TinyProject.Full, "model.from_config=small", "model.tokenizer=base")));
-        Assert.Contains("eos_token_id 5000 in its config  an id below its vocab_size 264; correct config.json", error.Message, StringComparison.Ordinal);
+        Assert.Equal(
+            """
+            the model's tokenizer has 1 fault:
+              eos_token_id  5000; expected an id below the model's vocab_size 264. Correct config.json or generation_config.json.
+            """, error.Message);
     }
 
     [Fact]
@@ -245,9 +248,9 @@ public sealed class RunTests : IDisposable
         Assert.Equal(estimate.Base, MemoryEstimate.Of(sgd).Trained);
     }
 
-    private static float[] Logits(Models.CausalLanguageModel model)
+    private static float[] Logits(CausalLanguageModel model)
     {
         using var scope = torch.NewDisposeScope();
-        return model.Forward(torch.tensor(new long[] { 5, 6, 7 }, [1, 3]), Models.ForwardPass.ForInference()).data<float>().ToArray();
+        return model.Forward(torch.tensor(new long[] { 5, 6, 7 }, [1, 3]), ForwardPass.ForInference()).data<float>().ToArray();
     }
 }

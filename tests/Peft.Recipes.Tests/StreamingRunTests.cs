@@ -31,7 +31,7 @@ public sealed class StreamingRunTests : IDisposable
         var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(_recipe, "training.max_steps=0")));
         Assert.Equal(
             $"{_project.Folder["r.yaml"]} has 1 fault:\n"
-            + $"  training.max_steps  0, and streaming leaves the number of sequences unknown (data.train[0]: {_project.Folder["rows.jsonl"]} is no Parquet)"
+            + $"  training.max_steps  0, and streaming leaves the number of sequences unknown (data.train[0]: {_project.Folder["rows.jsonl"]} is not a Parquet file)"
             + "  at least 1, or sizes that are known without reading (Parquet without filter)",
             error.Message);
     }
@@ -51,6 +51,6 @@ public sealed class StreamingRunTests : IDisposable
     {
         _project.Train(_project.Load(_recipe), "out", stopAfter: 2);
         File.AppendAllText(_project.Folder["rows.jsonl"], "{\"p\": \"c\", \"a\": \"c\"}\n");
-        Assert.Throws<BatchStateException>(() => _project.Train(_project.Load(_recipe), "out", resume: "auto"));
+        Assert.Throws<UserException>(() => _project.Train(_project.Load(_recipe), "out", resume: "auto"));
     }
 }

@@ -1,4 +1,7 @@
 using Peft.Data;
+using Peft.Data.Batches;
+using Peft.Data.Tables;
+using Peft.Data.Tokens;
 
 namespace Peft.Training.Tests;
 
@@ -11,8 +14,8 @@ public sealed class BatchTensorsTests
     {
         var batch = TokenBatch.Of(
             [
-                new TokenSequence([1, 5, 6, 7], [false, false, true, true], 2, Row, 0),
-                new TokenSequence([1, 8], [false, true], 0, Row, 0),
+                new TokenSequence([1, 5, 6, 7], 2, 2, Row, 0),
+                new TokenSequence([1, 8], 1, 0, Row, 0),
             ], padId: 9);
         using var tensors = BatchTensors.From(batch, torch.CPU);
 
@@ -31,14 +34,14 @@ public sealed class BatchTensorsTests
     public void Rows_of_one_length_need_no_mask()
     {
         using var tensors = BatchTensors.From(
-            TokenBatch.Of([new([1, 2], [false, true], 0, Row, 0), new([3, 4], [false, true], 0, Row, 0)], 0), torch.CPU);
+            TokenBatch.Of([new([1, 2], 1, 0, Row, 0), new([3, 4], 1, 0, Row, 0)], 0), torch.CPU);
         Assert.Null(tensors.TokenMask);
     }
 
     [Fact]
     public void A_batch_without_learned_tokens_has_empty_lists()
     {
-        using var tensors = BatchTensors.From(TokenBatch.Of([new([1, 2, 3], [false, false, false], 0, Row, 0)], 0), torch.CPU);
+        using var tensors = BatchTensors.From(TokenBatch.Of([new([1, 2, 3], 3, 0, Row, 0)], 0), torch.CPU);
         Assert.Equal([0], tensors.LearnedIndex.shape);
         Assert.Equal([0], tensors.LearnedTargets.shape);
     }
@@ -47,7 +50,7 @@ public sealed class BatchTensorsTests
     public void Disposing_frees_every_tensor()
     {
         var before = LiveTensors.Settled();
-        BatchTensors.From(TokenBatch.Of([new([1, 2, 3], [false, true, true], 0, Row, 0), new([1, 2], [false, true], 0, Row, 0)], 0), torch.CPU)
+        BatchTensors.From(TokenBatch.Of([new([1, 2, 3], 1, 0, Row, 0), new([1, 2], 1, 0, Row, 0)], 0), torch.CPU)
             .Dispose();
         LiveTensors.AssertNoMoreThan(before);
     }

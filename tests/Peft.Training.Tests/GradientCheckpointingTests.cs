@@ -1,6 +1,9 @@
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Data;
+using Peft.Data.Batches;
+using Peft.Data.Tables;
+using Peft.Data.Tokens;
 using Peft.Models;
 using Peft.Training.Tests.Support;
 
@@ -135,7 +138,7 @@ public sealed class GradientCheckpointingTests
         var random = new Random(seed);
         return new TokenSequence(
             [.. Enumerable.Range(0, length).Select(_ => random.Next(3, 32))],
-            [.. Enumerable.Range(0, length).Select(at => at > 0)], seed % 3, new RowId("f", seed + 1), 0);
+            1, seed % 3, new RowId("f", seed + 1), 0);
     }
 
     private static (double Token, double Auxiliary, int Records, string Load) Step(TinyDecoder tiny, TokenBatch batch, bool gradientCheckpointing)

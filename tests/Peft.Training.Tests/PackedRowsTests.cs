@@ -1,6 +1,9 @@
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Data;
+using Peft.Data.Batches;
+using Peft.Data.Tables;
+using Peft.Data.Tokens;
 using Peft.Models;
 using Peft.Training.Tests.Support;
 
@@ -158,7 +161,7 @@ public sealed class PackedRowsTests
         var random = new Random(seed);
         return new TokenSequence(
             [.. Enumerable.Range(0, length).Select(_ => random.Next(3, 32))],
-            [.. Enumerable.Range(0, length).Select(at => at > 0 && (length < 5 || at > 2))], task, new RowId("f", seed + 1), 0);
+            length < 5 ? 1 : 3, task, new RowId("f", seed + 1), 0);
     }
 
     // Losses of one sequence's tokens; their sum goes backward.

@@ -1,5 +1,8 @@
 using Peft.Adapters.Lora;
 using Peft.Data;
+using Peft.Data.Batches;
+using Peft.Data.Tables;
+using Peft.Data.Tokens;
 using Peft.Models;
 using Peft.Training.Tests.Support;
 
@@ -12,9 +15,9 @@ public sealed class TokenLossTests : IDisposable
 
     private static readonly TokenBatch Batch = TokenBatch.Of(
         [
-            new TokenSequence([1, 5, 6, 7, 30], [false, false, true, true, true], 0, Row, 0),
-            new TokenSequence([1, 8, 12], [false, true, true], 1, Row, 0),
-            new TokenSequence([1, 9, 4, 31], [false, false, false, true], 1, Row, 0),
+            new TokenSequence([1, 5, 6, 7, 30], 2, 0, Row, 0),
+            new TokenSequence([1, 8, 12], 1, 1, Row, 0),
+            new TokenSequence([1, 9, 4, 31], 3, 1, Row, 0),
         ], padId: 2);
 
     private readonly TinyTraining _tiny = new();
@@ -68,7 +71,7 @@ public sealed class TokenLossTests : IDisposable
     {
         using var scope = torch.NewDisposeScope();
         var model = _tiny.NewModel();
-        using var tensors = BatchTensors.From(TokenBatch.Of([new([1, 2, 3], [false, false, false], 0, Row, 0)], 0), torch.CPU);
+        using var tensors = BatchTensors.From(TokenBatch.Of([new([1, 2, 3], 3, 0, Row, 0)], 0), torch.CPU);
         var pass = ForwardPass.ForTraining();
         var losses = TokenLoss.PerToken(model, model.Hidden(tensors.Ids, pass), tensors, pass);
 

@@ -2,6 +2,7 @@ using Peft.Adapters.Lora;
 using Peft.Formats;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Safetensors;
+using Peft.Models.Loading;
 using Peft.Models;
 
 namespace Peft.Adapters.Bundles;
@@ -115,5 +116,5 @@ public static class AdapterLoader
         return AdapterAttachment.Attach(model, adapter, selected, seed);
     }
 
-    private static string Short(BaseIdentity identity) => identity.Fingerprint[..Math.Min(12, identity.Fingerprint.Length)];
+    private static string Short(BaseIdentity identity) => CheckpointFingerprint.Short(identity.Fingerprint);
 }

@@ -1,5 +1,6 @@
 using Peft.Adapters.Bundles;
 using Peft.Formats;
+using Peft.Models.Loading;
 
 namespace Peft.Adapters.Merging;
 
@@ -44,7 +45,7 @@ internal static class MergeChecks
     }
 
     private static string Describe(MergeSource source) =>
-        $"{source.Base!.Name} (fingerprint {source.Base.Fingerprint[..Math.Min(12, source.Base.Fingerprint.Length)]})";
+        $"{source.Base!.Name} (fingerprint {CheckpointFingerprint.Short(source.Base.Fingerprint)})";
 
     private static void RequireShapes(IReadOnlyList<MergeSource> sources)
     {

@@ -2,6 +2,7 @@ using System.Globalization;
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Data;
+using Peft.Data.Tokens;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Recipes;
@@ -35,8 +36,8 @@ public sealed class DataVerb : IVerb
         var recipe = Recipes.Recipe.Load(Recipe, Set);
         var tokenizer = RunBuilder.LoadTokenizer(recipe);
         var preview = DataPreview.Read(
-            RunBuilder.WithFoundFiles(recipe), tokenizer, Directory.GetCurrentDirectory(), Rows,
-            RunBuilder.EndId(recipe));
+            RunBuilder.WithFoundFiles(recipe), RunBuilder.EncoderOf(recipe, tokenizer), tokenizer,
+            Directory.GetCurrentDirectory(), Rows);
         foreach (var sequence in preview.Sequences)
             Show(sequence, output);
         output.Result("");
@@ -65,7 +66,7 @@ public sealed class DataVerb : IVerb
             + $"unknown, longest row unknown (assumed to be max_length {options.MaxLength})";
     }
 
-    private static void Show(PreviewSequence sequence, Output output)
+    private static void Show(PreviewRow sequence, Output output)
     {
         output.Result(
             $"{sequence.DataSet}  {sequence.Row}  task {sequence.Task}  "

@@ -2,6 +2,7 @@ using System.Globalization;
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Formats;
+using Peft.Formats.Tokenizers;
 using Peft.Models;
 
 namespace Peft.Cli.Verbs;
@@ -50,7 +51,8 @@ public sealed class GenerateVerb : ModelVerb, IVerb
         Require(TopP is > 0 and <= 1, "--top-p", TopP, "a number above 0 and at most 1");
         Require(TopK >= 0, "--top-k", TopK, "a whole number of at least 0");
         using var loaded = Load();
-        var ids = Encode(loaded.Tokenizer, loaded.Model, Prompt);
+        var encoder = loaded.Encoder;
+        var prompt = Encode(encoder, loaded.Model, Prompt);
         var options = new GenerationOptions
         {
             MaxNewTokens = MaxNewTokens,
@@ -58,18 +60,19 @@ public sealed class GenerateVerb : ModelVerb, IVerb
             TopP = TopP,
             TopK = TopK,
             Seed = Seed,
-            EosTokenIds = loaded.Model.Config.EosTokenIds,
+            EosTokenIds = encoder.Ends,
         };
         // Checks the ids: nothing is printed before a refusal.
-        var continuation = TextGeneration.Generate(loaded.Model, ids, options);
+        var continuation = TextGeneration.Generate(loaded.Model, prompt.Ids, options);
         if (!NoPrompt)
             output.ResultPart(Prompt);
         var decoder = loaded.Tokenizer.NewDecoder(skipSpecialTokens: true);
-        foreach (var id in ids)
+        foreach (var id in prompt.Ids)
             decoder.Append(id);
-        foreach (var id in continuation)
-            output.ResultPart(decoder.Append(id));
-        output.Result(decoder.Flush());
+        var held = prompt.HeldBack;
+        foreach (var id in continuation.TakeWhile(id => !encoder.Ends.Contains(id)))
+            output.ResultPart(EncodedPrompt.Continuation(decoder.Append(id), ref held));
+        output.Result(EncodedPrompt.Continuation(decoder.Flush(), ref held));
         return ExitCode.Done;
     }
 

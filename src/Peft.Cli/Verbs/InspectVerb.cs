@@ -5,6 +5,7 @@ using CommandLine;
 using Peft.Adapters.Bundles;
 using Peft.Cli.Printing;
 using Peft.Formats;
+using Peft.Models.Loading;
 
 namespace Peft.Cli.Verbs;
 
@@ -48,7 +49,7 @@ public sealed class InspectVerb : IVerb
         Line("kind", summary.Kind);
         Line("method", adapter.Method);
         if (summary.Manifest is { } manifest)
-            Line("base", $"{manifest.Base.Name} ({Short(manifest.Base.Fingerprint)})");
+            Line("base", $"{manifest.Base.Name} ({CheckpointFingerprint.Short(manifest.Base.Fingerprint)})");
         else
             Line("base", summary.Config?.BaseModelNameOrPath is { Length: > 0 } named ? named : "(not named)");
         Line("rank, alpha", $"{adapter.R}, {adapter.LoraAlpha}{(adapter.UseRslora ? " (rsLoRA)" : "")}");
@@ -65,7 +66,7 @@ public sealed class InspectVerb : IVerb
         Line("trainable parameters", $"{known.TrainableParameters:N0}");
         Line("seed", $"{known.Seed}");
         foreach (var data in known.Data)
-            Line("data", $"{data.Name} ({Short(data.Sha256)})");
+            Line("data", $"{data.Name} ({CheckpointFingerprint.Short(data.Sha256)})");
         foreach (var (name, version) in known.Versions)
             Line(name, version);
 
@@ -88,8 +89,6 @@ public sealed class InspectVerb : IVerb
         }
         return table;
     }
-
-    private static string Short(string hash) => hash[..Math.Min(12, hash.Length)];
 
     private static string Number(double value) => value.ToString("0.####", CultureInfo.InvariantCulture);
 }

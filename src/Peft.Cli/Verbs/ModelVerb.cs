@@ -35,15 +35,15 @@ public abstract class ModelVerb
         return LoadedModel.Open(Base, Adapter, Dtype, Devices.Choose(Device));
     }
 
-    /// <summary>Ids of a text, checked against the model's context.</summary>
-    protected static int[] Encode(HuggingFaceTokenizer tokenizer, CausalLanguageModel model, string prompt)
+    /// <summary>A prompt as training and evaluation encode it, checked against the model's context.</summary>
+    protected static EncodedPrompt Encode(TextEncoder encoder, CausalLanguageModel model, string prompt)
     {
-        var ids = tokenizer.EncodeToIds(prompt).ToArray();
-        if (ids.Length > model.Config.MaxPositionEmbeddings)
+        var encoded = encoder.Prompt(prompt);
+        if (encoded.Ids.Count > model.Config.MaxPositionEmbeddings)
             throw UserException.At(
-                "--prompt", Words.Count(ids.Length, "token"),
+                "--prompt", Words.Count(encoded.Ids.Count, "token"),
                 $"at most {model.Config.MaxPositionEmbeddings}, the length of the model's context",
                 "shorten the prompt");
-        return ids;
+        return encoded;
     }
 }

@@ -5,16 +5,16 @@ namespace Peft.Data.Batches;
 /// is packed into rows and rows of like length share a batch. A plan is a function of the window and its place, so nothing but the
 /// place has to be kept. Every sequence fits a row.
 /// </summary>
-internal sealed class BatchPlanner(DataOptions options, int batchSize, long seed)
+internal sealed class BatchPlanner(BatchOptions options, int batchSize, long seed)
 {
     private readonly bool _isBucketed = options.Shuffle && options.BucketWindow > 1;
-    private readonly long _windowKey = (long)CounterRandom.Key(seed, (long)SequenceOrder.Stream.Window);
+    private readonly long _windowKey = (long)CounterRandom.Key(seed, (long)RandomStream.Window);
 
     /// <summary>The batches of a window: batches of rows of sequences.</summary>
     /// <param name="window">The window.</param>
     /// <param name="epoch">Its epoch, from 0.</param>
     /// <param name="number">Its number in the epoch, from 0.</param>
-    public long[][][] Plan(SequenceWindow window, long epoch, long number)
+    public long[][][] Plan(Window window, long epoch, long number)
     {
         long[] indices = [.. Enumerable.Range(0, window.Count).Select(index => (long)index)];
         var key = CounterRandom.Key(_windowKey, epoch, number);
@@ -50,5 +50,37 @@ internal sealed class BatchPlanner(DataOptions options, int batchSize, long seed
         for (var at = 0; at < batches.Length; at++)
             batches[at] = rows[(int)((long)rows.Length * at / batches.Length)..(int)((long)rows.Length * (at + 1) / batches.Length)];
         return batches;
+    }
+}
+
+/// <summary>Puts sequences side by side into rows of a fixed length: each goes to the fullest row that still has room for it.</summary>
+/// <remarks>Source: Ding et al. 2024, arXiv:2404.10830, section 3 (best-fit-decreasing packing); n log n for n sequences.</remarks>
+internal static class RowPacker
+{
+    /// <summary>The rows in the order in which they were opened, each with its sequences in the order they came.</summary>
+    /// <param name="indices">The sequences.</param>
+    /// <param name="lengthOf">The length of a sequence, at most <paramref name="rowLength"/>.</param>
+    /// <param name="rowLength">Tokens of a row.</param>
+    /// <param name="isLongestFirst">Whether long sequences are placed first; equal lengths keep their order. If not, all do.</param>
+    public static List<List<long>> Pack(IReadOnlyList<long> indices, Func<long, int> lengthOf, int rowLength, bool isLongestFirst)
+    {
+        var sequences = indices.Select(index => (Index: index, Length: lengthOf(index)));
+        if (isLongestFirst)
+            sequences = sequences.OrderByDescending(sequence => sequence.Length);
+        var rows = new List<List<long>>();
+        var open = new SortedSet<(int Room, int Row)>();
+        foreach (var (index, length) in sequences)
+        {
+            var fitting = open.GetViewBetween((length, 0), (int.MaxValue, 0));
+            var (room, row) = fitting.Count > 0 ? fitting.Min : (rowLength, rows.Count);
+            if (row == rows.Count)
+                rows.Add([]);
+            open.Remove((room, row));
+            rows[row].Add(index);
+            if (room > length)
+                open.Add((room - length, row));
+        }
+
+        return rows;
     }
 }

@@ -1,4 +1,5 @@
 using System.Collections;
+using Peft.Formats;
 
 namespace Peft.Data.Batches;
 
@@ -9,13 +10,13 @@ namespace Peft.Data.Batches;
 /// </summary>
 public sealed class BatchStream : IEnumerable<TokenBatch>
 {
-    private readonly ISequenceSource _source;
+    private readonly IWindowSource _source;
     private readonly BatchPlanner _planner;
-    private SequenceWindow? _window;
+    private Window? _window;
     private long[][][] _batches = [];
     private BatchStreamState _at;
 
-    internal BatchStream(ISequenceSource source, DataOptions options, BatchStreamState? state)
+    internal BatchStream(IWindowSource source, BatchOptions options, BatchStreamState? state)
     {
         _source = source;
         _at = source.Start;
@@ -27,17 +28,17 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
     /// <summary>The epoch of the next batch, from 0.</summary>
     public long Epoch => _at.Epoch;
 
-    /// <summary>Where the stream stands: before the next batch.</summary>
+    /// <summary>The place before the next batch.</summary>
     public BatchStreamState State => _at;
 
-    /// <summary>Batches in an epoch; with packing, in the first one: the others pack a little better or worse. Null where rows are
-    /// streamed and only reading tells.</summary>
+    /// <summary>Batches in an epoch; with packing, in the first one: the others pack a little better or worse. Null where rows
+    /// are streamed and only reading tells.</summary>
     public long? BatchesPerEpoch => _source.SequencesPerEpoch is not { } sequences ? null
         : _at.RowLength == 0 ? (sequences + _at.BatchSize - 1) / _at.BatchSize
         : FirstEpoch().Batches;
 
     /// <summary>Goes to a saved place.</summary>
-    /// <exception cref="BatchStateException">It was saved with other data or settings.</exception>
+    /// <exception cref="UserException">It was saved with other data or settings.</exception>
     public void Restore(BatchStreamState state)
     {
         RequireFitting(state, _source.Start);
@@ -50,10 +51,10 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
 
         if (!isPlace || state.Batch >= _batches.Length)
         {
-            throw new BatchStateException(
-                $"resume - epoch {state.Epoch}, window {state.Window}, batch {state.Batch} - a place in"
-                + (state.Stream is null ? $" these {state.Sequences} sequences" : " these streamed rows")
-                + " - the checkpoint is damaged: resume from another one");
+            throw UserException.At(
+                "resume", $"epoch {state.Epoch}, window {state.Window}, batch {state.Batch}",
+                "a place in these " + (state.Stream is null ? Words.Count(state.Sequences, "sequence") : "streamed rows"),
+                "the checkpoint is damaged: resume from another one");
         }
     }
 
@@ -63,7 +64,8 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
     {
         if (_window is null)
             ReadWindow();
-        var batch = TokenBatch.OfRows([.. _batches[_at.Batch].Select(row => Array.ConvertAll(row, index => _window!.Sequence(index)))], _source.PadId);
+        var rows = _batches[_at.Batch].Select(row => Array.ConvertAll(row, index => _window!.Sequence(index)));
+        var batch = TokenBatch.OfRows([.. rows], _source.PadId);
         if (_at.Batch + 1 < _batches.Length)
         {
             _at = _at with { Batch = _at.Batch + 1 };
@@ -75,7 +77,7 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
         return batch;
     }
 
-    /// <summary>Goes on without end; <see cref="State"/> goes with it.</summary>
+    /// <summary>All further batches, without end; <see cref="State"/> moves along.</summary>
     public IEnumerator<TokenBatch> GetEnumerator()
     {
         while (true)
@@ -122,7 +124,8 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
         Require("length of packed rows (0: no packing)", given.RowLength, here.RowLength);
         Require("number of sequences", given.Sequences, here.Sequences);
         Require("number of weighted data sets", given.Drawn.Count, here.Drawn.Count);
-        Require("shuffle_buffer_size (0: not streaming)", given.Stream?.ShuffleBufferSize ?? 0, here.Stream?.ShuffleBufferSize ?? 0);
+        Require(
+            "shuffle_buffer_size (0: not streaming)", given.Stream?.ShuffleBufferSize ?? 0, here.Stream?.ShuffleBufferSize ?? 0);
         Require("number of data sets", given.Stream?.Sets.Count ?? 0, here.Stream?.Sets.Count ?? 0);
         Require("data hash", given.DataSha256, here.DataSha256);
     }
@@ -131,9 +134,27 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
     {
         if (!EqualityComparer<T>.Default.Equals(given, here))
         {
-            throw new BatchStateException(
-                $"resume - {what} was {given} when the checkpoint was written and is {here} now - the same data and settings"
-                + " - set it back, or start anew with --overwrite");
+            throw UserException.At(
+                "resume", $"{what} was {given} when the checkpoint was written and is {here} now", "the same data and settings",
+                "set it back, or start anew with --overwrite");
         }
     }
+}
+
+/// <summary>The size of an epoch's batches, counted without building them.</summary>
+/// <param name="Sequences">Sequences.</param>
+/// <param name="Rows">Rows of all batches.</param>
+/// <param name="Batches">Batches.</param>
+/// <param name="Tokens">Real tokens.</param>
+/// <param name="Positions">Tokens with padding: what is computed.</param>
+public sealed record EpochShape(long Sequences, long Rows, long Batches, long Tokens, long Positions)
+{
+    /// <summary>Sequences of a row, on average.</summary>
+    public double SequencesPerRow => Sequences / (double)Math.Max(1, Rows);
+
+    /// <summary>Share of the positions that hold a real token.</summary>
+    public double Fill => Tokens / (double)Math.Max(1, Positions);
+
+    /// <summary>Positions that hold none.</summary>
+    public long Padding => Positions - Tokens;
 }

@@ -5,14 +5,45 @@ using Peft.Formats.Templates;
 
 namespace Peft.Data.Examples;
 
+/// <summary>What to do with a row that cannot be used.</summary>
+public enum BadRowPolicy
+{
+    /// <summary>Stop and tell.</summary>
+    Error,
+
+    /// <summary>Leave it out and count it.</summary>
+    Skip,
+}
+
 /// <summary>One data set of a recipe: which files, and how a row becomes an example.</summary>
 public sealed record DataSetOptions
 {
-    /// <summary>Its name in reports; by default that of its first file.</summary>
-    public required string Name { get; init; }
-
     /// <summary>Paths or patterns.</summary>
     public required IReadOnlyList<string> Files { get; init; }
+
+    /// <summary>Its name in reports; by default that of its first file.</summary>
+    [Key]
+    public required string Name { get; init; }
+
+    /// <summary>The task of all rows; null for <see cref="Name"/>.</summary>
+    [Key]
+    public string? Task { get; init; }
+
+    /// <summary>The column that names each row's task; null for one task.</summary>
+    [Key]
+    public string? TaskColumn { get; init; }
+
+    /// <summary>How often its sequences are drawn, relative to the other data sets; null to see each sequence once an epoch.</summary>
+    [Key(Above = 0)]
+    public double? Weight { get; init; }
+
+    /// <summary>At most this many rows, after the filter; null for all.</summary>
+    [Key(Min = 1)]
+    public long? Limit { get; init; }
+
+    /// <summary>What to do with rows that cannot be used.</summary>
+    [Key]
+    public BadRowPolicy OnBadRow { get; init; }
 
     /// <summary>The format of all files; null to go by the ending of their names.</summary>
     public DataFormat? Format { get; init; }
@@ -20,7 +51,8 @@ public sealed record DataSetOptions
     /// <summary>A condition that rows must meet, over their columns; null for all rows.</summary>
     public ParsedTemplate? Filter { get; init; }
 
-    /// <summary>Further columns, in the order in which they are made: name, and expression over the file's columns and those before.</summary>
+    /// <summary>Further columns, in the order in which they are made: name, and expression over the file's columns and those
+    /// before.</summary>
     public IReadOnlyList<KeyValuePair<string, ParsedTemplate>> Columns { get; init; } = [];
 
     /// <summary>What is given to the model; null for plain text, of which every token is learned.</summary>
@@ -30,27 +62,12 @@ public sealed record DataSetOptions
     public required TextTemplate Answer { get; init; }
 
     /// <summary>Further texts made of each row, such as the choices of a question.</summary>
-    public IReadOnlyList<DataField> Fields { get; init; } = [];
+    public IReadOnlyList<TextTemplate> Fields { get; init; } = [];
 
     /// <summary>Whether a row with an empty answer can be used; training has nothing to learn from one.</summary>
     public bool AllowsEmptyAnswer { get; init; }
 
-    /// <summary>The task of all rows; null for <see cref="Name"/>.</summary>
-    public string? Task { get; init; }
-
-    /// <summary>The column that names each row's task; null for one task.</summary>
-    public string? TaskColumn { get; init; }
-
-    /// <summary>How often its sequences are drawn, relative to the other data sets; null to see each sequence once an epoch.</summary>
-    public double? Weight { get; init; }
-
-    /// <summary>At most this many rows, after the filter; null for all.</summary>
-    public long? Limit { get; init; }
-
-    /// <summary>What to do with rows that cannot be used.</summary>
-    public BadRowPolicy OnBadRow { get; init; }
-
-    /// <summary>Where it stands in the recipe, for messages.</summary>
+    /// <summary>Its place in the recipe, for messages.</summary>
     public string Place { get; init; } = "data";
 
     /// <summary>True for plain text (language modelling).</summary>
@@ -60,42 +77,32 @@ public sealed record DataSetOptions
     /// <param name="reader">The entry.</param>
     /// <param name="onBadRow">The default of <c>on_bad_row</c>.</param>
     /// <param name="alike">Data sets of which one of the same name gives template, columns and task, where the entry does not.</param>
-    public static DataSetOptions Read(OptionReader reader, BadRowPolicy onBadRow = BadRowPolicy.Error, IReadOnlyList<DataSetOptions>? alike = null)
+    public static DataSetOptions Read(
+        OptionReader reader, BadRowPolicy onBadRow = BadRowPolicy.Error, IReadOnlyList<DataSetOptions>? alike = null)
     {
         var files = reader.Texts("files", []);
         if (files.Count == 0)
             reader.Fault("files", "missing", "a path, a pattern, or a list of them");
-        var name = reader.Text("name", DefaultName(files));
-        var format = reader.Has("format") ? DataFormats.Named(reader.Choice("format", "parquet", DataFormats.Names)) : null;
-        var twin = alike?.FirstOrDefault(set => set.Name == name);
-        var filter = ReadExpression(reader, "filter", reader.OptionalText("filter"));
-        var columns = twin is null || reader.Has("columns") ? ReadColumns(reader) : twin.Columns;
-        var (prompt, answer) = twin is null || reader.Has("template") ? ReadTemplate(reader.Section("template"), alike) : (twin.Prompt, twin.Answer);
-        var (task, taskColumn) = (reader.OptionalText("task"), reader.OptionalText("task_column"));
-        if (task is not null && taskColumn is not null)
-            reader.Fault("task_column", "given beside task", "one of the two");
-        if (task is null && taskColumn is null)
-            (task, taskColumn) = (twin?.Task, twin?.TaskColumn);
-        var weight = reader.OptionalNumber("weight", 0);
-        if (weight == 0)
-            reader.Fault("weight", "0", "a number above 0", "remove the data set to leave it out");
-        return new DataSetOptions
+        var options = reader.Bind(new DataSetOptions
         {
-            Name = name,
-            Files = files,
-            Format = format,
-            Filter = filter,
-            Columns = columns,
+            Name = DefaultName(files), Files = files, Answer = TextTemplate.Literal(""), OnBadRow = onBadRow, Place = reader.Path,
+        });
+        var twin = alike?.FirstOrDefault(set => set.Name == options.Name);
+        var (prompt, answer) = twin is null || reader.Has("template")
+            ? ReadTemplate(reader.Section("template"), alike)
+            : (twin.Prompt, twin.Answer);
+        if (options is { Task: not null, TaskColumn: not null })
+            reader.Fault("task_column", "given beside task", "one of the two");
+        var isOneTask = options.Task is not null || options.TaskColumn is not null;
+        return options with
+        {
+            Format = reader.Has("format") ? DataFormats.Named(reader.Choice("format", "parquet", DataFormats.Names)) : null,
+            Filter = ReadExpression(reader, "filter", "filter", reader.OptionalText("filter")),
+            Columns = twin is null || reader.Has("columns") ? ReadColumns(reader) : twin.Columns,
             Prompt = prompt,
             Answer = answer,
-            Task = task,
-            TaskColumn = taskColumn,
-            Weight = weight,
-            Limit = reader.OptionalInteger("limit", 1),
-            OnBadRow = reader.Choice("on_bad_row", onBadRow == BadRowPolicy.Skip ? "skip" : "error", ["error", "skip"]) == "skip"
-                ? BadRowPolicy.Skip
-                : BadRowPolicy.Error,
-            Place = reader.Path,
+            Task = isOneTask ? options.Task : twin?.Task,
+            TaskColumn = isOneTask ? options.TaskColumn : twin?.TaskColumn,
         };
     }
 
@@ -112,22 +119,22 @@ public sealed record DataSetOptions
         {
             if (value is not ConfigScalar { Text: { } text })
                 reader.Fault("columns", $"{name}: {value.Describe()}", "an expression");
-            else if (ReadExpression(reader, $"columns.{name}", text) is { } expression)
+            else if (ReadExpression(reader, "columns", $"columns.{name}", text) is { } expression)
                 columns.Add(KeyValuePair.Create(name, expression));
         }
 
         return columns;
     }
 
-    private static ParsedTemplate? ReadExpression(OptionReader reader, string key, string? text)
+    private static ParsedTemplate? ReadExpression(OptionReader reader, string key, string path, string? text)
     {
         try
         {
-            return text is null ? null : ParsedTemplate.ParseExpression(text, $"{reader.Path}.{key}");
+            return text is null ? null : ParsedTemplate.ParseExpression(text, $"{reader.Path}.{path}");
         }
         catch (TemplateException error)
         {
-            Tell(reader, key, error);
+            Tell(reader, path, error);
             return null;
         }
     }
@@ -148,13 +155,13 @@ public sealed record DataSetOptions
         if (isWrong && !reader.Faults.Items.Any(fault => fault.Place.Contains(reader.Path, StringComparison.Ordinal)))
         {
             var found = new (string Key, TextTemplate? Value)[] { ("prompt", prompt), ("answer", answer), ("text", text) }
-                .Where(part => part.Value is not null).Select(part => part.Key);
+                .Where(part => part.Value is not null).Select(part => part.Key).ToList();
             reader.Faults.Add(
                 reader.Path,
-                string.Join(" and ", found.DefaultIfEmpty("missing")),
+                found.Count == 0 ? "missing" : Words.AllOf(found),
                 "prompt and answer, or text alone",
-                alike is { Count: > 0 } && prompt is null && answer is null && text is null
-                    ? "or the name of a data set under train, whose template it then has: " + string.Join(", ", alike.Select(set => set.Name))
+                alike is { Count: > 0 } && found.Count == 0
+                    ? "a data set under train gives its template to one of the same name here: " + Words.OneOf([.. alike.Select(set => set.Name)])
                     : "for example {prompt: \"{question}\", answer: \" {answer}\"}");
         }
 

@@ -7,8 +7,9 @@ namespace Peft.Data.Examples;
 /// <summary>Reads the examples of one data set, in file order, streaming.</summary>
 public sealed class DataSetReader
 {
+    private const int MostShown = 30; // columns in a message
     private static readonly TemplateEngine Functions = new();
-    private readonly Dictionary<string, IReadOnlyList<TableColumn>> _columns = new(StringComparer.Ordinal); // by path
+    private readonly Dictionary<string, DataTable> _tables = new(StringComparer.Ordinal); // by path
 
     private DataSetReader(DataSetOptions options, IReadOnlyList<DataFile> files) => (Options, Files) = (options, files);
 
@@ -65,21 +66,20 @@ public sealed class DataSetReader
     public (long? Rows, string? Unknown) CountRows()
     {
         if (Files.FirstOrDefault(file => file.Format != DataFormat.Parquet) is { } text)
-            return (null, $"{text.Name} is no Parquet");
+            return (null, $"{text.Name} is not a Parquet file");
         if (Options.Filter is not null)
             return (null, "it has a filter");
         if (Options.OnBadRow == BadRowPolicy.Skip)
             return (null, "on_bad_row is skip");
-        var rows = 0L;
-        foreach (var file in Files)
-            rows += DataTable.CountParquetRows(file);
+        var rows = Files.Sum(file => _tables[file.Path].RowCount!.Value);
         return (Math.Min(rows, Options.Limit ?? long.MaxValue), null);
     }
 
     private IEnumerable<Example> Read(DataFile file, long skip)
     {
-        var maker = new RowMaker(Options, file, _columns[file.Path]);
-        using var rows = DataTable.Read(file, maker.Names, skip);
+        var table = _tables[file.Path];
+        var maker = new RowMaker(Options, file, table.Columns);
+        using var rows = table.Read(maker.Names, skip);
         while (rows.Read())
         {
             Counts.Rows++;
@@ -92,49 +92,48 @@ public sealed class DataSetReader
             else if (Options.OnBadRow == BadRowPolicy.Skip)
                 Counts.Bad++;
             else
-                throw Refused(id, fault);
+                throw new DataRowException(id, fault);
         }
     }
-
-    private static DataRowException Refused(RowId id, RowFault fault) => new(
-        $"{id} - {fault.Found} - {fault.Allowed} - correct the row, leave it out with `filter:`, or say `on_bad_row: skip`", id);
 
     private void Check(DataFile file, Faults faults)
     {
         try
         {
             var wanted = Wanted().ToHashSet(StringComparer.Ordinal);
-            var columns = DataTable.Open(file, wanted).Columns;
-            _columns[file.Path] = columns;
+            var table = DataTable.Open(file, wanted);
+            _tables[file.Path] = table;
+            var columns = table.Columns;
             var names = columns.Select(column => column.Name).ToList();
-            foreach (var (place, template, computed) in RowMaker.Templates(Options))
+            foreach (var (template, computed) in RowMaker.Templates(Options))
             {
+                var place = template.Name;
                 var known = names.Concat(Options.Columns.Take(computed).Select(column => column.Key)).ToList();
-                foreach (var fault in template.Unknown(known, Functions.HasFunction))
-                {
-                    var columnsKnown = fault.Expected is { } all ? $"one of its columns: {all}" : "a column";
-                    faults.Add(place, $"{file.Name}: {fault.Found}", columnsKnown, fault.Advice);
-                }
-
-                CheckTypes(file, place, template.Names.Where(name => computed == 0 || !Options.Columns.Take(computed).Any(made => made.Key == name)), columns, faults);
+                var unknown = template.Names.Where(name => !known.Contains(name) && !Functions.HasFunction(name));
+                foreach (var (name, fault) in unknown.Zip(template.Unknown(known, Functions.HasFunction)))
+                    faults.Add(place, $"no column {Quote.Of(name)} in {file.Name}", OneOf(known), fault.Advice);
+                var read = template.Names.Where(name => !Options.Columns.Take(computed).Any(made => made.Key == name));
+                CheckTypes(file, place, read, columns, faults);
             }
 
             CheckTask(file, names, faults);
         }
         catch (DataFileException error)
         {
-            faults.Add(error.Place is "" ? file.Name : error.Place, error.Reason, DataFormats.Describe(file.Format));
+            faults.Add(error.Fault.Place, error.Fault.Found, error.Fault.Expected, error.Fault.Advice);
         }
     }
 
     // Without functions and computed columns, which no file has to have.
-    private IEnumerable<string> Wanted() => RowMaker.Templates(Options).SelectMany(entry => entry.Template.Names).Append(Options.TaskColumn).OfType<string>()
+    private IEnumerable<string> Wanted() => RowMaker.Templates(Options)
+        .SelectMany(entry => entry.Template.Names).Append(Options.TaskColumn).OfType<string>()
         .Where(name => !Functions.HasFunction(name) && !Options.Columns.Any(column => column.Key == name));
 
-    private static void CheckTypes(DataFile file, string place, IEnumerable<string> names, IReadOnlyList<TableColumn> columns, Faults faults)
+    private static void CheckTypes(
+        DataFile file, string place, IEnumerable<string> names, IReadOnlyList<TableColumn> columns, Faults faults)
     {
         foreach (var column in columns.Where(column => column.Refused is not null && names.Contains(column.Name)))
-            faults.Add(place, $"{Quote.Of(column.Name)} of {file.Name} is of the type {column.Refused}, which has no text form", "another column");
+            faults.Add(place, $"{Quote.Of(column.Name)} of {file.Name} has the type {column.Refused}", "a column with a text form");
     }
 
     private void CheckTask(DataFile file, List<string> names, Faults faults)
@@ -143,7 +142,23 @@ public sealed class DataSetReader
             return;
         var near = NearestName.Of(task, names);
         faults.Add(
-            $"{Options.Place}.task_column", $"{file.Name}: {Quote.Of(task)} is not there", "its columns: " + string.Join(", ", names),
+            $"{Options.Place}.task_column", $"no column {Quote.Of(task)} in {file.Name}", OneOf(names),
             near is null ? null : $"did you mean {near}?");
     }
+
+    private static string OneOf(IReadOnlyCollection<string> columns) =>
+        "one of its columns: " + string.Join(", ", columns.Take(MostShown)) + (columns.Count > MostShown ? ", ..." : "");
+}
+
+/// <summary>What became of the rows that were read.</summary>
+public sealed class ReadCounts
+{
+    /// <summary>Rows in the files, as far as they were read.</summary>
+    public long Rows { get; internal set; }
+
+    /// <summary>Rows that the filter left out.</summary>
+    public long Filtered { get; internal set; }
+
+    /// <summary>Rows skipped because a column had no value or was not UTF-8, or the line was no row.</summary>
+    public long Bad { get; internal set; }
 }

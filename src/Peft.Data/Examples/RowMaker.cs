@@ -10,6 +10,8 @@ namespace Peft.Data.Examples;
 internal sealed class RowMaker
 {
     private static readonly TemplateLimits Limits = new() { Loops = 100_000, Time = TimeSpan.FromSeconds(5), Bytes = 1L << 30 };
+
+    private const string Advice = "correct the row, leave it out with `filter:`, or set `on_bad_row: skip`";
     private readonly DataSetOptions _options;
     private readonly DataFile _file;
     private readonly TemplateEngine _engine = new(new TemplateOptions { Limits = Limits });
@@ -24,29 +26,22 @@ internal sealed class RowMaker
     {
         (_options, _file) = (options, file);
         Names = Needed(options, columns);
-        _filterNeedsColumns = options.Filter is { } filter && (filter.UsesAll || options.Columns.Any(column => filter.Names.Contains(column.Key)));
+        _filterNeedsColumns = options.Filter is { } filter
+            && (filter.UsesAll || options.Columns.Any(column => filter.Names.Contains(column.Key)));
     }
 
     /// <summary>The columns that are read.</summary>
     public IReadOnlyList<string> Names { get; }
 
-    /// <summary>All expressions and templates of a data set, with the place of each and the computed columns that it may use.</summary>
-    public static IEnumerable<(string Place, ParsedTemplate Template, int Computed)> Templates(DataSetOptions options)
+    /// <summary>All expressions and templates of a data set, with the computed columns that each may use. The name of each is its
+    /// place in the recipe.</summary>
+    public static IEnumerable<(ParsedTemplate Template, int Computed)> Templates(DataSetOptions options)
     {
         for (var at = 0; at < options.Columns.Count; at++)
-            yield return ($"{options.Place}.columns.{options.Columns[at].Key}", options.Columns[at].Value, at);
-        var all = options.Columns.Count;
-        if (options.Filter is { } filter)
-            yield return ($"{options.Place}.filter", filter, all);
-        if (options.Prompt?.Parsed is { } prompt)
-            yield return ($"{options.Place}.template.prompt", prompt, all);
-        if (options.Answer.Parsed is { } answer)
-            yield return ($"{options.Place}.template.{(options.IsText ? "text" : "answer")}", answer, all);
-        foreach (var field in options.Fields)
-        {
-            if (field.Template.Parsed is { } parsed)
-                yield return (field.Place, parsed, all);
-        }
+            yield return (options.Columns[at].Value, at);
+        var texts = new[] { options.Prompt, options.Answer }.Concat(options.Fields).Select(text => text?.Parsed);
+        foreach (var template in texts.Prepend(options.Filter).OfType<ParsedTemplate>())
+            yield return (template, options.Columns.Count);
     }
 
     /// <summary>The example of a row.</summary>
@@ -54,14 +49,14 @@ internal sealed class RowMaker
     /// <param name="id">Its name.</param>
     /// <returns>The example; or null, and whether the filter left it out or why the row cannot be used.</returns>
     /// <exception cref="DataRowException">A template or expression fails at it.</exception>
-    public (Example? Example, RowFault? Fault) Make(TableReader rows, RowId id)
+    public (Example? Example, Fault? Fault) Make(TableReader rows, RowId id)
     {
         if (rows.Broken is { } broken)
-            return (null, new RowFault(broken, DataFormats.Describe(_file.Format)));
+            return (null, new Fault(id.ToString(), broken, DataFormats.Describe(_file.Format), Advice));
         for (var at = 0; at < Names.Count; at++)
         {
             if (ReferenceEquals(rows.Values[at], TableReader.NotUtf8))
-                return (null, new RowFault($"column {Quote.Of(Names[at])} is not UTF-8", "a value in UTF-8"));
+                return (null, new Fault(id.ToString(), $"column {Quote.Of(Names[at])} is not UTF-8", "a value in UTF-8", Advice));
             _row[Names[at]] = rows.Values[at]!;
         }
 
@@ -75,11 +70,14 @@ internal sealed class RowMaker
         }
         catch (TemplateException error) when (error.MissingValue is { } missing)
         {
-            return (null, new RowFault(Missing(missing), "a value"));
+            return (null, new Fault(id.ToString(), Missing(missing), "a value", Advice));
         }
         catch (TemplateException error)
         {
-            throw new DataRowException($"{id} - {error.Message}", id);
+            // The recipe's fault and not the file's: no key of the data set passes over it.
+            var fault = error.Faults[0];
+            var at = fault is { Line: 1, Column: 1 } ? "" : $"line {fault.Line}, column {fault.Column}: ";
+            throw new DataRowException(id, new Fault(error.Name, $"{at}{fault.Found} (at {id})", fault.Expected, fault.Advice));
         }
     }
 
@@ -95,34 +93,41 @@ internal sealed class RowMaker
         ? value as bool? ?? throw NoTruth(id, $"gives {Quote.Of(Text(value))}")
         : throw NoTruth(id, "gives nothing"));
 
-    private (Example?, RowFault?) Make(RowId id)
+    private (Example?, Fault?) Make(RowId id)
     {
         var answer = _options.Answer.Render(_engine, _row);
         if (answer.Length == 0 && !_options.AllowsEmptyAnswer)
-            return (null, new RowFault($"{(_options.IsText ? "text" : "answer")} {Quote.Of(_options.Answer.Text)} is empty", "a text to learn"));
+        {
+            var what = $"the {(_options.IsText ? "text" : "answer")} {Quote.Of(_options.Answer.Text)} is empty";
+            return (null, new Fault(id.ToString(), what, "a text to learn", Advice));
+        }
+
         var task = _options.Task ?? _options.Name;
         if (_options.TaskColumn is { } column)
         {
             if (_row[column] is not { } value)
-                return (null, new RowFault(Missing(column), "the name of a task"));
+                return (null, new Fault(id.ToString(), Missing(column), "the name of a task", Advice));
             task = Text(value);
         }
 
         return (new Example(_options.Prompt?.Render(_engine, _row) ?? "", answer, task, id)
         {
-            Fields = [.. _options.Fields.Select(field => field.Template.Render(_engine, _row))],
+            Fields = [.. _options.Fields.Select(field => field.Render(_engine, _row))],
         }, null);
     }
 
-    private DataRowException NoTruth(RowId id, string found) => new(
-        $"{id} - {_options.Place}.filter {found} - true or false - compare: column != null, column == \"text\", column < 3", id);
+    private DataRowException NoTruth(RowId id, string found) => new(id, new Fault(
+        _options.Filter!.Name, $"{Quote.Of(_options.Filter.Text)} {found} (at {id})", "true or false",
+        "compare: column != null, column == \"text\", column < 3"));
 
-    private string Missing(string name) => !Names.Contains(name) ? $"{Quote.Of(name)} has no value" : $"column {Quote.Of(name)} " + _file.Format switch
-    {
-        DataFormat.Json or DataFormat.JsonLines => "is null or missing",
-        DataFormat.Csv or DataFormat.Tsv => "is empty",
-        _ => "is null",
-    };
+    private string Missing(string name) => !Names.Contains(name)
+        ? $"{Quote.Of(name)} has no value"
+        : $"column {Quote.Of(name)} is " + _file.Format switch
+        {
+            DataFormat.Json or DataFormat.JsonLines => "null or missing",
+            DataFormat.Csv or DataFormat.Tsv => "empty",
+            _ => "null",
+        };
 
     private static string Text(object value) => value switch
     {

@@ -17,22 +17,20 @@ public sealed class TextTemplate
     public ParsedTemplate? Parsed => _parsed;
 
     /// <summary>Whether any value of a row goes in.</summary>
-    public bool HasValues => _parsed is not null && (_parsed.UsesAll || _parsed.Names.Any(name => !TemplateFunctions.Names.Contains(name)));
+    public bool HasValues =>
+        _parsed is not null && (_parsed.UsesAll || _parsed.Names.Any(name => !TemplateFunctions.Names.Contains(name)));
 
     /// <summary>Parses a template.</summary>
     /// <param name="text">The text.</param>
     /// <param name="place">Where it is written, for messages.</param>
     /// <exception cref="TemplateException">Its syntax is wrong; all faults are told.</exception>
-    public static TextTemplate Parse(string text, string place = "template") => new(text, ParsedTemplate.Parse(text, place, shortForm: true));
+    public static TextTemplate Parse(string text, string place = "template") =>
+        new(text, ParsedTemplate.Parse(text, place, shortForm: true));
 
     /// <summary>A text without values, in which braces are braces.</summary>
     public static TextTemplate Literal(string text) => new(text, null);
 
     /// <summary>Fills a row's values in.</summary>
     /// <exception cref="TemplateException">The template cannot be carried out with them.</exception>
-    public string Render(TemplateEngine engine, ScriptObject row)
-    {
-        ArgumentNullException.ThrowIfNull(engine);
-        return _parsed is null ? Text : engine.Render(_parsed, row);
-    }
+    public string Render(TemplateEngine engine, ScriptObject row) => _parsed is null ? Text : engine.Render(_parsed, row);
 }

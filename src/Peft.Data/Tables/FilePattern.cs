@@ -24,7 +24,7 @@ public static class FilePattern
             {
                 var path = Path.GetFullPath(name, baseDirectory);
                 if ((format ?? DataFormats.OfPath(path)) is not { } known)
-                    faults.Add(place, name, $"a file name that ends in {Endings}", "say `format:` for other names");
+                    faults.Add(place, name, $"a file name that ends in {Endings}", "set `format:` for other names");
                 else if (files.Exists(file => file.Path == path))
                     faults.Add(place, $"{name} twice", "each file once in a data set", "use `weight:` to see a data set more often");
                 else if (known != DataFormat.Parquet && new FileInfo(path).Length == 0)
@@ -59,7 +59,7 @@ public static class FilePattern
             var found = Walk(full.Split('/', StringSplitOptions.RemoveEmptyEntries), 0, "/").Order(StringComparer.Ordinal).Distinct();
             var names = found.Select(path => Shown(path, pattern, baseDirectory)).ToList();
             if (names.Count == 0)
-                faults.Add(place, $"{pattern} matches no file", "a pattern that matches files", $"looked from {baseDirectory}");
+                faults.Add(place, $"{pattern} matches no file", "a pattern that matches files", $"patterns start from {baseDirectory}");
             return names;
         }
 

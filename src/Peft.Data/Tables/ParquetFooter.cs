@@ -34,9 +34,8 @@ internal ref struct ParquetFooter
 
     /// <summary>Whether the footer of a file with whole ends can be read.</summary>
     /// <exception cref="IOException">The file cannot be read.</exception>
-    public static bool IsWhole(string path)
+    public static bool IsWhole(Stream file)
     {
-        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
         Span<byte> size = stackalloc byte[LengthSize];
         if (file.Length < (2 * Magic) + LengthSize)
             return false;

@@ -1,5 +1,6 @@
 using System.Text;
 using nietras.SeparatedValues;
+using Peft.Formats;
 
 namespace Peft.Data.Tables;
 
@@ -83,7 +84,7 @@ internal sealed class SeparatedRows : TableReader
     private List<string> ReadHeader()
     {
         if (!_reader.MoveNext())
-            throw new DataFileException(_file, "has no header line");
+            throw new DataFileException(_file, "no header line");
         var row = _reader.Current;
         _line = row.LineNumberFrom;
         var names = new List<string>(row.ColCount);
@@ -92,14 +93,14 @@ internal sealed class SeparatedRows : TableReader
         if (names.Exists(name => name.Contains(Wrong, StringComparison.Ordinal)))
             throw new DataFileException(_file, "the header line is not UTF-8", _line);
         if (names.GroupBy(name => name).FirstOrDefault(group => group.Count() > 1) is { } twice)
-            throw new DataFileException(_file, $"the header line has the column {Peft.Formats.Quote.Of(twice.Key)} twice", _line);
+            throw new DataFileException(_file, $"the header line has the column {Quote.Of(twice.Key)} more than once", _line);
         return names;
     }
 
     private void Take(SepReader.Row row)
     {
         Number++;
-        Broken = row.ColCount == Header.Count ? null : $"the line has {row.ColCount} fields, and the header line {Header.Count}";
+        Broken = row.ColCount == Header.Count ? null : $"the line has {Words.Count(row.ColCount, "field")}, the header line {Header.Count}";
         if (HasQuotes && row.Span.Contains('"'))
             CheckQuotes(row);
         if (Broken is not null)
@@ -141,6 +142,6 @@ internal sealed class SeparatedRows : TableReader
         NotSupportedException when HasQuotes => new DataFileException(_file, "a quote that begins at or after this line is not closed", _line + 1, error),
         NotSupportedException => new DataFileException(_file, "the line is too long", _line + 1, error),
         _ when DataStreams.IsReading(error) => DataStreams.Unreadable(_file, error),
-        _ => new DataFileException(_file, $"cannot be read as rows: {Peft.Formats.Quote.Escaped(error.Message)}", _line + 1, error),
+        _ => new DataFileException(_file, $"cannot be read as rows: {Quote.Escaped(error.Message)}", _line + 1, error),
     };
 }

@@ -1,9 +1,12 @@
 using Peft.Data.Examples;
+using Peft.Data.Tables;
+using Peft.Formats;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Data.Tokens;
 
 /// <summary>Reads one data set as sequences, streaming, and keeps count.</summary>
-internal sealed class SequenceReader(DataSetReader reader, DataOptions options, TextEncoder encoder, TaskRegistry tasks)
+internal sealed class SequenceReader(DataSetReader reader, SequenceOptions options, TextEncoder encoder, TaskRegistry tasks)
 {
     private readonly long[] _lengths = new long[options.MaxLength + 1];
     private readonly Dictionary<int, long> _tasks = [];
@@ -34,31 +37,36 @@ internal sealed class SequenceReader(DataSetReader reader, DataOptions options, 
         Tasks = [.. _tasks.OrderBy(task => task.Key).Select(task => KeyValuePair.Create(tasks.Names[task.Key], task.Value))],
     };
 
+    /// <summary>The error of a data set of which nothing is left.</summary>
+    public static UserException NoSequence(string place, ReadCounts counts, long longRows) => UserException.At(
+        place,
+        $"no sequence: {Words.Count(counts.Rows, "row")} read, {counts.Filtered:N0} left out by the filter, {counts.Bad:N0} bad,"
+        + $" {longRows:N0} too long",
+        "at least one", "correct the filter or the files");
+
     /// <summary>The sequences.</summary>
-    /// <param name="fileIds">Takes the name of a file and gives its id.</param>
     /// <param name="readAhead">How many rows are tokenised together, on all cores.</param>
     /// <param name="most">Rows at most; null for as many as the data set's options say.</param>
-    public IEnumerable<EncodedSequence> Read(Func<string, int> fileIds, int readAhead, long? most = null)
+    public IEnumerable<TokenSequence> Read(int readAhead, long? most = null)
     {
         var limit = reader.Options.Limit ?? long.MaxValue;
         var rows = reader.Read(0, 0, Math.Min(limit, most ?? limit));
-        foreach (var sequence in reader.Options.IsText && options.IsWrapped ? Wrapped(rows, fileIds) : Single(rows, fileIds, readAhead))
+        foreach (var sequence in reader.Options.IsText && options.IsWrapped ? Wrapped(rows) : Single(rows, readAhead))
         {
             Count(sequence);
             yield return sequence;
         }
     }
 
-    private IEnumerable<EncodedSequence> Single(IEnumerable<Example> rows, Func<string, int> fileIds, int readAhead)
+    private IEnumerable<TokenSequence> Single(IEnumerable<Example> rows, int readAhead)
     {
         var builder = new SequenceBuilder(encoder, options);
         foreach (var chunk in rows.Chunk(readAhead))
         {
             // Ids are given in file order, before the work is spread.
-            var origins = Array.ConvertAll(
-                chunk, example => (tasks.IdOf(example.Task!, reader.Options.Place), fileIds(example.Row.File)));
-            var built = new (IReadOnlyList<EncodedSequence> Sequences, DataRowException? Error)[chunk.Length];
-            Parallel.For(0, chunk.Length, at => built[at] = builder.TryBuild(chunk[at], reader.Options.IsText, origins[at].Item1, origins[at].Item2));
+            var taskIds = Array.ConvertAll(chunk, example => tasks.IdOf(example.Task!, reader.Options.Place));
+            var built = new (IReadOnlyList<TokenSequence> Sequences, DataRowException? Error)[chunk.Length];
+            Parallel.For(0, chunk.Length, at => built[at] = builder.TryBuild(chunk[at], reader.Options.IsText, taskIds[at]));
             foreach (var (sequences, error) in built)
             {
                 if (error is not null)
@@ -70,7 +78,7 @@ internal sealed class SequenceReader(DataSetReader reader, DataOptions options, 
         }
     }
 
-    private IEnumerable<EncodedSequence> Wrapped(IEnumerable<Example> rows, Func<string, int> fileIds)
+    private IEnumerable<TokenSequence> Wrapped(IEnumerable<Example> rows)
     {
         // Texts of one task only share a block.
         var packers = new SortedDictionary<int, TextPacker>();
@@ -79,7 +87,7 @@ internal sealed class SequenceReader(DataSetReader reader, DataOptions options, 
             var taskId = tasks.IdOf(example.Task!, reader.Options.Place);
             if (!packers.TryGetValue(taskId, out var packer))
                 packers.Add(taskId, packer = new TextPacker(encoder, options.MaxLength, options.AddEos));
-            foreach (var block in packer.Add(example.Answer, taskId, fileIds(example.Row.File), example.Row.Row))
+            foreach (var block in packer.Add(example.Answer, taskId, new RowId(example.Row.File, example.Row.Row)))
                 yield return block;
         }
 
@@ -90,8 +98,10 @@ internal sealed class SequenceReader(DataSetReader reader, DataOptions options, 
         }
     }
 
-    private void Count(in EncodedSequence sequence)
+    private void Count(TokenSequence sequence)
     {
+        if (encoder.UnknownIn(sequence.Ids, sequence.Row.ToString()) is { } fault)
+            throw new DataRowException(sequence.Row, fault);
         _sequences++;
         _tokens += sequence.Ids.Length;
         _learned += sequence.LearnedTokens;

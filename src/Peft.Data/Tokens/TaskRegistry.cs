@@ -26,8 +26,8 @@ internal sealed class TaskRegistry
             return id;
         if (_names.Count == Most)
         {
-            throw new UserException(
-                $"{place}.task_column - more than {Most} different values - a column of few task names - choose another column");
+            throw UserException.At(
+                $"{place}.task_column", $"more than {Most:N0} different values", "a column of few task names", "choose another column");
         }
 
         _names.Add(name);

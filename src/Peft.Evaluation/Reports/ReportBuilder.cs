@@ -4,6 +4,7 @@ using System.Text.Json;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Statistics;
 using Peft.Formats;
+using Peft.Models.Loading;
 
 namespace Peft.Evaluation.Reports;
 
@@ -23,7 +24,7 @@ public static class ReportBuilder
         var tasks = results.Tasks.Select((task, index) => TaskOf(results, task, index)).ToList();
         var comparisons = ComparisonWriter.Of(results);
         return new(
-            TitleOf(adapters, results), ReportText.When(results.Created), results.PeftVersion, results.Base.Name, ReportText.Short(results.Base.Fingerprint),
+            TitleOf(adapters, results), ReportText.When(results.Created), results.PeftVersion, results.Base.Name, CheckpointFingerprint.Short(results.Base.Fingerprint),
             results.Settings.Dtype, results.Settings.Seed, results.Settings.BootstrapSamples,
             ReportText.Percent(results.Settings.Confidence), results.Settings.Correction == "none" ? "no correction" : VerdictWriter.CorrectionOf(results), VerdictWriter.Of(results), subjects, adapters, tasks,
             [.. comparisons.Where(c => c.IsMain).Select(c => c.Text)], [.. comparisons.Where(c => !c.IsMain).Select(c => c.Text)],
@@ -39,7 +40,7 @@ public static class ReportBuilder
         return new(
             subject.Name, index, color, isBase, isRecorded,
             isBase ? "bare base model" : isRecorded ? "recorded earlier" : (subject.Method ?? "adapter") + (subject.Router is { } router ? $", {router} router" : ""),
-            subject.Method ?? "", subject.Router ?? "", subject.Path, ReportText.Short(subject.Fingerprint), ReportText.When(subject.Written), subject.TrainableParameters,
+            subject.Method ?? "", subject.Router ?? "", subject.Path, CheckpointFingerprint.Short(subject.Fingerprint ?? ""), ReportText.When(subject.Written), subject.TrainableParameters,
             isBase ? ReportText.Dash : ReportText.Count(subject.TrainableParameters), ReportText.Seconds(subject.StepSeconds),
             ReportText.Memory(subject.PeakMemoryBytes), ReportText.Seconds(subject.EvaluationSeconds), recipe,
             [.. recipe.Where(v => v.Key.StartsWith("adapter.", StringComparison.Ordinal) || v.Key.StartsWith("training.", StringComparison.Ordinal))]);

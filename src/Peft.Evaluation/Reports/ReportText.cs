@@ -8,8 +8,6 @@ internal static class ReportText
 {
     public const string Dash = "–";
 
-    private const int HashDigits = 12;
-
     public static string Number(double value) => Math.Abs(value) switch
     {
         >= 1000 => Minus(value.ToString("N0", CultureInfo.InvariantCulture)),
@@ -54,9 +52,6 @@ internal static class ReportText
             time, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var parsed)
         ? parsed.ToString("yyyy-MM-dd HH:mm 'UTC'", CultureInfo.InvariantCulture)
         : time;
-
-    /// <summary>The first digits of a hash.</summary>
-    public static string Short(string? hash) => hash is null ? "" : hash.Length > HashDigits ? hash[..HashDigits] : hash;
 
     /// <summary>A name like phoneme_error_rate in words.</summary>
     public static string Words(string name) => name.Replace('_', ' ');

@@ -2,6 +2,7 @@ using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Statistics;
 using Peft.Formats;
+using Peft.Models.Loading;
 
 namespace Peft.Evaluation.Reports;
 
@@ -55,15 +56,15 @@ public static class ResultsJoin
     private static void Check(string firstPath, ResultsDocument first, string path, ResultsDocument other, Faults faults)
     {
         if (other.Base.Fingerprint != first.Base.Fingerprint)
-            faults.Add(path, $"base {Quote.Of(other.Base.Name)} ({ReportText.Short(other.Base.Fingerprint)})",
-                $"the base of {firstPath}: {Quote.Of(first.Base.Name)} ({ReportText.Short(first.Base.Fingerprint)})", "compare adapters of one base");
+            faults.Add(path, $"base {Quote.Of(other.Base.Name)} ({CheckpointFingerprint.Short(other.Base.Fingerprint)})",
+                $"the base of {firstPath}: {Quote.Of(first.Base.Name)} ({CheckpointFingerprint.Short(first.Base.Fingerprint)})", "compare adapters of one base");
         foreach (var task in other.Tasks)
         {
             if (first.Tasks.FirstOrDefault(t => t.Name == task.Name) is not { } known)
                 continue;
             if (known.RowsHash != task.RowsHash)
-                faults.Add(path, $"task {Quote.Of(task.Name)} has {task.Rows} other rows ({ReportText.Short(task.RowsHash)})",
-                    $"the rows of {firstPath} ({known.Rows}, {ReportText.Short(known.RowsHash)})", "evaluate both on the same rows, best in one peft eval");
+                faults.Add(path, $"task {Quote.Of(task.Name)} has {task.Rows} other rows ({CheckpointFingerprint.Short(task.RowsHash)})",
+                    $"the rows of {firstPath} ({known.Rows}, {CheckpointFingerprint.Short(known.RowsHash)})", "evaluate both on the same rows, best in one peft eval");
             if (known.Main.Name != task.Main.Name || known.Main.HigherIsBetter != task.Main.HigherIsBetter)
                 faults.Add(path, $"task {Quote.Of(task.Name)} has the metric {Quote.Of(task.Main.Name)}", $"the one of {firstPath}: {Quote.Of(known.Main.Name)}");
         }

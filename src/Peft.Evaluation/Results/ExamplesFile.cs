@@ -99,39 +99,38 @@ internal static class ExampleTable
     {
         try
         {
-            _ = ParquetClock.Within(path, async () =>
+            using var file = ParquetFile.Open(new DataFile(path, path, DataFormat.Parquet));
+            var reader = file.Reader;
+            var fields = FieldsOf(path, reader.Schema);
+            for (var i = 0; i < reader.RowGroupCount; i++)
             {
-                await ReadAsync(path, columns, take);
-                return true;
-            });
+                using var group = reader.OpenRowGroupReader(i);
+                if (group.RowCount is < 0 or > MostRows)
+                    throw Refused(path, $"a group of {group.RowCount} rows");
+                var values = columns.ToDictionary(name => name, name => file.Within(() => ReadColumn(group, fields[name])));
+                take(new Group((int)group.RowCount, values));
+            }
+        }
+        catch (DataFileException e)
+        {
+            throw Refused(path, e.Fault.Found, e);
         }
         catch (Exception e) when (e is not UserException)
         {
             // What the library throws over bytes that are no table is of many types: all of it is said about the file.
-            throw Refused(path, e is UnauthorizedAccessException ? "no permission to read it" : "not a whole Parquet file", e);
+            throw Refused(path, "not a whole Parquet file", e);
         }
     }
 
-    private static async Task ReadAsync(string path, IReadOnlyList<string> columns, Action<Group> take)
+    private static Dictionary<string, DataField> FieldsOf(string path, ParquetSchema schema)
     {
-        await using var file = File.OpenRead(path);
-        await using var reader = await ParquetReader.CreateAsync(file);
-        var fields = reader.Schema.DataFields.Where(field => field.Path.Length == 1).ToDictionary(field => field.Name);
+        var fields = schema.DataFields.Where(field => field.Path.Length == 1).ToDictionary(field => field.Name);
         var missing = Types.Keys.Where(name => !fields.ContainsKey(name)).ToList();
         if (missing.Count > 0)
             throw Refused(path, $"it has no column {string.Join(", ", missing)}");
         if (Types.FirstOrDefault(type => TypeOf(fields[type.Key]) != type.Value).Key is { } other)
             throw Refused(path, $"its column {other} holds {TypeOf(fields[other]).Name}, not {Types[other].Name}");
-        for (var i = 0; i < reader.RowGroupCount; i++)
-        {
-            using var group = reader.OpenRowGroupReader(i);
-            if (group.RowCount is < 0 or > MostRows)
-                throw Refused(path, $"a group of {group.RowCount} rows");
-            var values = new Dictionary<string, Array>();
-            foreach (var name in columns)
-                values[name] = await ReadColumn(group, fields[name]);
-            take(new Group((int)group.RowCount, values));
-        }
+        return fields;
     }
 
     private static async Task<Array> ReadColumn(ParquetRowGroupReader group, DataField field)

@@ -3,6 +3,7 @@ using Peft.Adapters.Bundles;
 using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Formats.Files;
+using Peft.Models.Loading;
 
 namespace Peft.Evaluation.Results;
 
@@ -37,13 +38,11 @@ public static class MeasuredBundle
             if (subject.Fingerprint is { } then && DirectoryOf(file, subject) is { } directory
                 && FingerprintOf(directory) is { } now && now != then)
                 faults.Add(
-                    directory, $"holds another adapter ({Short(now)}) than {file} was measured on ({Short(then)})", null,
+                    directory, $"holds another adapter ({CheckpointFingerprint.Short(now)}) than {file} was measured on ({CheckpointFingerprint.Short(then)})", null,
                     $"measure it again: peft eval --adapter {directory} --output {Path.GetDirectoryName(file)} --overwrite");
         }
         faults.ThrowIfAny("stale results");
     }
-
-    private static string Short(string hash) => hash[..Math.Min(12, hash.Length)];
 
     private static bool IsAdapter(string directory) =>
         Directory.Exists(directory) && (AdapterLoader.ManifestOf(directory) is not null || File.Exists(Path.Combine(directory, BundleFiles.Weights)));

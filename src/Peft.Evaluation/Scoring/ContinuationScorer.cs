@@ -6,7 +6,7 @@ namespace Peft.Evaluation.Scoring;
 
 /// <summary>Log-likelihoods of what may follow a prompt. What the continuations of one prompt share is computed once.</summary>
 /// <remarks>
-/// What a group's sequences begin with in common runs once, through a key-value cache; its last activations give every first token's
+/// A group's sequences have a common beginning. It runs once, through a key-value cache; its last activations give every first token's
 /// probability, and only continuations of several tokens run further, on copies of the cache's rows. B groups, M such continuations.
 /// Different batches give the same numbers but for the rounding of float32.
 /// </remarks>
@@ -16,33 +16,37 @@ public static class ContinuationScorer
 
     /// <summary>The log-likelihood of each sequence's scored tokens.</summary>
     /// <param name="model">The model.</param>
-    /// <param name="groups">Groups of sequences, such as the choices of a question; a group of one is a plain sequence.</param>
+    /// <param name="groups">Groups of sequences that begin alike; a group of one is a plain sequence.</param>
     /// <param name="taskId">Task of all of them, for routers that go by task.</param>
     /// <returns>For each sequence of each group the sum over its scored tokens, in nats.</returns>
     /// <remarks>Gradient: none. Errors: UserException when a log-likelihood is NaN.</remarks>
     public static IReadOnlyList<double[]> Score(
         CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId = null)
     {
-        // Sequences that begin with different tokens have nothing in common: such a group is taken apart.
-        var parts = groups.SelectMany((group, g) => group.Index().GroupBy(entry => entry.Item.Ids[0])
-            .Select(part => (Group: g, Indices: part.Select(entry => entry.Index).ToArray()))).ToList();
-        var scores = ScoreShared(
-            model, [.. parts.Select(part => (IReadOnlyList<ScoredSequence>)[.. part.Indices.Select(i => groups[part.Group][i])])], taskId);
-        var sums = groups.Select(group => new double[group.Count]).ToArray();
-        foreach (var (part, own) in parts.Zip(scores))
+        using var noGrad = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        // Sequences that do not begin alike (another cut of a long prompt, other contexts) have nothing to compute once.
+        var parts = groups.SelectMany(IEnumerable<IReadOnlyList<ScoredSequence>> (group) =>
+            Shared(group) > 0 ? [group] : group.Select(sequence => (IReadOnlyList<ScoredSequence>)[sequence]));
+        var scores = parts.Chunk(groups.Count).SelectMany(chunk => ScoreTogether(model, chunk, taskId)).SelectMany(own => own);
+        using var all = scores.GetEnumerator();
+        var sums = groups.Select(group => group.Select(_ => all.MoveNext() ? all.Current : double.NaN).ToArray()).ToArray();
+        if (sums.Any(group => group.Any(double.IsNaN)))
         {
-            foreach (var (index, value) in part.Indices.Zip(own))
-                sums[part.Group][index] = value;
+            throw UserException.At(
+                "evaluation", "a log-likelihood is NaN", "finite numbers",
+                "the weights of the base or of the adapter are damaged, or overflow in their type: try --dtype float32");
         }
         return sums;
     }
 
-    private static double[][] ScoreShared(CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId)
+    // Groups that each share a beginning.
+    private static double[][] ScoreTogether(
+        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId)
     {
-        using var noGrad = torch.no_grad();
-        using var scope = torch.NewDisposeScope();
         var shared = groups.Select(Shared).ToArray();
-        var all = groups.SelectMany((group, g) => group.Select((sequence, s) => new Rest(g, s, sequence, shared[g]))).ToList();
+        var all = groups
+            .SelectMany((group, g) => group.Select((sequence, s) => new Rest(g, s, sequence, shared[g]))).ToList();
         var longer = all.Where(rest => rest.Length > 0).ToList();
         var sums = groups.Select(group => new double[group.Count]).ToArray();
         using var cache = new KeyValueCache(model.Config.LayerCount, shared.Max());
@@ -53,16 +57,10 @@ public static class ContinuationScorer
             using var copies = cache.Select([.. longer.Select(rest => (long)rest.Group)], most);
             ScoreRest(model, shared, longer, most, sums, copies, taskId);
         }
-        if (sums.Any(group => group.Any(double.IsNaN)))
-        {
-            throw UserException.At(
-                "evaluation", "a log-likelihood is NaN", "finite numbers",
-                "the weights of the base or of the adapter are damaged, or overflow in their type: try --dtype float32");
-        }
         return sums;
     }
 
-    /// <summary>How many tokens all sequences of a group begin with before any of them is scored.</summary>
+    /// <summary>How many tokens all sequences of a group begin with before any of them is scored; 0 where they share none.</summary>
     internal static int Shared(IReadOnlyList<ScoredSequence> group)
     {
         var most = group.Min(sequence => sequence.From);

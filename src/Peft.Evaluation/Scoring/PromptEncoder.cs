@@ -1,4 +1,4 @@
-using Peft.Data.Tokens;
+using Peft.Formats;
 using Peft.Formats.Tokenizers;
 
 namespace Peft.Evaluation.Scoring;
@@ -16,17 +16,9 @@ public sealed class PromptEncoder
     private readonly int _maxLength;
 
     /// <summary>Makes the encoder of a model.</summary>
-    /// <param name="tokenizer">Its tokenizer.</param>
-    /// <param name="endId">Its end of text, for a tokenizer that names none.</param>
+    /// <param name="encoder">How the model's texts are encoded.</param>
     /// <param name="maxLength">Most tokens that it can be given.</param>
-    public PromptEncoder(HuggingFaceTokenizer tokenizer, int? endId, int maxLength)
-    {
-        _encoder = TextEncoder.Of(tokenizer, endId);
-        _maxLength = maxLength;
-    }
-
-    // With nothing before it a first token has no probability: the end of the text before stands there then.
-    private IReadOnlyList<int> Start => _encoder.Prefix.Count > 0 ? _encoder.Prefix : [_encoder.EndId ?? _encoder.PadId];
+    public PromptEncoder(TextEncoder encoder, int maxLength) => (_encoder, _maxLength) = (encoder, maxLength);
 
     /// <summary>A context and what follows it.</summary>
     /// <remarks>
@@ -38,27 +30,33 @@ public sealed class PromptEncoder
     public ScoredSequence Pair(string context, string continuation)
     {
         var end = context.AsSpan().TrimEnd().Length;
-        continuation = context[end..] + continuation;
-        context = context[..end];
-        if (context.Length == 0)
-            return Cut(Start, [], _encoder.Encode(continuation));
-        var alone = _encoder.Encode(context);
-        var whole = _encoder.Encode(context + continuation);
+        var (alone, whole, from) = _encoder.Pair(context[..end], context[end..] + continuation);
+        if (alone.Count == 0)
+            return Cut(_encoder.Start, [], whole);
         if (whole.Count > alone.Count)
             return Cut(_encoder.Prefix, alone, [.. whole.Skip(alone.Count)]);
-        var shared = 0;
-        while (shared < whole.Count - 1 && alone[shared] == whole[shared])
-            shared++;
-        return Cut(shared > 0 ? _encoder.Prefix : Start, [.. whole.Take(shared)], [.. whole.Skip(shared)]);
+        var shared = Math.Min(from, whole.Count - 1);
+        return Cut(shared > 0 ? _encoder.Prefix : _encoder.Start, [.. whole.Take(shared)], [.. whole.Skip(shared)]);
     }
 
     /// <summary>A prompt to be continued by at most so many tokens.</summary>
-    public (IReadOnlyList<int> Ids, bool IsTruncated) Prompt(string prompt, int newTokens)
+    /// <exception cref="UserException">So many new tokens leave no room for a prompt.</exception>
+    public (EncodedPrompt Prompt, bool IsTruncated) Prompt(string prompt, int newTokens)
     {
-        var ids = _encoder.Encode(prompt);
-        var start = ids.Count == 0 ? Start : _encoder.Prefix;
-        var room = Math.Max(1, _maxLength - newTokens - start.Count);
-        return ids.Count <= room ? ([.. start, .. ids], false) : ([.. start, .. ids.Skip(ids.Count - room)], true);
+        var encoded = _encoder.Prompt(prompt);
+        _encoder.RequireKnown(encoded.Ids, PlaceOf(prompt));
+        var start = _encoder.Prefix.Count;
+        var room = _maxLength - newTokens - start;
+        if (room < 1)
+        {
+            throw UserException.At(
+                "max_new_tokens", $"{newTokens}",
+                $"at most {Math.Max(0, _maxLength - start - 1)}, so that a prompt fits into the {_maxLength} tokens that the model can be given");
+        }
+        var cut = encoded.Ids.Count - start - room;
+        return cut <= 0
+            ? (encoded, false)
+            : (encoded with { Ids = [.. encoded.Ids.Take(start), .. encoded.Ids.Skip(start + cut)] }, true);
     }
 
     /// <summary>Plain text in windows that each fill the context; every token of the text is scored once.</summary>
@@ -69,25 +67,31 @@ public sealed class PromptEncoder
     /// </remarks>
     public IReadOnlyList<ScoredSequence> Windows(string text)
     {
-        var ids = _encoder.Encode(text);
+        var ids = _encoder.Text(text);
+        _encoder.RequireKnown(ids, PlaceOf(text));
         var windows = new List<ScoredSequence>();
         for (var from = 0; from < ids.Count; from += _maxLength)
         {
             var to = Math.Min(from + _maxLength, ids.Count);
             var first = to - _maxLength - 1; // as many inputs as the context holds, and the last target
             windows.Add(from == 0
-                ? new([Start[^1], .. ids.Take(to)], 1)
+                ? new([_encoder.Start[^1], .. ids.Take(to)], 1)
                 : new([.. ids.Skip(first).Take(to - first)], from - first));
         }
         return windows;
     }
 
-    // The model is given all but the last token. The prefix stays, as in training.
+    // The model is given all but the last token. The prefix stays, as in training. A continuation that alone is too long loses its
+    // beginning, and without anything before it also its first token's probability.
     private ScoredSequence Cut(IReadOnlyList<int> prefix, IReadOnlyList<int> context, IReadOnlyList<int> continuation)
     {
+        _encoder.RequireKnown([.. context, .. continuation], "a text to be scored");
         var room = _maxLength + 1 - prefix.Count;
         var cut = Math.Max(0, context.Count + continuation.Count - room);
         int[] ids = [.. prefix, .. context.Concat(continuation).Skip(cut)];
-        return new(ids, Math.Max(1, prefix.Count + Math.Max(0, context.Count - cut)), cut > 0);
+        var from = prefix.Count + Math.Max(0, context.Count - cut);
+        return from > 0 ? new(ids, from, cut > 0) : new(ids, 1, IsTruncated: true);
     }
+
+    private static string PlaceOf(string text) => $"the text {Quote.Of(text)}";
 }

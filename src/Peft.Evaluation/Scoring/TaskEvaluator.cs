@@ -16,7 +16,7 @@ public sealed class TaskEvaluator
     private readonly CausalLanguageModel _model;
     private readonly HuggingFaceTokenizer _tokenizer;
     private readonly int _batchSize;
-    private readonly HashSet<int> _ends;
+    private readonly TextEncoder _encoder;
 
     /// <summary>Makes the evaluator of a model.</summary>
     /// <param name="model">The model.</param>
@@ -26,14 +26,12 @@ public sealed class TaskEvaluator
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
         (_model, _tokenizer, _batchSize) = (model, tokenizer, batchSize);
-        // The end that the data teaches is the tokenizer's, where it names one.
-        _ends = [.. model.Config.EosTokenIds, .. tokenizer.EosId is { } end ? [end] : Array.Empty<int>()];
+        _encoder = TextEncoder.Of(tokenizer, model.Config.EosTokenIds, model.Config.VocabularySize);
     }
 
     /// <summary>The encoder of a task's texts.</summary>
-    public PromptEncoder EncoderOf(EvaluationTask task) => new(
-        _tokenizer, _model.Config.EosTokenIds.Count > 0 ? _model.Config.EosTokenIds[0] : null,
-        Math.Min(task.MaxLength ?? int.MaxValue, _model.Config.MaxPositionEmbeddings));
+    public PromptEncoder EncoderOf(EvaluationTask task) =>
+        new(_encoder, Math.Min(task.MaxLength ?? int.MaxValue, _model.Config.MaxPositionEmbeddings));
 
     /// <summary>Answers every row.</summary>
     /// <param name="data">The task and its rows.</param>
@@ -51,7 +49,7 @@ public sealed class TaskEvaluator
         return data.Task.Kind switch
         {
             TaskKind.Generation => Batches(
-                data, row => encoder.Prompt(row.Prompt, data.Task.MaxNewTokens), prompt => prompt.Ids.Count,
+                data, row => encoder.Prompt(row.Prompt, data.Task.MaxNewTokens), prompt => prompt.Prompt.Ids.Count,
                 (rows, prompts) => Generate(data.Task, rows, prompts, taskId)),
             TaskKind.Perplexity => Batches(
                 data, row => encoder.Windows(row.Answer), windows => windows.Sum(window => window.Ids.Count),
@@ -97,21 +95,22 @@ public sealed class TaskEvaluator
     }
 
     private IEnumerable<RowResult> Generate(
-        EvaluationTask task, List<TaskRow> rows, List<(IReadOnlyList<int> Ids, bool IsTruncated)> prompts, long? taskId)
+        EvaluationTask task, List<TaskRow> rows, List<(EncodedPrompt Prompt, bool IsTruncated)> prompts, long? taskId)
     {
         var options = new GenerationOptions
         {
             MaxNewTokens = task.MaxNewTokens,
-            EosTokenIds = [.. _ends],
+            EosTokenIds = _encoder.Ends,
             TaskId = taskId,
             IsFinished = task.Stop.Count == 0 ? null : ids => task.Stop.Any(stop => Text(ids).Contains(stop, StringComparison.Ordinal)),
         };
-        var generated = TextGeneration.GenerateBatch(_model, [.. prompts.Select(prompt => prompt.Ids)], options);
-        return rows.Select((row, i) => new RowResult(row.Index, BeforeStop(Text(generated[i]), task.Stop), [], 0, prompts[i].IsTruncated));
+        var generated = TextGeneration.GenerateBatch(_model, [.. prompts.Select(prompt => prompt.Prompt.Ids)], options);
+        return rows.Select((row, i) => new RowResult(
+            row.Index, BeforeStop(prompts[i].Prompt.Continuation(Text(generated[i])), task.Stop), [], 0, prompts[i].IsTruncated));
     }
 
     private string Text(IReadOnlyList<int> ids) =>
-        _tokenizer.Decode(ids.TakeWhile(id => !_ends.Contains(id)), skipSpecialTokens: true);
+        _tokenizer.Decode(ids.TakeWhile(id => !_encoder.Ends.Contains(id)), skipSpecialTokens: true);
 
     private static string BeforeStop(string text, IReadOnlyList<string> stops)
     {

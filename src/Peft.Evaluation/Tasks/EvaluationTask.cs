@@ -1,6 +1,6 @@
 using System.Globalization;
-using Peft.Data;
 using Peft.Data.Examples;
+using Peft.Data.Tables;
 using Peft.Formats.Configuration;
 
 namespace Peft.Evaluation.Tasks;

@@ -87,11 +87,9 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
             : row with { Gold = gold };
     }
 
-    private static DataRowException Refused(EvaluationTask task, Example example, string expected) => new(
-        Fault.Text(
-            $"task {task.Name}: {example.Row}", $"the answer {Quote.Of(example.Answer)}", expected,
-            "correct `labels:` or the row, or leave it out with `filter:`"),
-        example.Row);
+    private static DataRowException Refused(EvaluationTask task, Example example, string expected) => new(example.Row, new Fault(
+        $"task {task.Name}: {example.Row}", $"the answer {Quote.Of(example.Answer)}", expected,
+        "correct `labels:` or the row, or leave it out with `filter:`"));
 
     private static string Hash(IEnumerable<TaskRow> rows)
     {

@@ -71,7 +71,7 @@ public static class ConfigJson
 
             var map = ParseMap();
             if (_reader.Read())
-                throw new InvalidOperationException("the reader goes on after the document's end");
+                throw new InvalidOperationException("there is more after the document's end");
             return map;
         }
 
@@ -89,7 +89,8 @@ public static class ConfigJson
             if (++_values > MostValues)
             {
                 throw UserException.At(
-                    $"{source} line {Line}", $"more than {MostValues:N0} values", null, "check that this is the right file");
+                    $"{source} line {Line}", $"more than {MostValues:N0} values", null,
+                    "check that this is the right file");
             }
 
             switch (_reader.TokenType)

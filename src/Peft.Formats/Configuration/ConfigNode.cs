@@ -29,21 +29,21 @@ public abstract class ConfigNode
     public abstract string Describe();
 }
 
-/// <summary>Keys and their values, in the order they were written; no key stands twice.</summary>
+/// <summary>Keys and their values, in the order they were written; no key appears twice.</summary>
 public sealed class ConfigMap : ConfigNode
 {
     private readonly List<KeyValuePair<string, ConfigNode>> _entries = [];
     private readonly Dictionary<string, int> _index = new(StringComparer.Ordinal);
 
     /// <summary>Makes a map; readers of files refuse duplicate keys, with both lines, before they come here.</summary>
-    /// <exception cref="ArgumentException">A key stands twice.</exception>
+    /// <exception cref="ArgumentException">A key appears twice.</exception>
     public ConfigMap(string source, int line, IEnumerable<KeyValuePair<string, ConfigNode>> entries)
         : base(source, line)
     {
         foreach (var entry in entries)
         {
             if (!_index.TryAdd(entry.Key, _entries.Count))
-                throw new ArgumentException($"key {Quote.Of(entry.Key)} stands twice", nameof(entries));
+                throw new ArgumentException($"key {Quote.Of(entry.Key)} appears twice", nameof(entries));
             _entries.Add(entry);
         }
     }
@@ -103,7 +103,8 @@ public sealed class ConfigList : ConfigNode
     public IReadOnlyList<ConfigNode> Items { get; }
 
     /// <inheritdoc/>
-    public override string Describe() => Items.Count == 0 ? "an empty list" : $"a list of {Words.Count(Items.Count, "item")}";
+    public override string Describe() =>
+        Items.Count == 0 ? "an empty list" : $"a list of {Words.Count(Items.Count, "item")}";
 }
 
 /// <summary>

@@ -80,7 +80,7 @@ public static class ConfigText
     private static string JsonText(string value) =>
         $"\"{JsonEncodedText.Encode(value, JavaScriptEncoder.UnsafeRelaxedJsonEscaping)}\"";
 
-    // continues: the first key stands on the line already begun (after "- ").
+    // continues: the first key is written on the line already begun (after "- ").
     private static void WriteYamlMap(StringBuilder text, ConfigMap map, int indent, bool continues)
     {
         foreach (var (key, value) in map.Entries)

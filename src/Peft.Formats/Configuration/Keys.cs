@@ -6,13 +6,13 @@ using System.Text.Json.Nodes;
 namespace Peft.Formats.Configuration;
 
 /// <summary>
-/// Makes a property a key of a configuration section. The property is the whole declaration: its name in snake_case is the
-/// key, its first value the default, its type says how the key is read; <see cref="Keys"/> does the rest.
+/// Makes a property a key of a configuration section. The property is the whole declaration: its name in snake_case is
+/// the key, its first value the default, its type says how the key is read; <see cref="Keys"/> does the rest.
 /// </summary>
 /// <remarks>
 /// Types: bool, int, long, double, string, enums, the same with <c>?</c>; lists (<see cref="IReadOnlyList{T}"/> or
-/// <see cref="EquatableList{T}"/>) of int, double and string; another record with keys (a section; null stays null while
-/// the section is absent) and lists of those, each begun from the record's own defaults; lists of
+/// <see cref="EquatableList{T}"/>) of int, double and string; another record with keys (a section; null stays null
+/// while the section is absent) and lists of those, each begun from the record's own defaults; lists of
 /// <see cref="KeyValuePair{TKey, TValue}"/> from a text to an int, double or string (a section whose keys are free, in
 /// their order); and any type that implements <see cref="IKeyValue{TSelf}"/>.
 /// </remarks>
@@ -35,8 +35,8 @@ public sealed class KeyAttribute : Attribute
     public double Below { get; init; } = double.PositiveInfinity;
 
     /// <summary>
-    /// The texts allowed; empty for any. For an enum, the text of each member in the order of their values, where those are
-    /// not the members' names in snake_case.
+    /// The texts allowed; empty for any. For an enum, the text of each member in the order of their values, where those
+    /// are not the members' names in snake_case.
     /// </summary>
     public string[] Choices { get; init; } = [];
 
@@ -78,7 +78,8 @@ public static class Keys
     /// <summary>The keys of a record, in the order they are declared; a derived record's before its base's.</summary>
     public static IReadOnlyList<string> Of(Type type) => [.. Declared(type).Select(key => key.Name)];
 
-    /// <summary>A copy of the defaults with every key that the section has; faults are gathered in the reader.</summary>
+    /// <summary>A copy of the defaults with every key that the section has; faults are gathered in the
+    /// reader.</summary>
     public static T Bind<T>(this OptionReader reader, T defaults)
         where T : class
     {
@@ -88,7 +89,8 @@ public static class Keys
             if (!IsOff(key, result))
                 key.Property.SetValue(result, Read(reader, key, key.Property.GetValue(result)));
             else if (reader.Has(key.Name))
-                reader.Fault(key.Name, $"no effect with {StateOf(key, result)}", null, $"remove it, or write {Needed(key)}");
+                reader.Fault(
+                    key.Name, $"no effect with {StateOf(key, result)}", null, $"remove it, or write {Needed(key)}");
         }
 
         return result;
@@ -116,7 +118,8 @@ public static class Keys
     private static string StateOf(Declaration key, object options) =>
         $"{Other(key, options).Name}: {Text(Other(key, options), options)}";
 
-    private static string Needed(Declaration key) => $"{key.Condition!.Value.Key}: {Words.OneOf(key.Condition.Value.Values)}";
+    private static string Needed(Declaration key) =>
+        $"{key.Condition!.Value.Key}: {Words.OneOf(key.Condition.Value.Values)}";
 
     private static Declaration Other(Declaration key, object options) =>
         Declared(options.GetType()).First(other => other.Name == key.Condition!.Value.Key);
@@ -134,7 +137,9 @@ public static class Keys
         if (type == typeof(int))
         {
             var (min, max) = range.AsInt;
-            return fallback is int known ? reader.Integer(name, known, min, max) : reader.OptionalInteger(name, min, max);
+            return fallback is int known
+                ? reader.Integer(name, known, min, max)
+                : reader.OptionalInteger(name, min, max);
         }
 
         if (type == typeof(long))
@@ -164,7 +169,8 @@ public static class Keys
 
         var items = (IEnumerable)(fallback ?? Array.CreateInstance(item, 0));
         if (item == typeof(int))
-            return key.AsList(reader.Integers(name, [.. items.Cast<int>()], key.Key.Range.AsInt.Min, key.Key.Range.AsInt.Max));
+            return key.AsList(
+                reader.Integers(name, [.. items.Cast<int>()], key.Key.Range.AsInt.Min, key.Key.Range.AsInt.Max));
         if (item == typeof(double))
             return key.AsList(reader.Numbers(name, [.. items.Cast<double>()], key.Key.Range));
         if (item == typeof(string))

@@ -221,7 +221,8 @@ public readonly record struct NumberRange(
     double Below = double.PositiveInfinity)
 {
     internal (int Min, int Max) AsInt => (
-        (int)Math.Clamp(AsLong.Min, int.MinValue, int.MaxValue), (int)Math.Clamp(AsLong.Max, int.MinValue, int.MaxValue));
+        (int)Math.Clamp(AsLong.Min, int.MinValue, int.MaxValue), (int)Math.Clamp(
+            AsLong.Max, int.MinValue, int.MaxValue));
 
     internal (long Min, long Max) AsLong => (
         double.IsFinite(Min) ? (long)Min : long.MinValue, double.IsFinite(Max) ? (long)Max : long.MaxValue);
@@ -235,8 +236,16 @@ public readonly record struct NumberRange(
     {
         if (double.IsFinite(Min) && double.IsFinite(Max))
             return $" from {Shown(Min)} to {Shown(Max)}";
-        var lower = double.IsFinite(Above) ? $"above {Shown(Above)}" : double.IsFinite(Min) ? $"of at least {Shown(Min)}" : "";
-        var upper = double.IsFinite(Below) ? $"below {Shown(Below)}" : double.IsFinite(Max) ? $"of at most {Shown(Max)}" : "";
+        var lower = double.IsFinite(Above)
+            ? $"above {Shown(Above)}"
+            : double.IsFinite(Min)
+            ? $"of at least {Shown(Min)}"
+            : "";
+        var upper = double.IsFinite(Below)
+            ? $"below {Shown(Below)}"
+            : double.IsFinite(Max)
+            ? $"of at most {Shown(Max)}"
+            : "";
         return lower.Length == 0 ? upper.Length == 0 ? "" : " " + upper
             : upper.Length == 0 ? " " + lower
             : $" {lower} and {upper.Replace("of ", "", StringComparison.Ordinal)}";

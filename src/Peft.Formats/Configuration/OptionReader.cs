@@ -42,11 +42,11 @@ public sealed partial class OptionReader
     /// <summary>Where wrong values are noted.</summary>
     public Faults Faults { get; }
 
-    /// <summary>True when the key stands here and is not null. The key counts as known.</summary>
+    /// <summary>True when the key is here and not null. The key counts as known.</summary>
     public bool Has(string key) => Find(key) is not null;
 
     /// <summary>
-    /// The raw value, or null; the key counts as known and stands in <see cref="Resolved"/> when present.
+    /// The raw value, or null; the key counts as known and is in <see cref="Resolved"/> when present.
     /// </summary>
     public ConfigNode? Node(string key)
     {
@@ -168,7 +168,8 @@ public sealed partial class OptionReader
 
     private string Join(string key) => Path.Length == 0 ? key : $"{Path}.{key}";
 
-    private void AddFault(ConfigNode? node, string path, string found, string? expected = null, string? advice = null) =>
+    private void AddFault(
+        ConfigNode? node, string path, string found, string? expected = null, string? advice = null) =>
         Faults.Add(Place(node, path), found, expected, advice);
 
     // The file is named only where it is not the one the title of the message names (fragments, --set).

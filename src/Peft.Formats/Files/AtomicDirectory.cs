@@ -34,14 +34,16 @@ public static class AtomicDirectory
     public static void RecoverLeftovers(string target) => RecoverLeftovers(target, IsAbandoned);
 
     /// <summary>
-    /// Does so for everything inside a directory that this class or <see cref="AtomicFile"/> was writing. The caller holds the
-    /// directory's <see cref="DirectoryLock"/>: whatever is half written there belongs to nobody.
+    /// Does so for everything inside a directory that this class or <see cref="AtomicFile"/> was writing. The caller
+    /// holds the directory's <see cref="DirectoryLock"/>: whatever is half written there belongs to nobody.
     /// </summary>
     public static void RecoverInside(string directory)
     {
         try
         {
-            foreach (var target in Directory.EnumerateDirectories(directory).Select(TargetOf).OfType<string>().Distinct().ToList())
+            foreach (
+                var target in Directory.EnumerateDirectories(directory).Select(TargetOf).OfType<string>().Distinct()
+                .ToList())
                 RecoverLeftovers(target, _ => true);
             foreach (var file in Directory.EnumerateFiles(directory).Where(path => TargetOf(path) is not null).ToList())
                 File.Delete(file);
@@ -75,7 +77,8 @@ public static class AtomicDirectory
         var path = FullPath(target);
         try
         {
-            var aside = Leftovers(path, AsideMark, isAbandoned).OrderByDescending(Directory.GetLastWriteTimeUtc).ToList();
+            var aside = Leftovers(path, AsideMark, isAbandoned).OrderByDescending(Directory.GetLastWriteTimeUtc)
+                .ToList();
             if (!Directory.Exists(path) && aside.Count > 0)
             {
                 Directory.Move(aside[0], path);
@@ -185,8 +188,11 @@ public static class AtomicDirectory
     private static string? TargetOf(string path)
     {
         var name = Path.GetFileName(path);
-        var mark = Math.Max(name.LastIndexOf(TemporaryMark, StringComparison.Ordinal), name.LastIndexOf(AsideMark, StringComparison.Ordinal));
-        return mark > 0 && name.AsSpan(mark + TemporaryMark.Length) is { Length: > 0 } number && number.IndexOfAnyExcept(NumberCharacters) < 0
+        var mark = Math.Max(
+            name.LastIndexOf(TemporaryMark, StringComparison.Ordinal),
+            name.LastIndexOf(AsideMark, StringComparison.Ordinal));
+        return mark > 0 && name.AsSpan(mark + TemporaryMark.Length) is { Length: > 0 } number
+            && number.IndexOfAnyExcept(NumberCharacters) < 0
             ? path[..(path.Length - name.Length + mark)]
             : null;
     }
@@ -225,8 +231,8 @@ public static class AtomicDirectory
 }
 
 /// <summary>
-/// Says that this process writes into a directory. The lock is on the directory itself and goes with the process however it
-/// ends: no file is left behind, and none can be stale.
+/// Says that this process writes into a directory. The lock is on the directory itself and goes with the process
+/// however it ends: no file is left behind, and none can be stale.
 /// </summary>
 public sealed class DirectoryLock : IDisposable
 {
@@ -234,7 +240,8 @@ public sealed class DirectoryLock : IDisposable
 
     private DirectoryLock(SafeFileHandle handle, bool isHeld) => (_handle, IsHeld) = (handle, isHeld);
 
-    /// <summary>False where the file system has no locks (some network file systems): then nothing keeps others out.</summary>
+    /// <summary>False where the file system has no locks (some network file systems): then nothing keeps others
+    /// out.</summary>
     public bool IsHeld { get; }
 
     /// <summary>Takes the lock of an existing directory.</summary>

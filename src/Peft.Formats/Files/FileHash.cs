@@ -25,8 +25,9 @@ public static class Sha256
     public static string OfBytes(ReadOnlySpan<byte> bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes));
 }
 
-/// <summary>Tells files apart in a time that does not grow with them: a small file by all its bytes, a large one by its size and
-/// samples that are evenly spread from its first to its last byte (the footer of a Parquet file among them).</summary>
+/// <summary>Tells files apart in a time that does not grow with them: a small file by all its bytes, a large one by its
+/// size and samples that are evenly spread from its first to its last byte (the footer of a Parquet file among
+/// them).</summary>
 public static class SampledHash
 {
     /// <summary>What the hash of a file begins with that was not read whole.</summary>
@@ -50,7 +51,8 @@ public static class SampledHash
             BinaryPrimitives.WriteInt64LittleEndian(bytes, length);
             for (var sample = 0; sample < Samples; sample++)
             {
-                var from = (length - SampleBytes) / (Samples - 1) * sample + (length - SampleBytes) % (Samples - 1) * sample / (Samples - 1);
+                var from = (length - SampleBytes) / (Samples - 1) * sample
+                    + (length - SampleBytes) % (Samples - 1) * sample / (Samples - 1);
                 RandomAccess.Read(file, bytes.AsSpan(sizeof(long) + sample * SampleBytes, SampleBytes), from);
             }
 

@@ -20,14 +20,16 @@ public sealed class FileOperationException : UserException
     }
 
     /// <summary>True for the errors of the operating system that are turned into this one.</summary>
-    public static bool Covers(Exception error) => error is IOException or UnauthorizedAccessException || IsFileTooLarge(error);
+    public static bool Covers(Exception error) =>
+        error is IOException or UnauthorizedAccessException || IsFileTooLarge(error);
 
     /// <summary>The error as one that names the path and says what to do.</summary>
     public static FileOperationException Writing(string path, Exception error)
     {
         var (found, advice) = error switch
         {
-            UnauthorizedAccessException => ("no permission to write", "change its permissions or choose another output"),
+            UnauthorizedAccessException =>
+                ("no permission to write", "change its permissions or choose another output"),
             _ when IsFileTooLarge(error) => (
                 "the file is larger than this shell or file system allows",
                 "raise the limit (ulimit -f) or choose another output"),

@@ -6,8 +6,8 @@ using System.Text.Unicode;
 namespace Peft.Formats.Files;
 
 /// <summary>
-/// The one way in which JSON that somebody else may have written becomes objects: the size is checked first, a byte order
-/// mark is passed over, and every name and text must be Unicode. The serializer by itself throws
+/// The one way in which JSON that somebody else may have written becomes objects: the size is checked first, a byte
+/// order mark is passed over, and every name and text must be Unicode. The serializer by itself throws
 /// <see cref="InvalidOperationException"/> over broken UTF-8 and lone surrogates, in some readers only when a text is
 /// used. Trees that know their lines are read by <c>Configuration/ConfigJson</c>, which holds to the same rules.
 /// </summary>
@@ -18,12 +18,14 @@ public static class JsonFile
     /// <summary>A file of one JSON value.</summary>
     /// <param name="path">The file.</param>
     /// <param name="limit">The most bytes that it may have.</param>
-    /// <param name="options">How objects are read; name the policies, converters and strictness that the file needs.</param>
+    /// <param name="options">How objects are read; name the policies, converters and strictness that the file
+    /// needs.</param>
     /// <param name="expected">What the file should be, as words that follow "expected".</param>
     /// <param name="advice">What to do when it is not.</param>
     /// <exception cref="UserException">The file is missing, too large, not JSON, not Unicode or not a <typeparamref
     /// name="T"/>; null counts as none.</exception>
-    public static T Read<T>(string path, long limit, JsonSerializerOptions options, string expected, string? advice = null)
+    public static T Read<T>(
+        string path, long limit, JsonSerializerOptions options, string expected, string? advice = null)
     {
         var bytes = BoundedFile.ReadAllBytes(path, limit);
         try
@@ -37,7 +39,8 @@ public static class JsonFile
     }
 
     /// <summary>One JSON value in UTF-8, with or without a byte order mark.</summary>
-    /// <exception cref="JsonException">It is not JSON, not Unicode or not a <typeparamref name="T"/>; null counts as none.</exception>
+    /// <exception cref="JsonException">It is not JSON, not Unicode or not a <typeparamref name="T"/>; null counts as
+    /// none.</exception>
     public static T Parse<T>(ReadOnlySpan<byte> json, JsonSerializerOptions options)
     {
         if (json.StartsWith("\uFEFF"u8))
@@ -75,7 +78,8 @@ public static class JsonFile
         // The parser's text ends with its own account of the place, and speaks to programmers.
         var text = error.Message.Split(" Path:")[0].Split(" LineNumber:")[0].TrimEnd('.');
         bool Says(string words) => text.Contains(words, StringComparison.OrdinalIgnoreCase);
-        return Says(MissingKeys) ? "keys are missing: " + text[(text.IndexOf(MissingKeys, StringComparison.Ordinal) + MissingKeys.Length)..]
+        return Says(MissingKeys)
+            ? "keys are missing: " + text[(text.IndexOf(MissingKeys, StringComparison.Ordinal) + MissingKeys.Length)..]
             : Says("could not be converted") ? "a value of another type"
             : Says("trailing comma") ? "a comma before the closing bracket"
             : Says("does not contain any JSON tokens") ? "there is no JSON"

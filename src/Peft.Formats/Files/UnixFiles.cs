@@ -4,8 +4,8 @@ using Microsoft.Win32.SafeHandles;
 namespace Peft.Formats.Files;
 
 /// <summary>
-/// The calls of the C library that .NET does not offer: flushing a directory, locking one, exchanging two names, following all
-/// links of a path.
+/// The calls of the C library that .NET does not offer: flushing a directory, locking one, exchanging two names,
+/// following all links of a path.
 /// </summary>
 internal static class UnixFiles
 {
@@ -36,8 +36,8 @@ internal static class UnixFiles
     }
 
     /// <summary>
-    /// Locks a directory until the handle is closed or the process ends; whether somebody else holds it is told apart from a
-    /// file system that has no locks.
+    /// Locks a directory until the handle is closed or the process ends; whether somebody else holds it is told apart
+    /// from a file system that has no locks.
     /// </summary>
     /// <returns>The handle and whether the lock is held; no handle when another one holds it.</returns>
     /// <exception cref="IOException">The directory cannot be opened.</exception>
@@ -75,7 +75,8 @@ internal static class UnixFiles
         }
     }
 
-    /// <summary>The path without links and dots, in memory for <see cref="Free"/>; zero where there is nothing.</summary>
+    /// <summary>The path without links and dots, in memory for <see cref="Free"/>; zero where there is
+    /// nothing.</summary>
     public static nint RealPath(string path) => Resolve(Terminated(path), 0);
 
     private static byte[] Terminated(string path) => System.Text.Encoding.UTF8.GetBytes(path + '\0');

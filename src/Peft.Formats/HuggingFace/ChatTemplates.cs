@@ -7,7 +7,8 @@ namespace Peft.Formats.HuggingFace;
 
 /// <summary>The chat templates of a tokenizer's directory, and the special tokens that they name.</summary>
 /// <remarks>
-/// Source: transformers, tokenization_utils_base.py: <c>chat_template.jinja</c> and <c>additional_chat_templates/</c> before the
+/// Source: transformers, tokenization_utils_base.py: <c>chat_template.jinja</c> and <c>additional_chat_templates/</c>
+/// before the
 /// <c>chat_template</c> of <c>tokenizer_config.json</c>, which is one template or a list of them by name.
 /// </remarks>
 public sealed class ChatTemplates
@@ -24,7 +25,9 @@ public sealed class ChatTemplates
         "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
     ];
 
-    private ChatTemplates(string directory, IReadOnlyDictionary<string, string> byName, IReadOnlyDictionary<string, string> specialTokens) =>
+    private ChatTemplates(
+        string directory, IReadOnlyDictionary<string, string> byName,
+        IReadOnlyDictionary<string, string> specialTokens) =>
         (Directory, ByName, SpecialTokens) = (directory, byName, specialTokens);
 
     /// <summary>The directory.</summary>
@@ -33,7 +36,8 @@ public sealed class ChatTemplates
     /// <summary>The templates; empty when the directory has none.</summary>
     public IReadOnlyDictionary<string, string> ByName { get; }
 
-    /// <summary>The special tokens that are set, such as <c>bos_token</c>; templates see them under these names.</summary>
+    /// <summary>The special tokens that are set, such as <c>bos_token</c>; templates see them under these
+    /// names.</summary>
     public IReadOnlyDictionary<string, string> SpecialTokens { get; }
 
     /// <summary>Reads a directory.</summary>
@@ -41,7 +45,8 @@ public sealed class ChatTemplates
     public static ChatTemplates Read(string directory)
     {
         if (!System.IO.Directory.Exists(directory))
-            throw UserException.At(directory, "no such directory", "a directory that holds a tokenizer", "check the path");
+            throw UserException.At(
+                directory, "no such directory", "a directory that holds a tokenizer", "check the path");
         var templates = new SortedDictionary<string, string>(StringComparer.Ordinal);
         var tokens = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (var name in new[] { ConfigFile, "special_tokens_map.json" })
@@ -61,7 +66,8 @@ public sealed class ChatTemplates
     {
         try
         {
-            return new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(BoundedFile.ReadAllBytes(path, LargestFile)).TrimStart('\uFEFF');
+            return new UTF8Encoding(false, throwOnInvalidBytes: true)
+                .GetString(BoundedFile.ReadAllBytes(path, LargestFile)).TrimStart('\uFEFF');
         }
         catch (DecoderFallbackException error)
         {
@@ -69,7 +75,8 @@ public sealed class ChatTemplates
         }
     }
 
-    /// <summary>The template of a name; without one <c>tool_use</c> where tools are given and there is such a template, else the default.</summary>
+    /// <summary>The template of a name; without one <c>tool_use</c> where tools are given and there is such a template,
+    /// else the default.</summary>
     /// <exception cref="UserException">There is none of that name, or none at all.</exception>
     public string Choose(string? name, bool hasTools)
     {
@@ -86,9 +93,11 @@ public sealed class ChatTemplates
         throw UserException.At(Directory, $"no chat template {Quote.Of(chosen)}", Words.OneOf([.. ByName.Keys]));
     }
 
-    private static void ReadConfig(string path, SortedDictionary<string, string> templates, Dictionary<string, string> tokens)
+    private static void ReadConfig(
+        string path, SortedDictionary<string, string> templates, Dictionary<string, string> tokens)
     {
-        var root = JsonFile.Read<JsonElement>(path, LargestFile, new JsonSerializerOptions { MaxDepth = 64 }, "a JSON object");
+        var root = JsonFile.Read<JsonElement>(
+            path, LargestFile, new JsonSerializerOptions { MaxDepth = 64 }, "a JSON object");
         if (root.ValueKind != JsonValueKind.Object)
             throw UserException.At(path, "no JSON object", "an object in braces");
         foreach (var name in TokenNames)
@@ -107,7 +116,8 @@ public sealed class ChatTemplates
 
         var entries = template.ValueKind == JsonValueKind.Array ? template.EnumerateArray().ToList() : [];
         if (entries.Count == 0 || !entries.TrueForAll(IsNamed))
-            throw UserException.At($"{path}, chat_template", "neither a text nor a list of names and templates", "one of these");
+            throw UserException.At(
+                $"{path}, chat_template", "neither a text nor a list of names and templates", "one of these");
         foreach (var entry in entries)
             templates[entry.GetProperty("name").GetString()!] = entry.GetProperty("template").GetString()!;
     }
@@ -132,7 +142,8 @@ public sealed class ChatTemplates
     private static string? TextOf(JsonElement token) => token.ValueKind switch
     {
         JsonValueKind.String => token.GetString(),
-        JsonValueKind.Object when token.TryGetProperty("content", out var content) && content.ValueKind == JsonValueKind.String =>
+        JsonValueKind.Object when token.TryGetProperty("content", out var content)
+            && content.ValueKind == JsonValueKind.String =>
             content.GetString(),
         _ => null,
     };

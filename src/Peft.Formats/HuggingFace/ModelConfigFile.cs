@@ -66,7 +66,7 @@ public sealed class ModelConfigFile
             "use a config.json written by transformers");
     }
 
-    /// <summary>True when the key stands here and is not null.</summary>
+    /// <summary>True when the key is here and not null.</summary>
     public bool Has(string key) => Find(key) is not null;
 
     /// <summary>
@@ -176,7 +176,8 @@ public sealed class ModelConfigFile
         if (!Directory.Exists(directory))
         {
             return UserException.At(
-                directory, File.Exists(directory) ? "is a file, not a directory" : "no such directory", null, "check the path");
+                directory, File.Exists(directory) ? "is a file, not a directory" : "no such directory", null,
+                "check the path");
         }
 
         var isAdapter = File.Exists(System.IO.Path.Combine(directory, "adapter_config.json"));

@@ -30,14 +30,18 @@ public static class ModulePattern
         ? EndsWith(pattern, modulePath)
         : IsMatch(pattern, $@"\A(?:.*\.)?(?:{pattern})\z", modulePath);
 
-    /// <summary>The number after a list of layers in a path, such as 3 in <c>model.layers.3.mlp</c>; null where there is none.</summary>
+    /// <summary>The number after a list of layers in a path, such as 3 in <c>model.layers.3.mlp</c>; null where there
+    /// is none.</summary>
     /// <param name="list">Name of the list, or a regular expression for it (PEFT's <c>layers_pattern</c>).</param>
     /// <param name="modulePath">The module's path.</param>
     /// <exception cref="UserException">It is no regular expression, or takes too long.</exception>
     public static int? LayerAfter(string list, string modulePath)
     {
         var match = Match(list, $@"\A.*\.{list}\.(?<{LayerGroup}>\d+)\.", modulePath);
-        return match.Success && int.TryParse(match.Groups[LayerGroup].ValueSpan, CultureInfo.InvariantCulture, out var layer) ? layer : null;
+        return match.Success
+            && int.TryParse(match.Groups[LayerGroup].ValueSpan, CultureInfo.InvariantCulture, out var layer)
+                ? layer
+                : null;
     }
 
     /// <summary>Whether a pattern that nothing was matched with yet can be used.</summary>
@@ -73,7 +77,8 @@ public static class ModulePattern
         return true;
     }
 
-    private static bool IsMatch(string pattern, string whole, string modulePath) => Match(pattern, whole, modulePath).Success;
+    private static bool IsMatch(string pattern, string whole, string modulePath) =>
+        Match(pattern, whole, modulePath).Success;
 
     private static Match Match(string pattern, string whole, string modulePath)
     {

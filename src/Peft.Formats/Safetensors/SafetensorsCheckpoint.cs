@@ -6,7 +6,7 @@ namespace Peft.Formats.Safetensors;
 /// <summary>
 /// The weights in a directory: one file, or the shards that an index names. Only headers are read. The single file
 /// comes
-/// first where both stand, as in transformers.
+/// first where both are there, as in transformers.
 /// </summary>
 public sealed class SafetensorsCheckpoint
 {
@@ -88,7 +88,8 @@ public sealed class SafetensorsCheckpoint
 
         if (InnerPath.OutsideTarget(directory, name) is { } target)
         {
-            throw UserException.At(index, $"shard {Quote.Of(name)} is a link to {Quote.Of(target)}", $"a file in {directory}",
+            throw UserException.At(
+                index, $"shard {Quote.Of(name)} is a link to {Quote.Of(target)}", $"a file in {directory}",
                 "if you trust it, copy that file over the link");
         }
 
@@ -112,7 +113,8 @@ public sealed class SafetensorsCheckpoint
         var pickled = FirstPickle(directory);
         if (pickled is null)
         {
-            return UserException.At(directory, "no weights", $"{singleName}, or {singleName}.index.json with its shards", "check the path");
+            return UserException.At(
+                directory, "no weights", $"{singleName}, or {singleName}.index.json with its shards", "check the path");
         }
 
         return UserException.At(Path.Combine(directory, pickled),

@@ -88,7 +88,8 @@ public sealed class SafetensorsFile
     {
         Span<byte> first = stackalloc byte[8];
         if (stream.ReadAtLeast(first, 8, throwOnEndOfStream: false) < 8)
-            throw Error(path, $"is only {Words.Count(stream.Length, "byte")} long", null, "copy or download the file again");
+            throw Error(
+                path, $"is only {Words.Count(stream.Length, "byte")} long", null, "copy or download the file again");
         if (first.SequenceEqual("version "u8))
             throw Error(path, "is a Git LFS pointer, not the file itself", null,
                 "fetch it with: git lfs pull");

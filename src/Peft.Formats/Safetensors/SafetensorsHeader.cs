@@ -131,7 +131,8 @@ internal sealed class SafetensorsHeader
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
             if (reader.TokenType != JsonTokenType.Number || !reader.TryGetInt64(out var size) || size < 0)
-                throw Error(place, $"{key} holds something other than a size", "whole numbers from 0 to 2^63 - 1", Repair);
+                throw Error(
+                    place, $"{key} holds something other than a size", "whole numbers from 0 to 2^63 - 1", Repair);
             if (sizes.Count == MostSizes)
                 throw Error(place, $"{key} has more than {MostSizes} sizes", null, Repair);
             sizes.Add(size);
@@ -176,7 +177,8 @@ internal sealed class SafetensorsHeader
             if (entry.Offset < position)
                 throw Error(place, $"overlaps {previous}", null, Repair);
             if (entry.Offset > position)
-                throw Error(place, $"a gap of {Words.Count(entry.Offset - position, "byte")} after {previous}", null, Repair);
+                throw Error(
+                    place, $"a gap of {Words.Count(entry.Offset - position, "byte")} after {previous}", null, Repair);
             position += entry.ByteCount;
             previous = place;
         }

@@ -5,7 +5,8 @@ using Scriban.Syntax;
 
 namespace Peft.Formats.Templates;
 
-/// <summary>A text with <c>{{ }}</c>, or one bare expression, in Scriban's language (https://scriban.github.io/docs), read and checked.</summary>
+/// <summary>A text with <c>{{ }}</c>, or one bare expression, in Scriban's language (https://scriban.github.io/docs),
+/// read and checked.</summary>
 public sealed class ParsedTemplate
 {
     /// <summary>Most brackets, operators and blocks in one another: what reads and checks them calls itself.</summary>
@@ -37,7 +38,7 @@ public sealed class ParsedTemplate
     /// <summary>Whether it may take every name (<c>this</c>, <c>import</c>).</summary>
     public bool UsesAll { get; }
 
-    /// <summary>The tree that was read, for checks before it is carried out.</summary>
+    /// <summary>The tree that was read, for checks before it is rendered.</summary>
     public ScriptNode Root { get; }
 
     /// <summary>Reads a text with <c>{{ }}</c>.</summary>
@@ -58,19 +59,22 @@ public sealed class ParsedTemplate
     public static ParsedTemplate ParseExpression(string text, string name)
     {
         var bare = text.Trim();
-        if (bare.StartsWith("{{", StringComparison.Ordinal) && bare.EndsWith("}}", StringComparison.Ordinal) && bare.Length >= 4)
+        if (bare.StartsWith("{{", StringComparison.Ordinal) && bare.EndsWith("}}", StringComparison.Ordinal)
+            && bare.Length >= 4)
             bare = bare[2..^2].Trim();
         // An expression may go over lines; for Scriban a line's end ends it.
         bare = bare.ReplaceLineEndings(" ");
         if (bare.Length == 0)
             throw new TemplateException(name, [new TemplateFault(1, 1, "is empty", "one expression")]);
-        var statements = Page(bare, name, ScriptMode.ScriptOnly).Body!.Statements.Where(statement => statement is not ScriptNopStatement).ToList();
-        if (statements is [ScriptExpressionStatement { Expression: { } expression }] && expression is not ScriptAssignExpression)
+        var statements = Page(bare, name, ScriptMode.ScriptOnly).Body!.Statements
+            .Where(statement => statement is not ScriptNopStatement).ToList();
+        if (statements is [ScriptExpressionStatement { Expression: { } expression }]
+            && expression is not ScriptAssignExpression)
             return new ParsedTemplate(bare, name, expression);
         var isAssignment = statements is [ScriptExpressionStatement];
         var advice = isAssignment ? "compare two values with ==" : null;
-        throw new TemplateException(
-            name, [new TemplateFault(1, 1, Quote.Of(bare), isAssignment ? "an expression, not an assignment" : "one expression", advice)]);
+        var expected = isAssignment ? "an expression, not an assignment" : "one expression";
+        throw new TemplateException(name, [new TemplateFault(1, 1, Quote.Of(bare), expected, advice)]);
     }
 
     /// <summary>The faults of names that are not known.</summary>
@@ -82,10 +86,11 @@ public sealed class ParsedTemplate
             .Select(use => TemplateFaults.UnknownName(use.Span, use.Name, known))];
     }
 
-    /// <summary>What stands at a place of the text, for messages.</summary>
+    /// <summary>The code at a place of the text, for messages.</summary>
     public string Code(SourceSpan span)
     {
-        var (start, end) = (Math.Clamp(span.Start.Offset, 0, Text.Length), Math.Clamp(span.End.Offset + 1, 0, Text.Length));
+        var (start, end) = (
+            Math.Clamp(span.Start.Offset, 0, Text.Length), Math.Clamp(span.End.Offset + 1, 0, Text.Length));
         var code = end > start ? Text[start..end].Trim() : "";
         return code.Length > ShownCode ? string.Concat(code.AsSpan(0, ShownCode), "...") : code;
     }
@@ -95,18 +100,23 @@ public sealed class ParsedTemplate
         Template template;
         try
         {
-            template = Template.Parse(text, name, new ParserOptions { ExpressionDepthLimit = DeepestNesting }, new LexerOptions { Mode = mode });
+            template = Template.Parse(
+                text, name, new ParserOptions { ExpressionDepthLimit = DeepestNesting },
+                new LexerOptions { Mode = mode });
         }
         catch (Exception error) when (error is not OutOfMemoryException)
         {
             // A parser that trips over a text has read no template.
-            throw new TemplateException(
-                name, [new TemplateFault(1, 1, $"cannot be read: {error.Message.TrimEnd('.')}", null, TemplateFaults.Documentation)], error);
+            var fault = new TemplateFault(1, 1, $"cannot be read: {error.Message}", null, TemplateFaults.Documentation);
+            throw new TemplateException(name, [fault], error);
         }
         if (!template.HasErrors)
-            return mode == ScriptMode.Default && Open(text) is { } open ? throw new TemplateException(name, [open]) : template.Page!;
+            return mode == ScriptMode.Default && Open(text) is { } open
+                ? throw new TemplateException(name, [open])
+                : template.Page!;
         var faults = template.Messages.Where(message => message.Type == ParserMessageType.Error).Take(MostFaults)
-            .Select(message => TemplateFaults.Syntax(message, text)).DistinctBy(fault => (fault.Line, fault.Column)).ToList();
+            .Select(message => TemplateFaults.Syntax(message, text)).DistinctBy(fault => (fault.Line, fault.Column))
+            .ToList();
         throw new TemplateException(name, faults);
     }
 
@@ -117,11 +127,14 @@ public sealed class ParsedTemplate
         foreach (var token in new Lexer(text))
             enter = token.Type switch { TokenType.CodeEnter => token, TokenType.CodeExit => null, _ => enter };
         return enter is { } at
-            ? new TemplateFault(at.Start.Line + 1, at.Start.Column + 1, "'{{' is not closed", "a matching '}}'", "write braces that are text as {{ \"{{\" }}") : null;
+            ? new TemplateFault(
+                at.Start.Line + 1, at.Start.Column + 1, "'{{' is not closed", "a matching '}}'",
+                "write braces that are text as {{ \"{{\" }}") : null;
     }
 }
 
-/// <summary>The short form: <c>{name}</c> outside of <c>{{ }}</c> stands for <c>{{ name }}</c>. What does not look like a name, such as
+/// <summary>The short form: <c>{name}</c> outside of <c>{{ }}</c> stands for <c>{{ name }}</c>. What does not look like
+/// a name, such as
 /// <c>{"a": 1}</c> or <c>{ }</c>, is text.</summary>
 internal static partial class ShortForm
 {
@@ -164,11 +177,14 @@ internal static partial class ShortForm
     private static ScriptExpressionStatement Value(ScriptRawStatement raw, string text, Match name)
     {
         var span = Span(raw, text, name.Index, name.Index + name.Length);
-        return new ScriptExpressionStatement { Expression = new ScriptVariableGlobal(name.Groups[1].Value) { Span = span }, Span = span };
+        var variable = new ScriptVariableGlobal(name.Groups[1].Value) { Span = span };
+        return new ScriptExpressionStatement { Expression = variable, Span = span };
     }
 
     private static SourceSpan Span(ScriptRawStatement raw, string text, int start, int end) =>
-        new(raw.Span.FileName, Position(raw.Span.Start, text, start), Position(raw.Span.Start, text, Math.Max(start, end - 1)));
+        new(
+            raw.Span.FileName, Position(raw.Span.Start, text, start),
+            Position(raw.Span.Start, text, Math.Max(start, end - 1)));
 
     private static TextPosition Position(TextPosition from, string text, int offset)
     {

@@ -5,13 +5,13 @@ using Scriban.Syntax;
 namespace Peft.Formats.Templates;
 
 /// <summary>
-/// Carries templates out, within <see cref="TemplateLimits"/>. One engine serves any number of templates one after the other, but not
-/// several threads at once.
+/// Renders templates within <see cref="TemplateLimits"/>. One engine serves any number of templates one after the
+/// other, but not several threads at once.
 /// </summary>
 /// <remarks>
-/// What is not there cannot be used: an unknown name, member or index is a fault that names what is known. A text is not compared with a
-/// number: <c>'5' == 5</c> is a fault, not false. Lists and objects are not printed. Numbers and dates are written in the invariant
-/// culture.
+/// What is not there cannot be used: an unknown name, member or index is a fault that names what is known. A text is
+/// not compared with a number: <c>'5' == 5</c> is a fault, not false. Lists and objects are not printed. Numbers and
+/// dates are written in the invariant culture.
 /// </remarks>
 public sealed class TemplateEngine
 {
@@ -31,12 +31,14 @@ public sealed class TemplateEngine
     /// <summary>The text that a template makes of values.</summary>
     /// <param name="template">The template.</param>
     /// <param name="values">Names and values; see <see cref="TemplateValues"/>.</param>
-    /// <exception cref="TemplateException">It cannot be carried out.</exception>
+    /// <exception cref="TemplateException">It cannot be rendered.</exception>
     public string Render(ParsedTemplate template, ScriptObject values) => Run(template, values, isText: true).Text;
 
-    /// <summary>The value of an expression: null, string, bool, a number, <see cref="ScriptArray"/> or <see cref="ScriptObject"/>.</summary>
+    /// <summary>The value of an expression: null, string, bool, a number, <see cref="ScriptArray"/> or
+    /// <see cref="ScriptObject"/>.</summary>
     /// <exception cref="TemplateException">It has none.</exception>
-    public object? Evaluate(ParsedTemplate expression, ScriptObject values) => Run(expression, values, isText: false).Value;
+    public object? Evaluate(ParsedTemplate expression, ScriptObject values) =>
+        Run(expression, values, isText: false).Value;
 
     private (string Text, object? Value) Run(ParsedTemplate template, ScriptObject values, bool isText)
     {
@@ -51,8 +53,8 @@ public sealed class TemplateEngine
             if (Inner<UserException>(error) is { } told)
                 ExceptionDispatchInfo.Throw(told); // a function of ours says what the user can do
             var cause = Inner<SandboxException>(error) ?? error;
-            throw new TemplateException(
-                template.Name, [TemplateFaults.Running(cause, template.Code(cause.Span), _options.Limits)], error, (cause as SandboxException)?.MissingValue);
+            var fault = TemplateFaults.Running(cause, template.Code(cause.Span), _options.Limits);
+            throw new TemplateException(template.Name, [fault], error, (cause as SandboxException)?.MissingValue);
         }
         catch (Exception error) when (error is not (UserException or OperationCanceledException))
         {
@@ -75,17 +77,19 @@ public sealed class TemplateEngine
     }
 }
 
-/// <summary>How templates are carried out.</summary>
+/// <summary>How templates are rendered.</summary>
 public sealed record TemplateOptions
 {
     /// <summary>What a rendering may take.</summary>
     public TemplateLimits Limits { get; init; } = new();
 
-    /// <summary>Whether null may be printed (as nothing) and handed to functions. If not, only conditions, comparisons, <c>??</c> and
+    /// <summary>Whether null may be printed (as nothing) and handed to functions. If not, only conditions, comparisons,
+    /// <c>??</c> and
     /// <c>object.</c> functions may meet one.</summary>
     public bool AllowsNull { get; init; }
 
-    /// <summary>What is done to each printed value, for example to escape HTML; null for nothing. <c>{{ text | raw }}</c> is exempt.</summary>
+    /// <summary>What is done to each printed value, for example to escape HTML; null for nothing.
+    /// <c>{{ text | raw }}</c> is exempt.</summary>
     public Func<string, string>? Escape { get; init; }
 
     /// <summary>Further functions: name and delegate.</summary>
@@ -99,9 +103,9 @@ public sealed record TemplateOptions
 }
 
 /// <summary>
-/// What one rendering may take. A template may be a stranger's: it can reach no file, no network and no member of a .NET type, and
-/// it ends. Scriban bounds loops, recursion, each text and each regular expression; time and memory are counted here, since
-/// within those bounds many large texts or branching functions could still fill the machine.
+/// What one rendering may take. A template may be a stranger's: it can reach no file, no network and no member of a
+/// .NET type, and it ends. Scriban bounds loops, recursion, each text and each regular expression; time and memory are
+/// counted here, since within those bounds many large texts or branching functions could still fill the machine.
 /// </summary>
 public sealed record TemplateLimits
 {

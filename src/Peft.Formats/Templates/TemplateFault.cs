@@ -6,12 +6,14 @@ using Scriban.Syntax;
 
 namespace Peft.Formats.Templates;
 
-/// <summary>A template that cannot be read, or not be carried out. The message names the template, line and column; who has a
-/// better place (a row of a file, a recipe's key) makes an own message of <see cref="Faults"/>.</summary>
+/// <summary>A template that cannot be read or rendered. The message names the template, line and column; who
+/// has a better place (a row of a file, a recipe's key) makes an own message of <see cref="Faults"/>.</summary>
 public sealed class TemplateException : UserException
 {
-    internal TemplateException(string name, IReadOnlyList<TemplateFault> faults, Exception? inner = null, string? missing = null)
-        : base(string.Join('\n', faults.Select(fault => fault.In(name).ToString())), inner ?? new FormatException("template"))
+    internal TemplateException(
+        string name, IReadOnlyList<TemplateFault> faults, Exception? inner = null, string? missing = null)
+        : base(string.Join('\n', faults.Select(fault => fault.In(name).ToString())), inner
+            ?? new FormatException("template"))
     {
         Name = name;
         Faults = faults;
@@ -21,7 +23,8 @@ public sealed class TemplateException : UserException
     /// <summary>The template's name: a file, or a recipe's key.</summary>
     public string Name { get; }
 
-    /// <summary>What is wrong, at least one: all faults of its syntax, or the first that was met while it was carried out.</summary>
+    /// <summary>What is wrong, at least one: all faults of its syntax, or the first that was met while it was
+    /// rendered.</summary>
     public IReadOnlyList<TemplateFault> Faults { get; }
 
     /// <summary>What was to be used and has no value (<c>row.title</c>); null where something else is wrong.</summary>
@@ -52,26 +55,34 @@ internal static partial class TemplateFaults
     {
         var lines = text.Split('\n');
         // At the end of the text Scriban has no place.
-        var (line, column) = message.Span.Start is { Line: >= 0 } start && start.Line < lines.Length ? (start.Line, start.Column) : (lines.Length - 1, lines[^1].Length);
+        var (line, column) = message.Span.Start is { Line: >= 0 } start && start.Line < lines.Length
+            ? (start.Line, start.Column)
+            : (lines.Length - 1, lines[^1].Length);
         if (message.Message.Contains("depth limit", StringComparison.Ordinal))
-            return new TemplateFault(line + 1, column + 1, "nested too deeply", $"at most {ParsedTemplate.DeepestNesting} brackets, operators and blocks inside one another");
+            return new TemplateFault(
+                line + 1, column + 1, "nested too deeply",
+                $"at most {ParsedTemplate.DeepestNesting} brackets, operators and blocks inside one another");
         return new TemplateFault(
-            line + 1, column + 1, $"{Quote.Of(lines[line].Trim())}: {Lowered(message.Message)}", null, AdviceOn(text) ?? Documentation);
+            line + 1, column + 1, $"{Quote.Of(lines[line].Trim())}: {Lowered(message.Message)}", null, AdviceOn(text)
+                ?? Documentation);
     }
 
     public static TemplateFault UnknownName(SourceSpan span, string name, IReadOnlyCollection<string> known)
     {
         var near = NearestName.Of(name, known.Concat(TemplateFunctions.Names));
-        return At(span, $"unknown name {Quote.Of(name)}", Known(known), near is null ? BracesAdvice(span, name) : $"did you mean {near}?");
+        return At(
+            span, $"unknown name {Quote.Of(name)}", Known(known),
+            near is null ? BracesAdvice(span, name) : $"did you mean {near}?");
     }
 
     public static TemplateFault UnknownMember(SourceSpan span, string name, IReadOnlyCollection<string> known)
     {
         var near = NearestName.Of(name, known);
-        return At(span, $"unknown member {Quote.Of(name)}", Known(known), near is null ? null : $"did you mean {near}?");
+        return At(
+            span, $"unknown member {Quote.Of(name)}", Known(known), near is null ? null : $"did you mean {near}?");
     }
 
-    /// <summary>What went wrong while a template was carried out.</summary>
+    /// <summary>What went wrong while a template was rendered.</summary>
     public static TemplateFault Running(ScriptRuntimeException error, string code, TemplateLimits limits)
     {
         if (error is SandboxException own)
@@ -87,16 +98,20 @@ internal static partial class TemplateFaults
     public static string Counted(long count) => count.ToString("N0", CultureInfo.InvariantCulture);
 
     // The words are the library's; whether they are found is tested with each limit.
-    private static (string Found, string? Expected)? LimitOf(ScriptRuntimeException error, string words, TemplateLimits limits) => words switch
+    private static (string Found, string? Expected)? LimitOf(
+        ScriptRuntimeException error, string words, TemplateLimits limits) => words switch
     {
         _ when error is ScriptAbortException => ("interrupted before its end", null),
         _ when error.InnerException is RegexMatchTimeoutException =>
             ("the regular expression takes too long", $"at most {limits.RegexTime.TotalSeconds:0.#} s"),
-        _ when words.Contains("iteration limit", StringComparison.Ordinal) || words.Contains("LoopLimit", StringComparison.Ordinal) =>
+        _ when words.Contains("iteration limit", StringComparison.Ordinal)
+            || words.Contains("LoopLimit", StringComparison.Ordinal) =>
             ("a loop runs too long", $"at most {Counted(limits.Loops)} iterations"),
-        _ when words.Contains("LimitToString", StringComparison.Ordinal) || words.Contains("OutputLimit", StringComparison.Ordinal) =>
+        _ when words.Contains("LimitToString", StringComparison.Ordinal)
+            || words.Contains("OutputLimit", StringComparison.Ordinal) =>
             ("the text grows too long", $"at most {Counted(limits.Characters)} characters"),
-        _ when words.Contains("recursive depth", StringComparison.Ordinal) || words.Contains("too deeply nested", StringComparison.Ordinal) =>
+        _ when words.Contains("recursive depth", StringComparison.Ordinal)
+            || words.Contains("too deeply nested", StringComparison.Ordinal) =>
             ("nested too deeply", $"at most {Counted(limits.Depth)} levels"),
         _ when words.Contains("No TemplateLoader", StringComparison.Ordinal) =>
             ("a template cannot include another one", null),
@@ -113,10 +128,14 @@ internal static partial class TemplateFaults
         span.Length == name.Length + 2 ? "write a brace that is text as {{ \"{\" }}" : null;
 
     private static string? AdviceOn(string text) =>
-        SqlWords().IsMatch(text) ? "SQL is not understood here: write ==, !=, &&, ||, ! and functions such as string.contains" : null;
+        SqlWords().IsMatch(text)
+            ? "SQL is not understood here: write ==, !=, &&, ||, ! and functions such as string.contains"
+            : null;
 
     private static string Lowered(string words) =>
-        words.Length > 1 && char.IsUpper(words[0]) && !char.IsUpper(words[1]) ? char.ToLowerInvariant(words[0]) + words[1..].TrimEnd('.') : words.TrimEnd('.');
+        words.Length > 1 && char.IsUpper(words[0]) && !char.IsUpper(words[1])
+            ? char.ToLowerInvariant(words[0]) + words[1..].TrimEnd('.')
+            : words.TrimEnd('.');
 
     [GeneratedRegex(@"<>|::|\b(AND|OR|NOT|LIKE|IN|IS|BETWEEN|CASE|CAST|SELECT)\b")]
     private static partial Regex SqlWords();

@@ -9,8 +9,9 @@ using Scriban.Runtime;
 namespace Peft.Formats.Templates;
 
 /// <summary>
-/// What a template can call: Scriban's functions, less those that read templates at run time or whose result differs from run to run
-/// (<c>include</c>, <c>object.eval</c>, <c>date.now</c>, <c>math.random</c>, <c>math.uuid</c>), and a few for texts.
+/// What a template can call: Scriban's functions, less those that read templates at run time or whose result differs
+/// from run to run (<c>include</c>, <c>object.eval</c>, <c>date.now</c>, <c>math.random</c>, <c>math.uuid</c>), and a
+/// few for texts.
 /// </summary>
 public static class TemplateFunctions
 {
@@ -25,10 +26,13 @@ public static class TemplateFunctions
     /// <summary>The names at top level.</summary>
     public static IReadOnlyCollection<string> Names { get; } = [.. Shared.Keys];
 
-    /// <summary>The functions of a group (<c>string</c>, <c>array</c>, ...); none where there is no such group.</summary>
-    public static IReadOnlyCollection<string> Of(string group) => Shared.TryGetValue(group, out var found) && found is ScriptObject functions ? [.. functions.Keys] : [];
+    /// <summary>The functions of a group (<c>string</c>, <c>array</c>, ...); none where there is no such
+    /// group.</summary>
+    public static IReadOnlyCollection<string> Of(string group) =>
+        Shared.TryGetValue(group, out var found) && found is ScriptObject functions ? [.. functions.Keys] : [];
 
-    internal static ScriptObject With(IReadOnlyDictionary<string, Delegate> further, IReadOnlyCollection<string> without)
+    internal static ScriptObject With(
+        IReadOnlyDictionary<string, Delegate> further, IReadOnlyCollection<string> without)
     {
         var functions = new ScriptObject();
         foreach (var (name, value) in Shared.Where(function => !without.Contains(function.Key)))
@@ -52,25 +56,31 @@ public static class TemplateFunctions
     {
         var end = 0;
         for (var left = Math.Max(count, 0); left > 0 && end < text.Length; left--)
-            end += char.IsHighSurrogate(text[end]) && end + 1 < text.Length && char.IsLowSurrogate(text[end + 1]) ? 2 : 1;
+            end += char.IsHighSurrogate(text[end]) && end + 1 < text.Length && char.IsLowSurrogate(text[end + 1])
+                ? 2
+                : 1;
         return text[..end];
     }
 
-    /// <summary>The first group of a regular expression's first match, or all of the match where it has no group; empty where there is none.
-    /// A dot is any character, a line's end too: <c>instruction | extract 'question: (.*?)\n'</c>.</summary>
+    /// <summary>The first group of a regular expression's first match, or all of the match where it has no group; empty
+    /// where there is none. A dot is any character, a line's end too: <c>instruction | extract 'question:
+    /// (.*?)\n'</c>.</summary>
     internal static string Extract(TemplateContext context, string text, string pattern)
     {
-        var match = Regex.Match(text, pattern, RegexOptions.Singleline | RegexOptions.CultureInvariant, context.RegexTimeOut);
+        var match = Regex.Match(
+            text, pattern, RegexOptions.Singleline | RegexOptions.CultureInvariant, context.RegexTimeOut);
         return match.Success ? match.Groups[match.Groups.Count > 1 ? 1 : 0].Value : "";
     }
 
-    /// <summary>A number from 0 to <paramref name="parts"/> - 1, the same for the same text everywhere: the first 8 bytes of the SHA-256 of
-    /// its UTF-8, big-endian, modulo parts. For splits without a second file: <c>(title | split_hash 100) &lt; 95</c>.</summary>
+    /// <summary>A number from 0 to <paramref name="parts"/> - 1, the same for the same text everywhere: the first 8
+    /// bytes of the SHA-256 of its UTF-8, big-endian, modulo parts. For splits without a second file: <c>(title |
+    /// split_hash 100) &lt; 95</c>.</summary>
     internal static long SplitHash(string text, long parts)
     {
         if (parts < 1)
             throw new ArgumentOutOfRangeException(nameof(parts), parts, "split_hash takes a number of parts above 0");
-        return (long)(BinaryPrimitives.ReadUInt64BigEndian(SHA256.HashData(Encoding.UTF8.GetBytes(text))) % (ulong)parts);
+        return (long)(
+            BinaryPrimitives.ReadUInt64BigEndian(SHA256.HashData(Encoding.UTF8.GetBytes(text))) % (ulong)parts);
     }
 
     private static ScriptObject Make()
@@ -89,7 +99,8 @@ public static class TemplateFunctions
     }
 }
 
-/// <summary>Text that is printed without being escaped. Only for what the program itself makes: never for what a file or a model says.</summary>
+/// <summary>Text that is printed without being escaped. Only for what the program itself makes: never for what a file
+/// or a model says.</summary>
 /// <param name="Text">The text.</param>
 public sealed record RawText(string Text)
 {

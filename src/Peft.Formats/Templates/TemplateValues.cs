@@ -10,15 +10,16 @@ using Scriban.Syntax;
 
 namespace Peft.Formats.Templates;
 
-/// <summary>Values as templates see them: texts, numbers, truth values, dates, lists and objects of these. Nothing else, so that a template never
-/// meets a .NET type.</summary>
+/// <summary>Values as templates see them: texts, numbers, truth values, dates, lists and objects of these. Nothing
+/// else, so that a template never meets a .NET type.</summary>
 public static class TemplateValues
 {
     /// <summary>A dictionary, list, JSON value or plain value as a template sees it.</summary>
     /// <exception cref="ArgumentException">It is of another kind.</exception>
     public static object? Of(object? value) => value switch
     {
-        null or string or bool or int or long or double or decimal or DateTime or ScriptObject or ScriptArray or WrittenNumber => value,
+        null or string or bool or int or long or double or decimal or DateTime or ScriptObject or ScriptArray
+            or WrittenNumber => value,
         float single => (double)single,
         JsonElement element => OfJson(element),
         JsonNode node => OfJson(JsonSerializer.SerializeToElement(node)),
@@ -39,7 +40,8 @@ public static class TemplateValues
     /// <summary>A JSON value; numbers print as they are written there.</summary>
     public static object? OfJson(JsonElement element) => element.ValueKind switch
     {
-        JsonValueKind.Object => OfPairs(element.EnumerateObject().Select(member => KeyValuePair.Create(member.Name, OfJson(member.Value)))),
+        JsonValueKind.Object =>
+            OfPairs(element.EnumerateObject().Select(member => KeyValuePair.Create(member.Name, OfJson(member.Value)))),
         JsonValueKind.Array => OfList(element.EnumerateArray()),
         JsonValueKind.String => element.GetString(),
         JsonValueKind.Number => WrittenNumber.Of(element.GetRawText()),
@@ -57,7 +59,8 @@ public static class TemplateValues
     }
 }
 
-/// <summary>A number that counts and compares as one and prints as it was written: <c>1.10</c> stays <c>1.10</c>.</summary>
+/// <summary>A number that counts and compares as one and prints as it was written: <c>1.10</c> stays
+/// <c>1.10</c>.</summary>
 public sealed class WrittenNumber : IScriptCustomType, IFormattable
 {
     private readonly object _value;
@@ -77,7 +80,8 @@ public sealed class WrittenNumber : IScriptCustomType, IFormattable
         var culture = CultureInfo.InvariantCulture;
         if (long.TryParse(text, NumberStyles.AllowLeadingSign, culture, out var integer))
             return integer.ToString(culture) == text ? integer : new WrittenNumber(text, integer);
-        if (text.AsSpan().IndexOfAny('.', 'e', 'E') < 0 && BigInteger.TryParse(text, NumberStyles.AllowLeadingSign, culture, out var big))
+        if (text.AsSpan().IndexOfAny('.', 'e', 'E') < 0
+            && BigInteger.TryParse(text, NumberStyles.AllowLeadingSign, culture, out var big))
             return new WrittenNumber(text, big);
         return new WrittenNumber(text, double.Parse(text, NumberStyles.Float, culture));
     }
@@ -97,19 +101,23 @@ public sealed class WrittenNumber : IScriptCustomType, IFormattable
 
     /// <inheritdoc/>
     public bool TryEvaluate(
-        TemplateContext context, SourceSpan span, ScriptBinaryOperator op, SourceSpan leftSpan, object? leftValue, SourceSpan rightSpan,
+        TemplateContext context, SourceSpan span, ScriptBinaryOperator op, SourceSpan leftSpan, object? leftValue,
+            SourceSpan rightSpan,
         object? rightValue, out object? result)
     {
-        result = ScriptBinaryExpression.Evaluate(context, span, op, leftSpan, Plain(leftValue)!, rightSpan, Plain(rightValue)!)!;
+        result = ScriptBinaryExpression.Evaluate(
+            context, span, op, leftSpan, Plain(leftValue)!, rightSpan, Plain(rightValue)!)!;
         return true;
     }
 
     /// <inheritdoc/>
-    public bool TryEvaluate(TemplateContext context, SourceSpan span, ScriptUnaryOperator op, object? rightValue, out object result)
+    public bool TryEvaluate(
+        TemplateContext context, SourceSpan span, ScriptUnaryOperator op, object? rightValue, out object result)
     {
         result = op switch
         {
-            ScriptUnaryOperator.Negate => ScriptBinaryExpression.Evaluate(context, span, ScriptBinaryOperator.Subtract, 0, _value)!,
+            ScriptUnaryOperator.Negate =>
+                ScriptBinaryExpression.Evaluate(context, span, ScriptBinaryOperator.Subtract, 0, _value)!,
             ScriptUnaryOperator.Plus => _value,
             _ => false,
         };

@@ -8,12 +8,16 @@ namespace Peft.Models.Loading;
 public static class CheckpointFingerprint
 {
     private const int BlockSize = 1 << 20;
+    private const int ShownDigits = 12;
 
-    /// <summary>SHA-256, as lower-case hex, over the config's essentials and every tensor's name, type, shape and bytes.</summary>
-    public static string Of(ModelConfig config, SafetensorsCheckpoint checkpoint, Func<string, bool> isIgnored)
+    /// <summary>As people are shown it: enough of it to tell any two apart.</summary>
+    public static string Short(string fingerprint) => fingerprint[..Math.Min(ShownDigits, fingerprint.Length)];
+
+    /// <summary>SHA-256, as lower-case hex, over the config's essentials (<c>ModelConfig.Essentials</c>) and every tensor's name, type, shape and bytes.</summary>
+    public static string Of(string essentials, SafetensorsCheckpoint checkpoint, Func<string, bool> isIgnored)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        hash.AppendData(Encoding.UTF8.GetBytes(config.Essentials + "\n"));
+        hash.AppendData(Encoding.UTF8.GetBytes(essentials + "\n"));
         var block = new byte[BlockSize];
         foreach (var entry in checkpoint.Entries.Values.OrderBy(entry => entry.Name, StringComparer.Ordinal))
         {

@@ -29,7 +29,7 @@ public sealed class CheckpointWeights : WeightSource
     }
 
     /// <summary>Throws every missing, misshapen or left-over tensor at once.</summary>
-    /// <exception cref="CheckpointMismatchException">The checkpoint does not fit its config.json.</exception>
+    /// <exception cref="FaultsException">The checkpoint does not fit its config.json.</exception>
     public override void Finish()
     {
         foreach (var file in _files.Values)
@@ -37,11 +37,10 @@ public sealed class CheckpointWeights : WeightSource
         foreach (var entry in _checkpoint.Entries.Values.OrderBy(entry => entry.Name, StringComparer.Ordinal))
         {
             if (!_used.Contains(entry.Name) && !_ignoredSuffixes.Any(suffix => entry.Name.EndsWith(suffix, StringComparison.Ordinal)))
-                _faults.Add(Place(entry), $"{Shape(entry.Shape)}, a tensor the model has no place for", "none of this name");
+                _faults.Add(Place(entry), $"a tensor {Shape(entry.Shape)} that the model has no place for", "none of this name");
         }
 
-        if (_faults.Any)
-            throw new CheckpointMismatchException(_directory, _faults.Items);
+        _faults.ThrowIfAny($"{_directory}: the checkpoint, whose tensors must fit config.json,");
     }
 
     /// <summary>Lets a tensor be left over, such as the head of a tied model that was saved all the same.</summary>
@@ -56,7 +55,7 @@ public sealed class CheckpointWeights : WeightSource
             var near = NearestName.Of(name, _checkpoint.Entries.Keys.Where(key => !_used.Contains(key)));
             _faults.Add(
                 $"{string.Join(", ", _checkpoint.Files.Select(Path.GetFileName))}: {name}", "missing", Shape(shape),
-                near is null ? null : $"the nearest name there is {near}");
+                near is null ? null : $"the nearest name in the file is {near}");
             return Empty();
         }
 
@@ -67,7 +66,7 @@ public sealed class CheckpointWeights : WeightSource
             return Empty();
         }
 
-        if (DtypeNames.ToTorch(entry.Dtype) is not { } stored)
+        if (DtypeNames.OfModel(entry.Dtype) is not { } stored)
         {
             _faults.Add(Place(entry), $"type {entry.Dtype}", "F32, BF16, F16 or F64", "use a checkpoint that is not quantized");
             return Empty();

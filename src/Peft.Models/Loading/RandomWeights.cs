@@ -42,9 +42,9 @@ public sealed class RandomWeights : WeightSource
         var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (Device.type == DeviceType.CPU && _bytes > available)
         {
-            throw new UserException(
-                $"config.json: with {name} of [{string.Join(", ", shape)}] the weights take {(double)_bytes / Gibi:N1} GiB; this machine has "
-                + $"{available / Gibi:N1} GiB; make the model smaller");
+            throw UserException.At(
+                "config.json", $"with {name} of [{string.Join(", ", shape)}] the weights take {(double)_bytes / Gibi:N1} GiB",
+                $"at most the {available / Gibi:N1} GiB of this machine", "make the model smaller");
         }
     }
 

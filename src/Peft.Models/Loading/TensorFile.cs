@@ -10,7 +10,7 @@ public static class TensorFile
     public static void Write(string path, IEnumerable<(string Name, Tensor Tensor)> tensors)
     {
         var entries = tensors.Select(pair => new SafetensorsWrite(
-            pair.Name, TypeOf(pair.Tensor), pair.Tensor.shape, pair.Tensor.WriteBytes));
+            pair.Name, DtypeNames.ToSafetensors(pair.Tensor.dtype), pair.Tensor.shape, pair.Tensor.WriteBytes));
         SafetensorsWriter.WriteFile(path, [.. entries]);
     }
 
@@ -22,14 +22,14 @@ public static class TensorFile
         var faults = new Faults();
         var known = targets.Select(t => t.Name).ToHashSet(StringComparer.Ordinal);
         foreach (var name in entries.Keys.Where(name => !known.Contains(name)))
-            faults.Add(name, "in the file", "only tensors of this run");
+            faults.Add(name, "a tensor in the file", "only tensors of this run");
         foreach (var (name, target) in targets)
         {
             if (!entries.TryGetValue(name, out var entry))
-                faults.Add(name, "missing", "in the file");
-            else if (!entry.Shape.SequenceEqual(target.shape) || entry.Dtype != TypeOf(target))
+                faults.Add(name, "missing", "it in the file");
+            else if (!entry.Shape.SequenceEqual(target.shape) || entry.Dtype != DtypeNames.ToSafetensors(target.dtype))
                 faults.Add(name, $"{entry.Dtype} [{string.Join(", ", entry.Shape)}]",
-                    $"{TypeOf(target)} [{string.Join(", ", target.shape)}]");
+                    $"{DtypeNames.ToSafetensors(target.dtype)} [{string.Join(", ", target.shape)}]");
         }
         faults.ThrowIfAny(path);
         using var frozen = torch.no_grad();
@@ -50,15 +50,12 @@ public static class TensorFile
         var tensors = new Dictionary<string, Tensor>(StringComparer.Ordinal);
         foreach (var entry in entries.Values)
         {
-            var dtype = entry.Dtype == SafetensorsDtype.I64 ? ScalarType.Int64 : DtypeNames.ToTorch(entry.Dtype)
-                ?? throw new UserException($"{path}: {entry.Name} is {entry.Dtype} - checkpoints hold floating numbers and I64");
+            var dtype = DtypeNames.ToTorch(entry.Dtype)
+                ?? throw UserException.At(path, $"{entry.Name} is stored as {entry.Dtype}", "a type of number that PyTorch has");
             using var mapped = file.Tensor(entry.Offset, [.. entry.Shape], dtype);
             tensors.Add(entry.Name, mapped.clone());
         }
 
         return tensors;
     }
-
-    private static SafetensorsDtype TypeOf(Tensor tensor) =>
-        tensor.dtype == ScalarType.Int64 ? SafetensorsDtype.I64 : DtypeNames.ToSafetensors(tensor.dtype);
 }

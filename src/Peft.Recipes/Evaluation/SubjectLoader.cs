@@ -9,6 +9,7 @@ using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
+using Peft.Models.Loading;
 using Peft.Training.Metrics;
 
 namespace Peft.Recipes.Evaluation;
@@ -81,8 +82,8 @@ internal static class SubjectLoader
             return new(Adapter(adapter, name), Open, _ => null);
         if (manifest.Base.Fingerprint != fingerprint)
             throw new UserException(
-                $"{adapter}: was trained on {manifest.Base.Name} (fingerprint {Short(manifest.Base.Fingerprint)}), the base here is {directory} (fingerprint "
-                + $"{Short(fingerprint)}) - adapters of one base - name that base with --base, or evaluate this adapter by itself");
+                $"{adapter}: was trained on {manifest.Base.Name} (fingerprint {CheckpointFingerprint.Short(manifest.Base.Fingerprint)}), the base here is {directory} (fingerprint "
+                + $"{CheckpointFingerprint.Short(fingerprint)}) - adapters of one base - name that base with --base, or evaluate this adapter by itself");
         return new(Adapter(adapter, name), Open, TaskIds(adapter, manifest, BundleFiles.PathOf(adapter, BundleFiles.Recipe)));
     }
 
@@ -99,6 +100,4 @@ internal static class SubjectLoader
             : throw new UserException(
                 $"{adapter}: task {Quote.Of(task)} has no expert - its experts go by task (router hard-soft, stage hard): {string.Join(", ", names)}");
     }
-
-    private static string Short(string fingerprint) => fingerprint[..Math.Min(12, fingerprint.Length)];
 }

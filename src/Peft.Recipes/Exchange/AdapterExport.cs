@@ -4,6 +4,7 @@ using Peft.Adapters.Merging;
 using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Files;
+using Peft.Models.Loading;
 using Peft.Models;
 
 namespace Peft.Recipes.Exchange;

@@ -1,6 +1,7 @@
 using Peft.Adapters.Bundles;
 using Peft.Formats;
 using Peft.Formats.Files;
+using Peft.Models.Loading;
 using Peft.Models;
 
 namespace Peft.Recipes.Exchange;

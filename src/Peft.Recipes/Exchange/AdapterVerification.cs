@@ -1,5 +1,6 @@
 using Peft.Adapters.Bundles;
 using Peft.Formats.HuggingFace;
+using Peft.Models.Loading;
 using Peft.Models;
 
 namespace Peft.Recipes.Exchange;

@@ -1,3 +1,4 @@
+using Peft.Models.Loading;
 using System.Globalization;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
@@ -29,7 +30,7 @@ public sealed class MergedCheckpoint
         ArgumentNullException.ThrowIfNull(loaded);
         ArgumentNullException.ThrowIfNull(options);
         (_loaded, _gates, _maxShardSize) = (loaded, gates, options.MaxShardSize);
-        Dtype = options.Dtype == "auto" ? ModelLoader.StoredType(loaded.BaseDirectory) : MachineTypes.Parse(options.Dtype);
+        Dtype = options.Dtype == "auto" ? ModelLoader.StoredType(loaded.BaseDirectory) : DtypeNames.Parse(options.Dtype);
         var model = loaded.Model;
         _modules = loaded.Adapted!.Modules.ToDictionary(module => module.Path + ".weight", StringComparer.Ordinal);
         if (model.Config.TieWordEmbeddings && _modules.ContainsKey(model.HeadProjection.Path + ".weight"))

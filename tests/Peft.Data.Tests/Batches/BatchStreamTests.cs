@@ -1,4 +1,5 @@
 using Peft.Data.Batches;
+using Peft.Data.Tables;
 using Peft.Formats;
 
 namespace Peft.Data.Tests.Batches;
@@ -113,16 +114,16 @@ public class BatchStreamTests
     {
         using var data = Rows(20);
         var state = data.Batches(4, 0).State;
-        var error = Assert.Throws<BatchStateException>(() => data.Batches(5, 0, state));
+        var error = Assert.Throws<UserException>(() => data.Batches(5, 0, state));
         Assert.Equal(
-            "resume - per_device_train_batch_size was 4 when the checkpoint was written and is 5 now - the same data and settings"
-            + " - set it back, or start anew with --overwrite",
+            "resume: per_device_train_batch_size was 4 when the checkpoint was written and is 5 now;"
+            + " expected the same data and settings. Set it back, or start anew with --overwrite.",
             error.Message);
-        Assert.Contains("seed was 0", Assert.Throws<BatchStateException>(() => data.Batches(4, 1, state)).Message);
+        Assert.Contains("seed was 0", Assert.Throws<UserException>(() => data.Batches(4, 1, state)).Message);
         using var more = Rows(21);
-        Assert.Contains("number of sequences was 20", Assert.Throws<BatchStateException>(() => more.Batches(4, 0, state)).Message);
-        Assert.StartsWith("data position - ", Assert.Throws<BatchStateException>(() => BatchStreamState.Parse("{}")).Message);
-        Assert.IsAssignableFrom<UserException>(Assert.Throws<BatchStateException>(() => BatchStreamState.Parse("nonsense")));
+        Assert.Contains("number of sequences was 20", Assert.Throws<UserException>(() => more.Batches(4, 0, state)).Message);
+        Assert.StartsWith("data position: ", Assert.Throws<UserException>(() => BatchStreamState.Parse("{}")).Message);
+        Assert.IsAssignableFrom<UserException>(Assert.Throws<UserException>(() => BatchStreamState.Parse("nonsense")));
     }
 
     [Theory]
@@ -137,8 +138,8 @@ public class BatchStreamTests
         using var data = Rows(20);
         var state = data.Batches(4, 0).State;
         var hostile = state with { Epoch = epoch, Window = window, Batch = batch };
-        var error = Assert.Throws<BatchStateException>(() => data.Batches(4, 0, hostile));
-        Assert.Contains("a place in these 20 sequences - the checkpoint is damaged: resume from another one", error.Message);
+        var error = Assert.Throws<UserException>(() => data.Batches(4, 0, hostile));
+        Assert.Contains("a place in these 20 sequences. The checkpoint is damaged: resume from another one.", error.Message);
     }
 
     private static void CheckResume(TrainingData data)

@@ -1,4 +1,5 @@
 using Peft.Data.Batches;
+using Peft.Formats;
 
 namespace Peft.Data.Tests.Batches;
 
@@ -128,8 +129,8 @@ public class PackedBatchTests
     {
         using var packed = Rows(20);
         using var plain = Rows(20, "\"packing\": false");
-        var error = Assert.Throws<BatchStateException>(() => plain.Batches(4, 0, packed.Batches(4, 0).State));
-        Assert.StartsWith("resume - length of packed rows (0: no packing) was 64 when the checkpoint was written and is 0 now", error.Message);
+        var error = Assert.Throws<UserException>(() => plain.Batches(4, 0, packed.Batches(4, 0).State));
+        Assert.StartsWith("resume: length of packed rows (0: no packing) was 64 when the checkpoint was written and is 0 now", error.Message);
     }
 
     [Fact]

@@ -65,7 +65,7 @@ public class DataSetOptionsTests
     {
         const string Set = """{"files": "a.csv", "template": {"prompt": "{a}", "answer": "{b}"}}""";
         var error = Assert.Throws<FaultsException>(() => Given.Train(Set, "\"packing\": true, \"packing_strategy\": \"wrapped\""));
-        Assert.Contains("a data set with a `text` template; prompts and answers are not joined; say bfd", error.Message);
+        Assert.Contains("wrapped, with prompts and answers only; expected a data set with a `text` template. Use packing_strategy: bfd.", error.Message);
         Assert.Equal(512, Given.Train(Set, "\"packing\": true").RowLength);
         Assert.Equal(0, Given.Train(Set, "\"packing_strategy\": \"bfd\"").RowLength);
     }

@@ -1,3 +1,4 @@
+using Peft.Data.Tests.Batches;
 namespace Peft.Data.Tests.Examples;
 
 public sealed class DataSetReaderSkipTests
@@ -9,11 +10,11 @@ public sealed class DataSetReaderSkipTests
     public void Reading_can_begin_after_any_row(string file)
     {
         using var folder = new TempFolder();
-        Streaming.Streamed.Rows(folder, "t.csv", 9);
-        Streaming.Streamed.Rows(folder, "t.jsonl", 9);
-        Streaming.Streamed.Rows(folder, "t.parquet", 9);
+        Streamed.Rows(folder, "t.csv", 9);
+        Streamed.Rows(folder, "t.jsonl", 9);
+        Streamed.Rows(folder, "t.parquet", 9);
         folder.Write("last.csv", "t,n\nz,9\n");
-        var reader = Given.Reader(folder, Streaming.Streamed.Set($"[\"{file}\", \"last.csv\"]", "\"filter\": \"(n | string.to_int) % 2 == 1\""));
+        var reader = Given.Reader(folder, Streamed.Set($"[\"{file}\", \"last.csv\"]", "\"filter\": \"(n | string.to_int) % 2 == 1\""));
         var all = reader.Read().ToList();
         Assert.Equal([2, 4, 6, 8, 1], all.Select(example => example.Row.Row));
         for (var skip = 0; skip <= 9; skip++)

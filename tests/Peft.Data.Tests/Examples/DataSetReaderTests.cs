@@ -106,7 +106,7 @@ public class DataSetReaderTests
         var error = Assert.Throws<FaultsException>(() => Given.Reader(
             folder, """{"files": "t.csv", "template": {"prompt": "{qestion} {qestion}", "answer": "{answer}"}}"""));
         Assert.Equal(
-            new Fault("data.train[0].template.prompt", "t.csv: 'qestion' is not there", "its columns: question, answer", "did you mean question?"),
+            new Fault("data.train[0].template.prompt", "no column 'qestion' in t.csv", "one of its columns: question, answer", "did you mean question?"),
             Assert.Single(error.Items));
     }
 
@@ -136,8 +136,8 @@ public class DataSetReaderTests
         var set = $$"""{"files": "{{name}}", {{Template}}}""";
         var error = Assert.Throws<DataRowException>(() => Read(folder, set));
         Assert.Equal(
-            $"{name}{(name == "t.parquet" ? ", row 3001" : name == "t.csv" ? ":3002" : ":3001")} - {found} - a value"
-            + " - correct the row, leave it out with `filter:`, or say `on_bad_row: skip`",
+            $"{name}{(name == "t.parquet" ? ", row 3001" : name == "t.csv" ? ":3002" : ":3001")}: {found}; expected a value."
+            + " Correct the row, leave it out with `filter:`, or set `on_bad_row: skip`.",
             error.Message);
         var reader = Given.Reader(folder, set.Replace("\"template\"", "\"on_bad_row\": \"skip\", \"template\""));
         Assert.Equal(4999, reader.Read().Count());
@@ -150,15 +150,15 @@ public class DataSetReaderTests
         using var folder = new TempFolder();
         folder.Write("t.jsonl", """{"q": "x", "a": ""}""");
         var error = Assert.Throws<DataRowException>(() => Read(folder, $$"""{"files": "t.jsonl", {{Template}}}"""));
-        Assert.StartsWith("t.jsonl:1 - answer '{a}' is empty - a text to learn - correct the row", error.Message);
+        Assert.StartsWith("t.jsonl:1: the answer '{a}' is empty; expected a text to learn. Correct the row", error.Message);
     }
 
     [Theory]
     [InlineData("{\"q\": \"x\", \"a\": \"\u00ff\"}", "the line is not UTF-8")]
-    [InlineData("{\"q\": \"x\", ", "the line is no JSON object: ")]
-    [InlineData("{\"q\": \"x\", \"a\": \"y\"} {}", "the line is no JSON object: ")]
+    [InlineData("{\"q\": \"x\", ", "the line is not a JSON object: ")]
+    [InlineData("{\"q\": \"x\", \"a\": \"y\"} {}", "the line is not a JSON object: ")]
     [InlineData("{\"q\": \"\\ud800\", \"a\": \"y\"}", "the line holds half a character")]
-    [InlineData("17", "the line is a number, no JSON object")]
+    [InlineData("17", "the line is a number, not a JSON object")]
     public void A_line_that_is_no_json_object_is_told_by_its_number_even_under_a_filter(string line, string found)
     {
         using var folder = new TempFolder();
@@ -168,8 +168,8 @@ public class DataSetReaderTests
         {
             var set = $$"""{"files": "t.jsonl", {{filter}}{{Template}}}""";
             var error = Assert.Throws<DataRowException>(() => Read(folder, set));
-            Assert.StartsWith("t.jsonl:4 - " + found, error.Message);
-            Assert.Contains(" - one JSON object a line, in UTF-8 - correct the row", error.Message);
+            Assert.StartsWith("t.jsonl:4: " + found, error.Message);
+            Assert.Contains("; expected one JSON object a line, in UTF-8. Correct the row", error.Message);
             var reader = Given.Reader(folder, set.Replace("\"files\"", "\"on_bad_row\": \"skip\", \"files\""));
             Assert.Equal([1L, 2, 4], reader.Read().Select(example => example.Row.Row));
             Assert.Equal((4L, 1L), (reader.Counts.Rows, reader.Counts.Bad));
@@ -177,24 +177,24 @@ public class DataSetReaderTests
     }
 
     [Theory]
-    [InlineData("3,b,c\n", "the line has 3 fields, and the header line 2")]
-    [InlineData("3\n", "the line has 1 fields, and the header line 2")]
+    [InlineData("3,b,c\n", "the line has 3 fields, the header line 2;")]
+    [InlineData("3\n", "the line has 1 field, the header line 2;")]
     [InlineData("3,\u00ff\n", "column 'a' is not UTF-8")]
     public void A_bad_line_of_csv_is_told_by_its_number(string line, string reason)
     {
         using var folder = new TempFolder();
         folder.WriteBytes("t.csv", "q,a\n1,x\n\"2\n\",x\n"u8.ToArray(), System.Text.Encoding.Latin1.GetBytes(line), "4,x\n"u8.ToArray());
         var set = $$"""{"files": "t.csv", {{Template}}}""";
-        Assert.StartsWith("t.csv:5 - " + reason, Assert.Throws<DataRowException>(() => Read(folder, set)).Message);
+        Assert.StartsWith("t.csv:5: " + reason, Assert.Throws<DataRowException>(() => Read(folder, set)).Message);
         var reader = Given.Reader(folder, set.Replace("\"files\"", "\"on_bad_row\": \"skip\", \"files\""));
         Assert.Equal([1L, 2, 4], reader.Read().Select(example => example.Row.Row));
         Assert.Equal((4L, 1L), (reader.Counts.Rows, reader.Counts.Bad));
     }
 
     [Theory]
-    [InlineData("q,a\n1,x\n2,\"x\n3,x\n", "t.csv:3 - a quote that begins here is not closed")]
-    [InlineData("q,a\n1,5\" disk\n2,x\n3,6\" disk\n", "t.csv:2 - field 2 has a quote inside that is not doubled")]
-    [InlineData("q,a\n1,x \"y\"\n", "t.csv:2 - field 2 has a quote inside that is not doubled")]
+    [InlineData("q,a\n1,x\n2,\"x\n3,x\n", "t.csv:3: a quote that begins here is not closed")]
+    [InlineData("q,a\n1,5\" disk\n2,x\n3,6\" disk\n", "t.csv:2: field 2 has a quote inside that is not doubled")]
+    [InlineData("q,a\n1,x \"y\"\n", "t.csv:2: field 2 has a quote inside that is not doubled")]
     public void A_quote_in_the_wrong_place_is_told_by_its_line_even_where_bad_rows_are_skipped(string text, string found)
     {
         using var folder = new TempFolder();
@@ -224,7 +224,7 @@ public class DataSetReaderTests
         var reader = Given.Reader(folder, """{"files": "t.txt", "on_bad_row": "skip", "template": {"text": "{text}"}}""");
         Assert.Equal([("one", "t.txt:1"), ("  two ", "t.txt:2"), ("four", "t.txt:4")], reader.Read().Select(row => (row.Answer, row.Row.ToString())));
         var error = Assert.Throws<DataRowException>(() => Read(folder, """{"files": "t.txt", "template": {"text": "{text}"}}"""));
-        Assert.StartsWith("t.txt:3 - column 'text' is not UTF-8", error.Message);
+        Assert.StartsWith("t.txt:3: column 'text' is not UTF-8", error.Message);
     }
 
     [Fact]
@@ -240,7 +240,7 @@ public class DataSetReaderTests
         foreach (var name in new[] { "b.parquet", "t.parquet" })
         {
             var error = Assert.Throws<DataRowException>(() => Read(folder, $$"""{"files": "{{name}}", {{Template}}}"""));
-            Assert.StartsWith($"{name}, row 2 - column 'a' is not UTF-8", error.Message);
+            Assert.StartsWith($"{name}, row 2: column 'a' is not UTF-8", error.Message);
         }
     }
 
@@ -250,15 +250,15 @@ public class DataSetReaderTests
         using var folder = new TempFolder();
         File.WriteAllBytes(folder["t.json"], System.Text.Encoding.Latin1.GetBytes("[{\"q\": \"x\", \"a\": \"y\"},\n{\"q\": \"\u00ff\", \"a\": \"y\"}]\n"));
         var error = Assert.Throws<DataRowException>(() => Read(folder, $$"""{"files": "t.json", {{Template}}}"""));
-        Assert.StartsWith("t.json:2 - the list's element is not UTF-8", error.Message);
+        Assert.StartsWith("t.json:2: the list's element is not UTF-8", error.Message);
     }
 
     [Theory]
-    [InlineData("\"filter\": \"nothing > 1\"", "data.train[0].filter", "t.csv: 'nothing' is not there")]
-    [InlineData("\"filter\": \"q | nothing\"", "data.train[0].filter", "t.csv: 'nothing' is not there")]
-    [InlineData("\"columns\": {\"x\": \"nothing + 1\"}", "data.train[0].columns.x", "t.csv: 'nothing' is not there")]
-    [InlineData("\"columns\": {\"x\": \"y\", \"y\": \"q\"}", "data.train[0].columns.x", "t.csv: 'y' is not there")]
-    [InlineData("\"task_column\": \"b\"", "data.train[0].task_column", "t.csv: 'b' is not there")]
+    [InlineData("\"filter\": \"nothing > 1\"", "data.train[0].filter", "no column 'nothing' in t.csv")]
+    [InlineData("\"filter\": \"q | nothing\"", "data.train[0].filter", "no column 'nothing' in t.csv")]
+    [InlineData("\"columns\": {\"x\": \"nothing + 1\"}", "data.train[0].columns.x", "no column 'nothing' in t.csv")]
+    [InlineData("\"columns\": {\"x\": \"y\", \"y\": \"q\"}", "data.train[0].columns.x", "no column 'y' in t.csv")]
+    [InlineData("\"task_column\": \"b\"", "data.train[0].task_column", "no column 'b' in t.csv")]
     public void A_name_that_is_not_there_is_a_fault_of_its_key(string key, string place, string found)
     {
         using var folder = new TempFolder();
@@ -266,14 +266,14 @@ public class DataSetReaderTests
         var error = Assert.Throws<FaultsException>(() => Given.Reader(folder, $$"""{"files": "t.csv", {{key}}, {{Template}}}"""));
         var fault = Assert.Single(error.Items);
         Assert.Equal((place, found), (fault.Place, fault.Found));
-        Assert.StartsWith("its columns: q, a", fault.Expected);
+        Assert.StartsWith("one of its columns: q, a", fault.Expected);
     }
 
     [Theory]
-    [InlineData("\"filter\": \"q > 1\"", "t.csv:2 - data.train[0].filter:1:1 - 'q > 1' compares a text with a number - two of one kind - write q | string.to_int")]
-    [InlineData("\"filter\": \"q\"", "t.csv:2 - data.train[0].filter gives '1' - true or false - compare")]
-    [InlineData("\"filter\": \"null\"", "t.csv:2 - data.train[0].filter gives nothing - true or false - compare")]
-    [InlineData("\"columns\": {\"x\": \"q | extract '(x+x+)+y'\", \"z\": \"[1, 2][3]\"}", "t.csv:2 - data.train[0].columns.z:1:")]
+    [InlineData("\"filter\": \"q > 1\"", "data.train[0].filter: 'q > 1' compares a text with a number (at t.csv:2); expected two values of one type. Write q | string.to_int")]
+    [InlineData("\"filter\": \"q\"", "data.train[0].filter: 'q' gives '1' (at t.csv:2); expected true or false. Compare: ")]
+    [InlineData("\"filter\": \"null\"", "data.train[0].filter: 'null' gives nothing (at t.csv:2); expected true or false. Compare: ")]
+    [InlineData("\"columns\": {\"x\": \"q | extract '(x+x+)+y'\", \"z\": \"[1, 2][3]\"}", "data.train[0].columns.z: ")]
     public void An_expression_that_fails_at_a_row_is_told_with_both_places(string key, string message)
     {
         using var folder = new TempFolder();
@@ -289,7 +289,7 @@ public class DataSetReaderTests
         folder.Write("t.parquet", "no parquet at all");
         var error = Assert.Throws<FaultsException>(() => Given.Reader(folder, $$"""{"files": "t.parquet", {{Template}}}"""));
         Assert.Equal(
-            ("t.parquet", "is no Parquet file", "a Parquet file, text columns in UTF-8"),
+            ("t.parquet", "not a Parquet file", "a Parquet file with its text columns in UTF-8"),
             (Assert.Single(error.Items).Place, error.Items[0].Found, error.Items[0].Expected));
     }
 

@@ -26,10 +26,10 @@ public class FilePatternTests
 
     [Theory]
     [InlineData("d/aa.csv", "d/aa.csv does not exist", "did you mean a.csv?")]
-    [InlineData("d/*.parquet", "d/*.parquet matches no file", "looked from")]
+    [InlineData("d/*.parquet", "d/*.parquet matches no file", "patterns start from")]
     [InlineData("d", "d is a folder", "write for example d/*.parquet")]
     [InlineData("hf://datasets/a/b.parquet", "'hf://datasets/a/b.parquet'", "download it first and give its path")]
-    [InlineData("d/x.dat", "d/x.dat", "say `format:` for other names")]
+    [InlineData("d/x.dat", "d/x.dat", "set `format:` for other names")]
     [InlineData("d/empty.csv", "d/empty.csv is empty", null)]
     public void What_cannot_be_read_is_told_with_advice(string pattern, string found, string? advice)
     {

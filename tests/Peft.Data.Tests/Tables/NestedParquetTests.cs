@@ -43,10 +43,10 @@ public sealed class NestedParquetTests : IDisposable
     {
         await Write(new Row { Tags = ["a"], Turns = [new Turn { Text = "hi" }] });
         Assert.StartsWith(
-            "t.parquet, row 1 - data.train[0].template.text:1:1 - 'Tags' is a list or an object",
+            "data.train[0].template.text: 'Tags' is a list or an object",
             Assert.Throws<DataRowException>(() => Read("""{"files": "t.parquet", "template": {"text": "{Tags}"}}""")).Message);
         Assert.Contains(
-            "'Txt' is not there - known here: Text, Likes - did you mean Text?",
+            "unknown member 'Txt' (at t.parquet, row 1); expected Text or Likes. Did you mean Text?",
             Assert.Throws<DataRowException>(() => Read("""{"files": "t.parquet", "template": {"text": "{{ Turns[0].Txt }}"}}""")).Message);
     }
 

@@ -20,18 +20,18 @@ public sealed class TableReaderTests : IDisposable
     public void A_json_list_is_read_element_by_element_with_the_line_of_each()
     {
         _folder.Write("t.json", "\uFEFF\n[ {\"a\": 1},\n\n  {\"a\": {\"b\": [2]}}, [], 3,\n{\"a\": \"" + new string('x', 200_000) + "\"}]\n");
-        using var rows = DataTable.Read(File("t.json"), ["a"]);
+        using var rows = DataTable.Open(File("t.json"), []).Read(["a"]);
         var lines = new List<(long?, string?)>();
         while (rows.Read())
             lines.Add((rows.Line, rows.Broken));
         Assert.Equal(
-            [(2, null), (4, null), (4, "the list's element is a list, no JSON object"), (4, "the list's element is a number, no JSON object"), (5, null)], lines);
+            [(2, null), (4, null), (4, "the list's element is a list, not a JSON object"), (4, "the list's element is a number, not a JSON object"), (5, null)], lines);
     }
 
     [Theory]
-    [InlineData("[{\"a\": 1},\n{\"a\": 2},\n{\"a\": }]", "t.json:3 - is no JSON")]
-    [InlineData("[{\"a\": 1},\n{\"a\": 2}\n", "t.json:3 - is no JSON")]
-    [InlineData("{\"a\": 1}\n{\"a\": 2\n", "t.json:3 - is no JSON")]
+    [InlineData("[{\"a\": 1},\n{\"a\": 2},\n{\"a\": }]", "t.json:3: not JSON: ")]
+    [InlineData("[{\"a\": 1},\n{\"a\": 2}\n", "t.json:3: not JSON: ")]
+    [InlineData("{\"a\": 1}\n{\"a\": 2\n", "t.json:3: not JSON: ")]
     public void A_json_list_that_breaks_off_is_told_by_line(string text, string message)
     {
         _folder.Write("t.json", text);
@@ -84,9 +84,9 @@ public sealed class TableReaderTests : IDisposable
     {
         _folder.WriteParquet("t.parquet", 50, ("a", Enumerable.Range(0, 200).Select(row => $"text {row}").ToArray()), ("b", Enumerable.Range(0, 200).ToArray()));
         var good = System.IO.File.ReadAllBytes(_folder["t.parquet"]);
-        Refused(good[..^1], "t.parquet - is cut short: its end is missing");
-        Refused(good[..5], "t.parquet - is no Parquet file");
-        Refused([.. good[..^4], .. "PARE"u8], "t.parquet - is encrypted");
+        Refused(good[..^1], "t.parquet: cut short: its end is missing; expected a Parquet file with its text columns in UTF-8. Write the file again.");
+        Refused(good[..5], "t.parquet: not a Parquet file; expected");
+        Refused([.. good[..^4], .. "PARE"u8], "t.parquet: an encrypted file; expected");
         var random = new Random(1);
         for (var round = 0; round < 300; round++)
         {
@@ -100,7 +100,7 @@ public sealed class TableReaderTests : IDisposable
             }
             catch (DataFileException error)
             {
-                Assert.StartsWith("t.parquet - ", error.Message);
+                Assert.StartsWith("t.parquet: ", error.Message);
             }
         }
 
@@ -115,7 +115,7 @@ public sealed class TableReaderTests : IDisposable
 
     private List<string> Rows(string name, params string[] columns)
     {
-        using var rows = DataTable.Read(File(name), columns);
+        using var rows = DataTable.Open(File(name), []).Read(columns);
         var texts = new List<string>();
         while (rows.Read())
             texts.Add(rows.Broken ?? string.Join(' ', rows.Values.Select(value => value is ScriptArray list ? string.Join(',', list) : FormattableString.Invariant($"{value}"))));

@@ -1,5 +1,8 @@
+using Peft.Data.Batches;
 using Peft.Data.Examples;
+using Peft.Data.Tables;
 using Peft.Data.Tokens;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Data.Tests.Tokens;
 
@@ -40,11 +43,11 @@ public class SequenceBuilderTests
     {
         var error = Assert.Throws<DataRowException>(() => Build(Eight, Given.Characters, "a", "uvwxyz0"));
         Assert.Equal(
-            "t.csv, row 5 - the answer has 8 tokens (with end-of-text) - at most 7 of max_length 8"
-            + " - raise `max_length`, say `on_long_answer: skip` or `cut`",
+            "t.csv, row 5: the answer has 8 tokens (with end-of-text); expected at most 7 of max_length 8."
+            + " Raise `max_length`, or set `on_long_answer: skip` or `cut`.",
             error.Message);
         error = Assert.Throws<DataRowException>(() => Build(Eight, Given.Characters, "", "uvwxyz0", isText: true));
-        Assert.EndsWith("or `packing: true`", error.Message);
+        Assert.EndsWith("or `packing: true`.", error.Message);
     }
 
     [Fact]
@@ -76,22 +79,23 @@ public class SequenceBuilderTests
     public void A_single_token_has_nothing_to_be_predicted_from()
     {
         var error = Assert.Throws<DataRowException>(() => Build(Eight with { AddEos = false }, Given.NoSpecials, "", "a", isText: true));
-        Assert.StartsWith("t.csv, row 5 - a single token, nothing to predict it from", error.Message);
+        Assert.StartsWith("t.csv, row 5: a single token, which nothing can predict; expected at least two tokens. Set `add_eos: true`", error.Message);
     }
 
-    private static EncodedSequence? Build(
+    private static TokenSequence? Build(
         DataOptions options, TextEncoder encoder, string prompt, string answer, bool isText = false) =>
         Pieces(options, encoder, prompt, answer, isText) is [var one] ? one : null;
 
-    private static IReadOnlyList<EncodedSequence> Pieces(
+    private static IReadOnlyList<TokenSequence> Pieces(
         DataOptions options, TextEncoder encoder, string prompt, string answer, bool isText) =>
-        new SequenceBuilder(encoder, options).Build(new Example(prompt, answer, null, new RowId("t.csv", 5)), isText, 0, 0);
+        new SequenceBuilder(encoder, options).Build(new Example(prompt, answer, null, new RowId("t.csv", 5)), isText, 0);
 
-    private static void Check(EncodedSequence? built, string ids, string learned, int cut)
+    private static void Check(TokenSequence? built, string ids, string learned, int cut)
     {
-        var sequence = Assert.NotNull(built).ToTokenSequence(["t.csv"]);
+        var sequence = built;
+        Assert.NotNull(sequence);
         Assert.Equal(ids, Given.Text(sequence.Ids));
-        Assert.Equal(learned, Given.Text(sequence.Ids.Select((id, at) => sequence.Learned[at] ? id : TokenBatch.Ignored)));
+        Assert.Equal(learned, Given.Text(sequence.Ids.Select((id, at) => at >= sequence.LearnedFrom ? id : TokenBatch.Ignored)));
         Assert.Equal(cut, sequence.CutTokens);
     }
 }

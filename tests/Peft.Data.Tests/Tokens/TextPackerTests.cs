@@ -1,3 +1,4 @@
+using Peft.Data.Tables;
 using Peft.Data.Tokens;
 
 namespace Peft.Data.Tests.Tokens;
@@ -8,10 +9,10 @@ public class TextPackerTests
     public void Texts_are_joined_by_end_tokens_and_cut_in_blocks_without_loss()
     {
         var packer = new TextPacker(Given.Characters, 6, addEos: true);
-        var blocks = packer.Add("abc", 0, 0, 1).Concat(packer.Add("defghij", 0, 0, 2)).Concat(packer.Add("k", 0, 0, 3)).ToList();
-        blocks.Add(Assert.NotNull(packer.Finish()));
+        var blocks = packer.Add("abc", 0, Row(1)).Concat(packer.Add("defghij", 0, Row(2))).Concat(packer.Add("k", 0, Row(3))).ToList();
+        blocks.Add(packer.Finish()!);
         Assert.Equal(["<abc>d", "<efghi", "<j>k>"], blocks.Select(block => Given.Text(block.Ids)));
-        Assert.Equal([1L, 2, 2], blocks.Select(block => block.Row));
+        Assert.Equal([1L, 2, 2], blocks.Select(block => block.Row.Row));
         Assert.All(blocks, block => Assert.Equal((1, 0), (block.LearnedFrom, block.CutTokens)));
         Assert.Null(packer.Finish());
     }
@@ -20,7 +21,9 @@ public class TextPackerTests
     public void A_last_block_that_has_nothing_to_learn_is_left_out()
     {
         var packer = new TextPacker(Given.NoSpecials, 4, addEos: false);
-        Assert.Equal(["abcd"], packer.Add("abcde", 0, 0, 1).Select(block => Given.Text(block.Ids)));
+        Assert.Equal(["abcd"], packer.Add("abcde", 0, Row(1)).Select(block => Given.Text(block.Ids)));
         Assert.Null(packer.Finish());
     }
+
+    private static RowId Row(long row) => new("t.txt", row);
 }

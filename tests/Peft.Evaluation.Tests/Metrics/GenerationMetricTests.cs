@@ -1,4 +1,5 @@
 using Peft.Data;
+using Peft.Data.Tables;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;

@@ -6,7 +6,7 @@ namespace Peft.Evaluation.Tests.Scoring;
 
 public sealed class PromptEncoderTests
 {
-    private readonly PromptEncoder _encoder = new(NumberTokenizer.Of(64, bos: 1), 2, 8);
+    private readonly PromptEncoder _encoder = new(TextEncoder.Of(NumberTokenizer.Of(64, bos: 1), [2]), 8);
 
     [Fact]
     public void A_continuation_is_what_the_whole_text_has_beyond_the_context()
@@ -21,7 +21,7 @@ public sealed class PromptEncoderTests
     {
         // Were the texts encoded apart, "Q: " would end in a token of its own that no training text has there.
         using var letters = new Letters();
-        var encoder = new PromptEncoder(letters.Tokenizer, null, 100);
+        var encoder = new PromptEncoder(TextEncoder.Of(letters.Tokenizer), 100);
         var (apart, joined) = (encoder.Pair("ab ", "ab"), encoder.Pair("ab", " ab"));
         Assert.Equal(joined.Ids, apart.Ids);
         Assert.Equal(joined.From, apart.From);
@@ -32,7 +32,7 @@ public sealed class PromptEncoderTests
     {
         // "ab" is one token: nothing of the whole text lies beyond the context "a".
         using var letters = new Letters();
-        var encoder = new PromptEncoder(letters.Tokenizer, 0, 100);
+        var encoder = new PromptEncoder(TextEncoder.Of(letters.Tokenizer, [0]), 100);
         var whole = letters.Tokenizer.EncodeToIds("cab", addSpecialTokens: false);
         Assert.Equal(letters.Tokenizer.EncodeToIds("ca", addSpecialTokens: false).Count, whole.Count);
 
@@ -46,10 +46,10 @@ public sealed class PromptEncoderTests
     {
         Assert.Equal([1, 7], _encoder.Pair("", "7").Ids);
         Assert.Equal(1, _encoder.Pair("", "7").From);
-        var plain = new PromptEncoder(NumberTokenizer.Of(64), 2, 8).Pair(" ", "7 8");
+        var plain = new PromptEncoder(TextEncoder.Of(NumberTokenizer.Of(64), [2]), 8).Pair(" ", "7 8");
         Assert.Equal([2, 7, 8], plain.Ids);
         Assert.Equal(1, plain.From);
-        Assert.Equal([2], new PromptEncoder(NumberTokenizer.Of(64), 2, 8).Prompt("", 3).Ids);
+        Assert.Equal([2], new PromptEncoder(TextEncoder.Of(NumberTokenizer.Of(64), [2]), 8).Prompt("", 3).Prompt.Ids);
     }
 
     [Fact]
@@ -65,10 +65,10 @@ public sealed class PromptEncoderTests
         Assert.Equal((9, 1, true), (answer.Ids.Count, answer.From, answer.IsTruncated));
 
         var cut = _encoder.Prompt("11 12 13 14 15 16", 4);
-        Assert.Equal([1, 14, 15, 16], cut.Ids);
+        Assert.Equal([1, 14, 15, 16], cut.Prompt.Ids);
         Assert.True(cut.IsTruncated);
         var whole = _encoder.Prompt("11 12 13", 4);
-        Assert.Equal([1, 11, 12, 13], whole.Ids);
+        Assert.Equal([1, 11, 12, 13], whole.Prompt.Ids);
         Assert.False(whole.IsTruncated);
     }
 
@@ -87,7 +87,7 @@ public sealed class PromptEncoderTests
     public void Windows_are_those_of_the_harness_own_example()
     {
         // lm-evaluation-harness 0.4.9, lm_eval/api/model.py, loglikelihood_rolling: tokens 0 to 9, at most 4; here each is 10 more.
-        var windows = new PromptEncoder(NumberTokenizer.Of(64, bos: 1), 2, 4).Windows("10 11 12 13 14 15 16 17 18 19");
+        var windows = new PromptEncoder(TextEncoder.Of(NumberTokenizer.Of(64, bos: 1), [2]), 4).Windows("10 11 12 13 14 15 16 17 18 19");
         Assert.Equal([[1, 10, 11, 12, 13], [13, 14, 15, 16, 17], [15, 16, 17, 18, 19]], windows.Select(window => window.Ids));
         Assert.Equal([1, 1, 3], windows.Select(window => window.From));
     }

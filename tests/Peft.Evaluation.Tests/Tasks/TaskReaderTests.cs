@@ -14,7 +14,7 @@ public sealed class TaskReaderTests
              "labels": ["a", "b"], "choices": [" {one}", " {two}"]}
             """);
         Assert.Equal(["acc"], choice.Metrics);
-        Assert.Equal(["one", "two"], choice.Sources[0].Fields.SelectMany(field => field.Template.Parsed!.Names));
+        Assert.Equal(["one", "two"], choice.Sources[0].Fields.SelectMany(field => field.Parsed!.Names));
         Assert.True(choice.HasChoices);
 
         var classes = Read("""

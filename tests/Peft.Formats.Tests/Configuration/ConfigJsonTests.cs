@@ -34,11 +34,13 @@ public sealed class ConfigJsonTests : IDisposable
     [InlineData("null", "f.json line 1: begins with a bare word; expected one JSON object: { ... }.")]
     [InlineData(
         "{\n\"a\": 1,}",
-        "f.json line 2: not valid JSON: a comma before the closing bracket; expected strict JSON, without comments or trailing "
+        "f.json line 2: not valid JSON: a comma before the closing bracket; expected strict JSON, without comments or "
+            + "trailing "
             + "commas.")]
     [InlineData(
         "{\"a\": \"\\ud800\"}",
-        "f.json line 1: a text that is not valid Unicode; expected UTF-8, and \\u escapes that form whole characters. Save the file as UTF-8.")]
+        "f.json line 1: a text that is not valid Unicode; expected UTF-8, and \\u escapes that form whole characters. "
+            + "Save the file as UTF-8.")]
     public void What_is_not_strict_JSON_is_refused(string json, string message) =>
         Assert.Equal(message, Assert.Throws<UserException>(() => ConfigJson.Parse(json, "f.json")).Message);
 
@@ -77,7 +79,8 @@ public sealed class ConfigJsonTests : IDisposable
 
     [Fact]
     public void Bytes_that_are_not_UTF8_are_refused() =>
-        Assert.Throws<UserException>(() => ConfigJson.ReadFile(_folder.Put("a.json", [.. "{\"a\": \""u8, 0xFF, 0xFE, .. "\"}"u8])));
+        Assert.Throws<UserException>(
+            () => ConfigJson.ReadFile(_folder.Put("a.json", [.. "{\"a\": \""u8, 0xFF, 0xFE, .. "\"}"u8])));
 
     [Fact]
     public void A_missing_file_is_named() => Assert.Equal(
@@ -103,7 +106,8 @@ public sealed class ConfigJsonTests : IDisposable
     public void Random_damage_never_gives_an_untyped_error()
     {
         var random = new Random(7);
-        var good = Encoding.UTF8.GetBytes("{\"r\": 8, \"names\": [\"q\", \"\\u00e9\"], \"deep\": {\"x\": {\"y\": [1, -2.5e3, true, null]}}}");
+        var good = Encoding.UTF8.GetBytes(
+            "{\"r\": 8, \"names\": [\"q\", \"\\u00e9\"], \"deep\": {\"x\": {\"y\": [1, -2.5e3, true, null]}}}");
         for (var round = 0; round < 1000; round++)
         {
             var bytes = (byte[])good.Clone();

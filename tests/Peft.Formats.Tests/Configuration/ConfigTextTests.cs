@@ -52,7 +52,8 @@ public sealed class ConfigTextTests
     public void YAML_is_written_in_block_style()
     {
         var map = ConfigJson.Parse("""{"a": [1, 2], "b": [{"x": 1, "y": {"z": 2}}], "c": {}, "d": "true", "e": []}""", "f");
-        Assert.Equal("a: [1, 2]\nb:\n  - x: 1\n    \"y\":\n      z: 2\nc: {}\nd: \"true\"\ne: []\n", ConfigText.ToYaml(map));
+        Assert.Equal(
+            "a: [1, 2]\nb:\n  - x: 1\n    \"y\":\n      z: 2\nc: {}\nd: \"true\"\ne: []\n", ConfigText.ToYaml(map));
         Assert.Equal("{}\n", ConfigText.ToYaml(ConfigMap.Empty("f")));
     }
 
@@ -74,14 +75,16 @@ public sealed class ConfigTextTests
     public void With_replaces_in_place_and_Without_removes()
     {
         var map = ConfigJson.Parse("""{"a": 1, "b": 2}""", "f");
-        Assert.Equal("a: 3\nb: 2\nc: 4\n", ConfigText.ToYaml(map.With("a", ConfigScalar.Of(3L)).With("c", ConfigScalar.Of(4L))));
+        Assert.Equal(
+            "a: 3\nb: 2\nc: 4\n", ConfigText.ToYaml(map.With("a", ConfigScalar.Of(3L)).With("c", ConfigScalar.Of(4L))));
         Assert.Equal("b: 2\n", ConfigText.ToYaml(map.Without("a")));
         Assert.Throws<ArgumentException>(() => new ConfigMap("f", 0, map.Entries.Concat(map.Entries)));
     }
 
     private static string Shape(ConfigNode node) => node switch
     {
-        ConfigMap map => "{" + string.Join(",", map.Entries.Select(entry => $"<{entry.Key}>{Shape(entry.Value)}")) + "}",
+        ConfigMap map =>
+            "{" + string.Join(",", map.Entries.Select(entry => $"<{entry.Key}>{Shape(entry.Value)}")) + "}",
         ConfigList list => "[" + string.Join(",", list.Items.Select(Shape)) + "]",
         ConfigScalar { IsNull: true } => "null",
         ConfigScalar scalar when scalar.IsQuoted => $"<{scalar.Text}>",
@@ -91,7 +94,9 @@ public sealed class ConfigTextTests
 
     private static string Shape(YamlNode node) => node switch
     {
-        YamlMappingNode map => "{" + string.Join(",", map.Children.Select(entry => $"<{((YamlScalarNode)entry.Key).Value}>{Shape(entry.Value)}")) + "}",
+        YamlMappingNode map =>
+            "{" + string.Join(
+                ",", map.Children.Select(entry => $"<{((YamlScalarNode)entry.Key).Value}>{Shape(entry.Value)}")) + "}",
         YamlSequenceNode list => "[" + string.Join(",", list.Children.Select(Shape)) + "]",
         YamlScalarNode scalar => Shape(new ConfigScalar(
             "", 0, scalar.Value, scalar.Style != YamlDotNet.Core.ScalarStyle.Plain || IsPlainText(scalar.Value!))),

@@ -2,7 +2,8 @@ using Peft.Formats.Configuration;
 
 namespace Peft.Formats.Tests.Configuration;
 
-/// <summary>An option is one line: a property with [Key] is declared, defaulted, read, checked, resolved and written.</summary>
+/// <summary>An option is one line: a property with [Key] is declared, defaulted, read, checked, resolved and
+/// written.</summary>
 public sealed class KeysTests
 {
     private sealed record Inner
@@ -58,7 +59,8 @@ public sealed class KeysTests
     public void Every_type_is_read_under_the_name_in_snake_case()
     {
         var (options, _, faults) = Bind("""
-            {"lora_dropout": 0.5, "seed": 7, "lr_scheduler_type": "linear", "name": "x", "limit": 3, "report_to": "none",
+            {"lora_dropout": 0.5, "seed": 7, "lr_scheduler_type": "linear", "name": "x", "limit": 3,
+            "report_to": "none",
              "layers": [1, 2], "use_rslora": true, "router": {"top_k": 4}}
             """);
         Assert.False(faults.Any);
@@ -73,7 +75,8 @@ public sealed class KeysTests
     public void Ranges_choices_and_unknown_keys_are_refused_together()
     {
         var (_, _, faults) = Bind(
-            "{\"lora_dropout\": 2,\n\"lr_scheduler_type\": \"cosin\",\n\"limit\": 0,\n\"router\": {\"top_k\": 0},\n\"no_key\": 1}");
+            "{\"lora_dropout\": 2,\n\"lr_scheduler_type\": \"cosin\",\n\"limit\": 0,\n\"router\": {\"top_k\": "
+                + "0},\n\"no_key\": 1}");
         Assert.Equal(
             [
                 "line 1  lora_dropout: 2; expected a number from 0 to 1.",
@@ -162,7 +165,8 @@ public sealed class KeysTests
         var (options, reader, faults) = BindRich(Json);
         Assert.False(faults.Any);
         Assert.Equal(EquatableList.Create([1, 2, 3]), options.Counts);
-        Assert.Equal((Policy.SkipRow, Policy.SkipRow, false, 5L), (options.OnBadRow, options.Dtype, options.Flag, options.Seed));
+        Assert.Equal(
+            (Policy.SkipRow, Policy.SkipRow, false, 5L), (options.OnBadRow, options.Dtype, options.Flag, options.Seed));
         Assert.Equal([new("v_proj", 8), new("q_proj", 4)], options.RankPattern);
         Assert.Equal(new Pair(3, 4), options.Betas);
         Assert.Equal(Json.ReplaceLineEndings(""), Keys.ToJson(options).ToJsonString());
@@ -180,14 +184,16 @@ public sealed class KeysTests
             """
             {"p":0.5,"weights":[1.0],"counts":[4,4],"on_bad_row":"stop","dtype":null,"flag":null,"seed":null,"merge":null,"parts":[],"rank_pattern":{"q":2},"betas":[1,2]}
             """,
-            string.Concat(ConfigText.ToJson(reader.Resolved()).Split('\n').Select(line => line.Trim())).Replace("\": ", "\":", StringComparison.Ordinal));
+            string.Concat(ConfigText.ToJson(reader.Resolved()).Split('\n').Select(line => line.Trim()))
+                .Replace("\": ", "\":", StringComparison.Ordinal));
     }
 
     [Fact]
     public void A_wrong_item_is_named_with_what_is_expected()
     {
         var (_, _, faults) = BindRich("""
-            {"p": 1, "weights": [0], "on_bad_row": "skip", "dtype": "float-23", "parts": [{"weight": 1}], "rank_pattern": {"q": 0}}
+            {"p": 1, "weights": [0], "on_bad_row": "skip", "dtype": "float-23", "parts": [{"weight": 1}],
+            "rank_pattern": {"q": 0}}
             """);
         Assert.Equal(
             [
@@ -196,7 +202,7 @@ public sealed class KeysTests
                 "line 1  on_bad_row: 'skip'; expected stop or skip_row.",
                 "line 1  dtype: 'float-23'; expected float-32 or bfloat-16. Did you mean float-32?",
                 "parts[0].name: missing; expected a text.",
-                "line 1  rank_pattern.q: 0; expected a whole number of at least 1.",
+                "line 2  rank_pattern.q: 0; expected a whole number of at least 1.",
             ],
             faults.Items.Select(fault => fault.ToString()));
     }
@@ -218,7 +224,8 @@ public sealed class KeysTests
         """{"delta": 0.5, "coefficient": 1}""", """{"kind":"none"}""",
         "line 1  coefficient: no effect with kind: none. Remove it, or write kind: switch or localized.",
         "line 1  delta: no effect with kind: none. Remove it, or write kind: localized.")]
-    public void A_key_that_does_nothing_under_anothers_value_is_refused(string text, string saved, params string[]? refused)
+    public void A_key_that_does_nothing_under_anothers_value_is_refused(
+        string text, string saved, params string[]? refused)
     {
         var faults = new Faults();
         var reader = new OptionReader(ConfigJson.Parse(text, "r.json"), "", faults);

@@ -15,7 +15,8 @@ public sealed class OptionReaderTests
     {
         var reader = Reader(
             """
-            {"i": 3, "l": 5000000000, "n": 1e-4, "w": 2, "b": true, "t": "x", "c": "sgd", "ts": ["a", "b"], "one": "a", "is": [1, 2]}
+            {"i": 3, "l": 5000000000, "n": 1e-4, "w": 2, "b": true, "t": "x", "c": "sgd", "ts": ["a", "b"], "one": "a",
+            "is": [1, 2]}
             """);
 
         Assert.Equal(3, reader.Integer("i", 1));

@@ -59,7 +59,9 @@ public sealed class AtomicDirectoryTests : IDisposable
     [Fact]
     public void Everything_half_written_inside_a_directory_is_put_right_and_other_names_stay()
     {
-        foreach (var name in new[] { "a.tmp-1", $"b.old-{NoProcess}", $"c.tmp-{Environment.ProcessId}", "c", "notes.tmp-mine" })
+        foreach (
+            var name in new[] {
+                "a.tmp-1", $"b.old-{NoProcess}", $"c.tmp-{Environment.ProcessId}", "c", "notes.tmp-mine" })
             Fill(Directory.CreateDirectory(_folder.At(name)).FullName, name);
         foreach (var name in new[] { "d.json.tmp-1-17", "d.json", "e.tmp-x", ".tmp-1" })
             File.WriteAllText(_folder.At(name), name);
@@ -104,7 +106,8 @@ public sealed class AtomicDirectoryTests : IDisposable
         AtomicDirectory.Replace(Target, directory => Fill(directory, "old"));
         Assert.Equal(
             "DIR/bundle: the disk is full. Free some space or choose another output.",
-            _folder.Message<FileOperationException>(() => AtomicDirectory.Replace(Target, _ => throw new IOException("x", 28))));
+            _folder.Message<FileOperationException>(
+                () => AtomicDirectory.Replace(Target, _ => throw new IOException("x", 28))));
         AssertTarget("old");
     }
 
@@ -182,7 +185,9 @@ public sealed class DirectoryLockTests : IDisposable
     public void The_lock_of_a_process_goes_with_it_however_it_ends()
     {
         // util-linux's flock takes the same lock; it says so once it holds it.
-        using var other = Process.Start(new ProcessStartInfo("flock", [_folder.Path, "sh", "-c", "echo held; exec sleep 600"]) { RedirectStandardOutput = true })!;
+        using var other = Process.Start(
+            new ProcessStartInfo("flock", [_folder.Path, "sh", "-c", "echo held; exec sleep 600"]) {
+                RedirectStandardOutput = true })!;
         try
         {
             Assert.Equal("held", other.StandardOutput.ReadLine());

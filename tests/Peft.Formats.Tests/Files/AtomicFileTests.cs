@@ -34,7 +34,8 @@ public sealed class AtomicFileTests : IDisposable
     public void A_writer_that_fails_leaves_the_old_content_and_no_temporary_file()
     {
         var path = _folder.Put("a.txt", "old");
-        Assert.Throws<InvalidOperationException>(() => AtomicFile.Write(path, _ => throw new InvalidOperationException("ours")));
+        Assert.Throws<InvalidOperationException>(
+            () => AtomicFile.Write(path, _ => throw new InvalidOperationException("ours")));
         Assert.Equal("old", File.ReadAllText(path));
         Assert.Single(Directory.GetFileSystemEntries(_folder.Path));
     }

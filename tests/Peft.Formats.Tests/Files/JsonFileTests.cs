@@ -3,7 +3,8 @@ using Peft.Formats.Files;
 
 namespace Peft.Formats.Tests.Files;
 
-/// <summary>JSON that somebody else may have written becomes objects in one way, and whatever is wrong is a user's error.</summary>
+/// <summary>JSON that somebody else may have written becomes objects in one way, and whatever is wrong is a user's
+/// error.</summary>
 public sealed class JsonFileTests : IDisposable
 {
     private static readonly JsonSerializerOptions Options = new()
@@ -23,7 +24,8 @@ public sealed class JsonFileTests : IDisposable
 
     private string MessageOf<T>(byte[] bytes)
         where T : Exception => _folder.Message<T>(
-        () => JsonFile.Read<Numbered>(_folder.Put("a.json", bytes), 1000, Options, "a file of numbers", "make it again"));
+        () => JsonFile.Read<Numbered>(
+            _folder.Put("a.json", bytes), 1000, Options, "a file of numbers", "make it again"));
 
     [Fact]
     public void A_byte_order_mark_is_passed_over() => Assert.Equal(
@@ -33,7 +35,8 @@ public sealed class JsonFileTests : IDisposable
     [Fact]
     public void A_text_that_is_not_Unicode_is_told_with_its_line_wherever_it_is()
     {
-        const string Expected = "DIR/a.json: cannot be read (line 2: a text that is not valid Unicode; save the file as UTF-8); "
+        const string Expected =
+            "DIR/a.json: cannot be read (line 2: a text that is not valid Unicode; save the file as UTF-8); "
             + "expected a file of numbers. Make it again.";
         Assert.Equal(Expected, MessageOf([.. "{\n\"text\": \""u8, 0xFF, .. "\", \"n\": 1}"u8]));
         Assert.Equal(Expected, MessageOf([.. "{\n\"other\": \""u8, 0xC3, .. "\", \"n\": 1}"u8]));

@@ -22,7 +22,9 @@ public sealed class LoraAdapterConfigTests : IDisposable
     public void Defaults_are_those_of_PEFT()
     {
         var config = Read("{\"peft_type\": \"LORA\"}");
-        Assert.Equal((8, 8.0, 0.0, "none", false, false), (config.R, config.LoraAlpha, config.LoraDropout, config.Bias, config.UseRslora, config.FanInFanOut));
+        Assert.Equal(
+            (8, 8.0, 0.0, "none", false, false),
+            (config.R, config.LoraAlpha, config.LoraDropout, config.Bias, config.UseRslora, config.FanInFanOut));
         Assert.Empty(config.TargetModules);
         Assert.Null(config.TargetModulesPattern);
         Assert.Equal(1.0, config.ScalingOf("any"));
@@ -33,17 +35,22 @@ public sealed class LoraAdapterConfigTests : IDisposable
     {
         var config = Lora(
             """
-            "r": 4, "lora_alpha": 12.5, "lora_dropout": 0.1, "target_modules": ["q_proj", "v_proj"], "exclude_modules": ".*\\.0\\..*",
+            "r": 4, "lora_alpha": 12.5, "lora_dropout": 0.1, "target_modules": ["q_proj", "v_proj"],
+            "exclude_modules": ".*\\.0\\..*",
             "layers_to_transform": 3, "layers_pattern": "layers", "rank_pattern": {"q_proj": 2, "layers.1.v_proj": 16},
-            "alpha_pattern": {"v_proj": 0.5}, "use_rslora": true, "fan_in_fan_out": true, "init_lora_weights": "gaussian",
-            "base_model_name_or_path": "org/base", "revision": "main", "task_type": "CAUSAL_LM", "modules_to_save": null, "bias": "none"
+            "alpha_pattern": {"v_proj": 0.5}, "use_rslora": true, "fan_in_fan_out": true,
+            "init_lora_weights": "gaussian",
+            "base_model_name_or_path": "org/base", "revision": "main", "task_type": "CAUSAL_LM",
+            "modules_to_save": null, "bias": "none"
             """);
 
         Assert.Equal(["q_proj", "v_proj"], config.TargetModules);
         Assert.Equal(".*\\.0\\..*", config.ExcludeModulesPattern);
         Assert.Equal([3], config.LayersToTransform);
         Assert.Equal(["layers"], config.LayersPattern);
-        Assert.Equal(("org/base", "main", "CAUSAL_LM", "gaussian"), (config.BaseModelNameOrPath, config.Revision, config.TaskType, config.InitLoraWeights));
+        Assert.Equal(
+            ("org/base", "main", "CAUSAL_LM", "gaussian"),
+            (config.BaseModelNameOrPath, config.Revision, config.TaskType, config.InitLoraWeights));
         Assert.Equal(2, config.RankOf("model.layers.0.self_attn.q_proj"));
         Assert.Equal(4, config.RankOf("model.layers.0.self_attn.xq_proj"));
         Assert.Equal(16, config.RankOf("model.layers.1.v_proj"));
@@ -62,8 +69,10 @@ public sealed class LoraAdapterConfigTests : IDisposable
     [Fact]
     public void Unknown_keys_are_warned_of_and_known_ones_without_effect_are_not()
     {
-        Lora("\"peft_version\": \"0.20.0\", \"qalora_group_size\": 16, \"megatron_core\": \"megatron.core\", \"loftq_config\": {},\n\"brand_new\": 1");
-        Assert.Equal([$"{_folder.At("adapter_config.json")} line 3: key 'brand_new' is not known and has no effect"], _warnings);
+        Lora("\"peft_version\": \"0.20.0\", \"qalora_group_size\": 16, \"megatron_core\": \"megatron.core\", "
+            + "\"loftq_config\": {},\n\"brand_new\": 1");
+        Assert.Equal(
+            [$"{_folder.At("adapter_config.json")} line 3: key 'brand_new' is not known and has no effect"], _warnings);
     }
 
     [Fact]
@@ -71,7 +80,8 @@ public sealed class LoraAdapterConfigTests : IDisposable
     {
         Lora(string.Join(",", Enumerable.Range(0, 23).Select(i => $"\"x{i}\": 1")));
         Assert.Equal(21, _warnings.Count);
-        Assert.Equal(_folder.At("adapter_config.json") + ": 3 more keys are not known and have no effect", _warnings[^1]);
+        Assert.Equal(
+            _folder.At("adapter_config.json") + ": 3 more keys are not known and have no effect", _warnings[^1]);
     }
 
     [Fact]
@@ -79,31 +89,43 @@ public sealed class LoraAdapterConfigTests : IDisposable
     {
         var message = _folder.Message<FaultsException>(() => Lora(
             """
-            "use_dora": true, "lora_bias": true, "bias": "all", "modules_to_save": ["lm_head"], "target_parameters": ["x"],
-            "trainable_token_indices": [1], "alora_invocation_tokens": [1], "use_qalora": true, "layer_replication": [[0, 4]],
-            "megatron_config": {"a": 1}, "arrow_config": {"top_k": 3}, "velora_config": {"a": 1}, "monteclora_config": {"a": 1},
+            "use_dora": true, "lora_bias": true, "bias": "all", "modules_to_save": ["lm_head"],
+            "target_parameters": ["x"],
+            "trainable_token_indices": [1], "alora_invocation_tokens": [1], "use_qalora": true,
+            "layer_replication": [[0, 4]],
+            "megatron_config": {"a": 1}, "arrow_config": {"top_k": 3}, "velora_config": {"a": 1},
+            "monteclora_config": {"a": 1},
             "use_bdlora": {"a": 1}, "kasa_config": {"a": 1}, "init_lora_weights": "pissa_niter_16"
             """));
         Assert.Equal(
-            """
-            DIR/adapter_config.json has 16 faults:
-              line 5  init_lora_weights        'pissa_niter_16', which also changes the base's weights; expected a plain LoRA. Save it with PEFT's path_initial_model_for_weight_conversion.
-              line 2  bias                     'all'; expected "none". Train without biases.
-              line 2  use_dora                 true; expected a plain LoRA. Merge it into the base with PEFT, or train without DoRA.
-              line 2  lora_bias                true; expected a plain LoRA. Train without lora_bias.
-              line 2  modules_to_save          a list of 1 item; expected a plain LoRA. Train without modules_to_save.
-              line 2  target_parameters        a list of 1 item; expected a plain LoRA. Target Linear modules instead.
-              line 3  trainable_token_indices  a list of 1 item; expected a plain LoRA. Train without new tokens.
-              line 3  alora_invocation_tokens  a list of 1 item; expected a plain LoRA. Train a LoRA that is always active.
-              line 3  use_qalora               true; expected a plain LoRA. Train without QALoRA.
-              line 3  layer_replication        a list of 1 item; expected a plain LoRA. Use the base without replicated layers.
-              line 4  megatron_config          a section of 1 key; expected a plain LoRA. Convert the adapter to Hugging Face's names.
-              line 4  arrow_config             a section of 1 key; expected a plain LoRA. Give the experts one by one.
-              line 4  velora_config            a section of 1 key; expected a plain LoRA. Train without VeLoRA.
-              line 4  monteclora_config        a section of 1 key; expected a plain LoRA. Train without MonteCLoRA.
-              line 5  use_bdlora               a section of 1 key; expected a plain LoRA. Train without BD-LoRA.
-              line 5  kasa_config              a section of 1 key; expected a plain LoRA. Train without KaSA.
-            """,
+            string.Join(
+                '\n',
+                "DIR/adapter_config.json has 16 faults:",
+                "  line 8  init_lora_weights        'pissa_niter_16', which also changes the base's weights; "
+                    + "expected a plain LoRA. Save it with PEFT's path_initial_model_for_weight_conversion.",
+                "  line 2  bias                     'all'; expected \"none\". Train without biases.",
+                "  line 2  use_dora                 true; expected a plain LoRA. "
+                    + "Merge it into the base with PEFT, or train without DoRA.",
+                "  line 2  lora_bias                true; expected a plain LoRA. Train without lora_bias.",
+                "  line 2  modules_to_save          a list of 1 item; expected a plain LoRA. "
+                    + "Train without modules_to_save.",
+                "  line 3  target_parameters        a list of 1 item; expected a plain LoRA. "
+                    + "Target Linear modules instead.",
+                "  line 4  trainable_token_indices  a list of 1 item; expected a plain LoRA. Train without new tokens.",
+                "  line 4  alora_invocation_tokens  a list of 1 item; expected a plain LoRA. "
+                    + "Train a LoRA that is always active.",
+                "  line 4  use_qalora               true; expected a plain LoRA. Train without QALoRA.",
+                "  line 5  layer_replication        a list of 1 item; expected a plain LoRA. "
+                    + "Use the base without replicated layers.",
+                "  line 6  megatron_config          a section of 1 key; expected a plain LoRA. "
+                    + "Convert the adapter to Hugging Face's names.",
+                "  line 6  arrow_config             a section of 1 key; expected a plain LoRA. "
+                    + "Give the experts one by one.",
+                "  line 6  velora_config            a section of 1 key; expected a plain LoRA. Train without VeLoRA.",
+                "  line 7  monteclora_config        a section of 1 key; expected a plain LoRA. "
+                    + "Train without MonteCLoRA.",
+                "  line 8  use_bdlora               a section of 1 key; expected a plain LoRA. Train without BD-LoRA.",
+                "  line 8  kasa_config              a section of 1 key; expected a plain LoRA. Train without KaSA."),
             message);
     }
 
@@ -145,18 +167,22 @@ public sealed class LoraAdapterConfigTests : IDisposable
 
     [Theory]
     [InlineData("{}", "no peft_type; expected peft_type \"LORA\". Use a plain LoRA adapter.")]
-    [InlineData("{\"peft_type\": \"XLORA\"}", "peft_type 'XLORA'; expected peft_type \"LORA\". Use a plain LoRA adapter.")]
+    [InlineData(
+        "{\"peft_type\": \"XLORA\"}", "peft_type 'XLORA'; expected peft_type \"LORA\". Use a plain LoRA adapter.")]
     [InlineData(
         "{\"fine_tune_type\": \"lora\"}",
-        "is an adapter of mlx-lm; expected an adapter of Hugging Face PEFT. Convert its tensors: lora_a and lora_b are transposed.")]
+        "is an adapter of mlx-lm; expected an adapter of Hugging Face PEFT. Convert its tensors: lora_a and lora_b "
+            + "are transposed.")]
     public void Adapters_of_another_kind_are_refused(string json, string message) =>
         Assert.Equal("DIR/adapter_config.json: " + message, _folder.Message<UserException>(() => Read(json)));
 
     [Fact]
     public void A_directory_that_is_no_adapter_is_told()
     {
-        string MessageOf(string directory) => _folder.Message<UserException>(() => LoraAdapterConfig.Read(directory, _ => { }));
-        const string Rest = "; expected an adapter's directory with adapter_config.json and adapter_model.safetensors. Check the path.";
+        string MessageOf(string directory) =>
+            _folder.Message<UserException>(() => LoraAdapterConfig.Read(directory, _ => { }));
+        const string Rest =
+            "; expected an adapter's directory with adapter_config.json and adapter_model.safetensors. Check the path.";
         Assert.Equal("DIR: no adapter_config.json" + Rest, MessageOf(_folder.Path));
         Assert.Equal("DIR/none: no such directory" + Rest, MessageOf(_folder.At("none")));
     }
@@ -289,7 +315,8 @@ public sealed class LoraAdapterConfigTests : IDisposable
         foreach (var directory in Directory.GetDirectories(SharedAssets.Path("vectors", "models")))
         {
             var config = LoraAdapterConfig.Read(Path.Combine(directory, "adapter"), _warnings.Add);
-            Assert.True(config.R > 0 && (config.TargetModules.Count > 0 || config.TargetModulesPattern is not null), directory);
+            Assert.True(
+                config.R > 0 && (config.TargetModules.Count > 0 || config.TargetModulesPattern is not null), directory);
         }
 
         Assert.Empty(_warnings);

@@ -23,7 +23,8 @@ public sealed class ModelConfigFileTests : IDisposable
         var config = Config(
             """
             "n_embd": 48, "n_head": 4.0, "eps": 1e-5, "flag": true, "act": "silu", "head_dim": null,
-            "layer_types": ["full_attention"], "torch_dtype": "torch.bfloat16", "eos_token_id": [2, 7], "bos_token_id": 1, "pad_token_id": -1
+            "layer_types": ["full_attention"], "torch_dtype": "torch.bfloat16", "eos_token_id": [2, 7],
+            "bos_token_id": 1, "pad_token_id": -1
             """);
 
         Assert.Equal(48, config.RequiredInt("hidden_size", "n_embd"));
@@ -42,7 +43,8 @@ public sealed class ModelConfigFileTests : IDisposable
     }
 
     [Fact]
-    public void The_dtype_may_be_spelt_as_in_version_5() => Assert.Equal("float16", Config("\"dtype\": \"float16\"").TorchDtype);
+    public void The_dtype_may_be_spelt_as_in_version_5() =>
+        Assert.Equal("float16", Config("\"dtype\": \"float16\"").TorchDtype);
 
     [Fact]
     public void All_faults_are_told_at_once()
@@ -91,7 +93,8 @@ public sealed class ModelConfigFileTests : IDisposable
         var four = Config(
             """
             "max_position_embeddings": 131072, "rope_theta": 500000.0,
-            "rope_scaling": {"factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"}
+            "rope_scaling": {"factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+            "original_max_position_embeddings": 8192, "rope_type": "llama3"}
             """).Rope;
         var five = Config(
             """
@@ -109,14 +112,19 @@ public sealed class ModelConfigFileTests : IDisposable
     [InlineData("\"rope_scaling\": null", "default", 10000, 1, 1)]
     [InlineData("\"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}", "linear", 10000, 4, 1)]
     [InlineData("\"rotary_emb_base\": 500, \"rotary_pct\": 0.5", "default", 500, 1, 0.5)]
-    [InlineData("\"rope_parameters\": {\"rope_theta\": 7, \"partial_rotary_factor\": 0.25, \"rope_type\": \"default\"}", "default", 7, 1, 0.25)]
-    [InlineData("\"rope_scaling\": {\"type\": \"su\", \"long_factor\": [2], \"short_factor\": [1]}", "longrope", 10000, 1, 1)]
+    [InlineData(
+        "\"rope_parameters\": {\"rope_theta\": 7, \"partial_rotary_factor\": 0.25, \"rope_type\": \"default\"}",
+        "default", 7, 1, 0.25)]
+    [InlineData(
+        "\"rope_scaling\": {\"type\": \"su\", \"long_factor\": [2], \"short_factor\": [1]}", "longrope", 10000, 1, 1)]
     [InlineData("\"rope_parameters\": {\"a\": {\"rope_theta\": 9}, \"b\": {\"rope_theta\": 9}}", "default", 9, 1, 1)]
     public void Every_spelling_of_rope_is_read(string keys, string type, double theta, double factor, double partial)
     {
         var config = Config(keys);
         config.ThrowIfFaulty();
-        Assert.Equal((type, theta, factor, partial), (config.Rope.Type, config.Rope.Theta, config.Rope.Factor, config.Rope.PartialRotaryFactor));
+        Assert.Equal(
+            (type, theta, factor, partial),
+            (config.Rope.Type, config.Rope.Theta, config.Rope.Factor, config.Rope.PartialRotaryFactor));
     }
 
     [Fact]
@@ -126,21 +134,39 @@ public sealed class ModelConfigFileTests : IDisposable
         var rope = ModelConfigFile.Read(_folder.Path).Rope;
         Assert.Equal((0.25, 64), (rope.PartialRotaryFactor, rope.OriginalMaxPositionEmbeddings));
 
-        _folder.Put("config.json", "{\"model_type\": \"phi3\", \"rope_scaling\": {\"type\": \"yarn\", \"long_factor\": [1], \"short_factor\": [1]}}");
+        _folder.Put(
+            "config.json",
+            "{\"model_type\": \"phi3\", \"rope_scaling\": {\"type\": \"yarn\", \"long_factor\": [1], "
+                + "\"short_factor\": [1]}}");
         Assert.Equal("longrope", ModelConfigFile.Read(_folder.Path).Rope.Type);
     }
 
     [Theory]
-    [InlineData("\"rope_scaling\": {\"rope_type\": \"lama3\"}", "line 2  rope_scaling.rope_type  'lama3'; expected default, linear, dynamic, llama3, yarn or longrope. Did you mean llama3?")]
-    [InlineData("\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 0}", "line 2  rope_scaling.factor  0; expected a number above 0.")]
-    [InlineData("\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": \"4\"}", "line 2  rope_scaling.factor  '4'; expected a number.")]
-    [InlineData("\"rope_scaling\": {\"rope_type\": \"llama3\", \"low_freq_factor\": 4}", "line 2  rope_scaling  low_freq_factor 4, high_freq_factor 4; expected 0 < low_freq_factor < high_freq_factor.")]
-    [InlineData("\"rope_scaling\": {\"rope_type\": \"longrope\", \"long_factor\": [1]}", "line 2  rope_scaling  1 long and 0 short factors; expected equally many of both, at least one.")]
-    [InlineData("\"rope_scaling\": {\"long_factor\": [-1]}", "line 2  rope_scaling.long_factor  -1; expected numbers above 0.")]
+    [InlineData(
+        "\"rope_scaling\": {\"rope_type\": \"lama3\"}",
+        "line 2  rope_scaling.rope_type  'lama3'; expected default, linear, dynamic, llama3, yarn or longrope. Did "
+            + "you mean llama3?")]
+    [InlineData(
+        "\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 0}",
+        "line 2  rope_scaling.factor  0; expected a number above 0.")]
+    [InlineData(
+        "\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": \"4\"}",
+        "line 2  rope_scaling.factor  '4'; expected a number.")]
+    [InlineData(
+        "\"rope_scaling\": {\"rope_type\": \"llama3\", \"low_freq_factor\": 4}",
+        "line 2  rope_scaling  low_freq_factor 4, high_freq_factor 4; expected 0 < low_freq_factor < high_freq_factor.")]
+    [InlineData(
+        "\"rope_scaling\": {\"rope_type\": \"longrope\", \"long_factor\": [1]}",
+        "line 2  rope_scaling  1 long and 0 short factors; expected equally many of both, at least one.")]
+    [InlineData(
+        "\"rope_scaling\": {\"long_factor\": [-1]}", "line 2  rope_scaling.long_factor  -1; expected numbers above 0.")]
     [InlineData("\"rope_scaling\": 3", "line 2  rope_scaling  3; expected an object or null.")]
     [InlineData("\"rope_theta\": 0", "line 2  rope_theta  0; expected a number above 0.")]
-    [InlineData("\"partial_rotary_factor\": 2", "line 2  partial_rotary_factor  2; expected a number above 0 and at most 1.")]
-    [InlineData("\"rope_parameters\": {\"a\": {\"rope_theta\": 9}, \"b\": {\"rope_theta\": 8}}", "line 2  rope_parameters  rotary embeddings that differ by layer type; expected the same for all layers.")]
+    [InlineData(
+        "\"partial_rotary_factor\": 2", "line 2  partial_rotary_factor  2; expected a number above 0 and at most 1.")]
+    [InlineData(
+        "\"rope_parameters\": {\"a\": {\"rope_theta\": 9}, \"b\": {\"rope_theta\": 8}}",
+        "line 2  rope_parameters  rotary embeddings that differ by layer type; expected the same for all layers.")]
     public void Rope_that_cannot_be_is_told(string keys, string fault) =>
         Assert.Equal("DIR/config.json has 1 fault:\n  " + fault, FaultsOf(Config(keys)));
 
@@ -150,7 +176,8 @@ public sealed class ModelConfigFileTests : IDisposable
         string MessageOf(string directory) => _folder.Message<UserException>(() => ModelConfigFile.Read(directory));
         Assert.Equal("DIR/none: no such directory. Check the path.", MessageOf(_folder.At("none")));
         Assert.Equal(
-            "DIR: no config.json; expected a base model's directory with config.json, tokenizer.json and model.safetensors. Check the path.",
+            "DIR: no config.json; expected a base model's directory with config.json, tokenizer.json and "
+                + "model.safetensors. Check the path.",
             MessageOf(_folder.Path));
         var file = _folder.Put("adapter_config.json", "{}");
         Assert.Equal("DIR/adapter_config.json: is a file, not a directory. Check the path.", MessageOf(file));
@@ -159,14 +186,16 @@ public sealed class ModelConfigFileTests : IDisposable
             MessageOf(_folder.Path));
         _folder.Put("config.json", "{\"model_type\": 3}");
         Assert.Equal(
-            "DIR/config.json: no model_type; expected the name of an architecture, such as \"llama\". Use a config.json written by transformers.",
+            "DIR/config.json: no model_type; expected the name of an architecture, such as \"llama\". Use a "
+                + "config.json written by transformers.",
             MessageOf(_folder.Path));
     }
 
     [SharedFact]
     public void Every_config_of_the_shared_models_reads()
     {
-        var directories = Directory.GetDirectories(SharedAssets.Path("vectors", "models")).Concat(Directory.GetDirectories(SharedAssets.Path("models")));
+        var directories = Directory.GetDirectories(SharedAssets.Path("vectors", "models"))
+            .Concat(Directory.GetDirectories(SharedAssets.Path("models")));
         foreach (var directory in directories)
         {
             var config = ModelConfigFile.Read(directory);
@@ -189,7 +218,10 @@ public sealed class ModelConfigFileTests : IDisposable
             """{"eos_token_id": [1, 2], "bos_token_id": 0, "temperature": 0.7, "top_p": 0.9, "top_k": 50, "max_new_tokens": 20, "do_sample": true, "other": 1}""");
         var config = GenerationConfig.Read(_folder.Path)!;
         Assert.Equal([1, 2], config.EosTokenIds);
-        Assert.Equal((0, null, 0.7, 0.9, 50, 20, true), (config.BosTokenId, config.PadTokenId, config.Temperature, config.TopP, config.TopK, config.MaxNewTokens, config.DoSample));
+        Assert.Equal(
+            (0, null, 0.7, 0.9, 50, 20, true),
+            (config.BosTokenId, config.PadTokenId, config.Temperature, config.TopP, config.TopK, config.MaxNewTokens,
+                config.DoSample));
 
         _folder.Put("generation_config.json", "{\"temperature\": -1, \"top_p\": 2, \"eos_token_id\": \"x\"}");
         Assert.Equal(

@@ -10,10 +10,12 @@ public sealed class SafetensorsCheckpointTests : IDisposable
 
     private void Shard(string name, params string[] tensors) => SafetensorsWriter.WriteFile(
         _folder.At(name),
-        [.. tensors.Select(tensor => new SafetensorsWrite(tensor, SafetensorsDtype.U8, [1], stream => stream.WriteByte(1)))]);
+        [.. tensors.Select(
+            tensor => new SafetensorsWrite(tensor, SafetensorsDtype.U8, [1], stream => stream.WriteByte(1)))]);
 
     private void Index(string weightMap) =>
-        _folder.Put("model.safetensors.index.json", $"{{\"metadata\":{{\"total_size\":2}},\n\"weight_map\":{weightMap}}}");
+        _folder.Put(
+            "model.safetensors.index.json", $"{{\"metadata\":{{\"total_size\":2}},\n\"weight_map\":{weightMap}}}");
 
     private string MessageOf() => _folder.Message<UserException>(() => SafetensorsCheckpoint.Open(_folder.Path));
 
@@ -45,7 +47,8 @@ public sealed class SafetensorsCheckpointTests : IDisposable
     {
         Index("{\"x\":\"a.safetensors\"}");
         Assert.Equal(
-            "DIR/model.safetensors.index.json: shard 'a.safetensors' is missing. Copy or download it too.", MessageOf());
+            "DIR/model.safetensors.index.json: shard 'a.safetensors' is missing. Copy or download it too.",
+                MessageOf());
         Shard("a.safetensors", "other");
         Assert.Equal(
             "DIR/model.safetensors.index.json line 2: a.safetensors holds no tensor 'x'. "
@@ -82,7 +85,8 @@ public sealed class SafetensorsCheckpointTests : IDisposable
     {
         Index(map);
         Assert.Equal(
-            "DIR/model.safetensors.index.json: no weight_map; expected an object that names the file of each tensor. Copy or download the index again.",
+            "DIR/model.safetensors.index.json: no weight_map; expected an object that names the file of each tensor. "
+                + "Copy or download the index again.",
             MessageOf());
     }
 
@@ -106,7 +110,8 @@ public sealed class SafetensorsCheckpointTests : IDisposable
     public void A_shard_that_is_a_link_out_of_the_directory_is_refused()
     {
         using var elsewhere = new TempFolder();
-        SafetensorsWriter.WriteFile(elsewhere.At("a.safetensors"), [new("x", SafetensorsDtype.U8, [1], stream => stream.WriteByte(1))]);
+        SafetensorsWriter.WriteFile(
+            elsewhere.At("a.safetensors"), [new("x", SafetensorsDtype.U8, [1], stream => stream.WriteByte(1))]);
         File.CreateSymbolicLink(_folder.At("a.safetensors"), elsewhere.At("a.safetensors"));
         Index("{\"x\":\"a.safetensors\"}");
         Assert.Equal(
@@ -132,8 +137,11 @@ public sealed class SafetensorsCheckpointTests : IDisposable
         Directory.CreateDirectory(_folder.At("cache", "blobs"));
         foreach (var name in new[] { "real.safetensors", "model.safetensors.index.json" })
             File.Copy(_folder.At(name), _folder.At("cache", "blobs", name));
-        File.CreateSymbolicLink(_folder.At("cache", "snapshots", "0123", "a.safetensors"), "../../blobs/real.safetensors");
-        File.CreateSymbolicLink(_folder.At("cache", "snapshots", "0123", "model.safetensors.index.json"), "../../blobs/model.safetensors.index.json");
+        File.CreateSymbolicLink(
+            _folder.At("cache", "snapshots", "0123", "a.safetensors"), "../../blobs/real.safetensors");
+        File.CreateSymbolicLink(
+            _folder.At("cache", "snapshots", "0123", "model.safetensors.index.json"),
+            "../../blobs/model.safetensors.index.json");
         Assert.Equal(["x"], SafetensorsCheckpoint.Open(_folder.At("cache", "snapshots", "0123")).Entries.Keys);
     }
 
@@ -141,7 +149,8 @@ public sealed class SafetensorsCheckpointTests : IDisposable
     public void A_directory_without_weights_is_told()
     {
         Assert.Equal(
-            "DIR: no weights; expected model.safetensors, or model.safetensors.index.json with its shards. Check the path.", MessageOf());
+            "DIR: no weights; expected model.safetensors, or model.safetensors.index.json with its shards. Check the "
+                + "path.", MessageOf());
         Assert.Equal(
             "DIR/none: no such directory; expected a directory that holds model.safetensors. Check the path.",
             _folder.Message<UserException>(() => SafetensorsCheckpoint.Open(_folder.At("none"))));
@@ -156,7 +165,8 @@ public sealed class SafetensorsCheckpointTests : IDisposable
         foreach (var directory in Directory.GetDirectories(SharedAssets.Path("vectors", "models")))
         {
             Assert.NotEmpty(SafetensorsCheckpoint.Open(directory).Entries);
-            Assert.NotEmpty(SafetensorsCheckpoint.Open(Path.Combine(directory, "adapter"), "adapter_model.safetensors").Entries);
+            Assert.NotEmpty(
+                SafetensorsCheckpoint.Open(Path.Combine(directory, "adapter"), "adapter_model.safetensors").Entries);
         }
     }
 }

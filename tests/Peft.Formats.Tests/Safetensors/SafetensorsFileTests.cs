@@ -49,10 +49,12 @@ public sealed class SafetensorsFileTests : IDisposable
     {
         Assert.Equal("DIR/m.safetensors: is only 3 bytes long. " + Again, MessageOf([1, 2, 3]));
         Assert.Equal(
-            "DIR/m.safetensors: a header of 18,446,744,073,709,551,615 bytes; expected at most 100,000,000 bytes. This is not a safetensors file, or it is damaged.",
+            "DIR/m.safetensors: a header of 18,446,744,073,709,551,615 bytes; expected at most 100,000,000 bytes. "
+                + "This is not a safetensors file, or it is damaged.",
             MessageOf(Of(ulong.MaxValue, "{}", 0)));
         Assert.Equal(
-            "DIR/m.safetensors: a header of 99,999,999 bytes in a file of 10. The file is truncated: copy or download it again.",
+            "DIR/m.safetensors: a header of 99,999,999 bytes in a file of 10. The file is truncated: copy or download "
+                + "it again.",
             MessageOf(Of(99_999_999, "{}", 0)));
         Assert.Equal(
             "DIR/m.safetensors: is a Git LFS pointer, not the file itself. Fetch it with: git lfs pull.",
@@ -64,17 +66,27 @@ public sealed class SafetensorsFileTests : IDisposable
     [InlineData("", "header: does not begin with '{'; expected a JSON object. ")]
     [InlineData("{\"a\":", "header: not valid JSON; expected a JSON object that describes each tensor. ")]
     [InlineData("{} x", "header: not valid JSON; expected a JSON object that describes each tensor. ")]
-    [InlineData("{\"a\":{\"b\":[[[[1]]]]}}", "tensor 'a': unknown key 'b'; expected dtype, shape and data_offsets only. ")]
+    [InlineData(
+        "{\"a\":{\"b\":[[[[1]]]]}}", "tensor 'a': unknown key 'b'; expected dtype, shape and data_offsets only. ")]
     [InlineData("{\"\\ud800\":1}", "header: a text that is not valid UTF-8; expected JSON in UTF-8. ")]
     [InlineData("{\"a\":1}", "tensor 'a': not an object; expected an object with dtype, shape and data_offsets. ")]
     [InlineData("{\"a\":{}}", "tensor 'a': dtype is missing; expected dtype, shape and data_offsets. ")]
-    [InlineData("{\"a\":{\"dtype\":\"F32\"}}", "tensor 'a': shape is missing; expected dtype, shape and data_offsets. ")]
-    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[]}}", "tensor 'a': data_offsets is missing; expected dtype, shape and data_offsets. ")]
+    [InlineData(
+        "{\"a\":{\"dtype\":\"F32\"}}", "tensor 'a': shape is missing; expected dtype, shape and data_offsets. ")]
+    [InlineData(
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[]}}",
+        "tensor 'a': data_offsets is missing; expected dtype, shape and data_offsets. ")]
     [InlineData("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\"}}", "tensor 'a': dtype is given twice. ")]
     [InlineData("{\"a\":{\"shape\":3}}", "tensor 'a': shape is not a list; expected a list of whole numbers. ")]
-    [InlineData("{\"a\":{\"shape\":[-1]}}", "tensor 'a': shape holds something other than a size; expected whole numbers from 0 to 2^63 - 1. ")]
-    [InlineData("{\"a\":{\"shape\":[1.5]}}", "tensor 'a': shape holds something other than a size; expected whole numbers from 0 to 2^63 - 1. ")]
-    [InlineData("{\"a\":{\"shape\":[9223372036854775808]}}", "tensor 'a': shape holds something other than a size; expected whole numbers from 0 to 2^63 - 1. ")]
+    [InlineData(
+        "{\"a\":{\"shape\":[-1]}}",
+        "tensor 'a': shape holds something other than a size; expected whole numbers from 0 to 2^63 - 1. ")]
+    [InlineData(
+        "{\"a\":{\"shape\":[1.5]}}",
+        "tensor 'a': shape holds something other than a size; expected whole numbers from 0 to 2^63 - 1. ")]
+    [InlineData(
+        "{\"a\":{\"shape\":[9223372036854775808]}}",
+        "tensor 'a': shape holds something other than a size; expected whole numbers from 0 to 2^63 - 1. ")]
     [InlineData("{\"__metadata__\":3}", "__metadata__: not an object; expected an object of texts. ")]
     [InlineData("{\"__metadata__\":{\"k\":3}}", "__metadata__: the value of 'k' is not a text. ")]
     [InlineData("{\"__metadata__\":{\"k\":\"\",\"k\":\"\"}}", "__metadata__: 'k' is given twice. ")]
@@ -85,15 +97,30 @@ public sealed class SafetensorsFileTests : IDisposable
     [Theory]
     [InlineData("F32", "[2]", "[0,4]", 4, "tensor 'w': 4 bytes; expected 8 bytes for shape [2] of F32. " + Again)]
     [InlineData("F32", "[1]", "[4,0]", 4, "tensor 'w': data_offsets 4..0 end before they begin. " + Again)]
-    [InlineData("F32", "[2]", "[0,8]", 4, "tensor 'w': data_offsets 0..8; expected at most 4, the end of the file. The file is truncated: copy or download the file again.")]
+    [InlineData(
+        "F32", "[2]", "[0,8]", 4,
+        "tensor 'w': data_offsets 0..8; expected at most 4, the end of the file. The file is truncated: copy or "
+            + "download the file again.")]
     [InlineData("F32", "[1]", "[0,4,8]", 8, "tensor 'w': 3 data offsets; expected two: begin and end. " + Again)]
     [InlineData("F32", "[1]", "[4,8]", 8, "tensor 'w': a gap of 4 bytes after the header. " + Again)]
     [InlineData("F32", "[1]", "[0,4]", 9, "data: 5 bytes after tensor 'w'; expected the end of the file. " + Again)]
-    [InlineData("F32", "[4611686018427387904,2]", "[0,0]", 0, "tensor 'w': shape [4611686018427387904, 2] is too large; expected fewer than 2^63 bytes. " + Again)]
-    [InlineData("U8", "[9223372036854775807,9223372036854775807,0]", "[0,0]", 0, "tensor 'w': shape [9223372036854775807, 9223372036854775807, 0] is too large; expected fewer than 2^63 bytes. " + Again)]
-    [InlineData("Q4", "[1]", "[0,4]", 4, "tensor 'w': dtype 'Q4'; expected BOOL, U8, I8, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64, F8_E5M2 or F8_E4M3. Convert the tensor to one of them.")]
-    [InlineData("1", "[1]", "[0,4]", 4, "tensor 'w': dtype '1'; expected BOOL, U8, I8, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64, F8_E5M2 or F8_E4M3. Convert the tensor to one of them.")]
-    public void A_tensor_that_does_not_fit_is_refused(string dtype, string shape, string offsets, int data, string message) =>
+    [InlineData(
+        "F32", "[4611686018427387904,2]", "[0,0]", 0,
+        "tensor 'w': shape [4611686018427387904, 2] is too large; expected fewer than 2^63 bytes. " + Again)]
+    [InlineData(
+        "U8", "[9223372036854775807,9223372036854775807,0]", "[0,0]", 0,
+        "tensor 'w': shape [9223372036854775807, 9223372036854775807, 0] is too large; expected fewer than 2^63 bytes. "
+        + Again)]
+    [InlineData(
+        "Q4", "[1]", "[0,4]", 4,
+        "tensor 'w': dtype 'Q4'; expected BOOL, U8, I8, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64, F8_E5M2 or "
+            + "F8_E4M3. Convert the tensor to one of them.")]
+    [InlineData(
+        "1", "[1]", "[0,4]", 4,
+        "tensor 'w': dtype '1'; expected BOOL, U8, I8, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64, F8_E5M2 or "
+            + "F8_E4M3. Convert the tensor to one of them.")]
+    public void A_tensor_that_does_not_fit_is_refused(
+        string dtype, string shape, string offsets, int data, string message) =>
         Assert.Equal("DIR/m.safetensors, " + message, MessageOf("{" + Entry("w", dtype, shape, offsets) + "}", data));
 
     [Fact]
@@ -119,7 +146,8 @@ public sealed class SafetensorsFileTests : IDisposable
     [Fact]
     public void A_tensor_that_is_not_there_is_told_with_the_name_meant()
     {
-        var file = SafetensorsFile.Open(_folder.Put("m.safetensors", Of("{" + Entry("lm_head.weight", "U8", "[1]", "[0,1]") + "}", 1)));
+        var file = SafetensorsFile.Open(
+            _folder.Put("m.safetensors", Of("{" + Entry("lm_head.weight", "U8", "[1]", "[0,1]") + "}", 1)));
         Assert.Equal(
             "DIR/m.safetensors: no tensor 'lm_haed.weight' among its 1 tensor. Did you mean 'lm_head.weight'?",
             _folder.Message<UserException>(() => file.ReadBytes("lm_haed.weight")));
@@ -132,7 +160,8 @@ public sealed class SafetensorsFileTests : IDisposable
         using (var stream = File.OpenWrite(path))
             stream.SetLength(stream.Length + (1L << 32)); // sparse: takes no room
         Assert.Equal(
-            "DIR/m.safetensors, tensor 'w': 4,294,967,296 bytes; expected at most 2,147,483,591 bytes in one array. Map it into memory instead.",
+            "DIR/m.safetensors, tensor 'w': 4,294,967,296 bytes; expected at most 2,147,483,591 bytes in one array. "
+                + "Map it into memory instead.",
             _folder.Message<UserException>(() => SafetensorsFile.Open(path).ReadBytes("w")));
     }
 
@@ -157,7 +186,8 @@ public sealed class SafetensorsFileTests : IDisposable
     public void Random_damage_never_gives_an_untyped_error()
     {
         var random = new Random(5);
-        var header = "{\"__metadata__\":{\"format\":\"pt\"}," + Entry("a", "F32", "[2,3]", "[0,24]") + "," + Entry("b", "BF16", "[2]", "[24,28]") + "}";
+        var header = "{\"__metadata__\":{\"format\":\"pt\"}," + Entry("a", "F32", "[2,3]", "[0,24]") + ","
+            + Entry("b", "BF16", "[2]", "[24,28]") + "}";
         var good = Of(header, 28);
         for (var round = 0; round < 1500; round++)
         {
@@ -194,7 +224,8 @@ public sealed class SafetensorsFileTests : IDisposable
 /// <summary>Files made by hand, right or wrong.</summary>
 internal static class SafetensorsBytes
 {
-    public static byte[] Of(string header, int dataLength) => Of((ulong)Encoding.UTF8.GetByteCount(header), header, dataLength);
+    public static byte[] Of(string header, int dataLength) =>
+        Of((ulong)Encoding.UTF8.GetByteCount(header), header, dataLength);
 
     public static byte[] Of(ulong length, string header, int dataLength)
     {

@@ -13,7 +13,8 @@ public sealed class SafetensorsWriterTests : IDisposable
     private static SafetensorsWrite Tensor(string name, SafetensorsDtype dtype, long[] shape, params byte[] bytes) =>
         new(name, dtype, shape, stream => stream.Write(bytes));
 
-    private static byte[] Bytes(IReadOnlyList<SafetensorsWrite> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    private static byte[] Bytes(
+        IReadOnlyList<SafetensorsWrite> tensors, IReadOnlyDictionary<string, string>? metadata = null)
     {
         using var stream = new MemoryStream();
         SafetensorsWriter.Write(stream, tensors, metadata);
@@ -46,7 +47,8 @@ public sealed class SafetensorsWriterTests : IDisposable
         var path = _folder.At("out", "m.safetensors");
         SafetensorsWriter.WriteFile(
             path,
-            [Tensor("w", SafetensorsDtype.F32, [1, 2], 1, 2, 3, 4, 5, 6, 7, 8), Tensor("none", SafetensorsDtype.F32, [0])],
+            [Tensor("w", SafetensorsDtype.F32, [1, 2], 1, 2, 3, 4, 5, 6, 7, 8), Tensor(
+                "none", SafetensorsDtype.F32, [0])],
             new Dictionary<string, string> { ["format"] = "pt" });
         var file = SafetensorsFile.Open(path);
         Assert.Equal(new byte[] { 1, 2, 3, 4, 5, 6, 7, 8 }, file.ReadBytes("w"));
@@ -60,8 +62,11 @@ public sealed class SafetensorsWriterTests : IDisposable
     {
         var few = Tensor("w", SafetensorsDtype.F32, [1], 1, 2);
         var many = Tensor("w", SafetensorsDtype.U8, [1], 1, 2);
-        Assert.Equal("tensor 'w' wrote 2 of its 4 bytes", Assert.Throws<InvalidOperationException>(() => Bytes([few])).Message);
-        Assert.Equal("tensor 'w' wrote more than its 1 bytes", Assert.Throws<InvalidOperationException>(() => Bytes([many])).Message);
+        Assert.Equal(
+            "tensor 'w' wrote 2 of its 4 bytes", Assert.Throws<InvalidOperationException>(() => Bytes([few])).Message);
+        Assert.Equal(
+            "tensor 'w' wrote more than its 1 bytes",
+            Assert.Throws<InvalidOperationException>(() => Bytes([many])).Message);
         Assert.Equal("two tensors are called 'w'", Assert.Throws<ArgumentException>(() => Bytes([few, few])).Message);
         Assert.Equal(
             "tensor 'w' has the impossible shape [-1]",
@@ -83,7 +88,9 @@ public sealed class SafetensorsWriterTests : IDisposable
         var path = SharedAssets.Path("vectors", "models", "llama-gqa", "adapter", "adapter_model.safetensors");
         var file = SafetensorsFile.Open(path);
         var tensors = file.Entries.Values
-            .Select(entry => new SafetensorsWrite(entry.Name, entry.Dtype, entry.Shape, stream => stream.Write(file.ReadBytes(entry.Name))))
+            .Select(entry =>
+                new SafetensorsWrite(
+                    entry.Name, entry.Dtype, entry.Shape, stream => stream.Write(file.ReadBytes(entry.Name))))
             .ToList();
         Assert.Equal(File.ReadAllBytes(path), Bytes(tensors, file.Metadata));
     }

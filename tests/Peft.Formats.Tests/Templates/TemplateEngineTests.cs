@@ -41,10 +41,12 @@ public sealed class TemplateEngineTests
     [InlineData("{{ 1234.5 }} {{ 10 / 4.0 }}", "1234.5 2.5")]
     [InlineData("{{ 'héy😀' | spell }}", "h é y 😀")]
     [InlineData("{{ 'a😀b' | left 2 }}{{ 'ab' | left 9 }}", "a😀ab")]
-    [InlineData("{{ 'x: 1\n2;' | extract 'x: (.*?);' }}[{{ 'y' | extract 'x' }}]{{ 'abc' | extract 'b.' }}", "1\n2[]bc")]
+    [InlineData(
+        "{{ 'x: 1\n2;' | extract 'x: (.*?);' }}[{{ 'y' | extract 'x' }}]{{ 'abc' | extract 'b.' }}", "1\n2[]bc")]
     [InlineData("{{ 'Tea' | split_hash 100 }}", "48")]
     [InlineData("  {{ \"a\\nb\" }}", "  a\nb")]
-    public void A_template_makes_a_text_of_values(string template, string expected) => Assert.Equal(expected, Render(template));
+    public void A_template_makes_a_text_of_values(string template, string expected) =>
+        Assert.Equal(expected, Render(template));
 
     [Fact]
     public void Values_of_another_template_do_not_stay()
@@ -65,19 +67,28 @@ public sealed class TemplateEngineTests
     }
 
     [Theory]
-    [InlineData("{{ titel }}", "t:1:4: unknown name 'titel'; expected title, label, price, isNew, none, date, first name, tags or answers.", "Did you mean title?")]
+    [InlineData(
+        "{{ titel }}",
+        "t:1:4: unknown name 'titel'; expected title, label, price, isNew, none, date, first name, tags or answers.",
+        "Did you mean title?")]
     [InlineData("\n{{ answers.txt }}", "t:2:12: unknown member 'txt'; expected text. Did you mean text?", "")]
     [InlineData("{{ title | upcase }}", "t:1:12: unknown name 'upcase'; expected title, label", "")]
     [InlineData("{{ none }}", "t:1:4: 'none' has no value.", "Test for it first: {{ if ... != null }}.")]
     [InlineData("{{ none | string.upcase }}", "t:1:4: 'none' has no value.", "")]
     [InlineData("{{ string.upcase none }}", "'none' has no value", "")]
-    [InlineData("{{ title }} {{ tags }}", "t:1:16: 'tags' is a list or an object; expected a text, a number, true or false.", "array.join")]
+    [InlineData(
+        "{{ title }} {{ tags }}", "t:1:16: 'tags' is a list or an object; expected a text, a number, true or false.",
+        "array.join")]
     [InlineData("{{ answers }}", "'answers' is a list or an object", "object.to_json")]
     [InlineData("{{ title < 3 }}", "'title < 3' compares a text with a number", "string.to_int")]
     [InlineData("{{ '5' == 5 }}", "compares a text with a number", "")]
     [InlineData("{{ price == '1.10' }}", "compares a text with a number", "")]
-    [InlineData("{{ string.size title > 10 }}", "compares a text with a number", "Put a call that is compared in brackets: (string.size title) > 10.")]
-    [InlineData("{{ isNew == 'true' }}", "compares a text with true or false; expected two values of one type.", "'true' or 'false' in quotes")]
+    [InlineData(
+        "{{ string.size title > 10 }}", "compares a text with a number",
+        "Put a call that is compared in brackets: (string.size title) > 10.")]
+    [InlineData(
+        "{{ isNew == 'true' }}", "compares a text with true or false; expected two values of one type.",
+        "'true' or 'false' in quotes")]
     [InlineData("{{ tags[7] }}", "t:1:", "")]
     [InlineData("{{ title.length }}", "unknown member 'length'.", "")]
     [InlineData("{{ include 'x' }}", "unknown name 'include'", "")]
@@ -110,14 +121,18 @@ public sealed class TemplateEngineTests
     {
         var engine = new TemplateEngine(new TemplateOptions { Escape = System.Net.WebUtility.HtmlEncode! });
         var values = TemplateValues.OfPairs([new("x", "<b>")]);
-        Assert.Equal("<i>&lt;b&gt;<b></i>", engine.Render(ParsedTemplate.Parse("<i>{{ x }}{{ x | raw }}</i>", "t"), values));
+        Assert.Equal(
+            "<i>&lt;b&gt;<b></i>", engine.Render(ParsedTemplate.Parse("<i>{{ x }}{{ x | raw }}</i>", "t"), values));
     }
 
     [Fact]
     public void Further_functions_can_be_called()
     {
-        var engine = new TemplateEngine(new TemplateOptions { Functions = new Dictionary<string, Delegate> { ["twice"] = (string text) => text + text } });
-        Assert.Equal("TeaTea", engine.Render(ParsedTemplate.Parse("{{ title | twice }}", "t"), TemplateValues.OfPairs(Row)));
+        var engine = new TemplateEngine(
+            new TemplateOptions {
+                Functions = new Dictionary<string, Delegate> { ["twice"] = (string text) => text + text } });
+        Assert.Equal(
+            "TeaTea", engine.Render(ParsedTemplate.Parse("{{ title | twice }}", "t"), TemplateValues.OfPairs(Row)));
     }
 
     [Theory]
@@ -131,7 +146,9 @@ public sealed class TemplateEngineTests
     [InlineData("title.size > 2", true)]
     [InlineData("(title | split_hash 100) < 95", true)]
     public void An_expression_has_a_value(string expression, object? expected) =>
-        Assert.Equal(expected, new TemplateEngine().Evaluate(ParsedTemplate.ParseExpression(expression, "f"), TemplateValues.OfPairs(Row)));
+        Assert.Equal(
+            expected, new TemplateEngine()
+            .Evaluate(ParsedTemplate.ParseExpression(expression, "f"), TemplateValues.OfPairs(Row)));
 
     [Theory]
     [InlineData("label = 3", "Compare two values with ==.")]
@@ -140,7 +157,9 @@ public sealed class TemplateEngineTests
     [InlineData("label <> 3 AND title LIKE 'x'", "SQL is not understood here")]
     [InlineData("", "one expression")]
     public void What_is_no_expression_is_refused(string expression, string words) =>
-        Assert.Contains(words, Assert.Throws<TemplateException>(() => ParsedTemplate.ParseExpression(expression, "f")).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            words, Assert.Throws<TemplateException>(() => ParsedTemplate.ParseExpression(expression, "f")).Message,
+            StringComparison.Ordinal);
 
     [Fact]
     public void All_faults_of_the_syntax_are_told_with_their_places()
@@ -155,9 +174,12 @@ public sealed class TemplateEngineTests
     public void Names_from_outside_are_those_the_template_does_not_make()
     {
         var template = ParsedTemplate.Parse(
-            "{{ x = title; func f(y); ret y + z; end; for w in tags; w.text; for.index; end }}{{ f label }}{label text}{\"a\": 1}", "t", shortForm: true);
+            "{{ x = title; func f(y); ret y + z; end; for w in tags; w.text; for.index; end }}{{ f label }}{label "
+                + "text}{\"a\": 1}", "t", shortForm: true);
         Assert.Equal(["title", "z", "tags", "label", "label text"], template.Names);
-        Assert.Equal(["z", "label text"], template.Unknown(["title", "tags", "label"], _ => false).Select(fault => fault.Found.Split('\'')[1]));
+        Assert.Equal(
+            ["z", "label text"], template.Unknown(["title", "tags", "label"], _ => false)
+            .Select(fault => fault.Found.Split('\'')[1]));
     }
 
     [Theory]
@@ -170,12 +192,15 @@ public sealed class TemplateEngineTests
     [InlineData("{{ '{title}' }}", "{title}")]
     [InlineData("{%{{title}}%}", "{title}")]
     public void A_name_in_single_braces_is_a_value(string template, string expected) =>
-        Assert.Equal(expected, new TemplateEngine().Render(ParsedTemplate.Parse(template, "t", shortForm: true), TemplateValues.OfPairs(Row)));
+        Assert.Equal(
+            expected, new TemplateEngine()
+            .Render(ParsedTemplate.Parse(template, "t", shortForm: true), TemplateValues.OfPairs(Row)));
 
     [Fact]
     public void The_place_of_a_short_form_is_that_of_its_braces()
     {
-        var fault = Assert.Single(ParsedTemplate.Parse("x\nyy {titel}", "t", shortForm: true).Unknown(["title"], _ => false));
+        var fault = Assert.Single(
+            ParsedTemplate.Parse("x\nyy {titel}", "t", shortForm: true).Unknown(["title"], _ => false));
         Assert.Equal((2, 4), (fault.Line, fault.Column));
     }
 
@@ -188,27 +213,40 @@ public sealed class TemplateLimitsTests
 {
     private static readonly TemplateLimits Small = new()
     {
-        Loops = 100_000, Characters = 1 << 20, Bytes = 256L << 20, Time = TimeSpan.FromSeconds(2), RegexTime = TimeSpan.FromMilliseconds(200),
+        Loops = 100_000, Characters = 1 << 20, Bytes = 256L << 20, Time = TimeSpan.FromSeconds(
+            2), RegexTime = TimeSpan.FromMilliseconds(200),
     };
 
     [Theory]
     [InlineData("{{ while true; end }}", "a loop runs too long; expected at most 100,000 iterations.")]
     [InlineData("{{ for i in 1..2000000000; end }}", "a loop runs too long; expected at most 100,000 iterations.")]
-    [InlineData("{{ for i in 1..100000; for j in 1..100000; end; end }}", "a loop runs too long; expected at most 100,000 iterations.")]
+    [InlineData(
+        "{{ for i in 1..100000; for j in 1..100000; end; end }}",
+        "a loop runs too long; expected at most 100,000 iterations.")]
     [InlineData("{{ 1..1000000000 | array.size }}", "a loop runs too long; expected at most 100,000 iterations.")]
-    [InlineData("{{ a = [1]; for i in 1..40; a = a + a; end; a | array.size }}", "a loop runs too long; expected at most 100,000 iterations.")]
-    [InlineData("{{ a = [1]; for i in 1..40; a = a | array.add_range a; end; a | array.size }}", "a loop runs too long; expected at most 100,000 iterations.")]
+    [InlineData(
+        "{{ a = [1]; for i in 1..40; a = a + a; end; a | array.size }}",
+        "a loop runs too long; expected at most 100,000 iterations.")]
+    [InlineData(
+        "{{ a = [1]; for i in 1..40; a = a | array.add_range a; end; a | array.size }}",
+        "a loop runs too long; expected at most 100,000 iterations.")]
     [InlineData("{{ a = 'A'; for i in 1..40; a = a + a; end }}", "the text grows too long")]
     [InlineData("{{ a = 'A'; for i in 1..40; a = a | string.append a; end }}", "the text grows too long")]
     [InlineData("{{ a = 'A'; for i in 1..40; a = a | string.replace 'A' 'AAAA'; end }}", "the text grows too long")]
     [InlineData("{{ 'x' * 1000000000 }}", "the text grows too long")]
     [InlineData("{{ 'x' | string.pad_left 1000000000 }}", "the text grows too long")]
     [InlineData("{{ 1.5 | object.format 'F999999999' }}", "the text grows too long")]
-    [InlineData("{{ for i in 1..5000; 'a text of some length that is written over and over again, without end, so that memory is full' * 9; end }}", "the text grows too long")]
+    [InlineData(
+        "{{ for i in 1..5000; 'a text of some length that is written over and over again, without end, so that memory "
+            + "is full' * 9; end }}", "the text grows too long")]
     [InlineData("{{ func f; f; end; f }}", "nested too deeply")]
     [InlineData("{{ a = [1]; for i in 1..200; a = [a, a]; end; a | object.to_json }}", "nested too deeply")]
-    [InlineData("{{ 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' | regex.match '(a+)+$' }}", "the regular expression takes too long; expected at most 0.2 s.")]
-    [InlineData("{{ 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' | extract '(a+)+$' }}", "the regular expression takes too long; expected at most 0.2 s.")]
+    [InlineData(
+        "{{ 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' | regex.match '(a+)+$' }}",
+        "the regular expression takes too long; expected at most 0.2 s.")]
+    [InlineData(
+        "{{ 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' | extract '(a+)+$' }}",
+        "the regular expression takes too long; expected at most 0.2 s.")]
     [InlineData("{{ a = {}; for i in 1..90000; a['k' + i] = 'x' * 1000000; end }}", "takes too much memory")]
     [InlineData("{{ x = 1..90000; for i in 1..90000; y = x | array.size; end }}", "takes too much memory")]
     [InlineData("{{ x = 9; for i in 1..60; x = x * x; end }}", "exceeds the maximum")]
@@ -225,16 +263,22 @@ public sealed class TemplateLimitsTests
     [Fact]
     public void A_template_that_takes_time_and_no_memory_is_stopped()
     {
-        var engine = new TemplateEngine(new TemplateOptions { Limits = Small with { Bytes = long.MaxValue, Time = TimeSpan.FromMilliseconds(300) } });
+        var engine = new TemplateEngine(
+            new TemplateOptions {
+                Limits = Small with { Bytes = long.MaxValue, Time = TimeSpan.FromMilliseconds(300) } });
         var template = ParsedTemplate.Parse("{{ func f(n); if n > 0; f(n - 1); f(n - 1); end; end; f 80 }}", "t");
-        Assert.Contains("takes too long; expected at most 0.3 s for one rendering.", Assert.Throws<TemplateException>(() => engine.Render(template, [])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "takes too long; expected at most 0.3 s for one rendering.",
+            Assert.Throws<TemplateException>(() => engine.Render(template, [])).Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public void Limits_are_those_of_one_rendering()
     {
-        var engine = new TemplateEngine(new TemplateOptions { Limits = Small with { Characters = 1000, Loops = 100, Depth = 10 } });
-        var template = ParsedTemplate.Parse("{{ func f(x); ret x; end; for i in 1..60; f 'x'; end; a = (1..60 | array.size); 'y' * 300 }}", "t");
+        var engine = new TemplateEngine(
+            new TemplateOptions { Limits = Small with { Characters = 1000, Loops = 100, Depth = 10 } });
+        var template = ParsedTemplate.Parse(
+            "{{ func f(x); ret x; end; for i in 1..60; f 'x'; end; a = (1..60 | array.size); 'y' * 300 }}", "t");
         for (var round = 0; round < 500; round++)
             Assert.Equal(360, engine.Render(template, []).Length);
         var expression = ParsedTemplate.ParseExpression("(1..60 | array.size) > 3", "e");
@@ -247,7 +291,8 @@ public sealed class TemplateLimitsTests
     {
         var engine = new TemplateEngine(new TemplateOptions { Limits = Small });
         Assert.Throws<TemplateException>(() => engine.Render(ParsedTemplate.Parse("{{ func f; f; end; f }}", "t"), []));
-        Assert.Throws<TemplateException>(() => engine.Render(ParsedTemplate.Parse("{{ for i in 1..3; capture x; nope; end; end }}", "t"), []));
+        Assert.Throws<TemplateException>(
+            () => engine.Render(ParsedTemplate.Parse("{{ for i in 1..3; capture x; nope; end; end }}", "t"), []));
         Assert.Equal("2", engine.Render(ParsedTemplate.Parse("{{ 1 + 1 }}", "t"), []));
     }
 
@@ -257,19 +302,27 @@ public sealed class TemplateLimitsTests
         using var stop = new CancellationTokenSource();
         stop.Cancel();
         var engine = new TemplateEngine(new TemplateOptions { Cancellation = stop.Token });
-        Assert.ThrowsAny<OperationCanceledException>(() => engine.Render(ParsedTemplate.Parse("{{ for i in 1..9; end }}", "t"), []));
+        Assert.ThrowsAny<OperationCanceledException>(
+            () => engine.Render(ParsedTemplate.Parse("{{ for i in 1..9; end }}", "t"), []));
     }
 
     [Fact]
     public void A_text_nested_beyond_reason_is_refused() =>
-        Assert.Throws<TemplateException>(() => ParsedTemplate.Parse("{{ " + new string('(', 5000) + "1" + new string(')', 5000) + " }}", "t"));
+        Assert.Throws<TemplateException>(
+            () => ParsedTemplate.Parse("{{ " + new string('(', 5000) + "1" + new string(')', 5000) + " }}", "t"));
 
     [Fact]
     public void No_member_of_a_dotnet_type_is_within_reach()
     {
         var engine = new TemplateEngine();
         Assert.Throws<ArgumentException>(() => TemplateValues.Of(new Uri("file:///etc/passwd")));
-        Assert.Throws<TemplateException>(() => engine.Render(ParsedTemplate.Parse("{{ x.day_of_week }}", "t"), new Scriban.Runtime.ScriptObject { ["x"] = new Version(1, 2) }));
-        Assert.Throws<TemplateException>(() => engine.Render(ParsedTemplate.Parse("{{ x.major }}", "t"), new Scriban.Runtime.ScriptObject { ["x"] = new Version(1, 2) }));
+        Assert.Throws<TemplateException>(
+            () => engine.Render(
+                ParsedTemplate.Parse("{{ x.day_of_week }}", "t"),
+                new Scriban.Runtime.ScriptObject { ["x"] = new Version(1, 2) }));
+        Assert.Throws<TemplateException>(
+            () => engine.Render(
+                ParsedTemplate.Parse("{{ x.major }}", "t"),
+                new Scriban.Runtime.ScriptObject { ["x"] = new Version(1, 2) }));
     }
 }

@@ -33,6 +33,22 @@ public sealed class LlamaConfigTests
         Assert.Equal([9, null, 9], LlamaConfig.FromQwen2(ModelConfigFile.Read(checkpoint.Path)).Windows);
     }
 
+    [Theory]
+    [InlineData("[\"full_attention\", \"full_attention\"]", "layer_types: 2 entries; expected 3, one for each layer.")]
+    [InlineData("[]", "layer_types: 0 entries; expected 3, one for each layer.")]
+    [InlineData(
+        "[\"full_attention\", \"full_attention\", \"chunked_attention\"]",
+        "layer_types: 'chunked_attention'; expected full_attention or sliding_attention.")]
+    [InlineData(
+        "[\"full_attention\", \"full_attention\", \"sliding_attention\"]",
+        "sliding_window: missing; expected a number of tokens, because layer_types has sliding_attention.")]
+    public void Layer_types_that_do_not_say_what_each_layer_sees_are_refused(string types, string fault)
+    {
+        using var checkpoint = new TinyCheckpoint("llama", "\"layer_types\": " + types);
+        var error = Assert.Throws<FaultsException>(() => LlamaConfig.FromLlama(ModelConfigFile.Read(checkpoint.Path)));
+        Assert.EndsWith(fault, Assert.Single(error.Items).ToString(), StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Mistral_window_defaults_to_4096_and_null_means_none()
     {
@@ -62,7 +78,7 @@ public sealed class LlamaConfigTests
         foreach (var part in new[]
                  {
                      "4, with num_key_value_heads 3", "30, with num_attention_heads 4", "'gelu'", "silu", "a quantized checkpoint",
-                     "type 'yarn'", "one of default, linear, llama3", "partial_rotary_factor", "an even number",
+                     "type 'yarn'", "default, linear or llama3", "partial_rotary_factor", "an even number",
                  })
             Assert.Contains(part, error.Message, StringComparison.Ordinal);
     }
@@ -101,7 +117,7 @@ public sealed class LlamaConfigTests
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 10_000_000);
     }
 
-    private static LlamaConfig Read(string json)
+    private static DecoderConfig Read(string json)
     {
         using var folder = new TemporaryFolder();
         File.WriteAllText(folder["config.json"], json);

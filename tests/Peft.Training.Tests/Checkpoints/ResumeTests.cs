@@ -105,7 +105,7 @@ public sealed partial class ResumeTests : IDisposable
         _tiny.WriteRows(12);
         var run = Build("lora", "out") with { ResumeFrom = new CheckpointStore(_tiny.Folder["out"]).Latest() };
 
-        var error = Assert.Throws<BatchStateException>(() => new TrainingLoop(run).Run(new StopRequest()));
+        var error = Assert.Throws<UserException>(() => new TrainingLoop(run).Run(new StopRequest()));
         Assert.Contains("number of sequences was 13 when the checkpoint was written and is 12 now", error.Message, StringComparison.Ordinal);
     }
 

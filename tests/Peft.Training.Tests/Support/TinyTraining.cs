@@ -6,6 +6,7 @@ using Peft.Data.Examples;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
+using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Models.Loading;
 using Peft.Training.Checkpoints;
@@ -88,7 +89,8 @@ public sealed class TinyTraining : IDisposable
 
     public TrainingData Open(DataOptions? options = null)
     {
-        var data = TrainingData.Open(options ?? Data, NumberTokenizer.Of(32, bos: 1), Folder.Path, endId: 2);
+        var data = TrainingData.Open(
+            options ?? Data, TextEncoder.Of(NumberTokenizer.Of(32, bos: 1), [2]), Folder.Path);
         _owned.Add(data);
         return data;
     }

@@ -1,0 +1,70 @@
+using Peft.Models.Loading;
+
+namespace Peft.Models.Layers;
+
+/// <summary>One pre-norm decoder block: attention and feed-forward, each added to the residual stream.</summary>
+public sealed class DecoderBlock : Layer
+{
+    private readonly RmsNorm _inputNorm;
+    private readonly Attention _attention;
+    private readonly RmsNorm _feedForwardNorm;
+    private readonly FeedForward _feedForward;
+
+    /// <summary>Takes the block's tensors from a source of weights.</summary>
+    public DecoderBlock(DecoderConfig config, WeightSource weights, string path, int layer)
+        : base(path)
+    {
+        _inputNorm = new RmsNorm(weights, $"{path}.input_layernorm", config.HiddenSize, config.RmsNormEpsilon);
+        _attention = new Attention(config, weights, $"{path}.self_attn", layer);
+        _feedForwardNorm = new RmsNorm(weights, $"{path}.post_attention_layernorm", config.HiddenSize, config.RmsNormEpsilon);
+        _feedForward = new FeedForward(config, weights, $"{path}.mlp");
+        RegisterModule("input_layernorm", _inputNorm);
+        RegisterModule("self_attn", _attention);
+        RegisterModule("post_attention_layernorm", _feedForwardNorm);
+        RegisterModule("mlp", _feedForward);
+    }
+
+    /// <summary>The seven projections, in module order.</summary>
+    public IEnumerable<ProjectionSlot> Slots => _attention.Slots.Concat(_feedForward.Slots);
+
+    /// <summary>Runs the block.</summary>
+    /// <remarks>Shapes: hidden [B, T, D] → [B, T, D].</remarks>
+    public Tensor Forward(Tensor hidden, SequenceContext context, ForwardPass pass)
+    {
+        var attended = hidden + _attention.Forward(_inputNorm.Forward(hidden), context, pass);
+        return attended + _feedForward.Forward(_feedForwardNorm.Forward(attended), pass);
+    }
+}
+
+/// <summary>The gated feed-forward: <c>down(silu(gate(x)) * up(x))</c>.</summary>
+/// <remarks>Source: Shazeer 2020, arXiv:2002.05202 (SwiGLU).</remarks>
+public sealed class FeedForward : Layer
+{
+    private readonly ProjectionSlot _gate;
+    private readonly ProjectionSlot _up;
+    private readonly ProjectionSlot _down;
+
+    /// <summary>Takes the three projections from a source of weights.</summary>
+    public FeedForward(DecoderConfig config, WeightSource weights, string path)
+        : base(path)
+    {
+        _gate = Slot("gate_proj", config.HiddenSize, config.IntermediateSize);
+        _up = Slot("up_proj", config.HiddenSize, config.IntermediateSize);
+        _down = Slot("down_proj", config.IntermediateSize, config.HiddenSize);
+
+        ProjectionSlot Slot(string name, long inFeatures, long outFeatures)
+        {
+            var linear = BaseLinear.From(weights, $"{path}.{name}", inFeatures, outFeatures, config.FeedForwardBias);
+            RegisterModule(name, linear);
+            return new ProjectionSlot(linear, wrapped => ReplaceModule(name, wrapped));
+        }
+    }
+
+    /// <summary>The three projections, in module order.</summary>
+    public IReadOnlyList<ProjectionSlot> Slots => [_gate, _up, _down];
+
+    /// <summary>Transforms each token by itself.</summary>
+    /// <remarks>Shapes: x [B, T, D] → [B, T, D].</remarks>
+    public Tensor Forward(Tensor x, ForwardPass pass) =>
+        _down.Forward(Fused.swiglu(_gate.Forward(x, pass), _up.Forward(x, pass)), pass);
+}

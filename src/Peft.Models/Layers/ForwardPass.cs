@@ -1,0 +1,205 @@
+namespace Peft.Models.Layers;
+
+/// <summary>What goes down through one forward beside the activations, and the records that come back. Made for one forward, then dropped.</summary>
+/// <remarks>
+/// Records stay valid as long as the dispose scope that was open when the pass was made; blocks close their own scopes earlier.
+/// </remarks>
+public sealed class ForwardPass
+{
+    private readonly DisposeScope? _scope = Scopes.Current;
+    private readonly List<object> _records = [];
+    private readonly List<GradientCheckpoint> _checkpoints = [];
+
+    private ForwardPass()
+    {
+    }
+
+    /// <summary>True when dropout and router noise apply and a graph is built.</summary>
+    public bool IsTraining { get; private init; }
+
+    /// <summary>True when no graph is built.</summary>
+    public bool IsInference => !IsTraining;
+
+    /// <summary>True when blocks keep their inputs alone and are run again by <see cref="Backward"/>.</summary>
+    public bool GradientCheckpointing { get; private init; }
+
+    /// <summary>Random numbers for dropout and router noise; null where none may be drawn.</summary>
+    public Generator? Random { get; init; }
+
+    /// <summary>Task of each row, or of each token where several sequences share a row; null: none.</summary>
+    /// <remarks>Shapes: [B] or [B, T] int64.</remarks>
+    public Tensor? TaskIds { get; init; }
+
+    /// <summary>Which tokens are real, for whoever counts or averages over tokens; null: all of them. Attention does not read it.</summary>
+    /// <remarks>Shapes: [B, T] bool, true = real token.</remarks>
+    public Tensor? TokenMask { get; init; }
+
+    /// <summary>Which tokens belong to the prompt, for what is decided once a sequence; null: all real tokens do.</summary>
+    /// <remarks>Shapes: [B, T] bool, true = prompt.</remarks>
+    public Tensor? PromptMask { get; init; }
+
+    /// <summary>Which keys may be attended to; null: all. Needed for padding on the left only: causality hides padding on the right.</summary>
+    /// <remarks>Shapes: [B, S] bool, true = may be seen; S = tokens in the cache before this forward + T.</remarks>
+    public Tensor? KeyMask { get; init; }
+
+    /// <summary>Keys and values of the tokens before these, or null.</summary>
+    public KeyValueCache? Cache { get; init; }
+
+    /// <summary>Position of each token; null: counted on from the cache's length, or within each of <see cref="Segments"/>.</summary>
+    /// <remarks>Shapes: [B, T] or [1, T] int64.</remarks>
+    public Tensor? Positions { get; init; }
+
+    /// <summary>The sequences of packed rows; null: each row is one sequence.</summary>
+    public SequenceSegments? Segments { get; init; }
+
+    /// <summary>A pass that builds a graph.</summary>
+    /// <param name="random">Random numbers for dropout and router noise.</param>
+    /// <param name="taskIds">[B] or [B, T] int64, or null.</param>
+    /// <param name="tokenMask">[B, T] bool, or null.</param>
+    /// <param name="positions">[B, T] int64, or null.</param>
+    /// <param name="segments">The sequences of packed rows, or null.</param>
+    /// <param name="gradientCheckpointing">Whether blocks are run again in <see cref="Backward"/> instead of kept.</param>
+    /// <param name="promptMask">[B, T] bool, or null.</param>
+    public static ForwardPass ForTraining(
+        Generator? random = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null,
+        SequenceSegments? segments = null, bool gradientCheckpointing = false, Tensor? promptMask = null) =>
+        new()
+        {
+            IsTraining = true, Random = random, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions, Segments = segments,
+            GradientCheckpointing = gradientCheckpointing, PromptMask = promptMask,
+        };
+
+    /// <summary>A pass that builds no graph.</summary>
+    /// <param name="cache">Keys and values of earlier tokens, or null.</param>
+    /// <param name="taskIds">[B] or [B, T] int64, or null.</param>
+    /// <param name="tokenMask">[B, T] bool, or null.</param>
+    /// <param name="positions">[B, T] int64, or null.</param>
+    /// <param name="keyMask">[B, S] bool, or null.</param>
+    /// <param name="segments">The sequences of packed rows, or null.</param>
+    /// <param name="promptMask">[B, T] bool, or null.</param>
+    public static ForwardPass ForInference(
+        KeyValueCache? cache = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null, Tensor? keyMask = null,
+        SequenceSegments? segments = null, Tensor? promptMask = null) =>
+        new()
+        {
+            PromptMask = promptMask, Cache = cache, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions, KeyMask = keyMask, Segments = segments,
+        };
+
+    /// <summary>Sends the gradients of a loss on this forward to everything that learns. With <see cref="GradientCheckpointing"/> the
+    /// loss's own <c>backward()</c> would end at the last block; without, this is the same.</summary>
+    public void Backward(Tensor loss)
+    {
+        Gradients.backward(loss);
+        for (var last = _checkpoints.Count - 1; last >= 0; last--)
+            _checkpoints[last].Backward(this);
+        _checkpoints.Clear();
+    }
+
+    /// <summary>Appends a record. The tensors of an <see cref="IPassRecord"/> are kept for the life of the pass.</summary>
+    public void Emit<T>(T record)
+        where T : notnull
+    {
+        if (record is IPassRecord holder)
+        {
+            foreach (var tensor in holder.Tensors)
+                Keep(tensor);
+        }
+
+        _records.Add(record);
+    }
+
+    /// <summary>Moves a tensor to the scope that was open when the pass was made, and returns it.</summary>
+    public Tensor Keep(Tensor tensor)
+    {
+        tensor.DetachFromDisposeScope();
+        _scope?.Attach(tensor);
+        return tensor;
+    }
+
+    /// <summary>The records of one kind, in the order they were emitted.</summary>
+    public IReadOnlyList<T> Records<T>() => [.. _records.OfType<T>()];
+
+    /// <summary>Number of records of any kind.</summary>
+    internal int RecordCount => _records.Count;
+
+    /// <summary>The tensors of the records from one on, in order.</summary>
+    internal IReadOnlyList<Tensor> TensorsSince(int record) =>
+        [.. _records.Skip(record).OfType<IPassRecord>().SelectMany(holder => holder.Tensors)];
+
+    /// <summary>Runs a block so that <see cref="Backward"/> can run it again.</summary>
+    internal Tensor Checkpoint(Tensor hidden, Func<Tensor, ForwardPass, Tensor> block)
+    {
+        var checkpoint = GradientCheckpoint.Run(hidden, this, block);
+        _checkpoints.Add(checkpoint);
+        return checkpoint.Output;
+    }
+
+    /// <summary>This pass as it was when a number of records had been emitted, for running a block again.</summary>
+    internal ForwardPass Again(Generator? random, int records)
+    {
+        var again = ForTraining(random, TaskIds, TokenMask, Positions, Segments, promptMask: PromptMask);
+        again._records.AddRange(_records.Take(records));
+        return again;
+    }
+}
+
+/// <summary>A record that carries tensors out of a forward, so that they outlive the dispose scope of the block that made them.</summary>
+public interface IPassRecord
+{
+    /// <summary>Every tensor the record holds.</summary>
+    IEnumerable<Tensor> Tensors { get; }
+}
+
+/// <summary>Which tokens of a packed batch belong to which sequence. A sequence sees itself alone, and its positions begin at 0.</summary>
+/// <remarks>S sequences share B rows of T tokens; what is in none of them is padding.</remarks>
+public sealed class SequenceSegments
+{
+    private readonly long[] _borders;
+    private readonly long _rows;
+    private readonly long _length;
+
+    /// <summary>Makes the segments of B rows of T tokens.</summary>
+    /// <param name="rows">B.</param>
+    /// <param name="length">T.</param>
+    /// <param name="borders">First token and end of each sequence, in order, in the flattened B·T tokens: [2·S].</param>
+    public SequenceSegments(long rows, long length, IEnumerable<long> borders)
+    {
+        (_rows, _length, _borders) = (rows, length, [.. borders]);
+        if (_borders.Length == 0)
+            throw new ArgumentException("a packed batch has no sequence", nameof(borders));
+    }
+
+    /// <summary>Number of sequences S.</summary>
+    public int Count => _borders.Length / 2;
+
+    /// <summary>First token and end of each sequence in the flattened B·T tokens.</summary>
+    public ReadOnlySpan<long> Borders => _borders;
+
+    /// <summary>Place of each token in its sequence; 0 for padding.</summary>
+    /// <remarks>Shapes: → [B, T] int64.</remarks>
+    public Tensor Positions(Device device) => PerToken((_, place) => place, device);
+
+    /// <summary>Index of each token's sequence, to take what is known of each sequence (<c>index_select</c>) or to sum over its
+    /// tokens (<c>index_add</c>); padding has 0 and is told apart by the token mask.</summary>
+    /// <remarks>Shapes: → [B, T] int64, 0 to S − 1.</remarks>
+    public Tensor SequenceIds(Device device) => PerToken((sequence, _) => sequence, device);
+
+    /// <summary>Throws where the ids of a forward have another shape than these segments.</summary>
+    public void Check(Tensor ids)
+    {
+        if (ids.shape[0] != _rows || ids.shape[1] != _length)
+            throw new ArgumentException($"segments are of [{_rows}, {_length}] tokens, ids are [{ids.shape[0]}, {ids.shape[1]}]", nameof(ids));
+    }
+
+    private Tensor PerToken(Func<long, long, long> value, Device device)
+    {
+        var values = new long[_rows * _length];
+        for (var sequence = 0; sequence < Count; sequence++)
+        {
+            var first = _borders[2 * sequence];
+            for (var at = first; at < _borders[(2 * sequence) + 1]; at++)
+                values[at] = value(sequence, at - first);
+        }
+        return torch.tensor(values, [_rows, _length], device: device);
+    }
+}

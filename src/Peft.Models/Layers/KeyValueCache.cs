@@ -1,0 +1,114 @@
+namespace Peft.Models.Layers;
+
+/// <summary>Keys and values of the tokens seen so far, so that each new token costs one position.</summary>
+/// <remarks>
+/// Room is taken ahead and doubled when it runs out. Every layer appends during a forward; the model then advances the length once.
+/// The window of a sliding layer is a mask, so the cache keeps all tokens.
+/// </remarks>
+public sealed class KeyValueCache : IDisposable
+{
+    private readonly Tensor?[] _keys;
+    private readonly Tensor?[] _values;
+    private readonly Dictionary<string, Tensor> _kept = [];
+    private long _capacity;
+
+    /// <summary>Makes an empty cache.</summary>
+    /// <param name="layerCount">Layers of the model.</param>
+    /// <param name="capacity">Tokens to take room for; it grows when more come.</param>
+    public KeyValueCache(int layerCount, long capacity = 256)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(capacity, 1);
+        _keys = new Tensor?[layerCount];
+        _values = new Tensor?[layerCount];
+        _capacity = capacity;
+    }
+
+    /// <summary>Tokens held before the forward that is running.</summary>
+    public long Length { get; private set; }
+
+    /// <summary>Adds one layer's new keys and values and returns all of them.</summary>
+    /// <remarks>
+    /// Shapes: keys and values [B, Hkv, T, d] → views [B, Hkv, Length + T, d].
+    /// Gradient: none.
+    /// </remarks>
+    public (Tensor Keys, Tensor Values) Append(int layer, Tensor keys, Tensor values) =>
+        (Append(_keys, layer, keys), Append(_values, layer, values));
+
+    /// <summary>What was decided for the whole sequences at their prompt, made on the first call and given back on later ones.</summary>
+    /// <param name="name">Name of the decision, a module's path in it.</param>
+    /// <param name="decide">Makes it from the prompt.</param>
+    public Tensor Once(string name, Func<Tensor> decide)
+    {
+        if (!_kept.TryGetValue(name, out var kept))
+            _kept[name] = kept = decide().DetachFromDisposeScope();
+        return kept;
+    }
+
+    /// <summary>A cache of its own that holds the rows named, in that order; a row may be named several times.</summary>
+    /// <param name="rows">Rows of this cache.</param>
+    /// <param name="further">Tokens to take room for beyond those held.</param>
+    /// <remarks>Shapes: [B, ..] → [rows, ..]. Gradient: none.</remarks>
+    public KeyValueCache Select(IReadOnlyList<long> rows, long further)
+    {
+        using var noGrad = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var chosen = new KeyValueCache(_keys.Length, Length + further) { Length = Length };
+        for (var layer = 0; layer < _keys.Length; layer++)
+        {
+            chosen._keys[layer] = chosen.Filled(_keys[layer]!, rows);
+            chosen._values[layer] = chosen.Filled(_values[layer]!, rows);
+        }
+
+        foreach (var (name, kept) in _kept)
+            chosen._kept[name] = kept.index_select(0, torch.tensor([.. rows], [rows.Count], device: kept.device)).DetachFromDisposeScope();
+        return chosen;
+    }
+
+    /// <summary>Counts the tokens that every layer has appended.</summary>
+    public void Advance(long tokens) => Length += tokens;
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var tensor in _keys.Concat(_values).Concat(_kept.Values))
+            tensor?.Dispose();
+    }
+
+    private Tensor Filled(Tensor from, IReadOnlyList<long> rows)
+    {
+        var held = from.narrow(2, 0, Length).index_select(0, torch.tensor([.. rows], [rows.Count], device: from.device)); // [rows, Hkv, T, d]
+        var shape = held.shape;
+        var room = torch.zeros([shape[0], shape[1], _capacity, shape[3]], dtype: held.dtype, device: held.device);
+        room.narrow(2, 0, Length).copy_(held);
+        return room.DetachFromDisposeScope();
+    }
+
+    private Tensor Append(Tensor?[] store, int layer, Tensor added)
+    {
+        using var noGrad = torch.no_grad();
+        var needed = Length + added.shape[2];
+        while (_capacity < needed)
+            _capacity *= 2;
+        var room = Room(store, layer, added);
+        room.narrow(2, Length, added.shape[2]).copy_(added);
+        return room.narrow(2, 0, needed);
+    }
+
+    private Tensor Room(Tensor?[] store, int layer, Tensor added)
+    {
+        var held = store[layer];
+        if (held is not null && held.shape[2] >= _capacity)
+            return held;
+        var shape = added.shape; // [B, Hkv, T, d]
+        var room = torch.zeros([shape[0], shape[1], _capacity, shape[3]], dtype: added.dtype, device: added.device);
+        room.DetachFromDisposeScope();
+        if (held is not null)
+        {
+            room.narrow(2, 0, Length).copy_(held.narrow(2, 0, Length));
+            held.Dispose();
+        }
+
+        store[layer] = room;
+        return room;
+    }
+}

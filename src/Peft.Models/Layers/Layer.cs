@@ -1,0 +1,90 @@
+using Peft.Models.Loading;
+
+namespace Peft.Models.Layers;
+
+/// <summary>A part of a model whose parts are registered by name and can be replaced by wrappers.</summary>
+/// <remarks>Parts are registered by hand: the library's reflection over fields would take a back reference for a part.</remarks>
+public abstract class Layer(string path) : torch.nn.Module(path)
+{
+    /// <summary>Registers a part and returns it.</summary>
+    protected TModule RegisterModule<TModule>(string name, TModule module)
+        where TModule : torch.nn.Module
+    {
+        register_module(name, module);
+        return module;
+    }
+
+    /// <summary>Registers a buffer and returns it; it outlives the scope that it was made in.</summary>
+    protected Tensor RegisterBuffer(string name, Tensor buffer, bool persistent = true)
+    {
+        register_buffer(name, buffer.DetachFromDisposeScope(), persistent);
+        return buffer;
+    }
+
+    /// <summary>Puts a part in another's place, under its name; the other one is not disposed.</summary>
+    protected void ReplaceModule(string name, torch.nn.Module module)
+    {
+        var parts = named_children().ToList();
+        ClearModules();
+        foreach (var (own, part) in parts)
+            register_module(own, own == name ? module : part);
+    }
+}
+
+/// <summary>A level of names without arithmetic, such as <c>model</c> or <c>layers</c>, so that module paths are Hugging Face's.</summary>
+public sealed class ModuleGroup : Layer
+{
+    /// <summary>Makes an empty level.</summary>
+    public ModuleGroup(string path)
+        : base(path)
+    {
+    }
+
+    /// <summary>Takes over a part and returns it.</summary>
+    public TModule Add<TModule>(string name, TModule module)
+        where TModule : torch.nn.Module => RegisterModule(name, module);
+}
+
+/// <summary>Root mean square norm.</summary>
+/// <remarks>Source: Zhang and Sennrich 2019, arXiv:1910.07467, eq. 4; statistics in float32, cast before the scale, as Llama does.</remarks>
+public sealed class RmsNorm : Layer
+{
+    private readonly double _epsilon;
+
+    /// <summary>Takes <c>PATH.weight</c> from a source of weights.</summary>
+    public RmsNorm(WeightSource weights, string path, long width, double epsilon)
+        : base(path)
+    {
+        _epsilon = epsilon;
+        Weight = weights.Take($"{path}.weight", WeightKind.Scale, width);
+        register_parameter("weight", Weight);
+    }
+
+    /// <summary>The scale.</summary>
+    /// <remarks>Shapes: [width].</remarks>
+    public Parameter Weight { get; }
+
+    /// <summary>Normalises the last dimension.</summary>
+    /// <remarks>Shapes: x [..., width] → the same.</remarks>
+    public Tensor Forward(Tensor x) => Fused.rms_norm(x, Weight, _epsilon);
+}
+
+/// <summary>The table of token vectors.</summary>
+public sealed class TokenEmbedding : Layer
+{
+    /// <summary>Takes <c>PATH.weight</c> from a source of weights.</summary>
+    public TokenEmbedding(WeightSource weights, string path, long vocabularySize, long width)
+        : base(path)
+    {
+        Weight = weights.Take($"{path}.weight", WeightKind.Embedding, vocabularySize, width);
+        register_parameter("weight", Weight);
+    }
+
+    /// <summary>The table.</summary>
+    /// <remarks>Shapes: [V, D].</remarks>
+    public Parameter Weight { get; }
+
+    /// <summary>Looks tokens up.</summary>
+    /// <remarks>Shapes: ids [B, T] int64 → [B, T, D]. Gradient: none while the table is frozen, so backward ends above it.</remarks>
+    public Tensor Forward(Tensor ids) => Weight.index_select(0, ids.reshape(-1)).reshape([.. ids.shape, Weight.shape[1]]);
+}
