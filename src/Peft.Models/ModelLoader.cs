@@ -42,7 +42,8 @@ public static class ModelLoader
         return Build(family, read, new RandomWeights(dtype, device ?? torch.CPU, read.InitializerRange, seed));
     }
 
-    /// <summary>Reads and checks config.json, and the end-of-text ids of generation_config.json, without touching the weights.</summary>
+    /// <summary>Reads and checks config.json, and the end-of-text ids of generation_config.json, without touching the
+    /// weights.</summary>
     public static (ModelFamily Family, ModelConfig Config) ReadConfig(string directory)
     {
         var file = ModelConfigFile.Read(directory);
@@ -56,10 +57,13 @@ public static class ModelLoader
     }
 
     /// <summary>The type most of a checkpoint's bytes have.</summary>
-    /// <exception cref="UserException">There is no checkpoint, or it is stored in a type that cannot be read.</exception>
-    public static ScalarType StoredType(string directory) => StoredType(directory, SafetensorsCheckpoint.Open(directory));
+    /// <exception cref="UserException">There is no checkpoint, or it is stored in a type that cannot be
+    /// read.</exception>
+    public static ScalarType StoredType(string directory) =>
+        StoredType(directory, SafetensorsCheckpoint.Open(directory));
 
-    /// <summary>SHA-256 over what the checkpoint computes: config essentials, tensor names, types, shapes and bytes; not its sharding.</summary>
+    /// <summary>SHA-256 over what the checkpoint computes: config essentials, tensor names, types, shapes and bytes;
+    /// not its sharding.</summary>
     public static string Fingerprint(string directory)
     {
         var (family, config) = ReadConfig(directory);
@@ -91,6 +95,7 @@ public static class ModelLoader
             .Select(group => group.Key)
             .FirstOrDefault(SafetensorsDtype.F32);
         return DtypeNames.OfModel(most) ?? throw UserException.At(
-            directory, $"most weights are stored as {most}", "F32, BF16, F16 or F64", "use a checkpoint that is not quantized");
+            directory, $"most weights are stored as {most}", "F32, BF16, F16 or F64",
+            "use a checkpoint that is not quantized");
     }
 }

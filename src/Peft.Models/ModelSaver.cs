@@ -24,11 +24,14 @@ public static class ModelSaver
     /// <param name="config">config.json's content; its type of numbers is replaced by <paramref name="dtype"/>.</param>
     /// <param name="dtype">Type to store every tensor in.</param>
     /// <param name="transform">
-    /// Gets a tensor's name and value, returns what to store (the same shape), for example with an adapter merged in; null: as it is.
+    /// Gets a tensor's name and value, returns what to store (the same shape), for example with an adapter merged in;
+    /// null: as it is.
     /// </param>
-    /// <param name="maxShardSize">Most bytes of tensors in one file; more go into shards with an index, as transformers names them.</param>
+    /// <param name="maxShardSize">Most bytes of tensors in one file; more go into shards with an index, as transformers
+    /// names them.</param>
     public static void Save(
-        string directory, CausalLanguageModel model, ConfigMap config, ScalarType dtype, Func<string, Tensor, Tensor>? transform = null,
+        string directory, CausalLanguageModel model, ConfigMap config, ScalarType dtype,
+        Func<string, Tensor, Tensor>? transform = null,
         long maxShardSize = long.MaxValue)
     {
         Directory.CreateDirectory(directory);
@@ -75,12 +78,16 @@ public static class ModelSaver
             KeyValuePair.Create<string, ConfigNode>(write.Name, ConfigScalar.Of(NameOf(i, shards.Count)))));
         return new ConfigMap("", 0,
         [
-            KeyValuePair.Create<string, ConfigNode>("metadata", new ConfigMap("", 0, [KeyValuePair.Create<string, ConfigNode>("total_size", ConfigScalar.Of(total))])),
-            KeyValuePair.Create<string, ConfigNode>("weight_map", new ConfigMap("", 0, files.OrderBy(file => file.Key, StringComparer.Ordinal))),
+            KeyValuePair.Create<string, ConfigNode>(
+                "metadata", new ConfigMap(
+                    "", 0, [KeyValuePair.Create<string, ConfigNode>("total_size", ConfigScalar.Of(total))])),
+            KeyValuePair.Create<string, ConfigNode>(
+                "weight_map", new ConfigMap("", 0, files.OrderBy(file => file.Key, StringComparer.Ordinal))),
         ]);
     }
 
-    private static long ByteCount(SafetensorsWrite write) => write.Shape.Aggregate((long)write.Dtype.ByteSize(), (size, length) => size * length);
+    private static long ByteCount(SafetensorsWrite write) =>
+        write.Shape.Aggregate((long)write.Dtype.ByteSize(), (size, length) => size * length);
 
     private static void Write(
         Stream stream, string name, Tensor tensor, ScalarType dtype, Func<string, Tensor, Tensor>? transform)
@@ -91,7 +98,8 @@ public static class ModelSaver
         if (!value.shape.SequenceEqual(tensor.shape))
         {
             throw new InvalidOperationException(
-                $"{name}: to be stored as [{string.Join(", ", value.shape)}], the model has [{string.Join(", ", tensor.shape)}]");
+                $"{name}: to be stored as [{string.Join(", ", value.shape)}], the model has "
+                    + $"[{string.Join(", ", tensor.shape)}]");
         }
 
         value.detach().to(torch.CPU).to(dtype).contiguous().WriteBytes(stream);

@@ -7,15 +7,19 @@ namespace Peft.Models;
 /// <summary>Continues token ids with a model, one token at a time through a key-value cache.</summary>
 public static class TextGeneration
 {
-    /// <summary>Continues one prompt; each token is yielded as soon as it is chosen. The token that ends the text is yielded too.</summary>
-    /// <exception cref="UserException">The prompt is empty, too long or has ids the model lacks, or an option is out of range.</exception>
-    public static IEnumerable<int> Generate(CausalLanguageModel model, IReadOnlyList<int> ids, GenerationOptions options)
+    /// <summary>Continues one prompt; each token is yielded as soon as it is chosen. The token that ends the text is
+    /// yielded too.</summary>
+    /// <exception cref="UserException">The prompt is empty, too long or has ids the model lacks, or an option is out of
+    /// range.</exception>
+    public static IEnumerable<int> Generate(
+        CausalLanguageModel model, IReadOnlyList<int> ids, GenerationOptions options)
     {
         Check(model, [ids], options);
         return Stream(model, [ids], options).Select(token => token.Id);
     }
 
-    /// <summary>Continues several prompts together; row i of the result continues prompt i and equals what <see cref="Generate"/> gives for it.</summary>
+    /// <summary>Continues several prompts together; row i of the result continues prompt i and equals what
+    /// <see cref="Generate"/> gives for it.</summary>
     /// <exception cref="UserException">As for <see cref="Generate"/>.</exception>
     public static IReadOnlyList<IReadOnlyList<int>> GenerateBatch(
         CausalLanguageModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions options)
@@ -50,7 +54,8 @@ public static class TextGeneration
             cache = new KeyValueCache(model.Config.LayerCount, longest + Math.Min(limit, 256));
             var batch = new PaddedPrompts(prompts, options.TaskId);
             var made = options.IsFinished is null ? [] : prompts.Select(_ => new List<int>()).ToArray();
-            var rows = Enumerable.Range(0, prompts.Count).ToArray();                               // prompt of each row of the batch
+            // prompt of each row of the batch
+            var rows = Enumerable.Range(0, prompts.Count).ToArray();
             var next = new int[prompts.Count];
             var running = Enumerable.Repeat(true, prompts.Count).ToArray();
             for (var step = 0; step < limit && running.Contains(true); step++)
@@ -69,7 +74,8 @@ public static class TextGeneration
                 // Rows that have ended cost as much as others: when they are half of the batch it goes on without them.
                 if (running.Count(on => on) is var left && left > 0 && 2 * left <= running.Length)
                 {
-                    long[] kept = [.. Enumerable.Range(0, running.Length).Where(row => running[row]).Select(row => (long)row)];
+                    long[] kept = [
+                        .. Enumerable.Range(0, running.Length).Where(row => running[row]).Select(row => (long)row)];
                     batch.Keep(kept);
                     var smaller = cache.Select(kept, Math.Max(1, Math.Min(limit - step, 256)));
                     cache.Dispose();
@@ -114,7 +120,8 @@ public static class TextGeneration
         return drawn.item<double>();
     }
 
-    private static void Check(CausalLanguageModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions options)
+    private static void Check(
+        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions options)
     {
         var faults = new Faults();
         if (options.MaxNewTokens < 1)
@@ -130,7 +137,8 @@ public static class TextGeneration
             if (prompt.Count == 0)
                 faults.Add("prompt", "no tokens", "at least one token", "begin with the model's bos token");
             if (prompt.Count >= model.Config.MaxPositionEmbeddings)
-                faults.Add("prompt", $"{prompt.Count} tokens", $"fewer than the model's {model.Config.MaxPositionEmbeddings} positions");
+                faults.Add("prompt", $"{prompt.Count} tokens",
+                    $"fewer than the model's {model.Config.MaxPositionEmbeddings} positions");
         }
 
         faults.ThrowIfAny("generation");
@@ -160,7 +168,8 @@ public sealed record GenerationOptions
     /// <value>0 by default: all tokens.</value>
     public int TopK { get; init; }
 
-    /// <summary>Seed of sampling; a prompt's stream depends on it and on the prompt, not on the batch around it.</summary>
+    /// <summary>Seed of sampling; a prompt's stream depends on it and on the prompt, not on the batch around
+    /// it.</summary>
     /// <value>0 by default.</value>
     public long Seed { get; init; }
 
@@ -177,7 +186,8 @@ public sealed record GenerationOptions
     public Func<IReadOnlyList<int>, bool>? IsFinished { get; init; }
 }
 
-/// <summary>Prompts of several lengths as one batch: padded on the left, so that every row's next token stands in the same column.</summary>
+/// <summary>Prompts of several lengths as one batch: padded on the left, so that every row's next token stands in the
+/// same column.</summary>
 /// <remarks>Each forward runs in a dispose scope of its own and gives plain numbers back.</remarks>
 internal sealed class PaddedPrompts
 {
@@ -241,7 +251,8 @@ internal sealed class PaddedPrompts
         var logits = model.Head(hidden, pass).to(ScalarType.Float32).to(torch.CPU).reshape(B, -1).contiguous();
         var all = logits.data<float>().ToArray();
         var vocabulary = all.Length / B;
-        return B == 1 ? [all] : [.. Enumerable.Range(0, B).Select(row => all[(row * vocabulary)..((row + 1) * vocabulary)])];
+        return B == 1 ? [all]
+            : [.. Enumerable.Range(0, B).Select(row => all[(row * vocabulary)..((row + 1) * vocabulary)])];
     }
 
     private Tensor KeyMask(long keys)

@@ -3,7 +3,8 @@ using Peft.Formats;
 namespace Peft.Models;
 
 /// <summary>Chooses a token from logits: pure arithmetic, with the random number handed in.</summary>
-/// <remarks>Source: temperature, then the K likeliest, then nucleus sampling (Holtzman et al. 2019, arXiv:1904.09751, eq. 2–3).</remarks>
+/// <remarks>Source: temperature, then the K likeliest, then nucleus sampling (Holtzman et al. 2019, arXiv:1904.09751,
+/// eq. 2–3).</remarks>
 public static class TokenSampler
 {
     /// <summary>The next token.</summary>
@@ -32,7 +33,8 @@ public static class TokenSampler
             {
                 throw UserException.At(
                     "generation", "the model's logits are NaN", "finite logits",
-                    "the weights of the base or the adapter are damaged, or overflow in their type: try --dtype float32");
+                    "the weights of the base or the adapter are damaged, or overflow in their type: "
+                    + "try --dtype float32");
             }
 
             if (logits[i] > logits[best])

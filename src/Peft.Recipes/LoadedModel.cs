@@ -4,6 +4,7 @@ using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Models.Loading;
+using Peft.Recipes.Reading;
 
 namespace Peft.Recipes;
 

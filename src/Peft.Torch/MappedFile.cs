@@ -1,8 +1,8 @@
 namespace Peft.Torch;
 
 /// <summary>A file whose tensors are read where they lie: mapped, not copied, and changed in memory alone.</summary>
-/// <remarks>Each element type has one mapping, which lives while any tensor of it does; closing this object ends only its own hold.
-/// A tensor whose offset does not suit its type is copied.</remarks>
+/// <remarks>Each element type has one mapping, which lives while any tensor of it does; closing this object ends only
+/// its own hold. A tensor whose offset does not suit its type is copied.</remarks>
 public sealed class MappedFile : IDisposable
 {
     private readonly Dictionary<ScalarType, Tensor> _maps = [];
@@ -28,7 +28,8 @@ public sealed class MappedFile : IDisposable
         return file.Tensor(offset, shape, dtype);
     }
 
-    /// <summary>The elements from an offset on. Errors: <see cref="IOException"/> when the file ends before them.</summary>
+    /// <summary>The elements from an offset on. Errors: <see cref="IOException"/> when the file ends before
+    /// them.</summary>
     /// <param name="offset">Bytes before the first element.</param>
     /// <param name="shape">Shape of the tensor, row-major in the file.</param>
     /// <param name="dtype">Type of its elements, little-endian in the file.</param>
@@ -37,7 +38,8 @@ public sealed class MappedFile : IDisposable
         var size = dtype.ElementSize();
         var count = Count(shape);
         if (offset < 0 || count > (_length - offset) / size)
-            throw new IOException($"{_path}: {_length} bytes; expected {count} elements of {size} bytes from byte {offset} on.");
+            throw new IOException(
+                $"{_path}: {_length} bytes; expected {count} elements of {size} bytes from byte {offset} on.");
         if (count == 0)
             return torch.zeros(shape.ToArray(), dtype: dtype);
         if (offset % size != 0)

@@ -9,8 +9,10 @@ public static partial class Scopes
     /// <summary>The innermost open scope of this thread; null where none is open.</summary>
     public static DisposeScope? Current => Innermost(OfThread(null));
 
-    /// <summary>A leaf over the elements of a tensor, which are shared, in no dispose scope; the tensor keeps its own life.</summary>
-    /// <remarks>The library's own constructor empties the given tensor, counts it as alive for ever, and its result dies with the scope.</remarks>
+    /// <summary>A leaf over the elements of a tensor, which are shared, in no dispose scope; the tensor keeps its own
+    /// life.</summary>
+    /// <remarks>The library's own constructor empties the given tensor, counts it as alive for ever, and its result
+    /// dies with the scope.</remarks>
     public static Parameter ToParameter(this Tensor data, bool requires_grad = true)
     {
         var parameter = New(THSTensor_detach(data.Handle));

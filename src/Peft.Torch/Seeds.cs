@@ -30,12 +30,14 @@ public static class Seeds
 /// <summary>What the library draws from its one global generator only, drawn from a given one.</summary>
 public static class Seeded
 {
-    /// <summary>Kaiming uniform (He et al. 2015, arXiv:1502.01852, eq. 10) over the fan in, for a leaky ReLU of slope a.</summary>
+    /// <summary>Kaiming uniform (He et al. 2015, arXiv:1502.01852, eq. 10) over the fan in, for a leaky ReLU of slope
+    /// a.</summary>
     /// <remarks>Shapes: [out, in]; values in U(-b, b) with b = sqrt(6 / ((1 + a^2) in)).</remarks>
     public static Tensor kaiming_uniform_(Tensor matrix, double a, Generator generator)
     {
         if (matrix.ndim != 2)
-            throw new ArgumentException($"a matrix is expected, the shape is [{string.Join(", ", matrix.shape)}]", nameof(matrix));
+            throw new ArgumentException(
+                $"a matrix is expected, the shape is [{string.Join(", ", matrix.shape)}]", nameof(matrix));
         var bound = Math.Sqrt(6.0 / ((1 + (a * a)) * matrix.shape[1]));
         using var outside = torch.no_grad();
         return matrix.uniform_(-bound, bound, generator);

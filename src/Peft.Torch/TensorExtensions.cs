@@ -69,7 +69,8 @@ public static class TensorExtensions
         // The library ends the process at a state of another size.
         using var own = generator.get_state();
         if (own.numel() != state.Length)
-            throw new ArgumentException($"a generator's state has {own.numel()} bytes here, {state.Length} were given", nameof(state));
+            throw new ArgumentException(
+                $"a generator's state has {own.numel()} bytes here, {state.Length} were given", nameof(state));
         using var given = torch.tensor(state, dtype: ScalarType.Byte);
         generator.set_state(given);
     }

@@ -6,10 +6,15 @@ namespace Peft.Benchmarks;
 /// <summary>What the command line asks for.</summary>
 internal sealed record BenchmarkOptions
 {
+    private static string Shapes => string.Join('|', ModelShape.All.Select(s => s.Name));
+
+    private static string Names => string.Join(", ", Program.Measurements.Select(m => m.Name));
+
     public static string Help { get; } = $"""
-        usage: make bench ARGS='[--shape {string.Join('|', ModelShape.All.Select(s => s.Name))}] [--only NAME]... [--rounds N] [--threads N]
+        usage: make bench ARGS='[--shape {Shapes}] [--only NAME]... [--rounds N] [--threads N]
                                 [--dtype float32|bfloat16] [--rows N] [--json FILE]'
-        NAME is one of {string.Join(", ", Program.Measurements.Select(m => m.Name))}. The default shape takes less than five minutes.
+        NAME is one of {Names}.
+        The default shape takes less than five minutes.
         --rows is the largest data set of `data`, 1000000 by default; 10000000 takes some minutes more.
         """;
 
@@ -40,13 +45,17 @@ internal sealed record BenchmarkOptions
             if (words[i] is "--help" or "-h")
                 return null;
             var option = words[i];
-            var value = i + 1 < words.Count ? words[++i] : throw new UserException($"{option}: a value is missing\n{Help}");
+            var value = i + 1 < words.Count ? words[++i]
+                : throw new UserException($"{option}: a value is missing\n{Help}");
             options = option switch
             {
-                "--shape" => options with { Shape = ModelShape.All.FirstOrDefault(s => s.Name == value) ?? throw Wrong(option, value) },
+                "--shape" =>
+                    options with { Shape = ModelShape.All.FirstOrDefault(s => s.Name == value)
+                    ?? throw Wrong(option, value) },
                 "--only" => options with
                 {
-                    Only = Program.Measurements.Any(m => m.Name == value) ? [.. options.Only, value] : throw Wrong(option, value),
+                    Only = Program.Measurements.Any(m => m.Name == value) ? [.. options.Only, value]
+                        : throw Wrong(option, value),
                 },
                 "--rounds" => options with { Rounds = Number(option, value) },
                 "--threads" => options with { Threads = Number(option, value) },
@@ -68,7 +77,8 @@ internal sealed record BenchmarkOptions
     }
 
     private static int Number(string option, string value) =>
-        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number > 0 ? number : throw Wrong(option, value);
+        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number > 0 ? number
+        : throw Wrong(option, value);
 
     private static UserException Wrong(string option, string value) => new($"{option} {value}: not allowed\n{Help}");
 }

@@ -10,9 +10,9 @@ using Peft.Formats.Tokenizers;
 namespace Peft.Benchmarks;
 
 /// <summary>
-/// Time to the first training batch and resident memory against the number of rows: streaming beside tokenising everything
-/// first. Each number is of a process of its own, which has compiled and read the same code on another file before, so that
-/// neither compiling nor memory of an earlier run is counted. Files are in the page cache.
+/// Time to the first training batch and resident memory against the number of rows: streaming beside tokenising
+/// everything first. Each number is of a process of its own, which has compiled and read the same code on another file
+/// before, so that neither compiling nor memory of an earlier run is counted. Files are in the page cache.
 /// </summary>
 internal static class DataBenchmark
 {
@@ -44,14 +44,17 @@ internal static class DataBenchmark
                 var file = Path.Combine(folder, "rows.parquet");
                 Write(file, rows);
                 var rounds = rows < 1_000_000 ? Math.Min(options.Rounds, RoundsBelowAMillion) : 1;
-                var runs = Enumerable.Range(0, rounds).Select(_ => (Streamed: Start(file, Streaming), Whole: Start(file, Whole))).ToList();
+                var runs = Enumerable.Range(0, rounds)
+                    .Select(_ => (Streamed: Start(file, Streaming), Whole: Start(file, Whole))).ToList();
                 var whole = Measurement.Of("", "", runs.Select(run => run.Whole.Seconds), "");
                 var wholeMemory = Measurement.Of("", "", runs.Select(run => run.Whole.Bytes / Mega), "");
                 yield return Measurement.Of(
-                    FormattableString.Invariant($"data, {rows:N0} rows streamed: first batch"), "ms", runs.Select(run => 1e3 * run.Streamed.Seconds),
+                    FormattableString.Invariant($"data, {rows:N0} rows streamed: first batch"), "ms",
+                    runs.Select(run => 1e3 * run.Streamed.Seconds),
                     FormattableString.Invariant($"{1e3 * whole.Value:F0} ms when everything is tokenised first"));
                 yield return Measurement.Of(
-                    FormattableString.Invariant($"  resident memory, {Batches} batches of {BatchSize}"), "MB", runs.Select(run => run.Streamed.Bytes / Mega),
+                    FormattableString.Invariant($"  resident memory, {Batches} batches of {BatchSize}"), "MB",
+                    runs.Select(run => run.Streamed.Bytes / Mega),
                     FormattableString.Invariant($"{wholeMemory.Value:F1} MB when everything is tokenised first"));
             }
         }
@@ -61,7 +64,8 @@ internal static class DataBenchmark
         }
     }
 
-    /// <summary>What such a process does: prints seconds to the first batch, and peak memory above the start in bytes.</summary>
+    /// <summary>What such a process does: prints seconds to the first batch, and peak memory above the start in
+    /// bytes.</summary>
     public static int RunOnce(string file, string way)
     {
         var directory = Path.Combine(TokenizerBenchmark.Repository()!, "data", "base");
@@ -82,7 +86,8 @@ internal static class DataBenchmark
         {
             Train = [new DataSetOptions
             {
-                Name = "rows", Files = [file], Prompt = TextTemplate.Parse("meaning: {definition} ="), Answer = TextTemplate.Parse(" {pos}"),
+                Name = "rows", Files = [file], Prompt = TextTemplate.Parse("meaning: {definition} ="),
+                    Answer = TextTemplate.Parse(" {pos}"),
             }],
             MaxLength = 128,
             Streaming = way == Streaming,
@@ -110,7 +115,8 @@ internal static class DataBenchmark
         process.WaitForExit();
         if (process.ExitCode != 0 || words.Length != 2)
             throw new UserException($"data: the process for {way} ended with {process.ExitCode} - see above");
-        return (double.Parse(words[0], CultureInfo.InvariantCulture), double.Parse(words[1], CultureInfo.InvariantCulture));
+        return (double.Parse(words[0], CultureInfo.InvariantCulture),
+            double.Parse(words[1], CultureInfo.InvariantCulture));
     }
 
     // Definitions of eight words and a part of speech, like those of the default recipe.
@@ -119,7 +125,9 @@ internal static class DataBenchmark
     private static async Task WriteAsync(string file, int rows)
     {
         const int GroupRows = 122_880; // of many writers
-        string[] words = [.. ("a small part of the body that moves in water with great force or is used for making something by an animal plant person who "
+        string[] words = [
+            .. ("a small part of the body that moves in water with great force or is used for making something by an "
+                + "animal plant person who "
             + "lives near old city without any reason").Split(' ')];
         string[] parts = ["noun", "verb", "adjective", "adverb"];
         var (definition, pos) = (new DataField<string>("definition"), new DataField<string>("pos"));
@@ -132,7 +140,9 @@ internal static class DataBenchmark
             using var group = writer.CreateRowGroup();
             await group.WriteAsync(definition, (IReadOnlyCollection<string>)[.. Enumerable.Range(0, count)
                 .Select(_ => string.Join(' ', random.GetItems(words, 8)))]);
-            await group.WriteAsync(pos, (IReadOnlyCollection<string>)[.. Enumerable.Range(from, count).Select(row => parts[row % parts.Length])]);
+            await group.WriteAsync(
+                pos, (IReadOnlyCollection<string>)[.. Enumerable.Range(from, count)
+                .Select(row => parts[row % parts.Length])]);
             group.CompleteValidate();
         }
     }

@@ -2,7 +2,8 @@ using Peft.Models.Loading;
 
 namespace Peft.Benchmarks;
 
-/// <summary>What each fused operation brings, forward and backward: its time, and that of its composed form in the same rounds.</summary>
+/// <summary>What each fused operation brings, forward and backward: its time, and that of its composed form in the same
+/// rounds.</summary>
 internal static class FusedBenchmark
 {
     public static IEnumerable<Measurement> Measure(BenchmarkOptions options)
@@ -26,14 +27,16 @@ internal static class FusedBenchmark
             yield return measurement;
     }
 
-    private static IEnumerable<Measurement> Pair(BenchmarkOptions options, string name, Func<Tensor> operation, Tensor input)
+    private static IEnumerable<Measurement> Pair(
+        BenchmarkOptions options, string name, Func<Tensor> operation, Tensor input)
     {
         using var scope = torch.NewDisposeScope();
         var slopes = torch.randn_like(operation());
         var seconds = Rounds.Seconds(options.Rounds, () => Run(true), () => Run(false));
         var label = $"{name} {input.dtype.Name()} [{string.Join(", ", input.shape)}]";
         yield return Measurement.Of(label, "ms", seconds[0].Select(s => 1e3 * s), "");
-        yield return Measurement.Of("  composed over fused", "x", seconds[1].Zip(seconds[0], (c, f) => c / f), "above 1: fusing pays");
+        yield return Measurement.Of(
+            "  composed over fused", "x", seconds[1].Zip(seconds[0], (c, f) => c / f), "above 1: fusing pays");
 
         void Run(bool fused)
         {

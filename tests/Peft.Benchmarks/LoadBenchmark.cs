@@ -17,16 +17,22 @@ internal static class LoadBenchmark
             var file = Path.Combine(folder, "model.safetensors");
             var buffer = new byte[BufferBytes];
             var seconds = Rounds.Seconds(
-                options.Rounds, () => Load(folder, ScalarType.Float32, touch: false), () => Load(folder, ScalarType.Float32, touch: true),
+                options.Rounds, () => Load(folder, ScalarType.Float32, touch: false), () =>
+                    Load(folder, ScalarType.Float32, touch: true),
                 () => Load(folder, ScalarType.BFloat16, touch: false), () => Read(file, buffer));
             var size = FormattableString.Invariant($"{new FileInfo(file).Length / 1048576.0:F1} MB");
-            var reading = FormattableString.Invariant($"{1e3 * Measurement.Of("", "", seconds[3], "").Value:F2} ms to read the file");
-            yield return Measurement.Of($"safetensors, {size}: model loaded (mapped)", "ms", seconds[0].Select(s => 1e3 * s), reading);
-            yield return Measurement.Of("  loaded, every weight read once", "ms", seconds[1].Select(s => 1e3 * s), reading);
+            var reading = FormattableString.Invariant(
+                $"{1e3 * Measurement.Of("", "", seconds[3], "").Value:F2} ms to read the file");
+            yield return Measurement.Of(
+                $"safetensors, {size}: model loaded (mapped)", "ms", seconds[0].Select(s => 1e3 * s), reading);
+            yield return Measurement.Of(
+                "  loaded, every weight read once", "ms", seconds[1].Select(s => 1e3 * s), reading);
             var growth = AnonymousGrowth(folder) / 1048576.0;
             yield return new(
-                "  private memory of the loaded model, every weight read", growth, "MB", growth, growth, "a second copy would take " + size);
-            yield return Measurement.Of("  loaded as bfloat16 (converted)", "ms", seconds[2].Select(s => 1e3 * s), reading);
+                "  private memory of the loaded model, every weight read", growth, "MB", growth, growth,
+                "a second copy would take " + size);
+            yield return Measurement.Of(
+                "  loaded as bfloat16 (converted)", "ms", seconds[2].Select(s => 1e3 * s), reading);
         }
         finally
         {

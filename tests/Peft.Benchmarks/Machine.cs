@@ -9,7 +9,8 @@ internal sealed record Machine(string Processor, int Cores, int Threads, string 
     public static Machine Describe()
     {
         var model = File.Exists("/proc/cpuinfo")
-            ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':', 2)[1].Trim()
+            ? File.ReadLines("/proc/cpuinfo")
+            .FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':', 2)[1].Trim()
             : null;
         return new(
             model ?? "unknown processor", Environment.ProcessorCount, torch.get_num_threads(),

@@ -11,17 +11,21 @@ internal static class MemoryBenchmark
     public static IEnumerable<Measurement> Measure(BenchmarkOptions options)
     {
         // The smaller one first: what it leaves in the process is given back before the other.
-        if (Above(options, gradientCheckpointing: true) is not { } again || Above(options, gradientCheckpointing: false) is not { } kept)
+        if (Above(options, gradientCheckpointing: true) is not { } again
+            || Above(options, gradientCheckpointing: false) is not { } kept)
             yield break; // a system that does not tell
         yield return new(
             $"peak memory of {Steps} LoRA steps above the loaded model", kept.Mega, "MB", kept.Mega, kept.Mega,
-            FormattableString.Invariant($"{kept.Estimate / Mega:F1} MB estimated by --dry-run; weights take {kept.Weights / Mega:F1} MB"));
+            FormattableString.Invariant(
+                $"{kept.Estimate / Mega:F1} MB estimated by --dry-run; weights take {kept.Weights / Mega:F1} MB"));
         yield return new(
             "the same with gradient checkpointing", again.Mega, "MB", again.Mega, again.Mega,
-            FormattableString.Invariant($"{again.Mega / kept.Mega:P0} of that without; {again.Estimate / Mega:F1} MB estimated"));
+            FormattableString.Invariant(
+                $"{again.Mega / kept.Mega:P0} of that without; {again.Estimate / Mega:F1} MB estimated"));
     }
 
-    private static (double Mega, long Weights, long Estimate)? Above(BenchmarkOptions options, bool gradientCheckpointing)
+    private static (double Mega, long Weights, long Estimate)? Above(
+        BenchmarkOptions options, bool gradientCheckpointing)
     {
         using var step = TrainingStep.Lora(options, gradientCheckpointing);
         step.Run(); // brings in the code of the kernels, which lies in files and is not memory of a step
@@ -55,6 +59,7 @@ internal static class MemoryBenchmark
         if (!File.Exists(Status))
             return 0;
         var line = File.ReadLines(Status).FirstOrDefault(l => l.StartsWith(key, StringComparison.Ordinal));
-        return line is null ? 0 : long.Parse(line[key.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture) * 1024;
+        return line is null ? 0 : long.Parse(
+            line[key.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture) * 1024;
     }
 }

@@ -6,7 +6,8 @@ using Peft.Formats.Safetensors;
 
 namespace Peft.Benchmarks;
 
-/// <summary>Merging 64 adapters of rank 16: time, and the private memory it takes at most, beside the size of the result.</summary>
+/// <summary>Merging 64 adapters of rank 16: time, and the private memory it takes at most, beside the size of the
+/// result.</summary>
 internal static class MergeBenchmark
 {
     private const int Adapters = 64;
@@ -18,7 +19,8 @@ internal static class MergeBenchmark
         var folder = Directory.CreateTempSubdirectory("peft-bench-").FullName;
         try
         {
-            List<string> directories = [.. Enumerable.Range(0, Adapters).Select(i => Write(Path.Combine(folder, $"a{i}"), options.Shape, i))];
+            List<string> directories = [
+                .. Enumerable.Range(0, Adapters).Select(i => Write(Path.Combine(folder, $"a{i}"), options.Shape, i))];
             var one = new FileInfo(Path.Combine(directories[0], BundleFiles.Weights)).Length / 1048576.0;
             foreach (var method in Methods)
             {
@@ -26,13 +28,16 @@ internal static class MergeBenchmark
                 using var memory = new PeakMemory();
                 var clock = Stopwatch.StartNew();
                 var output = Path.Combine(folder, "out");
-                AdapterMerge.Run([.. directories.SelectMany(MergeSource.Open)], MergeCatalog.Find(method)!, new MergeOptions(), null, output);
+                AdapterMerge.Run(
+                    [.. directories.SelectMany(MergeSource.Open)], MergeCatalog.Find(method)!, new MergeOptions(), null,
+                    output);
                 var (seconds, growth) = (clock.Elapsed.TotalSeconds, memory.Growth / 1048576.0);
                 var written = new FileInfo(Path.Combine(output, BundleFiles.Weights)).Length / 1048576.0;
                 Directory.Delete(output, recursive: true);
                 yield return new(
                     $"merge by {method}: {Adapters} adapters of rank {Rank}", seconds, "s", seconds, seconds,
-                    FormattableString.Invariant($"private memory at most +{growth:F0} MB; result {written:F0} MB, one adapter {one:F1} MB"));
+                    FormattableString.Invariant(
+                        $"private memory at most +{growth:F0} MB; result {written:F0} MB, one adapter {one:F1} MB"));
             }
         }
         finally
@@ -43,9 +48,16 @@ internal static class MergeBenchmark
 
     private static string Write(string directory, ModelShape shape, int adapter)
     {
-        string[] names = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"];
-        var modules = Enumerable.Range(0, shape.Layers).SelectMany(layer => names.Zip(shape.Linears, (name, sizes) => (Path: $"model.layers.{layer}.{name}", sizes.In, sizes.Out))).ToList();
-        SafetensorsWrite Random(string name, params long[] sizes) => new($"base_model.model.{name}", SafetensorsDtype.F32, sizes, stream =>
+        string[] names = [
+            "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj",
+            "mlp.up_proj", "mlp.down_proj"];
+        var modules = Enumerable.Range(0, shape.Layers)
+            .SelectMany(
+                layer => names.Zip(
+                    shape.Linears, (name, sizes) => (Path: $"model.layers.{layer}.{name}", sizes.In, sizes.Out)))
+                    .ToList();
+        SafetensorsWrite Random(string name, params long[] sizes) =>
+            new($"base_model.model.{name}", SafetensorsDtype.F32, sizes, stream =>
         {
             using var random = Seeds.GeneratorFor(adapter, name);
             using var values = torch.randn(sizes, generator: random);
@@ -53,15 +65,20 @@ internal static class MergeBenchmark
         });
         var manifest = new BundleManifest
         {
-            Adapter = new AdapterOptions { R = Rank, LoraAlpha = Rank }, Base = new BaseIdentity("bench", "0123456789abcdef"),
+            Adapter = new AdapterOptions { R = Rank, LoraAlpha = Rank },
+                Base = new BaseIdentity("bench", "0123456789abcdef"),
         };
         BundleWriter.Write(
-            directory, manifest, PeftConfig.ToJson(manifest.Adapter, modules.Select(module => module.Path), null, "bench"),
+            directory, manifest,
+            PeftConfig.ToJson(manifest.Adapter, modules.Select(module => module.Path), null, "bench"),
             [.. modules.SelectMany(module => new[]
             {
-                Random(module.Path + ".lora_A.weight", Rank, module.In), Random(module.Path + ".lora_B.weight", module.Out, Rank),
+                Random(module.Path + ".lora_A.weight", Rank, module.In),
+                    Random(module.Path + ".lora_B.weight", module.Out, Rank),
             })]);
-        GateFile.Write(directory, [.. modules.Select(module => (module.Path, GateVectors.Gate, torch.ones([module.In]) * adapter))]);
+        GateFile.Write(
+            directory, [
+                .. modules.Select(module => (module.Path, GateVectors.Gate, torch.ones([module.In]) * adapter))]);
         return directory;
     }
 
@@ -72,7 +89,8 @@ internal static class MergeBenchmark
         private readonly Timer _timer;
         private double _peak;
 
-        public PeakMemory() => _timer = new Timer(_ => _peak = Math.Max(_peak, MemoryBenchmark.StatusBytes("RssAnon:")), null, 0, 20);
+        public PeakMemory() =>
+            _timer = new Timer(_ => _peak = Math.Max(_peak, MemoryBenchmark.StatusBytes("RssAnon:")), null, 0, 20);
 
         public double Growth => Math.Max(0, Math.Max(_peak, MemoryBenchmark.StatusBytes("RssAnon:")) - _before);
 

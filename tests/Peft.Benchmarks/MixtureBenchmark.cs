@@ -1,6 +1,7 @@
 namespace Peft.Benchmarks;
 
-/// <summary>The one mixture operation, forward and backward: fused, composed of single operations, and without experts.</summary>
+/// <summary>The one mixture operation, forward and backward: fused, composed of single operations, and without
+/// experts.</summary>
 internal static class MixtureBenchmark
 {
     public static IEnumerable<Measurement> Measure(BenchmarkOptions options)
@@ -27,12 +28,15 @@ internal static class MixtureBenchmark
         void Base() => Gradients.backward(Fused.linear(x, weight), gradient);
 
         var seconds = Rounds.Seconds(options.Rounds, Once(Kernel, inputs), Once(Composed, inputs), Once(Base, inputs));
-        var name = $"mixture [{shape.Rows}, {shape.Hidden}] -> {shape.FeedForward}, {TrainingStep.Experts} experts r={TrainingStep.Rank}, top-2";
+        var name = $"mixture [{shape.Rows}, {shape.Hidden}] -> {shape.FeedForward}, {TrainingStep.Experts} experts "
+            + $"r={TrainingStep.Rank}, top-2";
         // Base: forward and to x. Adapters: three times N C (D + O).
         var baseWork = 2.0 * shape.Hidden * shape.FeedForward;
         var limit = (baseWork + 3.0 * Columns * (shape.Hidden + shape.FeedForward)) / baseWork;
         yield return Measurement.Of(name + ", fused", "ms", seconds[0].Select(s => 1e3 * s), "");
-        yield return Measurement.Of("  composed of single operations over fused", "x", seconds[1].Zip(seconds[0], (c, f) => c / f), "above 1: fusing pays");
+        yield return Measurement.Of(
+            "  composed of single operations over fused", "x", seconds[1].Zip(seconds[0], (c, f) => c / f),
+            "above 1: fusing pays");
         yield return Measurement.Of(
             "  fused over the frozen layer alone", "x", seconds[0].Zip(seconds[2], (f, l) => f / l),
             FormattableString.Invariant($"{limit:F3} by multiply-adds"));

@@ -31,7 +31,8 @@ internal sealed record ModelShape(
     [JsonIgnore]
     public IReadOnlyList<(long In, long Out)> Linears =>
     [
-        (Hidden, Hidden), (Hidden, Hidden), (Hidden, Hidden), (Hidden, Hidden), (Hidden, FeedForward), (Hidden, FeedForward), (FeedForward, Hidden),
+        (Hidden, Hidden), (Hidden, Hidden), (Hidden, Hidden), (Hidden, Hidden), (Hidden, FeedForward),
+        (Hidden, FeedForward), (FeedForward, Hidden),
     ];
 
     /// <summary>A model of this shape with random weights.</summary>
@@ -62,5 +63,6 @@ internal sealed record ModelShape(
 
     /// <inheritdoc/>
     public override string ToString() =>
-        $"{Name} (D {Hidden}, {Layers} layers, {Heads} heads, F {FeedForward}, V {Vocabulary}, T {Length}, batch {Batch})";
+        $"{Name} (D {Hidden}, {Layers} layers, {Heads} heads, F {FeedForward}, V {Vocabulary}, T {Length}, batch "
+            + $"{Batch})";
 }

@@ -2,19 +2,22 @@ namespace Peft.Benchmarks;
 
 /// <summary>The multiply-adds that one training step with a frozen base has to do; one counts as one.</summary>
 /// <remarks>
-/// Forward: every linear layer, both GEMMs of causal attention (the half below the diagonal), the head at every learned position.
-/// Backward: to the inputs of all that, not to the base weights; nothing below the first block's q, k, v, whose input needs no gradient.
-/// LoRA of rank C on a layer [O, D]: forward N C (D + O), backward twice that.
+/// Forward: every linear layer, both GEMMs of causal attention (the half below the diagonal), the head at every learned
+/// position.
+/// Backward: to the inputs of all that, not to the base weights; nothing below the first block's q, k, v, whose input
+/// needs no gradient. LoRA of rank C on a layer [O, D]: forward N C (D + O), backward twice that.
 /// </remarks>
 internal static class MultiplyAdds
 {
-    /// <summary>Of a step with adapters of a total rank on every linear layer, and a router of so many experts on each.</summary>
+    /// <summary>Of a step with adapters of a total rank on every linear layer, and a router of so many experts on
+    /// each.</summary>
     public static double OfStep(ModelShape shape, int rank, int experts = 0)
     {
         var n = (double)shape.Rows;
         var linears = shape.Linears.Sum(l => (double)l.In * l.Out) * shape.Layers;
         var first = shape.Linears.Take(3).Sum(l => (double)l.In * l.Out);
-        var attention = 0.5 * shape.Batch * shape.Length * shape.Length * shape.Hidden;    // one GEMM of one block, causal
+        // one GEMM of one block, causal
+        var attention = 0.5 * shape.Batch * shape.Length * shape.Length * shape.Hidden;
         var head = (double)(shape.Batch * (shape.Length - 1)) * shape.Hidden * shape.Vocabulary;
         var adapters = shape.Linears.Sum(l => (double)(l.In + l.Out)) * shape.Layers * rank;
         var routers = shape.Linears.Sum(l => (double)l.In) * shape.Layers * experts;

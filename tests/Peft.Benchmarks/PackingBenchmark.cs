@@ -22,10 +22,14 @@ internal static class PackingBenchmark
             yield break;
         }
         var recipe = Path.Combine(repository, DefaultRecipe);
-        var rounds = Enumerable.Range(0, Math.Min(options.Rounds, 3)).Select(_ => (Padded: Speed(recipe, Padded), Packed: Speed(recipe, Packed))).ToList();
-        yield return Measurement.Of("default data, 16 padded rows a step", "tokens/s", rounds.Select(r => r.Padded), "real tokens");
-        yield return Measurement.Of("default data, 4 packed rows a step", "tokens/s", rounds.Select(r => r.Packed), "real tokens");
-        yield return Measurement.Of("  packed over padded", "x", rounds.Select(r => r.Packed / r.Padded), "above 1: packing pays");
+        var rounds = Enumerable.Range(0, Math.Min(options.Rounds, 3))
+            .Select(_ => (Padded: Speed(recipe, Padded), Packed: Speed(recipe, Packed))).ToList();
+        yield return Measurement.Of(
+            "default data, 16 padded rows a step", "tokens/s", rounds.Select(r => r.Padded), "real tokens");
+        yield return Measurement.Of(
+            "default data, 4 packed rows a step", "tokens/s", rounds.Select(r => r.Packed), "real tokens");
+        yield return Measurement.Of(
+            "  packed over padded", "x", rounds.Select(r => r.Packed / r.Padded), "above 1: packing pays");
     }
 
     private static double Speed(string recipeFile, string[] settings)
@@ -33,7 +37,10 @@ internal static class PackingBenchmark
         var folder = Directory.CreateTempSubdirectory("peft-bench-").FullName;
         try
         {
-            var recipe = Recipe.Load(recipeFile, [$"training.max_steps={Steps}", "training.save_steps=0", "data.eval=[]", "evaluation.tasks=[]", .. settings]);
+            var recipe = Recipe.Load(
+                recipeFile, [
+                    $"training.max_steps={Steps}", "training.save_steps=0", "data.eval=[]", "evaluation.tasks=[]",
+                    .. settings]);
             var output = OutputDirectory.Decide(Path.Combine(folder, "out"), null, overwrite: false);
             var clock = new Clock();
             using var run = RunBuilder.Build(recipe, output, torch.CPU, [clock]);

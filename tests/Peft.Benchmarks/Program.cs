@@ -3,8 +3,9 @@ using Peft.Formats;
 namespace Peft.Benchmarks;
 
 /// <summary>
-/// Measures speed and memory and prints them beside their limits. Everything that is compared is measured in one run, in turns, so
-/// that the machine's other work and its clock fall on all alike; numbers of two runs are not to be compared.
+/// Measures speed and memory and prints them beside their limits. Everything that is compared is measured in one run,
+/// in turns, so that the machine's other work and its clock fall on all alike; numbers of two runs are not to be
+/// compared.
 /// </summary>
 public static class Program
 {
@@ -24,7 +25,8 @@ public static class Program
             TorchRuntime.Start(options.Threads);
             var report = new Report(Machine.Describe(), options);
             Console.WriteLine($"machine  {report.Machine}");
-            Console.WriteLine($"shape    {options.Shape}, {options.Dtype}, {options.Rounds} rounds: median (lowest - highest)\n");
+            Console.WriteLine(
+                $"shape    {options.Shape}, {options.Dtype}, {options.Rounds} rounds: median (lowest - highest)\n");
             // Memory first: later measurements leave freed memory in the process.
             foreach (var (name, measure) in Measurements)
             {
@@ -45,7 +47,8 @@ public static class Program
     }
 
     /// <summary>Every measurement, in the order in which they run.</summary>
-    internal static IReadOnlyList<(string Name, Func<BenchmarkOptions, IEnumerable<Measurement>> Measure)> Measurements { get; } =
+    internal static IReadOnlyList<(string Name,
+        Func<BenchmarkOptions, IEnumerable<Measurement>> Measure)> Measurements { get; } =
     [
         ("memory", MemoryBenchmark.Measure),
         ("training", TrainingBenchmark.Measure),

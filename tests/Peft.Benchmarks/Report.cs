@@ -24,13 +24,16 @@ internal sealed class Report(Machine machine, BenchmarkOptions options)
     {
         _measurements.Add(measurement);
         var spread = $"({Short(measurement.Low)} - {Short(measurement.High)})";
-        Console.WriteLine($"{measurement.Name,-58}{Short(measurement.Value),9} {measurement.Unit,-9}{spread,-22}{measurement.Limit}");
+        Console.WriteLine(
+            $"{measurement.Name,-58}{Short(measurement.Value),9} {measurement.Unit,-9}{spread,-22}{measurement.Limit}");
     }
 
     /// <summary>Writes everything as JSON.</summary>
     public void Save(string file) => AtomicFile.WriteText(file, JsonSerializer.Serialize(
-        new { machine, options.Shape, Dtype = options.Dtype.ToString(), options.Rounds, Measurements = _measurements }, Json) + "\n");
+        new { machine, options.Shape, Dtype = options.Dtype.ToString(), options.Rounds, Measurements = _measurements },
+        Json) + "\n");
 
     private static string Short(double value) => value.ToString(
-        Math.Abs(value) switch { >= 1000 => "F0", >= 100 => "F1", >= 10 => "F2", _ => "F3" }, CultureInfo.InvariantCulture);
+        Math.Abs(value) switch { >= 1000 => "F0", >= 100 => "F1", >= 10 => "F2", _ => "F3" },
+        CultureInfo.InvariantCulture);
 }

@@ -5,7 +5,8 @@ using Peft.Formats.Configuration;
 
 namespace Peft.Benchmarks;
 
-/// <summary>A training step with each router of the catalog, over plain LoRA of the same rank; a pass, where a method takes several.</summary>
+/// <summary>A training step with each router of the catalog, over plain LoRA of the same rank; a pass, where a method
+/// takes several.</summary>
 internal static class RouterBenchmark
 {
     public static IEnumerable<Measurement> Measure(BenchmarkOptions options)
@@ -17,7 +18,8 @@ internal static class RouterBenchmark
             var seconds = Rounds.Seconds(options.Rounds, lora.Run, routed.Run);
             yield return Measurement.Of(
                 $"router {entry.Kind}", "x", seconds[1].Zip(seconds[0], (r, l) => r / l),
-                entry.RoutesRanks ? "over plain LoRA of rank 8, forward and backward" : $"over plain LoRA of rank 8; {TrainingStep.Experts} experts");
+                entry.RoutesRanks ? "over plain LoRA of rank 8, forward and backward"
+                : $"over plain LoRA of rank 8; {TrainingStep.Experts} experts");
         }
     }
 
@@ -25,7 +27,8 @@ internal static class RouterBenchmark
     {
         var experts = entry.RoutesRanks ? 1 : TrainingStep.Experts;
         var faults = new Faults();
-        var section = new OptionReader(ConfigJson.Parse($$"""{"kind": "{{entry.Kind}}"}""", entry.Kind), "router", faults);
+        var section = new OptionReader(
+            ConfigJson.Parse($$"""{"kind": "{{entry.Kind}}"}""", entry.Kind), "router", faults);
         var router = entry.Read(section, new RouterSize(experts, TrainingStep.Rank));
         faults.ThrowIfAny(entry.Kind);
         return TrainingStep.LoraOf(TrainingStep.Rank) with

@@ -2,7 +2,8 @@ using Peft.Adapters.Lora;
 
 namespace Peft.Benchmarks;
 
-/// <summary>How the time of a step grows with its tokens, with the number of experts, with their rank; always on the smallest shape.</summary>
+/// <summary>How the time of a step grows with its tokens, with the number of experts, with their rank; always on the
+/// smallest shape.</summary>
 internal static class ScaleBenchmark
 {
     private const int BarWidth = 30;
@@ -12,7 +13,8 @@ internal static class ScaleBenchmark
         [
             .. Series(
                 options, "tokens a step", "us a token", [256, 512, 1024, 2048, 4096, 8192],
-                tokens => Shape with { Batch = Math.Max(1, tokens / Shape.Length), Length = Math.Min(tokens, Shape.Length) },
+                tokens => Shape with { Batch = Math.Max(1, tokens / Shape.Length),
+                Length = Math.Min(tokens, Shape.Length) },
                 _ => TrainingStep.MixtureOf(TrainingStep.Experts, TrainingStep.Rank), tokens => 1e6 / tokens),
             .. Series(
                 options, "experts of rank 8", "ms a step", [1, 2, 4, 8, 16, 32, 64], _ => Shape,
@@ -23,7 +25,8 @@ internal static class ScaleBenchmark
         ];
 
     private static IEnumerable<Measurement> Series(
-        BenchmarkOptions options, string name, string unit, int[] values, Func<int, ModelShape> shape, Func<int, AdapterOptions> adapter,
+        BenchmarkOptions options, string name, string unit, int[] values, Func<int, ModelShape> shape,
+        Func<int, AdapterOptions> adapter,
         Func<int, double> factor)
     {
         var measured = new List<Measurement>();
@@ -34,6 +37,7 @@ internal static class ScaleBenchmark
             measured.Add(Measurement.Of($"{value,6} {name}", unit, seconds.Select(s => factor(value) * s), ""));
         }
         var longest = measured.Max(m => m.Value);
-        return measured.Select(m => m with { Limit = new string('#', Math.Max(1, (int)Math.Round(BarWidth * m.Value / longest))) });
+        return measured.Select(
+            m => m with { Limit = new string('#', Math.Max(1, (int)Math.Round(BarWidth * m.Value / longest))) });
     }
 }

@@ -22,15 +22,21 @@ internal static class ScoringBenchmark
         var groups = Enumerable.Range(0, Questions).Select(question =>
         {
             var prompt = Ids(PromptTokens - question);
-            return (IReadOnlyList<ScoredSequence>)[.. Enumerable.Range(0, Choices).Select(_ => new ScoredSequence([.. prompt, .. Ids(ChoiceTokens)], prompt.Length))];
+            return (IReadOnlyList<ScoredSequence>)[.. Enumerable.Range(0, Choices)
+                .Select(_ => new ScoredSequence([.. prompt, .. Ids(ChoiceTokens)], prompt.Length))];
         }).ToList();
         var seconds = Rounds.Seconds(
-            options.Rounds, () => ContinuationScorer.Score(model, groups), () => groups.ForEach(group => Plain(model, group)));
+            options.Rounds, () => ContinuationScorer.Score(model, groups), () =>
+                groups.ForEach(group => Plain(model, group)));
         yield return Measurement.Of(
-            $"scoring, 4 choices of {ChoiceTokens} after {PromptTokens} tokens", "choices/s", seconds[0].Select(s => Questions * Choices / s),
+            $"scoring, 4 choices of {ChoiceTokens} after {PromptTokens} tokens", "choices/s", seconds[0]
+            .Select(s => Questions * Choices / s),
             "prompts once for all choices, 16 questions a batch");
-        yield return Measurement.Of("  one full pass a choice", "choices/s", seconds[1].Select(s => Questions * Choices / s), "the plain way");
-        yield return Measurement.Of("  speed over the plain way", "x", seconds[1].Zip(seconds[0], (plain, shared) => plain / shared), "at least 2");
+        yield return Measurement.Of(
+            "  one full pass a choice", "choices/s", seconds[1].Select(s => Questions * Choices / s), "the plain way");
+        yield return Measurement.Of(
+            "  speed over the plain way", "x", seconds[1].Zip(seconds[0], (plain, shared) => plain / shared),
+            "at least 2");
     }
 
     private static void Plain(CausalLanguageModel model, IReadOnlyList<ScoredSequence> group)

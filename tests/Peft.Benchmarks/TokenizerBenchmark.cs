@@ -4,7 +4,8 @@ using Peft.Formats.Tokenizers;
 
 namespace Peft.Benchmarks;
 
-/// <summary>Encoding English: sentences of this repository's pages and documentation comments, in random order.</summary>
+/// <summary>Encoding English: sentences of this repository's pages and documentation comments, in random
+/// order.</summary>
 internal static partial class TokenizerBenchmark
 {
     private const int Vocabulary = 8192;
@@ -33,7 +34,8 @@ internal static partial class TokenizerBenchmark
                 () => texts.ForEach(text => Encoding.UTF8.GetBytes(text, buffer)));
             var scan = Measurement.Of("", "", seconds[1].Select(s => 1e-6 * bytes / s), "");
             yield return Measurement.Of(
-                $"tokenizer, byte-level BPE of {tokenizer.VocabularySize}, one thread", "MB/s", seconds[0].Select(s => 1e-6 * bytes / s),
+                $"tokenizer, byte-level BPE of {tokenizer.VocabularySize}, one thread", "MB/s", seconds[0]
+                .Select(s => 1e-6 * bytes / s),
                 FormattableString.Invariant($"{scan.Value:F0} to turn the text into bytes alone"));
         }
         finally
@@ -48,7 +50,8 @@ internal static partial class TokenizerBenchmark
         var texts = new List<string>();
         for (var bytes = 0L; bytes < TextBytes;)
         {
-            var text = string.Join(' ', Enumerable.Range(0, SentencesOfText).Select(_ => sentences[random.Next(sentences.Count)]));
+            var text = string.Join(
+                ' ', Enumerable.Range(0, SentencesOfText).Select(_ => sentences[random.Next(sentences.Count)]));
             texts.Add(text);
             bytes += Encoding.UTF8.GetByteCount(text);
         }
@@ -61,9 +64,14 @@ internal static partial class TokenizerBenchmark
             return [];
         var source = Directory.EnumerateFiles(Path.Combine(folder, "src"), "*.cs", SearchOption.AllDirectories)
             .Order(StringComparer.Ordinal)
-            .Select(file => string.Join(' ', File.ReadLines(file).Select(l => l.Trim()).Where(l => l.StartsWith("///", StringComparison.Ordinal)).Select(l => l[3..])));
-        var pages = Directory.EnumerateFiles(Path.Combine(folder, "src"), "*.md", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Select(File.ReadAllText);
-        return [.. source.Concat(pages).SelectMany(text => SentenceEnd().Split(Space().Replace(Tag().Replace(text, " "), " "))).Where(s => s.Length > 20)];
+            .Select(file =>
+                string.Join(
+                    ' ', File.ReadLines(file).Select(l => l.Trim())
+                    .Where(l => l.StartsWith("///", StringComparison.Ordinal)).Select(l => l[3..])));
+        var pages = Directory.EnumerateFiles(Path.Combine(folder, "src"), "*.md", SearchOption.AllDirectories)
+            .Order(StringComparer.Ordinal).Select(File.ReadAllText);
+        return [.. source.Concat(pages).SelectMany(
+            text => SentenceEnd().Split(Space().Replace(Tag().Replace(text, " "), " "))).Where(s => s.Length > 20)];
     }
 
     /// <summary>The checkout that the program was started in or built from; null elsewhere.</summary>

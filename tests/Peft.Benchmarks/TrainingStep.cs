@@ -10,7 +10,8 @@ using Peft.Training;
 
 namespace Peft.Benchmarks;
 
-/// <summary>A model with adapters on every linear layer and all that one step of training needs; the step is the training loop's.</summary>
+/// <summary>A model with adapters on every linear layer and all that one step of training needs; the step is the
+/// training loop's.</summary>
 internal sealed class TrainingStep : IDisposable
 {
     public const int Rank = 8;
@@ -24,28 +25,32 @@ internal sealed class TrainingStep : IDisposable
     private int _steps;
 
     /// <summary>Makes the model, its adapters and a batch of random tokens.</summary>
-    public TrainingStep(BenchmarkOptions options, ModelShape shape, AdapterOptions adapter, bool gradientCheckpointing = false)
+    public TrainingStep(
+        BenchmarkOptions options, ModelShape shape, AdapterOptions adapter, bool gradientCheckpointing = false)
     {
         _gradientCheckpointing = gradientCheckpointing;
         _model = shape.Create(options.Dtype);
         _adapted = AdapterAttachment.Attach(_model, adapter, seed: 1);
-        _optimizer = Optimizers.Create(new TrainingOptions(), _adapted.Parameters);
+        _optimizer = new TrainingOptions().NewOptimizer(_adapted.Parameters);
         _batch = RandomBatch(shape);
     }
 
     /// <summary>Bytes of the base and of the adapters.</summary>
-    public long WeightBytes => _model.BaseParameters.Sum(p => p.Parameter.ByteCount()) + _adapted.Parameters.Sum(p => p.Parameter.ByteCount());
+    public long WeightBytes =>
+        _model.BaseParameters.Sum(p => p.Parameter.ByteCount()) + _adapted.Parameters.Sum(p => p.Parameter.ByteCount());
 
     /// <summary>What <c>--dry-run</c> says of the activations of a step.</summary>
     public long EstimatedActivations =>
-        MemoryEstimate.ActivationBytes(_model, _adapted.Modules, _batch.BatchSize, _batch.Length, _batch.Length, _gradientCheckpointing);
+        MemoryEstimate.ActivationBytes(
+            _model, _adapted.Modules, _batch.BatchSize, _batch.Length, _batch.Length, _gradientCheckpointing);
 
     /// <summary>Plain LoRA.</summary>
     public static TrainingStep Lora(BenchmarkOptions options, bool gradientCheckpointing = false) =>
         new(options, options.Shape, LoraOf(Rank), gradientCheckpointing);
 
     /// <summary>A mixture with two of the experts for each token.</summary>
-    public static TrainingStep Mixture(BenchmarkOptions options) => new(options, options.Shape, MixtureOf(Experts, Rank));
+    public static TrainingStep Mixture(BenchmarkOptions options) =>
+        new(options, options.Shape, MixtureOf(Experts, Rank));
 
     /// <summary>Plain LoRA of a rank.</summary>
     public static AdapterOptions LoraOf(int rank) => new() { R = rank, LoraAlpha = 2 * rank };
@@ -58,7 +63,8 @@ internal sealed class TrainingStep : IDisposable
         Router = new TopKRouterOptions { TopK = 2 },
     };
 
-    /// <summary>One step: forward, loss of every next token, the router's own losses, backward, clipping, AdamW.</summary>
+    /// <summary>One step: forward, loss of every next token, the router's own losses, backward, clipping,
+    /// AdamW.</summary>
     public void Run()
     {
         _optimizer.zero_grad();

@@ -54,7 +54,7 @@ internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long T
         Dictionary<string, long> Counts(IReadOnlyList<string> overrides)
         {
             var changed = Recipe.Load(recipeFile, overrides);
-            using var model = LoadedModel.OpenBase(changed.Paths.Resolve(changed.Model.ModelNameOrPath), changed.Model.Dtype, torch.CPU);
+            using var model = LoadedModel.OpenBase(changed.Paths.Resolve(changed.Model.Directory), changed.Model.Dtype, torch.CPU);
             var adapted = AdapterAttachment.Attach(model, changed.AdapterOptions!, changed.Training.Seed);
             return adapted.TrainableParameterCounts.GroupBy(pair => pair.Path[(pair.Path.LastIndexOf('.') + 1)..], StringComparer.Ordinal)
                 .ToDictionary(group => group.Key, group => group.Sum(pair => pair.Count), StringComparer.Ordinal);

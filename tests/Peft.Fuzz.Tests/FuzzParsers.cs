@@ -16,6 +16,7 @@ using Peft.Formats.Templates;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Recipes;
+using Peft.Recipes.Reading;
 using Peft.Training.Checkpoints;
 
 namespace Peft.Fuzz.Tests;

@@ -43,7 +43,8 @@ public sealed class CausalLanguageModelTests
         Assert.Equal(before, ModelRuns.Logits(model, Ids));
         Assert.True(model.HasPlainHead);
 
-        static Projection Innermost(Projection projection) => projection is Scaled scaled ? Innermost(scaled.Inner) : projection;
+        static Projection Innermost(Projection projection) =>
+            projection is Scaled scaled ? Innermost(scaled.Inner) : projection;
     }
 
     [Fact]
@@ -77,7 +78,8 @@ public sealed class CausalLanguageModelTests
     public void Gradient_of_a_base_weight_equals_the_difference_quotient()
     {
         using var checkpoint = new TinyCheckpoint("qwen3", "\"head_dim\": 8, \"tie_word_embeddings\": true");
-        foreach (var name in new[] { "model.embed_tokens.weight", "model.layers.0.self_attn.q_norm.weight", "model.layers.2.mlp.gate_proj.weight" })
+        foreach (var name in new[] { "model.embed_tokens.weight", "model.layers.0.self_attn.q_norm.weight",
+            "model.layers.2.mlp.gate_proj.weight" })
         {
             using var model = ModelLoader.Load(checkpoint.Path, ScalarType.Float64);
             model.RequireGrad(true);
@@ -110,7 +112,8 @@ public sealed class CausalLanguageModelTests
         ModelRuns.Logits(model, Ids);
         var before = LiveTensors.Settled();
         ModelRuns.Logits(model, Ids);
-        foreach (var _ in TextGeneration.Generate(model, [3, 17], new GenerationOptions { MaxNewTokens = 5, EosTokenIds = [] }))
+        foreach (var _ in TextGeneration.Generate(
+            model, [3, 17], new GenerationOptions { MaxNewTokens = 5, EosTokenIds = [] }))
         {
         }
 
@@ -142,8 +145,11 @@ public sealed class CausalLanguageModelTests
         using var checkpoint = new TinyCheckpoint();
         using var model = ModelLoader.Load(checkpoint.Path);
         using var wrong = torch.zeros([1, 5]);
-        var error = Assert.Throws<ArgumentException>(() => model.Projections[0].Forward(wrong, ForwardPass.ForInference()));
-        Assert.StartsWith("model.layers.0.self_attn.q_proj: input width 5, weight expects 16", error.Message, StringComparison.Ordinal);
+        var error = Assert.Throws<ArgumentException>(
+            () => model.Projections[0].Forward(wrong, ForwardPass.ForInference()));
+        Assert.StartsWith(
+            "model.layers.0.self_attn.q_proj: input width 5, weight expects 16", error.Message,
+            StringComparison.Ordinal);
     }
 
     private sealed record Seen(Tensor Output) : IPassRecord

@@ -52,14 +52,18 @@ public sealed class KeyValueCacheTests
         model.Hidden(torch.tensor([.. prompts.SelectMany(ids => ids)], [2, 4]), ForwardPass.ForInference(cache));
 
         using var chosen = cache.Select([.. continuations.Select(c => (long)c.Row)], 2);
-        var found = model.Forward(torch.tensor([.. continuations.SelectMany(c => c.Ids)], [3, 2]), ForwardPass.ForInference(chosen)).contiguous().data<float>().ToArray();
+        var found = model.Forward(
+            torch.tensor([.. continuations.SelectMany(c => c.Ids)], [3, 2]), ForwardPass.ForInference(chosen))
+            .contiguous().data<float>().ToArray();
 
         Assert.Equal((4, 6), (cache.Length, chosen.Length));
         var vocabulary = found.Length / 6;
         foreach (var (at, (row, ids)) in continuations.Index())
         {
             var whole = ModelRuns.Logits(model, [.. prompts[row], .. ids]);
-            Assert.InRange(ModelRuns.LargestDifference(found.Skip(at * 2 * vocabulary).Take(2 * vocabulary), whole[^(2 * vocabulary)..]), 0, 1e-5);
+            Assert.InRange(
+                ModelRuns.LargestDifference(
+                    found.Skip(at * 2 * vocabulary).Take(2 * vocabulary), whole[^(2 * vocabulary)..]), 0, 1e-5);
         }
     }
 
@@ -75,6 +79,8 @@ public sealed class KeyValueCacheTests
 
         using var chosen = cache.Select([1, 1, 0], 1);
 
-        Assert.Equal([2f, 2f, 1f], chosen.Once("mean", () => throw new InvalidOperationException("decided again")).data<float>().ToArray());
+        Assert.Equal(
+            [2f, 2f, 1f], chosen.Once("mean", () => throw new InvalidOperationException("decided again")).data<float>()
+            .ToArray());
     }
 }

@@ -12,12 +12,14 @@ public sealed class ModelLoaderTests
     public void Unknown_model_type_names_itself_the_supported_ones_and_the_nearest()
     {
         using var checkpoint = new TinyCheckpoint();
-        File.WriteAllText(checkpoint["config.json"], checkpoint.Config.Replace("\"llama\"", "\"lama\"", StringComparison.Ordinal));
+        File.WriteAllText(
+            checkpoint["config.json"], checkpoint.Config.Replace("\"llama\"", "\"lama\"", StringComparison.Ordinal));
         var error = Assert.Throws<UserException>(() => ModelLoader.Load(checkpoint.Path));
         var supported = Words.OneOf([.. ModelCatalog.Families.Select(family => family.ModelType)]);
         Assert.StartsWith("llama, mistral, qwen2", supported, StringComparison.Ordinal);
         Assert.Equal(
-            $"{checkpoint["config.json"]}: model_type is 'lama', which is not supported; expected {supported}. Did you mean 'llama'?",
+            $"{checkpoint["config.json"]}: model_type is 'lama', which is not supported; expected {supported}. Did "
+                + "you mean 'llama'?",
             error.Message);
     }
 
@@ -32,13 +34,15 @@ public sealed class ModelLoaderTests
 
         var error = Assert.Throws<FaultsException>(() => ModelLoader.Load(checkpoint.Path));
         Assert.StartsWith(
-            $"{checkpoint.Path}: the checkpoint, whose tensors must fit config.json, has 3 faults:\n", error.Message, StringComparison.Ordinal);
+            $"{checkpoint.Path}: the checkpoint, whose tensors must fit config.json, has 3 faults:\n", error.Message,
+            StringComparison.Ordinal);
         Assert.Equal(
             [
                 "model.safetensors: model.layers.0.self_attn.k_proj.weight: [4, 16]; expected [8, 16].",
                 "model.safetensors: model.layers.1.mlp.up_proj.weight: missing; expected [24, 16]. "
                     + "The nearest name in the file is model.layers.2.mlp.up_proj.weight.",
-                "model.safetensors: model.layers.2.self_attn.q_proj.bias: a tensor [16] that the model has no place for; "
+                "model.safetensors: model.layers.2.self_attn.q_proj.bias: a tensor [16] that the model has no place "
+                    + "for; "
                     + "expected none of this name.",
             ], error.Items.Select(fault => fault.ToString()));
     }
@@ -106,7 +110,8 @@ public sealed class ModelLoaderTests
         using var checkpoint = new TinyCheckpoint();
         using var wide = ModelLoader.Load(checkpoint.Path);
         using var reduced = ModelLoader.Load(checkpoint.Path, dtype);
-        Assert.InRange(ModelRuns.LargestDifference(ModelRuns.Logits(reduced, Ids), ModelRuns.Logits(wide, Ids)), 1e-6, tolerance);
+        Assert.InRange(
+            ModelRuns.LargestDifference(ModelRuns.Logits(reduced, Ids), ModelRuns.Logits(wide, Ids)), 1e-6, tolerance);
     }
 
     [Fact]
@@ -119,9 +124,11 @@ public sealed class ModelLoaderTests
         using var other = ModelLoader.Create(config.File, ScalarType.Float32, seed: 1);
         Assert.Equal(ModelRuns.Logits(first, Ids), ModelRuns.Logits(again, Ids));
         Assert.NotEqual(ModelRuns.Logits(first, Ids), ModelRuns.Logits(other, Ids));
-        var embedding = first.StateDict().First(entry => entry.Name == "model.embed_tokens.weight").Tensor.data<float>().ToArray();
+        var embedding = first.StateDict().First(entry => entry.Name == "model.embed_tokens.weight").Tensor.data<float>()
+            .ToArray();
         Assert.InRange(Math.Sqrt(embedding.Select(value => (double)value * value).Average()), 0.018, 0.022);
-        Assert.All(first.StateDict().First(entry => entry.Name == "model.norm.weight").Tensor.data<float>().ToArray(), value => Assert.Equal(1, value));
+        Assert.All(first.StateDict().First(entry => entry.Name == "model.norm.weight").Tensor.data<float>().ToArray(),
+            value => Assert.Equal(1, value));
     }
 
     [Fact]
@@ -139,11 +146,14 @@ public sealed class ModelLoaderTests
     {
         using var folder = new TemporaryFolder();
         File.WriteAllText(folder["config.json"], """
-            {"model_type": "llama", "vocab_size": 16777216, "hidden_size": 1048576, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 8}
+            {"model_type": "llama", "vocab_size": 16777216, "hidden_size": 1048576, "num_hidden_layers": 2,
+             "num_attention_heads": 4, "intermediate_size": 8}
             """);
-        var error = Assert.Throws<UserException>(() => ModelLoader.Create(ModelLoader.ReadConfig(folder.Path).Config.File, ScalarType.Float32, 1));
+        var error = Assert.Throws<UserException>(
+            () => ModelLoader.Create(ModelLoader.ReadConfig(folder.Path).Config.File, ScalarType.Float32, 1));
         Assert.StartsWith(
-            "config.json: with model.embed_tokens.weight of [16777216, 1048576] the weights take 65,536.0 GiB; expected at most the ",
+            "config.json: with model.embed_tokens.weight of [16777216, 1048576] the weights take 65,536.0 GiB; "
+                + "expected at most the ",
             error.Message, StringComparison.Ordinal);
         Assert.EndsWith(" GiB of this machine. Make the model smaller.", error.Message, StringComparison.Ordinal);
     }

@@ -25,7 +25,8 @@ public sealed class ModelSaverTests
         using var target = new TemporaryFolder();
         using var model = ModelLoader.Load(checkpoint.Path);
         ModelSaver.Save(target.Path, model, model.Config.File.Map, ScalarType.BFloat16);
-        Assert.Contains("\"torch_dtype\": \"bfloat16\"", File.ReadAllText(target["config.json"]), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"torch_dtype\": \"bfloat16\"", File.ReadAllText(target["config.json"]), StringComparison.Ordinal);
         using var copy = ModelLoader.Load(target.Path);
         Assert.Equal(ScalarType.BFloat16, copy.Dtype);
     }

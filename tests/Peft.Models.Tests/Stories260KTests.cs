@@ -39,7 +39,8 @@ public sealed class Stories260KTests
         long[] ids = [1, 403, 407, 261, 378, 432, 383, 286, 261, 376];
         using var wide = ModelLoader.Load(folder, ScalarType.Float32);
         using var half = ModelLoader.Load(folder, ScalarType.BFloat16);
-        Assert.InRange(ModelRuns.LargestDifference(ModelRuns.Logits(half, ids), ModelRuns.Logits(wide, ids)), 1e-6, 0.5);
+        Assert.InRange(
+            ModelRuns.LargestDifference(ModelRuns.Logits(half, ids), ModelRuns.Logits(wide, ids)), 1e-6, 0.5);
     }
 
     private static int[] Integers(JsonDocument document, string key) =>

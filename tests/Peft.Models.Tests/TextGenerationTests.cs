@@ -19,7 +19,8 @@ public sealed class TextGenerationTests
                  {
                      new GenerationOptions { MaxNewTokens = 12 },
                      new GenerationOptions { MaxNewTokens = 12, Temperature = 1, TopP = 0.9, Seed = 0 },
-                     new GenerationOptions { MaxNewTokens = 12, Temperature = 0.8, TopK = 5, Seed = 7, EosTokenIds = [] },
+                     new GenerationOptions { MaxNewTokens = 12, Temperature = 0.8, TopK = 5, Seed = 7,
+                     EosTokenIds = [] },
                  })
         {
             var batch = TextGeneration.GenerateBatch(model, Prompts[..3], options);
@@ -38,7 +39,9 @@ public sealed class TextGenerationTests
         var alone = Prompts.Select(prompt => TextGeneration.Generate(model, prompt, whole).ToList()).ToList();
         var asked = 0;
         // Each continuation is known by its own beginning: the second and the fourth prompt are the same.
-        var options = whole with { IsFinished = ids => { asked++; return alone.FindIndex(own => own[0] == ids[0]) is var row && ids.Count >= ends[row]; } };
+        var options =
+            whole with { IsFinished = ids =>
+                { asked++; return alone.FindIndex(own => own[0] == ids[0]) is var row && ids.Count >= ends[row]; } };
 
         var batch = TextGeneration.GenerateBatch(model, Prompts, options);
 
@@ -64,10 +67,12 @@ public sealed class TextGenerationTests
     {
         using var checkpoint = new TinyCheckpoint();
         using var model = ModelLoader.Load(checkpoint.Path);
-        var free = TextGeneration.Generate(model, Prompts[0], new GenerationOptions { MaxNewTokens = 10, EosTokenIds = [] }).ToArray();
+        var free = TextGeneration.Generate(
+            model, Prompts[0], new GenerationOptions { MaxNewTokens = 10, EosTokenIds = [] }).ToArray();
         Assert.Equal(10, free.Length);
         var end = free[4];
-        var stopped = TextGeneration.Generate(model, Prompts[0], new GenerationOptions { MaxNewTokens = 10, EosTokenIds = [99, end] });
+        var stopped = TextGeneration.Generate(
+            model, Prompts[0], new GenerationOptions { MaxNewTokens = 10, EosTokenIds = [99, end] });
         Assert.Equal(free[..(Array.IndexOf(free, end) + 1)], stopped);
     }
 
@@ -77,7 +82,8 @@ public sealed class TextGenerationTests
         using var checkpoint = new TinyCheckpoint();
         using var model = ModelLoader.Load(checkpoint.Path);
         var before = LiveTensors.Settled();
-        var first = TextGeneration.Generate(model, Prompts[0], new GenerationOptions { MaxNewTokens = 50, EosTokenIds = [] }).Take(2).ToArray();
+        var first = TextGeneration.Generate(
+            model, Prompts[0], new GenerationOptions { MaxNewTokens = 50, EosTokenIds = [] }).Take(2).ToArray();
         Assert.Equal(2, first.Length);
         LiveTensors.AssertNoMoreThan(before); // leaving early frees the cache
     }
@@ -97,8 +103,10 @@ public sealed class TextGenerationTests
         using var checkpoint = new TinyCheckpoint();
         using var model = ModelLoader.Load(checkpoint.Path);
         var options = new GenerationOptions { MaxNewTokens = 0, Temperature = -1, TopP = 0, TopK = -2 };
-        var error = Assert.Throws<FaultsException>(() => TextGeneration.GenerateBatch(model, [[], new int[64]], options));
-        foreach (var part in new[] { "max_new_tokens", "temperature", "top_p", "top_k", "no tokens", "64 tokens", "the model's 64 positions" })
+        var error = Assert.Throws<FaultsException>(
+            () => TextGeneration.GenerateBatch(model, [[], new int[64]], options));
+        foreach (var part in new[] { "max_new_tokens", "temperature", "top_p", "top_k", "no tokens", "64 tokens",
+            "the model's 64 positions" })
             Assert.Contains(part, error.Message, StringComparison.Ordinal);
     }
 
@@ -107,7 +115,8 @@ public sealed class TextGenerationTests
     {
         using var checkpoint = new TinyCheckpoint();
         using var model = ModelLoader.Load(checkpoint.Path);
-        var error = Assert.Throws<UserException>(() => TextGeneration.Generate(model, [1, 40], new GenerationOptions()));
+        var error = Assert.Throws<UserException>(
+            () => TextGeneration.Generate(model, [1, 40], new GenerationOptions()));
         Assert.Equal(
             "token ids: 40 at position 1; expected ids from 0 to 39, which this llama model has. "
             + "Use the tokenizer that belongs to the base model.", error.Message);

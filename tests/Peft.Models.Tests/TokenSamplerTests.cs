@@ -10,14 +10,17 @@ public sealed class TokenSamplerTests
     [Fact]
     public void Greedy_takes_the_largest_and_the_first_of_equals_without_a_random_number()
     {
-        Assert.Equal(1, TokenSampler.Choose(Logits, new GenerationOptions(), () => throw new InvalidOperationException()));
-        Assert.Equal(0, TokenSampler.Choose([2, 2, 1], new GenerationOptions(), () => throw new InvalidOperationException()));
+        Assert.Equal(
+            1, TokenSampler.Choose(Logits, new GenerationOptions(), () => throw new InvalidOperationException()));
+        Assert.Equal(
+            0, TokenSampler.Choose([2, 2, 1], new GenerationOptions(), () => throw new InvalidOperationException()));
     }
 
     [Fact]
     public void Logits_that_are_no_numbers_are_an_error_and_no_token() => Assert.Contains(
         "generation: the model's logits are NaN; expected finite logits. The weights of",
-        Assert.Throws<UserException>(() => TokenSampler.Choose([1, float.NaN, 2], new GenerationOptions(), () => 0)).Message,
+        Assert.Throws<UserException>(
+            () => TokenSampler.Choose([1, float.NaN, 2], new GenerationOptions(), () => 0)).Message,
         StringComparison.Ordinal);
 
     [Theory]

@@ -27,9 +27,7 @@ internal static class MemorySoak
             var output = OutputDirectory.Decide(Path.Combine(folder, "out"), null, overwrite: false);
             var stop = new StopRequest();
             var watch = new Watch(TimeSpan.FromMinutes(minutes), stop);
-            IMetricSink[] sinks = [watch, new JsonLinesSink(Path.Combine(output.Path, "metrics.jsonl")),
-                new TensorBoardSink(Path.Combine(output.Path, "events"), TimeProvider.System)];
-            using var run = RunBuilder.Build(recipe, output, torch.CPU, sinks);
+            using var run = RunBuilder.Build(recipe, output, torch.CPU, watch);
             using var taken = output.Prepare();
             Console.WriteLine($"{recipeFile} for {minutes} minutes, a checkpoint every 20 steps, an evaluation every 40");
             run.Train(stop);

@@ -45,7 +45,8 @@ internal static class Check
 
     /// <summary>Outputs and gradients of two functions of the same inputs agree.</summary>
     internal static void Same(
-        Func<Tensor[], Tensor> actual, Func<Tensor[], Tensor> expected, Tensor[] inputs, double tolerance, bool sameType = true)
+        Func<Tensor[], Tensor> actual, Func<Tensor[], Tensor> expected, Tensor[] inputs, double tolerance,
+        bool sameType = true)
     {
         var (left, right) = (actual(inputs), expected(inputs));
         if (sameType) Assert.Equal(right.dtype, left.dtype);
@@ -62,7 +63,8 @@ internal static class Check
         }
     }
 
-    /// <summary>Gradients agree with central differences. Inputs are float64; those that require no gradient are left alone.</summary>
+    /// <summary>Gradients agree with central differences. Inputs are float64; those that require no gradient are left
+    /// alone.</summary>
     internal static void Gradients(Func<Tensor[], Tensor> function, Tensor[] inputs, double tolerance = 1e-6)
     {
         const double Step = 1e-5;
@@ -111,7 +113,8 @@ internal static class Check
     }
 }
 
-/// <summary>The product of batches of matrices, spelled out: torch.matmul ends the program where shapes do not meet.</summary>
+/// <summary>The product of batches of matrices, spelled out: torch.matmul ends the program where shapes do not
+/// meet.</summary>
 internal static class Products
 {
     internal static Tensor Times(this Tensor left, Tensor right) => torch.einsum("...ij,...jk->...ik", left, right);

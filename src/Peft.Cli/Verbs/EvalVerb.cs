@@ -4,7 +4,6 @@ using Peft.Evaluation;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Recipes;
-using Peft.Recipes.Evaluation;
 using Peft.Training;
 
 namespace Peft.Cli.Verbs;

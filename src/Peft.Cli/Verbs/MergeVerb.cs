@@ -10,7 +10,8 @@ using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Models;
 using Peft.Recipes;
-using Peft.Recipes.Exchange;
+using Peft.Recipes.Reading;
+using Peft.Recipes.Transfer;
 
 namespace Peft.Cli.Verbs;
 

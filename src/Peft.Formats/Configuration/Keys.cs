@@ -78,13 +78,15 @@ public static class Keys
     /// <summary>The keys of a record, in the order they are declared; a derived record's before its base's.</summary>
     public static IReadOnlyList<string> Of(Type type) => [.. Declared(type).Select(key => key.Name)];
 
-    /// <summary>A copy of the defaults with every key that the section has; faults are gathered in the
-    /// reader.</summary>
-    public static T Bind<T>(this OptionReader reader, T defaults)
+    /// <summary>A copy of the defaults with every key that the section has; faults are gathered in the reader.</summary>
+    /// <param name="reader">The section.</param>
+    /// <param name="defaults">The value of each key that the section lacks.</param>
+    /// <param name="without">Keys that this section does not have: they keep their default and are unknown there.</param>
+    public static T Bind<T>(this OptionReader reader, T defaults, params IReadOnlyList<string> without)
         where T : class
     {
         var result = (T)Clone.Invoke(defaults, null)!;
-        foreach (var key in Declared(result.GetType()))
+        foreach (var key in Declared(result.GetType()).Where(key => !without.Contains(key.Name)))
         {
             if (!IsOff(key, result))
                 key.Property.SetValue(result, Read(reader, key, key.Property.GetValue(result)));

@@ -4,7 +4,8 @@ namespace Peft.Models.Layers;
 
 /// <summary>Grouped-query self-attention with rotary positions.</summary>
 /// <remarks>
-/// Source: Ainslie et al. 2023, arXiv:2305.13245 (grouped queries); Qwen3 norms each head of q and k before the rotation.
+/// Source: Ainslie et al. 2023, arXiv:2305.13245 (grouped queries); Qwen3 norms each head of q and k before the
+/// rotation.
 /// </remarks>
 public sealed class Attention : Layer
 {
@@ -19,7 +20,8 @@ public sealed class Attention : Layer
     private readonly RmsNorm? _queryNorm;
     private readonly RmsNorm? _keyNorm;
 
-    /// <summary>Takes the four projections, and the norms of q and k where there are any, from a source of weights.</summary>
+    /// <summary>Takes the four projections, and the norms of q and k where there are any, from a source of
+    /// weights.</summary>
     public Attention(DecoderConfig config, WeightSource weights, string path, int layer)
         : base(path)
     {

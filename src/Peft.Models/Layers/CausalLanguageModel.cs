@@ -25,7 +25,8 @@ public abstract class CausalLanguageModel : Layer
     /// <summary>Where the base weights lie.</summary>
     public Device Device => _weights.Device;
 
-    /// <summary>Every projection that can be wrapped, in module order, the head last. Wrapped ones appear as their wrappers.</summary>
+    /// <summary>Every projection that can be wrapped, in module order, the head last. Wrapped ones appear as their
+    /// wrappers.</summary>
     public IReadOnlyList<Projection> Projections => [.. Slots.Select(slot => slot.Projection)];
 
     /// <summary>The output head as a projection; <c>all-linear</c> leaves it out.</summary>
@@ -50,17 +51,19 @@ public abstract class CausalLanguageModel : Layer
     /// <remarks>
     /// Shapes: ids [B, T] int64 → [B, T, D].
     /// Gradient: to whatever wraps the projections; a pass for inference builds no graph.
-    /// Errors: ArgumentException when ids is not [B, T] or of another shape than the segments, or when a pass that trains or is
-    /// packed carries a cache.
+    /// Errors: ArgumentException when ids is not [B, T] or of another shape than the segments, or when a pass that
+    /// trains or is packed carries a cache.
     /// </remarks>
     public Tensor Hidden(Tensor ids, ForwardPass pass)
     {
         if (ids.ndim != 2)
             throw new ArgumentException($"ids have {ids.ndim} dimensions; [B, T] is expected", nameof(ids));
         if (pass.IsTraining && pass.Cache is not null)
-            throw new ArgumentException("a training pass carries a key-value cache; caches hold no graph", nameof(pass));
+            throw new ArgumentException(
+                "a training pass carries a key-value cache; caches hold no graph", nameof(pass));
         if (pass.Segments is not null && pass.Cache is not null)
-            throw new ArgumentException("a packed pass carries a key-value cache; a cache holds one sequence a row", nameof(pass));
+            throw new ArgumentException(
+                "a packed pass carries a key-value cache; a cache holds one sequence a row", nameof(pass));
         pass.Segments?.Check(ids);
         using var noGrad = pass.IsInference ? torch.no_grad() : null;
         using var scope = torch.NewDisposeScope();
@@ -90,7 +93,8 @@ public abstract class CausalLanguageModel : Layer
         return Head(Hidden(ids, pass), pass).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Replaces a projection in place, so that every later forward runs what <paramref name="wrap"/> returns.</summary>
+    /// <summary>Replaces a projection in place, so that every later forward runs what <paramref name="wrap"/>
+    /// returns.</summary>
     /// <param name="path">Hugging Face module path.</param>
     /// <param name="wrap">Gets what stands there now; returns what shall stand there.</param>
     /// <exception cref="UserException">No projection has this path.</exception>
@@ -110,12 +114,14 @@ public abstract class CausalLanguageModel : Layer
         slot.Wrap(wrap);
     }
 
-    /// <summary>The base weights under their Hugging Face names, in building order, whatever wraps them; a tied head is left out.</summary>
+    /// <summary>The base weights under their Hugging Face names, in building order, whatever wraps them; a tied head is
+    /// left out.</summary>
     /// <remarks>Shapes: as in the checkpoint.</remarks>
     public IEnumerable<(string Name, Tensor Tensor)> StateDict() =>
         _weights.Taken.Select(taken => (taken.Name, (Tensor)taken.Parameter));
 
-    /// <summary>The base weights as parameters, under their Hugging Face names; what <c>method: full</c> trains.</summary>
+    /// <summary>The base weights as parameters, under their Hugging Face names; what <c>method: full</c>
+    /// trains.</summary>
     public IReadOnlyList<(string Name, Parameter Parameter)> BaseParameters => _weights.Taken;
 
     /// <summary>Frees (true) or freezes (false) every base weight.</summary>
@@ -129,20 +135,24 @@ public abstract class CausalLanguageModel : Layer
     /// <remarks>Shapes: ids [B, T] int64 → [B, T, D].</remarks>
     protected abstract Tensor RunBlocks(Tensor ids, ForwardPass pass);
 
-    /// <summary>Runs one block in a dispose scope of its own and hands only its output outward; its input is freed.</summary>
+    /// <summary>Runs one block in a dispose scope of its own and hands only its output outward; its input is
+    /// freed.</summary>
     /// <remarks>
     /// Shapes: hidden [B, T, D] → [B, T, D].
-    /// Gradient: the graph keeps what backward needs; freed handles do not matter to it. With gradient checkpointing a block with
-    /// anything to learn in it or below it keeps its input alone, and <see cref="ForwardPass.Backward"/> runs it again.
+    /// Gradient: the graph keeps what backward needs; freed handles do not matter to it. With gradient checkpointing a
+    /// block with anything to learn in it or below it keeps its input alone, and <see cref="ForwardPass.Backward"/>
+    /// runs it again.
     /// </remarks>
     /// <param name="hidden">Its input.</param>
     /// <param name="pass">The forward that runs.</param>
     /// <param name="block">The block.</param>
-    /// <param name="run">Runs it in this pass, or in the one that <see cref="ForwardPass.Backward"/> makes: nothing else of a pass
-    /// may be used.</param>
-    protected static Tensor RunBlock(Tensor hidden, ForwardPass pass, torch.nn.Module block, Func<Tensor, ForwardPass, Tensor> run)
+    /// <param name="run">Runs it in this pass, or in the one that <see cref="ForwardPass.Backward"/> makes: nothing
+    /// else of a pass may be used.</param>
+    protected static Tensor RunBlock(
+        Tensor hidden, ForwardPass pass, torch.nn.Module block, Func<Tensor, ForwardPass, Tensor> run)
     {
-        if (pass.GradientCheckpointing && (hidden.requires_grad || block.parameters().Any(parameter => parameter.requires_grad)))
+        if (pass.GradientCheckpointing
+            && (hidden.requires_grad || block.parameters().Any(parameter => parameter.requires_grad)))
             return pass.Checkpoint(hidden, run);
         using var scope = torch.NewDisposeScope();
         var output = run(hidden, pass).MoveToOuterDisposeScope();

@@ -16,7 +16,8 @@ public sealed class DecoderBlock : Layer
     {
         _inputNorm = new RmsNorm(weights, $"{path}.input_layernorm", config.HiddenSize, config.RmsNormEpsilon);
         _attention = new Attention(config, weights, $"{path}.self_attn", layer);
-        _feedForwardNorm = new RmsNorm(weights, $"{path}.post_attention_layernorm", config.HiddenSize, config.RmsNormEpsilon);
+        _feedForwardNorm = new RmsNorm(
+            weights, $"{path}.post_attention_layernorm", config.HiddenSize, config.RmsNormEpsilon);
         _feedForward = new FeedForward(config, weights, $"{path}.mlp");
         RegisterModule("input_layernorm", _inputNorm);
         RegisterModule("self_attn", _attention);

@@ -1,8 +1,10 @@
 namespace Peft.Models.Layers;
 
-/// <summary>What goes down through one forward beside the activations, and the records that come back. Made for one forward, then dropped.</summary>
+/// <summary>What goes down through one forward beside the activations, and the records that come back. Made for one
+/// forward, then dropped.</summary>
 /// <remarks>
-/// Records stay valid as long as the dispose scope that was open when the pass was made; blocks close their own scopes earlier.
+/// Records stay valid as long as the dispose scope that was open when the pass was made; blocks close their own scopes
+/// earlier.
 /// </remarks>
 public sealed class ForwardPass
 {
@@ -30,22 +32,26 @@ public sealed class ForwardPass
     /// <remarks>Shapes: [B] or [B, T] int64.</remarks>
     public Tensor? TaskIds { get; init; }
 
-    /// <summary>Which tokens are real, for whoever counts or averages over tokens; null: all of them. Attention does not read it.</summary>
+    /// <summary>Which tokens are real, for whoever counts or averages over tokens; null: all of them. Attention does
+    /// not read it.</summary>
     /// <remarks>Shapes: [B, T] bool, true = real token.</remarks>
     public Tensor? TokenMask { get; init; }
 
-    /// <summary>Which tokens belong to the prompt, for what is decided once a sequence; null: all real tokens do.</summary>
+    /// <summary>Which tokens belong to the prompt, for what is decided once a sequence; null: all real tokens
+    /// do.</summary>
     /// <remarks>Shapes: [B, T] bool, true = prompt.</remarks>
     public Tensor? PromptMask { get; init; }
 
-    /// <summary>Which keys may be attended to; null: all. Needed for padding on the left only: causality hides padding on the right.</summary>
+    /// <summary>Which keys may be attended to; null: all. Needed for padding on the left only: causality hides padding
+    /// on the right.</summary>
     /// <remarks>Shapes: [B, S] bool, true = may be seen; S = tokens in the cache before this forward + T.</remarks>
     public Tensor? KeyMask { get; init; }
 
     /// <summary>Keys and values of the tokens before these, or null.</summary>
     public KeyValueCache? Cache { get; init; }
 
-    /// <summary>Position of each token; null: counted on from the cache's length, or within each of <see cref="Segments"/>.</summary>
+    /// <summary>Position of each token; null: counted on from the cache's length, or within each of
+    /// <see cref="Segments"/>.</summary>
     /// <remarks>Shapes: [B, T] or [1, T] int64.</remarks>
     public Tensor? Positions { get; init; }
 
@@ -58,14 +64,16 @@ public sealed class ForwardPass
     /// <param name="tokenMask">[B, T] bool, or null.</param>
     /// <param name="positions">[B, T] int64, or null.</param>
     /// <param name="segments">The sequences of packed rows, or null.</param>
-    /// <param name="gradientCheckpointing">Whether blocks are run again in <see cref="Backward"/> instead of kept.</param>
+    /// <param name="gradientCheckpointing">Whether blocks are run again in <see cref="Backward"/> instead of
+    /// kept.</param>
     /// <param name="promptMask">[B, T] bool, or null.</param>
     public static ForwardPass ForTraining(
         Generator? random = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null,
         SequenceSegments? segments = null, bool gradientCheckpointing = false, Tensor? promptMask = null) =>
         new()
         {
-            IsTraining = true, Random = random, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions, Segments = segments,
+            IsTraining = true, Random = random, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions,
+                Segments = segments,
             GradientCheckpointing = gradientCheckpointing, PromptMask = promptMask,
         };
 
@@ -78,15 +86,18 @@ public sealed class ForwardPass
     /// <param name="segments">The sequences of packed rows, or null.</param>
     /// <param name="promptMask">[B, T] bool, or null.</param>
     public static ForwardPass ForInference(
-        KeyValueCache? cache = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null, Tensor? keyMask = null,
+        KeyValueCache? cache = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null,
+        Tensor? keyMask = null,
         SequenceSegments? segments = null, Tensor? promptMask = null) =>
         new()
         {
-            PromptMask = promptMask, Cache = cache, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions, KeyMask = keyMask, Segments = segments,
+            PromptMask = promptMask, Cache = cache, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions,
+                KeyMask = keyMask, Segments = segments,
         };
 
-    /// <summary>Sends the gradients of a loss on this forward to everything that learns. With <see cref="GradientCheckpointing"/> the
-    /// loss's own <c>backward()</c> would end at the last block; without, this is the same.</summary>
+    /// <summary>Sends the gradients of a loss on this forward to everything that learns. With
+    /// <see cref="GradientCheckpointing"/> the loss's own <c>backward()</c> would end at the last block; without, this
+    /// is the same.</summary>
     public void Backward(Tensor loss)
     {
         Gradients.backward(loss);
@@ -95,7 +106,8 @@ public sealed class ForwardPass
         _checkpoints.Clear();
     }
 
-    /// <summary>Appends a record. The tensors of an <see cref="IPassRecord"/> are kept for the life of the pass.</summary>
+    /// <summary>Appends a record. The tensors of an <see cref="IPassRecord"/> are kept for the life of the
+    /// pass.</summary>
     public void Emit<T>(T record)
         where T : notnull
     {
@@ -143,14 +155,16 @@ public sealed class ForwardPass
     }
 }
 
-/// <summary>A record that carries tensors out of a forward, so that they outlive the dispose scope of the block that made them.</summary>
+/// <summary>A record that carries tensors out of a forward, so that they outlive the dispose scope of the block that
+/// made them.</summary>
 public interface IPassRecord
 {
     /// <summary>Every tensor the record holds.</summary>
     IEnumerable<Tensor> Tensors { get; }
 }
 
-/// <summary>Which tokens of a packed batch belong to which sequence. A sequence sees itself alone, and its positions begin at 0.</summary>
+/// <summary>Which tokens of a packed batch belong to which sequence. A sequence sees itself alone, and its positions
+/// begin at 0.</summary>
 /// <remarks>S sequences share B rows of T tokens; what is in none of them is padding.</remarks>
 public sealed class SequenceSegments
 {
@@ -161,7 +175,8 @@ public sealed class SequenceSegments
     /// <summary>Makes the segments of B rows of T tokens.</summary>
     /// <param name="rows">B.</param>
     /// <param name="length">T.</param>
-    /// <param name="borders">First token and end of each sequence, in order, in the flattened B·T tokens: [2·S].</param>
+    /// <param name="borders">First token and end of each sequence, in order, in the flattened B·T tokens:
+    /// [2·S].</param>
     public SequenceSegments(long rows, long length, IEnumerable<long> borders)
     {
         (_rows, _length, _borders) = (rows, length, [.. borders]);
@@ -179,8 +194,8 @@ public sealed class SequenceSegments
     /// <remarks>Shapes: → [B, T] int64.</remarks>
     public Tensor Positions(Device device) => PerToken((_, place) => place, device);
 
-    /// <summary>Index of each token's sequence, to take what is known of each sequence (<c>index_select</c>) or to sum over its
-    /// tokens (<c>index_add</c>); padding has 0 and is told apart by the token mask.</summary>
+    /// <summary>Index of each token's sequence, to take what is known of each sequence (<c>index_select</c>) or to sum
+    /// over its tokens (<c>index_add</c>); padding has 0 and is told apart by the token mask.</summary>
     /// <remarks>Shapes: → [B, T] int64, 0 to S − 1.</remarks>
     public Tensor SequenceIds(Device device) => PerToken((sequence, _) => sequence, device);
 
@@ -188,7 +203,8 @@ public sealed class SequenceSegments
     public void Check(Tensor ids)
     {
         if (ids.shape[0] != _rows || ids.shape[1] != _length)
-            throw new ArgumentException($"segments are of [{_rows}, {_length}] tokens, ids are [{ids.shape[0]}, {ids.shape[1]}]", nameof(ids));
+            throw new ArgumentException(
+                $"segments are of [{_rows}, {_length}] tokens, ids are [{ids.shape[0]}, {ids.shape[1]}]", nameof(ids));
     }
 
     private Tensor PerToken(Func<long, long, long> value, Device device)

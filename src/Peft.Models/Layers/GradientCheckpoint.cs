@@ -1,10 +1,12 @@
 namespace Peft.Models.Layers;
 
-/// <summary>One block whose activations are not kept: forward keeps its input alone, backward runs it again with a graph.</summary>
+/// <summary>One block whose activations are not kept: forward keeps its input alone, backward runs it again with a
+/// graph.</summary>
 /// <remarks>
 /// Source: Chen et al. 2016, arXiv:1604.06174, section 4 (one segment a block).
-/// Output and records of the first run are leaves of the loss's graph, so the loss's own backward leaves their gradients in
-/// them; the second run sends these on into the block. Random numbers are drawn again from the state before the first run.
+/// Output and records of the first run are leaves of the loss's graph, so the loss's own backward leaves their
+/// gradients in them; the second run sends these on into the block. Random numbers are drawn again from the state
+/// before the first run.
 /// </remarks>
 internal sealed class GradientCheckpoint
 {
@@ -17,9 +19,11 @@ internal sealed class GradientCheckpoint
     private readonly IReadOnlyList<(int At, Tensor Leaf)> _leaves;
 
     private GradientCheckpoint(
-        Func<Tensor, ForwardPass, Tensor> block, Tensor? source, Tensor input, Tensor output, byte[]? random, int recordsBefore,
+        Func<Tensor, ForwardPass, Tensor> block, Tensor? source, Tensor input, Tensor output, byte[]? random,
+        int recordsBefore,
         IReadOnlyList<(int, Tensor)> leaves) =>
-        (_block, _source, _input, _output, _random, _recordsBefore, _leaves) = (block, source, input, output, random, recordsBefore, leaves);
+        (_block, _source, _input, _output, _random, _recordsBefore, _leaves) =
+            (block, source, input, output, random, recordsBefore, leaves);
 
     /// <summary>The block's output, a leaf.</summary>
     public Tensor Output => _output;
@@ -44,7 +48,8 @@ internal sealed class GradientCheckpoint
             .ToList();
         foreach (var (_, leaf) in leaves)
             leaf.requires_grad_();
-        return new GradientCheckpoint(block, hasSource ? hidden : null, input, output.requires_grad_(), random, before, leaves);
+        return new GradientCheckpoint(
+            block, hasSource ? hidden : null, input, output.requires_grad_(), random, before, leaves);
     }
 
     /// <summary>Runs the block again and sends the gradients of its output and records back through it.</summary>
@@ -65,7 +70,8 @@ internal sealed class GradientCheckpoint
         {
             if (at >= records.Count || !records[at].shape.AsSpan().SequenceEqual(leaf.shape))
                 throw new InvalidOperationException(
-                    "a block emitted other records when it was run again; with gradient checkpointing what a block emits must depend on its "
+                    "a block emitted other records when it was run again; with gradient checkpointing what a block "
+                        + "emits must depend on its "
                     + "input, the pass and its random numbers alone");
             Add(leaf, records[at]);
             leaf.requires_grad = false;

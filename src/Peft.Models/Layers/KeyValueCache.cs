@@ -2,8 +2,8 @@ namespace Peft.Models.Layers;
 
 /// <summary>Keys and values of the tokens seen so far, so that each new token costs one position.</summary>
 /// <remarks>
-/// Room is taken ahead and doubled when it runs out. Every layer appends during a forward; the model then advances the length once.
-/// The window of a sliding layer is a mask, so the cache keeps all tokens.
+/// Room is taken ahead and doubled when it runs out. Every layer appends during a forward; the model then advances the
+/// length once. The window of a sliding layer is a mask, so the cache keeps all tokens.
 /// </remarks>
 public sealed class KeyValueCache : IDisposable
 {
@@ -34,7 +34,8 @@ public sealed class KeyValueCache : IDisposable
     public (Tensor Keys, Tensor Values) Append(int layer, Tensor keys, Tensor values) =>
         (Append(_keys, layer, keys), Append(_values, layer, values));
 
-    /// <summary>What was decided for the whole sequences at their prompt, made on the first call and given back on later ones.</summary>
+    /// <summary>What was decided for the whole sequences at their prompt, made on the first call and given back on
+    /// later ones.</summary>
     /// <param name="name">Name of the decision, a module's path in it.</param>
     /// <param name="decide">Makes it from the prompt.</param>
     public Tensor Once(string name, Func<Tensor> decide)
@@ -44,7 +45,8 @@ public sealed class KeyValueCache : IDisposable
         return kept;
     }
 
-    /// <summary>A cache of its own that holds the rows named, in that order; a row may be named several times.</summary>
+    /// <summary>A cache of its own that holds the rows named, in that order; a row may be named several
+    /// times.</summary>
     /// <param name="rows">Rows of this cache.</param>
     /// <param name="further">Tokens to take room for beyond those held.</param>
     /// <remarks>Shapes: [B, ..] → [rows, ..]. Gradient: none.</remarks>
@@ -60,7 +62,8 @@ public sealed class KeyValueCache : IDisposable
         }
 
         foreach (var (name, kept) in _kept)
-            chosen._kept[name] = kept.index_select(0, torch.tensor([.. rows], [rows.Count], device: kept.device)).DetachFromDisposeScope();
+            chosen._kept[name] = kept.index_select(0, torch.tensor([.. rows], [rows.Count], device: kept.device))
+                .DetachFromDisposeScope();
         return chosen;
     }
 
@@ -76,7 +79,9 @@ public sealed class KeyValueCache : IDisposable
 
     private Tensor Filled(Tensor from, IReadOnlyList<long> rows)
     {
-        var held = from.narrow(2, 0, Length).index_select(0, torch.tensor([.. rows], [rows.Count], device: from.device)); // [rows, Hkv, T, d]
+        // [rows, Hkv, T, d]
+        var held = from.narrow(2, 0, Length)
+            .index_select(0, torch.tensor([.. rows], [rows.Count], device: from.device));
         var shape = held.shape;
         var room = torch.zeros([shape[0], shape[1], _capacity, shape[3]], dtype: held.dtype, device: held.device);
         room.narrow(2, 0, Length).copy_(held);

@@ -3,7 +3,8 @@ using Peft.Models.Loading;
 namespace Peft.Models.Layers;
 
 /// <summary>A part of a model whose parts are registered by name and can be replaced by wrappers.</summary>
-/// <remarks>Parts are registered by hand: the library's reflection over fields would take a back reference for a part.</remarks>
+/// <remarks>Parts are registered by hand: the library's reflection over fields would take a back reference for a
+/// part.</remarks>
 public abstract class Layer(string path) : torch.nn.Module(path)
 {
     /// <summary>Registers a part and returns it.</summary>
@@ -31,7 +32,8 @@ public abstract class Layer(string path) : torch.nn.Module(path)
     }
 }
 
-/// <summary>A level of names without arithmetic, such as <c>model</c> or <c>layers</c>, so that module paths are Hugging Face's.</summary>
+/// <summary>A level of names without arithmetic, such as <c>model</c> or <c>layers</c>, so that module paths are
+/// Hugging Face's.</summary>
 public sealed class ModuleGroup : Layer
 {
     /// <summary>Makes an empty level.</summary>
@@ -46,7 +48,8 @@ public sealed class ModuleGroup : Layer
 }
 
 /// <summary>Root mean square norm.</summary>
-/// <remarks>Source: Zhang and Sennrich 2019, arXiv:1910.07467, eq. 4; statistics in float32, cast before the scale, as Llama does.</remarks>
+/// <remarks>Source: Zhang and Sennrich 2019, arXiv:1910.07467, eq. 4; statistics in float32, cast before the scale, as
+/// Llama does.</remarks>
 public sealed class RmsNorm : Layer
 {
     private readonly double _epsilon;
@@ -85,6 +88,8 @@ public sealed class TokenEmbedding : Layer
     public Parameter Weight { get; }
 
     /// <summary>Looks tokens up.</summary>
-    /// <remarks>Shapes: ids [B, T] int64 → [B, T, D]. Gradient: none while the table is frozen, so backward ends above it.</remarks>
-    public Tensor Forward(Tensor ids) => Weight.index_select(0, ids.reshape(-1)).reshape([.. ids.shape, Weight.shape[1]]);
+    /// <remarks>Shapes: ids [B, T] int64 → [B, T, D]. Gradient: none while the table is frozen, so backward ends above
+    /// it.</remarks>
+    public Tensor Forward(Tensor ids) =>
+        Weight.index_select(0, ids.reshape(-1)).reshape([.. ids.shape, Weight.shape[1]]);
 }

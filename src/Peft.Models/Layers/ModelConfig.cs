@@ -53,7 +53,8 @@ public abstract record ModelConfig
     /// <summary>The token that fills rows, or null.</summary>
     public int? PadTokenId { get; init; }
 
-    /// <summary>Everything that changes the function the weights compute, as one line: equal for v4 and v5 spellings of one model.</summary>
+    /// <summary>Everything that changes the function the weights compute, as one line: equal for v4 and v5 spellings of
+    /// one model.</summary>
     public abstract string Essentials { get; }
 
     /// <summary>Refuses token ids that the embedding table does not have.</summary>
@@ -66,7 +67,8 @@ public abstract record ModelConfig
             if (id < 0 || id >= VocabularySize)
             {
                 throw UserException.At(
-                    "token ids", $"{id} at position {position}", $"ids from 0 to {VocabularySize - 1}, which this {ModelType} model has",
+                    "token ids", $"{id} at position {position}",
+                    $"ids from 0 to {VocabularySize - 1}, which this {ModelType} model has",
                     "use the tokenizer that belongs to the base model");
             }
 
@@ -75,7 +77,8 @@ public abstract record ModelConfig
     }
 }
 
-/// <summary>The config of a decoder of pre-norm blocks with rotary positions, as <see cref="DecoderBlock"/> takes it.</summary>
+/// <summary>The config of a decoder of pre-norm blocks with rotary positions, as <see cref="DecoderBlock"/> takes
+/// it.</summary>
 public sealed record DecoderConfig : ModelConfig
 {
     private static readonly string[] SiluNames = ["silu", "swish"];
@@ -98,7 +101,8 @@ public sealed record DecoderConfig : ModelConfig
     /// <summary>True when each head of q and k is normalised before the rotation.</summary>
     public bool NormalizesQueryAndKey { get; init; }
 
-    /// <summary>True when <see cref="ModelConfig.HeadSize"/> is the width divided by the heads, because nothing else says it.</summary>
+    /// <summary>True when <see cref="ModelConfig.HeadSize"/> is the width divided by the heads, because nothing else
+    /// says it.</summary>
     public bool HeadsDivideWidth { get; init; }
 
     /// <summary>Tokens each layer sees, the current one included; null where it sees everything before it.</summary>
@@ -107,11 +111,14 @@ public sealed record DecoderConfig : ModelConfig
     /// <inheritdoc/>
     public override string Essentials => string.Create(
         CultureInfo.InvariantCulture,
-        $"llama-family heads={HeadCount}/{KeyValueHeadCount} head_size={HeadSize} eps={RmsNormEpsilon} tied={TieWordEmbeddings} " +
-        $"qk_norm={NormalizesQueryAndKey} rope={Rope.Type}/{Rope.Theta}/{RopeScaling()} " +
-        $"windows={string.Join(',', Windows.Select(window => window?.ToString(CultureInfo.InvariantCulture) ?? "all"))}");
+        $"llama-family heads={HeadCount}/{KeyValueHeadCount} head_size={HeadSize} eps={RmsNormEpsilon} " +
+        $"tied={TieWordEmbeddings} qk_norm={NormalizesQueryAndKey} rope={Rope.Type}/{Rope.Theta}/{RopeScaling()} " +
+        $"windows={string.Join(',', Windows.Select(WindowText))}");
 
-    /// <summary>Refuses what no block here computes: every fault of the file and of these values, all at once.</summary>
+    private static string WindowText(int? window) => window?.ToString(CultureInfo.InvariantCulture) ?? "all";
+
+    /// <summary>Refuses what no block here computes: every fault of the file and of these values, all at
+    /// once.</summary>
     /// <exception cref="FaultsException">There is at least one fault.</exception>
     public DecoderConfig Checked()
     {
@@ -121,13 +128,15 @@ public sealed record DecoderConfig : ModelConfig
         if (KeyValueHeadCount > 0 && HeadCount % KeyValueHeadCount != 0)
         {
             File.Fault(
-                "num_attention_heads", $"{HeadCount}, with num_key_value_heads {KeyValueHeadCount}", "a multiple of num_key_value_heads");
+                "num_attention_heads", $"{HeadCount}, with num_key_value_heads {KeyValueHeadCount}",
+                "a multiple of num_key_value_heads");
         }
 
         if (HeadsDivideWidth && (long)HeadSize * HeadCount != HiddenSize)
         {
             File.Fault(
-                "hidden_size", $"{HiddenSize}, with num_attention_heads {HeadCount}", "a multiple of num_attention_heads, or a head_dim");
+                "hidden_size", $"{HiddenSize}, with num_attention_heads {HeadCount}",
+                "a multiple of num_attention_heads, or a head_dim");
         }
 
         if (HeadSize % 2 != 0)
@@ -173,7 +182,8 @@ public sealed record DecoderConfig : ModelConfig
 /// <param name="ModelType">Hugging Face's <c>model_type</c>.</param>
 /// <param name="ReadConfig">Reads config.json; collects every fault before it throws.</param>
 /// <param name="Build">Builds the model, taking each tensor by name from the source.</param>
-/// <param name="IgnoredSuffixes">Ends of the names of tensors that checkpoints may carry and the model computes itself.</param>
+/// <param name="IgnoredSuffixes">Ends of the names of tensors that checkpoints may carry and the model computes
+/// itself.</param>
 public sealed record ModelFamily(
     string ModelType,
     Func<ModelConfigFile, ModelConfig> ReadConfig,

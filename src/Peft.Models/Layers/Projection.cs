@@ -2,7 +2,8 @@ using Peft.Models.Loading;
 
 namespace Peft.Models.Layers;
 
-/// <summary>A linear map inside a model that can be wrapped in place: the seam between a frozen base and whatever is trained on it.</summary>
+/// <summary>A linear map inside a model that can be wrapped in place: the seam between a frozen base and whatever is
+/// trained on it.</summary>
 /// <remarks>
 /// A wrapper is another projection that holds the one it wraps, carries the same path, and calls it. See
 /// <see cref="CausalLanguageModel.Wrap"/>.
@@ -38,7 +39,8 @@ public abstract class Projection : Layer
     public abstract Tensor Forward(Tensor x, ForwardPass pass);
 }
 
-/// <summary>A linear layer of the base model, frozen unless <see cref="CausalLanguageModel.RequireGrad"/> says otherwise.</summary>
+/// <summary>A linear layer of the base model, frozen unless <see cref="CausalLanguageModel.RequireGrad"/> says
+/// otherwise.</summary>
 public sealed class BaseLinear : Projection
 {
     /// <summary>Makes a layer over weights that exist already.</summary>
@@ -81,14 +83,16 @@ public sealed class BaseLinear : Projection
     }
 }
 
-/// <summary>The place in a layer where a projection stands: remembers the base layer and whatever wraps it now.</summary>
+/// <summary>The place in a layer where a projection stands: remembers the base layer and whatever wraps it
+/// now.</summary>
 public sealed class ProjectionSlot
 {
     private readonly Action<Projection> _register;
 
     /// <summary>Makes a slot that holds the base layer itself.</summary>
     /// <param name="baseLinear">The layer that came with the model.</param>
-    /// <param name="register">Puts a wrapper in the base's place among the owner's modules, so that its parameters are found.</param>
+    /// <param name="register">Puts a wrapper in the base's place among the owner's modules, so that its parameters are
+    /// found.</param>
     public ProjectionSlot(BaseLinear baseLinear, Action<Projection> register)
     {
         Base = baseLinear;
@@ -105,12 +109,14 @@ public sealed class ProjectionSlot
     /// <summary>True while nothing wraps the base layer.</summary>
     public bool IsPlain => ReferenceEquals(Projection, Base);
 
-    /// <summary>Replaces what runs by what <paramref name="wrap"/> makes of it. The wrapper owns what it wraps.</summary>
+    /// <summary>Replaces what runs by what <paramref name="wrap"/> makes of it. The wrapper owns what it
+    /// wraps.</summary>
     /// <exception cref="InvalidOperationException">The wrapper has another path or other widths.</exception>
     public void Wrap(Func<Projection, Projection> wrap)
     {
         var wrapped = wrap(Projection);
-        if (wrapped.Path != Base.Path || wrapped.InFeatures != Base.InFeatures || wrapped.OutFeatures != Base.OutFeatures)
+        if (wrapped.Path != Base.Path || wrapped.InFeatures != Base.InFeatures
+            || wrapped.OutFeatures != Base.OutFeatures)
         {
             throw new InvalidOperationException(
                 $"{Base.Path} [{Base.OutFeatures}, {Base.InFeatures}] was wrapped by {wrapped.Path} " +

@@ -4,8 +4,9 @@ namespace Peft.Models.Layers;
 
 /// <summary>Cosine and sine tables of rotary positions.</summary>
 /// <remarks>
-/// Source: Su et al. 2021, arXiv:2104.09864, eq. 34, in the rotate-half layout; <c>linear</c>: Chen et al. 2023, arXiv:2306.15595
-/// (every frequency divided by the factor); <c>llama3</c>: low frequencies divided, high kept, a blend between.
+/// Source: Su et al. 2021, arXiv:2104.09864, eq. 34, in the rotate-half layout; <c>linear</c>: Chen et al. 2023,
+/// arXiv:2306.15595 (every frequency divided by the factor); <c>llama3</c>: low frequencies divided, high kept, a blend
+/// between.
 /// </remarks>
 public sealed class RotaryEmbedding
 {
@@ -57,7 +58,8 @@ public sealed class RotaryEmbedding
     }
 }
 
-/// <summary>What every block of one forward needs to know about the tokens' places; computed once, above the blocks.</summary>
+/// <summary>What every block of one forward needs to know about the tokens' places; computed once, above the
+/// blocks.</summary>
 /// <param name="Cosines">[B or 1, T, d] float32.</param>
 /// <param name="Sines">[B or 1, T, d] float32.</param>
 /// <param name="Mask">[B, 1, 1, S] float32 added to the scores, or null.</param>
@@ -103,7 +105,8 @@ public static class AttentionMask
 {
     /// <summary>Turns which keys may be seen into what is added to the scores.</summary>
     /// <param name="keyMask">[B, S] bool, true = may be seen; null: all.</param>
-    /// <remarks>Shapes: → [B, 1, 1, S] float32, 0 or minus infinity, or null. A query that sees no key gets zeros from the attention.</remarks>
+    /// <remarks>Shapes: → [B, 1, 1, S] float32, 0 or minus infinity, or null. A query that sees no key gets zeros from
+    /// the attention.</remarks>
     public static Tensor? FromKeys(Tensor? keyMask)
     {
         if (keyMask is null)
@@ -111,6 +114,7 @@ public static class AttentionMask
         using var noGrad = torch.no_grad();
         using var scope = torch.NewDisposeScope();
         var visible = torch.zeros(keyMask.shape, dtype: ScalarType.Float32, device: keyMask.device);
-        return visible.masked_fill(keyMask.logical_not(), double.NegativeInfinity).unsqueeze(1).unsqueeze(1).MoveToOuterDisposeScope();
+        return visible.masked_fill(keyMask.logical_not(), double.NegativeInfinity).unsqueeze(1).unsqueeze(1)
+            .MoveToOuterDisposeScope();
     }
 }

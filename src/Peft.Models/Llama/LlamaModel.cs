@@ -5,8 +5,8 @@ using Peft.Models.Loading;
 
 namespace Peft.Models.Llama;
 
-/// <summary>The Llama family: a stack of pre-norm blocks with rotary positions. Llama, Mistral, Qwen2 and Qwen3 differ in their config
-/// only.</summary>
+/// <summary>The Llama family: a stack of pre-norm blocks with rotary positions. Llama, Mistral, Qwen2 and Qwen3 differ
+/// in their config only.</summary>
 /// <remarks>Source: Touvron et al. 2023, arXiv:2302.13971, §2.2.</remarks>
 public sealed class LlamaModel : CausalLanguageModel
 {
@@ -21,7 +21,8 @@ public sealed class LlamaModel : CausalLanguageModel
     {
         var model = RegisterModule("model", new ModuleGroup("model"));
         _embedding = model.Add(
-            "embed_tokens", new TokenEmbedding(weights, "model.embed_tokens", config.VocabularySize, config.HiddenSize));
+            "embed_tokens",
+            new TokenEmbedding(weights, "model.embed_tokens", config.VocabularySize, config.HiddenSize));
         var layers = model.Add("layers", new ModuleGroup("model.layers"));
         _blocks = [.. Enumerable.Range(0, config.LayerCount).Select(layer =>
             layers.Add($"{layer}", new DecoderBlock(config, weights, $"model.layers.{layer}", layer)))];
@@ -41,7 +42,8 @@ public sealed class LlamaModel : CausalLanguageModel
 
     /// <summary>A catalog line for one <c>model_type</c> of this family.</summary>
     public static ModelFamily Family(string modelType, Func<ModelConfigFile, DecoderConfig> readConfig) =>
-        new(modelType, readConfig, (config, weights) => new LlamaModel((DecoderConfig)config, weights), [".rotary_emb.inv_freq"]);
+        new(modelType, readConfig, (config, weights) => new LlamaModel((DecoderConfig)config, weights),
+        [".rotary_emb.inv_freq"]);
 
     /// <inheritdoc/>
     /// <remarks>Shapes: ids [B, T] int64 → [B, T, D].</remarks>
@@ -55,8 +57,8 @@ public sealed class LlamaModel : CausalLanguageModel
     }
 }
 
-/// <summary>How the members of the Llama family read config.json. Absent keys get the default of the member's own class in
-/// transformers.</summary>
+/// <summary>How the members of the Llama family read config.json. Absent keys get the default of the member's own class
+/// in transformers.</summary>
 public static class LlamaConfig
 {
     private const int MostLayers = 4096; // ten times the deepest that was ever published
@@ -79,22 +81,26 @@ public static class LlamaConfig
         return (config with { Windows = WindowsOf(file, config.LayerCount, _ => window) }).Checked();
     }
 
-    /// <summary>Reads a <c>qwen2</c> config: q, k and v always have biases, and the window is off unless it is asked for.</summary>
+    /// <summary>Reads a <c>qwen2</c> config: q, k and v always have biases, and the window is off unless it is asked
+    /// for.</summary>
     public static DecoderConfig FromQwen2(ModelConfigFile file)
     {
         var config = Read(file, null, null, true, false);
         return (config with { Windows = UpperWindows(file, config.LayerCount) }).Checked();
     }
 
-    /// <summary>Reads a <c>qwen3</c> config: heads of q and k are normalised, and are 128 wide unless the config says otherwise.</summary>
+    /// <summary>Reads a <c>qwen3</c> config: heads of q and k are normalised, and are 128 wide unless the config says
+    /// otherwise.</summary>
     public static DecoderConfig FromQwen3(ModelConfigFile file)
     {
         var bias = file.Bool("attention_bias", false);
         var config = Read(file, null, 128, bias, bias);
-        return (config with { NormalizesQueryAndKey = true, Windows = UpperWindows(file, config.LayerCount) }).Checked();
+        return (config with { NormalizesQueryAndKey = true, Windows = UpperWindows(file, config.LayerCount) })
+            .Checked();
     }
 
-    private static DecoderConfig Read(ModelConfigFile file, int? keyValueHeads, int? headSize, bool queryKeyValueBias, bool outputBias)
+    private static DecoderConfig Read(
+        ModelConfigFile file, int? keyValueHeads, int? headSize, bool queryKeyValueBias, bool outputBias)
     {
         var heads = file.RequiredInt("num_attention_heads");
         var hidden = file.RequiredInt("hidden_size");
@@ -105,7 +111,8 @@ public static class LlamaConfig
             layers = 1;
         }
 
-        var given = !file.Map.Keys.Contains("num_key_value_heads") ? keyValueHeads : file.OptionalInt("num_key_value_heads");
+        var given = !file.Map.Keys.Contains("num_key_value_heads") ? keyValueHeads
+            : file.OptionalInt("num_key_value_heads");
         return new DecoderConfig
         {
             File = file,
@@ -153,6 +160,7 @@ public static class LlamaConfig
         var window = types.Contains(Sliding) ? file.OptionalInt("sliding_window") : null;
         if (types.Contains(Sliding) && window is null)
             file.Fault("sliding_window", "missing", $"a number of tokens, because layer_types has {Sliding}");
-        return [.. Enumerable.Range(0, layers).Select(layer => layer < types.Count && types[layer] == Sliding ? window : null)];
+        return [.. Enumerable.Range(0, layers)
+            .Select(layer => layer < types.Count && types[layer] == Sliding ? window : null)];
     }
 }

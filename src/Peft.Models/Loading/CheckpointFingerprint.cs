@@ -4,7 +4,8 @@ using Peft.Formats.Safetensors;
 
 namespace Peft.Models.Loading;
 
-/// <summary>A name for a checkpoint's content: equal however it is sharded and however its config.json is spelled.</summary>
+/// <summary>A name for a checkpoint's content: equal however it is sharded and however its config.json is
+/// spelled.</summary>
 public static class CheckpointFingerprint
 {
     private const int BlockSize = 1 << 20;
@@ -13,7 +14,8 @@ public static class CheckpointFingerprint
     /// <summary>As people are shown it: enough of it to tell any two apart.</summary>
     public static string Short(string fingerprint) => fingerprint[..Math.Min(ShownDigits, fingerprint.Length)];
 
-    /// <summary>SHA-256, as lower-case hex, over the config's essentials (<c>ModelConfig.Essentials</c>) and every tensor's name, type, shape and bytes.</summary>
+    /// <summary>SHA-256, as lower-case hex, over the config's essentials (<c>ModelConfig.Essentials</c>) and every
+    /// tensor's name, type, shape and bytes.</summary>
     public static string Of(string essentials, SafetensorsCheckpoint checkpoint, Func<string, bool> isIgnored)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);

@@ -3,7 +3,8 @@ using Peft.Formats.Safetensors;
 
 namespace Peft.Models.Loading;
 
-/// <summary>Weights of a checkpoint on disk: mapped without a copy where type and place fit, otherwise cast tensor by tensor.</summary>
+/// <summary>Weights of a checkpoint on disk: mapped without a copy where type and place fit, otherwise cast tensor by
+/// tensor.</summary>
 public sealed class CheckpointWeights : WeightSource
 {
     private readonly SafetensorsCheckpoint _checkpoint;
@@ -20,7 +21,8 @@ public sealed class CheckpointWeights : WeightSource
     /// <param name="device">Where every parameter lies.</param>
     /// <param name="ignoredSuffixes">Ends of names that may be left over.</param>
     public CheckpointWeights(
-        SafetensorsCheckpoint checkpoint, string directory, ScalarType dtype, Device device, IReadOnlyList<string> ignoredSuffixes)
+        SafetensorsCheckpoint checkpoint, string directory, ScalarType dtype, Device device,
+        IReadOnlyList<string> ignoredSuffixes)
         : base(dtype, device)
     {
         _checkpoint = checkpoint;
@@ -36,8 +38,11 @@ public sealed class CheckpointWeights : WeightSource
             file.Dispose();
         foreach (var entry in _checkpoint.Entries.Values.OrderBy(entry => entry.Name, StringComparer.Ordinal))
         {
-            if (!_used.Contains(entry.Name) && !_ignoredSuffixes.Any(suffix => entry.Name.EndsWith(suffix, StringComparison.Ordinal)))
-                _faults.Add(Place(entry), $"a tensor {Shape(entry.Shape)} that the model has no place for", "none of this name");
+            if (!_used.Contains(entry.Name)
+                && !_ignoredSuffixes.Any(suffix => entry.Name.EndsWith(suffix, StringComparison.Ordinal)))
+                _faults.Add(
+                    Place(entry), $"a tensor {Shape(entry.Shape)} that the model has no place for",
+                    "none of this name");
         }
 
         _faults.ThrowIfAny($"{_directory}: the checkpoint, whose tensors must fit config.json,");
@@ -68,13 +73,15 @@ public sealed class CheckpointWeights : WeightSource
 
         if (DtypeNames.OfModel(entry.Dtype) is not { } stored)
         {
-            _faults.Add(Place(entry), $"type {entry.Dtype}", "F32, BF16, F16 or F64", "use a checkpoint that is not quantized");
+            _faults.Add(
+                Place(entry), $"type {entry.Dtype}", "F32, BF16, F16 or F64", "use a checkpoint that is not quantized");
             return Empty();
         }
 
         if (!_files.TryGetValue(entry.FilePath, out var file))
             _files.Add(entry.FilePath, file = MappedFile.Open(entry.FilePath));
-        return file.Tensor(entry.Offset, shape, stored).to(Dtype).to(Device); // the mapping itself where nothing changes
+        // the mapping itself where nothing changes
+        return file.Tensor(entry.Offset, shape, stored).to(Dtype).to(Device);
     }
 
     private static string Place(SafetensorsEntry entry) => $"{Path.GetFileName(entry.FilePath)}: {entry.Name}";

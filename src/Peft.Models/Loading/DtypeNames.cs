@@ -2,7 +2,8 @@ using Peft.Formats.Safetensors;
 
 namespace Peft.Models.Loading;
 
-/// <summary>The names that one type of number has in PyTorch, in config.json and recipes, and in safetensors: the one list of them.</summary>
+/// <summary>The names that one type of number has in PyTorch, in config.json and recipes, and in safetensors: the one
+/// list of them.</summary>
 public static class DtypeNames
 {
     // Models are stored in the first four.
@@ -23,7 +24,8 @@ public static class DtypeNames
     /// <summary>The names of the types that a model can be stored in.</summary>
     public static IReadOnlyList<string> OfModels { get; } = [.. All.Take(4).Select(row => row.Name)];
 
-    /// <summary>PyTorch's name, which config.json and recipes use: <c>float32</c>, <c>bfloat16</c>, <c>int64</c>, ...</summary>
+    /// <summary>PyTorch's name, which config.json and recipes use: <c>float32</c>, <c>bfloat16</c>, <c>int64</c>,
+    /// ...</summary>
     public static string Name(this ScalarType dtype) => Row(row => row.Type == dtype, dtype).Name;
 
     /// <summary>The type of this name.</summary>
@@ -34,7 +36,8 @@ public static class DtypeNames
         All.Where(row => row.Stored == stored).Select(row => (ScalarType?)row.Type).FirstOrDefault();
 
     /// <summary>The same for the types that a model can be stored in; null for all others.</summary>
-    public static ScalarType? OfModel(SafetensorsDtype stored) => ToTorch(stored) is { } type && type.IsFloatingPoint() ? type : null;
+    public static ScalarType? OfModel(SafetensorsDtype stored) =>
+        ToTorch(stored) is { } type && type.IsFloatingPoint() ? type : null;
 
     /// <summary>The safetensors type of a Torch type.</summary>
     public static SafetensorsDtype ToSafetensors(ScalarType dtype) => Row(row => row.Type == dtype, dtype).Stored;

@@ -2,7 +2,8 @@ using Peft.Formats;
 
 namespace Peft.Models.Loading;
 
-/// <summary>Freshly drawn weights. Each tensor has a stream of its own, so one more layer leaves the others as they were.</summary>
+/// <summary>Freshly drawn weights. Each tensor has a stream of its own, so one more layer leaves the others as they
+/// were.</summary>
 public sealed class RandomWeights : WeightSource
 {
     private readonly double _initializerRange;
@@ -22,7 +23,8 @@ public sealed class RandomWeights : WeightSource
     }
 
     /// <inheritdoc/>
-    /// <remarks>Shapes: as given. Units: drawn in float32 on the CPU, then cast, so that every type starts from the same numbers.</remarks>
+    /// <remarks>Shapes: as given. Units: drawn in float32 on the CPU, then cast, so that every type starts from the
+    /// same numbers.</remarks>
     protected override Tensor Read(string name, WeightKind kind, long[] shape)
     {
         RequireMemory(name, shape);
@@ -43,7 +45,8 @@ public sealed class RandomWeights : WeightSource
         if (Device.type == DeviceType.CPU && _bytes > available)
         {
             throw UserException.At(
-                "config.json", $"with {name} of [{string.Join(", ", shape)}] the weights take {(double)_bytes / Gibi:N1} GiB",
+                "config.json",
+                $"with {name} of [{string.Join(", ", shape)}] the weights take {(double)_bytes / Gibi:N1} GiB",
                 $"at most the {available / Gibi:N1} GiB of this machine", "make the model smaller");
         }
     }
@@ -51,6 +54,7 @@ public sealed class RandomWeights : WeightSource
     private Tensor Normal(string name, long[] shape)
     {
         using var random = Seeds.GeneratorFor(_seed, name);
-        return torch.randn(shape, dtype: ScalarType.Float32, generator: random).mul_(_initializerRange).to(Dtype).to(Device);
+        return torch.randn(shape, dtype: ScalarType.Float32, generator: random).mul_(_initializerRange).to(Dtype)
+            .to(Device);
     }
 }

@@ -51,7 +51,8 @@ public static class TensorFile
         foreach (var entry in entries.Values)
         {
             var dtype = DtypeNames.ToTorch(entry.Dtype)
-                ?? throw UserException.At(path, $"{entry.Name} is stored as {entry.Dtype}", "a type of number that PyTorch has");
+                ?? throw UserException.At(
+                    path, $"{entry.Name} is stored as {entry.Dtype}", "a type of number that PyTorch has");
             using var mapped = file.Tensor(entry.Offset, [.. entry.Shape], dtype);
             tensors.Add(entry.Name, mapped.clone());
         }

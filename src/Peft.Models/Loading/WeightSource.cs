@@ -2,8 +2,8 @@ namespace Peft.Models.Loading;
 
 /// <summary>Where a model that is being built takes its tensors from, by Hugging Face name and shape.</summary>
 /// <remarks>
-/// A layer's constructor names what it needs, so there is no second list of tensor names. Faults are collected and thrown by
-/// <see cref="Finish"/>, all at once.
+/// A layer's constructor names what it needs, so there is no second list of tensor names. Faults are collected and
+/// thrown by <see cref="Finish"/>, all at once.
 /// </remarks>
 public abstract class WeightSource
 {

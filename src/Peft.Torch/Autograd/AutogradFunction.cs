@@ -2,13 +2,14 @@ using static Peft.Torch.Autograd.NativeAutograd;
 
 namespace Peft.Torch.Autograd;
 
-/// <summary>One call of an operation whose derivative is written here, in C#: make one, set its settings in the constructor, and
-/// <see cref="Apply"/> it once. PyTorch's <c>torch.autograd.Function</c>.</summary>
+/// <summary>One call of an operation whose derivative is written here, in C#: make one, set its settings in the
+/// constructor, and <see cref="Apply"/> it once. PyTorch's <c>torch.autograd.Function</c>.</summary>
 /// <remarks>
-/// <para>TorchSharp's own base class loses an exception in backward together with the process, leaves every gradient in the caller's
-/// scope, keeps a spare copy of every output and makes two native thunks a call. This one stands on the same exports of its
-/// library: an exception in <see cref="Backward"/> ends the backward pass with an error (<see cref="Gradients"/> throws the
-/// original), gradients are freed as soon as the engine has them, thunks are reused.</para>
+/// <para>TorchSharp's own base class loses an exception in backward together with the process, leaves every gradient in
+/// the caller's scope, keeps a spare copy of every output and makes two native thunks a call. This one stands on the
+/// same exports of its library: an exception in <see cref="Backward"/> ends the backward pass with an error
+/// (<see cref="Gradients"/> throws the original), gradients are freed as soon as the engine has them, thunks are
+/// reused.</para>
 /// <para>Use it where a fused kernel pays: a call costs some microseconds more than an operation of libtorch.</para>
 /// </remarks>
 public abstract unsafe class AutogradFunction
@@ -19,24 +20,26 @@ public abstract unsafe class AutogradFunction
     private bool[] _needs = [];
     private bool _released;
 
-    /// <summary>Whether input number <paramref name="input"/> of the call requires a gradient and one is recorded.</summary>
+    /// <summary>Whether input number <paramref name="input"/> of the call requires a gradient and one is
+    /// recorded.</summary>
     protected bool Needs(int input) => _needs[input];
 
     /// <summary>Whether this call becomes part of a graph; where not, <see cref="Save"/> keeps nothing.</summary>
     protected bool Recorded => _node is not null;
 
-    /// <summary>Computes the outputs; no gradient is recorded meanwhile. Temporaries are freed after the call.</summary>
+    /// <summary>Computes the outputs; no gradient is recorded meanwhile. Temporaries are freed after the
+    /// call.</summary>
     /// <param name="inputs">As given to <see cref="Apply"/>.</param>
     protected abstract Tensor[] Forward(Tensor?[] inputs);
 
-    /// <summary>Computes the gradients of the inputs, in their order; null where none is needed (see <see cref="Needs"/>). Temporaries
-    /// are freed after the call.</summary>
+    /// <summary>Computes the gradients of the inputs, in their order; null where none is needed (see
+    /// <see cref="Needs"/>). Temporaries are freed after the call.</summary>
     /// <param name="gradients">Of the outputs, in their order; null where nothing came back.</param>
     /// <param name="saved">What <see cref="Save"/> kept.</param>
     protected abstract Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved);
 
-    /// <summary>Keeps inputs, outputs or intermediate results for <see cref="Backward"/>; call it once, in <see cref="Forward"/>. A tensor
-    /// changed in place in between is an error there.</summary>
+    /// <summary>Keeps inputs, outputs or intermediate results for <see cref="Backward"/>; call it once, in
+    /// <see cref="Forward"/>. A tensor changed in place in between is an error there.</summary>
     protected void Save(params Tensor?[] tensors) => _toSave = Recorded ? tensors : [];
 
     /// <summary>Runs the operation and returns its one output.</summary>
@@ -46,7 +49,8 @@ public abstract unsafe class AutogradFunction
     /// <summary>Runs the operation and returns its outputs.</summary>
     public Tensor[] ApplyAll(params Tensor?[] inputs)
     {
-        if (_needs.Length != 0) throw new InvalidOperationException($"{GetType().Name} was applied before; one object is one call.");
+        if (_needs.Length != 0)
+            throw new InvalidOperationException($"{GetType().Name} was applied before; one object is one call.");
         _needs = new bool[inputs.Length];
         if (!NeedsGraph(inputs)) return Evaluate(inputs);
         var handles = Record(inputs);
@@ -98,8 +102,8 @@ public abstract unsafe class AutogradFunction
         }
     }
 
-    /// <summary>The engine asks for gradients. Errors: whatever <see cref="Backward"/> throws; the graph was freed; second
-    /// derivatives.</summary>
+    /// <summary>The engine asks for gradients. Errors: whatever <see cref="Backward"/> throws; the graph was freed;
+    /// second derivatives.</summary>
     internal Tensor?[] Differentiate(Tensor?[] gradients, bool keepGraph)
     {
         if (IsGradEnabled() != 0)
@@ -111,7 +115,8 @@ public abstract unsafe class AutogradFunction
         if (_released)
         {
             throw new InvalidOperationException(
-                $"{GetType().Name}: backward already went through this graph and freed it. Pass retain_graph: true the first time.");
+                $"{GetType().Name}: backward already went through this graph and freed it. Pass retain_graph: true "
+                    + "the first time.");
         }
 
         var saved = Array.ConvertAll(_saved, _node!.Unpack);
@@ -119,7 +124,8 @@ public abstract unsafe class AutogradFunction
         var found = Backward(gradients, saved);
         return found.Length == _needs.Length
             ? found
-            : throw new InvalidOperationException($"{GetType().Name} returned {found.Length} gradients for {_needs.Length} inputs.");
+            : throw new InvalidOperationException(
+                $"{GetType().Name} returned {found.Length} gradients for {_needs.Length} inputs.");
     }
 
     /// <summary>Frees what was saved.</summary>

@@ -4,8 +4,9 @@ using static Peft.Torch.Autograd.NativeAutograd;
 
 namespace Peft.Torch.Autograd;
 
-/// <summary>The engine's way back to an <see cref="AutogradFunction"/>. C++ calls a node without any argument of ours, so each node needs
-/// native thunks of its own; they are dear to make and are used again when C++ has deleted the node.</summary>
+/// <summary>The engine's way back to an <see cref="AutogradFunction"/>. C++ calls a node without any argument of ours,
+/// so each node needs native thunks of its own; they are dear to make and are used again when C++ has deleted the
+/// node.</summary>
 internal sealed unsafe class AutogradNode
 {
     private static readonly ConcurrentBag<AutogradNode> Free = [];
@@ -54,7 +55,9 @@ internal sealed unsafe class AutogradNode
             torch.CheckForErrors();
             ClearInputMetadata(_pointers);
             torch.CheckForErrors();
-            WrapOutputs(from, default, default, new TensorArray { Items = result, Count = results.Length }, _pointers, &Allocate);
+            WrapOutputs(
+                from, default, default, new TensorArray { Items = result, Count = results.Length }, _pointers,
+                &Allocate);
             torch.CheckForErrors();
         }
 
@@ -82,13 +85,14 @@ internal sealed unsafe class AutogradNode
     /// <summary>Gives up the share of the maker.</summary>
     internal void ReleaseShared() => NativeAutograd.ReleaseShared(_pointers);
 
-    private static nint[] Handles(Tensor?[] tensors) => Array.ConvertAll(tensors, tensor => tensor?.Handle ?? Undefined);
+    private static nint[] Handles(Tensor?[] tensors) =>
+        Array.ConvertAll(tensors, tensor => tensor?.Handle ?? Undefined);
 
     [UnmanagedCallersOnly]
     private static nint* Allocate(nuint count) => BackwardThread.Current.Buffer((int)count);
 
-    /// <summary>No exception may leave this method: C++ would end the process. No gradients at all make the engine report an error, so
-    /// that a backward pass which failed is never taken for one that did not.</summary>
+    /// <summary>No exception may leave this method: C++ would end the process. No gradients at all make the engine
+    /// report an error, so that a backward pass which failed is never taken for one that did not.</summary>
     private TensorArray OnApply(nint* gradients, int count)
     {
         var thread = BackwardThread.Current;
@@ -97,10 +101,12 @@ internal sealed unsafe class AutogradNode
         {
             using var scope = torch.NewDisposeScope();
             var incoming = new Tensor?[count];
-            for (var i = 0; i < count; i++) incoming[i] = gradients[i] == 0 ? null : Tensor.UnsafeCreateTensor(gradients[i]);
+            for (var i = 0; i < count; i++)
+                incoming[i] = gradients[i] == 0 ? null : Tensor.UnsafeCreateTensor(gradients[i]);
             var outgoing = _function!.Differentiate(incoming, thread.KeepGraph);
             var buffer = thread.Buffer(outgoing.Length);
-            for (var i = 0; i < outgoing.Length; i++) buffer[i] = outgoing[i] is { } tensor ? thread.Return(tensor) : Undefined;
+            for (var i = 0; i < outgoing.Length; i++)
+                buffer[i] = outgoing[i] is { } tensor ? thread.Return(tensor) : Undefined;
             return new TensorArray { Items = buffer, Count = outgoing.Length };
         }
         catch (Exception error)
@@ -120,8 +126,8 @@ internal sealed unsafe class AutogradNode
     }
 }
 
-/// <summary>What LibTorchSharp 0.107 exports for autograd nodes written in C# (its THSAutograd.h). Each reports an error through
-/// <see cref="torch.CheckForErrors"/>.</summary>
+/// <summary>What LibTorchSharp 0.107 exports for autograd nodes written in C# (its THSAutograd.h). Each reports an
+/// error through <see cref="torch.CheckForErrors"/>.</summary>
 internal static unsafe partial class NativeAutograd
 {
     private const string Library = "LibTorchSharp";
@@ -156,7 +162,8 @@ internal static unsafe partial class NativeAutograd
     internal static partial void ClearInputMetadata(NodePointers node);
 
     [LibraryImport(Library, EntryPoint = "THSAutograd_Function_wrapOutputs")]
-    internal static partial void WrapOutputs(TensorArray inputs, TensorArray constants, TensorArray changed, TensorArray outputs,
+    internal static partial void WrapOutputs(
+        TensorArray inputs, TensorArray constants, TensorArray changed, TensorArray outputs,
         NodePointers node, delegate* unmanaged<nuint, nint*> allocate);
 
     [LibraryImport(Library, EntryPoint = "THSAutograd_SavedVariable_ctor")]
@@ -177,8 +184,8 @@ internal static unsafe partial class NativeAutograd
     [LibraryImport("torch_cpu", EntryPoint = "aoti_torch_new_uninitialized_tensor")]
     private static partial int NewUndefined(out nint tensor);
 
-    /// <summary>An undefined tensor: what C++ is given where there is none (its loops follow every pointer). Lives as long as the
-    /// program.</summary>
+    /// <summary>An undefined tensor: what C++ is given where there is none (its loops follow every pointer). Lives as
+    /// long as the program.</summary>
     internal static readonly nint Undefined = NewUndefined(out var tensor) == 0
         ? tensor
         : throw new InvalidOperationException("libtorch made no undefined tensor");

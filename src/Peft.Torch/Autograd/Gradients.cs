@@ -6,8 +6,8 @@ namespace Peft.Torch.Autograd;
 /// <summary>Backward passes, and the gradients they leave.</summary>
 public static class Gradients
 {
-    /// <summary>Adds the gradient of every leaf to its <c>grad</c>, and frees what the graph had kept as it goes. An exception of an
-    /// <see cref="AutogradFunction"/> on the way comes out as it was thrown.</summary>
+    /// <summary>Adds the gradient of every leaf to its <c>grad</c>, and frees what the graph had kept as it goes. An
+    /// exception of an <see cref="AutogradFunction"/> on the way comes out as it was thrown.</summary>
     /// <param name="tensor">A scalar, or any tensor together with <paramref name="gradient"/>.</param>
     /// <param name="gradient">Of the tensor; null means 1.</param>
     /// <param name="retain_graph">The graph is walked again later.</param>
@@ -19,10 +19,12 @@ public static class Gradients
     /// <param name="gradients">One of each tensor; null means 1 of each.</param>
     /// <param name="retain_graph">The graph is walked again later.</param>
     public static void backward(IList<Tensor> tensors, IList<Tensor>? gradients, bool retain_graph = false) =>
-        BackwardThread.Current.Run(retain_graph, () => torch.autograd.backward(tensors, gradients, retain_graph, create_graph: false));
+        BackwardThread.Current.Run(
+            retain_graph, () => torch.autograd.backward(tensors, gradients, retain_graph, create_graph: false));
 
-    /// <summary>The gradients of some tensors, leaves or not, in their order, which stay out of every <c>grad</c>. In place of
-    /// <c>torch.autograd.grad</c>, in which an error ends the process: the library catches none there.</summary>
+    /// <summary>The gradients of some tensors, leaves or not, in their order, which stay out of every <c>grad</c>. In
+    /// place of <c>torch.autograd.grad</c>, in which an error ends the process: the library catches none
+    /// there.</summary>
     /// <param name="outputs">Where the pass begins.</param>
     /// <param name="inputs">Whose gradients are wanted.</param>
     /// <param name="gradients">One of each output; null means 1 of each.</param>
@@ -37,7 +39,8 @@ public static class Gradients
         {
             BackwardThread.Current.Run(retain_graph, () =>
                 torch.autograd.backward(outputs, gradients, retain_graph, create_graph: false, inputs));
-            return [.. inputs.Select((input, i) => input.grad ?? throw new ArgumentException($"the outputs do not depend on input {i}"))];
+            return [.. inputs.Select(
+                (input, i) => input.grad ?? throw new ArgumentException($"the outputs do not depend on input {i}"))];
         }
         finally
         {
@@ -45,8 +48,8 @@ public static class Gradients
         }
     }
 
-    /// <summary>One norm over the gradients of all parameters; where it is larger than max_norm the gradients are scaled by max_norm /
-    /// (norm + 1e-6). Waits for the device once. Source: torch.nn.utils.clip_grad_norm_.</summary>
+    /// <summary>One norm over the gradients of all parameters; where it is larger than max_norm the gradients are
+    /// scaled by max_norm / (norm + 1e-6). Waits for the device once. Source: torch.nn.utils.clip_grad_norm_.</summary>
     /// <returns>The norm before scaling; 0 without gradients; NaN or infinity where a gradient is.</returns>
     public static double clip_grad_norm_(IEnumerable<Tensor> parameters, double max_norm, double norm_type = 2)
     {
@@ -55,7 +58,8 @@ public static class Gradients
         var gradients = parameters.Select(p => p.grad).OfType<Tensor>().ToList();
         if (gradients.Count == 0) return 0;
         var device = gradients[0].device;
-        var norms = gradients.Select(g => torch.linalg.vector_norm(Wide(g), norm_type).to(ScalarType.Float64, device)).ToList();
+        var norms = gradients.Select(g => torch.linalg.vector_norm(Wide(g), norm_type).to(ScalarType.Float64, device))
+            .ToList();
         var total = torch.linalg.vector_norm(torch.stack(norms), norm_type);
         var norm = total.ToDouble();
         if (norm + 1e-6 <= max_norm) return norm;
@@ -75,7 +79,8 @@ internal sealed unsafe class BackwardThread
     [ThreadStatic]
     private static BackwardThread? _current;
 
-    /// <summary>The last failure on a thread that called no backward: those of libtorch's own, for devices other than the CPU.</summary>
+    /// <summary>The last failure on a thread that called no backward: those of libtorch's own, for devices other than
+    /// the CPU.</summary>
     private static Exception? _elsewhere;
 
     private readonly List<Tensor> _returned = [];

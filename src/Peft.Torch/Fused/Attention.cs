@@ -3,9 +3,9 @@ namespace Peft.Torch.Fused;
 public static partial class Fused
 {
     /// <summary>softmax(scale * q kt + additiveMask) v, where a query sees no key after its own position.</summary>
-    /// <remarks>Shapes: q [B, H, T, d], k and v [B, Hkv, S, d] with H a multiple of Hkv, mask broadcast to [B, H, T, S] gives
-    /// [B, H, T, d] (laid out so that transpose(1, 2) is dense). The softmax is float32 (float64 for float64); a query that
-    /// sees no key gives zeros. Gradient: to q, k and v, not to the mask; first derivatives only on the CPU.
+    /// <remarks>Shapes: q [B, H, T, d], k and v [B, Hkv, S, d] with H a multiple of Hkv, mask broadcast to [B, H, T, S]
+    /// gives [B, H, T, d] (laid out so that transpose(1, 2) is dense). The softmax is float32 (float64 for float64); a
+    /// query that sees no key gives zeros. Gradient: to q, k and v, not to the mask; first derivatives only on the CPU.
     /// Errors: <see cref="ArgumentException"/> when shapes or types do not meet.</remarks>
     /// <param name="q">Queries.</param>
     /// <param name="k">Keys.</param>
@@ -13,30 +13,34 @@ public static partial class Fused
     /// <param name="additiveMask">Added to the scaled scores; -inf hides a key.</param>
     /// <param name="scale">Factor of the scores.</param>
     /// <param name="causal">False: every query sees every key.</param>
-    /// <param name="queryOffset">Key position of the first query; null means S - T: the queries are the last positions.</param>
+    /// <param name="queryOffset">Key position of the first query; null means S - T: the queries are the last
+    /// positions.</param>
     /// <param name="window">Number of keys a query sees, counted back from itself; null means all.</param>
     /// <param name="softcap">Scores become softcap * tanh(scores / softcap) before the mask; null means none.</param>
-    /// <param name="segments">Sequences that share rows, as pairs (first token, end) of the flattened B T tokens, in order;
-    /// a query sees keys of its own sequence alone, and a token outside all of them gives zeros. Nothing is computed
-    /// between two of them. Empty: each row is one sequence.</param>
+    /// <param name="segments">Sequences that share rows, as pairs (first token, end) of the flattened B T tokens, in
+    /// order; a query sees keys of its own sequence alone, and a token outside all of them gives zeros. Nothing is
+    /// computed between two of them. Empty: each row is one sequence.</param>
     public static Tensor causal_attention(Tensor q, Tensor k, Tensor v, Tensor? additiveMask, double scale,
         bool causal = true, long? queryOffset = null, long? window = null, double? softcap = null,
         ReadOnlySpan<long> segments = default)
     {
         var options = new AttentionOptions(scale, causal,
-            queryOffset ?? (causal || window is not null ? k.size(-2) - q.size(-2) : 0), window ?? 0, softcap ?? 0, segments.ToArray());
+            queryOffset ?? (causal || window is not null ? k.size(-2) - q.size(-2) : 0), window ?? 0, softcap ?? 0,
+            segments.ToArray());
         AttentionChecks.Check(q, k, v, additiveMask, options);
         if (AttentionFunction.Serves(q, k))
         {
             using var scope = torch.NewDisposeScope();
-            return new AttentionFunction(options).Apply(q, k, v, AttentionFunction.WholeMask(q, k, additiveMask)).MoveToOuterDisposeScope();
+            return new AttentionFunction(options).Apply(q, k, v, AttentionFunction.WholeMask(q, k, additiveMask))
+                .MoveToOuterDisposeScope();
         }
         return Composed.causal_attention(q, k, v, additiveMask, options);
     }
 }
 
 /// <summary>What an attention computes beside its tensors; a window or softcap of 0 means none.</summary>
-internal sealed record AttentionOptions(double Scale, bool Causal, long Offset, long Window, double Softcap, long[] Segments);
+internal sealed record AttentionOptions(
+    double Scale, bool Causal, long Offset, long Window, double Softcap, long[] Segments);
 
 /// <summary>Refuses attention over tensors that do not meet, before a native call would end the program.</summary>
 internal static class AttentionChecks
@@ -93,7 +97,8 @@ internal static class AttentionChecks
         if (queries != keys || options.Offset != 0)
         {
             throw new ArgumentException(
-                $"segments need one key for each query, found {queries} queries from key {options.Offset} and {keys} keys");
+                $"segments need one key for each query, found {queries} queries from key {options.Offset} and {keys} "
+                    + "keys");
         }
         if (segments.Length % 2 != 0)
             throw new ArgumentException($"segments are pairs of first token and end; found {segments.Length} numbers");
@@ -103,7 +108,8 @@ internal static class AttentionChecks
             var (first, end) = (segments[i], segments[i + 1]);
             if (before > first || first >= end || end > batch * queries || first / queries != (end - 1) / queries)
             {
-                throw new ArgumentException($"segment [{first}, {end}) is not within one row of {batch} rows of {queries} tokens, "
+                throw new ArgumentException(
+                    $"segment [{first}, {end}) is not within one row of {batch} rows of {queries} tokens, "
                     + $"or comes before the end of the last one ({before})");
             }
             before = end;
@@ -146,7 +152,8 @@ internal sealed class AttentionFunction(AttentionOptions options) : AutogradFunc
         if (gradients[0] is null)
             return [null, null, null, null];
         var type = ProductType(q);
-        var (rows, keys, values, outer) = (DenseRows(q, type), DenseRows(k, type), DenseRows(v, type), DenseRows(gradients[0]!, type));
+        var (rows, keys, values, outer) =
+            (DenseRows(q, type), DenseRows(k, type), DenseRows(v, type), DenseRows(gradients[0]!, type));
         var (dq, dk, dv) = (HeadsBeside(q.shape, type), HeadsBeside(k.shape, type), HeadsBeside(v.shape, type));
         // So do queries that see no key.
         dq.zero_();
@@ -197,11 +204,12 @@ internal sealed class AttentionFunction(AttentionOptions options) : AutogradFunc
     }
 }
 
-/// <summary>The fused operations composed of TorchSharp's, with libtorch's own gradients: for GPUs, for types without a kernel, and to
-/// test the kernels by.</summary>
+/// <summary>The fused operations composed of TorchSharp's, with libtorch's own gradients: for GPUs, for types without a
+/// kernel, and to test the kernels by.</summary>
 internal static partial class Composed
 {
-    /// <summary>Attention over whole score matrices. Query heads join their key head: [B Hkv, g T, d] x [B Hkv, S, d].</summary>
+    /// <summary>Attention over whole score matrices. Query heads join their key head: [B Hkv, g T, d] x [B Hkv, S,
+    /// d].</summary>
     public static Tensor causal_attention(Tensor q, Tensor k, Tensor v, Tensor? mask, AttentionOptions options)
     {
         using var scope = torch.NewDisposeScope();
@@ -209,7 +217,8 @@ internal static partial class Composed
         var keyHeads = k.size(1);
         var rows = H / keyHeads * T;
         var wide = q.dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
-        var scores = torch.bmm(q.reshape(B * keyHeads, rows, d), k.reshape(B * keyHeads, S, d).transpose(1, 2)).to(wide) * options.Scale;
+        var scores = torch.bmm(q.reshape(B * keyHeads, rows, d), k.reshape(B * keyHeads, S, d).transpose(1, 2))
+            .to(wide) * options.Scale;
         if (options.Softcap > 0)
             scores = (scores / options.Softcap).tanh() * options.Softcap;
         scores = scores.view(B, H, T, S);
@@ -236,7 +245,8 @@ internal static partial class Composed
             if (options.Causal)
                 hidden = key.gt(place);
             if (options.Window > 0)
-                hidden = hidden is null ? key.le(place - options.Window) : hidden.logical_or(key.le(place - options.Window));
+                hidden = hidden is null ? key.le(place - options.Window)
+                    : hidden.logical_or(key.le(place - options.Window));
         }
         if (options.Segments.Length == 0)
             return hidden;

@@ -16,8 +16,8 @@ internal readonly unsafe struct Heads<T>(Tensor tensor)
     public T* Row(long b, long h, long token) => _data + b * _batchStep + h * _headStep + token * Step;
 }
 
-/// <summary>Attention in blocks of queries: the probabilities [B, H, T, S] never exist whole, masked keys are not computed, and backward
-/// computes each block's probabilities again from the scores and one number a row.</summary>
+/// <summary>Attention in blocks of queries: the probabilities [B, H, T, S] never exist whole, masked keys are not
+/// computed, and backward computes each block's probabilities again from the scores and one number a row.</summary>
 /// <typeparam name="T">What the products take: float, double, or ushort holding bfloat16.</typeparam>
 /// <typeparam name="W">What scores and sums are in: float, or double for double.</typeparam>
 internal sealed unsafe class AttentionKernel<T, W>
@@ -58,7 +58,8 @@ internal sealed unsafe class AttentionKernel<T, W>
         var sums = TensorMemory.Of<W>(lse);
         Threads.Share(_heads * _blocks.Count, tasks =>
         {
-            using var work = new AttentionScratch<T, W>(_blocks.Widest, RowMath<W>.Stride(_blocks.Widest), _keys, _valueSize, 1);
+            var step = RowMath<W>.Stride(_blocks.Widest);
+            using var work = new AttentionScratch<T, W>(_blocks.Widest, step, _keys, _valueSize, 1);
             while (tasks.Next(out var task))
             {
                 var block = _blocks[(int)(task % _blocks.Count)];
@@ -79,10 +80,13 @@ internal sealed unsafe class AttentionKernel<T, W>
             var (first, last) = (block.First(_options, i), block.Last(_options, i));
             var row = work.Scores + (i - start) * step;
             var p = work.P + (i - start) * step;
-            lses[i] = AttentionRows<T, W>.Softmax(row + (first - low), p + (first - low), MaskRow(b, h, i, first), last - first, _cap);
+            lses[i] = AttentionRows<T, W>.Softmax(
+                row + (first - low), p + (first - low), MaskRow(b, h, i, first), last - first, _cap);
             ClearOutside(p, low, first, last, block.High);
         }
-        Gemm.Multiply(false, false, count, _valueSize, n, W.One, work.P, step, _v.Row(b, kv, low), _v.Step, W.Zero, work.Sums, _valueSize);
+        Gemm.Multiply(
+            false, false, count, _valueSize, n, W.One, work.P, step, _v.Row(b, kv, low), _v.Step, W.Zero, work.Sums,
+            _valueSize);
         Store(work.Sums, n == 0 ? 0 : count, _valueSize, target.Row(b, h, start), target.Step);
         for (var i = 0; n == 0 && i < count; i++)
             new Span<T>(target.Row(b, h, start + i), (int)_valueSize).Clear();
@@ -115,7 +119,8 @@ internal sealed unsafe class AttentionKernel<T, W>
         });
     }
 
-    private void BackwardBlock(AttentionBlock block, long h, AttentionScratch<T, W> work, Heads<T> outer, Heads<T> dq, W* sums)
+    private void BackwardBlock(
+        AttentionBlock block, long h, AttentionScratch<T, W> work, Heads<T> outer, Heads<T> dq, W* sums)
     {
         var (b, start, count, low, n) = (block.Row, block.Start, block.Count, block.Low, block.High - block.Low);
         if (n == 0)
@@ -123,9 +128,11 @@ internal sealed unsafe class AttentionKernel<T, W>
         var (step, kv) = (RowMath<W>.Stride(n), h / _groups);
         T* q = _q.Row(b, h, start), k = _k.Row(b, kv, low), v = _v.Row(b, kv, low), d = outer.Row(b, h, start);
         Gemm.Multiply(false, true, count, n, _headSize, _scale, q, _q.Step, k, _k.Step, W.Zero, work.Scores, step);
-        Gemm.Multiply(false, true, count, n, _valueSize, W.One, d, outer.Step, v, _v.Step, W.Zero, work.Gradients, step);
+        Gemm.Multiply(
+            false, true, count, n, _valueSize, W.One, d, outer.Step, v, _v.Step, W.Zero, work.Gradients, step);
         ScoresBack(block, h, work, step, sums + (b * _heads + h) * _queries);
-        Gemm.Multiply(false, false, count, _headSize, n, W.One, work.Ds, step, k, _k.Step, W.Zero, work.Sums, _headSize);
+        Gemm.Multiply(
+            false, false, count, _headSize, n, W.One, work.Ds, step, k, _k.Step, W.Zero, work.Sums, _headSize);
         Store(work.Sums, count, _headSize, dq.Row(b, h, start), dq.Step);
         Gemm.Multiply(true, false, n, _headSize, count, W.One, work.Ds, step, q, _q.Step,
             W.One, work.Keys + low * _headSize, _headSize);
@@ -163,7 +170,8 @@ internal sealed unsafe class AttentionKernel<T, W>
     }
 }
 
-/// <summary>What one thread works in; P and Ds are Scores and Gradients themselves where the products take what sums are in.</summary>
+/// <summary>What one thread works in; P and Ds are Scores and Gradients themselves where the products take what sums
+/// are in.</summary>
 internal sealed unsafe class AttentionScratch<T, W> : IDisposable
     where T : unmanaged
     where W : unmanaged
@@ -211,7 +219,8 @@ internal sealed unsafe class AttentionScratch<T, W> : IDisposable
     }
 }
 
-/// <summary>Queries [Start, Start + Count) of one row of the batch, and the keys [Low, High) that they may see at all.</summary>
+/// <summary>Queries [Start, Start + Count) of one row of the batch, and the keys [Low, High) that they may see at
+/// all.</summary>
 internal readonly record struct AttentionBlock(long Row, long Start, long Count, long Low, long High)
 {
     /// <summary>The keys that query i sees: [First, Last), empty where Last is not greater.</summary>
@@ -223,10 +232,12 @@ internal readonly record struct AttentionBlock(long Row, long Start, long Count,
         Math.Max(First(options, i), options.Causal ? Math.Max(Low, Math.Min(High, options.Offset + i + 1)) : High);
 }
 
-/// <summary>All blocks of queries. They end at the borders of sequences that share a row, so that nothing is computed between two.</summary>
+/// <summary>All blocks of queries. They end at the borders of sequences that share a row, so that nothing is computed
+/// between two.</summary>
 internal sealed class AttentionBlocks
 {
-    /// <summary>Queries a block: small enough that keys above the diagonal are mostly skipped, large enough for the products.</summary>
+    /// <summary>Queries a block: small enough that keys above the diagonal are mostly skipped, large enough for the
+    /// products.</summary>
     private const long BlockRows = 64;
 
     private readonly List<AttentionBlock> _all = [];
@@ -265,14 +276,16 @@ internal sealed class AttentionBlocks
         for (var start = first; start < end; start += BlockRows)
         {
             var whole = new AttentionBlock(row, start, Math.Min(BlockRows, end - start), low, high);
-            var seen = whole with { Low = whole.First(options, start), High = whole.Last(options, start + whole.Count - 1) };
+            var seen = whole with { Low = whole.First(options, start),
+                High = whole.Last(options, start + whole.Count - 1) };
             _all.Add(seen with { High = Math.Max(seen.Low, seen.High) });
             Widest = Math.Max(Widest, _all[^1].High - seen.Low);
         }
     }
 }
 
-/// <summary>One row of scores at a time: W is float or double, T what the products take (W itself, or ushort for bfloat16).</summary>
+/// <summary>One row of scores at a time: W is float or double, T what the products take (W itself, or ushort for
+/// bfloat16).</summary>
 /// <remarks>Rows lie as <see cref="RowMath{W}"/> wants them.</remarks>
 internal static unsafe class AttentionRows<T, W>
     where T : unmanaged
@@ -280,7 +293,8 @@ internal static unsafe class AttentionRows<T, W>
 {
     private static readonly int Lanes = RowMath<W>.Lanes;
 
-    /// <summary>Scores of n visible keys become probabilities in p; returns log(sum(exp)). A row that sees nothing becomes zeros.</summary>
+    /// <summary>Scores of n visible keys become probabilities in p; returns log(sum(exp)). A row that sees nothing
+    /// becomes zeros.</summary>
     public static W Softmax(W* row, T* p, W* mask, long n, W cap)
     {
         if (cap > W.Zero)
@@ -310,7 +324,8 @@ internal static unsafe class AttentionRows<T, W>
         return top + W.Log(sum);
     }
 
-    /// <summary>Scores become probabilities again in p, and dp (the probabilities' gradient) the raw scores' gradient in ds.</summary>
+    /// <summary>Scores become probabilities again in p, and dp (the probabilities' gradient) the raw scores' gradient
+    /// in ds.</summary>
     public static void SoftmaxBack(W* row, W* dp, T* p, T* ds, W* mask, W lse, long n, W cap, W scale)
     {
         if (cap > W.Zero)
@@ -348,7 +363,8 @@ internal static unsafe class AttentionRows<T, W>
         for (long j = 0; j < n; j += Lanes)
         {
             var (e, capped) = (Probability(row, mask, j, n, shift), RowMath<W>.Load(row, j, n, W.Zero));
-            var gradient = e * (RowMath<W>.Load(dp, j, n, W.Zero) - mean) * factor * (Vector512<W>.One - capped * capped * square);
+            var gradient =
+                e * (RowMath<W>.Load(dp, j, n, W.Zero) - mean) * factor * (Vector512<W>.One - capped * capped * square);
             VectorMath.Store(e, p + j);
             VectorMath.Store(gradient, ds + j);
         }

@@ -4,9 +4,10 @@ using System.Runtime.Intrinsics;
 
 namespace Peft.Torch.Fused;
 
-/// <summary>Products of small matrices on the calling thread, by the MKL that lies in libtorch_cpu: row by row, any row length.</summary>
-/// <remarks>Inside a parallel region MKL uses one thread. Where libtorch was built without MKL the names do not exist, and the fused
-/// operations are composed.</remarks>
+/// <summary>Products of small matrices on the calling thread, by the MKL that lies in libtorch_cpu: row by row, any row
+/// length.</summary>
+/// <remarks>Inside a parallel region MKL uses one thread. Where libtorch was built without MKL the names do not exist,
+/// and the fused operations are composed.</remarks>
 internal static unsafe partial class Gemm
 {
     private const string Library = "torch_cpu";
@@ -19,17 +20,18 @@ internal static unsafe partial class Gemm
         NativeLibrary.TryLoad(Library, typeof(Gemm).Assembly, null, out var library)
         && Needed.All(name => NativeLibrary.TryGetExport(library, name, out _)));
 
-    private static readonly Lazy<bool> Fast = new(() => IsAvailable && Kernels.ProcessorHasBFloat16 && mkl_serv_intel_cpu_true() == 1);
+    private static readonly Lazy<bool> Fast =
+        new(() => IsAvailable && Kernels.ProcessorHasBFloat16 && mkl_serv_intel_cpu_true() == 1);
 
     /// <summary>Whether libtorch carries MKL.</summary>
     public static bool IsAvailable => Found.Value;
 
-    /// <summary>Whether its products of bfloat16 are faster than those of float32: the processor has them, and MKL takes its fast kernels
-    /// there.</summary>
+    /// <summary>Whether its products of bfloat16 are faster than those of float32: the processor has them, and MKL
+    /// takes its fast kernels there.</summary>
     public static bool HasFastBFloat16 => Fast.Value;
 
-    /// <summary>c = alpha * op(a) op(b) + beta * c with op(a) [m, k], op(b) [k, n]; T is float, double, or ushort holding bfloat16, and W
-    /// the type sums are in: float, or double for double.</summary>
+    /// <summary>c = alpha * op(a) op(b) + beta * c with op(a) [m, k], op(b) [k, n]; T is float, double, or ushort
+    /// holding bfloat16, and W the type sums are in: float, or double for double.</summary>
     public static void Multiply<T, W>(
         bool ta, bool tb, long m, long n, long k, W alpha, T* a, long lda, T* b, long ldb, W beta, W* c, long ldc)
         where T : unmanaged
@@ -42,7 +44,8 @@ internal static unsafe partial class Gemm
         int rows = (int)m, columns = (int)n, inner = (int)k, stepA = (int)lda, stepB = (int)ldb, stepC = (int)ldc;
         if (typeof(T) == typeof(ushort))
         {
-            cblas_gemm_bf16bf16f32(RowMajor, ta ? Transposed : Plain, tb ? Transposed : Plain, rows, columns, inner, (float)(object)alpha,
+            cblas_gemm_bf16bf16f32(
+                RowMajor, ta ? Transposed : Plain, tb ? Transposed : Plain, rows, columns, inner, (float)(object)alpha,
                 (ushort*)a, stepA, (ushort*)b, stepB, (float)(object)beta, (float*)c, stepC);
         }
         else if (typeof(T) == typeof(float))
@@ -83,20 +86,23 @@ internal static unsafe partial class Gemm
     private static partial int mkl_serv_intel_cpu_true();
 
     [LibraryImport(Library)]
-    private static partial void sgemm_(byte* ta, byte* tb, int* m, int* n, int* k, float* alpha, float* a, int* lda, float* b, int* ldb,
+    private static partial void sgemm_(
+        byte* ta, byte* tb, int* m, int* n, int* k, float* alpha, float* a, int* lda, float* b, int* ldb,
         float* beta, float* c, int* ldc);
 
     [LibraryImport(Library)]
-    private static partial void dgemm_(byte* ta, byte* tb, int* m, int* n, int* k, double* alpha, double* a, int* lda, double* b, int* ldb,
+    private static partial void dgemm_(
+        byte* ta, byte* tb, int* m, int* n, int* k, double* alpha, double* a, int* lda, double* b, int* ldb,
         double* beta, double* c, int* ldc);
 
     [LibraryImport(Library)]
-    private static partial void cblas_gemm_bf16bf16f32(int layout, int ta, int tb, int m, int n, int k, float alpha, ushort* a, int lda,
+    private static partial void cblas_gemm_bf16bf16f32(
+        int layout, int ta, int tb, int m, int n, int k, float alpha, ushort* a, int lda,
         ushort* b, int ldb, float beta, float* c, int ldc);
 }
 
-/// <summary>Two matrices to multiply, row by row in memory: left [m, Inner] or, where TransposeLeft, [Inner, m]; right [Inner, n] or
-/// [n, Inner] likewise.</summary>
+/// <summary>Two matrices to multiply, row by row in memory: left [m, Inner] or, where TransposeLeft, [Inner, m]; right
+/// [Inner, n] or [n, Inner] likewise.</summary>
 internal readonly unsafe struct Factors<T>(
     T* left, long leftStep, bool transposeLeft, T* right, long rightStep, bool transposeRight, long inner)
     where T : unmanaged
@@ -112,8 +118,8 @@ internal readonly unsafe struct Factors<T>(
     public T* RightAt(long j) => Right + (TransposeRight ? j * RightStep : j);
 }
 
-/// <summary>Products of whole matrices on all threads, a tile at a time: what is added to a tile, and its rounding, find it in the
-/// cache.</summary>
+/// <summary>Products of whole matrices on all threads, a tile at a time: what is added to a tile, and its rounding,
+/// find it in the cache.</summary>
 /// <typeparam name="T">What the products take: float, double, or ushort holding bfloat16.</typeparam>
 /// <typeparam name="W">What sums are in: float, or double for double.</typeparam>
 internal static unsafe class Tiles<T, W>
@@ -125,7 +131,8 @@ internal static unsafe class Tiles<T, W>
     // Multiply-adds that take as long as waking a thread.
     private const long SmallWork = 1 << 18;
 
-    /// <summary>target [m, n] = main + added + bias, rounded once. Sums of main do not depend on whether anything is added.</summary>
+    /// <summary>target [m, n] = main + added + bias, rounded once. Sums of main do not depend on whether anything is
+    /// added.</summary>
     public static void Product(long m, long n, Factors<T> main, Factors<T>? added, W* bias, T* target)
     {
         var (rows, columns) = SizeOf(m, n);
@@ -147,7 +154,8 @@ internal static unsafe class Tiles<T, W>
         }, alone: m * n * main.Inner < SmallWork);
     }
 
-    private static void Multiply(Factors<T> factors, long i, long j, long height, long width, W beta, W* tile, long step) =>
+    private static void Multiply(
+        Factors<T> factors, long i, long j, long height, long width, W beta, W* tile, long step) =>
         Gemm.Multiply(factors.TransposeLeft, factors.TransposeRight, height, width, factors.Inner, W.One,
             factors.LeftAt(i), factors.LeftStep, factors.RightAt(j), factors.RightStep, beta, tile, step);
 

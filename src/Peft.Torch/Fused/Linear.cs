@@ -20,22 +20,28 @@ internal static class LinearChecks
     public static void Check(Tensor x, Tensor weight, Tensor? bias)
     {
         if (x.dim() < 1 || weight.dim() != 2 || x.size(-1) != weight.size(1))
-            throw new ArgumentException($"x {Shapes.Of(x)} does not meet weight {Shapes.Of(weight)}; x is [..., D] and weight [O, D]");
+            throw new ArgumentException(
+                $"x {Shapes.Of(x)} does not meet weight {Shapes.Of(weight)}; x is [..., D] and weight [O, D]");
         if (bias is not null && (bias.dim() != 1 || bias.size(0) != weight.size(0)))
-            throw new ArgumentException($"bias {Shapes.Of(bias)} does not meet weight {Shapes.Of(weight)}; bias is [O]");
+            throw new ArgumentException(
+                $"bias {Shapes.Of(bias)} does not meet weight {Shapes.Of(weight)}; bias is [O]");
         if (x.dtype != weight.dtype || (bias is not null && bias.dtype != x.dtype))
-            throw new ArgumentException($"x {x.dtype}, weight {weight.dtype} and bias {bias?.dtype ?? x.dtype} differ in type");
+            throw new ArgumentException(
+                $"x {x.dtype}, weight {weight.dtype} and bias {bias?.dtype ?? x.dtype} differ in type");
     }
 
-    public static void Check(Tensor x, Tensor weight, Tensor? bias, Tensor a, Tensor b, Tensor? gates, Tensor? loraInput)
+    public static void Check(
+        Tensor x, Tensor weight, Tensor? bias, Tensor a, Tensor b, Tensor? gates, Tensor? loraInput)
     {
         Check(x, weight, bias);
         if (a.dim() != 2 || a.size(1) != weight.size(1))
             throw new ArgumentException($"a {Shapes.Of(a)} does not meet weight {Shapes.Of(weight)}; a is [C, D]");
         if (b.dim() != 2 || b.size(0) != weight.size(0) || b.size(1) != a.size(0))
-            throw new ArgumentException($"b {Shapes.Of(b)} does not meet weight {Shapes.Of(weight)} and a {Shapes.Of(a)}; b is [O, C]");
+            throw new ArgumentException(
+                $"b {Shapes.Of(b)} does not meet weight {Shapes.Of(weight)} and a {Shapes.Of(a)}; b is [O, C]");
         if (loraInput is not null && (!loraInput.shape.AsSpan().SequenceEqual(x.shape) || loraInput.dtype != x.dtype))
-            throw new ArgumentException($"loraInput differs from x {Shapes.Of(x)} in shape or type; it is x after dropout");
+            throw new ArgumentException(
+                $"loraInput differs from x {Shapes.Of(x)} in shape or type; it is x after dropout");
         if (gates is null)
             return;
         if (gates.dim() < 1 || gates.size(-1) < 1 || a.size(0) % gates.size(-1) != 0)
@@ -44,12 +50,13 @@ internal static class LinearChecks
                 + "gates are [N, G] with C a multiple of G");
         }
         if (gates.numel() / gates.size(-1) != x.numel() / Math.Max(1, x.size(-1)))
-            throw new ArgumentException($"gates {Shapes.Of(gates)} do not have one row for each row of x {Shapes.Of(x)}");
+            throw new ArgumentException(
+                $"gates {Shapes.Of(gates)} do not have one row for each row of x {Shapes.Of(x)}");
     }
 }
 
-/// <summary>A linear layer on the CPU; inputs x, weight, bias. Only what backward needs is kept: of a frozen layer its weight,
-/// uncopied.</summary>
+/// <summary>A linear layer on the CPU; inputs x, weight, bias. Only what backward needs is kept: of a frozen layer its
+/// weight, uncopied.</summary>
 internal sealed class LinearFunction : AutogradFunction
 {
     private long[] _shape = [];
@@ -108,7 +115,8 @@ internal static partial class Composed
     public static Tensor linear(Tensor x, Tensor weight, Tensor? bias) => torch.nn.functional.linear(x, weight, bias);
 }
 
-/// <summary>What a linear layer with or without a mixture computes over tensors of one type; all of them dense, on the CPU.</summary>
+/// <summary>What a linear layer with or without a mixture computes over tensors of one type; all of them dense, on the
+/// CPU.</summary>
 internal interface ILinearKernel
 {
     /// <summary>What sums are in.</summary>
@@ -130,12 +138,14 @@ internal interface ILinearKernel
     void Gate(LowRankShape shape, Tensor h, Tensor? gates, Tensor gated);
 
     /// <summary>See <see cref="LowRankKernel{T, W}.Backward"/>.</summary>
-    void LowRankBackward(LowRankShape shape, Tensor dy, Tensor b, Tensor? gates, Tensor? h, Tensor? gated, Tensor? x, Tensor dh,
+    void LowRankBackward(
+        LowRankShape shape, Tensor dy, Tensor b, Tensor? gates, Tensor? h, Tensor? gated, Tensor? x, Tensor dh,
         Tensor? dgates, Tensor? db, Tensor? da);
 }
 
 /// <summary>The sizes of a mixture, and its factor.</summary>
-internal readonly record struct LowRankShape(long Rows, long Inputs, long Outputs, long Ranks, long Gates, double Scale);
+internal readonly record struct LowRankShape(
+    long Rows, long Inputs, long Outputs, long Ranks, long Gates, double Scale);
 
 /// <summary>Kernels of linear layers by type.</summary>
 internal static class LinearKernel
@@ -144,8 +154,8 @@ internal static class LinearKernel
     private static readonly LinearKernel<float, float> Single = new(ScalarType.Float32);
     private static readonly LinearKernel<double, double> Double = new(ScalarType.Float64);
 
-    /// <summary>Whether there is a kernel for this tensor. One row of bfloat16 is libtorch's own where the processor has no products of
-    /// that type: it reads the weight at the memory's speed, MKL at a third.</summary>
+    /// <summary>Whether there is a kernel for this tensor. One row of bfloat16 is libtorch's own where the processor
+    /// has no products of that type: it reads the weight at the memory's speed, MKL at a third.</summary>
     public static bool Serves(Tensor x) =>
         Kernels.Serve(x) && x.numel() > 0
         && (x.dtype != ScalarType.BFloat16 || Gemm.HasFastBFloat16 || x.numel() > x.size(-1));
@@ -172,7 +182,8 @@ internal sealed unsafe class LinearKernel<T, W>(ScalarType sumType) : ILinearKer
     public void Forward(Tensor x, Tensor weight, Tensor? bias, Tensor? gated, Tensor? b, Tensor y)
     {
         var (N, D, O) = (x.size(0), x.size(1), weight.size(0));
-        Factors<T>? added = gated is null ? null : new(Of(gated), gated.size(1), false, Of(b), b!.size(1), true, b.size(1));
+        Factors<T>? added = gated is null ? null
+            : new(Of(gated), gated.size(1), false, Of(b), b!.size(1), true, b.size(1));
         Tiles<T, W>.Product(N, O, new(Of(x), D, false, Of(weight), D, true, D), added, Sums(bias), Of(y));
     }
 
@@ -185,16 +196,20 @@ internal sealed unsafe class LinearKernel<T, W>(ScalarType sumType) : ILinearKer
 
     public void Product(Tensor left, bool transposeLeft, Tensor right, Tensor target) =>
         Tiles<T, W>.Product(target.size(0), target.size(1),
-            new(Of(left), left.size(1), transposeLeft, Of(right), right.size(1), false, right.size(0)), null, null, Of(target));
+            new(Of(left), left.size(1), transposeLeft, Of(right), right.size(1), false, right.size(0)), null, null,
+            Of(target));
 
     public void Down(LowRankShape shape, Tensor x, Tensor a, Tensor? gates, Tensor h, Tensor gated) =>
         Kernel(shape).Down(Of(x), Of(a), Sums(gates), Sums(h), Of(gated));
 
-    public void Gate(LowRankShape shape, Tensor h, Tensor? gates, Tensor gated) => Kernel(shape).Gate(Sums(h), Sums(gates), Of(gated));
+    public void Gate(LowRankShape shape, Tensor h, Tensor? gates, Tensor gated) =>
+        Kernel(shape).Gate(Sums(h), Sums(gates), Of(gated));
 
-    public void LowRankBackward(LowRankShape shape, Tensor dy, Tensor b, Tensor? gates, Tensor? h, Tensor? gated, Tensor? x, Tensor dh,
+    public void LowRankBackward(
+        LowRankShape shape, Tensor dy, Tensor b, Tensor? gates, Tensor? h, Tensor? gated, Tensor? x, Tensor dh,
         Tensor? dgates, Tensor? db, Tensor? da) =>
-        Kernel(shape).Backward(Of(dy), Of(b), Sums(gates), Sums(h), Of(gated), Of(x), Of(dh), Sums(dgates), Sums(db), Sums(da));
+        Kernel(shape)
+        .Backward(Of(dy), Of(b), Sums(gates), Sums(h), Of(gated), Of(x), Of(dh), Sums(dgates), Sums(db), Sums(da));
 
     private static LowRankKernel<T, W> Kernel(LowRankShape shape) =>
         new(shape.Rows, shape.Inputs, shape.Outputs, shape.Ranks, shape.Gates, W.CreateTruncating(shape.Scale));

@@ -6,9 +6,11 @@ namespace Peft.Torch.Fused;
 public static partial class Fused
 {
     /// <summary>Cross-entropy of hidden Wt against targets, in blocks: the logits [M, V] never exist whole.</summary>
-    /// <remarks>Shapes: hidden [M, D], weight [V, D], targets [M] int64 gives the loss of each row [M], float32 (float64 for
-    /// float64). Gradient: to hidden, and to weight where it requires one (then backward computes the logits again).
-    /// Errors: <see cref="ArgumentException"/> when a target is not in 0..V-1: leave out rows that are not learned.</remarks>
+    /// <remarks>Shapes: hidden [M, D], weight [V, D], targets [M] int64 gives the loss of each row [M], float32
+    /// (float64 for float64). Gradient: to hidden, and to weight where it requires one (then backward computes the
+    /// logits again).
+    /// Errors: <see cref="ArgumentException"/> when a target is not in 0..V-1: leave out rows that are not
+    /// learned.</remarks>
     /// <param name="hidden">Final hidden states of the learned positions.</param>
     /// <param name="weight">The head's weight.</param>
     /// <param name="targets">The right token of each row.</param>
@@ -34,7 +36,8 @@ public static partial class Fused
             throw new ArgumentException($"hidden {hidden.dtype} and weight {weight.dtype} differ in type");
         if (targets.dim() != 1 || targets.size(0) != hidden.size(0) || targets.dtype != ScalarType.Int64)
         {
-            throw new ArgumentException($"targets {Shapes.Of(targets)} {targets.dtype} do not meet hidden {Shapes.Of(hidden)}; "
+            throw new ArgumentException(
+                $"targets {Shapes.Of(targets)} {targets.dtype} do not meet hidden {Shapes.Of(hidden)}; "
                 + "targets are [M] of int64");
         }
         if (chunkRows < 0 || softcap < 0)
@@ -46,7 +49,8 @@ public static partial class Fused
         var (least, most) = (targets.min().item<long>(), targets.max().item<long>());
         if (least < 0 || most >= weight.size(0))
         {
-            throw new ArgumentException($"targets hold {(least < 0 ? least : most)}; allowed are 0 to {weight.size(0) - 1}; "
+            throw new ArgumentException(
+                $"targets hold {(least < 0 ? least : most)}; allowed are 0 to {weight.size(0) - 1}; "
                 + "leave out positions that are not learned before calling");
         }
     }
@@ -96,11 +100,13 @@ internal sealed class LinearCrossEntropyFunction(long chunkRows, double softcap)
         var dweight = torch.empty(weight.shape, product);
         var (rows, words) = (LinearTensors.Dense(hidden, product), LinearTensors.Dense(weight, product));
         if (product == ScalarType.BFloat16)
-            new LossKernel<ushort, float>(rows, words, targets, chunkRows, softcap).WeightGradient(outer, lses, dweight);
+            new LossKernel<ushort, float>(rows, words, targets, chunkRows, softcap)
+                .WeightGradient(outer, lses, dweight);
         else if (product == ScalarType.Float32)
             new LossKernel<float, float>(rows, words, targets, chunkRows, softcap).WeightGradient(outer, lses, dweight);
         else
-            new LossKernel<double, double>(rows, words, targets, chunkRows, softcap).WeightGradient(outer, lses, dweight);
+            new LossKernel<double, double>(rows, words, targets, chunkRows, softcap)
+                .WeightGradient(outer, lses, dweight);
         return dweight.As(weight.dtype);
     }
 }
@@ -115,15 +121,18 @@ internal static partial class Composed
         var logits = torch.nn.functional.linear(hidden, weight).to(wide);
         if (softcap > 0)
             logits = (logits / softcap).tanh() * softcap;
-        return torch.nn.functional.cross_entropy(logits, targets, reduction: torch.nn.Reduction.None).MoveToOuterDisposeScope();
+        return torch.nn.functional.cross_entropy(logits, targets, reduction: torch.nn.Reduction.None)
+            .MoveToOuterDisposeScope();
     }
 }
 
-/// <summary>The head and its cross-entropy. Each thread takes some rows through the whole vocabulary, a block of words at a time: the
-/// logits live in its cache alone, and the running maximum and sum are carried from block to block, as in flash attention.</summary>
+/// <summary>The head and its cross-entropy. Each thread takes some rows through the whole vocabulary, a block of words
+/// at a time: the logits live in its cache alone, and the running maximum and sum are carried from block to block, as
+/// in flash attention.</summary>
 /// <typeparam name="T">What the products take: float, double, or ushort holding bfloat16.</typeparam>
 /// <typeparam name="W">What logits and sums are in: float, or double for double.</typeparam>
-internal sealed unsafe class LossKernel<T, W>(Tensor hidden, Tensor weight, Tensor targets, long chunkRows, double softcap)
+internal sealed unsafe class LossKernel<T, W>(
+    Tensor hidden, Tensor weight, Tensor targets, long chunkRows, double softcap)
     where T : unmanaged
     where W : unmanaged, IBinaryFloatingPointIeee754<W>
 {
@@ -139,8 +148,8 @@ internal sealed unsafe class LossKernel<T, W>(Tensor hidden, Tensor weight, Tens
         : Math.Clamp((hidden.size(0) - 1) / torch.get_num_threads() + 1, FewestRows, MostRows);
     private readonly long _words = Math.Min(MostWords, weight.size(0));
 
-    /// <summary>Writes the loss of each row, where wanted log(sum(exp)) of its logits, and the gradient of its loss by its hidden state: what
-    /// backward brings is one number a row, a factor of it.</summary>
+    /// <summary>Writes the loss of each row, where wanted log(sum(exp)) of its logits, and the gradient of its loss by
+    /// its hidden state: what backward brings is one number a row, a factor of it.</summary>
     public void Forward(Tensor losses, Tensor? lses, Tensor? slopes)
     {
         var loss = TensorMemory.Of<W>(losses);
@@ -181,7 +190,8 @@ internal sealed unsafe class LossKernel<T, W>(Tensor hidden, Tensor weight, Tens
             if (lse != null)
                 lse[start + i] = total;
             if (slope != null)
-                Slope(work.Sums + i * _width, work.Sum[i], work.AtTarget[i], _targets[start + i], slope + (start + i) * _width);
+                Slope(work.Sums + i * _width, work.Sum[i], work.AtTarget[i], _targets[start + i],
+                    slope + (start + i) * _width);
         }
     }
 
@@ -189,8 +199,8 @@ internal sealed unsafe class LossKernel<T, W>(Tensor hidden, Tensor weight, Tens
         Gemm.Multiply(false, true, count, n, _width, W.One,
             _hidden + start * _width, _width, _weight + word * _width, _width, W.Zero, logits, step);
 
-    // Takes one block of a row in: top and sum become those of all blocks so far; returns by how much earlier sums shrank. Where a
-    // gradient is wanted, P becomes e^(logit - top), times the softcap's slope.
+    // Takes one block of a row in: top and sum become those of all blocks so far; returns by how much earlier sums
+    // shrank. Where a gradient is wanted, P becomes e^(logit - top), times the softcap's slope.
     private W TakeIn(LossScratch<T, W> work, long i, long n, long step, long target, bool gradient)
     {
         var row = work.Logits + i * step;
@@ -239,7 +249,8 @@ internal sealed unsafe class LossKernel<T, W>(Tensor hidden, Tensor weight, Tens
     /// <summary>Writes the gradient of the weight from those of the losses; the logits are computed again.</summary>
     public void WeightGradient(Tensor gradients, Tensor lses, Tensor dweight)
     {
-        var (target, outer, lse) = ((nint)TensorMemory.Of<T>(dweight), (nint)TensorMemory.Of<W>(gradients), (nint)TensorMemory.Of<W>(lses));
+        var (target, outer, lse) =
+            ((nint)TensorMemory.Of<T>(dweight), (nint)TensorMemory.Of<W>(gradients), (nint)TensorMemory.Of<W>(lses));
         var step = RowMath<W>.Stride(_words);
         Threads.Share((_vocabulary + _words - 1) / _words, tasks =>
         {
@@ -253,7 +264,8 @@ internal sealed unsafe class LossKernel<T, W>(Tensor hidden, Tensor weight, Tens
                     var count = Math.Min(_chunk, _rows - start);
                     Logits(start, count, word, n, work.Logits, step);
                     for (long i = 0; i < count; i++)
-                        LogitGradient(work, i, n, step, _targets[start + i] - word, ((W*)lse)[start + i], ((W*)outer)[start + i]);
+                        LogitGradient(
+                            work, i, n, step, _targets[start + i] - word, ((W*)lse)[start + i], ((W*)outer)[start + i]);
                     Gemm.Multiply(true, false, n, _width, count, W.One, work.P, step, _hidden + start * _width, _width,
                         start > 0 ? W.One : W.Zero, sums.Pointer, _width);
                 }

@@ -9,8 +9,8 @@ public static partial class Fused
 {
     /// <summary>The one mixture operation: x Wt + bias + scale * ((loraInput At) o gates) Bt.</summary>
     /// <remarks>Shapes: x [.., D], weight [O, D], bias [O], a [C, D], b [O, C], gates [.., G] with one row for each row
-    /// of x and C a multiple of G (gate g multiplies columns g * C / G and on) gives [.., O]. Types: a, b and gates may be
-    /// float32 beside reduced x and weight. Gradient: to every input that requires one; first derivatives only.
+    /// of x and C a multiple of G (gate g multiplies columns g * C / G and on) gives [.., O]. Types: a, b and gates may
+    /// be float32 beside reduced x and weight. Gradient: to every input that requires one; first derivatives only.
     /// Where b is zero the result is that of <see cref="linear"/>, bit for bit.
     /// Errors: <see cref="ArgumentException"/> when shapes do not meet.</remarks>
     /// <param name="x">Input of the base layer.</param>
@@ -41,7 +41,8 @@ internal sealed class LoraMixtureFunction(double scale) : AutogradFunction
 
     protected override Tensor[] Forward(Tensor?[] inputs)
     {
-        var (x, weight, a, b, gates, loraInput) = (inputs[X]!, inputs[Weight]!, inputs[A]!, inputs[B]!, inputs[Gates], inputs[LoraInput]);
+        var (x, weight, a, b, gates, loraInput) =
+            (inputs[X]!, inputs[Weight]!, inputs[A]!, inputs[B]!, inputs[Gates], inputs[LoraInput]);
         var type = LinearKernel.ProductType(x.dtype);
         var kernel = LinearKernel.For(type);
         (_shape, _split) = (x.shape, loraInput is not null);
@@ -49,10 +50,13 @@ internal sealed class LoraMixtureFunction(double scale) : AutogradFunction
         _ranks = new LowRankShape(rows.size(0), rows.size(1), weight.size(0), a.size(0), gates?.size(-1) ?? 1, scale);
         var h = torch.empty([_ranks.Rows, _ranks.Ranks], kernel.SumType);
         var gated = torch.empty([_ranks.Rows, _ranks.Ranks], type);
-        kernel.Down(_ranks, loraInput is null ? rows : LinearTensors.Rows(loraInput, type), LinearTensors.Dense(a, type),
+        kernel.Down(
+            _ranks, loraInput is null ? rows : LinearTensors.Rows(loraInput, type), LinearTensors.Dense(a, type),
             GateRows(gates, kernel), h, gated);
         var y = torch.empty([.. _shape[..^1], weight.size(0)], type);
-        kernel.Forward(rows, LinearTensors.Dense(weight, type), inputs[Bias]?.As(kernel.SumType), gated, LinearTensors.Dense(b, type), y);
+        kernel.Forward(
+            rows, LinearTensors.Dense(weight, type), inputs[Bias]?.As(kernel.SumType), gated,
+            LinearTensors.Dense(b, type), y);
         // The input is kept only for the gradients that are sums over rows of it.
         Save(Needs(Weight) || (Needs(A) && !_split) ? x : null, weight, a, b, gates, Needs(A) ? loraInput : null,
             Needs(B) || Needs(Gates) ? h : null);
@@ -73,7 +77,8 @@ internal sealed class LoraMixtureFunction(double scale) : AutogradFunction
         if (Needs(X))
         {
             var dx = torch.empty(_shape, type);
-            kernel.Backward(dy, LinearTensors.Dense(weight, type), _split ? null : dh, LinearTensors.Dense(a, type), dx);
+            kernel.Backward(
+                dy, LinearTensors.Dense(weight, type), _split ? null : dh, LinearTensors.Dense(a, type), dx);
             result[X] = dx.As(weight.dtype);
         }
         if (Needs(LoraInput))
@@ -107,7 +112,8 @@ internal sealed class LoraMixtureFunction(double scale) : AutogradFunction
         if (Needs(Gates))
             dgates = torch.empty([_ranks.Rows, _ranks.Gates], kernel.SumType);
         var input = Needs(A) ? LinearTensors.Rows((_split ? loraInput : x)!, dy.dtype) : null;
-        kernel.LowRankBackward(_ranks, dy, LinearTensors.Dense(b, dy.dtype), gateRows, h, gated, input, dh, dgates, db, da);
+        kernel.LowRankBackward(
+            _ranks, dy, LinearTensors.Dense(b, dy.dtype), gateRows, h, gated, input, dh, dgates, db, da);
         result[A] = da?.As(a.dtype);
         result[B] = db?.t().As(b.dtype).Dense();
         result[Gates] = dgates?.As(gates!.dtype).view(gates.shape);
@@ -118,7 +124,8 @@ internal sealed class LoraMixtureFunction(double scale) : AutogradFunction
         gates is null ? null : LinearTensors.Dense(gates.reshape(-1, gates.size(-1)), kernel.SumType);
 }
 
-/// <summary>The thin products of a mixture, a share of the rows on each thread, where a chunk of rows stays in the cache between them.</summary>
+/// <summary>The thin products of a mixture, a share of the rows on each thread, where a chunk of rows stays in the
+/// cache between them.</summary>
 /// <typeparam name="T">What the products take: float, double, or ushort holding bfloat16.</typeparam>
 /// <typeparam name="W">What sums are in: float, or double for double.</typeparam>
 internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long outputs, long ranks, long gates, W scale)
@@ -141,13 +148,14 @@ internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long ou
     /// <summary>scale * h o gates again, where backward kept h alone.</summary>
     public void Gate(W* h, W* gateRows, T* gated) => Share((_, begin, end) => Gate(h, gateRows, gated, begin, end));
 
-    /// <summary>From dy [N, O]: the gradient of h [N, C] in dh as products take it, and where the pointers are not null that of the gates
-    /// [N, G], of b [C, O] (transposed) and of a [C, D], whose input is x.</summary>
+    /// <summary>From dy [N, O]: the gradient of h [N, C] in dh as products take it, and where the pointers are not null
+    /// that of the gates [N, G], of b [C, O] (transposed) and of a [C, D], whose input is x.</summary>
     public void Backward(T* dy, T* b, W* gateRows, W* h, T* gated, T* x, T* dh, W* dgates, W* db, W* da)
     {
         using var partial = new Scratch<W>(_shares * ranks * ((db != null ? outputs : 0) + (da != null ? inputs : 0)));
         using var wide = new Scratch<W>(rows * ranks);
-        var (ups, downs) = ((nint)partial.Pointer, (nint)(partial.Pointer + (db != null ? _shares * ranks * outputs : 0)));
+        var (ups, downs) =
+            ((nint)partial.Pointer, (nint)(partial.Pointer + (db != null ? _shares * ranks * outputs : 0)));
         var gradients = wide.Pointer;
         Share((share, begin, end) =>
         {
@@ -245,7 +253,8 @@ internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long ou
 
 internal static partial class Composed
 {
-    public static Tensor lora_mixture_linear(Tensor x, Tensor weight, Tensor? bias, Tensor a, Tensor b, Tensor? gates, double scale,
+    public static Tensor lora_mixture_linear(
+        Tensor x, Tensor weight, Tensor? bias, Tensor a, Tensor b, Tensor? gates, double scale,
         Tensor? loraInput)
     {
         using var scope = torch.NewDisposeScope();

@@ -6,19 +6,22 @@ namespace Peft.Torch.Fused;
 
 public static partial class Fused
 {
-    /// <summary>weight * x / sqrt(mean(x squared) + eps); statistics in float32, rounded to x's type before the weight.</summary>
+    /// <summary>weight * x / sqrt(mean(x squared) + eps); statistics in float32, rounded to x's type before the
+    /// weight.</summary>
     /// <remarks>Shapes: x [.., D], weight [D] gives [.., D]. Gradient: to x and weight; first derivatives only.
     /// Errors: <see cref="ArgumentException"/> when shapes do not meet.</remarks>
     public static Tensor rms_norm(Tensor x, Tensor weight, double eps)
     {
         if (x.dim() < 1 || weight.dim() != 1 || x.size(-1) != weight.size(0))
-            throw new ArgumentException($"x {Shapes.Of(x)} does not meet weight {Shapes.Of(weight)}; x is [..., D] and weight [D]");
-        return Kernels.ServeRows(x) ? new RmsNormFunction((float)eps).Apply(x, weight) : Composed.rms_norm(x, weight, eps);
+            throw new ArgumentException(
+                $"x {Shapes.Of(x)} does not meet weight {Shapes.Of(weight)}; x is [..., D] and weight [D]");
+        return Kernels.ServeRows(x) ? new RmsNormFunction((float)eps).Apply(x, weight)
+            : Composed.rms_norm(x, weight, eps);
     }
 }
 
-/// <summary>RMSNorm over the memory of CPU tensors; inputs x, weight. Backward computes a row's statistics again: one pass over x is
-/// cheaper than a graph that holds more.</summary>
+/// <summary>RMSNorm over the memory of CPU tensors; inputs x, weight. Backward computes a row's statistics again: one
+/// pass over x is cheaper than a graph that holds more.</summary>
 internal sealed unsafe class RmsNormFunction(float eps) : AutogradFunction
 {
     protected override Tensor[] Forward(Tensor?[] inputs)
@@ -57,8 +60,8 @@ internal sealed unsafe class RmsNormFunction(float eps) : AutogradFunction
     private static (long Rows, long Columns) Size(Tensor x) => (x.numel() / x.size(-1), x.size(-1));
 }
 
-/// <summary>RMSNorm of rows in memory. Sums of a row run over sixteen lanes, whatever the processor. Loops are compiled once and fully:
-/// their first, quick version takes ten times as long, and a short run would never leave it.</summary>
+/// <summary>RMSNorm of rows in memory. Sums of a row run over sixteen lanes, whatever the processor. Loops are compiled
+/// once and fully: their first, quick version takes ten times as long, and a short run would never leave it.</summary>
 /// <typeparam name="T">float, or ushort holding bfloat16.</typeparam>
 internal static unsafe class RmsNormKernel<T>
     where T : unmanaged
@@ -70,7 +73,8 @@ internal static unsafe class RmsNormKernel<T>
     {
         for (var i = first; i < end; i++)
         {
-            var (source, target, inverse) = ((nint)(x + i * n), (nint)(y + i * n), Vector512.Create(Inverse(x + i * n, n, eps)));
+            var (source, target, inverse) =
+                ((nint)(x + i * n), (nint)(y + i * n), Vector512.Create(Inverse(x + i * n, n, eps)));
             for (long j = 0; j < n; j += Step)
             {
                 var normal = Elements<T>.Round(Elements<T>.Load((T*)source + j, n - j) * inverse);
@@ -82,8 +86,9 @@ internal static unsafe class RmsNormKernel<T>
     /// <summary>Blocks of rows, each with a sum of its own for the weight's gradient.</summary>
     public static long Shares(long rows, long n) => (rows + RowsAShare(n) - 1) / RowsAShare(n);
 
-    /// <summary>dx = inverse * (dn - normal * mean(dn normal)) with dn = dy weight; null where no one asks for it. partial [Shares, n]
-    /// gets the weight's gradient in parts, so that its sum does not depend on the threads.</summary>
+    /// <summary>dx = inverse * (dn - normal * mean(dn normal)) with dn = dy weight; null where no one asks for it.
+    /// partial [Shares, n] gets the weight's gradient in parts, so that its sum does not depend on the
+    /// threads.</summary>
     public static void Backward(T* dy, T* x, T* weight, T* dx, float* partial, long rows, long n, float eps)
     {
         var share = RowsAShare(n);
@@ -138,7 +143,8 @@ internal static unsafe class RmsNormKernel<T>
         for (long j = 0; j < n; j += Step)
         {
             var dn = Elements<T>.Load(dy + j, n - j) * Elements<T>.Load(weight + j, n - j);
-            Elements<T>.Store(factor * Vector512.FusedMultiplyAdd(Elements<T>.Load(x + j, n - j), mean, dn), dx + j, n - j);
+            Elements<T>.Store(
+                factor * Vector512.FusedMultiplyAdd(Elements<T>.Load(x + j, n - j), mean, dn), dx + j, n - j);
         }
     }
 
@@ -149,7 +155,8 @@ internal static unsafe class RmsNormKernel<T>
         for (long j = 0; j < n; j += Step)
         {
             var normal = Elements<T>.Round(Elements<T>.Load(x + j, n - j) * factor);
-            var sum = Vector512.FusedMultiplyAdd(Elements<T>.Load(dy + j, n - j), normal, Elements<float>.Load(sums + j, n - j));
+            var sum = Vector512.FusedMultiplyAdd(
+                Elements<T>.Load(dy + j, n - j), normal, Elements<float>.Load(sums + j, n - j));
             Elements<float>.Store(sum, sums + j, n - j);
         }
     }

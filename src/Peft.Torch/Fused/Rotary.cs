@@ -6,12 +6,13 @@ namespace Peft.Torch.Fused;
 public static partial class Fused
 {
     /// <summary>Rotary position embedding, halves of a head as pairs: x * cos + rotate_half(x) * sin.</summary>
-    /// <remarks>Shapes: x [B, T, H, d], cos and sin [B or 1, T, d] gives [B, T, H, d]; where cos and sin are narrower than d, the rest of
-    /// each head passes unchanged. Gradient: to x; first derivatives only.
+    /// <remarks>Shapes: x [B, T, H, d], cos and sin [B or 1, T, d] gives [B, T, H, d]; where cos and sin are narrower
+    /// than d, the rest of each head passes unchanged. Gradient: to x; first derivatives only.
     /// Errors: <see cref="ArgumentException"/> when shapes do not meet.</remarks>
     public static Tensor rotary(Tensor x, Tensor cos, Tensor sin)
     {
-        if (x.dim() != 4 || cos.dim() != 3 || !cos.shape.AsSpan().SequenceEqual(sin.shape) || (cos.size(0) != 1 && cos.size(0) != x.size(0))
+        if (x.dim() != 4 || cos.dim() != 3 || !cos.shape.AsSpan().SequenceEqual(sin.shape)
+            || (cos.size(0) != 1 && cos.size(0) != x.size(0))
             || cos.size(1) != x.size(1) || cos.size(2) > x.size(3) || cos.size(2) % 2 != 0)
         {
             throw new ArgumentException($"cos {Shapes.Of(cos)} and sin {Shapes.Of(sin)} do not meet x {Shapes.Of(x)}; "
@@ -24,7 +25,8 @@ public static partial class Fused
     }
 }
 
-/// <summary>Rotary embedding over the memory of CPU tensors; inputs x, cos, sin, of which x alone has a gradient.</summary>
+/// <summary>Rotary embedding over the memory of CPU tensors; inputs x, cos, sin, of which x alone has a
+/// gradient.</summary>
 internal sealed class RotaryFunction : AutogradFunction
 {
     protected override Tensor[] Forward(Tensor?[] inputs)
@@ -54,7 +56,8 @@ internal sealed class RotaryFunction : AutogradFunction
 internal static unsafe class RotaryKernel<T>
     where T : unmanaged
 {
-    /// <summary>Turns every head of x [B, T, H, d], or turns it back: by the transpose, which is the gradient.</summary>
+    /// <summary>Turns every head of x [B, T, H, d], or turns it back: by the transpose, which is the
+    /// gradient.</summary>
     public static void Run(Tensor x, Tensor cos, Tensor sin, Tensor result, bool back)
     {
         var (steps, heads, size, rotated) = (x.size(1), x.size(2), x.size(3), cos.size(2));
@@ -62,7 +65,8 @@ internal static unsafe class RotaryKernel<T>
         var angleStep = cos.size(0) == 1 ? 0 : steps * rotated;
         var (source, target) = ((nint)TensorMemory.Of<T>(x), (nint)TensorMemory.Of<T>(result));
         var (c, s) = ((nint)TensorMemory.Of<float>(cos), (nint)TensorMemory.Of<float>(sin));
-        Elements<T>.ForRows(x.size(0) * steps, heads * size, [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
+        Elements<T>.ForRows(
+            x.size(0) * steps, heads * size, [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
         {
             for (var i = first; i < end; i++)
             {
@@ -74,7 +78,8 @@ internal static unsafe class RotaryKernel<T>
                 {
                     if (back) TurnBack(from, (float*)c + angles, (float*)s + angles, to, rotated / 2);
                     else Turn(from, (float*)c + angles, (float*)s + angles, to, rotated / 2);
-                    new Span<T>(from + rotated, (int)(size - rotated)).CopyTo(new Span<T>(to + rotated, (int)(size - rotated)));
+                    new Span<T>(from + rotated, (int)(size - rotated))
+                        .CopyTo(new Span<T>(to + rotated, (int)(size - rotated)));
                 }
             }
         });
@@ -88,7 +93,8 @@ internal static unsafe class RotaryKernel<T>
             var left = half - j;
             var (low, high) = (Elements<T>.Load(x + j, left), Elements<T>.Load(x + half + j, left));
             var turned = low * Elements<float>.Load(cos + j, left) - high * Elements<float>.Load(sin + j, left);
-            var other = high * Elements<float>.Load(cos + half + j, left) + low * Elements<float>.Load(sin + half + j, left);
+            var other = high * Elements<float>.Load(cos + half + j, left)
+                + low * Elements<float>.Load(sin + half + j, left);
             Elements<T>.Store(turned, y + j, left);
             Elements<T>.Store(other, y + half + j, left);
         }

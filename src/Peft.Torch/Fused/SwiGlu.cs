@@ -11,7 +11,8 @@ public static partial class Fused
     {
         if (!gate.shape.AsSpan().SequenceEqual(up.shape) || gate.dtype != up.dtype)
         {
-            throw new ArgumentException($"gate {Shapes.Of(gate)} {gate.dtype} and up {Shapes.Of(up)} {up.dtype} differ; "
+            throw new ArgumentException(
+                $"gate {Shapes.Of(gate)} {gate.dtype} and up {Shapes.Of(up)} {up.dtype} differ; "
                 + "they have one shape and type");
         }
 
@@ -52,7 +53,8 @@ internal static unsafe class SwiGluKernel<T>
 
     public static void Forward(Tensor gate, Tensor up, Tensor result)
     {
-        var (g, u, y) = ((nint)TensorMemory.Of<T>(gate), (nint)TensorMemory.Of<T>(up), (nint)TensorMemory.Of<T>(result));
+        var (g, u, y) =
+            ((nint)TensorMemory.Of<T>(gate), (nint)TensorMemory.Of<T>(up), (nint)TensorMemory.Of<T>(result));
         Elements<T>.ForRows(gate.numel(), 1, [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
         {
             for (var j = first; j < end; j += Step)
@@ -65,7 +67,8 @@ internal static unsafe class SwiGluKernel<T>
 
     public static void Backward(Tensor slopes, Tensor gate, Tensor up, Tensor dgate, Tensor dup)
     {
-        var (d, g, u) = ((nint)TensorMemory.Of<T>(slopes), (nint)TensorMemory.Of<T>(gate), (nint)TensorMemory.Of<T>(up));
+        var (d, g, u) =
+            ((nint)TensorMemory.Of<T>(slopes), (nint)TensorMemory.Of<T>(gate), (nint)TensorMemory.Of<T>(up));
         var (dg, du) = ((nint)TensorMemory.Of<T>(dgate), (nint)TensorMemory.Of<T>(dup));
         Elements<T>.ForRows(gate.numel(), 1, [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
         {
@@ -82,7 +85,8 @@ internal static unsafe class SwiGluKernel<T>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> Sigmoid(Vector512<float> x) => Vector512<float>.One / (Vector512<float>.One + VectorMath.Exp(-x));
+    private static Vector512<float> Sigmoid(Vector512<float> x) =>
+        Vector512<float>.One / (Vector512<float>.One + VectorMath.Exp(-x));
 }
 
 internal static partial class Composed

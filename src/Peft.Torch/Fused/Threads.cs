@@ -9,8 +9,8 @@ internal static unsafe partial class Threads
 {
     private const string Library = "torch_cpu";
 
-    /// <summary>Runs a body on every thread, or on this one alone where there is little to do. Each takes the next task from the same
-    /// <see cref="Tasks"/> until none is left: who finishes early takes more.</summary>
+    /// <summary>Runs a body on every thread, or on this one alone where there is little to do. Each takes the next task
+    /// from the same <see cref="Tasks"/> until none is left: who finishes early takes more.</summary>
     /// <param name="tasks">How many there are.</param>
     /// <param name="body">Runs on each thread.</param>
     /// <param name="alone">All of it costs less than waking another thread.</param>

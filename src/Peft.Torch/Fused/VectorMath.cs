@@ -22,7 +22,8 @@ internal static unsafe class VectorMath
     {
         const float Low = -87.33654f, High = 88.37626f, RoundsToWhole = 12582912.0f;   // 1.5 * 2^23
         var bounded = Vector512.Min(Vector512.Max(x, Vector512.Create(Low)), Vector512.Create(High));
-        var shifted = Vector512.FusedMultiplyAdd(bounded, Vector512.Create(1.44269504088896341f), Vector512.Create(RoundsToWhole));
+        var shifted = Vector512.FusedMultiplyAdd(
+            bounded, Vector512.Create(1.44269504088896341f), Vector512.Create(RoundsToWhole));
         var whole = shifted - Vector512.Create(RoundsToWhole);
         var rest = Vector512.FusedMultiplyAdd(whole, Vector512.Create(-0.693359375f), bounded);
         rest = Vector512.FusedMultiplyAdd(whole, Vector512.Create(2.12194440e-4f), rest);
@@ -35,7 +36,8 @@ internal static unsafe class VectorMath
         p = Vector512.FusedMultiplyAdd(p, rest * rest, rest) + Vector512<float>.One;
         // The low bits of the shifted sum are the whole number itself.
         var power = ((shifted.AsInt32() + Vector512.Create(127)) << 23).AsSingle();
-        return Vector512.ConditionalSelect(Vector512.LessThan(x, Vector512.Create(Low)), Vector512<float>.Zero, p * power);
+        return Vector512.ConditionalSelect(
+            Vector512.LessThan(x, Vector512.Create(Low)), Vector512<float>.Zero, p * power);
     }
 
     /// <summary>tanh x.</summary>
@@ -46,7 +48,8 @@ internal static unsafe class VectorMath
         return one - (one + one) / (Exp(x + x) + one);
     }
 
-    /// <summary>Stores 512 bits of W as they are, or 16 floats as bfloat16, rounded to nearest even, where T is ushort.</summary>
+    /// <summary>Stores 512 bits of W as they are, or 16 floats as bfloat16, rounded to nearest even, where T is
+    /// ushort.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store<T, W>(Vector512<W> values, T* target)
         where T : unmanaged
@@ -63,7 +66,8 @@ internal static unsafe class VectorMath
     {
         var bits = values.AsUInt32();
         var rounded = (bits + Vector512.Create(0x7fffu) + ((bits >> 16) & Vector512.Create(1u))) >> 16;
-        rounded = Vector512.ConditionalSelect(Vector512.Equals(values, values).AsUInt32(), rounded, Vector512.Create(0x7fc0u));
+        rounded = Vector512.ConditionalSelect(
+            Vector512.Equals(values, values).AsUInt32(), rounded, Vector512.Create(0x7fc0u));
         return Avx512F.IsSupported
             ? Avx512F.ConvertToVector256UInt16(rounded)
             : Vector256.Narrow(rounded.GetLower(), rounded.GetUpper());
@@ -111,8 +115,8 @@ internal static unsafe class VectorMath
 }
 
 /// <summary>Steps over one row of float or double, 512 bits at a time.</summary>
-/// <remarks>Rows lie in scratch memory with room for 64 bytes after the last element: what stands there is overwritten and never
-/// counts.</remarks>
+/// <remarks>Rows lie in scratch memory with room for 64 bytes after the last element: what stands there is overwritten
+/// and never counts.</remarks>
 internal static unsafe class RowMath<W>
     where W : unmanaged, IBinaryFloatingPointIeee754<W>
 {
@@ -148,13 +152,14 @@ internal static unsafe class RowMath<W>
         var values = Vector512.Load(row + j);
         if (n - j >= Lanes)
             return values;
-        var inside = Vector512.LessThan(Vector512.CreateSequence(W.Zero, W.One), Vector512.Create(W.CreateTruncating(n - j)));
+        var inside = Vector512.LessThan(
+            Vector512.CreateSequence(W.Zero, W.One), Vector512.Create(W.CreateTruncating(n - j)));
         return Vector512.ConditionalSelect(inside, values, Vector512.Create(filler));
     }
 }
 
-/// <summary>Sixteen elements at a time, as float32, of memory that holds float, or bfloat16 as ushort. The last ones of a row, fewer than
-/// sixteen, go the same way, so that a row's result does not depend on where it is cut.</summary>
+/// <summary>Sixteen elements at a time, as float32, of memory that holds float, or bfloat16 as ushort. The last ones of
+/// a row, fewer than sixteen, go the same way, so that a row's result does not depend on where it is cut.</summary>
 internal static unsafe class Elements<T>
     where T : unmanaged
 {

@@ -2,15 +2,16 @@ using System.Runtime.InteropServices;
 
 namespace Peft.Torch.Natives;
 
-/// <summary>Calls operations of ATen that TorchSharp does not bind, by name, through libtorch's own dispatcher: autograd, devices and
-/// types work as for any other operation.</summary>
+/// <summary>Calls operations of ATen that TorchSharp does not bind, by name, through libtorch's own dispatcher:
+/// autograd, devices and types work as for any other operation.</summary>
 /// <remarks>
-/// <para>It relies on the C functions for extensions that libtorch_cpu 2.10 exports (<c>torch/csrc/stable/c/shim.h</c>): each argument is
-/// 64 bits; a tensor is a handle that the call takes over, None is 0, an optional value a pointer to its 64 bits, a list a handle. They are
-/// promised to stay for later versions of libtorch; the version is checked at the first call.</para>
-/// <para>Arguments must be of the schema's types, one for each: nothing checks them, and a wrong one ends the process. So each use has a
-/// test. They cannot pass Scalar and Generator: operations with such parameters are out of reach. What goes wrong inside is
-/// printed by libtorch on stderr; the exception can name the operation alone.</para>
+/// <para>It relies on the C functions for extensions that libtorch_cpu 2.10 exports
+/// (<c>torch/csrc/stable/c/shim.h</c>): each argument is 64 bits; a tensor is a handle that the call takes over, None
+/// is 0, an optional value a pointer to its 64 bits, a list a handle. They are promised to stay for later versions of
+/// libtorch; the version is checked at the first call.</para>
+/// <para>Arguments must be of the schema's types, one for each: nothing checks them, and a wrong one ends the process.
+/// So each use has a test. They cannot pass Scalar and Generator: operations with such parameters are out of reach.
+/// What goes wrong inside is printed by libtorch on stderr; the exception can name the operation alone.</para>
 /// </remarks>
 public static unsafe partial class Dispatcher
 {
@@ -54,12 +55,14 @@ public static unsafe partial class Dispatcher
     {
         var found = aoti_torch_abi_version();
         if (found >> 48 >= Abi >> 48) return true;
-        throw new NotSupportedException($"libtorch: version {found >> 56}.{(found >> 48) & 0xff}; expected 2.10 or later.");
+        throw new NotSupportedException(
+            $"libtorch: version {found >> 56}.{(found >> 48) & 0xff}; expected 2.10 or later.");
     }
 
     private static void Check(int status, string function)
     {
-        if (status != 0) throw new InvalidOperationException($"libtorch: {function} failed. The line 'Error: ...' above says why.");
+        if (status != 0)
+            throw new InvalidOperationException($"libtorch: {function} failed. The line 'Error: ...' above says why.");
     }
 
     [LibraryImport(Library)]
@@ -102,7 +105,8 @@ public static unsafe partial class Dispatcher
         public static Argument Optional(Tensor? value) => value is null ? None : new(Kind.OptionalTensor, 0, value);
 
         /// <summary>An <c>int[]? name</c>.</summary>
-        public static Argument Optional(params long[]? values) => values is null ? None : new(Kind.OptionalIntegers, 0, values);
+        public static Argument Optional(params long[]? values) =>
+            values is null ? None : new(Kind.OptionalIntegers, 0, values);
 
         /// <summary>A <c>Tensor[] name</c>.</summary>
         public static Argument List(IReadOnlyList<Tensor> values) => new(Kind.Tensors, 0, values);
@@ -117,7 +121,8 @@ public static unsafe partial class Dispatcher
         public static implicit operator Argument(Tensor value) => new(Kind.Tensor, 0, value);
 
         /// <summary>A <c>float name</c>.</summary>
-        public static implicit operator Argument(double value) => new(Kind.Bits, BitConverter.DoubleToUInt64Bits(value), null);
+        public static implicit operator Argument(double value) =>
+            new(Kind.Bits, BitConverter.DoubleToUInt64Bits(value), null);
 
         /// <summary>An <c>int name</c>.</summary>
         public static implicit operator Argument(long value) => new(Kind.Bits, (ulong)value, null);
@@ -154,7 +159,8 @@ public static unsafe partial class Dispatcher
         private static ulong ListOf<T>(IReadOnlyList<T> values, Func<T, ulong> convert)
         {
             Check(torch_new_list_reserve_size((nuint)values.Count, out var list), nameof(torch_new_list_reserve_size));
-            foreach (var value in values) Check(torch_list_push_back(list, convert(value)), nameof(torch_list_push_back));
+            foreach (var value in values)
+                Check(torch_list_push_back(list, convert(value)), nameof(torch_list_push_back));
             return (ulong)list;
         }
     }

@@ -16,15 +16,16 @@ internal static class ElfFile
     private const uint SymbolVersions = 0x6fffffff;
     private const ushort Weak = 2;
 
-    /// <summary>What keeps a file from being loaded; null for a whole shared library of this kind of machine. The loader itself would map a
-    /// cut file, and the process would end at the first page that is missing.</summary>
+    /// <summary>What keeps a file from being loaded; null for a whole shared library of this kind of machine. The
+    /// loader itself would map a cut file, and the process would end at the first page that is missing.</summary>
     internal static string? Fault(string path)
     {
         using var file = File.OpenRead(path);
         Span<byte> header = stackalloc byte[HeaderSize];
         var read = file.ReadAtLeast(header, HeaderSize, throwOnEndOfStream: false);
         if (read == 0) return "empty";
-        if (!header.StartsWith((ReadOnlySpan<byte>)[0x7f, (byte)'E', (byte)'L', (byte)'F'])) return "not a shared library";
+        if (!header.StartsWith((ReadOnlySpan<byte>)[0x7f, (byte)'E', (byte)'L', (byte)'F']))
+            return "not a shared library";
         if (read < HeaderSize) return $"truncated to {read} bytes";
         if (header[4] != 2 || header[5] != 1 || U16(header, 18) != MachineX64)
             return "a library for another kind of machine than x86-64 (64-bit)";
@@ -33,8 +34,9 @@ internal static class ElfFile
         return end > (ulong)file.Length ? $"truncated to {file.Length:N0} of {end:N0} bytes" : null;
     }
 
-    /// <summary>Makes a library load where another one lacks a version of symbols, by marking version and symbol as ones that may be
-    /// missing. Right only for a symbol that nothing calls, so a file that asks for any other symbol of that version is refused.</summary>
+    /// <summary>Makes a library load where another one lacks a version of symbols, by marking version and symbol as
+    /// ones that may be missing. Right only for a symbol that nothing calls, so a file that asks for any other symbol
+    /// of that version is refused.</summary>
     /// <param name="image">The library's bytes, changed in place.</param>
     /// <param name="version">The version that may be missing, such as <c>GLIBCXX_3.4.32</c>.</param>
     /// <param name="symbol">The one symbol of this version.</param>
@@ -52,7 +54,8 @@ internal static class ElfFile
             WeakenSymbols(image, U16(image, record + 6), symbol);
             return true;
         }
-        catch (Exception error) when (error is ArgumentOutOfRangeException or OverflowException or IndexOutOfRangeException)
+        catch (Exception error)
+            when (error is ArgumentOutOfRangeException or OverflowException or IndexOutOfRangeException)
         {
             throw new InvalidDataException("its tables point outside the file", error);
         }
@@ -82,7 +85,8 @@ internal static class ElfFile
             var record = checked(library + (int)U32(image, library + 8));
             for (var k = 0; k < U16(image, library + 2); k++)
             {
-                if (record + RecordSize > needed.Start + needed.Size) throw new InvalidDataException("its tables point outside the file");
+                if (record + RecordSize > needed.Start + needed.Size)
+                    throw new InvalidDataException("its tables point outside the file");
                 if (Text(image, names, U32(image, record + 8)) == version) return record;
                 record = checked(record + (int)U32(image, record + 12));
             }
@@ -111,7 +115,8 @@ internal static class ElfFile
         return found;
     }
 
-    private static int SectionAt(ReadOnlySpan<byte> image, int index) => checked((int)U64(image, 40) + (SectionSize * index));
+    private static int SectionAt(ReadOnlySpan<byte> image, int index) =>
+        checked((int)U64(image, 40) + (SectionSize * index));
 
     private static string Text(ReadOnlySpan<byte> image, Section names, uint offset)
     {
@@ -121,7 +126,8 @@ internal static class ElfFile
 
     private static ushort U16(ReadOnlySpan<byte> from, int at) => BinaryPrimitives.ReadUInt16LittleEndian(from[at..]);
 
-    private static void U16(Span<byte> to, int at, ushort value) => BinaryPrimitives.WriteUInt16LittleEndian(to[at..], value);
+    private static void U16(Span<byte> to, int at, ushort value) =>
+        BinaryPrimitives.WriteUInt16LittleEndian(to[at..], value);
 
     private static uint U32(ReadOnlySpan<byte> from, int at) => BinaryPrimitives.ReadUInt32LittleEndian(from[at..]);
 

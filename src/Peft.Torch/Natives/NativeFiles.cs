@@ -19,10 +19,12 @@ internal static class NativeFiles
 
     private static readonly string[] Torch = ["libc10.so", Kernels, "libtorch.so"];
 
-    /// <summary>The files to load: libtorch's from the folder that LIBTORCH names or else from the build's, the binding from the build's.</summary>
+    /// <summary>The files to load: libtorch's from the folder that LIBTORCH names or else from the build's, the binding
+    /// from the build's.</summary>
     /// <param name="program">The program's folder.</param>
     /// <param name="libtorch">What LIBTORCH says; null or empty: nothing.</param>
-    /// <exception cref="NativeLibraryException">One is missing or cannot be loaded: all that are, in one message.</exception>
+    /// <exception cref="NativeLibraryException">One is missing or cannot be loaded: all that are, in one
+    /// message.</exception>
     internal static IReadOnlyList<string> Find(string program, string? libtorch)
     {
         var natives = FindFolder(program);
@@ -32,7 +34,8 @@ internal static class NativeFiles
         List<string> files =
         [
             // Another libtorch may keep its OpenMP elsewhere, and then finds it by itself.
-            .. OpenMp(folder, required: own), .. Torch.Select(name => Path.Combine(folder, name)), Path.Combine(natives, Binding),
+            .. OpenMp(folder, required: own), .. Torch.Select(name => Path.Combine(folder, name)),
+                Path.Combine(natives, Binding),
         ];
         var faults = files.Select(file => (file, fault: Fault(file))).Where(found => found.fault is not null)
             .Select(found => NativeLibraryException.Text(
@@ -50,7 +53,8 @@ internal static class NativeFiles
             if (Directory.Exists(natives)) return natives;
         }
         throw NativeLibraryException.At(
-            program, $"no folder '{FolderName}' here or above", "the one that the build makes, with links to libtorch", Build);
+            program, $"no folder '{FolderName}' here or above", "the one that the build makes, with links to libtorch",
+            Build);
     }
 
     private static string FolderOf(string libtorch)
@@ -58,7 +62,8 @@ internal static class NativeFiles
         if (!Directory.Exists(libtorch))
         {
             throw NativeLibraryException.At(
-                LibTorchVariable, $"'{libtorch}' is not a folder", $"the folder of a libtorch {TorchVersion.Expected} (or its lib/)",
+                LibTorchVariable, $"'{libtorch}' is not a folder",
+                $"the folder of a libtorch {TorchVersion.Expected} (or its lib/)",
                 $"correct {LibTorchVariable}, or unset it to use the libtorch of the build");
         }
         var inner = Path.Combine(libtorch, "lib");
@@ -76,7 +81,8 @@ internal static class NativeFiles
         var link = new FileInfo(file);
         if (link.LinkTarget is not null && link.ResolveLinkTarget(returnFinalTarget: true) is { Exists: false } target)
         {
-            return $"a link to {target.FullName}, which does not exist (the package cache was emptied or moved, or this user may not read it)";
+            return $"a link to {target.FullName}, which does not exist (the package cache was emptied or moved, or "
+                + "this user may not read it)";
         }
         if (!File.Exists(file)) return "missing";
         try
@@ -109,15 +115,16 @@ internal static class TorchVersion
         if (found.StartsWith(Expected + ".", StringComparison.Ordinal)) return found;
         throw NativeLibraryException.At(
             file, $"libtorch {found}", $"{Expected}, the version TorchSharp is built for",
-            $"set {NativeFiles.LibTorchVariable} to the folder of a libtorch {Expected}, or unset it to use the libtorch of the build");
+            $"set {NativeFiles.LibTorchVariable} to the folder of a libtorch {Expected}, or unset it to use the "
+                + "libtorch of the build");
     }
 
     /// <summary>The three upper bytes are the three numbers.</summary>
     internal static string Text(ulong version) => $"{version >> 56}.{(version >> 48) & 0xff}.{(version >> 40) & 0xff}";
 }
 
-/// <summary>A native library is missing, damaged or of another version, or this processor cannot run it. A program prints the text
-/// and stops, as for any mistake in the user's surroundings.</summary>
+/// <summary>A native library is missing, damaged or of another version, or this processor cannot run it. A program
+/// prints the text and stops, as for any mistake in the user's surroundings.</summary>
 public sealed class NativeLibraryException : Exception
 {
     /// <summary>An exception with its whole text.</summary>
@@ -126,7 +133,8 @@ public sealed class NativeLibraryException : Exception
     {
     }
 
-    /// <summary>The one that lies within an exception: what a static constructor throws arrives wrapped. Null when there is none.</summary>
+    /// <summary>The one that lies within an exception: what a static constructor throws arrives wrapped. Null when
+    /// there is none.</summary>
     public static NativeLibraryException? Within(Exception? error)
     {
         while (error is not null and not NativeLibraryException) error = error.InnerException;
@@ -137,8 +145,8 @@ public sealed class NativeLibraryException : Exception
         string place, string found, string? expected = null, string? advice = null, Exception? inner = null) =>
         new(Text(place, found, expected, advice), inner);
 
-    /// <summary>The form of every message of the program: <c>place: found; expected this. Do that.</c> (This room knows no other, so it
-    /// cannot take theirs.)</summary>
+    /// <summary>The form of every message of the program: <c>place: found; expected this. Do that.</c> (This room knows
+    /// no other, so it cannot take theirs.)</summary>
     internal static string Text(string place, string found, string? expected = null, string? advice = null) =>
         $"{place}: {found}{(expected is null ? "" : $"; expected {expected}")}."
         + (advice is null ? "" : $" {char.ToUpperInvariant(advice[0])}{advice[1..]}.");

@@ -6,12 +6,12 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Peft.Torch.Natives;
 
-/// <summary>Loads libtorch and TorchSharp's binding before any code of TorchSharp runs: it then finds them by their names. Left alone it would
-/// take any libtorch that lies around in the system, or copy half a gigabyte.</summary>
+/// <summary>Loads libtorch and TorchSharp's binding before any code of TorchSharp runs: it then finds them by their
+/// names. Left alone it would take any libtorch that lies around in the system, or copy half a gigabyte.</summary>
 internal static class NativeLoader
 {
-    // TorchSharp's binding is built with GCC 13. Of that compiler's library it asks for one symbol that older systems lack, and never calls it:
-    // Debian 12 and Ubuntu 22.04 end at GLIBCXX_3.4.30.
+    // TorchSharp's binding is built with GCC 13. Of that compiler's library it asks for one symbol that older systems
+    // lack, and never calls it: Debian 12 and Ubuntu 22.04 end at GLIBCXX_3.4.30.
     private const string NewVersion = "GLIBCXX_3.4.32";
     private const string NewSymbol = "_ZSt21ios_base_library_initv";
     private const string Lacking = $"needs {NewVersion} of libstdc++, which this system lacks";
@@ -39,11 +39,13 @@ internal static class NativeLoader
         return (kernels, path, version);
     }
 
-    /// <summary>Refuses a processor that libtorch's kernels do not run on; said here, because there it is the signal SIGILL.</summary>
+    /// <summary>Refuses a processor that libtorch's kernels do not run on; said here, because there it is the signal
+    /// SIGILL.</summary>
     internal static void CheckProcessor()
     {
         // From the processor itself: .NET's answer can be narrowed by its settings.
-        if (X86Base.IsSupported && X86Base.CpuId(0, 0).Eax >= 7) CheckProcessor((X86Base.CpuId(7, 0).Ebx & (1 << 5)) != 0);
+        if (X86Base.IsSupported && X86Base.CpuId(0, 0).Eax >= 7)
+            CheckProcessor((X86Base.CpuId(7, 0).Ebx & (1 << 5)) != 0);
         else CheckProcessor(hasAvx2: false);
     }
 
@@ -51,7 +53,8 @@ internal static class NativeLoader
     {
         if (hasAvx2) return;
         throw NativeLibraryException.At(
-            "processor", "no AVX2", "an x86-64 processor with AVX2 (Intel since 2013, AMD since 2015), which libtorch's kernels need",
+            "processor", "no AVX2",
+            "an x86-64 processor with AVX2 (Intel since 2013, AMD since 2015), which libtorch's kernels need",
             "use another machine; in a virtual machine, pass the host's processor through (QEMU: -cpu host)");
     }
 
@@ -70,7 +73,8 @@ internal static class NativeLoader
         }
     }
 
-    /// <summary>Loads TorchSharp's binding; where libstdc++ is older than its compiler, a copy that does not insist.</summary>
+    /// <summary>Loads TorchSharp's binding; where libstdc++ is older than its compiler, a copy that does not
+    /// insist.</summary>
     internal static nint OpenBinding(string file)
     {
         try
@@ -88,8 +92,8 @@ internal static class NativeLoader
         }
     }
 
-    /// <summary>Loads a marked copy. It lies in memory: nothing on disk can be stale, half written or in a folder that is read-only, and the package
-    /// cache stays as it is.</summary>
+    /// <summary>Loads a marked copy. It lies in memory: nothing on disk can be stale, half written or in a folder that
+    /// is read-only, and the package cache stays as it is.</summary>
     internal static nint OpenMarked(string file)
     {
         var image = File.ReadAllBytes(file);
@@ -100,16 +104,19 @@ internal static class NativeLoader
         catch (InvalidDataException error)
         {
             throw NativeLibraryException.At(
-                file, $"{Lacking}, and cannot do without it: {error.Message}", advice: $"{NewerSystem} (Debian 13, Ubuntu 24.04)", inner: error);
+                file, $"{Lacking}, and cannot do without it: {error.Message}",
+                advice: $"{NewerSystem} (Debian 13, Ubuntu 24.04)", inner: error);
         }
         var descriptor = Libc.CreateMemoryFile(NativeFiles.Binding, 0);
         if (descriptor < 0)
         {
             throw NativeLibraryException.At(
-                file, $"{Lacking}, and a changed copy could not be made in memory (memfd_create: {Marshal.GetLastPInvokeErrorMessage()})",
+                file, $"{Lacking}, and a changed copy could not be made in memory (memfd_create: "
+                    + $"{Marshal.GetLastPInvokeErrorMessage()})",
                 advice: $"allow it (sysctl vm.memfd_noexec=0), or {NewerSystem}");
         }
-        using var memory = new FileStream(new SafeFileHandle(descriptor, ownsHandle: true), FileAccess.Write, bufferSize: 0);
+        using var memory = new FileStream(
+            new SafeFileHandle(descriptor, ownsHandle: true), FileAccess.Write, bufferSize: 0);
         // `ulimit -f` is meant for files, but counts this memory too.
         var limit = Libc.LiftFileSizeLimit();
         try
@@ -119,7 +126,8 @@ internal static class NativeLoader
         catch (Exception error) when (error is IOException or ArgumentOutOfRangeException)
         {
             throw NativeLibraryException.At(
-                file, $"{Lacking}, and this shell allows no changed copy of {image.Length:N0} bytes, which counts as a file",
+                file, $"{Lacking}, and this shell allows no changed copy of {image.Length:N0} bytes, which counts as "
+                    + "a file",
                 advice: $"raise the limit (ulimit -f), or {NewerSystem}", inner: error);
         }
         finally
@@ -129,7 +137,8 @@ internal static class NativeLoader
         return Open($"/proc/self/fd/{descriptor}");
     }
 
-    // The loader's own words, which follow .NET's advice: "liby.so: cannot open shared object file: No such file or directory".
+    // The loader's own words, which follow .NET's advice: "liby.so: cannot open shared object file: No such file or
+    // directory".
     private static string Words(Exception error)
     {
         var lines = error.Message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);

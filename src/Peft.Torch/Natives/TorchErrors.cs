@@ -4,7 +4,8 @@ using System.Text.RegularExpressions;
 
 namespace Peft.Torch.Natives;
 
-/// <summary>libtorch's errors, which TorchSharp throws as <see cref="ExternalException"/> with a page of C++ frames, in words for people.</summary>
+/// <summary>libtorch's errors, which TorchSharp throws as <see cref="ExternalException"/> with a page of C++ frames, in
+/// words for people.</summary>
 public static partial class TorchErrors
 {
     /// <summary>What libtorch says went wrong, without where in its own code.</summary>

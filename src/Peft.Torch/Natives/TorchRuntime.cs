@@ -6,10 +6,12 @@ namespace Peft.Torch.Natives;
 /// <summary>The start of libtorch, and what a program asks of it as a whole: version, threads, memory.</summary>
 public static class TorchRuntime
 {
-    // With these a user or a test keeps oneDNN, libtorch's loops, MKL and .NET from some of the processor's instructions.
+    // With these a user or a test keeps oneDNN, libtorch's loops, MKL and .NET from some of the processor's
+    // instructions.
     private static readonly string[] Narrowing =
     [
-        "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "DOTNET_EnableAVX512", "DOTNET_EnableAVX2", "DOTNET_EnableHWIntrinsic",
+        "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "DOTNET_EnableAVX512",
+        "DOTNET_EnableAVX2", "DOTNET_EnableHWIntrinsic",
     ];
 
     private static readonly Lock Gate = new();
@@ -32,10 +34,12 @@ public static class TorchRuntime
         [
             ("libtorch", $"{_library.Version}, {_library.File}"),
             ("TorchSharp", typeof(torch).Assembly.GetName().Version!.ToString(3)
-                + (NativeLoader.IsMarked ? ", its library marked for this system's libstdc++, which is older than GCC 13.2's" : "")),
+                + (NativeLoader.IsMarked
+                ? ", its library marked for this system's libstdc++, which is older than GCC 13.2's" : "")),
             ("MKL", MklOnAmd.State),
             ("threads", $"{Threads} of {Environment.ProcessorCount} cores"),
-            ("allocator", _keepsMemory ? "keeps freed memory" : "rejected the settings that keep freed memory: training may be slower"),
+            ("allocator", _keepsMemory ? "keeps freed memory"
+                : "rejected the settings that keep freed memory: training may be slower"),
             ("devices", torch.cuda.is_available() ? $"cpu, {torch.cuda.device_count()} CUDA" : "cpu"),
             .. narrowed.Select(set => ("narrowed", $"{set.name}={set.value}")),
         ];
@@ -68,11 +72,13 @@ public static class TorchRuntime
         }
     }
 
-    /// <summary>Starts libtorch, once: loads it, keeps freed memory in the process, sets the threads. Must come before the first use of
-    /// TorchSharp.</summary>
-    /// <param name="threads">Threads of libtorch's loops; null means what the environment variable OMP_NUM_THREADS says, or else the
-    /// processors this process may really use (CPU affinity and the container's quota are respected).</param>
-    /// <exception cref="NativeLibraryException">A library is missing, damaged or of another version, or the processor cannot run it.</exception>
+    /// <summary>Starts libtorch, once: loads it, keeps freed memory in the process, sets the threads. Must come before
+    /// the first use of TorchSharp.</summary>
+    /// <param name="threads">Threads of libtorch's loops; null means what the environment variable OMP_NUM_THREADS
+    /// says, or else the processors this process may really use (CPU affinity and the container's quota are
+    /// respected).</param>
+    /// <exception cref="NativeLibraryException">A library is missing, damaged or of another version, or the processor
+    /// cannot run it.</exception>
     public static void Start(int? threads = null)
     {
         lock (Gate)
@@ -80,7 +86,8 @@ public static class TorchRuntime
             if (_library.Kernels == 0)
             {
                 NativeLoader.CheckProcessor();
-                var files = NativeFiles.Find(AppContext.BaseDirectory, Environment.GetEnvironmentVariable(NativeFiles.LibTorchVariable));
+                var files = NativeFiles.Find(
+                    AppContext.BaseDirectory, Environment.GetEnvironmentVariable(NativeFiles.LibTorchVariable));
                 _keepsMemory = KeepFreedMemory();
                 LetThreadsSleepSoon();
                 _library = NativeLoader.Load(files);
@@ -98,9 +105,12 @@ public static class TorchRuntime
     /// <returns>Whether any could be given back.</returns>
     public static bool TrimMemory() => Libc.TrimMalloc(0) == 1;
 
-    /// <summary>The threads that OMP_NUM_THREADS asks for (of a list the first number, as OpenMP reads it), or else one a processor.</summary>
+    /// <summary>The threads that OMP_NUM_THREADS asks for (of a list the first number, as OpenMP reads it), or else one
+    /// a processor.</summary>
     internal static int DefaultThreads(string? asked) =>
-        int.TryParse((asked ?? "").Split(',')[0], NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture, out var count)
+        int.TryParse(
+            (asked ?? "").Split(',')[0], NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite,
+            CultureInfo.InvariantCulture, out var count)
             && count > 0
             ? count
             : Environment.ProcessorCount;
@@ -111,9 +121,9 @@ public static class TorchRuntime
         return _library;
     }
 
-    // Blocks below the threshold come from the heap and are used again. 32 MiB is the largest value glibc takes, so the heap is told to serve
-    // larger blocks too, never to shrink, and to be one for all threads: activations are few and large, and the heaps of other threads end at
-    // 64 MiB.
+    // Blocks below the threshold come from the heap and are used again. 32 MiB is the largest value glibc takes, so the
+    // heap is told to serve larger blocks too, never to shrink, and to be one for all threads: activations are few and
+    // large, and the heaps of other threads end at 64 MiB.
     private static bool KeepFreedMemory() =>
         Libc.SetMalloc(Libc.MallocMmapThreshold, 32 << 20) == 1
         && Libc.SetMalloc(Libc.MallocMmapMax, 0) == 1
@@ -121,12 +131,13 @@ public static class TorchRuntime
         && Libc.SetMalloc(Libc.MallocTopPad, 64 << 20) == 1
         && Libc.SetMalloc(Libc.MallocArenaMax, 1) == 1;
 
-    // OpenMP's threads wait for their next loop by spinning. Left to its 300,000 turns, a product beside a busy neighbour fell to a hundredth of
-    // its speed; without any, each of a step's many loops first wakes its threads, which cost 2 to 4 % of a step. Read once, when libgomp is
-    // loaded; what the user set stands.
+    // OpenMP's threads wait for their next loop by spinning. Left to its 300,000 turns, a product beside a busy
+    // neighbour fell to a hundredth of its speed; without any, each of a step's many loops first wakes its threads,
+    // which cost 2 to 4 % of a step. Read once, when libgomp is loaded; what the user set stands.
     private static void LetThreadsSleepSoon()
     {
-        if (Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is null) _ = Libc.SetVariable("GOMP_SPINCOUNT", "10000", overwrite: 0);
+        if (Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is null)
+            _ = Libc.SetVariable("GOMP_SPINCOUNT", "10000", overwrite: 0);
     }
 }
 
@@ -149,14 +160,16 @@ internal static partial class Libc
     [LibraryImport("libc", EntryPoint = "malloc_trim")]
     internal static partial int TrimMalloc(nuint keep);
 
-    /// <summary>Sets a variable that native code will read; .NET's own SetEnvironmentVariable stays within .NET.</summary>
+    /// <summary>Sets a variable that native code will read; .NET's own SetEnvironmentVariable stays within
+    /// .NET.</summary>
     [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int SetVariable(string name, string value, int overwrite);
 
     /// <summary>What native code reads of a variable; null when it is not set.</summary>
     internal static string? GetVariable(string name) => Marshal.PtrToStringUTF8(ReadVariable(name));
 
-    /// <summary>Lifts this process's own limit of file sizes to the one it may not pass; returns what to put back.</summary>
+    /// <summary>Lifts this process's own limit of file sizes to the one it may not pass; returns what to put
+    /// back.</summary>
     internal static (ulong Own, ulong Highest) LiftFileSizeLimit()
     {
         if (GetLimit(FileSize, out var limit) == 0)
@@ -175,7 +188,8 @@ internal static partial class Libc
     private static partial int SetLimit(int resource, in Limit limit);
 
     /// <summary>A file that lives in memory; its descriptor, or -1.</summary>
-    [LibraryImport("libc", EntryPoint = "memfd_create", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    [LibraryImport(
+        "libc", EntryPoint = "memfd_create", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     internal static partial int CreateMemoryFile(string name, uint flags);
 
     [LibraryImport("libc", EntryPoint = "getenv", StringMarshalling = StringMarshalling.Utf8)]

@@ -3,7 +3,8 @@ using static Peft.Torch.Natives.Dispatcher;
 namespace Peft.Torch.Optim;
 
 /// <summary>Adam with decoupled weight decay. Source: Loshchilov and Hutter, and torch/optim/adamw.py:
-/// p -= lr wd p; m += (1 - b1)(g - m); v = b2 v + (1 - b2) g^2; p -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps).</summary>
+/// p -= lr wd p; m += (1 - b1)(g - m); v = b2 v + (1 - b2) g^2; p -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) +
+/// eps).</summary>
 public sealed class AdamW : Optimizer
 {
     private const bool AmsGrad = false;
@@ -31,8 +32,10 @@ public sealed class AdamW : Optimizer
 
     private protected override void StepGroup(IReadOnlyList<Slot> slots, double groupLr, double weightDecay)
     {
-        // libtorch's operation takes tensors of one device and type; the number of the step is one tensor for all that share it.
-        foreach (var alike in slots.GroupBy(s => (s.Step, s.Parameter.dtype, s.Parameter.device.ToString(), IsDense(s))))
+        // libtorch's operation takes tensors of one device and type; the number of the step is one tensor for all that
+        // share it.
+        foreach (var alike in slots.GroupBy(
+            s => (s.Step, s.Parameter.dtype, s.Parameter.device.ToString(), IsDense(s))))
         {
             if (alike.Key.Item4) StepAtOnce([.. alike], groupLr, weightDecay);
             else alike.ToList().ForEach(slot => StepComposed(slot, groupLr, weightDecay));
@@ -47,7 +50,8 @@ public sealed class AdamW : Optimizer
     {
         var step = torch.tensor((float)slots[0].Step, device: slots[0].Parameter.device);
         Call("aten::_fused_adamw_"u8, ""u8, 0, Argument.List(Array.ConvertAll<Slot, Tensor>(slots, s => s.Parameter)),
-            Argument.List(Array.ConvertAll(slots, s => s.Gradient)), Argument.List(Array.ConvertAll(slots, s => s.State[0])),
+            Argument.List(Array.ConvertAll(slots, s => s.Gradient)),
+            Argument.List(Array.ConvertAll(slots, s => s.State[0])),
             Argument.List(Array.ConvertAll(slots, s => s.State[1])), Argument.List(Array.Empty<Tensor>()),
             Argument.List(Array.ConvertAll(slots, _ => step)), lr, _beta1, _beta2, weightDecay, _eps, AmsGrad, Maximize,
             Argument.None, Argument.None);

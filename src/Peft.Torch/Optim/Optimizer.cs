@@ -2,14 +2,15 @@ namespace Peft.Torch.Optim;
 
 /// <summary>Changes parameters by their gradients. State is keyed by parameter name, in the parameter's type
 /// and on its device; it is never a member of a dispose scope.</summary>
-/// <remarks>In place of TorchSharp's: those go one parameter at a time, key their state by handle and save it in a format of their
-/// own.</remarks>
+/// <remarks>In place of TorchSharp's: those go one parameter at a time, key their state by handle and save it in a
+/// format of their own.</remarks>
 public abstract class Optimizer : IDisposable
 {
     private readonly Group[] _groups;
     private readonly string[] _stateNames;
 
-    private protected Optimizer(IEnumerable<ParamGroup> groups, double lr, double weight_decay, params string[] stateNames)
+    private protected Optimizer(
+        IEnumerable<ParamGroup> groups, double lr, double weight_decay, params string[] stateNames)
     {
         this.lr = NonNegative(lr, nameof(lr));
         NonNegative(weight_decay, nameof(weight_decay));
@@ -53,8 +54,8 @@ public abstract class Optimizer : IDisposable
         foreach (var parameter in _groups.SelectMany(group => group.Parameters)) parameter.grad = null;
     }
 
-    /// <summary>The state, by names such as <c>exp_avg.NAME</c> and <c>step.NAME</c> (int64 scalar). The tensors are new handles that
-    /// share the optimizer's memory.</summary>
+    /// <summary>The state, by names such as <c>exp_avg.NAME</c> and <c>step.NAME</c> (int64 scalar). The tensors are
+    /// new handles that share the optimizer's memory.</summary>
     public IReadOnlyDictionary<string, Tensor> StateDict()
     {
         var state = new SortedDictionary<string, Tensor>(StringComparer.Ordinal);
@@ -63,7 +64,8 @@ public abstract class Optimizer : IDisposable
             for (var i = 0; i < group.Names.Length; i++)
             {
                 state[$"step.{group.Names[i]}"] = torch.tensor(group.Steps[i]);
-                for (var s = 0; s < _stateNames.Length; s++) state[$"{_stateNames[s]}.{group.Names[i]}"] = group.State[s][i].alias();
+                for (var s = 0; s < _stateNames.Length; s++)
+                    state[$"{_stateNames[s]}.{group.Names[i]}"] = group.State[s][i].alias();
             }
         }
 
@@ -71,7 +73,8 @@ public abstract class Optimizer : IDisposable
     }
 
     /// <summary>Copies a state in.</summary>
-    /// <exception cref="ArgumentException">A name is missing or unknown, or a shape differs; then nothing is changed.</exception>
+    /// <exception cref="ArgumentException">A name is missing or unknown, or a shape differs; then nothing is
+    /// changed.</exception>
     public void LoadStateDict(IReadOnlyDictionary<string, Tensor> state)
     {
         using var scope = torch.NewDisposeScope();
@@ -91,12 +94,14 @@ public abstract class Optimizer : IDisposable
     /// <summary>Frees the state; parameters live on.</summary>
     public void Dispose()
     {
-        foreach (var tensor in _groups.SelectMany(group => group.State).SelectMany(tensors => tensors)) tensor.Dispose();
+        foreach (var tensor in _groups.SelectMany(group => group.State).SelectMany(tensors => tensors))
+            tensor.Dispose();
         GC.SuppressFinalize(this);
     }
 
     private protected static double NonNegative(double value, string name) =>
-        value >= 0 ? value : throw new ArgumentOutOfRangeException(name, value, $"{name}: {value}; expected 0 or more.");
+        value >= 0 ? value
+        : throw new ArgumentOutOfRangeException(name, value, $"{name}: {value}; expected 0 or more.");
 
     private protected static double Fraction(double value, string name) => value is >= 0 and < 1
         ? value
@@ -108,7 +113,8 @@ public abstract class Optimizer : IDisposable
     private static void Check(string name, Tensor target, IReadOnlyDictionary<string, Tensor> state)
     {
         if (!state.TryGetValue(name, out var given))
-            throw new ArgumentException($"optimizer state: '{name}' is missing; expected the state of these parameters.");
+            throw new ArgumentException(
+                $"optimizer state: '{name}' is missing; expected the state of these parameters.");
         if (!given.shape.AsSpan().SequenceEqual(target.shape))
         {
             throw new ArgumentException($"optimizer state: '{name}' has shape [{string.Join(", ", given.shape)}]; "
@@ -135,7 +141,8 @@ public abstract class Optimizer : IDisposable
 
         internal long[] Steps { get; } = new long[source.Parameters.Count];
 
-        internal Tensor[][] State { get; } = [.. Enumerable.Range(0, states).Select(_ => source.Parameters.Select(p => Zeros(p.parameter)).ToArray())];
+        internal Tensor[][] State { get; } = [
+            .. Enumerable.Range(0, states).Select(_ => source.Parameters.Select(p => Zeros(p.parameter)).ToArray())];
 
         internal Slot At(int i, Tensor gradient) =>
             new(i, Parameters[i], gradient, Array.ConvertAll(State, tensors => tensors[i]), Steps[i] + 1);

@@ -1,7 +1,7 @@
 namespace Peft.Torch.Optim;
 
-/// <summary>Stochastic gradient descent. Source: torch/optim/sgd.py: g += wd p; b = momentum b + (1 - dampening) g (the first time
-/// b = g); p -= lr b, or lr (g + momentum b) with nesterov.</summary>
+/// <summary>Stochastic gradient descent. Source: torch/optim/sgd.py: g += wd p; b = momentum b + (1 - dampening) g (the
+/// first time b = g); p -= lr b, or lr (g + momentum b) with nesterov.</summary>
 public sealed class SGD : Optimizer
 {
     private readonly double _momentum;
@@ -27,8 +27,8 @@ public sealed class SGD : Optimizer
 
     private protected override void StepGroup(IReadOnlyList<Slot> slots, double groupLr, double weightDecay)
     {
-        using Scalar decay = weightDecay.ToScalar(), momentum = _momentum.ToScalar(), rest = (1 - _dampening).ToScalar(),
-            size = (-groupLr).ToScalar();
+        using Scalar decay = weightDecay.ToScalar(), momentum = _momentum.ToScalar(),
+            rest = (1 - _dampening).ToScalar(), size = (-groupLr).ToScalar();
         foreach (var slot in slots)
         {
             var g = slot.Gradient.to(slot.Parameter.dtype);

@@ -1,7 +1,7 @@
 using System.Text.Json;
 using Peft.Adapters.Bundles;
 using Peft.Cli.Tests.Support;
-using Peft.Recipes.Exchange;
+using Peft.Recipes.Transfer;
 using Peft.Training.Checkpoints;
 
 namespace Peft.Cli.Tests.Crash;

@@ -10,7 +10,11 @@ public sealed class LlamaConfigTests
     [Fact]
     public void Absent_key_value_heads_and_head_dim_follow_from_the_heads()
     {
-        var config = Read("""{"model_type": "llama", "vocab_size": 8, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": null, "intermediate_size": 8}""");
+        var config = Read(
+            """
+            {"model_type": "llama", "vocab_size": 8, "hidden_size": 32, "num_hidden_layers": 1,
+             "num_attention_heads": 4, "num_key_value_heads": null, "intermediate_size": 8}
+            """);
         Assert.Equal((4, 4, 8), (config.HeadCount, config.KeyValueHeadCount, config.HeadSize));
         Assert.False(config.TieWordEmbeddings);
     }
@@ -29,7 +33,8 @@ public sealed class LlamaConfigTests
     public void Layer_types_overrule_the_family_rule()
     {
         using var checkpoint = new TinyCheckpoint(
-            "qwen2", "\"sliding_window\": 9, \"layer_types\": [\"sliding_attention\", \"full_attention\", \"sliding_attention\"]");
+            "qwen2", "\"sliding_window\": 9, \"layer_types\": [\"sliding_attention\", \"full_attention\", "
+                + "\"sliding_attention\"]");
         Assert.Equal([9, null, 9], LlamaConfig.FromQwen2(ModelConfigFile.Read(checkpoint.Path)).Windows);
     }
 
@@ -71,13 +76,14 @@ public sealed class LlamaConfigTests
     {
         var error = Assert.Throws<FaultsException>(() => Read(
             """
-            {"model_type": "llama", "vocab_size": 8, "hidden_size": 30, "num_hidden_layers": 1, "num_attention_heads": 4,
-             "num_key_value_heads": 3, "intermediate_size": 8, "hidden_act": "gelu", "quantization_config": {"bits": 4},
+            {"model_type": "llama", "vocab_size": 8, "hidden_size": 30, "num_hidden_layers": 1,
+             "num_attention_heads": 4, "num_key_value_heads": 3, "intermediate_size": 8, "hidden_act": "gelu", "quantization_config": {"bits": 4},
              "rope_scaling": {"rope_type": "yarn", "factor": 2.0}, "partial_rotary_factor": 0.5}
             """));
         foreach (var part in new[]
                  {
-                     "4, with num_key_value_heads 3", "30, with num_attention_heads 4", "'gelu'", "silu", "a quantized checkpoint",
+                     "4, with num_key_value_heads 3", "30, with num_attention_heads 4", "'gelu'", "silu",
+                         "a quantized checkpoint",
                      "type 'yarn'", "default, linear or llama3", "partial_rotary_factor", "an even number",
                  })
             Assert.Contains(part, error.Message, StringComparison.Ordinal);
@@ -87,12 +93,14 @@ public sealed class LlamaConfigTests
     public void Essentials_do_not_depend_on_the_spelling()
     {
         using var old = new TinyCheckpoint("llama", "\"rope_theta\": 500.0");
-        using var now = new TinyCheckpoint("llama", "\"rope_parameters\": {\"rope_theta\": 500.0, \"rope_type\": \"default\"}");
+        using var now = new TinyCheckpoint(
+            "llama", "\"rope_parameters\": {\"rope_theta\": 500.0, \"rope_type\": \"default\"}");
         using var other = new TinyCheckpoint("llama", "\"rope_theta\": 501.0");
         Assert.Equal(Essentials(old), Essentials(now));
         Assert.NotEqual(Essentials(old), Essentials(other));
 
-        static string Essentials(TinyCheckpoint checkpoint) => LlamaConfig.FromLlama(ModelConfigFile.Read(checkpoint.Path)).Essentials;
+        static string Essentials(TinyCheckpoint checkpoint) =>
+            LlamaConfig.FromLlama(ModelConfigFile.Read(checkpoint.Path)).Essentials;
     }
 
     [Theory]
@@ -107,11 +115,13 @@ public sealed class LlamaConfigTests
         var before = GC.GetAllocatedBytesForCurrentThread();
         var values = new Dictionary<string, string>
         {
-            ["vocab_size"] = "8", ["hidden_size"] = "32", ["num_hidden_layers"] = "1", ["num_attention_heads"] = "4", ["intermediate_size"] = "8",
+            ["vocab_size"] = "8", ["hidden_size"] = "32", ["num_hidden_layers"] = "1", ["num_attention_heads"] = "4",
+                ["intermediate_size"] = "8",
             [key] = value,
         };
         var error = Assert.Throws<FaultsException>(() => Read(
-            "{\"model_type\": \"llama\"" + string.Concat(values.Select(pair => $", \"{pair.Key}\": {pair.Value}")) + "}"));
+            "{\"model_type\": \"llama\"" + string.Concat(values.Select(pair => $", \"{pair.Key}\": {pair.Value}"))
+            + "}"));
         Assert.Contains($"{key}  {value}", error.Message, StringComparison.Ordinal);
         Assert.Contains(allowed, error.Message, StringComparison.Ordinal);
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 10_000_000);

@@ -3,8 +3,8 @@ using Peft.Models.Llama;
 
 namespace Peft.Models.Tests.Llama;
 
-/// <summary>A family as someone would add it: one file, and one line that puts it into the catalog. Its config spells every size in
-/// another way, and its layers take turns in seeing the last few tokens only.</summary>
+/// <summary>A family as someone would add it: one file, and one line that puts it into the catalog. Its config spells
+/// every size in another way, and its layers take turns in seeing the last few tokens only.</summary>
 public static class OffshootFamily
 {
     public static ModelFamily Family { get; } = LlamaModel.Family("offshoot", Read);
@@ -34,7 +34,8 @@ public static class OffshootFamily
             Rope = file.Rope,
             QueryKeyValueBias = false,
             OutputBias = false,
-            Windows = [.. Enumerable.Range(0, layers).Select(layer => layer % 2 == 0 ? file.OptionalInt("local_window") : null)],
+            Windows = [.. Enumerable.Range(0, layers)
+            .Select(layer => layer % 2 == 0 ? file.OptionalInt("local_window") : null)],
         }.Checked();
     }
 }

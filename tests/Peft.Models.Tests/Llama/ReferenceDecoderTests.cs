@@ -8,14 +8,18 @@ public sealed class ReferenceDecoderTests
 
     [Fact]
     public void Qwen3_equals_the_plain_loops() =>
-        Check(new TinyCheckpoint("qwen3", "\"head_dim\": 8, \"tie_word_embeddings\": true, \"rope_theta\": 1000000"), 8, 1000000);
+        Check(new TinyCheckpoint("qwen3", "\"head_dim\": 8, \"tie_word_embeddings\": true, \"rope_theta\": 1000000"), 8,
+        1000000);
 
     [Fact]
     public void Qwen2_equals_the_plain_loops() => Check(new TinyCheckpoint("qwen2"), 4, 10000);
 
     [Fact]
     public void Llama_with_transformers_5_spellings_equals_the_plain_loops() => Check(
-        new TinyCheckpoint("llama", "\"rope_parameters\": {\"rope_theta\": 500.0, \"rope_type\": \"default\"}, \"dtype\": \"float32\""), 4, 500);
+        new TinyCheckpoint(
+            "llama",
+            "\"rope_parameters\": {\"rope_theta\": 500.0, \"rope_type\": \"default\"}, \"dtype\": \"float32\""),
+        4, 500);
 
     [Fact]
     public void Mistral_with_a_window_equals_the_plain_loops() =>
@@ -38,9 +42,12 @@ public sealed class ReferenceDecoderTests
         using (checkpoint)
         {
             using var model = ModelLoader.Load(checkpoint.Path, ScalarType.Float32);
-            var expected = new ReferenceDecoder(checkpoint.Tensors) { HeadSize = headSize, Theta = theta, Window = window }.Logits(Ids);
+            var expected = new ReferenceDecoder(
+                checkpoint.Tensors) { HeadSize = headSize, Theta = theta, Window = window }.Logits(Ids);
             var found = ModelRuns.Logits(model, [.. Ids.Select(id => (long)id)]);
-            Assert.InRange(ModelRuns.LargestDifference(found, expected.SelectMany(row => row).Select(value => (float)value)), 0, 1e-4);
+            Assert.InRange(
+                ModelRuns.LargestDifference(found, expected.SelectMany(row => row).Select(value => (float)value)), 0,
+                1e-4);
         }
     }
 }

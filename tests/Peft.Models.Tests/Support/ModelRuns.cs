@@ -19,7 +19,8 @@ public static class ModelRuns
         for (var row = 0; row < rows; row++)
         {
             for (var t = 0; t + 1 < length; t++)
-                losses.Add(Loss(logits.AsSpan(((row * length) + t) * vocabulary, vocabulary), (int)ids[(row * length) + t + 1]));
+                losses.Add(Loss(
+                    logits.AsSpan(((row * length) + t) * vocabulary, vocabulary), (int)ids[(row * length) + t + 1]));
         }
 
         return losses.Average();

@@ -1,8 +1,8 @@
 namespace Peft.Models.Tests.Support;
 
 /// <summary>
-/// The Llama family written out as plain loops in double precision from the description of its config keys, sharing no code with
-/// the program: one token at a time, every key looked at again. Slow and obvious.
+/// The Llama family written out as plain loops in double precision from the description of its config keys, sharing no
+/// code with the program: one token at a time, every key looked at again. Slow and obvious.
 /// </summary>
 public sealed class ReferenceDecoder(IReadOnlyDictionary<string, PlainTensor> weights)
 {
@@ -71,7 +71,8 @@ public sealed class ReferenceDecoder(IReadOnlyDictionary<string, PlainTensor> we
     {
         var heads = joined.Chunk(HeadSize).ToArray();
         Assert.Equal(count, heads.Length);
-        return [.. heads.Select(head => Rotate(weights.ContainsKey($"{norm}.weight") ? Norm(head, norm) : head, position))];
+        return [.. heads.Select(
+            head => Rotate(weights.ContainsKey($"{norm}.weight") ? Norm(head, norm) : head, position))];
     }
 
     private double[] Rotate(double[] head, int position)
@@ -105,7 +106,8 @@ public sealed class ReferenceDecoder(IReadOnlyDictionary<string, PlainTensor> we
     {
         var weight = weights[$"{path}.weight"];
         var bias = weights.GetValueOrDefault($"{path}.bias");
-        return [.. Enumerable.Range(0, (int)weight.Shape[0]).Select(row => Dot(x, Row($"{path}.weight", row)) + (bias?.Data[row] ?? 0))];
+        return [.. Enumerable.Range(0, (int)weight.Shape[0])
+            .Select(row => Dot(x, Row($"{path}.weight", row)) + (bias?.Data[row] ?? 0))];
     }
 
     private double[] Row(string name, int row)

@@ -2,7 +2,8 @@ using System.Globalization;
 
 namespace Peft.Models.Tests.Support;
 
-/// <summary>A small checkpoint with weights drawn without Torch, norms included, so that nothing is one or zero by accident.</summary>
+/// <summary>A small checkpoint with weights drawn without Torch, norms included, so that nothing is one or zero by
+/// accident.</summary>
 public sealed class TinyCheckpoint : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -10,8 +11,8 @@ public sealed class TinyCheckpoint : IDisposable
     public TinyCheckpoint(string modelType = "llama", string extra = "", int seed = 1)
     {
         Config = string.Create(CultureInfo.InvariantCulture, $$"""
-            {"model_type": "{{modelType}}", "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4,
-             "num_key_value_heads": 2, "intermediate_size": 24, "max_position_embeddings": 64, "rms_norm_eps": 1e-06,
+            {"model_type": "{{modelType}}", "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 3,
+             "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 24, "max_position_embeddings": 64, "rms_norm_eps": 1e-06,
              "eos_token_id": 2, "torch_dtype": "float32"{{(extra.Length == 0 ? "" : ", " + extra)}}}
             """);
         File.WriteAllText(_folder["config.json"], Config);
@@ -23,7 +24,8 @@ public sealed class TinyCheckpoint : IDisposable
         {
             var path = $"model.layers.{layer}";
             Add($"{path}.input_layernorm.weight", 16);
-            foreach (var (name, rows) in new[] { ("q_proj", 4 * headSize), ("k_proj", 2 * headSize), ("v_proj", 2 * headSize) })
+            foreach (var (name, rows) in new[] { ("q_proj", 4 * headSize), ("k_proj", 2 * headSize),
+                ("v_proj", 2 * headSize) })
             {
                 Add($"{path}.self_attn.{name}.weight", rows, 16);
                 if (hasBias)
@@ -76,7 +78,8 @@ public sealed class TinyCheckpoint : IDisposable
         var parts = Tensors.Chunk((Tensors.Count / 2) + 1).ToArray();
         for (var part = 0; part < parts.Length; part++)
             PlainTensor.WriteAll(_folder[$"model-{part}.safetensors"], parts[part]);
-        var map = parts.SelectMany((tensors, part) => tensors.Select(tensor => $"\"{tensor.Key}\": \"model-{part}.safetensors\""));
+        var map = parts.SelectMany(
+            (tensors, part) => tensors.Select(tensor => $"\"{tensor.Key}\": \"model-{part}.safetensors\""));
         File.WriteAllText(_folder["model.safetensors.index.json"], $"{{\"weight_map\": {{{string.Join(", ", map)}}}}}");
     }
 

@@ -13,7 +13,8 @@ public sealed class AutogradFunctionTests : IDisposable
 
     [Fact]
     public void Gradients_match_finite_differences() => Check.Gradients(
-        t => new Product().Apply(t[0], t[1]), [Check.Leaf(_random, ScalarType.Float64, 3, 4), Check.Leaf(_random, ScalarType.Float64, 3, 4)]);
+        t => new Product().Apply(t[0], t[1]),
+        [Check.Leaf(_random, ScalarType.Float64, 3, 4), Check.Leaf(_random, ScalarType.Float64, 3, 4)]);
 
     [Fact]
     public void An_input_without_gradient_is_asked_for_none()
@@ -90,7 +91,8 @@ public sealed class AutogradFunctionTests : IDisposable
     public void A_second_derivative_is_refused()
     {
         var x = Check.Leaf(_random, ScalarType.Float64, 3);
-        Assert.ThrowsAny<Exception>(() => torch.autograd.backward([new Product().Apply(x, x).sum()], create_graph: true));
+        Assert.ThrowsAny<Exception>(
+            () => torch.autograd.backward([new Product().Apply(x, x).sum()], create_graph: true));
         Assert.Null(x.grad);
     }
 
@@ -223,10 +225,13 @@ public sealed class AutogradFunctionTests : IDisposable
 
     private sealed class Halves : AutogradFunction
     {
-        protected override Tensor[] Forward(Tensor?[] inputs) => [inputs[0]!.narrow(0, 0, 2).clone(), inputs[0]!.narrow(0, 2, 2).clone()];
+        protected override Tensor[] Forward(Tensor?[] inputs) =>
+            [inputs[0]!.narrow(0, 0, 2).clone(), inputs[0]!.narrow(0, 2, 2).clone()];
 
         protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved) =>
-            [torch.cat([gradients[0] ?? torch.zeros(2, ScalarType.Float64), gradients[1] ?? torch.zeros(2, ScalarType.Float64)])];
+            [torch.cat([
+                gradients[0] ?? torch.zeros(2, ScalarType.Float64),
+                gradients[1] ?? torch.zeros(2, ScalarType.Float64)])];
     }
 
     private sealed class Exponential : AutogradFunction
@@ -262,7 +267,8 @@ public sealed class AutogradFunctionTests : IDisposable
     {
         protected override Tensor[] Forward(Tensor?[] inputs) => [inputs[0]!.clone()];
 
-        protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved) => throw new FormatException("no derivative today");
+        protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved) =>
+            throw new FormatException("no derivative today");
     }
 
     private sealed class BrokenForward : AutogradFunction

@@ -26,7 +26,8 @@ public sealed class CausalAttentionTests : IDisposable
         var hidden = new bool[T * S];
         for (long i = 0; i < T; i++)
         {
-            for (long j = 0; j < S; j++) hidden[i * S + j] = (causal && j > offset + i) || (window is { } w && j <= offset + i - w);
+            for (long j = 0; j < S; j++)
+                hidden[i * S + j] = (causal && j > offset + i) || (window is { } w && j <= offset + i - w);
         }
         scores = scores.masked_fill(torch.tensor(hidden, [T, S]), double.NegativeInfinity);
         return scores.softmax(-1).Times(values);
@@ -39,15 +40,18 @@ public sealed class CausalAttentionTests : IDisposable
     [InlineData(2, 1, 5, 5, 2L, null)]
     [InlineData(2, 2, 3, 5, 3L, 1.5)]
     [InlineData(2, 1, 1, 6, null, 2.0)]
-    public void Gradients_match_finite_differences(long heads, long keyHeads, long queries, long keys, long? window, double? softcap) =>
+    public void Gradients_match_finite_differences(
+        long heads, long keyHeads, long queries, long keys, long? window, double? softcap) =>
         Check.WithAndWithoutKernels(() =>
         {
             Tensor[] inputs =
             [
-                Check.Leaf(_random, ScalarType.Float64, 2, heads, queries, 3), Check.Leaf(_random, ScalarType.Float64, 2, keyHeads, keys, 3),
+                Check.Leaf(_random, ScalarType.Float64, 2, heads, queries, 3),
+                Check.Leaf(_random, ScalarType.Float64, 2, keyHeads, keys, 3),
                 Check.Leaf(_random, ScalarType.Float64, 2, keyHeads, keys, 3),
             ];
-            Check.Gradients(t => F.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap), inputs);
+            Check.Gradients(
+                t => F.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap), inputs);
             Check.Same(
                 t => F.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap),
                 t => Composed(t[0], t[1], t[2], null, true, keys - queries, window, softcap), inputs, 1e-12);
@@ -59,15 +63,20 @@ public sealed class CausalAttentionTests : IDisposable
     [InlineData(ScalarType.Float32, 64, 10L, 3e-6)]
     [InlineData(ScalarType.BFloat16, 70, null, 0.03)]
     [InlineData(ScalarType.Float16, 70, null, 0.004)]
-    public void Several_blocks_of_transposed_heads_give_the_composed_result(ScalarType dtype, long length, long? window, double tolerance)
+    public void Several_blocks_of_transposed_heads_give_the_composed_result(
+        ScalarType dtype, long length, long? window, double tolerance)
     {
         Tensor[] inputs =
         [
-            Check.Leaf(_random, dtype, 2, length, 4, 16), Check.Leaf(_random, dtype, 2, length, 2, 16), Check.Leaf(_random, dtype, 2, length, 2, 16),
+            Check.Leaf(_random, dtype, 2, length, 4, 16), Check.Leaf(_random, dtype, 2, length, 2, 16),
+            Check.Leaf(_random, dtype, 2, length, 2, 16),
         ];
         Check.Same(
-            t => F.causal_attention(t[0].transpose(1, 2), t[1].transpose(1, 2), t[2].transpose(1, 2), null, Scale, window: window),
-            t => Composed(t[0].transpose(1, 2).to(ScalarType.Float32), t[1].transpose(1, 2).to(ScalarType.Float32), t[2].transpose(1, 2).to(ScalarType.Float32), null, true, 0, window, null)
+            t => F.causal_attention(
+                t[0].transpose(1, 2), t[1].transpose(1, 2), t[2].transpose(1, 2), null, Scale, window: window),
+            t => Composed(
+                t[0].transpose(1, 2).to(ScalarType.Float32), t[1].transpose(1, 2).to(ScalarType.Float32), t[2]
+                .transpose(1, 2).to(ScalarType.Float32), null, true, 0, window, null)
                 .to(dtype), inputs, tolerance);
     }
 
@@ -80,7 +89,9 @@ public sealed class CausalAttentionTests : IDisposable
         var mask = Check.Normal(_random, ScalarType.Float32, batches, heads, 1, 6);
         var hiding = mask.masked_fill(mask.gt(1), double.NegativeInfinity);
         hiding = torch.cat([torch.zeros([batches, heads, 1, 1]), hiding.narrow(3, 1, 5)], 3);
-        Tensor[] inputs = [Check.Leaf(_random, ScalarType.Float32, 2, 4, 6, 8), Check.Leaf(_random, ScalarType.Float32, 2, 2, 6, 8), Check.Leaf(_random, ScalarType.Float32, 2, 2, 6, 8)];
+        Tensor[] inputs = [
+            Check.Leaf(_random, ScalarType.Float32, 2, 4, 6, 8), Check.Leaf(_random, ScalarType.Float32, 2, 2, 6, 8),
+            Check.Leaf(_random, ScalarType.Float32, 2, 2, 6, 8)];
         foreach (var causal in new[] { true, false })
         {
             Check.Same(
@@ -92,7 +103,9 @@ public sealed class CausalAttentionTests : IDisposable
     [Fact]
     public void Cached_decoding_gives_the_rows_of_the_whole_sequence()
     {
-        var (q, k, v) = (Check.Normal(_random, ScalarType.Float32, 1, 4, 90, 8), Check.Normal(_random, ScalarType.Float32, 1, 2, 90, 8), Check.Normal(_random, ScalarType.Float32, 1, 2, 90, 8));
+        var (q, k, v) =
+            (Check.Normal(_random, ScalarType.Float32, 1, 4, 90, 8), Check.Normal(
+                _random, ScalarType.Float32, 1, 2, 90, 8), Check.Normal(_random, ScalarType.Float32, 1, 2, 90, 8));
         var whole = F.causal_attention(q, k, v, null, Scale, window: 40);
         foreach (var (start, count) in new[] { (0L, 90L), (10L, 1L), (20L, 66L), (89L, 1L) })
         {
@@ -108,7 +121,9 @@ public sealed class CausalAttentionTests : IDisposable
     [Fact]
     public void A_query_that_sees_no_key_gives_zeros_and_no_gradient() => Check.WithAndWithoutKernels(() =>
     {
-        Tensor[] inputs = [Check.Leaf(_random, ScalarType.Float32, 2, 1, 3, 4), Check.Leaf(_random, ScalarType.Float32, 2, 1, 3, 4), Check.Leaf(_random, ScalarType.Float32, 2, 1, 3, 4)];
+        Tensor[] inputs = [
+            Check.Leaf(_random, ScalarType.Float32, 2, 1, 3, 4), Check.Leaf(_random, ScalarType.Float32, 2, 1, 3, 4),
+            Check.Leaf(_random, ScalarType.Float32, 2, 1, 3, 4)];
         var mask = torch.tensor(new[] { float.NegativeInfinity, 0, 0, 0, 0, 0 }, [2, 1, 1, 3]);
         var mixed = F.causal_attention(inputs[0], inputs[1], inputs[2], mask, Scale);
         Check.Near(mixed.select(0, 0).narrow(1, 0, 1), torch.zeros([1, 1, 4]), 0);
@@ -117,22 +132,28 @@ public sealed class CausalAttentionTests : IDisposable
         foreach (var gradient in gradients) Assert.True(gradient.isfinite().all().item<bool>());
     });
 
-    // Two rows of 9 tokens: segments of 4, 1 and 3, then padding; a segment of 6 after two tokens of padding, then one token each.
+    // Two rows of 9 tokens: segments of 4, 1 and 3, then padding; a segment of 6 after two tokens of padding, then one
+    // token each.
     private static readonly long[] Segments = [0, 4, 4, 5, 5, 8, 11, 17, 17, 18];
 
     [Theory]
     [InlineData(null, null)]
     [InlineData(2L, null)]
     [InlineData(3L, 1.5)]
-    public void Segments_of_a_row_are_as_sequences_alone(long? window, double? softcap) => Check.WithAndWithoutKernels(() =>
+    public void Segments_of_a_row_are_as_sequences_alone(long? window, double? softcap) =>
+        Check.WithAndWithoutKernels(() =>
     {
         Tensor[] inputs =
         [
-            Check.Leaf(_random, ScalarType.Float64, 2, 4, 9, 3), Check.Leaf(_random, ScalarType.Float64, 2, 2, 9, 3), Check.Leaf(_random, ScalarType.Float64, 2, 2, 9, 3),
+            Check.Leaf(_random, ScalarType.Float64, 2, 4, 9, 3), Check.Leaf(_random, ScalarType.Float64, 2, 2, 9, 3),
+            Check.Leaf(_random, ScalarType.Float64, 2, 2, 9, 3),
         ];
-        Check.Gradients(t => F.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap, segments: Segments), inputs);
+        Check.Gradients(
+            t => F.causal_attention(
+                t[0], t[1], t[2], null, Scale, window: window, softcap: softcap, segments: Segments), inputs);
         Check.Same(
-            t => F.causal_attention(t[0], t[1], t[2], null, Scale, window: window, softcap: softcap, segments: Segments),
+            t => F.causal_attention(
+                t[0], t[1], t[2], null, Scale, window: window, softcap: softcap, segments: Segments),
             t => OneByOne(t[0], t[1], t[2], Segments, window, softcap), inputs, 1e-12);
     });
 
@@ -144,14 +165,20 @@ public sealed class CausalAttentionTests : IDisposable
     {
         // A row of 300: 130, 64, 65 and 41; a row of one sequence of 200 and padding.
         long[] segments = [0, 130, 130, 194, 194, 259, 259, 300, 300, 500];
-        Tensor[] inputs = [Check.Leaf(_random, dtype, 2, 4, 300, 16), Check.Leaf(_random, dtype, 2, 2, 300, 16), Check.Leaf(_random, dtype, 2, 2, 300, 16)];
+        Tensor[] inputs = [
+            Check.Leaf(_random, dtype, 2, 4, 300, 16), Check.Leaf(_random, dtype, 2, 2, 300, 16),
+            Check.Leaf(_random, dtype, 2, 2, 300, 16)];
         Check.Same(
             t => F.causal_attention(t[0], t[1], t[2], null, Scale, window: window, segments: segments),
-            t => OneByOne(t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), t[2].to(ScalarType.Float32), segments, window, null).to(dtype), inputs, tolerance);
+            t => OneByOne(
+                t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), t[2].to(ScalarType.Float32), segments, window,
+                null).to(dtype), inputs, tolerance);
     }
 
     [Theory]
-    [InlineData(new long[] { 0, 5, 4, 9 }, "segment [4, 9) is not within one row of 2 rows of 9 tokens, or comes before the end of the last one (5)")]
+    [InlineData(
+        new long[] { 0, 5, 4, 9 },
+        "segment [4, 9) is not within one row of 2 rows of 9 tokens, or comes before the end of the last one (5)")]
     [InlineData(new long[] { 0, 10 }, "segment [0, 10)")]
     [InlineData(new long[] { 9, 19 }, "segment [9, 19)")]
     [InlineData(new long[] { 3, 3 }, "segment [3, 3)")]
@@ -159,9 +186,11 @@ public sealed class CausalAttentionTests : IDisposable
     public void Segments_that_do_not_fit_are_named(long[] segments, string message)
     {
         var x = Check.Normal(_random, ScalarType.Float32, 2, 2, 9, 4);
-        var error = Assert.Throws<ArgumentException>(() => F.causal_attention(x, x, x, null, Scale, segments: segments));
+        var error = Assert.Throws<ArgumentException>(
+            () => F.causal_attention(x, x, x, null, Scale, segments: segments));
         Assert.Contains(message, error.Message, StringComparison.Ordinal);
-        Assert.Throws<ArgumentException>(() => F.causal_attention(x.narrow(2, 0, 3), x, x, null, Scale, segments: [0, 3]));
+        Assert.Throws<ArgumentException>(
+            () => F.causal_attention(x.narrow(2, 0, 3), x, x, null, Scale, segments: [0, 3]));
     }
 
     // Each segment through the definition, the rest zeros.
@@ -194,7 +223,8 @@ public sealed class CausalAttentionTests : IDisposable
         var x = Check.Normal(_random, ScalarType.Float32, 2, 4, 5, 8);
         var joined = F.causal_attention(x, x, x, null, Scale).transpose(1, 2);
         Assert.Equal(new long[] { 5 * 32, 32, 8, 1 }, joined.stride());
-        var error = Assert.Throws<ArgumentException>(() => F.causal_attention(x, x.narrow(1, 0, 3), x.narrow(1, 0, 3), null, Scale));
+        var error = Assert.Throws<ArgumentException>(
+            () => F.causal_attention(x, x.narrow(1, 0, 3), x.narrow(1, 0, 3), null, Scale));
         Assert.Contains("H a multiple of Hkv", error.Message, StringComparison.Ordinal);
     }
 }

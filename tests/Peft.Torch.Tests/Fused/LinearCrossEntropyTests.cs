@@ -29,11 +29,14 @@ public sealed class LinearCrossEntropyTests : IDisposable
     [InlineData(3, false, 0)]
     [InlineData(3, true, 2)]
     [InlineData(0, false, 2)]
-    public void Gradients_match_finite_differences(int chunk, bool weightToo, double softcap) => Check.WithAndWithoutKernels(() =>
+    public void Gradients_match_finite_differences(int chunk, bool weightToo, double softcap) =>
+        Check.WithAndWithoutKernels(() =>
     {
         var targets = Targets(M, V);
         var weight = Check.Normal(_random, ScalarType.Float64, V, D).requires_grad_(weightToo);
-        Check.Gradients(t => F.linear_cross_entropy(t[0], t[1], targets, chunk, softcap), [Check.Leaf(_random, ScalarType.Float64, M, D), weight]);
+        Check.Gradients(
+            t => F.linear_cross_entropy(t[0], t[1], targets, chunk, softcap),
+            [Check.Leaf(_random, ScalarType.Float64, M, D), weight]);
     });
 
     [Theory]
@@ -61,7 +64,8 @@ public sealed class LinearCrossEntropyTests : IDisposable
         var hidden = (Check.Normal(_random, ScalarType.Float32, 512, 2) * 5).detach().requires_grad_();
         Check.WithAndWithoutKernels(() => Check.Same(
             t => F.linear_cross_entropy(t[0], t[1], targets, softcap: softcap),
-            t => Composed(t[0].to(ScalarType.Float64), t[1].to(ScalarType.Float64), targets, softcap), [hidden, weight], 1e-4, sameType: false));
+            t => Composed(t[0].to(ScalarType.Float64), t[1].to(ScalarType.Float64), targets, softcap), [hidden, weight],
+            1e-4, sameType: false));
     }
 
     [Fact]
@@ -79,8 +83,10 @@ public sealed class LinearCrossEntropyTests : IDisposable
         var hidden = Check.Leaf(_random, ScalarType.BFloat16, 40, 16);
         var weight = Check.Leaf(_random, ScalarType.BFloat16, 300, 16);
         Assert.Equal(ScalarType.Float32, F.linear_cross_entropy(hidden, weight, targets).dtype);
-        Check.Same(t => F.linear_cross_entropy(t[0], t[1], targets), t => Composed(t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), targets), [hidden, weight], 0.01);
-        Check.Same(t => F.linear_cross_entropy(t[0], t[1], targets), t => Composed(t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), targets),
+        Check.Same(t => F.linear_cross_entropy(t[0], t[1], targets),
+            t => Composed(t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), targets), [hidden, weight], 0.01);
+        Check.Same(t => F.linear_cross_entropy(t[0], t[1], targets),
+            t => Composed(t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), targets),
             [hidden, weight.detach()], 0.01);
     }
 
@@ -101,7 +107,8 @@ public sealed class LinearCrossEntropyTests : IDisposable
     {
         var hidden = Check.Leaf(_random, ScalarType.Float32, M, D);
         var weight = Check.Normal(_random, ScalarType.Float32, V, D);
-        (F.linear_cross_entropy(hidden, weight, Targets(M, V)) * torch.tensor(new float[] { 1, 0, 1, 0, 1, 1, 1 })).sum().backward();
+        (F.linear_cross_entropy(hidden, weight, Targets(M, V)) * torch.tensor(new float[] { 1, 0, 1, 0, 1, 1, 1 }))
+            .sum().backward();
         Check.Near(hidden.grad!.select(0, 1), torch.zeros([D]), 0);
         Assert.Equal(0, F.linear_cross_entropy(hidden.narrow(0, 0, 0), weight, torch.zeros([0], torch.int64)).numel());
     }
@@ -112,7 +119,8 @@ public sealed class LinearCrossEntropyTests : IDisposable
     public void A_target_outside_the_vocabulary_is_named(long target)
     {
         var error = Assert.Throws<ArgumentException>(() => F.linear_cross_entropy(
-            Check.Normal(_random, ScalarType.Float32, 2, D), Check.Normal(_random, ScalarType.Float32, V, D), torch.tensor(new[] { 0, target })));
+            Check.Normal(_random, ScalarType.Float32, 2, D), Check.Normal(_random, ScalarType.Float32, V, D),
+            torch.tensor(new[] { 0, target })));
         Assert.Contains($"targets hold {target}; allowed are 0 to 10", error.Message, StringComparison.Ordinal);
     }
 }

@@ -34,7 +34,8 @@ public sealed class LinearTests : IDisposable
     [InlineData(ScalarType.Float16, 7, 0.003)]
     public void Any_number_of_rows_and_tiles_gives_the_product(ScalarType dtype, long rows, double tolerance)
     {
-        Tensor[] inputs = [Check.Leaf(_random, dtype, rows, 70), Check.Leaf(_random, dtype, 900, 70), Check.Leaf(_random, dtype, 900)];
+        Tensor[] inputs = [
+            Check.Leaf(_random, dtype, rows, 70), Check.Leaf(_random, dtype, 900, 70), Check.Leaf(_random, dtype, 900)];
         Check.Same(t => F.linear(t[0], t[1], t[2]),
             t => Composed(t[0].to(ScalarType.Float64), t[1].to(ScalarType.Float64), t[2].to(ScalarType.Float64)),
             inputs, tolerance, sameType: false);
@@ -43,7 +44,8 @@ public sealed class LinearTests : IDisposable
     [Fact]
     public void A_frozen_layer_gives_its_input_alone_a_gradient()
     {
-        Tensor[] inputs = [Check.Leaf(_random, ScalarType.Float32, 6, 4), Check.Normal(_random, ScalarType.Float32, 3, 4)];
+        Tensor[] inputs = [
+            Check.Leaf(_random, ScalarType.Float32, 6, 4), Check.Normal(_random, ScalarType.Float32, 3, 4)];
         Check.Same(t => F.linear(t[0], t[1]), t => Composed(t[0], t[1], null), inputs, 3e-6);
         Assert.False(F.linear(inputs[0].detach(), inputs[1]).requires_grad);
     }
@@ -51,7 +53,8 @@ public sealed class LinearTests : IDisposable
     [Fact]
     public void No_tensor_stays_behind()
     {
-        var (x, w) = (Check.Leaf(_random, ScalarType.BFloat16, 300, 32), Check.Normal(_random, ScalarType.BFloat16, 48, 32));
+        var (x, w) =
+            (Check.Leaf(_random, ScalarType.BFloat16, 300, 32), Check.Normal(_random, ScalarType.BFloat16, 48, 32));
         var (a, b) = (Check.Leaf(_random, ScalarType.Float32, 8, 32), Check.Leaf(_random, ScalarType.Float32, 48, 8));
         var heads = Check.Leaf(_random, ScalarType.Float32, 1, 2, 70, 8);
         var targets = torch.randint(0, 48, [300], generator: _random);
@@ -77,8 +80,11 @@ public sealed class LinearTests : IDisposable
     {
         var (x, w) = (Check.Normal(_random, ScalarType.Float32, 2, 4), Check.Normal(_random, ScalarType.Float32, 3, 4));
         string Fails(Action act) => Assert.Throws<ArgumentException>(act).Message;
-        Assert.Contains("x [2, 4] does not meet weight [4, 3]", Fails(() => F.linear(x, w.t())), StringComparison.Ordinal);
+        Assert.Contains(
+            "x [2, 4] does not meet weight [4, 3]", Fails(() => F.linear(x, w.t())), StringComparison.Ordinal);
         Assert.Contains("bias is [O]", Fails(() => F.linear(x, w, torch.ones(4))), StringComparison.Ordinal);
-        Assert.Contains("x Float32, weight BFloat16", Fails(() => F.linear(x, w.to(ScalarType.BFloat16))), StringComparison.Ordinal);
+        Assert.Contains(
+            "x Float32, weight BFloat16", Fails(() => F.linear(x, w.to(ScalarType.BFloat16))),
+            StringComparison.Ordinal);
     }
 }

@@ -13,7 +13,8 @@ public sealed class LoraMixtureLinearTests : IDisposable
         _random.Dispose();
     }
 
-    private static Tensor Composed(Tensor x, Tensor w, Tensor? bias, Tensor a, Tensor b, Tensor? gates, double scale, Tensor? lora = null)
+    private static Tensor Composed(
+        Tensor x, Tensor w, Tensor? bias, Tensor a, Tensor b, Tensor? gates, double scale, Tensor? lora = null)
     {
         var h = (lora ?? x).Times(a.t());
         if (gates is not null) h = h * gates.repeat_interleave(h.size(-1) / gates.size(-1), -1);
@@ -31,14 +32,20 @@ public sealed class LoraMixtureLinearTests : IDisposable
     {
         Tensor[] inputs =
         [
-            Check.Leaf(_random, ScalarType.Float64, N, D), Check.Leaf(_random, ScalarType.Float64, O, D), Check.Leaf(_random, ScalarType.Float64, O),
-            Check.Leaf(_random, ScalarType.Float64, C, D), Check.Leaf(_random, ScalarType.Float64, O, C), Check.Leaf(_random, ScalarType.Float64, N, Math.Max(1, gates)),
+            Check.Leaf(_random, ScalarType.Float64, N, D), Check.Leaf(_random, ScalarType.Float64, O, D),
+            Check.Leaf(_random, ScalarType.Float64, O),
+            Check.Leaf(_random, ScalarType.Float64, C, D), Check.Leaf(_random, ScalarType.Float64, O, C),
+            Check.Leaf(_random, ScalarType.Float64, N, Math.Max(1, gates)),
             Check.Leaf(_random, ScalarType.Float64, N, D),
         ];
         if (gates == 0) inputs = [.. inputs.Where((_, i) => i != 5)];
-        Check.Gradients(t => F.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], gates == 0 ? null : t[5], 1.7, t[^1]), inputs);
-        Check.Gradients(t => F.lora_mixture_linear(t[0], t[1], null, t[3], t[4], gates == 0 ? null : t[5], 1.7), inputs[..^1].Where((_, i) => i != 2)
-            .Aggregate(new List<Tensor>(), (all, t) => { if (all.Count == 2) all.Add(inputs[2].detach()); all.Add(t); return all; }).ToArray());
+        Check.Gradients(
+            t => F.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], gates == 0 ? null : t[5], 1.7, t[^1]), inputs);
+        Check.Gradients(
+            t => F.lora_mixture_linear(t[0], t[1], null, t[3], t[4], gates == 0 ? null : t[5], 1.7), inputs[..^1]
+            .Where((_, i) => i != 2)
+            .Aggregate(new List<Tensor>(),
+            (all, t) => { if (all.Count == 2) all.Add(inputs[2].detach()); all.Add(t); return all; }).ToArray());
     }
 
     [Theory]
@@ -54,8 +61,10 @@ public sealed class LoraMixtureLinearTests : IDisposable
     {
         Tensor[] inputs =
         [
-            Check.Normal(_random, ScalarType.Float64, N, D), Check.Normal(_random, ScalarType.Float64, O, D), Check.Normal(_random, ScalarType.Float64, O),
-            Check.Normal(_random, ScalarType.Float64, C, D), Check.Normal(_random, ScalarType.Float64, O, C), Check.Normal(_random, ScalarType.Float64, N, 3),
+            Check.Normal(_random, ScalarType.Float64, N, D), Check.Normal(_random, ScalarType.Float64, O, D),
+            Check.Normal(_random, ScalarType.Float64, O),
+            Check.Normal(_random, ScalarType.Float64, C, D), Check.Normal(_random, ScalarType.Float64, O, C),
+            Check.Normal(_random, ScalarType.Float64, N, 3),
         ];
         foreach (var i in needing) inputs[i].requires_grad_();
         Check.Same(
@@ -84,7 +93,8 @@ public sealed class LoraMixtureLinearTests : IDisposable
         // The last of several tiles, and not a multiple of anything.
         foreach (var (rows, outputs) in new (long, long)[] { (1, 48), (3, 48), (64, 48), (300, 1000) })
         {
-            var (x, w, bias) = (Check.Normal(_random, dtype, rows, 32), Check.Normal(_random, dtype, outputs, 32), Check.Normal(_random, dtype, outputs));
+            var (x, w, bias) = (Check.Normal(_random, dtype, rows, 32), Check.Normal(_random, dtype, outputs, 32),
+                Check.Normal(_random, dtype, outputs));
             var (a, b) = (Check.Normal(_random, master, 8, 32), torch.zeros([outputs, 8], master));
             var gates = Check.Normal(_random, master, rows, 4);
             Check.SameBits(F.lora_mixture_linear(x, w, bias, a, b, gates, 2), F.linear(x, w, bias));
@@ -100,11 +110,14 @@ public sealed class LoraMixtureLinearTests : IDisposable
         Tensor[] inputs =
         [
             Check.Leaf(_random, dtype, 40, 32), Check.Normal(_random, dtype, 24, 32), Check.Normal(_random, dtype, 24),
-            Check.Leaf(_random, ScalarType.Float32, 16, 32), Check.Leaf(_random, ScalarType.Float32, 24, 16), Check.Leaf(_random, ScalarType.Float32, 40, 4),
+            Check.Leaf(_random, ScalarType.Float32, 16, 32), Check.Leaf(_random, ScalarType.Float32, 24, 16),
+            Check.Leaf(_random, ScalarType.Float32, 40, 4),
         ];
         Check.Same(
             t => F.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], t[5], 0.5),
-            t => Composed(t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), t[2].to(ScalarType.Float32), t[3], t[4], t[5], 0.5), inputs, tolerance, sameType: false);
+            t => Composed(
+                t[0].to(ScalarType.Float32), t[1].to(ScalarType.Float32), t[2].to(ScalarType.Float32), t[3], t[4], t[5],
+                0.5), inputs, tolerance, sameType: false);
     }
 
     [Fact]
@@ -113,7 +126,8 @@ public sealed class LoraMixtureLinearTests : IDisposable
         var x = Check.Leaf(_random, ScalarType.Float32, D, 2, 3);
         Tensor[] inputs =
         [
-            x, Check.Normal(_random, ScalarType.Float32, D, O), Check.Leaf(_random, ScalarType.Float32, D, C), Check.Leaf(_random, ScalarType.Float32, C, O),
+            x, Check.Normal(_random, ScalarType.Float32, D, O), Check.Leaf(_random, ScalarType.Float32, D, C),
+            Check.Leaf(_random, ScalarType.Float32, C, O),
             Check.Leaf(_random, ScalarType.Float32, 2, 3, 3),
         ];
         Check.Same(
@@ -126,7 +140,8 @@ public sealed class LoraMixtureLinearTests : IDisposable
     {
         var (x, w) = (Check.Normal(_random, ScalarType.Float64, N, D), Check.Normal(_random, ScalarType.Float64, O, D));
         var (a, b) = (Check.Leaf(_random, ScalarType.Float64, C, D), Check.Leaf(_random, ScalarType.Float64, O, C));
-        Check.Near(F.lora_mixture_linear(x, w, null, a, b, torch.zeros([N, 3], ScalarType.Float64), 2), F.linear(x, w), 0);
+        Check.Near(F.lora_mixture_linear(x, w, null, a, b, torch.zeros([N, 3], ScalarType.Float64), 2), F.linear(x, w),
+            0);
         var none = F.lora_mixture_linear(x.narrow(0, 0, 0), w, null, a, b, torch.zeros([0, 3], ScalarType.Float64), 2);
         Assert.Equal(new long[] { 0, O }, none.shape);
         none.sum().backward();
@@ -136,7 +151,8 @@ public sealed class LoraMixtureLinearTests : IDisposable
     [Fact]
     public void The_result_may_be_changed_in_place_and_a_second_derivative_is_refused()
     {
-        var (x, w) = (Check.Leaf(_random, ScalarType.Float64, 2, 3, D), Check.Normal(_random, ScalarType.Float64, O, D));
+        var (x, w) =
+            (Check.Leaf(_random, ScalarType.Float64, 2, 3, D), Check.Normal(_random, ScalarType.Float64, O, D));
         var (a, b) = (Check.Leaf(_random, ScalarType.Float64, C, D), Check.Leaf(_random, ScalarType.Float64, O, C));
         F.lora_mixture_linear(x, w, null, a, b, null, 1).add_(torch.ones([O], ScalarType.Float64)).sum().backward();
         Assert.ThrowsAny<Exception>(() =>
@@ -149,10 +165,18 @@ public sealed class LoraMixtureLinearTests : IDisposable
         var (x, w) = (Check.Normal(_random, ScalarType.Float32, N, D), Check.Normal(_random, ScalarType.Float32, O, D));
         var (a, b) = (Check.Normal(_random, ScalarType.Float32, C, D), Check.Normal(_random, ScalarType.Float32, O, C));
         string Fails(Action act) => Assert.Throws<ArgumentException>(act).Message;
-        Assert.Contains("a is [C, D]", Fails(() => F.lora_mixture_linear(x, w, null, b, b, null, 1)), StringComparison.Ordinal);
-        Assert.Contains("b is [O, C]", Fails(() => F.lora_mixture_linear(x, w, null, a, a, null, 1)), StringComparison.Ordinal);
-        Assert.Contains("C a multiple of G", Fails(() => F.lora_mixture_linear(x, w, null, a, b, torch.ones([N, 4]), 1)), StringComparison.Ordinal);
-        Assert.Contains("one row for each row", Fails(() => F.lora_mixture_linear(x, w, null, a, b, torch.ones([2, 3]), 1)), StringComparison.Ordinal);
-        Assert.Contains("bias is [O]", Fails(() => F.lora_mixture_linear(x, w, torch.ones([2]), a, b, null, 1)), StringComparison.Ordinal);
+        Assert.Contains(
+            "a is [C, D]", Fails(() => F.lora_mixture_linear(x, w, null, b, b, null, 1)), StringComparison.Ordinal);
+        Assert.Contains(
+            "b is [O, C]", Fails(() => F.lora_mixture_linear(x, w, null, a, a, null, 1)), StringComparison.Ordinal);
+        Assert.Contains(
+            "C a multiple of G", Fails(() => F.lora_mixture_linear(x, w, null, a, b, torch.ones([N, 4]), 1)),
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "one row for each row", Fails(() => F.lora_mixture_linear(x, w, null, a, b, torch.ones([2, 3]), 1)),
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "bias is [O]", Fails(() => F.lora_mixture_linear(x, w, torch.ones([2]), a, b, null, 1)),
+            StringComparison.Ordinal);
     }
 }

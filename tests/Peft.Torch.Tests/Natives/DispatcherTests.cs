@@ -15,8 +15,10 @@ public sealed class DispatcherTests : IDisposable
         var x = Check.Leaf(random, ScalarType.Float64, 2, 3);
         var weight = Check.Leaf(random, ScalarType.Float64, 3);
         Check.Gradients(
-            t => Call("aten::rms_norm"u8, ""u8, 1, t[0], Argument.List(3), Argument.Optional(t[1]), Argument.Optional(1e-5))[0], [x, weight]);
-        Check.Near(Call("aten::sum"u8, "dim_IntList"u8, 1, x, Argument.Optional(0, 1), true, Argument.None)[0], x.sum([0, 1], keepdim: true), 1e-15);
+            t => Call("aten::rms_norm"u8, ""u8, 1, t[0], Argument.List(3), Argument.Optional(t[1]),
+            Argument.Optional(1e-5))[0], [x, weight]);
+        Check.Near(Call("aten::sum"u8, "dim_IntList"u8, 1, x, Argument.Optional(0, 1), true, Argument.None)[0],
+            x.sum([0, 1], keepdim: true), 1e-15);
         Check.Near(Call("aten::stack"u8, ""u8, 1, Argument.List([x, x]), 1L)[0], torch.stack([x, x], 1), 0);
     }
 
@@ -32,7 +34,8 @@ public sealed class DispatcherTests : IDisposable
     [Fact]
     public void A_failure_is_an_exception_that_names_the_operation()
     {
-        var error = Assert.Throws<InvalidOperationException>(() => Call("aten::mm"u8, ""u8, 1, torch.ones(2, 3), torch.ones(2, 3)));
+        var error = Assert.Throws<InvalidOperationException>(
+            () => Call("aten::mm"u8, ""u8, 1, torch.ones(2, 3), torch.ones(2, 3)));
         Assert.Contains("aten::mm failed", error.Message, StringComparison.Ordinal);
         error = Assert.Throws<InvalidOperationException>(() => Call("aten::no_such"u8, "out"u8, 1, torch.ones(2, 3)));
         Assert.Contains("aten::no_such.out failed", error.Message, StringComparison.Ordinal);

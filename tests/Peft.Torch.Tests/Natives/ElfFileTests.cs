@@ -38,7 +38,8 @@ public sealed class ElfFileTests
     [Fact]
     public void A_version_of_which_another_symbol_is_needed_is_refused()
     {
-        var error = Assert.Throws<InvalidDataException>(() => ElfFile.Weaken(File.ReadAllBytes(Library), "GLIBCXX_3.4.30", Symbol));
+        var error = Assert.Throws<InvalidDataException>(
+            () => ElfFile.Weaken(File.ReadAllBytes(Library), "GLIBCXX_3.4.30", Symbol));
         Assert.StartsWith("it also needs _Z", error.Message, StringComparison.Ordinal);
     }
 

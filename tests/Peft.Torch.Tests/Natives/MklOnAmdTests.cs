@@ -36,15 +36,19 @@ public sealed class MklOnAmdTests
     {
         var libc = NativeLibrary.Load("libc.so.6");
         Assert.Equal("fast kernels (processor by GenuineIntel)", MklOnAmd.Mend(libc, "GenuineIntel", asIs: false));
-        Assert.Equal("slow kernels, as PEFT_MKL_AS_IS=1 asks; float32 products run at about half speed", MklOnAmd.Mend(libc, "AuthenticAMD", asIs: true));
-        Assert.Equal("this libtorch has no MKL, or keeps it elsewhere", MklOnAmd.Mend(libc, "AuthenticAMD", asIs: false));
+        Assert.Equal(
+            "slow kernels, as PEFT_MKL_AS_IS=1 asks; float32 products run at about half speed",
+            MklOnAmd.Mend(libc, "AuthenticAMD", asIs: true));
+        Assert.Equal(
+            "this libtorch has no MKL, or keeps it elsewhere", MklOnAmd.Mend(libc, "AuthenticAMD", asIs: false));
     }
 
     [Fact]
     public void The_libtorch_in_use_is_one_whose_MKL_is_known()
     {
         var kernels = NativeLibrary.Load(Path.Combine(TempNatives.Real, NativeFiles.Kernels));
-        Assert.StartsWith("fast kernels on AMD", MklOnAmd.Mend(kernels, "AuthenticAMD", asIs: false), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "fast kernels on AMD", MklOnAmd.Mend(kernels, "AuthenticAMD", asIs: false), StringComparison.Ordinal);
     }
 
     private static float[] Product(string[] environment)

@@ -30,10 +30,13 @@ public sealed class NativeFilesTests : IDisposable
     {
         File.Delete(_temp["libc10.so"]);
         _temp.Replace("libtorch.so", "text"u8.ToArray());
-        _temp.Replace("libLibTorchSharp.so", File.ReadAllBytes(Path.Combine(TempNatives.Real, "libLibTorchSharp.so"))[..1_000_000]);
+        _temp.Replace(
+            "libLibTorchSharp.so",
+            File.ReadAllBytes(Path.Combine(TempNatives.Real, "libLibTorchSharp.so"))[..1_000_000]);
         File.Delete(_temp["libtorch_cpu.so"]);
         File.CreateSymbolicLink(_temp["libtorch_cpu.so"], "/nowhere/libtorch_cpu.so");
-        var lines = Assert.Throws<NativeLibraryException>(() => NativeFiles.Find(_temp.Folder, null)).Message.Split('\n');
+        var lines = Assert.Throws<NativeLibraryException>(() => NativeFiles.Find(_temp.Folder, null)).Message.Split(
+            '\n');
         const string Remedy = ". Run make build (or dotnet build src/Peft.Torch).";
         Assert.Equal(
             [
@@ -81,11 +84,13 @@ public sealed class NativeFilesTests : IDisposable
         using var other = new TempNatives();
         File.Delete(Directory.GetFiles(other.Natives, "libgomp*")[0]); // another libtorch may keep it elsewhere
         var lib = Directory.CreateDirectory(Path.Combine(other.Folder, "lib")).FullName;
-        foreach (var file in Directory.GetFiles(other.Natives)) File.Move(file, Path.Combine(lib, Path.GetFileName(file)));
+        foreach (var file in Directory.GetFiles(other.Natives))
+            File.Move(file, Path.Combine(lib, Path.GetFileName(file)));
         foreach (var named in new[] { other.Folder, lib })
         {
             Assert.Equal(
-                [Path.Combine(lib, "libc10.so"), Path.Combine(lib, "libtorch_cpu.so"), Path.Combine(lib, "libtorch.so"), _temp["libLibTorchSharp.so"]],
+                [Path.Combine(lib, "libc10.so"), Path.Combine(lib, "libtorch_cpu.so"), Path.Combine(lib, "libtorch.so"),
+                _temp["libLibTorchSharp.so"]],
                 NativeFiles.Find(_temp.Folder, named));
         }
     }
@@ -99,7 +104,8 @@ public sealed class NativeFilesTests : IDisposable
             + "Correct LIBTORCH, or unset it to use the libtorch of the build.", error.Message);
         var empty = Directory.CreateDirectory(Path.Combine(_temp.Folder, "empty")).FullName;
         error = Assert.Throws<NativeLibraryException>(() => NativeFiles.Find(_temp.Folder, empty));
-        Assert.StartsWith($"{empty}/libc10.so: missing. Correct LIBTORCH, or unset it", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith(
+            $"{empty}/libc10.so: missing. Correct LIBTORCH, or unset it", error.Message, StringComparison.Ordinal);
     }
 
     public void Dispose() => _temp.Dispose();

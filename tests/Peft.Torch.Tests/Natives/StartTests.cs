@@ -27,7 +27,8 @@ public sealed class StartTests
     [InlineData("")]
     [InlineData("many")]
     [InlineData("0")]
-    public void Threads_that_are_no_number_mean_all_processors(string? asked) => Assert.Equal(Environment.ProcessorCount, TorchRuntime.DefaultThreads(asked));
+    public void Threads_that_are_no_number_mean_all_processors(string? asked) =>
+        Assert.Equal(Environment.ProcessorCount, TorchRuntime.DefaultThreads(asked));
 
     [Theory]
     [InlineData("", "10000")]
@@ -40,13 +41,16 @@ public sealed class StartTests
     public void A_failure_of_the_start_reaches_the_user_whole()
     {
         using var temp = new TempNatives();
-        foreach (var file in Directory.GetFiles(AppContext.BaseDirectory)) File.Copy(file, Path.Combine(temp.Folder, Path.GetFileName(file)));
+        foreach (var file in Directory.GetFiles(AppContext.BaseDirectory))
+            File.Copy(file, Path.Combine(temp.Folder, Path.GetFileName(file)));
         Assert.Equal(0, ChildProgram.Run(temp.Folder, [], "start").Code);
         File.Delete(temp["libc10.so"]);
         var (code, output, error) = ChildProgram.Run(temp.Folder, [], "start");
         Assert.NotEqual(0, code);
         Assert.Equal("", output);
-        Assert.Contains($"{temp["libc10.so"]}: missing. Run make build (or dotnet build src/Peft.Torch).", error, StringComparison.Ordinal);
+        Assert.Contains(
+            $"{temp["libc10.so"]}: missing. Run make build (or dotnet build src/Peft.Torch).", error,
+            StringComparison.Ordinal);
         Assert.Empty(Directory.GetDirectories(temp.Folder).Except([temp.Natives]));
     }
 
@@ -54,7 +58,9 @@ public sealed class StartTests
     public void An_exception_within_others_is_found()
     {
         var missing = new NativeLibraryException("x");
-        Assert.Same(missing, NativeLibraryException.Within(new TypeInitializationException("y", new InvalidOperationException("z", missing))));
+        Assert.Same(
+            missing, NativeLibraryException.Within(
+                new TypeInitializationException("y", new InvalidOperationException("z", missing))));
         Assert.Null(NativeLibraryException.Within(new InvalidOperationException("z")));
         Assert.Null(NativeLibraryException.Within(null));
     }
@@ -64,7 +70,8 @@ public sealed class StartTests
     {
         // Whole, but of a libtorch that lies elsewhere: what it needs is not beside it.
         using var temp = new TempNatives();
-        var alone = Path.Combine(Directory.CreateDirectory(Path.Combine(temp.Folder, "alone")).FullName, "liblonely.so");
+        var alone = Path.Combine(
+            Directory.CreateDirectory(Path.Combine(temp.Folder, "alone")).FullName, "liblonely.so");
         var image = File.ReadAllBytes(Path.Combine(TempNatives.Real, "libtorch.so"));
         var name = image.AsSpan().IndexOf("libtorch_cpu.so"u8);
         "libmissing__.so"u8.CopyTo(image.AsSpan(name));
@@ -80,7 +87,8 @@ public sealed class StartTests
     public void A_processor_without_AVX2_is_refused_before_anything_is_loaded()
     {
         var error = Assert.Throws<NativeLibraryException>(() => NativeLoader.CheckProcessor(hasAvx2: false));
-        Assert.StartsWith("processor: no AVX2; expected an x86-64 processor with AVX2", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "processor: no AVX2; expected an x86-64 processor with AVX2", error.Message, StringComparison.Ordinal);
         NativeLoader.CheckProcessor(hasAvx2: true);
     }
 
@@ -93,8 +101,10 @@ public sealed class StartTests
         var other = NativeLibrary.Load("libc.so.6");
         var error = Assert.Throws<NativeLibraryException>(() => TorchVersion.Check(other, "/opt/libtorch_cpu.so"));
         Assert.Equal(
-            "/opt/libtorch_cpu.so: libtorch too old to report its version; expected 2.10, the version TorchSharp is built for. "
-            + "Set LIBTORCH to the folder of a libtorch 2.10, or unset it to use the libtorch of the build.", error.Message);
+            "/opt/libtorch_cpu.so: libtorch too old to report its version; expected 2.10, the version TorchSharp is "
+                + "built for. "
+            + "Set LIBTORCH to the folder of a libtorch 2.10, or unset it to use the libtorch of the build.",
+            error.Message);
     }
 
     [Fact]
@@ -106,12 +116,16 @@ public sealed class StartTests
         Assert.Null(TorchErrors.MemoryAdvice(shapes));
         var memory = Assert.Throws<ExternalException>(() => torch.empty(1L << 50));
         Assert.Equal(
-            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4503599627370496 bytes. Error code 12 (Cannot allocate memory)",
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4503599627370496 bytes. Error code 12 "
+                + "(Cannot allocate memory)",
             TorchErrors.Words(memory));
         Assert.StartsWith(
-            "memory: none left for 4503599.6 GB more. Make training.per_device_train_batch_size or data.max_length smaller, ",
+            "memory: none left for 4503599.6 GB more. Make training.per_device_train_batch_size or data.max_length "
+                + "smaller, ",
             TorchErrors.MemoryAdvice(memory), StringComparison.Ordinal);
-        Assert.StartsWith("memory: CUDA out of memory. x. Make ", TorchErrors.MemoryAdvice(new("CUDA out of memory. x")), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "memory: CUDA out of memory. x. Make ", TorchErrors.MemoryAdvice(new("CUDA out of memory. x")),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -120,7 +134,9 @@ public sealed class StartTests
         var (code, output, _) = ChildProgram.Run(null, ["ONEDNN_MAX_CPU_ISA=AVX2", "OMP_NUM_THREADS=1"], "describe");
         Assert.Equal(0, code);
         Assert.Matches(@"^libtorch: 2\.10\.\d+, /.*libtorch_cpu\.so\nTorchSharp: \d+\.\d+\.\d+", output);
-        Assert.Contains(string.Create(CultureInfo.InvariantCulture, $"threads: 1 of {Environment.ProcessorCount} cores\n"), output, StringComparison.Ordinal);
+        Assert.Contains(
+            string.Create(CultureInfo.InvariantCulture, $"threads: 1 of {Environment.ProcessorCount} cores\n"), output,
+            StringComparison.Ordinal);
         Assert.Contains("narrowed: ONEDNN_MAX_CPU_ISA=AVX2\n", output, StringComparison.Ordinal);
     }
 }
