@@ -20,9 +20,11 @@ public sealed record QualityGate(string Task, string Metric, double Bound)
         var equals = text.LastIndexOf('=');
         var dot = equals < 0 ? -1 : text.LastIndexOf('.', equals);
         return dot > 0 && equals > dot + 1
-            && double.TryParse(text.AsSpan(equals + 1), NumberStyles.Float, CultureInfo.InvariantCulture, out var bound) && double.IsFinite(bound)
+            && double.TryParse(text.AsSpan(equals + 1), NumberStyles.Float, CultureInfo.InvariantCulture, out var bound)
+                && double.IsFinite(bound)
             ? new(text[..dot], text[(dot + 1)..equals], bound)
-            : throw UserException.At(Option, Quote.Of(text), "TASK.METRIC=NUMBER", $"write for example {Option} sst2.accuracy=0.8");
+            : throw UserException.At(
+                Option, Quote.Of(text), "TASK.METRIC=NUMBER", $"write for example {Option} sst2.accuracy=0.8");
     }
 
     /// <summary>Refuses a bound on what is not measured.</summary>
@@ -35,7 +37,8 @@ public sealed record QualityGate(string Task, string Metric, double Bound)
         var all = measured.Select(pair => $"{pair.Task}.{pair.Metric}").ToList();
         var near = NearestName.Of($"{Task}.{Metric}", all);
         throw UserException.At(
-            Option, $"{Task}.{Metric} is not measured", Words.OneOf(all), near is null ? null : $"did you mean {near}?");
+            Option, $"{Task}.{Metric} is not measured", Words.OneOf(all),
+            near is null ? null : $"did you mean {near}?");
     }
 
     /// <summary>What misses the bound, in words; of the base only where nothing else is measured.</summary>

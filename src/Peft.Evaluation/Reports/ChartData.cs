@@ -8,7 +8,10 @@ namespace Peft.Evaluation.Reports;
 internal static class ChartData
 {
     // The default encoder writes <, >, & and quotes as \u003C ...: no text can end the script element.
-    private static readonly JsonSerializerOptions Safe = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+    private static readonly JsonSerializerOptions Safe = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+    };
 
     private const int Digits = 5; // more than a picture shows
 
@@ -55,7 +58,8 @@ internal static class ChartData
         },
         Safe);
 
-    // Metrics of one kind have one axis: rates and scores that stay below 1 go up to 1, others up to the largest of their name.
+    // Metrics of one kind have one axis: rates and scores that stay below 1 go up to 1, others up to the largest of
+    // their name.
     private static double MostOfKind(ResultsDocument results, TaskMetric metric)
     {
         double Most(Func<TaskMetric, bool> isOfKind) =>
@@ -70,5 +74,6 @@ internal static class ChartData
         return metric.Unit is "rate" or "score" && own <= 1 ? 1 : Math.Round(own, Digits);
     }
 
-    private static IEnumerable<double> Rounded(IReadOnlyList<double> values) => values.Select(value => Math.Round(value, Digits));
+    private static IEnumerable<double> Rounded(IReadOnlyList<double> values) =>
+        values.Select(value => Math.Round(value, Digits));
 }

@@ -11,10 +11,16 @@ internal static class ExampleReader
     private const int LongestAnswer = 300;
 
     private static readonly string[] LineColumns =
-        [ExamplesFile.Subject, ExamplesFile.Task, ExamplesFile.Row, ExamplesFile.Score, ExamplesFile.Prediction, ExamplesFile.Answer];
+    [
+        ExamplesFile.Subject, ExamplesFile.Task, ExamplesFile.Row, ExamplesFile.Score, ExamplesFile.Prediction,
+        ExamplesFile.Answer,
+    ];
 
     private static readonly string[] TextColumns =
-        [ExamplesFile.Subject, ExamplesFile.Task, ExamplesFile.Row, ExamplesFile.Prompt, ExamplesFile.Prediction, ExamplesFile.Answer];
+    [
+        ExamplesFile.Subject, ExamplesFile.Task, ExamplesFile.Row, ExamplesFile.Prompt, ExamplesFile.Prediction,
+        ExamplesFile.Answer,
+    ];
 
     /// <summary>One example, without its texts.</summary>
     /// <param name="Subject">Whose.</param>
@@ -37,7 +43,9 @@ internal static class ExampleReader
                 if (rows.Number(ExamplesFile.Score, row) is not { } score)
                     continue;
                 var subject = rows.Text(ExamplesFile.Subject, row);
-                lines.Add(new(names.GetValueOrDefault(subject, subject), rows.Text(ExamplesFile.Task, row), before + rows.Whole(ExamplesFile.Row, row), score,
+                lines.Add(new(
+                    names.GetValueOrDefault(subject, subject), rows.Text(ExamplesFile.Task, row),
+                    before + rows.Whole(ExamplesFile.Row, row), score,
                     rows.Text(ExamplesFile.Prediction, row).Trim() == rows.Text(ExamplesFile.Answer, row).Trim()));
             }
         });
@@ -45,14 +53,15 @@ internal static class ExampleReader
     }
 
     /// <summary>
-    /// Rows to show of each task, by rule and not by looking: the first ones on which the subjects differ, that all get right, and that
-    /// all get wrong. Only the adapters count where there are any.
+    /// Rows to show of each task, by rule and not by looking: the first ones on which the subjects differ, that all get
+    /// right, and that all get wrong. Only the adapters count where there are any.
     /// </summary>
     /// <param name="results">What was measured.</param>
     /// <param name="files">Each file with the new names of its subjects.</param>
     /// <param name="lines">The examples of all files.</param>
     public static IReadOnlyList<ReportExamples> Choose(
-        ResultsDocument results, IReadOnlyList<(string Path, IReadOnlyDictionary<string, string> Names)> files, IReadOnlyList<Line> lines)
+        ResultsDocument results, IReadOnlyList<(string Path, IReadOnlyDictionary<string, string> Names)> files,
+        IReadOnlyList<Line> lines)
     {
         var judged = results.Subjects.Where(s => s.Kind == Subject.AdapterKind).Select(s => s.Name).ToHashSet();
         if (judged.Count == 0)
@@ -63,7 +72,8 @@ internal static class ExampleReader
             var rows = lines.Where(line => line.Task == task.Name && judged.Contains(line.Subject))
                 .GroupBy(line => line.Row).OrderBy(g => g.Key)
                 .Select(g => (Row: g.Key, Kind: KindOf([.. g.Select(line => IsRight(line, task))]))).ToList();
-            var chosen = rows.GroupBy(r => r.Kind).OrderBy(g => g.Key, StringComparer.Ordinal).SelectMany(g => g.Take(EachKind)).ToList();
+            var chosen = rows.GroupBy(r => r.Kind).OrderBy(g => g.Key, StringComparer.Ordinal)
+                .SelectMany(g => g.Take(EachKind)).ToList();
             if (chosen.Count > 0)
                 examples.Add(new(task.Name, Texts(results, task, files, lines, chosen)));
         }
@@ -80,12 +90,15 @@ internal static class ExampleReader
     }
 
     private static string KindOf(List<bool> right) =>
-        right.Distinct().Count() > 1 ? "adapters differ" : (right.Count > 1 ? "all " : "") + (right[0] ? "right" : "wrong");
+        right.Distinct().Count() > 1
+            ? "adapters differ" : (right.Count > 1 ? "all " : "") + (right[0] ? "right" : "wrong");
 
-    private static bool IsRight(Line line, MeasuredTask task) => line.IsSame || task.Main.HigherIsBetter && line.Score >= 1;
+    private static bool IsRight(Line line, MeasuredTask task) =>
+        line.IsSame || task.Main.HigherIsBetter && line.Score >= 1;
 
     private static List<ReportExample> Texts(
-        ResultsDocument results, MeasuredTask task, IReadOnlyList<(string Path, IReadOnlyDictionary<string, string> Names)> files,
+        ResultsDocument results, MeasuredTask task,
+        IReadOnlyList<(string Path, IReadOnlyDictionary<string, string> Names)> files,
         IReadOnlyList<Line> lines, List<(long Row, string Kind)> chosen)
     {
         var shown = chosen.Select(c => c.Row).ToHashSet();
@@ -102,21 +115,27 @@ internal static class ExampleReader
                         continue;
                     var subject = rows.Text(ExamplesFile.Subject, row);
                     texts.TryAdd((names.GetValueOrDefault(subject, subject), number),
-                        (rows.Text(ExamplesFile.Prompt, row), rows.Text(ExamplesFile.Prediction, row), rows.Text(ExamplesFile.Answer, row)));
+                        (
+                            rows.Text(ExamplesFile.Prompt, row), rows.Text(ExamplesFile.Prediction, row),
+                            rows.Text(ExamplesFile.Answer, row)));
                 }
             });
         }
-        var known = lines.Where(line => line.Task == task.Name).DistinctBy(line => (line.Subject, line.Row)).ToDictionary(line => (line.Subject, line.Row));
+        var known = lines.Where(line => line.Task == task.Name).DistinctBy(line => (line.Subject, line.Row))
+            .ToDictionary(line => (line.Subject, line.Row));
         return [.. chosen.Select(c =>
         {
-            var subjects = results.Subjects.Select(s => s.Name).Where(name => texts.ContainsKey((name, c.Row)) && known.ContainsKey((name, c.Row))).ToList();
+            var subjects = results.Subjects.Select(s => s.Name)
+                .Where(name => texts.ContainsKey((name, c.Row)) && known.ContainsKey((name, c.Row))).ToList();
             var (prompt, _, answer) = texts[(subjects[0], c.Row)];
-            return new ReportExample(c.Row, ReportText.Cut(prompt, LongestPrompt), ReportText.Cut(answer.Trim(), LongestAnswer), c.Kind,
+            return new ReportExample(
+                c.Row, ReportText.Cut(prompt, LongestPrompt), ReportText.Cut(answer.Trim(), LongestAnswer), c.Kind,
                 [.. subjects.Select(name =>
                 {
                     var line = known[(name, c.Row)];
                     var isRight = IsRight(line, task);
-                    return new ReportPrediction(name, ReportText.Cut(texts[(name, c.Row)].Prediction.Trim(), LongestAnswer), isRight,
+                    return new ReportPrediction(
+                        name, ReportText.Cut(texts[(name, c.Row)].Prediction.Trim(), LongestAnswer), isRight,
                         isRight ? "right" : "wrong", ReportText.Number(line.Score));
                 })]);
         })];

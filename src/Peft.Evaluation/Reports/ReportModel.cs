@@ -4,8 +4,8 @@ using Peft.Evaluation.Results;
 namespace Peft.Evaluation.Reports;
 
 /// <summary>
-/// What templates can ask for. Names in templates are these in snake_case (<c>{{ base_name }}</c>). Numbers stand as they were
-/// measured, the texts beside them as people read them.
+/// What templates can ask for. Names in templates are these in snake_case (<c>{{ base_name }}</c>). Numbers stand as
+/// they were measured, the texts beside them as people read them.
 /// </summary>
 /// <param name="Title">What was compared.</param>
 /// <param name="Created">When it was measured.</param>
@@ -32,11 +32,14 @@ namespace Peft.Evaluation.Reports;
 /// <param name="Glossary">Terms and metrics of this report with their meanings, by alphabet.</param>
 /// <param name="ChartsJson">The data of the charts as JSON that is safe inside a script element.</param>
 public sealed record ReportModel(
-    string Title, string Created, string PeftVersion, string BaseName, string BaseFingerprint, string Dtype, long Seed, int Samples,
+    string Title, string Created, string PeftVersion, string BaseName, string BaseFingerprint, string Dtype, long Seed,
+    int Samples,
     string Confidence, string Correction, ReportVerdict Verdict, IReadOnlyList<ReportSubject> Subjects,
     IReadOnlyList<ReportSubject> Adapters, IReadOnlyList<ReportTask> Tasks, IReadOnlyList<ReportComparison> Comparisons,
-    IReadOnlyList<ReportComparison> OtherComparisons, IReadOnlyList<RecipeChange> RecipeChanges, IReadOnlyList<ReportTraining> Training,
-    IReadOnlyList<ReportRouting> Routing, IReadOnlyList<ReportExamples> Examples, IReadOnlyList<string> Notes, ReportTerms Terms,
+    IReadOnlyList<ReportComparison> OtherComparisons, IReadOnlyList<RecipeChange> RecipeChanges,
+    IReadOnlyList<ReportTraining> Training,
+    IReadOnlyList<ReportRouting> Routing, IReadOnlyList<ReportExamples> Examples, IReadOnlyList<string> Notes,
+    ReportTerms Terms,
     IReadOnlyList<ReportTerm> Glossary, string ChartsJson);
 
 /// <summary>The answer in words.</summary>
@@ -65,7 +68,8 @@ public sealed record ReportVerdict(string Headline, string Detail, string Tone);
 /// <param name="Recipe">All keys of the resolved recipe.</param>
 /// <param name="Hyperparameters">Those of the adapter and its training.</param>
 public sealed record ReportSubject(
-    string Name, int Index, int Color, bool IsBase, bool IsRecorded, string Kind, string Method, string Router, string Path, string Fingerprint,
+    string Name, int Index, int Color, bool IsBase, bool IsRecorded, string Kind, string Method, string Router,
+    string Path, string Fingerprint,
     string Written,
     long TrainableParameters, string TrainableText, string StepText, string MemoryText, string EvaluationText,
     IReadOnlyList<RecipeValue> Recipe, IReadOnlyList<RecipeValue> Hyperparameters);
@@ -77,7 +81,8 @@ public sealed record RecipeValue(string Key, string Value);
 
 /// <summary>One key whose value differs.</summary>
 /// <param name="Key">Dotted path.</param>
-/// <param name="Values">Its value in each adapter's recipe, in the order of the adapters; a dash where it has none.</param>
+/// <param name="Values">Its value in each adapter's recipe, in the order of the adapters; a dash where it has
+/// none.</param>
 public sealed record RecipeChange(string Key, IReadOnlyList<string> Values);
 
 /// <summary>One task.</summary>
@@ -109,7 +114,8 @@ public sealed record ReportTask(
 /// <param name="Rows">Rows behind it.</param>
 /// <param name="Cells">One a subject, in their order.</param>
 public sealed record ReportMetric(
-    string Task, string Name, string Label, string Meaning, bool IsMain, bool HigherIsBetter, string Direction, string Unit, int Rows,
+    string Task, string Name, string Label, string Meaning, bool IsMain, bool HigherIsBetter, string Direction,
+    string Unit, int Rows,
     IReadOnlyList<ReportCell> Cells);
 
 /// <summary>One subject's value.</summary>
@@ -120,10 +126,12 @@ public sealed record ReportMetric(
 /// <param name="IntervalText">Its interval.</param>
 /// <param name="IsBest">Whether no other is better.</param>
 /// <param name="IsClearlyBest">Whether it is significantly better than each other one.</param>
-/// <param name="Mark">Against the reference (the base where it was measured, else the first): better, worse, same, or empty.</param>
+/// <param name="Mark">Against the reference (the base where it was measured, else the first): better, worse, same, or
+/// empty.</param>
 /// <param name="MarkText">The mark in words.</param>
 public sealed record ReportCell(
-    string Subject, bool IsMeasured, double Value, string ValueText, string IntervalText, bool IsBest, bool IsClearlyBest, string Mark,
+    string Subject, bool IsMeasured, double Value, string ValueText, string IntervalText, bool IsBest,
+    bool IsClearlyBest, string Mark,
     string MarkText);
 
 /// <summary>One paired difference.</summary>
@@ -140,7 +148,8 @@ public sealed record ReportCell(
 /// <param name="Better">The better one where the difference is significant, else empty.</param>
 /// <param name="Conclusion">In words.</param>
 public sealed record ReportComparison(
-    string Task, string Metric, string Label, string A, string B, string DifferenceText, string IntervalText, string PText,
+    string Task, string Metric, string Label, string A, string B, string DifferenceText, string IntervalText,
+    string PText,
     string PAdjustedText, bool IsReal, string Better, string Conclusion);
 
 /// <summary>Some points of an adapter's training curves.</summary>
@@ -151,7 +160,8 @@ public sealed record ReportComparison(
 /// <param name="Held">Loss on the held-out rows at about a dozen steps.</param>
 /// <param name="Entropy">Mean routing entropy at about a dozen steps.</param>
 public sealed record ReportTraining(
-    string Subject, string FirstLoss, string LastLoss, IReadOnlyList<TrainingPoint> Points, IReadOnlyList<CurvePoint> Held, IReadOnlyList<CurvePoint> Entropy);
+    string Subject, string FirstLoss, string LastLoss, IReadOnlyList<TrainingPoint> Points,
+    IReadOnlyList<CurvePoint> Held, IReadOnlyList<CurvePoint> Entropy);
 
 /// <summary>One point.</summary>
 /// <param name="Step">Step.</param>
@@ -182,7 +192,8 @@ public sealed record ReportExamples(string Task, IReadOnlyList<ReportExample> Ro
 /// <param name="Answer">What was expected.</param>
 /// <param name="Kind">In words: differ, all right, all wrong.</param>
 /// <param name="Predictions">What each subject said.</param>
-public sealed record ReportExample(long Row, string Prompt, string Answer, string Kind, IReadOnlyList<ReportPrediction> Predictions);
+public sealed record ReportExample(
+    long Row, string Prompt, string Answer, string Kind, IReadOnlyList<ReportPrediction> Predictions);
 
 /// <summary>What one subject said.</summary>
 /// <param name="Subject">Who.</param>
@@ -212,9 +223,11 @@ public sealed record ReportPrediction(string Subject, string Text, bool IsRight,
 /// <param name="SchSizes">Sizes of the cache.</param>
 /// <param name="Sch">Hit rates, a row a look-ahead, a column a size.</param>
 public sealed record ReportRouting(
-    string Subject, int Index, int Modules, int Experts, IReadOnlyList<string> ExpertNames, string EntropyText, string SupportText,
+    string Subject, int Index, int Modules, int Experts, IReadOnlyList<string> ExpertNames, string EntropyText,
+    string SupportText,
     string ExpertsPerTokenText, int DeadExperts, IReadOnlyList<ReportRow> Layers, IReadOnlyList<ReportRow> Projections,
-    IReadOnlyList<ReportRow> Tasks, string MutualInformationText, string NormalizedText, IReadOnlyList<ReportRow> Similarity,
+    IReadOnlyList<ReportRow> Tasks, string MutualInformationText, string NormalizedText,
+    IReadOnlyList<ReportRow> Similarity,
     IReadOnlyList<ReportRow> Srp, IReadOnlyList<string> SchSizes, IReadOnlyList<ReportRow> Sch);
 
 /// <summary>A named row of a table.</summary>

@@ -49,7 +49,8 @@ internal static class ReportText
     /// <summary>A time as it is in results; empty where none is known.</summary>
     public static string When(string? time) => time is null ? ""
         : DateTimeOffset.TryParse(
-            time, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var parsed)
+            time, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal,
+            out var parsed)
         ? parsed.ToString("yyyy-MM-dd HH:mm 'UTC'", CultureInfo.InvariantCulture)
         : time;
 
@@ -61,5 +62,6 @@ internal static class ReportText
 
     // A number that rounds to zero has no sign, and a hyphen is no minus.
     private static string Minus(string text) =>
-        !text.StartsWith('-') ? text : text.AsSpan(1).IndexOfAnyExcept("0.e+".AsSpan()) < 0 ? text[1..] : "−" + text[1..];
+        !text.StartsWith('-')
+            ? text : text.AsSpan(1).IndexOfAnyExcept("0.e+".AsSpan()) < 0 ? text[1..] : "−" + text[1..];
 }

@@ -6,12 +6,14 @@ using Peft.Formats;
 namespace Peft.Evaluation.Reports;
 
 /// <summary>
-/// Says which adapter is better, and whether that is more than chance, from the paired differences of main metrics. What is in doubt
-/// comes first: adapters among each other, then an adapter and recorded results, then an adapter and the bare base.
+/// Says which adapter is better, and whether that is more than chance, from the paired differences of main metrics.
+/// What is in doubt comes first: adapters among each other, then an adapter and recorded results, then an adapter and
+/// the bare base.
 /// </summary>
 internal static class VerdictWriter
 {
-    private const string NotPaired = "Only their intervals can be looked at: the scores of the rows are not beside the results.";
+    private const string NotPaired =
+        "Only their intervals can be looked at: the scores of the rows are not beside the results.";
 
     /// <summary>The verdict.</summary>
     public static ReportVerdict Of(ResultsDocument results)
@@ -21,7 +23,8 @@ internal static class VerdictWriter
         return adapters switch
         {
             [] => new("Only the bare base was measured.", "There is nothing to compare it with.", "none"),
-            [var one] when Names(results, Subject.RecordedKind) is [.., var recorded] => OfRecorded(results, one, recorded, against),
+            [var one] when Names(results, Subject.RecordedKind) is [.., var recorded] => OfRecorded(
+                results, one, recorded, against),
             [var one] => OfOne(results, one),
             [var a, var b] => OfTwo(results, a, b, against),
             _ => OfMany(results, adapters, against),
@@ -35,7 +38,8 @@ internal static class VerdictWriter
     private static List<string> Names(ResultsDocument results, string kind) =>
         [.. results.Subjects.Where(subject => subject.Kind == kind).Select(subject => subject.Name)];
 
-    // The rows behind recorded numbers are not at hand: a difference is more than chance where the own interval is on one side of it.
+    // The rows behind recorded numbers are not at hand: a difference is more than chance where the own interval is on
+    // one side of it.
     private static ReportVerdict OfRecorded(ResultsDocument results, string adapter, string recorded, string against)
     {
         var (ahead, behind, within) = (new List<string>(), new List<string>(), new List<string>());
@@ -50,31 +54,44 @@ internal static class VerdictWriter
         var tasks = ahead.Count + behind.Count + within.Count;
         if (tasks == 0)
             return OfOne(results, adapter);
-        var rest = within.Count == 0 ? "" : $" On {Words.AllOf(within)} the recorded value is within the interval: no clear difference.";
-        var detail = $"{recorded} was recorded earlier; without its rows, its value is compared with the {Percent(results)} interval of {adapter}.";
+        var rest = within.Count == 0
+            ? "" : $" On {Words.AllOf(within)} the recorded value is within the interval: no clear difference.";
+        var detail = $"{recorded} was recorded earlier; without its rows, its value is compared with the "
+            + $"{Percent(results)} interval of {adapter}.";
         return ahead.Count + behind.Count == 0
-            ? new($"No clear difference between {adapter} and {recorded} on {OneOrAll(tasks)}.", detail + against, "undecided")
+            ? new(
+                $"No clear difference between {adapter} and {recorded} on {OneOrAll(tasks)}.", detail + against,
+                "undecided")
             : behind.Count == 0
-            ? new($"{adapter} is ahead of {recorded} on {Share(ahead.Count, tasks)}.", $"It is ahead on {Words.AllOf(ahead)}.{rest} {detail}{against}", "clear")
+            ? new(
+                $"{adapter} is ahead of {recorded} on {Share(ahead.Count, tasks)}.",
+                $"It is ahead on {Words.AllOf(ahead)}.{rest} {detail}{against}", "clear")
             : ahead.Count == 0
-            ? new($"{adapter} is behind {recorded} on {Share(behind.Count, tasks)}.", $"It is behind on {Words.AllOf(behind)}.{rest} {detail}{against}", "worse")
+            ? new(
+                $"{adapter} is behind {recorded} on {Share(behind.Count, tasks)}.",
+                $"It is behind on {Words.AllOf(behind)}.{rest} {detail}{against}", "worse")
             : new($"Neither {adapter} nor {recorded} is ahead everywhere.",
-                $"{adapter} is ahead on {Words.AllOf(ahead)}, {recorded} on {Words.AllOf(behind)}.{rest} {detail}{against}", "mixed");
+                $"{adapter} is ahead on {Words.AllOf(ahead)}, {recorded} on {Words.AllOf(behind)}.{rest} "
+                    + $"{detail}{against}", "mixed");
     }
 
     // A base that solves nothing is no rival: being better than it says little.
     private static ReportVerdict OfOne(ResultsDocument results, string adapter)
     {
-        if (Names(results, Subject.BaseKind) is not [var name, ..] || Tally.Of(results, adapter, name) is not { Tasks: > 0 } tally)
+        if (
+            Names(results, Subject.BaseKind) is not [var name, ..]
+                || Tally.Of(results, adapter, name) is not { Tasks: > 0 } tally)
             return new($"{adapter} was measured alone.", "There is nothing to compare it with.", "none");
         var solved = results.Tasks.Where(task => !IsHopeless(results, name, task)).Select(task => task.Name).ToList();
         if (solved.Count == 0)
         {
             var scores = results.Tasks.Select(task => results.ScoreOf(adapter, task.Name, task.Main.Name) is { } score
-                ? $"{task.Name}: {ReportText.Words(task.Main.Name)} {ReportText.Number(score.Value)}" : null).OfType<string>();
+                ? $"{task.Name}: {ReportText.Words(task.Main.Name)} {ReportText.Number(score.Value)}" : null)
+                    .OfType<string>();
             return new(
                 $"{adapter} was measured beside the bare base only, which solves no row of any task.",
-                $"{string.Join("; ", scores)}. Evaluate it with another adapter, or record a baseline (evaluation.baselines), to see how good that is.",
+                $"{string.Join("; ", scores)}. Evaluate it with another adapter, or record a baseline "
+                    + "(evaluation.baselines), to see how good that is.",
                 "none");
         }
         var left = results.Tasks.Count - solved.Count;
@@ -110,8 +127,10 @@ internal static class VerdictWriter
         {
             (0, 0) => new(
                 $"No significant difference between {a} and {b}.",
-                $"On {(pair.Tasks == 1 ? "the one task" : $"none of the {pair.Tasks} tasks")} measured the paired difference "
-                + $"{(pair.Tasks == 1 ? "is within chance" : "is more than chance")} (smallest corrected p = {ReportText.P(pair.SmallestP)}).",
+                $"On {(pair.Tasks == 1 ? "the one task" : $"none of the {pair.Tasks} tasks")} measured the paired "
+                    + "difference "
+                + $"{(pair.Tasks == 1 ? "is within chance" : "is more than chance")} (smallest corrected p = "
+                    + $"{ReportText.P(pair.SmallestP)}).",
                 "undecided"),
             ( > 0, 0) => new(
                 $"{a} is significantly better than {b} on {Share(pair.Wins.Count, pair.Tasks)}.",
@@ -121,14 +140,16 @@ internal static class VerdictWriter
                 $"On {Words.AllOf(pair.Losses)} the difference is significant{level}.{others}", "worse"),
             _ => new(
                 $"Neither {a} nor {b} is better everywhere.",
-                $"{a} is ahead on {Words.AllOf(pair.Wins)}, {b} on {Words.AllOf(pair.Losses)}; these differences are significant{level}.{others}",
+                $"{a} is ahead on {Words.AllOf(pair.Wins)}, {b} on {Words.AllOf(pair.Losses)}; these differences are "
+                    + $"significant{level}.{others}",
                 "mixed"),
         };
     }
 
     private static ReportVerdict OfMany(ResultsDocument results, List<string> adapters, string against)
     {
-        var standings = adapters.Select(name => Standing.Of(results, name, adapters)).OrderByDescending(s => s.Lead).ToList();
+        var standings = adapters.Select(name => Standing.Of(results, name, adapters)).OrderByDescending(s => s.Lead)
+            .ToList();
         var (first, second) = (standings[0], standings[1]);
         if (standings.All(s => s.Compared == 0))
             return new($"The {adapters.Count} adapters were not compared row by row.", NotPaired + against, "none");
@@ -141,11 +162,13 @@ internal static class VerdictWriter
             var tied = standings.TakeWhile(s => s.Lead == first.Lead).Select(s => s.Name).ToList();
             return new(
                 $"No single adapter leads: {Words.AllOf(tied)} share the first place.",
-                $"Each has {Words.Count(first.Lead, "more significant difference")} in its favor than against it{Level(results)}.{against}", "mixed");
+                $"Each has {Words.Count(first.Lead, "more significant difference")} in its favor than against "
+                    + $"it{Level(results)}.{against}", "mixed");
         }
         return new(
             $"{first.Name} leads the {adapters.Count} adapters.",
-            $"Of its {Words.Count(first.Compared, "paired comparison")} with the others, {first.Wins} are significantly in its favor and "
+            $"Of its {Words.Count(first.Compared, "paired comparison")} with the others, {first.Wins} are "
+                + "significantly in its favor and "
             + $"{first.Losses} against it{Level(results)}.{against}", first.Losses == 0 ? "clear" : "mixed");
     }
 
@@ -160,7 +183,8 @@ internal static class VerdictWriter
         return tallies.All(t => t.Wins.Count == t.Tasks)
             ? $" {subject} significantly better than the bare base on {OneOrAll(tallies[0].Tasks)}."
             : " Against the bare base: " + string.Join("; ", tallies.Select(t =>
-                $"{t.A} is better on {t.Wins.Count} of {t.Tasks}" + (t.Losses.Count > 0 ? $", worse on {t.Losses.Count}" : ""))) + ".";
+                $"{t.A} is better on {t.Wins.Count} of "
+                    + $"{t.Tasks}" + (t.Losses.Count > 0 ? $", worse on {t.Losses.Count}" : ""))) + ".";
     }
 
     // No row is right, or as many mistakes as there are things to get right.
@@ -185,8 +209,10 @@ internal static class VerdictWriter
 
         public static Standing Of(ResultsDocument results, string name, List<string> adapters)
         {
-            var tallies = adapters.Where(other => other != name).Select(other => Tally.Of(results, name, other)).ToList();
-            return new(name, tallies.Sum(t => t.Wins.Count), tallies.Sum(t => t.Losses.Count), tallies.Sum(t => t.Tasks));
+            var tallies = adapters.Where(other => other != name).Select(other => Tally.Of(results, name, other))
+                .ToList();
+            return new(
+                name, tallies.Sum(t => t.Wins.Count), tallies.Sum(t => t.Losses.Count), tallies.Sum(t => t.Tasks));
         }
     }
 
@@ -204,7 +230,10 @@ internal static class VerdictWriter
                 // The difference is b less a.
                 var isGain = task.Main.HigherIsBetter ? comparison.Difference < 0 : comparison.Difference > 0;
                 (!comparison.Significant ? tally.Undecided : isGain ? tally.Wins : tally.Losses).Add(task.Name);
-                tally = tally with { Tasks = tally.Tasks + 1, SmallestP = Math.Min(tally.SmallestP, comparison.PAdjusted) };
+                tally = tally with
+                {
+                    Tasks = tally.Tasks + 1, SmallestP = Math.Min(tally.SmallestP, comparison.PAdjusted),
+                };
             }
             return tally;
         }
@@ -233,7 +262,8 @@ internal static class ComparisonWriter
         var better = ReportBuilder.Better(c, metric);
         var text = new ReportComparison(
             c.Task, c.Metric, ReportText.Words(c.Metric), c.A, c.B, ReportText.Signed(c.Difference),
-            ReportText.Interval(c.Low, c.High), ReportText.P(c.P), ReportText.P(c.PAdjusted), better is not null, better ?? "",
+            ReportText.Interval(c.Low, c.High), ReportText.P(c.P), ReportText.P(c.PAdjusted), better is not null,
+            better ?? "",
             better is null ? "no significant difference" : $"{better} is significantly better");
         return (text, metric == task.Main);
     }

@@ -11,8 +11,8 @@ namespace Peft.Evaluation.Results;
 public static class MeasuredBundle
 {
     /// <summary>
-    /// SHA-256 of the adapter in a directory: of a bundle's manifest, which holds those of all its files, or of the weights of a directory of
-    /// Hugging Face PEFT; null where there is no adapter.
+    /// SHA-256 of the adapter in a directory: of a bundle's manifest, which holds those of all its files, or of the
+    /// weights of a directory of Hugging Face PEFT; null where there is no adapter.
     /// </summary>
     /// <exception cref="UserException">The manifest cannot be read.</exception>
     public static string? FingerprintOf(string directory)
@@ -24,7 +24,8 @@ public static class MeasuredBundle
     }
 
     /// <summary>SHA-256 of a bundle's manifest.</summary>
-    public static string FingerprintOf(BundleManifest manifest) => Sha256.OfBytes(Encoding.UTF8.GetBytes(manifest.ToJson()));
+    public static string FingerprintOf(BundleManifest manifest) =>
+        Sha256.OfBytes(Encoding.UTF8.GetBytes(manifest.ToJson()));
 
     /// <summary>Refuses results of a bundle that was replaced since.</summary>
     /// <param name="file">The results file.</param>
@@ -38,14 +39,19 @@ public static class MeasuredBundle
             if (subject.Fingerprint is { } then && DirectoryOf(file, subject) is { } directory
                 && FingerprintOf(directory) is { } now && now != then)
                 faults.Add(
-                    directory, $"holds another adapter ({CheckpointFingerprint.Short(now)}) than {file} was measured on ({CheckpointFingerprint.Short(then)})", null,
-                    $"measure it again: peft eval --adapter {directory} --output {Path.GetDirectoryName(file)} --overwrite");
+                    directory, $"holds another adapter ({CheckpointFingerprint.Short(now)}) than {file} was measured "
+                        + $"on ({CheckpointFingerprint.Short(then)})", null,
+                    $"measure it again: peft eval --adapter {directory} --output {Path.GetDirectoryName(file)} "
+                        + "--overwrite");
         }
         faults.ThrowIfAny("stale results");
     }
 
     private static bool IsAdapter(string directory) =>
-        Directory.Exists(directory) && (AdapterLoader.ManifestOf(directory) is not null || File.Exists(Path.Combine(directory, BundleFiles.Weights)));
+        Directory.Exists(directory)
+            && (
+                AdapterLoader.ManifestOf(directory) is not null
+                    || File.Exists(Path.Combine(directory, BundleFiles.Weights)));
 
     // As the results name it, or around them: results are written beside a bundle or in a folder of it.
     private static string? DirectoryOf(string file, Subject subject)

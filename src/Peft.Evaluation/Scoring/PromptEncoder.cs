@@ -9,7 +9,9 @@ namespace Peft.Evaluation.Scoring;
 /// <param name="IsTruncated">Whether the beginning was cut off.</param>
 public sealed record ScoredSequence(IReadOnlyList<int> Ids, int From, bool IsTruncated = false);
 
-/// <summary>Texts to ids for evaluation: what is scored loses no token at its border, and what is too long is cut from the left.</summary>
+/// <summary>
+/// Texts to ids for evaluation: what is scored loses no token at its border, and what is too long is cut from the left.
+/// </summary>
 public sealed class PromptEncoder
 {
     private readonly TextEncoder _encoder;
@@ -22,10 +24,11 @@ public sealed class PromptEncoder
 
     /// <summary>A context and what follows it.</summary>
     /// <remarks>
-    /// Source: lm-evaluation-harness 0.4.9, lm_eval/api/model.py, _encode_pair: white space at the context's end goes to the continuation,
-    /// both are encoded as one text, and the continuation is what that has beyond the context's own tokens. Two things differ: where both
-    /// share a token and nothing is beyond (there the harness scores nothing), the continuation begins at the first token in which the two
-    /// differ; and the special tokens that the tokenizer puts first (add_bos_token there) stay when a long context is cut, as in training.
+    /// Source: lm-evaluation-harness 0.4.9, lm_eval/api/model.py, _encode_pair: white space at the context's end goes
+    /// to the continuation, both are encoded as one text, and the continuation is what that has beyond the context's
+    /// own tokens. Two things differ: where both share a token and nothing is beyond (there the harness scores
+    /// nothing), the continuation begins at the first token in which the two differ; and the special tokens that the
+    /// tokenizer puts first (add_bos_token there) stay when a long context is cut, as in training.
     /// </remarks>
     public ScoredSequence Pair(string context, string continuation)
     {
@@ -51,7 +54,8 @@ public sealed class PromptEncoder
         {
             throw UserException.At(
                 "max_new_tokens", $"{newTokens}",
-                $"at most {Math.Max(0, _maxLength - start - 1)}, so that a prompt fits into the {_maxLength} tokens that the model can be given");
+                $"at most {Math.Max(0, _maxLength - start - 1)}, so that a prompt fits into the {_maxLength} tokens "
+                    + "that the model can be given");
         }
         var cut = encoded.Ids.Count - start - room;
         return cut <= 0
@@ -61,9 +65,9 @@ public sealed class PromptEncoder
 
     /// <summary>Plain text in windows that each fill the context; every token of the text is scored once.</summary>
     /// <remarks>
-    /// Source: lm-evaluation-harness 0.4.9, lm_eval/utils.py, get_rolling_token_windows with context_len 1: the first window follows the
-    /// beginning of text, each further one the token before it, and the last is filled up from the left with tokens that are not scored
-    /// again.
+    /// Source: lm-evaluation-harness 0.4.9, lm_eval/utils.py, get_rolling_token_windows with context_len 1: the first
+    /// window follows the beginning of text, each further one the token before it, and the last is filled up from the
+    /// left with tokens that are not scored again.
     /// </remarks>
     public IReadOnlyList<ScoredSequence> Windows(string text)
     {
@@ -81,8 +85,8 @@ public sealed class PromptEncoder
         return windows;
     }
 
-    // The model is given all but the last token. The prefix stays, as in training. A continuation that alone is too long loses its
-    // beginning, and without anything before it also its first token's probability.
+    // The model is given all but the last token. The prefix stays, as in training. A continuation that alone is too
+    // long loses its beginning, and without anything before it also its first token's probability.
     private ScoredSequence Cut(IReadOnlyList<int> prefix, IReadOnlyList<int> context, IReadOnlyList<int> continuation)
     {
         _encoder.RequireKnown([.. context, .. continuation], "a text to be scored");
