@@ -68,7 +68,7 @@ public static class EvaluationBuilder
         if (!Directory.Exists(directory))
             throw new UserException($"--base {directory}: no such directory - a model in Hugging Face layout");
         var recipes = Recipes(request);
-        var catalog = new TaskCatalog(recipes.SelectMany(recipe => recipe.Evaluation.TasksOn(recipe.Data, recipe.Path)), request.Data);
+        var catalog = new TaskCatalog(recipes.SelectMany(recipe => recipe.Evaluation.TasksOn(recipe.Data, recipe.Path)), request.Data, recipes);
         var tasks = catalog.Find(request.Tasks);
         var fingerprint = ModelLoader.Fingerprint(directory);
         var subjects = SubjectLoader.Subjects(request, directory, fingerprint);

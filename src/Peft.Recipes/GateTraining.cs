@@ -66,8 +66,8 @@ public static class GateTraining
     private static AdapterOptions OptionsOf(string adapter)
     {
         if (!BundleFiles.IsBundle(adapter))
-            return PeftConfig.ToOptions(LoraAdapterConfig.Read(adapter, _ => { }), AdapterLoader.DefaultTargets);
-        var options = BundleReader.Load(adapter).Manifest.Adapter;
+            return PeftConfig.ToOptions(LoraAdapterConfig.Read(adapter, _ => { }), PeftConfig.DefaultTargets);
+        var options = OwnBundle.Open(adapter).Manifest.Adapter;
         return options.IsPlainLora
             ? options
             : throw new UserException($"{adapter}: is a mixture behind router {options.Router!.Kind} - a gate belongs to one plain LoRA");

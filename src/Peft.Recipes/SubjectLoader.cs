@@ -51,7 +51,7 @@ internal static class SubjectLoader
     /// <summary>What results say of an adapter, from its directory alone.</summary>
     public static Subject Adapter(string directory, string name)
     {
-        if (AdapterLoader.ManifestOf(directory) is not { } manifest)
+        if (Bundle.ManifestOf(directory) is not { } manifest)
             return new(
                 name, Subject.AdapterKind, directory, AdapterOptions.Lora, null, MeasuredBundle.FingerprintOf(directory), 0, null, null, 0, null, null);
         var recipePath = BundleFiles.PathOf(directory, BundleFiles.Recipe);
@@ -78,8 +78,8 @@ internal static class SubjectLoader
             return new OpenedSubject(loaded.Model, loaded.Adapted);
         }
         // Also checks that there is an adapter at all.
-        _ = AdapterLoader.BaseNameOf(adapter);
-        if (AdapterLoader.ManifestOf(adapter) is not { } manifest)
+        _ = Bundle.BaseNameOf(adapter);
+        if (Bundle.ManifestOf(adapter) is not { } manifest)
             return new(Adapter(adapter, name), Open, _ => null);
         if (manifest.Base.Fingerprint != fingerprint)
             throw new UserException(

@@ -48,11 +48,11 @@ public sealed class RunTests : IDisposable
         var other = _project.Load(TinyProject.Mixture, "training.logging_steps=3");
 
         Assert.Equal(TrainingEnd.Interrupted, _project.Train(other, "out", resume: "auto", stopAfter: 7).Outcome.End);
-        BundleReader.Load(Folder["out"]);
+        OwnBundle.Open(Folder["out"]);
         Assert.Equal(before, File.ReadAllText(Folder["out/bundle.json"]));
 
         _project.Train(other, "out", resume: "auto");
-        BundleReader.Load(Folder["out"]);
+        OwnBundle.Open(Folder["out"]);
         Assert.Contains("logging_steps: 3", File.ReadAllText(Folder["out/recipe.resolved.yaml"]), StringComparison.Ordinal);
     }
 

@@ -17,7 +17,7 @@ public static class MeasuredBundle
     /// <exception cref="UserException">The manifest cannot be read.</exception>
     public static string? FingerprintOf(string directory)
     {
-        if (AdapterLoader.ManifestOf(directory) is { } manifest)
+        if (Bundle.ManifestOf(directory) is { } manifest)
             return FingerprintOf(manifest);
         var weights = Path.Combine(directory, BundleFiles.Weights);
         return File.Exists(weights) ? Sha256.OfFile(weights) : null;
@@ -50,7 +50,7 @@ public static class MeasuredBundle
     private static bool IsAdapter(string directory) =>
         Directory.Exists(directory)
             && (
-                AdapterLoader.ManifestOf(directory) is not null
+                Bundle.ManifestOf(directory) is not null
                     || File.Exists(Path.Combine(directory, BundleFiles.Weights)));
 
     // As the results name it, or around them: results are written beside a bundle or in a folder of it.

@@ -26,20 +26,19 @@ public sealed class PromptEncoder
     /// <remarks>
     /// Source: lm-evaluation-harness 0.4.9, lm_eval/api/model.py, _encode_pair: white space at the context's end goes
     /// to the continuation, both are encoded as one text, and the continuation is what that has beyond the context's
-    /// own tokens. Two things differ: where both share a token and nothing is beyond (there the harness scores
-    /// nothing), the continuation begins at the first token in which the two differ; and the special tokens that the
-    /// tokenizer puts first (add_bos_token there) stay when a long context is cut, as in training.
+    /// own tokens. Where a token reaches over the border the harness scores what has as many tokens before it as the
+    /// context alone, and so loses or doubles a part of the text; here scoring begins at that token, as learning does
+    /// in training. The special tokens that the tokenizer puts first (add_bos_token there) stay when a long context is
+    /// cut, as in training.
     /// </remarks>
     public ScoredSequence Pair(string context, string continuation)
     {
         var end = context.AsSpan().TrimEnd().Length;
-        var (alone, whole, from) = _encoder.Pair(context[..end], context[end..] + continuation);
-        if (alone.Count == 0)
-            return Cut(_encoder.Start, [], whole);
-        if (whole.Count > alone.Count)
-            return Cut(_encoder.Prefix, alone, [.. whole.Skip(alone.Count)]);
-        var shared = Math.Min(from, whole.Count - 1);
-        return Cut(shared > 0 ? _encoder.Prefix : _encoder.Start, [.. whole.Take(shared)], [.. whole.Skip(shared)]);
+        var pair = _encoder.Pair(context[..end], context[end..] + continuation);
+        // A continuation that adds no token is scored by the last one.
+        var from = Math.Max(0, Math.Min(pair.From, pair.Whole.Count - 1));
+        var before = from > 0 ? _encoder.Prefix : _encoder.Start;
+        return Cut(before, [.. pair.Whole.Take(from)], [.. pair.Whole.Skip(from)]);
     }
 
     /// <summary>A prompt to be continued by at most so many tokens.</summary>
@@ -54,8 +53,7 @@ public sealed class PromptEncoder
         {
             throw UserException.At(
                 "max_new_tokens", $"{newTokens}",
-                $"at most {Math.Max(0, _maxLength - start - 1)}, so that a prompt fits into the {_maxLength} tokens "
-                    + "that the model can be given");
+                $"at most {Math.Max(0, _maxLength - start - 1)} in a context of {_maxLength} tokens");
         }
         var cut = encoded.Ids.Count - start - room;
         return cut <= 0

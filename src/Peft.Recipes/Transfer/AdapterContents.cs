@@ -22,7 +22,7 @@ public static class AdapterContents
     public static BundleContents Of(AdaptedModel adapted, string directory, string baseDirectory)
     {
         var recipe = BundleFiles.PathOf(directory, BundleFiles.Recipe);
-        if (AdapterLoader.ManifestOf(directory) is { } manifest)
+        if (Bundle.ManifestOf(directory) is { } manifest)
             return new BundleContents
             {
                 Adapted = adapted,
