@@ -14,12 +14,11 @@ public sealed class HostileFileTests
     [InlineData("[]", "tokenizer.json: not a JSON object; expected an object in braces.")]
     [InlineData(
         "{\"model\":",
-        "tokenizer.json: line 1: an object or list is not closed; expected well-formed JSON. "
-            + "Download the file again.")]
+        "tokenizer.json: line 1: an object or list is not closed; expected well-formed JSON. Download the file again.")]
     [InlineData(
         "{} {}",
-        "tokenizer.json: line 1: '{' is invalid after a single JSON value; expected "
-            + "well-formed JSON. Download the file again.")]
+        "tokenizer.json: line 1: '{' is invalid after a single JSON value; expected well-formed JSON. "
+            + "Download the file again.")]
     [InlineData(
         "{}",
         "tokenizer.json: no \"model\" object; expected a tokenizer.json of Hugging Face tokenizers. Download the "
