@@ -8,7 +8,6 @@ using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
-using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;

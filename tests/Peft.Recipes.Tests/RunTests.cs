@@ -119,7 +119,8 @@ public sealed class RunTests : IDisposable
         Assert.Equal([("base", "base"), ("one", "recorded"), ("out", "adapter")], results.Subjects.Select(s => (s.Name, s.Kind)));
         Assert.Equal((0.25, null), (results.ScoreOf("one", "copy", "char_error_rate")!.Value, results.ScoreOf("one", "copy", "char_error_rate")!.Low));
 
-        using var other = _project.Build(_project.Load(TinyProject.Mixture, "evaluation.baselines=[{name: two, results: results/two.json}]"));
+        using var other = _project.Build(
+            _project.Load(TinyProject.Mixture, "evaluation.baselines=[{name: two, results: results/two.json}]"), "other");
         Assert.StartsWith("results/two.json: no such file", Assert.Throws<UserException>(() => other.Baselines()).Message, StringComparison.Ordinal);
     }
 

@@ -1,17 +1,17 @@
 using System.Globalization;
 using CommandLine;
+using Peft.Adapters;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Merging;
-using Peft.Adapters;
 using Peft.Cli.Printing;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Models;
+using Peft.Recipes;
 using Peft.Recipes.Reading;
 using Peft.Recipes.Transfer;
-using Peft.Recipes;
 
 namespace Peft.Cli.Verbs;
 

@@ -1,6 +1,5 @@
 using CommandLine;
 using Peft.Cli.Printing;
-using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Recipes;
