@@ -2,6 +2,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Data;
+using Peft.Data.Examples;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
@@ -76,7 +77,11 @@ public static class RunBuilder
                  })
         {
             if (path is { Length: > 0 } && recipe.Paths.Resolve(path) is var found && !Directory.Exists(found) && !(key == "tokenizer" && File.Exists(found)))
-                faults.Add($"model.{key}", Quote.Of(path), "an existing directory in Hugging Face layout", ModelOptions.AdviceFor(path));
+            {
+                faults.Add(
+                    $"model.{key}", Quote.Of(path), "an existing directory in Hugging Face layout",
+                    ModelOptions.AdviceFor(path, recipe.Paths.Folders));
+            }
         }
 
         faults.ThrowIfAny(recipe.Path);
@@ -103,9 +108,12 @@ public static class RunBuilder
     /// <summary>The data section with every path as it was found.</summary>
     public static DataOptions WithFoundFiles(Recipe recipe) => recipe.Data with
     {
-        Train = [.. recipe.Data.Train.Select(set => set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)] })],
-        Eval = [.. recipe.Data.Eval.Select(set => set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)] })],
+        Train = [.. recipe.Data.Train.Select(set => Found(recipe, set))],
+        Eval = [.. recipe.Data.Eval.Select(set => Found(recipe, set))],
     };
+
+    private static DataSetOptions Found(Recipe recipe, DataSetOptions set) =>
+        set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)], LookedIn = recipe.Paths.Folders };
 
     private static BundleContents Adapters(Recipe recipe, TrainingData data, Device device)
     {
