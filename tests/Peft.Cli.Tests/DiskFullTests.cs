@@ -62,7 +62,7 @@ public sealed class DiskFullTests : IDisposable
         File.WriteAllText(Path.Combine(output, "notes.txt"), "mine");
         disk.Remount("ro");
         PeftProcess.Run(_folder, "train", "r.yaml", "--output", output, "--overwrite")
-            .Exits(2).Says("the file system is read-only", output, "choose another output");
+            .Exits(2).Says("the file system is read-only", output, "Choose another output");
         PeftProcess.Run(_folder, "train", "r.yaml", "--output",
             Path.Combine(disk.Path, "new")).Exits(2).Says("cannot be written", "--output");
         Assert.Equal(["notes.txt"], Directory.GetFileSystemEntries(output).Select(Path.GetFileName));
