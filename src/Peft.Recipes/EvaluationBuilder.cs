@@ -7,6 +7,8 @@ using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 
+using Peft.Recipes.Reading;
+
 namespace Peft.Recipes;
 
 /// <summary>What is to be evaluated, as a command line says it.</summary>
@@ -62,10 +64,10 @@ public static class EvaluationBuilder
     /// <exception cref="UserException">Anything named cannot be used.</exception>
     public static EvaluationRun Build(EvaluationRequest request, Action<EvaluationProgress> progress, Func<bool> isStopped)
     {
-        ArgumentNullException.ThrowIfNull(request);
         var directory = BaseDirectory(request);
         if (!Directory.Exists(directory))
-            throw new UserException($"--base {directory}: no such directory - a model in Hugging Face layout");
+            throw UserException.At(
+                $"--base {directory}", "no such directory", "a model in Hugging Face layout", RecipePaths.Nearest(directory));
         var recipes = Recipes(request);
         var catalog = new TaskCatalog(recipes.SelectMany(recipe => recipe.Evaluation.TasksOn(recipe.Data, recipe.Path)), request.Data);
         var tasks = catalog.Find(request.Tasks);
@@ -98,7 +100,7 @@ public static class EvaluationBuilder
         if (request.Adapters.Count > 0)
             return LoadedModel.BaseOf(request.Adapters[0]);
         if (request.Recipe is null)
-            throw new UserException("--adapter: missing - name one or several adapters, or a base with --base DIR");
+            throw UserException.At("--adapter", "missing", "one or more adapters, or a base with --base DIR");
         var recipe = Recipe.Load(request.Recipe, []);
         return recipe.Paths.Resolve(recipe.Model.Directory);
     }

@@ -1,3 +1,5 @@
+using Peft.Formats;
+
 namespace Peft.Recipes.Reading;
 
 /// <summary>Finds the files that a recipe names.</summary>
@@ -5,19 +7,77 @@ namespace Peft.Recipes.Reading;
 /// above it, so that a recipe of a checkout works from wherever the program is started.</remarks>
 public sealed class RecipePaths(string? recipePath)
 {
+    private const int MostNames = 10_000; // of a folder: a hint is not worth more
+
     /// <summary>The path as found; a path that is nowhere comes back as it was written, and its reader will say so.</summary>
-    public string Resolve(string path)
+    public string Resolve(string path) => Path.IsPathRooted(path) || recipePath is null
+        ? path
+        : Folders().Select(folder => folder.Length == 0 ? path : Path.Combine(folder, path)).FirstOrDefault(Exists, path);
+
+    /// <summary>What to do about a path that is nowhere: the nearest that exists, and where it was looked for.</summary>
+    public string AdviceFor(string path)
     {
-        if (Path.IsPathRooted(path) || Exists(path) || recipePath is null)
-            return path;
-        for (var folder = Path.GetDirectoryName(Path.GetFullPath(recipePath)); folder is not null;
-             folder = Path.GetDirectoryName(folder))
+        var folders = Path.IsPathRooted(path) ? [""] : recipePath is null ? [""] : Folders().ToList();
+        var near = folders.Select(folder => NearestIn(folder, path)).FirstOrDefault(found => found is not null);
+        var looked = Path.IsPathRooted(path) ? null
+            : $"looked in {Words.AllOf([.. folders.Select(folder => folder.Length == 0 ? Directory.GetCurrentDirectory() : folder).Distinct()])}";
+        return (near, looked) switch
         {
-            var candidate = Path.Combine(folder, path);
-            if (Exists(candidate))
-                return candidate;
+            (null, null) => "check the path",
+            (null, _) => looked!,
+            (_, null) => $"did you mean {near}?",
+            _ => $"did you mean {near}? L{looked![1..]}",
+        };
+    }
+
+    /// <summary>A question after the nearest path that exists; null where none is near.</summary>
+    /// <param name="path">A path that does not exist.</param>
+    /// <param name="folder">Where a relative path starts; empty for the working directory.</param>
+    public static string? Nearest(string path, string folder = "") =>
+        NearestIn(folder, path) is { } near ? $"did you mean {near}?" : null;
+
+    private IEnumerable<string> Folders()
+    {
+        yield return "";
+        for (var folder = Path.GetDirectoryName(Path.GetFullPath(recipePath!)); folder is not null; folder = Path.GetDirectoryName(folder))
+            yield return folder;
+    }
+
+    // Of a path the first name that is not there is replaced by the nearest beside it; the rest must exist behind that.
+    private static string? NearestIn(string folder, string path)
+    {
+        if (path.AsSpan().IndexOfAny('*', '?', '[') >= 0)
+            return null;
+        var names = path.Split('/', StringSplitOptions.RemoveEmptyEntries);
+        var found = Path.IsPathRooted(path) ? "/" : "";
+        for (var i = 0; i < names.Length; i++)
+        {
+            var next = Path.Combine(found, names[i]);
+            if (Path.Exists(Path.Combine(folder, next)))
+            {
+                found = next;
+                continue;
+            }
+            var here = Path.Combine(folder, found);
+            if (NearestName.Of(names[i], NamesIn(here.Length == 0 ? "." : here)) is not { } near)
+                return null;
+            var whole = Path.Combine([found, near, .. names[(i + 1)..]]);
+            return Path.Exists(Path.Combine(folder, whole)) ? whole : null;
         }
-        return path;
+        return null;
+    }
+
+    private static IEnumerable<string> NamesIn(string folder)
+    {
+        try
+        {
+            return [.. Directory.EnumerateFileSystemEntries(folder).Take(MostNames).Select(entry => Path.GetFileName(entry))
+                .Order(StringComparer.Ordinal)];
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
     }
 
     // For a pattern, the part before the first wildcard decides.
@@ -25,7 +85,7 @@ public sealed class RecipePaths(string? recipePath)
     {
         var wild = path.IndexOfAny(['*', '?', '[']);
         if (wild < 0)
-            return File.Exists(path) || Directory.Exists(path);
+            return Path.Exists(path);
         var folder = Path.GetDirectoryName(path[..wild]);
         return string.IsNullOrEmpty(folder) || Directory.Exists(folder);
     }

@@ -19,22 +19,22 @@ public static class YamlReader
     public static ConfigMap ReadFile(string path)
     {
         if (Directory.Exists(path))
-            throw new UserException($"{path}: is a directory - a recipe is a YAML file, e.g. recipes/default.yaml");
+            throw UserException.At(path, "is a directory", "a recipe file, such as recipes/default.yaml");
         if (!File.Exists(path))
-            throw new UserException($"{path}: no such file - a recipe is a YAML file, e.g. recipes/default.yaml");
+            throw UserException.At(path, "no such file", "a recipe file, such as recipes/default.yaml", RecipePaths.Nearest(path));
         if (new FileInfo(path).Length > MaxBytes)
-            throw new UserException($"{path}: larger than {MaxBytes >> 20} MB - a recipe is a short YAML file");
+            throw UserException.At(path, $"larger than {MaxBytes >> 20} MB", "a recipe, which is a short YAML file");
         try
         {
             return Parse(File.ReadAllText(path, new UTF8Encoding(false, throwOnInvalidBytes: true)), path);
         }
         catch (DecoderFallbackException e)
         {
-            throw new UserException($"{path}: not a text in UTF-8 - save it as UTF-8", e);
+            throw UserException.At(path, "not a text in UTF-8", null, "save it as UTF-8", e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UserException($"{path}: cannot be read ({e.Message}) - check its permissions", e);
+            throw UserException.At(path, $"cannot be read ({e.Message})", null, "check its permissions", e);
         }
     }
 
@@ -45,7 +45,7 @@ public static class YamlReader
         // The parser would take it for the end and pass over what follows.
         var nul = text.IndexOf('\0', StringComparison.Ordinal);
         if (nul >= 0)
-            throw new UserException($"{source} line {text.AsSpan(0, nul).Count('\n') + 1}: the character NUL - a recipe is text in YAML");
+            throw UserException.At($"{source} line {text.AsSpan(0, nul).Count('\n') + 1}", "the character NUL", "text in YAML");
         var parser = new Parser(new StringReader(text));
         try
         {
@@ -56,24 +56,27 @@ public static class YamlReader
             var root = ReadNode(parser, source, 0, null);
             parser.Consume<DocumentEnd>();
             if (!parser.TryConsume<StreamEnd>(out _))
-                throw Refused(source, parser.Current!, "a second document begins - a recipe is one YAML document");
+                throw Refused(source, parser.Current!, "a second document begins", "one YAML document");
             return root as ConfigMap
-                ?? throw new UserException($"{source}: a recipe is a mapping of sections (model:, adapter:, data:, training:)");
+                ?? throw UserException.At(source, "no keys", "sections such as model:, adapter:, data: and training:");
         }
         catch (YamlException e)
         {
-            throw new UserException($"{source} line {e.Start.Line}: not valid YAML ({e.Message})", e);
+            throw UserException.At(
+                $"{source} line {e.Start.Line}", $"not valid YAML ({e.Message.TrimEnd('.')})", null, AdviceFor(text, e), e);
         }
         catch (InvalidOperationException e)
         {
             // The scanner's own, where a bracket is left open before another key.
-            throw new UserException($"{source} line {parser.Current?.Start.Line ?? 1} or after: not valid YAML - close every bracket and quote", e);
+            throw UserException.At(
+                $"{source} line {parser.Current?.Start.Line ?? 1} or after", "not valid YAML", null, "close every bracket and quote", e);
         }
         catch (ArgumentOutOfRangeException e)
         {
             // The scanner's own, on an escape such as \ud83d without its second half.
-            throw new UserException($"{source} line {parser.Current?.Start.Line ?? 1} or after: not valid YAML - an escape \\uD800 to \\uDFFF stands for "
-                + "half a character; write both halves, or the character itself", e);
+            throw UserException.At(
+                $"{source} line {parser.Current?.Start.Line ?? 1} or after",
+                "not valid YAML (an escape \\uD800 to \\uDFFF is half a character)", null, "write both halves, or the character itself", e);
         }
     }
 
@@ -83,18 +86,18 @@ public static class YamlReader
         var start = parser.Consume<ParsingEvent>();
         var line = keyLine ?? LineOf(start);
         if (depth > MaxDepth)
-            throw Refused(source, start, $"nested deeper than {MaxDepth} levels");
+            throw Refused(source, start, "too deeply nested", $"at most {MaxDepth} levels");
         if (start is AnchorAlias alias)
-            throw Refused(source, start, $"the alias *{alias.Value} is not supported - write the value out");
+            throw Refused(source, start, $"the alias *{alias.Value}", "plain values", "write the value out");
         if (start is NodeEvent { Tag.IsEmpty: false } tagged)
-            throw Refused(source, start, $"the tag {Quote.Of(tagged.Tag.ToString())} is not supported - write the plain value");
+            throw Refused(source, start, $"the tag {Quote.Of(tagged.Tag.ToString())}", "plain values", "write the value without the tag");
         RefuseNul(start, source);
         return start switch
         {
             Scalar scalar => new ConfigScalar(source, line, scalar.Value, isQuoted: scalar.Style != ScalarStyle.Plain),
             SequenceStart => new ConfigList(source, line, ReadItems(parser, source, depth)),
             MappingStart => new ConfigMap(source, line, ReadEntries(parser, source, depth)),
-            _ => throw Refused(source, start, "a value was expected"),
+            _ => throw Refused(source, start, "no value here", "a value"),
         };
     }
 
@@ -114,12 +117,13 @@ public static class YamlReader
         {
             var start = parser.Consume<ParsingEvent>();
             if (start is not Scalar { Tag.IsEmpty: true } key)
-                throw Refused(source, start, "a key must be plain text");
+                throw Refused(source, start, "a key that is not plain text", "a name");
             RefuseNul(start, source);
             var line = LineOf(start);
             if (!lines.TryAdd(key.Value, line))
                 throw Refused(
-                    source, start, $"key {Quote.Of(key.Value)} again (first on line {lines[key.Value]}) - each key once - remove one of the two");
+                    source, start, $"key {Quote.Of(key.Value)} again (first on line {lines[key.Value]})", "each key once",
+                    "remove one of the two");
             entries.Add(KeyValuePair.Create(key.Value, ReadNode(parser, source, depth + 1, line)));
         }
         return entries;
@@ -129,10 +133,22 @@ public static class YamlReader
     private static void RefuseNul(ParsingEvent at, string source)
     {
         if (at is Scalar { Value: var text } && text.Contains('\0', StringComparison.Ordinal))
-            throw Refused(source, at, "a text with the character NUL - take it out");
+            throw Refused(source, at, "a text with the character NUL", null, "remove it");
     }
 
     private static int LineOf(ParsingEvent at) => (int)at.Start.Line;
 
-    private static UserException Refused(string source, ParsingEvent at, string what) => new($"{source} line {LineOf(at)}: {what}");
+    private static UserException Refused(
+        string source, ParsingEvent at, string found, string? expected = null, string? advice = null) =>
+        UserException.At($"{source} line {LineOf(at)}", found, expected, advice);
+
+    // The scanner's own words do not tell what to do about a tab.
+    private static string? AdviceFor(string text, YamlException error)
+    {
+        var lines = text.Split('\n');
+        var near = lines.Skip((int)Math.Max(0, error.Start.Line - 1)).Take(2);
+        return near.Any(line => line[..^line.TrimStart().Length].Contains('\t', StringComparison.Ordinal))
+            ? "indent with spaces; YAML allows no tabs there"
+            : null;
+    }
 }
