@@ -99,9 +99,9 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
     private static UserException InTheWay(string path)
     {
         const string Another = "choose another directory with --output";
-        if (new CheckpointStore(path).Latest() is { } checkpoint)
+        if (!IsResult(path) && new CheckpointStore(path).Latest() is { } checkpoint)
             return UserException.At(
-                path, $"holds a run that got to step {checkpoint.Step}", null,
+                path, $"holds an unfinished run, saved at step {checkpoint.Step}", null,
                 $"continue it with --resume auto, replace it with --overwrite, or {Another}");
         return IsResult(path) || File.Exists(System.IO.Path.Combine(path, JsonLinesSink.FileName))
             ? UserException.At(path, "holds the result of an earlier run", null, $"replace it with --overwrite, or {Another}")

@@ -65,7 +65,7 @@ public sealed class RunHealth(TrainingRun run, string? metrics) : IMetricSink
             yield return string.Create(
                 CultureInfo.InvariantCulture,
                 $"the loss did not fall: {first:F4} at the start, {last:F4} at the end (means over {Words.Count(window, "step")})");
-        if (last >= Guessing * guess && (rises || last >= Guessing * first))
+        if (last >= Guessing * guess && (_losses.Count >= FewSteps || rises || last >= Guessing * first))
             yield return string.Create(
                 CultureInfo.InvariantCulture,
                 $"at the end the loss is {last:F4}, about that of guessing among {run.Trainable.Model.Config.VocabularySize:N0} tokens ({guess:F4}): the run has diverged or learned nothing");

@@ -59,7 +59,7 @@ public sealed class RecipePaths(string? recipePath)
                 continue;
             }
             var here = Path.Combine(folder, found);
-            if (NearestName.Of(names[i], NamesIn(here.Length == 0 ? "." : here)) is not { } near)
+            if (NearestOf(names[i], NamesIn(here.Length == 0 ? "." : here)) is not { } near)
                 return null;
             var whole = Path.Combine([found, near, .. names[(i + 1)..]]);
             return Path.Exists(Path.Combine(folder, whole)) ? whole : null;
@@ -67,7 +67,17 @@ public sealed class RecipePaths(string? recipePath)
         return null;
     }
 
-    private static IEnumerable<string> NamesIn(string folder)
+    // An ending in common says nothing of how near two names are.
+    private static string? NearestOf(string name, IReadOnlyList<string> names)
+    {
+        var ending = Path.GetExtension(name);
+        var alike = names.Where(other => ending.Length > 0 && Path.GetExtension(other) == ending).ToList();
+        return NearestName.Of(name[..^ending.Length], alike.Select(other => other[..^ending.Length])) is { } near
+            ? near + ending
+            : NearestName.Of(name, names.Except(alike));
+    }
+
+    private static IReadOnlyList<string> NamesIn(string folder)
     {
         try
         {
