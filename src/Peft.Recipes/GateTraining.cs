@@ -67,8 +67,8 @@ public static class GateTraining
     private static AdapterOptions OptionsOf(string adapter)
     {
         if (!BundleFiles.IsBundle(adapter))
-            return PeftConfig.ToOptions(LoraAdapterConfig.Read(adapter, _ => { }), AdapterLoader.DefaultTargets);
-        var options = BundleReader.Load(adapter).Manifest.Adapter;
+            return PeftConfig.ToOptions(LoraAdapterConfig.Read(adapter, _ => { }), PeftConfig.DefaultTargets);
+        var options = OwnBundle.Open(adapter).Manifest.Adapter;
         return options.IsPlainLora
             ? options
             : throw UserException.At(adapter, $"a mixture with router {options.Router!.Kind}", "one plain LoRA");

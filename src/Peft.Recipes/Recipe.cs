@@ -73,7 +73,7 @@ public sealed record Recipe
         var recipe = new Recipe
         {
             Path = path,
-            Paths = new RecipePaths(path),
+            Paths = new RecipePaths(path, reader.Texts(RecipePaths.Key, [])),
             Method = method,
             Model = ModelOptions.Read(reader.Section("model"), method),
             AdapterOptions = method == Full ? null : AdapterOptions.Read(reader.Section("adapter")),
@@ -84,9 +84,10 @@ public sealed record Recipe
             OutputDir = reader.Text("output_dir", $"adapters/{System.IO.Path.GetFileNameWithoutExtension(path)}"),
             Resolved = ConfigMap.Empty(path),
         };
-        reader.Finish();
+        reader.Finish("all keys are in recipes/README.md");
         faults.ThrowIfAny(path);
-        return recipe with { Resolved = reader.Resolved() };
+        var found = recipe.Paths.BaseDirectories.Select(folder => ConfigScalar.Of(folder, path));
+        return recipe with { Resolved = reader.Resolved().With(RecipePaths.Key, new ConfigList(path, 0, found)) };
     }
 
     /// <summary>The resolved recipe less what may change between a run and its continuation, as text.</summary>
@@ -95,7 +96,8 @@ public sealed record Recipe
         var training = (ConfigMap)Resolved["training"]!;
         foreach (var key in FreeKeys)
             training = training.Without(key);
-        return ConfigText.ToYaml(Resolved.Without("output_dir").Without("evaluation").With("training", training));
+        return ConfigText.ToYaml(
+            Resolved.Without("output_dir").Without(RecipePaths.Key).Without("evaluation").With("training", training));
     }
 
     // What --set makes of a section's kind leaves the keys of the kind before it, which would be told one by one.

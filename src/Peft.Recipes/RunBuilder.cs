@@ -53,7 +53,7 @@ public static class RunBuilder
         var tokenizer = LoadTokenizer(recipe);
         var data = OpenData(recipe, tokenizer);
         var trainable = trainableOf(data);
-        CheckFits(recipe, trainable.Model, data);
+        CheckFits(recipe, data);
         var run = TrainingRun.Of(trainable, data, recipe.Training, output.Path, device, recipe.Identity()) with
         {
             ResumeFrom = output.Resume,
@@ -90,10 +90,15 @@ public static class RunBuilder
         TrainingData.Open(WithFoundFiles(recipe), EncoderOf(recipe, tokenizer), Directory.GetCurrentDirectory());
 
     /// <summary>How the texts of a recipe are encoded for its model.</summary>
-    /// <exception cref="UserException">Tokenizer and model do not fit together.</exception>
+    /// <exception cref="UserException">Tokenizer, data and model do not fit together.</exception>
     public static TextEncoder EncoderOf(Recipe recipe, HuggingFaceTokenizer tokenizer)
     {
         var config = ModelLoader.ReadConfig(recipe.Paths.Resolve(recipe.Model.Directory)).Config;
+        var faults = new Faults();
+        if (recipe.Data.MaxLength > config.MaxPositionEmbeddings)
+            faults.Add("data.max_length", $"{recipe.Data.MaxLength}",
+                $"at most the model's max_position_embeddings {config.MaxPositionEmbeddings}");
+        faults.ThrowIfAny(recipe.Path);
         return TextEncoder.Of(tokenizer, config.EosTokenIds, config.VocabularySize);
     }
 
@@ -147,12 +152,9 @@ public static class RunBuilder
         return new FullModelTrainable(model, files, DtypeNames.Parse(recipe.Model.SaveDtype));
     }
 
-    private static void CheckFits(Recipe recipe, CausalLanguageModel model, TrainingData data)
+    private static void CheckFits(Recipe recipe, TrainingData data)
     {
         var faults = new Faults();
-        if (recipe.Data.MaxLength > model.Config.MaxPositionEmbeddings)
-            faults.Add("data.max_length", $"{recipe.Data.MaxLength}",
-                $"at most the model's max_position_embeddings {model.Config.MaxPositionEmbeddings}");
         if (data.TrainCount is null && recipe.Training.MaxSteps == 0)
             faults.Add("training.max_steps", $"0, and streaming leaves the number of sequences unknown ({data.WhyUnknown})",
                 "at least 1, or data of a known size (Parquet without filter)");

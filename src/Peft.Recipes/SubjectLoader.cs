@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using System.Text.Json;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
@@ -52,27 +51,20 @@ internal static class SubjectLoader
     /// <summary>What results say of an adapter, from its directory alone.</summary>
     public static Subject Adapter(string directory, string name)
     {
-        if (AdapterLoader.ManifestOf(directory) is not { } manifest)
-        {
-            var weights = Path.Combine(directory, BundleFiles.Weights);
+        if (Bundle.ManifestOf(directory) is not { } manifest)
             return new(
-                name, Subject.AdapterKind, directory, AdapterOptions.Lora, null, File.Exists(weights) ? Sha256.OfFile(weights) : null, 0, null, null, 0,
-                null, null);
-        }
+                name, Subject.AdapterKind, directory, AdapterOptions.Lora, null, MeasuredBundle.FingerprintOf(directory), 0, null, null, 0, null, null);
         var recipePath = BundleFiles.PathOf(directory, BundleFiles.Recipe);
         var recipe = File.Exists(recipePath) ? YamlReader.ReadFile(recipePath) : null;
         var curves = TrainingHistory.Read(Path.Combine(directory, JsonLinesSink.FileName));
         return new(
-            name, Subject.AdapterKind, directory, manifest.Adapter.Method, manifest.Adapter.Router?.Kind, FingerprintOf(manifest),
+            name, Subject.AdapterKind, directory, manifest.Adapter.Method, manifest.Adapter.Router?.Kind, MeasuredBundle.FingerprintOf(manifest),
             manifest.TrainableParameters, curves?.StepSeconds, curves?.PeakMemoryBytes, 0,
             recipe is null ? null : JsonSerializer.Deserialize<JsonElement>(ConfigText.ToJson(recipe)), curves?.Curves)
         {
             Written = WrittenAt(BundleFiles.PathOf(directory, BundleFiles.Manifest)),
         };
     }
-
-    /// <summary>SHA-256 of a manifest, which holds those of all files of the bundle.</summary>
-    public static string FingerprintOf(BundleManifest manifest) => Sha256.OfBytes(Encoding.UTF8.GetBytes(manifest.ToJson()));
 
     // The manifest is the last file of a bundle to be written, and holds no time itself.
     private static string WrittenAt(string manifest) =>
@@ -86,8 +78,8 @@ internal static class SubjectLoader
             return new OpenedSubject(loaded.Model, loaded.Adapted);
         }
         // Also checks that there is an adapter at all.
-        _ = AdapterLoader.BaseNameOf(adapter);
-        if (AdapterLoader.ManifestOf(adapter) is not { } manifest)
+        _ = Bundle.BaseNameOf(adapter);
+        if (Bundle.ManifestOf(adapter) is not { } manifest)
             return new(Adapter(adapter, name), Open, _ => null);
         if (manifest.Base.Fingerprint != fingerprint)
             throw UserException.At(
@@ -133,36 +125,42 @@ internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSecond
         var seconds = steps.Where(step => step is { Tokens: > 0, TokensPerSecond: > 0 }).Select(step => step.Tokens / step.TokensPerSecond).Order().ToList();
         var routed = Thinned([.. steps.Where(step => step.Entropy is not null)]);
         var shown = Thinned(steps);
+        var held = Thinned([.. File.ReadLines(path).Select(HeldOut).OfType<HeldPoint>()]);
         return new(
             new TrainingCurves(
                 [.. shown.Select(step => step.Step)], [.. shown.Select(step => step.Loss)], [.. shown.Select(step => step.Aux)],
                 [.. shown.Select(step => step.Rate)], [.. shown.Select(step => step.TokensPerSecond)], [.. routed.Select(step => step.Step)],
-                [.. routed.Select(step => step.Entropy!.Value)]),
+                [.. routed.Select(step => step.Entropy!.Value)])
+            {
+                EvalStep = [.. held.Select(point => point.Step)],
+                EvalLoss = [.. held.Select(point => point.Loss)],
+            },
             seconds.Count == 0 ? null : seconds[seconds.Count / 2],
             (long?)steps.Max(step => step.Memory));
     }
 
     // Evenly, the first and the last among them.
-    private static List<Point> Thinned(List<Point> steps) => steps.Count <= MostPoints
+    private static List<T> Thinned<T>(List<T> steps) => steps.Count <= MostPoints
         ? steps
         : [.. Enumerable.Range(0, MostPoints).Select(i => steps[(int)((long)i * (steps.Count - 1) / (MostPoints - 1))])];
 
-    private static Point? Step(string line)
-    {
-        try
-        {
-            using var json = JsonDocument.Parse(line);
-            var step = json.RootElement;
-            return step.ValueKind == JsonValueKind.Object && Number(step, "step") is { } number && Number(step, "loss") is { } loss
-                ? new((long)number, loss, Number(step, "aux") ?? 0, Number(step, "lr") ?? 0, Number(step, "tokens") ?? 0, Number(step, "tokens_per_second") ?? 0,
-                    Number(step, "peak_memory_bytes"), Entropy(step))
-                : null;
-        }
-        catch (JsonException)
-        {
-            return null;
-        }
-    }
+    private static Point? Step(string line) =>
+        Parsed(line) is { } step && Number(step, "step") is { } number && Number(step, "loss") is { } loss
+            ? new(
+                (long)number, loss, Number(step, "aux") ?? 0, Number(step, "lr") ?? 0, Number(step, "tokens") ?? 0,
+                Number(step, "tokens_per_second") ?? 0, Number(step, "peak_memory_bytes"), Entropy(step))
+            : null;
+
+    private static HeldPoint? HeldOut(string line) =>
+        Parsed(line) is { } held && Number(held, "step") is { } number && Number(held, "eval_loss") is { } loss
+            ? new((long)number, loss)
+            : null;
+
+    private static JsonElement? Parsed(string line) =>
+        JsonFile.TryParse<JsonElement>(line, JsonSerializerOptions.Default, out var json)
+            && json.ValueKind == JsonValueKind.Object
+            ? json
+            : null;
 
     private static double? Entropy(JsonElement step)
     {
@@ -175,6 +173,8 @@ internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSecond
 
     private static double? Number(JsonElement map, string name) =>
         map.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.Number && double.IsFinite(value.GetDouble()) ? value.GetDouble() : null;
+
+    private sealed record HeldPoint(long Step, double Loss);
 
     private sealed record Point(long Step, double Loss, double Aux, double Rate, double Tokens, double TokensPerSecond, double? Memory, double? Entropy);
 }

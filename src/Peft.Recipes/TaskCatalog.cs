@@ -13,12 +13,15 @@ public sealed class TaskCatalog
 
     private readonly IReadOnlyList<EvaluationTask> _recipeTasks;
     private readonly string? _data;
+    private readonly Dictionary<string, RecipePaths> _paths;
 
     /// <summary>Makes a catalog.</summary>
     /// <param name="recipeTasks">Tasks of the recipes at hand; of equal names the first counts.</param>
     /// <param name="data">Folder of the benchmarks' data; null: none.</param>
-    public TaskCatalog(IEnumerable<EvaluationTask> recipeTasks, string? data)
+    /// <param name="recipes">The recipes at hand, which know where their files are.</param>
+    public TaskCatalog(IEnumerable<EvaluationTask> recipeTasks, string? data, params IReadOnlyList<Recipe> recipes)
     {
+        _paths = recipes.DistinctBy(recipe => recipe.Path).ToDictionary(recipe => recipe.Path, recipe => recipe.Paths);
         _recipeTasks = [.. recipeTasks.DistinctBy(task => task.Name)];
         _data = data;
         if (data is not null && !Directory.Exists(data))
@@ -46,12 +49,14 @@ public sealed class TaskCatalog
     public string Resolve(EvaluationTask task, string file)
     {
         if (_data is null || Path.IsPathRooted(file))
-            return new RecipePaths(task.Place).Resolve(file);
+            return PathsOf(task).Resolve(file);
         var inside = Path.Combine(_data, file);
         return new RecipePaths(null).Resolve(inside) is var found && (File.Exists(found) || file.AsSpan().IndexOfAny('*', '?') >= 0)
             ? found
-            : new RecipePaths(task.Place).Resolve(file) is var other && File.Exists(other) ? other : inside;
+            : PathsOf(task).Resolve(file) is var other && File.Exists(other) ? other : inside;
     }
+
+    private RecipePaths PathsOf(EvaluationTask task) => _paths.GetValueOrDefault(task.Place) ?? new RecipePaths(task.Place);
 
     private EvaluationTask Find(string asked)
     {

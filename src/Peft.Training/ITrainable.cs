@@ -121,7 +121,7 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     /// <inheritdoc/>
     public void Restore(string directory)
     {
-        var weights = BundleReader.Load(directory).Weights;
+        var weights = OwnBundle.Open(directory).Weights;
         BundleTensors.Load(Adapted, weights.Path, weights.Entries);
     }
 

@@ -62,7 +62,8 @@ public sealed class DiskFullTests : IDisposable
 
         PeftProcess.Run(_folder, "train", "r.yaml", "--output", output, "--resume", "auto").Succeeds();
         Assert.True(TrainedFolder.AssertIntact(output));
-        Assert.Equal(File.ReadAllBytes(_folder["whole/adapter_model.safetensors"]), File.ReadAllBytes(Path.Combine(output, "adapter_model.safetensors")));
+        Assert.Equal(File.ReadAllBytes(_folder["whole/adapter_model.safetensors"]),
+            File.ReadAllBytes(Path.Combine(output, "adapter_model.safetensors")));
     }
 
     [SmallDiskFact]
@@ -81,16 +82,20 @@ public sealed class DiskFullTests : IDisposable
     }
 
     [Theory]
-    [InlineData("{r: 32}", 100_000, "out/.next", "metrics.jsonl", "recipe.resolved.yaml")] // the adapter alone takes 128 KB
+    [InlineData("{r: 32}", 100_000, "out/.next", "metrics.jsonl",
+        "recipe.resolved.yaml")] // the adapter alone takes 128 KB
     [InlineData("{r: 2}", 4096, "out/metrics.jsonl", "metrics.jsonl", "recipe.resolved.yaml")]
-    public void A_file_larger_than_the_shell_allows_is_told_and_not_left_half_written(string adapter, int bytes, string file, params string[] left)
+    public void A_file_larger_than_the_shell_allows_is_told_and_not_left_half_written(string adapter, int bytes,
+        string file, params string[] left)
     {
         _folder.Write("r.yaml", TinyBase.Recipe(adapter, "{max_steps: 60, save_steps: 0, report_to: none}"));
         // The runtime needs one large file in memory for its own protection; with this it does without.
-        var limited = Surroundings.With("DOTNET_EnableWriteXorExecute", "0") with { Prefix = ["prlimit", $"--fsize={bytes}:unlimited"] };
+        var limited = Surroundings.With("DOTNET_EnableWriteXorExecute",
+            "0") with { Prefix = ["prlimit", $"--fsize={bytes}:unlimited"] };
         PeftProcess.Run(_folder, limited, "train", "r.yaml", "--output", "out")
             .IsRefused(file, "larger than this shell or file system allows", "ulimit -f");
-        Assert.Equal(left, Directory.GetFileSystemEntries(_folder["out"]).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Equal(left,
+            Directory.GetFileSystemEntries(_folder["out"]).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
 
     [SmallDiskFact]

@@ -38,7 +38,7 @@ public sealed class OptimizersTests : IDisposable
         };
         using var data = GoldenRows(golden);
         using var model = ModelLoader.Load(golden, ScalarType.Float32, torch.CPU);
-        var adapted = AdapterLoader.Attach(model, Path.Combine(golden, "adapter"));
+        var adapted = Bundle.Open(Path.Combine(golden, "adapter")).Attach(model);
         var sink = new Losses();
         var trainable = new AdapterTrainable(new BundleContents { Adapted = adapted, Base = new BaseIdentity("golden", "0") });
         var run = TrainingRun.Of(trainable, data, options, _folder["out"], torch.CPU, "") with { Sinks = [sink] };

@@ -48,11 +48,11 @@ public sealed class RunTests : IDisposable
         var other = _project.Load(TinyProject.Mixture, "training.logging_steps=3");
 
         Assert.Equal(TrainingEnd.Interrupted, _project.Train(other, "out", resume: "auto", stopAfter: 7).Outcome.End);
-        BundleReader.Load(Folder["out"]);
+        OwnBundle.Open(Folder["out"]);
         Assert.Equal(before, File.ReadAllText(Folder["out/bundle.json"]));
 
         _project.Train(other, "out", resume: "auto");
-        BundleReader.Load(Folder["out"]);
+        OwnBundle.Open(Folder["out"]);
         Assert.Contains("logging_steps: 3", File.ReadAllText(Folder["out/recipe.resolved.yaml"]), StringComparison.Ordinal);
     }
 
@@ -119,7 +119,8 @@ public sealed class RunTests : IDisposable
         Assert.Equal([("base", "base"), ("one", "recorded"), ("out", "adapter")], results.Subjects.Select(s => (s.Name, s.Kind)));
         Assert.Equal((0.25, null), (results.ScoreOf("one", "copy", "char_error_rate")!.Value, results.ScoreOf("one", "copy", "char_error_rate")!.Low));
 
-        using var other = _project.Build(_project.Load(TinyProject.Mixture, "evaluation.baselines=[{name: two, results: results/two.json}]"), "other");
+        using var other = _project.Build(
+            _project.Load(TinyProject.Mixture, "evaluation.baselines=[{name: two, results: results/two.json}]"), "other");
         Assert.StartsWith("results/two.json: no such file", Assert.Throws<UserException>(() => other.Baselines()).Message, StringComparison.Ordinal);
     }
 

@@ -1,6 +1,5 @@
 using CommandLine;
 using Peft.Cli.Printing;
-using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Recipes;
@@ -113,6 +112,8 @@ public sealed class TrainVerb : IVerb
         output.Say(
             $"{DataVerb.Summary(run.Data, run.Recipe.Data)}; {Words.Count(run.Training.TotalSteps, "step")}; " +
             $"{Words.Count(torch.get_num_threads(), "thread")}; writing {directory.Path}");
+        foreach (var line in DataVerb.Losses(run.Data, run.Recipe.Data))
+            output.Say(line);
     }
 
     private static int ShowPlan(PreparedRun run, Output output)
@@ -127,6 +128,8 @@ public sealed class TrainVerb : IVerb
         output.Result("");
         output.Result(
             $"data: {DataVerb.Summary(run.Data, run.Recipe.Data)}; {Words.Count(run.Training.TotalSteps, "step")}");
+        foreach (var line in DataVerb.Losses(run.Data, run.Recipe.Data))
+            output.Result(line);
         output.Result(MemoryEstimate.Of(run).ToString());
         return ExitCode.Done;
     }

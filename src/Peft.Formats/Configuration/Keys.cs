@@ -78,6 +78,10 @@ public static class Keys
     /// <summary>The keys of a record, in the order they are declared; a derived record's before its base's.</summary>
     public static IReadOnlyList<string> Of(Type type) => [.. Declared(type).Select(key => key.Name)];
 
+    /// <summary>The key of a property.</summary>
+    public static string NameOf(PropertyInfo property) =>
+        property.GetCustomAttribute<KeyAttribute>()?.Name ?? SnakeCase(property.Name);
+
     /// <summary>A copy of the defaults with every key that the section has; faults are gathered in the reader.</summary>
     /// <param name="reader">The section.</param>
     /// <param name="defaults">The value of each key that the section lacks.</param>
@@ -111,7 +115,7 @@ public static class Keys
         [.. from property in declaring.GetProperties(BindingFlags.Instance | BindingFlags.Public)
             let key = property.GetCustomAttribute<KeyAttribute>()
             where key is not null
-            select new Declaration(key.Name ?? SnakeCase(property.Name), property, key)]);
+            select new Declaration(NameOf(property), property, key)]);
 
     // Whether the key that this one depends on has another value.
     private static bool IsOff(Declaration key, object options) =>
@@ -276,7 +280,7 @@ public static class Keys
             Type = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
             var isOwn = Array.Exists(
                 Type.GetInterfaces(), i => i.IsGenericType && i.GetGenericTypeDefinition() == typeof(IKeyValue<>));
-            ReadOwn = isOwn ? Type.GetMethod("Read", BindingFlags.Public | BindingFlags.Static) : null;
+            ReadOwn = isOwn ? Type.GetMethod("Read", [typeof(OptionReader), typeof(string), Type]) : null;
             if (!isOwn && Type.IsGenericType && Type.GetGenericTypeDefinition() is var open
                 && (open == typeof(IReadOnlyList<>) || open == typeof(EquatableList<>)))
             {

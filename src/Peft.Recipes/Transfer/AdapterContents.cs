@@ -22,7 +22,7 @@ public static class AdapterContents
     public static BundleContents Of(AdaptedModel adapted, string directory, string baseDirectory)
     {
         var recipe = BundleFiles.PathOf(directory, BundleFiles.Recipe);
-        if (AdapterLoader.ManifestOf(directory) is { } manifest)
+        if (Bundle.ManifestOf(directory) is { } manifest)
             return new BundleContents
             {
                 Adapted = adapted,
@@ -55,6 +55,11 @@ public static class AdapterContents
         {
             var results = ResultsFile.Load(path);
             var own = results.Subjects.Where(subject => subject.Kind == Subject.AdapterKind).ToList();
+            if (own is [{ Fingerprint: { } measured }] && measured != MeasuredBundle.FingerprintOf(directory))
+            {
+                say($"{path}: the results are of another adapter than {directory} holds now; the model card has no metrics");
+                return CardFacts.None;
+            }
             return own is not [var model] ? CardFacts.None : new CardFacts
             {
                 Metrics =

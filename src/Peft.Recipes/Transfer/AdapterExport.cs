@@ -234,8 +234,8 @@ public static class ProbeText
         else
         {
             var text = file is null ? Text : Encoding.UTF8.GetString(BoundedFile.ReadAllBytes(file, LargestFile));
-            ids = [.. loaded.Tokenizer.EncodeToIds(text).Take(most)];
-            if (ids.Length == 0)
+            ids = [.. loaded.Encoder.Prompt(text).Ids.Take(most)];
+            if (text.Length == 0)
                 throw UserException.At(file!, "no tokens", "a text of at least one token", "choose another with --text");
             config.CheckIds(ids);
         }

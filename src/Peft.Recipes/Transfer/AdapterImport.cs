@@ -34,7 +34,7 @@ public static class AdapterImport
             stop.ThrowIfCancellationRequested();
             BundleWriter.Write(folder, contents);
             GateFile.Copy(directory, folder);
-            written = BundleReader.Load(folder).Manifest;
+            written = OwnBundle.Open(folder).Manifest;
             stop.ThrowIfCancellationRequested();
         });
         return written!;
@@ -51,9 +51,9 @@ public static class AdapterVerification
     /// <exception cref="Formats.UserException">Anything is wrong with it.</exception>
     public static string Run(string directory, string? baseDirectory, Action<string> warn)
     {
-        var isPeft = AdapterLoader.ManifestOf(directory) is null;
+        var isPeft = Bundle.ManifestOf(directory) is null;
         if (isPeft && !File.Exists(Path.Combine(directory, LoraAdapterConfig.FileName)))
-            BundleReader.Load(directory); // says what is missing
+            OwnBundle.Open(directory); // says what is missing
         var summary = AdapterSummary.Read(directory, isPeft ? warn : null);
         var what = $"{directory}: intact; {summary.Kind}, "
             + (summary.Manifest is { } manifest ? $"{Words.Count(manifest.Files.Count, "file")}, {Words.Count(manifest.TrainableParameters, "trainable parameter")}"
