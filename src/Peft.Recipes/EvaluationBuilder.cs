@@ -4,9 +4,9 @@ using Peft.Evaluation;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
-
 using Peft.Recipes.Reading;
 
 namespace Peft.Recipes;
@@ -68,7 +68,7 @@ public static class EvaluationBuilder
         var directory = BaseDirectory(request);
         if (!Directory.Exists(directory))
             throw UserException.At(
-                $"--base {directory}", "no such directory", "a model in Hugging Face layout", RecipePaths.Nearest(directory));
+                $"--base {directory}", "no such directory", "a model in Hugging Face layout", MissingPath.Advice(directory));
         var recipes = Recipes(request);
         var catalog = new TaskCatalog(recipes.SelectMany(recipe => recipe.Evaluation.TasksOn(recipe.Data, recipe.Path)), request.Data, recipes);
         var tasks = catalog.Find(request.Tasks);

@@ -3,6 +3,7 @@ using Peft.Data;
 using Peft.Evaluation;
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Formats.Files;
 using Peft.Recipes.Reading;
 using Peft.Training;
 
@@ -167,10 +168,14 @@ public sealed record ModelOptions
     public string TokenizerDirectory => Tokenizer ?? Directory;
 
     /// <summary>What to do about a directory that is not there.</summary>
-    internal static string AdviceFor(string path, RecipePaths paths) =>
-        path.Count(c => c == '/') == 1 && path[0] is not ('.' or '/' or '~') && !Path.Exists(Path.GetDirectoryName(path))
+    internal static string AdviceFor(string path, IReadOnlyList<string> folders)
+    {
+        var isOfHub = path.Count(c => c == '/') == 1 && path[0] is not ('.' or '/' or '~');
+        var advice = MissingPath.Advice(path, folders);
+        return isOfHub && !advice.StartsWith("did you mean", StringComparison.Ordinal)
             ? $"nothing is downloaded here: fetch a model of the Hub with hf download {path} --local-dir DIR, or correct the path"
-            : paths.AdviceFor(path);
+            : advice;
+    }
 
     /// <summary>Reads and checks the section.</summary>
     public static ModelOptions Read(OptionReader reader, string method)

@@ -78,7 +78,11 @@ public static class RunBuilder
                  })
         {
             if (path is { Length: > 0 } && recipe.Paths.Resolve(path) is var found && !Directory.Exists(found) && !(key == "tokenizer" && File.Exists(found)))
-                faults.Add($"model.{key}", Quote.Of(path), "an existing directory in Hugging Face layout", ModelOptions.AdviceFor(path, recipe.Paths));
+            {
+                faults.Add(
+                    $"model.{key}", Quote.Of(path), "an existing directory in Hugging Face layout",
+                    ModelOptions.AdviceFor(path, recipe.Paths.Folders));
+            }
         }
 
         faults.ThrowIfAny(recipe.Path);
@@ -103,25 +107,14 @@ public static class RunBuilder
     }
 
     /// <summary>The data section with every path as it was found.</summary>
-    /// <exception cref="FaultsException">A file is nowhere; all of them are named.</exception>
-    public static DataOptions WithFoundFiles(Recipe recipe)
+    public static DataOptions WithFoundFiles(Recipe recipe) => recipe.Data with
     {
-        var faults = new Faults();
-        var data = recipe.Data with { Train = Found("train", recipe.Data.Train), Eval = Found("eval", recipe.Data.Eval) };
-        faults.ThrowIfAny(recipe.Path);
-        return data;
+        Train = [.. recipe.Data.Train.Select(set => Found(recipe, set))],
+        Eval = [.. recipe.Data.Eval.Select(set => Found(recipe, set))],
+    };
 
-        IReadOnlyList<DataSetOptions> Found(string section, IReadOnlyList<DataSetOptions> sets) =>
-            [.. sets.Select((set, i) => set with { Files = [.. set.Files.Select(file => Find($"data.{section}[{i}].files", file))] })];
-
-        string Find(string place, string file)
-        {
-            var found = recipe.Paths.Resolve(file);
-            if (!Path.Exists(found) && file.AsSpan().IndexOfAny('*', '?', '[') < 0)
-                faults.Add(place, $"{Quote.Of(file)}, which does not exist", null, recipe.Paths.AdviceFor(file));
-            return found;
-        }
-    }
+    private static DataSetOptions Found(Recipe recipe, DataSetOptions set) =>
+        set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)], LookedIn = recipe.Paths.Folders };
 
     private static BundleContents Adapters(Recipe recipe, TrainingData data, Device device)
     {

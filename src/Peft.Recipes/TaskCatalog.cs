@@ -2,6 +2,7 @@ using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Recipes.Reading;
 
 namespace Peft.Recipes;
@@ -25,7 +26,7 @@ public sealed class TaskCatalog
         _recipeTasks = [.. recipeTasks.DistinctBy(task => task.Name)];
         _data = data;
         if (data is not null && !Directory.Exists(data))
-            throw UserException.At($"--data {data}", "no such folder", "the folder with the data files of the tasks", RecipePaths.Nearest(data));
+            throw UserException.At($"--data {data}", "no such folder", "the folder with the data files of the tasks", MissingPath.Advice(data));
     }
 
     /// <summary>Names of the tasks there are: those of recipes, then those of task files.</summary>

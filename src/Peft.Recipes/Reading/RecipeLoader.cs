@@ -1,5 +1,6 @@
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Formats.Files;
 
 namespace Peft.Recipes.Reading;
 
@@ -33,7 +34,7 @@ public static class RecipeLoader
         if (!File.Exists(parentPath))
             throw UserException.At(
                 $"{path} line {node.Line}", $"extends {Quote.Of(parent)}, and there is no {parentPath}", null,
-                RecipePaths.Nearest(parent, Path.GetDirectoryName(full)!) ?? "the path is relative to the recipe's folder");
+                MissingPath.Advice(parent, Path.GetDirectoryName(full)!));
         return Merge(LoadFile(parentPath, [.. chain, full]), own);
     }
 

@@ -1,5 +1,4 @@
 using Peft.Adapters.Bundles;
-using Peft.Formats;
 using Peft.Formats.Configuration;
 
 namespace Peft.Recipes.Reading;
@@ -14,8 +13,6 @@ namespace Peft.Recipes.Reading;
 /// <param name="baseDirectories">Folders that are looked in before; null for none.</param>
 public sealed class RecipePaths(string? recipePath, IReadOnlyList<string>? baseDirectories = null)
 {
-    private const int MostNames = 10_000; // of a folder: a hint is not worth more
-
     /// <summary>The recipe's key.</summary>
     public const string Key = "base_directories";
 
@@ -37,36 +34,25 @@ public sealed class RecipePaths(string? recipePath, IReadOnlyList<string>? baseD
     }
 
     /// <summary>The path as found; a path that is nowhere comes back as it was written, and its reader will say so.</summary>
-    public string Resolve(string path) => Path.IsPathRooted(path)
-        ? path
-        : Folders().Select(folder => folder.Length == 0 ? path : Path.Combine(folder, path)).FirstOrDefault(Exists, path);
-
-    /// <summary>What to do about a path that is nowhere: the nearest that exists, and where it was looked for.</summary>
-    public string AdviceFor(string path)
+    public string Resolve(string path)
     {
-        var folders = Path.IsPathRooted(path) ? [""] : Folders().ToList();
-        var near = folders.Select(folder => NearestIn(folder, path)).FirstOrDefault(found => found is not null);
-        var looked = Path.IsPathRooted(path) ? null
-            : $"looked in {Words.AllOf([.. folders.Select(folder => folder.Length == 0 ? Directory.GetCurrentDirectory() : folder).Distinct()])}";
-        return (near, looked) switch
-        {
-            (null, null) => "check the path",
-            (null, _) => looked!,
-            (_, null) => $"did you mean {near}?",
-            _ => $"did you mean {near}? L{looked![1..]}",
-        };
+        if (Path.IsPathRooted(path))
+            return path;
+        // What is in the working directory stays as it was written.
+        var here = Directory.GetCurrentDirectory();
+        return Folders.Select(folder => folder == here ? path : Path.Combine(folder, path)).FirstOrDefault(Exists) ?? path;
     }
 
-    /// <summary>A question after the nearest path that exists; null where none is near.</summary>
-    /// <param name="path">A path that does not exist.</param>
-    /// <param name="folder">Where a relative path starts; empty for the working directory.</param>
-    public static string? Nearest(string path, string folder = "") =>
-        NearestIn(folder, path) is { } near ? $"did you mean {near}?" : null;
-
-    private IEnumerable<string> Folders()
+    /// <summary>The folders that a relative path is looked for in, in their order.</summary>
+    public IReadOnlyList<string> Folders
     {
-        var own = recipePath is null ? null : Path.GetDirectoryName(Path.GetFullPath(recipePath));
-        return [.. _baseDirectories, .. _baseDirectories.SelectMany(Above), "", .. own is null ? [] : Above(own).Prepend(own)];
+        get
+        {
+            var own = recipePath is null ? null : Path.GetDirectoryName(Path.GetFullPath(recipePath));
+            return [.. _baseDirectories.Concat(_baseDirectories.SelectMany(Above))
+                .Append(Directory.GetCurrentDirectory())
+                .Concat(own is null ? [] : Above(own).Prepend(own)).Distinct()];
+        }
     }
 
     private static IEnumerable<string> Above(string folder)
@@ -75,59 +61,12 @@ public sealed class RecipePaths(string? recipePath, IReadOnlyList<string>? baseD
             yield return above;
     }
 
-    // Of a path the first name that is not there is replaced by the nearest beside it; the rest must exist behind that.
-    private static string? NearestIn(string folder, string path)
-    {
-        if (path.AsSpan().IndexOfAny('*', '?', '[') >= 0)
-            return null;
-        var names = path.Split('/', StringSplitOptions.RemoveEmptyEntries);
-        var found = Path.IsPathRooted(path) ? "/" : "";
-        for (var i = 0; i < names.Length; i++)
-        {
-            var next = Path.Combine(found, names[i]);
-            if (Path.Exists(Path.Combine(folder, next)))
-            {
-                found = next;
-                continue;
-            }
-            var here = Path.Combine(folder, found);
-            if (NearestOf(names[i], NamesIn(here.Length == 0 ? "." : here)) is not { } near)
-                return null;
-            var whole = Path.Combine([found, near, .. names[(i + 1)..]]);
-            return Path.Exists(Path.Combine(folder, whole)) ? whole : null;
-        }
-        return null;
-    }
-
-    // An ending in common says nothing of how near two names are.
-    private static string? NearestOf(string name, IReadOnlyList<string> names)
-    {
-        var ending = Path.GetExtension(name);
-        var alike = names.Where(other => ending.Length > 0 && Path.GetExtension(other) == ending).ToList();
-        return NearestName.Of(name[..^ending.Length], alike.Select(other => other[..^ending.Length])) is { } near
-            ? near + ending
-            : NearestName.Of(name, names.Except(alike));
-    }
-
-    private static IReadOnlyList<string> NamesIn(string folder)
-    {
-        try
-        {
-            return [.. Directory.EnumerateFileSystemEntries(folder).Take(MostNames).Select(entry => Path.GetFileName(entry))
-                .Order(StringComparer.Ordinal)];
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            return [];
-        }
-    }
-
     // For a pattern, the part before the first wildcard decides.
     private static bool Exists(string path)
     {
         var wild = path.IndexOfAny(['*', '?', '[']);
         if (wild < 0)
-            return Path.Exists(path);
+            return File.Exists(path) || Directory.Exists(path);
         var folder = Path.GetDirectoryName(path[..wild]);
         return string.IsNullOrEmpty(folder) || Directory.Exists(folder);
     }

@@ -68,7 +68,7 @@ public sealed class RecipeLoaderTests : IDisposable
     }
 
     [Theory]
-    [InlineData("extends: no.yaml\n", "extends 'no.yaml', and there is no {0}/no.yaml. The path is relative to the recipe's folder.")]
+    [InlineData("extends: no.yaml\n", "extends 'no.yaml', and there is no {0}/no.yaml. Looked in {0}.")]
     [InlineData("extends: [a.yaml, b.yaml]\n", "extends is a list of 2 items; expected the path of one recipe file.")]
     [InlineData("extends:\n", "extends is null; expected the path of one recipe file.")]
     [InlineData("extends: ''\n", "extends is ''; expected the path of one recipe file.")]
