@@ -77,7 +77,8 @@ public sealed class DiskFullTests : IDisposable
         disk.Remount("ro");
         PeftProcess.Run(_folder, "train", "r.yaml", "--output", output, "--overwrite")
             .Exits(2).Says("the file system is read-only", output, "Choose another output");
-        PeftProcess.Run(_folder, "train", "r.yaml", "--output", Path.Combine(disk.Path, "new")).Exits(2).Says("cannot be written", "--output");
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output",
+            Path.Combine(disk.Path, "new")).Exits(2).Says("cannot be written", "--output");
         Assert.Equal(["notes.txt"], Directory.GetFileSystemEntries(output).Select(Path.GetFileName));
     }
 

@@ -53,22 +53,26 @@ public sealed class GenerateTests : IDisposable
         PeftProcess.Run(_folder, "train", "full.yaml", "--output", "base").Succeeds();
         var config = File.ReadAllText(_folder["base/config.json"]);
         Assert.Contains("\"eos_token_id\": 0", config);
-        string[] words = ["generate", "--base", "base", "--prompt", "the cat =", "--max-new-tokens", "20", "--no-prompt"];
+        string[] words = ["generate", "--base", "base", "--prompt", "the cat =", "--max-new-tokens", "20",
+            "--no-prompt"];
         Assert.Equal(" dog\n", PeftProcess.Run(_folder, words).Succeeds().Output);
 
         // As base models that were given another tokenizer: the tokenizer's end is the one that was learned.
-        _folder.Write("base/config.json", config.Replace("\"eos_token_id\": 0", "\"eos_token_id\": 9", StringComparison.Ordinal));
+        _folder.Write("base/config.json",
+            config.Replace("\"eos_token_id\": 0", "\"eos_token_id\": 9", StringComparison.Ordinal));
         _folder.Write("base/generation_config.json", """{"eos_token_id": [7, 8]}""");
         Assert.Equal(" dog\n", PeftProcess.Run(_folder, words).Succeeds().Output);
 
         // Any end of either file is one, and is not printed: here the first token of the answer.
         _folder.Write("base/tokenizer_config.json", """{"eos_token": null}""");
-        var ids = PeftProcess.Run(_folder, Surroundings.WithInput(" dog"), "tokenize", "--tokenizer", "base").Succeeds().Output;
+        var ids = PeftProcess.Run(_folder, Surroundings.WithInput(" dog"), "tokenize", "--tokenizer",
+            "base").Succeeds().Output;
         var first = ids.Trim('[', ']', '\n').Split(',')[0];
         _folder.Write("base/generation_config.json", $$"""{"eos_token_id": [7, {{first}}]}""");
         Assert.Equal("\n", PeftProcess.Run(_folder, words).Succeeds().Output);
         _folder.Write("base/generation_config.json", """{"eos_token_id": [7, 8]}""");
-        _folder.Write("base/config.json", config.Replace("\"eos_token_id\": 0", $"\"eos_token_id\": {first}", StringComparison.Ordinal));
+        _folder.Write("base/config.json",
+            config.Replace("\"eos_token_id\": 0", $"\"eos_token_id\": {first}", StringComparison.Ordinal));
         Assert.Equal("\n", PeftProcess.Run(_folder, words).Succeeds().Output);
     }
 

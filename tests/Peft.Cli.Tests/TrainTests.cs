@@ -108,8 +108,12 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     public void A_checkpoint_of_another_recipe_is_not_continued_and_nothing_is_changed()
     {
         var before = Folder.Snapshot("out");
-        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto", "--set", "training.learning_rate=0.02")
-            .Exits(2).Says("written by another recipe", "checkpoint: learning_rate: 0.01", "recipe:     learning_rate: 0.02");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto", "--set",
+            "training.learning_rate=0.02")
+            .Exits(2).Says(
+            "out/checkpoint-4: written by another recipe. Continue with that recipe, or train again with --overwrite.",
+            "checkpoint: learning_rate: 0.01",
+            "recipe:     learning_rate: 0.02");
         Assert.Equal(before, Folder.Snapshot("out"));
     }
 
@@ -226,7 +230,9 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
             """));
         string[] keys =
         [
-            "--set", "data.train=[{files: lossy.jsonl, on_bad_row: skip, template: {prompt: \"{question}\", answer: \"{answer}\"}}]",
+            "--set",
+            "data.train=[{files: lossy.jsonl, on_bad_row: skip, template: {prompt: \"{question}\", answer: "
+            + "\"{answer}\"}}]",
             "--set", "data.max_length=10", "--set", "data.on_long_answer=skip",
         ];
         const string Cut = @"\d+ tokens cut off to fit max_length 10, from 1 sequence \(50\.0%\)";
@@ -234,7 +240,8 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         foreach (var told in new[]
         {
             PeftProcess.Run(folder, ["data", "lossy.yaml", "--rows", "0", .. keys]).Succeeds().Output,
-            PeftProcess.Run(folder, ["train", "lossy.yaml", "--output", "lossy", "--dry-run", .. keys]).Succeeds().Output,
+            PeftProcess.Run(folder,
+                ["train", "lossy.yaml", "--output", "lossy", "--dry-run", .. keys]).Succeeds().Output,
             PeftProcess.Run(folder, ["train", "lossy.yaml", "--output", "lossy", .. keys]).Succeeds().Error,
         })
         {
