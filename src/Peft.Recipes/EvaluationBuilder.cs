@@ -4,6 +4,7 @@ using Peft.Evaluation;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 
@@ -66,7 +67,8 @@ public static class EvaluationBuilder
         ArgumentNullException.ThrowIfNull(request);
         var directory = BaseDirectory(request);
         if (!Directory.Exists(directory))
-            throw new UserException($"--base {directory}: no such directory - a model in Hugging Face layout");
+            throw UserException.At(
+                $"--base {directory}", "no such directory", "a model in Hugging Face layout", MissingPath.Advice(directory));
         var recipes = Recipes(request);
         var catalog = new TaskCatalog(recipes.SelectMany(recipe => recipe.Evaluation.TasksOn(recipe.Data, recipe.Path)), request.Data, recipes);
         var tasks = catalog.Find(request.Tasks);

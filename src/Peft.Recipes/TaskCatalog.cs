@@ -2,6 +2,7 @@ using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Recipes.Reading;
 
 namespace Peft.Recipes;
@@ -25,7 +26,8 @@ public sealed class TaskCatalog
         _recipeTasks = [.. recipeTasks.DistinctBy(task => task.Name)];
         _data = data;
         if (data is not null && !Directory.Exists(data))
-            throw new UserException($"--data {data}: no such folder - the folder that holds the tasks' data files");
+            throw UserException.At(
+                $"--data {data}", "no such folder", "the folder of the tasks' data files", MissingPath.Advice(data));
     }
 
     /// <summary>Names of the tasks there are: those of recipes, then those of task files.</summary>

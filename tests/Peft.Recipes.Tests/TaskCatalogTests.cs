@@ -40,7 +40,8 @@ public sealed class TaskCatalogTests : IDisposable
         Assert.Equal(_folder["tasks/own.jsonl"], catalog.Resolve(task, "own.jsonl"));
         Assert.Equal(_folder["data/none.jsonl"], catalog.Resolve(task, "none.jsonl"));
         Assert.Equal(
-            $"--data {_folder["nowhere"]}: no such folder - the folder that holds the tasks' data files", Message(() => _ = new TaskCatalog([], _folder["nowhere"])));
+            $"--data {_folder["nowhere"]}: no such folder; expected the folder of the tasks' data files. Check the path.",
+            Message(() => _ = new TaskCatalog([], _folder["nowhere"])));
     }
 
     private static EvaluationTask Task(string name, int rows) => new()
