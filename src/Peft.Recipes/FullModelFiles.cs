@@ -2,8 +2,40 @@ using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
 using Peft.Models;
 using Peft.Models.Loading;
+using Peft.Training;
 
 namespace Peft.Recipes;
+
+/// <summary>All parameters of a model: the result is a model in Hugging Face layout.</summary>
+internal sealed class FullModelTrainable : ITrainable
+{
+    private readonly FullModelFiles _files;
+    private readonly ScalarType _savedAs;
+
+    /// <summary>Opens all parameters of a model.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="files">Its config and tokenizer.</param>
+    /// <param name="savedAs">Type of the result; checkpoints have the model's own.</param>
+    public FullModelTrainable(CausalLanguageModel model, FullModelFiles files, ScalarType savedAs)
+    {
+        (Model, _files, _savedAs) = (model, files, savedAs);
+        model.RequireGrad(true);
+        Parameters = model.BaseParameters;
+    }
+
+    public CausalLanguageModel Model { get; }
+
+    public IReadOnlyList<(string Name, Parameter Parameter)> Parameters { get; }
+
+    public void SaveExactly(string directory) => _files.Save(directory, Model, Model.Dtype);
+
+    public void SaveResult(string directory) => _files.Save(directory, Model, _savedAs);
+
+    public void Restore(string directory) =>
+        TensorFile.ReadInto(Path.Combine(directory, FullModelFiles.Weights), [.. Model.StateDict()]);
+
+    public void Dispose() => Model.Dispose();
+}
 
 /// <summary>The files of a whole model in Hugging Face layout: what <c>method: full</c> writes.</summary>
 public sealed class FullModelFiles

@@ -8,8 +8,8 @@ using Peft.Data.Batches;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
-using Peft.Models.Loading;
 using Peft.Models;
+using Peft.Models.Loading;
 using Peft.Training;
 using Peft.Training.Metrics;
 
@@ -24,8 +24,6 @@ public static class GateTraining
 {
     /// <summary>Steps unless <c>--set training.max_steps</c> says otherwise.</summary>
     public const int Steps = 100;
-
-    private const int MostExamples = 1000;
 
     /// <summary>The recipe of a gate's training: the adapter's own, or another's data, with the adapter frozen.</summary>
     /// <param name="adapter">The adapter's directory.</param>
@@ -54,28 +52,62 @@ public static class GateTraining
     }
 
     /// <summary>Trains the gate and writes it into the adapter's directory; until then nothing there changes.</summary>
-    /// <returns>What the training came to.</returns>
     /// <exception cref="UserException">Another base, another run writing there, or data that cannot be used.</exception>
-    public static TrainingOutcome Run(string adapter, Recipe recipe, Device device, IReadOnlyList<IMetricSink> sinks)
+    public static TrainingOutcome Run(string adapter, Recipe recipe, Device device, params IReadOnlyList<IMetricSink> watchers)
     {
-        using var taken = DirectoryLock.TryTake(adapter)
-            ?? throw new UserException($"{adapter}: another run is writing it now - wait for its end");
+        using var taken = OutputDirectory.Take(adapter);
         RequireBase(adapter, recipe);
-        using var run = RunBuilder.Build(recipe, new OutputDirectory(adapter, null), device, sinks);
+        using var run = RunBuilder.BuildGate(adapter, recipe, device, watchers);
         var outcome = new TrainingLoop(run.Training).Run(new StopRequest());
-        using var scope = torch.NewDisposeScope();
-        using var off = torch.no_grad();
-        var gates = run.Trainee.Adapted!.Modules
-            .Select(module => (module.Path, GateVectors.Gate, module.Router!.parameters().Single().detach().clone().reshape(-1))).ToList();
-        run.Trainee.Model.Dispose();
-        GateFile.Write(adapter, [.. gates, .. MeanInputs(adapter, recipe, run.Data, device)]);
+        run.Trainable.SaveResult(adapter);
         return outcome;
     }
 
-    // The adapter as it is, without the gate: what its own data gives each of its modules.
-    private static List<(string, string, Tensor)> MeanInputs(string adapter, Recipe recipe, TrainingData data, Device device)
+    private static AdapterOptions OptionsOf(string adapter)
     {
-        using var loaded = LoadedModel.Open(recipe.Paths.Resolve(recipe.Model.ModelNameOrPath), adapter, recipe.Model.Dtype, device);
+        if (!BundleFiles.IsBundle(adapter))
+            return PeftConfig.ToOptions(LoraAdapterConfig.Read(adapter, _ => { }), PeftConfig.DefaultTargets);
+        var options = OwnBundle.Open(adapter).Manifest.Adapter;
+        return options.IsPlainLora
+            ? options
+            : throw new UserException($"{adapter}: is a mixture behind router {options.Router!.Kind} - a gate belongs to one plain LoRA");
+    }
+
+    private static void RequireBase(string adapter, Recipe recipe)
+    {
+        if (!BundleFiles.IsBundle(adapter))
+            return;
+        var trainedOn = BundleManifest.Read(BundleFiles.PathOf(adapter, BundleFiles.Manifest)).Base;
+        var directory = recipe.Paths.Resolve(recipe.Model.Directory);
+        if (Directory.Exists(directory) && ModelLoader.Fingerprint(directory) is var found && found != trainedOn.Fingerprint)
+            throw new UserException(
+                $"{adapter}: was trained on {trainedOn.Name} (fingerprint {CheckpointFingerprint.Short(trainedOn.Fingerprint)}), the base of "
+                + $"{recipe.Path} is {recipe.Model.Directory} (fingerprint {CheckpointFingerprint.Short(found)}) - the base it was trained on - name it with --base DIR");
+    }
+}
+
+/// <summary>The gate of one frozen adapter: the result is the gate's file in the adapter's directory.</summary>
+internal sealed class GateTrainable(BundleContents contents, string adapter, Recipe recipe, TrainingData data, Device device)
+    : AdapterTrainable(contents)
+{
+    private const int MostExamples = 1000;
+
+    /// <inheritdoc/>
+    /// <remarks>The model is freed before the adapter is opened once more for its mean inputs.</remarks>
+    public override void SaveResult(string directory)
+    {
+        using var scope = torch.NewDisposeScope();
+        using var off = torch.no_grad();
+        var gates = Modules.Select(module => (
+            module.Path, GateVectors.Gate, module.Router!.parameters().Single().detach().clone().reshape(-1))).ToList();
+        Model.Dispose();
+        GateFile.Write(directory, [.. gates, .. MeanInputs()]);
+    }
+
+    // The adapter as it is, without the gate: what its own data gives each of its modules.
+    private List<(string, string, Tensor)> MeanInputs()
+    {
+        using var loaded = LoadedModel.Open(recipe.Paths.Resolve(recipe.Model.Directory), adapter, recipe.Model.Dtype, device);
         var model = loaded.Model;
         foreach (var path in loaded.Adapted!.Modules.Select(module => module.Path).ToList())
             model.Wrap(path, projection => new InputProbe(projection));
@@ -99,27 +131,5 @@ public static class GateTraining
         }
         return [.. sums.Select(pair => (
             pair.Key, GateVectors.MeanInput, (pair.Value.Sum / Math.Max(1, pair.Value.Tokens)).to(torch.float32).to(torch.CPU)))];
-    }
-
-    private static AdapterOptions OptionsOf(string adapter)
-    {
-        if (!BundleFiles.IsBundle(adapter))
-            return PeftConfig.ToOptions(LoraAdapterConfig.Read(adapter, _ => { }), AdapterLoader.DefaultTargets);
-        var options = BundleReader.Load(adapter).Manifest.Adapter;
-        return options.IsPlainLora
-            ? options
-            : throw new UserException($"{adapter}: is a mixture behind router {options.Router!.Kind} - a gate belongs to one plain LoRA");
-    }
-
-    private static void RequireBase(string adapter, Recipe recipe)
-    {
-        if (!BundleFiles.IsBundle(adapter))
-            return;
-        var trainedOn = BundleManifest.Read(BundleFiles.PathOf(adapter, BundleFiles.Manifest)).Base;
-        var directory = recipe.Paths.Resolve(recipe.Model.ModelNameOrPath);
-        if (Directory.Exists(directory) && ModelLoader.Fingerprint(directory) is var found && found != trainedOn.Fingerprint)
-            throw new UserException(
-                $"{adapter}: was trained on {trainedOn.Name} (fingerprint {CheckpointFingerprint.Short(trainedOn.Fingerprint)}), the base of "
-                + $"{recipe.Path} is {recipe.Model.ModelNameOrPath} (fingerprint {CheckpointFingerprint.Short(found)}) - the base it was trained on - name it with --base DIR");
     }
 }

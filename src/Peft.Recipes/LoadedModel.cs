@@ -4,6 +4,7 @@ using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Models.Loading;
+using Peft.Recipes.Reading;
 
 namespace Peft.Recipes;
 
@@ -46,12 +47,14 @@ public sealed class LoadedModel : IDisposable
     /// <exception cref="UserException">Neither is named, or a directory cannot be read.</exception>
     public static LoadedModel Open(string? baseDirectory, string? adapter, string dtype, Device device, Action<string>? warn = null, string? fingerprint = null)
     {
-        var directory = baseDirectory ?? BaseOf(adapter);
+        var bundle = adapter is null ? null : Bundle.Open(adapter, warn);
+        var directory = baseDirectory ?? (bundle is null ? BaseOf(null) : BaseOf(bundle.Directory, bundle.BaseName));
         var model = OpenBase(directory, dtype, device);
-        if (adapter is null)
+        if (bundle is null)
             return new(model, null, directory);
-        var options = new AttachOptions { Base = Identity(directory, adapter, fingerprint) };
-        return new(model, AdapterLoader.Attach(model, adapter, warn is null ? options : options with { Warn = warn }), directory);
+        // Hashing a large base takes seconds: only a manifest has a fingerprint to compare it with.
+        var identity = bundle.Manifest is null ? null : new BaseIdentity(directory, fingerprint ?? ModelLoader.Fingerprint(directory));
+        return new(model, bundle.Attach(model, new AttachOptions { Base = identity }), directory);
     }
 
     /// <summary>Opens a base in the type that a recipe or command line asks for.</summary>
@@ -67,16 +70,15 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
 
-    // Hashing a large base takes seconds: only a manifest has a fingerprint to compare it with.
-    private static BaseIdentity? Identity(string directory, string adapter, string? fingerprint) =>
-        AdapterLoader.ManifestOf(adapter) is null ? null : new(directory, fingerprint ?? ModelLoader.Fingerprint(directory));
-
     /// <summary>The directory of the base that an adapter names.</summary>
     /// <exception cref="UserException">It names none, or one that is not here.</exception>
     public static string BaseOf(string? adapter) =>
         adapter is null
             ? throw new UserException("--base: missing - name a model directory, or an adapter that knows its base")
-            : TryBaseOf(adapter, out var named)
+            : BaseOf(adapter, Bundle.BaseNameOf(adapter));
+
+    private static string BaseOf(string adapter, string named) =>
+        Found(adapter, named)
                 ?? throw new UserException(named.Length == 0
                     ? $"{adapter}: does not name its base model - name it with --base DIR"
                     : $"{adapter}: its base model '{named}' is not a directory here - name it with --base DIR");
@@ -86,8 +88,13 @@ public sealed class LoadedModel : IDisposable
     /// <param name="named">What it names; empty for nothing.</param>
     public static string? TryBaseOf(string adapter, out string named)
     {
-        named = AdapterLoader.BaseNameOf(adapter);
-        var found = named.Length == 0 ? "" : new RecipePaths(Path.Combine(Path.GetFullPath(adapter), "adapter_config.json")).Resolve(named);
+        named = Bundle.BaseNameOf(adapter);
+        return Found(adapter, named);
+    }
+
+    private static string? Found(string adapter, string named)
+    {
+        var found = named.Length == 0 ? "" : RecipePaths.OfAdapter(adapter).Resolve(named);
         return Directory.Exists(found) ? found : null;
     }
 }

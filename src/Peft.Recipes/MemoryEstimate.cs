@@ -22,7 +22,7 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
     /// </remarks>
     public static MemoryEstimate Of(PreparedRun run)
     {
-        var model = run.Trainee.Model;
+        var model = run.Trainable.Model;
         var options = run.Recipe.Training;
         var data = run.Recipe.Data;
         var longest = run.Data.IsStreaming ? data.MaxLength : run.Data.Train.Statistics.Lengths.Longest;
@@ -30,9 +30,9 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
         var states = options.Optim == "adamw" ? 2 : options.Momentum > 0 ? 1 : 0;
         return new(
             model.BaseParameters.Sum(p => p.Parameter.ByteCount()),
-            run.Trainee.Parameters.Sum(p => p.Parameter.ByteCount()) * (run.Trainee.Adapted is null ? 1 + states : 2 + states),
+            run.Trainable.Parameters.Sum(p => p.Parameter.ByteCount()) * (run.Trainable.Modules.Count == 0 ? 1 + states : 2 + states),
             ActivationBytes(
-                model, run.Trainee.Adapted?.Modules ?? [], options.PerDeviceTrainBatchSize, length, Math.Min(length, longest),
+                model, run.Trainable.Modules, options.PerDeviceTrainBatchSize, length, Math.Min(length, longest),
                 options.GradientCheckpointing));
     }
 

@@ -1,8 +1,11 @@
 using Peft.Adapters.Bundles;
+using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Files;
+using Peft.Formats.HuggingFace;
+using Peft.Models;
 using Peft.Training.Checkpoints;
 using Peft.Training.Metrics;
 
@@ -74,7 +77,9 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
         }
     }
 
-    private static DirectoryLock Take(string path) => DirectoryLock.TryTake(path)
+    /// <summary>Takes a directory for a run.</summary>
+    /// <exception cref="UserException">Another run has it.</exception>
+    internal static DirectoryLock Take(string path) => DirectoryLock.TryTake(path)
         ?? throw new UserException($"{path}: another run is writing it now - wait for its end, or choose another directory with --output");
 
     /// <summary>Removes what an earlier run left beside a bundle that was just replaced; nothing where there was none.</summary>
@@ -107,4 +112,82 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
     }
 
     private string Inside(string name) => System.IO.Path.Combine(Path, name);
+}
+
+/// <summary>Whether a directory may be written as a whole, or replaced.</summary>
+public static class ResultDirectory
+{
+    // What a result of this program, of PEFT or of transformers has at least one of.
+    private static readonly string[] Marks =
+    [
+        BundleFiles.Manifest, MixtureDirectory.Manifest, LoraAdapterConfig.FileName, ModelSaver.SingleFile, ModelSaver.IndexFile,
+    ];
+
+    /// <summary>Refuses a place where something would be lost; to be asked before anything is read.</summary>
+    /// <param name="path">The directory to write.</param>
+    /// <param name="overwrite">Whether an earlier result may be replaced.</param>
+    /// <param name="inputs">Directories that are read; null ones are passed over.</param>
+    /// <exception cref="UserException">It exists, is no result, or holds an input.</exception>
+    public static void Require(string path, bool overwrite, params IEnumerable<string?> inputs)
+    {
+        ArgumentNullException.ThrowIfNull(inputs);
+        if (File.Exists(path))
+            throw new UserException($"{path}: is a file - name a directory with --output");
+        foreach (var input in inputs.OfType<string>().Where(input => IsSameOrInside(input, path)))
+            throw new UserException($"{path}: {input} is read from there - choose another with --output");
+        if (!Directory.Exists(path) || !Directory.EnumerateFileSystemEntries(path).Any())
+            return;
+        if (!overwrite)
+            throw new UserException($"{path}: exists - replace it with --overwrite, or choose another with --output");
+        if (!Marks.Any(mark => File.Exists(Path.Combine(path, mark))))
+            throw new UserException(
+                $"{path}: holds no adapter and no model - --overwrite replaces such a directory and nothing else; choose another with --output");
+    }
+
+    private static bool IsSameOrInside(string input, string output)
+    {
+        var (inner, outer) = (Full(input), Full(output));
+        return inner == outer || inner.StartsWith(outer + Path.DirectorySeparatorChar, StringComparison.Ordinal);
+    }
+
+    private static string Full(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+}
+
+/// <summary>The directory that an evaluation writes.</summary>
+/// <param name="path">The directory.</param>
+/// <param name="overwrite">Whether what an earlier evaluation left there may be replaced.</param>
+public sealed class EvaluationDirectory(string path, bool overwrite)
+{
+    /// <summary>Refuses a directory that holds results already, before time is spent.</summary>
+    /// <exception cref="UserException">It is a file, or holds results.</exception>
+    public void Check()
+    {
+        if (File.Exists(path))
+            throw new UserException($"{path}: is a file - name a directory with --output");
+        if (!overwrite && File.Exists(Inside(ResultsFile.Name)) && !File.Exists(Inside(EvaluationJournal.Name)))
+            throw new UserException($"{path}: holds results - replace them with --overwrite, or choose another directory with --output");
+    }
+
+    /// <summary>Makes the directory and takes it for this evaluation.</summary>
+    /// <returns>The lock, to be held while it writes.</returns>
+    /// <exception cref="UserException">It cannot be written, or another evaluation has it.</exception>
+    public DirectoryLock Prepare()
+    {
+        try
+        {
+            Directory.CreateDirectory(path);
+            var held = DirectoryLock.TryTake(path)
+                ?? throw new UserException($"{path}: another run is writing it now - wait for its end, or choose another directory with --output");
+            AtomicDirectory.RecoverInside(path);
+            if (overwrite)
+                File.Delete(Inside(EvaluationJournal.Name));
+            return held;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UserException($"{path}: cannot be written ({e.Message}) - choose another directory with --output", e);
+        }
+    }
+
+    private string Inside(string name) => Path.Combine(path, name);
 }

@@ -7,29 +7,33 @@ using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
 using Peft.Formats.Tokenizers;
-using Peft.Recipes.Evaluation;
 using Peft.Training;
 
 namespace Peft.Recipes;
 
 /// <summary>A run that is ready to start: trains, keeps the result, measures it.</summary>
-public sealed class PreparedRun(
-    Recipe recipe, OutputDirectory output, TrainingData data, HuggingFaceTokenizer tokenizer, Trainee trainee, TrainingRun run) : IDisposable
+public sealed class PreparedRun(Recipe recipe, OutputDirectory output, HuggingFaceTokenizer tokenizer, TrainingRun run) : IDisposable
 {
     /// <summary>The recipe.</summary>
     public Recipe Recipe => recipe;
 
     /// <summary>What is trained.</summary>
-    public Trainee Trainee => trainee;
+    public ITrainable Trainable => run.Trainable;
 
     /// <summary>The data.</summary>
-    public TrainingData Data => data;
+    public TrainingData Data => run.Data;
 
     /// <summary>The parts that the loop works with.</summary>
     public TrainingRun Training => run;
 
     /// <summary>Number of trainable parameters.</summary>
-    public long TrainableParameters => trainee.Parameters.Sum(p => p.Parameter.numel());
+    public long TrainableParameters => run.Trainable.Parameters.Sum(p => p.Parameter.numel());
+
+    /// <summary>The number of trainable parameters of each module with adapters, or of each parameter of a whole model.</summary>
+    public IReadOnlyList<(string Name, long Count)> TrainableParameterCounts => Trainable.Modules.Count == 0
+        ? [.. Trainable.Parameters.Select(p => (p.Name, p.Parameter.numel()))]
+        : [.. Trainable.Modules.Select(module => (module.Path, module.AdapterParameters()
+            .Where(p => p.Parameter.requires_grad).Sum(p => p.Parameter.numel())))];
 
     /// <summary>Trains; when all steps are done, writes the result into the output directory.</summary>
     public TrainingOutcome Train(StopRequest stop)
@@ -41,7 +45,7 @@ public sealed class PreparedRun(
             AtomicFile.WriteText(Path.Combine(output.Path, BundleFiles.Recipe), ConfigText.ToYaml(recipe.Resolved));
         var outcome = new TrainingLoop(run).Run(stop);
         if (outcome.End == TrainingEnd.Finished)
-            trainee.SaveFinal(output.Path);
+            run.Trainable.SaveResult(output.Path);
         return outcome;
     }
 
@@ -56,12 +60,12 @@ public sealed class PreparedRun(
             return null;
         var tasks = new TaskMeasurement(recipe, tokenizer);
         var name = EvaluationBuilder.NameOf(output.Path);
-        List<MeasuredSubject> measured = [tasks.Of(Described(name), trainee.Model, TaskIdOf)];
+        List<MeasuredSubject> measured = [tasks.Of(Described(name), run.Trainable.Model, TaskIdOf)];
         // What is measured is kept before the base takes its time.
         ResultsFile.Save(Path.Combine(output.Path, ResultsFile.Name), tasks.Results(measured, run.Device, compares: false));
         if (recipe.Evaluation.Base && recipe.Method != Recipe.Full)
         {
-            using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.ModelNameOrPath), recipe.Model.Dtype, run.Device);
+            using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.Directory), recipe.Model.Dtype, run.Device);
             measured.Insert(0, tasks.Of(tasks.Base, model, TaskIdOf));
         }
         var results = tasks.Results(measured, run.Device, compares: true);
@@ -82,13 +86,13 @@ public sealed class PreparedRun(
         foreach (var sink in run.Sinks)
             sink.Dispose();
         run.Optimizer.Dispose();
-        trainee.Model.Dispose();
-        data.Dispose();
+        run.Trainable.Dispose();
+        run.Data.Dispose();
     }
 
     // Ids of tasks are those of training.
     private long? TaskIdOf(string task) =>
-        data.TaskNames.Index().Where(known => known.Item == task).Select(known => (long?)known.Index).FirstOrDefault();
+        run.Data.TaskNames.Index().Where(known => known.Item == task).Select(known => (long?)known.Index).FirstOrDefault();
 
     private Subject Described(string name) => (recipe.Method == Recipe.Full
         ? new Subject(name, Subject.AdapterKind, output.Path, Recipe.Full, null, Models.ModelLoader.Fingerprint(output.Path), 0, null, null, 0, null, null)

@@ -3,6 +3,7 @@ using Peft.Data;
 using Peft.Evaluation;
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Recipes.Reading;
 using Peft.Training;
 
 namespace Peft.Recipes;
@@ -72,7 +73,7 @@ public sealed record Recipe
         var recipe = new Recipe
         {
             Path = path,
-            Paths = new RecipePaths(path),
+            Paths = new RecipePaths(path, reader.Texts(RecipePaths.Key, [])),
             Method = method,
             Model = ModelOptions.Read(reader.Section("model"), method),
             AdapterOptions = method == Full ? null : AdapterOptions.Read(reader.Section("adapter")),
@@ -83,9 +84,10 @@ public sealed record Recipe
             OutputDir = reader.Text("output_dir", $"adapters/{System.IO.Path.GetFileNameWithoutExtension(path)}"),
             Resolved = ConfigMap.Empty(path),
         };
-        reader.Finish();
+        reader.Finish("all keys are in recipes/README.md");
         faults.ThrowIfAny(path);
-        return recipe with { Resolved = reader.Resolved() };
+        var found = recipe.Paths.BaseDirectories.Select(folder => ConfigScalar.Of(folder, path));
+        return recipe with { Resolved = reader.Resolved().With(RecipePaths.Key, new ConfigList(path, 0, found)) };
     }
 
     /// <summary>The resolved recipe less what may change between a run and its continuation, as text.</summary>
@@ -94,11 +96,65 @@ public sealed record Recipe
         var training = (ConfigMap)Resolved["training"]!;
         foreach (var key in FreeKeys)
             training = training.Without(key);
-        return ConfigText.ToYaml(Resolved.Without("output_dir").Without("evaluation").With("training", training));
+        return ConfigText.ToYaml(
+            Resolved.Without("output_dir").Without(RecipePaths.Key).Without("evaluation").With("training", training));
     }
 
     // With a task column only the rows tell.
     private static List<string>? EvalTasks(DataOptions data) => data.Eval.Any(set => set.TaskColumn is not null)
         ? null
         : [.. data.Eval.Select(set => set.Task ?? set.Name)];
+}
+
+/// <summary>The <c>model:</c> section of a recipe: which base model, and how it is held.</summary>
+public sealed record ModelOptions
+{
+    /// <summary>The types a model can be held in.</summary>
+    public static IReadOnlyList<string> Dtypes { get; } = ["auto", "float32", "bfloat16", "float16", "float64"];
+
+    /// <summary>Directory of the base model in Hugging Face layout.</summary>
+    [Key]
+    public string? ModelNameOrPath { get; init; }
+
+    /// <summary>For <c>method: full</c> from nothing: directory that holds the config.json of a model to be made.</summary>
+    [Key]
+    public string? FromConfig { get; init; }
+
+    /// <summary>Directory of the tokenizer; the model's own when absent.</summary>
+    [Key]
+    public string? Tokenizer { get; init; }
+
+    /// <summary>Type of the base weights.</summary>
+    /// <value>Default auto: the file's type where this machine computes it fast, else float32.</value>
+    [Key(Choices = ["auto", "float32", "bfloat16", "float16", "float64"])]
+    public string Dtype { get; init; } = "auto";
+
+    /// <summary>For <c>method: full</c>: type the trained model is saved in.</summary>
+    /// <value>Default bfloat16.</value>
+    [Key(Choices = ["float32", "bfloat16", "float16", "float64"])]
+    public string SaveDtype { get; init; } = "bfloat16";
+
+    /// <summary>Directory of the model, or of the config that one is made from.</summary>
+    public string Directory => ModelNameOrPath ?? FromConfig!;
+
+    /// <summary>Where the tokenizer is.</summary>
+    public string TokenizerDirectory => Tokenizer ?? Directory;
+
+    /// <summary>What to do about a directory that is not there.</summary>
+    internal static string AdviceFor(string path) => path.Count(c => c == '/') == 1 && path[0] is not ('.' or '/' or '~')
+        ? $"nothing is downloaded here: fetch a model of the Hub with hf download {path} --local-dir DIR, or correct the path"
+        : "check the path";
+
+    /// <summary>Reads and checks the section.</summary>
+    public static ModelOptions Read(OptionReader reader, string method)
+    {
+        var isFull = method == Recipe.Full;
+        var options = reader.Bind(
+            new ModelOptions { Dtype = isFull ? "float32" : "auto" }, without: isFull ? [] : ["from_config", "save_dtype"]);
+        if (options is { ModelNameOrPath: null, FromConfig: null })
+            reader.Fault("model_name_or_path", "missing", "the directory of a model in Hugging Face layout, such as data/base");
+        if (options is { ModelNameOrPath: not null, FromConfig: not null })
+            reader.Fault("from_config", "given beside model_name_or_path", "one of the two");
+        return options;
+    }
 }

@@ -8,6 +8,7 @@ using Peft.Formats.HuggingFace;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Models.Loading;
+using Peft.Recipes.Reading;
 using Peft.Training;
 using Peft.Training.Checkpoints;
 using Peft.Training.Metrics;
@@ -18,47 +19,49 @@ namespace Peft.Recipes;
 public static class RunBuilder
 {
     /// <summary>Opens the data and the model of a recipe and puts the run together; writes nothing.</summary>
+    /// <param name="recipe">The recipe.</param>
+    /// <param name="output">Where the result, checkpoints and metrics go.</param>
+    /// <param name="device">Where to compute.</param>
+    /// <param name="watchers">Who is told of each step beside the files in the output directory.</param>
     /// <exception cref="UserException">Anything the recipe names cannot be used.</exception>
-    public static PreparedRun Build(Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks)
+    public static PreparedRun Build(Recipe recipe, OutputDirectory output, Device device, params IReadOnlyList<IMetricSink> watchers)
+    {
+        var sinks = watchers.ToList();
+        sinks.Add(new JsonLinesSink(Path.Combine(output.Path, JsonLinesSink.FileName)));
+        if (recipe.Training.ReportTo.Contains("tensorboard"))
+            sinks.Add(new TensorBoardSink(Path.Combine(output.Path, TensorBoardSink.FolderName), TimeProvider.System));
+        return Build(recipe, output, device, sinks, data => recipe.Method == Recipe.Full
+            ? FullModel(recipe, device)
+            : new AdapterTrainable(Adapters(recipe, data, device)));
+    }
+
+    /// <summary>The run of a gate's training; nothing of it but the gate is kept.</summary>
+    /// <param name="adapter">The adapter's directory.</param>
+    /// <param name="recipe">What <see cref="GateTraining.RecipeOf"/> made.</param>
+    /// <param name="device">Where to compute.</param>
+    /// <param name="watchers">Who is told of each step.</param>
+    /// <exception cref="UserException">Anything the recipe names cannot be used.</exception>
+    public static PreparedRun BuildGate(string adapter, Recipe recipe, Device device, IReadOnlyList<IMetricSink> watchers) => Build(
+        recipe, new OutputDirectory(adapter, null), device, watchers,
+        data => new GateTrainable(Adapters(recipe, data, device), adapter, recipe, data, device));
+
+    private static PreparedRun Build(
+        Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks,
+        Func<TrainingData, ITrainable> trainableOf)
     {
         var tokenizer = LoadTokenizer(recipe);
         var data = OpenData(recipe, tokenizer);
-        var trainee = recipe.Method == Recipe.Full
-            ? FullTrainee(recipe, tokenizer, device)
-            : AdapterTrainee(recipe, data, device);
-        CheckFits(recipe, trainee.Model, data);
-
-        var options = recipe.Training;
-        // Refused above where epochs decide and only reading tells.
-        var steps = options.TotalSteps(() => data.Batches(options.PerDeviceTrainBatchSize, options.Seed).BatchesPerEpoch!.Value);
-        var held = data.Eval.Count == 0 ? null : data;
-        var run = new TrainingRun
+        var trainable = trainableOf(data);
+        CheckFits(recipe, data);
+        var run = TrainingRun.Of(trainable, data, recipe.Training, output.Path, device, recipe.Identity()) with
         {
-            Model = trainee.Model,
-            Parameters = trainee.Parameters,
-            Options = options,
-            TotalSteps = steps,
-            Schedule = LearningRateSchedule.From(options, steps),
-            Optimizer = Optimizers.Create(options, trainee.Parameters),
-            Batches = state => data.Batches(options.PerDeviceTrainBatchSize, options.Seed, state),
-            AuxiliaryLoss = trainee.Adapted is { HasAuxiliaryLoss: true } adapted ? adapted.AuxiliaryLoss : null,
-            Load = trainee.Adapted is null ? null : ExpertLoad.Of,
-            Routing = trainee.Adapted is { Options.Router: not null } routed ? new RoutingProcedure(routed) : null,
-            RoutingStatistics = trainee.Adapted is { Options.Router: not null } ? RoutingStatistics.Of : null,
-            Evaluate = held is null ? null : _ => EvaluationLoss.Of(
-                trainee.Model, held.Eval.Sequential(options.PerDeviceEvalBatchSize), held.TaskNames, device),
-            Sinks = sinks,
-            SaveModel = trainee.SaveExactly,
-            LoadModel = trainee.Load,
-            Checkpoints = new CheckpointStore(output.Path),
             ResumeFrom = output.Resume,
-            Device = device,
-            RecipeIdentity = recipe.Identity(),
+            Sinks = sinks,
         };
         // Before anything is written.
         if (output.Resume is { } checkpoint)
             TrainerStateFile.Read(checkpoint.Path).RequireSameRecipe(checkpoint.Path, run.RecipeIdentity);
-        return new PreparedRun(recipe, output, data, tokenizer, trainee, run);
+        return new PreparedRun(recipe, output, tokenizer, run);
     }
 
     /// <summary>The tokenizer of a recipe.</summary>
@@ -85,11 +88,15 @@ public static class RunBuilder
         TrainingData.Open(WithFoundFiles(recipe), EncoderOf(recipe, tokenizer), Directory.GetCurrentDirectory());
 
     /// <summary>How the texts of a recipe are encoded for its model.</summary>
-    /// <exception cref="UserException">Tokenizer and model do not fit together.</exception>
+    /// <exception cref="UserException">Tokenizer, data and model do not fit together.</exception>
     public static TextEncoder EncoderOf(Recipe recipe, HuggingFaceTokenizer tokenizer)
     {
-        var directory = recipe.Model.FromConfig ?? recipe.Model.ModelNameOrPath;
-        var config = ModelLoader.ReadConfig(recipe.Paths.Resolve(directory)).Config;
+        var config = ModelLoader.ReadConfig(recipe.Paths.Resolve(recipe.Model.Directory)).Config;
+        var faults = new Faults();
+        if (recipe.Data.MaxLength > config.MaxPositionEmbeddings)
+            faults.Add("data.max_length", $"{recipe.Data.MaxLength}",
+                $"at most the model's max_position_embeddings {config.MaxPositionEmbeddings}");
+        faults.ThrowIfAny(recipe.Path);
         return TextEncoder.Of(tokenizer, config.EosTokenIds, config.VocabularySize);
     }
 
@@ -100,55 +107,38 @@ public static class RunBuilder
         Eval = [.. recipe.Data.Eval.Select(set => set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)] })],
     };
 
-    private static Trainee AdapterTrainee(Recipe recipe, TrainingData data, Device device)
+    private static BundleContents Adapters(Recipe recipe, TrainingData data, Device device)
     {
-        var directory = recipe.Paths.Resolve(recipe.Model.ModelNameOrPath);
+        var directory = recipe.Paths.Resolve(recipe.Model.Directory);
         var model = LoadedModel.OpenBase(directory, recipe.Model.Dtype, device);
         var adapted = AdapterAttachment.Attach(model, recipe.AdapterOptions!, recipe.Training.Seed);
         if (recipe.ExpertsFrom.Count > 0)
             ExpertLoader.Load(adapted, [.. recipe.ExpertsFrom.Select(recipe.Paths.Resolve)]);
         adapted.HoldExperts();
-        var contents = new BundleContents
+        return new BundleContents
         {
             Adapted = adapted,
-            Base = new BaseIdentity(recipe.Model.ModelNameOrPath, ModelLoader.Fingerprint(directory)),
+            Base = new BaseIdentity(recipe.Model.Directory, ModelLoader.Fingerprint(directory)),
             ResolvedRecipe = ConfigText.ToYaml(recipe.Resolved),
             Data = [.. data.Files.Select(f => new DataIdentity(f.File, f.Sha256))],
             Seed = recipe.Training.Seed,
         };
-        return new Trainee(
-            model, adapted, adapted.Parameters,
-            target => BundleWriter.Write(target, contents),
-            target => BundleWriter.Write(target, contents),
-            checkpoint =>
-            {
-                var weights = BundleReader.Load(checkpoint).Weights;
-                BundleTensors.Load(adapted, weights.Path, weights.Entries);
-            });
     }
 
-    private static Trainee FullTrainee(Recipe recipe, HuggingFaceTokenizer tokenizer, Device device)
+    private static FullModelTrainable FullModel(Recipe recipe, Device device)
     {
         var dtype = recipe.Model.Dtype == "auto" ? ScalarType.Float32 : DtypeNames.Parse(recipe.Model.Dtype);
-        var directory = recipe.Paths.Resolve(recipe.Model.FromConfig ?? recipe.Model.ModelNameOrPath);
+        var directory = recipe.Paths.Resolve(recipe.Model.Directory);
         var model = recipe.Model.FromConfig is null
             ? ModelLoader.Load(directory, dtype, device)
             : ModelLoader.Create(ModelConfigFile.Read(directory), dtype, recipe.Training.Seed, device);
-        model.RequireGrad(true);
         var files = FullModelFiles.From(directory, recipe.Paths.Resolve(recipe.Model.TokenizerDirectory));
-        return new Trainee(
-            model, null, model.BaseParameters,
-            target => files.Save(target, model, dtype),
-            target => files.Save(target, model, DtypeNames.Parse(recipe.Model.SaveDtype)),
-            checkpoint => TensorFile.ReadInto(Path.Combine(checkpoint, FullModelFiles.Weights), [.. model.StateDict()]));
+        return new FullModelTrainable(model, files, DtypeNames.Parse(recipe.Model.SaveDtype));
     }
 
-    private static void CheckFits(Recipe recipe, CausalLanguageModel model, TrainingData data)
+    private static void CheckFits(Recipe recipe, TrainingData data)
     {
         var faults = new Faults();
-        if (recipe.Data.MaxLength > model.Config.MaxPositionEmbeddings)
-            faults.Add("data.max_length", $"{recipe.Data.MaxLength}",
-                $"at most the model's max_position_embeddings {model.Config.MaxPositionEmbeddings}");
         if (data.TrainCount is null && recipe.Training.MaxSteps == 0)
             faults.Add("training.max_steps", $"0, and streaming leaves the number of sequences unknown ({data.WhyUnknown})",
                 "at least 1, or sizes that are known without reading (Parquet without filter)");

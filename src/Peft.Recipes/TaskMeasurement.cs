@@ -6,7 +6,6 @@ using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
-using Peft.Recipes.Evaluation;
 
 namespace Peft.Recipes;
 
@@ -29,7 +28,7 @@ public sealed class TaskMeasurement
 
     private static string Version => typeof(TaskMeasurement).Assembly.GetName().Version?.ToString(3) ?? "unknown";
 
-    private string BaseDirectory => _recipe.Paths.Resolve(_recipe.Model.ModelNameOrPath);
+    private string BaseDirectory => _recipe.Paths.Resolve(_recipe.Model.Directory);
 
     /// <summary>The bare base as a subject of results.</summary>
     public Subject Base => SubjectLoader.Base(BaseDirectory);

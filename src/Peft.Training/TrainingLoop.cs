@@ -9,6 +9,18 @@ using Peft.Training.Metrics;
 
 namespace Peft.Training;
 
+/// <summary>Asks a running loop to save and return after the step it is in; set by a signal handler.</summary>
+public sealed class StopRequest
+{
+    private volatile bool _requested;
+
+    /// <summary>Whether stopping was asked for.</summary>
+    public bool IsRequested => _requested;
+
+    /// <summary>Asks for the stop; safe from any thread.</summary>
+    public void Request() => _requested = true;
+}
+
 /// <summary>How a run ended.</summary>
 public enum TrainingEnd
 {
@@ -19,7 +31,7 @@ public enum TrainingEnd
     Interrupted,
 }
 
-/// <summary>What a run came to.</summary>
+/// <summary>The outcome of a run.</summary>
 /// <param name="End">How it ended.</param>
 /// <param name="Steps">Optimizer steps done in all.</param>
 /// <param name="BestStep">Step of the best evaluation, when evaluations were compared.</param>
@@ -42,19 +54,22 @@ public sealed class TrainingLoop(TrainingRun run)
 {
     private const int LongestSkip = 10; // steps in a row: then it is not a matter of single rows
 
+    private readonly ITrainable _trainable = run.Trainable;
     private readonly TrainingOptions _options = run.Options;
+    private readonly LearningRateSchedule _schedule = run.Schedule;
     private TrainingState _state = TrainingState.Start;
 
     /// <summary>Trains until the last step, an early stop or a stop request.</summary>
-    /// <exception cref="NonFiniteLossException">A loss, gradient or trained value is not finite; the last checkpoint is good.</exception>
+    /// <exception cref="NonFiniteLossException">A loss, gradient or trainable parameter is not finite; the last checkpoint is good.</exception>
     public TrainingOutcome Run(StopRequest stop)
     {
         if (run.ResumeFrom is { } checkpoint)
         {
-            _state = CheckpointStore.Restore(checkpoint, run);
-            run.Checkpoints.RequireBest(_state, _options);
+            _state = CheckpointStore.Restore(checkpoint, run.RecipeIdentity, _trainable, run.Optimizer);
+            if (_options.LoadBestModelAtEnd && _state.BestStep is { } bestSoFar)
+                run.Checkpoints.RequireBest(bestSoFar);
         }
-        var batches = run.Batches(_state.Data);
+        var batches = run.Data.Batches(_options.PerDeviceTrainBatchSize, _options.Seed, _state.Data);
         foreach (var sink in run.Sinks)
             sink.Start(_state.Step, run.TotalSteps);
 
@@ -72,7 +87,7 @@ public sealed class TrainingLoop(TrainingRun run)
                 sink.Write(report);
 
             var last = _state.Step == run.TotalSteps;
-            if (run.Evaluate is not null && IsDue(_options.EvalSteps, last))
+            if (run.Data.Eval.Count > 0 && IsDue(_options.EvalSteps, last))
                 Evaluate();
             if (stop.IsRequested && !last && !_state.StoppedEarly)
                 return Outcome(TrainingEnd.Interrupted, Save());
@@ -81,7 +96,7 @@ public sealed class TrainingLoop(TrainingRun run)
         }
         FlushSinks();
         if (_options.LoadBestModelAtEnd && _state.BestStep is { } best && best != _state.Step)
-            run.Checkpoints.RestoreParameters(best, run);
+            run.Checkpoints.RestoreParameters(best, _trainable);
         RequireFiniteParameters();
         return Outcome(TrainingEnd.Finished, null);
     }
@@ -102,29 +117,24 @@ public sealed class TrainingLoop(TrainingRun run)
         var learned = micro.Sum(b => b.LearnedTokens);
         var sums = new StepSums();
         run.Optimizer.zero_grad();
-        var passes = run.Routing?.Passes ?? 1;
+        var passes = _trainable.Passes;
         for (var i = 0; i < micro.Count; i++)
         {
             for (var p = 0; p < passes; p++)
                 ForwardBackward(micro[i], new(i, micro.Count, p, passes, learned), sums);
-            run.Routing?.AfterMicroBatch();
+            _trainable.AfterMicroBatch();
         }
 
         var norm = Gradients.clip_grad_norm_(
-            run.Parameters.Select(p => p.Parameter), _options.MaxGradNorm > 0 ? _options.MaxGradNorm : double.MaxValue);
-        var rate = run.Schedule.At(_state.Step);
+            _trainable.Parameters.Select(p => p.Parameter), _options.MaxGradNorm > 0 ? _options.MaxGradNorm : double.MaxValue);
+        var rate = _schedule.At(_state.Step);
         var skipped = SkipIfNotFinite(sums, norm, micro);
         if (skipped is null)
         {
             run.Optimizer.lr = rate;
             run.Optimizer.step();
-            run.Routing?.AfterStep();
-            run.AfterStep?.Invoke(_state.Step);
         }
-        else
-        {
-            run.Routing?.Clear();
-        }
+        _trainable.AfterStep(_state.Step, isApplied: skipped is null);
 
         var tokens = micro.Sum(b => b.Lengths.Sum(l => (long)l));
         var seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
@@ -152,28 +162,28 @@ public sealed class TrainingLoop(TrainingRun run)
         using var random = Seeds.GeneratorFor(_options.Seed, stream, run.Device);
         using var tensors = BatchTensors.From(batch, run.Device);
         var pass = tensors.TrainingPass(random, _options.GradientCheckpointing);
-        var hidden = run.Model.Hidden(tensors.Ids, pass);                                   // [B, T, D]
-        var losses = TokenLoss.PerToken(run.Model, hidden, tensors, pass);                  // [M]
+        var hidden = _trainable.Model.Hidden(tensors.Ids, pass);                            // [B, T, D]
+        var losses = TokenLoss.PerToken(_trainable.Model, hidden, tensors, pass);           // [M]
         var learned = Math.Max(1, part.LearnedInStep);
         var token = losses.sum() / (learned * part.Passes);
-        var auxiliary = run.AuxiliaryLoss?.Invoke(pass, tensors.TokenMask) is { } whole ? whole / (part.MicroBatches * part.Passes) : null;
+        var auxiliary = _trainable.AuxiliaryLoss(pass, tensors.TokenMask) is { } whole ? whole / (part.MicroBatches * part.Passes) : null;
         var total = auxiliary is null ? token : token + auxiliary;
         // With everything frozen on the path of a batch there is nothing to learn from it.
         if (total.requires_grad)
             pass.Backward(total);
-        run.Routing?.AfterPass(pass, tensors.TokenMask, () => TokenLoss.PerRow(losses, tensors) / learned);
+        _trainable.AfterPass(pass, tensors.TokenMask, () => TokenLoss.PerRow(losses, tensors) / learned);
         var loss = token.ToDouble();
-        sums.Add(loss, auxiliary is null ? 0 : auxiliary.ToDouble(), run.Load?.Invoke(pass, tensors.TokenMask));
-        if (run.RoutingStatistics is { } statistics && part.Index == part.MicroBatches - 1 && part.Pass == part.Passes - 1
+        sums.Add(loss, auxiliary is null ? 0 : auxiliary.ToDouble(), _trainable.ExpertLoad(pass, tensors.TokenMask));
+        if (part.Index == part.MicroBatches - 1 && part.Pass == part.Passes - 1
             && IsDue(_options.LoggingSteps, _state.Step + 1 == run.TotalSteps, _state.Step + 1))
-            sums.Routing = statistics(pass, tensors.TokenMask);
+            sums.Routing = _trainable.Statistics(pass, tensors.TokenMask);
         if (!double.IsFinite(loss))
             sums.Blamed.AddRange(NonFiniteRows.Of(losses, tensors.LearnedIndex, batch));
     }
 
     private void Evaluate()
     {
-        var metrics = run.Evaluate!(_state.Step);
+        var metrics = _trainable.Evaluate(run.Data, _options.PerDeviceEvalBatchSize, run.Device);
         var report = new EvaluationReport(_state.Step, metrics);
         foreach (var sink in run.Sinks)
             sink.Write(report);
@@ -194,7 +204,8 @@ public sealed class TrainingLoop(TrainingRun run)
     {
         RequireFiniteParameters();
         FlushSinks();
-        return run.Checkpoints.Save(_state, run, _options.SaveTotalLimit);
+        return run.Checkpoints.Save(
+            new(_state, run.TotalSteps, run.RecipeIdentity), _trainable, run.Optimizer, _options.SaveTotalLimit);
     }
 
     private void FlushSinks()
@@ -222,7 +233,7 @@ public sealed class TrainingLoop(TrainingRun run)
     private void RequireFiniteParameters()
     {
         using var frozen = torch.no_grad();
-        foreach (var (name, parameter) in run.Parameters)
+        foreach (var (name, parameter) in _trainable.Parameters)
         {
             using var scope = torch.NewDisposeScope();
             if (!parameter.isfinite().all().item<bool>())
@@ -248,11 +259,11 @@ public sealed class TrainingLoop(TrainingRun run)
         /// <summary>Rows whose own loss is not finite.</summary>
         public List<RowId> Blamed { get; } = [];
 
-        public void Add(double loss, double aux, IReadOnlyList<double>? load)
+        public void Add(double loss, double aux, IReadOnlyList<double> load)
         {
             Loss += loss;
             Aux += aux;
-            if (load is not { Count: > 0 })
+            if (load.Count == 0)
                 return;
             _load ??= new double[load.Count];
             for (var e = 0; e < load.Count; e++)

@@ -29,7 +29,7 @@ internal static class RouterBenchmark
         var faults = new Faults();
         var section = new OptionReader(
             ConfigJson.Parse($$"""{"kind": "{{entry.Kind}}"}""", entry.Kind), "router", faults);
-        var router = entry.Read(section, new RouterSize(experts, TrainingStep.Rank));
+        var router = RouterCatalog.Read(section, new RouterSize(experts, TrainingStep.Rank));
         faults.ThrowIfAny(entry.Kind);
         return TrainingStep.LoraOf(TrainingStep.Rank) with
         {

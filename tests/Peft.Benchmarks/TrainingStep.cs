@@ -31,7 +31,7 @@ internal sealed class TrainingStep : IDisposable
         _gradientCheckpointing = gradientCheckpointing;
         _model = shape.Create(options.Dtype);
         _adapted = AdapterAttachment.Attach(_model, adapter, seed: 1);
-        _optimizer = Optimizers.Create(new TrainingOptions(), _adapted.Parameters);
+        _optimizer = new TrainingOptions().NewOptimizer(_adapted.Parameters);
         _batch = RandomBatch(shape);
     }
 

@@ -13,7 +13,8 @@ public sealed class DiskFullTests : IDisposable
         _folder.Write("r.yaml", TinyBase.Recipe("{r: 32}", "{max_steps: 1, report_to: none}"));
         using var disk = new SmallDisk(kilobytes: 64); // the adapter alone takes 128
         var output = Path.Combine(disk.Path, "out");
-        PeftProcess.Run(_folder, "train", "r.yaml", "--output", output).IsRefused("the disk is full", output, "free some space");
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output", output).IsRefused("the disk is full", output,
+            "free some space");
         Assert.Equal(
             ["metrics.jsonl", "recipe.resolved.yaml"],
             Directory.GetFileSystemEntries(output).Select(Path.GetFileName).Order(StringComparer.Ordinal));
@@ -25,7 +26,8 @@ public sealed class DiskFullTests : IDisposable
         _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 200, save_steps: 0, report_to: none}"));
         using var disk = new SmallDisk(kilobytes: 16);
         // Leaves a page for the directory's two small files; the numbers of 200 steps take 40 KB.
-        PeftProcess.Run(_folder, "train", "r.yaml", "--output", Path.Combine(disk.Path, "out")).IsRefused("metrics.jsonl", "the disk is full", "free some space");
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output",
+            Path.Combine(disk.Path, "out")).IsRefused("metrics.jsonl", "the disk is full", "free some space");
     }
 
     [SmallDiskFact]
@@ -36,7 +38,8 @@ public sealed class DiskFullTests : IDisposable
         using var disk = new SmallDisk(kilobytes: 700); // a checkpoint takes about 400
         var output = Path.Combine(disk.Path, "out");
 
-        PeftProcess.Run(_folder, "train", "r.yaml", "--output", output).IsRefused("checkpoint-2", "the disk is full", "free some space");
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output", output).IsRefused("checkpoint-2", "the disk is full",
+            "free some space");
         Assert.Equal(
             ["checkpoint-1", "metrics.jsonl", "recipe.resolved.yaml"],
             Directory.GetFileSystemEntries(output).Select(Path.GetFileName).Order(StringComparer.Ordinal));
@@ -45,7 +48,8 @@ public sealed class DiskFullTests : IDisposable
         disk.Remount("size=4m");
         PeftProcess.Run(_folder, "train", "r.yaml", "--output", output, "--resume", "auto").Succeeds();
         Assert.True(TrainedFolder.AssertIntact(output));
-        Assert.Equal(File.ReadAllBytes(_folder["whole/adapter_model.safetensors"]), File.ReadAllBytes(Path.Combine(output, "adapter_model.safetensors")));
+        Assert.Equal(File.ReadAllBytes(_folder["whole/adapter_model.safetensors"]),
+            File.ReadAllBytes(Path.Combine(output, "adapter_model.safetensors")));
     }
 
     [SmallDiskFact]
@@ -59,29 +63,36 @@ public sealed class DiskFullTests : IDisposable
         disk.Remount("ro");
         PeftProcess.Run(_folder, "train", "r.yaml", "--output", output, "--overwrite")
             .Exits(2).Says("the file system is read-only", output, "choose another output");
-        PeftProcess.Run(_folder, "train", "r.yaml", "--output", Path.Combine(disk.Path, "new")).Exits(2).Says("cannot be written", "--output");
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output",
+            Path.Combine(disk.Path, "new")).Exits(2).Says("cannot be written", "--output");
         Assert.Equal(["notes.txt"], Directory.GetFileSystemEntries(output).Select(Path.GetFileName));
     }
 
     [Theory]
-    [InlineData("{r: 32}", 100_000, "out/.next", "metrics.jsonl", "recipe.resolved.yaml")] // the adapter alone takes 128 KB
+    [InlineData("{r: 32}", 100_000, "out/.next", "metrics.jsonl",
+        "recipe.resolved.yaml")] // the adapter alone takes 128 KB
     [InlineData("{r: 2}", 4096, "out/metrics.jsonl", "metrics.jsonl", "recipe.resolved.yaml")]
-    public void A_file_larger_than_the_shell_allows_is_told_and_not_left_half_written(string adapter, int bytes, string file, params string[] left)
+    public void A_file_larger_than_the_shell_allows_is_told_and_not_left_half_written(string adapter, int bytes,
+        string file, params string[] left)
     {
         _folder.Write("r.yaml", TinyBase.Recipe(adapter, "{max_steps: 60, save_steps: 0, report_to: none}"));
         // The runtime needs one large file in memory for its own protection; with this it does without.
-        var limited = Surroundings.With("DOTNET_EnableWriteXorExecute", "0") with { Prefix = ["prlimit", $"--fsize={bytes}:unlimited"] };
+        var limited = Surroundings.With("DOTNET_EnableWriteXorExecute",
+            "0") with { Prefix = ["prlimit", $"--fsize={bytes}:unlimited"] };
         PeftProcess.Run(_folder, limited, "train", "r.yaml", "--output", "out")
             .IsRefused(file, "larger than this shell or file system allows", "ulimit -f");
-        Assert.Equal(left, Directory.GetFileSystemEntries(_folder["out"]).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Equal(left,
+            Directory.GetFileSystemEntries(_folder["out"]).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
 
     [SmallDiskFact]
     public void A_tokenizer_that_does_not_fit_is_not_left_half_written()
     {
         using var disk = new SmallDisk(kilobytes: 4);
-        var texts = Surroundings.WithInput([.. Enumerable.Range(0, 200).Select(i => $"word{i} word{i} another{i} another{i}")]);
-        PeftProcess.Run(_folder, texts, "tokenize", "--train", "--vocab-size", "1000", "--tokenizer", disk.Path).IsRefused("the disk is full", "tokenizer.json");
+        var texts = Surroundings.WithInput(
+            [.. Enumerable.Range(0, 200).Select(i => $"word{i} word{i} another{i} another{i}")]);
+        PeftProcess.Run(_folder, texts, "tokenize", "--train", "--vocab-size", "1000", "--tokenizer",
+            disk.Path).IsRefused("the disk is full", "tokenizer.json");
         Assert.Empty(Directory.GetFiles(disk.Path));
     }
 

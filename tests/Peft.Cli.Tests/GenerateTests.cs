@@ -14,17 +14,69 @@ public sealed class GenerateTests : IDisposable
         using var expected = JsonDocument.Parse(File.ReadAllText(Path.Combine(model, "expected.json")));
         var prompt = expected.RootElement.GetProperty("text").GetString()!;
         var story = expected.RootElement.GetProperty("greedy_text").GetString()!;
-        var added = expected.RootElement.GetProperty("greedy_ids").GetArrayLength() - expected.RootElement.GetProperty("ids").GetArrayLength();
+        var added = expected.RootElement.GetProperty("greedy_ids").GetArrayLength() - expected.RootElement.GetProperty(
+            "ids").GetArrayLength();
 
-        var run = PeftProcess.Run(_folder, "generate", "--base", model, "--prompt", prompt, "--max-new-tokens", $"{added}").Succeeds();
+        var run = PeftProcess.Run(_folder, "generate", "--base", model, "--prompt", prompt, "--max-new-tokens",
+            $"{added}").Succeeds();
         Assert.Equal(story + "\n", run.Output);
         Assert.Equal("", run.Error);
+    }
+
+    [SharedTheory]
+    [InlineData("Once upon a time, there was a little girl named ")]
+    [InlineData("<s>Once upon a time, there was a little girl named")]
+    public void A_space_at_the_prompts_end_or_a_begin_spelled_out_changes_nothing_of_what_follows(string prompt)
+    {
+        string Continued(string text) => PeftProcess.Run(
+            _folder, "generate", "--base", SharedAssets.Path("models", "stories260K"), "--prompt", text, "--no-prompt",
+            "--max-new-tokens", "16").Succeeds().Output;
+
+        var plain = Continued("Once upon a time, there was a little girl named");
+        Assert.StartsWith(" Lily", plain, StringComparison.Ordinal);
+        Assert.Equal(prompt.EndsWith(' ') ? plain[1..] : plain, Continued(prompt));
+    }
+
+    [Fact]
+    public void A_text_ends_where_training_put_its_end_whatever_else_the_config_names()
+    {
+        _folder.Write("rows.jsonl", """{"q": "the cat =", "a": " dog"}""" + "\n");
+        _folder.Write("full.yaml", $$$"""
+            method: full
+            model: {from_config: {{{TinyBase.New}}}, save_dtype: float32}
+            data:
+              max_length: 32
+              train:
+                - {files: rows.jsonl, template: {prompt: "{q}", answer: "{a}"}}
+            training: {max_steps: 40, learning_rate: 0.01, report_to: none}
+            """);
+        PeftProcess.Run(_folder, "train", "full.yaml", "--output", "base").Succeeds();
+        var config = File.ReadAllText(_folder["base/config.json"]);
+        Assert.Contains("\"eos_token_id\": 0", config);
+        string[] words = ["generate", "--base", "base", "--prompt", "the cat =", "--max-new-tokens", "20", "--no-prompt"];
+        Assert.Equal(" dog\n", PeftProcess.Run(_folder, words).Succeeds().Output);
+
+        // As base models that were given another tokenizer: the tokenizer's end is the one that was learned.
+        _folder.Write("base/config.json", config.Replace("\"eos_token_id\": 0", "\"eos_token_id\": 9", StringComparison.Ordinal));
+        _folder.Write("base/generation_config.json", """{"eos_token_id": [7, 8]}""");
+        Assert.Equal(" dog\n", PeftProcess.Run(_folder, words).Succeeds().Output);
+
+        // Any end of either file is one, and is not printed: here the first token of the answer.
+        _folder.Write("base/tokenizer_config.json", """{"eos_token": null}""");
+        var ids = PeftProcess.Run(_folder, Surroundings.WithInput(" dog"), "tokenize", "--tokenizer", "base").Succeeds().Output;
+        var first = ids.Trim('[', ']', '\n').Split(',')[0];
+        _folder.Write("base/generation_config.json", $$"""{"eos_token_id": [7, {{first}}]}""");
+        Assert.Equal("\n", PeftProcess.Run(_folder, words).Succeeds().Output);
+        _folder.Write("base/generation_config.json", """{"eos_token_id": [7, 8]}""");
+        _folder.Write("base/config.json", config.Replace("\"eos_token_id\": 0", $"\"eos_token_id\": {first}", StringComparison.Ordinal));
+        Assert.Equal("\n", PeftProcess.Run(_folder, words).Succeeds().Output);
     }
 
     [Fact]
     public void The_same_seed_gives_the_same_text_and_another_seed_another()
     {
-        string[] words = ["generate", "--base", TinyBase.Model, "--prompt", "the cat", "--no-prompt", "--temperature", "1", "--max-new-tokens", "30"];
+        string[] words = ["generate", "--base", TinyBase.Model, "--prompt", "the cat", "--no-prompt", "--temperature",
+            "1", "--max-new-tokens", "30"];
         var first = PeftProcess.Run(_folder, [.. words, "--seed", "7"]).Succeeds().Output;
         Assert.DoesNotContain("the cat", first);
         Assert.Equal(first, PeftProcess.Run(_folder, [.. words, "--seed", "7"]).Succeeds().Output);

@@ -1,7 +1,9 @@
+using Peft.Data.Examples;
 using Peft.Data.Tables;
 using Peft.Data.Tokens;
 using Peft.Formats;
 using Peft.Formats.Files;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Data.Tests;
 
@@ -36,6 +38,18 @@ public class TrainingDataTests
             [new DataFileHash("a.csv", Sha256.OfFile(folder["a.csv"]), 42), new DataFileHash("b.csv", Sha256.OfFile(folder["b.csv"]), 24)],
             data.Files);
         Assert.Equal([0, 0, 1, 1], data.Train.Sequential(4).Single().TaskIds);
+    }
+
+    [Fact]
+    public void A_row_of_a_single_token_is_counted_by_itself()
+    {
+        using var folder = new TempFolder();
+        folder.Write("a.csv", "t\na\nabcde\nab\n");
+        using var data = TrainingData.Open(
+            Given.Train($$"""{"files": "a.csv", {{Text}}}""", "\"add_eos\": false, \"on_long_answer\": \"skip\", \"max_length\": 4"),
+            Given.NoSpecials, folder.Path);
+        var all = data.Train.Statistics;
+        Assert.Equal((3L, 1L, 1L, 2L, 1L), (all.Rows, all.LongRows, all.UnlearnableRows, all.DroppedRows, all.Sequences));
     }
 
     [Fact]
@@ -115,6 +129,24 @@ public class TrainingDataTests
         var error = Assert.Throws<FaultsException>(() => TrainingData.Open(
             Given.Options("{}"), Given.Characters with { Ends = [] }, folder.Path));
         Assert.Equal(["data.train", "data.add_eos"], error.Items.Select(fault => fault.Place));
+    }
+
+    [Fact]
+    public void A_token_that_the_model_lacks_is_refused_with_its_row_in_training_and_preview()
+    {
+        using var folder = new TempFolder();
+        folder.Write("a.csv", "t\nabc\nxyz\n");
+        var options = Given.Train($$"""{"files": "a.csv", {{Text}}}""");
+        var encoder = Given.Characters with { VocabularySize = 'y' };
+        const string Message =
+            "a.csv, row 2: a token with id 121; expected ids below the model's vocab_size 121."
+            + " Use the tokenizer of the base model.";
+        Assert.Equal(
+            Message, Assert.Throws<DataRowException>(() => TrainingData.Open(options, encoder, folder.Path)).Message);
+        Assert.Equal(Message, Assert.Throws<DataRowException>(() => DataPreview.Read(
+            options, encoder, id => new PreviewToken(id, $"{id}", false, false), folder.Path, rows: 2)).Message);
+        using var larger = TrainingData.Open(options, encoder with { VocabularySize = 'z' + 1 }, folder.Path);
+        Assert.Equal(2, larger.Train.Count);
     }
 
     [Fact]

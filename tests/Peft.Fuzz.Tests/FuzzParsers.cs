@@ -16,6 +16,7 @@ using Peft.Formats.Templates;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Recipes;
+using Peft.Recipes.Reading;
 using Peft.Training.Checkpoints;
 
 namespace Peft.Fuzz.Tests;
@@ -45,7 +46,7 @@ internal static class FuzzParsers
         new("safetensors", FuzzSeeds.Safetensors, (folder, _) => ReadTensors(Path.Combine(folder, "x.safetensors")))
         {
             FileName = "x.safetensors",
-            TextOf = input => (8, 8 + (int)BinaryPrimitives.ReadInt64LittleEndian(input)),
+            TextOf = input => HeaderOf(input),
             Mend = (input, length) =>
             {
                 BinaryPrimitives.WriteInt64LittleEndian(input, length);
@@ -79,7 +80,7 @@ internal static class FuzzParsers
         {
             Prepare = PrepareRecipe,
         },
-        new("bundle", FuzzSeeds.Bundle, (folder, _) => UseOptions(BundleReader.Load(folder).Manifest.Adapter))
+        new("bundle", FuzzSeeds.Bundle, (folder, _) => UseOptions(OwnBundle.Open(folder).Manifest.Adapter))
         {
             FileName = BundleFiles.Manifest,
             Prepare = folder => Write(folder, [.. FuzzSeeds.BundleFiles]),
@@ -119,6 +120,13 @@ internal static class FuzzParsers
             FileName = "task.yaml",
         },
     ];
+
+    // All of the input where its length says nothing: an input that was kept may be broken.
+    private static (int Start, int End) HeaderOf(byte[] input) =>
+        input.Length >= 8 && BinaryPrimitives.ReadInt64LittleEndian(input) is >= 0 and var length
+            && length <= input.Length - 8
+            ? (8, 8 + (int)length)
+            : (0, input.Length);
 
     private static void ReadTensors(string path)
     {

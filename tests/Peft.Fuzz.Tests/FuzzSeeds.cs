@@ -385,7 +385,7 @@ internal static class FuzzSeeds
     private static byte[] Manifest(string adapter, (string Name, byte[] Bytes)[] files)
     {
         var reader = new OptionReader(
-            Recipes.YamlReader.Parse($"adapter: {adapter.ReplaceLineEndings(" ")}", "seed"), "", new Faults());
+            Recipes.Reading.YamlReader.Parse($"adapter: {adapter.ReplaceLineEndings(" ")}", "seed"), "", new Faults());
         var options = AdapterOptions.Read(reader.Section("adapter"));
         reader.Faults.ThrowIfAny("seed");
         return Encoding.UTF8.GetBytes(new BundleManifest

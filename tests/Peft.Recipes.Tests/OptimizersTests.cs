@@ -31,24 +31,20 @@ public sealed class OptimizersTests : IDisposable
         var expected = trace.GetProperty("losses").EnumerateArray().Select(loss => loss.GetDouble()).ToList();
         var options = new TrainingOptions
         {
-            PerDeviceTrainBatchSize = 2, MaxSteps = expected.Count, LrSchedulerType = "constant", MaxGradNorm = 0, SaveSteps = 0,
+            PerDeviceTrainBatchSize = 2, Seed = 1, MaxSteps = expected.Count, LrSchedulerType = "constant", MaxGradNorm = 0, SaveSteps = 0,
             LearningRate = trace.GetProperty("lr").GetDouble(), WeightDecay = trace.GetProperty("weight_decay").GetDouble(),
             AdamBeta1 = trace.GetProperty("betas")[0].GetDouble(), AdamBeta2 = trace.GetProperty("betas")[1].GetDouble(),
             AdamEpsilon = trace.GetProperty("eps").GetDouble(),
         };
         using var data = GoldenRows(golden);
         using var model = ModelLoader.Load(golden, ScalarType.Float32, torch.CPU);
-        var adapted = AdapterLoader.Attach(model, Path.Combine(golden, "adapter"));
+        var adapted = Bundle.Open(Path.Combine(golden, "adapter")).Attach(model);
         var sink = new Losses();
-        using var optimizer = Optimizers.Create(options, adapted.Parameters);
+        var trainable = new AdapterTrainable(new BundleContents { Adapted = adapted, Base = new BaseIdentity("golden", "0") });
+        var run = TrainingRun.Of(trainable, data, options, _folder["out"], torch.CPU, "") with { Sinks = [sink] };
+        using var optimizer = run.Optimizer;
 
-        new TrainingLoop(new TrainingRun
-        {
-            Model = model, Parameters = adapted.Parameters, Options = options, TotalSteps = expected.Count,
-            Schedule = LearningRateSchedule.From(options, expected.Count), Optimizer = optimizer,
-            Batches = state => data.Batches(2, 1, state), Sinks = [sink], SaveModel = _ => { }, LoadModel = _ => { },
-            Checkpoints = new CheckpointStore(_folder["out"]), Device = torch.CPU, RecipeIdentity = "",
-        }).Run(new StopRequest());
+        new TrainingLoop(run).Run(new StopRequest());
 
         var distances = expected.Zip(sink.Values, (a, b) => Math.Abs(a - b)).ToList();
         Assert.Equal(10, distances.Count);
@@ -64,7 +60,7 @@ public sealed class OptimizersTests : IDisposable
         var options = new TrainingOptions { Optim = optim, LearningRate = 0.1, WeightDecay = 0.5 };
         using var matrix = torch.ones([2, 2]).ToParameter();
         using var vector = torch.ones([2]).ToParameter();
-        using var optimizer = Optimizers.Create(options, [("norm", vector), ("linear", matrix)]);
+        using var optimizer = options.NewOptimizer([("norm", vector), ("linear", matrix)]);
         using (torch.NewDisposeScope())
             ((matrix * 0).sum() + (vector * 0).sum()).backward();
 
@@ -79,8 +75,8 @@ public sealed class OptimizersTests : IDisposable
     public void Sgd_has_a_momentum_buffer_only_with_momentum()
     {
         using var matrix = torch.ones([2, 2]).ToParameter();
-        using var plain = Optimizers.Create(new TrainingOptions { Optim = "sgd" }, [("w", matrix)]);
-        using var heavy = Optimizers.Create(new TrainingOptions { Optim = "sgd", Momentum = 0.9 }, [("w", matrix)]);
+        using var plain = new TrainingOptions { Optim = "sgd" }.NewOptimizer([("w", matrix)]);
+        using var heavy = new TrainingOptions { Optim = "sgd", Momentum = 0.9 }.NewOptimizer([("w", matrix)]);
         using var scope = torch.NewDisposeScope();
         Assert.Equal(["step.w"], plain.StateDict().Keys);
         Assert.Equal(["momentum_buffer.w", "step.w"], heavy.StateDict().Keys);

@@ -1,4 +1,5 @@
 using Peft.Formats.Configuration;
+using Peft.Recipes.Reading;
 using Peft.Recipes.Tests.Support;
 
 namespace Peft.Recipes.Tests;

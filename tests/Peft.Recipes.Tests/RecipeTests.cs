@@ -16,7 +16,7 @@ public sealed class RecipeTests : IDisposable
     {
         var recipe = Load(TinyProject.Mixture);
 
-        Assert.Equal(("r", Recipe.Adapter, "base", "adapters/r"), (recipe.Name, recipe.Method, recipe.Model.ModelNameOrPath, recipe.OutputDir));
+        Assert.Equal(("r", Recipe.Adapter, "base", "adapters/r"), (recipe.Name, recipe.Method, recipe.Model.Directory, recipe.OutputDir));
         Assert.Equal((2, 4, 0.1), (recipe.AdapterOptions!.R, recipe.AdapterOptions.Experts.Count, recipe.AdapterOptions.LoraDropout));
         Assert.Equal(2, Assert.IsType<TopKRouterOptions>(recipe.AdapterOptions.Router).TopK);
         Assert.Equal(("copy", 32, 8, "copy"), (recipe.Data.Train[0].Name, recipe.Data.MaxLength, recipe.Training.MaxSteps, recipe.Evaluation.Tasks[0].Name));

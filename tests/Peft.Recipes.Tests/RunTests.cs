@@ -48,11 +48,11 @@ public sealed class RunTests : IDisposable
         var other = _project.Load(TinyProject.Mixture, "training.logging_steps=3");
 
         Assert.Equal(TrainingEnd.Interrupted, _project.Train(other, "out", resume: "auto", stopAfter: 7).Outcome.End);
-        BundleReader.Load(Folder["out"]);
+        OwnBundle.Open(Folder["out"]);
         Assert.Equal(before, File.ReadAllText(Folder["out/bundle.json"]));
 
         _project.Train(other, "out", resume: "auto");
-        BundleReader.Load(Folder["out"]);
+        OwnBundle.Open(Folder["out"]);
         Assert.Contains("logging_steps: 3", File.ReadAllText(Folder["out/recipe.resolved.yaml"]), StringComparison.Ordinal);
     }
 
@@ -63,13 +63,13 @@ public sealed class RunTests : IDisposable
         _project.Train(recipe, "out");
 
         Assert.Equal(
-            ["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json", "recipe.resolved.yaml"],
+            ["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json", "metrics.jsonl", "recipe.resolved.yaml"],
             Directory.GetFiles(Folder["out"]).Select(Path.GetFileName).Order(StringComparer.Ordinal));
         using var loaded = LoadedModel.Open(Folder["base"], Folder["out"], "float32", torch.CPU);
         using var bare = LoadedModel.Open(Folder["base"], null, "float32", torch.CPU);
         using var run = _project.Build(recipe, "next");
-        run.Training.LoadModel(Folder["out"]);
-        Assert.Equal(Logits(run.Trainee.Model), Logits(loaded.Model));
+        run.Trainable.Restore(Folder["out"]);
+        Assert.Equal(Logits(run.Trainable.Model), Logits(loaded.Model));
         Assert.NotEqual(Logits(bare.Model), Logits(loaded.Model));
         // The base is found by the name in the bundle, from the bundle's folder upwards.
         using var found = LoadedModel.Open(null, Folder["out"], "float32", torch.CPU);
@@ -119,7 +119,8 @@ public sealed class RunTests : IDisposable
         Assert.Equal([("base", "base"), ("one", "recorded"), ("out", "adapter")], results.Subjects.Select(s => (s.Name, s.Kind)));
         Assert.Equal((0.25, null), (results.ScoreOf("one", "copy", "char_error_rate")!.Value, results.ScoreOf("one", "copy", "char_error_rate")!.Low));
 
-        using var other = _project.Build(_project.Load(TinyProject.Mixture, "evaluation.baselines=[{name: two, results: results/two.json}]"));
+        using var other = _project.Build(
+            _project.Load(TinyProject.Mixture, "evaluation.baselines=[{name: two, results: results/two.json}]"), "other");
         Assert.StartsWith("results/two.json: no such file", Assert.Throws<UserException>(() => other.Baselines()).Message, StringComparison.Ordinal);
     }
 
@@ -215,7 +216,7 @@ public sealed class RunTests : IDisposable
             // Values, gradients and AdamW's two: four times.
             var estimate = MemoryEstimate.Of(run);
             Assert.Equal(run.TrainableParameters * 4 * sizeof(float), estimate.Trained);
-            Assert.Equal(run.Trainee.Model.BaseParameters.Sum(p => p.Parameter.numel()) * sizeof(float), estimate.Base);
+            Assert.Equal(run.Trainable.Model.BaseParameters.Sum(p => p.Parameter.numel()) * sizeof(float), estimate.Base);
             return estimate;
         }).ToList();
 
@@ -232,7 +233,7 @@ public sealed class RunTests : IDisposable
         using var again = _project.Build(_project.Load(TinyProject.Full, "training.gradient_checkpointing=true"), "again");
         // Two blocks of 64 tokens and width 16 in float32; the head is the same in both.
         const long Input = 64 * 16 * sizeof(float);
-        var head = Input + 64L * sizeof(float) * kept.Trainee.Model.Config.VocabularySize;
+        var head = Input + 64L * sizeof(float) * kept.Trainable.Model.Config.VocabularySize;
         var expected = (2 * Input) + head + ((MemoryEstimate.Of(kept).Activations - head) / 2);
         Assert.Equal(expected, MemoryEstimate.Of(again).Activations);
     }

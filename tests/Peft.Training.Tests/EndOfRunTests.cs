@@ -126,8 +126,8 @@ public sealed class EndOfRunTests : IDisposable
         var error = Assert.Throws<UserException>(() => new TrainingLoop(run).Run(new StopRequest()));
 
         Assert.Equal(
-            $"{_tiny.Folder["second"]}: has no checkpoint-2, which holds the best parameters so far (load_best_model_at_end) - "
-            + "copy it there, or continue in the directory that has it", error.Message);
+            $"{_tiny.Folder["second"]}: no checkpoint-2, which holds the best parameters so far (load_best_model_at_end). "
+            + "Copy it there, or continue in the directory that has it.", error.Message);
         Assert.Empty(sink.Calls);
     }
 
@@ -135,14 +135,13 @@ public sealed class EndOfRunTests : IDisposable
     public void A_step_is_evaluated_at_the_end_even_without_eval_steps()
     {
         var evaluated = new List<int>();
-        var run = _tiny.Build(Options with { EvalSteps = 0 }, TinyTraining.Lora) with
+        var run = _tiny.Build(Options with { EvalSteps = 0 }, TinyTraining.Lora, dataOptions: _tiny.Evaluated);
+        double Loss(int step)
         {
-            Evaluate = step =>
-            {
-                evaluated.Add(step);
-                return new Dictionary<string, double> { ["eval_loss"] = 1 };
-            },
-        };
+            evaluated.Add(step);
+            return 1;
+        }
+        run = run with { Trainable = new Changed(run.Trainable) { EvalLoss = Loss } };
         new TrainingLoop(run).Run(new StopRequest());
         Assert.Equal([10], evaluated);
     }
@@ -159,7 +158,7 @@ public sealed class EndOfRunTests : IDisposable
     {
         var stop = new StopRequest();
         var states = new Dictionary<int, Dictionary<string, byte[]>>();
-        var run = _tiny.Build(options, TinyTraining.Lora, output);
+        var run = _tiny.Build(options, TinyTraining.Lora, output, _tiny.Evaluated);
         var sink = new RecordingSink(step =>
         {
             states[step.Step] = TinyTraining.Bytes(run);
@@ -170,7 +169,7 @@ public sealed class EndOfRunTests : IDisposable
         {
             ResumeFrom = resume,
             Sinks = [sink],
-            Evaluate = step => new Dictionary<string, double> { ["eval_loss"] = evalLoss(step) },
+            Trainable = new Changed(run.Trainable) { EvalLoss = evalLoss },
         };
         var outcome = new TrainingLoop(run).Run(stop);
         return (outcome, states, TinyTraining.Bytes(run));

@@ -20,7 +20,7 @@ public sealed class NonFiniteLossTests : IDisposable
     {
         var run = _tiny.Build(Options, TinyTraining.Mixture);
         using (torch.no_grad())
-            run.Parameters.Last(p => p.Name.EndsWith("lora_B", StringComparison.Ordinal)).Parameter.fill_(double.PositiveInfinity);
+            run.Trainable.Parameters.Last(p => p.Name.EndsWith("lora_B", StringComparison.Ordinal)).Parameter.fill_(double.PositiveInfinity);
         var before = TinyTraining.Bytes(run);
 
         var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
@@ -28,7 +28,7 @@ public sealed class NonFiniteLossTests : IDisposable
         var rows = _tiny.Folder["rows.jsonl"];
         Assert.Contains(error.Message, Orders(
             "step 1: the loss is not a finite number. Rows: {0}. No checkpoint was written yet. "
-            + "Train anew with a lower learning_rate or max_grad_norm, look at the rows named, or leave such steps out "
+            + "Train again with a lower learning_rate or max_grad_norm, look at the rows named, or skip such steps "
             + "(training.on_non_finite: skip).", $"{rows}, row 1", $"{rows}, row 2"));
         Assert.Equal(before, TinyTraining.Bytes(run));
     }
@@ -38,12 +38,12 @@ public sealed class NonFiniteLossTests : IDisposable
     {
         var run = _tiny.Build(Options with { LrSchedulerType = "constant", SaveSteps = 1, MaxGradNorm = 0, MaxSteps = 50 }, null);
         // What too high a learning rate does sooner or later, at a step that is known.
-        run = run with { AfterStep = step => { if (step == 2) Poison(run); } };
+        run = run with { Trainable = new Changed(run.Trainable) { Applied = step => { if (step == 2) Poison(run); } } };
 
         var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
 
         Assert.StartsWith(
-            $"step 3: {run.Parameters[^1].Name} holds a value that is not a finite number. The last good state is {_tiny.Folder["out"]}/checkpoint-2. ",
+            $"step 3: {run.Trainable.Parameters[^1].Name} holds a value that is not a finite number. The last good state is {_tiny.Folder["out"]}/checkpoint-2. ",
             error.Message, StringComparison.Ordinal);
         Assert.Equal([1, 2], run.Checkpoints.All().Select(c => c.Step));
     }
@@ -52,7 +52,7 @@ public sealed class NonFiniteLossTests : IDisposable
     public void A_loss_that_is_not_finite_names_the_last_checkpoint_and_only_the_rows_it_comes_from()
     {
         var run = Build(Options with { SaveSteps = 1 });
-        run = run with { AfterStep = step => { if (step == 1) BreakToken(run, 5); } };
+        run = run with { Trainable = new Changed(run.Trainable) { Applied = step => { if (step == 1) BreakToken(run, 5); } } };
 
         var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
 
@@ -66,8 +66,8 @@ public sealed class NonFiniteLossTests : IDisposable
     {
         Build(Options);
         var run = _tiny.Build(Options, TinyTraining.Lora, dataOptions: _tiny.Data with { Packing = true });
-        Assert.Equal(2, run.Batches(null).Next().SequenceCount);
-        Assert.Equal(1, run.Batches(null).Next().BatchSize);
+        Assert.Equal(2, run.Data.Batches(2, Options.Seed).Next().SequenceCount);
+        Assert.Equal(1, run.Data.Batches(2, Options.Seed).Next().BatchSize);
         BreakToken(run, 5);
 
         var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
@@ -123,11 +123,12 @@ public sealed class NonFiniteLossTests : IDisposable
     public void A_step_with_an_infinite_gradient_can_be_skipped()
     {
         var run = _tiny.Build(Options with { MaxSteps = 3, OnNonFinite = "skip" }, TinyTraining.Lora);
-        var up = run.Parameters[1].Parameter;
+        var up = run.Trainable.Parameters[1].Parameter;
         var forwards = 0;
         var sink = new RecordingSink();
         // The square root's slope at zero is infinite; later B is zero nowhere.
-        run = run with { Sinks = [sink], AuxiliaryLoss = (_, _) => forwards++ == 0 ? up.sqrt().sum() : null };
+        var auxiliary = () => forwards++ == 0 ? up.sqrt().sum() : null;
+        run = run with { Sinks = [sink], Trainable = new Changed(run.Trainable) { Auxiliary = auxiliary } };
 
         Assert.Equal(1, new TrainingLoop(run).Run(new StopRequest()).SkippedSteps);
         Assert.StartsWith("step 1: the gradient is not a finite number. Rows: ", sink.Steps[0].Skipped!.Reason, StringComparison.Ordinal);
@@ -147,8 +148,8 @@ public sealed class NonFiniteLossTests : IDisposable
         var run = _tiny.Build(Options, TinyTraining.Lora);
         var before = TinyTraining.Bytes(run);
         // The square root's slope at zero is infinite, its value is not; B begins at zero.
-        var up = run.Parameters[1].Parameter;
-        run = run with { AuxiliaryLoss = (_, _) => up.sqrt().sum() };
+        var up = run.Trainable.Parameters[1].Parameter;
+        run = run with { Trainable = new Changed(run.Trainable) { Auxiliary = () => up.sqrt().sum() } };
 
         var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
 
@@ -175,7 +176,7 @@ public sealed class NonFiniteLossTests : IDisposable
     private static void BreakToken(TrainingRun run, long token)
     {
         using var off = torch.no_grad();
-        using var row = run.Model.BaseParameters.Single(p => p.Name == "model.embed_tokens.weight").Parameter.select(0, token);
+        using var row = run.Trainable.Model.BaseParameters.Single(p => p.Name == "model.embed_tokens.weight").Parameter.select(0, token);
         row.fill_(double.NaN);
     }
 
@@ -183,7 +184,7 @@ public sealed class NonFiniteLossTests : IDisposable
     private static void Poison(TrainingRun run)
     {
         using var off = torch.no_grad();
-        run.Parameters[^1].Parameter.fill_(double.PositiveInfinity);
+        run.Trainable.Parameters[^1].Parameter.fill_(double.PositiveInfinity);
     }
 
     private static List<string> Orders(string text, string a, string b) =>

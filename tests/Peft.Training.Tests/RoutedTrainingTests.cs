@@ -37,7 +37,7 @@ public sealed class RoutedTrainingTests : IDisposable
     public void Routers_without_a_gradient_of_their_own_learn_or_balance(string name)
     {
         var run = _tiny.Build(TinyTraining.Options with { MaxSteps = 3 }, TinyTraining.WithRouter(TinyTraining.Routers[name]));
-        var adapted = run.Model.Projections.OfType<Peft.Adapters.Lora.MixtureProjection>().ToList();
+        var adapted = run.Trainable.Model.Projections.OfType<Peft.Adapters.Lora.MixtureProjection>().ToList();
         Tensor[] Watched() => [.. adapted.SelectMany(module => name == "rloo"
             ? module.Router!.parameters().Select(p => (Tensor)p)
             : module.Router!.named_buffers().Select(pair => pair.buffer))];
@@ -59,7 +59,7 @@ public sealed class RoutedTrainingTests : IDisposable
 
         new TrainingLoop(run).Run(new StopRequest());
 
-        Assert.Equal([0, 7, 0, 7, 7], reports.Select(report => report.Routing.Count / (run.Model.Config.LayerCount)));
+        Assert.Equal([0, 7, 0, 7, 7], reports.Select(report => report.Routing.Count / (run.Trainable.Model.Config.LayerCount)));
         Assert.All(reports.SelectMany(report => report.Routing), module =>
         {
             Assert.Equal(1, module.Load.Sum(), 1e-5);

@@ -115,10 +115,10 @@ public sealed class TokenLossTests : IDisposable
         var run = _tiny.Build(TinyTraining.Options, TinyTraining.Mixture);
         var rows = _tiny.Open().Train;
         var before = LiveTensors.Settled();
-        EvaluationLoss.Of(run.Model, rows.Sequential(4), ["rows"], torch.CPU);
+        EvaluationLoss.Of(run.Trainable.Model, rows.Sequential(4), ["rows"], torch.CPU);
 
         LiveTensors.AssertNoMoreThan(before);
-        Assert.All(run.Parameters, p => Assert.Null(p.Parameter.grad));
+        Assert.All(run.Trainable.Parameters, p => Assert.Null(p.Parameter.grad));
     }
 
     private static double[] Losses(CausalLanguageModel model)

@@ -23,12 +23,12 @@ public sealed class TrainingLoopTests : IDisposable
     public void Only_the_adapter_changes()
     {
         var run = _tiny.Build(TinyTraining.Options, TinyTraining.Mixture);
-        var frozen = run.Model.BaseParameters.ToDictionary(p => p.Name, p => p.Parameter.ToBytes());
+        var frozen = run.Trainable.Model.BaseParameters.ToDictionary(p => p.Name, p => p.Parameter.ToBytes());
         var trained = TinyTraining.Bytes(run);
 
         new TrainingLoop(run).Run(new StopRequest());
 
-        Assert.All(run.Model.BaseParameters, p => Assert.Equal(frozen[p.Name], p.Parameter.ToBytes()));
+        Assert.All(run.Trainable.Model.BaseParameters, p => Assert.Equal(frozen[p.Name], p.Parameter.ToBytes()));
         Assert.All(TinyTraining.Bytes(run), p => Assert.NotEqual(trained[p.Key], p.Value));
     }
 
@@ -62,7 +62,7 @@ public sealed class TrainingLoopTests : IDisposable
             { Sinks = [sink] };
             using (torch.no_grad())
             {
-                foreach (var (name, parameter) in run.Parameters.Where(p => p.Name.EndsWith("lora_B", StringComparison.Ordinal)))
+                foreach (var (name, parameter) in run.Trainable.Parameters.Where(p => p.Name.EndsWith("lora_B", StringComparison.Ordinal)))
                     parameter.fill_(0.5);
             }
             new TrainingLoop(run).Run(new StopRequest());
@@ -93,7 +93,7 @@ public sealed class TrainingLoopTests : IDisposable
             { Sinks = [sink] };
             new TrainingLoop(run).Run(new StopRequest());
             parts.Add(([.. sink.Steps.Select(s => s.Loss)], [.. sink.Steps.Select(s => s.GradNorm)],
-                [.. run.Parameters.SelectMany(p => p.Parameter.detach().data<float>().ToArray())]));
+                [.. run.Trainable.Parameters.SelectMany(p => p.Parameter.detach().data<float>().ToArray())]));
             Assert.Equal(TokensOf(data, 8), sink.Steps.Select(s => s.Tokens));
         }
 
@@ -111,10 +111,11 @@ public sealed class TrainingLoopTests : IDisposable
     {
         var options = TinyTraining.Options with { MaxSteps = 1, GradientAccumulationSteps = 4 };
         var sink = new RecordingSink();
-        var run = _tiny.Build(options, TinyTraining.Lora) with
+        var run = _tiny.Build(options, TinyTraining.Lora);
+        run = run with
         {
             Sinks = [sink],
-            AuxiliaryLoss = (_, _) => torch.tensor(0.5f, requires_grad: true),
+            Trainable = new Changed(run.Trainable) { Auxiliary = () => torch.tensor(0.5f, requires_grad: true) },
         };
         new TrainingLoop(run).Run(new StopRequest());
 
@@ -153,11 +154,11 @@ public sealed class TrainingLoopTests : IDisposable
     }
 
     [Fact]
-    public void The_hook_after_a_step_gets_the_steps_index()
+    public void What_is_trained_hears_of_each_step_with_its_index()
     {
         var steps = new List<int>();
-        new TrainingLoop(_tiny.Build(TinyTraining.Options with { MaxSteps = 3 }, TinyTraining.Lora) with { AfterStep = steps.Add })
-            .Run(new StopRequest());
+        var run = _tiny.Build(TinyTraining.Options with { MaxSteps = 3 }, TinyTraining.Lora);
+        new TrainingLoop(run with { Trainable = new Changed(run.Trainable) { Applied = steps.Add } }).Run(new StopRequest());
         Assert.Equal([0, 1, 2], steps);
     }
 
@@ -165,11 +166,8 @@ public sealed class TrainingLoopTests : IDisposable
     public void Sinks_hear_of_everything_in_order_and_are_flushed_before_a_checkpoint()
     {
         var sink = new RecordingSink();
-        var run = _tiny.Build(TinyTraining.Options with { MaxSteps = 4, SaveSteps = 2, EvalSteps = 3 }, TinyTraining.Lora) with
-        {
-            Sinks = [sink],
-            Evaluate = _ => new Dictionary<string, double> { ["eval_loss"] = 1 },
-        };
+        var options = TinyTraining.Options with { MaxSteps = 4, SaveSteps = 2, EvalSteps = 3 };
+        var run = _tiny.Build(options, TinyTraining.Lora, dataOptions: _tiny.Evaluated) with { Sinks = [sink] };
         new TrainingLoop(run).Run(new StopRequest());
 
         Assert.Equal(
@@ -182,13 +180,8 @@ public sealed class TrainingLoopTests : IDisposable
         var counts = new List<long>();
         var sink = new RecordingSink(_ => counts.Add(TorchRuntime.LiveTensorCount));
         var run = _tiny.Build(
-            TinyTraining.Options with { MaxSteps = 30, GradientAccumulationSteps = 2, SaveSteps = 7, EvalSteps = 5 }, TinyTraining.Mixture);
-        var held = _tiny.Open().Train;
-        run = run with
-        {
-            Sinks = [sink],
-            Evaluate = _ => EvaluationLoss.Of(run.Model, held.Sequential(4), ["rows"], torch.CPU),
-        };
+            TinyTraining.Options with { MaxSteps = 30, GradientAccumulationSteps = 2, SaveSteps = 7, EvalSteps = 5, PerDeviceEvalBatchSize = 4 },
+            TinyTraining.Mixture, dataOptions: _tiny.Evaluated) with { Sinks = [sink] };
         var before = LiveTensors.Settled();
         new TrainingLoop(run).Run(new StopRequest());
 
@@ -200,10 +193,8 @@ public sealed class TrainingLoopTests : IDisposable
     [Fact]
     public void A_failed_step_frees_its_tensors()
     {
-        var run = _tiny.Build(TinyTraining.Options, TinyTraining.Mixture) with
-        {
-            AuxiliaryLoss = (_, _) => throw new InvalidOperationException("no"),
-        };
+        var run = _tiny.Build(TinyTraining.Options, TinyTraining.Mixture);
+        run = run with { Trainable = new Changed(run.Trainable) { Auxiliary = () => throw new InvalidOperationException("no") } };
         var before = LiveTensors.Settled();
         Assert.Throws<InvalidOperationException>(() => new TrainingLoop(run).Run(new StopRequest()));
         LiveTensors.AssertNoMoreThan(before);

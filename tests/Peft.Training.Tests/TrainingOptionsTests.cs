@@ -64,14 +64,14 @@ public sealed class TrainingOptionsTests
         Assert.Equal(
             """
             r.json has 8 faults:
-              line 2  training.per_device_train_batch_size  0                     a whole number from 1 to 65536
-              line 3  training.learning_rate                'fast'                a number from 0 to 100
-              line 4  training.lr_scheduler_type            'cosin'               constant, linear, cosine; did you mean cosine?
-              line 5  training.optim                        'adam'                adamw, sgd; did you mean adamw?
-              line 9  training.report_to                    wandb                 tensorboard or none
-              line 6  training.max_steps                    0 steps and 0 epochs  one of max_steps and num_train_epochs above 0
-              training.eval_steps                           0                     at least 1 with load_best_model_at_end or early_stopping_patience
-              line 10  training.warmup_ration               unknown key           did you mean warmup_ratio?
+              line 2  training.per_device_train_batch_size  0; expected a whole number from 1 to 65536.
+              line 3  training.learning_rate                'fast'; expected a number from 0 to 100.
+              line 4  training.lr_scheduler_type            'cosin'; expected constant, linear or cosine. Did you mean cosine?
+              line 5  training.optim                        'adam'; expected adamw or sgd. Did you mean adamw?
+              line 9  training.report_to                    'wandb'; expected tensorboard or none.
+              line 6  training.max_steps                    0, with num_train_epochs 0 as well; expected one of the two above 0.
+              training.eval_steps                           0; expected at least 1 with load_best_model_at_end or early_stopping_patience.
+              line 10  training.warmup_ration               unknown key. Did you mean warmup_ratio?
             """, error.Message);
     }
 
@@ -98,7 +98,7 @@ public sealed class TrainingOptionsTests
     {
         var error = Assert.Throws<FaultsException>(() => Read("""{"early_stopping_patience": 2}"""));
         Assert.Equal(
-            "r.json has 1 fault:\n  training.eval_steps  0  at least 1 with load_best_model_at_end or early_stopping_patience", error.Message);
+            "r.json has 1 fault:\n  training.eval_steps  0; expected at least 1 with load_best_model_at_end or early_stopping_patience.", error.Message);
     }
 
     [Theory]

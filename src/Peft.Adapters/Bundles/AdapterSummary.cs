@@ -69,7 +69,7 @@ public sealed record AdapterSummary(
 
     private static AdapterSummary OfBundle(string directory)
     {
-        var bundle = BundleReader.Load(directory);
+        var bundle = OwnBundle.Open(directory);
         var options = bundle.Manifest.Adapter;
         var ending = options.IsPlainLora ? ".weight" : ".experts";
         var faults = new Faults();
@@ -128,7 +128,7 @@ public sealed record AdapterSummary(
         var modules = adapter.Modules.Select(module => Summary(
             module.Path, (int)module.Down.shape[0], adapter.Config.ScalingOf(module.Path), module.Down, module.Up));
         return new(
-            "a LoRA of Hugging Face PEFT", PeftConfig.ToOptions(adapter.Config, AdapterLoader.DefaultTargets), null, adapter.Config, [.. modules], []);
+            "a LoRA of Hugging Face PEFT", PeftConfig.ToOptions(adapter.Config, PeftConfig.DefaultTargets), null, adapter.Config, [.. modules], []);
     }
 
     // ‖B A‖² = Σ (BᵀB) ∘ (A Aᵀ): nothing of the base's size.

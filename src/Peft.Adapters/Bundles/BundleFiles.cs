@@ -1,4 +1,5 @@
 using System.Text;
+using Peft.Formats;
 using Peft.Formats.Files;
 
 namespace Peft.Adapters.Bundles;
@@ -82,6 +83,17 @@ public static class BundleFiles
         return Directory.Exists(Path.Combine(directory, Next))
             ? Guid.NewGuid().ToString() // on the move: equal to nothing
             : manifest.Exists ? $"{manifest.Length} {manifest.LastWriteTimeUtc.Ticks}" : "";
+    }
+
+    /// <summary>Notes where a file is not the one that a manifest lists.</summary>
+    internal static void Compare(Faults faults, string directory, string name, string path, string sha256)
+    {
+        if (!File.Exists(path))
+            faults.Add(name, "missing", "the file that the manifest lists", "copy the whole directory");
+        else if (InnerPath.OutsideTarget(directory, Path.GetRelativePath(directory, path)) is { } target)
+            faults.Add(name, $"a link to {Quote.Of(target)}", "a file in the directory itself", "if you trust it, copy that file over the link");
+        else if (Sha256.OfFile(path) is var found && found != sha256)
+            faults.Add(name, $"SHA-256 {found}", $"SHA-256 {sha256}", "the file was changed or damaged after it was written");
     }
 
     /// <summary>Completes a move that was interrupted; does nothing otherwise.</summary>

@@ -20,30 +20,39 @@ public sealed record BundleManifest
     };
 
     /// <summary>Format of the bundle.</summary>
+    [Key(Required = true, Min = 1, Max = CurrentFormatVersion)]
     public int FormatVersion { get; init; } = CurrentFormatVersion;
 
     /// <summary>Method, ranks, targets, experts and every router setting.</summary>
+    [Key]
     public required AdapterOptions Adapter { get; init; }
 
     /// <summary>The base model.</summary>
+    [Key(Name = "base_model")]
     public required BaseIdentity Base { get; init; }
 
     /// <summary>The data files.</summary>
+    [Key]
     public IReadOnlyList<DataIdentity> Data { get; init; } = [];
 
     /// <summary>Seed of the run.</summary>
+    [Key]
     public long Seed { get; init; }
 
     /// <summary>Versions of the programs that made it, by name.</summary>
+    [Key(Silent = true)]
     public IReadOnlyList<KeyValuePair<string, string>> Versions { get; init; } = [];
 
     /// <summary>Number of trained values.</summary>
+    [Key(Min = 0)]
     public long TrainableParameters { get; init; }
 
     /// <summary>How it was merged from other adapters; null where it was trained.</summary>
+    [Key(Silent = true)]
     public MergeRecord? Merge { get; init; }
 
     /// <summary>SHA-256 of each file, by name.</summary>
+    [Key(Silent = true)]
     public IReadOnlyList<KeyValuePair<string, string>> Files { get; init; } = [];
 
     /// <summary>Reads bundle.json; all faults at once.</summary>
@@ -54,24 +63,9 @@ public sealed record BundleManifest
         var map = ConfigJson.ReadFile(path);
         var version = new OptionReader(map, "", new Faults()).Integer("format_version", 0);
         if (version > CurrentFormatVersion)
-            throw new UserException(
-                $"{path}: format_version = {version}; this program reads up to {CurrentFormatVersion}; use a newer peft");
+            throw UserException.At(path, $"format_version {version}", $"at most {CurrentFormatVersion}", "use a newer version of this program");
         var reader = new OptionReader(map, "", faults);
-        var baseModel = reader.Section("base_model");
-        var manifest = new BundleManifest
-        {
-            FormatVersion = reader.Integer("format_version", 0, 1, CurrentFormatVersion),
-            Adapter = AdapterOptions.Read(reader.Section("adapter")),
-            Base = new BaseIdentity(baseModel.RequiredText("name"), baseModel.RequiredText("fingerprint")),
-            Data = [.. reader.Sections("data").Select(d => new DataIdentity(d.RequiredText("name"), d.RequiredText("sha256")))],
-            Seed = reader.Long("seed", 0),
-            Versions = ReadTexts(reader, "versions"),
-            TrainableParameters = reader.Long("trainable_parameters", 0, 0),
-            Merge = reader.Has("merge") ? MergeRecord.Read(reader.Section("merge")) : null,
-            Files = ReadTexts(reader, "files"),
-        };
-        if (!reader.Has("format_version"))
-            reader.Fault("format_version", "missing", $"1 to {CurrentFormatVersion}");
+        var manifest = reader.Bind(new BundleManifest { Adapter = new AdapterOptions(), Base = new BaseIdentity() });
         reader.Finish();
         faults.ThrowIfAny(path);
         return manifest;
@@ -80,78 +74,65 @@ public sealed record BundleManifest
     /// <summary>The file's text, keys in a fixed order.</summary>
     public string ToJson()
     {
-        var json = new JsonObject
-        {
-            ["format_version"] = FormatVersion,
-            ["adapter"] = Adapter.ToJson(),
-            ["base_model"] = new JsonObject { ["name"] = Base.Name, ["fingerprint"] = Base.Fingerprint },
-            ["data"] = new JsonArray([.. Data.Select(d => (JsonNode)new JsonObject { ["name"] = d.Name, ["sha256"] = d.Sha256 })]),
-            ["seed"] = Seed,
-            ["versions"] = Texts(Versions),
-            ["trainable_parameters"] = TrainableParameters,
-        };
-        if (Merge is not null)
-            json["merge"] = Merge.ToJson();
-        json["files"] = Texts(Files);
+        var json = Keys.ToJson(this);
+        if (Merge is null)
+            json.Remove("merge");
         return json.ToJsonString(Indented) + "\n";
-    }
-
-    private static JsonObject Texts(IEnumerable<KeyValuePair<string, string>> pairs) =>
-        new(pairs.Select(pair => KeyValuePair.Create(pair.Key, (JsonNode?)JsonValue.Create(pair.Value))));
-
-    private static List<KeyValuePair<string, string>> ReadTexts(OptionReader reader, string key)
-    {
-        if (reader.Node(key) is not ConfigMap map)
-            return [];
-        var section = reader.Section(key);
-        return [.. map.Keys.Select(name => KeyValuePair.Create(name, section.RequiredText(name)))];
     }
 }
 
 /// <summary>The base model an adapter was trained on.</summary>
 /// <param name="Name">Hub id or path, as the user gave it.</param>
 /// <param name="Fingerprint">SHA-256 over the base's tensors and config essentials (<c>ModelLoader.Fingerprint</c>).</param>
-public sealed record BaseIdentity(string Name, string Fingerprint);
+public sealed record BaseIdentity(
+    [property: Key(Required = true)] string Name, [property: Key(Required = true)] string Fingerprint)
+{
+    /// <summary>A base that is still to be read.</summary>
+    public BaseIdentity()
+        : this("", "")
+    {
+    }
+}
 
 /// <summary>A data file that went into the training.</summary>
 /// <param name="Name">File name as the recipe gives it.</param>
 /// <param name="Sha256">SHA-256 of the file.</param>
-public sealed record DataIdentity(string Name, string Sha256);
+public sealed record DataIdentity(
+    [property: Key(Required = true)] string Name, [property: Key(Required = true)] string Sha256)
+{
+    /// <summary>A file that is still to be read.</summary>
+    public DataIdentity()
+        : this("", "")
+    {
+    }
+}
 
 /// <summary>An adapter that went into a merge.</summary>
 /// <param name="Name">Its name there.</param>
 /// <param name="Sha256">Hash of its tensors' file.</param>
 /// <param name="Weight">Its weight.</param>
-public sealed record MergedAdapter(string Name, string Sha256, double Weight);
+public sealed record MergedAdapter(
+    [property: Key(Required = true)] string Name, [property: Key(Required = true)] string Sha256, [property: Key] double Weight)
+{
+    /// <summary>An adapter that is still to be read.</summary>
+    public MergedAdapter()
+        : this("", "", 1)
+    {
+    }
+}
 
 /// <summary>How a bundle was merged (section <c>merge</c> of bundle.json).</summary>
-/// <param name="Method">The method's name.</param>
-/// <param name="Adapters">What went in, in order.</param>
-/// <param name="Settings">The method's settings, as text.</param>
-public sealed record MergeRecord(
-    string Method, IReadOnlyList<MergedAdapter> Adapters, IReadOnlyList<KeyValuePair<string, string>> Settings)
+public sealed record MergeRecord
 {
-    /// <summary>Reads the section; faults go to the reader.</summary>
-    public static MergeRecord Read(OptionReader reader)
-    {
-        var settings = reader.Section("settings");
-        return new MergeRecord(
-            reader.RequiredText("method"),
-            [.. reader.Sections("adapters").Select(adapter => new MergedAdapter(
-                adapter.RequiredText("name"), adapter.RequiredText("sha256"), adapter.Number("weight", 1)))],
-            reader.Node("settings") is ConfigMap map
-                ? [.. map.Keys.Select(key => KeyValuePair.Create(key, settings.RequiredText(key)))]
-                : []);
-    }
+    /// <summary>The method's name.</summary>
+    [Key(Required = true)]
+    public string Method { get; init; } = "";
 
-    /// <summary>The section as JSON.</summary>
-    public JsonObject ToJson() => new()
-    {
-        ["method"] = Method,
-        ["settings"] = new JsonObject(Settings.Select(pair => KeyValuePair.Create(pair.Key, (JsonNode?)JsonValue.Create(pair.Value)))),
-        ["adapters"] = new JsonArray([.. Adapters.Select(adapter => (JsonNode)new JsonObject
-        {
-            ["name"] = adapter.Name, ["sha256"] = adapter.Sha256, ["weight"] = adapter.Weight,
-        })]),
-    };
+    /// <summary>The method's settings, as text.</summary>
+    [Key]
+    public IReadOnlyList<KeyValuePair<string, string>> Settings { get; init; } = [];
+
+    /// <summary>What went in, in order.</summary>
+    [Key]
+    public IReadOnlyList<MergedAdapter> Adapters { get; init; } = [];
 }

@@ -1,4 +1,5 @@
 using Peft.Adapters.Lora;
+using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Safetensors;
 using Peft.Models;
@@ -15,8 +16,6 @@ namespace Peft.Adapters.Bundles;
 public static class BundleTensors
 {
     internal const string Prefix = "base_model.model.";
-    private const string Needed = "a tensor for every adapted projection";
-    private const string OtherShape = "this adapter belongs to another base or rank";
     private const int NamesShown = 8;
 
     /// <summary>What the file calls a tensor of <see cref="AdaptedModel.State"/>.</summary>
@@ -49,59 +48,33 @@ public static class BundleTensors
         IReadOnlyDictionary<string, Tensor> expected, int modules, string path, IReadOnlyDictionary<string, SafetensorsEntry> entries)
     {
         var faults = new Faults();
-        NoteNames(faults, "missing", expected.Keys.Where(name => !entries.ContainsKey(name)), Needed);
-        NoteNames(faults, "not used", entries.Keys.Where(name => !expected.ContainsKey(name)), OnlyUsed(modules));
+        NoteMismatch(faults, expected.Keys, entries.Keys, modules);
         foreach (var (name, target) in expected)
         {
             using var scope = torch.NewDisposeScope();
             using var off = torch.no_grad();
-            if (entries.TryGetValue(name, out var entry) && Read(faults, entry, target) is { } read)
+            if (entries.TryGetValue(name, out var entry) && Read(faults, entry, target.shape) is { } read)
                 target.copy_(read);
         }
         faults.ThrowIfAny(path);
     }
 
-    /// <summary>Refuses, before memory is taken, an adapter that is described as larger than its file.</summary>
-    /// <exception cref="UserException">Experts and ranks ask for more values than the file holds.</exception>
-    internal static void RequireHeld(
-        CausalLanguageModel model, AdapterOptions adapter, IReadOnlyList<SelectedModule> selected, string path,
-        IReadOnlyDictionary<string, SafetensorsEntry> entries)
+    /// <summary>Notes the tensors that a file lacks, and those that it has beyond what is asked for.</summary>
+    internal static void NoteMismatch(Faults faults, IEnumerable<string> asked, IEnumerable<string> held, int modules)
     {
-        var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
-        var expected = new Dictionary<string, long[]>(StringComparer.Ordinal);
-        foreach (var module in selected)
-        {
-            var (projection, columns) = (projections[module.Path], (long)adapter.Experts.Count * module.R);
-            expected[NameInFile($"{module.Path}.lora_A", adapter.IsPlainLora)] = [columns, projection.InFeatures];
-            expected[NameInFile($"{module.Path}.lora_B", adapter.IsPlainLora)] = [projection.OutFeatures, columns];
-        }
-        var needed = expected.Values.Aggregate((Int128)0, (sum, shape) => sum + (Int128)shape[0] * shape[1]);
-        if (needed <= entries.Values.Sum(entry => entry.ByteCount / entry.Dtype.ByteSize()))
-            return;
-        var faults = new Faults();
-        NoteNames(faults, "missing", expected.Keys.Where(name => !entries.ContainsKey(name)), Needed);
+        var (wanted, there) = (asked.ToHashSet(StringComparer.Ordinal), held.ToHashSet(StringComparer.Ordinal));
+        NoteNames(faults, "missing", wanted.Where(name => !there.Contains(name)), "a tensor for every adapted projection");
         NoteNames(
-            faults,
-            "not used",
-            entries.Keys.Where(name => !expected.ContainsKey(name) && !name.Contains(".router.", StringComparison.Ordinal)),
-            OnlyUsed(selected.Count));
-        foreach (var (name, shape) in expected)
-        {
-            if (entries.TryGetValue(name, out var entry) && !entry.Shape.SequenceEqual(shape))
-                faults.Add(name, Shape(entry.Shape), Shape(shape), OtherShape);
-        }
-        faults.ThrowIfAny(path);
+            faults, "not used", there.Where(name => !wanted.Contains(name)), $"only tensors of the {Words.Count(modules, "adapted projection")}");
     }
 
-    /// <summary>Reads a tensor of the target's shape as the target's type; null and a fault when it does not fit.</summary>
-    internal static Tensor? Read(Faults faults, SafetensorsEntry entry, Tensor target)
+    /// <summary>Reads a tensor of a shape; null and a fault when it does not fit.</summary>
+    internal static Tensor? Read(Faults faults, SafetensorsEntry entry, long[] shape)
     {
-        if (!entry.Shape.SequenceEqual(target.shape))
-        {
-            faults.Add(entry.Name, Shape(entry.Shape), Shape(target.shape), OtherShape);
-            return null;
-        }
-        return Read(faults, entry)?.to(target.dtype);
+        if (entry.Shape.SequenceEqual(shape))
+            return Read(faults, entry);
+        faults.Add(entry.Name, Shape(entry.Shape), Shape(shape), "this adapter belongs to another base or rank");
+        return null;
     }
 
     /// <summary>Reads a tensor, or a part of it, as it stands in the file; null and a fault when its type or its numbers cannot be used.</summary>
@@ -132,8 +105,6 @@ public static class BundleTensors
         if (all.Count > NamesShown)
             faults.Add($"({all.Count - NamesShown} more)", what, allowed);
     }
-
-    private static string OnlyUsed(int modules) => $"only tensors of the {modules} adapted projections";
 
     /// <summary>What a tensor that no LoRA has belongs to; null where nothing is known.</summary>
     internal static string? Advice(string name) =>
@@ -167,6 +138,47 @@ public static class BundleTensors
         SafetensorsDtype.BOOL => ScalarType.Bool,
         _ => null,
     };
+}
+
+/// <summary>The tensors of an adapter's file, read as they are asked for; memory is taken only for those that fit.</summary>
+internal class SavedTensors(string path, IReadOnlyDictionary<string, SafetensorsEntry> entries, bool isPlainLora) : TensorSource
+{
+    private readonly Faults _faults = new();
+    private readonly HashSet<string> _asked = new(StringComparer.Ordinal);
+
+    /// <summary>Whether the file has a tensor of this name.</summary>
+    public bool Holds(string name) => entries.ContainsKey(BundleTensors.NameInFile(name, isPlainLora));
+
+    /// <inheritdoc/>
+    /// <remarks>Shapes: as given; what the file lacks is a fault of <see cref="Finish"/> and something unusable here.</remarks>
+    public override Tensor Take(string name, ScalarType dtype, long[] shape, Func<Tensor> first)
+    {
+        using var off = torch.no_grad();
+        var inFile = BundleTensors.NameInFile(name, isPlainLora);
+        _asked.Add(inFile);
+        if (!entries.TryGetValue(inFile, out var entry) || BundleTensors.Read(_faults, entry, shape) is not { } read)
+            return Unusable();
+        // Memory of its own: what is trained must not change with the file.
+        return torch.empty(shape, dtype).copy_(read);
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>Shapes: as given.</remarks>
+    public override Tensor? TakeIfHeld(string name, ScalarType dtype, long[] shape) =>
+        Holds(name) ? Take(name, dtype, shape, Unusable) : null;
+
+    /// <summary>Throws every tensor that is missing, too many, of another shape or not finite; nothing when all fit.</summary>
+    public override void Finish()
+    {
+        var faults = new Faults();
+        BundleTensors.NoteMismatch(faults, _asked, entries.Keys, _asked.Count(name => name.Contains(".lora_A.", StringComparison.Ordinal)));
+        foreach (var fault in _faults.Items)
+            faults.Add(fault.Place, fault.Found, fault.Expected, fault.Advice);
+        faults.ThrowIfAny(path);
+    }
+
+    /// <summary>In the place of a tensor that a fault was noted for.</summary>
+    private protected static Tensor Unusable() => torch.zeros([1, 1]);
 }
 
 /// <summary>Weights of the base that PEFT stores beside an adapter on the head or the embeddings (<c>save_embedding_layers</c>).</summary>

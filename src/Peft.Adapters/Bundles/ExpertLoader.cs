@@ -25,24 +25,23 @@ public static class ExpertLoader
         var experts = adapted.Options.Experts.Count;
         if (directories.Count == 1 && experts > 1)
         {
-            LoadMixture(adapted, BundleReader.Load(directories[0]));
+            LoadMixture(adapted, OwnBundle.Open(directories[0]));
             return;
         }
         if (directories.Count != experts)
-            throw new UserException(
-                $"adapter.experts: {directories.Count} directories for {experts} experts; one a plain LoRA for each expert, or a single "
-                + "bundle of a mixture, is allowed");
+            throw UserException.At(
+                "adapter.experts.from", $"{directories.Count} directories for {experts} experts",
+                "a plain LoRA for each expert, or one bundle of a mixture");
         for (var expert = 0; expert < experts; expert++)
             LoadLora(adapted, expert, Source.Open(directories[expert]));
     }
 
-    private static void LoadMixture(AdaptedModel adapted, LoadedBundle bundle)
+    private static void LoadMixture(AdaptedModel adapted, OwnBundle bundle)
     {
         var trained = bundle.Manifest.Adapter;
         if (trained.Experts.Count != adapted.Options.Experts.Count)
-            throw new UserException(
-                $"{bundle.Directory}: has {trained.Experts.Count} experts, adapter.experts.count is {adapted.Options.Experts.Count}; equal "
-                + "numbers are needed");
+            throw UserException.At(
+                bundle.Directory, Words.Count(trained.Experts.Count, "expert"), $"{adapted.Options.Experts.Count}, as adapter.experts.count says");
         var faults = new Faults();
         foreach (var module in adapted.Modules)
         {
@@ -94,8 +93,8 @@ public static class ExpertLoader
         }
         using var scope = torch.NewDisposeScope();
         using var off = torch.no_grad();
-        if (BundleTensors.Read(faults, entry, target) is { } read)
-            target.copy_(read * factor);
+        if (BundleTensors.Read(faults, entry, target.shape) is { } read)
+            target.copy_(read.to(target.dtype) * factor);
     }
 
     private sealed record Source(string Directory, IReadOnlyDictionary<string, SafetensorsEntry> Entries, Func<string, double> ScaleOf)
@@ -104,12 +103,12 @@ public static class ExpertLoader
         {
             if (BundleFiles.IsBundle(directory))
             {
-                var bundle = BundleReader.Load(directory);
+                var bundle = OwnBundle.Open(directory);
                 if (!bundle.Manifest.Adapter.IsPlainLora)
-                    throw new UserException($"{directory}: is a mixture; a plain LoRA is needed for each expert");
+                    throw UserException.At(directory, "a mixture", "a plain LoRA for each expert");
             }
             var config = LoraAdapterConfig.Read(directory, _ => { });
-            return new Source(directory, SafetensorsCheckpoint.Open(directory, BundleFiles.Weights).Entries, config.ScalingOf);
+            return new Source(directory, AdapterWeights.Open(directory).Entries, config.ScalingOf);
         }
     }
 }

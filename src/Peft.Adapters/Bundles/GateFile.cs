@@ -68,7 +68,8 @@ public static class GateFile
         var file = SafetensorsFile.Open(path);
         var weights = listed?.GetValueOrDefault(BundleFiles.Weights) ?? Sha256.OfFile(Path.Combine(directory, BundleFiles.Weights));
         if (!file.Metadata.TryGetValue(AdapterHash, out var hash) || hash != weights)
-            throw new UserException($"{path}: was trained for other tensors than {BundleFiles.Weights} holds; train it again: peft gate --adapter {directory}");
+            throw UserException.At(
+                path, $"trained for other tensors than those of {BundleFiles.Weights}", null, $"train it again: peft gate --adapter {directory}");
         return file.Entries.Values
             .Select(entry => (Path: PathOf(entry.Name, kind), Entry: entry))
             .Where(pair => pair.Path is not null)

@@ -66,9 +66,9 @@ public static class MixtureDirectory
     {
         var path = Path.Combine(directory, Manifest);
         if (!File.Exists(path))
-            throw new UserException($"{directory}: has no {Manifest}; the directory of an exported mixture is needed");
+            throw UserException.At(directory, $"no {Manifest}", "the directory of an exported mixture");
         if (InnerPath.OutsideTarget(directory, Manifest) is { } target)
-            throw new UserException($"{path}: a link to {Quote.Of(target)}; a file in the exported directory is needed");
+            throw UserException.At(path, $"a link to {Quote.Of(target)}", "a file in the exported directory");
         var manifest = BundleManifest.Read(path);
         var faults = new Faults();
         if (manifest.Adapter.IsPlainLora)
@@ -81,30 +81,6 @@ public static class MixtureDirectory
         return manifest;
     }
 
-    /// <summary>Puts an exported mixture on its base.</summary>
-    /// <exception cref="UserException">A part is missing or does not fit.</exception>
-    public static AdaptedModel Attach(CausalLanguageModel model, string directory, BundleManifest manifest)
-    {
-        var parts = PartNames(manifest).ToDictionary(
-            name => name, name => SafetensorsFile.Open(Path.Combine(directory, name, BundleFiles.Weights)), StringComparer.Ordinal);
-        var router = SafetensorsFile.Open(Path.Combine(directory, RouterFile));
-        var selected = TargetSelection.Select(
-            model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, manifest.Adapter, strict: false);
-        RequireHeld(model, manifest.Adapter, selected, directory, parts.Values);
-        var adapted = AdapterAttachment.Attach(model, manifest.Adapter, selected, manifest.Seed);
-        foreach (var part in MixturePart.Of(adapted))
-        {
-            if (!parts.Remove(part.Name, out var file))
-                throw new UserException($"{Path.Combine(directory, Manifest)}: lists no {part.Name}; the mixture has it; export it again");
-            BundleTensors.Load(TensorsOf(part), part.Modules.Count, file.Path, file.Entries);
-        }
-        if (parts.Count > 0)
-            throw new UserException(
-                $"{Path.Combine(directory, Manifest)}: lists {string.Join(", ", parts.Keys)}; the mixture has no such part; export it again");
-        BundleTensors.Load(RouterState(adapted), adapted.Modules.Count, router.Path, router.Entries);
-        return adapted;
-    }
-
     /// <summary>Refuses a router file that differs in a single bit from the routers it was written from.</summary>
     /// <exception cref="UserException">It differs.</exception>
     public static void RequireRouters(string directory, AdaptedModel adapted)
@@ -115,7 +91,8 @@ public static class MixtureDirectory
         var copies = RouterState(adapted).ToDictionary(pair => pair.Key, pair => torch.zeros_like(pair.Value), StringComparer.Ordinal);
         BundleTensors.Load(copies, adapted.Modules.Count, file.Path, file.Entries);
         foreach (var (name, value) in RouterState(adapted).Where(pair => !pair.Value.SameAs(copies[pair.Key])))
-            throw new UserException($"{file.Path}: {name} [{string.Join(", ", value.shape)}] is not what was to be written; look at the disk");
+            throw UserException.At(
+                file.Path, $"{name} [{string.Join(", ", value.shape)}] is not what was written", null, "check the disk");
     }
 
     /// <summary>The part directories that a manifest lists.</summary>
@@ -123,47 +100,15 @@ public static class MixtureDirectory
         manifest.Files.Select(file => file.Key.Split('/'))
             .Where(parts => parts.Length == 2 && parts[1] == BundleFiles.Weights).Select(parts => parts[0]);
 
-    private static void Check(Faults faults, string directory, string name, string expected)
+    private static void Check(Faults faults, string directory, string name, string sha256)
     {
         var parts = name.Split('/');
         var isKnown = parts.Length == 1 ? RootFiles.Contains(name)
             : parts.Length == 2 && MixturePart.IsName(parts[0]) && PartFiles.Contains(parts[1]);
-        var path = Path.Combine(directory, isKnown ? name : "");
-        if (!isKnown)
+        if (isKnown)
+            BundleFiles.Compare(faults, directory, name, Path.Combine(directory, name), sha256);
+        else
             faults.Add(Quote.Of(name), "a path", "the files of an exported mixture, such as expert_0/adapter_model.safetensors");
-        else if (!File.Exists(path))
-            faults.Add(name, "missing", $"the file that {Manifest} lists", "copy the whole directory");
-        else if (InnerPath.OutsideTarget(directory, name) is { } target)
-            faults.Add(name, $"a link to {Quote.Of(target)}", "a file in the exported directory", "where you trust it, copy that file over the link");
-        else if (Sha256.OfFile(path) is var found && found != expected)
-            faults.Add(name, $"sha256 {found}", $"sha256 {expected}", "the file was changed or damaged after it was written");
-    }
-
-    private static void RequireHeld(
-        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, string directory, IEnumerable<SafetensorsFile> parts)
-    {
-        var widths = model.Projections.ToDictionary(
-            projection => projection.Path, projection => projection.InFeatures + projection.OutFeatures, StringComparer.Ordinal);
-        var layers = AdapterAttachment.CheckedLayers(model, options.Experts);
-        var needed = selected.Aggregate((Int128)0, (sum, module) => sum
-            + (Int128)options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers) * module.R * widths[module.Path]);
-        var held = parts.Sum(part => part.Entries.Values.Sum(entry => entry.ByteCount / entry.Dtype.ByteSize()));
-        if (needed > held)
-            throw new UserException(
-                $"{Path.Combine(directory, Manifest)}: describes experts of {needed:N0} values on this base; the files hold {held:N0}; "
-                + "name the base it was trained on, or export it again");
-    }
-
-    private static Dictionary<string, Tensor> TensorsOf(MixturePart part)
-    {
-        var expert = part.Expert ?? 0;
-        var tensors = new Dictionary<string, Tensor>(StringComparer.Ordinal);
-        foreach (var module in part.Modules)
-        {
-            tensors[BundleTensors.NameInFile($"{module.Path}.lora_A", isPlainLora: true)] = module.DownOf(expert);
-            tensors[BundleTensors.NameInFile($"{module.Path}.lora_B", isPlainLora: true)] = module.UpOf(expert);
-        }
-        return tensors;
     }
 
     private static Dictionary<string, Tensor> RouterState(AdaptedModel adapted) => adapted.State
@@ -203,5 +148,68 @@ public sealed record MixturePart(string Name, int? Expert, IReadOnlyList<Mixture
         for (var expert = 0; expert < routed.Select(module => module.Shape.Experts).DefaultIfEmpty(0).Max(); expert++)
             parts.Add(new MixturePart(NameOf(expert), expert, [.. routed.Where(module => module.Shape.Experts > expert)]));
         return parts;
+    }
+}
+
+/// <summary>The tensors of an exported mixture, each put together from the parts that hold it.</summary>
+internal sealed class MixtureTensors : SavedTensors
+{
+    private readonly string _manifest;
+    private readonly AdapterOptions _options;
+    private readonly Dictionary<string, SavedTensors> _parts;
+    private readonly HashSet<string> _used = new(StringComparer.Ordinal);
+    private string? _missing;
+
+    public MixtureTensors(string directory, BundleManifest manifest)
+        : this(directory, manifest, SafetensorsFile.Open(Path.Combine(directory, MixtureDirectory.RouterFile)))
+    {
+    }
+
+    private MixtureTensors(string directory, BundleManifest manifest, SafetensorsFile router)
+        : base(router.Path, router.Entries, isPlainLora: false)
+    {
+        (_manifest, _options) = (Path.Combine(directory, MixtureDirectory.Manifest), manifest.Adapter);
+        _parts = MixtureDirectory.PartNames(manifest).ToDictionary(name => name, name =>
+        {
+            var file = SafetensorsFile.Open(Path.Combine(directory, name, BundleFiles.Weights));
+            return new SavedTensors(file.Path, file.Entries, isPlainLora: true);
+        }, StringComparer.Ordinal);
+    }
+
+    public override Tensor Take(string name, ScalarType dtype, long[] shape, Func<Tensor> first)
+    {
+        var isDown = name.EndsWith(".lora_A", StringComparison.Ordinal);
+        if (!isDown && !name.EndsWith(".lora_B", StringComparison.Ordinal))
+            return base.Take(name, dtype, shape, first);
+        if (_parts.TryGetValue(MixturePart.Shared, out var shared) && shared.Holds(name))
+        {
+            _used.Add(MixturePart.Shared);
+            return shared.Take(name, dtype, shape, first);
+        }
+
+        long rank = TargetSelection.RankOf(_options, name[..name.LastIndexOf('.')]);
+        long[] each = isDown ? [rank, shape[1]] : [shape[0], rank];
+        var taken = new List<Tensor>();
+        for (var expert = 0; expert < shape[isDown ? 0 : 1] / rank && _missing is null; expert++)
+        {
+            var part = MixturePart.NameOf(expert);
+            if (_parts.TryGetValue(part, out var file) && _used.Add(part) is var _)
+                taken.Add(file.Take(name, dtype, each, first));
+            else
+                _missing = part;
+        }
+
+        return _missing is null && taken.TrueForAll(tensor => tensor.shape.SequenceEqual(each)) ? torch.cat(taken, isDown ? 0 : 1) : Unusable();
+    }
+
+    public override void Finish()
+    {
+        if (_missing is not null)
+            throw UserException.At(_manifest, $"lists no {_missing}", "every part of the mixture", "export it again");
+        if (_parts.Keys.Where(name => !_used.Contains(name)).ToList() is { Count: > 0 } unused)
+            throw UserException.At(_manifest, $"lists {Words.AllOf(unused)}", "only parts of the mixture", "export it again");
+        foreach (var part in _parts.Values)
+            part.Finish();
+        base.Finish();
     }
 }

@@ -10,6 +10,9 @@ public static class PeftConfig
     /// <summary>The <c>peft_type</c> of mixtures. PEFT itself refuses it by name, rather than loading a part of the adapter.</summary>
     public const string MixtureType = "MIXTURE_OF_LORA";
 
+    /// <summary>The targets of files that name none: PEFT's table by model_type.</summary>
+    public static ModuleNames DefaultTargets { get; } = ModuleNames.List(["q_proj", "v_proj"]);
+
     /// <summary>The options that a PEFT directory describes.</summary>
     /// <param name="config">Its adapter_config.json.</param>
     /// <param name="targets">The targets where the file names none: PEFT then goes by the architecture.</param>

@@ -113,7 +113,7 @@ public static class PeftDirectory
     public static PeftAdapter Read(string directory, Action<string>? warn = null)
     {
         var config = LoraAdapterConfig.Read(directory, warn ?? (_ => { }));
-        var weights = SafetensorsCheckpoint.Open(directory, BundleFiles.Weights);
+        var weights = AdapterWeights.Open(directory);
         var faults = new Faults();
         var modules = Pairs(faults, weights.Entries).Select(pair => ReadModule(faults, config, pair)).OfType<PeftModule>().ToList();
         CheckTargets(faults, config, modules);
@@ -171,7 +171,7 @@ public static class PeftDirectory
 
     private static void CheckTargets(Faults faults, LoraAdapterConfig config, List<PeftModule> modules)
     {
-        var options = PeftConfig.ToOptions(config, AdapterLoader.DefaultTargets);
+        var options = PeftConfig.ToOptions(config, PeftConfig.DefaultTargets);
         var paths = modules.Select(module => module.Path).ToList();
         if (paths.Count == 0)
             return;

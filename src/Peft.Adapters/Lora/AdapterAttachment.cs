@@ -1,3 +1,4 @@
+using System.Globalization;
 using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Models;
@@ -17,26 +18,35 @@ public static class AdapterAttachment
         var selected = TargetSelection.Select(
             model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, options);
         RequireMemory(model, options, selected);
-        return Attach(model, options, selected, seed);
+        return Attach(model, options, selected, seed, TensorSource.Fresh);
     }
 
+    /// <summary>Wraps the projections given; their tensors come from a source.</summary>
     internal static AdaptedModel Attach(
-        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, long seed)
+        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, long seed, TensorSource tensors)
     {
         var layers = CheckedLayers(model, options.Experts);
+        var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
         // First values pass through tensors that nobody else frees.
         using var scope = torch.NewDisposeScope();
         var modules = new List<MixtureProjection>();
         var shared = new SharedParts();
-        foreach (var module in selected)
+        try
         {
-            model.Wrap(module.Path, projection =>
-            {
-                var wrapped = Wrap(projection, module, options, layers, seed, shared);
-                modules.Add(wrapped);
-                return wrapped;
-            });
+            foreach (var module in selected)
+                modules.Add(Wrap(projections[module.Path], module, options, layers, seed, shared, tensors));
+            tensors.Finish();
         }
+        catch
+        {
+            foreach (var module in modules)
+                module.DisposeAdapter();
+            throw;
+        }
+
+        // Only now is the model touched: it is whole where a tensor did not fit.
+        foreach (var module in modules)
+            model.Wrap(module.Path, _ => module);
         return new AdaptedModel(model, options, modules);
     }
 
@@ -49,29 +59,37 @@ public static class AdapterAttachment
             (double)options.Experts.Count * module.R * (projections[module.Path].InFeatures + projections[module.Path].OutFeatures));
         var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (model.Device.type == DeviceType.CPU && values * sizeof(float) > available)
-            throw new UserException(
-                $"adapter: {options.Experts.Count} experts of rank {options.R} in {selected.Count} projections take "
-                + $"{values * sizeof(float) / Gibi:N1} GiB; this machine has {available / Gibi:N1} GiB; lower adapter.r or "
-                + "adapter.experts.count, or adapt fewer projections");
+            throw UserException.At(
+                "adapter",
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{Words.Count(options.Experts.Count, "expert")} of rank {options.R} in {selected.Count} projections take {values * sizeof(float) / Gibi:N1} GiB"),
+                string.Create(CultureInfo.InvariantCulture, $"at most the {available / Gibi:N1} GiB of this machine"),
+                "lower adapter.r or adapter.experts.count, or adapt fewer projections");
     }
 
     private static MixtureProjection Wrap(
-        Projection projection, SelectedModule module, AdapterOptions options, int layers, long seed, SharedParts shared)
+        Projection projection, SelectedModule module, AdapterOptions options, int layers, long seed, SharedParts shared,
+        TensorSource tensors)
     {
         if (projection is not BaseLinear linear)
-            throw new UserException(
-                $"{module.Path}: is wrapped already by {projection.GetType().Name}; one adapter a projection is allowed; load the "
-                + "base model again");
+            throw UserException.At(
+                module.Path, $"wrapped already by {projection.GetType().Name}", "one adapter for each projection", "load the base model again");
         var experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers);
         // In a layer with one expert there is nothing to route, unless ranks are routed.
         var routing = options.Router is { } given && (experts > 1 || options.Experts.Count == 1) ? given : null;
         var shape = new MixtureShape(experts, module.R, options.ScaleOf(module.R, module.Alpha), options.LoraDropout);
-        var first = routing?.FirstDown(module.Path, module.R, linear.InFeatures, seed)
-            ?? LoraInitialization.Down(module.Path, experts, module.R, linear.InFeatures, options.InitLoraWeights, seed);
-        var down = first.to(linear.Weight.device).ToParameter(options.Experts.Train && routing is not { TrainsDown: false });
-        var router = routing is null ? null : RouterFor(routing, new RouterContext(module.Path, linear.InFeatures, experts, module.R, seed, down, shared));
-        router?.to(linear.Weight.device);
-        return new MixtureProjection(linear, shape, router, down, options.Experts.Train);
+        var (path, width, device) = (module.Path, linear.InFeatures, linear.Weight.device);
+        var down = tensors.Take($"{path}.lora_A", torch.float32, [(long)experts * module.R, width], () =>
+            routing?.FirstDown(path, module.R, width, seed)
+            ?? LoraInitialization.Down(path, experts, module.R, width, options.InitLoraWeights, seed));
+        long[] upShape = [linear.OutFeatures, (long)experts * module.R];
+        var up = tensors.Take($"{path}.lora_B", torch.float32, upShape, () => torch.zeros(upShape, torch.float32));
+        var downParameter = down.to(device).ToParameter(options.Experts.Train && routing is not { TrainsDown: false });
+        var context = new RouterContext(path, width, experts, module.R, seed, downParameter, shared) { Tensors = tensors };
+        var router = routing is null ? null : RouterFor(routing, context);
+        router?.to(device);
+        return new MixtureProjection(linear, shape, router, downParameter, up.to(device).ToParameter(options.Experts.Train));
     }
 
     private static Router RouterFor(RouterOptions options, RouterContext context)
@@ -87,10 +105,10 @@ public static class AdapterAttachment
     internal static int CheckedLayers(CausalLanguageModel model, ExpertOptions experts)
     {
         var layers = model.Projections.Select(projection => TargetSelection.LayerOf(projection.Path)).Max() + 1 ?? 0;
-        if (experts.Layout is { Counts: { Count: > 0 } counts } && counts.Count != layers)
-            throw new UserException($"adapter.experts.count: {counts.Count} numbers for {layers} layers; one a layer is needed");
+        if (experts.Layout.Counts is { Count: > 0 } counts && counts.Count != layers)
+            throw UserException.At("adapter.experts.count", Words.Count(counts.Count, "number"), $"one for each of {layers} layers");
         foreach (var layer in experts.Layers.Where(layer => layer < 0 || layer >= layers))
-            throw new UserException($"adapter.experts.layers: layer {layer} is not there; the model has layers 0 to {layers - 1}");
+            throw UserException.At("adapter.experts.layers", $"layer {layer}", $"layers from 0 to {layers - 1}");
         return layers;
     }
 }

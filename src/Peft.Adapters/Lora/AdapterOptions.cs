@@ -7,7 +7,7 @@ using Peft.Formats.HuggingFace;
 namespace Peft.Adapters.Lora;
 
 /// <summary>What is trained and where (recipe section <c>adapter</c>); keys follow Hugging Face PEFT.</summary>
-public sealed record AdapterOptions
+public sealed record AdapterOptions : IKeyValue<AdapterOptions>
 {
     /// <summary>Plain LoRA: one adapter a projection, no router.</summary>
     public const string Lora = "lora";
@@ -21,53 +21,66 @@ public sealed record AdapterOptions
 
     /// <summary>What is trained.</summary>
     /// <value>Default lora; lora or mixture. A mixture of one expert without a router is plain LoRA.</value>
+    [Key(Choices = [Lora, Mixture])]
     public string Method { get; init; } = Lora;
 
     /// <summary>Rank of each expert.</summary>
     /// <value>Default 8; from 1. Parameters and adapter time grow linearly with it.</value>
+    [Key(Min = 1, Max = LargestRank)]
     public int R { get; init; } = 8;
 
     /// <summary>Numerator of the scale alpha / r.</summary>
     /// <value>Default 2 r; above 0.</value>
+    [Key(Min = SmallestAlpha)]
     public double LoraAlpha { get; init; } = 16;
 
     /// <summary>Share of the adapter's input that is dropped in training.</summary>
     /// <value>Default 0; from 0 to below 1. 0.05 is usual for small data.</value>
+    [Key(Min = 0, Max = 0.999)]
     public double LoraDropout { get; init; }
 
     /// <summary>Whether the scale is alpha / sqrt(r), which keeps large ranks learning.</summary>
     /// <value>Default false.</value>
+    [Key]
     public bool UseRslora { get; init; }
 
     /// <summary>The projections that get an adapter.</summary>
     /// <value>Default all-linear; a list of names or path tails, a regular expression that matches whole paths, or all-linear.</value>
+    [Key]
     public ModuleNames TargetModules { get; init; } = ModuleNames.AllLinear;
 
     /// <summary>Projections that never get one, whatever <see cref="TargetModules"/> says.</summary>
     /// <value>Default none.</value>
+    [Key]
     public ModuleNames ExcludeModules { get; init; } = ModuleNames.None;
 
     /// <summary>Layer numbers to adapt; empty means all. With a list of targets or all-linear only.</summary>
     /// <value>Default empty.</value>
+    [Key(Min = 0)]
     public IReadOnlyList<int> LayersToTransform { get; init; } = [];
 
     /// <summary>Names of the layer list in module paths, where the number is not found by itself.</summary>
     /// <value>Default empty: the first number between dots.</value>
+    [Key]
     public IReadOnlyList<string> LayersPattern { get; init; } = [];
 
     /// <summary>Other ranks for some modules: path tail or regular expression to rank; the first that matches counts.</summary>
     /// <value>Default empty.</value>
+    [Key(Min = 1, Max = LargestRank, Silent = true)]
     public IReadOnlyList<KeyValuePair<string, int>> RankPattern { get; init; } = [];
 
     /// <summary>Other alphas for some modules; as <see cref="RankPattern"/>.</summary>
     /// <value>Default empty.</value>
+    [Key(Min = SmallestAlpha, Silent = true)]
     public IReadOnlyList<KeyValuePair<string, double>> AlphaPattern { get; init; } = [];
 
     /// <summary>How A begins (B always begins at zero).</summary>
     /// <value>Default true: Kaiming uniform with a = sqrt 5; gaussian: normal with deviation 1 / r.</value>
+    [Key(Choices = ["true", "gaussian"])]
     public string InitLoraWeights { get; init; } = "true";
 
     /// <summary>The experts of each projection.</summary>
+    [Key]
     public ExpertOptions Experts { get; init; } = new();
 
     /// <summary>How tokens choose experts; null for plain LoRA.</summary>
@@ -82,116 +95,86 @@ public sealed record AdapterOptions
     /// <summary>Reads the section; every fault goes to the reader's list, so that all are shown at once.</summary>
     public static AdapterOptions Read(OptionReader reader)
     {
-        var method = reader.Choice("method", Lora, [Lora, Mixture]);
-        var r = reader.Integer("r", 8, 1, LargestRank);
-        var experts = ExpertOptions.Read(reader.Section("experts"), method == Mixture, RoutesRanks(reader) ? 1 : 4);
-        var options = new AdapterOptions
+        // A run goes on under the resolved recipe that it began with, the order of its keys included.
+        foreach (var key in (string[])["method", "r", "experts", "router"])
+            reader.Has(key);
+        // What some keys default to stands under others.
+        var stated = reader.Bind(new AdapterOptions());
+        var options = reader.Bind(new AdapterOptions
         {
-            Method = method,
-            R = r,
-            LoraAlpha = reader.Number("lora_alpha", 2 * r, SmallestAlpha),
-            LoraDropout = reader.Number("lora_dropout", 0, 0, 0.999),
-            UseRslora = reader.Boolean("use_rslora", false),
-            TargetModules = ModuleNames.Read(reader, "target_modules", ModuleNames.AllLinear),
-            ExcludeModules = ModuleNames.Read(reader, "exclude_modules", ModuleNames.None),
-            LayersToTransform = reader.Integers("layers_to_transform", [], 0),
-            LayersPattern = ReadLayersPattern(reader),
-            RankPattern = ReadPattern(reader, "rank_pattern", (section, key) => section.Integer(key, r, 1, LargestRank)),
-            AlphaPattern = ReadPattern(reader, "alpha_pattern", (section, key) => section.Number(key, 2 * r, SmallestAlpha)),
-            InitLoraWeights = reader.Choice("init_lora_weights", "true", ["true", "gaussian"]),
-            Experts = experts,
-            Router = ReadRouter(reader, method, experts, r),
-        };
+            LoraAlpha = 2 * stated.R,
+            Experts = new ExpertOptions { Count = stated.Method == Lora || RoutesRanks(reader) ? 1 : 4 },
+        });
+        options.Experts.Check(reader.Section("experts"), options.Method == Mixture);
+        options = options with { Router = ReadRouter(reader, options) };
         options.CheckTogether(reader);
         return options;
     }
 
-    /// <summary>Every setting, under the recipe's keys; <see cref="Read"/> of it gives the same options.</summary>
+    /// <summary>The section under a key.</summary>
+    public static AdapterOptions Read(OptionReader reader, string key, AdapterOptions fallback) => Read(reader.Section(key));
+
+    /// <summary>Every setting, under the recipe's keys; <see cref="Read(OptionReader)"/> of it gives the same options.</summary>
     public JsonObject ToJson()
     {
-        var json = new JsonObject
-        {
-            ["method"] = Method,
-            ["r"] = R,
-            ["lora_alpha"] = LoraAlpha,
-            ["lora_dropout"] = LoraDropout,
-            ["use_rslora"] = UseRslora,
-            ["target_modules"] = TargetModules.ToJson() ?? new JsonArray(),
-            ["exclude_modules"] = ExcludeModules.ToJson() ?? new JsonArray(),
-            ["layers_to_transform"] = new JsonArray([.. LayersToTransform.Select(layer => (JsonNode)JsonValue.Create(layer))]),
-            ["layers_pattern"] = new JsonArray([.. LayersPattern.Select(name => (JsonNode)JsonValue.Create(name)!)]),
-            ["rank_pattern"] = new JsonObject(RankPattern.Select(p => KeyValuePair.Create(p.Key, (JsonNode?)JsonValue.Create(p.Value)))),
-            ["alpha_pattern"] = new JsonObject(AlphaPattern.Select(p => KeyValuePair.Create(p.Key, (JsonNode?)JsonValue.Create(p.Value)))),
-            ["init_lora_weights"] = InitLoraWeights == "true" ? JsonValue.Create(true) : JsonValue.Create(InitLoraWeights),
-            ["experts"] = Experts.ToJson(),
-        };
+        var json = Keys.ToJson(this);
+        if (InitLoraWeights == "true")
+            json["init_lora_weights"] = true;
         if (Router is not null)
             json["router"] = RouterCatalog.ToJson(Router);
         return json;
     }
 
-    private static RouterOptions? ReadRouter(OptionReader reader, string method, ExpertOptions experts, int r)
+    JsonNode? IKeyValue<AdapterOptions>.ToJson() => ToJson();
+
+    private static RouterOptions? ReadRouter(OptionReader reader, AdapterOptions options)
     {
-        if (method == Lora)
-        {
-            if (reader.Has("router"))
-            {
-                var kind = reader.Section("router").Text("kind", RouterCatalog.None);
-                if (kind != RouterCatalog.None)
-                    reader.Fault("router", $"kind: {kind}", "no router for method: lora", "write method: mixture, or leave router out");
-            }
-            return null;
-        }
-        return RouterCatalog.Read(reader.Section("router"), new RouterSize(experts.SmallestRouted, r));
+        if (options.Method == Mixture)
+            return RouterCatalog.Read(reader.Section("router"), new RouterSize(options.Experts.SmallestRouted, options.R));
+        if (reader.Has("router") && reader.Section("router").Text("kind", RouterCatalog.None) is var kind and not RouterCatalog.None)
+            reader.Fault("router", $"kind: {kind}", "no router with method: lora", "write method: mixture, or leave router out");
+        return null;
     }
 
     // The router decides what a mixture has by default: several experts, or one adapter whose ranks it routes.
     private static bool RoutesRanks(OptionReader reader) =>
         reader.Node("router") is ConfigMap router && router["kind"] is ConfigScalar { Text: { } kind }
-        && RouterCatalog.Names.Contains(kind) && kind != RouterCatalog.None && RouterCatalog.Of(kind).RoutesRanks;
-
-    private static List<KeyValuePair<string, T>> ReadPattern<T>(OptionReader reader, string key, Func<OptionReader, string, T> read)
-    {
-        var node = reader.Node(key);
-        if (node is not ConfigMap { Count: > 0 and <= MostPatterns } map)
-        {
-            if (node is not null and not ConfigMap { Count: 0 })
-                reader.Fault(key, node.Describe(), $"a section of module names, {MostPatterns:N0} at most");
-            return [];
-        }
-        var section = reader.Section(key);
-        foreach (var name in map.Keys)
-        {
-            if (!ModulePattern.IsValid(name))
-            {
-                section.Fault(
-                    name, Quote.Of(name), "the end of a module path, or a regular expression for it",
-                    "list the modules by name");
-            }
-        }
-        return [.. map.Keys.Select(name => KeyValuePair.Create(name, read(section, name)))];
-    }
-
-    private static IReadOnlyList<string> ReadLayersPattern(OptionReader reader)
-    {
-        const string Key = "layers_pattern";
-        var names = reader.Texts(Key, []);
-        foreach (var name in names.Where(name => !ModulePattern.IsValid(name)))
-            reader.Fault(Key, Quote.Of(name), "the name of a list of layers, such as layers, or a regular expression for it");
-        return names;
-    }
+        && kind != RouterCatalog.None && RouterCatalog.Names.Contains(kind) && RouterCatalog.Of(kind).RoutesRanks;
 
     private void CheckTogether(OptionReader reader)
     {
+        CheckPattern(reader, "rank_pattern", RankPattern.Select(pair => pair.Key));
+        CheckPattern(reader, "alpha_pattern", AlphaPattern.Select(pair => pair.Key));
+        foreach (var name in LayersPattern.Where(name => !ModulePattern.IsValid(name)))
+        {
+            reader.Fault(
+                "layers_pattern", Quote.Of(name), "the name of a list of layers, such as layers, or a regular expression for it");
+        }
+
         if (LayersToTransform.Count > 0 && TargetModules is { Pattern: not null, IsAllLinear: false })
             reader.Fault(
                 "layers_to_transform",
                 string.Join(", ", LayersToTransform),
-                "only with target_modules as a list or all-linear",
+                "target_modules as a list or all-linear",
                 "write the layers into the regular expression");
         if (LayersPattern.Count > 0 && LayersToTransform.Count == 0)
-            reader.Fault("layers_pattern", string.Join(", ", LayersPattern), "only with layers_to_transform");
+            reader.Fault("layers_pattern", string.Join(", ", LayersPattern), "layers_to_transform beside it");
         if (!Experts.Train && Router is null)
-            reader.Fault("experts.train", "false", "true where there is no router", "nothing would be left to train");
+            reader.Fault("experts.train", "false", "true where there is no router", "otherwise there is nothing to train");
+    }
+
+    private static void CheckPattern(OptionReader reader, string key, IEnumerable<string> names)
+    {
+        var all = names.ToList();
+        if (all.Count > MostPatterns)
+            reader.Fault(key, $"{all.Count:N0} entries", $"at most {MostPatterns:N0}");
+        foreach (var name in all.Take(MostPatterns))
+        {
+            if (!ModulePattern.IsValid(name))
+            {
+                reader.Section(key).Fault(
+                    name, Quote.Of(name), "the end of a module path, or a regular expression for it", "list the modules by name");
+            }
+        }
     }
 }

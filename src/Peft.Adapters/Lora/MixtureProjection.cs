@@ -17,16 +17,16 @@ public sealed class MixtureProjection : Projection
     /// <param name="shape">Experts, rank, scale and dropout.</param>
     /// <param name="router">How tokens choose experts; null for plain LoRA.</param>
     /// <param name="down">A with its first values, [E·R, D] float32.</param>
-    /// <param name="trains">Whether B learns.</param>
-    public MixtureProjection(BaseLinear wrapped, MixtureShape shape, Router? router, Parameter down, bool trains = true)
-        : base(Checked(wrapped).Path, wrapped.InFeatures, wrapped.OutFeatures)
+    /// <param name="up">B, [O, E·R] float32; null: zeros that learn.</param>
+    public MixtureProjection(BaseLinear wrapped, MixtureShape shape, Router? router, Parameter down, Parameter? up = null)
+        : base(wrapped.Path, wrapped.InFeatures, wrapped.OutFeatures)
     {
         Wrapped = wrapped;
         Shape = shape;
         Router = router;
-        var device = wrapped.Weight.device;
         Down = down;
-        Up = torch.zeros([wrapped.OutFeatures, (long)shape.Experts * shape.Rank], torch.float32, device).ToParameter(trains);
+        Up = up ?? torch.zeros(
+            [wrapped.OutFeatures, (long)shape.Experts * shape.Rank], torch.float32, wrapped.Weight.device).ToParameter();
         RegisterModule("base_layer", wrapped);
         register_parameter("lora_A", Down);
         register_parameter("lora_B", Up);
@@ -74,6 +74,14 @@ public sealed class MixtureProjection : Projection
     public IEnumerable<(string Name, Tensor Buffer)> AdapterBuffers() =>
         Router is null ? [] : Router.named_buffers().Select(pair => ($"{Path}.router.{pair.name}", pair.buffer));
 
+    /// <summary>Frees what the adapter added; the frozen layer stays.</summary>
+    internal void DisposeAdapter()
+    {
+        Router?.Dispose();
+        Down.Dispose();
+        Up.Dispose();
+    }
+
     /// <inheritdoc/>
     /// <remarks>Shapes: x [.., D] → [.., O]; with a router, N = the product of the leading dimensions.</remarks>
     public override Tensor Forward(Tensor x, ForwardPass pass)
@@ -100,7 +108,7 @@ public sealed class MixtureProjection : Projection
         return Seeded.dropout(x, Shape.Dropout, random);
     }
 
-    private static BaseLinear Checked(BaseLinear wrapped) => wrapped;
+
 }
 
 /// <summary>The sizes and the scale of one wrapped projection.</summary>

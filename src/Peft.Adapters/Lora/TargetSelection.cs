@@ -143,7 +143,7 @@ public static partial class TargetSelection
 }
 
 /// <summary>Modules by Hugging Face PEFT's rules: a list of names, a regular expression, or <c>all-linear</c>.</summary>
-public sealed record ModuleNames
+public sealed record ModuleNames : IKeyValue<ModuleNames>
 {
     private const string AllLinearText = "all-linear";
 
@@ -198,11 +198,9 @@ public sealed record ModuleNames
         IsAllLinear
         || (Pattern is not null ? ModulePattern.MatchesWhole(Pattern, path) : Names.Any(name => ModulePattern.IsNamed(name, path)));
 
-    /// <summary>The list or string, as JSON holds it; null where nothing is named.</summary>
+    /// <summary>The list or string, as JSON holds it.</summary>
     public JsonNode? ToJson() =>
-        Pattern is not null ? JsonValue.Create(Pattern)
-        : Names.Count == 0 ? null
-        : new JsonArray([.. Names.Select(name => (JsonNode)JsonValue.Create(name)!)]);
+        Pattern is not null ? JsonValue.Create(Pattern) : new JsonArray([.. Names.Select(name => (JsonNode)JsonValue.Create(name)!)]);
 
     /// <inheritdoc/>
     public override string ToString() => Pattern ?? $"[{string.Join(", ", Names)}]";

@@ -25,8 +25,9 @@ public static class AdapterMerge
         IReadOnlyList<MergeSource> sources, MergeMethod method, MergeOptions options, Func<BaseIdentity>? given, string output)
     {
         var found = MergeChecks.Require(sources, method, options);
-        var identity = found ?? given?.Invoke() ?? throw new UserException(
-            $"peft merge: {string.Join(" and ", sources.Select(source => source.Name))} name no base with a fingerprint - name it with --base DIR");
+        var identity = found ?? given?.Invoke() ?? throw UserException.At(
+                "peft merge", $"{Words.AllOf([.. sources.Select(source => source.Name)])} name no base with a fingerprint", null,
+                "name it with --base DIR");
         using var off = torch.no_grad();
         using var work = Work(sources, method, options);
         var adapter = MergedOptions.Of(sources, method, options, work.Modules);
@@ -37,10 +38,12 @@ public static class AdapterMerge
             Seed = options.Seed,
             Versions = BundleContents.OwnVersions,
             TrainableParameters = work.TrainableParameters,
-            Merge = new MergeRecord(
-                method.Name,
-                [.. sources.Select((source, i) => new MergedAdapter(source.Name, source.Hash(), options.WeightOf(i)))],
-                Settings(method, options)),
+            Merge = new MergeRecord
+            {
+                Method = method.Name,
+                Settings = Settings(method, options),
+                Adapters = [.. sources.Select((source, i) => new MergedAdapter(source.Name, source.Hash(), options.WeightOf(i)))],
+            },
         };
         BundleWriter.Write(output, manifest, PeftConfig.ToJson(adapter, work.Modules.Select(module => module.Path), null, identity.Name), work.Tensors());
         return work.Report(Notes(sources, method));

@@ -13,17 +13,20 @@ internal static class MergeChecks
     public static BaseIdentity? Require(IReadOnlyList<MergeSource> sources, MergeMethod method, MergeOptions options)
     {
         if (sources.Count < 2)
-            throw new UserException(
-                $"peft merge: {sources.Count} adapter{(sources.Count == 1 ? $" ({sources[0].Name})" : "s")} - at least 2 - one alone needs no merge");
+            throw UserException.At(
+                "peft merge", sources.Count == 1 ? $"only {sources[0].Name}" : "no adapter", "at least two adapters");
         foreach (var group in sources.GroupBy(source => source.Name).Where(group => group.Count() > 1))
-            throw new UserException(
-                $"peft merge: two adapters are called {Quote.Of(group.Key)} ({string.Join(" and ", group.Select(source => source.Directory).Distinct())}) - "
-                + "each its own name - write NAME=DIR for one of them");
+            throw UserException.At(
+                "peft merge", $"{Quote.Of(group.Key)} names {Words.AllOf([.. group.Select(source => source.Directory).Distinct()])}",
+                "one name for each adapter", "write NAME=DIR for one of them");
         if (options.Weights.Count > 0 && options.Weights.Count != sources.Count)
-            throw new UserException(
-                $"--weights: {options.Weights.Count} numbers for {sources.Count} adapters ({string.Join(", ", sources.Select(source => source.Name))}) - one each");
+            throw UserException.At(
+                "--weights", Words.Count(options.Weights.Count, "number"),
+                $"one for each of {Words.AllOf([.. sources.Select(source => source.Name)])}");
         if (options.Factors && method is not StaticMerge { KnowsFactors: true })
-            throw new UserException($"--factors: {method.Name} has no form over factors - average, ties, dare-linear, dare-ties and magnitude-prune have");
+            throw UserException.At(
+                "--factors", $"no effect with --method {method.Name}", null,
+                $"leave it out, or use {Words.OneOf([.. MergeCatalog.Entries.OfType<StaticMerge>().Where(entry => entry.KnowsFactors).Select(entry => entry.Name)])}");
         var found = RequireOneBase(sources);
         RequireShapes(sources);
         if (method is StaticMerge merge && merge.JoinsFactors(options))
@@ -38,9 +41,8 @@ internal static class MergeChecks
     {
         var known = sources.Where(source => source.Base is not null).ToList();
         foreach (var other in known.Skip(1).Where(source => source.Base!.Fingerprint != known[0].Base!.Fingerprint))
-            throw new UserException(
-                $"peft merge: {known[0].Name} was trained on {Describe(known[0])}, {other.Name} on {Describe(other)} - adapters of one base - "
-                + "merge only those of the same base");
+            throw UserException.At(
+                "peft merge", $"{known[0].Name} was trained on {Describe(known[0])}, {other.Name} on {Describe(other)}", "adapters of one base");
         return known.Count == 0 ? null : known[0].Base;
     }
 
@@ -62,9 +64,10 @@ internal static class MergeChecks
         faults.ThrowIfAny("peft merge");
         var strangers = sources.Skip(1).FirstOrDefault(source => !source.Modules.Keys.Any(path => sources.Any(other => other != source && other.Modules.ContainsKey(path))));
         if (strangers is { Base: null } && !sources[0].Modules.Keys.Any(strangers.Modules.ContainsKey))
-            throw new UserException(
-                $"peft merge: {strangers.Name} adapts {strangers.Modules.Keys.First()}, {sources[0].Name} {sources[0].Modules.Keys.First()}; they have no module in "
-                + "common and no fingerprint that says they belong to one base - adapters of one architecture");
+            throw UserException.At(
+                "peft merge",
+                $"no module in common: {strangers.Name} adapts {strangers.Modules.Keys.First()}, {sources[0].Name} {sources[0].Modules.Keys.First()}",
+                "adapters of one base");
     }
 
     private static void RequireEqualRanks(IReadOnlyList<MergeSource> sources, MergeMethod method)
@@ -74,7 +77,7 @@ internal static class MergeChecks
         {
             var ranks = sources.Where(source => source.Modules.ContainsKey(path)).Select(source => (source.Name, source.Modules[path].Rank)).ToList();
             if (ranks.Any(pair => pair.Rank != ranks[0].Rank))
-                faults.Add(path, string.Join(", ", ranks.Select(pair => $"{pair.Name} r = {pair.Rank}")), "equal ranks to merge A and B apart");
+                faults.Add(path, string.Join(", ", ranks.Select(pair => $"{pair.Name} r = {pair.Rank}")), "equal ranks, since A and B are merged apart");
         }
         faults.ThrowIfAny($"peft merge --method {method.Name}");
     }
@@ -102,13 +105,15 @@ internal static class MergeChecks
         if (flies.Count == 0)
             return;
         if (method is RoutedMerge)
-            throw new UserException(
-                $"peft merge: {flies[0].Name} is a FlyLoRA, whose tokens choose among its own ranks - plain LoRAs for a routed merge - add its update: "
-                + "--method average or cat");
+            throw UserException.At(
+                "peft merge", $"{flies[0].Name} is a FlyLoRA, whose tokens choose among its own ranks", "plain LoRAs for a routed merge",
+                "add its update with --method average or cat");
         if (method is StaticMerge merge && merge.JoinsFactors(options) && !ShareDown(sources))
-            throw new UserException(
-                $"peft merge --method {method.Name}: {string.Join(" and ", flies.Select(source => source.Name))} have frozen projections A of different seeds, and "
-                + "merging A and B apart mixes them, which destroys both updates - add the updates: --method average or cat, without --factors");
+            throw UserException.At(
+                $"peft merge --method {method.Name}",
+                $"{Words.AllOf([.. flies.Select(source => source.Name)])} have frozen projections A of different seeds",
+                "the same A, since merging A and B apart would destroy both updates",
+                "add the updates with --method average or cat, without --factors");
     }
 
     /// <summary>Whether every adapter has the same A in every module (FlyLoRAs of one seed).</summary>

@@ -74,9 +74,9 @@ public sealed class MergeSource
 
     private static MergeSource OpenPeft(string name, string directory)
     {
-        var weights = SafetensorsCheckpoint.Open(directory, BundleFiles.Weights);
+        var weights = AdapterWeights.Open(directory);
         var config = LoraAdapterConfig.Read(directory, _ => { });
-        var source = new MergeSource(name, directory, PeftConfig.ToOptions(config, AdapterLoader.DefaultTargets), weights.Files[0])
+        var source = new MergeSource(name, directory, PeftConfig.ToOptions(config, PeftConfig.DefaultTargets), weights.Files[0])
         {
             BaseName = config.BaseModelNameOrPath ?? "",
             Hash = () => Sha256.OfFile(weights.Files[0]),
@@ -88,15 +88,16 @@ public sealed class MergeSource
 
     private static List<MergeSource> OpenBundle(string name, bool isNamed, string directory)
     {
-        var bundle = BundleReader.Load(directory);
+        var bundle = OwnBundle.Open(directory);
         var adapter = bundle.Manifest.Adapter;
         var experts = adapter.Experts.Count;
         if (adapter.Router is { } router and not (PrototypeRouterOptions or RandomProjectionRouterOptions))
-            throw new UserException(
-                $"{directory}: is a mixture behind router {router.Kind}; a plain LoRA, a FlyLoRA or a routed merge is allowed; its experts were "
-                + "trained together and belong together");
+            throw UserException.At(
+                directory, $"a mixture behind router {router.Kind}", "a plain LoRA, a FlyLoRA or a routed merge",
+                "its experts were trained together and cannot be told apart");
         if (adapter.Router is PrototypeRouterOptions && isNamed)
-            throw new UserException($"{name}={directory}: is a routed merge, whose experts have names already; write {directory}");
+            throw UserException.At(
+                $"{name}={directory}", "a name for a routed merge, whose experts have names already", null, $"write {directory}");
         string File() => bundle.Manifest.Files.First(file => file.Key == BundleFiles.Weights).Value;
         var sources = new List<MergeSource>();
         for (var expert = 0; expert < (adapter.Router is PrototypeRouterOptions ? experts : 1); expert++)
@@ -129,7 +130,7 @@ public sealed class MergeSource
             : null;
 
     // A routed merge holds one kind of vector: that of its own method.
-    private static Dictionary<string, Func<Faults, Tensor?>>? VectorsOf(LoadedBundle bundle, string kind, int expert)
+    private static Dictionary<string, Func<Faults, Tensor?>>? VectorsOf(OwnBundle bundle, string kind, int expert)
     {
         const string Ending = ".router." + PrototypeRouter.VectorsName;
         if ((MergeCatalog.Find(bundle.Manifest.Adapter.Router!.Kind) as RoutedMerge)?.VectorKind != kind)
@@ -153,7 +154,7 @@ public sealed class MergeSource
                 continue;
             if (!entry.Name.StartsWith(BundleTensors.Prefix, StringComparison.Ordinal) || !entry.Name.EndsWith(down, StringComparison.Ordinal))
             {
-                faults.Add(entry.Name, "not used", $"names like {BundleTensors.Prefix}PATH{down}", BundleTensors.Advice(entry.Name));
+                faults.Add(entry.Name, "unknown name", $"names like {BundleTensors.Prefix}PATH{down}", BundleTensors.Advice(entry.Name));
                 continue;
             }
             var path = entry.Name[BundleTensors.Prefix.Length..^down.Length];

@@ -3,14 +3,7 @@ using Peft.Formats.Configuration;
 namespace Peft.Adapters.Routing;
 
 /// <summary>Settings of <see cref="ArrowRouter"/>.</summary>
-public sealed record ArrowRouterOptions : PrototypeRouterOptions
-{
-    /// <inheritdoc/>
-    public override string Kind => "arrow";
-
-    /// <summary>Reads the section.</summary>
-    public static ArrowRouterOptions Read(OptionReader reader, RouterSize size) => Read(reader, size, new ArrowRouterOptions());
-}
+public sealed record ArrowRouterOptions : PrototypeRouterOptions;
 
 /// <summary>Sends each token to the experts whose update changes it most.</summary>
 /// <remarks>

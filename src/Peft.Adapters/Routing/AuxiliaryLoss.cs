@@ -21,7 +21,7 @@ public sealed class AuxiliaryLoss
 
     /// <summary>The router's own losses, then the balance loss.</summary>
     public static AuxiliaryLoss From(RouterOptions? router) =>
-        new(router is null ? [] : [.. router.OwnLosses(), .. router.Balance.Terms()]);
+        new(router?.Losses() ?? []);
 
     /// <summary>The weighted sum of all terms, or null where there is nothing to add.</summary>
     /// <remarks>

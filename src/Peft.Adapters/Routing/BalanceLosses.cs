@@ -5,7 +5,7 @@ using Peft.Formats.Configuration;
 namespace Peft.Adapters.Routing;
 
 /// <summary>What keeps the experts busy (recipe key <c>adapter.router.balance</c>).</summary>
-public sealed record BalanceOptions
+public sealed record BalanceOptions : IKeyValue<BalanceOptions>
 {
     /// <summary>Nothing.</summary>
     public const string None = "none";
@@ -20,71 +20,56 @@ public sealed record BalanceOptions
     public const string LossFree = "loss-free";
 
     /// <summary>The strategy.</summary>
-    /// <value>Default none; none, switch, localized (LoRAMoE), and loss-free where the router selects.</value>
+    /// <value>Default none; none, switch, localized (LoRAMoE), and loss-free where the router chooses by a score.</value>
+    [Key(Choices = [None, Switch, Localized, LossFree])]
     public string Kind { get; init; } = None;
 
     /// <summary>Weight of a balance loss in the total loss.</summary>
     /// <value>Default 0.001 (MixLoRA's code), 0.1 for localized (LoRAMoE's paper); from 0. 0.01 is usual for pre-training.</value>
+    [Key(Min = 0)]
     public double Coefficient { get; init; } = 0.001;
 
     /// <summary>Whether each module is balanced by itself and the mean taken, or all modules' tokens are pooled first.</summary>
     /// <value>Default module; module or model (Hugging Face Mixtral's and MixLoRA's form).</value>
+    [Key(Choices = ["module", "model"])]
     public string Scope { get; init; } = "module";
 
     /// <summary>How far localized pulls a group of experts to its tasks.</summary>
     /// <value>Default 0.1 (LoRAMoE's paper); from 0 to 1.</value>
+    [Key(Min = 0, Max = 1, When = "kind=localized")]
     public double Delta { get; init; } = 0.1;
 
     /// <summary>For each task id the group of its experts, 1 (the first half) or 0 (the second half); for localized.</summary>
     /// <value>No default.</value>
+    [Key(When = "kind=localized")]
     public EquatableList<int> TaskTypes { get; init; } = [];
 
     /// <summary>Step of the bias of loss-free.</summary>
     /// <value>Default 0.001 (the paper's); above 0. Tuned for sigmoid scores.</value>
+    [Key(Min = 1e-9, When = "kind=loss-free")]
     public double Rate { get; init; } = 0.001;
 
     /// <summary>Whether experts are selected by a score plus a bias that follows their load.</summary>
     public bool IsLossFree => Kind == LossFree;
 
-    /// <summary>Reads the key <c>balance</c> of a router's section.</summary>
-    /// <param name="router">The router's section.</param>
-    /// <param name="selects">Whether the router chooses experts, so that a bias can move its choice.</param>
-    /// <param name="fallback">The method's own default.</param>
-    public static BalanceOptions Read(OptionReader router, bool selects = false, BalanceOptions? fallback = null)
+    /// <inheritdoc/>
+    public static BalanceOptions Read(OptionReader reader, string key, BalanceOptions fallback)
     {
-        fallback ??= new BalanceOptions();
-        var reader = router.Section("balance");
-        var kind = reader.Choice("kind", fallback.Kind, selects ? [None, Switch, Localized, LossFree] : [None, Switch, Localized]);
-        var options = new BalanceOptions
+        var section = reader.Section(key);
+        // The coefficient's first value is that of the kind's own paper.
+        var options = section.Bind(section.Bind(fallback).Kind == Localized ? fallback with { Coefficient = 0.1 } : fallback);
+        if (options.Kind == Localized && (options.TaskTypes.Count == 0 || options.TaskTypes.Any(type => type is not (0 or 1))))
         {
-            Kind = kind,
-            Coefficient = reader.Number("coefficient", kind == Localized ? 0.1 : fallback.Coefficient, 0),
-            Scope = reader.Choice("scope", fallback.Scope, ["module", "model"]),
-        };
-        if (kind == Localized)
-        {
-            options = options with { Delta = reader.Number("delta", 0.1, 0, 1), TaskTypes = [.. reader.Integers("task_types", [])] };
-            if (options.TaskTypes.Count == 0 || options.TaskTypes.Any(type => type is not (0 or 1)))
-                reader.Fault(
-                    "task_types", $"[{string.Join(", ", options.TaskTypes)}]", "a 0 or 1 for each task",
-                    "1 sends a task to the first half of the experts, 0 to the second");
+            section.Fault(
+                "task_types", $"[{string.Join(", ", options.TaskTypes)}]", "a 0 or 1 for each task",
+                "1 sends a task to the first half of the experts, 0 to the second");
         }
-        return kind == LossFree ? options with { Rate = reader.Number("rate", 0.001, 1e-9) } : options;
+
+        return options;
     }
 
-    /// <summary>The section as JSON.</summary>
-    public JsonObject ToJson()
-    {
-        var json = new JsonObject { ["kind"] = Kind, ["coefficient"] = Coefficient, ["scope"] = Scope };
-        if (Kind == Localized)
-        {
-            json["delta"] = Delta;
-            json["task_types"] = new JsonArray([.. TaskTypes.Select(type => (JsonNode)JsonValue.Create(type))]);
-        }
-        if (Kind == LossFree)
-            json["rate"] = Rate;
-        return json;
-    }
+    /// <inheritdoc/>
+    public JsonNode? ToJson() => Keys.ToJson(this);
 
     /// <summary>The loss as a term; none where it is off.</summary>
     public IReadOnlyList<AuxiliaryTerm> Terms() => (Kind, Coefficient) switch
@@ -145,17 +130,18 @@ public static class LocalizedBalanceLoss
     /// <exception cref="TaskIdException">Rows have no task ids, or one without a type.</exception>
     public static Tensor Of(IReadOnlyList<RoutingRecord> records, RoutedTokens tokens, BalanceOptions options)
     {
-        var ids = tokens.TaskIds ?? throw new TaskIdException(
-            "adapter.router.balance: the batch has no task ids, and kind localized goes by task; give each data source a task, or choose "
-            + "another kind");
+        var ids = tokens.TaskIds ?? throw TaskIdException.At(
+            "adapter.router.balance", "the batch has no task ids", "one for each row, since kind: localized balances by task",
+            "give each data source a task, or choose another kind");
         if (ids.ndim != 1)
-            throw new TaskIdException(
-                "adapter.router.balance: several sequences share a row, and kind localized needs each in its own; turn data.packing off, or "
-                + "choose another kind");
+            throw TaskIdException.At(
+                "adapter.router.balance", "several sequences share a row", "each in its own for kind: localized",
+                "turn data.packing off, or choose another kind");
         var last = ids.max().ToInt64();
         if (last >= options.TaskTypes.Count || ids.min().ToInt64() < 0)
-            throw new TaskIdException(
-                $"adapter.router.balance: task id {last} has no type; task_types has {options.TaskTypes.Count}, one for each task is needed");
+            throw TaskIdException.At(
+                "adapter.router.balance.task_types", $"no type for task id {last}", $"ids from 0 to {options.TaskTypes.Count - 1}",
+                "add a 0 or 1 for each task");
         var types = torch.tensor([.. options.TaskTypes.Select(type => (long)type)], [options.TaskTypes.Count]).to(ids.device).index_select(0, ids);
         return torch.stack([.. records.Select(record => Of(record.Decision.Gates, tokens.Mask, types, options.Delta))], 0).mean();
     }

@@ -1,23 +1,10 @@
-using System.Text.Json.Nodes;
 using Peft.Formats.Configuration;
 using Peft.Models;
 
 namespace Peft.Adapters.Routing;
 
 /// <summary>Settings of <see cref="GateRouter"/>: only the balance loss.</summary>
-public sealed record GateRouterOptions : RouterOptions
-{
-    /// <inheritdoc/>
-    public override string Kind => "gate";
-
-    /// <summary>Reads the section.</summary>
-    public static GateRouterOptions Read(OptionReader reader, RouterSize size) => new() { Balance = BalanceOptions.Read(reader) };
-
-    /// <inheritdoc/>
-    public override void WriteTo(JsonObject json)
-    {
-    }
-}
+public sealed record GateRouterOptions : ExpertRouterOptions;
 
 /// <summary>A sigmoid gate on each expert by itself; <c>peft gate</c> trains it on one frozen adapter.</summary>
 /// <remarks>
@@ -35,7 +22,7 @@ public sealed class GateRouter : Router
     public GateRouter(GateRouterOptions options, RouterContext context)
         : base(context)
     {
-        _weight = torch.zeros([context.Experts, context.Width], torch.float32).ToParameter();
+        _weight = Take(PrototypeRouter.VectorsName, [context.Experts, context.Width], _ => { });
         register_parameter(PrototypeRouter.VectorsName, _weight);
     }
 

@@ -1,4 +1,3 @@
-using System.Text.Json.Nodes;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Models;
@@ -6,7 +5,7 @@ using Peft.Models;
 namespace Peft.Adapters.Routing;
 
 /// <summary>Settings of <see cref="HardSoftRouter"/>.</summary>
-public sealed record HardSoftRouterOptions : RouterOptions
+public sealed record HardSoftRouterOptions : ExpertRouterOptions
 {
     /// <summary>Stage 1: every row goes to the expert of its task.</summary>
     public const string Hard = "hard";
@@ -20,55 +19,34 @@ public sealed record HardSoftRouterOptions : RouterOptions
     /// <summary>A router for each attention block.</summary>
     public const string PerAttentionBlock = "attention-block";
 
-    /// <inheritdoc/>
-    public override string Kind => "hard-soft";
-
     /// <summary>Which stage runs.</summary>
     /// <value>Default soft. hard: the row's task id is its expert, the router is neither used nor trained.</value>
+    [Key(Choices = [Hard, Soft])]
     public string Stage { get; init; } = Soft;
 
     /// <summary>Experts kept at inference in the soft stage.</summary>
     /// <value>Default 3 (the paper's first version); from 1 to the number of experts.</value>
+    [Key(Min = 1), UpTo(Limit.Experts)]
     public int TopK { get; init; } = 3;
 
     /// <summary>Whether inference divides the kept probabilities by their sum.</summary>
     /// <value>Default true, because the weights of soft training sum to 1; the paper does not say.</value>
+    [Key]
     public bool Normalize { get; init; } = true;
 
     /// <summary>Whether the projections of an attention block share one router.</summary>
     /// <value>Default projection, a router each; attention-block: the first adapted projection of a block decides for all.</value>
+    [Key(Choices = [PerProjection, PerAttentionBlock])]
     public string Granularity { get; init; } = PerProjection;
 
     /// <summary>Weight β of the preservation loss on the experts, for the soft stage with experts that still learn.</summary>
     /// <value>Default 0 (unreported in the paper); from 0.</value>
+    [Key(Min = 0)]
     public double Preservation { get; init; }
 
     /// <summary>The Routing Specialization Loss of the soft stage.</summary>
+    [Key]
     public RoutingSpecializationOptions Specialization { get; init; } = new();
-
-    /// <summary>Reads the section.</summary>
-    public static HardSoftRouterOptions Read(OptionReader reader, RouterSize size) =>
-        new HardSoftRouterOptions
-        {
-            Stage = reader.Choice("stage", Soft, [Hard, Soft]),
-            TopK = reader.Integer("top_k", Math.Min(3, size.Experts), 1, size.Experts),
-            Normalize = reader.Boolean("normalize", true),
-            Granularity = reader.Choice("granularity", PerProjection, [PerProjection, PerAttentionBlock]),
-            Preservation = reader.Number("preservation", 0, 0),
-            Specialization = RoutingSpecializationOptions.Read(reader.Section("specialization"), size.Experts),
-            Balance = BalanceOptions.Read(reader),
-        };
-
-    /// <inheritdoc/>
-    public override void WriteTo(JsonObject json)
-    {
-        json["stage"] = Stage;
-        json["top_k"] = TopK;
-        json["normalize"] = Normalize;
-        json["granularity"] = Granularity;
-        json["preservation"] = Preservation;
-        json["specialization"] = Specialization.ToJson();
-    }
 
     /// <inheritdoc/>
     public override bool SharesInBlock => Granularity == PerAttentionBlock;
@@ -132,15 +110,15 @@ public sealed class HardSoftRouter : Router
 
     private Tensor TaskOfEachToken(Tensor x, ForwardPass pass)
     {
-        var ids = pass.TaskIds ?? throw new TaskIdException(
-            $"{Context.Path}: the batch has no task ids, and router hard-soft in stage hard sends every row to the expert of "
-            + "its task; give each data source a task, or write stage: soft");
+        var ids = pass.TaskIds ?? throw TaskIdException.At(
+            Context.Path, "the batch has no task ids", "one for each row, since router hard-soft in stage hard routes by task",
+            "give each data source a task, or write stage: soft");
         Check(ids, pass);
         var tokens = x.numel() / x.shape[^1];
         var flat = ids.to(x.device).reshape(-1);
         if (tokens % flat.numel() != 0)
-            throw new TaskIdException(
-                $"{Context.Path}: {flat.numel()} task ids for {tokens} tokens; one id a row [B] or a token [B, T] is allowed");
+            throw TaskIdException.At(
+                Context.Path, $"{flat.numel()} task ids for {tokens} tokens", "one for each row [B] or each token [B, T]");
         return flat.repeat_interleave(tokens / flat.numel(), 0);
     }
 
@@ -152,9 +130,9 @@ public sealed class HardSoftRouter : Router
         foreach (var id in new[] { ids.min().ToInt64(), ids.max().ToInt64() })
         {
             if (id < 0 || id >= Context.Experts)
-                throw new TaskIdException(
-                    $"{Context.Path}: task id {id} has no expert; allowed are 0 to {Context.Experts - 1} (adapter.experts.count = "
-                    + $"{Context.Experts}); raise the count or take the task out of the data");
+                throw TaskIdException.At(
+                    Context.Path, $"task id {id}", $"0 to {Context.Experts - 1}, one expert for each task",
+                    $"raise adapter.experts.count (now {Context.Experts}), or take the task out of the data");
         }
         pass.Emit(new CheckedTaskIds(Context.Experts));
     }
@@ -173,50 +151,33 @@ public sealed record RoutingSpecializationOptions
 
     /// <summary>Weight of the whole loss beside the task's.</summary>
     /// <value>Default 1; from 0 (off).</value>
+    [Key(Min = 0)]
     public double Coefficient { get; init; } = 1;
 
     /// <summary>Weight of the balance part.</summary>
     /// <value>Default 1 (unreported in the paper; the third-party port's value); from 0.</value>
+    [Key(Min = 0)]
     public double Alpha { get; init; } = 1;
 
     /// <summary>Weight of the entropy part.</summary>
     /// <value>Default 0.01 (unreported in the paper); from 0. Sweep 0.001, 0.01, 0.1.</value>
+    [Key(Min = 0)]
     public double Lambda { get; init; } = 0.01;
 
     /// <summary>What counts as an expert's load.</summary>
     /// <value>Default argmax: share of tokens whose best expert it is. first-k: share of the tokens' first k choices.</value>
+    [Key(Choices = ["argmax", "first-k"])]
     public string Load { get; init; } = "argmax";
 
     /// <summary>k of load first-k.</summary>
     /// <value>Default 2; from 1 to the number of experts.</value>
+    [Key(Min = 1), UpTo(Limit.Experts)]
     public int LoadTopK { get; init; } = 2;
 
     /// <summary>Sign of the entropy part; the paper's formula and its prose disagree.</summary>
     /// <value>Default as-written; as-written or specialising.</value>
+    [Key(Choices = [AsWritten, Specialising])]
     public string EntropySign { get; init; } = AsWritten;
-
-    /// <summary>Reads the section.</summary>
-    public static RoutingSpecializationOptions Read(OptionReader reader, int experts) =>
-        new RoutingSpecializationOptions
-        {
-            Coefficient = reader.Number("coefficient", 1, 0),
-            Alpha = reader.Number("alpha", 1, 0),
-            Lambda = reader.Number("lambda", 0.01, 0),
-            Load = reader.Choice("load", "argmax", ["argmax", "first-k"]),
-            LoadTopK = reader.Integer("load_top_k", Math.Min(2, experts), 1, experts),
-            EntropySign = reader.Choice("entropy_sign", AsWritten, [AsWritten, Specialising]),
-        };
-
-    /// <summary>The section as JSON.</summary>
-    public JsonObject ToJson() => new()
-    {
-        ["coefficient"] = Coefficient,
-        ["alpha"] = Alpha,
-        ["lambda"] = Lambda,
-        ["load"] = Load,
-        ["load_top_k"] = LoadTopK,
-        ["entropy_sign"] = EntropySign,
-    };
 }
 
 /// <summary>LoRA-Mixer's Routing Specialization Loss: balance between experts against sharpness of each token's choice.</summary>
@@ -291,9 +252,12 @@ public static class PreservationLoss
 /// <summary>A row has no task id, or one that no expert stands for, where a router goes by task.</summary>
 public sealed class TaskIdException : UserException
 {
-    /// <summary>Makes the exception with a message that names place, finding and remedy.</summary>
-    public TaskIdException(string message)
+    private TaskIdException(string message)
         : base(message)
     {
     }
+
+    /// <summary>The error in the house's form.</summary>
+    internal static TaskIdException At(string place, string found, string? expected = null, string? advice = null) =>
+        new(Fault.Text(place, found, expected, advice));
 }

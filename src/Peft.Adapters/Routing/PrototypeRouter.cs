@@ -1,38 +1,20 @@
-using System.Text.Json.Nodes;
 using Peft.Formats.Configuration;
 using Peft.Models;
 
 namespace Peft.Adapters.Routing;
 
 /// <summary>Settings of the routers that compare a token with one vector an expert.</summary>
-public abstract record PrototypeRouterOptions : RouterOptions
+public abstract record PrototypeRouterOptions : ExpertRouterOptions
 {
     /// <summary>Experts each token is sent to, in each module.</summary>
     /// <value>Default 2; from 1 to the number of experts.</value>
+    [Key(Min = 1), UpTo(Limit.Experts)]
     public int TopK { get; init; } = 2;
 
     /// <summary>Divisor of the scores before the softmax; above 1 the kept experts share more evenly.</summary>
     /// <value>Default 1; above 0.</value>
+    [Key(Min = 1e-6)]
     public double Temperature { get; init; } = 1;
-
-    /// <inheritdoc/>
-    public override void WriteTo(JsonObject json)
-    {
-        json["top_k"] = TopK;
-        json["temperature"] = Temperature;
-    }
-
-    /// <summary>Reads the keys that all of them have.</summary>
-    protected static TOptions Read<TOptions>(OptionReader reader, RouterSize size, TOptions fresh)
-        where TOptions : PrototypeRouterOptions
-    {
-        return fresh with
-        {
-            TopK = reader.Integer("top_k", Math.Min(2, size.Experts), 1, size.Experts),
-            Temperature = reader.Number("temperature", 1, 1e-6),
-            Balance = BalanceOptions.Read(reader),
-        };
-    }
 }
 
 /// <summary>Sends each token to the experts whose vector it resembles most. Merging fills the vectors; training may go on from there.</summary>
@@ -59,7 +41,7 @@ public abstract class PrototypeRouter : Router
     {
         _options = options;
         Vectors = NewGate(VectorsName);
-        _present = RegisterBuffer(PresentName, torch.ones([context.Experts], torch.@bool));
+        _present = NewBuffer(PresentName, torch.ones([context.Experts], torch.@bool));
     }
 
     /// <summary>One vector an expert.</summary>

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text.Json.Nodes;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Models;
@@ -15,64 +14,49 @@ public sealed record RandomProjectionRouterOptions : RouterOptions
     /// <summary>Ranks with the largest score, as in the reference's training code.</summary>
     public const string Signed = "signed";
 
-    /// <inheritdoc/>
-    public override string Kind => "random-projection";
-
     /// <summary>Ranks that work for each token.</summary>
     /// <value>Default a quarter of r (8 of 32 in the paper); from 1 to r.</value>
+    [Key(Min = 1), UpTo(Limit.Ranks)]
     public int TopK { get; init; } = 8;
 
     /// <summary>Which ranks are the strongest.</summary>
     /// <value>Default magnitude; magnitude or signed.</value>
+    [Key(Choices = [Magnitude, Signed])]
     public string SelectionScore { get; init; } = Magnitude;
 
     /// <summary>Whether the adapter hands no gradient to the layers below.</summary>
     /// <value>Default true, as in the reference's training code; false is the mathematical gradient.</value>
+    [Key]
     public bool DetachProjection { get; init; } = true;
 
     /// <summary>Share of non-zeros in each row of A.</summary>
     /// <value>Default top_k / r; above 0, up to 1. A row gets floor(density · D) of them; none is refused.</value>
+    [Key(Min = 1e-9, Max = 1)]
     public double Density { get; init; } = 0.25;
 
     /// <summary>Seed of A; null: the run's.</summary>
     /// <value>Default null. Adapters that are to be merged want different ones.</value>
-    public long? ProjectionSeed { get; init; }
+    [Key]
+    public int? ProjectionSeed { get; init; }
 
     /// <summary>Step of the bias that evens out the use of the ranks after each training step.</summary>
     /// <value>Default 0.001; 0 leaves the bias at zero.</value>
+    [Key(Min = 0)]
     public double BiasRate { get; init; } = 0.001;
 
     /// <inheritdoc/>
     public override bool TrainsDown => false;
 
     /// <inheritdoc/>
-    public override bool HasBalance => false;
-
-    /// <summary>Reads the section.</summary>
-    public static RandomProjectionRouterOptions Read(OptionReader reader, RouterSize size)
-    {
-        var k = reader.Integer("top_k", Math.Max(1, size.Rank / 4), 1, size.Rank);
-        return new RandomProjectionRouterOptions
-        {
-            TopK = k,
-            SelectionScore = reader.Choice("selection_score", Magnitude, [Magnitude, Signed]),
-            DetachProjection = reader.Boolean("detach_projection", true),
-            Density = reader.Number("density", (double)k / size.Rank, 1e-9, 1),
-            ProjectionSeed = reader.OptionalInteger("projection_seed"),
-            BiasRate = reader.Number("bias_rate", 0.001, 0),
-        };
-    }
+    public override bool RoutesRanks => true;
 
     /// <inheritdoc/>
-    public override void WriteTo(JsonObject json)
+    protected override RouterOptions FirstValues(OptionReader reader, RouterSize size)
     {
-        json["top_k"] = TopK;
-        json["selection_score"] = SelectionScore;
-        json["detach_projection"] = DetachProjection;
-        json["density"] = Density;
-        if (ProjectionSeed is { } seed)
-            json["projection_seed"] = seed;
-        json["bias_rate"] = BiasRate;
+        // A quarter of the ranks works for a token, and each row of A is as dense.
+        var k = Math.Max(1, size.Rank / 4);
+        var stated = reader.Node("top_k") is ConfigScalar text && text.TryInteger(out var number) && number >= 1 && number <= size.Rank ? number : k;
+        return this with { TopK = k, Density = (double)stated / size.Rank };
     }
 
     /// <inheritdoc/>
@@ -84,9 +68,9 @@ public sealed record RandomProjectionRouterOptions : RouterOptions
     {
         var nonZeros = (long)Math.Floor(width * Density);
         if (nonZeros < 1)
-            throw new UserException(string.Create(
-                CultureInfo.InvariantCulture,
-                $"{path}: adapter.router.density = {Density} of {width} inputs leaves the rows of A empty; at least {1.0 / width:0.######} is needed"));
+            throw UserException.At(
+                path, string.Create(CultureInfo.InvariantCulture, $"rows of A without a number (adapter.router.density: {Density} of {width} inputs)"),
+                string.Create(CultureInfo.InvariantCulture, $"a density of at least {1.0 / width:0.######}"));
         using var off = torch.no_grad();
         var down = torch.zeros([rank, width], torch.float32);
         using var scope = torch.NewDisposeScope();
@@ -112,7 +96,6 @@ public sealed record RandomProjectionRouterOptions : RouterOptions
 public sealed class RandomProjectionRouter : Router, ILoadBalanced
 {
     private readonly RandomProjectionRouterOptions _options;
-    private readonly Parameter _down;
     private readonly Tensor _bias;
 
     /// <summary>Makes the router of one projection.</summary>
@@ -120,19 +103,32 @@ public sealed class RandomProjectionRouter : Router, ILoadBalanced
         : base(context)
     {
         _options = options;
-        _down = context.Down ?? throw new ArgumentException($"{context.Path}: router random-projection chooses by A, and none was given", nameof(context));
-        _bias = RegisterBuffer(SelectionBias.Name, torch.zeros([context.Rank], torch.float32));
+        if (context.Down is null)
+            throw new ArgumentException($"{context.Path}: router random-projection chooses by A, and none was given", nameof(context));
+        RequireSecondCopy(context, context.Down);
+        _bias = NewBuffer(SelectionBias.Name, torch.zeros([context.Rank], torch.float32));
     }
 
     /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         using var off = torch.no_grad();
-        var score = Score(x, _down) + _bias;                                                   // [N, R]
+        var score = Score(x, Context.Down!) + _bias;                                                   // [N, R]
         var selected = Selection.TopMask(_options.SelectionScore == RandomProjectionRouterOptions.Magnitude ? score.abs() : score, _options.TopK);
         return new RoutingDecision(selected.to(torch.float32), selected) { DetachesInput = _options.DetachProjection };
     }
 
     /// <inheritdoc/>
     public void Balance(Tensor counts) => SelectionBias.Update(_bias, counts, _options.BiasRate);
+
+    // Bundles of earlier versions hold A twice.
+    private static void RequireSecondCopy(RouterContext context, Parameter down)
+    {
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var name = $"{context.Path}.router._down";
+        if (context.Tensors.TakeIfHeld(name, down.dtype, down.shape) is { } second
+            && second.shape.SequenceEqual(down.shape) && !second.SameAs(down.to(torch.CPU)))
+            throw UserException.At(name, $"not the numbers of {context.Path}.lora_A", "the same, since this router chooses by A");
+    }
 }

@@ -1,4 +1,3 @@
-using System.Text.Json.Nodes;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Models;
@@ -6,7 +5,7 @@ using Peft.Models;
 namespace Peft.Adapters.Routing;
 
 /// <summary>Settings of <see cref="RlooRouter"/>.</summary>
-public sealed record RlooRouterOptions : RouterOptions
+public sealed record RlooRouterOptions : ExpertRouterOptions
 {
     /// <summary>Weight 2 / (k r) of each drawn expert.</summary>
     public const string LoraWeight = "lora";
@@ -20,50 +19,30 @@ public sealed record RlooRouterOptions : RouterOptions
     /// <summary>One draw for a whole sequence, from the mean of its prompt.</summary>
     public const string Sequence = "sequence";
 
-    /// <inheritdoc/>
-    public override string Kind => "rloo";
-
     /// <summary>Experts drawn.</summary>
     /// <value>Default 2; from 1 to the number of experts.</value>
+    [Key(Min = 1), UpTo(Limit.Experts)]
     public int TopK { get; init; } = 2;
 
     /// <summary>Selections M an example, each a forward and backward pass.</summary>
     /// <value>Default 4; from 2, since each is judged against the others. A step costs M times a plain one.</value>
+    [Key(Min = 2, Max = 1024)]
     public int Selections { get; init; } = 4;
 
     /// <summary>Which constant weight ω the drawn experts get; it replaces alpha / r.</summary>
     /// <value>Default rslora, 2 / sqrt(k r); lora, 2 / (k r).</value>
+    [Key(Choices = [LoraWeight, RsloraWeight])]
     public string Weight { get; init; } = RsloraWeight;
 
     /// <summary>What one draw is for.</summary>
     /// <value>Default token; token or sequence. The paper's text allows both.</value>
+    [Key(Choices = [Token, Sequence])]
     public string Granularity { get; init; } = Token;
 
     /// <summary>Deviation of the router's first values.</summary>
     /// <value>Default 0.02, so that the policy begins almost uniform; above 0.</value>
+    [Key(Min = 1e-9)]
     public double InitStd { get; init; } = 0.02;
-
-    /// <summary>Reads the section.</summary>
-    public static RlooRouterOptions Read(OptionReader reader, RouterSize size) =>
-        new RlooRouterOptions
-        {
-            TopK = reader.Integer("top_k", Math.Min(2, size.Experts), 1, size.Experts),
-            Selections = reader.Integer("selections", 4, 2, 1024),
-            Weight = reader.Choice("weight", RsloraWeight, [LoraWeight, RsloraWeight]),
-            Granularity = reader.Choice("granularity", Token, [Token, Sequence]),
-            InitStd = reader.Number("init_std", 0.02, 1e-9),
-            Balance = BalanceOptions.Read(reader),
-        };
-
-    /// <inheritdoc/>
-    public override void WriteTo(JsonObject json)
-    {
-        json["top_k"] = TopK;
-        json["selections"] = Selections;
-        json["weight"] = Weight;
-        json["granularity"] = Granularity;
-        json["init_std"] = InitStd;
-    }
 
     /// <inheritdoc/>
     /// <remarks>Source: ReMix, arXiv:2603.10160, eq. 4-6.</remarks>
@@ -103,10 +82,12 @@ public sealed class RlooRouter : Router
         : base(context)
     {
         _options = options;
-        _weight = NewGate();
-        using var off = torch.no_grad();
-        using var random = Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.weight");
-        Seeded.normal_(_weight, 0, options.InitStd, random);
+        _weight = Take("weight", [context.Experts, context.Width], weight =>
+        {
+            using var random = Seeds.GeneratorFor(context.Seed, $"{context.Path}.router.weight");
+            Seeded.normal_(weight, 0, options.InitStd, random);
+        });
+        register_parameter("weight", _weight);
     }
 
     /// <summary>The matrix that scores the experts.</summary>
@@ -256,9 +237,9 @@ public static class PromptMean
         if (x.ndim != 3)
             throw new ArgumentException($"{path}: input has {x.ndim} dimensions; a decision for each sequence needs [B, T, D]", nameof(x));
         if (pass.Segments is not null)
-            throw new UserException(
-                $"{path}: adapter.router.granularity sequence decides once a row, and data.packing puts several sequences into one - turn packing "
-                + "off, or write granularity: token");
+            throw UserException.At(
+                path, "adapter.router.granularity: sequence decides once a row, and data.packing puts several sequences into one", null,
+                "turn packing off, or write granularity: token");
         return pass.Cache is { } cache ? cache.Once($"{path}.prompt_mean", () => Mean(x, pass)) : Mean(x, pass);
     }
 

@@ -30,14 +30,33 @@ public abstract class Router : Layer
     /// <remarks>Shapes: [E, D].</remarks>
     protected Parameter NewGate(string name = "weight")
     {
-        using var scope = torch.NewDisposeScope();
-        var weight = torch.zeros([Context.Experts, Context.Width], torch.float32);
-        using (torch.no_grad())
-            Seeded.kaiming_uniform_(weight, Math.Sqrt(5), Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.{name}"));
-        var gate = weight.ToParameter();
+        var gate = Take(name, [Context.Experts, Context.Width], weight =>
+            Seeded.kaiming_uniform_(weight, Math.Sqrt(5), Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.{name}")));
         register_parameter(name, gate);
         return gate;
     }
+
+    /// <summary>A parameter that is not registered yet.</summary>
+    /// <remarks>Shapes: as given, float32.</remarks>
+    /// <param name="name">Its name in the router.</param>
+    /// <param name="shape">Its shape.</param>
+    /// <param name="draw">Fills zeros with its first values.</param>
+    protected Parameter Take(string name, long[] shape, Action<Tensor> draw)
+    {
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        return Context.Tensors.Take($"{Context.Path}.router.{name}", torch.float32, shape, () =>
+        {
+            var first = torch.zeros(shape, torch.float32);
+            draw(first);
+            return first;
+        }).ToParameter();
+    }
+
+    /// <summary>Registers a buffer that bundles hold.</summary>
+    /// <remarks>Shapes: as its first values.</remarks>
+    protected Tensor NewBuffer(string name, Tensor first) =>
+        RegisterBuffer(name, Context.Tensors.Take($"{Context.Path}.router.{name}", first.dtype, first.shape, () => first));
 
     /// <summary>The scores of every expert, in float32 whatever the model computes in.</summary>
     /// <remarks>Shapes: x [.., D], gate [E, D] → [N, E].</remarks>
@@ -54,12 +73,11 @@ public abstract class Router : Layer
 /// <param name="Down">The projection's stacked A, [E·R, D], for routers that choose by it; null where a router is made alone.</param>
 /// <param name="Shared">Parts that several routers of one model use together; null where a router is made alone.</param>
 public sealed record RouterContext(
-    string Path, long Width, int Experts, int Rank, long Seed, Parameter? Down = null, SharedParts? Shared = null);
-
-/// <summary>Experts and rank that a router's options are read for.</summary>
-/// <param name="Experts">Experts of the smallest routed layer.</param>
-/// <param name="Rank">Rank of each.</param>
-public sealed record RouterSize(int Experts, int Rank);
+    string Path, long Width, int Experts, int Rank, long Seed, Parameter? Down = null, SharedParts? Shared = null)
+{
+    /// <summary>Where its tensors come from.</summary>
+    public TensorSource Tensors { get; init; } = TensorSource.Fresh;
+}
 
 /// <summary>Parts of routers that belong to several projections: the first router that asks makes and registers it.</summary>
 public sealed class SharedParts

@@ -1,22 +1,50 @@
-using System.Text.Json.Nodes;
+using System.Reflection;
+using Peft.Formats;
+using Peft.Formats.Configuration;
 
 namespace Peft.Adapters.Routing;
 
-/// <summary>Settings that every router has; each router's own record adds its keys.</summary>
+/// <summary>Experts and rank that a router's options are read for.</summary>
+/// <param name="Experts">Experts of the smallest routed layer.</param>
+/// <param name="Rank">Rank of each.</param>
+public sealed record RouterSize(int Experts, int Rank);
+
+/// <summary>What a number of an option's cannot exceed.</summary>
+public enum Limit
+{
+    /// <summary>The number of experts.</summary>
+    Experts,
+
+    /// <summary>One less than the experts.</summary>
+    ExpertsButOne,
+
+    /// <summary>The rank.</summary>
+    Ranks,
+}
+
+/// <summary>Bounds a key by the mixture's size; a first value beyond it becomes the bound.</summary>
+[AttributeUsage(AttributeTargets.Property)]
+public sealed class UpToAttribute(Limit limit) : Attribute
+{
+    /// <summary>The bound.</summary>
+    public Limit Limit { get; } = limit;
+
+    internal int In(RouterSize size) => Limit switch
+    {
+        Limit.Ranks => size.Rank,
+        Limit.Experts => size.Experts,
+        _ => Math.Max(1, size.Experts - 1),
+    };
+}
+
+/// <summary>Settings of a router; each router's own record has a property with <see cref="KeyAttribute"/> for each key.</summary>
 public abstract record RouterOptions
 {
     /// <summary>The router's name in <see cref="RouterCatalog"/>.</summary>
-    public abstract string Kind { get; }
+    public string Kind => RouterCatalog.Of(this).Kind;
 
-    /// <summary>The balance loss over this router's decisions.</summary>
-    /// <value>Default none.</value>
-    public BalanceOptions Balance { get; init; } = new();
-
-    /// <summary>Whether the section has the key <c>balance</c>.</summary>
-    public virtual bool HasBalance => true;
-
-    /// <summary>Adds the router's own keys; <see cref="RouterCatalog.ToJson"/> adds kind and balance.</summary>
-    public abstract void WriteTo(JsonObject json);
+    /// <summary>Whether ranks of one adapter are chosen instead of experts.</summary>
+    public virtual bool RoutesRanks => false;
 
     /// <summary>The factor on the experts' output where the method sets it; null: alpha / r.</summary>
     public virtual double? ScaleOf(int rank) => null;
@@ -37,6 +65,77 @@ public abstract record RouterOptions
     /// <summary>Weight of <see cref="PreservationLoss"/>, which holds the experts near their first values.</summary>
     public virtual double PreservationCoefficient => 0;
 
-    /// <summary>The losses this method adds by itself, beside <see cref="Balance"/>; none for most.</summary>
+    /// <summary>The losses this method adds by itself; none for most.</summary>
     public virtual IReadOnlyList<AuxiliaryTerm> OwnLosses() => [];
+
+    /// <summary>All losses on routing.</summary>
+    public virtual IReadOnlyList<AuxiliaryTerm> Losses() => OwnLosses();
+
+    /// <summary>The first values where they depend on the size, or on what the section says under other keys.</summary>
+    protected virtual RouterOptions FirstValues(OptionReader reader, RouterSize size) => this;
+
+    /// <summary>Notes what is wrong although every key by itself is right.</summary>
+    protected virtual void Check(OptionReader reader)
+    {
+    }
+
+    /// <summary>These options with every key that a section has; faults go to the reader.</summary>
+    internal RouterOptions Read(OptionReader reader, RouterSize size)
+    {
+        // Bound to an empty section they are copied, sections in them too.
+        var empty = new OptionReader(null, "", new Faults());
+        var first = empty.Bind(FirstValues(reader, size));
+        foreach (var (_, key, owner, bound) in Bounded(first, empty, size))
+            key.SetValue(owner, Math.Min((int)key.GetValue(owner)!, bound));
+        var options = reader.Bind(first);
+        foreach (var (section, key, owner, bound) in Bounded(options, reader, size))
+        {
+            if ((int)key.GetValue(owner)! is var value && value > bound)
+                section.Fault(Keys.NameOf(key), $"{value}", $"a whole number from 1 to {bound}");
+        }
+
+        options.Check(reader);
+        return options;
+    }
+
+    // The keys with a bound, those in sections too.
+    private static IEnumerable<(OptionReader Section, PropertyInfo Key, object Owner, int Bound)> Bounded(
+        object owner, OptionReader section, RouterSize size)
+    {
+        foreach (var property in owner.GetType().GetProperties().Where(p => p.IsDefined(typeof(KeyAttribute))))
+        {
+            if (property.GetCustomAttribute<UpToAttribute>() is { } bound)
+                yield return (section, property, owner, bound.In(size));
+            else if (property.GetValue(owner) is { } inner && Keys.Of(inner.GetType()).Count > 0)
+            {
+                foreach (var found in Bounded(inner, section.Section(Keys.NameOf(property)), size))
+                    yield return found;
+            }
+        }
+    }
+}
+
+/// <summary>Settings of a router that weighs experts, whose load can be balanced.</summary>
+public abstract record ExpertRouterOptions : RouterOptions
+{
+    /// <summary>What keeps the experts busy.</summary>
+    /// <value>Default none for most.</value>
+    [Key]
+    public BalanceOptions Balance { get; init; } = new();
+
+    /// <summary>Whether experts are chosen by a score, so that a bias can move the choice (balance loss-free).</summary>
+    protected virtual bool ChoosesByScore => false;
+
+    /// <inheritdoc/>
+    public sealed override IReadOnlyList<AuxiliaryTerm> Losses() => [.. OwnLosses(), .. Balance.Terms()];
+
+    /// <inheritdoc/>
+    protected override void Check(OptionReader reader)
+    {
+        if (Balance.IsLossFree && !ChoosesByScore)
+        {
+            reader.Section("balance").Fault(
+                "kind", $"'{BalanceOptions.LossFree}'", "none, switch or localized", $"it moves the choice of router: top-k; {Kind} has none to move");
+        }
+    }
 }

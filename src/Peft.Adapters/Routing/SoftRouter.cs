@@ -1,23 +1,10 @@
-using System.Text.Json.Nodes;
 using Peft.Formats.Configuration;
 using Peft.Models;
 
 namespace Peft.Adapters.Routing;
 
 /// <summary>Settings of <see cref="SoftRouter"/>: only the balance loss.</summary>
-public sealed record SoftRouterOptions : RouterOptions
-{
-    /// <inheritdoc/>
-    public override string Kind => "soft";
-
-    /// <summary>Reads the section.</summary>
-    public static SoftRouterOptions Read(OptionReader reader, RouterSize size) => new() { Balance = BalanceOptions.Read(reader) };
-
-    /// <inheritdoc/>
-    public override void WriteTo(JsonObject json)
-    {
-    }
-}
+public sealed record SoftRouterOptions : ExpertRouterOptions;
 
 /// <summary>Every expert works for every token, weighted by a softmax over all of them.</summary>
 /// <remarks>

@@ -1,57 +1,36 @@
 using System.Globalization;
-using System.Text.Json.Nodes;
 using Peft.Formats.Configuration;
 using Peft.Models;
 
 namespace Peft.Adapters.Routing;
 
 /// <summary>Settings of <see cref="SparsegenRouter"/>.</summary>
-public sealed record SparsegenRouterOptions : RouterOptions
+public sealed record SparsegenRouterOptions : ExpertRouterOptions
 {
-    /// <inheritdoc/>
-    public override string Kind => "sparsegen";
-
     /// <summary>Width of the network that predicts the sparsity; one network for all projections of the same input width.</summary>
     /// <value>Default 256 (the code uses 256 and 512); from 1.</value>
+    [Key(Min = 1, Max = 65536)]
     public int HiddenSize { get; init; } = 256;
 
     /// <summary>How far the sparsity stays below 1.</summary>
     /// <value>Default 0.01; above 0, up to 1.</value>
+    [Key(Min = 1e-6, Max = 1)]
     public double Eps { get; init; } = 0.01;
 
     /// <summary>Experts a token should use at most; the sparsity loss pushes towards it.</summary>
     /// <value>Default 2; from 1 to below the number of experts.</value>
+    [Key(Min = 1), UpTo(Limit.ExpertsButOne)]
     public int TargetK { get; init; } = 2;
 
     /// <summary>Weight of the sparsity loss.</summary>
     /// <value>Default 0.01 (our choice); from 0.</value>
+    [Key(Min = 0)]
     public double SparsityCoefficient { get; init; } = 0.01;
 
     /// <summary>Weight of the method's balance loss.</summary>
     /// <value>Default 0.01 (our choice); from 0.</value>
+    [Key(Min = 0)]
     public double BalanceCoefficient { get; init; } = 0.01;
-
-    /// <summary>Reads the section.</summary>
-    public static SparsegenRouterOptions Read(OptionReader reader, RouterSize size) =>
-        new SparsegenRouterOptions
-        {
-            HiddenSize = reader.Integer("hidden_size", 256, 1, 65536),
-            Eps = reader.Number("eps", 0.01, 1e-6, 1),
-            TargetK = reader.Integer("target_k", Math.Min(2, Math.Max(1, size.Experts - 1)), 1, Math.Max(1, size.Experts - 1)),
-            SparsityCoefficient = reader.Number("sparsity_coefficient", 0.01, 0),
-            BalanceCoefficient = reader.Number("balance_coefficient", 0.01, 0),
-            Balance = BalanceOptions.Read(reader),
-        };
-
-    /// <inheritdoc/>
-    public override void WriteTo(JsonObject json)
-    {
-        json["hidden_size"] = HiddenSize;
-        json["eps"] = Eps;
-        json["target_k"] = TargetK;
-        json["sparsity_coefficient"] = SparsityCoefficient;
-        json["balance_coefficient"] = BalanceCoefficient;
-    }
 
     /// <inheritdoc/>
     public override IReadOnlyList<AuxiliaryTerm> OwnLosses()
@@ -139,25 +118,14 @@ public sealed class SparsegenRouter : Router
 
     private Parameters FirstSparsity(string name)
     {
-        var seed = Context.Seed;
         return new Parameters(
-            Kaiming($"{name}.in", _options.HiddenSize, Context.Width), Bias(_options.HiddenSize),
-            Kaiming($"{name}.out", 1, _options.HiddenSize), Bias(1));
+            Take("sparsity_in", [_options.HiddenSize, Context.Width], weight => Kaiming(weight, "in")),
+            Take("sparsity_in_bias", [_options.HiddenSize], bias => bias.fill_(FirstBias)),
+            Take("sparsity_out", [1, _options.HiddenSize], weight => Kaiming(weight, "out")),
+            Take("sparsity_out_bias", [1], bias => bias.fill_(FirstBias)));
 
-        Parameter Kaiming(string stream, long rows, long columns)
-        {
-            using var scope = torch.NewDisposeScope();
-            var weight = torch.zeros([rows, columns], torch.float32);
-            using (torch.no_grad())
-                Seeded.kaiming_uniform_(weight, 0, Seeds.GeneratorFor(seed, $"router.{stream}"));
-            return weight.ToParameter();
-        }
-
-        static Parameter Bias(long rows)
-        {
-            using var scope = torch.NewDisposeScope();
-            return torch.full([rows], FirstBias).ToParameter();
-        }
+        void Kaiming(Tensor weight, string part) =>
+            Seeded.kaiming_uniform_(weight, 0, Seeds.GeneratorFor(Context.Seed, $"router.{name}.{part}"));
     }
 
     private sealed record Parameters(Parameter In, Parameter InBias, Parameter Out, Parameter OutBias);

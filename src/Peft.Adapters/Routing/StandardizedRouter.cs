@@ -3,25 +3,10 @@ using Peft.Formats.Configuration;
 namespace Peft.Adapters.Routing;
 
 /// <summary>Settings of <see cref="StandardizedRouter"/> over trained gates.</summary>
-public sealed record PhatgooseRouterOptions : PrototypeRouterOptions
-{
-    /// <inheritdoc/>
-    public override string Kind => "phatgoose";
-
-    /// <summary>Reads the section.</summary>
-    public static PhatgooseRouterOptions Read(OptionReader reader, RouterSize size) => Read(reader, size, new PhatgooseRouterOptions());
-}
+public sealed record PhatgooseRouterOptions : PrototypeRouterOptions;
 
 /// <summary>Settings of <see cref="StandardizedRouter"/> over mean inputs.</summary>
-public sealed record AverageActivationRouterOptions : PrototypeRouterOptions
-{
-    /// <inheritdoc/>
-    public override string Kind => "average-activation";
-
-    /// <summary>Reads the section.</summary>
-    public static AverageActivationRouterOptions Read(OptionReader reader, RouterSize size) =>
-        Read(reader, size, new AverageActivationRouterOptions());
-}
+public sealed record AverageActivationRouterOptions : PrototypeRouterOptions;
 
 /// <summary>Compares tokens and vectors after both were standardised, so that neither length nor offset of a vector counts.</summary>
 /// <remarks>

@@ -1,11 +1,10 @@
-using System.Text.Json.Nodes;
 using Peft.Formats.Configuration;
 using Peft.Models;
 
 namespace Peft.Adapters.Routing;
 
 /// <summary>Settings of <see cref="TopKRouter"/>.</summary>
-public sealed record TopKRouterOptions : RouterOptions
+public sealed record TopKRouterOptions : ExpertRouterOptions
 {
     /// <summary>Scores that sum to 1 over the experts.</summary>
     public const string Softmax = "softmax";
@@ -13,38 +12,23 @@ public sealed record TopKRouterOptions : RouterOptions
     /// <summary>Scores of each expert by itself, as loss-free balancing was tuned for.</summary>
     public const string Sigmoid = "sigmoid";
 
-    /// <inheritdoc/>
-    public override string Kind => "top-k";
-
     /// <summary>Experts each token is sent to.</summary>
     /// <value>Default 2; from 1 to the number of experts.</value>
+    [Key(Min = 1), UpTo(Limit.Experts)]
     public int TopK { get; init; } = 2;
 
     /// <summary>Whether the kept scores are divided by their sum (Mixtral, MoLA, MixLoRA) or left as they are.</summary>
     /// <value>Default true. With top_k 1 and true every gate is 1, so the router learns only from a balance loss.</value>
+    [Key]
     public bool Normalize { get; init; } = true;
 
     /// <summary>How logits become scores.</summary>
     /// <value>Default softmax; softmax or sigmoid.</value>
+    [Key(Choices = [Softmax, Sigmoid])]
     public string ScoringFunc { get; init; } = Softmax;
 
-    /// <summary>Reads the section.</summary>
-    public static TopKRouterOptions Read(OptionReader reader, RouterSize size) =>
-        new TopKRouterOptions
-        {
-            TopK = reader.Integer("top_k", Math.Min(2, size.Experts), 1, size.Experts),
-            Normalize = reader.Boolean("normalize", true),
-            ScoringFunc = reader.Choice("scoring_func", Softmax, [Softmax, Sigmoid]),
-            Balance = BalanceOptions.Read(reader, selects: true),
-        };
-
     /// <inheritdoc/>
-    public override void WriteTo(JsonObject json)
-    {
-        json["top_k"] = TopK;
-        json["normalize"] = Normalize;
-        json["scoring_func"] = ScoringFunc;
-    }
+    protected override bool ChoosesByScore => true;
 }
 
 /// <summary>Sends each token to the K experts with the largest score.</summary>
@@ -68,7 +52,7 @@ public sealed class TopKRouter : Router, ILoadBalanced
         _options = options;
         _weight = NewGate();
         if (options.Balance.IsLossFree)
-            _bias = RegisterBuffer(SelectionBias.Name, torch.zeros([context.Experts], torch.float32));
+            _bias = NewBuffer(SelectionBias.Name, torch.zeros([context.Experts], torch.float32));
     }
 
     /// <inheritdoc/>

@@ -1,44 +1,28 @@
-using System.Text.Json.Nodes;
 using Peft.Formats.Configuration;
 using Peft.Models;
 
 namespace Peft.Adapters.Routing;
 
 /// <summary>Settings of <see cref="TopPRouter"/>.</summary>
-public sealed record TopPRouterOptions : RouterOptions
+public sealed record TopPRouterOptions : ExpertRouterOptions
 {
-    /// <inheritdoc/>
-    public override string Kind => "top-p";
+    /// <summary>The defaults are the code's, its balance loss among them.</summary>
+    public TopPRouterOptions() => Balance = new BalanceOptions { Kind = BalanceOptions.Switch, Coefficient = 0.01 };
 
     /// <summary>Probability that the kept experts exceed together.</summary>
     /// <value>Default 0.4 (the code's); above 0, below 1.</value>
+    [Key(Min = 1e-6, Max = 1 - 1e-6)]
     public double TopP { get; init; } = 0.4;
 
     /// <summary>Whether the kept probabilities are divided by their sum.</summary>
     /// <value>Default false, as in the code.</value>
+    [Key]
     public bool Normalize { get; init; }
 
     /// <summary>Weight of the entropy loss, which keeps the number of experts small.</summary>
     /// <value>Default 0.0001; from 0.</value>
+    [Key(Min = 0)]
     public double EntropyCoefficient { get; init; } = 1e-4;
-
-    /// <summary>Reads the section.</summary>
-    public static TopPRouterOptions Read(OptionReader reader, RouterSize size) =>
-        new TopPRouterOptions
-        {
-            TopP = reader.Number("top_p", 0.4, 1e-6, 1 - 1e-6),
-            Normalize = reader.Boolean("normalize", false),
-            EntropyCoefficient = reader.Number("entropy_coefficient", 1e-4, 0),
-            Balance = BalanceOptions.Read(reader, fallback: new BalanceOptions { Kind = BalanceOptions.Switch, Coefficient = 0.01 }),
-        };
-
-    /// <inheritdoc/>
-    public override void WriteTo(JsonObject json)
-    {
-        json["top_p"] = TopP;
-        json["normalize"] = Normalize;
-        json["entropy_coefficient"] = EntropyCoefficient;
-    }
 
     /// <inheritdoc/>
     public override IReadOnlyList<AuxiliaryTerm> OwnLosses() => EntropyCoefficient > 0

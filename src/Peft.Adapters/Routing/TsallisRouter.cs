@@ -1,11 +1,10 @@
-using System.Text.Json.Nodes;
 using Peft.Formats.Configuration;
 using Peft.Models;
 
 namespace Peft.Adapters.Routing;
 
 /// <summary>Settings of <see cref="TsallisRouter"/>; the defaults are the reference's.</summary>
-public sealed record TsallisRouterOptions : RouterOptions
+public sealed record TsallisRouterOptions : ExpertRouterOptions
 {
     /// <summary>The entropy of the reference.</summary>
     public const string Tsallis = "tsallis";
@@ -13,86 +12,60 @@ public sealed record TsallisRouterOptions : RouterOptions
     /// <summary>The entropy of the reference's last commit.</summary>
     public const string Renyi = "renyi";
 
-    /// <inheritdoc/>
-    public override string Kind => "tsallis";
-
     /// <summary>Most probability that the kept experts have together.</summary>
     /// <value>Default 0.75; above 0, up to 1.</value>
+    [Key(Min = 1e-6, Max = 1)]
     public double TopP { get; init; } = 0.75;
 
     /// <summary>Experts that always stay.</summary>
     /// <value>Default 2; from 1 to the number of experts.</value>
+    [Key(Min = 1), UpTo(Limit.Experts)]
     public int KeepTopK { get; init; } = 2;
 
     /// <summary>Normalised entropy above which a token goes to all experts.</summary>
     /// <value>Default 0.9; above 0. From 1 on no token is.</value>
+    [Key(Min = 1e-6)]
     public double Threshold { get; init; } = 0.9;
 
     /// <summary>Which entropy.</summary>
     /// <value>Default tsallis; tsallis or renyi.</value>
+    [Key(Choices = [Tsallis, Renyi])]
     public string Entropy { get; init; } = Tsallis;
 
     /// <summary>Index q of the Tsallis entropy, order of Rényi's; 1 is Shannon's.</summary>
     /// <value>Default 1.1; above 0.</value>
+    [Key(Min = 1e-6)]
     public double EntropyIndex { get; init; } = 1.1;
 
     /// <summary>Added to every probability inside the entropy.</summary>
     /// <value>Default 1e-5; from 0.</value>
+    [Key(Min = 0, Max = 0.1)]
     public double Eps { get; init; } = 1e-5;
 
     /// <summary>Whether the expert that crosses top_p stays, as in nucleus sampling.</summary>
     /// <value>Default false, as in the reference.</value>
+    [Key]
     public bool KeepCrossingExpert { get; init; }
 
     /// <summary>Whether the kept probabilities are divided by their sum.</summary>
     /// <value>Default false, as in the reference.</value>
+    [Key]
     public bool Normalize { get; init; }
 
     /// <summary>Weight of the entropy loss.</summary>
     /// <value>Default 0.01; from 0.</value>
+    [Key(Min = 0)]
     public double EntropyCoefficient { get; init; } = 0.01;
 
     /// <summary>Weight of the soft-count balance loss.</summary>
     /// <value>Default 0.001; from 0.</value>
+    [Key(Min = 0)]
     public double BalanceCoefficient { get; init; } = 0.001;
 
     /// <summary>Whether padding counts in the entropy loss.</summary>
     /// <value>Default true, as in the reference. The balance loss never counts it.</value>
+    [Key]
     public bool CountPadding { get; init; } = true;
-
-    /// <summary>Reads the section.</summary>
-    public static TsallisRouterOptions Read(OptionReader reader, RouterSize size) =>
-        new TsallisRouterOptions
-        {
-            TopP = reader.Number("top_p", 0.75, 1e-6, 1),
-            KeepTopK = reader.Integer("keep_top_k", Math.Min(2, size.Experts), 1, size.Experts),
-            Threshold = reader.Number("threshold", 0.9, 1e-6),
-            Entropy = reader.Choice("entropy", Tsallis, [Tsallis, Renyi]),
-            EntropyIndex = reader.Number("entropy_index", 1.1, 1e-6),
-            Eps = reader.Number("eps", 1e-5, 0, 0.1),
-            KeepCrossingExpert = reader.Boolean("keep_crossing_expert", false),
-            Normalize = reader.Boolean("normalize", false),
-            EntropyCoefficient = reader.Number("entropy_coefficient", 0.01, 0),
-            BalanceCoefficient = reader.Number("balance_coefficient", 0.001, 0),
-            CountPadding = reader.Boolean("count_padding", true),
-            Balance = BalanceOptions.Read(reader),
-        };
-
-    /// <inheritdoc/>
-    public override void WriteTo(JsonObject json)
-    {
-        json["top_p"] = TopP;
-        json["keep_top_k"] = KeepTopK;
-        json["threshold"] = Threshold;
-        json["entropy"] = Entropy;
-        json["entropy_index"] = EntropyIndex;
-        json["eps"] = Eps;
-        json["keep_crossing_expert"] = KeepCrossingExpert;
-        json["normalize"] = Normalize;
-        json["entropy_coefficient"] = EntropyCoefficient;
-        json["balance_coefficient"] = BalanceCoefficient;
-        json["count_padding"] = CountPadding;
-    }
 
     /// <summary>The normalised entropy that these options name.</summary>
     /// <remarks>Shapes: probabilities [N, E] → [N]. Gradient: through the probabilities.</remarks>

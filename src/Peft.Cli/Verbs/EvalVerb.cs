@@ -4,7 +4,6 @@ using Peft.Evaluation;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Recipes;
-using Peft.Recipes.Evaluation;
 using Peft.Training;
 
 namespace Peft.Cli.Verbs;
@@ -108,7 +107,7 @@ public sealed class EvalVerb : IVerb
                 Dtype = Dtype,
                 Device = Devices.Choose(Device),
             },
-            progress.Show, () => stop.IsRequested);
+            progress.Show, () => stop.IsRequested, output.Say);
         foreach (var gate in gates)
             gate.Check(run.Metrics);
         using var taken = directory.Prepare();

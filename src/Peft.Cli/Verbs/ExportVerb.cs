@@ -3,7 +3,7 @@ using System.Text.Json;
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Formats;
-using Peft.Recipes.Exchange;
+using Peft.Recipes.Transfer;
 
 namespace Peft.Cli.Verbs;
 

@@ -3,7 +3,6 @@ using Peft.Adapters.Bundles;
 using Peft.Cli.Printing;
 using Peft.Formats;
 using Peft.Recipes;
-using Peft.Training.Metrics;
 
 namespace Peft.Cli.Verbs;
 
@@ -38,8 +37,8 @@ public sealed class GateVerb : IVerb
     public int Run(Output output)
     {
         var recipe = GateTraining.RecipeOf(Adapter, Recipe, Base, Set);
-        IMetricSink[] sinks = [new TrainingProgress(output, recipe.Training.LoggingSteps)];
-        var outcome = GateTraining.Run(Adapter, recipe, Devices.Choose(Device), sinks);
+        var outcome = GateTraining.Run(
+            Adapter, recipe, Devices.Choose(Device), new TrainingProgress(output, recipe.Training.LoggingSteps));
         output.Say($"{Adapter}: gate saved as {GateFile.Name} after {Words.Count(outcome.Steps, "step")}");
         return ExitCode.Done;
     }

@@ -1,7 +1,7 @@
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Formats;
-using Peft.Recipes.Exchange;
+using Peft.Recipes.Transfer;
 
 namespace Peft.Cli.Verbs;
 

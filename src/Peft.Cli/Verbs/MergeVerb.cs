@@ -10,7 +10,8 @@ using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Models;
 using Peft.Recipes;
-using Peft.Recipes.Exchange;
+using Peft.Recipes.Reading;
+using Peft.Recipes.Transfer;
 
 namespace Peft.Cli.Verbs;
 
@@ -181,7 +182,8 @@ public sealed class MergeVerb : IVerb
             output.Say($"measuring {name}");
             rows.Add(tasks.Of(name, directory, device));
             if (keep)
-                ResultsFile.Save(Path.Combine(directory!, ResultsFile.Name), tasks.Results([rows[0], rows[^1]], device, compares: true));
+                ResultsFile.Save(Path.Combine(directory!, ResultsFile.Name),
+                    tasks.Results([rows[0], rows[^1]], device, compares: true));
         }
         Add("base", null);
         // The experts of a routed merge have no directory of their own.
@@ -251,8 +253,7 @@ public sealed class MergeVerb : IVerb
         var named = sources.FirstOrDefault(source => source.BaseName.Length > 0);
         if (named is null)
             return null;
-        var paths = new RecipePaths(Path.Combine(Path.GetFullPath(named.Directory), BundleFiles.Config));
-        var found = paths.Resolve(named.BaseName);
+        var found = RecipePaths.OfAdapter(named.Directory).Resolve(named.BaseName);
         return Directory.Exists(found) ? () => new BaseIdentity(named.BaseName, ModelLoader.Fingerprint(found)) : null;
     }
 }

@@ -1,11 +1,9 @@
 using CommandLine;
 using Peft.Cli.Printing;
-using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Recipes;
 using Peft.Training;
-using Peft.Training.Metrics;
 
 namespace Peft.Cli.Verbs;
 
@@ -60,15 +58,8 @@ public sealed class TrainVerb : IVerb
         if (!DryRun)
             OutputDirectory.RequireFree(path);
         var directory = OutputDirectory.Decide(path, Resume, Overwrite || DryRun && Resume is null);
-        var sinks = new List<IMetricSink>();
-        if (!DryRun)
-        {
-            sinks.Add(new TrainingProgress(output, recipe.Training.LoggingSteps));
-            sinks.Add(new JsonLinesSink(Path.Combine(directory.Path, JsonLinesSink.FileName)));
-            if (recipe.Training.ReportTo.Contains("tensorboard"))
-                sinks.Add(new TensorBoardSink(Path.Combine(directory.Path, "events"), TimeProvider.System));
-        }
-        using var run = RunBuilder.Build(recipe, directory, Devices.Choose(Device), sinks);
+        using var run = RunBuilder.Build(
+            recipe, directory, Devices.Choose(Device), new TrainingProgress(output, recipe.Training.LoggingSteps));
         if (DryRun)
             return ShowPlan(run, output);
 
@@ -100,19 +91,20 @@ public sealed class TrainVerb : IVerb
     {
         output.Say(
             $"{run.Recipe.Name}: {run.TrainableParameters:N0} trainable parameters on a base of " +
-            $"{run.Trainee.Model.BaseParameters.Sum(p => p.Parameter.numel()):N0} " +
-            $"({run.Trainee.Model.Dtype}, {run.Training.Device})");
+            $"{run.Trainable.Model.BaseParameters.Sum(p => p.Parameter.numel()):N0} " +
+            $"({run.Trainable.Model.Dtype}, {run.Training.Device})");
         output.Say(
             $"{DataVerb.Summary(run.Data, run.Recipe.Data)}; {Words.Count(run.Training.TotalSteps, "step")}; " +
             $"{Words.Count(torch.get_num_threads(), "thread")}; writing {directory.Path}");
+        foreach (var line in DataVerb.Losses(run.Data, run.Recipe.Data))
+            output.Say(line);
     }
 
     private static int ShowPlan(PreparedRun run, Output output)
     {
         output.Result(ConfigText.ToYaml(run.Recipe.Resolved).TrimEnd());
         var table = new TextTable("module", "trainable parameters");
-        foreach (var (path, count) in run.Trainee.Adapted?.TrainableParameterCounts
-            ?? [.. run.Trainee.Parameters.Select(p => (p.Name, p.Parameter.numel()))])
+        foreach (var (path, count) in run.TrainableParameterCounts)
             table.Add(path, $"{count:N0}");
         table.Add("all", $"{run.TrainableParameters:N0}");
         output.Result("");
@@ -120,6 +112,8 @@ public sealed class TrainVerb : IVerb
         output.Result("");
         output.Result(
             $"data: {DataVerb.Summary(run.Data, run.Recipe.Data)}; {Words.Count(run.Training.TotalSteps, "step")}");
+        foreach (var line in DataVerb.Losses(run.Data, run.Recipe.Data))
+            output.Result(line);
         output.Result(MemoryEstimate.Of(run).ToString());
         return ExitCode.Done;
     }

@@ -1,6 +1,6 @@
 using CommandLine;
 using Peft.Cli.Printing;
-using Peft.Recipes.Exchange;
+using Peft.Recipes.Transfer;
 
 namespace Peft.Cli.Verbs;
 

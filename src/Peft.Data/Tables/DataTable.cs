@@ -30,7 +30,7 @@ public sealed class DataTable
         switch (file.Format)
         {
             case DataFormat.Parquet:
-                using (var parquet = ParquetFile.Open(file))
+                using (var parquet = ParquetFile.Open(file, isRaw: true))
                     return new DataTable(file, [.. parquet.Reader.Schema.Fields.Select(ParquetColumns.Of)], parquet.RowCount);
             case DataFormat.Csv or DataFormat.Tsv:
                 return new DataTable(file, HeaderOf(file));

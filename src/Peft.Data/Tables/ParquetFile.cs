@@ -1,4 +1,5 @@
 using Parquet;
+using Parquet.Meta;
 
 namespace Peft.Data.Tables;
 
@@ -24,8 +25,10 @@ public sealed class ParquetFile : IDisposable
     public long RowCount => Reader.RowGroups.Sum(group => group.RowCount);
 
     /// <summary>Opens a file.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="isRaw">Whether texts are to be had as their bytes, so that it is seen whether they are UTF-8.</param>
     /// <exception cref="DataFileException">It cannot be read, or is not a whole Parquet file.</exception>
-    public static ParquetFile Open(DataFile file)
+    public static ParquetFile Open(DataFile file, bool isRaw = false)
     {
         FileStream? stream = null;
         try
@@ -36,7 +39,7 @@ public sealed class ParquetFile : IDisposable
                 throw new DataFileException(file, "damaged: its footer cannot be read");
             stream.Position = 0;
             var limit = Shortest + TimeSpan.FromSeconds(stream.Length / SlowestBytes);
-            return new ParquetFile(file, InTime(limit, () => Create(stream)), limit);
+            return new ParquetFile(file, InTime(limit, () => Create(stream, isRaw)), limit);
         }
         catch (Exception error)
         {
@@ -68,12 +71,26 @@ public sealed class ParquetFile : IDisposable
         return reading.GetAwaiter().GetResult();
     }
 
-    private static async Task<ParquetReader> Create(FileStream stream)
+    private static async Task<ParquetReader> Create(FileStream stream, bool isRaw)
     {
         var options = new ParquetOptions { UseDateOnlyTypeForDates = true, UseBigDecimal = true, TreatByteArrayAsString = false };
         var reader = await ParquetReader.CreateAsync(stream, options, leaveStreamOpen: false);
+        if (isRaw)
+            TextsAsBytes(reader.Metadata!.Schema);
         _ = (reader.Schema.Fields.Count, reader.RowGroups.Sum(group => group.RowCount)); // read when they are first asked for
         return reader;
+    }
+
+    // Before the schema is first asked for. The library would put U+FFFD for what is not UTF-8, and say nothing.
+    private static void TextsAsBytes(IEnumerable<SchemaElement> schema)
+    {
+        foreach (var element in schema.Where(element => element.Type == Parquet.Meta.Type.BYTE_ARRAY))
+        {
+            if (element.ConvertedType is ConvertedType.UTF8 or ConvertedType.JSON or ConvertedType.ENUM)
+                element.ConvertedType = null;
+            if (element.LogicalType is { STRING: not null } or { JSON: not null } or { ENUM: not null })
+                element.LogicalType = null;
+        }
     }
 
     private static void CheckEnds(DataFile file, FileStream stream)

@@ -22,7 +22,7 @@ internal sealed class ParquetRows : TableReader
     public ParquetRows(DataFile file, IReadOnlyList<string> names, long skip)
         : base(names.Count)
     {
-        _file = ParquetFile.Open(file);
+        _file = ParquetFile.Open(file, isRaw: true);
         try
         {
             _fields = [.. names.Select(name => _file.Reader.Schema.Fields.First(field => field.Name == name))];
@@ -87,8 +87,7 @@ internal sealed class ParquetRows : TableReader
         _columns = [.. _fields.Select(field => ParquetValue.Of(field, leaf =>
         {
             CheckCodec(group, leaf);
-            var read = ParquetColumns.AsBytes(leaf);
-            leaves.Add(ParquetLeaf.Of(leaf, _file.Within(async () => await group.ReadRawColumnDataBaseAsync(read))));
+            leaves.Add(ParquetLeaf.Of(leaf, _file.Within(async () => await group.ReadRawColumnDataBaseAsync(leaf))));
             return leaves[^1];
         }))];
         _left = group.RowCount;

@@ -30,6 +30,9 @@ internal abstract class ParquetValue
         _ => throw new InvalidDataException($"column {field.Name} is of an unknown kind"),
     };
 
+    // What holds a text that is not UTF-8 is none itself: the row is told, and never seen by a template.
+    private static bool IsText(object? value) => !ReferenceEquals(value, TableReader.NotUtf8);
+
     private sealed class LeafValue(ParquetLeaf leaf) : ParquetValue
     {
         public override ParquetLeaf First => leaf;
@@ -45,9 +48,15 @@ internal abstract class ParquetValue
         {
             var isThere = First.Definition >= level;
             var made = new ScriptObject(StringComparer.Ordinal);
-            foreach (var (name, value) in parts)
-                made.SetValue(name, value.Take()!, readOnly: false);
-            return isThere ? made : null;
+            var isText = true;
+            foreach (var (name, part) in parts)
+            {
+                var value = part.Take();
+                isText &= IsText(value);
+                made.SetValue(name, value!, readOnly: false);
+            }
+
+            return !isThere ? null : isText ? made : TableReader.NotUtf8;
         }
     }
 
@@ -66,10 +75,15 @@ internal abstract class ParquetValue
             }
 
             var made = new ScriptArray();
+            var isText = true;
             do
-                made.Add(item.Take()!);
+            {
+                var value = item.Take();
+                isText &= IsText(value);
+                made.Add(value!);
+            }
             while (First.Repetition >= repetition);
-            return made;
+            return isText ? made : TableReader.NotUtf8;
         }
     }
 
@@ -81,14 +95,16 @@ internal abstract class ParquetValue
         {
             var definition = First.Definition;
             var made = new ScriptObject(StringComparer.Ordinal);
+            var isText = true;
             do
             {
                 var (name, item) = (key.Take(), value.Take());
+                isText &= IsText(name) && IsText(item);
                 if (definition >= level)
-                    made.SetValue(name as string ?? Convert.ToString(name, System.Globalization.CultureInfo.InvariantCulture) ?? "", item!, readOnly: false);
+                    made.SetValue(Convert.ToString(name, CultureInfo.InvariantCulture) ?? "", item!, readOnly: false);
             }
             while (First.Repetition >= repetition);
-            return definition >= level - 1 ? made : null;
+            return definition < level - 1 ? null : isText ? made : TableReader.NotUtf8;
         }
     }
 }
@@ -157,9 +173,25 @@ internal abstract class ParquetLeaf(int level, int[]? definitions, int[]? repeti
 
     private static object Text(ReadOnlySpan<byte> bytes) => System.Text.Unicode.Utf8.IsValid(bytes) ? Strict.GetString(bytes) : TableReader.NotUtf8;
 
-    // A number with a fraction shows that it is one: 5.0, as Python prints it.
-    private static WrittenNumber Number(double value, string text) =>
-        WrittenNumber.Of(double.IsFinite(value) && text.AsSpan().IndexOfAny('.', 'E') < 0 ? text + ".0" : text, value);
+    // As Python prints it: 5.0, 1e+16, nan. .NET's shortest text has the same digits.
+    private static WrittenNumber Number(double value, string text)
+    {
+        if (!double.IsFinite(value))
+            return WrittenNumber.Of(double.IsNaN(value) ? "nan" : value > 0 ? "inf" : "-inf", value);
+        // Where exponents begin differs: .NET's at 1E+17, and at 1E+09 for 32 bits.
+        if (Math.Abs(value) is >= 1e16 or (< 1e-4 and > 0))
+            return WrittenNumber.Of(text.Contains('E', StringComparison.Ordinal) ? text.Replace('E', 'e') : Shortened(text), value);
+        var plain = decimal.Parse(text, NumberStyles.Float, CultureInfo.InvariantCulture).ToString(CultureInfo.InvariantCulture);
+        return WrittenNumber.Of(plain.Contains('.', StringComparison.Ordinal) ? plain : plain + ".0", value);
+    }
+
+    // 15000000000000000 as 1.5e+16.
+    private static string Shortened(string whole)
+    {
+        var sign = whole[0] == '-' ? "-" : "";
+        var (first, rest) = (whole[sign.Length], whole[(sign.Length + 1)..].TrimEnd('0'));
+        return $"{sign}{first}{(rest.Length == 0 ? "" : "." + rest)}e+{whole.Length - sign.Length - 1}";
+    }
 
     private static bool IsTime(ParquetDataField field) =>
         field.SchemaElement is { } element && (element.LogicalType?.TIME is not null || element.ConvertedType is ConvertedType.TIME_MICROS or ConvertedType.TIME_MILLIS);
@@ -207,16 +239,6 @@ internal static class ParquetColumns
         StructField part => part.Fields.SelectMany(Leaves),
         _ => [],
     };
-
-    /// <summary>A top-level text column as bytes, so that it is seen whether they are UTF-8.</summary>
-    public static ParquetDataField AsBytes(ParquetDataField field)
-    {
-        if (field.ClrType != typeof(ReadOnlyMemory<char>) || field.IsArray || field.Path.Length != 1)
-            return field;
-        var bytes = new ParquetDataField(field.Name, typeof(byte[]), field.IsNullable);
-        _ = new ParquetSchema(bytes); // gives the field its path and levels
-        return bytes;
-    }
 
     private static string? Refused(Field field) => Leaves(field)
         .Where(leaf => !WithText.Contains(leaf.ClrType)).Select(leaf => leaf.SchemaElement?.ConvertedType?.ToString() ?? leaf.ClrType.Name).FirstOrDefault();

@@ -18,6 +18,12 @@ public sealed record DataStatistics
     /// <summary>Rows skipped because the answer is longer than max_length.</summary>
     public long LongRows { get; init; }
 
+    /// <summary>Rows skipped because there is nothing to learn of a single token.</summary>
+    public long UnlearnableRows { get; init; }
+
+    /// <summary>Rows that were read, not filtered out, and make no sequence.</summary>
+    public long DroppedRows => BadRows + LongRows + UnlearnableRows;
+
     /// <summary>Sequences made.</summary>
     public long Sequences { get; init; }
 
@@ -54,6 +60,7 @@ public sealed record DataStatistics
             FilteredRows = parts.Sum(part => part.FilteredRows),
             BadRows = parts.Sum(part => part.BadRows),
             LongRows = parts.Sum(part => part.LongRows),
+            UnlearnableRows = parts.Sum(part => part.UnlearnableRows),
             Sequences = parts.Sum(part => part.Sequences),
             Tokens = parts.Sum(part => part.Tokens),
             LearnedTokens = parts.Sum(part => part.LearnedTokens),

@@ -6,13 +6,19 @@ using Peft.Formats.Tokenizers;
 namespace Peft.Data.Tokens;
 
 /// <summary>
-/// Turns one example into one sequence, a long text into several: prefix (BOS), prompt, answer, EOS. Prompt and answer are encoded as
-/// the one text that they are (<see cref="TextEncoder.Pair"/>), so that evaluation and generation meet the ids that were learned; a
-/// token that reaches over the border is learned. A prefix or end that the text spells out itself is not added again.
+/// Turns one example into one sequence, a long text into several: prefix (BOS), prompt, answer, EOS. Prompt and answer
+/// are encoded as the one text that they are (<see cref="TextEncoder.Pair"/>), so that evaluation and generation meet
+/// the ids that were learned; a token that reaches over the border is learned. A prefix or end that the text spells out
+/// itself is not added again.
 /// </summary>
 internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions options)
 {
-    /// <summary>The sequence of an example; none for one to be skipped, several for a long text where sequences are packed.</summary>
+    /// <summary>The result of an example of which nothing can be learned.</summary>
+    public static readonly IReadOnlyList<TokenSequence> Unlearnable = Array.AsReadOnly(Array.Empty<TokenSequence>());
+
+    /// <summary>
+    /// The sequence of an example; none for one to be skipped, several for a long text where sequences are packed.
+    /// </summary>
     /// <param name="example">The example.</param>
     /// <param name="isText">True for plain text: everything is learned.</param>
     /// <param name="taskId">Its task.</param>
@@ -20,12 +26,13 @@ internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions optio
     public IReadOnlyList<TokenSequence> Build(Example example, bool isText, int taskId)
     {
         var prefix = encoder.Prefix;
-        var (_, whole, from) = encoder.Pair(example.Prompt, example.Answer);
+        var (whole, from) = encoder.Pair(example.Prompt, example.Answer);
         int[] prompt = [.. whole.Take(from)];
         int[] answer = [.. whole.Skip(from)];
         var end = options.AddEos ? encoder.EndOf(answer) : [];
 
-        // The first token of all cannot be predicted: without a prefix the prompt must keep one token for the answer's sake.
+        // The first token of all cannot be predicted: without a prefix the prompt must keep one token for the answer's
+        // sake.
         var kept = prefix.Count == 0 && prompt.Length > 0 ? 1 : 0;
         var room = options.MaxLength - prefix.Count - kept;
         if (answer.Length + end.Count > room)
@@ -43,7 +50,7 @@ internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions optio
         return One(
             Join(prompt, Math.Max(0, prompt.Length - promptRoom), answer, answer.Length, end, example, isText, taskId));
 
-        static IReadOnlyList<TokenSequence> One(TokenSequence? sequence) => sequence is null ? [] : [sequence];
+        static IReadOnlyList<TokenSequence> One(TokenSequence? sequence) => sequence is null ? Unlearnable : [sequence];
     }
 
     // Packed rows have room for the rest of a text: it goes on in further sequences, each with the prefix.
@@ -62,7 +69,8 @@ internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions optio
     }
 
     /// <summary>The same, for work that is spread: an error is handed back, to be thrown in its turn.</summary>
-    public (IReadOnlyList<TokenSequence> Sequences, DataRowException? Error) TryBuild(Example example, bool isText, int taskId)
+    public (IReadOnlyList<TokenSequence> Sequences, DataRowException? Error) TryBuild(
+        Example example, bool isText, int taskId)
     {
         try
         {
@@ -107,8 +115,9 @@ internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions optio
 }
 
 /// <summary>
-/// Wrapped packing for language modelling: texts one after the other, each ended by EOS, cut into blocks of <c>max_length</c>. Each
-/// block begins with the tokenizer's prefix; nothing is lost, the last block may be short. Attention sees the whole block.
+/// Wrapped packing for language modelling: texts one after the other, each ended by EOS, cut into blocks of
+/// <c>max_length</c>. Each block begins with the tokenizer's prefix; nothing is lost, the last block may be short.
+/// Attention sees the whole block.
 /// </summary>
 internal sealed class TextPacker(TextEncoder encoder, int maxLength, bool addEos)
 {
@@ -128,6 +137,9 @@ internal sealed class TextPacker(TextEncoder encoder, int maxLength, bool addEos
                 yield return Take();
         }
     }
+
+    /// <summary>Tokens of the last block where it has nothing to learn.</summary>
+    public int Left => _block.Count - encoder.Prefix.Count;
 
     /// <summary>The last block, when it has anything to learn.</summary>
     public TokenSequence? Finish() => _block.Count > Math.Max(1, encoder.Prefix.Count) ? Take() : null;

@@ -16,6 +16,7 @@ internal sealed class SequenceReader(DataSetReader reader, SequenceOptions optio
     private long _cutTokens;
     private long _cutSequences;
     private long _longRows;
+    private long _unlearnableRows;
 
     /// <summary>How many sequences there are of each length.</summary>
     public IReadOnlyList<long> Histogram => _lengths;
@@ -28,6 +29,7 @@ internal sealed class SequenceReader(DataSetReader reader, SequenceOptions optio
         FilteredRows = reader.Counts.Filtered,
         BadRows = reader.Counts.Bad,
         LongRows = _longRows,
+        UnlearnableRows = _unlearnableRows,
         Sequences = _sequences,
         Tokens = _tokens,
         LearnedTokens = _learned,
@@ -73,7 +75,10 @@ internal sealed class SequenceReader(DataSetReader reader, SequenceOptions optio
                     throw error;
                 foreach (var sequence in sequences)
                     yield return sequence;
-                _longRows += sequences.Count == 0 ? 1 : 0;
+                if (ReferenceEquals(sequences, SequenceBuilder.Unlearnable))
+                    _unlearnableRows++;
+                else if (sequences.Count == 0)
+                    _longRows++;
             }
         }
     }
@@ -95,6 +100,7 @@ internal sealed class SequenceReader(DataSetReader reader, SequenceOptions optio
         {
             if (packer.Finish() is { } last)
                 yield return last;
+            _cutTokens += packer.Left;
         }
     }
 

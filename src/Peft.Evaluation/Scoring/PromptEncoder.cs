@@ -9,7 +9,9 @@ namespace Peft.Evaluation.Scoring;
 /// <param name="IsTruncated">Whether the beginning was cut off.</param>
 public sealed record ScoredSequence(IReadOnlyList<int> Ids, int From, bool IsTruncated = false);
 
-/// <summary>Texts to ids for evaluation: what is scored loses no token at its border, and what is too long is cut from the left.</summary>
+/// <summary>
+/// Texts to ids for evaluation: what is scored loses no token at its border, and what is too long is cut from the left.
+/// </summary>
 public sealed class PromptEncoder
 {
     private readonly TextEncoder _encoder;
@@ -22,20 +24,21 @@ public sealed class PromptEncoder
 
     /// <summary>A context and what follows it.</summary>
     /// <remarks>
-    /// Source: the common harness (lm-evaluation-harness, _encode_pair): white space at the context's end goes to the continuation, both
-    /// are encoded as one text, and the continuation is what that has beyond the context's own tokens. Where both share a token and
-    /// nothing is beyond, the continuation begins at the first token in which the two differ.
+    /// Source: lm-evaluation-harness 0.4.9, lm_eval/api/model.py, _encode_pair: white space at the context's end goes
+    /// to the continuation, both are encoded as one text, and the continuation is what that has beyond the context's
+    /// own tokens. Where a token reaches over the border the harness scores what has as many tokens before it as the
+    /// context alone, and so loses or doubles a part of the text; here scoring begins at that token, as learning does
+    /// in training. The special tokens that the tokenizer puts first (add_bos_token there) stay when a long context is
+    /// cut, as in training.
     /// </remarks>
     public ScoredSequence Pair(string context, string continuation)
     {
         var end = context.AsSpan().TrimEnd().Length;
-        var (alone, whole, from) = _encoder.Pair(context[..end], context[end..] + continuation);
-        if (alone.Count == 0)
-            return Cut(_encoder.Start, [], whole);
-        if (whole.Count > alone.Count)
-            return Cut(_encoder.Prefix, alone, [.. whole.Skip(alone.Count)]);
-        var shared = Math.Min(from, whole.Count - 1);
-        return Cut(shared > 0 ? _encoder.Prefix : _encoder.Start, [.. whole.Take(shared)], [.. whole.Skip(shared)]);
+        var pair = _encoder.Pair(context[..end], context[end..] + continuation);
+        // A continuation that adds no token is scored by the last one.
+        var from = Math.Max(0, Math.Min(pair.From, pair.Whole.Count - 1));
+        var before = from > 0 ? _encoder.Prefix : _encoder.Start;
+        return Cut(before, [.. pair.Whole.Take(from)], [.. pair.Whole.Skip(from)]);
     }
 
     /// <summary>A prompt to be continued by at most so many tokens.</summary>
@@ -50,7 +53,7 @@ public sealed class PromptEncoder
         {
             throw UserException.At(
                 "max_new_tokens", $"{newTokens}",
-                $"at most {Math.Max(0, _maxLength - start - 1)}, so that a prompt fits into the {_maxLength} tokens that the model can be given");
+                $"at most {Math.Max(0, _maxLength - start - 1)} in a context of {_maxLength} tokens");
         }
         var cut = encoded.Ids.Count - start - room;
         return cut <= 0
@@ -59,8 +62,11 @@ public sealed class PromptEncoder
     }
 
     /// <summary>Plain text in windows that each fill the context; every token of the text is scored once.</summary>
-    /// <remarks>Source: rolling log-likelihood of the common harness: a window begins with the token before it as context, the first one
-    /// with the beginning of text.</remarks>
+    /// <remarks>
+    /// Source: lm-evaluation-harness 0.4.9, lm_eval/utils.py, get_rolling_token_windows with context_len 1: the first
+    /// window follows the beginning of text, each further one the token before it, and the last is filled up from the
+    /// left with tokens that are not scored again.
+    /// </remarks>
     public IReadOnlyList<ScoredSequence> Windows(string text)
     {
         var ids = _encoder.Text(text);
@@ -68,14 +74,17 @@ public sealed class PromptEncoder
         var windows = new List<ScoredSequence>();
         for (var from = 0; from < ids.Count; from += _maxLength)
         {
-            IReadOnlyList<int> before = from == 0 ? [_encoder.Start[^1]] : [ids[from - 1]];
-            windows.Add(new([.. before, .. ids.Skip(from).Take(_maxLength)], 1));
+            var to = Math.Min(from + _maxLength, ids.Count);
+            var first = to - _maxLength - 1; // as many inputs as the context holds, and the last target
+            windows.Add(from == 0
+                ? new([_encoder.Start[^1], .. ids.Take(to)], 1)
+                : new([.. ids.Skip(first).Take(to - first)], from - first));
         }
         return windows;
     }
 
-    // The model is given all but the last token. The prefix stays, as in training. A continuation that alone is too long loses its
-    // beginning, and without anything before it also its first token's probability.
+    // The model is given all but the last token. The prefix stays, as in training. A continuation that alone is too
+    // long loses its beginning, and without anything before it also its first token's probability.
     private ScoredSequence Cut(IReadOnlyList<int> prefix, IReadOnlyList<int> context, IReadOnlyList<int> continuation)
     {
         _encoder.RequireKnown([.. context, .. continuation], "a text to be scored");

@@ -4,9 +4,9 @@ namespace Peft.Evaluation.Statistics;
 
 /// <summary>Intervals of any metric by resampling rows with replacement.</summary>
 /// <remarks>
-/// Source: percentile bootstrap, Efron and Tibshirani 1993, chapter 13. Where all rows agree the interval has no width: there is
-/// nothing to resample. Draws are a function of (seed, sample, position): the same rows whatever the metric, so that metrics of one
-/// task, and both sides of a comparison, are seen on the same resamplings.
+/// Source: percentile bootstrap, Efron and Tibshirani 1993, chapter 13. Where all rows agree the interval has no width:
+/// there is nothing to resample. Draws are a function of (seed, sample, position): the same rows whatever the metric,
+/// so that metrics of one task, and both sides of a comparison, are seen on the same resamplings.
 /// </remarks>
 public static class Bootstrap
 {
@@ -18,11 +18,9 @@ public static class Bootstrap
     /// <param name="samples">Resamplings.</param>
     /// <param name="confidence">Share of the interval, such as 0.95.</param>
     /// <param name="seed">Seed of the resamplings.</param>
-    public static Interval Interval(int rows, RowMetric metric, int samples = 1000, double confidence = 0.95, long seed = 0)
-    {
-        ArgumentNullException.ThrowIfNull(metric);
-        return Percentiles(Samples(rows, metric, samples, seed), confidence);
-    }
+    public static Interval Interval(
+        int rows, RowMetric metric, int samples = 1000, double confidence = 0.95, long seed = 0) =>
+        Percentiles(Samples(rows, metric, samples, seed), confidence);
 
     /// <summary>The metric on each resampling.</summary>
     internal static double[] Samples(int rows, RowMetric metric, int samples, long seed)

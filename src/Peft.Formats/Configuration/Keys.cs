@@ -78,13 +78,19 @@ public static class Keys
     /// <summary>The keys of a record, in the order they are declared; a derived record's before its base's.</summary>
     public static IReadOnlyList<string> Of(Type type) => [.. Declared(type).Select(key => key.Name)];
 
-    /// <summary>A copy of the defaults with every key that the section has; faults are gathered in the
-    /// reader.</summary>
-    public static T Bind<T>(this OptionReader reader, T defaults)
+    /// <summary>The key of a property.</summary>
+    public static string NameOf(PropertyInfo property) =>
+        property.GetCustomAttribute<KeyAttribute>()?.Name ?? SnakeCase(property.Name);
+
+    /// <summary>A copy of the defaults with every key that the section has; faults are gathered in the reader.</summary>
+    /// <param name="reader">The section.</param>
+    /// <param name="defaults">The value of each key that the section lacks.</param>
+    /// <param name="without">Keys that this section does not have: they keep their default and are unknown there.</param>
+    public static T Bind<T>(this OptionReader reader, T defaults, params IReadOnlyList<string> without)
         where T : class
     {
         var result = (T)Clone.Invoke(defaults, null)!;
-        foreach (var key in Declared(result.GetType()))
+        foreach (var key in Declared(result.GetType()).Where(key => !without.Contains(key.Name)))
         {
             if (!IsOff(key, result))
                 key.Property.SetValue(result, Read(reader, key, key.Property.GetValue(result)));
@@ -109,7 +115,7 @@ public static class Keys
         [.. from property in declaring.GetProperties(BindingFlags.Instance | BindingFlags.Public)
             let key = property.GetCustomAttribute<KeyAttribute>()
             where key is not null
-            select new Declaration(key.Name ?? SnakeCase(property.Name), property, key)]);
+            select new Declaration(NameOf(property), property, key)]);
 
     // Whether the key that this one depends on has another value.
     private static bool IsOff(Declaration key, object options) =>
@@ -274,7 +280,7 @@ public static class Keys
             Type = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
             var isOwn = Array.Exists(
                 Type.GetInterfaces(), i => i.IsGenericType && i.GetGenericTypeDefinition() == typeof(IKeyValue<>));
-            ReadOwn = isOwn ? Type.GetMethod("Read", BindingFlags.Public | BindingFlags.Static) : null;
+            ReadOwn = isOwn ? Type.GetMethod("Read", [typeof(OptionReader), typeof(string), Type]) : null;
             if (!isOwn && Type.IsGenericType && Type.GetGenericTypeDefinition() is var open
                 && (open == typeof(IReadOnlyList<>) || open == typeof(EquatableList<>)))
             {

@@ -11,6 +11,8 @@ public sealed partial class OptionReader
 {
     // Of unknown keys in one section so many are named; the rest is counted.
     private const int MostUnknown = 50;
+    // A longer list is not read.
+    private const int MostListed = 8;
     private readonly ConfigMap _map;
     private readonly OptionReader? _parent;
     private readonly List<string> _known = []; // every key asked for, in order
@@ -103,13 +105,15 @@ public sealed partial class OptionReader
     public IReadOnlyList<string> UnknownKeys() => [.. _map.Keys.Where(key => !_isKnown.Contains(key))];
 
     /// <summary>
-    /// Notes a fault for each unknown key here and in every section handed out, with the name probably meant.
+    /// Notes a fault for each unknown key here and in every section handed out, with the name probably meant, or what a
+    /// key of another tool is called here.
     /// </summary>
-    public void Finish()
+    /// <param name="documentation">Where all keys are documented, as advice; told where a section has many.</param>
+    public void Finish(string? documentation = null)
     {
         var elsewhere = new Dictionary<string, string>(StringComparer.Ordinal);
         Root().CollectKnown(elsewhere);
-        Finish(elsewhere);
+        Finish(elsewhere, documentation);
     }
 
     /// <summary>Every key that was read, in reading order, with its value or default; sections nested.</summary>
@@ -126,31 +130,46 @@ public sealed partial class OptionReader
     private void CollectKnown(Dictionary<string, string> paths)
     {
         foreach (var key in _known)
+        {
             paths.TryAdd(key, Join(key));
+            paths.TryAdd(Join(key), Join(key));
+        }
+
         foreach (var child in Children())
             child.CollectKnown(paths);
     }
 
-    private void Finish(Dictionary<string, string> elsewhere)
+    private void Finish(Dictionary<string, string> elsewhere, string? documentation)
     {
         var unknown = UnknownKeys();
         foreach (var key in unknown.Take(MostUnknown))
         {
-            if (elsewhere.TryGetValue(key, out var home))
-                Fault(key, "unknown key here", null, $"it belongs at {home}: move it there");
-            else if (NearestName.Of(key, _known) is { } near)
-                Fault(key, "unknown key", null, $"did you mean {near}?");
+            var advice = AdviceOn(key, elsewhere);
+            if (advice is not null)
+                Fault(key, "unknown key", null, advice);
             else if (_known.Count == 0)
                 Fault(key, "unknown key", "no keys here");
-            else
+            else if (_known.Count <= MostListed)
                 Fault(key, "unknown key", Words.OneOf(_known));
+            else
+                Fault(key, "unknown key", Some(_known), documentation);
         }
 
         if (unknown.Count > MostUnknown)
             Fault(unknown[MostUnknown], $"unknown key, and {unknown.Count - MostUnknown - 1} more");
         foreach (var child in Children())
-            child.Finish(elsewhere);
+            child.Finish(elsewhere, documentation);
     }
+
+    private static string Some(List<string> keys) =>
+        $"{string.Join(", ", keys.Take(MostListed / 2))} or one of {keys.Count - MostListed / 2} others";
+
+    private string? AdviceOn(string key, Dictionary<string, string> elsewhere) =>
+        elsewhere.TryGetValue(key, out var home) ? $"it belongs at {home}: move it there"
+        : ForeignKeys.AdviceOn(key, elsewhere) is { } translated ? translated
+        : NearestName.Of(key, _known) is { } near ? $"did you mean {near}?"
+        : NearestName.Of(key, elsewhere.Keys) is { } far ? $"did you mean {elsewhere[far]}?"
+        : null;
 
     // The value unless it is absent or null; asking makes the key known.
     private ConfigNode? Find(string key)

@@ -45,7 +45,7 @@ public sealed class FileOperationException : UserException
     {
         var (found, advice) = error switch
         {
-            FileNotFoundException or DirectoryNotFoundException => ("no such file", "check the path"),
+            FileNotFoundException or DirectoryNotFoundException => ("no such file", MissingPath.Advice(path)),
             UnauthorizedAccessException when Directory.Exists(path) => ("is a directory, not a file", "check the path"),
             UnauthorizedAccessException => ("no permission to read", "change its permissions"),
             _ => ("cannot be read: " + error.Message, null),

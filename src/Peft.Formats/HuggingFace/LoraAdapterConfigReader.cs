@@ -49,7 +49,8 @@ internal static class LoraAdapterConfigReader
             throw UserException.At(directory,
                 Directory.Exists(directory) ? "no adapter_config.json" : "no such directory",
                 "an adapter's directory with adapter_config.json and adapter_model.safetensors",
-                AdapterBelow(directory) is { } inner ? $"did you mean {inner}?" : "check the path");
+                AdapterBelow(directory) is { } inner ? $"did you mean {inner}?"
+                : Directory.Exists(directory) ? "check the path" : MissingPath.Advice(directory));
         }
 
         var map = ConfigJson.ReadFile(path);

@@ -1,4 +1,5 @@
 using Peft.Formats.Configuration;
+using Peft.Formats.Files;
 
 namespace Peft.Formats.HuggingFace;
 
@@ -175,9 +176,10 @@ public sealed class ModelConfigFile
     {
         if (!Directory.Exists(directory))
         {
+            var isFile = File.Exists(directory);
             return UserException.At(
-                directory, File.Exists(directory) ? "is a file, not a directory" : "no such directory", null,
-                "check the path");
+                directory, isFile ? "is a file, not a directory" : "no such directory", null,
+                isFile ? "check the path" : MissingPath.Advice(directory));
         }
 
         var isAdapter = File.Exists(System.IO.Path.Combine(directory, "adapter_config.json"));

@@ -50,6 +50,12 @@ public sealed class SafetensorsCheckpoint
         throw WithoutWeights(directory, singleName);
     }
 
+    /// <summary>The same tensors under other names.</summary>
+    internal SafetensorsCheckpoint Renamed(Func<string, string> rename) => new(
+        Entries.Values.Select(entry => entry with { Name = rename(entry.Name) })
+            .ToDictionary(entry => entry.Name, StringComparer.Ordinal),
+        Files);
+
     private static SafetensorsCheckpoint OpenShards(string directory, string index)
     {
         if (ConfigJson.ReadFile(index)["weight_map"] is not ConfigMap { Count: > 0 } map)

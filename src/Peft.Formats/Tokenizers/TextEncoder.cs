@@ -1,11 +1,13 @@
 namespace Peft.Formats.Tokenizers;
 
 /// <summary>
-/// How texts become what a model is given: which ids stand around a text, where a prompt ends, which ids end a text, and which ids
-/// the model has. Training, evaluation, generation and probes all encode here, so that a model meets the ids it learned.
+/// How texts become what a model is given: which ids surround a text, where a prompt ends, which ids end a text,
+/// and which ids the model has. Training, evaluation, generation and probes all encode here, so that a model meets the
+/// ids it learned.
 /// </summary>
 /// <remarks>
-/// A special token that a text spells out itself is not added a second time: a text that begins with the prefix keeps that one, and
+/// A special token that a text spells out itself is not added a second time: a text that begins with the prefix keeps
+/// that one, and
 /// <see cref="EndOf"/> adds no end to an answer that has one.
 /// </remarks>
 /// <param name="Encode">Text to ids, without special tokens.</param>
@@ -66,19 +68,20 @@ public sealed record TextEncoder(
     }
 
     /// <summary>
-    /// A prompt and what follows it, encoded as the one text that they are: what a tokenizer does at the beginning of a text, as a
-    /// leading space, it does not do again where the continuation begins.
+    /// A prompt and what follows it, encoded as the one text that they are: what a tokenizer does at the beginning of a
+    /// text, as a leading space, it does not do again where the continuation begins.
     /// </summary>
     public EncodedPair Pair(string prompt, string continuation)
     {
         var alone = prompt.Length == 0 ? [] : Text(prompt);
         var whole = Text(prompt + continuation);
-        return new(alone, whole, SharedLength(alone, whole));
+        return new(whole, SharedLength(alone, whole));
     }
 
     /// <summary>
-    /// A prompt to be continued, with the prefix. White space at its end that the tokenizer would join with the word after it is held
-    /// back, since in a whole text that word's token begins with it; the continuation begins with it then.
+    /// A prompt to be continued, with the prefix. White space at its end that the tokenizer would join with the word
+    /// after it is held back, since in a whole text that word's token begins with it; the continuation begins with it
+    /// then.
     /// </summary>
     public EncodedPrompt Prompt(string prompt)
     {
@@ -116,7 +119,8 @@ public sealed record TextEncoder(
         foreach (var id in ids)
         {
             if (id >= VocabularySize)
-                return new Fault(place, $"a token with id {id}", $"ids below the model's vocab_size {VocabularySize}", Advice);
+                return new Fault(
+                    place, $"a token with id {id}", $"ids below the model's vocab_size {VocabularySize}", Advice);
         }
 
         return null;
@@ -146,12 +150,12 @@ public sealed record TextEncoder(
 }
 
 /// <summary>A prompt with its continuation, as ids without special tokens.</summary>
-/// <param name="Prompt">The ids of the prompt alone.</param>
 /// <param name="Whole">The ids of both as one text.</param>
 /// <param name="From">
-/// The first id of the whole that is not one of the prompt's own: a token that reaches over the border belongs to the continuation.
+/// The first id of the whole that is not one of the prompt's own: a token that reaches over the border belongs to the
+/// continuation.
 /// </param>
-public sealed record EncodedPair(IReadOnlyList<int> Prompt, IReadOnlyList<int> Whole, int From);
+public sealed record EncodedPair(IReadOnlyList<int> Whole, int From);
 
 /// <summary>A prompt to be continued.</summary>
 /// <param name="Ids">Its ids, special tokens included.</param>

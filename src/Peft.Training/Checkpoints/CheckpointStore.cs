@@ -5,6 +5,16 @@ using Peft.Models.Loading;
 
 namespace Peft.Training.Checkpoints;
 
+/// <summary>A model that a checkpoint holds, bit for bit.</summary>
+public interface ICheckpointed
+{
+    /// <summary>Writes the model into a directory, exactly.</summary>
+    void SaveExactly(string directory);
+
+    /// <summary>Reads back what <see cref="SaveExactly"/> wrote.</summary>
+    void Restore(string directory);
+}
+
 /// <summary>A checkpoint on disk.</summary>
 /// <param name="Step">Optimizer steps done when it was written.</param>
 /// <param name="Path">Its directory.</param>
@@ -34,60 +44,69 @@ public sealed class CheckpointStore(string directory)
     public static CheckpointRef Open(string path)
     {
         if (!File.Exists(TrainerStateFile.PathIn(path)))
-            throw new UserException($"{path}: has no {TrainerStateFile.Name} - name a checkpoint-N directory, or use --resume auto");
+            throw UserException.At(path, $"no {TrainerStateFile.Name} in it", advice: "name a checkpoint-N directory, or use --resume auto");
         return new(TrainerStateFile.Read(path).State.Step, path);
     }
 
     /// <summary>Writes a checkpoint and removes the oldest beyond the limit, never the best or the newest.</summary>
-    public string Save(TrainingState state, TrainingRun run, int limit)
+    /// <param name="file">Where the run stands, and which run it is.</param>
+    /// <param name="model">What is trained.</param>
+    /// <param name="optimizer">Its optimizer.</param>
+    /// <param name="limit">How many are kept; 0 for all.</param>
+    /// <returns>The checkpoint's directory.</returns>
+    public string Save(TrainerStateFile file, ICheckpointed model, Optimizer optimizer, int limit)
     {
-        var path = Path.Combine(directory, $"{Prefix}{state.Step}");
+        var path = PathOf(file.State.Step);
         AtomicDirectory.Replace(path, target =>
         {
-            run.SaveModel(target);
+            model.SaveExactly(target);
             using var scope = torch.NewDisposeScope();
-            TensorFile.Write(Path.Combine(target, OptimizerFile), run.Optimizer.StateDict().Select(t => (t.Key, t.Value)));
-            TrainerStateFile.Write(target, new(state, run.TotalSteps, run.RecipeIdentity));
+            TensorFile.Write(Path.Combine(target, OptimizerFile), optimizer.StateDict().Select(t => (t.Key, t.Value)));
+            TrainerStateFile.Write(target, file);
         });
         if (limit > 0)
-            RemoveOldest(state, limit);
+            RemoveOldest(file.State, limit);
         return path;
     }
 
     /// <summary>Puts everything of a checkpoint back and returns where the run stands.</summary>
+    /// <param name="checkpoint">The checkpoint.</param>
+    /// <param name="recipeIdentity">The recipe that continues it.</param>
+    /// <param name="model">What is trained.</param>
+    /// <param name="optimizer">Its optimizer.</param>
     /// <exception cref="UserException">The checkpoint belongs to another recipe, or a file is missing or damaged.</exception>
-    public static TrainingState Restore(CheckpointRef checkpoint, TrainingRun run)
+    public static TrainingState Restore(CheckpointRef checkpoint, string recipeIdentity, ICheckpointed model, Optimizer optimizer)
     {
         var file = TrainerStateFile.Read(checkpoint.Path);
-        file.RequireSameRecipe(checkpoint.Path, run.RecipeIdentity);
-        run.LoadModel(checkpoint.Path);
+        file.RequireSameRecipe(checkpoint.Path, recipeIdentity);
+        model.Restore(checkpoint.Path);
         using var scope = torch.NewDisposeScope();
         var path = Path.Combine(checkpoint.Path, OptimizerFile);
         try
         {
-            run.Optimizer.LoadStateDict(TensorFile.Read(path));
+            optimizer.LoadStateDict(TensorFile.Read(path));
         }
         catch (ArgumentException e)
         {
-            throw new UserException($"{path}: does not fit this run ({e.Message}) - resume from another checkpoint", e);
+            throw UserException.At(path, $"does not fit this run ({e.Message})", advice: "resume from another checkpoint", inner: e);
         }
         return file.State;
     }
 
-    /// <summary>Checks, before a run goes on, that the best parameters so far can be put back at its end.</summary>
-    /// <exception cref="UserException">They are to be, and their checkpoint is not in the directory.</exception>
-    public void RequireBest(TrainingState state, TrainingOptions options)
+    /// <summary>Checks, before a run continues, that the best parameters so far can be put back at its end.</summary>
+    /// <exception cref="UserException">Their checkpoint is not in the directory.</exception>
+    public void RequireBest(int best)
     {
-        if (!options.LoadBestModelAtEnd || state.BestStep is not { } best || All().Any(c => c.Step == best))
-            return;
-        throw new UserException(
-            $"{directory}: has no {Prefix}{best}, which holds the best parameters so far (load_best_model_at_end) - " +
-            "copy it there, or continue in the directory that has it");
+        if (All().All(checkpoint => checkpoint.Step != best))
+            throw UserException.At(
+                directory, $"no {Prefix}{best}, which holds the best parameters so far (load_best_model_at_end)",
+                advice: "copy it there, or continue in the directory that has it");
     }
 
     /// <summary>Puts the parameters of the checkpoint of a step back.</summary>
-    public void RestoreParameters(int step, TrainingRun run) =>
-        run.LoadModel(Path.Combine(directory, $"{Prefix}{step}"));
+    public void RestoreParameters(int step, ICheckpointed model) => model.Restore(PathOf(step));
+
+    private string PathOf(int step) => Path.Combine(directory, $"{Prefix}{step}");
 
     private void RemoveOldest(TrainingState state, int limit)
     {

@@ -12,6 +12,9 @@ namespace Peft.Training.Metrics;
 /// <param name="clock">Gives the times that TensorBoard shows.</param>
 public sealed class TensorBoardSink(string directory, TimeProvider clock) : IMetricSink
 {
+    /// <summary>The folder's name in an output directory.</summary>
+    public const string FolderName = "events";
+
     private SummaryWriter? _writer;
     private string _path = "";
 

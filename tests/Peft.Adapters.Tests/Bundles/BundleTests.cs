@@ -28,7 +28,7 @@ public sealed class BundleTests : IDisposable
         BundleWriter.Write(Out, TinyBundle.Contents(adapted));
         var again = _tiny.New();
 
-        var loaded = AdapterLoader.Attach(again, Out, new AttachOptions { Base = TinyBundle.Base });
+        var loaded = Bundle.Open(Out).Attach(again, new AttachOptions { Base = TinyBundle.Base });
 
         Assert.True(TinyModel.Logits(adapted.Model).SameAs(TinyModel.Logits(again)));
         Assert.Equal(adapted.Options.ToJson().ToJsonString(), loaded.Options.ToJson().ToJsonString());
@@ -44,7 +44,7 @@ public sealed class BundleTests : IDisposable
         BundleWriter.Write(Out, TinyBundle.Contents(adapted));
         var again = _tiny.New();
 
-        AdapterLoader.Attach(again, Out);
+        Bundle.Open(Out).Attach(again);
 
         Assert.True(TinyModel.Logits(adapted.Model, tasks).SameAs(TinyModel.Logits(again, tasks)));
         Assert.Throws<TaskIdException>(() => TinyModel.Logits(again));
@@ -70,7 +70,7 @@ public sealed class BundleTests : IDisposable
         var warnings = new List<string>();
         var again = _tiny.New();
 
-        var loaded = AdapterLoader.Attach(again, Out, new AttachOptions { Warn = warnings.Add });
+        var loaded = Bundle.Open(Out, warnings.Add).Attach(again);
 
         Assert.Empty(warnings);
         Assert.Equal(14, loaded.Modules.Count);
@@ -116,11 +116,11 @@ public sealed class BundleTests : IDisposable
         for (var i = 0; i < order.Length; i++)
             File.Copy(_tiny.In("new", order[i]), Path.Combine(i < moved ? Out : next, order[i]), overwrite: true);
 
-        Assert.Equal("soft", BundleReader.Load(Out).Manifest.Adapter.Router?.Kind);
+        Assert.Equal("soft", OwnBundle.Open(Out).Manifest.Adapter.Router?.Kind);
         BundleFiles.FinishMove(Out);
 
         Assert.False(Directory.Exists(next));
-        Assert.Equal("soft", BundleReader.Load(Out).Manifest.Adapter.Router?.Kind);
+        Assert.Equal("soft", OwnBundle.Open(Out).Manifest.Adapter.Router?.Kind);
     }
 
     [Fact]
@@ -130,11 +130,11 @@ public sealed class BundleTests : IDisposable
         var half = Directory.CreateDirectory(Path.Combine(Out, ".next.tmp-999999")).FullName;
         File.WriteAllText(Path.Combine(half, "adapter_config.json"), "{");
 
-        Assert.True(BundleReader.Load(Out).Manifest.Adapter.IsPlainLora);
+        Assert.True(OwnBundle.Open(Out).Manifest.Adapter.IsPlainLora);
         BundleWriter.Write(Out, TinyBundle.Contents(Trained("soft")));
 
         Assert.False(Directory.Exists(half));
-        Assert.False(BundleReader.Load(Out).Manifest.Adapter.IsPlainLora);
+        Assert.False(OwnBundle.Open(Out).Manifest.Adapter.IsPlainLora);
     }
 
     [Fact]
@@ -149,7 +149,7 @@ public sealed class BundleTests : IDisposable
                 BundleWriter.Write(Out, contents[written % 2]);
         });
         while (!writer.IsCompleted)
-            Assert.Equal(contents[0].Base, BundleReader.Load(Out).Manifest.Base);
+            Assert.Equal(contents[0].Base, OwnBundle.Open(Out).Manifest.Base);
         await writer;
         Assert.Equal(30, written);
     }
@@ -177,7 +177,7 @@ public sealed class BundleTests : IDisposable
         File.AppendAllText(Path.Combine(Out, "adapter_config.json"), " ");
         File.Delete(Path.Combine(Out, "README.md"));
 
-        var error = Assert.Throws<FaultsException>(() => BundleReader.Load(Out));
+        var error = Assert.Throws<FaultsException>(() => OwnBundle.Open(Out));
 
         Assert.Contains("adapter_config.json", error.Message, StringComparison.Ordinal);
         Assert.Contains("changed or damaged after it was written", error.Message, StringComparison.Ordinal);
@@ -190,13 +190,13 @@ public sealed class BundleTests : IDisposable
         BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         var other = new BaseIdentity("example/other", new string('b', 64));
 
-        var error = Assert.Throws<UserException>(() => AdapterLoader.Attach(_tiny.New(), Out, new AttachOptions { Base = other }));
+        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = other }));
 
         Assert.Equal(
-            $"{Out}: was trained on example/tiny-llama (fingerprint aaaaaaaaaaaa), the base given is example/other "
-            + "(fingerprint bbbbbbbbbbbb); name the base it was trained on",
+            $"{Out}: trained on example/tiny-llama (fingerprint aaaaaaaaaaaa); the base given is example/other "
+            + "(fingerprint bbbbbbbbbbbb). Name the base it was trained on with --base DIR.",
             error.Message);
-        AdapterLoader.Attach(_tiny.New(), Out, new AttachOptions { Base = other, AllowOtherBase = true });
+        Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = other, AllowOtherBase = true });
     }
 
     [Fact]
@@ -207,7 +207,7 @@ public sealed class BundleTests : IDisposable
             adapted.Modules[3].Up.fill_(double.NaN);
         BundleWriter.Write(Out, TinyBundle.Contents(adapted));
 
-        var error = Assert.Throws<FaultsException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+        var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.Contains("base_model.model.model.layers.0.self_attn.o_proj.lora_B.weight", error.Message, StringComparison.Ordinal);
         Assert.Contains("NaN or infinity", error.Message, StringComparison.Ordinal);
@@ -221,8 +221,8 @@ public sealed class BundleTests : IDisposable
         File.WriteAllText(path, File.ReadAllText(path).Replace("\"format_version\": 1", "\"format_version\": 2", StringComparison.Ordinal));
 
         Assert.Equal(
-            $"{path}: format_version = 2; this program reads up to 1; use a newer peft",
-            Assert.Throws<UserException>(() => BundleReader.Load(Out)).Message);
+            $"{path}: format_version 2; expected at most 1. Use a newer version of this program.",
+            Assert.Throws<UserException>(() => OwnBundle.Open(Out)).Message);
     }
 
     [Fact]
@@ -233,8 +233,8 @@ public sealed class BundleTests : IDisposable
         File.WriteAllText(path, File.ReadAllText(path).Replace("\"README.md\"", "\"../README.md\"", StringComparison.Ordinal));
 
         Assert.Contains(
-            "a file name in the bundle's own directory",
-            Assert.Throws<FaultsException>(() => BundleReader.Load(Out)).Message,
+            "the name of a file in the bundle's own directory",
+            Assert.Throws<FaultsException>(() => OwnBundle.Open(Out)).Message,
             StringComparison.Ordinal);
     }
 
@@ -250,10 +250,10 @@ public sealed class BundleTests : IDisposable
         File.WriteAllText(path, text.Replace(was, claims, StringComparison.Ordinal));
         var model = _tiny.New();
 
-        var error = Assert.Throws<FaultsException>(() => AdapterLoader.Attach(model, Out));
+        var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(model));
 
         Assert.Contains(shape, error.Message, StringComparison.Ordinal);
-        Assert.Contains("this adapter belongs to another base or rank", error.Message, StringComparison.Ordinal);
+        Assert.Contains("This adapter belongs to another base or rank.", error.Message, StringComparison.Ordinal);
         Assert.All(model.Projections, projection => Assert.IsType<BaseLinear>(projection)); // nothing was attached
     }
 
@@ -264,8 +264,8 @@ public sealed class BundleTests : IDisposable
 
         var error = Assert.Throws<UserException>(() => AdapterAttachment.Attach(_tiny.New(), huge, seed: 1));
 
-        Assert.StartsWith("adapter: 4096 experts of rank 65536 in 14 projections take ", error.Message, StringComparison.Ordinal);
-        Assert.EndsWith("; lower adapter.r or adapter.experts.count, or adapt fewer projections", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith("adapter: 4,096 experts of rank 65536 in 14 projections take ", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith(" Lower adapter.r or adapter.experts.count, or adapt fewer projections.", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -275,10 +275,10 @@ public sealed class BundleTests : IDisposable
         File.Move(Path.Combine(Out, "README.md"), _tiny.In("secret"));
         File.CreateSymbolicLink(Path.Combine(Out, "README.md"), _tiny.In("secret"));
 
-        var error = Assert.Throws<FaultsException>(() => BundleReader.Load(Out));
+        var error = Assert.Throws<FaultsException>(() => OwnBundle.Open(Out));
 
         Assert.Contains($"a link to '{_tiny.In("secret")}'", error.Message, StringComparison.Ordinal);
-        Assert.DoesNotContain("sha256", error.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("SHA-256", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -286,7 +286,7 @@ public sealed class BundleTests : IDisposable
     {
         Directory.CreateDirectory(Out);
 
-        Assert.Contains("has no bundle.json", Assert.Throws<UserException>(() => BundleReader.Load(Out)).Message, StringComparison.Ordinal);
+        Assert.Contains(": no bundle.json; expected the directory of a bundle.", Assert.Throws<UserException>(() => OwnBundle.Open(Out)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -371,7 +371,7 @@ public sealed class BundleTests : IDisposable
         File.WriteAllText(Path.Combine(Out, "adapter_config.json"), """{"peft_type": "LORA", "target_modules": ["q_proj"]}""");
         File.WriteAllText(Path.Combine(Out, "adapter_model.bin"), "pickle");
 
-        var error = Assert.ThrowsAny<UserException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+        var error = Assert.ThrowsAny<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.Contains("adapter_model.bin", error.Message, StringComparison.Ordinal);
     }
@@ -385,7 +385,7 @@ public sealed class BundleTests : IDisposable
         File.WriteAllText(config, File.ReadAllText(config).Replace("\"r\": 2", "\"r\": 3", StringComparison.Ordinal)
             .Replace("    \"v_proj\"\n", "    \"lm_head\"\n", StringComparison.Ordinal));
 
-        var error = Assert.Throws<FaultsException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+        var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.Contains("base_model.model.lm_head.lora_A.weight", error.Message, StringComparison.Ordinal);
         Assert.Contains("missing", error.Message, StringComparison.Ordinal);

@@ -62,7 +62,7 @@ public sealed class ExpertLoaderTests : IDisposable
 
         Assert.Contains("3 directories for 2 experts", number.Message, StringComparison.Ordinal);
         Assert.Contains("rank up to 2", fit.Message, StringComparison.Ordinal);
-        Assert.Contains("widen adapter.target_modules", fit.Message, StringComparison.Ordinal);
+        Assert.Contains("Widen adapter.target_modules.", fit.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -23,7 +23,7 @@ public sealed class HuggingFaceParityTests : IDisposable
     public void A_peft_adapter_gives_pefts_logits_and_loss(string name)
     {
         using var model = ModelLoader.Load(Folder(name), ScalarType.Float32, torch.CPU);
-        AdapterLoader.Attach(model, Path.Combine(Folder(name), "adapter"));
+        Bundle.Open(Path.Combine(Folder(name), "adapter")).Attach(model);
         var expected = Expected(name);
 
         var (logits, loss) = Run(model, Read(expected, "ids"));
@@ -46,7 +46,7 @@ public sealed class HuggingFaceParityTests : IDisposable
         foreach (var (dtype, late, nearest) in new[] { (ScalarType.Float32, 1e-2, 0.999), (ScalarType.Float64, 1e-3, 0.9995) })
         {
             using var model = ModelLoader.Load(Folder(name), dtype, torch.CPU);
-            var adapted = AdapterLoader.Attach(model, Path.Combine(Folder(name), "adapter"));
+            var adapted = Bundle.Open(Path.Combine(Folder(name), "adapter")).Attach(model);
             var expected = Expected(name);
 
             var distances = Trace(model, adapted, Read(expected, "ids"), Path.Combine(Folder(name), "expected.json"));
@@ -73,7 +73,7 @@ public sealed class HuggingFaceParityTests : IDisposable
     {
         const double Step = 2e-4;
         using var model = ModelLoader.Load(Folder(name), ScalarType.Float32, torch.CPU);
-        var adapted = AdapterLoader.Attach(model, Path.Combine(Folder(name), "adapter"));
+        var adapted = Bundle.Open(Path.Combine(Folder(name), "adapter")).Attach(model);
         var ids = Read(Expected(name), "ids");
         Run(model, ids).Loss.backward();
 

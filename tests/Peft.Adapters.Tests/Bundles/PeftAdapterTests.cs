@@ -34,7 +34,7 @@ public sealed class PeftAdapterTests : IDisposable
         var logits = TinyModel.Logits(adapted.Model);
         var again = _tiny.New();
 
-        var loaded = AdapterLoader.Attach(again, Out);
+        var loaded = Bundle.Open(Out).Attach(again);
 
         Assert.All(adapted.State.Zip(loaded.State), pair => Assert.True(pair.First.Tensor.SameAs(pair.Second.Tensor), pair.First.Name));
         Assert.True(logits.SameAs(TinyModel.Logits(again)));
@@ -76,11 +76,11 @@ public sealed class PeftAdapterTests : IDisposable
         WriteTensors(("base_model.model.transformer.h.0.attn.c_attn.lora_A.weight", [2, 16]), ("base_model.model.transformer.h.0.attn.c_attn.lora_B.weight", [48, 2]));
         WriteConfig("""{"peft_type": "LORA", "r": 2, "target_modules": ["c_attn"], "fan_in_fan_out": true}""");
 
-        var error = Assert.Throws<UserException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.Equal(
-            $"{Out}: adapts transformer.h.0.attn.c_attn - the base is a llama model with model.layers.0.self_attn.q_proj and so on - it was made "
-            + "for another architecture; name its base with --base",
+            $"{Out}: adapts transformer.h.0.attn.c_attn; expected projections of a llama model, such as model.layers.0.self_attn.q_proj. "
+            + "It was made for another architecture: name its base with --base DIR.",
             error.Message);
     }
 
@@ -90,7 +90,7 @@ public sealed class PeftAdapterTests : IDisposable
         WriteTensors(("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", [2, 16]), ("base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight", [16, 2]));
         WriteConfig("""{"peft_type": "LORA", "r": 2, "target_modules": ["c_attn"]}""");
 
-        var error = Assert.Throws<UserException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.StartsWith(
             $"{Path.Combine(Out, "adapter_config.json")}: target_modules = c_attn matches no projection; the model has q_proj, ", error.Message, StringComparison.Ordinal);
@@ -101,9 +101,9 @@ public sealed class PeftAdapterTests : IDisposable
     {
         PeftDirectory.Write(Path.Combine(Out, "second"), PeftAdapter.Of(Trained(new AdapterOptions { R = 2 }), "x"), "card");
 
-        var error = Assert.ThrowsAny<UserException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+        var error = Assert.ThrowsAny<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
-        Assert.EndsWith($"did you mean {Path.Combine(Out, "second")}?", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith($"Did you mean {Path.Combine(Out, "second")}?", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -115,7 +115,7 @@ public sealed class PeftAdapterTests : IDisposable
             .Replace("CAUSAL_LM", "FEATURE_EXTRACTION", StringComparison.Ordinal));
         var warnings = new List<string>();
 
-        AdapterLoader.Attach(_tiny.New(), Out, new AttachOptions { Warn = warnings.Add });
+        Bundle.Open(Out, warnings.Add).Attach(_tiny.New());
 
         Assert.Contains(warnings, warning => warning.Contains("'brand_new' is not known and has no effect", StringComparison.Ordinal));
         Assert.Contains(warnings, warning => warning.Contains("fan_in_fan_out has no effect", StringComparison.Ordinal));
@@ -131,16 +131,16 @@ public sealed class PeftAdapterTests : IDisposable
         var warnings = new List<string>();
         var again = _tiny.New();
 
-        AdapterLoader.Attach(again, Out, new AttachOptions { Warn = warnings.Add });
+        Bundle.Open(Out, warnings.Add).Attach(again);
 
         Assert.True(TinyModel.Logits(adapted.Model).SameAs(TinyModel.Logits(again)));
         Assert.Equal(2, warnings.Count(warning => warning.EndsWith("is the base's own weight and has no effect", StringComparison.Ordinal)));
 
         AddTensors(1.5);
-        var error = Assert.Throws<FaultsException>(() => AdapterLoader.Attach(_tiny.New(), Out));
+        var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.Contains("base_model.model.lm_head.base_layer.weight", error.Message, StringComparison.Ordinal);
-        Assert.Contains("fully trained modules (modules_to_save) are not supported", error.Message, StringComparison.Ordinal);
+        Assert.Contains("Fully trained modules (modules_to_save) are not supported.", error.Message, StringComparison.Ordinal);
 
         void AddTensors(double factor)
         {
@@ -153,7 +153,7 @@ public sealed class PeftAdapterTests : IDisposable
     }
 
     [Theory]
-    [InlineData("lora_embedding_A", "adapted embeddings are not supported")]
+    [InlineData("lora_embedding_A", "Adapted embeddings are not supported.")]
     [InlineData("lora_magnitude_vector", "DoRA is not supported")]
     public void Tensors_of_other_methods_are_refused_by_name(string suffix, string reason)
     {
@@ -162,7 +162,7 @@ public sealed class PeftAdapterTests : IDisposable
             ($"base_model.model.model.layers.0.self_attn.q_proj.{suffix}", [16]));
         WriteConfig("""{"peft_type": "LORA", "r": 2, "target_modules": ["model.layers.0.self_attn.q_proj"]}""");
 
-        Assert.Contains(reason, Assert.Throws<FaultsException>(() => AdapterLoader.Attach(_tiny.New(), Out)).Message, StringComparison.Ordinal);
+        Assert.Contains(reason, Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New())).Message, StringComparison.Ordinal);
         Assert.Contains(reason, Assert.Throws<FaultsException>(() => PeftDirectory.Read(Out)).Message, StringComparison.Ordinal);
     }
 

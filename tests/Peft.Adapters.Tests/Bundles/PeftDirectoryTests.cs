@@ -27,7 +27,7 @@ public sealed class PeftDirectoryTests : IDisposable
         var (logits, adapted) = Write(AdapterOptionsTests.Read(options), ScalarType.Float32);
         var again = _tiny.New();
 
-        var loaded = AdapterLoader.Attach(again, _tiny.In("out"));
+        var loaded = Bundle.Open(_tiny.In("out")).Attach(again);
 
         Assert.Equal(adapted.Modules.Select(Shape), loaded.Modules.Select(Shape));
         Assert.True(logits.SameAs(TinyModel.Logits(again)));
@@ -41,7 +41,7 @@ public sealed class PeftDirectoryTests : IDisposable
     {
         var (_, adapted) = Write(new AdapterOptions { R = 2 }, dtype);
 
-        var loaded = AdapterLoader.Attach(_tiny.New(), _tiny.In("out"));
+        var loaded = Bundle.Open(_tiny.In("out")).Attach(_tiny.New());
 
         Assert.All(adapted.State.Zip(loaded.State), pair =>
         {

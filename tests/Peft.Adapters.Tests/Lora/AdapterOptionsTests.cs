@@ -57,8 +57,8 @@ public sealed class AdapterOptionsTests
     {
         var error = Assert.Throws<FaultsException>(() => Read("""{"method": "lora", "router": {"kind": "soft"}}"""));
 
-        Assert.Contains("no router for method: lora", error.Message, StringComparison.Ordinal);
-        Assert.Contains("write method: mixture", error.Message, StringComparison.Ordinal);
+        Assert.Contains("no router with method: lora", error.Message, StringComparison.Ordinal);
+        Assert.Contains("Write method: mixture", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -66,7 +66,7 @@ public sealed class AdapterOptionsTests
     {
         var error = Assert.Throws<FaultsException>(() => Read("""{"method": "mixture", "experts": {"count": 2}, "router": {"kind": "none"}}"""));
 
-        Assert.Contains("a router, for more than one expert", error.Message, StringComparison.Ordinal);
+        Assert.Contains("a router where there are several experts", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -90,8 +90,8 @@ public sealed class AdapterOptionsTests
     }
 
     [Theory]
-    [InlineData("""{"rank_pattern": 5}""", "rank_pattern", "5", "a section of module names")]
-    [InlineData("""{"alpha_pattern": ["q_proj"]}""", "alpha_pattern", "a list of 1 item", "a section of module names")]
+    [InlineData("""{"rank_pattern": 5}""", "rank_pattern", "5", "a section of keys")]
+    [InlineData("""{"alpha_pattern": ["q_proj"]}""", "alpha_pattern", "a list of 1 item", "a section of keys")]
     [InlineData("""{"rank_pattern": {"(": 2}}""", "rank_pattern.(", "'('", "or a regular expression for it")]
     [InlineData("""{"rank_pattern": {"q_proj": 65537}}""", "rank_pattern.q_proj", "65537", "from 1 to 65536")]
     [InlineData("""{"layers_to_transform": [0], "layers_pattern": ["(x"]}""", "layers_pattern", "'(x'", "the name of a list of layers")]

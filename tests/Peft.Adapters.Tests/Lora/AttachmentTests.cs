@@ -124,8 +124,8 @@ public sealed class AttachmentTests : IDisposable
         var error = Assert.Throws<UserException>(() => AdapterAttachment.Attach(model, new AdapterOptions(), seed: 1));
 
         Assert.Equal(
-            "model.layers.0.self_attn.q_proj: is wrapped already by MixtureProjection; one adapter a projection is allowed; load the "
-            + "base model again",
+            "model.layers.0.self_attn.q_proj: wrapped already by MixtureProjection; expected one adapter for each projection. Load the "
+            + "base model again.",
             error.Message);
     }
 

@@ -36,11 +36,11 @@ public sealed class AdapterMergeTests : IDisposable
 
         var report = _given.Merge(method, ["law", "code"]);
 
-        var loaded = AdapterLoader.Attach(_tiny.New(), _tiny.In("out"), new AttachOptions { Base = MergeFixture.Base });
+        var loaded = Bundle.Open(_tiny.In("out")).Attach(_tiny.New(), new AttachOptions { Base = MergeFixture.Base });
         Assert.True(loaded.Options.IsPlainLora);
         Assert.Equal(14, loaded.Modules.Count);
         Assert.Equal(14, report.Losses.Count);
-        BundleReader.Load(_tiny.In("out"));
+        OwnBundle.Open(_tiny.In("out"));
         var (law, code) = (_given.Load("law"), _given.Load("code"));
         foreach (var (module, loss) in loaded.Modules.OrderBy(module => module.Path, StringComparer.Ordinal).Zip(report.Losses))
         {
@@ -67,7 +67,7 @@ public sealed class AdapterMergeTests : IDisposable
 
         var report = _given.Merge(method, ["law", "code", "prose"]);
 
-        var loaded = AdapterLoader.Attach(_tiny.New(), _tiny.In("out"), new AttachOptions { Base = MergeFixture.Base });
+        var loaded = Bundle.Open(_tiny.In("out")).Attach(_tiny.New(), new AttachOptions { Base = MergeFixture.Base });
         Assert.Equal(["law", "code", "prose"], loaded.Options.Experts.Names);
         Assert.Equal(method, loaded.Options.Router!.Kind);
         foreach (var (expert, name) in new[] { "law", "code", "prose" }.Index())
@@ -99,8 +99,8 @@ public sealed class AdapterMergeTests : IDisposable
         _given.Merge("phatgoose", ["law", "code"]);
         _given.Merge("cat", ["law", "code"], "sum");
 
-        var routed = AdapterLoader.Attach(_tiny.New(), _tiny.In("out"));
-        var sum = AdapterLoader.Attach(_tiny.New(), _tiny.In("sum"));
+        var routed = Bundle.Open(_tiny.In("out")).Attach(_tiny.New());
+        var sum = Bundle.Open(_tiny.In("sum")).Attach(_tiny.New());
 
         Golden.Near(TinyModel.Logits(sum.Model), TinyModel.Logits(routed.Model), 1e-5);
     }
@@ -122,8 +122,8 @@ public sealed class AdapterMergeTests : IDisposable
         Assert.Equal(File.ReadAllText(_tiny.In("three", BundleFiles.Manifest)), File.ReadAllText(_tiny.In("added", BundleFiles.Manifest)));
         Assert.Equal(File.ReadAllBytes(_tiny.In("two", BundleFiles.Weights)), File.ReadAllBytes(_tiny.In("removed", BundleFiles.Weights)));
         Assert.Equal(
-            BundleReader.Load(_tiny.In("two")).Manifest.Adapter.ToJson()["rank_pattern"]!.ToJsonString(),
-            BundleReader.Load(_tiny.In("removed")).Manifest.Adapter.ToJson()["rank_pattern"]!.ToJsonString());
+            OwnBundle.Open(_tiny.In("two")).Manifest.Adapter.ToJson()["rank_pattern"]!.ToJsonString(),
+            OwnBundle.Open(_tiny.In("removed")).Manifest.Adapter.ToJson()["rank_pattern"]!.ToJsonString());
     }
 
     [Fact]
@@ -152,10 +152,10 @@ public sealed class AdapterMergeTests : IDisposable
         var report = _given.Merge("phatgoose", ["law", "code"]);
 
         Assert.Single(report.Notes, note => note.StartsWith("code: has no fingerprint of its base", StringComparison.Ordinal));
-        AdapterLoader.Attach(_tiny.New(), _tiny.In("out"), new AttachOptions { Base = MergeFixture.Base });
+        Bundle.Open(_tiny.In("out")).Attach(_tiny.New(), new AttachOptions { Base = MergeFixture.Base });
         File.Delete(_tiny.In("law", BundleFiles.Manifest));
         var error = Assert.Throws<UserException>(() => _given.Merge("cat", ["law", "code"]));
-        Assert.Equal("peft merge: law and code name no base with a fingerprint - name it with --base DIR", error.Message);
+        Assert.Equal("peft merge: law and code name no base with a fingerprint. Name it with --base DIR.", error.Message);
     }
 
     [Fact]
@@ -168,7 +168,7 @@ public sealed class AdapterMergeTests : IDisposable
 
         var report = _given.Merge("average", ["one", "two"]);
 
-        var (one, two, merged) = (_given.Load("one"), _given.Load("two"), AdapterLoader.Attach(_tiny.New(), _tiny.In("out")));
+        var (one, two, merged) = (_given.Load("one"), _given.Load("two"), Bundle.Open(_tiny.In("out")).Attach(_tiny.New()));
         foreach (var module in merged.Modules)
             Golden.Near((MergeFixture.Update(one, module.Path)! + MergeFixture.Update(two, module.Path)!) / 2, module.Up.matmul(module.Down), 1e-6);
         Assert.Contains("all ranks work for every token", Assert.Single(report.Notes), StringComparison.Ordinal);

@@ -30,7 +30,7 @@ internal sealed class MergeFixture(TinyModel tiny)
                 (module.Path, kind, torch.randn([module.InFeatures], generator: Seeds.GeneratorFor(seed, module.Path + kind)))))]);
     }
 
-    public AdaptedModel Load(string name) => AdapterLoader.Attach(tiny.New(), tiny.In(name), new AttachOptions { Base = Base });
+    public AdaptedModel Load(string name) => Bundle.Open(tiny.In(name)).Attach(tiny.New(), new AttachOptions { Base = Base });
 
     /// <summary>The update of a module, scale included; null where it is not adapted.</summary>
     public static Tensor? Update(AdaptedModel adapted, string path) =>

@@ -124,5 +124,6 @@ public sealed class PhatgooseGoldenTests : IDisposable
 
     private static MixtureProjection Projection(Golden golden, Router router, Parameter down, int experts, bool trains) => new(
         new BaseLinear("m", golden.Input("W").ToParameter(false)),
-        new MixtureShape(experts, 2, 1 / golden.Parameter("r")), router, down, trains);
+        new MixtureShape(experts, 2, 1 / golden.Parameter("r")), router, down,
+        torch.zeros([golden.Input("W").shape[0], experts * 2L]).ToParameter(trains));
 }

@@ -86,7 +86,7 @@ public sealed class FlyLoraGoldenTests : IDisposable
         var error = Assert.Throws<UserException>(() => new RandomProjectionRouterOptions { Density = 0.01 }.FirstDown("layers.0.q_proj", 4, 50, 1));
 
         Assert.Equal(
-            "layers.0.q_proj: adapter.router.density = 0.01 of 50 inputs leaves the rows of A empty; at least 0.02 is needed", error.Message);
+            "layers.0.q_proj: rows of A without a number (adapter.router.density: 0.01 of 50 inputs); expected a density of at least 0.02.", error.Message);
     }
 
     private static MixtureProjection Build(Golden golden, string score, bool detached = true)

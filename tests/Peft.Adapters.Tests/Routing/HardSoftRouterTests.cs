@@ -15,8 +15,8 @@ public sealed class HardSoftRouterTests : IDisposable
         var error = Assert.Throws<TaskIdException>(() => Hard().Route(torch.zeros([2, 3, 4]), ForwardPass.ForTraining()));
 
         Assert.Equal(
-            "layers.0.q_proj: the batch has no task ids, and router hard-soft in stage hard sends every row to the expert of its task; "
-            + "give each data source a task, or write stage: soft",
+            "layers.0.q_proj: the batch has no task ids; expected one for each row, since router hard-soft in stage hard routes by task. "
+            + "Give each data source a task, or write stage: soft.",
             error.Message);
     }
 
@@ -30,8 +30,8 @@ public sealed class HardSoftRouterTests : IDisposable
         var error = Assert.Throws<TaskIdException>(() => Hard().Route(torch.zeros([2, 3, 4]), pass));
 
         Assert.Equal(
-            $"layers.0.q_proj: task id {task} has no expert; allowed are 0 to 2 (adapter.experts.count = 3); raise the count or take the "
-            + "task out of the data",
+            $"layers.0.q_proj: task id {task}; expected 0 to 2, one expert for each task. Raise adapter.experts.count (now 3), or take the "
+            + "task out of the data.",
             error.Message);
     }
 

@@ -180,9 +180,9 @@ public sealed class RouterContractTests : IDisposable
 
     private static void LearnFromDraws(Router router, ForwardPass first, RoutingDecision decision)
     {
-        first.Emit(new RoutingRecord("m", decision));
+        first.Emit(new RoutingRecord(router.Context.Path, decision));
         var second = ForwardPass.ForTraining(Seeds.GeneratorFor(4, "noise"));
-        second.Emit(new RoutingRecord("m", router.Route(Inputs().reshape(2, Tokens / 2, Width), second)));
+        second.Emit(new RoutingRecord(router.Context.Path, router.Route(Inputs().reshape(2, Tokens / 2, Width), second)));
         using var estimator = new RlooEstimator();
         estimator.Add(first, torch.tensor(new[] { 1f, 2f }, [2]));
         estimator.Add(second, torch.tensor(new[] { 1.5f, 1f }, [2]));

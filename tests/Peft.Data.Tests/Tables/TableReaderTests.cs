@@ -63,7 +63,44 @@ public sealed class TableReaderTests : IDisposable
     public void Parquet_values_have_the_text_that_they_are_written_with()
     {
         _folder.WriteParquet("t.parquet", ("a", new[] { 5.0, 1.1, 1e300 }), ("b", new[] { true, false, true }), ("c", new byte[]?[] { [0x41], null, [] }));
-        Assert.Equal(["5.0 True A", "1.1 False ", "1E+300 True "], Rows("t.parquet", "a", "b", "c"));
+        Assert.Equal(["5.0 True A", "1.1 False ", "1e+300 True "], Rows("t.parquet", "a", "b", "c"));
+    }
+
+    // The texts are those of Python's repr.
+    [Theory]
+    [InlineData(0.0, "0.0")]
+    [InlineData(-0.0001, "-0.0001")]
+    [InlineData(1e-5, "1e-05")]
+    [InlineData(1.5e-7, "1.5e-07")]
+    [InlineData(123456789012345.6, "123456789012345.6")]
+    [InlineData(1e15, "1000000000000000.0")]
+    [InlineData(1e16, "1e+16")]
+    [InlineData(-1.25e16, "-1.25e+16")]
+    [InlineData(1.2345678901234568e17, "1.2345678901234568e+17")]
+    [InlineData(double.NaN, "nan")]
+    [InlineData(double.NegativeInfinity, "-inf")]
+    public void A_number_of_parquet_prints_as_python_prints_it(double value, string text)
+    {
+        _folder.WriteParquet("t.parquet", ("a", new[] { value }));
+        Assert.Equal([text], Rows("t.parquet", "a"));
+    }
+
+    [Fact]
+    public void Whole_numbers_of_every_size_keep_their_digits()
+    {
+        _folder.WriteParquet("t.parquet", ("a", new[] { long.MinValue, long.MaxValue, 9007199254740993 }));
+        Assert.Equal(["-9223372036854775808", "9223372036854775807", "9007199254740993"], Rows("t.parquet", "a"));
+        _folder.Write("t.jsonl", "{\"a\": 9007199254740993}\n{\"a\": 123456789012345678901234567890}\n{\"a\": -0}\n{\"a\": 1E400}\n");
+        Assert.Equal(["9007199254740993", "123456789012345678901234567890", "-0", "1E400"], Rows("t.jsonl", "a"));
+    }
+
+    [Fact]
+    public void Of_a_name_twice_in_one_object_the_last_value_counts_as_in_python()
+    {
+        _folder.Write("t.jsonl", """{"a": 1, "a": 2}""" + "\n" + """{"a": [{"b": 1, "c": 3, "b": 2.10}]}""" + "\n");
+        _folder.Write("t.json", """[{"a": 1, "a": null, "a": "x"}]""");
+        Assert.Equal(["2", "b=2.10 c=3"], Rows("t.jsonl", "a"));
+        Assert.Equal(["x"], Rows("t.json", "a"));
     }
 
     [Theory]
@@ -118,9 +155,16 @@ public sealed class TableReaderTests : IDisposable
         using var rows = DataTable.Open(File(name), []).Read(columns);
         var texts = new List<string>();
         while (rows.Read())
-            texts.Add(rows.Broken ?? string.Join(' ', rows.Values.Select(value => value is ScriptArray list ? string.Join(',', list) : FormattableString.Invariant($"{value}"))));
+            texts.Add(rows.Broken ?? string.Join(' ', rows.Values.Select(value => Text(value))));
         return texts;
     }
+
+    private static string Text(object? value) => value switch
+    {
+        ScriptArray list => string.Join(',', list.Select(Text)),
+        ScriptObject made => string.Join(' ', made.Select(member => $"{member.Key}={Text(member.Value)}")),
+        _ => FormattableString.Invariant($"{value}"),
+    };
 
     private void Pack(string name, string text)
     {

@@ -82,6 +82,48 @@ public class SequenceBuilderTests
         Assert.StartsWith("t.csv, row 5: a single token, which nothing can predict; expected at least two tokens. Set `add_eos: true`", error.Message);
     }
 
+    // "cd" is one token wherever it stands.
+    private static readonly TextEncoder Pairing = Given.Characters with
+    {
+        Encode = text => [.. text.Replace("cd", "Z", StringComparison.Ordinal).Select(c => (int)c)],
+    };
+
+    [Fact]
+    public void Prompt_and_answer_have_the_ids_of_the_whole_text_and_a_token_across_the_border_is_learned()
+    {
+        Check(Build(Eight, Pairing, "ab", "cde"), "<abZe>", "...Ze>", 0);
+        Check(Build(Eight, Pairing, "abc", "de"), "<abZe>", "...Ze>", 0);
+        Check(Build(Eight, Pairing, "abcd", "e"), "<abZe>", "....e>", 0);
+        Check(Build(Eight with { TrainOnPrompt = true }, Pairing, "abc", "de"), "<abZe>", ".abZe>", 0);
+    }
+
+    [Fact]
+    public void An_answer_learns_no_space_that_a_tokenizer_puts_before_a_text()
+    {
+        var spacing = Given.Characters with
+        {
+            Encode = text => text.Length == 0 ? [] : [.. ("_" + text).Select(c => (int)c)],
+        };
+        Check(Build(Eight, spacing, "ab", "cd"), "<_abcd>", "....cd>", 0);
+        Check(Build(Eight, spacing, "", "cd"), "<_cd>", "._cd>", 0);
+    }
+
+    [Fact]
+    public void A_begin_or_end_that_a_template_spells_out_stands_once()
+    {
+        Check(Build(Eight, Given.Characters, "\u0001ab", "cd\u0002"), "<abcd>", "...cd>", 0);
+        Check(Build(Eight, Given.Characters, "\u0001", "cd"), "<cd>", ".cd>", 0);
+        Check(Build(Eight, Given.Characters, "", "\u0001cd\u0002", isText: true), "<cd>", ".cd>", 0);
+        // The prompt's own end is not the answer's.
+        Check(Build(Eight, Given.Characters, "ab\u0002", "cd"), "<ab>cd>", "....cd>", 0);
+        Check(Build(Eight, Given.Characters, "ab\u0002", ""), "<ab>>", "....>", 0);
+        // The begin stays where the prompt is cut.
+        Check(Build(Eight, Given.Characters, "\u0001abcdefgh", "ij\u0002"), "<efghij>", ".....ij>", 4);
+        // Any end that the model knows ends an answer.
+        var others = Given.Characters with { Ends = [Given.Eos, 'x'] };
+        Check(Build(Eight, others, "ab", "cdx"), "<abcdx", "...cdx", 0);
+    }
+
     private static TokenSequence? Build(
         DataOptions options, TextEncoder encoder, string prompt, string answer, bool isText = false) =>
         Pieces(options, encoder, prompt, answer, isText) is [var one] ? one : null;

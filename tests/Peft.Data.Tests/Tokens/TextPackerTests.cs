@@ -18,11 +18,21 @@ public class TextPackerTests
     }
 
     [Fact]
+    public void A_begin_or_end_that_a_text_spells_out_stands_once()
+    {
+        var packer = new TextPacker(Given.Characters, 6, addEos: true);
+        var blocks = packer.Add("\u0001abc\u0002", 0, Row(1)).Concat(packer.Add("d", 0, Row(2)))
+            .Select(block => Given.Text(block.Ids)).ToList();
+        Assert.Equal(["<abc>d"], blocks);
+    }
+
+    [Fact]
     public void A_last_block_that_has_nothing_to_learn_is_left_out()
     {
         var packer = new TextPacker(Given.NoSpecials, 4, addEos: false);
         Assert.Equal(["abcd"], packer.Add("abcde", 0, Row(1)).Select(block => Given.Text(block.Ids)));
         Assert.Null(packer.Finish());
+        Assert.Equal(1, packer.Left);
     }
 
     private static RowId Row(long row) => new("t.txt", row);

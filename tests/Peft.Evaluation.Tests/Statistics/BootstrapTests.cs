@@ -28,7 +28,8 @@ public sealed class BootstrapTests
             covered += interval.Low <= 1.0 / 3 && 1.0 / 3 <= interval.High ? 1 : 0;
         }
 
-        // 0.95 of 500 trials has a standard deviation of 0.0098; the percentile interval of 60 rows is known to be a little narrow.
+        // 0.95 of 500 trials has a standard deviation of 0.0098; the percentile interval of 60 rows is known to be a
+        // little narrow.
         Assert.InRange(covered / (double)Trials, 0.91, 0.975);
     }
 
@@ -41,8 +42,10 @@ public sealed class BootstrapTests
         {
             // Edits over lengths: rows of 1 to 9 units, each wrong with chance 0.3.
             var lengths = Enumerable.Range(0, 80).Select(_ => random.Next(1, 10)).ToArray();
-            var edits = lengths.Select(length => Enumerable.Range(0, length).Count(_ => random.NextDouble() < 0.3)).ToArray();
-            var interval = Bootstrap.Interval(80, rows => Mean(rows, r => edits[r]) / Mean(rows, r => lengths[r]), samples: 300, seed: trial);
+            var edits = lengths.Select(length => Enumerable.Range(0, length).Count(_ => random.NextDouble() < 0.3))
+                .ToArray();
+            var interval = Bootstrap.Interval(
+                80, rows => Mean(rows, r => edits[r]) / Mean(rows, r => lengths[r]), samples: 300, seed: trial);
             covered += interval.Low <= 0.3 && 0.3 <= interval.High ? 1 : 0;
         }
 

@@ -141,7 +141,7 @@ public sealed class OptionReaderTests
         AssertFaults(
             reader,
             "line 1  adapter.lora_alhpa: unknown key. Did you mean lora_alpha?",
-            "line 1  adapter.learning_rate: unknown key here. It belongs at training.learning_rate: move it there.",
+            "line 1  adapter.learning_rate: unknown key. It belongs at training.learning_rate: move it there.",
             "line 1  adapter.deep.zz: unknown key; expected no keys here.",
             "line 1  adapter.experts[0].quux: unknown key; expected name.",
             "line 2  training.xyz: unknown key; expected learning_rate.");

@@ -73,11 +73,12 @@ public sealed class CheckpointStoreTests : IDisposable
     public void A_failed_save_leaves_the_old_checkpoint_and_nothing_beside_it()
     {
         var run = _tiny.Build(Options, TinyTraining.Lora);
-        run.Checkpoints.Save(TrainingState.Start with { Step = 3 }, run, 0);
+        TrainerStateFile At(int? best) => new(TrainingState.Start with { Step = 3, BestStep = best }, run.TotalSteps, run.RecipeIdentity);
+        run.Checkpoints.Save(At(null), run.Trainable, run.Optimizer, 0);
         var before = File.ReadAllText(_tiny.Folder["out/checkpoint-3/trainer_state.json"]);
-        var broken = run with { SaveModel = _ => throw new InvalidOperationException("full") };
+        var broken = new Changed(run.Trainable) { Saving = () => throw new InvalidOperationException("full") };
 
-        Assert.Throws<InvalidOperationException>(() => run.Checkpoints.Save(TrainingState.Start with { Step = 3, BestStep = 1 }, broken, 0));
+        Assert.Throws<InvalidOperationException>(() => run.Checkpoints.Save(At(1), broken, run.Optimizer, 0));
 
         Assert.Equal(["checkpoint-3"], Directory.GetFileSystemEntries(_tiny.Folder["out"]).Select(Path.GetFileName));
         Assert.Equal(before, File.ReadAllText(_tiny.Folder["out/checkpoint-3/trainer_state.json"]));
@@ -88,7 +89,7 @@ public sealed class CheckpointStoreTests : IDisposable
     {
         var error = Assert.Throws<UserException>(() => CheckpointStore.Open(_tiny.Folder.Path));
         Assert.Equal(
-            $"{_tiny.Folder.Path}: has no trainer_state.json - name a checkpoint-N directory, or use --resume auto", error.Message);
+            $"{_tiny.Folder.Path}: no trainer_state.json in it. Name a checkpoint-N directory, or use --resume auto.", error.Message);
     }
 
     [Fact]
@@ -113,11 +114,11 @@ public sealed class CheckpointStoreTests : IDisposable
     }
 
     [Theory]
-    [InlineData("{\"format_version\": 2, \"runner\": {}}", "format 2; this version reads format 1")]
+    [InlineData("{\"format_version\": 2, \"runner\": {}}", "format 2; expected format 1, which this version reads.")]
     [InlineData("{\"format_version\": 1}", "cannot be read (")]
     [InlineData("{\"format_version\": 1, \"trainer\": null}", "cannot be read (")]
     [InlineData("{\"format_version\": 1, \"trainer\": {\"state\": {}, \"total_steps\": 1, \"recipe\": \"\"}}", "cannot be read (")]
-    [InlineData("null", "holds no training state - resume from another checkpoint")]
+    [InlineData("null", "holds no training state. Resume from another checkpoint.")]
     [InlineData("{\"format_version\": 1, \"trainer\": {\"sta", "cannot be read (")]
     [InlineData("", "cannot be read (")]
     public void A_damaged_state_is_a_user_error(string text, string expected)
@@ -129,16 +130,16 @@ public sealed class CheckpointStoreTests : IDisposable
 
     [Theory]
     [InlineData("\"total_steps\": 100", "\"total_steps\": 0", "total_steps", "at least 1")]
-    [InlineData("\"step\": 12", "\"step\": -1", "step", "0 to total_steps, 100")]
-    [InlineData("\"step\": 12", "\"step\": 101", "step", "0 to total_steps, 100")]
-    [InlineData("\"best_step\": 8", "\"best_step\": 13", "best_step", "0 to step, 12")]
+    [InlineData("\"step\": 12", "\"step\": -1", "step", "a number from 0 to total_steps, which is 100")]
+    [InlineData("\"step\": 12", "\"step\": 101", "step", "a number from 0 to total_steps, which is 100")]
+    [InlineData("\"best_step\": 8", "\"best_step\": 13", "best_step", "a number from 0 to step, which is 12")]
     [InlineData("\"evaluations_without_gain\": 2", "\"evaluations_without_gain\": -2", "evaluations_without_gain", "at least 0")]
     public void A_number_out_of_range_is_a_fault_of_its_key(string was, string by, string place, string allowed)
     {
         WriteState(was, by);
         var error = Assert.Throws<FaultsException>(() => TrainerStateFile.Read(_tiny.Folder.Path));
         Assert.Contains($"  {place}  ", error.Message, StringComparison.Ordinal);
-        Assert.Contains($"{allowed}; resume from another checkpoint", error.Message, StringComparison.Ordinal);
+        Assert.Contains($"; expected {allowed}. Resume from another checkpoint.", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -161,10 +162,8 @@ public sealed class CheckpointStoreTests : IDisposable
 
     private void Train(TrainingOptions options, Func<int, double>? evalLoss = null)
     {
-        var run = _tiny.Build(options, TinyTraining.Lora) with
-        {
-            Evaluate = evalLoss is null ? null : step => new Dictionary<string, double> { ["eval_loss"] = evalLoss(step) },
-        };
+        var run = _tiny.Build(options, TinyTraining.Lora, dataOptions: evalLoss is null ? null : _tiny.Evaluated);
+        run = run with { Trainable = new Changed(run.Trainable) { EvalLoss = evalLoss } };
         new TrainingLoop(run).Run(new StopRequest());
     }
 

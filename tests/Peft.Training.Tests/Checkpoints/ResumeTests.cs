@@ -84,7 +84,7 @@ public sealed partial class ResumeTests : IDisposable
         var error = Assert.Throws<UserException>(() => new TrainingLoop(run).Run(new StopRequest()));
 
         Assert.Equal(
-            $"{checkpoint!.Path}: belongs to another recipe - continue with the recipe it was written by, or train anew with --overwrite\n"
+            $"{checkpoint!.Path}: written by another recipe. Continue with that recipe, or train again with --overwrite.\n"
             + "  checkpoint: learning_rate: 0.02\n  recipe:     learning_rate: 0.5\n  recipe:     optim: sgd", error.Message);
         Assert.Equal(before, TinyTraining.Bytes(run, withOptimizer: true));
     }
@@ -143,7 +143,7 @@ public sealed partial class ResumeTests : IDisposable
 
         var error = Assert.Throws<UserException>(() => new TrainingLoop(run).Run(new StopRequest()));
         Assert.StartsWith($"{path}: does not fit this run (optimizer state: 'exp_avg.", error.Message, StringComparison.Ordinal);
-        Assert.EndsWith(") - resume from another checkpoint", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith("). Resume from another checkpoint.", error.Message, StringComparison.Ordinal);
     }
 
     private (TrainingRun Run, TrainingOutcome Outcome, RecordingSink Sink, Dictionary<string, byte[]> Bytes) Run(
@@ -175,7 +175,7 @@ public sealed partial class ResumeTests : IDisposable
 
     private Dictionary<string, string> FinalFiles(TrainingRun run, string name)
     {
-        run.SaveModel(_tiny.Folder[name]);
+        run.Trainable.SaveExactly(_tiny.Folder[name]);
         var files = Directory.GetFiles(_tiny.Folder[name]).ToDictionary(f => Path.GetFileName(f), f => Convert.ToHexString(File.ReadAllBytes(f)));
         Assert.NotEmpty(files);
         return files;

@@ -78,6 +78,9 @@ public sealed class TinyTraining : IDisposable
         MaxLength = 16, BucketWindow = 2,
     };
 
+    /// <summary>The same with its rows held out too, so that runs evaluate.</summary>
+    public DataOptions Evaluated => Data with { Eval = Data.Train };
+
     /// <summary>A row repeats its prompt, which is 1 to 5 tokens long.</summary>
     public void WriteRows(int count)
     {
@@ -107,50 +110,24 @@ public sealed class TinyTraining : IDisposable
     {
         var data = Open(dataOptions);
         var model = NewModel();
-        var adapted = adapter is null ? null : AdapterAttachment.Attach(model, adapter, options.Seed);
-        if (adapted is null)
-            model.RequireGrad(true);
-        var parameters = adapted?.Parameters ?? model.BaseParameters;
-        var steps = options.TotalSteps(() => data.Batches(options.PerDeviceTrainBatchSize, options.Seed).BatchesPerEpoch!.Value);
-        var contents = adapted is null ? null : new BundleContents { Adapted = adapted, Base = new BaseIdentity("tiny", "0") };
-        Optimizer optimizer = options.Optim == "sgd"
-            ? new SGD(parameters, options.LearningRate, options.Momentum)
-            : new AdamW(parameters, options.LearningRate, weight_decay: options.WeightDecay);
-        _owned.Add(optimizer);
-        return new TrainingRun
-        {
-            Model = model,
-            Parameters = parameters,
-            Options = options,
-            TotalSteps = steps,
-            Schedule = LearningRateSchedule.From(options, steps),
-            Optimizer = optimizer,
-            Batches = state => data.Batches(options.PerDeviceTrainBatchSize, options.Seed, state),
-            AuxiliaryLoss = adapted is { AuxiliaryTerms.Count: > 0 } ? adapted.AuxiliaryLoss : null,
-            Load = adapted is null ? null : ExpertLoad.Of,
-            Routing = adapted is { Options.Router: not null } ? new RoutingProcedure(adapted) : null,
-            RoutingStatistics = adapted is { Options.Router: not null } ? RoutingStatistics.Of : null,
-            SaveModel = contents is null
-                ? target => TensorFile.Write(Path.Combine(Made(target), "model.safetensors"), model.StateDict())
-                : target => BundleWriter.Write(target, contents),
-            LoadModel = adapted is null
-                ? checkpoint => TensorFile.ReadInto(Path.Combine(checkpoint, "model.safetensors"), [.. model.StateDict()])
-                : checkpoint =>
-                {
-                    var weights = BundleReader.Load(checkpoint).Weights;
-                    BundleTensors.Load(adapted, weights.Path, weights.Entries);
-                },
-            Checkpoints = new CheckpointStore(Folder[output]),
-            Device = torch.CPU,
-            RecipeIdentity = "training:\n  learning_rate: 0.02\n  seed: 7\n",
-        };
+        ITrainable trainable = adapter is null
+            ? new WholeModel(model)
+            : new AdapterTrainable(new BundleContents
+            {
+                Adapted = AdapterAttachment.Attach(model, adapter, options.Seed),
+                Base = new BaseIdentity("tiny", "0"),
+            });
+        var run = TrainingRun.Of(
+            trainable, data, options, Folder[output], torch.CPU, "training:\n  learning_rate: 0.02\n  seed: 7\n");
+        _owned.Add(run.Optimizer);
+        return run;
     }
 
     /// <summary>The bytes of every trained parameter, and of the optimizer's state when it is given.</summary>
     public static Dictionary<string, byte[]> Bytes(TrainingRun run, bool withOptimizer = false)
     {
         using var scope = torch.NewDisposeScope();
-        var tensors = run.Parameters.Select(p => (p.Name, Tensor: (Tensor)p.Parameter));
+        var tensors = run.Trainable.Parameters.Select(p => (p.Name, Tensor: (Tensor)p.Parameter));
         if (withOptimizer)
             tensors = tensors.Concat(run.Optimizer.StateDict().Select(s => (s.Key, s.Value)));
         return tensors.ToDictionary(t => t.Name, t => t.Tensor.detach().ToBytes());
@@ -163,7 +140,29 @@ public sealed class TinyTraining : IDisposable
         Folder.Dispose();
     }
 
-    private static string Made(string directory) => Directory.CreateDirectory(directory).FullName;
+    private sealed class WholeModel : ITrainable
+    {
+        public WholeModel(CausalLanguageModel model)
+        {
+            Model = model;
+            model.RequireGrad(true);
+            Parameters = model.BaseParameters;
+        }
+
+        public CausalLanguageModel Model { get; }
+
+        public IReadOnlyList<(string Name, Parameter Parameter)> Parameters { get; }
+
+        public void SaveExactly(string directory) => TensorFile.Write(
+            Path.Combine(Directory.CreateDirectory(directory).FullName, "model.safetensors"), Model.StateDict());
+
+        public void SaveResult(string directory) => SaveExactly(directory);
+
+        public void Restore(string directory) =>
+            TensorFile.ReadInto(Path.Combine(directory, "model.safetensors"), [.. Model.StateDict()]);
+
+        public void Dispose() => Model.Dispose();
+    }
 }
 
 /// <summary>Keeps what it is told; may do something after each step.</summary>
@@ -197,4 +196,64 @@ public sealed class RecordingSink(Action<StepReport>? after = null) : IMetricSin
     public void Flush() => Calls.Add("flush");
 
     public void Dispose() => Calls.Add("dispose");
+}
+
+/// <summary>What another trains, with parts of it replaced.</summary>
+public sealed class Changed(ITrainable inner) : ITrainable
+{
+    private int _step;
+
+    /// <summary>Stands for the inner one's auxiliary loss.</summary>
+    public Func<Tensor?>? Auxiliary { get; init; }
+
+    /// <summary>Called after each applied step with its index.</summary>
+    public Action<int>? Applied { get; init; }
+
+    /// <summary>Number of steps done to the evaluation loss that is reported.</summary>
+    public Func<int, double>? EvalLoss { get; init; }
+
+    /// <summary>Called before the model of a checkpoint is written.</summary>
+    public Action? Saving { get; init; }
+
+    public CausalLanguageModel Model => inner.Model;
+
+    public IReadOnlyList<(string Name, Parameter Parameter)> Parameters => inner.Parameters;
+
+    public IReadOnlyList<MixtureProjection> Modules => inner.Modules;
+
+    public int Passes => inner.Passes;
+
+    public Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask) => Auxiliary is null ? inner.AuxiliaryLoss(pass, mask) : Auxiliary();
+
+    public void AfterPass(ForwardPass pass, Tensor? mask, Func<Tensor> rowLosses) => inner.AfterPass(pass, mask, rowLosses);
+
+    public void AfterMicroBatch() => inner.AfterMicroBatch();
+
+    public void AfterStep(int step, bool isApplied)
+    {
+        inner.AfterStep(step, isApplied);
+        if (isApplied)
+            Applied?.Invoke(step);
+        _step = step + 1;
+    }
+
+    public IReadOnlyList<double> ExpertLoad(ForwardPass pass, Tensor? mask) => inner.ExpertLoad(pass, mask);
+
+    public IReadOnlyList<RoutingStatistics> Statistics(ForwardPass pass, Tensor? mask) => inner.Statistics(pass, mask);
+
+    public IReadOnlyDictionary<string, double> Evaluate(TrainingData data, int batchSize, Device device) => EvalLoss is null
+        ? inner.Evaluate(data, batchSize, device)
+        : new Dictionary<string, double> { ["eval_loss"] = EvalLoss(_step) };
+
+    public void SaveExactly(string directory)
+    {
+        Saving?.Invoke();
+        inner.SaveExactly(directory);
+    }
+
+    public void SaveResult(string directory) => inner.SaveResult(directory);
+
+    public void Restore(string directory) => inner.Restore(directory);
+
+    public void Dispose() => inner.Dispose();
 }

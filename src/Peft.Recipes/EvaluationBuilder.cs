@@ -1,0 +1,129 @@
+using Peft.Adapters.Bundles;
+using Peft.Data;
+using Peft.Evaluation;
+using Peft.Evaluation.Results;
+using Peft.Evaluation.Tasks;
+using Peft.Formats;
+using Peft.Formats.Tokenizers;
+using Peft.Models;
+
+namespace Peft.Recipes;
+
+/// <summary>What is to be evaluated, as a command line says it.</summary>
+public sealed record EvaluationRequest
+{
+    /// <summary>Bundles, or LoRA directories of Hugging Face PEFT.</summary>
+    public IReadOnlyList<string> Adapters { get; init; } = [];
+
+    /// <summary>The base model; null: the one that the first adapter names.</summary>
+    public string? Base { get; init; }
+
+    /// <summary>Whether the bare base is measured too.</summary>
+    public bool MeasuresBase { get; init; } = true;
+
+    /// <summary>A recipe whose tasks are known; null: those of the adapters.</summary>
+    public string? Recipe { get; init; }
+
+    /// <summary>Names of tasks or task files; empty: those of the recipes.</summary>
+    public IReadOnlyList<string> Tasks { get; init; } = [];
+
+    /// <summary>Most rows of each task; null: what the tasks say.</summary>
+    public int? Rows { get; init; }
+
+    /// <summary>Rows answered together.</summary>
+    public int BatchSize { get; init; } = 16;
+
+    /// <summary>Seed of shots, resampling and permutations.</summary>
+    public int Seed { get; init; }
+
+    /// <summary>Folder of the tasks' data.</summary>
+    public string? Data { get; init; }
+
+    /// <summary>Type of the base weights.</summary>
+    public string Dtype { get; init; } = "auto";
+
+    /// <summary>Where to compute.</summary>
+    public required Device Device { get; init; }
+}
+
+/// <summary>Puts an evaluation together: finds base, adapters, tasks and rows, and refuses what does not fit before anything is computed.</summary>
+public static class EvaluationBuilder
+{
+    /// <summary>Resamplings behind each interval.</summary>
+    internal const int BootstrapSamples = 1000;
+
+    /// <summary>Share of the intervals.</summary>
+    internal const double Confidence = 0.95;
+
+    /// <summary>Opens everything but the models, which are loaded one after the other in the run.</summary>
+    /// <param name="request">What is asked for.</param>
+    /// <param name="progress">Told how far the run is.</param>
+    /// <param name="isStopped">Asked whether to stop.</param>
+    /// <param name="say">Told what cannot be shown, and why.</param>
+    /// <exception cref="UserException">Anything named cannot be used.</exception>
+    public static EvaluationRun Build(EvaluationRequest request, Action<EvaluationProgress> progress, Func<bool> isStopped, Action<string> say)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        var directory = BaseDirectory(request);
+        if (!Directory.Exists(directory))
+            throw new UserException($"--base {directory}: no such directory - a model in Hugging Face layout");
+        var recipes = Recipes(request);
+        var catalog = new TaskCatalog(recipes.SelectMany(recipe => recipe.Evaluation.TasksOn(recipe.Data, recipe.Path)), request.Data, recipes);
+        var tasks = catalog.Find(request.Tasks);
+        var fingerprint = ModelLoader.Fingerprint(directory);
+        var subjects = SubjectLoader.Subjects(request, directory, fingerprint);
+        foreach (var subject in subjects)
+        {
+            // Routers that go by task refuse a task that nobody trained.
+            foreach (var task in tasks)
+                subject.TaskIdOf(task.Name);
+        }
+        var data = TaskData.Open(tasks, request.Rows, request.Seed, catalog.Resolve);
+        var settings = new ResultsSettings(
+            request.Seed, request.BatchSize, LoadedModel.TypeName(directory, request.Dtype, request.Device), BootstrapSamples, Confidence, ResultsBuilder.Correction);
+        return new EvaluationRun(
+            subjects, data, HuggingFaceTokenizer.Load(directory), new MeasuredBase(NameOf(directory), fingerprint), settings)
+        {
+            Progress = progress,
+            IsStopped = isStopped,
+            Say = say,
+            Recorded = Recorded(recipes, isNamed: request.Recipe is not null, say),
+        };
+    }
+
+    // A bundle's own recipe may have left its recorded results behind; a recipe that is named must have them.
+    private static List<(string Name, string Path, ResultsDocument Results)> Recorded(
+        IReadOnlyList<Recipe> recipes, bool isNamed, Action<string> say)
+    {
+        var recorded = new List<(string, string, ResultsDocument)>();
+        foreach (var (recipe, baseline) in recipes.SelectMany(recipe => recipe.Evaluation.Baselines.Select(own => (recipe, own)))
+            .DistinctBy(entry => entry.own.Name))
+        {
+            var path = recipe.Paths.Resolve(baseline.Results);
+            if (isNamed || File.Exists(path))
+                recorded.Add((baseline.Name, baseline.Results, ResultsFile.Load(path)));
+            else
+                say($"{baseline.Name} is left out: {baseline.Results}, which {recipe.Path} names, is not found");
+        }
+        return recorded;
+    }
+
+    /// <summary>The last name of a path.</summary>
+    internal static string NameOf(string path) => Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)));
+
+    private static string BaseDirectory(EvaluationRequest request)
+    {
+        if (request.Base is not null)
+            return request.Base;
+        if (request.Adapters.Count > 0)
+            return LoadedModel.BaseOf(request.Adapters[0]);
+        if (request.Recipe is null)
+            throw new UserException("--adapter: missing - name one or several adapters, or a base with --base DIR");
+        var recipe = Recipe.Load(request.Recipe, []);
+        return recipe.Paths.Resolve(recipe.Model.Directory);
+    }
+
+    private static List<Recipe> Recipes(EvaluationRequest request) => request.Recipe is { } named
+        ? [Recipe.Load(named, [])]
+        : [.. request.Adapters.Select(adapter => BundleFiles.PathOf(adapter, BundleFiles.Recipe)).Where(File.Exists).Select(path => Recipe.Load(path, []))];
+}

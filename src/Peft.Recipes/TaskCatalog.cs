@@ -1,0 +1,85 @@
+using Peft.Evaluation;
+using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Tasks;
+using Peft.Formats;
+using Peft.Recipes.Reading;
+
+namespace Peft.Recipes;
+
+/// <summary>Finds tasks by name: those of recipes, task files of <c>recipes/tasks</c>, and any other task file.</summary>
+public sealed class TaskCatalog
+{
+    private static readonly string Folder = Path.Combine("recipes", "tasks");
+
+    private readonly IReadOnlyList<EvaluationTask> _recipeTasks;
+    private readonly string? _data;
+    private readonly Dictionary<string, RecipePaths> _paths;
+
+    /// <summary>Makes a catalog.</summary>
+    /// <param name="recipeTasks">Tasks of the recipes at hand; of equal names the first counts.</param>
+    /// <param name="data">Folder of the benchmarks' data; null: none.</param>
+    /// <param name="recipes">The recipes at hand, which know where their files are.</param>
+    public TaskCatalog(IEnumerable<EvaluationTask> recipeTasks, string? data, params IReadOnlyList<Recipe> recipes)
+    {
+        _paths = recipes.DistinctBy(recipe => recipe.Path).ToDictionary(recipe => recipe.Path, recipe => recipe.Paths);
+        _recipeTasks = [.. recipeTasks.DistinctBy(task => task.Name)];
+        _data = data;
+        if (data is not null && !Directory.Exists(data))
+            throw new UserException($"--data {data}: no such folder - the folder that holds the tasks' data files");
+    }
+
+    /// <summary>Names of the tasks there are: those of recipes, then those of task files.</summary>
+    public IReadOnlyList<string> Names => [.. _recipeTasks.Select(task => task.Name).Concat(Files().Keys).Distinct()];
+
+    /// <summary>The tasks asked for; without any, those of the recipes.</summary>
+    /// <exception cref="UserException">A name is unknown, or a task file is wrong.</exception>
+    public IReadOnlyList<EvaluationTask> Find(IReadOnlyList<string> asked)
+    {
+        if (asked.Count == 0)
+            return _recipeTasks.Count > 0 ? _recipeTasks : throw new UserException(
+                $"--tasks: missing, and no recipe at hand names tasks - names or a task file - there are {string.Join(", ", Names)}");
+        var tasks = asked.Select(Find).ToList();
+        return tasks.GroupBy(task => task.Name).FirstOrDefault(group => group.Count() > 1) is { } twice
+            ? throw new UserException($"--tasks: {twice.Key} twice - each task once")
+            : tasks;
+    }
+
+    /// <summary>Finds a file that a task names: below the data folder, from the working directory, or from the task file's folder upwards.</summary>
+    public string Resolve(EvaluationTask task, string file)
+    {
+        if (_data is null || Path.IsPathRooted(file))
+            return PathsOf(task).Resolve(file);
+        var inside = Path.Combine(_data, file);
+        return new RecipePaths(null).Resolve(inside) is var found && (File.Exists(found) || file.AsSpan().IndexOfAny('*', '?') >= 0)
+            ? found
+            : PathsOf(task).Resolve(file) is var other && File.Exists(other) ? other : inside;
+    }
+
+    private RecipePaths PathsOf(EvaluationTask task) => _paths.GetValueOrDefault(task.Place) ?? new RecipePaths(task.Place);
+
+    private EvaluationTask Find(string asked)
+    {
+        if (asked.EndsWith(".yaml", StringComparison.OrdinalIgnoreCase) || asked.EndsWith(".yml", StringComparison.OrdinalIgnoreCase))
+            return Read(asked);
+        if (_recipeTasks.FirstOrDefault(task => task.Name == asked) is { } own)
+            return own;
+        if (Files().TryGetValue(asked, out var path))
+            return Read(path);
+        var near = NearestName.Of(asked, Names);
+        throw new UserException(
+            $"--tasks: {Quote.Of(asked)} is no task - {(near is null ? "" : $"did you mean {near}? ")}there are {string.Join(", ", Names)}; or name a task file (FILE.yaml)");
+    }
+
+    private static EvaluationTask Read(string path) => TaskReader.Read(YamlReader.ReadFile(path), Path.GetFileNameWithoutExtension(path), path);
+
+    // Of the working directory, or of the checkout that the program was built in.
+    private static SortedDictionary<string, string> Files()
+    {
+        var folder = Directory.Exists(Folder) ? Folder : new RecipePaths(Path.Combine(AppContext.BaseDirectory, "peft")).Resolve(Folder);
+        return new(
+            Directory.Exists(folder)
+                ? Directory.EnumerateFiles(folder, "*.yaml").ToDictionary(path => Path.GetFileNameWithoutExtension(path))
+                : [],
+            StringComparer.Ordinal);
+    }
+}

@@ -1,0 +1,112 @@
+using System.Text.Json;
+using Peft.Data.Batches;
+using Peft.Formats;
+using Peft.Formats.Files;
+
+namespace Peft.Training.Checkpoints;
+
+/// <summary>Where a run stands after a step; with the tensors, all that an exact continuation needs.</summary>
+/// <param name="Step">Optimizer steps done.</param>
+/// <param name="Data">Position in the training data.</param>
+/// <param name="BestStep">Step of the best evaluation.</param>
+/// <param name="BestEvalLoss">Its loss.</param>
+/// <param name="EvaluationsWithoutGain">Evaluations since then.</param>
+/// <param name="StoppedEarly">Whether early stopping ended the run.</param>
+/// <param name="SkippedSteps">Steps that were not applied because a number in them was not finite.</param>
+/// <param name="SkippedInARow">How many of them since the last step that was applied.</param>
+public sealed record TrainingState(
+    int Step, BatchStreamState? Data, int? BestStep, double? BestEvalLoss, int EvaluationsWithoutGain, bool StoppedEarly,
+    int SkippedSteps = 0, int SkippedInARow = 0)
+{
+    /// <summary>Before the first step.</summary>
+    public static TrainingState Start { get; } = new(0, null, null, null, 0, false);
+}
+
+/// <summary>What trainer_state.json holds: the numbers of a run that are not tensors.</summary>
+/// <param name="State">Where the run stands.</param>
+/// <param name="TotalSteps">Its length, which the learning rate depends on.</param>
+/// <param name="Recipe">The recipe it was written by, less what may change.</param>
+public sealed record TrainerStateFile(TrainingState State, int TotalSteps, string Recipe)
+{
+    /// <summary>The file's name.</summary>
+    public const string Name = "trainer_state.json";
+
+    private const int CurrentVersion = 1;
+    private const string Repair = "resume from another checkpoint";
+    private const long LargestFile = 16L << 20; // bytes; it holds a recipe and some numbers
+
+    private static readonly JsonSerializerOptions Json =
+        new()
+        {
+            WriteIndented = true,
+            PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+            RespectRequiredConstructorParameters = true,
+            RespectNullableAnnotations = true,
+            AllowDuplicateProperties = false,
+        };
+
+    /// <summary>The file in a checkpoint's directory.</summary>
+    public static string PathIn(string checkpoint) => Path.Combine(checkpoint, Name);
+
+    /// <summary>Writes the file.</summary>
+    public static void Write(string checkpoint, TrainerStateFile file) => AtomicFile.WriteText(
+        PathIn(checkpoint), JsonSerializer.Serialize(new Document(CurrentVersion, file), Json) + "\n");
+
+    /// <summary>Reads the file.</summary>
+    /// <exception cref="UserException">It is missing, damaged or of another version.</exception>
+    public static TrainerStateFile Read(string checkpoint)
+    {
+        var path = PathIn(checkpoint);
+        try
+        {
+            var text = BoundedFile.ReadAllBytes(path, LargestFile).AsSpan();
+            if (text.StartsWith("\uFEFF"u8))
+                text = text[3..];
+            if (JsonSerializer.Deserialize<VersionOnly>(text, Json) is { FormatVersion: not CurrentVersion and var version })
+                throw UserException.At(path, $"format {version}", $"format {CurrentVersion}, which this version reads");
+            var document = JsonSerializer.Deserialize<Document>(text, Json);
+            var file = document?.Trainer ?? throw UserException.At(path, "holds no training state", advice: Repair);
+            file.RequireInRange(path);
+            return file;
+        }
+        catch (JsonException e)
+        {
+            throw UserException.At(path, $"cannot be read ({JsonFile.Reason(e)})", advice: Repair, inner: e);
+        }
+    }
+
+    /// <summary>Refuses to continue a checkpoint with a recipe that would have trained differently.</summary>
+    /// <exception cref="UserException">The recipes differ; the lines that differ are named.</exception>
+    public void RequireSameRecipe(string checkpoint, string recipe)
+    {
+        if (recipe == Recipe)
+            return;
+        var (then, now) = (Recipe.Split('\n'), recipe.Split('\n'));
+        var before = then.Except(now).Select(l => $"  checkpoint: {l.Trim()}");
+        var after = now.Except(then).Select(l => $"  recipe:     {l.Trim()}");
+        throw new UserException(
+            Fault.Text(checkpoint, "written by another recipe", advice: "continue with that recipe, or train again with --overwrite") + "\n" +
+            string.Join('\n', before.Concat(after).DefaultIfEmpty("  the same lines in another order").Take(20)));
+    }
+
+    // A number out of range would otherwise be met as an index somewhere.
+    private void RequireInRange(string path)
+    {
+        var faults = new Faults();
+        if (TotalSteps < 1)
+            faults.Add("total_steps", $"{TotalSteps}", "at least 1", Repair);
+        if (State.Step < 0 || State.Step > TotalSteps)
+            faults.Add("step", $"{State.Step}", $"a number from 0 to total_steps, which is {TotalSteps}", Repair);
+        if (State.BestStep is { } best && (best < 0 || best > State.Step))
+            faults.Add("best_step", $"{best}", $"a number from 0 to step, which is {State.Step}", Repair);
+        if (State.EvaluationsWithoutGain < 0)
+            faults.Add("evaluations_without_gain", $"{State.EvaluationsWithoutGain}", "at least 0", Repair);
+        if (State.BestEvalLoss is { } loss && !double.IsFinite(loss))
+            faults.Add("best_eval_loss", $"{loss}", "a finite number", Repair);
+        faults.ThrowIfAny(path);
+    }
+
+    private sealed record VersionOnly(int FormatVersion);
+
+    private sealed record Document(int FormatVersion, TrainerStateFile Trainer);
+}
