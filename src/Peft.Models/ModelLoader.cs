@@ -76,11 +76,12 @@ public static class ModelLoader
             || family.IgnoredSuffixes.Any(suffix => name.EndsWith(suffix, StringComparison.Ordinal)));
     }
 
-    // A stored head that says something else than the embeddings is the model's, whatever the flag says, as in transformers 5
-    // and vLLM; an equal copy is not loaded twice.
+    // A stored head that says something else than the embeddings is the model's, whatever the flag says, as in
+    // transformers 5 and vLLM; an equal copy is not loaded twice.
     private static ModelConfig WithOwnHead(ModelConfig config, SafetensorsCheckpoint checkpoint) =>
         config.TieWordEmbeddings
-        && checkpoint.Entries.TryGetValue(Head, out var head) && checkpoint.Entries.TryGetValue(Embedding, out var table)
+        && checkpoint.Entries.TryGetValue(Head, out var head)
+        && checkpoint.Entries.TryGetValue(Embedding, out var table)
         && !CheckpointFingerprint.SaysTheSame(head, table)
             ? config with { TieWordEmbeddings = false }
             : config;

@@ -5,7 +5,8 @@ using Peft.Models;
 
 namespace Peft.Recipes;
 
-/// <summary>What a run will hold in memory at its peak, estimated before it starts: resident bytes of the process.</summary>
+/// <summary>What a run will hold in memory at its peak, estimated before it starts: resident bytes of the
+/// process.</summary>
 /// <param name="Program">The program itself: its code, libtorch's, the data read so far.</param>
 /// <param name="Base">Base weights, mapped or in memory.</param>
 /// <param name="Trained">Trainable parameters with gradients and optimizer state.</param>
@@ -20,9 +21,9 @@ public sealed record MemoryEstimate(
     // Code of libtorch's kernels and of ours that the first step brings in.
     private const long CodeOfSteps = 40L << 20;
 
-    // The allocator keeps what is freed, so that a step does not wait for the kernel's pages, and its heap has holes: measured
-    // over live tensors on both number types and shapes of 3 and 110 million parameters. Where tensors live and die within
-    // each block the heap grows most beyond them.
+    // The allocator keeps what is freed, so that a step does not wait for the kernel's pages, and its heap has holes:
+    // measured over live tensors on both number types and shapes of 3 and 110 million parameters. Where tensors live
+    // and die within each block the heap grows most beyond them.
     private const double HeldThroughout = 1.25;
     private const double HeldABlock = 4;
 
@@ -36,9 +37,9 @@ public sealed record MemoryEstimate(
 
     /// <summary>Estimates a prepared run.</summary>
     /// <remarks>
-    /// Trainable parameters count once for themselves, once for the gradient and once for each tensor of optimizer state.
-    /// Rows that are streamed are taken to be <c>max_length</c> long. What is resident already, weights that were converted
-    /// among it, is counted as it is.
+    /// Trainable parameters count once for themselves, once for the gradient and once for each tensor of optimizer
+    /// state. Rows that are streamed are taken to be <c>max_length</c> long. What is resident already, weights that
+    /// were converted among it, is counted as it is.
     /// </remarks>
     public static MemoryEstimate Of(PreparedRun run)
     {
@@ -69,11 +70,11 @@ public sealed record MemoryEstimate(
 
     /// <summary>The most that the tensors of one training step take at once.</summary>
     /// <remarks>
-    /// For each block what the fused operations keep: the two norms' inputs and outputs, q, k, v, the attention's output and one
-    /// number a row and head, gate, up and their product, and H [N, E*R] of each adapted projection; beside a base of a reduced
-    /// type also each router's input in float32. With gradient checkpointing that is of one block, beside every block's input
-    /// and the gates, and the gradients on their way through it. The head adds a block of logits and the slope of the loss by
-    /// the last activations.
+    /// For each block what the fused operations keep: the two norms' inputs and outputs, q, k, v, the attention's
+    /// output and one number a row and head, gate, up and their product, and H [N, E*R] of each adapted projection;
+    /// beside a base of a reduced type also each router's input in float32. With gradient checkpointing that is of one
+    /// block, beside every block's input and the gates, and the gradients on their way through it. The head adds a
+    /// block of logits and the slope of the loss by the last activations.
     /// </remarks>
     /// <param name="model">The model.</param>
     /// <param name="modules">Its adapted projections.</param>
@@ -90,7 +91,8 @@ public sealed record MemoryEstimate(
         var heads = (long)config.HeadCount * config.HeadSize;
         var keys = (long)config.KeyValueHeadCount * config.HeadSize;
         var perToken = (4L * config.HiddenSize) + (2 * heads) + (2 * keys) + (3L * config.IntermediateSize);
-        var block = (tokens * perToken * width) + (4 * tokens * config.HeadCount) + (OfMixtures(model, modules, tokens) / config.LayerCount);
+        var block = (tokens * perToken * width) + (4 * tokens * config.HeadCount)
+            + (OfMixtures(model, modules, tokens) / config.LayerCount);
         var gates = tokens * 8 * modules.Sum(m => (long)m.Shape.Experts);
         var head = Math.Min(HeadBlockBytes, 4 * tokens * config.VocabularySize) + (tokens * config.HiddenSize * width);
         return gates + head + (gradientCheckpointing
@@ -134,7 +136,8 @@ public sealed record MemoryEstimate(
             $"at most the {Giga(machine)} of this machine", $"{what}, or use a smaller base");
     }
 
-    /// <summary>What to tell a user whose machine has less memory free than the run may take; null where it has enough.</summary>
+    /// <summary>What to tell a user whose machine has less memory free than the run may take; null where it has
+    /// enough.</summary>
     /// <param name="free">Bytes free now, those that this process holds among them.</param>
     public string? Warning(long free) => Total <= free
         ? null
@@ -143,9 +146,11 @@ public sealed record MemoryEstimate(
 
     /// <inheritdoc/>
     public override string ToString() =>
-        $"memory: about {Mega(Total)} at the peak: program {Mega(Program)}, base {Mega(Base)}, trainable parameters with gradients "
+        $"memory: about {Mega(Total)} at the peak: program {Mega(Program)}, base {Mega(Base)}, trainable parameters "
+            + "with gradients "
         + $"and optimizer {Mega(Trained)}, a training step {Mega(Training)}"
-        + (Evaluation > 0 ? $" or an evaluation batch {Mega((long)(HeldABlock * Evaluation))}, whichever is larger" : "");
+        + (Evaluation > 0 ? $" or an evaluation batch {Mega((long)(HeldABlock * Evaluation))}, whichever is larger"
+        : "");
 
     // Weights of the type they are stored in are mapped, and not resident until a step reads them.
     private static bool IsMapped(PreparedRun run)
@@ -167,7 +172,8 @@ public sealed record MemoryEstimate(
     private static string Mega(long bytes) =>
         string.Create(CultureInfo.InvariantCulture, $"{Math.Round(bytes / 1048576.0):N0} MB");
 
-    private static string Giga(long bytes) => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1073741824.0:N1} GiB");
+    private static string Giga(long bytes) =>
+        string.Create(CultureInfo.InvariantCulture, $"{bytes / 1073741824.0:N1} GiB");
 
     private static int ByteWidth(ScalarType dtype) => dtype switch
     {
@@ -188,9 +194,12 @@ public static class MachineMemory
     {
         const string Key = "MemAvailable:";
         const string Source = "/proc/meminfo";
-        var line = File.Exists(Source) ? File.ReadLines(Source).FirstOrDefault(l => l.StartsWith(Key, StringComparison.Ordinal)) : null;
+        var line = File.Exists(Source)
+            ? File.ReadLines(Source).FirstOrDefault(l => l.StartsWith(Key, StringComparison.Ordinal)) : null;
         return line is not null
-            && long.TryParse(line[Key.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture, out var kilo)
+            && long.TryParse(
+                line[Key.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture,
+                out var kilo)
                 ? Math.Min(Whole, (kilo * 1024) + Environment.WorkingSet)
                 : Whole;
     }

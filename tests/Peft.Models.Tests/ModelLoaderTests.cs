@@ -67,8 +67,10 @@ public sealed class ModelLoaderTests
         checkpoint.Write();
         var error = Assert.Throws<FaultsException>(() => ModelLoader.Load(checkpoint.Path));
         Assert.Equal(
-            "model.safetensors: model.layers.0.self_attn.rotary_emb.inv_freq: other values than config.json's rotary embedding gives; "
-            + "expected the same, or no such tensor. Correct config.json's rotary embedding.", Assert.Single(error.Items).ToString());
+            "model.safetensors: model.layers.0.self_attn.rotary_emb.inv_freq: other values than config.json's rotary "
+                + "embedding gives; "
+            + "expected the same, or no such tensor. Correct config.json's rotary embedding.",
+            Assert.Single(error.Items).ToString());
     }
 
     [Fact]
@@ -85,7 +87,8 @@ public sealed class ModelLoaderTests
 
         using var target = new TemporaryFolder();
         ModelSaver.Save(target.Path, model, model.Config.File.Map, model.Dtype);
-        Assert.Contains("\"tie_word_embeddings\": false", File.ReadAllText(target["config.json"]), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"tie_word_embeddings\": false", File.ReadAllText(target["config.json"]), StringComparison.Ordinal);
         using var again = ModelLoader.Load(target.Path);
         Assert.Equal(ModelRuns.Logits(right, Ids), ModelRuns.Logits(again, Ids));
     }

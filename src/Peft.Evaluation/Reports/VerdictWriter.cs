@@ -38,26 +38,30 @@ internal static class VerdictWriter
     private static List<string> Names(ResultsDocument results, string kind) =>
         [.. results.Subjects.Where(subject => subject.Kind == kind).Select(subject => subject.Name)];
 
-    // The rows behind recorded numbers are not at hand: a difference is more than chance where the own interval is on
-    // one side of it.
+    // The rows behind recorded numbers are not at hand: a difference is clear where its interval, made of the two
+    // intervals, is on one side of zero.
     private static ReportVerdict OfRecorded(ResultsDocument results, string adapter, string recorded, string against)
     {
         var (ahead, behind, within) = (new List<string>(), new List<string>(), new List<string>());
+        var hasInterval = true;
         foreach (var task in results.Tasks)
         {
             if (results.ScoreOf(adapter, task.Name, task.Main.Name) is not { Low: { } low, High: { } high }
                 || results.ScoreOf(recorded, task.Name, task.Main.Name) is not { } other)
                 continue;
-            var (above, below) = (low > (other.High ?? other.Value), high < (other.Low ?? other.Value));
-            (!above && !below ? within : above == task.Main.HigherIsBetter ? ahead : behind).Add(task.Name);
+            var own = results.ScoreOf(adapter, task.Name, task.Main.Name)!.Value;
+            var difference = Interval.OfDifference(
+                own, new(low, high), other.Value, new(other.Low ?? other.Value, other.High ?? other.Value));
+            var isClear = difference.Low > 0 || difference.High < 0;
+            (!isClear ? within : own > other.Value == task.Main.HigherIsBetter ? ahead : behind).Add(task.Name);
+            hasInterval &= other.Low is not null;
         }
         var tasks = ahead.Count + behind.Count + within.Count;
         if (tasks == 0)
             return OfOne(results, adapter);
-        var rest = within.Count == 0
-            ? "" : $" On {Words.AllOf(within)} the recorded value is within the interval: no clear difference.";
-        var detail = $"{recorded} was recorded earlier; without its rows, its value is compared with the "
-            + $"{Percent(results)} interval of {adapter}.";
+        var rest = within.Count == 0 ? "" : $" On {Words.AllOf(within)} there is no clear difference.";
+        var detail = $"{recorded} was recorded earlier: without its rows, differences are judged from "
+            + (hasInterval ? $"the {Percent(results)} intervals of both." : $"the {Percent(results)} interval of {adapter}.");
         return ahead.Count + behind.Count == 0
             ? new(
                 $"No clear difference between {adapter} and {recorded} on {OneOrAll(tasks)}.", detail + against,

@@ -62,4 +62,13 @@ public delegate double RowMetric(ReadOnlySpan<int> rows);
 /// <summary>A confidence interval.</summary>
 /// <param name="Low">Lower end.</param>
 /// <param name="High">Upper end.</param>
-public readonly record struct Interval(double Low, double High);
+public readonly record struct Interval(double Low, double High)
+{
+    /// <summary>The interval of a difference, a less b, from two values with intervals of their own.</summary>
+    /// <remarks>
+    /// Source: MOVER, Zou and Donner 2008 (Statistics in Medicine 27): for samples that are independent of each other;
+    /// wider than needed where the same rows are behind both.
+    /// </remarks>
+    public static Interval OfDifference(double a, Interval ofA, double b, Interval ofB) => new(
+        a - b - double.Hypot(a - ofA.Low, ofB.High - b), a - b + double.Hypot(ofA.High - a, b - ofB.Low));
+}

@@ -59,14 +59,18 @@ public sealed class CheckpointWeights : WeightSource
         _used.Add(name);
         using var scope = torch.NewDisposeScope();
         var stored = DtypeNames.OfModel(entry.Dtype) is { } type
-            ? MappedFile.Read(entry.FilePath, entry.Offset, [.. entry.Shape], type).to(ScalarType.Float32).data<float>().ToArray()
+            ? MappedFile.Read(entry.FilePath, entry.Offset, [.. entry.Shape], type).to(ScalarType.Float32).data<float>()
+            .ToArray()
             : [];
-        if (!accepted.Any(values => values.Count == stored.Length && values.Zip(stored).All(pair => IsNear(pair.First, pair.Second))))
-            _faults.Add(Place(entry), $"other values than {from} gives", "the same, or no such tensor", $"correct {from}");
+        if (!accepted.Any(
+            values => values.Count == stored.Length && values.Zip(stored).All(pair => IsNear(pair.First, pair.Second))))
+            _faults.Add(
+                Place(entry), $"other values than {from} gives", "the same, or no such tensor", $"correct {from}");
     }
 
     // As exactly as half precision keeps a number.
-    private static bool IsNear(float value, float stored) => Math.Abs(value - stored) <= 1e-6f + (0.01f * Math.Abs(value));
+    private static bool IsNear(float value, float stored) =>
+        Math.Abs(value - stored) <= 1e-6f + (0.01f * Math.Abs(value));
 
     /// <inheritdoc/>
     /// <remarks>Shapes: as given.</remarks>

@@ -36,7 +36,8 @@ public abstract class WeightSource
         return parameter;
     }
 
-    /// <summary>Looks at a tensor that checkpoints may carry though the model computes it: it must say the same.</summary>
+    /// <summary>Looks at a tensor that checkpoints may carry though the model computes it: it must say the
+    /// same.</summary>
     /// <param name="name">Its name.</param>
     /// <param name="from">Where its values follow from, for the message.</param>
     /// <param name="accepted">Values that are right, each a list of its own.</param>

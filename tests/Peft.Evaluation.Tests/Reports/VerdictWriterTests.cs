@@ -122,15 +122,22 @@ public sealed class VerdictWriterTests
         var verdict = VerdictWriter.Of(values);
         Assert.Equal(("default is behind default-lora on 1 of 2 tasks.", "worse"), (verdict.Headline, verdict.Tone));
         Assert.Equal(
-            "It is behind on g2p. On spam the recorded value is within the interval: no clear difference. default-lora "
-                + "was recorded earlier; without its "
-            + "rows, its value is compared with the 95% interval of default. default is significantly better than the "
-                + "bare base on every task.",
+            "It is behind on g2p. On spam there is no clear difference. default-lora was recorded earlier: without its "
+                + "rows, differences are judged from the 95% interval of default. default is significantly better than "
+                + "the bare base on every task.",
             verdict.Detail);
 
-        // With an interval of its own, the two intervals must be apart.
-        Assert.Equal(("No clear difference between default and default-lora on every task.", "undecided"),
-            (VerdictWriter.Of(recorded).Headline, VerdictWriter.Of(recorded).Tone));
+        // With an interval of its own a recorded value is less certain: 0.06 less hypot(0.038, 0.042) is 0.0034.
+        var certain = VerdictWriter.Of(recorded);
+        Assert.Equal("default is behind default-lora on 1 of 2 tasks.", certain.Headline);
+        Assert.Contains("judged from the 95% intervals of both.", certain.Detail, StringComparison.Ordinal);
+        var wide = recorded with
+        {
+            Scores = [.. Sample.Scores.Select(s => s.Subject == "default-lora" ? s with { High = s.Value + 0.05 } : s)],
+        };
+        Assert.Equal(
+            ("No clear difference between default and default-lora on every task.", "undecided"),
+            (VerdictWriter.Of(wide).Headline, VerdictWriter.Of(wide).Tone));
         var ahead = values with
         {
             Scores =

@@ -177,18 +177,39 @@ public sealed class ResultsFileTests : IDisposable
     [Fact]
     public void What_earlier_versions_wrote_beside_a_bundle_is_read_as_results_of_one_adapter()
     {
+        const string Earlier = """
+            {"format_version": 1, "model": "default-lora", "trainable_parameters": 705024, "tasks": [
+              {"task": "g2p", "metric": "token_error_rate", "higher_is_better": false, "value": 0.3, "rows": 200},
+              {"task": "spam", "metric": "accuracy", "higher_is_better": true, "value": 0.915, "rows": 200}]}
+            """;
+        File.WriteAllText(_folder["evaluation.json"], Earlier);
+        var read = ResultsFile.Load(_folder.Path);
+
+        var subject = Assert.Single(read.Subjects);
+        Assert.Equal(
+            ("default-lora", Subject.AdapterKind, 705_024L), (subject.Name, subject.Kind, subject.TrainableParameters));
+        Assert.Equal([("g2p", false), ("spam", true)], read.Tasks.Select(t => (t.Name, t.Main.HigherIsBetter)));
+        Assert.Equal(("spam", 0.915, null, 200), (read.Scores[1].Task, read.Scores[1].Value, read.Scores[1].Low, read.Scores[1].Rows));
+
+        // The results that have the name of today count where both are there.
+        ResultsFile.Save(Path, SampleResults.Make());
+        Assert.Equal(3, ResultsFile.Load(_folder.Path).Subjects.Count);
+    }
+
+    [Fact]
+    public void The_recorded_baseline_of_the_default_recipe_knows_its_base_and_its_rows()
+    {
         var recorded = ResultsFile.Load(
             System.IO.Path.Combine(Peft.Tests.SharedAssets.Repository, "recipes", "results", "default-lora.json"));
 
         var subject = Assert.Single(recorded.Subjects);
+        Assert.Equal((Subject.AdapterKind, 705_024L), (subject.Kind, subject.TrainableParameters));
+        Assert.Equal(64, recorded.Base.Fingerprint.Length);
+        Assert.All(recorded.Tasks, task => Assert.Equal((64, 200), (task.RowsHash.Length, task.Rows)));
         Assert.Equal(
-            ("default-lora", Subject.AdapterKind, 705_024L), (subject.Name, subject.Kind, subject.TrainableParameters));
-        Assert.Equal(["g2p", "gloss_pos", "lemma", "spam"], recorded.Tasks.Select(task => task.Name));
-        Assert.Equal(
-            (0.915, null, 200), (
-                recorded.ScoreOf("default-lora", "spam", "accuracy")!.Value, recorded.Scores[3].Low,
-                recorded.Scores[3].Rows));
-        Assert.Equal((false, true), (recorded.Tasks[0].Main.HigherIsBetter, recorded.Tasks[1].Main.HigherIsBetter));
+            [("g2p", 0.3048973143759874), ("gloss_pos", 0.9), ("lemma", 0.57), ("spam", 0.915)],
+            recorded.Scores.Select(score => (score.Task, score.Value)));
+        Assert.All(recorded.Scores, score => Assert.True(score.Low < score.Value && score.Value < score.High));
     }
 
     [Theory]

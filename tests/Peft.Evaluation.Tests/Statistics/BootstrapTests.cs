@@ -81,4 +81,13 @@ public sealed class BootstrapTests
             sum += value(row);
         return sum / rows.Length;
     }
+
+    [Fact]
+    public void The_interval_of_a_difference_is_made_of_the_two_intervals()
+    {
+        // By hand: -0.13 - hypot(0.065, 0.075) and -0.13 + hypot(0.075, 0.07).
+        var difference = Interval.OfDifference(0.44, new(0.375, 0.515), 0.57, new(0.5, 0.645));
+        Assert.Equal(-0.229247, difference.Low, 1e-6);
+        Assert.Equal(-0.027409, difference.High, 1e-6);
+    }
 }
