@@ -162,7 +162,8 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     {
         Copied("code", "bundle.json",
             text => text.Replace("\"adapter_config.json\":", "\"../law.yaml\":", StringComparison.Ordinal), "escape");
-        Refused(["law", _folder["escape"]], "'../law.yaml'", "a path; expected the name of a file in the bundle's own directory.");
+        Refused(["law", _folder["escape"]], "'../law.yaml'",
+            "a path; expected the name of a file in the bundle's own directory.");
 
         Copied("code", "bundle.json",
             text => text.Replace("\"fingerprint\": \"", "\"fingerprint\": \"other", StringComparison.Ordinal),

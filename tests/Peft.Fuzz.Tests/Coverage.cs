@@ -6,7 +6,8 @@ using Trace = SharpFuzz.Common.Trace;
 namespace Peft.Fuzz.Tests;
 
 /// <summary>
-/// Which branches an input went through, counted by code that SharpFuzz put into copies of our assemblies. An input that
+/// Which branches an input went through, counted by code that SharpFuzz put into copies of our assemblies. An input
+/// that
 /// goes where none before it went is worth changing further. Everything is managed code; no fuzzer of another program
 /// takes part.
 /// </summary>
@@ -14,12 +15,15 @@ internal sealed unsafe class Coverage
 {
     private const int Size = 1 << 16; // SharpFuzz's map
     private static readonly string[] Instrumented =
-        ["Peft.Formats", "Peft.Data", "Peft.Models", "Peft.Adapters", "Peft.Training", "Peft.Evaluation", "Peft.Recipes"];
+        ["Peft.Formats", "Peft.Data", "Peft.Models", "Peft.Adapters", "Peft.Training", "Peft.Evaluation",
+            "Peft.Recipes"];
 
     private readonly byte* _map = (byte*)NativeMemory.AllocZeroed(Size);
     private readonly byte[] _seen = new byte[Size];
 
-    /// <summary>Takes the counts of this process; before any instrumented code runs, which would write to nowhere.</summary>
+    /// <summary>
+    /// Takes the counts of this process; before any instrumented code runs, which would write to nowhere.
+    /// </summary>
     public Coverage() => Trace.SharedMem = _map;
 
     /// <summary>Copies this program, puts the counters into the copy and runs it.</summary>

@@ -16,7 +16,8 @@ internal static class Mutator
     {
         // Of the kept ones the latest more often: what they reached is the newest.
         var seed = kept is { Count: > 0 } && random.Next(3) > 0
-            ? kept[random.Next(2) == 0 ? random.Next(kept.Count) : kept.Count - 1 - random.Next(Math.Min(kept.Count, 32))]
+            ? kept[random.Next(2) == 0 ? random.Next(kept.Count)
+            : kept.Count - 1 - random.Next(Math.Min(kept.Count, 32))]
             : parser.Seeds[random.Next(parser.Seeds.Count)];
         var (start, end) = parser.TextOf is { } textOf && random.Next(4) > 0 ? textOf(seed) : (0, seed.Length);
         var text = seed[start..end];

@@ -52,7 +52,8 @@ internal static class Program
     private static int Run(FuzzDriver driver, List<FuzzParser> parsers, long count)
     {
         Console.WriteLine(
-            $"{"parser",-12} {"inputs",9} {"inputs/s",9} {"accepted",9} {"slowest ms",11} {"most MB",9} {"findings",9}");
+            $"{"parser",-12} {"inputs",9} {"inputs/s",9} {"accepted",9} {"slowest ms",11} {"most MB",9} "
+            + $"{"findings",9}");
         var findings = new List<Finding>();
         foreach (var parser in parsers)
         {

@@ -12,7 +12,9 @@ public static class MissingPath
     public static string Advice(string path, params IReadOnlyList<string> lookedIn)
     {
         IReadOnlyList<string> folders = lookedIn.Count == 0 || Path.IsPathRooted(path) ? [""] : lookedIn;
-        var near = folders.Select(folder => Nearest(path, folder)).FirstOrDefault(found => found is not null);
+        // What is in the working directory is named as the user would.
+        var near = folders.Select(folder => Nearest(path, folder == Directory.GetCurrentDirectory() ? "" : folder))
+            .FirstOrDefault(found => found is not null);
         var searched = lookedIn.Count == 0 || Path.IsPathRooted(path)
             ? ""
             : $"looked in {Words.AllOf([.. lookedIn.Select(Shown).Distinct()])}";

@@ -77,16 +77,23 @@ public static class YamlReader
                 "an escape \\uD800 to \\uDFFF, on this line or after it, is half a character", e,
                 "write both halves, or the character itself");
         }
+        catch (Exception e) when (e is not (UserException or OutOfMemoryException))
+        {
+            // The library's own of any other kind, such as over a tag that is no URI: it has read no YAML.
+            throw NotYaml(text, source, LineAt(parser), e.Message.Split(" (Parameter")[0].TrimEnd('.'), e);
+        }
     }
 
     // YAML allows no tab before a key; the parser only says that no token can begin there.
     private static UserException NotYaml(
         string text, string source, int line, string reason, Exception inner, string? advice = null)
     {
-        var lines = text.Split('\n').Take(line + 1).ToList();
-        var tab = lines.FindIndex(each => each[..^each.TrimStart().Length].Contains('\t', StringComparison.Ordinal));
+        // Only near the place: tabs inside a block text are text.
+        var from = Math.Max(line - 2, 0);
+        var near = text.Split('\n').Skip(from).Take(line + 1 - from).ToList();
+        var tab = near.FindIndex(each => each[..^each.TrimStart().Length].Contains('\t', StringComparison.Ordinal));
         return tab >= 0
-            ? UserException.At(Place(source, tab + 1), "a tab in the indentation", null, "use spaces", inner)
+            ? UserException.At(Place(source, from + tab + 1), "a tab in the indentation", null, "use spaces", inner)
             : UserException.At(Place(source, line), $"not valid YAML: {reason}", null, advice, inner);
     }
 

@@ -211,6 +211,17 @@ public sealed class HostileFileTests
     }
 
     [Fact]
+    public void A_tokenizer_config_that_is_another_value_and_not_Unicode_is_refused()
+    {
+        using var folder = new TempFolder();
+        folder.Put("tokenizer.json", TinyTokenizer.ByteLevel().ToJsonString());
+        folder.Put("tokenizer_config.json", [.. "\"[h"u8, 0xD7, .. "brw]\""u8]);
+        Assert.Equal(
+            "DIR/tokenizer_config.json: a value that is not Unicode; expected an object.",
+            folder.Message<UserException>(() => HuggingFaceTokenizer.Load(folder.Path)));
+    }
+
+    [Fact]
     public void Deep_nesting_is_refused()
     {
         var deep = string.Concat(Enumerable.Repeat("""{"type":"Sequence","normalizers":[""", 500));
