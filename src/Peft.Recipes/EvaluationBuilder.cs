@@ -4,8 +4,10 @@ using Peft.Evaluation;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
+using Peft.Recipes.Reading;
 
 namespace Peft.Recipes;
 
@@ -63,10 +65,10 @@ public static class EvaluationBuilder
     /// <exception cref="UserException">Anything named cannot be used.</exception>
     public static EvaluationRun Build(EvaluationRequest request, Action<EvaluationProgress> progress, Func<bool> isStopped, Action<string> say)
     {
-        ArgumentNullException.ThrowIfNull(request);
         var directory = BaseDirectory(request);
         if (!Directory.Exists(directory))
-            throw new UserException($"--base {directory}: no such directory - a model in Hugging Face layout");
+            throw UserException.At(
+                $"--base {directory}", "no such directory", "a model in Hugging Face layout", MissingPath.Advice(directory));
         var recipes = Recipes(request);
         var catalog = new TaskCatalog(recipes.SelectMany(recipe => recipe.Evaluation.TasksOn(recipe.Data, recipe.Path)), request.Data, recipes);
         var tasks = catalog.Find(request.Tasks);
@@ -118,7 +120,7 @@ public static class EvaluationBuilder
         if (request.Adapters.Count > 0)
             return LoadedModel.BaseOf(request.Adapters[0]);
         if (request.Recipe is null)
-            throw new UserException("--adapter: missing - name one or several adapters, or a base with --base DIR");
+            throw UserException.At("--adapter", "missing", "one or more adapters, or a base with --base DIR");
         var recipe = Recipe.Load(request.Recipe, []);
         return recipe.Paths.Resolve(recipe.Model.Directory);
     }

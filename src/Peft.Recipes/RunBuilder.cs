@@ -31,7 +31,7 @@ public static class RunBuilder
         sinks.Add(new JsonLinesSink(Path.Combine(output.Path, JsonLinesSink.FileName)));
         if (recipe.Training.ReportTo.Contains("tensorboard"))
             sinks.Add(new TensorBoardSink(Path.Combine(output.Path, TensorBoardSink.FolderName), TimeProvider.System));
-        return Build(recipe, output, device, sinks, data => recipe.Method == Recipe.Full
+        return Build(recipe, output, device, sinks, Path.Combine(output.Path, JsonLinesSink.FileName), data => recipe.Method == Recipe.Full
             ? FullModel(recipe, device)
             : new AdapterTrainable(Adapters(recipe, data, device)));
     }
@@ -43,11 +43,11 @@ public static class RunBuilder
     /// <param name="watchers">Who is told of each step.</param>
     /// <exception cref="UserException">Anything the recipe names cannot be used.</exception>
     public static PreparedRun BuildGate(string adapter, Recipe recipe, Device device, IReadOnlyList<IMetricSink> watchers) => Build(
-        recipe, new OutputDirectory(adapter, null), device, watchers,
+        recipe, new OutputDirectory(adapter, null), device, watchers, null,
         data => new GateTrainable(Adapters(recipe, data, device), adapter, recipe, data, device));
 
     private static PreparedRun Build(
-        Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks,
+        Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks, string? metrics,
         Func<TrainingData, ITrainable> trainableOf)
     {
         var tokenizer = LoadTokenizer(recipe);
@@ -57,12 +57,13 @@ public static class RunBuilder
         var run = TrainingRun.Of(trainable, data, recipe.Training, output.Path, device, recipe.Identity()) with
         {
             ResumeFrom = output.Resume,
-            Sinks = sinks,
         };
+        var health = new RunHealth(run, metrics);
+        run = run with { Sinks = [.. sinks, health] };
         // Before anything is written.
         if (output.Resume is { } checkpoint)
             TrainerStateFile.Read(checkpoint.Path).RequireSameRecipe(checkpoint.Path, run.RecipeIdentity);
-        return new PreparedRun(recipe, output, tokenizer, run);
+        return new PreparedRun(recipe, output, tokenizer, run, health);
     }
 
     /// <summary>The tokenizer of a recipe.</summary>
@@ -149,12 +150,13 @@ public static class RunBuilder
         var faults = new Faults();
         if (data.TrainCount is null && recipe.Training.MaxSteps == 0)
             faults.Add("training.max_steps", $"0, and streaming leaves the number of sequences unknown ({data.WhyUnknown})",
-                "at least 1, or sizes that are known without reading (Parquet without filter)");
+                "at least 1, or data of a known size (Parquet without filter)");
         if (data.TrainCount == 0)
-            faults.Add("data.train", "no rows", "at least one row", "look at the files and filters with: peft data RECIPE");
+            faults.Add("data.train", "no rows", "at least one row", "look at the files and filters with peft data RECIPE");
         var held = data.Eval.Statistics.Tasks.Select(task => task.Key).ToList();
         foreach (var task in recipe.Evaluation.Tasks.Where(task => !held.Contains(task.Name)))
-            faults.Add("evaluation.tasks", $"'{task.Name}'", $"a task that held-out rows have: {string.Join(", ", held)}");
+            faults.Add("evaluation.tasks", Quote.Of(task.Name),
+                held.Count == 0 ? "a task of held-out rows, of which there are none" : $"a task of held-out rows: {Words.OneOf(held)}");
         faults.ThrowIfAny(recipe.Path);
     }
 }

@@ -38,7 +38,7 @@ internal static class SubjectLoader
     {
         var twice = adapters.GroupBy(Path.GetFullPath).FirstOrDefault(group => group.Count() > 1);
         if (twice is not null)
-            throw new UserException($"--adapter: {twice.First()} twice - each adapter once");
+            throw UserException.At("--adapter", $"{twice.First()} is given twice", "each adapter once");
         var names = adapters.Select(EvaluationBuilder.NameOf).ToList();
         return [.. names.Zip(adapters, (name, path) =>
             name == Subject.BaseKind || names.Count(other => other == name) > 1 ? Path.TrimEndingDirectorySeparator(path) : name)];
@@ -82,9 +82,11 @@ internal static class SubjectLoader
         if (Bundle.ManifestOf(adapter) is not { } manifest)
             return new(Adapter(adapter, name), Open, _ => null);
         if (manifest.Base.Fingerprint != fingerprint)
-            throw new UserException(
-                $"{adapter}: was trained on {manifest.Base.Name} (fingerprint {CheckpointFingerprint.Short(manifest.Base.Fingerprint)}), the base here is {directory} (fingerprint "
-                + $"{CheckpointFingerprint.Short(fingerprint)}) - adapters of one base - name that base with --base, or evaluate this adapter by itself");
+            throw UserException.At(
+                adapter,
+                $"trained on {manifest.Base.Name} (fingerprint {CheckpointFingerprint.Short(manifest.Base.Fingerprint)})",
+                $"the base here, {directory} (fingerprint {CheckpointFingerprint.Short(fingerprint)})",
+                "name its base with --base, or evaluate this adapter by itself");
         return new(Adapter(adapter, name), Open, TaskIds(adapter, manifest, BundleFiles.PathOf(adapter, BundleFiles.Recipe)));
     }
 
@@ -95,11 +97,12 @@ internal static class SubjectLoader
             return _ => null;
         var names = File.Exists(recipePath)
             ? Recipe.Load(recipePath, []).Data.Train.Select(set => set.Task ?? set.Name).Distinct().ToList()
-            : throw new UserException($"{adapter}: its experts go by task (router hard-soft, stage hard), and without {BundleFiles.Recipe} nobody knows which");
+            : throw UserException.At(
+                adapter, $"its experts go by task (router hard-soft, stage hard), and it holds no {BundleFiles.Recipe} that names the tasks");
         return task => names.IndexOf(task) is >= 0 and var id && id < manifest.Adapter.Experts.Count
             ? id
-            : throw new UserException(
-                $"{adapter}: task {Quote.Of(task)} has no expert - its experts go by task (router hard-soft, stage hard): {string.Join(", ", names)}");
+            : throw UserException.At(
+                adapter, $"no expert for task {Quote.Of(task)}; its experts go by task (router hard-soft, stage hard)", Words.OneOf(names));
     }
 }
 

@@ -98,6 +98,35 @@ public sealed class GenerateTests : IDisposable
     public void Options_outside_their_range_are_refused(string option, string value, string message) =>
         PeftProcess.Run(_folder, "generate", "--base", "nowhere", "--prompt", "x", option, value).IsRefused(message);
 
+    [Theory]
+    [InlineData("-")]
+    [InlineData("--prompt", "-")]
+    public void Prompts_come_from_standard_input_and_each_answer_is_a_line_of_json(params string[] input)
+    {
+        string[] words = ["generate", "--base", TinyBase.Model, "--max-new-tokens", "5"];
+        var prompts = new[] { "the cat", "a \"dog\"" };
+        var lines = PeftProcess.Run(_folder, Surroundings.WithInput(prompts), [.. words, "--jsonl", .. input]).Succeeds()
+            .Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(prompts, lines.Select(line => JsonDocument.Parse(line).RootElement.GetProperty("prompt").GetString()));
+        foreach (var (prompt, line) in prompts.Zip(lines))
+        {
+            var alone = PeftProcess.Run(_folder, [.. words, "--prompt", prompt, "--no-prompt"]).Succeeds().Output;
+            Assert.Equal(alone, JsonDocument.Parse(line).RootElement.GetProperty("answer").GetString() + "\n");
+        }
+    }
+
+    [Theory]
+    [InlineData("--prompt: missing; expected --prompt TEXT, or - for prompts from standard input.")]
+    [InlineData("--prompt: given beside -; expected --prompt TEXT, or - for prompts from standard input.", "-", "--prompt", "x")]
+    [InlineData("peft generate: 'x'; expected - for standard input. Name a single prompt with --prompt.", "x")]
+    public void Where_the_prompts_are_must_be_said_once(string message, params string[] words) =>
+        PeftProcess.Run(_folder, ["generate", "--base", TinyBase.Model, .. words]).IsRefused(message);
+
+    [Fact]
+    public void A_prompt_of_standard_input_that_is_too_long_is_told_with_its_line() => PeftProcess
+        .Run(_folder, Surroundings.WithInput(["x", string.Concat(Enumerable.Repeat("xyz ", 40))]), "generate", "--base", TinyBase.Model, "-")
+        .Exits(2).Says("standard input line 2: ", "tokens; expected at most 64");
+
     [Fact]
     public void A_prompt_longer_than_the_context_is_refused() => PeftProcess
         .Run(_folder, "generate", "--base", TinyBase.Model, "--prompt", string.Concat(Enumerable.Repeat("xyz ", 40)))

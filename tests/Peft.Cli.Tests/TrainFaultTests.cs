@@ -28,7 +28,7 @@ public sealed class TrainFaultTests : IDisposable
 
     [Theory]
     [InlineData("nowhere.yaml", "", "nowhere.yaml: no such file. Check the path: it was looked for in ")]
-    [InlineData("r.yaml", "training.max_steps", "must be written a.b=value")]
+    [InlineData("r.yaml", "training.max_steps", "expected a.b=value")]
     [InlineData("r.yaml", "training.max_stesp=3", "--set training.max_stesp=3", "Did you mean max_steps?")]
     [InlineData("r.yaml", "model.model_name_or_path.x=3", "'model_name_or_path' is not a section")]
     public void A_recipe_or_override_that_cannot_be_read_is_named(string recipe, string set, params string[] parts) =>
@@ -43,9 +43,8 @@ public sealed class TrainFaultTests : IDisposable
 
     [Fact]
     public void A_missing_data_file_is_named() => Refused(
-        ["r.yaml", "--set",
-            "data.train=[{files: nowhere.jsonl, template: {prompt: \"{question}\", answer: \"{answer}\"}}]"],
-        "data.train[0].files", "nowhere.jsonl does not exist");
+        ["r.yaml", "--set", "data.train=[{files: nowhere.jsonl, template: {prompt: \"{question}\", answer: \"{answer}\"}}]"],
+        "data.train[0].files", "'nowhere.jsonl', which does not exist");
 
     [Fact]
     public void A_column_that_the_file_lacks_is_named_with_the_nearest_one()

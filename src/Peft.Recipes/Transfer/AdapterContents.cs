@@ -48,7 +48,6 @@ public static class AdapterContents
     /// <param name="say">Told where there are some that cannot be read.</param>
     public static CardFacts FactsOf(string directory, Action<string> say)
     {
-        ArgumentNullException.ThrowIfNull(say);
         var path = ResultsFile.PathOf(directory);
         if (!File.Exists(path))
             return CardFacts.None;
@@ -74,7 +73,7 @@ public static class AdapterContents
         }
         catch (UserException error)
         {
-            say($"{error.Message} - the model card has no metrics");
+            say($"{error.Message} The model card has no metrics.");
             return CardFacts.None;
         }
     }

@@ -45,7 +45,8 @@ public sealed class PromptEncoderTests
     [Fact]
     public void A_token_across_the_border_is_scored_whole_where_more_tokens_follow_it()
     {
-        // The harness would score what stands behind as many tokens as the context has alone: "ca" and then "c" without the "b".
+        // The harness would score what stands behind as many tokens as the context has alone: "ca" and then "c" without
+        // the "b".
         using var letters = new Letters();
         var encoder = new PromptEncoder(TextEncoder.Of(letters.Tokenizer, [0]), 100);
         var whole = letters.Tokenizer.EncodeToIds("cabcc", addSpecialTokens: false);
