@@ -4,7 +4,7 @@ using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Formats;
 
-namespace Peft.Cli;
+namespace Peft.Cli.Verbs;
 
 /// <summary>The words of the command line: put right for the parser, and those it passes over refused.</summary>
 public static class CommandLineWords
