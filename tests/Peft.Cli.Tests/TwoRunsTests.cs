@@ -35,8 +35,8 @@ public sealed class TwoRunsTests : IDisposable
         runs[0].Succeeds();
         runs[1].Exits(2);
         Assert.Matches(
-            "out: (another run is writing here now|holds an unfinished run|holds the result of an earlier run)", "
-            + "runs[1].Error);
+            "out: (another run is writing here now|holds an unfinished run|holds the result of an earlier run)",
+            runs[1].Error);
         Assert.True(TrainedFolder.AssertIntact(_folder["out"]));
         Assert.Equal(3, File.ReadLines(_folder["out/metrics.jsonl"]).Count());
     }
