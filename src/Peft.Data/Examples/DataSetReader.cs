@@ -111,7 +111,7 @@ public sealed class DataSetReader
                 var known = names.Concat(Options.Columns.Take(computed).Select(column => column.Key)).ToList();
                 var unknown = template.Names.Where(name => !known.Contains(name) && !Functions.HasFunction(name));
                 foreach (var (name, fault) in unknown.Zip(template.Unknown(known, Functions.HasFunction)))
-                    faults.Add(place, $"no column {Quote.Of(name)} in {file.Name}", OneOf(known), fault.Advice);
+                    faults.Add(place, $"no column {Quote.Of(name)} in {file.Name}", OneOf(known), OtherSeparator(file, names) ?? fault.Advice);
                 var read = template.Names.Where(name => !Options.Columns.Take(computed).Any(made => made.Key == name));
                 CheckTypes(file, place, read, columns, faults);
             }
@@ -145,6 +145,18 @@ public sealed class DataSetReader
             $"{Options.Place}.task_column", $"no column {Quote.Of(task)} in {file.Name}", OneOf(names),
             near is null ? null : $"did you mean {near}?");
     }
+
+    // One column, whose name is that of several: another program's idea of CSV.
+    private static string? OtherSeparator(DataFile file, IReadOnlyList<string> names) => (file.Format, names) switch
+    {
+        (DataFormat.Csv, [var one]) when one.Contains('\t', StringComparison.Ordinal) =>
+            "its columns are separated by tabs: set `format: tsv`",
+        (DataFormat.Csv, [var one]) when one.IndexOfAny([';', '|']) is >= 0 and var at =>
+            $"its columns are separated by {one[at]}: write the file with commas",
+        (DataFormat.Tsv, [var one]) when one.Contains(',', StringComparison.Ordinal) =>
+            "its columns are separated by commas: set `format: csv`",
+        _ => null,
+    };
 
     private static string OneOf(IReadOnlyCollection<string> columns) =>
         "one of its columns: " + string.Join(", ", columns.Take(MostShown)) + (columns.Count > MostShown ? ", ..." : "");

@@ -86,7 +86,7 @@ internal sealed class SeparatedRows : TableReader
         if (!_reader.MoveNext())
             throw new DataFileException(_file, "no header line");
         var row = _reader.Current;
-        _line = row.LineNumberFrom;
+        _line = 1;
         var names = new List<string>(row.ColCount);
         for (var at = 0; at < row.ColCount; at++)
             names.Add(Field(row[at].Span));

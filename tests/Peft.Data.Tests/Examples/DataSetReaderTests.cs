@@ -110,6 +110,18 @@ public class DataSetReaderTests
             Assert.Single(error.Items));
     }
 
+    [Theory]
+    [InlineData("t.csv", "q;a\n1;2\n", "its columns are separated by ;: write the file with commas")]
+    [InlineData("t.csv", "q\ta\n1\t2\n", "its columns are separated by tabs: set `format: tsv`")]
+    [InlineData("t.tsv", "q,a\n1,2\n", "its columns are separated by commas: set `format: csv`")]
+    public void Another_separator_is_named(string name, string text, string advice)
+    {
+        using var folder = new TempFolder();
+        folder.Write(name, text);
+        var error = Assert.Throws<FaultsException>(() => Given.Reader(folder, $$"""{"files": "{{name}}", {{Template}}}"""));
+        Assert.All(error.Items, fault => Assert.Equal(advice, fault.Advice));
+    }
+
     [Fact]
     public void Case_counts_in_column_names()
     {

@@ -53,6 +53,48 @@ public sealed class TableReaderTests : IDisposable
     }
 
     [Fact]
+    public void Gzip_files_joined_together_are_one_file_and_a_cut_in_the_last_of_them_is_told()
+    {
+        Pack("a.jsonl.gz", "{\"a\": \"x\"}\n");
+        Pack("b.jsonl.gz", "{\"a\": \"y\"}\n{\"a\": \"z\"}\n");
+        byte[] first = System.IO.File.ReadAllBytes(_folder["a.jsonl.gz"]), second = System.IO.File.ReadAllBytes(_folder["b.jsonl.gz"]);
+        System.IO.File.WriteAllBytes(_folder["t.jsonl.gz"], [.. first, .. second]);
+        Assert.Equal(["x", "y", "z"], Rows("t.jsonl.gz", "a"));
+        for (var cut = 1; cut < second.Length - 10; cut++)
+        {
+            System.IO.File.WriteAllBytes(_folder["t.jsonl.gz"], [.. first, .. second[..^cut]]);
+            Assert.StartsWith(
+                "t.jsonl.gz: cannot be decompressed: damaged or cut short; expected",
+                Assert.Throws<DataFileException>(() => Rows("t.jsonl.gz", "a")).Message);
+        }
+    }
+
+    [Theory]
+    [InlineData(new byte[] { 0x1F, 0x8B, 8, 0 }, "t.csv: compressed by gzip; expected comma-separated values in UTF-8 with a header line"
+        + " and quotes as in RFC 4180. Give it the name t.csv.gz.")]
+    [InlineData(new byte[] { 0x28, 0xB5, 0x2F, 0xFD }, "t.csv: compressed by zstd; expected")]
+    [InlineData(new byte[] { 0xFF, 0xFE, (byte)'a', 0 }, "t.csv: text in UTF-16; expected")]
+    [InlineData(new byte[] { 0xFE, 0xFF, 0, (byte)'a' }, "t.csv: text in UTF-16; expected")]
+    [InlineData(new byte[] { (byte)'P', (byte)'K', 3, 4 }, "t.csv: a ZIP archive or a spreadsheet; expected")]
+    [InlineData(new byte[] { 0xE9, (byte)'\n' }, "t.csv:1: the header line is not UTF-8; expected")]
+    public void Another_kind_of_file_under_the_name_of_a_text_is_named(byte[] bytes, string message)
+    {
+        System.IO.File.WriteAllBytes(_folder["t.csv"], bytes);
+        Assert.StartsWith(message, Assert.Throws<DataFileException>(() => Rows("t.csv", "a")).Message);
+    }
+
+    [Fact]
+    public void Line_ends_of_unicode_and_byte_order_marks_are_not_line_ends_or_text()
+    {
+        _folder.Write("t.jsonl", "\uFEFF{\"a\": \"x\u2028y\u0085z\"}\r\n{\"a\": \"w\"}");
+        _folder.Write("t.txt", "\uFEFFx\u2028y\u0085z\r\nw\n");
+        _folder.Write("t.csv", "\uFEFFa,b\r\n\"x\u2028y\u0085z\",1\r\n\"w\r\nv\",2\r\n");
+        Assert.Equal(["x\u2028y\u0085z", "w"], Rows("t.jsonl", "a"));
+        Assert.Equal(["x\u2028y\u0085z", "w"], Rows("t.txt", "text"));
+        Assert.Equal(["x\u2028y\u0085z", "w\r\nv"], Rows("t.csv", "a"));
+    }
+
+    [Fact]
     public void A_line_of_thirty_million_bytes_is_a_row()
     {
         _folder.Write("t.jsonl", "{\"a\": \"" + new string('x', 30_000_000) + "\"}\n{\"a\": \"y\"}");
