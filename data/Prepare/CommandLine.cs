@@ -40,7 +40,9 @@ internal sealed record CommandLine(ProgramTask Task, IReadOnlyList<DataSet> Sets
                     task = Enum.Parse<ProgramTask>(words[i].AsSpan(2), ignoreCase: true);
                     break;
                 default:
-                    faults.Add(words[i], "not expected here", "--only NAME[,NAME], --force, and one of --check, --texts, --help");
+                    faults.Add(
+                        words[i], "not expected here",
+                        "--only NAME[,NAME], --force, and one of --check, --texts, --help");
                     break;
             }
         }

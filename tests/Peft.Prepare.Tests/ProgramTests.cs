@@ -19,7 +19,8 @@ public sealed class ProgramTests
             @"\Ag2p: train \d, validation \d, test \d rows \(word, phonemes\), \d+\.\d s\n"
             + @"lemma: train \d, validation \d, test \d rows \(form, lemma, pos\), \d+\.\d s\n\z",
             messages);
-        var written = Directory.EnumerateFileSystemEntries(packages.Places.Cache).Select(path => Path.GetFileName(path));
+        var written = Directory.EnumerateFileSystemEntries(packages.Places.Cache).Select(
+            path => Path.GetFileName(path));
         Assert.Equal(["g2p", "lemma"], written.Order());
         Assert.Equal((0, "", ""), Run(packages, "--only", "g2p,lemma"));
     }
@@ -55,7 +56,8 @@ public sealed class ProgramTests
         var (code, _, messages) = Run(packages, "--only", "lemma,g2p");
         Assert.Equal(2, code);
         var dictionary = $"{packages.Places.Npm}/node_modules/{CmuDict.Package}/package.json";
-        const string Advice = "a file of the Debian package wordnet-base; run make setup, or say by WORDNET_EXC where it is";
+        const string Advice = "a file of the Debian package wordnet-base; run make setup, or say by WORDNET_EXC"
+            + " where it is";
         string[] expected =
         [
             "the installation has 5 faults:",
@@ -71,12 +73,16 @@ public sealed class ProgramTests
     [Fact]
     public void A_package_without_its_data_is_named()
     {
-        using var packages = new SmallPackages().Npm(CmuDict.Package, "1").Npm(SpamAssassin.Package, "1", ("data/easy-ham-1/1.json", "{"));
+        using var packages = new SmallPackages().Npm(CmuDict.Package, "1").Npm(
+            SpamAssassin.Package, "1", ("data/easy-ham-1/1.json", "{"));
         var dictionary = packages.Packages.PathOf(CmuDict.Package, "data", "dict.txt");
         Assert.Equal(
-            (2, "", $"{dictionary} - missing or damaged - a readable file of the package {CmuDict.Package} - install the package again\n"),
+            (2, "", $"{dictionary}: missing or damaged; expected a readable file of the package {CmuDict.Package}."
+                + " Install the package again.\n"),
             Run(packages, "--only", "g2p"));
-        Assert.Contains("easy-ham-1/1.json - missing or damaged", Run(packages, "--only", "spam").Messages, StringComparison.Ordinal);
+        Assert.Contains(
+            "easy-ham-1/1.json: missing or damaged", Run(packages, "--only", "spam").Messages,
+            StringComparison.Ordinal);
         Assert.Empty(Directory.EnumerateFileSystemEntries(packages.Places.Cache));
     }
 
@@ -88,7 +94,8 @@ public sealed class ProgramTests
         using var other = DirectoryLock.TryTake(packages.Places.Cache);
         Assert.NotNull(other);
         Assert.Equal(
-            (2, "", $"{packages.Places.Cache} - another run is writing data sets there - one run at a time - wait until it is done\n"),
+            (2, "", $"{packages.Places.Cache}: another run is writing data sets there; expected one run at a time."
+                + " Wait until it has ended.\n"),
             Run(packages, "--only", "g2p"));
     }
 
@@ -107,9 +114,13 @@ public sealed class ProgramTests
                 """),
             Run(packages, "--only", "g2q,,spam", "--frce"));
         Assert.Contains("--only  no name", Run(packages, "--only").Messages, StringComparison.Ordinal);
-        Assert.Contains("--force  nothing is written", Run(packages, "--check", "--force").Messages, StringComparison.Ordinal);
-        Assert.Contains("--texts prints the texts of corpus", Run(packages, "--only", "g2p", "--texts").Messages, StringComparison.Ordinal);
-        Assert.Contains("--texts  not expected here", Run(packages, "--check", "--texts").Messages, StringComparison.Ordinal);
+        Assert.Contains(
+            "--force  nothing is written", Run(packages, "--check", "--force").Messages, StringComparison.Ordinal);
+        Assert.Contains(
+            "--texts prints the texts of corpus", Run(packages, "--only", "g2p", "--texts").Messages,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "--texts  not expected here", Run(packages, "--check", "--texts").Messages, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -121,10 +132,12 @@ public sealed class ProgramTests
     }
 
     private static SmallPackages Complete() =>
-        new SmallPackages().Npm(CmuDict.Package, "1", ("data/dict.txt", Dictionary)).Exceptions(("noun.exc", "mice mouse\n"));
+        new SmallPackages().Npm(
+            CmuDict.Package, "1", ("data/dict.txt", Dictionary)).Exceptions(("noun.exc", "mice mouse\n"));
 
     private static IEnumerable<string> SetsWritten(SmallPackages packages, params string[] args) =>
-        Run(packages, args).Messages.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split(':')[0]);
+        Run(packages, args).Messages.Split(
+            '\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split(':')[0]);
 
     private static (int Code, string Output, string Messages) Run(SmallPackages packages, params string[] args) =>
         Run(() => packages.Places, args);

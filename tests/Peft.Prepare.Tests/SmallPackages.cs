@@ -1,6 +1,7 @@
 namespace Peft.Prepare.Tests;
 
-/// <summary>A folder with packages of a few lines each, laid out as npm and Debian lay them out; removed at the end.</summary>
+/// <summary>A folder with packages of a few lines each, laid out as npm and Debian lay them out; removed at the
+/// end.</summary>
 internal sealed class SmallPackages : IDisposable
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("peft-prepare-");

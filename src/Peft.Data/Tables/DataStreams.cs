@@ -16,7 +16,8 @@ internal static class DataStreams
         try
         {
             var stream = new FileStream(
-                file.Path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, BufferSize, FileOptions.SequentialScan);
+                file.Path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, BufferSize,
+                FileOptions.SequentialScan);
             var ending = Path.GetExtension(file.Path).ToLowerInvariant();
             if (ending is not (".gz" or ".zst"))
                 RefuseForeign(file, stream);
@@ -43,7 +44,8 @@ internal static class DataStreams
         {
             [0x1F, 0x8B, ..] => ("compressed by gzip", $"give it the name {file.Name}.gz"),
             [0x28, 0xB5, 0x2F, 0xFD] => ("compressed by zstd", $"give it the name {file.Name}.zst"),
-            [0xFF, 0xFE, ..] or [0xFE, 0xFF, ..] => ("text in UTF-16", "save it as UTF-8, for example with: iconv -f UTF-16 -t UTF-8"),
+            [0xFF, 0xFE, ..] or [0xFE, 0xFF, ..] =>
+                ("text in UTF-16", "save it as UTF-8, for example with: iconv -f UTF-16 -t UTF-8"),
             [(byte)'P', (byte)'K', 3, 4] => ("a ZIP archive or a spreadsheet", "save its table as CSV"),
             _ => ((string?)null, (string?)null),
         };
@@ -69,8 +71,8 @@ internal static class DataStreams
 }
 
 /// <summary>
-/// Size and time of data files as they were before they were read. Their hashes and their rows are read one after the other
-/// and must be of the same bytes.
+/// Size and time of data files as they were before they were read. Their hashes and their rows are read one after the
+/// other and must be of the same bytes.
 /// </summary>
 internal sealed class FileStamps
 {
@@ -85,7 +87,8 @@ internal sealed class FileStamps
     /// <exception cref="DataFileException">One was.</exception>
     public void RequireUnchanged(Exception? reading = null)
     {
-        var changed = _before.Where(entry => StampOf(entry.File) != entry.Stamp).Select(entry => entry.File.Name).ToList();
+        var changed = _before.Where(entry => StampOf(entry.File) != entry.Stamp)
+            .Select(entry => entry.File.Name).ToList();
         if (changed.Count == 0)
             return;
         var fault = new Fault(
@@ -102,8 +105,8 @@ internal sealed class FileStamps
 }
 
 /// <summary>
-/// A .gz file, decompressed. .NET's stream ends silently where the file is cut short; here the length in the file's last bytes must
-/// be that of what came out (of files joined together it is that of the last one).
+/// A .gz file, decompressed. .NET's stream ends silently where the file is cut short; here the length in the file's
+/// last bytes must be that of what came out (of files joined together it is that of the last one).
 /// </summary>
 internal sealed class GzipFile(FileStream file) : Stream
 {
@@ -159,7 +162,8 @@ internal sealed class GzipFile(FileStream file) : Stream
         file.Seek(-trailer.Length, SeekOrigin.End);
         file.ReadExactly(trailer);
         var (crc, size) = (
-            BinaryPrimitives.ReadUInt32LittleEndian(trailer), BinaryPrimitives.ReadUInt32LittleEndian(trailer[sizeof(uint)..]));
+            BinaryPrimitives.ReadUInt32LittleEndian(trailer),
+            BinaryPrimitives.ReadUInt32LittleEndian(trailer[sizeof(uint)..]));
         if (size != (uint)_length && !IsLastPart(crc, size))
             throw new EndOfStreamException();
     }

@@ -14,7 +14,8 @@ public sealed class DataSetTests
         KeyedRow[] rows = [.. Enumerable.Range(0, 40).Select(number => new KeyedRow($"k{number}", [$"a{number}", "b"]))];
         var built = SetOf(rows).Build(Nothing)["train"];
         Assert.Equal(built, SetOf([.. rows.Reverse()]).Build(Nothing)["train"]);
-        Assert.Equal(built.OrderBy(row => Split.OrderOf($"k{row[0][1..]}\n{row[0]}\nb"), StringComparer.Ordinal), built);
+        Assert.Equal(
+            built.OrderBy(row => Split.OrderOf($"k{row[0][1..]}\n{row[0]}\nb"), StringComparer.Ordinal), built);
     }
 
     [Fact]
@@ -31,14 +32,18 @@ public sealed class DataSetTests
         var built = SetOf(rows).Build(Nothing);
         Assert.Equal(["test", "train", "validation"], built.Keys.Order());
         Assert.Equal(600, built.Values.Sum(split => split.Count));
-        Assert.All(built.Values, split => Assert.All(split.GroupBy(row => int.Parse(row[0]) / 3), group => Assert.Equal(3, group.Count())));
+        Assert.All(
+            built.Values,
+            split => Assert.All(split.GroupBy(row => int.Parse(row[0]) / 3), group => Assert.Equal(3, group.Count())));
     }
 
     [Fact]
     public void Packages_without_a_row_are_refused()
     {
         var error = Assert.Throws<UserException>(() => SetOf([]).Build(Nothing));
-        Assert.Equal("made - one, two as installed hold no row of it - the versions in data/package.json - run make setup", error.Message);
+        Assert.Equal(
+            "made: no row of it in one and two as installed; expected the versions in data/package.json. Run make setup.",
+            error.Message);
     }
 
     [Fact]
@@ -61,5 +66,6 @@ public sealed class DataSetTests
             AmbiguousWords.Read(packages.Packages).Select(row => $"{row.Key}|{string.Join('|', row.Values)}"));
     }
 
-    private static DataSet SetOf(IReadOnlyList<KeyedRow> rows) => new("made", ["a", "b"], new(10, 10), ["one", "two"], _ => rows);
+    private static DataSet SetOf(IReadOnlyList<KeyedRow> rows) =>
+        new("made", ["a", "b"], new(10, 10), ["one", "two"], _ => rows);
 }

@@ -25,10 +25,13 @@ public sealed class SourceTests
             """;
         const string Adjectives = "00001740 00 a 01 galore(ip) 0 000 | in great numbers  \n";
         using var packages = new SmallPackages().Npm(
-            WordNet.Package, "1", ("dict/data.noun", Nouns), ("dict/data.verb", ""), ("dict/data.adj", Adjectives), ("dict/data.adv", ""));
+            WordNet.Package, "1", ("dict/data.noun", Nouns), ("dict/data.verb", ""), ("dict/data.adj", Adjectives),
+            ("dict/data.adv", ""));
         Assert.Equal(
             [
-                new("entity", "that which exists", "that which exists; \"an entity; a thing\", \"more\"", "noun", "noun.Tops"),
+                new(
+                    "entity", "that which exists", "that which exists; \"an entity; a thing\", \"more\"", "noun",
+                    "noun.Tops"),
                 new("break dance", "a dance", "a dance : \"break dancing\"", "noun", "noun.act"),
                 new("galore", "in great numbers", "in great numbers", "adjective", "adj.all"),
             ],
@@ -72,6 +75,7 @@ public sealed class SourceTests
             ("builds/doc-10.json", """["z"]"""), ("builds/doc-9.json", JsonSerializer.Serialize(sentences)));
         Assert.Equal(
             [("doc-9-0", "a b"), ("doc-9-1", new string('c', 1999)), ("doc-10-0", "z")],
-            RunningText.LooseSentences(packages.Packages).Select(document => (document.Name, Assert.Single(document.Paragraphs))));
+            RunningText.LooseSentences(packages.Packages).Select(
+                document => (document.Name, Assert.Single(document.Paragraphs))));
     }
 }

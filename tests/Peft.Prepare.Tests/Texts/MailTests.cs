@@ -80,7 +80,8 @@ public sealed class MailTests
     public void Bytes_are_characters_whatever_character_set_is_named() =>
         Assert.Equal(
             "\u00c3\u00a9",
-            Mail.Read("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n=C3=A9").Body);
+            Mail.Read(
+                "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n=C3=A9").Body);
 
     [Fact]
     public void Control_characters_and_replacement_characters_become_spaces() =>
