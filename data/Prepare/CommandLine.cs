@@ -41,16 +41,16 @@ internal sealed record CommandLine(ProgramTask Task, IReadOnlyList<DataSet> Sets
                     break;
                 default:
                     faults.Add(
-                        words[i], "not expected here",
+                        words[i], "not known",
                         "--only NAME[,NAME], --force, and one of --check, --texts, --help");
                     break;
             }
         }
 
         if (isForced && task != ProgramTask.Write)
-            faults.Add("--force", "nothing is written", "to be given without --check and --texts");
+            faults.Add("--force", "nothing to overwrite", "no --check or --texts beside it");
         if (sets != Catalog.All && task == ProgramTask.Texts)
-            faults.Add("--only", "--texts prints the texts of corpus", "to be given without --texts");
+            faults.Add("--only", "given beside --texts, which prints those of corpus", "one of the two");
         faults.ThrowIfAny("the command line");
         return new(task, sets, isForced);
     }
@@ -62,7 +62,7 @@ internal sealed record CommandLine(ProgramTask Task, IReadOnlyList<DataSet> Sets
         foreach (var name in wanted.Except(all))
         {
             var advice = NearestName.Of(name, all) is { } near ? $"did you mean {near}?" : null;
-            faults.Add("--only", name.Length > 0 ? name : "no name", $"names of {string.Join(", ", all)}", advice);
+            faults.Add("--only", name.Length > 0 ? name : "no name", Words.OneOf(all), advice);
         }
 
         return [.. Catalog.All.Where(set => wanted.Contains(set.Name))];

@@ -57,7 +57,7 @@ internal sealed class InstalledPackages(string npm, string exceptions)
                 : (["package.json"], "npm", "PEFT_NPM");
             foreach (var path in files.Select(file => PathOf(package, file)).Where(path => !File.Exists(path)))
             {
-                var advice = $"run make setup, or say by {variable} where it is";
+                var advice = $"run make setup, or set {variable} to where it is";
                 faults.Add(path, "missing", $"a file of the {kind} package {package}", advice);
             }
         }

@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Prepare.DataSets;
 using Peft.Prepare.Sources;
@@ -56,13 +57,14 @@ public sealed class ProgramTests
         var (code, _, messages) = Run(packages, "--only", "lemma,g2p");
         Assert.Equal(2, code);
         var dictionary = $"{packages.Places.Npm}/node_modules/{CmuDict.Package}/package.json";
-        const string Advice = "a file of the Debian package wordnet-base; run make setup, or say by WORDNET_EXC"
-            + " where it is";
+        const string Advice = "; expected a file of the Debian package wordnet-base. Run make setup, or set WORDNET_EXC"
+            + " to where it is.";
         string[] expected =
         [
             "the installation has 5 faults:",
-            $"{dictionary} missing a file of the npm package {CmuDict.Package}; run make setup, or say by PEFT_NPM where it is",
-            .. InstalledPackages.ExceptionFiles.Select(file => $"{packages.Places.Exceptions}/{file} missing {Advice}"),
+            $"{dictionary} missing; expected a file of the npm package {CmuDict.Package}."
+                + " Run make setup, or set PEFT_NPM to where it is.",
+            .. InstalledPackages.ExceptionFiles.Select(file => $"{packages.Places.Exceptions}/{file} missing{Advice}"),
             "",
         ];
         // The columns are as wide as the places are long.
@@ -103,24 +105,24 @@ public sealed class ProgramTests
     public void Words_that_mean_nothing_are_told_at_once()
     {
         using var packages = new SmallPackages();
-        var names = string.Join(", ", Catalog.All.Select(set => set.Name));
+        var names = Words.OneOf([.. Catalog.All.Select(set => set.Name)]);
         Assert.Equal(
             (2, "", $"""
                 the command line has 3 faults:
-                  --only  g2q                names of {names}; did you mean g2p?
-                  --only  no name            names of {names}
-                  --frce  not expected here  --only NAME[,NAME], --force, and one of --check, --texts, --help
+                  --only  g2q; expected {names}. Did you mean g2p?
+                  --only  no name; expected {names}.
+                  --frce  not known; expected --only NAME[,NAME], --force, and one of --check, --texts, --help.
 
                 """),
             Run(packages, "--only", "g2q,,spam", "--frce"));
         Assert.Contains("--only  no name", Run(packages, "--only").Messages, StringComparison.Ordinal);
         Assert.Contains(
-            "--force  nothing is written", Run(packages, "--check", "--force").Messages, StringComparison.Ordinal);
+            "--force  nothing to overwrite; expected no --check or --texts beside it.", Run(packages, "--check", "--force").Messages, StringComparison.Ordinal);
         Assert.Contains(
-            "--texts prints the texts of corpus", Run(packages, "--only", "g2p", "--texts").Messages,
+            "--only  given beside --texts, which prints those of corpus; expected one of the two.", Run(packages, "--only", "g2p", "--texts").Messages,
             StringComparison.Ordinal);
         Assert.Contains(
-            "--texts  not expected here", Run(packages, "--check", "--texts").Messages, StringComparison.Ordinal);
+            "--texts  not known", Run(packages, "--check", "--texts").Messages, StringComparison.Ordinal);
     }
 
     [Fact]
