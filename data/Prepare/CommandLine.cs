@@ -41,16 +41,16 @@ internal sealed record CommandLine(ProgramTask Task, IReadOnlyList<DataSet> Sets
                     break;
                 default:
                     faults.Add(
-                        words[i], "not known",
-                        "--only NAME[,NAME], --force, and one of --check, --texts, --help");
+                        words[i], "not an option here",
+                        "--only NAME[,NAME], --force, and one of --check, --texts and --help");
                     break;
             }
         }
 
         if (isForced && task != ProgramTask.Write)
-            faults.Add("--force", "nothing to overwrite", "no --check or --texts beside it");
+            faults.Add("--force", "has no effect with --check and --texts, which write nothing");
         if (sets != Catalog.All && task == ProgramTask.Texts)
-            faults.Add("--only", "given beside --texts, which prints those of corpus", "one of the two");
+            faults.Add("--only", "has no effect with --texts, which prints the texts of corpus");
         faults.ThrowIfAny("the command line");
         return new(task, sets, isForced);
     }

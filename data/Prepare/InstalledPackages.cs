@@ -26,12 +26,13 @@ internal sealed class InstalledPackages(string npm, string exceptions)
         var path = PathOf(package, folder);
         if (!Directory.Exists(path))
             throw Damaged(package, path);
-        var names = Directory.EnumerateFiles(path, pattern).Select(file => Path.GetFileName(file));
-        return [.. names.Order(StringComparer.Ordinal)];
+        return [.. Directory.EnumerateFiles(path,
+            pattern).Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal)];
     }
 
-    /// <summary>A file of a package as UTF-8, byte order mark and all; bytes that are not UTF-8 become
-    /// U+FFFD.</summary>
+    /// <summary>
+    /// A file of a package as UTF-8, byte order mark and all; bytes that are not UTF-8 become U+FFFD.
+    /// </summary>
     public string Text(string package, params string[] parts) => Encoding.UTF8.GetString(Bytes(package, parts));
 
     /// <summary>A JSON file of a package.</summary>
@@ -57,7 +58,7 @@ internal sealed class InstalledPackages(string npm, string exceptions)
                 : (["package.json"], "npm", "PEFT_NPM");
             foreach (var path in files.Select(file => PathOf(package, file)).Where(path => !File.Exists(path)))
             {
-                var advice = $"run make setup, or set {variable} to where it is";
+                var advice = $"run make setup, or set {variable} to its folder";
                 faults.Add(path, "missing", $"a file of the {kind} package {package}", advice);
             }
         }

@@ -34,7 +34,7 @@ internal sealed record Places(string Npm, string Cache, string Exceptions)
         }
 
         throw UserException.At(
-            AppContext.BaseDirectory, "not inside a checkout", "a program built in one",
+            AppContext.BaseDirectory, "is not inside a checkout", "a program built in one",
             $"set {NpmVariable} and {CacheVariable} to run it elsewhere");
     }
 }

@@ -7,8 +7,9 @@ using Peft.Prepare.DataSets;
 
 namespace Peft.Prepare;
 
-/// <summary>Turns public corpora into the data sets that the recipes train on; <c>data/README.md</c> describes
-/// them.</summary>
+/// <summary>
+/// Turns public corpora into the data sets that the recipes train on; <c>data/README.md</c> describes them.
+/// </summary>
 internal static class Program
 {
     private const int UserMistake = 2;

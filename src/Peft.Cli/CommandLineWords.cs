@@ -67,6 +67,12 @@ public static class CommandLineWords
                 "put quotes around a text that contains spaces");
     }
 
+    /// <summary>A word as a shell takes it for one.</summary>
+    public static string Quoted(string word) =>
+        word.Length > 0 && word.All(c => char.IsAsciiLetterOrDigit(c) || c is '/' or '.' or '_' or '-' or '+' or ':' or ',')
+            ? word
+            : $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'";
+
     // A list option of the parser takes every word up to the next option; at the end nothing follows that it could
     // swallow.
     private static string[] SetsLast(string[] words)

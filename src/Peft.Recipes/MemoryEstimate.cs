@@ -27,7 +27,7 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
         var data = run.Recipe.Data;
         var longest = run.Data.IsStreaming ? data.MaxLength : run.Data.Train.Statistics.Lengths.Longest;
         long length = data.RowLength > 0 ? data.RowLength : Math.Min(data.MaxLength, longest);
-        var states = options.Optim == "adamw" ? 2 : options.Momentum > 0 ? 1 : 0;
+        var states = options.OptimizerStates;
         return new(
             model.BaseParameters.Sum(p => p.Parameter.ByteCount()),
             run.Trainable.Parameters.Sum(p => p.Parameter.ByteCount()) * (run.Trainable.Modules.Count == 0 ? 1 + states : 2 + states),
@@ -65,7 +65,7 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
 
     /// <inheritdoc/>
     public override string ToString() =>
-        $"memory: base {Mega(Base)}, trained values with gradients and optimizer {Mega(Trained)}, " +
+        $"memory: base {Mega(Base)}, trainable parameters with gradients and optimizer {Mega(Trained)}, " +
         $"activations of one pass up to {Mega(Activations)}; {Mega(Base + Trained + Activations)} in all, and the program itself";
 
     private static string Mega(long bytes) => $"{bytes / 1048576.0:F1} MB";

@@ -2,6 +2,7 @@ using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Recipes.Reading;
 
 namespace Peft.Recipes;
@@ -25,7 +26,7 @@ public sealed class TaskCatalog
         _recipeTasks = [.. recipeTasks.DistinctBy(task => task.Name)];
         _data = data;
         if (data is not null && !Directory.Exists(data))
-            throw new UserException($"--data {data}: no such folder - the folder that holds the tasks' data files");
+            throw UserException.At($"--data {data}", "no such folder", "the folder with the data files of the tasks", MissingPath.Advice(data));
     }
 
     /// <summary>Names of the tasks there are: those of recipes, then those of task files.</summary>
@@ -36,11 +37,12 @@ public sealed class TaskCatalog
     public IReadOnlyList<EvaluationTask> Find(IReadOnlyList<string> asked)
     {
         if (asked.Count == 0)
-            return _recipeTasks.Count > 0 ? _recipeTasks : throw new UserException(
-                $"--tasks: missing, and no recipe at hand names tasks - names or a task file - there are {string.Join(", ", Names)}");
+            return _recipeTasks.Count > 0 ? _recipeTasks : throw UserException.At(
+                "--tasks", "missing, and no recipe at hand names tasks", "names of tasks, or a task file",
+                $"there are {Words.AllOf(Names)}");
         var tasks = asked.Select(Find).ToList();
         return tasks.GroupBy(task => task.Name).FirstOrDefault(group => group.Count() > 1) is { } twice
-            ? throw new UserException($"--tasks: {twice.Key} twice - each task once")
+            ? throw UserException.At("--tasks", $"{twice.Key} is given twice", "each task once")
             : tasks;
     }
 
@@ -66,8 +68,9 @@ public sealed class TaskCatalog
         if (Files().TryGetValue(asked, out var path))
             return Read(path);
         var near = NearestName.Of(asked, Names);
-        throw new UserException(
-            $"--tasks: {Quote.Of(asked)} is no task - {(near is null ? "" : $"did you mean {near}? ")}there are {string.Join(", ", Names)}; or name a task file (FILE.yaml)");
+        throw UserException.At(
+            "--tasks", $"{Quote.Of(asked)} is not a task", null,
+            near is null ? $"there are {Words.AllOf(Names)}; or name a task file (FILE.yaml)" : $"did you mean {near}?");
     }
 
     private static EvaluationTask Read(string path) => TaskReader.Read(YamlReader.ReadFile(path), Path.GetFileNameWithoutExtension(path), path);

@@ -12,8 +12,8 @@ public sealed partial class HouseTests
     // passes.
     private static readonly string[] Unwanted =
     [
-        "trained value", "came to ", "comes to ", "none to be had", "all at a time", "goes on with", "two of one name",
-        "stands there", "is told", "are told", "bare base", "NaN or infinite - ", " 95 %", "is no number", "is no verb",
+        "trained value", "came to ", "comes to ", "none to be had", "goes on with", "two of one name", "bare base",
+        "NaN or infinite - ", " 95 %", "is no number", "is no verb",
     ];
 
     public static TheoryData<string> Rooms => ReferenceDirectionTests.Rooms;

@@ -2,7 +2,9 @@ using Peft.Cli.Tests.Support;
 
 namespace Peft.Cli.Tests;
 
-/// <summary>A recipe with its base and rows beside it, trained into another folder: the bundle finds them from anywhere.</summary>
+/// <summary>
+/// A recipe with its base and rows beside it, trained into another folder: the bundle finds them from anywhere.
+/// </summary>
 public sealed class BundlePathsTests : IDisposable
 {
     private readonly TempFolder _project = new();
@@ -43,11 +45,14 @@ public sealed class BundlePathsTests : IDisposable
             PeftProcess.Run(_elsewhere, "eval", "--adapter", adapter, "--output", "eval", "--overwrite").Succeeds();
         PeftProcess.Run(_elsewhere, "gate", "--adapter", one, "--set", "training.max_steps=1").Succeeds();
         PeftProcess.Run(_elsewhere, "gate", "--adapter", two, "--set", "training.max_steps=1").Succeeds();
-        PeftProcess.Run(_elsewhere, "merge", "--method", "phatgoose", one, $"again={two}", "--output", "merged").Succeeds();
+        PeftProcess.Run(_elsewhere, "merge", "--method", "phatgoose", one, $"again={two}", "--output",
+            "merged").Succeeds();
         PeftProcess.Run(
-            _elsewhere, "merge", "--method", "cat", one, $"again={two}", "--recipe", Path.Combine(one, "recipe.resolved.yaml"),
+            _elsewhere, "merge", "--method", "cat", one, $"again={two}", "--recipe",
+            Path.Combine(one, "recipe.resolved.yaml"),
             "--output", "cat").Succeeds();
-        PeftProcess.Run(_elsewhere, "generate", "--adapter", one, "--prompt", "the cat", "--max-new-tokens", "2").Succeeds();
+        PeftProcess.Run(_elsewhere, "generate", "--adapter", one, "--prompt", "the cat", "--max-new-tokens",
+            "2").Succeeds();
         PeftProcess.Run(_elsewhere, "train", Path.Combine(one, "recipe.resolved.yaml"), "--output", "again").Succeeds();
     }
 
@@ -65,6 +70,7 @@ public sealed class BundlePathsTests : IDisposable
     public void A_run_goes_on_from_another_folder()
     {
         PeftProcess.Run(
-            _elsewhere, "train", _project["sub/r.yaml"], "--output", _trained["one"], "--resume", _trained["one/checkpoint-1"]).Succeeds();
+            _elsewhere, "train", _project["sub/r.yaml"], "--output", _trained["one"], "--resume",
+            _trained["one/checkpoint-1"]).Succeeds();
     }
 }

@@ -111,10 +111,13 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
 
     [Theory]
     [InlineData("--tasks: 'row' is no task - did you mean rows? there are rows, ", "--tasks", "row")]
-    [InlineData("metrics  'accurcy'  of classification: accuracy, macro_f1", "--tasks", "wrong.yaml")]
+    [InlineData("metrics  'accurcy'; expected a metric of classification tasks: accuracy, macro_f1, ", "--tasks",
+        "wrong.yaml")]
     [InlineData("no column 'quetsion' in ", "--tasks", "column.yaml")]
-    [InlineData("the answer ' mat 1'; expected one of the task's labels: a, b.", "--tasks", "label.yaml")]
-    [InlineData("--fail-under rows.exact_mtch: is not measured - did you mean rows.exact_match?", "--fail-under",
+    [InlineData("the answer ' mat 1'; expected one of the task's labels, a or b. Correct ", "--tasks", "label.yaml")]
+    [InlineData(
+        "--fail-under: rows.exact_mtch is not measured; expected rows.exact_match. Did you mean rows.exact_match?",
+        "--fail-under",
         "rows.exact_mtch=1")]
     [InlineData("--data nowhere: no such folder", "--data", "nowhere")]
     [InlineData("--rows: 0; expected a whole number of at least 1.", "--rows", "0")]

@@ -77,7 +77,8 @@ public sealed partial class HelpTests : IDisposable
     public void Doctor_names_what_is_missing_and_how_to_get_it()
     {
         var doctor = Peft("doctor").Exits(2);
-        Assert.Matches(@"\nlibtorch +MISSING: LIBTORCH - names '/nonexistent', .* - correct LIBTORCH, or unset it",
+        Assert.Matches(
+            @"\nlibtorch +MISSING: LIBTORCH: '/nonexistent' is not a folder; expected .* Correct LIBTORCH, or unset it",
             doctor.Output);
         Assert.DoesNotContain("fast types", doctor.Output);
         using var json = JsonDocument.Parse(Peft("doctor", "--json").Exits(2).Output);

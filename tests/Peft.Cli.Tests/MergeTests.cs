@@ -123,7 +123,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
             File.ReadAllBytes(_folder["back/adapter_model.safetensors"]));
         Refused([_folder["three"], "--remove", "nobody"],
             "--remove: 'nobody' is not among the adapters; expected law, code or again.");
-        Refused([_folder["two"], "--remove", "law"], "1 adapter (code) - at least 2");
+        Refused([_folder["two"], "--remove", "law"], "peft merge: only code; expected at least two adapters.");
     }
 
     [Fact]
@@ -147,7 +147,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     [Fact]
     public void What_does_not_fit_together_is_told()
     {
-        Refused(["law"], "peft merge: 1 adapter (law) - at least 2");
+        Refused(["law"], "peft merge: only law; expected at least two adapters.");
         Refused(["law", "law"], "two adapters are called 'law'", "write NAME=DIR");
         Refused(["law", "code", "--weights", "1"], "--weights: 1 numbers for 2 adapters (law, code)");
         Refused(["law", "code", "--weights", "1,x", "--density", "0"], "peft merge has 2 faults", "--density",
@@ -162,7 +162,8 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     {
         Copied("code", "bundle.json",
             text => text.Replace("\"adapter_config.json\":", "\"../law.yaml\":", StringComparison.Ordinal), "escape");
-        Refused(["law", _folder["escape"]], "'../law.yaml'", "a file name in the bundle's own directory");
+        Refused(["law", _folder["escape"]], "'../law.yaml'",
+            "a path; expected the name of a file in the bundle's own directory.");
 
         Copied("code", "bundle.json",
             text => text.Replace("\"fingerprint\": \"", "\"fingerprint\": \"other", StringComparison.Ordinal),

@@ -11,8 +11,8 @@ public sealed class PermissionTests : IDisposable
     [PermissionTheory]
     [InlineData("rows.jsonl", "rows.jsonl", "no permission to read it")]
     [InlineData("r.yaml", "r.yaml: cannot be read", "check its permissions")]
-    [InlineData("base/model.safetensors", "base/model.safetensors - no permission to read", "change its permissions")]
-    [InlineData("base/tokenizer.json", "base/tokenizer.json - no permission to read", "change its permissions")]
+    [InlineData("base/model.safetensors", "base/model.safetensors: no permission to read", "Change its permissions")]
+    [InlineData("base/tokenizer.json", "base/tokenizer.json: no permission to read", "Change its permissions")]
     public void A_file_that_may_not_be_read_is_named_and_nothing_is_written(string file, params string[] parts)
     {
         _folder.Copy(TinyBase.Model, "base");
@@ -27,7 +27,7 @@ public sealed class PermissionTests : IDisposable
     }
 
     [PermissionTheory]
-    [InlineData("", "locked/recipe.resolved.yaml - no permission to write", "choose another output")]
+    [InlineData("", "locked/recipe.resolved.yaml: no permission to write", "or choose another output")]
     [InlineData("/new", "locked/new: cannot be written", "--output")]
     public void An_output_that_may_not_be_written_is_named_and_what_stands_there_stays(string below,
         params string[] parts)

@@ -27,8 +27,8 @@ public sealed class TrainFaultTests : IDisposable
     }
 
     [Theory]
-    [InlineData("nowhere.yaml", "", "nowhere.yaml: no such file", "recipes/default.yaml")]
-    [InlineData("r.yaml", "training.max_steps", "must be written a.b=value")]
+    [InlineData("nowhere.yaml", "", "nowhere.yaml: no such file. Check the path: it was looked for in ")]
+    [InlineData("r.yaml", "training.max_steps", "expected a.b=value")]
     [InlineData("r.yaml", "training.max_stesp=3", "--set training.max_stesp=3", "Did you mean max_steps?")]
     [InlineData("r.yaml", "model.model_name_or_path.x=3", "'model_name_or_path' is not a section")]
     public void A_recipe_or_override_that_cannot_be_read_is_named(string recipe, string set, params string[] parts) =>
@@ -43,9 +43,8 @@ public sealed class TrainFaultTests : IDisposable
 
     [Fact]
     public void A_missing_data_file_is_named() => Refused(
-        ["r.yaml", "--set",
-            "data.train=[{files: nowhere.jsonl, template: {prompt: \"{question}\", answer: \"{answer}\"}}]"],
-        "data.train[0].files", "nowhere.jsonl does not exist");
+        ["r.yaml", "--set", "data.train=[{files: nowhere.jsonl, template: {prompt: \"{question}\", answer: \"{answer}\"}}]"],
+        "data.train[0].files", "'nowhere.jsonl', which does not exist");
 
     [Fact]
     public void A_column_that_the_file_lacks_is_named_with_the_nearest_one()
@@ -102,14 +101,39 @@ public sealed class TrainFaultTests : IDisposable
     }
 
     [Fact]
-    public void A_recipe_that_the_model_cannot_hold_is_refused() => Refused(
-        ["r.yaml", "--set", "data.max_length=65"], "r.yaml has 1 fault", "data.max_length",
-        "max_position_embeddings 64");
+    public void A_recipe_that_the_model_cannot_hold_is_refused_by_train_and_by_data()
+    {
+        string[] parts = ["r.yaml has 1 fault", "data.max_length", "max_position_embeddings 64"];
+        Refused(["r.yaml", "--set", "data.max_length=65"], parts);
+        RefusedBeforeTheModel("data.max_length=65", parts);
+    }
+
+    [Fact]
+    public void A_token_beyond_the_model_is_refused_where_a_row_uses_it_by_train_and_by_data()
+    {
+        CopyBase("more");
+        Edit("more/tokenizer.json", "\"added_tokens\": [", """
+            "added_tokens": [
+              {"id": 300, "content": "<new>", "special": true, "single_word": false, "lstrip": false, "rstrip": false},
+            """);
+        _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 2}")
+            .Replace(TinyBase.Model, "more", StringComparison.Ordinal)
+            .Replace(TinyBase.RowsFile, "rows.jsonl", StringComparison.Ordinal));
+        _folder.Write("rows.jsonl", """{"question": "the cat", "answer": " sat"}""" + "\n");
+        PeftProcess.Run(_folder, "data", "r.yaml").Succeeds();
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output", "used").Succeeds();
+
+        _folder.Write("rows.jsonl", """{"question": "the cat", "answer": " sat<new>"}""" + "\n");
+        const string Message = "row 1: a token with id 300; expected ids below the model's vocab_size 288. "
+            + "Use the tokenizer of the base model.";
+        Refused(["r.yaml"], Message);
+        PeftProcess.Run(_folder, "data", "r.yaml").IsRefused(Message);
+    }
 
     [Theory]
     [InlineData("LIBTORCH", "/nonexistent", "LIBTORCH", "'/nonexistent'", "libtorch 2.10", "unset it")]
     [InlineData("LIBTORCH", NoLibrary, "LIBTORCH", "is not a folder")]
-    [InlineData("LIBTORCH", "/", "/libtorch_cpu.so - is missing", "correct LIBTORCH")]
+    [InlineData("LIBTORCH", "/", "/libtorch_cpu.so: missing. Correct LIBTORCH, or unset it")]
     public void A_missing_or_wrong_native_library_is_the_users_mistake(string variable, string library,
         params string[] parts)
     {

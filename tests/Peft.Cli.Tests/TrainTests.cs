@@ -97,11 +97,9 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     {
         var before = Folder.Snapshot("out");
         PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out")
-            .IsRefused("out: is in use", "--resume auto", "--overwrite", "--output");
-        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto",
-            "--overwrite").IsRefused("one of them");
-        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume",
-            "out/nowhere").IsRefused("out/nowhere");
+            .IsRefused("out: holds the result of an earlier run. Replace it with --overwrite, or choose another directory with --output.");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto", "--overwrite").IsRefused("--resume: given with --overwrite; expected one of the two.");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "out/nowhere").IsRefused("out/nowhere");
         PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "mix.yaml").IsRefused("mix.yaml: is a file");
         Assert.Equal(before, Folder.Snapshot("out"));
     }
@@ -112,7 +110,9 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         var before = Folder.Snapshot("out");
         PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto", "--set",
             "training.learning_rate=0.02")
-            .Exits(2).Says("belongs to another recipe", "checkpoint: learning_rate: 0.01",
+            .Exits(2).Says(
+            "out/checkpoint-4: written by another recipe. Continue with that recipe, or train again with --overwrite.",
+            "checkpoint: learning_rate: 0.01",
             "recipe:     learning_rate: 0.02");
         Assert.Equal(before, Folder.Snapshot("out"));
     }
@@ -230,7 +230,9 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
             """));
         string[] keys =
         [
-            "--set", "data.train=[{files: lossy.jsonl, on_bad_row: skip, template: {prompt: \"{question}\", answer: \"{answer}\"}}]",
+            "--set",
+            "data.train=[{files: lossy.jsonl, on_bad_row: skip, template: {prompt: \"{question}\", answer: "
+            + "\"{answer}\"}}]",
             "--set", "data.max_length=10", "--set", "data.on_long_answer=skip",
         ];
         const string Cut = @"\d+ tokens cut off to fit max_length 10, from 1 sequence \(50\.0%\)";
@@ -238,7 +240,8 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         foreach (var told in new[]
         {
             PeftProcess.Run(folder, ["data", "lossy.yaml", "--rows", "0", .. keys]).Succeeds().Output,
-            PeftProcess.Run(folder, ["train", "lossy.yaml", "--output", "lossy", "--dry-run", .. keys]).Succeeds().Output,
+            PeftProcess.Run(folder,
+                ["train", "lossy.yaml", "--output", "lossy", "--dry-run", .. keys]).Succeeds().Output,
             PeftProcess.Run(folder, ["train", "lossy.yaml", "--output", "lossy", .. keys]).Succeeds().Error,
         })
         {
@@ -268,4 +271,16 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
             ["train", "mix.yaml", "--output", "planned", "--set", "training.max_steps=0", .. streaming])
             .IsRefused("training.max_steps", "streaming leaves the number of sequences unknown");
     }
+
+    [Fact]
+    public void A_run_that_diverged_ends_with_a_word_about_it()
+    {
+        Folder.Write("wild.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 30, learning_rate: 60, lr_scheduler_type: constant, report_to: none}"));
+        PeftProcess.Run(Folder, "train", "wild.yaml", "--output", "wild").Succeeds().Says(
+            "warning: learning_rate 60 is far above what trains adapters with adamw (at most about 0.05)", "warning: at the end the loss is ");
+    }
+
+    [Fact]
+    public void The_line_after_training_says_what_comes_next_with_the_real_paths() => trained.Run.Says(
+        "next: peft eval --adapter out --output out/evaluation; peft generate --adapter out --prompt TEXT; peft adapter export out --output out-peft");
 }

@@ -6,7 +6,8 @@ using Peft.Formats.Files;
 namespace Peft.Compare;
 
 /// <summary>
-/// Behind <c>make compare</c>: every method with the same number of trainable parameters on the embedded base and its tasks.
+/// Behind <c>make compare</c>: every method with the same number of trainable parameters on the embedded base and its
+/// tasks.
 /// </summary>
 internal static class Program
 {

@@ -28,7 +28,8 @@ public sealed class EvaluationOptionsTests
                 new TaskOptions { Name = "spam", Metric = "accuracy", Rows = 10, MaxNewTokens = 4 },
                 new TaskOptions { Name = "g2p", Metric = "exact_match", Rows = 200, MaxNewTokens = 32 },
             ], options.Tasks);
-        Assert.Equal([new BaselineOptions { Name = "one LoRA", Results = "recipes/results/lora.json" }], options.Baselines);
+        Assert.Equal(
+            [new BaselineOptions { Name = "one LoRA", Results = "recipes/results/lora.json" }], options.Baselines);
         Assert.False(options.Base);
     }
 
@@ -63,7 +64,8 @@ public sealed class EvaluationOptionsTests
     {
         var error = Assert.Throws<FaultsException>(() => Read("""{"tasks": [{"task": "spam"}]}"""));
         Assert.Equal(
-            "r.json has 1 fault:\n  line 1  evaluation.tasks[0].task  'spam'; expected the task of a data set under data.eval. Add the data set: data.eval is empty.",
+            "r.json has 1 fault:\n  line 1  evaluation.tasks[0].task  'spam'; expected the task of a data set under "
+                + "data.eval. Add the data set: data.eval is empty.",
             error.Message);
     }
 
@@ -71,7 +73,8 @@ public sealed class EvaluationOptionsTests
     public void Names_that_only_the_data_can_tell_are_taken()
     {
         var faults = new Faults();
-        var reader = new OptionReader(ConfigJson.Parse("""{"tasks": [{"task": "any"}]}""", "r.json"), "evaluation", faults);
+        var reader = new OptionReader(
+            ConfigJson.Parse("""{"tasks": [{"task": "any"}]}""", "r.json"), "evaluation", faults);
         Assert.Equal("any", EvaluationOptions.Read(reader, null).Tasks.Single().Name);
         Assert.False(faults.Any);
     }

@@ -217,7 +217,11 @@ internal static class FuzzSeeds
               weight: 4.5
               task: t
               on_bad_row: skip
-            - {name: b, files: c.csv, task_column: k, weight: 1, template: {prompt: "{{ x | string.upcase }} {q}", answer: "{a}"}}
+            - name: b
+              files: c.csv
+              task_column: k
+              weight: 1
+              template: {prompt: "{{ x | string.upcase }} {q}", answer: "{a}"}
           eval:
             - {name: t, files: t.jsonl, template: {prompt: "{q}", answer: "{a}"}}
           packing: false
@@ -350,7 +354,11 @@ internal static class FuzzSeeds
     public static byte[][] Task { get; } = Texts(
         """
         kind: multiple_choice
-        data: {files: a.parquet, columns: {x: "q | left 3"}, filter: q > 1 && q != null, template: {prompt: "{x}", answer: "{l}"}}
+        data:
+          files: a.parquet
+          columns: {x: "q | left 3"}
+          filter: q > 1 && q != null
+          template: {prompt: "{x}", answer: "{l}"}
         labels: [a, 1]
         choices: [" {x}", " {{ y ?? 1 }}"]
         contexts: ["{x}", ""]

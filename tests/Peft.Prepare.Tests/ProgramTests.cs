@@ -1,5 +1,4 @@
 using System.Text.RegularExpressions;
-using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Prepare.DataSets;
 using Peft.Prepare.Sources;
@@ -20,8 +19,7 @@ public sealed class ProgramTests
             @"\Ag2p: train \d, validation \d, test \d rows \(word, phonemes\), \d+\.\d s\n"
             + @"lemma: train \d, validation \d, test \d rows \(form, lemma, pos\), \d+\.\d s\n\z",
             messages);
-        var written = Directory.EnumerateFileSystemEntries(packages.Places.Cache).Select(
-            path => Path.GetFileName(path));
+        var written = Directory.EnumerateFileSystemEntries(packages.Places.Cache).Select(path => Path.GetFileName(path));
         Assert.Equal(["g2p", "lemma"], written.Order());
         Assert.Equal((0, "", ""), Run(packages, "--only", "g2p,lemma"));
     }
@@ -57,14 +55,12 @@ public sealed class ProgramTests
         var (code, _, messages) = Run(packages, "--only", "lemma,g2p");
         Assert.Equal(2, code);
         var dictionary = $"{packages.Places.Npm}/node_modules/{CmuDict.Package}/package.json";
-        const string Advice = "; expected a file of the Debian package wordnet-base. Run make setup, or set WORDNET_EXC"
-            + " to where it is.";
+        const string Advice = "a file of the Debian package wordnet-base. Run make setup, or set WORDNET_EXC to its folder.";
         string[] expected =
         [
             "the installation has 5 faults:",
-            $"{dictionary} missing; expected a file of the npm package {CmuDict.Package}."
-                + " Run make setup, or set PEFT_NPM to where it is.",
-            .. InstalledPackages.ExceptionFiles.Select(file => $"{packages.Places.Exceptions}/{file} missing{Advice}"),
+            $"{dictionary} missing; expected a file of the npm package {CmuDict.Package}. Run make setup, or set PEFT_NPM to its folder.",
+            .. InstalledPackages.ExceptionFiles.Select(file => $"{packages.Places.Exceptions}/{file} missing; expected {Advice}"),
             "",
         ];
         // The columns are as wide as the places are long.
@@ -75,16 +71,12 @@ public sealed class ProgramTests
     [Fact]
     public void A_package_without_its_data_is_named()
     {
-        using var packages = new SmallPackages().Npm(CmuDict.Package, "1").Npm(
-            SpamAssassin.Package, "1", ("data/easy-ham-1/1.json", "{"));
+        using var packages = new SmallPackages().Npm(CmuDict.Package, "1").Npm(SpamAssassin.Package, "1", ("data/easy-ham-1/1.json", "{"));
         var dictionary = packages.Packages.PathOf(CmuDict.Package, "data", "dict.txt");
         Assert.Equal(
-            (2, "", $"{dictionary}: missing or damaged; expected a readable file of the package {CmuDict.Package}."
-                + " Install the package again.\n"),
+            (2, "", $"{dictionary}: missing or damaged; expected a readable file of the package {CmuDict.Package}. Install the package again.\n"),
             Run(packages, "--only", "g2p"));
-        Assert.Contains(
-            "easy-ham-1/1.json: missing or damaged", Run(packages, "--only", "spam").Messages,
-            StringComparison.Ordinal);
+        Assert.Contains("easy-ham-1/1.json: missing or damaged", Run(packages, "--only", "spam").Messages, StringComparison.Ordinal);
         Assert.Empty(Directory.EnumerateFileSystemEntries(packages.Places.Cache));
     }
 
@@ -96,8 +88,7 @@ public sealed class ProgramTests
         using var other = DirectoryLock.TryTake(packages.Places.Cache);
         Assert.NotNull(other);
         Assert.Equal(
-            (2, "", $"{packages.Places.Cache}: another run is writing data sets there; expected one run at a time."
-                + " Wait until it has ended.\n"),
+            (2, "", $"{packages.Places.Cache}: another run is writing data sets there. Wait until it is done.\n"),
             Run(packages, "--only", "g2p"));
     }
 
@@ -105,24 +96,20 @@ public sealed class ProgramTests
     public void Words_that_mean_nothing_are_told_at_once()
     {
         using var packages = new SmallPackages();
-        var names = Words.OneOf([.. Catalog.All.Select(set => set.Name)]);
+        var names = Formats.Words.OneOf([.. Catalog.All.Select(set => set.Name)]);
         Assert.Equal(
             (2, "", $"""
                 the command line has 3 faults:
                   --only  g2q; expected {names}. Did you mean g2p?
                   --only  no name; expected {names}.
-                  --frce  not known; expected --only NAME[,NAME], --force, and one of --check, --texts, --help.
+                  --frce  not an option here; expected --only NAME[,NAME], --force, and one of --check, --texts and --help.
 
                 """),
             Run(packages, "--only", "g2q,,spam", "--frce"));
         Assert.Contains("--only  no name", Run(packages, "--only").Messages, StringComparison.Ordinal);
-        Assert.Contains(
-            "--force  nothing to overwrite; expected no --check or --texts beside it.", Run(packages, "--check", "--force").Messages, StringComparison.Ordinal);
-        Assert.Contains(
-            "--only  given beside --texts, which prints those of corpus; expected one of the two.", Run(packages, "--only", "g2p", "--texts").Messages,
-            StringComparison.Ordinal);
-        Assert.Contains(
-            "--texts  not known", Run(packages, "--check", "--texts").Messages, StringComparison.Ordinal);
+        Assert.Contains("--force  has no effect with --check and --texts", Run(packages, "--check", "--force").Messages, StringComparison.Ordinal);
+        Assert.Contains("--only  has no effect with --texts", Run(packages, "--only", "g2p", "--texts").Messages, StringComparison.Ordinal);
+        Assert.Contains("--texts  not an option here", Run(packages, "--check", "--texts").Messages, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -134,12 +121,10 @@ public sealed class ProgramTests
     }
 
     private static SmallPackages Complete() =>
-        new SmallPackages().Npm(
-            CmuDict.Package, "1", ("data/dict.txt", Dictionary)).Exceptions(("noun.exc", "mice mouse\n"));
+        new SmallPackages().Npm(CmuDict.Package, "1", ("data/dict.txt", Dictionary)).Exceptions(("noun.exc", "mice mouse\n"));
 
     private static IEnumerable<string> SetsWritten(SmallPackages packages, params string[] args) =>
-        Run(packages, args).Messages.Split(
-            '\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split(':')[0]);
+        Run(packages, args).Messages.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split(':')[0]);
 
     private static (int Code, string Output, string Messages) Run(SmallPackages packages, params string[] args) =>
         Run(() => packages.Places, args);

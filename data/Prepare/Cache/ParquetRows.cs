@@ -55,9 +55,9 @@ internal static class ParquetRows
         }
         catch (Exception error) when (error is not OutOfMemoryException)
         {
-            // Of a damaged file the library throws whatever it stumbles over: a format, an index, a codec's own type.
-            throw UserException.At(
-                path, "missing or damaged", "a data set that make data writes", "run make data", error);
+            // For a damaged file the library throws whatever it stumbles over: a format, an index, a codec's own type.
+            throw UserException.At(path, "missing or damaged", "a data set as make data writes it", "run make data",
+                error);
         }
     }
 

@@ -41,8 +41,8 @@ internal static class BrownTags
 
     // A $ behind the tag is a genitive (dt$: another's; pp$$: mine), which stands for a noun.
     private static bool IsDeterminer(string tag) =>
-        Determiners.Any(
-            start => tag.StartsWith(start, StringComparison.Ordinal) && !tag.AsSpan(start.Length).StartsWith("$"));
+        Determiners.Any(start => tag.StartsWith(start, StringComparison.Ordinal)
+            && !tag.AsSpan(start.Length).StartsWith("$"));
 
     private static bool BeginsWithAny(string tag, string[] starts) =>
         starts.Any(start => tag.StartsWith(start, StringComparison.Ordinal));

@@ -40,7 +40,6 @@ internal sealed partial record Mail(string Subject, string Body, string Thread)
     private static partial Regex Unprintable();
 
     [GeneratedRegex(
-        $@"^(?:{WhiteSpace.Class}*(?:re|fwd?|aw){WhiteSpace.Class}*(?:\[[0-9]+\])?:"
-        + $@"|{WhiteSpace.Class}*\[[^\]]*\])+")]
+        $@"^(?:{WhiteSpace.Class}*(?:re|fwd?|aw){WhiteSpace.Class}*(?:\[[0-9]+\])?:|{WhiteSpace.Class}*\[[^\]]*\])+")]
     private static partial Regex ReplyMarks();
 }

@@ -68,27 +68,33 @@ public sealed class DataVerb : IVerb
             + $"unknown, longest row unknown (assumed to be max_length {options.MaxLength})";
     }
 
-    /// <summary>What max_length and unusable rows took away, a line each for <c>train:</c> and <c>eval:</c>; none where nothing
+    /// <summary>What max_length and unusable rows took away, a line each for <c>train:</c> and <c>eval:</c>; none where
+    /// nothing
     /// was.</summary>
     internal static IEnumerable<string> Losses(TrainingData data, DataOptions options)
     {
-        var sets = new[] { ("", data.IsStreaming ? null : data.Train.Statistics), ("evaluation data: ", data.Eval.Statistics) };
+        var sets = new[] { ("", data.IsStreaming ? null : data.Train.Statistics),
+            ("evaluation data: ", data.Eval.Statistics) };
         foreach (var (name, all) in sets)
         {
             if (all is null)
                 continue;
             if (all.CutTokens > 0)
             {
-                yield return $"{name}{Words.Count(all.CutTokens, "token")} cut off to fit max_length {options.MaxLength}, "
-                    + $"from {Words.Count(all.CutSequences, "sequence")} ({Percent(all.CutSequences / (double)all.Sequences)})";
+                yield return $"{name}{Words.Count(all.CutTokens, "token")} cut off to fit max_length "
+                    + $"{options.MaxLength}, "
+                    + $"from {Words.Count(all.CutSequences, "sequence")} "
+                    + $"({Percent(all.CutSequences / (double)all.Sequences)})";
             }
 
             if (all.DroppedRows == 0)
                 continue;
-            var reasons = new[] { (all.BadRows, "unusable"), (all.LongRows, "too long"), (all.UnlearnableRows, "without a token to learn") };
+            var reasons = new[] { (all.BadRows, "unusable"), (all.LongRows, "too long"),
+                (all.UnlearnableRows, "without a token to learn") };
             yield return $"{name}{Words.Count(all.DroppedRows, "row")} of {all.Rows - all.FilteredRows:N0} skipped "
                 + $"({Percent(all.DroppedRows / (double)(all.Rows - all.FilteredRows))}): "
-                + string.Join(", ", reasons.Where(reason => reason.Item1 > 0).Select(reason => $"{reason.Item1:N0} {reason.Item2}"));
+                + string.Join(", ",
+                reasons.Where(reason => reason.Item1 > 0).Select(reason => $"{reason.Item1:N0} {reason.Item2}"));
         }
     }
 

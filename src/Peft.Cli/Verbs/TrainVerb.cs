@@ -1,6 +1,5 @@
 using CommandLine;
 using Peft.Cli.Printing;
-using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Recipes;
@@ -64,6 +63,7 @@ public sealed class TrainVerb : IVerb
         if (DryRun)
             return ShowPlan(run, output);
 
+        directory.RequireSpace(run.DiskBytes);
         using var taken = directory.Prepare();
         if (!taken.IsHeld)
             output.Say($"{path}: this file system has no locks; make sure that no other run writes there");
@@ -85,7 +85,22 @@ public sealed class TrainVerb : IVerb
                 $"skipped steps: {outcome.SkippedSteps} (a number in them was not finite; "
                 + "metrics.jsonl marks them with \"skipped\")");
         ShowResults(run, output);
+        foreach (var warning in run.Warnings)
+            output.Say($"warning: {warning}");
+        output.Say($"next: {string.Join("; ", Next(run, path))}");
         return ExitCode.Done;
+    }
+
+    // What one does with a result, with its real paths.
+    private static IEnumerable<string> Next(PreparedRun run, string path)
+    {
+        var isFull = run.Recipe.Method == Recipes.Recipe.Full;
+        var model = $"--{(isFull ? "base" : "adapter")} {CommandLineWords.Quoted(path)}";
+        if (run.Recipe.Evaluation.Tasks.Count > 0 && !isFull)
+            yield return $"peft eval {model} --output {CommandLineWords.Quoted(Path.Combine(path, OutputDirectory.Evaluation))}";
+        yield return $"peft generate {model} --prompt TEXT";
+        if (!isFull)
+            yield return $"peft adapter export {CommandLineWords.Quoted(path)} --output {CommandLineWords.Quoted(path + "-peft")}";
     }
 
     private static void Announce(PreparedRun run, OutputDirectory directory, Output output)

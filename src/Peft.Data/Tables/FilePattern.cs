@@ -1,5 +1,6 @@
 using System.IO.Enumeration;
 using Peft.Formats;
+using Peft.Formats.Files;
 
 namespace Peft.Data.Tables;
 
@@ -16,13 +17,16 @@ public static class FilePattern
     /// <param name="baseDirectory">The folder that relative paths start from.</param>
     /// <param name="place">Where the patterns were written, for messages.</param>
     /// <param name="faults">Takes a fault for each pattern without a file.</param>
+    /// <param name="lookedIn">The folders that relative paths were looked for in, for messages; null for the base directory
+    /// alone.</param>
     public static IReadOnlyList<DataFile> Expand(
-        IReadOnlyList<string> patterns, DataFormat? format, string baseDirectory, string place, Faults faults)
+        IReadOnlyList<string> patterns, DataFormat? format, string baseDirectory, string place, Faults faults,
+        IReadOnlyList<string>? lookedIn = null)
     {
         var files = new List<DataFile>();
         foreach (var pattern in patterns)
         {
-            foreach (var name in Matches(pattern, baseDirectory, place, faults))
+            foreach (var name in Matches(pattern, baseDirectory, place, faults, lookedIn ?? [baseDirectory]))
             {
                 var path = Path.GetFullPath(name, baseDirectory);
                 if ((format ?? DataFormats.OfPath(path)) is not { } known)
@@ -41,7 +45,8 @@ public static class FilePattern
         return files;
     }
 
-    private static List<string> Matches(string pattern, string baseDirectory, string place, Faults faults)
+    private static List<string> Matches(
+        string pattern, string baseDirectory, string place, Faults faults, IReadOnlyList<string> lookedIn)
     {
         if (pattern.Contains("://", StringComparison.Ordinal))
         {
@@ -66,30 +71,16 @@ public static class FilePattern
             if (names.Count == 0)
                 faults.Add(
                     place, $"{pattern} matches no file", "a pattern that matches files",
-                    $"patterns start from {baseDirectory}");
+                    $"looked in {Words.AllOf(lookedIn)}");
             return names;
         }
 
-        var near = Nearest(full);
-        faults.Add(
-            place,
-            $"{pattern} does not exist",
-            "an existing file",
-            near is null ? $"looked in {Path.GetDirectoryName(full)}" : $"did you mean {near}?");
+        faults.Add(place, $"{pattern} does not exist", null, MissingPath.Advice(pattern, lookedIn));
         return [];
     }
 
     private static string Shown(string path, string pattern, string baseDirectory) =>
         Path.IsPathRooted(pattern) ? path : Path.GetRelativePath(baseDirectory, path);
-
-    private static string? Nearest(string full)
-    {
-        var folder = Path.GetDirectoryName(full);
-        return Directory.Exists(folder)
-            ? NearestName.Of(
-                Path.GetFileName(full), Directory.EnumerateFiles(folder).Select(path => Path.GetFileName(path)))
-            : null;
-    }
 
     // parts[at..] are the segments still to be matched below the folder.
     private static IEnumerable<string> Walk(string[] parts, int at, string folder)

@@ -161,8 +161,7 @@ public sealed partial class OptionReader
             else if (_known.Count <= MostListed)
                 Fault(key, "unknown key", Words.OneOf(_known));
             else
-                Fault(key, "unknown key",
-                    $"{string.Join(", ", _known.Take(MostListed / 2))} or one of {_known.Count - MostListed / 2} others", documentation);
+                Fault(key, "unknown key", Some(_known), documentation);
         }
 
         if (unknown.Count > MostUnknown)
@@ -170,6 +169,9 @@ public sealed partial class OptionReader
         foreach (var child in Children())
             child.Finish(elsewhere, documentation);
     }
+
+    private static string Some(List<string> keys) =>
+        $"{string.Join(", ", keys.Take(MostListed / 2))} or one of {keys.Count - MostListed / 2} others";
 
     private string? AdviceOn(string key, Dictionary<string, string> elsewhere) =>
         elsewhere.TryGetValue(key, out var home) ? $"it belongs at {home}: move it there"

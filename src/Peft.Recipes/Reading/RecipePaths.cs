@@ -38,10 +38,21 @@ public sealed class RecipePaths(string? recipePath, IReadOnlyList<string>? baseD
     {
         if (Path.IsPathRooted(path))
             return path;
-        var own = recipePath is null ? null : Path.GetDirectoryName(Path.GetFullPath(recipePath));
-        var inBase = _baseDirectories.Concat(_baseDirectories.SelectMany(Above)).Select(folder => Path.Combine(folder, path));
-        var inOwn = own is null ? [] : Above(own).Prepend(own).Select(folder => Path.Combine(folder, path));
-        return inBase.Append(path).Concat(inOwn).FirstOrDefault(Exists) ?? path;
+        // What is in the working directory stays as it was written.
+        var here = Directory.GetCurrentDirectory();
+        return Folders.Select(folder => folder == here ? path : Path.Combine(folder, path)).FirstOrDefault(Exists) ?? path;
+    }
+
+    /// <summary>The folders that a relative path is looked for in, in their order.</summary>
+    public IReadOnlyList<string> Folders
+    {
+        get
+        {
+            var own = recipePath is null ? null : Path.GetDirectoryName(Path.GetFullPath(recipePath));
+            return [.. _baseDirectories.Concat(_baseDirectories.SelectMany(Above))
+                .Append(Directory.GetCurrentDirectory())
+                .Concat(own is null ? [] : Above(own).Prepend(own)).Distinct()];
+        }
     }
 
     private static IEnumerable<string> Above(string folder)

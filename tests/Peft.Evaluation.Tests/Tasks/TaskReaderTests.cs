@@ -39,13 +39,21 @@ public sealed class TaskReaderTests
              "labels": ["a", "b"], "choices": [" {one}"], "contexts": ["x", "y"],
              "metrics": ["acc_nrom"], "rows": 0, "shots": {"count": 2, "cuont": 3}, "stop": "x"}
             """);
-        string[] lines = [.. told.Split('\n').Select(line => string.Join("  ", line.Split("  ", StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)))];
+        string[] lines =
+        [
+            .. told.Split('\n')
+                .Select(
+                    line => string.Join(
+                        "  ",
+                        line.Split("  ", StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))),
+        ];
         Assert.Equal("t.yaml has 7 faults:", lines[0]);
         Assert.Equal(
             [
                 "line 2  choices  1; expected one text for each of the 2 labels.",
                 "line 2  contexts  2; expected one text for each of the 1 choice, or none.",
-                "line 3  metrics  'acc_nrom'; expected a metric of multiple_choice tasks: acc or acc_norm. Did you mean acc_norm?",
+                "line 3  metrics  'acc_nrom'; expected a metric of multiple_choice tasks: acc, acc_norm or acc_bytes. "
+                    + "Did you mean acc_norm?",
                 "line 3  rows  0; expected a whole number of at least 1.",
                 "line 3  shots.cuont  unknown key. Did you mean count?",
                 "line 3  stop  no key of multiple_choice tasks. Remove it, or choose kind: generation.",
@@ -66,9 +74,11 @@ public sealed class TaskReaderTests
     public void Plain_text_is_for_perplexity_alone()
     {
         Assert.Contains("data.template  text; expected prompt and answer for kind: generation.", Faults(
-            """{"kind": "generation", "data": {"files": "x", "template": {"text": "{t}"}}}"""), StringComparison.Ordinal);
+            """{"kind": "generation", "data": {"files": "x", "template": {"text": "{t}"}}}"""),
+            StringComparison.Ordinal);
         Assert.Contains("data.template  prompt and answer; expected text alone for kind: perplexity.", Faults(
-            """{"kind": "perplexity", "data": {"files": "x", "template": {"prompt": "{t}", "answer": "{t}"}}}"""), StringComparison.Ordinal);
+            """{"kind": "perplexity", "data": {"files": "x", "template": {"prompt": "{t}", "answer": "{t}"}}}"""),
+            StringComparison.Ordinal);
     }
 
     [Fact]

@@ -46,7 +46,7 @@ public sealed class BrownTests
             "\"No\", he said (to her): \"go\"!",
             Brown.Joined(
                 Brown.Tokens(
-                    "``/`` No/rb ''/'' ,/, he/pps said/vbd (/( to/in her/ppo )/) :/: ``/`` go/vb ''/'' !/. !/.")));
+                "``/`` No/rb ''/'' ,/, he/pps said/vbd (/( to/in her/ppo )/) :/: ``/`` go/vb ''/'' !/. !/.")));
 
     [Fact]
     public void Only_the_texts_of_the_corpus_are_read()

@@ -8,7 +8,8 @@ public sealed class SourceTests
     [Fact]
     public void Of_a_word_the_first_pronunciation_is_taken_without_stress()
     {
-        const string Dictionary = ";;; remark\nA.B  EY1 B IY0\r\nREAD  R EH1 D\nREAD(1)  R IY1 D\nREAD  R IY1 D\n'TIS  T IH1 Z\n";
+        const string Dictionary =
+            ";;; remark\nA.B  EY1 B IY0\r\nREAD  R EH1 D\nREAD(1)  R IY1 D\nREAD  R IY1 D\n'TIS  T IH1 Z\n";
         using var packages = new SmallPackages().Npm(CmuDict.Package, "1", ("data/dict.txt", Dictionary));
         Assert.Equal([new("a.b", "EY B IY"), new("read", "R EH D")], CmuDict.Read(packages.Packages));
     }
@@ -29,8 +30,7 @@ public sealed class SourceTests
             ("dict/data.adv", ""));
         Assert.Equal(
             [
-                new(
-                    "entity", "that which exists", "that which exists; \"an entity; a thing\", \"more\"", "noun",
+                new("entity", "that which exists", "that which exists; \"an entity; a thing\", \"more\"", "noun",
                     "noun.Tops"),
                 new("break dance", "a dance", "a dance : \"break dancing\"", "noun", "noun.act"),
                 new("galore", "in great numbers", "in great numbers", "adjective", "adj.all"),
@@ -42,7 +42,8 @@ public sealed class SourceTests
     public void Irregular_forms_come_once_for_each_part_of_speech_with_their_first_lemma()
     {
         using var packages = new SmallPackages().Exceptions(
-            ("noun.exc", "mice mouse\nmice mus\naide-de-camps aide-de-camp other\nsame same\nalone\nfeet_first foot_first\n"),
+            ("noun.exc",
+                "mice mouse\nmice mus\naide-de-camps aide-de-camp other\nsame same\nalone\nfeet_first foot_first\n"),
             ("verb.exc", "mice mouse\n"));
         Assert.Equal(
             [

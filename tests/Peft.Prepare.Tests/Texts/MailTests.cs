@@ -132,7 +132,8 @@ public sealed class MailTests
     public void Nested_parts_are_read_and_pictures_are_not()
     {
         const string Head = "Content-Type: multipart/mixed; boundary=b\n\n--b\n";
-        const string Inner = "Content-Type: multipart/related; boundary=c\n\n--c\nContent-Type: text/plain\n\ndeep\n--c--\n";
+        const string Inner =
+            "Content-Type: multipart/related; boundary=c\n\n--c\nContent-Type: text/plain\n\ndeep\n--c--\n";
         Assert.Equal("deep", Mail.Read(Head + Inner + "--b--\n").Body);
         Assert.Equal("", Mail.Read(Head + "Content-Type: image/gif\n\nR0lGODlh\n--b--\n").Body);
     }

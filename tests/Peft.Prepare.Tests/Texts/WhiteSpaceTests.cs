@@ -17,8 +17,7 @@ public sealed class WhiteSpaceTests
     public void The_class_for_regular_expressions_holds_the_same_characters()
     {
         var expression = new Regex(WhiteSpace.Class);
-        Assert.All(
-            EveryCharacter(),
+        Assert.All(EveryCharacter(),
             character => Assert.Equal(WhiteSpace.Has(character), expression.IsMatch(character.ToString())));
     }
 
