@@ -101,10 +101,12 @@ public sealed class TrainVerb : IVerb
         var isFull = run.Recipe.Method == Recipes.Recipe.Full;
         var model = $"--{(isFull ? "base" : "adapter")} {CommandLineWords.Quoted(path)}";
         if (run.Recipe.Evaluation.Tasks.Count > 0 && !isFull)
-            yield return $"peft eval {model} --output {CommandLineWords.Quoted(Path.Combine(path, OutputDirectory.Evaluation))}";
+            yield return $"peft eval {model} --output "
+                + $"{CommandLineWords.Quoted(Path.Combine(path, OutputDirectory.Evaluation))}";
         yield return $"peft generate {model} --prompt TEXT";
         if (!isFull)
-            yield return $"peft adapter export {CommandLineWords.Quoted(path)} --output {CommandLineWords.Quoted(path + "-peft")}";
+            yield return $"peft adapter export {CommandLineWords.Quoted(path)} --output "
+                + $"{CommandLineWords.Quoted(path + "-peft")}";
     }
 
     private static void Announce(PreparedRun run, OutputDirectory directory, Output output)
