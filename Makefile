@@ -45,7 +45,7 @@ build: setup ## build bin/peft
 	@$(LOCKED) scripts/build
 data: setup ## write the data sets under data/cache from the installed packages
 	@$(COMPILE) data/Prepare
-	@$(RUN) data/Prepare
+	@scripts/patiently "preparing the data sets" .artifacts/data.log dotnet run -c Release --no-build --project data/Prepare
 train: build data ## train RECIPE (recipes/default.yaml), with BASE=DIR on another base model
 	@exec bin/peft train $(RECIPE) $(if $(BASE),--set model.model_name_or_path=$(BASE)) $(ARGS)
 merge: build data ## train four adapters apart, merge them in every way, compare

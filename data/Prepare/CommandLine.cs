@@ -40,15 +40,17 @@ internal sealed record CommandLine(ProgramTask Task, IReadOnlyList<DataSet> Sets
                     task = Enum.Parse<ProgramTask>(words[i].AsSpan(2), ignoreCase: true);
                     break;
                 default:
-                    faults.Add(words[i], "not expected here", "--only NAME[,NAME], --force, and one of --check, --texts, --help");
+                    faults.Add(
+                        words[i], "not an option here",
+                        "--only NAME[,NAME], --force, and one of --check, --texts and --help");
                     break;
             }
         }
 
         if (isForced && task != ProgramTask.Write)
-            faults.Add("--force", "nothing is written", "to be given without --check and --texts");
+            faults.Add("--force", "has no effect with --check and --texts, which write nothing");
         if (sets != Catalog.All && task == ProgramTask.Texts)
-            faults.Add("--only", "--texts prints the texts of corpus", "to be given without --texts");
+            faults.Add("--only", "has no effect with --texts, which prints the texts of corpus");
         faults.ThrowIfAny("the command line");
         return new(task, sets, isForced);
     }
@@ -60,7 +62,7 @@ internal sealed record CommandLine(ProgramTask Task, IReadOnlyList<DataSet> Sets
         foreach (var name in wanted.Except(all))
         {
             var advice = NearestName.Of(name, all) is { } near ? $"did you mean {near}?" : null;
-            faults.Add("--only", name.Length > 0 ? name : "no name", $"names of {string.Join(", ", all)}", advice);
+            faults.Add("--only", name.Length > 0 ? name : "no name", Words.OneOf(all), advice);
         }
 
         return [.. Catalog.All.Where(set => wanted.Contains(set.Name))];

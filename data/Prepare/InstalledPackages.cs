@@ -26,10 +26,13 @@ internal sealed class InstalledPackages(string npm, string exceptions)
         var path = PathOf(package, folder);
         if (!Directory.Exists(path))
             throw Damaged(package, path);
-        return [.. Directory.EnumerateFiles(path, pattern).Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal)];
+        return [.. Directory.EnumerateFiles(path,
+            pattern).Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal)];
     }
 
-    /// <summary>A file of a package as UTF-8, byte order mark and all; bytes that are not UTF-8 become U+FFFD.</summary>
+    /// <summary>
+    /// A file of a package as UTF-8, byte order mark and all; bytes that are not UTF-8 become U+FFFD.
+    /// </summary>
     public string Text(string package, params string[] parts) => Encoding.UTF8.GetString(Bytes(package, parts));
 
     /// <summary>A JSON file of a package.</summary>
@@ -55,7 +58,7 @@ internal sealed class InstalledPackages(string npm, string exceptions)
                 : (["package.json"], "npm", "PEFT_NPM");
             foreach (var path in files.Select(file => PathOf(package, file)).Where(path => !File.Exists(path)))
             {
-                var advice = $"run make setup, or say by {variable} where it is";
+                var advice = $"run make setup, or set {variable} to its folder";
                 faults.Add(path, "missing", $"a file of the {kind} package {package}", advice);
             }
         }
@@ -83,9 +86,6 @@ internal sealed class InstalledPackages(string npm, string exceptions)
         }
     }
 
-    private static UserException Damaged(string package, string path, Exception? inner = null)
-    {
-        var message = $"{path} - missing or damaged - a readable file of the package {package} - install the package again";
-        return inner is null ? new(message) : new(message, inner);
-    }
+    private static UserException Damaged(string package, string path, Exception? inner = null) => UserException.At(
+        path, "missing or damaged", $"a readable file of the package {package}", "install the package again", inner);
 }

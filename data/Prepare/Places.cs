@@ -14,7 +14,8 @@ internal sealed record Places(string Npm, string Cache, string Exceptions)
     private const string DebianFolder = "/usr/share/wordnet";
 
     /// <summary>Those of this checkout, unless a variable names another.</summary>
-    /// <exception cref="UserException">The program stands outside a checkout and not both of its folders are named.</exception>
+    /// <exception cref="UserException">The program stands outside a checkout and not both of its folders are
+    /// named.</exception>
     public static Places FromEnvironment() => new(
         Variable(NpmVariable) ?? InCheckout(".artifacts", "npm"),
         Variable(CacheVariable) ?? InCheckout("data", "cache"),
@@ -32,8 +33,8 @@ internal sealed record Places(string Npm, string Cache, string Exceptions)
                 return Path.GetRelativePath(Environment.CurrentDirectory, Path.Combine([folder, .. parts]));
         }
 
-        throw new UserException(
-            $"{AppContext.BaseDirectory} - not inside a checkout - a program built in one - "
-            + $"set {NpmVariable} and {CacheVariable} to run it elsewhere");
+        throw UserException.At(
+            AppContext.BaseDirectory, "is not inside a checkout", "a program built in one",
+            $"set {NpmVariable} and {CacheVariable} to run it elsewhere");
     }
 }

@@ -7,13 +7,16 @@ using Peft.Prepare.DataSets;
 
 namespace Peft.Prepare;
 
-/// <summary>Turns public corpora into the data sets that the recipes train on; <c>data/README.md</c> describes them.</summary>
+/// <summary>
+/// Turns public corpora into the data sets that the recipes train on; <c>data/README.md</c> describes them.
+/// </summary>
 internal static class Program
 {
     private const int UserMistake = 2;
 
     // The texts are read by our own tokenizer trainer: only what JSON asks for is escaped.
-    private static readonly JsonSerializerOptions TextLine = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions TextLine =
+        new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>The program: 0 when all is done, 2 for a mistake of the user.</summary>
     public static int Main(string[] args)

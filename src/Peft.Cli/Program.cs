@@ -3,6 +3,7 @@ using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Cli.Verbs;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Training;
 
 namespace Peft.Cli;
@@ -15,7 +16,8 @@ public static class Program
     // One line a verb; the order is the order of the help text.
     private static readonly Type[] VerbTypes =
     [
-        typeof(TrainVerb), typeof(EvalVerb), typeof(ReportVerb), typeof(GenerateVerb), typeof(LogitsVerb),
+        typeof(InitVerb), typeof(TrainVerb), typeof(EvalVerb), typeof(ReportVerb), typeof(GenerateVerb),
+        typeof(LogitsVerb),
         typeof(DataVerb),
         typeof(TokenizeVerb), typeof(RenderVerb), typeof(GateVerb), typeof(MergeVerb),
         typeof(InspectVerb), typeof(VerifyVerb), typeof(ImportVerb), typeof(ExportVerb), typeof(DoctorVerb),
@@ -35,7 +37,7 @@ public static class Program
         catch (UserException e)
         {
             output.Error(e.Message);
-            return ExitCode.UserMistake;
+            return e is FileOperationException { IsFull: true } ? ExitCode.Failure : ExitCode.UserMistake;
         }
         catch (Exception e) when (NativeLibraryException.Within(e) is not null)
         {

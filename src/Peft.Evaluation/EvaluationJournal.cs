@@ -42,7 +42,8 @@ public sealed class EvaluationJournal : IDisposable
         if (lines.Count > 0 && lines[0].Text != Header(identity))
             throw UserException.At(
                 directory, "holds an interrupted evaluation of other adapters, tasks or settings", null,
-                "repeat its command to finish it, replace it with --overwrite, or choose another directory with --output");
+                "repeat its command to finish it, replace it with --overwrite, or choose another directory with "
+                    + "--output");
         try
         {
             var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read);
@@ -61,12 +62,14 @@ public sealed class EvaluationJournal : IDisposable
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            throw UserException.At(path, $"cannot be written ({error.Message})", null, "choose another directory with --output", error);
+            throw UserException.At(
+                path, $"cannot be written ({error.Message})", null, "choose another directory with --output", error);
         }
     }
 
     /// <summary>The answers of a batch: found, or computed and kept. With the seconds that computing took.</summary>
-    public (IReadOnlyList<RowResult> Rows, double Seconds) Answer(string subject, string task, int batch, Func<IReadOnlyList<RowResult>> compute)
+    public (IReadOnlyList<RowResult> Rows, double Seconds) Answer(
+        string subject, string task, int batch, Func<IReadOnlyList<RowResult>> compute)
     {
         if (_lines.TryGetValue((subject, task, batch), out var found))
             return (found.Rows, found.Seconds);
@@ -118,7 +121,8 @@ public sealed class EvaluationJournal : IDisposable
     }
 
     private static bool IsLine(string text) =>
-        JsonFile.TryParse<Line>(text, Json, out var line) && line is { Subject: not null, Task: not null, Rows: not null };
+        JsonFile.TryParse<Line>(text, Json, out var line)
+            && line is { Subject: not null, Task: not null, Rows: not null };
 
     private sealed record Line(string Subject, string Task, int Batch, double Seconds, IReadOnlyList<RowResult> Rows);
 }

@@ -45,7 +45,7 @@ public sealed record EvaluationOptions
     [Key]
     public IReadOnlyList<TaskOptions> Tasks { get; init; } = [];
 
-    /// <summary>Whether the bare base is measured too.</summary>
+    /// <summary>Whether the base model is measured too.</summary>
     [Key]
     public bool Base { get; init; } = true;
 
@@ -55,7 +55,8 @@ public sealed record EvaluationOptions
 
     /// <summary>Reads and checks the section.</summary>
     /// <param name="reader">The section.</param>
-    /// <param name="evalTasks">Tasks of the data sets under <c>data.eval</c>; null where only the data tells them.</param>
+    /// <param name="evalTasks">Tasks of the data sets under <c>data.eval</c>; null where only the data tells
+    /// them.</param>
     public static EvaluationOptions Read(OptionReader reader, IReadOnlyList<string>? evalTasks)
     {
         var options = reader.Bind(new EvaluationOptions());
@@ -64,7 +65,8 @@ public sealed record EvaluationOptions
             if (task.Name.Length > 0 && evalTasks is not null && !evalTasks.Contains(task.Name))
                 section.Fault(
                     "task", Quote.Of(task.Name), "the task of a data set under data.eval",
-                    evalTasks.Count == 0 ? "add the data set: data.eval is empty" : $"there are {Words.AllOf(evalTasks)}");
+                    evalTasks.Count == 0
+                        ? "add the data set: data.eval is empty" : $"there are {Words.AllOf(evalTasks)}");
             Metric.Check(section, "metric", task.Metric, TaskKind.Generation);
         }
         return options;
@@ -73,7 +75,8 @@ public sealed record EvaluationOptions
     /// <summary>The tasks as they are measured: generated answers on the rows of <c>data.eval</c>.</summary>
     /// <param name="data">The recipe's <c>data:</c> section.</param>
     /// <param name="path">The recipe, for messages.</param>
-    public IReadOnlyList<EvaluationTask> TasksOn(DataOptions data, string path) => [.. Tasks.Select(task => new EvaluationTask
+    public IReadOnlyList<EvaluationTask> TasksOn(DataOptions data, string path) =>
+        [.. Tasks.Select(task => new EvaluationTask
     {
         Name = task.Name,
         Kind = TaskKind.Generation,

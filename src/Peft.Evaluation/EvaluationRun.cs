@@ -26,7 +26,8 @@ public sealed class EvaluationRun
     /// <param name="baseModel">The base.</param>
     /// <param name="settings">Batch size, seed, type and the like.</param>
     public EvaluationRun(
-        IReadOnlyList<EvaluationSubject> subjects, IReadOnlyList<TaskData> tasks, HuggingFaceTokenizer tokenizer, MeasuredBase baseModel, ResultsSettings settings) =>
+        IReadOnlyList<EvaluationSubject> subjects, IReadOnlyList<TaskData> tasks, HuggingFaceTokenizer tokenizer,
+        MeasuredBase baseModel, ResultsSettings settings) =>
         (_subjects, _tasks, _tokenizer, _base, _settings) = (subjects, tasks, tokenizer, baseModel, settings);
 
     /// <summary>Told now and then how far it is.</summary>
@@ -35,20 +36,30 @@ public sealed class EvaluationRun
     /// <summary>Asked before each batch whether to stop; what is answered stays in the journal.</summary>
     public Func<bool> IsStopped { get; init; } = () => false;
 
+    /// <summary>Results recorded earlier, shown beside these: name, path and content.</summary>
+    public IReadOnlyList<(string Name, string Path, ResultsDocument Results)> Recorded { get; init; } = [];
+
+    /// <summary>Told what cannot be shown, and why.</summary>
+    public Action<string> Say { get; init; } = _ => { };
+
     /// <summary>The tasks and metrics that are measured.</summary>
     public IReadOnlyList<(string Task, string Metric)> Metrics =>
         [.. _tasks.SelectMany(data => data.Task.Metrics.Select(metric => (data.Task.Name, metric)))];
 
     /// <summary>What the journal must be of for its answers to count.</summary>
     public string Identity => string.Join('\n', [
-        FormattableString.Invariant($"batch_size {_settings.BatchSize} dtype {_settings.Dtype} base {_base.Fingerprint} tokenizer {_tokenizer.Sha256}"),
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"batch_size {_settings.BatchSize} dtype {_settings.Dtype} base {_base.Fingerprint} "
+                + $"tokenizer {_tokenizer.Sha256}"),
         .. _subjects.Select(subject => $"subject {subject.Name} {subject.Description.Fingerprint}"),
         .. _tasks.Select(data => string.Create(
             CultureInfo.InvariantCulture,
-            $"task {data.Task.Name} {TaskKinds.NameOf(data.Task.Kind)} {data.RowsHash} {data.Task.MaxNewTokens} {data.Task.MaxLength} {string.Join('|', data.Task.Stop)}")),
+            $"task {data.Task.Name} {TaskKinds.NameOf(data.Task.Kind)} {data.RowsHash} {data.Task.MaxNewTokens} "
+                + $"{data.Task.MaxLength} {string.Join('|', data.Task.Stop)}")),
     ]);
 
-    /// <summary>Measures and writes; goes on where an interrupted evaluation of the same stopped.</summary>
+    /// <summary>Measures and writes; resumes an interrupted evaluation of the same.</summary>
     /// <param name="directory">The output directory.</param>
     /// <param name="peftVersion">Version of the program, for the results.</param>
     /// <param name="now">The time, for the results.</param>
@@ -57,7 +68,8 @@ public sealed class EvaluationRun
     {
         using var journal = EvaluationJournal.Open(directory, Identity);
         var measured = new List<MeasuredSubject>();
-        var (total, found, done, computed) = ((long)_subjects.Count * _tasks.Sum(data => data.Rows.Count), (long)journal.RowsFound, 0L, 0L);
+        var (total, found, done, computed) = (
+            (long)_subjects.Count * _tasks.Sum(data => data.Rows.Count), (long)journal.RowsFound, 0L, 0L);
         foreach (var subject in _subjects)
         {
             using var opened = subject.Open();
@@ -78,20 +90,28 @@ public sealed class EvaluationRun
                     rows.AddRange(answered);
                     (seconds, done) = (seconds + took, done + batch.Rows);
                 }
-                answers.Add([.. rows.OrderBy(row => row.Index).Select(row => new JudgedRow(data.Task, data.Rows[row.Index], row))]);
+                answers.Add(
+                    [
+                        .. rows.OrderBy(row => row.Index)
+                            .Select(row => new JudgedRow(data.Task, data.Rows[row.Index], row)),
+                    ]);
             }
             if (IsStopped())
                 return null;
             var routing = opened.Adapted is { Options.Router: not null } adapted
                 ? RoutingProbe.Measure(subject.Name, adapted, evaluator, _tasks, subject.TaskIdOf, _settings.BatchSize)
                 : null;
-            measured.Add(new(subject.Description with { EvaluationSeconds = Math.Round(seconds, 3) }, answers, routing));
+            measured.Add(
+                new(subject.Description with { EvaluationSeconds = Math.Round(seconds, 3) }, answers, routing));
         }
         Progress(new("", "", done, total, found, computed));
         var results = ResultsBuilder.Build(measured, _tasks, _base, _settings, peftVersion, now);
+        foreach (var (name, path, document) in Recorded)
+            results = results.WithRecorded(name, path, document, Say);
         ExamplesFile.Write(
             Path.Combine(directory, ExamplesFile.Name),
-            measured.SelectMany(subject => subject.Answers.SelectMany(rows => rows.Select(row => (subject.Description.Name, row)))));
+            measured.SelectMany(
+                subject => subject.Answers.SelectMany(rows => rows.Select(row => (subject.Description.Name, row)))));
         ResultsFile.Save(Path.Combine(directory, ResultsFile.Name), results);
         journal.Remove();
         return results;
@@ -102,7 +122,8 @@ public sealed class EvaluationRun
 /// <param name="Description">What it is.</param>
 /// <param name="Answers">Judged rows by task, in the order of the tasks.</param>
 /// <param name="Routing">What its experts did; null without routing.</param>
-public sealed record MeasuredSubject(Subject Description, IReadOnlyList<IReadOnlyList<JudgedRow>> Answers, SubjectRouting? Routing);
+public sealed record MeasuredSubject(
+    Subject Description, IReadOnlyList<IReadOnlyList<JudgedRow>> Answers, SubjectRouting? Routing);
 
 /// <summary>One thing to be measured: what is known of it, and how it is loaded when its turn comes.</summary>
 /// <param name="Description">What results.json says of it; the seconds are filled in.</param>
@@ -116,7 +137,7 @@ public sealed record EvaluationSubject(Subject Description, Func<OpenedSubject> 
 
 /// <summary>A loaded model.</summary>
 /// <param name="Model">The model.</param>
-/// <param name="Adapted">The adapter on it; null for the bare base.</param>
+/// <param name="Adapted">The adapter on it; null for the base model.</param>
 public sealed record OpenedSubject(CausalLanguageModel Model, AdaptedModel? Adapted) : IDisposable
 {
     /// <summary>Frees the model.</summary>

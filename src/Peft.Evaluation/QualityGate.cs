@@ -17,13 +17,14 @@ public sealed record QualityGate(string Task, string Metric, double Bound)
     /// <exception cref="UserException">The text has another form.</exception>
     public static QualityGate Parse(string text)
     {
-        ArgumentNullException.ThrowIfNull(text);
         var equals = text.LastIndexOf('=');
         var dot = equals < 0 ? -1 : text.LastIndexOf('.', equals);
         return dot > 0 && equals > dot + 1
-            && double.TryParse(text.AsSpan(equals + 1), NumberStyles.Float, CultureInfo.InvariantCulture, out var bound) && double.IsFinite(bound)
+            && double.TryParse(text.AsSpan(equals + 1), NumberStyles.Float, CultureInfo.InvariantCulture, out var bound)
+                && double.IsFinite(bound)
             ? new(text[..dot], text[(dot + 1)..equals], bound)
-            : throw UserException.At(Option, Quote.Of(text), "TASK.METRIC=NUMBER", $"write for example {Option} sst2.accuracy=0.8");
+            : throw UserException.At(
+                Option, Quote.Of(text), "TASK.METRIC=NUMBER", $"write for example {Option} sst2.accuracy=0.8");
     }
 
     /// <summary>Refuses a bound on what is not measured.</summary>
@@ -31,19 +32,18 @@ public sealed record QualityGate(string Task, string Metric, double Bound)
     /// <exception cref="UserException">There is no such task or metric.</exception>
     public void Check(IReadOnlyList<(string Task, string Metric)> measured)
     {
-        ArgumentNullException.ThrowIfNull(measured);
         if (measured.Contains((Task, Metric)))
             return;
         var all = measured.Select(pair => $"{pair.Task}.{pair.Metric}").ToList();
         var near = NearestName.Of($"{Task}.{Metric}", all);
         throw UserException.At(
-            Option, $"{Task}.{Metric} is not measured", Words.OneOf(all), near is null ? null : $"did you mean {near}?");
+            Option, $"{Task}.{Metric} is not measured", Words.OneOf(all),
+            near is null ? null : $"did you mean {near}?");
     }
 
     /// <summary>What misses the bound, in words; of the base only where nothing else is measured.</summary>
     public IEnumerable<string> Failures(ResultsDocument results)
     {
-        ArgumentNullException.ThrowIfNull(results);
         var judged = results.Subjects.Where(subject => subject.Kind == Subject.AdapterKind).ToList();
         var higher = Metrics.Metric.Named(Metric).HigherIsBetter;
         foreach (var subject in judged.Count > 0 ? judged : results.Subjects)

@@ -21,7 +21,8 @@ public static class ResultsBuilder
     /// <param name="now">The time.</param>
     /// <param name="compares">Whether every pair of subjects is compared.</param>
     public static ResultsDocument Build(
-        IReadOnlyList<MeasuredSubject> subjects, IReadOnlyList<TaskData> tasks, MeasuredBase baseModel, ResultsSettings settings,
+        IReadOnlyList<MeasuredSubject> subjects, IReadOnlyList<TaskData> tasks, MeasuredBase baseModel,
+        ResultsSettings settings,
         string peftVersion, DateTimeOffset now, bool compares = true)
     {
         var scores = new List<Score>();
@@ -31,42 +32,58 @@ public static class ResultsBuilder
             foreach (var metric in data.Task.Metrics.Select(Metric.Named))
             {
                 var rows = subjects.Select(subject => subject.Answers[task].Select(metric.OfRow).ToList()).ToList();
-                scores.AddRange(subjects.Zip(rows, (subject, own) => ScoreOf(subject, data.Task, metric, own, settings)));
+                scores.AddRange(
+                    subjects.Zip(rows, (subject, own) => ScoreOf(subject, data.Task, metric, own, settings)));
                 for (var a = 0; compares && a < subjects.Count; a++)
                 {
                     for (var b = a + 1; b < subjects.Count; b++)
-                        comparisons.Add(Compare(subjects[a], subjects[b], data.Task, metric, [.. rows[a], .. rows[b]], settings));
+                        comparisons.Add(
+                            Compare(subjects[a], subjects[b], data.Task, metric, [.. rows[a], .. rows[b]], settings));
                 }
             }
         }
         return new ResultsDocument(
-            now.ToUniversalTime().ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture), peftVersion, settings, baseModel,
-            [.. subjects.Select(subject => subject.Description)], [.. tasks.Select((data, task) => Describe(data, subjects, task))], scores,
-            Corrected(comparisons, settings), [.. subjects.Select(subject => subject.Routing).OfType<SubjectRouting>()]);
+            now.ToUniversalTime().ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture), peftVersion,
+            settings, baseModel,
+            [.. subjects.Select(subject => subject.Description)],
+            [.. tasks.Select((data, task) => Describe(data, subjects, task))], scores,
+            Corrected(comparisons, settings),
+            [.. subjects.Select(subject => subject.Routing).OfType<SubjectRouting>()]);
     }
 
     private static MeasuredTask Describe(TaskData data, IReadOnlyList<MeasuredSubject> subjects, int task) => new(
         data.Task.Name, TaskKinds.NameOf(data.Task.Kind), data.Task.DataName, data.Rows.Count, data.RowsHash,
         // All subjects have one tokenizer and one context.
-        subjects[0].Answers[task].Count(row => row.Result.IsTruncated), subjects.Max(subject => subject.Answers[task].Count(row => row.IsTie)),
+        subjects[0].Answers[task].Count(row => row.Result.IsTruncated),
+        subjects.Max(subject => subject.Answers[task].Count(row => row.IsTie)),
         data.Task.Shots.Count,
-        [.. data.Task.Metrics.Select(Metric.Named).Select((metric, at) => new TaskMetric(metric.Name, metric.HigherIsBetter, at == 0, metric.Unit))]);
+        [
+            .. data.Task.Metrics.Select(Metric.Named)
+                .Select((metric, at) => new TaskMetric(metric.Name, metric.HigherIsBetter, at == 0, metric.Unit)),
+        ]);
 
-    private static Score ScoreOf(MeasuredSubject subject, EvaluationTask task, Metric metric, List<double[]> rows, ResultsSettings settings)
+    private static Score ScoreOf(
+        MeasuredSubject subject, EvaluationTask task, Metric metric, List<double[]> rows, ResultsSettings settings)
     {
         int[] all = [.. Enumerable.Range(0, rows.Count)];
         var interval = Bootstrap.Interval(
-            rows.Count, chosen => metric.Combine(rows, chosen), settings.BootstrapSamples, settings.Confidence, settings.Seed);
-        return new(subject.Description.Name, task.Name, metric.Name, metric.Combine(rows, all), interval.Low, interval.High, rows.Count);
+            rows.Count, chosen => metric.Combine(rows, chosen), settings.BootstrapSamples, settings.Confidence,
+            settings.Seed);
+        return new(
+            subject.Description.Name, task.Name, metric.Name, metric.Combine(rows, all), interval.Low, interval.High,
+            rows.Count);
     }
 
     private static Comparison Compare(
-        MeasuredSubject a, MeasuredSubject b, EvaluationTask task, Metric metric, List<double[]> pooled, ResultsSettings settings)
+        MeasuredSubject a, MeasuredSubject b, EvaluationTask task, Metric metric, List<double[]> pooled,
+        ResultsSettings settings)
     {
         var pair = PairedComparison.Of(
-            pooled.Count / 2, chosen => metric.Combine(pooled, chosen), settings.BootstrapSamples, settings.Confidence, settings.Seed);
+            pooled.Count / 2, chosen => metric.Combine(pooled, chosen), settings.BootstrapSamples, settings.Confidence,
+            settings.Seed);
         return new(
-            task.Name, metric.Name, a.Description.Name, b.Description.Name, pair.Difference, pair.Interval.Low, pair.Interval.High, pair.P, pair.P, false);
+            task.Name, metric.Name, a.Description.Name, b.Description.Name, pair.Difference, pair.Interval.Low,
+            pair.Interval.High, pair.P, pair.P, false);
     }
 
     // One correction over everything that is compared.

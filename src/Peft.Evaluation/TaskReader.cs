@@ -17,7 +17,9 @@ public static class TaskReader
     private static readonly (string Key, TaskKind[] Kinds)[] OfSomeKinds =
     [
         ("labels", WithChoices), ("choices", WithChoices), ("contexts", [TaskKind.MultipleChoice]),
-        ("shots", [.. WithChoices, TaskKind.Generation]), ("stop", [TaskKind.Generation]), ("normalize", [TaskKind.Generation]),
+        (
+            "shots", [.. WithChoices, TaskKind.Generation]), ("stop", [TaskKind.Generation]),
+            ("normalize", [TaskKind.Generation]),
         ("max_new_tokens", [TaskKind.Generation]),
     ];
 
@@ -46,14 +48,19 @@ public static class TaskReader
             reader.Fault("data", "missing", "a data set as in a recipe: files, columns, filter and template");
         var source = reader.Has("data") ? DataSetOptions.Read(reader.Section("data")) : null;
         foreach (var (key, kinds) in OfSomeKinds.Where(entry => !entry.Kinds.Contains(kind) && reader.Has(entry.Key)))
-            reader.Fault(key, $"no key of {TaskKinds.NameOf(kind)} tasks", null, $"remove it, or choose kind: {Words.OneOf([.. kinds.Select(TaskKinds.NameOf)])}");
+            reader.Fault(
+                key, $"no key of {TaskKinds.NameOf(kind)} tasks", null,
+                $"remove it, or choose kind: {Words.OneOf([.. kinds.Select(TaskKinds.NameOf)])}");
         var task = reader.Bind(new EvaluationTask
         {
             Name = name, Kind = kind, Sources = [], Metrics = [Metric.DefaultOf(kind)], Place = path,
         });
         IReadOnlyList<TextTemplate> labels =
             kind == TaskKind.Classification ? [.. task.Labels.Select(label => TextTemplate.Literal(" " + label))] : [];
-        task = task with { Choices = Templates(reader, "choices", labels), Contexts = Templates(reader, "contexts", []) };
+        task = task with
+        {
+            Choices = Templates(reader, "choices", labels), Contexts = Templates(reader, "contexts", []),
+        };
         task = task with
         {
             Sources = source is null ? [] : [source with
@@ -72,7 +79,8 @@ public static class TaskReader
         if (source is not null && source.IsText != (task.Kind == TaskKind.Perplexity))
             reader.Section("data").Fault(
                 "template", source.IsText ? "text" : "prompt and answer",
-                $"{(task.Kind == TaskKind.Perplexity ? "text alone" : "prompt and answer")} for kind: {TaskKinds.NameOf(task.Kind)}");
+                $"{(task.Kind == TaskKind.Perplexity ? "text alone" : "prompt and answer")} for kind: "
+                    + $"{TaskKinds.NameOf(task.Kind)}");
         if (task.Metrics.Count == 0)
             reader.Fault("metrics", "none", $"at least one of {Words.AllOf(Metric.Of(task.Kind))}");
         foreach (var metric in task.Metrics)
@@ -92,22 +100,31 @@ public static class TaskReader
     private static void CheckChoices(OptionReader reader, EvaluationTask task)
     {
         if (task.Labels.Count < 2)
-            reader.Fault("labels", Counted(task.Labels.Count), "the answers as the data has them, at least two, in the order of the choices");
+            reader.Fault(
+                "labels", Counted(task.Labels.Count),
+                "the answers as the data has them, at least two, in the order of the choices");
         else if (task.Labels.Distinct().Count() != task.Labels.Count)
             reader.Fault("labels", string.Join(", ", task.Labels), "distinct labels");
         if (task.Choices.Count != task.Labels.Count)
-            reader.Fault("choices", Counted(task.Choices.Count), $"one text for each of the {Words.Count(task.Labels.Count, "label")}");
+            reader.Fault(
+                "choices", Counted(task.Choices.Count),
+                $"one text for each of the {Words.Count(task.Labels.Count, "label")}");
         if (task.Contexts.Count > 0 && task.Contexts.Count != task.Choices.Count)
             reader.Fault(
-                "contexts", Counted(task.Contexts.Count), $"one text for each of the {Words.Count(task.Choices.Count, "choice")}, or none");
+                "contexts", Counted(task.Contexts.Count),
+                $"one text for each of the {Words.Count(task.Choices.Count, "choice")}, or none");
         if (task.IsGraded && task.Labels.Any(label => EvaluationTask.Number(label) is null))
-            reader.Fault("labels", string.Join(", ", task.Labels), "numbers, which pearson and spearman compare with the answers");
+            reader.Fault(
+                "labels", string.Join(", ", task.Labels),
+                "numbers, which pearson and spearman compare with the answers");
         if (task.IsGraded && task.Metrics.Any(metric => metric is not ("pearson" or "spearman")))
             reader.Fault(
-                "metrics", string.Join(", ", task.Metrics), "pearson and spearman alone, since their answers are numbers and not labels");
+                "metrics", string.Join(", ", task.Metrics),
+                "pearson and spearman alone, since their answers are numbers and not labels");
     }
 
-    private static IReadOnlyList<TextTemplate> Templates(OptionReader reader, string key, IReadOnlyList<TextTemplate> fallback)
+    private static IReadOnlyList<TextTemplate> Templates(
+        OptionReader reader, string key, IReadOnlyList<TextTemplate> fallback)
     {
         if (!reader.Has(key))
             return fallback;

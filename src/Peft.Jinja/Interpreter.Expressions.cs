@@ -11,7 +11,8 @@ internal sealed partial class Interpreter
         return expression switch
         {
             Constant constant => constant.Value,
-            NameOf name => scope.TryGet(name.Name, out var value) ? value : new Undefined($"'{name.Name}' is undefined"),
+            NameOf name =>
+                scope.TryGet(name.Name, out var value) ? value : new Undefined($"'{name.Name}' is undefined"),
             AttributeOf attribute => Members.Attribute(Evaluate(attribute.Target, scope), attribute.Name),
             ItemOf { Key: SliceOf slice } item => Slice(Evaluate(item.Target, scope), slice, scope),
             ItemOf item => Members.Item(Evaluate(item.Target, scope), Evaluate(item.Key, scope)),
@@ -24,7 +25,8 @@ internal sealed partial class Interpreter
             UnaryOf { Operator: "not" } not => !Python.IsTrue(Evaluate(not.Operand, scope)),
             UnaryOf unary => Python.Unary(unary.Operator, Evaluate(unary.Operand, scope)),
             BinaryOf { Operator: "and" or "or" } binary => Logical(binary, scope),
-            BinaryOf binary => Python.Binary(binary.Operator, Evaluate(binary.Left, scope), Evaluate(binary.Right, scope)),
+            BinaryOf binary =>
+                Python.Binary(binary.Operator, Evaluate(binary.Left, scope), Evaluate(binary.Right, scope)),
             ListOf { IsTuple: true } tuple => new PyTuple(tuple.Items.Select(item => Evaluate(item, scope))),
             ListOf list => new PyList(list.Items.Select(item => Evaluate(item, scope))),
             DictOf dict => Library.Dictionary(dict.Items.Select(item =>

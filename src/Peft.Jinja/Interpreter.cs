@@ -237,9 +237,11 @@ internal sealed partial class Interpreter(JinjaLimits limits, DateTime now)
                 Python.RequireDefined(value);
                 var values = Python.Iterate(value).Take(targets.Count + 1).ToList();
                 if (values.Count > targets.Count)
-                    throw new JinjaException(JinjaErrorKind.Runtime, $"too many values to unpack (expected {targets.Count})");
+                    throw new JinjaException(JinjaErrorKind.Runtime,
+                        $"too many values to unpack (expected {targets.Count})");
                 if (values.Count < targets.Count)
-                    throw new JinjaException(JinjaErrorKind.Runtime, $"not enough values to unpack (expected {targets.Count}, got {values.Count})");
+                    throw new JinjaException(JinjaErrorKind.Runtime,
+                        $"not enough values to unpack (expected {targets.Count}, got {values.Count})");
                 for (var i = 0; i < values.Count; i++)
                     Assign(targets[i], values[i], scope);
                 return;
@@ -273,7 +275,8 @@ internal sealed partial class Interpreter(JinjaLimits limits, DateTime now)
             else if (named.Remove(parameter, out var given))
                 scope[parameter] = given;
             else
-                scope[parameter] = fallback is null ? new Undefined($"parameter '{parameter}' was not provided") : Evaluate(fallback, scope);
+                scope[parameter] = fallback is null ? new Undefined($"parameter '{parameter}' was not provided")
+                    : Evaluate(fallback, scope);
         }
 
         if (macro.Uses.Contains("caller"))
@@ -283,7 +286,8 @@ internal sealed partial class Interpreter(JinjaLimits limits, DateTime now)
         else if (arguments.Values.Count > parameters.Count)
             throw Python.TypeError($"macro '{name}' takes not more than {parameters.Count} argument(s)");
         if (macro.Uses.Contains("kwargs"))
-            scope["kwargs"] = Library.Dictionary(named.Select(item => KeyValuePair.Create((object?)item.Key, item.Value)));
+            scope["kwargs"] =
+                Library.Dictionary(named.Select(item => KeyValuePair.Create((object?)item.Key, item.Value)));
         else if (named.Count > 0)
             throw Python.TypeError($"macro '{name}' takes no keyword argument '{named.Keys.First()}'");
         return scope;
@@ -292,7 +296,8 @@ internal sealed partial class Interpreter(JinjaLimits limits, DateTime now)
     private void Enter()
     {
         if (++_depth > limits.Depth || !RuntimeHelpers.TryEnsureSufficientExecutionStack())
-            throw new JinjaException(JinjaErrorKind.Limit, $"calls and loops nest more than {limits.Depth} levels deep");
+            throw new JinjaException(JinjaErrorKind.Limit,
+                $"calls and loops nest more than {limits.Depth} levels deep");
     }
 
     // Once for each statement and expression.
@@ -330,7 +335,8 @@ internal sealed partial class Interpreter(JinjaLimits limits, DateTime now)
                 "previtem" => At > 0 ? items[At - 1] : new Undefined("there is no previous item"),
                 "nextitem" => At + 1 < items.Count ? items[At + 1] : new Undefined("there is no next item"),
                 "cycle" => new Callable("cycle", arguments => arguments.Values.Count > 0
-                    ? arguments.Values[At % arguments.Values.Count] : throw Python.TypeError("no items for cycling given")),
+                    ? arguments.Values[At % arguments.Values.Count]
+                        : throw Python.TypeError("no items for cycling given")),
                 "changed" => new Callable("changed", Changed),
                 _ => this,
             };

@@ -5,13 +5,16 @@ namespace Peft.Jinja;
 
 /// <summary>What a template wrote.</summary>
 /// <param name="Text">The text.</param>
-/// <param name="Generated">Stretches inside <c>{% generation %}</c>, as [start, end) in UTF-16 units of the text.</param>
+/// <param name="Generated">Stretches inside <c>{% generation %}</c>, as [start, end) in UTF-16 units of the
+/// text.</param>
 public sealed record Rendering(string Text, IReadOnlyList<(int Start, int End)> Generated);
 
 /// <summary>A chat template: Jinja as transformers evaluates it.</summary>
 /// <remarks>
-/// Source: jinja2 3.1.2's ImmutableSandboxedEnvironment with <c>trim_blocks</c>, <c>lstrip_blocks</c> and loop controls, and the
-/// functions, the <c>tojson</c> and the <c>generation</c> tag of transformers' chat_template_utils.py. A template reads what it is
+/// Source: jinja2 3.1.2's ImmutableSandboxedEnvironment with <c>trim_blocks</c>, <c>lstrip_blocks</c> and loop
+/// controls, and the
+/// functions, the <c>tojson</c> and the <c>generation</c> tag of transformers' chat_template_utils.py. A template reads
+/// what it is
 /// given and writes text; it reaches nothing else.
 /// </remarks>
 public sealed class JinjaTemplate
@@ -48,7 +51,8 @@ public sealed class JinjaTemplate
         JsonValueKind.String => json.GetString(),
         JsonValueKind.Number => FromNumber(json.GetRawText()),
         JsonValueKind.Array => new PyList(json.EnumerateArray().Select(FromJson)),
-        _ => Library.Dictionary(json.EnumerateObject().Select(item => KeyValuePair.Create((object?)item.Name, FromJson(item.Value)))),
+        _ => Library.Dictionary(json.EnumerateObject()
+            .Select(item => KeyValuePair.Create((object?)item.Name, FromJson(item.Value)))),
     };
 
     // Python tells 1 from 1.0.

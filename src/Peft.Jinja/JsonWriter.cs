@@ -4,7 +4,8 @@ using System.Text;
 
 namespace Peft.Jinja;
 
-/// <summary><c>tojson</c> of transformers: Python's <c>json.dumps</c>, characters beyond ASCII as they are unless asked.</summary>
+/// <summary><c>tojson</c> of transformers: Python's <c>json.dumps</c>, characters beyond ASCII as they are unless
+/// asked.</summary>
 /// <remarks>Source: transformers, chat_template_utils.py.</remarks>
 internal sealed class JsonWriter
 {
@@ -21,7 +22,8 @@ internal sealed class JsonWriter
         _sorts = arguments.Flag(3, "sort_keys");
         var indent = arguments.Get(1, "indent");
         _indentation = indent is null ? null
-            : Python.IsText(indent) ? indent.ToString() : new string(' ', Math.Clamp(Python.RequireIndex(indent), 0, 1000));
+            : Python.IsText(indent) ? indent.ToString()
+                : new string(' ', Math.Clamp(Python.RequireIndex(indent), 0, 1000));
         (_between, _afterKey) = (_indentation is null ? ", " : ",", ": ");
         if (arguments.Get(2, "separators") is not { } separators)
             return;
@@ -59,7 +61,8 @@ internal sealed class JsonWriter
                 AddText(value.ToString()!);
                 break;
             case PyList or PyTuple:
-                AddItems('[', ']', [.. ((IReadOnlyList<object?>)value).Select(item => (Action)(() => Add(item, depth + 1)))], depth);
+                AddItems('[', ']',
+                    [.. ((IReadOnlyList<object?>)value).Select(item => (Action)(() => Add(item, depth + 1)))], depth);
                 break;
             case PyDict dict:
                 AddItems('{', '}', [.. Ordered(dict).Select(item => (Action)(() =>
@@ -119,7 +122,8 @@ internal sealed class JsonWriter
     };
 
     private static string Number(double value) =>
-        double.IsNaN(value) ? "NaN" : double.IsInfinity(value) ? value > 0 ? "Infinity" : "-Infinity" : PythonText.Number(value);
+        double.IsNaN(value) ? "NaN" : double.IsInfinity(value) ? value > 0 ? "Infinity" : "-Infinity"
+            : PythonText.Number(value);
 
     private void AddText(string text)
     {

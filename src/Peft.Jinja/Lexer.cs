@@ -56,14 +56,16 @@ internal readonly record struct Token(TokenKind Kind, string Value, int Line)
 }
 
 /// <summary>
-/// Cuts a template into tokens as jinja2's lexer does with <c>trim_blocks</c> and <c>lstrip_blocks</c> on, the setting of transformers.
+/// Cuts a template into tokens as jinja2's lexer does with <c>trim_blocks</c> and <c>lstrip_blocks</c> on, the setting
+/// of transformers.
 /// </summary>
 /// <remarks>Source: jinja2 3.1.2, lexer.py.</remarks>
 internal sealed partial class Lexer
 {
     private static readonly string[] Operators =
     [
-        "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".", ":", "|", ",", ";",
+        "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=",
+            ".", ":", "|", ",", ";",
     ];
 
     private readonly string _source;
@@ -98,7 +100,8 @@ internal sealed partial class Lexer
 
             var sign = tag + 2 < _source.Length && _source[tag + 2] is '-' or '+' ? _source[tag + 2] : ' ';
             // "{%-" strips everything before it; "{%" and "{#" the blanks of their own line.
-            AddData(sign == '-' ? PythonText.TrimEnd(text) : sign == '+' || _source[tag + 1] == '{' ? text : WithoutIndent(text));
+            AddData(sign == '-' ? PythonText.TrimEnd(text) : sign == '+' || _source[tag + 1] == '{' ? text
+                : WithoutIndent(text));
             Advance(text.Length + (sign == ' ' ? 2 : 3));
             _startsLine = false;
             ReadTag(_source[tag + 1]);
@@ -270,10 +273,12 @@ internal sealed partial class Lexer
     [GeneratedRegex(@"\G\s+")]
     private static partial Regex Space();
 
-    [GeneratedRegex(@"\G(?<!\.)(?:\d+_)*\d+(?:(?:\.(?:\d+_)*\d+)?e[+-]?(?:\d+_)*\d+|\.(?:\d+_)*\d+)", RegexOptions.IgnoreCase)]
+    [GeneratedRegex(@"\G(?<!\.)(?:\d+_)*\d+(?:(?:\.(?:\d+_)*\d+)?e[+-]?(?:\d+_)*\d+|\.(?:\d+_)*\d+)",
+        RegexOptions.IgnoreCase)]
     private static partial Regex Float();
 
-    [GeneratedRegex(@"\G(?:0b(?:_?[01])+|0o(?:_?[0-7])+|0x(?:_?[\da-f])+|[1-9](?:_?\d)*|0(?:_?0)*)", RegexOptions.IgnoreCase)]
+    [GeneratedRegex(@"\G(?:0b(?:_?[01])+|0o(?:_?[0-7])+|0x(?:_?[\da-f])+|[1-9](?:_?\d)*|0(?:_?0)*)",
+        RegexOptions.IgnoreCase)]
     private static partial Regex Integer();
 
     [GeneratedRegex(@"\G\w+")]

@@ -7,7 +7,8 @@ namespace Peft.Jinja;
 /// <content>The filters of jinja2, and transformers' tojson.</content>
 internal static partial class Library
 {
-    private static readonly Dictionary<string, Func<Interpreter, object?, CallArguments, object?>> Filters = new(StringComparer.Ordinal)
+    private static readonly Dictionary<string, Func<Interpreter, object?, CallArguments, object?>> Filters =
+        new(StringComparer.Ordinal)
     {
         ["abs"] = (_, value, _) => value is double d ? Math.Abs(d) : BigInteger.Abs(Number(value)),
         ["attr"] = (_, value, a) => AttributeOnly(value, Python.RequireText(a.Required(0, "name"))),
@@ -21,10 +22,13 @@ internal static partial class Library
         ["e"] = (_, value, _) => Escape(value),
         ["escape"] = (_, value, _) => Escape(value),
         ["forceescape"] = (_, value, _) => new Markup(Markup.Escape(PythonText.Str(value))),
-        ["first"] = (_, value, _) => Python.Iterate(value).DefaultIfEmpty(new Undefined("No first item, sequence was empty.")).First(),
+        ["first"] = (_, value, _) =>
+            Python.Iterate(value).DefaultIfEmpty(new Undefined("No first item, sequence was empty.")).First(),
         ["float"] = (_, value, a) => ToFloat(value, a.Get(0, "default", 0.0)),
         ["format"] = (_, value, a) => PythonFormat.Percent(
-            PythonText.Str(value), a.Named.Count > 0 ? Dictionary(a.Named.Select(n => KeyValuePair.Create((object?)n.Key, n.Value))) : new PyTuple(a.Values)),
+            PythonText.Str(value), a.Named.Count > 0
+                ? Dictionary(a.Named.Select(n => KeyValuePair.Create((object?)n.Key, n.Value)))
+                    : new PyTuple(a.Values)),
         ["groupby"] = (_, value, a) => GroupBy(value, a),
         ["indent"] = (_, value, a) => Indent(value, a),
         ["int"] = (_, value, a) => ToInt(value, a),
@@ -46,9 +50,11 @@ internal static partial class Library
         ["reject"] = (_, value, a) => new Generator(Select(value, a, wanted: false, byAttribute: false)),
         ["rejectattr"] = (_, value, a) => new Generator(Select(value, a, wanted: false, byAttribute: true)),
         ["replace"] = (_, value, a) => PythonText.Replace(
-            PythonText.Str(value), PythonText.Str(a.Required(0, "old")), PythonText.Str(a.Required(1, "new")), a.Get(2, "count") is null ? -1 : a.Integer(2, "count", -1)),
+            PythonText.Str(value), PythonText.Str(a.Required(0, "old")), PythonText.Str(a.Required(1, "new")),
+                a.Get(2, "count") is null ? -1 : a.Integer(2, "count", -1)),
         ["reverse"] = (_, value, _) => Python.IsText(value)
-            ? string.Concat(PythonText.CodePoints(value!.ToString()!).Reverse()) : new Generator(Python.Iterate(value).Reverse()),
+            ? string.Concat(PythonText.CodePoints(value!.ToString()!).Reverse())
+                : new Generator(Python.Iterate(value).Reverse()),
         ["round"] = (_, value, a) => Round(value, a),
         ["safe"] = (_, value, _) => value is Spanned or Markup ? value : new Markup(PythonText.Str(value)),
         ["select"] = (_, value, a) => new Generator(Select(value, a, wanted: true, byAttribute: false)),
@@ -56,12 +62,16 @@ internal static partial class Library
         ["slice"] = (_, value, a) => new Generator(Slices(value, a)),
         ["sort"] = (_, value, a) => Sort(value, a),
         ["string"] = (_, value, _) => Python.IsText(value) ? value : PythonText.Str(value),
-        ["striptags"] = (_, value, _) => string.Join(' ', PythonText.Split(Tags().Replace(PythonText.Str(value), ""), null, -1)),
-        ["sum"] = (_, value, a) => Python.Iterate(value).Select(Picker(a.Get(0, "attribute"))).Aggregate(a.Get(1, "start", BigInteger.Zero), (sum, item) => Python.Binary("+", sum, item)),
+        ["striptags"] = (_, value, _) =>
+            string.Join(' ', PythonText.Split(Tags().Replace(PythonText.Str(value), ""), null, -1)),
+        ["sum"] = (_, value, a) => Python.Iterate(value).Select(Picker(a.Get(0, "attribute")))
+            .Aggregate(a.Get(1, "start", BigInteger.Zero), (sum, item) => Python.Binary("+", sum, item)),
         ["title"] = (_, value, _) => Words().Replace(PythonText.Str(value), word => PythonText.Capitalize(word.Value)),
-        ["tojson"] = (_, value, a) => JsonWriter.Write(value, a.Of("tojson", "ensure_ascii", "indent", "separators", "sort_keys")),
+        ["tojson"] = (_, value, a) =>
+            JsonWriter.Write(value, a.Of("tojson", "ensure_ascii", "indent", "separators", "sort_keys")),
         ["trim"] = (_, value, a) => PythonText.Strip(
-            Python.IsText(value) ? value : PythonText.Str(value), a.Get(0, "chars") is { } letters ? Python.RequireText(letters) : null, left: true, right: true),
+            Python.IsText(value) ? value : PythonText.Str(value), a.Get(0, "chars") is { } letters
+                ? Python.RequireText(letters) : null, left: true, right: true),
         ["truncate"] = (_, value, a) => Truncate(value, a),
         ["unique"] = (_, value, a) => new Generator(Unique(value, a)),
         ["upper"] = (_, value, _) => PythonText.Upper(PythonText.Str(value)),
@@ -81,19 +91,23 @@ internal static partial class Library
     private static BigInteger Number(object? value)
     {
         Python.RequireDefined(value);
-        return Python.IsNumber(value) ? Python.ToInteger(value) : throw Python.TypeError($"bad operand type for abs(): '{Python.TypeName(value)}'");
+        return Python.IsNumber(value) ? Python.ToInteger(value)
+            : throw Python.TypeError($"bad operand type for abs(): '{Python.TypeName(value)}'");
     }
 
     private static object? AttributeOnly(object? value, string name) =>
-        value is PyDict dict && dict.TryGet(name, out _) ? new Undefined($"'dict object' has no attribute '{name}'") : Members.Attribute(value, name);
+        value is PyDict dict && dict.TryGet(name, out _) ? new Undefined($"'dict object' has no attribute '{name}'")
+            : Members.Attribute(value, name);
 
     private static object? Default(object? value, CallArguments arguments)
     {
         arguments.Of("default", "default_value", "boolean");
-        return value is Undefined || (arguments.Flag(1, "boolean") && !Python.IsTrue(value)) ? arguments.Get(0, "default_value", "") : value;
+        return value is Undefined || (arguments.Flag(1, "boolean") && !Python.IsTrue(value))
+            ? arguments.Get(0, "default_value", "") : value;
     }
 
-    private static object Escape(object? value) => value is Markup ? value : new Markup(Markup.Escape(PythonText.Str(value)));
+    private static object Escape(object? value) =>
+        value is Markup ? value : new Markup(Markup.Escape(PythonText.Str(value)));
 
     private static string Join(object? value, CallArguments arguments)
     {
@@ -110,7 +124,8 @@ internal static partial class Library
             throw Python.TypeError($"indent: expected a str, not {Python.TypeName(value)}");
         var text = value + "\n";
         var width = arguments.Get(0, "width", (BigInteger)4);
-        var indentation = Python.IsText(width) ? width!.ToString()! : new string(' ', Math.Clamp(Python.RequireIndex(width), 0, 10_000));
+        var indentation = Python.IsText(width) ? width!.ToString()!
+            : new string(' ', Math.Clamp(Python.RequireIndex(width), 0, 10_000));
         var lines = PythonText.Lines(text);
         Python.RequireLength(text.Length + ((long)lines.Count * indentation.Length));
         var result = arguments.Flag(2, "blank")
@@ -123,11 +138,14 @@ internal static partial class Library
     private static string UrlEncoded(object? value)
     {
         static string Quoted(object? part) => Uri.EscapeDataString(PythonText.Str(part));
+        static string InQuery(object? part) => Quoted(part).Replace("%20", "+", StringComparison.Ordinal);
         if (Python.IsText(value) || !Python.IsIterable(value))
             return Quoted(value).Replace("%2F", "/", StringComparison.Ordinal);
-        var pairs = value is PyDict dict ? dict.Select(item => new PyTuple([item.Key, item.Value])) : Python.Iterate(value);
+        var pairs = value is PyDict dict
+            ? dict.Select(item => new PyTuple([item.Key, item.Value]))
+            : Python.Iterate(value);
         return string.Join("&", pairs.Select(pair => Python.Iterate(pair).ToList() is { Count: 2 } parts
-            ? $"{Quoted(parts[0]).Replace("%20", "+", StringComparison.Ordinal)}={Quoted(parts[1]).Replace("%20", "+", StringComparison.Ordinal)}"
+            ? $"{InQuery(parts[0])}={InQuery(parts[1])}"
             : throw new JinjaException(JinjaErrorKind.Runtime, "expected pairs of names and values")));
     }
 
@@ -135,7 +153,8 @@ internal static partial class Library
     {
         _ when Python.IsNumber(value) => Python.ToDouble(value),
         _ when Python.IsText(value) && double.TryParse(
-            value!.ToString()!.Trim().Replace("_", "", StringComparison.Ordinal), NumberStyles.Float, CultureInfo.InvariantCulture, out var number) => number,
+            value!.ToString()!.Trim().Replace("_", "", StringComparison.Ordinal), NumberStyles.Float,
+                CultureInfo.InvariantCulture, out var number) => number,
         _ => fallback,
     };
 
@@ -150,10 +169,12 @@ internal static partial class Library
             return fallback;
         var text = value!.ToString()!.Trim().Replace("_", "", StringComparison.Ordinal);
         if (arguments.Integer(1, "base", 10) is 16)
-            return BigInteger.TryParse("0" + text.Replace("0x", "", StringComparison.OrdinalIgnoreCase), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var hex) ? hex : fallback;
+            return BigInteger.TryParse("0" + text.Replace("0x", "", StringComparison.OrdinalIgnoreCase),
+                NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var hex) ? hex : fallback;
         if (BigInteger.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var whole))
             return whole;
-        return double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out number) && double.IsFinite(number)
+        return double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out number)
+            && double.IsFinite(number)
             ? new BigInteger(Math.Truncate(number)) : fallback;
     }
 
@@ -168,7 +189,8 @@ internal static partial class Library
             "ceil" => Math.Ceiling(number * scale) / scale,
             "floor" => Math.Floor(number * scale) / scale,
             "common" when value is not double => Python.ToInteger(value),
-            "common" => digits is >= 0 and <= 15 ? Math.Round(number, digits) : Math.Round(number / Math.Pow(10, -digits)) * Math.Pow(10, -digits),
+            "common" => digits is >= 0 and <= 15 ? Math.Round(number, digits)
+                : Math.Round(number / Math.Pow(10, -digits)) * Math.Pow(10, -digits),
             _ => throw new JinjaException(JinjaErrorKind.Runtime, "method must be common, ceil or floor"),
         };
     }
@@ -214,7 +236,8 @@ internal static partial class Library
             throw Python.TypeError($"'{Python.TypeName(value)}' object has no items");
         var part = arguments.Text(1, "by", "key") == "value" ? 1 : 0;
         var key = Key(arguments.Flag(0, "case_sensitive"), null);
-        return Sorted(dict.Select(item => (object?)new PyTuple([item.Key, item.Value])), pair => key(((PyTuple)pair!)[part]), arguments.Flag(2, "reverse"));
+        return Sorted(dict.Select(item => (object?)new PyTuple([item.Key, item.Value])), pair =>
+            key(((PyTuple)pair!)[part]), arguments.Flag(2, "reverse"));
     }
 
     private static PyList Sorted(IEnumerable<object?> items, Func<object?, object?> key, bool reverse)
@@ -234,7 +257,8 @@ internal static partial class Library
     {
         var key = Picker(arguments.Required(0, "attribute"));
         var groups = Sorted(Python.Iterate(value), key, reverse: false)
-            .GroupBy(key, (group, items) => (object?)new PyTuple([group, new PyList(items)]), EqualityComparer<object?>.Create(Python.AreEqual, Python.Hash));
+            .GroupBy(key, (group, items) => (object?)new PyTuple([group, new PyList(items)]),
+                EqualityComparer<object?>.Create(Python.AreEqual, Python.Hash));
         return new PyList(groups);
     }
 
@@ -256,7 +280,8 @@ internal static partial class Library
         var size = arguments.Integer(0, "linecount", 1);
         foreach (var chunk in Python.Iterate(value).Chunk(Math.Max(1, size)))
         {
-            var filling = arguments.Get(1, "fill_with") is { } fill ? Enumerable.Repeat((object?)fill, size - chunk.Length) : [];
+            var filling =
+                arguments.Get(1, "fill_with") is { } fill ? Enumerable.Repeat((object?)fill, size - chunk.Length) : [];
             yield return new PyList(chunk.Concat(filling));
         }
     }
@@ -285,7 +310,8 @@ internal static partial class Library
             yield break;
         if (arguments.Values.Count == 0 && arguments.Named.TryGetValue("attribute", out var attribute))
         {
-            var pick = Picker(attribute, arguments.Named.GetValueOrDefault("default"), arguments.Named.ContainsKey("default"));
+            var pick =
+                Picker(attribute, arguments.Named.GetValueOrDefault("default"), arguments.Named.ContainsKey("default"));
             foreach (var item in Python.Iterate(value))
                 yield return pick(item);
             yield break;
@@ -320,7 +346,8 @@ internal static partial class Library
             return item => item;
         var path = attribute is BigInteger ? [attribute]
             : Python.RequireText(attribute).Split('.').Select(part =>
-                part.Length > 0 && part.All(char.IsAsciiDigit) ? (object)BigInteger.Parse(part, CultureInfo.InvariantCulture) : part).ToArray();
+                part.Length > 0 && part.All(char.IsAsciiDigit)
+                    ? (object)BigInteger.Parse(part, CultureInfo.InvariantCulture) : part).ToArray();
         return item =>
         {
             foreach (var part in path)
@@ -337,7 +364,8 @@ internal static partial class Library
     private static Func<object?, object?> Key(bool isCaseSensitive, object? attribute)
     {
         var pick = Picker(attribute);
-        return item => pick(item) is { } value && Python.IsText(value) && !isCaseSensitive ? PythonText.Lower(value.ToString()!) : pick(item);
+        return item => pick(item) is { } value && Python.IsText(value) && !isCaseSensitive
+            ? PythonText.Lower(value.ToString()!) : pick(item);
     }
 
     [GeneratedRegex("<!--.*?-->|<[^>]*>", RegexOptions.Singleline)]

@@ -21,7 +21,8 @@ internal static partial class Library
         ["number"] = (value, _) => Python.IsNumber(value),
         ["string"] = (value, _) => Python.IsText(value),
         ["mapping"] = (value, _) => value is PyDict,
-        ["sequence"] = (value, _) => Python.IsText(value) || value is PyList or PyTuple or PyDict or PyRange or Undefined,
+        ["sequence"] = (value, _) =>
+            Python.IsText(value) || value is PyList or PyTuple or PyDict or PyRange or Undefined,
         ["iterable"] = (value, _) => Python.IsIterable(value),
         ["callable"] = (value, _) => value is Callable,
         ["even"] = (value, _) => Python.Binary("%", value, (BigInteger)2) is BigInteger { IsZero: true } or 0.0,
@@ -38,7 +39,8 @@ internal static partial class Library
 
     private static readonly Dictionary<string, string> ComparisonTests = new(StringComparer.Ordinal)
     {
-        ["=="] = "==", ["eq"] = "==", ["equalto"] = "==", ["!="] = "!=", ["ne"] = "!=", [">"] = ">", ["gt"] = ">", ["greaterthan"] = ">",
+        ["=="] = "==", ["eq"] = "==", ["equalto"] = "==", ["!="] = "!=", ["ne"] = "!=", [">"] = ">", ["gt"] =
+            ">", ["greaterthan"] = ">",
         [">="] = ">=", ["ge"] = ">=", ["<"] = "<", ["lt"] = "<", ["lessthan"] = "<", ["<="] = "<=", ["le"] = "<=",
     };
 
@@ -70,7 +72,8 @@ internal static partial class Library
     /// <summary>The functions that jinja2 and transformers give every template.</summary>
     public static IEnumerable<KeyValuePair<string, object?>> Globals(Interpreter interpreter)
     {
-        static KeyValuePair<string, object?> Function(string name, Func<CallArguments, object?> call) => new(name, new Callable(name, call));
+        static KeyValuePair<string, object?> Function(string name, Func<CallArguments, object?> call) =>
+            new(name, new Callable(name, call));
         yield return Function("range", Range);
         yield return Function("dict", arguments => Dictionary(Pairs(arguments)));
         yield return Function("namespace", arguments =>
@@ -112,7 +115,8 @@ internal static partial class Library
             {
                 var items = Python.Iterate(pair).Take(3).ToList();
                 yield return items.Count == 2 ? new(items[0], items[1])
-                    : throw new JinjaException(JinjaErrorKind.Runtime, "dictionary update sequence element has not length 2");
+                    : throw new JinjaException(JinjaErrorKind.Runtime,
+                        "dictionary update sequence element has not length 2");
             }
         }
 
@@ -129,13 +133,15 @@ internal static partial class Library
         }).ToList();
         if (numbers.Count is 0 or > 3)
             throw Python.TypeError($"range expected 1 to 3 arguments, got {numbers.Count}");
-        var (start, stop, step) = numbers.Count == 1 ? (0, numbers[0], 1) : (numbers[0], numbers[1], numbers.Count == 3 ? numbers[2] : 1);
+        var (start, stop, step) =
+            numbers.Count == 1 ? (0, numbers[0], 1) : (numbers[0], numbers[1], numbers.Count == 3 ? numbers[2] : 1);
         if (step.IsZero)
             throw new JinjaException(JinjaErrorKind.Runtime, "range() arg 3 must not be zero");
         if (BigInteger.Abs(stop - start) / BigInteger.Abs(step) > MostInRange)
         {
             throw new JinjaException(
-                JinjaErrorKind.Runtime, $"Range too big. The sandbox blocks ranges larger than MAX_RANGE ({MostInRange}).");
+                JinjaErrorKind.Runtime,
+                    $"Range too big. The sandbox blocks ranges larger than MAX_RANGE ({MostInRange}).");
         }
 
         return new PyRange(start, stop, step);

@@ -3,7 +3,8 @@ using System.Numerics;
 namespace Peft.Jinja;
 
 /// <summary>Attributes, items and methods of values, in the order in which jinja2's sandbox looks for them.</summary>
-/// <remarks>Source: jinja2 3.1.2, sandbox.py: methods that change a list or dictionary are unsafe, except pop and clear of lists.</remarks>
+/// <remarks>Source: jinja2 3.1.2, sandbox.py: methods that change a list or dictionary are unsafe, except pop and clear
+/// of lists.</remarks>
 internal static class Members
 {
     private static readonly string[] UnsafeOfLists = ["append", "reverse", "insert", "sort", "extend", "remove"];
@@ -112,7 +113,8 @@ internal static class Members
         "items" => new(name, _ => new DictView(name, [.. dict.Select(item => new PyTuple([item.Key, item.Value]))])),
         "keys" => new(name, _ => new DictView(name, [.. dict.Keys])),
         "values" => new(name, _ => new DictView(name, [.. dict.Values])),
-        "get" => new(name, arguments => dict.TryGet(arguments.Required(0, "key"), out var value) ? value : arguments.Get(1, "default")),
+        "get" => new(name, arguments =>
+            dict.TryGet(arguments.Required(0, "key"), out var value) ? value : arguments.Get(1, "default")),
         "copy" => new(name, _ => Library.Dictionary(dict)),
         _ => null,
     };
@@ -147,7 +149,8 @@ internal static class Members
     {
         var at = index < 0 ? index + items.Count : index;
         if (at < 0 || at >= items.Count)
-            throw new JinjaException(JinjaErrorKind.Runtime, items.Count == 0 ? "pop from empty list" : "pop index out of range");
+            throw new JinjaException(JinjaErrorKind.Runtime, items.Count == 0 ? "pop from empty list"
+                : "pop index out of range");
         var item = items[at];
         items.RemoveAt(at);
         return item;
@@ -156,6 +159,7 @@ internal static class Members
     private static Undefined Missing(object? target, object? key)
     {
         var owner = target is null ? "None" : $"{Python.TypeName(target)} object";
-        return new Undefined(Python.IsText(key) ? $"'{owner}' has no attribute '{key}'" : $"{owner} has no element {PythonText.Repr(key)}");
+        return new Undefined(Python.IsText(key) ? $"'{owner}' has no attribute '{key}'"
+            : $"{owner} has no element {PythonText.Repr(key)}");
     }
 }

@@ -1,12 +1,14 @@
 namespace Peft.Jinja;
 
 /// <summary>Builds the tree of a template: statements. Expressions are in the other half of this class.</summary>
-/// <remarks>Source: jinja2 3.1.2, parser.py, with the extensions <c>loopcontrols</c> and transformers' <c>generation</c>.</remarks>
+/// <remarks>Source: jinja2 3.1.2, parser.py, with the extensions <c>loopcontrols</c> and transformers'
+/// <c>generation</c>.</remarks>
 internal sealed partial class Parser
 {
     private static readonly string[] BlockKeywords =
     [
-        "for", "if", "block", "extends", "print", "macro", "include", "from", "import", "set", "with", "call", "filter", "break",
+        "for", "if", "block", "extends", "print", "macro", "include", "from", "import", "set", "with", "call",
+            "filter", "break",
         "continue", "generation",
     ];
 
@@ -30,7 +32,8 @@ internal sealed partial class Parser
         return parser._unknown.Count == 0 ? body : throw parser._unknown[0];
     }
 
-    // Statements up to a tag that ends this block, which is left as the current token; to the end of the template without any.
+    // Statements up to a tag that ends this block, which is left as the current token; to the end of the template
+    // without any.
     private List<Statement> Body(string tag, params string[] ends)
     {
         Enter();
@@ -267,7 +270,8 @@ internal sealed partial class Parser
     // A name, an attribute of a namespace, or a tuple of names.
     private Expression Target(bool withNamespace, params string[] ends)
     {
-        if (withNamespace && Current.Kind == TokenKind.Name && _tokens[_at + 1].Is(".") && _tokens[_at + 2].Kind == TokenKind.Name)
+        if (withNamespace && Current.Kind == TokenKind.Name && _tokens[_at + 1].Is(".")
+            && _tokens[_at + 2].Kind == TokenKind.Name)
         {
             var target = new AttributeOf(new NameOf(Current.Value, Current.Line), _tokens[_at + 2].Value, Current.Line);
             _at += 3;
@@ -331,7 +335,8 @@ internal sealed partial class Parser
     private void Enter()
     {
         if (++_depth > _deepest)
-            throw new JinjaException(JinjaErrorKind.Limit, $"the template nests more than {_deepest} levels deep", Current.Line);
+            throw new JinjaException(JinjaErrorKind.Limit, $"the template nests more than {_deepest} levels deep",
+                Current.Line);
     }
 
     private JinjaException Unexpected(string expected) => Current.Kind == TokenKind.End

@@ -53,7 +53,8 @@ internal static class Python
         if (ReferenceEquals(left, right))
             return left is not double.NaN;
         if (IsNumber(left) && IsNumber(right))
-            return left is double || right is double ? ToDouble(left) == ToDouble(right) : ToInteger(left) == ToInteger(right);
+            return left is double || right is double ? ToDouble(left) == ToDouble(right)
+                : ToInteger(left) == ToInteger(right);
         if (IsText(left) && IsText(right))
             return left!.ToString() == right!.ToString();
         return (left, right) switch
@@ -116,7 +117,8 @@ internal static class Python
                 : throw TypeError($"'in <string>' requires string as left operand, not {TypeName(item)}");
         }
 
-        return container is PyDict dict ? dict.TryGet(item, out _) : Iterate(container).Any(other => AreEqual(other, item));
+        return container is PyDict dict ? dict.TryGet(item, out _) : Iterate(container)
+            .Any(other => AreEqual(other, item));
     }
 
     public static IEnumerable<object?> Iterate(object? value) => value switch
@@ -184,7 +186,9 @@ internal static class Python
         if (length > JinjaLimits.Longest)
         {
             throw new JinjaException(
-                JinjaErrorKind.Limit, string.Create(CultureInfo.InvariantCulture, $"longer than {JinjaLimits.Longest:N0} characters or items"));
+                JinjaErrorKind.Limit,
+                    string.Create(CultureInfo.InvariantCulture,
+                        $"longer than {JinjaLimits.Longest:N0} characters or items"));
         }
     }
 
@@ -251,7 +255,8 @@ internal static class Python
         if (times > long.MaxValue)
             throw new JinjaException(JinjaErrorKind.Runtime, "cannot fit 'int' into an index-sized integer");
         times = BigInteger.Max(0, times);
-        var length = value is PyList or PyTuple ? ((IReadOnlyCollection<object?>)value).Count : value!.ToString()!.Length;
+        var length =
+            value is PyList or PyTuple ? ((IReadOnlyCollection<object?>)value).Count : value!.ToString()!.Length;
         RequireLength((long)BigInteger.Min(long.MaxValue, times * length));
         var count = length == 0 ? 0 : (int)times;
         return value switch

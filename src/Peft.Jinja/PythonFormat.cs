@@ -23,14 +23,18 @@ internal static partial class PythonFormat
                 return "%";
             if (match.Groups["type"].Length == 0)
                 throw new JinjaException(JinjaErrorKind.Runtime, "unsupported format character");
-            var width = match.Groups["width"].Value is "*" ? Python.RequireIndex(Next()) : Number(match.Groups["width"].Value, 0);
-            var digits = match.Groups["precision"].Value is "*" ? Python.RequireIndex(Next()) : Number(match.Groups["precision"].Value, -1);
+            var width = match.Groups["width"].Value is "*" ? Python.RequireIndex(Next())
+                : Number(match.Groups["width"].Value, 0);
+            var digits = match.Groups["precision"].Value is "*" ? Python.RequireIndex(Next())
+                : Number(match.Groups["precision"].Value, -1);
             var value = match.Groups["key"].Success && arguments is PyDict dict
-                ? dict.TryGet(match.Groups["key"].Value, out var named) ? named : throw new JinjaException(JinjaErrorKind.Runtime, match.Groups["key"].Value)
+                ? dict.TryGet(match.Groups["key"].Value, out var named) ? named
+                    : throw new JinjaException(JinjaErrorKind.Runtime, match.Groups["key"].Value)
                 : Next();
             return Converted(match.Groups["flags"].Value, width, digits, match.Groups["type"].Value[0], value);
         });
-        if (next < values.Count && arguments is PyTuple || next == 0 && arguments is not (PyDict or PyTuple) && !Conversion().IsMatch(text))
+        if (next < values.Count && arguments is PyTuple || next == 0 && arguments is not (PyDict or PyTuple)
+            && !Conversion().IsMatch(text))
             throw Python.TypeError("not all arguments converted during string formatting");
         return result;
     }
@@ -69,7 +73,8 @@ internal static partial class PythonFormat
         return result.ToString();
     }
 
-    /// <summary>Fills a text up to a width: <c>&lt;</c> to the right, <c>&gt;</c> to the left, <c>^</c> on both sides.</summary>
+    /// <summary>Fills a text up to a width: <c>&lt;</c> to the right, <c>&gt;</c> to the left, <c>^</c> on both
+    /// sides.</summary>
     public static string Pad(string text, int width, string fill, char alignment)
     {
         Python.RequireLength(width);
@@ -123,7 +128,8 @@ internal static partial class PythonFormat
                 "T" or "X" => time.ToString("HH':'mm':'ss", culture),
                 "R" => time.ToString("HH':'mm", culture),
                 "r" => time.ToString("hh':'mm':'ss tt", culture),
-                "c" => time.ToString("ddd MMM ", culture) + time.Day.ToString(culture).PadLeft(2) + time.ToString(" HH':'mm':'ss yyyy", culture),
+                "c" => time.ToString("ddd MMM ", culture) + time.Day.ToString(culture).PadLeft(2)
+                    + time.ToString(" HH':'mm':'ss yyyy", culture),
                 "s" => new DateTimeOffset(time, TimeSpan.Zero).ToUnixTimeSeconds().ToString(culture),
                 "Z" or "z" => "",
                 "n" => "\n",
@@ -131,7 +137,8 @@ internal static partial class PythonFormat
                 "%" => "%",
                 _ => match.Value,
             };
-            return match.Groups[1].Value == "-" && text.Length > 1 ? text.TrimStart('0', ' ') is { Length: > 0 } bare ? bare : "0" : text;
+            return match.Groups[1].Value == "-" && text.Length > 1 ? text.TrimStart('0', ' ') is { Length: > 0 } bare
+                ? bare : "0" : text;
         });
     }
 
@@ -146,7 +153,8 @@ internal static partial class PythonFormat
         {
             var at = name.Length == 0 ? automatic++ : Number(name, 0);
             value = at < arguments.Values.Count ? arguments.Values[at]
-                : throw new JinjaException(JinjaErrorKind.Runtime, $"Replacement index {at} out of range for positional args tuple");
+                : throw new JinjaException(JinjaErrorKind.Runtime,
+                    $"Replacement index {at} out of range for positional args tuple");
         }
         else if (!arguments.Named.TryGetValue(name, out value))
         {
@@ -157,11 +165,13 @@ internal static partial class PythonFormat
         {
             var key = member.Value[0] == '.' ? member.Value[1..] : member.Value[1..^1];
             value = member.Value[0] == '.' ? Members.Attribute(value, key)
-                : Members.Item(value, key.All(char.IsAsciiDigit) ? BigInteger.Parse(key, CultureInfo.InvariantCulture) : key);
+                : Members.Item(value, key.All(char.IsAsciiDigit) ? BigInteger.Parse(key, CultureInfo.InvariantCulture)
+                    : key);
             Python.RequireDefined(value);
         }
 
-        value = match.Groups["conversion"].Value switch { "r" => PythonText.Repr(value), "s" => PythonText.Str(value), _ => value };
+        value = match.Groups["conversion"].Value switch { "r" => PythonText.Repr(value), "s" =>
+            PythonText.Str(value), _ => value };
         return Formatted(value, match.Groups["spec"].Value);
     }
 
@@ -177,16 +187,19 @@ internal static partial class PythonFormat
         var isNumber = Python.IsNumber(value);
         string text;
         if (isNumber && (type.Length > 0 || value is double))
-            text = Converted(match.Groups["sign"].Value == "-" ? "" : match.Groups["sign"].Value, 0, precision, type switch { "" => 'g', "n" => 'd', _ => type[0] }, value);
+            text = Converted(match.Groups["sign"].Value == "-" ? "" : match.Groups["sign"].Value, 0, precision,
+                type switch { "" => 'g', "n" => 'd', _ => type[0] }, value);
         else
-            text = precision >= 0 && !isNumber ? PythonText.Str(Members.Slice(PythonText.Str(value), null, precision, null)) : PythonText.Str(value);
+            text = precision >= 0 && !isNumber
+                ? PythonText.Str(Members.Slice(PythonText.Str(value), null, precision, null)) : PythonText.Str(value);
         if (match.Groups["comma"].Value is { Length: > 0 } mark)
             text = Thousands().Replace(text, mark);
         var width = Number(match.Groups["width"].Value, 0);
         if (match.Groups["zero"].Length > 0 && match.Groups["align"].Length == 0)
             return ZeroFill(text, width);
         var alignment = match.Groups["align"].Length > 0 ? match.Groups["align"].Value[0] : isNumber ? '>' : '<';
-        return Pad(text, width, match.Groups["fill"].Length > 0 ? match.Groups["fill"].Value : " ", alignment == '=' ? '>' : alignment);
+        return Pad(text, width, match.Groups["fill"].Length > 0 ? match.Groups["fill"].Value : " ", alignment == '='
+            ? '>' : alignment);
     }
 
     private static string Converted(string flags, int width, int precision, char type, object? value)
@@ -203,17 +216,21 @@ internal static partial class PythonFormat
             'X' => Based(value, 16).ToUpperInvariant(),
             'o' => Based(value, 8),
             'b' => Based(value, 2),
-            'f' or 'F' => Python.ToDouble(value).ToString("F" + (precision < 0 ? 6 : precision), CultureInfo.InvariantCulture),
+            'f' or 'F' =>
+                Python.ToDouble(value).ToString("F" + (precision < 0 ? 6 : precision), CultureInfo.InvariantCulture),
             'e' or 'E' => Scientific(Python.ToDouble(value), precision < 0 ? 6 : precision, type),
             'g' or 'G' => General(Python.ToDouble(value), precision),
-            '%' => (Python.ToDouble(value) * 100).ToString("F" + (precision < 0 ? 6 : precision), CultureInfo.InvariantCulture) + "%",
+            '%' => (Python.ToDouble(value) * 100)
+                .ToString("F" + (precision < 0 ? 6 : precision), CultureInfo.InvariantCulture) + "%",
             _ => throw new JinjaException(JinjaErrorKind.Runtime, $"unsupported format character '{type}'"),
         };
         if (Python.IsNumber(value) && type is not ('s' or 'r' or 'a' or 'c') && !text.StartsWith('-'))
-            text = (flags.Contains('+', StringComparison.Ordinal) ? "+" : flags.Contains(' ', StringComparison.Ordinal) ? " " : "") + text;
+            text = (flags.Contains('+', StringComparison.Ordinal) ? "+" : flags.Contains(' ', StringComparison.Ordinal)
+                ? " " : "") + text;
         if (flags.Contains('-', StringComparison.Ordinal))
             return Pad(text, width, " ", '<');
-        return flags.Contains('0', StringComparison.Ordinal) && type is not ('s' or 'r' or 'a' or 'c') ? ZeroFill(text, width) : Pad(text, width, " ", '>');
+        return flags.Contains('0', StringComparison.Ordinal) && type is not ('s' or 'r' or 'a' or 'c')
+            ? ZeroFill(text, width) : Pad(text, width, " ", '>');
     }
 
     private static string Cut(string text, int precision) =>
@@ -253,7 +270,8 @@ internal static partial class PythonFormat
         var digits = Math.Max(1, precision);
         var scientific = Scientific(value, digits - 1, 'e');
         var exponent = Number(scientific[(scientific.IndexOf('e', StringComparison.Ordinal) + 1)..].TrimStart('+'), 0);
-        var text = exponent < -4 || exponent >= digits ? scientific : value.ToString("F" + Math.Max(0, digits - 1 - exponent), CultureInfo.InvariantCulture);
+        var text = exponent < -4 || exponent >= digits ? scientific
+            : value.ToString("F" + Math.Max(0, digits - 1 - exponent), CultureInfo.InvariantCulture);
         var mark = text.IndexOf('e', StringComparison.Ordinal);
         var (number, tail) = mark < 0 ? (text, "") : (text[..mark], text[mark..]);
         return (number.Contains('.', StringComparison.Ordinal) ? number.TrimEnd('0').TrimEnd('.') : number) + tail;
@@ -263,13 +281,17 @@ internal static partial class PythonFormat
         : int.TryParse(digits, CultureInfo.InvariantCulture, out var value) ? value
         : throw new JinjaException(JinjaErrorKind.Limit, $"a width or precision above {Widest:N0}");
 
-    [GeneratedRegex(@"%(?:\((?<key>[^)]*)\))?(?<flags>[-+ #0]*)(?<width>\d+|\*)?(?:\.(?<precision>\d+|\*))?(?<type>[a-zA-Z%])?")]
+    [GeneratedRegex(
+        @"%(?:\((?<key>[^)]*)\))?(?<flags>[-+ #0]*)(?<width>\d+|\*)?(?:\.(?<precision>\d+|\*))?(?<type>[a-zA-Z%])?")]
     private static partial Regex Conversion();
 
-    [GeneratedRegex(@"^(?<name>\w*)(?<member>\.\w+|\[[^\]]*\])*(?:!(?<conversion>[rsa]))?(?::(?<spec>.*))?$", RegexOptions.Singleline)]
+    [GeneratedRegex(@"^(?<name>\w*)(?<member>\.\w+|\[[^\]]*\])*(?:!(?<conversion>[rsa]))?(?::(?<spec>.*))?$",
+        RegexOptions.Singleline)]
     private static partial Regex Replacement();
 
-    [GeneratedRegex(@"^(?:(?<fill>.)?(?<align>[<>^=]))?(?<sign>[-+ ])?#?(?<zero>0)?(?<width>\d+)?(?<comma>[,_])?(?:\.(?<precision>\d+))?(?<type>[a-zA-Z%])?$")]
+    [GeneratedRegex(
+        @"^(?:(?<fill>.)?(?<align>[<>^=]))?(?<sign>[-+ ])?#?(?<zero>0)?(?<width>\d+)?"
+        + @"(?<comma>[,_])?(?:\.(?<precision>\d+))?(?<type>[a-zA-Z%])?$")]
     private static partial Regex Specification();
 
     [GeneratedRegex(@"(?<=\d)(?=(?:\d{3})+(?!\d))(?<!\.\d*)")]

@@ -25,7 +25,8 @@ internal static class PythonText
         if (left is not Spanned && right is not Spanned)
             return a + b;
         var spans = (left as Spanned)?.Spans ?? [];
-        return new Spanned(a + b, [.. spans, .. ((right as Spanned)?.Spans ?? []).Select(s => (s.Start + a.Length, s.End + a.Length))]);
+        return new Spanned(a + b,
+            [.. spans, .. ((right as Spanned)?.Spans ?? []).Select(s => (s.Start + a.Length, s.End + a.Length))]);
     }
 
     /// <summary>A stretch of a text, with the spans in it.</summary>
@@ -35,7 +36,8 @@ internal static class PythonText
         return value switch
         {
             Spanned spanned => new Spanned(text, [.. spanned.Spans
-                .Select(s => (Start: Math.Max(s.Start, start) - start, End: Math.Min(s.End, end) - start)).Where(s => s.Start <= s.End)]),
+                .Select(s => (Start: Math.Max(s.Start, start) - start, End: Math.Min(s.End, end) - start))
+                    .Where(s => s.Start <= s.End)]),
             Markup => new Markup(text),
             _ => text,
         };
@@ -55,7 +57,8 @@ internal static class PythonText
     public static object Strip(object? value, string? letters, bool left, bool right)
     {
         var text = value!.ToString()!;
-        bool Goes(char letter) => letters is null ? IsBlank(letter) : letters.Contains(letter, StringComparison.Ordinal);
+        bool Goes(char letter) =>
+            letters is null ? IsBlank(letter) : letters.Contains(letter, StringComparison.Ordinal);
         var (start, end) = (0, text.Length);
         while (left && start < end && Goes(text[start]))
             start++;
@@ -150,7 +153,8 @@ internal static class PythonText
         var start = 0;
         for (var i = 0; i < text.Length; i++)
         {
-            if (text[i] is not ('\n' or '\r' or '\v' or '\f' or '\x1c' or '\x1d' or '\x1e' or '\x85' or '\u2028' or '\u2029'))
+            if (text[i]
+                is not ('\n' or '\r' or '\v' or '\f' or '\x1c' or '\x1d' or '\x1e' or '\x85' or '\u2028' or '\u2029'))
                 continue;
             var end = i;
             if (text[i] == '\r' && i + 1 < text.Length && text[i + 1] == '\n')
@@ -168,7 +172,8 @@ internal static class PythonText
     {
         if (most < 0 && old.Length > 0)
         {
-            Python.RequireLength(text.Length + ((long)text.Length / old.Length * Math.Max(0, with.Length - old.Length)));
+            Python.RequireLength(text.Length
+                + ((long)text.Length / old.Length * Math.Max(0, with.Length - old.Length)));
             return text.Replace(old, with, StringComparison.Ordinal);
         }
 
@@ -222,7 +227,8 @@ internal static class PythonText
         .Replace("ﬁ", "FI", StringComparison.Ordinal).Replace("ﬂ", "FL", StringComparison.Ordinal)
         .Replace("ﬀ", "FF", StringComparison.Ordinal).Replace("ﬃ", "FFI", StringComparison.Ordinal);
 
-    public static string Lower(string text) => text.ToLowerInvariant().Replace("İ", "i\u0307", StringComparison.Ordinal);
+    public static string Lower(string text) =>
+        text.ToLowerInvariant().Replace("İ", "i\u0307", StringComparison.Ordinal);
 
     /// <summary>Resolves the escapes of a text in a template.</summary>
     public static string Unescape(string text, int line)
@@ -268,13 +274,15 @@ internal static class PythonText
         var whole = point < 0 ? mantissa.Length : point;
         var digits = mantissa.Replace(".", "", StringComparison.Ordinal);
         var leading = digits.Length - digits.TrimStart('0').Length;
-        var exponent = whole - 1 - leading + (mark < 0 ? 0 : int.Parse(shortest[(mark + 1)..], CultureInfo.InvariantCulture));
+        var exponent =
+            whole - 1 - leading + (mark < 0 ? 0 : int.Parse(shortest[(mark + 1)..], CultureInfo.InvariantCulture));
         digits = digits.Trim('0');
         var sign = value < 0 ? "-" : "";
         if (exponent is < -4 or >= 16)
         {
             var tail = digits.Length > 1 ? "." + digits[1..] : "";
-            return string.Create(CultureInfo.InvariantCulture, $"{sign}{digits[0]}{tail}e{(exponent < 0 ? '-' : '+')}{Math.Abs(exponent):00}");
+            return string.Create(CultureInfo.InvariantCulture,
+                $"{sign}{digits[0]}{tail}e{(exponent < 0 ? '-' : '+')}{Math.Abs(exponent):00}");
         }
 
         if (exponent < 0)
@@ -298,14 +306,16 @@ internal static class PythonText
         DictView view => $"dict_{view.Kind}([{string.Join(", ", view.Items.Select(Repr))}])",
         Undefined => "Undefined",
         Generator => "<generator object>",
-        Namespace space => $"<Namespace {{{string.Join(", ", space.Attributes.Select(a => $"'{a.Key}': {Repr(a.Value)}"))}}}>",
+        Namespace space =>
+            $"<Namespace {{{string.Join(", ", space.Attributes.Select(a => $"'{a.Key}': {Repr(a.Value)}"))}}}>",
         Callable callable => $"<function {callable.Name}>",
         _ => value.ToString() ?? "",
     };
 
     private static string Quoted(string text)
     {
-        var quote = text.Contains('\'', StringComparison.Ordinal) && !text.Contains('"', StringComparison.Ordinal) ? '"' : '\'';
+        var quote =
+            text.Contains('\'', StringComparison.Ordinal) && !text.Contains('"', StringComparison.Ordinal) ? '"' : '\'';
         var result = new StringBuilder().Append(quote);
         foreach (var rune in text.EnumerateRunes())
         {
@@ -334,7 +344,8 @@ internal static class PythonText
     private static int AppendHex(StringBuilder result, string text, int at, int digits, int line)
     {
         var isNumber = at + digits <= text.Length
-            & int.TryParse(text.AsSpan(at, Math.Min(digits, text.Length - at)), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var value);
+            & int.TryParse(text.AsSpan(at, Math.Min(digits, text.Length - at)), NumberStyles.AllowHexSpecifier,
+                CultureInfo.InvariantCulture, out var value);
         if (!isNumber || value is < 0 or > 0x10FFFF)
             throw new JinjaException(JinjaErrorKind.Syntax, "a broken escape in a text", line);
         result.Append(value < 0x10000 ? ((char)value).ToString() : char.ConvertFromUtf32(value));
@@ -346,7 +357,8 @@ internal static class PythonText
         var length = 1;
         while (length < 3 && at + length < text.Length && text[at + length] is >= '0' and <= '7')
             length++;
-        result.Append((char)text.AsSpan(at, length).ToArray().Aggregate(0, (value, digit) => (value * 8) + (digit - '0')));
+        result.Append((char)text.AsSpan(at, length).ToArray()
+            .Aggregate(0, (value, digit) => (value * 8) + (digit - '0')));
         return length;
     }
 }

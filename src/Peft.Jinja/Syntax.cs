@@ -21,7 +21,8 @@ internal sealed record SliceOf(Expression? Start, Expression? Stop, Expression? 
 
 /// <summary>The arguments of a call, a filter or a test; those of <c>*</c> and <c>**</c> last.</summary>
 internal sealed record ArgumentList(
-    IReadOnlyList<Expression> Values, IReadOnlyList<(string Name, Expression Value)> Named, Expression? Rest, Expression? NamedRest)
+    IReadOnlyList<Expression> Values, IReadOnlyList<(string Name, Expression Value)> Named, Expression? Rest,
+        Expression? NamedRest)
 {
     public static ArgumentList Empty { get; } = new([], [], null, null);
 }
@@ -31,14 +32,16 @@ internal sealed record CallOf(Expression Target, ArgumentList Arguments, int Lin
 /// <summary><c>value|name(...)</c>; the value is null at the head of a filter block.</summary>
 internal sealed record FilterOf(Expression? Value, string Name, ArgumentList Arguments, int Line) : Expression(Line);
 
-internal sealed record TestOf(Expression Value, string Name, ArgumentList Arguments, bool IsNegated, int Line) : Expression(Line);
+internal sealed record TestOf(Expression Value, string Name, ArgumentList Arguments, bool IsNegated, int Line)
+    : Expression(Line);
 
 internal sealed record UnaryOf(string Operator, Expression Operand, int Line) : Expression(Line);
 
 internal sealed record BinaryOf(string Operator, Expression Left, Expression Right, int Line) : Expression(Line);
 
 /// <summary><c>a &lt; b &lt; c</c>: every step compares with the one before.</summary>
-internal sealed record CompareOf(Expression First, IReadOnlyList<(string Operator, Expression Operand)> Steps, int Line) : Expression(Line);
+internal sealed record CompareOf(Expression First, IReadOnlyList<(string Operator, Expression Operand)> Steps,
+    int Line) : Expression(Line);
 
 internal sealed record ConcatOf(IReadOnlyList<Expression> Parts, int Line) : Expression(Line);
 
@@ -51,7 +54,8 @@ internal sealed record Data(string Text, int Line) : Statement(Line);
 
 internal sealed record Print(IReadOnlyList<Expression> Values, int Line) : Statement(Line);
 
-internal sealed record If(IReadOnlyList<(Expression Test, IReadOnlyList<Statement> Body)> Branches, IReadOnlyList<Statement> Otherwise, int Line)
+internal sealed record If(IReadOnlyList<(Expression Test, IReadOnlyList<Statement> Body)> Branches,
+    IReadOnlyList<Statement> Otherwise, int Line)
     : Statement(Line);
 
 internal sealed record For(
@@ -64,11 +68,14 @@ internal sealed record LoopControl(bool Breaks, int Line) : Statement(Line);
 internal sealed record Set(Expression Target, Expression Value, int Line) : Statement(Line);
 
 /// <summary><c>{% set x %}...{% endset %}</c>.</summary>
-internal sealed record SetBlock(Expression Target, FilterOf? Filter, IReadOnlyList<Statement> Body, int Line) : Statement(Line);
+internal sealed record SetBlock(Expression Target, FilterOf? Filter, IReadOnlyList<Statement> Body, int Line)
+    : Statement(Line);
 
-internal sealed record With(IReadOnlyList<(Expression Target, Expression Value)> Values, IReadOnlyList<Statement> Body, int Line) : Statement(Line);
+internal sealed record With(IReadOnlyList<(Expression Target, Expression Value)> Values, IReadOnlyList<Statement> Body,
+    int Line) : Statement(Line);
 
-/// <summary>A macro or the body of a call block; <c>Uses</c>: which of varargs, kwargs and caller the body names.</summary>
+/// <summary>A macro or the body of a call block; <c>Uses</c>: which of varargs, kwargs and caller the body
+/// names.</summary>
 internal sealed record MacroOf(
     string? Name, IReadOnlyList<(string Name, Expression? Fallback)> Parameters, IReadOnlyList<Statement> Body,
     IReadOnlySet<string> Uses, int Line) : Statement(Line);

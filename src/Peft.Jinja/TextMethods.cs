@@ -5,7 +5,8 @@ namespace Peft.Jinja;
 /// <summary>The methods of Python's str.</summary>
 internal static class TextMethods
 {
-    private static readonly Dictionary<string, Func<object, CallArguments, object?>> Methods = new(StringComparer.Ordinal)
+    private static readonly Dictionary<string, Func<object, CallArguments, object?>> Methods =
+        new(StringComparer.Ordinal)
     {
         ["strip"] = (text, a) => PythonText.Strip(text, Letters(a), left: true, right: true),
         ["lstrip"] = (text, a) => PythonText.Strip(text, Letters(a), left: true, right: false),
@@ -18,16 +19,22 @@ internal static class TextMethods
         ["swapcase"] = (text, _) => string.Concat(text.ToString()!.Select(c =>
             char.IsUpper(c) ? PythonText.Lower(c.ToString()) : PythonText.Upper(c.ToString()))),
         ["split"] = (text, a) => Parts(PythonText.Split(text.ToString()!, Separator(a), a.Integer(1, "maxsplit", -1))),
-        ["rsplit"] = (text, a) => Parts(PythonText.SplitRight(text.ToString()!, Separator(a), a.Integer(1, "maxsplit", -1))),
+        ["rsplit"] = (text, a) =>
+            Parts(PythonText.SplitRight(text.ToString()!, Separator(a), a.Integer(1, "maxsplit", -1))),
         ["splitlines"] = (text, a) => Parts(PythonText.Lines(text.ToString()!, a.Flag(0, "keepends"))),
         ["partition"] = (text, a) => Partition(text.ToString()!, Python.RequireText(a.Required(0, "sep")), last: false),
         ["rpartition"] = (text, a) => Partition(text.ToString()!, Python.RequireText(a.Required(0, "sep")), last: true),
         ["replace"] = (text, a) => PythonText.Replace(
-            text.ToString()!, Python.RequireText(a.Required(0, "old")), Python.RequireText(a.Required(1, "new")), a.Integer(2, "count", -1)),
-        ["startswith"] = (text, a) => Affixed(text.ToString()!, a, (part, affix) => part.StartsWith(affix, StringComparison.Ordinal)),
-        ["endswith"] = (text, a) => Affixed(text.ToString()!, a, (part, affix) => part.EndsWith(affix, StringComparison.Ordinal)),
-        ["removeprefix"] = (text, a) => Without(text.ToString()!, Python.RequireText(a.Required(0, "prefix")), atStart: true),
-        ["removesuffix"] = (text, a) => Without(text.ToString()!, Python.RequireText(a.Required(0, "suffix")), atStart: false),
+            text.ToString()!, Python.RequireText(a.Required(0, "old")), Python.RequireText(a.Required(1, "new")),
+                a.Integer(2, "count", -1)),
+        ["startswith"] = (text, a) =>
+            Affixed(text.ToString()!, a, (part, affix) => part.StartsWith(affix, StringComparison.Ordinal)),
+        ["endswith"] = (text, a) =>
+            Affixed(text.ToString()!, a, (part, affix) => part.EndsWith(affix, StringComparison.Ordinal)),
+        ["removeprefix"] = (text, a) =>
+            Without(text.ToString()!, Python.RequireText(a.Required(0, "prefix")), atStart: true),
+        ["removesuffix"] = (text, a) =>
+            Without(text.ToString()!, Python.RequireText(a.Required(0, "suffix")), atStart: false),
         ["find"] = (text, a) => Find(text.ToString()!, a, last: false),
         ["rfind"] = (text, a) => Find(text.ToString()!, a, last: true),
         ["index"] = (text, a) => Found(Find(text.ToString()!, a, last: false)),
@@ -35,9 +42,12 @@ internal static class TextMethods
         ["count"] = (text, a) => Count(text.ToString()!, a),
         ["join"] = (text, a) => Join(text.ToString()!, a.Required(0, "iterable")),
         ["format"] = (text, a) => PythonFormat.Braces(text.ToString()!, a),
-        ["center"] = (text, a) => PythonFormat.Pad(text.ToString()!, a.Integer(0, "width", 0), a.Text(1, "fillchar", " "), '^'),
-        ["ljust"] = (text, a) => PythonFormat.Pad(text.ToString()!, a.Integer(0, "width", 0), a.Text(1, "fillchar", " "), '<'),
-        ["rjust"] = (text, a) => PythonFormat.Pad(text.ToString()!, a.Integer(0, "width", 0), a.Text(1, "fillchar", " "), '>'),
+        ["center"] = (text, a) =>
+            PythonFormat.Pad(text.ToString()!, a.Integer(0, "width", 0), a.Text(1, "fillchar", " "), '^'),
+        ["ljust"] = (text, a) =>
+            PythonFormat.Pad(text.ToString()!, a.Integer(0, "width", 0), a.Text(1, "fillchar", " "), '<'),
+        ["rjust"] = (text, a) =>
+            PythonFormat.Pad(text.ToString()!, a.Integer(0, "width", 0), a.Text(1, "fillchar", " "), '>'),
         ["zfill"] = (text, a) => PythonFormat.ZeroFill(text.ToString()!, a.Integer(0, "width", 0)),
         ["expandtabs"] = (text, a) => ExpandTabs(text.ToString()!, a.Integer(0, "tabsize", 8)),
         ["isalnum"] = (text, _) => All(text, char.IsLetterOrDigit),
@@ -49,8 +59,10 @@ internal static class TextMethods
         ["isspace"] = (text, _) => All(text, PythonText.IsBlank),
         ["isupper"] = (text, _) => text.ToString()!.Any(char.IsUpper) && !text.ToString()!.Any(char.IsLower),
         ["islower"] = (text, _) => text.ToString()!.Any(char.IsLower) && !text.ToString()!.Any(char.IsUpper),
-        ["istitle"] = (text, _) => text.ToString()!.Any(char.IsLetter) && PythonText.Title(text.ToString()!) == text.ToString(),
-        ["isidentifier"] = (text, _) => All(text, c => c == '_' || char.IsLetterOrDigit(c)) && !char.IsDigit(text.ToString()![0]),
+        ["istitle"] = (text, _) =>
+            text.ToString()!.Any(char.IsLetter) && PythonText.Title(text.ToString()!) == text.ToString(),
+        ["isidentifier"] = (text, _) =>
+            All(text, c => c == '_' || char.IsLetterOrDigit(c)) && !char.IsDigit(text.ToString()![0]),
     };
 
     public static Callable? Find(object text, string name) => Methods.TryGetValue(name, out var method)
@@ -58,11 +70,14 @@ internal static class TextMethods
         : null;
 
     // What is made of a text that is marked safe stays safe.
-    private static object? Marked(object text, object? result) => text is Markup && result is string made ? new Markup(made) : result;
+    private static object? Marked(object text, object? result) =>
+        text is Markup && result is string made ? new Markup(made) : result;
 
-    private static string? Letters(CallArguments arguments) => arguments.Get(0, "chars") is { } letters ? Python.RequireText(letters) : null;
+    private static string? Letters(CallArguments arguments) =>
+        arguments.Get(0, "chars") is { } letters ? Python.RequireText(letters) : null;
 
-    private static string? Separator(CallArguments arguments) => arguments.Get(0, "sep") is { } sep ? Python.RequireText(sep) : null;
+    private static string? Separator(CallArguments arguments) =>
+        arguments.Get(0, "sep") is { } sep ? Python.RequireText(sep) : null;
 
     private static PyList Parts(IEnumerable<string> parts) => new(parts);
 
@@ -70,7 +85,8 @@ internal static class TextMethods
     {
         if (separator.Length == 0)
             throw new JinjaException(JinjaErrorKind.Runtime, "empty separator");
-        var at = last ? text.LastIndexOf(separator, StringComparison.Ordinal) : text.IndexOf(separator, StringComparison.Ordinal);
+        var at = last ? text.LastIndexOf(separator, StringComparison.Ordinal)
+            : text.IndexOf(separator, StringComparison.Ordinal);
         return at >= 0 ? new PyTuple([text[..at], separator, text[(at + separator.Length)..]])
             : last ? new PyTuple(["", "", text]) : new PyTuple([text, "", ""]);
     }
@@ -97,11 +113,13 @@ internal static class TextMethods
         var part = Range(text, arguments, out var start);
         if (part is null)
             return -1;
-        var at = last ? part.LastIndexOf(wanted, StringComparison.Ordinal) : part.IndexOf(wanted, StringComparison.Ordinal);
+        var at =
+            last ? part.LastIndexOf(wanted, StringComparison.Ordinal) : part.IndexOf(wanted, StringComparison.Ordinal);
         return at < 0 ? -1 : PythonText.Length(text[..(start + at)]);
     }
 
-    private static object Found(BigInteger at) => at >= 0 ? at : throw new JinjaException(JinjaErrorKind.Runtime, "substring not found");
+    private static object Found(BigInteger at) =>
+        at >= 0 ? at : throw new JinjaException(JinjaErrorKind.Runtime, "substring not found");
 
     private static object Count(string text, CallArguments arguments)
     {
@@ -139,7 +157,8 @@ internal static class TextMethods
         foreach (var item in Python.Iterate(items))
         {
             parts.Add(Python.IsText(item) ? item!.ToString()!
-                : throw Python.TypeError($"sequence item {parts.Count}: expected str instance, {Python.TypeName(item)} found"));
+                : throw Python.TypeError(
+                    $"sequence item {parts.Count}: expected str instance, {Python.TypeName(item)} found"));
         }
 
         Python.RequireLength(parts.Sum(part => (long)part.Length + separator.Length));
@@ -161,5 +180,6 @@ internal static class TextMethods
         return result.ToString();
     }
 
-    private static bool All(object text, Func<char, bool> holds) => text.ToString()!.Length > 0 && text.ToString()!.All(holds);
+    private static bool All(object text, Func<char, bool> holds) =>
+        text.ToString()!.Length > 0 && text.ToString()!.All(holds);
 }

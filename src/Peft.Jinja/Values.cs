@@ -4,7 +4,8 @@ using System.Numerics;
 
 namespace Peft.Jinja;
 
-// Values of a template are Python's: null is None; bool, BigInteger and double; string or Spanned or Markup; the types below.
+// Values of a template are Python's: null is None; bool, BigInteger and double; string or Spanned or Markup; the types
+// below.
 
 /// <summary>A list.</summary>
 internal sealed class PyList : List<object?>
@@ -68,7 +69,8 @@ internal sealed class PyDict : IEnumerable<KeyValuePair<object?, object?>>
     }
 }
 
-/// <summary>A name or member that is not there; printing it gives nothing, using it is an error that says what is missing.</summary>
+/// <summary>A name or member that is not there; printing it gives nothing, using it is an error that says what is
+/// missing.</summary>
 internal sealed class Undefined(string message, JinjaErrorKind kind = JinjaErrorKind.Runtime)
 {
     public JinjaException Error() => new(kind, message);
@@ -77,11 +79,13 @@ internal sealed class Undefined(string message, JinjaErrorKind kind = JinjaError
 /// <summary>A range of whole numbers.</summary>
 internal sealed class PyRange(BigInteger start, BigInteger stop, BigInteger step) : IReadOnlyList<object?>
 {
-    public int Count { get; } = (int)BigInteger.Max(0, step > 0 ? (stop - start + step - 1) / step : (start - stop - step - 1) / -step);
+    public int Count { get; } =
+        (int)BigInteger.Max(0, step > 0 ? (stop - start + step - 1) / step : (start - stop - step - 1) / -step);
 
     public object? this[int index] => start + (index * step);
 
-    public PyRange Slice(int from, int to, int stride) => new(start + (from * step), start + (to * step), step * stride);
+    public PyRange Slice(int from, int to, int stride) =>
+        new(start + (from * step), start + (to * step), step * stride);
 
     public IEnumerator<object?> GetEnumerator() => Enumerable.Range(0, Count).Select(i => this[i]).GetEnumerator();
 
@@ -102,7 +106,8 @@ internal sealed class Generator(IEnumerable<object?> items)
     }
 }
 
-/// <summary>What a dictionary's <c>keys</c>, <c>values</c> and <c>items</c> give: a view that has a length and no index.</summary>
+/// <summary>What a dictionary's <c>keys</c>, <c>values</c> and <c>items</c> give: a view that has a length and no
+/// index.</summary>
 internal sealed class DictView(string kind, IReadOnlyCollection<object?> items)
 {
     public string Kind => kind;
@@ -182,9 +187,12 @@ internal sealed class CallArguments(IReadOnlyList<object?> values, IReadOnlyDict
     public object? Required(int at, string name) =>
         Has(at, name) ? Get(at, name) : throw Python.TypeError($"missing required argument: '{name}'");
 
-    public string Text(int at, string name, string fallback) => Has(at, name) ? Python.RequireText(Get(at, name)) : fallback;
+    public string Text(int at, string name, string fallback) =>
+        Has(at, name) ? Python.RequireText(Get(at, name)) : fallback;
 
-    public int Integer(int at, string name, int fallback) => Has(at, name) ? Python.RequireIndex(Get(at, name)) : fallback;
+    public int Integer(int at, string name, int fallback) =>
+        Has(at, name) ? Python.RequireIndex(Get(at, name)) : fallback;
 
-    public bool Flag(int at, string name, bool fallback = false) => Has(at, name) ? Python.IsTrue(Get(at, name)) : fallback;
+    public bool Flag(int at, string name, bool fallback = false) =>
+        Has(at, name) ? Python.IsTrue(Get(at, name)) : fallback;
 }

@@ -24,12 +24,13 @@ public static class Devices
         }
         if (!name.StartsWith("cuda:", StringComparison.Ordinal)
             || !int.TryParse(name["cuda:".Length..], NumberStyles.None, CultureInfo.InvariantCulture, out var index))
-            throw new UserException($"--device {name}: must be auto, cpu or cuda:N");
+            throw UserException.At("--device", Quote.Of(name), "auto, cpu or cuda:N");
         if (gpus == 0)
-            throw new UserException(
-                $"--device {name}: no CUDA device is usable here (libtorch {torch.__version__}) - use --device cpu, or a libtorch for CUDA: make build CUDA=12.8, or LIBTORCH=/path");
+            throw UserException.At(
+                $"--device {name}", $"no CUDA device is usable here (libtorch {torch.__version__})", null,
+                "use --device cpu, or a libtorch for CUDA: make build CUDA=12.8, or LIBTORCH=/path");
         if (index >= gpus)
-            throw new UserException($"--device {name}: there are {gpus}, cuda:0 to cuda:{gpus - 1}");
+            throw UserException.At("--device", name, gpus == 1 ? "cuda:0, the only one" : $"cuda:0 to cuda:{gpus - 1}");
         return torch.device(name);
     }
 }

@@ -4,8 +4,10 @@ using Peft.Evaluation;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
+using Peft.Recipes.Reading;
 
 namespace Peft.Recipes;
 
@@ -18,7 +20,7 @@ public sealed record EvaluationRequest
     /// <summary>The base model; null: the one that the first adapter names.</summary>
     public string? Base { get; init; }
 
-    /// <summary>Whether the bare base is measured too.</summary>
+    /// <summary>Whether the base model is measured too.</summary>
     public bool MeasuresBase { get; init; } = true;
 
     /// <summary>A recipe whose tasks are known; null: those of the adapters.</summary>
@@ -59,15 +61,16 @@ public static class EvaluationBuilder
     /// <param name="request">What is asked for.</param>
     /// <param name="progress">Told how far the run is.</param>
     /// <param name="isStopped">Asked whether to stop.</param>
+    /// <param name="say">Told what cannot be shown, and why.</param>
     /// <exception cref="UserException">Anything named cannot be used.</exception>
-    public static EvaluationRun Build(EvaluationRequest request, Action<EvaluationProgress> progress, Func<bool> isStopped)
+    public static EvaluationRun Build(EvaluationRequest request, Action<EvaluationProgress> progress, Func<bool> isStopped, Action<string> say)
     {
-        ArgumentNullException.ThrowIfNull(request);
         var directory = BaseDirectory(request);
         if (!Directory.Exists(directory))
-            throw new UserException($"--base {directory}: no such directory - a model in Hugging Face layout");
+            throw UserException.At(
+                $"--base {directory}", "no such directory", "a model in Hugging Face layout", MissingPath.Advice(directory));
         var recipes = Recipes(request);
-        var catalog = new TaskCatalog(recipes.SelectMany(recipe => recipe.Evaluation.TasksOn(recipe.Data, recipe.Path)), request.Data);
+        var catalog = new TaskCatalog(recipes.SelectMany(recipe => recipe.Evaluation.TasksOn(recipe.Data, recipe.Path)), request.Data, recipes);
         var tasks = catalog.Find(request.Tasks);
         var fingerprint = ModelLoader.Fingerprint(directory);
         var subjects = SubjectLoader.Subjects(request, directory, fingerprint);
@@ -85,7 +88,26 @@ public static class EvaluationBuilder
         {
             Progress = progress,
             IsStopped = isStopped,
+            Say = say,
+            Recorded = Recorded(recipes, isNamed: request.Recipe is not null, say),
         };
+    }
+
+    // A bundle's own recipe may have left its recorded results behind; a recipe that is named must have them.
+    private static List<(string Name, string Path, ResultsDocument Results)> Recorded(
+        IReadOnlyList<Recipe> recipes, bool isNamed, Action<string> say)
+    {
+        var recorded = new List<(string, string, ResultsDocument)>();
+        foreach (var (recipe, baseline) in recipes.SelectMany(recipe => recipe.Evaluation.Baselines.Select(own => (recipe, own)))
+            .DistinctBy(entry => entry.own.Name))
+        {
+            var path = recipe.Paths.Resolve(baseline.Results);
+            if (isNamed || File.Exists(path))
+                recorded.Add((baseline.Name, baseline.Results, ResultsFile.Load(path)));
+            else
+                say($"{baseline.Name} is left out: {baseline.Results}, which {recipe.Path} names, is not found");
+        }
+        return recorded;
     }
 
     /// <summary>The last name of a path.</summary>
@@ -98,7 +120,7 @@ public static class EvaluationBuilder
         if (request.Adapters.Count > 0)
             return LoadedModel.BaseOf(request.Adapters[0]);
         if (request.Recipe is null)
-            throw new UserException("--adapter: missing - name one or several adapters, or a base with --base DIR");
+            throw UserException.At("--adapter", "missing", "one or more adapters, or a base with --base DIR");
         var recipe = Recipe.Load(request.Recipe, []);
         return recipe.Paths.Resolve(recipe.Model.Directory);
     }

@@ -36,7 +36,8 @@ public static class GateTraining
         var options = OptionsOf(adapter);
         var path = recipe ?? BundleFiles.PathOf(adapter, BundleFiles.Recipe);
         if (recipe is null && !File.Exists(path))
-            throw new UserException($"{adapter}: holds no {BundleFiles.Recipe} that would tell its data - name a recipe with that data: --recipe FILE");
+            throw UserException.At(
+                adapter, $"holds no {BundleFiles.Recipe} that names its data", null, "name a recipe with that data: --recipe FILE");
         var section = options.ToJson();
         section["method"] = AdapterOptions.Mixture;
         section["lora_dropout"] = 0;
@@ -70,7 +71,7 @@ public static class GateTraining
         var options = OwnBundle.Open(adapter).Manifest.Adapter;
         return options.IsPlainLora
             ? options
-            : throw new UserException($"{adapter}: is a mixture behind router {options.Router!.Kind} - a gate belongs to one plain LoRA");
+            : throw UserException.At(adapter, $"a mixture with router {options.Router!.Kind}", "one plain LoRA");
     }
 
     private static void RequireBase(string adapter, Recipe recipe)
@@ -80,9 +81,11 @@ public static class GateTraining
         var trainedOn = BundleManifest.Read(BundleFiles.PathOf(adapter, BundleFiles.Manifest)).Base;
         var directory = recipe.Paths.Resolve(recipe.Model.Directory);
         if (Directory.Exists(directory) && ModelLoader.Fingerprint(directory) is var found && found != trainedOn.Fingerprint)
-            throw new UserException(
-                $"{adapter}: was trained on {trainedOn.Name} (fingerprint {CheckpointFingerprint.Short(trainedOn.Fingerprint)}), the base of "
-                + $"{recipe.Path} is {recipe.Model.Directory} (fingerprint {CheckpointFingerprint.Short(found)}) - the base it was trained on - name it with --base DIR");
+            throw UserException.At(
+                adapter,
+                $"trained on {trainedOn.Name} (fingerprint {CheckpointFingerprint.Short(trainedOn.Fingerprint)})",
+                $"the base of {recipe.Path}, {recipe.Model.Directory} (fingerprint {CheckpointFingerprint.Short(found)})",
+                "name the base it was trained on with --base DIR");
     }
 }
 

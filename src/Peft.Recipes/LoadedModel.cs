@@ -24,7 +24,7 @@ public sealed class LoadedModel : IDisposable
     /// <summary>The model.</summary>
     public CausalLanguageModel Model { get; }
 
-    /// <summary>The model with its adapter; null for a bare base.</summary>
+    /// <summary>The model with its adapter; null for a base model.</summary>
     public AdaptedModel? Adapted { get; }
 
     /// <summary>Where its base is.</summary>
@@ -74,14 +74,13 @@ public sealed class LoadedModel : IDisposable
     /// <exception cref="UserException">It names none, or one that is not here.</exception>
     public static string BaseOf(string? adapter) =>
         adapter is null
-            ? throw new UserException("--base: missing - name a model directory, or an adapter that knows its base")
+            ? throw UserException.At("--base", "missing", "a model directory, or an adapter that names its base")
             : BaseOf(adapter, Bundle.BaseNameOf(adapter));
 
-    private static string BaseOf(string adapter, string named) =>
-        Found(adapter, named)
-                ?? throw new UserException(named.Length == 0
-                    ? $"{adapter}: does not name its base model - name it with --base DIR"
-                    : $"{adapter}: its base model '{named}' is not a directory here - name it with --base DIR");
+    private static string BaseOf(string adapter, string named) => Found(adapter, named)
+        ?? throw UserException.At(
+            adapter, named.Length == 0 ? "does not name its base model" : $"its base model {Quote.Of(named)} is not a directory here",
+            null, "name the base with --base DIR");
 
     /// <summary>The directory of the base that an adapter names; null where it is not here.</summary>
     /// <param name="adapter">The adapter.</param>
@@ -94,7 +93,7 @@ public sealed class LoadedModel : IDisposable
 
     private static string? Found(string adapter, string named)
     {
-        var found = named.Length == 0 ? "" : new RecipePaths(Path.Combine(Path.GetFullPath(adapter), "adapter_config.json")).Resolve(named);
+        var found = named.Length == 0 ? "" : RecipePaths.OfAdapter(adapter).Resolve(named);
         return Directory.Exists(found) ? found : null;
     }
 }

@@ -16,6 +16,11 @@ namespace Peft.Recipes;
 /// <param name="Resume">Checkpoint to continue from; null to begin anew.</param>
 public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
 {
+    /// <summary>Where <c>make eval</c> puts the results of a bundle: a folder inside it.</summary>
+    public const string Evaluation = "evaluation";
+
+    private const string Report = "report";
+
     private string? Asked { get; init; }
 
     private bool Overwrite { get; init; }
@@ -37,14 +42,14 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
     public static OutputDirectory Decide(string path, string? resume, bool overwrite)
     {
         if (resume is not null && overwrite)
-            throw new UserException("--resume and --overwrite: one of them - resume continues what is there, overwrite removes it");
+            throw UserException.At(
+                "--resume", "given with --overwrite", "one of the two", "--resume continues what is there, --overwrite removes it");
         if (File.Exists(path))
-            throw new UserException($"{path}: is a file - name a directory with --output");
+            throw UserException.At(path, "is a file", null, "name a directory with --output");
         if (resume is not null)
             return new(path, resume == "auto" ? Newest(path) : CheckpointStore.Open(resume)) { Asked = resume };
         if (!overwrite && Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any())
-            throw new UserException(
-                $"{path}: is in use - continue it with --resume auto, replace it with --overwrite, or choose another with --output");
+            throw InTheWay(path);
         return new(path, null) { Overwrite = overwrite };
     }
 
@@ -62,7 +67,7 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
             Directory.CreateDirectory(Path);
             held = Take(Path);
             if (Decide(Path, Asked, Overwrite).Resume != Resume)
-                throw new UserException($"{Path}: another run wrote a checkpoint here meanwhile - start again");
+                throw UserException.At(Path, "another run has just written a checkpoint here", null, "start again");
             AtomicDirectory.RecoverInside(Path);
             if (Resume is null)
                 Clear();
@@ -72,26 +77,65 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
         {
             held?.Dispose();
             if (e is IOException or UnauthorizedAccessException)
-                throw new UserException($"{Path}: cannot be written ({e.Message}) - choose another directory with --output", e);
+                throw UserException.At(Path, $"cannot be written ({e.Message})", null, "choose another directory with --output", e);
             throw;
         }
     }
 
+    /// <summary>Refuses to begin a run whose files would not fit.</summary>
+    /// <param name="bytes">What it writes.</param>
+    /// <exception cref="FileOperationException">There is less room, what an earlier run left included.</exception>
+    public void RequireSpace(long bytes)
+    {
+        // Checkpoints of a run that is continued are among what it writes.
+        var earlier = new CheckpointStore(Path).All().Select(checkpoint => checkpoint.Path).SelectMany(Directory.EnumerateFiles);
+        if (Directory.Exists(Path))
+            earlier = earlier.Concat(Directory.EnumerateFiles(Path));
+        FileOperationException.RequireSpace(
+            Path, bytes, "result, checkpoints and metrics", earlier.Sum(file => new FileInfo(file).Length));
+    }
+
+    // What is there decides what may be done about it.
+    private static UserException InTheWay(string path)
+    {
+        const string Another = "choose another directory with --output";
+        if (!IsResult(path) && new CheckpointStore(path).Latest() is { } checkpoint)
+            return UserException.At(
+                path, $"holds an unfinished run, saved at step {checkpoint.Step}", null,
+                $"continue it with --resume auto, replace it with --overwrite, or {Another}");
+        return IsResult(path) || File.Exists(System.IO.Path.Combine(path, JsonLinesSink.FileName))
+            ? UserException.At(path, "holds the result of an earlier run", null, $"replace it with --overwrite, or {Another}")
+            : UserException.At(path, "is not empty, and holds no run", null, Another);
+    }
+
+    private static bool IsResult(string path) =>
+        BundleFiles.IsBundle(path) || File.Exists(System.IO.Path.Combine(path, FullModelFiles.Weights));
+
     /// <summary>Takes a directory for a run.</summary>
     /// <exception cref="UserException">Another run has it.</exception>
     internal static DirectoryLock Take(string path) => DirectoryLock.TryTake(path)
-        ?? throw new UserException($"{path}: another run is writing it now - wait for its end, or choose another directory with --output");
+        ?? throw UserException.At(
+            path, "another run is writing here now", null, "wait until it ends, or choose another directory with --output");
 
     /// <summary>Removes what an earlier run left beside a bundle that was just replaced; nothing where there was none.</summary>
     public void ClearRemains()
     {
         foreach (var checkpoint in new CheckpointStore(Path).All())
             AtomicDirectory.Remove(checkpoint.Path);
-        if (Directory.Exists(Inside("events")))
-            Directory.Delete(Inside("events"), recursive: true);
+        if (Directory.Exists(Inside(TensorBoardSink.FolderName)))
+            Directory.Delete(Inside(TensorBoardSink.FolderName), recursive: true);
+        // They tell of the bundle that was here, and would stand beside the next as if they told of that.
+        if (new[] { ResultsFile.Name, EvaluationJournal.Name }.Any(name => File.Exists(System.IO.Path.Combine(Inside(Evaluation), name))))
+            Directory.Delete(Inside(Evaluation), recursive: true);
+        if (Directory.Exists(Inside(Report)) && HasPages(Inside(Report)))
+            Directory.Delete(Inside(Report), recursive: true);
         foreach (var name in (string[])[JsonLinesSink.FileName, ResultsFile.Name, ResultsFile.EarlierName])
             File.Delete(Inside(name));
     }
+
+    // A folder of nothing but pages that were rendered.
+    private static bool HasPages(string folder) => Directory.EnumerateFileSystemEntries(folder, "*", SearchOption.AllDirectories)
+        .All(path => System.IO.Path.GetExtension(path) is ".html" or ".md" or ".json" or ".csv" or ".tex" or ".txt");
 
     private void Clear()
     {
@@ -105,9 +149,10 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
     private static CheckpointRef? Newest(string path)
     {
         var newest = new CheckpointStore(path).Latest();
-        if (newest is null && (BundleFiles.IsBundle(path) || File.Exists(System.IO.Path.Combine(path, FullModelFiles.Weights))))
-            throw new UserException(
-                $"{path}: holds a finished result and no checkpoint - replace it with --overwrite, or choose another with --output");
+        if (newest is null && IsResult(path))
+            throw UserException.At(
+                path, "holds a finished result and no checkpoint to resume from", null,
+                "replace it with --overwrite, or choose another directory with --output");
         return newest;
     }
 
@@ -130,18 +175,19 @@ public static class ResultDirectory
     /// <exception cref="UserException">It exists, is no result, or holds an input.</exception>
     public static void Require(string path, bool overwrite, params IEnumerable<string?> inputs)
     {
-        ArgumentNullException.ThrowIfNull(inputs);
         if (File.Exists(path))
-            throw new UserException($"{path}: is a file - name a directory with --output");
+            throw UserException.At(path, "is a file", null, "name a directory with --output");
         foreach (var input in inputs.OfType<string>().Where(input => IsSameOrInside(input, path)))
-            throw new UserException($"{path}: {input} is read from there - choose another with --output");
+            throw UserException.At(path, $"{input} is read from there", null, "choose another directory with --output");
         if (!Directory.Exists(path) || !Directory.EnumerateFileSystemEntries(path).Any())
             return;
         if (!overwrite)
-            throw new UserException($"{path}: exists - replace it with --overwrite, or choose another with --output");
+            throw UserException.At(
+                path, "already exists", null, "replace it with --overwrite, or choose another directory with --output");
         if (!Marks.Any(mark => File.Exists(Path.Combine(path, mark))))
-            throw new UserException(
-                $"{path}: holds no adapter and no model - --overwrite replaces such a directory and nothing else; choose another with --output");
+            throw UserException.At(
+                path, "holds neither an adapter nor a model, and --overwrite replaces nothing else", null,
+                "choose another directory with --output");
     }
 
     private static bool IsSameOrInside(string input, string output)
@@ -163,9 +209,10 @@ public sealed class EvaluationDirectory(string path, bool overwrite)
     public void Check()
     {
         if (File.Exists(path))
-            throw new UserException($"{path}: is a file - name a directory with --output");
+            throw UserException.At(path, "is a file", null, "name a directory with --output");
         if (!overwrite && File.Exists(Inside(ResultsFile.Name)) && !File.Exists(Inside(EvaluationJournal.Name)))
-            throw new UserException($"{path}: holds results - replace them with --overwrite, or choose another directory with --output");
+            throw UserException.At(
+                path, "already holds results", null, "replace them with --overwrite, or choose another directory with --output");
     }
 
     /// <summary>Makes the directory and takes it for this evaluation.</summary>
@@ -177,7 +224,8 @@ public sealed class EvaluationDirectory(string path, bool overwrite)
         {
             Directory.CreateDirectory(path);
             var held = DirectoryLock.TryTake(path)
-                ?? throw new UserException($"{path}: another run is writing it now - wait for its end, or choose another directory with --output");
+                ?? throw UserException.At(
+            path, "another run is writing here now", null, "wait until it ends, or choose another directory with --output");
             AtomicDirectory.RecoverInside(path);
             if (overwrite)
                 File.Delete(Inside(EvaluationJournal.Name));
@@ -185,7 +233,7 @@ public sealed class EvaluationDirectory(string path, bool overwrite)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UserException($"{path}: cannot be written ({e.Message}) - choose another directory with --output", e);
+            throw UserException.At(path, $"cannot be written ({e.Message})", null, "choose another directory with --output", e);
         }
     }
 

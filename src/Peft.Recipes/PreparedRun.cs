@@ -12,7 +12,8 @@ using Peft.Training;
 namespace Peft.Recipes;
 
 /// <summary>A run that is ready to start: trains, keeps the result, measures it.</summary>
-public sealed class PreparedRun(Recipe recipe, OutputDirectory output, HuggingFaceTokenizer tokenizer, TrainingRun run) : IDisposable
+public sealed class PreparedRun(
+    Recipe recipe, OutputDirectory output, HuggingFaceTokenizer tokenizer, TrainingRun run, RunHealth health) : IDisposable
 {
     /// <summary>The recipe.</summary>
     public Recipe Recipe => recipe;
@@ -25,6 +26,29 @@ public sealed class PreparedRun(Recipe recipe, OutputDirectory output, HuggingFa
 
     /// <summary>The parts that the loop works with.</summary>
     public TrainingRun Training => run;
+
+    /// <summary>What should make the user look again at the end of the run; empty for a run that looks well.</summary>
+    public IReadOnlyList<string> Warnings => health.Warnings;
+
+    /// <summary>About how much the run writes: its result, the checkpoints kept at one time, and its numbers.</summary>
+    /// <remarks>Unit: bytes. A checkpoint is written before the oldest is removed.</remarks>
+    public long DiskBytes
+    {
+        get
+        {
+            const long Step = 800;         // of metrics.jsonl and an event file
+            const long ModuleStep = 1000;  // where routing is reported
+            var options = run.Options;
+            var checkpoint = run.Trainable.SavedBytes
+                + options.OptimizerStates * run.Trainable.Parameters.Sum(p => p.Parameter.ByteCount());
+            var written = options.SaveSteps > 0 ? (run.TotalSteps - 1) / options.SaveSteps : 0;
+            var kept = options.SaveTotalLimit > 0 ? Math.Min(written, options.SaveTotalLimit + 1) : written;
+            if (options.LoadBestModelAtEnd && run.Data.Eval.Count > 0)
+                kept++;
+            return run.Trainable.SavedBytes + kept * checkpoint + run.TotalSteps * Step
+                + run.TotalSteps / options.LoggingSteps * run.Trainable.Modules.Count(module => module.Router is not null) * ModuleStep;
+        }
+    }
 
     /// <summary>Number of trainable parameters.</summary>
     public long TrainableParameters => run.Trainable.Parameters.Sum(p => p.Parameter.numel());
@@ -50,7 +74,7 @@ public sealed class PreparedRun(Recipe recipe, OutputDirectory output, HuggingFa
     }
 
     /// <summary>
-    /// Measures what was trained, and the bare base where the recipe wants it, on the recipe's tasks; keeps the numbers beside the result.
+    /// Measures what was trained, and the base model where the recipe wants it, on the recipe's tasks; keeps the numbers beside the result.
     /// </summary>
     /// <param name="say">Told what cannot be shown, and why.</param>
     /// <returns>The results, recorded ones beside them; null where the recipe names no tasks.</returns>

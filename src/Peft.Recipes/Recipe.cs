@@ -3,6 +3,7 @@ using Peft.Data;
 using Peft.Evaluation;
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Formats.Files;
 using Peft.Recipes.Reading;
 using Peft.Training;
 
@@ -63,17 +64,17 @@ public sealed record Recipe
     /// <exception cref="FaultsException">Anything in it is wrong; all faults are named.</exception>
     public static Recipe Load(string path, IEnumerable<string> overrides)
     {
-        var tree = RecipeLoader.Load(path, overrides);
         var faults = new Faults();
+        var tree = WithoutKeysOfOtherKinds(RecipeLoader.Load(path, overrides), overrides, faults);
         var reader = new OptionReader(tree, "", faults);
         var method = reader.Choice("method", Adapter, [Adapter, Full]);
         var data = DataOptions.Read(reader.Section("data"));
         if (method == Full && reader.Has("adapter"))
-            reader.Fault("adapter", "a section", "no adapter section with method: full", "take it out, or write method: adapter");
+            reader.Fault("adapter", "given with method: full", "no adapter section", "remove it, or write method: adapter");
         var recipe = new Recipe
         {
             Path = path,
-            Paths = new RecipePaths(path),
+            Paths = new RecipePaths(path, reader.Texts(RecipePaths.Key, [])),
             Method = method,
             Model = ModelOptions.Read(reader.Section("model"), method),
             AdapterOptions = method == Full ? null : AdapterOptions.Read(reader.Section("adapter")),
@@ -86,7 +87,8 @@ public sealed record Recipe
         };
         reader.Finish("all keys are in recipes/README.md");
         faults.ThrowIfAny(path);
-        return recipe with { Resolved = reader.Resolved() };
+        var found = recipe.Paths.BaseDirectories.Select(folder => ConfigScalar.Of(folder, path));
+        return recipe with { Resolved = reader.Resolved().With(RecipePaths.Key, new ConfigList(path, 0, found)) };
     }
 
     /// <summary>The resolved recipe less what may change between a run and its continuation, as text.</summary>
@@ -95,8 +97,35 @@ public sealed record Recipe
         var training = (ConfigMap)Resolved["training"]!;
         foreach (var key in FreeKeys)
             training = training.Without(key);
-        return ConfigText.ToYaml(Resolved.Without("output_dir").Without("evaluation").With("training", training));
+        return ConfigText.ToYaml(
+            Resolved.Without("output_dir").Without(RecipePaths.Key).Without("evaluation").With("training", training));
     }
+
+    // What --set makes of a section's kind leaves the keys of the kind before it, which would be told one by one.
+    private static ConfigMap WithoutKeysOfOtherKinds(ConfigMap tree, IEnumerable<string> overrides, Faults faults)
+    {
+        foreach (var setting in overrides.Where(setting => setting.Split('=')[0].EndsWith(".kind", StringComparison.Ordinal)))
+        {
+            string[] names = [.. setting.Split('=')[0].Split('.').SkipLast(1)];
+            var reader = new OptionReader(tree, "", new Faults());
+            if (names[0] != "adapter")
+                continue;
+            AdapterOptions.Read(reader.Section("adapter"));
+            var section = names.Aggregate(reader, (inner, name) => inner.Section(name));
+            if (section.UnknownKeys() is not { Count: > 0 } unknown)
+                continue;
+            var value = setting[(setting.IndexOf('=', StringComparison.Ordinal) + 1)..];
+            faults.Add(
+                $"--set {setting}", $"leaves {Words.AllOf([.. unknown])} of the kind before it", null,
+                $"replace the whole section: --set {string.Join('.', names)}='{{kind: {value}}}'");
+            tree = Without(tree, names, unknown);
+        }
+        return tree;
+    }
+
+    private static ConfigMap Without(ConfigMap map, ReadOnlySpan<string> names, IReadOnlyList<string> keys) => names.Length == 0
+        ? keys.Aggregate(map, (left, key) => left.Without(key))
+        : map.With(names[0], Without((ConfigMap)map[names[0]]!, names[1..], keys));
 
     // With a task column only the rows tell.
     private static List<string>? EvalTasks(DataOptions data) => data.Eval.Any(set => set.TaskColumn is not null)
@@ -139,9 +168,14 @@ public sealed record ModelOptions
     public string TokenizerDirectory => Tokenizer ?? Directory;
 
     /// <summary>What to do about a directory that is not there.</summary>
-    internal static string AdviceFor(string path) => path.Count(c => c == '/') == 1 && path[0] is not ('.' or '/' or '~')
-        ? $"nothing is downloaded here: fetch a model of the Hub with hf download {path} --local-dir DIR, or correct the path"
-        : "check the path";
+    internal static string AdviceFor(string path, IReadOnlyList<string> folders)
+    {
+        var isOfHub = path.Count(c => c == '/') == 1 && path[0] is not ('.' or '/' or '~');
+        var advice = MissingPath.Advice(path, folders);
+        return isOfHub && !advice.StartsWith("did you mean", StringComparison.Ordinal)
+            ? $"nothing is downloaded here: fetch a model of the Hub with hf download {path} --local-dir DIR, or correct the path"
+            : advice;
+    }
 
     /// <summary>Reads and checks the section.</summary>
     public static ModelOptions Read(OptionReader reader, string method)

@@ -2,6 +2,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Data;
+using Peft.Data.Examples;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
@@ -30,7 +31,7 @@ public static class RunBuilder
         sinks.Add(new JsonLinesSink(Path.Combine(output.Path, JsonLinesSink.FileName)));
         if (recipe.Training.ReportTo.Contains("tensorboard"))
             sinks.Add(new TensorBoardSink(Path.Combine(output.Path, TensorBoardSink.FolderName), TimeProvider.System));
-        return Build(recipe, output, device, sinks, data => recipe.Method == Recipe.Full
+        return Build(recipe, output, device, sinks, Path.Combine(output.Path, JsonLinesSink.FileName), data => recipe.Method == Recipe.Full
             ? FullModel(recipe, device)
             : new AdapterTrainable(Adapters(recipe, data, device)));
     }
@@ -42,26 +43,27 @@ public static class RunBuilder
     /// <param name="watchers">Who is told of each step.</param>
     /// <exception cref="UserException">Anything the recipe names cannot be used.</exception>
     public static PreparedRun BuildGate(string adapter, Recipe recipe, Device device, IReadOnlyList<IMetricSink> watchers) => Build(
-        recipe, new OutputDirectory(adapter, null), device, watchers,
+        recipe, new OutputDirectory(adapter, null), device, watchers, null,
         data => new GateTrainable(Adapters(recipe, data, device, strict: false), adapter, recipe, data, device));
 
     private static PreparedRun Build(
-        Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks,
+        Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks, string? metrics,
         Func<TrainingData, ITrainable> trainableOf)
     {
         var tokenizer = LoadTokenizer(recipe);
         var data = OpenData(recipe, tokenizer);
         var trainable = trainableOf(data);
-        CheckFits(recipe, trainable.Model, data);
+        CheckFits(recipe, data);
         var run = TrainingRun.Of(trainable, data, recipe.Training, output.Path, device, recipe.Identity()) with
         {
             ResumeFrom = output.Resume,
-            Sinks = sinks,
         };
+        var health = new RunHealth(run, metrics);
+        run = run with { Sinks = [.. sinks, health] };
         // Before anything is written.
         if (output.Resume is { } checkpoint)
             TrainerStateFile.Read(checkpoint.Path).RequireSameRecipe(checkpoint.Path, run.RecipeIdentity);
-        return new PreparedRun(recipe, output, tokenizer, run);
+        return new PreparedRun(recipe, output, tokenizer, run, health);
     }
 
     /// <summary>The tokenizer of a recipe.</summary>
@@ -76,7 +78,11 @@ public static class RunBuilder
                  })
         {
             if (path is { Length: > 0 } && recipe.Paths.Resolve(path) is var found && !Directory.Exists(found) && !(key == "tokenizer" && File.Exists(found)))
-                faults.Add($"model.{key}", Quote.Of(path), "an existing directory in Hugging Face layout", ModelOptions.AdviceFor(path));
+            {
+                faults.Add(
+                    $"model.{key}", Quote.Of(path), "an existing directory in Hugging Face layout",
+                    ModelOptions.AdviceFor(path, recipe.Paths.Folders));
+            }
         }
 
         faults.ThrowIfAny(recipe.Path);
@@ -88,19 +94,27 @@ public static class RunBuilder
         TrainingData.Open(WithFoundFiles(recipe), EncoderOf(recipe, tokenizer), Directory.GetCurrentDirectory());
 
     /// <summary>How the texts of a recipe are encoded for its model.</summary>
-    /// <exception cref="UserException">Tokenizer and model do not fit together.</exception>
+    /// <exception cref="UserException">Tokenizer, data and model do not fit together.</exception>
     public static TextEncoder EncoderOf(Recipe recipe, HuggingFaceTokenizer tokenizer)
     {
         var config = ModelLoader.ReadConfig(recipe.Paths.Resolve(recipe.Model.Directory)).Config;
+        var faults = new Faults();
+        if (recipe.Data.MaxLength > config.MaxPositionEmbeddings)
+            faults.Add("data.max_length", $"{recipe.Data.MaxLength}",
+                $"at most the model's max_position_embeddings {config.MaxPositionEmbeddings}");
+        faults.ThrowIfAny(recipe.Path);
         return TextEncoder.Of(tokenizer, config.EosTokenIds, config.VocabularySize);
     }
 
     /// <summary>The data section with every path as it was found.</summary>
     public static DataOptions WithFoundFiles(Recipe recipe) => recipe.Data with
     {
-        Train = [.. recipe.Data.Train.Select(set => set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)] })],
-        Eval = [.. recipe.Data.Eval.Select(set => set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)] })],
+        Train = [.. recipe.Data.Train.Select(set => Found(recipe, set))],
+        Eval = [.. recipe.Data.Eval.Select(set => Found(recipe, set))],
     };
+
+    private static DataSetOptions Found(Recipe recipe, DataSetOptions set) =>
+        set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)], LookedIn = recipe.Paths.Folders };
 
     private static BundleContents Adapters(Recipe recipe, TrainingData data, Device device, bool strict = true)
     {
@@ -131,20 +145,18 @@ public static class RunBuilder
         return new FullModelTrainable(model, files, DtypeNames.Parse(recipe.Model.SaveDtype));
     }
 
-    private static void CheckFits(Recipe recipe, CausalLanguageModel model, TrainingData data)
+    private static void CheckFits(Recipe recipe, TrainingData data)
     {
         var faults = new Faults();
-        if (recipe.Data.MaxLength > model.Config.MaxPositionEmbeddings)
-            faults.Add("data.max_length", $"{recipe.Data.MaxLength}",
-                $"at most the model's max_position_embeddings {model.Config.MaxPositionEmbeddings}");
         if (data.TrainCount is null && recipe.Training.MaxSteps == 0)
             faults.Add("training.max_steps", $"0, and streaming leaves the number of sequences unknown ({data.WhyUnknown})",
-                "at least 1, or sizes that are known without reading (Parquet without filter)");
+                "at least 1, or data of a known size (Parquet without filter)");
         if (data.TrainCount == 0)
-            faults.Add("data.train", "no rows", "at least one row", "look at the files and filters with: peft data RECIPE");
+            faults.Add("data.train", "no rows", "at least one row", "look at the files and filters with peft data RECIPE");
         var held = data.Eval.Statistics.Tasks.Select(task => task.Key).ToList();
         foreach (var task in recipe.Evaluation.Tasks.Where(task => !held.Contains(task.Name)))
-            faults.Add("evaluation.tasks", $"'{task.Name}'", $"a task that held-out rows have: {string.Join(", ", held)}");
+            faults.Add("evaluation.tasks", Quote.Of(task.Name),
+                held.Count == 0 ? "a task of held-out rows, of which there are none" : $"a task of held-out rows: {Words.OneOf(held)}");
         faults.ThrowIfAny(recipe.Path);
     }
 }

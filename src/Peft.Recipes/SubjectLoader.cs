@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using System.Text.Json;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
@@ -16,7 +15,7 @@ using Peft.Training.Metrics;
 
 namespace Peft.Recipes;
 
-/// <summary>Adapters and the bare base as subjects of an evaluation.</summary>
+/// <summary>Adapters and the base model as subjects of an evaluation.</summary>
 internal static class SubjectLoader
 {
     /// <summary>The subjects of a request, the base first.</summary>
@@ -39,13 +38,13 @@ internal static class SubjectLoader
     {
         var twice = adapters.GroupBy(Path.GetFullPath).FirstOrDefault(group => group.Count() > 1);
         if (twice is not null)
-            throw new UserException($"--adapter: {twice.First()} twice - each adapter once");
+            throw UserException.At("--adapter", $"{twice.First()} is given twice", "each adapter once");
         var names = adapters.Select(EvaluationBuilder.NameOf).ToList();
         return [.. names.Zip(adapters, (name, path) =>
             name == Subject.BaseKind || names.Count(other => other == name) > 1 ? Path.TrimEndingDirectorySeparator(path) : name)];
     }
 
-    /// <summary>What results say of the bare base.</summary>
+    /// <summary>What results say of the base model.</summary>
     public static Subject Base(string directory) =>
         new(Subject.BaseKind, Subject.BaseKind, directory, null, null, null, 0, null, null, 0, null, null);
 
@@ -53,26 +52,19 @@ internal static class SubjectLoader
     public static Subject Adapter(string directory, string name)
     {
         if (Bundle.ManifestOf(directory) is not { } manifest)
-        {
-            var weights = Path.Combine(directory, BundleFiles.Weights);
             return new(
-                name, Subject.AdapterKind, directory, AdapterOptions.Lora, null, File.Exists(weights) ? Sha256.OfFile(weights) : null, 0, null, null, 0,
-                null, null);
-        }
+                name, Subject.AdapterKind, directory, AdapterOptions.Lora, null, MeasuredBundle.FingerprintOf(directory), 0, null, null, 0, null, null);
         var recipePath = BundleFiles.PathOf(directory, BundleFiles.Recipe);
         var recipe = File.Exists(recipePath) ? YamlReader.ReadFile(recipePath) : null;
         var curves = TrainingHistory.Read(Path.Combine(directory, JsonLinesSink.FileName));
         return new(
-            name, Subject.AdapterKind, directory, manifest.Adapter.Method, manifest.Adapter.Router?.Kind, FingerprintOf(manifest),
+            name, Subject.AdapterKind, directory, manifest.Adapter.Method, manifest.Adapter.Router?.Kind, MeasuredBundle.FingerprintOf(manifest),
             manifest.TrainableParameters, curves?.StepSeconds, curves?.PeakMemoryBytes, 0,
             recipe is null ? null : JsonSerializer.Deserialize<JsonElement>(ConfigText.ToJson(recipe)), curves?.Curves)
         {
             Written = WrittenAt(BundleFiles.PathOf(directory, BundleFiles.Manifest)),
         };
     }
-
-    /// <summary>SHA-256 of a manifest, which holds those of all files of the bundle.</summary>
-    public static string FingerprintOf(BundleManifest manifest) => Sha256.OfBytes(Encoding.UTF8.GetBytes(manifest.ToJson()));
 
     // The manifest is the last file of a bundle to be written, and holds no time itself.
     private static string WrittenAt(string manifest) =>
@@ -90,9 +82,11 @@ internal static class SubjectLoader
         if (Bundle.ManifestOf(adapter) is not { } manifest)
             return new(Adapter(adapter, name), Open, _ => null);
         if (manifest.Base.Fingerprint != fingerprint)
-            throw new UserException(
-                $"{adapter}: was trained on {manifest.Base.Name} (fingerprint {CheckpointFingerprint.Short(manifest.Base.Fingerprint)}), the base here is {directory} (fingerprint "
-                + $"{CheckpointFingerprint.Short(fingerprint)}) - adapters of one base - name that base with --base, or evaluate this adapter by itself");
+            throw UserException.At(
+                adapter,
+                $"trained on {manifest.Base.Name} (fingerprint {CheckpointFingerprint.Short(manifest.Base.Fingerprint)})",
+                $"the base here, {directory} (fingerprint {CheckpointFingerprint.Short(fingerprint)})",
+                "name its base with --base, or evaluate this adapter by itself");
         return new(Adapter(adapter, name), Open, TaskIds(adapter, manifest, BundleFiles.PathOf(adapter, BundleFiles.Recipe)));
     }
 
@@ -103,11 +97,12 @@ internal static class SubjectLoader
             return _ => null;
         var names = File.Exists(recipePath)
             ? Recipe.Load(recipePath, []).Data.Train.Select(set => set.Task ?? set.Name).Distinct().ToList()
-            : throw new UserException($"{adapter}: its experts go by task (router hard-soft, stage hard), and without {BundleFiles.Recipe} nobody knows which");
+            : throw UserException.At(
+                adapter, $"its experts go by task (router hard-soft, stage hard), and it holds no {BundleFiles.Recipe} that names the tasks");
         return task => names.IndexOf(task) is >= 0 and var id && id < manifest.Adapter.Experts.Count
             ? id
-            : throw new UserException(
-                $"{adapter}: task {Quote.Of(task)} has no expert - its experts go by task (router hard-soft, stage hard): {string.Join(", ", names)}");
+            : throw UserException.At(
+                adapter, $"no expert for task {Quote.Of(task)}; its experts go by task (router hard-soft, stage hard)", Words.OneOf(names));
     }
 }
 
@@ -130,36 +125,42 @@ internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSecond
         var seconds = steps.Where(step => step is { Tokens: > 0, TokensPerSecond: > 0 }).Select(step => step.Tokens / step.TokensPerSecond).Order().ToList();
         var routed = Thinned([.. steps.Where(step => step.Entropy is not null)]);
         var shown = Thinned(steps);
+        var held = Thinned([.. File.ReadLines(path).Select(HeldOut).OfType<HeldPoint>()]);
         return new(
             new TrainingCurves(
                 [.. shown.Select(step => step.Step)], [.. shown.Select(step => step.Loss)], [.. shown.Select(step => step.Aux)],
                 [.. shown.Select(step => step.Rate)], [.. shown.Select(step => step.TokensPerSecond)], [.. routed.Select(step => step.Step)],
-                [.. routed.Select(step => step.Entropy!.Value)]),
+                [.. routed.Select(step => step.Entropy!.Value)])
+            {
+                EvalStep = [.. held.Select(point => point.Step)],
+                EvalLoss = [.. held.Select(point => point.Loss)],
+            },
             seconds.Count == 0 ? null : seconds[seconds.Count / 2],
             (long?)steps.Max(step => step.Memory));
     }
 
     // Evenly, the first and the last among them.
-    private static List<Point> Thinned(List<Point> steps) => steps.Count <= MostPoints
+    private static List<T> Thinned<T>(List<T> steps) => steps.Count <= MostPoints
         ? steps
         : [.. Enumerable.Range(0, MostPoints).Select(i => steps[(int)((long)i * (steps.Count - 1) / (MostPoints - 1))])];
 
-    private static Point? Step(string line)
-    {
-        try
-        {
-            using var json = JsonDocument.Parse(line);
-            var step = json.RootElement;
-            return step.ValueKind == JsonValueKind.Object && Number(step, "step") is { } number && Number(step, "loss") is { } loss
-                ? new((long)number, loss, Number(step, "aux") ?? 0, Number(step, "lr") ?? 0, Number(step, "tokens") ?? 0, Number(step, "tokens_per_second") ?? 0,
-                    Number(step, "peak_memory_bytes"), Entropy(step))
-                : null;
-        }
-        catch (JsonException)
-        {
-            return null;
-        }
-    }
+    private static Point? Step(string line) =>
+        Parsed(line) is { } step && Number(step, "step") is { } number && Number(step, "loss") is { } loss
+            ? new(
+                (long)number, loss, Number(step, "aux") ?? 0, Number(step, "lr") ?? 0, Number(step, "tokens") ?? 0,
+                Number(step, "tokens_per_second") ?? 0, Number(step, "peak_memory_bytes"), Entropy(step))
+            : null;
+
+    private static HeldPoint? HeldOut(string line) =>
+        Parsed(line) is { } held && Number(held, "step") is { } number && Number(held, "eval_loss") is { } loss
+            ? new((long)number, loss)
+            : null;
+
+    private static JsonElement? Parsed(string line) =>
+        JsonFile.TryParse<JsonElement>(line, JsonSerializerOptions.Default, out var json)
+            && json.ValueKind == JsonValueKind.Object
+            ? json
+            : null;
 
     private static double? Entropy(JsonElement step)
     {
@@ -172,6 +173,8 @@ internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSecond
 
     private static double? Number(JsonElement map, string name) =>
         map.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.Number && double.IsFinite(value.GetDouble()) ? value.GetDouble() : null;
+
+    private sealed record HeldPoint(long Step, double Loss);
 
     private sealed record Point(long Step, double Loss, double Aux, double Rate, double Tokens, double TokensPerSecond, double? Memory, double? Entropy);
 }

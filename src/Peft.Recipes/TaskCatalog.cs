@@ -2,6 +2,7 @@ using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Recipes.Reading;
 
 namespace Peft.Recipes;
@@ -13,16 +14,19 @@ public sealed class TaskCatalog
 
     private readonly IReadOnlyList<EvaluationTask> _recipeTasks;
     private readonly string? _data;
+    private readonly Dictionary<string, RecipePaths> _paths;
 
     /// <summary>Makes a catalog.</summary>
     /// <param name="recipeTasks">Tasks of the recipes at hand; of equal names the first counts.</param>
     /// <param name="data">Folder of the benchmarks' data; null: none.</param>
-    public TaskCatalog(IEnumerable<EvaluationTask> recipeTasks, string? data)
+    /// <param name="recipes">The recipes at hand, which know where their files are.</param>
+    public TaskCatalog(IEnumerable<EvaluationTask> recipeTasks, string? data, params IReadOnlyList<Recipe> recipes)
     {
+        _paths = recipes.DistinctBy(recipe => recipe.Path).ToDictionary(recipe => recipe.Path, recipe => recipe.Paths);
         _recipeTasks = [.. recipeTasks.DistinctBy(task => task.Name)];
         _data = data;
         if (data is not null && !Directory.Exists(data))
-            throw new UserException($"--data {data}: no such folder - the folder that holds the tasks' data files");
+            throw UserException.At($"--data {data}", "no such folder", "the folder with the data files of the tasks", MissingPath.Advice(data));
     }
 
     /// <summary>Names of the tasks there are: those of recipes, then those of task files.</summary>
@@ -33,11 +37,12 @@ public sealed class TaskCatalog
     public IReadOnlyList<EvaluationTask> Find(IReadOnlyList<string> asked)
     {
         if (asked.Count == 0)
-            return _recipeTasks.Count > 0 ? _recipeTasks : throw new UserException(
-                $"--tasks: missing, and no recipe at hand names tasks - names or a task file - there are {string.Join(", ", Names)}");
+            return _recipeTasks.Count > 0 ? _recipeTasks : throw UserException.At(
+                "--tasks", "missing, and no recipe at hand names tasks", "names of tasks, or a task file",
+                $"there are {Words.AllOf(Names)}");
         var tasks = asked.Select(Find).ToList();
         return tasks.GroupBy(task => task.Name).FirstOrDefault(group => group.Count() > 1) is { } twice
-            ? throw new UserException($"--tasks: {twice.Key} twice - each task once")
+            ? throw UserException.At("--tasks", $"{twice.Key} is given twice", "each task once")
             : tasks;
     }
 
@@ -45,12 +50,14 @@ public sealed class TaskCatalog
     public string Resolve(EvaluationTask task, string file)
     {
         if (_data is null || Path.IsPathRooted(file))
-            return new RecipePaths(task.Place).Resolve(file);
+            return PathsOf(task).Resolve(file);
         var inside = Path.Combine(_data, file);
         return new RecipePaths(null).Resolve(inside) is var found && (File.Exists(found) || file.AsSpan().IndexOfAny('*', '?') >= 0)
             ? found
-            : new RecipePaths(task.Place).Resolve(file) is var other && File.Exists(other) ? other : inside;
+            : PathsOf(task).Resolve(file) is var other && File.Exists(other) ? other : inside;
     }
+
+    private RecipePaths PathsOf(EvaluationTask task) => _paths.GetValueOrDefault(task.Place) ?? new RecipePaths(task.Place);
 
     private EvaluationTask Find(string asked)
     {
@@ -61,8 +68,9 @@ public sealed class TaskCatalog
         if (Files().TryGetValue(asked, out var path))
             return Read(path);
         var near = NearestName.Of(asked, Names);
-        throw new UserException(
-            $"--tasks: {Quote.Of(asked)} is no task - {(near is null ? "" : $"did you mean {near}? ")}there are {string.Join(", ", Names)}; or name a task file (FILE.yaml)");
+        throw UserException.At(
+            "--tasks", $"{Quote.Of(asked)} is not a task", null,
+            near is null ? $"there are {Words.AllOf(Names)}; or name a task file (FILE.yaml)" : $"did you mean {near}?");
     }
 
     private static EvaluationTask Read(string path) => TaskReader.Read(YamlReader.ReadFile(path), Path.GetFileNameWithoutExtension(path), path);

@@ -57,6 +57,9 @@ public interface ITrainable : ICheckpointed, IDisposable
     IReadOnlyDictionary<string, double> Evaluate(TrainingData data, int batchSize, Device device) =>
         EvaluationLoss.Of(Model, data.Eval.Sequential(batchSize), data.TaskNames, device);
 
+    /// <summary>Bytes of the tensors that are saved.</summary>
+    long SavedBytes => Parameters.Sum(p => p.Parameter.ByteCount());
+
     /// <summary>Writes the result of a finished run into its directory.</summary>
     void SaveResult(string directory);
 }
@@ -78,6 +81,9 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
 
     /// <inheritdoc/>
     public int Passes => _routing?.Passes ?? 1;
+
+    /// <inheritdoc/>
+    public long SavedBytes => Adapted.State.Sum(tensor => tensor.Tensor.ByteCount());
 
     private AdaptedModel Adapted => contents.Adapted;
 

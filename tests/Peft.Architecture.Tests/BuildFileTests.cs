@@ -9,7 +9,8 @@ public sealed partial class BuildFileTests
 {
     /// <summary>The targets that users and scripts rely on.</summary>
     private static readonly string[] PromisedTargets =
-        ["help", "setup", "build", "train", "merge", "eval", "report", "export", "compare", "test", "soak", "fuzz", "bench", "lint", "clean", "data"];
+        ["help", "setup", "build", "train", "merge", "eval", "report", "export", "compare", "test", "soak", "fuzz",
+            "bench", "lint", "clean", "data"];
 
     [Fact]
     public void The_makefile_has_every_promised_target() => Assert.Empty(PromisedTargets.Except(MakefileTargets.Names));
@@ -17,14 +18,16 @@ public sealed partial class BuildFileTests
     [Fact]
     public void Every_target_has_a_remark_that_help_prints()
     {
-        var findings = RepositoryFiles.Lines("Makefile").Where(line => Target().IsMatch(line) && !line.Contains(" ## ", StringComparison.Ordinal));
+        var findings = RepositoryFiles.Lines("Makefile").Where(line => Target().IsMatch(line)
+            && !line.Contains(" ## ", StringComparison.Ordinal));
         RepositoryFiles.AssertNone(findings, "targets without a '## remark':");
     }
 
     [Fact]
     public void Every_target_is_phony()
     {
-        var phony = RepositoryFiles.Lines("Makefile").Single(line => line.StartsWith(".PHONY:", StringComparison.Ordinal)).Split(' ').Skip(1);
+        var phony = RepositoryFiles.Lines("Makefile").Single(
+            line => line.StartsWith(".PHONY:", StringComparison.Ordinal)).Split(' ').Skip(1);
         Assert.Equal(MakefileTargets.Names.Order(), phony.Order());
     }
 
@@ -34,15 +37,19 @@ public sealed partial class BuildFileTests
     [Fact]
     public void No_build_file_holds_an_address() =>
         RepositoryFiles.AssertNone(
-            RepositoryFiles.Findings(BuildFiles(), line => Address().IsMatch(line) && !line.Contains("xmlns", StringComparison.Ordinal)),
+            RepositoryFiles.Findings(BuildFiles(),
+                line => Address().IsMatch(line) && !line.Contains("xmlns", StringComparison.Ordinal)),
             "packages are named, hosts are not:");
 
     [Fact]
     public void NuGet_packages_have_one_exact_version_each()
     {
-        var versions = XDocument.Parse(RepositoryFiles.Text("Directory.Packages.props")).Descendants("PackageVersion").ToList();
+        var versions = XDocument.Parse(RepositoryFiles.Text("Directory.Packages.props")).Descendants(
+            "PackageVersion").ToList();
         Assert.All(versions, version => Assert.Matches(ExactVersion(), version.Attribute("Version")!.Value));
-        var projects = RepositoryFiles.Below("src", ".csproj").Concat(RepositoryFiles.Below("data", ".csproj")).Concat(RepositoryFiles.Below("tests", ".csproj", ".props"));
+        var projects = RepositoryFiles.Below("src",
+            ".csproj").Concat(RepositoryFiles.Below("data", ".csproj")).Concat(
+            RepositoryFiles.Below("tests", ".csproj", ".props"));
         RepositoryFiles.AssertNone(
             RepositoryFiles.Findings(projects, line => PackageVersionOutsideTheList().IsMatch(line)),
             "versions stand in Directory.Packages.props only:");
@@ -52,7 +59,8 @@ public sealed partial class BuildFileTests
     public void Npm_packages_have_one_exact_version_each()
     {
         using var package = JsonDocument.Parse(RepositoryFiles.Text("data/package.json"));
-        Assert.All(package.RootElement.GetProperty("dependencies").EnumerateObject(), entry => Assert.Matches(ExactVersion(), entry.Value.GetString()!));
+        Assert.All(package.RootElement.GetProperty("dependencies").EnumerateObject(),
+            entry => Assert.Matches(ExactVersion(), entry.Value.GetString()!));
     }
 
     [Fact]
@@ -62,7 +70,8 @@ public sealed partial class BuildFileTests
         var readme = RepositoryFiles.Text("data/README.md");
         Assert.All(
             package.RootElement.GetProperty("dependencies").EnumerateObject(),
-            entry => Assert.Matches($@"`{Regex.Escape(entry.Name)}`[^\n]*{Regex.Escape(entry.Value.GetString()!)}", readme));
+            entry =>
+                Assert.Matches($@"`{Regex.Escape(entry.Name)}`[^\n]*{Regex.Escape(entry.Value.GetString()!)}", readme));
     }
 
     [Fact]

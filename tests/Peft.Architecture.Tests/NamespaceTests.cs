@@ -39,11 +39,16 @@ public sealed class NamespaceTests
     private static Dictionary<string, Dictionary<string, string>> UsesOf(Assembly assembly)
     {
         var uses = new Dictionary<string, Dictionary<string, string>>(StringComparer.Ordinal);
-        foreach (var type in assembly.GetTypes().Where(type => type.Namespace?.StartsWith("Peft", StringComparison.Ordinal) == true))
+        foreach (
+            var type in assembly.GetTypes().Where(
+            type => type.Namespace?.StartsWith("Peft", StringComparison.Ordinal) == true))
         {
-            foreach (var used in UsedBy(type).Select(Element).Where(used => used.Assembly == assembly && used.Namespace is not null))
+            foreach (
+                var used in UsedBy(type).Select(Element).Where(used => used.Assembly == assembly && used.Namespace
+                is not null))
             {
-                if (used.Namespace == type.Namespace || used.Namespace!.StartsWith("Peft", StringComparison.Ordinal) is false)
+                if (used.Namespace == type.Namespace || used.Namespace!.StartsWith("Peft", StringComparison.Ordinal)
+                    is false)
                     continue;
                 if (!uses.TryGetValue(type.Namespace!, out var targets))
                     uses.Add(type.Namespace!, targets = new(StringComparer.Ordinal));
@@ -56,7 +61,8 @@ public sealed class NamespaceTests
 
     private static IEnumerable<Type> UsedBy(Type type)
     {
-        const BindingFlags All = BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static | BindingFlags.Instance
+        const BindingFlags All =
+            BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static | BindingFlags.Instance
             | BindingFlags.DeclaredOnly;
         var used = new List<Type?> { type.BaseType };
         used.AddRange(type.GetInterfaces());
@@ -84,9 +90,12 @@ public sealed class NamespaceTests
             var value = code[at] == 0xFE ? unchecked((short)(0xFE00 | code[at + 1])) : code[at];
             var operation = OpCodes[value];
             at += operation.Size;
-            if (operation.OperandType is OperandType.InlineField or OperandType.InlineMethod or OperandType.InlineTok or OperandType.InlineType)
+            if (operation.OperandType
+                is OperandType.InlineField or OperandType.InlineMethod
+                or OperandType.InlineTok or OperandType.InlineType)
             {
-                var member = method.Module.ResolveMember(BitConverter.ToInt32(code, at), typeArguments, methodArguments);
+                var member = method.Module.ResolveMember(BitConverter.ToInt32(code, at), typeArguments,
+                    methodArguments);
                 used.Add(member as Type ?? member!.DeclaringType);
                 if (member is MethodInfo { IsGenericMethod: true } generic)
                     used.AddRange(generic.GetGenericArguments());

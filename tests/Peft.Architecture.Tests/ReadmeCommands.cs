@@ -7,7 +7,10 @@ internal static partial class ReadmeCommands
 {
     private static readonly string[] ShellBlocks = ["sh", "bash", "shell", "console"];
 
-    /// <summary>Each command as its words: continuation lines joined, comments and prompts removed, pipes and lists split, assignments before the program dropped.</summary>
+    /// <summary>
+    /// Each command as its words: continuation lines joined, comments and prompts removed, pipes and lists split,
+    /// assignments before the program dropped.
+    /// </summary>
     public static IEnumerable<string[]> Of(string markdown)
     {
         foreach (var block in Blocks(markdown))
@@ -17,7 +20,9 @@ internal static partial class ReadmeCommands
             {
                 foreach (var command in Separator().Split(WithoutComment(line)))
                 {
-                    string[] words = [.. Word().Matches(command).Select(match => match.Value).SkipWhile(word => word == "$" || Assignment().IsMatch(word))];
+                    string[] words =
+                        [.. Word().Matches(command).Select(match => match.Value).SkipWhile(word => word == "$"
+                        || Assignment().IsMatch(word))];
                     if (words.Length > 0)
                         yield return words;
                 }

@@ -6,7 +6,8 @@ namespace Peft.Architecture.Tests;
 public sealed class ReadmeTests
 {
     private static readonly string[] Verbs =
-        ["train", "eval", "report", "generate", "gate", "merge", "adapter", "tokenize", "logits", "data", "doctor"];
+        ["init", "train", "eval", "report", "generate", "gate", "merge", "adapter", "tokenize", "render", "logits", "data",
+            "doctor"];
 
     private static readonly string[] AdapterVerbs = ["inspect", "verify", "import", "export"];
 
@@ -19,7 +20,8 @@ public sealed class ReadmeTests
         var findings =
             from words in ReadmeCommands.Of(RepositoryFiles.Text(readme))
             where words[0] == "make"
-            from target in words.Skip(1).Where(word => !ReadmeCommands.IsAssignment(word) && !word.StartsWith('-') && !word.StartsWith('>'))
+            from target in words.Skip(1).Where(word => !ReadmeCommands.IsAssignment(word) && !word.StartsWith('-')
+            && !word.StartsWith('>'))
             where !MakefileTargets.Names.Contains(target)
             select $"{string.Join(' ', words)}: no target '{target}'";
         RepositoryFiles.AssertNone(findings, $"{readme}: the Makefile has {string.Join(", ", MakefileTargets.Names)}");
@@ -33,7 +35,9 @@ public sealed class ReadmeTests
             from words in ReadmeCommands.Of(RepositoryFiles.Text(readme))
             where words[0] is "peft" or "bin/peft" or "./bin/peft"
             where words.Length > 1 && !words[1].StartsWith('-')
-            where !Verbs.Contains(words[1]) || (words[1] == "adapter" && words.Length > 2 && !words[2].StartsWith('-') && !AdapterVerbs.Contains(words[2]))
+            where !Verbs.Contains(words[1])
+            || (words[1] == "adapter" && words.Length > 2 && !words[2].StartsWith('-')
+            && !AdapterVerbs.Contains(words[2]))
             select string.Join(' ', words);
         RepositoryFiles.AssertNone(findings, $"{readme}: the verbs are {string.Join(", ", Verbs)}");
     }
@@ -46,7 +50,8 @@ public sealed class ReadmeTests
             from words in ReadmeCommands.Of(RepositoryFiles.Text(readme))
             from word in words
             let path = word[(word.IndexOf('=', StringComparison.Ordinal) + 1)..].Trim('\'', '"')
-            where path.StartsWith("recipes/", StringComparison.Ordinal) && path.EndsWith(".yaml", StringComparison.Ordinal)
+            where path.StartsWith("recipes/", StringComparison.Ordinal)
+            && path.EndsWith(".yaml", StringComparison.Ordinal)
             where !RepositoryFiles.Exists(path)
             select string.Join(' ', words);
         RepositoryFiles.AssertNone(findings, $"{readme}: recipes that do not exist:");

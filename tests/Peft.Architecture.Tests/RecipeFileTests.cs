@@ -11,12 +11,14 @@ public sealed class RecipeFileTests
 
     [Fact]
     public void Every_recipe_is_one_yaml_mapping() =>
-        RepositoryFiles.AssertNone(RepositoryFiles.Below("recipes", ".yaml", ".yml").Select(FaultOf).OfType<string>(), "recipes that do not parse:");
+        RepositoryFiles.AssertNone(RepositoryFiles.Below("recipes", ".yaml", ".yml").Select(FaultOf).OfType<string>(),
+            "recipes that do not parse:");
 
     [Fact]
     public void Recipes_end_in_yaml() =>
         Assert.DoesNotContain(
-            RepositoryFiles.Below("recipes").Where(file => !file.StartsWith("recipes/results/", StringComparison.Ordinal)),
+            RepositoryFiles.Below("recipes").Where(
+                file => !file.StartsWith("recipes/results/", StringComparison.Ordinal)),
             file => Path.GetExtension(file) is not (".yaml" or ".md"));
 
     private static string? FaultOf(string file)

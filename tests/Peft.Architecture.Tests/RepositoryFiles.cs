@@ -1,11 +1,16 @@
 namespace Peft.Architecture.Tests;
 
-/// <summary>The files of the checkout as a reader sees them: no build outputs, nothing that a make target installs or makes.</summary>
+/// <summary>
+/// The files of the checkout as a reader sees them: no build outputs, nothing that a make target installs or makes.
+/// </summary>
 internal static class RepositoryFiles
 {
-    private static readonly string[] SkippedFolders = [".git", ".artifacts", "bin", "obj", "node_modules", "cache", "TestResults", ".vs"];
+    private static readonly string[] SkippedFolders = [".git", ".artifacts", "bin", "obj", "node_modules", "cache",
+        "TestResults", ".vs"];
 
-    /// <summary>Every file below a folder of the repository (<c>""</c>: all of it), as paths relative to the repository, sorted.</summary>
+    /// <summary>
+    /// Every file below a folder of the repository (<c>""</c>: all of it), as paths relative to the repository, sorted.
+    /// </summary>
     public static IReadOnlyList<string> Below(string folder, params string[] extensions) =>
         [.. Walk(Path.Combine(SharedAssets.Repository, folder))
             .Where(path => extensions.Length == 0 || extensions.Contains(Path.GetExtension(path)))
@@ -13,10 +18,12 @@ internal static class RepositoryFiles
             .Order(StringComparer.Ordinal)];
 
     /// <summary>The text of a file given relative to the repository.</summary>
-    public static string Text(string relativePath) => File.ReadAllText(Path.Combine(SharedAssets.Repository, relativePath));
+    public static string Text(string relativePath) =>
+        File.ReadAllText(Path.Combine(SharedAssets.Repository, relativePath));
 
     /// <summary>The lines of a file given relative to the repository.</summary>
-    public static string[] Lines(string relativePath) => File.ReadAllLines(Path.Combine(SharedAssets.Repository, relativePath));
+    public static string[] Lines(string relativePath) =>
+        File.ReadAllLines(Path.Combine(SharedAssets.Repository, relativePath));
 
     public static bool Exists(string relativePath) => Path.Exists(Path.Combine(SharedAssets.Repository, relativePath));
 

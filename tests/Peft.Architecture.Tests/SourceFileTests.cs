@@ -20,7 +20,8 @@ public sealed partial class SourceFileTests
     [Fact]
     public void No_source_file_has_unfinished_or_apologising_code() =>
         RepositoryFiles.AssertNone(
-            RepositoryFiles.Findings(RepositoryFiles.Below("src").Concat(RepositoryFiles.Below("data", ".cs")), UnfinishedWord().IsMatch),
+            RepositoryFiles.Findings(RepositoryFiles.Below("src").Concat(RepositoryFiles.Below("data", ".cs")),
+                UnfinishedWord().IsMatch),
             "words that do not belong in src:");
 
     [Fact]
@@ -28,12 +29,14 @@ public sealed partial class SourceFileTests
     {
         // Spelled in two parts, so that this file passes its own check.
         string[] folders = ["/" + "root/", "/" + "home/", "/" + "Users/", SharedAssets.Repository + "/"];
-        string[] textual = [".cs", ".csproj", ".props", ".targets", ".yaml", ".yml", ".json", ".md", ".sh", ".txt", ".scriban", ".html", ".sln", ""];
+        string[] textual = [".cs", ".csproj", ".props", ".targets", ".yaml", ".yml", ".json", ".md", ".sh", ".txt",
+            ".scriban", ".html", ".sln", ""];
         // A test may make up a path to show what becomes of it.
         var made = RepositoryFiles.Below("tests", ".cs");
         var files = RepositoryFiles.Below("").Where(file => textual.Contains(Path.GetExtension(file)));
         RepositoryFiles.AssertNone(
-            RepositoryFiles.Findings(files.Except(made), line => folders.Any(folder => line.Contains(folder, StringComparison.Ordinal)))
+            RepositoryFiles.Findings(files.Except(made),
+                line => folders.Any(folder => line.Contains(folder, StringComparison.Ordinal)))
                 .Concat(RepositoryFiles.Findings(made, line => line.Contains(folders[^1], StringComparison.Ordinal))),
             "paths of one machine:");
     }
@@ -42,7 +45,8 @@ public sealed partial class SourceFileTests
     public void No_test_is_switched_off() =>
         RepositoryFiles.AssertNone(
             RepositoryFiles.Findings(
-                RepositoryFiles.Below("tests", ".cs").Where(file => !file.EndsWith("SourceFileTests.cs", StringComparison.Ordinal)),
+                RepositoryFiles.Below("tests",
+                    ".cs").Where(file => !file.EndsWith("SourceFileTests.cs", StringComparison.Ordinal)),
                 SwitchedOffTest().IsMatch),
             "tests that do not test:");
 

@@ -2,9 +2,12 @@ using System.Text.RegularExpressions;
 
 namespace Peft.Architecture.Tests;
 
-/// <summary>What TorchSharp 0.107 offers and this program must not use. Most of libLibTorchSharp's exports turn a C++ exception into a .NET
-/// one; 172 of 1,166 do not, and an error there (shapes that do not meet, say) ends the process. Found in the machine code: an export that
-/// catches touches the thread's last error. Beside those named here they are the library's optimizers, native modules, JIT, data loaders and
+/// <summary>What TorchSharp 0.107 offers and this program must not use. Most of libLibTorchSharp's exports turn a C++
+/// exception into a .NET
+/// one; 172 of 1,166 do not, and an error there (shapes that do not meet, say) ends the process. Found in the machine
+/// code: an export that
+/// catches touches the thread's last error. Beside those named here they are the library's optimizers, native modules,
+/// JIT, data loaders and
 /// image conversions, and getters and constructors of numbers that cannot fail.</summary>
 public sealed class TorchSharpTrapTests
 {
@@ -13,10 +16,12 @@ public sealed class TorchSharpTrapTests
         (@"\bmatmul\(", "THSTensor_matmul does not catch: use mm, bmm, addmm, baddbmm or nn.functional.linear"),
         (@"\.cumm(ax|in)\(", "THSTensor_cummax and THSTensor_cummin do not catch"),
         (@"\btorch\.autograd\.grad\(", "THSAutograd_grad does not catch: use Gradients.grad"),
-        (@"\btorch\.optim\.", "constructors and steps do not catch, state is keyed by handle: use AdamW and SGD of Peft.Torch"),
+        (@"\btorch\.optim\.",
+            "constructors and steps do not catch, state is keyed by handle: use AdamW and SGD of Peft.Torch"),
         (@"\btorch\.jit\.", "exports of JIT modules do not catch"),
         (@"\.storage\(\)", "a storage's data_ptr corrupts the heap: use Address()"),
-        (@"(?<!Gradients|torch\.autograd)\.backward\(", "the error of a function of ours would not come out as it was thrown: use Gradients.backward"),
+        (@"(?<!Gradients|torch\.autograd)\.backward\(",
+            "the error of a function of ours would not come out as it was thrown: use Gradients.backward"),
         (@"\.(sum|mean)\(0\)", "a literal 0 becomes the ScalarType parameter, not a dimension: write [0] or 0L"),
     ];
 
@@ -39,14 +44,16 @@ public sealed class TorchSharpTrapTests
     [InlineData("x.sum(0)")]
     [InlineData("x.mean(0)")]
     [InlineData("torch.autograd.grad([y], [x])")]
-    public void Each_trap_is_recognised(string line) => Assert.Contains(Traps, trap => Regex.IsMatch(line, trap.Pattern));
+    public void Each_trap_is_recognised(string line) =>
+        Assert.Contains(Traps, trap => Regex.IsMatch(line, trap.Pattern));
 
     [Theory]
     [InlineData("Gradients.backward(loss);")]
     [InlineData("x.sum([0])")]
     [InlineData("x.sum(0L)")]
     [InlineData("Gradients.grad([y], [x])")]
-    public void What_is_right_passes(string line) => Assert.DoesNotContain(Traps, trap => Regex.IsMatch(line, trap.Pattern));
+    public void What_is_right_passes(string line) =>
+        Assert.DoesNotContain(Traps, trap => Regex.IsMatch(line, trap.Pattern));
 
     private static bool IsCode(string line) => !line.TrimStart().StartsWith("//", StringComparison.Ordinal);
 }

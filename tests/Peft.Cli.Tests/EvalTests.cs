@@ -17,7 +17,10 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
         _trained = trained;
         _folder.Write("choice.yaml", $$$"""
             kind: multiple_choice
-            data: {files: {{{TinyBase.RowsFile}}}, columns: {label: "answer > ' mat 5' ? 'high' : 'low'"}, template: {prompt: "{question}", answer: "{label}"}}
+            data:
+              files: {{{TinyBase.RowsFile}}}
+              columns: {label: "answer > ' mat 5' ? 'high' : 'low'"}
+              template: {prompt: "{question}", answer: "{label}"}
             labels: [low, high]
             choices: [" mat {answer}", " dog"]
             metrics: [acc, acc_norm]
@@ -30,26 +33,34 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
     public void Adapter_and_base_are_measured_on_the_recipes_tasks_and_a_missed_bound_exits_with_3()
     {
         var run = PeftProcess.Run(
-            _folder, "eval", "--adapter", _trained.Adapter, "--output", "out", "--batch-size", "3", "--json", "--fail-under", "rows.exact_match=2");
+            _folder, "eval", "--adapter", _trained.Adapter, "--output", "out", "--batch-size", "3", "--json",
+            "--fail-under", "rows.exact_match=2");
         run.Exits(3).Says("rows.exact_match is", "below the bound 2", "base on rows", "mix on rows");
         using var json = JsonDocument.Parse(run.Output);
         Assert.Equal("peft.results", json.RootElement.GetProperty("format").GetString());
-        Assert.Equal(["base", "mix"], json.RootElement.GetProperty("subjects").EnumerateArray().Select(subject => subject.GetProperty("name").GetString()));
+        Assert.Equal(["base", "mix"],
+            json.RootElement.GetProperty("subjects").EnumerateArray().Select(
+            subject => subject.GetProperty("name").GetString()));
         Assert.Equal(1, json.RootElement.GetProperty("routing").GetArrayLength());
-        Assert.Equal(["examples.parquet", "results.json"], Directory.GetFiles(_folder["out"]).Select(Path.GetFileName).Order());
-        // What training took, out of the bundle's metrics; the bare base took nothing.
-        Assert.Equal(JsonValueKind.Null, json.RootElement.GetProperty("subjects")[0].GetProperty("peak_memory_bytes").ValueKind);
-        Assert.InRange(json.RootElement.GetProperty("subjects")[1].GetProperty("peak_memory_bytes").GetInt64(), 20L << 20, 20L << 30);
+        Assert.Equal(["examples.parquet", "results.json"],
+            Directory.GetFiles(_folder["out"]).Select(Path.GetFileName).Order());
+        // What training took, out of the bundle's metrics; the base model took nothing.
+        Assert.Equal(JsonValueKind.Null,
+            json.RootElement.GetProperty("subjects")[0].GetProperty("peak_memory_bytes").ValueKind);
+        Assert.InRange(json.RootElement.GetProperty("subjects")[1].GetProperty("peak_memory_bytes").GetInt64(),
+            20L << 20, 20L << 30);
         var recipe = json.RootElement.GetProperty("subjects")[1].GetProperty("recipe");
         Assert.Equal("mixture", recipe.GetProperty("adapter").GetProperty("method").GetString());
 
-        PeftProcess.Run(_folder, "eval", "--adapter", _trained.Adapter, "--output", "out").IsRefused("out: holds results - replace them with --overwrite");
+        PeftProcess.Run(_folder, "eval", "--adapter", _trained.Adapter, "--output",
+            "out").IsRefused("out: holds results - replace them with --overwrite");
     }
 
     [Fact]
     public void A_killed_evaluation_goes_on_where_it_stopped_with_the_same_numbers()
     {
-        string[] words = ["eval", "--adapter", _trained.Adapter, "--tasks", "rows,choice.yaml", "--batch-size", "1", "--output"];
+        string[] words = ["eval", "--adapter", _trained.Adapter, "--tasks", "rows,choice.yaml", "--batch-size", "1",
+            "--output"];
         PeftProcess.Run(_folder, [.. words, "whole"]).Succeeds();
         using (var first = PeftProcess.Start(_folder, new(), [.. words, "out"]))
         {
@@ -65,10 +76,12 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
             second.Wait().Exits(130).Says("resuming after", "re-run the same command (without --overwrite) to resume");
         }
         PeftProcess.Run(_folder, [.. words, "other", "--rows", "2"]).Succeeds();
-        PeftProcess.Run(_folder, "eval", "--adapter", _trained.Adapter, "--output", "out").IsRefused("out: holds an interrupted evaluation of other");
+        PeftProcess.Run(_folder, "eval", "--adapter", _trained.Adapter, "--output",
+            "out").IsRefused("out: holds an interrupted evaluation of other");
         PeftProcess.Run(_folder, [.. words, "out"]).Succeeds();
         Assert.Equal(Scores("whole"), Scores("out"));
-        Assert.Equal(File.ReadAllBytes(_folder["whole/examples.parquet"]), File.ReadAllBytes(_folder["out/examples.parquet"]));
+        Assert.Equal(File.ReadAllBytes(_folder["whole/examples.parquet"]),
+            File.ReadAllBytes(_folder["out/examples.parquet"]));
     }
 
     [Fact]
@@ -76,16 +89,19 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
     {
         // One choice of several tokens and one of another length, against the sums over the logits of their ids.
         PeftProcess.Run(
-            _folder, "eval", "--adapter", _trained.Adapter, "--no-base", "--tasks", "choice.yaml", "--rows", "1", "--dtype", "float32", "--output", "out").Succeeds();
+            _folder, "eval", "--adapter", _trained.Adapter, "--no-base", "--tasks", "choice.yaml", "--rows", "1",
+            "--dtype", "float32", "--output", "out").Succeeds();
         var prompt = Ids("the cat 1 sat on");
         foreach (var (choice, text) in new[] { " mat  mat 1", " dog" }.Index())
         {
             var ids = Ids("the cat 1 sat on" + text);
             PeftProcess.Run(
-                _folder, "logits", "--base", TinyBase.Model, "--adapter", _trained.Adapter, "--dtype", "float32", "--ids", string.Join(',', ids),
+                _folder, "logits", "--base", TinyBase.Model, "--adapter", _trained.Adapter, "--dtype", "float32",
+                "--ids", string.Join(',', ids),
                 "--output", "l.json").Succeeds();
             using var json = JsonDocument.Parse(File.ReadAllText(_folder["l.json"]));
-            var rows = json.RootElement.GetProperty("logits").EnumerateArray().Select(row => row.EnumerateArray().Select(v => v.GetDouble()).ToArray()).ToArray();
+            var rows = json.RootElement.GetProperty("logits").EnumerateArray().Select(
+                row => row.EnumerateArray().Select(v => v.GetDouble()).ToArray()).ToArray();
             var sum = 0.0;
             for (var t = prompt.Length; t < ids.Length; t++)
                 sum += rows[t - 1][ids[t]] - Math.Log(rows[t - 1].Sum(Math.Exp));
@@ -95,10 +111,14 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
 
     [Theory]
     [InlineData("--tasks: 'row' is no task - did you mean rows? there are rows, ", "--tasks", "row")]
-    [InlineData("metrics  'accurcy'  of classification: accuracy, macro_f1", "--tasks", "wrong.yaml")]
+    [InlineData("metrics  'accurcy'; expected a metric of classification tasks: accuracy, macro_f1, ", "--tasks",
+        "wrong.yaml")]
     [InlineData("no column 'quetsion' in ", "--tasks", "column.yaml")]
-    [InlineData("the answer ' mat 1'; expected one of the task's labels: a, b.", "--tasks", "label.yaml")]
-    [InlineData("--fail-under rows.exact_mtch: is not measured - did you mean rows.exact_match?", "--fail-under", "rows.exact_mtch=1")]
+    [InlineData("the answer ' mat 1'; expected one of the task's labels, a or b. Correct ", "--tasks", "label.yaml")]
+    [InlineData(
+        "--fail-under: rows.exact_mtch is not measured; expected rows.exact_match. Did you mean rows.exact_match?",
+        "--fail-under",
+        "rows.exact_mtch=1")]
     [InlineData("--data nowhere: no such folder", "--data", "nowhere")]
     [InlineData("--rows: 0; expected a whole number of at least 1.", "--rows", "0")]
     public void Mistakes_are_told_before_anything_is_computed(string message, params string[] words)
@@ -106,7 +126,8 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
         _folder.Write("wrong.yaml", Classes("{question}", "accurcy"));
         _folder.Write("column.yaml", Classes("{quetsion}", "accuracy"));
         _folder.Write("label.yaml", Classes("{question}", "accuracy"));
-        PeftProcess.Run(_folder, ["eval", "--adapter", _trained.Adapter, "--output", "out", .. words]).IsRefused(message);
+        PeftProcess.Run(_folder,
+            ["eval", "--adapter", _trained.Adapter, "--output", "out", .. words]).IsRefused(message);
         Assert.False(Directory.Exists(_folder["out"]));
     }
 
@@ -134,7 +155,8 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
     private string Scores(string folder)
     {
         using var json = JsonDocument.Parse(File.ReadAllText(_folder[$"{folder}/results.json"]));
-        return json.RootElement.GetProperty("scores").GetRawText() + json.RootElement.GetProperty("comparisons").GetRawText()
+        return json.RootElement.GetProperty("scores").GetRawText()
+            + json.RootElement.GetProperty("comparisons").GetRawText()
             + json.RootElement.GetProperty("routing").GetRawText();
     }
 
@@ -147,7 +169,8 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
         {
             await using var reader = await ParquetReader.CreateAsync(_folder[$"{folder}/examples.parquet"]);
             using var group = reader.OpenRowGroupReader(0);
-            using var column = await group.ReadRawColumnDataBaseAsync(reader.Schema.DataFields.Single(field => field.Path.FirstPart == "log_likelihoods"));
+            using var column = await group.ReadRawColumnDataBaseAsync(
+                reader.Schema.DataFields.Single(field => field.Path.FirstPart == "log_likelihoods"));
             return ((RawColumnData<double>)column).Values[choice];
         }
     }

@@ -20,9 +20,12 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
         Assert.Contains("expert_2: 28 tensors equal bit for bit, verified: logits differ by at most", run.Output);
         Assert.Contains("## Metrics", File.ReadAllText(_folder["out/README.md"]));
 
-        Assert.Contains("back: imported 3 experts behind router top-k of rank 2, ", Run("adapter", "import", "out", "--output", "back").Succeeds().Output);
+        Assert.Contains("back: imported 3 experts behind router top-k of rank 2, ",
+            Run("adapter", "import", "out", "--output", "back").Succeeds().Output);
 
-        foreach (var name in new[] { "adapter_config.json", "adapter_model.safetensors", "bundle.json", "README.md", "recipe.resolved.yaml" })
+        foreach (
+            var name in new[] { "adapter_config.json", "adapter_model.safetensors", "bundle.json", "README.md",
+            "recipe.resolved.yaml" })
             Assert.Equal(File.ReadAllBytes(Path.Combine(Bundle, name)), File.ReadAllBytes(_folder[$"back/{name}"]));
         Run("adapter", "verify", "out").Succeeds();
         Assert.Contains("fits ", Run("adapter", "verify", "back").Succeeds().Output);
@@ -37,9 +40,11 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
         Run("adapter", "import", "out/expert_0", "--output", "one").Succeeds();
         using var json = JsonDocument.Parse(Run("adapter", "inspect", "out/expert_0", "--json").Succeeds().Output);
         Assert.Equal(14, json.RootElement.GetProperty("modules").GetArrayLength());
-        var report = Run("adapter", "export", "one", "--format", "merged", "--dtype", "float32", "--max-shard-size", "100KB", "--json", "--output", "merged").Succeeds();
+        var report = Run("adapter", "export", "one", "--format", "merged", "--dtype", "float32", "--max-shard-size",
+            "100KB", "--json", "--output", "merged").Succeeds();
         using var proofs = JsonDocument.Parse(report.Output);
-        Assert.InRange(proofs.RootElement.GetProperty("proofs")[0].GetProperty("largest_difference").GetDouble(), 0, 1e-3);
+        Assert.InRange(proofs.RootElement.GetProperty("proofs")[0].GetProperty("largest_difference").GetDouble(), 0,
+            1e-3);
         Assert.True(File.Exists(_folder["merged/model.safetensors.index.json"]));
         Run("generate", "--base", "merged", "--prompt", "the cat", "--max-new-tokens", "2").Succeeds();
     }
@@ -47,7 +52,8 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
     [Fact]
     public void A_router_that_follows_the_input_is_refused_and_its_means_tell_the_error()
     {
-        Refused(["adapter", "export", Bundle, "--format", "merged", "--output", "x"], "router top-k chooses by the input", "--approximate");
+        Refused(["adapter", "export", Bundle, "--format", "merged", "--output", "x"],
+            "router top-k chooses by the input", "--approximate");
         var run = Run("adapter", "export", Bundle, "--format", "merged", "--approximate", "--output", "y").Succeeds();
         Assert.Matches("gate error", run.Output);
         Assert.Contains("an approximation: logits differ from the routed mixture's by at most", run.Output);
@@ -83,7 +89,8 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
         Refused(["adapter", "import", "nan", "--output", "x"], "NaN or infinity");
 
         EditJson("rank", "adapter_config.json", json => json["r"] = 3);
-        Refused(["adapter", "import", "rank", "--output", "x"], "[3, 32]", "this adapter belongs to another base or rank");
+        Refused(["adapter", "import", "rank", "--output", "x"], "[3, 32]",
+            "this adapter belongs to another base or rank");
 
         EditJson("dora", "adapter_config.json", json => json["use_dora"] = true);
         Refused(["adapter", "import", "dora", "--output", "x"], "use_dora", "a plain LoRA");
@@ -100,8 +107,10 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
         Directory.CreateDirectory(_folder["escape"]);
         Run("adapter", "export", Bundle, "--output", "escape/mix").Succeeds();
         var manifest = _folder["escape/mix/mixture.json"];
-        File.WriteAllText(manifest, File.ReadAllText(manifest).Replace("expert_0/README.md", "../../README.md", StringComparison.Ordinal));
-        Refused(["adapter", "import", "escape/mix", "--output", "x"], "'../../README.md'", "the files of an exported mixture");
+        File.WriteAllText(manifest,
+            File.ReadAllText(manifest).Replace("expert_0/README.md", "../../README.md", StringComparison.Ordinal));
+        Refused(["adapter", "import", "escape/mix", "--output", "x"], "'../../README.md'",
+            "the files of an exported mixture");
     }
 
     [Fact]
@@ -110,7 +119,8 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
         Run("adapter", "export", Bundle, "--output", "good").Succeeds();
         EditJson("new", "adapter_config.json", json => json["tomorrow"] = 1);
 
-        Run("adapter", "import", "new", "--output", "x").Succeeds().Says("warning: ", "key 'tomorrow' is not known and has no effect");
+        Run("adapter", "import", "new", "--output", "x").Succeeds().Says("warning: ",
+            "key 'tomorrow' is not known and has no effect");
     }
 
     [Fact]
@@ -123,7 +133,8 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
         // It may have come before the program listened, or after it was done.
         Assert.Contains(run.ExitCode, new[] { 0, 130, 143 });
         Assert.Equal(run.ExitCode == 0, Directory.Exists(_folder["out"]));
-        Assert.DoesNotContain(Directory.GetFileSystemEntries(_folder.Path), path => path.Contains(".tmp-", StringComparison.Ordinal) && run.ExitCode != 143);
+        Assert.DoesNotContain(Directory.GetFileSystemEntries(_folder.Path),
+            path => path.Contains(".tmp-", StringComparison.Ordinal) && run.ExitCode != 143);
     }
 
     [SmallDiskFact]
@@ -132,7 +143,8 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
         using var disk = new SmallDisk(64);
 
         Refused(
-            ["adapter", "export", Bundle, "--format", "merged", "--approximate", "--output", Path.Combine(disk.Path, "out")], "the disk is full");
+            ["adapter", "export", Bundle, "--format", "merged", "--approximate", "--output",
+                Path.Combine(disk.Path, "out")], "the disk is full");
 
         Assert.Empty(Directory.GetFileSystemEntries(disk.Path));
     }

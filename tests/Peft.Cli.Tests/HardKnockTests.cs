@@ -6,7 +6,8 @@ using Peft.Cli.Tests.Support;
 namespace Peft.Cli.Tests;
 
 /// <summary>
-/// What strangers' files and slips of the keyboard do to the built program: exit code 2, one message that says where, what and what to
+/// What strangers' files and slips of the keyboard do to the built program: exit code 2, one message that says where,
+/// what and what to
 /// do, nothing written. Each family of faults once; the rooms' own tests have the rest.
 /// </summary>
 public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<TrainedBundle>, IDisposable
@@ -19,7 +20,8 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
     [InlineData("\0\u0001\u0002 ELF", "r.yaml line 1: the character NUL - a recipe is text in YAML")]
     [InlineData("extends: r.yaml", "r.yaml: extends itself")]
     [InlineData("model: {model_name_or_path: org/name}\ndata: {train: [{files: x.jsonl, template: {text: \"{t}\"}}]}",
-        "r.yaml has 1 fault", "model.model_name_or_path", "'org/name'", "nothing is downloaded here", "hf download org/name")]
+        "r.yaml has 1 fault", "model.model_name_or_path", "'org/name'", "nothing is downloaded here",
+        "hf download org/name")]
     public void A_recipe_that_is_none(string text, params string[] parts)
     {
         _folder.Write("r.yaml", text);
@@ -34,8 +36,10 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
     }
 
     [Theory]
-    [InlineData("adapter.target_modules=[q_porj]", "adapter.target_modules = q_porj matches no projection", "Did you mean q_proj?")]
-    [InlineData("adapter={method: mixture, r: 65536, experts: {count: 4096}}", "4096 experts of rank 65536", "this machine has", "lower adapter.r")]
+    [InlineData("adapter.target_modules=[q_porj]", "adapter.target_modules = q_porj matches no projection",
+        "Did you mean q_proj?")]
+    [InlineData("adapter={method: mixture, r: 65536, experts: {count: 4096}}", "4096 experts of rank 65536",
+        "this machine has", "lower adapter.r")]
     public void An_adapter_that_cannot_be(string set, params string[] parts)
     {
         _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 2}"));
@@ -46,13 +50,15 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
     [Theory]
     [InlineData("", "data.train[0].files", "rows.jsonl is empty", "a file with rows")]
     [InlineData("{\"question\": null, \"answer\": \"b\"}\n", "rows.jsonl:1: column 'question' is null or missing")]
-    [InlineData("{\"question\": \"\u00ff\", \"answer\": \"b\"}\n", "rows.jsonl:1", "the line is not UTF-8")] // written as one byte
+    [InlineData("{\"question\": \"\u00ff\", \"answer\": \"b\"}\n", "rows.jsonl:1",
+        "the line is not UTF-8")] // written as one byte
     public void Rows_that_cannot_be_used(string rows, params string[] parts)
     {
         File.WriteAllBytes(_folder["rows.jsonl"], Encoding.Latin1.GetBytes(rows));
         _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 2}"));
         Refused(
-            ["train", "r.yaml", "--output", "out", "--set", "data.train=[{files: rows.jsonl, template: {prompt: \"{question}\", answer: \"{answer}\"}}]"],
+            ["train", "r.yaml", "--output", "out", "--set",
+                "data.train=[{files: rows.jsonl, template: {prompt: \"{question}\", answer: \"{answer}\"}}]"],
             parts);
     }
 
@@ -77,10 +83,12 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
     {
         _folder.Copy(TinyBase.Model, "empty");
         File.Delete(_folder["empty/model.safetensors"]);
-        Refused(["logits", "--base", "empty", "--ids", "1", "--output", "out.json"], "empty - no weights - model.safetensors or");
+        Refused(["logits", "--base", "empty", "--ids", "1", "--output", "out.json"],
+            "empty - no weights - model.safetensors or");
         _folder.Copy(TinyBase.Model, "model");
         var config = File.ReadAllText(_folder["model/config.json"]);
-        _folder.Write("model/config.json", config.Replace("\"hidden_size\": 32", "\"hidden_size\": 1152921504606846976", StringComparison.Ordinal));
+        _folder.Write("model/config.json",
+            config.Replace("\"hidden_size\": 32", "\"hidden_size\": 1152921504606846976", StringComparison.Ordinal));
         Refused(
             ["logits", "--base", "model", "--ids", "1", "--output", "out.json"],
             "model/config.json has", "hidden_size", "1152921504606846976", "a whole number from 1 to 16777216");
@@ -93,10 +101,13 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
         var path = _folder["model/tokenizer.json"];
         var tokenizer = JsonNode.Parse(File.ReadAllText(path))!;
         File.Delete(path);
-        Refused(["generate", "--base", "model", "--prompt", "the cat"], "model/tokenizer.json", "a directory with tokenizer.json");
-        tokenizer["added_tokens"]!.AsArray().Add(new JsonObject { ["id"] = 5000, ["content"] = "the dog", ["normalized"] = false });
+        Refused(["generate", "--base", "model", "--prompt", "the cat"], "model/tokenizer.json",
+            "a directory with tokenizer.json");
+        tokenizer["added_tokens"]!.AsArray().Add(
+            new JsonObject { ["id"] = 5000, ["content"] = "the dog", ["normalized"] = false });
         File.WriteAllText(path, tokenizer.ToJsonString());
-        Refused(["generate", "--base", "model", "--prompt", "the dog"], "5000", "ids 0 to 287", "the tokenizer that belongs to the base model");
+        Refused(["generate", "--base", "model", "--prompt", "the dog"], "5000", "ids 0 to 287",
+            "the tokenizer that belongs to the base model");
     }
 
     [Fact]
@@ -105,7 +116,8 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
         var bundle = trained.Folder["out"];
         _folder.Copy(TinyBase.Model, "model");
         EditData(_folder[Weights], data => data[0] ^= 1);
-        Refused(["adapter", "verify", bundle, "--base", "model"], "was trained on", "the base given is model", "name the base it was trained on");
+        Refused(["adapter", "verify", bundle, "--base", "model"], "was trained on", "the base given is model",
+            "name the base it was trained on");
 
         _folder.Copy(bundle, "linked");
         File.Delete(_folder["linked/README.md"]);
@@ -116,8 +128,11 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
         EditData(_folder["nan/adapter_model.safetensors"], data => data.AsSpan(0, 4).Fill(0xFF));
         var manifest = File.ReadAllText(_folder["nan/bundle.json"]);
         var was = Formats.Files.Sha256.OfFile(Path.Combine(bundle, "adapter_model.safetensors"));
-        _folder.Write("nan/bundle.json", manifest.Replace(was, Formats.Files.Sha256.OfFile(_folder["nan/adapter_model.safetensors"]), StringComparison.Ordinal));
-        Refused(["adapter", "verify", "nan"], "adapter_model.safetensors has 1 fault", "NaN or infinity", "take an earlier checkpoint");
+        _folder.Write("nan/bundle.json",
+            manifest.Replace(was, Formats.Files.Sha256.OfFile(_folder["nan/adapter_model.safetensors"]),
+            StringComparison.Ordinal));
+        Refused(["adapter", "verify", "nan"], "adapter_model.safetensors has 1 fault", "NaN or infinity",
+            "take an earlier checkpoint");
     }
 
     public void Dispose() => _folder.Dispose();

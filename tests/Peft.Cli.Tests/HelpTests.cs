@@ -19,9 +19,12 @@ public sealed partial class HelpTests : IDisposable
     {
         var index = Peft("--help").Succeeds();
         Assert.Equal("", index.Error);
-        var verbs = VerbLine().Matches(index.Output).Select(match => match.Groups[1].Value).Except(["help", "version"]).ToList();
+        var verbs = VerbLine().Matches(index.Output).Select(match => match.Groups[1].Value).Except(
+            ["help", "version"]).ToList();
         Assert.Superset(
-            new HashSet<string>(["train", "eval", "report", "generate", "logits", "data", "tokenize", "gate", "merge", "adapter inspect", "adapter verify",
+            new HashSet<string>(
+                ["init", "train", "eval", "report", "generate", "logits", "data", "tokenize", "render", "gate", "merge",
+                "adapter inspect", "adapter verify",
                 "adapter import", "adapter export", "doctor"]),
             verbs.ToHashSet());
 
@@ -52,7 +55,9 @@ public sealed partial class HelpTests : IDisposable
     [Theory]
     [InlineData("", "peft: no command; expected train, eval, ", " or doctor.\nTry peft --help.")]
     [InlineData("trian", "peft: 'trian' is not a command; expected train, ", "Did you mean train?")]
-    [InlineData("adapter", "peft: adapter needs a second word; expected adapter inspect, adapter verify, adapter import or adapter export.")]
+    [InlineData("adapter",
+        "peft: adapter needs a second word; expected adapter inspect, adapter verify, adapter import or adapter "
+        + "export.")]
     [InlineData("adapter verfy x", "'adapter verfy' is not a command", "Did you mean adapter verify?")]
     [InlineData("train", "peft train: RECIPE is missing.\nTry peft train --help.")]
     [InlineData("train r.yaml --overwrit", "peft train: --overwrit is not an option. Did you mean --overwrite?")]
@@ -60,7 +65,8 @@ public sealed partial class HelpTests : IDisposable
     [InlineData("train r.yaml --output --overwrite", "peft train: --output needs a value.")]
     [InlineData("train a.yaml b.yaml", "peft train: 'b.yaml' is one word too many; expected RECIPE. Put quotes around")]
     [InlineData("generate --base x", "--prompt is missing")]
-    [InlineData("generate --base x --prompt y --seed soon", "the value of --seed cannot be read; expected a whole number.")]
+    [InlineData("generate --base x --prompt y --seed soon",
+        "the value of --seed cannot be read; expected a whole number.")]
     [InlineData("generate --base x --prompt two words", "'words' is one word too many", "quotes")]
     [InlineData("logits --base x --bogus 1", "--bogus is not an option.", "--ids is missing", "--output is missing")]
     [InlineData("train --set training.max_steps=1 r.yaml", "r.yaml: no such file")]
@@ -71,11 +77,14 @@ public sealed partial class HelpTests : IDisposable
     public void Doctor_names_what_is_missing_and_how_to_get_it()
     {
         var doctor = Peft("doctor").Exits(2);
-        Assert.Matches(@"\nlibtorch +MISSING: LIBTORCH - names '/nonexistent', .* - correct LIBTORCH, or unset it", doctor.Output);
+        Assert.Matches(
+            @"\nlibtorch +MISSING: LIBTORCH: '/nonexistent' is not a folder; expected .* Correct LIBTORCH, or unset it",
+            doctor.Output);
         Assert.DoesNotContain("fast types", doctor.Output);
         using var json = JsonDocument.Parse(Peft("doctor", "--json").Exits(2).Output);
         Assert.False(json.RootElement.GetProperty("healthy").GetBoolean());
-        var libtorch = json.RootElement.GetProperty("findings").EnumerateArray().Single(finding => finding.GetProperty("name").GetString() == "libtorch");
+        var libtorch = json.RootElement.GetProperty("findings").EnumerateArray().Single(
+            finding => finding.GetProperty("name").GetString() == "libtorch");
         Assert.Equal("missing", libtorch.GetProperty("state").GetString());
     }
 

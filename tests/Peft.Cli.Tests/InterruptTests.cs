@@ -15,7 +15,8 @@ public sealed class InterruptTests : IDisposable
         // Dropout and shuffled rows: the position in the data and the random numbers must come back too.
         _folder.Write("r.yaml", TinyBase.Recipe(
             "{method: mixture, r: 2, lora_dropout: 0.2, experts: {count: 2}, router: {kind: top-k, top_k: 1}}",
-            $"{{per_device_train_batch_size: 2, max_steps: {Steps}, learning_rate: 0.01, logging_steps: 1, save_steps: 0}}"));
+            $"{{per_device_train_batch_size: 2, max_steps: {Steps}, learning_rate: 0.01, logging_steps: 1, save_steps: "
+            + $"0}}"));
         PeftProcess.Run(_folder, "train", "r.yaml", "--output", "whole").Succeeds();
 
         var stoppedAt = Stop("int", PeftProcess.Interrupt);
@@ -24,7 +25,8 @@ public sealed class InterruptTests : IDisposable
         AssertSame("whole", "int");
 
         stoppedAt = Stop("term", PeftProcess.Terminate);
-        PeftProcess.Run(_folder, "train", "r.yaml", "--output", "term", "--resume", $"term/checkpoint-{stoppedAt}").Succeeds();
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output", "term", "--resume",
+            $"term/checkpoint-{stoppedAt}").Succeeds();
         AssertSame("whole", "term");
     }
 
@@ -33,8 +35,10 @@ public sealed class InterruptTests : IDisposable
     {
         _folder.Write("r.yaml", TinyBase.Recipe(
             "{r: 2, lora_dropout: 0.2}",
-            $"{{per_device_train_batch_size: 2, max_steps: {Steps}, learning_rate: 0.01, logging_steps: 1, save_steps: 3}}"));
-        string[] streaming = ["--set", "data.streaming=true", "--set", "data.shuffle_buffer_size=5", "--set", "data.bucket_window=2"];
+            $"{{per_device_train_batch_size: 2, max_steps: {Steps}, learning_rate: 0.01, logging_steps: 1, save_steps: "
+            + $"3}}"));
+        string[] streaming = ["--set", "data.streaming=true", "--set", "data.shuffle_buffer_size=5", "--set",
+            "data.bucket_window=2"];
         PeftProcess.Run(_folder, ["train", "r.yaml", "--output", "whole", .. streaming]).Succeeds()
             .Says("streamed in blocks of 5 rows: number of sequences unknown");
         using (var running = PeftProcess.Start(_folder, new(), ["train", "r.yaml", "--output", "killed", .. streaming]))
@@ -45,7 +49,9 @@ public sealed class InterruptTests : IDisposable
         }
 
         Assert.False(File.Exists(_folder["killed/bundle.json"]));
-        PeftProcess.Run(_folder, ["train", "r.yaml", "--output", "killed", "--resume", "auto", .. streaming]).Succeeds().Says("continuing after step");
+        PeftProcess.Run(_folder,
+            ["train", "r.yaml", "--output", "killed", "--resume", "auto", .. streaming]).Succeeds().Says(
+            "continuing after step");
         AssertSame("whole", "killed");
     }
 
@@ -74,15 +80,19 @@ public sealed class InterruptTests : IDisposable
         Assert.All(
             ["adapter_model.safetensors", "adapter_config.json", "bundle.json", "recipe.resolved.yaml", "README.md"],
             name => Assert.True(
-                File.ReadAllBytes(_folder[$"{one}/{name}"]).AsSpan().SequenceEqual(File.ReadAllBytes(_folder[$"{other}/{name}"])),
+                File.ReadAllBytes(_folder[$"{one}/{name}"]).AsSpan().SequenceEqual(
+                    File.ReadAllBytes(_folder[$"{other}/{name}"])),
                 $"{name} of {one} and {other} differ"));
         Assert.Equal(Metrics(one), Metrics(other));
     }
 
     // All that does not depend on the clock.
-    private List<string> Metrics(string output) => [.. File.ReadAllLines(_folder[$"{output}/metrics.jsonl"]).Select(line =>
+    private List<string> Metrics(string output) =>
+        [.. File.ReadAllLines(_folder[$"{output}/metrics.jsonl"]).Select(line =>
     {
         using var json = JsonDocument.Parse(line);
-        return string.Join(' ', json.RootElement.EnumerateObject().Where(key => key.Name is not ("tokens_per_second" or "peak_memory_bytes")).Select(key => key.ToString()));
+        return string.Join(' ',
+            json.RootElement.EnumerateObject().Where(key => key.Name
+            is not ("tokens_per_second" or "peak_memory_bytes")).Select(key => key.ToString()));
     })];
 }

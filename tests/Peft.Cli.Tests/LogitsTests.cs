@@ -23,8 +23,10 @@ public sealed class LogitsTests : IDisposable
         // The program takes one sequence: the first row of the two.
         var ids = string.Join(',', Numbers<long>(expected, "ids").Take(length));
 
-        PeftProcess.Run(_folder, "logits", "--base", model, "--ids", ids, "--dtype", "float32", "--output", "base.json").Succeeds();
-        PeftProcess.Run(_folder, "logits", "--base", model, "--adapter", Path.Combine(model, "adapter"), "--ids", ids, "--output", "adapter.json")
+        PeftProcess.Run(_folder, "logits", "--base", model, "--ids", ids, "--dtype", "float32", "--output",
+            "base.json").Succeeds();
+        PeftProcess.Run(_folder, "logits", "--base", model, "--adapter", Path.Combine(model, "adapter"), "--ids", ids,
+            "--output", "adapter.json")
             .Succeeds();
 
         AssertNear(Numbers<float>(expected, "base.logits"), "base.json", length);
@@ -44,20 +46,24 @@ public sealed class LogitsTests : IDisposable
 
     [Fact]
     public void More_ids_than_the_context_are_refused() =>
-        Refused(["--base", Golden("llama-gqa"), "--ids", string.Join(',', Enumerable.Repeat(1, 129))], "--ids: 129 ids; expected at most 128, the length of the model's context.");
+        Refused(["--base", Golden("llama-gqa"), "--ids", string.Join(',', Enumerable.Repeat(1, 129))],
+            "--ids: 129 ids; expected at most 128, the length of the model's context.");
 
     [Fact]
     public void Missing_models_and_unknown_devices_are_refused()
     {
         Refused(["--base", "nowhere", "--ids", "1"], "nowhere", "no such directory");
-        Refused(["--adapter", Path.Combine(Golden("llama-gqa"), "adapter"), "--ids", "1"], "does not name its base model", "--base DIR");
+        Refused(["--adapter", Path.Combine(Golden("llama-gqa"), "adapter"), "--ids", "1"],
+            "does not name its base model", "--base DIR");
         Refused(["--ids", "1"], "--base: missing");
-        Refused(["--base", Golden("llama-gqa"), "--ids", "1", "--device", "gpu"], "--device gpu", "auto, cpu or cuda:N");
+        Refused(["--base", Golden("llama-gqa"), "--ids", "1", "--device", "gpu"], "--device gpu",
+            "auto, cpu or cuda:N");
     }
 
     public void Dispose() => _folder.Dispose();
 
-    private static string Golden(string name) => Path.Combine(SharedAssets.Repository, "tests", "golden", "models", name);
+    private static string Golden(string name) =>
+        Path.Combine(SharedAssets.Repository, "tests", "golden", "models", name);
 
     private void Refused(string[] words, params string[] parts)
     {

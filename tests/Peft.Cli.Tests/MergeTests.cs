@@ -13,7 +13,8 @@ public sealed class TrainedApart : IDisposable
         Folder.Write("code.yaml", Recipe("{r: 3, target_modules: [q_proj, up_proj]}"));
         foreach (var name in new[] { "law", "code" })
         {
-            PeftProcess.Run(Folder, "train", $"{name}.yaml", "--output", name, "--set", $"training.seed={name.Length}").Succeeds();
+            PeftProcess.Run(Folder, "train", $"{name}.yaml", "--output", name, "--set",
+                $"training.seed={name.Length}").Succeeds();
             Gates.Add(PeftProcess.Run(Folder, "gate", "--adapter", name, "--set", "training.max_steps=3"));
         }
     }
@@ -25,12 +26,16 @@ public sealed class TrainedApart : IDisposable
     public void Dispose() => Folder.Dispose();
 
     private static string Recipe(string adapter) =>
-        TinyBase.Recipe(adapter, "{per_device_train_batch_size: 4, max_steps: 3, learning_rate: 0.05, save_steps: 0, report_to: none}",
+        TinyBase.Recipe(adapter,
+            "{per_device_train_batch_size: 4, max_steps: 3, learning_rate: 0.05, save_steps: 0, report_to: none}",
             "evaluation: {tasks: [{task: held, rows: 4, max_new_tokens: 3}]}")
             .Replace("data:\n", $$"""
                 data:
                   eval:
-                    - {name: held, files: {{TinyBase.RowsFile}}, template: {prompt: "{question}", answer: "{answer}"}, limit: 4}
+                    - name: held
+                      files: {{TinyBase.RowsFile}}
+                      template: {prompt: "{question}", answer: "{answer}"}
+                      limit: 4
 
                 """, StringComparison.Ordinal);
 }
@@ -48,7 +53,8 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
         Assert.Equal([32L], vectors["base_model.model.model.layers.0.self_attn.q_proj.gate"].Shape);
         Assert.Contains("base_model.model.model.layers.1.mlp.up_proj.mean_input", vectors.Keys);
         Peft("adapter", "verify", "code").Succeeds();
-        Assert.Contains("gate.safetensors", File.ReadAllText(apart.Folder["code/bundle.json"]), StringComparison.Ordinal);
+        Assert.Contains("gate.safetensors", File.ReadAllText(apart.Folder["code/bundle.json"]),
+            StringComparison.Ordinal);
         Assert.DoesNotContain("checkpoint", apart.Folder.Snapshot("code"), StringComparison.Ordinal);
     }
 
@@ -58,7 +64,8 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
         foreach (var method in new[] { "phatgoose", "arrow", "average-activation", "ties" })
         {
             var output = _folder[method];
-            var report = JsonNode.Parse(Peft("merge", "--method", method, "law", "code", "--output", output, "--json").Succeeds().Output)!;
+            var report = JsonNode.Parse(
+                Peft("merge", "--method", method, "law", "code", "--output", output, "--json").Succeeds().Output)!;
             Assert.Equal(method, (string?)report["method"]);
             Assert.Equal(["law", "code"], report["adapters"]!.AsArray().Select(name => (string?)name));
             if (method == "ties")
@@ -66,31 +73,39 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
             else
                 Assert.InRange((double)report["similarity"]![0]!["updates"]!, -1, 1);
             Peft("adapter", "verify", output).Succeeds();
-            Peft("logits", "--adapter", output, "--ids", "5,6,7", "--dtype", "float32", "--output", _folder["logits.json"]).Succeeds();
+            Peft("logits", "--adapter", output, "--ids", "5,6,7", "--dtype", "float32", "--output",
+                _folder["logits.json"]).Succeeds();
             Peft("generate", "--adapter", output, "--prompt", "the cat", "--max-new-tokens", "3").Succeeds();
         }
-        Peft("merge", "--method", "cat", "law", "code", "--output", _folder["ties"]).IsRefused("ties: exists - replace it with --overwrite");
+        Peft("merge", "--method", "cat", "law", "code", "--output",
+            _folder["ties"]).IsRefused("ties: exists - replace it with --overwrite");
         Peft("merge", "--method", "cat", "law", "code", "--output", _folder["ties"], "--overwrite").Succeeds();
-        Assert.Equal("cat", (string?)JsonNode.Parse(File.ReadAllText(_folder["ties/bundle.json"]))!["merge"]!["method"]);
+        Assert.Equal("cat",
+            (string?)JsonNode.Parse(File.ReadAllText(_folder["ties/bundle.json"]))!["merge"]!["method"]);
     }
 
     [Fact]
     public void A_static_merge_prints_what_it_lost_and_a_routed_one_how_alike_the_experts_are()
     {
-        var text = Peft("merge", "--method", "svd", "law", "code", "--rank", "1", "--output", _folder["svd"]).Succeeds().Output;
+        var text = Peft("merge", "--method", "svd", "law", "code", "--rank", "1", "--output",
+            _folder["svd"]).Succeeds().Output;
         Assert.Matches(@"module +rank +relative error +energy kept", text);
         Assert.Matches(@"model\.layers\.0\.mlp\.up_proj +1 +0\.\d{6} +0\.\d{4}", text);
         Assert.Matches(@"all +1 +0\.\d{6} +0\.\d{4}", text);
-        var routed = Peft("merge", "--method", "phatgoose", "law", "two=code", "--output", _folder["routed"]).Succeeds().Output;
+        var routed = Peft("merge", "--method", "phatgoose", "law", "two=code", "--output",
+            _folder["routed"]).Succeeds().Output;
         Assert.Matches(@"updates \\ routing vectors +law +two", routed);
     }
 
     [Fact]
     public void All_methods_are_measured_on_the_tasks_of_a_recipe()
     {
-        var run = Peft("merge", "--method", "all", "law", "code", "--recipe", "law.yaml", "--output", _folder["all"]).Succeeds();
+        var run = Peft("merge", "--method", "all", "law", "code", "--recipe", "law.yaml", "--output",
+            _folder["all"]).Succeeds();
         run.Says("linear: skipped. ", "r = 2", "r = 3");
-        foreach (var row in new[] { "base", "law alone", "code alone", "best expert of each task", "phatgoose", "average", "magnitude-prune" })
+        foreach (
+            var row in new[] { "base", "law alone", "code alone", "best expert of each task", "phatgoose", "average",
+            "magnitude-prune" })
             Assert.Matches($@"\n{row} +\d", run.Output);
         Assert.True(File.Exists(_folder["all/phatgoose/results.json"]));
         Assert.False(Directory.Exists(_folder["all/linear"]));
@@ -101,18 +116,22 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     {
         Peft("merge", "--method", "phatgoose", "law", "code", "--output", _folder["two"]).Succeeds();
         Peft("merge", "--method", "phatgoose", _folder["two"], "again=law", "--output", _folder["three"]).Succeeds();
-        Peft("merge", "--method", "phatgoose", _folder["three"], "--remove", "again", "--output", _folder["back"]).Succeeds();
+        Peft("merge", "--method", "phatgoose", _folder["three"], "--remove", "again", "--output",
+            _folder["back"]).Succeeds();
 
-        Assert.Equal(File.ReadAllBytes(_folder["two/adapter_model.safetensors"]), File.ReadAllBytes(_folder["back/adapter_model.safetensors"]));
-        Refused([_folder["three"], "--remove", "nobody"], "--remove: 'nobody' is not among the adapters; expected law, code or again.");
-        Refused([_folder["two"], "--remove", "law"], "1 adapter (code) - at least 2");
+        Assert.Equal(File.ReadAllBytes(_folder["two/adapter_model.safetensors"]),
+            File.ReadAllBytes(_folder["back/adapter_model.safetensors"]));
+        Refused([_folder["three"], "--remove", "nobody"],
+            "--remove: 'nobody' is not among the adapters; expected law, code or again.");
+        Refused([_folder["two"], "--remove", "law"], "peft merge: only code; expected at least two adapters.");
     }
 
     [Fact]
     public void Adapters_trained_apart_become_the_frozen_experts_of_lora_mixer()
     {
         _folder.Write("mix.yaml", TinyBase.Recipe(
-            "{method: mixture, r: 3, experts: {names: [law, code], from: [law, code], train: false}, router: {kind: hard-soft, stage: soft, top_k: 1}}",
+            "{method: mixture, r: 3, experts: {names: [law, code], from: [law, code], train: false}, router: {kind: "
+            + "hard-soft, stage: soft, top_k: 1}}",
             "{per_device_train_batch_size: 4, max_steps: 2, report_to: none}"));
         Peft("train", _folder["mix.yaml"], "--output", _folder["mix"]).Succeeds();
 
@@ -128,10 +147,11 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     [Fact]
     public void What_does_not_fit_together_is_told()
     {
-        Refused(["law"], "peft merge: 1 adapter (law) - at least 2");
+        Refused(["law"], "peft merge: only law; expected at least two adapters.");
         Refused(["law", "law"], "two adapters are called 'law'", "write NAME=DIR");
         Refused(["law", "code", "--weights", "1"], "--weights: 1 numbers for 2 adapters (law, code)");
-        Refused(["law", "code", "--weights", "1,x", "--density", "0"], "peft merge has 2 faults", "--density", "--weights", "'x'");
+        Refused(["law", "code", "--weights", "1,x", "--density", "0"], "peft merge has 2 faults", "--density",
+            "--weights", "'x'");
         Refused(["law", "nowhere"], "nowhere", "no such directory");
         Refused(["--method", "tie", "law", "code"], "--method: 'tie' is not a method; expected ", "Did you mean ties?");
         Refused(["--method", "linear", "law", "code"], "law r = 2, code r = 3", "equal ranks");
@@ -140,22 +160,30 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     [Fact]
     public void Damaged_and_strange_adapters_are_told_and_nothing_is_written()
     {
-        Copied("code", "bundle.json", text => text.Replace("\"adapter_config.json\":", "\"../law.yaml\":", StringComparison.Ordinal), "escape");
-        Refused(["law", _folder["escape"]], "'../law.yaml'", "a file name in the bundle's own directory");
+        Copied("code", "bundle.json",
+            text => text.Replace("\"adapter_config.json\":", "\"../law.yaml\":", StringComparison.Ordinal), "escape");
+        Refused(["law", _folder["escape"]], "'../law.yaml'",
+            "a path; expected the name of a file in the bundle's own directory.");
 
-        Copied("code", "bundle.json", text => text.Replace("\"fingerprint\": \"", "\"fingerprint\": \"other", StringComparison.Ordinal), "stranger");
-        Refused(["law", _folder["stranger"]], "law was trained on", "stranger on", "(fingerprint other", "only those of the same base");
+        Copied("code", "bundle.json",
+            text => text.Replace("\"fingerprint\": \"", "\"fingerprint\": \"other", StringComparison.Ordinal),
+            "stranger");
+        Refused(["law", _folder["stranger"]], "law was trained on", "stranger on", "(fingerprint other",
+            "only those of the same base");
 
         // Without their manifest they are directories of PEFT, whose tensors no hash vouches for.
         Bare("cut", bytes => bytes[..^40]);
         Refused(["law", _folder["cut"]], "cut/adapter_model.safetensors", "the file is cut short");
         Bare("nan", bytes => { BitConverter.GetBytes(float.NaN).CopyTo(bytes, bytes.Length - 4); return bytes; });
-        Refused(["--method", "cat", "law", _folder["nan"]], "nan/adapter_model.safetensors has 1 fault", "NaN or infinity");
+        Refused(["--method", "cat", "law", _folder["nan"]], "nan/adapter_model.safetensors has 1 fault",
+            "NaN or infinity");
         Bare("wide", bytes => bytes);
         var wide = SafetensorsFile.Open(_folder["wide/adapter_model.safetensors"]);
         SafetensorsWriter.WriteFile(wide.Path, [.. wide.Entries.Values.Select(entry => new SafetensorsWrite(
-            entry.Name, entry.Dtype, [2 * entry.Shape[0], 2 * entry.Shape[1]], stream => stream.Write(new byte[4 * entry.ByteCount])))]);
-        Refused(["law", _folder["wide"]], "64 to ", "in wide", "32 to ", "as in law", "they belong to different models");
+            entry.Name, entry.Dtype, [2 * entry.Shape[0], 2 * entry.Shape[1]], stream =>
+                stream.Write(new byte[4 * entry.ByteCount])))]);
+        Refused(["law", _folder["wide"]], "64 to ", "in wide", "32 to ", "as in law",
+            "they belong to different models");
     }
 
     [Fact]
@@ -165,9 +193,13 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
         Peft("gate", "--adapter", _folder["bare"]).IsRefused("holds no recipe.resolved.yaml", "--recipe FILE");
         Refused(["law", _folder["bare"]], "bare", "no gate", "peft gate --adapter");
         Peft("gate", "--adapter", _folder["bare"], "--recipe", "code.yaml", "--set", "training.max_steps=1").Succeeds();
-        Peft("merge", "--method", "phatgoose", "law", _folder["bare"], "--output", _folder["out"]).Succeeds().Says("bare: has no fingerprint of its base");
-        Peft("gate", "--adapter", _folder["out"], "--recipe", "code.yaml").IsRefused("is a mixture behind router phatgoose", "one plain LoRA");
-        Copied("code", "bundle.json", text => text.Replace("\"fingerprint\": \"", "\"fingerprint\": \"other", StringComparison.Ordinal), "stranger");
+        Peft("merge", "--method", "phatgoose", "law", _folder["bare"], "--output",
+            _folder["out"]).Succeeds().Says("bare: has no fingerprint of its base");
+        Peft("gate", "--adapter", _folder["out"], "--recipe",
+            "code.yaml").IsRefused("is a mixture behind router phatgoose", "one plain LoRA");
+        Copied("code", "bundle.json",
+            text => text.Replace("\"fingerprint\": \"", "\"fingerprint\": \"other", StringComparison.Ordinal),
+            "stranger");
         Peft("gate", "--adapter", _folder["stranger"]).IsRefused("was trained on", "fingerprint other", "--base DIR");
     }
 
@@ -177,7 +209,8 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
 
     private void Refused(string[] words, params string[] parts)
     {
-        Peft(["merge", .. words.Contains("--method") ? words : ["--method", "phatgoose", .. words], "--output", _folder["no"]]).IsRefused(parts);
+        Peft(["merge", .. words.Contains("--method") ? words : ["--method", "phatgoose", .. words], "--output",
+            _folder["no"]]).IsRefused(parts);
         Assert.False(Directory.Exists(_folder["no"]));
     }
 

@@ -19,7 +19,8 @@ public sealed class ReportTests : IDisposable
 
         Assert.Equal("", run.Output);
         run.Says("one was measured alone.", "out/report.md: written");
-        Assert.Contains("| task | accuracy, higher is better | 10 | 0.500 (0.200 to 0.800) |", File.ReadAllText(_folder["out/report.md"]));
+        Assert.Contains("| task | accuracy, higher is better | 10 | 0.500 (0.200 to 0.800) |",
+            File.ReadAllText(_folder["out/report.md"]));
 
         Report("e/results.json", "--output", "out/report.html").Succeeds();
         Assert.StartsWith("<!doctype html>", File.ReadAllText(_folder["out/report.html"]));
@@ -31,7 +32,9 @@ public sealed class ReportTests : IDisposable
         _folder.Write("e/results.json", Results());
         _folder.Write("report.txt", "mine");
 
-        Report("e", "--template", "summary.txt", "--output", "report.txt").IsRefused("report.txt: the file exists already. Name another with --output, or replace it with --overwrite.");
+        Report("e", "--template", "summary.txt", "--output",
+            "report.txt").IsRefused(
+            "report.txt: the file exists already. Name another with --output, or replace it with --overwrite.");
         Assert.Equal("mine", File.ReadAllText(_folder["report.txt"]));
 
         Report("e", "--template", "summary.txt", "--output", "report.txt", "--overwrite").Succeeds();
@@ -44,14 +47,18 @@ public sealed class ReportTests : IDisposable
         _folder.Write("a/results.json", Results());
         _folder.Write("b/results.json", Results(hash: "other"));
         _folder.Write("cut/results.json", Results()[..200]);
-        _folder.Write("later/results.json", Results().Replace("\"version\":1", "\"version\":7", StringComparison.Ordinal));
+        _folder.Write("later/results.json",
+            Results().Replace("\"version\":1", "\"version\":7", StringComparison.Ordinal));
         _folder.Write("mine.html", "<p>\n{{ subjcts }}</p>");
 
         Report("none", "--output", "o.html").IsRefused("none", "no such file");
         Report("cut", "--output", "o.html").IsRefused("cut/results.json", "not a whole results file", "cut short");
-        Report("later", "--output", "o.html").IsRefused("later/results.json", "version 7 of peft.results", "version 1", "newer peft");
-        Report("a", "b", "--output", "o.html").IsRefused("joining results has 1 fault", "task 'task': 10 other rows", "one peft eval");
-        Report("a", "--template", "mine.html", "--output", "o.html").IsRefused("mine.html:2:4", "'subjcts'", "known here: title", "Did you mean subjects?");
+        Report("later", "--output", "o.html").IsRefused("later/results.json", "version 7 of peft.results", "version 1",
+            "newer peft");
+        Report("a", "b", "--output", "o.html").IsRefused("joining the results has 1 fault", "task 'task' has 10 other rows",
+            "one peft eval");
+        Report("a", "--template", "mine.html", "--output", "o.html").IsRefused("mine.html:2:4", "'subjcts'",
+            "known here: title", "Did you mean subjects?");
         _folder.Write("endless.md", "# {{ title }}\n{{ while true; 'x'; end }}");
         Report("a", "--template", "endless.md", "--output", "o.html").IsRefused("endless.md:2:", "loops without end");
         Report("a", "--template", "nothing.html", "--output", "o.html").IsRefused("nothing.html", "summary.txt");
@@ -68,25 +75,31 @@ public sealed class ReportTests : IDisposable
         version = 1,
         created = "2026-11-22T17:40:00Z",
         peft_version = "0.1.0",
-        settings = new { seed = 0, batch_size = 1, dtype = "float32", bootstrap_samples = 10, confidence = 0.95, correction = "holm" },
+        settings = new { seed = 0, batch_size = 1, dtype = "float32", bootstrap_samples = 10, confidence = 0.95,
+            correction = "holm" },
         @base = new { name = "data/base", fingerprint = "ff" },
         subjects = new[]
         {
             new
             {
-                name = "one", kind = "adapter", path = "adapters/one", method = "lora", router = (string?)null, fingerprint = hash, trainable_parameters = 5,
-                step_seconds = (double?)null, peak_memory_bytes = (long?)null, evaluation_seconds = 1.5, recipe = (object?)null, training = (object?)null,
+                name = "one", kind = "adapter", path = "adapters/one", method = "lora", router = (string?)null,
+                fingerprint = hash, trainable_parameters = 5,
+                step_seconds = (double?)null, peak_memory_bytes = (long?)null, evaluation_seconds = 1.5,
+                recipe = (object?)null, training = (object?)null,
             },
         },
         tasks = new[]
         {
             new
             {
-                name = "task", kind = "classification", data = "t.parquet", rows = 10, rows_hash = hash, truncated = 0, ties = 0, shots = 0,
+                name = "task", kind = "classification", data = "t.parquet", rows = 10, rows_hash = hash, truncated = 0,
+                ties = 0, shots = 0,
                 metrics = new[] { new { name = "accuracy", higher_is_better = true, main = true, unit = "rate" } },
             },
         },
-        scores = new[] { new { subject = "one", task = "task", metric = "accuracy", value = 0.5, low = 0.2, high = 0.8, rows = 10 } },
+        scores =
+            new[] { new { subject = "one", task = "task", metric = "accuracy", value = 0.5, low = 0.2, high = 0.8,
+            rows = 10 } },
         comparisons = Array.Empty<object>(),
         routing = Array.Empty<object>(),
     });

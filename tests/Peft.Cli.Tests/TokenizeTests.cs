@@ -40,7 +40,8 @@ public sealed class TokenizeTests : IDisposable
         var without = Tokenize(Surroundings.WithInput(text), folder, "--no-special");
         Assert.Equal($"[{string.Join(", ", ids)}]\n", with.Output);
         Assert.Equal($"[{string.Join(", ", ids[1..])}]\n", without.Output);
-        Assert.Equal(JsonSerializer.Serialize(text) + "\n", Tokenize(Surroundings.WithInput(with.Output.TrimEnd()), folder, "--decode", "--no-special").Output);
+        Assert.Equal(JsonSerializer.Serialize(text) + "\n",
+            Tokenize(Surroundings.WithInput(with.Output.TrimEnd()), folder, "--decode", "--no-special").Output);
         Assert.StartsWith("\"<s>", Tokenize(Surroundings.WithInput(with.Output.TrimEnd()), folder, "--decode").Output);
     }
 
@@ -52,11 +53,13 @@ public sealed class TokenizeTests : IDisposable
     [InlineData("--decode", "[1]|[99999]", "line 2: id 99999; expected ids from 0 to 279 with this tokenizer.")]
     [InlineData("--decode", "[-1]", "line 1: id -1")]
     public void A_wrong_line_is_named(string option, string lines, string message, params string[] more) =>
-        Tokenize(Surroundings.WithInput(lines.Split('|')), option).Exits(2).Says(["standard input " + message, .. more]);
+        Tokenize(Surroundings.WithInput(lines.Split('|')),
+            option).Exits(2).Says(["standard input " + message, .. more]);
 
     [Fact]
     public void A_line_that_is_not_utf8_is_named() =>
-        Tokenize(new Surroundings { Input = [.. "good\nb"u8, 0xFF, .. "d\n"u8] }).Exits(2).Says("standard input line 2: is not UTF-8. Convert the text, for example with iconv -t utf-8.");
+        Tokenize(new Surroundings { Input = [.. "good\nb"u8, 0xFF, .. "d\n"u8] }).Exits(2).Says(
+            "standard input line 2: is not UTF-8. Convert the text, for example with iconv -t utf-8.");
 
     [Fact]
     public void A_tokenizer_is_never_written_over_and_needs_room_for_the_bytes()
@@ -64,7 +67,8 @@ public sealed class TokenizeTests : IDisposable
         _folder.Copy(TinyBase.New, "tok");
         var before = _folder.Snapshot();
         var texts = Surroundings.WithInput("a b c");
-        PeftProcess.Run(_folder, texts, "tokenize", "--train", "--tokenizer", "tok").IsRefused("tok: contains a tokenizer.json already.");
+        PeftProcess.Run(_folder, texts, "tokenize", "--train", "--tokenizer",
+            "tok").IsRefused("tok: contains a tokenizer.json already.");
         PeftProcess.Run(_folder, texts, "tokenize", "--train", "--tokenizer", "new", "--vocab-size", "256")
             .IsRefused("--vocab-size: 256; expected at least 257 (256 bytes and the end of text).");
         Assert.Equal(before, _folder.Snapshot());
@@ -74,7 +78,8 @@ public sealed class TokenizeTests : IDisposable
     public void Training_tells_the_size_that_came_out()
     {
         // Two letters give one pair to merge: 256 bytes, the end of text and one more.
-        var run = PeftProcess.Run(_folder, Surroundings.WithInput("ab ab", "ab"), "tokenize", "--train", "--tokenizer", "t", "--vocab-size", "5000");
+        var run = PeftProcess.Run(_folder, Surroundings.WithInput("ab ab", "ab"), "tokenize", "--train", "--tokenizer",
+            "t", "--vocab-size", "5000");
         Assert.Equal("t/tokenizer.json: 258 tokens\n", run.Succeeds().Error);
     }
 
@@ -84,7 +89,8 @@ public sealed class TokenizeTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    private ProgramRun Tokenize(Surroundings surroundings, params string[] words) => words is [var folder, ..] && Directory.Exists(folder)
+    private ProgramRun Tokenize(Surroundings surroundings, params string[] words) =>
+        words is [var folder, ..] && Directory.Exists(folder)
         ? PeftProcess.Run(_folder, surroundings, ["tokenize", "--tokenizer", folder, .. words[1..]])
         : PeftProcess.Run(_folder, surroundings, ["tokenize", "--tokenizer", TinyBase.New, .. words]);
 }

@@ -14,18 +14,21 @@ public sealed class TrainFaultTests : IDisposable
     [Fact]
     public void All_faults_of_a_recipe_are_told_at_once()
     {
-        _folder.Write("bad.yaml", TinyBase.Recipe("{r: 0, lora_alhpa: 3, experts: {count: 2}}", "{max_steps: many, lr_scheduler_type: cosin}", "evaluate: 1"));
+        _folder.Write("bad.yaml",
+            TinyBase.Recipe("{r: 0, lora_alhpa: 3, experts: {count: 2}}",
+            "{max_steps: many, lr_scheduler_type: cosin}", "evaluate: 1"));
         var run = Refused(
             ["bad.yaml"],
-            "bad.yaml has 6 faults", "adapter.r", "whole number from 1", "Did you mean lora_alpha?", "adapter.experts.count", "method: mixture",
+            "bad.yaml has 6 faults", "adapter.r", "whole number from 1", "Did you mean lora_alpha?",
+            "adapter.experts.count", "method: mixture",
             "training.max_steps", "Did you mean cosine?", "Did you mean evaluation?");
         Assert.Equal(7, run.Error.TrimEnd().Split('\n').Length);
         Assert.Contains("line 3", run.Error);
     }
 
     [Theory]
-    [InlineData("nowhere.yaml", "", "nowhere.yaml: no such file", "recipes/default.yaml")]
-    [InlineData("r.yaml", "training.max_steps", "must be written a.b=value")]
+    [InlineData("nowhere.yaml", "", "nowhere.yaml: no such file. Check the path: it was looked for in ")]
+    [InlineData("r.yaml", "training.max_steps", "expected a.b=value")]
     [InlineData("r.yaml", "training.max_stesp=3", "--set training.max_stesp=3", "Did you mean max_steps?")]
     [InlineData("r.yaml", "model.model_name_or_path.x=3", "'model_name_or_path' is not a section")]
     public void A_recipe_or_override_that_cannot_be_read_is_named(string recipe, string set, params string[] parts) =>
@@ -40,14 +43,18 @@ public sealed class TrainFaultTests : IDisposable
 
     [Fact]
     public void A_missing_data_file_is_named() => Refused(
-        ["r.yaml", "--set", "data.train=[{files: nowhere.jsonl, template: {prompt: \"{question}\", answer: \"{answer}\"}}]"],
-        "data.train[0].files", "nowhere.jsonl does not exist");
+        ["r.yaml", "--set",
+            "data.train=[{files: nowhere.jsonl, template: {prompt: \"{question}\", answer: \"{answer}\"}}]"],
+        "data.train[0].files", "'nowhere.jsonl', which does not exist");
 
     [Fact]
     public void A_column_that_the_file_lacks_is_named_with_the_nearest_one()
     {
-        var set = $"data.train=[{{files: {TinyBase.RowsFile}, template: {{prompt: \"{{qestion}}\", answer: \"{{answer}}\"}}}}]";
-        RefusedBeforeTheModel(set, "data.train[0].template.prompt", "no column 'qestion' in", "question, answer", "Did you mean question?");
+        var set =
+            $"data.train=[{{files: {TinyBase.RowsFile}, template: {{prompt: \"{{qestion}}\", answer: "
+            + $"\"{{answer}}\"}}}}]";
+        RefusedBeforeTheModel(set, "data.train[0].template.prompt", "no column 'qestion' in", "question, answer",
+            "Did you mean question?");
     }
 
     [Fact]
@@ -73,7 +80,8 @@ public sealed class TrainFaultTests : IDisposable
         CopyBase("nokey");
         Edit("nokey/config.json", "\"hidden_size\"", "\"hiden_size\"");
         Edit("nokey/config.json", "\"num_hidden_layers\"", "\"layers\"");
-        RefusedBeforeTheModel("model.model_name_or_path=nokey", "nokey/config.json has 2 faults", "hidden_size", "num_hidden_layers", "missing");
+        RefusedBeforeTheModel("model.model_name_or_path=nokey", "nokey/config.json has 2 faults", "hidden_size",
+            "num_hidden_layers", "missing");
     }
 
     [Fact]
@@ -81,7 +89,8 @@ public sealed class TrainFaultTests : IDisposable
     {
         CopyBase("other");
         Edit("other/config.json", "\"llama\"", "\"lama\"");
-        RefusedBeforeTheModel("model.model_name_or_path=other", "other/config.json", "'lama'", "qwen2", "Did you mean 'llama'?");
+        RefusedBeforeTheModel("model.model_name_or_path=other", "other/config.json", "'lama'", "qwen2",
+            "Did you mean 'llama'?");
     }
 
     [Fact]
@@ -93,18 +102,46 @@ public sealed class TrainFaultTests : IDisposable
     }
 
     [Fact]
-    public void A_recipe_that_the_model_cannot_hold_is_refused() => Refused(
-        ["r.yaml", "--set", "data.max_length=65"], "r.yaml has 1 fault", "data.max_length", "max_position_embeddings 64");
+    public void A_recipe_that_the_model_cannot_hold_is_refused_by_train_and_by_data()
+    {
+        string[] parts = ["r.yaml has 1 fault", "data.max_length", "max_position_embeddings 64"];
+        Refused(["r.yaml", "--set", "data.max_length=65"], parts);
+        RefusedBeforeTheModel("data.max_length=65", parts);
+    }
+
+    [Fact]
+    public void A_token_beyond_the_model_is_refused_where_a_row_uses_it_by_train_and_by_data()
+    {
+        CopyBase("more");
+        Edit("more/tokenizer.json", "\"added_tokens\": [", """
+            "added_tokens": [
+              {"id": 300, "content": "<new>", "special": true, "single_word": false, "lstrip": false, "rstrip": false},
+            """);
+        _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 2}")
+            .Replace(TinyBase.Model, "more", StringComparison.Ordinal)
+            .Replace(TinyBase.RowsFile, "rows.jsonl", StringComparison.Ordinal));
+        _folder.Write("rows.jsonl", """{"question": "the cat", "answer": " sat"}""" + "\n");
+        PeftProcess.Run(_folder, "data", "r.yaml").Succeeds();
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output", "used").Succeeds();
+
+        _folder.Write("rows.jsonl", """{"question": "the cat", "answer": " sat<new>"}""" + "\n");
+        const string Message = "row 1: a token with id 300; expected ids below the model's vocab_size 288. "
+            + "Use the tokenizer of the base model.";
+        Refused(["r.yaml"], Message);
+        PeftProcess.Run(_folder, "data", "r.yaml").IsRefused(Message);
+    }
 
     [Theory]
     [InlineData("LIBTORCH", "/nonexistent", "LIBTORCH", "'/nonexistent'", "libtorch 2.10", "unset it")]
     [InlineData("LIBTORCH", NoLibrary, "LIBTORCH", "is not a folder")]
-    [InlineData("LIBTORCH", "/", "/libtorch_cpu.so - is missing", "correct LIBTORCH")]
-    public void A_missing_or_wrong_native_library_is_the_users_mistake(string variable, string library, params string[] parts)
+    [InlineData("LIBTORCH", "/", "/libtorch_cpu.so: missing. Correct LIBTORCH, or unset it")]
+    public void A_missing_or_wrong_native_library_is_the_users_mistake(string variable, string library,
+        params string[] parts)
     {
         _folder.Write(NoLibrary, "text");
         var before = _folder.Snapshot();
-        PeftProcess.Run(_folder, Surroundings.With(variable, library), "train", "r.yaml", "--output", "out").IsRefused(parts);
+        PeftProcess.Run(_folder, Surroundings.With(variable, library), "train", "r.yaml", "--output",
+            "out").IsRefused(parts);
         Assert.Equal(before, _folder.Snapshot());
         Assert.False(Directory.Exists(_folder["out"]));
     }
@@ -113,7 +150,8 @@ public sealed class TrainFaultTests : IDisposable
     public void An_output_below_a_file_is_refused()
     {
         _folder.Write("file", "mine");
-        PeftProcess.Run(_folder, "train", "r.yaml", "--output", "file/out").IsRefused("file/out: cannot be written", "--output");
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output", "file/out").IsRefused("file/out: cannot be written",
+            "--output");
         Assert.Equal("mine", File.ReadAllText(_folder["file"]));
     }
 

@@ -5,7 +5,8 @@ namespace Peft.Cli.Tests;
 
 public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBundle>
 {
-    private static readonly string[] StepKeys = ["step", "loss", "aux", "lr", "grad_norm", "tokens", "tokens_per_second", "peak_memory_bytes", "load"];
+    private static readonly string[] StepKeys = ["step", "loss", "aux", "lr", "grad_norm", "tokens",
+        "tokens_per_second", "peak_memory_bytes", "load"];
 
     private TempFolder Folder => trained.Folder;
 
@@ -13,7 +14,8 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     public void A_run_tells_what_it_does_and_prints_its_results_as_json()
     {
         trained.Run.Succeeds().Says(
-            "trainable parameters on a base of", "12 sequences", "6 steps; 1 thread; ", "step 1/6  loss", "step 2/6  loss", "step 3  eval_loss", "step 6/6  loss", "out: saved after 6 steps");
+            "trainable parameters on a base of", "12 sequences", "6 steps; 1 thread; ", "step 1/6  loss",
+            "step 2/6  loss", "step 3  eval_loss", "step 6/6  loss", "out: saved after 6 steps");
         Assert.DoesNotContain("step 5/6", trained.Run.Error);
         using var results = JsonDocument.Parse(trained.Run.Output);
         var models = results.RootElement.GetProperty("models").EnumerateArray().ToList();
@@ -25,20 +27,24 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     public void The_bundle_has_its_files_and_verifies()
     {
         Assert.All(
-            ["adapter_config.json", "adapter_model.safetensors", "bundle.json", "recipe.resolved.yaml", "metrics.jsonl", "README.md", "results.json"],
+            ["adapter_config.json", "adapter_model.safetensors", "bundle.json", "recipe.resolved.yaml",
+                "metrics.jsonl", "README.md", "results.json"],
             name => Assert.True(File.Exists(Folder[$"out/{name}"]), name));
         Assert.Single(Directory.GetFiles(Folder["out/events"]));
         // save_total_limit is 2.
-        Assert.Equal(["checkpoint-2", "checkpoint-4"], Directory.GetDirectories(Folder["out"], "checkpoint-*").Select(Path.GetFileName).Order());
+        Assert.Equal(["checkpoint-2", "checkpoint-4"],
+            Directory.GetDirectories(Folder["out"], "checkpoint-*").Select(Path.GetFileName).Order());
         Assert.Contains("out: intact", PeftProcess.Run(Folder, "adapter", "verify", "out").Succeeds().Output);
     }
 
     [Fact]
     public void Metrics_have_a_line_a_step_and_a_line_an_evaluation()
     {
-        var lines = File.ReadAllLines(Folder["out/metrics.jsonl"]).Select(line => JsonDocument.Parse(line).RootElement).ToList();
+        var lines = File.ReadAllLines(Folder["out/metrics.jsonl"]).Select(
+            line => JsonDocument.Parse(line).RootElement).ToList();
         var steps = lines.Where(line => line.TryGetProperty("loss", out _)).ToList();
-        Assert.Equal(Enumerable.Range(1, TrainedBundle.Steps), steps.Select(line => line.GetProperty("step").GetInt32()));
+        Assert.Equal(Enumerable.Range(1, TrainedBundle.Steps),
+            steps.Select(line => line.GetProperty("step").GetInt32()));
         Assert.All(steps, line =>
         {
             Assert.Equal(StepKeys, line.EnumerateObject().Select(key => key.Name).Where(key => key != "routing"));
@@ -55,17 +61,21 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
             routing.EnumerateObject().Select(key => key.Name));
         Assert.Equal(1, routing.GetProperty("load").EnumerateArray().Sum(share => share.GetDouble()), 1e-4);
         Assert.Equal(
-            [3, 6], lines.Where(line => line.TryGetProperty("eval_loss", out _)).Select(line => line.GetProperty("step").GetInt32()));
+            [3, 6], lines.Where(line => line.TryGetProperty("eval_loss", out _)).Select(
+                line => line.GetProperty("step").GetInt32()));
         Assert.True(steps[^1].GetProperty("loss").GetDouble() < steps[0].GetProperty("loss").GetDouble());
     }
 
     [Fact]
     public void The_same_seed_gives_the_same_bytes()
     {
-        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "again", "--set", "training.report_to=[none]", "--set", "evaluation.tasks=[]")
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "again", "--set", "training.report_to=[none]",
+            "--set", "evaluation.tasks=[]")
             .Succeeds();
-        Assert.Equal(File.ReadAllBytes(Folder["out/adapter_model.safetensors"]), File.ReadAllBytes(Folder["again/adapter_model.safetensors"]));
-        Assert.Equal(File.ReadAllText(Folder["out/adapter_config.json"]), File.ReadAllText(Folder["again/adapter_config.json"]));
+        Assert.Equal(File.ReadAllBytes(Folder["out/adapter_model.safetensors"]),
+            File.ReadAllBytes(Folder["again/adapter_model.safetensors"]));
+        Assert.Equal(File.ReadAllText(Folder["out/adapter_config.json"]),
+            File.ReadAllText(Folder["again/adapter_config.json"]));
         Assert.False(Directory.Exists(Folder["again/events"]));
     }
 
@@ -73,10 +83,11 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     public void The_resolved_recipe_is_a_recipe_and_a_dry_run_writes_nothing()
     {
         var before = Folder.Snapshot();
-        var plan = PeftProcess.Run(Folder, "train", "out/recipe.resolved.yaml", "--dry-run", "--output", "planned").Succeeds().Output;
+        var plan = PeftProcess.Run(Folder, "train", "out/recipe.resolved.yaml", "--dry-run", "--output",
+            "planned").Succeeds().Output;
         Assert.StartsWith(File.ReadAllText(Folder["out/recipe.resolved.yaml"]).TrimEnd(), plan);
         Assert.Contains("model.layers.1.mlp.down_proj", plan);
-        Assert.Contains("memory: base", plan);
+        Assert.Contains("memory: about ", plan);
         Assert.Equal(before, Folder.Snapshot());
         Assert.False(Directory.Exists(Folder["planned"]));
     }
@@ -86,9 +97,13 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     {
         var before = Folder.Snapshot("out");
         PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out")
-            .IsRefused("out: is in use", "--resume auto", "--overwrite", "--output");
-        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto", "--overwrite").IsRefused("one of them");
-        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "out/nowhere").IsRefused("out/nowhere");
+            .IsRefused(
+            "out: holds the result of an earlier run. Replace it with --overwrite, or choose another directory with "
+            + "--output.");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto",
+            "--overwrite").IsRefused("--resume: given with --overwrite; expected one of the two.");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume",
+            "out/nowhere").IsRefused("out/nowhere");
         PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "mix.yaml").IsRefused("mix.yaml: is a file");
         Assert.Equal(before, Folder.Snapshot("out"));
     }
@@ -97,8 +112,12 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     public void A_checkpoint_of_another_recipe_is_not_continued_and_nothing_is_changed()
     {
         var before = Folder.Snapshot("out");
-        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto", "--set", "training.learning_rate=0.02")
-            .Exits(2).Says("belongs to another recipe", "checkpoint: learning_rate: 0.01", "recipe:     learning_rate: 0.02");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto", "--set",
+            "training.learning_rate=0.02")
+            .Exits(2).Says(
+            "out/checkpoint-4: written by another recipe. Continue with that recipe, or train again with --overwrite.",
+            "checkpoint: learning_rate: 0.01",
+            "recipe:     learning_rate: 0.02");
         Assert.Equal(before, Folder.Snapshot("out"));
     }
 
@@ -112,18 +131,21 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
             File.Copy(file, copy);
         }
         Folder.Write("old/notes.txt", "mine");
-        Folder.Write("lora.yaml", TinyBase.Recipe("{r: 2, target_modules: [q_proj, v_proj]}", "{max_steps: 1, report_to: none}"));
+        Folder.Write("lora.yaml",
+            TinyBase.Recipe("{r: 2, target_modules: [q_proj, v_proj]}", "{max_steps: 1, report_to: none}"));
         PeftProcess.Run(Folder, "train", "lora.yaml", "--output", "old", "--overwrite").Succeeds();
 
         Assert.Equal(
-            ["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json", "metrics.jsonl", "notes.txt", "recipe.resolved.yaml"],
+            ["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json", "metrics.jsonl",
+                "notes.txt", "recipe.resolved.yaml"],
             Directory.GetFileSystemEntries(Folder["old"]).Select(Path.GetFileName).Order(StringComparer.Ordinal));
         using var config = JsonDocument.Parse(File.ReadAllText(Folder["old/adapter_config.json"]));
         Assert.Equal("LORA", config.RootElement.GetProperty("peft_type").GetString());
         Assert.Equal(TinyBase.Model, config.RootElement.GetProperty("base_model_name_or_path").GetString());
         Assert.Single(File.ReadAllLines(Folder["old/metrics.jsonl"]));
         // The bundle knows its base.
-        PeftProcess.Run(Folder, "generate", "--adapter", "old", "--prompt", "the cat", "--max-new-tokens", "3").Succeeds();
+        PeftProcess.Run(Folder, "generate", "--adapter", "old", "--prompt", "the cat", "--max-new-tokens",
+            "3").Succeeds();
     }
 
     [Fact]
@@ -132,7 +154,8 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         var text = PeftProcess.Run(Folder, "adapter", "inspect", "out").Succeeds().Output;
         Assert.Matches(@"experts +3, router top-k", text);
         Assert.Matches(@"layers\.0\.self_attn\.q_proj +3 +2 +2 ", text);
-        using var json = JsonDocument.Parse(PeftProcess.Run(Folder, "adapter", "inspect", "out", "--json").Succeeds().Output);
+        using var json = JsonDocument.Parse(
+            PeftProcess.Run(Folder, "adapter", "inspect", "out", "--json").Succeeds().Output);
         Assert.Equal(42, json.RootElement.GetProperty("seed").GetInt32());
         Assert.Equal(3, json.RootElement.GetProperty("modules")[0].GetProperty("norm_added").GetArrayLength());
     }
@@ -144,7 +167,8 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         var weights = File.ReadAllBytes(Folder["damaged/adapter_model.safetensors"]);
         weights[^1] ^= 1;
         File.WriteAllBytes(Folder["damaged/adapter_model.safetensors"], weights);
-        PeftProcess.Run(Folder, "adapter", "verify", "damaged").IsRefused("damaged has 1 fault", "adapter_model.safetensors", "changed or damaged");
+        PeftProcess.Run(Folder, "adapter", "verify", "damaged").IsRefused("damaged has 1 fault",
+            "adapter_model.safetensors", "changed or damaged");
         PeftProcess.Run(Folder, "adapter", "verify", "nowhere").IsRefused("nowhere", "no bundle.json");
     }
 
@@ -168,7 +192,8 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     public void Full_training_leaves_a_model_in_hugging_face_layout()
     {
         Assert.All(
-            ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "recipe.resolved.yaml", "metrics.jsonl"],
+            ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "recipe.resolved.yaml",
+                "metrics.jsonl"],
             name => Assert.True(File.Exists(Path.Combine(TinyBase.Model, name)), name));
         using var config = JsonDocument.Parse(File.ReadAllText(Path.Combine(TinyBase.Model, "config.json")));
         Assert.Equal("llama", config.RootElement.GetProperty("model_type").GetString());
@@ -187,9 +212,50 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     [Fact]
     public void Data_shows_how_sequences_share_rows()
     {
-        var text = PeftProcess.Run(Folder, "data", "mix.yaml", "--rows", "0", "--set", "data.packing=true").Succeeds().Output;
-        Assert.Matches(@"packing: 12 sequences in \d+ rows of up to \d+ tokens, \d+\.\d per row, \d+\.\d% filled", text);
+        var text = PeftProcess.Run(Folder, "data", "mix.yaml", "--rows", "0", "--set",
+            "data.packing=true").Succeeds().Output;
+        Assert.Matches(@"packing: 12 sequences in \d+ rows of up to \d+ tokens, \d+\.\d per row, \d+\.\d% filled",
+            text);
         Assert.Matches(@"padding: \d+ tokens per epoch, \d+ without packing", text);
+    }
+
+    [Fact]
+    public void What_is_cut_off_and_skipped_is_told_by_train_and_data()
+    {
+        var folder = Folder;
+        folder.Write("lossy.jsonl", """
+            {"question": "the cat sat on the mat and the dog ran to the cat", "answer": " mat"}
+            {"question": "the cat", "answer": " mat"}
+            {"question": null, "answer": " mat"}
+            {"question": "the", "answer": " the cat sat on the mat and the dog ran to the cat sat on the mat"}
+            """);
+        folder.Write("lossy.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 1}", """
+            evaluation: {}
+            """));
+        string[] keys =
+        [
+            "--set",
+            "data.train=[{files: lossy.jsonl, on_bad_row: skip, template: {prompt: \"{question}\", answer: "
+            + "\"{answer}\"}}]",
+            "--set", "data.max_length=10", "--set", "data.on_long_answer=skip",
+        ];
+        const string Cut = @"\d+ tokens cut off to fit max_length 10, from 1 sequence \(50\.0%\)";
+        const string Skipped = "2 rows of 4 skipped (50.0%): 1 unusable, 1 too long";
+        foreach (var told in new[]
+        {
+            PeftProcess.Run(folder, ["data", "lossy.yaml", "--rows", "0", .. keys]).Succeeds().Output,
+            PeftProcess.Run(folder,
+                ["train", "lossy.yaml", "--output", "lossy", "--dry-run", .. keys]).Succeeds().Output,
+            PeftProcess.Run(folder, ["train", "lossy.yaml", "--output", "lossy", .. keys]).Succeeds().Error,
+        })
+        {
+            Assert.Matches(Cut, told);
+            Assert.Contains(Skipped, told);
+        }
+
+        var whole = PeftProcess.Run(folder, ["data", "lossy.yaml", "--rows", "0"]).Succeeds().Output;
+        Assert.DoesNotContain("cut off", whole);
+        Assert.DoesNotContain("skipped (", whole);
     }
 
     [Fact]
@@ -201,10 +267,28 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         Assert.Matches(@"rows \(first block\) +5 +5", text);
         Assert.Matches(@"held \(eval\) +4 +4", text);
         Assert.Contains("streamed in blocks of 5 rows: number of sequences unknown (data.train[0]: ", text);
-        var plan = PeftProcess.Run(Folder, ["train", "mix.yaml", "--dry-run", "--output", "planned", .. streaming]).Succeeds().Output;
+        var plan = PeftProcess.Run(Folder,
+            ["train", "mix.yaml", "--dry-run", "--output", "planned", .. streaming]).Succeeds().Output;
         Assert.Contains("  streaming: true\n", plan);
         Assert.Contains("number of tokens unknown, longest row unknown (assumed to be max_length 32); 6 steps", plan);
-        PeftProcess.Run(Folder, ["train", "mix.yaml", "--output", "planned", "--set", "training.max_steps=0", .. streaming])
+        PeftProcess.Run(Folder,
+            ["train", "mix.yaml", "--output", "planned", "--set", "training.max_steps=0", .. streaming])
             .IsRefused("training.max_steps", "streaming leaves the number of sequences unknown");
     }
+
+    [Fact]
+    public void A_run_that_diverged_ends_with_a_word_about_it()
+    {
+        Folder.Write("wild.yaml",
+            TinyBase.Recipe("{r: 2}",
+            "{max_steps: 30, learning_rate: 60, lr_scheduler_type: constant, report_to: none}"));
+        PeftProcess.Run(Folder, "train", "wild.yaml", "--output", "wild").Succeeds().Says(
+            "warning: learning_rate 60 is far above what trains adapters with adamw (at most about 0.05)",
+            "warning: at the end the loss is ");
+    }
+
+    [Fact]
+    public void The_line_after_training_says_what_comes_next_with_the_real_paths() => trained.Run.Says(
+        "next: peft eval --adapter out --output out/evaluation; peft generate --adapter out --prompt TEXT; peft "
+        + "adapter export out --output out-peft");
 }

@@ -5,17 +5,21 @@ using Peft.Recipes;
 
 namespace Peft.Compare;
 
-/// <summary>The rank with which a recipe trains as many values as the others: one for all projections, and one more for some of
+/// <summary>The rank with which a recipe trains as many values as the others: one for all projections, and one more for
+/// some of
 /// them, where a step of the rank of all is too coarse.</summary>
 /// <param name="Rank">Rank of each expert.</param>
 /// <param name="Raised">Projections whose rank is one more.</param>
 /// <param name="Trainable">Values that this trains.</param>
 /// <param name="Overrides">What says so to <c>peft train --set</c>.</param>
-internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long Trainable, IReadOnlyList<string> Overrides)
+internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long Trainable,
+    IReadOnlyList<string> Overrides)
 {
     public string Words => Raised.Count == 0 ? $"{Rank}" : $"{Rank} ({Rank + 1}: {string.Join(", ", Raised)})";
 
-    /// <summary>Solves for the rank. Values grow linearly with the rank but for the routers' own, so two attachments tell.</summary>
+    /// <summary>
+    /// Solves for the rank. Values grow linearly with the rank but for the routers' own, so two attachments tell.
+    /// </summary>
     public static RankChoice For(string recipeFile, long wanted)
     {
         var recipe = Recipe.Load(recipeFile, []);
@@ -26,9 +30,11 @@ internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long T
         // The largest rank that does not exceed the wanted number; what is left goes to single projections.
         var rank = r0 + (int)Math.Floor((wanted - low) / slope);
         if (rank < 1)
-            throw new InvalidOperationException($"{recipeFile}: rank 1 trains more than {wanted:N0} values; ask for more");
+            throw new InvalidOperationException(
+                $"{recipeFile}: rank 1 trains more than {wanted:N0} values; ask for more");
         var floor = Counts(Overrides(rank, []));
-        var steps = Counts(Overrides(rank + 1, [])).ToDictionary(pair => pair.Key, pair => pair.Value - floor.GetValueOrDefault(pair.Key));
+        var steps = Counts(Overrides(rank + 1, [])).ToDictionary(pair => pair.Key,
+            pair => pair.Value - floor.GetValueOrDefault(pair.Key));
         var raised = Nearest(steps, wanted - floor.Values.Sum());
         var overrides = Overrides(rank, raised);
         return new(rank, raised, Counts(overrides).Values.Sum(), overrides);
@@ -43,8 +49,10 @@ internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long T
                 sets.Add($"adapter.router.top_k={Math.Max(1, (int)Math.Round((double)k * r / r0))}");
             if (modules.Count > 0)
             {
-                sets.Add($"adapter.rank_pattern={{{string.Join(", ", modules.Select(module => $"{module}: {r + 1}"))}}}");
-                sets.Add($"adapter.alpha_pattern={{{string.Join(", ", modules.Select(module => $"{module}: {Alpha(r + 1)}"))}}}");
+                var ranks = modules.Select(module => $"{module}: {r + 1}");
+                var alphas = modules.Select(module => $"{module}: {Alpha(r + 1)}");
+                sets.Add($"adapter.rank_pattern={{{string.Join(", ", ranks)}}}");
+                sets.Add($"adapter.alpha_pattern={{{string.Join(", ", alphas)}}}");
             }
             return sets;
         }
@@ -54,9 +62,11 @@ internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long T
         Dictionary<string, long> Counts(IReadOnlyList<string> overrides)
         {
             var changed = Recipe.Load(recipeFile, overrides);
-            using var model = LoadedModel.OpenBase(changed.Paths.Resolve(changed.Model.Directory), changed.Model.Dtype, torch.CPU);
+            using var model = LoadedModel.OpenBase(changed.Paths.Resolve(changed.Model.Directory), changed.Model.Dtype,
+                torch.CPU);
             var adapted = AdapterAttachment.Attach(model, changed.AdapterOptions!, changed.Training.Seed);
-            return adapted.TrainableParameterCounts.GroupBy(pair => pair.Path[(pair.Path.LastIndexOf('.') + 1)..], StringComparer.Ordinal)
+            return adapted.TrainableParameterCounts.GroupBy(pair => pair.Path[(pair.Path.LastIndexOf('.') + 1)..],
+                StringComparer.Ordinal)
                 .ToDictionary(group => group.Key, group => group.Sum(pair => pair.Count), StringComparer.Ordinal);
         }
     }
@@ -65,7 +75,9 @@ internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long T
     private static List<string> Nearest(Dictionary<string, long> steps, long missing)
     {
         var names = steps.Keys.Order(StringComparer.Ordinal).ToList();
-        var best = Enumerable.Range(0, 1 << names.Count).MinBy(choice => Math.Abs(missing - names.Where((_, i) => (choice >> i & 1) == 1).Sum(name => steps[name])));
+        var best = Enumerable.Range(0,
+            1 << names.Count).MinBy(choice =>
+            Math.Abs(missing - names.Where((_, i) => (choice >> i & 1) == 1).Sum(name => steps[name])));
         return [.. names.Where((_, i) => (best >> i & 1) == 1)];
     }
 }

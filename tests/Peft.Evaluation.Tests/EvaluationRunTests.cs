@@ -23,19 +23,23 @@ public sealed class EvaluationRunTests : IDisposable
     public void Results_and_examples_are_written_and_the_journal_goes()
     {
         var results = Run("out")!;
-        Assert.Equal(["examples.parquet", "results.json"], Directory.GetFiles(_tiny.Folder["out"]).Select(Path.GetFileName).Order());
+        Assert.Equal(
+            ["examples.parquet", "results.json"],
+            Directory.GetFiles(_tiny.Folder["out"]).Select(Path.GetFileName).Order());
         Assert.Equal(["base", "other"], results.Subjects.Select(subject => subject.Name));
         Assert.Equal([("c", 13), ("g", 9)], results.Tasks.Select(task => (task.Name, task.Rows)));
         Assert.Equal(2 * 4, results.Scores.Count);
         Assert.Equal(4, results.Comparisons.Count);
-        Assert.All(results.Scores, score => Assert.InRange(score.Value, score.Low!.Value - 1e-12, score.High!.Value + 1e-12));
+        Assert.All(
+            results.Scores, score => Assert.InRange(score.Value, score.Low!.Value - 1e-12, score.High!.Value + 1e-12));
         Assert.Equal(results.Scores, ResultsFile.Load(_tiny.Folder["out"]).Scores);
 
         var rows = Examples("out");
         Assert.Equal(2 * (13 + 9), rows.Count);
         var acc = rows.Where(row => row is { Subject: "other", Task: "c" }).Average(row => row.Score!.Value);
         Assert.Equal(results.ScoreOf("other", "c", "acc")!.Value, acc, 1e-9);
-        Assert.Equal(_tasks[1].Rows[4].Prompt, rows.Single(row => row is { Subject: "base", Task: "g", Row: 4 }).Prompt);
+        Assert.Equal(
+            _tasks[1].Rows[4].Prompt, rows.Single(row => row is { Subject: "base", Task: "g", Row: 5 }).Prompt);
         Assert.All(rows, row => Assert.Equal(row.Task == "c", row.LogLikelihoods!.Count > 0));
     }
 
@@ -65,9 +69,11 @@ public sealed class EvaluationRunTests : IDisposable
     {
         var left = 2;
         Run("out", () => left-- == 0);
-        var error = Assert.Throws<UserException>(() => New(Settings with { BatchSize = 5 }).Run(_tiny.Folder["out"], "1", DateTimeOffset.UnixEpoch));
+        var error = Assert.Throws<UserException>(
+            () => New(Settings with { BatchSize = 5 }).Run(_tiny.Folder["out"], "1", DateTimeOffset.UnixEpoch));
         Assert.Equal(
-            $"{_tiny.Folder["out"]}: holds an interrupted evaluation of other adapters, tasks or settings. Repeat its command to finish it, replace it with "
+            $"{_tiny.Folder["out"]}: holds an interrupted evaluation of other adapters, tasks or settings. Repeat its "
+                + "command to finish it, replace it with "
             + "--overwrite, or choose another directory with --output.", error.Message);
     }
 
@@ -76,18 +82,26 @@ public sealed class EvaluationRunTests : IDisposable
     {
         var options = new AdapterOptions
         {
-            Method = "mixture", R = 2, Experts = new ExpertOptions { Count = 2 }, Router = new HardSoftRouterOptions { Stage = HardSoftRouterOptions.Hard },
+            Method = "mixture", R = 2, Experts = new ExpertOptions { Count = 2 }, Router = new HardSoftRouterOptions
+            {
+                Stage = HardSoftRouterOptions.Hard,
+            },
             TargetModules = ModuleNames.List(["q_proj", "v_proj"]),
         };
         var results = new EvaluationRun(
-            [new(Described("hard"), () => Adapted(options), task => task == "c" ? 0 : 1)], _tasks, _tiny.Tokenizer, new("tiny", "f"), Settings)
+            [new(Described("hard"), () => Adapted(options), task => task == "c" ? 0 : 1)], _tasks, _tiny.Tokenizer,
+            new("tiny", "f"), Settings)
             .Run(Directory.CreateDirectory(_tiny.Folder["hard"]).FullName, "1", DateTimeOffset.UnixEpoch)!;
 
         var routing = Assert.Single(results.Routing);
         Assert.Equal([[1.0, 0.0], [0.0, 1.0]], routing.ExpertByTask!.Matrix);
         Assert.Equal(Math.Log(2), routing.ExpertByTask.MutualInformation, 1e-9);
         Assert.Equal(4, routing.Modules.Count);
-        Assert.All(routing.Modules, module => Assert.Equal((1.0, 1.0, null), (module.ExpertsPerToken, Math.Round(module.EffectiveSupportSize, 6), module.Entropy)));
+        Assert.All(
+            routing.Modules,
+            module => Assert.Equal(
+                (1.0, 1.0, null), (
+                    module.ExpertsPerToken, Math.Round(module.EffectiveSupportSize, 6), module.Entropy)));
         Assert.Equal([0, 0, 1, 1], routing.Modules.Select(module => module.Layer));
         // One expert a sequence: any segment of it is served by fixing that one.
         Assert.All(routing.Srp!.Values, value => Assert.Equal(1, value, 1e-9));
@@ -98,7 +112,9 @@ public sealed class EvaluationRunTests : IDisposable
     {
         var options = new AdapterOptions
         {
-            Method = "mixture", R = 2, Experts = new ExpertOptions { Count = 3 }, Router = new TopKRouterOptions { TopK = 2 },
+            Method =
+                "mixture", R = 2, Experts = new ExpertOptions { Count = 3 },
+                    Router = new TopKRouterOptions { TopK = 2 },
             TargetModules = ModuleNames.List(["o_proj"]),
         };
         using var opened = Adapted(options);
@@ -115,10 +131,13 @@ public sealed class EvaluationRunTests : IDisposable
         {
             Assert.Equal(expected.Module, module.Name);
             Assert.All(expected.Load.Zip(module.Load), pair => Assert.Equal(pair.First, pair.Second, 1e-5));
-            Assert.All(expected.MeanProbability.Zip(module.MeanProbability), pair => Assert.Equal(pair.First, pair.Second, 1e-5));
+            Assert.All(
+                expected.MeanProbability.Zip(module.MeanProbability),
+                pair => Assert.Equal(pair.First, pair.Second, 1e-5));
             Assert.Equal(expected.Entropy!.Value, module.Entropy!.Value, 1e-5);
             Assert.Equal(expected.EffectiveSupport, module.EffectiveSupportSize, 1e-5);
-            Assert.Equal((expected.ExpertsPerToken, expected.DeadExperts), (module.ExpertsPerToken, module.DeadExperts));
+            Assert.Equal(
+                (expected.ExpertsPerToken, expected.DeadExperts), (module.ExpertsPerToken, module.DeadExperts));
         }
         Assert.Null(routing.ExpertByTask);
         Assert.Equal(3, routing.Similarity!.Count);
@@ -143,7 +162,10 @@ public sealed class EvaluationRunTests : IDisposable
     [Fact]
     public void A_gate_fails_on_the_worse_side_and_knows_what_is_measured()
     {
-        var results = Run("out")! with { Subjects = [Described("base") with { Kind = Subject.BaseKind }, Described("other")] };
+        var results = Run("out")! with
+        {
+            Subjects = [Described("base") with { Kind = Subject.BaseKind }, Described("other")],
+        };
         double Value(string task, string metric) => results.ScoreOf("other", task, metric)!.Value;
         Assert.Empty(new QualityGate("c", "acc", Value("c", "acc")).Failures(results));
         Assert.Single(new QualityGate("c", "acc", Value("c", "acc") + 0.01).Failures(results));
@@ -151,13 +173,17 @@ public sealed class EvaluationRunTests : IDisposable
         var failure = new QualityGate("g", "token_error_rate", 0.001).Failures(results).Single();
         Assert.Matches(@"^other: g\.token_error_rate is \d\.\d{4}, above the bound 0\.001$", failure);
         Assert.Equal(
-            "--fail-under: c.ac is not measured; expected c.acc, c.acc_norm, g.token_error_rate or g.exact_match. Did you mean c.acc?",
+            "--fail-under: c.ac is not measured; expected c.acc, c.acc_norm, g.token_error_rate or g.exact_match. Did "
+                + "you mean c.acc?",
             Assert.Throws<UserException>(() => new QualityGate("c", "ac", 1).Check(New(Settings).Metrics)).Message);
     }
 
-    private EvaluationRun New(ResultsSettings settings, Func<bool>? isStopped = null, Action<EvaluationProgress>? progress = null) => new(
+    private EvaluationRun New(
+        ResultsSettings settings, Func<bool>? isStopped = null, Action<EvaluationProgress>? progress = null) => new(
         [
-            new(Described("base") with { Kind = Subject.BaseKind }, () => new OpenedSubject(_tiny.NewModel(), null), _ => null),
+            new(
+                Described("base") with { Kind = Subject.BaseKind }, () => new OpenedSubject(_tiny.NewModel(), null),
+                _ => null),
             new(Described("other"), () => new OpenedSubject(_tiny.NewModel(12), null), _ => null),
         ],
         _tasks, _tiny.Tokenizer, new("tiny", "f"), settings)
@@ -166,8 +192,10 @@ public sealed class EvaluationRunTests : IDisposable
         Progress = progress ?? (_ => { }),
     };
 
-    private ResultsDocument? Run(string folder, Func<bool>? isStopped = null, Action<EvaluationProgress>? progress = null) =>
-        New(Settings, isStopped, progress).Run(Directory.CreateDirectory(_tiny.Folder[folder]).FullName, "1", DateTimeOffset.UnixEpoch);
+    private ResultsDocument? Run(
+        string folder, Func<bool>? isStopped = null, Action<EvaluationProgress>? progress = null) =>
+        New(Settings, isStopped, progress)
+            .Run(Directory.CreateDirectory(_tiny.Folder[folder]).FullName, "1", DateTimeOffset.UnixEpoch);
 
     // Batches of 4: 13 rows are 4 of them, 9 rows 3.
     private static int Rows(int batches)
@@ -176,7 +204,8 @@ public sealed class EvaluationRunTests : IDisposable
         return Enumerable.Range(0, batches).Sum(i => sizes[i % sizes.Length]);
     }
 
-    private static Subject Described(string name) => new(name, Subject.AdapterKind, name, null, null, name, 0, null, null, 0, null, null);
+    private static Subject Described(string name) =>
+        new(name, Subject.AdapterKind, name, null, null, name, 0, null, null, 0, null, null);
 
     private OpenedSubject Adapted(AdapterOptions options)
     {
@@ -184,5 +213,6 @@ public sealed class EvaluationRunTests : IDisposable
         return new(model, AdapterAttachment.Attach(model, options, 5));
     }
 
-    private IReadOnlyList<ExampleRow> Examples(string folder) => ExampleRow.Of(_tiny.Folder[$"{folder}/examples.parquet"]).GetAwaiter().GetResult();
+    private IReadOnlyList<ExampleRow> Examples(string folder) =>
+        ExampleRow.Of(_tiny.Folder[$"{folder}/examples.parquet"]).GetAwaiter().GetResult();
 }

@@ -10,7 +10,9 @@ namespace Peft.Evaluation.Tests;
 
 public sealed class ExamplesFileTests : IDisposable
 {
-    /// <summary>Three rows as versions before November 2026 wrote them: snappy, a row without a score, a list with a gap.</summary>
+    /// <summary>
+    /// Three rows as versions before November 2026 wrote them: snappy, a row without a score, a list with a gap.
+    /// </summary>
     private const string Earlier = """
         UEFSMRUAFTYVOiwVBhUAFQYVBgAAG2gCAAAABgEDAAAAb25lAwAAAG9uZQMAAABvbmUVABUqFS4sFQYVABUGFQYAABVQAgAAAAYBAQAAAHQBAA
         AAdAEAAAB1FQAVPBUsLBUGFQAVBhUGAAAeGAIAAAAGAQANAREJHAcAAAAAAAAAFQAVQhVGLBUGFQAVBhUGAAAhgAIAAAAGAQ0AAABHcsO2w59l
@@ -50,7 +52,7 @@ public sealed class ExamplesFileTests : IDisposable
         Assert.Equal(texts, rows.Select(row => row.Prompt));
         Assert.Equal(texts, rows.Select(row => row.Prediction));
         Assert.All(rows, row => Assert.Equal(("t", "yes"), (row.Task, row.Answer)));
-        Assert.Equal([0L, 1, 2, 3], rows.Select(row => row.Row));
+        Assert.Equal([1L, 2, 3, 4], rows.Select(row => row.Row));
         Assert.Equal([0.0, 0, 0, 0], rows.Select(row => row.Score));
         Assert.Equal([[], [-1.5, null, 0], [null], [double.Epsilon, -1e300]], rows.Select(row => row.LogLikelihoods!));
     }
@@ -58,11 +60,15 @@ public sealed class ExamplesFileTests : IDisposable
     [Fact]
     public async Task Many_rows_lie_in_groups_and_keep_their_order()
     {
-        ExamplesFile.Write(File, Enumerable.Range(0, 20_000).Select(at => ("one", Judged(at, $"p{at}", "yes", [at, -at]))));
+        ExamplesFile.Write(
+            File, Enumerable.Range(0, 20_000).Select(at => ("one", Judged(at, $"p{at}", "yes", [at, -at]))));
 
         var seen = new List<(long, string)>();
-        ExampleTable.Read(File, All, group => seen.AddRange(Enumerable.Range(0, group.Count).Select(at => (group.Whole("row", at), group.Text("prompt", at)))));
-        Assert.Equal(Enumerable.Range(0, 20_000).Select(at => ((long)at, $"p{at}")), seen);
+        ExampleTable.Read(
+            File, All,
+            group => seen.AddRange(
+                Enumerable.Range(0, group.Count).Select(at => (group.Whole("row", at), group.Text("prompt", at)))));
+        Assert.Equal(Enumerable.Range(0, 20_000).Select(at => (at + 1L, $"p{at}")), seen);
         await using var reader = await ParquetReader.CreateAsync(File);
         Assert.Equal(3, reader.RowGroupCount);
         Assert.Equal([.. All, "log_likelihoods"], reader.Schema.Fields.Select(field => field.Name));
@@ -98,10 +104,12 @@ public sealed class ExamplesFileTests : IDisposable
         System.IO.File.WriteAllBytes(File, Convert.FromBase64String(Earlier));
 
         var lines = ExampleReader.Lines(File, new Dictionary<string, string> { ["one"] = "two" });
-        Assert.Equal([new("two", "t", 0, 1, true), new("two", "t", 1, 0, false)], lines);
+        Assert.Equal([new("two", "t", 1, 1, true), new("two", "t", 2, 0, false)], lines);
         ExampleTable.Read(File, All, rows =>
         {
-            Assert.Equal(("Größe?\nsay:", " no", "yes"), (rows.Text("prompt", 0), rows.Text("prediction", 1), rows.Text("answer", 1)));
+            Assert.Equal(
+                ("Größe?\nsay:", " no", "yes"), (
+                    rows.Text("prompt", 0), rows.Text("prediction", 1), rows.Text("answer", 1)));
             Assert.Null(rows.Number("score", 2));
         });
         Assert.Equal([[-1.5, null], [], [0.25]], (await ExampleRow.Of(File)).Select(row => row.LogLikelihoods!));
@@ -131,17 +139,23 @@ public sealed class ExamplesFileTests : IDisposable
     {
         await using (var file = System.IO.File.Create(File))
         {
-            var schema = new ParquetSchema(new DataField<string>("subject"), new DataField<string>("task"), new DataField<int>("row"));
+            var schema = new ParquetSchema(
+                new DataField<string>("subject"), new DataField<string>("task"), new DataField<int>("row"));
             await using var writer = await ParquetWriter.CreateAsync(schema, file);
         }
-        Assert.Contains("it has no column prompt, prediction, answer, score", Refusal(System.IO.File.ReadAllBytes(File))!, StringComparison.Ordinal);
+        Assert.Contains(
+            "it has no column prompt, prediction, answer, score", Refusal(System.IO.File.ReadAllBytes(File))!,
+            StringComparison.Ordinal);
 
         await using (var file = System.IO.File.Create(File))
         {
-            var schema = new ParquetSchema([.. All.Select(name => name == "row" ? new DataField<int>(name) : (Field)new DataField<string>(name))]);
+            var schema = new ParquetSchema(
+                [.. All.Select(name => name == "row" ? new DataField<int>(name) : (Field)new DataField<string>(name))]);
             await using var writer = await ParquetWriter.CreateAsync(schema, file);
         }
-        Assert.Contains("its column row holds Int32, not Int64", Refusal(System.IO.File.ReadAllBytes(File))!, StringComparison.Ordinal);
+        Assert.Contains(
+            "its column row holds Int32, not Int64", Refusal(System.IO.File.ReadAllBytes(File))!,
+            StringComparison.Ordinal);
     }
 
     // The message, or null where all of it could be read. Anything but a message fails the test.
@@ -156,12 +170,15 @@ public sealed class ExamplesFileTests : IDisposable
         catch (UserException e)
         {
             Assert.StartsWith($"{File}: not the rows of an evaluation (", e.Message, StringComparison.Ordinal);
-            Assert.EndsWith("expected the examples.parquet that peft eval wrote. Run peft eval again, or move the file away.", e.Message, StringComparison.Ordinal);
+            Assert.EndsWith(
+                "expected the examples.parquet that peft eval wrote. Run peft eval again, or move the file away.",
+                e.Message, StringComparison.Ordinal);
             return e.Message;
         }
     }
 
-    private static JudgedRow Judged(int index, string prompt, string prediction, IReadOnlyList<double> logLikelihoods) => new(
+    private static JudgedRow Judged(
+        int index, string prompt, string prediction, IReadOnlyList<double> logLikelihoods) => new(
         new() { Name = "t", Kind = TaskKind.Generation, Sources = [], Metrics = ["exact_match"] },
         new(index, new("f", index + 1), prompt, "yes"), new(index, prediction, logLikelihoods, 0, false));
 }

@@ -6,7 +6,9 @@ using Peft.Models;
 
 namespace Peft.Evaluation.Tests;
 
-/// <summary>A random llama answers number texts; the answers are computed again row by row with the plain forward.</summary>
+/// <summary>
+/// A random llama answers number texts; the answers are computed again row by row with the plain forward.
+/// </summary>
 public sealed class TaskEvaluatorTests : IDisposable
 {
     private readonly TinyEvaluation _tiny = new();
@@ -32,7 +34,8 @@ public sealed class TaskEvaluatorTests : IDisposable
                 int[] ids = [.. prompt, .. _tiny.Tokenizer.EncodeToIds(text, addSpecialTokens: false)];
                 var logs = _tiny.LogProbabilities(ids);
                 Assert.Equal(
-                    Enumerable.Range(prompt.Length, ids.Length - prompt.Length).Sum(t => logs[t - 1][ids[t]]), result.LogLikelihoods[choice], 1e-4);
+                    Enumerable.Range(prompt.Length, ids.Length - prompt.Length).Sum(t => logs[t - 1][ids[t]]),
+                    result.LogLikelihoods[choice], 1e-4);
             }
         }
     }
@@ -42,14 +45,22 @@ public sealed class TaskEvaluatorTests : IDisposable
     [InlineData(16)]
     public void The_numbers_are_the_same_whatever_the_batch_size(int batchSize)
     {
-        foreach (var data in new[] { _tiny.Choices("c", 20), _tiny.Generated("g", 20), _tiny.Generated("s", 20, "7", " 1"), Texts() })
+        TaskData[] all =
+        [
+            _tiny.Choices("c", 20), _tiny.Generated("g", 20), _tiny.Generated("s", 20, "7", " 1"), Texts(),
+        ];
+        foreach (var data in all)
         {
             var alone = new TaskEvaluator(_tiny.Model, _tiny.Tokenizer, 1).Run(data);
             var together = new TaskEvaluator(_tiny.Model, _tiny.Tokenizer, batchSize).Run(data);
             foreach (var (one, other) in alone.Zip(together))
             {
-                Assert.Equal((one.Index, one.Prediction, one.Tokens, one.IsTruncated), (other.Index, other.Prediction, other.Tokens, other.IsTruncated));
-                Assert.All(one.LogLikelihoods.Zip(other.LogLikelihoods).Where(pair => double.IsFinite(pair.First)), pair => Assert.Equal(pair.First, pair.Second, 1e-4));
+                Assert.Equal(
+                    (one.Index, one.Prediction, one.Tokens, one.IsTruncated), (
+                        other.Index, other.Prediction, other.Tokens, other.IsTruncated));
+                Assert.All(
+                    one.LogLikelihoods.Zip(other.LogLikelihoods).Where(pair => double.IsFinite(pair.First)),
+                    pair => Assert.Equal(pair.First, pair.Second, 1e-4));
             }
         }
     }
@@ -64,7 +75,12 @@ public sealed class TaskEvaluatorTests : IDisposable
         Assert.All(results.Zip(cut), pair =>
         {
             var whole = pair.First.Prediction;
-            var end = new[] { whole.IndexOf('7', StringComparison.Ordinal), whole.IndexOf(" 1", StringComparison.Ordinal), whole.Length }.Where(at => at >= 0).Min();
+            int[] ends =
+            [
+                whole.IndexOf('7', StringComparison.Ordinal), whole.IndexOf(" 1", StringComparison.Ordinal),
+                whole.Length,
+            ];
+            var end = ends.Where(at => at >= 0).Min();
             Assert.Equal(whole[..end], pair.Second.Prediction);
         });
         Assert.Contains(cut.Zip(results), pair => pair.First.Prediction != pair.Second.Prediction);
@@ -81,9 +97,10 @@ public sealed class TaskEvaluatorTests : IDisposable
             var sum = 0.0;
             for (var from = 1; from < ids.Length; from += TinyEvaluation.Context)
             {
-                var window = ids[(from - 1)..Math.Min(ids.Length, from + TinyEvaluation.Context)];
+                var to = Math.Min(ids.Length, from + TinyEvaluation.Context);
+                var window = ids[Math.Max(0, to - TinyEvaluation.Context - 1)..to];
                 var logs = _tiny.LogProbabilities(window[..^1]);
-                sum += Enumerable.Range(1, window.Length - 1).Sum(t => logs[t - 1][window[t]]);
+                sum += Enumerable.Range(window.Length - (to - from), to - from).Sum(t => logs[t - 1][window[t]]);
             }
             Assert.Equal(ids.Length - 1, result.Tokens);
             Assert.Equal(sum, result.LogLikelihoods[0], 1e-2);
@@ -98,7 +115,8 @@ public sealed class TaskEvaluatorTests : IDisposable
     {
         var data = _tiny.Data(
             _tiny.Choice("t"), ["""{"p": "5 6", "a": "B", "x": " 9", "y": " 9", "z": " 9 9"}"""], "{x}", "{y}", "{z}");
-        var judged = new JudgedRow(data.Task, data.Rows[0], new TaskEvaluator(_tiny.Model, _tiny.Tokenizer, 1).Run(data)[0]);
+        var judged = new JudgedRow(
+            data.Task, data.Rows[0], new TaskEvaluator(_tiny.Model, _tiny.Tokenizer, 1).Run(data)[0]);
         Assert.True(judged.IsTie);
         Assert.Equal(0, judged.Likeliest);
         Assert.False(judged.IsCorrect);
@@ -106,14 +124,42 @@ public sealed class TaskEvaluatorTests : IDisposable
     }
 
     [Fact]
-    public void Per_byte_likelihoods_leave_out_the_space_before_a_choice()
+    public void Normalised_likelihoods_leave_out_the_space_before_a_choice_and_count_characters_or_bytes()
     {
-        var row = new TaskRow(0, new("f", 1), "", "B") { Choices = [" été", " ab", null], Gold = 1 };
-        Assert.Equal((5, 2), (row.BytesOf(0), row.BytesOf(1)));
-        var judged = new JudgedRow(_tiny.Choice("x"), row, new RowResult(0, "", [-4, -2, double.NegativeInfinity], 0, false));
-        Assert.Equal((1, 0), (judged.Likeliest, judged.LikeliestPerByte));
-        Assert.Equal(1, Metric.Named("acc").ScoreOf(judged));
-        Assert.Equal(0, Metric.Named("acc_norm").ScoreOf(judged));
+        // By lm-evaluation-harness 0.4.9, lm_eval/api/task.py, process_results, with numpy: choices ["été", "abcd", "
+        // 𝄞"] without the delimiter, completion_len [3, 4, 2], byte_length [5, 4, 5]; lls [-6.2, -8.1, -6.4] over
+        // these: [-2.0667, -2.025, -3.2] and [-1.24, -2.025, -1.28].
+        var row = new TaskRow(0, new("f", 1), "", "B") { Choices = [" été", " abcd", "  \U0001D11E", null], Gold = 1 };
+        Assert.Equal([3, 4, 2], Enumerable.Range(0, 3).Select(row.CharactersOf));
+        Assert.Equal([5, 4, 5], Enumerable.Range(0, 3).Select(row.BytesOf));
+        Assert.Equal(3, (row with { Choices = ["\nab"] }).CharactersOf(0));
+        var judged = new JudgedRow(
+            _tiny.Choice("x"), row, new RowResult(0, "", [-6.2, -8.1, -6.4, double.NegativeInfinity], 0, false));
+        Assert.Equal((0, 1, 0), (judged.Likeliest, judged.LikeliestPerCharacter, judged.LikeliestPerByte));
+        Assert.Equal(0, Metric.Named("acc").ScoreOf(judged));
+        Assert.Equal(1, Metric.Named("acc_norm").ScoreOf(judged));
+        Assert.Equal(0, Metric.Named("acc_bytes").ScoreOf(judged));
+    }
+
+    [Fact]
+    public void Perplexities_and_bits_per_byte_of_several_texts_are_those_of_the_harness()
+    {
+        // By lm-evaluation-harness 0.4.9, lm_eval/api/metrics.py, bits_per_byte: -weighted_mean / ln 2 of lls [-12.5,
+        // -30.25] over bytes [7, 20]: 42.75 / 27 / 0.693147 = 2.284267; over tokens [5, 11], exponential of the mean:
+        // e^(42.75 / 16) = 14.467070.
+        var task = new EvaluationTask
+        {
+            Name = "t", Kind = TaskKind.Perplexity, Sources = [], Metrics = ["bits_per_byte"],
+        };
+        List<JudgedRow> rows =
+        [
+            new(task, new(0, new("f", 1), "", "caf\u00e9 s"), new(0, "", [-12.5], 5, false)),
+            new(task, new(1, new("f", 2), "", "twenty letters, 20 b"), new(1, "", [-30.25], 11, false)),
+        ];
+        double Value(string name) => Metric.Named(name) is var metric
+            ? metric.Combine([.. rows.Select(metric.OfRow)], [0, 1]) : 0;
+        Assert.Equal(2.284267, Value("bits_per_byte"), 1e-6);
+        Assert.Equal(14.467070, Value("token_perplexity"), 1e-6);
     }
 
     [Fact]
@@ -134,7 +180,9 @@ public sealed class TaskEvaluatorTests : IDisposable
         var random = new Random(1);
         var data = _tiny.Data(
             _tiny.Choice("l"),
-            new[] { 0, 90, 62, 63 }.Select(length => $$"""{"p": "{{TinyEvaluation.Numbers(random, length)}}", "a": "A", "x": " 9", "y": " 4 8", "z": ""}"""), "{x}", "{y}", "{z}");
+            new[] { 0, 90, 62, 63 }.Select(length => TinyEvaluation.Numbers(random, length))
+                .Select(prompt => $$"""{"p": "{{prompt}}", "a": "A", "x": " 9", "y": " 4 8", "z": ""}"""),
+            "{x}", "{y}", "{z}");
         var results = new TaskEvaluator(_tiny.Model, _tiny.Tokenizer, 4).Run(data);
         Assert.Equal([false, true, false, true], results.Select(result => result.IsTruncated));
         Assert.All(results, result => Assert.True(double.IsFinite(result.LogLikelihoods[0])));
@@ -144,7 +192,10 @@ public sealed class TaskEvaluatorTests : IDisposable
     {
         var random = new Random(6);
         return _tiny.Data(
-            new EvaluationTask { Name = "p", Kind = TaskKind.Perplexity, Sources = [], Metrics = ["token_perplexity", "bits_per_byte"] },
+            new EvaluationTask
+            {
+                Name = "p", Kind = TaskKind.Perplexity, Sources = [], Metrics = ["token_perplexity", "bits_per_byte"],
+            },
             new[] { 5, 150, 1, 64, 65 }.Select(length => $$"""{"a": "{{TinyEvaluation.Numbers(random, length)}}"}"""));
     }
 

@@ -16,6 +16,8 @@ internal sealed class FuzzDriver(string folder, long seed)
 {
     private const int StackBytes = 1 << 20;
     private const int FindingsKept = 20;
+    private const int LongestKept = 1 << 14; // bytes: short inputs are changed where it matters more often
+    private const int MostInputsKept = 5000;
 
     /// <summary>Most processor time for one input; a regular expression alone may search for 30 seconds before it is
     /// refused.</summary>
@@ -30,6 +32,9 @@ internal sealed class FuzzDriver(string folder, long seed)
     /// <summary>Bytes that each byte of an input may make a reader allocate besides.</summary>
     public long AllocationPerByte { get; init; } = 2048;
 
+    /// <summary>Tells which inputs reached new code; null where the readers are not instrumented.</summary>
+    public Coverage? Coverage { get; init; }
+
     /// <summary>Runs inputs <paramref name="first"/> to <paramref name="first"/> + <paramref name="count"/> -
     /// 1.</summary>
     public FuzzOutcome Run(FuzzParser parser, long count, long first = 0)
@@ -38,6 +43,7 @@ internal sealed class FuzzDriver(string folder, long seed)
         Directory.CreateDirectory(work);
         parser.Prepare(work);
         var run = new State(parser, work);
+        Coverage?.Forget();
         var thread = new Thread(() => Loop(run, first, count), StackBytes) { IsBackground = true };
         var clock = Stopwatch.StartNew();
         thread.Start();
@@ -83,10 +89,12 @@ internal sealed class FuzzDriver(string folder, long seed)
 
     private void Loop(State run, long first, long count)
     {
+        var kept = new List<byte[]>();
         for (var number = first; number < first + count && run.Kinds < FindingsKept; number++)
         {
-            var input = InputOf(run.Parser, number);
+            var input = Mutator.Mutate(run.Parser, new Random(Mix(run.Parser.Name, number)), kept);
             Write(run.Parser, run.Folder, input);
+            Coverage?.Begin();
             var begun = new Begun(number, input, ProcessorTime(), Stopwatch.GetTimestamp());
             run.Begun = begun;
             var before = GC.GetAllocatedBytesForCurrentThread();
@@ -105,6 +113,8 @@ internal sealed class FuzzDriver(string folder, long seed)
 
             var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
             run.Begun = null;
+            if (Coverage?.IsNew() == true && input.Length <= LongestKept && kept.Count < MostInputsKept)
+                kept.Add(input);
             run.Count((ProcessorTime() - begun.Processor).TotalMilliseconds, allocated);
             if (allocated > AllocationBase + AllocationPerByte * input.Length)
                 run.Note("memory", number, $"{allocated:N0} bytes allocated for an input of {input.Length:N0}", input);

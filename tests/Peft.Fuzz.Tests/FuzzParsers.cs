@@ -8,7 +8,6 @@ using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
-using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
@@ -47,7 +46,7 @@ internal static class FuzzParsers
         new("safetensors", FuzzSeeds.Safetensors, (folder, _) => ReadTensors(Path.Combine(folder, "x.safetensors")))
         {
             FileName = "x.safetensors",
-            TextOf = input => (8, 8 + (int)BinaryPrimitives.ReadInt64LittleEndian(input)),
+            TextOf = input => HeaderOf(input),
             Mend = (input, length) =>
             {
                 BinaryPrimitives.WriteInt64LittleEndian(input, length);
@@ -121,6 +120,13 @@ internal static class FuzzParsers
             FileName = "task.yaml",
         },
     ];
+
+    // All of the input where its length says nothing: an input that was kept may be broken.
+    private static (int Start, int End) HeaderOf(byte[] input) =>
+        input.Length >= 8 && BinaryPrimitives.ReadInt64LittleEndian(input) is >= 0 and var length
+            && length <= input.Length - 8
+            ? (8, 8 + (int)length)
+            : (0, input.Length);
 
     private static void ReadTensors(string path)
     {

@@ -48,7 +48,8 @@ internal static class FuzzSeeds
         {"model_type": "qwen2", "vocab_size": 100, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3,
          "num_attention_heads": 2, "max_position_embeddings": 64, "use_sliding_window": true, "sliding_window": 8,
          "max_window_layers": 1,
-         "layer_types": ["full_attention", "sliding_attention"], "rope_parameters": {"rope_theta": 1e6,
+         "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+         "rope_parameters": {"rope_theta": 1e6,
          "rope_type": "default"},
          "eos_token_id": 2, "dtype": "float32"}
         """,
@@ -217,7 +218,11 @@ internal static class FuzzSeeds
               weight: 4.5
               task: t
               on_bad_row: skip
-            - {name: b, files: c.csv, task_column: k, weight: 1, template: {prompt: "{{ x | string.upcase }} {q}", answer: "{a}"}}
+            - name: b
+              files: c.csv
+              task_column: k
+              weight: 1
+              template: {prompt: "{{ x | string.upcase }} {q}", answer: "{a}"}
           eval:
             - {name: t, files: t.jsonl, template: {prompt: "{q}", answer: "{a}"}}
           packing: false
@@ -350,7 +355,11 @@ internal static class FuzzSeeds
     public static byte[][] Task { get; } = Texts(
         """
         kind: multiple_choice
-        data: {files: a.parquet, columns: {x: "q | left 3"}, filter: q > 1 && q != null, template: {prompt: "{x}", answer: "{l}"}}
+        data:
+          files: a.parquet
+          columns: {x: "q | left 3"}
+          filter: q > 1 && q != null
+          template: {prompt: "{x}", answer: "{l}"}
         labels: [a, 1]
         choices: [" {x}", " {{ y ?? 1 }}"]
         contexts: ["{x}", ""]

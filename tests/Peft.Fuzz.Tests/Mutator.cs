@@ -11,17 +11,21 @@ internal static class Mutator
     private static readonly byte[] Telling = [
         0, 1, 0x7F, 0x80, 0xFF, 0xC0, 0xED, (byte)'"', (byte)'{', (byte)'[', (byte)'\\', (byte)'\n', (byte)':'];
 
-    /// <summary>One mutated seed.</summary>
-    public static byte[] Mutate(FuzzParser parser, Random random)
+    /// <summary>One mutated input: of the parser's seeds, or of those that reached new code.</summary>
+    public static byte[] Mutate(FuzzParser parser, Random random, IReadOnlyList<byte[]>? kept = null)
     {
-        var seed = parser.Seeds[random.Next(parser.Seeds.Count)];
+        // Of the kept ones the latest more often: what they reached is the newest.
+        var seed = kept is { Count: > 0 } && random.Next(3) > 0
+            ? kept[random.Next(2) == 0 ? random.Next(kept.Count)
+            : kept.Count - 1 - random.Next(Math.Min(kept.Count, 32))]
+            : parser.Seeds[random.Next(parser.Seeds.Count)];
         var (start, end) = parser.TextOf is { } textOf && random.Next(4) > 0 ? textOf(seed) : (0, seed.Length);
         var text = seed[start..end];
         var changes = 1 + (random.Next(3) == 0 ? random.Next(8) : 0);
         for (var i = 0; i < changes && text.Length <= Longest; i++)
             text = random.Next(3) == 0 ? ChangeBytes(text, parser, random) : TextMutator.Change(text, random);
         byte[] input = [.. seed[..start], .. text, .. seed[end..]];
-        return end - start < seed.Length ? parser.Mend(input, text.Length) : input;
+        return start > 0 ? parser.Mend(input, text.Length) : input;
     }
 
     private static byte[] ChangeBytes(byte[] input, FuzzParser parser, Random random)

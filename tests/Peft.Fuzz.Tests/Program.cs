@@ -6,11 +6,17 @@ namespace Peft.Fuzz.Tests;
 internal static class Program
 {
     private const string Usage =
-        "usage: Peft.Fuzz.Tests [--count N] [--seed S] [--output DIR] [--parser NAME] [--replay FILE]";
+        "usage: Peft.Fuzz.Tests [--count N] [--seed S] [--output DIR] [--parser NAME] [--guide on|off] [--replay FILE]";
+
+    // What the instrumented copy is started with in place of on.
+    private const string Inside = "inside";
 
     public static int Main(string[] args)
     {
         var (count, seed, output, only, replay) = (1_000_000L, 1L, ".artifacts/fuzz", "", "");
+        // Before anything else: instrumented code counts from its first branch on.
+        var coverage = args.Contains(Inside) ? new Coverage() : null;
+        var guide = "on";
         for (var i = 0; i < args.Length; i += 2)
         {
             var value = i + 1 < args.Length ? args[i + 1] : "";
@@ -20,6 +26,7 @@ internal static class Program
                 "--seed" => long.TryParse(value, CultureInfo.InvariantCulture, out seed),
                 "--output" => (output = value).Length > 0,
                 "--parser" => FuzzParsers.All.Any(parser => parser.Name == (only = value)),
+                "--guide" => (guide = value) is "on" or "off" or Inside,
                 "--replay" => File.Exists(replay = value),
                 _ => false,
             };
@@ -32,14 +39,21 @@ internal static class Program
         }
 
         var chosen = FuzzParsers.All.Where(parser => only.Length == 0 || parser.Name == only).ToList();
-        var driver = new FuzzDriver(Path.GetFullPath(output), seed);
+        if (guide == "on" && replay.Length == 0)
+        {
+            return Coverage.RunInstrumented(
+                Path.Combine(Path.GetFullPath(output), "instrumented"), [.. args, "--guide", Inside]);
+        }
+
+        var driver = new FuzzDriver(Path.GetFullPath(output), seed) { Coverage = coverage };
         return replay.Length > 0 ? Replay(driver, chosen, replay) : Run(driver, chosen, count);
     }
 
     private static int Run(FuzzDriver driver, List<FuzzParser> parsers, long count)
     {
         Console.WriteLine(
-            $"{"parser",-12} {"inputs",9} {"inputs/s",9} {"accepted",9} {"slowest ms",11} {"most MB",9} {"findings",9}");
+            $"{"parser",-12} {"inputs",9} {"inputs/s",9} {"accepted",9} {"slowest ms",11} {"most MB",9} "
+            + $"{"findings",9}");
         var findings = new List<Finding>();
         foreach (var parser in parsers)
         {

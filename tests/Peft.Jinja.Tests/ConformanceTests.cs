@@ -23,17 +23,21 @@ public sealed class ConformanceTests
     public void A_real_template_gives_what_the_reference_gives(string name)
     {
         var wrong = Suite.Read(SharedAssets.Path("vectors", "chat", name + ".json")).Cases
-            .Select(entry => (entry.Name, entry.Wanted, Got: entry.Got())).Where(entry => entry.Wanted != entry.Got).ToList();
+            .Select(entry => (entry.Name, entry.Wanted, Got: entry.Got())).Where(entry => entry.Wanted != entry.Got)
+                .ToList();
         Assert.True(wrong.Count == 0, $"{wrong.Count} cases differ, the first: {wrong.FirstOrDefault()}");
     }
 
     /// <summary>The cases of one file.</summary>
     private sealed record Suite(IReadOnlyList<Case> Cases)
     {
-        public static Suite Micro { get; } = Read(Path.Combine(SharedAssets.Repository, "tests", "golden", "jinja", "micro.json"));
+        public static Suite Micro { get; } =
+            Read(Path.Combine(SharedAssets.Repository, "tests", "golden", "jinja", "micro.json"));
 
-        public static IEnumerable<string> TemplateNames => Directory.EnumerateFiles(SharedAssets.Path("vectors", "chat"), "*.json")
-            .Select(file => Path.GetFileNameWithoutExtension(file)).Where(file => file != "micro").Order(StringComparer.Ordinal);
+        public static IEnumerable<string> TemplateNames =>
+            Directory.EnumerateFiles(SharedAssets.Path("vectors", "chat"), "*.json")
+            .Select(file => Path.GetFileNameWithoutExtension(file)).Where(file => file != "micro")
+                .Order(StringComparer.Ordinal);
 
         public static Suite Read(string path)
         {
@@ -47,32 +51,39 @@ public sealed class ConformanceTests
     {
         public string Name => Entry.GetProperty("name").GetString()!;
 
-        /// <summary>The text with its spans, or the error: its words where the template raised it, else only that there is one.</summary>
+        /// <summary>The text with its spans, or the error: its words where the template raised it, else only that there
+        /// is one.</summary>
         public string Wanted
         {
             get
             {
                 if (Entry.TryGetProperty("expected", out var text))
-                    return text.GetString() + Spans(Entry.TryGetProperty("spans_utf16", out var units) ? units : Entry.TryGetProperty("spans", out var spans) ? spans : default);
-                return Entry.GetProperty("error_kind").GetString() == "raise_exception" ? "raised: " + Entry.GetProperty("error").GetString() : "error";
+                    return text.GetString()
+                        + Spans(Entry.TryGetProperty("spans_utf16", out var units) ? units
+                            : Entry.TryGetProperty("spans", out var spans) ? spans : default);
+                return Entry.GetProperty("error_kind").GetString() == "raise_exception" ? "raised: "
+                    + Entry.GetProperty("error").GetString() : "error";
             }
         }
 
         public string Got()
         {
-            var template = (Entry.TryGetProperty("template", out var own) ? own : File.GetProperty("template")).GetString()!;
+            var template =
+                (Entry.TryGetProperty("template", out var own) ? own : File.GetProperty("template")).GetString()!;
             var now = DateTime.Parse(File.GetProperty("now").GetString()!, CultureInfo.InvariantCulture);
             try
             {
                 var result = JinjaTemplate.Parse(template).Render(Variables(), now);
                 // The small cases count code points only.
-                int Place(int unit) => Entry.TryGetProperty("spans_utf16", out _) ? unit : result.Text[..unit].EnumerateRunes().Count();
+                int Place(int unit) =>
+                    Entry.TryGetProperty("spans_utf16", out _) ? unit : result.Text[..unit].EnumerateRunes().Count();
                 var spans = result.Generated.Select(span => $" [{Place(span.Start)},{Place(span.End)})");
                 return result.Text + (Entry.TryGetProperty("spans", out _) ? string.Concat(spans) : "");
             }
             catch (JinjaException error)
             {
-                return error.Kind == JinjaErrorKind.Raised ? "raised: " + error.Message : Entry.TryGetProperty("error", out _) ? "error" : "error: " + error.Message;
+                return error.Kind == JinjaErrorKind.Raised ? "raised: " + error.Message
+                    : Entry.TryGetProperty("error", out _) ? "error" : "error: " + error.Message;
             }
         }
 
@@ -86,7 +97,8 @@ public sealed class ConformanceTests
             {
                 if (owner.TryGetProperty(key, out var items) && items.ValueKind == JsonValueKind.Object)
                 {
-                    foreach (var item in items.EnumerateObject().Where(item => item.Value.ValueKind != JsonValueKind.Null || key != "special_tokens"))
+                    foreach (var item in items.EnumerateObject()
+                        .Where(item => item.Value.ValueKind != JsonValueKind.Null || key != "special_tokens"))
                         variables[item.Name] = item.Value;
                 }
             }

@@ -6,7 +6,8 @@ namespace Peft.Jinja.Tests;
 public sealed class HostileTemplateTests
 {
     [Theory]
-    [InlineData("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "more than 10000000 steps")]
+    [InlineData("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "more than 10000000 steps")]
     [InlineData("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "levels deep")]
     [InlineData("{{ 'x' * 1000000000 }}", "longer than")]
     [InlineData("{{ [1] * 1000000000 }}", "longer than")]
@@ -30,15 +31,27 @@ public sealed class HostileTemplateTests
     [InlineData(3000, "-", "")]
     public void Deep_nesting_is_refused_while_reading(int times, string open, string close)
     {
-        var template = "{{ " + string.Concat(Enumerable.Repeat(open, times)) + "1" + string.Concat(Enumerable.Repeat(close, times)) + " }}";
+        var template = "{{ " + string.Concat(Enumerable.Repeat(open, times)) + "1"
+            + string.Concat(Enumerable.Repeat(close, times)) + " }}";
         Assert.Equal(JinjaErrorKind.Limit, Assert.Throws<JinjaException>(() => Render(template)).Kind);
     }
 
     [Fact]
     public void Nested_inline_ifs_are_read_in_linear_time()
     {
-        var template = string.Concat(Enumerable.Repeat("(", 60)) + "1" + string.Concat(Enumerable.Repeat(" if true else 2)", 60));
+        var template =
+            string.Concat(Enumerable.Repeat("(", 60)) + "1" + string.Concat(Enumerable.Repeat(" if true else 2)", 60));
         Assert.Equal("1", Render("{{ " + template + " }}"));
+    }
+
+    [Fact]
+    public void Time_is_limited_too()
+    {
+        var limits = JinjaLimits.Default with { Time = TimeSpan.Zero };
+        var template = JinjaTemplate.Parse("{% for x in range(9999) %}{{ x }}{% endfor %}", limits);
+        var error = Assert.Throws<JinjaException>(
+            () => template.Render(new Dictionary<string, JsonElement>(), DateTime.UnixEpoch));
+        Assert.Equal("more than 0 seconds", error.Message);
     }
 
     [Theory]
@@ -48,6 +61,7 @@ public sealed class HostileTemplateTests
     public void An_error_names_its_line(string template, int line) =>
         Assert.Equal(line, Assert.Throws<JinjaException>(() => Render(template)).Line);
 
+    // Steps, not seconds: a busy machine may take long.
     private static string Render(string template) =>
-        JinjaTemplate.Parse(template).Render(new Dictionary<string, JsonElement>(), DateTime.UnixEpoch).Text;
+        JinjaTemplate.Parse(template, JinjaLimits.Default with { Time = TimeSpan.FromHours(1) }).Render(new Dictionary<string, JsonElement>(), DateTime.UnixEpoch).Text;
 }

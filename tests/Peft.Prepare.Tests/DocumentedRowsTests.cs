@@ -5,15 +5,19 @@ using Peft.Prepare.DataSets;
 
 namespace Peft.Prepare.Tests;
 
-/// <summary>The rows are those whose hashes stand in data/README.md: the published results were measured on them.</summary>
+/// <summary>
+/// The rows are those whose hashes stand in data/README.md: the published results were measured on them.
+/// </summary>
 public sealed partial class DocumentedRowsTests
 {
-    private static readonly string[] Readme = File.ReadAllLines(Path.Combine(SharedAssets.Repository, "data", "README.md"));
+    private static readonly string[] Readme = File.ReadAllLines(
+        Path.Combine(SharedAssets.Repository, "data", "README.md"));
 
     private static readonly Dictionary<string, (int Rows, string Hash)> Documented = Readme
         .Select(line => HashLine().Match(line))
         .Where(match => match.Success)
-        .ToDictionary(match => match.Groups[3].Value, match => (int.Parse(match.Groups[2].Value), match.Groups[1].Value));
+        .ToDictionary(match => match.Groups[3].Value,
+        match => (int.Parse(match.Groups[2].Value), match.Groups[1].Value));
 
     public static TheoryData<string> SetNames => [.. Catalog.All.Select(set => set.Name)];
 
@@ -39,7 +43,8 @@ public sealed partial class DocumentedRowsTests
     {
         var set = Catalog.All.Single(set => set.Name == name);
         var rows = set.Build(Installed.Packages);
-        Assert.Equal(ExpectedOf(set), set.Split.Names.Select(split => (rows[split].Count, ParquetRows.Hash(set.Columns, rows[split]))));
+        Assert.Equal(ExpectedOf(set),
+            set.Split.Names.Select(split => (rows[split].Count, ParquetRows.Hash(set.Columns, rows[split]))));
     }
 
     [PreparedDataTheory]

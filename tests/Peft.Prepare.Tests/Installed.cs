@@ -23,7 +23,8 @@ internal static class Installed
         }
     }
 
-    public static bool HasCache => Catalog.All.All(set => set.Split.Names.All(split => File.Exists(Cache.PathOf(set, split))));
+    public static bool HasCache =>
+        Catalog.All.All(set => set.Split.Names.All(split => File.Exists(Cache.PathOf(set, split))));
 }
 
 /// <summary>A theory that needs the packages of <c>make setup</c>; reported as skipped where they are absent.</summary>

@@ -1,6 +1,8 @@
 namespace Peft.Prepare.Tests;
 
-/// <summary>A folder with packages of a few lines each, laid out as npm and Debian lay them out; removed at the end.</summary>
+/// <summary>
+/// A folder with packages of a few lines each, laid out as npm and Debian lay them out; removed at the end.
+/// </summary>
 internal sealed class SmallPackages : IDisposable
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("peft-prepare-");
@@ -13,7 +15,9 @@ internal sealed class SmallPackages : IDisposable
     public SmallPackages Npm(string package, string version, params (string Path, string Text)[] files)
     {
         var folder = Path.Combine(Places.Npm, "node_modules", package);
-        foreach (var (path, text) in files.Prepend(("package.json", $$"""{"name": "{{package}}", "version": "{{version}}"}""")))
+        foreach (
+            var (path,
+            text) in files.Prepend(("package.json", $$"""{"name": "{{package}}", "version": "{{version}}"}""")))
             Write(Path.Combine(folder, path), text);
         return this;
     }

@@ -1,4 +1,6 @@
+using System.Text.RegularExpressions;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Recipes.Tests.Support;
 using Peft.Training;
 using Peft.Training.Checkpoints;
@@ -22,13 +24,50 @@ public sealed class OutputDirectoryTests : IDisposable
     }
 
     [Fact]
-    public void A_directory_in_use_is_refused_and_nothing_is_touched()
+    public void A_directory_that_is_not_empty_is_refused_by_what_it_holds_and_nothing_is_touched()
     {
         _folder.Write("out/notes.txt", "mine");
+        Assert.Equal($"{Out}: is not empty, and holds no run. Choose another directory with --output.", Message(null, false));
+        Checkpoint(7);
         Assert.Equal(
-            $"{Out}: is in use - continue it with --resume auto, replace it with --overwrite, or choose another with --output",
+            $"{Out}: holds an unfinished run, saved at step 7. Continue it with --resume auto, replace it with --overwrite, "
+            + "or choose another directory with --output.", Message(null, false));
+        _folder.Write("out/bundle.json", "{}");
+        Assert.Equal(
+            $"{Out}: holds the result of an earlier run. Replace it with --overwrite, or choose another directory with --output.",
             Message(null, false));
         Assert.Equal("mine", File.ReadAllText(_folder["out/notes.txt"]));
+    }
+
+    [Fact]
+    public void Overwriting_removes_results_and_reports_of_the_bundle_before()
+    {
+        foreach (var name in new[] { "bundle.json", "evaluation/results.json", "evaluation/examples.parquet", "report/report.html" })
+            _folder.Write($"out/{name}", "{}");
+        OutputDirectory.Decide(Out, null, true).Prepare().Dispose();
+        Assert.Empty(Directory.GetFileSystemEntries(Out));
+    }
+
+    [Fact]
+    public void Folders_of_the_same_names_with_other_files_stay()
+    {
+        foreach (var name in new[] { "bundle.json", "evaluation/mine.txt", "report/pages.html", "report/photo.jpg" })
+            _folder.Write($"out/{name}", "{}");
+        OutputDirectory.Decide(Out, null, true).Prepare().Dispose();
+        Assert.Equal(["evaluation", "report"], Directory.GetFileSystemEntries(Out).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void A_run_that_does_not_fit_on_the_disk_is_refused_before_it_begins()
+    {
+        var directory = OutputDirectory.Decide(Out, null, false);
+        directory.RequireSpace(1);
+        var error = Assert.Throws<FileOperationException>(() => directory.RequireSpace(1L << 60));
+        Assert.True(error.IsFull);
+        Assert.Matches(
+            $"^{Regex.Escape(Out)}: [0-9,.]+ MB free, and result, checkpoints and metrics take about 1,099,511,627,776.0 MB. "
+            + "Free some space or choose another output.$", error.Message);
+        Assert.False(Directory.Exists(Out));
     }
 
     [Fact]
@@ -90,7 +129,8 @@ public sealed class OutputDirectoryTests : IDisposable
     {
         _folder.Write($"out/{file}", "{}");
         Assert.Equal(
-            $"{Out}: holds a finished result and no checkpoint - replace it with --overwrite, or choose another with --output",
+            $"{Out}: holds a finished result and no checkpoint to resume from. "
+            + "Replace it with --overwrite, or choose another directory with --output.",
             Message("auto", false));
     }
 
@@ -104,11 +144,11 @@ public sealed class OutputDirectoryTests : IDisposable
 
     [Fact]
     public void A_checkpoint_that_is_none_is_refused() => Assert.Equal(
-        $"{_folder.Path}: has no trainer_state.json - name a checkpoint-N directory, or use --resume auto", Message(_folder.Path, false));
+        $"{_folder.Path}: no trainer_state.json in it. Name a checkpoint-N directory, or use --resume auto.", Message(_folder.Path, false));
 
     [Fact]
     public void Resume_and_overwrite_contradict_each_other() => Assert.Equal(
-        "--resume and --overwrite: one of them - resume continues what is there, overwrite removes it", Message("auto", true));
+        "--resume: given with --overwrite; expected one of the two. --resume continues what is there, --overwrite removes it.", Message("auto", true));
 
     [Theory]
     [InlineData(null, false)]
@@ -117,7 +157,7 @@ public sealed class OutputDirectoryTests : IDisposable
     public void A_file_is_no_directory(string? resume, bool overwrite)
     {
         _folder.Write("out", "");
-        Assert.Equal($"{Out}: is a file - name a directory with --output", Message(resume, overwrite));
+        Assert.Equal($"{Out}: is a file. Name a directory with --output.", Message(resume, overwrite));
     }
 
     [Theory]
@@ -130,7 +170,7 @@ public sealed class OutputDirectoryTests : IDisposable
         using (OutputDirectory.Decide(Out, "auto", false).Prepare())
         {
             _folder.Write("out/metrics.jsonl", "the first one's");
-            const string Message = ": another run is writing it now - wait for its end, or choose another directory with --output";
+            const string Message = ": another run is writing here now. Wait until it ends, or choose another directory with --output.";
             Assert.Equal(Out + Message, Assert.Throws<UserException>(() => OutputDirectory.RequireFree(Out)).Message);
             Assert.Equal(Out + Message, Assert.Throws<UserException>(second.Prepare).Message);
             Assert.Equal("the first one's", File.ReadAllText(_folder["out/metrics.jsonl"]));
@@ -146,8 +186,8 @@ public sealed class OutputDirectoryTests : IDisposable
         using (OutputDirectory.Decide(Out, null, false).Prepare())
             Checkpoint(3);
 
-        Assert.Contains("is in use", Assert.Throws<UserException>(fresh.Prepare).Message, StringComparison.Ordinal);
-        Assert.Equal($"{Out}: another run wrote a checkpoint here meanwhile - start again", Assert.Throws<UserException>(resumed.Prepare).Message);
+        Assert.Contains("holds an unfinished run, saved at step 3", Assert.Throws<UserException>(fresh.Prepare).Message, StringComparison.Ordinal);
+        Assert.Equal($"{Out}: another run has just written a checkpoint here. Start again.", Assert.Throws<UserException>(resumed.Prepare).Message);
         Assert.Single(new CheckpointStore(Out).All());
     }
 
@@ -167,7 +207,7 @@ public sealed class OutputDirectoryTests : IDisposable
         _folder.Write("file", "");
         var error = Assert.Throws<UserException>(() => OutputDirectory.Decide(_folder["file/out"], null, false).Prepare());
         Assert.StartsWith($"{_folder["file/out"]}: cannot be written (", error.Message, StringComparison.Ordinal);
-        Assert.EndsWith(") - choose another directory with --output", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith("). Choose another directory with --output.", error.Message, StringComparison.Ordinal);
     }
 
     private string Message(string? resume, bool overwrite) =>

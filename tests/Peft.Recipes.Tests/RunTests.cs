@@ -119,7 +119,8 @@ public sealed class RunTests : IDisposable
         Assert.Equal([("base", "base"), ("one", "recorded"), ("out", "adapter")], results.Subjects.Select(s => (s.Name, s.Kind)));
         Assert.Equal((0.25, null), (results.ScoreOf("one", "copy", "char_error_rate")!.Value, results.ScoreOf("one", "copy", "char_error_rate")!.Low));
 
-        using var other = _project.Build(_project.Load(TinyProject.Mixture, "evaluation.baselines=[{name: two, results: results/two.json}]"));
+        using var other = _project.Build(
+            _project.Load(TinyProject.Mixture, "evaluation.baselines=[{name: two, results: results/two.json}]"), "other");
         Assert.StartsWith("results/two.json: no such file", Assert.Throws<UserException>(() => other.Baselines()).Message, StringComparison.Ordinal);
     }
 
@@ -131,7 +132,7 @@ public sealed class RunTests : IDisposable
             () => _project.Train(_project.Load(TinyProject.Mixture, "training.learning_rate=0.5", "adapter.r=4"), "out", resume: "auto"));
 
         Assert.Equal(
-            $"{Folder["out/checkpoint-2"]}: belongs to another recipe - continue with the recipe it was written by, or train anew with --overwrite\n"
+            $"{Folder["out/checkpoint-2"]}: written by another recipe. Continue with that recipe, or train again with --overwrite.\n"
             + "  checkpoint: r: 2\n  checkpoint: lora_alpha: 4.0\n  checkpoint: learning_rate: 0.02\n"
             + "  recipe:     r: 4\n  recipe:     lora_alpha: 8.0\n  recipe:     learning_rate: 0.5", error.Message);
     }
@@ -160,6 +161,28 @@ public sealed class RunTests : IDisposable
     }
 
     [Fact]
+    public void Files_that_are_nowhere_are_all_told_with_what_was_probably_meant()
+    {
+        var text = TinyProject.Mixture.Replace("rows.jsonl, limit", "nothing.csv, limit", StringComparison.Ordinal)
+            .Replace("files: rows.jsonl", "files: row.jsonl", StringComparison.Ordinal);
+        var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(text)));
+        var looked = $"ooked in {Directory.GetCurrentDirectory()}, {Folder.Path}, /tmp and /.";
+        Assert.Equal(
+            $"{Folder["r.yaml"]} has 2 faults:\n"
+            + $"  data.train[0].files  'row.jsonl', which does not exist. Did you mean rows.jsonl? L{looked}\n"
+            + $"  data.eval[0].files   'nothing.csv', which does not exist. L{looked}", error.Message);
+    }
+
+    [Fact]
+    public void What_a_run_will_write_is_known_before_it_begins()
+    {
+        using var run = _project.Build(_project.Load(TinyProject.Mixture, "training.save_steps=2"));
+        run.Train(new StopRequest());
+        var written = new DirectoryInfo(Folder["out"]).EnumerateFiles("*", SearchOption.AllDirectories).Sum(file => file.Length);
+        Assert.InRange(run.DiskBytes, written / 2, written * 2);
+    }
+
+    [Fact]
     public void An_end_of_text_beyond_the_embedding_is_refused()
     {
         var config = System.Text.RegularExpressions.Regex.Replace(File.ReadAllText(Folder["base/config.json"]), "\"eos_token_id\": *[0-9]+", "\"eos_token_id\": 5000");
@@ -183,7 +206,7 @@ public sealed class RunTests : IDisposable
         }
         var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(text, "evaluation.tasks=[{task: other}]")));
         Assert.Equal(
-            $"{Folder["r.yaml"]} has 1 fault:\n  evaluation.tasks  'other'  a task that held-out rows have: copy, same", error.Message);
+            $"{Folder["r.yaml"]} has 1 fault:\n  evaluation.tasks  'other'; expected a task of held-out rows: copy or same.", error.Message);
     }
 
     [Fact]
@@ -209,7 +232,7 @@ public sealed class RunTests : IDisposable
     [Fact]
     public void The_memory_estimate_counts_what_is_there_and_grows_with_the_batch()
     {
-        var estimates = new[] { 2, 4, 8 }.Select(batch =>
+        var estimates = new[] { 1, 2, 4 }.Select(batch =>
         {
             using var run = _project.Build(_project.Load(TinyProject.Mixture, $"training.per_device_train_batch_size={batch}"));
             // Values, gradients and AdamW's two: four times.
@@ -222,7 +245,36 @@ public sealed class RunTests : IDisposable
         Assert.True(estimates[0].Activations > 0);
         Assert.Equal(2 * estimates[0].Activations, estimates[1].Activations);
         Assert.Equal(4 * estimates[0].Activations, estimates[2].Activations);
-        Assert.StartsWith("memory: base 0.0 MB, trained values with gradients and optimizer ", estimates[0].ToString(), StringComparison.Ordinal);
+        Assert.Matches(
+            "^memory: about [0-9]+ MB at the peak: program [0-9]+ MB, base 0 MB, trainable parameters with gradients and optimizer 0 MB, "
+            + "a training step [0-9]+ MB or an evaluation batch [0-9]+ MB, whichever is larger$", estimates[0].ToString());
+        Assert.All(estimates, estimate => Assert.True(estimate.Least <= estimate.Total && estimate.Total > estimate.Program));
+    }
+
+    [Fact]
+    public void A_batch_that_no_memory_of_the_machine_can_hold_is_refused_before_it_starts()
+    {
+        using var run = _project.Build(_project.Load(
+            TinyProject.Mixture, "training.per_device_train_batch_size=8", "training.per_device_eval_batch_size=1"));
+        var estimate = MemoryEstimate.Of(run);
+        estimate.RequireToFit(run, estimate.Least);
+        var error = Assert.Throws<UserException>(() => estimate.RequireToFit(run, estimate.Least - 1));
+        Assert.Matches(
+            "^training.per_device_train_batch_size: 8 rows, which need at least [0-9.]+ GiB; expected at most the [0-9.]+ GiB of this machine. "
+            + "Reduce it or data.max_length, set training.gradient_checkpointing: true, or use a smaller base.$", error.Message);
+        Assert.Null(estimate.Warning(estimate.Total));
+        Assert.Matches("^this run may take [0-9.]+ GiB of memory and [0-9.]+ GiB are free: ", estimate.Warning(estimate.Total - 1));
+    }
+
+    [Fact]
+    public void An_evaluation_batch_that_cannot_fit_is_named()
+    {
+        using var run = _project.Build(_project.Load(
+            TinyProject.Mixture, "training.per_device_train_batch_size=1", "training.per_device_eval_batch_size=65536"));
+        var estimate = MemoryEstimate.Of(run);
+        Assert.True(estimate.Evaluation > estimate.Activations);
+        var error = Assert.Throws<UserException>(() => estimate.RequireToFit(run, estimate.Least - 1));
+        Assert.StartsWith("training.per_device_eval_batch_size: 65,536 rows, which need at least ", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

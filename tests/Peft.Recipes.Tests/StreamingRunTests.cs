@@ -32,7 +32,7 @@ public sealed class StreamingRunTests : IDisposable
         Assert.Equal(
             $"{_project.Folder["r.yaml"]} has 1 fault:\n"
             + $"  training.max_steps  0, and streaming leaves the number of sequences unknown (data.train[0]: {_project.Folder["rows.jsonl"]} is not a Parquet file)"
-            + "  at least 1, or sizes that are known without reading (Parquet without filter)",
+            + "; expected at least 1, or data of a known size (Parquet without filter).",
             error.Message);
     }
 

@@ -13,7 +13,8 @@ internal static class MemorySoak
     private const double AllowedShare = 0.02;   // growth after it
     private const double AllowedMegabytes = 16; // or this much, whichever is more
 
-    /// <summary>Prints a table of resident size and live tensors; 1 when either grew. The collector takes and returns tens of
+    /// <summary>Prints a table of resident size and live tensors; 1 when either grew. The collector takes and returns
+    /// tens of
     /// megabytes as it likes, so its share is judged apart from the rest, which is libtorch's and ours.</summary>
     public static int Run(double minutes, string recipeFile)
     {
@@ -21,7 +22,8 @@ internal static class MemorySoak
         try
         {
             // Checkpoints and evaluations belong to what is watched.
-            var recipe = Recipe.Load(recipeFile, ["training.max_steps=1000000000", "training.lr_scheduler_type=constant",
+            var recipe = Recipe.Load(recipeFile,
+                ["training.max_steps=1000000000", "training.lr_scheduler_type=constant",
                 "training.save_steps=20", "training.eval_steps=40", "training.report_to=[tensorboard]",
                 "training.load_best_model_at_end=false", "training.early_stopping_patience=0"]);
             var output = OutputDirectory.Decide(Path.Combine(folder, "out"), null, overwrite: false);
@@ -29,7 +31,8 @@ internal static class MemorySoak
             var watch = new Watch(TimeSpan.FromMinutes(minutes), stop);
             using var run = RunBuilder.Build(recipe, output, torch.CPU, watch);
             using var taken = output.Prepare();
-            Console.WriteLine($"{recipeFile} for {minutes} minutes, a checkpoint every 20 steps, an evaluation every 40");
+            Console.WriteLine(
+                $"{recipeFile} for {minutes} minutes, a checkpoint every 20 steps, an evaluation every 40");
             run.Train(stop);
             return watch.Judge();
         }
@@ -39,7 +42,8 @@ internal static class MemorySoak
         }
     }
 
-    private sealed record Sample(TimeSpan At, int Step, double ResidentMegabytes, double ManagedMegabytes, long LiveTensors)
+    private sealed record Sample(TimeSpan At, int Step, double ResidentMegabytes, double ManagedMegabytes,
+        long LiveTensors)
     {
         public double NativeMegabytes => ResidentMegabytes - ManagedMegabytes;
     }
@@ -58,11 +62,14 @@ internal static class MemorySoak
 
         public void Write(StepReport report)
         {
-            var sample = new Sample(_clock.Elapsed, report.Step, Environment.WorkingSet / 1e6, GC.GetGCMemoryInfo().TotalCommittedBytes / 1e6, TorchRuntime.LiveTensorCount);
+            var sample = new Sample(_clock.Elapsed, report.Step, Environment.WorkingSet / 1e6,
+                GC.GetGCMemoryInfo().TotalCommittedBytes / 1e6, TorchRuntime.LiveTensorCount);
             _samples.Add(sample);
             if (sample.At >= duration * _printed / Rows)
             {
-                Console.WriteLine($"{sample.At,9:h\\:mm\\:ss} {sample.Step,8} {sample.ResidentMegabytes,12:F1} {sample.ManagedMegabytes,13:F1} {sample.LiveTensors,13}");
+                Console.WriteLine(
+                    $"{sample.At,9:h\\:mm\\:ss} {sample.Step,8} {sample.ResidentMegabytes,12:F1} "
+                    + $"{sample.ManagedMegabytes,13:F1} {sample.LiveTensors,13}");
                 _printed = (int)(sample.At / duration * Rows) + 1;
             }
             if (sample.At >= duration)
@@ -81,7 +88,8 @@ internal static class MemorySoak
         {
         }
 
-        /// <summary>Compares the first half of what follows the warm-up with the second half: medians of the resident size, and
+        /// <summary>Compares the first half of what follows the warm-up with the second half: medians of the resident
+        /// size, and
         /// the most live tensors.</summary>
         public int Judge()
         {
@@ -94,10 +102,13 @@ internal static class MemorySoak
             var (first, second) = (warm[..(warm.Count / 2)], warm[(warm.Count / 2)..]);
             var (tensorsBefore, tensorsAfter) = (first.Max(s => s.LiveTensors), second.Max(s => s.LiveTensors));
             Console.WriteLine("median of each half after the warm-up: "
-                + $"resident {Median(first, s => s.ResidentMegabytes):F1} -> {Median(second, s => s.ResidentMegabytes):F1} MB, "
-                + $"of which the collector's {Median(first, s => s.ManagedMegabytes):F1} -> {Median(second, s => s.ManagedMegabytes):F1} MB; "
+                + $"resident {Median(first, s => s.ResidentMegabytes):F1} -> "
+                + $"{Median(second, s => s.ResidentMegabytes):F1} MB, "
+                + $"of which the collector's {Median(first, s => s.ManagedMegabytes):F1} -> "
+                + $"{Median(second, s => s.ManagedMegabytes):F1} MB; "
                 + $"most live tensors {tensorsBefore} -> {tensorsAfter}");
-            if (Flat(first, second, s => s.NativeMegabytes) && Flat(first, second, s => s.ManagedMegabytes) && tensorsAfter <= tensorsBefore)
+            if (Flat(first, second, s => s.NativeMegabytes) && Flat(first, second, s => s.ManagedMegabytes)
+                && tensorsAfter <= tensorsBefore)
             {
                 Console.WriteLine("memory is flat");
                 return 0;
@@ -107,8 +118,10 @@ internal static class MemorySoak
         }
 
         private static bool Flat(List<Sample> first, List<Sample> second, Func<Sample, double> size) =>
-            Median(second, size) <= Median(first, size) + Math.Max(AllowedMegabytes, Median(first, size) * AllowedShare);
+            Median(second, size) <= Median(first, size)
+                + Math.Max(AllowedMegabytes, Median(first, size) * AllowedShare);
 
-        private static double Median(List<Sample> samples, Func<Sample, double> size) => samples.Select(size).Order().ElementAt(samples.Count / 2);
+        private static double Median(List<Sample> samples, Func<Sample, double> size) =>
+            samples.Select(size).Order().ElementAt(samples.Count / 2);
     }
 }

@@ -15,7 +15,8 @@ public static class Program
             {
                 ["kills", var count] => Kill(Number(count), Environment.TickCount & 0xFFFF),
                 ["kills", var count, var seed] => Kill(Number(count), Number(seed)),
-                ["memory", var minutes, var recipe] => MemorySoak.Run(double.Parse(minutes, CultureInfo.InvariantCulture), recipe),
+                ["memory", var minutes, var recipe] =>
+                    MemorySoak.Run(double.Parse(minutes, CultureInfo.InvariantCulture), recipe),
                 _ => throw new ArgumentException("kills COUNT [SEED], or memory MINUTES RECIPE"),
             };
         }
@@ -32,7 +33,9 @@ public static class Program
         using var rounds = new CrashRounds(seed, isTimed: true, Console.WriteLine);
         Console.WriteLine($"a whole run renames {rounds.RenamesLeft} files into place");
         rounds.Run(count);
-        Console.WriteLine($"{count} kills: every bundle and checkpoint verified, every life ended in the bytes of a run that was not killed; "
+        Console.WriteLine(
+            $"{count} kills: every bundle and checkpoint verified, every life ended in the bytes of a run that was not "
+            + $"killed; "
             + $"{rounds.RenamesLeft} renames were not struck");
         return 0;
     }

@@ -1,6 +1,8 @@
 namespace Peft.Tests;
 
-/// <summary>Finds the repository and the shared assets (models, tokenizers, data, vectors) that stand beside it.</summary>
+/// <summary>
+/// Finds the repository and the shared assets (models, tokenizers, data, vectors) that stand beside it.
+/// </summary>
 public static class SharedAssets
 {
     /// <summary>The folder that holds Peft.sln.</summary>
@@ -37,7 +39,9 @@ public sealed class SharedFactAttribute : FactAttribute
     public SharedFactAttribute() => Skip = SharedAssets.Folder is null ? SkipReason.Text : null;
 }
 
-/// <summary>A theory that needs the shared assets; reported as skipped, with the reason, where they are absent.</summary>
+/// <summary>
+/// A theory that needs the shared assets; reported as skipped, with the reason, where they are absent.
+/// </summary>
 public sealed class SharedTheoryAttribute : TheoryAttribute
 {
     public SharedTheoryAttribute() => Skip = SharedAssets.Folder is null ? SkipReason.Text : null;

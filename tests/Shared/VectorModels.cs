@@ -5,5 +5,6 @@ public static class VectorModels
 {
     /// <summary>Their folders below <c>vectors/models</c>.</summary>
     public static TheoryData<string> Names =>
-        ["llama-gqa", "llama-tied", "llama3-rope", "llama-linear-rope", "llama-bias", "mistral-window", "mistral-headdim", "qwen2-tied"];
+        ["llama-gqa", "llama-tied", "llama3-rope", "llama-linear-rope", "llama-bias", "mistral-window",
+            "mistral-headdim", "qwen2-tied"];
 }

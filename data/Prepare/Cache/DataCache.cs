@@ -5,7 +5,9 @@ using Peft.Prepare.DataSets;
 
 namespace Peft.Prepare.Cache;
 
-/// <summary>The folder of the prepared data sets: <c>NAME/{train,validation,test}.parquet</c> and a stamp beside them.</summary>
+/// <summary>
+/// The folder of the prepared data sets: <c>NAME/{train,validation,test}.parquet</c> and a stamp beside them.
+/// </summary>
 internal sealed class DataCache(string folder)
 {
     private const string StampFile = ".stamp";
@@ -36,7 +38,7 @@ internal sealed class DataCache(string folder)
         }
 
         return DirectoryLock.TryTake(folder)
-            ?? throw new UserException($"{folder} - another run is writing data sets there - one run at a time - wait until it is done");
+            ?? throw UserException.At(folder, "another run is writing data sets there", null, "wait until it is done");
     }
 
     /// <summary>Writes a data set: until the last byte of it is on the disk, the former one stays in place.</summary>

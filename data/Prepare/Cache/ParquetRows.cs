@@ -55,13 +55,15 @@ internal static class ParquetRows
         }
         catch (Exception error) when (error is not OutOfMemoryException)
         {
-            // Of a damaged file the library throws whatever it stumbles over: a format, an index, a codec's own type.
-            throw new UserException($"{path} - missing or damaged - a data set that make data writes - run make data", error);
+            // For a damaged file the library throws whatever it stumbles over: a format, an index, a codec's own type.
+            throw UserException.At(path, "missing or damaged", "a data set as make data writes it", "run make data",
+                error);
         }
     }
 
     /// <summary>
-    /// SHA-256 over the names of the columns and then every value, row by row: each in UTF-8 with a zero byte behind it.
+    /// SHA-256 over the names of the columns and then every value, row by row: each in UTF-8 with a zero byte behind
+    /// it.
     /// </summary>
     public static string Hash(IReadOnlyList<string> columns, IEnumerable<string[]> rows)
     {

@@ -46,5 +46,6 @@ internal static class Catalog
 
     private static KeyedRow RowOf(Mail mail, string label) => new(mail.Thread, [mail.Subject, mail.Body, label]);
 
-    private static KeyedRow RowOf(IrregularForm entry) => new(entry.Lemma, [entry.Form, entry.Lemma, entry.PartOfSpeech]);
+    private static KeyedRow RowOf(IrregularForm entry) =>
+        new(entry.Lemma, [entry.Form, entry.Lemma, entry.PartOfSpeech]);
 }

@@ -56,7 +56,8 @@ internal static class CorpusPassages
             .OrderBy(Split.OrderOf, StringComparer.Ordinal);
 
     private static IEnumerable<Document> Packed(string source, IEnumerable<string> entries, string separator) =>
-        Passages.Packed(entries, separator).Index().Select(entry => new Document(source, $"{entry.Index}", [entry.Item]));
+        Passages.Packed(entries,
+            separator).Index().Select(entry => new Document(source, $"{entry.Index}", [entry.Item]));
 
     private static bool IsTrain(DataSet task, string key) => task.Split.Of(key) == Split.Train;
 }

@@ -25,15 +25,17 @@ internal sealed record DataSet(
     string[] Packages,
     Func<InstalledPackages, IEnumerable<KeyedRow>> Read)
 {
-    /// <summary>The rows of each split in the order of the file; the same packages give the same rows on every machine.</summary>
+    /// <summary>
+    /// The rows of each split in the order of the file; the same packages give the same rows on every machine.
+    /// </summary>
     /// <exception cref="UserException">The packages hold no row of it.</exception>
     public IReadOnlyDictionary<string, IReadOnlyList<string[]>> Build(InstalledPackages packages)
     {
         var rows = Read(packages).Select(row => (row.Order, Split: Split.Of(row.Key), row.Values)).ToList();
         if (rows.Count == 0)
-            throw new UserException(
-                $"{Name} - {string.Join(", ", Packages)} as installed hold no row of it - "
-                + "the versions in data/package.json - run make setup");
+            throw UserException.At(
+                Name, $"no row of it in the installed {Words.AllOf([.. Packages])}",
+                "the versions in data/package.json", "run make setup");
         rows.Sort((x, y) => string.CompareOrdinal(x.Order, y.Order));
         var bySplit = rows.ToLookup(row => row.Split, row => row.Values);
         return Split.Names.ToDictionary(name => name, IReadOnlyList<string[]> (name) => [.. bySplit[name]]);

@@ -29,7 +29,9 @@ internal readonly record struct Split(int Validation, int Test)
     /// <summary>The first 4 bytes of SHA-256 of the UTF-8 text, big endian.</summary>
     public static uint Hash(string text) => BinaryPrimitives.ReadUInt32BigEndian(Digest(text));
 
-    /// <summary>SHA-256 of the UTF-8 text in hexadecimal: in the order of these a prefix of rows is a fair sample.</summary>
+    /// <summary>
+    /// SHA-256 of the UTF-8 text in hexadecimal: in the order of these a prefix of rows is a fair sample.
+    /// </summary>
     public static string OrderOf(string text) => Convert.ToHexStringLower(Digest(text));
 
     private static byte[] Digest(string text) => SHA256.HashData(Encoding.UTF8.GetBytes(text));

@@ -54,7 +54,9 @@ internal static partial class Brown
         return tokens;
     }
 
-    /// <summary>Words as print has them: no space before a closing mark or behind an opening one, plain quotation marks.</summary>
+    /// <summary>
+    /// Words as print has them: no space before a closing mark or behind an opening one, plain quotation marks.
+    /// </summary>
     public static string Joined(IEnumerable<BrownToken> tokens)
     {
         var result = new StringBuilder();

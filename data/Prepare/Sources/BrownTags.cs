@@ -23,7 +23,8 @@ internal static class BrownTags
             plain = plain.Replace(suffix, "", StringComparison.Ordinal);
         return plain switch
         {
-            _ when plain.StartsWith("fw-", StringComparison.Ordinal) || plain.Contains('+', StringComparison.Ordinal) => null,
+            _ when plain.StartsWith("fw-", StringComparison.Ordinal)
+                || plain.Contains('+', StringComparison.Ordinal) => null,
             _ when BeginsWithAny(plain, Nouns) => "noun",
             _ when BeginsWithAny(plain, Verbs) => "verb",
             _ when BeginsWithAny(plain, Adjectives) => "adjective",
@@ -40,7 +41,8 @@ internal static class BrownTags
 
     // A $ behind the tag is a genitive (dt$: another's; pp$$: mine), which stands for a noun.
     private static bool IsDeterminer(string tag) =>
-        Determiners.Any(start => tag.StartsWith(start, StringComparison.Ordinal) && !tag.AsSpan(start.Length).StartsWith("$"));
+        Determiners.Any(start => tag.StartsWith(start, StringComparison.Ordinal)
+            && !tag.AsSpan(start.Length).StartsWith("$"));
 
     private static bool BeginsWithAny(string tag, string[] starts) =>
         starts.Any(start => tag.StartsWith(start, StringComparison.Ordinal));

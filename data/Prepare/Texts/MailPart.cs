@@ -55,7 +55,8 @@ internal sealed partial class MailPart
         return isHtml ? Html.WithoutMarkup(decoded) : decoded;
     }
 
-    // A part without headers begins with its empty line and loses it here, so that its text is taken for headers and not
+    // A part without headers begins with its empty line and loses it here, so that its text is taken for headers and
+    // not
     // seen. So were the rows made that results were measured on: it stays.
     private IEnumerable<MailPart> Parts(string boundary) =>
         _body.Split("--" + boundary, StringSplitOptions.None)

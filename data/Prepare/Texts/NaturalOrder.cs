@@ -1,6 +1,8 @@
 namespace Peft.Prepare.Texts;
 
-/// <summary>Orders names by code units, and runs of digits in them by their number: <c>doc-2</c> before <c>doc-10</c>.</summary>
+/// <summary>
+/// Orders names by code units, and runs of digits in them by their number: <c>doc-2</c> before <c>doc-10</c>.
+/// </summary>
 internal sealed class NaturalOrder : IComparer<string>
 {
     /// <summary>The only one.</summary>

@@ -38,7 +38,8 @@ internal static class Passages
     }
 
     /// <summary>
-    /// Packs short entries into documents of a passage each. An entry longer than a passage becomes a document of its own.
+    /// Packs short entries into documents of a passage each. An entry longer than a passage becomes a document of its
+    /// own.
     /// </summary>
     public static IEnumerable<string> Packed(IEnumerable<string> entries, string separator)
     {

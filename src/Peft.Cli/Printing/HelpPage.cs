@@ -23,7 +23,7 @@ public static class HelpPage
         var page = HelpText.AutoBuild(asked, text =>
         {
             text.Heading = verb is null
-                ? "peft - mixtures of LoRA experts on a frozen language model\n\n"
+                ? "peft: mixtures of LoRA experts on a frozen language model\n\n"
                     + "usage: peft COMMAND [OPTION]...   (peft COMMAND --help lists its options)"
                 : $"usage: peft {Typed(verb.Name)}{Values(type)} [OPTION]...\n\n{verb.HelpText}";
             text.Copyright = "";

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Peft.Evaluation;
 using Peft.Evaluation.Results;
 using Peft.Formats;
@@ -38,7 +39,7 @@ internal sealed class ProgressBar(Output output)
         : $"{time.Minutes}:{time.Seconds:D2} left";
 }
 
-/// <summary>Shows a run while it trains: a bar on a terminal, a line every few steps otherwise.</summary>
+/// <summary>Shows a run while it trains: a line every few steps, and on a terminal a bar below them.</summary>
 public sealed class TrainingProgress(Output output, int loggingSteps) : IMetricSink
 {
     private readonly ProgressBar _bar = new(output);
@@ -46,6 +47,8 @@ public sealed class TrainingProgress(Output output, int loggingSteps) : IMetricS
     private int _firstStep;
     private int _totalSteps;
     private double _smoothedTokensPerSecond;
+    private double _lossSum;
+    private int _losses;
     private bool _collapseTold;
 
     /// <inheritdoc/>
@@ -57,25 +60,42 @@ public sealed class TrainingProgress(Output output, int loggingSteps) : IMetricS
     }
 
     /// <inheritdoc/>
+    /// <remarks>The loss shown is the mean of the steps since the line before: that of one batch jumps about.</remarks>
     public void Write(StepReport report)
     {
         _smoothedTokensPerSecond = _smoothedTokensPerSecond == 0
             ? report.TokensPerSecond
             : 0.9 * _smoothedTokensPerSecond + 0.1 * report.TokensPerSecond;
-        var done = report.Step - _firstStep;
-        var left = Stopwatch.GetElapsedTime(_started) / done * (_totalSteps - report.Step);
         if (report.Skipped is { } skipped)
         {
             _bar.Clear();
             output.Say($"{skipped.Reason} The step was skipped ({skipped.Count} so far).");
         }
+        else
+        {
+            _lossSum += report.Loss;
+            _losses++;
+        }
         WarnOfCollapse(report);
-        var text = $"step {report.Step}/{_totalSteps}  loss {report.Loss:F4}  lr {report.LearningRate:0.00e+00}  " +
-                   $"{_smoothedTokensPerSecond:N0} tokens/s  {ProgressBar.Left(left)}";
-        if (output.IsInteractive)
-            _bar.Draw(report.Step / (double)Math.Max(1, _totalSteps), text);
-        else if (report.Step % loggingSteps == 0 || report.Step == _totalSteps || done == 1)
+        var text = Line(report);
+        if (report.Step % loggingSteps == 0 || report.Step == _totalSteps || report.Step - _firstStep == 1)
+        {
+            _bar.Clear();
             output.Say(text);
+            (_lossSum, _losses) = (0, 0);
+        }
+        if (output.IsInteractive && report.Step < _totalSteps)
+            _bar.Draw(report.Step / (double)Math.Max(1, _totalSteps), text);
+    }
+
+    private string Line(StepReport report)
+    {
+        var left = Stopwatch.GetElapsedTime(_started) / (report.Step - _firstStep) * (_totalSteps - report.Step);
+        var loss = _losses == 0 ? "-" : string.Create(CultureInfo.InvariantCulture, $"{_lossSum / _losses:F4}");
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"step {report.Step}/{_totalSteps}  loss {loss}  lr {report.LearningRate:0.00e+00}  " +
+            $"{_smoothedTokensPerSecond:N0} tokens/s  {ProgressBar.Left(left)}");
     }
 
     /// <inheritdoc/>

@@ -54,7 +54,10 @@ public static class ResultsPrinting
                 from task in results.Tasks
                 let score = results.ScoreOf(subject.Name, task.Name, task.Main.Name)
                 where score is not null
-                select new { Task = task.Name, Metric = task.Main.Name, task.Main.HigherIsBetter, score.Value, score.Rows },
+                select new
+                {
+                    Task = task.Name, Metric = task.Main.Name, task.Main.HigherIsBetter, score.Value, score.Rows,
+                },
         });
         return JsonSerializer.Serialize(new { models }, SnakeCase);
     }

@@ -43,6 +43,8 @@ public sealed class DataVerb : IVerb
         output.Result("");
         using var data = RunBuilder.OpenData(recipe, tokenizer);
         output.Result(Statistics(data));
+        foreach (var line in Losses(data, recipe.Data))
+            output.Result(line);
         if (data.IsStreaming)
             output.Result($"\n{Summary(data, recipe.Data)}");
         else if (recipe.Data.RowLength > 0)
@@ -64,6 +66,36 @@ public sealed class DataVerb : IVerb
             : $"number of sequences unknown ({data.WhyUnknown})";
         return $"streamed in blocks of {Words.Count(options.ShuffleBufferSize, "row")}: {count}, number of tokens "
             + $"unknown, longest row unknown (assumed to be max_length {options.MaxLength})";
+    }
+
+    /// <summary>What max_length and unusable rows took away, a line each for <c>train:</c> and <c>eval:</c>; none where
+    /// nothing
+    /// was.</summary>
+    internal static IEnumerable<string> Losses(TrainingData data, DataOptions options)
+    {
+        var sets = new[] { ("", data.IsStreaming ? null : data.Train.Statistics),
+            ("evaluation data: ", data.Eval.Statistics) };
+        foreach (var (name, all) in sets)
+        {
+            if (all is null)
+                continue;
+            if (all.CutTokens > 0)
+            {
+                yield return $"{name}{Words.Count(all.CutTokens, "token")} cut off to fit max_length "
+                    + $"{options.MaxLength}, "
+                    + $"from {Words.Count(all.CutSequences, "sequence")} "
+                    + $"({Percent(all.CutSequences / (double)all.Sequences)})";
+            }
+
+            if (all.DroppedRows == 0)
+                continue;
+            var reasons = new[] { (all.BadRows, "unusable"), (all.LongRows, "too long"),
+                (all.UnlearnableRows, "without a token to learn") };
+            yield return $"{name}{Words.Count(all.DroppedRows, "row")} of {all.Rows - all.FilteredRows:N0} skipped "
+                + $"({Percent(all.DroppedRows / (double)(all.Rows - all.FilteredRows))}): "
+                + string.Join(", ",
+                reasons.Where(reason => reason.Item1 > 0).Select(reason => $"{reason.Item1:N0} {reason.Item2}"));
+        }
     }
 
     private static void Show(PreviewRow sequence, Output output)
@@ -109,7 +141,7 @@ public sealed class DataVerb : IVerb
         return table.ToString();
 
         void Add(DataStatistics set, string name) => table.Add(
-            name, $"{set.Rows:N0}", $"{set.Sequences:N0}", $"{set.BadRows + set.LongRows + set.FilteredRows:N0}",
+            name, $"{set.Rows:N0}", $"{set.Sequences:N0}", $"{set.DroppedRows + set.FilteredRows:N0}",
             $"{set.Tokens:N0}", $"{set.LearnedTokens:N0}", $"{set.CutTokens:N0}",
             $"{set.Lengths.Median}", $"{set.Lengths.P99}", $"{set.Lengths.Longest}");
     }

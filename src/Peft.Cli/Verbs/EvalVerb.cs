@@ -107,7 +107,7 @@ public sealed class EvalVerb : IVerb
                 Dtype = Dtype,
                 Device = Devices.Choose(Device),
             },
-            progress.Show, () => stop.IsRequested);
+            progress.Show, () => stop.IsRequested, output.Say);
         foreach (var gate in gates)
             gate.Check(run.Metrics);
         using var taken = directory.Prepare();

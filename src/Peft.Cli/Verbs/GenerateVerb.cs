@@ -1,9 +1,13 @@
 using System.Globalization;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
+using Peft.Recipes;
 
 namespace Peft.Cli.Verbs;
 
@@ -11,9 +15,22 @@ namespace Peft.Cli.Verbs;
 [Verb("generate", HelpText = "Continue prompts with a model or an adapter on it.")]
 public sealed class GenerateVerb : ModelVerb, IVerb
 {
+    private const string Stdin = "-";
+    private static readonly JsonSerializerOptions Readable =
+        new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     /// <summary>The prompt.</summary>
-    [Option("prompt", Required = true, MetaValue = "TEXT", HelpText = "The text to continue.")]
-    public string Prompt { get; set; } = "";
+    [Option("prompt", MetaValue = "TEXT", HelpText =
+        "The text to continue; - reads one prompt a line from standard input.")]
+    public string? Prompt { get; set; }
+
+    /// <summary>Standard input.</summary>
+    [Value(0, MetaName = "-", HelpText = "Read prompts from standard input, one a line.")]
+    public string? Input { get; set; }
+
+    /// <summary>Output for programs.</summary>
+    [Option("jsonl", HelpText = "Print each prompt and its answer as one line of JSON.")]
+    public bool Jsonl { get; set; }
 
     /// <summary>Longest continuation.</summary>
     [Option("max-new-tokens", Default = 128, MetaValue = "N", HelpText = "Maximum number of new tokens.")]
@@ -50,9 +67,28 @@ public sealed class GenerateVerb : ModelVerb, IVerb
             "a number of at least 0");
         Require(TopP is > 0 and <= 1, "--top-p", TopP, "a number above 0 and at most 1");
         Require(TopK >= 0, "--top-k", TopK, "a whole number of at least 0");
+        if (Input is not (null or Stdin))
+            throw UserException.At("peft generate", Quote.Of(Input), "- for standard input",
+                "name a single prompt with --prompt");
+        if (Prompt is null == Input is null)
+            throw UserException.At(
+                "--prompt", Prompt is null ? "missing" : "given beside -",
+                "--prompt TEXT, or - for prompts from standard input");
         using var loaded = Load();
+        if (Input is null && Prompt != Stdin)
+        {
+            Continue(loaded, Prompt!, "--prompt", output);
+            return ExitCode.Done;
+        }
+        foreach (var (i, line) in Output.InputLines().Index())
+            Continue(loaded, line, $"standard input line {i + 1}", output);
+        return ExitCode.Done;
+    }
+
+    private void Continue(LoadedModel loaded, string text, string place, Output output)
+    {
         var encoder = loaded.Encoder;
-        var prompt = Encode(encoder, loaded.Model, Prompt);
+        var prompt = Encode(encoder, loaded.Model, text, place);
         var options = new GenerationOptions
         {
             MaxNewTokens = MaxNewTokens,
@@ -64,16 +100,28 @@ public sealed class GenerateVerb : ModelVerb, IVerb
         };
         // Checks the ids: nothing is printed before a refusal.
         var continuation = TextGeneration.Generate(loaded.Model, prompt.Ids, options);
-        if (!NoPrompt)
-            output.ResultPart(Prompt);
+        if (!NoPrompt && !Jsonl)
+            output.ResultPart(text);
+        var answer = new StringBuilder();
+        Action<string> write = Jsonl ? piece => answer.Append(piece) : output.ResultPart;
         var decoder = loaded.Tokenizer.NewDecoder(skipSpecialTokens: true);
         foreach (var id in prompt.Ids)
             decoder.Append(id);
         var held = prompt.HeldBack;
         foreach (var id in continuation.TakeWhile(id => !encoder.Ends.Contains(id)))
-            output.ResultPart(EncodedPrompt.Continuation(decoder.Append(id), ref held));
-        output.Result(EncodedPrompt.Continuation(decoder.Flush(), ref held));
-        return ExitCode.Done;
+            write(EncodedPrompt.Continuation(decoder.Append(id), ref held));
+        write(EncodedPrompt.Continuation(decoder.Flush(), ref held));
+        output.Result(Jsonl ? JsonLine(text, answer.ToString()) : "");
+    }
+
+    // Letters stay readable: the line is for files, not for web pages.
+    private string JsonLine(string prompt, string answer)
+    {
+        var line = new Dictionary<string, string>();
+        if (!NoPrompt)
+            line["prompt"] = prompt;
+        line["answer"] = answer;
+        return JsonSerializer.Serialize(line, Readable);
     }
 
     private static void Require(bool holds, string option, IFormattable found, string expected)

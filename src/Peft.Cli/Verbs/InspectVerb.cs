@@ -85,7 +85,7 @@ public sealed class InspectVerb : IVerb
                 module.Path, $"{module.Experts}", $"{module.Rank}", Number(module.Scale), Number(module.DownNorm),
                 Number(module.UpNorm),
                 module.Experts == 1 ? Number(module.AddedNorms[0])
-                    : $"{Number(module.AddedNorms.Min())} - {Number(module.AddedNorms.Max())}");
+                    : $"{Number(module.AddedNorms.Min())} to {Number(module.AddedNorms.Max())}");
         }
         return table;
     }

@@ -1,17 +1,17 @@
 using System.Globalization;
 using CommandLine;
+using Peft.Adapters;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Merging;
-using Peft.Adapters;
 using Peft.Cli.Printing;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Models;
+using Peft.Recipes;
 using Peft.Recipes.Reading;
 using Peft.Recipes.Transfer;
-using Peft.Recipes;
 
 namespace Peft.Cli.Verbs;
 
@@ -183,7 +183,8 @@ public sealed class MergeVerb : IVerb
             output.Say($"measuring {name}");
             rows.Add(tasks.Of(name, directory, device));
             if (keep)
-                ResultsFile.Save(Path.Combine(directory!, ResultsFile.Name), tasks.Results([rows[0], rows[^1]], device, compares: true));
+                ResultsFile.Save(Path.Combine(directory!, ResultsFile.Name),
+                    tasks.Results([rows[0], rows[^1]], device, compares: true));
         }
         Add("base", null);
         // The experts of a routed merge have no directory of their own.
@@ -277,8 +278,7 @@ public sealed class MergeVerb : IVerb
         var named = sources.FirstOrDefault(source => source.BaseName.Length > 0);
         if (named is null)
             return null;
-        var paths = new RecipePaths(Path.Combine(Path.GetFullPath(named.Directory), BundleFiles.Config));
-        var found = paths.Resolve(named.BaseName);
+        var found = RecipePaths.OfAdapter(named.Directory).Resolve(named.BaseName);
         return Directory.Exists(found) ? () => new BaseIdentity(named.BaseName, ModelLoader.Fingerprint(found)) : null;
     }
 }

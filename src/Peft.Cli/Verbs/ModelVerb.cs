@@ -36,12 +36,13 @@ public abstract class ModelVerb
     }
 
     /// <summary>A prompt as training and evaluation encode it, checked against the model's context.</summary>
-    protected static EncodedPrompt Encode(TextEncoder encoder, CausalLanguageModel model, string prompt)
+    protected static EncodedPrompt Encode(TextEncoder encoder, CausalLanguageModel model, string prompt,
+        string place = "--prompt")
     {
         var encoded = encoder.Prompt(prompt);
         if (encoded.Ids.Count > model.Config.MaxPositionEmbeddings)
             throw UserException.At(
-                "--prompt", Words.Count(encoded.Ids.Count, "token"),
+                place, Words.Count(encoded.Ids.Count, "token"),
                 $"at most {model.Config.MaxPositionEmbeddings}, the length of the model's context",
                 "shorten the prompt");
         return encoded;

@@ -16,27 +16,32 @@ namespace Peft.Cli.Verbs;
 public sealed class RenderVerb : IVerb
 {
     private static readonly JsonSerializerOptions Reading = new() { MaxDepth = 512 };
-    private static readonly JsonSerializerOptions Writing = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions Writing =
+        new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     // The variables that a request gives; the first three are None when it does not.
     private static readonly string[] Requested = ["messages", "tools", "documents", "add_generation_prompt"];
     private static readonly string[] Known = [.. Requested, "special_tokens", "kwargs", "now"];
 
     /// <summary>A template file.</summary>
-    [Option("template", MetaValue = "FILE", HelpText = "A chat template in Jinja.")]
+    [Option("template", MetaValue = "FILE", HelpText = "File of a chat template in Jinja.")]
     public string? Template { get; set; }
 
     /// <summary>A directory that has one.</summary>
-    [Option("tokenizer", MetaValue = "DIR", HelpText = "A directory that holds a chat template and the special tokens that it names.")]
+    [Option("tokenizer", MetaValue = "DIR", HelpText =
+        "Directory of a chat template and the special tokens that it names.")]
     public string? Tokenizer { get; set; }
 
     /// <summary>Which of several.</summary>
-    [Option("name", MetaValue = "NAME", HelpText = "Which template of --tokenizer, where it has several (default: tool_use with tools, else default).")]
+    [Option("name", MetaValue = "NAME", HelpText =
+        "Which template of --tokenizer, if it has several (default: tool_use with tools, else default).")]
     public string? Name { get; set; }
 
     /// <summary>A request a line.</summary>
-    [Option("jsonl", HelpText = "A JSON object a line in (messages, tools, documents, add_generation_prompt, special_tokens, kwargs, now), "
-        + "a JSON object a line out: text and spans of {% generation %} in code points, or error.")]
+    [Option("jsonl", HelpText =
+        "Read one JSON object per line (messages, tools, documents, add_generation_prompt, special_tokens, kwargs, "
+        + "now) "
+        + "and write one per line: text and spans of {% generation %} in code points, or error.")]
     public bool JsonLines { get; set; }
 
     /// <inheritdoc/>
@@ -46,16 +51,20 @@ public sealed class RenderVerb : IVerb
     public int Run(Output output)
     {
         if ((Template is null) == (Tokenizer is null))
-            throw UserException.At("render", Template is null ? "no template" : "two templates", "one of --template FILE and --tokenizer DIR");
+            throw UserException.At("render", Template is null ? "no template" : "two templates",
+                "one of --template FILE and --tokenizer DIR");
         if (Name is not null && Tokenizer is null)
-            throw UserException.At("--name", Quote.Of(Name), "--tokenizer DIR with it", "a template file has one template");
+            throw UserException.At("--name", Quote.Of(Name), "--tokenizer DIR with it",
+                "a template file has one template");
         var templates = Tokenizer is null ? null : ChatTemplates.Read(Tokenizer);
         var source = Template is null ? null : ChatTemplates.ReadFile(Template);
         var tokens = templates?.SpecialTokens ?? new Dictionary<string, string>();
         if (JsonLines)
         {
             foreach (var (index, line) in Output.InputLines().Index())
-                output.Result(Answer(Request($"standard input line {index + 1}", line), source, templates, tokens).ToJsonString(Writing));
+                output.Result(
+                    Answer(Request($"standard input line {index + 1}", line), source, templates,
+                    tokens).ToJsonString(Writing));
             return ExitCode.Done;
         }
 
@@ -67,13 +76,16 @@ public sealed class RenderVerb : IVerb
         catch (JinjaException error)
         {
             var place = $"{Template ?? Tokenizer}{(error.Line > 0 ? $", line {error.Line} of the template" : "")}";
-            throw UserException.At(place, error.Kind == JinjaErrorKind.Raised ? $"the template refuses the conversation: {error.Message}" : error.Message, inner: error);
+            throw UserException.At(place,
+                error.Kind == JinjaErrorKind.Raised ? $"the template refuses the conversation: {error.Message}"
+                : error.Message, inner: error);
         }
 
         return ExitCode.Done;
     }
 
-    private JsonObject Answer(JsonElement request, string? source, ChatTemplates? templates, IReadOnlyDictionary<string, string> tokens)
+    private JsonObject Answer(JsonElement request, string? source, ChatTemplates? templates,
+        IReadOnlyDictionary<string, string> tokens)
     {
         try
         {
@@ -87,7 +99,8 @@ public sealed class RenderVerb : IVerb
         }
     }
 
-    private Rendering Rendered(JsonElement request, string? source, ChatTemplates? templates, IReadOnlyDictionary<string, string> tokens)
+    private Rendering Rendered(JsonElement request, string? source, ChatTemplates? templates,
+        IReadOnlyDictionary<string, string> tokens)
     {
         var hasTools = request.TryGetProperty("tools", out var tools) && tools.ValueKind != JsonValueKind.Null;
         var template = JinjaTemplate.Parse(source ?? templates!.Choose(Name, hasTools));
@@ -96,7 +109,8 @@ public sealed class RenderVerb : IVerb
             variables[name] = JsonSerializer.SerializeToElement(token);
         AddAll(variables, request, "special_tokens");
         foreach (var name in Requested)
-            variables[name] = request.TryGetProperty(name, out var value) ? value : JsonSerializer.SerializeToElement<object?>(name == "add_generation_prompt" ? false : null);
+            variables[name] = request.TryGetProperty(name, out var value) ? value
+                : JsonSerializer.SerializeToElement<object?>(name == "add_generation_prompt" ? false : null);
         AddAll(variables, request, "kwargs");
         return template.Render(variables, Now(request));
     }
@@ -115,25 +129,31 @@ public sealed class RenderVerb : IVerb
         }
     }
 
-    private static DateTime Now(JsonElement request) => !request.TryGetProperty("now", out var now) || now.ValueKind == JsonValueKind.Null
+    private static DateTime Now(JsonElement request) =>
+        !request.TryGetProperty("now", out var now) || now.ValueKind == JsonValueKind.Null
         ? TimeProvider.System.GetLocalNow().DateTime
         : DateTime.Parse(now.GetString()!, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind);
 
     private static JsonElement Request(string place, string line)
     {
-        if (!JsonFile.TryParse<JsonElement>(line, Reading, out var request) || request.ValueKind != JsonValueKind.Object)
-            throw UserException.At(place, "no JSON object", "an object with messages", "write one conversation a line with --jsonl");
+        if (!JsonFile.TryParse<JsonElement>(line, Reading, out var request)
+            || request.ValueKind != JsonValueKind.Object)
+            throw UserException.At(place, "no JSON object", "an object with messages",
+                "write one conversation a line with --jsonl");
         var faults = new Faults();
         foreach (var item in request.EnumerateObject().Where(item => !Known.Contains(item.Name)))
-            faults.Add(place, $"unknown key {Quote.Of(item.Name)}", Words.OneOf(Known), "put variables of the template into kwargs");
+            faults.Add(place, $"unknown key {Quote.Of(item.Name)}", Words.OneOf(Known),
+                "put variables of the template into kwargs");
         foreach (var key in new[] { "special_tokens", "kwargs" })
         {
-            if (request.TryGetProperty(key, out var values) && values.ValueKind is not (JsonValueKind.Object or JsonValueKind.Null))
+            if (request.TryGetProperty(key, out var values) && values.ValueKind
+                is not (JsonValueKind.Object or JsonValueKind.Null))
                 faults.Add($"{place}, {key}", "no object", "an object of names and values");
         }
 
         if (request.TryGetProperty("now", out var now) && now.ValueKind != JsonValueKind.Null
-            && !(now.ValueKind == JsonValueKind.String && DateTime.TryParse(now.GetString(), CultureInfo.InvariantCulture, out _)))
+            && !(now.ValueKind == JsonValueKind.String
+            && DateTime.TryParse(now.GetString(), CultureInfo.InvariantCulture, out _)))
             faults.Add($"{place}, now", now.ToString(), "a time such as 2025-03-09T14:05:06");
         faults.ThrowIfAny(place);
         return request;

@@ -1,6 +1,5 @@
 using CommandLine;
 using Peft.Cli.Printing;
-using Peft.Evaluation.Metrics;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Recipes;
@@ -61,9 +60,14 @@ public sealed class TrainVerb : IVerb
         var directory = OutputDirectory.Decide(path, Resume, Overwrite || DryRun && Resume is null);
         using var run = RunBuilder.Build(
             recipe, directory, Devices.Choose(Device), new TrainingProgress(output, recipe.Training.LoggingSteps));
+        var memory = MemoryEstimate.Of(run);
+        memory.RequireToFit(run, MachineMemory.Whole);
         if (DryRun)
-            return ShowPlan(run, output);
+            return ShowPlan(run, memory, output);
+        if (memory.Warning(MachineMemory.Free()) is { } shortage)
+            output.Say($"warning: {shortage}");
 
+        directory.RequireSpace(run.DiskBytes);
         using var taken = directory.Prepare();
         if (!taken.IsHeld)
             output.Say($"{path}: this file system has no locks; make sure that no other run writes there");
@@ -85,7 +89,24 @@ public sealed class TrainVerb : IVerb
                 $"skipped steps: {outcome.SkippedSteps} (a number in them was not finite; "
                 + "metrics.jsonl marks them with \"skipped\")");
         ShowResults(run, output);
+        foreach (var warning in run.Warnings)
+            output.Say($"warning: {warning}");
+        output.Say($"next: {string.Join("; ", Next(run, path))}");
         return ExitCode.Done;
+    }
+
+    // What one does with a result, with its real paths.
+    private static IEnumerable<string> Next(PreparedRun run, string path)
+    {
+        var isFull = run.Recipe.Method == Recipes.Recipe.Full;
+        var model = $"--{(isFull ? "base" : "adapter")} {CommandLineWords.Quoted(path)}";
+        if (run.Recipe.Evaluation.Tasks.Count > 0 && !isFull)
+            yield return $"peft eval {model} --output "
+                + $"{CommandLineWords.Quoted(Path.Combine(path, OutputDirectory.Evaluation))}";
+        yield return $"peft generate {model} --prompt TEXT";
+        if (!isFull)
+            yield return $"peft adapter export {CommandLineWords.Quoted(path)} --output "
+                + $"{CommandLineWords.Quoted(path + "-peft")}";
     }
 
     private static void Announce(PreparedRun run, OutputDirectory directory, Output output)
@@ -97,9 +118,11 @@ public sealed class TrainVerb : IVerb
         output.Say(
             $"{DataVerb.Summary(run.Data, run.Recipe.Data)}; {Words.Count(run.Training.TotalSteps, "step")}; " +
             $"{Words.Count(torch.get_num_threads(), "thread")}; writing {directory.Path}");
+        foreach (var line in DataVerb.Losses(run.Data, run.Recipe.Data))
+            output.Say(line);
     }
 
-    private static int ShowPlan(PreparedRun run, Output output)
+    private static int ShowPlan(PreparedRun run, MemoryEstimate memory, Output output)
     {
         output.Result(ConfigText.ToYaml(run.Recipe.Resolved).TrimEnd());
         var table = new TextTable("module", "trainable parameters");
@@ -111,7 +134,11 @@ public sealed class TrainVerb : IVerb
         output.Result("");
         output.Result(
             $"data: {DataVerb.Summary(run.Data, run.Recipe.Data)}; {Words.Count(run.Training.TotalSteps, "step")}");
-        output.Result(MemoryEstimate.Of(run).ToString());
+        foreach (var line in DataVerb.Losses(run.Data, run.Recipe.Data))
+            output.Result(line);
+        output.Result(memory.ToString());
+        if (memory.Warning(MachineMemory.Free()) is { } warning)
+            output.Result($"warning: {warning}");
         return ExitCode.Done;
     }
 

@@ -5,7 +5,8 @@ using ParquetDataField = Parquet.Schema.DataField;
 
 namespace Peft.Data.Tables;
 
-/// <summary>Parquet: only the wanted columns are read, one row group after the other, and none that is passed over.</summary>
+/// <summary>Parquet: only the wanted columns are read, one row group after the other, and none that is passed
+/// over.</summary>
 internal sealed class ParquetRows : TableReader
 {
     private readonly ParquetFile _file;
@@ -22,7 +23,7 @@ internal sealed class ParquetRows : TableReader
     public ParquetRows(DataFile file, IReadOnlyList<string> names, long skip)
         : base(names.Count)
     {
-        _file = ParquetFile.Open(file);
+        _file = ParquetFile.Open(file, isRaw: true);
         try
         {
             _fields = [.. names.Select(name => _file.Reader.Schema.Fields.First(field => field.Name == name))];
@@ -87,8 +88,7 @@ internal sealed class ParquetRows : TableReader
         _columns = [.. _fields.Select(field => ParquetValue.Of(field, leaf =>
         {
             CheckCodec(group, leaf);
-            var read = ParquetColumns.AsBytes(leaf);
-            leaves.Add(ParquetLeaf.Of(leaf, _file.Within(async () => await group.ReadRawColumnDataBaseAsync(read))));
+            leaves.Add(ParquetLeaf.Of(leaf, _file.Within(async () => await group.ReadRawColumnDataBaseAsync(leaf))));
             return leaves[^1];
         }))];
         _left = group.RowCount;
@@ -102,7 +102,8 @@ internal sealed class ParquetRows : TableReader
         if (!Enum.IsDefined(codec) || codec == Parquet.Meta.CompressionCodec.LZO)
         {
             throw new DataFileException(new Fault(
-                _file.File.Name, $"{column} is compressed with {codec}", "snappy, gzip, zstd, brotli or lz4", "write the file again"), null);
+                _file.File.Name, $"{column} is compressed with {codec}", "snappy, gzip, zstd, brotli or lz4",
+                "write the file again"), null);
         }
     }
 

@@ -18,6 +18,12 @@ public sealed record DataStatistics
     /// <summary>Rows skipped because the answer is longer than max_length.</summary>
     public long LongRows { get; init; }
 
+    /// <summary>Rows skipped because there is nothing to learn of a single token.</summary>
+    public long UnlearnableRows { get; init; }
+
+    /// <summary>Rows that were read, not filtered out, and make no sequence.</summary>
+    public long DroppedRows => BadRows + LongRows + UnlearnableRows;
+
     /// <summary>Sequences made.</summary>
     public long Sequences { get; init; }
 
@@ -43,7 +49,8 @@ public sealed record DataStatistics
     /// <param name="parts">The statistics of each.</param>
     /// <param name="lengths">The lengths of all their sequences.</param>
     /// <param name="tasks">Task names by id.</param>
-    internal static DataStatistics Sum(IReadOnlyList<DataStatistics> parts, LengthStatistics lengths, IReadOnlyList<string> tasks)
+    internal static DataStatistics Sum(
+        IReadOnlyList<DataStatistics> parts, LengthStatistics lengths, IReadOnlyList<string> tasks)
     {
         var counts = parts.SelectMany(part => part.Tasks).GroupBy(task => task.Key)
             .ToDictionary(group => group.Key, group => group.Sum(task => task.Value));
@@ -54,6 +61,7 @@ public sealed record DataStatistics
             FilteredRows = parts.Sum(part => part.FilteredRows),
             BadRows = parts.Sum(part => part.BadRows),
             LongRows = parts.Sum(part => part.LongRows),
+            UnlearnableRows = parts.Sum(part => part.UnlearnableRows),
             Sequences = parts.Sum(part => part.Sequences),
             Tokens = parts.Sum(part => part.Tokens),
             LearnedTokens = parts.Sum(part => part.LearnedTokens),

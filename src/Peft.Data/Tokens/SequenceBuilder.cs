@@ -13,6 +13,9 @@ namespace Peft.Data.Tokens;
 /// </summary>
 internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions options)
 {
+    /// <summary>The result of an example of which nothing can be learned.</summary>
+    public static readonly IReadOnlyList<TokenSequence> Unlearnable = Array.AsReadOnly(Array.Empty<TokenSequence>());
+
     /// <summary>
     /// The sequence of an example; none for one to be skipped, several for a long text where sequences are packed.
     /// </summary>
@@ -47,7 +50,7 @@ internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions optio
         return One(
             Join(prompt, Math.Max(0, prompt.Length - promptRoom), answer, answer.Length, end, example, isText, taskId));
 
-        static IReadOnlyList<TokenSequence> One(TokenSequence? sequence) => sequence is null ? [] : [sequence];
+        static IReadOnlyList<TokenSequence> One(TokenSequence? sequence) => sequence is null ? Unlearnable : [sequence];
     }
 
     // Packed rows have room for the rest of a text: it goes on in further sequences, each with the prefix.
@@ -134,6 +137,9 @@ internal sealed class TextPacker(TextEncoder encoder, int maxLength, bool addEos
                 yield return Take();
         }
     }
+
+    /// <summary>Tokens of the last block where it has nothing to learn.</summary>
+    public int Left => _block.Count - encoder.Prefix.Count;
 
     /// <summary>The last block, when it has anything to learn.</summary>
     public TokenSequence? Finish() => _block.Count > Math.Max(1, encoder.Prefix.Count) ? Take() : null;

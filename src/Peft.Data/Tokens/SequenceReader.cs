@@ -6,7 +6,8 @@ using Peft.Formats.Tokenizers;
 namespace Peft.Data.Tokens;
 
 /// <summary>Reads one data set as sequences, streaming, and keeps count.</summary>
-internal sealed class SequenceReader(DataSetReader reader, SequenceOptions options, TextEncoder encoder, TaskRegistry tasks)
+internal sealed class SequenceReader(
+    DataSetReader reader, SequenceOptions options, TextEncoder encoder, TaskRegistry tasks)
 {
     private readonly long[] _lengths = new long[options.MaxLength + 1];
     private readonly Dictionary<int, long> _tasks = [];
@@ -16,6 +17,7 @@ internal sealed class SequenceReader(DataSetReader reader, SequenceOptions optio
     private long _cutTokens;
     private long _cutSequences;
     private long _longRows;
+    private long _unlearnableRows;
 
     /// <summary>How many sequences there are of each length.</summary>
     public IReadOnlyList<long> Histogram => _lengths;
@@ -28,20 +30,24 @@ internal sealed class SequenceReader(DataSetReader reader, SequenceOptions optio
         FilteredRows = reader.Counts.Filtered,
         BadRows = reader.Counts.Bad,
         LongRows = _longRows,
+        UnlearnableRows = _unlearnableRows,
         Sequences = _sequences,
         Tokens = _tokens,
         LearnedTokens = _learned,
         CutTokens = _cutTokens,
         CutSequences = _cutSequences,
         Lengths = LengthStatistics.Of(_lengths),
-        Tasks = [.. _tasks.OrderBy(task => task.Key).Select(task => KeyValuePair.Create(tasks.Names[task.Key], task.Value))],
+        Tasks =
+        [
+            .. _tasks.OrderBy(task => task.Key).Select(task => KeyValuePair.Create(tasks.Names[task.Key], task.Value)),
+        ],
     };
 
     /// <summary>The error of a data set of which nothing is left.</summary>
     public static UserException NoSequence(string place, ReadCounts counts, long longRows) => UserException.At(
         place,
-        $"no sequence: {Words.Count(counts.Rows, "row")} read, {counts.Filtered:N0} left out by the filter, {counts.Bad:N0} bad,"
-        + $" {longRows:N0} too long",
+        $"no sequence: {Words.Count(counts.Rows, "row")} read, {counts.Filtered:N0} left out by the filter,"
+            + $" {counts.Bad:N0} bad, {longRows:N0} too long",
         "at least one", "correct the filter or the files");
 
     /// <summary>The sequences.</summary>
@@ -66,14 +72,18 @@ internal sealed class SequenceReader(DataSetReader reader, SequenceOptions optio
             // Ids are given in file order, before the work is spread.
             var taskIds = Array.ConvertAll(chunk, example => tasks.IdOf(example.Task!, reader.Options.Place));
             var built = new (IReadOnlyList<TokenSequence> Sequences, DataRowException? Error)[chunk.Length];
-            Parallel.For(0, chunk.Length, at => built[at] = builder.TryBuild(chunk[at], reader.Options.IsText, taskIds[at]));
+            Parallel.For(
+                0, chunk.Length, at => built[at] = builder.TryBuild(chunk[at], reader.Options.IsText, taskIds[at]));
             foreach (var (sequences, error) in built)
             {
                 if (error is not null)
                     throw error;
                 foreach (var sequence in sequences)
                     yield return sequence;
-                _longRows += sequences.Count == 0 ? 1 : 0;
+                if (ReferenceEquals(sequences, SequenceBuilder.Unlearnable))
+                    _unlearnableRows++;
+                else if (sequences.Count == 0)
+                    _longRows++;
             }
         }
     }
@@ -95,6 +105,7 @@ internal sealed class SequenceReader(DataSetReader reader, SequenceOptions optio
         {
             if (packer.Finish() is { } last)
                 yield return last;
+            _cutTokens += packer.Left;
         }
     }
 

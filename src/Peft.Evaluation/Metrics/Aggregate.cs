@@ -5,7 +5,9 @@ namespace Peft.Evaluation.Metrics;
 /// <param name="chosen">The rows meant; resampling repeats some.</param>
 public delegate double Combine(IReadOnlyList<double[]> rows, ReadOnlySpan<int> chosen);
 
-/// <summary>The ways to combine rows. A value that the rows do not define is 0, so that resampled rows always have one.</summary>
+/// <summary>
+/// The ways to combine rows. A value that the rows do not define is 0, so that resampled rows always have one.
+/// </summary>
 public static class Aggregate
 {
     /// <summary>Mean of the first number.</summary>
@@ -30,8 +32,8 @@ public static class Aggregate
     }
 
     /// <summary>Mean of the F1 score of each label that is expected or predicted.</summary>
-    /// <remarks>Source: Sokolova and Lapalme 2009, macro averaging of F1; labels that do not occur are left out, as in scikit-learn. Rows:
-    /// expected label, predicted label, from 0.</remarks>
+    /// <remarks>Source: Sokolova and Lapalme 2009, macro averaging of F1; labels that do not occur are left out, as in
+    /// scikit-learn. Rows: expected label, predicted label, from 0.</remarks>
     public static double MacroF1(IReadOnlyList<double[]> rows, ReadOnlySpan<int> chosen)
     {
         var (expected, predicted, hits) = Counts(rows, chosen);
@@ -45,8 +47,8 @@ public static class Aggregate
     }
 
     /// <summary>Matthews correlation for any number of labels.</summary>
-    /// <remarks>Source: Gorodkin 2004, R_K; for two labels Matthews 1975. Rows: expected label, predicted label, from 0. 0 where all are
-    /// predicted or expected alike.</remarks>
+    /// <remarks>Source: Gorodkin 2004, R_K; for two labels Matthews 1975. Rows: expected label, predicted label, from
+    /// 0. 0 where all are predicted or expected alike.</remarks>
     public static double MatthewsCorrelation(IReadOnlyList<double[]> rows, ReadOnlySpan<int> chosen)
     {
         var (expected, predicted, hits) = Counts(rows, chosen);
@@ -70,7 +72,8 @@ public static class Aggregate
     public static double Spearman(IReadOnlyList<double[]> rows, ReadOnlySpan<int> chosen) =>
         Correlation(Ranks(Column(rows, chosen, 0)), Ranks(Column(rows, chosen, 1)));
 
-    private static (int[] Expected, int[] Predicted, int[] Hits) Counts(IReadOnlyList<double[]> rows, ReadOnlySpan<int> chosen)
+    private static (int[] Expected, int[] Predicted, int[] Hits) Counts(
+        IReadOnlyList<double[]> rows, ReadOnlySpan<int> chosen)
     {
         var most = 0;
         foreach (var row in chosen)

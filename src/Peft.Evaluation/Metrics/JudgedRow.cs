@@ -6,10 +6,12 @@ namespace Peft.Evaluation.Metrics;
 /// <summary>What a model did with one question.</summary>
 /// <param name="Index">The row's number.</param>
 /// <param name="Prediction">What was generated; empty for the other kinds.</param>
-/// <param name="LogLikelihoods">Of each choice, in nats (minus infinity for a choice that the row lacks); of plain text, one sum.</param>
+/// <param name="LogLikelihoods">Of each choice, in nats (minus infinity for a choice that the row lacks); of plain
+/// text, one sum.</param>
 /// <param name="Tokens">Tokens behind the sum of plain text.</param>
 /// <param name="IsTruncated">Whether the prompt was cut from the left.</param>
-public sealed record RowResult(int Index, string Prediction, IReadOnlyList<double> LogLikelihoods, int Tokens, bool IsTruncated);
+public sealed record RowResult(
+    int Index, string Prediction, IReadOnlyList<double> LogLikelihoods, int Tokens, bool IsTruncated);
 
 /// <summary>A question, what the model did with it, and what follows from both.</summary>
 /// <param name="Task">The task.</param>
@@ -26,13 +28,18 @@ public sealed record JudgedRow(EvaluationTask Task, TaskRow Row, RowResult Resul
     /// <summary>Index of the likeliest choice; of equal ones the first.</summary>
     public int Likeliest => IndexOfLargest(Result.LogLikelihoods);
 
-    /// <summary>Index of the choice of the largest log-likelihood per byte.</summary>
-    /// <remarks>Source: acc_norm of the common harness (Gao et al., lm-evaluation-harness).</remarks>
-    public int LikeliestPerByte => IndexOfLargest(
-        [.. Result.LogLikelihoods.Select((value, at) => Row.Choices[at] is null ? double.NegativeInfinity : value / Math.Max(1, Row.BytesOf(at)))]);
+    /// <summary>Index of the choice of the largest log-likelihood per character; of equal ones the first.</summary>
+    /// <remarks>Source: acc_norm of lm-evaluation-harness 0.4.9, lm_eval/api/task.py, process_results: the length is
+    /// that of the choice without the delimiter, in characters.</remarks>
+    public int LikeliestPerCharacter => LikeliestPer(Row.CharactersOf);
+
+    /// <summary>Index of the choice of the largest log-likelihood per byte of UTF-8; of equal ones the first.</summary>
+    /// <remarks>Source: acc_bytes of lm-evaluation-harness 0.4.9, lm_eval/api/task.py, process_results.</remarks>
+    public int LikeliestPerByte => LikeliestPer(Row.BytesOf);
 
     /// <summary>Whether several choices share the largest log-likelihood.</summary>
-    public bool IsTie => Task.HasChoices && Result.LogLikelihoods.Count(value => value == Result.LogLikelihoods[Likeliest]) > 1;
+    public bool IsTie =>
+        Task.HasChoices && Result.LogLikelihoods.Count(value => value == Result.LogLikelihoods[Likeliest]) > 1;
 
     /// <summary>Whether the answer is the expected one.</summary>
     public bool IsCorrect => Task.HasChoices ? Likeliest == Row.Gold : Prediction == Answer;
@@ -44,7 +51,8 @@ public sealed record JudgedRow(EvaluationTask Task, TaskRow Row, RowResult Resul
         {
             var largest = Result.LogLikelihoods.Max();
             var weights = Result.LogLikelihoods.Select(value => Math.Exp(value - largest)).ToArray();
-            return weights.Zip(Task.Labels, (weight, label) => weight * EvaluationTask.Number(label)!.Value).Sum() / weights.Sum();
+            return weights.Zip(Task.Labels, (weight, label) => weight * EvaluationTask.Number(label)!.Value)
+                .Sum() / weights.Sum();
         }
     }
 
@@ -57,8 +65,20 @@ public sealed record JudgedRow(EvaluationTask Task, TaskRow Row, RowResult Resul
         TaskKind.Generation => Result.Prediction,
         TaskKind.Perplexity => "",
         _ when Task.IsGraded => ExpectedGrade.ToString("F3", CultureInfo.InvariantCulture),
-        _ => Task.Labels[Task.Metrics[0] == "acc_norm" ? LikeliestPerByte : Likeliest],
+        _ => Task.Labels[Task.Metrics[0] switch
+        {
+            "acc_norm" => LikeliestPerCharacter,
+            "acc_bytes" => LikeliestPerByte,
+            _ => Likeliest,
+        }],
     };
+
+    // Choices that are there have at least one character.
+    private int LikeliestPer(Func<int, int> length) => IndexOfLargest(
+        [
+            .. Result.LogLikelihoods.Select(
+                (value, at) => Row.Choices[at] is null ? double.NegativeInfinity : value / length(at)),
+        ]);
 
     private static int IndexOfLargest(IReadOnlyList<double> values)
     {

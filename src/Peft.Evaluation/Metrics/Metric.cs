@@ -1,3 +1,4 @@
+using System.Text;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Configuration;
@@ -21,36 +22,50 @@ public sealed record Metric(
     [
         new("acc", "share of rows whose likeliest choice is the right one", true, "rate", [TaskKind.MultipleChoice],
             row => [row.IsCorrect ? 1 : 0], Aggregate.Mean),
-        new("acc_norm", "the same by log-likelihood per byte of the choice", true, "rate", [TaskKind.MultipleChoice],
+        new("acc_norm", "share of rows whose right choice has the largest log-likelihood per character",
+            true, "rate", [TaskKind.MultipleChoice],
+            row => [row.LikeliestPerCharacter == row.Row.Gold ? 1 : 0], Aggregate.Mean),
+        new("acc_bytes", "share of rows whose right choice has the largest log-likelihood per byte",
+            true, "rate", [TaskKind.MultipleChoice],
             row => [row.LikeliestPerByte == row.Row.Gold ? 1 : 0], Aggregate.Mean),
-        new("accuracy", "share of rows whose answer is the expected label", true, "rate", [TaskKind.Classification, TaskKind.Generation],
+        new("accuracy", "share of rows whose answer is the expected label",
+            true, "rate", [TaskKind.Classification, TaskKind.Generation],
             row => [row.IsCorrect ? 1 : 0], Aggregate.Mean),
         new("macro_f1", "mean over the labels of the F1 score of each", true, "score", [TaskKind.Classification],
             row => [row.Row.Gold, row.Likeliest], Aggregate.MacroF1),
-        new("matthews_correlation", "correlation of predicted and expected labels", true, "score", [TaskKind.Classification],
+        new("matthews_correlation", "correlation of predicted and expected labels: 1 at best, 0 for guessing",
+            true, "score", [TaskKind.Classification],
             row => [row.Row.Gold, row.Likeliest], Aggregate.MatthewsCorrelation),
-        new("pearson", "correlation of the expected value over the labels' likelihoods with the answers", true, "score", [TaskKind.Classification],
+        new("pearson", "correlation of the expected value over the labels' likelihoods with the answers, 1 at best",
+            true, "score", [TaskKind.Classification],
             row => [row.ExpectedGrade, row.Grade], Aggregate.Pearson),
-        new("spearman", "the same of their ranks", true, "score", [TaskKind.Classification],
+        new("spearman", "correlation of the ranks of the same two, 1 at best",
+            true, "score", [TaskKind.Classification],
             row => [row.ExpectedGrade, row.Grade], Aggregate.Spearman),
         new("exact_match", "share of rows whose answer is the expected text", true, "rate", [TaskKind.Generation],
             row => [row.IsCorrect ? 1 : 0], Aggregate.Mean),
-        new("numeric", "share of rows whose answer comes to the expected number", true, "rate", [TaskKind.Generation],
+        new("numeric", "share of rows whose answer ends in the expected number", true, "rate", [TaskKind.Generation],
             row => [NumericAnswer.AreEqual(row.Result.Prediction, row.Row.Answer) ? 1 : 0], Aggregate.Mean),
-        new("token_f1", "overlap of words between answer and expected text", true, "score", [TaskKind.Generation],
-            row => [TokenOverlap.F1(TextNormalization.Words(row.Prediction), TextNormalization.Words(row.Answer))], Aggregate.Mean),
-        new("token_error_rate", "edits between whitespace-separated tokens, per expected token (phoneme or word error rate)", false, "rate", [TaskKind.Generation],
-            row => Edits(TextNormalization.Words(row.Prediction), TextNormalization.Words(row.Answer)), Aggregate.Ratio),
+        new("token_f1", "overlap of words between answer and expected text, 0 to 1",
+            true, "score", [TaskKind.Generation],
+            row => [TokenOverlap.F1(WordsOf(row.Prediction), WordsOf(row.Answer))], Aggregate.Mean),
+        new("token_error_rate", "edits between words (or phonemes), per expected one",
+            false, "rate", [TaskKind.Generation],
+            row => Edits(WordsOf(row.Prediction), WordsOf(row.Answer)), Aggregate.Ratio),
         new("char_error_rate", "edits between characters, per expected character", false, "rate", [TaskKind.Generation],
             row => Edits(Characters(row.Prediction), Characters(row.Answer)), Aggregate.Ratio),
-        new("token_perplexity", "exponential of the mean negative log-likelihood of a token", false, "score", [TaskKind.Perplexity],
-            row => [-row.Result.LogLikelihoods[0], row.Result.Tokens], (rows, chosen) => Math.Exp(Aggregate.Ratio(rows, chosen))),
+        new("token_perplexity", "exponential of the mean negative log-likelihood of a token",
+            false, "score", [TaskKind.Perplexity],
+            row => [-row.Result.LogLikelihoods[0], row.Result.Tokens],
+            (rows, chosen) => Math.Exp(Aggregate.Ratio(rows, chosen))),
         new("bits_per_byte", "negative log-likelihood in bits per byte of UTF-8", false, "bits", [TaskKind.Perplexity],
-            row => [-row.Result.LogLikelihoods[0] / Math.Log(2), System.Text.Encoding.UTF8.GetByteCount(row.Row.Answer)], Aggregate.Ratio),
+            row => [-row.Result.LogLikelihoods[0] / Math.Log(2), Encoding.UTF8.GetByteCount(row.Row.Answer)],
+            Aggregate.Ratio),
     ];
 
     /// <summary>The names of the metrics for a kind of task.</summary>
-    public static IReadOnlyList<string> Of(TaskKind kind) => [.. All.Where(m => m.Kinds.Contains(kind)).Select(m => m.Name)];
+    public static IReadOnlyList<string> Of(TaskKind kind) =>
+        [.. All.Where(m => m.Kinds.Contains(kind)).Select(m => m.Name)];
 
     /// <summary>Notes a fault where a name is not that of a metric for a kind of task.</summary>
     public static void Check(OptionReader reader, string key, string name, TaskKind kind)
@@ -68,7 +83,9 @@ public sealed record Metric(
     /// <summary>The metric with this name.</summary>
     public static Metric Named(string name) => All.Single(m => m.Name == name);
 
-    /// <summary>What one row's score in tables of examples is: the metric of that row alone, where that says something.</summary>
+    /// <summary>
+    /// What one row's score in tables of examples is: the metric of that row alone, where that says something.
+    /// </summary>
     public double ScoreOf(JudgedRow row) => Name switch
     {
         "macro_f1" or "matthews_correlation" => row.IsCorrect ? 1 : 0,
@@ -78,6 +95,8 @@ public sealed record Metric(
 
     private static double[] Edits(string[] prediction, string[] answer) =>
         [EditDistance.Between(prediction, answer), answer.Length];
+
+    private static string[] WordsOf(string text) => TextNormalization.Words(text);
 
     private static string[] Characters(string text) => [.. text.EnumerateRunes().Select(r => r.ToString())];
 }

@@ -4,8 +4,11 @@ using System.Text.RegularExpressions;
 
 namespace Peft.Evaluation.Metrics;
 
-/// <summary>What is done to a prediction and an answer before they are compared. White space is always made single.</summary>
-/// <remarks>Source: SQuAD's evaluation script (Rajpurkar et al. 2016): lower case, no punctuation, no articles, single spaces.</remarks>
+/// <summary>
+/// What is done to a prediction and an answer before they are compared. White space is always made single.
+/// </summary>
+/// <remarks>Source: SQuAD's evaluation script (Rajpurkar et al. 2016): lower case, no punctuation, no articles, single
+/// spaces.</remarks>
 public static class TextNormalization
 {
     private const string FirstLine = "first_line";
@@ -29,7 +32,10 @@ public static class TextNormalization
         if (all || steps.Contains(Punctuation))
             text = WithoutPunctuation(text);
         var words = Words(text);
-        return string.Join(' ', all || steps.Contains(Articles) ? words.Where(word => !TheArticles.Contains(word, StringComparer.OrdinalIgnoreCase)) : words);
+        return string.Join(
+            ' ',
+            all || steps.Contains(Articles)
+                ? words.Where(word => !TheArticles.Contains(word, StringComparer.OrdinalIgnoreCase)) : words);
     }
 
     /// <summary>The words of a text.</summary>
@@ -49,9 +55,12 @@ public static class TextNormalization
     }
 }
 
-/// <summary>The number that a worked answer comes to.</summary>
-/// <remarks>Source: GSM8K (Cobbe et al. 2021, arXiv:2110.14168): the number behind "####"; without that mark the last number of the text, as
-/// the common harness's flexible extraction takes it.</remarks>
+/// <summary>The number that a worked answer ends in.</summary>
+/// <remarks>
+/// Source: GSM8K (Cobbe et al. 2021, arXiv:2110.14168): the number behind "####" (strict-match of gsm8k in
+/// lm-evaluation-harness 0.4.9); without that mark the last number of the text (its flexible-extract). Numbers are
+/// compared by value here, as texts there: 18.0 is 18, and "..." is not a number.
+/// </remarks>
 public static partial class NumericAnswer
 {
     private const string Mark = "####";
@@ -59,18 +68,22 @@ public static partial class NumericAnswer
     /// <summary>The number, or null where the text has none.</summary>
     public static decimal? Of(string text)
     {
-        ArgumentNullException.ThrowIfNull(text);
         var at = text.IndexOf(Mark, StringComparison.Ordinal);
         var found = at >= 0 ? Number().Match(text, at + Mark.Length) : null;
         if (found is not { Success: true })
             found = Number().Matches(text).LastOrDefault();
         return found is { Success: true }
-            && decimal.TryParse(found.Value.Replace(",", "", StringComparison.Ordinal).TrimEnd('.'), NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var value)
+            && decimal.TryParse(
+                found.Value.Replace(",", "", StringComparison.Ordinal).TrimEnd('.'),
+                NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture,
+                out var value)
             ? value
             : null;
     }
 
-    /// <summary>Whether two texts come to the same number; without a number in both, whether the texts are the same.</summary>
+    /// <summary>
+    /// Whether two texts end in the same number; without a number in both, whether the texts are the same.
+    /// </summary>
     public static bool AreEqual(string prediction, string answer) => Of(answer) is { } expected
         ? Of(prediction) == expected
         : TextNormalization.Apply(prediction, []) == TextNormalization.Apply(answer, []);

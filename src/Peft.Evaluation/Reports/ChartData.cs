@@ -8,7 +8,12 @@ namespace Peft.Evaluation.Reports;
 internal static class ChartData
 {
     // The default encoder writes <, >, & and quotes as \u003C ...: no text can end the script element.
-    private static readonly JsonSerializerOptions Safe = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+    private static readonly JsonSerializerOptions Safe = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+    };
+
+    private const int Digits = 5; // more than a picture shows
 
     private const int AdapterColors = 7; // colours that can be told apart; then they begin again
 
@@ -29,14 +34,17 @@ internal static class ChartData
                 Task = task.Name,
                 Metric = ReportText.Words(task.Main.Name),
                 Higher = task.Main.HigherIsBetter,
+                Most = MostOfKind(results, task.Main),
                 Scores = results.Subjects.Select(s => results.ScoreOf(s.Name, task.Name, task.Main.Name))
-                    .Select(s => s is null ? null : new[] { s.Value, s.Low ?? s.Value, s.High ?? s.Value }),
+                    .Select(s => s is null ? null : new[] { s.Value, s.Low, s.High }),
             }),
             Training = results.Subjects.Index().Where(s => s.Item.Training is { Step.Count: > 0 }).Select(s => new
             {
                 Subject = s.Index,
                 s.Item.Training!.Step,
                 Loss = Rounded(s.Item.Training.Loss),
+                s.Item.Training.EvalStep,
+                EvalLoss = Rounded(s.Item.Training.EvalLoss),
                 s.Item.Training.RoutingStep,
                 RoutingEntropy = Rounded(s.Item.Training.RoutingEntropy),
             }),
@@ -50,5 +58,22 @@ internal static class ChartData
         },
         Safe);
 
-    private static IEnumerable<double> Rounded(IReadOnlyList<double> values) => values.Select(value => Math.Round(value, 5));
+    // Metrics of one kind have one axis: rates and scores that stay below 1 go up to 1, others up to the largest of
+    // their name.
+    private static double MostOfKind(ResultsDocument results, TaskMetric metric)
+    {
+        double Most(Func<TaskMetric, bool> isOfKind) =>
+        (
+            from task in results.Tasks
+            where isOfKind(task.Main)
+            from subject in results.Subjects
+            let score = results.ScoreOf(subject.Name, task.Name, task.Main.Name)
+            where score is not null
+            select Math.Max(score.Value, score.High ?? score.Value)).DefaultIfEmpty(1).Max();
+        var own = Most(other => other.Name == metric.Name);
+        return metric.Unit is "rate" or "score" && own <= 1 ? 1 : Math.Round(own, Digits);
+    }
+
+    private static IEnumerable<double> Rounded(IReadOnlyList<double> values) =>
+        values.Select(value => Math.Round(value, Digits));
 }

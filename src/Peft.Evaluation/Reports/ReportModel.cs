@@ -4,8 +4,8 @@ using Peft.Evaluation.Results;
 namespace Peft.Evaluation.Reports;
 
 /// <summary>
-/// What templates can ask for. Names in templates are these in snake_case (<c>{{ base_name }}</c>). Numbers stand as they were
-/// measured, the texts beside them as people read them.
+/// What templates can ask for. Names in templates are these in snake_case (<c>{{ base_name }}</c>). Numbers stand as
+/// they were measured, the texts beside them as people read them.
 /// </summary>
 /// <param name="Title">What was compared.</param>
 /// <param name="Created">When it was measured.</param>
@@ -15,9 +15,9 @@ namespace Peft.Evaluation.Reports;
 /// <param name="Dtype">Type the base computed in.</param>
 /// <param name="Seed">Seed of the resamplings.</param>
 /// <param name="Samples">Resamplings behind each interval.</param>
-/// <param name="Confidence">Share of the intervals, as a percentage.</param>
+/// <param name="Confidence">Share of the intervals, such as 95%.</param>
 /// <param name="Correction">Correction of the p values.</param>
-/// <param name="Verdict">Which adapter is better, and whether that is real.</param>
+/// <param name="Verdict">Which adapter is better, and whether that is significant.</param>
 /// <param name="Subjects">What was measured.</param>
 /// <param name="Adapters">The adapters among them.</param>
 /// <param name="Tasks">The tasks, each with its metrics and their values.</param>
@@ -28,31 +28,39 @@ namespace Peft.Evaluation.Reports;
 /// <param name="Routing">What the experts do, an adapter with routing.</param>
 /// <param name="Examples">Some predictions, a task.</param>
 /// <param name="Notes">What to know before reading the numbers.</param>
+/// <param name="Terms">What the terms of the page mean, each by its name.</param>
+/// <param name="Glossary">Terms and metrics of this report with their meanings, by alphabet.</param>
 /// <param name="ChartsJson">The data of the charts as JSON that is safe inside a script element.</param>
 public sealed record ReportModel(
-    string Title, string Created, string PeftVersion, string BaseName, string BaseFingerprint, string Dtype, long Seed, int Samples,
+    string Title, string Created, string PeftVersion, string BaseName, string BaseFingerprint, string Dtype, long Seed,
+    int Samples,
     string Confidence, string Correction, ReportVerdict Verdict, IReadOnlyList<ReportSubject> Subjects,
     IReadOnlyList<ReportSubject> Adapters, IReadOnlyList<ReportTask> Tasks, IReadOnlyList<ReportComparison> Comparisons,
-    IReadOnlyList<ReportComparison> OtherComparisons, IReadOnlyList<RecipeChange> RecipeChanges, IReadOnlyList<ReportTraining> Training,
-    IReadOnlyList<ReportRouting> Routing, IReadOnlyList<ReportExamples> Examples, IReadOnlyList<string> Notes, string ChartsJson);
+    IReadOnlyList<ReportComparison> OtherComparisons, IReadOnlyList<RecipeChange> RecipeChanges,
+    IReadOnlyList<ReportTraining> Training,
+    IReadOnlyList<ReportRouting> Routing, IReadOnlyList<ReportExamples> Examples, IReadOnlyList<string> Notes,
+    ReportTerms Terms,
+    IReadOnlyList<ReportTerm> Glossary, string ChartsJson);
 
 /// <summary>The answer in words.</summary>
 /// <param name="Headline">One sentence.</param>
 /// <param name="Detail">What stands behind it.</param>
-/// <param name="Tone">clear, mixed, undecided or none.</param>
+/// <param name="Tone">clear, worse, mixed, undecided or none.</param>
 public sealed record ReportVerdict(string Headline, string Detail, string Tone);
 
 /// <summary>One thing that was measured.</summary>
 /// <param name="Name">Its name.</param>
 /// <param name="Index">Its place, from 0.</param>
 /// <param name="Color">Number of its colour: 0 the base, 1 to 7 adapters.</param>
-/// <param name="IsBase">Whether it is the bare base.</param>
+/// <param name="IsBase">Whether it is the base model.</param>
+/// <param name="IsRecorded">Whether its numbers were recorded earlier.</param>
 /// <param name="Kind">In words: the method and router of an adapter.</param>
 /// <param name="Method">Method of the adapter; empty for the base.</param>
 /// <param name="Router">Kind of the router; empty without one.</param>
 /// <param name="Path">Where it lay.</param>
 /// <param name="Fingerprint">SHA-256 of the bundle, shortened; empty for the base.</param>
-/// <param name="TrainableParameters">Values trained.</param>
+/// <param name="Written">When the bundle was written; empty where unknown.</param>
+/// <param name="TrainableParameters">Number of trainable parameters.</param>
 /// <param name="TrainableText">The same, in groups of three.</param>
 /// <param name="StepText">Seconds a training step.</param>
 /// <param name="MemoryText">Peak memory of training.</param>
@@ -60,7 +68,9 @@ public sealed record ReportVerdict(string Headline, string Detail, string Tone);
 /// <param name="Recipe">All keys of the resolved recipe.</param>
 /// <param name="Hyperparameters">Those of the adapter and its training.</param>
 public sealed record ReportSubject(
-    string Name, int Index, int Color, bool IsBase, string Kind, string Method, string Router, string Path, string Fingerprint,
+    string Name, int Index, int Color, bool IsBase, bool IsRecorded, string Kind, string Method, string Router,
+    string Path, string Fingerprint,
+    string Written,
     long TrainableParameters, string TrainableText, string StepText, string MemoryText, string EvaluationText,
     IReadOnlyList<RecipeValue> Recipe, IReadOnlyList<RecipeValue> Hyperparameters);
 
@@ -71,7 +81,8 @@ public sealed record RecipeValue(string Key, string Value);
 
 /// <summary>One key whose value differs.</summary>
 /// <param name="Key">Dotted path.</param>
-/// <param name="Values">Its value in each adapter's recipe, in the order of the adapters; a dash where it has none.</param>
+/// <param name="Values">Its value in each adapter's recipe, in the order of the adapters; a dash where it has
+/// none.</param>
 public sealed record RecipeChange(string Key, IReadOnlyList<string> Values);
 
 /// <summary>One task.</summary>
@@ -84,15 +95,18 @@ public sealed record RecipeChange(string Key, IReadOnlyList<string> Values);
 /// <param name="Ties">Rows whose best choices had the same score.</param>
 /// <param name="Index">Its place, from 0.</param>
 /// <param name="MainMetric">Name of the main metric.</param>
+/// <param name="MainMeaning">What it says.</param>
 /// <param name="Metrics">Its metrics, the main one first.</param>
 public sealed record ReportTask(
     string Name, string Kind, string Data, int Rows, int Shots, int Truncated, int Ties, int Index, string MainMetric,
+    string MainMeaning,
     IReadOnlyList<ReportMetric> Metrics);
 
 /// <summary>One metric of a task.</summary>
 /// <param name="Task">Name of the task.</param>
 /// <param name="Name">Its name.</param>
 /// <param name="Label">Its name in words.</param>
+/// <param name="Meaning">What it says.</param>
 /// <param name="IsMain">Whether it is the task's main one.</param>
 /// <param name="HigherIsBetter">Whether larger values are better.</param>
 /// <param name="Direction">The same in words.</param>
@@ -100,7 +114,8 @@ public sealed record ReportTask(
 /// <param name="Rows">Rows behind it.</param>
 /// <param name="Cells">One a subject, in their order.</param>
 public sealed record ReportMetric(
-    string Task, string Name, string Label, bool IsMain, bool HigherIsBetter, string Direction, string Unit, int Rows,
+    string Task, string Name, string Label, string Meaning, bool IsMain, bool HigherIsBetter, string Direction,
+    string Unit, int Rows,
     IReadOnlyList<ReportCell> Cells);
 
 /// <summary>One subject's value.</summary>
@@ -110,11 +125,13 @@ public sealed record ReportMetric(
 /// <param name="ValueText">The value in words; a dash where there is none.</param>
 /// <param name="IntervalText">Its interval.</param>
 /// <param name="IsBest">Whether no other is better.</param>
-/// <param name="IsClearlyBest">Whether it is better than each other one, and each difference is real.</param>
-/// <param name="Mark">Against the reference (the base where it was measured, else the first): better, worse, same, or empty.</param>
+/// <param name="IsClearlyBest">Whether it is significantly better than each other one.</param>
+/// <param name="Mark">Against the reference (the base where it was measured, else the first): better, worse, same, or
+/// empty.</param>
 /// <param name="MarkText">The mark in words.</param>
 public sealed record ReportCell(
-    string Subject, bool IsMeasured, double Value, string ValueText, string IntervalText, bool IsBest, bool IsClearlyBest, string Mark,
+    string Subject, bool IsMeasured, double Value, string ValueText, string IntervalText, bool IsBest,
+    bool IsClearlyBest, string Mark,
     string MarkText);
 
 /// <summary>One paired difference.</summary>
@@ -128,10 +145,11 @@ public sealed record ReportCell(
 /// <param name="PText">p value.</param>
 /// <param name="PAdjustedText">p value, corrected.</param>
 /// <param name="IsReal">Whether the corrected p value is small enough.</param>
-/// <param name="Better">The better one where the difference is real, else empty.</param>
+/// <param name="Better">The better one where the difference is significant, else empty.</param>
 /// <param name="Conclusion">In words.</param>
 public sealed record ReportComparison(
-    string Task, string Metric, string Label, string A, string B, string DifferenceText, string IntervalText, string PText,
+    string Task, string Metric, string Label, string A, string B, string DifferenceText, string IntervalText,
+    string PText,
     string PAdjustedText, bool IsReal, string Better, string Conclusion);
 
 /// <summary>Some points of an adapter's training curves.</summary>
@@ -139,9 +157,11 @@ public sealed record ReportComparison(
 /// <param name="FirstLoss">Loss at the first point.</param>
 /// <param name="LastLoss">Loss at the last.</param>
 /// <param name="Points">About a dozen points.</param>
+/// <param name="Held">Loss on the held-out rows at about a dozen steps.</param>
 /// <param name="Entropy">Mean routing entropy at about a dozen steps.</param>
 public sealed record ReportTraining(
-    string Subject, string FirstLoss, string LastLoss, IReadOnlyList<TrainingPoint> Points, IReadOnlyList<EntropyPoint> Entropy);
+    string Subject, string FirstLoss, string LastLoss, IReadOnlyList<TrainingPoint> Points,
+    IReadOnlyList<CurvePoint> Held, IReadOnlyList<CurvePoint> Entropy);
 
 /// <summary>One point.</summary>
 /// <param name="Step">Step.</param>
@@ -153,8 +173,13 @@ public sealed record TrainingPoint(long Step, string Loss, string Aux, string Le
 
 /// <summary>One point.</summary>
 /// <param name="Step">Step.</param>
-/// <param name="Entropy">Nats.</param>
-public sealed record EntropyPoint(long Step, string Entropy);
+/// <param name="Value">The value there.</param>
+public sealed record CurvePoint(long Step, string Value);
+
+/// <summary>One term.</summary>
+/// <param name="Name">The term.</param>
+/// <param name="Meaning">What it means.</param>
+public sealed record ReportTerm(string Name, string Meaning);
 
 /// <summary>Some predictions of one task.</summary>
 /// <param name="Task">Which.</param>
@@ -162,12 +187,13 @@ public sealed record EntropyPoint(long Step, string Entropy);
 public sealed record ReportExamples(string Task, IReadOnlyList<ReportExample> Rows);
 
 /// <summary>One row.</summary>
-/// <param name="Row">Number of the row.</param>
+/// <param name="Row">Number of the row, from 1.</param>
 /// <param name="Prompt">What the model was given.</param>
 /// <param name="Answer">What was expected.</param>
 /// <param name="Kind">In words: differ, all right, all wrong.</param>
 /// <param name="Predictions">What each subject said.</param>
-public sealed record ReportExample(long Row, string Prompt, string Answer, string Kind, IReadOnlyList<ReportPrediction> Predictions);
+public sealed record ReportExample(
+    long Row, string Prompt, string Answer, string Kind, IReadOnlyList<ReportPrediction> Predictions);
 
 /// <summary>What one subject said.</summary>
 /// <param name="Subject">Who.</param>
@@ -197,9 +223,11 @@ public sealed record ReportPrediction(string Subject, string Text, bool IsRight,
 /// <param name="SchSizes">Sizes of the cache.</param>
 /// <param name="Sch">Hit rates, a row a look-ahead, a column a size.</param>
 public sealed record ReportRouting(
-    string Subject, int Index, int Modules, int Experts, IReadOnlyList<string> ExpertNames, string EntropyText, string SupportText,
+    string Subject, int Index, int Modules, int Experts, IReadOnlyList<string> ExpertNames, string EntropyText,
+    string SupportText,
     string ExpertsPerTokenText, int DeadExperts, IReadOnlyList<ReportRow> Layers, IReadOnlyList<ReportRow> Projections,
-    IReadOnlyList<ReportRow> Tasks, string MutualInformationText, string NormalizedText, IReadOnlyList<ReportRow> Similarity,
+    IReadOnlyList<ReportRow> Tasks, string MutualInformationText, string NormalizedText,
+    IReadOnlyList<ReportRow> Similarity,
     IReadOnlyList<ReportRow> Srp, IReadOnlyList<string> SchSizes, IReadOnlyList<ReportRow> Sch);
 
 /// <summary>A named row of a table.</summary>

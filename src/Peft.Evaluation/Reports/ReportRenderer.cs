@@ -11,19 +11,21 @@ namespace Peft.Evaluation.Reports;
 /// <summary>A template and a model become a text.</summary>
 public static class ReportRenderer
 {
-    private static readonly JsonSerializerOptions Names = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+    private static readonly JsonSerializerOptions Names = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+    };
 
     /// <summary>Renders a template. All that it prints is made harmless in its format.</summary>
     /// <exception cref="UserException">The template asks for what is not there, is not one, or never ends.</exception>
-    public static string Render(TemplateFile template, ReportModel model) => Render(template, model, new TemplateLimits());
+    public static string Render(TemplateFile template, ReportModel model) =>
+        Render(template, model, new TemplateLimits());
 
     /// <summary>Renders a template within other limits.</summary>
-    /// <exception cref="UserException">The template asks for what is not there, is not one, or exceeds a limit.</exception>
+    /// <exception cref="UserException">The template asks for what is not there, is not one, or exceeds a
+    /// limit.</exception>
     public static string Render(TemplateFile template, ReportModel model, TemplateLimits limits)
     {
-        ArgumentNullException.ThrowIfNull(template);
-        ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(limits);
         var engine = new TemplateEngine(new TemplateOptions
         {
             Limits = limits,
@@ -32,13 +34,14 @@ public static class ReportRenderer
             Without = ReportFunctions.Refused,
         });
         var parsed = TemplateCheck.Run(template, engine.HasFunction);
-        return engine.Render(parsed, (ScriptObject)TemplateValues.OfJson(JsonSerializer.SerializeToElement(model, Names))!);
+        return engine.Render(
+            parsed, (ScriptObject)TemplateValues.OfJson(JsonSerializer.SerializeToElement(model, Names))!);
     }
 }
 
 /// <summary>
-/// What report templates can call beside Scriban's functions. These three are all that gets into an output without being made harmless:
-/// each is made by the program, and no template can give them a text of its own.
+/// What report templates can call beside Scriban's functions. These three are all that gets into an output without
+/// being made harmless: each is made by the program, and no template can give them a text of its own.
 /// </summary>
 internal static class ReportFunctions
 {
@@ -49,7 +52,9 @@ internal static class ReportFunctions
     private const string Data = "chart_data";
     private static readonly string[] Scripts = [ChartLibrary.FileName, "report.js"];
 
-    /// <summary>What can be inlined: the style of the report, the chart library, and the script that draws the charts.</summary>
+    /// <summary>
+    /// What can be inlined: the style of the report, the chart library, and the script that draws the charts.
+    /// </summary>
     public static IReadOnlyList<string> Inlined { get; } = ["report.css", .. Scripts];
 
     /// <summary>Scriban's functions that reports do without: what models wrote is never put in as markup.</summary>
@@ -66,10 +71,13 @@ internal static class ReportFunctions
         {
             [Inline] = (string name) => new RawText(Text(name)),
             [Data] = () => new RawText(model.ChartsJson),
-            // Scripts run by their hashes: were a text ever to get into the page as markup, the browser would not run it.
+            // Scripts run by their hashes: were a text ever to get into the page as markup, the browser would not run
+            // it.
             [Policy] = () => new RawText("default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src "
-                + string.Join(' ', Scripts.Select(name => $"'sha256-{Convert.ToBase64String(SHA256.HashData(Encoding.UTF8.GetBytes(Text(name))))}'"))),
+                + string.Join(' ', Scripts.Select(name => $"'sha256-{Sha256(Text(name))}'"))),
         };
+
+        static string Sha256(string text) => Convert.ToBase64String(SHA256.HashData(Encoding.UTF8.GetBytes(text)));
 
         string Text(string name)
         {
@@ -78,7 +86,9 @@ internal static class ReportFunctions
             if (!Inlined.Contains(name))
                 throw new ArgumentException($"{Inline} takes one of {string.Join(", ", Inlined)}", nameof(name));
             var text = name == ChartLibrary.FileName ? ChartLibrary.Read() : TemplateFile.Resource(name);
-            if (text.Contains("</script", StringComparison.OrdinalIgnoreCase) || text.Contains("</style", StringComparison.OrdinalIgnoreCase))
+            if (
+                text.Contains("</script", StringComparison.OrdinalIgnoreCase)
+                    || text.Contains("</style", StringComparison.OrdinalIgnoreCase))
                 throw new InvalidOperationException($"{name} would end the element it stands in");
             // A page's line ends are read as \n, and the hash is taken over what is read.
             return texts[name] = text.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
@@ -86,13 +96,16 @@ internal static class ReportFunctions
     }
 }
 
-/// <summary>Finds the chart library that the page carries: beside the program, then what <c>make setup</c> installed above it.</summary>
+/// <summary>
+/// Finds the chart library that the page carries: beside the program, then what <c>make setup</c> installed above it.
+/// </summary>
 public static class ChartLibrary
 {
     /// <summary>Name of the file beside the program.</summary>
     public const string FileName = "echarts.min.js";
 
-    private static readonly string Installed = Path.Combine(".artifacts", "npm", "node_modules", "echarts", "dist", FileName);
+    private static readonly string Installed = Path.Combine(
+        ".artifacts", "npm", "node_modules", "echarts", "dist", FileName);
 
     /// <summary>Its text.</summary>
     /// <exception cref="UserException">It is not installed.</exception>

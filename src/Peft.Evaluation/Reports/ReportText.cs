@@ -44,12 +44,15 @@ internal static class ReportText
         _ => (bytes.Value / (double)(1 << 30)).ToString("F2", CultureInfo.InvariantCulture) + " GiB",
     };
 
-    public static string Listed(IReadOnlyList<string> names) => names.Count switch
-    {
-        0 => "",
-        1 => names[0],
-        _ => string.Join(", ", names.SkipLast(1)) + " and " + names[^1],
-    };
+    public static string Percent(double share) => (100 * share).ToString("0.##", CultureInfo.InvariantCulture) + "%";
+
+    /// <summary>A time as it is in results; empty where none is known.</summary>
+    public static string When(string? time) => time is null ? ""
+        : DateTimeOffset.TryParse(
+            time, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal,
+            out var parsed)
+        ? parsed.ToString("yyyy-MM-dd HH:mm 'UTC'", CultureInfo.InvariantCulture)
+        : time;
 
     /// <summary>A name like phoneme_error_rate in words.</summary>
     public static string Words(string name) => name.Replace('_', ' ');
@@ -59,5 +62,6 @@ internal static class ReportText
 
     // A number that rounds to zero has no sign, and a hyphen is no minus.
     private static string Minus(string text) =>
-        !text.StartsWith('-') ? text : text.AsSpan(1).IndexOfAnyExcept("0.e+".AsSpan()) < 0 ? text[1..] : "−" + text[1..];
+        !text.StartsWith('-')
+            ? text : text.AsSpan(1).IndexOfAnyExcept("0.e+".AsSpan()) < 0 ? text[1..] : "−" + text[1..];
 }

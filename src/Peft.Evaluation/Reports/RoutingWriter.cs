@@ -13,19 +13,43 @@ internal static class RoutingWriter
         var entropies = routing.Modules.Select(m => m.Entropy).OfType<double>().ToList();
         return new(
             routing.Subject, index, routing.Modules.Count, experts, Names(experts),
-            entropies.Count == 0 ? ReportText.Dash : ReportText.Number(entropies.Average()),
-            Mean(routing, m => m.EffectiveSupportSize), Mean(routing, m => m.ExpertsPerToken), routing.Modules.Sum(m => m.DeadExperts),
+            entropies.Count == 0 ? ReportText.Dash : ReportText.Share(entropies.Average()),
+            Mean(routing, m => m.EffectiveSupportSize), Mean(routing, m => m.ExpertsPerToken),
+            routing.Modules.Sum(m => m.DeadExperts),
             [.. Layers(routing).Select(layer => new ReportRow($"layer {layer.Layer}", Padded(layer.Load, experts)))],
             [.. routing.Modules.Select(m => new ReportRow(m.Name,
-                [m.Entropy is { } entropy ? ReportText.Number(entropy) : ReportText.Dash, ReportText.Share(m.EffectiveSupportSize),
+                [
+                    m.Entropy is { } entropy ? ReportText.Share(entropy) : ReportText.Dash,
+                    ReportText.Share(m.EffectiveSupportSize),
                     ReportText.Share(m.ExpertsPerToken), m.DeadExperts.ToString(CultureInfo.InvariantCulture)]))],
-            routing.ExpertByTask is not { } matrix ? [] : [.. routing.Tasks.Zip(matrix.Matrix).Select(row => new ReportRow(row.First, Padded(row.Second, experts)))],
-            routing.ExpertByTask is { } information ? $"{ReportText.Number(information.MutualInformation)} nats" : ReportText.Dash,
+            routing.ExpertByTask is not { } matrix
+                ? []
+                :
+                [
+                    .. routing.Tasks.Zip(matrix.Matrix)
+                        .Select(row => new ReportRow(row.First, Padded(row.Second, experts))),
+                ],
+            routing.ExpertByTask is { } information
+                ? $"{ReportText.Share(information.MutualInformation)} nats" : ReportText.Dash,
             routing.ExpertByTask is { } share ? ReportText.Share(share.NormalizedMutualInformation) : ReportText.Dash,
-            routing.Similarity is not { } cosines ? [] : [.. cosines.Select((row, e) => new ReportRow($"e{e}", [.. row.Select(ReportText.Signed2)]))],
-            routing.Srp is not { } srp ? [] : [.. srp.Segments.Zip(srp.Values).Select(v => new ReportRow($"{v.First} tokens", [ReportText.Number(v.Second)]))],
-            routing.Sch is not { } sizes ? [] : [.. sizes.CacheSizes.Select(size => size == 1 ? "1 expert" : $"{size} experts")],
-            routing.Sch is not { } sch ? [] : [.. sch.Segments.Zip(sch.Values).Select(v => new ReportRow($"{v.First} tokens", [.. v.Second.Select(ReportText.Number)]))]);
+            routing.Similarity is not { } cosines
+                ? [] : [.. cosines.Select((row, e) => new ReportRow($"e{e}", [.. row.Select(ReportText.Signed2)]))],
+            routing.Srp is not { } srp
+                ? []
+                :
+                [
+                    .. srp.Segments.Zip(srp.Values)
+                        .Select(v => new ReportRow($"{v.First} tokens", [ReportText.Share(v.Second)])),
+                ],
+            routing.Sch is not { } sizes
+                ? [] : [.. sizes.CacheSizes.Select(size => size == 1 ? "1 expert" : $"{size} experts")],
+            routing.Sch is not { } sch
+                ? []
+                :
+                [
+                    .. sch.Segments.Zip(sch.Values)
+                        .Select(v => new ReportRow($"{v.First} tokens", [.. v.Second.Select(ReportText.Share)])),
+                ]);
     }
 
     /// <summary>Load by layer, mean over the layer's projections that have the most experts.</summary>
@@ -34,7 +58,9 @@ internal static class RoutingWriter
         {
             var experts = layer.Max(m => m.Load.Count);
             var full = layer.Where(m => m.Load.Count == experts).ToList();
-            return (layer.Key, (IReadOnlyList<double>)[.. Enumerable.Range(0, experts).Select(e => full.Average(m => m.Load[e]))]);
+            return (
+                layer.Key,
+                (IReadOnlyList<double>)[.. Enumerable.Range(0, experts).Select(e => full.Average(m => m.Load[e]))]);
         })];
 
     public static IReadOnlyList<string> Names(int experts) => [.. Enumerable.Range(0, experts).Select(e => $"e{e}")];

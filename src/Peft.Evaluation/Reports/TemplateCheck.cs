@@ -6,13 +6,16 @@ using Scriban.Syntax;
 namespace Peft.Evaluation.Reports;
 
 /// <summary>
-/// Checks a template against the model before it is rendered: every name it asks for, in branches that are not taken too. All faults at
-/// once, each with file, line and column and what is known there.
+/// Checks a template against the model before it is rendered: every name it asks for, in branches that are not taken
+/// too. All faults at once, each with file, line and column and what is known there.
 /// </summary>
 internal sealed class TemplateCheck
 {
     private const int DeepestBlock = 32; // what checks and renders them calls itself
-    private static readonly string[] ListFunctions = ["reverse", "sort", "limit", "offset", "uniq", "compact", "filter"];
+    private static readonly string[] ListFunctions =
+    [
+        "reverse", "sort", "limit", "offset", "uniq", "compact", "filter",
+    ];
 
     private readonly ParsedTemplate _template;
     private readonly Func<string, bool> _isFunction;
@@ -38,10 +41,12 @@ internal sealed class TemplateCheck
         }
         catch (TemplateException e)
         {
-            var old = file.Text.Contains("{{#", StringComparison.Ordinal) || file.Text.Contains("{{/", StringComparison.Ordinal)
-                ? "blocks are written {{ for subject in subjects }} ... {{ end }} and {{ if ... }} ... {{ else }} ... {{ end }}" : null;
+            var old = file.Text.Contains("{{#", StringComparison.Ordinal)
+                || file.Text.Contains("{{/", StringComparison.Ordinal)
+                ? "blocks are written {{ for subject in subjects }} ... {{ end }} and {{ if ... }} ... {{ else }} ... "
+                    + "{{ end }}" : null;
             foreach (var fault in e.Faults)
-                faults.Add((fault with { Advice = fault.Advice ?? old }).In(file.Name));
+                faults.Add((fault with { Advice = old ?? fault.Advice }).In(file.Name));
         }
         faults.ThrowIfAny($"template {file.Name}");
         return template!;
@@ -73,7 +78,9 @@ internal sealed class TemplateCheck
                 break;
             case ScriptWithStatement with:
                 var shape = ShapeOf(with.Name);
-                _scopes.Within((shape?.Names ?? []).Select(name => KeyValuePair.Create(name, shape!.Member(name))), false, () => Walk(with.Body));
+                _scopes.Within(
+                    (shape?.Names ?? [])
+                        .Select(name => KeyValuePair.Create(name, shape!.Member(name))), false, () => Walk(with.Body));
                 break;
             case ScriptWhileStatement loop:
                 CheckCondition(loop.Condition);
@@ -90,7 +97,10 @@ internal sealed class TemplateCheck
                 break;
             case ScriptFunction function:
                 Made(function.NameOrDoToken, null);
-                var parameters = (function.Parameters ?? []).Select(p => KeyValuePair.Create(p.Name?.Name ?? "", (TemplateShape?)null));
+                var names = (function.Parameters ?? []).Select(p => p.Name?.Name ?? "").ToList();
+                if (names.GroupBy(name => name).FirstOrDefault(group => group.Count() > 1) is { } twice)
+                    Add(node.Span, $"two parameters {Quote.Of(twice.Key)}", "names that differ");
+                var parameters = names.Select(name => KeyValuePair.Create(name, (TemplateShape?)null));
                 _scopes.Within(parameters, false, () => Walk(function.Body));
                 break;
             case ScriptImportStatement:
@@ -115,7 +125,9 @@ internal sealed class TemplateCheck
     {
         var list = ShapeOf(loop.Iterator);
         if (list is { Item: null })
-            Add(loop.Iterator!.Span, Quoted(loop.Iterator), "a list", list.IsValue ? $"print it with {{{{ {_template.Code(loop.Iterator.Span)} }}}}" : null);
+            Add(
+                loop.Iterator!.Span, Quoted(loop.Iterator), "a list",
+                list.IsValue ? $"print it with {{{{ {_template.Code(loop.Iterator.Span)} }}}}" : null);
         var name = (loop.Variable as ScriptVariable)?.Name ?? "";
         _scopes.Within([KeyValuePair.Create(name, list?.Item)], isLoop: true, () => Walk(loop.Body));
         Walk(loop.Else);
@@ -154,7 +166,9 @@ internal sealed class TemplateCheck
             return;
         var code = _template.Code(condition.Span);
         Add(condition.Span, $"{Quote.Of(code)}, which is always true", "something that is true or false",
-            shape.Item is not null ? $"ask {code}.size > 0" : shape.IsText ? $"ask {code} != \"\"" : shape.IsValue ? $"ask {code} != 0" : null);
+            shape.Item is not null
+                ? $"ask {code}.size > 0"
+                : shape.IsText ? $"ask {code} != \"\"" : shape.IsValue ? $"ask {code} != 0" : null);
     }
 
     // Null where it cannot be told before rendering, or where a fault was noted.
@@ -175,7 +189,13 @@ internal sealed class TemplateCheck
             case ScriptNestedExpression nested:
                 return ShapeOf(nested.Expression);
             case ScriptLiteral literal:
-                return literal.Value switch { string => TemplateShape.Text, bool => TemplateShape.Truth, null => null, _ => TemplateShape.Number };
+                return literal.Value switch
+                {
+                    string => TemplateShape.Text,
+                    bool => TemplateShape.Truth,
+                    null => null,
+                    _ => TemplateShape.Number,
+                };
             case ScriptAssignExpression assignment:
                 var value = ShapeOf(assignment.Value);
                 if (assignment.Target is ScriptVariable)
@@ -220,9 +240,12 @@ internal sealed class TemplateCheck
                 Add(member.Span, $"{Quoted(member)} outside of a loop", "it inside {{ for ... }}");
             else if (!_scopes.OfLoop.Contains(name))
                 Unknown(member, name, _scopes.OfLoop);
-            return name is "first" or "last" or "even" or "odd" or "changed" ? TemplateShape.Truth : TemplateShape.Number;
+            return name is "first" or "last" or "even" or "odd" or "changed"
+                ? TemplateShape.Truth : TemplateShape.Number;
         }
-        if (member.Target is ScriptVariableGlobal group && !_scopes.TryGet(group.Name, out _) && _isFunction(group.Name))
+        if (
+            member.Target is ScriptVariableGlobal group && !_scopes.TryGet(group.Name, out _)
+                && _isFunction(group.Name))
         {
             if (TemplateFunctions.Of(group.Name) is { Count: > 0 } functions && !functions.Contains(name))
                 Unknown(member, name, functions);
@@ -235,9 +258,13 @@ internal sealed class TemplateCheck
         if (shape.Member(name) is { } found)
             return found;
         if (shape.Item is not null)
-            Add(member.Span, Quoted(member), "size, which is all that a list has", $"use {{{{ for item in {_template.Code(member.Target!.Span)} }}}} ... {{{{ end }}}}");
+            Add(
+                member.Span, Quoted(member), "size, which is all that a list has",
+                $"use {{{{ for item in {_template.Code(member.Target!.Span)} }}}} ... {{{{ end }}}}");
         else if (shape.IsValue)
-            Add(member.Span, Quoted(member), "no name after a value", $"write {{{{ {_template.Code(member.Target!.Span)} }}}}");
+            Add(
+                member.Span, Quoted(member), "no name after a value",
+                $"write {{{{ {_template.Code(member.Target!.Span)} }}}}");
         else
             Unknown(member, name, shape.Names);
         return null;
@@ -245,7 +272,8 @@ internal sealed class TemplateCheck
 
     // a | b | c is read as a | (b | c).
     private TemplateShape? ShapeOfPipe(ScriptExpression? to, TemplateShape? piped) =>
-        to is ScriptPipeCall further ? ShapeOfPipe(further.To, ShapeOfCall(further.From, piped)) : ShapeOfCall(to, piped);
+        to is ScriptPipeCall further
+            ? ShapeOfPipe(further.To, ShapeOfCall(further.From, piped)) : ShapeOfCall(to, piped);
 
     // Of a list's functions what comes out is known; of others it is seen when they are carried out.
     private TemplateShape? ShapeOfCall(ScriptExpression? function, TemplateShape? piped)
@@ -254,13 +282,15 @@ internal sealed class TemplateCheck
         var target = call?.Target ?? function;
         ShapeOf(target);
         var arguments = (call?.Arguments ?? []).Select(ShapeOf).ToList();
-        if (call is { Target: ScriptVariableGlobal { Name: ReportFunctions.Inline }, Arguments: [ScriptLiteral { Value: string file }] }
-            && !ReportFunctions.Inlined.Contains(file))
+        if (call is { Target: ScriptVariableGlobal { Name: ReportFunctions.Inline } }
+            && call.Arguments is [ScriptLiteral { Value: string file }] && !ReportFunctions.Inlined.Contains(file))
             Add(call.Span, Quoted(call), Words.OneOf([.. ReportFunctions.Inlined.Select(name => $"\"{name}\"")]));
-        if (target is not ScriptMemberExpression { Target: ScriptVariableGlobal { Name: "array" }, Member.Name: { } name })
+        if (target is not ScriptMemberExpression { Target: ScriptVariableGlobal { Name: "array" } } member
+            || member.Member?.Name is not { } name)
             return null;
         var list = piped ?? arguments.FirstOrDefault();
-        return name is "first" or "last" ? list?.Item : name == "size" ? TemplateShape.Number : ListFunctions.Contains(name) ? list : null;
+        return name is "first" or "last"
+            ? list?.Item : name == "size" ? TemplateShape.Number : ListFunctions.Contains(name) ? list : null;
     }
 
     private void Made(ScriptNode? target, TemplateShape? shape)
@@ -279,5 +309,6 @@ internal sealed class TemplateCheck
     private string Quoted(ScriptNode node) => Quote.Of(_template.Code(node.Span));
 
     private void Add(SourceSpan span, string found, string allowed, string? advice = null) =>
-        _faults.Add(new TemplateFault(span.Start.Line + 1, span.Start.Column + 1, found, allowed, advice).In(_template.Name));
+        _faults.Add(
+            new TemplateFault(span.Start.Line + 1, span.Start.Column + 1, found, allowed, advice).In(_template.Name));
 }

@@ -15,7 +15,8 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
 
     private static readonly Dictionary<string, OutputFormat> Extensions = new(StringComparer.OrdinalIgnoreCase)
     {
-        [".html"] = OutputFormat.Html, [".htm"] = OutputFormat.Html, [".md"] = OutputFormat.Markdown, [".txt"] = OutputFormat.Text,
+        [".html"] = OutputFormat.Html, [".htm"] = OutputFormat.Html, [".md"] = OutputFormat.Markdown,
+        [".txt"] = OutputFormat.Text,
     };
 
     private static readonly string[] Endings = [".sbn", ".scriban"]; // what editors know the language by
@@ -24,23 +25,28 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
     public static IReadOnlyList<string> BuiltIn { get; } = ["report.html", "report.md", "model-card.md", "summary.txt"];
 
     /// <summary>The template with this name, or in this file.</summary>
-    /// <exception cref="UserException">Neither a name nor a file; a file whose name does not say what it writes; no text.</exception>
+    /// <exception cref="UserException">Neither a name nor a file; a file whose name does not say what it writes; no
+    /// text.</exception>
     public static TemplateFile Find(string nameOrPath)
     {
         if (BuiltIn.Contains(nameOrPath))
             return new(nameOrPath, Resource(nameOrPath), FormatOf(nameOrPath)!.Value);
         if (!File.Exists(nameOrPath))
             throw UserException.At(
-                "--template", $"{Quote.Of(nameOrPath)} is no file", $"a file, or one of peft's own templates: {Words.OneOf(BuiltIn)}",
+                "--template", $"{Quote.Of(nameOrPath)} is no file",
+                $"a file, or one of peft's own templates: {Words.OneOf(BuiltIn)}",
                 NearestName.Of(nameOrPath, BuiltIn) is { } near ? $"did you mean {near}?" : null);
         if (FormatOf(nameOrPath) is not { } format)
             throw UserException.At(
-                nameOrPath, "the name does not tell what the template writes", "a name that ends in .html, .md or .txt (.sbn or .scriban may follow)",
+                nameOrPath, "the name does not tell what the template writes",
+                "a name that ends in .html, .md or .txt (.sbn or .scriban may follow)",
                 "rename it: how data is escaped depends on it");
         try
         {
             var bytes = BoundedFile.ReadAllBytes(nameOrPath, LargestFile);
-            return new(nameOrPath, new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(bytes).TrimStart('\uFEFF'), format);
+            return new(
+                nameOrPath, new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(bytes).TrimStart('\uFEFF'),
+                format);
         }
         catch (DecoderFallbackException e)
         {
@@ -52,14 +58,16 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
     internal static string Resource(string name)
     {
         var assembly = Assembly.GetExecutingAssembly();
-        using var stream = assembly.GetManifestResourceStream($"Templates/{name}") ?? throw new InvalidOperationException($"no resource {name}");
+        using var stream = assembly.GetManifestResourceStream($"Templates/{name}")
+            ?? throw new InvalidOperationException($"no resource {name}");
         using var reader = new StreamReader(stream, Encoding.UTF8);
         return reader.ReadToEnd();
     }
 
     private static OutputFormat? FormatOf(string path)
     {
-        var name = Endings.FirstOrDefault(end => path.EndsWith(end, StringComparison.OrdinalIgnoreCase)) is { } ending ? path[..^ending.Length] : path;
+        var name = Endings.FirstOrDefault(end => path.EndsWith(end, StringComparison.OrdinalIgnoreCase)) is { } ending
+            ? path[..^ending.Length] : path;
         return Extensions.TryGetValue(Path.GetExtension(name), out var format) ? format : null;
     }
 }
@@ -132,7 +140,9 @@ internal static class DataEncoder
     private static bool IsMarkdownMark(string text, int i) => text[i] switch
     {
         '\\' or '`' or '*' or '[' or ']' or '|' or '&' or '~' or '$' => true,
-        '_' => i == 0 || i + 1 == text.Length || !char.IsLetterOrDigit(text[i - 1]) || !char.IsLetterOrDigit(text[i + 1]), // none inside a word
+        // None inside a word.
+        '_' => i == 0 || i + 1 == text.Length || !char.IsLetterOrDigit(text[i - 1])
+            || !char.IsLetterOrDigit(text[i + 1]),
         '#' or '>' => i == 0, // marks at the start of a line only
         '/' => i > 0 && text[i - 1] == ':', // an address is not to become a link
         '.' => text.AsSpan(0, i).EndsWith("www", StringComparison.OrdinalIgnoreCase),

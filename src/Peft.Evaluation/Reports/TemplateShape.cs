@@ -23,7 +23,8 @@ internal sealed class TemplateShape
     public static TemplateShape Text { get; } = new(typeof(string));
 
     /// <summary>What the items of a list are; null where this is none.</summary>
-    public TemplateShape? Item => _type != typeof(string) && _type.IsGenericType && typeof(IEnumerable).IsAssignableFrom(_type)
+    public TemplateShape? Item =>
+        _type != typeof(string) && _type.IsGenericType && typeof(IEnumerable).IsAssignableFrom(_type)
         ? new(_type.GetGenericArguments()[0]) : null;
 
     /// <summary>Whether it can be printed.</summary>
@@ -36,22 +37,33 @@ internal sealed class TemplateShape
     public bool IsText => _type == typeof(string);
 
     /// <summary>Names of an object, in the order of its declaration.</summary>
-    public IReadOnlyList<string> Names => IsValue || Item is not null ? [] : [.. _type.GetProperties().Select(p => NameOf(p.Name))];
+    public IReadOnlyList<string> Names =>
+        IsValue || Item is not null ? [] : [.. _type.GetProperties().Select(p => NameOf(p.Name))];
 
     /// <summary>What a name stands for, or null.</summary>
     public TemplateShape? Member(string name) =>
-        IsValue || Item is not null || _type.GetProperties().FirstOrDefault(p => NameOf(p.Name) == name) is not { } property ? null : new(property.PropertyType);
+        IsValue || Item is not null
+            || _type.GetProperties().FirstOrDefault(p => NameOf(p.Name) == name) is not { } property
+                ? null : new(property.PropertyType);
 
     private static string NameOf(string property) => JsonNamingPolicy.SnakeCaseLower.ConvertName(property);
 }
 
-/// <summary>The names that a template knows at a place, innermost first; a name without a shape is known and may be anything.</summary>
+/// <summary>
+/// The names that a template knows at a place, innermost first; a name without a shape is known and may be anything.
+/// </summary>
 internal sealed class TemplateScopes
 {
-    private static readonly string[] LoopNames = ["index", "rindex", "first", "last", "even", "odd", "changed", "length"];
+    private static readonly string[] LoopNames =
+    [
+        "index", "rindex", "first", "last", "even", "odd", "changed", "length",
+    ];
 
     private readonly List<Dictionary<string, TemplateShape?>> _scopes =
-        [new(TemplateShape.Root.Names.Select(name => KeyValuePair.Create<string, TemplateShape?>(name, TemplateShape.Root.Member(name))))];
+    [
+        new(TemplateShape.Root.Names.Select(name =>
+            KeyValuePair.Create<string, TemplateShape?>(name, TemplateShape.Root.Member(name)))),
+    ];
 
     private int _loops;
 
@@ -79,7 +91,7 @@ internal sealed class TemplateScopes
     /// <summary>Walks a part with names more.</summary>
     public void Within(IEnumerable<KeyValuePair<string, TemplateShape?>> names, bool isLoop, Action walk)
     {
-        _scopes.Add(new(names));
+        _scopes.Add(new(names.DistinctBy(name => name.Key)));
         _loops += isLoop ? 1 : 0;
         walk();
         _loops -= isLoop ? 1 : 0;

@@ -14,8 +14,8 @@ public static class ExamplesFile
     public const string Name = "examples.parquet";
 
     /// <summary>Names of its columns, here and where they are read.</summary>
-    internal const string Subject = "subject", Task = "task", Row = "row", Prompt = "prompt", Prediction = "prediction", Answer = "answer",
-        Score = "score", LogLikelihoods = "log_likelihoods";
+    internal const string Subject = "subject", Task = "task", Row = "row", Prompt = "prompt",
+        Prediction = "prediction", Answer = "answer", Score = "score", LogLikelihoods = "log_likelihoods";
 
     private const int RowsInGroup = 8192; // what is held at a time while writing and reading
 
@@ -23,7 +23,8 @@ public static class ExamplesFile
     private const int NoNumber = 1, MissingNumber = 2, Number = 3;
 
     private static readonly ParquetSchema Schema = new(
-        new DataField<string>(Subject), new DataField<string>(Task), new DataField<long?>(Row), new DataField<string>(Prompt),
+        new DataField<string>(Subject), new DataField<string>(Task), new DataField<long?>(Row),
+        new DataField<string>(Prompt),
         new DataField<string>(Prediction), new DataField<string>(Answer), new DataField<double?>(Score),
         new ListField(LogLikelihoods, new DataField<double?>("element")));
 
@@ -43,17 +44,20 @@ public static class ExamplesFile
             var fields = Schema.DataFields;
             await group.WriteAsync(fields[0], [.. rows.Select(r => r.Subject)]);
             await group.WriteAsync(fields[1], [.. rows.Select(r => r.Row.Task.Name)]);
-            await group.WriteAsync<long>(fields[2], rows.Select(r => (long?)r.Row.Row.Index).ToArray());
+            await group.WriteAsync<long>(fields[2], rows.Select(r => (long?)r.Row.Row.Index + 1).ToArray());
             await group.WriteAsync(fields[3], [.. rows.Select(r => r.Row.Row.Prompt)]);
             await group.WriteAsync(fields[4], [.. rows.Select(r => r.Row.Shown)]);
             await group.WriteAsync(fields[5], [.. rows.Select(r => r.Row.Row.Answer)]);
-            await group.WriteAsync<double>(fields[6], rows.Select(r => Finite(Metric.Named(r.Row.Task.Metrics[0]).ScoreOf(r.Row))).ToArray());
+            await group.WriteAsync<double>(
+                fields[6], rows.Select(r => Finite(Metric.Named(r.Row.Task.Metrics[0]).ScoreOf(r.Row))).ToArray());
             await WriteLists(group, fields[7], [.. rows.Select(r => r.Row.Result.LogLikelihoods)]);
         }
     }
 
-    // A list is written flat: its numbers, beside each how much of it is there and whether it goes on with the list before it.
-    private static async Task WriteLists(ParquetRowGroupWriter group, DataField field, IReadOnlyList<IReadOnlyList<double>> lists)
+    // A list is written flat: its numbers, beside each how much of it is there and whether it continues the list
+    // before it.
+    private static async Task WriteLists(
+        ParquetRowGroupWriter group, DataField field, IReadOnlyList<IReadOnlyList<double>> lists)
     {
         var (numbers, definitions, repetitions) = (new List<double>(), new List<int>(), new List<int>());
         foreach (var list in lists)
@@ -71,7 +75,8 @@ public static class ExamplesFile
                 repetitions.Add(at == 0 ? 0 : 1);
             }
         }
-        await group.WriteAllPartsAsync<double>(field, numbers.ToArray(), definitions.ToArray(), repetitions.ToArray(), default);
+        await group.WriteAllPartsAsync<double>(
+            field, numbers.ToArray(), definitions.ToArray(), repetitions.ToArray(), default);
     }
 
     // A choice that the row lacks has no likelihood.
@@ -85,8 +90,12 @@ internal static class ExampleTable
 
     private static readonly Dictionary<string, Type> Types = new()
     {
-        [ExamplesFile.Subject] = typeof(string), [ExamplesFile.Task] = typeof(string), [ExamplesFile.Row] = typeof(long),
-        [ExamplesFile.Prompt] = typeof(string), [ExamplesFile.Prediction] = typeof(string), [ExamplesFile.Answer] = typeof(string),
+        [ExamplesFile.Subject] = typeof(string),
+        [ExamplesFile.Task] = typeof(string),
+        [ExamplesFile.Row] = typeof(long),
+        [ExamplesFile.Prompt] = typeof(string),
+        [ExamplesFile.Prediction] = typeof(string),
+        [ExamplesFile.Answer] = typeof(string),
         [ExamplesFile.Score] = typeof(double),
     };
 
@@ -107,7 +116,8 @@ internal static class ExampleTable
                 using var group = reader.OpenRowGroupReader(i);
                 if (group.RowCount is < 0 or > MostRows)
                     throw Refused(path, $"a group of {group.RowCount} rows");
-                var values = columns.ToDictionary(name => name, name => file.Within(() => ReadColumn(group, fields[name])));
+                var values = columns.ToDictionary(
+                    name => name, name => file.Within(() => ReadColumn(group, fields[name])));
                 take(new Group((int)group.RowCount, values));
             }
         }
@@ -152,7 +162,8 @@ internal static class ExampleTable
         return numbers;
     }
 
-    private static Type TypeOf(DataField field) => field.ClrType == typeof(ReadOnlyMemory<char>) ? typeof(string) : field.ClrType;
+    private static Type TypeOf(DataField field) =>
+        field.ClrType == typeof(ReadOnlyMemory<char>) ? typeof(string) : field.ClrType;
 
     private static UserException Refused(string path, string reason, Exception? inner = null) => UserException.At(
         path, $"not the rows of an evaluation ({reason})", $"the {ExamplesFile.Name} that peft eval wrote",

@@ -25,7 +25,9 @@ internal static class ResultsCheck
     private static IEnumerable<Fault> SettingFaults(ResultsSettings settings)
     {
         if (settings.Confidence is not (> 0 and < 1))
-            yield return new("settings.confidence", settings.Confidence.ToString(CultureInfo.InvariantCulture), "a number between 0 and 1");
+            yield return new(
+                "settings.confidence", settings.Confidence.ToString(CultureInfo.InvariantCulture),
+                "a number between 0 and 1");
         if (settings.Correction is not ("holm" or "none"))
             yield return new("settings.correction", Quote.Of(settings.Correction), "holm or none");
     }
@@ -40,7 +42,9 @@ internal static class ResultsCheck
         {
             var place = $"subject {Quote.Of(subject.Name)}";
             if (subject.Kind is not (Subject.BaseKind or Subject.AdapterKind or Subject.RecordedKind))
-                yield return new(place, $"kind {Quote.Of(subject.Kind)}", Words.OneOf([Subject.BaseKind, Subject.AdapterKind, Subject.RecordedKind]));
+                yield return new(
+                    place, $"kind {Quote.Of(subject.Kind)}",
+                    Words.OneOf([Subject.BaseKind, Subject.AdapterKind, Subject.RecordedKind]));
             if (subject.TrainableParameters < 0)
                 yield return new(place, $"trainable_parameters {subject.TrainableParameters}", "a number from 0");
             if (subject.Training is { } curves && CurveFault(place, curves) is { } fault)
@@ -61,7 +65,8 @@ internal static class ResultsCheck
         }
     }
 
-    private static IEnumerable<Fault> ScoreFaults(Score score, HashSet<string> subjects, HashSet<(string, string)> metrics)
+    private static IEnumerable<Fault> ScoreFaults(
+        Score score, HashSet<string> subjects, HashSet<(string, string)> metrics)
     {
         var place = $"the score of {Quote.Of(score.Subject)} on {Quote.Of(score.Task)} by {Quote.Of(score.Metric)}";
         if (!subjects.Contains(score.Subject) || !metrics.Contains((score.Task, score.Metric)))
@@ -70,9 +75,11 @@ internal static class ResultsCheck
             yield return new(place, "a number out of range", "finite values, and rows from 0");
     }
 
-    private static IEnumerable<Fault> ComparisonFaults(Comparison c, HashSet<string> subjects, HashSet<(string, string)> metrics)
+    private static IEnumerable<Fault> ComparisonFaults(
+        Comparison c, HashSet<string> subjects, HashSet<(string, string)> metrics)
     {
-        var place = $"the comparison of {Quote.Of(c.A)} and {Quote.Of(c.B)} on {Quote.Of(c.Task)} by {Quote.Of(c.Metric)}";
+        var place =
+            $"the comparison of {Quote.Of(c.A)} and {Quote.Of(c.B)} on {Quote.Of(c.Task)} by {Quote.Of(c.Metric)}";
         if (!subjects.Contains(c.A) || !subjects.Contains(c.B) || !metrics.Contains((c.Task, c.Metric)))
             yield return new(place, "nothing that this file describes", "subjects, a task and a metric of this file");
         if (!AreFinite(c.Difference, c.Low, c.High) || c.P is not (>= 0 and <= 1) || c.PAdjusted is not (>= 0 and <= 1))
@@ -84,32 +91,51 @@ internal static class ResultsCheck
         var place = $"routing of {Quote.Of(routing.Subject)}";
         if (!subjects.Contains(routing.Subject))
             yield return new(place, "an unknown subject", "a subject of this file");
-        if (routing.ExpertByTask is { } matrix && (matrix.Matrix.Count != routing.Tasks.Count || !IsRectangular(matrix.Matrix)))
-            yield return new($"{place}, expert_by_task.matrix", "another shape", $"one row for each of the {Words.Count(routing.Tasks.Count, "task")}, all of one length");
-        if (routing.Similarity is { } cosines && (!IsRectangular(cosines) || cosines.Count > 0 && cosines[0].Count != cosines.Count))
+        if (
+            routing.ExpertByTask is { } matrix
+                && (matrix.Matrix.Count != routing.Tasks.Count || !IsRectangular(matrix.Matrix)))
+            yield return new(
+                $"{place}, expert_by_task.matrix", "another shape",
+                $"one row for each of the {Words.Count(routing.Tasks.Count, "task")}, all of one length");
+        if (
+            routing.Similarity is { } cosines
+                && (!IsRectangular(cosines) || cosines.Count > 0 && cosines[0].Count != cosines.Count))
             yield return new($"{place}, similarity", "another shape", "a square matrix");
         if (routing.Srp is { } srp && srp.Segments.Count != srp.Values.Count)
-            yield return new($"{place}, srp", Words.Count(srp.Values.Count, "value"), $"one for each of the {Words.Count(srp.Segments.Count, "segment")}");
-        if (routing.Sch is { } sch && (sch.Values.Count != sch.Segments.Count || sch.Values.Any(row => row.Count != sch.CacheSizes.Count)))
-            yield return new($"{place}, sch.values", "another shape", "one row for each segment, one column for each cache size");
+            yield return new(
+                $"{place}, srp", Words.Count(srp.Values.Count, "value"),
+                $"one for each of the {Words.Count(srp.Segments.Count, "segment")}");
+        if (
+            routing.Sch is { } sch
+                && (sch.Values.Count != sch.Segments.Count || sch.Values.Any(row => row.Count != sch.CacheSizes.Count)))
+            yield return new(
+                $"{place}, sch.values", "another shape", "one row for each segment, one column for each cache size");
     }
 
     private static Fault? CurveFault(string place, TrainingCurves curves)
     {
         (string Name, int Count, int Expected)[] lengths =
         [
-            ("loss", curves.Loss.Count, curves.Step.Count), ("aux", curves.Aux.Count, curves.Step.Count), ("lr", curves.Lr.Count, curves.Step.Count),
+            (
+                "loss", curves.Loss.Count, curves.Step.Count), ("aux", curves.Aux.Count, curves.Step.Count),
+                ("lr", curves.Lr.Count, curves.Step.Count),
             ("tokens_per_second", curves.TokensPerSecond.Count, curves.Step.Count),
-            ("routing_entropy", curves.RoutingEntropy.Count, curves.RoutingStep.Count), ("eval_loss", curves.EvalLoss.Count, curves.EvalStep.Count),
+            (
+                "routing_entropy", curves.RoutingEntropy.Count, curves.RoutingStep.Count),
+                ("eval_loss", curves.EvalLoss.Count, curves.EvalStep.Count),
         ];
         return lengths.FirstOrDefault(length => length.Count != length.Expected) is { Name: not null } wrong
-            ? new($"{place}, training.{wrong.Name}", Words.Count(wrong.Count, "value"), $"{Words.Count(wrong.Expected, "value")}, one for each step")
+            ? new(
+                $"{place}, training.{wrong.Name}", Words.Count(wrong.Count, "value"),
+                $"{Words.Count(wrong.Expected, "value")}, one for each step")
             : null;
     }
 
-    private static string? Twice(IEnumerable<string> names) => names.GroupBy(name => name).FirstOrDefault(group => group.Count() > 1)?.Key;
+    private static string? Twice(IEnumerable<string> names) =>
+        names.GroupBy(name => name).FirstOrDefault(group => group.Count() > 1)?.Key;
 
-    private static bool IsRectangular(IReadOnlyList<IReadOnlyList<double>> matrix) => matrix.All(row => row.Count == matrix[0].Count);
+    private static bool IsRectangular(IReadOnlyList<IReadOnlyList<double>> matrix) =>
+        matrix.All(row => row.Count == matrix[0].Count);
 
     private static bool AreFinite(params ReadOnlySpan<double> values)
     {

@@ -5,12 +5,15 @@ using Peft.Formats;
 
 namespace Peft.Evaluation.Results;
 
-/// <summary>What an evaluation measured: the content of <c>results.json</c> (schema in README.md beside this file).</summary>
+/// <summary>
+/// What an evaluation measured: the content of <c>results.json</c> (schema in README.md beside this file).
+/// </summary>
 /// <param name="Created">When it was measured, ISO 8601 in UTC.</param>
 /// <param name="PeftVersion">Version of the program that measured.</param>
 /// <param name="Settings">What the numbers depend on beside models and rows.</param>
 /// <param name="Base">The base model that all subjects share.</param>
-/// <param name="Subjects">What was measured, in the order of the table; the bare base first where it is among them.</param>
+/// <param name="Subjects">What was measured, in the order of the table; the base model first where it is among
+/// them.</param>
 /// <param name="Tasks">What it was measured on.</param>
 /// <param name="Scores">One number a subject, task and metric.</param>
 /// <param name="Comparisons">Paired differences between subjects on the same rows.</param>
@@ -36,10 +39,13 @@ public sealed record ResultsDocument(
     public Score? ScoreOf(string subject, string task, string metric) =>
         Scores.FirstOrDefault(s => s.Subject == subject && s.Task == task && s.Metric == metric);
 
-    /// <summary>The comparison of two subjects, the way round that was asked for, or null where they were not compared.</summary>
+    /// <summary>
+    /// The comparison of two subjects, the way round that was asked for, or null where they were not compared.
+    /// </summary>
     public Comparison? ComparisonOf(string task, string metric, string a, string b)
     {
-        var found = Comparisons.FirstOrDefault(c => c.Task == task && c.Metric == metric && (c.A == a && c.B == b || c.A == b && c.B == a));
+        var found = Comparisons.FirstOrDefault(
+            c => c.Task == task && c.Metric == metric && (c.A == a && c.B == b || c.A == b && c.B == a));
         return found is null || found.A == a ? found : found.Reversed();
     }
 
@@ -53,7 +59,8 @@ public sealed record ResultsDocument(
     {
         var models = recorded.Subjects.Where(subject => subject.Kind == Subject.AdapterKind).ToList();
         if (models is not [var model])
-            throw UserException.At(path, $"results of {Words.Count(models.Count, "adapter")}", "recorded results of one adapter");
+            throw UserException.At(
+                path, $"results of {Words.Count(models.Count, "adapter")}", "recorded results of one adapter");
         if (IsOther(recorded.Base.Fingerprint, Base.Fingerprint))
         {
             say($"{name} ({path}) is left out: it was measured on another base, {recorded.Base.Name}");
@@ -69,14 +76,18 @@ public sealed record ResultsDocument(
             if (IsOther(other.RowsHash, task.RowsHash) || other.Rows != task.Rows)
                 say($"{name} ({path}) is left out of {task.Name}: it was measured on other rows");
             else
-                scores.AddRange(task.Metrics.Select(metric => recorded.ScoreOf(model.Name, task.Name, metric.Name)).OfType<Score>()
+                scores.AddRange(task.Metrics
+                    .Select(metric => recorded.ScoreOf(model.Name, task.Name, metric.Name)).OfType<Score>()
                     .Select(score => score with { Subject = name }));
         }
         if (scores.Count == 0)
             return this;
         var described = model with { Name = name, Kind = Subject.RecordedKind, Path = path, Training = null };
         var bases = Subjects.Count(subject => subject.Kind == Subject.BaseKind);
-        return this with { Subjects = [.. Subjects.Take(bases), described, .. Subjects.Skip(bases)], Scores = [.. Scores, .. scores] };
+        return this with
+        {
+            Subjects = [.. Subjects.Take(bases), described, .. Subjects.Skip(bases)], Scores = [.. Scores, .. scores],
+        };
     }
 
     // Results that do not tell cannot be seen to differ.
@@ -102,7 +113,7 @@ public sealed record ResultsSettings(
 /// <param name="Fingerprint">Its fingerprint, as in bundle.json.</param>
 public sealed record MeasuredBase(string Name, string Fingerprint);
 
-/// <summary>One thing that was measured: the bare base, or a bundle on it.</summary>
+/// <summary>One thing that was measured: the base model, or a bundle on it.</summary>
 /// <param name="Name">Name, unlike all others of the file.</param>
 /// <param name="Kind"><see cref="BaseKind"/>, <see cref="AdapterKind"/> or <see cref="RecordedKind"/>.</param>
 /// <param name="Path">Where it lay when it was measured.</param>
@@ -116,10 +127,11 @@ public sealed record MeasuredBase(string Name, string Fingerprint);
 /// <param name="Recipe">The resolved recipe as JSON.</param>
 /// <param name="Training">Curves of its training.</param>
 public sealed record Subject(
-    string Name, string Kind, string Path, string? Method, string? Router, string? Fingerprint, long TrainableParameters,
+    string Name, string Kind, string Path, string? Method, string? Router, string? Fingerprint,
+    long TrainableParameters,
     double? StepSeconds, long? PeakMemoryBytes, double EvaluationSeconds, JsonElement? Recipe, TrainingCurves? Training)
 {
-    /// <summary>The kind of a bare base model.</summary>
+    /// <summary>The kind of a base model.</summary>
     public const string BaseKind = "base";
 
     /// <summary>The kind of a bundle on the base.</summary>
@@ -132,7 +144,9 @@ public sealed record Subject(
     public string? Written { get; init; }
 }
 
-/// <summary>Curves of a training run, thinned to at most some hundred points; lists of one curve have the same length.</summary>
+/// <summary>
+/// Curves of a training run, thinned to at most some hundred points; lists of one curve have the same length.
+/// </summary>
 /// <param name="Step">Steps of the following four.</param>
 /// <param name="Loss">Loss of the answers, nats a token.</param>
 /// <param name="Aux">Sum of the auxiliary losses.</param>
@@ -185,7 +199,8 @@ public sealed record TaskMetric(string Name, bool HigherIsBetter, bool Main, str
 /// <param name="Low">Lower end of the interval; null where none was recorded.</param>
 /// <param name="High">Upper end of the interval.</param>
 /// <param name="Rows">Rows behind it.</param>
-public sealed record Score(string Subject, string Task, string Metric, double Value, double? Low, double? High, int Rows);
+public sealed record Score(
+    string Subject, string Task, string Metric, double Value, double? Low, double? High, int Rows);
 
 /// <summary>A paired difference on the same rows, <paramref name="B"/> less <paramref name="A"/>.</summary>
 /// <param name="Task">On which task.</param>
@@ -199,7 +214,8 @@ public sealed record Score(string Subject, string Task, string Metric, double Va
 /// <param name="PAdjusted">The p value corrected for all comparisons made.</param>
 /// <param name="Significant">Whether the corrected p value is below one less the confidence.</param>
 public sealed record Comparison(
-    string Task, string Metric, string A, string B, double Difference, double Low, double High, double P, double PAdjusted,
+    string Task, string Metric, string A, string B, double Difference, double Low, double High, double P,
+    double PAdjusted,
     bool Significant)
 {
     /// <summary>The same the other way round.</summary>
@@ -208,9 +224,11 @@ public sealed record Comparison(
 
 /// <summary>What the experts of one subject did on the rows of the tasks.</summary>
 /// <param name="Subject">Whose experts.</param>
-/// <param name="Tasks">Tasks whose rows were counted; the rows of <paramref name="ExpertByTask"/> in this order.</param>
+/// <param name="Tasks">Tasks whose rows were counted; the rows of <paramref name="ExpertByTask"/> in this
+/// order.</param>
 /// <param name="Modules">One entry a routed projection.</param>
-/// <param name="ExpertByTask">Which experts the tasks use; null with fewer than two tasks or layers of unlike numbers of experts.</param>
+/// <param name="ExpertByTask">Which experts the tasks use; null with fewer than two tasks or layers of unlike numbers
+/// of experts.</param>
 /// <param name="Similarity">Cosine of the experts' updates, [E][E], mean over modules.</param>
 /// <param name="Srp">Segment routing best performance.</param>
 /// <param name="Sch">Hit rates of a cache of experts.</param>
@@ -229,7 +247,8 @@ public sealed record SubjectRouting(
 /// <param name="ExpertsPerToken">Mean number of open gates.</param>
 /// <param name="DeadExperts">Experts that no token used.</param>
 public sealed record ModuleRouting(
-    string Name, int Layer, string Projection, IReadOnlyList<double> Load, IReadOnlyList<double> MeanProbability, double? Entropy,
+    string Name, int Layer, string Projection, IReadOnlyList<double> Load, IReadOnlyList<double> MeanProbability,
+    double? Entropy,
     double EffectiveSupportSize, double ExpertsPerToken, int DeadExperts);
 
 /// <summary>The expert-by-task matrix.</summary>

@@ -9,13 +9,16 @@ namespace Peft.Evaluation.Results;
 /// <summary>Reads and writes <c>results.json</c>.</summary>
 public static class ResultsFile
 {
-    /// <summary>Name of the file in an evaluation's directory, and beside a bundle that was measured after training.</summary>
+    /// <summary>
+    /// Name of the file in an evaluation's directory, and beside a bundle that was measured after training.
+    /// </summary>
     public const string Name = "results.json";
 
     /// <summary>Name under which earlier versions wrote the results of training beside a bundle.</summary>
     public const string EarlierName = "evaluation.json";
 
-    private const long LargestFile = 256L << 20; // bytes; recipes, curves and matrices of many subjects take a few million
+    // Bytes; recipes, curves and matrices of many subjects take a few million.
+    private const long LargestFile = 256L << 20;
 
     private static readonly JsonSerializerOptions Json = new()
     {
@@ -42,7 +45,8 @@ public static class ResultsFile
 
     /// <summary>Reads the results.</summary>
     /// <param name="path">The file, or the directory of an evaluation or bundle that holds it.</param>
-    /// <exception cref="UserException">The file is missing, cut short, no JSON, of another format or version, or contradicts itself.</exception>
+    /// <exception cref="UserException">The file is missing, cut short, no JSON, of another format or version, or
+    /// contradicts itself.</exception>
     public static ResultsDocument Load(string path)
     {
         var file = PathOf(path);
@@ -61,7 +65,8 @@ public static class ResultsFile
         catch (JsonException e)
         {
             throw UserException.At(
-                file, $"not a whole results file ({JsonFile.Reason(e)})", $"a {Name} that peft eval or peft train wrote",
+                file, $"not a whole results file ({JsonFile.Reason(e)})",
+                $"a {Name} that peft eval or peft train wrote",
                 "it may have been cut short: measure again", e);
         }
     }
@@ -72,9 +77,11 @@ public static class ResultsFile
         : Path.Combine(path, Name) is var file && !File.Exists(file) && File.Exists(Path.Combine(path, EarlierName))
             ? Path.Combine(path, EarlierName) : file;
 
-    private static ResultsDocument Checked(string file, ResultsDocument results) => ResultsCheck.FirstFault(results) is { } fault
+    private static ResultsDocument Checked(string file, ResultsDocument results) =>
+        ResultsCheck.FirstFault(results) is { } fault
         ? throw UserException.At(
-            $"{file}: {fault.Place}", fault.Found, fault.Expected, "the file was changed by hand or by another program: measure again")
+            $"{file}: {fault.Place}", fault.Found, fault.Expected,
+            "the file was changed by hand or by another program: measure again")
         : results;
 
     private static void CheckHeader(string file, Header header)
@@ -85,7 +92,8 @@ public static class ResultsFile
                 $"\"{ResultsDocument.FormatName}\"", $"give a {Name} that peft eval or peft train wrote");
         if (header.Version != ResultsDocument.CurrentVersion)
             throw UserException.At(
-                file, $"version {header.Version} of {ResultsDocument.FormatName}", $"version {ResultsDocument.CurrentVersion}",
+                file, $"version {header.Version} of {ResultsDocument.FormatName}",
+                $"version {ResultsDocument.CurrentVersion}",
                 header.Version > ResultsDocument.CurrentVersion ? "use the newer peft that wrote it" : "measure again");
     }
 
@@ -105,7 +113,9 @@ public static class ResultsFile
                 arrays.Push(reader.TokenType == JsonTokenType.StartArray);
             else if (reader.TokenType is JsonTokenType.EndArray or JsonTokenType.EndObject)
                 arrays.Pop();
-            else if (reader.TokenType == JsonTokenType.Null && arrays.TryPeek(out var isArray) && isArray && recipeDepth == int.MaxValue)
+            else if (
+                reader.TokenType == JsonTokenType.Null && arrays.TryPeek(out var isArray) && isArray
+                    && recipeDepth == int.MaxValue)
                 throw new JsonException("null in a list");
             else if (reader.TokenType == JsonTokenType.Number && !double.IsFinite(reader.GetDouble()))
                 throw new JsonException("a number out of range");
@@ -114,7 +124,9 @@ public static class ResultsFile
 
     private sealed record Header(string? Format = null, int Version = 0, int FormatVersion = 0);
 
-    /// <summary>What earlier versions wrote as evaluation.json: one model's numbers, and nothing of how they were made.</summary>
+    /// <summary>
+    /// What earlier versions wrote as evaluation.json: one model's numbers, and nothing of how they were made.
+    /// </summary>
     private sealed record EarlierResults(string Model, long TrainableParameters, IReadOnlyList<EarlierTask> Tasks)
     {
         public const int CurrentVersion = 1;
@@ -123,8 +135,10 @@ public static class ResultsFile
             "", "", ResultsSettings.Unknown, new("", ""),
             [new(Model, Subject.AdapterKind, "", null, null, null, TrainableParameters, null, null, 0, null, null)],
             [.. Tasks.Select(task => new MeasuredTask(
-                task.Task, "generation", "", task.Rows, "", 0, 0, 0, [new(task.Metric, task.HigherIsBetter, true, "")]))],
-            [.. Tasks.Select(task => new Score(Model, task.Task, task.Metric, task.Value, null, null, task.Rows))], [], []);
+                task.Task, "generation", "", task.Rows, "", 0, 0, 0,
+                [new(task.Metric, task.HigherIsBetter, true, "")]))],
+            [.. Tasks.Select(task => new Score(Model, task.Task, task.Metric, task.Value, null, null, task.Rows))], [],
+            []);
     }
 
     private sealed record EarlierTask(string Task, string Metric, bool HigherIsBetter, double Value, int Rows);

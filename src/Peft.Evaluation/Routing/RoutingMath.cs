@@ -7,9 +7,12 @@ public static class RoutingMath
 {
     /// <summary>Shannon entropy of a distribution, in nats.</summary>
     /// <remarks>Source: H(p) = −Σ p ln p, with 0 ln 0 = 0.</remarks>
-    public static double Entropy(IReadOnlyList<double> probabilities) => -probabilities.Where(p => p > 0).Sum(p => p * Math.Log(p));
+    public static double Entropy(IReadOnlyList<double> probabilities) =>
+        -probabilities.Where(p => p > 0).Sum(p => p * Math.Log(p));
 
-    /// <summary>How many experts carry the weight: from 1 (one of them) to E (all alike); 0 where there is no weight.</summary>
+    /// <summary>
+    /// How many experts carry the weight: from 1 (one of them) to E (all alike); 0 where there is no weight.
+    /// </summary>
     /// <remarks>Source: ESS(π) = ‖π‖₁² / ‖π‖₂², ReMix, arXiv:2603.10160.</remarks>
     public static double EffectiveSupportSize(IReadOnlyList<double> weights)
     {
@@ -29,7 +32,9 @@ public static class RoutingMath
         return Math.Max(0, Entropy(experts) - matrix.Average(Entropy));
     }
 
-    /// <summary>Mutual information over the most that so many tasks and experts allow: 0 (tasks use the same experts) to 1.</summary>
+    /// <summary>
+    /// Mutual information over the most that so many tasks and experts allow: 0 (tasks use the same experts) to 1.
+    /// </summary>
     /// <remarks>Source: I(T; E) / min(ln T, ln E); 1 for the identity matrix. 0 with one task or one expert.</remarks>
     /// <param name="matrix">[tasks][E], rows sum to 1.</param>
     public static double NormalizedMutualInformation(IReadOnlyList<IReadOnlyList<double>> matrix)

@@ -11,8 +11,8 @@ namespace Peft.Evaluation.Routing;
 
 /// <summary>Watches the experts over the rows of the tasks, each prompt with its expected answer once.</summary>
 /// <remarks>
-/// A pass of its own rather than the passes that answer: every token counts once whatever the batch size, the number of choices and the
-/// length of what is generated, and an interrupted evaluation need not keep what it saw.
+/// A pass of its own rather than the passes that answer: every token counts once whatever the batch size, the number of
+/// choices and the length of what is generated, and an interrupted evaluation need not keep what it saw.
 /// </remarks>
 public static partial class RoutingProbe
 {
@@ -29,19 +29,20 @@ public static partial class RoutingProbe
     /// <param name="batchSize">Rows run together.</param>
     /// <returns>What the experts did; null where no module routes.</returns>
     public static SubjectRouting? Measure(
-        string name, AdaptedModel adapted, TaskEvaluator evaluator, IReadOnlyList<TaskData> tasks, Func<string, long?> taskIdOf, int batchSize)
+        string name, AdaptedModel adapted, TaskEvaluator evaluator, IReadOnlyList<TaskData> tasks,
+        Func<string, long?> taskIdOf, int batchSize)
     {
-        ArgumentNullException.ThrowIfNull(adapted);
-        ArgumentNullException.ThrowIfNull(tasks);
         var modules = new Dictionary<string, ModuleCounts>(StringComparer.Ordinal);
         foreach (var (task, data) in tasks.Index())
         {
-            var sequences = data.Rows.Take(MostRows).Select(row => Sequence(evaluator.EncoderOf(data.Task), data.Task, row)).ToList();
+            var sequences = data.Rows.Take(MostRows)
+                .Select(row => Sequence(evaluator.EncoderOf(data.Task), data.Task, row)).ToList();
             var ordered = 0;
             foreach (var batch in sequences.Chunk(batchSize))
             {
                 Run(adapted.Model, batch, taskIdOf(data.Task.Name), (record, lengths) =>
-                    Of(modules, record, tasks.Count).Add(task, record.Decision, lengths, Math.Max(0, MostOrderedRows - ordered)));
+                    Of(modules, record, tasks.Count)
+                        .Add(task, record.Decision, lengths, Math.Max(0, MostOrderedRows - ordered)));
                 ordered += batch.Length;
             }
         }
@@ -68,7 +69,8 @@ public static partial class RoutingProbe
 
     // Padded on the right, where causality hides it.
     private static void Run(
-        CausalLanguageModel model, IReadOnlyList<int>[] rows, long? taskId, Action<RoutingRecord, IReadOnlyList<int>> watch)
+        CausalLanguageModel model, IReadOnlyList<int>[] rows, long? taskId,
+        Action<RoutingRecord, IReadOnlyList<int>> watch)
     {
         using var noGrad = torch.no_grad();
         using var scope = torch.NewDisposeScope();
@@ -88,12 +90,16 @@ public static partial class RoutingProbe
             watch(record, [.. rows.Select(row => row.Count)]);
     }
 
-    private static SubjectRouting Summary(string name, AdaptedModel adapted, IReadOnlyList<TaskData> tasks, IReadOnlyList<ModuleCounts> modules)
+    private static SubjectRouting Summary(
+        string name, AdaptedModel adapted, IReadOnlyList<TaskData> tasks, IReadOnlyList<ModuleCounts> modules)
     {
         var isUniform = modules.All(module => module.Experts == modules[0].Experts);
         return new(
             name, [.. tasks.Select(data => data.Task.Name)],
-            [.. modules.Select(module => module.Summary(LayerOf(module.Name), module.Name[(module.Name.LastIndexOf('.') + 1)..]))],
+            [
+                .. modules.Select(
+                    module => module.Summary(LayerOf(module.Name), module.Name[(module.Name.LastIndexOf('.') + 1)..])),
+            ],
             isUniform && tasks.Count > 1 ? ByTask(modules, tasks.Count) : null,
             isUniform ? Similarity(adapted, modules) : null,
             isUniform ? Srp(modules) : null, isUniform ? Sch(modules) : null);
@@ -103,28 +109,33 @@ public static partial class RoutingProbe
     {
         IReadOnlyList<IReadOnlyList<double>> matrix =
         [
-            .. Enumerable.Range(0, tasks).Select(task => (IReadOnlyList<double>)[.. Enumerable.Range(0, modules[0].Experts)
+            .. Enumerable.Range(0, tasks)
+                .Select(task => (IReadOnlyList<double>)[.. Enumerable.Range(0, modules[0].Experts)
                 .Select(expert => modules.Average(module => module.LoadOf(task)[expert]))]),
         ];
         return new(matrix, RoutingMath.MutualInformation(matrix), RoutingMath.NormalizedMutualInformation(matrix));
     }
 
     // Of experts that are ranks of one factor there is nothing to compare.
-    private static IReadOnlyList<IReadOnlyList<double>>? Similarity(AdaptedModel adapted, IReadOnlyList<ModuleCounts> modules)
+    private static IReadOnlyList<IReadOnlyList<double>>? Similarity(
+        AdaptedModel adapted, IReadOnlyList<ModuleCounts> modules)
     {
         var experts = modules[0].Experts;
-        var wrapped = adapted.Modules.Where(module => module.Router is not null && module.Shape.Experts == experts).ToList();
+        var wrapped = adapted.Modules.Where(module => module.Router is not null && module.Shape.Experts == experts)
+            .ToList();
         if (experts < 2 || wrapped.Count == 0)
             return null;
         using var noGrad = torch.no_grad();
         var each = wrapped.Select(Cosines).ToList();
-        return [.. Enumerable.Range(0, experts).Select(a => (IReadOnlyList<double>)[.. Enumerable.Range(0, experts).Select(b => each.Average(one => one[a][b]))])];
+        var all = Enumerable.Range(0, experts);
+        return [.. all.Select(a => (IReadOnlyList<double>)[.. all.Select(b => each.Average(one => one[a][b]))])];
     }
 
     private static IReadOnlyList<IReadOnlyList<double>> Cosines(MixtureProjection module)
     {
         using var scope = torch.NewDisposeScope();
-        return ExpertSimilarity.Cosines(module.Down, module.Up, [.. Enumerable.Repeat(module.Shape.Rank, module.Shape.Experts)]);
+        return ExpertSimilarity.Cosines(
+            module.Down, module.Up, [.. Enumerable.Repeat(module.Shape.Rank, module.Shape.Experts)]);
     }
 
     private static SegmentRouting? Srp(IReadOnlyList<ModuleCounts> modules)
@@ -160,7 +171,8 @@ public static partial class RoutingProbe
 
     // The head belongs to no layer.
     private static int LayerOf(string module) =>
-        LayerNumber().Match(module) is { Success: true } found ? int.Parse(found.Groups[1].Value, CultureInfo.InvariantCulture) : -1;
+        LayerNumber().Match(module) is { Success: true } found
+            ? int.Parse(found.Groups[1].Value, CultureInfo.InvariantCulture) : -1;
 
     [GeneratedRegex(@"\.layers\.(\d+)\.")]
     private static partial Regex LayerNumber();
@@ -206,7 +218,9 @@ internal sealed class ModuleCounts(string name, int experts, int tasks)
             for (var t = 0; t < lengths[row]; t++)
             {
                 var at = (row * length + t) * experts;
-                Add(task, gates.AsSpan(at, experts), selected.AsSpan(at, experts), probabilities is null ? default : probabilities.AsSpan(at, experts));
+                Add(
+                    task, gates.AsSpan(at, experts), selected.AsSpan(at, experts),
+                    probabilities is null ? default : probabilities.AsSpan(at, experts));
                 if (row < ordered)
                     tokens.Add([.. Enumerable.Range(0, experts).Where(expert => selected[at + expert] != 0)]);
             }
@@ -220,13 +234,16 @@ internal sealed class ModuleCounts(string name, int experts, int tasks)
 
     /// <summary>What results.json says of the module.</summary>
     public ModuleRouting Summary(int layer, string projection) => new(
-        name, layer, projection, Shares([.. Enumerable.Range(0, experts).Select(expert => _gates.Sum(own => own[expert]))]),
+        name, layer, projection,
+        Shares([.. Enumerable.Range(0, experts).Select(expert => _gates.Sum(own => own[expert]))]),
         _hasProbabilities ? [.. _probabilities.Select(sum => sum / Math.Max(1, _tokens))] : [],
-        _hasProbabilities ? _entropy / Math.Max(1, _tokens) : null, _support / Math.Max(1, _tokens), _used.Sum() / Math.Max(1, _tokens),
+        _hasProbabilities ? _entropy / Math.Max(1, _tokens) : null, _support / Math.Max(1, _tokens),
+        _used.Sum() / Math.Max(1, _tokens),
         _used.Count(count => count == 0));
 
     // Effective support ‖g‖₁² / ‖g‖₂² as in RoutingStatistics.
-    private void Add(int task, ReadOnlySpan<float> gates, ReadOnlySpan<float> selected, ReadOnlySpan<float> probabilities)
+    private void Add(
+        int task, ReadOnlySpan<float> gates, ReadOnlySpan<float> selected, ReadOnlySpan<float> probabilities)
     {
         _tokens++;
         var (sum, squares) = (0.0, 0.0);
@@ -250,5 +267,6 @@ internal sealed class ModuleCounts(string name, int experts, int tasks)
         return [.. sums.Select(sum => total > 0 ? sum / total : 0)];
     }
 
-    private static float[] Numbers(Tensor values) => values.detach().to(ScalarType.Float32).to(torch.CPU).contiguous().data<float>().ToArray();
+    private static float[] Numbers(Tensor values) =>
+        values.detach().to(ScalarType.Float32).to(torch.CPU).contiguous().data<float>().ToArray();
 }

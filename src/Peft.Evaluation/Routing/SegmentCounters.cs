@@ -1,15 +1,16 @@
 namespace Peft.Evaluation.Routing;
 
 /// <summary>
-/// SCH: hit rates of a cache of experts that knows how often each expert comes in the next m tokens and gives up the one that comes
-/// least. All sizes of the cache at once, by one stack of experts.
+/// SCH: hit rates of a cache of experts that knows how often each expert comes in the next m tokens and gives up the
+/// one that comes least. All sizes of the cache at once, by one stack of experts.
 /// </summary>
 /// <remarks>
-/// Source: arXiv:2505.16056, by Mattson's priority stack (1970), which is what its published code computes. An expert stands higher
-/// the more often it comes in the m tokens from the current one on, then the more lately it was used; the stack changes only where an
-/// expert is used: it goes to the top, and what it pushes down trades places with whatever is less worth keeping, down to where it
-/// came from. A hit at size c: the expert stood among the first c when its token began; an expert never used hits while the cache
-/// has free room, as there. Hits are pooled over what is added; each sequence begins with an empty cache.
+/// Source: arXiv:2505.16056, by Mattson's priority stack (1970), which is what its published code computes. An expert
+/// stands higher the more often it comes in the m tokens from the current one on, then the more lately it was used; the
+/// stack changes only where an expert is used: it goes to the top, and what it pushes down trades places with whatever
+/// is less worth keeping, down to where it came from. A hit at size c: the expert stood among the first c when its
+/// token began; an expert never used hits while the cache has free room, as there. Hits are pooled over what is added;
+/// each sequence begins with an empty cache.
 /// </remarks>
 public sealed class SegmentCacheCounter
 {
@@ -38,7 +39,6 @@ public sealed class SegmentCacheCounter
     /// <param name="tokens">Experts of each token, no expert twice; they are fetched in this order.</param>
     public void Add(IReadOnlyList<IReadOnlyList<int>> tokens)
     {
-        ArgumentNullException.ThrowIfNull(tokens);
         var coming = new int[_experts];
         var lastUse = new long[_experts];
         var stack = new List<int>(_experts);
@@ -90,12 +90,13 @@ public sealed class SegmentCacheCounter
 }
 
 /// <summary>
-/// SRP: how well a router could do that must hold one set of experts for m tokens in a row. Counts are pooled over all sequences
-/// and modules that are added, before the best threshold is looked for.
+/// SRP: how well a router could do that must hold one set of experts for m tokens in a row. Counts are pooled over all
+/// sequences and modules that are added, before the best threshold is looked for.
 /// </summary>
 /// <remarks>
-/// Source: arXiv:2505.16056. For all overlapping windows of m tokens and all experts, c = tokens of the window that use the expert;
-/// a threshold t predicts "active" where c ≥ t; F1(t) = 2 Σ_{c≥t} c / max(m #{c≥t} + Σ c, 1); SRP = max over t = 0 … m.
+/// Source: arXiv:2505.16056. For all overlapping windows of m tokens and all experts, c = tokens of the window that use
+/// the expert; a threshold t predicts "active" where c ≥ t; F1(t) = 2 Σ_{c≥t} c / max(m #{c≥t} + Σ c, 1); SRP = max
+/// over t = 0 … m.
 /// </remarks>
 public sealed class SegmentRoutingCounter
 {
@@ -126,7 +127,6 @@ public sealed class SegmentRoutingCounter
     /// <param name="tokens">Experts of each token, no expert twice.</param>
     public void Add(IReadOnlyList<IReadOnlyList<int>> tokens)
     {
-        ArgumentNullException.ThrowIfNull(tokens);
         var counts = new int[_experts];
         for (var t = 0; t < tokens.Count; t++)
         {

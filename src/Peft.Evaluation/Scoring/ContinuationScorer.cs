@@ -4,11 +4,13 @@ using Peft.Models;
 
 namespace Peft.Evaluation.Scoring;
 
-/// <summary>Log-likelihoods of what may follow a prompt. What the continuations of one prompt share is computed once.</summary>
+/// <summary>
+/// Log-likelihoods of what may follow a prompt. What the continuations of one prompt share is computed once.
+/// </summary>
 /// <remarks>
-/// A group's sequences have a common beginning. It runs once, through a key-value cache; its last activations give every first token's
-/// probability, and only continuations of several tokens run further, on copies of the cache's rows. B groups, M such continuations.
-/// Different batches give the same numbers but for the rounding of float32.
+/// A group's sequences have a common beginning. It runs once, through a key-value cache; its last activations give
+/// every first token's probability, and only continuations of several tokens run further, on copies of the cache's
+/// rows. B groups, M such continuations. Different batches give the same numbers but for the rounding of float32.
 /// </remarks>
 public static class ContinuationScorer
 {
@@ -25,17 +27,21 @@ public static class ContinuationScorer
     {
         using var noGrad = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        // Sequences that do not begin alike (another cut of a long prompt, other contexts) have nothing to compute once.
+        // Sequences that do not begin alike (another cut of a long prompt, other contexts) have nothing to compute
+        // once.
         var parts = groups.SelectMany(IEnumerable<IReadOnlyList<ScoredSequence>> (group) =>
             Shared(group) > 0 ? [group] : group.Select(sequence => (IReadOnlyList<ScoredSequence>)[sequence]));
-        var scores = parts.Chunk(groups.Count).SelectMany(chunk => ScoreTogether(model, chunk, taskId)).SelectMany(own => own);
+        var scores = parts.Chunk(groups.Count).SelectMany(chunk => ScoreTogether(model, chunk, taskId))
+            .SelectMany(own => own);
         using var all = scores.GetEnumerator();
-        var sums = groups.Select(group => group.Select(_ => all.MoveNext() ? all.Current : double.NaN).ToArray()).ToArray();
+        var sums = groups.Select(group => group.Select(_ => all.MoveNext() ? all.Current : double.NaN).ToArray())
+            .ToArray();
         if (sums.Any(group => group.Any(double.IsNaN)))
         {
             throw UserException.At(
                 "evaluation", "a log-likelihood is NaN", "finite numbers",
-                "the weights of the base or of the adapter are damaged, or overflow in their type: try --dtype float32");
+                "the weights of the base or of the adapter are damaged, or overflow in their type: try --dtype "
+                    + "float32");
         }
         return sums;
     }
@@ -60,7 +66,9 @@ public static class ContinuationScorer
         return sums;
     }
 
-    /// <summary>How many tokens all sequences of a group begin with before any of them is scored; 0 where they share none.</summary>
+    /// <summary>
+    /// How many tokens all sequences of a group begin with before any of them is scored; 0 where they share none.
+    /// </summary>
     internal static int Shared(IReadOnlyList<ScoredSequence> group)
     {
         var most = group.Min(sequence => sequence.From);
@@ -76,7 +84,8 @@ public static class ContinuationScorer
 
     // Runs the common beginnings, padded on the left, and reads the first scored tokens off their last position.
     private static void ScoreFirst(
-        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, int[] shared, List<Rest> all, double[][] sums,
+        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, int[] shared, List<Rest> all,
+        double[][] sums,
         KeyValueCache cache, long? taskId)
     {
         var (B, T) = (groups.Count, shared.Max());
@@ -95,12 +104,14 @@ public static class ContinuationScorer
         var hidden = model.Hidden(torch.tensor(ids, [B, T], device: model.Device), pass).select(1, T - 1);   // [B, D]
         var first = all.Where(rest => rest.Sequence.From == rest.Shared).ToList();
         Add(sums, first, LogProbabilities(
-            model, hidden, taskId, [.. first.Select(rest => (long)rest.Group)], [.. first.Select(rest => (long)rest.Sequence.Ids[rest.Shared])]));
+            model, hidden, taskId, [.. first.Select(rest => (long)rest.Group)],
+            [.. first.Select(rest => (long)rest.Sequence.Ids[rest.Shared])]));
     }
 
     // Runs what comes after, padded on the right, where causality hides it.
     private static void ScoreRest(
-        CausalLanguageModel model, int[] shared, List<Rest> longer, int T, double[][] sums, KeyValueCache cache, long? taskId)
+        CausalLanguageModel model, int[] shared, List<Rest> longer, int T, double[][] sums, KeyValueCache cache,
+        long? taskId)
     {
         var M = longer.Count;
         var ids = new long[M * T];
@@ -121,9 +132,12 @@ public static class ContinuationScorer
                 owners.Add(longer[row]);
             }
         }
-        var mask = KeyMask(shared, [.. longer.Select(rest => rest.Group)], cache.Length, cache.Length + T)?.to(model.Device);   // [M, S]
+        // [M, S].
+        var mask = KeyMask(
+            shared, [.. longer.Select(rest => rest.Group)], cache.Length, cache.Length + T)?.to(model.Device);
         var pass = Pass(model, cache, positions, M, T, mask, torch.tensor(real, [M, T], device: model.Device), taskId);
-        var hidden = model.Hidden(torch.tensor(ids, [M, T], device: model.Device), pass).reshape((long)M * T, -1);              // [M T, D]
+        // [M T, D].
+        var hidden = model.Hidden(torch.tensor(ids, [M, T], device: model.Device), pass).reshape((long)M * T, -1);
         Add(sums, owners, LogProbabilities(model, hidden, taskId, [.. index], [.. targets]));
     }
 
@@ -142,26 +156,33 @@ public static class ContinuationScorer
     }
 
     private static ForwardPass Pass(
-        CausalLanguageModel model, KeyValueCache cache, long[] positions, int B, int T, Tensor? keyMask, Tensor? tokenMask, long? taskId) =>
+        CausalLanguageModel model, KeyValueCache cache, long[] positions, int B, int T, Tensor? keyMask,
+        Tensor? tokenMask, long? taskId) =>
         ForwardPass.ForInference(
-            cache, TaskIds(model, B, taskId), tokenMask, torch.tensor(positions, [B, T], device: model.Device), keyMask);
+            cache, TaskIds(model, B, taskId), tokenMask, torch.tensor(positions, [B, T], device: model.Device),
+            keyMask);
 
     private static Tensor? TaskIds(CausalLanguageModel model, long rows, long? taskId) =>
         taskId is { } task ? torch.full([rows], task, ScalarType.Int64, model.Device) : null;
 
     /// <summary>Log-probabilities of one token at each of some positions.</summary>
     /// <remarks>Shapes: hidden [N, D]; index and targets [M] → [M]. Units: nats, the log-softmax in float32.</remarks>
-    private static double[] LogProbabilities(CausalLanguageModel model, Tensor hidden, long? taskId, long[] index, long[] targets)
+    private static double[] LogProbabilities(
+        CausalLanguageModel model, Tensor hidden, long? taskId, long[] index, long[] targets)
     {
         var values = new double[index.Length];
         for (var from = 0; from < index.Length; from += HeadRows)
         {
             using var scope = torch.NewDisposeScope();
             var count = Math.Min(HeadRows, index.Length - from);
-            var rows = hidden.index_select(0, torch.tensor(index[from..(from + count)], [count], device: hidden.device));   // [M, D]
-            var logits = model.Head(rows, ForwardPass.ForInference(taskIds: TaskIds(model, count, taskId)))                 // [M, V]
+            // [M, D].
+            var rows = hidden.index_select(
+                0, torch.tensor(index[from..(from + count)], [count], device: hidden.device));
+            // [M, V].
+            var logits = model.Head(rows, ForwardPass.ForInference(taskIds: TaskIds(model, count, taskId)))
                 .to(ScalarType.Float32).log_softmax(-1);
-            var chosen = logits.gather(1, torch.tensor(targets[from..(from + count)], [count, 1], device: hidden.device)).reshape(-1);
+            var chosen = logits.gather(
+                1, torch.tensor(targets[from..(from + count)], [count, 1], device: hidden.device)).reshape(-1);
             foreach (var (at, value) in chosen.to(torch.CPU).contiguous().data<float>().ToArray().Index())
                 values[from + at] = value;
         }

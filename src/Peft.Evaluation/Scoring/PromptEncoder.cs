@@ -24,11 +24,12 @@ public sealed class PromptEncoder
 
     /// <summary>A context and what follows it.</summary>
     /// <remarks>
-    /// Source: the common harness (lm-evaluation-harness, _encode_pair): white space at the context's end goes to the
-    /// continuation, both are encoded as one text, and the continuation is what that has beyond the context's own
-    /// tokens. Where a token reaches over the border the harness scores what has as many tokens before it as the
+    /// Source: lm-evaluation-harness 0.4.9, lm_eval/api/model.py, _encode_pair: white space at the context's end goes
+    /// to the continuation, both are encoded as one text, and the continuation is what that has beyond the context's
+    /// own tokens. Where a token reaches over the border the harness scores what has as many tokens before it as the
     /// context alone, and so loses or doubles a part of the text; here scoring begins at that token, as learning does
-    /// in training.
+    /// in training. The special tokens that the tokenizer puts first (add_bos_token there) stay when a long context is
+    /// cut, as in training.
     /// </remarks>
     public ScoredSequence Pair(string context, string continuation)
     {
@@ -61,8 +62,11 @@ public sealed class PromptEncoder
     }
 
     /// <summary>Plain text in windows that each fill the context; every token of the text is scored once.</summary>
-    /// <remarks>Source: rolling log-likelihood of the common harness: a window begins with the token before it as
-    /// context, the first one with the beginning of text.</remarks>
+    /// <remarks>
+    /// Source: lm-evaluation-harness 0.4.9, lm_eval/utils.py, get_rolling_token_windows with context_len 1: the first
+    /// window follows the beginning of text, each further one the token before it, and the last is filled up from the
+    /// left with tokens that are not scored again.
+    /// </remarks>
     public IReadOnlyList<ScoredSequence> Windows(string text)
     {
         var ids = _encoder.Text(text);
@@ -70,8 +74,11 @@ public sealed class PromptEncoder
         var windows = new List<ScoredSequence>();
         for (var from = 0; from < ids.Count; from += _maxLength)
         {
-            IReadOnlyList<int> before = from == 0 ? [_encoder.Start[^1]] : [ids[from - 1]];
-            windows.Add(new([.. before, .. ids.Skip(from).Take(_maxLength)], 1));
+            var to = Math.Min(from + _maxLength, ids.Count);
+            var first = to - _maxLength - 1; // as many inputs as the context holds, and the last target
+            windows.Add(from == 0
+                ? new([_encoder.Start[^1], .. ids.Take(to)], 1)
+                : new([.. ids.Skip(first).Take(to - first)], from - first));
         }
         return windows;
     }

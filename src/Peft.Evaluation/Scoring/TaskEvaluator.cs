@@ -8,8 +8,8 @@ namespace Peft.Evaluation.Scoring;
 
 /// <summary>Has one model answer the rows of one task.</summary>
 /// <remarks>
-/// Rows of like length share a batch. The batches follow from rows and batch size alone, so that an evaluation that was interrupted goes on
-/// with the same ones; other batch sizes give the same numbers but for the rounding of float32.
+/// Rows of like length share a batch. The batches follow from rows and batch size alone, so that an evaluation that was
+/// interrupted continues with the same ones; other batch sizes give the same numbers but for the rounding of float32.
 /// </remarks>
 public sealed class TaskEvaluator
 {
@@ -40,12 +40,13 @@ public sealed class TaskEvaluator
     public IReadOnlyList<RowResult> Run(TaskData data, long? taskId = null) =>
         [.. Batches(data, taskId).SelectMany(batch => batch.Answer()).OrderBy(result => result.Index)];
 
-    /// <summary>The batches of a task, the longest prompts first; nothing is computed until one is asked for its answers.</summary>
+    /// <summary>
+    /// The batches of a task, the longest prompts first; nothing is computed until one is asked for its answers.
+    /// </summary>
     /// <param name="data">The task and its rows.</param>
     /// <param name="taskId">The task's id, for routers that go by task.</param>
     public IReadOnlyList<TaskBatch> Batches(TaskData data, long? taskId = null)
     {
-        ArgumentNullException.ThrowIfNull(data);
         var encoder = EncoderOf(data.Task);
         return data.Task.Kind switch
         {
@@ -62,13 +63,21 @@ public sealed class TaskEvaluator
     }
 
     private List<TaskBatch> Batches<T>(
-        TaskData data, Func<TaskRow, T> encode, Func<T, int> length, Func<List<TaskRow>, List<T>, IEnumerable<RowResult>> answer) =>
-        [.. data.Rows.Select(row => (Row: row, Encoded: encode(row))).OrderByDescending(entry => length(entry.Encoded)).Chunk(_batchSize)
+        TaskData data, Func<TaskRow, T> encode, Func<T, int> length,
+        Func<List<TaskRow>, List<T>, IEnumerable<RowResult>> answer) =>
+    [
+        .. data.Rows.Select(row => (Row: row, Encoded: encode(row)))
+            .OrderByDescending(entry => length(entry.Encoded)).Chunk(_batchSize)
             .Select(chunk => new TaskBatch(
-                chunk.Length, () => [.. answer([.. chunk.Select(entry => entry.Row)], [.. chunk.Select(entry => entry.Encoded)])]))];
+                chunk.Length,
+                () => [.. answer([.. chunk.Select(entry => entry.Row)], [.. chunk.Select(entry => entry.Encoded)])])),
+    ];
 
     private static List<ScoredSequence> Choices(PromptEncoder encoder, TaskRow row) =>
-        [.. row.Choices.Index().Where(choice => choice.Item is not null).Select(choice => encoder.Pair(row.ContextOf(choice.Index), choice.Item!))];
+        [
+            .. row.Choices.Index().Where(choice => choice.Item is not null)
+                .Select(choice => encoder.Pair(row.ContextOf(choice.Index), choice.Item!)),
+        ];
 
     private IEnumerable<RowResult> ScoreChoices(List<TaskRow> rows, List<List<ScoredSequence>> groups, long? taskId)
     {
@@ -76,23 +85,30 @@ public sealed class TaskEvaluator
         for (var i = 0; i < rows.Count; i++)
         {
             var next = 0;
-            double[] all = [.. rows[i].Choices.Select(choice => choice is null ? double.NegativeInfinity : scores[i][next++])];
+            double[] all =
+            [
+                .. rows[i].Choices.Select(choice => choice is null ? double.NegativeInfinity : scores[i][next++]),
+            ];
             yield return new(rows[i].Index, "", all, 0, groups[i].Any(sequence => sequence.IsTruncated));
         }
     }
 
     // A long text has many windows: they are taken together as rows are.
-    private IEnumerable<RowResult> ScoreTexts(List<TaskRow> rows, List<IReadOnlyList<ScoredSequence>> windows, long? taskId)
+    private IEnumerable<RowResult> ScoreTexts(
+        List<TaskRow> rows, List<IReadOnlyList<ScoredSequence>> windows, long? taskId)
     {
         var sums = new double[rows.Count];
         var all = windows.SelectMany((own, row) => own.Select(window => (Row: row, Window: window)));
         foreach (var chunk in all.Chunk(_batchSize))
         {
-            var scores = ContinuationScorer.Score(_model, [.. chunk.Select(entry => (IReadOnlyList<ScoredSequence>)[entry.Window])], taskId);
+            var scores = ContinuationScorer.Score(
+                _model, [.. chunk.Select(entry => (IReadOnlyList<ScoredSequence>)[entry.Window])], taskId);
             foreach (var (entry, score) in chunk.Zip(scores))
                 sums[entry.Row] += score[0];
         }
-        return rows.Select((row, i) => new RowResult(row.Index, "", [sums[i]], windows[i].Sum(window => window.Ids.Count - window.From), false));
+        return rows.Select(
+            (row, i) => new RowResult(
+                row.Index, "", [sums[i]], windows[i].Sum(window => window.Ids.Count - window.From), false));
     }
 
     private IEnumerable<RowResult> Generate(
@@ -103,11 +119,13 @@ public sealed class TaskEvaluator
             MaxNewTokens = task.MaxNewTokens,
             EosTokenIds = _encoder.Ends,
             TaskId = taskId,
-            IsFinished = task.Stop.Count == 0 ? null : ids => task.Stop.Any(stop => Text(ids).Contains(stop, StringComparison.Ordinal)),
+            IsFinished = task.Stop.Count == 0
+                ? null : ids => task.Stop.Any(stop => Text(ids).Contains(stop, StringComparison.Ordinal)),
         };
         var generated = TextGeneration.GenerateBatch(_model, [.. prompts.Select(prompt => prompt.Prompt.Ids)], options);
         return rows.Select((row, i) => new RowResult(
-            row.Index, BeforeStop(prompts[i].Prompt.Continuation(Text(generated[i])), task.Stop), [], 0, prompts[i].IsTruncated));
+            row.Index, BeforeStop(prompts[i].Prompt.Continuation(Text(generated[i])), task.Stop), [], 0,
+            prompts[i].IsTruncated));
     }
 
     private string Text(IReadOnlyList<int> ids) =>
@@ -115,7 +133,8 @@ public sealed class TaskEvaluator
 
     private static string BeforeStop(string text, IReadOnlyList<string> stops)
     {
-        var end = stops.Select(stop => text.IndexOf(stop, StringComparison.Ordinal)).Where(at => at >= 0).DefaultIfEmpty(text.Length).Min();
+        var end = stops.Select(stop => text.IndexOf(stop, StringComparison.Ordinal)).Where(at => at >= 0)
+            .DefaultIfEmpty(text.Length).Min();
         return text[..end];
     }
 }

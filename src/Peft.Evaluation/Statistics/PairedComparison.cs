@@ -16,20 +16,21 @@ public sealed record PairedComparison(double Difference, Interval Interval, doub
 
     /// <summary>Compares two models on the same rows.</summary>
     /// <remarks>
-    /// Source: paired bootstrap for the interval (Efron and Tibshirani 1993); for the p value approximate randomisation (Noreen 1989):
-    /// were there no difference, the two outcomes of a row could as well change places. p = (1 + as large ones) / (1 + permutations),
-    /// which is valid at any number of them.
+    /// Source: paired bootstrap for the interval (Efron and Tibshirani 1993); for the p value approximate randomisation
+    /// (Noreen 1989): were there no difference, the two outcomes of a row could as well change places. p = (1 + as
+    /// large ones) / (1 + permutations), which is valid at any number of them.
     /// </remarks>
     /// <param name="rows">Number of rows, n.</param>
-    /// <param name="pooled">The metric over the outcomes of both: index i below n is row i of a, n + i is row i of b.</param>
+    /// <param name="pooled">The metric over the outcomes of both: index i below n is row i of a, n + i is row i of
+    /// b.</param>
     /// <param name="samples">Resamplings behind the interval.</param>
     /// <param name="confidence">Share of the interval.</param>
     /// <param name="seed">Seed of resamplings and permutations.</param>
     /// <param name="permutations">Permutations behind the p value.</param>
     public static PairedComparison Of(
-        int rows, RowMetric pooled, int samples = 1000, double confidence = 0.95, long seed = 0, int permutations = DefaultPermutations)
+        int rows, RowMetric pooled, int samples = 1000, double confidence = 0.95, long seed = 0,
+        int permutations = DefaultPermutations)
     {
-        ArgumentNullException.ThrowIfNull(pooled);
         var other = new int[rows];
         var differences = Bootstrap.Samples(
             rows,
@@ -42,7 +43,9 @@ public sealed record PairedComparison(double Difference, Interval Interval, doub
             samples, seed);
         var (first, second) = (Enumerable.Range(0, rows).ToArray(), Enumerable.Range(rows, rows).ToArray());
         var difference = pooled(second) - pooled(first);
-        return new(difference, Bootstrap.Percentiles(differences, confidence), PermutationP(rows, pooled, difference, seed, permutations));
+        return new(
+            difference, Bootstrap.Percentiles(differences, confidence),
+            PermutationP(rows, pooled, difference, seed, permutations));
     }
 
     private static double PermutationP(int rows, RowMetric pooled, double difference, long seed, int permutations)
@@ -70,11 +73,13 @@ public sealed record PairedComparison(double Difference, Interval Interval, doub
 /// <summary>Correction of p values for making many comparisons.</summary>
 public static class HolmCorrection
 {
-    /// <summary>The p values, adjusted: those below a level together hold the chance of any false find below that level.</summary>
-    /// <remarks>Source: Holm 1979, step-down; adjusted p of rank i (from 0) of m: max over j ≤ i of min(1, (m − j) p_j).</remarks>
+    /// <summary>
+    /// The p values, adjusted: those below a level together hold the chance of any false find below that level.
+    /// </summary>
+    /// <remarks>Source: Holm 1979, step-down; adjusted p of rank i (from 0) of m: max over j ≤ i of min(1, (m − j)
+    /// p_j).</remarks>
     public static IReadOnlyList<double> Adjust(IReadOnlyList<double> pValues)
     {
-        ArgumentNullException.ThrowIfNull(pValues);
         var adjusted = new double[pValues.Count];
         var (rank, largest) = (0, 0.0);
         foreach (var i in Enumerable.Range(0, pValues.Count).OrderBy(i => pValues[i]))

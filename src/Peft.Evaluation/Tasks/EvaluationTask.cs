@@ -5,7 +5,9 @@ using Peft.Formats.Configuration;
 
 namespace Peft.Evaluation.Tasks;
 
-/// <summary>What is measured: rows of a data source, how a row becomes a question, and by which metrics its answers are judged.</summary>
+/// <summary>
+/// What is measured: rows of a data source, how a row becomes a question, and by which metrics its answers are judged.
+/// </summary>
 /// <remarks>The properties with a key are those of a task file.</remarks>
 public sealed record EvaluationTask
 {
@@ -18,7 +20,9 @@ public sealed record EvaluationTask
     /// <summary>How it is measured.</summary>
     public required TaskKind Kind { get; init; }
 
-    /// <summary>Where the rows come from: prompt and answer by template, as in training. Choices and contexts are their fields.</summary>
+    /// <summary>
+    /// Where the rows come from: prompt and answer by template, as in training. Choices and contexts are their fields.
+    /// </summary>
     public required IReadOnlyList<DataSetOptions> Sources { get; init; }
 
     /// <summary>The answers there are, in the order of the choices.</summary>
@@ -73,7 +77,8 @@ public sealed record EvaluationTask
 
     /// <summary>A label or an answer as number, or null.</summary>
     public static double? Number(string text) =>
-        double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var value) && double.IsFinite(value) ? value : null;
+        double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var value) && double.IsFinite(value)
+            ? value : null;
 }
 
 /// <summary>How a task is measured.</summary>
@@ -96,7 +101,10 @@ public enum TaskKind
 public static class TaskKinds
 {
     /// <summary>The names, in the order of <see cref="TaskKind"/>.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["generation", "multiple_choice", "classification", "perplexity"];
+    public static IReadOnlyList<string> Names { get; } =
+    [
+        "generation", "multiple_choice", "classification", "perplexity",
+    ];
 
     /// <summary>The name of a kind.</summary>
     public static string NameOf(TaskKind kind) => Names[(int)kind];
@@ -144,6 +152,12 @@ public sealed record TaskRow(int Index, RowId Source, string Prompt, string Answ
     /// <summary>The text before a choice.</summary>
     public string ContextOf(int choice) => Contexts.Count == 0 ? Prompt : Prompt + Contexts[choice];
 
-    /// <summary>Bytes of a choice in UTF-8, without white space at its start, as the harness normalises.</summary>
-    public int BytesOf(int choice) => System.Text.Encoding.UTF8.GetByteCount(Choices[choice]!.AsSpan().TrimStart());
+    /// <summary>Characters (code points) of a choice, less the space that delimits it from the context.</summary>
+    public int CharactersOf(int choice) => Undelimited(choice).EnumerateRunes().Count();
+
+    /// <summary>Bytes of a choice in UTF-8, less the space that delimits it from the context.</summary>
+    public int BytesOf(int choice) => System.Text.Encoding.UTF8.GetByteCount(Undelimited(choice));
+
+    private string Undelimited(int choice) =>
+        Choices[choice]!.StartsWith(' ') ? Choices[choice]![1..] : Choices[choice]!;
 }

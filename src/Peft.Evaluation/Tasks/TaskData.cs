@@ -28,28 +28,34 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
         {
             var faults = new Faults();
             var readers = task.Sources.Select(source => Open(Found(source, task, resolve), faults)).ToList();
-            var shots = task.Shots.Count == 0 ? [] : task.Sources.Take(1)
-                .Select(source => Open(Found(source with { Files = task.Shots.Files, Limit = null }, task, resolve), faults)).ToList();
+            var shots = task.Sources.Take(task.Shots.Count > 0 ? 1 : 0)
+                .Select(source => source with { Files = task.Shots.Files, Limit = null })
+                .Select(source => Open(Found(source, task, resolve), faults)).ToList();
             faults.ThrowIfAny(faults.Items.Any(fault => fault.Place.EndsWith(".files", StringComparison.Ordinal))
-                ? $"task {task.Name} (its files are looked for in the folder that --data or PEFT_DATA names, and from here)"
+                ? $"task {task.Name} (its files are looked for below --data or PEFT_DATA, and from here)"
                 : $"task {task.Name}");
             opened.Add((task, readers, shots));
         }
         return [.. opened.Select(entry => Read(entry.Task, entry.Readers, entry.Shots, rows, seed))];
     }
 
-    private static DataSetOptions Found(DataSetOptions source, EvaluationTask task, Func<EvaluationTask, string, string> resolve) =>
+    private static DataSetOptions Found(
+        DataSetOptions source, EvaluationTask task, Func<EvaluationTask, string, string> resolve) =>
         source with { Files = [.. source.Files.Select(file => resolve(task, file))] };
 
     private static DataSetReader Open(DataSetOptions source, Faults faults) =>
         DataSetReader.Open(source, Directory.GetCurrentDirectory(), faults);
 
-    private static TaskData Read(EvaluationTask task, List<DataSetReader> readers, List<DataSetReader> shots, int? rows, long seed)
+    private static TaskData Read(
+        EvaluationTask task, List<DataSetReader> readers, List<DataSetReader> shots, int? rows, long seed)
     {
         var most = Math.Min(rows ?? int.MaxValue, task.Rows ?? int.MaxValue);
-        var read = readers.SelectMany(reader => RowsOf(task, reader)).Take(most).Select((row, index) => row with { Index = index }).ToList();
+        var read = readers.SelectMany(reader => RowsOf(task, reader)).Take(most)
+            .Select((row, index) => row with { Index = index }).ToList();
         if (read.Count == 0)
-            throw UserException.At($"task {task.Name}", $"{task.DataName} has no rows for it", "at least one row", "check the files and the filter");
+            throw UserException.At(
+                $"task {task.Name}", $"{task.DataName} has no rows for it", "at least one row",
+                "check the files and the filter");
         if (shots.Count > 0)
         {
             var before = new Shots(task, shots[0], seed);
@@ -69,15 +75,22 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
             return row;
         row = row with
         {
-            Choices = [.. example.Fields.Take(task.Choices.Count).Select(text => string.IsNullOrWhiteSpace(text) ? null : text)],
+            Choices =
+            [
+                .. example.Fields.Take(task.Choices.Count)
+                    .Select(text => string.IsNullOrWhiteSpace(text) ? null : text),
+            ],
             Contexts = [.. example.Fields.Skip(task.Choices.Count)],
         };
         if (task.IsGraded)
         {
             var numbers = task.Labels.Select(label => EvaluationTask.Number(label)!.Value).ToList();
-            return EvaluationTask.Number(example.Answer) is { } grade && grade >= numbers.Min() && grade <= numbers.Max()
+            return EvaluationTask.Number(example.Answer) is { } grade && grade >= numbers.Min()
+                && grade <= numbers.Max()
                 ? row
-                : throw Refused(task, example, string.Create(CultureInfo.InvariantCulture, $"a number from {numbers.Min()} to {numbers.Max()}"));
+                : throw Refused(
+                    task, example,
+                    string.Create(CultureInfo.InvariantCulture, $"a number from {numbers.Min()} to {numbers.Max()}"));
         }
         var gold = task.Labels.ToList().IndexOf(example.Answer);
         if (gold < 0)
@@ -87,7 +100,8 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
             : row with { Gold = gold };
     }
 
-    private static DataRowException Refused(EvaluationTask task, Example example, string expected) => new(example.Row, new Fault(
+    private static DataRowException Refused(EvaluationTask task, Example example, string expected) =>
+        new(example.Row, new Fault(
         $"task {task.Name}: {example.Row}", $"the answer {Quote.Of(example.Answer)}", expected,
         "correct `labels:` or the row, or leave it out with `filter:`"));
 
@@ -102,11 +116,15 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 
-    /// <summary>The solved examples before a prompt: the first of an order that seed and row number alone decide, less the asked row itself.</summary>
+    /// <summary>
+    /// The solved examples before a prompt: the first of an order that seed and row number alone decide, less the asked
+    /// row itself.
+    /// </summary>
     /// <remarks>
-    /// A row is another's equal when it is the same row of the same file, or when all its texts are the same, whatever files they come
-    /// from. As in lm-evaluation-harness 0.4.9 (evaluator's few-shot samplers take one more and drop the asked document), a row that is
-    /// among the shots gets the next in the order in its place; all other prompts have the same shots.
+    /// A row is another's equal when it is the same row of the same file, or when all its texts are the same, whatever
+    /// files they come from. As in lm-evaluation-harness 0.4.9 (evaluator's few-shot samplers take one more and drop
+    /// the asked document), a row that is among the shots gets the next in the order in its place; all other prompts
+    /// have the same shots.
     /// </remarks>
     private sealed class Shots
     {
@@ -116,8 +134,10 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
         public Shots(EvaluationTask task, DataSetReader reader, long seed)
         {
             _task = task;
-            _ordered = [.. RowsOf(task, reader).OrderBy(row => Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(
-                string.Create(CultureInfo.InvariantCulture, $"{task.Shots.Seed + seed} {row.Index}")))), StringComparer.Ordinal)];
+            _ordered =
+                [.. RowsOf(task, reader).OrderBy(row => Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(
+                string.Create(CultureInfo.InvariantCulture, $"{task.Shots.Seed + seed} {row.Index}")))),
+                StringComparer.Ordinal)];
         }
 
         public string Of(TaskRow asked)
@@ -126,7 +146,8 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
             if (chosen.Count < _task.Shots.Count)
                 throw UserException.At(
                     $"task {_task.Name}",
-                    $"{string.Join(", ", _task.Shots.Files)} has {Words.Count(chosen.Count, "row")} other than {asked.Source}",
+                    $"{string.Join(", ", _task.Shots.Files)} has {Words.Count(chosen.Count, "row")} other than "
+                        + $"{asked.Source}",
                     $"at least shots.count = {_task.Shots.Count}", "lower shots.count, or name a file with more rows");
             return string.Concat(chosen.Select(row => Solved(row) + _task.Shots.Separator));
         }
@@ -140,7 +161,9 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
             row.Gold < 0 ? row.Prompt + AnswerOf(row) : row.ContextOf(row.Gold) + row.Choices[row.Gold];
 
         // Of a graded answer, the nearest label's text.
-        private string AnswerOf(TaskRow row) => !_task.IsGraded ? row.Answer : row.Choices[_task.Labels.Index().MinBy(label =>
-            Math.Abs(EvaluationTask.Number(label.Item)!.Value - EvaluationTask.Number(row.Answer)!.Value)).Index] ?? row.Answer;
+        private string AnswerOf(TaskRow row) =>
+            !_task.IsGraded ? row.Answer : row.Choices[_task.Labels.Index().MinBy(label =>
+            Math.Abs(EvaluationTask.Number(label.Item)!.Value - EvaluationTask.Number(row.Answer)!.Value)).Index]
+                ?? row.Answer;
     }
 }

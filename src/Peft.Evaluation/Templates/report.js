@@ -15,7 +15,10 @@
   }
 
   const colorOf = subject => colors.series[data.subjects[subject].color];
-  const number = value => Math.abs(value) >= 1000 ? value.toLocaleString('en') : Number(value.toFixed(3)).toString();
+  // The same digits as in the tables.
+  const minus = text => text.replace('-', '\u2212');
+  const number = value => minus(Math.abs(value) >= 1000 ? Math.round(value).toLocaleString('en') : value.toFixed(Math.abs(value) >= 100 ? 1 : 3));
+  const tick = value => minus(Number(value.toFixed(3)).toLocaleString('en'));
   const axisText = () => ({ color: colors.muted, fontFamily: font, fontSize: 12, hideOverlap: true });
 
   function common() {
@@ -37,8 +40,8 @@
       option: Object.assign(common(), {
         grid: { left: 0, right: 44, top: 4, bottom: 0, containLabel: true },
         xAxis: {
-          type: 'value', axisLabel: axisText(), splitLine: { lineStyle: { color: colors.line } }, splitNumber: 4,
-          min: value => Math.min(0, value.min),
+          type: 'value', axisLabel: Object.assign(axisText(), { formatter: tick }), splitLine: { lineStyle: { color: colors.line } }, splitNumber: 4,
+          min: value => Math.min(0, value.min), max: task.most, interval: task.most === 1 ? 0.25 : undefined,
         },
         yAxis: {
           type: 'category', inverse: true, data: shown.map(s => s.name), axisTick: { show: false }, axisLine: { show: false },
@@ -55,13 +58,13 @@
               formatter: item => {
                 const score = shown[item.dataIndex].score;
                 return score ? echarts.format.encodeHTML(shown[item.dataIndex].name) + '<br>' + number(score[0])
-                  + ' (' + number(score[1]) + ' to ' + number(score[2]) + ')' : 'not measured';
+                  + (score[1] === null ? ', recorded' : ' (' + number(score[1]) + ' to ' + number(score[2]) + ')') : 'not measured';
               },
             },
           },
           {
             type: 'custom', silent: true, z: 5,
-            data: shown.filter(s => s.score).map(s => [s.i, s.score[1], s.score[2], s.score[0]]),
+            data: shown.filter(s => s.score).map(s => [s.i, s.score[1] ?? s.score[0], s.score[2] ?? s.score[0], s.score[0]]),
             renderItem: (params, api) => {
               const low = api.coord([api.value(1), api.value(0)]);
               const high = api.coord([api.value(2), api.value(0)]);
@@ -71,7 +74,8 @@
               return {
                 type: 'group',
                 children: [
-                  stroke(low[0], y, high[0], y), stroke(low[0], y - 4, low[0], y + 4), stroke(high[0], y - 4, high[0], y + 4),
+                  ...(low[0] === high[0] ? [] : [
+                    stroke(low[0], y, high[0], y), stroke(low[0], y - 4, low[0], y + 4), stroke(high[0], y - 4, high[0], y + 4)]),
                   {
                     type: 'text',
                     style: { x: high[0] + 7, y, text: number(api.value(3)), fill: colors.ink, font: '600 12px ' + font, verticalAlign: 'middle' },
@@ -106,7 +110,7 @@
     return most > 1.6 * high && high > 0 ? Number((1.1 * high).toPrecision(2)) : null;
   }
 
-  function lines(curves, withSmooth) {
+  function lines(curves, withSmooth, held = []) {
     const points = (xs, ys) => xs.map((x, i) => [x, ys[i]]);
     return {
       height: 300,
@@ -124,7 +128,7 @@
           axisLine: { lineStyle: { color: colors.line } }, axisPointer: { label: { show: false } },
         },
         yAxis: {
-          type: 'value', scale: true, max: withSmooth ? top(curves) : null, axisLabel: Object.assign(axisText(), { formatter: number, showMaxLabel: !withSmooth }),
+          type: 'value', min: 0, max: withSmooth ? top(curves) : null, axisLabel: Object.assign(axisText(), { formatter: tick, showMaxLabel: !withSmooth }),
           splitLine: { lineStyle: { color: colors.line } },
         },
         series: curves.flatMap(c => {
@@ -138,12 +142,27 @@
             lineStyle: { width: 1, opacity: 0.3, color: colorOf(c.subject) }, data: points(c.x, c.y),
           });
           return withSmooth ? [thin, strong] : [strong];
-        }),
+        }).concat(held.map(c => ({
+          type: 'line', name: data.subjects[c.subject].name + ', held-out rows', z: 4, symbol: 'circle', symbolSize: 8, showSymbol: true,
+          itemStyle: { color: colors.surface, borderColor: colorOf(c.subject), borderWidth: 2 },
+          lineStyle: { width: 1.5, type: 'dashed', color: colorOf(c.subject) }, data: points(c.x, c.y),
+        }))),
       }),
     };
   }
 
-  function heat(rows, rowNames, low, high, palette) {
+  // A scale of three colours that keeps the middle one over the middle eighth: what is nearly even looks even.
+  function palette() {
+    const parse = color => /^#/.test(color) ? [1, 3, 5].map(i => parseInt(color.slice(i, i + 2), 16)) : color.match(/[\d.]+/g).slice(0, 3).map(Number);
+    const mix = (from, to, share) => 'rgb(' + from.map((c, i) => Math.round(c + (to[i] - c) * share)).join(',') + ')';
+    const [cold, soft, hot] = [parse(colors.cold), parse(colors.soft), parse(colors.heat)];
+    return Array.from({ length: 65 }, (_, i) => {
+      const away = Math.max(0, Math.abs(i / 32 - 1) - 0.125) / 0.875;
+      return mix(soft, i < 32 ? cold : hot, away);
+    });
+  }
+
+  function heat(rows, rowNames, low, high) {
     const columns = Math.max(0, ...rows.map(row => row.length));
     const withText = columns <= 12 && rows.length <= 40;
     const strong = value => Math.abs(value - (low + high) / 2) > 0.33 * (high - low);
@@ -159,31 +178,32 @@
           type: 'category', inverse: true, data: rowNames, axisTick: { show: false }, axisLine: { show: false },
           axisLabel: Object.assign(axisText(), { width: 96, overflow: 'truncate' }),
         },
-        visualMap: { show: false, min: low, max: high, inRange: { color: palette } },
+        visualMap: { show: false, min: low, max: high, inRange: { color: palette() } },
         series: [{
           type: 'heatmap', itemStyle: { borderColor: colors.surface, borderWidth: 2, borderRadius: 3 }, emphasis: { disabled: true },
-          label: { show: withText, fontFamily: font, fontSize: 11, formatter: item => item.value[2].toFixed(2).replace('-', '\u2212') },
+          label: { show: withText, fontFamily: font, fontSize: 11, formatter: item => minus(item.value[2].toFixed(2)) },
           data: rows.flatMap((row, y) => row.map((value, x) => ({
             value: [x, y, value], label: { color: strong(value) ? colors.surface : colors.ink },
           }))),
           tooltip: {
-            formatter: item => echarts.format.encodeHTML(rowNames[item.value[1]]) + ', e' + item.value[0] + ': ' + item.value[2].toFixed(3),
+            formatter: item => echarts.format.encodeHTML(rowNames[item.value[1]]) + ', e' + item.value[0] + ': ' + minus(item.value[2].toFixed(2)),
           },
         }],
       }),
     };
   }
 
-  // Around the even share: what is near it stays grey.
+  // From nothing to twice the even share, the same for every adapter: what is near the even share stays gray.
   function shares(rows, rowNames) {
     const even = 1 / Math.max(1, ...rows.map(row => row.length));
-    const reach = Math.max(0.5 * even, ...rows.flat().map(value => Math.abs(value - even)));
-    return heat(rows, rowNames, even - reach, even + reach, [colors.cold, colors.soft, colors.heat]);
+    return heat(rows, rowNames, 0, 2 * even);
   }
 
   const kinds = {
     bars,
-    loss: () => lines(data.training.map(c => ({ subject: c.subject, x: c.step, y: c.loss })), true),
+    loss: () => lines(
+      data.training.map(c => ({ subject: c.subject, x: c.step, y: c.loss })), true,
+      data.training.filter(c => c.eval_step.length > 0).map(c => ({ subject: c.subject, x: c.eval_step, y: c.eval_loss }))),
     entropy: () => lines(
       data.training.filter(c => c.routing_step.length > 0).map(c => ({ subject: c.subject, x: c.routing_step, y: c.routing_entropy })), false),
     layers: index => {
@@ -193,7 +213,7 @@
     tasks: index => shares(data.routing[index].by_task, data.routing[index].tasks),
     similarity: index => {
       const rows = data.routing[index].similarity;
-      return heat(rows, rows.map((_, e) => 'e' + e), -1, 1, [colors.cold, colors.soft, colors.heat]);
+      return heat(rows, rows.map((_, e) => 'e' + e), -1, 1);
     },
   };
 
@@ -211,11 +231,18 @@
 
   if (!data.training.some(curve => curve.routing_step.length > 0))
     document.querySelectorAll('[data-needs="entropy"]').forEach(element => element.remove());
+  // Tables that go on beyond the edge say so.
+  function mark() {
+    document.querySelectorAll('.scroll').forEach(area => area.classList.toggle('wide', area.scrollWidth > area.clientWidth + 1));
+  }
+
   draw();
+  mark();
+  document.querySelectorAll('details').forEach(details => details.addEventListener('toggle', mark));
   let waiting = 0;
   new ResizeObserver(() => {
     cancelAnimationFrame(waiting);
-    waiting = requestAnimationFrame(() => charts.forEach(chart => chart.resize()));
+    waiting = requestAnimationFrame(() => { charts.forEach(chart => chart.resize()); mark(); });
   }).observe(document.querySelector('main'));
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
   addEventListener('beforeprint', () => { document.documentElement.classList.add('printing'); draw(); });

@@ -2,11 +2,12 @@ using System.Globalization;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace Peft.Formats.Configuration;
 
 /// <summary>Writes a configuration tree as text: the same tree gives the same bytes.</summary>
-public static class ConfigText
+public static partial class ConfigText
 {
     /// <summary>JSON with an indent of two and a line end at the end; keys in the order of the map.</summary>
     public static string ToJson(ConfigMap map)
@@ -71,10 +72,16 @@ public static class ConfigText
             return "null";
         if (scalar.TryBoolean(out var truth))
             return truth ? "true" : "false";
+        // As it was written, where JSON writes numbers so: 1.10 does not become 1.1.
+        if (!scalar.IsQuoted && JsonNumber().IsMatch(scalar.Text) && scalar.TryNumber(out _))
+            return scalar.Text;
         if (scalar.TryInteger(out var whole))
             return whole.ToString(CultureInfo.InvariantCulture);
         return scalar.TryNumber(out var number) ? ConfigScalar.Of(number).Text! : JsonText(scalar.Text);
     }
+
+    [GeneratedRegex(@"\A-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\z")]
+    private static partial Regex JsonNumber();
 
     // For files, not for web pages: letters and <, >, & stay readable.
     private static string JsonText(string value) =>

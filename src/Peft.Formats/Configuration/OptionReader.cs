@@ -98,6 +98,15 @@ public sealed partial class OptionReader
     public void Fault(string key, string found, string? expected = null, string? advice = null) =>
         AddFault(_map[key], Join(key), found, expected, advice);
 
+    /// <summary>
+    /// The place of a key for messages that come when reading is over: <c>recipe.yaml:9: data.train[0].filter</c>.
+    /// </summary>
+    /// <param name="key">The key; of a section below, with dots.</param>
+    /// <param name="node">Its value where it is not this section's.</param>
+    public string PlaceOf(string key, ConfigNode? node = null) => (node ?? _map[key]) is { Line: > 0 } found
+        ? string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{found.Source}:{found.Line}: {Join(key)}")
+        : Join(key);
+
     /// <summary>All keys of a section whose keys are free.</summary>
     public IReadOnlyList<string> AllKeys() => [.. _map.Keys];
 
@@ -152,8 +161,7 @@ public sealed partial class OptionReader
             else if (_known.Count <= MostListed)
                 Fault(key, "unknown key", Words.OneOf(_known));
             else
-                Fault(key, "unknown key",
-                    $"{string.Join(", ", _known.Take(MostListed / 2))} or one of {_known.Count - MostListed / 2} others", documentation);
+                Fault(key, "unknown key", Some(_known), documentation);
         }
 
         if (unknown.Count > MostUnknown)
@@ -161,6 +169,9 @@ public sealed partial class OptionReader
         foreach (var child in Children())
             child.Finish(elsewhere, documentation);
     }
+
+    private static string Some(List<string> keys) =>
+        $"{string.Join(", ", keys.Take(MostListed / 2))} or one of {keys.Count - MostListed / 2} others";
 
     private string? AdviceOn(string key, Dictionary<string, string> elsewhere) =>
         elsewhere.TryGetValue(key, out var home) ? $"it belongs at {home}: move it there"

@@ -19,6 +19,30 @@ public sealed class FileOperationException : UserException
     {
     }
 
+    /// <summary>Whether there was no room: nothing that the user wrote is wrong.</summary>
+    public bool IsFull { get; private init; }
+
+    /// <summary>Refuses to begin what would not fit.</summary>
+    /// <param name="path">Where it is to be written; it need not exist yet.</param>
+    /// <param name="bytes">How much is to be written.</param>
+    /// <param name="what">What it is, in a few words.</param>
+    /// <param name="freed">How much is removed there first.</param>
+    /// <exception cref="FileOperationException">The file system has less room.</exception>
+    public static void RequireSpace(string path, long bytes, string what, long freed = 0)
+    {
+        var existing = Path.GetFullPath(path);
+        while (!Directory.Exists(existing))
+            existing = Path.GetDirectoryName(existing)!;
+        var free = new DriveInfo(existing).AvailableFreeSpace + freed;
+        if (free < bytes)
+            throw new FileOperationException(Fault.Text(
+                path, $"{Megabytes(free)} free, and {what} take about {Megabytes(bytes)}", null,
+                "free some space or choose another output")) { IsFull = true };
+    }
+
+    private static string Megabytes(long bytes) =>
+        string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{bytes / 1048576.0:N1} MB");
+
     /// <summary>True for the errors of the operating system that are turned into this one.</summary>
     public static bool Covers(Exception error) =>
         error is IOException or UnauthorizedAccessException || IsFileTooLarge(error);
@@ -38,7 +62,7 @@ public sealed class FileOperationException : UserException
             { HResult: ReadOnlySystem } => ("the file system is read-only", "choose another output"),
             _ => ("cannot be written: " + error.Message, null),
         };
-        return new(Fault.Text(path, found, null, advice), error);
+        return new(Fault.Text(path, found, null, advice), error) { IsFull = error.HResult is NoSpaceLeft or QuotaExceeded };
     }
 
     internal static FileOperationException Reading(string path, Exception error)

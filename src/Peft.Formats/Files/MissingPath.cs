@@ -12,14 +12,16 @@ public static class MissingPath
     public static string Advice(string path, params IReadOnlyList<string> lookedIn)
     {
         IReadOnlyList<string> folders = lookedIn.Count == 0 || Path.IsPathRooted(path) ? [""] : lookedIn;
-        var near = folders.Select(folder => Nearest(path, folder)).FirstOrDefault(found => found is not null);
+        // What is in the working directory is named as the user would.
+        var near = folders.Select(folder => Nearest(path, folder == Directory.GetCurrentDirectory() ? "" : folder))
+            .FirstOrDefault(found => found is not null);
         var searched = lookedIn.Count == 0 || Path.IsPathRooted(path)
             ? ""
             : $"looked in {Words.AllOf([.. lookedIn.Select(Shown).Distinct()])}";
         return near is not null ? $"did you mean {near}?{(searched.Length == 0 ? "" : " L" + searched[1..])}"
             : searched.Length > 0 ? searched
-            : $"check the "
-                + $"path{(Path.IsPathRooted(path) ? "" : $": it was looked for in {Directory.GetCurrentDirectory()}")}";
+            : Path.IsPathRooted(path) ? "check the path"
+            : $"check the path: it was looked for in {Directory.GetCurrentDirectory()}";
     }
 
     /// <summary>A path that exists and differs from one that does not by a typing mistake, an ending or one folder;
@@ -52,9 +54,8 @@ public static class MissingPath
             {
                 var names = Entries(found, directoriesOnly: !isLast);
                 var near = NearestName.Of(part, names)
-                    ?? names.Find(
-                        name => Path.GetFileNameWithoutExtension(name)
-                        .Equals(part, StringComparison.OrdinalIgnoreCase));
+                    ?? names.Find(name => part.Equals(
+                        Path.GetFileNameWithoutExtension(name), StringComparison.OrdinalIgnoreCase));
                 if (near is null)
                     return null;
                 next = Path.Combine(found, near);

@@ -42,8 +42,8 @@ public static partial class AdapterWeights
         if (collision.Key is not null)
         {
             throw UserException.At(
-                checkpoint.Files[
-                    0], $"both {Quote.Of(collision.Key)} and {Quote.Of(Without(collision.Value))}", "one of the two",
+                checkpoint.Files[0],
+                $"both {Quote.Of(collision.Key)} and {Quote.Of(Without(collision.Value))}", "one of the two",
                 "save the adapter again with PEFT's save_pretrained");
         }
 

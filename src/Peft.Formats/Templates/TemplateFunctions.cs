@@ -88,6 +88,7 @@ public static class TemplateFunctions
         var functions = new BuiltinFunctions();
         foreach (var (group, name) in Removed)
             ((ScriptObject?)(group is null ? functions : functions[group]))!.Remove(name);
+        NumberFunctions.Put(functions);
         functions.Import("spell", Spell);
         functions.Import("left", Left);
         functions.Import("extract", Extract);

@@ -70,6 +70,10 @@ public sealed class WrittenNumber : IScriptCustomType, IFormattable
     /// <summary>The number as written.</summary>
     public string Text { get; }
 
+    /// <summary>Whether the text is a number in JSON, too.</summary>
+    internal bool IsJson =>
+        Text.Length > 0 && char.IsAsciiDigit(Text[^1]) && (char.IsAsciiDigit(Text[0]) || Text[0] == '-');
+
     /// <inheritdoc/>
     public string TypeName => "number";
 

@@ -11,7 +11,7 @@ internal static class ByteAlphabet
 
     public static char CharacterOf(byte value) => Characters[value];
 
-    /// <summary>The byte that a character stands for, or -1.</summary>
+    /// <summary>The byte that a character represents, or -1.</summary>
     public static int ByteOf(char character) => character < Bytes.Length ? Bytes[character] : -1;
 
     /// <summary>All 256 characters by ascending code, which is the order of ids a trainer gives them.</summary>

@@ -30,7 +30,7 @@ internal abstract class DecoderStep(DecoderStep? next)
 /// <summary>The end of the chain: gathers the text.</summary>
 /// <param name="output">Where to.</param>
 /// <param name="separator">
-/// What stands between tokens: nothing after a decoder, a space where the tokenizer has none.
+/// What separates tokens: nothing after a decoder, a space where the tokenizer has none.
 /// </param>
 internal sealed class OutputStep(StringBuilder output, string separator) : DecoderStep(null)
 {

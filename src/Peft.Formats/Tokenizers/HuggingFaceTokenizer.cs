@@ -101,7 +101,7 @@ public sealed class HuggingFaceTokenizer : Tokenizer
         return EncodeToTokens(text, addSpecialTokens, AllSteps);
     }
 
-    /// <summary>The token as it stands in the vocabulary (not decoded), or null.</summary>
+    /// <summary>The token as the vocabulary spells it (not decoded), or null.</summary>
     public string? IdToToken(int id)
     {
         if ((uint)id >= (uint)_texts.Length)
@@ -110,7 +110,7 @@ public sealed class HuggingFaceTokenizer : Tokenizer
             : _model.Vocabulary.Contains(id) ? _model.Vocabulary.TextOf(id) : null;
     }
 
-    /// <summary>The id of a token as it stands in the vocabulary, or null.</summary>
+    /// <summary>The id of a token as the vocabulary spells it, or null.</summary>
     public int? TokenToId(string token)
     {
         if (_addedByText.TryGetValue(token, out var added))
@@ -255,7 +255,8 @@ public sealed class HuggingFaceTokenizer : Tokenizer
         ArgumentOutOfRangeException.ThrowIfLessThan(most, 1);
         if (tokens.Length <= most)
             return (tokens.Length, fromEnd ? 0 : length);
-        // Bytes of a fallback may come before the unknown token they stand behind, so ends and starts are not in order.
+        // Bytes of a fallback may come before the unknown token that precedes them in the text, so ends and starts are
+        // not in order.
         var starts = new int[tokens.Length + 1];
         starts[^1] = length;
         for (var i = tokens.Length - 1; i >= 0; i--)

@@ -97,8 +97,15 @@ internal readonly record struct JsonPart(JsonElement Element, string Place)
     /// <summary>The error for a value of another kind, which it shows.</summary>
     public UserException Wrong(string expected)
     {
-        var raw = Element.GetRawText();
-        return Fault(Quote.Of(raw.Length > 60 ? raw[..60] : raw), expected);
+        try
+        {
+            var raw = Element.GetRawText();
+            return Fault(Quote.Of(raw.Length > 60 ? raw[..60] : raw), expected);
+        }
+        catch (InvalidOperationException)
+        {
+            return Fault("a value that is not Unicode", expected);
+        }
     }
 }
 

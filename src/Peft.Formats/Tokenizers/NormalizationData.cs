@@ -56,7 +56,7 @@ internal sealed class NormalizationData
     public bool IsPunctuation(int codePoint) => _punctuation.Contains(codePoint);
 
     /// <summary>
-    /// The full decomposition, or null where the code point stands for itself. Not for Hangul syllables.
+    /// The full decomposition, or null where the code point has none. Not for Hangul syllables.
     /// </summary>
     public int[]? Decomposition(int codePoint, bool compatible) =>
         codePoint < 0xA0 ? null : (compatible ? _compatible : _canonical).GetValueOrDefault(codePoint);

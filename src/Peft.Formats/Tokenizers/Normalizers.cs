@@ -84,8 +84,8 @@ internal sealed class StripAccentsNormalizer(Func<int, bool> isAccent) : INormal
 }
 
 /// <summary>
-/// "BertNormalizer": control characters go and white space becomes spaces; ideographs stand alone; accents go; lower
-/// case. Each step can be left out.
+/// "BertNormalizer": control characters go and white space becomes spaces; ideographs become words of their own;
+/// accents go; lower case. Each step can be left out.
 /// </summary>
 internal static class BertNormalizer
 {

@@ -12,7 +12,7 @@ internal sealed record TemplatePiece(char Sequence, IReadOnlyList<int> Ids)
     public static TemplatePiece Fixed(params int[] ids) => new('\0', ids);
 }
 
-/// <summary>Which special tokens stand around one text, and around a pair.</summary>
+/// <summary>Which special tokens surround one text, and a pair.</summary>
 /// <param name="Single">For one text.</param>
 /// <param name="Pair">For two.</param>
 internal sealed record PostProcessor(IReadOnlyList<TemplatePiece> Single, IReadOnlyList<TemplatePiece> Pair)

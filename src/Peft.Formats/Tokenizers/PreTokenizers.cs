@@ -280,7 +280,7 @@ internal static class PreTokenizerReader
         var invert = part.Boolean("invert", false);
         if (!isRegex)
             return new StringSplit(text, behavior, invert);
-        // The known patterns match every character, so nothing stands between matches.
+        // The known patterns match every character, so nothing lies between matches.
         var isolates = behavior == SplitBehavior.Isolated || behavior == SplitBehavior.Removed && invert;
         return text switch
         {

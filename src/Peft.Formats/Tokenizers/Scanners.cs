@@ -29,7 +29,7 @@ internal abstract class Utf8Scanner
         return CodePoints.ClassOf(rune.Value);
     }
 
-    /// <summary>The end of the run of one class that goes on at <paramref name="at"/>.</summary>
+    /// <summary>The end of the run of one class that continues at <paramref name="at"/>.</summary>
     protected static int RunEnd(ReadOnlySpan<byte> text, int at, CharacterClass kind)
     {
         while (at < text.Length && ClassAt(text, at, out var length) == kind)

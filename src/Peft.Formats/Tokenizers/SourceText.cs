@@ -9,7 +9,7 @@ namespace Peft.Formats.Tokenizers;
 internal sealed class SourceText
 {
     private readonly int _start;
-    // By character; null where the text stands in the caller's as it is, from _start.
+    // By character; null where the text is a part of the caller's, from _start on.
     private readonly TextRange[]? _origins;
 
     /// <summary>A text of the caller.</summary>
@@ -31,7 +31,7 @@ internal sealed class SourceText
         : new TextRange(_origins[start].Start, _origins[end - 1].End);
 
     /// <summary>The text made anew character by character; runs of printable ASCII stay as they are.</summary>
-    /// <param name="add">Adds to the builder what becomes of a character, which stands from a start to an end.</param>
+    /// <param name="add">Adds to the builder what becomes of a character, given with its start and end.</param>
     public SourceText Rewrite(Action<SourceTextBuilder, Rune, int, int> add)
     {
         var result = new SourceTextBuilder(this);

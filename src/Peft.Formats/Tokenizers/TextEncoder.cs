@@ -1,7 +1,7 @@
 namespace Peft.Formats.Tokenizers;
 
 /// <summary>
-/// How texts become what a model is given: which ids stand around a text, where a prompt ends, which ids end a text,
+/// How texts become what a model is given: which ids surround a text, where a prompt ends, which ids end a text,
 /// and which ids the model has. Training, evaluation, generation and probes all encode here, so that a model meets the
 /// ids it learned.
 /// </summary>

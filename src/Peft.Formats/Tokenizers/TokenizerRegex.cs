@@ -70,7 +70,7 @@ internal sealed class TokenizerRegex
         return matches;
     }
 
-    // places[i] is where code point i stands in the text; one more for the end.
+    // places[i] is where code point i lies in the text; one more for the end.
     private static string WithStandIns(ReadOnlySpan<char> text, out int[] places)
     {
         var result = new StringBuilder(text.Length);

@@ -193,7 +193,7 @@ internal sealed class UnicodeNormalizer
         foreach (var codePoint in codePoints.ToArray())
         {
             var ownClass = _data.ClassOf(codePoint.Value);
-            // Blocked when a mark of the same or a higher class stands between; lastClass is -1 right behind the
+            // Blocked when a mark of the same or a higher class lies between; lastClass is -1 right behind the
             // starter.
             if (starter >= 0 && lastClass < ownClass || starter >= 0 && lastClass == -1)
             {

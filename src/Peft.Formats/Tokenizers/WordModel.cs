@@ -49,7 +49,7 @@ internal sealed class EncodeState(MergeTable merges)
     /// </summary>
     public List<TextRange>? Origins { get; set; }
 
-    /// <summary>Where tokens lie in the word at hand.</summary>
+    /// <summary>Where tokens lie in the current word.</summary>
     public List<TextRange> Places { get; } = [];
 
     public List<Piece> Pieces { get; } = [];

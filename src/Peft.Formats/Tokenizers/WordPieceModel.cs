@@ -7,7 +7,7 @@ namespace Peft.Formats.Tokenizers;
 
 /// <summary>The settings of a WordPiece model beside its vocabulary.</summary>
 /// <param name="UnknownId">The id of a word that no tokens make up.</param>
-/// <param name="Prefix">What a token that goes on in a word begins with.</param>
+/// <param name="Prefix">What a token that continues a word begins with.</param>
 /// <param name="LongestWord">A word of more characters is unknown.</param>
 internal sealed record WordPieceRules(int UnknownId, string Prefix, int LongestWord)
 {
@@ -16,9 +16,9 @@ internal sealed record WordPieceRules(int UnknownId, string Prefix, int LongestW
 }
 
 /// <summary>
-/// WordPiece as in BERT: the longest token that a word begins with, then the longest that goes on, and so forth; a word
-/// that cannot be made up of tokens is unknown as a whole. The library does it exactly, word by word, but for the limit
-/// of a word's length, which it counts in UTF-16: that is counted here, in characters as it is meant.
+/// WordPiece as in BERT: the longest token that a word begins with, then the longest that continues it, and so on; a
+/// word that cannot be made up of tokens is unknown as a whole. The library does it exactly, word by word, but for the
+/// limit of a word's length, which it counts in UTF-16: that is counted here, in characters as it is meant.
 /// </summary>
 internal sealed class WordPieceModel : WordModel
 {

@@ -1,5 +1,6 @@
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Formats.Files;
 
 namespace Peft.Recipes.Reading;
 
@@ -20,19 +21,20 @@ public static class RecipeLoader
     {
         var full = Path.GetFullPath(path);
         if (chain.Contains(full))
-            throw new UserException($"{path}: extends itself through {string.Join(" -> ", chain.Select(Path.GetFileName))}");
+            throw UserException.At(path, $"extends itself through {string.Join(" -> ", chain.Select(Path.GetFileName))}");
         if (chain.Count >= MaxExtends)
-            throw new UserException($"{path}: more than {MaxExtends} levels of extends - flatten some of them");
+            throw UserException.At(path, $"more than {MaxExtends} levels of extends", null, "merge some of the recipes");
         var own = YamlReader.ReadFile(path);
         if (!own.TryGet("extends", out var node))
             return own;
         if (node is not ConfigScalar { Text: { Length: > 0 } parent })
-            throw new UserException($"{path} line {node!.Line}: extends must be the path of one recipe file");
+            throw UserException.At($"{path} line {node!.Line}", $"extends is {node.Describe()}", "the path of one recipe file");
         own = own.Without("extends");
         var parentPath = Path.Combine(Path.GetDirectoryName(full)!, parent);
         if (!File.Exists(parentPath))
-            throw new UserException(
-                $"{path} line {node.Line}: extends '{parent}', but there is no {parentPath} - paths are relative to the recipe");
+            throw UserException.At(
+                $"{path} line {node.Line}", $"extends {Quote.Of(parent)}, and there is no {parentPath}", null,
+                MissingPath.Advice(parent, Path.GetDirectoryName(full)!));
         return Merge(LoadFile(parentPath, [.. chain, full]), own);
     }
 
@@ -53,12 +55,12 @@ public static class RecipeLoader
         var equals = setting.IndexOf('=', StringComparison.Ordinal);
         var source = $"--set {setting}";
         if (equals <= 0)
-            throw new UserException($"{source}: must be written a.b=value, e.g. --set training.max_steps=100");
+            throw UserException.At(source, "not an override", "a.b=value, such as --set training.max_steps=100");
         var keys = setting[..equals].Split('.');
         if (keys.Any(string.IsNullOrWhiteSpace))
-            throw new UserException($"{source}: an empty name in the path - write a.b=value");
+            throw UserException.At(source, "an empty name between the dots", "a.b=value");
         if (setting.AsSpan().IndexOfAny('\r', '\n') >= 0)
-            throw new UserException($"{source}: the value must be one line of YAML");
+            throw UserException.At(source, "a value of several lines", "one line of YAML");
         var value = YamlReader.Parse($"value: {setting[(equals + 1)..]}", source)["value"]!;
         return Set(tree, keys, WithoutLines(value), source);
     }
@@ -80,8 +82,7 @@ public static class RecipeLoader
         {
             null or ConfigScalar { IsNull: true } => ConfigMap.Empty(source),
             ConfigMap section => section,
-            _ => throw new UserException(
-                $"{source}: '{keys[0]}' is not a section of the recipe, so nothing can be set in it"),
+            _ => throw UserException.At(source, $"{Quote.Of(keys[0])} is not a section of the recipe, so nothing can be set in it"),
         };
         return map.With(keys[0], Set(below, keys[1..], value, source));
     }

@@ -1,23 +1,64 @@
+using Peft.Adapters.Bundles;
+using Peft.Formats.Configuration;
+
 namespace Peft.Recipes.Reading;
 
 /// <summary>Finds the files that a recipe names.</summary>
-/// <remarks>A relative path is looked for from the working directory first, then from the recipe's folder and each folder
-/// above it, so that a recipe of a checkout works from wherever the program is started.</remarks>
-public sealed class RecipePaths(string? recipePath)
+/// <remarks>
+/// A relative path is looked for from the working directory first, then from the recipe's folder and each folder above it, so that
+/// a recipe of a checkout works from wherever the program is started. The recipe that a bundle holds says with
+/// <c>base_directories</c> where these were when it was trained; they come first, so that the bundle finds its data from anywhere.
+/// </remarks>
+/// <param name="recipePath">The recipe's file; null for none.</param>
+/// <param name="baseDirectories">Folders that are looked in before; null for none.</param>
+public sealed class RecipePaths(string? recipePath, IReadOnlyList<string>? baseDirectories = null)
 {
+    /// <summary>The recipe's key.</summary>
+    public const string Key = "base_directories";
+
+    private readonly IReadOnlyList<string> _baseDirectories = baseDirectories ?? [];
+
+    /// <summary>What <c>base_directories</c> says in the recipe that a bundle holds.</summary>
+    public IReadOnlyList<string> BaseDirectories => _baseDirectories.Count > 0 || recipePath is null
+        ? _baseDirectories
+        : [.. new[] { Directory.GetCurrentDirectory(), Path.GetDirectoryName(Path.GetFullPath(recipePath))! }.Distinct()];
+
+    /// <summary>The paths that an adapter's files name: from where its bundle's recipe found them, and from its own folder.</summary>
+    public static RecipePaths OfAdapter(string directory)
+    {
+        var recipe = BundleFiles.PathOf(directory, BundleFiles.Recipe);
+        var folders = File.Exists(recipe) && YamlReader.ReadFile(recipe)[Key] is ConfigList list
+            ? list.Items.OfType<ConfigScalar>().Select(folder => folder.Text).OfType<string>().ToList()
+            : [];
+        return new RecipePaths(Path.Combine(Path.GetFullPath(directory), BundleFiles.Config), folders);
+    }
+
     /// <summary>The path as found; a path that is nowhere comes back as it was written, and its reader will say so.</summary>
     public string Resolve(string path)
     {
-        if (Path.IsPathRooted(path) || Exists(path) || recipePath is null)
+        if (Path.IsPathRooted(path))
             return path;
-        for (var folder = Path.GetDirectoryName(Path.GetFullPath(recipePath)); folder is not null;
-             folder = Path.GetDirectoryName(folder))
+        // What is in the working directory stays as it was written.
+        var here = Directory.GetCurrentDirectory();
+        return Folders.Select(folder => folder == here ? path : Path.Combine(folder, path)).FirstOrDefault(Exists) ?? path;
+    }
+
+    /// <summary>The folders that a relative path is looked for in, in their order.</summary>
+    public IReadOnlyList<string> Folders
+    {
+        get
         {
-            var candidate = Path.Combine(folder, path);
-            if (Exists(candidate))
-                return candidate;
+            var own = recipePath is null ? null : Path.GetDirectoryName(Path.GetFullPath(recipePath));
+            return [.. _baseDirectories.Concat(_baseDirectories.SelectMany(Above))
+                .Append(Directory.GetCurrentDirectory())
+                .Concat(own is null ? [] : Above(own).Prepend(own)).Distinct()];
         }
-        return path;
+    }
+
+    private static IEnumerable<string> Above(string folder)
+    {
+        for (var above = Path.GetDirectoryName(folder); above is not null; above = Path.GetDirectoryName(above))
+            yield return above;
     }
 
     // For a pattern, the part before the first wildcard decides.

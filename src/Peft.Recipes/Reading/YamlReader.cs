@@ -73,9 +73,14 @@ public static class YamlReader
         {
             // The scanner's own, on an escape such as \ud83d without its second half.
             throw NotYaml(
-                text, source, LineAt(
-                    parser), "an escape \\uD800 to \\uDFFF, on this line or after it, is half a character",
-                e, "write both halves, or the character itself");
+                text, source, LineAt(parser),
+                "an escape \\uD800 to \\uDFFF, on this line or after it, is half a character", e,
+                "write both halves, or the character itself");
+        }
+        catch (Exception e) when (e is not (UserException or OutOfMemoryException))
+        {
+            // The library's own of any other kind, such as over a tag that is no URI: it has read no YAML.
+            throw NotYaml(text, source, LineAt(parser), e.Message.Split(" (Parameter")[0].TrimEnd('.'), e);
         }
     }
 
@@ -83,10 +88,12 @@ public static class YamlReader
     private static UserException NotYaml(
         string text, string source, int line, string reason, Exception inner, string? advice = null)
     {
-        var lines = text.Split('\n').Take(line + 1).ToList();
-        var tab = lines.FindIndex(each => each[..^each.TrimStart().Length].Contains('\t', StringComparison.Ordinal));
+        // Only near the place: tabs inside a block text are text.
+        var from = Math.Max(line - 2, 0);
+        var near = text.Split('\n').Skip(from).Take(line + 1 - from).ToList();
+        var tab = near.FindIndex(each => each[..^each.TrimStart().Length].Contains('\t', StringComparison.Ordinal));
         return tab >= 0
-            ? UserException.At(Place(source, tab + 1), "a tab in the indentation", null, "use spaces", inner)
+            ? UserException.At(Place(source, from + tab + 1), "a tab in the indentation", null, "use spaces", inner)
             : UserException.At(Place(source, line), $"not valid YAML: {reason}", null, advice, inner);
     }
 
@@ -110,7 +117,7 @@ public static class YamlReader
         if (start is NodeEvent { Tag.IsEmpty: false } tagged)
             throw Refused(
                 source, start, $"the tag {Quote.Of(tagged.Tag.ToString())} is not supported",
-                    advice: "write the plain value");
+                advice: "write the plain value");
         RefuseNul(start, source);
         return start switch
         {
@@ -146,7 +153,6 @@ public static class YamlReader
                     source, start, $"key {Quote.Of(key.Value)} is already set on line {lines[key.Value]}",
                     advice: "remove one of the two");
             }
-
 
             entries.Add(KeyValuePair.Create(key.Value, ReadNode(parser, source, depth + 1, line)));
         }

@@ -48,7 +48,6 @@ public static class AdapterContents
     /// <param name="say">Told where there are some that cannot be read.</param>
     public static CardFacts FactsOf(string directory, Action<string> say)
     {
-        ArgumentNullException.ThrowIfNull(say);
         var path = ResultsFile.PathOf(directory);
         if (!File.Exists(path))
             return CardFacts.None;
@@ -56,6 +55,11 @@ public static class AdapterContents
         {
             var results = ResultsFile.Load(path);
             var own = results.Subjects.Where(subject => subject.Kind == Subject.AdapterKind).ToList();
+            if (own is [{ Fingerprint: { } measured }] && measured != MeasuredBundle.FingerprintOf(directory))
+            {
+                say($"{path}: the results are of another adapter than {directory} holds now; the model card has no metrics");
+                return CardFacts.None;
+            }
             return own is not [var model] ? CardFacts.None : new CardFacts
             {
                 Metrics =
@@ -69,7 +73,7 @@ public static class AdapterContents
         }
         catch (UserException error)
         {
-            say($"{error.Message} - the model card has no metrics");
+            say($"{error.Message} The model card has no metrics.");
             return CardFacts.None;
         }
     }

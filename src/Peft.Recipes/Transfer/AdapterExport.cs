@@ -53,7 +53,6 @@ public sealed class AdapterExport : IDisposable
     /// <exception cref="UserException">The options do not go together, the adapter cannot be exported so, or a proof fails.</exception>
     public static ExportReport Run(ExportOptions options, Action<string> say, CancellationToken stop = default)
     {
-        ArgumentNullException.ThrowIfNull(options);
         options.Check();
         ResultDirectory.Require(options.Output, options.Overwrite, options.Adapter, options.Base ?? LoadedModel.BaseOf(options.Adapter));
         using var export = new AdapterExport(options, say, stop);
@@ -101,7 +100,7 @@ public sealed class AdapterExport : IDisposable
             }
             MixtureDirectory.RequireRouters(folder, Adapted);
         });
-        var remarks = new List<string> { "PEFT loads each expert alone; routing needs peft (peft adapter import)" };
+        var remarks = new List<string> { "PEFT loads each expert alone; routing needs this program (peft adapter import)" };
         if (RouterCatalog.Of(Adapted.Options.Router!.Kind).RoutesRanks)
             remarks.Add("expert_0 alone uses all ranks at once, which is another function than the routed one");
         return new(_options.Output, $"a mixture: {string.Join(", ", parts.Select(part => part.Name))}, routers", proofs) { Remarks = remarks };
@@ -110,7 +109,7 @@ public sealed class AdapterExport : IDisposable
     private ExportReport Collapsed()
     {
         if (Adapted.Options.IsPlainLora)
-            throw new UserException($"--collapse {_options.Collapse}: {_options.Adapter} is a plain LoRA - a mixture - leave --collapse out");
+            throw UserException.At($"--collapse {_options.Collapse}", $"{_options.Adapter} is a plain LoRA", "a mixture", "leave --collapse out");
         var (gates, errors) = Gates();
         var losses = new List<CollapseLoss>();
         var rank = _options.Collapse == GateCollapse.Svd ? _options.Rank ?? Adapted.Options.R : (int?)null;
@@ -166,9 +165,9 @@ public sealed class AdapterExport : IDisposable
             return (constant, null);
         var kind = Adapted.Options.Router!.Kind;
         if (!_options.Approximate)
-            throw new UserException(
-                $"{_options.Adapter}: router {kind} chooses by the input - constant gates can be written into one set of weights - export the "
-                + "experts with --format peft, or take the gates' means with --approximate, which tells the error");
+            throw UserException.At(
+                _options.Adapter, $"router {kind} chooses by the input, which one set of weights cannot", null,
+                "export the experts with --format peft, or replace the gates by their means with --approximate, which reports the error");
         try
         {
             var means = GateCollapse.MeanGates(_probe, _ids);
@@ -176,9 +175,9 @@ public sealed class AdapterExport : IDisposable
         }
         catch (TaskIdException e)
         {
-            throw new UserException(
-                $"{_options.Adapter}: router {kind} goes by task ids - gates that follow the text can be averaged - export the experts, one a "
-                + "task, with --format peft", e);
+            throw UserException.At(
+                _options.Adapter, $"router {kind} goes by task ids, which cannot be averaged over a text", null,
+                "export the experts, one for each task, with --format peft", e);
         }
     }
 
@@ -196,9 +195,9 @@ public sealed class AdapterExport : IDisposable
         var proof = new ExportProof(what, tensors, Difference(expected, found), relative * Math.Max(1, expected.abs().max().ToDouble()));
         return proof.LargestDifference <= proof.Allowed // false for NaN
             ? proof
-            : throw new UserException(
-                $"{what}: what was written gives logits that differ by {proof.LargestDifference:G3} - up to {proof.Allowed:G3} - nothing was "
-                + "written; try --dtype float32 where another type was asked for");
+            : throw UserException.At(
+                what, $"its logits differ by {proof.LargestDifference:G3}", $"at most {proof.Allowed:G3}",
+                "nothing was written; try --dtype float32 if another type was given");
     }
 
     private static double Difference(Tensor expected, Tensor found) => (expected - found).abs().max().ToDouble();
@@ -224,22 +223,20 @@ public static class ProbeText
     /// <exception cref="UserException">The file cannot be read, or is empty.</exception>
     public static Tensor Of(LoadedModel loaded, string? file, Action<string> say)
     {
-        ArgumentNullException.ThrowIfNull(loaded);
-        ArgumentNullException.ThrowIfNull(say);
         var config = loaded.Model.Config;
         var most = Math.Min(Longest, config.MaxPositionEmbeddings);
         int[] ids;
         if (file is null && !File.Exists(Path.Combine(loaded.BaseDirectory, "tokenizer.json")))
         {
-            say($"{loaded.BaseDirectory}: has no tokenizer.json - proven on token ids spread over the vocabulary");
+            say($"{loaded.BaseDirectory}: no tokenizer.json; checked on token ids spread over the vocabulary");
             ids = [.. Enumerable.Range(0, most).Select(i => (int)((long)i * config.VocabularySize / most))];
         }
         else
         {
             var text = file is null ? Text : Encoding.UTF8.GetString(BoundedFile.ReadAllBytes(file, LargestFile));
-            ids = [.. loaded.Tokenizer.EncodeToIds(text).Take(most)];
-            if (ids.Length == 0)
-                throw new UserException($"{file}: no tokens - a text of at least one token - choose another with --text");
+            ids = [.. loaded.Encoder.Prompt(text).Ids.Take(most)];
+            if (text.Length == 0)
+                throw UserException.At(file!, "no tokens", "a text of at least one token", "choose another with --text");
             config.CheckIds(ids);
         }
         return torch.tensor([.. ids.Select(id => (long)id)], [1, ids.Length]);

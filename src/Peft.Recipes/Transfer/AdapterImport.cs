@@ -55,11 +55,12 @@ public static class AdapterVerification
         if (isPeft && !File.Exists(Path.Combine(directory, LoraAdapterConfig.FileName)))
             OwnBundle.Open(directory); // says what is missing
         var summary = AdapterSummary.Read(directory, isPeft ? warn : null);
-        var what = $"{directory}: intact - {summary.Kind}, "
-            + (summary.Manifest is { } manifest ? $"{manifest.Files.Count} files, {manifest.TrainableParameters:N0} trained values" : $"{summary.Modules.Count} projections");
+        var what = $"{directory}: intact; {summary.Kind}, "
+            + (summary.Manifest is { } manifest ? $"{Words.Count(manifest.Files.Count, "file")}, {Words.Count(manifest.TrainableParameters, "trainable parameter")}"
+            : Words.Count(summary.Modules.Count, "projection"));
         var named = "";
         if ((baseDirectory ?? LoadedModel.TryBaseOf(directory, out named)) is not { } found)
-            return $"{what}; its base {(named.Length > 0 ? $"'{named}'" : "")} is not here, so not compared: name it with --base DIR";
+            return $"{what}; not compared with its base{(named.Length > 0 ? $" {Quote.Of(named)}" : "")}, which is not here (name it with --base DIR)";
         using var loaded = LoadedModel.Open(found, directory, ModelLoader.StoredType(found).Name(), torch.CPU);
         return $"{what}, fits {loaded.BaseDirectory}";
     }

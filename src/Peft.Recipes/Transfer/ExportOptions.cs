@@ -58,17 +58,17 @@ public sealed record ExportOptions
         if (Collapse is not (null or GateCollapse.Cat or GateCollapse.Svd))
             faults.Add("--collapse", Collapse, $"{GateCollapse.Cat} or {GateCollapse.Svd}");
         if (Collapse is not null && Format == Merged)
-            faults.Add("--collapse", Collapse, $"only with --format {Peft}", "a merged checkpoint has no rank to choose");
+            faults.Add("--collapse", $"given with --format {Merged}", $"--format {Peft}", "a merged checkpoint has no rank to choose");
         if (Rank is not null && Collapse != GateCollapse.Svd)
-            faults.Add("--rank", $"{Rank}", $"only with --collapse {GateCollapse.Svd}");
+            faults.Add("--rank", $"given without --collapse {GateCollapse.Svd}, where it has no effect");
         if (Rank is < 1)
             faults.Add("--rank", $"{Rank}", "at least 1");
         if (Approximate && Format != Merged && Collapse is null)
-            faults.Add("--approximate", "given", $"only with --format {Merged} or --collapse", "directories of experts lose nothing");
+            faults.Add("--approximate", "given without --format merged or --collapse, where it has no effect", null, "leave it out: directories of experts lose nothing");
         if (!ModelOptions.Dtypes.Contains(Dtype))
-            faults.Add("--dtype", Dtype, string.Join(", ", ModelOptions.Dtypes));
+            faults.Add("--dtype", Dtype, Words.OneOf([.. ModelOptions.Dtypes]));
         if (Dtype != "auto" && Format != Merged)
-            faults.Add("--dtype", Dtype, $"only with --format {Merged}", "adapters keep their float32");
+            faults.Add("--dtype", $"{Dtype} given without --format {Merged}", null, "leave it out: adapters keep their float32");
         if (MaxShardSize < 1)
             faults.Add("--max-shard-size", $"{MaxShardSize}", "at least 1 byte, such as 5GB");
         faults.ThrowIfAny("peft adapter export");
@@ -82,7 +82,7 @@ public sealed record ExportOptions
 /// <param name="Allowed">The largest that is let pass.</param>
 public sealed record ExportProof(string What, int Tensors, double LargestDifference, double Allowed);
 
-/// <summary>What an export came to.</summary>
+/// <summary>The outcome of an export.</summary>
 /// <param name="Output">The directory.</param>
 /// <param name="Kind">What it holds, in words.</param>
 /// <param name="Proofs">How it was proven.</param>

@@ -27,16 +27,15 @@ public sealed class MergedCheckpoint
     /// <exception cref="UserException">The adapter changes a head that is also the embedding table.</exception>
     public MergedCheckpoint(LoadedModel loaded, IReadOnlyDictionary<string, Tensor> gates, ExportOptions options)
     {
-        ArgumentNullException.ThrowIfNull(loaded);
-        ArgumentNullException.ThrowIfNull(options);
         (_loaded, _gates, _maxShardSize) = (loaded, gates, options.MaxShardSize);
         Dtype = options.Dtype == "auto" ? ModelLoader.StoredType(loaded.BaseDirectory) : DtypeNames.Parse(options.Dtype);
         var model = loaded.Model;
         _modules = loaded.Adapted!.Modules.ToDictionary(module => module.Path + ".weight", StringComparer.Ordinal);
         if (model.Config.TieWordEmbeddings && _modules.ContainsKey(model.HeadProjection.Path + ".weight"))
-            throw new UserException(
-                $"--format merged: the adapter changes {model.HeadProjection.Path}, which is the embedding table too in this base "
-                + "(tie_word_embeddings) - a head of its own - export it with --format peft");
+            throw UserException.At(
+                "--format merged",
+                $"the adapter changes {model.HeadProjection.Path}, which is also the embedding table of this base (tie_word_embeddings)",
+                null, "export it with --format peft");
         _shapes = model.StateDict().ToDictionary(
             pair => pair.Name, pair => (IReadOnlyList<long>)pair.Tensor.shape, StringComparer.Ordinal);
     }
@@ -75,8 +74,8 @@ public sealed class MergedCheckpoint
         using var off = torch.no_grad();
         using var model = ModelLoader.Load(directory, ScalarType.Float32, torch.CPU);
         if (model.StateDict().FirstOrDefault(pair => !pair.Tensor.isfinite().all().ToBoolean()) is { Name: not null } broken)
-            throw new UserException(
-                $"{broken.Name}: NaN or infinity in {Dtype.Name()} - finite numbers - nothing was written; try --dtype float32");
+            throw UserException.At(
+                broken.Name, $"a value that is not a finite number in {Dtype.Name()}; nothing was written", null, "try --dtype float32");
         var found = model.Forward(ids, ForwardPass.ForInference()).to(torch.float32);
         return AdapterExport.Compare("merged checkpoint", 0, expected, found, Precision(Dtype));
     }
@@ -97,10 +96,10 @@ public sealed class MergedCheckpoint
         foreach (var (name, shape) in _shapes)
         {
             if (!entries.TryGetValue(name, out var entry) || !entry.Shape.SequenceEqual(shape))
-                faults.Add(name, "not written as it should be", $"[{string.Join(", ", shape)}]");
+                faults.Add(name, "missing or of another shape", $"[{string.Join(", ", shape)}]");
         }
         foreach (var name in entries.Keys.Where(name => !_shapes.ContainsKey(name)))
-            faults.Add(name, "written", "the base's tensors only");
+            faults.Add(name, "a tensor that the base does not have");
         faults.ThrowIfAny(directory);
     }
 

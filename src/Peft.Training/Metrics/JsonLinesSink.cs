@@ -88,6 +88,22 @@ public sealed class JsonLinesSink(string path) : IMetricSink
     private static string Number(double value) =>
         double.IsFinite(value) ? value.ToString("R", CultureInfo.InvariantCulture) : "null";
 
+    /// <summary>The losses of the steps up to one, as a file holds them; empty without the file.</summary>
+    public static IEnumerable<double> Losses(string path, int upToStep)
+    {
+        if (!File.Exists(path))
+            yield break;
+        foreach (var line in File.ReadLines(path))
+        {
+            if (StepOf(line) is not { } step || step > upToStep)
+                yield break;
+            using var json = JsonDocument.Parse(line);
+            if (!json.RootElement.TryGetProperty("skipped", out _)
+                && json.RootElement.TryGetProperty("loss", out var loss) && loss.ValueKind == JsonValueKind.Number)
+                yield return loss.GetDouble();
+        }
+    }
+
     // A line that was cut by a crash does not parse and ends what is kept.
     private static int? StepOf(string line)
     {

@@ -55,7 +55,9 @@ internal static class CrashLibrary
         var folder = new TempFolder();
         AppDomain.CurrentDomain.ProcessExit += (_, _) => folder.Dispose();
         var source = Path.Combine(SharedAssets.Repository, "tests", "Peft.Cli.Tests", "Crash", "crash_at.c");
-        Assert.True(Runs("gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", folder["crash_at.so"], source, "-ldl"), $"{source} does not compile");
+        Assert.True(
+            Runs("gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", folder["crash_at.so"], source,
+            "-ldl"), $"{source} does not compile");
         return folder["crash_at.so"];
     }
 
@@ -75,7 +77,9 @@ internal static class CrashLibrary
     }
 }
 
-/// <summary>A fact that compiles a few lines of C; reported as skipped, with the reason, where there is no compiler.</summary>
+/// <summary>
+/// A fact that compiles a few lines of C; reported as skipped, with the reason, where there is no compiler.
+/// </summary>
 public sealed class CrashFactAttribute : FactAttribute
 {
     public CrashFactAttribute() => Skip = CrashLibrary.IsPossible ? null : "needs gcc (apt-get install gcc libc6-dev)";

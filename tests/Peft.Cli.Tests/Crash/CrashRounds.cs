@@ -4,14 +4,19 @@ using Peft.Training.Checkpoints;
 namespace Peft.Cli.Tests.Crash;
 
 /// <summary>
-/// Kills training again and again, continues it, and compares what comes out with a run that nobody killed. After every kill
+/// Kills training again and again, continues it, and compares what comes out with a run that nobody killed. After every
+/// kill
 /// everything on the disk that calls itself complete must verify.
 /// </summary>
 /// <remarks>
-/// A life is a folder from its first run to its last. The first kill of a life is taken from a list with one entry for every
-/// file that a whole run renames into place: just before that rename. The others are random: at any call that changes the
-/// disk (a write is cut in half every other time), by SIGKILL, SIGINT or SIGTERM; or, when asked for, at any time at all. A
-/// life that is over may go on with another logging_steps, which a continued run may change, or be begun anew with --overwrite.
+/// A life is a folder from its first run to its last. The first kill of a life is taken from a list with one entry for
+/// every
+/// file that a whole run renames into place: just before that rename. The others are random: at any call that changes
+/// the
+/// disk (a write is cut in half every other time), by SIGKILL, SIGINT or SIGTERM; or, when asked for, at any time at
+/// all. A
+/// life that is over may go on with another logging_steps, which a continued run may change, or be begun anew with
+/// --overwrite.
 /// </remarks>
 internal sealed class CrashRounds : IDisposable
 {
@@ -39,12 +44,16 @@ internal sealed class CrashRounds : IDisposable
         // Dropout, a router, evaluations and the best checkpoint: everything that could break an exact continuation.
         _folder.Write("r.yaml", TinyBase.Recipe(
             "{method: mixture, r: 2, lora_dropout: 0.2, experts: {count: 2}, router: {kind: top-k, top_k: 1}}",
-            $"{{per_device_train_batch_size: 2, max_steps: {Steps}, learning_rate: 0.01, save_steps: 3, eval_steps: 4, load_best_model_at_end: true}}",
+            $"{{per_device_train_batch_size: 2, max_steps: {Steps}, learning_rate: 0.01, save_steps: 3, eval_steps: 4, "
+            + $"load_best_model_at_end: true}}",
             "evaluation: {base: false, tasks: [{task: held, rows: 1, max_new_tokens: 1}]}")
             .Replace("data:\n", $$"""
                 data:
                   eval:
-                    - {name: held, files: {{TinyBase.RowsFile}}, template: {prompt: "{question}", answer: "{answer}"}, limit: 2}
+                    - name: held
+                      files: {{TinyBase.RowsFile}}
+                      template: {prompt: "{question}", answer: "{answer}"}
+                      limit: 2
 
                 """, StringComparison.Ordinal));
         var started = DateTime.UtcNow;
@@ -106,15 +115,18 @@ internal sealed class CrashRounds : IDisposable
         0 => new Strike(NextCall("rename"), "rename"),
         1 or 2 => new Strike(NextCall(""), IsTorn: _random.Next(2) == 0),
         3 => new Strike(NextCall(""), Signal: _random.Next(2) == 0 ? PeftProcess.Interrupt : PeftProcess.Terminate),
-        _ => Strike.None with { Signal = new[] { PeftProcess.KillNow, PeftProcess.Interrupt, PeftProcess.Terminate }[_random.Next(3)] },
+        _ => Strike.None with { Signal = new[] { PeftProcess.KillNow, PeftProcess.Interrupt,
+            PeftProcess.Terminate }[_random.Next(3)] },
     };
 
     // A continued run makes fewer calls than a whole one, one that finds all steps done only those of the end.
     private int NextCall(string name)
     {
-        var calls = _isFinished ? _calls[_calls.FindLastIndex(call => call is { Name: "rename", Path: "checkpoint-N.tmp-N" })..] : _calls;
+        var calls = _isFinished
+            ? _calls[_calls.FindLastIndex(call => call is { Name: "rename", Path: "checkpoint-N.tmp-N" })..] : _calls;
         var share = _random.NextDouble();
-        return 1 + (int)(calls.Count(call => name.Length == 0 || call.Name == name) * (_isFinished ? share : share * share));
+        return 1
+            + (int)(calls.Count(call => name.Length == 0 || call.Name == name) * (_isFinished ? share : share * share));
     }
 
     // One run that may be killed; true when it was. Either way what it leaves is checked.
@@ -132,7 +144,8 @@ internal sealed class CrashRounds : IDisposable
         }
         var run = process.Wait();
         var last = CrashLibrary.Read(log, Folder).LastOrDefault(call => strike.At == 0 || call.Number <= strike.At);
-        how = $"signal {strike.Signal,2} {(isTimed ? $"after {wait.TotalSeconds:F2} s, last" : "at")} {last}{(strike.IsTorn ? " (torn)" : "")} [{string.Join(' ', words)}]";
+        how = $"signal {strike.Signal,2} {(isTimed ? $"after {wait.TotalSeconds:F2} s, last" : "at")} "
+            + $"{last}{(strike.IsTorn ? " (torn)" : "")} [{string.Join(' ', words)}]";
         try
         {
             Assert.True(run.ExitCode is 0 or 130 or 137 or 143, $"exit code {run.ExitCode}");
@@ -151,8 +164,10 @@ internal sealed class CrashRounds : IDisposable
         return run.ExitCode != 0;
     }
 
-    private PeftProcess Start(int logging, string output, Surroundings surroundings, params string[] words) => PeftProcess.Start(
-        _folder, surroundings, ["train", "r.yaml", "--output", output, "--set", $"training.logging_steps={logging}", .. words]);
+    private PeftProcess Start(int logging, string output, Surroundings surroundings, params string[] words) =>
+        PeftProcess.Start(
+        _folder, surroundings,
+        ["train", "r.yaml", "--output", output, "--set", $"training.logging_steps={logging}", .. words]);
 
     private List<DiskCall> Whole(int logging)
     {

@@ -8,9 +8,11 @@ namespace Peft.Cli.Tests.Crash;
 
 /// <summary>What must hold of a run's folder at every moment, and what of a finished one.</summary>
 internal sealed record TrainedFolder(
-    IReadOnlyDictionary<string, byte[]> Files, IReadOnlyList<string> Names, IReadOnlyList<string> Metrics, string Scores)
+    IReadOnlyDictionary<string, byte[]> Files, IReadOnlyList<string> Names, IReadOnlyList<string> Metrics,
+    string Scores)
 {
-    // All that does not depend on the clock, but the checkpoints: which ones are kept depends on where a run was stopped.
+    // All that does not depend on the clock, but the checkpoints: which ones are kept depends on where a run was
+    // stopped.
     private static readonly string[] SameBytes =
         ["adapter_model.safetensors", "adapter_config.json", "bundle.json", "recipe.resolved.yaml", "README.md"];
 
@@ -41,7 +43,8 @@ internal sealed record TrainedFolder(
     {
         var other = Read(folder);
         Assert.Equal(Names, other.Names);
-        Assert.All(SameBytes, name => Assert.True(Files[name].AsSpan().SequenceEqual(other.Files[name]), $"{name} differs"));
+        Assert.All(SameBytes,
+            name => Assert.True(Files[name].AsSpan().SequenceEqual(other.Files[name]), $"{name} differs"));
         Assert.Equal(Metrics, other.Metrics);
         Assert.Equal(Scores, other.Scores);
         Assert.DoesNotContain(
@@ -54,14 +57,17 @@ internal sealed record TrainedFolder(
     private static string ScoresOf(string folder)
     {
         using var json = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "results.json")));
-        return json.RootElement.GetProperty("scores").GetRawText() + json.RootElement.GetProperty("comparisons").GetRawText();
+        return json.RootElement.GetProperty("scores").GetRawText()
+            + json.RootElement.GetProperty("comparisons").GetRawText();
     }
 
-    // Without what a clock says, and what is told at logging steps only: a run may be continued with other logging_steps.
+    // Without what a clock says, and what is told at logging steps only: a run may be continued with other
+    // logging_steps.
     private static string WithoutClock(string line)
     {
         using var json = JsonDocument.Parse(line);
         return string.Join(
-            ' ', json.RootElement.EnumerateObject().Where(key => key.Name is not ("tokens_per_second" or "peak_memory_bytes" or "routing")).Select(key => key.ToString()));
+            ' ', json.RootElement.EnumerateObject().Where(key => key.Name
+                is not ("tokens_per_second" or "peak_memory_bytes" or "routing")).Select(key => key.ToString()));
     }
 }

@@ -5,7 +5,8 @@ using System.Text;
 namespace Peft.Cli.Tests.Support;
 
 /// <summary>
-/// The built program as a process of its own. The program is the peft.dll that the build puts beside the test assembly: always that of
+/// The built program as a process of its own. The program is the peft.dll that the build puts beside the test assembly:
+/// always that of
 /// the sources under test, wherever the build's outputs are.
 /// </summary>
 internal sealed class PeftProcess : IDisposable
@@ -54,9 +55,12 @@ internal sealed class PeftProcess : IDisposable
             StandardErrorEncoding = new UTF8Encoding(false),
         };
         // A test run in the background of a shell inherits an ignored SIGINT.
-        foreach (var word in (string[])["--default-signal=INT,TERM", .. surroundings.Prefix, DotNet(), Path.Combine(AppContext.BaseDirectory, "peft.dll"), .. words])
+        foreach (
+            var word in (string[])["--default-signal=INT,TERM", .. surroundings.Prefix, DotNet(),
+            Path.Combine(AppContext.BaseDirectory, "peft.dll"), .. words])
             start.ArgumentList.Add(word);
-        // One thread: the models are tiny, the numbers then do not depend on the machine, and tests can run side by side.
+        // One thread: the models are tiny, the numbers then do not depend on the machine, and tests can run side by
+        // side.
         start.Environment["DOTNET_PROCESSOR_COUNT"] = "1";
         start.Environment["OMP_NUM_THREADS"] = "1";
         foreach (var (name, value) in surroundings.Variables)
@@ -150,7 +154,9 @@ internal sealed record Surroundings
     /// <summary>A program that starts it, e.g. prlimit.</summary>
     public string[] Prefix { get; init; } = [];
 
-    public static Surroundings WithInput(params string[] lines) => new() { Input = Encoding.UTF8.GetBytes(string.Concat(lines.Select(l => l + "\n"))) };
+    public static Surroundings WithInput(params string[] lines) =>
+        new() { Input = Encoding.UTF8.GetBytes(string.Concat(lines.Select(l => l + "\n"))) };
 
-    public static Surroundings With(string variable, string value) => new() { Variables = new Dictionary<string, string> { [variable] = value } };
+    public static Surroundings With(string variable, string value) =>
+        new() { Variables = new Dictionary<string, string> { [variable] = value } };
 }

@@ -16,7 +16,10 @@ internal sealed record ProgramRun(string CommandLine, int ExitCode, string Outpu
     /// <summary>Asserts exit code 0.</summary>
     public ProgramRun Succeeds() => Exits(0);
 
-    /// <summary>Asserts the user's mistake: exit code 2, nothing on standard output, no stack trace, and the parts in the message.</summary>
+    /// <summary>
+    /// Asserts the user's mistake: exit code 2, nothing on standard output, no stack trace, and the parts in the
+    /// message.
+    /// </summary>
     public ProgramRun IsRefused(params string[] parts)
     {
         Exits(2);
@@ -30,7 +33,8 @@ internal sealed record ProgramRun(string CommandLine, int ExitCode, string Outpu
     /// <summary>Asserts that standard error holds the parts.</summary>
     public ProgramRun Says(params string[] parts)
     {
-        Assert.All(parts, part => Assert.True(Error.Contains(part, StringComparison.Ordinal), $"not said: {part}\nsaid:\n{Error}"));
+        Assert.All(parts,
+            part => Assert.True(Error.Contains(part, StringComparison.Ordinal), $"not said: {part}\nsaid:\n{Error}"));
         return this;
     }
 }

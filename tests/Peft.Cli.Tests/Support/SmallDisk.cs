@@ -19,7 +19,8 @@ internal sealed class SmallDisk : IDisposable
     public string Path => _folder["disk"];
 
     /// <summary>Changes how it is mounted: <c>ro</c>, <c>size=4m</c>.</summary>
-    public void Remount(string option) => Assert.True(Do("mount", "-o", $"remount,{option}", Path), $"{Path}: not remounted with {option}");
+    public void Remount(string option) =>
+        Assert.True(Do("mount", "-o", $"remount,{option}", Path), $"{Path}: not remounted with {option}");
 
     public void Dispose()
     {
@@ -35,7 +36,8 @@ internal sealed class SmallDisk : IDisposable
         return Mount(folder.Path, 64) && Do("umount", folder.Path);
     }
 
-    private static bool Mount(string path, int kilobytes) => Do("mount", "-t", "tmpfs", "-o", $"size={kilobytes}k", "tmpfs", path);
+    private static bool Mount(string path, int kilobytes) =>
+        Do("mount", "-t", "tmpfs", "-o", $"size={kilobytes}k", "tmpfs", path);
 
     private static bool Do(string program, params string[] words)
     {
@@ -54,8 +56,11 @@ internal sealed class SmallDisk : IDisposable
     }
 }
 
-/// <summary>A fact that needs a file system of its own; reported as skipped, with the reason, where none can be mounted.</summary>
+/// <summary>
+/// A fact that needs a file system of its own; reported as skipped, with the reason, where none can be mounted.
+/// </summary>
 public sealed class SmallDiskFactAttribute : FactAttribute
 {
-    public SmallDiskFactAttribute() => Skip = SmallDisk.IsPossible ? null : "needs to mount a small tmpfs, which only root can";
+    public SmallDiskFactAttribute() =>
+        Skip = SmallDisk.IsPossible ? null : "needs to mount a small tmpfs, which only root can";
 }

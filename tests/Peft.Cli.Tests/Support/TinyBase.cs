@@ -1,7 +1,8 @@
 namespace Peft.Cli.Tests.Support;
 
 /// <summary>
-/// A base model of 40,000 random values, its tokenizer and some rows, made by the program itself (<c>tokenize --train</c> and
+/// A base model of 40,000 random values, its tokenizer and some rows, made by the program itself (<c>tokenize
+/// --train</c> and
 /// <c>train</c> with <c>method: full</c>) when the first test asks, for all tests of the assembly.
 /// </summary>
 internal static class TinyBase
@@ -41,8 +42,10 @@ internal static class TinyBase
     {
         var folder = new TempFolder();
         AppDomain.CurrentDomain.ProcessExit += (_, _) => folder.Dispose();
-        var texts = Enumerable.Range(1, 40).Select(i => $"the cat {i} sat on the mat and the dog {i} ran to the cat").ToArray();
-        PeftProcess.Run(folder, Surroundings.WithInput(texts), "tokenize", "--train", "--vocab-size", "280", "--tokenizer", "new").Succeeds();
+        var texts = Enumerable.Range(1,
+            40).Select(i => $"the cat {i} sat on the mat and the dog {i} ran to the cat").ToArray();
+        PeftProcess.Run(folder, Surroundings.WithInput(texts), "tokenize", "--train", "--vocab-size", "280",
+            "--tokenizer", "new").Succeeds();
         folder.Write("new/config.json", """
             {
               "architectures": ["LlamaForCausalLM"],

@@ -1,3 +1,4 @@
+using Parquet;
 using Peft.Data.Examples;
 using Parquet.Serialization;
 
@@ -17,9 +18,11 @@ public sealed class NestedParquetTests : IDisposable
             new Row { Tags = [], Turns = [], Meta = null, Counts = [] },
             new Row { Tags = null, Turns = null, Meta = new Meta(), Counts = null },
             new Row { Tags = ["z"], Turns = [new Turn { Text = "yo", Likes = [3] }], Meta = new Meta { Source = "book" }, Counts = new() { ["x"] = 9 } });
-        const string Template = "{{ if Tags == null }}no tags{{ else }}{{ for t in Tags }}[{{ t ?? '-' }}]{{ end }}{{ end }}"
+        const string Template = "{{ if Tags == null }}no tags{{ else }}{{ for t in Tags }}[{{ t ?? '-' }}]{{ end"
+            + " }}{{ end }}"
             + "{{ for t in Turns ?? [] }}<{{ t.Text ?? 'silent' }}:{{ t.Likes | array.join '+' }}>{{ end }}"
-            + " {{ if Meta }}{{ Meta.Source ?? 'unknown' }}{{ end }} {{ if Counts }}{{ for c in Counts }}{{ c.key }}={{ c.value }};{{ end }}{{ end }}";
+            + " {{ if Meta }}{{ Meta.Source ?? 'unknown' }}{{ end }} {{ if Counts }}{{ for c in Counts }}{{ c.key"
+                + " }}={{ c.value }};{{ end }}{{ end }}";
         Assert.Equal(
             ["[a][-][c]<hi:1+2><silent:> web x=1;y=2;", "  ", "no tags unknown ", "[z]<yo:3> book x=9;"],
             Read("""{"files": "t.parquet", "template": {"text": "TEXT"}}""".Replace("TEXT", Template, StringComparison.Ordinal)).Select(example => example.Answer));
@@ -43,11 +46,35 @@ public sealed class NestedParquetTests : IDisposable
     {
         await Write(new Row { Tags = ["a"], Turns = [new Turn { Text = "hi" }] });
         Assert.StartsWith(
-            "data.train[0].template.text: 'Tags' is a list or an object",
+            "recipe.json:1: data.train[0].template.text: 'Tags' is a list or an object",
             Assert.Throws<DataRowException>(() => Read("""{"files": "t.parquet", "template": {"text": "{Tags}"}}""")).Message);
         Assert.Contains(
             "unknown member 'Txt' (at t.parquet, row 1); expected Text or Likes. Did you mean Text?",
             Assert.Throws<DataRowException>(() => Read("""{"files": "t.parquet", "template": {"text": "{{ Turns[0].Txt }}"}}""")).Message);
+    }
+
+    [Fact]
+    public async Task A_text_within_a_list_object_or_map_that_is_not_utf8_is_told_by_its_row()
+    {
+        await Write(
+            new Row { Tags = ["fine \uFFFD", "ok"], Meta = new Meta { Source = "ok" }, Turns = [], Counts = new() { ["ok"] = 1 } },
+            new Row { Tags = ["a", "tagX"], Meta = new Meta { Source = "metX" }, Turns = [new Turn { Text = "turX" }], Counts = new() { ["keyX"] = 1 } });
+        var bytes = File.ReadAllBytes(_folder["t.parquet"]);
+        foreach (var word in new[] { "tagX", "metX", "turX", "keyX" })
+        {
+            for (var at = 0; bytes.AsSpan(at).IndexOf(System.Text.Encoding.ASCII.GetBytes(word)) is >= 0 and var found; at += found + 4)
+                bytes[at + found + 3] = 0xE9;
+        }
+
+        File.WriteAllBytes(_folder["t.parquet"], bytes);
+        foreach (var (column, text) in new[] { ("Tags", "Tags[0]"), ("Meta", "Meta.Source"), ("Turns", "Turns.size"), ("Counts", "for c in Counts; c.key; end") })
+        {
+            var set = """{"files": "t.parquet", "template": {"text": "{{ TEXT }}"}}""".Replace("TEXT", text, StringComparison.Ordinal);
+            Assert.Equal(
+                $"t.parquet, row 2: column '{column}' is not UTF-8; expected a value in UTF-8. Correct the row, leave it out with `filter:`,"
+                + " or set `on_bad_row: skip`.",
+                Assert.Throws<DataRowException>(() => Read(set)).Message);
+        }
     }
 
     private Task Write(params Row[] rows) => Write(_folder["t.parquet"], rows);
@@ -55,7 +82,8 @@ public sealed class NestedParquetTests : IDisposable
     private static async Task Write(string path, Row[] rows)
     {
         await using var file = File.Create(path);
-        await ParquetSerializer.SerializeAsync(rows, file);
+        await ParquetSerializer.SerializeAsync(
+            rows, file, new ParquetOptions { CompressionMethod = CompressionMethod.None });
     }
 
     private List<Example> Read(string set) => [.. Given.Reader(_folder, set).Read()];

@@ -2,7 +2,9 @@ using Peft.Evaluation.Metrics;
 
 namespace Peft.Evaluation.Tests.Metrics;
 
-/// <summary>Classification metrics against their textbook formulas, on random tables of expected and predicted labels.</summary>
+/// <summary>
+/// Classification metrics against their textbook formulas, on random tables of expected and predicted labels.
+/// </summary>
 public sealed class AggregateTests
 {
     private static readonly List<(int Labels, List<double[]> Rows)> Tables =
@@ -26,16 +28,19 @@ public sealed class AggregateTests
     });
 
     [Fact]
-    public void Matthews_correlation_of_two_labels_is_the_one_of_1975() => Assert.All(Tables.Where(table => table.Labels == 2), table =>
+    public void Matthews_correlation_of_two_labels_is_the_one_of_1975() =>
+        Assert.All(Tables.Where(table => table.Labels == 2), table =>
     {
         double tp = table.Rows.Count(r => r[0] == 1 && r[1] == 1), tn = table.Rows.Count(r => r[0] == 0 && r[1] == 0);
         double fp = table.Rows.Count(r => r[0] == 0 && r[1] == 1), fn = table.Rows.Count(r => r[0] == 1 && r[1] == 0);
         var under = Math.Sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn));
-        Assert.Equal(under == 0 ? 0 : (tp * tn - fp * fn) / under, Of(Aggregate.MatthewsCorrelation, table.Rows), 1e-12);
+        Assert.Equal(
+            under == 0 ? 0 : (tp * tn - fp * fn) / under, Of(Aggregate.MatthewsCorrelation, table.Rows), 1e-12);
     });
 
     [Fact]
-    public void Matthews_correlation_of_more_labels_is_the_correlation_of_their_indicators() => Assert.All(Tables, table =>
+    public void Matthews_correlation_of_more_labels_is_the_correlation_of_their_indicators() =>
+        Assert.All(Tables, table =>
     {
         // Gorodkin's R_K: covariance of the indicator vectors, summed over labels.
         double Covariance(int a, int b) => Enumerable.Range(0, table.Labels).Sum(label =>
@@ -60,10 +65,19 @@ public sealed class AggregateTests
         var random = new Random(5);
         for (var time = 0; time < 20; time++)
         {
-            List<double[]> rows = [.. Enumerable.Range(0, 3 + random.Next(20)).Select(_ => new[] { random.NextDouble(), random.Next(4) })];
-            Assert.Equal(Pearson([.. rows.Select(r => r[0])], [.. rows.Select(r => r[1])]), Of(Aggregate.Pearson, rows), 1e-9);
+            List<double[]> rows =
+            [
+                .. Enumerable.Range(0, 3 + random.Next(20)).Select(_ => new[] { random.NextDouble(), random.Next(4) }),
+            ];
+            Assert.Equal(
+                Pearson([.. rows.Select(r => r[0])], [.. rows.Select(r => r[1])]), Of(Aggregate.Pearson, rows), 1e-9);
             // A rank is the number of smaller values plus half of the equal ones.
-            double[] Ranks(int column) => [.. rows.Select(r => rows.Count(o => o[column] < r[column]) + rows.Count(o => o[column] == r[column]) / 2.0)];
+            double[] Ranks(
+                int column) =>
+                [
+                    .. rows.Select(
+                        r => rows.Count(o => o[column] < r[column]) + rows.Count(o => o[column] == r[column]) / 2.0),
+                ];
             Assert.Equal(Pearson(Ranks(0), Ranks(1)), Of(Aggregate.Spearman, rows), 1e-9);
         }
     }
@@ -77,10 +91,14 @@ public sealed class AggregateTests
         Assert.Equal(0, Aggregate.Ratio([[0, 0]], [0]));
     }
 
-    private static double Of(Combine combine, List<double[]> rows) => combine(rows, [.. Enumerable.Range(0, rows.Count)]);
+    private static double Of(Combine combine, List<double[]> rows) =>
+        combine(rows, [.. Enumerable.Range(0, rows.Count)]);
 
     private static List<double[]> Table(Random random, int labels) =>
-        [.. Enumerable.Range(0, 1 + random.Next(30)).Select(_ => new double[] { random.Next(labels), random.Next(labels) })];
+        [
+            .. Enumerable.Range(0, 1 + random.Next(30))
+                .Select(_ => new double[] { random.Next(labels), random.Next(labels) }),
+        ];
 
     private static double Pearson(double[] a, double[] b)
     {

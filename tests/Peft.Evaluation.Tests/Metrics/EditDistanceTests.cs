@@ -45,11 +45,13 @@ public sealed class EditDistanceTests
     }
 
     [Fact]
-    public void Items_are_compared_as_wholes() => Assert.Equal(1, EditDistance.Between(["AH0", "B", "K"], ["AH1", "B", "K"]));
+    public void Items_are_compared_as_wholes() =>
+        Assert.Equal(1, EditDistance.Between(["AH0", "B", "K"], ["AH1", "B", "K"]));
 
     private static int Of(string a, string b) => EditDistance.Between(a.ToCharArray(), b.ToCharArray());
 
-    private static string Word(Random random) => string.Concat(Enumerable.Range(0, random.Next(9)).Select(_ => (char)('a' + random.Next(3))));
+    private static string Word(Random random) =>
+        string.Concat(Enumerable.Range(0, random.Next(9)).Select(_ => (char)('a' + random.Next(3))));
 
     // The definition, from the ends backwards.
     private static int Least(string a, string b, Dictionary<(int, int), int> known)

@@ -11,9 +11,13 @@ public sealed class GenerationMetricTests
     [Fact]
     public void Every_metric_is_described_and_found_by_its_name()
     {
-        Assert.Equal(["accuracy", "exact_match", "numeric", "token_f1", "token_error_rate", "char_error_rate"], Metric.Of(TaskKind.Generation));
-        Assert.Equal(["acc", "acc_norm"], Metric.Of(TaskKind.MultipleChoice));
-        Assert.Equal(["accuracy", "macro_f1", "matthews_correlation", "pearson", "spearman"], Metric.Of(TaskKind.Classification));
+        Assert.Equal(
+            ["accuracy", "exact_match", "numeric", "token_f1", "token_error_rate", "char_error_rate"],
+            Metric.Of(TaskKind.Generation));
+        Assert.Equal(["acc", "acc_norm", "acc_bytes"], Metric.Of(TaskKind.MultipleChoice));
+        Assert.Equal(
+            ["accuracy", "macro_f1", "matthews_correlation", "pearson", "spearman"],
+            Metric.Of(TaskKind.Classification));
         Assert.Equal(["token_perplexity", "bits_per_byte"], Metric.Of(TaskKind.Perplexity));
         Assert.All(Metric.All, metric => Assert.Same(metric, Metric.Named(metric.Name)));
         Assert.All(Metric.All, metric => Assert.NotEmpty(metric.Description));
@@ -89,26 +93,40 @@ public sealed class GenerationMetricTests
         var random = new Random(3);
         for (var time = 0; time < 50; time++)
         {
-            var rows = Enumerable.Range(0, 1 + random.Next(6)).Select(_ => (Prediction: Text(random), Answer: Text(random))).ToList();
+            var rows = Enumerable.Range(0, 1 + random.Next(6))
+                .Select(_ => (Prediction: Text(random), Answer: Text(random))).ToList();
             var (predictions, answers) = (rows.Select(r => r.Prediction).ToList(), rows.Select(r => r.Answer).ToList());
             Assert.Equal(
-                rows.Average(r => r.Prediction == r.Answer ? 1.0 : 0), Score("exact_match", predictions, answers), 1e-12);
+                rows.Average(r => r.Prediction == r.Answer ? 1.0 : 0), Score("exact_match", predictions, answers),
+                1e-12);
             Assert.Equal(
-                rows.Sum(r => Distance(r.Prediction.Split(' '), r.Answer.Split(' '))) / (double)rows.Sum(r => r.Answer.Split(' ').Length),
+                rows.Sum(
+                    r => Distance(r.Prediction.Split(' '), r.Answer.Split(' '))) / (double)rows.Sum(
+                        r => r.Answer.Split(' ').Length),
                 Score("token_error_rate", predictions, answers), 1e-12);
             Assert.Equal(
-                rows.Sum(r => Distance(r.Prediction.ToCharArray(), r.Answer.ToCharArray())) / (double)rows.Sum(r => r.Answer.Length),
+                rows.Sum(
+                    r => Distance(r.Prediction.ToCharArray(), r.Answer.ToCharArray())) / (double)rows.Sum(
+                        r => r.Answer.Length),
                 Score("char_error_rate", predictions, answers), 1e-12);
-            Assert.Equal(rows.Average(r => F1(r.Prediction.Split(' '), r.Answer.Split(' '))), Score("token_f1", predictions, answers), 1e-12);
+            Assert.Equal(
+                rows.Average(r => F1(r.Prediction.Split(' '), r.Answer.Split(' '))),
+                Score("token_f1", predictions, answers), 1e-12);
         }
     }
 
-    private static double Score(string name, IReadOnlyList<string> predictions, IReadOnlyList<string> answers, params string[] normalize)
+    private static double Score(
+        string name, IReadOnlyList<string> predictions, IReadOnlyList<string> answers, params string[] normalize)
     {
-        var task = new EvaluationTask { Name = "t", Kind = TaskKind.Generation, Sources = [], Metrics = [name], Normalize = normalize };
+        var task = new EvaluationTask
+        {
+            Name = "t", Kind = TaskKind.Generation, Sources = [], Metrics = [name], Normalize = normalize,
+        };
         var metric = Metric.Named(name);
         var rows = predictions.Zip(answers, (prediction, answer) => metric.OfRow(
-            new JudgedRow(task, new TaskRow(0, new RowId("f", 1), "", answer), new RowResult(0, prediction, [], 0, false)))).ToList();
+            new JudgedRow(
+                task, new TaskRow(0, new RowId("f", 1), "", answer), new RowResult(0, prediction, [], 0, false))))
+            .ToList();
         return metric.Combine(rows, [.. Enumerable.Range(0, rows.Count)]);
     }
 
@@ -120,7 +138,10 @@ public sealed class GenerationMetricTests
     {
         var left = answer.ToList();
         double shared = prediction.Count(left.Remove);
-        return shared == 0 ? 0 : 2 * (shared / prediction.Length) * (shared / answer.Length) / (shared / prediction.Length + shared / answer.Length);
+        return shared == 0
+            ? 0
+            : 2 * (shared / prediction.Length) * (shared / answer.Length) / (
+                shared / prediction.Length + shared / answer.Length);
     }
 
     // The whole table, as textbooks print it.
@@ -133,7 +154,8 @@ public sealed class GenerationMetricTests
             for (var j = 0; j <= b.Length; j++)
             {
                 table[i, j] = i == 0 ? j : j == 0 ? i : Math.Min(
-                    table[i - 1, j - 1] + (a[i - 1].Equals(b[j - 1]) ? 0 : 1), 1 + Math.Min(table[i - 1, j], table[i, j - 1]));
+                    table[i - 1, j - 1] + (a[i - 1].Equals(b[j - 1]) ? 0 : 1),
+                    1 + Math.Min(table[i - 1, j], table[i, j - 1]));
             }
         }
         return table[a.Length, b.Length];

@@ -12,7 +12,8 @@ namespace Peft.Evaluation.Tests.Reports;
 public sealed class ChromiumFactAttribute : FactAttribute
 {
     public ChromiumFactAttribute() => Skip = Chromium.Program is null
-        ? "needs chromium (the Debian package of that name, which make test installs where it may); no browser was found on PATH" : null;
+        ? "needs chromium (the Debian package of that name, which make test installs where it may); no browser was "
+            + "found on PATH" : null;
 }
 
 /// <summary>A headless Chromium, driven over its DevTools protocol.</summary>
@@ -34,8 +35,10 @@ public sealed partial class Chromium : IDisposable
         var start = new ProcessStartInfo(Program!) { RedirectStandardError = true, RedirectStandardOutput = true };
         string[] words =
         [
-            "--headless=new", "--remote-debugging-port=0", $"--user-data-dir={_profile}", "--no-first-run", "--disable-gpu", "--hide-scrollbars",
-            "--disable-extensions", "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "about:blank",
+            "--headless=new", "--remote-debugging-port=0", $"--user-data-dir={_profile}", "--no-first-run",
+            "--disable-gpu", "--hide-scrollbars",
+            "--disable-extensions", "--disable-background-networking", "--disable-component-update",
+            "--disable-dev-shm-usage", "about:blank",
         ];
         foreach (var word in words)
             start.ArgumentList.Add(word);
@@ -51,17 +54,24 @@ public sealed partial class Chromium : IDisposable
     /// <summary>The browser's program, or null.</summary>
     public static string? Program { get; } =
         (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':')
-            .SelectMany(folder => new[] { "chromium", "chromium-browser", "google-chrome" }.Select(name => Path.Combine(folder, name)))
+            .SelectMany(
+                folder => new[] { "chromium", "chromium-browser", "google-chrome" }.Select(
+                    name => Path.Combine(folder, name)))
             .FirstOrDefault(File.Exists);
 
     /// <summary>Opens a file as a page and waits until it is loaded.</summary>
     public async Task<Page> Open(string file, int width = 1280, int height = 900, string scheme = "light")
     {
-        var target = (await Send("", "Target.createTarget", new JsonObject { ["url"] = "about:blank" }))["targetId"]!.GetValue<string>();
-        var session = (await Send("", "Target.attachToTarget", new JsonObject { ["targetId"] = target, ["flatten"] = true }))["sessionId"]!.GetValue<string>();
+        var made = await Send("", "Target.createTarget", new JsonObject { ["url"] = "about:blank" });
+        var target = made["targetId"]!.GetValue<string>();
+        var attached = await Send(
+            "", "Target.attachToTarget", new JsonObject { ["targetId"] = target, ["flatten"] = true });
+        var session = attached["sessionId"]!.GetValue<string>();
         foreach (var domain in new[] { "Runtime", "Log", "Network", "Page" })
             await Send(session, $"{domain}.enable", []);
-        await Send(session, "Emulation.setDeviceMetricsOverride", new JsonObject { ["width"] = width, ["height"] = height, ["deviceScaleFactor"] = 1, ["mobile"] = false });
+        await Send(
+            session, "Emulation.setDeviceMetricsOverride",
+            new JsonObject { ["width"] = width, ["height"] = height, ["deviceScaleFactor"] = 1, ["mobile"] = false });
         await Send(session, "Emulation.setEmulatedMedia", new JsonObject
         {
             ["features"] = new JsonArray(new JsonObject { ["name"] = "prefers-color-scheme", ["value"] = scheme }),
@@ -71,7 +81,8 @@ public sealed partial class Chromium : IDisposable
         // Two frames later everything that was waiting to be drawn is drawn.
         await Send(session, "Runtime.evaluate", new JsonObject
         {
-            ["expression"] = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))", ["awaitPromise"] = true,
+            ["expression"] = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))",
+            ["awaitPromise"] = true,
         });
         return new(this, target, session);
     }
@@ -105,7 +116,8 @@ public sealed partial class Chromium : IDisposable
         await _sending.WaitAsync();
         try
         {
-            await _socket.SendAsync(Encoding.UTF8.GetBytes(message.ToJsonString()), WebSocketMessageType.Text, true, default);
+            await _socket.SendAsync(
+                Encoding.UTF8.GetBytes(message.ToJsonString()), WebSocketMessageType.Text, true, default);
         }
         finally
         {
@@ -130,7 +142,8 @@ public sealed partial class Chromium : IDisposable
     {
         for (var lines = new StringBuilder(); ;)
         {
-            var line = _process.StandardError.ReadLine() ?? throw new InvalidOperationException($"{Program} ended at once:\n{lines}");
+            var line = _process.StandardError.ReadLine()
+                ?? throw new InvalidOperationException($"{Program} ended at once:\n{lines}");
             lines.AppendLine(line);
             if (Listening().Match(line) is { Success: true } match)
             {
@@ -169,7 +182,10 @@ public sealed partial class Chromium : IDisposable
         lock (_gate)
         {
             if (message["id"] is not { } id)
-                _events.Add((message["sessionId"]?.GetValue<string>() ?? "", message["method"]!.GetValue<string>(), message["params"]!));
+                _events.Add(
+                    (
+                        message["sessionId"]?.GetValue<string>() ?? "", message["method"]!.GetValue<string>(),
+                        message["params"]!));
             else if (message["error"] is { } error)
                 _calls[id.GetValue<int>()].SetException(new InvalidOperationException(error.ToJsonString()));
             else
@@ -184,7 +200,9 @@ public sealed partial class Chromium : IDisposable
 /// <summary>An open page.</summary>
 public sealed class Page(Chromium browser, string target, string session) : IAsyncDisposable
 {
-    /// <summary>What the page complained about: exceptions, errors and warnings on the console, violations of its policy.</summary>
+    /// <summary>
+    /// What the page complained about: exceptions, errors and warnings on the console, violations of its policy.
+    /// </summary>
     public IReadOnlyList<string> Complaints =>
         [.. browser.Events(session)
             .Where(e => e.Method is "Runtime.exceptionThrown" or "Log.entryAdded" or "Runtime.consoleAPICalled")
@@ -193,12 +211,15 @@ public sealed class Page(Chromium browser, string target, string session) : IAsy
     /// <summary>What the page asked for beside itself and what it carries.</summary>
     public IReadOnlyList<string> Requests =>
         [.. browser.Events(session).Where(e => e.Method == "Network.requestWillBeSent")
-            .Select(e => e.Parameters["request"]!["url"]!.GetValue<string>()).Skip(1).Where(url => !url.StartsWith("data:", StringComparison.Ordinal))];
+            .Select(e => e.Parameters["request"]!["url"]!.GetValue<string>()).Skip(1)
+                .Where(url => !url.StartsWith("data:", StringComparison.Ordinal))];
 
     /// <summary>The value of an expression in the page.</summary>
     public async Task<JsonElement> Evaluate(string expression)
     {
-        var result = await browser.Send(session, "Runtime.evaluate", new JsonObject { ["expression"] = $"JSON.stringify({expression})", ["awaitPromise"] = true });
+        var result = await browser.Send(
+            session, "Runtime.evaluate",
+            new JsonObject { ["expression"] = $"JSON.stringify({expression})", ["awaitPromise"] = true });
         Assert.True(result["exceptionDetails"] is null, $"{expression}: {result["exceptionDetails"]?.ToJsonString()}");
         return JsonDocument.Parse(result["result"]!["value"]!.GetValue<string>()).RootElement;
     }
@@ -207,16 +228,26 @@ public sealed class Page(Chromium browser, string target, string session) : IAsy
     public async Task Press(string key)
     {
         foreach (var type in new[] { "keyDown", "keyUp" })
-            await browser.Send(session, "Input.dispatchKeyEvent", new JsonObject { ["type"] = type, ["key"] = key, ["code"] = key, ["windowsVirtualKeyCode"] = key == "Tab" ? 9 : 13 });
+            await browser.Send(
+                session, "Input.dispatchKeyEvent",
+                new JsonObject
+                {
+                    ["type"] = type, ["key"] = key, ["code"] = key, ["windowsVirtualKeyCode"] = key == "Tab" ? 9 : 13,
+                });
     }
 
     /// <summary>The page as PNG, whole or what the window shows.</summary>
-    public async Task<byte[]> Screenshot(bool isWhole = true) => Convert.FromBase64String((await browser.Send(
-        session, "Page.captureScreenshot", new JsonObject { ["captureBeyondViewport"] = isWhole }))["data"]!.GetValue<string>());
+    public async Task<byte[]> Screenshot(bool isWhole = true)
+    {
+        var options = new JsonObject { ["captureBeyondViewport"] = isWhole };
+        var shot = await browser.Send(session, "Page.captureScreenshot", options);
+        return Convert.FromBase64String(shot["data"]!.GetValue<string>());
+    }
 
     /// <summary>The page as PDF.</summary>
     public async Task<byte[]> Print() => Convert.FromBase64String((await browser.Send(
         session, "Page.printToPDF", new JsonObject { ["printBackground"] = true }))["data"]!.GetValue<string>());
 
-    public async ValueTask DisposeAsync() => await browser.Send("", "Target.closeTarget", new JsonObject { ["targetId"] = target });
+    public async ValueTask DisposeAsync() =>
+        await browser.Send("", "Target.closeTarget", new JsonObject { ["targetId"] = target });
 }

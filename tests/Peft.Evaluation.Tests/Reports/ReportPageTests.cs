@@ -7,7 +7,8 @@ namespace Peft.Evaluation.Tests.Reports;
 /// <summary>The page in a real browser, opened from disk.</summary>
 public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, IDisposable
 {
-    private const string Hostile = "</script><script>window.harmed = 1</script><img src=x onerror='window.harmed = 2'>{{title}}";
+    private const string Hostile =
+        "</script><script>window.harmed = 1</script><img src=x onerror='window.harmed = 2'>{{title}}";
 
     private readonly TempFolder _folder = new();
 
@@ -20,13 +21,18 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
 
         var charts = await page.Evaluate("""
             [...document.querySelectorAll('.chart')].map(chart => ({
-              kind: chart.dataset.chart, shapes: chart.querySelectorAll('svg path, svg rect').length, texts: chart.querySelectorAll('svg text').length,
-              width: chart.querySelector('svg')?.getBoundingClientRect().width ?? 0, height: chart.querySelector('svg')?.getBoundingClientRect().height ?? 0 }))
+              kind: chart.dataset.chart, shapes: chart.querySelectorAll('svg path, svg rect').length,
+              texts: chart.querySelectorAll('svg text').length,
+              width: chart.querySelector('svg')?.getBoundingClientRect().width ?? 0,
+              height: chart.querySelector('svg')?.getBoundingClientRect().height ?? 0 }))
             """);
-        Assert.Equal(["bars", "bars", "loss", "layers", "tasks", "similarity", "entropy"], charts.EnumerateArray().Select(c => c.GetProperty("kind").GetString()));
+        Assert.Equal(
+            ["bars", "bars", "loss", "layers", "tasks", "similarity", "entropy"],
+            charts.EnumerateArray().Select(c => c.GetProperty("kind").GetString()));
         Assert.All(charts.EnumerateArray(), chart => Assert.True(
             chart.GetProperty("shapes").GetInt32() > 3 && chart.GetProperty("texts").GetInt32() > 3
-                && chart.GetProperty("width").GetDouble() > 200 && chart.GetProperty("height").GetDouble() > 80, chart.ToString()));
+                && chart.GetProperty("width").GetDouble() > 200
+                    && chart.GetProperty("height").GetDouble() > 80, chart.ToString()));
         Assert.Empty(page.Complaints);
         Assert.Empty(page.Requests);
     }
@@ -35,10 +41,12 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
     public async Task Bars_stand_for_the_values_and_heat_for_the_loads()
     {
         await using var page = await browser.Chromium.Open(Written(Samples.Model()));
-        var texts = await page.Evaluate("[...document.querySelectorAll('[data-chart=bars] svg')].map(svg => [...svg.querySelectorAll('text')].map(t => t.textContent))");
+        var texts = await page.Evaluate("[...document.querySelectorAll('[data-chart=bars] svg')].map(svg => "
+            + "[...svg.querySelectorAll('text')].map(t => t.textContent))");
         Assert.Superset(new HashSet<string?>(["2.857", "0.378", "0.318", "base", "default-lora"]), Texts(texts[0]));
-        Assert.Superset(new HashSet<string?>(["0.5", "0.87", "0.91"]), Texts(texts[1]));
-        var loads = await page.Evaluate("[...document.querySelectorAll('[data-chart=layers] svg text')].map(t => t.textContent)");
+        Assert.Superset(new HashSet<string?>(["0.500", "0.870", "0.910"]), Texts(texts[1]));
+        var loads = await page.Evaluate(
+            "[...document.querySelectorAll('[data-chart=layers] svg text')].map(t => t.textContent)");
         Assert.Superset(new HashSet<string?>(["0.40", "0.10", "layer 2", "e3"]), Texts(loads));
 
         static HashSet<string?> Texts(JsonElement list) => [.. list.EnumerateArray().Select(t => t.GetString())];
@@ -53,7 +61,8 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
             Tasks = [results.Tasks[0] with { Data = Hostile }, .. results.Tasks.Skip(1)],
             Base = results.Base with { Name = Hostile },
         };
-        await using var page = await browser.Chromium.Open(Written(ReportBuilder.Build(results, Examples(Hostile), [Hostile])));
+        await using var page = await browser.Chromium.Open(
+            Written(ReportBuilder.Build(results, Examples(Hostile), [Hostile])));
 
         Assert.Equal(JsonValueKind.Null, (await page.Evaluate("window.harmed ?? null")).ValueKind);
         Assert.Equal(0, (await page.Evaluate("document.images.length")).GetInt32());
@@ -69,7 +78,12 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
     public async Task Markup_that_would_get_into_the_page_is_not_run_by_the_browser()
     {
         var file = Written(Samples.Model());
-        File.WriteAllText(file, File.ReadAllText(file).Replace("<main", "<script>window.harmed = 1</script><img src='x.png' onerror='window.harmed = 2'><main", StringComparison.Ordinal));
+        File.WriteAllText(
+            file,
+            File.ReadAllText(file)
+                .Replace(
+                    "<main", "<script>window.harmed = 1</script><img src='x.png' onerror='window.harmed = 2'><main",
+                    StringComparison.Ordinal));
 
         await using var page = await browser.Chromium.Open(file);
 
@@ -95,16 +109,19 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
         Assert.Empty(dark.Complaints);
 
         static double Brightness(JsonElement colors, string name) =>
-            colors.GetProperty(name).GetString()!.Split('(', ')')[1].Split(',').Take(3).Average(part => double.Parse(part, System.Globalization.CultureInfo.InvariantCulture));
+            colors.GetProperty(name).GetString()!.Split('(', ')')[1].Split(',').Take(3)
+                .Average(part => double.Parse(part, System.Globalization.CultureInfo.InvariantCulture));
     }
 
     [ChromiumFact]
     public async Task On_a_narrow_screen_nothing_is_wider_than_the_screen()
     {
-        await using var page = await browser.Chromium.Open(Written(Samples.Model(Examples(new string('x', 300)))), width: 340, height: 700);
+        await using var page = await browser.Chromium.Open(
+            Written(Samples.Model(Examples(new string('x', 300)))), width: 340, height: 700);
 
         Assert.Equal(340, (await page.Evaluate("document.documentElement.scrollWidth")).GetInt32());
-        Assert.Equal(0, (await page.Evaluate("[...document.querySelectorAll('.chart svg')].filter(svg => svg.getBoundingClientRect().right > 340).length")).GetInt32());
+        Assert.Equal(0, (await page.Evaluate("[...document.querySelectorAll('.chart svg')].filter(svg => "
+            + "svg.getBoundingClientRect().right > 340).length")).GetInt32());
         Assert.Empty(page.Complaints);
     }
 
@@ -114,14 +131,22 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
         await using var page = await browser.Chromium.Open(Written(Samples.Model(Examples("fine"))));
 
         Assert.Equal(1, (await page.Evaluate("document.querySelectorAll('h1').length")).GetInt32());
-        Assert.Equal(0, (await page.Evaluate("[...document.querySelectorAll('.chart')].filter(c => c.getAttribute('role') != 'img' || c.getAttribute('aria-label').length < 20).length")).GetInt32());
+        Assert.Equal(0, (await page.Evaluate("[...document.querySelectorAll('.chart')].filter(c => "
+            + "c.getAttribute('role') != 'img' || c.getAttribute('aria-label').length < 20).length")).GetInt32());
         // A table behind every chart: in its figure, or right below the charts of its section.
-        Assert.Equal(0, (await page.Evaluate("[...document.querySelectorAll('.chart')].filter(c => !c.closest('figure').querySelector('table') && !c.closest('section').querySelector('.metrics')).length")).GetInt32());
-        Assert.Equal(0, (await page.Evaluate("[...document.querySelectorAll('th')].filter(th => !th.scope).length")).GetInt32());
-        Assert.Equal(0, (await page.Evaluate("[...document.querySelectorAll('table')].filter(t => !t.caption || !t.caption.textContent.trim()).length")).GetInt32());
-        Assert.Equal(0, (await page.Evaluate("[...document.querySelectorAll('.scroll')].filter(s => s.tabIndex != 0 || !s.getAttribute('aria-label')).length")).GetInt32());
-        Assert.Equal(0, (await page.Evaluate("[...document.querySelectorAll('nav a, .skip')].filter(a => !document.querySelector(a.getAttribute('href'))).length")).GetInt32());
-        Assert.True((await page.Evaluate("new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size == document.querySelectorAll('[id]').length")).GetBoolean());
+        Assert.Equal(0, (await page.Evaluate("[...document.querySelectorAll('.chart')].filter(c => "
+            + "!c.closest('figure').querySelector('table') && "
+            + "!c.closest('section').querySelector('.metrics')).length")).GetInt32());
+        Assert.Equal(
+            0, (await page.Evaluate("[...document.querySelectorAll('th')].filter(th => !th.scope).length")).GetInt32());
+        Assert.Equal(0, (await page.Evaluate("[...document.querySelectorAll('table')].filter(t => !t.caption || "
+            + "!t.caption.textContent.trim()).length")).GetInt32());
+        Assert.Equal(0, (await page.Evaluate("[...document.querySelectorAll('.scroll')].filter(s => s.tabIndex != 0 || "
+            + "!s.getAttribute('aria-label')).length")).GetInt32());
+        Assert.Equal(0, (await page.Evaluate("[...document.querySelectorAll('nav a, .skip')].filter(a => "
+            + "!document.querySelector(a.getAttribute('href'))).length")).GetInt32());
+        Assert.True((await page.Evaluate("new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size == "
+            + "document.querySelectorAll('[id]').length")).GetBoolean());
 
         await page.Press("Tab");
         Assert.Equal("skip", (await page.Evaluate("document.activeElement.className")).GetString());
@@ -143,7 +168,10 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
     public async Task Results_without_adapters_training_routing_or_rows_are_a_page_too()
     {
         var sample = SampleResults.Make();
-        var bare = sample with { Subjects = [sample.Subjects[0]], Scores = [sample.Scores[0]], Comparisons = [], Routing = [] };
+        var bare = sample with
+        {
+            Subjects = [sample.Subjects[0]], Scores = [sample.Scores[0]], Comparisons = [], Routing = [],
+        };
         await using var page = await browser.Chromium.Open(Written(ReportBuilder.Build(bare, [], [])));
 
         Assert.Equal(2, (await page.Evaluate("document.querySelectorAll('.chart svg').length")).GetInt32());
@@ -151,7 +179,15 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
     }
 
     private static List<ReportExamples> Examples(string text) =>
-        [new("g2p", [new(3, text, text, "wrong", [new("default", text, false, "wrong", "0.000"), new("default-lora", text, true, "right", "1.000")])])];
+    [
+        new("g2p",
+        [
+            new(3, text, text, "wrong",
+            [
+                new("default", text, false, "wrong", "0.000"), new("default-lora", text, true, "right", "1.000"),
+            ]),
+        ]),
+    ];
 
     private string Written(ReportModel model)
     {

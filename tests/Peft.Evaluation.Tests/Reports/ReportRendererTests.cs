@@ -8,7 +8,8 @@ namespace Peft.Evaluation.Tests.Reports;
 
 public sealed partial class ReportRendererTests : IDisposable
 {
-    private const string Hostile = "</script><script>alert(1)</script><img src=x onerror=\"alert(2)\">'`| *a* [b](http://c) \u202Egnp\u0007\nnew {{title}}";
+    private const string Hostile = "</script><script>alert(1)</script><img src=x onerror=\"alert(2)\">'`| *a* "
+        + "[b](http://c) \u202Egnp\u0007\nnew {{title}}";
 
     private readonly TempFolder _folder = new();
 
@@ -17,19 +18,24 @@ public sealed partial class ReportRendererTests : IDisposable
     [Fact]
     public void Text_of_models_is_only_text_in_every_format()
     {
-        var model = Samples.Model([new("g2p", [new(1, Hostile, Hostile, "wrong", [new("default", Hostile, false, "wrong", "0.000")])])]);
+        var model = Samples.Model(
+            [new("g2p", [new(1, Hostile, Hostile, "wrong", [new("default", Hostile, false, "wrong", "0.000")])])]);
 
-        var html = Render("p.html", "<p title=\"{{ verdict.headline }}\">{{ for e in examples }}{{ for r in e.rows }}{{ r.prompt }}{{ end }}{{ end }}</p>", model);
+        var html = Render("p.html", "<p title=\"{{ verdict.headline }}\">{{ for e in examples }}{{ for r in e.rows "
+            + "}}{{ r.prompt }}{{ end }}{{ end }}</p>", model);
         Assert.DoesNotContain("<script", html, StringComparison.Ordinal);
         Assert.DoesNotContain("<img", html, StringComparison.Ordinal);
         Assert.Contains("&#60;/script&#62;&#60;script&#62;", html, StringComparison.Ordinal);
         Assert.Contains("onerror&#61;&#34;alert(2)&#34;&#62;&#39;&#96;", html, StringComparison.Ordinal);
         Assert.Contains("\uFFFDgnp\u2407\nnew {{title}}", html, StringComparison.Ordinal);
 
-        var markdown = Render("p.md", "{{ for e in examples }}{{ for r in e.rows }}{{ r.prompt }}{{ end }}{{ end }}", model);
-        Assert.Equal("&lt;/script>&lt;script>alert(1)&lt;/script>&lt;img src=x onerror=\"alert(2)\">'\\`\\| \\*a\\* \\[b\\](http:\\//c) \uFFFDgnp\u2407 new {{title}}", markdown);
+        var markdown = Render(
+            "p.md", "{{ for e in examples }}{{ for r in e.rows }}{{ r.prompt }}{{ end }}{{ end }}", model);
+        Assert.Equal("&lt;/script>&lt;script>alert(1)&lt;/script>&lt;img src=x onerror=\"alert(2)\">'\\`\\| \\*a\\* "
+            + "\\[b\\](http:\\//c) \uFFFDgnp\u2407 new {{title}}", markdown);
 
-        var text = Render("p.txt", "{{ for e in examples }}{{ for r in e.rows }}{{ r.prompt }}{{ end }}{{ end }}", model);
+        var text = Render(
+            "p.txt", "{{ for e in examples }}{{ for r in e.rows }}{{ r.prompt }}{{ end }}{{ end }}", model);
         Assert.Equal(Hostile.Replace('\u202E', '\uFFFD').Replace('\u0007', '\u2407'), text);
     }
 
@@ -61,7 +67,9 @@ public sealed partial class ReportRendererTests : IDisposable
         var json = ReportBuilder.Build(results, [], []).ChartsJson;
 
         Assert.DoesNotContain('<', json);
-        Assert.Equal("</script><b>", JsonDocument.Parse(json).RootElement.GetProperty("subjects")[1].GetProperty("name").GetString());
+        Assert.Equal(
+            "</script><b>",
+            JsonDocument.Parse(json).RootElement.GetProperty("subjects")[1].GetProperty("name").GetString());
     }
 
     [Fact]
@@ -73,7 +81,8 @@ public sealed partial class ReportRendererTests : IDisposable
         Assert.DoesNotContain(" src=", markup, StringComparison.Ordinal);
         Assert.DoesNotContain("url(", markup, StringComparison.Ordinal);
         Assert.DoesNotContain("@import", markup, StringComparison.Ordinal);
-        Assert.Equal(["data:,"], Links().Matches(markup).Select(m => m.Groups[1].Value).Where(link => !link.StartsWith('#')));
+        Assert.Equal(
+            ["data:,"], Links().Matches(markup).Select(m => m.Groups[1].Value).Where(link => !link.StartsWith('#')));
         Assert.Contains("default-src 'none'", markup, StringComparison.Ordinal);
     }
 
@@ -81,7 +90,8 @@ public sealed partial class ReportRendererTests : IDisposable
     public void The_same_results_give_the_same_bytes()
     {
         Assert.All(TemplateFile.BuiltIn, name => Assert.Equal(
-            ReportRenderer.Render(TemplateFile.Find(name), Samples.Model()), ReportRenderer.Render(TemplateFile.Find(name), Samples.Model())));
+            ReportRenderer.Render(TemplateFile.Find(name), Samples.Model()),
+            ReportRenderer.Render(TemplateFile.Find(name), Samples.Model())));
     }
 
     [Fact]
@@ -106,33 +116,48 @@ public sealed partial class ReportRendererTests : IDisposable
     {
         var text = ReportRenderer.Render(TemplateFile.Find("summary.txt"), Samples.Model());
 
-        Assert.StartsWith("default · default-lora on data/base\ndefault-lora is better than default on 1 of 2 tasks.\n", text, StringComparison.Ordinal);
-        Assert.Contains("    default-lora: 0.318 (0.280 to 0.360), really better than every other\n", text, StringComparison.Ordinal);
-        Assert.Contains("  g2p, default to default-lora: −0.060 (−0.100 to −0.020), p 0.020: default-lora is better\n", text, StringComparison.Ordinal);
-        Assert.Contains("Note: spam: 3 of 100 rows were longer than the context and were cut from the left.\n", text, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "default · default-lora on data/base\ndefault-lora is significantly better than default on 1 of 2 tasks.\n",
+            text, StringComparison.Ordinal);
+        Assert.Contains(
+            "    default-lora: 0.318 (0.280 to 0.360), significantly better than every other\n", text,
+            StringComparison.Ordinal);
+        Assert.Contains("  g2p, default to default-lora: −0.060 (−0.100 to −0.020), p 0.020: default-lora is "
+            + "significantly better\n", text, StringComparison.Ordinal);
+        Assert.Contains(
+            "Note: spam: 3 of 100 rows were longer than the context and cut from the left.\n", text,
+            StringComparison.Ordinal);
     }
 
     [Fact]
     public void A_template_of_the_users_is_read_from_its_file()
     {
         File.WriteAllText(_folder["mine.txt.sbn"], "\uFEFF{{ title }}!");
-        Assert.Equal("default · default-lora!", ReportRenderer.Render(TemplateFile.Find(_folder["mine.txt.sbn"]), Samples.Model()));
+        Assert.Equal(
+            "default · default-lora!",
+            ReportRenderer.Render(TemplateFile.Find(_folder["mine.txt.sbn"]), Samples.Model()));
 
         File.WriteAllText(_folder["mine.tpl"], "");
-        Assert.Contains("the name does not tell what the template writes; expected a name that ends in .html, .md or .txt (.sbn or .scriban may follow). Rename it: ", Refused(_folder["mine.tpl"]), StringComparison.Ordinal);
+        Assert.Contains("the name does not tell what the template writes; expected a name that ends in .html, .md or "
+            + ".txt (.sbn or .scriban may follow). Rename it: "
+            + "", Refused(_folder["mine.tpl"]), StringComparison.Ordinal);
         File.WriteAllBytes(_folder["bytes.md"], [0xFF, 0xFE, 0xC0]);
-        Assert.Contains("bytes.md: not text in UTF-8. Save it as UTF-8.", Refused(_folder["bytes.md"]), StringComparison.Ordinal);
-        Assert.Contains("--template: 'reprt.html' is no file; expected a file, or one of peft's own templates: report.html, report.md, model-card.md or summary.txt. Did you mean report.html?",
+        Assert.Contains(
+            "bytes.md: not text in UTF-8. Save it as UTF-8.", Refused(_folder["bytes.md"]), StringComparison.Ordinal);
+        Assert.Contains("--template: 'reprt.html' is no file; expected a file, or one of peft's own templates: "
+            + "report.html, report.md, model-card.md or summary.txt. Did you mean report.html?",
             Refused("reprt.html"), StringComparison.Ordinal);
 
-        static string Refused(string template) => Assert.Throws<UserException>(() => TemplateFile.Find(template)).Message;
+        static string Refused(string template) =>
+            Assert.Throws<UserException>(() => TemplateFile.Find(template)).Message;
     }
 
     [Fact]
     public void A_missing_chart_library_is_named_with_the_way_out()
     {
         var message = Assert.Throws<UserException>(() => ChartLibrary.Locate(_folder.Path)).Message;
-        Assert.Contains("; expected the library that draws the charts of report.html. Run `make setup build`, or use --template report.md.", message, StringComparison.Ordinal);
+        Assert.Contains("; expected the library that draws the charts of report.html. Run `make setup build`, or use "
+            + "--template report.md.", message, StringComparison.Ordinal);
 
         File.WriteAllText(_folder["echarts.min.js"], "");
         Assert.Equal(_folder["echarts.min.js"], ChartLibrary.Locate(_folder.Path));

@@ -23,13 +23,19 @@ public sealed class ReportSourceTests : IDisposable
         Assert.Equal("2026-11-22 17:40 UTC", model.Created);
         Assert.Equal(["703,488", "705,024"], model.Adapters.Select(a => a.TrainableText));
         Assert.Equal(["mixture, top-k router", "lora"], model.Adapters.Select(a => a.Kind));
-        Assert.Equal(["adapter.method", "adapter.r", "adapter.router.kind", "adapter.router.top_k"], model.RecipeChanges.Select(c => c.Key));
+        Assert.Equal(
+            ["adapter.method", "adapter.r", "adapter.router.kind", "adapter.router.top_k"],
+            model.RecipeChanges.Select(c => c.Key));
         Assert.Equal(["mixture", "lora"], model.RecipeChanges[0].Values);
         Assert.Equal(["2", "–"], model.RecipeChanges[3].Values);
         var cells = model.Tasks[0].Metrics[0].Cells;
-        Assert.Equal([("2.857", false, ""), ("0.378", false, "better"), ("0.318", true, "better")], cells.Select(c => (c.ValueText, c.IsClearlyBest, c.Mark)));
-        Assert.Equal(("default-lora", "−0.060", "default-lora is better"), (model.Comparisons[0].B, model.Comparisons[0].DifferenceText, model.Comparisons[0].Conclusion));
-        Assert.Equal("no real difference", model.Comparisons[1].Conclusion);
+        Assert.Equal(
+            [("2.857", false, ""), ("0.378", false, "better"), ("0.318", true, "better")],
+            cells.Select(c => (c.ValueText, c.IsClearlyBest, c.Mark)));
+        Assert.Equal(
+            ("default-lora", "−0.060", "default-lora is significantly better"), (
+                model.Comparisons[0].B, model.Comparisons[0].DifferenceText, model.Comparisons[0].Conclusion));
+        Assert.Equal("no significant difference", model.Comparisons[1].Conclusion);
         Assert.Equal(3, model.Routing[0].Layers.Count);
         Assert.Empty(model.Examples);
     }
@@ -45,7 +51,8 @@ public sealed class ReportSourceTests : IDisposable
         Assert.Equal(2, error.Items.Count);
         Assert.Contains("base 'other' (9999)", error.Message, StringComparison.Ordinal);
         Assert.Contains("task 'g2p' has 200 other rows (ffff)", error.Message, StringComparison.Ordinal);
-        Assert.Contains("Evaluate both on the same rows, best in one peft eval.", error.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Evaluate both on the same rows, best in one peft eval.", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -54,7 +61,10 @@ public sealed class ReportSourceTests : IDisposable
         var sample = SampleResults.Make();
         var other = sample with
         {
-            Subjects = [.. sample.Subjects.Take(2).Select(s => s.Fingerprint is null ? s : s with { Fingerprint = "another" })],
+            Subjects =
+            [
+                .. sample.Subjects.Take(2).Select(s => s.Fingerprint is null ? s : s with { Fingerprint = "another" }),
+            ],
             Scores = [.. sample.Scores.Where(s => s.Subject != "default-lora")],
             Comparisons = [.. sample.Comparisons.Where(c => c.B != "default-lora")],
         };
@@ -64,7 +74,10 @@ public sealed class ReportSourceTests : IDisposable
 
         Assert.Equal(["base", "default", "default-lora", $"default ({second})"], model.Subjects.Select(s => s.Name));
         Assert.Contains(model.Comparisons, c => c.A == "base" && c.B == $"default ({second})");
-        Assert.Contains(model.Notes, note => note.StartsWith("4 pairs stand in different results files", StringComparison.Ordinal));
+        Assert.Contains(
+            model.Notes,
+            note => note.StartsWith(
+                "4 pairs of different results files could not be compared", StringComparison.Ordinal));
         Assert.Equal(2, model.Routing.Count);
     }
 
@@ -82,10 +95,11 @@ public sealed class ReportSourceTests : IDisposable
         var comparison = Assert.Single(model.Comparisons);
         Assert.Equal(ReportText.Signed(expected.Difference), comparison.DifferenceText);
         Assert.Equal(ReportText.Interval(expected.Interval.Low, expected.Interval.High), comparison.IntervalText);
-        Assert.Equal("two is better", comparison.Conclusion);
+        Assert.Equal("two is significantly better", comparison.Conclusion);
         Assert.Empty(model.Notes);
 
-        double[] Right(double chance) => [.. Enumerable.Range(0, 100).Select(_ => random.NextDouble() < chance ? 1.0 : 0)];
+        double[] Right(
+            double chance) => [.. Enumerable.Range(0, 100).Select(_ => random.NextDouble() < chance ? 1.0 : 0)];
     }
 
     [Fact]
@@ -103,7 +117,12 @@ public sealed class ReportSourceTests : IDisposable
         var model = ReportSource.Load([Saved("a", results, [.. Rows("one", one), .. Rows("two", two)])]);
 
         var rows = Assert.Single(model.Examples).Rows;
-        Assert.Equal([(3L, "adapters differ"), (4, "adapters differ"), (0, "all right"), (1, "all right"), (2, "all wrong"), (5, "all wrong")], rows.Select(r => (r.Row, r.Kind)));
+        Assert.Equal(
+            [
+                (4L, "adapters differ"), (5, "adapters differ"), (1, "all right"), (2, "all right"), (3, "all wrong"),
+                (6, "all wrong"),
+            ],
+            rows.Select(r => (r.Row, r.Kind)));
         Assert.Equal([("one", "wrong"), ("two", "right")], rows[0].Predictions.Select(p => (p.Subject, p.Mark)));
         Assert.Equal(("prompt 3", "yes"), (rows[0].Prompt, rows[0].Answer));
     }
@@ -120,8 +139,48 @@ public sealed class ReportSourceTests : IDisposable
     }
 
     [Fact]
+    public void Results_of_a_bundle_that_was_replaced_since_are_refused_wherever_they_lie()
+    {
+        var bundle = _folder["default"];
+        Directory.CreateDirectory(bundle);
+        File.WriteAllText(Path.Combine(bundle, "adapter_model.safetensors"), "weights");
+        var measured = MeasuredBundle.FingerprintOf(bundle)!;
+        var sample = SampleResults.Make();
+        var results = sample with
+        {
+            Subjects =
+            [
+                sample.Subjects[0], sample.Subjects[1] with { Path = "elsewhere/default", Fingerprint = measured },
+                sample.Subjects[2],
+            ],
+        };
+        foreach (var place in new[] { "default", "default/evaluation" })
+            ReportSource.Load([Saved(place, results)]);
+
+        File.WriteAllText(Path.Combine(bundle, "adapter_model.safetensors"), "retrained");
+        const string Elsewhere = "elsewhere/default";
+        foreach (var (place, named) in new[]
+            { ("default", Elsewhere), ("default/evaluation", Elsewhere), ("other", bundle) })
+        {
+            var path = Saved(
+                place,
+                results with
+                {
+                    Subjects = [results.Subjects[0], results.Subjects[1] with { Path = named }, results.Subjects[2]],
+                });
+            Assert.Equal(
+                $"stale results has 1 fault:\n  {bundle}  holds another adapter "
+                    + $"({MeasuredBundle.FingerprintOf(bundle)![..12]}) than {path}/results.json was measured on "
+                + $"({measured[..12]}). Measure it again: peft eval --adapter {bundle} --output {path} --overwrite.",
+                Assert.Throws<FaultsException>(() => ReportSource.Load([path])).Message);
+        }
+    }
+
+    [Fact]
     public void No_results_at_all_are_refused() =>
-        Assert.StartsWith("peft report: no results given; expected at least one results.json", Assert.Throws<UserException>(() => ReportSource.Load([])).Message, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "peft report: no results given; expected at least one results.json",
+            Assert.Throws<UserException>(() => ReportSource.Load([])).Message, StringComparison.Ordinal);
 
     private static ResultsDocument Single(string name, double[] scores) => new(
         "2026-11-22T17:40:00Z", "0.1.0", new(0, 16, "float32", 1000, 0.95, "holm"), new("data/base", "d6671d84"),
@@ -131,9 +190,13 @@ public sealed class ReportSourceTests : IDisposable
 
     private static List<(string, JudgedRow)> Rows(string subject, double[] scores)
     {
-        var task = new EvaluationTask { Name = "t", Kind = TaskKind.Generation, Sources = [], Metrics = ["exact_match"] };
+        var task = new EvaluationTask
+        {
+            Name = "t", Kind = TaskKind.Generation, Sources = [], Metrics = ["exact_match"],
+        };
         return [.. scores.Select((score, row) => (subject, new JudgedRow(
-            task, new(row, new("f", row + 1), $"prompt {row}", "yes"), new(row, score == 1 ? "yes" : "no", [], 0, false))))];
+            task, new(row, new("f", row + 1), $"prompt {row}", "yes"),
+            new(row, score == 1 ? "yes" : "no", [], 0, false))))];
     }
 
     private string Saved(string name, ResultsDocument results, List<(string, JudgedRow)>? rows = null)

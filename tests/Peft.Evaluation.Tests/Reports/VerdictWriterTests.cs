@@ -13,9 +13,10 @@ public sealed class VerdictWriterTests
     {
         var verdict = VerdictWriter.Of(Sample);
 
-        Assert.Equal("default-lora is better than default on 1 of 2 tasks.", verdict.Headline);
-        Assert.Equal("On g2p the difference is real (p below 0.05 after Holm's correction). On the other task (spam) the difference is within chance."
-            + " Both are better than the bare base on every task.", verdict.Detail);
+        Assert.Equal("default-lora is significantly better than default on 1 of 2 tasks.", verdict.Headline);
+        Assert.Equal("On g2p the difference is significant (p below 0.05 after Holm's correction). On the other task "
+            + "(spam) the difference is within chance."
+            + " Both are significantly better than the base model on every task.", verdict.Detail);
         Assert.Equal("clear", verdict.Tone);
     }
 
@@ -23,12 +24,18 @@ public sealed class VerdictWriterTests
     public void A_metric_where_lower_is_better_counts_the_other_way_round()
     {
         var both = Edited(c => c.Task == "spam" ? c with { Significant = true } : c);
-        Assert.Equal("default-lora is better than default on every task.", VerdictWriter.Of(both).Headline);
+        Assert.Equal(
+            "default-lora is significantly better than default on every task.", VerdictWriter.Of(both).Headline);
 
         // Accuracy falls while the error rate falls: one task each.
         var split = Edited(c => c.Task == "spam" ? c with { Significant = true, Difference = -0.04 } : c);
-        Assert.Equal(("Neither default nor default-lora is better everywhere.", "mixed"), (VerdictWriter.Of(split).Headline, VerdictWriter.Of(split).Tone));
-        Assert.StartsWith("default is ahead on spam, default-lora on g2p; these differences are real", VerdictWriter.Of(split).Detail, StringComparison.Ordinal);
+        Assert.Equal(
+            (
+                "Neither default nor default-lora is better everywhere.", "mixed"),
+                (VerdictWriter.Of(split).Headline, VerdictWriter.Of(split).Tone));
+        Assert.StartsWith(
+            "default is ahead on spam, default-lora on g2p; these differences are significant",
+            VerdictWriter.Of(split).Detail, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -36,21 +43,112 @@ public sealed class VerdictWriterTests
     {
         var verdict = VerdictWriter.Of(Edited(c => c with { Significant = false, PAdjusted = 0.3 }));
 
-        Assert.Equal("No real difference between default and default-lora.", verdict.Headline);
+        Assert.Equal("No significant difference between default and default-lora.", verdict.Headline);
         Assert.Equal("undecided", verdict.Tone);
-        Assert.StartsWith("On none of the 2 tasks measured the paired difference is more than chance (smallest corrected p = 0.300).", verdict.Detail, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "On none of the 2 tasks measured the paired difference is more than chance (smallest corrected p = 0.300).",
+            verdict.Detail, StringComparison.Ordinal);
     }
 
     [Fact]
     public void One_adapter_is_compared_with_the_base()
     {
         var alone = Sample with { Subjects = [.. Sample.Subjects.Where(s => s.Name != "default-lora")] };
-        Assert.Equal("default is better than the bare base on every task.", VerdictWriter.Of(alone).Headline);
+        var solving = alone with
+        {
+            Scores = [.. alone.Scores.Select(s => s.Subject == "base" ? s with { Value = 0.4 } : s)],
+        };
+        Assert.Equal(
+            "default is significantly better than the base model on every task.", VerdictWriter.Of(solving).Headline);
 
-        var worse = alone with { Comparisons = [.. alone.Comparisons.Select(c => c with { Difference = -c.Difference })] };
-        Assert.Equal("default is worse than the bare base on 2 of 2 tasks.", VerdictWriter.Of(worse).Headline);
+        var worse = solving with
+        {
+            Comparisons = [.. solving.Comparisons.Select(c => c with { Difference = -c.Difference })],
+        };
+        Assert.Equal(
+            "default is significantly worse than the base model on every task.", VerdictWriter.Of(worse).Headline);
         Assert.Equal("none", VerdictWriter.Of(alone with { Comparisons = [] }).Tone);
-        Assert.Equal("The bare base alone was measured.", VerdictWriter.Of(Sample with { Subjects = [Sample.Subjects[0]] }).Headline);
+        Assert.Equal(
+            "Only the base model was measured.",
+            VerdictWriter.Of(Sample with { Subjects = [Sample.Subjects[0]] }).Headline);
+    }
+
+    [Fact]
+    public void A_base_that_solves_nothing_is_no_rival_in_the_headline()
+    {
+        // Its phoneme error rate is 2.857: more mistakes than phonemes.
+        var alone = Sample with { Subjects = [.. Sample.Subjects.Where(s => s.Name != "default-lora")] };
+        var some = VerdictWriter.Of(alone);
+        Assert.Equal("default is significantly better than the base model on the one task.", some.Headline);
+        Assert.Equal(
+            "On spam the difference is significant (p below 0.05 after Holm's correction). The base solves no row of "
+                + "the other task.", some.Detail);
+
+        var none = VerdictWriter.Of(
+            alone with
+            {
+                Scores =
+                [
+                    .. alone.Scores.Select(s => s is { Subject: "base", Task: "spam" } ? s with { Value = 0 } : s),
+                ],
+            });
+        Assert.Equal(
+            (
+                "default was measured beside the base model only, which solves no row of any task.", "none"),
+                (none.Headline, none.Tone));
+        Assert.Equal(
+            "g2p: phoneme error rate 0.378; spam: accuracy 0.870. Evaluate it with another adapter, or record a "
+                + "baseline (evaluation.baselines), "
+            + "to see how good that is.", none.Detail);
+    }
+
+    [Fact]
+    public void What_is_in_doubt_comes_first_an_adapter_beside_recorded_results()
+    {
+        var recorded = Sample with
+        {
+            Subjects =
+            [
+                Sample.Subjects[0], Sample.Subjects[2] with { Kind = Subject.RecordedKind }, Sample.Subjects[1],
+            ],
+        };
+        var values = recorded with
+        {
+            Scores =
+            [
+                .. Sample.Scores.Select(s => s.Subject == "default-lora" ? s with { Low = null, High = null } : s),
+            ],
+        };
+        var verdict = VerdictWriter.Of(values);
+        Assert.Equal(("default is behind default-lora on 1 of 2 tasks.", "worse"), (verdict.Headline, verdict.Tone));
+        Assert.Equal(
+            "It is behind on g2p. On spam there is no clear difference. default-lora was recorded earlier: without its "
+                + "rows, differences are judged from the 95% interval of default. default is significantly better than "
+                + "the base model on every task.",
+            verdict.Detail);
+
+        // With an interval of its own a recorded value is less certain: 0.06 less hypot(0.038, 0.042) is 0.0034.
+        var certain = VerdictWriter.Of(recorded);
+        Assert.Equal("default is behind default-lora on 1 of 2 tasks.", certain.Headline);
+        Assert.Contains("judged from the 95% intervals of both.", certain.Detail, StringComparison.Ordinal);
+        var wide = recorded with
+        {
+            Scores = [.. Sample.Scores.Select(s => s.Subject == "default-lora" ? s with { High = s.Value + 0.05 } : s)],
+        };
+        Assert.Equal(
+            ("No clear difference between default and default-lora on every task.", "undecided"),
+            (VerdictWriter.Of(wide).Headline, VerdictWriter.Of(wide).Tone));
+        var ahead = values with
+        {
+            Scores =
+            [
+                .. values.Scores.Select(
+                    s => s is { Subject: "default-lora", Task: "g2p", Value: 0.318 } ? s with { Value = 0.5 } : s),
+            ],
+        };
+        Assert.Equal(
+            ("default is ahead of default-lora on 1 of 2 tasks.", "clear"), (
+                VerdictWriter.Of(ahead).Headline, VerdictWriter.Of(ahead).Tone));
     }
 
     [Fact]
@@ -71,8 +169,11 @@ public sealed class VerdictWriterTests
         var verdict = VerdictWriter.Of(many);
 
         Assert.Equal("default-lora leads the 3 adapters.", verdict.Headline);
-        Assert.Contains("2 are real differences in its favour, 0 against it", verdict.Detail, StringComparison.Ordinal);
-        Assert.Equal("The 3 adapters were not compared row by row.", VerdictWriter.Of(many with { Comparisons = [] }).Headline);
+        Assert.Contains(
+            "Of its 3 paired comparisons with the others, 2 are significantly in its favor and 0 against it",
+            verdict.Detail, StringComparison.Ordinal);
+        Assert.Equal(
+            "The 3 adapters were not compared row by row.", VerdictWriter.Of(many with { Comparisons = [] }).Headline);
     }
 
     private static ResultsDocument Edited(Func<Comparison, Comparison> edit) =>

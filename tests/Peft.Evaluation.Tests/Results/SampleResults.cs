@@ -20,20 +20,27 @@ internal static class SampleResults
         });
         List<int> points = [.. Enumerable.Range(1, 40)];
         var curves = new TrainingCurves(
-            [.. points.Select(i => i * 20L)], [.. points.Select(i => 3 * Math.Exp(-i / 10.0) + 0.6)], [.. points.Select(i => 0.02)],
+            [.. points.Select(i => i * 20L)], [.. points.Select(i => 3 * Math.Exp(-i / 10.0) + 0.6)],
+            [.. points.Select(i => 0.02)],
             [.. points.Select(i => 0.0015 * (1 - i / 41.0))], [.. points.Select(i => 3000.0 + i)],
             [100, 400, 800], [1.38, 1.2, 0.9]);
         return new(
             "2026-11-22T17:40:00Z", "0.1.0", new(0, 16, "float32", 1000, 0.95, "holm"), new("data/base", "d6671d84"),
             [
                 new("base", Subject.BaseKind, "data/base", null, null, null, 0, null, null, 3.25, null, null),
-                new(adapter, Subject.AdapterKind, "adapters/default", "mixture", "top-k", "ab" + adapter, 703_488, 0.24, 1_234_000_000, 12.5, recipe, curves),
-                new("default-lora", Subject.AdapterKind, "adapters/default-lora", "lora", null, "cd02", 705_024, 0.2, 1_100_000_000, 11, plain, curves),
+                new(
+                    adapter, Subject.AdapterKind, "adapters/default", "mixture", "top-k", "ab" + adapter, 703_488, 0.24,
+                    1_234_000_000, 12.5, recipe, curves),
+                new(
+                    "default-lora", Subject.AdapterKind, "adapters/default-lora", "lora", null, "cd02", 705_024, 0.2,
+                    1_100_000_000, 11, plain, curves),
             ],
             [
                 new("g2p", "generation", "data/cache/g2p/test.parquet", 200, hash, 0, 0, 0,
                     [new("phoneme_error_rate", false, true, "rate"), new("exact_match", true, false, "rate")]),
-                new("spam", "classification", "data/cache/spam/test.parquet", 100, "bb22", 3, 1, 0, [new("accuracy", true, true, "rate")]),
+                new(
+                    "spam", "classification", "data/cache/spam/test.parquet", 100, "bb22", 3, 1, 0,
+                    [new("accuracy", true, true, "rate")]),
             ],
             [
                 new("base", "g2p", "phoneme_error_rate", 2.857, 2.7, 3.0, 200),
@@ -59,7 +66,8 @@ internal static class SampleResults
                     [.. from layer in Enumerable.Range(0, 3)
                         from projection in new[] { "q_proj", "down_proj" }
                         select new ModuleRouting(
-                            $"model.layers.{layer}.{projection}", layer, projection, [0.4, 0.3, 0.2, 0.1], [0.3, 0.3, 0.2, 0.2], 1.25 + layer * 0.02, 1.9, 2, 0)],
+                            $"model.layers.{layer}.{projection}", layer, projection, [0.4, 0.3, 0.2, 0.1],
+                            [0.3, 0.3, 0.2, 0.2], 1.25 + layer * 0.02, 1.9, 2, 0)],
                     new([[0.6, 0.2, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4]], 0.2, 0.29),
                     [[1, 0.1, 0, -0.05], [0.1, 1, 0.2, 0], [0, 0.2, 1, 0.1], [-0.05, 0, 0.1, 1]],
                     new([4, 16], [0.8, 0.7]), new([4], [1, 2, 3, 4], [[0.4, 0.7, 0.9, 1]])),

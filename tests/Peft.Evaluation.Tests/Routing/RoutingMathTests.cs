@@ -51,16 +51,20 @@ public sealed class RoutingMathTests
     public void Srp_equals_the_vector()
     {
         using var json = JsonDocument.Parse(File.ReadAllText(SharedAssets.Path("vectors", "secondary.json")));
-        var vector = json.RootElement.GetProperty("cases").EnumerateArray().Single(c => c.GetProperty("name").GetString() == "srp");
+        var vector = json.RootElement.GetProperty("cases").EnumerateArray()
+            .Single(c => c.GetProperty("name").GetString() == "srp");
         var tokens = vector.GetProperty("inputs").GetProperty("topk_per_token").Deserialize<int[][]>()!;
         var expected = vector.GetProperty("expected");
         var counter = new SegmentRoutingCounter(
-            vector.GetProperty("params").GetProperty("num_experts").GetInt32(), vector.GetProperty("params").GetProperty("segment_length").GetInt32());
+            vector.GetProperty("params").GetProperty("num_experts").GetInt32(),
+            vector.GetProperty("params").GetProperty("segment_length").GetInt32());
 
         counter.Add(tokens);
 
         Assert.Equal(expected.GetProperty("srp").GetDouble(), counter.Value, 9);
-        Assert.All(expected.GetProperty("f1_per_threshold").Deserialize<double[]>()!.Index(), f1 => Assert.Equal(f1.Item, counter.F1(f1.Index), 9));
+        Assert.All(
+            expected.GetProperty("f1_per_threshold").Deserialize<double[]>()!.Index(),
+            f1 => Assert.Equal(f1.Item, counter.F1(f1.Index), 9));
     }
 
     [Fact]
@@ -117,18 +121,28 @@ public sealed class RoutingMathTests
         var dense = ranks.Select((rank, e) => Dense(ranks.Take(e).Sum(), rank)).ToArray();
 
         using var scope = torch.NewDisposeScope();
-        var cosines = ExpertSimilarity.Cosines(torch.tensor(a.SelectMany(r => r).ToArray(), [6L, 5L]), torch.tensor(b.SelectMany(r => r).ToArray(), [4L, 6L]), ranks);
+        var cosines = ExpertSimilarity.Cosines(
+            torch.tensor(a.SelectMany(r => r).ToArray(), [6L, 5L]),
+            torch.tensor(b.SelectMany(r => r).ToArray(), [4L, 6L]), ranks);
 
         for (var e = 0; e < 3; e++)
         {
             for (var f = 0; f < 3; f++)
-                Assert.Equal(Dot(dense[e], dense[f]) / Math.Sqrt(Dot(dense[e], dense[e]) * Dot(dense[f], dense[f])), cosines[e][f], 5);
+                Assert.Equal(
+                    Dot(dense[e], dense[f]) / Math.Sqrt(Dot(dense[e], dense[e]) * Dot(dense[f], dense[f])),
+                    cosines[e][f], 5);
         }
 
         float[][] Matrix(int rows, int columns) =>
-            [.. Enumerable.Range(0, rows).Select(_ => Enumerable.Range(0, columns).Select(_ => random.NextSingle() - 0.5f).ToArray())];
+            [
+                .. Enumerable.Range(0, rows)
+                    .Select(_ => Enumerable.Range(0, columns).Select(_ => random.NextSingle() - 0.5f).ToArray()),
+            ];
         double[] Dense(int start, int rank) =>
-            [.. from o in Enumerable.Range(0, 4) from d in Enumerable.Range(0, 5) select Enumerable.Range(start, rank).Sum(r => b[o][r] * (double)a[r][d])];
+            [
+                .. from o in Enumerable.Range(0, 4) from d in Enumerable.Range(0, 5) select Enumerable.Range(
+                    start, rank).Sum(r => b[o][r] * (double)a[r][d]),
+            ];
         static double Dot(double[] x, double[] y) => x.Zip(y).Sum(pair => pair.First * pair.Second);
     }
 
@@ -136,7 +150,8 @@ public sealed class RoutingMathTests
     public void An_expert_without_an_update_is_like_no_other()
     {
         using var scope = torch.NewDisposeScope();
-        var cosines = ExpertSimilarity.Cosines(torch.tensor([1f, 2f, 1f, 2f], [2L, 2L]), torch.tensor([1f, 0f, 1f, 0f], [2L, 2L]), [1, 1]);
+        var cosines = ExpertSimilarity.Cosines(
+            torch.tensor([1f, 2f, 1f, 2f], [2L, 2L]), torch.tensor([1f, 0f, 1f, 0f], [2L, 2L]), [1, 1]);
 
         Assert.Equal([[1.0, 0.0], [0.0, 0.0]], cosines);
     }

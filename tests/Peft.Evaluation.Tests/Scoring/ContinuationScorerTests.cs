@@ -70,8 +70,16 @@ public sealed class ContinuationScorerTests : IDisposable
             groups.Add((i % 4) switch
             {
                 0 => [.. Enumerable.Range(0, 4).Select(_ => new ScoredSequence([.. prompt, .. Ids(1)], prompt.Length))],
-                1 => [.. Enumerable.Range(0, 3).Select(c => new ScoredSequence([.. prompt, .. Ids(1 + c * 2)], prompt.Length))],
-                2 => [.. Enumerable.Range(0, 2).Select(c => new ScoredSequence([.. prompt, .. Ids(1 + c), 7, 8, 9], prompt.Length + 1 + c))],
+                1 =>
+                [
+                    .. Enumerable.Range(0, 3)
+                        .Select(c => new ScoredSequence([.. prompt, .. Ids(1 + c * 2)], prompt.Length)),
+                ],
+                2 =>
+                [
+                    .. Enumerable.Range(0, 2)
+                        .Select(c => new ScoredSequence([.. prompt, .. Ids(1 + c), 7, 8, 9], prompt.Length + 1 + c)),
+                ],
                 _ => [new ScoredSequence([1, .. Ids(20)], 1)],
             });
         }
@@ -81,6 +89,7 @@ public sealed class ContinuationScorerTests : IDisposable
     private double Plain(ScoredSequence sequence)
     {
         var logs = _tiny.LogProbabilities(sequence.Ids);
-        return Enumerable.Range(sequence.From, sequence.Ids.Count - sequence.From).Sum(t => logs[t - 1][sequence.Ids[t]]);
+        return Enumerable.Range(sequence.From, sequence.Ids.Count - sequence.From)
+            .Sum(t => logs[t - 1][sequence.Ids[t]]);
     }
 }

@@ -45,7 +45,8 @@ public sealed class PromptEncoderTests
     [Fact]
     public void A_token_across_the_border_is_scored_whole_where_more_tokens_follow_it()
     {
-        // The harness would score what stands behind as many tokens as the context has alone: "ca" and then "c" without the "b".
+        // The harness would score what stands behind as many tokens as the context has alone: "ca" and then "c" without
+        // the "b".
         using var letters = new Letters();
         var encoder = new PromptEncoder(TextEncoder.Of(letters.Tokenizer, [0]), 100);
         var whole = letters.Tokenizer.EncodeToIds("cabcc", addSpecialTokens: false);
@@ -132,10 +133,22 @@ public sealed class PromptEncoderTests
     {
         var text = Enumerable.Range(3, 21).ToList();
         var windows = _encoder.Windows(string.Join(' ', text));
-        Assert.Equal([9, 9, 6], windows.Select(window => window.Ids.Count));
+        Assert.Equal([(9, 1), (9, 1), (9, 4)], windows.Select(window => (window.Ids.Count, window.From)));
         Assert.Equal(text, windows.SelectMany(window => window.Ids.Skip(window.From)));
-        Assert.Equal([1, 10, 18], windows.Select(window => window.Ids[0]));
+        Assert.Equal([1, 10, 15], windows.Select(window => window.Ids[0]));
         Assert.Empty(_encoder.Windows(""));
+    }
+
+    [Fact]
+    public void Windows_are_those_of_the_harness_own_example()
+    {
+        // lm-evaluation-harness 0.4.9, lm_eval/api/model.py, loglikelihood_rolling: tokens 0 to 9, at most 4; here each
+        // is 10 more.
+        var windows = new PromptEncoder(TextEncoder.Of(NumberTokenizer.Of(64, bos: 1), [2]), 4)
+            .Windows("10 11 12 13 14 15 16 17 18 19");
+        Assert.Equal(
+            [[1, 10, 11, 12, 13], [13, 14, 15, 16, 17], [15, 16, 17, 18, 19]], windows.Select(window => window.Ids));
+        Assert.Equal([1, 1, 3], windows.Select(window => window.From));
     }
 
     /// <summary>A byte-level tokenizer that has learned "ab".</summary>
@@ -145,7 +158,8 @@ public sealed class PromptEncoderTests
 
         public Letters()
         {
-            BpeTrainer.Train(["ab ab ab ab"], new BpeTrainerOptions { VocabSize = 258, EosToken = "<|endoftext|>" }, _folder.Path);
+            BpeTrainer.Train(
+                ["ab ab ab ab"], new BpeTrainerOptions { VocabSize = 258, EosToken = "<|endoftext|>" }, _folder.Path);
             Tokenizer = HuggingFaceTokenizer.Load(_folder.Path);
         }
 

@@ -28,7 +28,8 @@ public sealed class BootstrapTests
             covered += interval.Low <= 1.0 / 3 && 1.0 / 3 <= interval.High ? 1 : 0;
         }
 
-        // 0.95 of 500 trials has a standard deviation of 0.0098; the percentile interval of 60 rows is known to be a little narrow.
+        // 0.95 of 500 trials has a standard deviation of 0.0098; the percentile interval of 60 rows is known to be a
+        // little narrow.
         Assert.InRange(covered / (double)Trials, 0.91, 0.975);
     }
 
@@ -41,8 +42,10 @@ public sealed class BootstrapTests
         {
             // Edits over lengths: rows of 1 to 9 units, each wrong with chance 0.3.
             var lengths = Enumerable.Range(0, 80).Select(_ => random.Next(1, 10)).ToArray();
-            var edits = lengths.Select(length => Enumerable.Range(0, length).Count(_ => random.NextDouble() < 0.3)).ToArray();
-            var interval = Bootstrap.Interval(80, rows => Mean(rows, r => edits[r]) / Mean(rows, r => lengths[r]), samples: 300, seed: trial);
+            var edits = lengths.Select(length => Enumerable.Range(0, length).Count(_ => random.NextDouble() < 0.3))
+                .ToArray();
+            var interval = Bootstrap.Interval(
+                80, rows => Mean(rows, r => edits[r]) / Mean(rows, r => lengths[r]), samples: 300, seed: trial);
             covered += interval.Low <= 0.3 && 0.3 <= interval.High ? 1 : 0;
         }
 
@@ -77,5 +80,14 @@ public sealed class BootstrapTests
         foreach (var row in rows)
             sum += value(row);
         return sum / rows.Length;
+    }
+
+    [Fact]
+    public void The_interval_of_a_difference_is_made_of_the_two_intervals()
+    {
+        // By hand: -0.13 - hypot(0.065, 0.075) and -0.13 + hypot(0.075, 0.07).
+        var difference = Interval.OfDifference(0.44, new(0.375, 0.515), 0.57, new(0.5, 0.645));
+        Assert.Equal(-0.229247, difference.Low, 1e-6);
+        Assert.Equal(-0.027409, difference.High, 1e-6);
     }
 }

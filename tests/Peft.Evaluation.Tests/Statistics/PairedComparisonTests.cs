@@ -56,7 +56,8 @@ public sealed class PairedComparisonTests
         Assert.True(first.High > second.Low, "the two intervals overlap");
         Assert.True(comparison.Interval.Low > 0.2 && comparison.P < 0.001, $"{comparison}");
 
-        static Interval Interval(double[] values) => Bootstrap.Interval(values.Length, rows => BootstrapTests.Mean(rows, r => values[r]));
+        static Interval Interval(double[] values) =>
+            Bootstrap.Interval(values.Length, rows => BootstrapTests.Mean(rows, r => values[r]));
     }
 
     [Fact]
@@ -81,16 +82,19 @@ public sealed class PairedComparisonTests
     }
 
     [Theory]
-    [InlineData(new[] { 0.01, 0.04, 0.03, 0.005 }, new[] { 0.03, 0.06, 0.06, 0.02 })] // by hand: 4 x .005, 3 x .01, 2 x .03, then not below .06
+    // By hand: 4 x .005, 3 x .01, 2 x .03, then not below .06.
+    [InlineData(new[] { 0.01, 0.04, 0.03, 0.005 }, new[] { 0.03, 0.06, 0.06, 0.02 })]
     [InlineData(new[] { 0.6, 0.7 }, new[] { 1.0, 1.0 })]
     [InlineData(new double[0], new double[0])]
     public void Holm_steps_down(double[] p, double[] adjusted) =>
         Assert.All(adjusted.Zip(HolmCorrection.Adjust(p)), pair => Assert.Equal(pair.First, pair.Second, 12));
 
-    private static PairedComparison Compare(double[] a, double[] b, int permutations = 9999, long seed = 0, int samples = 1000) =>
+    private static PairedComparison Compare(
+        double[] a, double[] b, int permutations = 9999, long seed = 0, int samples = 1000) =>
         PairedComparison.Of(
             a.Length, rows => BootstrapTests.Mean(rows, row => row < a.Length ? a[row] : b[row - a.Length]),
             samples: samples, seed: seed, permutations: permutations);
 
-    private static double Binomial(int n, int k) => Enumerable.Range(1, k).Aggregate(1.0, (product, i) => product * (n - k + i) / i);
+    private static double Binomial(int n, int k) =>
+        Enumerable.Range(1, k).Aggregate(1.0, (product, i) => product * (n - k + i) / i);
 }

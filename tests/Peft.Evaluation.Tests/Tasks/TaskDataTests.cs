@@ -13,21 +13,31 @@ public sealed class TaskDataTests : IDisposable
 
     [Fact]
     public void A_label_outside_the_list_is_refused_with_its_row() => Assert.Equal(
-        $"task q: {_tiny.Folder["q.jsonl"]}:2: the answer 'D'; expected one of the task's labels, A, B or C. Correct `labels:` or the row, or leave it out with `filter:`.",
+        $"task q: {_tiny.Folder["q.jsonl"]}:2: the answer 'D'; expected one of the task's labels, A, B or C. Correct "
+            + "`labels:` or the row, or leave it out with `filter:`.",
         Message(() => _tiny.Data(
-            _tiny.Choice("q"), ["""{"p": "1", "a": "A", "x": " 1", "y": " 2", "z": " 3"}""", """{"p": "1", "a": "D", "x": " 1", "y": " 2", "z": " 3"}"""],
+            _tiny.Choice("q"),
+            [
+                """{"p": "1", "a": "A", "x": " 1", "y": " 2", "z": " 3"}""",
+                """{"p": "1", "a": "D", "x": " 1", "y": " 2", "z": " 3"}""",
+            ],
             "{x}", "{y}", "{z}")));
 
     [Fact]
     public void The_right_choice_must_be_there() => Assert.Contains(
         "q.jsonl:1: the answer 'C'; expected the label of a choice that has a text in this row.",
-        Message(() => _tiny.Data(_tiny.Choice("q"), ["""{"p": "1", "a": "C", "x": " 1", "y": " 2", "z": " "}"""], "{x}", "{y}", "{z}")),
+        Message(
+            () => _tiny.Data(
+                _tiny.Choice("q"), ["""{"p": "1", "a": "C", "x": " 1", "y": " 2", "z": " "}"""], "{x}", "{y}", "{z}")),
         StringComparison.Ordinal);
 
     [Fact]
     public void A_column_that_is_not_there_is_named_with_its_place_and_the_nearest()
     {
-        var message = Message(() => _tiny.Data(_tiny.Choice("q"), ["""{"p": "1", "a": "A", "first": " 1", "y": " 2", "z": " 3"}"""], "{frist}", "{y}", "{z}"));
+        var message = Message(
+            () => _tiny.Data(
+                _tiny.Choice("q"), ["""{"p": "1", "a": "A", "first": " 1", "y": " 2", "z": " 3"}"""], "{frist}", "{y}",
+                "{z}"));
         Assert.StartsWith("task q has 1 fault:\n  choices[0]  ", message, StringComparison.Ordinal);
         Assert.EndsWith("its columns: p, a, first, y, z. Did you mean first?", message, StringComparison.Ordinal);
     }
@@ -49,9 +59,14 @@ public sealed class TaskDataTests : IDisposable
         File.WriteAllText(file, "{\"p\": \"1\", \"a\": \"2\"}\n");
         var source = new DataSetOptions
         {
-            Name = "q", Files = [file], Prompt = TextTemplate.Parse("{p}"), Answer = TextTemplate.Parse("{a}"), Filter = ParsedTemplate.ParseExpression("p == '7'", "filter"),
+            Name =
+                "q", Files = [file], Prompt = TextTemplate.Parse("{p}"), Answer = TextTemplate.Parse("{a}"),
+                    Filter = ParsedTemplate.ParseExpression("p == '7'", "filter"),
         };
-        var task = new EvaluationTask { Name = "q", Kind = TaskKind.Generation, Metrics = ["exact_match"], Sources = [source] };
+        var task = new EvaluationTask
+        {
+            Name = "q", Kind = TaskKind.Generation, Metrics = ["exact_match"], Sources = [source],
+        };
         Assert.Equal(
             $"task q: {file} has no rows for it; expected at least one row. Check the files and the filter.",
             Message(() => TaskData.Open([task], null, 0, (_, name) => name)));
@@ -70,7 +85,8 @@ public sealed class TaskDataTests : IDisposable
         Assert.Equal(5, first.Rows.Count);
         var shots = first.Rows[0].Prompt[..^"q0 =".Length];
         Assert.Equal(3, shots.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
-        Assert.All(shots.Split('\n', StringSplitOptions.RemoveEmptyEntries), shot => Assert.Matches(@"^q(\d+) = \1$", shot));
+        Assert.All(
+            shots.Split('\n', StringSplitOptions.RemoveEmptyEntries), shot => Assert.Matches(@"^q(\d+) = \1$", shot));
         Assert.All(first.Rows, row => Assert.StartsWith(shots, row.Prompt, StringComparison.Ordinal));
         Assert.Equal(first.RowsHash, Open(0).RowsHash);
         Assert.NotEqual(first.RowsHash, Open(1).RowsHash);
@@ -87,9 +103,14 @@ public sealed class TaskDataTests : IDisposable
         File.WriteAllLines(copy, [.. lines.Reverse(), """{"p": "r5", "a": " x5"}"""]);
         foreach (var (shots, count) in new[] { (file, 2), (file, 3), (copy, 2), (copy, 4) })
         {
-            var rows = TaskData.Open([WithShots(file, new ShotOptions { Count = count, Files = [shots] })], null, 0, (_, name) => name).Single().Rows;
+            var rows = TaskData.Open(
+                [WithShots(file, new ShotOptions { Count = count, Files = [shots] })], null, 0, (_, name) => name)
+                    .Single().Rows;
             Assert.All(rows, row => Assert.Equal(count + 1, row.Prompt.Split("\n\n").Length));
-            Assert.All(rows, row => Assert.DoesNotContain(row.Prompt.Split(" =")[^2].Split('\n')[^1] + " = x", row.Prompt, StringComparison.Ordinal));
+            Assert.All(
+                rows,
+                row => Assert.DoesNotContain(
+                    row.Prompt.Split(" =")[^2].Split('\n')[^1] + " = x", row.Prompt, StringComparison.Ordinal));
             Assert.All(rows, row => Assert.Equal(count, row.Prompt.Split("\n\n").SkipLast(1).Distinct().Count()));
         }
     }
@@ -100,28 +121,49 @@ public sealed class TaskDataTests : IDisposable
         var file = _tiny.Folder["d.jsonl"];
         File.WriteAllLines(file, ["""{"p": "r1", "a": " x1"}""", """{"p": "r2", "a": " x2"}"""]);
         Assert.Equal(
-            $"task s: {file} has 1 row other than {file}:1; expected at least shots.count = 2. Lower shots.count, or name a file with more rows.",
-            Message(() => TaskData.Open([WithShots(file, new ShotOptions { Count = 2, Files = [file] })], null, 0, (_, name) => name)));
+            $"task s: {file} has 1 row other than {file}:1; expected at least shots.count = 2. Lower shots.count, or "
+                + "name a file with more rows.",
+            Message(
+                () => TaskData.Open(
+                    [WithShots(file, new ShotOptions { Count = 2, Files = [file] })], null, 0, (_, name) => name)));
     }
 
     private static EvaluationTask WithShots(string file, ShotOptions shots) => new()
     {
         Name = "s", Kind = TaskKind.Generation, Metrics = ["exact_match"], Shots = shots,
-        Sources = [new DataSetOptions { Name = "s", Files = [file], Prompt = TextTemplate.Parse("{p} ="), Answer = TextTemplate.Parse("{a}") }],
+        Sources =
+        [
+            new DataSetOptions
+            {
+                Name = "s", Files = [file], Prompt = TextTemplate.Parse("{p} ="), Answer = TextTemplate.Parse("{a}"),
+            },
+        ],
     };
 
     [Fact]
     public void The_rows_of_a_task_column_are_those_of_the_task()
     {
         var file = _tiny.Folder["mixed.jsonl"];
-        File.WriteAllLines(file, Enumerable.Range(0, 9).Select(i => $$"""{"p": "{{i}}", "a": "x", "t": "{{"ab"[i % 2]}}"}"""));
+        File.WriteAllLines(
+            file, Enumerable.Range(0, 9).Select(i => $$"""{"p": "{{i}}", "a": "x", "t": "{{"ab"[i % 2]}}"}"""));
         var task = new EvaluationTask
         {
             Name = "b", Kind = TaskKind.Generation, Metrics = ["exact_match"],
-            Sources = [new DataSetOptions { Name = "m", Files = [file], Prompt = TextTemplate.Parse("{p}"), Answer = TextTemplate.Parse("{a}"), TaskColumn = "t" }],
+            Sources =
+            [
+                new DataSetOptions
+                {
+                    Name =
+                        "m", Files = [file], Prompt = TextTemplate.Parse("{p}"), Answer = TextTemplate.Parse("{a}"),
+                            TaskColumn = "t",
+                },
+            ],
         };
-        Assert.Equal(["1", "3", "5", "7"], TaskData.Open([task], null, 0, (_, name) => name).Single().Rows.Select(row => row.Prompt));
-        Assert.Equal(["1", "3"], TaskData.Open([task], 2, 0, (_, name) => name).Single().Rows.Select(row => row.Prompt));
+        Assert.Equal(
+            ["1", "3", "5", "7"],
+            TaskData.Open([task], null, 0, (_, name) => name).Single().Rows.Select(row => row.Prompt));
+        Assert.Equal(
+            ["1", "3"], TaskData.Open([task], 2, 0, (_, name) => name).Single().Rows.Select(row => row.Prompt));
     }
 
     private static string Message(Action action) => Assert.ThrowsAny<UserException>(action).Message;

@@ -51,7 +51,8 @@ public sealed class ConfigTextTests
     [Fact]
     public void YAML_is_written_in_block_style()
     {
-        var map = ConfigJson.Parse("""{"a": [1, 2], "b": [{"x": 1, "y": {"z": 2}}], "c": {}, "d": "true", "e": []}""", "f");
+        var map = ConfigJson.Parse(
+            """{"a": [1, 2], "b": [{"x": 1, "y": {"z": 2}}], "c": {}, "d": "true", "e": []}""", "f");
         Assert.Equal(
             "a: [1, 2]\nb:\n  - x: 1\n    \"y\":\n      z: 2\nc: {}\nd: \"true\"\ne: []\n", ConfigText.ToYaml(map));
         Assert.Equal("{}\n", ConfigText.ToYaml(ConfigMap.Empty("f")));
@@ -59,8 +60,8 @@ public sealed class ConfigTextTests
 
     [Fact]
     public void JSON_is_indented_by_two_with_letters_as_they_are() => Assert.Equal(
-        "{\n  \"a\": \"é<&>\",\n  \"b\": [\n    0.5,\n    1.0e-05\n  ]\n}\n",
-        ConfigText.ToJson(ConfigJson.Parse("""{"a": "é<&>", "b": [0.5, 1e-05]}""", "f")));
+        "{\n  \"a\": \"é<&>\",\n  \"b\": [\n    0.5,\n    1e-05,\n    1.10\n  ]\n}\n",
+        ConfigText.ToJson(ConfigJson.Parse("""{"a": "é<&>", "b": [0.5, 1e-05, 1.10]}""", "f")));
 
     [Theory]
     [InlineData(1e-5, "1.0e-05")]

@@ -10,17 +10,15 @@ public sealed class HostileFileTests
     [Theory]
     [InlineData(
         "",
-        "tokenizer.json: line 1: The input does not contain any JSON tokens. Expected the input to start with a "
-            + "valid JSON token, when isFinalBlock is true; expected well-formed JSON. Download the file again.")]
+        "tokenizer.json: line 1: there is no JSON; expected well-formed JSON. Download the file again.")]
     [InlineData("[]", "tokenizer.json: not a JSON object; expected an object in braces.")]
     [InlineData(
         "{\"model\":",
-        "tokenizer.json: line 1: Expected depth to be zero at the end of the JSON payload. There is an open JSON "
-            + "object or array that should be closed; expected well-formed JSON. Download the file again.")]
+        "tokenizer.json: line 1: an object or list is not closed; expected well-formed JSON. Download the file again.")]
     [InlineData(
         "{} {}",
-        "tokenizer.json: line 1: '{' is invalid after a single JSON value. Expected end of data; expected "
-            + "well-formed JSON. Download the file again.")]
+        "tokenizer.json: line 1: '{' is invalid after a single JSON value; expected well-formed JSON. "
+            + "Download the file again.")]
     [InlineData(
         "{}",
         "tokenizer.json: no \"model\" object; expected a tokenizer.json of Hugging Face tokenizers. Download the "
@@ -213,13 +211,24 @@ public sealed class HostileFileTests
     }
 
     [Fact]
+    public void A_tokenizer_config_that_is_another_value_and_not_Unicode_is_refused()
+    {
+        using var folder = new TempFolder();
+        folder.Put("tokenizer.json", TinyTokenizer.ByteLevel().ToJsonString());
+        folder.Put("tokenizer_config.json", [.. "\"[h"u8, 0xD7, .. "brw]\""u8]);
+        Assert.Equal(
+            "DIR/tokenizer_config.json: a value that is not Unicode; expected an object.",
+            folder.Message<UserException>(() => HuggingFaceTokenizer.Load(folder.Path)));
+    }
+
+    [Fact]
     public void Deep_nesting_is_refused()
     {
         var deep = string.Concat(Enumerable.Repeat("""{"type":"Sequence","normalizers":[""", 500));
         var json = $$"""{"model":{{Model}},"normalizer":{{deep}}{{string.Concat(Enumerable.Repeat("]}", 500))}}}""";
         AssertRefused(
-            "tokenizer.json: line 1: The maximum configured depth of 64 has been exceeded. Cannot read next JSON "
-                + "array; expected well-formed JSON. Download the file again.",
+            "tokenizer.json: line 1: objects and lists are nested too deeply; expected well-formed JSON. "
+                + "Download the file again.",
             () => TinyTokenizer.LoadText(json));
     }
 

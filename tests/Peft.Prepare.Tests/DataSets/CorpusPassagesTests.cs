@@ -26,10 +26,12 @@ public sealed class CorpusPassagesTests
     {
         using var packages = Packages();
         var text = CorpusPassages.Read(packages.Packages).ToLookup(row => row.Values[0], row => row.Values[1]);
-        string[] Train(DataSet task, IEnumerable<string> keys) => [.. keys.Where(key => task.Split.Of(key) == Split.Train)];
+        string[] Train(DataSet task, IEnumerable<string> keys) =>
+            [.. keys.Where(key => task.Split.Of(key) == Split.Train)];
 
         var glosses = text["wordnet"].Single().Split('\n');
-        Assert.Equal(Train(Catalog.GlossPos, Words()).Select(word => $"{word}: meaning of {word}; \"as here\""), glosses);
+        Assert.Equal(Train(Catalog.GlossPos, Words()).Select(word => $"{word}: meaning of {word}; \"as here\""),
+            glosses);
         var words = text["words"].Single().Split(' ');
         Assert.Equal(Train(Catalog.G2p, Words()).OrderBy(Split.OrderOf, StringComparer.Ordinal), words);
         Assert.Equal(Train(Catalog.WordTag, Texts()).Select(name => $"text {name}."), text["brown"]);
@@ -38,7 +40,8 @@ public sealed class CorpusPassagesTests
         Assert.InRange(text["brown"].Count(), 1, Texts().Count - 1);
     }
 
-    private static List<string> Words() => [.. from first in "abcde" from second in "abcdefgh" select $"w{first}{second}"];
+    private static List<string> Words() =>
+        [.. from first in "abcde" from second in "abcdefgh" select $"w{first}{second}"];
 
     private static List<string> Texts() => [.. Enumerable.Range(1, 60).Select(number => $"ca{number:00}")];
 
@@ -48,9 +51,12 @@ public sealed class CorpusPassagesTests
             RunningText.MobyDickPackage, "1",
             ("data/chapter_10.txt", "Ishmael."), ("data/chapter_2.txt", "Call me"), ("data/chapter_11.txt", "Call me"))
         .Npm(RunningText.NlpCorpusPackage, "1", ("builds/doc-0.json", """["Loose."]"""))
-        .Npm(CmuDict.Package, "1", ("data/dict.txt", string.Concat(Words().Select(word => $"{word.ToUpperInvariant()}  X\n"))))
+        .Npm(CmuDict.Package, "1",
+        ("data/dict.txt", string.Concat(Words().Select(word => $"{word.ToUpperInvariant()}  X\n"))))
         .Npm(Brown.Package, "1", [.. Texts().Select(name => (name, $"text/nn {name}/np ./."))])
         .Npm(
             WordNet.Package, "1", ("dict/data.verb", ""), ("dict/data.adj", ""), ("dict/data.adv", ""),
-            ("dict/data.noun", string.Concat(Words().Select(word => $"00000001 03 n 01 {word} 0 000 | meaning of {word}; \"as here\"\n"))));
+            ("dict/data.noun",
+                string.Concat(
+                Words().Select(word => $"00000001 03 n 01 {word} 0 000 | meaning of {word}; \"as here\"\n"))));
 }

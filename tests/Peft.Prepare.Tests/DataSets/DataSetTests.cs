@@ -11,10 +11,12 @@ public sealed class DataSetTests
     [Fact]
     public void Rows_stand_in_the_order_of_the_hash_of_key_and_values_whatever_order_they_came_in()
     {
-        KeyedRow[] rows = [.. Enumerable.Range(0, 40).Select(number => new KeyedRow($"k{number}", [$"a{number}", "b"]))];
+        KeyedRow[] rows =
+            [.. Enumerable.Range(0, 40).Select(number => new KeyedRow($"k{number}", [$"a{number}", "b"]))];
         var built = SetOf(rows).Build(Nothing)["train"];
         Assert.Equal(built, SetOf([.. rows.Reverse()]).Build(Nothing)["train"]);
-        Assert.Equal(built.OrderBy(row => Split.OrderOf($"k{row[0][1..]}\n{row[0]}\nb"), StringComparer.Ordinal), built);
+        Assert.Equal(built.OrderBy(row => Split.OrderOf($"k{row[0][1..]}\n{row[0]}\nb"), StringComparer.Ordinal),
+            built);
     }
 
     [Fact]
@@ -27,18 +29,22 @@ public sealed class DataSetTests
     [Fact]
     public void Every_row_is_in_one_split_and_rows_of_one_key_are_in_the_same()
     {
-        KeyedRow[] rows = [.. Enumerable.Range(0, 600).Select(number => new KeyedRow($"{number / 3}", [$"{number}", ""]))];
+        KeyedRow[] rows =
+            [.. Enumerable.Range(0, 600).Select(number => new KeyedRow($"{number / 3}", [$"{number}", ""]))];
         var built = SetOf(rows).Build(Nothing);
         Assert.Equal(["test", "train", "validation"], built.Keys.Order());
         Assert.Equal(600, built.Values.Sum(split => split.Count));
-        Assert.All(built.Values, split => Assert.All(split.GroupBy(row => int.Parse(row[0]) / 3), group => Assert.Equal(3, group.Count())));
+        Assert.All(built.Values,
+            split => Assert.All(split.GroupBy(row => int.Parse(row[0]) / 3), group => Assert.Equal(3, group.Count())));
     }
 
     [Fact]
     public void Packages_without_a_row_are_refused()
     {
         var error = Assert.Throws<UserException>(() => SetOf([]).Build(Nothing));
-        Assert.Equal("made - one, two as installed hold no row of it - the versions in data/package.json - run make setup", error.Message);
+        Assert.Equal(
+            "made: no row of it in the installed one and two; expected the versions in data/package.json. Run make "
+            + "setup.", error.Message);
     }
 
     [Fact]
@@ -61,5 +67,6 @@ public sealed class DataSetTests
             AmbiguousWords.Read(packages.Packages).Select(row => $"{row.Key}|{string.Join('|', row.Values)}"));
     }
 
-    private static DataSet SetOf(IReadOnlyList<KeyedRow> rows) => new("made", ["a", "b"], new(10, 10), ["one", "two"], _ => rows);
+    private static DataSet SetOf(IReadOnlyList<KeyedRow> rows) =>
+        new("made", ["a", "b"], new(10, 10), ["one", "two"], _ => rows);
 }

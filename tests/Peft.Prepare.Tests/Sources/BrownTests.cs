@@ -44,7 +44,9 @@ public sealed class BrownTests
     public void A_sentence_is_put_together_as_print_has_it() =>
         Assert.Equal(
             "\"No\", he said (to her): \"go\"!",
-            Brown.Joined(Brown.Tokens("``/`` No/rb ''/'' ,/, he/pps said/vbd (/( to/in her/ppo )/) :/: ``/`` go/vb ''/'' !/. !/.")));
+            Brown.Joined(
+                Brown.Tokens(
+                "``/`` No/rb ''/'' ,/, he/pps said/vbd (/( to/in her/ppo )/) :/: ``/`` go/vb ''/'' !/. !/.")));
 
     [Fact]
     public void Only_the_texts_of_the_corpus_are_read()

@@ -8,7 +8,8 @@ public sealed class SourceTests
     [Fact]
     public void Of_a_word_the_first_pronunciation_is_taken_without_stress()
     {
-        const string Dictionary = ";;; remark\nA.B  EY1 B IY0\r\nREAD  R EH1 D\nREAD(1)  R IY1 D\nREAD  R IY1 D\n'TIS  T IH1 Z\n";
+        const string Dictionary =
+            ";;; remark\nA.B  EY1 B IY0\r\nREAD  R EH1 D\nREAD(1)  R IY1 D\nREAD  R IY1 D\n'TIS  T IH1 Z\n";
         using var packages = new SmallPackages().Npm(CmuDict.Package, "1", ("data/dict.txt", Dictionary));
         Assert.Equal([new("a.b", "EY B IY"), new("read", "R EH D")], CmuDict.Read(packages.Packages));
     }
@@ -25,10 +26,12 @@ public sealed class SourceTests
             """;
         const string Adjectives = "00001740 00 a 01 galore(ip) 0 000 | in great numbers  \n";
         using var packages = new SmallPackages().Npm(
-            WordNet.Package, "1", ("dict/data.noun", Nouns), ("dict/data.verb", ""), ("dict/data.adj", Adjectives), ("dict/data.adv", ""));
+            WordNet.Package, "1", ("dict/data.noun", Nouns), ("dict/data.verb", ""), ("dict/data.adj", Adjectives),
+            ("dict/data.adv", ""));
         Assert.Equal(
             [
-                new("entity", "that which exists", "that which exists; \"an entity; a thing\", \"more\"", "noun", "noun.Tops"),
+                new("entity", "that which exists", "that which exists; \"an entity; a thing\", \"more\"", "noun",
+                    "noun.Tops"),
                 new("break dance", "a dance", "a dance : \"break dancing\"", "noun", "noun.act"),
                 new("galore", "in great numbers", "in great numbers", "adjective", "adj.all"),
             ],
@@ -39,7 +42,8 @@ public sealed class SourceTests
     public void Irregular_forms_come_once_for_each_part_of_speech_with_their_first_lemma()
     {
         using var packages = new SmallPackages().Exceptions(
-            ("noun.exc", "mice mouse\nmice mus\naide-de-camps aide-de-camp other\nsame same\nalone\nfeet_first foot_first\n"),
+            ("noun.exc",
+                "mice mouse\nmice mus\naide-de-camps aide-de-camp other\nsame same\nalone\nfeet_first foot_first\n"),
             ("verb.exc", "mice mouse\n"));
         Assert.Equal(
             [
@@ -72,6 +76,7 @@ public sealed class SourceTests
             ("builds/doc-10.json", """["z"]"""), ("builds/doc-9.json", JsonSerializer.Serialize(sentences)));
         Assert.Equal(
             [("doc-9-0", "a b"), ("doc-9-1", new string('c', 1999)), ("doc-10-0", "z")],
-            RunningText.LooseSentences(packages.Packages).Select(document => (document.Name, Assert.Single(document.Paragraphs))));
+            RunningText.LooseSentences(packages.Packages).Select(
+                document => (document.Name, Assert.Single(document.Paragraphs))));
     }
 }

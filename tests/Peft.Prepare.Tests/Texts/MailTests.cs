@@ -80,7 +80,8 @@ public sealed class MailTests
     public void Bytes_are_characters_whatever_character_set_is_named() =>
         Assert.Equal(
             "\u00c3\u00a9",
-            Mail.Read("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n=C3=A9").Body);
+            Mail.Read(
+                "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n=C3=A9").Body);
 
     [Fact]
     public void Control_characters_and_replacement_characters_become_spaces() =>
@@ -131,7 +132,8 @@ public sealed class MailTests
     public void Nested_parts_are_read_and_pictures_are_not()
     {
         const string Head = "Content-Type: multipart/mixed; boundary=b\n\n--b\n";
-        const string Inner = "Content-Type: multipart/related; boundary=c\n\n--c\nContent-Type: text/plain\n\ndeep\n--c--\n";
+        const string Inner =
+            "Content-Type: multipart/related; boundary=c\n\n--c\nContent-Type: text/plain\n\ndeep\n--c--\n";
         Assert.Equal("deep", Mail.Read(Head + Inner + "--b--\n").Body);
         Assert.Equal("", Mail.Read(Head + "Content-Type: image/gif\n\nR0lGODlh\n--b--\n").Body);
     }

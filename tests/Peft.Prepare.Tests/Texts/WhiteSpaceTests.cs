@@ -17,7 +17,8 @@ public sealed class WhiteSpaceTests
     public void The_class_for_regular_expressions_holds_the_same_characters()
     {
         var expression = new Regex(WhiteSpace.Class);
-        Assert.All(EveryCharacter(), character => Assert.Equal(WhiteSpace.Has(character), expression.IsMatch(character.ToString())));
+        Assert.All(EveryCharacter(),
+            character => Assert.Equal(WhiteSpace.Has(character), expression.IsMatch(character.ToString())));
     }
 
     [Fact]
@@ -29,5 +30,6 @@ public sealed class WhiteSpaceTests
         Assert.Equal(["a", "b-c"], WhiteSpace.Words(" a\t\tb-c\n"));
     }
 
-    private static IEnumerable<char> EveryCharacter() => Enumerable.Range(0, char.MaxValue + 1).Select(code => (char)code);
+    private static IEnumerable<char> EveryCharacter() =>
+        Enumerable.Range(0, char.MaxValue + 1).Select(code => (char)code);
 }

@@ -53,10 +53,10 @@ public sealed class RecipeLoaderTests : IDisposable
         _folder.Write("b.yaml", "extends: ./c.yaml\n");
         _folder.Write("c.yaml", "extends: a.yaml\n");
         Assert.Equal(
-            $"{_folder["a.yaml"]}: extends itself through a.yaml -> b.yaml -> c.yaml", Message("a.yaml"));
+            $"{_folder["a.yaml"]}: extends itself through a.yaml -> b.yaml -> c.yaml.", Message("a.yaml"));
 
         _folder.Write("self.yaml", "extends: self.yaml\n");
-        Assert.Equal($"{_folder["self.yaml"]}: extends itself through self.yaml", Message("self.yaml"));
+        Assert.Equal($"{_folder["self.yaml"]}: extends itself through self.yaml.", Message("self.yaml"));
     }
 
     [Fact]
@@ -64,14 +64,14 @@ public sealed class RecipeLoaderTests : IDisposable
     {
         for (var i = 0; i < 10; i++)
             _folder.Write($"{i}.yaml", $"extends: {i + 1}.yaml\n");
-        Assert.Equal($"{_folder["8.yaml"]}: more than 8 levels of extends - flatten some of them", Message("0.yaml"));
+        Assert.Equal($"{_folder["8.yaml"]}: more than 8 levels of extends. Merge some of the recipes.", Message("0.yaml"));
     }
 
     [Theory]
-    [InlineData("extends: no.yaml\n", "extends 'no.yaml', but there is no {0}/no.yaml - paths are relative to the recipe")]
-    [InlineData("extends: [a.yaml, b.yaml]\n", "extends must be the path of one recipe file")]
-    [InlineData("extends:\n", "extends must be the path of one recipe file")]
-    [InlineData("extends: ''\n", "extends must be the path of one recipe file")]
+    [InlineData("extends: no.yaml\n", "extends 'no.yaml', and there is no {0}/no.yaml. Looked in {0}.")]
+    [InlineData("extends: [a.yaml, b.yaml]\n", "extends is a list of 2 items; expected the path of one recipe file.")]
+    [InlineData("extends:\n", "extends is null; expected the path of one recipe file.")]
+    [InlineData("extends: ''\n", "extends is ''; expected the path of one recipe file.")]
     public void A_parent_that_cannot_be_read_is_refused_at_its_line(string text, string message)
     {
         _folder.Write("r.yaml", "# recipe\n" + text);
@@ -117,14 +117,14 @@ public sealed class RecipeLoaderTests : IDisposable
     }
 
     [Theory]
-    [InlineData("training.max_steps", "must be written a.b=value, e.g. --set training.max_steps=100")]
-    [InlineData("=5", "must be written a.b=value, e.g. --set training.max_steps=100")]
-    [InlineData("", "must be written a.b=value, e.g. --set training.max_steps=100")]
-    [InlineData("training..seed=5", "an empty name in the path - write a.b=value")]
-    [InlineData(".seed=5", "an empty name in the path - write a.b=value")]
-    [InlineData("training.=5", "an empty name in the path - write a.b=value")]
-    [InlineData("training.seed.x=5", "'seed' is not a section of the recipe, so nothing can be set in it")]
-    [InlineData("list.0=5", "'list' is not a section of the recipe, so nothing can be set in it")]
+    [InlineData("training.max_steps", "not an override; expected a.b=value, such as --set training.max_steps=100.")]
+    [InlineData("=5", "not an override; expected a.b=value, such as --set training.max_steps=100.")]
+    [InlineData("", "not an override; expected a.b=value, such as --set training.max_steps=100.")]
+    [InlineData("training..seed=5", "an empty name between the dots; expected a.b=value.")]
+    [InlineData(".seed=5", "an empty name between the dots; expected a.b=value.")]
+    [InlineData("training.=5", "an empty name between the dots; expected a.b=value.")]
+    [InlineData("training.seed.x=5", "'seed' is not a section of the recipe, so nothing can be set in it.")]
+    [InlineData("list.0=5", "'list' is not a section of the recipe, so nothing can be set in it.")]
     public void A_malformed_override_is_refused(string setting, string message)
     {
         var path = _folder.Write("r.yaml", "training: {seed: 1}\nlist: [1]\n");
@@ -135,7 +135,7 @@ public sealed class RecipeLoaderTests : IDisposable
     [Theory]
     [InlineData("a=[1, 2", "--set a=[1, 2 line ")]
     [InlineData("a=*x", "--set a=*x line 1: ")]
-    [InlineData("a=1\nb: 2", "--set a=1\nb: 2: the value must be one line of YAML")]
+    [InlineData("a=1\nb: 2", "--set a=1\nb: 2: a value of several lines; expected one line of YAML.")]
     public void An_override_whose_value_is_no_yaml_is_refused(string setting, string message)
     {
         var path = _folder.Write("r.yaml", "a: 1\n");

@@ -46,6 +46,19 @@ public sealed class RecipePathsTests : IDisposable
     }
 
     [Fact]
+    public void Base_directories_come_before_everything_else()
+    {
+        _folder.Write("other/data/tasks/rows.jsonl", "{}");
+        _folder.Write("other/below/x.jsonl", "{}");
+        var paths = new RecipePaths(_folder["project/recipes/deep/r.yaml"], [_folder["gone"], _folder["other/below"]]);
+        Assert.Equal(_folder["other/below/x.jsonl"], paths.Resolve("x.jsonl"));
+        Assert.Equal(_folder["other/data/tasks/rows.jsonl"], paths.Resolve("data/tasks/rows.jsonl"));
+        Assert.Equal(_folder["project/recipes/local.jsonl"], paths.Resolve("local.jsonl"));
+        Assert.Equal([_folder["gone"], _folder["other/below"]], paths.BaseDirectories);
+        Assert.Equal([Directory.GetCurrentDirectory(), _folder["project/recipes/deep"]], _paths.BaseDirectories);
+    }
+
+    [Fact]
     public void An_absolute_path_is_taken_as_it_is()
     {
         Assert.Equal("/no/such/file", _paths.Resolve("/no/such/file"));

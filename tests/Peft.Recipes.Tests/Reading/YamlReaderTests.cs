@@ -102,6 +102,17 @@ public sealed class YamlReaderTests : IDisposable
         Assert.Throws<UserException>(() => YamlReader.Parse("a: [1, 2\nb: 3\n", "r.yaml")).Message);
 
     [Fact]
+    public void What_the_library_trips_over_is_no_yaml() => Assert.Equal(
+        "r.yaml line 1: not valid YAML: Global tags must be valid URIs.",
+        Assert.Throws<UserException>(() => YamlReader.Parse("!![binary] x\n", "r.yaml")).Message);
+
+    [Fact]
+    public void A_fault_is_not_blamed_on_a_tab_of_a_block_text_above_it() => Assert.StartsWith(
+        "r.yaml line 5: not valid YAML: ",
+        Assert.Throws<UserException>(() => YamlReader.Parse("a: |\n  x:\n  \ty\nb: 1\nc: @x\n", "r.yaml")).Message,
+        StringComparison.Ordinal);
+
+    [Fact]
     public void Half_a_character_says_so() => Assert.Equal(
         @"r.yaml line 1: not valid YAML: an escape \uD800 to \uDFFF, on this line or after it, is half a character. "
             + "Write both halves, or the character itself.",

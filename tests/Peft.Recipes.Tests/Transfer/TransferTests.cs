@@ -25,7 +25,7 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
         Assert.Equal(count, report.Proofs.Count);
         Assert.All(report.Proofs, proof => Assert.Equal(28, proof.Tensors));
         Assert.Equal(tiny.Snapshot(bundle), tiny.Snapshot(tiny.Folder[$"i-{kind}"]));
-        Assert.Contains("intact - an exported mixture", AdapterVerification.Run(tiny.Folder[$"e-{kind}"], null, _ => { }), StringComparison.Ordinal);
+        Assert.Contains("intact; an exported mixture", AdapterVerification.Run(tiny.Folder[$"e-{kind}"], null, _ => { }), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -165,7 +165,7 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
 
         var error = Assert.Throws<UserException>(() => Export(new() { Adapter = bundle, Output = tiny.Folder["head-out"], Format = "merged" }));
 
-        Assert.Contains("lm_head, which is the embedding table too", error.Message, StringComparison.Ordinal);
+        Assert.Contains("lm_head, which is also the embedding table of this base", error.Message, StringComparison.Ordinal);
         Assert.False(Directory.Exists(tiny.Folder["head-out"]));
     }
 
@@ -177,9 +177,9 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
         tiny.Folder.Write("taken/adapter_config.json", "{}");
         var options = new ExportOptions { Adapter = bundle, Output = tiny.Folder["taken"] };
 
-        Refused(options, "exists - replace it with --overwrite");
+        Refused(options, "already exists. Replace it with --overwrite");
         Refused(options with { Output = tiny.Folder["diary"] }, "exists");
-        Refused(options with { Output = tiny.Folder["diary"], Overwrite = true }, "holds no adapter and no model");
+        Refused(options with { Output = tiny.Folder["diary"], Overwrite = true }, "holds neither an adapter nor a model");
         Refused(options with { Output = bundle, Overwrite = true }, "is read from there");
         Refused(options with { Output = tiny.Folder.Path, Overwrite = true }, "is read from there");
         Export(options with { Overwrite = true });
@@ -191,8 +191,8 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
     [Theory]
     [InlineData("gguf", null, null, false, "--format")]
     [InlineData("peft", "mean", null, false, "cat or svd")]
-    [InlineData("merged", "cat", null, false, "only with --format peft")]
-    [InlineData("peft", "cat", 4, false, "only with --collapse svd")]
+    [InlineData("merged", "cat", null, false, "given with --format merged; expected --format peft.")]
+    [InlineData("peft", "cat", 4, false, "given without --collapse svd, where it has no effect.")]
     [InlineData("peft", null, null, true, "--approximate")]
     public void Options_that_mean_nothing_together_are_refused_before_anything_is_read(
         string format, string? collapse, int? rank, bool approximate, string part) =>
@@ -229,8 +229,8 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
         tiny.Folder.Write("alone-out/adapter_config.json", config.Replace(tiny.Base, "somebody/model", StringComparison.Ordinal));
 
         Assert.Equal(
-            $"{tiny.Folder["alone-out"]}: intact - a LoRA of Hugging Face PEFT, 14 projections; its base 'somebody/model' is not here, so not compared: "
-            + "name it with --base DIR",
+            $"{tiny.Folder["alone-out"]}: intact; a LoRA of Hugging Face PEFT, 14 projections; not compared with its base 'somebody/model', which is not here "
+            + "(name it with --base DIR)",
             AdapterVerification.Run(tiny.Folder["alone-out"], null, _ => { }));
         Assert.EndsWith($", fits {tiny.Base}", AdapterVerification.Run(tiny.Folder["alone-out"], tiny.Base, _ => { }), StringComparison.Ordinal);
     }

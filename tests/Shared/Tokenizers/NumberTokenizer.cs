@@ -23,7 +23,8 @@ public static class NumberTokenizer
                 type = "TemplateProcessing",
                 single = template,
                 pair = template,
-                special_tokens = new { bos = new { id = "bos", ids = new[] { bos ?? 0 }, tokens = new[] { $"{bos ?? 0}" } } },
+                special_tokens =
+                    new { bos = new { id = "bos", ids = new[] { bos ?? 0 }, tokens = new[] { $"{bos ?? 0}" } } },
             },
             decoder = new { type = "WordPiece", prefix = "##", cleanup = false },
             model = new { type = "WordPiece", vocab = names, unk_token = "0" },

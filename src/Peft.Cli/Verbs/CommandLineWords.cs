@@ -4,7 +4,7 @@ using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Formats;
 
-namespace Peft.Cli;
+namespace Peft.Cli.Verbs;
 
 /// <summary>The words of the command line: put right for the parser, and those it passes over refused.</summary>
 public static class CommandLineWords
@@ -66,6 +66,13 @@ public static class CommandLineWords
                     : string.Join(' ', values.Select(v => v.GetCustomAttribute<ValueAttribute>()!.MetaName)),
                 "put quotes around a text that contains spaces");
     }
+
+    /// <summary>A word as a shell takes it for one.</summary>
+    public static string Quoted(string word) =>
+        word.Length > 0
+            && word.All(c => char.IsAsciiLetterOrDigit(c) || c is '/' or '.' or '_' or '-' or '+' or ':' or ',')
+            ? word
+            : $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'";
 
     // A list option of the parser takes every word up to the next option; at the end nothing follows that it could
     // swallow.
