@@ -87,7 +87,7 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
             "planned").Succeeds().Output;
         Assert.StartsWith(File.ReadAllText(Folder["out/recipe.resolved.yaml"]).TrimEnd(), plan);
         Assert.Contains("model.layers.1.mlp.down_proj", plan);
-        Assert.Contains("memory: base", plan);
+        Assert.Contains("memory: about ", plan);
         Assert.Equal(before, Folder.Snapshot());
         Assert.False(Directory.Exists(Folder["planned"]));
     }
