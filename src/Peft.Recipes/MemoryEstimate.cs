@@ -15,7 +15,8 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
     /// <remarks>
     /// Trained values count once for themselves, once for the gradient and once for each tensor of optimizer state.
     /// Activations count, for each block, what the fused operations keep: the two norm inputs, q, k, v, the attention's
-    /// probabilities, its output, gate, up and their product, and H [N, E*R] of each adapted projection; padding included. With
+    /// probabilities, its output, gate, up and their product, and H [N, E*R] of each adapted projection; padding
+    /// included. With
     /// gradient checkpointing that is of one block, beside every block's input and the gates.
     /// The head adds a block of logits and the slope of the loss by the last activations.
     /// Rows that are streamed are taken to be <c>max_length</c> long.
@@ -30,7 +31,8 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
         var states = options.OptimizerStates;
         return new(
             model.BaseParameters.Sum(p => p.Parameter.ByteCount()),
-            run.Trainable.Parameters.Sum(p => p.Parameter.ByteCount()) * (run.Trainable.Modules.Count == 0 ? 1 + states : 2 + states),
+            run.Trainable.Parameters.Sum(p => p.Parameter.ByteCount()) * (run.Trainable.Modules.Count == 0 ? 1 + states
+                : 2 + states),
             ActivationBytes(
                 model, run.Trainable.Modules, options.PerDeviceTrainBatchSize, length, Math.Min(length, longest),
                 options.GradientCheckpointing));
@@ -44,7 +46,8 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
     /// <param name="longest">Tokens of the longest sequence in a row.</param>
     /// <param name="gradientCheckpointing">Whether blocks are run again instead of kept.</param>
     public static long ActivationBytes(
-        CausalLanguageModel model, IReadOnlyList<MixtureProjection> modules, long rows, long length, long longest, bool gradientCheckpointing)
+        CausalLanguageModel model, IReadOnlyList<MixtureProjection> modules, long rows, long length, long longest,
+        bool gradientCheckpointing)
     {
         var config = model.Config;
         var width = ByteWidth(model.Dtype);
@@ -66,7 +69,8 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
     /// <inheritdoc/>
     public override string ToString() =>
         $"memory: base {Mega(Base)}, trainable parameters with gradients and optimizer {Mega(Trained)}, " +
-        $"activations of one pass up to {Mega(Activations)}; {Mega(Base + Trained + Activations)} in all, and the program itself";
+        $"activations of one pass up to {Mega(Activations)}; {Mega(Base + Trained + Activations)} in all, and the "
+        + $"program itself";
 
     private static string Mega(long bytes) => $"{bytes / 1048576.0:F1} MB";
 

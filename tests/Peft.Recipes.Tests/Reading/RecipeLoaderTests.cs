@@ -21,17 +21,21 @@ public sealed class RecipeLoaderTests : IDisposable
         var tree = RecipeLoader.Load(_folder["a/top.yaml"], []);
 
         Assert.Equal(
-            "first: 0\nx:\n  two: 22\n  four:\n    deep: 4\n    list: [1, 2, 3]\n  three: 33\n  one: 1\nlast: true\n", ConfigText.ToYaml(tree));
+            "first: 0\nx:\n  two: 22\n  four:\n    deep: 4\n    list: [1, 2, 3]\n  three: 33\n  one: 1\nlast: "
+            + "true\n", ConfigText.ToYaml(tree));
     }
 
     [Fact]
     public void A_list_is_replaced_whole_and_so_is_a_value_of_another_kind()
     {
-        _folder.Write("base.yaml", "list: [1, 2, 3]\nmaps: [{a: 1}, {b: 2}]\nsection: {a: 1}\nvalue: 1\nlines: {a: 1}\n");
-        _folder.Write("r.yaml", "extends: base.yaml\nlist: [9]\nmaps: [{c: 3}]\nsection: 5\nvalue: {b: 1}\nlines: []\n");
+        _folder.Write("base.yaml",
+            "list: [1, 2, 3]\nmaps: [{a: 1}, {b: 2}]\nsection: {a: 1}\nvalue: 1\nlines: {a: 1}\n");
+        _folder.Write("r.yaml",
+            "extends: base.yaml\nlist: [9]\nmaps: [{c: 3}]\nsection: 5\nvalue: {b: 1}\nlines: []\n");
 
         Assert.Equal(
-            "list: [9]\nmaps:\n  - c: 3\nsection: 5\nvalue:\n  b: 1\nlines: []\n", ConfigText.ToYaml(RecipeLoader.Load(_folder["r.yaml"], [])));
+            "list: [9]\nmaps:\n  - c: 3\nsection: 5\nvalue:\n  b: 1\nlines: []\n",
+            ConfigText.ToYaml(RecipeLoader.Load(_folder["r.yaml"], [])));
     }
 
     [Fact]
@@ -64,7 +68,8 @@ public sealed class RecipeLoaderTests : IDisposable
     {
         for (var i = 0; i < 10; i++)
             _folder.Write($"{i}.yaml", $"extends: {i + 1}.yaml\n");
-        Assert.Equal($"{_folder["8.yaml"]}: more than 8 levels of extends. Merge some of the recipes.", Message("0.yaml"));
+        Assert.Equal($"{_folder["8.yaml"]}: more than 8 levels of extends. Merge some of the recipes.",
+            Message("0.yaml"));
     }
 
     [Theory]
@@ -91,7 +96,8 @@ public sealed class RecipeLoaderTests : IDisposable
     {
         _folder.Write("r.yaml", "training: {seed: 1}\nnothing:\nlist: [1]\n");
         var tree = RecipeLoader.Load(_folder["r.yaml"], [
-            "training.seed=2", "training.seed=3", "adapter.router.kind=soft", "nothing.a=1", "list=[4, 5]", "adapter.experts={count: 2}",
+            "training.seed=2", "training.seed=3", "adapter.router.kind=soft", "nothing.a=1", "list=[4, 5]",
+            "adapter.experts={count: 2}",
             "text='8'", "empty=", "equation=a=b", "data.filter=x > 1 && y != 'z'",
         ]);
 
@@ -143,5 +149,6 @@ public sealed class RecipeLoaderTests : IDisposable
         Assert.StartsWith(message, error.Message, StringComparison.Ordinal);
     }
 
-    private string Message(string name) => Assert.Throws<UserException>(() => RecipeLoader.Load(_folder[name], [])).Message;
+    private string Message(string name) =>
+        Assert.Throws<UserException>(() => RecipeLoader.Load(_folder[name], [])).Message;
 }
