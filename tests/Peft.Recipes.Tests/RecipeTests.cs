@@ -73,7 +73,7 @@ public sealed class RecipeTests : IDisposable
               line 15  training.max_steps        -5; expected a whole number of at least 0.
               line 19  evaluation.tasks[0].task  'copy'; expected the task of a data set under data.eval. Add the data set: data.eval is empty.
               line 1  modell                     unknown key. Did you mean model?
-              line 7  adapter.learning_rate      unknown key here. It belongs at training.learning_rate: move it there.
+              line 7  adapter.learning_rate      unknown key. It belongs at training.learning_rate: move it there.
               line 16  training.max_step         unknown key. Did you mean max_steps?
             """, error.Message);
     }

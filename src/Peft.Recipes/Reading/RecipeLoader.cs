@@ -39,7 +39,9 @@ public static class RecipeLoader
         if (!File.Exists(parentPath))
             throw UserException.At(
                 $"{path} line {node.Line}", $"extends {Quote.Of(parent)}, and there is no {parentPath}", null,
-                MissingPath.Advice(parent, Path.GetDirectoryName(full)!));
+                MissingPath.Nearest(parent, Path.GetDirectoryName(full)!) is { } near && near != full
+                    ? $"did you mean {near}?"
+                    : "the path is relative to the recipe's folder");
         return Merge(LoadFile(parentPath, [.. chain, full]), own);
     }
 

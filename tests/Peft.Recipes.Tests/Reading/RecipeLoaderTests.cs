@@ -73,7 +73,7 @@ public sealed class RecipeLoaderTests : IDisposable
     }
 
     [Theory]
-    [InlineData("extends: no.yaml\n", "extends 'no.yaml', and there is no {0}/no.yaml. Looked in {0}.")]
+    [InlineData("extends: no.yaml\n", "extends 'no.yaml', and there is no {0}/no.yaml. The path is relative to the recipe's folder.")]
     [InlineData("extends: [a.yaml, b.yaml]\n", "extends is a list of 2 items; expected the path of one recipe file.")]
     [InlineData("extends:\n", "extends is null; expected the path of one recipe file.")]
     [InlineData("extends: ''\n", "extends is ''; expected the path of one recipe file.")]
@@ -88,7 +88,7 @@ public sealed class RecipeLoaderTests : IDisposable
     {
         _folder.Write("base.yaml", "a: 1\na: 2\n");
         _folder.Write("r.yaml", "extends: base.yaml\n");
-        Assert.StartsWith($"{_folder["base.yaml"]} line 2: key 'a' again", Message("r.yaml"), StringComparison.Ordinal);
+        Assert.StartsWith($"{_folder["base.yaml"]} line 2: key 'a' is already set on line 1.", Message("r.yaml"), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -139,8 +139,8 @@ public sealed class RecipeLoaderTests : IDisposable
     }
 
     [Theory]
-    [InlineData("a=[1, 2", "--set a=[1, 2 line ")]
-    [InlineData("a=*x", "--set a=*x line 1: ")]
+    [InlineData("a=[1, 2", "--set a=[1, 2: not valid YAML: ")]
+    [InlineData("a=*x", "--set a=*x: the alias '*x' is not supported")]
     [InlineData("a=1\nb: 2", "--set a=1\nb: 2: a value of several lines; expected one line of YAML.")]
     public void An_override_whose_value_is_no_yaml_is_refused(string setting, string message)
     {
