@@ -19,8 +19,8 @@ public sealed record DataOptions : BatchOptions
     [Key]
     public BadRowPolicy OnBadRow { get; init; }
 
-    /// <summary>Names of the data sets that are trained on; empty for all. So one recipe of several data sets can train on each by
-    /// itself.</summary>
+    /// <summary>Names of the data sets that are trained on; empty for all. So one recipe of several data sets can train
+    /// on each by itself.</summary>
     [Key]
     public IReadOnlyList<string> Only { get; init; } = [];
 
@@ -28,14 +28,18 @@ public sealed record DataOptions : BatchOptions
     public static DataOptions Read(OptionReader reader)
     {
         var options = reader.Bind(new DataOptions());
-        List<DataSetOptions> train = [.. reader.Sections("train").Select(section => DataSetOptions.Read(section, options.OnBadRow))];
+        List<DataSetOptions> train =
+            [.. reader.Sections("train").Select(section => DataSetOptions.Read(section, options.OnBadRow))];
         options = options with
         {
             Train = options.Only.Count == 0 ? train : train.FindAll(set => options.Only.Contains(set.Name)),
-            Eval = [.. reader.Sections("eval").Select(section => DataSetOptions.Read(section, options.OnBadRow, train))],
+            Eval =
+                [.. reader.Sections("eval").Select(section => DataSetOptions.Read(section, options.OnBadRow, train))],
         };
         foreach (var name in options.Only.Where(name => !train.Exists(set => set.Name == name)))
-            reader.Fault("only", Quote.Of(name), "names of data sets under train: " + Words.AllOf(train.ConvertAll(set => set.Name)));
+            reader.Fault(
+                "only", Quote.Of(name),
+                "names of data sets under train: " + Words.AllOf(train.ConvertAll(set => set.Name)));
         if (options.IsWrapped && options.Train.Count > 0 && !options.Train.Any(set => set.IsText))
         {
             reader.Fault(

@@ -6,7 +6,8 @@ using Peft.Formats.Tokenizers;
 
 namespace Peft.Data;
 
-/// <summary>What a model will see of the first rows of each training data set: tokens, and which of them are learned.</summary>
+/// <summary>What a model will see of the first rows of each training data set: tokens, and which of them are
+/// learned.</summary>
 /// <param name="Sequences">The first sequences of each data set.</param>
 /// <param name="DataSets">Counts over the rows that were read for them.</param>
 public sealed record DataPreview(IReadOnlyList<PreviewRow> Sequences, IReadOnlyList<DataStatistics> DataSets)
@@ -19,7 +20,8 @@ public sealed record DataPreview(IReadOnlyList<PreviewRow> Sequences, IReadOnlyL
     /// <param name="rows">Sequences of each data set.</param>
     /// <exception cref="UserException">Files, columns, rows or settings are wrong; the message says which.</exception>
     public static DataPreview Read(
-        DataOptions options, TextEncoder encoder, HuggingFaceTokenizer tokenizer, string baseDirectory, int rows) => Read(
+        DataOptions options, TextEncoder encoder, HuggingFaceTokenizer tokenizer, string baseDirectory,
+        int rows) => Read(
         options,
         encoder,
         id => new PreviewToken(id, tokenizer.IdToToken(id) ?? $"#{id}", tokenizer.IsSpecial(id), IsLearned: false),
@@ -62,7 +64,8 @@ public sealed record DataPreview(IReadOnlyList<PreviewRow> Sequences, IReadOnlyL
 /// <param name="Task">Its task.</param>
 /// <param name="Tokens">Its tokens.</param>
 /// <param name="CutTokens">How many were left out to fit max_length.</param>
-public sealed record PreviewRow(string DataSet, RowId Row, string Task, IReadOnlyList<PreviewToken> Tokens, int CutTokens)
+public sealed record PreviewRow(
+    string DataSet, RowId Row, string Task, IReadOnlyList<PreviewToken> Tokens, int CutTokens)
 {
     /// <summary>How many tokens the loss counts.</summary>
     public int LearnedTokens => Tokens.Count(token => token.IsLearned);

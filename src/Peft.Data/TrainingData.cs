@@ -25,7 +25,8 @@ public sealed class TrainingData : IDisposable
     private readonly List<StreamedWindows> _streams = [];
 
     private TrainingData(
-        DataOptions options, TextEncoder encoder, TaskRegistry tasks, SequenceSet? train, StreamedData? streamed, SequenceSet eval,
+        DataOptions options, TextEncoder encoder, TaskRegistry tasks, SequenceSet? train, StreamedData? streamed,
+        SequenceSet eval,
         int trainTaskCount, IReadOnlyList<DataFileHash> files)
     {
         _options = options;
@@ -41,7 +42,7 @@ public sealed class TrainingData : IDisposable
     /// <summary>Whether training rows are read while training.</summary>
     public bool IsStreaming => _streamed is not null;
 
-    /// <summary>The sequences of <c>train:</c>; there are none to be had at once when <see cref="IsStreaming"/>.</summary>
+    /// <summary>The sequences of <c>train:</c>; not available when <see cref="IsStreaming"/>.</summary>
     public SequenceSet Train => _train ?? throw new InvalidOperationException("the rows of train: are streamed");
 
     /// <summary>Training sequences of an epoch; null where streaming and only reading tells.</summary>
@@ -71,13 +72,15 @@ public sealed class TrainingData : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
         if (_streamed is null)
-            return new BatchStream(new StoredWindows(Train, _options, batchSize, _options.Seed ?? seed), _options, state);
+            return new BatchStream(
+                new StoredWindows(Train, _options, batchSize, _options.Seed ?? seed), _options, state);
         var stream = new StreamedWindows(_streamed, _options, _encoder, _tasks, batchSize, _options.Seed ?? seed);
         _streams.Add(stream);
         return new BatchStream(stream, _options, state);
     }
 
-    /// <summary>Reads the first <see cref="BatchOptions.ShuffleBufferSize"/> rows of each training data set and counts.</summary>
+    /// <summary>Reads the first <see cref="BatchOptions.ShuffleBufferSize"/> rows of each training data set and
+    /// counts.</summary>
     /// <exception cref="UserException">A row of them cannot be used.</exception>
     public IReadOnlyList<DataStatistics> FirstBlocks() =>
         [.. (_streamed?.Sets ?? []).Select(set =>
@@ -94,7 +97,8 @@ public sealed class TrainingData : IDisposable
     public EpochShape FirstEpoch(int batchSize, long seed, bool isPacked = true)
     {
         var options = isPacked ? _options : _options with { Packing = false };
-        return new BatchStream(new StoredWindows(Train, options, batchSize, options.Seed ?? seed), options, null).FirstEpoch();
+        return new BatchStream(
+            new StoredWindows(Train, options, batchSize, options.Seed ?? seed), options, null).FirstEpoch();
     }
 
     /// <inheritdoc/>
@@ -125,7 +129,8 @@ public sealed class TrainingData : IDisposable
         var evalReaders = options.Eval.Select(set => DataSetReader.Open(set, baseDirectory, faults)).ToList();
         faults.ThrowIfAny("the data section");
 
-        var files = trainReaders.Concat(evalReaders).SelectMany(reader => reader.Files).DistinctBy(file => file.Path).ToList();
+        var files = trainReaders.Concat(evalReaders).SelectMany(
+            reader => reader.Files).DistinctBy(file => file.Path).ToList();
         var stamps = FileStamps.Of(files);
         TrainingData? data = null;
         try
@@ -143,7 +148,8 @@ public sealed class TrainingData : IDisposable
     }
 
     private static TrainingData Read(
-        DataOptions options, TextEncoder encoder, IReadOnlyList<DataSetReader> trainReaders, IReadOnlyList<DataSetReader> evalReaders,
+        DataOptions options, TextEncoder encoder, IReadOnlyList<DataSetReader> trainReaders,
+        IReadOnlyList<DataSetReader> evalReaders,
         IReadOnlyList<DataFile> files, FileStamps stamps, Action<long>? progress, CancellationToken cancellation)
     {
         // Streaming shall begin at once, so that large files are not read whole for their hash.
@@ -151,7 +157,9 @@ public sealed class TrainingData : IDisposable
         var hashes = files.ToDictionary(
             file => file.Path, file => new DataFileHash(file.Name, hashOf(file.Path), new FileInfo(file.Path).Length));
         var tasks = new TaskRegistry(options.Train);
-        var streamed = options.Streaming ? StreamedData.Of(trainReaders, options, HashOf(trainReaders, hashes), stamps) : null;
+        var streamed = options.Streaming
+            ? StreamedData.Of(trainReaders, options, HashOf(trainReaders, hashes), stamps)
+            : null;
         var train = streamed is null ? ReadAll(trainReaders) : null;
         try
         {
@@ -172,17 +180,24 @@ public sealed class TrainingData : IDisposable
     internal static void Check(DataOptions options, TextEncoder encoder, Faults faults)
     {
         if (options.AddEos && encoder.EndId is null)
-            faults.Add("data.add_eos", "true, and the tokenizer has no end-of-text token", "false", "or give the tokenizer an eos_token");
+            faults.Add(
+                "data.add_eos", "true, and the tokenizer has no end-of-text token", "false",
+                "or give the tokenizer an eos_token");
         if (encoder.Prefix.Count + 2 > options.MaxLength)
-            faults.Add("data.max_length", $"{options.MaxLength}", $"room for {encoder.Prefix.Count} special tokens and two more");
+            faults.Add(
+                "data.max_length", $"{options.MaxLength}",
+                $"room for {encoder.Prefix.Count} special tokens and two more");
     }
 
-    private static string HashOf(IEnumerable<DataSetReader> readers, Dictionary<string, DataFileHash> hashes) => Sha256.OfBytes(
-        Encoding.ASCII.GetBytes(string.Join('\n', readers.SelectMany(reader => reader.Files).Select(file => hashes[file.Path].Sha256))));
+    private static string HashOf(
+        IEnumerable<DataSetReader> readers, Dictionary<string, DataFileHash> hashes) => Sha256.OfBytes(
+        Encoding.ASCII.GetBytes(
+            string.Join('\n', readers.SelectMany(reader => reader.Files).Select(file => hashes[file.Path].Sha256))));
 }
 
 /// <summary>Which bytes a run was trained on.</summary>
 /// <param name="File">The file, as the recipe names it.</param>
-/// <param name="Sha256">Hash of its bytes, lower-case hex; of a large file that is streamed <c>sampled-</c> and a hash of its size and samples.</param>
+/// <param name="Sha256">Hash of its bytes, lower-case hex; of a large file that is streamed <c>sampled-</c> and a hash
+/// of its size and samples.</param>
 /// <param name="Bytes">Its size.</param>
 public sealed record DataFileHash(string File, string Sha256, long Bytes);

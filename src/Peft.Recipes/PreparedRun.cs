@@ -79,7 +79,8 @@ public sealed class PreparedRun(
     }
 
     /// <summary>
-    /// Measures what was trained, and the bare base where the recipe wants it, on the recipe's tasks; keeps the numbers
+    /// Measures what was trained, and the base model where the recipe wants it, on the recipe's tasks; keeps the
+    /// numbers
     /// beside the result.
     /// </summary>
     /// <param name="say">Told what cannot be shown, and why.</param>

@@ -17,7 +17,9 @@ public class DataPreviewTests
             rows: 2);
         Assert.Equal(2, preview.Sequences.Count);
         var first = preview.Sequences[0];
-        Assert.Equal(("a", new RowId("a.csv", 1), "a", 4, 3), (first.DataSet, first.Row, first.Task, first.CutTokens, first.LearnedTokens));
+        Assert.Equal(
+            ("a", new RowId("a.csv", 1), "a", 4, 3),
+            (first.DataSet, first.Row, first.Task, first.CutTokens, first.LearnedTokens));
         Assert.Equal("<efxy>", string.Concat(first.Tokens.Select(token => token.Text)));
         Assert.Equal([false, false, false, true, true, true], first.Tokens.Select(token => token.IsLearned));
         Assert.Equal([true, false, false, false, false, true], first.Tokens.Select(token => token.IsSpecial));

@@ -29,7 +29,8 @@ internal static class Given
     }
 
     /// <summary>Options with one training set; <paramref name="more"/> are further keys of the section.</summary>
-    public static DataOptions Train(string set, string more = "") => Options($"{{\"train\": [{set}]{(more == "" ? "" : ", " + more)}}}");
+    public static DataOptions Train(string set, string more = "") =>
+        Options($"{{\"train\": [{set}]{(more == "" ? "" : ", " + more)}}}");
 
     public static DataSetReader Reader(TempFolder folder, string set)
     {
@@ -39,7 +40,8 @@ internal static class Given
         return reader;
     }
 
-    public static TrainingData Open(TempFolder folder, DataOptions options) => TrainingData.Open(options, Characters, folder.Path);
+    public static TrainingData Open(TempFolder folder, DataOptions options) =>
+        TrainingData.Open(options, Characters, folder.Path);
 
     public static string Text(IEnumerable<int> ids) => string.Concat(ids.Select(id => id switch
     {

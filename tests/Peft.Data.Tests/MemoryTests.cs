@@ -13,7 +13,8 @@ public class MemoryTests
     public void Two_hundred_thousand_rows_are_read_in_bounded_memory()
     {
         using var folder = new TempFolder();
-        folder.WriteParquet("t.parquet", ("q", Words(200000)), ("a", Enumerable.Range(0, 200000).Select(row => $"a{row}").ToArray()));
+        folder.WriteParquet(
+            "t.parquet", ("q", Words(200000)), ("a", Enumerable.Range(0, 200000).Select(row => $"a{row}").ToArray()));
         var reader = Given.Reader(folder, $$"""{"files": "t.parquet", {{Template}}}""");
         var (rows, most, before) = (0L, 0L, GC.GetTotalMemory(forceFullCollection: true));
         foreach (var example in reader.Read())
@@ -37,7 +38,10 @@ public class MemoryTests
             Given.Train($$"""{"files": "t.parquet", {{Text}}}""", "\"memory_budget_mb\": 8"),
             Given.Characters,
             folder.Path,
-            count => most = count % 65536 == 0 ? Math.Max(most, GC.GetTotalMemory(forceFullCollection: true) - before) : most);
+            count =>
+                most = count % 65536 == 0
+                    ? Math.Max(most, GC.GetTotalMemory(forceFullCollection: true) - before)
+                    : most);
         Assert.Equal(200000, data.Train.Count);
         Assert.InRange(most, 1, 56 << 20); // the tokens are 160 MB; what the threads hold at the moment comes on top of the budget
     }
@@ -47,7 +51,8 @@ public class MemoryTests
     {
         using var folder = new TempFolder();
         folder.WriteParquet("t.parquet", 2000, ("t", Words(50000)));
-        using var data = Given.Open(folder, Given.Train(Streamed.Set("t.parquet"), Streamed.Keys(2000, "\"max_length\": 512")));
+        using var data = Given.Open(
+            folder, Given.Train(Streamed.Set("t.parquet"), Streamed.Keys(2000, "\"max_length\": 512")));
         var stream = data.Batches(16, 0);
         var before = GC.GetTotalMemory(forceFullCollection: true);
         var most = 0L;

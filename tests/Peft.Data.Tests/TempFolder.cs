@@ -26,7 +26,8 @@ internal sealed class TempFolder : IDisposable
     /// <summary>Writes a Parquet file of the columns: arrays of texts, bytes, or numbers and truth values.</summary>
     /// <param name="name">The file.</param>
     /// <param name="columns">Names and values.</param>
-    public string WriteParquet(string name, params (string Name, Array Values)[] columns) => WriteParquet(name, 10_000, columns);
+    public string WriteParquet(string name, params (string Name, Array Values)[] columns) =>
+        WriteParquet(name, 10_000, columns);
 
     /// <summary>The same in row groups of a size.</summary>
     public string WriteParquet(string name, int groupRows, params (string Name, Array Values)[] columns)
@@ -44,12 +45,14 @@ internal sealed class TempFolder : IDisposable
 
     public void Dispose() => Directory.Delete(Path, recursive: true);
 
-    private async Task WriteAsync(string name, int groupRows, CompressionMethod compression, (string Name, Array Values)[] columns)
+    private async Task WriteAsync(
+        string name, int groupRows, CompressionMethod compression, (string Name, Array Values)[] columns)
     {
         var fields = columns.Select(column => new Parquet.Schema.DataField(
             column.Name, column.Values.GetType().GetElementType()!, column.Values is string?[] or byte[]?[])).ToArray();
         await using var stream = File.Create(this[name]);
-        await using var writer = await ParquetWriter.CreateAsync(new ParquetSchema(fields), stream, new ParquetOptions { CompressionMethod = compression });
+        await using var writer = await ParquetWriter.CreateAsync(
+            new ParquetSchema(fields), stream, new ParquetOptions { CompressionMethod = compression });
         var rows = columns[0].Values.Length;
         for (var from = 0; from < rows; from += groupRows)
         {
@@ -60,10 +63,13 @@ internal sealed class TempFolder : IDisposable
         }
     }
 
-    private static Task WriteAsync(ParquetRowGroupWriter group, Parquet.Schema.DataField field, Array values, int from, int count) => values switch
+    private static Task WriteAsync(
+        ParquetRowGroupWriter group, Parquet.Schema.DataField field, Array values, int from, int count) => values switch
     {
-        string?[] texts => group.WriteAsync(field, (IReadOnlyCollection<string>)new ArraySegment<string>(texts!, from, count)),
-        byte[]?[] bytes => group.WriteAsync(field, (IReadOnlyCollection<byte[]>)new ArraySegment<byte[]>(bytes!, from, count)),
+        string?[] texts => group.WriteAsync(
+            field, (IReadOnlyCollection<string>)new ArraySegment<string>(texts!, from, count)),
+        byte[]?[] bytes => group.WriteAsync(
+            field, (IReadOnlyCollection<byte[]>)new ArraySegment<byte[]>(bytes!, from, count)),
         long[] numbers => group.WriteAsync<long>(field, numbers.AsMemory(from, count)),
         int[] numbers => group.WriteAsync<int>(field, numbers.AsMemory(from, count)),
         double[] numbers => group.WriteAsync<double>(field, numbers.AsMemory(from, count)),

@@ -26,7 +26,9 @@ public class TrainingDataTests
             """));
         var all = data.Train.Statistics;
         Assert.Equal((7L, 1L, 1L, 1L, 4L), (all.Rows, all.FilteredRows, all.BadRows, all.LongRows, all.Sequences));
-        Assert.Equal((6L + 4 + 10 + 5, 5L + 3 + 4 + 3, 5L, 1L), (all.Tokens, all.LearnedTokens, all.CutTokens, all.CutSequences));
+        Assert.Equal(
+            (6L + 4 + 10 + 5, 5L + 3 + 4 + 3, 5L, 1L),
+            (all.Tokens, all.LearnedTokens, all.CutTokens, all.CutSequences));
         Assert.Equal(new LengthStatistics(4, 5, 10, 10, 10), all.Lengths);
         Assert.Equal([new("a", 2), new("yesno", 2)], all.Tasks);
         Assert.Equal(["a", "b"], data.Train.DataSets.Select(set => set.Name));
@@ -49,7 +51,8 @@ public class TrainingDataTests
             Given.Train($$"""{"files": "a.csv", {{Text}}}""", "\"add_eos\": false, \"on_long_answer\": \"skip\", \"max_length\": 4"),
             Given.NoSpecials, folder.Path);
         var all = data.Train.Statistics;
-        Assert.Equal((3L, 1L, 1L, 2L, 1L), (all.Rows, all.LongRows, all.UnlearnableRows, all.DroppedRows, all.Sequences));
+        Assert.Equal(
+            (3L, 1L, 1L, 2L, 1L), (all.Rows, all.LongRows, all.UnlearnableRows, all.DroppedRows, all.Sequences));
     }
 
     [Fact]
@@ -118,7 +121,7 @@ public class TrainingDataTests
             """)));
         Assert.StartsWith("the data section has 3 faults:", error.Message);
         Assert.Equal(
-            ["data.train[0].files", "data.train[1].template.text", "data.eval[0].template.text"],
+            ["data.train[0].files", "recipe.json:1: data.train[1].template.text", "recipe.json:2: data.eval[0].template.text"],
             error.Items.Select(fault => fault.Place));
     }
 
@@ -157,7 +160,8 @@ public class TrainingDataTests
         var error = Assert.Throws<UserException>(() => Given.Open(folder, Given.Train(
             $$"""{"files": "a.csv", "filter": "t == 'z'", {{Text}}}""")));
         Assert.Equal(
-            "data.train[0]: no sequence: 2 rows read, 2 left out by the filter, 0 bad, 0 too long; expected at least one."
+            "data.train[0]: no sequence: 2 rows read, 2 left out by the filter, 0 bad, 0 too long; expected at"
+                + " least one."
             + " Correct the filter or the files.",
             error.Message);
     }
@@ -182,7 +186,8 @@ public class TrainingDataTests
                     File.SetLastWriteTimeUtc(folder["t.csv"], DateTime.UtcNow.AddSeconds(1));
             }));
         Assert.Equal(
-            "t.csv: changed while it was being read; expected a file that nobody writes to. Start again when it is complete, or train on a copy.",
+            "t.csv: changed while it was being read; expected a file that nobody writes to. Start again when it is"
+                + " complete, or train on a copy.",
             error.Message);
     }
 
@@ -194,7 +199,8 @@ public class TrainingDataTests
         Assert.StartsWith("t.parquet: changed while it was being read; ", Assert.Throws<DataFileException>(() => TrainingData.Open(
             Given.Train($$"""{"files": "t.parquet", {{Text}}}"""), Given.Characters, folder.Path, _ =>
             {
-                using var file = new FileStream(folder["t.parquet"], FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
+                using var file = new FileStream(
+                    folder["t.parquet"], FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
                 file.SetLength(100);
             })).Message);
     }

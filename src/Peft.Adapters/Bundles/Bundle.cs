@@ -211,7 +211,7 @@ internal sealed class PeftBundle : Bundle
 
     private protected override SavedTensors Open(CausalLanguageModel model)
     {
-        var weights = SafetensorsCheckpoint.Open(Directory, BundleFiles.Weights);
+        var weights = AdapterWeights.Open(Directory);
         RequireArchitecture(model, weights);
         if (_config.FanInFanOut)
             Warn($"{Directory}: fan_in_fan_out has no effect: the projections of a {model.Config.ModelType} model are stored (out, in)");

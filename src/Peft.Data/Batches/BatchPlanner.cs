@@ -1,9 +1,9 @@
 namespace Peft.Data.Batches;
 
 /// <summary>
-/// Which sequences of a window make which batches. Without packing, those of like length share a batch; with packing, the window
-/// is packed into rows and rows of like length share a batch. A plan is a function of the window and its place, so nothing but the
-/// place has to be kept. Every sequence fits a row.
+/// Which sequences of a window make which batches. Without packing, those of like length share a batch; with packing,
+/// the window is packed into rows and rows of like length share a batch. A plan is a function of the window and its
+/// place, so nothing but the place has to be kept. Every sequence fits a row.
 /// </summary>
 internal sealed class BatchPlanner(BatchOptions options, int batchSize, long seed)
 {
@@ -37,10 +37,12 @@ internal sealed class BatchPlanner(BatchOptions options, int batchSize, long see
 
     private long[][][] Packed(long[] indices, Func<long, int> lengthOf, ulong key)
     {
-        long[][] rows = [.. RowPacker.Pack(indices, lengthOf, options.RowLength, options.Shuffle).Select(row => row.ToArray())];
+        var packed = RowPacker.Pack(indices, lengthOf, options.RowLength, options.Shuffle);
+        long[][] rows = [.. packed.Select(row => row.ToArray())];
         if (options.Shuffle)
         {
-            // The packer's first rows hold the longest sequences: a batch shall hold a mixture, of rows that are filled alike.
+            // The packer's first rows hold the longest sequences: a batch shall hold a mixture, of rows that are filled
+            // alike.
             Permutation.Shuffle(rows.AsSpan(), key);
             rows = [.. rows.OrderBy(row => row.Sum(lengthOf))];
         }
@@ -48,21 +50,28 @@ internal sealed class BatchPlanner(BatchOptions options, int batchSize, long see
         // Batches of one size, or one row less: no small batch is left over in each window.
         var batches = new long[(rows.Length + batchSize - 1) / batchSize][][];
         for (var at = 0; at < batches.Length; at++)
-            batches[at] = rows[(int)((long)rows.Length * at / batches.Length)..(int)((long)rows.Length * (at + 1) / batches.Length)];
+            batches[at] = rows[Start(at)..Start(at + 1)];
         return batches;
+
+        int Start(int batch) => (int)((long)rows.Length * batch / batches.Length);
     }
 }
 
-/// <summary>Puts sequences side by side into rows of a fixed length: each goes to the fullest row that still has room for it.</summary>
-/// <remarks>Source: Ding et al. 2024, arXiv:2404.10830, section 3 (best-fit-decreasing packing); n log n for n sequences.</remarks>
+/// <summary>Puts sequences side by side into rows of a fixed length: each goes to the fullest row that still has room
+/// for it.</summary>
+/// <remarks>Source: Ding et al. 2024, arXiv:2404.10830, section 3 (best-fit-decreasing packing); n log n for n
+/// sequences.</remarks>
 internal static class RowPacker
 {
-    /// <summary>The rows in the order in which they were opened, each with its sequences in the order they came.</summary>
+    /// <summary>The rows in the order in which they were opened, each with its sequences in the order they
+    /// came.</summary>
     /// <param name="indices">The sequences.</param>
     /// <param name="lengthOf">The length of a sequence, at most <paramref name="rowLength"/>.</param>
     /// <param name="rowLength">Tokens of a row.</param>
-    /// <param name="isLongestFirst">Whether long sequences are placed first; equal lengths keep their order. If not, all do.</param>
-    public static List<List<long>> Pack(IReadOnlyList<long> indices, Func<long, int> lengthOf, int rowLength, bool isLongestFirst)
+    /// <param name="isLongestFirst">Whether long sequences are placed first; equal lengths keep their order. If not,
+    /// all do.</param>
+    public static List<List<long>> Pack(
+        IReadOnlyList<long> indices, Func<long, int> lengthOf, int rowLength, bool isLongestFirst)
     {
         var sequences = indices.Select(index => (Index: index, Length: lengthOf(index)));
         if (isLongestFirst)

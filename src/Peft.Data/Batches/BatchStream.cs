@@ -4,9 +4,10 @@ using Peft.Formats;
 namespace Peft.Data.Batches;
 
 /// <summary>
-/// The endless stream of training batches. Sequences come in a random order, a window of <c>bucket_window</c> batches at a
-/// time; those of a window are sorted by length and cut into batches, or packed into rows, so that little padding is computed,
-/// and the batches are shuffled. Every sequence of an epoch comes exactly once; batches at the end of an epoch may be smaller.
+/// The endless stream of training batches. Sequences come in a random order, a window of <c>bucket_window</c> batches
+/// at a time; those of a window are sorted by length and cut into batches, or packed into rows, so that little padding
+/// is computed, and the batches are shuffled. Every sequence of an epoch comes exactly once; batches at the end of an
+/// epoch may be smaller.
 /// </summary>
 public sealed class BatchStream : IEnumerable<TokenBatch>
 {
@@ -31,8 +32,8 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
     /// <summary>The place before the next batch.</summary>
     public BatchStreamState State => _at;
 
-    /// <summary>Batches in an epoch; with packing, in the first one: the others pack a little better or worse. Null where rows
-    /// are streamed and only reading tells.</summary>
+    /// <summary>Batches in an epoch; with packing, in the first one: the others pack a little better or worse. Null
+    /// where rows are streamed and only reading tells.</summary>
     public long? BatchesPerEpoch => _source.SequencesPerEpoch is not { } sequences ? null
         : _at.RowLength == 0 ? (sequences + _at.BatchSize - 1) / _at.BatchSize
         : FirstEpoch().Batches;
@@ -53,13 +54,15 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
         {
             throw UserException.At(
                 "resume", $"epoch {state.Epoch}, window {state.Window}, batch {state.Batch}",
-                "a place in these " + (state.Stream is null ? Words.Count(state.Sequences, "sequence") : "streamed rows"),
+                "a place in these "
+                    + (state.Stream is null ? Words.Count(state.Sequences, "sequence") : "streamed rows"),
                 "the checkpoint is damaged: resume from another one");
         }
     }
 
     /// <summary>The next batch.</summary>
-    /// <exception cref="Examples.DataRowException">Streaming, and a row cannot be used and on_bad_row is error.</exception>
+    /// <exception cref="Examples.DataRowException">Streaming, and a row cannot be used and on_bad_row is
+    /// error.</exception>
     public TokenBatch Next()
     {
         if (_window is null)
@@ -125,7 +128,8 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
         Require("number of sequences", given.Sequences, here.Sequences);
         Require("number of weighted data sets", given.Drawn.Count, here.Drawn.Count);
         Require(
-            "shuffle_buffer_size (0: not streaming)", given.Stream?.ShuffleBufferSize ?? 0, here.Stream?.ShuffleBufferSize ?? 0);
+            "shuffle_buffer_size (0: not streaming)", given.Stream?.ShuffleBufferSize ?? 0,
+            here.Stream?.ShuffleBufferSize ?? 0);
         Require("number of data sets", given.Stream?.Sets.Count ?? 0, here.Stream?.Sets.Count ?? 0);
         Require("data hash", given.DataSha256, here.DataSha256);
     }
@@ -135,7 +139,8 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
         if (!EqualityComparer<T>.Default.Equals(given, here))
         {
             throw UserException.At(
-                "resume", $"{what} was {given} when the checkpoint was written and is {here} now", "the same data and settings",
+                "resume", $"{what} was {given} when the checkpoint was written and is {here} now",
+                "the same data and settings",
                 "set it back, or start anew with --overwrite");
         }
     }

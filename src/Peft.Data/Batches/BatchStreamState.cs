@@ -3,7 +3,8 @@ using Peft.Formats;
 
 namespace Peft.Data.Batches;
 
-/// <summary>A place in the stream of batches: small, and enough to go on bit for bit with the same data and settings.</summary>
+/// <summary>A place in the stream of batches: small, and enough to go on bit for bit with the same data and
+/// settings.</summary>
 /// <param name="Seed">The seed of the order.</param>
 /// <param name="BatchSize">Rows in a batch.</param>
 /// <param name="BucketWindow">Batches in a window of like lengths.</param>
@@ -13,10 +14,12 @@ namespace Peft.Data.Batches;
 /// <param name="Epoch">The epoch, from 0.</param>
 /// <param name="Window">The window in the epoch, from 0.</param>
 /// <param name="Batch">The next batch in the window, from 0.</param>
-/// <param name="Drawn">Sequences drawn of each weighted data set before the window; empty without weights, and where streaming.</param>
+/// <param name="Drawn">Sequences drawn of each weighted data set before the window; empty without weights, and where
+/// streaming.</param>
 /// <param name="Stream">Where reading stands before the window; null unless streaming.</param>
 public sealed record BatchStreamState(
-    long Seed, int BatchSize, int BucketWindow, int RowLength, long Sequences, string DataSha256, long Epoch, long Window, int Batch,
+    long Seed, int BatchSize, int BucketWindow, int RowLength, long Sequences, string DataSha256, long Epoch,
+    long Window, int Batch,
     IReadOnlyList<long> Drawn, StreamPosition? Stream = null)
 {
     private static readonly JsonSerializerOptions Json = new()
@@ -40,7 +43,8 @@ public sealed record BatchStreamState(
         catch (JsonException error)
         {
             throw UserException.At(
-                "data position", error.Message.TrimEnd('.'), "what a checkpoint of this program holds", "resume from another checkpoint",
+                "data position", error.Message.TrimEnd('.'), "what a checkpoint of this program holds",
+                "resume from another checkpoint",
                 error);
         }
     }

@@ -8,7 +8,8 @@ public static class CounterRandom
 {
     private const ulong Golden = 0x9E3779B97F4A7C15;
 
-    /// <summary>A key out of a seed and numbers that name what is drawn; every seed counts, 0 and negative ones too.</summary>
+    /// <summary>A key out of a seed and numbers that name what is drawn; every seed counts, 0 and negative ones
+    /// too.</summary>
     public static ulong Key(long seed, params ReadOnlySpan<long> parts)
     {
         var key = Mix(unchecked((ulong)seed + Golden));
@@ -21,7 +22,8 @@ public static class CounterRandom
     public static ulong Bits(ulong key, ulong index) => Mix(unchecked(key + (index + 1) * Golden));
 
     /// <summary>A number from 0 to below <paramref name="bound"/>; the bias is below bound / 2^64.</summary>
-    public static long Below(ulong key, ulong index, long bound) => (long)Math.BigMul(Bits(key, index), (ulong)bound, out _);
+    public static long Below(ulong key, ulong index, long bound) =>
+        (long)Math.BigMul(Bits(key, index), (ulong)bound, out _);
 
     /// <summary>A number from 0 to below 1, of 53 bits.</summary>
     public static double Unit(ulong key, ulong index) => (Bits(key, index) >> 11) * (1.0 / (1L << 53));
@@ -38,9 +40,9 @@ public static class CounterRandom
 }
 
 /// <summary>
-/// A random order of the numbers 0 to n-1. Small ones are shuffled (Fisher-Yates); large ones are computed place by place
-/// by a Feistel network over the next even power of two, walking on until the number is below n. So 10 million sequences
-/// are shuffled as a whole without memory, and any place can be asked for at once.
+/// A random order of the numbers 0 to n-1. Small ones are shuffled (Fisher-Yates); large ones are computed place by
+/// place by a Feistel network over the next even power of two, walking on until the number is below n. So 10 million
+/// sequences are shuffled as a whole without memory, and any place can be asked for at once.
 /// </summary>
 internal sealed class Permutation
 {

@@ -7,9 +7,9 @@ namespace Peft.Data.Batches;
 internal sealed record DrawRange(long Start, long Count, double? Weight);
 
 /// <summary>
-/// Which sequence comes when. Without weights an epoch is each sequence once. With weights each place draws a data set by
-/// weight and takes that one's next sequence; a data set begins again, in another order, when it is through. An epoch
-/// then is as many places as there are sequences.
+/// Which sequence comes when. Without weights an epoch is each sequence once. With weights each place draws a data set
+/// by weight and takes that one's next sequence; a data set begins again, in another order, when it is through. An
+/// epoch then is as many places as there are sequences.
 /// </summary>
 internal sealed class DrawOrder
 {
@@ -62,7 +62,11 @@ internal sealed class DrawOrder
         if (!_isShuffled)
             return place;
         if (_passes[slot] is not { } current || current.Pass != pass)
-            _passes[slot] = current = (pass, new Permutation(count, CounterRandom.Key(_seed, (long)RandomStream.Order, slot, pass)));
+        {
+            var key = CounterRandom.Key(_seed, (long)RandomStream.Order, slot, pass);
+            _passes[slot] = current = (pass, new Permutation(count, key));
+        }
+
         return current.Order[place];
     }
 }
@@ -73,7 +77,8 @@ internal sealed class WeightedDraw
     private readonly long _seed;
     private readonly double[]? _limits; // cumulated shares, the last is 1
 
-    /// <param name="weights">The weight of each data set; a data set without one among others with one counts as 1.</param>
+    /// <param name="weights">The weight of each data set; a data set without one among others with one counts as
+    /// 1.</param>
     /// <param name="seed">The seed.</param>
     public WeightedDraw(IReadOnlyList<double?> weights, long seed)
     {

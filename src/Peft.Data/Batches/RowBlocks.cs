@@ -7,18 +7,21 @@ using Peft.Formats.Tokenizers;
 namespace Peft.Data.Batches;
 
 /// <summary>
-/// One data set, endlessly: rows are read in blocks of <c>shuffle_buffer_size</c> in file order, each block is shuffled, and its
-/// rows are encoded a few at a time as they are drawn. Only the current block is held.
+/// One data set, endlessly: rows are read in blocks of <c>shuffle_buffer_size</c> in file order, each block is
+/// shuffled, and its rows are encoded a few at a time as they are drawn. Only the current block is held.
 /// </summary>
 internal sealed class RowBlocks(
-    StreamedSet set, FileStamps stamps, BatchOptions options, TextEncoder encoder, TaskRegistry tasks, ulong key) : IDisposable
+    StreamedSet set, FileStamps stamps, BatchOptions options, TextEncoder encoder, TaskRegistry tasks,
+    ulong key) : IDisposable
 {
     private const int EncodedTogether = 64; // rows
     private readonly DataSetReader _reader = set.Reader;
     private readonly SequenceBuilder _builder = new(encoder, options);
-    private readonly int _taskId = tasks.IdOf(set.Reader.Options.Task ?? set.Reader.Options.Name, set.Reader.Options.Place);
+    private readonly int _taskId = tasks.IdOf(
+        set.Reader.Options.Task ?? set.Reader.Options.Name, set.Reader.Options.Place);
     private readonly Dictionary<string, int> _fileIndex =
-        set.Reader.Files.Select((file, at) => (file.Name, at)).ToDictionary(file => file.Name, file => file.at, StringComparer.Ordinal);
+        set.Reader.Files.Select((file, at) => (file.Name, at)).ToDictionary(
+            file => file.Name, file => file.at, StringComparer.Ordinal);
 
     private readonly Queue<(IReadOnlyList<TokenSequence> Sequences, DataRowException? Error)> _encoded = [];
     private IEnumerator<Example>? _rows; // behind the block
@@ -52,7 +55,8 @@ internal sealed class RowBlocks(
         (_sequences, _longRows) = (0, 0);
     }
 
-    /// <summary>Looks for the next sequence. False at the end of a pass; the next pass begins with the next call.</summary>
+    /// <summary>Looks for the next sequence. False at the end of a pass; the next pass begins with the next
+    /// call.</summary>
     /// <exception cref="DataRowException">A row that is read cannot be used and on_bad_row is error.</exception>
     public bool MoveToNext()
     {
@@ -144,7 +148,8 @@ internal sealed class RowBlocks(
     private void Encode()
     {
         var first = _at.Index;
-        var built = new (IReadOnlyList<TokenSequence>, DataRowException?)[Math.Min(EncodedTogether, _block.Length - first)];
+        var count = Math.Min(EncodedTogether, _block.Length - first);
+        var built = new (IReadOnlyList<TokenSequence>, DataRowException?)[count];
         Parallel.For(
             0, built.Length, at => built[at] = _builder.TryBuild(_block[first + at]!, _reader.Options.IsText, _taskId));
         Array.Clear(_block, first, built.Length);

@@ -8,8 +8,8 @@ using Peft.Formats.Tokenizers;
 namespace Peft.Data.Batches;
 
 /// <summary>
-/// The sequences of all data sets of <c>train:</c> or of <c>eval:</c>, by index, in file order: 4 bytes a token and 40 a sequence, in
-/// memory or beyond the budget on disk.
+/// The sequences of all data sets of <c>train:</c> or of <c>eval:</c>, by index, in file order: 4 bytes a token and 40
+/// a sequence, in memory or beyond the budget on disk.
 /// </summary>
 public sealed class SequenceSet : IDisposable
 {
@@ -58,7 +58,8 @@ public sealed class SequenceSet : IDisposable
             var record = ReadRecord(index);
             var ids = new int[record.Length];
             _tokens.Read(record.Offset, MemoryMarshal.AsBytes(ids.AsSpan()));
-            return new TokenSequence(ids, record.LearnedFrom, record.TaskId, new RowId(_files[record.FileId], record.Row), record.CutTokens);
+            return new TokenSequence(
+                ids, record.LearnedFrom, record.TaskId, new RowId(_files[record.FileId], record.Row), record.CutTokens);
         }
     }
 
@@ -91,7 +92,8 @@ public sealed class SequenceSet : IDisposable
     /// <param name="cancellation">Stops reading.</param>
     /// <exception cref="Peft.Formats.UserException">A row cannot be used, or a data set has no sequence.</exception>
     internal static SequenceSet Read(
-        IReadOnlyList<DataSetReader> readers, BatchOptions options, TextEncoder encoder, TaskRegistry tasks, string dataSha256,
+        IReadOnlyList<DataSetReader> readers, BatchOptions options, TextEncoder encoder, TaskRegistry tasks,
+        string dataSha256,
         Action<long>? progress, CancellationToken cancellation)
     {
         var set = new SequenceSet(options, encoder.PadId, dataSha256);

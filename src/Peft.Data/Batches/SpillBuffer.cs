@@ -3,8 +3,8 @@ using Peft.Formats;
 namespace Peft.Data.Batches;
 
 /// <summary>
-/// Bytes that are appended and then read at any place: in memory up to a budget, beyond it in a temporary file that has no
-/// name (so that a crash leaves nothing). What is read does not depend on where it lies.
+/// Bytes that are appended and then read at any place: in memory up to a budget, beyond it in a temporary file that has
+/// no name (so that a crash leaves nothing). What is read does not depend on where it lies.
 /// </summary>
 internal sealed class SpillBuffer(long budget, string folder) : IDisposable
 {

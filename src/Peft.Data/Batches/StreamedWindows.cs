@@ -7,9 +7,10 @@ using Peft.Formats.Tokenizers;
 namespace Peft.Data.Batches;
 
 /// <summary>
-/// Windows of sequences that are read and tokenised as they are drawn. With weights each place draws a data set by weight, as
-/// <see cref="DrawOrder"/> does, and a data set begins again when it is through. Without, an epoch is each row once: data
-/// sets are drawn by the rows that they have left, or one after the other where rows are not shuffled.
+/// Windows of sequences that are read and tokenised as they are drawn. With weights each place draws a data set by
+/// weight, as
+/// <see cref="DrawOrder"/> does, and a data set begins again when it is through. Without, an epoch is each row once:
+/// data sets are drawn by the rows that they have left, or one after the other where rows are not shuffled.
 /// </summary>
 internal sealed class StreamedWindows : IWindowSource, IDisposable
 {
@@ -19,7 +20,8 @@ internal sealed class StreamedWindows : IWindowSource, IDisposable
     private readonly WeightedDraw _choice;
     private readonly int _windowRows;
 
-    public StreamedWindows(StreamedData data, BatchOptions options, TextEncoder encoder, TaskRegistry tasks, int batchSize, long seed)
+    public StreamedWindows(
+        StreamedData data, BatchOptions options, TextEncoder encoder, TaskRegistry tasks, int batchSize, long seed)
     {
         _options = options;
         _rows = [.. data.Sets.Select(set => set.Rows)];
@@ -30,7 +32,8 @@ internal sealed class StreamedWindows : IWindowSource, IDisposable
         SequencesPerEpoch = data.SequencesPerEpoch;
         PadId = encoder.PadId;
         Start = new BatchStreamState(
-            seed, batchSize, options.BucketWindow, options.RowLength, SequencesPerEpoch ?? 0, data.DataSha256, 0, 0, 0, [],
+            seed, batchSize, options.BucketWindow, options.RowLength, SequencesPerEpoch ?? 0, data.DataSha256, 0, 0, 0,
+            [],
             new StreamPosition(options.ShuffleBufferSize, 0, Positions()));
     }
 
@@ -102,8 +105,8 @@ internal sealed class StreamedWindows : IWindowSource, IDisposable
 
     private RowBlocks? ByRowsLeft(long epoch, long place)
     {
-        List<int> open =
-            [.. Enumerable.Range(0, _sets.Length).Where(set => _sets[set].Position.Pass == epoch && _sets[set].MoveToNext())];
+        var all = Enumerable.Range(0, _sets.Length);
+        List<int> open = [.. all.Where(set => _sets[set].Position.Pass == epoch && _sets[set].MoveToNext())];
         if (open.Count == 0)
             return null;
         if (open.Count == 1 || !_options.Shuffle)
@@ -137,7 +140,8 @@ internal sealed record StreamedData(
     /// <param name="options">The recipe's section.</param>
     /// <param name="dataSha256">Hash over the data files.</param>
     /// <param name="stamps">The files as they were before that.</param>
-    /// <exception cref="UserException">Rows are to come once an epoch from several data sets, and one is of unknown size.</exception>
+    /// <exception cref="UserException">Rows are to come once an epoch from several data sets, and one is of unknown
+    /// size.</exception>
     public static StreamedData Of(
         IReadOnlyList<DataSetReader> readers, BatchOptions options, string dataSha256, FileStamps stamps)
     {
@@ -147,7 +151,8 @@ internal sealed record StreamedData(
         var why = open is not null ? $"{open.Reader.Options.Place}: {open.Unknown}"
             : options.OnLongAnswer == LongAnswerPolicy.Skip ? "on_long_answer is skip"
             : options.Packing ? "with packing" : null;
-        if (open is not null && sets.Count > 1 && options.Shuffle && sets.TrueForAll(set => set.Reader.Options.Weight is null))
+        if (open is not null && sets.Count > 1 && options.Shuffle
+            && sets.TrueForAll(set => set.Reader.Options.Weight is null))
         {
             throw UserException.At(
                 "data.train", $"{sets.Count} data sets of unknown size without `weight:`, streamed ({why})",

@@ -3,8 +3,8 @@ using Peft.Data.Tokens;
 
 namespace Peft.Data.Batches;
 
-/// <summary>Rows of one length, ready for a model: a sequence each, padded on the right, or packed ones, several sequences each.
-/// B = BatchSize rows, T = Length, S sequences (S = B unless rows are packed).</summary>
+/// <summary>Rows of one length, ready for a model: a sequence each, padded on the right, or packed ones, several
+/// sequences each. B = BatchSize rows, T = Length, S sequences (S = B unless rows are packed).</summary>
 /// <param name="BatchSize">Number of rows B.</param>
 /// <param name="Length">Length T of the longest row.</param>
 /// <param name="Ids">Token ids [B*T], row by row.</param>
@@ -16,7 +16,8 @@ namespace Peft.Data.Batches;
 /// <param name="Rows">Origin of each sequence [S].</param>
 /// <param name="LearnedTokens">How many targets count.</param>
 public sealed record TokenBatch(
-    int BatchSize, int Length, int[] Ids, int[] Targets, int[] Starts, int[] Lengths, int[] TaskIds, RowId[] Rows, long LearnedTokens)
+    int BatchSize, int Length, int[] Ids, int[] Targets, int[] Starts, int[] Lengths, int[] TaskIds, RowId[] Rows,
+    long LearnedTokens)
 {
     /// <summary>The target that no loss counts (PyTorch's ignore_index).</summary>
     public const int Ignored = -100;

@@ -33,7 +33,8 @@ public sealed record DataSetOptions
     [Key]
     public string? TaskColumn { get; init; }
 
-    /// <summary>How often its sequences are drawn, relative to the other data sets; null to see each sequence once an epoch.</summary>
+    /// <summary>How often its sequences are drawn, relative to the other data sets; null to see each sequence once an
+    /// epoch.</summary>
     [Key(Above = 0)]
     public double? Weight { get; init; }
 
@@ -51,8 +52,8 @@ public sealed record DataSetOptions
     /// <summary>A condition that rows must meet, over their columns; null for all rows.</summary>
     public ParsedTemplate? Filter { get; init; }
 
-    /// <summary>Further columns, in the order in which they are made: name, and expression over the file's columns and those
-    /// before.</summary>
+    /// <summary>Further columns, in the order in which they are made: name, and expression over the file's columns and
+    /// those before.</summary>
     public IReadOnlyList<KeyValuePair<string, ParsedTemplate>> Columns { get; init; } = [];
 
     /// <summary>What is given to the model; null for plain text, of which every token is learned.</summary>
@@ -79,7 +80,8 @@ public sealed record DataSetOptions
     /// <summary>Reads one entry of <c>train:</c> or <c>eval:</c>; what is wrong goes to the reader's faults.</summary>
     /// <param name="reader">The entry.</param>
     /// <param name="onBadRow">The default of <c>on_bad_row</c>.</param>
-    /// <param name="alike">Data sets of which one of the same name gives template, columns and task, where the entry does not.</param>
+    /// <param name="alike">Data sets of which one of the same name gives template, columns and task, where the entry
+    /// does not.</param>
     public static DataSetOptions Read(
         OptionReader reader, BadRowPolicy onBadRow = BadRowPolicy.Error, IReadOnlyList<DataSetOptions>? alike = null)
     {
@@ -88,7 +90,8 @@ public sealed record DataSetOptions
             reader.Fault("files", "missing", "a path, a pattern, or a list of them");
         var options = reader.Bind(new DataSetOptions
         {
-            Name = DefaultName(files), Files = files, Answer = TextTemplate.Literal(""), OnBadRow = onBadRow, Place = reader.Path,
+            Name = DefaultName(files), Files = files, Answer = TextTemplate.Literal(""), OnBadRow = onBadRow,
+            Place = reader.Path,
         });
         var twin = alike?.FirstOrDefault(set => set.Name == options.Name);
         var (prompt, answer) = twin is null || reader.Has("template")
@@ -99,8 +102,10 @@ public sealed record DataSetOptions
         var isOneTask = options.Task is not null || options.TaskColumn is not null;
         return options with
         {
-            Format = reader.Has("format") ? DataFormats.Named(reader.Choice("format", "parquet", DataFormats.Names)) : null,
-            Filter = ReadExpression(reader, "filter", "filter", reader.OptionalText("filter")),
+            Format = reader.Has("format")
+                ? DataFormats.Named(reader.Choice("format", "parquet", DataFormats.Names))
+                : null,
+            Filter = ReadExpression(reader, "filter", reader.OptionalText("filter")),
             Columns = twin is null || reader.Has("columns") ? ReadColumns(reader) : twin.Columns,
             Prompt = prompt,
             Answer = answer,
@@ -110,7 +115,8 @@ public sealed record DataSetOptions
     }
 
     private static string DefaultName(IReadOnlyList<string> files) =>
-        files.Count == 0 ? "" : Path.GetFileName(files[0]).Split('.')[0].Trim('*') is { Length: > 0 } stem ? stem : "data";
+        files.Count == 0 ? ""
+        : Path.GetFileName(files[0]).Split('.')[0].Trim('*') is { Length: > 0 } stem ? stem : "data";
 
     private static List<KeyValuePair<string, ParsedTemplate>> ReadColumns(OptionReader reader)
     {
@@ -122,34 +128,36 @@ public sealed record DataSetOptions
         {
             if (value is not ConfigScalar { Text: { } text })
                 reader.Fault("columns", $"{name}: {value.Describe()}", "an expression");
-            else if (ReadExpression(reader, "columns", $"columns.{name}", text) is { } expression)
+            else if (ReadExpression(reader, $"columns.{name}", text, value) is { } expression)
                 columns.Add(KeyValuePair.Create(name, expression));
         }
 
         return columns;
     }
 
-    private static ParsedTemplate? ReadExpression(OptionReader reader, string key, string path, string? text)
+    private static ParsedTemplate? ReadExpression(
+        OptionReader reader, string key, string? text, ConfigNode? node = null)
     {
         try
         {
-            return text is null ? null : ParsedTemplate.ParseExpression(text, $"{reader.Path}.{path}");
+            return text is null ? null : ParsedTemplate.ParseExpression(text, reader.PlaceOf(key, node));
         }
         catch (TemplateException error)
         {
-            Tell(reader, path, error);
+            Tell(reader, key, error);
             return null;
         }
     }
 
-    // The place within the key is told where it helps: a template may have many lines.
+    // With the place within the key: a template may have many lines.
     private static void Tell(OptionReader reader, string key, TemplateException error)
     {
         foreach (var fault in error.Faults)
             reader.Fault(key, $"line {fault.Line}, column {fault.Column}: {fault.Found}", fault.Expected, fault.Advice);
     }
 
-    private static (TextTemplate? Prompt, TextTemplate Answer) ReadTemplate(OptionReader reader, IReadOnlyList<DataSetOptions>? alike)
+    private static (TextTemplate? Prompt, TextTemplate Answer) ReadTemplate(
+        OptionReader reader, IReadOnlyList<DataSetOptions>? alike)
     {
         var prompt = Parse(reader, "prompt");
         var answer = Parse(reader, "answer");
@@ -157,14 +165,15 @@ public sealed record DataSetOptions
         var isWrong = text is null ? answer is null || prompt is null : answer is not null || prompt is not null;
         if (isWrong && !reader.Faults.Items.Any(fault => fault.Place.Contains(reader.Path, StringComparison.Ordinal)))
         {
-            var found = new (string Key, TextTemplate? Value)[] { ("prompt", prompt), ("answer", answer), ("text", text) }
-                .Where(part => part.Value is not null).Select(part => part.Key).ToList();
+            (string Key, TextTemplate? Value)[] parts = [("prompt", prompt), ("answer", answer), ("text", text)];
+            var found = parts.Where(part => part.Value is not null).Select(part => part.Key).ToList();
             reader.Faults.Add(
                 reader.Path,
                 found.Count == 0 ? "missing" : Words.AllOf(found),
                 "prompt and answer, or text alone",
                 alike is { Count: > 0 } && found.Count == 0
-                    ? "a data set under train gives its template to one of the same name here: " + Words.OneOf([.. alike.Select(set => set.Name)])
+                    ? "a data set under train gives its template to one of the same name here: "
+                        + Words.OneOf([.. alike.Select(set => set.Name)])
                     : "for example {prompt: \"{question}\", answer: \" {answer}\"}");
         }
 
@@ -177,7 +186,7 @@ public sealed record DataSetOptions
             return null;
         try
         {
-            var template = TextTemplate.Parse(text, $"{reader.Path}.{key}");
+            var template = TextTemplate.Parse(text, reader.PlaceOf(key));
             if (!template.HasValues && key != "prompt")
                 reader.Fault(key, Quote.Of(text), "a text with at least one {column}");
             return template;

@@ -111,7 +111,9 @@ public sealed class DataSetReader
                 var known = names.Concat(Options.Columns.Take(computed).Select(column => column.Key)).ToList();
                 var unknown = template.Names.Where(name => !known.Contains(name) && !Functions.HasFunction(name));
                 foreach (var (name, fault) in unknown.Zip(template.Unknown(known, Functions.HasFunction)))
-                    faults.Add(place, $"no column {Quote.Of(name)} in {file.Name}", OneOf(known), fault.Advice);
+                    faults.Add(
+                        place, $"no column {Quote.Of(name)} in {file.Name}", OneOf(known),
+                        OtherSeparator(file, names) ?? fault.Advice);
                 var read = template.Names.Where(name => !Options.Columns.Take(computed).Any(made => made.Key == name));
                 CheckTypes(file, place, read, columns, faults);
             }
@@ -133,12 +135,15 @@ public sealed class DataSetReader
         DataFile file, string place, IEnumerable<string> names, IReadOnlyList<TableColumn> columns, Faults faults)
     {
         foreach (var column in columns.Where(column => column.Refused is not null && names.Contains(column.Name)))
-            faults.Add(place, $"{Quote.Of(column.Name)} of {file.Name} has the type {column.Refused}", "a column with a text form");
+            faults.Add(
+                place, $"{Quote.Of(column.Name)} of {file.Name} has the type {column.Refused}",
+                "a column with a text form");
     }
 
     private void CheckTask(DataFile file, List<string> names, Faults faults)
     {
-        if (Options.TaskColumn is not { } task || names.Contains(task) || Options.Columns.Any(column => column.Key == task))
+        if (Options.TaskColumn is not { } task || names.Contains(task)
+            || Options.Columns.Any(column => column.Key == task))
             return;
         var near = NearestName.Of(task, names);
         faults.Add(
@@ -146,8 +151,21 @@ public sealed class DataSetReader
             near is null ? null : $"did you mean {near}?");
     }
 
+    // One column, whose name is that of several: another program's idea of CSV.
+    private static string? OtherSeparator(DataFile file, IReadOnlyList<string> names) => (file.Format, names) switch
+    {
+        (DataFormat.Csv, [var one]) when one.Contains('\t', StringComparison.Ordinal) =>
+            "its columns are separated by tabs: set `format: tsv`",
+        (DataFormat.Csv, [var one]) when one.IndexOfAny([';', '|']) is >= 0 and var at =>
+            $"its columns are separated by {one[at]}: write the file with commas",
+        (DataFormat.Tsv, [var one]) when one.Contains(',', StringComparison.Ordinal) =>
+            "its columns are separated by commas: set `format: csv`",
+        _ => null,
+    };
+
     private static string OneOf(IReadOnlyCollection<string> columns) =>
-        "one of its columns: " + string.Join(", ", columns.Take(MostShown)) + (columns.Count > MostShown ? ", ..." : "");
+        "one of its columns: " + string.Join(", ", columns.Take(MostShown))
+            + (columns.Count > MostShown ? ", ..." : "");
 }
 
 /// <summary>What became of the rows that were read.</summary>

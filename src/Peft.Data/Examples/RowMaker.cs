@@ -9,7 +9,8 @@ namespace Peft.Data.Examples;
 /// <summary>Makes examples of the rows of one file.</summary>
 internal sealed class RowMaker
 {
-    private static readonly TemplateLimits Limits = new() { Loops = 100_000, Time = TimeSpan.FromSeconds(5), Bytes = 1L << 30 };
+    private static readonly TemplateLimits Limits =
+        new() { Loops = 100_000, Time = TimeSpan.FromSeconds(5), Bytes = 1L << 30 };
 
     private const string Advice = "correct the row, leave it out with `filter:`, or set `on_bad_row: skip`";
     private readonly DataSetOptions _options;
@@ -33,8 +34,8 @@ internal sealed class RowMaker
     /// <summary>The columns that are read.</summary>
     public IReadOnlyList<string> Names { get; }
 
-    /// <summary>All expressions and templates of a data set, with the computed columns that each may use. The name of each is its
-    /// place in the recipe.</summary>
+    /// <summary>All expressions and templates of a data set, with the computed columns that each may use. The name of
+    /// each is its place in the recipe.</summary>
     public static IEnumerable<(ParsedTemplate Template, int Computed)> Templates(DataSetOptions options)
     {
         for (var at = 0; at < options.Columns.Count; at++)
@@ -56,7 +57,11 @@ internal sealed class RowMaker
         for (var at = 0; at < Names.Count; at++)
         {
             if (ReferenceEquals(rows.Values[at], TableReader.NotUtf8))
-                return (null, new Fault(id.ToString(), $"column {Quote.Of(Names[at])} is not UTF-8", "a value in UTF-8", Advice));
+            {
+                var found = $"column {Quote.Of(Names[at])} is not UTF-8";
+                return (null, new Fault(id.ToString(), found, "a value in UTF-8", Advice));
+            }
+
             _row[Names[at]] = rows.Values[at]!;
         }
 
@@ -77,7 +82,8 @@ internal sealed class RowMaker
             // The recipe's fault and not the file's: no key of the data set passes over it.
             var fault = error.Faults[0];
             var at = fault is { Line: 1, Column: 1 } ? "" : $"line {fault.Line}, column {fault.Column}: ";
-            throw new DataRowException(id, new Fault(error.Name, $"{at}{fault.Found} (at {id})", fault.Expected, fault.Advice));
+            throw new DataRowException(
+                id, new Fault(error.Name, $"{at}{fault.Found} (at {id})", fault.Expected, fault.Advice));
         }
     }
 
@@ -85,8 +91,10 @@ internal sealed class RowMaker
     {
         var templates = Templates(options).Select(entry => entry.Template).ToList();
         var all = templates.Exists(template => template.UsesAll);
-        var names = templates.SelectMany(template => template.Names).Append(options.TaskColumn).ToHashSet(StringComparer.Ordinal);
-        return [.. columns.Where(column => column.Refused is null && (all || names.Contains(column.Name))).Select(column => column.Name)];
+        var names = templates.SelectMany(template => template.Names)
+            .Append(options.TaskColumn).ToHashSet(StringComparer.Ordinal);
+        var needed = columns.Where(column => column.Refused is null && (all || names.Contains(column.Name)));
+        return [.. needed.Select(column => column.Name)];
     }
 
     private bool Keeps(RowId id) => _options.Filter is null || (_engine.Evaluate(_options.Filter, _row) is { } value

@@ -3,7 +3,8 @@ using Scriban.Runtime;
 
 namespace Peft.Data.Examples;
 
-/// <summary>Text with a row's values in it: <c>{{ title | string.downcase }}</c> in Scriban's language, <c>{title}</c> for short.</summary>
+/// <summary>Text with a row's values in it: <c>{{ title | string.downcase }}</c> in Scriban's language, <c>{title}</c>
+/// for short.</summary>
 public sealed class TextTemplate
 {
     private readonly ParsedTemplate? _parsed; // null: the text stands for itself
@@ -23,7 +24,7 @@ public sealed class TextTemplate
     /// <summary>Parses a template.</summary>
     /// <param name="text">The text.</param>
     /// <param name="place">Where it is written, for messages.</param>
-    /// <exception cref="TemplateException">Its syntax is wrong; all faults are told.</exception>
+    /// <exception cref="TemplateException">Its syntax is wrong; it has all faults.</exception>
     public static TextTemplate Parse(string text, string place = "template") =>
         new(text, ParsedTemplate.Parse(text, place, shortForm: true));
 
@@ -32,5 +33,6 @@ public sealed class TextTemplate
 
     /// <summary>Fills a row's values in.</summary>
     /// <exception cref="TemplateException">The template cannot be carried out with them.</exception>
-    public string Render(TemplateEngine engine, ScriptObject row) => _parsed is null ? Text : engine.Render(_parsed, row);
+    public string Render(TemplateEngine engine, ScriptObject row) =>
+        _parsed is null ? Text : engine.Render(_parsed, row);
 }

@@ -79,7 +79,8 @@ public static class DataFormats
     /// <summary>The format of a name; null when there is none of that name.</summary>
     public static DataFormat? Named(string name) => ByName.TryGetValue(name, out var format) ? format : null;
 
-    /// <summary>The format by the ending of a file name (.gz and .zst are looked through); null when it says nothing.</summary>
+    /// <summary>The format by the ending of a file name (.gz and .zst are looked through); null when it says
+    /// nothing.</summary>
     public static DataFormat? OfPath(string path)
     {
         var name = Path.GetFileName(path);

@@ -16,8 +16,12 @@ internal static class DataStreams
         try
         {
             var stream = new FileStream(
-                file.Path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, BufferSize, FileOptions.SequentialScan);
-            return Path.GetExtension(file.Path).ToLowerInvariant() switch
+                file.Path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, BufferSize,
+                FileOptions.SequentialScan);
+            var ending = Path.GetExtension(file.Path).ToLowerInvariant();
+            if (ending is not (".gz" or ".zst"))
+                RefuseForeign(file, stream);
+            return ending switch
             {
                 ".gz" => new GzipFile(stream),
                 ".zst" => new ZstdSharp.DecompressionStream(stream, leaveOpen: false),
@@ -28,6 +32,27 @@ internal static class DataStreams
         {
             throw Unreadable(file, error);
         }
+    }
+
+    // What is often found under the name of a text file, and would be told as a line that is not UTF-8.
+    private static void RefuseForeign(DataFile file, FileStream stream)
+    {
+        Span<byte> start = stackalloc byte[4];
+        var known = start[..stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false)];
+        stream.Position = 0;
+        var (found, advice) = known switch
+        {
+            [0x1F, 0x8B, ..] => ("compressed by gzip", $"give it the name {file.Name}.gz"),
+            [0x28, 0xB5, 0x2F, 0xFD] => ("compressed by zstd", $"give it the name {file.Name}.zst"),
+            [0xFF, 0xFE, ..] or [0xFE, 0xFF, ..] =>
+                ("text in UTF-16", "save it as UTF-8, for example with: iconv -f UTF-16 -t UTF-8"),
+            [(byte)'P', (byte)'K', 3, 4] => ("a ZIP archive or a spreadsheet", "save its table as CSV"),
+            _ => ((string?)null, (string?)null),
+        };
+        if (found is null)
+            return;
+        stream.Dispose();
+        throw new DataFileException(new Fault(file.Name, found, DataFormats.Describe(file.Format), advice), null);
     }
 
     /// <summary>Whether reading bytes ends in such an error.</summary>
@@ -46,8 +71,8 @@ internal static class DataStreams
 }
 
 /// <summary>
-/// Size and time of data files as they were before they were read. Their hashes and their rows are read one after the other
-/// and must be of the same bytes.
+/// Size and time of data files as they were before they were read. Their hashes and their rows are read one after the
+/// other and must be of the same bytes.
 /// </summary>
 internal sealed class FileStamps
 {
@@ -62,7 +87,8 @@ internal sealed class FileStamps
     /// <exception cref="DataFileException">One was.</exception>
     public void RequireUnchanged(Exception? reading = null)
     {
-        var changed = _before.Where(entry => StampOf(entry.File) != entry.Stamp).Select(entry => entry.File.Name).ToList();
+        var changed = _before.Where(entry => StampOf(entry.File) != entry.Stamp)
+            .Select(entry => entry.File.Name).ToList();
         if (changed.Count == 0)
             return;
         var fault = new Fault(
@@ -79,12 +105,12 @@ internal sealed class FileStamps
 }
 
 /// <summary>
-/// A .gz file, decompressed. .NET's stream ends silently where the file is cut short; here the length in the file's last bytes must
-/// be that of what came out (of files joined together it is that of the last one).
+/// A .gz file, decompressed. .NET's stream ends silently where the file is cut short; here the length in the file's
+/// last bytes must be that of what came out (of files joined together it is that of the last one).
 /// </summary>
 internal sealed class GzipFile(FileStream file) : Stream
 {
-    private static ReadOnlySpan<byte> Magic => [0x1F, 0x8B, 0x08];
+    private static readonly uint[] Crc = CrcTable();
 
     private readonly GZipStream _unpacked = new(file, CompressionMode.Decompress, leaveOpen: true);
     private long _length;
@@ -130,36 +156,46 @@ internal sealed class GzipFile(FileStream file) : Stream
     private void CheckEnd()
     {
         const int Smallest = 18; // header and trailer
-        Span<byte> length = stackalloc byte[sizeof(uint)];
+        Span<byte> trailer = stackalloc byte[2 * sizeof(uint)];
         if (file.Length < Smallest)
             throw new EndOfStreamException();
-        file.Seek(-length.Length, SeekOrigin.End);
-        file.ReadExactly(length);
-        if (BinaryPrimitives.ReadUInt32LittleEndian(length) != (uint)_length && !HasSeveralParts())
+        file.Seek(-trailer.Length, SeekOrigin.End);
+        file.ReadExactly(trailer);
+        var (crc, size) = (
+            BinaryPrimitives.ReadUInt32LittleEndian(trailer),
+            BinaryPrimitives.ReadUInt32LittleEndian(trailer[sizeof(uint)..]));
+        if (size != (uint)_length && !IsLastPart(crc, size))
             throw new EndOfStreamException();
     }
 
-    private bool HasSeveralParts()
+    // Of files joined together the trailer is that of the last: what it is of must end here. Read once more for that.
+    private bool IsLastPart(uint crc, uint size)
     {
-        const int Header = 10;
-        var buffer = new byte[1 << 20];
-        file.Seek(1, SeekOrigin.Begin);
-        for (var kept = 0; file.ReadAtLeast(buffer.AsSpan(kept), 1, throwOnEndOfStream: false) is > 0 and var read;)
+        file.Seek(0, SeekOrigin.Begin);
+        using var again = new GZipStream(file, CompressionMode.Decompress, leaveOpen: true);
+        var buffer = new byte[1 << 16];
+        var found = uint.MaxValue;
+        for (var at = 0L; again.Read(buffer) is > 0 and var read; at += read)
         {
-            var bytes = buffer.AsSpan(0, kept + read);
-            for (var at = bytes.IndexOf(Magic); at >= 0 && at + Header <= bytes.Length;)
-            {
-                // Flags, and what packed it and where.
-                if (bytes[at + 3] < 0x20 && bytes[at + 8] is 0 or 2 or 4 && bytes[at + 9] is <= 13 or 255)
-                    return true;
-                var next = bytes[(at + 1)..].IndexOf(Magic);
-                at = next < 0 ? -1 : at + 1 + next;
-            }
-
-            kept = Math.Min(Header, bytes.Length);
-            bytes[^kept..].CopyTo(buffer);
+            foreach (var value in buffer.AsSpan((int)Math.Clamp(_length - size - at, 0, read)..read))
+                found = Crc[(byte)(found ^ value)] ^ found >> 8;
         }
 
-        return false;
+        return size < _length && ~found == crc;
+    }
+
+    private static uint[] CrcTable()
+    {
+        const uint Polynomial = 0xEDB88320;
+        var table = new uint[256];
+        for (var at = 0u; at < table.Length; at++)
+        {
+            var value = at;
+            for (var bit = 0; bit < 8; bit++)
+                value = value >> 1 ^ ((value & 1) == 0 ? 0 : Polynomial);
+            table[at] = value;
+        }
+
+        return table;
     }
 }

@@ -1,7 +1,8 @@
 namespace Peft.Data.Tables;
 
 /// <summary>
-/// One data file as rows of named columns. Nothing is inferred: the text of a column is the text in the file (<c>007</c> stays
+/// One data file as rows of named columns. Nothing is inferred: the text of a column is the text in the file
+/// (<c>007</c> stays
 /// <c>007</c>); values are numbers, or true or false, where the format says so (JSON, Parquet).
 /// </summary>
 public sealed class DataTable
@@ -31,7 +32,8 @@ public sealed class DataTable
         {
             case DataFormat.Parquet:
                 using (var parquet = ParquetFile.Open(file, isRaw: true))
-                    return new DataTable(file, [.. parquet.Reader.Schema.Fields.Select(ParquetColumns.Of)], parquet.RowCount);
+                    return new DataTable(
+                        file, [.. parquet.Reader.Schema.Fields.Select(ParquetColumns.Of)], parquet.RowCount);
             case DataFormat.Csv or DataFormat.Tsv:
                 return new DataTable(file, HeaderOf(file));
             case DataFormat.Text:
@@ -43,7 +45,8 @@ public sealed class DataTable
 
     /// <summary>Reads the rows.</summary>
     /// <param name="names">The columns that are read; those that a JSON row has not are null.</param>
-    /// <param name="skip">Rows at the beginning that are passed over, without reading them where the format allows it.</param>
+    /// <param name="skip">Rows at the beginning that are passed over, without reading them where the format allows
+    /// it.</param>
     /// <exception cref="DataFileException">It cannot be read.</exception>
     public TableReader Read(IReadOnlyList<string> names, long skip = 0)
     {
@@ -89,8 +92,8 @@ public sealed class DataTable
     }
 }
 
-/// <summary>Reads the rows of one file, one after the other, in the memory of one row (Parquet: of the columns that are read of one
-/// row group).</summary>
+/// <summary>Reads the rows of one file, one after the other, in the memory of one row (Parquet: of the columns that are
+/// read of one row group).</summary>
 public abstract class TableReader : IDisposable
 {
     /// <summary>What stands in <see cref="Values"/> for bytes that are not UTF-8.</summary>
@@ -110,8 +113,9 @@ public abstract class TableReader : IDisposable
     public string? Broken { get; protected set; }
 
     /// <summary>
-    /// The row's values, by wanted column: null where there is none; string, bool, integers, <see cref="Peft.Formats.Templates.WrittenNumber"/>,
-    /// lists and objects; <see cref="NotUtf8"/>. Overwritten by the next row.
+    /// The row's values, by wanted column: null where there is none; string, bool, integers, <see
+    /// cref="Peft.Formats.Templates.WrittenNumber"/>, lists and objects; <see cref="NotUtf8"/>. Overwritten by the next
+    /// row.
     /// </summary>
     public object?[] Values { get; }
 

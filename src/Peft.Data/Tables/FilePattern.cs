@@ -4,12 +4,14 @@ using Peft.Formats.Files;
 
 namespace Peft.Data.Tables;
 
-/// <summary>Turns what <c>files:</c> says into files: plain paths, or patterns with <c>*</c>, <c>?</c> and <c>**</c>.</summary>
+/// <summary>Turns what <c>files:</c> says into files: plain paths, or patterns with <c>*</c>, <c>?</c> and
+/// <c>**</c>.</summary>
 public static class FilePattern
 {
     private const string Endings = ".parquet, .jsonl, .json, .csv, .tsv or .txt";
 
-    /// <summary>The files of a list of patterns, those of one pattern sorted by name; what is wrong goes to <paramref name="faults"/>.</summary>
+    /// <summary>The files of a list of patterns, those of one pattern sorted by name; what is wrong goes to <paramref
+    /// name="faults"/>.</summary>
     /// <param name="patterns">Paths or patterns.</param>
     /// <param name="format">The format of all of them, or null to go by the file name's ending.</param>
     /// <param name="baseDirectory">The folder that relative paths start from.</param>
@@ -30,7 +32,9 @@ public static class FilePattern
                 if ((format ?? DataFormats.OfPath(path)) is not { } known)
                     faults.Add(place, name, $"a file name that ends in {Endings}", "set `format:` for other names");
                 else if (files.Exists(file => file.Path == path))
-                    faults.Add(place, $"{name} twice", "each file once in a data set", "use `weight:` to see a data set more often");
+                    faults.Add(
+                        place, $"{name} twice", "each file once in a data set",
+                        "use `weight:` to see a data set more often");
                 else if (known != DataFormat.Parquet && new FileInfo(path).Length == 0)
                     faults.Add(place, $"{name} is empty", "a file with rows");
                 else
@@ -61,10 +65,13 @@ public static class FilePattern
 
         if (pattern.AsSpan().IndexOfAny('*', '?') >= 0)
         {
-            var found = Walk(full.Split('/', StringSplitOptions.RemoveEmptyEntries), 0, "/").Order(StringComparer.Ordinal).Distinct();
+            var found = Walk(full.Split('/', StringSplitOptions.RemoveEmptyEntries), 0, "/")
+                .Order(StringComparer.Ordinal).Distinct();
             var names = found.Select(path => Shown(path, pattern, baseDirectory)).ToList();
             if (names.Count == 0)
-                faults.Add(place, $"{pattern} matches no file", "a pattern that matches files", $"looked in {Words.AllOf(lookedIn)}");
+                faults.Add(
+                    place, $"{pattern} matches no file", "a pattern that matches files",
+                    $"looked in {Words.AllOf(lookedIn)}");
             return names;
         }
 
@@ -85,7 +92,8 @@ public static class FilePattern
         if (part == "**")
         {
             var here = isLast ? Directory.EnumerateFiles(folder) : Walk(parts, at + 1, folder);
-            return here.Concat(Directory.EnumerateDirectories(folder).Where(IsRealFolder).SelectMany(sub => Walk(parts, at, sub)));
+            return here.Concat(
+                Directory.EnumerateDirectories(folder).Where(IsRealFolder).SelectMany(sub => Walk(parts, at, sub)));
         }
 
         if (part.AsSpan().IndexOfAny('*', '?') < 0)
@@ -96,7 +104,8 @@ public static class FilePattern
 
         return isLast
             ? Directory.EnumerateFiles(folder).Where(path => IsMatch(part, path))
-            : Directory.EnumerateDirectories(folder).Where(path => IsMatch(part, path)).SelectMany(path => Walk(parts, at + 1, path));
+            : Directory.EnumerateDirectories(folder).Where(path => IsMatch(part, path)).SelectMany(
+                path => Walk(parts, at + 1, path));
     }
 
     // A link to a folder above would be walked for ever.
@@ -105,6 +114,7 @@ public static class FilePattern
     private static bool IsMatch(string part, string path)
     {
         var name = Path.GetFileName(path);
-        return (part[0] == '.' || name[0] != '.') && FileSystemName.MatchesSimpleExpression(part, name, ignoreCase: false);
+        return (part[0] == '.' || name[0] != '.')
+            && FileSystemName.MatchesSimpleExpression(part, name, ignoreCase: false);
     }
 }

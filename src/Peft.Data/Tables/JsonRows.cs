@@ -8,7 +8,8 @@ using Peft.Formats.Templates;
 namespace Peft.Data.Tables;
 
 /// <summary>JSON: the objects of a list, or objects one after the other, read as they come.</summary>
-internal sealed class JsonListRows(DataFile file, IReadOnlyList<string> names, NameList? seen = null) : TableReader(names.Count)
+internal sealed class JsonListRows(
+    DataFile file, IReadOnlyList<string> names, NameList? seen = null) : TableReader(names.Count)
 {
     private const int FirstBuffer = 1 << 16;
     private const int LongestRow = 256 << 20;
@@ -40,7 +41,8 @@ internal sealed class JsonListRows(DataFile file, IReadOnlyList<string> names, N
                     if (_isEnded)
                         return false;
                 }
-                else if (reader.TokenType is JsonTokenType.StartArray or JsonTokenType.EndArray && reader.CurrentDepth == 0)
+                else if (reader.TokenType is JsonTokenType.StartArray or JsonTokenType.EndArray
+                    && reader.CurrentDepth == 0)
                 {
                     _isInList = reader.TokenType == JsonTokenType.StartArray;
                     Consume(ref reader);
@@ -106,7 +108,9 @@ internal sealed class JsonListRows(DataFile file, IReadOnlyList<string> names, N
         try
         {
             // The first time, enough to tell a byte order mark.
-            var read = _isBegun ? _stream.Read(_buffer.AsSpan(_end)) : _stream.ReadAtLeast(_buffer, 3, throwOnEndOfStream: false);
+            var read = _isBegun
+                ? _stream.Read(_buffer.AsSpan(_end))
+                : _stream.ReadAtLeast(_buffer, 3, throwOnEndOfStream: false);
             _end += read;
             _isEnded = read == 0;
         }
@@ -122,7 +126,8 @@ internal sealed class JsonListRows(DataFile file, IReadOnlyList<string> names, N
 }
 
 /// <summary>JSON Lines: each line that is not blank is a row.</summary>
-internal sealed class JsonLineRows(DataFile file, IReadOnlyList<string> names, NameList? seen = null) : TableReader(names.Count)
+internal sealed class JsonLineRows(
+    DataFile file, IReadOnlyList<string> names, NameList? seen = null) : TableReader(names.Count)
 {
     private readonly ByteLines _lines = new(file);
     private readonly JsonRow _row = new(names);
@@ -196,7 +201,8 @@ internal sealed class JsonRow(IReadOnlyList<string> names)
         var words = JsonFile.Reason(error);
         var colon = words.IndexOf(": ", StringComparison.Ordinal);
         // The parser counts lines from the row's beginning.
-        return Quote.Escaped(words.StartsWith("line ", StringComparison.Ordinal) && colon > 0 ? words[(colon + 2)..] : words);
+        return Quote.Escaped(
+            words.StartsWith("line ", StringComparison.Ordinal) && colon > 0 ? words[(colon + 2)..] : words);
     }
 
     internal static string Describe(JsonTokenType type) => type switch

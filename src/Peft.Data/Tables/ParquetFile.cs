@@ -3,9 +3,11 @@ using Parquet.Meta;
 
 namespace Peft.Data.Tables;
 
-/// <summary>A Parquet file, opened once and safely: its ends are looked at and its footer is walked before the library reads it.</summary>
-/// <remarks>Over some damaged bytes the library reads on for ever, takes no cancellation there, and works on a copy in memory that no
-/// stream can stop. So all that it reads is read against the clock: the thread is left behind, and the file is told to be damaged.
+/// <summary>A Parquet file, opened once and safely: its ends are looked at and its footer is walked before the library
+/// reads it.</summary>
+/// <remarks>Over some damaged bytes the library reads on for ever, takes no cancellation there, and works on a copy in
+/// memory that no stream can stop. So all that it reads is read against the clock: the thread is left behind, and the
+/// file counts as damaged.
 /// </remarks>
 public sealed class ParquetFile : IDisposable
 {
@@ -13,7 +15,8 @@ public sealed class ParquetFile : IDisposable
     private static readonly TimeSpan Shortest = TimeSpan.FromSeconds(30);
     private readonly TimeSpan _limit;
 
-    private ParquetFile(DataFile file, ParquetReader reader, TimeSpan limit) => (File, Reader, _limit) = (file, reader, limit);
+    private ParquetFile(DataFile file, ParquetReader reader, TimeSpan limit) =>
+        (File, Reader, _limit) = (file, reader, limit);
 
     /// <summary>The file.</summary>
     public DataFile File { get; }
@@ -26,7 +29,8 @@ public sealed class ParquetFile : IDisposable
 
     /// <summary>Opens a file.</summary>
     /// <param name="file">The file.</param>
-    /// <param name="isRaw">Whether texts are to be had as their bytes, so that it is seen whether they are UTF-8.</param>
+    /// <param name="isRaw">Whether texts are to be had as their bytes, so that it is seen whether they are
+    /// UTF-8.</param>
     /// <exception cref="DataFileException">It cannot be read, or is not a whole Parquet file.</exception>
     public static ParquetFile Open(DataFile file, bool isRaw = false)
     {
@@ -48,11 +52,13 @@ public sealed class ParquetFile : IDisposable
         }
     }
 
-    /// <summary>The error of a file over which reading failed; the library meets damaged bytes with exceptions of many kinds.</summary>
+    /// <summary>The error of a file over which reading failed; the library meets damaged bytes with exceptions of many
+    /// kinds.</summary>
     public static DataFileException Translated(DataFile file, Exception error) => error switch
     {
         DataFileException known => known,
-        not (InvalidDataException or EndOfStreamException) when DataStreams.IsReading(error) => DataStreams.Unreadable(file, error),
+        not (InvalidDataException or EndOfStreamException) when DataStreams.IsReading(error) =>
+            DataStreams.Unreadable(file, error),
         _ => new DataFileException(file, $"damaged: {Peft.Formats.Quote.Of(error.Message)}", inner: error),
     };
 
@@ -73,11 +79,15 @@ public sealed class ParquetFile : IDisposable
 
     private static async Task<ParquetReader> Create(FileStream stream, bool isRaw)
     {
-        var options = new ParquetOptions { UseDateOnlyTypeForDates = true, UseBigDecimal = true, TreatByteArrayAsString = false };
+        var options = new ParquetOptions
+        {
+            UseDateOnlyTypeForDates = true, UseBigDecimal = true, TreatByteArrayAsString = false,
+        };
         var reader = await ParquetReader.CreateAsync(stream, options, leaveStreamOpen: false);
         if (isRaw)
             TextsAsBytes(reader.Metadata!.Schema);
-        _ = (reader.Schema.Fields.Count, reader.RowGroups.Sum(group => group.RowCount)); // read when they are first asked for
+        // Read when they are first asked for.
+        _ = (reader.Schema.Fields.Count, reader.RowGroups.Sum(group => group.RowCount));
         return reader;
     }
 

@@ -2,28 +2,37 @@ using System.Buffers.Binary;
 
 namespace Peft.Data.Tables;
 
-/// <summary>Walks a Parquet file's footer before the library reads it: over some damaged ones the library would read on for ever.</summary>
-/// <remarks>Source: Apache Thrift, compact protocol; parquet-format, <c>parquet.thrift</c>. Every value must end within the footer, and the fields
-/// named in <see cref="Known"/> must have their type; others are passed over.</remarks>
+/// <summary>Walks a Parquet file's footer before the library reads it: over some damaged ones the library would read on
+/// for ever.</summary>
+/// <remarks>Source: Apache Thrift, compact protocol; parquet-format, <c>parquet.thrift</c>. Every value must end within
+/// the footer, and the fields named in <see cref="Known"/> must have their type; others are passed over.</remarks>
 internal ref struct ParquetFooter
 {
     private const int Magic = 4, LengthSize = 4, Deepest = 32, Largest = 1 << 30;
-    private const int True = 1, False = 2, Byte = 3, I16 = 4, I32 = 5, I64 = 6, Double = 7, Binary = 8, List = 9, Set = 10, Map = 11, Struct = 12;
+    private const int True = 1, False = 2, Byte = 3, I16 = 4, I32 = 5, I64 = 6, Double = 7, Binary = 8, List = 9,
+        Set = 10, Map = 11, Struct = 12;
 
     // Of each structure, field numbers and types; a list says what it is a list of.
     private static readonly Dictionary<string, Dictionary<int, (int Type, int Element, string? Of)>> Known = new()
     {
-        ["file"] = Fields((1, I32, 0, null), (2, List, Struct, "element"), (3, I64, 0, null), (4, List, Struct, "group"), (5, List, Struct, null), (6, Binary, 0, null)),
+        ["file"] = Fields(
+            (1, I32, 0, null), (2, List, Struct, "element"), (3, I64, 0, null), (4, List, Struct, "group"),
+            (5, List, Struct, null), (6, Binary, 0, null)),
         ["element"] = Fields(
-            (1, I32, 0, null), (2, I32, 0, null), (3, I32, 0, null), (4, Binary, 0, null), (5, I32, 0, null), (6, I32, 0, null), (7, I32, 0, null),
+            (1, I32, 0, null), (2, I32, 0, null), (3, I32, 0, null), (4, Binary, 0, null), (5, I32, 0, null),
+            (6, I32, 0, null), (7, I32, 0, null),
             (8, I32, 0, null), (9, I32, 0, null), (10, Struct, 0, null)),
         ["group"] = Fields(
-            (1, List, Struct, "chunk"), (2, I64, 0, null), (3, I64, 0, null), (4, List, Struct, null), (5, I64, 0, null), (6, I64, 0, null), (7, I16, 0, null)),
+            (1, List, Struct, "chunk"), (2, I64, 0, null), (3, I64, 0, null), (4, List, Struct, null),
+            (5, I64, 0, null), (6, I64, 0, null), (7, I16, 0, null)),
         ["chunk"] = Fields(
-            (1, Binary, 0, null), (2, I64, 0, null), (3, Struct, 0, "column"), (4, I64, 0, null), (5, I32, 0, null), (6, I64, 0, null), (7, I32, 0, null)),
+            (1, Binary, 0, null), (2, I64, 0, null), (3, Struct, 0, "column"), (4, I64, 0, null), (5, I32, 0, null),
+            (6, I64, 0, null), (7, I32, 0, null)),
         ["column"] = Fields(
-            (1, I32, 0, null), (2, List, I32, null), (3, List, Binary, null), (4, I32, 0, null), (5, I64, 0, null), (6, I64, 0, null), (7, I64, 0, null),
-            (8, List, Struct, null), (9, I64, 0, null), (10, I64, 0, null), (11, I64, 0, null), (12, Struct, 0, null), (13, List, Struct, null),
+            (1, I32, 0, null), (2, List, I32, null), (3, List, Binary, null), (4, I32, 0, null), (5, I64, 0, null),
+            (6, I64, 0, null), (7, I64, 0, null),
+            (8, List, Struct, null), (9, I64, 0, null), (10, I64, 0, null), (11, I64, 0, null), (12, Struct, 0, null),
+            (13, List, Struct, null),
             (14, I64, 0, null), (15, I32, 0, null)),
     };
 
@@ -73,7 +82,8 @@ internal ref struct ParquetFooter
                 field += delta;
             }
 
-            var place = known is not null && field is > 0 and < int.MaxValue && known.TryGetValue((int)field, out var found) ? found : default;
+            var place = known is not null && field is > 0 and < int.MaxValue
+                && known.TryGetValue((int)field, out var found) ? found : default;
             if ((place.Type != 0 && place.Type != type) || !Value(type, place.Element, place.Of, depth))
                 return false;
         }
@@ -97,7 +107,8 @@ internal ref struct ParquetFooter
         if (!Take(out var header))
             return false;
         var (type, count) = (header & 15, (ulong)(header >> 4));
-        if ((count == 15 && !Number(out count)) || count > (ulong)(_bytes.Length - _at) || (count > 0 && wanted != 0 && wanted != type))
+        if ((count == 15 && !Number(out count)) || count > (ulong)(_bytes.Length - _at)
+            || (count > 0 && wanted != 0 && wanted != type))
             return false;
         for (ulong i = 0; i < count; i++)
         {
@@ -155,6 +166,7 @@ internal ref struct ParquetFooter
         return false;
     }
 
-    private static Dictionary<int, (int Type, int Element, string? Of)> Fields(params (int Number, int Type, int Element, string? Of)[] fields) =>
+    private static Dictionary<int, (int Type, int Element, string? Of)> Fields(
+        params (int Number, int Type, int Element, string? Of)[] fields) =>
         fields.ToDictionary(field => field.Number, field => (field.Type, field.Element, field.Of));
 }

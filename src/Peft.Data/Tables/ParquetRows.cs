@@ -5,7 +5,8 @@ using ParquetDataField = Parquet.Schema.DataField;
 
 namespace Peft.Data.Tables;
 
-/// <summary>Parquet: only the wanted columns are read, one row group after the other, and none that is passed over.</summary>
+/// <summary>Parquet: only the wanted columns are read, one row group after the other, and none that is passed
+/// over.</summary>
 internal sealed class ParquetRows : TableReader
 {
     private readonly ParquetFile _file;
@@ -101,7 +102,8 @@ internal sealed class ParquetRows : TableReader
         if (!Enum.IsDefined(codec) || codec == Parquet.Meta.CompressionCodec.LZO)
         {
             throw new DataFileException(new Fault(
-                _file.File.Name, $"{column} is compressed with {codec}", "snappy, gzip, zstd, brotli or lz4", "write the file again"), null);
+                _file.File.Name, $"{column} is compressed with {codec}", "snappy, gzip, zstd, brotli or lz4",
+                "write the file again"), null);
         }
     }
 

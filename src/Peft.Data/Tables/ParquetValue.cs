@@ -10,7 +10,8 @@ using ParquetDataField = Parquet.Schema.DataField;
 
 namespace Peft.Data.Tables;
 
-/// <summary>One column of a row group; puts the values of nested ones together out of their definition and repetition levels.</summary>
+/// <summary>One column of a row group; puts the values of nested ones together out of their definition and repetition
+/// levels.</summary>
 internal abstract class ParquetValue
 {
     /// <summary>The first leaf: its levels tell whether a list or object is there.</summary>
@@ -22,15 +23,18 @@ internal abstract class ParquetValue
     /// <summary>Builds the reader of a field.</summary>
     public static ParquetValue Of(Field field, Func<ParquetDataField, ParquetLeaf> leaf) => field switch
     {
-        ParquetDataField { IsArray: true } data => new ListValue(new LeafValue(leaf(data)), data.MaxDefinitionLevel, data.MaxRepetitionLevel),
+        ParquetDataField { IsArray: true } data => new ListValue(
+            new LeafValue(leaf(data)), data.MaxDefinitionLevel, data.MaxRepetitionLevel),
         ParquetDataField data => new LeafValue(leaf(data)),
         ListField list => new ListValue(Of(list.Item, leaf), list.MaxDefinitionLevel, list.MaxRepetitionLevel),
-        StructField part => new ObjectValue([.. part.Fields.Select(item => (item.Name, Of(item, leaf)))], part.MaxDefinitionLevel),
-        MapField map => new MapValue(Of(map.Key, leaf), Of(map.Value, leaf), map.MaxDefinitionLevel, map.MaxRepetitionLevel),
+        StructField part => new ObjectValue(
+            [.. part.Fields.Select(item => (item.Name, Of(item, leaf)))], part.MaxDefinitionLevel),
+        MapField map => new MapValue(
+            Of(map.Key, leaf), Of(map.Value, leaf), map.MaxDefinitionLevel, map.MaxRepetitionLevel),
         _ => throw new InvalidDataException($"column {field.Name} is of an unknown kind"),
     };
 
-    // What holds a text that is not UTF-8 is none itself: the row is told, and never seen by a template.
+    // What holds a text that is not UTF-8 is none itself: the row is refused, and never seen by a template.
     private static bool IsText(object? value) => !ReferenceEquals(value, TableReader.NotUtf8);
 
     private sealed class LeafValue(ParquetLeaf leaf) : ParquetValue
@@ -146,18 +150,25 @@ internal abstract class ParquetLeaf(int level, int[]? definitions, int[]? repeti
             RawColumnData<ushort> d => Make(d, value => (int)value),
             RawColumnData<int> d => Make(d, value => IsTime(field) ? Time(value, 1_000) : value),
             RawColumnData<uint> d => Make(d, value => (long)value),
-            RawColumnData<long> d => Make(d, value => IsTime(field) ? Time(value, field.SchemaElement?.LogicalType?.TIME?.Unit?.NANOS is null ? 1_000_000 : 1_000_000_000) : value),
+            RawColumnData<long> d => Make(
+                d, value => IsTime(field) ? Time(value, IsNanos(field) ? 1_000_000_000 : 1_000_000) : value),
             RawColumnData<ulong> d => Make(d, value => WrittenNumber.Of(value.ToString(CultureInfo.InvariantCulture))),
-            RawColumnData<float> d => Make(d, value => Number(value, value.ToString("R", CultureInfo.InvariantCulture))),
-            RawColumnData<double> d => Make(d, value => Number(value, value.ToString("R", CultureInfo.InvariantCulture))),
-            RawColumnData<decimal> d => Make(d, value => WrittenNumber.Of(value.ToString(CultureInfo.InvariantCulture), value)),
+            RawColumnData<float> d => Make(
+                d, value => Number(value, value.ToString("R", CultureInfo.InvariantCulture))),
+            RawColumnData<double> d => Make(
+                d, value => Number(value, value.ToString("R", CultureInfo.InvariantCulture))),
+            RawColumnData<decimal> d => Make(
+                d, value => WrittenNumber.Of(value.ToString(CultureInfo.InvariantCulture), value)),
             RawColumnData<BigDecimal> d => Make(d, value => WrittenNumber.Of(value.ToString())),
             RawColumnData<DateOnly> d => Make(d, value => value.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)),
             RawColumnData<DateTime> d => Make(d, value => Instant(field, value)),
-            RawColumnData<TimeOnly> d => Make(d, value => value.ToString("HH:mm:ss.FFFFFFF", CultureInfo.InvariantCulture)),
-            RawColumnData<TimeSpan> d => Make(d, value => TimeOnly.FromTimeSpan(value).ToString("HH:mm:ss.FFFFFFF", CultureInfo.InvariantCulture)),
+            RawColumnData<TimeOnly> d => Make(
+                d, value => value.ToString("HH:mm:ss.FFFFFFF", CultureInfo.InvariantCulture)),
+            RawColumnData<TimeSpan> d => Make(
+                d, value => TimeOnly.FromTimeSpan(value).ToString("HH:mm:ss.FFFFFFF", CultureInfo.InvariantCulture)),
             RawColumnData<Guid> d => Make(d, value => value.ToString()),
-            _ => throw new InvalidDataException($"column {field.Name} has values of the type {data.GetType().GenericTypeArguments.FirstOrDefault()?.Name}"),
+            _ => throw new InvalidDataException(
+                $"column {field.Name} has values of the type {data.GetType().GenericTypeArguments.FirstOrDefault()?.Name}"),
         };
 
         ParquetLeaf Make<T>(RawColumnData<T> raw, Func<T, object> convert)
@@ -171,7 +182,8 @@ internal abstract class ParquetLeaf(int level, int[]? definitions, int[]? repeti
 
     private static InvalidDataException Short() => new("a column ends before its row group");
 
-    private static object Text(ReadOnlySpan<byte> bytes) => System.Text.Unicode.Utf8.IsValid(bytes) ? Strict.GetString(bytes) : TableReader.NotUtf8;
+    private static object Text(ReadOnlySpan<byte> bytes) =>
+        System.Text.Unicode.Utf8.IsValid(bytes) ? Strict.GetString(bytes) : TableReader.NotUtf8;
 
     // As Python prints it: 5.0, 1e+16, nan. .NET's shortest text has the same digits.
     private static WrittenNumber Number(double value, string text)
@@ -180,8 +192,10 @@ internal abstract class ParquetLeaf(int level, int[]? definitions, int[]? repeti
             return WrittenNumber.Of(double.IsNaN(value) ? "nan" : value > 0 ? "inf" : "-inf", value);
         // Where exponents begin differs: .NET's at 1E+17, and at 1E+09 for 32 bits.
         if (Math.Abs(value) is >= 1e16 or (< 1e-4 and > 0))
-            return WrittenNumber.Of(text.Contains('E', StringComparison.Ordinal) ? text.Replace('E', 'e') : Shortened(text), value);
-        var plain = decimal.Parse(text, NumberStyles.Float, CultureInfo.InvariantCulture).ToString(CultureInfo.InvariantCulture);
+            return WrittenNumber.Of(
+                text.Contains('E', StringComparison.Ordinal) ? text.Replace('E', 'e') : Shortened(text), value);
+        var plain = decimal.Parse(
+            text, NumberStyles.Float, CultureInfo.InvariantCulture).ToString(CultureInfo.InvariantCulture);
         return WrittenNumber.Of(plain.Contains('.', StringComparison.Ordinal) ? plain : plain + ".0", value);
     }
 
@@ -194,19 +208,27 @@ internal abstract class ParquetLeaf(int level, int[]? definitions, int[]? repeti
     }
 
     private static bool IsTime(ParquetDataField field) =>
-        field.SchemaElement is { } element && (element.LogicalType?.TIME is not null || element.ConvertedType is ConvertedType.TIME_MICROS or ConvertedType.TIME_MILLIS);
+        field.SchemaElement is { } element && (element.LogicalType?.TIME is not null
+            || element.ConvertedType is ConvertedType.TIME_MICROS or ConvertedType.TIME_MILLIS);
 
-    private static string Time(long value, long perSecond) =>
-        new TimeOnly(checked(value * (TimeSpan.TicksPerSecond / Math.Min(perSecond, TimeSpan.TicksPerSecond)) / (perSecond > TimeSpan.TicksPerSecond ? perSecond / TimeSpan.TicksPerSecond : 1)))
-            .ToString("HH:mm:ss.FFFFFFF", CultureInfo.InvariantCulture);
+    private static bool IsNanos(ParquetDataField field) => field.SchemaElement?.LogicalType?.TIME?.Unit?.NANOS is not null;
+
+    private static string Time(long value, long perSecond)
+    {
+        const long Ticks = TimeSpan.TicksPerSecond;
+        var ticks = perSecond > Ticks ? value / (perSecond / Ticks) : checked(value * (Ticks / perSecond));
+        return new TimeOnly(ticks).ToString("HH:mm:ss.FFFFFFF", CultureInfo.InvariantCulture);
+    }
 
     private static string Instant(ParquetDataField field, DateTime value)
     {
-        var isUtc = value.Kind == DateTimeKind.Utc && field.SchemaElement?.LogicalType?.TIMESTAMP?.IsAdjustedToUTC != false;
+        var isUtc = value.Kind == DateTimeKind.Utc
+            && field.SchemaElement?.LogicalType?.TIMESTAMP?.IsAdjustedToUTC != false;
         return value.ToString("yyyy-MM-dd HH:mm:ss.FFFFFFF", CultureInfo.InvariantCulture) + (isUtc ? "+00" : "");
     }
 
-    private sealed class Typed<T>(int level, int[]? definitions, int[]? repetitions, RawColumnData<T> raw, Func<T, object> convert)
+    private sealed class Typed<T>(
+        int level, int[]? definitions, int[]? repetitions, RawColumnData<T> raw, Func<T, object> convert)
         : ParquetLeaf(level, definitions, repetitions)
         where T : struct
     {
@@ -222,9 +244,12 @@ internal static class ParquetColumns
     /// <summary>Types whose values have a text form; the others are refused by name.</summary>
     private static readonly HashSet<System.Type> WithText =
     [
-        typeof(ReadOnlyMemory<char>), typeof(ReadOnlyMemory<byte>), typeof(bool), typeof(sbyte), typeof(byte), typeof(short), typeof(ushort),
-        typeof(int), typeof(uint), typeof(long), typeof(ulong), typeof(float), typeof(double), typeof(decimal), typeof(Parquet.Data.BigDecimal),
-        typeof(DateTime), typeof(DateOnly), typeof(TimeOnly), typeof(TimeSpan), typeof(Guid), typeof(string), typeof(byte[]),
+        typeof(ReadOnlyMemory<char>), typeof(ReadOnlyMemory<byte>), typeof(bool), typeof(sbyte), typeof(byte),
+        typeof(short), typeof(ushort),
+        typeof(int), typeof(uint), typeof(long), typeof(ulong), typeof(float), typeof(double), typeof(decimal),
+        typeof(Parquet.Data.BigDecimal),
+        typeof(DateTime), typeof(DateOnly), typeof(TimeOnly), typeof(TimeSpan), typeof(Guid), typeof(string),
+        typeof(byte[]),
     ];
 
     /// <summary>A column by its field.</summary>
@@ -241,5 +266,6 @@ internal static class ParquetColumns
     };
 
     private static string? Refused(Field field) => Leaves(field)
-        .Where(leaf => !WithText.Contains(leaf.ClrType)).Select(leaf => leaf.SchemaElement?.ConvertedType?.ToString() ?? leaf.ClrType.Name).FirstOrDefault();
+        .Where(leaf => !WithText.Contains(leaf.ClrType)).Select(
+            leaf => leaf.SchemaElement?.ConvertedType?.ToString() ?? leaf.ClrType.Name).FirstOrDefault();
 }

@@ -5,8 +5,9 @@ using Peft.Formats;
 namespace Peft.Data.Tables;
 
 /// <summary>
-/// CSV as RFC 4180 has it, and TSV, in which a quote is a character like any other. An empty field has no value. Rows with another number of
-/// fields than the header are broken; a quote in the wrong place makes the borders of all rows behind it uncertain and ends reading.
+/// CSV as RFC 4180 has it, and TSV, in which a quote is a character like any other. An empty field has no value. Rows
+/// with another number of fields than the header are broken; a quote in the wrong place makes the borders of all rows
+/// behind it uncertain and ends reading.
 /// </summary>
 internal sealed class SeparatedRows : TableReader
 {
@@ -71,7 +72,8 @@ internal sealed class SeparatedRows : TableReader
 
     private static SepReader Open(Stream stream, DataFormat format)
     {
-        var encoding = Encoding.GetEncoding("utf-8", EncoderFallback.ReplacementFallback, new DecoderReplacementFallback(Wrong.ToString()));
+        var encoding = Encoding.GetEncoding(
+            "utf-8", EncoderFallback.ReplacementFallback, new DecoderReplacementFallback(Wrong.ToString()));
         var text = new StreamReader(stream, encoding, detectEncodingFromByteOrderMarks: false, bufferSize: 1 << 16);
         return (Sep.New(format == DataFormat.Tsv ? '\t' : ',').Reader() with
         {
@@ -86,21 +88,24 @@ internal sealed class SeparatedRows : TableReader
         if (!_reader.MoveNext())
             throw new DataFileException(_file, "no header line");
         var row = _reader.Current;
-        _line = row.LineNumberFrom;
+        _line = 1;
         var names = new List<string>(row.ColCount);
         for (var at = 0; at < row.ColCount; at++)
             names.Add(Field(row[at].Span));
         if (names.Exists(name => name.Contains(Wrong, StringComparison.Ordinal)))
             throw new DataFileException(_file, "the header line is not UTF-8", _line);
         if (names.GroupBy(name => name).FirstOrDefault(group => group.Count() > 1) is { } twice)
-            throw new DataFileException(_file, $"the header line has the column {Quote.Of(twice.Key)} more than once", _line);
+            throw new DataFileException(
+                _file, $"the header line has the column {Quote.Of(twice.Key)} more than once", _line);
         return names;
     }
 
     private void Take(SepReader.Row row)
     {
         Number++;
-        Broken = row.ColCount == Header.Count ? null : $"the line has {Words.Count(row.ColCount, "field")}, the header line {Header.Count}";
+        Broken = row.ColCount == Header.Count
+            ? null
+            : $"the line has {Words.Count(row.ColCount, "field")}, the header line {Header.Count}";
         if (HasQuotes && row.Span.Contains('"'))
             CheckQuotes(row);
         if (Broken is not null)
@@ -108,7 +113,8 @@ internal sealed class SeparatedRows : TableReader
         for (var at = 0; at < _columns.Length; at++)
         {
             var span = row[_columns[at]].Span;
-            Values[at] = span.IsEmpty ? null : span.Contains(Wrong) ? NotUtf8 : Field(span) is { Length: > 0 } text ? text : null;
+            Values[at] = span.IsEmpty ? null : span
+                .Contains(Wrong) ? NotUtf8 : Field(span) is { Length: > 0 } text ? text : null;
         }
     }
 
@@ -125,7 +131,9 @@ internal sealed class SeparatedRows : TableReader
                 continue;
             if (span.Count('"') % 2 == 1)
                 throw Unclosed();
-            if (span is not ['"', .., '"'] || span[1..^1].ToString().Replace("\"\"", "", StringComparison.Ordinal).Contains('"', StringComparison.Ordinal))
+            if (span is not ['"', .., '"']
+                || span[1..^1].ToString().Replace(
+                    "\"\"", "", StringComparison.Ordinal).Contains('"', StringComparison.Ordinal))
             {
                 throw new DataFileException(
                     _file, $"field {at + 1} has a quote inside that is not doubled, as in \"5\"\" disk\"", _line);
@@ -139,7 +147,8 @@ internal sealed class SeparatedRows : TableReader
     {
         DataFileException => error,
         // Sep's bound on one row; a quote without its end makes one row of the rest.
-        NotSupportedException when HasQuotes => new DataFileException(_file, "a quote that begins at or after this line is not closed", _line + 1, error),
+        NotSupportedException when HasQuotes => new DataFileException(
+            _file, "a quote that begins at or after this line is not closed", _line + 1, error),
         NotSupportedException => new DataFileException(_file, "the line is too long", _line + 1, error),
         _ when DataStreams.IsReading(error) => DataStreams.Unreadable(_file, error),
         _ => new DataFileException(_file, $"cannot be read as rows: {Quote.Escaped(error.Message)}", _line + 1, error),

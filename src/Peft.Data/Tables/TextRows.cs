@@ -3,7 +3,8 @@ using System.Text.Unicode;
 
 namespace Peft.Data.Tables;
 
-/// <summary>The lines of a file as bytes, in the memory of the longest; a byte order mark and line ends (LF or CR LF) are left out.</summary>
+/// <summary>The lines of a file as bytes, in the memory of the longest; a byte order mark and line ends (LF or CR LF)
+/// are left out.</summary>
 internal sealed class ByteLines(DataFile file) : IDisposable
 {
     private const int FirstBuffer = 1 << 16;

@@ -49,7 +49,8 @@ public sealed record DataStatistics
     /// <param name="parts">The statistics of each.</param>
     /// <param name="lengths">The lengths of all their sequences.</param>
     /// <param name="tasks">Task names by id.</param>
-    internal static DataStatistics Sum(IReadOnlyList<DataStatistics> parts, LengthStatistics lengths, IReadOnlyList<string> tasks)
+    internal static DataStatistics Sum(
+        IReadOnlyList<DataStatistics> parts, LengthStatistics lengths, IReadOnlyList<string> tasks)
     {
         var counts = parts.SelectMany(part => part.Tasks).GroupBy(task => task.Key)
             .ToDictionary(group => group.Key, group => group.Sum(task => task.Value));

@@ -5,11 +5,12 @@ namespace Peft.Data.Tokens;
 /// <summary>How sequences share rows (TRL's names).</summary>
 public enum PackingStrategy
 {
-    /// <summary>Whole sequences side by side in rows of at most <c>max_length</c>, best fit, the longest first; none sees its
-    /// neighbours.</summary>
+    /// <summary>Whole sequences side by side in rows of at most <c>max_length</c>, best fit, the longest first; none
+    /// sees its neighbours.</summary>
     Bfd,
 
-    /// <summary>Plain texts one after the other, cut into blocks of <c>max_length</c>; attention sees the whole block.</summary>
+    /// <summary>Plain texts one after the other, cut into blocks of <c>max_length</c>; attention sees the whole
+    /// block.</summary>
     Wrapped,
 }
 
@@ -33,8 +34,8 @@ public record SequenceOptions
     [Key(Min = 2, Max = 1 << 20)]
     public int MaxLength { get; init; } = 512;
 
-    /// <summary>Whether training sequences share rows of <see cref="MaxLength"/> tokens; plain texts longer than that are then
-    /// continued in further sequences.</summary>
+    /// <summary>Whether training sequences share rows of <see cref="MaxLength"/> tokens; plain texts longer than that
+    /// are then continued in further sequences.</summary>
     [Key]
     public bool Packing { get; init; }
 

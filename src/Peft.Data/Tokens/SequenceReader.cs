@@ -6,7 +6,8 @@ using Peft.Formats.Tokenizers;
 namespace Peft.Data.Tokens;
 
 /// <summary>Reads one data set as sequences, streaming, and keeps count.</summary>
-internal sealed class SequenceReader(DataSetReader reader, SequenceOptions options, TextEncoder encoder, TaskRegistry tasks)
+internal sealed class SequenceReader(
+    DataSetReader reader, SequenceOptions options, TextEncoder encoder, TaskRegistry tasks)
 {
     private readonly long[] _lengths = new long[options.MaxLength + 1];
     private readonly Dictionary<int, long> _tasks = [];
@@ -36,14 +37,17 @@ internal sealed class SequenceReader(DataSetReader reader, SequenceOptions optio
         CutTokens = _cutTokens,
         CutSequences = _cutSequences,
         Lengths = LengthStatistics.Of(_lengths),
-        Tasks = [.. _tasks.OrderBy(task => task.Key).Select(task => KeyValuePair.Create(tasks.Names[task.Key], task.Value))],
+        Tasks =
+        [
+            .. _tasks.OrderBy(task => task.Key).Select(task => KeyValuePair.Create(tasks.Names[task.Key], task.Value)),
+        ],
     };
 
     /// <summary>The error of a data set of which nothing is left.</summary>
     public static UserException NoSequence(string place, ReadCounts counts, long longRows) => UserException.At(
         place,
-        $"no sequence: {Words.Count(counts.Rows, "row")} read, {counts.Filtered:N0} left out by the filter, {counts.Bad:N0} bad,"
-        + $" {longRows:N0} too long",
+        $"no sequence: {Words.Count(counts.Rows, "row")} read, {counts.Filtered:N0} left out by the filter,"
+            + $" {counts.Bad:N0} bad, {longRows:N0} too long",
         "at least one", "correct the filter or the files");
 
     /// <summary>The sequences.</summary>
@@ -68,7 +72,8 @@ internal sealed class SequenceReader(DataSetReader reader, SequenceOptions optio
             // Ids are given in file order, before the work is spread.
             var taskIds = Array.ConvertAll(chunk, example => tasks.IdOf(example.Task!, reader.Options.Place));
             var built = new (IReadOnlyList<TokenSequence> Sequences, DataRowException? Error)[chunk.Length];
-            Parallel.For(0, chunk.Length, at => built[at] = builder.TryBuild(chunk[at], reader.Options.IsText, taskIds[at]));
+            Parallel.For(
+                0, chunk.Length, at => built[at] = builder.TryBuild(chunk[at], reader.Options.IsText, taskIds[at]));
             foreach (var (sequences, error) in built)
             {
                 if (error is not null)

@@ -3,7 +3,8 @@ using Peft.Formats;
 
 namespace Peft.Data.Tokens;
 
-/// <summary>Task names and their ids: those of the recipe's list first, then those of task columns as they come up.</summary>
+/// <summary>Task names and their ids: those of the recipe's list first, then those of task columns as they come
+/// up.</summary>
 internal sealed class TaskRegistry
 {
     private const int Most = 4096;
@@ -27,7 +28,8 @@ internal sealed class TaskRegistry
         if (_names.Count == Most)
         {
             throw UserException.At(
-                $"{place}.task_column", $"more than {Most:N0} different values", "a column of few task names", "choose another column");
+                $"{place}.task_column", $"more than {Most:N0} different values", "a column of few task names",
+                "choose another column");
         }
 
         _names.Add(name);

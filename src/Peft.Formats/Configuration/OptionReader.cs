@@ -98,6 +98,15 @@ public sealed partial class OptionReader
     public void Fault(string key, string found, string? expected = null, string? advice = null) =>
         AddFault(_map[key], Join(key), found, expected, advice);
 
+    /// <summary>
+    /// The place of a key for messages that come when reading is over: <c>recipe.yaml:9: data.train[0].filter</c>.
+    /// </summary>
+    /// <param name="key">The key; of a section below, with dots.</param>
+    /// <param name="node">Its value where it is not this section's.</param>
+    public string PlaceOf(string key, ConfigNode? node = null) => (node ?? _map[key]) is { Line: > 0 } found
+        ? string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{found.Source}:{found.Line}: {Join(key)}")
+        : Join(key);
+
     /// <summary>All keys of a section whose keys are free.</summary>
     public IReadOnlyList<string> AllKeys() => [.. _map.Keys];
 

@@ -33,6 +33,30 @@ public sealed class HuggingFaceParityTests : IDisposable
         Assert.Equal(Read(expected, "adapter.loss").ToDouble(), loss.ToDouble(), Tolerance);
     }
 
+    [SharedFact]
+    public void An_adapter_saved_with_its_name_in_the_keys_gives_the_same_logits()
+    {
+        const string Name = "llama-gqa";
+        var source = SafetensorsFile.Open(Path.Combine(Folder(Name), "adapter", "adapter_model.safetensors"));
+        var folder = Directory.CreateTempSubdirectory("peft-named-").FullName;
+        try
+        {
+            File.Copy(Path.Combine(Folder(Name), "adapter", "adapter_config.json"), Path.Combine(folder, "adapter_config.json"));
+            SafetensorsWriter.WriteFile(Path.Combine(folder, "adapter_model.safetensors"), [.. source.Entries.Values.Select(
+                entry => new SafetensorsWrite(
+                    entry.Name.Replace(".weight", ".default.weight", StringComparison.Ordinal), entry.Dtype, entry.Shape,
+                    stream => stream.Write(source.ReadBytes(entry.Name))))]);
+            using var model = ModelLoader.Load(Folder(Name), ScalarType.Float32, torch.CPU);
+            Bundle.Open(folder).Attach(model);
+            var expected = Expected(Name);
+            Golden.Near(Read(expected, "adapter.logits"), Run(model, Read(expected, "ids")).Logits, Tolerance);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
     /// <summary>
     /// Ten AdamW losses. The step is so large for these models (loss 5 to 2.5 in ten steps) that one unit in the last place of
     /// the adapter, put in on purpose, moves the last losses by up to 4.5e-3 and the first six by less than 1e-4. So the first six

@@ -22,7 +22,9 @@ public class BatchStreamTests
         {
             Assert.Equal(epoch, stream.Epoch);
             var batches = Take(stream, (int)stream.BatchesPerEpoch!);
-            Assert.Equal(Enumerable.Range(1, rows).Select(row => (long)row), batches.SelectMany(b => b.Rows).Select(r => r.Row).Order());
+            Assert.Equal(
+                Enumerable.Range(1, rows).Select(row => (long)row),
+                batches.SelectMany(b => b.Rows).Select(r => r.Row).Order());
         }
     }
 
@@ -90,8 +92,12 @@ public class BatchStreamTests
         Assert.InRange(fromSmall.Count / (double)rows.Count, 0.73, 0.77);
 
         // Within a data set no row comes twice before all have come.
-        Assert.InRange(fromSmall.GroupBy(row => row.Row).Max(g => g.Count()) - fromSmall.GroupBy(row => row.Row).Min(g => g.Count()), 0, 1);
-        var fromLarge = rows.Where(row => row.File == "large.csv").GroupBy(row => row.Row).Select(g => g.Count()).ToList();
+        Assert.InRange(
+            fromSmall.GroupBy(row => row.Row).Max(g => g.Count()) - fromSmall.GroupBy(row => row.Row)
+                .Min(g => g.Count()),
+            0, 1);
+        var fromLarge = rows.Where(
+            row => row.File == "large.csv").GroupBy(row => row.Row).Select(g => g.Count()).ToList();
         Assert.Equal(100, fromLarge.Count);
     }
 
@@ -121,7 +127,8 @@ public class BatchStreamTests
             error.Message);
         Assert.Contains("seed was 0", Assert.Throws<UserException>(() => data.Batches(4, 1, state)).Message);
         using var more = Rows(21);
-        Assert.Contains("number of sequences was 20", Assert.Throws<UserException>(() => more.Batches(4, 0, state)).Message);
+        Assert.Contains(
+            "number of sequences was 20", Assert.Throws<UserException>(() => more.Batches(4, 0, state)).Message);
         Assert.StartsWith("data position: ", Assert.Throws<UserException>(() => BatchStreamState.Parse("{}")).Message);
         Assert.IsAssignableFrom<UserException>(Assert.Throws<UserException>(() => BatchStreamState.Parse("nonsense")));
     }
@@ -139,7 +146,8 @@ public class BatchStreamTests
         var state = data.Batches(4, 0).State;
         var hostile = state with { Epoch = epoch, Window = window, Batch = batch };
         var error = Assert.Throws<UserException>(() => data.Batches(4, 0, hostile));
-        Assert.Contains("a place in these 20 sequences. The checkpoint is damaged: resume from another one.", error.Message);
+        Assert.Contains(
+            "a place in these 20 sequences. The checkpoint is damaged: resume from another one.", error.Message);
     }
 
     private static void CheckResume(TrainingData data)
@@ -188,7 +196,9 @@ public class BatchStreamTests
 
     // Row n has a text of between 1 and 60 characters.
     private static string Csv(int rows) =>
-        "t\n" + string.Join('\n', Enumerable.Range(0, rows).Select(row => new string((char)('a' + row % 26), 1 + row * 37 % 60))) + "\n";
+        "t\n" + string.Join(
+            '\n',
+            Enumerable.Range(0, rows).Select(row => new string((char)('a' + row % 26), 1 + row * 37 % 60))) + "\n";
 
     private static TrainingData Rows(int rows, string keys = "")
     {

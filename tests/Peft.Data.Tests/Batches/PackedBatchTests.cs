@@ -21,7 +21,9 @@ public class PackedBatchTests
         for (var epoch = 0; epoch < 3; epoch++)
         {
             var batches = Epoch(stream, epoch);
-            Assert.Equal(Enumerable.Range(1, count).Select(row => (long)row), batches.SelectMany(b => b.Rows).Select(r => r.Row).Order());
+            Assert.Equal(
+                Enumerable.Range(1, count).Select(row => (long)row),
+                batches.SelectMany(b => b.Rows).Select(r => r.Row).Order());
             Assert.All(batches, batch =>
             {
                 Assert.InRange(batch.Length, 1, 64);
@@ -39,7 +41,8 @@ public class PackedBatchTests
 
         Assert.Equal(
             new EpochShape(
-                400, batches.Sum(b => b.BatchSize), batches.Count, batches.Sum(b => b.Lengths.Sum()), batches.Sum(b => b.Ids.Length)),
+                400, batches.Sum(b => b.BatchSize), batches.Count, batches.Sum(b => b.Lengths.Sum()),
+                batches.Sum(b => b.Ids.Length)),
             shape);
         Assert.Equal(batches.Count, data.Batches(4, 3).BatchesPerEpoch);
         Assert.InRange(shape.Fill, 0.97, 1);
@@ -69,7 +72,8 @@ public class PackedBatchTests
         var batch = Epoch(data.Batches(4, 0), 0).Single();
 
         Assert.Equal((2, 10, 3, true), (batch.BatchSize, batch.Length, batch.SequenceCount, batch.IsPacked));
-        Assert.Equal(["<abcd><ab>", "<abcdef>__"], batch.Ids.Chunk(10).Select(Given.Text).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["<abcd><ab>", "<abcdef>__"], batch.Ids.Chunk(10).Select(Given.Text).Order(StringComparer.Ordinal));
         for (var sequence = 0; sequence < 3; sequence++)
         {
             var ids = Given.Text(batch.Ids.Skip(batch.Starts[sequence]).Take(batch.Lengths[sequence]));
@@ -82,7 +86,9 @@ public class PackedBatchTests
                     _ => ("<abcdef>", "....ef>.", 0),
                 },
                 (ids, targets, batch.TaskIds[sequence]));
-            Assert.All(Enumerable.Range(batch.Starts[sequence], batch.Lengths[sequence]), at => Assert.Equal(sequence, batch.SequenceAt(at)));
+            Assert.All(
+                Enumerable.Range(batch.Starts[sequence], batch.Lengths[sequence]),
+                at => Assert.Equal(sequence, batch.SequenceAt(at)));
         }
 
         Assert.Equal(7, batch.LearnedTokens);
@@ -94,9 +100,12 @@ public class PackedBatchTests
         using var folder = new TempFolder();
         folder.Write("t.csv", "t\nabcdefghijk\nxy\n");
         using var data = Given.Open(folder, Given.Train("""{"files": "t.csv", "template": {"text": "{t}"}}""", "\"packing\": true, \"max_length\": 6"));
-        Assert.Equal(["<abcde", "<fghij", "<k>", "<xy>"], Enumerable.Range(0, 4).Select(at => Given.Text(data.Train[at].Ids)));
+        Assert.Equal(
+            ["<abcde", "<fghij", "<k>", "<xy>"], Enumerable.Range(0, 4).Select(at => Given.Text(data.Train[at].Ids)));
         Assert.Equal([1L, 1, 1, 2], Enumerable.Range(0, 4).Select(at => data.Train[at].Row.Row));
-        Assert.Equal((2L, 4L, 0L), (data.Train.Statistics.Rows, data.Train.Statistics.Sequences, data.Train.Statistics.LongRows));
+        Assert.Equal(
+            (2L, 4L, 0L),
+            (data.Train.Statistics.Rows, data.Train.Statistics.Sequences, data.Train.Statistics.LongRows));
     }
 
     [Theory]
@@ -130,7 +139,9 @@ public class PackedBatchTests
         using var packed = Rows(20);
         using var plain = Rows(20, "\"packing\": false");
         var error = Assert.Throws<UserException>(() => plain.Batches(4, 0, packed.Batches(4, 0).State));
-        Assert.StartsWith("resume: length of packed rows (0: no packing) was 64 when the checkpoint was written and is 0 now", error.Message);
+        Assert.StartsWith(
+            "resume: length of packed rows (0: no packing) was 64 when the checkpoint was written and is 0 now",
+            error.Message);
     }
 
     [Fact]
@@ -140,7 +151,8 @@ public class PackedBatchTests
         Assert.Equal(Order(0), Order(0));
         Assert.NotEqual(Order(0), Order(1));
 
-        List<long> Order(long seed) => [.. Epoch(data.Batches(4, seed), 0).SelectMany(batch => batch.Rows).Select(row => row.Row)];
+        List<long> Order(long seed) =>
+            [.. Epoch(data.Batches(4, seed), 0).SelectMany(batch => batch.Rows).Select(row => row.Row)];
     }
 
     private static void CheckResume(TrainingData data)
@@ -179,7 +191,9 @@ public class PackedBatchTests
 
     // Row n has a text of between 1 and 60 characters.
     private static string Csv(int rows) =>
-        "t\n" + string.Join('\n', Enumerable.Range(0, rows).Select(row => new string((char)('a' + row % 26), 1 + row * 37 % 60))) + "\n";
+        "t\n" + string.Join(
+            '\n',
+            Enumerable.Range(0, rows).Select(row => new string((char)('a' + row % 26), 1 + row * 37 % 60))) + "\n";
 
     private static TrainingData Rows(int rows, string keys = "")
     {

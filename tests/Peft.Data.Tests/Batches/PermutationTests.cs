@@ -42,7 +42,8 @@ public class PermutationTests
     public void Seeds_give_different_orders_and_0_is_a_seed()
     {
         long[] seeds = [0, 1, -1, long.MinValue, long.MaxValue];
-        Assert.Equal(seeds.Length, seeds.Select(seed => new Permutation(1000, CounterRandom.Key(seed))[0]).Distinct().Count());
+        Assert.Equal(
+            seeds.Length, seeds.Select(seed => new Permutation(1000, CounterRandom.Key(seed))[0]).Distinct().Count());
         Assert.NotEqual(CounterRandom.Key(0, 1, 0), CounterRandom.Key(0, 0, 1));
     }
 
@@ -50,6 +51,8 @@ public class PermutationTests
     public void Numbers_are_pinned_so_that_saved_runs_stay_valid()
     {
         // A change here changes the order of every run: old checkpoints would go on with other data.
-        Assert.Equal([5L, 15, 7, 1, 10], Enumerable.Range(0, 5).Select(at => CounterRandom.Below(CounterRandom.Key(42), (ulong)at, 16)));
+        Assert.Equal(
+            [5L, 15, 7, 1, 10],
+            Enumerable.Range(0, 5).Select(at => CounterRandom.Below(CounterRandom.Key(42), (ulong)at, 16)));
     }
 }

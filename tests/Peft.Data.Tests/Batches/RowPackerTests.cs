@@ -14,7 +14,8 @@ public class RowPackerTests
     }
 
     [Fact]
-    public void As_they_come_sequences_keep_their_order() => Assert.Equal("3+4+3 7 6", Packed(10, false, 3, 4, 7, 6, 3));
+    public void As_they_come_sequences_keep_their_order() =>
+        Assert.Equal("3+4+3 7 6", Packed(10, false, 3, 4, 7, 6, 3));
 
     [Fact]
     public void Rows_are_never_too_long_and_every_sequence_is_in_one()
@@ -28,6 +29,8 @@ public class RowPackerTests
     }
 
     private static string Packed(int rowLength, bool isLongestFirst, params int[] lengths) => string.Join(' ', RowPacker
-        .Pack([.. Enumerable.Range(0, lengths.Length).Select(at => (long)at)], at => lengths[at], rowLength, isLongestFirst)
+        .Pack(
+            [.. Enumerable.Range(0, lengths.Length).Select(at => (long)at)], at => lengths[at], rowLength,
+            isLongestFirst)
         .Select(row => string.Join('+', row.Select(at => lengths[at]))));
 }

@@ -13,15 +13,19 @@ internal static class Streamed
         $"\"streaming\": true, \"shuffle_buffer_size\": {buffer}, {more}";
 
     /// <summary>A data set of one file.</summary>
-    public static string Set(string file, string more = "") => $"{{\"files\": {(file[0] == '[' ? file : $"\"{file}\"")}, {Text}{(more == "" ? "" : ", " + more)}}}";
+    public static string Set(string file, string more = "") =>
+        $"{{\"files\": {(file[0] == '[' ? file : $"\"{file}\"")}, {Text}{(more == "" ? "" : ", " + more)}}}";
 
     /// <summary>Rows of between 1 and 60 characters, written as the file's name says.</summary>
     public static void Rows(this TempFolder folder, string name, int rows)
     {
         if (name.EndsWith(".parquet", StringComparison.Ordinal))
-            folder.WriteParquet(name, 11, ("t", Texts(rows).ToArray()), ("n", Enumerable.Range(0, rows).Select(row => (long)row).ToArray()));
+            folder.WriteParquet(
+                name, 11, ("t", Texts(rows).ToArray()),
+                ("n", Enumerable.Range(0, rows).Select(row => (long)row).ToArray()));
         else if (name.EndsWith(".jsonl", StringComparison.Ordinal))
-            folder.Write(name, string.Concat(Texts(rows).Select((text, row) => $"{{\"t\": \"{text}\", \"n\": {row}}}\n")));
+            folder.Write(
+                name, string.Concat(Texts(rows).Select((text, row) => $"{{\"t\": \"{text}\", \"n\": {row}}}\n")));
         else
             folder.Write(name, "t,n\n" + string.Concat(Texts(rows).Select((text, row) => $"{text},{row}\n")));
     }
@@ -35,7 +39,8 @@ internal static class Streamed
     }
 
     /// <summary>The rows of the next batches, as drawn.</summary>
-    public static List<RowId> Order(BatchStream stream, int batches) => [.. Take(stream, batches).SelectMany(batch => batch.Rows)];
+    public static List<RowId> Order(BatchStream stream, int batches) =>
+        [.. Take(stream, batches).SelectMany(batch => batch.Rows)];
 
     private static IEnumerable<string> Texts(int rows) =>
         Enumerable.Range(0, rows).Select(row => new string((char)('a' + row % 26), 1 + row * 37 % 60));

@@ -61,12 +61,17 @@ public sealed class StreamedOrderTests : IDisposable
         {
             for (var block = 0; block < blocks.Count; block++)
             {
-                Assert.Equal(Enumerable.Range(1 + 10 * block, block < 9 ? 10 : 5).Select(row => (long)row), blocks[block].Order());
+                Assert.Equal(
+                    Enumerable.Range(1 + 10 * block, block < 9 ? 10 : 5).Select(row => (long)row),
+                    blocks[block].Order());
                 Assert.NotEqual(blocks[block].Order(), blocks[block]);
             }
 
             // No two blocks are shuffled alike.
-            Assert.Equal(9, blocks.Take(9).Select((block, at) => string.Join(' ', block.Select(row => row - 10 * at))).Distinct().Count());
+            Assert.Equal(
+                9,
+                blocks.Take(9).Select(
+                    (block, at) => string.Join(' ', block.Select(row => row - 10 * at))).Distinct().Count());
         }
 
         Assert.NotEqual(epochs[0], epochs[1]);
@@ -92,7 +97,9 @@ public sealed class StreamedOrderTests : IDisposable
         _folder.Rows("a.csv", 5);
         _folder.Rows("b.csv", 3);
         _folder.Rows("c.csv", 2);
-        using var data = Open(Streamed.Set("[\"a.csv\", \"b.csv\"]") + ", " + Streamed.Set("c.csv"), Streamed.Keys(4, "\"shuffle\": false"));
+        using var data = Open(
+            Streamed.Set("[\"a.csv\", \"b.csv\"]") + ", " + Streamed.Set("c.csv"),
+            Streamed.Keys(4, "\"shuffle\": false"));
         var stream = data.Batches(4, 0);
         string[] epoch = ["a.csv, row 1", "a.csv, row 2", "a.csv, row 3", "a.csv, row 4", "a.csv, row 5", "b.csv, row 1", "b.csv, row 2", "b.csv, row 3", "c.csv, row 1", "c.csv, row 2"];
         Assert.Equal([.. epoch, .. epoch], Streamed.Order(stream, 6).Select(row => row.ToString()));
@@ -123,13 +130,15 @@ public sealed class StreamedOrderTests : IDisposable
     {
         _folder.Rows("large.csv", 100);
         _folder.Rows("small.csv", 5);
-        using var data = Open(Streamed.Set("large.csv") + ", " + Streamed.Set("small.csv", "\"weight\": 3"), Streamed.Keys(16));
+        using var data = Open(
+            Streamed.Set("large.csv") + ", " + Streamed.Set("small.csv", "\"weight\": 3"), Streamed.Keys(16));
         var stream = data.Batches(10, seed: 5);
         Assert.Null(stream.BatchesPerEpoch);
         var rows = Streamed.Order(stream, 990);
         Assert.Equal(0, stream.Epoch);
         Assert.InRange(rows.Count(row => row.File == "small.csv") / (double)rows.Count, 0.73, 0.77);
-        var small = rows.Where(row => row.File == "small.csv").GroupBy(row => row.Row).Select(group => group.Count()).ToList();
+        var small = rows.Where(
+            row => row.File == "small.csv").GroupBy(row => row.Row).Select(group => group.Count()).ToList();
         Assert.InRange(small.Max() - small.Min(), 0, 1);
     }
 
@@ -156,10 +165,13 @@ public sealed class StreamedOrderTests : IDisposable
         _folder.Rows("a.csv", 30);
         _folder.Rows("b.csv", 30);
         using var data = Open(
-            Streamed.Set("[\"a.csv\", \"b.csv\"]", "\"filter\": \"(n | string.to_int) % 2 == 1\", \"limit\": 20"), Streamed.Keys(7));
+            Streamed.Set("[\"a.csv\", \"b.csv\"]", "\"filter\": \"(n | string.to_int) % 2 == 1\", \"limit\": 20"),
+            Streamed.Keys(7));
         var rows = Streamed.Order(data.Batches(4, 0), 10);
         string[] expected = [.. Enumerable.Range(1, 15).Select(at => $"a.csv, row {2 * at}"), .. Enumerable.Range(1, 5).Select(at => $"b.csv, row {2 * at}")];
-        Assert.Equal(expected.Concat(expected).Order(StringComparer.Ordinal), rows.Select(row => row.ToString()).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            expected.Concat(expected).Order(StringComparer.Ordinal),
+            rows.Select(row => row.ToString()).Order(StringComparer.Ordinal));
         using var exact = Open(Streamed.Set("a.csv", "\"limit\": 14"), Streamed.Keys(7));
         Assert.Equal(14, Streamed.Order(exact.Batches(14, 0), 1).Distinct().Count());
         Assert.Equal(14, Streamed.Order(exact.Batches(7, 0), 2).Distinct().Count());

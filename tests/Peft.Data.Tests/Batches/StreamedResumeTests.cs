@@ -14,7 +14,9 @@ public sealed class StreamedResumeTests : IDisposable
     {
         foreach (var (name, rows) in new[] { ("a.parquet", 37), ("b.parquet", 5), ("c.jsonl", 23), ("d.parquet", 29), ("e.csv", 11) })
             _folder.Rows(name, rows);
-        _folder.WriteParquet("bad.parquet", 7, ("t", Enumerable.Range(0, 30).Select(row => row % 4 > 0 ? new string('x', 1 + row) : null).ToArray()));
+        _folder.WriteParquet(
+            "bad.parquet", 7,
+            ("t", Enumerable.Range(0, 30).Select(row => row % 4 > 0 ? new string('x', 1 + row) : null).ToArray()));
     }
 
     public void Dispose() => _folder.Dispose();
@@ -25,16 +27,42 @@ public sealed class StreamedResumeTests : IDisposable
         { Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 1000, \"bucket_window\": 3" },
         { Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 4, \"shuffle\": false" },
         { Streamed.Set("[\"d.parquet\", \"a.parquet\"]"), "\"shuffle_buffer_size\": 8, \"bucket_window\": 2" },
-        { Streamed.Set("[\"c.jsonl\", \"e.csv\", \"d.parquet\"]", "\"filter\": \"(n | string.to_int) % 3 < 2\", \"limit\": 50"), "\"shuffle_buffer_size\": 7, \"bucket_window\": 1" },
+        {
+            Streamed.Set(
+                "[\"c.jsonl\", \"e.csv\", \"d.parquet\"]",
+                "\"filter\": \"(n | string.to_int) % 3 < 2\", \"limit\": 50"),
+            "\"shuffle_buffer_size\": 7, \"bucket_window\": 1"
+        },
         { Streamed.Set("bad.parquet", "\"on_bad_row\": \"skip\""), "\"shuffle_buffer_size\": 5, \"bucket_window\": 2" },
-        { Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 6, \"bucket_window\": 2, \"max_length\": 30, \"on_long_answer\": \"skip\"" },
-        { Streamed.Set("d.parquet") + ", " + Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 9, \"bucket_window\": 2" },
-        { Streamed.Set("a.parquet") + ", " + Streamed.Set("b.parquet"), "\"shuffle_buffer_size\": 9, \"shuffle\": false" },
-        { Streamed.Set("a.parquet") + ", " + Streamed.Set("b.parquet", "\"weight\": 3"), "\"shuffle_buffer_size\": 4, \"bucket_window\": 3" },
-        { Streamed.Set("d.parquet", "\"weight\": 1") + ", " + Streamed.Set("a.parquet", "\"weight\": 3"), "\"shuffle_buffer_size\": 12, \"bucket_window\": 1" },
-        { Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 8, \"bucket_window\": 2, \"packing\": true, \"max_length\": 64" },
+        {
+            Streamed.Set("a.parquet"),
+            "\"shuffle_buffer_size\": 6, \"bucket_window\": 2, \"max_length\": 30, \"on_long_answer\": \"skip\""
+        },
+        {
+            Streamed.Set("d.parquet") + ", " + Streamed.Set("a.parquet"),
+            "\"shuffle_buffer_size\": 9, \"bucket_window\": 2"
+        },
+        {
+            Streamed.Set("a.parquet") + ", " + Streamed.Set("b.parquet"),
+            "\"shuffle_buffer_size\": 9, \"shuffle\": false"
+        },
+        {
+            Streamed.Set("a.parquet") + ", " + Streamed.Set("b.parquet", "\"weight\": 3"),
+            "\"shuffle_buffer_size\": 4, \"bucket_window\": 3"
+        },
+        {
+            Streamed.Set("d.parquet", "\"weight\": 1") + ", " + Streamed.Set("a.parquet", "\"weight\": 3"),
+            "\"shuffle_buffer_size\": 12, \"bucket_window\": 1"
+        },
+        {
+            Streamed.Set("a.parquet"),
+            "\"shuffle_buffer_size\": 8, \"bucket_window\": 2, \"packing\": true, \"max_length\": 64"
+        },
         // Long texts go on in further sequences: a window may end inside a row.
-        { Streamed.Set("a.parquet") + ", " + Streamed.Set("b.parquet", "\"weight\": 2"), "\"shuffle_buffer_size\": 8, \"bucket_window\": 1, \"packing\": true, \"max_length\": 17" },
+        {
+            Streamed.Set("a.parquet") + ", " + Streamed.Set("b.parquet", "\"weight\": 2"),
+            "\"shuffle_buffer_size\": 8, \"bucket_window\": 1, \"packing\": true, \"max_length\": 17"
+        },
         { Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 8, \"bucket_window\": 1, \"packing\": true, \"max_length\": 17, \"shuffle\": false" },
     };
 
@@ -97,7 +125,9 @@ public sealed class StreamedResumeTests : IDisposable
             "resume: shuffle_buffer_size (0: not streaming) was 10 when the checkpoint was written and is 11 now;"
             + " expected the same data and settings. Set it back, or start anew with --overwrite.",
             Refused(larger, state));
-        Assert.Contains("per_device_train_batch_size was 4", Refused(data, state with { BatchSize = 5 }).Replace("was 5", "was 4", StringComparison.Ordinal));
+        Assert.Contains(
+            "per_device_train_batch_size was 4",
+            Refused(data, state with { BatchSize = 5 }).Replace("was 5", "was 4", StringComparison.Ordinal));
         Assert.StartsWith("resume: ", Refused(plain, state));
         Assert.StartsWith("resume: ", Refused(data, plain.Batches(4, 0).State));
         using var other = Open(Streamed.Set("b.parquet"), "\"shuffle_buffer_size\": 10");
@@ -119,17 +149,20 @@ public sealed class StreamedResumeTests : IDisposable
     [InlineData(0, 0, 0, 0, 0, -1)]
     [InlineData(1, 0, 0, 0, 0, 0)]
     [InlineData(0, 0, 0, long.MaxValue, 0, 0)]
-    public void A_position_that_is_no_place_in_the_data_is_refused(long pass, long block, int file, long row, int index, int piece)
+    public void A_position_that_is_no_place_in_the_data_is_refused(
+        long pass, long block, int file, long row, int index, int piece)
     {
         using var data = Open(Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 10");
         var state = data.Batches(4, 0).State;
         var hostile = state with { Stream = state.Stream! with { Sets = [new RowPosition(pass, block, file, row, index, piece)] } };
         Assert.Equal(
-            "resume: epoch 0, window 0, batch 0; expected a place in these streamed rows. The checkpoint is damaged: resume from another one.",
+            "resume: epoch 0, window 0, batch 0; expected a place in these streamed rows. The checkpoint is"
+                + " damaged: resume from another one.",
             Assert.Throws<UserException>(() => data.Batches(4, 0, hostile)).Message);
     }
 
-    private TrainingData Open(string sets, string keys) => Given.Open(_folder, Given.Train(sets, "\"streaming\": true, " + keys));
+    private TrainingData Open(string sets, string keys) =>
+        Given.Open(_folder, Given.Train(sets, "\"streaming\": true, " + keys));
 
     private static void AssertSame(TokenBatch expected, TokenBatch actual)
     {

@@ -18,7 +18,8 @@ public sealed class StreamingTests : IDisposable
         _folder.Rows("t.csv", 5000);
         var encoded = 0;
         var counting = Given.Characters with { Encode = text => { Interlocked.Increment(ref encoded); return Given.Characters.Encode(text); } };
-        using var data = TrainingData.Open(Given.Train(Streamed.Set("t.csv"), Streamed.Keys(2000, "\"bucket_window\": 10")), counting, _folder.Path);
+        using var data = TrainingData.Open(
+            Given.Train(Streamed.Set("t.csv"), Streamed.Keys(2000, "\"bucket_window\": 10")), counting, _folder.Path);
         Assert.Equal(0, encoded);
         var stream = data.Batches(8, 0);
         Assert.Equal(0, encoded);
@@ -29,7 +30,11 @@ public sealed class StreamingTests : IDisposable
     [Fact]
     public void A_row_without_a_value_is_told_when_its_block_is_read_and_again_when_asked_again()
     {
-        _folder.Write("t.jsonl", string.Concat(Enumerable.Range(1, 30).Select(n => n == 25 ? "{\"t\": null, \"n\": 25}\n" : $"{{\"t\": \"row {n}\", \"n\": {n}}}\n")));
+        _folder.Write(
+            "t.jsonl",
+            string.Concat(
+                Enumerable.Range(1, 30).Select(
+                    n => n == 25 ? "{\"t\": null, \"n\": 25}\n" : $"{{\"t\": \"row {n}\", \"n\": {n}}}\n")));
         using var data = Given.Open(_folder, Given.Train(Streamed.Set("t.jsonl"), Streamed.Keys(10)));
         var stream = data.Batches(5, 0);
         Streamed.Take(stream, 3);
@@ -45,13 +50,19 @@ public sealed class StreamingTests : IDisposable
     [Fact]
     public void A_row_that_is_too_long_is_told_when_it_is_drawn()
     {
-        _folder.Write("t.jsonl", string.Concat(Enumerable.Range(1, 30).Select(n => $"{{\"t\": \"{new string('x', n == 17 ? 50 : 5)}\"}}\n")));
+        _folder.Write(
+            "t.jsonl",
+            string.Concat(
+                Enumerable.Range(1, 30).Select(n => $"{{\"t\": \"{new string('x', n == 17 ? 50 : 5)}\"}}\n")));
         using var data = Given.Open(_folder, Given.Train(
-            Streamed.Set("t.jsonl"), Streamed.Keys(10, "\"max_length\": 20, \"shuffle\": false, \"bucket_window\": 1")));
+            Streamed.Set("t.jsonl"),
+            Streamed.Keys(10, "\"max_length\": 20, \"shuffle\": false, \"bucket_window\": 1")));
         var stream = data.Batches(4, 0);
         Streamed.Take(stream, 4);
         var first = Assert.Throws<DataRowException>(stream.Next);
-        Assert.StartsWith("t.jsonl:17: the text has 51 tokens (with end-of-text); expected at most 19 of max_length 20.", first.Message);
+        Assert.StartsWith(
+            "t.jsonl:17: the text has 51 tokens (with end-of-text); expected at most 19 of max_length 20.",
+            first.Message);
         Assert.Equal(first.Message, Assert.Throws<DataRowException>(stream.Next).Message);
     }
 
@@ -59,13 +70,16 @@ public sealed class StreamingTests : IDisposable
     public void A_data_set_without_any_sequence_is_told_with_its_counts()
     {
         _folder.Write("a.csv", "t\nx\ny\n");
-        using var data = Given.Open(_folder, Given.Train(Streamed.Set("a.csv", "\"filter\": \"t == 'z'\""), Streamed.Keys(10)));
+        using var data = Given.Open(
+            _folder, Given.Train(Streamed.Set("a.csv", "\"filter\": \"t == 'z'\""), Streamed.Keys(10)));
         Assert.Equal(
-            "data.train[0]: no sequence: 2 rows read, 2 left out by the filter, 0 bad, 0 too long; expected at least one."
+            "data.train[0]: no sequence: 2 rows read, 2 left out by the filter, 0 bad, 0 too long; expected at"
+                + " least one."
             + " Correct the filter or the files.",
             Assert.Throws<UserException>(data.Batches(2, 0).Next).Message);
         using var weighted = Given.Open(_folder, Given.Train(
-            Streamed.Set("a.csv", "\"weight\": 1"), Streamed.Keys(10, "\"max_length\": 3, \"on_long_answer\": \"skip\", \"add_eos\": true")));
+            Streamed.Set("a.csv", "\"weight\": 1"),
+            Streamed.Keys(10, "\"max_length\": 3, \"on_long_answer\": \"skip\", \"add_eos\": true")));
         Assert.Equal(3, weighted.Batches(2, 0).Next().Length);
     }
 
@@ -73,12 +87,22 @@ public sealed class StreamingTests : IDisposable
     [InlineData("{\"files\": \"t.parquet\", \"template\": {\"text\": \"{t}\"}}", "", 50L, null)]
     [InlineData("{\"files\": \"t.parquet\", \"template\": {\"text\": \"{t}\"}, \"limit\": 20}", "", 20L, null)]
     [InlineData("{\"files\": [\"t.parquet\", \"u.parquet\"], \"template\": {\"text\": \"{t}\"}}", "", 57L, null)]
-    [InlineData("{\"files\": \"t.parquet\", \"template\": {\"text\": \"{t}\"}, \"filter\": \"n > 3\"}", "", null, "data.train[0]: it has a filter")]
-    [InlineData("{\"files\": \"t.parquet\", \"template\": {\"text\": \"{t}\"}, \"on_bad_row\": \"skip\"}", "", null, "data.train[0]: on_bad_row is skip")]
-    [InlineData("{\"files\": \"t.parquet\", \"template\": {\"text\": \"{t}\"}}", ", \"on_long_answer\": \"skip\"", null, "on_long_answer is skip")]
-    [InlineData("{\"files\": \"t.parquet\", \"template\": {\"text\": \"{t}\"}}", ", \"packing\": true", null, "with packing")]
-    [InlineData("{\"files\": \"t.csv\", \"template\": {\"text\": \"{t}\"}}", "", null, "data.train[0]: t.csv is not a Parquet file")]
-    public void The_number_of_sequences_is_known_where_it_costs_nothing(string set, string more, long? count, string? why)
+    [InlineData(
+        "{\"files\": \"t.parquet\", \"template\": {\"text\": \"{t}\"}, \"filter\": \"n > 3\"}", "", null,
+        "data.train[0]: it has a filter")]
+    [InlineData(
+        "{\"files\": \"t.parquet\", \"template\": {\"text\": \"{t}\"}, \"on_bad_row\": \"skip\"}", "", null,
+        "data.train[0]: on_bad_row is skip")]
+    [InlineData(
+        "{\"files\": \"t.parquet\", \"template\": {\"text\": \"{t}\"}}", ", \"on_long_answer\": \"skip\"", null,
+        "on_long_answer is skip")]
+    [InlineData(
+        "{\"files\": \"t.parquet\", \"template\": {\"text\": \"{t}\"}}", ", \"packing\": true", null, "with packing")]
+    [InlineData(
+        "{\"files\": \"t.csv\", \"template\": {\"text\": \"{t}\"}}", "", null,
+        "data.train[0]: t.csv is not a Parquet file")]
+    public void The_number_of_sequences_is_known_where_it_costs_nothing(
+        string set, string more, long? count, string? why)
     {
         _folder.Rows("t.parquet", 50);
         _folder.Rows("u.parquet", 7);
@@ -97,7 +121,8 @@ public sealed class StreamingTests : IDisposable
         var sets = Streamed.Set("t.parquet") + ", " + Streamed.Set("t.csv");
         var error = Assert.Throws<UserException>(() => Given.Open(_folder, Given.Train(sets, "\"streaming\": true")));
         Assert.Equal(
-            "data.train: 2 data sets of unknown size without `weight:`, streamed (data.train[1]: t.csv is not a Parquet file); expected"
+            "data.train: 2 data sets of unknown size without `weight:`, streamed (data.train[1]: t.csv is not a"
+                + " Parquet file); expected"
             + " weights, or sizes that are known without reading (Parquet without a filter)."
             + " Give each data set a `weight:`.",
             error.Message);
@@ -109,7 +134,8 @@ public sealed class StreamingTests : IDisposable
     public void What_cannot_be_streamed_is_refused_when_the_recipe_is_read()
     {
         var error = Assert.Throws<FaultsException>(() => Given.Train(
-            Streamed.Set("t.csv", "\"task_column\": \"k\""), "\"streaming\": true, \"packing\": true, \"packing_strategy\": \"wrapped\", \"shuffle_buffer_size\": 0"));
+            Streamed.Set("t.csv", "\"task_column\": \"k\""),
+            "\"streaming\": true, \"packing\": true, \"packing_strategy\": \"wrapped\", \"shuffle_buffer_size\": 0"));
         Assert.Equal(
             ["data.packing_strategy", "data.shuffle_buffer_size", "data.train[0].task_column"],
             error.Items.Select(fault => fault.Place.Split(' ')[^1]).Order(StringComparer.Ordinal));
@@ -126,7 +152,8 @@ public sealed class StreamingTests : IDisposable
         stream.Next();
         File.AppendAllText(_folder["t.jsonl"], added);
         Assert.Equal(
-            "t.jsonl: changed while it was being read; expected a file that nobody writes to. Start again when it is complete, or train on a copy.",
+            "t.jsonl: changed while it was being read; expected a file that nobody writes to. Start again when it"
+                + " is complete, or train on a copy.",
             Assert.Throws<DataFileException>(() => Streamed.Take(stream, 10)).Message);
     }
 
@@ -142,9 +169,12 @@ public sealed class StreamingTests : IDisposable
             var batches = new List<TokenBatch>();
             while (stream.Epoch == epoch)
                 batches.Add(stream.Next());
-            Assert.Equal(Enumerable.Range(1, 200).Select(row => (long)row), batches.SelectMany(batch => batch.Rows).Select(row => row.Row).Order());
+            Assert.Equal(
+                Enumerable.Range(1, 200).Select(row => (long)row),
+                batches.SelectMany(batch => batch.Rows).Select(row => row.Row).Order());
             Assert.All(batches, batch => Assert.InRange(batch.Length, 1, 128));
-            Assert.InRange(batches.Sum(batch => batch.Lengths.Sum()) / (double)batches.Sum(batch => batch.Ids.Length), 0.9, 1);
+            Assert.InRange(
+                batches.Sum(batch => batch.Lengths.Sum()) / (double)batches.Sum(batch => batch.Ids.Length), 0.9, 1);
         }
     }
 
@@ -154,9 +184,12 @@ public sealed class StreamingTests : IDisposable
         _folder.Rows("a.csv", 50);
         _folder.Rows("b.csv", 5);
         using var data = Given.Open(_folder, Given.Train(
-            Streamed.Set("a.csv", "\"filter\": \"(n | string.to_int) >= 2\"") + ", " + Streamed.Set("b.csv", "\"weight\": 2"), Streamed.Keys(10)));
+            Streamed.Set("a.csv", "\"filter\": \"(n | string.to_int) >= 2\"") + ", "
+                + Streamed.Set("b.csv", "\"weight\": 2"), Streamed.Keys(10)));
         var blocks = data.FirstBlocks();
-        Assert.Equal([("a", 12L, 2L, 10L), ("b", 5L, 0L, 5L)], blocks.Select(set => (set.Name, set.Rows, set.FilteredRows, set.Sequences)));
+        Assert.Equal(
+            [("a", 12L, 2L, 10L), ("b", 5L, 0L, 5L)],
+            blocks.Select(set => (set.Name, set.Rows, set.FilteredRows, set.Sequences)));
     }
 
     [Fact]

@@ -64,8 +64,12 @@ public class DataSetOptionsTests
     public void Wrapping_needs_plain_text()
     {
         const string Set = """{"files": "a.csv", "template": {"prompt": "{a}", "answer": "{b}"}}""";
-        var error = Assert.Throws<FaultsException>(() => Given.Train(Set, "\"packing\": true, \"packing_strategy\": \"wrapped\""));
-        Assert.Contains("wrapped, with prompts and answers only; expected a data set with a `text` template. Use packing_strategy: bfd.", error.Message);
+        var error = Assert.Throws<FaultsException>(
+            () => Given.Train(Set, "\"packing\": true, \"packing_strategy\": \"wrapped\""));
+        Assert.Contains(
+            "wrapped, with prompts and answers only; expected a data set with a `text` template. Use"
+                + " packing_strategy: bfd.",
+            error.Message);
         Assert.Equal(512, Given.Train(Set, "\"packing\": true").RowLength);
         Assert.Equal(0, Given.Train(Set, "\"packing_strategy\": \"bfd\"").RowLength);
     }

@@ -12,7 +12,8 @@ public class DataSetReaderTests
     public void Parquet_rows_become_examples()
     {
         using var folder = new TempFolder();
-        folder.WriteParquet("t.parquet", ("q", new[] { "one", "two" }), ("a", new[] { 1L, 2 }), ("b", new[] { true, false }));
+        folder.WriteParquet(
+            "t.parquet", ("q", new[] { "one", "two" }), ("a", new[] { 1L, 2 }), ("b", new[] { true, false }));
         Assert.Equal(
             [new Example("Q: one", "1 true", "t", new RowId("t.parquet", 1)), new Example("Q: two", "2 false", "t", new RowId("t.parquet", 2))],
             Read(folder, """{"files": "t.parquet", "template": {"prompt": "Q: {q}", "answer": "{a} {b}"}}"""));
@@ -51,11 +52,22 @@ public class DataSetReaderTests
         using var folder = new TempFolder();
         var rows = Enumerable.Range(0, 30000).ToArray();
         if (name == "t.parquet")
-            folder.WriteParquet(name, ("q", rows), ("a", rows.Select(row => $"a{row}").ToArray()), ("half", rows.Select(row => row / 2.0).ToArray()));
+            folder.WriteParquet(
+                name, ("q", rows), ("a", rows.Select(row => $"a{row}").ToArray()),
+                ("half", rows.Select(row => row / 2.0).ToArray()));
         else if (name == "t.csv")
-            folder.Write(name, "q,a,half\n" + string.Concat(rows.Select(row => FormattableString.Invariant($"{row},a{row},{row / 2.0}\n"))));
+            folder.Write(
+                name,
+                "q,a,half\n" + string.Concat(
+                    rows.Select(row => FormattableString.Invariant($"{row},a{row},{row / 2.0}\n"))));
         else
-            folder.Write(name, string.Concat(rows.Select(row => FormattableString.Invariant($"{{\"q\": {row}, \"a\": \"a{row}\", \"half\": {row / 2.0}}}\n"))));
+            folder.Write(
+                name,
+                string.Concat(
+                    rows.Select(
+                        row =>
+                            FormattableString.Invariant(
+                                $"{{\"q\": {row}, \"a\": \"a{row}\", \"half\": {row / 2.0}}}\n"))));
         var half = name == "t.csv" ? "(half | string.to_float)" : "half";
         var reader = Given.Reader(folder, $$"""{"files": "{{name}}", "filter": "{{half}} > 999.75 && {{half}} < 1001", {{Template}}}""");
         Assert.Equal(
@@ -106,8 +118,22 @@ public class DataSetReaderTests
         var error = Assert.Throws<FaultsException>(() => Given.Reader(
             folder, """{"files": "t.csv", "template": {"prompt": "{qestion} {qestion}", "answer": "{answer}"}}"""));
         Assert.Equal(
-            new Fault("data.train[0].template.prompt", "no column 'qestion' in t.csv", "one of its columns: question, answer", "did you mean question?"),
+            new Fault(
+                "recipe.json:1: data.train[0].template.prompt", "no column 'qestion' in t.csv",
+                "one of its columns: question, answer", "did you mean question?"),
             Assert.Single(error.Items));
+    }
+
+    [Theory]
+    [InlineData("t.csv", "q;a\n1;2\n", "its columns are separated by ;: write the file with commas")]
+    [InlineData("t.csv", "q\ta\n1\t2\n", "its columns are separated by tabs: set `format: tsv`")]
+    [InlineData("t.tsv", "q,a\n1,2\n", "its columns are separated by commas: set `format: csv`")]
+    public void Another_separator_is_named(string name, string text, string advice)
+    {
+        using var folder = new TempFolder();
+        folder.Write(name, text);
+        var error = Assert.Throws<FaultsException>(() => Given.Reader(folder, $$"""{"files": "{{name}}", {{Template}}}"""));
+        Assert.All(error.Items, fault => Assert.Equal(advice, fault.Advice));
     }
 
     [Fact]
@@ -132,7 +158,10 @@ public class DataSetReaderTests
         else if (name == "t.csv")
             folder.Write(name, "q,a\n" + string.Concat(answers.Select(answer => $"x,{answer}\n")));
         else
-            folder.Write(name, string.Concat(answers.Select(answer => answer is null ? "{\"q\":\"x\"}\n" : "{\"q\":\"x\",\"a\":\"y\"}\n")));
+            folder.Write(
+                name,
+                string.Concat(
+                    answers.Select(answer => answer is null ? "{\"q\":\"x\"}\n" : "{\"q\":\"x\",\"a\":\"y\"}\n")));
         var set = $$"""{"files": "{{name}}", {{Template}}}""";
         var error = Assert.Throws<DataRowException>(() => Read(folder, set));
         Assert.Equal(
@@ -150,7 +179,8 @@ public class DataSetReaderTests
         using var folder = new TempFolder();
         folder.Write("t.jsonl", """{"q": "x", "a": ""}""");
         var error = Assert.Throws<DataRowException>(() => Read(folder, $$"""{"files": "t.jsonl", {{Template}}}"""));
-        Assert.StartsWith("t.jsonl:1: the answer '{a}' is empty; expected a text to learn. Correct the row", error.Message);
+        Assert.StartsWith(
+            "t.jsonl:1: the answer '{a}' is empty; expected a text to learn. Correct the row", error.Message);
     }
 
     [Theory]
@@ -163,7 +193,8 @@ public class DataSetReaderTests
     {
         using var folder = new TempFolder();
         var good = "{\"q\": \"x\", \"a\": \"y\"}\n"u8.ToArray();
-        folder.WriteBytes("t.jsonl", good, "\n"u8.ToArray(), good, System.Text.Encoding.Latin1.GetBytes(line + "\r\n"), good);
+        folder.WriteBytes(
+            "t.jsonl", good, "\n"u8.ToArray(), good, System.Text.Encoding.Latin1.GetBytes(line + "\r\n"), good);
         foreach (var filter in new[] { "", "\"filter\": \"q == 'x'\", " })
         {
             var set = $$"""{"files": "t.jsonl", {{filter}}{{Template}}}""";
@@ -183,7 +214,9 @@ public class DataSetReaderTests
     public void A_bad_line_of_csv_is_told_by_its_number(string line, string reason)
     {
         using var folder = new TempFolder();
-        folder.WriteBytes("t.csv", "q,a\n1,x\n\"2\n\",x\n"u8.ToArray(), System.Text.Encoding.Latin1.GetBytes(line), "4,x\n"u8.ToArray());
+        folder.WriteBytes(
+            "t.csv", "q,a\n1,x\n\"2\n\",x\n"u8.ToArray(), System.Text.Encoding.Latin1.GetBytes(line),
+            "4,x\n"u8.ToArray());
         var set = $$"""{"files": "t.csv", {{Template}}}""";
         Assert.StartsWith("t.csv:5: " + reason, Assert.Throws<DataRowException>(() => Read(folder, set)).Message);
         var reader = Given.Reader(folder, set.Replace("\"files\"", "\"on_bad_row\": \"skip\", \"files\""));
@@ -195,7 +228,8 @@ public class DataSetReaderTests
     [InlineData("q,a\n1,x\n2,\"x\n3,x\n", "t.csv:3: a quote that begins here is not closed")]
     [InlineData("q,a\n1,5\" disk\n2,x\n3,6\" disk\n", "t.csv:2: field 2 has a quote inside that is not doubled")]
     [InlineData("q,a\n1,x \"y\"\n", "t.csv:2: field 2 has a quote inside that is not doubled")]
-    public void A_quote_in_the_wrong_place_is_told_by_its_line_even_where_bad_rows_are_skipped(string text, string found)
+    public void A_quote_in_the_wrong_place_is_told_by_its_line_even_where_bad_rows_are_skipped(
+        string text, string found)
     {
         using var folder = new TempFolder();
         folder.Write("t.csv", text);
@@ -222,7 +256,9 @@ public class DataSetReaderTests
         using var folder = new TempFolder();
         folder.WriteBytes("t.txt", "one\r\n  two \n"u8.ToArray(), [0xFF, (byte)'\n'], "four"u8.ToArray());
         var reader = Given.Reader(folder, """{"files": "t.txt", "on_bad_row": "skip", "template": {"text": "{text}"}}""");
-        Assert.Equal([("one", "t.txt:1"), ("  two ", "t.txt:2"), ("four", "t.txt:4")], reader.Read().Select(row => (row.Answer, row.Row.ToString())));
+        Assert.Equal(
+            [("one", "t.txt:1"), ("  two ", "t.txt:2"), ("four", "t.txt:4")],
+            reader.Read().Select(row => (row.Answer, row.Row.ToString())));
         var error = Assert.Throws<DataRowException>(() => Read(folder, """{"files": "t.txt", "template": {"text": "{text}"}}"""));
         Assert.StartsWith("t.txt:3: column 'text' is not UTF-8", error.Message);
     }
@@ -232,7 +268,9 @@ public class DataSetReaderTests
     {
         using var folder = new TempFolder();
         folder.WriteParquet("b.parquet", ("q", new[] { "x", "x" }), ("a", new byte[]?[] { [0x41], [0xC3] }));
-        folder.WriteParquet("t.parquet", Parquet.CompressionMethod.None, ("q", new[] { "x", "x" }), ("a", new[] { "fine \uFFFD", "cafX" }));
+        folder.WriteParquet(
+            "t.parquet", Parquet.CompressionMethod.None, ("q", new[] { "x", "x" }),
+            ("a", new[] { "fine \uFFFD", "cafX" }));
         var bytes = File.ReadAllBytes(folder["t.parquet"]);
         for (var at = bytes.AsSpan().IndexOf("cafX"u8); at >= 0; at = bytes.AsSpan().IndexOf("cafX"u8))
             bytes[at + 3] = 0xE9;
@@ -248,16 +286,23 @@ public class DataSetReaderTests
     public void A_text_of_a_json_list_that_is_not_utf8_is_told_by_its_line()
     {
         using var folder = new TempFolder();
-        File.WriteAllBytes(folder["t.json"], System.Text.Encoding.Latin1.GetBytes("[{\"q\": \"x\", \"a\": \"y\"},\n{\"q\": \"\u00ff\", \"a\": \"y\"}]\n"));
+        File.WriteAllBytes(
+            folder["t.json"],
+            System.Text.Encoding.Latin1.GetBytes(
+                "[{\"q\": \"x\", \"a\": \"y\"},\n{\"q\": \"\u00ff\", \"a\": \"y\"}]\n"));
         var error = Assert.Throws<DataRowException>(() => Read(folder, $$"""{"files": "t.json", {{Template}}}"""));
         Assert.StartsWith("t.json:2: the list's element is not UTF-8", error.Message);
     }
 
     [Theory]
-    [InlineData("\"filter\": \"nothing > 1\"", "data.train[0].filter", "no column 'nothing' in t.csv")]
-    [InlineData("\"filter\": \"q | nothing\"", "data.train[0].filter", "no column 'nothing' in t.csv")]
-    [InlineData("\"columns\": {\"x\": \"nothing + 1\"}", "data.train[0].columns.x", "no column 'nothing' in t.csv")]
-    [InlineData("\"columns\": {\"x\": \"y\", \"y\": \"q\"}", "data.train[0].columns.x", "no column 'y' in t.csv")]
+    [InlineData("\"filter\": \"nothing > 1\"", "recipe.json:1: data.train[0].filter", "no column 'nothing' in t.csv")]
+    [InlineData("\"filter\": \"q | nothing\"", "recipe.json:1: data.train[0].filter", "no column 'nothing' in t.csv")]
+    [InlineData(
+        "\"columns\": {\"x\": \"nothing + 1\"}", "recipe.json:1: data.train[0].columns.x",
+        "no column 'nothing' in t.csv")]
+    [InlineData(
+        "\"columns\": {\"x\": \"y\", \"y\": \"q\"}", "recipe.json:1: data.train[0].columns.x",
+        "no column 'y' in t.csv")]
     [InlineData("\"task_column\": \"b\"", "data.train[0].task_column", "no column 'b' in t.csv")]
     public void A_name_that_is_not_there_is_a_fault_of_its_key(string key, string place, string found)
     {
@@ -270,10 +315,19 @@ public class DataSetReaderTests
     }
 
     [Theory]
-    [InlineData("\"filter\": \"q > 1\"", "data.train[0].filter: 'q > 1' compares a text with a number (at t.csv:2); expected two values of one type. Write q | string.to_int")]
-    [InlineData("\"filter\": \"q\"", "data.train[0].filter: 'q' gives '1' (at t.csv:2); expected true or false. Compare: ")]
-    [InlineData("\"filter\": \"null\"", "data.train[0].filter: 'null' gives nothing (at t.csv:2); expected true or false. Compare: ")]
-    [InlineData("\"columns\": {\"x\": \"q | extract '(x+x+)+y'\", \"z\": \"[1, 2][3]\"}", "data.train[0].columns.z: ")]
+    [InlineData(
+        "\"filter\": \"q > 1\"",
+        "recipe.json:1: data.train[0].filter: 'q > 1' compares a text with a number (at t.csv:2); expected two"
+            + " values of one type. Write q | string.to_int")]
+    [InlineData(
+        "\"filter\": \"q\"",
+        "recipe.json:1: data.train[0].filter: 'q' gives '1' (at t.csv:2); expected true or false. Compare: ")]
+    [InlineData(
+        "\"filter\": \"null\"",
+        "recipe.json:1: data.train[0].filter: 'null' gives nothing (at t.csv:2); expected true or false. Compare: ")]
+    [InlineData(
+        "\"columns\": {\"x\": \"q | extract '(x+x+)+y'\", \"z\": \"[1, 2][3]\"}",
+        "recipe.json:1: data.train[0].columns.z: ")]
     public void An_expression_that_fails_at_a_row_is_told_with_both_places(string key, string message)
     {
         using var folder = new TempFolder();

@@ -19,11 +19,14 @@ public class TextTemplateTests
 
     [Fact]
     public void Braces_in_a_value_are_left_alone() =>
-        Assert.Equal("{b} {{ c }}", TextTemplate.Parse("{a}").Render(Engine, TemplateValues.OfPairs([new("a", "{b} {{ c }}")])));
+        Assert.Equal(
+            "{b} {{ c }}", TextTemplate.Parse("{a}").Render(Engine, TemplateValues.OfPairs([new("a", "{b} {{ c }}")])));
 
     [Fact]
     public void A_text_of_several_lines_stays_as_it_stands() =>
-        Assert.Equal("  x\n y\r\nz", TextTemplate.Parse("  {a}").Render(Engine, TemplateValues.OfPairs([new("a", "x\n y\r\nz")])));
+        Assert.Equal(
+            "  x\n y\r\nz",
+            TextTemplate.Parse("  {a}").Render(Engine, TemplateValues.OfPairs([new("a", "x\n y\r\nz")])));
 
     [Fact]
     public void A_literal_text_has_no_values()

@@ -22,7 +22,8 @@ public class FilePatternTests
     [InlineData("a.csv.gz", DataFormat.Csv)]
     [InlineData("a.b.tsv", DataFormat.Tsv)]
     [InlineData("a.dat", null)]
-    public void The_format_goes_by_the_ending(string name, DataFormat? format) => Assert.Equal(format, DataFormats.OfPath(name));
+    public void The_format_goes_by_the_ending(string name, DataFormat? format) =>
+        Assert.Equal(format, DataFormats.OfPath(name));
 
     [Theory]
     [InlineData("d/aa.csv", "d/aa.csv does not exist", "did you mean DIR/d/a.csv? Looked in DIR")]

@@ -18,9 +18,11 @@ public sealed class NestedParquetTests : IDisposable
             new Row { Tags = [], Turns = [], Meta = null, Counts = [] },
             new Row { Tags = null, Turns = null, Meta = new Meta(), Counts = null },
             new Row { Tags = ["z"], Turns = [new Turn { Text = "yo", Likes = [3] }], Meta = new Meta { Source = "book" }, Counts = new() { ["x"] = 9 } });
-        const string Template = "{{ if Tags == null }}no tags{{ else }}{{ for t in Tags }}[{{ t ?? '-' }}]{{ end }}{{ end }}"
+        const string Template = "{{ if Tags == null }}no tags{{ else }}{{ for t in Tags }}[{{ t ?? '-' }}]{{ end"
+            + " }}{{ end }}"
             + "{{ for t in Turns ?? [] }}<{{ t.Text ?? 'silent' }}:{{ t.Likes | array.join '+' }}>{{ end }}"
-            + " {{ if Meta }}{{ Meta.Source ?? 'unknown' }}{{ end }} {{ if Counts }}{{ for c in Counts }}{{ c.key }}={{ c.value }};{{ end }}{{ end }}";
+            + " {{ if Meta }}{{ Meta.Source ?? 'unknown' }}{{ end }} {{ if Counts }}{{ for c in Counts }}{{ c.key"
+                + " }}={{ c.value }};{{ end }}{{ end }}";
         Assert.Equal(
             ["[a][-][c]<hi:1+2><silent:> web x=1;y=2;", "  ", "no tags unknown ", "[z]<yo:3> book x=9;"],
             Read("""{"files": "t.parquet", "template": {"text": "TEXT"}}""".Replace("TEXT", Template, StringComparison.Ordinal)).Select(example => example.Answer));
@@ -44,7 +46,7 @@ public sealed class NestedParquetTests : IDisposable
     {
         await Write(new Row { Tags = ["a"], Turns = [new Turn { Text = "hi" }] });
         Assert.StartsWith(
-            "data.train[0].template.text: 'Tags' is a list or an object",
+            "recipe.json:1: data.train[0].template.text: 'Tags' is a list or an object",
             Assert.Throws<DataRowException>(() => Read("""{"files": "t.parquet", "template": {"text": "{Tags}"}}""")).Message);
         Assert.Contains(
             "unknown member 'Txt' (at t.parquet, row 1); expected Text or Likes. Did you mean Text?",
@@ -80,7 +82,8 @@ public sealed class NestedParquetTests : IDisposable
     private static async Task Write(string path, Row[] rows)
     {
         await using var file = File.Create(path);
-        await ParquetSerializer.SerializeAsync(rows, file, new ParquetOptions { CompressionMethod = CompressionMethod.None });
+        await ParquetSerializer.SerializeAsync(
+            rows, file, new ParquetOptions { CompressionMethod = CompressionMethod.None });
     }
 
     private List<Example> Read(string set) => [.. Given.Reader(_folder, set).Read()];

@@ -19,7 +19,10 @@ public sealed class TableReaderTests : IDisposable
     [Fact]
     public void A_json_list_is_read_element_by_element_with_the_line_of_each()
     {
-        _folder.Write("t.json", "\uFEFF\n[ {\"a\": 1},\n\n  {\"a\": {\"b\": [2]}}, [], 3,\n{\"a\": \"" + new string('x', 200_000) + "\"}]\n");
+        _folder.Write(
+            "t.json",
+            "\uFEFF\n[ {\"a\": 1},\n\n  {\"a\": {\"b\": [2]}}, [], 3,\n{\"a\": \"" + new string('x', 200_000)
+                + "\"}]\n");
         using var rows = DataTable.Open(File("t.json"), []).Read(["a"]);
         var lines = new List<(long?, string?)>();
         while (rows.Read())
@@ -53,6 +56,51 @@ public sealed class TableReaderTests : IDisposable
     }
 
     [Fact]
+    public void Gzip_files_joined_together_are_one_file_and_a_cut_in_the_last_of_them_is_told()
+    {
+        Pack("a.jsonl.gz", "{\"a\": \"x\"}\n");
+        Pack("b.jsonl.gz", "{\"a\": \"y\"}\n{\"a\": \"z\"}\n");
+        byte[] first = System.IO.File.ReadAllBytes(_folder["a.jsonl.gz"]),
+        second = System.IO.File.ReadAllBytes(_folder["b.jsonl.gz"]);
+        System.IO.File.WriteAllBytes(_folder["t.jsonl.gz"], [.. first, .. second]);
+        Assert.Equal(["x", "y", "z"], Rows("t.jsonl.gz", "a"));
+        for (var cut = 1; cut < second.Length - 10; cut++)
+        {
+            System.IO.File.WriteAllBytes(_folder["t.jsonl.gz"], [.. first, .. second[..^cut]]);
+            Assert.StartsWith(
+                "t.jsonl.gz: cannot be decompressed: damaged or cut short; expected",
+                Assert.Throws<DataFileException>(() => Rows("t.jsonl.gz", "a")).Message);
+        }
+    }
+
+    [Theory]
+    [InlineData(
+        new byte[] { 0x1F, 0x8B, 8, 0 },
+        "t.csv: compressed by gzip; expected comma-separated values in UTF-8 with a header line"
+        + " and quotes as in RFC 4180. Give it the name t.csv.gz.")]
+    [InlineData(new byte[] { 0x28, 0xB5, 0x2F, 0xFD }, "t.csv: compressed by zstd; expected")]
+    [InlineData(new byte[] { 0xFF, 0xFE, (byte)'a', 0 }, "t.csv: text in UTF-16; expected")]
+    [InlineData(new byte[] { 0xFE, 0xFF, 0, (byte)'a' }, "t.csv: text in UTF-16; expected")]
+    [InlineData(new byte[] { (byte)'P', (byte)'K', 3, 4 }, "t.csv: a ZIP archive or a spreadsheet; expected")]
+    [InlineData(new byte[] { 0xE9, (byte)'\n' }, "t.csv:1: the header line is not UTF-8; expected")]
+    public void Another_kind_of_file_under_the_name_of_a_text_is_named(byte[] bytes, string message)
+    {
+        System.IO.File.WriteAllBytes(_folder["t.csv"], bytes);
+        Assert.StartsWith(message, Assert.Throws<DataFileException>(() => Rows("t.csv", "a")).Message);
+    }
+
+    [Fact]
+    public void Line_ends_of_unicode_and_byte_order_marks_are_not_line_ends_or_text()
+    {
+        _folder.Write("t.jsonl", "\uFEFF{\"a\": \"x\u2028y\u0085z\"}\r\n{\"a\": \"w\"}");
+        _folder.Write("t.txt", "\uFEFFx\u2028y\u0085z\r\nw\n");
+        _folder.Write("t.csv", "\uFEFFa,b\r\n\"x\u2028y\u0085z\",1\r\n\"w\r\nv\",2\r\n");
+        Assert.Equal(["x\u2028y\u0085z", "w"], Rows("t.jsonl", "a"));
+        Assert.Equal(["x\u2028y\u0085z", "w"], Rows("t.txt", "text"));
+        Assert.Equal(["x\u2028y\u0085z", "w\r\nv"], Rows("t.csv", "a"));
+    }
+
+    [Fact]
     public void A_line_of_thirty_million_bytes_is_a_row()
     {
         _folder.Write("t.jsonl", "{\"a\": \"" + new string('x', 30_000_000) + "\"}\n{\"a\": \"y\"}");
@@ -62,7 +110,9 @@ public sealed class TableReaderTests : IDisposable
     [Fact]
     public void Parquet_values_have_the_text_that_they_are_written_with()
     {
-        _folder.WriteParquet("t.parquet", ("a", new[] { 5.0, 1.1, 1e300 }), ("b", new[] { true, false, true }), ("c", new byte[]?[] { [0x41], null, [] }));
+        _folder.WriteParquet(
+            "t.parquet", ("a", new[] { 5.0, 1.1, 1e300 }), ("b", new[] { true, false, true }),
+            ("c", new byte[]?[] { [0x41], null, [] }));
         Assert.Equal(["5.0 True A", "1.1 False ", "1e+300 True "], Rows("t.parquet", "a", "b", "c"));
     }
 
@@ -90,7 +140,9 @@ public sealed class TableReaderTests : IDisposable
     {
         _folder.WriteParquet("t.parquet", ("a", new[] { long.MinValue, long.MaxValue, 9007199254740993 }));
         Assert.Equal(["-9223372036854775808", "9223372036854775807", "9007199254740993"], Rows("t.parquet", "a"));
-        _folder.Write("t.jsonl", "{\"a\": 9007199254740993}\n{\"a\": 123456789012345678901234567890}\n{\"a\": -0}\n{\"a\": 1E400}\n");
+        _folder.Write(
+            "t.jsonl",
+            "{\"a\": 9007199254740993}\n{\"a\": 123456789012345678901234567890}\n{\"a\": -0}\n{\"a\": 1E400}\n");
         Assert.Equal(["9007199254740993", "123456789012345678901234567890", "-0", "1E400"], Rows("t.jsonl", "a"));
     }
 
@@ -119,9 +171,14 @@ public sealed class TableReaderTests : IDisposable
     [Fact]
     public void A_damaged_parquet_file_is_one_clear_message_whatever_is_wrong_with_it()
     {
-        _folder.WriteParquet("t.parquet", 50, ("a", Enumerable.Range(0, 200).Select(row => $"text {row}").ToArray()), ("b", Enumerable.Range(0, 200).ToArray()));
+        _folder.WriteParquet(
+            "t.parquet", 50, ("a", Enumerable.Range(0, 200).Select(row => $"text {row}").ToArray()),
+            ("b", Enumerable.Range(0, 200).ToArray()));
         var good = System.IO.File.ReadAllBytes(_folder["t.parquet"]);
-        Refused(good[..^1], "t.parquet: cut short: its end is missing; expected a Parquet file with its text columns in UTF-8. Write the file again.");
+        Refused(
+            good[..^1],
+            "t.parquet: cut short: its end is missing; expected a Parquet file with its text columns in UTF-8."
+                + " Write the file again.");
         Refused(good[..5], "t.parquet: not a Parquet file; expected");
         Refused([.. good[..^4], .. "PARE"u8], "t.parquet: an encrypted file; expected");
         var random = new Random(1);

@@ -78,8 +78,12 @@ public class SequenceBuilderTests
     [Fact]
     public void A_single_token_has_nothing_to_be_predicted_from()
     {
-        var error = Assert.Throws<DataRowException>(() => Build(Eight with { AddEos = false }, Given.NoSpecials, "", "a", isText: true));
-        Assert.StartsWith("t.csv, row 5: a single token, which nothing can predict; expected at least two tokens. Set `add_eos: true`", error.Message);
+        var error = Assert.Throws<DataRowException>(
+            () => Build(Eight with { AddEos = false }, Given.NoSpecials, "", "a", isText: true));
+        Assert.StartsWith(
+            "t.csv, row 5: a single token, which nothing can predict; expected at least two tokens. Set `add_eos:"
+                + " true`",
+            error.Message);
     }
 
     // "cd" is one token wherever it stands.
@@ -130,14 +134,16 @@ public class SequenceBuilderTests
 
     private static IReadOnlyList<TokenSequence> Pieces(
         DataOptions options, TextEncoder encoder, string prompt, string answer, bool isText) =>
-        new SequenceBuilder(encoder, options).Build(new Example(prompt, answer, null, new RowId("t.csv", 5)), isText, 0);
+        new SequenceBuilder(encoder, options).Build(
+            new Example(prompt, answer, null, new RowId("t.csv", 5)), isText, 0);
 
     private static void Check(TokenSequence? built, string ids, string learned, int cut)
     {
         var sequence = built;
         Assert.NotNull(sequence);
         Assert.Equal(ids, Given.Text(sequence.Ids));
-        Assert.Equal(learned, Given.Text(sequence.Ids.Select((id, at) => at >= sequence.LearnedFrom ? id : TokenBatch.Ignored)));
+        Assert.Equal(
+            learned, Given.Text(sequence.Ids.Select((id, at) => at >= sequence.LearnedFrom ? id : TokenBatch.Ignored)));
         Assert.Equal(cut, sequence.CutTokens);
     }
 }

@@ -9,7 +9,8 @@ public class TextPackerTests
     public void Texts_are_joined_by_end_tokens_and_cut_in_blocks_without_loss()
     {
         var packer = new TextPacker(Given.Characters, 6, addEos: true);
-        var blocks = packer.Add("abc", 0, Row(1)).Concat(packer.Add("defghij", 0, Row(2))).Concat(packer.Add("k", 0, Row(3))).ToList();
+        var blocks = packer.Add("abc", 0, Row(1)).Concat(
+            packer.Add("defghij", 0, Row(2))).Concat(packer.Add("k", 0, Row(3))).ToList();
         blocks.Add(packer.Finish()!);
         Assert.Equal(["<abc>d", "<efghi", "<j>k>"], blocks.Select(block => Given.Text(block.Ids)));
         Assert.Equal([1L, 2, 2], blocks.Select(block => block.Row.Row));
