@@ -272,8 +272,8 @@ public sealed class RunTests : IDisposable
         Assert.Matches(
             "^memory: about [0-9]+ MB at the peak: program [0-9]+ MB, base 0 MB, trainable parameters with gradients "
             + "and optimizer 0 MB, "
-            + "a training step [0-9]+ MB or an evaluation batch [0-9]+ MB, whichever is larger$", "
-            + "estimates[0].ToString());
+            + "a training step [0-9]+ MB or an evaluation batch [0-9]+ MB, whichever is larger$",
+            estimates[0].ToString());
         Assert.All(estimates,
             estimate => Assert.True(estimate.Least <= estimate.Total && estimate.Total > estimate.Program));
     }
@@ -289,8 +289,8 @@ public sealed class RunTests : IDisposable
         Assert.Matches(
             "^training.per_device_train_batch_size: 8 rows, which need at least [0-9.]+ GiB; expected at most the "
             + "[0-9.]+ GiB of this machine. "
-            + "Reduce it or data.max_length, set training.gradient_checkpointing: true, or use a smaller base.$", "
-            + "error.Message);
+            + "Reduce it or data.max_length, set training.gradient_checkpointing: true, or use a smaller base.$",
+            error.Message);
         Assert.Null(estimate.Warning(estimate.Total));
         Assert.Matches("^this run may take [0-9.]+ GiB of memory and [0-9.]+ GiB are free: ",
             estimate.Warning(estimate.Total - 1));
