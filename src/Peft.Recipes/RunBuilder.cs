@@ -47,7 +47,7 @@ public static class RunBuilder
     public static PreparedRun BuildGate(string adapter, Recipe recipe, Device device,
         IReadOnlyList<IMetricSink> watchers) => Build(
         recipe, new OutputDirectory(adapter, null), device, watchers, null,
-        data => new GateTrainable(Adapters(recipe, data, device), adapter, recipe, data, device));
+        data => new GateTrainable(Adapters(recipe, data, device, strict: false), adapter, recipe, data, device));
 
     private static PreparedRun Build(
         Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks, string? metrics,
@@ -122,11 +122,11 @@ public static class RunBuilder
     private static DataSetOptions Found(Recipe recipe, DataSetOptions set) =>
         set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)], LookedIn = recipe.Paths.Folders };
 
-    private static BundleContents Adapters(Recipe recipe, TrainingData data, Device device)
+    private static BundleContents Adapters(Recipe recipe, TrainingData data, Device device, bool strict = true)
     {
         var directory = recipe.Paths.Resolve(recipe.Model.Directory);
         var model = LoadedModel.OpenBase(directory, recipe.Model.Dtype, device);
-        var adapted = AdapterAttachment.Attach(model, recipe.AdapterOptions!, recipe.Training.Seed);
+        var adapted = AdapterAttachment.Attach(model, recipe.AdapterOptions!, recipe.Training.Seed, strict);
         if (recipe.ExpertsFrom.Count > 0)
             ExpertLoader.Load(adapted, [.. recipe.ExpertsFrom.Select(recipe.Paths.Resolve)]);
         adapted.HoldExperts();

@@ -101,11 +101,11 @@ public sealed class TrainVerb : IVerb
         var isFull = run.Recipe.Method == Recipes.Recipe.Full;
         var model = $"--{(isFull ? "base" : "adapter")} {CommandLineWords.Quoted(path)}";
         if (run.Recipe.Evaluation.Tasks.Count > 0 && !isFull)
-            yield return $"peft eval {model} --output "
+            yield return $"{HelpPage.Command} eval {model} --output "
                 + $"{CommandLineWords.Quoted(Path.Combine(path, OutputDirectory.Evaluation))}";
-        yield return $"peft generate {model} --prompt TEXT";
+        yield return $"{HelpPage.Command} generate {model} --prompt TEXT";
         if (!isFull)
-            yield return $"peft adapter export {CommandLineWords.Quoted(path)} --output "
+            yield return $"{HelpPage.Command} adapter export {CommandLineWords.Quoted(path)} --output "
                 + $"{CommandLineWords.Quoted(path + "-peft")}";
     }
 
