@@ -298,6 +298,7 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         string[] words = ["train", "mix.yaml", "--output", "table", "--set", "training.max_steps=2"];
         var lines = PeftProcess.Run(Folder, words).Succeeds().Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         Assert.StartsWith("task ", lines[1], StringComparison.Ordinal);
-        PeftProcess.Run(Folder, "report", "table", "--template", "report.md", "--output", "table.md").Succeeds().Says(lines[0]);
+        PeftProcess.Run(Folder, "report", "table", "--template", "report.md", "--output",
+            "table.md").Succeeds().Says(lines[0]);
     }
 }
