@@ -45,7 +45,7 @@ public sealed record EvaluationOptions
     [Key]
     public IReadOnlyList<TaskOptions> Tasks { get; init; } = [];
 
-    /// <summary>Whether the bare base is measured too.</summary>
+    /// <summary>Whether the base model is measured too.</summary>
     [Key]
     public bool Base { get; init; } = true;
 

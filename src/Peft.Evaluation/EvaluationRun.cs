@@ -137,7 +137,7 @@ public sealed record EvaluationSubject(Subject Description, Func<OpenedSubject> 
 
 /// <summary>A loaded model.</summary>
 /// <param name="Model">The model.</param>
-/// <param name="Adapted">The adapter on it; null for the bare base.</param>
+/// <param name="Adapted">The adapter on it; null for the base model.</param>
 public sealed record OpenedSubject(CausalLanguageModel Model, AdaptedModel? Adapted) : IDisposable
 {
     /// <summary>Frees the model.</summary>

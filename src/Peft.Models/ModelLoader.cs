@@ -9,7 +9,8 @@ namespace Peft.Models;
 /// <summary>From a folder in Hugging Face layout, or from a config alone, to a model.</summary>
 public static class ModelLoader
 {
-    private const string TiedHead = "lm_head.weight";
+    private const string Head = "lm_head.weight";
+    private const string Embedding = "model.embed_tokens.weight";
 
     /// <summary>Loads a checkpoint: config.json and model.safetensors or its shards.</summary>
     /// <param name="directory">The checkpoint's folder.</param>
@@ -22,11 +23,12 @@ public static class ModelLoader
     {
         var (family, config) = ReadConfig(directory);
         var checkpoint = SafetensorsCheckpoint.Open(directory);
+        config = WithOwnHead(config, checkpoint);
         var place = device ?? torch.CPU;
         var type = dtype ?? StoredType(directory, checkpoint);
         var weights = new CheckpointWeights(checkpoint, directory, type, place, family.IgnoredSuffixes);
         if (config.TieWordEmbeddings)
-            weights.Ignore(TiedHead);
+            weights.Ignore(Head);
         return Build(family, config, weights);
     }
 
@@ -66,11 +68,23 @@ public static class ModelLoader
     /// not its sharding.</summary>
     public static string Fingerprint(string directory)
     {
-        var (family, config) = ReadConfig(directory);
-        return CheckpointFingerprint.Of(config.Essentials, SafetensorsCheckpoint.Open(directory), name =>
-            (config.TieWordEmbeddings && name == TiedHead)
+        var (family, read) = ReadConfig(directory);
+        var checkpoint = SafetensorsCheckpoint.Open(directory);
+        var config = WithOwnHead(read, checkpoint);
+        return CheckpointFingerprint.Of(config.Essentials, checkpoint, name =>
+            (config.TieWordEmbeddings && name == Head)
             || family.IgnoredSuffixes.Any(suffix => name.EndsWith(suffix, StringComparison.Ordinal)));
     }
+
+    // A stored head that says something else than the embeddings is the model's, whatever the flag says, as in
+    // transformers 5 and vLLM; an equal copy is not loaded twice.
+    private static ModelConfig WithOwnHead(ModelConfig config, SafetensorsCheckpoint checkpoint) =>
+        config.TieWordEmbeddings
+        && checkpoint.Entries.TryGetValue(Head, out var head)
+        && checkpoint.Entries.TryGetValue(Embedding, out var table)
+        && !CheckpointFingerprint.SaysTheSame(head, table)
+            ? config with { TieWordEmbeddings = false }
+            : config;
 
     private static CausalLanguageModel Build(ModelFamily family, ModelConfig config, WeightSource weights)
     {

@@ -10,6 +10,7 @@ namespace Peft.Models;
 /// <summary>Writes a model as a full checkpoint in Hugging Face layout.</summary>
 public static class ModelSaver
 {
+    private const string Tied = "tie_word_embeddings";
     private static readonly Dictionary<string, string> Metadata = new() { ["format"] = "pt" };
 
     /// <summary>The tensors, where one file holds them.</summary>
@@ -45,6 +46,9 @@ public static class ModelSaver
             AtomicFile.WriteText(Path.Combine(directory, IndexFile), ConfigText.ToJson(Index(shards)));
         var key = config["dtype"] is not null && config["torch_dtype"] is null ? "dtype" : "torch_dtype";
         var written = config.With(key, ConfigScalar.Of(dtype.Name()));
+        // A head of its own beside the flag would be lost to whoever believes the flag.
+        if (!model.Config.TieWordEmbeddings && config[Tied] is not null)
+            written = written.With(Tied, ConfigScalar.Of(false));
         AtomicFile.WriteText(Path.Combine(directory, "config.json"), ConfigText.ToJson(written));
     }
 

@@ -20,7 +20,7 @@ public sealed record EvaluationRequest
     /// <summary>The base model; null: the one that the first adapter names.</summary>
     public string? Base { get; init; }
 
-    /// <summary>Whether the bare base is measured too.</summary>
+    /// <summary>Whether the base model is measured too.</summary>
     public bool MeasuresBase { get; init; } = true;
 
     /// <summary>A recipe whose tasks are known; null: those of the adapters.</summary>

@@ -24,7 +24,7 @@ public sealed class LoadedModel : IDisposable
     /// <summary>The model.</summary>
     public CausalLanguageModel Model { get; }
 
-    /// <summary>The model with its adapter; null for a bare base.</summary>
+    /// <summary>The model with its adapter; null for a base model.</summary>
     public AdaptedModel? Adapted { get; }
 
     /// <summary>Where its base is.</summary>

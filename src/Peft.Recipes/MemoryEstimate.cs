@@ -1,74 +1,179 @@
+using System.Globalization;
 using Peft.Adapters.Lora;
+using Peft.Formats;
 using Peft.Models;
 
 namespace Peft.Recipes;
 
-/// <summary>What a run will need in memory, estimated before it starts.</summary>
-/// <param name="Base">Base weights, in bytes.</param>
-/// <param name="Trained">Trained values with gradients and optimizer state.</param>
-/// <param name="Activations">What one forward keeps for its backward, at most.</param>
-public sealed record MemoryEstimate(long Base, long Trained, long Activations)
+/// <summary>What a run will hold in memory at its peak, estimated before it starts: resident bytes of the
+/// process.</summary>
+/// <param name="Program">The program itself: its code, libtorch's, the data read so far.</param>
+/// <param name="Base">Base weights, mapped or in memory.</param>
+/// <param name="Trained">Trainable parameters with gradients and optimizer state.</param>
+/// <param name="Activations">What the tensors of a training step take at their peak.</param>
+/// <param name="Evaluation">The same of an evaluation batch; 0 where nothing is evaluated.</param>
+/// <param name="RunsAgain">Whether blocks run again in the backward pass (gradient checkpointing).</param>
+public sealed record MemoryEstimate(
+    long Program, long Base, long Trained, long Activations, long Evaluation, bool RunsAgain)
 {
-    private const long HeadBlockBytes = 32L << 20;
+    // The head's logits exist in blocks of rows and words, one a thread.
+    private const long HeadBlockBytes = 4L << 20;
+    // Code of libtorch's kernels and of ours that the first step brings in.
+    private const long CodeOfSteps = 40L << 20;
+
+    // The allocator keeps what is freed, so that a step does not wait for the kernel's pages, and its heap has holes:
+    // measured over live tensors on both number types and shapes of 3 and 110 million parameters. Where tensors live
+    // and die within each block the heap grows most beyond them.
+    private const double HeldThroughout = 1.25;
+    private const double HeldABlock = 4;
+
+    /// <summary>The peak of the whole process.</summary>
+    public long Total => Program + Base + Trained + Math.Max(Training, (long)(HeldABlock * Evaluation));
+
+    /// <summary>What no allocator can do without.</summary>
+    public long Least => Program + Base + Trained + Math.Max(Activations, Evaluation);
+
+    private long Training => (long)((RunsAgain ? HeldABlock : HeldThroughout) * Activations);
 
     /// <summary>Estimates a prepared run.</summary>
     /// <remarks>
-    /// Trained values count once for themselves, once for the gradient and once for each tensor of optimizer state.
-    /// Activations count, for each block, what the fused operations keep: the two norm inputs, q, k, v, the attention's
-    /// probabilities, its output, gate, up and their product, and H [N, E*R] of each adapted projection; padding included. With
-    /// gradient checkpointing that is of one block, beside every block's input and the gates.
-    /// The head adds a block of logits and the slope of the loss by the last activations.
-    /// Rows that are streamed are taken to be <c>max_length</c> long.
+    /// Trainable parameters count once for themselves, once for the gradient and once for each tensor of optimizer
+    /// state. Rows that are streamed are taken to be <c>max_length</c> long. What is resident already, weights that
+    /// were converted among it, is counted as it is.
     /// </remarks>
     public static MemoryEstimate Of(PreparedRun run)
     {
         var model = run.Trainable.Model;
         var options = run.Recipe.Training;
         var data = run.Recipe.Data;
+        var modules = run.Trainable.Modules;
+        var isFull = run.Recipe.Method == Recipe.Full;
         var longest = run.Data.IsStreaming ? data.MaxLength : run.Data.Train.Statistics.Lengths.Longest;
         long length = data.RowLength > 0 ? data.RowLength : Math.Min(data.MaxLength, longest);
-        var states = options.OptimizerStates;
+        var states = options.Optim == "adamw" ? 2 : options.Momentum > 0 ? 1 : 0;
+        var weights = model.BaseParameters.Sum(p => p.Parameter.ByteCount());
+        var values = run.Trainable.Parameters.Sum(p => p.Parameter.ByteCount());
+        // A batch is never larger than what there is.
+        var trainRows = Math.Min(options.PerDeviceTrainBatchSize, run.Data.TrainCount ?? long.MaxValue);
+        long evalRows = Math.Min(
+            options.PerDeviceEvalBatchSize,
+            run.Recipe.Evaluation.Tasks.Select(task => (long)task.Rows).Append(run.Data.Eval.Count).Max());
         return new(
-            model.BaseParameters.Sum(p => p.Parameter.ByteCount()),
-            run.Trainable.Parameters.Sum(p => p.Parameter.ByteCount()) * (run.Trainable.Modules.Count == 0 ? 1 + states : 2 + states),
-            ActivationBytes(
-                model, run.Trainable.Modules, options.PerDeviceTrainBatchSize, length, Math.Min(length, longest),
-                options.GradientCheckpointing));
+            Math.Max(0, Environment.WorkingSet - (IsMapped(run) ? 0 : weights) - (isFull ? 0 : values))
+                + CodeOfSteps,
+            weights,
+            values * (isFull ? 1 + states : 2 + states),
+            ActivationBytes(model, modules, trainRows, length, options.GradientCheckpointing),
+            EvaluationBytes(model, modules, evalRows, Math.Min(data.MaxLength, length)),
+            options.GradientCheckpointing);
     }
 
-    /// <summary>What one forward over rows of a length keeps for its backward, at most.</summary>
+    /// <summary>The most that the tensors of one training step take at once.</summary>
+    /// <remarks>
+    /// For each block what the fused operations keep: the two norms' inputs and outputs, q, k, v, the attention's
+    /// output and one number a row and head, gate, up and their product, and H [N, E*R] of each adapted projection;
+    /// beside a base of a reduced type also each router's input in float32. With gradient checkpointing that is of one
+    /// block, beside every block's input and the gates, and the gradients on their way through it. The head adds a
+    /// block of logits and the slope of the loss by the last activations.
+    /// </remarks>
     /// <param name="model">The model.</param>
     /// <param name="modules">Its adapted projections.</param>
     /// <param name="rows">Rows of a batch.</param>
     /// <param name="length">Tokens of a row.</param>
-    /// <param name="longest">Tokens of the longest sequence in a row.</param>
     /// <param name="gradientCheckpointing">Whether blocks are run again instead of kept.</param>
     public static long ActivationBytes(
-        CausalLanguageModel model, IReadOnlyList<MixtureProjection> modules, long rows, long length, long longest, bool gradientCheckpointing)
+        CausalLanguageModel model, IReadOnlyList<MixtureProjection> modules, long rows, long length,
+        bool gradientCheckpointing)
     {
         var config = model.Config;
         var width = ByteWidth(model.Dtype);
         var tokens = rows * length;
         var heads = (long)config.HeadCount * config.HeadSize;
         var keys = (long)config.KeyValueHeadCount * config.HeadSize;
-        var perToken = 4L * config.HiddenSize + 2 * heads + 2 * keys + 3L * config.IntermediateSize;
-        var attention = 4L * rows * config.HeadCount * length * longest;
-        var mixtures = tokens * width * modules.Sum(m => (long)m.Shape.Experts * m.Shape.Rank);
+        var perToken = (4L * config.HiddenSize) + (2 * heads) + (2 * keys) + (3L * config.IntermediateSize);
+        var block = (tokens * perToken * width) + (4 * tokens * config.HeadCount)
+            + (OfMixtures(model, modules, tokens) / config.LayerCount);
         var gates = tokens * 8 * modules.Sum(m => (long)m.Shape.Experts);
-        var block = tokens * perToken * width + attention + mixtures / config.LayerCount;
-        // The head's logits exist in blocks of 32 MiB; its slope by the activations is kept.
-        var head = Math.Min(HeadBlockBytes, 4 * tokens * config.VocabularySize) + tokens * config.HiddenSize * width;
+        var head = Math.Min(HeadBlockBytes, 4 * tokens * config.VocabularySize) + (tokens * config.HiddenSize * width);
         return gates + head + (gradientCheckpointing
-            ? config.LayerCount * tokens * config.HiddenSize * width + block
+            ? (config.LayerCount * tokens * config.HiddenSize * width) + block
             : config.LayerCount * block);
     }
 
+    /// <summary>The most that the tensors of one evaluation batch take at once: those of one block.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="modules">Its adapted projections.</param>
+    /// <param name="rows">Rows of a batch.</param>
+    /// <param name="length">Tokens of a row.</param>
+    public static long EvaluationBytes(
+        CausalLanguageModel model, IReadOnlyList<MixtureProjection> modules, long rows, long length)
+    {
+        var config = model.Config;
+        var tokens = rows * length;
+        var heads = (long)config.HeadCount * config.HeadSize;
+        var keys = (long)config.KeyValueHeadCount * config.HeadSize;
+        var perToken = (7L * config.HiddenSize) + (3 * heads) + (3 * keys) + (3L * config.IntermediateSize);
+        return (tokens * perToken * ByteWidth(model.Dtype)) + (OfMixtures(model, modules, tokens) / config.LayerCount);
+    }
+
+    /// <summary>Refuses a batch that the machine cannot hold, however its memory is used.</summary>
+    /// <param name="run">The run that this estimates.</param>
+    /// <param name="machine">Bytes that this process may have.</param>
+    /// <exception cref="UserException">It cannot fit.</exception>
+    public void RequireToFit(PreparedRun run, long machine)
+    {
+        if (Least <= machine)
+            return;
+        var options = run.Recipe.Training;
+        var evaluation = Evaluation > Activations;
+        var (key, rows) = evaluation
+            ? ("training.per_device_eval_batch_size", options.PerDeviceEvalBatchSize)
+            : ("training.per_device_train_batch_size", options.PerDeviceTrainBatchSize);
+        var others = evaluation || options.GradientCheckpointing ? "" : ", set training.gradient_checkpointing: true";
+        var what = rows > 1 ? $"reduce it or data.max_length{others}" : $"reduce data.max_length{others}";
+        throw UserException.At(
+            key, $"{Words.Count(rows, "row")}, which {(rows == 1 ? "needs" : "need")} at least {Giga(Least)}",
+            $"at most the {Giga(machine)} of this machine", $"{what}, or use a smaller base");
+    }
+
+    /// <summary>What to tell a user whose machine has less memory free than the run may take; null where it has
+    /// enough.</summary>
+    /// <param name="free">Bytes free now, those that this process holds among them.</param>
+    public string? Warning(long free) => Total <= free
+        ? null
+        : $"this run may take {Giga(Total)} of memory and {Giga(free)} are free: close other programs, or reduce "
+            + "training.per_device_train_batch_size, training.per_device_eval_batch_size or data.max_length";
+
     /// <inheritdoc/>
     public override string ToString() =>
-        $"memory: base {Mega(Base)}, trainable parameters with gradients and optimizer {Mega(Trained)}, " +
-        $"activations of one pass up to {Mega(Activations)}; {Mega(Base + Trained + Activations)} in all, and the program itself";
+        $"memory: about {Mega(Total)} at the peak: program {Mega(Program)}, base {Mega(Base)}, trainable parameters "
+            + "with gradients "
+        + $"and optimizer {Mega(Trained)}, a training step {Mega(Training)}"
+        + (Evaluation > 0 ? $" or an evaluation batch {Mega((long)(HeldABlock * Evaluation))}, whichever is larger"
+        : "");
 
-    private static string Mega(long bytes) => $"{bytes / 1048576.0:F1} MB";
+    // Weights of the type they are stored in are mapped, and not resident until a step reads them.
+    private static bool IsMapped(PreparedRun run)
+    {
+        if (run.Recipe.Method == Recipe.Full || run.Training.Device.type != DeviceType.CPU
+            || run.Recipe.Model.ModelNameOrPath is not { } named)
+            return false;
+        var directory = run.Recipe.Paths.Resolve(named);
+        return Directory.Exists(directory) && ModelLoader.StoredType(directory) == run.Trainable.Model.Dtype;
+    }
+
+    private static long OfMixtures(CausalLanguageModel model, IReadOnlyList<MixtureProjection> modules, long tokens)
+    {
+        var ranks = modules.Sum(m => (long)m.Shape.Experts * m.Shape.Rank);
+        var routed = ByteWidth(model.Dtype) < 4 ? modules.Where(m => m.Router is not null).Sum(m => m.InFeatures) : 0;
+        return tokens * 4 * (ranks + routed);
+    }
+
+    private static string Mega(long bytes) =>
+        string.Create(CultureInfo.InvariantCulture, $"{Math.Round(bytes / 1048576.0):N0} MB");
+
+    private static string Giga(long bytes) =>
+        string.Create(CultureInfo.InvariantCulture, $"{bytes / 1073741824.0:N1} GiB");
 
     private static int ByteWidth(ScalarType dtype) => dtype switch
     {
@@ -76,4 +181,26 @@ public sealed record MemoryEstimate(long Base, long Trained, long Activations)
         ScalarType.Float32 => 4,
         _ => 2,
     };
+}
+
+/// <summary>Memory of this machine as this process may use it.</summary>
+public static class MachineMemory
+{
+    /// <summary>Bytes that this process may have at most: the machine's, or the container's limit.</summary>
+    public static long Whole { get; } = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+
+    /// <summary>Bytes free now, those that this process holds among them; all where the system does not tell.</summary>
+    public static long Free()
+    {
+        const string Key = "MemAvailable:";
+        const string Source = "/proc/meminfo";
+        var line = File.Exists(Source)
+            ? File.ReadLines(Source).FirstOrDefault(l => l.StartsWith(Key, StringComparison.Ordinal)) : null;
+        return line is not null
+            && long.TryParse(
+                line[Key.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture,
+                out var kilo)
+                ? Math.Min(Whole, (kilo * 1024) + Environment.WorkingSet)
+                : Whole;
+    }
 }

@@ -74,7 +74,7 @@ public sealed class PreparedRun(
     }
 
     /// <summary>
-    /// Measures what was trained, and the bare base where the recipe wants it, on the recipe's tasks; keeps the numbers beside the result.
+    /// Measures what was trained, and the base model where the recipe wants it, on the recipe's tasks; keeps the numbers beside the result.
     /// </summary>
     /// <param name="say">Told what cannot be shown, and why.</param>
     /// <returns>The results, recorded ones beside them; null where the recipe names no tasks.</returns>

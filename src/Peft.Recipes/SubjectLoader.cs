@@ -15,7 +15,7 @@ using Peft.Training.Metrics;
 
 namespace Peft.Recipes;
 
-/// <summary>Adapters and the bare base as subjects of an evaluation.</summary>
+/// <summary>Adapters and the base model as subjects of an evaluation.</summary>
 internal static class SubjectLoader
 {
     /// <summary>The subjects of a request, the base first.</summary>
@@ -44,7 +44,7 @@ internal static class SubjectLoader
             name == Subject.BaseKind || names.Count(other => other == name) > 1 ? Path.TrimEndingDirectorySeparator(path) : name)];
     }
 
-    /// <summary>What results say of the bare base.</summary>
+    /// <summary>What results say of the base model.</summary>
     public static Subject Base(string directory) =>
         new(Subject.BaseKind, Subject.BaseKind, directory, null, null, null, 0, null, null, 0, null, null);
 

@@ -30,7 +30,7 @@ public sealed class TaskMeasurement
 
     private string BaseDirectory => _recipe.Paths.Resolve(_recipe.Model.Directory);
 
-    /// <summary>The bare base as a subject of results.</summary>
+    /// <summary>The base model as a subject of results.</summary>
     public Subject Base => SubjectLoader.Base(BaseDirectory);
 
     /// <summary>A model's answers to every task.</summary>
@@ -50,7 +50,7 @@ public sealed class TaskMeasurement
         return new(description with { EvaluationSeconds = Math.Round(seconds, 3) }, answers, null);
     }
 
-    /// <summary>The answers of the recipe's base with an adapter on it, or of the bare base.</summary>
+    /// <summary>The answers of the recipe's base with an adapter on it, or of the base model.</summary>
     /// <param name="name">What the results call it.</param>
     /// <param name="adapter">The adapter; null: none.</param>
     /// <param name="device">Where to compute.</param>

@@ -12,8 +12,9 @@ public sealed partial class HouseTests
     // passes.
     private static readonly string[] Unwanted =
     [
-        "trained value", "came to ", "comes to ", "none to be had", "goes on with", "two of one name", "bare base",
-        "NaN or infinite - ", " 95 %", "is no number", "is no verb",
+        "trained value", "came to {", "comes to {", "came to a ", "none to be had", "two of one name",
+        "NaN or infinite - ", " 95 %",
+        "is no verb",
     ];
 
     public static TheoryData<string> Rooms => ReferenceDirectionTests.Rooms;
@@ -84,7 +85,9 @@ public sealed partial class HouseTests
     public void Messages_have_the_one_form_and_not_parts_between_dashes() =>
         RepositoryFiles.AssertNone(
             RepositoryFiles.Findings(Sources(),
-                line => Dashed().IsMatch(Hole().Replace(Comment().Replace(line, ""), "{}"))),
+                line =>
+                Literal().Matches(Hole().Replace(Comment().Replace(line, ""), "{}")).Any(
+                    text => Dash().IsMatch(text.Value))),
             "write place: found; expected this. Do that. (UserException.At, Faults.Add):");
 
     [Fact]
@@ -121,7 +124,11 @@ public sealed partial class HouseTests
     private static partial Regex Hole();
 
     [GeneratedRegex("""
-        "[^"]* - [^"]*"
+        "(?:[^"\\]|\\.)*"
         """)]
-    private static partial Regex Dashed();
+    private static partial Regex Literal();
+
+    // A number may follow: 2^63 - 1.
+    [GeneratedRegex(@" - (?!\d)")]
+    private static partial Regex Dash();
 }

@@ -42,7 +42,7 @@ internal sealed class TrainingStep : IDisposable
     /// <summary>What <c>--dry-run</c> says of the activations of a step.</summary>
     public long EstimatedActivations =>
         MemoryEstimate.ActivationBytes(
-            _model, _adapted.Modules, _batch.BatchSize, _batch.Length, _batch.Length, _gradientCheckpointing);
+            _model, _adapted.Modules, _batch.BatchSize, _batch.Length, _gradientCheckpointing);
 
     /// <summary>Plain LoRA.</summary>
     public static TrainingStep Lora(BenchmarkOptions options, bool gradientCheckpointing = false) =>

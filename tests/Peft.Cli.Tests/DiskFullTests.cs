@@ -14,7 +14,8 @@ public sealed class DiskFullTests : IDisposable
         using var disk = new SmallDisk(kilobytes: 64); // the adapter alone takes 128
         var output = Path.Combine(disk.Path, "out");
         var run = PeftProcess.Run(_folder, "train", "r.yaml", "--output", output).Exits(1)
-            .Says($"{output}: 0.1 MB free, and result, checkpoints and metrics take about 0.1 MB. Free some space or choose another output.");
+            .Says($"{output}: 0.1 MB free, and result, checkpoints and metrics take about 0.1 MB. Free some space or "
+                + $"choose another output.");
         Assert.DoesNotContain("step 1", run.Error);
         Assert.False(Directory.Exists(output));
     }
@@ -22,9 +23,11 @@ public sealed class DiskFullTests : IDisposable
     [SmallDiskFact]
     public void Checkpoints_count_before_training_too()
     {
-        _folder.Write("r.yaml", TinyBase.Recipe("{r: 32}", "{max_steps: 9, save_steps: 1, save_total_limit: 3, report_to: none}"));
+        _folder.Write("r.yaml",
+            TinyBase.Recipe("{r: 32}", "{max_steps: 9, save_steps: 1, save_total_limit: 3, report_to: none}"));
         using var disk = new SmallDisk(kilobytes: 700); // a checkpoint takes about 400
-        PeftProcess.Run(_folder, "train", "r.yaml", "--output", Path.Combine(disk.Path, "out")).Exits(1).Says("MB free, and result, checkpoints and metrics take about");
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output",
+            Path.Combine(disk.Path, "out")).Exits(1).Says("MB free, and result, checkpoints and metrics take about");
     }
 
     [SmallDiskFact]
@@ -44,7 +47,8 @@ public sealed class DiskFullTests : IDisposable
         using var disk = new SmallDisk(kilobytes: 4096);
         var output = Path.Combine(disk.Path, "out");
         using var filler = Filling(disk, Path.Combine(output, "metrics.jsonl"));
-        PeftProcess.Run(_folder, "train", "r.yaml", "--output", output).Exits(1).Says("metrics.jsonl", "the disk is full", "Free some space");
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output", output).Exits(1).Says("metrics.jsonl",
+            "the disk is full", "Free some space");
     }
 
     [SmallDiskFact]
@@ -56,7 +60,8 @@ public sealed class DiskFullTests : IDisposable
         var output = Path.Combine(disk.Path, "out");
 
         using (Filling(disk, Path.Combine(output, "checkpoint-2")))
-            PeftProcess.Run(_folder, "train", "r.yaml", "--output", output).Exits(1).Says("the disk is full", "Free some space");
+            PeftProcess.Run(_folder, "train", "r.yaml", "--output", output).Exits(1).Says("the disk is full",
+                "Free some space");
         Assert.NotEmpty(Directory.GetDirectories(output, "checkpoint-*"));
         Assert.False(TrainedFolder.AssertIntact(output));
 
@@ -103,8 +108,10 @@ public sealed class DiskFullTests : IDisposable
     public void A_tokenizer_that_does_not_fit_is_not_left_half_written()
     {
         using var disk = new SmallDisk(kilobytes: 4);
-        var texts = Surroundings.WithInput([.. Enumerable.Range(0, 200).Select(i => $"word{i} word{i} another{i} another{i}")]);
-        PeftProcess.Run(_folder, texts, "tokenize", "--train", "--vocab-size", "1000", "--tokenizer", disk.Path).Exits(1).Says("the disk is full", "tokenizer.json");
+        var texts = Surroundings.WithInput(
+            [.. Enumerable.Range(0, 200).Select(i => $"word{i} word{i} another{i} another{i}")]);
+        PeftProcess.Run(_folder, texts, "tokenize", "--train", "--vocab-size", "1000", "--tokenizer",
+            disk.Path).Exits(1).Says("the disk is full", "tokenizer.json");
         Assert.Empty(Directory.GetFiles(disk.Path));
     }
 
@@ -124,7 +131,8 @@ public sealed class DiskFullTests : IDisposable
             {
                 while (!Path.Exists(once) && !_stop.IsCancellationRequested)
                     Thread.Sleep(1);
-                using var file = new FileStream(_path, FileMode.Append, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
+                using var file = new FileStream(_path, FileMode.Append, FileAccess.Write, FileShare.ReadWrite,
+                    bufferSize: 0);
                 while (!_stop.IsCancellationRequested)
                 {
                     try

@@ -44,7 +44,7 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
         Assert.Equal(1, json.RootElement.GetProperty("routing").GetArrayLength());
         Assert.Equal(["examples.parquet", "results.json"],
             Directory.GetFiles(_folder["out"]).Select(Path.GetFileName).Order());
-        // What training took, out of the bundle's metrics; the bare base took nothing.
+        // What training took, out of the bundle's metrics; the base model took nothing.
         Assert.Equal(JsonValueKind.Null,
             json.RootElement.GetProperty("subjects")[0].GetProperty("peak_memory_bytes").ValueKind);
         Assert.InRange(json.RootElement.GetProperty("subjects")[1].GetProperty("peak_memory_bytes").GetInt64(),

@@ -105,9 +105,11 @@ public sealed class GenerateTests : IDisposable
     {
         string[] words = ["generate", "--base", TinyBase.Model, "--max-new-tokens", "5"];
         var prompts = new[] { "the cat", "a \"dog\"" };
-        var lines = PeftProcess.Run(_folder, Surroundings.WithInput(prompts), [.. words, "--jsonl", .. input]).Succeeds()
+        var lines = PeftProcess.Run(_folder, Surroundings.WithInput(prompts),
+            [.. words, "--jsonl", .. input]).Succeeds()
             .Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        Assert.Equal(prompts, lines.Select(line => JsonDocument.Parse(line).RootElement.GetProperty("prompt").GetString()));
+        Assert.Equal(prompts,
+            lines.Select(line => JsonDocument.Parse(line).RootElement.GetProperty("prompt").GetString()));
         foreach (var (prompt, line) in prompts.Zip(lines))
         {
             var alone = PeftProcess.Run(_folder, [.. words, "--prompt", prompt, "--no-prompt"]).Succeeds().Output;
@@ -117,14 +119,16 @@ public sealed class GenerateTests : IDisposable
 
     [Theory]
     [InlineData("--prompt: missing; expected --prompt TEXT, or - for prompts from standard input.")]
-    [InlineData("--prompt: given beside -; expected --prompt TEXT, or - for prompts from standard input.", "-", "--prompt", "x")]
+    [InlineData("--prompt: given beside -; expected --prompt TEXT, or - for prompts from standard input.", "-",
+        "--prompt", "x")]
     [InlineData("peft generate: 'x'; expected - for standard input. Name a single prompt with --prompt.", "x")]
     public void Where_the_prompts_are_must_be_said_once(string message, params string[] words) =>
         PeftProcess.Run(_folder, ["generate", "--base", TinyBase.Model, .. words]).IsRefused(message);
 
     [Fact]
     public void A_prompt_of_standard_input_that_is_too_long_is_told_with_its_line() => PeftProcess
-        .Run(_folder, Surroundings.WithInput(["x", string.Concat(Enumerable.Repeat("xyz ", 40))]), "generate", "--base", TinyBase.Model, "-")
+        .Run(_folder, Surroundings.WithInput(["x", string.Concat(Enumerable.Repeat("xyz ", 40))]), "generate",
+        "--base", TinyBase.Model, "-")
         .Exits(2).Says("standard input line 2: ", "tokens; expected at most 64");
 
     [Fact]

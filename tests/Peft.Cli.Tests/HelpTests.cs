@@ -23,7 +23,7 @@ public sealed partial class HelpTests : IDisposable
             ["help", "version"]).ToList();
         Assert.Superset(
             new HashSet<string>(
-                ["train", "eval", "report", "generate", "logits", "data", "tokenize", "gate", "merge",
+                ["init", "train", "eval", "report", "generate", "logits", "data", "tokenize", "render", "gate", "merge",
                 "adapter inspect", "adapter verify",
                 "adapter import", "adapter export", "doctor"]),
             verbs.ToHashSet());

@@ -18,10 +18,13 @@ public sealed class InitTests : IDisposable
         var run = PeftProcess.Run(_folder, "train", "first/recipe.yaml").Succeeds();
         Assert.True(started.Elapsed < TimeSpan.FromMinutes(1), $"{started.Elapsed}");
 
-        run.Says("first/adapter: saved after 60 steps", "next: peft generate --adapter first/adapter --prompt TEXT; peft adapter export first/adapter --output first/adapter-peft");
+        run.Says("first/adapter: saved after 60 steps",
+            "next: peft generate --adapter first/adapter --prompt TEXT; peft adapter export first/adapter --output "
+            + "first/adapter-peft");
         Assert.DoesNotContain("warning", run.Error);
         var answer = PeftProcess.Run(
-            _folder, "generate", "--adapter", "first/adapter", "--no-prompt", "--prompt", "Question: What is the capital of Greece? Answer:");
+            _folder, "generate", "--adapter", "first/adapter", "--no-prompt", "--prompt",
+            "Question: What is the capital of Greece? Answer:");
         Assert.Equal(" Athens\n", answer.Succeeds().Output);
     }
 
@@ -29,10 +32,12 @@ public sealed class InitTests : IDisposable
     public void Nothing_is_overwritten()
     {
         _folder.Write("mine/rows.jsonl", "mine");
-        PeftProcess.Run(_folder, "init", "mine").IsRefused("mine/rows.jsonl: already exists. Name another folder: peft init FOLDER.");
+        PeftProcess.Run(_folder, "init",
+            "mine").IsRefused("mine/rows.jsonl: already exists. Name another folder: peft init FOLDER.");
         Assert.Equal("mine", File.ReadAllText(_folder["mine/rows.jsonl"]));
         Assert.False(File.Exists(_folder["mine/recipe.yaml"]));
         PeftProcess.Run(_folder, "init").Succeeds();
-        PeftProcess.Run(_folder, "init").IsRefused("./recipe.yaml: already exists. Name another folder: peft init FOLDER.");
+        PeftProcess.Run(_folder,
+            "init").IsRefused("./recipe.yaml: already exists. Name another folder: peft init FOLDER.");
     }
 }

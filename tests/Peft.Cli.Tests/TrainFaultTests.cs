@@ -43,7 +43,8 @@ public sealed class TrainFaultTests : IDisposable
 
     [Fact]
     public void A_missing_data_file_is_named() => Refused(
-        ["r.yaml", "--set", "data.train=[{files: nowhere.jsonl, template: {prompt: \"{question}\", answer: \"{answer}\"}}]"],
+        ["r.yaml", "--set",
+            "data.train=[{files: nowhere.jsonl, template: {prompt: \"{question}\", answer: \"{answer}\"}}]"],
         "data.train[0].files", "'nowhere.jsonl', which does not exist");
 
     [Fact]

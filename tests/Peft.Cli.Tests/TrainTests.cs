@@ -87,7 +87,7 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
             "planned").Succeeds().Output;
         Assert.StartsWith(File.ReadAllText(Folder["out/recipe.resolved.yaml"]).TrimEnd(), plan);
         Assert.Contains("model.layers.1.mlp.down_proj", plan);
-        Assert.Contains("memory: base", plan);
+        Assert.Contains("memory: about ", plan);
         Assert.Equal(before, Folder.Snapshot());
         Assert.False(Directory.Exists(Folder["planned"]));
     }
@@ -97,9 +97,13 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     {
         var before = Folder.Snapshot("out");
         PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out")
-            .IsRefused("out: holds the result of an earlier run. Replace it with --overwrite, or choose another directory with --output.");
-        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto", "--overwrite").IsRefused("--resume: given with --overwrite; expected one of the two.");
-        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "out/nowhere").IsRefused("out/nowhere");
+            .IsRefused(
+            "out: holds the result of an earlier run. Replace it with --overwrite, or choose another directory with "
+            + "--output.");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto",
+            "--overwrite").IsRefused("--resume: given with --overwrite; expected one of the two.");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume",
+            "out/nowhere").IsRefused("out/nowhere");
         PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "mix.yaml").IsRefused("mix.yaml: is a file");
         Assert.Equal(before, Folder.Snapshot("out"));
     }
@@ -275,12 +279,16 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     [Fact]
     public void A_run_that_diverged_ends_with_a_word_about_it()
     {
-        Folder.Write("wild.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 30, learning_rate: 60, lr_scheduler_type: constant, report_to: none}"));
+        Folder.Write("wild.yaml",
+            TinyBase.Recipe("{r: 2}",
+            "{max_steps: 30, learning_rate: 60, lr_scheduler_type: constant, report_to: none}"));
         PeftProcess.Run(Folder, "train", "wild.yaml", "--output", "wild").Succeeds().Says(
-            "warning: learning_rate 60 is far above what trains adapters with adamw (at most about 0.05)", "warning: at the end the loss is ");
+            "warning: learning_rate 60 is far above what trains adapters with adamw (at most about 0.05)",
+            "warning: at the end the loss is ");
     }
 
     [Fact]
     public void The_line_after_training_says_what_comes_next_with_the_real_paths() => trained.Run.Says(
-        "next: peft eval --adapter out --output out/evaluation; peft generate --adapter out --prompt TEXT; peft adapter export out --output out-peft");
+        "next: peft eval --adapter out --output out/evaluation; peft generate --adapter out --prompt TEXT; peft "
+        + "adapter export out --output out-peft");
 }

@@ -16,7 +16,9 @@ public sealed class TwoRunsTests : IDisposable
         using var first = PeftProcess.Start(_folder, new(), "train", "r.yaml", "--output", "out");
         first.WaitFor("step 2/");
         foreach (var words in (string[][])[[], ["--overwrite"], ["--resume", "auto"]])
-            PeftProcess.Run(_folder, ["train", "r.yaml", "--output", "out", .. words]).IsRefused("out: another run is writing here now", "--output");
+            PeftProcess.Run(_folder,
+                ["train", "r.yaml", "--output", "out", .. words]).IsRefused("out: another run is writing here now",
+                "--output");
         first.Send(PeftProcess.Terminate);
         first.Wait().Exits(130);
         Assert.False(TrainedFolder.AssertIntact(_folder["out"]));
@@ -32,7 +34,9 @@ public sealed class TwoRunsTests : IDisposable
         var runs = new[] { one.Wait(), other.Wait() }.OrderBy(run => run.ExitCode).ToList();
         runs[0].Succeeds();
         runs[1].Exits(2);
-        Assert.Matches("out: (another run is writing here now|holds an unfinished run|holds the result of an earlier run)", runs[1].Error);
+        Assert.Matches(
+            "out: (another run is writing here now|holds an unfinished run|holds the result of an earlier run)",
+            runs[1].Error);
         Assert.True(TrainedFolder.AssertIntact(_folder["out"]));
         Assert.Equal(3, File.ReadLines(_folder["out/metrics.jsonl"]).Count());
     }

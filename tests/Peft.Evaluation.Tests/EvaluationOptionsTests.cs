@@ -19,7 +19,8 @@ public sealed class EvaluationOptionsTests
     public void Tasks_and_baselines_are_read_in_order_with_their_defaults()
     {
         var options = Read("""
-            {"tasks": [{"task": "spam", "metric": "accuracy", "rows": 10, "max_new_tokens": 4}, {"task": "g2p"}], "base": false,
+            {"tasks": [{"task": "spam", "metric": "accuracy", "rows": 10, "max_new_tokens": 4}, {"task": "g2p"}],
+             "base": false,
              "baselines": [{"name": "one LoRA", "results": "recipes/results/lora.json"}]}
             """, "g2p", "spam");
 
@@ -45,16 +46,19 @@ public sealed class EvaluationOptionsTests
              "baselines": [{"name": "x"}]}
             """, "g2p", "spam"));
 
+        const string Task = "expected the task of a data set under data.eval. There are g2p and spam.";
+        const string Metric = "expected a metric of generation tasks: accuracy, exact_match, numeric, token_f1, "
+            + "token_error_rate or char_error_rate. Did you mean token_error_rate?";
         Assert.Equal(
-            """
+            $$"""
             r.json has 8 faults:
               evaluation.tasks[1].task                    missing; expected a text.
               line 3  evaluation.tasks[1].rows            0; expected a whole number of at least 1.
               line 4  evaluation.tasks[2].max_new_tokens  'many'; expected a whole number from 1 to 4096.
               line 5  evaluation.base                     'yes'; expected true or false.
               evaluation.baselines[0].results             missing; expected a text.
-              line 2  evaluation.tasks[0].task            'gtp'; expected the task of a data set under data.eval. There are g2p and spam.
-              line 2  evaluation.tasks[0].metric          'token_error'; expected a metric of generation tasks: accuracy, exact_match, numeric, token_f1, token_error_rate or char_error_rate. Did you mean token_error_rate?
+              line 2  evaluation.tasks[0].task            'gtp'; {{Task}}
+              line 2  evaluation.tasks[0].metric          'token_error'; {{Metric}}
               line 4  evaluation.tasks[2].row             unknown key. Did you mean rows?
             """, error.Message);
     }

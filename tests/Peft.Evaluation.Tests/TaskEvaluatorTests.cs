@@ -45,7 +45,11 @@ public sealed class TaskEvaluatorTests : IDisposable
     [InlineData(16)]
     public void The_numbers_are_the_same_whatever_the_batch_size(int batchSize)
     {
-        foreach (var data in new[] { _tiny.Choices("c", 20), _tiny.Generated("g", 20), _tiny.Generated("s", 20, "7", " 1"), Texts() })
+        TaskData[] all =
+        [
+            _tiny.Choices("c", 20), _tiny.Generated("g", 20), _tiny.Generated("s", 20, "7", " 1"), Texts(),
+        ];
+        foreach (var data in all)
         {
             var alone = new TaskEvaluator(_tiny.Model, _tiny.Tokenizer, 1).Run(data);
             var together = new TaskEvaluator(_tiny.Model, _tiny.Tokenizer, batchSize).Run(data);
@@ -71,7 +75,12 @@ public sealed class TaskEvaluatorTests : IDisposable
         Assert.All(results.Zip(cut), pair =>
         {
             var whole = pair.First.Prediction;
-            var end = new[] { whole.IndexOf('7', StringComparison.Ordinal), whole.IndexOf(" 1", StringComparison.Ordinal), whole.Length }.Where(at => at >= 0).Min();
+            int[] ends =
+            [
+                whole.IndexOf('7', StringComparison.Ordinal), whole.IndexOf(" 1", StringComparison.Ordinal),
+                whole.Length,
+            ];
+            var end = ends.Where(at => at >= 0).Min();
             Assert.Equal(whole[..end], pair.Second.Prediction);
         });
         Assert.Contains(cut.Zip(results), pair => pair.First.Prediction != pair.Second.Prediction);
@@ -171,7 +180,9 @@ public sealed class TaskEvaluatorTests : IDisposable
         var random = new Random(1);
         var data = _tiny.Data(
             _tiny.Choice("l"),
-            new[] { 0, 90, 62, 63 }.Select(length => $$"""{"p": "{{TinyEvaluation.Numbers(random, length)}}", "a": "A", "x": " 9", "y": " 4 8", "z": ""}"""), "{x}", "{y}", "{z}");
+            new[] { 0, 90, 62, 63 }.Select(length => TinyEvaluation.Numbers(random, length))
+                .Select(prompt => $$"""{"p": "{{prompt}}", "a": "A", "x": " 9", "y": " 4 8", "z": ""}"""),
+            "{x}", "{y}", "{z}");
         var results = new TaskEvaluator(_tiny.Model, _tiny.Tokenizer, 4).Run(data);
         Assert.Equal([false, true, false, true], results.Select(result => result.IsTruncated));
         Assert.All(results, result => Assert.True(double.IsFinite(result.LogLikelihoods[0])));

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Peft.Data;
 using Peft.Data.Examples;
 using Peft.Evaluation.Tasks;
@@ -13,7 +14,8 @@ public sealed class TinyEvaluation : IDisposable
     public const int Context = 64;
 
     private const string Config = """
-        {"model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_key_value_heads": 1,
+        {"model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+         "num_key_value_heads": 1,
          "num_attention_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "eos_token_id": 2,
          "initializer_range": 0.3}
         """;
@@ -65,7 +67,14 @@ public sealed class TinyEvaluation : IDisposable
     {
         var random = new Random(seed);
         return Data(Choice(name), Enumerable.Range(0, rows).Select(i =>
-            $$"""{"p": "{{Numbers(random, 2 + i * 7 % 17)}}", "a": "{{"AB"[i % 2]}}", "x": " {{Numbers(random, 1 + i % 4)}}", "y": " {{Numbers(random, 1)}}", "z": "{{(i % 5 == 0 ? "" : " " + Numbers(random, 3))}}"}"""),
+            JsonSerializer.Serialize(new
+            {
+                p = Numbers(random, 2 + i * 7 % 17),
+                a = "AB".Substring(i % 2, 1),
+                x = " " + Numbers(random, 1 + i % 4),
+                y = " " + Numbers(random, 1),
+                z = i % 5 == 0 ? "" : " " + Numbers(random, 3),
+            })),
             "{x}", "{y}", "{z}");
     }
 

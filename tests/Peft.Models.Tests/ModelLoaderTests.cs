@@ -57,6 +57,42 @@ public sealed class ModelLoaderTests
         Assert.DoesNotContain(model.StateDict(), entry => entry.Name.Contains("rotary", StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData(0.0105f)]
+    [InlineData(0.5f)]
+    public void Rotary_buffers_that_say_something_else_than_the_config_are_refused(float frequency)
+    {
+        using var checkpoint = new TinyCheckpoint();
+        checkpoint.Tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = new PlainTensor([2], [1, frequency]);
+        checkpoint.Write();
+        var error = Assert.Throws<FaultsException>(() => ModelLoader.Load(checkpoint.Path));
+        Assert.Equal(
+            "model.safetensors: model.layers.0.self_attn.rotary_emb.inv_freq: other values than config.json's rotary "
+                + "embedding gives; "
+            + "expected the same, or no such tensor. Correct config.json's rotary embedding.",
+            Assert.Single(error.Items).ToString());
+    }
+
+    [Fact]
+    public void Tied_head_that_differs_from_the_embeddings_is_the_models_and_is_saved_as_such()
+    {
+        using var tied = new TinyCheckpoint("llama", "\"tie_word_embeddings\": true");
+        using var untied = new TinyCheckpoint();
+        tied.Tensors["lm_head.weight"] = untied.Tensors["lm_head.weight"];
+        tied.Write();
+        using var model = ModelLoader.Load(tied.Path);
+        using var right = ModelLoader.Load(untied.Path);
+        Assert.Equal(ModelRuns.Logits(right, Ids), ModelRuns.Logits(model, Ids));
+        Assert.Equal(ModelLoader.Fingerprint(untied.Path), ModelLoader.Fingerprint(tied.Path));
+
+        using var target = new TemporaryFolder();
+        ModelSaver.Save(target.Path, model, model.Config.File.Map, model.Dtype);
+        Assert.Contains(
+            "\"tie_word_embeddings\": false", File.ReadAllText(target["config.json"]), StringComparison.Ordinal);
+        using var again = ModelLoader.Load(target.Path);
+        Assert.Equal(ModelRuns.Logits(right, Ids), ModelRuns.Logits(again, Ids));
+    }
+
     [Fact]
     public void Tied_head_that_was_saved_all_the_same_is_ignored()
     {

@@ -56,15 +56,15 @@ public sealed class ProgramTests
         var (code, _, messages) = Run(packages, "--only", "lemma,g2p");
         Assert.Equal(2, code);
         var dictionary = $"{packages.Places.Npm}/node_modules/{CmuDict.Package}/package.json";
-        const string Advice = "a file of the Debian package wordnet-base. Run make setup, or set WORDNET_EXC to"
-            + " its folder.";
+        const string Advice =
+            "a file of the Debian package wordnet-base. Run make setup, or set WORDNET_EXC to its folder.";
         string[] expected =
         [
             "the installation has 5 faults:",
-            $"{dictionary} missing; expected a file of the npm package {CmuDict.Package}."
-                + " Run make setup, or set PEFT_NPM to its folder.",
+            $"{dictionary} missing; expected a file of the npm package {CmuDict.Package}. Run make setup, or set "
+            + $"PEFT_NPM to its folder.",
             .. InstalledPackages.ExceptionFiles.Select(
-                file => $"{packages.Places.Exceptions}/{file} missing; expected {Advice}"),
+            file => $"{packages.Places.Exceptions}/{file} missing; expected {Advice}"),
             "",
         ];
         // The columns are as wide as the places are long.
@@ -75,15 +75,14 @@ public sealed class ProgramTests
     [Fact]
     public void A_package_without_its_data_is_named()
     {
-        using var packages = new SmallPackages().Npm(CmuDict.Package, "1").Npm(
-            SpamAssassin.Package, "1", ("data/easy-ham-1/1.json", "{"));
+        using var packages = new SmallPackages().Npm(CmuDict.Package, "1").Npm(SpamAssassin.Package, "1",
+            ("data/easy-ham-1/1.json", "{"));
         var dictionary = packages.Packages.PathOf(CmuDict.Package, "data", "dict.txt");
         Assert.Equal(
-            (2, "", $"{dictionary}: missing or damaged; expected a readable file of the package {CmuDict.Package}."
-                + " Install the package again.\n"),
+            (2, "", $"{dictionary}: missing or damaged; expected a readable file of the package {CmuDict.Package}. "
+                + $"Install the package again.\n"),
             Run(packages, "--only", "g2p"));
-        Assert.Contains(
-            "easy-ham-1/1.json: missing or damaged", Run(packages, "--only", "spam").Messages,
+        Assert.Contains("easy-ham-1/1.json: missing or damaged", Run(packages, "--only", "spam").Messages,
             StringComparison.Ordinal);
         Assert.Empty(Directory.EnumerateFileSystemEntries(packages.Places.Cache));
     }
@@ -105,25 +104,23 @@ public sealed class ProgramTests
     {
         using var packages = new SmallPackages();
         var names = Formats.Words.OneOf([.. Catalog.All.Select(set => set.Name)]);
-        const string Options = "--only NAME[,NAME], --force, and one of --check, --texts and --help";
+        const string options = "--only NAME[,NAME], --force, and one of --check, --texts and --help";
         Assert.Equal(
             (2, "", $"""
                 the command line has 3 faults:
                   --only  g2q; expected {names}. Did you mean g2p?
                   --only  no name; expected {names}.
-                  --frce  not an option here; expected {Options}.
+                  --frce  not an option here; expected {options}.
 
                 """),
             Run(packages, "--only", "g2q,,spam", "--frce"));
         Assert.Contains("--only  no name", Run(packages, "--only").Messages, StringComparison.Ordinal);
-        Assert.Contains(
-            "--force  has no effect with --check and --texts", Run(packages, "--check", "--force").Messages,
+        Assert.Contains("--force  has no effect with --check and --texts",
+            Run(packages, "--check", "--force").Messages, StringComparison.Ordinal);
+        Assert.Contains("--only  has no effect with --texts", Run(packages, "--only", "g2p", "--texts").Messages,
             StringComparison.Ordinal);
-        Assert.Contains(
-            "--only  has no effect with --texts", Run(packages, "--only", "g2p", "--texts").Messages,
+        Assert.Contains("--texts  not an option here", Run(packages, "--check", "--texts").Messages,
             StringComparison.Ordinal);
-        Assert.Contains(
-            "--texts  not an option here", Run(packages, "--check", "--texts").Messages, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -135,12 +132,12 @@ public sealed class ProgramTests
     }
 
     private static SmallPackages Complete() =>
-        new SmallPackages().Npm(
-            CmuDict.Package, "1", ("data/dict.txt", Dictionary)).Exceptions(("noun.exc", "mice mouse\n"));
+        new SmallPackages().Npm(CmuDict.Package, "1",
+            ("data/dict.txt", Dictionary)).Exceptions(("noun.exc", "mice mouse\n"));
 
     private static IEnumerable<string> SetsWritten(SmallPackages packages, params string[] args) =>
-        Run(packages, args).Messages.Split(
-            '\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split(':')[0]);
+        Run(packages, args).Messages.Split('\n',
+            StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split(':')[0]);
 
     private static (int Code, string Output, string Messages) Run(SmallPackages packages, params string[] args) =>
         Run(() => packages.Places, args);

@@ -232,7 +232,7 @@ public sealed class RunTests : IDisposable
     [Fact]
     public void The_memory_estimate_counts_what_is_there_and_grows_with_the_batch()
     {
-        var estimates = new[] { 2, 4, 8 }.Select(batch =>
+        var estimates = new[] { 1, 2, 4 }.Select(batch =>
         {
             using var run = _project.Build(_project.Load(TinyProject.Mixture, $"training.per_device_train_batch_size={batch}"));
             // Values, gradients and AdamW's two: four times.
@@ -245,7 +245,36 @@ public sealed class RunTests : IDisposable
         Assert.True(estimates[0].Activations > 0);
         Assert.Equal(2 * estimates[0].Activations, estimates[1].Activations);
         Assert.Equal(4 * estimates[0].Activations, estimates[2].Activations);
-        Assert.StartsWith("memory: base 0.0 MB, trainable parameters with gradients and optimizer ", estimates[0].ToString(), StringComparison.Ordinal);
+        Assert.Matches(
+            "^memory: about [0-9]+ MB at the peak: program [0-9]+ MB, base 0 MB, trainable parameters with gradients and optimizer 0 MB, "
+            + "a training step [0-9]+ MB or an evaluation batch [0-9]+ MB, whichever is larger$", estimates[0].ToString());
+        Assert.All(estimates, estimate => Assert.True(estimate.Least <= estimate.Total && estimate.Total > estimate.Program));
+    }
+
+    [Fact]
+    public void A_batch_that_no_memory_of_the_machine_can_hold_is_refused_before_it_starts()
+    {
+        using var run = _project.Build(_project.Load(
+            TinyProject.Mixture, "training.per_device_train_batch_size=8", "training.per_device_eval_batch_size=1"));
+        var estimate = MemoryEstimate.Of(run);
+        estimate.RequireToFit(run, estimate.Least);
+        var error = Assert.Throws<UserException>(() => estimate.RequireToFit(run, estimate.Least - 1));
+        Assert.Matches(
+            "^training.per_device_train_batch_size: 8 rows, which need at least [0-9.]+ GiB; expected at most the [0-9.]+ GiB of this machine. "
+            + "Reduce it or data.max_length, set training.gradient_checkpointing: true, or use a smaller base.$", error.Message);
+        Assert.Null(estimate.Warning(estimate.Total));
+        Assert.Matches("^this run may take [0-9.]+ GiB of memory and [0-9.]+ GiB are free: ", estimate.Warning(estimate.Total - 1));
+    }
+
+    [Fact]
+    public void An_evaluation_batch_that_cannot_fit_is_named()
+    {
+        using var run = _project.Build(_project.Load(
+            TinyProject.Mixture, "training.per_device_train_batch_size=1", "training.per_device_eval_batch_size=65536"));
+        var estimate = MemoryEstimate.Of(run);
+        Assert.True(estimate.Evaluation > estimate.Activations);
+        var error = Assert.Throws<UserException>(() => estimate.RequireToFit(run, estimate.Least - 1));
+        Assert.StartsWith("training.per_device_eval_batch_size: 65,536 rows, which need at least ", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

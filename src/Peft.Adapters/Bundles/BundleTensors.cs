@@ -2,6 +2,7 @@ using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Safetensors;
+using Peft.Models.Loading;
 using Peft.Models;
 
 namespace Peft.Adapters.Bundles;
@@ -31,7 +32,7 @@ public static class BundleTensors
 
     /// <summary>One tensor as an entry to write.</summary>
     internal static SafetensorsWrite ToWrite(string name, Tensor tensor) =>
-        new(name, DtypeInFile(tensor.dtype), tensor.shape, tensor.WriteBytes);
+        new(name, DtypeNames.ToSafetensors(tensor.dtype), tensor.shape, tensor.WriteBytes);
 
     /// <summary>Copies a file's tensors into an attached model; all faults at once.</summary>
     /// <remarks>Floating tensors of any width are converted to the model's own type.</remarks>
@@ -80,7 +81,8 @@ public static class BundleTensors
     /// <summary>Reads a tensor, or a part of it, as it stands in the file; null and a fault when its type or its numbers cannot be used.</summary>
     internal static Tensor? Read(Faults faults, SafetensorsEntry entry, Func<Tensor, Tensor>? part = null)
     {
-        if (DtypeInMemory(entry.Dtype) is not { } dtype)
+        if (DtypeNames.ToTorch(entry.Dtype) is not { } dtype
+            || !(dtype.IsFloatingPoint() || dtype is ScalarType.Int64 or ScalarType.Bool))
         {
             faults.Add(entry.Name, entry.Dtype.ToString(), "F32, F16, BF16, F64, I64 or BOOL");
             return null;
@@ -116,28 +118,6 @@ public static class BundleTensors
 
     /// <summary>A shape in words.</summary>
     internal static string Shape(IEnumerable<long> shape) => $"[{string.Join(", ", shape)}]";
-
-    private static SafetensorsDtype DtypeInFile(ScalarType dtype) => dtype switch
-    {
-        ScalarType.Float32 => SafetensorsDtype.F32,
-        ScalarType.Float64 => SafetensorsDtype.F64,
-        ScalarType.Float16 => SafetensorsDtype.F16,
-        ScalarType.BFloat16 => SafetensorsDtype.BF16,
-        ScalarType.Int64 => SafetensorsDtype.I64,
-        ScalarType.Bool => SafetensorsDtype.BOOL,
-        _ => throw new InvalidOperationException($"no bundle holds tensors of {dtype}"),
-    };
-
-    private static ScalarType? DtypeInMemory(SafetensorsDtype dtype) => dtype switch
-    {
-        SafetensorsDtype.F32 => ScalarType.Float32,
-        SafetensorsDtype.F64 => ScalarType.Float64,
-        SafetensorsDtype.F16 => ScalarType.Float16,
-        SafetensorsDtype.BF16 => ScalarType.BFloat16,
-        SafetensorsDtype.I64 => ScalarType.Int64,
-        SafetensorsDtype.BOOL => ScalarType.Bool,
-        _ => null,
-    };
 }
 
 /// <summary>The tensors of an adapter's file, read as they are asked for; memory is taken only for those that fit.</summary>

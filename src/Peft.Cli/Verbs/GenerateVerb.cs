@@ -16,10 +16,12 @@ namespace Peft.Cli.Verbs;
 public sealed class GenerateVerb : ModelVerb, IVerb
 {
     private const string Stdin = "-";
-    private static readonly JsonSerializerOptions Readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions Readable =
+        new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>The prompt.</summary>
-    [Option("prompt", MetaValue = "TEXT", HelpText = "The text to continue; - reads one prompt a line from standard input.")]
+    [Option("prompt", MetaValue = "TEXT", HelpText =
+        "The text to continue; - reads one prompt a line from standard input.")]
     public string? Prompt { get; set; }
 
     /// <summary>Standard input.</summary>
@@ -66,10 +68,12 @@ public sealed class GenerateVerb : ModelVerb, IVerb
         Require(TopP is > 0 and <= 1, "--top-p", TopP, "a number above 0 and at most 1");
         Require(TopK >= 0, "--top-k", TopK, "a whole number of at least 0");
         if (Input is not (null or Stdin))
-            throw UserException.At("peft generate", Quote.Of(Input), "- for standard input", "name a single prompt with --prompt");
+            throw UserException.At("peft generate", Quote.Of(Input), "- for standard input",
+                "name a single prompt with --prompt");
         if (Prompt is null == Input is null)
             throw UserException.At(
-                "--prompt", Prompt is null ? "missing" : "given beside -", "--prompt TEXT, or - for prompts from standard input");
+                "--prompt", Prompt is null ? "missing" : "given beside -",
+                "--prompt TEXT, or - for prompts from standard input");
         using var loaded = Load();
         if (Input is null && Prompt != Stdin)
         {

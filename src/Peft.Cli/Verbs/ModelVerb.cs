@@ -36,7 +36,8 @@ public abstract class ModelVerb
     }
 
     /// <summary>A prompt as training and evaluation encode it, checked against the model's context.</summary>
-    protected static EncodedPrompt Encode(TextEncoder encoder, CausalLanguageModel model, string prompt, string place = "--prompt")
+    protected static EncodedPrompt Encode(TextEncoder encoder, CausalLanguageModel model, string prompt,
+        string place = "--prompt")
     {
         var encoded = encoder.Prompt(prompt);
         if (encoded.Ids.Count > model.Config.MaxPositionEmbeddings)

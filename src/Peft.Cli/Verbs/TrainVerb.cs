@@ -60,8 +60,12 @@ public sealed class TrainVerb : IVerb
         var directory = OutputDirectory.Decide(path, Resume, Overwrite || DryRun && Resume is null);
         using var run = RunBuilder.Build(
             recipe, directory, Devices.Choose(Device), new TrainingProgress(output, recipe.Training.LoggingSteps));
+        var memory = MemoryEstimate.Of(run);
+        memory.RequireToFit(run, MachineMemory.Whole);
         if (DryRun)
-            return ShowPlan(run, output);
+            return ShowPlan(run, memory, output);
+        if (memory.Warning(MachineMemory.Free()) is { } shortage)
+            output.Say($"warning: {shortage}");
 
         directory.RequireSpace(run.DiskBytes);
         using var taken = directory.Prepare();
@@ -97,10 +101,12 @@ public sealed class TrainVerb : IVerb
         var isFull = run.Recipe.Method == Recipes.Recipe.Full;
         var model = $"--{(isFull ? "base" : "adapter")} {CommandLineWords.Quoted(path)}";
         if (run.Recipe.Evaluation.Tasks.Count > 0 && !isFull)
-            yield return $"peft eval {model} --output {CommandLineWords.Quoted(Path.Combine(path, OutputDirectory.Evaluation))}";
-        yield return $"peft generate {model} --prompt TEXT";
+            yield return $"{HelpPage.Command} eval {model} --output "
+                + $"{CommandLineWords.Quoted(Path.Combine(path, OutputDirectory.Evaluation))}";
+        yield return $"{HelpPage.Command} generate {model} --prompt TEXT";
         if (!isFull)
-            yield return $"peft adapter export {CommandLineWords.Quoted(path)} --output {CommandLineWords.Quoted(path + "-peft")}";
+            yield return $"{HelpPage.Command} adapter export {CommandLineWords.Quoted(path)} --output "
+                + $"{CommandLineWords.Quoted(path + "-peft")}";
     }
 
     private static void Announce(PreparedRun run, OutputDirectory directory, Output output)
@@ -116,7 +122,7 @@ public sealed class TrainVerb : IVerb
             output.Say(line);
     }
 
-    private static int ShowPlan(PreparedRun run, Output output)
+    private static int ShowPlan(PreparedRun run, MemoryEstimate memory, Output output)
     {
         output.Result(ConfigText.ToYaml(run.Recipe.Resolved).TrimEnd());
         var table = new TextTable("module", "trainable parameters");
@@ -130,7 +136,9 @@ public sealed class TrainVerb : IVerb
             $"data: {DataVerb.Summary(run.Data, run.Recipe.Data)}; {Words.Count(run.Training.TotalSteps, "step")}");
         foreach (var line in DataVerb.Losses(run.Data, run.Recipe.Data))
             output.Result(line);
-        output.Result(MemoryEstimate.Of(run).ToString());
+        output.Result(memory.ToString());
+        if (memory.Warning(MachineMemory.Free()) is { } warning)
+            output.Result($"warning: {warning}");
         return ExitCode.Done;
     }
 

@@ -59,7 +59,7 @@ public static class TextNormalization
 /// <remarks>
 /// Source: GSM8K (Cobbe et al. 2021, arXiv:2110.14168): the number behind "####" (strict-match of gsm8k in
 /// lm-evaluation-harness 0.4.9); without that mark the last number of the text (its flexible-extract). Numbers are
-/// compared by value here, as texts there: 18.0 is 18, and "..." is no number.
+/// compared by value here, as texts there: 18.0 is 18, and "..." is not a number.
 /// </remarks>
 public static partial class NumericAnswer
 {

@@ -79,7 +79,7 @@ internal static class ReportGlossary
 
     private static readonly IReadOnlyList<ReportTerm> General =
     [
-        new("bare base", Terms.Base), new("corrected p", Terms.CorrectedP), new("cut", Terms.Truncated),
+        new("base model", Terms.Base), new("corrected p", Terms.CorrectedP), new("cut", Terms.Truncated),
         new("evaluation", Terms.Evaluation),
         new("interval", Terms.Interval), new("p", Terms.PValue), new("peak memory", Terms.PeakMemory),
         new("shots", Terms.Shots),

@@ -52,7 +52,7 @@ public sealed record ReportVerdict(string Headline, string Detail, string Tone);
 /// <param name="Name">Its name.</param>
 /// <param name="Index">Its place, from 0.</param>
 /// <param name="Color">Number of its colour: 0 the base, 1 to 7 adapters.</param>
-/// <param name="IsBase">Whether it is the bare base.</param>
+/// <param name="IsBase">Whether it is the base model.</param>
 /// <param name="IsRecorded">Whether its numbers were recorded earlier.</param>
 /// <param name="Kind">In words: the method and router of an adapter.</param>
 /// <param name="Method">Method of the adapter; empty for the base.</param>

@@ -8,7 +8,7 @@ namespace Peft.Evaluation.Reports;
 /// <summary>
 /// Says which adapter is better, and whether that is more than chance, from the paired differences of main metrics.
 /// What is in doubt comes first: adapters among each other, then an adapter and recorded results, then an adapter and
-/// the bare base.
+/// the base model.
 /// </summary>
 internal static class VerdictWriter
 {
@@ -22,7 +22,7 @@ internal static class VerdictWriter
         var against = AgainstBase(results, adapters);
         return adapters switch
         {
-            [] => new("Only the bare base was measured.", "There is nothing to compare it with.", "none"),
+            [] => new("Only the base model was measured.", "There is nothing to compare it with.", "none"),
             [var one] when Names(results, Subject.RecordedKind) is [.., var recorded] => OfRecorded(
                 results, one, recorded, against),
             [var one] => OfOne(results, one),
@@ -61,7 +61,7 @@ internal static class VerdictWriter
             return OfOne(results, adapter);
         var rest = within.Count == 0 ? "" : $" On {Words.AllOf(within)} there is no clear difference.";
         var detail = $"{recorded} was recorded earlier: without its rows, differences are judged from "
-            + (hasInterval ? $"the {Percent(results)} intervals of both." : $"the {Percent(results)} interval of {adapter}.");
+            + $"the {Percent(results)} {(hasInterval ? "intervals of both" : $"interval of {adapter}")}.";
         return ahead.Count + behind.Count == 0
             ? new(
                 $"No clear difference between {adapter} and {recorded} on {OneOrAll(tasks)}.", detail + against,
@@ -93,13 +93,13 @@ internal static class VerdictWriter
                 ? $"{task.Name}: {ReportText.Words(task.Main.Name)} {ReportText.Number(score.Value)}" : null)
                     .OfType<string>();
             return new(
-                $"{adapter} was measured beside the bare base only, which solves no row of any task.",
+                $"{adapter} was measured beside the base model only, which solves no row of any task.",
                 $"{string.Join("; ", scores)}. Evaluate it with another adapter, or record a baseline "
                     + "(evaluation.baselines), to see how good that is.",
                 "none");
         }
         var left = results.Tasks.Count - solved.Count;
-        var verdict = OfPair(Tally.Of(results, adapter, name, solved), "the bare base", results);
+        var verdict = OfPair(Tally.Of(results, adapter, name, solved), "the base model", results);
         return left == 0 ? verdict : verdict with
         {
             Detail = $"{verdict.Detail} The base solves no row of the other {(left == 1 ? "task" : $"{left} tasks")}.",
@@ -185,8 +185,8 @@ internal static class VerdictWriter
             return "";
         var subject = tallies.Count switch { 1 => $"{tallies[0].A} is", 2 => "Both are", _ => "All are" };
         return tallies.All(t => t.Wins.Count == t.Tasks)
-            ? $" {subject} significantly better than the bare base on {OneOrAll(tallies[0].Tasks)}."
-            : " Against the bare base: " + string.Join("; ", tallies.Select(t =>
+            ? $" {subject} significantly better than the base model on {OneOrAll(tallies[0].Tasks)}."
+            : " Against the base model: " + string.Join("; ", tallies.Select(t =>
                 $"{t.A} is better on {t.Wins.Count} of "
                     + $"{t.Tasks}" + (t.Losses.Count > 0 ? $", worse on {t.Losses.Count}" : ""))) + ".";
     }

@@ -54,7 +54,7 @@ public static class ExamplesFile
         }
     }
 
-    // A list is written flat: its numbers, beside each how much of it is there and whether it goes on with the list
+    // A list is written flat: its numbers, beside each how much of it is there and whether it continues the list
     // before it.
     private static async Task WriteLists(
         ParquetRowGroupWriter group, DataField field, IReadOnlyList<IReadOnlyList<double>> lists)

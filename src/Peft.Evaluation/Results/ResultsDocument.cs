@@ -12,7 +12,7 @@ namespace Peft.Evaluation.Results;
 /// <param name="PeftVersion">Version of the program that measured.</param>
 /// <param name="Settings">What the numbers depend on beside models and rows.</param>
 /// <param name="Base">The base model that all subjects share.</param>
-/// <param name="Subjects">What was measured, in the order of the table; the bare base first where it is among
+/// <param name="Subjects">What was measured, in the order of the table; the base model first where it is among
 /// them.</param>
 /// <param name="Tasks">What it was measured on.</param>
 /// <param name="Scores">One number a subject, task and metric.</param>
@@ -113,7 +113,7 @@ public sealed record ResultsSettings(
 /// <param name="Fingerprint">Its fingerprint, as in bundle.json.</param>
 public sealed record MeasuredBase(string Name, string Fingerprint);
 
-/// <summary>One thing that was measured: the bare base, or a bundle on it.</summary>
+/// <summary>One thing that was measured: the base model, or a bundle on it.</summary>
 /// <param name="Name">Name, unlike all others of the file.</param>
 /// <param name="Kind"><see cref="BaseKind"/>, <see cref="AdapterKind"/> or <see cref="RecordedKind"/>.</param>
 /// <param name="Path">Where it lay when it was measured.</param>
@@ -131,7 +131,7 @@ public sealed record Subject(
     long TrainableParameters,
     double? StepSeconds, long? PeakMemoryBytes, double EvaluationSeconds, JsonElement? Recipe, TrainingCurves? Training)
 {
-    /// <summary>The kind of a bare base model.</summary>
+    /// <summary>The kind of a base model.</summary>
     public const string BaseKind = "base";
 
     /// <summary>The kind of a bundle on the base.</summary>

@@ -9,7 +9,7 @@ namespace Peft.Evaluation.Scoring;
 /// <summary>Has one model answer the rows of one task.</summary>
 /// <remarks>
 /// Rows of like length share a batch. The batches follow from rows and batch size alone, so that an evaluation that was
-/// interrupted goes on with the same ones; other batch sizes give the same numbers but for the rounding of float32.
+/// interrupted continues with the same ones; other batch sizes give the same numbers but for the rounding of float32.
 /// </remarks>
 public sealed class TaskEvaluator
 {

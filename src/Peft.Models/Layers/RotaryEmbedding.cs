@@ -25,6 +25,9 @@ public sealed class RotaryEmbedding
             _inverseFrequencies[i] = (float)Scale(rope, 1.0 / Math.Pow(rope.Theta, 2.0 * i / headSize));
     }
 
+    /// <summary>The frequencies, one a pair.</summary>
+    public IReadOnlyList<float> Frequencies => _inverseFrequencies;
+
     /// <summary>Tables for the given positions, in float32.</summary>
     /// <remarks>Shapes: positions [B, T] int64 → cosines [B, T, d] and sines [B, T, d].</remarks>
     public (Tensor Cosines, Tensor Sines) Tables(Tensor positions)

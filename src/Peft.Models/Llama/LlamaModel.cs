@@ -28,6 +28,12 @@ public sealed class LlamaModel : CausalLanguageModel
             layers.Add($"{layer}", new DecoderBlock(config, weights, $"model.layers.{layer}", layer)))];
         _norm = model.Add("norm", new RmsNorm(weights, "model.norm", config.HiddenSize, config.RmsNormEpsilon));
         _rotary = new RotaryEmbedding(config.Rope, config.HeadSize);
+        // Older checkpoints carry the frequencies, some of them before scaling.
+        var unscaled = new RotaryEmbedding(config.Rope with { Type = "default" }, config.HeadSize).Frequencies;
+        foreach (var name in Enumerable.Range(0, config.LayerCount).Select(layer => $"model.layers.{layer}.self_attn.")
+            .Append("model."))
+            weights.Expect(
+                $"{name}rotary_emb.inv_freq", "config.json's rotary embedding", _rotary.Frequencies, unscaled);
         var head = RegisterModule("lm_head", config.TieWordEmbeddings
             ? new BaseLinear("lm_head", _embedding.Weight)
             : BaseLinear.From(weights, "lm_head", config.HiddenSize, config.VocabularySize, hasBias: false));

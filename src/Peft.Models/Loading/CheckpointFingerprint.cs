@@ -32,6 +32,21 @@ public static class CheckpointFingerprint
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 
+    /// <summary>Whether two tensors have one type, shape and bytes.</summary>
+    internal static bool SaysTheSame(SafetensorsEntry one, SafetensorsEntry other)
+    {
+        if (one.Dtype != other.Dtype || !one.Shape.SequenceEqual(other.Shape))
+            return false;
+        return HashOf(one).SequenceEqual(HashOf(other));
+
+        static byte[] HashOf(SafetensorsEntry entry)
+        {
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            AppendBytes(hash, entry, new byte[BlockSize]);
+            return hash.GetHashAndReset();
+        }
+    }
+
     private static void AppendBytes(IncrementalHash hash, SafetensorsEntry entry, byte[] block)
     {
         using var file = new FileStream(entry.FilePath, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);

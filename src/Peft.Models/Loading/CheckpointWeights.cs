@@ -52,6 +52,27 @@ public sealed class CheckpointWeights : WeightSource
     public void Ignore(string name) => _used.Add(name);
 
     /// <inheritdoc/>
+    public override void Expect(string name, string from, params IReadOnlyList<float>[] accepted)
+    {
+        if (!_checkpoint.Entries.TryGetValue(name, out var entry))
+            return;
+        _used.Add(name);
+        using var scope = torch.NewDisposeScope();
+        var stored = DtypeNames.OfModel(entry.Dtype) is { } type
+            ? MappedFile.Read(entry.FilePath, entry.Offset, [.. entry.Shape], type).to(ScalarType.Float32).data<float>()
+            .ToArray()
+            : [];
+        if (!accepted.Any(
+            values => values.Count == stored.Length && values.Zip(stored).All(pair => IsNear(pair.First, pair.Second))))
+            _faults.Add(
+                Place(entry), $"other values than {from} gives", "the same, or no such tensor", $"correct {from}");
+    }
+
+    // As exactly as half precision keeps a number.
+    private static bool IsNear(float value, float stored) =>
+        Math.Abs(value - stored) <= 1e-6f + (0.01f * Math.Abs(value));
+
+    /// <inheritdoc/>
     /// <remarks>Shapes: as given.</remarks>
     protected override Tensor Read(string name, WeightKind kind, long[] shape)
     {

@@ -36,6 +36,15 @@ public abstract class WeightSource
         return parameter;
     }
 
+    /// <summary>Looks at a tensor that checkpoints may carry though the model computes it: it must say the
+    /// same.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="from">Where its values follow from, for the message.</param>
+    /// <param name="accepted">Values that are right, each a list of its own.</param>
+    public virtual void Expect(string name, string from, params IReadOnlyList<float>[] accepted)
+    {
+    }
+
     /// <summary>Throws every fault found while the model was built; nothing when it fits.</summary>
     public virtual void Finish()
     {

@@ -124,7 +124,9 @@ public sealed class GenerationMetricTests
         };
         var metric = Metric.Named(name);
         var rows = predictions.Zip(answers, (prediction, answer) => metric.OfRow(
-            new JudgedRow(task, new TaskRow(0, new RowId("f", 1), "", answer), new RowResult(0, prediction, [], 0, false)))).ToList();
+            new JudgedRow(
+                task, new TaskRow(0, new RowId("f", 1), "", answer), new RowResult(0, prediction, [], 0, false))))
+            .ToList();
         return metric.Combine(rows, [.. Enumerable.Range(0, rows.Count)]);
     }
 

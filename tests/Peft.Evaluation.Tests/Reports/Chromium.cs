@@ -62,8 +62,11 @@ public sealed partial class Chromium : IDisposable
     /// <summary>Opens a file as a page and waits until it is loaded.</summary>
     public async Task<Page> Open(string file, int width = 1280, int height = 900, string scheme = "light")
     {
-        var target = (await Send("", "Target.createTarget", new JsonObject { ["url"] = "about:blank" }))["targetId"]!.GetValue<string>();
-        var session = (await Send("", "Target.attachToTarget", new JsonObject { ["targetId"] = target, ["flatten"] = true }))["sessionId"]!.GetValue<string>();
+        var made = await Send("", "Target.createTarget", new JsonObject { ["url"] = "about:blank" });
+        var target = made["targetId"]!.GetValue<string>();
+        var attached = await Send(
+            "", "Target.attachToTarget", new JsonObject { ["targetId"] = target, ["flatten"] = true });
+        var session = attached["sessionId"]!.GetValue<string>();
         foreach (var domain in new[] { "Runtime", "Log", "Network", "Page" })
             await Send(session, $"{domain}.enable", []);
         await Send(
@@ -234,8 +237,12 @@ public sealed class Page(Chromium browser, string target, string session) : IAsy
     }
 
     /// <summary>The page as PNG, whole or what the window shows.</summary>
-    public async Task<byte[]> Screenshot(bool isWhole = true) => Convert.FromBase64String((await browser.Send(
-        session, "Page.captureScreenshot", new JsonObject { ["captureBeyondViewport"] = isWhole }))["data"]!.GetValue<string>());
+    public async Task<byte[]> Screenshot(bool isWhole = true)
+    {
+        var options = new JsonObject { ["captureBeyondViewport"] = isWhole };
+        var shot = await browser.Send(session, "Page.captureScreenshot", options);
+        return Convert.FromBase64String(shot["data"]!.GetValue<string>());
+    }
 
     /// <summary>The page as PDF.</summary>
     public async Task<byte[]> Print() => Convert.FromBase64String((await browser.Send(

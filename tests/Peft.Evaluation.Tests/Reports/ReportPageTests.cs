@@ -179,7 +179,15 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
     }
 
     private static List<ReportExamples> Examples(string text) =>
-        [new("g2p", [new(3, text, text, "wrong", [new("default", text, false, "wrong", "0.000"), new("default-lora", text, true, "right", "1.000")])])];
+    [
+        new("g2p",
+        [
+            new(3, text, text, "wrong",
+            [
+                new("default", text, false, "wrong", "0.000"), new("default-lora", text, true, "right", "1.000"),
+            ]),
+        ]),
+    ];
 
     private string Written(ReportModel model)
     {

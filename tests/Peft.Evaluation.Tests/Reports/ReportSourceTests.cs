@@ -117,7 +117,12 @@ public sealed class ReportSourceTests : IDisposable
         var model = ReportSource.Load([Saved("a", results, [.. Rows("one", one), .. Rows("two", two)])]);
 
         var rows = Assert.Single(model.Examples).Rows;
-        Assert.Equal([(4L, "adapters differ"), (5, "adapters differ"), (1, "all right"), (2, "all right"), (3, "all wrong"), (6, "all wrong")], rows.Select(r => (r.Row, r.Kind)));
+        Assert.Equal(
+            [
+                (4L, "adapters differ"), (5, "adapters differ"), (1, "all right"), (2, "all right"), (3, "all wrong"),
+                (6, "all wrong"),
+            ],
+            rows.Select(r => (r.Row, r.Kind)));
         Assert.Equal([("one", "wrong"), ("two", "right")], rows[0].Predictions.Select(p => (p.Subject, p.Mark)));
         Assert.Equal(("prompt 3", "yes"), (rows[0].Prompt, rows[0].Answer));
     }
@@ -153,7 +158,9 @@ public sealed class ReportSourceTests : IDisposable
             ReportSource.Load([Saved(place, results)]);
 
         File.WriteAllText(Path.Combine(bundle, "adapter_model.safetensors"), "retrained");
-        foreach (var (place, named) in new[] { ("default", "elsewhere/default"), ("default/evaluation", "elsewhere/default"), ("other", bundle) })
+        const string Elsewhere = "elsewhere/default";
+        foreach (var (place, named) in new[]
+            { ("default", Elsewhere), ("default/evaluation", Elsewhere), ("other", bundle) })
         {
             var path = Saved(
                 place,

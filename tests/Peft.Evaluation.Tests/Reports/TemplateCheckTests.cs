@@ -67,7 +67,10 @@ public sealed class TemplateCheckTests
         Assert.Contains(
             "nested too deeply", Assert.Throws<FaultsException>(() => Render(Nested(100_000))).Message,
             StringComparison.Ordinal);
-        Assert.Contains("nested too deeply", Assert.Throws<FaultsException>(() => Render("{{ title" + string.Concat(Enumerable.Repeat(" | string.upcase", 20_000)) + " }}")).Message, StringComparison.Ordinal);
+        var pipes = "{{ title" + string.Concat(Enumerable.Repeat(" | string.upcase", 20_000)) + " }}";
+        Assert.Contains(
+            "nested too deeply", Assert.Throws<FaultsException>(() => Render(pipes)).Message,
+            StringComparison.Ordinal);
 
         static string Nested(int depth) =>
             string.Concat(Enumerable.Repeat("{{ if title != '' }}", depth)) + "x"

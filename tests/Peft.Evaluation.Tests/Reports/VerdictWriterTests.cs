@@ -16,7 +16,7 @@ public sealed class VerdictWriterTests
         Assert.Equal("default-lora is significantly better than default on 1 of 2 tasks.", verdict.Headline);
         Assert.Equal("On g2p the difference is significant (p below 0.05 after Holm's correction). On the other task "
             + "(spam) the difference is within chance."
-            + " Both are significantly better than the bare base on every task.", verdict.Detail);
+            + " Both are significantly better than the base model on every task.", verdict.Detail);
         Assert.Equal("clear", verdict.Tone);
     }
 
@@ -59,17 +59,17 @@ public sealed class VerdictWriterTests
             Scores = [.. alone.Scores.Select(s => s.Subject == "base" ? s with { Value = 0.4 } : s)],
         };
         Assert.Equal(
-            "default is significantly better than the bare base on every task.", VerdictWriter.Of(solving).Headline);
+            "default is significantly better than the base model on every task.", VerdictWriter.Of(solving).Headline);
 
         var worse = solving with
         {
             Comparisons = [.. solving.Comparisons.Select(c => c with { Difference = -c.Difference })],
         };
         Assert.Equal(
-            "default is significantly worse than the bare base on every task.", VerdictWriter.Of(worse).Headline);
+            "default is significantly worse than the base model on every task.", VerdictWriter.Of(worse).Headline);
         Assert.Equal("none", VerdictWriter.Of(alone with { Comparisons = [] }).Tone);
         Assert.Equal(
-            "Only the bare base was measured.",
+            "Only the base model was measured.",
             VerdictWriter.Of(Sample with { Subjects = [Sample.Subjects[0]] }).Headline);
     }
 
@@ -79,7 +79,7 @@ public sealed class VerdictWriterTests
         // Its phoneme error rate is 2.857: more mistakes than phonemes.
         var alone = Sample with { Subjects = [.. Sample.Subjects.Where(s => s.Name != "default-lora")] };
         var some = VerdictWriter.Of(alone);
-        Assert.Equal("default is significantly better than the bare base on the one task.", some.Headline);
+        Assert.Equal("default is significantly better than the base model on the one task.", some.Headline);
         Assert.Equal(
             "On spam the difference is significant (p below 0.05 after Holm's correction). The base solves no row of "
                 + "the other task.", some.Detail);
@@ -94,7 +94,7 @@ public sealed class VerdictWriterTests
             });
         Assert.Equal(
             (
-                "default was measured beside the bare base only, which solves no row of any task.", "none"),
+                "default was measured beside the base model only, which solves no row of any task.", "none"),
                 (none.Headline, none.Tone));
         Assert.Equal(
             "g2p: phoneme error rate 0.378; spam: accuracy 0.870. Evaluate it with another adapter, or record a "
@@ -124,7 +124,7 @@ public sealed class VerdictWriterTests
         Assert.Equal(
             "It is behind on g2p. On spam there is no clear difference. default-lora was recorded earlier: without its "
                 + "rows, differences are judged from the 95% interval of default. default is significantly better than "
-                + "the bare base on every task.",
+                + "the base model on every task.",
             verdict.Detail);
 
         // With an interval of its own a recorded value is less certain: 0.06 less hypot(0.038, 0.042) is 0.0034.

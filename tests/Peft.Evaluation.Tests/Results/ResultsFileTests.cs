@@ -69,7 +69,8 @@ public sealed class ResultsFileTests : IDisposable
         foreach (var place in new[] { "^\\{", "\"recipe\":\\s*\\{" })
         {
             var broken = new Regex(place).Replace(json, match => match.Value + "\uE000,", 1).Split('\uE000');
-            File.WriteAllBytes(Path, [.. Encoding.UTF8.GetBytes(broken[0]), .. Encoding.Latin1.GetBytes(member), .. Encoding.UTF8.GetBytes(broken[1])]);
+            var (before, behind) = (Encoding.UTF8.GetBytes(broken[0]), Encoding.UTF8.GetBytes(broken[1]));
+            File.WriteAllBytes(Path, [.. before, .. Encoding.Latin1.GetBytes(member), .. behind]);
 
             var message = Assert.Throws<UserException>(() => ResultsFile.Load(Path)).Message;
             Assert.Contains("not a whole results file", message, StringComparison.Ordinal);
@@ -189,7 +190,8 @@ public sealed class ResultsFileTests : IDisposable
         Assert.Equal(
             ("default-lora", Subject.AdapterKind, 705_024L), (subject.Name, subject.Kind, subject.TrainableParameters));
         Assert.Equal([("g2p", false), ("spam", true)], read.Tasks.Select(t => (t.Name, t.Main.HigherIsBetter)));
-        Assert.Equal(("spam", 0.915, null, 200), (read.Scores[1].Task, read.Scores[1].Value, read.Scores[1].Low, read.Scores[1].Rows));
+        var score = read.Scores[1];
+        Assert.Equal(("spam", 0.915, null, 200), (score.Task, score.Value, score.Low, score.Rows));
 
         // The results that have the name of today count where both are there.
         ResultsFile.Save(Path, SampleResults.Make());

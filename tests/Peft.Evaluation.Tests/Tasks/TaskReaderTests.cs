@@ -10,15 +10,16 @@ public sealed class TaskReaderTests
     public void A_task_of_each_kind_is_read_with_its_defaults()
     {
         var choice = Read("""
-            {"kind": "multiple_choice", "data": {"files": "x.parquet", "template": {"prompt": "{q}", "answer": "{label}"}},
-             "labels": ["a", "b"], "choices": [" {one}", " {two}"]}
+            {"kind": "multiple_choice", "data": {"files": "x.parquet", "template":
+              {"prompt": "{q}", "answer": "{label}"}}, "labels": ["a", "b"], "choices": [" {one}", " {two}"]}
             """);
         Assert.Equal(["acc"], choice.Metrics);
         Assert.Equal(["one", "two"], choice.Sources[0].Fields.SelectMany(field => field.Parsed!.Names));
         Assert.True(choice.HasChoices);
 
         var classes = Read("""
-            {"kind": "classification", "data": {"files": "x.parquet", "template": {"prompt": "{q}", "answer": "{label}"}}, "labels": ["{x}", 1]}
+            {"kind": "classification", "labels": ["{x}", 1],
+             "data": {"files": "x.parquet", "template": {"prompt": "{q}", "answer": "{label}"}}}
             """);
         Assert.Equal([" {x}", " 1"], classes.Choices.Select(choice => choice.Text));
         Assert.Equal(["accuracy"], classes.Metrics);
@@ -26,7 +27,10 @@ public sealed class TaskReaderTests
         var text = Read("""{"kind": "perplexity", "data": {"files": "x.parquet", "template": {"text": "{t}"}}}""");
         Assert.Equal(["token_perplexity"], text.Metrics);
 
-        var written = Read("""{"kind": "generation", "data": {"files": "x.parquet", "template": {"prompt": "{q}", "answer": "{a}"}}, "stop": "\n"}""");
+        var written = Read("""
+            {"kind": "generation", "stop": "\n",
+             "data": {"files": "x.parquet", "template": {"prompt": "{q}", "answer": "{a}"}}}
+            """);
         Assert.Equal((64, "exact_match"), (written.MaxNewTokens, written.Metrics.Single()));
         Assert.Equal(["\n"], written.Stop);
     }
@@ -84,7 +88,8 @@ public sealed class TaskReaderTests
     [Fact]
     public void Correlations_need_labels_that_are_numbers() => Assert.Contains(
         "low, high; expected numbers, which pearson and spearman compare with the answers.", Faults("""
-            {"kind": "classification", "data": {"files": "x", "template": {"prompt": "{t}", "answer": "{t}"}}, "labels": ["low", "high"], "metrics": "pearson"}
+            {"kind": "classification", "labels": ["low", "high"], "metrics": "pearson",
+             "data": {"files": "x", "template": {"prompt": "{t}", "answer": "{t}"}}}
             """), StringComparison.Ordinal);
 
     private static string Faults(string json) => Assert.Throws<FaultsException>(() => Read(json)).Message;

@@ -4,7 +4,7 @@ using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Formats;
 
-namespace Peft.Cli;
+namespace Peft.Cli.Verbs;
 
 /// <summary>The words of the command line: put right for the parser, and those it passes over refused.</summary>
 public static class CommandLineWords
@@ -69,7 +69,8 @@ public static class CommandLineWords
 
     /// <summary>A word as a shell takes it for one.</summary>
     public static string Quoted(string word) =>
-        word.Length > 0 && word.All(c => char.IsAsciiLetterOrDigit(c) || c is '/' or '.' or '_' or '-' or '+' or ':' or ',')
+        word.Length > 0
+            && word.All(c => char.IsAsciiLetterOrDigit(c) || c is '/' or '.' or '_' or '-' or '+' or ':' or ',')
             ? word
             : $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'";
 
