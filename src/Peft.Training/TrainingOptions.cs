@@ -3,7 +3,9 @@ using Peft.Formats.Configuration;
 
 namespace Peft.Training;
 
-/// <summary>The <c>training:</c> section of a recipe; names and meanings follow Hugging Face's TrainingArguments.</summary>
+/// <summary>
+/// The <c>training:</c> section of a recipe; names and meanings follow Hugging Face's TrainingArguments.
+/// </summary>
 public sealed record TrainingOptions
 {
     /// <summary>Rows in one forward pass: sequences, or rows that several share with <c>data.packing</c>.</summary>
@@ -40,11 +42,15 @@ public sealed record TrainingOptions
     [Key(Min = 0, Max = 100)]
     public double LearningRate { get; init; } = 2e-4;
 
-    /// <summary>Shape of the learning rate over the steps: constant, linear or cosine (all after the warm-up).</summary>
+    /// <summary>
+    /// Shape of the learning rate over the steps: constant, linear or cosine (all after the warm-up).
+    /// </summary>
     [Key(Choices = [LearningRateSchedule.Constant, LearningRateSchedule.Linear, LearningRateSchedule.Cosine])]
     public string LrSchedulerType { get; init; } = LearningRateSchedule.Cosine;
 
-    /// <summary>Share of all steps in which the learning rate rises from 0; used when <see cref="WarmupSteps"/> is 0.</summary>
+    /// <summary>
+    /// Share of all steps in which the learning rate rises from 0; used when <see cref="WarmupSteps"/> is 0.
+    /// </summary>
     [Key(Min = 0, Max = 1)]
     public double WarmupRatio { get; init; }
 
@@ -84,7 +90,8 @@ public sealed record TrainingOptions
     [Key(Min = 0)]
     public double MaxGradNorm { get; init; } = 1;
 
-    /// <summary>What a step does whose loss or gradient is not a finite number: stop ends the run, skip leaves the parameters
+    /// <summary>What a step does whose loss or gradient is not a finite number: stop ends the run, skip leaves the
+    /// parameters
     /// as they are and takes the next rows (ten such steps in a row end the run all the same).</summary>
     [Key(Choices = ["stop", "skip"])]
     public string OnNonFinite { get; init; } = "stop";
@@ -153,7 +160,8 @@ public sealed record TrainingOptions
     }
 
     /// <summary>Optimizer steps of the whole run.</summary>
-    /// <param name="batchesPerEpoch">Asked only where epochs decide. Batches of an epoch may be smaller, so epochs are counted in
+    /// <param name="batchesPerEpoch">Asked only where epochs decide. Batches of an epoch may be smaller, so epochs are
+    /// counted in
     /// batches.</param>
     public int TotalSteps(Func<long> batchesPerEpoch)
     {
@@ -166,7 +174,8 @@ public sealed record TrainingOptions
 
 /// <summary>The learning rate as a function of the step alone, so that a resumed run needs no state for it.</summary>
 /// <remarks>
-/// Source: Hugging Face transformers, optimization.py (get_constant_schedule_with_warmup, get_linear_schedule_with_warmup,
+/// Source: Hugging Face transformers, optimization.py (get_constant_schedule_with_warmup,
+/// get_linear_schedule_with_warmup,
 /// get_cosine_schedule_with_warmup); <c>floor</c> is the end value as a share of the peak.
 /// Units: learning rate per optimizer step; steps count from 0, so with a warm-up the first step's rate is 0, as there.
 /// </remarks>

@@ -7,9 +7,8 @@ namespace Peft.Recipes.Reading;
 /// <remarks>
 /// A relative path is looked for from the working directory first, then from the recipe's folder and each folder above
 /// it, so that a recipe of a checkout works from wherever the program is started. The recipe that a bundle holds says
-/// with
-/// <c>base_directories</c> where these were when it was trained; they come first, so that the bundle finds its data
-/// from anywhere.
+/// with <c>base_directories</c> where these were when it was trained; they come first, so that the bundle finds its
+/// data from anywhere.
 /// </remarks>
 /// <param name="recipePath">The recipe's file; null for none.</param>
 /// <param name="baseDirectories">Folders that are looked in before; null for none.</param>
@@ -25,8 +24,9 @@ public sealed class RecipePaths(string? recipePath, IReadOnlyList<string>? baseD
         ? _baseDirectories
         : [.. new[] { Directory.GetCurrentDirectory(), FolderOf(recipePath) }.Distinct()];
 
-    /// <summary>The paths that an adapter's files name: from where its bundle's recipe found them, and from its own
-    /// folder.</summary>
+    /// <summary>
+    /// The paths that an adapter's files name: from where its bundle's recipe found them, and from its own folder.
+    /// </summary>
     public static RecipePaths OfAdapter(string directory)
     {
         var recipe = BundleFiles.PathOf(directory, BundleFiles.Recipe);
@@ -36,8 +36,9 @@ public sealed class RecipePaths(string? recipePath, IReadOnlyList<string>? baseD
         return new RecipePaths(Path.Combine(Path.GetFullPath(directory), BundleFiles.Config), folders);
     }
 
-    /// <summary>The path as found; a path that is nowhere comes back as it was written, and its reader will say
-    /// so.</summary>
+    /// <summary>
+    /// The path as found; a path that is nowhere comes back as it was written, and its reader will say so.
+    /// </summary>
     public string Resolve(string path)
     {
         if (Path.IsPathRooted(path))

@@ -38,7 +38,8 @@ public sealed class JsonLinesSink(string path) : IMetricSink
             (report.PeakMemoryBytes is { } peak ? $"\"peak_memory_bytes\":{peak}," : "") +
             $"\"load\":[{load}]" +
             (report.Skipped is null ? "" : $",\"skipped\":{report.Skipped.Count}") +
-            (report.Routing.Count == 0 ? "}" : $",\"routing\":{{{string.Join(',', report.Routing.Select(Routing))}}}}}"));
+            (report.Routing.Count == 0 ? "}"
+                : $",\"routing\":{{{string.Join(',', report.Routing.Select(Routing))}}}}}"));
     }
 
     /// <inheritdoc/>
@@ -82,7 +83,8 @@ public sealed class JsonLinesSink(string path) : IMetricSink
         $"\"effective_support\":{Number(Math.Round(module.EffectiveSupport, 6))}," +
         $"\"experts_per_token\":{Number(Math.Round(module.ExpertsPerToken, 6))},\"dead_experts\":{module.DeadExperts}}}";
 
-    private static string Shares(IReadOnlyList<double> shares) => string.Join(',', shares.Select(share => Number(Math.Round(share, 6))));
+    private static string Shares(IReadOnlyList<double> shares) =>
+        string.Join(',', shares.Select(share => Number(Math.Round(share, 6))));
 
     // JSON has no NaN and no infinity; a reader should see that there was no number.
     private static string Number(double value) =>
