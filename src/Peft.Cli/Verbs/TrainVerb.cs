@@ -1,5 +1,6 @@
 using CommandLine;
 using Peft.Cli.Printing;
+using Peft.Evaluation.Reports;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Recipes;
@@ -153,6 +154,9 @@ public sealed class TrainVerb : IVerb
             output.Result(ResultsPrinting.Json(results));
             return;
         }
+        // The report's own sentence, so that the two never say different things.
+        output.Result("");
+        output.Result(VerdictWriter.Of(results).Headline);
         output.Result("");
         output.Result(ResultsPrinting.ByTask(results));
     }
