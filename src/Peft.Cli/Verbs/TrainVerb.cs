@@ -63,6 +63,8 @@ public sealed class TrainVerb : IVerb
             recipe, directory, Devices.Choose(Device), new TrainingProgress(output, recipe.Training.LoggingSteps));
         var memory = MemoryEstimate.Of(run);
         memory.RequireToFit(run, MachineMemory.Whole);
+        foreach (var key in recipe.Ineffective())
+            output.Say($"warning: {key}");
         if (DryRun)
             return ShowPlan(run, memory, output);
         if (memory.Warning(MachineMemory.Free()) is { } shortage)
