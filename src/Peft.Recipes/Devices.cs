@@ -8,7 +8,8 @@ namespace Peft.Recipes;
 public static class Devices
 {
     /// <summary>auto takes the first GPU where there is one; otherwise cpu or cuda:N.</summary>
-    /// <exception cref="UserException">The name is not a device, or this machine or libtorch has none of it.</exception>
+    /// <exception cref="UserException">The name is not a device, or this machine or libtorch has none of
+    /// it.</exception>
     public static Device Choose(string name)
     {
         TorchRuntime.Start();

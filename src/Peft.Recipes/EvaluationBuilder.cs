@@ -48,7 +48,10 @@ public sealed record EvaluationRequest
     public required Device Device { get; init; }
 }
 
-/// <summary>Puts an evaluation together: finds base, adapters, tasks and rows, and refuses what does not fit before anything is computed.</summary>
+/// <summary>
+/// Puts an evaluation together: finds base, adapters, tasks and rows, and refuses what does not fit before anything is
+/// computed.
+/// </summary>
 public static class EvaluationBuilder
 {
     /// <summary>Resamplings behind each interval.</summary>
@@ -63,14 +66,17 @@ public static class EvaluationBuilder
     /// <param name="isStopped">Asked whether to stop.</param>
     /// <param name="say">Told what cannot be shown, and why.</param>
     /// <exception cref="UserException">Anything named cannot be used.</exception>
-    public static EvaluationRun Build(EvaluationRequest request, Action<EvaluationProgress> progress, Func<bool> isStopped, Action<string> say)
+    public static EvaluationRun Build(EvaluationRequest request, Action<EvaluationProgress> progress,
+        Func<bool> isStopped, Action<string> say)
     {
         var directory = BaseDirectory(request);
         if (!Directory.Exists(directory))
             throw UserException.At(
-                $"--base {directory}", "no such directory", "a model in Hugging Face layout", MissingPath.Advice(directory));
+                $"--base {directory}", "no such directory", "a model in Hugging Face layout",
+                MissingPath.Advice(directory));
         var recipes = Recipes(request);
-        var catalog = new TaskCatalog(recipes.SelectMany(recipe => recipe.Evaluation.TasksOn(recipe.Data, recipe.Path)), request.Data, recipes);
+        var catalog = new TaskCatalog(
+            recipes.SelectMany(recipe => recipe.Evaluation.TasksOn(recipe.Data, recipe.Path)), request.Data, recipes);
         var tasks = catalog.Find(request.Tasks);
         var fingerprint = ModelLoader.Fingerprint(directory);
         var subjects = SubjectLoader.Subjects(request, directory, fingerprint);
@@ -82,9 +88,11 @@ public static class EvaluationBuilder
         }
         var data = TaskData.Open(tasks, request.Rows, request.Seed, catalog.Resolve);
         var settings = new ResultsSettings(
-            request.Seed, request.BatchSize, LoadedModel.TypeName(directory, request.Dtype, request.Device), BootstrapSamples, Confidence, ResultsBuilder.Correction);
+            request.Seed, request.BatchSize, LoadedModel.TypeName(directory, request.Dtype, request.Device),
+            BootstrapSamples, Confidence, ResultsBuilder.Correction);
         return new EvaluationRun(
-            subjects, data, HuggingFaceTokenizer.Load(directory), new MeasuredBase(NameOf(directory), fingerprint), settings)
+            subjects, data, HuggingFaceTokenizer.Load(directory), new MeasuredBase(NameOf(directory), fingerprint),
+            settings)
         {
             Progress = progress,
             IsStopped = isStopped,
@@ -98,7 +106,9 @@ public static class EvaluationBuilder
         IReadOnlyList<Recipe> recipes, bool isNamed, Action<string> say)
     {
         var recorded = new List<(string, string, ResultsDocument)>();
-        foreach (var (recipe, baseline) in recipes.SelectMany(recipe => recipe.Evaluation.Baselines.Select(own => (recipe, own)))
+        foreach (
+            var (recipe,
+            baseline) in recipes.SelectMany(recipe => recipe.Evaluation.Baselines.Select(own => (recipe, own)))
             .DistinctBy(entry => entry.own.Name))
         {
             var path = recipe.Paths.Resolve(baseline.Results);
@@ -111,7 +121,8 @@ public static class EvaluationBuilder
     }
 
     /// <summary>The last name of a path.</summary>
-    internal static string NameOf(string path) => Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)));
+    internal static string NameOf(string path) =>
+        Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)));
 
     private static string BaseDirectory(EvaluationRequest request)
     {
@@ -127,5 +138,6 @@ public static class EvaluationBuilder
 
     private static List<Recipe> Recipes(EvaluationRequest request) => request.Recipe is { } named
         ? [Recipe.Load(named, [])]
-        : [.. request.Adapters.Select(adapter => BundleFiles.PathOf(adapter, BundleFiles.Recipe)).Where(File.Exists).Select(path => Recipe.Load(path, []))];
+        : [.. request.Adapters.Select(adapter => BundleFiles.PathOf(adapter, BundleFiles.Recipe)).Where(
+        File.Exists).Select(path => Recipe.Load(path, []))];
 }

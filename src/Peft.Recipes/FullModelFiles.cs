@@ -46,8 +46,10 @@ public sealed class FullModelFiles
     // The tokenizer in every form it is published in, and what belongs to the weights.
     private static readonly string[] CopiedFiles =
     [
-        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "tokenizer.model",
-        "spiece.model", "vocab.json", "merges.txt", "generation_config.json", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "USE_POLICY.md",
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+        "chat_template.jinja", "tokenizer.model",
+        "spiece.model", "vocab.json", "merges.txt", "generation_config.json", "LICENSE", "LICENSE.txt", "LICENSE.md",
+        "NOTICE", "USE_POLICY.md",
     ];
 
     private readonly ModelConfigFile _config;
@@ -56,7 +58,8 @@ public sealed class FullModelFiles
     private FullModelFiles(ModelConfigFile config, string tokenizer) => (_config, _tokenizer) = (config, tokenizer);
 
     /// <summary>Takes config.json from one directory and the tokenizer from another.</summary>
-    public static FullModelFiles From(string directory, string tokenizer) => new(ModelConfigFile.Read(directory), tokenizer);
+    public static FullModelFiles From(string directory, string tokenizer) =>
+        new(ModelConfigFile.Read(directory), tokenizer);
 
     /// <summary>Writes config.json, the tensors in a type, and the tokenizer.</summary>
     /// <param name="target">The directory.</param>
@@ -65,7 +68,8 @@ public sealed class FullModelFiles
     /// <param name="transform">Changes a tensor on its way out; null: as it is.</param>
     /// <param name="maxShardSize">Most bytes of tensors in one file.</param>
     public void Save(
-        string target, CausalLanguageModel model, ScalarType dtype, Func<string, Tensor, Tensor>? transform = null, long maxShardSize = long.MaxValue)
+        string target, CausalLanguageModel model, ScalarType dtype, Func<string, Tensor, Tensor>? transform = null,
+        long maxShardSize = long.MaxValue)
     {
         ModelSaver.Save(target, model, _config.Map, dtype, transform, maxShardSize);
         foreach (var name in CopiedFiles)

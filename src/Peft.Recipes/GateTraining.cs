@@ -15,17 +15,23 @@ using Peft.Training.Metrics;
 
 namespace Peft.Recipes;
 
-/// <summary>Trains a gate on one frozen adapter, so that it can be one of several later, and measures its mean inputs.</summary>
+/// <summary>
+/// Trains a gate on one frozen adapter, so that it can be one of several later, and measures its mean inputs.
+/// </summary>
 /// <remarks>
-/// Source: PHATGOOSE, arXiv:2402.05859, section 3: base and LoRA frozen, one vector a module behind a sigmoid, 100 steps on the
-/// adapter's own data with its own learning rate. The one training loop runs it: a mixture of one frozen expert with router gate.
+/// Source: PHATGOOSE, arXiv:2402.05859, section 3: base and LoRA frozen, one vector a module behind a sigmoid, 100
+/// steps on the
+/// adapter's own data with its own learning rate. The one training loop runs it: a mixture of one frozen expert with
+/// router gate.
 /// </remarks>
 public static class GateTraining
 {
     /// <summary>Steps unless <c>--set training.max_steps</c> says otherwise.</summary>
     public const int Steps = 100;
 
-    /// <summary>The recipe of a gate's training: the adapter's own, or another's data, with the adapter frozen.</summary>
+    /// <summary>
+    /// The recipe of a gate's training: the adapter's own, or another's data, with the adapter frozen.
+    /// </summary>
     /// <param name="adapter">The adapter's directory.</param>
     /// <param name="recipe">Another recipe; null: the one that the bundle holds.</param>
     /// <param name="baseDirectory">The base; null: the recipe's.</param>
@@ -37,24 +43,31 @@ public static class GateTraining
         var path = recipe ?? BundleFiles.PathOf(adapter, BundleFiles.Recipe);
         if (recipe is null && !File.Exists(path))
             throw UserException.At(
-                adapter, $"holds no {BundleFiles.Recipe} that names its data", null, "name a recipe with that data: --recipe FILE");
+                adapter, $"holds no {BundleFiles.Recipe} that names its data", null,
+                "name a recipe with that data: --recipe FILE");
         var section = options.ToJson();
         section["method"] = AdapterOptions.Mixture;
         section["lora_dropout"] = 0;
-        section["experts"] = new JsonObject { ["count"] = 1, ["train"] = false, ["from"] = new JsonArray(Path.GetFullPath(adapter)) };
+        section["experts"] = new JsonObject { ["count"] = 1, ["train"] = false,
+            ["from"] = new JsonArray(Path.GetFullPath(adapter)) };
         section["router"] = new JsonObject { ["kind"] = new GateRouterOptions().Kind };
         return Recipe.Load(path,
         [
-            "method=adapter", $"adapter={section.ToJsonString()}", "data.eval=[]", "evaluation={tasks: []}", $"training.max_steps={Steps}",
-            "training.save_steps=0", "training.eval_steps=0", "training.load_best_model_at_end=false", "training.early_stopping_patience=0",
-            .. baseDirectory is null ? Array.Empty<string>() : [$"model.model_name_or_path={JsonValue.Create(baseDirectory).ToJsonString()}"],
+            "method=adapter", $"adapter={section.ToJsonString()}", "data.eval=[]", "evaluation={tasks: []}",
+            $"training.max_steps={Steps}",
+            "training.save_steps=0", "training.eval_steps=0", "training.load_best_model_at_end=false",
+            "training.early_stopping_patience=0",
+            .. baseDirectory is null ? Array.Empty<string>()
+            : [$"model.model_name_or_path={JsonValue.Create(baseDirectory).ToJsonString()}"],
             .. overrides,
         ]);
     }
 
     /// <summary>Trains the gate and writes it into the adapter's directory; until then nothing there changes.</summary>
-    /// <exception cref="UserException">Another base, another run writing there, or data that cannot be used.</exception>
-    public static TrainingOutcome Run(string adapter, Recipe recipe, Device device, params IReadOnlyList<IMetricSink> watchers)
+    /// <exception cref="UserException">Another base, another run writing there, or data that cannot be
+    /// used.</exception>
+    public static TrainingOutcome Run(string adapter, Recipe recipe, Device device,
+        params IReadOnlyList<IMetricSink> watchers)
     {
         using var taken = OutputDirectory.Take(adapter);
         RequireBase(adapter, recipe);
@@ -80,17 +93,20 @@ public static class GateTraining
             return;
         var trainedOn = BundleManifest.Read(BundleFiles.PathOf(adapter, BundleFiles.Manifest)).Base;
         var directory = recipe.Paths.Resolve(recipe.Model.Directory);
-        if (Directory.Exists(directory) && ModelLoader.Fingerprint(directory) is var found && found != trainedOn.Fingerprint)
+        if (Directory.Exists(directory) && ModelLoader.Fingerprint(directory) is var found
+            && found != trainedOn.Fingerprint)
             throw UserException.At(
                 adapter,
                 $"trained on {trainedOn.Name} (fingerprint {CheckpointFingerprint.Short(trainedOn.Fingerprint)})",
-                $"the base of {recipe.Path}, {recipe.Model.Directory} (fingerprint {CheckpointFingerprint.Short(found)})",
+                $"the base of {recipe.Path}, {recipe.Model.Directory} (fingerprint "
+                + $"{CheckpointFingerprint.Short(found)})",
                 "name the base it was trained on with --base DIR");
     }
 }
 
 /// <summary>The gate of one frozen adapter: the result is the gate's file in the adapter's directory.</summary>
-internal sealed class GateTrainable(BundleContents contents, string adapter, Recipe recipe, TrainingData data, Device device)
+internal sealed class GateTrainable(BundleContents contents, string adapter, Recipe recipe, TrainingData data,
+    Device device)
     : AdapterTrainable(contents)
 {
     private const int MostExamples = 1000;
@@ -110,7 +126,8 @@ internal sealed class GateTrainable(BundleContents contents, string adapter, Rec
     // The adapter as it is, without the gate: what its own data gives each of its modules.
     private List<(string, string, Tensor)> MeanInputs()
     {
-        using var loaded = LoadedModel.Open(recipe.Paths.Resolve(recipe.Model.Directory), adapter, recipe.Model.Dtype, device);
+        using var loaded = LoadedModel.Open(recipe.Paths.Resolve(recipe.Model.Directory), adapter, recipe.Model.Dtype,
+            device);
         var model = loaded.Model;
         foreach (var path in loaded.Adapted!.Modules.Select(module => module.Path).ToList())
             model.Wrap(path, projection => new InputProbe(projection));
@@ -133,6 +150,7 @@ internal sealed class GateTrainable(BundleContents contents, string adapter, Rec
             }
         }
         return [.. sums.Select(pair => (
-            pair.Key, GateVectors.MeanInput, (pair.Value.Sum / Math.Max(1, pair.Value.Tokens)).to(torch.float32).to(torch.CPU)))];
+            pair.Key, GateVectors.MeanInput,
+            (pair.Value.Sum / Math.Max(1, pair.Value.Tokens)).to(torch.float32).to(torch.CPU)))];
     }
 }

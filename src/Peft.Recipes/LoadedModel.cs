@@ -45,7 +45,8 @@ public sealed class LoadedModel : IDisposable
     /// <param name="warn">Told of what has no effect here; null: nobody is.</param>
     /// <param name="fingerprint">The base's fingerprint where it is known already.</param>
     /// <exception cref="UserException">Neither is named, or a directory cannot be read.</exception>
-    public static LoadedModel Open(string? baseDirectory, string? adapter, string dtype, Device device, Action<string>? warn = null, string? fingerprint = null)
+    public static LoadedModel Open(string? baseDirectory, string? adapter, string dtype, Device device,
+        Action<string>? warn = null, string? fingerprint = null)
     {
         var bundle = adapter is null ? null : Bundle.Open(adapter, warn);
         var directory = baseDirectory ?? (bundle is null ? BaseOf(null) : BaseOf(bundle.Directory, bundle.BaseName));
@@ -53,7 +54,8 @@ public sealed class LoadedModel : IDisposable
         if (bundle is null)
             return new(model, null, directory);
         // Hashing a large base takes seconds: only a manifest has a fingerprint to compare it with.
-        var identity = bundle.Manifest is null ? null : new BaseIdentity(directory, fingerprint ?? ModelLoader.Fingerprint(directory));
+        var identity = bundle.Manifest is null ? null
+            : new BaseIdentity(directory, fingerprint ?? ModelLoader.Fingerprint(directory));
         return new(model, bundle.Attach(model, new AttachOptions { Base = identity }), directory);
     }
 
@@ -62,10 +64,12 @@ public sealed class LoadedModel : IDisposable
         ModelLoader.Load(directory, TypeOf(directory, dtype, device), device);
 
     /// <summary>Name of the type that a base would be opened in.</summary>
-    public static string TypeName(string directory, string dtype, Device device) => TypeOf(directory, dtype, device).Name();
+    public static string TypeName(string directory, string dtype, Device device) =>
+        TypeOf(directory, dtype, device).Name();
 
     private static ScalarType TypeOf(string directory, string dtype, Device device) =>
-        dtype == "auto" ? MachineTypes.Choose(dtype, ModelLoader.StoredType(directory), device) : DtypeNames.Parse(dtype);
+        dtype == "auto" ? MachineTypes.Choose(dtype, ModelLoader.StoredType(directory), device)
+            : DtypeNames.Parse(dtype);
 
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
@@ -79,7 +83,9 @@ public sealed class LoadedModel : IDisposable
 
     private static string BaseOf(string adapter, string named) => Found(adapter, named)
         ?? throw UserException.At(
-            adapter, named.Length == 0 ? "does not name its base model" : $"its base model {Quote.Of(named)} is not a directory here",
+            adapter,
+            named.Length == 0 ? "does not name its base model"
+            : $"its base model {Quote.Of(named)} is not a directory here",
             null, "name the base with --base DIR");
 
     /// <summary>The directory of the base that an adapter names; null where it is not here.</summary>

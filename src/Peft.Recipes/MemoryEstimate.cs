@@ -50,7 +50,7 @@ public sealed record MemoryEstimate(
         var isFull = run.Recipe.Method == Recipe.Full;
         var longest = run.Data.IsStreaming ? data.MaxLength : run.Data.Train.Statistics.Lengths.Longest;
         long length = data.RowLength > 0 ? data.RowLength : Math.Min(data.MaxLength, longest);
-        var states = options.Optim == "adamw" ? 2 : options.Momentum > 0 ? 1 : 0;
+        var states = options.OptimizerStates;
         var weights = model.BaseParameters.Sum(p => p.Parameter.ByteCount());
         var values = run.Trainable.Parameters.Sum(p => p.Parameter.ByteCount());
         // A batch is never larger than what there is.

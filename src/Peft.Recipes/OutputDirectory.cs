@@ -25,7 +25,9 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
 
     private bool Overwrite { get; init; }
 
-    /// <summary>Refuses a directory that another run is writing at this moment, before time is spent on loading.</summary>
+    /// <summary>
+    /// Refuses a directory that another run is writing at this moment, before time is spent on loading.
+    /// </summary>
     /// <exception cref="UserException">It is being written.</exception>
     public static void RequireFree(string path)
     {
@@ -35,7 +37,8 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
 
     /// <summary>Decides, before anything is written.</summary>
     /// <param name="path">The directory.</param>
-    /// <param name="resume">null, <c>auto</c> (the newest checkpoint of the directory, or the beginning where there is no
+    /// <param name="resume">null, <c>auto</c> (the newest checkpoint of the directory, or the beginning where there is
+    /// no
     /// result yet), or a checkpoint.</param>
     /// <param name="overwrite">Whether an existing result may be removed.</param>
     /// <exception cref="UserException">The directory is in use, or there is nothing to resume.</exception>
@@ -43,7 +46,8 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
     {
         if (resume is not null && overwrite)
             throw UserException.At(
-                "--resume", "given with --overwrite", "one of the two", "--resume continues what is there, --overwrite removes it");
+                "--resume", "given with --overwrite", "one of the two",
+                "--resume continues what is there, --overwrite removes it");
         if (File.Exists(path))
             throw UserException.At(path, "is a file", null, "name a directory with --output");
         if (resume is not null)
@@ -54,11 +58,13 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
     }
 
     /// <summary>
-    /// Makes the directory and takes it for this run; removes what a crash left half written and, when a run begins anew, what
+    /// Makes the directory and takes it for this run; removes what a crash left half written and, when a run begins
+    /// anew, what
     /// an earlier run left.
     /// </summary>
     /// <returns>The lock, to be held while the run writes.</returns>
-    /// <exception cref="UserException">It cannot be written, or another run has it or wrote into it since it was decided on.</exception>
+    /// <exception cref="UserException">It cannot be written, or another run has it or wrote into it since it was
+    /// decided on.</exception>
     public DirectoryLock Prepare()
     {
         DirectoryLock? held = null;
@@ -77,7 +83,8 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
         {
             held?.Dispose();
             if (e is IOException or UnauthorizedAccessException)
-                throw UserException.At(Path, $"cannot be written ({e.Message})", null, "choose another directory with --output", e);
+                throw UserException.At(Path, $"cannot be written ({e.Message})", null,
+                    "choose another directory with --output", e);
             throw;
         }
     }
@@ -88,7 +95,8 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
     public void RequireSpace(long bytes)
     {
         // Checkpoints of a run that is continued are among what it writes.
-        var earlier = new CheckpointStore(Path).All().Select(checkpoint => checkpoint.Path).SelectMany(Directory.EnumerateFiles);
+        var earlier = new CheckpointStore(Path).All().Select(checkpoint => checkpoint.Path).SelectMany(
+            Directory.EnumerateFiles);
         if (Directory.Exists(Path))
             earlier = earlier.Concat(Directory.EnumerateFiles(Path));
         FileOperationException.RequireSpace(
@@ -104,7 +112,8 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
                 path, $"holds an unfinished run, saved at step {checkpoint.Step}", null,
                 $"continue it with --resume auto, replace it with --overwrite, or {Another}");
         return IsResult(path) || File.Exists(System.IO.Path.Combine(path, JsonLinesSink.FileName))
-            ? UserException.At(path, "holds the result of an earlier run", null, $"replace it with --overwrite, or {Another}")
+            ? UserException.At(path, "holds the result of an earlier run", null,
+            $"replace it with --overwrite, or {Another}")
             : UserException.At(path, "is not empty, and holds no run", null, Another);
     }
 
@@ -115,9 +124,12 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
     /// <exception cref="UserException">Another run has it.</exception>
     internal static DirectoryLock Take(string path) => DirectoryLock.TryTake(path)
         ?? throw UserException.At(
-            path, "another run is writing here now", null, "wait until it ends, or choose another directory with --output");
+            path, "another run is writing here now", null,
+            "wait until it ends, or choose another directory with --output");
 
-    /// <summary>Removes what an earlier run left beside a bundle that was just replaced; nothing where there was none.</summary>
+    /// <summary>
+    /// Removes what an earlier run left beside a bundle that was just replaced; nothing where there was none.
+    /// </summary>
     public void ClearRemains()
     {
         foreach (var checkpoint in new CheckpointStore(Path).All())
@@ -125,7 +137,8 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
         if (Directory.Exists(Inside(TensorBoardSink.FolderName)))
             Directory.Delete(Inside(TensorBoardSink.FolderName), recursive: true);
         // They tell of the bundle that was here, and would stand beside the next as if they told of that.
-        if (new[] { ResultsFile.Name, EvaluationJournal.Name }.Any(name => File.Exists(System.IO.Path.Combine(Inside(Evaluation), name))))
+        if (new[] { ResultsFile.Name,
+            EvaluationJournal.Name }.Any(name => File.Exists(System.IO.Path.Combine(Inside(Evaluation), name))))
             Directory.Delete(Inside(Evaluation), recursive: true);
         if (Directory.Exists(Inside(Report)) && HasPages(Inside(Report)))
             Directory.Delete(Inside(Report), recursive: true);
@@ -134,7 +147,8 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
     }
 
     // A folder of nothing but pages that were rendered.
-    private static bool HasPages(string folder) => Directory.EnumerateFileSystemEntries(folder, "*", SearchOption.AllDirectories)
+    private static bool HasPages(string folder) =>
+        Directory.EnumerateFileSystemEntries(folder, "*", SearchOption.AllDirectories)
         .All(path => System.IO.Path.GetExtension(path) is ".html" or ".md" or ".json" or ".csv" or ".tex" or ".txt");
 
     private void Clear()
@@ -165,7 +179,8 @@ public static class ResultDirectory
     // What a result of this program, of PEFT or of transformers has at least one of.
     private static readonly string[] Marks =
     [
-        BundleFiles.Manifest, MixtureDirectory.Manifest, LoraAdapterConfig.FileName, ModelSaver.SingleFile, ModelSaver.IndexFile,
+        BundleFiles.Manifest, MixtureDirectory.Manifest, LoraAdapterConfig.FileName, ModelSaver.SingleFile,
+        ModelSaver.IndexFile,
     ];
 
     /// <summary>Refuses a place where something would be lost; to be asked before anything is read.</summary>
@@ -212,7 +227,8 @@ public sealed class EvaluationDirectory(string path, bool overwrite)
             throw UserException.At(path, "is a file", null, "name a directory with --output");
         if (!overwrite && File.Exists(Inside(ResultsFile.Name)) && !File.Exists(Inside(EvaluationJournal.Name)))
             throw UserException.At(
-                path, "already holds results", null, "replace them with --overwrite, or choose another directory with --output");
+                path, "already holds results", null,
+                "replace them with --overwrite, or choose another directory with --output");
     }
 
     /// <summary>Makes the directory and takes it for this evaluation.</summary>
@@ -225,7 +241,8 @@ public sealed class EvaluationDirectory(string path, bool overwrite)
             Directory.CreateDirectory(path);
             var held = DirectoryLock.TryTake(path)
                 ?? throw UserException.At(
-            path, "another run is writing here now", null, "wait until it ends, or choose another directory with --output");
+            path, "another run is writing here now", null,
+            "wait until it ends, or choose another directory with --output");
             AtomicDirectory.RecoverInside(path);
             if (overwrite)
                 File.Delete(Inside(EvaluationJournal.Name));
@@ -233,7 +250,8 @@ public sealed class EvaluationDirectory(string path, bool overwrite)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw UserException.At(path, $"cannot be written ({e.Message})", null, "choose another directory with --output", e);
+            throw UserException.At(path, $"cannot be written ({e.Message})", null,
+                "choose another directory with --output", e);
         }
     }
 

@@ -13,7 +13,8 @@ namespace Peft.Recipes;
 
 /// <summary>A run that is ready to start: trains, keeps the result, measures it.</summary>
 public sealed class PreparedRun(
-    Recipe recipe, OutputDirectory output, HuggingFaceTokenizer tokenizer, TrainingRun run, RunHealth health) : IDisposable
+    Recipe recipe, OutputDirectory output, HuggingFaceTokenizer tokenizer, TrainingRun run, RunHealth health)
+        : IDisposable
 {
     /// <summary>The recipe.</summary>
     public Recipe Recipe => recipe;
@@ -46,14 +47,17 @@ public sealed class PreparedRun(
             if (options.LoadBestModelAtEnd && run.Data.Eval.Count > 0)
                 kept++;
             return run.Trainable.SavedBytes + kept * checkpoint + run.TotalSteps * Step
-                + run.TotalSteps / options.LoggingSteps * run.Trainable.Modules.Count(module => module.Router is not null) * ModuleStep;
+                + run.TotalSteps / options.LoggingSteps * run.Trainable.Modules.Count(module => module.Router
+                is not null) * ModuleStep;
         }
     }
 
     /// <summary>Number of trainable parameters.</summary>
     public long TrainableParameters => run.Trainable.Parameters.Sum(p => p.Parameter.numel());
 
-    /// <summary>The number of trainable parameters of each module with adapters, or of each parameter of a whole model.</summary>
+    /// <summary>
+    /// The number of trainable parameters of each module with adapters, or of each parameter of a whole model.
+    /// </summary>
     public IReadOnlyList<(string Name, long Count)> TrainableParameterCounts => Trainable.Modules.Count == 0
         ? [.. Trainable.Parameters.Select(p => (p.Name, p.Parameter.numel()))]
         : [.. Trainable.Modules.Select(module => (module.Path, module.AdapterParameters()
@@ -64,7 +68,8 @@ public sealed class PreparedRun(
     {
         // Hours later would be late to hear that a recorded file is missing.
         Baselines();
-        // A bundle that a continued run found has its own, which its manifest vouches for; that one is replaced with the bundle.
+        // A bundle that a continued run found has its own, which its manifest vouches for; that one is replaced with
+        // the bundle.
         if (!BundleFiles.IsBundle(output.Path))
             AtomicFile.WriteText(Path.Combine(output.Path, BundleFiles.Recipe), ConfigText.ToYaml(recipe.Resolved));
         var outcome = new TrainingLoop(run).Run(stop);
@@ -74,7 +79,9 @@ public sealed class PreparedRun(
     }
 
     /// <summary>
-    /// Measures what was trained, and the base model where the recipe wants it, on the recipe's tasks; keeps the numbers beside the result.
+    /// Measures what was trained, and the base model where the recipe wants it, on the recipe's tasks; keeps the
+    /// numbers
+    /// beside the result.
     /// </summary>
     /// <param name="say">Told what cannot be shown, and why.</param>
     /// <returns>The results, recorded ones beside them; null where the recipe names no tasks.</returns>
@@ -86,10 +93,12 @@ public sealed class PreparedRun(
         var name = EvaluationBuilder.NameOf(output.Path);
         List<MeasuredSubject> measured = [tasks.Of(Described(name), run.Trainable.Model, TaskIdOf)];
         // What is measured is kept before the base takes its time.
-        ResultsFile.Save(Path.Combine(output.Path, ResultsFile.Name), tasks.Results(measured, run.Device, compares: false));
+        ResultsFile.Save(Path.Combine(output.Path, ResultsFile.Name),
+            tasks.Results(measured, run.Device, compares: false));
         if (recipe.Evaluation.Base && recipe.Method != Recipe.Full)
         {
-            using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.Directory), recipe.Model.Dtype, run.Device);
+            using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.Directory), recipe.Model.Dtype,
+                run.Device);
             measured.Insert(0, tasks.Of(tasks.Base, model, TaskIdOf));
         }
         var results = tasks.Results(measured, run.Device, compares: true);
@@ -102,7 +111,8 @@ public sealed class PreparedRun(
     /// <summary>The results that the recipe wants beside its own, as recorded.</summary>
     /// <exception cref="UserException">A file of recorded results is missing or damaged.</exception>
     public IReadOnlyList<(string Name, string Path, ResultsDocument Results)> Baselines() =>
-        [.. recipe.Evaluation.Baselines.Select(b => (b.Name, b.Results, ResultsFile.Load(recipe.Paths.Resolve(b.Results))))];
+        [.. recipe.Evaluation.Baselines.Select(
+            b => (b.Name, b.Results, ResultsFile.Load(recipe.Paths.Resolve(b.Results))))];
 
     /// <summary>Frees model and data.</summary>
     public void Dispose()
@@ -116,9 +126,11 @@ public sealed class PreparedRun(
 
     // Ids of tasks are those of training.
     private long? TaskIdOf(string task) =>
-        run.Data.TaskNames.Index().Where(known => known.Item == task).Select(known => (long?)known.Index).FirstOrDefault();
+        run.Data.TaskNames.Index().Where(known => known.Item == task).Select(
+            known => (long?)known.Index).FirstOrDefault();
 
     private Subject Described(string name) => (recipe.Method == Recipe.Full
-        ? new Subject(name, Subject.AdapterKind, output.Path, Recipe.Full, null, Models.ModelLoader.Fingerprint(output.Path), 0, null, null, 0, null, null)
+        ? new Subject(name, Subject.AdapterKind, output.Path, Recipe.Full, null,
+        Models.ModelLoader.Fingerprint(output.Path), 0, null, null, 0, null, null)
         : SubjectLoader.Adapter(output.Path, name)) with { TrainableParameters = TrainableParameters };
 }

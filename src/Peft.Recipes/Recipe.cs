@@ -38,7 +38,8 @@ public sealed record Recipe
     /// <summary>The adapters; null with <c>method: full</c>.</summary>
     public AdapterOptions? AdapterOptions { get; init; }
 
-    /// <summary>Where the experts' first values come from (recipe key <c>adapter.experts.from</c>): a bundle of a mixture, or a
+    /// <summary>Where the experts' first values come from (recipe key <c>adapter.experts.from</c>): a bundle of a
+    /// mixture, or a
     /// LoRA directory for each expert; empty: fresh ones.</summary>
     public IReadOnlyList<string> ExpertsFrom { get; init; } = [];
 
@@ -60,6 +61,13 @@ public sealed record Recipe
     /// <summary>Name of the recipe: its file's name without the ending.</summary>
     public string Name => System.IO.Path.GetFileNameWithoutExtension(Path);
 
+    /// <summary>One sentence for each key that is given another value than its default and does nothing beside others.</summary>
+    public IReadOnlyList<string> Ineffective() =>
+    [
+        .. (AdapterOptions?.Ineffective() ?? []).Select(key => $"adapter.{key.Key} has no effect with {key.Beside}"),
+        .. Training.Ineffective().Select(key => $"training.{key.Key} has no effect with {key.Beside}"),
+    ];
+
     /// <summary>Reads a recipe file with the overrides of the command line.</summary>
     /// <exception cref="FaultsException">Anything in it is wrong; all faults are named.</exception>
     public static Recipe Load(string path, IEnumerable<string> overrides)
@@ -70,7 +78,8 @@ public sealed record Recipe
         var method = reader.Choice("method", Adapter, [Adapter, Full]);
         var data = DataOptions.Read(reader.Section("data"));
         if (method == Full && reader.Has("adapter"))
-            reader.Fault("adapter", "given with method: full", "no adapter section", "remove it, or write method: adapter");
+            reader.Fault("adapter", "given with method: full", "no adapter section",
+                "remove it, or write method: adapter");
         var recipe = new Recipe
         {
             Path = path,
@@ -104,7 +113,9 @@ public sealed record Recipe
     // What --set makes of a section's kind leaves the keys of the kind before it, which would be told one by one.
     private static ConfigMap WithoutKeysOfOtherKinds(ConfigMap tree, IEnumerable<string> overrides, Faults faults)
     {
-        foreach (var setting in overrides.Where(setting => setting.Split('=')[0].EndsWith(".kind", StringComparison.Ordinal)))
+        foreach (
+            var setting in overrides.Where(
+            setting => setting.Split('=')[0].EndsWith(".kind", StringComparison.Ordinal)))
         {
             string[] names = [.. setting.Split('=')[0].Split('.').SkipLast(1)];
             var reader = new OptionReader(tree, "", new Faults());
@@ -123,7 +134,8 @@ public sealed record Recipe
         return tree;
     }
 
-    private static ConfigMap Without(ConfigMap map, ReadOnlySpan<string> names, IReadOnlyList<string> keys) => names.Length == 0
+    private static ConfigMap Without(ConfigMap map, ReadOnlySpan<string> names, IReadOnlyList<string> keys) =>
+        names.Length == 0
         ? keys.Aggregate(map, (left, key) => left.Without(key))
         : map.With(names[0], Without((ConfigMap)map[names[0]]!, names[1..], keys));
 
@@ -143,7 +155,9 @@ public sealed record ModelOptions
     [Key]
     public string? ModelNameOrPath { get; init; }
 
-    /// <summary>For <c>method: full</c> from nothing: directory that holds the config.json of a model to be made.</summary>
+    /// <summary>
+    /// For <c>method: full</c> from nothing: directory that holds the config.json of a model to be made.
+    /// </summary>
     [Key]
     public string? FromConfig { get; init; }
 
@@ -173,7 +187,8 @@ public sealed record ModelOptions
         var isOfHub = path.Count(c => c == '/') == 1 && path[0] is not ('.' or '/' or '~');
         var advice = MissingPath.Advice(path, folders);
         return isOfHub && !advice.StartsWith("did you mean", StringComparison.Ordinal)
-            ? $"nothing is downloaded here: fetch a model of the Hub with hf download {path} --local-dir DIR, or correct the path"
+            ? $"nothing is downloaded here: fetch a model of the Hub with hf download {path} --local-dir DIR, or "
+                + $"correct the path"
             : advice;
     }
 
@@ -182,9 +197,11 @@ public sealed record ModelOptions
     {
         var isFull = method == Recipe.Full;
         var options = reader.Bind(
-            new ModelOptions { Dtype = isFull ? "float32" : "auto" }, without: isFull ? [] : ["from_config", "save_dtype"]);
+            new ModelOptions { Dtype = isFull ? "float32" : "auto" },
+            without: isFull ? [] : ["from_config", "save_dtype"]);
         if (options is { ModelNameOrPath: null, FromConfig: null })
-            reader.Fault("model_name_or_path", "missing", "the directory of a model in Hugging Face layout, such as data/base");
+            reader.Fault("model_name_or_path", "missing",
+                "the directory of a model in Hugging Face layout, such as data/base");
         if (options is { ModelNameOrPath: not null, FromConfig: not null })
             reader.Fault("from_config", "given beside model_name_or_path", "one of the two");
         return options;

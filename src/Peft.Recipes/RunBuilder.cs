@@ -25,13 +25,15 @@ public static class RunBuilder
     /// <param name="device">Where to compute.</param>
     /// <param name="watchers">Who is told of each step beside the files in the output directory.</param>
     /// <exception cref="UserException">Anything the recipe names cannot be used.</exception>
-    public static PreparedRun Build(Recipe recipe, OutputDirectory output, Device device, params IReadOnlyList<IMetricSink> watchers)
+    public static PreparedRun Build(Recipe recipe, OutputDirectory output, Device device,
+        params IReadOnlyList<IMetricSink> watchers)
     {
         var sinks = watchers.ToList();
         sinks.Add(new JsonLinesSink(Path.Combine(output.Path, JsonLinesSink.FileName)));
         if (recipe.Training.ReportTo.Contains("tensorboard"))
             sinks.Add(new TensorBoardSink(Path.Combine(output.Path, TensorBoardSink.FolderName), TimeProvider.System));
-        return Build(recipe, output, device, sinks, Path.Combine(output.Path, JsonLinesSink.FileName), data => recipe.Method == Recipe.Full
+        return Build(recipe, output, device, sinks, Path.Combine(output.Path, JsonLinesSink.FileName),
+            data => recipe.Method == Recipe.Full
             ? FullModel(recipe, device)
             : new AdapterTrainable(Adapters(recipe, data, device)));
     }
@@ -42,9 +44,10 @@ public static class RunBuilder
     /// <param name="device">Where to compute.</param>
     /// <param name="watchers">Who is told of each step.</param>
     /// <exception cref="UserException">Anything the recipe names cannot be used.</exception>
-    public static PreparedRun BuildGate(string adapter, Recipe recipe, Device device, IReadOnlyList<IMetricSink> watchers) => Build(
+    public static PreparedRun BuildGate(string adapter, Recipe recipe, Device device,
+        IReadOnlyList<IMetricSink> watchers) => Build(
         recipe, new OutputDirectory(adapter, null), device, watchers, null,
-        data => new GateTrainable(Adapters(recipe, data, device), adapter, recipe, data, device));
+        data => new GateTrainable(Adapters(recipe, data, device, strict: false), adapter, recipe, data, device));
 
     private static PreparedRun Build(
         Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks, string? metrics,
@@ -67,17 +70,20 @@ public static class RunBuilder
     }
 
     /// <summary>The tokenizer of a recipe.</summary>
-    /// <exception cref="UserException">A directory that the model section names is not there, or holds no tokenizer.</exception>
+    /// <exception cref="UserException">A directory that the model section names is not there, or holds no
+    /// tokenizer.</exception>
     public static HuggingFaceTokenizer LoadTokenizer(Recipe recipe)
     {
         var faults = new Faults();
         var model = recipe.Model;
         foreach (var (key, path) in new[]
                  {
-                     ("model_name_or_path", model.ModelNameOrPath), ("from_config", model.FromConfig), ("tokenizer", model.Tokenizer),
+                     ("model_name_or_path", model.ModelNameOrPath), ("from_config", model.FromConfig),
+                     ("tokenizer", model.Tokenizer),
                  })
         {
-            if (path is { Length: > 0 } && recipe.Paths.Resolve(path) is var found && !Directory.Exists(found) && !(key == "tokenizer" && File.Exists(found)))
+            if (path is { Length: > 0 } && recipe.Paths.Resolve(path) is var found && !Directory.Exists(found)
+                && !(key == "tokenizer" && File.Exists(found)))
             {
                 faults.Add(
                     $"model.{key}", Quote.Of(path), "an existing directory in Hugging Face layout",
@@ -116,11 +122,11 @@ public static class RunBuilder
     private static DataSetOptions Found(Recipe recipe, DataSetOptions set) =>
         set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)], LookedIn = recipe.Paths.Folders };
 
-    private static BundleContents Adapters(Recipe recipe, TrainingData data, Device device)
+    private static BundleContents Adapters(Recipe recipe, TrainingData data, Device device, bool strict = true)
     {
         var directory = recipe.Paths.Resolve(recipe.Model.Directory);
         var model = LoadedModel.OpenBase(directory, recipe.Model.Dtype, device);
-        var adapted = AdapterAttachment.Attach(model, recipe.AdapterOptions!, recipe.Training.Seed);
+        var adapted = AdapterAttachment.Attach(model, recipe.AdapterOptions!, recipe.Training.Seed, strict);
         if (recipe.ExpertsFrom.Count > 0)
             ExpertLoader.Load(adapted, [.. recipe.ExpertsFrom.Select(recipe.Paths.Resolve)]);
         adapted.HoldExperts();
@@ -149,14 +155,17 @@ public static class RunBuilder
     {
         var faults = new Faults();
         if (data.TrainCount is null && recipe.Training.MaxSteps == 0)
-            faults.Add("training.max_steps", $"0, and streaming leaves the number of sequences unknown ({data.WhyUnknown})",
+            faults.Add("training.max_steps",
+                $"0, and streaming leaves the number of sequences unknown ({data.WhyUnknown})",
                 "at least 1, or data of a known size (Parquet without filter)");
         if (data.TrainCount == 0)
-            faults.Add("data.train", "no rows", "at least one row", "look at the files and filters with peft data RECIPE");
+            faults.Add("data.train", "no rows", "at least one row",
+                "look at the files and filters with peft data RECIPE");
         var held = data.Eval.Statistics.Tasks.Select(task => task.Key).ToList();
         foreach (var task in recipe.Evaluation.Tasks.Where(task => !held.Contains(task.Name)))
             faults.Add("evaluation.tasks", Quote.Of(task.Name),
-                held.Count == 0 ? "a task of held-out rows, of which there are none" : $"a task of held-out rows: {Words.OneOf(held)}");
+                held.Count == 0 ? "a task of held-out rows, of which there are none"
+                    : $"a task of held-out rows: {Words.OneOf(held)}");
         faults.ThrowIfAny(recipe.Path);
     }
 }

@@ -20,13 +20,16 @@ internal static class SubjectLoader
 {
     /// <summary>The subjects of a request, the base first.</summary>
     /// <exception cref="UserException">A directory holds no adapter, or one of another base.</exception>
-    public static IReadOnlyList<EvaluationSubject> Subjects(EvaluationRequest request, string directory, string fingerprint)
+    public static IReadOnlyList<EvaluationSubject> Subjects(EvaluationRequest request, string directory,
+        string fingerprint)
     {
         var subjects = new List<EvaluationSubject>();
         if (request.MeasuresBase || request.Adapters.Count == 0)
         {
             subjects.Add(new(
-                Base(directory), () => new OpenedSubject(LoadedModel.OpenBase(directory, request.Dtype, request.Device), null), _ => null));
+                Base(directory), () =>
+                    new OpenedSubject(LoadedModel.OpenBase(directory, request.Dtype, request.Device), null), _ =>
+                    null));
         }
         foreach (var (adapter, name) in request.Adapters.Zip(Names(request.Adapters)))
             subjects.Add(Adapter(request, directory, fingerprint, adapter, name));
@@ -41,7 +44,8 @@ internal static class SubjectLoader
             throw UserException.At("--adapter", $"{twice.First()} is given twice", "each adapter once");
         var names = adapters.Select(EvaluationBuilder.NameOf).ToList();
         return [.. names.Zip(adapters, (name, path) =>
-            name == Subject.BaseKind || names.Count(other => other == name) > 1 ? Path.TrimEndingDirectorySeparator(path) : name)];
+            name == Subject.BaseKind || names.Count(other => other == name) > 1
+                ? Path.TrimEndingDirectorySeparator(path) : name)];
     }
 
     /// <summary>What results say of the base model.</summary>
@@ -53,12 +57,14 @@ internal static class SubjectLoader
     {
         if (Bundle.ManifestOf(directory) is not { } manifest)
             return new(
-                name, Subject.AdapterKind, directory, AdapterOptions.Lora, null, MeasuredBundle.FingerprintOf(directory), 0, null, null, 0, null, null);
+                name, Subject.AdapterKind, directory, AdapterOptions.Lora, null,
+                MeasuredBundle.FingerprintOf(directory), 0, null, null, 0, null, null);
         var recipePath = BundleFiles.PathOf(directory, BundleFiles.Recipe);
         var recipe = File.Exists(recipePath) ? YamlReader.ReadFile(recipePath) : null;
         var curves = TrainingHistory.Read(Path.Combine(directory, JsonLinesSink.FileName));
         return new(
-            name, Subject.AdapterKind, directory, manifest.Adapter.Method, manifest.Adapter.Router?.Kind, MeasuredBundle.FingerprintOf(manifest),
+            name, Subject.AdapterKind, directory, manifest.Adapter.Method, manifest.Adapter.Router?.Kind,
+            MeasuredBundle.FingerprintOf(manifest),
             manifest.TrainableParameters, curves?.StepSeconds, curves?.PeakMemoryBytes, 0,
             recipe is null ? null : JsonSerializer.Deserialize<JsonElement>(ConfigText.ToJson(recipe)), curves?.Curves)
         {
@@ -70,7 +76,8 @@ internal static class SubjectLoader
     private static string WrittenAt(string manifest) =>
         File.GetLastWriteTimeUtc(manifest).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);
 
-    private static EvaluationSubject Adapter(EvaluationRequest request, string directory, string fingerprint, string adapter, string name)
+    private static EvaluationSubject Adapter(EvaluationRequest request, string directory, string fingerprint,
+        string adapter, string name)
     {
         OpenedSubject Open()
         {
@@ -84,10 +91,12 @@ internal static class SubjectLoader
         if (manifest.Base.Fingerprint != fingerprint)
             throw UserException.At(
                 adapter,
-                $"trained on {manifest.Base.Name} (fingerprint {CheckpointFingerprint.Short(manifest.Base.Fingerprint)})",
+                $"trained on {manifest.Base.Name} (fingerprint "
+                + $"{CheckpointFingerprint.Short(manifest.Base.Fingerprint)})",
                 $"the base here, {directory} (fingerprint {CheckpointFingerprint.Short(fingerprint)})",
                 "name its base with --base, or evaluate this adapter by itself");
-        return new(Adapter(adapter, name), Open, TaskIds(adapter, manifest, BundleFiles.PathOf(adapter, BundleFiles.Recipe)));
+        return new(Adapter(adapter, name), Open,
+            TaskIds(adapter, manifest, BundleFiles.PathOf(adapter, BundleFiles.Recipe)));
     }
 
     // Task ids are those of training: the data sets of data.train in their order.
@@ -98,11 +107,14 @@ internal static class SubjectLoader
         var names = File.Exists(recipePath)
             ? Recipe.Load(recipePath, []).Data.Train.Select(set => set.Task ?? set.Name).Distinct().ToList()
             : throw UserException.At(
-                adapter, $"its experts go by task (router hard-soft, stage hard), and it holds no {BundleFiles.Recipe} that names the tasks");
+                adapter,
+                $"its experts go by task (router hard-soft, stage hard), and it holds no {BundleFiles.Recipe} that "
+                + $"names the tasks");
         return task => names.IndexOf(task) is >= 0 and var id && id < manifest.Adapter.Experts.Count
             ? id
             : throw UserException.At(
-                adapter, $"no expert for task {Quote.Of(task)}; its experts go by task (router hard-soft, stage hard)", Words.OneOf(names));
+                adapter, $"no expert for task {Quote.Of(task)}; its experts go by task (router hard-soft, stage hard)",
+                Words.OneOf(names));
     }
 }
 
@@ -114,7 +126,9 @@ internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSecond
 {
     private const int MostPoints = 500;
 
-    /// <summary>Reads the file; null where there is none, or no step in it. Lines that are no steps are passed over.</summary>
+    /// <summary>
+    /// Reads the file; null where there is none, or no step in it. Lines that are no steps are passed over.
+    /// </summary>
     public static TrainingHistory? Read(string path)
     {
         if (!File.Exists(path))
@@ -122,14 +136,17 @@ internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSecond
         var steps = File.ReadLines(path).Select(Step).OfType<Point>().ToList();
         if (steps.Count == 0)
             return null;
-        var seconds = steps.Where(step => step is { Tokens: > 0, TokensPerSecond: > 0 }).Select(step => step.Tokens / step.TokensPerSecond).Order().ToList();
+        var seconds = steps.Where(step => step is { Tokens: > 0, TokensPerSecond: > 0 }).Select(
+            step => step.Tokens / step.TokensPerSecond).Order().ToList();
         var routed = Thinned([.. steps.Where(step => step.Entropy is not null)]);
         var shown = Thinned(steps);
         var held = Thinned([.. File.ReadLines(path).Select(HeldOut).OfType<HeldPoint>()]);
         return new(
             new TrainingCurves(
-                [.. shown.Select(step => step.Step)], [.. shown.Select(step => step.Loss)], [.. shown.Select(step => step.Aux)],
-                [.. shown.Select(step => step.Rate)], [.. shown.Select(step => step.TokensPerSecond)], [.. routed.Select(step => step.Step)],
+                [.. shown.Select(step => step.Step)], [.. shown.Select(step => step.Loss)],
+                [.. shown.Select(step => step.Aux)],
+                [.. shown.Select(step => step.Rate)], [.. shown.Select(step => step.TokensPerSecond)],
+                [.. routed.Select(step => step.Step)],
                 [.. routed.Select(step => step.Entropy!.Value)])
             {
                 EvalStep = [.. held.Select(point => point.Step)],
@@ -142,7 +159,8 @@ internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSecond
     // Evenly, the first and the last among them.
     private static List<T> Thinned<T>(List<T> steps) => steps.Count <= MostPoints
         ? steps
-        : [.. Enumerable.Range(0, MostPoints).Select(i => steps[(int)((long)i * (steps.Count - 1) / (MostPoints - 1))])];
+        : [.. Enumerable.Range(0,
+        MostPoints).Select(i => steps[(int)((long)i * (steps.Count - 1) / (MostPoints - 1))])];
 
     private static Point? Step(string line) =>
         Parsed(line) is { } step && Number(step, "step") is { } number && Number(step, "loss") is { } loss
@@ -172,9 +190,11 @@ internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSecond
     }
 
     private static double? Number(JsonElement map, string name) =>
-        map.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.Number && double.IsFinite(value.GetDouble()) ? value.GetDouble() : null;
+        map.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.Number
+            && double.IsFinite(value.GetDouble()) ? value.GetDouble() : null;
 
     private sealed record HeldPoint(long Step, double Loss);
 
-    private sealed record Point(long Step, double Loss, double Aux, double Rate, double Tokens, double TokensPerSecond, double? Memory, double? Entropy);
+    private sealed record Point(long Step, double Loss, double Aux, double Rate, double Tokens, double TokensPerSecond,
+        double? Memory, double? Entropy);
 }

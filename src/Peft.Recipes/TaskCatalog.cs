@@ -7,7 +7,9 @@ using Peft.Recipes.Reading;
 
 namespace Peft.Recipes;
 
-/// <summary>Finds tasks by name: those of recipes, task files of <c>recipes/tasks</c>, and any other task file.</summary>
+/// <summary>
+/// Finds tasks by name: those of recipes, task files of <c>recipes/tasks</c>, and any other task file.
+/// </summary>
 public sealed class TaskCatalog
 {
     private static readonly string Folder = Path.Combine("recipes", "tasks");
@@ -26,7 +28,8 @@ public sealed class TaskCatalog
         _recipeTasks = [.. recipeTasks.DistinctBy(task => task.Name)];
         _data = data;
         if (data is not null && !Directory.Exists(data))
-            throw UserException.At($"--data {data}", "no such folder", "the folder with the data files of the tasks", MissingPath.Advice(data));
+            throw UserException.At($"--data {data}", "no such folder", "the folder with the data files of the tasks",
+                MissingPath.Advice(data));
     }
 
     /// <summary>Names of the tasks there are: those of recipes, then those of task files.</summary>
@@ -46,22 +49,28 @@ public sealed class TaskCatalog
             : tasks;
     }
 
-    /// <summary>Finds a file that a task names: below the data folder, from the working directory, or from the task file's folder upwards.</summary>
+    /// <summary>
+    /// Finds a file that a task names: below the data folder, from the working directory, or from the task file's
+    /// folder upwards.
+    /// </summary>
     public string Resolve(EvaluationTask task, string file)
     {
         if (_data is null || Path.IsPathRooted(file))
             return PathsOf(task).Resolve(file);
         var inside = Path.Combine(_data, file);
-        return new RecipePaths(null).Resolve(inside) is var found && (File.Exists(found) || file.AsSpan().IndexOfAny('*', '?') >= 0)
+        return new RecipePaths(null).Resolve(inside) is var found
+            && (File.Exists(found) || file.AsSpan().IndexOfAny('*', '?') >= 0)
             ? found
             : PathsOf(task).Resolve(file) is var other && File.Exists(other) ? other : inside;
     }
 
-    private RecipePaths PathsOf(EvaluationTask task) => _paths.GetValueOrDefault(task.Place) ?? new RecipePaths(task.Place);
+    private RecipePaths PathsOf(EvaluationTask task) =>
+        _paths.GetValueOrDefault(task.Place) ?? new RecipePaths(task.Place);
 
     private EvaluationTask Find(string asked)
     {
-        if (asked.EndsWith(".yaml", StringComparison.OrdinalIgnoreCase) || asked.EndsWith(".yml", StringComparison.OrdinalIgnoreCase))
+        if (asked.EndsWith(".yaml", StringComparison.OrdinalIgnoreCase)
+            || asked.EndsWith(".yml", StringComparison.OrdinalIgnoreCase))
             return Read(asked);
         if (_recipeTasks.FirstOrDefault(task => task.Name == asked) is { } own)
             return own;
@@ -70,18 +79,22 @@ public sealed class TaskCatalog
         var near = NearestName.Of(asked, Names);
         throw UserException.At(
             "--tasks", $"{Quote.Of(asked)} is not a task", null,
-            near is null ? $"there are {Words.AllOf(Names)}; or name a task file (FILE.yaml)" : $"did you mean {near}?");
+            near is null ? $"there are {Words.AllOf(Names)}; or name a task file (FILE.yaml)"
+                : $"did you mean {near}?");
     }
 
-    private static EvaluationTask Read(string path) => TaskReader.Read(YamlReader.ReadFile(path), Path.GetFileNameWithoutExtension(path), path);
+    private static EvaluationTask Read(string path) =>
+        TaskReader.Read(YamlReader.ReadFile(path), Path.GetFileNameWithoutExtension(path), path);
 
     // Of the working directory, or of the checkout that the program was built in.
     private static SortedDictionary<string, string> Files()
     {
-        var folder = Directory.Exists(Folder) ? Folder : new RecipePaths(Path.Combine(AppContext.BaseDirectory, "peft")).Resolve(Folder);
+        var folder = Directory.Exists(Folder) ? Folder
+            : new RecipePaths(Path.Combine(AppContext.BaseDirectory, "peft")).Resolve(Folder);
         return new(
             Directory.Exists(folder)
-                ? Directory.EnumerateFiles(folder, "*.yaml").ToDictionary(path => Path.GetFileNameWithoutExtension(path))
+                ? Directory.EnumerateFiles(folder,
+                "*.yaml").ToDictionary(path => Path.GetFileNameWithoutExtension(path))
                 : [],
             StringComparer.Ordinal);
     }

@@ -23,7 +23,8 @@ public sealed class TaskMeasurement
         _recipe = recipe;
         _tokenizer = tokenizer;
         _tasks = TaskData.Open(
-            recipe.Evaluation.TasksOn(recipe.Data, recipe.Path), null, recipe.Training.Seed, (_, file) => recipe.Paths.Resolve(file));
+            recipe.Evaluation.TasksOn(recipe.Data, recipe.Path), null, recipe.Training.Seed, (_, file) =>
+                recipe.Paths.Resolve(file));
     }
 
     private static string Version => typeof(TaskMeasurement).Assembly.GetName().Version?.ToString(3) ?? "unknown";
@@ -44,7 +45,9 @@ public sealed class TaskMeasurement
         List<IReadOnlyList<JudgedRow>> answers =
         [
             .. _tasks.Select(data => (IReadOnlyList<JudgedRow>)
-                [.. evaluator.Run(data, taskIdOf(data.Task.Name)).Select(result => new JudgedRow(data.Task, data.Rows[result.Index], result))]),
+                [.. evaluator.Run(data,
+                    taskIdOf(data.Task.Name)).Select(result =>
+                    new JudgedRow(data.Task, data.Rows[result.Index], result))]),
         ];
         var seconds = System.Diagnostics.Stopwatch.GetElapsedTime(started).TotalSeconds;
         return new(description with { EvaluationSeconds = Math.Round(seconds, 3) }, answers, null);
@@ -59,7 +62,8 @@ public sealed class TaskMeasurement
         using var loaded = LoadedModel.Open(BaseDirectory, adapter, _recipe.Model.Dtype, device);
         var described = adapter is null ? Base : SubjectLoader.Adapter(adapter, name);
         return Of(
-            described with { TrainableParameters = loaded.Adapted?.TrainableParameterCount ?? 0 }, loaded.Model, _ => null);
+            described with { TrainableParameters = loaded.Adapted?.TrainableParameterCount ?? 0 }, loaded.Model, _ =>
+                null);
     }
 
     /// <summary>The numbers of what was measured.</summary>
@@ -69,27 +73,36 @@ public sealed class TaskMeasurement
     public ResultsDocument Results(IReadOnlyList<MeasuredSubject> subjects, Device device, bool compares)
     {
         var settings = new ResultsSettings(
-            (int)_recipe.Training.Seed, _recipe.Training.PerDeviceEvalBatchSize, LoadedModel.TypeName(BaseDirectory, _recipe.Model.Dtype, device),
+            (int)_recipe.Training.Seed, _recipe.Training.PerDeviceEvalBatchSize,
+            LoadedModel.TypeName(BaseDirectory, _recipe.Model.Dtype, device),
             EvaluationBuilder.BootstrapSamples, EvaluationBuilder.Confidence, ResultsBuilder.Correction);
-        var identity = new MeasuredBase(EvaluationBuilder.NameOf(BaseDirectory), ModelLoader.Fingerprint(BaseDirectory));
+        var identity = new MeasuredBase(EvaluationBuilder.NameOf(BaseDirectory),
+            ModelLoader.Fingerprint(BaseDirectory));
         return ResultsBuilder.Build(subjects, _tasks, identity, settings, Version, DateTimeOffset.UtcNow, compares);
     }
 
     /// <summary>
-    /// The mean of a subject's main metrics, higher is better: what is better when smaller (error rates) counts as 1 minus it, never below 0.
+    /// The mean of a subject's main metrics, higher is better: what is better when smaller (error rates) counts as 1
+    /// minus it, never below 0.
     /// </summary>
     public static double Mean(ResultsDocument results, string subject) => results.Tasks.Average(task =>
-        results.ScoreOf(subject, task.Name, task.Main.Name)!.Value is var value && task.Main.HigherIsBetter ? value : Math.Max(0, 1 - value));
+        results.ScoreOf(subject, task.Name, task.Main.Name)!.Value is var value && task.Main.HigherIsBetter ? value
+            : Math.Max(0, 1 - value));
 
-    /// <summary>Results with the best that any of several subjects does on each task as a subject of its own, behind the last of them.</summary>
+    /// <summary>
+    /// Results with the best that any of several subjects does on each task as a subject of its own, behind the last of
+    /// them.
+    /// </summary>
     public static ResultsDocument WithBestOf(ResultsDocument results, string name, IReadOnlyList<string> subjects)
     {
         var of = results.Subjects.Where(subject => subjects.Contains(subject.Name)).ToList();
-        var best = of[0] with { Name = name, Kind = Subject.RecordedKind, Path = "", TrainableParameters = of.Sum(subject => subject.TrainableParameters) };
+        var best = of[0] with { Name = name, Kind = Subject.RecordedKind, Path = "",
+            TrainableParameters = of.Sum(subject => subject.TrainableParameters) };
         var scores = results.Tasks.Select(task =>
         {
             var own = subjects.Select(subject => results.ScoreOf(subject, task.Name, task.Main.Name)!);
-            return (task.Main.HigherIsBetter ? own.MaxBy(score => score.Value) : own.MinBy(score => score.Value))! with { Subject = name };
+            return (task.Main.HigherIsBetter ? own.MaxBy(score => score.Value)
+                : own.MinBy(score => score.Value))! with { Subject = name };
         });
         var behind = results.Subjects.ToList().FindLastIndex(subject => subjects.Contains(subject.Name)) + 1;
         return results with

@@ -5,8 +5,10 @@ using Peft.Models;
 namespace Peft.Training;
 
 /// <summary>A token batch on the device.</summary>
-/// <remarks>Shapes: Ids [B, T] int64; LearnedIndex [M] int64 into the flattened [B*T] positions whose next token is learned;
-/// LearnedTargets [M] int64; TaskIds [B] int64, or [B, T] where rows are packed; TokenMask [B, T] bool, true for real tokens, null
+/// <remarks>Shapes: Ids [B, T] int64; LearnedIndex [M] int64 into the flattened [B*T] positions whose next token is
+/// learned;
+/// LearnedTargets [M] int64; TaskIds [B] int64, or [B, T] where rows are packed; TokenMask [B, T] bool, true for real
+/// tokens, null
 /// when no row is padded.</remarks>
 public sealed class BatchTensors : IDisposable
 {
@@ -44,7 +46,8 @@ public sealed class BatchTensors : IDisposable
     /// <summary>The sequences of packed rows; null when each row is one.</summary>
     public SequenceSegments? Segments { get; }
 
-    /// <summary>Copies a batch to a device. The learned positions are known before the forward pass, so head and loss are
+    /// <summary>Copies a batch to a device. The learned positions are known before the forward pass, so head and loss
+    /// are
     /// computed only there.</summary>
     public static BatchTensors From(TokenBatch batch, Device device)
     {
@@ -92,7 +95,8 @@ public sealed class BatchTensors : IDisposable
     private static IEnumerable<long> BordersOf(TokenBatch batch) =>
         batch.Starts.Zip(batch.Lengths).SelectMany(pair => new long[] { pair.First, pair.First + pair.Second });
 
-    // A token whose successor is the first to be learned is the prompt's last; a row without learned tokens is all prompt.
+    // A token whose successor is the first to be learned is the prompt's last; a row without learned tokens is all
+    // prompt.
     private static bool[] PromptOf(TokenBatch batch)
     {
         var mask = new bool[batch.BatchSize * batch.Length];

@@ -7,7 +7,8 @@ using Peft.Training.Checkpoints;
 
 namespace Peft.Training;
 
-/// <summary>What a run trains, and all that the training loop knows of it. Adapters, whole models and gates implement it;
+/// <summary>What a run trains, and all that the training loop knows of it. Adapters, whole models and gates implement
+/// it;
 /// what a kind does not need it leaves to the defaults.</summary>
 public interface ITrainable : ICheckpointed, IDisposable
 {
@@ -24,7 +25,9 @@ public interface ITrainable : ICheckpointed, IDisposable
     int Passes => 1;
 
     /// <summary>What is added to the token loss of a pass, its coefficients included; null for nothing.</summary>
-    /// <remarks>Shapes: mask [B, T] bool, true = real token, null: all are; scalar. Gradient: reaches the parameters.</remarks>
+    /// <remarks>
+    /// Shapes: mask [B, T] bool, true = real token, null: all are; scalar. Gradient: reaches the parameters.
+    /// </remarks>
     Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask) => null;
 
     /// <summary>Follows the backward of each pass.</summary>
@@ -88,10 +91,12 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     private AdaptedModel Adapted => contents.Adapted;
 
     /// <inheritdoc/>
-    public Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask) => Adapted.HasAuxiliaryLoss ? Adapted.AuxiliaryLoss(pass, mask) : null;
+    public Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask) =>
+        Adapted.HasAuxiliaryLoss ? Adapted.AuxiliaryLoss(pass, mask) : null;
 
     /// <inheritdoc/>
-    public void AfterPass(ForwardPass pass, Tensor? mask, Func<Tensor> rowLosses) => _routing?.AfterPass(pass, mask, rowLosses);
+    public void AfterPass(ForwardPass pass, Tensor? mask, Func<Tensor> rowLosses) =>
+        _routing?.AfterPass(pass, mask, rowLosses);
 
     /// <inheritdoc/>
     public void AfterMicroBatch() => _routing?.AfterMicroBatch();
@@ -106,7 +111,8 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     }
 
     /// <inheritdoc/>
-    public IReadOnlyList<double> ExpertLoad(ForwardPass pass, Tensor? mask) => Adapters.Routing.ExpertLoad.Of(pass, mask);
+    public IReadOnlyList<double> ExpertLoad(ForwardPass pass, Tensor? mask) =>
+        Adapters.Routing.ExpertLoad.Of(pass, mask);
 
     /// <inheritdoc/>
     public IReadOnlyList<RoutingStatistics> Statistics(ForwardPass pass, Tensor? mask) =>

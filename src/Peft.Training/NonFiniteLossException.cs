@@ -4,7 +4,10 @@ using Peft.Data.Tables;
 
 namespace Peft.Training;
 
-/// <summary>Training met a loss, gradient or trainable parameter that is not a finite number; that step was not applied, or not kept.</summary>
+/// <summary>
+/// Training met a loss, gradient or trainable parameter that is not a finite number; that step was not applied, or not
+/// kept.
+/// </summary>
 public sealed class NonFiniteLossException : Exception
 {
     private const int RowsShown = 8;
@@ -30,15 +33,20 @@ public sealed class NonFiniteLossException : Exception
     public static string Describe(string what, int step, IEnumerable<string> rows)
     {
         var all = rows.ToList();
-        var named = string.Join("; ", all.Take(RowsShown)) + (all.Count > RowsShown ? $" and {all.Count - RowsShown} more" : "");
+        var named = string.Join("; ", all.Take(RowsShown))
+            + (all.Count > RowsShown ? $" and {all.Count - RowsShown} more" : "");
         return $"step {step}: the {what} is not a finite number. Rows: {named}.";
     }
 }
 
-/// <summary>Finds the rows whose loss is not a finite number; looked for only when the loss of a batch is not.</summary>
+/// <summary>
+/// Finds the rows whose loss is not a finite number; looked for only when the loss of a batch is not.
+/// </summary>
 internal static class NonFiniteRows
 {
-    /// <summary>Rows of a batch with a token whose loss is not finite; all of them where no single one is to blame.</summary>
+    /// <summary>
+    /// Rows of a batch with a token whose loss is not finite; all of them where no single one is to blame.
+    /// </summary>
     /// <remarks>Shapes: losses [M], learnedIndex [M] into the flattened [B*T] positions of the batch.</remarks>
     public static IEnumerable<RowId> Of(Tensor losses, Tensor learnedIndex, TokenBatch batch)
     {

@@ -7,7 +7,8 @@ namespace Peft.Training;
 
 /// <summary>Watches a run for what ends without an error and is worth nothing all the same.</summary>
 /// <param name="run">The run.</param>
-/// <param name="metrics">Path of metrics.jsonl, which holds the steps before a checkpoint; null where there is none.</param>
+/// <param name="metrics">Path of metrics.jsonl, which holds the steps before a checkpoint; null where there is
+/// none.</param>
 public sealed class RunHealth(TrainingRun run, string? metrics) : IMetricSink
 {
     private const int FewSteps = 20;         // a batch's loss is noisy: in a short run only a clear rise counts
@@ -64,11 +65,14 @@ public sealed class RunHealth(TrainingRun run, string? metrics) : IMetricSink
         if (rises)
             yield return string.Create(
                 CultureInfo.InvariantCulture,
-                $"the loss did not fall: {first:F4} at the start, {last:F4} at the end (means over {Words.Count(window, "step")})");
+                $"the loss did not fall: {first:F4} at the start, {last:F4} at the end (means over "
+                + $"{Words.Count(window, "step")})");
         if (last >= Guessing * guess && (_losses.Count >= FewSteps || rises || last >= Guessing * first))
             yield return string.Create(
                 CultureInfo.InvariantCulture,
-                $"at the end the loss is {last:F4}, about that of guessing among {run.Trainable.Model.Config.VocabularySize:N0} tokens ({guess:F4}): the run has diverged or learned nothing");
+                $"at the end the loss is {last:F4}, about that of guessing among "
+                + $"{run.Trainable.Model.Config.VocabularySize:N0} tokens ({guess:F4}): the run has diverged or "
+                + $"learned nothing");
     }
 
     private IEnumerable<string> LearningRate()
@@ -85,9 +89,11 @@ public sealed class RunHealth(TrainingRun run, string? metrics) : IMetricSink
 
     private IEnumerable<string> Experts()
     {
-        var idle = _routing.Where(module => module.Load.Count > 1 && (module.DeadExperts >= module.Load.Count - 1 || module.IsCollapsed)).ToList();
+        var idle = _routing.Where(module => module.Load.Count > 1
+            && (module.DeadExperts >= module.Load.Count - 1 || module.IsCollapsed)).ToList();
         if (2 * idle.Count > _routing.Count)
-            yield return $"in {idle.Count} of {Words.Count(_routing.Count, "module")} all experts but one are idle at the end";
+            yield return $"in {idle.Count} of {Words.Count(_routing.Count, "module")} all experts but one are idle at "
+                + $"the end";
     }
 
     private static string ShownRate(double rate) => rate.ToString("0.#######", CultureInfo.InvariantCulture);

@@ -14,14 +14,16 @@ public static class TokenLoss
         using var off = torch.no_grad();
         var (rows, length) = (batch.Ids.shape[0], batch.Ids.shape[1]);
         var row = batch.LearnedIndex.to(ScalarType.Float64).div(length).floor().to(ScalarType.Int64);             // [M]
-        return torch.zeros([rows], ScalarType.Float32, losses.device).scatter_add(0, row, losses.detach().to(ScalarType.Float32));
+        return torch.zeros([rows], ScalarType.Float32, losses.device).scatter_add(0, row,
+            losses.detach().to(ScalarType.Float32));
     }
 
     /// <summary>Loss of each learned token.</summary>
     /// <remarks>
     /// Source: next-token cross-entropy, in nats.
     /// Shapes: hidden [B, T, D] (after the final norm) to [M] float32, M learned positions.
-    /// Gradient: reaches hidden, and the head's weight when it is trained. The table [M, V] of logits never exists whole.
+    /// Gradient: reaches hidden, and the head's weight when it is trained. The table [M, V] of logits never exists
+    /// whole.
     /// </remarks>
     public static Tensor PerToken(CausalLanguageModel model, Tensor hidden, BatchTensors batch, ForwardPass pass)
     {
@@ -50,7 +52,8 @@ public static class EvaluationLoss
             using var tensors = BatchTensors.From(batch, device);
             var pass = tensors.InferencePass();
             var hidden = model.Hidden(tensors.Ids, pass);
-            var losses = TokenLoss.PerToken(model, hidden, tensors, pass).to(ScalarType.Float64).data<double>().ToArray();
+            var losses = TokenLoss.PerToken(model, hidden, tensors,
+                pass).to(ScalarType.Float64).data<double>().ToArray();
             var positions = tensors.LearnedIndex.data<long>().ToArray();
             for (var i = 0; i < losses.Length; i++)
             {

@@ -46,7 +46,8 @@ public sealed record TrainingOutcome(
 
 /// <summary>The one training loop: batches in, parameters changed, numbers out.</summary>
 /// <remarks>
-/// Everything random in a step comes from a generator seeded by (seed, step, micro-batch), so the position in the data and
+/// Everything random in a step comes from a generator seeded by (seed, step, micro-batch), so the position in the data
+/// and
 /// the optimizer's state are all that a checkpoint has to hold for an exact continuation.
 /// The loss of a step is the sum over its learned tokens divided once by their number over all micro-batches.
 /// </remarks>
@@ -60,7 +61,8 @@ public sealed class TrainingLoop(TrainingRun run)
     private TrainingState _state = TrainingState.Start;
 
     /// <summary>Trains until the last step, an early stop or a stop request.</summary>
-    /// <exception cref="NonFiniteLossException">A loss, gradient or trainable parameter is not finite; the last checkpoint is good.</exception>
+    /// <exception cref="NonFiniteLossException">A loss, gradient or trainable parameter is not finite; the last
+    /// checkpoint is good.</exception>
     public TrainingOutcome Run(StopRequest stop)
     {
         if (run.ResumeFrom is { } checkpoint)
@@ -126,7 +128,8 @@ public sealed class TrainingLoop(TrainingRun run)
         }
 
         var norm = Gradients.clip_grad_norm_(
-            _trainable.Parameters.Select(p => p.Parameter), _options.MaxGradNorm > 0 ? _options.MaxGradNorm : double.MaxValue);
+            _trainable.Parameters.Select(p => p.Parameter),
+            _options.MaxGradNorm > 0 ? _options.MaxGradNorm : double.MaxValue);
         var rate = _schedule.At(_state.Step);
         var skipped = SkipIfNotFinite(sums, norm, micro);
         if (skipped is null)
@@ -158,7 +161,8 @@ public sealed class TrainingLoop(TrainingRun run)
     private void ForwardBackward(TokenBatch batch, Part part, StepSums sums)
     {
         using var scope = torch.NewDisposeScope();
-        var stream = part.Pass == 0 ? $"step.{_state.Step}.{part.Index}" : $"step.{_state.Step}.{part.Index}.{part.Pass}";
+        var stream = part.Pass == 0 ? $"step.{_state.Step}.{part.Index}"
+            : $"step.{_state.Step}.{part.Index}.{part.Pass}";
         using var random = Seeds.GeneratorFor(_options.Seed, stream, run.Device);
         using var tensors = BatchTensors.From(batch, run.Device);
         var pass = tensors.TrainingPass(random, _options.GradientCheckpointing);
@@ -166,7 +170,8 @@ public sealed class TrainingLoop(TrainingRun run)
         var losses = TokenLoss.PerToken(_trainable.Model, hidden, tensors, pass);           // [M]
         var learned = Math.Max(1, part.LearnedInStep);
         var token = losses.sum() / (learned * part.Passes);
-        var auxiliary = _trainable.AuxiliaryLoss(pass, tensors.TokenMask) is { } whole ? whole / (part.MicroBatches * part.Passes) : null;
+        var auxiliary = _trainable.AuxiliaryLoss(pass, tensors.TokenMask) is { } whole
+            ? whole / (part.MicroBatches * part.Passes) : null;
         var total = auxiliary is null ? token : token + auxiliary;
         // With everything frozen on the path of a batch there is nothing to learn from it.
         if (total.requires_grad)
@@ -225,7 +230,8 @@ public sealed class TrainingLoop(TrainingRun run)
         if (_options.OnNonFinite == "stop")
             throw new NonFiniteLossException(found, LastCheckpoint());
         if (_state.SkippedInARow == LongestSkip)
-            throw new NonFiniteLossException($"{found} The {LongestSkip} steps before were skipped too.", LastCheckpoint());
+            throw new NonFiniteLossException($"{found} The {LongestSkip} steps before were skipped too.",
+                LastCheckpoint());
         return new(_state.SkippedSteps + 1, found);
     }
 
@@ -237,7 +243,8 @@ public sealed class TrainingLoop(TrainingRun run)
         {
             using var scope = torch.NewDisposeScope();
             if (!parameter.isfinite().all().item<bool>())
-                throw new NonFiniteLossException($"step {_state.Step}: {name} holds a value that is not a finite number.", LastCheckpoint());
+                throw new NonFiniteLossException(
+                    $"step {_state.Step}: {name} holds a value that is not a finite number.", LastCheckpoint());
         }
     }
 

@@ -1,9 +1,12 @@
+using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 
 namespace Peft.Training;
 
-/// <summary>The <c>training:</c> section of a recipe; names and meanings follow Hugging Face's TrainingArguments.</summary>
+/// <summary>
+/// The <c>training:</c> section of a recipe; names and meanings follow Hugging Face's TrainingArguments.
+/// </summary>
 public sealed record TrainingOptions
 {
     /// <summary>Rows in one forward pass: sequences, or rows that several share with <c>data.packing</c>.</summary>
@@ -40,11 +43,15 @@ public sealed record TrainingOptions
     [Key(Min = 0, Max = 100)]
     public double LearningRate { get; init; } = 2e-4;
 
-    /// <summary>Shape of the learning rate over the steps: constant, linear or cosine (all after the warm-up).</summary>
+    /// <summary>
+    /// Shape of the learning rate over the steps: constant, linear or cosine (all after the warm-up).
+    /// </summary>
     [Key(Choices = [LearningRateSchedule.Constant, LearningRateSchedule.Linear, LearningRateSchedule.Cosine])]
     public string LrSchedulerType { get; init; } = LearningRateSchedule.Cosine;
 
-    /// <summary>Share of all steps in which the learning rate rises from 0; used when <see cref="WarmupSteps"/> is 0.</summary>
+    /// <summary>
+    /// Share of all steps in which the learning rate rises from 0; used when <see cref="WarmupSteps"/> is 0.
+    /// </summary>
     [Key(Min = 0, Max = 1)]
     public double WarmupRatio { get; init; }
 
@@ -84,7 +91,8 @@ public sealed record TrainingOptions
     [Key(Min = 0)]
     public double MaxGradNorm { get; init; } = 1;
 
-    /// <summary>What a step does whose loss or gradient is not a finite number: stop ends the run, skip leaves the parameters
+    /// <summary>What a step does whose loss or gradient is not a finite number: stop ends the run, skip leaves the
+    /// parameters
     /// as they are and takes the next rows (ten such steps in a row end the run all the same).</summary>
     [Key(Choices = ["stop", "skip"])]
     public string OnNonFinite { get; init; } = "stop";
@@ -92,6 +100,28 @@ public sealed record TrainingOptions
     /// <summary>Seed of initial values, data order and dropout. 0 is a seed like any other.</summary>
     [Key(Min = 0)]
     public long Seed { get; init; } = 42;
+
+    /// <summary>Keys of this section that do nothing as things are.</summary>
+    public IEnumerable<IneffectiveKey> Ineffective()
+    {
+        var first = new TrainingOptions();
+        var (optim, schedule) = ($"optim: {Optim}", $"lr_scheduler_type: {LrSchedulerType}");
+        var isConstant = LrSchedulerType == LearningRateSchedule.Constant;
+        return
+        [
+            .. IneffectiveKey.If(Optim != "sgd", "momentum", Momentum, first.Momentum, optim),
+            .. IneffectiveKey.If(Optim == "sgd", "adam_beta1", AdamBeta1, first.AdamBeta1, optim),
+            .. IneffectiveKey.If(Optim == "sgd", "adam_beta2", AdamBeta2, first.AdamBeta2, optim),
+            .. IneffectiveKey.If(Optim == "sgd", "adam_epsilon", AdamEpsilon, first.AdamEpsilon, optim),
+            .. IneffectiveKey.If(isConstant, "min_lr_ratio", MinLrRatio, first.MinLrRatio, schedule),
+            .. IneffectiveKey.If(WarmupSteps > 0, "warmup_ratio", WarmupRatio, first.WarmupRatio, $"warmup_steps: {WarmupSteps}"),
+            .. IneffectiveKey.If(MaxSteps > 0, "num_train_epochs", NumTrainEpochs, first.NumTrainEpochs, $"max_steps: {MaxSteps}"),
+            .. IneffectiveKey.If(
+                EarlyStoppingPatience == 0, "early_stopping_threshold", EarlyStoppingThreshold, first.EarlyStoppingThreshold,
+                "early_stopping_patience: 0"),
+            .. IneffectiveKey.If(SaveSteps == 0, "save_total_limit", SaveTotalLimit, first.SaveTotalLimit, "save_steps: 0"),
+        ];
+    }
 
     /// <summary>Steps between lines on the terminal (metrics.jsonl has every step).</summary>
     [Key(Min = 1)]
@@ -153,7 +183,8 @@ public sealed record TrainingOptions
     }
 
     /// <summary>Optimizer steps of the whole run.</summary>
-    /// <param name="batchesPerEpoch">Asked only where epochs decide. Batches of an epoch may be smaller, so epochs are counted in
+    /// <param name="batchesPerEpoch">Asked only where epochs decide. Batches of an epoch may be smaller, so epochs are
+    /// counted in
     /// batches.</param>
     public int TotalSteps(Func<long> batchesPerEpoch)
     {
@@ -166,7 +197,8 @@ public sealed record TrainingOptions
 
 /// <summary>The learning rate as a function of the step alone, so that a resumed run needs no state for it.</summary>
 /// <remarks>
-/// Source: Hugging Face transformers, optimization.py (get_constant_schedule_with_warmup, get_linear_schedule_with_warmup,
+/// Source: Hugging Face transformers, optimization.py (get_constant_schedule_with_warmup,
+/// get_linear_schedule_with_warmup,
 /// get_cosine_schedule_with_warmup); <c>floor</c> is the end value as a share of the peak.
 /// Units: learning rate per optimizer step; steps count from 0, so with a warm-up the first step's rate is 0, as there.
 /// </remarks>

@@ -35,7 +35,9 @@ public sealed record TrainingRun
     /// <summary>The checkpoint to continue from; null for the beginning.</summary>
     public CheckpointRef? ResumeFrom { get; init; }
 
-    /// <summary>What a checkpoint must have been written by to be continued: the resolved recipe less what may change.</summary>
+    /// <summary>
+    /// What a checkpoint must have been written by to be continued: the resolved recipe less what may change.
+    /// </summary>
     public required string RecipeIdentity { get; init; }
 
     /// <summary>Where the numbers go.</summary>
@@ -44,7 +46,9 @@ public sealed record TrainingRun
     /// <summary>Learning rate by step.</summary>
     public LearningRateSchedule Schedule => LearningRateSchedule.From(Options, TotalSteps);
 
-    /// <summary>A run over data whose number of batches is known, or with <see cref="TrainingOptions.MaxSteps"/>.</summary>
+    /// <summary>
+    /// A run over data whose number of batches is known, or with <see cref="TrainingOptions.MaxSteps"/>.
+    /// </summary>
     /// <param name="trainable">What is trained; the optimizer is made for its parameters.</param>
     /// <param name="data">The rows.</param>
     /// <param name="options">The settings.</param>
@@ -52,7 +56,8 @@ public sealed record TrainingRun
     /// <param name="device">Where the model is.</param>
     /// <param name="recipeIdentity">See <see cref="RecipeIdentity"/>.</param>
     public static TrainingRun Of(
-        ITrainable trainable, TrainingData data, TrainingOptions options, string output, Device device, string recipeIdentity) => new()
+        ITrainable trainable, TrainingData data, TrainingOptions options, string output, Device device,
+        string recipeIdentity) => new()
         {
             Trainable = trainable,
             Data = data,

@@ -12,7 +12,8 @@ public sealed partial class HouseTests
     // passes.
     private static readonly string[] Unwanted =
     [
-        "trained value", "came to {", "comes to {", "came to a ", "none to be had", "two of one name", "NaN or infinite - ", " 95 %",
+        "trained value", "came to {", "comes to {", "came to a ", "none to be had", "two of one name",
+        "NaN or infinite - ", " 95 %",
         "is no verb",
     ];
 
@@ -85,7 +86,8 @@ public sealed partial class HouseTests
         RepositoryFiles.AssertNone(
             RepositoryFiles.Findings(Sources(),
                 line =>
-                Literal().Matches(Hole().Replace(Comment().Replace(line, ""), "{}")).Any(text => Dash().IsMatch(text.Value))),
+                Literal().Matches(Hole().Replace(Comment().Replace(line, ""), "{}")).Any(
+                    text => Dash().IsMatch(text.Value))),
             "write place: found; expected this. Do that. (UserException.At, Faults.Add):");
 
     [Fact]

@@ -6,7 +6,8 @@ namespace Peft.Architecture.Tests;
 public sealed class ReadmeTests
 {
     private static readonly string[] Verbs =
-        ["init", "train", "eval", "report", "generate", "gate", "merge", "adapter", "tokenize", "render", "logits", "data",
+        ["init", "train", "eval", "report", "generate", "gate", "merge", "adapter", "tokenize", "render", "logits",
+            "data",
             "doctor"];
 
     private static readonly string[] AdapterVerbs = ["inspect", "verify", "import", "export"];

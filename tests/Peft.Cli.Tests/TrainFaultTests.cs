@@ -45,7 +45,7 @@ public sealed class TrainFaultTests : IDisposable
     public void A_missing_data_file_is_named() => Refused(
         ["r.yaml", "--set",
             "data.train=[{files: nowhere.jsonl, template: {prompt: \"{question}\", answer: \"{answer}\"}}]"],
-        "data.train[0].files", "'nowhere.jsonl', which does not exist");
+        "data.train[0].files", "nowhere.jsonl does not exist");
 
     [Fact]
     public void A_column_that_the_file_lacks_is_named_with_the_nearest_one()

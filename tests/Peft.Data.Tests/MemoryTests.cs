@@ -43,7 +43,8 @@ public class MemoryTests
                     ? Math.Max(most, GC.GetTotalMemory(forceFullCollection: true) - before)
                     : most);
         Assert.Equal(200000, data.Train.Count);
-        Assert.InRange(most, 1, 56 << 20); // the tokens are 160 MB; what the threads hold at the moment comes on top of the budget
+        // The tokens are 160 MB; what the threads hold at the moment comes on top of the budget.
+        Assert.InRange(most, 1, 56 << 20);
     }
 
     [Fact]

@@ -21,7 +21,8 @@ public class TrainingDataTests
             """
             {"train": [{"files": "a.csv", "template": {"text": "{t}"}, "filter": "u == '1'", "on_bad_row": "skip"},
                        {"files": "b.csv", "template": {"prompt": "{q}", "answer": "{a}"}, "task": "yesno"}],
-             "eval": [{"files": "b.csv", "template": {"prompt": "{q}", "answer": "{a}"}, "task": "yesno", "name": "held"}],
+             "eval": [{"files": "b.csv", "template": {"prompt": "{q}", "answer": "{a}"}, "task": "yesno",
+                       "name": "held"}],
              "max_length": 10, "on_long_answer": "skip"}
             """));
         var all = data.Train.Statistics;
@@ -37,7 +38,10 @@ public class TrainingDataTests
         Assert.Equal(2, data.TrainTaskCount);
         Assert.Equal(2, data.Eval.Count);
         Assert.Equal(
-            [new DataFileHash("a.csv", Sha256.OfFile(folder["a.csv"]), 42), new DataFileHash("b.csv", Sha256.OfFile(folder["b.csv"]), 24)],
+            [
+                new DataFileHash("a.csv", Sha256.OfFile(folder["a.csv"]), 42),
+                new DataFileHash("b.csv", Sha256.OfFile(folder["b.csv"]), 24),
+            ],
             data.Files);
         Assert.Equal([0, 0, 1, 1], data.Train.Sequential(4).Single().TaskIds);
     }
@@ -48,7 +52,9 @@ public class TrainingDataTests
         using var folder = new TempFolder();
         folder.Write("a.csv", "t\na\nabcde\nab\n");
         using var data = TrainingData.Open(
-            Given.Train($$"""{"files": "a.csv", {{Text}}}""", "\"add_eos\": false, \"on_long_answer\": \"skip\", \"max_length\": 4"),
+            Given.Train(
+                $$"""{"files": "a.csv", {{Text}}}""",
+                "\"add_eos\": false, \"on_long_answer\": \"skip\", \"max_length\": 4"),
             Given.NoSpecials, folder.Path);
         var all = data.Train.Statistics;
         Assert.Equal(
@@ -91,7 +97,8 @@ public class TrainingDataTests
         using var folder = new TempFolder();
         folder.Write("a.csv", "t,k\nabc,x\ndef,y\nghi,x\n");
         using var data = Given.Open(folder, Given.Train(
-            $$"""{"files": "a.csv", "task_column": "k", {{Text}}}""", "\"packing\": true, \"packing_strategy\": \"wrapped\", \"max_length\": 6"));
+            $$"""{"files": "a.csv", "task_column": "k", {{Text}}}""",
+            "\"packing\": true, \"packing_strategy\": \"wrapped\", \"max_length\": 6"));
         Assert.Equal(
             ["<abc>g", "<hi>", "<def>"], Enumerable.Range(0, 3).Select(at => Given.Text(data.Train[at].Ids)));
     }
@@ -102,7 +109,8 @@ public class TrainingDataTests
         using var folder = new TempFolder();
         folder.WriteParquet("t.parquet", ("t", Numbers(60000, row => new string('x', 1 + row % 50) + row)));
         using var inMemory = Given.Open(folder, Given.Train($$"""{"files": "t.parquet", {{Text}}}"""));
-        using var onDisk = Given.Open(folder, Given.Train($$"""{"files": "t.parquet", {{Text}}}""", "\"memory_budget_mb\": 1"));
+        using var onDisk = Given.Open(
+            folder, Given.Train($$"""{"files": "t.parquet", {{Text}}}""", "\"memory_budget_mb\": 1"));
         Assert.Equal((false, true), (inMemory.Train.IsOnDisk, onDisk.Train.IsOnDisk));
         var (first, second) = (inMemory.Batches(16, 1), onDisk.Batches(16, 1));
         for (var batch = 0; batch < 200; batch++)
@@ -116,12 +124,16 @@ public class TrainingDataTests
         folder.Write("a.csv", "t\nx\n");
         var error = Assert.Throws<FaultsException>(() => Given.Open(folder, Given.Options(
             """
-            {"train": [{"files": "missing.csv", "template": {"text": "{t}"}}, {"files": "a.csv", "template": {"text": "{x}"}}],
+            {"train": [{"files": "missing.csv", "template": {"text": "{t}"}},
+                       {"files": "a.csv", "template": {"text": "{x}"}}],
              "eval": [{"files": "a.csv", "template": {"text": "{y}"}}]}
             """)));
         Assert.StartsWith("the data section has 3 faults:", error.Message);
         Assert.Equal(
-            ["data.train[0].files", "recipe.json:1: data.train[1].template.text", "recipe.json:2: data.eval[0].template.text"],
+            [
+                "data.train[0].files", "recipe.json:2: data.train[1].template.text",
+                "recipe.json:3: data.eval[0].template.text",
+            ],
             error.Items.Select(fault => fault.Place));
     }
 
@@ -195,8 +207,11 @@ public class TrainingDataTests
     public void A_file_that_is_cut_while_it_is_read_is_refused()
     {
         using var folder = new TempFolder();
-        folder.WriteParquet("t.parquet", ("t", Numbers(400000, row => Convert.ToHexStringLower(System.Security.Cryptography.MD5.HashData(BitConverter.GetBytes(row))))));
-        Assert.StartsWith("t.parquet: changed while it was being read; ", Assert.Throws<DataFileException>(() => TrainingData.Open(
+        static string Random(int row) =>
+            Convert.ToHexStringLower(System.Security.Cryptography.MD5.HashData(BitConverter.GetBytes(row)));
+        folder.WriteParquet("t.parquet", ("t", Numbers(400000, Random)));
+        const string Found = "t.parquet: changed while it was being read; ";
+        Assert.StartsWith(Found, Assert.Throws<DataFileException>(() => TrainingData.Open(
             Given.Train($$"""{"files": "t.parquet", {{Text}}}"""), Given.Characters, folder.Path, _ =>
             {
                 using var file = new FileStream(
@@ -212,7 +227,8 @@ public class TrainingDataTests
         folder.WriteParquet("t.parquet", ("t", Numbers(20000, row => $"ab{row}")));
         using var source = new CancellationTokenSource();
         Assert.Throws<OperationCanceledException>(() => TrainingData.Open(
-            Given.Train($$"""{"files": "t.parquet", {{Text}}}"""), Given.Characters, folder.Path, _ => source.Cancel(), source.Token));
+            Given.Train($$"""{"files": "t.parquet", {{Text}}}"""), Given.Characters, folder.Path, _ =>
+                source.Cancel(), source.Token));
     }
 
     private static string[] Numbers(int rows, Func<int, string> text) => [.. Enumerable.Range(0, rows).Select(text)];

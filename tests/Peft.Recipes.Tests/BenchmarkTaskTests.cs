@@ -7,7 +7,10 @@ using Peft.Models;
 
 namespace Peft.Recipes.Tests;
 
-/// <summary>The task files of the benchmarks, on rows as users have them, with a model of 260 thousand values that can do none of them.</summary>
+/// <summary>
+/// The task files of the benchmarks, on rows as users have them, with a model of 260 thousand values that can do none
+/// of them.
+/// </summary>
 public sealed class BenchmarkTaskTests : IDisposable
 {
     private const int Rows = 40;
@@ -32,11 +35,13 @@ public sealed class BenchmarkTaskTests : IDisposable
     private readonly Support.TempFolder _folder = new();
 
     private static readonly string[] Benchmarks =
-        ["arc_challenge", "arc_easy", "ag_news", "boolq", "cola", "gsm8k", "medqa", "mrpc", "openbookqa", "piqa", "sst2", "stsb", "winogrande"];
+        ["arc_challenge", "arc_easy", "ag_news", "boolq", "cola", "gsm8k", "medqa", "mrpc", "openbookqa", "piqa",
+            "sst2", "stsb", "winogrande"];
 
     public static TheoryData<string> Names => [.. Benchmarks];
 
-    private static string File(string name) => Path.Combine(Peft.Tests.SharedAssets.Repository, "recipes", "tasks", $"{name}.yaml");
+    private static string File(string name) =>
+        Path.Combine(Peft.Tests.SharedAssets.Repository, "recipes", "tasks", $"{name}.yaml");
 
     public void Dispose() => _folder.Dispose();
 
@@ -51,12 +56,15 @@ public sealed class BenchmarkTaskTests : IDisposable
         Assert.Equal(data.Rows.Count, results.Count);
         var rows = data.Rows.Zip(results, (row, result) => new JudgedRow(data.Task, row, result)).ToList();
         foreach (var metric in data.Task.Metrics.Select(Metric.Named))
-            Assert.True(double.IsFinite(metric.Combine([.. rows.Select(metric.OfRow)], [.. Enumerable.Range(0, rows.Count)])));
+            Assert.True(
+                double.IsFinite(metric.Combine([.. rows.Select(metric.OfRow)], [.. Enumerable.Range(0, rows.Count)])));
 
         if (data.Task.Kind == TaskKind.Generation)
             Assert.InRange(rows.Count(row => Metric.Named("numeric").ScoreOf(row) == 1), 0, 1);
         else if (data.Task.IsGraded)
-            Assert.InRange(Aggregate.Spearman([.. rows.Select(row => new[] { row.ExpectedGrade, row.Grade })], [.. Enumerable.Range(0, rows.Count)]), -0.6, 0.6);
+            Assert.InRange(
+                Aggregate.Spearman([.. rows.Select(row => new[] { row.ExpectedGrade, row.Grade })],
+                [.. Enumerable.Range(0, rows.Count)]), -0.6, 0.6);
         else
             AssertChance(rows);
     }
@@ -67,7 +75,8 @@ public sealed class BenchmarkTaskTests : IDisposable
         foreach (var (name, (file, columns, rows)) in Written)
         {
             Directory.CreateDirectory(Path.GetDirectoryName(_folder[$"data/{file}"])!);
-            WriteParquet(_folder[$"data/{file}"], columns, [.. rows.Select(row => JsonNode.Parse(row)!)]).GetAwaiter().GetResult();
+            WriteParquet(_folder[$"data/{file}"], columns,
+                [.. rows.Select(row => JsonNode.Parse(row)!)]).GetAwaiter().GetResult();
             var row = Open(name, _folder["data"], null).Rows.Single();
             Assert.All(row.Choices, choice => Assert.False(string.IsNullOrWhiteSpace(choice)));
             Assert.DoesNotContain("Answer", string.Concat(row.Choices), StringComparison.Ordinal);
@@ -84,9 +93,13 @@ public sealed class BenchmarkTaskTests : IDisposable
         var data = Peft.Tests.SharedAssets.Path("data");
         var arc = Open("arc_easy", data, null);
         Assert.Equal(2376, arc.Rows.Count);
-        Assert.Equal([3, 4, 5], arc.Rows.Select(row => row.Choices.Count(choice => choice is not null)).Distinct().Order());
-        Assert.Equal("Question: Which piece of safety equipment is used to keep mold spores from entering the respiratory system?\nAnswer:", arc.Rows[1].Prompt);
-        Assert.Equal([" safety goggles", " breathing mask", " rubber gloves", " lead apron", null], arc.Rows[1].Choices);
+        Assert.Equal([3, 4, 5],
+            arc.Rows.Select(row => row.Choices.Count(choice => choice is not null)).Distinct().Order());
+        Assert.Equal(
+            "Question: Which piece of safety equipment is used to keep mold spores from entering the respiratory "
+            + "system?\nAnswer:", arc.Rows[1].Prompt);
+        Assert.Equal([" safety goggles", " breathing mask", " rubber gloves", " lead apron", null],
+            arc.Rows[1].Choices);
 
         var wino = Open("winogrande", data, 2).Rows[0];
         Assert.Equal("Sarah was a much better surgeon than Maria so Maria", wino.ContextOf(1));
@@ -98,18 +111,22 @@ public sealed class BenchmarkTaskTests : IDisposable
     public void Every_task_file_is_read()
     {
         var catalog = new TaskCatalog([], null);
-        var names = Directory.GetFiles(Path.GetDirectoryName(File("x"))!, "*.yaml").Select(path => Path.GetFileNameWithoutExtension(path)).Order(StringComparer.Ordinal).ToList();
+        var names = Directory.GetFiles(Path.GetDirectoryName(File("x"))!,
+            "*.yaml").Select(path => Path.GetFileNameWithoutExtension(path)).Order(StringComparer.Ordinal).ToList();
         Assert.Empty(Benchmarks.Except(names));
         Assert.Empty(Written.Keys.Except(names));
         Assert.All(names, name => Assert.Equal(name, catalog.Find([File(name)]).Single().Name));
     }
 
-    // What guessing with the labels in the proportions that the model chose them would come to, within 4 standard deviations.
+    // What guessing with the labels in the proportions that the model chose them would come to, within 4 standard
+    // deviations.
     private static void AssertChance(List<JudgedRow> rows)
     {
         double n = rows.Count;
         var labels = rows.Select(row => row.Row.Choices.Count).Max();
-        var chance = Enumerable.Range(0, labels).Sum(label => rows.Count(row => row.Row.Gold == label) / n * (rows.Count(row => row.Likeliest == label) / n));
+        var chance = Enumerable.Range(0,
+            labels).Sum(label =>
+            rows.Count(row => row.Row.Gold == label) / n * (rows.Count(row => row.Likeliest == label) / n));
         var deviation = Math.Sqrt(Math.Max(chance * (1 - chance), 0.01) / n);
         Assert.InRange(rows.Count(row => row.IsCorrect) / n, chance - 4 * deviation, chance + 4 * deviation);
     }
@@ -118,10 +135,12 @@ public sealed class BenchmarkTaskTests : IDisposable
     {
         var fields = columns.Select(column => new Parquet.Schema.DataField<string>(column)).ToList();
         await using var stream = System.IO.File.Create(path);
-        await using var writer = await Parquet.ParquetWriter.CreateAsync(new Parquet.Schema.ParquetSchema(fields), stream);
+        await using var writer = await Parquet.ParquetWriter.CreateAsync(new Parquet.Schema.ParquetSchema(fields),
+            stream);
         using var group = writer.CreateRowGroup();
         foreach (var field in fields)
-            await group.WriteAsync(field, (IReadOnlyCollection<string>)[.. rows.Select(row => row[field.Name]!.ToString())]);
+            await group.WriteAsync(field,
+                (IReadOnlyCollection<string>)[.. rows.Select(row => row[field.Name]!.ToString())]);
         group.CompleteValidate();
     }
 

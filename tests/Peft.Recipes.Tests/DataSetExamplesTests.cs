@@ -8,10 +8,15 @@ using Peft.Recipes.Tests.Support;
 
 namespace Peft.Recipes.Tests;
 
-/// <summary>The examples of <c>recipes/README.md</c>, with the rows beside them, are read as they stand there.</summary>
+/// <summary>The examples of <c>recipes/README.md</c>, with the rows beside them, are read as they stand
+/// there.</summary>
 public sealed partial class DataSetExamplesTests : IDisposable
 {
-    private static readonly string Readme = File.ReadAllText(Path.Combine(RepositoryRoot(), "recipes", "README.md")).ReplaceLineEndings("\n");
+    private static readonly string Readme = File.ReadAllText(
+        Path.Combine(RepositoryRoot(), "recipes", "README.md")).ReplaceLineEndings("\n");
+    private const string Below =
+        "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n";
+
     private readonly TempFolder _folder = new();
 
     public static TheoryData<string, string[]> Examples => new()
@@ -19,15 +24,17 @@ public sealed partial class DataSetExamplesTests : IDisposable
         {
             "alpaca.json",
             [
-                "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
-                    + "### Instruction:\nName the capital of the country.\n\n### Input:\nFrance\n\n### Response:\n|Paris",
-                "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
-                    + "### Instruction:\nSay hello.\n\n### Response:\n|Hello!",
+                Below + "### Instruction:\nName the capital of the country.\n\n"
+                    + "### Input:\nFrance\n\n### Response:\n|Paris",
+                Below + "### Instruction:\nSay hello.\n\n### Response:\n|Hello!",
             ]
         },
         {
             "reviews.csv",
-            ["Good\nI liked it\nSentiment:| positive", "Bad\nI fell asleep\nSentiment:| negative", "Fine\nIt works\nSentiment:| positive"]
+            [
+                "Good\nI liked it\nSentiment:| positive", "Bad\nI fell asleep\nSentiment:| negative",
+                "Fine\nIt works\nSentiment:| positive",
+            ]
         },
         {
             "chats.jsonl",
@@ -35,7 +42,8 @@ public sealed partial class DataSetExamplesTests : IDisposable
         },
         {
             "book.txt",
-            ["|Call me Ishmael.", "|Some years ago, never mind how long precisely, I thought I would sail about a little."]
+            ["|Call me Ishmael.", "|Some years ago, never mind how long precisely, I thought I would sail about a"
+                + " little."]
         },
     };
 
@@ -47,17 +55,23 @@ public sealed partial class DataSetExamplesTests : IDisposable
     {
         var options = Open(file);
         var sets = options.Train.Concat(options.Eval).Select(Reader).ToList();
-        var examples = sets.SelectMany(set => set.Read()).Select(example => $"{example.Prompt}|{example.Answer}").ToList();
+        var examples = sets.SelectMany(set => set.Read()).Select(
+            example => $"{example.Prompt}|{example.Answer}").ToList();
         Assert.Equal(expected.Order(StringComparer.Ordinal), examples.Order(StringComparer.Ordinal));
     }
 
     [Fact]
     public void Every_example_is_tested_and_every_key_of_a_data_set_is_documented()
     {
-        Assert.Equal(Examples.Select(row => (string)row[0]), Rows().Matches(Readme).Select(match => match.Groups["file"].Value));
+        Assert.Equal(
+            Examples.Select(row => (string)row[0]), Rows().Matches(Readme).Select(match => match.Groups["file"].Value));
         string[] others = ["files", "format", "filter", "columns", "template"];
-        var table = Readme[Readme.IndexOf("## Data sets", StringComparison.Ordinal)..Readme.IndexOf("**Alpaca", StringComparison.Ordinal)];
-        Assert.All(Keys.Of(typeof(DataSetOptions)).Concat(others), key => Assert.Contains($"| `{key}` |", table, StringComparison.Ordinal));
+        var begin = Readme.IndexOf("## Data sets", StringComparison.Ordinal);
+        var end = Readme.IndexOf("**Alpaca", StringComparison.Ordinal);
+        var table = Readme[begin..end];
+        Assert.All(
+            Keys.Of(typeof(DataSetOptions)).Concat(others),
+            key => Assert.Contains($"| `{key}` |", table, StringComparison.Ordinal));
     }
 
     private DataSetReader Reader(DataSetOptions set)

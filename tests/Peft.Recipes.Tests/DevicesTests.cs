@@ -14,14 +14,16 @@ public sealed class DevicesTests
     [InlineData("cuda:-1")]
     [InlineData("")]
     public void A_name_that_is_no_device_is_refused(string name) => Assert.Equal(
-        $"--device: '{name}'; expected auto, cpu or cuda:N.", Assert.Throws<UserException>(() => Devices.Choose(name)).Message);
+        $"--device: '{name}'; expected auto, cpu or cuda:N.",
+        Assert.Throws<UserException>(() => Devices.Choose(name)).Message);
 
     [Fact]
     public void A_gpu_that_is_not_there_is_refused()
     {
         var message = Assert.Throws<UserException>(() => Devices.Choose("cuda:99")).Message;
         Assert.StartsWith(
-            torch.cuda.is_available() ? "--device: cuda:99; expected cuda:0" : "--device cuda:99: no CUDA device is usable here (libtorch ",
+            torch.cuda.is_available() ? "--device: cuda:99; expected cuda:0"
+                : "--device cuda:99: no CUDA device is usable here (libtorch ",
             message, StringComparison.Ordinal);
     }
 

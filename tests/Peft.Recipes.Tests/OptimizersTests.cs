@@ -19,7 +19,8 @@ public sealed class OptimizersTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     /// <summary>
-    /// Ten AdamW losses of Hugging Face PEFT, through the real loop, loss and optimizer. The learning rate is so high for this
+    /// Ten AdamW losses of Hugging Face PEFT, through the real loop, loss and optimizer. The learning rate is so high
+    /// for this
     /// model that rounding alone moves the last losses: the first six are held to 1e-4, the rest to 1e-2.
     /// </summary>
     [Fact]
@@ -31,16 +32,20 @@ public sealed class OptimizersTests : IDisposable
         var expected = trace.GetProperty("losses").EnumerateArray().Select(loss => loss.GetDouble()).ToList();
         var options = new TrainingOptions
         {
-            PerDeviceTrainBatchSize = 2, Seed = 1, MaxSteps = expected.Count, LrSchedulerType = "constant", MaxGradNorm = 0, SaveSteps = 0,
-            LearningRate = trace.GetProperty("lr").GetDouble(), WeightDecay = trace.GetProperty("weight_decay").GetDouble(),
-            AdamBeta1 = trace.GetProperty("betas")[0].GetDouble(), AdamBeta2 = trace.GetProperty("betas")[1].GetDouble(),
+            PerDeviceTrainBatchSize = 2, Seed = 1, MaxSteps = expected.Count, LrSchedulerType = "constant",
+            MaxGradNorm = 0, SaveSteps = 0,
+            LearningRate = trace.GetProperty("lr").GetDouble(),
+            WeightDecay = trace.GetProperty("weight_decay").GetDouble(),
+            AdamBeta1 = trace.GetProperty("betas")[0].GetDouble(),
+            AdamBeta2 = trace.GetProperty("betas")[1].GetDouble(),
             AdamEpsilon = trace.GetProperty("eps").GetDouble(),
         };
         using var data = GoldenRows(golden);
         using var model = ModelLoader.Load(golden, ScalarType.Float32, torch.CPU);
         var adapted = Bundle.Open(Path.Combine(golden, "adapter")).Attach(model);
         var sink = new Losses();
-        var trainable = new AdapterTrainable(new BundleContents { Adapted = adapted, Base = new BaseIdentity("golden", "0") });
+        var trainable = new AdapterTrainable(
+            new BundleContents { Adapted = adapted, Base = new BaseIdentity("golden", "0") });
         var run = TrainingRun.Of(trainable, data, options, _folder["out"], torch.CPU, "") with { Sinks = [sink] };
         using var optimizer = run.Optimizer;
 
@@ -87,12 +92,15 @@ public sealed class OptimizersTests : IDisposable
     {
         var file = SafetensorsFile.Open(Path.Combine(golden, "expected.safetensors"));
         var entry = file.Entries["ids"];
-        var ids = Enumerable.Range(0, (int)(entry.ByteCount / 8)).Select(i => BitConverter.ToInt64(file.ReadBytes("ids"), i * 8));
+        var ids = Enumerable.Range(0,
+            (int)(entry.ByteCount / 8)).Select(i => BitConverter.ToInt64(file.ReadBytes("ids"), i * 8));
         var rows = ids.Chunk((int)entry.Shape[1]).Select(row => $"{{\"t\": \"{string.Join(' ', row)}\"}}");
         File.WriteAllLines(_folder["rows.jsonl"], rows);
-        var set = new DataSetOptions { Name = "rows", Files = [_folder["rows.jsonl"]], Answer = TextTemplate.Parse("{t}") };
+        var set = new DataSetOptions { Name = "rows", Files = [_folder["rows.jsonl"]],
+            Answer = TextTemplate.Parse("{t}") };
         return TrainingData.Open(
-            new DataOptions { Train = [set], MaxLength = (int)entry.Shape[1], AddEos = false }, TextEncoder.Of(NumberTokenizer.Of(96)),
+            new DataOptions { Train = [set], MaxLength = (int)entry.Shape[1], AddEos = false },
+            TextEncoder.Of(NumberTokenizer.Of(96)),
             _folder.Path);
     }
 

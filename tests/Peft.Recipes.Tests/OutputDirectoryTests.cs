@@ -27,14 +27,17 @@ public sealed class OutputDirectoryTests : IDisposable
     public void A_directory_that_is_not_empty_is_refused_by_what_it_holds_and_nothing_is_touched()
     {
         _folder.Write("out/notes.txt", "mine");
-        Assert.Equal($"{Out}: is not empty, and holds no run. Choose another directory with --output.", Message(null, false));
+        Assert.Equal($"{Out}: is not empty, and holds no run. Choose another directory with --output.",
+            Message(null, false));
         Checkpoint(7);
         Assert.Equal(
-            $"{Out}: holds an unfinished run, saved at step 7. Continue it with --resume auto, replace it with --overwrite, "
+            $"{Out}: holds an unfinished run, saved at step 7. Continue it with --resume auto, replace it with "
+            + $"--overwrite, "
             + "or choose another directory with --output.", Message(null, false));
         _folder.Write("out/bundle.json", "{}");
         Assert.Equal(
-            $"{Out}: holds the result of an earlier run. Replace it with --overwrite, or choose another directory with --output.",
+            $"{Out}: holds the result of an earlier run. Replace it with --overwrite, or choose another directory with "
+            + $"--output.",
             Message(null, false));
         Assert.Equal("mine", File.ReadAllText(_folder["out/notes.txt"]));
     }
@@ -42,7 +45,9 @@ public sealed class OutputDirectoryTests : IDisposable
     [Fact]
     public void Overwriting_removes_results_and_reports_of_the_bundle_before()
     {
-        foreach (var name in new[] { "bundle.json", "evaluation/results.json", "evaluation/examples.parquet", "report/report.html" })
+        foreach (
+            var name in new[] { "bundle.json", "evaluation/results.json", "evaluation/examples.parquet",
+            "report/report.html" })
             _folder.Write($"out/{name}", "{}");
         OutputDirectory.Decide(Out, null, true).Prepare().Dispose();
         Assert.Empty(Directory.GetFileSystemEntries(Out));
@@ -54,7 +59,8 @@ public sealed class OutputDirectoryTests : IDisposable
         foreach (var name in new[] { "bundle.json", "evaluation/mine.txt", "report/pages.html", "report/photo.jpg" })
             _folder.Write($"out/{name}", "{}");
         OutputDirectory.Decide(Out, null, true).Prepare().Dispose();
-        Assert.Equal(["evaluation", "report"], Directory.GetFileSystemEntries(Out).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Equal(["evaluation", "report"],
+            Directory.GetFileSystemEntries(Out).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
 
     [Fact]
@@ -65,7 +71,8 @@ public sealed class OutputDirectoryTests : IDisposable
         var error = Assert.Throws<FileOperationException>(() => directory.RequireSpace(1L << 60));
         Assert.True(error.IsFull);
         Assert.Matches(
-            $"^{Regex.Escape(Out)}: [0-9,.]+ MB free, and result, checkpoints and metrics take about 1,099,511,627,776.0 MB. "
+            $"^{Regex.Escape(Out)}: [0-9,.]+ MB free, and result, checkpoints and metrics take about "
+            + $"1,099,511,627,776.0 MB. "
             + "Free some space or choose another output.$", error.Message);
         Assert.False(Directory.Exists(Out));
     }
@@ -74,7 +81,9 @@ public sealed class OutputDirectoryTests : IDisposable
     public void Overwriting_removes_what_a_run_left_and_nothing_else()
     {
         Checkpoint(3);
-        foreach (var name in new[] { "bundle.json", "adapter_config.json", "adapter_model.safetensors", "README.md", "recipe.resolved.yaml",
+        foreach (
+            var name in new[] { "bundle.json", "adapter_config.json", "adapter_model.safetensors", "README.md",
+            "recipe.resolved.yaml",
             "metrics.jsonl", "results.json", "evaluation.json", "events/e", ".next/bundle.json" })
             _folder.Write($"out/{name}", "{}");
         _folder.Write("out/notes.txt", "mine");
@@ -84,7 +93,8 @@ public sealed class OutputDirectoryTests : IDisposable
         Assert.Equal(13, Directory.GetFiles(Out, "*", SearchOption.AllDirectories).Length);
         directory.Prepare().Dispose();
 
-        Assert.Equal(["checkpoint-mine", "notes.txt"], Directory.GetFileSystemEntries(Out).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Equal(["checkpoint-mine", "notes.txt"],
+            Directory.GetFileSystemEntries(Out).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
 
     [Fact]
@@ -139,16 +149,19 @@ public sealed class OutputDirectoryTests : IDisposable
     {
         Checkpoint(4);
         var directory = OutputDirectory.Decide(_folder["other"], _folder["out/checkpoint-4"], false);
-        Assert.Equal((_folder["other"], new CheckpointRef(4, _folder["out/checkpoint-4"])), (directory.Path, directory.Resume));
+        Assert.Equal((_folder["other"], new CheckpointRef(4, _folder["out/checkpoint-4"])),
+            (directory.Path, directory.Resume));
     }
 
     [Fact]
     public void A_checkpoint_that_is_none_is_refused() => Assert.Equal(
-        $"{_folder.Path}: no trainer_state.json in it. Name a checkpoint-N directory, or use --resume auto.", Message(_folder.Path, false));
+        $"{_folder.Path}: no trainer_state.json in it. Name a checkpoint-N directory, or use --resume auto.",
+        Message(_folder.Path, false));
 
     [Fact]
     public void Resume_and_overwrite_contradict_each_other() => Assert.Equal(
-        "--resume: given with --overwrite; expected one of the two. --resume continues what is there, --overwrite removes it.", Message("auto", true));
+        "--resume: given with --overwrite; expected one of the two. --resume continues what is there, --overwrite "
+        + "removes it.", Message("auto", true));
 
     [Theory]
     [InlineData(null, false)]
@@ -163,14 +176,16 @@ public sealed class OutputDirectoryTests : IDisposable
     [Theory]
     [InlineData(null, true)]
     [InlineData("auto", false)]
-    public void A_directory_that_another_run_is_writing_is_refused_and_nothing_is_touched(string? resume, bool overwrite)
+    public void A_directory_that_another_run_is_writing_is_refused_and_nothing_is_touched(string? resume,
+        bool overwrite)
     {
         _folder.Write("out/metrics.jsonl", "mine");
         var second = OutputDirectory.Decide(Out, resume, overwrite);
         using (OutputDirectory.Decide(Out, "auto", false).Prepare())
         {
             _folder.Write("out/metrics.jsonl", "the first one's");
-            const string Message = ": another run is writing here now. Wait until it ends, or choose another directory with --output.";
+            const string Message =
+                ": another run is writing here now. Wait until it ends, or choose another directory with --output.";
             Assert.Equal(Out + Message, Assert.Throws<UserException>(() => OutputDirectory.RequireFree(Out)).Message);
             Assert.Equal(Out + Message, Assert.Throws<UserException>(second.Prepare).Message);
             Assert.Equal("the first one's", File.ReadAllText(_folder["out/metrics.jsonl"]));
@@ -186,8 +201,10 @@ public sealed class OutputDirectoryTests : IDisposable
         using (OutputDirectory.Decide(Out, null, false).Prepare())
             Checkpoint(3);
 
-        Assert.Contains("holds an unfinished run, saved at step 3", Assert.Throws<UserException>(fresh.Prepare).Message, StringComparison.Ordinal);
-        Assert.Equal($"{Out}: another run has just written a checkpoint here. Start again.", Assert.Throws<UserException>(resumed.Prepare).Message);
+        Assert.Contains("holds an unfinished run, saved at step 3",
+            Assert.Throws<UserException>(fresh.Prepare).Message, StringComparison.Ordinal);
+        Assert.Equal($"{Out}: another run has just written a checkpoint here. Start again.",
+            Assert.Throws<UserException>(resumed.Prepare).Message);
         Assert.Single(new CheckpointStore(Out).All());
     }
 
@@ -195,7 +212,9 @@ public sealed class OutputDirectoryTests : IDisposable
     public void Preparing_removes_what_a_crash_left_half_written()
     {
         Checkpoint(3);
-        foreach (var name in new[] { "checkpoint-4.tmp-77/adapter_config.json", ".next.tmp-77/bundle.json", "metrics.jsonl.tmp-77-5" })
+        foreach (
+            var name in new[] { "checkpoint-4.tmp-77/adapter_config.json", ".next.tmp-77/bundle.json",
+            "metrics.jsonl.tmp-77-5" })
             _folder.Write($"out/{name}", "half");
         OutputDirectory.Decide(Out, "auto", false).Prepare().Dispose();
         Assert.Equal(["checkpoint-3"], Directory.GetFileSystemEntries(Out).Select(Path.GetFileName));
@@ -205,7 +224,8 @@ public sealed class OutputDirectoryTests : IDisposable
     public void A_place_that_cannot_be_written_is_a_user_error()
     {
         _folder.Write("file", "");
-        var error = Assert.Throws<UserException>(() => OutputDirectory.Decide(_folder["file/out"], null, false).Prepare());
+        var error =
+            Assert.Throws<UserException>(() => OutputDirectory.Decide(_folder["file/out"], null, false).Prepare());
         Assert.StartsWith($"{_folder["file/out"]}: cannot be written (", error.Message, StringComparison.Ordinal);
         Assert.EndsWith("). Choose another directory with --output.", error.Message, StringComparison.Ordinal);
     }
@@ -216,6 +236,7 @@ public sealed class OutputDirectoryTests : IDisposable
     private void Checkpoint(int step)
     {
         Directory.CreateDirectory(_folder[$"out/checkpoint-{step}"]);
-        TrainerStateFile.Write(_folder[$"out/checkpoint-{step}"], new(TrainingState.Start with { Step = step }, 20, "a: 1\n"));
+        TrainerStateFile.Write(_folder[$"out/checkpoint-{step}"],
+            new(TrainingState.Start with { Step = step }, 20, "a: 1\n"));
     }
 }

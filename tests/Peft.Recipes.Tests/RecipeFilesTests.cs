@@ -9,10 +9,12 @@ public sealed class RecipeFilesTests
 {
     private static string Folder => Path.Combine(SharedAssets.Repository, "recipes");
 
-    public static TheoryData<string> Recipes => [.. Directory.GetFiles(Folder, "*.yaml").Select(f => Path.GetFileName(f)).Order(StringComparer.Ordinal)];
+    public static TheoryData<string> Recipes =>
+        [.. Directory.GetFiles(Folder, "*.yaml").Select(f => Path.GetFileName(f)).Order(StringComparer.Ordinal)];
 
     public static TheoryData<string> Fragments =>
-        [.. Directory.GetFiles(Path.Combine(Folder, "base"), "*.yaml").Select(f => Path.GetFileName(f)).Order(StringComparer.Ordinal)];
+        [.. Directory.GetFiles(Path.Combine(Folder, "base"),
+            "*.yaml").Select(f => Path.GetFileName(f)).Order(StringComparer.Ordinal)];
 
     [Theory]
     [MemberData(nameof(Recipes))]
@@ -33,6 +35,7 @@ public sealed class RecipeFilesTests
         Assert.NotEqual(0, RecipeLoader.Load(Path.Combine(Folder, "base", name), []).Count);
         Assert.Contains(
             Directory.GetFiles(Folder, "*.yaml", SearchOption.AllDirectories),
-            file => File.ReadLines(file).Any(line => line.StartsWith("extends:", StringComparison.Ordinal) && line.Contains(name, StringComparison.Ordinal)));
+            file => File.ReadLines(file).Any(line => line.StartsWith("extends:", StringComparison.Ordinal)
+                && line.Contains(name, StringComparison.Ordinal)));
     }
 }

@@ -16,10 +16,14 @@ public sealed class RecipeTests : IDisposable
     {
         var recipe = Load(TinyProject.Mixture);
 
-        Assert.Equal(("r", Recipe.Adapter, "base", "adapters/r"), (recipe.Name, recipe.Method, recipe.Model.Directory, recipe.OutputDir));
-        Assert.Equal((2, 4, 0.1), (recipe.AdapterOptions!.R, recipe.AdapterOptions.Experts.Count, recipe.AdapterOptions.LoraDropout));
+        Assert.Equal(("r", Recipe.Adapter, "base", "adapters/r"),
+            (recipe.Name, recipe.Method, recipe.Model.Directory, recipe.OutputDir));
+        Assert.Equal((2, 4, 0.1),
+            (recipe.AdapterOptions!.R, recipe.AdapterOptions.Experts.Count, recipe.AdapterOptions.LoraDropout));
         Assert.Equal(2, Assert.IsType<TopKRouterOptions>(recipe.AdapterOptions.Router).TopK);
-        Assert.Equal(("copy", 32, 8, "copy"), (recipe.Data.Train[0].Name, recipe.Data.MaxLength, recipe.Training.MaxSteps, recipe.Evaluation.Tasks[0].Name));
+        Assert.Equal(("copy", 32, 8, "copy"),
+            (recipe.Data.Train[0].Name, recipe.Data.MaxLength, recipe.Training.MaxSteps,
+            recipe.Evaluation.Tasks[0].Name));
         Assert.Empty(recipe.ExpertsFrom);
     }
 
@@ -69,19 +73,21 @@ public sealed class RecipeTests : IDisposable
               line 15  training.max_steps        -5; expected a whole number of at least 0.
               line 19  evaluation.tasks[0].task  'copy'; expected the task of a data set under data.eval. Add the data set: data.eval is empty.
               line 1  modell                     unknown key. Did you mean model?
-              line 7  adapter.learning_rate      unknown key here. It belongs at training.learning_rate: move it there.
+              line 7  adapter.learning_rate      unknown key. It belongs at training.learning_rate: move it there.
               line 16  training.max_step         unknown key. Did you mean max_steps?
             """, error.Message);
     }
 
     [Fact]
     public void A_router_cannot_choose_more_experts_than_there_are() => Assert.Equal(
-        $"{_folder["r.yaml"]} has 1 fault:\n  --set adapter.router.top_k=5  adapter.router.top_k  5; expected a whole number from 1 to 4.",
+        $"{_folder["r.yaml"]} has 1 fault:\n  --set adapter.router.top_k=5  adapter.router.top_k  5; expected a whole "
+        + $"number from 1 to 4.",
         Assert.Throws<FaultsException>(() => Load(TinyProject.Mixture, "adapter.router.top_k=5")).Message);
 
     [Fact]
     public void An_adapter_section_contradicts_method_full() => Assert.Equal(
-        $"{_folder["r.yaml"]} has 1 fault:\n  line 15  adapter  given with method: full; expected no adapter section. Remove it, or write method: adapter.",
+        $"{_folder["r.yaml"]} has 1 fault:\n  line 15  adapter  given with method: full; expected no adapter section. "
+        + $"Remove it, or write method: adapter.",
         Assert.Throws<FaultsException>(() => Load(TinyProject.Full + "adapter:\n  r: 8\n")).Message);
 
     [Fact]
@@ -97,7 +103,8 @@ public sealed class RecipeTests : IDisposable
     [Theory]
     [InlineData("method=lora", "method: 'lora'; expected adapter or full.")]
     [InlineData("model=5", "model: 5; expected a section of keys.")]
-    [InlineData("model.from_config=base", "model.from_config: unknown key; expected model_name_or_path, tokenizer or dtype.")]
+    [InlineData("model.from_config=base",
+        "model.from_config: unknown key; expected model_name_or_path, tokenizer or dtype.")]
     [InlineData("model.dtype=int8", "model.dtype: 'int8'; expected auto, float32, bfloat16, float16 or float64.")]
     [InlineData("training=[1]", "training: a list of 1 item; expected a section of keys.")]
     [InlineData("data.train=rows.jsonl", "data.train: 'rows.jsonl'; expected a list of sections.")]
@@ -105,8 +112,10 @@ public sealed class RecipeTests : IDisposable
     public void A_wrong_value_is_a_fault_at_its_key(string setting, string fault)
     {
         var error = Assert.Throws<FaultsException>(() => Load(TinyProject.Mixture, setting));
-        Assert.Contains(error.Items, item => item.ToString().StartsWith($"--set {setting}  {fault}", StringComparison.Ordinal)
-            || setting.StartsWith("extends", StringComparison.Ordinal) && item.Place.EndsWith("extends", StringComparison.Ordinal));
+        Assert.Contains(error.Items,
+            item => item.ToString().StartsWith($"--set {setting}  {fault}", StringComparison.Ordinal)
+            || setting.StartsWith("extends", StringComparison.Ordinal)
+            && item.Place.EndsWith("extends", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -114,7 +123,8 @@ public sealed class RecipeTests : IDisposable
     {
         var error = Assert.Throws<FaultsException>(() => Load(TinyProject.Full, "model.model_name_or_path=base"));
         Assert.Equal(
-            $"{_folder["r.yaml"]} has 1 fault:\n  line 3  model.from_config  given beside model_name_or_path; expected one of the two.",
+            $"{_folder["r.yaml"]} has 1 fault:\n  line 3  model.from_config  given beside model_name_or_path; expected "
+            + $"one of the two.",
             error.Message);
     }
 
@@ -143,16 +153,21 @@ public sealed class RecipeTests : IDisposable
     public void The_resolved_recipe_of_unusual_values_reads_as_itself()
     {
         var text = TinyProject.Mixture
-            .Replace("limit: 4,", "limit: 4, weight: 0.5, filter: \"p != ': # \\\"'\", columns: {n: \"'8'\", \"a b\": x}, task: '8',", StringComparison.Ordinal)
+            .Replace("limit: 4,",
+            "limit: 4, weight: 0.5, filter: \"p != ': # \\\"'\", columns: {n: \"'8'\", \"a b\": x}, task: '8',",
+            StringComparison.Ordinal)
             .Replace("{task: copy,", "{task: '8',", StringComparison.Ordinal)
-            .Replace("r: 2\n", "r: 2\n  rank_pattern: {\"layers\\\\.0\\\\..*\": 4}\n  init_lora_weights: true\n", StringComparison.Ordinal);
-        var first = Load(text, "training.learning_rate=1e-5", "output_dir='a: b'", "data.seed=3", "adapter.router.kind=hard");
+            .Replace("r: 2\n", "r: 2\n  rank_pattern: {\"layers\\\\.0\\\\..*\": 4}\n  init_lora_weights: true\n",
+            StringComparison.Ordinal);
+        var first = Load(text, "training.learning_rate=1e-5", "output_dir='a: b'", "data.seed=3",
+            "adapter.router.kind=hard");
         var resolved = ConfigText.ToYaml(first.Resolved);
         var second = Recipe.Load(_folder.Write("resolved.yaml", resolved), []);
 
         Assert.Equal(resolved, ConfigText.ToYaml(second.Resolved));
         Assert.Equal("p != ': # \"'", second.Data.Eval[0].Filter!.Text);
-        Assert.Equal(["n = '8'", "a b = x"], second.Data.Eval[0].Columns.Select(column => $"{column.Key} = {column.Value.Text}"));
+        Assert.Equal(["n = '8'", "a b = x"],
+            second.Data.Eval[0].Columns.Select(column => $"{column.Key} = {column.Value.Text}"));
         Assert.Equal("8", second.Data.Eval[0].Task);
         Assert.Equal((1e-5, "a: b"), (second.Training.LearningRate, second.OutputDir));
         Assert.Equal(4, Assert.Single(second.AdapterOptions!.RankPattern).Value);
@@ -173,18 +188,23 @@ public sealed class RecipeTests : IDisposable
         { "per_device_train_batch_size", "5", false }, { "per_device_eval_batch_size", "5", true },
         { "gradient_accumulation_steps", "2", false }, { "max_steps", "9", false }, { "num_train_epochs", "2", false },
         { "learning_rate", "0.5", false }, { "lr_scheduler_type", "linear", false }, { "warmup_ratio", "0.5", false },
-        { "warmup_steps", "3", false }, { "min_lr_ratio", "0.5", false }, { "optim", "sgd", false }, { "adam_beta1", "0.5", false },
-        { "adam_beta2", "0.5", false }, { "adam_epsilon", "0.5", false }, { "weight_decay", "0.5", false }, { "momentum", "0.5", false },
-        { "max_grad_norm", "0.5", false }, { "seed", "7", false }, { "logging_steps", "7", true }, { "save_steps", "7", true },
+        { "warmup_steps", "3", false }, { "min_lr_ratio", "0.5", false }, { "optim", "sgd", false },
+        { "adam_beta1", "0.5", false },
+        { "adam_beta2", "0.5", false }, { "adam_epsilon", "0.5", false }, { "weight_decay", "0.5", false },
+        { "momentum", "0.5", false },
+        { "max_grad_norm", "0.5", false }, { "seed", "7", false }, { "logging_steps", "7", true },
+        { "save_steps", "7", true },
         { "save_total_limit", "7", true }, { "eval_steps", "7", false }, { "load_best_model_at_end", "true", false },
-        { "early_stopping_patience", "7", false }, { "early_stopping_threshold", "0.5", false }, { "report_to", "none", true }, { "on_non_finite", "skip", true }, { "gradient_checkpointing", "true", true },
+        { "early_stopping_patience", "7", false }, { "early_stopping_threshold", "0.5", false },
+        { "report_to", "none", true }, { "on_non_finite", "skip", true }, { "gradient_checkpointing", "true", true },
     };
 
     [Theory]
     [MemberData(nameof(TrainingKeys))]
     public void Only_what_changes_no_number_may_differ_on_resume(string key, string value, bool free)
     {
-        var (before, after) = (Load(TinyProject.Mixture).Identity(), Load(TinyProject.Mixture, $"training.{key}={value}").Identity());
+        var (before, after) = (Load(TinyProject.Mixture).Identity(),
+            Load(TinyProject.Mixture, $"training.{key}={value}").Identity());
         Assert.Equal(free, before == after);
     }
 
@@ -192,7 +212,8 @@ public sealed class RecipeTests : IDisposable
     public void Every_training_key_is_in_the_table_above()
     {
         var keys = ((ConfigMap)Load(TinyProject.Mixture).Resolved["training"]!).Keys;
-        Assert.Equal(keys.Order(StringComparer.Ordinal), TrainingKeys.Select(row => (string)row[0]).Order(StringComparer.Ordinal));
+        Assert.Equal(keys.Order(StringComparer.Ordinal),
+            TrainingKeys.Select(row => (string)row[0]).Order(StringComparer.Ordinal));
     }
 
     [Theory]
@@ -207,5 +228,6 @@ public sealed class RecipeTests : IDisposable
     public void The_other_sections_belong_to_the_identity_but_for_output_and_evaluation(string setting, bool free) =>
         Assert.Equal(free, Load(TinyProject.Mixture).Identity() == Load(TinyProject.Mixture, setting).Identity());
 
-    private Recipe Load(string text, params string[] overrides) => Recipe.Load(_folder.Write("r.yaml", text), overrides);
+    private Recipe Load(string text, params string[] overrides) =>
+        Recipe.Load(_folder.Write("r.yaml", text), overrides);
 }

@@ -33,7 +33,8 @@ public sealed class RunTests : IDisposable
         Assert.False(File.Exists(Folder[$"resumed/{weights}"]));
         // Keys that change no number may have changed.
         var second = _project.Train(
-            _project.Load(text, packing, "training.save_steps=2", "training.logging_steps=1", "training.gradient_checkpointing=true"),
+            _project.Load(text, packing, "training.save_steps=2", "training.logging_steps=1",
+                "training.gradient_checkpointing=true"),
             "resumed", resume: "auto");
 
         Assert.Equal(straight.Losses, first.Losses.Concat(second.Losses));
@@ -53,7 +54,8 @@ public sealed class RunTests : IDisposable
 
         _project.Train(other, "out", resume: "auto");
         OwnBundle.Open(Folder["out"]);
-        Assert.Contains("logging_steps: 3", File.ReadAllText(Folder["out/recipe.resolved.yaml"]), StringComparison.Ordinal);
+        Assert.Contains("logging_steps: 3", File.ReadAllText(Folder["out/recipe.resolved.yaml"]),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -63,7 +65,8 @@ public sealed class RunTests : IDisposable
         _project.Train(recipe, "out");
 
         Assert.Equal(
-            ["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json", "metrics.jsonl", "recipe.resolved.yaml"],
+            ["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json", "metrics.jsonl",
+                "recipe.resolved.yaml"],
             Directory.GetFiles(Folder["out"]).Select(Path.GetFileName).Order(StringComparer.Ordinal));
         using var loaded = LoadedModel.Open(Folder["base"], Folder["out"], "float32", torch.CPU);
         using var bare = LoadedModel.Open(Folder["base"], null, "float32", torch.CPU);
@@ -96,8 +99,10 @@ public sealed class RunTests : IDisposable
 
         var results = run.Measure(_ => { })!;
 
-        Assert.Equal([("base", 0L), ("out", run.TrainableParameters)], results.Subjects.Select(s => (s.Name, s.TrainableParameters)));
-        Assert.Equal(("copy", "char_error_rate", 3), (results.Tasks[0].Name, results.Tasks[0].Main.Name, results.Tasks[0].Rows));
+        Assert.Equal([("base", 0L), ("out", run.TrainableParameters)],
+            results.Subjects.Select(s => (s.Name, s.TrainableParameters)));
+        Assert.Equal(("copy", "char_error_rate", 3),
+            (results.Tasks[0].Name, results.Tasks[0].Main.Name, results.Tasks[0].Rows));
         Assert.Equal(Sha256.OfFile(Folder["out/bundle.json"]), results.Subjects[1].Fingerprint);
         Assert.Equal(ResultsFile.ToJson(results), File.ReadAllText(Folder["out/results.json"]));
         Assert.Single(results.Comparisons);
@@ -116,12 +121,17 @@ public sealed class RunTests : IDisposable
         Assert.Equal("one", run.Baselines().Single().Name);
         run.Train(new StopRequest());
         var results = run.Measure(_ => { })!;
-        Assert.Equal([("base", "base"), ("one", "recorded"), ("out", "adapter")], results.Subjects.Select(s => (s.Name, s.Kind)));
-        Assert.Equal((0.25, null), (results.ScoreOf("one", "copy", "char_error_rate")!.Value, results.ScoreOf("one", "copy", "char_error_rate")!.Low));
+        Assert.Equal([("base", "base"), ("one", "recorded"), ("out", "adapter")],
+            results.Subjects.Select(s => (s.Name, s.Kind)));
+        Assert.Equal((0.25, null),
+            (results.ScoreOf("one", "copy", "char_error_rate")!.Value,
+            results.ScoreOf("one", "copy", "char_error_rate")!.Low));
 
         using var other = _project.Build(
-            _project.Load(TinyProject.Mixture, "evaluation.baselines=[{name: two, results: results/two.json}]"), "other");
-        Assert.StartsWith("results/two.json: no such file", Assert.Throws<UserException>(() => other.Baselines()).Message, StringComparison.Ordinal);
+            _project.Load(TinyProject.Mixture, "evaluation.baselines=[{name: two, results: results/two.json}]"),
+            "other");
+        Assert.StartsWith("results/two.json: no such file",
+            Assert.Throws<UserException>(() => other.Baselines()).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -129,10 +139,12 @@ public sealed class RunTests : IDisposable
     {
         _project.Train(_project.Load(TinyProject.Mixture), "out", stopAfter: 2);
         var error = Assert.Throws<UserException>(
-            () => _project.Train(_project.Load(TinyProject.Mixture, "training.learning_rate=0.5", "adapter.r=4"), "out", resume: "auto"));
+            () => _project.Train(_project.Load(TinyProject.Mixture, "training.learning_rate=0.5", "adapter.r=4"),
+                "out", resume: "auto"));
 
         Assert.Equal(
-            $"{Folder["out/checkpoint-2"]}: written by another recipe. Continue with that recipe, or train again with --overwrite.\n"
+            $"{Folder["out/checkpoint-2"]}: written by another recipe. Continue with that recipe, or train again with "
+            + $"--overwrite.\n"
             + "  checkpoint: r: 2\n  checkpoint: lora_alpha: 4.0\n  checkpoint: learning_rate: 0.02\n"
             + "  recipe:     r: 4\n  recipe:     lora_alpha: 8.0\n  recipe:     learning_rate: 0.5", error.Message);
     }
@@ -149,7 +161,8 @@ public sealed class RunTests : IDisposable
     public void A_longer_row_than_the_model_takes_is_refused_and_a_token_that_no_row_uses_is_not()
     {
         Folder.Write("small/config.json", File.ReadAllText(Folder["base/config.json"])
-            .Replace("264", "240", StringComparison.Ordinal).Replace("\"max_position_embeddings\": 64", "\"max_position_embeddings\": 16", StringComparison.Ordinal));
+            .Replace("264", "240", StringComparison.Ordinal).Replace("\"max_position_embeddings\": 64",
+            "\"max_position_embeddings\": 16", StringComparison.Ordinal));
         var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(
             TinyProject.Full, "model.from_config=small", "model.tokenizer=base")));
 
@@ -166,11 +179,11 @@ public sealed class RunTests : IDisposable
         var text = TinyProject.Mixture.Replace("rows.jsonl, limit", "nothing.csv, limit", StringComparison.Ordinal)
             .Replace("files: rows.jsonl", "files: row.jsonl", StringComparison.Ordinal);
         var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(text)));
-        var looked = $"ooked in {Directory.GetCurrentDirectory()}, {Folder.Path}, /tmp and /.";
+        var looked = $"Looked in {Directory.GetCurrentDirectory()}, {Folder.Path}, /tmp and /.";
         Assert.Equal(
-            $"{Folder["r.yaml"]} has 2 faults:\n"
-            + $"  data.train[0].files  'row.jsonl', which does not exist. Did you mean rows.jsonl? L{looked}\n"
-            + $"  data.eval[0].files   'nothing.csv', which does not exist. L{looked}", error.Message);
+            "the data section has 2 faults:\n"
+            + $"  data.train[0].files  row.jsonl does not exist. Did you mean {Folder["rows.jsonl"]}? {looked}\n"
+            + $"  data.eval[0].files   nothing.csv does not exist. {looked}", error.Message);
     }
 
     [Fact]
@@ -178,17 +191,21 @@ public sealed class RunTests : IDisposable
     {
         using var run = _project.Build(_project.Load(TinyProject.Mixture, "training.save_steps=2"));
         run.Train(new StopRequest());
-        var written = new DirectoryInfo(Folder["out"]).EnumerateFiles("*", SearchOption.AllDirectories).Sum(file => file.Length);
+        var written = new DirectoryInfo(Folder["out"]).EnumerateFiles("*",
+            SearchOption.AllDirectories).Sum(file => file.Length);
         Assert.InRange(run.DiskBytes, written / 2, written * 2);
     }
 
     [Fact]
     public void An_end_of_text_beyond_the_embedding_is_refused()
     {
-        var config = System.Text.RegularExpressions.Regex.Replace(File.ReadAllText(Folder["base/config.json"]), "\"eos_token_id\": *[0-9]+", "\"eos_token_id\": 5000");
+        var config = System.Text.RegularExpressions.Regex.Replace(File.ReadAllText(Folder["base/config.json"]),
+            "\"eos_token_id\": *[0-9]+", "\"eos_token_id\": 5000");
         Assert.Contains("5000", config, StringComparison.Ordinal);
         Folder.Write("small/config.json", config);
-        var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(TinyProject.Full, "model.from_config=small", "model.tokenizer=base")));
+        var error =
+            Assert.Throws<FaultsException>(() => _project.Build(
+            _project.Load(TinyProject.Full, "model.from_config=small", "model.tokenizer=base")));
         Assert.Equal(
             """
             the model's tokenizer has 1 fault:
@@ -199,14 +216,19 @@ public sealed class RunTests : IDisposable
     [Fact]
     public void A_task_that_no_held_out_row_has_is_refused_before_training()
     {
-        File.WriteAllText(Folder["rows.jsonl"], "{\"p\": \"a\", \"a\": \"b\", \"kind\": \"copy\"}\n{\"p\": \"b\", \"a\": \"b\", \"kind\": \"same\"}\n");
-        var text = TinyProject.Mixture.Replace("name: copy,", "name: copy, task_column: kind,", StringComparison.Ordinal);
+        File.WriteAllText(Folder["rows.jsonl"],
+            "{\"p\": \"a\", \"a\": \"b\", \"kind\": \"copy\"}\n{\"p\": \"b\", \"a\": \"b\", \"kind\": \"same\"}\n");
+        var text = TinyProject.Mixture.Replace("name: copy,", "name: copy, task_column: kind,",
+            StringComparison.Ordinal);
         using (_project.Build(_project.Load(text, "evaluation.tasks=[{task: same}, {task: copy}]")))
         {
         }
-        var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(text, "evaluation.tasks=[{task: other}]")));
+        var error =
+            Assert.Throws<FaultsException>(() => _project.Build(
+            _project.Load(text, "evaluation.tasks=[{task: other}]")));
         Assert.Equal(
-            $"{Folder["r.yaml"]} has 1 fault:\n  evaluation.tasks  'other'; expected a task of held-out rows: copy or same.", error.Message);
+            $"{Folder["r.yaml"]} has 1 fault:\n  evaluation.tasks  'other'; expected a task of held-out rows: copy or "
+            + $"same.", error.Message);
     }
 
     [Fact]
@@ -234,11 +256,13 @@ public sealed class RunTests : IDisposable
     {
         var estimates = new[] { 1, 2, 4 }.Select(batch =>
         {
-            using var run = _project.Build(_project.Load(TinyProject.Mixture, $"training.per_device_train_batch_size={batch}"));
+            using var run = _project.Build(
+                _project.Load(TinyProject.Mixture, $"training.per_device_train_batch_size={batch}"));
             // Values, gradients and AdamW's two: four times.
             var estimate = MemoryEstimate.Of(run);
             Assert.Equal(run.TrainableParameters * 4 * sizeof(float), estimate.Trained);
-            Assert.Equal(run.Trainable.Model.BaseParameters.Sum(p => p.Parameter.numel()) * sizeof(float), estimate.Base);
+            Assert.Equal(run.Trainable.Model.BaseParameters.Sum(p => p.Parameter.numel()) * sizeof(float),
+                estimate.Base);
             return estimate;
         }).ToList();
 
@@ -246,9 +270,12 @@ public sealed class RunTests : IDisposable
         Assert.Equal(2 * estimates[0].Activations, estimates[1].Activations);
         Assert.Equal(4 * estimates[0].Activations, estimates[2].Activations);
         Assert.Matches(
-            "^memory: about [0-9]+ MB at the peak: program [0-9]+ MB, base 0 MB, trainable parameters with gradients and optimizer 0 MB, "
-            + "a training step [0-9]+ MB or an evaluation batch [0-9]+ MB, whichever is larger$", estimates[0].ToString());
-        Assert.All(estimates, estimate => Assert.True(estimate.Least <= estimate.Total && estimate.Total > estimate.Program));
+            "^memory: about [0-9]+ MB at the peak: program [0-9]+ MB, base 0 MB, trainable parameters with gradients "
+            + "and optimizer 0 MB, "
+            + "a training step [0-9]+ MB or an evaluation batch [0-9]+ MB, whichever is larger$",
+            estimates[0].ToString());
+        Assert.All(estimates,
+            estimate => Assert.True(estimate.Least <= estimate.Total && estimate.Total > estimate.Program));
     }
 
     [Fact]
@@ -260,28 +287,34 @@ public sealed class RunTests : IDisposable
         estimate.RequireToFit(run, estimate.Least);
         var error = Assert.Throws<UserException>(() => estimate.RequireToFit(run, estimate.Least - 1));
         Assert.Matches(
-            "^training.per_device_train_batch_size: 8 rows, which need at least [0-9.]+ GiB; expected at most the [0-9.]+ GiB of this machine. "
-            + "Reduce it or data.max_length, set training.gradient_checkpointing: true, or use a smaller base.$", error.Message);
+            "^training.per_device_train_batch_size: 8 rows, which need at least [0-9.]+ GiB; expected at most the "
+            + "[0-9.]+ GiB of this machine. "
+            + "Reduce it or data.max_length, set training.gradient_checkpointing: true, or use a smaller base.$",
+            error.Message);
         Assert.Null(estimate.Warning(estimate.Total));
-        Assert.Matches("^this run may take [0-9.]+ GiB of memory and [0-9.]+ GiB are free: ", estimate.Warning(estimate.Total - 1));
+        Assert.Matches("^this run may take [0-9.]+ GiB of memory and [0-9.]+ GiB are free: ",
+            estimate.Warning(estimate.Total - 1));
     }
 
     [Fact]
     public void An_evaluation_batch_that_cannot_fit_is_named()
     {
         using var run = _project.Build(_project.Load(
-            TinyProject.Mixture, "training.per_device_train_batch_size=1", "training.per_device_eval_batch_size=65536"));
+            TinyProject.Mixture, "training.per_device_train_batch_size=1",
+            "training.per_device_eval_batch_size=65536"));
         var estimate = MemoryEstimate.Of(run);
         Assert.True(estimate.Evaluation > estimate.Activations);
         var error = Assert.Throws<UserException>(() => estimate.RequireToFit(run, estimate.Least - 1));
-        Assert.StartsWith("training.per_device_eval_batch_size: 65,536 rows, which need at least ", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith("training.per_device_eval_batch_size: 65,536 rows, which need at least ", error.Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
     public void Gradient_checkpointing_keeps_the_inputs_of_blocks_and_one_of_them_whole()
     {
         using var kept = _project.Build(_project.Load(TinyProject.Full));
-        using var again = _project.Build(_project.Load(TinyProject.Full, "training.gradient_checkpointing=true"), "again");
+        using var again = _project.Build(_project.Load(TinyProject.Full, "training.gradient_checkpointing=true"),
+            "again");
         // Two blocks of 64 tokens and width 16 in float32; the head is the same in both.
         const long Input = 64 * 16 * sizeof(float);
         var head = Input + 64L * sizeof(float) * kept.Trainable.Model.Config.VocabularySize;
@@ -302,6 +335,7 @@ public sealed class RunTests : IDisposable
     private static float[] Logits(CausalLanguageModel model)
     {
         using var scope = torch.NewDisposeScope();
-        return model.Forward(torch.tensor(new long[] { 5, 6, 7 }, [1, 3]), ForwardPass.ForInference()).data<float>().ToArray();
+        return model.Forward(torch.tensor(new long[] { 5, 6, 7 }, [1, 3]),
+            ForwardPass.ForInference()).data<float>().ToArray();
     }
 }

@@ -9,7 +9,8 @@ public sealed class StreamingRunTests : IDisposable
 {
     private readonly TinyProject _project = new();
     private readonly string _recipe = TinyProject.Mixture.Replace(
-        "  max_length: 32\n", "  max_length: 32\n  streaming: true\n  shuffle_buffer_size: 3\n  bucket_window: 2\n", StringComparison.Ordinal);
+        "  max_length: 32\n", "  max_length: 32\n  streaming: true\n  shuffle_buffer_size: 3\n  bucket_window: 2\n",
+        StringComparison.Ordinal);
 
     public void Dispose() => _project.Dispose();
 
@@ -28,10 +29,12 @@ public sealed class StreamingRunTests : IDisposable
     [Fact]
     public void Steps_must_be_given_where_the_number_of_rows_is_unknown()
     {
-        var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(_recipe, "training.max_steps=0")));
+        var error =
+            Assert.Throws<FaultsException>(() => _project.Build(_project.Load(_recipe, "training.max_steps=0")));
         Assert.Equal(
             $"{_project.Folder["r.yaml"]} has 1 fault:\n"
-            + $"  training.max_steps  0, and streaming leaves the number of sequences unknown (data.train[0]: {_project.Folder["rows.jsonl"]} is not a Parquet file)"
+            + $"  training.max_steps  0, and streaming leaves the number of sequences unknown (data.train[0]: "
+            + $"{_project.Folder["rows.jsonl"]} is not a Parquet file)"
             + "; expected at least 1, or data of a known size (Parquet without filter).",
             error.Message);
     }

@@ -16,19 +16,23 @@ public sealed class TaskCatalogTests : IDisposable
         var catalog = new TaskCatalog([Task("a", 1), Task("b", 2), Task("a", 3)], null);
         Assert.Equal([("a", 1), ("b", 2)], catalog.Find([]).Select(task => (task.Name, task.Rows!.Value)));
         Assert.Equal(1, catalog.Find(["a"]).Single().Rows);
-        Assert.Contains("--tasks: missing, and no recipe at hand names tasks", Message(() => new TaskCatalog([], null).Find([])), StringComparison.Ordinal);
+        Assert.Contains("--tasks: missing, and no recipe at hand names tasks",
+            Message(() => new TaskCatalog([], null).Find([])), StringComparison.Ordinal);
     }
 
     [Fact]
     public void An_unknown_task_is_told_with_the_nearest_or_else_with_all_there_are()
     {
         var message = Message(() => new TaskCatalog([Task("spelling", 1)], null).Find(["speling"]));
-        Assert.StartsWith("--tasks: 'speling' is not a task. Did you mean spelling?", message, StringComparison.Ordinal);
+        Assert.StartsWith("--tasks: 'speling' is not a task. Did you mean spelling?", message,
+            StringComparison.Ordinal);
         message = Message(() => new TaskCatalog([Task("spelling", 1)], null).Find(["something else"]));
-        Assert.StartsWith("--tasks: 'something else' is not a task. There are spelling, ", message, StringComparison.Ordinal);
+        Assert.StartsWith("--tasks: 'something else' is not a task. There are spelling, ", message,
+            StringComparison.Ordinal);
         Assert.Contains("arc_easy, ", message, StringComparison.Ordinal);
         Assert.EndsWith("; or name a task file (FILE.yaml).", message, StringComparison.Ordinal);
-        Assert.Equal("--tasks: a is given twice; expected each task once.", Message(() => new TaskCatalog([Task("a", 1)], null).Find(["a", "a"])));
+        Assert.Equal("--tasks: a is given twice; expected each task once.",
+            Message(() => new TaskCatalog([Task("a", 1)], null).Find(["a", "a"])));
     }
 
     [Fact]
@@ -42,7 +46,8 @@ public sealed class TaskCatalogTests : IDisposable
         Assert.Equal(_folder["tasks/own.jsonl"], catalog.Resolve(task, "own.jsonl"));
         Assert.Equal(_folder["data/none.jsonl"], catalog.Resolve(task, "none.jsonl"));
         Assert.Equal(
-            $"--data {_folder["nowhere"]}: no such folder; expected the folder with the data files of the tasks. Check the path.", Message(() => _ = new TaskCatalog([], _folder["nowhere"])));
+            $"--data {_folder["nowhere"]}: no such folder; expected the folder with the data files of the tasks. Check "
+            + $"the path.", Message(() => _ = new TaskCatalog([], _folder["nowhere"])));
     }
 
     private static EvaluationTask Task(string name, int rows) => new()

@@ -19,7 +19,8 @@ public sealed class EndOfRunTests : IDisposable
         stop.Request();
         var outcome = new TrainingLoop(_tiny.Build(Options, TinyTraining.Lora)).Run(stop);
 
-        Assert.Equal(new TrainingOutcome(TrainingEnd.Interrupted, 1, null, null, _tiny.Folder["out/checkpoint-1"]), outcome);
+        Assert.Equal(new TrainingOutcome(TrainingEnd.Interrupted, 1, null, null, _tiny.Folder["out/checkpoint-1"]),
+            outcome);
         Assert.True(File.Exists(_tiny.Folder["out/checkpoint-1/trainer_state.json"]));
     }
 
@@ -82,14 +83,16 @@ public sealed class EndOfRunTests : IDisposable
     {
         // 2.95 is no gain of more than 0.1 over 3; 2.85 is; then two without one.
         var (outcome, _, _) = Train(
-            Options with { MaxSteps = 20, EarlyStoppingPatience = 2, EarlyStoppingThreshold = 0.1 }, 3, 2.95, 2.85, 2.8, 2.76, 1);
+            Options with { MaxSteps = 20, EarlyStoppingPatience = 2, EarlyStoppingThreshold = 0.1 }, 3, 2.95, 2.85,
+            2.8, 2.76, 1);
         Assert.Equal(new TrainingOutcome(TrainingEnd.Finished, 10, 6, 2.85, null), outcome);
     }
 
     [Fact]
     public void An_early_stop_puts_the_best_back_too()
     {
-        var (outcome, states, end) = Train(Options with { EarlyStoppingPatience = 1, LoadBestModelAtEnd = true }, 2, 1, 3);
+        var (outcome, states, end) = Train(Options with { EarlyStoppingPatience = 1, LoadBestModelAtEnd = true }, 2, 1,
+            3);
 
         Assert.Equal((6, 4), (outcome.Steps, outcome.BestStep));
         Assert.Equal(states[4], end);
@@ -126,7 +129,8 @@ public sealed class EndOfRunTests : IDisposable
         var error = Assert.Throws<UserException>(() => new TrainingLoop(run).Run(new StopRequest()));
 
         Assert.Equal(
-            $"{_tiny.Folder["second"]}: no checkpoint-2, which holds the best parameters so far (load_best_model_at_end). "
+            $"{_tiny.Folder["second"]}: no checkpoint-2, which holds the best parameters so far "
+            + $"(load_best_model_at_end). "
             + "Copy it there, or continue in the directory that has it.", error.Message);
         Assert.Empty(sink.Calls);
     }
@@ -146,15 +150,18 @@ public sealed class EndOfRunTests : IDisposable
         Assert.Equal([10], evaluated);
     }
 
-    private (TrainingOutcome Outcome, Dictionary<int, Dictionary<string, byte[]>> States, Dictionary<string, byte[]> End) Train(
+    private (TrainingOutcome Outcome, Dictionary<int, Dictionary<string, byte[]>> States, Dictionary<string,
+        byte[]> End) Train(
         TrainingOptions options, params double[] losses)
     {
         var next = 0;
         return Train(options, _ => losses[next++], "out", null);
     }
 
-    private (TrainingOutcome Outcome, Dictionary<int, Dictionary<string, byte[]>> States, Dictionary<string, byte[]> End) Train(
-        TrainingOptions options, Func<int, double> evalLoss, string output, int? stopAfter, CheckpointRef? resume = null)
+    private (TrainingOutcome Outcome, Dictionary<int, Dictionary<string, byte[]>> States, Dictionary<string,
+        byte[]> End) Train(
+        TrainingOptions options, Func<int, double> evalLoss, string output, int? stopAfter,
+        CheckpointRef? resume = null)
     {
         var stop = new StopRequest();
         var states = new Dictionary<int, Dictionary<string, byte[]>>();

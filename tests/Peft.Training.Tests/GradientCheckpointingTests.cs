@@ -14,18 +14,22 @@ public sealed class GradientCheckpointingTests
 {
     private static readonly AdapterOptions Mixture = new()
     {
-        Method = AdapterOptions.Mixture, R = 2, LoraAlpha = 4, LoraDropout = 0.3, Experts = new ExpertOptions { Count = 3 },
+        Method = AdapterOptions.Mixture, R = 2, LoraAlpha = 4, LoraDropout = 0.3,
+        Experts = new ExpertOptions { Count = 3 },
         Router = new TopKRouterOptions { TopK = 2, Balance = new() { Kind = "switch", Coefficient = 0.1 } },
     };
 
-    private static readonly TokenSequence[] Sequences = [.. new[] { 7, 4, 3, 6, 2 }.Select((length, at) => Sequence(at, length))];
+    private static readonly TokenSequence[] Sequences =
+        [.. new[] { 7, 4, 3, 6, 2 }.Select((length, at) => Sequence(at, length))];
 
     public static TheoryData<string, string, string, bool> Cases
     {
         get
         {
             var cases = new TheoryData<string, string, string, bool>();
-            foreach (var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard", "head", "full" })
+            foreach (
+                var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
+                "head", "full" })
             {
                 cases.Add("llama", "", kind, false);
                 cases.Add("mistral", "\"sliding_window\": 3", kind, true);
@@ -38,10 +42,12 @@ public sealed class GradientCheckpointingTests
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public void Losses_gradients_and_records_are_the_same_bit_for_bit(string modelType, string extra, string kind, bool isPacked)
+    public void Losses_gradients_and_records_are_the_same_bit_for_bit(string modelType, string extra, string kind,
+        bool isPacked)
     {
         using var tiny = new TinyDecoder(modelType, extra, Adapter(kind), ScalarType.Float32);
-        var batch = isPacked ? TokenBatch.OfRows([Sequences[..2], Sequences[2..4], Sequences[4..]], 2) : TokenBatch.Of(Sequences, 2);
+        var batch = isPacked ? TokenBatch.OfRows([Sequences[..2], Sequences[2..4], Sequences[4..]], 2)
+            : TokenBatch.Of(Sequences, 2);
         var before = LiveTensors.Settled();
         var kept = Step(tiny, batch, gradientCheckpointing: false);
         var expected = tiny.TakeGradients();
@@ -65,7 +71,8 @@ public sealed class GradientCheckpointingTests
         {
             var counts = new List<long>();
             var sink = new RecordingSink(_ => counts.Add(TorchRuntime.LiveTensorCount));
-            var run = tiny.Build(options with { GradientCheckpointing = checkpointing }, TinyTraining.Mixture) with { Sinks = [sink] };
+            var run = tiny.Build(options with { GradientCheckpointing = checkpointing },
+                TinyTraining.Mixture) with { Sinks = [sink] };
             var before = LiveTensors.Settled();
             new TrainingLoop(run).Run(new StopRequest());
             Assert.All(counts, count => Assert.InRange(count, 0, before));
@@ -92,7 +99,8 @@ public sealed class GradientCheckpointingTests
     [Fact]
     public void What_a_block_takes_from_an_earlier_ones_record_gets_its_gradient()
     {
-        using var tiny = new TinyDecoder("llama", "", TinyTraining.Lora with { TargetModules = ModuleNames.List(["v_proj"]) }, ScalarType.Float32);
+        using var tiny = new TinyDecoder("llama", "",
+            TinyTraining.Lora with { TargetModules = ModuleNames.List(["v_proj"]) }, ScalarType.Float32);
         tiny.Model.Wrap("model.layers.0.mlp.down_proj", inner => new Emitting(inner, () => true));
         tiny.Model.Wrap("model.layers.2.mlp.down_proj", inner => new Reading(inner));
         var batch = TokenBatch.Of(Sequences, 2);
@@ -107,13 +115,17 @@ public sealed class GradientCheckpointingTests
     [Fact]
     public void A_block_that_is_not_the_same_again_is_an_error()
     {
-        using var tiny = new TinyDecoder("llama", "", TinyTraining.Lora with { TargetModules = ModuleNames.List(["v_proj"]) }, ScalarType.Float32);
+        using var tiny = new TinyDecoder("llama", "",
+            TinyTraining.Lora with { TargetModules = ModuleNames.List(["v_proj"]) }, ScalarType.Float32);
         var calls = 0;
         tiny.Model.Wrap("model.layers.1.mlp.up_proj", inner => new Emitting(inner, () => calls++ == 0));
 
-        var error = Assert.Throws<InvalidOperationException>(() => Step(tiny, TokenBatch.Of(Sequences, 2), gradientCheckpointing: true));
+        var error =
+            Assert.Throws<InvalidOperationException>(() => Step(tiny, TokenBatch.Of(Sequences, 2),
+            gradientCheckpointing: true));
 
-        Assert.StartsWith("a block emitted other records when it was run again", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith("a block emitted other records when it was run again", error.Message,
+            StringComparison.Ordinal);
     }
 
     private static AdapterOptions? Adapter(string kind) => kind switch
@@ -125,10 +137,14 @@ public sealed class GradientCheckpointingTests
         "top-k" => Mixture,
         "pooled" => Mixture with
         {
-            Router = new TopKRouterOptions { TopK = 1, Normalize = false, Balance = new() { Kind = "switch", Coefficient = 0.1, Scope = "model" } },
+            Router = new TopKRouterOptions { TopK = 1, Normalize = false,
+                Balance = new() { Kind = "switch", Coefficient = 0.1, Scope = "model" } },
         },
-        "soft" => Mixture with { Router = new SoftRouterOptions { Balance = new() { Kind = "switch", Coefficient = 0.1 } } },
-        "specialized" => Mixture with { Router = new HardSoftRouterOptions { Specialization = new RoutingSpecializationOptions { Lambda = 0.2 } } },
+        "soft" =>
+            Mixture with { Router = new SoftRouterOptions { Balance = new() { Kind = "switch", Coefficient = 0.1 } } },
+        "specialized" =>
+            Mixture with { Router =
+            new HardSoftRouterOptions { Specialization = new RoutingSpecializationOptions { Lambda = 0.2 } } },
         "hard" => Mixture with { Router = new HardSoftRouterOptions { Stage = HardSoftRouterOptions.Hard } },
         _ => null,
     };
@@ -141,13 +157,15 @@ public sealed class GradientCheckpointingTests
             1, seed % 3, new RowId("f", seed + 1), 0);
     }
 
-    private static (double Token, double Auxiliary, int Records, string Load) Step(TinyDecoder tiny, TokenBatch batch, bool gradientCheckpointing)
+    private static (double Token, double Auxiliary, int Records, string Load) Step(TinyDecoder tiny, TokenBatch batch,
+        bool gradientCheckpointing)
     {
         using var scope = torch.NewDisposeScope();
         using var random = Seeds.GeneratorFor(3, "step");
         using var tensors = BatchTensors.From(batch, torch.CPU);
         var pass = tensors.TrainingPass(random, gradientCheckpointing);
-        var token = TokenLoss.PerToken(tiny.Model, tiny.Model.Hidden(tensors.Ids, pass), tensors, pass).sum() / batch.LearnedTokens;
+        var token = TokenLoss.PerToken(tiny.Model, tiny.Model.Hidden(tensors.Ids, pass), tensors,
+            pass).sum() / batch.LearnedTokens;
         var auxiliary = tiny.Adapted?.AuxiliaryLoss(pass, tensors.TokenMask);
         pass.Backward(auxiliary is null ? token : token + auxiliary);
         return (
@@ -160,7 +178,8 @@ public sealed class GradientCheckpointingTests
         public IEnumerable<Tensor> Tensors => [Output, Output];
     }
 
-    private sealed class Emitting(Projection inner, Func<bool> emits) : Projection(inner.Path, inner.InFeatures, inner.OutFeatures)
+    private sealed class Emitting(Projection inner, Func<bool> emits)
+        : Projection(inner.Path, inner.InFeatures, inner.OutFeatures)
     {
         private readonly Projection _inner = inner;
 

@@ -1,6 +1,8 @@
 namespace Peft.Training.Tests;
 
-/// <summary>Against transformers/optimization.py; the expected values were worked out by hand from its lambdas.</summary>
+/// <summary>
+/// Against transformers/optimization.py; the expected values were worked out by hand from its lambdas.
+/// </summary>
 public sealed class LearningRateScheduleTests
 {
     private const double Tolerance = 1e-15;
@@ -64,7 +66,8 @@ public sealed class LearningRateScheduleTests
     public void Warm_up_steps_come_before_the_ratio_which_is_rounded_up()
     {
         var options = new TrainingOptions { WarmupRatio = 0.05 };
-        Assert.Equal(6, LearningRateSchedule.From(options, 101).WarmupSteps); // ceil(5.05), as TrainingArguments.get_warmup_steps
+        Assert.Equal(6, LearningRateSchedule.From(options, 101).WarmupSteps);
+            // ceil(5.05), as TrainingArguments.get_warmup_steps
         Assert.Equal(5, LearningRateSchedule.From(options, 100).WarmupSteps);
         Assert.Equal(0, LearningRateSchedule.From(options with { WarmupRatio = 0 }, 100).WarmupSteps);
         Assert.Equal(9, LearningRateSchedule.From(options with { WarmupSteps = 9 }, 100).WarmupSteps);
@@ -74,7 +77,8 @@ public sealed class LearningRateScheduleTests
     public void The_options_peak_kind_and_floor_are_used()
     {
         var options = new TrainingOptions { LearningRate = 0.5, LrSchedulerType = "linear", MinLrRatio = 0.2 };
-        Assert.Equal([0.5, 0.3, 0.1], new[] { 0, 5, 10 }.Select(LearningRateSchedule.From(options, 10).At).Select(lr => Math.Round(lr, 12)));
+        Assert.Equal([0.5, 0.3, 0.1],
+            new[] { 0, 5, 10 }.Select(LearningRateSchedule.From(options, 10).At).Select(lr => Math.Round(lr, 12)));
     }
 
     [Fact]

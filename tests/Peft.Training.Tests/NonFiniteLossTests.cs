@@ -20,7 +20,8 @@ public sealed class NonFiniteLossTests : IDisposable
     {
         var run = _tiny.Build(Options, TinyTraining.Mixture);
         using (torch.no_grad())
-            run.Trainable.Parameters.Last(p => p.Name.EndsWith("lora_B", StringComparison.Ordinal)).Parameter.fill_(double.PositiveInfinity);
+            run.Trainable.Parameters.Last(p => p.Name.EndsWith("lora_B", StringComparison.Ordinal)).Parameter.fill_(
+                double.PositiveInfinity);
         var before = TinyTraining.Bytes(run);
 
         var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
@@ -36,14 +37,16 @@ public sealed class NonFiniteLossTests : IDisposable
     [Fact]
     public void A_trained_value_that_is_not_finite_is_not_saved_and_the_checkpoint_before_is_named()
     {
-        var run = _tiny.Build(Options with { LrSchedulerType = "constant", SaveSteps = 1, MaxGradNorm = 0, MaxSteps = 50 }, null);
+        var run = _tiny.Build(
+            Options with { LrSchedulerType = "constant", SaveSteps = 1, MaxGradNorm = 0, MaxSteps = 50 }, null);
         // What too high a learning rate does sooner or later, at a step that is known.
         run = run with { Trainable = new Changed(run.Trainable) { Applied = step => { if (step == 2) Poison(run); } } };
 
         var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
 
         Assert.StartsWith(
-            $"step 3: {run.Trainable.Parameters[^1].Name} holds a value that is not a finite number. The last good state is {_tiny.Folder["out"]}/checkpoint-2. ",
+            $"step 3: {run.Trainable.Parameters[^1].Name} holds a value that is not a finite number. The last good "
+            + $"state is {_tiny.Folder["out"]}/checkpoint-2. ",
             error.Message, StringComparison.Ordinal);
         Assert.Equal([1, 2], run.Checkpoints.All().Select(c => c.Step));
     }
@@ -52,7 +55,8 @@ public sealed class NonFiniteLossTests : IDisposable
     public void A_loss_that_is_not_finite_names_the_last_checkpoint_and_only_the_rows_it_comes_from()
     {
         var run = Build(Options with { SaveSteps = 1 });
-        run = run with { Trainable = new Changed(run.Trainable) { Applied = step => { if (step == 1) BreakToken(run, 5); } } };
+        run = run with { Trainable = new Changed(
+            run.Trainable) { Applied = step => { if (step == 1) BreakToken(run, 5); } } };
 
         var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
 
@@ -73,7 +77,8 @@ public sealed class NonFiniteLossTests : IDisposable
         var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
 
         Assert.StartsWith(
-            $"step 1: the loss is not a finite number. Rows: {_tiny.Folder["rows.jsonl"]}, row 2. ", error.Message, StringComparison.Ordinal);
+            $"step 1: the loss is not a finite number. Rows: {_tiny.Folder["rows.jsonl"]}, row 2. ", error.Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -90,13 +95,15 @@ public sealed class NonFiniteLossTests : IDisposable
         var skipped = sink.Steps.Where(step => step.Skipped is not null).ToList();
         Assert.Equal([1, 2, 3], skipped.Select(step => step.Skipped!.Count));
         Assert.All(skipped, step => Assert.Equal(
-            $"step {step.Step}: the loss is not a finite number. Rows: {_tiny.Folder["rows.jsonl"]}, row 2.", step.Skipped!.Reason));
+            $"step {step.Step}: the loss is not a finite number. Rows: {_tiny.Folder["rows.jsonl"]}, row 2.",
+            step.Skipped!.Reason));
         Assert.All(sink.Steps.Except(skipped), step => Assert.True(double.IsFinite(step.Loss)));
 
         var stop = new StopRequest();
         var first = Build(options, "other");
         BreakToken(first, 5);
-        new TrainingLoop(first with { Sinks = [new RecordingSink(step => { if (step.Step == 4) stop.Request(); })] }).Run(stop);
+        new TrainingLoop(
+            first with { Sinks = [new RecordingSink(step => { if (step.Step == 4) stop.Request(); })] }).Run(stop);
         var second = Build(options, "other");
         BreakToken(second, 5);
         var resumed = new TrainingLoop(second with { ResumeFrom = second.Checkpoints.Latest() }).Run(new StopRequest());
@@ -115,7 +122,8 @@ public sealed class NonFiniteLossTests : IDisposable
         var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
 
         Assert.StartsWith("step 11: the loss is not a finite number. Rows: ", error.Message, StringComparison.Ordinal);
-        Assert.Contains(". The 10 steps before were skipped too. No checkpoint", error.Message, StringComparison.Ordinal);
+        Assert.Contains(". The 10 steps before were skipped too. No checkpoint", error.Message,
+            StringComparison.Ordinal);
         Assert.Equal(before, TinyTraining.Bytes(run));
     }
 
@@ -131,7 +139,8 @@ public sealed class NonFiniteLossTests : IDisposable
         run = run with { Sinks = [sink], Trainable = new Changed(run.Trainable) { Auxiliary = auxiliary } };
 
         Assert.Equal(1, new TrainingLoop(run).Run(new StopRequest()).SkippedSteps);
-        Assert.StartsWith("step 1: the gradient is not a finite number. Rows: ", sink.Steps[0].Skipped!.Reason, StringComparison.Ordinal);
+        Assert.StartsWith("step 1: the gradient is not a finite number. Rows: ", sink.Steps[0].Skipped!.Reason,
+            StringComparison.Ordinal);
         Assert.All(sink.Steps.Skip(1), step => Assert.True(double.IsFinite(step.GradNorm)));
     }
 
@@ -168,7 +177,8 @@ public sealed class NonFiniteLossTests : IDisposable
     // Row 1 has the tokens 3 and 4, row 2 the tokens 5 and 6.
     private TrainingRun Build(TrainingOptions options, string output = "out")
     {
-        File.WriteAllLines(_tiny.Folder["rows.jsonl"], ["{\"p\": \"3 4\", \"a\": \"3 4\"}", "{\"p\": \"5 6\", \"a\": \"5 6\"}"]);
+        File.WriteAllLines(_tiny.Folder["rows.jsonl"],
+            ["{\"p\": \"3 4\", \"a\": \"3 4\"}", "{\"p\": \"5 6\", \"a\": \"5 6\"}"]);
         return _tiny.Build(options, TinyTraining.Lora, output);
     }
 
@@ -176,7 +186,8 @@ public sealed class NonFiniteLossTests : IDisposable
     private static void BreakToken(TrainingRun run, long token)
     {
         using var off = torch.no_grad();
-        using var row = run.Trainable.Model.BaseParameters.Single(p => p.Name == "model.embed_tokens.weight").Parameter.select(0, token);
+        using var row = run.Trainable.Model.BaseParameters.Single(
+            p => p.Name == "model.embed_tokens.weight").Parameter.select(0, token);
         row.fill_(double.NaN);
     }
 

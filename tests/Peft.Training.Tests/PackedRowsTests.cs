@@ -21,21 +21,25 @@ public sealed class PackedRowsTests
         Router = new TopKRouterOptions { TopK = 2, Balance = new() { Kind = "switch", Coefficient = 0.1 } },
     };
 
-    private static readonly AdapterOptions ByTask = TopK with { Router = new HardSoftRouterOptions { Stage = HardSoftRouterOptions.Hard } };
+    private static readonly AdapterOptions ByTask =
+        TopK with { Router = new HardSoftRouterOptions { Stage = HardSoftRouterOptions.Hard } };
 
     // Sequences of 7, 4, 3, 6 and 2 tokens of three tasks, in three rows, two of them padded.
-    private static readonly TokenSequence[] Sequences = [.. new[] { (7, 0), (4, 2), (3, 1), (6, 1), (2, 0) }.Select((s, at) => Sequence(at, s.Item1, s.Item2))];
+    private static readonly TokenSequence[] Sequences =
+        [.. new[] { (7, 0), (4, 2), (3, 1), (6, 1), (2, 0) }.Select((s, at) => Sequence(at, s.Item1, s.Item2))];
     private static readonly TokenBatch Packed = TokenBatch.OfRows([Sequences[..2], Sequences[2..4], Sequences[4..]], 2);
 
     public static TheoryData<string, string, string> Models => new()
     {
         { "llama", "", "lora" }, { "mistral", Mistral, "lora" }, { "qwen3", Qwen3, "lora" },
-        { "llama", "", "top-k" }, { "mistral", Mistral, "hard" }, { "qwen3", Qwen3, "hard" }, { "mistral", Mistral, "full" },
+        { "llama", "", "top-k" }, { "mistral", Mistral, "hard" }, { "qwen3", Qwen3, "hard" },
+        { "mistral", Mistral, "full" },
     };
 
     [Theory]
     [MemberData(nameof(Models))]
-    public void Each_sequence_has_the_loss_and_the_gradients_that_it_has_alone(string modelType, string extra, string kind)
+    public void Each_sequence_has_the_loss_and_the_gradients_that_it_has_alone(string modelType, string extra,
+        string kind)
     {
         // The router's float32 scores are all that is not computed in float64.
         var tolerance = kind is "lora" or "full" ? 1e-6 : 1e-5;
@@ -55,7 +59,8 @@ public sealed class PackedRowsTests
 
     [Theory]
     [MemberData(nameof(Models))]
-    public void A_packed_batch_has_the_loss_and_the_gradients_of_the_padded_one(string modelType, string extra, string kind)
+    public void A_packed_batch_has_the_loss_and_the_gradients_of_the_padded_one(string modelType, string extra,
+        string kind)
     {
         using var tiny = new TinyDecoder(modelType, extra, Adapter(kind), ScalarType.Float32);
         var expected = Loss(tiny, TokenBatch.Of(Sequences, 2));
@@ -77,7 +82,8 @@ public sealed class PackedRowsTests
         using var tensors = BatchTensors.From(Packed, torch.CPU);
         var pass = ForwardPass.ForInference();
         var blind = TokenLoss.PerToken(tiny.Model, tiny.Model.Hidden(tensors.Ids, pass), tensors, pass);
-        var right = TokenLoss.PerToken(tiny.Model, tiny.Model.Hidden(tensors.Ids, tensors.InferencePass()), tensors, pass);
+        var right = TokenLoss.PerToken(tiny.Model, tiny.Model.Hidden(tensors.Ids, tensors.InferencePass()), tensors,
+            pass);
         Assert.True((blind - right).abs().max().ToDouble() > 1e-3);
     }
 
@@ -89,7 +95,8 @@ public sealed class PackedRowsTests
 
         Assert.Equal([3, 11], tensors.Ids.shape);
         Assert.Equal(
-            [0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], tensors.TaskIds.data<long>().ToArray());
+            [0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            tensors.TaskIds.data<long>().ToArray());
         Assert.Equal([0, 7, 7, 11, 11, 14, 14, 20, 22, 24], tensors.Segments!.Borders.ToArray());
         Assert.Equal(
             [0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 0, 1, 2, 0, 1, 2, 3, 4, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],
@@ -119,7 +126,9 @@ public sealed class PackedRowsTests
         using var scope = torch.NewDisposeScope();
         using var tiny = new TinyDecoder("llama", "", null);
         using var tensors = BatchTensors.From(Packed, torch.CPU);
-        var error = Assert.Throws<ArgumentException>(() => tiny.Model.Hidden(tensors.Ids.narrow(1, 0, 5), tensors.TrainingPass()));
+        var error =
+            Assert.Throws<ArgumentException>(() => tiny.Model.Hidden(tensors.Ids.narrow(1, 0, 5),
+            tensors.TrainingPass()));
         Assert.StartsWith("segments are of [3, 11] tokens, ids are [3, 5]", error.Message, StringComparison.Ordinal);
         using var cache = new KeyValueCache(3);
         error = Assert.Throws<ArgumentException>(
@@ -183,7 +192,8 @@ public sealed class PackedRowsTests
         using var scope = torch.NewDisposeScope();
         using var tensors = BatchTensors.From(batch, torch.CPU);
         var pass = tensors.TrainingPass();
-        var token = TokenLoss.PerToken(tiny.Model, tiny.Model.Hidden(tensors.Ids, pass), tensors, pass).sum() / batch.LearnedTokens;
+        var token = TokenLoss.PerToken(tiny.Model, tiny.Model.Hidden(tensors.Ids, pass), tensors,
+            pass).sum() / batch.LearnedTokens;
         var auxiliary = tiny.Adapted?.AuxiliaryLoss(pass, tensors.TokenMask);
         (auxiliary is null ? token : token + auxiliary).backward();
         return (token.ToDouble(), auxiliary?.ToDouble() ?? 0);

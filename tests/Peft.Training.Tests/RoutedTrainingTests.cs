@@ -18,7 +18,8 @@ public sealed class RoutedTrainingTests : IDisposable
     public void Every_router_lowers_the_loss_and_leaves_no_tensor(string name)
     {
         var losses = new List<double>();
-        var run = _tiny.Build(TinyTraining.Options with { MaxSteps = 30, LearningRate = 0.05 }, TinyTraining.WithRouter(TinyTraining.Routers[name])) with
+        var run = _tiny.Build(TinyTraining.Options with { MaxSteps = 30, LearningRate = 0.05 },
+            TinyTraining.WithRouter(TinyTraining.Routers[name])) with
         {
             Sinks = [new RecordingSink(step => losses.Add(step.Loss))],
         };
@@ -26,7 +27,8 @@ public sealed class RoutedTrainingTests : IDisposable
 
         new TrainingLoop(run).Run(new StopRequest());
 
-        Assert.True(losses[^5..].Average() < losses[..5].Average(), $"{losses[..5].Average()} to {losses[^5..].Average()}");
+        Assert.True(losses[^5..].Average() < losses[..5].Average(),
+            $"{losses[..5].Average()} to {losses[^5..].Average()}");
         LiveTensors.AssertNoMoreThan(before);
     }
 
@@ -36,7 +38,8 @@ public sealed class RoutedTrainingTests : IDisposable
     [InlineData("loss-free")]
     public void Routers_without_a_gradient_of_their_own_learn_or_balance(string name)
     {
-        var run = _tiny.Build(TinyTraining.Options with { MaxSteps = 3 }, TinyTraining.WithRouter(TinyTraining.Routers[name]));
+        var run = _tiny.Build(TinyTraining.Options with { MaxSteps = 3 },
+            TinyTraining.WithRouter(TinyTraining.Routers[name]));
         var adapted = run.Trainable.Model.Projections.OfType<Peft.Adapters.Lora.MixtureProjection>().ToList();
         Tensor[] Watched() => [.. adapted.SelectMany(module => name == "rloo"
             ? module.Router!.parameters().Select(p => (Tensor)p)
@@ -59,7 +62,8 @@ public sealed class RoutedTrainingTests : IDisposable
 
         new TrainingLoop(run).Run(new StopRequest());
 
-        Assert.Equal([0, 7, 0, 7, 7], reports.Select(report => report.Routing.Count / (run.Trainable.Model.Config.LayerCount)));
+        Assert.Equal([0, 7, 0, 7, 7],
+            reports.Select(report => report.Routing.Count / (run.Trainable.Model.Config.LayerCount)));
         Assert.All(reports.SelectMany(report => report.Routing), module =>
         {
             Assert.Equal(1, module.Load.Sum(), 1e-5);

@@ -39,7 +39,8 @@ public sealed class TokenLossTests : IDisposable
     public void A_wrapped_head_gives_the_loss_of_its_own_logits()
     {
         var model = _tiny.NewModel();
-        var adapted = AdapterAttachment.Attach(model, TinyTraining.Lora with { TargetModules = ModuleNames.List(["lm_head"]) }, 1);
+        var adapted = AdapterAttachment.Attach(model,
+            TinyTraining.Lora with { TargetModules = ModuleNames.List(["lm_head"]) }, 1);
         using (torch.no_grad())
             adapted.Modules[0].Up.copy_(torch.randn([32, 2], generator: new Generator(6)));
         Assert.False(model.HasPlainHead);
@@ -60,7 +61,8 @@ public sealed class TokenLossTests : IDisposable
 
         var rows = hidden.detach().reshape([-1, 16]).index_select(0, tensors.LearnedIndex);
         var logits = model.Head(rows);
-        var slope = logits.softmax(-1) - torch.nn.functional.one_hot(tensors.LearnedTargets, 32).to(ScalarType.Float32); // [M, V]
+        var slope = logits.softmax(-1) - torch.nn.functional.one_hot(tensors.LearnedTargets,
+            32).to(ScalarType.Float32); // [M, V]
         var expected = torch.zeros([15, 16]).index_add(0, tensors.LearnedIndex, slope.mm(model.HeadWeight.detach()), 1);
 
         Assert.True((hidden.grad!.reshape([-1, 16]) - expected).abs().max().ToDouble() < 1e-5);
@@ -135,7 +137,8 @@ public sealed class TokenLossTests : IDisposable
     {
         using var scope = torch.NewDisposeScope();
         using var tensors = BatchTensors.From(Batch, torch.CPU);
-        var logits = model.Forward(tensors.Ids, ForwardPass.ForInference()).to(ScalarType.Float64).data<double>().ToArray();
+        var logits = model.Forward(tensors.Ids,
+            ForwardPass.ForInference()).to(ScalarType.Float64).data<double>().ToArray();
         var losses = new List<double>();
         for (var at = 0; at < Batch.Targets.Length; at++)
         {

@@ -38,7 +38,8 @@ public sealed class TrainingLoopTests : IDisposable
         var runs = new[] { 7L, 7L, 8L }.Select(seed =>
         {
             var sink = new RecordingSink();
-            var run = _tiny.Build(TinyTraining.Options with { Seed = seed }, TinyTraining.Mixture) with { Sinks = [sink] };
+            var run = _tiny.Build(TinyTraining.Options with { Seed = seed },
+                TinyTraining.Mixture) with { Sinks = [sink] };
             new TrainingLoop(run).Run(new StopRequest());
             return (Numbers: sink.Numbers.ToList(), Bytes: TinyTraining.Bytes(run));
         }).ToList();
@@ -53,16 +54,21 @@ public sealed class TrainingLoopTests : IDisposable
     {
         // Two rows alike and nothing learned (lr 0): only dropout can tell the steps apart. B must not be zero.
         File.WriteAllLines(_tiny.Folder["rows.jsonl"], Enumerable.Repeat("""{"p": "5 6 7", "a": "8 9"}""", 2));
-        var options = TinyTraining.Options with { LearningRate = 0, MaxSteps = 4, PerDeviceTrainBatchSize = 1, WeightDecay = 0 };
+        var options = TinyTraining.Options with { LearningRate = 0, MaxSteps = 4, PerDeviceTrainBatchSize = 1,
+            WeightDecay = 0 };
         List<double> Losses(double dropout, int accumulation)
         {
             var sink = new RecordingSink();
             var run = _tiny.Build(
-                options with { GradientAccumulationSteps = accumulation }, TinyTraining.Lora with { LoraDropout = dropout }) with
+                options with { GradientAccumulationSteps = accumulation },
+                TinyTraining.Lora with { LoraDropout = dropout }) with
             { Sinks = [sink] };
             using (torch.no_grad())
             {
-                foreach (var (name, parameter) in run.Trainable.Parameters.Where(p => p.Name.EndsWith("lora_B", StringComparison.Ordinal)))
+                foreach (
+                    var (name,
+                    parameter) in run.Trainable.Parameters.Where(p =>
+                    p.Name.EndsWith("lora_B", StringComparison.Ordinal)))
                     parameter.fill_(0.5);
             }
             new TrainingLoop(run).Run(new StopRequest());
@@ -79,16 +85,19 @@ public sealed class TrainingLoopTests : IDisposable
     [Fact]
     public void Accumulating_equals_one_large_batch()
     {
-        // Each row is 1 to 5 tokens and counts by its learned tokens: a mean of the means of batches would be another number.
+        // Each row is 1 to 5 tokens and counts by its learned tokens: a mean of the means of batches would be another
+        // number.
         var data = _tiny.Data with { Shuffle = false };
         _tiny.WriteRows(24);
-        var options = TinyTraining.Options with { MaxSteps = 3, Optim = "sgd", LearningRate = 0.5, WarmupSteps = 0, MaxGradNorm = 0.8 };
+        var options = TinyTraining.Options with { MaxSteps = 3, Optim = "sgd", LearningRate = 0.5, WarmupSteps = 0,
+            MaxGradNorm = 0.8 };
         var parts = new List<(List<double> Losses, List<double> Norms, float[] Values)>();
         foreach (var (batch, accumulation) in new[] { (8, 1), (2, 4), (1, 8) })
         {
             var sink = new RecordingSink();
             var run = _tiny.Build(
-                options with { PerDeviceTrainBatchSize = batch, GradientAccumulationSteps = accumulation }, TinyTraining.Lora,
+                options with { PerDeviceTrainBatchSize = batch, GradientAccumulationSteps = accumulation },
+                TinyTraining.Lora,
                 dataOptions: data) with
             { Sinks = [sink] };
             new TrainingLoop(run).Run(new StopRequest());
@@ -143,7 +152,8 @@ public sealed class TrainingLoopTests : IDisposable
     [Fact]
     public void The_load_is_the_experts_share_of_the_gates()
     {
-        var sink = Train(TinyTraining.Options with { GradientAccumulationSteps = 2, MaxSteps = 3 }, TinyTraining.Mixture);
+        var sink = Train(TinyTraining.Options with { GradientAccumulationSteps = 2, MaxSteps = 3 },
+            TinyTraining.Mixture);
 
         Assert.All(sink.Steps, step =>
         {
@@ -158,7 +168,8 @@ public sealed class TrainingLoopTests : IDisposable
     {
         var steps = new List<int>();
         var run = _tiny.Build(TinyTraining.Options with { MaxSteps = 3 }, TinyTraining.Lora);
-        new TrainingLoop(run with { Trainable = new Changed(run.Trainable) { Applied = steps.Add } }).Run(new StopRequest());
+        new TrainingLoop(run with { Trainable = new Changed(run.Trainable) { Applied = steps.Add } }).Run(
+            new StopRequest());
         Assert.Equal([0, 1, 2], steps);
     }
 
@@ -180,7 +191,8 @@ public sealed class TrainingLoopTests : IDisposable
         var counts = new List<long>();
         var sink = new RecordingSink(_ => counts.Add(TorchRuntime.LiveTensorCount));
         var run = _tiny.Build(
-            TinyTraining.Options with { MaxSteps = 30, GradientAccumulationSteps = 2, SaveSteps = 7, EvalSteps = 5, PerDeviceEvalBatchSize = 4 },
+            TinyTraining.Options with { MaxSteps = 30, GradientAccumulationSteps = 2, SaveSteps = 7, EvalSteps = 5,
+                PerDeviceEvalBatchSize = 4 },
             TinyTraining.Mixture, dataOptions: _tiny.Evaluated) with { Sinks = [sink] };
         var before = LiveTensors.Settled();
         new TrainingLoop(run).Run(new StopRequest());
@@ -194,7 +206,8 @@ public sealed class TrainingLoopTests : IDisposable
     public void A_failed_step_frees_its_tensors()
     {
         var run = _tiny.Build(TinyTraining.Options, TinyTraining.Mixture);
-        run = run with { Trainable = new Changed(run.Trainable) { Auxiliary = () => throw new InvalidOperationException("no") } };
+        run = run with { Trainable = new Changed(
+            run.Trainable) { Auxiliary = () => throw new InvalidOperationException("no") } };
         var before = LiveTensors.Settled();
         Assert.Throws<InvalidOperationException>(() => new TrainingLoop(run).Run(new StopRequest()));
         LiveTensors.AssertNoMoreThan(before);
@@ -210,6 +223,7 @@ public sealed class TrainingLoopTests : IDisposable
     private long[] TokensOf(DataOptions data, int rows)
     {
         var set = _tiny.Open(data).Train;
-        return [.. Enumerable.Range(0, (int)set.Count).Select(i => (long)set[i].Ids.Length).Chunk(rows).Select(chunk => chunk.Sum())];
+        return [.. Enumerable.Range(0,
+            (int)set.Count).Select(i => (long)set[i].Ids.Length).Chunk(rows).Select(chunk => chunk.Sum())];
     }
 }

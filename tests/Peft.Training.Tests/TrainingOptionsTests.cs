@@ -12,11 +12,13 @@ public sealed class TrainingOptionsTests
 
         Assert.Equal(["tensorboard"], options.ReportTo);
         Assert.Equal(new TrainingOptions() with { ReportTo = options.ReportTo }, options);
-        Assert.Equal((8, 16, 1, 2e-4, "cosine", "adamw"), (options.PerDeviceTrainBatchSize, options.PerDeviceEvalBatchSize,
+        Assert.Equal((8, 16, 1, 2e-4, "cosine", "adamw"),
+            (options.PerDeviceTrainBatchSize, options.PerDeviceEvalBatchSize,
             options.GradientAccumulationSteps, options.LearningRate, options.LrSchedulerType, options.Optim));
         Assert.Equal((0.9, 0.999, 1e-8, 0.0, 1.0, 42L), (options.AdamBeta1, options.AdamBeta2, options.AdamEpsilon,
             options.WeightDecay, options.MaxGradNorm, options.Seed));
-        Assert.Equal((10, 500, 2, 0), (options.LoggingSteps, options.SaveSteps, options.SaveTotalLimit, options.EvalSteps));
+        Assert.Equal((10, 500, 2, 0),
+            (options.LoggingSteps, options.SaveSteps, options.SaveTotalLimit, options.EvalSteps));
     }
 
     [Fact]
@@ -37,8 +39,10 @@ public sealed class TrainingOptionsTests
             GradientCheckpointing = true, MaxSteps = 9,
             NumTrainEpochs = 2.5, LearningRate = 0.001, LrSchedulerType = "linear", WarmupRatio = 0.1, WarmupSteps = 4,
             MinLrRatio = 0.3, Optim = "sgd", AdamBeta1 = 0.8, AdamBeta2 = 0.95, AdamEpsilon = 1e-6, WeightDecay = 0.2,
-            Momentum = 0.7, MaxGradNorm = 0, OnNonFinite = "skip", Seed = 0, LoggingSteps = 1, SaveSteps = 6, SaveTotalLimit = 0, EvalSteps = 8,
-            LoadBestModelAtEnd = true, EarlyStoppingPatience = 11, EarlyStoppingThreshold = 0.01, ReportTo = options.ReportTo,
+            Momentum = 0.7, MaxGradNorm = 0, OnNonFinite = "skip", Seed = 0, LoggingSteps = 1, SaveSteps = 6,
+            SaveTotalLimit = 0, EvalSteps = 8,
+            LoadBestModelAtEnd = true, EarlyStoppingPatience = 11, EarlyStoppingThreshold = 0.01,
+            ReportTo = options.ReportTo,
         };
         Assert.Equal(expected, options);
         Assert.Equal(["none"], options.ReportTo);
@@ -98,7 +102,8 @@ public sealed class TrainingOptionsTests
     {
         var error = Assert.Throws<FaultsException>(() => Read("""{"early_stopping_patience": 2}"""));
         Assert.Equal(
-            "r.json has 1 fault:\n  training.eval_steps  0; expected at least 1 with load_best_model_at_end or early_stopping_patience.", error.Message);
+            "r.json has 1 fault:\n  training.eval_steps  0; expected at least 1 with load_best_model_at_end or "
+            + "early_stopping_patience.", error.Message);
     }
 
     [Theory]
@@ -111,14 +116,17 @@ public sealed class TrainingOptionsTests
     [InlineData(10, 4, 1, 0.5, 2)]
     [InlineData(1, 64, 8, 0.1, 1)]
     [InlineData(4_000_000_000, 1, 1, 1000.0, int.MaxValue)]
-    public void Epochs_become_steps(long rows, int batch, int accumulation, double epochs, int steps) => Assert.Equal(steps, new TrainingOptions
+    public void Epochs_become_steps(long rows, int batch, int accumulation, double epochs, int steps) =>
+        Assert.Equal(steps, new TrainingOptions
     {
         PerDeviceTrainBatchSize = batch, GradientAccumulationSteps = accumulation, NumTrainEpochs = epochs,
     }.TotalSteps(() => (rows + batch - 1) / batch));
 
     [Fact]
     public void Max_steps_come_before_epochs() =>
-        Assert.Equal(3, new TrainingOptions { MaxSteps = 3, NumTrainEpochs = 100 }.TotalSteps(() => throw new InvalidOperationException("not asked")));
+        Assert.Equal(3,
+            new TrainingOptions { MaxSteps = 3,
+            NumTrainEpochs = 100 }.TotalSteps(() => throw new InvalidOperationException("not asked")));
 
     private static TrainingOptions Read(string json)
     {

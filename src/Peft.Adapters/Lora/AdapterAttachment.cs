@@ -12,11 +12,12 @@ public static class AdapterAttachment
     /// <param name="model">The base model; its projections are wrapped in place.</param>
     /// <param name="options">What to train and where.</param>
     /// <param name="seed">Seed of the first values; each parameter has its own stream.</param>
+    /// <param name="strict">Whether every name of the options must select something, as in a recipe.</param>
     /// <exception cref="UserException">No projection matches, or one is wrapped already.</exception>
-    public static AdaptedModel Attach(CausalLanguageModel model, AdapterOptions options, long seed)
+    public static AdaptedModel Attach(CausalLanguageModel model, AdapterOptions options, long seed, bool strict = true)
     {
         var selected = TargetSelection.Select(
-            model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, options);
+            model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, options, strict);
         RequireMemory(model, options, selected);
         return Attach(model, options, selected, seed, TensorSource.Fresh);
     }

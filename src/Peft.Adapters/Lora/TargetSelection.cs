@@ -36,11 +36,15 @@ public static partial class TargetSelection
     {
         var all = paths.ToList();
         var selected = all.Where(path => IsTarget(path, head, options)).ToList();
+        if (strict)
+        {
+            var faults = new Faults();
+            new SelectorCheck(faults, place, all, selected, options).Run();
+            faults.ThrowIfAny("the recipe's adapter section");
+        }
+
         if (selected.Count == 0)
-            throw NothingMatches(place, all, options.TargetModules.Names, options);
-        var idle = strict ? IdleNames(all, options) : [];
-        if (idle.Count > 0)
-            throw NothingMatches(place, all, idle, options);
+            throw NothingMatches(place, all, options);
         return [.. selected.Select(path => new SelectedModule(
             path, RankOf(options, path), AlphaOf(options, path)))];
     }
@@ -109,9 +113,6 @@ public static partial class TargetSelection
             ? layer
             : null;
 
-    private static List<string> IdleNames(List<string> all, AdapterOptions options) =>
-        [.. options.TargetModules.Names.Where(name => !all.Exists(path => ModulePattern.IsNamed(name, path)))];
-
     private static T ByPattern<T>(IReadOnlyList<KeyValuePair<string, T>> patterns, string path, T fallback)
     {
         foreach (var (pattern, value) in patterns)
@@ -122,24 +123,99 @@ public static partial class TargetSelection
         return fallback;
     }
 
-    private static UserException NothingMatches(string place, List<string> all, IReadOnlyList<string> names, AdapterOptions options)
+    private static UserException NothingMatches(string place, List<string> all, AdapterOptions options)
     {
         var known = all.Select(LastName).Distinct().ToList();
-        var asked = names.Count > 0 ? string.Join(", ", names) : options.TargetModules.ToString();
-        var nearest = names.Select(name => NearestName.Of(name, known.Concat(all))).FirstOrDefault(found => found is not null);
-        var layers = options.LayersToTransform.Count > 0 && names.Count > 0 && names.Any(known.Contains)
-            ? $" in layers {string.Join(", ", options.LayersToTransform)}"
-            : "";
-        var advice = nearest is null || names.Contains(nearest) ? "choose among them or write all-linear" : $"did you mean {nearest}?";
-        return new UserException(
-            $"{place}target_modules = {asked}{layers} matches no projection; the model has {string.Join(", ", known)} "
-            + $"({all.Count} projections in all); {advice}");
+        var layers = options.LayersToTransform.Count > 0 ? $" in layers {string.Join(", ", options.LayersToTransform)}" : "";
+        return UserException.At(
+            $"{place}target_modules", $"{options.TargetModules}{layers} matches no projection",
+            $"some of {string.Join(", ", known)} ({Words.Count(all.Count, "projection")} in all)", "choose among them, or write all-linear");
     }
 
     private static string LastName(string path) => path[(path.LastIndexOf('.') + 1)..];
 
     [GeneratedRegex(@"\A.*?\.[^.]*\.(\d+)\.", RegexOptions.CultureInvariant)]
     private static partial Regex AnyLayer();
+}
+
+/// <summary>
+/// One rule for every selector of a recipe's adapter: each name, pattern and number must select something, or it is refused with
+/// the nearest name. Files of PEFT are read as PEFT reads them, without this.
+/// </summary>
+internal sealed class SelectorCheck(Faults faults, string place, List<string> all, List<string> selected, AdapterOptions options)
+{
+    /// <summary>Notes every selector that selects nothing.</summary>
+    public void Run()
+    {
+        foreach (var name in options.TargetModules.Names.Where(name => !selected.Exists(path => ModulePattern.IsNamed(name, path))))
+        {
+            if (all.Exists(path => ModulePattern.IsNamed(name, path)))
+                Note("target_modules", $"{Quote.Of(name)} is left out by exclude_modules or layers_to_transform", "a module that is adapted");
+            else
+                Idle("target_modules", name, all, "projection");
+        }
+
+        foreach (var name in options.ExcludeModules.Names.Where(name => !all.Exists(path => ModulePattern.IsNamed(name, path))))
+            Idle("exclude_modules", name, all, "projection");
+        if (options.TargetModules is { Pattern: { } targets, IsAllLinear: false } && !all.Exists(options.TargetModules.Matches))
+            Idle("target_modules", targets, all, "whole path of a projection");
+        if (options.ExcludeModules is { Pattern: { } excluded } && !all.Exists(options.ExcludeModules.Matches))
+            Idle("exclude_modules", excluded, all, "whole path of a projection");
+        foreach (var name in options.LayersPattern.Where(name => !all.Exists(path => ModulePattern.LayerAfter(name, path) is not null)))
+            Note("layers_pattern", $"{Quote.Of(name)} matches no list of layers", $"a name as in {all[0]}");
+        CheckLayers("layers_to_transform", options.LayersToTransform);
+        CheckLayers("experts.layers", options.Experts.Layers);
+        CheckPatterns("rank_pattern", [.. options.RankPattern.Select(pair => pair.Key)]);
+        CheckPatterns("alpha_pattern", [.. options.AlphaPattern.Select(pair => pair.Key)]);
+    }
+
+    private void CheckLayers(string key, IReadOnlyList<int> layers)
+    {
+        var adapted = selected.Select(TargetSelection.LayerOf).OfType<int>().ToHashSet();
+        var last = all.Select(TargetSelection.LayerOf).Max();
+        foreach (var layer in layers.Distinct().Where(layer => !adapted.Contains(layer)))
+        {
+            if (layer < 0 || layer > last)
+                Note(key, $"layer {layer}", $"layers from 0 to {last}");
+            else
+                Note(key, $"layer {layer} has no adapted projection", "a layer with one");
+        }
+    }
+
+    // The first pattern that matches counts: one behind another that matches the same modules does nothing.
+    private void CheckPatterns(string key, IReadOnlyList<string> patterns)
+    {
+        foreach (var (i, pattern) in patterns.Index())
+        {
+            var matched = selected.Where(path => ModulePattern.MatchesEnd(pattern, path)).ToList();
+            if (matched.Count == 0)
+                Idle(key, pattern, selected, "adapted projection");
+            else if (matched.TrueForAll(path => patterns.Take(i).Any(earlier => ModulePattern.MatchesEnd(earlier, path))))
+            {
+                var earlier = patterns.First(other => ModulePattern.MatchesEnd(other, matched[0]));
+                Note(key, $"{Quote.Of(pattern)} has no effect behind {Quote.Of(earlier)}, which matches first", null, "put it first");
+            }
+        }
+    }
+
+    private void Idle(string key, string name, List<string> candidates, string what)
+    {
+        var tails = candidates.SelectMany(Tails).Distinct().ToList();
+        var near = NearestName.Of(name.Trim('^', '$', '.', '*', '\\', '(', ')', '?'), tails);
+        Note(
+            key, $"{Quote.Of(name)} matches no {what}", $"some of {string.Join(", ", tails.Where(tail => !tail.Contains('.', StringComparison.Ordinal)))}",
+            near is null ? null : near == name ? $"a text must match the whole path: write [{name}] for a list" : $"did you mean {near}?");
+    }
+
+    private void Note(string key, string found, string? expected, string? advice = null) => faults.Add(place + key, found, expected, advice);
+
+    // q_proj, self_attn.q_proj, ... up to the whole path; without the layers' numbers there are few.
+    private static IEnumerable<string> Tails(string path)
+    {
+        for (var dot = path.LastIndexOf('.'); dot >= 0; dot = dot == 0 ? -1 : path.LastIndexOf('.', dot - 1))
+            yield return path[(dot + 1)..];
+        yield return path;
+    }
 }
 
 /// <summary>Modules by Hugging Face PEFT's rules: a list of names, a regular expression, or <c>all-linear</c>.</summary>

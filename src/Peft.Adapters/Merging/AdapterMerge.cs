@@ -56,15 +56,16 @@ public static class AdapterMerge
     {
         var settings = new List<KeyValuePair<string, string>>();
         void Add(string name, FormattableString value) => settings.Add(KeyValuePair.Create(name, value.ToString(CultureInfo.InvariantCulture)));
-        if (method is StaticMerge { KnowsFactors: true } && options.Factors)
+        var used = method.Uses(options);
+        if (options.Factors)
             Add("factors", $"true");
-        if (method is ElementwiseMerge and not LinearMerge)
+        if (used.Contains(MergeOptions.DensityName))
             Add("density", $"{options.Density}");
-        if (method is DareLinearMerge or DareTiesMerge)
+        if (used.Contains(MergeOptions.SeedName))
             Add("seed", $"{options.Seed}");
-        if (method is TaskArithmeticMerge)
+        if (used.Contains(MergeOptions.LambdaName))
             Add("lambda", $"{options.Lambda}");
-        if (options.Rank is { } rank && method is StaticMerge)
+        if (options.Rank is { } rank)
             Add("rank", $"{rank}");
         return settings;
     }

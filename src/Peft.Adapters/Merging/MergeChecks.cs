@@ -23,10 +23,11 @@ internal static class MergeChecks
             throw UserException.At(
                 "--weights", Words.Count(options.Weights.Count, "number"),
                 $"one for each of {Words.AllOf([.. sources.Select(source => source.Name)])}");
-        if (options.Factors && method is not StaticMerge { KnowsFactors: true })
-            throw UserException.At(
-                "--factors", $"no effect with --method {method.Name}", null,
-                $"leave it out, or use {Words.OneOf([.. MergeCatalog.Entries.OfType<StaticMerge>().Where(entry => entry.KnowsFactors).Select(entry => entry.Name)])}");
+        var faults = new Faults();
+        options.NoteUnused(faults, method);
+        if (method is RoutedMerge && options.TopK > sources.Count && options.TopK != new MergeOptions().TopK)
+            faults.Add(MergeOptions.TopKName, $"{options.TopK}", $"a whole number from 1 to {sources.Count}, one expert an adapter");
+        faults.ThrowIfAny("peft merge");
         var found = RequireOneBase(sources);
         RequireShapes(sources);
         if (method is StaticMerge merge && merge.JoinsFactors(options))

@@ -8,6 +8,9 @@ namespace Peft.Adapters.Merging;
 /// <param name="description">One line for help texts.</param>
 public abstract class RoutedMerge(string name, string description) : MergeMethod(name, description)
 {
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> Uses(MergeOptions options) => [MergeOptions.TopKName, MergeOptions.TemperatureName];
+
     /// <summary>The trained vectors it needs (<see cref="GateVectors"/>); null: none.</summary>
     public virtual string? VectorKind => null;
 

@@ -10,6 +10,9 @@ public abstract class MergeMethod(string name, string description)
 
     /// <summary>One line for help texts.</summary>
     public string Description { get; } = description;
+
+    /// <summary>The options that it uses, as the command line names them; with others it would do the same without them.</summary>
+    public abstract IReadOnlyList<string> Uses(MergeOptions options);
 }
 
 /// <summary>A merge that ends in one plain LoRA: fixed weights, no router.</summary>
@@ -25,6 +28,21 @@ public abstract class StaticMerge(string name, string description) : MergeMethod
 
     /// <summary>Whether <see cref="MergeOptions.Factors"/> can be asked for.</summary>
     public virtual bool KnowsFactors => false;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> Uses(MergeOptions options) =>
+    [
+        MergeOptions.WeightsName,
+        .. KnowsFactors ? [MergeOptions.FactorsName] : Array.Empty<string>(),
+        .. CutsRank && !JoinsFactors(options) ? [MergeOptions.RankName] : Array.Empty<string>(),
+        .. OwnOptions,
+    ];
+
+    /// <summary>Whether the result can be cut down to a rank.</summary>
+    public virtual bool CutsRank => true;
+
+    /// <summary>Options of this method beside weights, factors and rank.</summary>
+    protected virtual IReadOnlyList<string> OwnOptions => [];
 
     /// <summary>Rank of the result in a module.</summary>
     public abstract int RankOf(MergeSizes sizes, MergeOptions options);

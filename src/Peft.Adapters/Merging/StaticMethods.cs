@@ -37,6 +37,9 @@ public sealed class AverageMerge() : SumMerge("average", "weighted mean of the u
 public sealed class LinearMerge() : ElementwiseMerge("linear", "weighted sums of A and of B apart, as PEFT's linear; equal ranks")
 {
     /// <inheritdoc/>
+    public override bool KnowsFactors => false;
+
+    /// <inheritdoc/>
     public override bool JoinsFactors(MergeOptions options) => true;
 
     /// <inheritdoc/>
@@ -48,6 +51,9 @@ public sealed class LinearMerge() : ElementwiseMerge("linear", "weighted sums of
 /// <remarks>Source: huggingface/peft, <c>add_weighted_adapter</c> with <c>cat</c>. Its rank is the sum of the ranks.</remarks>
 public sealed class CatMerge() : SumMerge("cat", "weighted sum of the updates, exact; ranks add up")
 {
+    /// <inheritdoc/>
+    public override bool CutsRank => false;
+
     /// <inheritdoc/>
     protected override int? Cut(MergeSizes sizes, MergeOptions options) => null;
 }
@@ -68,6 +74,9 @@ public sealed class SvdMerge() : SumMerge("svd", "weighted sum of the updates, c
 public sealed class TaskArithmeticMerge() : SumMerge("task-arithmetic", "lambda times the weighted sum of the updates")
 {
     /// <inheritdoc/>
+    protected override IReadOnlyList<string> OwnOptions => [MergeOptions.LambdaName];
+
+    /// <inheritdoc/>
     public override double Coefficient(MergeOptions options, int adapter, int adapters) =>
         options.Lambda * options.WeightOf(adapter);
 }
@@ -76,6 +85,9 @@ public sealed class TaskArithmeticMerge() : SumMerge("task-arithmetic", "lambda 
 /// <remarks>Source: TIES, arXiv:2306.01708; huggingface/peft, <c>ties</c> (signs by total mass).</remarks>
 public sealed class TiesMerge() : ElementwiseMerge("ties", "largest entries, elected signs, mean of those that agree (TIES)")
 {
+    /// <inheritdoc/>
+    protected override IReadOnlyList<string> OwnOptions => [MergeOptions.DensityName];
+
     /// <inheritdoc/>
     public override Tensor Combine(IReadOnlyList<TaskTensor> tasks, MergeOptions options) =>
         Pruning.SignedMean(tasks, task => Pruning.Trim(task, options));
@@ -86,6 +98,9 @@ public sealed class TiesMerge() : ElementwiseMerge("ties", "largest entries, ele
 public sealed class DareLinearMerge() : ElementwiseMerge("dare-linear", "random entries scaled up, weighted sum (DARE)")
 {
     /// <inheritdoc/>
+    protected override IReadOnlyList<string> OwnOptions => [MergeOptions.DensityName, MergeOptions.SeedName];
+
+    /// <inheritdoc/>
     public override Tensor Combine(IReadOnlyList<TaskTensor> tasks, MergeOptions options) =>
         Pruning.WeightedSum(tasks, task => Pruning.Drop(task, options));
 }
@@ -95,6 +110,9 @@ public sealed class DareLinearMerge() : ElementwiseMerge("dare-linear", "random 
 public sealed class DareTiesMerge() : ElementwiseMerge("dare-ties", "random entries scaled up, elected signs, mean of those that agree")
 {
     /// <inheritdoc/>
+    protected override IReadOnlyList<string> OwnOptions => [MergeOptions.DensityName, MergeOptions.SeedName];
+
+    /// <inheritdoc/>
     public override Tensor Combine(IReadOnlyList<TaskTensor> tasks, MergeOptions options) =>
         Pruning.SignedMean(tasks, task => Pruning.Drop(task, options));
 }
@@ -103,6 +121,9 @@ public sealed class DareTiesMerge() : ElementwiseMerge("dare-ties", "random entr
 /// <remarks>Source: huggingface/peft, <c>magnitude_prune</c>.</remarks>
 public sealed class MagnitudePruneMerge() : ElementwiseMerge("magnitude-prune", "largest entries, weighted sum")
 {
+    /// <inheritdoc/>
+    protected override IReadOnlyList<string> OwnOptions => [MergeOptions.DensityName];
+
     /// <inheritdoc/>
     public override Tensor Combine(IReadOnlyList<TaskTensor> tasks, MergeOptions options) =>
         Pruning.WeightedSum(tasks, task => Pruning.Trim(task, options));

@@ -15,6 +15,12 @@ public static class HelpPage
     /// <summary>Version of the program.</summary>
     public static string Version => typeof(HelpPage).Assembly.GetName().Version?.ToString(3) ?? "";
 
+    /// <summary>
+    /// The program as it was called (bin/peft says so in PEFT_COMMAND): what a next command begins with.
+    /// </summary>
+    public static string Command =>
+        Environment.GetEnvironmentVariable("PEFT_COMMAND") is { Length: > 0 } called ? called : "peft";
+
     /// <summary>The page that was asked for.</summary>
     public static string Of(NotParsed<object> asked)
     {

@@ -105,17 +105,18 @@ public sealed class ExportVerb : IVerb
         foreach (var proof in report.Proofs)
         {
             var tensors = proof.Tensors > 0 ? $"{Words.Count(proof.Tensors, "tensor")} equal bit for bit, " : "";
-            output.Result(string.Create(
-                CultureInfo.InvariantCulture,
-                $"  {proof.What}: verified; {tensors}logits differ by at most {proof.LargestDifference:G2} "
-                + $"(allowed {proof.Allowed:G2})"));
+            // One verdict: where gates or ranks were replaced, what counts is the distance from the routed mixture.
+            var verdict = report.RoutedDifference is { } difference
+                ? string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"an approximation: logits differ from the routed mixture's by at most {difference:G3}")
+                : string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"verified: logits differ by at most {proof.LargestDifference:G2} (allowed {proof.Allowed:G2})");
+            output.Result($"  {proof.What}: {tensors}{verdict}");
         }
         if (report.Losses.Count > 0)
             ShowLosses(report, output);
-        if (report.RoutedDifference is { } difference)
-            output.Result(string.Create(
-                CultureInfo.InvariantCulture,
-                $"approximation: logits differ from the routed mixture's by at most {difference:G3}"));
         foreach (var remark in report.Remarks)
             output.Say($"note: {remark}");
     }

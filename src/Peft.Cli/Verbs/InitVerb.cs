@@ -54,7 +54,7 @@ public sealed class InitVerb : IVerb
         AtomicFile.WriteText(rows, Rows);
         AtomicFile.WriteText(recipe, Text(recipe));
         output.Say($"{recipe} and {rows}: a recipe and ten example rows");
-        output.Say($"next: peft train {CommandLineWords.Quoted(recipe)}");
+        output.Say($"next: {HelpPage.Command} train {CommandLineWords.Quoted(recipe)}");
         return ExitCode.Done;
     }
 

@@ -30,7 +30,7 @@ public sealed class MergeVerb : IVerb
     [Option("method", Required = true, MetaValue = "M", HelpText =
         "Behind a router: phatgoose, arrow, average-activation. Into one LoRA: average, linear, cat, svd, "
         + "task-arithmetic, ties, dare-linear, dare-ties, magnitude-prune. "
-        + "all: each of them, in its own directory below --output.")]
+        + "all: each of them, in its own directory below --output, with the options that it uses.")]
     public string Method { get; set; } = "";
 
     /// <summary>Where the result goes.</summary>
@@ -42,17 +42,17 @@ public sealed class MergeVerb : IVerb
     public string? Weights { get; set; }
 
     /// <summary>Density.</summary>
-    [Option("density", Default = 0.5, MetaValue = "P", HelpText =
-        "Fraction of entries that ties, dare-* and magnitude-prune keep.")]
-    public double Density { get; set; }
+    [Option("density", MetaValue = "P", HelpText =
+        "Fraction of entries that ties, dare-* and magnitude-prune keep (default: 0.5).")]
+    public double? Density { get; set; }
 
     /// <summary>Seed.</summary>
-    [Option("seed", Default = 0L, MetaValue = "S", HelpText = "Seed of the random masks of dare-*.")]
-    public long Seed { get; set; }
+    [Option("seed", MetaValue = "S", HelpText = "Seed of the random masks of dare-* (default: 0).")]
+    public long? Seed { get; set; }
 
     /// <summary>Rank.</summary>
     [Option("rank", MetaValue = "N", HelpText =
-        "Reduce a static merge to this rank (default for svd: the largest adapter's).")]
+        "Reduce a static merge to at most this rank (default for svd: the largest adapter's; not cat and linear).")]
     public int? Rank { get; set; }
 
     /// <summary>Factors.</summary>
@@ -61,17 +61,17 @@ public sealed class MergeVerb : IVerb
     public bool Factors { get; set; }
 
     /// <summary>Lambda.</summary>
-    [Option("lambda", Default = 1.0, MetaValue = "L", HelpText = "task-arithmetic: factor applied to the sum.")]
-    public double Lambda { get; set; }
+    [Option("lambda", MetaValue = "L", HelpText = "task-arithmetic: factor applied to the sum (default: 1).")]
+    public double? Lambda { get; set; }
 
     /// <summary>Experts a token.</summary>
-    [Option("top-k", Default = 2, MetaValue = "K", HelpText = "Routed merges: experts per token in each module.")]
-    public int TopK { get; set; }
+    [Option("top-k", MetaValue = "K", HelpText = "Routed merges: experts per token in each module (default: 2).")]
+    public int? TopK { get; set; }
 
     /// <summary>Temperature.</summary>
-    [Option("temperature", Default = 1.0, MetaValue = "T", HelpText =
-        "Routed merges: divisor of the scores (the papers use 1).")]
-    public double Temperature { get; set; }
+    [Option("temperature", MetaValue = "T", HelpText =
+        "Routed merges: divisor of the scores (default: 1, as in the papers).")]
+    public double? Temperature { get; set; }
 
     /// <summary>What to take out.</summary>
     [Option("remove", MetaValue = "NAME,...", HelpText = "Leave out these adapters of a routed merge.")]
@@ -124,11 +124,12 @@ public sealed class MergeVerb : IVerb
             ResultDirectory.Require(PathOf(method), Overwrite,
                 Adapters.Select(adapter => MergeSource.Parse(adapter).Directory));
         var sources = Without([.. Adapters.SelectMany(MergeSource.Open)]);
+        RequireBase(sources);
         var merged = new List<(string Name, string Directory)>();
         foreach (var method in methods)
         {
             var directory = PathOf(method);
-            if (Merge(method, sources, options, directory, output))
+            if (Merge(method, sources, Method == All ? options.For(method) : options, directory, output))
                 merged.Add((method.Name, directory));
         }
         if (recipe is not null)
@@ -210,11 +211,11 @@ public sealed class MergeVerb : IVerb
             if (!good)
                 faults.Add(option, found, expected);
         }
-        Check(Density is > 0 and <= 1, "--density", Text(Density), "a number above 0 and at most 1");
+        Check(Density is null or (> 0 and <= 1), "--density", Text(Density), "a number above 0 and at most 1");
         Check(Rank is null or (>= 1 and <= 65536), "--rank", $"{Rank}", "a whole number from 1 to 65536");
-        Check(TopK >= 1, "--top-k", $"{TopK}", "a whole number of at least 1");
-        Check(Temperature > 0 && double.IsFinite(Temperature), "--temperature", Text(Temperature), "a number above 0");
-        Check(double.IsFinite(Lambda), "--lambda", Text(Lambda), "a finite number");
+        Check(TopK is null or >= 1, "--top-k", $"{TopK}", "a whole number of at least 1");
+        Check(Temperature is null || Temperature > 0 && double.IsFinite(Temperature.Value), "--temperature", Text(Temperature), "a number above 0");
+        Check(Lambda is null || double.IsFinite(Lambda.Value), "--lambda", Text(Lambda), "a finite number");
         var weights = new List<double>();
         foreach (var part in Weights?.Split(',', StringSplitOptions.TrimEntries) ?? [])
         {
@@ -225,14 +226,25 @@ public sealed class MergeVerb : IVerb
         }
         Check(Method != "average" || weights.Count == 0 || weights.Sum() != 0, "--weights", Weights ?? "",
             "weights with a sum other than 0 for --method average");
-        faults.ThrowIfAny("peft merge");
-        return new MergeOptions
+        var none = new MergeOptions();
+        var options = new MergeOptions
         {
-            Weights = [.. weights], Density = Density, Seed = Seed, Rank = Rank, Factors = Factors, Lambda = Lambda,
-            TopK = TopK, Temperature = Temperature,
+            Weights = [.. weights], Density = Density ?? none.Density, Seed = Seed ?? none.Seed, Rank = Rank, Factors = Factors,
+            Lambda = Lambda ?? none.Lambda, TopK = TopK ?? none.TopK, Temperature = Temperature ?? none.Temperature,
+            Given = [.. new (object? Value, string Name)[]
+                {
+                    (Weights, "--weights"), (Density, "--density"), (Seed, "--seed"), (Rank, "--rank"), (Lambda, "--lambda"),
+                    (TopK, "--top-k"), (Temperature, "--temperature"),
+                }.Where(option => option.Value is not null).Select(option => option.Name)],
         };
+        if (Method != All && MergeCatalog.Find(Method) is { } method)
+            options.NoteUnused(faults, method);
+        if (Recipe is null && Device is not ("auto" or "cpu"))
+            faults.Add("--device", $"no effect without --recipe: a merge itself runs on the CPU", null, "remove it, or add --recipe FILE");
+        faults.ThrowIfAny("peft merge");
+        return options;
 
-        static string Text(double number) => number.ToString(CultureInfo.InvariantCulture);
+        static string Text(double? number) => number!.Value.ToString(CultureInfo.InvariantCulture);
     }
 
     private List<MergeSource> Without(List<MergeSource> sources)
@@ -243,6 +255,19 @@ public sealed class MergeVerb : IVerb
                 "--remove", $"{Quote.Of(name)} is not among the adapters",
                 Words.OneOf([.. sources.Select(source => source.Name)]));
         return [.. sources.Where(source => !names.Contains(source.Name))];
+    }
+
+    private void RequireBase(List<MergeSource> sources)
+    {
+        if (Base is null || sources.TrueForAll(source => source.Base is null))
+            return;
+        var fingerprint = ModelLoader.Fingerprint(Base);
+        foreach (var source in sources.Where(source => source.Base is { } own && own.Fingerprint != fingerprint).Take(1))
+        {
+            throw UserException.At(
+                "--base", $"{source.Name} was trained on {source.Base!.Name}, which is not {Base}", "the base of the adapters",
+                "leave --base out where they record it");
+        }
     }
 
     // PEFT's directories name their base; the directory itself tells its fingerprint.

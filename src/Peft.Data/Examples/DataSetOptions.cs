@@ -68,7 +68,8 @@ public sealed record DataSetOptions
     /// <summary>Whether a row with an empty answer can be used; training has nothing to learn from one.</summary>
     public bool AllowsEmptyAnswer { get; init; }
 
-    /// <summary>The folders that its files were looked for in, for messages; null for the base directory alone.</summary>
+    /// <summary>The folders that its files were looked for in, for messages; null for the base directory
+    /// alone.</summary>
     public IReadOnlyList<string>? LookedIn { get; init; }
 
     /// <summary>Its place in the recipe, for messages.</summary>

@@ -29,7 +29,8 @@ public sealed class DataSetReader
     public static DataSetReader Open(DataSetOptions options, string baseDirectory, Faults faults)
     {
         var before = faults.Items.Count;
-        var files = FilePattern.Expand(options.Files, options.Format, baseDirectory, $"{options.Place}.files", faults, options.LookedIn);
+        var files = FilePattern.Expand(
+            options.Files, options.Format, baseDirectory, $"{options.Place}.files", faults, options.LookedIn);
         if (files.Count == 0 && faults.Items.Count == before)
             faults.Add($"{options.Place}.files", "no files", "at least one file");
         var reader = new DataSetReader(options, files);

@@ -17,8 +17,8 @@ public static class FilePattern
     /// <param name="baseDirectory">The folder that relative paths start from.</param>
     /// <param name="place">Where the patterns were written, for messages.</param>
     /// <param name="faults">Takes a fault for each pattern without a file.</param>
-    /// <param name="lookedIn">The folders that relative paths were looked for in, for messages; null for the base directory
-    /// alone.</param>
+    /// <param name="lookedIn">The folders that relative paths were looked for in, for messages; null for the base
+    /// directory alone.</param>
     public static IReadOnlyList<DataFile> Expand(
         IReadOnlyList<string> patterns, DataFormat? format, string baseDirectory, string place, Faults faults,
         IReadOnlyList<string>? lookedIn = null)

@@ -7,6 +7,11 @@ namespace Peft.Data.Tables;
 
 /// <summary>Parquet: only the wanted columns are read, one row group after the other, and none that is passed
 /// over.</summary>
+/// <remarks>
+/// The wanted columns of a row group are held whole. The library decodes a column chunk at once and has no public
+/// reader of pages; the pages of two columns do not end at the same rows, and a dictionary serves the whole chunk. A
+/// file whose row groups are too large for the memory has to be written again with smaller ones.
+/// </remarks>
 internal sealed class ParquetRows : TableReader
 {
     private readonly ParquetFile _file;

@@ -168,7 +168,7 @@ internal abstract class ParquetLeaf(int level, int[]? definitions, int[]? repeti
                 d, value => TimeOnly.FromTimeSpan(value).ToString("HH:mm:ss.FFFFFFF", CultureInfo.InvariantCulture)),
             RawColumnData<Guid> d => Make(d, value => value.ToString()),
             _ => throw new InvalidDataException(
-                $"column {field.Name} has values of the type {data.GetType().GenericTypeArguments.FirstOrDefault()?.Name}"),
+                $"column {field.Name} has values of the type {data.GetType().GenericTypeArguments[0].Name}"),
         };
 
         ParquetLeaf Make<T>(RawColumnData<T> raw, Func<T, object> convert)
@@ -211,7 +211,8 @@ internal abstract class ParquetLeaf(int level, int[]? definitions, int[]? repeti
         field.SchemaElement is { } element && (element.LogicalType?.TIME is not null
             || element.ConvertedType is ConvertedType.TIME_MICROS or ConvertedType.TIME_MILLIS);
 
-    private static bool IsNanos(ParquetDataField field) => field.SchemaElement?.LogicalType?.TIME?.Unit?.NANOS is not null;
+    private static bool IsNanos(ParquetDataField field) =>
+        field.SchemaElement?.LogicalType?.TIME?.Unit?.NANOS is not null;
 
     private static string Time(long value, long perSecond)
     {

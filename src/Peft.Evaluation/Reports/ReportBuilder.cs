@@ -49,7 +49,7 @@ public static class ReportBuilder
         return new(
             subject.Name, index, color, isBase, isRecorded,
             isBase
-                ? "base model"
+                ? "no adapter"
                 : isRecorded
                     ? "recorded earlier"
                     : (subject.Method ?? "adapter") + (subject.Router is { } router ? $", {router} router" : ""),

@@ -9,7 +9,9 @@ public static class RecipeLoader
 {
     private const int MaxExtends = 8;
 
-    /// <summary>Reads a recipe: what it <c>extends</c> first, its own keys over that, then each <c>--set a.b=value</c>.</summary>
+    /// <summary>
+    /// Reads a recipe: what it <c>extends</c> first, its own keys over that, then each <c>--set a.b=value</c>.
+    /// </summary>
     /// <exception cref="UserException">A file cannot be read, extends itself, or an override is malformed.</exception>
     public static ConfigMap Load(string path, IEnumerable<string> overrides)
     {
@@ -21,20 +23,25 @@ public static class RecipeLoader
     {
         var full = Path.GetFullPath(path);
         if (chain.Contains(full))
-            throw UserException.At(path, $"extends itself through {string.Join(" -> ", chain.Select(Path.GetFileName))}");
+            throw UserException.At(path,
+                $"extends itself through {string.Join(" -> ", chain.Select(Path.GetFileName))}");
         if (chain.Count >= MaxExtends)
-            throw UserException.At(path, $"more than {MaxExtends} levels of extends", null, "merge some of the recipes");
+            throw UserException.At(path, $"more than {MaxExtends} levels of extends", null,
+                "merge some of the recipes");
         var own = YamlReader.ReadFile(path);
         if (!own.TryGet("extends", out var node))
             return own;
         if (node is not ConfigScalar { Text: { Length: > 0 } parent })
-            throw UserException.At($"{path} line {node!.Line}", $"extends is {node.Describe()}", "the path of one recipe file");
+            throw UserException.At($"{path} line {node!.Line}", $"extends is {node.Describe()}",
+                "the path of one recipe file");
         own = own.Without("extends");
         var parentPath = Path.Combine(Path.GetDirectoryName(full)!, parent);
         if (!File.Exists(parentPath))
             throw UserException.At(
                 $"{path} line {node.Line}", $"extends {Quote.Of(parent)}, and there is no {parentPath}", null,
-                MissingPath.Advice(parent, Path.GetDirectoryName(full)!));
+                MissingPath.Nearest(parent, Path.GetDirectoryName(full)!) is { } near && near != full
+                    ? $"did you mean {near}?"
+                    : "the path is relative to the recipe's folder");
         return Merge(LoadFile(parentPath, [.. chain, full]), own);
     }
 
@@ -47,7 +54,8 @@ public static class RecipeLoader
             ConfigMap upper when entry.Value is ConfigMap lower => Merge(lower, upper),
             var value => value,
         }));
-        return new ConfigMap(above.Source, above.Line, kept.Concat(above.Entries.Where(entry => below[entry.Key] is null)));
+        return new ConfigMap(above.Source, above.Line,
+            kept.Concat(above.Entries.Where(entry => below[entry.Key] is null)));
     }
 
     private static ConfigMap Override(ConfigMap tree, string setting)
@@ -68,7 +76,9 @@ public static class RecipeLoader
     // An override is one line; naming it tells nothing.
     private static ConfigNode WithoutLines(ConfigNode node) => node switch
     {
-        ConfigMap map => new ConfigMap(map.Source, 0, map.Entries.Select(entry => KeyValuePair.Create(entry.Key, WithoutLines(entry.Value)))),
+        ConfigMap map =>
+            new ConfigMap(map.Source, 0,
+            map.Entries.Select(entry => KeyValuePair.Create(entry.Key, WithoutLines(entry.Value)))),
         ConfigList list => new ConfigList(list.Source, 0, list.Items.Select(WithoutLines)),
         ConfigScalar scalar => new ConfigScalar(scalar.Source, 0, scalar.Text, scalar.IsQuoted),
         _ => node,
@@ -82,7 +92,8 @@ public static class RecipeLoader
         {
             null or ConfigScalar { IsNull: true } => ConfigMap.Empty(source),
             ConfigMap section => section,
-            _ => throw UserException.At(source, $"{Quote.Of(keys[0])} is not a section of the recipe, so nothing can be set in it"),
+            _ => throw UserException.At(source,
+                $"{Quote.Of(keys[0])} is not a section of the recipe, so nothing can be set in it"),
         };
         return map.With(keys[0], Set(below, keys[1..], value, source));
     }

@@ -5,9 +5,10 @@ namespace Peft.Recipes.Reading;
 
 /// <summary>Finds the files that a recipe names.</summary>
 /// <remarks>
-/// A relative path is looked for from the working directory first, then from the recipe's folder and each folder above it, so that
-/// a recipe of a checkout works from wherever the program is started. The recipe that a bundle holds says with
-/// <c>base_directories</c> where these were when it was trained; they come first, so that the bundle finds its data from anywhere.
+/// A relative path is looked for from the working directory first, then from the recipe's folder and each folder above
+/// it, so that a recipe of a checkout works from wherever the program is started. The recipe that a bundle holds says
+/// with <c>base_directories</c> where these were when it was trained; they come first, so that the bundle finds its
+/// data from anywhere.
 /// </remarks>
 /// <param name="recipePath">The recipe's file; null for none.</param>
 /// <param name="baseDirectories">Folders that are looked in before; null for none.</param>
@@ -21,9 +22,11 @@ public sealed class RecipePaths(string? recipePath, IReadOnlyList<string>? baseD
     /// <summary>What <c>base_directories</c> says in the recipe that a bundle holds.</summary>
     public IReadOnlyList<string> BaseDirectories => _baseDirectories.Count > 0 || recipePath is null
         ? _baseDirectories
-        : [.. new[] { Directory.GetCurrentDirectory(), Path.GetDirectoryName(Path.GetFullPath(recipePath))! }.Distinct()];
+        : [.. new[] { Directory.GetCurrentDirectory(), FolderOf(recipePath) }.Distinct()];
 
-    /// <summary>The paths that an adapter's files name: from where its bundle's recipe found them, and from its own folder.</summary>
+    /// <summary>
+    /// The paths that an adapter's files name: from where its bundle's recipe found them, and from its own folder.
+    /// </summary>
     public static RecipePaths OfAdapter(string directory)
     {
         var recipe = BundleFiles.PathOf(directory, BundleFiles.Recipe);
@@ -33,14 +36,17 @@ public sealed class RecipePaths(string? recipePath, IReadOnlyList<string>? baseD
         return new RecipePaths(Path.Combine(Path.GetFullPath(directory), BundleFiles.Config), folders);
     }
 
-    /// <summary>The path as found; a path that is nowhere comes back as it was written, and its reader will say so.</summary>
+    /// <summary>
+    /// The path as found; a path that is nowhere comes back as it was written, and its reader will say so.
+    /// </summary>
     public string Resolve(string path)
     {
         if (Path.IsPathRooted(path))
             return path;
         // What is in the working directory stays as it was written.
         var here = Directory.GetCurrentDirectory();
-        return Folders.Select(folder => folder == here ? path : Path.Combine(folder, path)).FirstOrDefault(Exists) ?? path;
+        return Folders.Select(folder => folder == here ? path : Path.Combine(folder, path)).FirstOrDefault(Exists)
+            ?? path;
     }
 
     /// <summary>The folders that a relative path is looked for in, in their order.</summary>
@@ -60,6 +66,8 @@ public sealed class RecipePaths(string? recipePath, IReadOnlyList<string>? baseD
         for (var above = Path.GetDirectoryName(folder); above is not null; above = Path.GetDirectoryName(above))
             yield return above;
     }
+
+    private static string FolderOf(string file) => Path.GetDirectoryName(Path.GetFullPath(file))!;
 
     // For a pattern, the part before the first wildcard decides.
     private static bool Exists(string path)

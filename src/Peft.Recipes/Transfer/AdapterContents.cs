@@ -38,7 +38,9 @@ public static class AdapterContents
             Adapted = adapted,
             // A name of the Hub says more to others than a path does; a directory that is not here says nothing.
             Base = new BaseIdentity(
-                !string.IsNullOrEmpty(named) && (ModelCard.IsHubId(named) || LoadedModel.TryBaseOf(directory, out _) is not null) ? named : baseDirectory,
+                !string.IsNullOrEmpty(named)
+                    && (ModelCard.IsHubId(named) || LoadedModel.TryBaseOf(directory, out _) is not null) ? named
+                    : baseDirectory,
                 ModelLoader.Fingerprint(baseDirectory)),
         };
     }
@@ -57,7 +59,8 @@ public static class AdapterContents
             var own = results.Subjects.Where(subject => subject.Kind == Subject.AdapterKind).ToList();
             if (own is [{ Fingerprint: { } measured }] && measured != MeasuredBundle.FingerprintOf(directory))
             {
-                say($"{path}: the results are of another adapter than {directory} holds now; the model card has no metrics");
+                say($"{path}: the results are of another adapter than {directory} holds now; the model card has no "
+                    + $"metrics");
                 return CardFacts.None;
             }
             return own is not [var model] ? CardFacts.None : new CardFacts
@@ -84,12 +87,14 @@ public static class AdapterContents
         var path = Path.Combine(baseDirectory, "README.md");
         if (!File.Exists(path))
             return null;
-        var lines = System.Text.Encoding.UTF8.GetString(BoundedFile.ReadAllBytes(path, LargestCard)).Split('\n').Select(line => line.TrimEnd('\r')).ToList();
+        var lines = System.Text.Encoding.UTF8.GetString(BoundedFile.ReadAllBytes(path, LargestCard)).Split('\n').Select(
+            line => line.TrimEnd('\r')).ToList();
         if (lines[0].Trim('\uFEFF') != "---")
             return null;
         const string Key = "license:";
         var found = lines.Skip(1).TakeWhile(line => line != "---")
-            .FirstOrDefault(line => line.StartsWith(Key, StringComparison.Ordinal))?[Key.Length..].Trim().Trim('"', '\'');
+            .FirstOrDefault(line => line.StartsWith(Key, StringComparison.Ordinal))?[Key.Length..].Trim().Trim('"',
+            '\'');
         return string.IsNullOrEmpty(found) ? null : found;
     }
 }

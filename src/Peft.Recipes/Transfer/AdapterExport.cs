@@ -10,7 +10,9 @@ using Peft.Models.Loading;
 
 namespace Peft.Recipes.Transfer;
 
-/// <summary>An adapter of ours becomes what the Hugging Face world reads; what was written is read again and proven.</summary>
+/// <summary>
+/// An adapter of ours becomes what the Hugging Face world reads; what was written is read again and proven.
+/// </summary>
 public sealed class AdapterExport : IDisposable
 {
     private const double Rounding = 1e-4; // of the largest logit: two orders of the same float32 sums
@@ -31,7 +33,8 @@ public sealed class AdapterExport : IDisposable
         try
         {
             var directory = options.Base ?? LoadedModel.BaseOf(options.Adapter);
-            var type = ModelLoader.StoredType(directory) == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
+            var type = ModelLoader.StoredType(directory) == ScalarType.Float64 ? ScalarType.Float64
+                : ScalarType.Float32;
             _loaded = LoadedModel.Open(directory, options.Adapter, type.Name(), torch.CPU, say);
             _contents = AdapterContents.Of(_loaded.Adapted!, options.Adapter, _loaded.BaseDirectory);
             _facts = AdapterContents.FactsOf(options.Adapter, say);
@@ -50,11 +53,13 @@ public sealed class AdapterExport : IDisposable
     private string BaseName => _contents.Base.Name;
 
     /// <summary>Writes the export in one step; after a fault nothing was written.</summary>
-    /// <exception cref="UserException">The options do not go together, the adapter cannot be exported so, or a proof fails.</exception>
+    /// <exception cref="UserException">The options do not go together, the adapter cannot be exported so, or a proof
+    /// fails.</exception>
     public static ExportReport Run(ExportOptions options, Action<string> say, CancellationToken stop = default)
     {
         options.Check();
-        ResultDirectory.Require(options.Output, options.Overwrite, options.Adapter, options.Base ?? LoadedModel.BaseOf(options.Adapter));
+        ResultDirectory.Require(options.Output, options.Overwrite, options.Adapter,
+            options.Base ?? LoadedModel.BaseOf(options.Adapter));
         using var export = new AdapterExport(options, say, stop);
         return options.Format == ExportOptions.Merged ? export.Merged()
             : options.Collapse is not null ? export.Collapsed()
@@ -96,20 +101,24 @@ public sealed class AdapterExport : IDisposable
                 _stop.ThrowIfCancellationRequested();
                 using var scope = torch.NewDisposeScope();
                 proofs.Add(Prove(
-                    part.Name, Path.Combine(folder, part.Name), PeftAdapter.Of(Adapted, part, BaseName), _probe.LogitsOf(_ids, part.Expert)));
+                    part.Name, Path.Combine(folder, part.Name), PeftAdapter.Of(Adapted, part, BaseName),
+                    _probe.LogitsOf(_ids, part.Expert)));
             }
             MixtureDirectory.RequireRouters(folder, Adapted);
         });
-        var remarks = new List<string> { "PEFT loads each expert alone; routing needs this program (peft adapter import)" };
+        var remarks =
+            new List<string> { "PEFT loads each expert alone; routing needs this program (peft adapter import)" };
         if (RouterCatalog.Of(Adapted.Options.Router!.Kind).RoutesRanks)
             remarks.Add("expert_0 alone uses all ranks at once, which is another function than the routed one");
-        return new(_options.Output, $"a mixture: {string.Join(", ", parts.Select(part => part.Name))}, routers", proofs) { Remarks = remarks };
+        return new(_options.Output, $"a mixture: {string.Join(", ", parts.Select(part => part.Name))}, routers",
+            proofs) { Remarks = remarks };
     }
 
     private ExportReport Collapsed()
     {
         if (Adapted.Options.IsPlainLora)
-            throw UserException.At($"--collapse {_options.Collapse}", $"{_options.Adapter} is a plain LoRA", "a mixture", "leave --collapse out");
+            throw UserException.At($"--collapse {_options.Collapse}", $"{_options.Adapter} is a plain LoRA",
+                "a mixture", "leave --collapse out");
         var (gates, errors) = Gates();
         var losses = new List<CollapseLoss>();
         var rank = _options.Collapse == GateCollapse.Svd ? _options.Rank ?? Adapted.Options.R : (int?)null;
@@ -125,7 +134,8 @@ public sealed class AdapterExport : IDisposable
         return new(_options.Output, $"one LoRA of Hugging Face PEFT, rank {adapter.Config.R}", proofs)
         {
             Losses = [.. losses.Select(loss => loss with { GateError = errors?[loss.Path] ?? 0 })],
-            RoutedDifference = errors is null && rank is null ? null : Difference(_probe.Logits(_ids), _probe.LogitsOf(_ids, adapter)),
+            RoutedDifference = errors is null && rank is null ? null
+                : Difference(_probe.Logits(_ids), _probe.LogitsOf(_ids, adapter)),
         };
     }
 
@@ -137,14 +147,17 @@ public sealed class AdapterExport : IDisposable
         var checkpoint = new MergedCheckpoint(_loaded, gates, _options);
         var remark = errors is null ? "" : MergedCheckpoint.ApproximationRemark(errors.Values);
         var card = ModelCard.OfMerged(
-            BundleWriter.ManifestOf(_contents), _facts with { License = AdapterContents.LicenseOf(_loaded.BaseDirectory) }, remark);
+            BundleWriter.ManifestOf(_contents),
+            _facts with { License = AdapterContents.LicenseOf(_loaded.BaseDirectory) }, remark);
         ExportProof? proof = null;
         Write(folder =>
         {
             checkpoint.Write(folder, card, _stop);
             proof = checkpoint.Prove(folder, _ids, expected);
         });
-        return new(_options.Output, $"a checkpoint in {checkpoint.Dtype.Name()}, {checkpoint.FileCount} file{(checkpoint.FileCount == 1 ? "" : "s")} of weights", [proof!])
+        return new(_options.Output,
+            $"a checkpoint in {checkpoint.Dtype.Name()}, {checkpoint.FileCount} "
+            + $"file{(checkpoint.FileCount == 1 ? "" : "s")} of weights", [proof!])
         {
             Losses = errors is null ? [] : [.. errors.Select(error => new CollapseLoss(error.Key, error.Value, 0, 1))],
             RoutedDifference = errors is null ? null : Difference(routed, expected),
@@ -167,7 +180,8 @@ public sealed class AdapterExport : IDisposable
         if (!_options.Approximate)
             throw UserException.At(
                 _options.Adapter, $"router {kind} chooses by the input, which one set of weights cannot", null,
-                "export the experts with --format peft, or replace the gates by their means with --approximate, which reports the error");
+                "export the experts with --format peft, or replace the gates by their means with --approximate, which "
+                + "reports the error");
         try
         {
             var means = GateCollapse.MeanGates(_probe, _ids);
@@ -192,7 +206,8 @@ public sealed class AdapterExport : IDisposable
     /// <exception cref="UserException">They differ by more.</exception>
     internal static ExportProof Compare(string what, int tensors, Tensor expected, Tensor found, double relative)
     {
-        var proof = new ExportProof(what, tensors, Difference(expected, found), relative * Math.Max(1, expected.abs().max().ToDouble()));
+        var proof = new ExportProof(what, tensors, Difference(expected, found),
+            relative * Math.Max(1, expected.abs().max().ToDouble()));
         return proof.LargestDifference <= proof.Allowed // false for NaN
             ? proof
             : throw UserException.At(
@@ -215,10 +230,14 @@ public static class ProbeText
     private const int Longest = 128; // tokens
     private const long LargestFile = 1L << 20; // bytes: far more than these tokens
     private const string Text =
-        "The mill by the river has stood since 1847. In spring, when snow melts in the hills, its wheel turns 12 times a minute; in a dry "
-        + "August it stands still. Q: What is 17 + 25? A: 42. def area(width, height): return width * height  # square metres";
+        "The mill by the river has stood since 1847. In spring, when snow melts in the hills, its wheel turns 12 "
+        + "times a minute; in a dry "
+        + "August it stands still. Q: What is 17 + 25? A: 42. def area(width, height): return width * height  # "
+        + "square metres";
 
-    /// <summary>Ids of a text file, or of a built-in text; without a tokenizer, ids spread over the vocabulary.</summary>
+    /// <summary>
+    /// Ids of a text file, or of a built-in text; without a tokenizer, ids spread over the vocabulary.
+    /// </summary>
     /// <remarks>Shapes: [1, T] int64.</remarks>
     /// <exception cref="UserException">The file cannot be read, or is empty.</exception>
     public static Tensor Of(LoadedModel loaded, string? file, Action<string> say)
@@ -236,7 +255,8 @@ public static class ProbeText
             var text = file is null ? Text : Encoding.UTF8.GetString(BoundedFile.ReadAllBytes(file, LargestFile));
             ids = [.. loaded.Encoder.Prompt(text).Ids.Take(most)];
             if (text.Length == 0)
-                throw UserException.At(file!, "no tokens", "a text of at least one token", "choose another with --text");
+                throw UserException.At(file!, "no tokens", "a text of at least one token",
+                    "choose another with --text");
             config.CheckIds(ids);
         }
         return torch.tensor([.. ids.Select(id => (long)id)], [1, ids.Length]);

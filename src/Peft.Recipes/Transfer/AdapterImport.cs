@@ -7,7 +7,10 @@ using Peft.Models.Loading;
 
 namespace Peft.Recipes.Transfer;
 
-/// <summary>A directory of somebody else's becomes a bundle: LoRA adapters of Hugging Face PEFT, and mixtures that were exported.</summary>
+/// <summary>
+/// A directory of somebody else's becomes a bundle: LoRA adapters of Hugging Face PEFT, and mixtures that were
+/// exported.
+/// </summary>
 public static class AdapterImport
 {
     /// <summary>Reads, checks against the base, and writes the bundle in one step.</summary>
@@ -18,9 +21,11 @@ public static class AdapterImport
     /// <param name="say">Told of what has no effect here.</param>
     /// <param name="stop">Ends it with nothing written.</param>
     /// <returns>What was written.</returns>
-    /// <exception cref="UserException">Anything about the adapter does not fit, or the place cannot be written.</exception>
+    /// <exception cref="UserException">Anything about the adapter does not fit, or the place cannot be
+    /// written.</exception>
     public static BundleManifest Run(
-        string directory, string? baseDirectory, string output, bool overwrite, Action<string> say, CancellationToken stop = default)
+        string directory, string? baseDirectory, string output, bool overwrite, Action<string> say,
+        CancellationToken stop = default)
     {
         ResultDirectory.Require(output, overwrite, directory, baseDirectory);
         var found = baseDirectory ?? LoadedModel.BaseOf(directory);
@@ -56,11 +61,14 @@ public static class AdapterVerification
             OwnBundle.Open(directory); // says what is missing
         var summary = AdapterSummary.Read(directory, isPeft ? warn : null);
         var what = $"{directory}: intact; {summary.Kind}, "
-            + (summary.Manifest is { } manifest ? $"{Words.Count(manifest.Files.Count, "file")}, {Words.Count(manifest.TrainableParameters, "trainable parameter")}"
+            + (summary.Manifest is { } manifest
+            ? $"{Words.Count(manifest.Files.Count, "file")}, "
+                + $"{Words.Count(manifest.TrainableParameters, "trainable parameter")}"
             : Words.Count(summary.Modules.Count, "projection"));
         var named = "";
         if ((baseDirectory ?? LoadedModel.TryBaseOf(directory, out named)) is not { } found)
-            return $"{what}; not compared with its base{(named.Length > 0 ? $" {Quote.Of(named)}" : "")}, which is not here (name it with --base DIR)";
+            return $"{what}; not compared with its base{(named.Length > 0 ? $" {Quote.Of(named)}" : "")}, which is not "
+                + $"here (name it with --base DIR)";
         using var loaded = LoadedModel.Open(found, directory, ModelLoader.StoredType(found).Name(), torch.CPU);
         return $"{what}, fits {loaded.BaseDirectory}";
     }

@@ -26,13 +26,18 @@ public sealed record ExportOptions
     /// <value>Default peft; peft or merged.</value>
     public string Format { get; init; } = Peft;
 
-    /// <summary>Writes a mixture as one LoRA: <c>cat</c> adds the ranks up, <c>svd</c> reduces them; null: a directory an expert.</summary>
+    /// <summary>
+    /// Writes a mixture as one LoRA: <c>cat</c> adds the ranks up, <c>svd</c> reduces them; null: a directory an
+    /// expert.
+    /// </summary>
     public string? Collapse { get; init; }
 
     /// <summary>Rank of <c>--collapse svd</c>; null: the adapter's own.</summary>
     public int? Rank { get; init; }
 
-    /// <summary>Whether gates that follow the input may be replaced by their means over a text, with the error told.</summary>
+    /// <summary>
+    /// Whether gates that follow the input may be replaced by their means over a text, with the error told.
+    /// </summary>
     public bool Approximate { get; init; }
 
     /// <summary>The text that gates are averaged over and that exports are proven on; null: a built-in one.</summary>
@@ -58,17 +63,20 @@ public sealed record ExportOptions
         if (Collapse is not (null or GateCollapse.Cat or GateCollapse.Svd))
             faults.Add("--collapse", Collapse, $"{GateCollapse.Cat} or {GateCollapse.Svd}");
         if (Collapse is not null && Format == Merged)
-            faults.Add("--collapse", $"given with --format {Merged}", $"--format {Peft}", "a merged checkpoint has no rank to choose");
+            faults.Add("--collapse", $"given with --format {Merged}", $"--format {Peft}",
+                "a merged checkpoint has no rank to choose");
         if (Rank is not null && Collapse != GateCollapse.Svd)
             faults.Add("--rank", $"given without --collapse {GateCollapse.Svd}, where it has no effect");
         if (Rank is < 1)
             faults.Add("--rank", $"{Rank}", "at least 1");
         if (Approximate && Format != Merged && Collapse is null)
-            faults.Add("--approximate", "given without --format merged or --collapse, where it has no effect", null, "leave it out: directories of experts lose nothing");
+            faults.Add("--approximate", "given without --format merged or --collapse, where it has no effect", null,
+                "leave it out: directories of experts lose nothing");
         if (!ModelOptions.Dtypes.Contains(Dtype))
             faults.Add("--dtype", Dtype, Words.OneOf([.. ModelOptions.Dtypes]));
         if (Dtype != "auto" && Format != Merged)
-            faults.Add("--dtype", $"{Dtype} given without --format {Merged}", null, "leave it out: adapters keep their float32");
+            faults.Add("--dtype", $"{Dtype} given without --format {Merged}", null,
+                "leave it out: adapters keep their float32");
         if (MaxShardSize < 1)
             faults.Add("--max-shard-size", $"{MaxShardSize}", "at least 1 byte, such as 5GB");
         faults.ThrowIfAny("peft adapter export");
@@ -77,7 +85,8 @@ public sealed record ExportOptions
 
 /// <summary>One comparison of what was written with the adapter it was written from.</summary>
 /// <param name="What">What was compared.</param>
-/// <param name="Tensors">Tensors that were read again and found equal bit for bit; 0 where values were meant to change.</param>
+/// <param name="Tensors">Tensors that were read again and found equal bit for bit; 0 where values were meant to
+/// change.</param>
 /// <param name="LargestDifference">Largest difference of a logit on the probe text.</param>
 /// <param name="Allowed">The largest that is let pass.</param>
 public sealed record ExportProof(string What, int Tensors, double LargestDifference, double Allowed);
@@ -91,7 +100,9 @@ public sealed record ExportReport(string Output, string Kind, IReadOnlyList<Expo
     /// <summary>What collapsing the gates lost; empty where nothing was collapsed.</summary>
     public IReadOnlyList<CollapseLoss> Losses { get; init; } = [];
 
-    /// <summary>Largest difference of a logit between the routed mixture and what was written; null where gates are exact.</summary>
+    /// <summary>
+    /// Largest difference of a logit between the routed mixture and what was written; null where gates are exact.
+    /// </summary>
     public double? RoutedDifference { get; init; }
 
     /// <summary>What readers of the result should know.</summary>

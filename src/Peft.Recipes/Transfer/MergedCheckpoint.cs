@@ -11,7 +11,9 @@ using Peft.Models.Loading;
 namespace Peft.Recipes.Transfer;
 
 /// <summary>A full checkpoint of a base with an adapter in its weights.</summary>
-/// <remarks>Source: LoRA, arXiv:2106.09685, section 4.1: <c>W + s B A</c>; computed in float32, rounded to the stored type once.</remarks>
+/// <remarks>
+/// Source: LoRA, arXiv:2106.09685, section 4.1: <c>W + s B A</c>; computed in float32, rounded to the stored type once.
+/// </remarks>
 public sealed class MergedCheckpoint
 {
     private readonly LoadedModel _loaded;
@@ -28,13 +30,15 @@ public sealed class MergedCheckpoint
     public MergedCheckpoint(LoadedModel loaded, IReadOnlyDictionary<string, Tensor> gates, ExportOptions options)
     {
         (_loaded, _gates, _maxShardSize) = (loaded, gates, options.MaxShardSize);
-        Dtype = options.Dtype == "auto" ? ModelLoader.StoredType(loaded.BaseDirectory) : DtypeNames.Parse(options.Dtype);
+        Dtype = options.Dtype == "auto" ? ModelLoader.StoredType(loaded.BaseDirectory)
+            : DtypeNames.Parse(options.Dtype);
         var model = loaded.Model;
         _modules = loaded.Adapted!.Modules.ToDictionary(module => module.Path + ".weight", StringComparer.Ordinal);
         if (model.Config.TieWordEmbeddings && _modules.ContainsKey(model.HeadProjection.Path + ".weight"))
             throw UserException.At(
                 "--format merged",
-                $"the adapter changes {model.HeadProjection.Path}, which is also the embedding table of this base (tie_word_embeddings)",
+                $"the adapter changes {model.HeadProjection.Path}, which is also the embedding table of this base "
+                + $"(tie_word_embeddings)",
                 null, "export it with --format peft");
         _shapes = model.StateDict().ToDictionary(
             pair => pair.Name, pair => (IReadOnlyList<long>)pair.Tensor.shape, StringComparer.Ordinal);
@@ -52,7 +56,8 @@ public sealed class MergedCheckpoint
         var all = errors.ToList();
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"The adapter routes by its input; here the gates are replaced by their means over a text. What the adapter adds changes by {all.Average():P1} on average ({all.Max():P1} at most) over the projections.");
+            $"The adapter routes by its input; here the gates are replaced by their means over a text. What the "
+            + $"adapter adds changes by {all.Average():P1} on average ({all.Max():P1} at most) over the projections.");
     }
 
     /// <summary>Writes weights, configs, tokenizer and card.</summary>
@@ -64,7 +69,9 @@ public sealed class MergedCheckpoint
         FileCount = SafetensorsCheckpoint.Open(directory).Files.Count;
     }
 
-    /// <summary>Reads the checkpoint again: names, shapes, finite numbers, logits. The model it was made of is freed first.</summary>
+    /// <summary>
+    /// Reads the checkpoint again: names, shapes, finite numbers, logits. The model it was made of is freed first.
+    /// </summary>
     /// <exception cref="UserException">It is not what it should be.</exception>
     public ExportProof Prove(string directory, Tensor ids, Tensor expected)
     {
@@ -73,9 +80,11 @@ public sealed class MergedCheckpoint
         using var scope = torch.NewDisposeScope();
         using var off = torch.no_grad();
         using var model = ModelLoader.Load(directory, ScalarType.Float32, torch.CPU);
-        if (model.StateDict().FirstOrDefault(pair => !pair.Tensor.isfinite().all().ToBoolean()) is { Name: not null } broken)
+        if (model.StateDict().FirstOrDefault(pair => !pair.Tensor.isfinite().all().ToBoolean())
+            is { Name: not null } broken)
             throw UserException.At(
-                broken.Name, $"a value that is not a finite number in {Dtype.Name()}; nothing was written", null, "try --dtype float32");
+                broken.Name, $"a value that is not a finite number in {Dtype.Name()}; nothing was written", null,
+                "try --dtype float32");
         var found = model.Forward(ids, ForwardPass.ForInference()).to(torch.float32);
         return AdapterExport.Compare("merged checkpoint", 0, expected, found, Precision(Dtype));
     }

@@ -44,7 +44,8 @@ public sealed class CheckpointStore(string directory)
     public static CheckpointRef Open(string path)
     {
         if (!File.Exists(TrainerStateFile.PathIn(path)))
-            throw UserException.At(path, $"no {TrainerStateFile.Name} in it", advice: "name a checkpoint-N directory, or use --resume auto");
+            throw UserException.At(path, $"no {TrainerStateFile.Name} in it",
+                advice: "name a checkpoint-N directory, or use --resume auto");
         return new(TrainerStateFile.Read(path).State.Step, path);
     }
 
@@ -74,8 +75,10 @@ public sealed class CheckpointStore(string directory)
     /// <param name="recipeIdentity">The recipe that continues it.</param>
     /// <param name="model">What is trained.</param>
     /// <param name="optimizer">Its optimizer.</param>
-    /// <exception cref="UserException">The checkpoint belongs to another recipe, or a file is missing or damaged.</exception>
-    public static TrainingState Restore(CheckpointRef checkpoint, string recipeIdentity, ICheckpointed model, Optimizer optimizer)
+    /// <exception cref="UserException">The checkpoint belongs to another recipe, or a file is missing or
+    /// damaged.</exception>
+    public static TrainingState Restore(CheckpointRef checkpoint, string recipeIdentity, ICheckpointed model,
+        Optimizer optimizer)
     {
         var file = TrainerStateFile.Read(checkpoint.Path);
         file.RequireSameRecipe(checkpoint.Path, recipeIdentity);
@@ -88,7 +91,8 @@ public sealed class CheckpointStore(string directory)
         }
         catch (ArgumentException e)
         {
-            throw UserException.At(path, $"does not fit this run ({e.Message})", advice: "resume from another checkpoint", inner: e);
+            throw UserException.At(path, $"does not fit this run ({e.Message})",
+                advice: "resume from another checkpoint", inner: e);
         }
         return file.State;
     }

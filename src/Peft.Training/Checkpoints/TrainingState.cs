@@ -15,7 +15,8 @@ namespace Peft.Training.Checkpoints;
 /// <param name="SkippedSteps">Steps that were not applied because a number in them was not finite.</param>
 /// <param name="SkippedInARow">How many of them since the last step that was applied.</param>
 public sealed record TrainingState(
-    int Step, BatchStreamState? Data, int? BestStep, double? BestEvalLoss, int EvaluationsWithoutGain, bool StoppedEarly,
+    int Step, BatchStreamState? Data, int? BestStep, double? BestEvalLoss, int EvaluationsWithoutGain,
+    bool StoppedEarly,
     int SkippedSteps = 0, int SkippedInARow = 0)
 {
     /// <summary>Before the first step.</summary>
@@ -62,7 +63,8 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
             var text = BoundedFile.ReadAllBytes(path, LargestFile).AsSpan();
             if (text.StartsWith("\uFEFF"u8))
                 text = text[3..];
-            if (JsonSerializer.Deserialize<VersionOnly>(text, Json) is { FormatVersion: not CurrentVersion and var version })
+            if (JsonSerializer.Deserialize<VersionOnly>(text, Json)
+                is { FormatVersion: not CurrentVersion and var version })
                 throw UserException.At(path, $"format {version}", $"format {CurrentVersion}, which this version reads");
             var document = JsonSerializer.Deserialize<Document>(text, Json);
             var file = document?.Trainer ?? throw UserException.At(path, "holds no training state", advice: Repair);
@@ -85,7 +87,8 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
         var before = then.Except(now).Select(l => $"  checkpoint: {l.Trim()}");
         var after = now.Except(then).Select(l => $"  recipe:     {l.Trim()}");
         throw new UserException(
-            Fault.Text(checkpoint, "written by another recipe", advice: "continue with that recipe, or train again with --overwrite") + "\n" +
+            Fault.Text(checkpoint, "written by another recipe",
+                advice: "continue with that recipe, or train again with --overwrite") + "\n" +
             string.Join('\n', before.Concat(after).DefaultIfEmpty("  the same lines in another order").Take(20)));
     }
 

@@ -5,7 +5,9 @@ namespace Peft.Training.Metrics;
 /// <summary>Somewhere the numbers of a run go: a file, an event log, the terminal.</summary>
 public interface IMetricSink : IDisposable
 {
-    /// <summary>Called once before the first step with the step that training starts after (0, or a checkpoint's).</summary>
+    /// <summary>
+    /// Called once before the first step with the step that training starts after (0, or a checkpoint's).
+    /// </summary>
     void Start(int afterStep, int totalSteps);
 
     /// <summary>Called after each optimizer step.</summary>
@@ -26,16 +28,20 @@ public interface IMetricSink : IDisposable
 /// <param name="GradNorm">Norm of all gradients before clipping.</param>
 /// <param name="Tokens">Real (not padding) tokens of the step.</param>
 /// <param name="TokensPerSecond">Real tokens a second of wall time.</param>
-/// <param name="Load">Share of the gate weight that each expert got, averaged over modules and tokens; empty without experts.</param>
+/// <param name="Load">Share of the gate weight that each expert got, averaged over modules and tokens; empty without
+/// experts.</param>
 public sealed record StepReport(
     int Step, double Loss, double Aux, double LearningRate, double GradNorm, long Tokens, double TokensPerSecond,
     IReadOnlyList<double> Load)
 {
-    /// <summary>The most memory that the process has held so far, in bytes, libtorch's included; null where it computes on another
+    /// <summary>The most memory that the process has held so far, in bytes, libtorch's included; null where it computes
+    /// on another
     /// device, whose memory this does not count.</summary>
     public long? PeakMemoryBytes { get; init; }
 
-    /// <summary>What each module's routing did in the step's last pass; empty without routing and between logging steps.</summary>
+    /// <summary>
+    /// What each module's routing did in the step's last pass; empty without routing and between logging steps.
+    /// </summary>
     public IReadOnlyList<RoutingStatistics> Routing { get; init; } = [];
 
     /// <summary>Set when the step was not applied.</summary>

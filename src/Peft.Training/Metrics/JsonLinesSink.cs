@@ -33,12 +33,14 @@ public sealed class JsonLinesSink(string path) : IMetricSink
         var load = string.Join(',', report.Load.Select(Number));
         WriteLine(
             $"{{\"step\":{report.Step},\"loss\":{Number(report.Loss)},\"aux\":{Number(report.Aux)}," +
-            $"\"lr\":{Number(report.LearningRate)},\"grad_norm\":{Number(report.GradNorm)},\"tokens\":{report.Tokens}," +
+            $"\"lr\":{Number(report.LearningRate)},\"grad_norm\":{Number(report.GradNorm)}," +
+            $"\"tokens\":{report.Tokens}," +
             $"\"tokens_per_second\":{Number(Math.Round(report.TokensPerSecond, 1))}," +
             (report.PeakMemoryBytes is { } peak ? $"\"peak_memory_bytes\":{peak}," : "") +
             $"\"load\":[{load}]" +
             (report.Skipped is null ? "" : $",\"skipped\":{report.Skipped.Count}") +
-            (report.Routing.Count == 0 ? "}" : $",\"routing\":{{{string.Join(',', report.Routing.Select(Routing))}}}}}"));
+            (report.Routing.Count == 0 ? "}"
+                : $",\"routing\":{{{string.Join(',', report.Routing.Select(Routing))}}}}}"));
     }
 
     /// <inheritdoc/>
@@ -77,12 +79,15 @@ public sealed class JsonLinesSink(string path) : IMetricSink
     }
 
     private static string Routing(RoutingStatistics module) =>
-        $"{JsonSerializer.Serialize(module.Module)}:{{\"load\":[{Shares(module.Load)}],\"mean_probability\":[{Shares(module.MeanProbability)}]," +
+        $"{JsonSerializer.Serialize(module.Module)}:{{\"load\":[{Shares(module.Load)}]," +
+        $"\"mean_probability\":[{Shares(module.MeanProbability)}]," +
         $"\"entropy\":{(module.Entropy is { } entropy ? Number(Math.Round(entropy, 6)) : "null")}," +
         $"\"effective_support\":{Number(Math.Round(module.EffectiveSupport, 6))}," +
-        $"\"experts_per_token\":{Number(Math.Round(module.ExpertsPerToken, 6))},\"dead_experts\":{module.DeadExperts}}}";
+        $"\"experts_per_token\":{Number(Math.Round(module.ExpertsPerToken, 6))}," +
+        $"\"dead_experts\":{module.DeadExperts}}}";
 
-    private static string Shares(IReadOnlyList<double> shares) => string.Join(',', shares.Select(share => Number(Math.Round(share, 6))));
+    private static string Shares(IReadOnlyList<double> shares) =>
+        string.Join(',', shares.Select(share => Number(Math.Round(share, 6))));
 
     // JSON has no NaN and no infinity; a reader should see that there was no number.
     private static string Number(double value) =>

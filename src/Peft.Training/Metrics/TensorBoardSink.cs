@@ -6,7 +6,8 @@ using TorchSharp.Modules;
 namespace Peft.Training.Metrics;
 
 /// <summary>Scalars for TensorBoard, in the library's event files.</summary>
-/// <remarks>A resumed run adds a file, which begins a session after its checkpoint: TensorBoard then drops what earlier files hold of
+/// <remarks>A resumed run adds a file, which begins a session after its checkpoint: TensorBoard then drops what earlier
+/// files hold of
 /// later steps. Errors: <see cref="FileOperationException"/> when the files cannot be written.</remarks>
 /// <param name="directory">Where the event files go.</param>
 /// <param name="clock">Gives the times that TensorBoard shows.</param>

@@ -93,7 +93,7 @@ public sealed class PeftAdapterTests : IDisposable
         var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.StartsWith(
-            $"{Path.Combine(Out, "adapter_config.json")}: target_modules = c_attn matches no projection; the model has q_proj, ", error.Message, StringComparison.Ordinal);
+            $"{Path.Combine(Out, "adapter_config.json")}: target_modules: [c_attn] matches no projection; expected some of q_proj, ", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

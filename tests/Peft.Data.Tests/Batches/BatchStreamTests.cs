@@ -106,7 +106,8 @@ public class BatchStreamTests
     {
         using var folder = new TempFolder();
         folder.Write("t.csv", "q,a\nab,cd\na,b\n");
-        using var data = Given.Open(folder, Given.Train("""{"files": "t.csv", "template": {"prompt": "{q}", "answer": "{a}"}}"""));
+        using var data = Given.Open(
+            folder, Given.Train("""{"files": "t.csv", "template": {"prompt": "{q}", "answer": "{a}"}}"""));
         var batch = Assert.Single(data.Train.Sequential(2));
         Assert.Equal((2, 6, 5L), (batch.BatchSize, batch.Length, batch.LearnedTokens));
         Assert.Equal("<abcd><ab>__", Given.Text(batch.Ids));

@@ -99,7 +99,9 @@ public class PackedBatchTests
     {
         using var folder = new TempFolder();
         folder.Write("t.csv", "t\nabcdefghijk\nxy\n");
-        using var data = Given.Open(folder, Given.Train("""{"files": "t.csv", "template": {"text": "{t}"}}""", "\"packing\": true, \"max_length\": 6"));
+        using var data = Given.Open(
+            folder,
+            Given.Train("""{"files": "t.csv", "template": {"text": "{t}"}}""", "\"packing\": true, \"max_length\": 6"));
         Assert.Equal(
             ["<abcde", "<fghij", "<k>", "<xy>"], Enumerable.Range(0, 4).Select(at => Given.Text(data.Train[at].Ids)));
         Assert.Equal([1L, 1, 1, 2], Enumerable.Range(0, 4).Select(at => data.Train[at].Row.Row));

@@ -46,7 +46,8 @@ public sealed class StreamedOrderTests : IDisposable
         static IEnumerable<string> Contents(BatchStream stream, int count) => Streamed.Take(stream, count)
             .SelectMany(batch => Enumerable.Range(0, batch.BatchSize).Select(row =>
                 $"{batch.Rows[row]} {Given.Text(batch.Ids.Skip(row * batch.Length).Take(batch.Lengths[row]))} "
-                + $"{Given.Text(batch.Targets.Skip(row * batch.Length).Take(batch.Lengths[row]))} {batch.TaskIds[row]}"))
+                + $"{Given.Text(batch.Targets.Skip(row * batch.Length).Take(batch.Lengths[row]))} "
+                + $"{batch.TaskIds[row]}"))
             .Order(StringComparer.Ordinal);
     }
 
@@ -101,7 +102,11 @@ public sealed class StreamedOrderTests : IDisposable
             Streamed.Set("[\"a.csv\", \"b.csv\"]") + ", " + Streamed.Set("c.csv"),
             Streamed.Keys(4, "\"shuffle\": false"));
         var stream = data.Batches(4, 0);
-        string[] epoch = ["a.csv, row 1", "a.csv, row 2", "a.csv, row 3", "a.csv, row 4", "a.csv, row 5", "b.csv, row 1", "b.csv, row 2", "b.csv, row 3", "c.csv, row 1", "c.csv, row 2"];
+        string[] epoch =
+        [
+            "a.csv, row 1", "a.csv, row 2", "a.csv, row 3", "a.csv, row 4", "a.csv, row 5",
+            "b.csv, row 1", "b.csv, row 2", "b.csv, row 3", "c.csv, row 1", "c.csv, row 2",
+        ];
         Assert.Equal([.. epoch, .. epoch], Streamed.Order(stream, 6).Select(row => row.ToString()));
     }
 
@@ -168,7 +173,11 @@ public sealed class StreamedOrderTests : IDisposable
             Streamed.Set("[\"a.csv\", \"b.csv\"]", "\"filter\": \"(n | string.to_int) % 2 == 1\", \"limit\": 20"),
             Streamed.Keys(7));
         var rows = Streamed.Order(data.Batches(4, 0), 10);
-        string[] expected = [.. Enumerable.Range(1, 15).Select(at => $"a.csv, row {2 * at}"), .. Enumerable.Range(1, 5).Select(at => $"b.csv, row {2 * at}")];
+        string[] expected =
+        [
+            .. Enumerable.Range(1, 15).Select(at => $"a.csv, row {2 * at}"),
+            .. Enumerable.Range(1, 5).Select(at => $"b.csv, row {2 * at}"),
+        ];
         Assert.Equal(
             expected.Concat(expected).Order(StringComparer.Ordinal),
             rows.Select(row => row.ToString()).Order(StringComparer.Ordinal));

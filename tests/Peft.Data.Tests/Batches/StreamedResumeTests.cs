@@ -12,7 +12,9 @@ public sealed class StreamedResumeTests : IDisposable
 
     public StreamedResumeTests()
     {
-        foreach (var (name, rows) in new[] { ("a.parquet", 37), ("b.parquet", 5), ("c.jsonl", 23), ("d.parquet", 29), ("e.csv", 11) })
+        (string, int)[] files =
+            [("a.parquet", 37), ("b.parquet", 5), ("c.jsonl", 23), ("d.parquet", 29), ("e.csv", 11)];
+        foreach (var (name, rows) in files)
             _folder.Rows(name, rows);
         _folder.WriteParquet(
             "bad.parquet", 7,
@@ -63,7 +65,11 @@ public sealed class StreamedResumeTests : IDisposable
             Streamed.Set("a.parquet") + ", " + Streamed.Set("b.parquet", "\"weight\": 2"),
             "\"shuffle_buffer_size\": 8, \"bucket_window\": 1, \"packing\": true, \"max_length\": 17"
         },
-        { Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 8, \"bucket_window\": 1, \"packing\": true, \"max_length\": 17, \"shuffle\": false" },
+        {
+            Streamed.Set("a.parquet"),
+            "\"shuffle_buffer_size\": 8, \"bucket_window\": 1, \"packing\": true, \"max_length\": 17,"
+                + " \"shuffle\": false"
+        },
     };
 
     [Theory]
@@ -154,7 +160,8 @@ public sealed class StreamedResumeTests : IDisposable
     {
         using var data = Open(Streamed.Set("a.parquet"), "\"shuffle_buffer_size\": 10");
         var state = data.Batches(4, 0).State;
-        var hostile = state with { Stream = state.Stream! with { Sets = [new RowPosition(pass, block, file, row, index, piece)] } };
+        var place = new RowPosition(pass, block, file, row, index, piece);
+        var hostile = state with { Stream = state.Stream! with { Sets = [place] } };
         Assert.Equal(
             "resume: epoch 0, window 0, batch 0; expected a place in these streamed rows. The checkpoint is"
                 + " damaged: resume from another one.",

@@ -17,7 +17,14 @@ public sealed class StreamingTests : IDisposable
     {
         _folder.Rows("t.csv", 5000);
         var encoded = 0;
-        var counting = Given.Characters with { Encode = text => { Interlocked.Increment(ref encoded); return Given.Characters.Encode(text); } };
+        var counting = Given.Characters with
+        {
+            Encode = text =>
+            {
+                Interlocked.Increment(ref encoded);
+                return Given.Characters.Encode(text);
+            },
+        };
         using var data = TrainingData.Open(
             Given.Train(Streamed.Set("t.csv"), Streamed.Keys(2000, "\"bucket_window\": 10")), counting, _folder.Path);
         Assert.Equal(0, encoded);
@@ -199,8 +206,10 @@ public sealed class StreamingTests : IDisposable
         _folder.Rows("b.csv", 6);
         using var data = Given.Open(_folder, Given.Options(
             $$"""
-            {"train": [{{Streamed.Set("a.csv", "\"task\": \"second\", \"weight\": 1")}}, {{Streamed.Set("b.csv", "\"task\": \"first\", \"weight\": 1")}}],
-             "eval": [{{Streamed.Set("b.csv", "\"task\": \"first\"")}}, {{Streamed.Set("a.csv", "\"task\": \"other\", \"limit\": 2")}}], "streaming": true}
+            {"train": [{{Streamed.Set("a.csv", "\"task\": \"second\", \"weight\": 1")}},
+                       {{Streamed.Set("b.csv", "\"task\": \"first\", \"weight\": 1")}}],
+             "eval": [{{Streamed.Set("b.csv", "\"task\": \"first\"")}},
+                      {{Streamed.Set("a.csv", "\"task\": \"other\", \"limit\": 2")}}], "streaming": true}
             """));
         Assert.Equal(["second", "first", "other"], data.TaskNames);
         Assert.Equal((8L, 2), (data.Eval.Count, data.TrainTaskCount));

@@ -12,10 +12,11 @@ public class DataSetOptionsTests
     {
         var options = Given.Options(
             """
-            {"train": [{"name": "qa", "files": ["a.x", "b.x"], "format": "jsonl", "filter": "a > 1", "columns": {"c": "a + 1"},
-              "template": {"prompt": "{a}", "answer": "{c}"}, "task_column": "t", "weight": 2, "limit": 10, "on_bad_row": "skip"}],
-             "max_length": 64, "shuffle": false, "seed": 0, "train_on_prompt": true, "add_eos": false, "on_long_answer": "cut",
-             "bucket_window": 1, "memory_budget_mb": 5, "spill_directory": "/x"}
+            {"train": [{"name": "qa", "files": ["a.x", "b.x"], "format": "jsonl", "filter": "a > 1",
+              "columns": {"c": "a + 1"}, "template": {"prompt": "{a}", "answer": "{c}"}, "task_column": "t",
+              "weight": 2, "limit": 10, "on_bad_row": "skip"}],
+             "max_length": 64, "shuffle": false, "seed": 0, "train_on_prompt": true, "add_eos": false,
+             "on_long_answer": "cut", "bucket_window": 1, "memory_budget_mb": 5, "spill_directory": "/x"}
             """);
         var set = options.Train[0];
         Assert.Equal(("qa", DataFormat.JsonLines, "a > 1", "t", 2.0, 10L, BadRowPolicy.Skip, "data.train[0]"),
@@ -23,8 +24,8 @@ public class DataSetOptionsTests
         Assert.Equal(["a.x", "b.x"], set.Files);
         Assert.Equal(("c", "a + 1"), (Assert.Single(set.Columns).Key, set.Columns[0].Value.Text));
         Assert.Equal((64, false, 0L, true, false, LongAnswerPolicy.Cut, 1, 5, "/x"),
-            (options.MaxLength, options.Shuffle, options.Seed, options.TrainOnPrompt, options.AddEos, options.OnLongAnswer,
-                options.BucketWindow, options.MemoryBudgetMb, options.SpillDirectory));
+            (options.MaxLength, options.Shuffle, options.Seed, options.TrainOnPrompt, options.AddEos,
+                options.OnLongAnswer, options.BucketWindow, options.MemoryBudgetMb, options.SpillDirectory));
     }
 
     [Fact]
@@ -40,18 +41,36 @@ public class DataSetOptionsTests
     [InlineData("""{"template": {"text": "{t}"}}""", "data.train[0].files", "missing")]
     [InlineData("""{"files": "a.csv"}""", "data.train[0].template", "missing")]
     [InlineData("""{"files": "a.csv", "template": {"prompt": "{a}"}}""", "data.train[0].template", "prompt")]
-    [InlineData("""{"files": "a.csv", "template": {"text": "{a}", "answer": "{b}"}}""", "data.train[0].template", "answer and text")]
-    [InlineData("""{"files": "a.csv", "template": {"text": "constant"}}""", "data.train[0].template.text", "'constant'")]
+    [InlineData(
+        """{"files": "a.csv", "template": {"text": "{a}", "answer": "{b}"}}""", "data.train[0].template",
+        "answer and text")]
+    [InlineData(
+        """{"files": "a.csv", "template": {"text": "constant"}}""", "data.train[0].template.text", "'constant'")]
     [InlineData("""{"files": "a.csv", "template": {"text": "{a"}}""", "data.train[0].template.text", "'{a'")]
-    [InlineData("""{"files": "a.csv", "template": {"text": "{{ if a }}x"}}""", "data.train[0].template.text", "line 1, column 11")]
-    [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "filter": "a = 1"}""", "data.train[0].filter", "line 1, column 1: 'a = 1'")]
-    [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "columns": {"x": "a +"}}""", "data.train[0].columns.x", "line 1")]
+    [InlineData(
+        """{"files": "a.csv", "template": {"text": "{{ if a }}x"}}""", "data.train[0].template.text",
+        "line 1, column 11")]
+    [InlineData(
+        """{"files": "a.csv", "template": {"text": "{a}"}, "filter": "a = 1"}""", "data.train[0].filter",
+        "line 1, column 1: 'a = 1'")]
+    [InlineData(
+        """{"files": "a.csv", "template": {"text": "{a}"}, "columns": {"x": "a +"}}""", "data.train[0].columns.x",
+        "line 1")]
     [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "weight": 0}""", "data.train[0].weight", "0")]
-    [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "task": "x", "task_column": "y"}""", "data.train[0].task_column", "given beside task")]
-    [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "format": "parkett"}""", "data.train[0].format", "'parkett'")]
-    [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "on_bad_row": "ignore"}""", "data.train[0].on_bad_row", "'ignore'")]
-    [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "fliter": "x"}""", "data.train[0].fliter", "unknown key")]
-    [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "columns": {"x": [1]}}""", "data.train[0].columns", "x: a list of 1 item")]
+    [InlineData(
+        """{"files": "a.csv", "template": {"text": "{a}"}, "task": "x", "task_column": "y"}""",
+        "data.train[0].task_column", "given beside task")]
+    [InlineData(
+        """{"files": "a.csv", "template": {"text": "{a}"}, "format": "parkett"}""", "data.train[0].format",
+        "'parkett'")]
+    [InlineData(
+        """{"files": "a.csv", "template": {"text": "{a}"}, "on_bad_row": "ignore"}""", "data.train[0].on_bad_row",
+        "'ignore'")]
+    [InlineData(
+        """{"files": "a.csv", "template": {"text": "{a}"}, "fliter": "x"}""", "data.train[0].fliter", "unknown key")]
+    [InlineData(
+        """{"files": "a.csv", "template": {"text": "{a}"}, "columns": {"x": [1]}}""", "data.train[0].columns",
+        "x: a list of 1 item")]
     public void A_wrong_entry_is_one_fault_that_names_its_key(string set, string place, string found)
     {
         var error = Assert.Throws<FaultsException>(() => Given.Train(set));

@@ -15,7 +15,10 @@ public class DataSetReaderTests
         folder.WriteParquet(
             "t.parquet", ("q", new[] { "one", "two" }), ("a", new[] { 1L, 2 }), ("b", new[] { true, false }));
         Assert.Equal(
-            [new Example("Q: one", "1 true", "t", new RowId("t.parquet", 1)), new Example("Q: two", "2 false", "t", new RowId("t.parquet", 2))],
+            [
+                new Example("Q: one", "1 true", "t", new RowId("t.parquet", 1)),
+                new Example("Q: two", "2 false", "t", new RowId("t.parquet", 2)),
+            ],
             Read(folder, """{"files": "t.parquet", "template": {"prompt": "Q: {q}", "answer": "{a} {b}"}}"""));
     }
 
@@ -32,7 +35,9 @@ public class DataSetReaderTests
         folder.Write(name, text);
         Assert.Equal(
             [("Q: 007", "x, \"y\""), ("Q: 2020-01-01T00:00:00Z", "1.50")],
-            Read(folder, $$"""{"files": "{{name}}", {{Template}}}""").Select(example => (example.Prompt, example.Answer)));
+            Read(
+                folder,
+                $$"""{"files": "{{name}}", {{Template}}}""").Select(example => (example.Prompt, example.Answer)));
     }
 
     [Fact]
@@ -69,7 +74,8 @@ public class DataSetReaderTests
                             FormattableString.Invariant(
                                 $"{{\"q\": {row}, \"a\": \"a{row}\", \"half\": {row / 2.0}}}\n"))));
         var half = name == "t.csv" ? "(half | string.to_float)" : "half";
-        var reader = Given.Reader(folder, $$"""{"files": "{{name}}", "filter": "{{half}} > 999.75 && {{half}} < 1001", {{Template}}}""");
+        var reader = Given.Reader(
+            folder, $$"""{"files": "{{name}}", "filter": "{{half}} > 999.75 && {{half}} < 1001", {{Template}}}""");
         Assert.Equal(
             [("Q: 2000", 2001L), ("Q: 2001", 2002)],
             reader.Read().Select(example => (example.Prompt, example.Row.Row)));
@@ -85,7 +91,9 @@ public class DataSetReaderTests
             {"q": "y", "choices": ["no", "yes"], "label": 0}
             """);
         var examples = Read(folder, """
-            {"files": "t.jsonl", "columns": {"answer": "choices[label]", "q": "q | string.upcase", "both": "answer + q"}, "filter": "answer != 'no' && both == 'yesX'",
+            {"files": "t.jsonl",
+             "columns": {"answer": "choices[label]", "q": "q | string.upcase", "both": "answer + q"},
+             "filter": "answer != 'no' && both == 'yesX'",
              "template": {"prompt": "{q}", "answer": "{answer} {label}"}}
             """);
         Assert.Equal([("X", "yes 1")], examples.Select(example => (example.Prompt, example.Answer)));
@@ -96,8 +104,11 @@ public class DataSetReaderTests
     {
         using var folder = new TempFolder();
         folder.Write("t.csv", "q,a,kind\nx,y,k1\nx,y,k2\n");
-        Assert.Equal(["k1", "k2"], Read(folder, $$"""{"files": "t.csv", "task_column": "kind", {{Template}}}""").Select(e => e.Task));
-        Assert.Equal(["z", "z"], Read(folder, $$"""{"files": "t.csv", "task": "z", {{Template}}}""").Select(e => e.Task));
+        Assert.Equal(
+            ["k1", "k2"],
+            Read(folder, $$"""{"files": "t.csv", "task_column": "kind", {{Template}}}""").Select(e => e.Task));
+        Assert.Equal(
+            ["z", "z"], Read(folder, $$"""{"files": "t.csv", "task": "z", {{Template}}}""").Select(e => e.Task));
     }
 
     [Fact]
@@ -132,7 +143,8 @@ public class DataSetReaderTests
     {
         using var folder = new TempFolder();
         folder.Write(name, text);
-        var error = Assert.Throws<FaultsException>(() => Given.Reader(folder, $$"""{"files": "{{name}}", {{Template}}}"""));
+        var error = Assert.Throws<FaultsException>(
+            () => Given.Reader(folder, $$"""{"files": "{{name}}", {{Template}}}"""));
         Assert.All(error.Items, fault => Assert.Equal(advice, fault.Advice));
     }
 
@@ -141,7 +153,8 @@ public class DataSetReaderTests
     {
         using var folder = new TempFolder();
         folder.Write("t.csv", "Q,a\n1,2\n");
-        var error = Assert.Throws<FaultsException>(() => Given.Reader(folder, $$"""{"files": "t.csv", {{Template}}}"""));
+        var error = Assert.Throws<FaultsException>(
+            () => Given.Reader(folder, $$"""{"files": "t.csv", {{Template}}}"""));
         Assert.Equal("did you mean Q?", Assert.Single(error.Items).Advice);
     }
 
@@ -165,7 +178,8 @@ public class DataSetReaderTests
         var set = $$"""{"files": "{{name}}", {{Template}}}""";
         var error = Assert.Throws<DataRowException>(() => Read(folder, set));
         Assert.Equal(
-            $"{name}{(name == "t.parquet" ? ", row 3001" : name == "t.csv" ? ":3002" : ":3001")}: {found}; expected a value."
+            name + (name == "t.parquet" ? ", row 3001" : name == "t.csv" ? ":3002" : ":3001")
+            + $": {found}; expected a value."
             + " Correct the row, leave it out with `filter:`, or set `on_bad_row: skip`.",
             error.Message);
         var reader = Given.Reader(folder, set.Replace("\"template\"", "\"on_bad_row\": \"skip\", \"template\""));
@@ -235,7 +249,8 @@ public class DataSetReaderTests
         folder.Write("t.csv", text);
         foreach (var policy in new[] { "error", "skip" })
         {
-            var error = Assert.Throws<DataFileException>(() => Read(folder, $$"""{"files": "t.csv", "on_bad_row": "{{policy}}", {{Template}}}"""));
+            var error = Assert.Throws<DataFileException>(
+                () => Read(folder, $$"""{"files": "t.csv", "on_bad_row": "{{policy}}", {{Template}}}"""));
             Assert.StartsWith(found, error.Message);
         }
     }
@@ -255,11 +270,13 @@ public class DataSetReaderTests
     {
         using var folder = new TempFolder();
         folder.WriteBytes("t.txt", "one\r\n  two \n"u8.ToArray(), [0xFF, (byte)'\n'], "four"u8.ToArray());
-        var reader = Given.Reader(folder, """{"files": "t.txt", "on_bad_row": "skip", "template": {"text": "{text}"}}""");
+        var reader = Given.Reader(
+            folder, """{"files": "t.txt", "on_bad_row": "skip", "template": {"text": "{text}"}}""");
         Assert.Equal(
             [("one", "t.txt:1"), ("  two ", "t.txt:2"), ("four", "t.txt:4")],
             reader.Read().Select(row => (row.Answer, row.Row.ToString())));
-        var error = Assert.Throws<DataRowException>(() => Read(folder, """{"files": "t.txt", "template": {"text": "{text}"}}"""));
+        var error = Assert.Throws<DataRowException>(
+            () => Read(folder, """{"files": "t.txt", "template": {"text": "{text}"}}"""));
         Assert.StartsWith("t.txt:3: column 'text' is not UTF-8", error.Message);
     }
 
@@ -277,7 +294,8 @@ public class DataSetReaderTests
         File.WriteAllBytes(folder["t.parquet"], bytes);
         foreach (var name in new[] { "b.parquet", "t.parquet" })
         {
-            var error = Assert.Throws<DataRowException>(() => Read(folder, $$"""{"files": "{{name}}", {{Template}}}"""));
+            var error = Assert.Throws<DataRowException>(
+                () => Read(folder, $$"""{"files": "{{name}}", {{Template}}}"""));
             Assert.StartsWith($"{name}, row 2: column 'a' is not UTF-8", error.Message);
         }
     }
@@ -308,7 +326,8 @@ public class DataSetReaderTests
     {
         using var folder = new TempFolder();
         folder.Write("t.csv", "q,a\n1,2\n");
-        var error = Assert.Throws<FaultsException>(() => Given.Reader(folder, $$"""{"files": "t.csv", {{key}}, {{Template}}}"""));
+        var error = Assert.Throws<FaultsException>(
+            () => Given.Reader(folder, $$"""{"files": "t.csv", {{key}}, {{Template}}}"""));
         var fault = Assert.Single(error.Items);
         Assert.Equal((place, found), (fault.Place, fault.Found));
         Assert.StartsWith("one of its columns: q, a", fault.Expected);
@@ -332,7 +351,8 @@ public class DataSetReaderTests
     {
         using var folder = new TempFolder();
         folder.Write("t.csv", "q,a\n1,2\n");
-        var error = Assert.Throws<DataRowException>(() => Read(folder, $$"""{"files": "t.csv", {{key}}, "on_bad_row": "skip", {{Template}}}"""));
+        var error = Assert.Throws<DataRowException>(
+            () => Read(folder, $$"""{"files": "t.csv", {{key}}, "on_bad_row": "skip", {{Template}}}"""));
         Assert.StartsWith(message, error.Message);
     }
 
@@ -341,7 +361,8 @@ public class DataSetReaderTests
     {
         using var folder = new TempFolder();
         folder.Write("t.parquet", "no parquet at all");
-        var error = Assert.Throws<FaultsException>(() => Given.Reader(folder, $$"""{"files": "t.parquet", {{Template}}}"""));
+        var error = Assert.Throws<FaultsException>(
+            () => Given.Reader(folder, $$"""{"files": "t.parquet", {{Template}}}"""));
         Assert.Equal(
             ("t.parquet", "not a Parquet file", "a Parquet file with its text columns in UTF-8"),
             (Assert.Single(error.Items).Place, error.Items[0].Found, error.Items[0].Expected));

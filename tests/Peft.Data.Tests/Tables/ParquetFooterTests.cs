@@ -25,14 +25,16 @@ public sealed class ParquetFooterTests : IDisposable
         for (var cut = 1; cut < length; cut++)
         {
             // The last bytes of the footer go; its length says so, as a torn copy's could.
-            byte[] shorter = [.. bytes[..(bytes.Length - 8 - cut)], .. BitConverter.GetBytes(length - cut), .. "PAR1"u8];
+            byte[] shorter =
+                [.. bytes[..(bytes.Length - 8 - cut)], .. BitConverter.GetBytes(length - cut), .. "PAR1"u8];
             Assert.False(Whole(shorter), $"cut by {cut}");
         }
     }
 
     [Theory]
     [InlineData(new byte[] { 0x18, 1, (byte)'x', 0 })] // field 1 is a text, not a number
-    [InlineData(new byte[] { 0x15, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0 })] // a number without an end
+    // a number without an end
+    [InlineData(new byte[] { 0x15, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0 })]
     [InlineData(new byte[] { 0x29, 0xfc, 0xff, 0xff, 0xff, 0x7f, 0 })] // a list of more elements than bytes
     [InlineData(new byte[] { 0x68, 0x7f, 0 })] // a text longer than the footer
     public void Values_that_cannot_be_are_refused(byte[] footer)
@@ -44,7 +46,8 @@ public sealed class ParquetFooterTests : IDisposable
     [Fact]
     public void Structures_within_structures_have_a_limit()
     {
-        byte[] footer = [.. Enumerable.Repeat((byte)0xcc, 5000), .. new byte[5001]]; // an unknown field that is a structure, again and again
+        // An unknown field that is a structure, again and again.
+        byte[] footer = [.. Enumerable.Repeat((byte)0xcc, 5000), .. new byte[5001]];
         Assert.False(Whole([.. "PAR1"u8, .. footer, .. BitConverter.GetBytes(footer.Length), .. "PAR1"u8]));
     }
 

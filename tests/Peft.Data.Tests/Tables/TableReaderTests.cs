@@ -12,7 +12,10 @@ public sealed class TableReaderTests : IDisposable
     [Fact]
     public void Values_of_json_print_as_they_are_written()
     {
-        _folder.Write("t.jsonl", """{"a": 1.10, "b": 007e0, "x": 1}""".Replace("007e0", "-1.5E+3") + "\n" + """{"b": true, "a": [1, {"c": null}], "a": 12345678901234567890123}""");
+        _folder.Write(
+            "t.jsonl",
+            """{"a": 1.10, "b": 007e0, "x": 1}""".Replace("007e0", "-1.5E+3") + "\n"
+                + """{"b": true, "a": [1, {"c": null}], "a": 12345678901234567890123}""");
         Assert.Equal(["1.10 -1.5E+3", "12345678901234567890123 True"], Rows("t.jsonl", "a", "b"));
     }
 
@@ -28,7 +31,11 @@ public sealed class TableReaderTests : IDisposable
         while (rows.Read())
             lines.Add((rows.Line, rows.Broken));
         Assert.Equal(
-            [(2, null), (4, null), (4, "the list's element is a list, not a JSON object"), (4, "the list's element is a number, not a JSON object"), (5, null)], lines);
+            [
+                (2, null), (4, null), (4, "the list's element is a list, not a JSON object"),
+                (4, "the list's element is a number, not a JSON object"), (5, null),
+            ],
+            lines);
     }
 
     [Theory]

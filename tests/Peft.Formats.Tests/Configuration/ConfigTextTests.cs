@@ -51,7 +51,8 @@ public sealed class ConfigTextTests
     [Fact]
     public void YAML_is_written_in_block_style()
     {
-        var map = ConfigJson.Parse("""{"a": [1, 2], "b": [{"x": 1, "y": {"z": 2}}], "c": {}, "d": "true", "e": []}""", "f");
+        var map = ConfigJson.Parse(
+            """{"a": [1, 2], "b": [{"x": 1, "y": {"z": 2}}], "c": {}, "d": "true", "e": []}""", "f");
         Assert.Equal(
             "a: [1, 2]\nb:\n  - x: 1\n    \"y\":\n      z: 2\nc: {}\nd: \"true\"\ne: []\n", ConfigText.ToYaml(map));
         Assert.Equal("{}\n", ConfigText.ToYaml(ConfigMap.Empty("f")));

@@ -158,7 +158,8 @@ public sealed class KeysTests
     public void Lists_enums_sections_free_keys_and_own_forms_are_read_and_written_back()
     {
         const string Json = """
-            {"p":0.25,"weights":[0.5,1],"counts":[1,2,3],"on_bad_row":"skip_row","dtype":"bfloat-16","flag":false,"seed":5,
+            {"p":0.25,"weights":[0.5,1],"counts":[1,2,3],
+            "on_bad_row":"skip_row","dtype":"bfloat-16","flag":false,"seed":5,
             "merge":{"name":"m","weight":2},"parts":[{"name":"a","weight":1},{"name":"b","weight":3}],
             "rank_pattern":{"v_proj":8,"q_proj":4},"betas":[3,4]}
             """;
@@ -181,9 +182,8 @@ public sealed class KeysTests
         Assert.Null(options.Merge);
         Assert.Equal([4, 4], options.Counts);
         Assert.Equal(
-            """
-            {"p":0.5,"weights":[1.0],"counts":[4,4],"on_bad_row":"stop","dtype":null,"flag":null,"seed":null,"merge":null,"parts":[],"rank_pattern":{"q":2},"betas":[1,2]}
-            """,
+            """{"p":0.5,"weights":[1.0],"counts":[4,4],"on_bad_row":"stop","dtype":null,"flag":null,"seed":null"""
+                + ""","merge":null,"parts":[],"rank_pattern":{"q":2},"betas":[1,2]}""",
             string.Concat(ConfigText.ToJson(reader.Resolved()).Split('\n').Select(line => line.Trim()))
                 .Replace("\": ", "\":", StringComparison.Ordinal));
     }
@@ -217,7 +217,8 @@ public sealed class KeysTests
     }
 
     [Theory]
-    [InlineData("""{"kind": "localized", "delta": 0.5}""", """{"kind":"localized","coefficient":0.1,"delta":0.5}""", null)]
+    [InlineData(
+        """{"kind": "localized", "delta": 0.5}""", """{"kind":"localized","coefficient":0.1,"delta":0.5}""", null)]
     [InlineData("""{"kind": "switch"}""", """{"kind":"switch","coefficient":0.1}""", null)]
     [InlineData("""{}""", """{"kind":"none"}""", null)]
     [InlineData(

@@ -51,7 +51,9 @@ public sealed class OptionReaderTests
     [InlineData("""{"k": "8"}""", "line 1  s.k: '8'; expected a whole number of at least 1.")]
     [InlineData("""{"k": 0}""", "line 1  s.k: 0; expected a whole number of at least 1.")]
     [InlineData("""{"k": 1.5}""", "line 1  s.k: 1.5; expected a whole number of at least 1.")]
-    [InlineData("""{"k": 99999999999999999999}""", "line 1  s.k: 99999999999999999999; expected a whole number of at least 1.")]
+    [InlineData(
+        """{"k": 99999999999999999999}""",
+        "line 1  s.k: 99999999999999999999; expected a whole number of at least 1.")]
     [InlineData("""{"k": [1]}""", "line 1  s.k: a list of 1 item; expected a whole number of at least 1.")]
     [InlineData("""{"k": {}}""", "line 1  s.k: an empty section; expected a whole number of at least 1.")]
     public void A_wrong_whole_number_is_a_fault_and_the_default_is_used(string json, string fault)

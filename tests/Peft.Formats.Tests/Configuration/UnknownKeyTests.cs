@@ -54,11 +54,17 @@ public sealed class UnknownKeyTests
 
     [Theory]
     [InlineData("""{"training": {"max_stepz": 1}}""", "training.max_stepz: unknown key. Did you mean max_steps?")]
-    [InlineData("""{"adapter": {"max_steps": 1}}""", "adapter.max_steps: unknown key. It belongs at training.max_steps: move it there.")]
-    [InlineData("""{"adapter": {"lerning_rate": 1}}""", "adapter.lerning_rate: unknown key. Did you mean training.learning_rate?")]
+    [InlineData(
+        """{"adapter": {"max_steps": 1}}""",
+        "adapter.max_steps: unknown key. It belongs at training.max_steps: move it there.")]
+    [InlineData(
+        """{"adapter": {"lerning_rate": 1}}""",
+        "adapter.lerning_rate: unknown key. Did you mean training.learning_rate?")]
     [InlineData("""{"training.seed": 1}""", "training.seed: unknown key. It belongs at training.seed: move it there.")]
     [InlineData("""{"data": {"zzz": 1}}""", "data.zzz: unknown key; expected seed or max_length.")]
-    [InlineData("""{"training": {"zzz": 1}}""", "training.zzz: unknown key; expected learning_rate, max_steps, seed, eval_steps or "
+    [InlineData(
+        """{"training": {"zzz": 1}}""",
+        "training.zzz: unknown key; expected learning_rate, max_steps, seed, eval_steps or "
         + "one of 5 others. All keys are in recipes/README.md.")]
     public void The_name_meant_is_told_or_a_few_and_where_all_are(string json, string message) =>
         Assert.Equal("line 1  " + message, FaultOf(json));

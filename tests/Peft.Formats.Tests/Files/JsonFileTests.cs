@@ -30,7 +30,8 @@ public sealed class JsonFileTests : IDisposable
     [Fact]
     public void A_byte_order_mark_is_passed_over() => Assert.Equal(
         new Numbered(3, "x"),
-        JsonFile.Read<Numbered>(_folder.Put("a.json", [.. "\uFEFF"u8, .. """{"n": 3, "text": "x"}"""u8]), 1000, Options, "numbers"));
+        JsonFile.Read<Numbered>(
+            _folder.Put("a.json", [.. "\uFEFF"u8, .. """{"n": 3, "text": "x"}"""u8]), 1000, Options, "numbers"));
 
     [Fact]
     public void A_text_that_is_not_Unicode_is_told_with_its_line_wherever_it_is()

@@ -154,7 +154,8 @@ public sealed class ModelConfigFileTests : IDisposable
         "line 2  rope_scaling.factor  '4'; expected a number.")]
     [InlineData(
         "\"rope_scaling\": {\"rope_type\": \"llama3\", \"low_freq_factor\": 4}",
-        "line 2  rope_scaling  low_freq_factor 4, high_freq_factor 4; expected 0 < low_freq_factor < high_freq_factor.")]
+        "line 2  rope_scaling  low_freq_factor 4, high_freq_factor 4; "
+            + "expected 0 < low_freq_factor < high_freq_factor.")]
     [InlineData(
         "\"rope_scaling\": {\"rope_type\": \"longrope\", \"long_factor\": [1]}",
         "line 2  rope_scaling  1 long and 0 short factors; expected equally many of both, at least one.")]
@@ -215,7 +216,10 @@ public sealed class ModelConfigFileTests : IDisposable
         Assert.Null(GenerationConfig.Read(_folder.Path));
         _folder.Put(
             "generation_config.json",
-            """{"eos_token_id": [1, 2], "bos_token_id": 0, "temperature": 0.7, "top_p": 0.9, "top_k": 50, "max_new_tokens": 20, "do_sample": true, "other": 1}""");
+            """
+            {"eos_token_id": [1, 2], "bos_token_id": 0, "temperature": 0.7, "top_p": 0.9, "top_k": 50,
+             "max_new_tokens": 20, "do_sample": true, "other": 1}
+            """);
         var config = GenerationConfig.Read(_folder.Path)!;
         Assert.Equal([1, 2], config.EosTokenIds);
         Assert.Equal(

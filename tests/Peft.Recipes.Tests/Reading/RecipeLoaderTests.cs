@@ -21,17 +21,21 @@ public sealed class RecipeLoaderTests : IDisposable
         var tree = RecipeLoader.Load(_folder["a/top.yaml"], []);
 
         Assert.Equal(
-            "first: 0\nx:\n  two: 22\n  four:\n    deep: 4\n    list: [1, 2, 3]\n  three: 33\n  one: 1\nlast: true\n", ConfigText.ToYaml(tree));
+            "first: 0\nx:\n  two: 22\n  four:\n    deep: 4\n    list: [1, 2, 3]\n  three: 33\n  one: 1\nlast: "
+            + "true\n", ConfigText.ToYaml(tree));
     }
 
     [Fact]
     public void A_list_is_replaced_whole_and_so_is_a_value_of_another_kind()
     {
-        _folder.Write("base.yaml", "list: [1, 2, 3]\nmaps: [{a: 1}, {b: 2}]\nsection: {a: 1}\nvalue: 1\nlines: {a: 1}\n");
-        _folder.Write("r.yaml", "extends: base.yaml\nlist: [9]\nmaps: [{c: 3}]\nsection: 5\nvalue: {b: 1}\nlines: []\n");
+        _folder.Write("base.yaml",
+            "list: [1, 2, 3]\nmaps: [{a: 1}, {b: 2}]\nsection: {a: 1}\nvalue: 1\nlines: {a: 1}\n");
+        _folder.Write("r.yaml",
+            "extends: base.yaml\nlist: [9]\nmaps: [{c: 3}]\nsection: 5\nvalue: {b: 1}\nlines: []\n");
 
         Assert.Equal(
-            "list: [9]\nmaps:\n  - c: 3\nsection: 5\nvalue:\n  b: 1\nlines: []\n", ConfigText.ToYaml(RecipeLoader.Load(_folder["r.yaml"], [])));
+            "list: [9]\nmaps:\n  - c: 3\nsection: 5\nvalue:\n  b: 1\nlines: []\n",
+            ConfigText.ToYaml(RecipeLoader.Load(_folder["r.yaml"], [])));
     }
 
     [Fact]
@@ -64,11 +68,13 @@ public sealed class RecipeLoaderTests : IDisposable
     {
         for (var i = 0; i < 10; i++)
             _folder.Write($"{i}.yaml", $"extends: {i + 1}.yaml\n");
-        Assert.Equal($"{_folder["8.yaml"]}: more than 8 levels of extends. Merge some of the recipes.", Message("0.yaml"));
+        Assert.Equal($"{_folder["8.yaml"]}: more than 8 levels of extends. Merge some of the recipes.",
+            Message("0.yaml"));
     }
 
     [Theory]
-    [InlineData("extends: no.yaml\n", "extends 'no.yaml', and there is no {0}/no.yaml. Looked in {0}.")]
+    [InlineData("extends: no.yaml\n",
+        "extends 'no.yaml', and there is no {0}/no.yaml. The path is relative to the recipe's folder.")]
     [InlineData("extends: [a.yaml, b.yaml]\n", "extends is a list of 2 items; expected the path of one recipe file.")]
     [InlineData("extends:\n", "extends is null; expected the path of one recipe file.")]
     [InlineData("extends: ''\n", "extends is ''; expected the path of one recipe file.")]
@@ -83,7 +89,8 @@ public sealed class RecipeLoaderTests : IDisposable
     {
         _folder.Write("base.yaml", "a: 1\na: 2\n");
         _folder.Write("r.yaml", "extends: base.yaml\n");
-        Assert.StartsWith($"{_folder["base.yaml"]} line 2: key 'a' again", Message("r.yaml"), StringComparison.Ordinal);
+        Assert.StartsWith($"{_folder["base.yaml"]} line 2: key 'a' is already set on line 1.", Message("r.yaml"),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -91,7 +98,8 @@ public sealed class RecipeLoaderTests : IDisposable
     {
         _folder.Write("r.yaml", "training: {seed: 1}\nnothing:\nlist: [1]\n");
         var tree = RecipeLoader.Load(_folder["r.yaml"], [
-            "training.seed=2", "training.seed=3", "adapter.router.kind=soft", "nothing.a=1", "list=[4, 5]", "adapter.experts={count: 2}",
+            "training.seed=2", "training.seed=3", "adapter.router.kind=soft", "nothing.a=1", "list=[4, 5]",
+            "adapter.experts={count: 2}",
             "text='8'", "empty=", "equation=a=b", "data.filter=x > 1 && y != 'z'",
         ]);
 
@@ -133,8 +141,8 @@ public sealed class RecipeLoaderTests : IDisposable
     }
 
     [Theory]
-    [InlineData("a=[1, 2", "--set a=[1, 2 line ")]
-    [InlineData("a=*x", "--set a=*x line 1: ")]
+    [InlineData("a=[1, 2", "--set a=[1, 2: not valid YAML: ")]
+    [InlineData("a=*x", "--set a=*x: the alias '*x' is not supported")]
     [InlineData("a=1\nb: 2", "--set a=1\nb: 2: a value of several lines; expected one line of YAML.")]
     public void An_override_whose_value_is_no_yaml_is_refused(string setting, string message)
     {
@@ -143,5 +151,6 @@ public sealed class RecipeLoaderTests : IDisposable
         Assert.StartsWith(message, error.Message, StringComparison.Ordinal);
     }
 
-    private string Message(string name) => Assert.Throws<UserException>(() => RecipeLoader.Load(_folder[name], [])).Message;
+    private string Message(string name) =>
+        Assert.Throws<UserException>(() => RecipeLoader.Load(_folder[name], [])).Message;
 }

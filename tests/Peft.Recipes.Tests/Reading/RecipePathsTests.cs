@@ -66,5 +66,6 @@ public sealed class RecipePathsTests : IDisposable
     }
 
     [Fact]
-    public void Without_a_recipe_a_path_stays_as_it_was_written() => Assert.Equal("no/such", new RecipePaths(null).Resolve("no/such"));
+    public void Without_a_recipe_a_path_stays_as_it_was_written() =>
+        Assert.Equal("no/such", new RecipePaths(null).Resolve("no/such"));
 }

@@ -55,7 +55,8 @@ public sealed class YamlReaderTests : IDisposable
     [InlineData("")]
     [InlineData("# only a comment\n")]
     [InlineData("{}")]
-    public void A_file_without_keys_is_an_empty_recipe(string text) => Assert.Equal(0, YamlReader.Parse(text, "r.yaml").Count);
+    public void A_file_without_keys_is_an_empty_recipe(string text) =>
+        Assert.Equal(0, YamlReader.Parse(text, "r.yaml").Count);
 
     [Theory]
     [InlineData("a: 1\nb: 2\na: 3\n", "r.yaml line 3: key 'a' is already set on line 1. Remove one of the two.")]
@@ -63,11 +64,15 @@ public sealed class YamlReaderTests : IDisposable
     [InlineData("a: 1\n\"a\": 3\n", "r.yaml line 2: key 'a' is already set on line 1. Remove one of the two.")]
     [InlineData("a: &x 1\nb: *x\n", "r.yaml line 2: the alias '*x' is not supported. Write the value out.")]
     [InlineData("a: &x {c: 1}\nb:\n  <<: *x\n", "r.yaml line 3: the alias '*x' is not supported. Write the value out.")]
-    [InlineData("a: !!str 5\n", "r.yaml line 1: the tag 'tag:yaml.org,2002:str' is not supported. Write the plain value.")]
-    [InlineData("a: !include other.yaml\n", "r.yaml line 1: the tag '!include' is not supported. Write the plain value.")]
+    [InlineData("a: !!str 5\n",
+        "r.yaml line 1: the tag 'tag:yaml.org,2002:str' is not supported. Write the plain value.")]
+    [InlineData("a: !include other.yaml\n",
+        "r.yaml line 1: the tag '!include' is not supported. Write the plain value.")]
     [InlineData("? [a, b]\n: 1\n", "r.yaml line 1: a key that is not plain text; expected a text.")]
-    [InlineData("a: 1\n---\nb: 1\n", "r.yaml line 2: a second document; expected one YAML document. Put it into a file of its own.")]
-    [InlineData("- a\n- b\n", "r.yaml: a list of 2 items; expected a mapping of sections (model:, adapter:, data:, training:).")]
+    [InlineData("a: 1\n---\nb: 1\n",
+        "r.yaml line 2: a second document; expected one YAML document. Put it into a file of its own.")]
+    [InlineData("- a\n- b\n",
+        "r.yaml: a list of 2 items; expected a mapping of sections (model:, adapter:, data:, training:).")]
     [InlineData("hello", "r.yaml: 'hello'; expected a mapping of sections (model:, adapter:, data:, training:).")]
     public void What_is_not_plain_data_is_refused(string text, string message) =>
         Assert.Equal(message, Assert.Throws<UserException>(() => YamlReader.Parse(text, "r.yaml")).Message);
@@ -137,7 +142,8 @@ public sealed class YamlReaderTests : IDisposable
     [InlineData("{a: ", "}")]
     public void Deep_nesting_is_refused_and_does_not_overflow_the_stack(string open, string close)
     {
-        string Nested(int depth) => "a: " + string.Concat(Enumerable.Repeat(open, depth)) + string.Concat(Enumerable.Repeat(close, depth));
+        string Nested(int depth) =>
+            "a: " + string.Concat(Enumerable.Repeat(open, depth)) + string.Concat(Enumerable.Repeat(close, depth));
         YamlReader.Parse(Nested(60), "r.yaml");
         foreach (var depth in new[] { 70, 100_000 })
         {
@@ -207,7 +213,8 @@ public sealed class YamlReaderTests : IDisposable
         using (var file = File.Create(_folder["big.yaml"]))
             file.SetLength((4 << 20) + 1);
         Assert.Equal(
-            $"{_folder["big.yaml"]}: 4,194,305 bytes; expected at most 4,194,304 bytes. Check that this is the right file.",
+            $"{_folder["big.yaml"]}: 4,194,305 bytes; expected at most 4,194,304 bytes. Check that this is the right "
+            + $"file.",
             Assert.ThrowsAny<UserException>(() => YamlReader.ReadFile(_folder["big.yaml"])).Message);
     }
 
@@ -231,5 +238,6 @@ public sealed class YamlReaderTests : IDisposable
         Assert.Equal(3, ((ConfigMap)map["b"]!)["c"]!.Line);
     }
 
-    private static ConfigScalar Scalar(string text) => Assert.IsType<ConfigScalar>(YamlReader.Parse(text, "r.yaml")["a"]);
+    private static ConfigScalar Scalar(string text) =>
+        Assert.IsType<ConfigScalar>(YamlReader.Parse(text, "r.yaml")["a"]);
 }

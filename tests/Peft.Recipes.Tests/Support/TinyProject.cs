@@ -89,7 +89,8 @@ public sealed class TinyProject : IDisposable
     }
 
     /// <summary>What <c>peft train</c> does; stops after a step when asked to.</summary>
-    public (TrainingOutcome Outcome, List<string> Losses) Train(Recipe recipe, string output, string? resume = null, int? stopAfter = null)
+    public (TrainingOutcome Outcome, List<string> Losses) Train(Recipe recipe, string output, string? resume = null,
+        int? stopAfter = null)
     {
         var stop = new StopRequest();
         var sink = new Losses(step => { if (step == stopAfter) stop.Request(); });

@@ -45,8 +45,11 @@ public sealed class TinyAdapters : IDisposable
             Seed = 1,
         });
         if (gated)
-            GateFile.Write(Folder[name], [.. adapted.Modules.SelectMany(module => new[] { GateVectors.Gate, GateVectors.MeanInput }.Select(kind =>
-                (module.Path, kind, torch.randn([module.InFeatures], generator: Seeds.GeneratorFor(2, name + module.Path + kind)))))]);
+            GateFile.Write(Folder[name],
+                [.. adapted.Modules.SelectMany(
+                module => new[] { GateVectors.Gate, GateVectors.MeanInput }.Select(kind =>
+                (module.Path, kind,
+                    torch.randn([module.InFeatures], generator: Seeds.GeneratorFor(2, name + module.Path + kind)))))]);
         return Folder[name];
     }
 
@@ -56,7 +59,8 @@ public sealed class TinyAdapters : IDisposable
         using var scope = torch.NewDisposeScope();
         using var off = torch.no_grad();
         using var loaded = LoadedModel.Open(model, adapter, "float32", torch.CPU);
-        return loaded.Model.Forward(torch.tensor(new long[] { 3, 200, 7, 1, 90, 41, 41, 5 }, [1, 8]), ForwardPass.ForInference()).data<float>().ToArray();
+        return loaded.Model.Forward(torch.tensor(new long[] { 3, 200, 7, 1, 90, 41, 41, 5 }, [1, 8]),
+            ForwardPass.ForInference()).data<float>().ToArray();
     }
 
     /// <summary>Every file below a folder with its bytes' hash.</summary>

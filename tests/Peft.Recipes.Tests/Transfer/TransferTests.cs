@@ -8,7 +8,8 @@ namespace Peft.Recipes.Tests.Transfer;
 
 public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapters>
 {
-    private const string Mixture = """{"method": "mixture", "r": 2, "experts": {"count": 3}, "router": {"kind": "top-k"}}""";
+    private const string Mixture =
+        """{"method": "mixture", "r": 2, "experts": {"count": 3}, "router": {"kind": "top-k"}}""";
 
     public static TheoryData<string> Kinds => [.. RouterCatalog.Entries.Select(entry => entry.Kind)];
 
@@ -17,7 +18,8 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
     public void Every_router_goes_out_and_comes_back_file_by_file(string kind)
     {
         var count = RouterCatalog.Of(kind).RoutesRanks ? 1 : 3;
-        var bundle = tiny.Write($"b-{kind}", $$$"""{"method": "mixture", "r": 2, "experts": {"count": {{{count}}}}, "router": {"kind": "{{{kind}}}"}}""");
+        var bundle = tiny.Write($"b-{kind}",
+            $$$"""{"method": "mixture", "r": 2, "experts": {"count": {{{count}}}}, "router": {"kind": "{{{kind}}}"}}""");
 
         var report = Export(new() { Adapter = bundle, Output = tiny.Folder[$"e-{kind}"] });
         AdapterImport.Run(tiny.Folder[$"e-{kind}"], null, tiny.Folder[$"i-{kind}"], overwrite: false, _ => { });
@@ -25,7 +27,8 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
         Assert.Equal(count, report.Proofs.Count);
         Assert.All(report.Proofs, proof => Assert.Equal(28, proof.Tensors));
         Assert.Equal(tiny.Snapshot(bundle), tiny.Snapshot(tiny.Folder[$"i-{kind}"]));
-        Assert.Contains("intact; an exported mixture", AdapterVerification.Run(tiny.Folder[$"e-{kind}"], null, _ => { }), StringComparison.Ordinal);
+        Assert.Contains("intact; an exported mixture",
+            AdapterVerification.Run(tiny.Folder[$"e-{kind}"], null, _ => { }), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -34,12 +37,15 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
     public void Adapters_that_were_merged_behind_a_router_go_out_and_come_back_file_by_file(string method)
     {
         var law = tiny.Write($"law-{method}", """{"r": 2, "lora_alpha": 6}""", gated: true);
-        var code = tiny.Write($"code-{method}", """{"r": 3, "use_rslora": true, "target_modules": ["q_proj", "up_proj"]}""", gated: true);
+        var code = tiny.Write($"code-{method}",
+            """{"r": 3, "use_rslora": true, "target_modules": ["q_proj", "up_proj"]}""", gated: true);
         var merged = tiny.Folder[$"merged-{method}"];
-        AdapterMerge.Run([.. MergeSource.Open(law), .. MergeSource.Open(code)], MergeCatalog.Find(method)!, new MergeOptions(), null, merged);
+        AdapterMerge.Run([.. MergeSource.Open(law), .. MergeSource.Open(code)], MergeCatalog.Find(method)!,
+            new MergeOptions(), null, merged);
 
         Export(new() { Adapter = merged, Output = tiny.Folder[$"out-{method}"] });
-        AdapterImport.Run(tiny.Folder[$"out-{method}"], tiny.Base, tiny.Folder[$"back-{method}"], overwrite: false, _ => { });
+        AdapterImport.Run(tiny.Folder[$"out-{method}"], tiny.Base, tiny.Folder[$"back-{method}"], overwrite: false,
+            _ => { });
 
         Assert.Equal(tiny.Snapshot(merged), tiny.Snapshot(tiny.Folder[$"back-{method}"]));
     }
@@ -52,14 +58,16 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
         Export(new() { Adapter = bundle, Output = tiny.Folder["gated-out"] });
         AdapterImport.Run(tiny.Folder["gated-out"], tiny.Base, tiny.Folder["gated-back"], overwrite: false, _ => { });
 
-        Assert.Equal(File.ReadAllBytes(Path.Combine(bundle, GateFile.Name)), File.ReadAllBytes(tiny.Folder[$"gated-back/{GateFile.Name}"]));
+        Assert.Equal(File.ReadAllBytes(Path.Combine(bundle, GateFile.Name)),
+            File.ReadAllBytes(tiny.Folder[$"gated-back/{GateFile.Name}"]));
         Assert.Equal(14, GateFile.Read(tiny.Folder["gated-back"], GateVectors.Gate)!.Count);
     }
 
     [Fact]
     public void A_lora_goes_out_comes_back_and_goes_out_the_same()
     {
-        var bundle = tiny.Write("lora", """{"r": 2, "lora_alpha": 3, "use_rslora": true, "rank_pattern": {"q_proj": 4}}""");
+        var bundle = tiny.Write("lora",
+            """{"r": 2, "lora_alpha": 3, "use_rslora": true, "rank_pattern": {"q_proj": 4}}""");
         Export(new() { Adapter = bundle, Output = tiny.Folder["lora-out"] });
         AdapterImport.Run(tiny.Folder["lora-out"], tiny.Base, tiny.Folder["lora-back"], overwrite: false, _ => { });
         Export(new() { Adapter = tiny.Folder["lora-back"], Output = tiny.Folder["lora-again"] });
@@ -67,11 +75,13 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
         foreach (var name in new[] { "adapter_config.json", "adapter_model.safetensors" })
         {
             var bytes = File.ReadAllBytes(Path.Combine(bundle, name));
-            Assert.All(new[] { "lora-out", "lora-back", "lora-again" }, folder => Assert.Equal(bytes, File.ReadAllBytes(tiny.Folder[$"{folder}/{name}"])));
+            Assert.All(new[] { "lora-out", "lora-back", "lora-again" },
+                folder => Assert.Equal(bytes, File.ReadAllBytes(tiny.Folder[$"{folder}/{name}"])));
         }
         Assert.Equal(
             ["README.md", "adapter_config.json", "adapter_model.safetensors"],
-            Directory.GetFileSystemEntries(tiny.Folder["lora-out"]).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+            Directory.GetFileSystemEntries(tiny.Folder["lora-out"]).Select(Path.GetFileName).Order(
+                StringComparer.Ordinal));
         Assert.Equal(tiny.Logits(tiny.Base, bundle), tiny.Logits(tiny.Base, tiny.Folder["lora-back"]));
     }
 
@@ -91,22 +101,29 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
         Assert.True(File.Exists(Path.Combine(output, "tokenizer.json")));
         Near(tiny.Logits(tiny.Base, bundle), tiny.Logits(output), 1e-4);
         // Tied weights stay tied.
-        Assert.DoesNotContain(Formats.Safetensors.SafetensorsCheckpoint.Open(output).Entries.Keys, name => name == "lm_head.weight");
-        Assert.Contains("\"tie_word_embeddings\": true", File.ReadAllText(Path.Combine(output, "config.json")), StringComparison.Ordinal);
+        Assert.DoesNotContain(Formats.Safetensors.SafetensorsCheckpoint.Open(output).Entries.Keys,
+            name => name == "lm_head.weight");
+        Assert.Contains("\"tie_word_embeddings\": true", File.ReadAllText(Path.Combine(output, "config.json")),
+            StringComparison.Ordinal);
     }
 
     [Fact]
     public void Shards_are_named_and_indexed_as_transformers_does_it()
     {
         var output = tiny.Folder["shards"];
-        Export(new() { Adapter = tiny.Write("s-lora", """{"r": 2}"""), Output = output, Format = "merged", MaxShardSize = 20_000 });
+        Export(new() { Adapter = tiny.Write("s-lora", """{"r": 2}"""), Output = output, Format = "merged",
+            MaxShardSize = 20_000 });
 
-        var shards = Directory.GetFiles(output, "model*.safetensors").Select(Path.GetFileName).Order(StringComparer.Ordinal).ToList();
-        using var index = System.Text.Json.JsonDocument.Parse(File.ReadAllText(Path.Combine(output, "model.safetensors.index.json")));
+        var shards = Directory.GetFiles(output,
+            "model*.safetensors").Select(Path.GetFileName).Order(StringComparer.Ordinal).ToList();
+        using var index = System.Text.Json.JsonDocument.Parse(
+            File.ReadAllText(Path.Combine(output, "model.safetensors.index.json")));
 
-        Assert.Equal(Enumerable.Range(1, shards.Count).Select(i => $"model-{i:D5}-of-{shards.Count:D5}.safetensors"), shards);
+        Assert.Equal(Enumerable.Range(1, shards.Count).Select(i => $"model-{i:D5}-of-{shards.Count:D5}.safetensors"),
+            shards);
         var entries = Formats.Safetensors.SafetensorsCheckpoint.Open(output).Entries.Values.ToList();
-        Assert.Equal(entries.Sum(entry => entry.ByteCount), index.RootElement.GetProperty("metadata").GetProperty("total_size").GetInt64());
+        Assert.Equal(entries.Sum(entry => entry.ByteCount),
+            index.RootElement.GetProperty("metadata").GetProperty("total_size").GetInt64());
         Assert.Equal(entries.Count, index.RootElement.GetProperty("weight_map").EnumerateObject().Count());
     }
 
@@ -126,7 +143,8 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
         Assert.Equal(14, report.Losses.Count);
         Assert.All(report.Losses, loss => Assert.InRange(loss.GateError, 1e-6, 2));
         Assert.InRange(report.RoutedDifference!.Value, 1e-6, 1e3);
-        Assert.Contains("gates are replaced by their means", File.ReadAllText(tiny.Folder["mix-merged/README.md"]), StringComparison.Ordinal);
+        Assert.Contains("gates are replaced by their means", File.ReadAllText(tiny.Folder["mix-merged/README.md"]),
+            StringComparison.Ordinal);
     }
 
     [Theory]
@@ -135,24 +153,30 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
     [InlineData("merged", null)]
     public void Gates_that_are_constant_collapse_to_the_same_function(string format, string? collapse)
     {
-        var bundle = tiny.Write("constant", Mixture.Replace("top-k", "soft", StringComparison.Ordinal), equalExperts: true);
+        var bundle = tiny.Write("constant", Mixture.Replace("top-k", "soft", StringComparison.Ordinal),
+            equalExperts: true);
         var output = tiny.Folder[$"constant-{format}-{collapse}"];
 
         var report = Export(new()
         {
-            Adapter = bundle, Output = output, Format = format, Collapse = collapse, Rank = collapse == "svd" ? 6 : null,
+            Adapter = bundle, Output = output, Format = format, Collapse = collapse,
+            Rank = collapse == "svd" ? 6 : null,
         });
 
         Assert.All(report.Losses, loss => Assert.Equal(0, loss.GateError));
-        Near(tiny.Logits(tiny.Base, bundle), format == "merged" ? tiny.Logits(output) : tiny.Logits(tiny.Base, output), 1e-4);
+        Near(tiny.Logits(tiny.Base, bundle), format == "merged" ? tiny.Logits(output) : tiny.Logits(tiny.Base, output),
+            1e-4);
     }
 
     [Fact]
     public void Task_ids_cannot_be_averaged()
     {
-        var bundle = tiny.Write("hard", Mixture.Replace("\"top-k\"", "\"hard-soft\", \"stage\": \"hard\"", StringComparison.Ordinal));
+        var bundle = tiny.Write("hard",
+            Mixture.Replace("\"top-k\"", "\"hard-soft\", \"stage\": \"hard\"", StringComparison.Ordinal));
 
-        var error = Assert.Throws<UserException>(() => Export(new() { Adapter = bundle, Output = tiny.Folder["hard-out"], Format = "merged", Approximate = true }));
+        var error =
+            Assert.Throws<UserException>(() => Export(
+            new() { Adapter = bundle, Output = tiny.Folder["hard-out"], Format = "merged", Approximate = true }));
 
         Assert.Contains("goes by task ids", error.Message, StringComparison.Ordinal);
         Export(new() { Adapter = bundle, Output = tiny.Folder["hard-out"] });
@@ -163,9 +187,12 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
     {
         var bundle = tiny.Write("head", """{"r": 2, "target_modules": ["lm_head"]}""");
 
-        var error = Assert.Throws<UserException>(() => Export(new() { Adapter = bundle, Output = tiny.Folder["head-out"], Format = "merged" }));
+        var error =
+            Assert.Throws<UserException>(() => Export(
+            new() { Adapter = bundle, Output = tiny.Folder["head-out"], Format = "merged" }));
 
-        Assert.Contains("lm_head, which is also the embedding table of this base", error.Message, StringComparison.Ordinal);
+        Assert.Contains("lm_head, which is also the embedding table of this base", error.Message,
+            StringComparison.Ordinal);
         Assert.False(Directory.Exists(tiny.Folder["head-out"]));
     }
 
@@ -179,7 +206,8 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
 
         Refused(options, "already exists. Replace it with --overwrite");
         Refused(options with { Output = tiny.Folder["diary"] }, "exists");
-        Refused(options with { Output = tiny.Folder["diary"], Overwrite = true }, "holds neither an adapter nor a model");
+        Refused(options with { Output = tiny.Folder["diary"], Overwrite = true },
+            "holds neither an adapter nor a model");
         Refused(options with { Output = bundle, Overwrite = true }, "is read from there");
         Refused(options with { Output = tiny.Folder.Path, Overwrite = true }, "is read from there");
         Export(options with { Overwrite = true });
@@ -196,7 +224,8 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
     [InlineData("peft", null, null, true, "--approximate")]
     public void Options_that_mean_nothing_together_are_refused_before_anything_is_read(
         string format, string? collapse, int? rank, bool approximate, string part) =>
-        Refused(new() { Adapter = "nowhere", Output = "out", Format = format, Collapse = collapse, Rank = rank, Approximate = approximate }, part);
+        Refused(new() { Adapter = "nowhere", Output = "out", Format = format, Collapse = collapse, Rank = rank,
+            Approximate = approximate }, part);
 
     [Fact]
     public void An_interrupted_export_leaves_nothing()
@@ -206,9 +235,11 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
         source.Cancel();
 
         Assert.Throws<OperationCanceledException>(() => AdapterExport.Run(
-            new() { Adapter = bundle, Output = tiny.Folder["stopped-out"], Format = "merged" }, _ => { }, source.Token));
+            new() { Adapter = bundle, Output = tiny.Folder["stopped-out"], Format = "merged" }, _ =>
+                { }, source.Token));
 
-        Assert.DoesNotContain(Directory.GetFileSystemEntries(tiny.Folder.Path), path => Path.GetFileName(path).StartsWith("stopped-out", StringComparison.Ordinal));
+        Assert.DoesNotContain(Directory.GetFileSystemEntries(tiny.Folder.Path),
+            path => Path.GetFileName(path).StartsWith("stopped-out", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -216,9 +247,11 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
     {
         tiny.Folder.Write("base/README.md", "---\nlicense: apache-2.0\ntags: [x]\n---\n\nlicense: other\n");
 
-        Export(new() { Adapter = tiny.Write("card", """{"r": 2}"""), Output = tiny.Folder["card-out"], Format = "merged" });
+        Export(new() { Adapter = tiny.Write("card", """{"r": 2}"""), Output = tiny.Folder["card-out"],
+            Format = "merged" });
 
-        Assert.Contains("license: \"apache-2.0\"\nlibrary_name: transformers\n", File.ReadAllText(tiny.Folder["card-out/README.md"]), StringComparison.Ordinal);
+        Assert.Contains("license: \"apache-2.0\"\nlibrary_name: transformers\n",
+            File.ReadAllText(tiny.Folder["card-out/README.md"]), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -226,13 +259,16 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
     {
         Export(new() { Adapter = tiny.Write("alone", """{"r": 2}"""), Output = tiny.Folder["alone-out"] });
         var config = File.ReadAllText(tiny.Folder["alone-out/adapter_config.json"]);
-        tiny.Folder.Write("alone-out/adapter_config.json", config.Replace(tiny.Base, "somebody/model", StringComparison.Ordinal));
+        tiny.Folder.Write("alone-out/adapter_config.json",
+            config.Replace(tiny.Base, "somebody/model", StringComparison.Ordinal));
 
         Assert.Equal(
-            $"{tiny.Folder["alone-out"]}: intact; a LoRA of Hugging Face PEFT, 14 projections; not compared with its base 'somebody/model', which is not here "
+            $"{tiny.Folder["alone-out"]}: intact; a LoRA of Hugging Face PEFT, 14 projections; not compared with its "
+            + $"base 'somebody/model', which is not here "
             + "(name it with --base DIR)",
             AdapterVerification.Run(tiny.Folder["alone-out"], null, _ => { }));
-        Assert.EndsWith($", fits {tiny.Base}", AdapterVerification.Run(tiny.Folder["alone-out"], tiny.Base, _ => { }), StringComparison.Ordinal);
+        Assert.EndsWith($", fits {tiny.Base}", AdapterVerification.Run(tiny.Folder["alone-out"], tiny.Base, _ => { }),
+            StringComparison.Ordinal);
     }
 
     private static ExportReport Export(ExportOptions options) => AdapterExport.Run(options, _ => { });
@@ -243,6 +279,7 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
     private static void Near(float[] expected, float[] found, double tolerance)
     {
         Assert.Equal(expected.Length, found.Length);
-        Assert.InRange(expected.Zip(found, (a, b) => Math.Abs(a - b)).Max(), 0, tolerance * Math.Max(1, expected.Max(Math.Abs)));
+        Assert.InRange(expected.Zip(found, (a, b) => Math.Abs(a - b)).Max(), 0,
+            tolerance * Math.Max(1, expected.Max(Math.Abs)));
     }
 }

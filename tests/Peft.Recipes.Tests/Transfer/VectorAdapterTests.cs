@@ -24,13 +24,18 @@ public sealed class VectorAdapterTests : IDisposable
     [MemberData(nameof(VectorModels.Names), MemberType = typeof(VectorModels))]
     public void An_imported_adapter_gives_pefts_logits_and_goes_out_again_bit_for_bit(string name)
     {
-        var (model, adapter) = (SharedAssets.Path("vectors", "models", name), SharedAssets.Path("vectors", "models", name, "adapter"));
+        var (model, adapter) = (SharedAssets.Path("vectors", "models", name),
+            SharedAssets.Path("vectors", "models", name, "adapter"));
 
         AdapterImport.Run(adapter, model, _folder["bundle"], overwrite: false, _ => { });
         AdapterExport.Run(new() { Adapter = _folder["bundle"], Base = model, Output = _folder["out"] }, _ => { });
-        AdapterExport.Run(new() { Adapter = _folder["bundle"], Base = model, Output = _folder["merged"], Format = "merged" }, _ => { });
+        AdapterExport.Run(
+            new() { Adapter = _folder["bundle"], Base = model, Output = _folder["merged"], Format = "merged" }, _ =>
+            { });
 
-        Assert.All(new[] { ("bundle", model), ("out", model) }, pair => Assert.InRange(Difference(model, LoadedModel.Open(pair.Item2, _folder[pair.Item1], "float32", torch.CPU)), 0, 1e-4));
+        Assert.All(new[] { ("bundle", model), ("out", model) },
+            pair => Assert.InRange(
+            Difference(model, LoadedModel.Open(pair.Item2, _folder[pair.Item1], "float32", torch.CPU)), 0, 1e-4));
         Assert.InRange(Difference(model, LoadedModel.Open(_folder["merged"], null, "float32", torch.CPU)), 0, 2e-4);
         Assert.Equal(Tensors(adapter), Tensors(_folder["out"]));
     }
@@ -41,14 +46,17 @@ public sealed class VectorAdapterTests : IDisposable
     [InlineData("t5-tied")]
     public void A_base_of_another_architecture_is_named(string name)
     {
-        var (model, adapter) = (SharedAssets.Path("vectors", "models", name), SharedAssets.Path("vectors", "models", name, "adapter"));
+        var (model, adapter) = (SharedAssets.Path("vectors", "models", name),
+            SharedAssets.Path("vectors", "models", name, "adapter"));
 
         var own = Record.Exception(() => AdapterImport.Run(adapter, model, _folder["own"], overwrite: false, _ => { }));
         var other = Assert.ThrowsAny<UserException>(
-            () => AdapterImport.Run(adapter, SharedAssets.Path("vectors", "models", "llama-gqa"), _folder["other"], overwrite: false, _ => { }));
+            () => AdapterImport.Run(adapter, SharedAssets.Path("vectors", "models", "llama-gqa"), _folder["other"],
+                overwrite: false, _ => { }));
 
         if (ModelCatalog.Families.All(family => family.ModelType != ModelConfigFile.Read(model).ModelType))
-            Assert.Contains("is not supported", Assert.IsAssignableFrom<UserException>(own).Message, StringComparison.Ordinal);
+            Assert.Contains("is not supported", Assert.IsAssignableFrom<UserException>(own).Message,
+                StringComparison.Ordinal);
         Assert.NotEmpty(other.Message);
         Assert.False(Directory.Exists(_folder["other"]));
     }
@@ -67,12 +75,15 @@ public sealed class VectorAdapterTests : IDisposable
     private static Tensor Read(SafetensorsFile file, string name)
     {
         var entry = file.Entries[name];
-        return MappedFile.Read(file.Path, entry.Offset, [.. entry.Shape], entry.Dtype == SafetensorsDtype.I64 ? ScalarType.Int64 : ScalarType.Float32);
+        return MappedFile.Read(file.Path, entry.Offset, [.. entry.Shape],
+            entry.Dtype == SafetensorsDtype.I64 ? ScalarType.Int64 : ScalarType.Float32);
     }
 
     private static Dictionary<string, string> Tensors(string directory)
     {
         var file = SafetensorsFile.Open(Path.Combine(directory, "adapter_model.safetensors"));
-        return file.Entries.Keys.ToDictionary(name => name, name => $"{JsonSerializer.Serialize(file.Entries[name].Shape)} {Convert.ToHexString(file.ReadBytes(name))}");
+        return file.Entries.Keys.ToDictionary(name => name,
+            name => $"{JsonSerializer.Serialize(file.Entries[name].Shape)} "
+                + $"{Convert.ToHexString(file.ReadBytes(name))}");
     }
 }

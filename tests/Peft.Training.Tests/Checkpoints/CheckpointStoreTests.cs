@@ -18,8 +18,10 @@ public sealed class CheckpointStoreTests : IDisposable
         Train(Options with { SaveSteps = 5 });
 
         Assert.Equal(
-            ["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json", "optimizer.safetensors", "trainer_state.json"],
-            Directory.GetFileSystemEntries(_tiny.Folder["out/checkpoint-5"]).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+            ["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json", "optimizer.safetensors",
+                "trainer_state.json"],
+            Directory.GetFileSystemEntries(_tiny.Folder["out/checkpoint-5"]).Select(Path.GetFileName).Order(
+                StringComparer.Ordinal));
     }
 
     [Theory]
@@ -62,7 +64,9 @@ public sealed class CheckpointStoreTests : IDisposable
         var store = new CheckpointStore(_tiny.Folder["out"]);
         Assert.Empty(store.All());
         Assert.Null(store.Latest());
-        foreach (var name in new[] { "checkpoint-10", "checkpoint-9", "checkpoint-", "checkpoint-x", "checkpoint-7.tmp-123", "checkpoint--3", "other-99" })
+        foreach (
+            var name in new[] { "checkpoint-10", "checkpoint-9", "checkpoint-", "checkpoint-x", "checkpoint-7.tmp-123",
+            "checkpoint--3", "other-99" })
             Directory.CreateDirectory(_tiny.Folder[$"out/{name}"]);
 
         Assert.Equal([9, 10], Steps());
@@ -73,7 +77,8 @@ public sealed class CheckpointStoreTests : IDisposable
     public void A_failed_save_leaves_the_old_checkpoint_and_nothing_beside_it()
     {
         var run = _tiny.Build(Options, TinyTraining.Lora);
-        TrainerStateFile At(int? best) => new(TrainingState.Start with { Step = 3, BestStep = best }, run.TotalSteps, run.RecipeIdentity);
+        TrainerStateFile At(int? best) =>
+            new(TrainingState.Start with { Step = 3, BestStep = best }, run.TotalSteps, run.RecipeIdentity);
         run.Checkpoints.Save(At(null), run.Trainable, run.Optimizer, 0);
         var before = File.ReadAllText(_tiny.Folder["out/checkpoint-3/trainer_state.json"]);
         var broken = new Changed(run.Trainable) { Saving = () => throw new InvalidOperationException("full") };
@@ -89,7 +94,8 @@ public sealed class CheckpointStoreTests : IDisposable
     {
         var error = Assert.Throws<UserException>(() => CheckpointStore.Open(_tiny.Folder.Path));
         Assert.Equal(
-            $"{_tiny.Folder.Path}: no trainer_state.json in it. Name a checkpoint-N directory, or use --resume auto.", error.Message);
+            $"{_tiny.Folder.Path}: no trainer_state.json in it. Name a checkpoint-N directory, or use --resume auto.",
+            error.Message);
     }
 
     [Fact]
@@ -117,7 +123,8 @@ public sealed class CheckpointStoreTests : IDisposable
     [InlineData("{\"format_version\": 2, \"runner\": {}}", "format 2; expected format 1, which this version reads.")]
     [InlineData("{\"format_version\": 1}", "cannot be read (")]
     [InlineData("{\"format_version\": 1, \"trainer\": null}", "cannot be read (")]
-    [InlineData("{\"format_version\": 1, \"trainer\": {\"state\": {}, \"total_steps\": 1, \"recipe\": \"\"}}", "cannot be read (")]
+    [InlineData("{\"format_version\": 1, \"trainer\": {\"state\": {}, \"total_steps\": 1, \"recipe\": \"\"}}",
+        "cannot be read (")]
     [InlineData("null", "holds no training state. Resume from another checkpoint.")]
     [InlineData("{\"format_version\": 1, \"trainer\": {\"sta", "cannot be read (")]
     [InlineData("", "cannot be read (")]
@@ -133,13 +140,15 @@ public sealed class CheckpointStoreTests : IDisposable
     [InlineData("\"step\": 12", "\"step\": -1", "step", "a number from 0 to total_steps, which is 100")]
     [InlineData("\"step\": 12", "\"step\": 101", "step", "a number from 0 to total_steps, which is 100")]
     [InlineData("\"best_step\": 8", "\"best_step\": 13", "best_step", "a number from 0 to step, which is 12")]
-    [InlineData("\"evaluations_without_gain\": 2", "\"evaluations_without_gain\": -2", "evaluations_without_gain", "at least 0")]
+    [InlineData("\"evaluations_without_gain\": 2", "\"evaluations_without_gain\": -2", "evaluations_without_gain",
+        "at least 0")]
     public void A_number_out_of_range_is_a_fault_of_its_key(string was, string by, string place, string allowed)
     {
         WriteState(was, by);
         var error = Assert.Throws<FaultsException>(() => TrainerStateFile.Read(_tiny.Folder.Path));
         Assert.Contains($"  {place}  ", error.Message, StringComparison.Ordinal);
-        Assert.Contains($"; expected {allowed}. Resume from another checkpoint.", error.Message, StringComparison.Ordinal);
+        Assert.Contains($"; expected {allowed}. Resume from another checkpoint.", error.Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]

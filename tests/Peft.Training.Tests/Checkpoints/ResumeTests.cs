@@ -9,10 +9,13 @@ using Peft.Training.Tests.Support;
 
 namespace Peft.Training.Tests.Checkpoints;
 
-/// <summary>A run that was stopped and continued is, number for number and byte for byte, the run that never stopped.</summary>
+/// <summary>
+/// A run that was stopped and continued is, number for number and byte for byte, the run that never stopped.
+/// </summary>
 public sealed partial class ResumeTests : IDisposable
 {
-    private static readonly TrainingOptions Options = TinyTraining.Options with { GradientAccumulationSteps = 2, SaveSteps = 5, SaveTotalLimit = 0 };
+    private static readonly TrainingOptions Options = TinyTraining.Options with { GradientAccumulationSteps = 2,
+        SaveSteps = 5, SaveTotalLimit = 0 };
     private readonly TinyTraining _tiny = new();
 
     public void Dispose() => _tiny.Dispose();
@@ -29,7 +32,8 @@ public sealed partial class ResumeTests : IDisposable
         var first = Run(method, "resumed", stopAfter: 7);
         Assert.Equal((TrainingEnd.Interrupted, 7), (first.Outcome.End, first.Outcome.Steps));
         Assert.Equal(_tiny.Folder["resumed/checkpoint-7"], first.Outcome.Checkpoint);
-        var second = Run(method, "resumed", stopAfter: null, resume: new CheckpointStore(_tiny.Folder["resumed"]).Latest());
+        var second = Run(method, "resumed", stopAfter: null,
+            resume: new CheckpointStore(_tiny.Folder["resumed"]).Latest());
 
         Assert.Equal(["start 7/12"], second.Sink.Calls.Take(1));
         Assert.Equal(straight.Sink.Numbers, first.Sink.Numbers.Concat(second.Sink.Numbers));
@@ -60,7 +64,8 @@ public sealed partial class ResumeTests : IDisposable
         var numbers = new List<string>();
         for (var step = 1; step <= 12; step++)
         {
-            var part = Run("mixture", "parts", stopAfter: step, resume: new CheckpointStore(_tiny.Folder["parts"]).Latest());
+            var part = Run("mixture", "parts", stopAfter: step,
+                resume: new CheckpointStore(_tiny.Folder["parts"]).Latest());
             numbers.AddRange(part.Sink.Numbers);
             if (step == 12)
                 Assert.Equal(straight.Bytes, part.Bytes);
@@ -84,8 +89,10 @@ public sealed partial class ResumeTests : IDisposable
         var error = Assert.Throws<UserException>(() => new TrainingLoop(run).Run(new StopRequest()));
 
         Assert.Equal(
-            $"{checkpoint!.Path}: written by another recipe. Continue with that recipe, or train again with --overwrite.\n"
-            + "  checkpoint: learning_rate: 0.02\n  recipe:     learning_rate: 0.5\n  recipe:     optim: sgd", error.Message);
+            $"{checkpoint!.Path}: written by another recipe. Continue with that recipe, or train again with "
+            + $"--overwrite.\n"
+            + "  checkpoint: learning_rate: 0.02\n  recipe:     learning_rate: 0.5\n  recipe:     optim: sgd",
+            error.Message);
         Assert.Equal(before, TinyTraining.Bytes(run, withOptimizer: true));
     }
 
@@ -106,7 +113,8 @@ public sealed partial class ResumeTests : IDisposable
         var run = Build("lora", "out") with { ResumeFrom = new CheckpointStore(_tiny.Folder["out"]).Latest() };
 
         var error = Assert.Throws<UserException>(() => new TrainingLoop(run).Run(new StopRequest()));
-        Assert.Contains("number of sequences was 13 when the checkpoint was written and is 12 now", error.Message, StringComparison.Ordinal);
+        Assert.Contains("number of sequences was 13 when the checkpoint was written and is 12 now", error.Message,
+            StringComparison.Ordinal);
     }
 
     [Theory]
@@ -142,7 +150,8 @@ public sealed partial class ResumeTests : IDisposable
         var run = Build("lora", "out") with { ResumeFrom = checkpoint };
 
         var error = Assert.Throws<UserException>(() => new TrainingLoop(run).Run(new StopRequest()));
-        Assert.StartsWith($"{path}: does not fit this run (optimizer state: 'exp_avg.", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"{path}: does not fit this run (optimizer state: 'exp_avg.", error.Message,
+            StringComparison.Ordinal);
         Assert.EndsWith("). Resume from another checkpoint.", error.Message, StringComparison.Ordinal);
     }
 
@@ -169,14 +178,16 @@ public sealed partial class ResumeTests : IDisposable
         "mixture" => _tiny.Build(Options, TinyTraining.Mixture, output),
         "lora" => _tiny.Build(Options, TinyTraining.Lora with { LoraDropout = 0.1 }, output),
         "full" => _tiny.Build(Options, null, output),
-        _ when TinyTraining.Routers.TryGetValue(method, out var router) => _tiny.Build(Options, TinyTraining.WithRouter(router), output),
+        _ when TinyTraining.Routers.TryGetValue(method, out var router) =>
+            _tiny.Build(Options, TinyTraining.WithRouter(router), output),
         _ => _tiny.Build(Options with { Optim = "sgd", Momentum = 0.9 }, null, output),
     };
 
     private Dictionary<string, string> FinalFiles(TrainingRun run, string name)
     {
         run.Trainable.SaveExactly(_tiny.Folder[name]);
-        var files = Directory.GetFiles(_tiny.Folder[name]).ToDictionary(f => Path.GetFileName(f), f => Convert.ToHexString(File.ReadAllBytes(f)));
+        var files = Directory.GetFiles(_tiny.Folder[name]).ToDictionary(f => Path.GetFileName(f),
+            f => Convert.ToHexString(File.ReadAllBytes(f)));
         Assert.NotEmpty(files);
         return files;
     }

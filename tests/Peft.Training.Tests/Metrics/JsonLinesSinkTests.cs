@@ -15,7 +15,9 @@ public sealed class JsonLinesSinkTests : IDisposable
     [Fact]
     public void A_step_is_one_object_with_the_documented_keys()
     {
-        Write(0, sink => sink.Write(new StepReport(3, 1.5, 0.01, 2e-4, 0.75, 640, 1234.5678, [0.25, 0.75]) { PeakMemoryBytes = 4096 }));
+        Write(0,
+            sink => sink.Write(
+            new StepReport(3, 1.5, 0.01, 2e-4, 0.75, 640, 1234.5678, [0.25, 0.75]) { PeakMemoryBytes = 4096 }));
 
         Assert.Equal(
             "{\"step\":3,\"loss\":1.5,\"aux\":0.01,\"lr\":0.0002,\"grad_norm\":0.75,\"tokens\":640,\"tokens_per_second\":1234.6,"
@@ -47,7 +49,8 @@ public sealed class JsonLinesSinkTests : IDisposable
         Write(0, sink =>
         {
             sink.Write(Step(1) with { Loss = double.NaN, GradNorm = double.PositiveInfinity, Load = [double.NaN, 1] });
-            sink.Write(new EvaluationReport(1, new Dictionary<string, double> { ["eval_loss"] = double.NegativeInfinity }));
+            sink.Write(
+                new EvaluationReport(1, new Dictionary<string, double> { ["eval_loss"] = double.NegativeInfinity }));
         });
 
         using var step = JsonDocument.Parse(Lines()[0]);
@@ -64,7 +67,8 @@ public sealed class JsonLinesSinkTests : IDisposable
             4, new Dictionary<string, double> { ["eval_loss"] = 2, ["eval_\"odd\"_loss"] = 3 })));
 
         using var line = JsonDocument.Parse(Lines().Single());
-        Assert.Equal(["step", "eval_loss", "eval_\"odd\"_loss"], line.RootElement.EnumerateObject().Select(p => p.Name));
+        Assert.Equal(["step", "eval_loss", "eval_\"odd\"_loss"],
+            line.RootElement.EnumerateObject().Select(p => p.Name));
     }
 
     [Fact]

@@ -5,7 +5,9 @@ using Peft.Training.Tests.Support;
 
 namespace Peft.Training.Tests.Metrics;
 
-/// <summary>The files read back by the rules of TensorFlow's record format and of protocol buffers, written out here.</summary>
+/// <summary>
+/// The files read back by the rules of TensorFlow's record format and of protocol buffers, written out here.
+/// </summary>
 public sealed class TensorBoardSinkTests : IDisposable
 {
     private readonly TempFolder _folder = new();
@@ -18,7 +20,9 @@ public sealed class TensorBoardSinkTests : IDisposable
         using (var sink = Started(0))
         {
             sink.Write(new StepReport(3, 1.5, 0.25, 2e-4, 0.75, 640, 1000, [0.4, 0.6]));
-            sink.Write(new EvaluationReport(300, new Dictionary<string, double> { ["eval_loss"] = 2, ["eval_spam_loss"] = 3 }));
+            sink.Write(
+                new EvaluationReport(300, new Dictionary<string,
+                double> { ["eval_loss"] = 2, ["eval_spam_loss"] = 3 }));
         }
 
         var events = Events(Assert.Single(Files()));

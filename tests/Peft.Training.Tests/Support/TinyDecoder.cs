@@ -4,7 +4,10 @@ using Peft.Models;
 
 namespace Peft.Training.Tests.Support;
 
-/// <summary>A random decoder of any family with an adapter whose second matrices are random too, so that every tensor has a gradient.</summary>
+/// <summary>
+/// A random decoder of any family with an adapter whose second matrices are random too, so that every tensor has a
+/// gradient.
+/// </summary>
 public sealed class TinyDecoder : IDisposable
 {
     private readonly TempFolder _folder = new();

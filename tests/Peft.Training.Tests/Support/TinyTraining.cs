@@ -43,17 +43,21 @@ public sealed class TinyTraining : IDisposable
         WeightDecay = 0.01, SaveSteps = 0, Seed = 7,
     };
 
-    /// <summary>Dropout, a router that chooses, and a balance loss: everything that could break an exact continuation.</summary>
+    /// <summary>
+    /// Dropout, a router that chooses, and a balance loss: everything that could break an exact continuation.
+    /// </summary>
     public static AdapterOptions Mixture { get; } = new()
     {
-        Method = AdapterOptions.Mixture, R = 2, LoraAlpha = 4, LoraDropout = 0.1, Experts = new ExpertOptions { Count = 4 },
+        Method = AdapterOptions.Mixture, R = 2, LoraAlpha = 4, LoraDropout = 0.1,
+        Experts = new ExpertOptions { Count = 4 },
         Router = new TopKRouterOptions { TopK = 2, Balance = new() { Kind = "switch", Coefficient = 0.01 } },
     };
 
     /// <summary>Every router of the catalog, by kind, and what some of them keep or draw beside.</summary>
     public static IReadOnlyDictionary<string, string> Routers { get; } = RouterCatalog.Entries
         .ToDictionary(entry => entry.Kind, entry => $$"""{"kind": "{{entry.Kind}}"}""")
-        .Append(KeyValuePair.Create("loss-free", """{"kind": "top-k", "balance": {"kind": "loss-free", "rate": 0.01}}"""))
+        .Append(KeyValuePair.Create("loss-free",
+        """{"kind": "top-k", "balance": {"kind": "loss-free", "rate": 0.01}}"""))
         .Append(KeyValuePair.Create("sequence", """{"kind": "rloo", "granularity": "sequence", "selections": 2}"""))
         .ToDictionary();
 
@@ -62,7 +66,8 @@ public sealed class TinyTraining : IDisposable
     {
         var faults = new Faults();
         var options = AdapterOptions.Read(new OptionReader(
-            ConfigJson.Parse($$"""{"method": "mixture", "r": 4, "lora_dropout": 0.1, "router": {{router}}}""", "adapter"), "adapter", faults));
+            ConfigJson.Parse($$"""{"method": "mixture", "r": 4, "lora_dropout": 0.1, "router": {{router}}}""",
+                "adapter"), "adapter", faults));
         faults.ThrowIfAny("adapter");
         return options;
     }
@@ -73,7 +78,8 @@ public sealed class TinyTraining : IDisposable
     {
         Train = [new DataSetOptions
         {
-            Name = "rows", Files = [Folder["rows.jsonl"]], Prompt = TextTemplate.Parse("{p}"), Answer = TextTemplate.Parse("{a}"),
+            Name = "rows", Files = [Folder["rows.jsonl"]], Prompt = TextTemplate.Parse("{p}"),
+            Answer = TextTemplate.Parse("{a}"),
         }],
         MaxLength = 16, BucketWindow = 2,
     };
@@ -106,7 +112,8 @@ public sealed class TinyTraining : IDisposable
     }
 
     /// <summary>A run from nothing. No adapter: all parameters are trained.</summary>
-    public TrainingRun Build(TrainingOptions options, AdapterOptions? adapter, string output = "out", DataOptions? dataOptions = null)
+    public TrainingRun Build(TrainingOptions options, AdapterOptions? adapter, string output = "out",
+        DataOptions? dataOptions = null)
     {
         var data = Open(dataOptions);
         var model = NewModel();
@@ -223,9 +230,11 @@ public sealed class Changed(ITrainable inner) : ITrainable
 
     public int Passes => inner.Passes;
 
-    public Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask) => Auxiliary is null ? inner.AuxiliaryLoss(pass, mask) : Auxiliary();
+    public Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask) =>
+        Auxiliary is null ? inner.AuxiliaryLoss(pass, mask) : Auxiliary();
 
-    public void AfterPass(ForwardPass pass, Tensor? mask, Func<Tensor> rowLosses) => inner.AfterPass(pass, mask, rowLosses);
+    public void AfterPass(ForwardPass pass, Tensor? mask, Func<Tensor> rowLosses) =>
+        inner.AfterPass(pass, mask, rowLosses);
 
     public void AfterMicroBatch() => inner.AfterMicroBatch();
 
@@ -241,7 +250,8 @@ public sealed class Changed(ITrainable inner) : ITrainable
 
     public IReadOnlyList<RoutingStatistics> Statistics(ForwardPass pass, Tensor? mask) => inner.Statistics(pass, mask);
 
-    public IReadOnlyDictionary<string, double> Evaluate(TrainingData data, int batchSize, Device device) => EvalLoss is null
+    public IReadOnlyDictionary<string, double> Evaluate(TrainingData data, int batchSize, Device device) =>
+        EvalLoss is null
         ? inner.Evaluate(data, batchSize, device)
         : new Dictionary<string, double> { ["eval_loss"] = EvalLoss(_step) };
 
