@@ -66,7 +66,7 @@ public sealed class AdapterProbe
         return _adapted.Model.Forward(ids, ForwardPass.ForInference()).to(torch.float32).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Logits with one expert for every token; where there is no router, what stands there.</summary>
+    /// <summary>Logits with one expert for every token; where there is no router, the adapter itself.</summary>
     /// <param name="ids">[1, T] int64.</param>
     /// <param name="expert">The expert, with weight 1; null for none.</param>
     public Tensor LogitsOf(Tensor ids, int? expert) => Logits(ids, call =>

@@ -35,7 +35,7 @@ public static class BundleFiles
     /// <summary>Whether a directory holds one of our bundles (finished or not yet moved into place).</summary>
     public static bool IsBundle(string directory) => File.Exists(PathOf(directory, Manifest));
 
-    /// <summary>Where a file of the bundle stands now.</summary>
+    /// <summary>Where a file of the bundle is now.</summary>
     public static string PathOf(string directory, string name)
     {
         var next = Path.Combine(directory, Next, name);
@@ -63,7 +63,7 @@ public static class BundleFiles
         FinishMove(directory);
     }
 
-    /// <summary>Removes the bundle's own files, a half-moved new one among them; whatever else stands there
+    /// <summary>Removes the bundle's own files, a half-moved new one among them; whatever else is there
     /// stays.</summary>
     public static void Remove(string directory)
     {

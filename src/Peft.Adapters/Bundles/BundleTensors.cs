@@ -85,7 +85,7 @@ public static class BundleTensors
         return null;
     }
 
-    /// <summary>Reads a tensor, or a part of it, as it stands in the file; null and a fault when its type or its
+    /// <summary>Reads a tensor, or a part of it, as it is in the file; null and a fault when its type or its
     /// numbers cannot be used.</summary>
     internal static Tensor? Read(Faults faults, SafetensorsEntry entry, Func<Tensor, Tensor>? part = null)
     {

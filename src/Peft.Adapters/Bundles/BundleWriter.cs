@@ -44,7 +44,7 @@ public static class BundleWriter
     private static readonly Dictionary<string, string> Metadata = new() { ["format"] = "pt" };
 
     /// <summary>
-    /// Writes the bundle into a directory; checkpoints, metrics and anything else that stands there stays. A crash at
+    /// Writes the bundle into a directory; checkpoints, metrics and anything else that is there stays. A crash at
     /// any moment leaves the old bundle or the new one (<see cref="BundleFiles"/> says how). Equal contents give equal
     /// bytes.
     /// </summary>

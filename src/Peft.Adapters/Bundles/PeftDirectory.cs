@@ -132,7 +132,7 @@ public static class PeftDirectory
 
     /// <summary>The projections that a file has matrices for, by the names of its tensors.</summary>
     /// <param name="tensorNames">Names in the file.</param>
-    /// <param name="ending">What stands behind the path of A.</param>
+    /// <param name="ending">What follows the path of A.</param>
     public static IReadOnlyList<string> ModulesOf(IEnumerable<string> tensorNames, string ending = DownEnd) =>
         [.. tensorNames
             .Where(name =>

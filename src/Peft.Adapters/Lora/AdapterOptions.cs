@@ -98,10 +98,10 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
     /// <summary>Reads the section; every fault goes to the reader's list, so that all are shown at once.</summary>
     public static AdapterOptions Read(OptionReader reader)
     {
-        // A run goes on under the resolved recipe that it began with, the order of its keys included.
+        // A run continues under the resolved recipe that it began with, the order of its keys included.
         foreach (var key in (string[])["method", "r", "experts", "router"])
             reader.Has(key);
-        // What some keys default to stands under others.
+        // The defaults of some keys depend on others.
         var stated = reader.Bind(new AdapterOptions());
         var options = reader.Bind(new AdapterOptions
         {

@@ -21,7 +21,7 @@ public sealed record SelectedModule(string Path, int R, double Alpha);
 /// </remarks>
 public static partial class TargetSelection
 {
-    /// <summary>What stands before a key in messages about a recipe.</summary>
+    /// <summary>What precedes a key in messages about a recipe.</summary>
     internal const string RecipePlace = "adapter.";
 
     /// <summary>The chosen modules in the order given.</summary>
@@ -31,7 +31,7 @@ public static partial class TargetSelection
     /// <param name="options">What the user asked for.</param>
     /// <param name="strict">Also refuse a list in which one name of several matches nothing (a typing mistake in a
     /// recipe).</param>
-    /// <param name="place">What stands before the key in messages: the recipe's section, or a file.</param>
+    /// <param name="place">What precedes the key in messages: the recipe's section, or a file.</param>
     /// <exception cref="UserException">Nothing matches; the message names the projections there are.</exception>
     public static IReadOnlyList<SelectedModule> Select(
         IEnumerable<string> paths, string? head, AdapterOptions options, bool strict = true, string place = RecipePlace)

@@ -10,7 +10,7 @@ namespace Peft.Adapters.Merging;
 /// <summary>Merges adapters that were trained apart into one bundle.</summary>
 /// <remarks>
 /// Module by module, as the file is written: memory is that of one module of every adapter, and of one dense update for
-/// the methods that need it. In the result every scale is 1: what an adapter's alpha said stands in its factors.
+/// the methods that need it. In the result every scale is 1: what an adapter's alpha said is in its factors.
 /// </remarks>
 public static class AdapterMerge
 {

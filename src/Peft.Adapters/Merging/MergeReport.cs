@@ -16,7 +16,7 @@ public sealed record ModuleLoss(string Path, int Rank, double ErrorEnergy, doubl
     public double EnergyKept => ExactEnergy > 0 ? Energy / ExactEnergy : 1;
 }
 
-/// <summary>What a merge came to.</summary>
+/// <summary>The outcome of a merge.</summary>
 /// <param name="Method">The method.</param>
 /// <param name="Names">The adapters' names.</param>
 /// <param name="Losses">Of a static merge, a module each; empty for routed ones.</param>

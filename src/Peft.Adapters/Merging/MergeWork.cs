@@ -46,7 +46,7 @@ internal abstract class MergeWork : IDisposable
     /// <summary>The tensors of the file.</summary>
     public abstract IReadOnlyList<SafetensorsWrite> Tensors();
 
-    /// <summary>What the merge came to, after it was written.</summary>
+    /// <summary>The outcome of the merge, after it was written.</summary>
     public abstract MergeReport Report(IReadOnlyList<string> notes);
 
     public void Dispose() => Drop();

@@ -8,8 +8,8 @@ using Peft.Formats.Configuration;
 namespace Peft.Adapters.Tests.Lora;
 
 /// <summary>
-/// What bundle.json and recipe.resolved.yaml hold for an adapter, against a text that stands in the repository: bundles
-/// are read by other versions, and a run goes on only under the resolved recipe that it began with.
+/// What bundle.json and recipe.resolved.yaml hold for an adapter, against a text in the repository: bundles
+/// are read by other versions, and a run continues only under the resolved recipe that it began with.
 /// </summary>
 public sealed class SavedOptionsTests
 {
