@@ -61,6 +61,13 @@ public sealed record Recipe
     /// <summary>Name of the recipe: its file's name without the ending.</summary>
     public string Name => System.IO.Path.GetFileNameWithoutExtension(Path);
 
+    /// <summary>One sentence for each key that is given another value than its default and does nothing beside others.</summary>
+    public IReadOnlyList<string> Ineffective() =>
+    [
+        .. (AdapterOptions?.Ineffective() ?? []).Select(key => $"adapter.{key.Key} has no effect with {key.Beside}"),
+        .. Training.Ineffective().Select(key => $"training.{key.Key} has no effect with {key.Beside}"),
+    ];
+
     /// <summary>Reads a recipe file with the overrides of the command line.</summary>
     /// <exception cref="FaultsException">Anything in it is wrong; all faults are named.</exception>
     public static Recipe Load(string path, IEnumerable<string> overrides)

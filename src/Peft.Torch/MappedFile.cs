@@ -44,8 +44,7 @@ public sealed class MappedFile : IDisposable
             return torch.zeros(shape.ToArray(), dtype: dtype);
         if (offset % size != 0)
             return Copied(offset, shape, dtype);
-        using var scope = torch.NewDisposeScope();
-        return Map(dtype).narrow(0, offset / size, count).view(shape.ToArray()).MoveToOuterDisposeScope();
+        return Map(dtype).as_strided(shape.ToArray(), Strides(shape), offset / size);
     }
 
     /// <inheritdoc/>
@@ -83,6 +82,19 @@ public sealed class MappedFile : IDisposable
         }
 
         return tensor;
+    }
+
+    private static long[] Strides(ReadOnlySpan<long> shape)
+    {
+        var strides = new long[shape.Length];
+        var step = 1L;
+        for (var i = shape.Length - 1; i >= 0; i--)
+        {
+            strides[i] = step;
+            step *= shape[i];
+        }
+
+        return strides;
     }
 
     private static long Count(ReadOnlySpan<long> shape)

@@ -1,3 +1,4 @@
+using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 
@@ -99,6 +100,28 @@ public sealed record TrainingOptions
     /// <summary>Seed of initial values, data order and dropout. 0 is a seed like any other.</summary>
     [Key(Min = 0)]
     public long Seed { get; init; } = 42;
+
+    /// <summary>Keys of this section that do nothing as things are.</summary>
+    public IEnumerable<IneffectiveKey> Ineffective()
+    {
+        var first = new TrainingOptions();
+        var (optim, schedule) = ($"optim: {Optim}", $"lr_scheduler_type: {LrSchedulerType}");
+        var isConstant = LrSchedulerType == LearningRateSchedule.Constant;
+        return
+        [
+            .. IneffectiveKey.If(Optim != "sgd", "momentum", Momentum, first.Momentum, optim),
+            .. IneffectiveKey.If(Optim == "sgd", "adam_beta1", AdamBeta1, first.AdamBeta1, optim),
+            .. IneffectiveKey.If(Optim == "sgd", "adam_beta2", AdamBeta2, first.AdamBeta2, optim),
+            .. IneffectiveKey.If(Optim == "sgd", "adam_epsilon", AdamEpsilon, first.AdamEpsilon, optim),
+            .. IneffectiveKey.If(isConstant, "min_lr_ratio", MinLrRatio, first.MinLrRatio, schedule),
+            .. IneffectiveKey.If(WarmupSteps > 0, "warmup_ratio", WarmupRatio, first.WarmupRatio, $"warmup_steps: {WarmupSteps}"),
+            .. IneffectiveKey.If(MaxSteps > 0, "num_train_epochs", NumTrainEpochs, first.NumTrainEpochs, $"max_steps: {MaxSteps}"),
+            .. IneffectiveKey.If(
+                EarlyStoppingPatience == 0, "early_stopping_threshold", EarlyStoppingThreshold, first.EarlyStoppingThreshold,
+                "early_stopping_patience: 0"),
+            .. IneffectiveKey.If(SaveSteps == 0, "save_total_limit", SaveTotalLimit, first.SaveTotalLimit, "save_steps: 0"),
+        ];
+    }
 
     /// <summary>Steps between lines on the terminal (metrics.jsonl has every step).</summary>
     [Key(Min = 1)]

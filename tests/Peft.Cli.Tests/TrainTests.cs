@@ -291,4 +291,14 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     public void The_line_after_training_says_what_comes_next_with_the_real_paths() => trained.Run.Says(
         "next: peft eval --adapter out --output out/evaluation; peft generate --adapter out --prompt TEXT; peft "
         + "adapter export out --output out-peft");
+
+    [Fact]
+    public void The_table_after_training_leads_with_the_sentence_that_the_report_leads_with()
+    {
+        string[] words = ["train", "mix.yaml", "--output", "table", "--set", "training.max_steps=2"];
+        var lines = PeftProcess.Run(Folder, words).Succeeds().Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.StartsWith("task ", lines[1], StringComparison.Ordinal);
+        PeftProcess.Run(Folder, "report", "table", "--template", "report.md", "--output",
+            "table.md").Succeeds().Says(lines[0]);
+    }
 }

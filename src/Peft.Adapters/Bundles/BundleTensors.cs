@@ -125,6 +125,7 @@ internal class SavedTensors(string path, IReadOnlyDictionary<string, Safetensors
 {
     private readonly Faults _faults = new();
     private readonly HashSet<string> _asked = new(StringComparer.Ordinal);
+    private readonly List<(SafetensorsEntry Entry, long[] Shape)> _misshapen = [];
 
     /// <summary>Whether the file has a tensor of this name.</summary>
     public bool Holds(string name) => entries.ContainsKey(BundleTensors.NameInFile(name, isPlainLora));
@@ -136,7 +137,11 @@ internal class SavedTensors(string path, IReadOnlyDictionary<string, Safetensors
         using var off = torch.no_grad();
         var inFile = BundleTensors.NameInFile(name, isPlainLora);
         _asked.Add(inFile);
-        if (!entries.TryGetValue(inFile, out var entry) || BundleTensors.Read(_faults, entry, shape) is not { } read)
+        if (!entries.TryGetValue(inFile, out var entry))
+            return Unusable();
+        if (!entry.Shape.SequenceEqual(shape))
+            _misshapen.Add((entry, shape));
+        if (BundleTensors.Read(_faults, entry, shape) is not { } read)
             return Unusable();
         // Memory of its own: what is trained must not change with the file.
         return torch.empty(shape, dtype).copy_(read);
@@ -150,11 +155,36 @@ internal class SavedTensors(string path, IReadOnlyDictionary<string, Safetensors
     /// <summary>Throws every tensor that is missing, too many, of another shape or not finite; nothing when all fit.</summary>
     public override void Finish()
     {
+        RequireThisBase();
         var faults = new Faults();
         BundleTensors.NoteMismatch(faults, _asked, entries.Keys, _asked.Count(name => name.Contains(".lora_A.", StringComparison.Ordinal)));
         foreach (var fault in _faults.Items)
             faults.Add(fault.Place, fault.Found, fault.Expected, fault.Advice);
         faults.ThrowIfAny(path);
+    }
+
+    // Where most tensors do not fit, the base or the rank is another one: one sentence in place of all their names.
+    private void RequireThisBase()
+    {
+        var missing = _asked.Where(name => !entries.ContainsKey(name)).Order(StringComparer.Ordinal).ToList();
+        var unused = entries.Keys.Where(name => !_asked.Contains(name)).Order(StringComparer.Ordinal).ToList();
+        var wrong = missing.Count + unused.Count + _misshapen.Count;
+        if (wrong <= 2 || 2 * wrong <= _asked.Count || unused.Exists(name => BundleTensors.Advice(name) is not null))
+            return;
+        var parts = new List<string>();
+        if (_misshapen.Count > 0)
+        {
+            var (entry, shape) = _misshapen[0];
+            parts.Add($"{_misshapen.Count} of another shape (such as {entry.Name}, {BundleTensors.Shape(entry.Shape)} instead of "
+                + $"{BundleTensors.Shape(shape)})");
+        }
+
+        if (missing.Count > 0)
+            parts.Add($"{missing.Count} missing (such as {missing[0]})");
+        if (unused.Count > 0)
+            parts.Add($"{unused.Count} not used (such as {unused[0]})");
+        throw UserException.At(
+            path, $"the tensors do not fit this base or rank: {Words.AllOf(parts)}", null, "name the base it was trained on with --base DIR");
     }
 
     /// <summary>In the place of a tensor that a fault was noted for.</summary>

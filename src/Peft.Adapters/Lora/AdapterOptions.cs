@@ -111,6 +111,25 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
         return options;
     }
 
+    /// <summary>Keys of this section that do nothing as things are.</summary>
+    public IEnumerable<IneffectiveKey> Ineffective()
+    {
+        if (Router is null)
+            return [];
+        var kind = $"router.kind: {Router.Kind}";
+        var setsScale = Router.ScaleOf(R) is not null;
+        var patterns = AlphaPattern.Count > 0;
+        return
+        [
+            .. IneffectiveKey.If(setsScale, "lora_alpha", LoraAlpha, 2 * R, $"{kind}, which sets the scale"),
+            .. IneffectiveKey.If(setsScale, "alpha_pattern", patterns, false, $"{kind}, which sets the scale"),
+            .. IneffectiveKey.If(setsScale, "use_rslora", UseRslora, false, $"{kind}, which sets the scale"),
+            .. IneffectiveKey.If(Router.RoutesRanks, "init_lora_weights", InitLoraWeights, "true", $"{kind}, which sets A"),
+            .. IneffectiveKey.If(!Experts.Train, "router.preservation", Router.PreservationCoefficient, 0, "experts.train: false"),
+            .. Router.Ineffective().Select(key => new IneffectiveKey($"router.{key.Key}", $"router.{key.Beside}")),
+        ];
+    }
+
     /// <summary>The section under a key.</summary>
     public static AdapterOptions Read(OptionReader reader, string key, AdapterOptions fallback) => Read(reader.Section(key));
 

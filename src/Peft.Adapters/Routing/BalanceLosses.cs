@@ -71,6 +71,18 @@ public sealed record BalanceOptions : IKeyValue<BalanceOptions>
     /// <inheritdoc/>
     public JsonNode? ToJson() => Keys.ToJson(this);
 
+    /// <summary>Keys of this section that do nothing under its kind.</summary>
+    internal IEnumerable<IneffectiveKey> Ineffective(BalanceOptions first)
+    {
+        var kind = $"balance.kind: {Kind}";
+        var hasLoss = Kind is Switch or Localized;
+        return
+        [
+            .. IneffectiveKey.If(!hasLoss, "balance.coefficient", Coefficient, first.Coefficient, kind),
+            .. IneffectiveKey.If(Kind != Switch, "balance.scope", Scope, first.Scope, kind),
+        ];
+    }
+
     /// <summary>The loss as a term; none where it is off.</summary>
     public IReadOnlyList<AuxiliaryTerm> Terms() => (Kind, Coefficient) switch
     {

@@ -49,6 +49,25 @@ public sealed record HardSoftRouterOptions : ExpertRouterOptions
     public RoutingSpecializationOptions Specialization { get; init; } = new();
 
     /// <inheritdoc/>
+    public override IEnumerable<IneffectiveKey> Ineffective()
+    {
+        var (first, hard) = (new HardSoftRouterOptions(), Stage == Hard);
+        var loss = Specialization;
+        var off = hard ? "stage: hard" : "specialization.coefficient: 0";
+        return
+        [
+            .. base.Ineffective(),
+            .. IneffectiveKey.If(hard, "normalize", Normalize, first.Normalize, "stage: hard"),
+            .. IneffectiveKey.If(hard, "preservation", Preservation, first.Preservation, "stage: hard"),
+            .. IneffectiveKey.If(hard, "specialization.coefficient", loss.Coefficient, 1, "stage: hard"),
+            .. IneffectiveKey.If(hard || loss.Coefficient == 0, "specialization.alpha", loss.Alpha, 1, off),
+            .. IneffectiveKey.If(hard || loss.Coefficient == 0, "specialization.lambda", loss.Lambda, 0.01, off),
+            .. IneffectiveKey.If(
+                loss.Load == "argmax", "specialization.load_top_k", loss.LoadTopK, Math.Min(2, loss.LoadTopK), "specialization.load: argmax"),
+        ];
+    }
+
+    /// <inheritdoc/>
     public override bool SharesInBlock => Granularity == PerAttentionBlock;
 
     /// <inheritdoc/>

@@ -37,6 +37,16 @@ public sealed class UpToAttribute(Limit limit) : Attribute
     };
 }
 
+/// <summary>A key that was given another value than its first one and that does nothing beside others.</summary>
+/// <param name="Key">The key, dotted from its section on.</param>
+/// <param name="Beside">What makes it do nothing.</param>
+public sealed record IneffectiveKey(string Key, string Beside)
+{
+    /// <summary>The key where it does nothing and has another value than the first; none otherwise.</summary>
+    public static IEnumerable<IneffectiveKey> If<T>(bool doesNothing, string key, T value, T first, string beside) =>
+        doesNothing && !EqualityComparer<T>.Default.Equals(value, first) ? [new IneffectiveKey(key, beside)] : [];
+}
+
 /// <summary>Settings of a router; each router's own record has a property with <see cref="KeyAttribute"/> for each key.</summary>
 public abstract record RouterOptions
 {
@@ -67,6 +77,9 @@ public abstract record RouterOptions
 
     /// <summary>The losses this method adds by itself; none for most.</summary>
     public virtual IReadOnlyList<AuxiliaryTerm> OwnLosses() => [];
+
+    /// <summary>Keys of this section that do nothing as things are.</summary>
+    public virtual IEnumerable<IneffectiveKey> Ineffective() => [];
 
     /// <summary>All losses on routing.</summary>
     public virtual IReadOnlyList<AuxiliaryTerm> Losses() => OwnLosses();
@@ -128,6 +141,10 @@ public abstract record ExpertRouterOptions : RouterOptions
 
     /// <inheritdoc/>
     public sealed override IReadOnlyList<AuxiliaryTerm> Losses() => [.. OwnLosses(), .. Balance.Terms()];
+
+    /// <inheritdoc/>
+    public override IEnumerable<IneffectiveKey> Ineffective() =>
+        Balance.Ineffective(((ExpertRouterOptions)RouterCatalog.Of(this).First).Balance);
 
     /// <inheritdoc/>
     protected override void Check(OptionReader reader)

@@ -33,6 +33,13 @@ public sealed record SparsegenRouterOptions : ExpertRouterOptions
     public double BalanceCoefficient { get; init; } = 0.01;
 
     /// <inheritdoc/>
+    public override IEnumerable<IneffectiveKey> Ineffective() =>
+    [
+        .. base.Ineffective(),
+        .. IneffectiveKey.If(SparsityCoefficient == 0, "target_k", TargetK, Math.Min(2, TargetK), "sparsity_coefficient: 0"),
+    ];
+
+    /// <inheritdoc/>
     public override IReadOnlyList<AuxiliaryTerm> OwnLosses()
     {
         var terms = new List<AuxiliaryTerm>();

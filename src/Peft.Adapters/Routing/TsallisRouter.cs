@@ -74,6 +74,22 @@ public sealed record TsallisRouterOptions : ExpertRouterOptions
         : NormalizedEntropy.Tsallis(probabilities, EntropyIndex, Eps);
 
     /// <inheritdoc/>
+    public override IEnumerable<IneffectiveKey> Ineffective()
+    {
+        var first = new TsallisRouterOptions();
+        var unused = EntropyCoefficient == 0 && Threshold >= 1;
+        const string Off = "entropy_coefficient: 0 and a threshold of at least 1";
+        return
+        [
+            .. base.Ineffective(),
+            .. IneffectiveKey.If(unused, "entropy", Entropy, first.Entropy, Off),
+            .. IneffectiveKey.If(unused, "entropy_index", EntropyIndex, first.EntropyIndex, Off),
+            .. IneffectiveKey.If(unused, "eps", Eps, first.Eps, Off),
+            .. IneffectiveKey.If(EntropyCoefficient == 0, "count_padding", CountPadding, first.CountPadding, "entropy_coefficient: 0"),
+        ];
+    }
+
+    /// <inheritdoc/>
     public override IReadOnlyList<AuxiliaryTerm> OwnLosses()
     {
         var terms = new List<AuxiliaryTerm>();

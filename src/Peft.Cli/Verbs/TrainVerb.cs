@@ -1,5 +1,6 @@
 using CommandLine;
 using Peft.Cli.Printing;
+using Peft.Evaluation.Reports;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Recipes;
@@ -62,6 +63,8 @@ public sealed class TrainVerb : IVerb
             recipe, directory, Devices.Choose(Device), new TrainingProgress(output, recipe.Training.LoggingSteps));
         var memory = MemoryEstimate.Of(run);
         memory.RequireToFit(run, MachineMemory.Whole);
+        foreach (var key in recipe.Ineffective())
+            output.Say($"warning: {key}");
         if (DryRun)
             return ShowPlan(run, memory, output);
         if (memory.Warning(MachineMemory.Free()) is { } shortage)
@@ -151,6 +154,9 @@ public sealed class TrainVerb : IVerb
             output.Result(ResultsPrinting.Json(results));
             return;
         }
+        // The report's own sentence, so that the two never say different things.
+        output.Result("");
+        output.Result(VerdictWriter.Of(results).Headline);
         output.Result("");
         output.Result(ResultsPrinting.ByTask(results));
     }

@@ -10,7 +10,7 @@ namespace Peft.Evaluation.Reports;
 /// What is in doubt comes first: adapters among each other, then an adapter and recorded results, then an adapter and
 /// the base model.
 /// </summary>
-internal static class VerdictWriter
+public static class VerdictWriter
 {
     private const string NotPaired =
         "Only their intervals can be looked at: the scores of the rows are not beside the results.";

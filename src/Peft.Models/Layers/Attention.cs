@@ -52,6 +52,12 @@ public sealed class Attention : Layer
         }
     }
 
+    /// <summary>The norms of each head of q and k, where there are any.</summary>
+    internal (RmsNorm? Query, RmsNorm? Key) HeadNorms => (_queryNorm, _keyNorm);
+
+    /// <summary>Width of a head, factor of the scores, and the window.</summary>
+    internal (int HeadSize, double Scale, long? Window) Settings => (_headSize, _scale, _window);
+
     /// <summary>The four projections, in module order.</summary>
     public IReadOnlyList<ProjectionSlot> Slots => [_query, _key, _value, _output];
 

@@ -9,6 +9,10 @@ public sealed class DecoderBlock : Layer
     private readonly Attention _attention;
     private readonly RmsNorm _feedForwardNorm;
     private readonly FeedForward _feedForward;
+    private readonly ProjectionSlot[] _slots;
+    private readonly double _epsilon;
+    private readonly int _layer;
+    private DecoderWeights? _plain;
 
     /// <summary>Takes the block's tensors from a source of weights.</summary>
     public DecoderBlock(DecoderConfig config, WeightSource weights, string path, int layer)
@@ -19,6 +23,7 @@ public sealed class DecoderBlock : Layer
         _feedForwardNorm = new RmsNorm(
             weights, $"{path}.post_attention_layernorm", config.HiddenSize, config.RmsNormEpsilon);
         _feedForward = new FeedForward(config, weights, $"{path}.mlp");
+        (_slots, _epsilon, _layer) = ([.. _attention.Slots, .. _feedForward.Slots], config.RmsNormEpsilon, layer);
         RegisterModule("input_layernorm", _inputNorm);
         RegisterModule("self_attn", _attention);
         RegisterModule("post_attention_layernorm", _feedForwardNorm);
@@ -26,7 +31,34 @@ public sealed class DecoderBlock : Layer
     }
 
     /// <summary>The seven projections, in module order.</summary>
-    public IEnumerable<ProjectionSlot> Slots => _attention.Slots.Concat(_feedForward.Slots);
+    public IEnumerable<ProjectionSlot> Slots => _slots;
+
+    /// <summary>Runs the block without a graph and in place, where nothing wraps its projections and there is a kernel
+    /// for it.</summary>
+    /// <remarks>Shapes: hidden [B, T, D], which becomes the block's output.</remarks>
+    /// <returns>False where there is not; then nothing was done, and <see cref="Forward"/> is to be called.</returns>
+    public bool RunInPlace(Tensor hidden, SequenceContext context, ForwardPass pass)
+    {
+        if (!_slots.All(slot => slot.IsPlain))
+            return false;
+        var weights = _plain ??= Weights();
+        var borders = context.Segments is { } segments ? segments.Borders : default;
+        long[] added = [
+            hidden.size(0), weights.Key.Weight.size(0) / weights.HeadSize, hidden.size(1), weights.HeadSize];
+        return Fused.decoder_block_(
+            hidden, weights, context.Cosines, context.Sines, context.Mask, pass.Cache?.Rooms(_layer, added, hidden),
+            borders);
+    }
+
+    private DecoderWeights Weights()
+    {
+        var plain = _slots.Select(slot => new PlainLinear(slot.Base.Weight, slot.Base.Bias)).ToArray();
+        var (norms, settings) = (_attention.HeadNorms, _attention.Settings);
+        return new(
+            _inputNorm.Weight, plain[0], plain[1], plain[2], plain[3], norms.Query?.Weight, norms.Key?.Weight,
+            _feedForwardNorm.Weight, plain[4], plain[5], plain[6], _epsilon, settings.HeadSize, settings.Scale,
+            settings.Window);
+    }
 
     /// <summary>Runs the block.</summary>
     /// <remarks>Shapes: hidden [B, T, D] → [B, T, D].</remarks>

@@ -34,6 +34,18 @@ public sealed class KeyValueCache : IDisposable
     public (Tensor Keys, Tensor Values) Append(int layer, Tensor keys, Tensor values) =>
         (Append(_keys, layer, keys), Append(_values, layer, values));
 
+    /// <summary>One layer's rooms, for whoever writes the new keys and values itself, behind the <see cref="Length"/>
+    /// that are there.</summary>
+    /// <remarks>Shapes: [B, Hkv, room, d] each, with room for the new tokens.</remarks>
+    /// <param name="layer">The layer.</param>
+    /// <param name="shape">B, Hkv, new tokens and d.</param>
+    /// <param name="like">Has the type and the device.</param>
+    public (Tensor Keys, Tensor Values, long Length) Rooms(int layer, long[] shape, Tensor like)
+    {
+        Reserve(shape[2]);
+        return (Room(_keys, layer, shape, like), Room(_values, layer, shape, like), Length);
+    }
+
     /// <summary>What was decided for the whole sequences at their prompt, made on the first call and given back on
     /// later ones.</summary>
     /// <param name="name">Name of the decision, a module's path in it.</param>
@@ -91,21 +103,25 @@ public sealed class KeyValueCache : IDisposable
     private Tensor Append(Tensor?[] store, int layer, Tensor added)
     {
         using var noGrad = torch.no_grad();
-        var needed = Length + added.shape[2];
-        while (_capacity < needed)
-            _capacity *= 2;
-        var room = Room(store, layer, added);
-        room.narrow(2, Length, added.shape[2]).copy_(added);
-        return room.narrow(2, 0, needed);
+        var tokens = added.shape[2];
+        Reserve(tokens);
+        var room = Room(store, layer, added.shape, added);
+        room.narrow(2, Length, tokens).copy_(added);
+        return room.narrow(2, 0, Length + tokens);
     }
 
-    private Tensor Room(Tensor?[] store, int layer, Tensor added)
+    private void Reserve(long tokens)
+    {
+        while (_capacity < Length + tokens)
+            _capacity *= 2;
+    }
+
+    private Tensor Room(Tensor?[] store, int layer, long[] shape, Tensor like)
     {
         var held = store[layer];
-        if (held is not null && held.shape[2] >= _capacity)
+        if (held is not null && held.size(2) >= _capacity)
             return held;
-        var shape = added.shape; // [B, Hkv, T, d]
-        var room = torch.zeros([shape[0], shape[1], _capacity, shape[3]], dtype: added.dtype, device: added.device);
+        var room = torch.zeros([shape[0], shape[1], _capacity, shape[3]], dtype: like.dtype, device: like.device);
         room.DetachFromDisposeScope();
         if (held is not null)
         {

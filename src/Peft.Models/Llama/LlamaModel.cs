@@ -58,7 +58,12 @@ public sealed class LlamaModel : CausalLanguageModel
         var context = SequenceContext.For(_rotary, ids, pass);
         var hidden = _embedding.Forward(ids);
         foreach (var block in _blocks)
+        {
+            if (pass.IsInference && block.RunInPlace(hidden, context, pass))
+                continue;
             hidden = RunBlock(hidden, pass, block, (input, run) => block.Forward(input, context, run));
+        }
+
         return _norm.Forward(hidden);
     }
 }

@@ -101,8 +101,9 @@ public sealed class CheckpointWeights : WeightSource
 
         if (!_files.TryGetValue(entry.FilePath, out var file))
             _files.Add(entry.FilePath, file = MappedFile.Open(entry.FilePath));
-        // the mapping itself where nothing changes
-        return file.Tensor(entry.Offset, shape, stored).to(Dtype).to(Device);
+        // The mapping itself where nothing changes; an operation that changes nothing takes as long as the mapping.
+        var tensor = file.Tensor(entry.Offset, shape, stored);
+        return stored == Dtype && Device.type == DeviceType.CPU ? tensor : tensor.to(Dtype).to(Device);
     }
 
     private static string Place(SafetensorsEntry entry) => $"{Path.GetFileName(entry.FilePath)}: {entry.Name}";

@@ -31,7 +31,8 @@ public static partial class Fused
         if (AttentionFunction.Serves(q, k))
         {
             using var scope = torch.NewDisposeScope();
-            return new AttentionFunction(options).Apply(q, k, v, AttentionFunction.WholeMask(q, k, additiveMask))
+            return new AttentionFunction(options)
+                .Apply(q, k, v, AttentionFunction.WholeMask(AttentionShape.Of(q, k, v), q.dtype, additiveMask))
                 .MoveToOuterDisposeScope();
         }
         return Composed.causal_attention(q, k, v, additiveMask, options);
@@ -170,14 +171,14 @@ internal sealed class AttentionFunction(AttentionOptions options) : AutogradFunc
     public static bool Serves(Tensor q, Tensor k) => Kernels.Serve(q) && q.numel() > 0 && k.numel() > 0;
 
     /// <summary>The mask of each score [B, H, T, S], its rows dense.</summary>
-    public static Tensor? WholeMask(Tensor q, Tensor k, Tensor? mask)
+    public static Tensor? WholeMask(AttentionShape shape, ScalarType type, Tensor? mask)
     {
         if (mask is null)
             return null;
-        var wide = mask.As(SumType(q.dtype));
-        if (wide.dim() == 0 || wide.size(-1) != k.size(2))
-            wide = wide.expand([.. wide.shape.Take(Math.Max(0, wide.shape.Length - 1)), k.size(2)]);
-        return wide.Dense().expand(q.size(0), q.size(1), q.size(2), k.size(2));
+        var wide = mask.As(SumType(type));
+        if (wide.dim() == 0 || wide.size(-1) != shape.Keys)
+            wide = wide.expand([.. wide.shape.Take(Math.Max(0, wide.shape.Length - 1)), shape.Keys]);
+        return wide.Dense().expand(shape.Batch, shape.Heads, shape.Queries, shape.Keys);
     }
 
     private static ScalarType SumType(ScalarType type) => type == ScalarType.Float64 ? type : ScalarType.Float32;
@@ -202,6 +203,29 @@ internal sealed class AttentionFunction(AttentionOptions options) : AutogradFunc
         // A step of 0 or less than a row (expanded tensors) is no matrix to a BLAS.
         return typed.stride(3) == 1 && typed.stride(2) >= typed.size(3) ? typed : typed.Dense();
     }
+}
+
+/// <summary>The sizes of an attention.</summary>
+internal readonly record struct AttentionShape(
+    long Batch, long Heads, long KeyHeads, long Queries, long Keys, long HeadSize, long ValueSize)
+{
+    public static AttentionShape Of(Tensor q, Tensor k, Tensor v) =>
+        new(q.size(0), q.size(1), k.size(1), q.size(2), k.size(2), q.size(3), v.size(3));
+}
+
+/// <summary>One head at a time of a [B, H, T, d] tensor whose last dimension is dense.</summary>
+internal readonly unsafe struct Heads<T>(T* data, long batchStep, long headStep, long step)
+    where T : unmanaged
+{
+    /// <summary>Elements from one token to the next.</summary>
+    public readonly long Step = step;
+
+    public Heads(Tensor tensor)
+        : this(TensorMemory.Of<T>(tensor), tensor.stride(0), tensor.stride(1), tensor.stride(2))
+    {
+    }
+
+    public T* Row(long b, long h, long token) => data + (b * batchStep) + (h * headStep) + (token * Step);
 }
 
 /// <summary>The fused operations composed of TorchSharp's, with libtorch's own gradients: for GPUs, for types without a

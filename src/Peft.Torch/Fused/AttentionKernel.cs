@@ -3,19 +3,6 @@ using System.Runtime.Intrinsics;
 
 namespace Peft.Torch.Fused;
 
-/// <summary>One head at a time of a [B, H, T, d] tensor whose last dimension is dense.</summary>
-internal readonly unsafe struct Heads<T>(Tensor tensor)
-    where T : unmanaged
-{
-    private readonly T* _data = TensorMemory.Of<T>(tensor);
-    private readonly long _batchStep = tensor.stride(0), _headStep = tensor.stride(1);
-
-    /// <summary>Elements from one token to the next.</summary>
-    public readonly long Step = tensor.stride(2);
-
-    public T* Row(long b, long h, long token) => _data + b * _batchStep + h * _headStep + token * Step;
-}
-
 /// <summary>Attention in blocks of queries: the probabilities [B, H, T, S] never exist whole, masked keys are not
 /// computed, and backward computes each block's probabilities again from the scores and one number a row.</summary>
 /// <typeparam name="T">What the products take: float, double, or ushort holding bfloat16.</typeparam>
@@ -35,12 +22,12 @@ internal sealed unsafe class AttentionKernel<T, W>
     private readonly long _batch, _heads, _keyHeads, _groups, _queries, _keys, _headSize, _valueSize;
     private readonly W _scale, _cap;
 
-    // Tensors as AttentionFunction prepares them; they must outlive the kernel.
-    public AttentionKernel(Tensor q, Tensor k, Tensor v, Tensor? mask, AttentionOptions options)
+    // What the pointers lie in must outlive the kernel; the mask is one of AttentionFunction.WholeMask.
+    public AttentionKernel(
+        Heads<T> q, Heads<T> k, Heads<T> v, AttentionShape shape, Tensor? mask, AttentionOptions options)
     {
-        (_q, _k, _v) = (new Heads<T>(q), new Heads<T>(k), new Heads<T>(v));
-        (_batch, _heads, _queries, _headSize) = (q.size(0), q.size(1), q.size(2), q.size(3));
-        (_keyHeads, _keys, _valueSize) = (k.size(1), k.size(2), v.size(3));
+        (_q, _k, _v) = (q, k, v);
+        (_batch, _heads, _keyHeads, _queries, _keys, _headSize, _valueSize) = shape;
         _groups = _heads / _keyHeads;
         _options = options;
         (_scale, _cap) = (W.CreateTruncating(options.Scale), W.CreateTruncating(options.Softcap));
@@ -51,22 +38,26 @@ internal sealed unsafe class AttentionKernel<T, W>
         _maskSteps = mask.stride();
     }
 
-    /// <summary>Writes the mixed values and log(sum(exp)) of each row.</summary>
-    public void Forward(Tensor mixed, Tensor lse)
+    // Tensors as AttentionFunction prepares them.
+    public AttentionKernel(Tensor q, Tensor k, Tensor v, Tensor? mask, AttentionOptions options)
+        : this(new(q), new(k), new(v), AttentionShape.Of(q, k, v), mask, options)
     {
-        var target = new Heads<T>(mixed);
-        var sums = TensorMemory.Of<W>(lse);
-        Threads.Share(_heads * _blocks.Count, tasks =>
-        {
-            var step = RowMath<W>.Stride(_blocks.Widest);
-            using var work = new AttentionScratch<T, W>(_blocks.Widest, step, _keys, _valueSize, 1);
-            while (tasks.Next(out var task))
-            {
-                var block = _blocks[(int)(task % _blocks.Count)];
-                ForwardBlock(block, task / _blocks.Count, work, target, sums);
-            }
-        }, alone: _batch * _heads * _queries * _keys * (_headSize + _valueSize) < SmallWork);
     }
+
+    /// <summary>Writes the mixed values and log(sum(exp)) of each row.</summary>
+    public void Forward(Tensor mixed, Tensor lse) => Forward(new Heads<T>(mixed), TensorMemory.Of<W>(lse));
+
+    /// <summary>The same into memory.</summary>
+    public void Forward(Heads<T> target, W* sums) => Threads.Share(_heads * _blocks.Count, tasks =>
+    {
+        using var work = new AttentionScratch<T, W>(
+            _blocks.Widest, RowMath<W>.Stride(_blocks.Widest), _keys, _valueSize, 1);
+        while (tasks.Next(out var task))
+        {
+            var block = _blocks[(int)(task % _blocks.Count)];
+            ForwardBlock(block, task / _blocks.Count, work, target, sums);
+        }
+    }, alone: _batch * _heads * _queries * _keys * (_headSize + _valueSize) < SmallWork);
 
     private void ForwardBlock(AttentionBlock block, long h, AttentionScratch<T, W> work, Heads<T> target, W* sums)
     {

@@ -58,26 +58,33 @@ internal static unsafe class RotaryKernel<T>
 {
     /// <summary>Turns every head of x [B, T, H, d], or turns it back: by the transpose, which is the
     /// gradient.</summary>
-    public static void Run(Tensor x, Tensor cos, Tensor sin, Tensor result, bool back)
+    public static void Run(Tensor x, Tensor cos, Tensor sin, Tensor result, bool back) => Run(
+        TensorMemory.Of<T>(x), (x.stride(0), x.stride(1), x.stride(2)), TensorMemory.Of<T>(result),
+        (x.size(0), x.size(1), x.size(2), x.size(3)), cos, sin, back);
+
+    /// <summary>The same over memory; source and target may be one where their heads lie alike.</summary>
+    public static void Run(
+        T* source, (long Batch, long Token, long Head) step, T* target,
+        (long Batch, long Tokens, long Heads, long Size) shape,
+        Tensor cos, Tensor sin, bool back)
     {
-        var (steps, heads, size, rotated) = (x.size(1), x.size(2), x.size(3), cos.size(2));
-        var (batchStep, tokenStep, headStep) = (x.stride(0), x.stride(1), x.stride(2));
+        var (batch, steps, heads, size) = shape;
+        var rotated = cos.size(2);
         var angleStep = cos.size(0) == 1 ? 0 : steps * rotated;
-        var (source, target) = ((nint)TensorMemory.Of<T>(x), (nint)TensorMemory.Of<T>(result));
-        var (c, s) = ((nint)TensorMemory.Of<float>(cos), (nint)TensorMemory.Of<float>(sin));
+        float* c = TensorMemory.Of<float>(cos), s = TensorMemory.Of<float>(sin);
         Elements<T>.ForRows(
-            x.size(0) * steps, heads * size, [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
+            batch * steps, heads * size, [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
         {
             for (var i = first; i < end; i++)
             {
                 var (b, t) = (i / steps, i % steps);
                 var angles = b * angleStep + t * rotated;
-                var from = (T*)source + b * batchStep + t * tokenStep;
-                var to = (T*)target + i * heads * size;
-                for (long h = 0; h < heads; h++, from += headStep, to += size)
+                var from = source + b * step.Batch + t * step.Token;
+                var to = target + i * heads * size;
+                for (long h = 0; h < heads; h++, from += step.Head, to += size)
                 {
-                    if (back) TurnBack(from, (float*)c + angles, (float*)s + angles, to, rotated / 2);
-                    else Turn(from, (float*)c + angles, (float*)s + angles, to, rotated / 2);
+                    if (back) TurnBack(from, c + angles, s + angles, to, rotated / 2);
+                    else Turn(from, c + angles, s + angles, to, rotated / 2);
                     new Span<T>(from + rotated, (int)(size - rotated))
                         .CopyTo(new Span<T>(to + rotated, (int)(size - rotated)));
                 }

@@ -51,19 +51,19 @@ internal static unsafe class SwiGluKernel<T>
 {
     private const int Step = Elements<T>.Count;
 
-    public static void Forward(Tensor gate, Tensor up, Tensor result)
-    {
-        var (g, u, y) =
-            ((nint)TensorMemory.Of<T>(gate), (nint)TensorMemory.Of<T>(up), (nint)TensorMemory.Of<T>(result));
-        Elements<T>.ForRows(gate.numel(), 1, [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
+    public static void Forward(Tensor gate, Tensor up, Tensor result) => Forward(
+        TensorMemory.Of<T>(gate), TensorMemory.Of<T>(up), TensorMemory.Of<T>(result), gate.numel());
+
+    // The result may lie where one of the others does.
+    public static void Forward(T* gate, T* up, T* result, long count) =>
+        Elements<T>.ForRows(count, 1, [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
         {
             for (var j = first; j < end; j += Step)
             {
-                var x = Elements<T>.Load((T*)g + j, end - j);
-                Elements<T>.Store(x * Sigmoid(x) * Elements<T>.Load((T*)u + j, end - j), (T*)y + j, end - j);
+                var x = Elements<T>.Load(gate + j, end - j);
+                Elements<T>.Store(x * Sigmoid(x) * Elements<T>.Load(up + j, end - j), result + j, end - j);
             }
         });
-    }
 
     public static void Backward(Tensor slopes, Tensor gate, Tensor up, Tensor dgate, Tensor dup)
     {

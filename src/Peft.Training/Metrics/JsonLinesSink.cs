@@ -33,7 +33,8 @@ public sealed class JsonLinesSink(string path) : IMetricSink
         var load = string.Join(',', report.Load.Select(Number));
         WriteLine(
             $"{{\"step\":{report.Step},\"loss\":{Number(report.Loss)},\"aux\":{Number(report.Aux)}," +
-            $"\"lr\":{Number(report.LearningRate)},\"grad_norm\":{Number(report.GradNorm)},\"tokens\":{report.Tokens}," +
+            $"\"lr\":{Number(report.LearningRate)},\"grad_norm\":{Number(report.GradNorm)}," +
+            $"\"tokens\":{report.Tokens}," +
             $"\"tokens_per_second\":{Number(Math.Round(report.TokensPerSecond, 1))}," +
             (report.PeakMemoryBytes is { } peak ? $"\"peak_memory_bytes\":{peak}," : "") +
             $"\"load\":[{load}]" +
@@ -78,10 +79,12 @@ public sealed class JsonLinesSink(string path) : IMetricSink
     }
 
     private static string Routing(RoutingStatistics module) =>
-        $"{JsonSerializer.Serialize(module.Module)}:{{\"load\":[{Shares(module.Load)}],\"mean_probability\":[{Shares(module.MeanProbability)}]," +
+        $"{JsonSerializer.Serialize(module.Module)}:{{\"load\":[{Shares(module.Load)}]," +
+        $"\"mean_probability\":[{Shares(module.MeanProbability)}]," +
         $"\"entropy\":{(module.Entropy is { } entropy ? Number(Math.Round(entropy, 6)) : "null")}," +
         $"\"effective_support\":{Number(Math.Round(module.EffectiveSupport, 6))}," +
-        $"\"experts_per_token\":{Number(Math.Round(module.ExpertsPerToken, 6))},\"dead_experts\":{module.DeadExperts}}}";
+        $"\"experts_per_token\":{Number(Math.Round(module.ExpertsPerToken, 6))}," +
+        $"\"dead_experts\":{module.DeadExperts}}}";
 
     private static string Shares(IReadOnlyList<double> shares) =>
         string.Join(',', shares.Select(share => Number(Math.Round(share, 6))));

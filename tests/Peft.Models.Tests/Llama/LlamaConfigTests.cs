@@ -77,8 +77,8 @@ public sealed class LlamaConfigTests
         var error = Assert.Throws<FaultsException>(() => Read(
             """
             {"model_type": "llama", "vocab_size": 8, "hidden_size": 30, "num_hidden_layers": 1,
-             "num_attention_heads": 4, "num_key_value_heads": 3, "intermediate_size": 8, "hidden_act": "gelu", "quantization_config": {"bits": 4},
-             "rope_scaling": {"rope_type": "yarn", "factor": 2.0}, "partial_rotary_factor": 0.5}
+             "num_attention_heads": 4, "num_key_value_heads": 3, "intermediate_size": 8, "hidden_act": "gelu",
+             "quantization_config": {"bits": 4}, "rope_scaling": {"rope_type": "yarn", "factor": 2.0}, "partial_rotary_factor": 0.5}
             """));
         foreach (var part in new[]
                  {

@@ -12,8 +12,8 @@ public sealed class TinyCheckpoint : IDisposable
     {
         Config = string.Create(CultureInfo.InvariantCulture, $$"""
             {"model_type": "{{modelType}}", "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 3,
-             "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 24, "max_position_embeddings": 64, "rms_norm_eps": 1e-06,
-             "eos_token_id": 2, "torch_dtype": "float32"{{(extra.Length == 0 ? "" : ", " + extra)}}}
+             "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 24, "max_position_embeddings": 64,
+             "rms_norm_eps": 1e-06, "eos_token_id": 2, "torch_dtype": "float32"{{(extra.Length == 0 ? "" : ", " + extra)}}}
             """);
         File.WriteAllText(_folder["config.json"], Config);
         var random = new Random(seed);

@@ -73,7 +73,8 @@ public sealed class RecipeLoaderTests : IDisposable
     }
 
     [Theory]
-    [InlineData("extends: no.yaml\n", "extends 'no.yaml', and there is no {0}/no.yaml. The path is relative to the recipe's folder.")]
+    [InlineData("extends: no.yaml\n",
+        "extends 'no.yaml', and there is no {0}/no.yaml. The path is relative to the recipe's folder.")]
     [InlineData("extends: [a.yaml, b.yaml]\n", "extends is a list of 2 items; expected the path of one recipe file.")]
     [InlineData("extends:\n", "extends is null; expected the path of one recipe file.")]
     [InlineData("extends: ''\n", "extends is ''; expected the path of one recipe file.")]
@@ -88,7 +89,8 @@ public sealed class RecipeLoaderTests : IDisposable
     {
         _folder.Write("base.yaml", "a: 1\na: 2\n");
         _folder.Write("r.yaml", "extends: base.yaml\n");
-        Assert.StartsWith($"{_folder["base.yaml"]} line 2: key 'a' is already set on line 1.", Message("r.yaml"), StringComparison.Ordinal);
+        Assert.StartsWith($"{_folder["base.yaml"]} line 2: key 'a' is already set on line 1.", Message("r.yaml"),
+            StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,0 +1,186 @@
+using System.Numerics;
+using System.Runtime.Intrinsics;
+
+namespace Peft.Torch.Fused;
+
+/// <summary>A linear layer that nothing wraps.</summary>
+/// <param name="Weight">[O, D].</param>
+/// <param name="Bias">[O], or null.</param>
+public readonly record struct PlainLinear(Tensor Weight, Tensor? Bias);
+
+/// <summary>The tensors of a pre-norm decoder block that nothing wraps, and its settings.</summary>
+/// <param name="InputNorm">[D].</param>
+/// <param name="Query">[H d, D].</param>
+/// <param name="Key">[Hkv d, D].</param>
+/// <param name="Value">[Hkv d, D].</param>
+/// <param name="Output">[D, H d].</param>
+/// <param name="QueryNorm">[d], or null.</param>
+/// <param name="KeyNorm">[d], or null.</param>
+/// <param name="FeedForwardNorm">[D].</param>
+/// <param name="Gate">[F, D].</param>
+/// <param name="Up">[F, D].</param>
+/// <param name="Down">[D, F].</param>
+/// <param name="Epsilon">Of the norms.</param>
+/// <param name="HeadSize">d.</param>
+/// <param name="Scale">Of the attention's scores.</param>
+/// <param name="Window">Number of keys a query sees, counted back from itself; null means all.</param>
+public sealed record DecoderWeights(
+    Tensor InputNorm, PlainLinear Query, PlainLinear Key, PlainLinear Value, PlainLinear Output, Tensor? QueryNorm,
+    Tensor? KeyNorm, Tensor FeedForwardNorm, PlainLinear Gate, PlainLinear Up, PlainLinear Down, double Epsilon,
+    int HeadSize, double Scale, long? Window);
+
+public static partial class Fused
+{
+    /// <summary>A whole decoder block without a graph, in place: what it computes is, to the bit, what its operations
+    /// compute one by one, without a tensor for each. Between operations of a small model the library takes longer than
+    /// in them.</summary>
+    /// <remarks>Shapes: hidden [B, T, D], cos and sin [B or 1, T, d], keys and values [B, Hkv, room, d]. No
+    /// gradient.</remarks>
+    /// <param name="hidden">The residual stream, changed in place.</param>
+    /// <param name="weights">The block.</param>
+    /// <param name="cos">Cosines of the positions.</param>
+    /// <param name="sin">Their sines.</param>
+    /// <param name="additiveMask">As in <see cref="causal_attention"/>.</param>
+    /// <param name="cache">Where keys and values of the tokens before lie, with room for these; null: there are
+    /// none.</param>
+    /// <param name="segments">As in <see cref="causal_attention"/>.</param>
+    /// <returns>False where there is no kernel for this type or device; then nothing was done.</returns>
+    public static bool decoder_block_(
+        Tensor hidden, DecoderWeights weights, Tensor cos, Tensor sin, Tensor? additiveMask,
+        (Tensor Keys, Tensor Values, long Length)? cache, ReadOnlySpan<long> segments)
+    {
+        if (!Kernels.ServeRows(hidden) || !hidden.is_contiguous() || cos.size(2) != weights.HeadSize
+            || !(hidden.dtype == ScalarType.Float32 ? Gemm.IsAvailable : Gemm.HasFastBFloat16))
+            return false;
+        using var scope = torch.NewDisposeScope();
+        var (c, s) = (cos.As(ScalarType.Float32).Dense(), sin.As(ScalarType.Float32).Dense());
+        if (hidden.dtype == ScalarType.Float32)
+            new DecoderKernel<float>(hidden, weights).Run(c, s, additiveMask, cache, segments);
+        else
+            new DecoderKernel<ushort>(hidden, weights).Run(c, s, additiveMask, cache, segments);
+        return true;
+    }
+}
+
+/// <summary>A decoder block over plain memory.</summary>
+/// <typeparam name="T">float, or ushort holding bfloat16.</typeparam>
+internal sealed unsafe class DecoderKernel<T>(Tensor hidden, DecoderWeights weights)
+    where T : unmanaged
+{
+    private readonly long _batch = hidden.size(0), _tokens = hidden.size(1), _width = hidden.size(2),
+        _headSize = weights.HeadSize;
+    private readonly long _heads = weights.Query.Weight.size(0) / weights.HeadSize;
+    private readonly long _keyHeads = weights.Key.Weight.size(0) / weights.HeadSize;
+    private readonly long _inner = weights.Gate.Weight.size(0);
+    private readonly T* _hidden = TensorMemory.Of<T>(hidden);
+
+    private long Rows => _batch * _tokens;
+
+    public void Run(
+        Tensor cos, Tensor sin, Tensor? mask, (Tensor Keys, Tensor Values, long Length)? cache,
+        ReadOnlySpan<long> segments)
+    {
+        var (queries, keys) = (_heads * _headSize, _keyHeads * _headSize);
+        using var work = new Scratch<T>(Rows * ((2 * _width) + (2 * queries) + (2 * keys) + (2 * _inner)));
+        var normal = work.Pointer;
+        var result = normal + (Rows * _width);
+        var q = result + (Rows * _width);
+        var mixed = q + (Rows * queries);
+        var k = mixed + (Rows * queries);
+        var v = k + (Rows * keys);
+        var gate = v + (Rows * keys);
+        var up = gate + (Rows * _inner);
+
+        Norm(_hidden, weights.InputNorm, normal, Rows, _width);
+        Linear(normal, weights.Query, q);
+        Linear(normal, weights.Key, k);
+        Linear(normal, weights.Value, v);
+        Turn(q, weights.QueryNorm, _heads, cos, sin);
+        Turn(k, weights.KeyNorm, _keyHeads, cos, sin);
+        Attend(q, k, v, mixed, mask, cache, segments);
+        Linear(mixed, weights.Output, result);
+        Add(result);
+
+        Norm(_hidden, weights.FeedForwardNorm, normal, Rows, _width);
+        Linear(normal, weights.Gate, gate);
+        Linear(normal, weights.Up, up);
+        SwiGluKernel<T>.Forward(gate, up, gate, Rows * _inner);
+        Linear(gate, weights.Down, result);
+        Add(result);
+    }
+
+    private void Attend(
+        T* q, T* k, T* v, T* mixed, Tensor? mask, (Tensor Keys, Tensor Values, long Length)? cache,
+        ReadOnlySpan<long> segments)
+    {
+        var (seen, fresh) = (_tokens, (_keyHeads * _headSize * _tokens, _headSize, _keyHeads * _headSize));
+        var keys = new Heads<T>(k, fresh.Item1, fresh.Item2, fresh.Item3);
+        var values = new Heads<T>(v, fresh.Item1, fresh.Item2, fresh.Item3);
+        if (cache is { } held)
+        {
+            seen = held.Length + _tokens;
+            keys = Kept(keys, held.Keys, held.Length);
+            values = Kept(values, held.Values, held.Length);
+        }
+
+        var options = new AttentionOptions(
+            weights.Scale, true, seen - _tokens, weights.Window ?? 0, 0, segments.ToArray());
+        // Tokens outside all segments are in no block.
+        if (segments.Length > 0)
+            new Span<byte>(mixed, checked((int)(Rows * _heads * _headSize * sizeof(T)))).Clear();
+        using var sums = new Scratch<float>(_batch * _heads * _tokens);
+        var shape = new AttentionShape(_batch, _heads, _keyHeads, _tokens, seen, _headSize, _headSize);
+        var rows = new Heads<T>(q, _tokens * _heads * _headSize, _headSize, _heads * _headSize);
+        new AttentionKernel<T, float>(
+            rows, keys, values, shape, AttentionFunction.WholeMask(shape, hidden.dtype, mask), options)
+            .Forward(new Heads<T>(mixed, _tokens * _heads * _headSize, _headSize, _heads * _headSize), sums.Pointer);
+    }
+
+    // Copies the new rows behind those that are there; returns all of them.
+    private Heads<T> Kept(Heads<T> added, Tensor room, long length)
+    {
+        var all = new Heads<T>(room);
+        for (var b = 0L; b < _batch; b++)
+        {
+            for (var h = 0L; h < _keyHeads; h++)
+            {
+                for (var t = 0L; t < _tokens; t++)
+                    new Span<T>(added.Row(b, h, t), (int)_headSize)
+                        .CopyTo(new Span<T>(all.Row(b, h, length + t), (int)_headSize));
+            }
+        }
+
+        return all;
+    }
+
+    private void Turn(T* x, Tensor? norm, long heads, Tensor cos, Tensor sin)
+    {
+        if (norm is not null)
+            Norm(x, norm, x, Rows * heads, _headSize);
+        RotaryKernel<T>.Run(
+            x, (_tokens * heads * _headSize, heads * _headSize, _headSize), x, (_batch, _tokens, heads, _headSize), cos,
+            sin, back: false);
+    }
+
+    private void Norm(T* x, Tensor weight, T* y, long rows, long columns) =>
+        RmsNormKernel<T>.Forward(x, TensorMemory.Of<T>(weight), y, rows, columns, (float)weights.Epsilon);
+
+    private void Linear(T* x, PlainLinear layer, T* y)
+    {
+        var (O, D) = (layer.Weight.size(0), layer.Weight.size(1));
+        var bias = TensorMemory.Of<float>(layer.Bias?.As(ScalarType.Float32));
+        Tiles<T, float>.Product(Rows, O, new(x, D, false, TensorMemory.Of<T>(layer.Weight), D, true, D), null, bias, y);
+    }
+
+    // The residual stream, rounded to its type as libtorch's sum is.
+    private void Add(T* result)
+    {
+        var target = _hidden;
+        var count = Rows * _width;
+        for (long j = 0; j < count; j += Elements<T>.Count)
+        {
+            var sum = Elements<T>.Load(target + j, count - j) + Elements<T>.Load(result + j, count - j);
+            Elements<T>.Store(sum, target + j, count - j);
+        }
+    }
+}
