@@ -20,7 +20,9 @@ internal static class Differences
                 return function(torch.tensor(moved, at.shape)).ToDouble();
             }
             var slope = (At(step) - At(-step)) / (2 * step);
-            Assert.True(Math.Abs(slope - gradient[i]) <= tolerance * Math.Max(1, Math.Abs(slope)), $"element {i}: gradient {gradient[i]}, difference {slope}");
+            Assert.True(
+                Math.Abs(slope - gradient[i]) <= tolerance * Math.Max(1, Math.Abs(slope)),
+                $"element {i}: gradient {gradient[i]}, difference {slope}");
         }
     }
 }

@@ -42,7 +42,8 @@ public sealed class Golden
     public double ExpectedNumber(string name) => _case.GetProperty("expected").GetProperty(name).GetDouble();
 
     public IEnumerable<(string Name, double Value)> ExpectedNumbers(string name) =>
-        _case.GetProperty("expected").GetProperty(name).EnumerateObject().Select(number => (number.Name, number.Value.GetDouble()));
+        _case.GetProperty("expected").GetProperty(name).EnumerateObject()
+            .Select(number => (number.Name, number.Value.GetDouble()));
 
     public Func<string, Tensor> ExpectedSection(string name)
     {
@@ -58,7 +59,8 @@ public sealed class Golden
         var worst = Enumerable.Range(0, wanted.Length).MaxBy(i => Math.Abs(wanted[i] - found[i]));
         Assert.True(
             Math.Abs(wanted[worst] - found[worst]) <= tolerance,
-            $"element {worst} of [{string.Join(", ", expected.shape)}]: expected {wanted[worst]}, found {found[worst]}");
+            $"element {worst} of [{string.Join(", ", expected.shape)}]: expected {wanted[worst]}, found "
+            + $"{found[worst]}");
     }
 
     private static Tensor ToTensor(JsonElement element)

@@ -9,7 +9,8 @@ public sealed class TinyModel : IDisposable
     private const string Config = """
         {"model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32, "rms_norm_eps": 1e-6,
-         "rope_theta": 10000.0, "tie_word_embeddings": false, "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu",
+         "rope_theta": 10000.0, "tie_word_embeddings": false, "bos_token_id": 1, "eos_token_id": 2,
+         "hidden_act": "silu",
          "attention_bias": false, "mlp_bias": false, "initializer_range": 0.2}
         """;
 

@@ -4,7 +4,8 @@ using Peft.Models;
 
 namespace Peft.Adapters.Bundles;
 
-/// <summary>Runs an adapted model with what its projections add replaced: the reference that an export is held against.</summary>
+/// <summary>Runs an adapted model with what its projections add replaced: the reference that an export is held
+/// against.</summary>
 /// <remarks>Wraps the adapted projections once more, for good: the model is for probing from then on.</remarks>
 public sealed class AdapterProbe
 {
@@ -54,7 +55,8 @@ public sealed class AdapterProbe
         };
     }
 
-    /// <summary>Logits of the model with its projections computed by a function; as they are where none is given.</summary>
+    /// <summary>Logits of the model with its projections computed by a function; as they are where none is
+    /// given.</summary>
     /// <remarks>Shapes: ids [1, T] int64 → [1, T, V] float32.</remarks>
     public Tensor Logits(Tensor ids, Func<Call, Tensor>? replacement = null)
     {
@@ -85,7 +87,8 @@ public sealed class AdapterProbe
         var modules = adapter.Modules.ToDictionary(module => module.Path, StringComparer.Ordinal);
         return Logits(ids, call => !modules.TryGetValue(call.Module.Path, out var module)
             ? call.Base()
-            : With(call, call.Input.reshape(-1, call.Module.InFeatures).to(torch.float32).mm(module.Down.to(torch.float32).t())
+            : With(call, call.Input.reshape(-1, call.Module.InFeatures).to(torch.float32).mm(
+                module.Down.to(torch.float32).t())
                 .mm(module.Up.to(torch.float32).t()) * adapter.Config.ScalingOf(module.Path)));
     }
 

@@ -17,7 +17,8 @@ namespace Peft.Adapters.Bundles;
 public sealed record ModuleSummary(
     string Path, int Experts, int Rank, double Scale, double DownNorm, double UpNorm, IReadOnlyList<double> AddedNorms);
 
-/// <summary>What a directory holds, by its own word and without a base: a bundle, an exported mixture, or a LoRA of PEFT's.</summary>
+/// <summary>What a directory holds, by its own word and without a base: a bundle, an exported mixture, or a LoRA of
+/// PEFT's.</summary>
 /// <param name="Kind">Which of them, in words.</param>
 /// <param name="Options">Its settings.</param>
 /// <param name="Manifest">Its manifest; null for PEFT's.</param>
@@ -25,7 +26,8 @@ public sealed record ModuleSummary(
 /// <param name="Modules">Its projections.</param>
 /// <param name="RouterTensors">Its routers' tensors: name, type, shape.</param>
 public sealed record AdapterSummary(
-    string Kind, AdapterOptions Options, BundleManifest? Manifest, LoraAdapterConfig? Config, IReadOnlyList<ModuleSummary> Modules,
+    string Kind, AdapterOptions Options, BundleManifest? Manifest, LoraAdapterConfig? Config,
+    IReadOnlyList<ModuleSummary> Modules,
     IReadOnlyList<SafetensorsEntry> RouterTensors)
 {
     /// <summary>Reads a directory: hashes where it has them, names, shapes, finite numbers.</summary>
@@ -39,11 +41,14 @@ public sealed record AdapterSummary(
             : OfPeft(directory, warn);
     }
 
-    /// <summary>The summary as JSON: the manifest's keys, or PEFT's under <c>adapter</c>, then <c>kind</c>, <c>modules</c>, <c>router_tensors</c>.</summary>
+    /// <summary>The summary as JSON: the manifest's keys, or PEFT's under <c>adapter</c>, then <c>kind</c>,
+    /// <c>modules</c>, <c>router_tensors</c>.</summary>
     public JsonObject ToJson()
     {
         var json = Manifest is null
-            ? new JsonObject { ["adapter"] = Options.ToJson(), ["base_model"] = new JsonObject { ["name"] = Config?.BaseModelNameOrPath ?? "" } }
+            ? new JsonObject {
+                ["adapter"] = Options.ToJson(),
+                ["base_model"] = new JsonObject { ["name"] = Config?.BaseModelNameOrPath ?? "" } }
             : JsonNode.Parse(Manifest.ToJson())!.AsObject();
         json["kind"] = Kind;
         json["modules"] = new JsonArray([.. Modules.Select(ToJson)]);
@@ -86,16 +91,22 @@ public sealed record AdapterSummary(
             BundleTensors.Read(faults, entry);
         faults.ThrowIfAny(bundle.Weights.Path);
         return new(
-            options.IsPlainLora ? "a LoRA bundle" : "a mixture bundle", options, bundle.Manifest, null, modules, Routers(bundle.Weights.Entries.Values));
+            options.IsPlainLora
+                ? "a LoRA bundle"
+                : "a mixture bundle", options, bundle.Manifest, null, modules, Routers(bundle.Weights.Entries.Values));
     }
 
     private static void AddModule(
-        Faults faults, List<ModuleSummary> modules, AdapterOptions options, string path, SafetensorsEntry down, SafetensorsEntry up)
+        Faults faults, List<ModuleSummary> modules, AdapterOptions options, string path, SafetensorsEntry down,
+        SafetensorsEntry up)
     {
         var rank = TargetSelection.RankOf(options, path);
-        if (down.Shape.Count != 2 || up.Shape.Count != 2 || down.Shape[0] != up.Shape[1] || down.Shape[0] % rank != 0 || down.Shape[0] == 0)
+        if (down.Shape.Count != 2 || up.Shape.Count != 2 || down.Shape[0] != up.Shape[1] || down.Shape[0] % rank != 0
+            || down.Shape[0] == 0)
         {
-            faults.Add(path, $"lora_A {BundleTensors.Shape(down.Shape)}, lora_B {BundleTensors.Shape(up.Shape)}", $"experts of rank {rank} in both");
+            faults.Add(
+                path, $"lora_A {BundleTensors.Shape(down.Shape)}, lora_B {BundleTensors.Shape(up.Shape)}",
+                $"experts of rank {rank} in both");
             return;
         }
         using var scope = torch.NewDisposeScope();
@@ -106,13 +117,15 @@ public sealed record AdapterSummary(
     private static AdapterSummary OfMixture(string directory)
     {
         var manifest = MixtureDirectory.Open(directory);
-        var parts = MixtureDirectory.PartNames(manifest).Select(part => PeftDirectory.Read(Path.Combine(directory, part))).ToList();
+        var parts = MixtureDirectory.PartNames(manifest)
+            .Select(part => PeftDirectory.Read(Path.Combine(directory, part))).ToList();
         var modules = parts
             .SelectMany(part => part.Modules.Select(module => (module, Scale: part.Config.ScalingOf(module.Path))))
             .GroupBy(pair => pair.module.Path, StringComparer.Ordinal)
             .Select(group => Summary(
                 group.Key, (int)group.First().module.Down.shape[0], group.First().Scale,
-                torch.cat([.. group.Select(pair => pair.module.Down)]), torch.cat([.. group.Select(pair => pair.module.Up)], 1)))
+                torch.cat([.. group.Select(pair => pair.module.Down)]), torch.cat(
+                    [.. group.Select(pair => pair.module.Up)], 1)))
             .OrderBy(module => module.Path, StringComparer.Ordinal);
         var routers = SafetensorsFile.Open(Path.Combine(directory, MixtureDirectory.RouterFile)).Entries.Values;
         var faults = new Faults();
@@ -128,7 +141,8 @@ public sealed record AdapterSummary(
         var modules = adapter.Modules.Select(module => Summary(
             module.Path, (int)module.Down.shape[0], adapter.Config.ScalingOf(module.Path), module.Down, module.Up));
         return new(
-            "a LoRA of Hugging Face PEFT", PeftConfig.ToOptions(adapter.Config, PeftConfig.DefaultTargets), null, adapter.Config, [.. modules], []);
+            "a LoRA of Hugging Face PEFT", PeftConfig.ToOptions(
+                adapter.Config, PeftConfig.DefaultTargets), null, adapter.Config, [.. modules], []);
     }
 
     // ‖B A‖² = Σ (BᵀB) ∘ (A Aᵀ): nothing of the base's size.
@@ -140,11 +154,13 @@ public sealed record AdapterSummary(
         var norms = Enumerable.Range(0, experts).Select(expert =>
         {
             var (rows, columns) = (a.narrow(0, (long)expert * rank, rank), b.narrow(1, (long)expert * rank, rank));
-            return Math.Abs(scale) * Math.Sqrt(Math.Max(0, (columns.t().mm(columns) * rows.mm(rows.t())).sum().ToDouble()));
+            return Math.Abs(scale) * Math.Sqrt(
+                Math.Max(0, (columns.t().mm(columns) * rows.mm(rows.t())).sum().ToDouble()));
         });
         return new(path, experts, rank, scale, a.norm().ToDouble(), b.norm().ToDouble(), [.. norms]);
     }
 
     private static List<SafetensorsEntry> Routers(IEnumerable<SafetensorsEntry> entries) =>
-        [.. entries.Where(entry => entry.Name.Contains(".router.", StringComparison.Ordinal)).OrderBy(entry => entry.Name, StringComparer.Ordinal)];
+        [.. entries.Where(entry => entry.Name.Contains(".router.", StringComparison.Ordinal))
+            .OrderBy(entry => entry.Name, StringComparer.Ordinal)];
 }

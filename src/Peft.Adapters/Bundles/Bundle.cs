@@ -21,8 +21,8 @@ public sealed record AttachOptions
 }
 
 /// <summary>
-/// A trained adapter on disk, opened once: what it says of itself is read and its files are compared with their hashes; tensors
-/// are read when it is put on a base. Ours, exported mixtures, and LoRA directories of Hugging Face PEFT.
+/// A trained adapter on disk, opened once: what it says of itself is read and its files are compared with their hashes;
+/// tensors are read when it is put on a base. Ours, exported mixtures, and LoRA directories of Hugging Face PEFT.
 /// </summary>
 public abstract class Bundle
 {
@@ -76,7 +76,8 @@ public abstract class Bundle
     /// <exception cref="UserException">Another base, or tensors that do not fit; all faults at once.</exception>
     public AdaptedModel Attach(CausalLanguageModel model, AttachOptions? options = null)
     {
-        if (Manifest is not null && options is { Base: { } given, AllowOtherBase: false } && given.Fingerprint != Manifest.Base.Fingerprint)
+        if (Manifest is not null && options is { Base: { } given, AllowOtherBase: false }
+            && given.Fingerprint != Manifest.Base.Fingerprint)
         {
             throw UserException.At(
                 Directory, $"trained on {Described(Manifest.Base)}; the base given is {Described(given)}", null,
@@ -86,7 +87,8 @@ public abstract class Bundle
         var tensors = Open(model);
         // A file may name targets that this base lacks; PEFT passes over them, and the tensors decide in the end.
         var selected = TargetSelection.Select(
-            model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, Options, strict: false, Place);
+            model.Projections.Select(
+                projection => projection.Path), model.HeadProjection.Path, Options, strict: false, Place);
         return AdapterAttachment.Attach(model, Options, selected, Manifest?.Seed ?? 0, tensors);
     }
 
@@ -120,9 +122,12 @@ public sealed class OwnBundle : Bundle
     /// <inheritdoc/>
     public override string BaseName => Manifest.Base.Name;
 
-    /// <summary>Reads bundle.json and compares the hash of every file it names; tensors are checked when they are attached.</summary>
-    /// <exception cref="UserException">The directory is no bundle, or its files are missing or changed; all at once.</exception>
-    /// <remarks>A bundle that another process exchanges meanwhile is read again: what is returned belongs together.</remarks>
+    /// <summary>Reads bundle.json and compares the hash of every file it names; tensors are checked when they are
+    /// attached.</summary>
+    /// <exception cref="UserException">The directory is no bundle, or its files are missing or changed; all at
+    /// once.</exception>
+    /// <remarks>A bundle that another process exchanges meanwhile is read again: what is returned belongs
+    /// together.</remarks>
     public static OwnBundle Open(string directory)
     {
         for (var attempt = 1; ; attempt++)
@@ -139,7 +144,8 @@ public sealed class OwnBundle : Bundle
         }
     }
 
-    private protected override SavedTensors Open(CausalLanguageModel model) => new(Weights.Path, Weights.Entries, Options.IsPlainLora);
+    private protected override SavedTensors Open(CausalLanguageModel model) =>
+        new(Weights.Path, Weights.Entries, Options.IsPlainLora);
 
     private static OwnBundle OpenOnce(string directory)
     {
@@ -167,7 +173,8 @@ public sealed class OwnBundle : Bundle
         }
 
         faults.ThrowIfAny(directory);
-        return new OwnBundle(directory, manifest, SafetensorsFile.Open(BundleFiles.PathOf(directory, BundleFiles.Weights)));
+        return new OwnBundle(
+            directory, manifest, SafetensorsFile.Open(BundleFiles.PathOf(directory, BundleFiles.Weights)));
     }
 }
 
@@ -214,9 +221,11 @@ internal sealed class PeftBundle : Bundle
         var weights = AdapterWeights.Open(Directory);
         RequireArchitecture(model, weights);
         if (_config.FanInFanOut)
-            Warn($"{Directory}: fan_in_fan_out has no effect: the projections of a {model.Config.ModelType} model are stored (out, in)");
+            Warn($"{Directory}: fan_in_fan_out has no effect: the projections of a {model.Config.ModelType} model are "
+                + $"stored (out, in)");
         if (_config.TaskType is { } task && task != "CAUSAL_LM")
-            Warn($"{Directory}: task_type {Quote.Of(task)} has no effect: the adapter is put on a causal language model");
+            Warn($"{Directory}: task_type {Quote.Of(task)} has no effect: the adapter is put on a causal language "
+                + $"model");
         return new(weights.Files[0], SavedBase.Without(model, weights.Entries, Warn), isPlainLora: true);
     }
 

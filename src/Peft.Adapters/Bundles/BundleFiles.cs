@@ -4,13 +4,14 @@ using Peft.Formats.Files;
 
 namespace Peft.Adapters.Bundles;
 
-/// <summary>The files of a bundle and how they change together in a directory that also holds checkpoints and metrics.</summary>
+/// <summary>The files of a bundle and how they change together in a directory that also holds checkpoints and
+/// metrics.</summary>
 /// <remarks>
-/// A bundle's directory cannot be exchanged as a whole: <c>checkpoint-N/</c> and <c>metrics.jsonl</c> live in it. So new files
-/// are first written to <c>.next/</c>, which appears in one step and complete (flushed, then renamed); from that moment the
-/// new bundle is the bundle. Then its files move to their places, <c>bundle.json</c> last, and <c>.next/</c> goes. Whoever
-/// reads looks into <c>.next/</c> first, and whoever writes finishes an interrupted move first: a crash at any moment leaves
-/// the old bundle or the new one, never a mixture of both.
+/// A bundle's directory cannot be exchanged as a whole: <c>checkpoint-N/</c> and <c>metrics.jsonl</c> live in it. So
+/// new files are first written to <c>.next/</c>, which appears in one step and complete (flushed, then renamed); from
+/// that moment the new bundle is the bundle. Then its files move to their places, <c>bundle.json</c> last, and
+/// <c>.next/</c> goes. Whoever reads looks into <c>.next/</c> first, and whoever writes finishes an interrupted move
+/// first: a crash at any moment leaves the old bundle or the new one, never a mixture of both.
 /// </remarks>
 public static class BundleFiles
 {
@@ -42,7 +43,8 @@ public static class BundleFiles
     }
 
     /// <summary>Writes files so that they become the bundle together.</summary>
-    /// <param name="directory">The bundle's directory; made when it is missing, otherwise its other content stays.</param>
+    /// <param name="directory">The bundle's directory; made when it is missing, otherwise its other content
+    /// stays.</param>
     /// <param name="fill">Writes the files, bundle.json among them, into the directory it is given.</param>
     public static void Replace(string directory, Action<string> fill)
     {
@@ -61,11 +63,12 @@ public static class BundleFiles
         FinishMove(directory);
     }
 
-    /// <summary>Removes the bundle's own files, a half-moved new one among them; whatever else stands there stays.</summary>
+    /// <summary>Removes the bundle's own files, a half-moved new one among them; whatever else stands there
+    /// stays.</summary>
     public static void Remove(string directory)
     {
-        // A manifest in .next/ would otherwise be gone before the files that were already moved out of it. The manifest goes first:
-        // after a crash here the directory is no bundle.
+        // A manifest in .next/ would otherwise be gone before the files that were already moved out of it. The manifest
+        // goes first: after a crash here the directory is no bundle.
         FinishMove(directory);
         foreach (var name in new[] { Manifest, Config, Weights, Recipe, Card, GateFile.Name })
             File.Delete(Path.Combine(directory, name));
@@ -75,8 +78,8 @@ public static class BundleFiles
     internal static void WriteText(string folder, string name, string text) =>
         File.WriteAllText(Path.Combine(folder, name), text, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
 
-    /// <summary>What tells whether the bundle is being exchanged: equal before and after a look at its files, these belong
-    /// together.</summary>
+    /// <summary>What tells whether the bundle is being exchanged: equal before and after a look at its files, these
+    /// belong together.</summary>
     internal static string State(string directory)
     {
         var manifest = new FileInfo(PathOf(directory, Manifest));
@@ -91,9 +94,12 @@ public static class BundleFiles
         if (!File.Exists(path))
             faults.Add(name, "missing", "the file that the manifest lists", "copy the whole directory");
         else if (InnerPath.OutsideTarget(directory, Path.GetRelativePath(directory, path)) is { } target)
-            faults.Add(name, $"a link to {Quote.Of(target)}", "a file in the directory itself", "if you trust it, copy that file over the link");
+            faults.Add(
+                name, $"a link to {Quote.Of(target)}", "a file in the directory itself",
+                "if you trust it, copy that file over the link");
         else if (Sha256.OfFile(path) is var found && found != sha256)
-            faults.Add(name, $"SHA-256 {found}", $"SHA-256 {sha256}", "the file was changed or damaged after it was written");
+            faults.Add(
+                name, $"SHA-256 {found}", $"SHA-256 {sha256}", "the file was changed or damaged after it was written");
     }
 
     /// <summary>Completes a move that was interrupted; does nothing otherwise.</summary>

@@ -63,7 +63,9 @@ public sealed record BundleManifest
         var map = ConfigJson.ReadFile(path);
         var version = new OptionReader(map, "", new Faults()).Integer("format_version", 0);
         if (version > CurrentFormatVersion)
-            throw UserException.At(path, $"format_version {version}", $"at most {CurrentFormatVersion}", "use a newer version of this program");
+            throw UserException.At(
+                path, $"format_version {version}", $"at most {CurrentFormatVersion}",
+                "use a newer version of this program");
         var reader = new OptionReader(map, "", faults);
         var manifest = reader.Bind(new BundleManifest { Adapter = new AdapterOptions(), Base = new BaseIdentity() });
         reader.Finish();
@@ -83,7 +85,8 @@ public sealed record BundleManifest
 
 /// <summary>The base model an adapter was trained on.</summary>
 /// <param name="Name">Hub id or path, as the user gave it.</param>
-/// <param name="Fingerprint">SHA-256 over the base's tensors and config essentials (<c>ModelLoader.Fingerprint</c>).</param>
+/// <param name="Fingerprint">SHA-256 over the base's tensors and config essentials
+/// (<c>ModelLoader.Fingerprint</c>).</param>
 public sealed record BaseIdentity(
     [property: Key(Required = true)] string Name, [property: Key(Required = true)] string Fingerprint)
 {
@@ -112,7 +115,8 @@ public sealed record DataIdentity(
 /// <param name="Sha256">Hash of its tensors' file.</param>
 /// <param name="Weight">Its weight.</param>
 public sealed record MergedAdapter(
-    [property: Key(Required = true)] string Name, [property: Key(Required = true)] string Sha256, [property: Key] double Weight)
+    [property: Key(Required = true)] string Name, [property: Key(Required = true)] string Sha256, [
+        property: Key] double Weight)
 {
     /// <summary>An adapter that is still to be read.</summary>
     public MergedAdapter()

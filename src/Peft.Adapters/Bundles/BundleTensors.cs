@@ -9,10 +9,11 @@ namespace Peft.Adapters.Bundles;
 
 /// <summary>The tensors of a bundle: their names, and copying them into and out of an attached model.</summary>
 /// <remarks>
-/// Plain LoRA uses Hugging Face PEFT's names, <c>base_model.model.PATH.lora_A.weight</c> [R, D] and <c>…lora_B.weight</c> [O, R].
-/// A mixture holds per module <c>base_model.model.PATH.lora_A.experts</c> [E·R, D] (expert e has rows e·R to e·R + R − 1),
-/// <c>…lora_B.experts</c> [O, E·R] (the same columns), and <c>…router.NAME</c> for each of the router's parameters and saved
-/// buffers.
+/// Plain LoRA uses Hugging Face PEFT's names, <c>base_model.model.PATH.lora_A.weight</c> [R, D] and
+/// <c>…lora_B.weight</c> [O, R]. A mixture holds per module <c>base_model.model.PATH.lora_A.experts</c> [E·R, D]
+/// (expert e has rows e·R to e·R + R − 1),
+/// <c>…lora_B.experts</c> [O, E·R] (the same columns), and <c>…router.NAME</c> for each of the router's parameters and
+/// saved buffers.
 /// </remarks>
 public static class BundleTensors
 {
@@ -22,7 +23,8 @@ public static class BundleTensors
     /// <summary>What the file calls a tensor of <see cref="AdaptedModel.State"/>.</summary>
     public static string NameInFile(string name, bool isPlainLora)
     {
-        var isExpert = name.EndsWith(".lora_A", StringComparison.Ordinal) || name.EndsWith(".lora_B", StringComparison.Ordinal);
+        var isExpert = name.EndsWith(".lora_A", StringComparison.Ordinal)
+            || name.EndsWith(".lora_B", StringComparison.Ordinal);
         return Prefix + name + (!isExpert ? "" : isPlainLora ? ".weight" : ".experts");
     }
 
@@ -40,13 +42,16 @@ public static class BundleTensors
     public static void Load(AdaptedModel adapted, string path, IReadOnlyDictionary<string, SafetensorsEntry> entries)
     {
         Load(
-            adapted.State.ToDictionary(pair => NameInFile(pair.Name, adapted.Options.IsPlainLora), pair => pair.Tensor, StringComparer.Ordinal),
+            adapted.State.ToDictionary(
+                pair => NameInFile(pair.Name, adapted.Options.IsPlainLora), pair => pair.Tensor,
+                StringComparer.Ordinal),
             adapted.Modules.Count, path, entries);
     }
 
     /// <summary>Copies a file's tensors into the ones given by name; all faults at once.</summary>
     internal static void Load(
-        IReadOnlyDictionary<string, Tensor> expected, int modules, string path, IReadOnlyDictionary<string, SafetensorsEntry> entries)
+        IReadOnlyDictionary<string, Tensor> expected, int modules, string path, IReadOnlyDictionary<string,
+        SafetensorsEntry> entries)
     {
         var faults = new Faults();
         NoteMismatch(faults, expected.Keys, entries.Keys, modules);
@@ -64,9 +69,11 @@ public static class BundleTensors
     internal static void NoteMismatch(Faults faults, IEnumerable<string> asked, IEnumerable<string> held, int modules)
     {
         var (wanted, there) = (asked.ToHashSet(StringComparer.Ordinal), held.ToHashSet(StringComparer.Ordinal));
-        NoteNames(faults, "missing", wanted.Where(name => !there.Contains(name)), "a tensor for every adapted projection");
         NoteNames(
-            faults, "not used", there.Where(name => !wanted.Contains(name)), $"only tensors of the {Words.Count(modules, "adapted projection")}");
+            faults, "missing", wanted.Where(name => !there.Contains(name)), "a tensor for every adapted projection");
+        NoteNames(
+            faults, "not used", there.Where(
+                name => !wanted.Contains(name)), $"only tensors of the {Words.Count(modules, "adapted projection")}");
     }
 
     /// <summary>Reads a tensor of a shape; null and a fault when it does not fit.</summary>
@@ -78,7 +85,8 @@ public static class BundleTensors
         return null;
     }
 
-    /// <summary>Reads a tensor, or a part of it, as it stands in the file; null and a fault when its type or its numbers cannot be used.</summary>
+    /// <summary>Reads a tensor, or a part of it, as it stands in the file; null and a fault when its type or its
+    /// numbers cannot be used.</summary>
     internal static Tensor? Read(Faults faults, SafetensorsEntry entry, Func<Tensor, Tensor>? part = null)
     {
         if (DtypeNames.ToTorch(entry.Dtype) is not { } dtype
@@ -92,7 +100,8 @@ public static class BundleTensors
             read = part(read);
         if (entry.Dtype is not (SafetensorsDtype.I64 or SafetensorsDtype.BOOL) && !read.isfinite().all().item<bool>())
         {
-            faults.Add(entry.Name, "NaN or infinity", "finite numbers", "the training diverged; take an earlier checkpoint");
+            faults.Add(
+                entry.Name, "NaN or infinity", "finite numbers", "the training diverged; take an earlier checkpoint");
             return null;
         }
         return read;
@@ -120,8 +129,10 @@ public static class BundleTensors
     internal static string Shape(IEnumerable<long> shape) => $"[{string.Join(", ", shape)}]";
 }
 
-/// <summary>The tensors of an adapter's file, read as they are asked for; memory is taken only for those that fit.</summary>
-internal class SavedTensors(string path, IReadOnlyDictionary<string, SafetensorsEntry> entries, bool isPlainLora) : TensorSource
+/// <summary>The tensors of an adapter's file, read as they are asked for; memory is taken only for those that
+/// fit.</summary>
+internal class SavedTensors(string path, IReadOnlyDictionary<string, SafetensorsEntry> entries, bool isPlainLora)
+    : TensorSource
 {
     private readonly Faults _faults = new();
     private readonly HashSet<string> _asked = new(StringComparer.Ordinal);
@@ -131,7 +142,8 @@ internal class SavedTensors(string path, IReadOnlyDictionary<string, Safetensors
     public bool Holds(string name) => entries.ContainsKey(BundleTensors.NameInFile(name, isPlainLora));
 
     /// <inheritdoc/>
-    /// <remarks>Shapes: as given; what the file lacks is a fault of <see cref="Finish"/> and something unusable here.</remarks>
+    /// <remarks>Shapes: as given; what the file lacks is a fault of <see cref="Finish"/> and something unusable
+    /// here.</remarks>
     public override Tensor Take(string name, ScalarType dtype, long[] shape, Func<Tensor> first)
     {
         using var off = torch.no_grad();
@@ -152,12 +164,14 @@ internal class SavedTensors(string path, IReadOnlyDictionary<string, Safetensors
     public override Tensor? TakeIfHeld(string name, ScalarType dtype, long[] shape) =>
         Holds(name) ? Take(name, dtype, shape, Unusable) : null;
 
-    /// <summary>Throws every tensor that is missing, too many, of another shape or not finite; nothing when all fit.</summary>
+    /// <summary>Throws every tensor that is missing, too many, of another shape or not finite; nothing when all
+    /// fit.</summary>
     public override void Finish()
     {
         RequireThisBase();
         var faults = new Faults();
-        BundleTensors.NoteMismatch(faults, _asked, entries.Keys, _asked.Count(name => name.Contains(".lora_A.", StringComparison.Ordinal)));
+        BundleTensors.NoteMismatch(
+            faults, _asked, entries.Keys, _asked.Count(name => name.Contains(".lora_A.", StringComparison.Ordinal)));
         foreach (var fault in _faults.Items)
             faults.Add(fault.Place, fault.Found, fault.Expected, fault.Advice);
         faults.ThrowIfAny(path);
@@ -175,7 +189,9 @@ internal class SavedTensors(string path, IReadOnlyDictionary<string, Safetensors
         if (_misshapen.Count > 0)
         {
             var (entry, shape) = _misshapen[0];
-            parts.Add($"{_misshapen.Count} of another shape (such as {entry.Name}, {BundleTensors.Shape(entry.Shape)} instead of "
+            parts.Add(
+                $"{_misshapen.Count} of another shape (such as {entry.Name}, {BundleTensors.Shape(entry.Shape)} "
+                    + $"instead of "
                 + $"{BundleTensors.Shape(shape)})");
         }
 
@@ -184,17 +200,19 @@ internal class SavedTensors(string path, IReadOnlyDictionary<string, Safetensors
         if (unused.Count > 0)
             parts.Add($"{unused.Count} not used (such as {unused[0]})");
         throw UserException.At(
-            path, $"the tensors do not fit this base or rank: {Words.AllOf(parts)}", null, "name the base it was trained on with --base DIR");
+            path, $"the tensors do not fit this base or rank: {Words.AllOf(parts)}", null,
+            "name the base it was trained on with --base DIR");
     }
 
     /// <summary>In the place of a tensor that a fault was noted for.</summary>
     private protected static Tensor Unusable() => torch.zeros([1, 1]);
 }
 
-/// <summary>Weights of the base that PEFT stores beside an adapter on the head or the embeddings (<c>save_embedding_layers</c>).</summary>
+/// <summary>Weights of the base that PEFT stores beside an adapter on the head or the embeddings
+/// (<c>save_embedding_layers</c>).</summary>
 /// <remarks>
-/// Source: huggingface/peft 5d602fd, <c>get_peft_model_state_dict</c>. Where they equal the base's own they say nothing and are left
-/// out; changed ones stay among the tensors and are refused like any fully trained module.
+/// Source: huggingface/peft 5d602fd, <c>get_peft_model_state_dict</c>. Where they equal the base's own they say nothing
+/// and are left out; changed ones stay among the tensors and are refused like any fully trained module.
 /// </remarks>
 internal static class SavedBase
 {

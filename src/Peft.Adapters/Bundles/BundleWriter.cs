@@ -19,7 +19,8 @@ public sealed record BundleContents
     /// <summary>The data files.</summary>
     public IReadOnlyList<DataIdentity> Data { get; init; } = [];
 
-    /// <summary>The manifest of the bundle that is written again, as it was; null where the others here say what it is.</summary>
+    /// <summary>The manifest of the bundle that is written again, as it was; null where the others here say what it
+    /// is.</summary>
     public BundleManifest? Earlier { get; init; }
 
     /// <summary>Seed of the run.</summary>
@@ -43,8 +44,9 @@ public static class BundleWriter
     private static readonly Dictionary<string, string> Metadata = new() { ["format"] = "pt" };
 
     /// <summary>
-    /// Writes the bundle into a directory; checkpoints, metrics and anything else that stands there stays. A crash at any
-    /// moment leaves the old bundle or the new one (<see cref="BundleFiles"/> says how). Equal contents give equal bytes.
+    /// Writes the bundle into a directory; checkpoints, metrics and anything else that stands there stays. A crash at
+    /// any moment leaves the old bundle or the new one (<see cref="BundleFiles"/> says how). Equal contents give equal
+    /// bytes.
     /// </summary>
     /// <returns>The manifest that was written.</returns>
     /// <exception cref="FileOperationException">The disk is full, the place may not be written to, ...</exception>
@@ -88,7 +90,8 @@ public static class BundleWriter
     {
         var adapted = contents.Adapted;
         return Fill(
-            folder, ManifestOf(contents), PeftConfig.ToJson(adapted, contents.Base.Name), BundleTensors.ToWrite(adapted), contents.ResolvedRecipe);
+            folder, ManifestOf(contents), PeftConfig.ToJson(adapted, contents.Base.Name), BundleTensors.ToWrite(
+                adapted), contents.ResolvedRecipe);
     }
 
     private static BundleManifest Fill(

@@ -6,18 +6,20 @@ using Peft.Formats.Safetensors;
 
 namespace Peft.Adapters.Bundles;
 
-/// <summary>Fills a mixture's experts from adapters that were trained before; the router keeps its first values.</summary>
+/// <summary>Fills a mixture's experts from adapters that were trained before; the router keeps its first
+/// values.</summary>
 /// <remarks>
 /// Source: LoRA-Mixer, arXiv:2507.00029: experts come from hard routing (a bundle) or from separately trained LoRAs.
-/// A LoRA of a smaller rank is filled up with zeros, and its own alpha / r is folded into B, so each expert computes exactly
-/// what its adapter did.
+/// A LoRA of a smaller rank is filled up with zeros, and its own alpha / r is folded into B, so each expert computes
+/// exactly what its adapter did.
 /// </remarks>
 public static class ExpertLoader
 {
     /// <summary>Copies experts into an attached mixture.</summary>
     /// <param name="adapted">The mixture, freshly attached.</param>
     /// <param name="directories">
-    /// One bundle of a mixture with as many experts of the same rank, or one plain LoRA directory (ours or PEFT's) an expert.
+    /// One bundle of a mixture with as many experts of the same rank, or one plain LoRA directory (ours or PEFT's) an
+    /// expert.
     /// </param>
     /// <exception cref="UserException">Number, ranks, modules or tensors do not fit; all faults at once.</exception>
     public static void Load(AdaptedModel adapted, IReadOnlyList<string> directories)
@@ -41,14 +43,18 @@ public static class ExpertLoader
         var trained = bundle.Manifest.Adapter;
         if (trained.Experts.Count != adapted.Options.Experts.Count)
             throw UserException.At(
-                bundle.Directory, Words.Count(trained.Experts.Count, "expert"), $"{adapted.Options.Experts.Count}, as adapter.experts.count says");
+                bundle.Directory, Words.Count(
+                    trained.Experts.Count, "expert"),
+                    $"{adapted.Options.Experts.Count}, as adapter.experts.count says");
         var faults = new Faults();
         foreach (var module in adapted.Modules)
         {
-            Copy(faults, bundle.Weights.Entries, BundleTensors.NameInFile($"{module.Path}.lora_A", trained.IsPlainLora), module.Down, 1);
+            Copy(faults, bundle.Weights.Entries, BundleTensors.NameInFile(
+                $"{module.Path}.lora_A", trained.IsPlainLora), module.Down, 1);
             var rank = module.Shape.Rank;
             var factor = trained.ScaleOf(rank, TargetSelection.AlphaOf(trained, module.Path)) / module.Shape.Scale;
-            Copy(faults, bundle.Weights.Entries, BundleTensors.NameInFile($"{module.Path}.lora_B", trained.IsPlainLora), module.Up, factor);
+            Copy(faults, bundle.Weights.Entries, BundleTensors.NameInFile(
+                $"{module.Path}.lora_B", trained.IsPlainLora), module.Up, factor);
         }
         faults.ThrowIfAny(bundle.Weights.Path);
     }
@@ -56,11 +62,14 @@ public static class ExpertLoader
     private static void LoadLora(AdaptedModel adapted, int expert, Source source)
     {
         var faults = new Faults();
-        var known = adapted.Modules.ToDictionary(module => BundleTensors.NameInFile($"{module.Path}.lora_A", true), StringComparer.Ordinal);
-        foreach (var name in source.Entries.Keys.Where(name => name.EndsWith(".lora_A.weight", StringComparison.Ordinal)))
+        var known = adapted.Modules.ToDictionary(
+            module => BundleTensors.NameInFile($"{module.Path}.lora_A", true), StringComparer.Ordinal);
+        foreach (
+            var name in source.Entries.Keys.Where(name => name.EndsWith(".lora_A.weight", StringComparison.Ordinal)))
         {
             if (!known.ContainsKey(name))
-                faults.Add(name, "not used", "only projections that this mixture adapts", "widen adapter.target_modules");
+                faults.Add(
+                    name, "not used", "only projections that this mixture adapts", "widen adapter.target_modules");
         }
         using var scope = torch.NewDisposeScope();
         using var off = torch.no_grad();
@@ -72,13 +81,16 @@ public static class ExpertLoader
             var rank = down.Shape.Count == 2 ? down.Shape[0] : 0;
             if (rank < 1 || rank > module.Shape.Rank)
             {
-                faults.Add(name, rank < 1 ? $"shape [{string.Join(", ", down.Shape)}]" : $"rank {rank}", $"rank up to {module.Shape.Rank}", "raise adapter.r");
+                faults.Add(
+                    name, rank < 1 ? $"shape [{string.Join(", ", down.Shape)}]" : $"rank {rank}",
+                    $"rank up to {module.Shape.Rank}", "raise adapter.r");
                 continue;
             }
             var upName = BundleTensors.NameInFile($"{module.Path}.lora_B", true);
             module.DownOf(expert).narrow(0, rank, module.Shape.Rank - rank).zero_();
             Copy(faults, source.Entries, name, module.DownOf(expert).narrow(0, 0, rank), 1);
-            Copy(faults, source.Entries, upName, module.UpOf(expert).narrow(1, 0, rank), source.ScaleOf(module.Path) / module.Shape.Scale);
+            Copy(faults, source.Entries, upName, module.UpOf(expert).narrow(1, 0, rank), source.ScaleOf(
+                module.Path) / module.Shape.Scale);
         }
         faults.ThrowIfAny($"{source.Directory} as expert {expert.ToString(CultureInfo.InvariantCulture)}");
     }
@@ -97,7 +109,8 @@ public static class ExpertLoader
             target.copy_(read.to(target.dtype) * factor);
     }
 
-    private sealed record Source(string Directory, IReadOnlyDictionary<string, SafetensorsEntry> Entries, Func<string, double> ScaleOf)
+    private sealed record Source(
+        string Directory, IReadOnlyDictionary<string, SafetensorsEntry> Entries, Func<string, double> ScaleOf)
     {
         public static Source Open(string directory)
         {

@@ -14,10 +14,11 @@ public static class GateVectors
     public const string MeanInput = "mean_input";
 }
 
-/// <summary>The vectors that a token is compared with when this adapter is one of several: <c>gate.safetensors</c> in its directory.</summary>
+/// <summary>The vectors that a token is compared with when this adapter is one of several: <c>gate.safetensors</c> in
+/// its directory.</summary>
 /// <remarks>
-/// Per module <c>base_model.model.PATH.gate</c> and <c>….mean_input</c>, [D] float32. Its metadata holds the hash of the adapter's tensors:
-/// a gate of other tensors is no gate. In a bundle the manifest lists the file.
+/// Per module <c>base_model.model.PATH.gate</c> and <c>….mean_input</c>, [D] float32. Its metadata holds the hash of
+/// the adapter's tensors: a gate of other tensors is no gate. In a bundle the manifest lists the file.
 /// </remarks>
 public static class GateFile
 {
@@ -26,12 +27,14 @@ public static class GateFile
 
     private const string AdapterHash = "adapter_sha256";
 
-    /// <summary>Writes the vectors beside an adapter; in a bundle together with its manifest, so that a crash leaves both or neither.</summary>
+    /// <summary>Writes the vectors beside an adapter; in a bundle together with its manifest, so that a crash leaves
+    /// both or neither.</summary>
     /// <param name="directory">The adapter's directory.</param>
     /// <param name="vectors">Module path, kind (<see cref="GateVectors"/>) and vector [D].</param>
     public static void Write(string directory, IReadOnlyList<(string Path, string Kind, Tensor Vector)> vectors)
     {
-        var metadata = new Dictionary<string, string> { [AdapterHash] = Sha256.OfFile(BundleFiles.PathOf(directory, BundleFiles.Weights)) };
+        var metadata = new Dictionary<string, string> {
+            [AdapterHash] = Sha256.OfFile(BundleFiles.PathOf(directory, BundleFiles.Weights)) };
         List<SafetensorsWrite> tensors = [.. vectors.Select(vector => new SafetensorsWrite(
             NameOf(vector.Path, vector.Kind), SafetensorsDtype.F32, vector.Vector.shape, vector.Vector.WriteBytes))];
         if (!BundleFiles.IsBundle(directory))
@@ -47,13 +50,16 @@ public static class GateFile
             SafetensorsWriter.WriteFile(file, tensors, metadata);
             manifest = manifest with
             {
-                Files = [.. manifest.Files.Where(entry => entry.Key != Name), KeyValuePair.Create(Name, Sha256.OfFile(file))],
+                Files = [
+                    .. manifest.Files.Where(entry => entry.Key != Name),
+                    KeyValuePair.Create(Name, Sha256.OfFile(file))],
             };
             BundleFiles.WriteText(folder, BundleFiles.Manifest, manifest.ToJson());
         });
     }
 
-    /// <summary>The vectors of one kind by module path; null where the directory has none, or none of these tensors.</summary>
+    /// <summary>The vectors of one kind by module path; null where the directory has none, or none of these
+    /// tensors.</summary>
     /// <exception cref="UserException">The file is damaged, or belongs to other tensors.</exception>
     public static IReadOnlyDictionary<string, SafetensorsEntry>? Read(string directory, string kind)
     {
@@ -66,17 +72,20 @@ public static class GateFile
         if (listed?.ContainsKey(Name) == false)
             return null; // of an earlier adapter in this directory
         var file = SafetensorsFile.Open(path);
-        var weights = listed?.GetValueOrDefault(BundleFiles.Weights) ?? Sha256.OfFile(Path.Combine(directory, BundleFiles.Weights));
+        var weights = listed?.GetValueOrDefault(BundleFiles.Weights)
+            ?? Sha256.OfFile(Path.Combine(directory, BundleFiles.Weights));
         if (!file.Metadata.TryGetValue(AdapterHash, out var hash) || hash != weights)
             throw UserException.At(
-                path, $"trained for other tensors than those of {BundleFiles.Weights}", null, $"train it again: peft gate --adapter {directory}");
+                path, $"trained for other tensors than those of {BundleFiles.Weights}", null,
+                $"train it again: peft gate --adapter {directory}");
         return file.Entries.Values
             .Select(entry => (Path: PathOf(entry.Name, kind), Entry: entry))
             .Where(pair => pair.Path is not null)
             .ToDictionary(pair => pair.Path!, pair => pair.Entry, StringComparer.Ordinal);
     }
 
-    /// <summary>Writes the vectors of one adapter beside another of the same tensors; nothing where it has none.</summary>
+    /// <summary>Writes the vectors of one adapter beside another of the same tensors; nothing where it has
+    /// none.</summary>
     /// <exception cref="UserException">The file is damaged, or belongs to other tensors.</exception>
     public static void Copy(string from, string to)
     {
@@ -99,7 +108,8 @@ public static class GateFile
     private static string NameOf(string path, string kind) => $"{BundleTensors.Prefix}{path}.{kind}";
 
     private static string? PathOf(string name, string kind) =>
-        name.StartsWith(BundleTensors.Prefix, StringComparison.Ordinal) && name.EndsWith("." + kind, StringComparison.Ordinal)
+        name.StartsWith(BundleTensors.Prefix, StringComparison.Ordinal)
+            && name.EndsWith("." + kind, StringComparison.Ordinal)
             ? name[BundleTensors.Prefix.Length..^(kind.Length + 1)]
             : null;
 }

@@ -8,12 +8,13 @@ using Peft.Models;
 namespace Peft.Adapters.Bundles;
 
 /// <summary>
-/// A mixture as directories that Hugging Face PEFT reads: <c>expert_N/</c> for each expert, <c>shared/</c> for projections without a
-/// router, <c>router.safetensors</c>, and <c>mixture.json</c>, which holds what <c>bundle.json</c> holds and makes the way back exact.
+/// A mixture as directories that Hugging Face PEFT reads: <c>expert_N/</c> for each expert, <c>shared/</c> for
+/// projections without a router, <c>router.safetensors</c>, and <c>mixture.json</c>, which holds what
+/// <c>bundle.json</c> holds and makes the way back exact.
 /// </summary>
 /// <remarks>
-/// The manifest names no file to open: names are fixed, and the paths in it are only compared with them, so that a manifest of a
-/// stranger's cannot lead out of the directory.
+/// The manifest names no file to open: names are fixed, and the paths in it are only compared with them, so that a
+/// manifest of a stranger's cannot lead out of the directory.
 /// </remarks>
 public static class MixtureDirectory
 {
@@ -41,11 +42,13 @@ public static class MixtureDirectory
         foreach (var part in MixturePart.Of(adapted))
         {
             PeftDirectory.Write(
-                Path.Combine(directory, part.Name), PeftAdapter.Of(adapted, part, contents.Base.Name), ModelCard.OfPart(manifest, part, facts));
+                Path.Combine(directory, part.Name), PeftAdapter.Of(adapted, part, contents.Base.Name), ModelCard.OfPart(
+                    manifest, part, facts));
             names.AddRange(PartFiles.Select(file => $"{part.Name}/{file}"));
         }
         SafetensorsWriter.WriteFile(
-            Path.Combine(directory, RouterFile), [.. RouterState(adapted).Select(pair => BundleTensors.ToWrite(pair.Key, pair.Value))]);
+            Path.Combine(directory, RouterFile), [
+                .. RouterState(adapted).Select(pair => BundleTensors.ToWrite(pair.Key, pair.Value))]);
         BundleFiles.WriteText(directory, BundleFiles.Card, ModelCard.OfExport(manifest, facts));
         names.AddRange([RouterFile, BundleFiles.Card]);
         if (contents.ResolvedRecipe is not null)
@@ -61,7 +64,8 @@ public static class MixtureDirectory
     }
 
     /// <summary>Reads the manifest and compares the hash of every file it names.</summary>
-    /// <exception cref="UserException">It is no manifest; files are missing, changed, or lie elsewhere; all at once.</exception>
+    /// <exception cref="UserException">It is no manifest; files are missing, changed, or lie elsewhere; all at
+    /// once.</exception>
     public static BundleManifest Open(string directory)
     {
         var path = Path.Combine(directory, Manifest);
@@ -72,7 +76,8 @@ public static class MixtureDirectory
         var manifest = BundleManifest.Read(path);
         var faults = new Faults();
         if (manifest.Adapter.IsPlainLora)
-            faults.Add("adapter.method", "lora", "mixture", "a plain LoRA is exported as one directory, without mixture.json");
+            faults.Add(
+                "adapter.method", "lora", "mixture", "a plain LoRA is exported as one directory, without mixture.json");
         foreach (var (name, expected) in manifest.Files)
             Check(faults, directory, name, expected);
         if (!manifest.Files.Any(file => file.Key == RouterFile))
@@ -88,11 +93,13 @@ public static class MixtureDirectory
         using var scope = torch.NewDisposeScope();
         using var off = torch.no_grad();
         var file = SafetensorsFile.Open(Path.Combine(directory, RouterFile));
-        var copies = RouterState(adapted).ToDictionary(pair => pair.Key, pair => torch.zeros_like(pair.Value), StringComparer.Ordinal);
+        var copies = RouterState(adapted)
+            .ToDictionary(pair => pair.Key, pair => torch.zeros_like(pair.Value), StringComparer.Ordinal);
         BundleTensors.Load(copies, adapted.Modules.Count, file.Path, file.Entries);
         foreach (var (name, value) in RouterState(adapted).Where(pair => !pair.Value.SameAs(copies[pair.Key])))
             throw UserException.At(
-                file.Path, $"{name} [{string.Join(", ", value.shape)}] is not what was written", null, "check the disk");
+                file.Path, $"{name} [{string.Join(", ", value.shape)}] is not what was written", null,
+                "check the disk");
     }
 
     /// <summary>The part directories that a manifest lists.</summary>
@@ -108,15 +115,20 @@ public static class MixtureDirectory
         if (isKnown)
             BundleFiles.Compare(faults, directory, name, Path.Combine(directory, name), sha256);
         else
-            faults.Add(Quote.Of(name), "a path", "the files of an exported mixture, such as expert_0/adapter_model.safetensors");
+            faults.Add(
+                Quote.Of(name), "a path",
+                "the files of an exported mixture, such as expert_0/adapter_model.safetensors");
     }
 
     private static Dictionary<string, Tensor> RouterState(AdaptedModel adapted) => adapted.State
         .Where(pair => pair.Name.Contains(".router.", StringComparison.Ordinal))
-        .ToDictionary(pair => BundleTensors.NameInFile(pair.Name, isPlainLora: false), pair => pair.Tensor, StringComparer.Ordinal);
+        .ToDictionary(
+            pair => BundleTensors.NameInFile(pair.Name, isPlainLora: false), pair => pair.Tensor,
+            StringComparer.Ordinal);
 }
 
-/// <summary>What one directory of an exported mixture holds: one expert, or the projections that are not routed.</summary>
+/// <summary>What one directory of an exported mixture holds: one expert, or the projections that are not
+/// routed.</summary>
 /// <param name="Name">The directory's name.</param>
 /// <param name="Expert">The expert; null for the part that every token gets.</param>
 /// <param name="Modules">The projections that have it.</param>
@@ -134,7 +146,8 @@ public sealed record MixturePart(string Name, int? Expert, IReadOnlyList<Mixture
     public static bool IsName(string name) =>
         name == Shared
             || name.StartsWith(ExpertPrefix, StringComparison.Ordinal)
-            && int.TryParse(name.AsSpan(ExpertPrefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var expert)
+            && int.TryParse(
+                name.AsSpan(ExpertPrefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var expert)
             && expert < ExpertOptions.Most
             && NameOf(expert) == name;
 
@@ -146,7 +159,8 @@ public sealed record MixturePart(string Name, int? Expert, IReadOnlyList<Mixture
             parts.Add(new MixturePart(Shared, null, shared));
         var routed = adapted.Modules.Where(module => module.Router is not null).ToList();
         for (var expert = 0; expert < routed.Select(module => module.Shape.Experts).DefaultIfEmpty(0).Max(); expert++)
-            parts.Add(new MixturePart(NameOf(expert), expert, [.. routed.Where(module => module.Shape.Experts > expert)]));
+            parts.Add(
+                new MixturePart(NameOf(expert), expert, [.. routed.Where(module => module.Shape.Experts > expert)]));
         return parts;
     }
 }
@@ -199,7 +213,9 @@ internal sealed class MixtureTensors : SavedTensors
                 _missing = part;
         }
 
-        return _missing is null && taken.TrueForAll(tensor => tensor.shape.SequenceEqual(each)) ? torch.cat(taken, isDown ? 0 : 1) : Unusable();
+        return _missing is null && taken.TrueForAll(tensor => tensor.shape.SequenceEqual(each))
+            ? torch.cat(taken, isDown ? 0 : 1)
+            : Unusable();
     }
 
     public override void Finish()
@@ -207,7 +223,8 @@ internal sealed class MixtureTensors : SavedTensors
         if (_missing is not null)
             throw UserException.At(_manifest, $"lists no {_missing}", "every part of the mixture", "export it again");
         if (_parts.Keys.Where(name => !_used.Contains(name)).ToList() is { Count: > 0 } unused)
-            throw UserException.At(_manifest, $"lists {Words.AllOf(unused)}", "only parts of the mixture", "export it again");
+            throw UserException.At(
+                _manifest, $"lists {Words.AllOf(unused)}", "only parts of the mixture", "export it again");
         foreach (var part in _parts.Values)
             part.Finish();
         base.Finish();

@@ -7,7 +7,8 @@ using Peft.Formats.Templates;
 namespace Peft.Adapters.Bundles;
 
 /// <summary>The README.md of a directory, with the front matter that the Hugging Face Hub reads.</summary>
-/// <remarks>Equal contents give equal text. A base that is a path of somebody's machine is shown by its last part alone.</remarks>
+/// <remarks>Equal contents give equal text. A base that is a path of somebody's machine is shown by its last part
+/// alone.</remarks>
 public static class ModelCard
 {
     private static readonly Lazy<ParsedTemplate> Template = new(() =>
@@ -26,15 +27,20 @@ public static class ModelCard
     /// <summary>The card of one part of an exported mixture.</summary>
     public static string OfPart(BundleManifest manifest, MixturePart part, CardFacts facts)
     {
-        var title = part.Expert is { } expert ? $"Expert {expert} ({manifest.Adapter.Experts.NameOf(expert)})" : "The part that is not routed";
-        return Rendered("part", manifest, facts with { Metrics = [] }, title, part.Expert is null ? "no expert" : "this expert with weight 1");
+        var title = part.Expert is { } expert
+            ? $"Expert {expert} ({manifest.Adapter.Experts.NameOf(expert)})"
+            : "The part that is not routed";
+        return Rendered(
+            "part", manifest, facts with { Metrics = [] }, title,
+            part.Expert is null ? "no expert" : "this expert with weight 1");
     }
 
     /// <summary>The card of a full checkpoint with the adapter added to its weights.</summary>
     /// <param name="manifest">The adapter.</param>
     /// <param name="facts">Licence of the base.</param>
     /// <param name="remark">What was approximated; empty where nothing was.</param>
-    public static string OfMerged(BundleManifest manifest, CardFacts facts, string remark) => Rendered("merged", manifest, facts, remark: remark);
+    public static string OfMerged(BundleManifest manifest, CardFacts facts, string remark) =>
+        Rendered("merged", manifest, facts, remark: remark);
 
     /// <summary>Whether a base's name is one of the Hub: <c>owner/name</c>, and no directory here.</summary>
     public static bool IsHubId(string name) =>
@@ -44,7 +50,9 @@ public static class ModelCard
         && name[^1] != '/'
         && !Directory.Exists(name);
 
-    private static string Rendered(string kind, BundleManifest manifest, CardFacts facts, string? title = null, string part = "", string remark = "")
+    private static string Rendered(
+        string kind, BundleManifest manifest, CardFacts facts, string? title = null, string part = "",
+        string remark = "")
     {
         var options = manifest.Adapter;
         var engine = new TemplateEngine(new TemplateOptions
@@ -54,14 +62,17 @@ public static class ModelCard
         return engine.Render(Template.Value, TemplateValues.OfPairs(new Dictionary<string, object?>
         {
             ["kind"] = kind, ["part"] = part, ["remark"] = remark,
-            ["title"] = title ?? Title(options), ["base"] = ShownBase(manifest), ["hub"] = IsHubId(manifest.Base.Name) ? manifest.Base.Name : "",
+            ["title"] = title ?? Title(options), ["base"] = ShownBase(manifest), ["hub"] = IsHubId(manifest.Base.Name)
+                ? manifest.Base.Name
+                : "",
             ["license"] = facts.License ?? "",
             ["is_plain"] = options.IsPlainLora, ["is_peft"] = kind == "part" || kind != "merged" && options.IsPlainLora,
             ["is_merge"] = manifest.Merge is not null,
             ["experts"] = options.Experts.Count, ["router_kind"] = options.Router?.Kind ?? "",
             ["settings"] = Rows(Settings(manifest)),
             ["router"] = Rows(options.Router is null ? []
-                : RouterCatalog.ToJson(options.Router).Select(setting => (setting.Key, setting.Value?.ToJsonString().Trim('"') ?? "none"))),
+                : RouterCatalog.ToJson(options.Router)
+                    .Select(setting => (setting.Key, setting.Value?.ToJsonString().Trim('"') ?? "none"))),
             ["data"] = Rows(manifest.Data.Select(data => (data.Name, data.Sha256))),
             ["metric_names"] = facts.Metrics.Select(metric => metric.Metric).Distinct().ToList(),
             ["metrics"] = facts.Metrics.Select(metric => new Dictionary<string, object?>
@@ -82,17 +93,22 @@ public static class ModelCard
         yield return ("base model", ShownBase(manifest));
         yield return ("base fingerprint", manifest.Base.Fingerprint);
         yield return ("rank", options.R.ToString(CultureInfo.InvariantCulture));
-        yield return ("alpha", options.LoraAlpha.ToString(CultureInfo.InvariantCulture) + (options.UseRslora ? " (rsLoRA)" : ""));
+        yield return (
+            "alpha", options.LoraAlpha.ToString(CultureInfo.InvariantCulture) + (options.UseRslora ? " (rsLoRA)" : ""));
         yield return ("targets", options.TargetModules.ToString());
         if (options.Router is not null)
         {
-            yield return ("experts", string.Join(", ", Enumerable.Range(0, options.Experts.Count).Select(options.Experts.NameOf)));
+            yield return (
+                "experts",
+                string.Join(", ", Enumerable.Range(0, options.Experts.Count).Select(options.Experts.NameOf)));
             yield return ("router", options.Router.Kind);
         }
         yield return ("trained values", manifest.TrainableParameters.ToString("N0", CultureInfo.InvariantCulture));
         if (manifest.Merge is { } merge)
         {
-            yield return ("merged by", string.Join(", ", merge.Settings.Select(pair => $"{pair.Key} {pair.Value}").Prepend(merge.Method)));
+            yield return (
+                "merged by",
+                string.Join(", ", merge.Settings.Select(pair => $"{pair.Key} {pair.Value}").Prepend(merge.Method)));
             yield return ("merged from", string.Join(", ", merge.Adapters.Select(adapter => adapter.Name)));
         }
         yield return ("seed", manifest.Seed.ToString(CultureInfo.InvariantCulture));
@@ -104,9 +120,12 @@ public static class ModelCard
         options.Router is null ? "LoRA" : $"Mixture of {options.Experts.Count} LoRA experts ({options.Router.Kind})";
 
     private static string ShownBase(BundleManifest manifest) =>
-        IsHubId(manifest.Base.Name) ? manifest.Base.Name : Path.GetFileName(Path.TrimEndingDirectorySeparator(manifest.Base.Name));
+        IsHubId(manifest.Base.Name)
+            ? manifest.Base.Name
+            : Path.GetFileName(Path.TrimEndingDirectorySeparator(manifest.Base.Name));
 
-    private static string Cell(string value) => value.Replace("|", "\\|", StringComparison.Ordinal).ReplaceLineEndings(" ");
+    private static string Cell(string value) =>
+        value.Replace("|", "\\|", StringComparison.Ordinal).ReplaceLineEndings(" ");
 
     private static string Quoted(string value) => System.Text.Json.JsonSerializer.Serialize(value);
 }

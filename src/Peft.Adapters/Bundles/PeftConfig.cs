@@ -7,7 +7,8 @@ namespace Peft.Adapters.Bundles;
 /// <summary>Between our options and the adapter_config.json of Hugging Face PEFT.</summary>
 public static class PeftConfig
 {
-    /// <summary>The <c>peft_type</c> of mixtures. PEFT itself refuses it by name, rather than loading a part of the adapter.</summary>
+    /// <summary>The <c>peft_type</c> of mixtures. PEFT itself refuses it by name, rather than loading a part of the
+    /// adapter.</summary>
     public const string MixtureType = "MIXTURE_OF_LORA";
 
     /// <summary>The targets of files that name none: PEFT's table by model_type.</summary>
@@ -23,7 +24,9 @@ public static class PeftConfig
             LoraAlpha = config.LoraAlpha,
             LoraDropout = config.LoraDropout,
             UseRslora = config.UseRslora,
-            TargetModules = Names(config.TargetModulesPattern, config.TargetModules) is { IsEmpty: false } given ? given : targets,
+            TargetModules = Names(config.TargetModulesPattern, config.TargetModules) is { IsEmpty: false } given
+                ? given
+                : targets,
             ExcludeModules = Names(config.ExcludeModulesPattern, config.ExcludeModules),
             LayersToTransform = config.LayersToTransform,
             LayersPattern = config.LayersPattern,
@@ -33,12 +36,14 @@ public static class PeftConfig
         };
 
     /// <summary>
-    /// The text of adapter_config.json: for plain LoRA exactly what PEFT reads; for a mixture the same keys with another
+    /// The text of adapter_config.json: for plain LoRA exactly what PEFT reads; for a mixture the same keys with
+    /// another
     /// <c>peft_type</c> and the sections <c>experts</c> and <c>router</c>.
     /// </summary>
     public static string ToJson(AdaptedModel adapted, string baseName) =>
         ToJson(
-            adapted.Options, adapted.Model.Projections.Select(projection => projection.Path), adapted.Model.HeadProjection.Path, baseName);
+            adapted.Options, adapted.Model.Projections.Select(
+                projection => projection.Path), adapted.Model.HeadProjection.Path, baseName);
 
     /// <summary>The same of an adapter that is not attached.</summary>
     /// <param name="options">The adapter.</param>
@@ -51,17 +56,20 @@ public static class PeftConfig
         if (options.IsPlainLora)
             return ConfigText.ToJson(map);
         var own = ConfigJson.Parse(options.ToJson().ToJsonString(), BundleFiles.Config);
-        map = map.With("peft_type", ConfigScalar.Of(MixtureType)).With("experts", own["experts"]!).With("router", own["router"]!);
+        map = map.With("peft_type", ConfigScalar.Of(MixtureType)).With("experts", own["experts"]!)
+            .With("router", own["router"]!);
         return ConfigText.ToJson(new ConfigMap("", 0, map.Entries.OrderBy(entry => entry.Key, StringComparer.Ordinal)));
     }
 
-    /// <summary>The settings of an attached adapter as PEFT names them; a mixture's experts and router have no place there.</summary>
+    /// <summary>The settings of an attached adapter as PEFT names them; a mixture's experts and router have no place
+    /// there.</summary>
     internal static LoraAdapterConfig ToLora(AdaptedModel adapted, string baseName)
     {
         var model = adapted.Model;
         return ToLora(
             adapted.Options,
-            TargetSelection.Resolved(model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, adapted.Options),
+            TargetSelection.Resolved(
+                model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, adapted.Options),
             baseName);
     }
 
@@ -88,5 +96,9 @@ public static class PeftConfig
     }
 
     private static ModuleNames Names(string? pattern, IReadOnlyList<string> names) =>
-        pattern is not null ? ModuleNames.Matching(pattern) : names.Count > 0 ? ModuleNames.List(names) : ModuleNames.None;
+        pattern is not null
+            ? ModuleNames.Matching(pattern)
+            : names.Count > 0
+            ? ModuleNames.List(names)
+            : ModuleNames.None;
 }

@@ -24,13 +24,14 @@ public sealed record PeftAdapter(LoraAdapterConfig Config, IReadOnlyList<PeftMod
             PeftConfig.ToLora(adapted, baseName),
             [.. adapted.Modules.Select(module => new PeftModule(module.Path, module.Down, module.Up))]);
 
-    /// <summary>One expert of a mixture, or the part that is not routed: some projections with scales of their own.</summary>
+    /// <summary>One expert of a mixture, or the part that is not routed: some projections with scales of their
+    /// own.</summary>
     /// <param name="adapted">The mixture.</param>
     /// <param name="part">Which of its matrices.</param>
     /// <param name="baseName">The base model's name.</param>
     /// <remarks>
-    /// Where the router sets the scale (FlyLoRA, ReMix), alpha becomes scale · r, so that a reader which knows no router computes the
-    /// same product.
+    /// Where the router sets the scale (FlyLoRA, ReMix), alpha becomes scale · r, so that a reader which knows no
+    /// router computes the same product.
     /// </remarks>
     public static PeftAdapter Of(AdaptedModel adapted, MixturePart part, string baseName)
     {
@@ -53,8 +54,11 @@ public sealed record PeftAdapter(LoraAdapterConfig Config, IReadOnlyList<PeftMod
         var faults = new Faults();
         foreach (var module in written.Modules)
         {
-            if (!modules.Remove(module.Path, out var found) || !found.Down.SameAs(module.Down) || !found.Up.SameAs(module.Up))
-                faults.Add(module.Path, "not what was to be written", "the adapter's own matrices", "look at the disk, and write it again");
+            if (!modules.Remove(module.Path, out var found) || !found.Down.SameAs(module.Down)
+                || !found.Up.SameAs(module.Up))
+                faults.Add(
+                    module.Path, "not what was to be written", "the adapter's own matrices",
+                    "look at the disk, and write it again");
         }
         foreach (var path in modules.Keys)
             faults.Add(path, "written", "the adapter's own projections only");
@@ -104,18 +108,21 @@ public static class PeftDirectory
     {
         Directory.CreateDirectory(directory);
         BundleFiles.WriteText(directory, BundleFiles.Config, adapter.Config.ToJson());
-        SafetensorsWriter.WriteFile(Path.Combine(directory, BundleFiles.Weights), [.. adapter.Modules.SelectMany(ToWrite)], Metadata);
+        SafetensorsWriter.WriteFile(
+            Path.Combine(directory, BundleFiles.Weights), [.. adapter.Modules.SelectMany(ToWrite)], Metadata);
         BundleFiles.WriteText(directory, BundleFiles.Card, card);
     }
 
-    /// <summary>Reads a directory by its own word, without a base: pairs of matrices, ranks, targets, finite numbers.</summary>
+    /// <summary>Reads a directory by its own word, without a base: pairs of matrices, ranks, targets, finite
+    /// numbers.</summary>
     /// <exception cref="UserException">It holds no LoRA, or parts of it contradict each other; all at once.</exception>
     public static PeftAdapter Read(string directory, Action<string>? warn = null)
     {
         var config = LoraAdapterConfig.Read(directory, warn ?? (_ => { }));
         var weights = AdapterWeights.Open(directory);
         var faults = new Faults();
-        var modules = Pairs(faults, weights.Entries).Select(pair => ReadModule(faults, config, pair)).OfType<PeftModule>().ToList();
+        var modules = Pairs(faults, weights.Entries)
+            .Select(pair => ReadModule(faults, config, pair)).OfType<PeftModule>().ToList();
         CheckTargets(faults, config, modules);
         if (weights.Entries.Count == 0)
             faults.Add(BundleFiles.Weights, "no tensors", "lora_A and lora_B of every adapted projection");
@@ -128,7 +135,9 @@ public static class PeftDirectory
     /// <param name="ending">What stands behind the path of A.</param>
     public static IReadOnlyList<string> ModulesOf(IEnumerable<string> tensorNames, string ending = DownEnd) =>
         [.. tensorNames
-            .Where(name => name.StartsWith(BundleTensors.Prefix, StringComparison.Ordinal) && name.EndsWith(ending, StringComparison.Ordinal)
+            .Where(name =>
+                name.StartsWith(BundleTensors.Prefix, StringComparison.Ordinal)
+                && name.EndsWith(ending, StringComparison.Ordinal)
                 && name.Length > BundleTensors.Prefix.Length + ending.Length)
             .Select(name => name[BundleTensors.Prefix.Length..^ending.Length])
             .Order(StringComparer.Ordinal)];
@@ -153,20 +162,27 @@ public static class PeftDirectory
             else
                 faults.Add(up, "missing", "lora_B beside every lora_A");
         }
-        BundleTensors.NoteNames(faults, "not used", entries.Keys.Where(name => !used.Contains(name)), "lora_A and lora_B of linear projections");
+        BundleTensors.NoteNames(
+            faults, "not used", entries.Keys.Where(name => !used.Contains(name)),
+            "lora_A and lora_B of linear projections");
         return pairs;
     }
 
-    private static PeftModule? ReadModule(Faults faults, LoraAdapterConfig config, (string Path, SafetensorsEntry Down, SafetensorsEntry Up) pair)
+    private static PeftModule? ReadModule(
+        Faults faults, LoraAdapterConfig config, (string Path, SafetensorsEntry Down, SafetensorsEntry Up) pair)
     {
         var (path, down, up) = pair;
         var rank = config.RankOf(path);
         foreach (var (entry, at) in new[] { (down, 0), (up, 1) })
         {
             if (entry.Shape.Count != 2 || entry.Shape[at] != rank)
-                faults.Add(entry.Name, BundleTensors.Shape(entry.Shape), at == 0 ? $"[{rank}, inputs]" : $"[outputs, {rank}]", "adapter_config.json says this rank");
+                faults.Add(
+                    entry.Name, BundleTensors.Shape(entry.Shape), at == 0 ? $"[{rank}, inputs]" : $"[outputs, {rank}]",
+                    "adapter_config.json says this rank");
         }
-        return BundleTensors.Read(faults, down) is { } a && BundleTensors.Read(faults, up) is { } b ? new PeftModule(path, a, b) : null;
+        return BundleTensors.Read(faults, down) is { } a && BundleTensors.Read(faults, up) is { } b
+            ? new PeftModule(path, a, b)
+            : null;
     }
 
     private static void CheckTargets(Faults faults, LoraAdapterConfig config, List<PeftModule> modules)
@@ -177,6 +193,7 @@ public static class PeftDirectory
             return;
         var targeted = TargetSelection.Targeted(paths, options).ToHashSet(StringComparer.Ordinal);
         BundleTensors.NoteNames(
-            faults, "not a target", paths.Where(path => !targeted.Contains(path)), "projections that target_modules of adapter_config.json names");
+            faults, "not a target", paths.Where(
+                path => !targeted.Contains(path)), "projections that target_modules of adapter_config.json names");
     }
 }

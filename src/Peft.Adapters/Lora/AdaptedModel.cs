@@ -7,16 +7,19 @@ namespace Peft.Adapters.Lora;
 /// <param name="Model">The base model, whose projections are wrapped.</param>
 /// <param name="Options">What was asked for.</param>
 /// <param name="Modules">The wrapped projections, in the model's order.</param>
-public sealed record AdaptedModel(CausalLanguageModel Model, AdapterOptions Options, IReadOnlyList<MixtureProjection> Modules)
+public sealed record AdaptedModel(
+    CausalLanguageModel Model, AdapterOptions Options, IReadOnlyList<MixtureProjection> Modules)
 {
     private List<(Tensor Value, Tensor First)> _anchors = [];
     private readonly AuxiliaryLoss _auxiliary = Routing.AuxiliaryLoss.From(Options.Router);
 
-    /// <summary>What the optimizer trains: every adapter and router parameter that learns, under stable names.</summary>
+    /// <summary>What the optimizer trains: every adapter and router parameter that learns, under stable
+    /// names.</summary>
     public IReadOnlyList<(string Name, Parameter Parameter)> Parameters =>
         [.. Modules.SelectMany(module => module.AdapterParameters()).Where(pair => pair.Parameter.requires_grad)];
 
-    /// <summary>Every tensor that a bundle holds: parameters, trained or not, then the routers' saved buffers.</summary>
+    /// <summary>Every tensor that a bundle holds: parameters, trained or not, then the routers' saved
+    /// buffers.</summary>
     public IReadOnlyList<(string Name, Tensor Tensor)> State =>
         [.. Modules.SelectMany(module => module.AdapterParameters().Select(pair => (pair.Name, (Tensor)pair.Parameter))
             .Concat(module.AdapterBuffers()))];
@@ -30,8 +33,10 @@ public sealed record AdaptedModel(CausalLanguageModel Model, AdapterOptions Opti
             .Where(pair => pair.Parameter.requires_grad)
             .Sum(pair => pair.Parameter.numel())))];
 
-    /// <summary>Takes the experts' present values as those that the preservation loss holds them near; nothing where it is off.</summary>
-    /// <remarks>Source: LoRA-Mixer, arXiv:2507.00029, eq. 11. To be called once, with the experts as they were imported.</remarks>
+    /// <summary>Takes the experts' present values as those that the preservation loss holds them near; nothing where it
+    /// is off.</summary>
+    /// <remarks>Source: LoRA-Mixer, arXiv:2507.00029, eq. 11. To be called once, with the experts as they were
+    /// imported.</remarks>
     public void HoldExperts()
     {
         if (Options.Router is not { PreservationCoefficient: > 0 })
@@ -60,8 +65,8 @@ public sealed record AdaptedModel(CausalLanguageModel Model, AdapterOptions Opti
     }
 }
 
-/// <summary>What routing does in a training step beside its losses: several passes over the same rows, gradients that no graph
-/// gives, and biases that follow the load.</summary>
+/// <summary>What routing does in a training step beside its losses: several passes over the same rows, gradients that
+/// no graph gives, and biases that follow the load.</summary>
 /// <remarks>Made for one run; between steps it holds nothing.</remarks>
 public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
 {

@@ -24,7 +24,8 @@ public static class AdapterAttachment
 
     /// <summary>Wraps the projections given; their tensors come from a source.</summary>
     internal static AdaptedModel Attach(
-        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, long seed, TensorSource tensors)
+        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, long seed,
+        TensorSource tensors)
     {
         var layers = CheckedLayers(model, options.Experts);
         var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
@@ -52,19 +53,22 @@ public static class AdapterAttachment
     }
 
     // Memory that is promised and not there would end the process later, without a word.
-    private static void RequireMemory(CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected)
+    private static void RequireMemory(
+        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected)
     {
         const double Gibi = 1 << 30;
         var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
         var values = selected.Sum(module =>
-            (double)options.Experts.Count * module.R * (projections[module.Path].InFeatures + projections[module.Path].OutFeatures));
+            (double)options.Experts.Count * module.R * (
+                projections[module.Path].InFeatures + projections[module.Path].OutFeatures));
         var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (model.Device.type == DeviceType.CPU && values * sizeof(float) > available)
             throw UserException.At(
                 "adapter",
                 string.Create(
                     CultureInfo.InvariantCulture,
-                    $"{Words.Count(options.Experts.Count, "expert")} of rank {options.R} in {selected.Count} projections take {values * sizeof(float) / Gibi:N1} GiB"),
+                    $"{Words.Count(options.Experts.Count, "expert")} of rank {options.R} in {selected.Count} "
+                        + $"projections take {values * sizeof(float) / Gibi:N1} GiB"),
                 string.Create(CultureInfo.InvariantCulture, $"at most the {available / Gibi:N1} GiB of this machine"),
                 "lower adapter.r or adapter.experts.count, or adapt fewer projections");
     }
@@ -75,7 +79,8 @@ public static class AdapterAttachment
     {
         if (projection is not BaseLinear linear)
             throw UserException.At(
-                module.Path, $"wrapped already by {projection.GetType().Name}", "one adapter for each projection", "load the base model again");
+                module.Path, $"wrapped already by {projection.GetType().Name}", "one adapter for each projection",
+                "load the base model again");
         var experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers);
         // In a layer with one expert there is nothing to route, unless ranks are routed.
         var routing = options.Router is { } given && (experts > 1 || options.Experts.Count == 1) ? given : null;
@@ -87,17 +92,22 @@ public static class AdapterAttachment
         long[] upShape = [linear.OutFeatures, (long)experts * module.R];
         var up = tensors.Take($"{path}.lora_B", torch.float32, upShape, () => torch.zeros(upShape, torch.float32));
         var downParameter = down.to(device).ToParameter(options.Experts.Train && routing is not { TrainsDown: false });
-        var context = new RouterContext(path, width, experts, module.R, seed, downParameter, shared) { Tensors = tensors };
+        var context = new RouterContext(path, width, experts, module.R, seed, downParameter, shared)
+        {
+            Tensors = tensors,
+        };
         var router = routing is null ? null : RouterFor(routing, context);
         router?.to(device);
-        return new MixtureProjection(linear, shape, router, downParameter, up.to(device).ToParameter(options.Experts.Train));
+        return new MixtureProjection(
+            linear, shape, router, downParameter, up.to(device).ToParameter(options.Experts.Train));
     }
 
     private static Router RouterFor(RouterOptions options, RouterContext context)
     {
         if (!options.SharesInBlock || TargetSelection.AttentionBlockOf(context.Path) is not { } block)
             return RouterCatalog.Create(options, context);
-        var owner = context.Shared!.Get($"router {block}", () => RouterCatalog.Create(options, context), out var isOwner);
+        var owner = context.Shared!.Get(
+            $"router {block}", () => RouterCatalog.Create(options, context), out var isOwner);
         return isOwner ? owner : new SharedRouter(owner, context);
     }
 
@@ -107,7 +117,8 @@ public static class AdapterAttachment
     {
         var layers = model.Projections.Select(projection => TargetSelection.LayerOf(projection.Path)).Max() + 1 ?? 0;
         if (experts.Layout.Counts is { Count: > 0 } counts && counts.Count != layers)
-            throw UserException.At("adapter.experts.count", Words.Count(counts.Count, "number"), $"one for each of {layers} layers");
+            throw UserException.At(
+                "adapter.experts.count", Words.Count(counts.Count, "number"), $"one for each of {layers} layers");
         foreach (var layer in experts.Layers.Where(layer => layer < 0 || layer >= layers))
             throw UserException.At("adapter.experts.layers", $"layer {layer}", $"layers from 0 to {layers - 1}");
         return layers;

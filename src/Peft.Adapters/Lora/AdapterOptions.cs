@@ -45,7 +45,8 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
     public bool UseRslora { get; init; }
 
     /// <summary>The projections that get an adapter.</summary>
-    /// <value>Default all-linear; a list of names or path tails, a regular expression that matches whole paths, or all-linear.</value>
+    /// <value>Default all-linear; a list of names or path tails, a regular expression that matches whole paths, or
+    /// all-linear.</value>
     [Key]
     public ModuleNames TargetModules { get; init; } = ModuleNames.AllLinear;
 
@@ -64,7 +65,8 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
     [Key]
     public IReadOnlyList<string> LayersPattern { get; init; } = [];
 
-    /// <summary>Other ranks for some modules: path tail or regular expression to rank; the first that matches counts.</summary>
+    /// <summary>Other ranks for some modules: path tail or regular expression to rank; the first that matches
+    /// counts.</summary>
     /// <value>Default empty.</value>
     [Key(Min = 1, Max = LargestRank, Silent = true)]
     public IReadOnlyList<KeyValuePair<string, int>> RankPattern { get; init; } = [];
@@ -89,7 +91,8 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
     /// <summary>Whether one adapter without a router is trained.</summary>
     public bool IsPlainLora => Router is null;
 
-    /// <summary>The factor on the experts' output, for one module's rank and alpha; a router with constant weights sets it.</summary>
+    /// <summary>The factor on the experts' output, for one module's rank and alpha; a router with constant weights sets
+    /// it.</summary>
     public double ScaleOf(int r, double alpha) => Router?.ScaleOf(r) ?? (UseRslora ? alpha / Math.Sqrt(r) : alpha / r);
 
     /// <summary>Reads the section; every fault goes to the reader's list, so that all are shown at once.</summary>
@@ -124,16 +127,20 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
             .. IneffectiveKey.If(setsScale, "lora_alpha", LoraAlpha, 2 * R, $"{kind}, which sets the scale"),
             .. IneffectiveKey.If(setsScale, "alpha_pattern", patterns, false, $"{kind}, which sets the scale"),
             .. IneffectiveKey.If(setsScale, "use_rslora", UseRslora, false, $"{kind}, which sets the scale"),
-            .. IneffectiveKey.If(Router.RoutesRanks, "init_lora_weights", InitLoraWeights, "true", $"{kind}, which sets A"),
-            .. IneffectiveKey.If(!Experts.Train, "router.preservation", Router.PreservationCoefficient, 0, "experts.train: false"),
+            .. IneffectiveKey.If(
+                Router.RoutesRanks, "init_lora_weights", InitLoraWeights, "true", $"{kind}, which sets A"),
+            .. IneffectiveKey.If(
+                !Experts.Train, "router.preservation", Router.PreservationCoefficient, 0, "experts.train: false"),
             .. Router.Ineffective().Select(key => new IneffectiveKey($"router.{key.Key}", $"router.{key.Beside}")),
         ];
     }
 
     /// <summary>The section under a key.</summary>
-    public static AdapterOptions Read(OptionReader reader, string key, AdapterOptions fallback) => Read(reader.Section(key));
+    public static AdapterOptions Read(OptionReader reader, string key, AdapterOptions fallback) =>
+        Read(reader.Section(key));
 
-    /// <summary>Every setting, under the recipe's keys; <see cref="Read(OptionReader)"/> of it gives the same options.</summary>
+    /// <summary>Every setting, under the recipe's keys; <see cref="Read(OptionReader)"/> of it gives the same
+    /// options.</summary>
     public JsonObject ToJson()
     {
         var json = Keys.ToJson(this);
@@ -149,9 +156,12 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
     private static RouterOptions? ReadRouter(OptionReader reader, AdapterOptions options)
     {
         if (options.Method == Mixture)
-            return RouterCatalog.Read(reader.Section("router"), new RouterSize(options.Experts.SmallestRouted, options.R));
-        if (reader.Has("router") && reader.Section("router").Text("kind", RouterCatalog.None) is var kind and not RouterCatalog.None)
-            reader.Fault("router", $"kind: {kind}", "no router with method: lora", "write method: mixture, or leave router out");
+            return RouterCatalog.Read(
+                reader.Section("router"), new RouterSize(options.Experts.SmallestRouted, options.R));
+        if (reader.Has("router")
+            && reader.Section("router").Text("kind", RouterCatalog.None) is var kind and not RouterCatalog.None)
+            reader.Fault(
+                "router", $"kind: {kind}", "no router with method: lora", "write method: mixture, or leave router out");
         return null;
     }
 
@@ -167,7 +177,8 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
         foreach (var name in LayersPattern.Where(name => !ModulePattern.IsValid(name)))
         {
             reader.Fault(
-                "layers_pattern", Quote.Of(name), "the name of a list of layers, such as layers, or a regular expression for it");
+                "layers_pattern", Quote.Of(
+                    name), "the name of a list of layers, such as layers, or a regular expression for it");
         }
 
         if (LayersToTransform.Count > 0 && TargetModules is { Pattern: not null, IsAllLinear: false })
@@ -179,7 +190,8 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
         if (LayersPattern.Count > 0 && LayersToTransform.Count == 0)
             reader.Fault("layers_pattern", string.Join(", ", LayersPattern), "layers_to_transform beside it");
         if (!Experts.Train && Router is null)
-            reader.Fault("experts.train", "false", "true where there is no router", "otherwise there is nothing to train");
+            reader.Fault(
+                "experts.train", "false", "true where there is no router", "otherwise there is nothing to train");
     }
 
     private static void CheckPattern(OptionReader reader, string key, IEnumerable<string> names)
@@ -192,7 +204,8 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
             if (!ModulePattern.IsValid(name))
             {
                 reader.Section(key).Fault(
-                    name, Quote.Of(name), "the end of a module path, or a regular expression for it", "list the modules by name");
+                    name, Quote.Of(
+                        name), "the end of a module path, or a regular expression for it", "list the modules by name");
             }
         }
     }

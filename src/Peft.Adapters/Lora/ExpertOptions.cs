@@ -55,7 +55,8 @@ public sealed record ExpertOptions : IKeyValue<ExpertOptions>
     public static ExpertOptions Read(OptionReader reader, string key, ExpertOptions fallback)
     {
         var section = reader.Section(key);
-        return section.Bind(section.Texts("names", []) is { Count: > 0 } names ? fallback with { Count = names.Count } : fallback);
+        return section.Bind(
+            section.Texts("names", []) is { Count: > 0 } names ? fallback with { Count = names.Count } : fallback);
     }
 
     /// <inheritdoc/>
@@ -75,22 +76,28 @@ public sealed record ExpertOptions : IKeyValue<ExpertOptions>
     internal void Check(OptionReader reader, bool isMixture)
     {
         if (Names.Count > 0 && Names.Count != Count)
-            reader.Fault("names", Words.Count(Names.Count, "name"), $"one for each of the {Count} experts", "or leave names out");
+            reader.Fault(
+                "names", Words.Count(Names.Count, "name"), $"one for each of the {Count} experts",
+                "or leave names out");
         if (Names.Distinct().Count() != Names.Count)
             reader.Fault("names", string.Join(", ", Names), "distinct names");
         if (!isMixture && Count != 1)
-            reader.Fault("count", Count.ToString(CultureInfo.InvariantCulture), "1 for method: lora", "write method: mixture");
+            reader.Fault(
+                "count", Count.ToString(CultureInfo.InvariantCulture), "1 for method: lora", "write method: mixture");
     }
 }
 
-/// <summary>Numbers of experts that differ from layer to layer; a layer with one expert has plain LoRA and no router.</summary>
+/// <summary>Numbers of experts that differ from layer to layer; a layer with one expert has plain LoRA and no
+/// router.</summary>
 /// <remarks>
-/// Source of the shapes: MoLA, arXiv:2402.08562, four equal groups of layers (its 2-4-6-8, 8-6-4-2, 8-2-2-8 and 5-5-5-5 are min 2,
-/// max 8); DynaMoE, arXiv:2603.01697, whose formulas are not published: here linear in u = l / (L − 1), rounded, at least 1.
+/// Source of the shapes: MoLA, arXiv:2402.08562, four equal groups of layers (its 2-4-6-8, 8-6-4-2, 8-2-2-8 and 5-5-5-5
+/// are min 2, max 8); DynaMoE, arXiv:2603.01697, whose formulas are not published: here linear in u = l / (L − 1),
+/// rounded, at least 1.
 /// </remarks>
 public sealed record ExpertLayout : IKeyValue<ExpertLayout>
 {
-    private static readonly IReadOnlyDictionary<string, Func<double, double>> Shapes = new Dictionary<string, Func<double, double>>
+    private static readonly IReadOnlyDictionary<string, Func<double, double>> Shapes = new Dictionary<string,
+    Func<double, double>>
     {
         // Each gives the place between min (0) and max (1) for u from 0 (first layer) to 1 (last).
         ["uniform"] = _ => 1,
@@ -157,7 +164,8 @@ public sealed record ExpertLayout : IKeyValue<ExpertLayout>
                 section.Choice("shape", "uniform", ShapeNames);
                 var layout = section.Bind(new ExpertLayout());
                 if (layout.Min > layout.Max)
-                    section.Fault("min", layout.Min.ToString(CultureInfo.InvariantCulture), $"up to max = {layout.Max}");
+                    section.Fault(
+                        "min", layout.Min.ToString(CultureInfo.InvariantCulture), $"up to max = {layout.Max}");
                 return ShapeNames.Contains(layout.Shape) ? layout : layout with { Shape = "uniform" };
             default:
                 return new ExpertLayout { Everywhere = reader.Integer(key, fallback.Largest, 1, ExpertOptions.Most) };

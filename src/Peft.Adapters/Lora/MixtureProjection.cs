@@ -6,8 +6,8 @@ namespace Peft.Adapters.Lora;
 
 /// <summary>A frozen linear layer with LoRA experts beside it; one expert without a router is plain LoRA.</summary>
 /// <remarks>
-/// Source: LoRA, arXiv:2106.09685, eq. 3; all routers meet in <c>y = base(x) + scale · ((x Aᵀ) ∘ G) Bᵀ</c>, A and B stacked
-/// over experts, one GEMM each.
+/// Source: LoRA, arXiv:2106.09685, eq. 3; all routers meet in <c>y = base(x) + scale · ((x Aᵀ) ∘ G) Bᵀ</c>, A and B
+/// stacked over experts, one GEMM each.
 /// Gradient: reaches A, B, the router and x; never the base layer.
 /// </remarks>
 public sealed class MixtureProjection : Projection
@@ -18,7 +18,8 @@ public sealed class MixtureProjection : Projection
     /// <param name="router">How tokens choose experts; null for plain LoRA.</param>
     /// <param name="down">A with its first values, [E·R, D] float32.</param>
     /// <param name="up">B, [O, E·R] float32; null: zeros that learn.</param>
-    public MixtureProjection(BaseLinear wrapped, MixtureShape shape, Router? router, Parameter down, Parameter? up = null)
+    public MixtureProjection(
+        BaseLinear wrapped, MixtureShape shape, Router? router, Parameter down, Parameter? up = null)
         : base(wrapped.Path, wrapped.InFeatures, wrapped.OutFeatures)
     {
         Wrapped = wrapped;
@@ -26,7 +27,8 @@ public sealed class MixtureProjection : Projection
         Router = router;
         Down = down;
         Up = up ?? torch.zeros(
-            [wrapped.OutFeatures, (long)shape.Experts * shape.Rank], torch.float32, wrapped.Weight.device).ToParameter();
+            [wrapped.OutFeatures, (long)shape.Experts * shape.Rank], torch.float32, wrapped.Weight.device)
+                .ToParameter();
         RegisterModule("base_layer", wrapped);
         register_parameter("lora_A", Down);
         register_parameter("lora_B", Up);
@@ -104,7 +106,8 @@ public sealed class MixtureProjection : Projection
     private Tensor Dropped(Tensor x, ForwardPass pass)
     {
         var random = pass.Random ?? throw new InvalidOperationException(
-            $"{Path}: lora_dropout is {Shape.Dropout}, and the training pass has no random numbers; give it a generator");
+            $"{Path}: lora_dropout is {Shape.Dropout}, and the training pass has no random numbers; give it a "
+            + $"generator");
         return Seeded.dropout(x, Shape.Dropout, random);
     }
 
@@ -121,11 +124,12 @@ public sealed record MixtureShape(int Experts, int Rank, double Scale, double Dr
 /// <summary>First values of A; B begins at zero, so a fresh adapter changes nothing.</summary>
 public static class LoraInitialization
 {
-    /// <summary>A of every expert, stacked; each expert draws from its own stream, named by module and expert.</summary>
+    /// <summary>A of every expert, stacked; each expert draws from its own stream, named by module and
+    /// expert.</summary>
     /// <remarks>
     /// Source: huggingface/peft 5d602fd, <c>reset_lora_parameters</c>: Kaiming uniform with a = sqrt 5, which is
-    /// U(−1/√D, 1/√D); gaussian: N(0, (1/r)²). One stream an expert: adding a module or an expert never changes another's
-    /// first values.
+    /// U(−1/√D, 1/√D); gaussian: N(0, (1/r)²). One stream an expert: adding a module or an expert never changes
+    /// another's first values.
     /// Shapes: → [E·R, D] float32 on the CPU; expert e has rows e·R to e·R + R − 1.
     /// </remarks>
     public static Tensor Down(string path, int experts, int r, long width, string kind, long seed)

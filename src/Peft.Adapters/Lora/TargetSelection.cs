@@ -16,8 +16,8 @@ public sealed record SelectedModule(string Path, int R, double Alpha);
 /// <summary>Chooses the projections to wrap, by the rules of Hugging Face PEFT.</summary>
 /// <remarks>
 /// Source: huggingface/peft 5d602fd, <c>check_target_module_exists</c> and <c>get_pattern_key</c>.
-/// Excluded modules go first; a list matches exact paths or tails; <c>layers_to_transform</c> narrows lists only, and never
-/// a module that is named by its whole path; a string must match the whole path.
+/// Excluded modules go first; a list matches exact paths or tails; <c>layers_to_transform</c> narrows lists only, and
+/// never a module that is named by its whole path; a string must match the whole path.
 /// </remarks>
 public static partial class TargetSelection
 {
@@ -26,9 +26,11 @@ public static partial class TargetSelection
 
     /// <summary>The chosen modules in the order given.</summary>
     /// <param name="paths">Every projection of the model.</param>
-    /// <param name="head">The output embedding, which <c>all-linear</c> leaves out; null where the model has none.</param>
+    /// <param name="head">The output embedding, which <c>all-linear</c> leaves out; null where the model has
+    /// none.</param>
     /// <param name="options">What the user asked for.</param>
-    /// <param name="strict">Also refuse a list in which one name of several matches nothing (a typing mistake in a recipe).</param>
+    /// <param name="strict">Also refuse a list in which one name of several matches nothing (a typing mistake in a
+    /// recipe).</param>
     /// <param name="place">What stands before the key in messages: the recipe's section, or a file.</param>
     /// <exception cref="UserException">Nothing matches; the message names the projections there are.</exception>
     public static IReadOnlyList<SelectedModule> Select(
@@ -45,8 +47,8 @@ public static partial class TargetSelection
 
         if (selected.Count == 0)
             throw NothingMatches(place, all, options);
-        return [.. selected.Select(path => new SelectedModule(
-            path, RankOf(options, path), AlphaOf(options, path)))];
+        return [
+            .. selected.Select(path => new SelectedModule(path, RankOf(options, path), AlphaOf(options, path)))];
     }
 
     /// <summary>Those of some paths that the options choose, none among them the head; nothing is refused.</summary>
@@ -61,8 +63,8 @@ public static partial class TargetSelection
         ByPattern(options.AlphaPattern, path, options.LoraAlpha);
 
     /// <summary>
-    /// The target list that a saved configuration holds: <c>all-linear</c> becomes the list of names that, with the same layers
-    /// and exclusions, chooses the same modules (whole paths where no such list does).
+    /// The target list that a saved configuration holds: <c>all-linear</c> becomes the list of names that, with the
+    /// same layers and exclusions, chooses the same modules (whole paths where no such list does).
     /// </summary>
     public static ModuleNames Resolved(IEnumerable<string> paths, string? head, AdapterOptions options)
     {
@@ -72,7 +74,9 @@ public static partial class TargetSelection
         var selected = all.Where(path => IsTarget(path, head, options)).ToList();
         var names = selected.Select(LastName).Distinct().Order(StringComparer.Ordinal).ToList();
         var byName = options with { TargetModules = ModuleNames.List(names) };
-        return all.Where(path => IsTarget(path, head, byName)).SequenceEqual(selected) ? byName.TargetModules : ModuleNames.List(selected);
+        return all.Where(path => IsTarget(path, head, byName)).SequenceEqual(selected)
+            ? byName.TargetModules
+            : ModuleNames.List(selected);
     }
 
     private static bool IsTarget(string path, string? head, AdapterOptions options)
@@ -89,7 +93,9 @@ public static partial class TargetSelection
 
     /// <summary>The layer that a projection belongs to; null outside the layers.</summary>
     public static int? LayerOf(string path) =>
-        AnyLayer().Match(path) is { Success: true } match ? int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture) : null;
+        AnyLayer().Match(path) is { Success: true } match
+            ? int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture)
+            : null;
 
     /// <summary>The attention block that a projection belongs to; null for others.</summary>
     public static string? AttentionBlockOf(string path)
@@ -104,12 +110,14 @@ public static partial class TargetSelection
             return true;
         var layer = options.LayersPattern.Count == 0
             ? FirstNumber(path)
-            : options.LayersPattern.Select(name => ModulePattern.LayerAfter(name, path)).FirstOrDefault(found => found is not null);
+            : options.LayersPattern.Select(name => ModulePattern.LayerAfter(name, path))
+                .FirstOrDefault(found => found is not null);
         return layer is { } number && options.LayersToTransform.Contains(number);
     }
 
     private static int? FirstNumber(string path) =>
-        AnyLayer().Match(path) is { Success: true } match && int.TryParse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture, out var layer)
+        AnyLayer().Match(path) is { Success: true } match
+            && int.TryParse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture, out var layer)
             ? layer
             : null;
 
@@ -126,10 +134,13 @@ public static partial class TargetSelection
     private static UserException NothingMatches(string place, List<string> all, AdapterOptions options)
     {
         var known = all.Select(LastName).Distinct().ToList();
-        var layers = options.LayersToTransform.Count > 0 ? $" in layers {string.Join(", ", options.LayersToTransform)}" : "";
+        var layers = options.LayersToTransform.Count > 0
+            ? $" in layers {string.Join(", ", options.LayersToTransform)}"
+            : "";
         return UserException.At(
             $"{place}target_modules", $"{options.TargetModules}{layers} matches no projection",
-            $"some of {string.Join(", ", known)} ({Words.Count(all.Count, "projection")} in all)", "choose among them, or write all-linear");
+            $"some of {string.Join(", ", known)} ({Words.Count(all.Count, "projection")} in all)",
+            "choose among them, or write all-linear");
     }
 
     private static string LastName(string path) => path[(path.LastIndexOf('.') + 1)..];
@@ -139,29 +150,38 @@ public static partial class TargetSelection
 }
 
 /// <summary>
-/// One rule for every selector of a recipe's adapter: each name, pattern and number must select something, or it is refused with
-/// the nearest name. Files of PEFT are read as PEFT reads them, without this.
+/// One rule for every selector of a recipe's adapter: each name, pattern and number must select something, or it is
+/// refused with the nearest name. Files of PEFT are read as PEFT reads them, without this.
 /// </summary>
-internal sealed class SelectorCheck(Faults faults, string place, List<string> all, List<string> selected, AdapterOptions options)
+internal sealed class SelectorCheck(
+    Faults faults, string place, List<string> all, List<string> selected, AdapterOptions options)
 {
     /// <summary>Notes every selector that selects nothing.</summary>
     public void Run()
     {
-        foreach (var name in options.TargetModules.Names.Where(name => !selected.Exists(path => ModulePattern.IsNamed(name, path))))
+        foreach (
+            var name in options.TargetModules.Names.Where(
+                name => !selected.Exists(path => ModulePattern.IsNamed(name, path))))
         {
             if (all.Exists(path => ModulePattern.IsNamed(name, path)))
-                Note("target_modules", $"{Quote.Of(name)} is left out by exclude_modules or layers_to_transform", "a module that is adapted");
+                Note("target_modules", $"{Quote.Of(name)} is left out by exclude_modules or layers_to_transform",
+                    "a module that is adapted");
             else
                 Idle("target_modules", name, all, "projection");
         }
 
-        foreach (var name in options.ExcludeModules.Names.Where(name => !all.Exists(path => ModulePattern.IsNamed(name, path))))
+        foreach (
+            var name in options.ExcludeModules.Names.Where(
+                name => !all.Exists(path => ModulePattern.IsNamed(name, path))))
             Idle("exclude_modules", name, all, "projection");
-        if (options.TargetModules is { Pattern: { } targets, IsAllLinear: false } && !all.Exists(options.TargetModules.Matches))
+        if (options.TargetModules is { Pattern: { } targets, IsAllLinear: false }
+            && !all.Exists(options.TargetModules.Matches))
             Idle("target_modules", targets, all, "whole path of a projection");
         if (options.ExcludeModules is { Pattern: { } excluded } && !all.Exists(options.ExcludeModules.Matches))
             Idle("exclude_modules", excluded, all, "whole path of a projection");
-        foreach (var name in options.LayersPattern.Where(name => !all.Exists(path => ModulePattern.LayerAfter(name, path) is not null)))
+        foreach (
+            var name in options.LayersPattern.Where(
+                name => !all.Exists(path => ModulePattern.LayerAfter(name, path) is not null)))
             Note("layers_pattern", $"{Quote.Of(name)} matches no list of layers", $"a name as in {all[0]}");
         CheckLayers("layers_to_transform", options.LayersToTransform);
         CheckLayers("experts.layers", options.Experts.Layers);
@@ -190,10 +210,12 @@ internal sealed class SelectorCheck(Faults faults, string place, List<string> al
             var matched = selected.Where(path => ModulePattern.MatchesEnd(pattern, path)).ToList();
             if (matched.Count == 0)
                 Idle(key, pattern, selected, "adapted projection");
-            else if (matched.TrueForAll(path => patterns.Take(i).Any(earlier => ModulePattern.MatchesEnd(earlier, path))))
+            else if (
+                matched.TrueForAll(path => patterns.Take(i).Any(earlier => ModulePattern.MatchesEnd(earlier, path))))
             {
                 var earlier = patterns.First(other => ModulePattern.MatchesEnd(other, matched[0]));
-                Note(key, $"{Quote.Of(pattern)} has no effect behind {Quote.Of(earlier)}, which matches first", null, "put it first");
+                Note(key, $"{Quote.Of(pattern)} has no effect behind {Quote.Of(earlier)}, which matches first", null,
+                    "put it first");
             }
         }
     }
@@ -203,11 +225,17 @@ internal sealed class SelectorCheck(Faults faults, string place, List<string> al
         var tails = candidates.SelectMany(Tails).Distinct().ToList();
         var near = NearestName.Of(name.Trim('^', '$', '.', '*', '\\', '(', ')', '?'), tails);
         Note(
-            key, $"{Quote.Of(name)} matches no {what}", $"some of {string.Join(", ", tails.Where(tail => !tail.Contains('.', StringComparison.Ordinal)))}",
-            near is null ? null : near == name ? $"a text must match the whole path: write [{name}] for a list" : $"did you mean {near}?");
+            key, $"{Quote.Of(name)} matches no {what}",
+            $"some of {string.Join(", ", tails.Where(tail => !tail.Contains('.', StringComparison.Ordinal)))}",
+            near is null
+                ? null
+                : near == name
+                ? $"a text must match the whole path: write [{name}] for a list"
+                : $"did you mean {near}?");
     }
 
-    private void Note(string key, string found, string? expected, string? advice = null) => faults.Add(place + key, found, expected, advice);
+    private void Note(string key, string found, string? expected, string? advice = null) =>
+        faults.Add(place + key, found, expected, advice);
 
     // q_proj, self_attn.q_proj, ... up to the whole path; without the layers' numbers there are few.
     private static IEnumerable<string> Tails(string path)
@@ -218,7 +246,8 @@ internal sealed class SelectorCheck(Faults faults, string place, List<string> al
     }
 }
 
-/// <summary>Modules by Hugging Face PEFT's rules: a list of names, a regular expression, or <c>all-linear</c>.</summary>
+/// <summary>Modules by Hugging Face PEFT's rules: a list of names, a regular expression, or
+/// <c>all-linear</c>.</summary>
 public sealed record ModuleNames : IKeyValue<ModuleNames>
 {
     private const string AllLinearText = "all-linear";
@@ -238,7 +267,8 @@ public sealed record ModuleNames : IKeyValue<ModuleNames>
     /// <summary>The names of a list; empty where a pattern was given.</summary>
     public IReadOnlyList<string> Names { get; }
 
-    /// <summary>The regular expression (must match the whole path) or <c>all-linear</c>; null where a list was given.</summary>
+    /// <summary>The regular expression (must match the whole path) or <c>all-linear</c>; null where a list was
+    /// given.</summary>
     public string? Pattern { get; }
 
     /// <summary>Whether this is <c>all-linear</c>, in any case.</summary>
@@ -247,10 +277,12 @@ public sealed record ModuleNames : IKeyValue<ModuleNames>
     /// <summary>Whether nothing is named.</summary>
     public bool IsEmpty => Pattern is null && Names.Count == 0;
 
-    /// <summary>Modules by exact path or by the end of the path (<c>q_proj</c> matches <c>….self_attn.q_proj</c>).</summary>
+    /// <summary>Modules by exact path or by the end of the path (<c>q_proj</c> matches
+    /// <c>….self_attn.q_proj</c>).</summary>
     public static ModuleNames List(IEnumerable<string> names) => new([.. names], null);
 
-    /// <summary>Modules whose whole path matches a regular expression; <c>all-linear</c> is read as <see cref="AllLinear"/>.</summary>
+    /// <summary>Modules whose whole path matches a regular expression; <c>all-linear</c> is read as
+    /// <see cref="AllLinear"/>.</summary>
     public static ModuleNames Matching(string pattern) => new([], pattern);
 
     /// <summary>Reads a key that may hold a list or one string, as PEFT reads it.</summary>
@@ -260,7 +292,9 @@ public sealed record ModuleNames : IKeyValue<ModuleNames>
         {
             var pattern = reader.Text(key, fallback.Pattern ?? "");
             if (!ModulePattern.IsValid(pattern))
-                reader.Fault(key, Quote.Of(pattern), "a list of names, all-linear, or a regular expression", "list the modules by name");
+                reader.Fault(
+                    key, Quote.Of(pattern), "a list of names, all-linear, or a regular expression",
+                    "list the modules by name");
             return Matching(pattern);
         }
         if (!reader.Has(key) && fallback.Pattern is not null)
@@ -272,11 +306,15 @@ public sealed record ModuleNames : IKeyValue<ModuleNames>
     /// <summary>Whether a path is named; <c>all-linear</c> names every path.</summary>
     public bool Matches(string path) =>
         IsAllLinear
-        || (Pattern is not null ? ModulePattern.MatchesWhole(Pattern, path) : Names.Any(name => ModulePattern.IsNamed(name, path)));
+        || (Pattern is not null
+            ? ModulePattern.MatchesWhole(Pattern, path)
+            : Names.Any(name => ModulePattern.IsNamed(name, path)));
 
     /// <summary>The list or string, as JSON holds it.</summary>
     public JsonNode? ToJson() =>
-        Pattern is not null ? JsonValue.Create(Pattern) : new JsonArray([.. Names.Select(name => (JsonNode)JsonValue.Create(name)!)]);
+        Pattern is not null
+            ? JsonValue.Create(Pattern)
+            : new JsonArray([.. Names.Select(name => (JsonNode)JsonValue.Create(name)!)]);
 
     /// <inheritdoc/>
     public override string ToString() => Pattern ?? $"[{string.Join(", ", Names)}]";

@@ -9,8 +9,8 @@ namespace Peft.Adapters.Merging;
 
 /// <summary>Merges adapters that were trained apart into one bundle.</summary>
 /// <remarks>
-/// Module by module, as the file is written: memory is that of one module of every adapter, and of one dense update for the methods
-/// that need it. In the result every scale is 1: what an adapter's alpha said stands in its factors.
+/// Module by module, as the file is written: memory is that of one module of every adapter, and of one dense update for
+/// the methods that need it. In the result every scale is 1: what an adapter's alpha said stands in its factors.
 /// </remarks>
 public static class AdapterMerge
 {
@@ -22,11 +22,13 @@ public static class AdapterMerge
     /// <param name="output">The bundle's directory.</param>
     /// <exception cref="UserException">The adapters do not fit together, or one of them is damaged.</exception>
     public static MergeReport Run(
-        IReadOnlyList<MergeSource> sources, MergeMethod method, MergeOptions options, Func<BaseIdentity>? given, string output)
+        IReadOnlyList<MergeSource> sources, MergeMethod method, MergeOptions options, Func<BaseIdentity>? given,
+        string output)
     {
         var found = MergeChecks.Require(sources, method, options);
         var identity = found ?? given?.Invoke() ?? throw UserException.At(
-                "peft merge", $"{Words.AllOf([.. sources.Select(source => source.Name)])} name no base with a fingerprint", null,
+                "peft merge",
+                $"{Words.AllOf([.. sources.Select(source => source.Name)])} name no base with a fingerprint", null,
                 "name it with --base DIR");
         using var off = torch.no_grad();
         using var work = Work(sources, method, options);
@@ -42,20 +44,28 @@ public static class AdapterMerge
             {
                 Method = method.Name,
                 Settings = Settings(method, options),
-                Adapters = [.. sources.Select((source, i) => new MergedAdapter(source.Name, source.Hash(), options.WeightOf(i)))],
+                Adapters = [
+                    .. sources.Select(
+                        (source, i) => new MergedAdapter(source.Name, source.Hash(), options.WeightOf(i)))],
             },
         };
-        BundleWriter.Write(output, manifest, PeftConfig.ToJson(adapter, work.Modules.Select(module => module.Path), null, identity.Name), work.Tensors());
+        BundleWriter.Write(
+            output, manifest,
+            PeftConfig.ToJson(adapter, work.Modules.Select(module => module.Path), null, identity.Name),
+            work.Tensors());
         return work.Report(Notes(sources, method));
     }
 
     private static MergeWork Work(IReadOnlyList<MergeSource> sources, MergeMethod method, MergeOptions options) =>
-        method is RoutedMerge routed ? new RoutedWork(sources, routed, options) : new StaticWork(sources, (StaticMerge)method, options);
+        method is RoutedMerge routed
+            ? new RoutedWork(sources, routed, options)
+            : new StaticWork(sources, (StaticMerge)method, options);
 
     private static List<KeyValuePair<string, string>> Settings(MergeMethod method, MergeOptions options)
     {
         var settings = new List<KeyValuePair<string, string>>();
-        void Add(string name, FormattableString value) => settings.Add(KeyValuePair.Create(name, value.ToString(CultureInfo.InvariantCulture)));
+        void Add(string name, FormattableString value) =>
+            settings.Add(KeyValuePair.Create(name, value.ToString(CultureInfo.InvariantCulture)));
         var used = method.Uses(options);
         if (options.Factors)
             Add("factors", $"true");
@@ -75,12 +85,18 @@ public static class AdapterMerge
         var notes = new List<string>();
         if (sources.All(source => source.RoutesRanks) && method is StaticMerge)
         {
-            notes.Add("the FlyLoRAs' whole updates B A are added: in the result all ranks work for every token, where each adapter used its strongest");
+            notes.Add(
+                "the FlyLoRAs' whole updates B A are added: in the result all ranks work for every token, where each "
+                    + "adapter used its strongest");
             if (MergeChecks.ShareDown(sources))
-                notes.Add("their projections A are the same (one seed), so the updates share their directions; the paper merges different seeds");
+                notes.Add(
+                    "their projections A are the same (one seed), so the updates share their directions; the paper "
+                        + "merges different seeds");
         }
         foreach (var source in sources.Where(source => source.Base is null))
-            notes.Add($"{source.Name}: has no fingerprint of its base{(source.BaseName.Length > 0 ? $" ({source.BaseName})" : "")}; its modules and shapes fit");
+            notes.Add(
+                $"{source.Name}: has no fingerprint of its base{(source.BaseName.Length > 0 ? $" "
+                    + $"({source.BaseName})" : "")}; its modules and shapes fit");
         return notes;
     }
 }
@@ -89,10 +105,12 @@ public static class AdapterMerge
 internal static class MergedOptions
 {
     public static AdapterOptions Of(
-        IReadOnlyList<MergeSource> sources, MergeMethod method, MergeOptions options, IReadOnlyList<MergedModule> modules)
+        IReadOnlyList<MergeSource> sources, MergeMethod method, MergeOptions options,
+        IReadOnlyList<MergedModule> modules)
     {
         // The commonest rank needs no pattern.
-        var rank = modules.GroupBy(module => module.Rank).OrderByDescending(group => group.Count()).ThenBy(group => group.Key).First().Key;
+        var rank = modules.GroupBy(module => module.Rank).OrderByDescending(group => group.Count())
+            .ThenBy(group => group.Key).First().Key;
         var others = modules.Where(module => module.Rank != rank).ToList();
         var merged = Targets(sources, modules) with
         {
@@ -105,7 +123,8 @@ internal static class MergedOptions
         return method is RoutedMerge routed
             ? merged with
             {
-                Experts = new ExpertOptions { Count = sources.Count, Names = [.. sources.Select(source => source.Name)], Train = false },
+                Experts = new ExpertOptions {
+                    Count = sources.Count, Names = [.. sources.Select(source => source.Name)], Train = false },
                 Router = routed.Router(options, Math.Min(options.TopK, sources.Count)),
             }
             : merged;
@@ -127,6 +146,7 @@ internal static class MergedOptions
     }
 
     private static string Words(AdapterOptions options) => string.Join(
-        '\n', options.TargetModules.ToJson()?.ToJsonString(), options.ExcludeModules.ToJson()?.ToJsonString(), string.Join(',', options.LayersToTransform),
+        '\n', options.TargetModules.ToJson()?.ToJsonString(), options.ExcludeModules.ToJson()?.ToJsonString(),
+        string.Join(',', options.LayersToTransform),
         string.Join(',', options.LayersPattern));
 }

@@ -7,13 +7,15 @@ namespace Peft.Adapters.Merging;
 
 /// <summary>How far a collapsed projection is from the routed one.</summary>
 /// <param name="Path">The projection.</param>
-/// <param name="GateError">‖added by constant gates − added by the router‖ / ‖added by the router‖ over a text; 0 where gates are constant.</param>
+/// <param name="GateError">‖added by constant gates − added by the router‖ / ‖added by the router‖ over a text; 0 where
+/// gates are constant.</param>
 /// <param name="RankError">Relative Frobenius error of the reduced rank; 0 for <c>cat</c>.</param>
 /// <param name="Energy">Share of the squared norm that is kept.</param>
 public sealed record CollapseLoss(string Path, double GateError, double RankError, double Energy);
 
 /// <summary>One plain LoRA in place of a mixture: the experts summed with constant gates.</summary>
-/// <remarks>Source: <c>Σ g_e s B_e A_e</c>; <c>cat</c> stacks A and puts g s B side by side, which is exact for those gates.</remarks>
+/// <remarks>Source: <c>Σ g_e s B_e A_e</c>; <c>cat</c> stacks A and puts g s B side by side, which is exact for those
+/// gates.</remarks>
 public static class GateCollapse
 {
     /// <summary>Exact, with the ranks added up.</summary>
@@ -22,14 +24,16 @@ public static class GateCollapse
     /// <summary>The best approximation of a given rank.</summary>
     public const string Svd = "svd";
 
-    /// <summary>The gates of each projection where every router's are constant; null where one follows the input.</summary>
+    /// <summary>The gates of each projection where every router's are constant; null where one follows the
+    /// input.</summary>
     /// <remarks>Shapes: [E] or [R] a projection; [1] without a router.</remarks>
     public static IReadOnlyDictionary<string, Tensor>? ConstantGates(AdaptedModel adapted)
     {
         var gates = new Dictionary<string, Tensor>(StringComparer.Ordinal);
         foreach (var module in adapted.Modules)
         {
-            if ((module.Router is null ? torch.ones([1], torch.float32) : module.Router.ConstantGates()) is not { } constant)
+            if ((module.Router is null ? torch.ones([1], torch.float32) : module.Router.ConstantGates()) is not {
+                } constant)
                 return null;
             gates[module.Path] = constant;
         }
@@ -44,7 +48,8 @@ public static class GateCollapse
         probe.Logits(ids, call =>
         {
             var output = call.Adapted();
-            gates[call.Module.Path] = (call.Gates()?.mean([0]) ?? torch.ones([1], torch.float32)).DetachFromDisposeScope();
+            gates[call.Module.Path] = (call.Gates()?.mean([0]) ?? torch.ones([1], torch.float32))
+                .DetachFromDisposeScope();
             return output;
         });
         foreach (var gate in gates.Values)
@@ -52,15 +57,19 @@ public static class GateCollapse
         return gates;
     }
 
-    /// <summary>What constant gates lose on a text, projection by projection, each on the routed model's own input.</summary>
-    public static IReadOnlyDictionary<string, double> GateErrors(AdapterProbe probe, Tensor ids, IReadOnlyDictionary<string, Tensor> gates)
+    /// <summary>What constant gates lose on a text, projection by projection, each on the routed model's own
+    /// input.</summary>
+    public static IReadOnlyDictionary<string, double> GateErrors(
+        AdapterProbe probe, Tensor ids, IReadOnlyDictionary<string, Tensor> gates)
     {
         var errors = new Dictionary<string, double>(StringComparer.Ordinal);
         probe.Logits(ids, call =>
         {
             var output = call.Adapted();
             var routed = call.Gates() is { } own ? call.Added(own) : null;
-            errors[call.Module.Path] = routed is null ? 0 : Relative(call.Added(gates[call.Module.Path]) - routed, routed);
+            errors[call.Module.Path] = routed is null
+                ? 0
+                : Relative(call.Added(gates[call.Module.Path]) - routed, routed);
             return output;
         });
         return errors;
@@ -73,7 +82,8 @@ public static class GateCollapse
     /// <param name="rank">The rank to reduce to; null for <see cref="Cat"/>.</param>
     /// <param name="losses">What the reduced rank loses is added here.</param>
     public static PeftAdapter Collapse(
-        AdaptedModel adapted, string baseName, IReadOnlyDictionary<string, Tensor> gates, int? rank, ICollection<CollapseLoss> losses)
+        AdaptedModel adapted, string baseName, IReadOnlyDictionary<string, Tensor> gates, int? rank,
+        ICollection<CollapseLoss> losses)
     {
         var modules = new List<PeftModule>();
         foreach (var module in adapted.Modules)
@@ -90,7 +100,10 @@ public static class GateCollapse
     public static Tensor WeightedUp(MixtureProjection module, Tensor gates)
     {
         var columns = module.Up.shape[1];
-        return module.Up.detach() * (gates.shape[0] == columns ? gates : gates.repeat_interleave(columns / gates.shape[0], 0)) * module.Shape.Scale;
+        return module.Up.detach() * (
+            gates.shape[0] == columns
+                ? gates
+                : gates.repeat_interleave(columns / gates.shape[0], 0)) * module.Shape.Scale;
     }
 
     private static (PeftModule Module, CollapseLoss Loss) Collapse(MixtureProjection module, Tensor gates, int? rank)
@@ -104,7 +117,8 @@ public static class GateCollapse
         var cut = LowRank.Truncate(update, reduced);
         var (error, energy) = Lost(LowRank.Svd(update).S.data<double>().ToArray(), reduced);
         return (
-            new(module.Path, cut.Down.contiguous().MoveToOuterDisposeScope(), cut.Up.contiguous().MoveToOuterDisposeScope()),
+            new(module.Path, cut.Down.contiguous().MoveToOuterDisposeScope(), cut.Up.contiguous()
+                .MoveToOuterDisposeScope()),
             new(module.Path, 0, error, energy));
     }
 
@@ -116,10 +130,12 @@ public static class GateCollapse
         return all == 0 ? (0, 1) : (Math.Sqrt(squares.Skip(rank).Sum() / all), squares.Take(rank).Sum() / all);
     }
 
-    private static Peft.Formats.HuggingFace.LoraAdapterConfig ConfigOf(AdaptedModel adapted, string baseName, List<PeftModule> modules)
+    private static Peft.Formats.HuggingFace.LoraAdapterConfig ConfigOf(
+        AdaptedModel adapted, string baseName, List<PeftModule> modules)
     {
         var ranks = modules.Select(module => (module.Path, Rank: (int)module.Down.shape[0])).ToList();
-        var usual = ranks.GroupBy(module => module.Rank).OrderByDescending(group => group.Count()).ThenBy(group => group.Key).First().Key;
+        var usual = ranks.GroupBy(module => module.Rank).OrderByDescending(group => group.Count())
+            .ThenBy(group => group.Key).First().Key;
         var others = ranks.Where(module => module.Rank != usual).ToList();
         return PeftConfig.ToLora(adapted, baseName) with
         {

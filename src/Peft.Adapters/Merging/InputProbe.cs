@@ -19,7 +19,8 @@ public sealed class InputProbe : Projection
 
     /// <summary>Wraps a projection.</summary>
     public InputProbe(Projection wrapped)
-        : base((wrapped ?? throw new ArgumentNullException(nameof(wrapped))).Path, wrapped.InFeatures, wrapped.OutFeatures)
+        : base((wrapped ?? throw new ArgumentNullException(nameof(wrapped))).Path, wrapped.InFeatures,
+            wrapped.OutFeatures)
     {
         _wrapped = wrapped;
         RegisterModule("wrapped", wrapped);
@@ -33,7 +34,9 @@ public sealed class InputProbe : Projection
             var rows = x.detach().reshape(-1, InFeatures).to(torch.float64);                   // [N, D]
             var mask = pass.TokenMask?.reshape(-1, 1).to(torch.float64);
             pass.Emit(new InputSum(
-                Path, (mask is null ? rows : rows * mask).sum(0L), mask is null ? rows.shape[0] : (long)mask.sum().ToDouble()));
+                Path, (mask is null ? rows : rows * mask).sum(0L), mask is null
+                    ? rows.shape[0]
+                    : (long)mask.sum().ToDouble()));
         }
         return _wrapped.Forward(x, pass);
     }

@@ -10,7 +10,8 @@ public sealed record LowRankUpdate(Tensor Down, Tensor Up)
     public Tensor Product() => Up.mm(Down);
 }
 
-/// <summary>Singular value decompositions of products of factors, exact and without the product where the rank is small.</summary>
+/// <summary>Singular value decompositions of products of factors, exact and without the product where the rank is
+/// small.</summary>
 public static class LowRank
 {
     /// <summary>B A = U diag(S) Vh, from a QR decomposition of each factor and the SVD of the small core.</summary>
@@ -27,7 +28,8 @@ public static class LowRank
     }
 
     /// <summary>The best approximation of rank R: B = U diag(S), A = Vh, the R largest singular values.</summary>
-    /// <remarks>Source: Eckart and Young; PEFT's <c>svd</c>. Shapes: → A [R, D], B [O, R] float32; missing ranks are zeros.</remarks>
+    /// <remarks>Source: Eckart and Young; PEFT's <c>svd</c>. Shapes: → A [R, D], B [O, R] float32; missing ranks are
+    /// zeros.</remarks>
     public static LowRankUpdate Truncate(LowRankUpdate update, int rank)
     {
         var (R, D, O) = (update.Down.shape[0], update.Down.shape[1], update.Up.shape[0]);
@@ -56,18 +58,20 @@ public static class LowRank
         return Padded(new LowRankUpdate(u.t().mm(delta).to(torch.float32), u.to(torch.float32)), rank);
     }
 
-    /// <summary>⟨B_i A_i, B_j A_j⟩ under the Frobenius product for every two updates, from their factors alone.</summary>
+    /// <summary>⟨B_i A_i, B_j A_j⟩ under the Frobenius product for every two updates, from their factors
+    /// alone.</summary>
     /// <remarks>
-    /// Source: tr(A_iᵀ B_iᵀ B_j A_j) is the sum over a block of (Bᵀ B) ∘ (A Aᵀ): two products [C, C] instead of matrices [O, D].
-    /// Shapes: down [C, D] and up [O, C], the updates' factors one after another; ranks, which add up to C; result [P, P].
-    /// Gradient: none.
+    /// Source: tr(A_iᵀ B_iᵀ B_j A_j) is the sum over a block of (Bᵀ B) ∘ (A Aᵀ): two products [C, C] instead of
+    /// matrices [O, D]. Shapes: down [C, D] and up [O, C], the updates' factors one after another; ranks, which add up
+    /// to C; result [P, P]. Gradient: none.
     /// </remarks>
     /// <exception cref="ArgumentException">Factors and ranks do not fit.</exception>
     public static double[,] InnerProducts(Tensor down, Tensor up, IReadOnlyList<int> ranks)
     {
         var total = ranks.Sum();
         if (down.shape[0] != total || up.shape[1] != total)
-            throw new ArgumentException($"A {down.shape[0]}, B {up.shape[1]} columns: the ranks add up to {total}", nameof(ranks));
+            throw new ArgumentException(
+                $"A {down.shape[0]}, B {up.shape[1]} columns: the ranks add up to {total}", nameof(ranks));
         using var off = torch.no_grad();
         using var scope = torch.NewDisposeScope();
         var (a, b) = (down.to(torch.float32), up.to(torch.float32));

@@ -2,7 +2,8 @@ using Peft.Formats;
 
 namespace Peft.Adapters.Merging;
 
-/// <summary>Every way of merging, one line each. Adding one is a class in <c>StaticMethods</c> or <c>RoutedMerge</c> and a line here.</summary>
+/// <summary>Every way of merging, one line each. Adding one is a class in <c>StaticMethods</c> or <c>RoutedMerge</c>
+/// and a line here.</summary>
 public static class MergeCatalog
 {
     /// <summary>The methods: routed ones first.</summary>
@@ -56,7 +57,8 @@ public sealed record MergeOptions
     /// <value>Default 0.</value>
     public long Seed { get; init; }
 
-    /// <summary>Rank that the result is cut down to; null: the largest rank of the adapters for <c>svd</c>, none for others.</summary>
+    /// <summary>Rank that the result is cut down to; null: the largest rank of the adapters for <c>svd</c>, none for
+    /// others.</summary>
     public int? Rank { get; init; }
 
     /// <summary>Whether A and B are merged apart (equal ranks needed) instead of their product.</summary>
@@ -81,7 +83,8 @@ public sealed record MergeOptions
         var used = method.Uses(this);
         foreach (var option in NotDefault().Union(Given).Where(option => !used.Contains(option)))
         {
-            var others = MergeCatalog.Entries.Where(entry => entry.Uses(this).Contains(option)).Select(entry => entry.Name).ToList();
+            var others = MergeCatalog.Entries.Where(entry => entry.Uses(this).Contains(option))
+                .Select(entry => entry.Name).ToList();
             var withFactors = Factors && method.Uses(this with { Factors = false }).Contains(option);
             faults.Add(
                 option, $"no effect with --method {method.Name}{(withFactors ? " --factors" : "")}", null,
@@ -115,7 +118,8 @@ public sealed record MergeOptions
         return new (bool Differs, string Option)[]
         {
             (Weights.Count > 0, WeightsName), (Density != none.Density, DensityName), (Seed != none.Seed, SeedName),
-            (Rank is not null, RankName), (Factors, FactorsName), (Lambda != none.Lambda, LambdaName), (TopK != none.TopK, TopKName),
+            (Rank is not null, RankName), (Factors, FactorsName), (Lambda != none.Lambda, LambdaName), (
+                TopK != none.TopK, TopKName),
             (Temperature != none.Temperature, TemperatureName),
         }.Where(option => option.Differs).Select(option => option.Option);
     }

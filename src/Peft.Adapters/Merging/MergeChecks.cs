@@ -4,7 +4,8 @@ using Peft.Models.Loading;
 
 namespace Peft.Adapters.Merging;
 
-/// <summary>What must hold before adapters are merged; nothing is read but headers and, where asked, FlyLoRA's projections.</summary>
+/// <summary>What must hold before adapters are merged; nothing is read but headers and, where asked, FlyLoRA's
+/// projections.</summary>
 internal static class MergeChecks
 {
     /// <summary>Refuses what cannot be merged.</summary>
@@ -17,7 +18,9 @@ internal static class MergeChecks
                 "peft merge", sources.Count == 1 ? $"only {sources[0].Name}" : "no adapter", "at least two adapters");
         foreach (var group in sources.GroupBy(source => source.Name).Where(group => group.Count() > 1))
             throw UserException.At(
-                "peft merge", $"{Quote.Of(group.Key)} names {Words.AllOf([.. group.Select(source => source.Directory).Distinct()])}",
+                "peft merge",
+                $"{Quote.Of(group.Key)} names "
+                    + $"{Words.AllOf([.. group.Select(source => source.Directory).Distinct()])}",
                 "one name for each adapter", "write NAME=DIR for one of them");
         if (options.Weights.Count > 0 && options.Weights.Count != sources.Count)
             throw UserException.At(
@@ -26,7 +29,9 @@ internal static class MergeChecks
         var faults = new Faults();
         options.NoteUnused(faults, method);
         if (method is RoutedMerge && options.TopK > sources.Count && options.TopK != new MergeOptions().TopK)
-            faults.Add(MergeOptions.TopKName, $"{options.TopK}", $"a whole number from 1 to {sources.Count}, one expert an adapter");
+            faults.Add(
+                MergeOptions.TopKName, $"{options.TopK}",
+                $"a whole number from 1 to {sources.Count}, one expert an adapter");
         faults.ThrowIfAny("peft merge");
         var found = RequireOneBase(sources);
         RequireShapes(sources);
@@ -43,7 +48,8 @@ internal static class MergeChecks
         var known = sources.Where(source => source.Base is not null).ToList();
         foreach (var other in known.Skip(1).Where(source => source.Base!.Fingerprint != known[0].Base!.Fingerprint))
             throw UserException.At(
-                "peft merge", $"{known[0].Name} was trained on {Describe(known[0])}, {other.Name} on {Describe(other)}", "adapters of one base");
+                "peft merge", $"{known[0].Name} was trained on {Describe(known[0])}, {other.Name} on {Describe(other)}",
+                "adapters of one base");
         return known.Count == 0 ? null : known[0].Base;
     }
 
@@ -58,16 +64,24 @@ internal static class MergeChecks
         {
             foreach (var module in source.Modules.Values)
             {
-                if (!first.TryAdd(module.Path, (source, module)) && first[module.Path] is var (owner, one) && (one.In, one.Out) != (module.In, module.Out))
-                    faults.Add(module.Path, $"{module.In} to {module.Out} in {source.Name}", $"{one.In} to {one.Out} as in {owner.Name}", "they belong to different models");
+                if (!first.TryAdd(module.Path, (source, module)) && first[module.Path] is var (owner, one)
+                    && (one.In, one.Out) != (module.In, module.Out))
+                    faults.Add(
+                        module.Path, $"{module.In} to {module.Out} in {source.Name}",
+                        $"{one.In} to {one.Out} as in {owner.Name}", "they belong to different models");
             }
         }
         faults.ThrowIfAny("peft merge");
-        var strangers = sources.Skip(1).FirstOrDefault(source => !source.Modules.Keys.Any(path => sources.Any(other => other != source && other.Modules.ContainsKey(path))));
+        var strangers = sources.Skip(1)
+            .FirstOrDefault(
+                source =>
+                    !source.Modules.Keys.Any(
+                        path => sources.Any(other => other != source && other.Modules.ContainsKey(path))));
         if (strangers is { Base: null } && !sources[0].Modules.Keys.Any(strangers.Modules.ContainsKey))
             throw UserException.At(
                 "peft merge",
-                $"no module in common: {strangers.Name} adapts {strangers.Modules.Keys.First()}, {sources[0].Name} {sources[0].Modules.Keys.First()}",
+                $"no module in common: {strangers.Name} adapts {strangers.Modules.Keys.First()}, {sources[0].Name} "
+                    + $"{sources[0].Modules.Keys.First()}",
                 "adapters of one base");
     }
 
@@ -76,9 +90,12 @@ internal static class MergeChecks
         var faults = new Faults();
         foreach (var path in sources.SelectMany(source => source.Modules.Keys).Distinct())
         {
-            var ranks = sources.Where(source => source.Modules.ContainsKey(path)).Select(source => (source.Name, source.Modules[path].Rank)).ToList();
+            var ranks = sources.Where(source => source.Modules.ContainsKey(path))
+                .Select(source => (source.Name, source.Modules[path].Rank)).ToList();
             if (ranks.Any(pair => pair.Rank != ranks[0].Rank))
-                faults.Add(path, string.Join(", ", ranks.Select(pair => $"{pair.Name} r = {pair.Rank}")), "equal ranks, since A and B are merged apart");
+                faults.Add(
+                    path, string.Join(", ", ranks.Select(pair => $"{pair.Name} r = {pair.Rank}")),
+                    "equal ranks, since A and B are merged apart");
         }
         faults.ThrowIfAny($"peft merge --method {method.Name}");
     }
@@ -93,9 +110,13 @@ internal static class MergeChecks
             var vectors = source.Vectors(kind);
             var what = kind == GateVectors.Gate ? "no gate" : "no mean inputs";
             if (vectors is null)
-                faults.Add(source.Directory, what, $"what --method {method.Name} routes {source.Name} by", $"train it: peft gate --adapter {source.Directory}");
+                faults.Add(
+                    source.Directory, what, $"what --method {method.Name} routes {source.Name} by",
+                    $"train it: peft gate --adapter {source.Directory}");
             else if (source.Modules.Keys.FirstOrDefault(path => !vectors.ContainsKey(path)) is { } missing)
-                faults.Add(source.Directory, $"{what} for {missing}", "one for every adapted module", $"train it again: peft gate --adapter {source.Directory}");
+                faults.Add(
+                    source.Directory, $"{what} for {missing}", "one for every adapted module",
+                    $"train it again: peft gate --adapter {source.Directory}");
         }
         faults.ThrowIfAny("peft merge");
     }
@@ -107,7 +128,8 @@ internal static class MergeChecks
             return;
         if (method is RoutedMerge)
             throw UserException.At(
-                "peft merge", $"{flies[0].Name} is a FlyLoRA, whose tokens choose among its own ranks", "plain LoRAs for a routed merge",
+                "peft merge", $"{flies[0].Name} is a FlyLoRA, whose tokens choose among its own ranks",
+                "plain LoRAs for a routed merge",
                 "add its update with --method average or cat");
         if (method is StaticMerge merge && merge.JoinsFactors(options) && !ShareDown(sources))
             throw UserException.At(
@@ -127,7 +149,8 @@ internal static class MergeChecks
             if (sources[0].Modules[path].Read(faults) is not { } first)
                 return false;
             if (sources.Skip(1).Any(source => !source.Modules.TryGetValue(path, out var module)
-                || module.Read(faults) is not { } other || !other.Down.shape.SequenceEqual(first.Down.shape) || !other.Down.SameAs(first.Down)))
+                || module.Read(faults) is not { } other || !other.Down.shape.SequenceEqual(first.Down.shape)
+                    || !other.Down.SameAs(first.Down)))
                 return false;
         }
         return true;

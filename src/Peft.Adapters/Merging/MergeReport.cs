@@ -9,7 +9,8 @@ namespace Peft.Adapters.Merging;
 public sealed record ModuleLoss(string Path, int Rank, double ErrorEnergy, double Energy, double ExactEnergy)
 {
     /// <summary>‖M − S‖_F / ‖S‖_F; 0 where both are zero.</summary>
-    public double RelativeError => ExactEnergy > 0 ? Math.Sqrt(ErrorEnergy / ExactEnergy) : ErrorEnergy > 0 ? double.PositiveInfinity : 0;
+    public double RelativeError =>
+        ExactEnergy > 0 ? Math.Sqrt(ErrorEnergy / ExactEnergy) : ErrorEnergy > 0 ? double.PositiveInfinity : 0;
 
     /// <summary>‖M‖²_F / ‖S‖²_F.</summary>
     public double EnergyKept => ExactEnergy > 0 ? Energy / ExactEnergy : 1;
@@ -22,16 +23,19 @@ public sealed record ModuleLoss(string Path, int Rank, double ErrorEnergy, doubl
 /// <param name="Similarity">Of a routed merge; null for static ones.</param>
 /// <param name="Notes">What the user is to know besides.</param>
 public sealed record MergeReport(
-    string Method, IReadOnlyList<string> Names, IReadOnlyList<ModuleLoss> Losses, ExpertSimilarity? Similarity, IReadOnlyList<string> Notes)
+    string Method, IReadOnlyList<string> Names, IReadOnlyList<ModuleLoss> Losses, ExpertSimilarity? Similarity,
+    IReadOnlyList<string> Notes)
 {
     /// <summary>The loss over all modules together.</summary>
     public ModuleLoss Total => new(
-        "all", Losses.Select(loss => loss.Rank).DefaultIfEmpty(0).Max(), Losses.Sum(loss => loss.ErrorEnergy), Losses.Sum(loss => loss.Energy),
+        "all", Losses.Select(loss => loss.Rank).DefaultIfEmpty(0)
+            .Max(), Losses.Sum(loss => loss.ErrorEnergy), Losses.Sum(loss => loss.Energy),
         Losses.Sum(loss => loss.ExactEnergy));
 }
 
 /// <summary>How much the experts of a routed merge resemble each other, gathered module by module.</summary>
-/// <remarks>Of updates: the cosine of B_i A_i and B_j A_j over all modules. Of vectors: the mean cosine of what they are chosen by.</remarks>
+/// <remarks>Of updates: the cosine of B_i A_i and B_j A_j over all modules. Of vectors: the mean cosine of what they
+/// are chosen by.</remarks>
 public sealed class ExpertSimilarity
 {
     private readonly double[,] _products;
@@ -58,7 +62,8 @@ public sealed class ExpertSimilarity
     }
 
     /// <summary>Mean cosine of two experts' vectors over the modules that both adapt; 0 where there is none.</summary>
-    public double OfVectors(int one, int other) => _modules[one, other] > 0 ? _cosines[one, other] / _modules[one, other] : 0;
+    public double OfVectors(int one, int other) =>
+        _modules[one, other] > 0 ? _cosines[one, other] / _modules[one, other] : 0;
 
     /// <summary>Adds a module.</summary>
     /// <remarks>Shapes: vectors [P, D], a row an input.</remarks>

@@ -44,7 +44,8 @@ public sealed class MergeSource
     public required Func<string> Hash { get; init; }
 
     /// <summary>What it brings, by module path.</summary>
-    public IReadOnlyDictionary<string, ModuleSource> Modules { get; private set; } = new Dictionary<string, ModuleSource>();
+    public IReadOnlyDictionary<string, ModuleSource> Modules {
+        get; private set; } = new Dictionary<string, ModuleSource>();
 
     /// <summary>Whether its A is a frozen sparse projection that chooses ranks (FlyLoRA).</summary>
     public bool RoutesRanks => Adapter.Router is RandomProjectionRouterOptions;
@@ -55,14 +56,17 @@ public sealed class MergeSource
     /// <summary>Finds the vectors of a kind by module path; null where the adapter has none.</summary>
     public required Func<string, IReadOnlyDictionary<string, Func<Faults, Tensor?>>?> Vectors { get; init; }
 
-    /// <summary>Opens a directory: a plain LoRA of ours or of PEFT, a FlyLoRA bundle, or a routed merge, whose experts come one by one.</summary>
+    /// <summary>Opens a directory: a plain LoRA of ours or of PEFT, a FlyLoRA bundle, or a routed merge, whose experts
+    /// come one by one.</summary>
     /// <param name="given">The directory, or NAME=DIRECTORY.</param>
     /// <exception cref="UserException">It is none of these, or damaged.</exception>
     public static IReadOnlyList<MergeSource> Open(string given)
     {
         var (called, directory) = Parse(given);
         var name = called ?? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(directory)));
-        return BundleFiles.IsBundle(directory) ? OpenBundle(name, called is not null, directory) : [OpenPeft(name, directory)];
+        return BundleFiles.IsBundle(directory)
+            ? OpenBundle(name, called is not null, directory)
+            : [OpenPeft(name, directory)];
     }
 
     /// <summary>The name, where one is given, and the directory of NAME=DIRECTORY or DIRECTORY.</summary>
@@ -76,7 +80,8 @@ public sealed class MergeSource
     {
         var weights = AdapterWeights.Open(directory);
         var config = LoraAdapterConfig.Read(directory, _ => { });
-        var source = new MergeSource(name, directory, PeftConfig.ToOptions(config, PeftConfig.DefaultTargets), weights.Files[0])
+        var source = new MergeSource(
+            name, directory, PeftConfig.ToOptions(config, PeftConfig.DefaultTargets), weights.Files[0])
         {
             BaseName = config.BaseModelNameOrPath ?? "",
             Hash = () => Sha256.OfFile(weights.Files[0]),
@@ -97,14 +102,16 @@ public sealed class MergeSource
                 "its experts were trained together and cannot be told apart");
         if (adapter.Router is PrototypeRouterOptions && isNamed)
             throw UserException.At(
-                $"{name}={directory}", "a name for a routed merge, whose experts have names already", null, $"write {directory}");
+                $"{name}={directory}", "a name for a routed merge, whose experts have names already", null,
+                $"write {directory}");
         string File() => bundle.Manifest.Files.First(file => file.Key == BundleFiles.Weights).Value;
         var sources = new List<MergeSource>();
         for (var expert = 0; expert < (adapter.Router is PrototypeRouterOptions ? experts : 1); expert++)
         {
             var number = expert;
             var isMerged = adapter.Router is PrototypeRouterOptions;
-            var source = new MergeSource(isMerged ? adapter.Experts.NameOf(expert) : name, directory, adapter, bundle.Weights.Path)
+            var source = new MergeSource(
+                isMerged ? adapter.Experts.NameOf(expert) : name, directory, adapter, bundle.Weights.Path)
             {
                 Base = bundle.Manifest.Base,
                 BaseName = bundle.Manifest.Base.Name,
@@ -126,7 +133,9 @@ public sealed class MergeSource
 
     private static Dictionary<string, Func<Faults, Tensor?>>? VectorsOf(string directory, string kind) =>
         GateFile.Read(directory, kind) is { Count: > 0 } found
-            ? found.ToDictionary(pair => pair.Key, pair => (Func<Faults, Tensor?>)(faults => BundleTensors.Read(faults, pair.Value)), StringComparer.Ordinal)
+            ? found.ToDictionary(
+                pair => pair.Key, pair => (Func<Faults, Tensor?>)(faults => BundleTensors.Read(faults, pair.Value)),
+                StringComparer.Ordinal)
             : null;
 
     // A routed merge holds one kind of vector: that of its own method.
@@ -139,38 +148,51 @@ public sealed class MergeSource
             .Where(entry => entry.Name.EndsWith(Ending, StringComparison.Ordinal))
             .ToDictionary(
                 entry => entry.Name[BundleTensors.Prefix.Length..^Ending.Length],
-                entry => (Func<Faults, Tensor?>)(faults => BundleTensors.Read(faults, entry, all => all.select(0, expert))),
+                entry =>
+                    (Func<Faults, Tensor?>)(faults => BundleTensors.Read(faults, entry, all => all.select(0, expert))),
                 StringComparer.Ordinal);
     }
 
     private static Dictionary<string, ModuleSource> ModulesOf(
-        MergeSource source, IReadOnlyDictionary<string, SafetensorsEntry> entries, string down, string up, int experts, int expert)
+        MergeSource source, IReadOnlyDictionary<string, SafetensorsEntry> entries, string down, string up, int experts,
+        int expert)
     {
         var faults = new Faults();
         var modules = new Dictionary<string, ModuleSource>(StringComparer.Ordinal);
         foreach (var entry in entries.Values.OrderBy(entry => entry.Name, StringComparer.Ordinal))
         {
-            if (entry.Name.Contains(".router.", StringComparison.Ordinal) || entry.Name.EndsWith(up, StringComparison.Ordinal))
+            if (entry.Name.Contains(".router.", StringComparison.Ordinal)
+                || entry.Name.EndsWith(up, StringComparison.Ordinal))
                 continue;
-            if (!entry.Name.StartsWith(BundleTensors.Prefix, StringComparison.Ordinal) || !entry.Name.EndsWith(down, StringComparison.Ordinal))
+            if (!entry.Name.StartsWith(BundleTensors.Prefix, StringComparison.Ordinal)
+                || !entry.Name.EndsWith(down, StringComparison.Ordinal))
             {
-                faults.Add(entry.Name, "unknown name", $"names like {BundleTensors.Prefix}PATH{down}", BundleTensors.Advice(entry.Name));
+                faults.Add(
+                    entry.Name, "unknown name", $"names like {BundleTensors.Prefix}PATH{down}",
+                    BundleTensors.Advice(entry.Name));
                 continue;
             }
             var path = entry.Name[BundleTensors.Prefix.Length..^down.Length];
             if (!entries.TryGetValue(entry.Name[..^down.Length] + up, out var other))
                 faults.Add(entry.Name[..^down.Length] + up, "missing", "A and B of every module");
-            else if (entry.Shape is not [var rows, var width] || other.Shape is not [var height, var columns] || rows != columns
+            else if (
+                entry.Shape is not [var rows, var width] || other.Shape is not [var height, var columns]
+                || rows != columns
                 || rows < experts || rows % experts != 0)
-                faults.Add(entry.Name, $"A {BundleTensors.Shape(entry.Shape)}, B {BundleTensors.Shape(other.Shape)}", "A [R, D] and B [O, R] of one rank");
+                faults.Add(
+                    entry.Name, $"A {BundleTensors.Shape(entry.Shape)}, B {BundleTensors.Shape(other.Shape)}",
+                    "A [R, D] and B [O, R] of one rank");
             else if (IsPresent(source, entries, path, expert, faults))
             {
                 var rank = (int)(rows / experts);
-                var module = new ModuleSource(path, height, width, rank, ScaleOf(source.Adapter, path, rank), entry, other, expert * rank);
+                var module = new ModuleSource(
+                    path, height, width, rank, ScaleOf(source.Adapter, path, rank), entry, other, expert * rank);
                 modules[path] = experts > 1 ? module with { Rank = module.UsedRank(faults) } : module;
             }
         }
-        foreach (var name in entries.Keys.Where(name => name.EndsWith(up, StringComparison.Ordinal) && !entries.ContainsKey(name[..^up.Length] + down)))
+        foreach (
+            var name in entries.Keys.Where(
+                name => name.EndsWith(up, StringComparison.Ordinal) && !entries.ContainsKey(name[..^up.Length] + down)))
             faults.Add(name[..^up.Length] + down, "missing", "A and B of every module");
         if (modules.Count == 0 && !faults.Any)
             faults.Add(source.WeightsPath, "no adapted module", "at least one");
@@ -182,18 +204,22 @@ public sealed class MergeSource
         adapter.ScaleOf(rank, TargetSelection.AlphaOf(adapter, path));
 
     private static bool IsPresent(
-        MergeSource source, IReadOnlyDictionary<string, SafetensorsEntry> entries, string path, int expert, Faults faults)
+        MergeSource source, IReadOnlyDictionary<string, SafetensorsEntry> entries, string path, int expert,
+        Faults faults)
     {
         if (source.Adapter.Router is not PrototypeRouterOptions)
             return true;
         var name = $"{BundleTensors.Prefix}{path}.router.{PrototypeRouter.PresentName}";
         if (!entries.TryGetValue(name, out var entry) || entry.Shape is not [var count] || expert >= count)
         {
-            faults.Add(name, "missing or of another shape", string.Create(CultureInfo.InvariantCulture, $"[{source.Adapter.Experts.Count}]"));
+            faults.Add(
+                name, "missing or of another shape",
+                string.Create(CultureInfo.InvariantCulture, $"[{source.Adapter.Experts.Count}]"));
             return false;
         }
         using var scope = torch.NewDisposeScope();
-        return BundleTensors.Read(faults, entry) is { } present && present.to(torch.float32).select(0, expert).ToDouble() != 0;
+        return BundleTensors.Read(faults, entry) is { } present
+            && present.to(torch.float32).select(0, expert).ToDouble() != 0;
     }
 }
 
@@ -207,7 +233,8 @@ public sealed class MergeSource
 /// <param name="UpEntry">B, or B of all experts side by side.</param>
 /// <param name="First">Its first row of A and column of B.</param>
 public sealed record ModuleSource(
-    string Path, long Out, long In, int Rank, double Scale, SafetensorsEntry DownEntry, SafetensorsEntry UpEntry, int First)
+    string Path, long Out, long In, int Rank, double Scale, SafetensorsEntry DownEntry, SafetensorsEntry UpEntry,
+    int First)
 {
     /// <summary>Reads A and B; null and a fault where they hold no finite numbers.</summary>
     /// <remarks>Shapes: A [R, D], B [O, R] float32.</remarks>
@@ -224,7 +251,8 @@ public sealed record ModuleSource(
         using var scope = torch.NewDisposeScope();
         if (Read(faults) is not { } update)
             return Rank;
-        var used = update.Down.abs().amax(1L).gt(0).logical_or(update.Up.abs().amax(0L).gt(0)).to(torch.float32).data<float>().ToArray();
+        var used = update.Down.abs().amax(1L).gt(0).logical_or(update.Up.abs().amax(0L).gt(0)).to(
+            torch.float32).data<float>().ToArray();
         return Math.Max(1, Array.FindLastIndex(used, value => value != 0) + 1);
     }
 }

@@ -28,7 +28,8 @@ internal abstract class MergeWork : IDisposable
             path => path,
             path =>
             {
-                var present = sources.Where(source => source.Modules.ContainsKey(path)).Select(source => source.Modules[path]).ToList();
+                var present = sources.Where(source => source.Modules.ContainsKey(path))
+                    .Select(source => source.Modules[path]).ToList();
                 return new MergeSizes(present[0].Out, present[0].In, [.. present.Select(module => module.Rank)]);
             },
             StringComparer.Ordinal);
@@ -55,8 +56,10 @@ internal abstract class MergeWork : IDisposable
     /// <summary>Makes the tensors of one module.</summary>
     protected abstract IReadOnlyList<Tensor> Make(MergedModule module, MergeInputs inputs);
 
-    protected SafetensorsWrite Entry(MergedModule module, string ending, int tensor, params IReadOnlyList<long> shape) => new(
-        BundleTensors.Prefix + module.Path + ending, SafetensorsDtype.F32, shape, stream => Of(module)[tensor].WriteBytes(stream));
+    protected SafetensorsWrite Entry(
+        MergedModule module, string ending, int tensor, params IReadOnlyList<long> shape) => new(
+        BundleTensors.Prefix + module.Path + ending, SafetensorsDtype.F32, shape, stream =>
+            Of(module)[tensor].WriteBytes(stream));
 
     // The writer asks for the tensors of a module one after the other.
     private IReadOnlyList<Tensor> Of(MergedModule module)
@@ -66,7 +69,9 @@ internal abstract class MergeWork : IDisposable
         Drop();
         using var off = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        _tensors = [.. Make(module, Inputs(module.Path)).Select(tensor => tensor.contiguous().clone().DetachFromDisposeScope())];
+        _tensors = [
+            .. Make(module, Inputs(module.Path))
+            .Select(tensor => tensor.contiguous().clone().DetachFromDisposeScope())];
         _current = module.Path;
         return _tensors;
     }
@@ -81,7 +86,8 @@ internal abstract class MergeWork : IDisposable
             var faults = new Faults();
             var update = module.Read(faults);
             faults.ThrowIfAny(_sources[i].WeightsPath);
-            inputs.Add(new MergeInput(i, _sources[i].Name, _options.WeightOf(i), module.Scale, update!.Down, update.Up));
+            inputs.Add(
+                new MergeInput(i, _sources[i].Name, _options.WeightOf(i), module.Scale, update!.Down, update.Up));
         }
         return new MergeInputs(path, Sizes[path].Out, Sizes[path].In, _sources.Count, inputs);
     }
@@ -106,7 +112,9 @@ internal sealed class StaticWork : MergeWork
     {
         _method = method;
         _options = options;
-        Modules = [.. Sizes.Select(pair => new MergedModule(pair.Key, pair.Value.Out, pair.Value.In, method.RankOf(pair.Value, options)))];
+        Modules = [
+            .. Sizes.Select(
+                pair => new MergedModule(pair.Key, pair.Value.Out, pair.Value.In, method.RankOf(pair.Value, options)))];
     }
 
     public override IReadOnlyList<MergedModule> Modules { get; }
@@ -116,7 +124,8 @@ internal sealed class StaticWork : MergeWork
     public override IReadOnlyList<SafetensorsWrite> Tensors() =>
         [.. Modules.SelectMany(module => new[]
         {
-            Entry(module, ".lora_A.weight", 0, module.Rank, module.In), Entry(module, ".lora_B.weight", 1, module.Out, module.Rank),
+            Entry(module, ".lora_A.weight", 0, module.Rank, module.In), Entry(
+                module, ".lora_B.weight", 1, module.Out, module.Rank),
         })];
 
     public override MergeReport Report(IReadOnlyList<string> notes) =>
@@ -149,7 +158,8 @@ internal sealed class RoutedWork : MergeWork
         _method = method;
         _similarity = new ExpertSimilarity(sources.Count);
         _vectors = [.. sources.Select(source => method.VectorKind is { } kind ? source.Vectors(kind) : null)];
-        Modules = [.. Sizes.Select(pair => new MergedModule(pair.Key, pair.Value.Out, pair.Value.In, pair.Value.Ranks.Max()))];
+        Modules = [
+            .. Sizes.Select(pair => new MergedModule(pair.Key, pair.Value.Out, pair.Value.In, pair.Value.Ranks.Max()))];
     }
 
     public override IReadOnlyList<MergedModule> Modules { get; }
@@ -162,7 +172,8 @@ internal sealed class RoutedWork : MergeWork
         long experts = _sources.Count;
         return [.. Modules.SelectMany(module => new[]
         {
-            Entry(module, ".lora_A.experts", 0, experts * module.Rank, module.In), Entry(module, ".lora_B.experts", 1, module.Out, experts * module.Rank),
+            Entry(module, ".lora_A.experts", 0, experts * module.Rank, module.In), Entry(
+                module, ".lora_B.experts", 1, module.Out, experts * module.Rank),
             Entry(module, $".router.{Routing.PrototypeRouter.VectorsName}", 2, experts, module.In), Present(module),
         })];
     }
@@ -183,7 +194,10 @@ internal sealed class RoutedWork : MergeWork
             up.narrow(1, input.Adapter * R, rank).copy_(input.Up * input.Scale);
             vectors.select(0, input.Adapter).copy_(_method.VectorOf(input, Trained(module, input.Adapter)));
         }
-        _similarity.Add(inputs.Present, vectors.index_select(0, torch.tensor([.. inputs.Present.Select(input => (long)input.Adapter)], [inputs.Present.Count])));
+        _similarity.Add(
+            inputs.Present,
+            vectors.index_select(
+                0, torch.tensor([.. inputs.Present.Select(input => (long)input.Adapter)], [inputs.Present.Count])));
         return [down, up, vectors];
     }
 
@@ -194,12 +208,16 @@ internal sealed class RoutedWork : MergeWork
         var faults = new Faults();
         var vector = vectors[module.Path](faults);
         if (vector is not null && !vector.shape.SequenceEqual([module.In]))
-            faults.Add($"{module.Path}.{_method.VectorKind}", BundleTensors.Shape(vector.shape), $"[{module.In}]", "train it again: peft gate");
+            faults.Add(
+                $"{module.Path}.{_method.VectorKind}", BundleTensors.Shape(vector.shape), $"[{module.In}]",
+                "train it again: peft gate");
         faults.ThrowIfAny(_sources[adapter].Directory);
         return vector!.to(torch.float32);
     }
 
     private SafetensorsWrite Present(MergedModule module) => new(
-        $"{BundleTensors.Prefix}{module.Path}.router.{Routing.PrototypeRouter.PresentName}", SafetensorsDtype.BOOL, [_sources.Count],
-        stream => stream.Write([.. _sources.Select(source => (byte)(source.Modules.ContainsKey(module.Path) ? 1 : 0))]));
+        $"{BundleTensors.Prefix}{module.Path}.router.{Routing.PrototypeRouter.PresentName}", SafetensorsDtype.BOOL, [
+            _sources.Count],
+        stream =>
+            stream.Write([.. _sources.Select(source => (byte)(source.Modules.ContainsKey(module.Path) ? 1 : 0))]));
 }

@@ -2,17 +2,21 @@ using System.Runtime.InteropServices;
 
 namespace Peft.Adapters.Merging;
 
-/// <summary>What the element-wise merges have in common: trimming, dropping, electing signs. Pure functions of tensors.</summary>
+/// <summary>What the element-wise merges have in common: trimming, dropping, electing signs. Pure functions of
+/// tensors.</summary>
 public static class Pruning
 {
     private const int Low = 16;            // bits of a float told apart in the second pass
     private const int Bins = 1 << 16;
 
-    /// <summary>The magnitude from which on entries are kept: that of the k-th largest, k = ⌊density · entries⌋.</summary>
-    /// <remarks>Source: TIES, arXiv:2306.01708; PEFT's <c>magnitude_based_pruning</c>. Infinity where nothing is kept.</remarks>
+    /// <summary>The magnitude from which on entries are kept: that of the k-th largest, k = ⌊density ·
+    /// entries⌋.</summary>
+    /// <remarks>Source: TIES, arXiv:2306.01708; PEFT's <c>magnitude_based_pruning</c>. Infinity where nothing is
+    /// kept.</remarks>
     public static double Threshold(Tensor values, double density) => Find(values, density).Threshold;
 
-    /// <summary>The tensor with only its largest entries, ⌊density · entries⌋ of them; of equal ones the first are kept.</summary>
+    /// <summary>The tensor with only its largest entries, ⌊density · entries⌋ of them; of equal ones the first are
+    /// kept.</summary>
     public static Tensor Trim(Tensor values, double density)
     {
         var (threshold, equal, wanted) = Find(values, density);
@@ -28,7 +32,8 @@ public static class Pruning
     public static Tensor Trim(TaskTensor task, MergeOptions options) => Trim(task.Make(), options.Density);
 
     /// <summary>The tensor with each entry kept with probability density, and divided by it.</summary>
-    /// <remarks>Source: DARE, arXiv:2311.03099. One stream a seed, module and adapter: another adapter changes no draw.</remarks>
+    /// <remarks>Source: DARE, arXiv:2311.03099. One stream a seed, module and adapter: another adapter changes no
+    /// draw.</remarks>
     public static Tensor Drop(TaskTensor task, MergeOptions options)
     {
         var values = task.Make();
@@ -50,9 +55,9 @@ public static class Pruning
 
     /// <summary>Elects signs, and averages over the tensors that agree with them.</summary>
     /// <remarks>
-    /// Source: TIES, steps 2 and 3; PEFT's <c>disjoint_merge</c>: the divisor counts tensors, not weights, and is at least 1.
-    /// Both means of an entry, of its positive and of its negative values, are carried along until the sign is known: so each tensor
-    /// is made once, and they never exist together.
+    /// Source: TIES, steps 2 and 3; PEFT's <c>disjoint_merge</c>: the divisor counts tensors, not weights, and is at
+    /// least 1. Both means of an entry, of its positive and of its negative values, are carried along until the sign is
+    /// known: so each tensor is made once, and they never exist together.
     /// </remarks>
     public static Tensor SignedMean(IReadOnlyList<TaskTensor> tasks, Func<TaskTensor, Tensor> prepare)
     {

@@ -9,7 +9,8 @@ namespace Peft.Adapters.Merging;
 public abstract class RoutedMerge(string name, string description) : MergeMethod(name, description)
 {
     /// <inheritdoc/>
-    public override IReadOnlyList<string> Uses(MergeOptions options) => [MergeOptions.TopKName, MergeOptions.TemperatureName];
+    public override IReadOnlyList<string> Uses(MergeOptions options) =>
+        [MergeOptions.TopKName, MergeOptions.TemperatureName];
 
     /// <summary>The trained vectors it needs (<see cref="GateVectors"/>); null: none.</summary>
     public virtual string? VectorKind => null;
@@ -26,7 +27,8 @@ public abstract class RoutedMerge(string name, string description) : MergeMethod
 
 /// <summary>Routes by the gates that were trained on each adapter by itself.</summary>
 /// <remarks>Source: PHATGOOSE, arXiv:2402.05859.</remarks>
-public sealed class PhatgooseMerge() : RoutedMerge("phatgoose", "routed: the gate that peft gate trained for each adapter (PHATGOOSE)")
+public sealed class PhatgooseMerge()
+    : RoutedMerge("phatgoose", "routed: the gate that peft gate trained for each adapter (PHATGOOSE)")
 {
     /// <inheritdoc/>
     public override string? VectorKind => GateVectors.Gate;
@@ -40,8 +42,10 @@ public sealed class PhatgooseMerge() : RoutedMerge("phatgoose", "routed: the gat
 }
 
 /// <summary>Routes by the direction in which each update acts most.</summary>
-/// <remarks>Source: Arrow, arXiv:2405.11157; by an exact SVD of the factors, where PEFT takes 15 power iterations.</remarks>
-public sealed class ArrowMerge() : RoutedMerge("arrow", "routed: the first right singular vector of each update (Arrow); no data needed")
+/// <remarks>Source: Arrow, arXiv:2405.11157; by an exact SVD of the factors, where PEFT takes 15 power
+/// iterations.</remarks>
+public sealed class ArrowMerge()
+    : RoutedMerge("arrow", "routed: the first right singular vector of each update (Arrow); no data needed")
 {
     /// <inheritdoc/>
     public override RouterOptions Router(MergeOptions options, int topK) =>
@@ -50,7 +54,8 @@ public sealed class ArrowMerge() : RoutedMerge("arrow", "routed: the first right
     /// <inheritdoc/>
     public override Tensor VectorOf(MergeInput input, Tensor? trained) => Prototype(input);
 
-    /// <summary>The first right singular vector of B A; its largest entry is positive. Zeros for an update of zero.</summary>
+    /// <summary>The first right singular vector of B A; its largest entry is positive. Zeros for an update of
+    /// zero.</summary>
     /// <remarks>Shapes: [D], of length 1.</remarks>
     public static Tensor Prototype(MergeInput input)
     {

@@ -11,7 +11,8 @@ public abstract class MergeMethod(string name, string description)
     /// <summary>One line for help texts.</summary>
     public string Description { get; } = description;
 
-    /// <summary>The options that it uses, as the command line names them; with others it would do the same without them.</summary>
+    /// <summary>The options that it uses, as the command line names them; with others it would do the same without
+    /// them.</summary>
     public abstract IReadOnlyList<string> Uses(MergeOptions options);
 }
 
@@ -20,7 +21,8 @@ public abstract class MergeMethod(string name, string description)
 /// <param name="description">One line for help texts.</param>
 public abstract class StaticMerge(string name, string description) : MergeMethod(name, description)
 {
-    /// <summary>The weight of an adapter in the exact sum that this method stands for, and that its loss is measured against.</summary>
+    /// <summary>The weight of an adapter in the exact sum that this method stands for, and that its loss is measured
+    /// against.</summary>
     public virtual double Coefficient(MergeOptions options, int adapter, int adapters) => options.WeightOf(adapter);
 
     /// <summary>Whether A and B are merged apart, which needs equal ranks.</summary>
@@ -48,7 +50,8 @@ public abstract class StaticMerge(string name, string description) : MergeMethod
     public abstract int RankOf(MergeSizes sizes, MergeOptions options);
 
     /// <summary>Merges one module.</summary>
-    /// <remarks>Shapes: → A [R, D], B [O, R] float32 with R as <see cref="RankOf"/> says and scale 1. Gradient: none.</remarks>
+    /// <remarks>Shapes: → A [R, D], B [O, R] float32 with R as <see cref="RankOf"/> says and scale 1. Gradient:
+    /// none.</remarks>
     public abstract LowRankUpdate Merge(MergeInputs inputs, MergeOptions options);
 }
 
@@ -65,7 +68,8 @@ public abstract class SumMerge(string name, string description) : StaticMerge(na
     public override LowRankUpdate Merge(MergeInputs inputs, MergeOptions options)
     {
         var sum = inputs.Sum(input => Coefficient(options, input.Adapter, inputs.Adapters));
-        var sizes = new MergeSizes(inputs.Out, inputs.In, [.. inputs.Present.Select(input => (int)input.Down.shape[0])]);
+        var sizes = new MergeSizes(
+            inputs.Out, inputs.In, [.. inputs.Present.Select(input => (int)input.Down.shape[0])]);
         var rank = RankOf(sizes, options);
         return rank < sizes.Sum ? LowRank.Truncate(sum, rank) : sum;
     }
@@ -89,7 +93,8 @@ public sealed record MergeInput(int Adapter, string Name, double Weight, double 
     public Tensor Update() => Up.mm(Down).mul_(Scale);
 }
 
-/// <summary>One module of a merge: the inputs of the adapters that adapt it. An adapter that does not counts as zero.</summary>
+/// <summary>One module of a merge: the inputs of the adapters that adapt it. An adapter that does not counts as
+/// zero.</summary>
 /// <param name="Path">The module's path.</param>
 /// <param name="Out">Output width.</param>
 /// <param name="In">Input width.</param>
@@ -97,7 +102,8 @@ public sealed record MergeInput(int Adapter, string Name, double Weight, double 
 /// <param name="Present">The adapters that adapt this module, in order.</param>
 public sealed record MergeInputs(string Path, long Out, long In, int Adapters, IReadOnlyList<MergeInput> Present)
 {
-    /// <summary>The exact weighted sum Σ c_i s_i B_i A_i as one product: A stacked with its coefficient, B side by side.</summary>
+    /// <summary>The exact weighted sum Σ c_i s_i B_i A_i as one product: A stacked with its coefficient, B side by
+    /// side.</summary>
     /// <remarks>Source: PEFT's <c>cat</c>. Shapes: A [Σ R, D], B [O, Σ R].</remarks>
     public LowRankUpdate Sum(Func<MergeInput, double> coefficient) =>
         new LowRankUpdate(
@@ -118,7 +124,8 @@ public sealed record MergeSizes(long Out, long In, IReadOnlyList<int> Ranks)
     public int AtMost(int rank) => (int)Math.Min(rank, Math.Min(Out, In));
 }
 
-/// <summary>One tensor of an element-wise merge, made when it is asked for, so that never more than a few of them exist.</summary>
+/// <summary>One tensor of an element-wise merge, made when it is asked for, so that never more than a few of them
+/// exist.</summary>
 /// <param name="Stream">Names its random numbers.</param>
 /// <param name="Weight">Its weight.</param>
 /// <param name="Make">Makes it.</param>
@@ -126,8 +133,9 @@ public sealed record TaskTensor(string Stream, double Weight, Func<Tensor> Make)
 
 /// <summary>A merge that goes entry by entry: over the updates B A, or over A and B apart.</summary>
 /// <remarks>
-/// Source: huggingface/peft, merge_utils.py. Over the updates (PEFT's names with <c>_svd</c>) adapters may differ in rank, and the
-/// result is cut down to a rank; over the factors (PEFT's names without) each factor has the weight √|w s|, and its sign on B.
+/// Source: huggingface/peft, merge_utils.py. Over the updates (PEFT's names with <c>_svd</c>) adapters may differ in
+/// rank, and the result is cut down to a rank; over the factors (PEFT's names without) each factor has the weight √|w
+/// s|, and its sign on B.
 /// </remarks>
 /// <param name="name">Its name.</param>
 /// <param name="description">One line for help texts.</param>
@@ -149,15 +157,23 @@ public abstract class ElementwiseMerge(string name, string description) : Static
     {
         if (JoinsFactors(options))
             return new LowRankUpdate(
-                Combine([.. inputs.Present.Select(input => Factor(inputs, input, "A", Math.Sqrt(Math.Abs(input.Weight * input.Scale)), input.Down))], options),
+                Combine([
+                    .. inputs.Present.Select(
+                        input =>
+                            Factor(inputs, input, "A", Math.Sqrt(Math.Abs(input.Weight * input.Scale)), input.Down))],
+                            options),
                 Combine([.. inputs.Present.Select(input => Factor(
-                    inputs, input, "B", Math.Sign(input.Weight * input.Scale) * Math.Sqrt(Math.Abs(input.Weight * input.Scale)), input.Up))], options));
+                    inputs, input, "B", Math.Sign(input.Weight * input.Scale) * Math.Sqrt(
+                        Math.Abs(input.Weight * input.Scale)), input.Up))], options));
         var dense = Combine(
-            [.. inputs.Present.Select(input => new TaskTensor($"{inputs.Path}.{input.Name}", input.Weight, input.Update))], options);
-        var sizes = new MergeSizes(inputs.Out, inputs.In, [.. inputs.Present.Select(input => (int)input.Down.shape[0])]);
+            [.. inputs.Present.Select(
+                input => new TaskTensor($"{inputs.Path}.{input.Name}", input.Weight, input.Update))], options);
+        var sizes = new MergeSizes(
+            inputs.Out, inputs.In, [.. inputs.Present.Select(input => (int)input.Down.shape[0])]);
         return LowRank.Truncate(dense, RankOf(sizes, options));
     }
 
-    private static TaskTensor Factor(MergeInputs inputs, MergeInput input, string factor, double weight, Tensor values) =>
+    private static TaskTensor Factor(
+        MergeInputs inputs, MergeInput input, string factor, double weight, Tensor values) =>
         new($"{inputs.Path}.{input.Name}.{factor}", weight, () => values);
 }

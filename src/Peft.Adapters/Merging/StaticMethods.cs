@@ -2,10 +2,11 @@ namespace Peft.Adapters.Merging;
 
 /// <summary>The weighted mean of the updates B A; with <see cref="MergeOptions.Factors"/> that of A and of B.</summary>
 /// <remarks>
-/// Source: of updates, PHATGOOSE's <c>average_outer_product_lora_weights</c>; of factors, mttl's <c>WeightedLinearMerge</c>, whose
-/// product has cross terms B_i A_j.
+/// Source: of updates, PHATGOOSE's <c>average_outer_product_lora_weights</c>; of factors, mttl's
+/// <c>WeightedLinearMerge</c>, whose product has cross terms B_i A_j.
 /// </remarks>
-public sealed class AverageMerge() : SumMerge("average", "weighted mean of the updates B A, exact; with --factors of A and of B apart")
+public sealed class AverageMerge()
+    : SumMerge("average", "weighted mean of the updates B A, exact; with --factors of A and of B apart")
 {
     /// <inheritdoc/>
     public override bool KnowsFactors => true;
@@ -23,18 +24,24 @@ public sealed class AverageMerge() : SumMerge("average", "weighted mean of the u
     {
         if (!JoinsFactors(options))
             return base.Merge(inputs, options);
-        var tasks = inputs.Present.Select(input => (Input: input, Weight: Coefficient(options, input.Adapter, inputs.Adapters))).ToList();
+        var tasks = inputs.Present.Select(
+            input => (Input: input, Weight: Coefficient(options, input.Adapter, inputs.Adapters))).ToList();
         return new LowRankUpdate(
-            Pruning.WeightedSum([.. tasks.Select(task => new TaskTensor("", task.Weight, () => task.Input.Down))], task => task.Make()),
-            Pruning.WeightedSum([.. tasks.Select(task => new TaskTensor("", task.Weight * task.Input.Scale, () => task.Input.Up))], task => task.Make()));
+            Pruning.WeightedSum(
+                [.. tasks.Select(task => new TaskTensor("", task.Weight, () => task.Input.Down))], task => task.Make()),
+            Pruning.WeightedSum(
+                [.. tasks.Select(task => new TaskTensor("", task.Weight * task.Input.Scale, () => task.Input.Up))],
+                task => task.Make()));
     }
 }
 
 /// <summary>Weighted sums of A and of B apart, each with √|w s|.</summary>
 /// <remarks>
-/// Source: huggingface/peft, <c>add_weighted_adapter</c> with <c>linear</c>; the sign of w goes to B. The product has cross terms.
+/// Source: huggingface/peft, <c>add_weighted_adapter</c> with <c>linear</c>; the sign of w goes to B. The product has
+/// cross terms.
 /// </remarks>
-public sealed class LinearMerge() : ElementwiseMerge("linear", "weighted sums of A and of B apart, as PEFT's linear; equal ranks")
+public sealed class LinearMerge()
+    : ElementwiseMerge("linear", "weighted sums of A and of B apart, as PEFT's linear; equal ranks")
 {
     /// <inheritdoc/>
     public override bool KnowsFactors => false;
@@ -48,7 +55,8 @@ public sealed class LinearMerge() : ElementwiseMerge("linear", "weighted sums of
 }
 
 /// <summary>The weighted sum of the updates, exact: A stacked, B side by side.</summary>
-/// <remarks>Source: huggingface/peft, <c>add_weighted_adapter</c> with <c>cat</c>. Its rank is the sum of the ranks.</remarks>
+/// <remarks>Source: huggingface/peft, <c>add_weighted_adapter</c> with <c>cat</c>. Its rank is the sum of the
+/// ranks.</remarks>
 public sealed class CatMerge() : SumMerge("cat", "weighted sum of the updates, exact; ranks add up")
 {
     /// <inheritdoc/>
@@ -60,9 +68,11 @@ public sealed class CatMerge() : SumMerge("cat", "weighted sum of the updates, e
 
 /// <summary>The weighted sum of the updates, cut down to a rank by its singular values.</summary>
 /// <remarks>
-/// Source: huggingface/peft, <c>add_weighted_adapter</c> with <c>svd</c>, where each adapter's scale enters twice; here once.
+/// Source: huggingface/peft, <c>add_weighted_adapter</c> with <c>svd</c>, where each adapter's scale enters twice; here
+/// once.
 /// </remarks>
-public sealed class SvdMerge() : SumMerge("svd", "weighted sum of the updates, cut to --rank (default: the largest adapter's)")
+public sealed class SvdMerge()
+    : SumMerge("svd", "weighted sum of the updates, cut to --rank (default: the largest adapter's)")
 {
     /// <inheritdoc/>
     protected override int? Cut(MergeSizes sizes, MergeOptions options) =>
@@ -81,9 +91,11 @@ public sealed class TaskArithmeticMerge() : SumMerge("task-arithmetic", "lambda 
         options.Lambda * options.WeightOf(adapter);
 }
 
-/// <summary>Trims each update to its largest entries, elects a sign for each entry, and averages those that agree.</summary>
+/// <summary>Trims each update to its largest entries, elects a sign for each entry, and averages those that
+/// agree.</summary>
 /// <remarks>Source: TIES, arXiv:2306.01708; huggingface/peft, <c>ties</c> (signs by total mass).</remarks>
-public sealed class TiesMerge() : ElementwiseMerge("ties", "largest entries, elected signs, mean of those that agree (TIES)")
+public sealed class TiesMerge()
+    : ElementwiseMerge("ties", "largest entries, elected signs, mean of those that agree (TIES)")
 {
     /// <inheritdoc/>
     protected override IReadOnlyList<string> OwnOptions => [MergeOptions.DensityName];
@@ -107,7 +119,8 @@ public sealed class DareLinearMerge() : ElementwiseMerge("dare-linear", "random 
 
 /// <summary>Drops entries at random, scales up the rest, elects signs and averages those that agree.</summary>
 /// <remarks>Source: DARE, arXiv:2311.03099, with TIES, arXiv:2306.01708; huggingface/peft, <c>dare_ties</c>.</remarks>
-public sealed class DareTiesMerge() : ElementwiseMerge("dare-ties", "random entries scaled up, elected signs, mean of those that agree")
+public sealed class DareTiesMerge()
+    : ElementwiseMerge("dare-ties", "random entries scaled up, elected signs, mean of those that agree")
 {
     /// <inheritdoc/>
     protected override IReadOnlyList<string> OwnOptions => [MergeOptions.DensityName, MergeOptions.SeedName];

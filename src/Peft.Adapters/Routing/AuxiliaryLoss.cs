@@ -4,7 +4,8 @@ namespace Peft.Adapters.Routing;
 /// <param name="Name">Its name in metrics.</param>
 /// <param name="Coefficient">Its weight in the total.</param>
 /// <param name="Of">The unweighted loss from the records of a pass and what is known of its tokens.</param>
-public sealed record AuxiliaryTerm(string Name, double Coefficient, Func<IReadOnlyList<RoutingRecord>, RoutedTokens, Tensor> Of);
+public sealed record AuxiliaryTerm(
+    string Name, double Coefficient, Func<IReadOnlyList<RoutingRecord>, RoutedTokens, Tensor> Of);
 
 /// <summary>What is known of the tokens of a pass.</summary>
 /// <param name="Mask">[N] bool, true = real token; null: all are.</param>

@@ -20,16 +20,19 @@ public sealed record BalanceOptions : IKeyValue<BalanceOptions>
     public const string LossFree = "loss-free";
 
     /// <summary>The strategy.</summary>
-    /// <value>Default none; none, switch, localized (LoRAMoE), and loss-free where the router chooses by a score.</value>
+    /// <value>Default none; none, switch, localized (LoRAMoE), and loss-free where the router chooses by a
+    /// score.</value>
     [Key(Choices = [None, Switch, Localized, LossFree])]
     public string Kind { get; init; } = None;
 
     /// <summary>Weight of a balance loss in the total loss.</summary>
-    /// <value>Default 0.001 (MixLoRA's code), 0.1 for localized (LoRAMoE's paper); from 0. 0.01 is usual for pre-training.</value>
+    /// <value>Default 0.001 (MixLoRA's code), 0.1 for localized (LoRAMoE's paper); from 0. 0.01 is usual for
+    /// pre-training.</value>
     [Key(Min = 0)]
     public double Coefficient { get; init; } = 0.001;
 
-    /// <summary>Whether each module is balanced by itself and the mean taken, or all modules' tokens are pooled first.</summary>
+    /// <summary>Whether each module is balanced by itself and the mean taken, or all modules' tokens are pooled
+    /// first.</summary>
     /// <value>Default module; module or model (Hugging Face Mixtral's and MixLoRA's form).</value>
     [Key(Choices = ["module", "model"])]
     public string Scope { get; init; } = "module";
@@ -39,7 +42,8 @@ public sealed record BalanceOptions : IKeyValue<BalanceOptions>
     [Key(Min = 0, Max = 1, When = "kind=localized")]
     public double Delta { get; init; } = 0.1;
 
-    /// <summary>For each task id the group of its experts, 1 (the first half) or 0 (the second half); for localized.</summary>
+    /// <summary>For each task id the group of its experts, 1 (the first half) or 0 (the second half); for
+    /// localized.</summary>
     /// <value>No default.</value>
     [Key(When = "kind=localized")]
     public EquatableList<int> TaskTypes { get; init; } = [];
@@ -57,8 +61,10 @@ public sealed record BalanceOptions : IKeyValue<BalanceOptions>
     {
         var section = reader.Section(key);
         // The coefficient's first value is that of the kind's own paper.
-        var options = section.Bind(section.Bind(fallback).Kind == Localized ? fallback with { Coefficient = 0.1 } : fallback);
-        if (options.Kind == Localized && (options.TaskTypes.Count == 0 || options.TaskTypes.Any(type => type is not (0 or 1))))
+        var options = section.Bind(
+            section.Bind(fallback).Kind == Localized ? fallback with { Coefficient = 0.1 } : fallback);
+        if (options.Kind == Localized
+            && (options.TaskTypes.Count == 0 || options.TaskTypes.Any(type => type is not (0 or 1))))
         {
             section.Fault(
                 "task_types", $"[{string.Join(", ", options.TaskTypes)}]", "a 0 or 1 for each task",
@@ -87,16 +93,19 @@ public sealed record BalanceOptions : IKeyValue<BalanceOptions>
     public IReadOnlyList<AuxiliaryTerm> Terms() => (Kind, Coefficient) switch
     {
         (_, 0) => [],
-        (Switch, _) => [new("balance", Coefficient, (records, tokens) => SwitchBalanceLoss.Of(records, tokens.Mask, Scope == "model"))],
-        (Localized, _) => [new("balance", Coefficient, (records, tokens) => LocalizedBalanceLoss.Of(records, tokens, this))],
+        (Switch, _) =>
+            [new("balance", Coefficient, (records, tokens) =>
+                SwitchBalanceLoss.Of(records, tokens.Mask, Scope == "model"))],
+        (Localized, _) =>
+            [new("balance", Coefficient, (records, tokens) => LocalizedBalanceLoss.Of(records, tokens, this))],
         _ => [],
     };
 }
 
 /// <summary>The load-balancing loss of Switch Transformer in the form of Mixtral's and MixLoRA's code.</summary>
 /// <remarks>
-/// Source: arXiv:2101.03961, eq. 4; TUDB-Labs/MoE-PEFT mixlora: <c>E · Σ_{slot, e} f[slot, e] · P[e]</c>. The slots of one
-/// expert add up, so the mask of chosen experts is enough and K may differ from token to token.
+/// Source: arXiv:2101.03961, eq. 4; TUDB-Labs/MoE-PEFT mixlora: <c>E · Σ_{slot, e} f[slot, e] · P[e]</c>. The slots of
+/// one expert add up, so the mask of chosen experts is enough and K may differ from token to token.
 /// Units: 1 for one perfectly balanced choice a token, K for K choices.
 /// Gradient: through P only; f counts.
 /// </remarks>
@@ -116,21 +125,25 @@ public static class SwitchBalanceLoss
     public static Tensor Of(IReadOnlyList<RoutingRecord> records, Tensor? mask, bool pooled)
     {
         if (!pooled)
-            return torch.stack([.. records.Select(record => Of(Learned(record), record.Decision.Selected, mask))], 0).mean();
+            return torch.stack(
+                [.. records.Select(record => Of(Learned(record), record.Decision.Selected, mask))], 0).mean();
         var probabilities = torch.cat([.. records.Select(Learned)], 0);
         var selected = torch.cat([.. records.Select(record => record.Decision.Selected)], 0);
         return Of(probabilities, selected, mask?.repeat(records.Count));
     }
 
     private static Tensor Learned(RoutingRecord record) =>
-        record.Decision.Probabilities ?? throw new ArgumentException($"{record.Module}: a balance loss needs probabilities");
+        record.Decision.Probabilities
+            ?? throw new ArgumentException($"{record.Module}: a balance loss needs probabilities");
 }
 
-/// <summary>LoRAMoE's localized balancing constraint: experts of a group share the work of their tasks evenly.</summary>
+/// <summary>LoRAMoE's localized balancing constraint: experts of a group share the work of their tasks
+/// evenly.</summary>
 /// <remarks>
-/// Source: arXiv:2312.09979; Ablustrund/LoRAMoE peft/tuners/lora.py: <c>Q[b, e] = Σ_t w[b, t, e]</c>, <c>Z = I ∘ Q</c> with
-/// <c>I = 1 + δ</c> where the expert's group is the row's type and <c>1 − δ</c> elsewhere, loss = <c>var(Z) / (mean(Z)² + 1e-10)</c>.
-/// Units: a squared coefficient of variation, with the unbiased variance.
+/// Source: arXiv:2312.09979; Ablustrund/LoRAMoE peft/tuners/lora.py: <c>Q[b, e] = Σ_t w[b, t, e]</c>, <c>Z = I ∘ Q</c>
+/// with
+/// <c>I = 1 + δ</c> where the expert's group is the row's type and <c>1 − δ</c> elsewhere, loss = <c>var(Z) / (mean(Z)²
+/// + 1e-10)</c>. Units: a squared coefficient of variation, with the unbiased variance.
 /// Gradient: through the gates. Padding never counts (the code sums over it).
 /// </remarks>
 public static class LocalizedBalanceLoss
@@ -143,7 +156,8 @@ public static class LocalizedBalanceLoss
     public static Tensor Of(IReadOnlyList<RoutingRecord> records, RoutedTokens tokens, BalanceOptions options)
     {
         var ids = tokens.TaskIds ?? throw TaskIdException.At(
-            "adapter.router.balance", "the batch has no task ids", "one for each row, since kind: localized balances by task",
+            "adapter.router.balance", "the batch has no task ids",
+            "one for each row, since kind: localized balances by task",
             "give each data source a task, or choose another kind");
         if (ids.ndim != 1)
             throw TaskIdException.At(
@@ -152,10 +166,13 @@ public static class LocalizedBalanceLoss
         var last = ids.max().ToInt64();
         if (last >= options.TaskTypes.Count || ids.min().ToInt64() < 0)
             throw TaskIdException.At(
-                "adapter.router.balance.task_types", $"no type for task id {last}", $"ids from 0 to {options.TaskTypes.Count - 1}",
+                "adapter.router.balance.task_types", $"no type for task id {last}",
+                $"ids from 0 to {options.TaskTypes.Count - 1}",
                 "add a 0 or 1 for each task");
-        var types = torch.tensor([.. options.TaskTypes.Select(type => (long)type)], [options.TaskTypes.Count]).to(ids.device).index_select(0, ids);
-        return torch.stack([.. records.Select(record => Of(record.Decision.Gates, tokens.Mask, types, options.Delta))], 0).mean();
+        var types = torch.tensor([.. options.TaskTypes.Select(type => (long)type)], [options.TaskTypes.Count]).to(
+            ids.device).index_select(0, ids);
+        return torch.stack(
+            [.. records.Select(record => Of(record.Decision.Gates, tokens.Mask, types, options.Delta))], 0).mean();
     }
 
     /// <summary>The loss of one module.</summary>

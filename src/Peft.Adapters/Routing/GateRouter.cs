@@ -8,8 +8,8 @@ public sealed record GateRouterOptions : ExpertRouterOptions;
 
 /// <summary>A sigmoid gate on each expert by itself; <c>peft gate</c> trains it on one frozen adapter.</summary>
 /// <remarks>
-/// Source: PHATGOOSE, arXiv:2402.05859; r-three/phatgoose, moe.py (<c>only_sigmoid</c>): <c>y = W u + σ(v · u) B A u · scale</c>,
-/// v zero at first, so that every gate begins at 0.5.
+/// Source: PHATGOOSE, arXiv:2402.05859; r-three/phatgoose, moe.py (<c>only_sigmoid</c>): <c>y = W u + σ(v · u) B A u ·
+/// scale</c>, v zero at first, so that every gate begins at 0.5.
 /// Shapes: x [N, D] → gates [N, E].
 /// Units: gates are from 0 to 1 and do not sum to 1.
 /// Gradient: reaches v and x through the gates.

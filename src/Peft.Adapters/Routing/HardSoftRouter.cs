@@ -35,11 +35,13 @@ public sealed record HardSoftRouterOptions : ExpertRouterOptions
     public bool Normalize { get; init; } = true;
 
     /// <summary>Whether the projections of an attention block share one router.</summary>
-    /// <value>Default projection, a router each; attention-block: the first adapted projection of a block decides for all.</value>
+    /// <value>Default projection, a router each; attention-block: the first adapted projection of a block decides for
+    /// all.</value>
     [Key(Choices = [PerProjection, PerAttentionBlock])]
     public string Granularity { get; init; } = PerProjection;
 
-    /// <summary>Weight β of the preservation loss on the experts, for the soft stage with experts that still learn.</summary>
+    /// <summary>Weight β of the preservation loss on the experts, for the soft stage with experts that still
+    /// learn.</summary>
     /// <value>Default 0 (unreported in the paper); from 0.</value>
     [Key(Min = 0)]
     public double Preservation { get; init; }
@@ -63,7 +65,8 @@ public sealed record HardSoftRouterOptions : ExpertRouterOptions
             .. IneffectiveKey.If(hard || loss.Coefficient == 0, "specialization.alpha", loss.Alpha, 1, off),
             .. IneffectiveKey.If(hard || loss.Coefficient == 0, "specialization.lambda", loss.Lambda, 0.01, off),
             .. IneffectiveKey.If(
-                loss.Load == "argmax", "specialization.load_top_k", loss.LoadTopK, Math.Min(2, loss.LoadTopK), "specialization.load: argmax"),
+                loss.Load == "argmax", "specialization.load_top_k", loss.LoadTopK, Math.Min(
+                    2, loss.LoadTopK), "specialization.load: argmax"),
         ];
     }
 
@@ -88,8 +91,8 @@ public sealed record HardSoftRouterOptions : ExpertRouterOptions
 /// Source: LoRA-Mixer, arXiv:2507.00029, eq. 2 and 4 and the section on hard routing (no official code exists).
 /// Shapes: x [B, T, D] or [N, D], pass.TaskIds [B] (or [B, T] for packed rows) → gates [N, E].
 /// Units: hard: one gate of 1 a token. Soft: probabilities in training, the top K of them at inference.
-/// Gradient: soft: reaches the gate matrix through the gates. Hard: only the chosen expert learns; the gate matrix is frozen.
-/// Errors: <see cref="TaskIdException"/> in the hard stage when task ids are missing or name no expert.
+/// Gradient: soft: reaches the gate matrix through the gates. Hard: only the chosen expert learns; the gate matrix is
+/// frozen. Errors: <see cref="TaskIdException"/> in the hard stage when task ids are missing or name no expert.
 /// </remarks>
 public sealed class HardSoftRouter : Router
 {
@@ -114,9 +117,11 @@ public sealed class HardSoftRouter : Router
         var logits = Score(x, _weight);
         var probabilities = logits.softmax(-1);
         if (pass.IsTraining)
-            return new RoutingDecision(probabilities, torch.ones_like(probabilities).to(torch.@bool), probabilities, logits);
+            return new RoutingDecision(
+                probabilities, torch.ones_like(probabilities).to(torch.@bool), probabilities, logits);
         var selected = Selection.TopMask(probabilities, _options.TopK);
-        return new RoutingDecision(Selection.Gates(probabilities, selected, _options.Normalize), selected, probabilities, logits);
+        return new RoutingDecision(
+            Selection.Gates(probabilities, selected, _options.Normalize), selected, probabilities, logits);
     }
 
     private RoutingDecision RouteByTask(Tensor x, ForwardPass pass)
@@ -130,14 +135,16 @@ public sealed class HardSoftRouter : Router
     private Tensor TaskOfEachToken(Tensor x, ForwardPass pass)
     {
         var ids = pass.TaskIds ?? throw TaskIdException.At(
-            Context.Path, "the batch has no task ids", "one for each row, since router hard-soft in stage hard routes by task",
+            Context.Path, "the batch has no task ids",
+            "one for each row, since router hard-soft in stage hard routes by task",
             "give each data source a task, or write stage: soft");
         Check(ids, pass);
         var tokens = x.numel() / x.shape[^1];
         var flat = ids.to(x.device).reshape(-1);
         if (tokens % flat.numel() != 0)
             throw TaskIdException.At(
-                Context.Path, $"{flat.numel()} task ids for {tokens} tokens", "one for each row [B] or each token [B, T]");
+                Context.Path, $"{flat.numel()} task ids for {tokens} tokens",
+                "one for each row [B] or each token [B, T]");
         return flat.repeat_interleave(tokens / flat.numel(), 0);
     }
 
@@ -184,7 +191,8 @@ public sealed record RoutingSpecializationOptions
     public double Lambda { get; init; } = 0.01;
 
     /// <summary>What counts as an expert's load.</summary>
-    /// <value>Default argmax: share of tokens whose best expert it is. first-k: share of the tokens' first k choices.</value>
+    /// <value>Default argmax: share of tokens whose best expert it is. first-k: share of the tokens' first k
+    /// choices.</value>
     [Key(Choices = ["argmax", "first-k"])]
     public string Load { get; init; } = "argmax";
 
@@ -199,7 +207,8 @@ public sealed record RoutingSpecializationOptions
     public string EntropySign { get; init; } = AsWritten;
 }
 
-/// <summary>LoRA-Mixer's Routing Specialization Loss: balance between experts against sharpness of each token's choice.</summary>
+/// <summary>LoRA-Mixer's Routing Specialization Loss: balance between experts against sharpness of each token's
+/// choice.</summary>
 /// <remarks>
 /// Source: LoRA-Mixer, arXiv:2507.00029, eq. 3 and 5: <c>α Σ_i p̄_i f̄_i ∓ λ E_x[H(p(x))]</c>, H in nats; no factor E.
 /// Gradient: through p̄ and H; the load f̄ is constant. Padding never counts; the mean over modules is taken.
@@ -212,7 +221,8 @@ public static class RoutingSpecializationLoss
     /// <remarks>Shapes: records of [N, E]; mask [N] bool or null → scalar.</remarks>
     public static Tensor Of(IReadOnlyList<RoutingRecord> records, Tensor? mask, RoutingSpecializationOptions options) =>
         torch.stack([.. records.Select(record => Of(
-            record.Decision.Probabilities ?? throw new ArgumentException($"{record.Module}: this loss needs probabilities"),
+            record.Decision.Probabilities
+                ?? throw new ArgumentException($"{record.Module}: this loss needs probabilities"),
             mask,
             options))], 0).mean();
 
@@ -243,7 +253,8 @@ public static class RoutingSpecializationLoss
     }
 
     /// <summary>The mean over tokens of <c>−Σ_i p_i ln p_i</c>.</summary>
-    /// <remarks>Shapes: [N, E] → scalar. Units: nats. Gradient: through p; a probability of zero adds nothing.</remarks>
+    /// <remarks>Shapes: [N, E] → scalar. Units: nats. Gradient: through p; a probability of zero adds
+    /// nothing.</remarks>
     public static Tensor MeanEntropy(Tensor probabilities, Tensor? mask)
     {
         var logarithm = probabilities.clamp(min: Tiny).log();

@@ -17,9 +17,11 @@ public abstract record PrototypeRouterOptions : ExpertRouterOptions
     public double Temperature { get; init; } = 1;
 }
 
-/// <summary>Sends each token to the experts whose vector it resembles most. Merging fills the vectors; training may go on from there.</summary>
+/// <summary>Sends each token to the experts whose vector it resembles most. Merging fills the vectors; training may go
+/// on from there.</summary>
 /// <remarks>
-/// Shapes: x [N, D] or [B, T, D] → gates [N, E] with at most K above zero in every row. The vectors are <c>weight</c> [E, D];
+/// Shapes: x [N, D] or [B, T, D] → gates [N, E] with at most K above zero in every row. The vectors are <c>weight</c>
+/// [E, D];
 /// <c>present</c> [E] bool says which experts adapt this projection at all: the others are never chosen.
 /// Units: gates are probabilities over all experts, divided by the sum of the kept ones.
 /// Gradient: reaches the vectors and x through the kept probabilities; the choice carries none.

@@ -55,21 +55,24 @@ public sealed record RandomProjectionRouterOptions : RouterOptions
     {
         // A quarter of the ranks works for a token, and each row of A is as dense.
         var k = Math.Max(1, size.Rank / 4);
-        var stated = reader.Node("top_k") is ConfigScalar text && text.TryInteger(out var number) && number >= 1 && number <= size.Rank ? number : k;
+        var stated = reader.Node("top_k") is ConfigScalar text && text.TryInteger(out var number) && number >= 1
+            && number <= size.Rank ? number : k;
         return this with { TopK = k, Density = (double)stated / size.Rank };
     }
 
     /// <inheritdoc/>
     /// <remarks>
-    /// Source: FlyLoRA, arXiv:2510.08396, section on initialisation; flylora.py: every row of A has exactly p = floor(density · D)
-    /// non-zeros at distinct columns, drawn from N(0, 1/r²).
+    /// Source: FlyLoRA, arXiv:2510.08396, section on initialisation; flylora.py: every row of A has exactly p =
+    /// floor(density · D) non-zeros at distinct columns, drawn from N(0, 1/r²).
     /// </remarks>
     public override Tensor FirstDown(string path, int rank, long width, long seed)
     {
         var nonZeros = (long)Math.Floor(width * Density);
         if (nonZeros < 1)
             throw UserException.At(
-                path, string.Create(CultureInfo.InvariantCulture, $"rows of A without a number (adapter.router.density: {Density} of {width} inputs)"),
+                path, string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"rows of A without a number (adapter.router.density: {Density} of {width} inputs)"),
                 string.Create(CultureInfo.InvariantCulture, $"a density of at least {1.0 / width:0.######}"));
         using var off = torch.no_grad();
         var down = torch.zeros([rank, width], torch.float32);
@@ -87,9 +90,10 @@ public sealed record RandomProjectionRouterOptions : RouterOptions
 
 /// <summary>Lets the ranks work that respond most strongly to a token; the frozen sparse A is the router.</summary>
 /// <remarks>
-/// Source: FlyLoRA, arXiv:2510.08396; gfyddha/FlyLoRA: <c>f(x) = W x + (alpha / r) Σ_{i ∈ top-k} b_i (a_i · x)</c>, ranks chosen by
-/// <c>|a_i · x + d_i|</c> (magnitude) or <c>a_i · x + d_i</c> (signed); d serves the choice only and moves against the load after
-/// each training step (the reference also moves it in evaluation).
+/// Source: FlyLoRA, arXiv:2510.08396; gfyddha/FlyLoRA: <c>f(x) = W x + (alpha / r) Σ_{i ∈ top-k} b_i (a_i · x)</c>,
+/// ranks chosen by
+/// <c>|a_i · x + d_i|</c> (magnitude) or <c>a_i · x + d_i</c> (signed); d serves the choice only and moves against the
+/// load after each training step (the reference also moves it in evaluation).
 /// Shapes: x [N, D] → gates [N, R], 1 for the chosen ranks.
 /// Gradient: only B learns; to x as detach_projection says.
 /// </remarks>
@@ -104,7 +108,8 @@ public sealed class RandomProjectionRouter : Router, ILoadBalanced
     {
         _options = options;
         if (context.Down is null)
-            throw new ArgumentException($"{context.Path}: router random-projection chooses by A, and none was given", nameof(context));
+            throw new ArgumentException(
+                $"{context.Path}: router random-projection chooses by A, and none was given", nameof(context));
         RequireSecondCopy(context, context.Down);
         _bias = NewBuffer(SelectionBias.Name, torch.zeros([context.Rank], torch.float32));
     }
@@ -114,7 +119,8 @@ public sealed class RandomProjectionRouter : Router, ILoadBalanced
     {
         using var off = torch.no_grad();
         var score = Score(x, Context.Down!) + _bias;                                                   // [N, R]
-        var selected = Selection.TopMask(_options.SelectionScore == RandomProjectionRouterOptions.Magnitude ? score.abs() : score, _options.TopK);
+        var selected = Selection.TopMask(
+            _options.SelectionScore == RandomProjectionRouterOptions.Magnitude ? score.abs() : score, _options.TopK);
         return new RoutingDecision(selected.to(torch.float32), selected) { DetachesInput = _options.DetachProjection };
     }
 
@@ -129,6 +135,7 @@ public sealed class RandomProjectionRouter : Router, ILoadBalanced
         var name = $"{context.Path}.router._down";
         if (context.Tensors.TakeIfHeld(name, down.dtype, down.shape) is { } second
             && second.shape.SequenceEqual(down.shape) && !second.SameAs(down.to(torch.CPU)))
-            throw UserException.At(name, $"not the numbers of {context.Path}.lora_A", "the same, since this router chooses by A");
+            throw UserException.At(
+                name, $"not the numbers of {context.Path}.lora_A", "the same, since this router chooses by A");
     }
 }

@@ -46,7 +46,8 @@ public sealed record RlooRouterOptions : ExpertRouterOptions
 
     /// <inheritdoc/>
     /// <remarks>Source: ReMix, arXiv:2603.10160, eq. 4-6.</remarks>
-    public override double? ScaleOf(int rank) => Weight == LoraWeight ? 2.0 / (TopK * rank) : 2.0 / Math.Sqrt(TopK * rank);
+    public override double? ScaleOf(int rank) =>
+        Weight == LoraWeight ? 2.0 / (TopK * rank) : 2.0 / Math.Sqrt(TopK * rank);
 
     /// <inheritdoc/>
     public override int Passes => Selections;
@@ -59,18 +60,21 @@ public sealed record RlooRouterOptions : ExpertRouterOptions
 /// Gradient: none; Score is the gradient.
 /// </remarks>
 public sealed record DrawnDecision(
-    Tensor Gates, Tensor Selected, Tensor Probabilities, Tensor Logits, Tensor Order, Tensor LogProbability, Tensor Score)
+    Tensor Gates, Tensor Selected, Tensor Probabilities, Tensor Logits, Tensor Order, Tensor LogProbability,
+    Tensor Score)
     : RoutingDecision(Gates, Selected, Probabilities, Logits)
 {
     /// <inheritdoc/>
     public override IEnumerable<Tensor> Tensors => [.. base.Tensors, Order, LogProbability, Score];
 }
 
-/// <summary>Draws k experts without replacement in training and gives them one constant weight; inference takes the k most probable.</summary>
+/// <summary>Draws k experts without replacement in training and gives them one constant weight; inference takes the k
+/// most probable.</summary>
 /// <remarks>
 /// Source: ReMix, arXiv:2603.10160, eq. 4-6; the draw is Gumbel top-k, which has the law of successive draws.
 /// Shapes: x [B, T, D] → gates [N, E] of 0 and 1; the constant weight ω is the projection's scale.
-/// Gradient: none through the gates. <see cref="RlooEstimator"/> gives the router its gradient; x gets none from the router.
+/// Gradient: none through the gates. <see cref="RlooEstimator"/> gives the router its gradient; x gets none from the
+/// router.
 /// </remarks>
 public sealed class RlooRouter : Router
 {
@@ -100,39 +104,46 @@ public sealed class RlooRouter : Router
         using var off = torch.no_grad();
         var isSequence = _options.Granularity == RlooRouterOptions.Sequence;
         var (batch, length) = x.ndim == 3 ? (x.shape[0], x.shape[1]) : (1, x.shape[0]);
-        var inputs = isSequence ? PromptMean.Of(x, pass, Context.Path) : x.reshape(-1, Context.Width).to(torch.float32);   // [U, D]
+        var inputs = isSequence
+            ? PromptMean.Of(x, pass, Context.Path)
+            : x.reshape(-1, Context.Width).to(torch.float32);   // [U, D]
         var logits = Score(inputs, _weight);
         var probabilities = logits.softmax(-1);
         var order = pass.IsTraining ? Draw(logits, pass) : Selection.TopIndices(probabilities, _options.TopK);
-        var chosen = torch.zeros_like(probabilities).scatter(-1, order, torch.ones(order.shape, torch.float32, x.device));
+        var chosen = torch.zeros_like(probabilities).scatter(
+            -1, order, torch.ones(order.shape, torch.float32, x.device));
         Tensor Each(Tensor perDraw) => isSequence ? perDraw.repeat_interleave(length, 0) : perDraw;
         var gates = Each(chosen);
         if (pass.IsInference)
             return new RoutingDecision(gates, gates.gt(0.5), Each(probabilities), Each(logits));
         var (log, byLogits) = OrderedDraw.LogProbability(logits, order);                       // [U], [U, E]
         if (!isSequence && pass.TokenMask is { } mask)
-            (log, byLogits) = (log * mask.reshape(-1).to(torch.float32), byLogits * mask.reshape(-1, 1).to(torch.float32));
+            (log, byLogits) = (
+                log * mask.reshape(-1).to(torch.float32), byLogits * mask.reshape(-1, 1).to(torch.float32));
         var draws = isSequence ? 1 : length;
-        var score = byLogits.reshape(batch, draws, -1).transpose(1, 2).bmm(inputs.reshape(batch, draws, -1));                // [B, E, D]
+        var score = byLogits.reshape(batch, draws, -1).transpose(1, 2).bmm(
+            inputs.reshape(batch, draws, -1));                // [B, E, D]
         return new DrawnDecision(gates, gates.gt(0.5), Each(probabilities), Each(logits), order, log, score);
     }
 
     private Tensor Draw(Tensor logits, ForwardPass pass)
     {
         var random = pass.Random ?? throw new InvalidOperationException(
-            $"{Context.Path}: router rloo draws experts, and the training pass has no random numbers; give it a generator");
+            $"{Context.Path}: router rloo draws experts, and the training pass has no random numbers; give it a "
+                + $"generator");
         var uniform = torch.rand(logits.shape, torch.float32, logits.device, generator: random).clamp(min: 1e-20);
         var gumbel = uniform.log().neg().clamp(min: 1e-20).log().neg();
         return Selection.TopIndices(logits + gumbel, _options.TopK);
     }
 }
 
-/// <summary>The gradient of the routers from the losses of several drawn selections, each judged against the mean of all.</summary>
+/// <summary>The gradient of the routers from the losses of several drawn selections, each judged against the mean of
+/// all.</summary>
 /// <remarks>
-/// Source: ReMix, arXiv:2603.10160: <c>Ĝ = 1/(M−1) Σ_m (L_m − L̄) ∇ log Q(J_m)</c>, per example, summed over the batch. It is
-/// unbiased for the gradient of the expected loss.
-/// Memory: two tensors [B, E, D] a router, whatever M is: Σ L_m ∇log Q_m and Σ ∇log Q_m, L_m counted from the first pass's loss
-/// so that nearly equal losses lose no digits.
+/// Source: ReMix, arXiv:2603.10160: <c>Ĝ = 1/(M−1) Σ_m (L_m − L̄) ∇ log Q(J_m)</c>, per example, summed over the batch.
+/// It is unbiased for the gradient of the expected loss.
+/// Memory: two tensors [B, E, D] a router, whatever M is: Σ L_m ∇log Q_m and Σ ∇log Q_m, L_m counted from the first
+/// pass's loss so that nearly equal losses lose no digits.
 /// </remarks>
 public sealed class RlooEstimator : IDisposable
 {
@@ -159,7 +170,8 @@ public sealed class RlooEstimator : IDisposable
                 continue;
             if (!_sums.TryGetValue(record.Module, out var sums))
             {
-                sums = (torch.zeros_like(drawn.Score).DetachFromDisposeScope(), torch.zeros_like(drawn.Score).DetachFromDisposeScope());
+                sums = (torch.zeros_like(drawn.Score).DetachFromDisposeScope(), torch.zeros_like(drawn.Score)
+                    .DetachFromDisposeScope());
                 _sums[record.Module] = sums;
             }
             sums.Weighted.add_(drawn.Score * relative.reshape(-1, 1, 1));
@@ -172,13 +184,15 @@ public sealed class RlooEstimator : IDisposable
     public void AddTo(IEnumerable<Router> routers)
     {
         if (_passes < 2)
-            throw new InvalidOperationException($"{_passes} selections; at least two are needed, each is judged against the others");
+            throw new InvalidOperationException(
+                $"{_passes} selections; at least two are needed, each is judged against the others");
         using var off = torch.no_grad();
         using var scope = torch.NewDisposeScope();
         var mean = (_total! / _passes).reshape(-1, 1, 1);
         foreach (var router in routers)
         {
-            if (router is RlooRouter { Weight: { requires_grad: true } weight } && _sums.TryGetValue(router.Context.Path, out var sums))
+            if (router is RlooRouter { Weight: { requires_grad: true } weight }
+                && _sums.TryGetValue(router.Context.Path, out var sums))
                 weight.AddToGrad((sums.Weighted - sums.Plain * mean).sum(0L) / (_passes - 1));
         }
     }
@@ -197,13 +211,15 @@ public sealed class RlooEstimator : IDisposable
 }
 
 /// <summary>Draws without replacement: the probability of an ordered selection.</summary>
-/// <remarks>Source: ReMix, arXiv:2603.10160: <c>Q(J) = Π_j q_{i_j} / (1 − Σ_{j'&lt;j} q_{i_j'})</c>, by logsumexp over what remains.</remarks>
+/// <remarks>Source: ReMix, arXiv:2603.10160: <c>Q(J) = Π_j q_{i_j} / (1 − Σ_{j'&lt;j} q_{i_j'})</c>, by logsumexp over
+/// what remains.</remarks>
 public static class OrderedDraw
 {
-    /// <summary><c>log Q = Σ_j [z_{i_j} − logsumexp(z over the experts not drawn before j)]</c> and its gradient by z.</summary>
+    /// <summary><c>log Q = Σ_j [z_{i_j} − logsumexp(z over the experts not drawn before j)]</c> and its gradient by
+    /// z.</summary>
     /// <remarks>
-    /// Shapes: logits [U, E], order [U, K] int64 → [U] and [U, E]: for each draw, one-hot of the drawn less the softmax over what
-    /// remained. Gradient: none through either; the second is the gradient of the first.
+    /// Shapes: logits [U, E], order [U, K] int64 → [U] and [U, E]: for each draw, one-hot of the drawn less the softmax
+    /// over what remained. Gradient: none through either; the second is the gradient of the first.
     /// </remarks>
     public static (Tensor Log, Tensor ByLogits) LogProbability(Tensor logits, Tensor order)
     {
@@ -219,7 +235,8 @@ public static class OrderedDraw
             log = log is null ? step : log + step;
             byLogits = byLogits - (remaining - normal).exp();
             byLogits = byLogits.scatter_add(1, drawn, torch.ones(drawn.shape, torch.float32, logits.device));
-            remaining = remaining.scatter(1, drawn, torch.full(drawn.shape, double.NegativeInfinity, torch.float32, logits.device));
+            remaining = remaining.scatter(
+                1, drawn, torch.full(drawn.shape, double.NegativeInfinity, torch.float32, logits.device));
         }
         return (log!, byLogits);
     }
@@ -228,17 +245,20 @@ public static class OrderedDraw
 /// <summary>The mean of a sequence's prompt, for what is decided once a sequence.</summary>
 public static class PromptMean
 {
-    /// <summary>The mean input of each sequence's prompt tokens; while decoding, that of the prompt once more.</summary>
+    /// <summary>The mean input of each sequence's prompt tokens; while decoding, that of the prompt once
+    /// more.</summary>
     /// <remarks>Shapes: x [B, T, D] → [B, D] float32. Gradient: none.</remarks>
     /// <exception cref="ArgumentException">x has no sequences.</exception>
     /// <exception cref="UserException">Several sequences share a row.</exception>
     public static Tensor Of(Tensor x, ForwardPass pass, string path)
     {
         if (x.ndim != 3)
-            throw new ArgumentException($"{path}: input has {x.ndim} dimensions; a decision for each sequence needs [B, T, D]", nameof(x));
+            throw new ArgumentException(
+                $"{path}: input has {x.ndim} dimensions; a decision for each sequence needs [B, T, D]", nameof(x));
         if (pass.Segments is not null)
             throw UserException.At(
-                path, "adapter.router.granularity: sequence decides once a row, and data.packing puts several sequences into one", null,
+                path, "adapter.router.granularity: sequence decides once a row, and data.packing puts several "
+                    + "sequences into one", null,
                 "turn packing off, or write granularity: token");
         return pass.Cache is { } cache ? cache.Once($"{path}.prompt_mean", () => Mean(x, pass)) : Mean(x, pass);
     }

@@ -22,7 +22,8 @@ public abstract class Router : Layer
     /// </remarks>
     public abstract RoutingDecision Route(Tensor x, ForwardPass pass);
 
-    /// <summary>The gates where they are the same for every token of every text, as the router stands; null where they are not.</summary>
+    /// <summary>The gates where they are the same for every token of every text, as the router stands; null where they
+    /// are not.</summary>
     /// <remarks>Shapes: [E], [R] where ranks are routed. Gradient: none.</remarks>
     public virtual Tensor? ConstantGates() => null;
 
@@ -31,7 +32,8 @@ public abstract class Router : Layer
     protected Parameter NewGate(string name = "weight")
     {
         var gate = Take(name, [Context.Experts, Context.Width], weight =>
-            Seeded.kaiming_uniform_(weight, Math.Sqrt(5), Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.{name}")));
+            Seeded.kaiming_uniform_(
+                weight, Math.Sqrt(5), Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.{name}")));
         register_parameter(name, gate);
         return gate;
     }
@@ -56,7 +58,8 @@ public abstract class Router : Layer
     /// <summary>Registers a buffer that bundles hold.</summary>
     /// <remarks>Shapes: as its first values.</remarks>
     protected Tensor NewBuffer(string name, Tensor first) =>
-        RegisterBuffer(name, Context.Tensors.Take($"{Context.Path}.router.{name}", first.dtype, first.shape, () => first));
+        RegisterBuffer(
+            name, Context.Tensors.Take($"{Context.Path}.router.{name}", first.dtype, first.shape, () => first));
 
     /// <summary>The scores of every expert, in float32 whatever the model computes in.</summary>
     /// <remarks>Shapes: x [.., D], gate [E, D] → [N, E].</remarks>
@@ -70,8 +73,10 @@ public abstract class Router : Layer
 /// <param name="Experts">Number of experts E.</param>
 /// <param name="Rank">Rank R of each expert.</param>
 /// <param name="Seed">Seed of the run; each parameter draws from its own stream, named by its path.</param>
-/// <param name="Down">The projection's stacked A, [E·R, D], for routers that choose by it; null where a router is made alone.</param>
-/// <param name="Shared">Parts that several routers of one model use together; null where a router is made alone.</param>
+/// <param name="Down">The projection's stacked A, [E·R, D], for routers that choose by it; null where a router is made
+/// alone.</param>
+/// <param name="Shared">Parts that several routers of one model use together; null where a router is made
+/// alone.</param>
 public sealed record RouterContext(
     string Path, long Width, int Experts, int Rank, long Seed, Parameter? Down = null, SharedParts? Shared = null)
 {
@@ -79,7 +84,8 @@ public sealed record RouterContext(
     public TensorSource Tensors { get; init; } = TensorSource.Fresh;
 }
 
-/// <summary>Parts of routers that belong to several projections: the first router that asks makes and registers it.</summary>
+/// <summary>Parts of routers that belong to several projections: the first router that asks makes and registers
+/// it.</summary>
 public sealed class SharedParts
 {
     private readonly Dictionary<string, object> _parts = [];
@@ -96,7 +102,8 @@ public sealed class SharedParts
 }
 
 /// <summary>Repeats the decision that another projection of the same attention block made in this pass.</summary>
-/// <remarks>Source: LoRA-Mixer, arXiv:2507.00029, whose text allows one router a block. It owns no parameters.</remarks>
+/// <remarks>Source: LoRA-Mixer, arXiv:2507.00029, whose text allows one router a block. It owns no
+/// parameters.</remarks>
 public sealed class SharedRouter : Router
 {
     private readonly Router _owner;
@@ -113,7 +120,8 @@ public sealed class SharedRouter : Router
     /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass) =>
         pass.Records<RoutingRecord>().LastOrDefault(record => record.Module == _owner.Context.Path)?.Decision
-            ?? throw new InvalidOperationException($"{Context.Path}: {_owner.Context.Path} decides for it, and has not run in this pass");
+            ?? throw new InvalidOperationException(
+                $"{Context.Path}: {_owner.Context.Path} decides for it, and has not run in this pass");
 
     /// <inheritdoc/>
     public override Tensor? ConstantGates() => _owner.ConstantGates();

@@ -88,13 +88,15 @@ public static class RouterCatalog
         if (kind != None && Of(kind).RoutesRanks && size.Experts > 1)
         {
             reader.Fault(
-                "kind", $"{kind} with {size.Experts} experts", "a single adapter", "it chooses among the adapter's ranks: leave experts out");
+                "kind", $"{kind} with {size.Experts} experts", "a single adapter",
+                "it chooses among the adapter's ranks: leave experts out");
         }
 
         if (kind != None)
             return Of(kind).First.Read(reader, size);
         if (size.Experts > 1)
-            reader.Fault("kind", None, "a router where there are several experts", $"choose {Words.OneOf([.. Names.Skip(1)])}");
+            reader.Fault(
+                "kind", None, "a router where there are several experts", $"choose {Words.OneOf([.. Names.Skip(1)])}");
         return null;
     }
 

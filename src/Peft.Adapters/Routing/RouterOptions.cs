@@ -47,7 +47,8 @@ public sealed record IneffectiveKey(string Key, string Beside)
         doesNothing && !EqualityComparer<T>.Default.Equals(value, first) ? [new IneffectiveKey(key, beside)] : [];
 }
 
-/// <summary>Settings of a router; each router's own record has a property with <see cref="KeyAttribute"/> for each key.</summary>
+/// <summary>Settings of a router; each router's own record has a property with <see cref="KeyAttribute"/> for each
+/// key.</summary>
 public abstract record RouterOptions
 {
     /// <summary>The router's name in <see cref="RouterCatalog"/>.</summary>
@@ -62,7 +63,8 @@ public abstract record RouterOptions
     /// <summary>Whether A learns.</summary>
     public virtual bool TrainsDown => true;
 
-    /// <summary>First values of A where the method has its own, [R, D] float32; null: as <c>init_lora_weights</c> says.</summary>
+    /// <summary>First values of A where the method has its own, [R, D] float32; null: as <c>init_lora_weights</c>
+    /// says.</summary>
     /// <exception cref="Peft.Formats.UserException">The options do not fit this projection.</exception>
     public virtual Tensor? FirstDown(string path, int rank, long width, long seed) => null;
 
@@ -136,7 +138,8 @@ public abstract record ExpertRouterOptions : RouterOptions
     [Key]
     public BalanceOptions Balance { get; init; } = new();
 
-    /// <summary>Whether experts are chosen by a score, so that a bias can move the choice (balance loss-free).</summary>
+    /// <summary>Whether experts are chosen by a score, so that a bias can move the choice (balance
+    /// loss-free).</summary>
     protected virtual bool ChoosesByScore => false;
 
     /// <inheritdoc/>
@@ -152,7 +155,8 @@ public abstract record ExpertRouterOptions : RouterOptions
         if (Balance.IsLossFree && !ChoosesByScore)
         {
             reader.Section("balance").Fault(
-                "kind", $"'{BalanceOptions.LossFree}'", "none, switch or localized", $"it moves the choice of router: top-k; {Kind} has none to move");
+                "kind", $"'{BalanceOptions.LossFree}'", "none, switch or localized",
+                $"it moves the choice of router: top-k; {Kind} has none to move");
         }
     }
 }

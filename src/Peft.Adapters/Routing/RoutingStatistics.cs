@@ -7,11 +7,13 @@ namespace Peft.Adapters.Routing;
 /// <param name="Load">Share of the gate weight each expert got; sums to 1.</param>
 /// <param name="MeanProbability">Mean of the router's distribution; empty where a router has none.</param>
 /// <param name="Entropy">Mean entropy of a token's distribution, in nats; null where a router has none.</param>
-/// <param name="EffectiveSupport">Mean of ‖g‖₁² / ‖g‖₂² of a token's gates: how many experts it uses, weights considered.</param>
+/// <param name="EffectiveSupport">Mean of ‖g‖₁² / ‖g‖₂² of a token's gates: how many experts it uses, weights
+/// considered.</param>
 /// <param name="ExpertsPerToken">Mean number of open gates.</param>
 /// <param name="DeadExperts">Experts that no token used.</param>
 public sealed record RoutingStatistics(
-    string Module, IReadOnlyList<double> Load, IReadOnlyList<double> MeanProbability, double? Entropy, double EffectiveSupport,
+    string Module, IReadOnlyList<double> Load, IReadOnlyList<double> MeanProbability, double? Entropy,
+    double EffectiveSupport,
     double ExpertsPerToken, int DeadExperts)
 {
     private const double Tiny = 1e-20;
@@ -22,11 +24,13 @@ public sealed record RoutingStatistics(
     /// <summary>Whether a learned router of several experts sends almost everything to one of them.</summary>
     public bool IsCollapsed => Load.Count > 1 && Entropy is not null && LoadSupport < CollapseBound(Load.Count);
 
-    /// <summary>The load support below which routing among so many experts counts as collapsed: a tenth of the way from 1 to E.</summary>
+    /// <summary>The load support below which routing among so many experts counts as collapsed: a tenth of the way from
+    /// 1 to E.</summary>
     public static double CollapseBound(int experts) => 1 + 0.1 * (experts - 1);
 
     /// <summary>The statistics of every routed module of a pass; empty without routing.</summary>
-    /// <remarks>Source: effective support size, ReMix, arXiv:2603.10160. Shapes: records [N, E], mask [B, T] bool or null. Gradient: none.</remarks>
+    /// <remarks>Source: effective support size, ReMix, arXiv:2603.10160. Shapes: records [N, E], mask [B, T] bool or
+    /// null. Gradient: none.</remarks>
     public static IReadOnlyList<RoutingStatistics> Of(ForwardPass pass, Tensor? mask)
     {
         using var off = torch.no_grad();
@@ -57,13 +61,16 @@ public sealed record RoutingStatistics(
             record.Module,
             [.. sums.Select(sum => sum / total)],
             probabilities is null ? [] : [.. Numbers(probabilities.sum(0L)).Select(sum => sum / tokens)],
-            probabilities is null ? null : -(probabilities * probabilities.clamp(min: Tiny).log()).sum().ToDouble() / tokens,
+            probabilities is null
+                ? null
+                : -(probabilities * probabilities.clamp(min: Tiny).log()).sum().ToDouble() / tokens,
             support.sum().ToDouble() / tokens,
             used.Sum() / tokens,
             used.Count(count => count == 0));
     }
 
-    private static double[] Numbers(Tensor values) => [.. values.to(torch.float32).contiguous().data<float>().ToArray().Select(v => (double)v)];
+    private static double[] Numbers(Tensor values) =>
+        [.. values.to(torch.float32).contiguous().data<float>().ToArray().Select(v => (double)v)];
 }
 
 /// <summary>How much of the gate weight each expert got.</summary>

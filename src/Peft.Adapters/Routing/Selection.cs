@@ -4,7 +4,8 @@ namespace Peft.Adapters.Routing;
 public static class Selection
 {
     /// <summary>The experts of every token, best first; equal probabilities keep the lower index first.</summary>
-    /// <remarks>Shapes: probabilities [N, E] → [N, K] int64. libtorch's topk promises no order for ties, a stable sort does.</remarks>
+    /// <remarks>Shapes: probabilities [N, E] → [N, K] int64. libtorch's topk promises no order for ties, a stable sort
+    /// does.</remarks>
     public static Tensor TopIndices(Tensor probabilities, int k)
     {
         using var off = torch.no_grad();
@@ -40,7 +41,8 @@ public static class Selection
     }
 
     /// <summary>Sparse gates from probabilities and a mask: raw probabilities, or renormalised to sum to 1.</summary>
-    /// <remarks>Shapes: [N, E] → [N, E]. Gradient: through the probabilities, also through the sum when renormalised.</remarks>
+    /// <remarks>Shapes: [N, E] → [N, E]. Gradient: through the probabilities, also through the sum when
+    /// renormalised.</remarks>
     public static Tensor Gates(Tensor probabilities, Tensor selected, bool normalize)
     {
         var kept = probabilities * selected.to(torch.float32);
@@ -48,10 +50,11 @@ public static class Selection
     }
 }
 
-/// <summary>A bias on the scores that choose experts, moved against their load after every step; it never weighs an output.</summary>
+/// <summary>A bias on the scores that choose experts, moved against their load after every step; it never weighs an
+/// output.</summary>
 /// <remarks>
-/// Source: loss-free balancing, arXiv:2408.15664, algorithm 1; FlyLoRA, arXiv:2510.08396: <c>b_i ← b_i + u · sign(mean(c) − c_i)</c>,
-/// c the tokens each expert got in the whole step.
+/// Source: loss-free balancing, arXiv:2408.15664, algorithm 1; FlyLoRA, arXiv:2510.08396: <c>b_i ← b_i + u ·
+/// sign(mean(c) − c_i)</c>, c the tokens each expert got in the whole step.
 /// Shapes: [E]. Gradient: none; the bias is a buffer of the bundle, unknown to the optimizer.
 /// </remarks>
 public static class SelectionBias

@@ -29,7 +29,8 @@ public sealed class SoftRouter : Router
     {
         var logits = Score(x, _weight);
         var probabilities = logits.softmax(-1);
-        return new RoutingDecision(probabilities, torch.ones_like(probabilities).to(torch.@bool), probabilities, logits);
+        return new RoutingDecision(
+            probabilities, torch.ones_like(probabilities).to(torch.@bool), probabilities, logits);
     }
 
     /// <inheritdoc/>

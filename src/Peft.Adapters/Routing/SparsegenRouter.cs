@@ -7,7 +7,8 @@ namespace Peft.Adapters.Routing;
 /// <summary>Settings of <see cref="SparsegenRouter"/>.</summary>
 public sealed record SparsegenRouterOptions : ExpertRouterOptions
 {
-    /// <summary>Width of the network that predicts the sparsity; one network for all projections of the same input width.</summary>
+    /// <summary>Width of the network that predicts the sparsity; one network for all projections of the same input
+    /// width.</summary>
     /// <value>Default 256 (the code uses 256 and 512); from 1.</value>
     [Key(Min = 1, Max = 65536)]
     public int HiddenSize { get; init; } = 256;
@@ -36,7 +37,8 @@ public sealed record SparsegenRouterOptions : ExpertRouterOptions
     public override IEnumerable<IneffectiveKey> Ineffective() =>
     [
         .. base.Ineffective(),
-        .. IneffectiveKey.If(SparsityCoefficient == 0, "target_k", TargetK, Math.Min(2, TargetK), "sparsity_coefficient: 0"),
+        .. IneffectiveKey.If(
+            SparsityCoefficient == 0, "target_k", TargetK, Math.Min(2, TargetK), "sparsity_coefficient: 0"),
     ];
 
     /// <inheritdoc/>
@@ -45,7 +47,9 @@ public sealed record SparsegenRouterOptions : ExpertRouterOptions
         var terms = new List<AuxiliaryTerm>();
         if (SparsityCoefficient > 0)
             terms.Add(new("sparsity", SparsityCoefficient, (records, tokens) => Mean(
-                records, r => Sparsegen.SparsityLoss(r.Decision.Logits!, ((SparsegenDecision)r.Decision).Sparsity, TargetK, tokens.Mask))));
+                records, r =>
+                    Sparsegen.SparsityLoss(
+                        r.Decision.Logits!, ((SparsegenDecision)r.Decision).Sparsity, TargetK, tokens.Mask))));
         if (BalanceCoefficient > 0)
             terms.Add(new("sparse_balance", BalanceCoefficient, (records, tokens) => Mean(
                 records, r => Sparsegen.BalanceLoss(r.Decision.Gates, r.Decision.Selected, tokens.Mask))));
@@ -57,19 +61,21 @@ public sealed record SparsegenRouterOptions : ExpertRouterOptions
 }
 
 /// <summary>A decision with the sparsity it was made with.</summary>
-/// <remarks>Shapes: Sparsity [N], λ of the paper, below 1. Input and Network are what it was predicted from and the first weight of
-/// what predicted it: to be recognised again, not read.</remarks>
-public sealed record SparsegenDecision(Tensor Gates, Tensor Selected, Tensor Logits, Tensor Sparsity, Tensor Input, Tensor Network)
+/// <remarks>Shapes: Sparsity [N], λ of the paper, below 1. Input and Network are what it was predicted from and the
+/// first weight of what predicted it: to be recognised again, not read.</remarks>
+public sealed record SparsegenDecision(
+    Tensor Gates, Tensor Selected, Tensor Logits, Tensor Sparsity, Tensor Input, Tensor Network)
     : RoutingDecision(Gates, Selected, Gates, Logits)
 {
     /// <inheritdoc/>
     public override IEnumerable<Tensor> Tensors => base.Tensors.Append(Sparsity);
 }
 
-/// <summary>Projects each token's scores onto the simplex, the sparser the larger the sparsity that a small network predicts.</summary>
+/// <summary>Projects each token's scores onto the simplex, the sparser the larger the sparsity that a small network
+/// predicts.</summary>
 /// <remarks>
-/// Source: LD-MoLE, arXiv:2509.25684; eshentw/LD-MoLE <c>sparsegen.py</c>: <c>λ = LogSigmoid(MLP(x)) + 1 − eps</c>, MLP with one
-/// hidden layer and ReLU, shared by the projections of the same input width.
+/// Source: LD-MoLE, arXiv:2509.25684; eshentw/LD-MoLE <c>sparsegen.py</c>: <c>λ = LogSigmoid(MLP(x)) + 1 − eps</c>, MLP
+/// with one hidden layer and ReLU, shared by the projections of the same input width.
 /// Shapes: x [N, D] → gates [N, E], which are the probabilities too.
 /// Units: gates sum to 1.
 /// Gradient: through scores and sparsity.
@@ -90,7 +96,9 @@ public sealed class SparsegenRouter : Router
         _weight = NewGate();
         var name = "sparsity_" + context.Width.ToString(CultureInfo.InvariantCulture);
         var isOwner = true;
-        _sparsity = context.Shared is null ? FirstSparsity(name) : context.Shared.Get(name, () => FirstSparsity(name), out isOwner);
+        _sparsity = context.Shared is null
+            ? FirstSparsity(name)
+            : context.Shared.Get(name, () => FirstSparsity(name), out isOwner);
         if (!isOwner)
             return;
         register_parameter("sparsity_in", _sparsity.In);
@@ -108,7 +116,8 @@ public sealed class SparsegenRouter : Router
         return new SparsegenDecision(gates, open, logits, sparsity, x, _sparsity.In);
     }
 
-    // Query, key and value have one input and one network, gate and up too: the network is most of what this router costs.
+    // Query, key and value have one input and one network, gate and up too: the network is most of what this router
+    // costs.
     private Tensor? Predicted(Tensor x, ForwardPass pass) =>
         pass.Records<RoutingRecord>() is [.., { Decision: SparsegenDecision before }]
             && ReferenceEquals(before.Input, x) && ReferenceEquals(before.Network, _sparsity.In)
@@ -146,9 +155,9 @@ public static class Sparsegen
 
     /// <summary><c>p = max(u − τ, 0) / max(1 − λ, eps)</c>, τ such that p sums to 1.</summary>
     /// <remarks>
-    /// Source: with u sorted downwards, <c>k = max{j : 1 − λ + j u_(j) > Σ_{i≤j} u_(i)}</c> and <c>τ = (Σ_{i≤k} u_(i) − 1 + λ) / k</c>.
-    /// Shapes: scores [N, E], sparsity [N] → gates [N, E], and which are open, bool [N, E]; a score that meets τ but for rounding is
-    /// open with a gate of zero. Gradient: through both; k is constant.
+    /// Source: with u sorted downwards, <c>k = max{j : 1 − λ + j u_(j) > Σ_{i≤j} u_(i)}</c> and <c>τ = (Σ_{i≤k} u_(i) −
+    /// 1 + λ) / k</c>. Shapes: scores [N, E], sparsity [N] → gates [N, E], and which are open, bool [N, E]; a score
+    /// that meets τ but for rounding is open with a gate of zero. Gradient: through both; k is constant.
     /// </remarks>
     public static (Tensor Gates, Tensor Open) Project(Tensor scores, Tensor sparsity, double eps)
     {
@@ -180,7 +189,8 @@ public static class Sparsegen
         TokenMean.OfRows((Bounds(scores, k).Lower - sparsity).relu().unsqueeze(1), mask).sum();
 
     /// <summary><c>E Σ_i prop_i freq_i</c>: mean gate times the share of all open gates.</summary>
-    /// <remarks>Shapes: gates [N, E], open bool [N, E], mask [N] or null → scalar. Gradient: through the gates; the share counts.</remarks>
+    /// <remarks>Shapes: gates [N, E], open bool [N, E], mask [N] or null → scalar. Gradient: through the gates; the
+    /// share counts.</remarks>
     public static Tensor BalanceLoss(Tensor gates, Tensor open, Tensor? mask)
     {
         var counts = TokenMean.OfRows(open.to(torch.float32), mask);                           // [E]

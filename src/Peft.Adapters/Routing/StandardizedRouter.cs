@@ -8,14 +8,16 @@ public sealed record PhatgooseRouterOptions : PrototypeRouterOptions;
 /// <summary>Settings of <see cref="StandardizedRouter"/> over mean inputs.</summary>
 public sealed record AverageActivationRouterOptions : PrototypeRouterOptions;
 
-/// <summary>Compares tokens and vectors after both were standardised, so that neither length nor offset of a vector counts.</summary>
+/// <summary>Compares tokens and vectors after both were standardised, so that neither length nor offset of a vector
+/// counts.</summary>
 /// <remarks>
-/// Source: PHATGOOSE, arXiv:2402.05859, section 3; r-three/phatgoose, moe.py: <c>s_e = LN(u) · LN(v_e) / √D</c>, LN without weights,
-/// eps 1e-5; softmax over all experts, the best k divided by their sum + 1e-6. v_e is the gate that was trained behind a sigmoid
-/// (PHATGOOSE) or the mean input of the expert's data (average activation, the paper's baseline).
-/// Shapes: x [N, D] → [N, E].
+/// Source: PHATGOOSE, arXiv:2402.05859, section 3; r-three/phatgoose, moe.py: <c>s_e = LN(u) · LN(v_e) / √D</c>, LN
+/// without weights, eps 1e-5; softmax over all experts, the best k divided by their sum + 1e-6. v_e is the gate that
+/// was trained behind a sigmoid (PHATGOOSE) or the mean input of the expert's data (average activation, the paper's
+/// baseline). Shapes: x [N, D] → [N, E].
 /// </remarks>
-public sealed class StandardizedRouter(PrototypeRouterOptions options, RouterContext context) : PrototypeRouter(options, context)
+public sealed class StandardizedRouter(PrototypeRouterOptions options, RouterContext context)
+    : PrototypeRouter(options, context)
 {
     private const double LayerNormEpsilon = 1e-5;
 

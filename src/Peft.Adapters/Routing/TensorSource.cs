@@ -1,6 +1,7 @@
 namespace Peft.Adapters.Routing;
 
-/// <summary>Where an adapter that is put on a base takes its tensors from, by name: drawn, or read from files.</summary>
+/// <summary>Where an adapter that is put on a base takes its tensors from, by name: drawn, or read from
+/// files.</summary>
 /// <remarks>As the base itself is loaded: what needs a tensor names it, and there is no second list of names.</remarks>
 public abstract class TensorSource
 {

@@ -17,8 +17,10 @@ public sealed record TopKRouterOptions : ExpertRouterOptions
     [Key(Min = 1), UpTo(Limit.Experts)]
     public int TopK { get; init; } = 2;
 
-    /// <summary>Whether the kept scores are divided by their sum (Mixtral, MoLA, MixLoRA) or left as they are.</summary>
-    /// <value>Default true. With top_k 1 and true every gate is 1, so the router learns only from a balance loss.</value>
+    /// <summary>Whether the kept scores are divided by their sum (Mixtral, MoLA, MixLoRA) or left as they
+    /// are.</summary>
+    /// <value>Default true. With top_k 1 and true every gate is 1, so the router learns only from a balance
+    /// loss.</value>
     [Key]
     public bool Normalize { get; init; } = true;
 
@@ -63,7 +65,8 @@ public sealed class TopKRouter : Router, ILoadBalanced
         var scores = isSoftmax ? logits.softmax(-1) : logits.sigmoid();
         var selected = Selection.TopMask(_bias is null ? scores : scores.detach() + _bias, _options.TopK);
         var probabilities = isSoftmax ? scores : scores / scores.sum(-1, keepdim: true);
-        return new RoutingDecision(Selection.Gates(scores, selected, _options.Normalize), selected, probabilities, logits);
+        return new RoutingDecision(
+            Selection.Gates(scores, selected, _options.Normalize), selected, probabilities, logits);
     }
 
     /// <inheritdoc/>

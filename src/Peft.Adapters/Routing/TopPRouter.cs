@@ -27,15 +27,16 @@ public sealed record TopPRouterOptions : ExpertRouterOptions
     /// <inheritdoc/>
     public override IReadOnlyList<AuxiliaryTerm> OwnLosses() => EntropyCoefficient > 0
         ? [new("entropy", EntropyCoefficient, (records, tokens) => torch.stack(
-            [.. records.Select(r => RoutingSpecializationLoss.MeanEntropy(r.Decision.Probabilities!, tokens.Mask))], 0).mean())]
+            [.. records.Select(r => RoutingSpecializationLoss.MeanEntropy(r.Decision.Probabilities!, tokens.Mask))],
+                0).mean())]
         : [];
 }
 
 /// <summary>Sends each token to its most probable experts until their probabilities exceed p together.</summary>
 /// <remarks>
-/// Source: Dynamic MoE, arXiv:2403.07652; ZhenweiAn/Dynamic_MoE: the expert that crosses p is kept, the weights are the raw
-/// probabilities, and the loss <c>mean −Σ p ln p</c> is minimised. Where rounding lets no sum exceed p, all experts are kept.
-/// Shapes: x [N, D] → gates [N, E].
+/// Source: Dynamic MoE, arXiv:2403.07652; ZhenweiAn/Dynamic_MoE: the expert that crosses p is kept, the weights are the
+/// raw probabilities, and the loss <c>mean −Σ p ln p</c> is minimised. Where rounding lets no sum exceed p, all experts
+/// are kept. Shapes: x [N, D] → gates [N, E].
 /// Units: gates are probabilities.
 /// Gradient: through the kept probabilities; the choice carries none.
 /// </remarks>
@@ -58,6 +59,7 @@ public sealed class TopPRouter : Router
         var logits = Score(x, _weight);
         var probabilities = logits.softmax(-1);
         var selected = Selection.NucleusMask(probabilities, _options.TopP, 1, keepsCrossing: true);
-        return new RoutingDecision(Selection.Gates(probabilities, selected, _options.Normalize), selected, probabilities, logits);
+        return new RoutingDecision(
+            Selection.Gates(probabilities, selected, _options.Normalize), selected, probabilities, logits);
     }
 }

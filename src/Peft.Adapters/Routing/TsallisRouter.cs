@@ -85,7 +85,8 @@ public sealed record TsallisRouterOptions : ExpertRouterOptions
             .. IneffectiveKey.If(unused, "entropy", Entropy, first.Entropy, Off),
             .. IneffectiveKey.If(unused, "entropy_index", EntropyIndex, first.EntropyIndex, Off),
             .. IneffectiveKey.If(unused, "eps", Eps, first.Eps, Off),
-            .. IneffectiveKey.If(EntropyCoefficient == 0, "count_padding", CountPadding, first.CountPadding, "entropy_coefficient: 0"),
+            .. IneffectiveKey.If(
+                EntropyCoefficient == 0, "count_padding", CountPadding, first.CountPadding, "entropy_coefficient: 0"),
         ];
     }
 
@@ -94,21 +95,26 @@ public sealed record TsallisRouterOptions : ExpertRouterOptions
     {
         var terms = new List<AuxiliaryTerm>();
         if (EntropyCoefficient > 0)
-            terms.Add(new("entropy", EntropyCoefficient, (records, tokens) => EntropyLoss(records, CountPadding ? null : tokens.Mask)));
+            terms.Add(
+                new("entropy", EntropyCoefficient, (records, tokens) =>
+                    EntropyLoss(records, CountPadding ? null : tokens.Mask)));
         if (BalanceCoefficient > 0)
-            terms.Add(new("soft_balance", BalanceCoefficient, (records, tokens) => SoftBalanceLoss(records, tokens.Mask)));
+            terms.Add(
+                new("soft_balance", BalanceCoefficient, (records, tokens) => SoftBalanceLoss(records, tokens.Mask)));
         return terms;
     }
 
     /// <summary>The mean normalised entropy over the tokens of all modules.</summary>
-    /// <remarks>Source: DynMoLE 382915a. Shapes: records of [N, E], mask [N] bool or null → scalar. Gradient: through the entropy.</remarks>
+    /// <remarks>Source: DynMoLE 382915a. Shapes: records of [N, E], mask [N] bool or null → scalar. Gradient: through
+    /// the entropy.</remarks>
     public Tensor EntropyLoss(IReadOnlyList<RoutingRecord> records, Tensor? mask)
     {
         var entropy = EntropyOf(torch.cat([.. records.Select(r => r.Decision.Probabilities!)], 0)).unsqueeze(1);
         return TokenMean.OfRows(entropy, mask?.repeat(records.Count)).sum();
     }
 
-    /// <summary><c>E Σ_i f_i P_i</c>, f the mean gate of an expert and P its mean probability, tokens of all modules pooled.</summary>
+    /// <summary><c>E Σ_i f_i P_i</c>, f the mean gate of an expert and P its mean probability, tokens of all modules
+    /// pooled.</summary>
     /// <remarks>Source: DynMoLE 382915a; f has a gradient too. Shapes: records of [N, E] → scalar.</remarks>
     public static Tensor SoftBalanceLoss(IReadOnlyList<RoutingRecord> records, Tensor? mask)
     {
@@ -121,10 +127,10 @@ public sealed record TsallisRouterOptions : ExpertRouterOptions
 
 /// <summary>Sends a token whose distribution is flat to all experts, any other to its most probable ones.</summary>
 /// <remarks>
-/// Source: DynMoLE, arXiv:2504.00661; mikecovlee/DynMoLE 382915a: experts by falling probability while their sum is at most top_p
-/// (the one that crosses is dropped), at least keep_top_k; all of them where the normalised entropy is above the threshold.
-/// Weights are the raw probabilities, so their sum jumps to 1 at the threshold. Inference routes as training does.
-/// Shapes: x [N, D] → gates [N, E].
+/// Source: DynMoLE, arXiv:2504.00661; mikecovlee/DynMoLE 382915a: experts by falling probability while their sum is at
+/// most top_p (the one that crosses is dropped), at least keep_top_k; all of them where the normalised entropy is above
+/// the threshold. Weights are the raw probabilities, so their sum jumps to 1 at the threshold. Inference routes as
+/// training does. Shapes: x [N, D] → gates [N, E].
 /// Units: gates are probabilities.
 /// Gradient: through the kept probabilities; neither the choice nor the entropy test carries one.
 /// </remarks>
@@ -147,7 +153,8 @@ public sealed class TsallisRouter : Router
         var logits = Score(x, _weight);
         var probabilities = logits.softmax(-1);
         var selected = Select(probabilities, _options);
-        return new RoutingDecision(Selection.Gates(probabilities, selected, _options.Normalize), selected, probabilities, logits);
+        return new RoutingDecision(
+            Selection.Gates(probabilities, selected, _options.Normalize), selected, probabilities, logits);
     }
 
     /// <summary>The experts of every token.</summary>
@@ -164,8 +171,8 @@ public sealed class TsallisRouter : Router
 
 /// <summary>Entropy of each token's routing distribution as a share of the most it can be.</summary>
 /// <remarks>
-/// Source: DynMoLE, arXiv:2504.00661; mikecovlee/DynMoLE 382915a, <c>moe_utils.py</c>. eps is added to every probability and
-/// the sum is not renormalised, so a uniform row gives almost and not exactly 1, as in that code.
+/// Source: DynMoLE, arXiv:2504.00661; mikecovlee/DynMoLE 382915a, <c>moe_utils.py</c>. eps is added to every
+/// probability and the sum is not renormalised, so a uniform row gives almost and not exactly 1, as in that code.
 /// Shapes: probabilities [N, E] → [N].
 /// Units: 0 for certainty to 1 for uniform.
 /// Gradient: through the probabilities.

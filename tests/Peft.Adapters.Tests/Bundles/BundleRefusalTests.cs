@@ -25,7 +25,8 @@ public sealed class BundleRefusalTests : IDisposable
         BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         var other = new BaseIdentity("example/other", new string('b', 64));
 
-        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = other }));
+        var error = Assert.Throws<UserException>(
+            () => Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = other }));
 
         Assert.Equal(
             $"{Out}: trained on example/tiny-llama (fingerprint aaaaaaaaaaaa); the base given is example/other "
@@ -44,7 +45,8 @@ public sealed class BundleRefusalTests : IDisposable
 
         var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
-        Assert.Contains("base_model.model.model.layers.0.self_attn.o_proj.lora_B.weight", error.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "base_model.model.model.layers.0.self_attn.o_proj.lora_B.weight", error.Message, StringComparison.Ordinal);
         Assert.Contains("NaN or infinity", error.Message, StringComparison.Ordinal);
     }
 
@@ -53,7 +55,9 @@ public sealed class BundleRefusalTests : IDisposable
     {
         BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         var path = Path.Combine(Out, "bundle.json");
-        File.WriteAllText(path, File.ReadAllText(path).Replace("\"format_version\": 1", "\"format_version\": 2", StringComparison.Ordinal));
+        File.WriteAllText(
+            path, File.ReadAllText(path)
+            .Replace("\"format_version\": 1", "\"format_version\": 2", StringComparison.Ordinal));
 
         Assert.Equal(
             $"{path}: format_version 2; expected at most 1. Use a newer version of this program.",
@@ -65,7 +69,8 @@ public sealed class BundleRefusalTests : IDisposable
     {
         BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         var path = Path.Combine(Out, "bundle.json");
-        File.WriteAllText(path, File.ReadAllText(path).Replace("\"README.md\"", "\"../README.md\"", StringComparison.Ordinal));
+        File.WriteAllText(
+            path, File.ReadAllText(path).Replace("\"README.md\"", "\"../README.md\"", StringComparison.Ordinal));
 
         Assert.Contains(
             "the name of a file in the bundle's own directory",
@@ -76,7 +81,8 @@ public sealed class BundleRefusalTests : IDisposable
     [Theory]
     [InlineData("lora", "\"r\": 2", "\"r\": 65536", "[65536, 16]")]
     [InlineData("top-k", "\"count\": 4", "\"count\": 4096", "[8192, 16]")]
-    public void A_bundle_that_claims_more_than_its_file_holds_is_refused_before_memory_is_taken(string kind, string was, string claims, string shape)
+    public void A_bundle_that_claims_more_than_its_file_holds_is_refused_before_memory_is_taken(
+        string kind, string was, string claims, string shape)
     {
         BundleWriter.Write(Out, TinyBundle.Contents(Trained(kind)));
         var path = Path.Combine(Out, "bundle.json");
@@ -88,7 +94,9 @@ public sealed class BundleRefusalTests : IDisposable
         var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(model));
 
         Assert.Contains($"the tensors do not fit this base or rank: ", error.Message, StringComparison.Ordinal);
-        Assert.EndsWith($"instead of {shape}). Name the base it was trained on with --base DIR.", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith(
+            $"instead of {shape}). Name the base it was trained on with --base DIR.", error.Message,
+            StringComparison.Ordinal);
         Assert.All(model.Projections, projection => Assert.IsType<BaseLinear>(projection)); // nothing was attached
     }
 
@@ -99,8 +107,11 @@ public sealed class BundleRefusalTests : IDisposable
 
         var error = Assert.Throws<UserException>(() => AdapterAttachment.Attach(_tiny.New(), huge, seed: 1));
 
-        Assert.StartsWith("adapter: 4,096 experts of rank 65536 in 14 projections take ", error.Message, StringComparison.Ordinal);
-        Assert.EndsWith(" Lower adapter.r or adapter.experts.count, or adapt fewer projections.", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "adapter: 4,096 experts of rank 65536 in 14 projections take ", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith(
+            " Lower adapter.r or adapter.experts.count, or adapt fewer projections.", error.Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -121,14 +132,17 @@ public sealed class BundleRefusalTests : IDisposable
     {
         Directory.CreateDirectory(Out);
 
-        Assert.Contains(": no bundle.json; expected the directory of a bundle.", Assert.Throws<UserException>(() => OwnBundle.Open(Out)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            ": no bundle.json; expected the directory of a bundle.",
+            Assert.Throws<UserException>(() => OwnBundle.Open(Out)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public void Pickled_weights_are_refused()
     {
         Directory.CreateDirectory(Out);
-        File.WriteAllText(Path.Combine(Out, "adapter_config.json"), """{"peft_type": "LORA", "target_modules": ["q_proj"]}""");
+        File.WriteAllText(Path.Combine(Out, "adapter_config.json"), """{"peft_type": "LORA","""
+            + """ "target_modules": ["q_proj"]}""");
         File.WriteAllText(Path.Combine(Out, "adapter_model.bin"), "pickle");
 
         var error = Assert.ThrowsAny<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
@@ -148,10 +162,13 @@ public sealed class BundleRefusalTests : IDisposable
         var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.Equal(
-            $"{Path.Combine(Out, "adapter_model.safetensors")}: the tensors do not fit this base or rank: 24 of another shape (such as "
-            + "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight, [2, 16] instead of [3, 16]), 2 missing (such as "
+            $"{Path.Combine(Out, "adapter_model.safetensors")}: the tensors do not fit this base or rank: 24 of "
+                + $"another shape (such as "
+            + "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight, [2, 16] instead of [3, 16]), 2 missing "
+                + "(such as "
             + "base_model.model.lm_head.lora_A.weight) and 4 not used (such as "
-            + "base_model.model.model.layers.0.self_attn.v_proj.lora_A.weight). Name the base it was trained on with --base DIR.",
+            + "base_model.model.model.layers.0.self_attn.v_proj.lora_A.weight). Name the base it was trained on with "
+                + "--base DIR.",
             error.Message);
     }
 
@@ -161,13 +178,16 @@ public sealed class BundleRefusalTests : IDisposable
         BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         File.Delete(Path.Combine(Out, "bundle.json"));
         var config = Path.Combine(Out, "adapter_config.json");
-        File.WriteAllText(config, File.ReadAllText(config).Replace("    \"v_proj\"\n", "    \"lm_head\"\n", StringComparison.Ordinal));
+        File.WriteAllText(
+            config, File.ReadAllText(config)
+            .Replace("    \"v_proj\"\n", "    \"lm_head\"\n", StringComparison.Ordinal));
 
         var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.Equal(
             [
-                ("base_model.model.lm_head.lora_A.weight", "missing"), ("base_model.model.lm_head.lora_B.weight", "missing"),
+                ("base_model.model.lm_head.lora_A.weight", "missing"), (
+                    "base_model.model.lm_head.lora_B.weight", "missing"),
                 ("base_model.model.model.layers.0.self_attn.v_proj.lora_A.weight", "not used"),
                 ("base_model.model.model.layers.0.self_attn.v_proj.lora_B.weight", "not used"),
                 ("base_model.model.model.layers.1.self_attn.v_proj.lora_A.weight", "not used"),

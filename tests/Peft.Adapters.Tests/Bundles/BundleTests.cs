@@ -57,8 +57,12 @@ public sealed class BundleTests : IDisposable
         BundleWriter.Write(_tiny.In("other"), TinyBundle.Contents(Trained("top-k")));
 
         var files = Directory.GetFiles(Out).Select(path => Path.GetFileName(path)!).Order().ToList();
-        Assert.Equal(["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json", "recipe.resolved.yaml"], files);
-        Assert.All(files, name => Assert.Equal(File.ReadAllBytes(Path.Combine(Out, name)), File.ReadAllBytes(_tiny.In("other", name))));
+        Assert.Equal(
+            ["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json", "recipe.resolved.yaml"],
+            files);
+        Assert.All(
+            files, name =>
+                Assert.Equal(File.ReadAllBytes(Path.Combine(Out, name)), File.ReadAllBytes(_tiny.In("other", name))));
     }
 
     [Fact]
@@ -74,7 +78,9 @@ public sealed class BundleTests : IDisposable
 
         Assert.Empty(warnings);
         Assert.Equal(14, loaded.Modules.Count);
-        Assert.Contains("\"target_modules\": [\n    \"down_proj\"", File.ReadAllText(Path.Combine(Out, "adapter_config.json")), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"target_modules\": [\n    \"down_proj\"", File.ReadAllText(Path.Combine(Out, "adapter_config.json")),
+            StringComparison.Ordinal);
         Assert.True(TinyModel.Logits(Trained("lora").Model).SameAs(TinyModel.Logits(again)));
     }
 
@@ -112,7 +118,8 @@ public sealed class BundleTests : IDisposable
         BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
         BundleWriter.Write(_tiny.In("new"), TinyBundle.Contents(Trained("soft")));
         var next = Directory.CreateDirectory(Path.Combine(Out, ".next")).FullName;
-        string[] order = ["README.md", "adapter_config.json", "adapter_model.safetensors", "recipe.resolved.yaml", "bundle.json"];
+        string[] order = [
+            "README.md", "adapter_config.json", "adapter_model.safetensors", "recipe.resolved.yaml", "bundle.json"];
         for (var i = 0; i < order.Length; i++)
             File.Copy(_tiny.In("new", order[i]), Path.Combine(i < moved ? Out : next, order[i]), overwrite: true);
 
@@ -192,7 +199,8 @@ public sealed class BundleTests : IDisposable
         var hub = ModelCard.Of(manifest);
         var local = ModelCard.Of(manifest with { Base = new BaseIdentity("/home/someone/models/tiny", "f") });
 
-        Assert.StartsWith("---\nbase_model: \"example/tiny-llama\"\nlibrary_name: peft\n", hub, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "---\nbase_model: \"example/tiny-llama\"\nlibrary_name: peft\n", hub, StringComparison.Ordinal);
         Assert.DoesNotContain("base_model:", local, StringComparison.Ordinal);
         Assert.DoesNotContain("someone", local, StringComparison.Ordinal);
         Assert.Contains("# LoRA for tiny\n", local, StringComparison.Ordinal);
@@ -202,7 +210,8 @@ public sealed class BundleTests : IDisposable
     public void A_cards_front_matter_holds_licence_and_metrics_as_the_hub_reads_them()
     {
         var manifest = BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
-        var facts = new CardFacts { License = "mit", Metrics = [new("a|b", "acc: 1", 0.123456, 10), new("c", "acc: 1", 1e-7, 3)] };
+        var facts = new CardFacts {
+            License = "mit", Metrics = [new("a|b", "acc: 1", 0.123456, 10), new("c", "acc: 1", 1e-7, 3)] };
 
         var card = ModelCard.OfExport(manifest, facts);
 
@@ -246,7 +255,9 @@ public sealed class BundleTests : IDisposable
             ## How to load
 
             """, card, StringComparison.Ordinal);
-        Assert.Contains("from_pretrained(\"example/tiny-llama\"), \"THIS_DIRECTORY\")\n```\n\n## Settings\n\n| setting | value |\n|---|---|\n", card, StringComparison.Ordinal);
+        Assert.Contains(
+            "from_pretrained(\"example/tiny-llama\"), \"THIS_DIRECTORY\")\n```\n\n## Settings\n\n| setting | value "
+                + "|\n|---|---|\n", card, StringComparison.Ordinal);
         Assert.EndsWith("""
 
             ## Metrics

@@ -23,7 +23,8 @@ public sealed class ExpertLoaderTests : IDisposable
     public void Plain_loras_of_other_ranks_and_scales_become_experts_that_compute_the_same()
     {
         var law = Train("law", """{"r": 2, "lora_alpha": 6}""", 1);
-        var code = Train("code", """{"r": 3, "lora_alpha": 5, "use_rslora": true, "target_modules": ["q_proj", "up_proj"]}""", 2);
+        var code = Train("code", """{"r": 3, "lora_alpha": 5, "use_rslora": true, "target_modules": ["q_proj","""
+            + """ "up_proj"]}""", 2);
         var mixture = AdapterAttachment.Attach(_tiny.New(), Hard("""{"count": 2}""", 4), seed: 1);
 
         ExpertLoader.Load(mixture, [_tiny.In("law"), _tiny.In("code")]);
@@ -39,7 +40,8 @@ public sealed class ExpertLoaderTests : IDisposable
         AttachmentTests.FillUp(stageOne);
         BundleWriter.Write(_tiny.In("one"), new BundleContents { Adapted = stageOne, Base = Base });
         var stageTwo = AdapterAttachment.Attach(
-            _tiny.New(), AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 2}, "router": {"kind": "hard-soft"}}"""), seed: 5);
+            _tiny.New(), AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 2},"""
+                + """ "router": {"kind": "hard-soft"}}"""), seed: 5);
 
         ExpertLoader.Load(stageTwo, [_tiny.In("one")]);
 
@@ -57,7 +59,8 @@ public sealed class ExpertLoaderTests : IDisposable
             Hard("""{"count": 2}""", 2) with { TargetModules = ModuleNames.List(["q_proj"]) },
             seed: 1);
 
-        var number = Assert.Throws<UserException>(() => ExpertLoader.Load(narrow, [_tiny.In("law"), _tiny.In("law"), _tiny.In("law")]));
+        var number = Assert.Throws<UserException>(
+            () => ExpertLoader.Load(narrow, [_tiny.In("law"), _tiny.In("law"), _tiny.In("law")]));
         var fit = Assert.Throws<FaultsException>(() => ExpertLoader.Load(narrow, [_tiny.In("law"), _tiny.In("law")]));
 
         Assert.Contains("3 directories for 2 experts", number.Message, StringComparison.Ordinal);
@@ -72,17 +75,20 @@ public sealed class ExpertLoaderTests : IDisposable
         var path = _tiny.In("law", "adapter_model.safetensors");
         var file = SafetensorsFile.Open(path);
         SafetensorsWriter.WriteFile(path, [.. file.Entries.Values.Select(entry => new SafetensorsWrite(
-            entry.Name, entry.Dtype, [entry.Shape[0] * entry.Shape[1]], stream => stream.Write(new byte[entry.ByteCount])))]);
+            entry.Name, entry.Dtype, [entry.Shape[0] * entry.Shape[1]], stream =>
+                stream.Write(new byte[entry.ByteCount])))]);
         File.Delete(_tiny.In("law", "bundle.json"));
         var mixture = AdapterAttachment.Attach(_tiny.New(), Hard("""{"count": 2}""", 2), seed: 1);
 
-        var error = Assert.Throws<FaultsException>(() => ExpertLoader.Load(mixture, [_tiny.In("law"), _tiny.In("law")]));
+        var error = Assert.Throws<FaultsException>(
+            () => ExpertLoader.Load(mixture, [_tiny.In("law"), _tiny.In("law")]));
 
         Assert.Contains("shape [32]", error.Message, StringComparison.Ordinal);
     }
 
     private static AdapterOptions Hard(string experts, int r) => AdapterOptionsTests.Read(
-        $$$"""{"method": "mixture", "r": {{{r}}}, "experts": {{{experts}}}, "router": {"kind": "hard-soft", "stage": "hard"}}""");
+        $$$"""{"method": "mixture", "r": {{{r}}}, "experts": {{{experts}}}, "router": {"kind": "hard-soft","""
+        + $$$""" "stage": "hard"}}""");
 
     private static Tensor Tasks(long task) => torch.tensor(new[] { task, task }, [2]);
 

@@ -7,7 +7,8 @@ using Xunit.Abstractions;
 
 namespace Peft.Adapters.Tests.Bundles;
 
-/// <summary>Adapters that PEFT wrote, on bases that transformers wrote: logits, loss, gradients and ten AdamW steps.</summary>
+/// <summary>Adapters that PEFT wrote, on bases that transformers wrote: logits, loss, gradients and ten AdamW
+/// steps.</summary>
 public sealed class HuggingFaceParityTests : IDisposable
 {
     private const double Tolerance = 1e-4;
@@ -41,10 +42,14 @@ public sealed class HuggingFaceParityTests : IDisposable
         var folder = Directory.CreateTempSubdirectory("peft-named-").FullName;
         try
         {
-            File.Copy(Path.Combine(Folder(Name), "adapter", "adapter_config.json"), Path.Combine(folder, "adapter_config.json"));
-            SafetensorsWriter.WriteFile(Path.Combine(folder, "adapter_model.safetensors"), [.. source.Entries.Values.Select(
+            File.Copy(
+                Path.Combine(Folder(Name), "adapter", "adapter_config.json"),
+                Path.Combine(folder, "adapter_config.json"));
+            SafetensorsWriter.WriteFile(
+                Path.Combine(folder, "adapter_model.safetensors"), [.. source.Entries.Values.Select(
                 entry => new SafetensorsWrite(
-                    entry.Name.Replace(".weight", ".default.weight", StringComparison.Ordinal), entry.Dtype, entry.Shape,
+                    entry.Name.Replace(
+                        ".weight", ".default.weight", StringComparison.Ordinal), entry.Dtype, entry.Shape,
                     stream => stream.Write(source.ReadBytes(entry.Name))))]);
             using var model = ModelLoader.Load(Folder(Name), ScalarType.Float32, torch.CPU);
             Bundle.Open(folder).Attach(model);
@@ -58,16 +63,19 @@ public sealed class HuggingFaceParityTests : IDisposable
     }
 
     /// <summary>
-    /// Ten AdamW losses. The step is so large for these models (loss 5 to 2.5 in ten steps) that one unit in the last place of
-    /// the adapter, put in on purpose, moves the last losses by up to 4.5e-3 and the first six by less than 1e-4. So the first six
-    /// are held to 1e-4 and the rest to what rounding leaves: 1e-2 in float32, 1e-3 in float64 (the golden run is float32 itself).
-    /// The golden gradients belong to the tenth of these losses, not to the first, and are compared there.
+    /// Ten AdamW losses. The step is so large for these models (loss 5 to 2.5 in ten steps) that one unit in the last
+    /// place of the adapter, put in on purpose, moves the last losses by up to 4.5e-3 and the first six by less than
+    /// 1e-4. So the first six are held to 1e-4 and the rest to what rounding leaves: 1e-2 in float32, 1e-3 in float64
+    /// (the golden run is float32 itself). The golden gradients belong to the tenth of these losses, not to the first,
+    /// and are compared there.
     /// </summary>
     [SharedTheory]
     [MemberData(nameof(VectorModels.Names), MemberType = typeof(VectorModels))]
     public void Training_follows_pefts_ten_adamw_steps(string name)
     {
-        foreach (var (dtype, late, nearest) in new[] { (ScalarType.Float32, 1e-2, 0.999), (ScalarType.Float64, 1e-3, 0.9995) })
+        foreach (
+            var (dtype, late, nearest) in new[] {
+                (ScalarType.Float32, 1e-2, 0.999), (ScalarType.Float64, 1e-3, 0.9995) })
         {
             using var model = ModelLoader.Load(Folder(name), dtype, torch.CPU);
             var adapted = Bundle.Open(Path.Combine(Folder(name), "adapter")).Attach(model);
@@ -76,7 +84,9 @@ public sealed class HuggingFaceParityTests : IDisposable
             var distances = Trace(model, adapted, Read(expected, "ids"), Path.Combine(Folder(name), "expected.json"));
 
             var (cosine, worst) = CompareGradients(adapted, expected);
-            var line = $"{name} {dtype}: first six losses off by {distances.Take(6).Max():E1}, all ten by {distances.Max():E1}; gradients "
+            var line =
+                $"{name} {dtype}: first six losses off by {distances.Take(6).Max():E1}, all ten by "
+                    + $"{distances.Max():E1}; gradients "
                 + $"of the tenth: cosine {cosine:F6}, worst {worst:E1} of the largest";
             _output.WriteLine(line);
             Assert.True(distances.Take(6).Max() <= Tolerance, line);
@@ -86,8 +96,8 @@ public sealed class HuggingFaceParityTests : IDisposable
     }
 
     /// <summary>
-    /// The gradient of the adapter's loss, against differences of the loss itself. The golden files cannot serve for this:
-    /// their <c>grad.*</c> are those of the tenth AdamW loss.
+    /// The gradient of the adapter's loss, against differences of the loss itself. The golden files cannot serve for
+    /// this: their <c>grad.*</c> are those of the tenth AdamW loss.
     /// </summary>
     [SharedTheory]
     [InlineData("llama-gqa")]
@@ -122,7 +132,8 @@ public sealed class HuggingFaceParityTests : IDisposable
 
     private static string Folder(string name) => SharedAssets.Path("vectors", "models", name);
 
-    private static SafetensorsFile Expected(string name) => SafetensorsFile.Open(Path.Combine(Folder(name), "expected.safetensors"));
+    private static SafetensorsFile Expected(string name) =>
+        SafetensorsFile.Open(Path.Combine(Folder(name), "expected.safetensors"));
 
     // Distances from the golden losses, step by step; the gradients of the last step stay for the caller.
     private static List<double> Trace(CausalLanguageModel model, AdaptedModel adapted, Tensor ids, string path)

@@ -6,8 +6,9 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Bundles;
 
 /// <summary>
-/// A reader of PEFT's LoRA directories that shares no code with the product: written from the description of the format. It knows
-/// float32, lists and patterns of ranks and alphas, and rsLoRA, and adds <c>scaling · B A</c> to the base's weights.
+/// A reader of PEFT's LoRA directories that shares no code with the product: written from the description of the
+/// format. It knows float32, lists and patterns of ranks and alphas, and rsLoRA, and adds <c>scaling · B A</c> to the
+/// base's weights.
 /// </summary>
 internal static class IndependentPeft
 {
@@ -29,7 +30,8 @@ internal static class IndependentPeft
         var root = config.RootElement;
         Assert.Equal("LORA", root.GetProperty("peft_type").GetString());
         var tensors = Tensors(Path.Combine(directory, "adapter_model.safetensors"));
-        foreach (var (name, down) in tensors.Where(pair => pair.Key.EndsWith(".lora_A.weight", StringComparison.Ordinal)))
+        foreach (
+            var (name, down) in tensors.Where(pair => pair.Key.EndsWith(".lora_A.weight", StringComparison.Ordinal)))
         {
             var module = name["base_model.model.".Length..^".lora_A.weight".Length];
             var rank = ByPattern(root, "rank_pattern", module, root.GetProperty("r").GetDouble());
@@ -43,7 +45,9 @@ internal static class IndependentPeft
 
     private static bool IsTargeted(JsonElement targets, string module) => targets.ValueKind == JsonValueKind.String
         ? Regex.IsMatch(module, $"^(?:{targets.GetString()})$")
-        : targets.EnumerateArray().Any(name => module == name.GetString() || module.EndsWith("." + name.GetString(), StringComparison.Ordinal));
+        : targets.EnumerateArray()
+            .Any(name =>
+                module == name.GetString() || module.EndsWith("." + name.GetString(), StringComparison.Ordinal));
 
     private static double ByPattern(JsonElement root, string key, string module, double fallback)
     {
@@ -68,7 +72,8 @@ internal static class IndependentPeft
             var (begin, end) = (offsets[0].GetInt32(), offsets[1].GetInt32());
             var values = new float[(end - begin) / 4];
             Buffer.BlockCopy(bytes, 8 + length + begin, values, 0, end - begin);
-            tensors[entry.Name] = torch.tensor(values, [.. entry.Value.GetProperty("shape").EnumerateArray().Select(size => size.GetInt64())]);
+            tensors[entry.Name] = torch.tensor(
+                values, [.. entry.Value.GetProperty("shape").EnumerateArray().Select(size => size.GetInt64())]);
         }
         return tensors;
     }

@@ -29,16 +29,22 @@ public sealed class MixtureDirectoryTests : IDisposable
 
     [Theory]
     [InlineData("""{"method": "mixture", "r": 2, "experts": {"count": [1, 3]}, "router": {"kind": "top-k"}}""")]
-    [InlineData("""{"method": "mixture", "r": 2, "experts": {"count": 3, "layers": [1], "names": ["law", "code", "../maths"]}, "router": {"kind": "soft"}}""")]
-    [InlineData("""{"method": "mixture", "r": 3, "lora_alpha": 5, "use_rslora": true, "target_modules": ["q_proj", "up_proj"], "rank_pattern": {"up_proj": 1}, "alpha_pattern": {"layers.1.mlp.up_proj": 7}, "experts": {"count": 2}, "router": {"kind": "top-p"}}""")]
-    [InlineData("""{"method": "mixture", "r": 2, "target_modules": ".*mlp.*", "experts": {"count": 3}, "router": {"kind": "hard-soft", "stage": "hard"}}""")]
+    [InlineData("""{"method": "mixture", "r": 2, "experts": {"count": 3, "layers": [1], "names": ["law", "code","""
+        + """ "../maths"]}, "router": {"kind": "soft"}}""")]
+    [InlineData("""{"method": "mixture", "r": 3, "lora_alpha": 5, "use_rslora": true, "target_modules": ["q_proj","""
+        + """ "up_proj"], "rank_pattern": {"up_proj": 1}, "alpha_pattern": {"layers.1.mlp.up_proj": 7},"""
+    + """ "experts": {"count": 2}, "router": {"kind": "top-p"}}""")]
+    [InlineData("""{"method": "mixture", "r": 2, "target_modules": ".*mlp.*", "experts": {"count": 3},"""
+        + """ "router": {"kind": "hard-soft", "stage": "hard"}}""")]
     public void So_do_layouts_patterns_and_names(string options) => ComesBack(AdapterOptionsTests.Read(options));
 
     [Theory]
     [InlineData("""{"method": "mixture", "r": 2, "experts": {"count": 3}, "router": {"kind": "top-k"}}""")]
-    [InlineData("""{"method": "mixture", "r": 2, "rank_pattern": {"up_proj": 3}, "experts": {"count": 2}, "router": {"kind": "rloo"}}""")]
+    [InlineData("""{"method": "mixture", "r": 2, "rank_pattern": {"up_proj": 3}, "experts": {"count": 2},"""
+        + """ "router": {"kind": "rloo"}}""")]
     [InlineData("""{"method": "mixture", "r": 4, "router": {"kind": "random-projection", "top_k": 2}}""")]
-    [InlineData("""{"method": "mixture", "r": 3, "lora_alpha": 5, "use_rslora": true, "experts": {"count": [1, 3]}, "router": {"kind": "top-k"}}""")]
+    [InlineData("""{"method": "mixture", "r": 3, "lora_alpha": 5, "use_rslora": true, "experts": {"count": [1, 3]},"""
+        + """ "router": {"kind": "top-k"}}""")]
     public void Each_part_gives_an_independent_reader_the_logits_of_that_expert_alone(string options)
     {
         var adapted = Trained(AdapterOptionsTests.Read(options));
@@ -49,14 +55,16 @@ public sealed class MixtureDirectoryTests : IDisposable
 
         Assert.NotEmpty(parts);
         Assert.All(parts, part => Golden.Near(
-            probe.LogitsOf(TinyModel.Ids, part.Expert), IndependentPeft.Logits(_tiny.New(), Path.Combine(Out, part.Name))));
+            probe.LogitsOf(TinyModel.Ids, part.Expert), IndependentPeft.Logits(
+                _tiny.New(), Path.Combine(Out, part.Name))));
     }
 
     [Fact]
     public void A_forced_expert_is_what_the_hard_router_gives_its_task()
     {
         var adapted = Trained(AdapterOptionsTests.Read(
-            """{"method": "mixture", "r": 2, "experts": {"count": 3}, "router": {"kind": "hard-soft", "stage": "hard"}}"""));
+            """{"method": "mixture", "r": 2, "experts": {"count": 3}, "router": {"kind": "hard-soft","""
+            + """ "stage": "hard"}}"""));
         var routed = TinyModel.Logits(adapted.Model, torch.tensor(new long[] { 2, 2 }, [2]));
 
         Golden.Near(routed, new AdapterProbe(adapted).LogitsOf(TinyModel.Ids, 2));
@@ -65,13 +73,16 @@ public sealed class MixtureDirectoryTests : IDisposable
     [Fact]
     public void Layers_without_a_router_are_a_part_of_their_own()
     {
-        Write(Trained(AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": [1, 3]}, "router": {"kind": "top-k"}}""")));
+        Write(Trained(AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": [1, 3]},"""
+            + """ "router": {"kind": "top-k"}}""")));
 
         var shared = PeftDirectory.Read(Path.Combine(Out, "shared"));
         var expert = PeftDirectory.Read(Path.Combine(Out, "expert_2"));
 
-        Assert.All(shared.Modules, module => Assert.StartsWith("model.layers.0.", module.Path, StringComparison.Ordinal));
-        Assert.All(expert.Modules, module => Assert.StartsWith("model.layers.1.", module.Path, StringComparison.Ordinal));
+        Assert.All(
+            shared.Modules, module => Assert.StartsWith("model.layers.0.", module.Path, StringComparison.Ordinal));
+        Assert.All(
+            expert.Modules, module => Assert.StartsWith("model.layers.1.", module.Path, StringComparison.Ordinal));
         Assert.Equal(7, expert.Config.TargetModules.Count);
     }
 
@@ -98,7 +109,9 @@ public sealed class MixtureDirectoryTests : IDisposable
         Directory.Move(Path.Combine(Out, "expert_1"), _tiny.In("elsewhere"));
         Directory.CreateSymbolicLink(Path.Combine(Out, "expert_1"), _tiny.In("elsewhere"));
 
-        Assert.Contains("a link to", Assert.Throws<FaultsException>(() => MixtureDirectory.Open(Out)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "a link to", Assert.Throws<FaultsException>(() => MixtureDirectory.Open(Out)).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -128,7 +141,9 @@ public sealed class MixtureDirectoryTests : IDisposable
 
         var error = Assert.ThrowsAny<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
-        Assert.EndsWith("mixture.json: lists no expert_3; expected every part of the mixture. Export it again.", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith(
+            "mixture.json: lists no expert_3; expected every part of the mixture. Export it again.", error.Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -139,7 +154,9 @@ public sealed class MixtureDirectoryTests : IDisposable
 
         var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
-        Assert.EndsWith("mixture.json: lists no expert_4; expected every part of the mixture. Export it again.", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith(
+            "mixture.json: lists no expert_4; expected every part of the mixture. Export it again.", error.Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -148,7 +165,8 @@ public sealed class MixtureDirectoryTests : IDisposable
         Write(Trained(AttachmentTests.Options("top-k")));
         var other = new BaseIdentity("example/other", new string('b', 64));
 
-        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = other }));
+        var error = Assert.Throws<UserException>(
+            () => Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = other }));
 
         Assert.Contains("trained on example/tiny-llama", error.Message, StringComparison.Ordinal);
         Assert.Contains("the base given is example/other", error.Message, StringComparison.Ordinal);
@@ -158,17 +176,22 @@ public sealed class MixtureDirectoryTests : IDisposable
     public void Cards_tell_what_a_directory_is_and_how_to_load_it()
     {
         var adapted = Trained(AdapterOptionsTests.Read(
-            """{"method": "mixture", "r": 2, "experts": {"count": 2, "names": ["law", "code"]}, "router": {"kind": "top-k"}}"""));
-        MixtureDirectory.Write(Out, TinyBundle.Contents(adapted), new CardFacts { Metrics = [new("spam", "accuracy", 0.875, 40)] });
+            """{"method": "mixture", "r": 2, "experts": {"count": 2, "names": ["law", "code"]},"""
+            + """ "router": {"kind": "top-k"}}"""));
+        MixtureDirectory.Write(
+            Out, TinyBundle.Contents(adapted), new CardFacts { Metrics = [new("spam", "accuracy", 0.875, 40)] });
 
         var root = File.ReadAllText(Path.Combine(Out, "README.md"));
         var expert = File.ReadAllText(Path.Combine(Out, "expert_1", "README.md"));
 
         Assert.Contains("peft adapter import", root, StringComparison.Ordinal);
-        Assert.Contains("model-index:\n- name: \"Mixture of 2 LoRA experts (top-k) for example/tiny-llama\"\n", root, StringComparison.Ordinal);
+        Assert.Contains(
+            "model-index:\n- name: \"Mixture of 2 LoRA experts (top-k) for example/tiny-llama\"\n", root,
+            StringComparison.Ordinal);
         Assert.Contains("    - type: \"accuracy\"\n      value: 0.875\n", root, StringComparison.Ordinal);
         Assert.Contains("| train.jsonl | ", root, StringComparison.Ordinal);
-        Assert.StartsWith("---\nbase_model: \"example/tiny-llama\"\nlibrary_name: peft\n", expert, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "---\nbase_model: \"example/tiny-llama\"\nlibrary_name: peft\n", expert, StringComparison.Ordinal);
         Assert.Contains("# Expert 1 (code) for example/tiny-llama", expert, StringComparison.Ordinal);
         Assert.Contains("PeftModel.from_pretrained", expert, StringComparison.Ordinal);
     }
@@ -191,10 +214,13 @@ public sealed class MixtureDirectoryTests : IDisposable
 
         Assert.All(
             Directory.GetFiles(_tiny.In("bundle")),
-            file => Assert.Equal(File.ReadAllBytes(file), File.ReadAllBytes(_tiny.In("again", Path.GetFileName(file)))));
+            file => Assert.Equal(
+                File.ReadAllBytes(file), File.ReadAllBytes(_tiny.In("again", Path.GetFileName(file)))));
     }
 
-    private void Write(AdaptedModel adapted) => AtomicDirectory.Replace(Out, folder => MixtureDirectory.Write(folder, TinyBundle.Contents(adapted), CardFacts.None));
+    private void Write(AdaptedModel adapted) =>
+        AtomicDirectory.Replace(
+            Out, folder => MixtureDirectory.Write(folder, TinyBundle.Contents(adapted), CardFacts.None));
 
     private void EditManifest(Func<string, string> edit)
     {

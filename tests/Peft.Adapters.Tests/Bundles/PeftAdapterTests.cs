@@ -23,7 +23,8 @@ public sealed class PeftAdapterTests : IDisposable
 
     [Theory]
     [InlineData("""{"r": 2}""")]
-    [InlineData("""{"r": 4, "lora_alpha": 3, "use_rslora": true, "target_modules": ["q_proj", "v_proj"], "rank_pattern": {"v_proj": 2}, "alpha_pattern": {"layers.1.self_attn.q_proj": 5}}""")]
+    [InlineData("""{"r": 4, "lora_alpha": 3, "use_rslora": true, "target_modules": ["q_proj", "v_proj"],"""
+        + """ "rank_pattern": {"v_proj": 2}, "alpha_pattern": {"layers.1.self_attn.q_proj": 5}}""")]
     [InlineData("""{"r": 2, "target_modules": ".*\\.1\\.mlp\\.(up|down)_proj"}""")]
     [InlineData("""{"r": 2, "exclude_modules": ["o_proj"], "layers_to_transform": [0]}""")]
     [InlineData("""{"r": 2, "target_modules": ["lm_head", "k_proj"]}""")]
@@ -36,7 +37,9 @@ public sealed class PeftAdapterTests : IDisposable
 
         var loaded = Bundle.Open(Out).Attach(again);
 
-        Assert.All(adapted.State.Zip(loaded.State), pair => Assert.True(pair.First.Tensor.SameAs(pair.Second.Tensor), pair.First.Name));
+        Assert.All(
+            adapted.State.Zip(loaded.State),
+            pair => Assert.True(pair.First.Tensor.SameAs(pair.Second.Tensor), pair.First.Name));
         Assert.True(logits.SameAs(TinyModel.Logits(again)));
         Golden.Near(logits, IndependentPeft.Logits(_tiny.New(), Out));
         PeftAdapter.RequireEqual(Out, PeftAdapter.Of(adapted, "example/tiny"), PeftDirectory.Read(Out));
@@ -46,25 +49,30 @@ public sealed class PeftAdapterTests : IDisposable
     public void A_bundle_is_such_a_directory_and_its_files_are_the_exported_ones()
     {
         var adapted = Trained(new AdapterOptions { R = 2 });
-        BundleWriter.Write(_tiny.In("bundle"), new BundleContents { Adapted = adapted, Base = new("example/tiny", "f") });
+        BundleWriter.Write(
+            _tiny.In("bundle"), new BundleContents { Adapted = adapted, Base = new("example/tiny", "f") });
 
         PeftDirectory.Write(Out, PeftAdapter.Of(adapted, "example/tiny"), "card");
 
         Assert.All(
             new[] { "adapter_config.json", "adapter_model.safetensors" },
-            name => Assert.Equal(File.ReadAllBytes(_tiny.In("bundle", name)), File.ReadAllBytes(Path.Combine(Out, name))));
+            name => Assert.Equal(
+                File.ReadAllBytes(_tiny.In("bundle", name)), File.ReadAllBytes(Path.Combine(Out, name))));
     }
 
     [Fact]
     public void Only_keys_that_every_release_knows_are_written()
     {
         PeftDirectory.Write(Out, PeftAdapter.Of(Trained(new AdapterOptions { R = 2 }), "x"), "card");
-        using var config = System.Text.Json.JsonDocument.Parse(File.ReadAllText(Path.Combine(Out, "adapter_config.json")));
+        using var config = System.Text.Json.JsonDocument.Parse(
+            File.ReadAllText(Path.Combine(Out, "adapter_config.json")));
 
         Assert.Equal(
             [
-                "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "fan_in_fan_out", "inference_mode", "init_lora_weights",
-                "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "modules_to_save", "peft_type", "r", "rank_pattern", "revision",
+                "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "fan_in_fan_out", "inference_mode",
+                "init_lora_weights",
+                "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "modules_to_save", "peft_type",
+                "r", "rank_pattern", "revision",
                 "target_modules", "task_type", "use_dora", "use_rslora",
             ],
             config.RootElement.EnumerateObject().Select(key => key.Name));
@@ -73,13 +81,16 @@ public sealed class PeftAdapterTests : IDisposable
     [Fact]
     public void An_adapter_of_another_architecture_is_refused_in_one_sentence()
     {
-        WriteTensors(("base_model.model.transformer.h.0.attn.c_attn.lora_A.weight", [2, 16]), ("base_model.model.transformer.h.0.attn.c_attn.lora_B.weight", [48, 2]));
+        WriteTensors(
+            ("base_model.model.transformer.h.0.attn.c_attn.lora_A.weight", [2, 16]),
+            ("base_model.model.transformer.h.0.attn.c_attn.lora_B.weight", [48, 2]));
         WriteConfig("""{"peft_type": "LORA", "r": 2, "target_modules": ["c_attn"], "fan_in_fan_out": true}""");
 
         var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.Equal(
-            $"{Out}: adapts transformer.h.0.attn.c_attn; expected projections of a llama model, such as model.layers.0.self_attn.q_proj. "
+            $"{Out}: adapts transformer.h.0.attn.c_attn; expected projections of a llama model, such as "
+                + $"model.layers.0.self_attn.q_proj. "
             + "It was made for another architecture: name its base with --base DIR.",
             error.Message);
     }
@@ -87,19 +98,23 @@ public sealed class PeftAdapterTests : IDisposable
     [Fact]
     public void Targets_that_the_base_lacks_are_named_with_their_file()
     {
-        WriteTensors(("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", [2, 16]), ("base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight", [16, 2]));
+        WriteTensors(
+            ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", [2, 16]),
+            ("base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight", [16, 2]));
         WriteConfig("""{"peft_type": "LORA", "r": 2, "target_modules": ["c_attn"]}""");
 
         var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.StartsWith(
-            $"{Path.Combine(Out, "adapter_config.json")}: target_modules: [c_attn] matches no projection; expected some of q_proj, ", error.Message, StringComparison.Ordinal);
+            $"{Path.Combine(Out, "adapter_config.json")}: target_modules: [c_attn] matches no projection; expected "
+                + $"some of q_proj, ", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public void An_adapter_in_a_directory_below_is_pointed_at()
     {
-        PeftDirectory.Write(Path.Combine(Out, "second"), PeftAdapter.Of(Trained(new AdapterOptions { R = 2 }), "x"), "card");
+        PeftDirectory.Write(
+            Path.Combine(Out, "second"), PeftAdapter.Of(Trained(new AdapterOptions { R = 2 }), "x"), "card");
 
         var error = Assert.ThrowsAny<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
@@ -111,15 +126,22 @@ public sealed class PeftAdapterTests : IDisposable
     {
         PeftDirectory.Write(Out, PeftAdapter.Of(Trained(new AdapterOptions { R = 2 }), "x"), "card");
         var config = File.ReadAllText(Path.Combine(Out, "adapter_config.json"));
-        WriteConfig(config.Replace("\"fan_in_fan_out\": false", "\"fan_in_fan_out\": true, \"brand_new\": 3", StringComparison.Ordinal)
+        WriteConfig(
+            config.Replace(
+                "\"fan_in_fan_out\": false", "\"fan_in_fan_out\": true, \"brand_new\": 3", StringComparison.Ordinal)
             .Replace("CAUSAL_LM", "FEATURE_EXTRACTION", StringComparison.Ordinal));
         var warnings = new List<string>();
 
         Bundle.Open(Out, warnings.Add).Attach(_tiny.New());
 
-        Assert.Contains(warnings, warning => warning.Contains("'brand_new' is not known and has no effect", StringComparison.Ordinal));
-        Assert.Contains(warnings, warning => warning.Contains("fan_in_fan_out has no effect", StringComparison.Ordinal));
-        Assert.Contains(warnings, warning => warning.Contains("task_type 'FEATURE_EXTRACTION' has no effect", StringComparison.Ordinal));
+        Assert.Contains(
+            warnings,
+            warning => warning.Contains("'brand_new' is not known and has no effect", StringComparison.Ordinal));
+        Assert.Contains(
+            warnings, warning => warning.Contains("fan_in_fan_out has no effect", StringComparison.Ordinal));
+        Assert.Contains(
+            warnings,
+            warning => warning.Contains("task_type 'FEATURE_EXTRACTION' has no effect", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -134,21 +156,26 @@ public sealed class PeftAdapterTests : IDisposable
         Bundle.Open(Out, warnings.Add).Attach(again);
 
         Assert.True(TinyModel.Logits(adapted.Model).SameAs(TinyModel.Logits(again)));
-        Assert.Equal(2, warnings.Count(warning => warning.EndsWith("is the base's own weight and has no effect", StringComparison.Ordinal)));
+        Assert.Equal(
+            2, warnings.Count(
+                warning => warning.EndsWith("is the base's own weight and has no effect", StringComparison.Ordinal)));
 
         AddTensors(1.5);
         var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New()));
 
         Assert.Contains("base_model.model.lm_head.base_layer.weight", error.Message, StringComparison.Ordinal);
-        Assert.Contains("Fully trained modules (modules_to_save) are not supported.", error.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Fully trained modules (modules_to_save) are not supported.", error.Message, StringComparison.Ordinal);
 
         void AddTensors(double factor)
         {
             var weights = adapted.Model.StateDict().ToDictionary(pair => pair.Name, pair => pair.Tensor);
-            SafetensorsWriter.WriteFile(Weights, [.. adapted.State.Select(pair => (BundleTensors.NameInFile(pair.Name, true), pair.Tensor))
+            SafetensorsWriter.WriteFile(
+                Weights, [.. adapted.State.Select(pair => (BundleTensors.NameInFile(pair.Name, true), pair.Tensor))
                 .Append(("base_model.model.model.embed_tokens.weight", weights["model.embed_tokens.weight"]))
                 .Append(("base_model.model.lm_head.base_layer.weight", weights["lm_head.weight"] * factor))
-                .Select(pair => new SafetensorsWrite(pair.Item1, SafetensorsDtype.F32, pair.Item2.shape, pair.Item2.WriteBytes))]);
+                .Select(pair =>
+                    new SafetensorsWrite(pair.Item1, SafetensorsDtype.F32, pair.Item2.shape, pair.Item2.WriteBytes))]);
         }
     }
 
@@ -158,12 +185,16 @@ public sealed class PeftAdapterTests : IDisposable
     public void Tensors_of_other_methods_are_refused_by_name(string suffix, string reason)
     {
         WriteTensors(
-            ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", [2, 16]), ("base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight", [16, 2]),
+            ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", [2, 16]), (
+                "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight", [16, 2]),
             ($"base_model.model.model.layers.0.self_attn.q_proj.{suffix}", [16]));
         WriteConfig("""{"peft_type": "LORA", "r": 2, "target_modules": ["model.layers.0.self_attn.q_proj"]}""");
 
-        Assert.Contains(reason, Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New())).Message, StringComparison.Ordinal);
-        Assert.Contains(reason, Assert.Throws<FaultsException>(() => PeftDirectory.Read(Out)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            reason, Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New())).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            reason, Assert.Throws<FaultsException>(() => PeftDirectory.Read(Out)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -185,7 +216,8 @@ public sealed class PeftAdapterTests : IDisposable
     [Fact]
     public void A_summary_counts_and_measures_without_a_base()
     {
-        var adapted = Trained(AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 3}, "router": {"kind": "top-k"}}"""));
+        var adapted = Trained(AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 3},"""
+            + """ "router": {"kind": "top-k"}}"""));
         var contents = new BundleContents { Adapted = adapted, Base = new("example/tiny", "f") };
         BundleWriter.Write(Out, contents);
         MixtureDirectory.Write(_tiny.In("mixture"), contents, CardFacts.None);
@@ -198,7 +230,9 @@ public sealed class PeftAdapterTests : IDisposable
         Assert.Equal(3, summary.Experts);
         Assert.Equal(added, summary.AddedNorms[1], 1e-5);
         Assert.Equal(14, bundle.RouterTensors.Count);
-        Assert.Equal(bundle.Modules.Select(found => (found.Path, found.Experts, found.Rank)), exported.Modules.Select(found => (found.Path, found.Experts, found.Rank)));
+        Assert.Equal(
+            bundle.Modules.Select(found => (found.Path, found.Experts, found.Rank)),
+            exported.Modules.Select(found => (found.Path, found.Experts, found.Rank)));
         Assert.Equal(14, bundle.ToJson()["modules"]!.AsArray().Count);
     }
 

@@ -18,7 +18,8 @@ public sealed class PeftDirectoryTests : IDisposable
     }
 
     [Theory]
-    [InlineData("""{"r": 4, "lora_alpha": 3, "use_rslora": true, "target_modules": ["q_proj", "v_proj"], "rank_pattern": {"v_proj": 2}, "alpha_pattern": {"layers.1.self_attn.q_proj": 5}}""")]
+    [InlineData("""{"r": 4, "lora_alpha": 3, "use_rslora": true, "target_modules": ["q_proj", "v_proj"],"""
+        + """ "rank_pattern": {"v_proj": 2}, "alpha_pattern": {"layers.1.self_attn.q_proj": 5}}""")]
     [InlineData("""{"r": 2, "target_modules": ".*\\.1\\.mlp\\.(up|down)_proj"}""")]
     [InlineData("""{"r": 2, "target_modules": ["q_proj", "up_proj"], "layers_to_transform": [1]}""")]
     [InlineData("""{"r": 2, "exclude_modules": ["o_proj"], "layers_to_transform": [0]}""")]
@@ -67,8 +68,10 @@ public sealed class PeftDirectoryTests : IDisposable
             [ScalarType.Float16] = SafetensorsDtype.F16,
             [ScalarType.BFloat16] = SafetensorsDtype.BF16,
         };
-        SafetensorsWriter.WriteFile(_tiny.In("out", "adapter_model.safetensors"), [.. adapted.State.Select(pair => new SafetensorsWrite(
-            BundleTensors.NameInFile(pair.Name, true), kinds[dtype], pair.Tensor.shape, pair.Tensor.to(dtype).WriteBytes))]);
+        SafetensorsWriter.WriteFile(
+            _tiny.In("out", "adapter_model.safetensors"), [.. adapted.State.Select(pair => new SafetensorsWrite(
+            BundleTensors.NameInFile(pair.Name, true), kinds[dtype], pair.Tensor.shape, pair.Tensor.to(
+                dtype).WriteBytes))]);
         return (TinyModel.Logits(adapted.Model), adapted);
     }
 }

@@ -47,7 +47,9 @@ public sealed class AdapterOptionsTests
              "layers_to_transform": [0], "experts": {"count": 4}, "router": {"kind": "top-k", "top_k": 9, "jiter": 1}}
             """));
 
-        foreach (var part in new[] { "r ", "target_modules", "init_lora_weights", "router.top_k", "layers_to_transform", "router.jiter" })
+        foreach (
+            var part in new[] {
+                "r ", "target_modules", "init_lora_weights", "router.top_k", "layers_to_transform", "router.jiter" })
             Assert.Contains(part, error.Message, StringComparison.Ordinal);
         Assert.Contains("from 1 to 4", error.Message, StringComparison.Ordinal);
     }
@@ -64,7 +66,8 @@ public sealed class AdapterOptionsTests
     [Fact]
     public void Experts_without_a_router_are_refused()
     {
-        var error = Assert.Throws<FaultsException>(() => Read("""{"method": "mixture", "experts": {"count": 2}, "router": {"kind": "none"}}"""));
+        var error = Assert.Throws<FaultsException>(() => Read("""{"method": "mixture", "experts": {"count": 2},"""
+            + """ "router": {"kind": "none"}}"""));
 
         Assert.Contains("a router where there are several experts", error.Message, StringComparison.Ordinal);
     }
@@ -77,9 +80,13 @@ public sealed class AdapterOptionsTests
     }
 
     [Theory]
-    [InlineData("""{"r": 4, "lora_alpha": 3.5, "lora_dropout": 0.05, "use_rslora": true, "target_modules": ["q_proj", "v_proj"], "layers_to_transform": [1, 2], "layers_pattern": "layers"}""")]
-    [InlineData("""{"target_modules": ".*q_proj", "exclude_modules": ["lm_head"], "rank_pattern": {"q_proj": 2}, "alpha_pattern": {"q_proj": 1.5}, "init_lora_weights": "gaussian"}""")]
-    [InlineData("""{"method": "mixture", "experts": {"count": 3, "names": ["a", "b", "c"], "train": false}, "router": {"kind": "hard", "top_k": 2, "normalize": false, "balance": {"kind": "switch", "coefficient": 0.01, "scope": "model"}}}""")]
+    [InlineData("""{"r": 4, "lora_alpha": 3.5, "lora_dropout": 0.05, "use_rslora": true,"""
+        + """ "target_modules": ["q_proj", "v_proj"], "layers_to_transform": [1, 2], "layers_pattern": "layers"}""")]
+    [InlineData("""{"target_modules": ".*q_proj", "exclude_modules": ["lm_head"], "rank_pattern": {"q_proj": 2},"""
+        + """ "alpha_pattern": {"q_proj": 1.5}, "init_lora_weights": "gaussian"}""")]
+    [InlineData("""{"method": "mixture", "experts": {"count": 3, "names": ["a", "b", "c"], "train": false},"""
+        + """ "router": {"kind": "hard", "top_k": 2, "normalize": false, "balance": {"kind": "switch","""
+    + """ "coefficient": 0.01, "scope": "model"}}}""")]
     public void Options_survive_json_and_yaml(string text)
     {
         var options = Read(text);
@@ -94,7 +101,8 @@ public sealed class AdapterOptionsTests
     [InlineData("""{"alpha_pattern": ["q_proj"]}""", "alpha_pattern", "a list of 1 item", "a section of keys")]
     [InlineData("""{"rank_pattern": {"(": 2}}""", "rank_pattern.(", "'('", "or a regular expression for it")]
     [InlineData("""{"rank_pattern": {"q_proj": 65537}}""", "rank_pattern.q_proj", "65537", "from 1 to 65536")]
-    [InlineData("""{"layers_to_transform": [0], "layers_pattern": ["(x"]}""", "layers_pattern", "'(x'", "the name of a list of layers")]
+    [InlineData("""{"layers_to_transform": [0],"""
+        + """ "layers_pattern": ["(x"]}""", "layers_pattern", "'(x'", "the name of a list of layers")]
     [InlineData("""{"layers_to_transform": [-1]}""", "layers_to_transform", "-1", "of at least 0")]
     [InlineData("""{"method": "mixture", "experts": {"count": 4097}}""", "experts.count", "4097", "from 1 to 4096")]
     public void A_value_that_cannot_be_is_a_fault_of_its_key(string json, params string[] parts)

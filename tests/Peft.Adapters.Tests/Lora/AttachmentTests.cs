@@ -63,7 +63,8 @@ public sealed class AttachmentTests : IDisposable
     {
         var model = _tiny.New();
         var adapted = AdapterAttachment.Attach(model, AdapterOptionsTests.Read("""
-            {"method": "mixture", "experts": {"count": 4}, "router": {"kind": "top-k", "balance": {"kind": "switch", "coefficient": 1}}}
+            {"method": "mixture", "experts": {"count": 4}, "router": {"kind": "top-k", "balance": {"kind": "switch",
+            "coefficient": 1}}}
             """), seed: 1);
         var pass = ForwardPass.ForTraining();
         model.Forward(TinyModel.Ids, pass);
@@ -83,7 +84,8 @@ public sealed class AttachmentTests : IDisposable
         var adapted = AdapterAttachment.Attach(model, new AdapterOptions { LoraDropout = 0.5 }, seed: 1);
         FillUp(adapted);
 
-        Tensor Train(string stream) => model.Forward(TinyModel.Ids, ForwardPass.ForTraining(Seeds.GeneratorFor(1, stream))).detach();
+        Tensor Train(string stream) =>
+            model.Forward(TinyModel.Ids, ForwardPass.ForTraining(Seeds.GeneratorFor(1, stream))).detach();
 
         Assert.True(Train("a").SameAs(Train("a")));
         Assert.False(Train("a").SameAs(Train("b")));
@@ -94,7 +96,8 @@ public sealed class AttachmentTests : IDisposable
     public void Frozen_experts_leave_the_router_alone_to_train()
     {
         var adapted = AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read("""
-            {"method": "mixture", "target_modules": ["q_proj"], "experts": {"count": 3, "train": false}, "router": {"kind": "soft"}}
+            {"method": "mixture", "target_modules": ["q_proj"], "experts": {"count": 3, "train": false},
+            "router": {"kind": "soft"}}
             """), seed: 1);
 
         Assert.Equal(
@@ -124,7 +127,8 @@ public sealed class AttachmentTests : IDisposable
         var error = Assert.Throws<UserException>(() => AdapterAttachment.Attach(model, new AdapterOptions(), seed: 1));
 
         Assert.Equal(
-            "model.layers.0.self_attn.q_proj: wrapped already by MixtureProjection; expected one adapter for each projection. Load the "
+            "model.layers.0.self_attn.q_proj: wrapped already by MixtureProjection; expected one adapter for each "
+                + "projection. Load the "
             + "base model again.",
             error.Message);
     }
@@ -146,7 +150,8 @@ public sealed class AttachmentTests : IDisposable
 
     internal static AdapterOptions Options(string kind) => kind == "lora"
         ? new AdapterOptions { R = 2 }
-        : AdapterOptionsTests.Read($$$"""{"method": "mixture", "r": 2, "experts": {"count": {{{CountOf(kind)}}}}, "router": {"kind": "{{{kind}}}"}}""");
+        : AdapterOptionsTests.Read($$$"""{"method": "mixture", "r": 2, "experts": {"count": {{{CountOf(kind)}}}},"""
+            + $$$""" "router": {"kind": "{{{kind}}}"}}""");
 
     private static int CountOf(string kind) => RouterCatalog.Of(kind).RoutesRanks ? 1 : 4;
 

@@ -4,23 +4,34 @@ namespace Peft.Adapters.Tests.Lora;
 public sealed class IneffectiveKeyTests
 {
     [Theory]
-    [InlineData("""{"method": "mixture", "lora_alpha": 3, "use_rslora": true, "router": {"kind": "rloo"}}""", "lora_alpha", "use_rslora")]
-    [InlineData("""{"method": "mixture", "alpha_pattern": {"q_proj": 3}, "router": {"kind": "rloo"}}""", "alpha_pattern")]
-    [InlineData("""{"method": "mixture", "init_lora_weights": "gaussian", "router": {"kind": "random-projection"}}""", "init_lora_weights")]
-    [InlineData("""{"method": "mixture", "router": {"kind": "top-k", "balance": {"coefficient": 0.5, "scope": "model"}}}""",
+    [InlineData("""{"method": "mixture", "lora_alpha": 3, "use_rslora": true,"""
+        + """ "router": {"kind": "rloo"}}""", "lora_alpha", "use_rslora")]
+    [InlineData("""{"method": "mixture", "alpha_pattern": {"q_proj": 3},"""
+        + """ "router": {"kind": "rloo"}}""", "alpha_pattern")]
+    [InlineData("""{"method": "mixture", "init_lora_weights": "gaussian","""
+        + """ "router": {"kind": "random-projection"}}""", "init_lora_weights")]
+    [InlineData("""{"method": "mixture", "router": {"kind": "top-k", "balance": {"coefficient": 0.5,"""
+        + """ "scope": "model"}}}""",
         "router.balance.coefficient", "router.balance.scope")]
-    [InlineData("""{"method": "mixture", "router": {"kind": "soft", "balance": {"kind": "localized", "task_types": [1], "scope": "model"}}}""",
+    [InlineData("""{"method": "mixture", "router": {"kind": "soft", "balance": {"kind": "localized","""
+        + """ "task_types": [1], "scope": "model"}}}""",
         "router.balance.scope")]
-    [InlineData("""{"method": "mixture", "router": {"kind": "hard-soft", "stage": "hard", "normalize": false, "preservation": 1}}""",
+    [InlineData("""{"method": "mixture", "router": {"kind": "hard-soft", "stage": "hard", "normalize": false,"""
+        + """ "preservation": 1}}""",
         "router.normalize", "router.preservation")]
-    [InlineData("""{"method": "mixture", "router": {"kind": "hard-soft", "specialization": {"coefficient": 0, "lambda": 1, "load_top_k": 3}}}""",
+    [InlineData("""{"method": "mixture", "router": {"kind": "hard-soft", "specialization": {"coefficient": 0,"""
+        + """ "lambda": 1, "load_top_k": 3}}}""",
         "router.specialization.lambda", "router.specialization.load_top_k")]
-    [InlineData("""{"method": "mixture", "experts": {"train": false}, "router": {"kind": "hard-soft", "preservation": 1}}""", "router.preservation")]
-    [InlineData("""{"method": "mixture", "router": {"kind": "sparsegen", "target_k": 3, "sparsity_coefficient": 0}}""", "router.target_k")]
-    [InlineData("""{"method": "mixture", "router": {"kind": "tsallis", "threshold": 1, "entropy_coefficient": 0, "entropy_index": 2}}""",
+    [InlineData("""{"method": "mixture", "experts": {"train": false}, "router": {"kind": "hard-soft","""
+        + """ "preservation": 1}}""", "router.preservation")]
+    [InlineData("""{"method": "mixture", "router": {"kind": "sparsegen", "target_k": 3,"""
+        + """ "sparsity_coefficient": 0}}""", "router.target_k")]
+    [InlineData("""{"method": "mixture", "router": {"kind": "tsallis", "threshold": 1, "entropy_coefficient": 0,"""
+        + """ "entropy_index": 2}}""",
         "router.entropy_index")]
     [InlineData("""{"method": "mixture", "router": {"kind": "top-p", "balance": {"kind": "none"}}}""")]
-    [InlineData("""{"method": "mixture", "router": {"kind": "top-k", "balance": {"kind": "switch", "coefficient": 0.5, "scope": "model"}}}""")]
+    [InlineData("""{"method": "mixture", "router": {"kind": "top-k", "balance": {"kind": "switch","""
+        + """ "coefficient": 0.5, "scope": "model"}}}""")]
     [InlineData("""{"lora_alpha": 3, "use_rslora": true, "init_lora_weights": "gaussian"}""")]
     public void Keys_that_do_nothing_are_found(string options, params string[] keys) =>
         Assert.Equal(keys, AdapterOptionsTests.Read(options).Ineffective().Select(key => key.Key));
@@ -28,7 +39,8 @@ public sealed class IneffectiveKeyTests
     [Fact]
     public void What_makes_a_key_do_nothing_is_said()
     {
-        var options = AdapterOptionsTests.Read("""{"method": "mixture", "router": {"kind": "top-k", "balance": {"coefficient": 0.5}}}""");
+        var options = AdapterOptionsTests.Read("""{"method": "mixture", "router": {"kind": "top-k","""
+            + """ "balance": {"coefficient": 0.5}}}""");
 
         Assert.Equal("router.balance.kind: none", options.Ineffective().Single().Beside);
     }

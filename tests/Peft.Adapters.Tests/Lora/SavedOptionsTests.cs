@@ -8,12 +8,13 @@ using Peft.Formats.Configuration;
 namespace Peft.Adapters.Tests.Lora;
 
 /// <summary>
-/// What bundle.json and recipe.resolved.yaml hold for an adapter, against a text that stands in the repository: bundles are read by other
-/// versions, and a run goes on only under the resolved recipe that it began with.
+/// What bundle.json and recipe.resolved.yaml hold for an adapter, against a text that stands in the repository: bundles
+/// are read by other versions, and a run goes on only under the resolved recipe that it began with.
 /// </summary>
 public sealed class SavedOptionsTests
 {
-    private static readonly string Stored = Path.Combine(SharedAssets.Repository, "tests", "golden", "saved-options.txt");
+    private static readonly string Stored = Path.Combine(
+        SharedAssets.Repository, "tests", "golden", "saved-options.txt");
 
     private static readonly string[] Others =
     [
@@ -31,7 +32,8 @@ public sealed class SavedOptionsTests
         "router": {"kind": "hard", "balance": {"kind": "switch", "coefficient": 0.01, "scope": "model"}}}
         """,
         """
-        {"method": "mixture", "experts": {"count": {"shape": "triangle", "min": 2, "max": 8}}, "router": {"kind": "tsallis"}}
+        {"method": "mixture", "experts": {"count": {"shape": "triangle", "min": 2, "max": 8}},
+        "router": {"kind": "tsallis"}}
         """,
         """
         {"method": "mixture", "experts": {"count": [2, 1, 3]}, "router": {"kind": "hard-soft", "top_k": 2}}
@@ -52,7 +54,8 @@ public sealed class SavedOptionsTests
     public void Options_are_saved_as_they_always_were()
     {
         var cases = Others.Concat(RouterCatalog.Entries.Select(entry =>
-            """{"method": "mixture", "r": 4, "router": {"kind": "KIND"}}""".Replace("KIND", entry.Kind, StringComparison.Ordinal)));
+            """{"method": "mixture", "r": 4,"""
+            + """ "router": {"kind": "KIND"}}""".Replace("KIND", entry.Kind, StringComparison.Ordinal)));
         var text = new StringBuilder();
         foreach (var written in cases)
         {

@@ -6,7 +6,8 @@ namespace Peft.Adapters.Tests.Lora;
 public sealed class TargetSelectionTests
 {
     private static readonly string[] Kinds =
-        ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"];
+        ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj",
+            "mlp.down_proj"];
 
     private static readonly string[] Paths =
     [
@@ -20,13 +21,19 @@ public sealed class TargetSelectionTests
         var chosen = Choose(new AdapterOptions { TargetModules = ModuleNames.List(["q_proj", "v_proj"]) });
 
         Assert.Equal(24, chosen.Count);
-        Assert.All(chosen, path => Assert.True(path.EndsWith(".q_proj", StringComparison.Ordinal) || path.EndsWith(".v_proj", StringComparison.Ordinal)));
+        Assert.All(
+            chosen, path =>
+                Assert.True(
+                    path.EndsWith(".q_proj", StringComparison.Ordinal)
+                    || path.EndsWith(".v_proj", StringComparison.Ordinal)));
     }
 
     [Fact]
     public void A_list_matches_whole_paths_and_whole_segments_only()
     {
-        var chosen = Choose(new AdapterOptions { TargetModules = ModuleNames.List(["model.layers.1.self_attn.q_proj", "mlp.up_proj"]) });
+        var chosen = Choose(
+            new AdapterOptions {
+                TargetModules = ModuleNames.List(["model.layers.1.self_attn.q_proj", "mlp.up_proj"]) });
 
         Assert.Equal(13, chosen.Count);
         Assert.Throws<FaultsException>(() => Choose(new AdapterOptions { TargetModules = ModuleNames.List(["proj"]) }));
@@ -35,10 +42,12 @@ public sealed class TargetSelectionTests
     [Fact]
     public void A_string_must_match_the_whole_path()
     {
-        var chosen = Choose(new AdapterOptions { TargetModules = ModuleNames.Matching(@".*\.layers\.[01]\..*(q|k)_proj") });
+        var chosen = Choose(
+            new AdapterOptions { TargetModules = ModuleNames.Matching(@".*\.layers\.[01]\..*(q|k)_proj") });
 
         Assert.Equal(4, chosen.Count);
-        Assert.Throws<FaultsException>(() => Choose(new AdapterOptions { TargetModules = ModuleNames.Matching("q_proj") }));
+        Assert.Throws<FaultsException>(
+            () => Choose(new AdapterOptions { TargetModules = ModuleNames.Matching("q_proj") }));
     }
 
     [Fact]
@@ -50,7 +59,8 @@ public sealed class TargetSelectionTests
     [Fact]
     public void Layers_narrow_a_list()
     {
-        var chosen = Choose(new AdapterOptions { TargetModules = ModuleNames.List(["q_proj"]), LayersToTransform = [1, 11] });
+        var chosen = Choose(
+            new AdapterOptions { TargetModules = ModuleNames.List(["q_proj"]), LayersToTransform = [1, 11] });
 
         Assert.Equal(["model.layers.1.self_attn.q_proj", "model.layers.11.self_attn.q_proj"], chosen);
     }
@@ -58,7 +68,8 @@ public sealed class TargetSelectionTests
     [Fact]
     public void A_layers_pattern_with_groups_of_its_own_still_finds_the_number() => Assert.Equal(
         ["model.layers.3.self_attn.q_proj"],
-        Choose(new AdapterOptions { TargetModules = ModuleNames.List(["q_proj"]), LayersToTransform = [3], LayersPattern = ["(layers|h)"] }));
+        Choose(new AdapterOptions {
+            TargetModules = ModuleNames.List(["q_proj"]), LayersToTransform = [3], LayersPattern = ["(layers|h)"] }));
 
     [Fact]
     public void A_layers_pattern_names_the_list_of_layers()
@@ -76,7 +87,8 @@ public sealed class TargetSelectionTests
     [Fact]
     public void Excluded_modules_stay_out()
     {
-        var chosen = Choose(new AdapterOptions { ExcludeModules = ModuleNames.List(["down_proj"]), LayersToTransform = [0] });
+        var chosen = Choose(
+            new AdapterOptions { ExcludeModules = ModuleNames.List(["down_proj"]), LayersToTransform = [0] });
 
         Assert.Equal(6, chosen.Count);
         Assert.DoesNotContain("model.layers.0.mlp.down_proj", chosen);
@@ -108,16 +120,20 @@ public sealed class TargetSelectionTests
         var options = new AdapterOptions { TargetModules = ModuleNames.List(["c_attn"]) };
 
         Assert.Equal(
-            "x: target_modules: [c_attn] matches no projection; expected some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, "
+            "x: target_modules: [c_attn] matches no projection; expected some of q_proj, k_proj, v_proj, o_proj, "
+                + "gate_proj, up_proj, "
             + "down_proj, lm_head (85 projections in all). Choose among them, or write all-linear.",
-            Assert.Throws<UserException>(() => TargetSelection.Select(Paths, "lm_head", options, strict: false, "x: ")).Message);
+            Assert.Throws<UserException>(
+                () => TargetSelection.Select(Paths, "lm_head", options, strict: false, "x: ")).Message);
     }
 
     [Fact]
     public void All_linear_is_saved_as_a_list_of_names()
     {
         var all = TargetSelection.Resolved(Paths, "lm_head", new AdapterOptions());
-        var some = TargetSelection.Resolved(Paths, "lm_head", new AdapterOptions { LayersToTransform = [2], ExcludeModules = ModuleNames.Matching(".*mlp.*") });
+        var some = TargetSelection.Resolved(
+            Paths, "lm_head",
+            new AdapterOptions { LayersToTransform = [2], ExcludeModules = ModuleNames.Matching(".*mlp.*") });
 
         Assert.Equal(["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"], all.Names);
         Assert.Equal(["k_proj", "o_proj", "q_proj", "v_proj"], some.Names);

@@ -17,9 +17,11 @@ public sealed class AdapterMergeTests : IDisposable
 
     public AdapterMergeTests() => _given = new MergeFixture(_tiny);
 
-    public static TheoryData<string> Static => [.. MergeCatalog.Entries.OfType<StaticMerge>().Select(method => method.Name)];
+    public static TheoryData<string> Static =>
+        [.. MergeCatalog.Entries.OfType<StaticMerge>().Select(method => method.Name)];
 
-    public static TheoryData<string> Routed => [.. MergeCatalog.Entries.OfType<RoutedMerge>().Select(method => method.Name)];
+    public static TheoryData<string> Routed =>
+        [.. MergeCatalog.Entries.OfType<RoutedMerge>().Select(method => method.Name)];
 
     public void Dispose()
     {
@@ -42,7 +44,9 @@ public sealed class AdapterMergeTests : IDisposable
         Assert.Equal(14, report.Losses.Count);
         OwnBundle.Open(_tiny.In("out"));
         var (law, code) = (_given.Load("law"), _given.Load("code"));
-        foreach (var (module, loss) in loaded.Modules.OrderBy(module => module.Path, StringComparer.Ordinal).Zip(report.Losses))
+        foreach (
+            var (module, loss) in loaded.Modules.OrderBy(module => module.Path, StringComparer.Ordinal)
+            .Zip(report.Losses))
         {
             var divisor = method == "average" ? 2 : 1;
             var exact = (MergeFixture.Update(law, module.Path)! + MergeFixture.Update(code, module.Path)!) / divisor;
@@ -85,7 +89,9 @@ public sealed class AdapterMergeTests : IDisposable
         foreach (var record in pass.Records<RoutingRecord>())
         {
             var used = record.Decision.Selected.to(torch.float32).sum(0L).data<float>().ToArray();
-            Assert.Equal(record.Module.Contains("layers.1", StringComparison.Ordinal) && record.Module.EndsWith("v_proj", StringComparison.Ordinal), used[2] > 0);
+            Assert.Equal(
+                record.Module.Contains("layers.1", StringComparison.Ordinal)
+                && record.Module.EndsWith("v_proj", StringComparison.Ordinal), used[2] > 0);
         }
         Assert.Equal(1, report.Similarity!.OfUpdates(1, 1), 1e-5);
         Assert.InRange(report.Similarity.OfUpdates(0, 1), -1, 1);
@@ -116,11 +122,19 @@ public sealed class AdapterMergeTests : IDisposable
         _given.Merge(method, ["law", "code", "prose"], "three");
 
         _given.Merge(method, ["two", "prose"], "added");
-        _given.Merge(MergeCatalog.Find(method)!, new MergeOptions(), "removed", [.. MergeSource.Open(_tiny.In("three")).Where(source => source.Name != "prose")]);
+        _given.Merge(
+            MergeCatalog.Find(method)!, new MergeOptions(), "removed",
+            [.. MergeSource.Open(_tiny.In("three")).Where(source => source.Name != "prose")]);
 
-        Assert.Equal(File.ReadAllBytes(_tiny.In("three", BundleFiles.Weights)), File.ReadAllBytes(_tiny.In("added", BundleFiles.Weights)));
-        Assert.Equal(File.ReadAllText(_tiny.In("three", BundleFiles.Manifest)), File.ReadAllText(_tiny.In("added", BundleFiles.Manifest)));
-        Assert.Equal(File.ReadAllBytes(_tiny.In("two", BundleFiles.Weights)), File.ReadAllBytes(_tiny.In("removed", BundleFiles.Weights)));
+        Assert.Equal(
+            File.ReadAllBytes(_tiny.In("three", BundleFiles.Weights)),
+            File.ReadAllBytes(_tiny.In("added", BundleFiles.Weights)));
+        Assert.Equal(
+            File.ReadAllText(_tiny.In("three", BundleFiles.Manifest)),
+            File.ReadAllText(_tiny.In("added", BundleFiles.Manifest)));
+        Assert.Equal(
+            File.ReadAllBytes(_tiny.In("two", BundleFiles.Weights)),
+            File.ReadAllBytes(_tiny.In("removed", BundleFiles.Weights)));
         Assert.Equal(
             OwnBundle.Open(_tiny.In("two")).Manifest.Adapter.ToJson()["rank_pattern"]!.ToJsonString(),
             OwnBundle.Open(_tiny.In("removed")).Manifest.Adapter.ToJson()["rank_pattern"]!.ToJsonString());
@@ -151,30 +165,38 @@ public sealed class AdapterMergeTests : IDisposable
 
         var report = _given.Merge("phatgoose", ["law", "code"]);
 
-        Assert.Single(report.Notes, note => note.StartsWith("code: has no fingerprint of its base", StringComparison.Ordinal));
+        Assert.Single(
+            report.Notes, note => note.StartsWith("code: has no fingerprint of its base", StringComparison.Ordinal));
         Bundle.Open(_tiny.In("out")).Attach(_tiny.New(), new AttachOptions { Base = MergeFixture.Base });
         File.Delete(_tiny.In("law", BundleFiles.Manifest));
         var error = Assert.Throws<UserException>(() => _given.Merge("cat", ["law", "code"]));
-        Assert.Equal("peft merge: law and code name no base with a fingerprint. Name it with --base DIR.", error.Message);
+        Assert.Equal(
+            "peft merge: law and code name no base with a fingerprint. Name it with --base DIR.", error.Message);
     }
 
     [Fact]
     public void FlyLoras_add_their_updates_and_refuse_to_mix_their_projections()
     {
-        const string Options = """{"method": "mixture", "r": 8, "target_modules": ["q_proj"], "router": {"kind": "random-projection", "projection_seed": SEED}}""";
+        const string Options = """{"method": "mixture", "r": 8, "target_modules": ["q_proj"],"""
+            + """ "router": {"kind": "random-projection", "projection_seed": SEED}}""";
         _given.Adapter("one", Options.Replace("SEED", "1", StringComparison.Ordinal), 1);
         _given.Adapter("two", Options.Replace("SEED", "2", StringComparison.Ordinal), 2);
         _given.Adapter("twin", Options.Replace("SEED", "1", StringComparison.Ordinal), 3);
 
         var report = _given.Merge("average", ["one", "two"]);
 
-        var (one, two, merged) = (_given.Load("one"), _given.Load("two"), Bundle.Open(_tiny.In("out")).Attach(_tiny.New()));
+        var (one, two, merged) = (
+            _given.Load("one"), _given.Load("two"), Bundle.Open(_tiny.In("out")).Attach(_tiny.New()));
         foreach (var module in merged.Modules)
-            Golden.Near((MergeFixture.Update(one, module.Path)! + MergeFixture.Update(two, module.Path)!) / 2, module.Up.matmul(module.Down), 1e-6);
+            Golden.Near(
+                (MergeFixture.Update(one, module.Path)! + MergeFixture.Update(two, module.Path)!) / 2,
+                module.Up.matmul(module.Down), 1e-6);
         Assert.Contains("all ranks work for every token", Assert.Single(report.Notes), StringComparison.Ordinal);
-        Assert.Contains("the same (one seed)", _given.Merge("average", ["one", "twin"], "same").Notes[1], StringComparison.Ordinal);
+        Assert.Contains(
+            "the same (one seed)", _given.Merge("average", ["one", "twin"], "same").Notes[1], StringComparison.Ordinal);
         var mixed = Assert.Throws<UserException>(() => _given.Merge("linear", ["one", "two"], "no"));
-        Assert.Contains("one and two have frozen projections A of different seeds", mixed.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "one and two have frozen projections A of different seeds", mixed.Message, StringComparison.Ordinal);
         var routed = Assert.Throws<UserException>(() => _given.Merge("arrow", ["one", "two"], "no"));
         Assert.Contains("one is a FlyLoRA", routed.Message, StringComparison.Ordinal);
         Assert.False(Directory.Exists(_tiny.In("no")));

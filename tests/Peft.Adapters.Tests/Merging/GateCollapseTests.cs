@@ -79,12 +79,15 @@ public sealed class GateCollapseTests : IDisposable
         Assert.Equal(14, means.Count);
         Assert.All(means.Values, gates => Assert.Equal(1, gates.sum().ToDouble(), 1e-5));
         Assert.All(errors.Values, error => Assert.InRange(error, 1e-6, 1));
-        Assert.All(GateCollapse.GateErrors(new AdapterProbe(Soft()), ids, GateCollapse.ConstantGates(Soft())!).Values, error => Assert.InRange(error, 0, 1e-5));
+        Assert.All(
+            GateCollapse.GateErrors(new AdapterProbe(Soft()), ids, GateCollapse.ConstantGates(Soft())!).Values,
+            error => Assert.InRange(error, 0, 1e-5));
     }
 
     private AdaptedModel Soft()
     {
-        var adapted = Trained(AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 3}, "router": {"kind": "soft"}}"""));
+        var adapted = Trained(AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 3},"""
+            + """ "router": {"kind": "soft"}}"""));
         using var off = torch.no_grad();
         foreach (var module in adapted.Modules)
             module.Router!.parameters().Single().zero_();

@@ -12,7 +12,8 @@ internal sealed class MergeFixture(TinyModel tiny)
 
     public void Law() => Adapter("law", """{"r": 2, "lora_alpha": 6}""", 1);
 
-    public void Code() => Adapter("code", """{"r": 3, "lora_alpha": 5, "use_rslora": true, "target_modules": ["q_proj", "up_proj"]}""", 2);
+    public void Code() => Adapter("code", """{"r": 3, "lora_alpha": 5, "use_rslora": true,"""
+        + """ "target_modules": ["q_proj", "up_proj"]}""", 2);
 
     public void Adapter(string name, string options, long seed, BaseIdentity? identity = null, bool gated = true)
     {
@@ -26,19 +27,28 @@ internal sealed class MergeFixture(TinyModel tiny)
         }
         BundleWriter.Write(tiny.In(name), new BundleContents { Adapted = adapted, Base = identity ?? Base });
         if (gated)
-            GateFile.Write(tiny.In(name), [.. adapted.Modules.SelectMany(module => new[] { GateVectors.Gate, GateVectors.MeanInput }.Select(kind =>
-                (module.Path, kind, torch.randn([module.InFeatures], generator: Seeds.GeneratorFor(seed, module.Path + kind)))))]);
+            GateFile.Write(
+                tiny.In(name),
+                [.. adapted.Modules.SelectMany(
+                    module => new[] { GateVectors.Gate, GateVectors.MeanInput }.Select(kind =>
+                (module.Path, kind, torch.randn(
+                    [module.InFeatures], generator: Seeds.GeneratorFor(seed, module.Path + kind)))))]);
     }
 
-    public AdaptedModel Load(string name) => Bundle.Open(tiny.In(name)).Attach(tiny.New(), new AttachOptions { Base = Base });
+    public AdaptedModel Load(string name) =>
+        Bundle.Open(tiny.In(name)).Attach(tiny.New(), new AttachOptions { Base = Base });
 
     /// <summary>The update of a module, scale included; null where it is not adapted.</summary>
     public static Tensor? Update(AdaptedModel adapted, string path) =>
-        adapted.Modules.FirstOrDefault(module => module.Path == path) is { } found ? found.Up.detach().matmul(found.Down.detach()) * found.Shape.Scale : null;
+        adapted.Modules.FirstOrDefault(module => module.Path == path) is { } found
+            ? found.Up.detach().matmul(found.Down.detach()) * found.Shape.Scale
+            : null;
 
     public MergeReport Merge(string method, string[] names, string into = "out") =>
-        Merge(MergeCatalog.Find(method)!, new MergeOptions(), into, [.. names.SelectMany(name => MergeSource.Open(tiny.In(name)))]);
+        Merge(MergeCatalog.Find(method)!, new MergeOptions(), into, [
+            .. names.SelectMany(name => MergeSource.Open(tiny.In(name)))]);
 
-    public MergeReport Merge(MergeMethod method, MergeOptions options, string into, IReadOnlyList<MergeSource> sources) =>
+    public MergeReport Merge(
+        MergeMethod method, MergeOptions options, string into, IReadOnlyList<MergeSource> sources) =>
         AdapterMerge.Run(sources, method, options, null, tiny.In(into));
 }

@@ -2,7 +2,8 @@ using Peft.Adapters.Merging;
 
 namespace Peft.Adapters.Tests.Merging;
 
-/// <summary>The merging cases of secondary.json and flylora.json, to 1e-5, and what the methods promise beside them.</summary>
+/// <summary>The merging cases of secondary.json and flylora.json, to 1e-5, and what the methods promise beside
+/// them.</summary>
 public sealed class MergeGoldenTests : IDisposable
 {
     private const string File = "secondary.json";
@@ -13,15 +14,18 @@ public sealed class MergeGoldenTests : IDisposable
     /// <summary>Adapters stacked as golden files hold them, as inputs of one module.</summary>
     public static MergeInputs Inputs(Tensor down, Tensor up, double[] weights, double[] scales) => new(
         "m", up.shape[1], down.shape[2], weights.Length,
-        [.. weights.Select((weight, i) => new MergeInput(i, $"a{i}", weight, scales[i], down.select(0, i), up.select(0, i)))]);
+        [.. weights.Select(
+            (weight, i) => new MergeInput(i, $"a{i}", weight, scales[i], down.select(0, i), up.select(0, i)))]);
 
     [Fact]
     public void Element_by_element()
     {
         var golden = Golden.Case(File, "merge_task_arithmetic_ties_dare");
-        var (t, weights, mask) = (golden.Input("t"), golden.Input("weights").data<float>().ToArray(), golden.Input("dare_mask"));
+        var (t, weights, mask) = (
+            golden.Input("t"), golden.Input("weights").data<float>().ToArray(), golden.Input("dare_mask"));
         var options = new MergeOptions { Density = golden.Parameter("density") };
-        List<TaskTensor> tasks = [.. weights.Select((weight, i) => new TaskTensor($"{i}", weight, () => t.select(0, i)))];
+        List<TaskTensor> tasks = [
+            .. weights.Select((weight, i) => new TaskTensor($"{i}", weight, () => t.select(0, i)))];
 
         Golden.Near(golden.Expected("task_arithmetic"), Pruning.WeightedSum(tasks, task => task.Make()));
         Golden.Near(golden.Expected("ties"), new TiesMerge().Combine(tasks, options));
@@ -30,14 +34,16 @@ public sealed class MergeGoldenTests : IDisposable
         Golden.Near(golden.Expected("elected_sign"), Pruning.ElectedSign(trimmed));
         Golden.Near(
             golden.Expected("dare_linear"),
-            Pruning.WeightedSum(tasks, task => Pruning.Rescale(task.Make(), mask.select(0, tasks.IndexOf(task)), options.Density)));
+            Pruning.WeightedSum(
+                tasks, task => Pruning.Rescale(task.Make(), mask.select(0, tasks.IndexOf(task)), options.Density)));
     }
 
     [Fact]
     public void Low_rank_factors()
     {
         var golden = Golden.Case(File, "merge_lora_linear_cat_svd");
-        double[] weights = [.. golden.Input("weights").data<float>().ToArray()], scales = [.. golden.Input("scalings").data<float>().ToArray()];
+        double[] weights = [.. golden.Input("weights").data<float>().ToArray()], scales = [
+            .. golden.Input("scalings").data<float>().ToArray()];
         var inputs = Inputs(golden.Input("A"), golden.Input("B"), weights, scales);
         var plain = Inputs(golden.Input("A"), golden.Input("B"), [1, 1], [1, 1]);
         var options = new MergeOptions { Weights = [.. weights], Rank = (int)golden.Parameter("svd_rank") };
@@ -51,13 +57,18 @@ public sealed class MergeGoldenTests : IDisposable
         Golden.Near(golden.Expected("cat_A"), cat.Down);
         Golden.Near(golden.Expected("cat_B"), cat.Up);
         Golden.Near(golden.Expected("cat_delta"), cat.Product());
-        Golden.Near(golden.Expected("exact_delta"), new TaskArithmeticMerge().Merge(inputs, options with { Rank = null }).Product());
+        Golden.Near(
+            golden.Expected("exact_delta"), new TaskArithmeticMerge().Merge(inputs, options with { Rank = null })
+            .Product());
         Golden.Near(golden.Expected("singular_values"), LowRank.Svd(cat).S.narrow(0, 0, 3));
         Golden.Near(golden.Expected("svd_delta"), new SvdMerge().Merge(inputs, options).Product());
         Golden.Near(golden.Expected("svd_delta"), LowRank.Truncate(golden.Expected("exact_delta"), 2).Product());
-        Golden.Near(golden.Expected("uniform_outer_average_delta"), new AverageMerge().Merge(plain, new MergeOptions()).Product());
         Golden.Near(
-            golden.Expected("uniform_factor_average_delta"), new AverageMerge().Merge(plain, new MergeOptions { Factors = true }).Product());
+            golden.Expected("uniform_outer_average_delta"), new AverageMerge().Merge(plain, new MergeOptions())
+            .Product());
+        Golden.Near(
+            golden.Expected("uniform_factor_average_delta"), new AverageMerge()
+                .Merge(plain, new MergeOptions { Factors = true }).Product());
     }
 
     [Fact]
@@ -66,8 +77,10 @@ public sealed class MergeGoldenTests : IDisposable
         var golden = Golden.Case("flylora.json", "merging");
         var scale = golden.Parameter("alpha") / golden.Parameter("r");
         MergeInputs Fly(string down, string other) => Inputs(
-            torch.stack([golden.Input(down), golden.Input(other)]), torch.stack([golden.Input("B1"), golden.Input("B2")]), [1, 1], [scale, scale]);
-        LowRankUpdate Average(MergeInputs inputs, bool factors) => new AverageMerge().Merge(inputs, new MergeOptions { Factors = factors });
+            torch.stack([golden.Input(down), golden.Input(other)]), torch.stack(
+                [golden.Input("B1"), golden.Input("B2")]), [1, 1], [scale, scale]);
+        LowRankUpdate Average(MergeInputs inputs, bool factors) =>
+            new AverageMerge().Merge(inputs, new MergeOptions { Factors = factors });
 
         Golden.Near(golden.Expected("mean_of_dense_updates"), Average(Fly("A1", "A2"), false).Product());
         Golden.Near(golden.Expected("tensorwise_mean_dense"), Average(Fly("A1", "A2"), true).Product());
@@ -77,7 +90,8 @@ public sealed class MergeGoldenTests : IDisposable
         var inputs = Fly("A1", "A2");
         similarity.Add(inputs.Present, torch.ones([2, 8]));
         var norms = inputs.Present.Select(input => input.Update().norm().ToDouble() / scale).ToList();
-        Assert.Equal(golden.ExpectedNumber("frobenius_inner_product"), similarity.OfUpdates(0, 1) * norms[0] * norms[1], 1e-5);
+        Assert.Equal(
+            golden.ExpectedNumber("frobenius_inner_product"), similarity.OfUpdates(0, 1) * norms[0] * norms[1], 1e-5);
         Assert.Equal(1, similarity.OfVectors(0, 1), 1e-5);
     }
 
@@ -114,14 +128,17 @@ public sealed class MergeGoldenTests : IDisposable
         var smallest = values.abs().reshape(-1).sort(0, descending: true).Values.data<float>().ToArray()[(int)kept - 1];
         Assert.Equal(smallest, Pruning.Threshold(values, density));
         Assert.Equal(0, Pruning.Trim(values, 1e-6).abs().sum().ToDouble());
-        Assert.Equal([1f, 0f, 2f, 1f, 0f], Pruning.Trim(torch.tensor(new[] { 1f, 0f, 2f, 1f, 1f }, [5]), 0.6).data<float>().ToArray());
+        Assert.Equal(
+            [1f, 0f, 2f, 1f, 0f], Pruning.Trim(torch.tensor(new[] { 1f, 0f, 2f, 1f, 1f }, [5]), 0.6).data<float>()
+            .ToArray());
     }
 
     [Fact]
     public void A_drop_belongs_to_its_seed_and_adapter_and_keeps_the_mean()
     {
         var values = torch.ones([200, 200]);
-        Tensor Drop(string stream, long seed) => Pruning.Drop(new TaskTensor(stream, 1, () => values), new MergeOptions { Density = 0.25, Seed = seed });
+        Tensor Drop(string stream, long seed) =>
+            Pruning.Drop(new TaskTensor(stream, 1, () => values), new MergeOptions { Density = 0.25, Seed = seed });
 
         Assert.True(Drop("a", 1).SameAs(Drop("a", 1)));
         Assert.False(Drop("a", 1).SameAs(Drop("b", 1)));
@@ -138,7 +155,9 @@ public sealed class MergeGoldenTests : IDisposable
         var expected = up.select(0, 0).matmul(down.select(0, 0)) * -2;
         var options = new MergeOptions { Weights = [-1], Density = 1 };
 
-        foreach (var name in new[] { "linear", "cat", "svd", "task-arithmetic", "ties", "dare-linear", "dare-ties", "magnitude-prune" })
+        foreach (
+            var name in new[] {
+                "linear", "cat", "svd", "task-arithmetic", "ties", "dare-linear", "dare-ties", "magnitude-prune" })
             Golden.Near(expected, ((StaticMerge)MergeCatalog.Find(name)!).Merge(inputs, options).Product(), 1e-4);
     }
 
@@ -149,7 +168,10 @@ public sealed class MergeGoldenTests : IDisposable
         var sizes = new MergeSizes(7, 9, [4, 4, 4]);
         foreach (var method in MergeCatalog.Entries.OfType<StaticMerge>())
         {
-            foreach (var options in new[] { new MergeOptions(), new MergeOptions { Rank = 5 }, new MergeOptions { Factors = method.KnowsFactors } })
+            foreach (
+                var options in new[] {
+                    new MergeOptions(), new MergeOptions { Rank = 5 },
+                    new MergeOptions { Factors = method.KnowsFactors } })
             {
                 var merged = method.Merge(inputs, options);
 
@@ -159,5 +181,6 @@ public sealed class MergeGoldenTests : IDisposable
         }
     }
 
-    private static Tensor Random(string name, params long[] shape) => torch.randn(shape, generator: Seeds.GeneratorFor(5, name));
+    private static Tensor Random(string name, params long[] shape) =>
+        torch.randn(shape, generator: Seeds.GeneratorFor(5, name));
 }

@@ -38,13 +38,20 @@ public sealed class MergeOptionsTests
             var faults = new Faults();
             options.NoteUnused(faults, MergeCatalog.Find(method)!);
             Assert.Equal(used.Contains(option) ? [] : [option], faults.Items.Select(fault => fault.Place));
-            Assert.Equal(used.Contains(option), !options.For(MergeCatalog.Find(method)!).Equals(new MergeOptions { Given = options.Given }));
+            Assert.Equal(
+                used.Contains(option), !options.For(MergeCatalog.Find(method)!)
+                .Equals(new MergeOptions { Given = options.Given }));
         }
     }
 
     [Theory]
-    [InlineData("cat", "--rank: no effect with --method cat. Remove it, or use average, svd, task-arithmetic, ties, dare-linear, dare-ties or magnitude-prune.")]
-    [InlineData("arrow", "--rank: no effect with --method arrow. Remove it, or use average, svd, task-arithmetic, ties, dare-linear, dare-ties or magnitude-prune.")]
+    [InlineData(
+        "cat", "--rank: no effect with --method cat. Remove it, or use average, svd, task-arithmetic, ties, "
+            + "dare-linear, dare-ties or magnitude-prune.")]
+    [InlineData(
+        "arrow",
+        "--rank: no effect with --method arrow. Remove it, or use average, svd, task-arithmetic, ties, dare-linear, "
+            + "dare-ties or magnitude-prune.")]
     public void The_methods_that_use_it_are_named(string method, string expected)
     {
         var faults = new Faults();
@@ -59,7 +66,9 @@ public sealed class MergeOptionsTests
         var faults = new Faults();
         new MergeOptions { Rank = 2, Factors = true }.NoteUnused(faults, MergeCatalog.Find("average")!);
 
-        Assert.Equal("--rank: no effect with --method average --factors. Remove one of the two.", faults.Items.Single().ToString());
+        Assert.Equal(
+            "--rank: no effect with --method average --factors. Remove one of the two.", faults.Items.Single()
+            .ToString());
     }
 
     [Fact]

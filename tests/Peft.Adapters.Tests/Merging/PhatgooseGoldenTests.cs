@@ -37,8 +37,12 @@ public sealed class PhatgooseGoldenTests : IDisposable
         loss.backward();
 
         Golden.Near(fromZero ? zero("output") : golden.Expected("output"), output);
-        Golden.Near(fromZero ? torch.full([3], 0.5) : golden.Expected("gate"), pass.Records<RoutingRecord>()[0].Decision.Gates.reshape(3));
-        Golden.Near(fromZero ? zero("loss").reshape(1) : torch.tensor([(float)golden.ExpectedNumber("loss")], [1]), loss.reshape(1));
+        Golden.Near(
+            fromZero ? torch.full([3], 0.5) : golden.Expected("gate"),
+            pass.Records<RoutingRecord>()[0].Decision.Gates.reshape(3));
+        Golden.Near(
+            fromZero ? zero("loss").reshape(1) : torch.tensor([(float)golden.ExpectedNumber("loss")], [1]),
+            loss.reshape(1));
         Golden.Near((fromZero ? zero("grad_v") : golden.Expected("grad_v")).unsqueeze(0), Vectors(router).grad!);
         Assert.Null(projection.Up.grad);
         Assert.Null(down.grad);
@@ -69,8 +73,10 @@ public sealed class PhatgooseGoldenTests : IDisposable
         Golden.Near(golden.Expected("weights"), decision.Gates);
         Golden.Near(golden.Expected("weights_paper_softmax_over_topk"), decision.Gates, 1e-5);
         Assert.All(
-            golden.Expected("topk_indices").to(torch.int64).data<long>().ToArray().Chunk(2).Zip(decision.Selected.to(torch.float32).data<float>().ToArray().Chunk(4)),
-            pair => Assert.Equal(pair.First.Order(), Enumerable.Range(0, 4).Where(e => pair.Second[e] != 0).Select(e => (long)e)));
+            golden.Expected("topk_indices").to(torch.int64).data<long>().ToArray().Chunk(2)
+                .Zip(decision.Selected.to(torch.float32).data<float>().ToArray().Chunk(4)),
+            pair => Assert.Equal(
+                pair.First.Order(), Enumerable.Range(0, 4).Where(e => pair.Second[e] != 0).Select(e => (long)e)));
         Golden.Near(golden.Expected("output"), output);
     }
 
@@ -89,14 +95,16 @@ public sealed class PhatgooseGoldenTests : IDisposable
         var golden = Golden.Case("secondary.json", "arrow");
         var inputs = MergeGoldenTests.Inputs(golden.Input("A"), golden.Input("B"), [1, 1, 1], [1, 1, 1]);
         var prototypes = torch.stack([.. inputs.Present.Select(ArrowMerge.Prototype)]);
-        var values = torch.stack([.. inputs.Present.Select(input => LowRank.Svd(new LowRankUpdate(input.Down, input.Up)).S)]);
+        var values = torch.stack(
+            [.. inputs.Present.Select(input => LowRank.Svd(new LowRankUpdate(input.Down, input.Up)).S)]);
 
         Golden.Near(golden.Expected("prototypes"), prototypes);
         Golden.Near(golden.Expected("singular_values"), values);
         foreach (var (k, weights) in new[] { ((int)golden.Parameter("k"), "weights_topk"), (3, "weights_soft_all") })
         {
             var router = new ArrowRouter(
-                new ArrowRouterOptions { TopK = k, Temperature = golden.Parameter("temperature") }, new RouterContext("m", 4, 3, 2, 1));
+                new ArrowRouterOptions { TopK = k, Temperature = golden.Parameter("temperature") }, new RouterContext(
+                    "m", 4, 3, 2, 1));
             using (torch.no_grad())
                 Vectors(router).copy_(prototypes);
 
@@ -110,11 +118,13 @@ public sealed class PhatgooseGoldenTests : IDisposable
     [Fact]
     public void An_expert_that_lacks_the_module_is_never_chosen()
     {
-        var router = new StandardizedRouter(new PhatgooseRouterOptions { TopK = 2 }, new RouterContext("m", 4, 3, 2, 1));
+        var router = new StandardizedRouter(
+            new PhatgooseRouterOptions { TopK = 2 }, new RouterContext("m", 4, 3, 2, 1));
         using var off = torch.no_grad();
         router.named_buffers().Single().buffer.copy_(torch.tensor(new[] { false, true, false }, [3]));
 
-        var decision = router.Route(torch.randn([5, 4], generator: Seeds.GeneratorFor(1, "x")), ForwardPass.ForInference());
+        var decision = router.Route(
+            torch.randn([5, 4], generator: Seeds.GeneratorFor(1, "x")), ForwardPass.ForInference());
 
         Golden.Near(torch.tensor(new[] { 0f, 1f, 0f }, [3]).unsqueeze(0).expand(5, 3), decision.Gates);
         Assert.Equal(5, decision.Selected.to(torch.float32).sum().ToDouble());
@@ -122,7 +132,8 @@ public sealed class PhatgooseGoldenTests : IDisposable
 
     private static Parameter Vectors(Router router) => router.named_parameters().Single().parameter;
 
-    private static MixtureProjection Projection(Golden golden, Router router, Parameter down, int experts, bool trains) => new(
+    private static MixtureProjection Projection(
+        Golden golden, Router router, Parameter down, int experts, bool trains) => new(
         new BaseLinear("m", golden.Input("W").ToParameter(false)),
         new MixtureShape(experts, 2, 1 / golden.Parameter("r")), router, down,
         torch.zeros([golden.Input("W").shape[0], experts * 2L]).ToParameter(trains));

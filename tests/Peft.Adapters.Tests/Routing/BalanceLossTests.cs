@@ -31,7 +31,8 @@ public sealed class BalanceLossTests : IDisposable
     {
         var p = torch.randn([6, 4], generator: Seeds.GeneratorFor(1, "p")).softmax(-1);
         var mask = torch.tensor(new[] { true, true, true, true, false, false }, [6]);
-        var changed = torch.cat([p.narrow(0, 0, 4), torch.randn([2, 4], generator: Seeds.GeneratorFor(2, "p")).softmax(-1)], 0);
+        var changed = torch.cat(
+            [p.narrow(0, 0, 4), torch.randn([2, 4], generator: Seeds.GeneratorFor(2, "p")).softmax(-1)], 0);
         foreach (var loss in new Func<Tensor, Tensor>[]
         {
             x => SwitchBalanceLoss.Of(x, Selection.TopMask(x, 2), mask),
@@ -59,7 +60,8 @@ public sealed class BalanceLossTests : IDisposable
     {
         var options = Lora.AdapterOptionsTests.Read("""
             {"method": "mixture", "experts": {"count": 2},
-             "router": {"kind": "hard-soft", "top_k": 1, "specialization": {"alpha": 2, "lambda": 0}, "balance": {"kind": "switch", "coefficient": 0.5}}}
+             "router": {"kind": "hard-soft", "top_k": 1, "specialization": {"alpha": 2, "lambda": 0},
+             "balance": {"kind": "switch", "coefficient": 0.5}}}
             """);
         var auxiliary = AuxiliaryLoss.From(options.Router);
         var record = Record([[0.9f, 0.1f], [0.8f, 0.2f]]);

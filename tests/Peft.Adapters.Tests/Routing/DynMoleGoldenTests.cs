@@ -44,7 +44,8 @@ public sealed class DynMoleGoldenTests : IDisposable
         Golden.Near(golden.Expected(string.Create(CultureInfo.InvariantCulture, $"tsallis_q{q:0.0}")), entropy);
         // Rows without zeros: the slope of Shannon's at zero is infinite.
         Differences.Agree(
-            p => (NormalizedEntropy.Tsallis(p.softmax(-1), q, 1e-5) * torch.tensor(new[] { 1f, 2f }, [2])).sum(), torch.randn([2, 6], generator: Seeds.GeneratorFor(1, "p")));
+            p => (NormalizedEntropy.Tsallis(p.softmax(-1), q, 1e-5) * torch.tensor(new[] { 1f, 2f }, [2])).sum(),
+            torch.randn([2, 6], generator: Seeds.GeneratorFor(1, "p")));
     }
 
     [Fact]
@@ -53,7 +54,9 @@ public sealed class DynMoleGoldenTests : IDisposable
         var golden = Golden.Case(File, "entropies");
         var p = golden.Input("p");
 
-        Golden.Near(golden.Expected("tsallis_q1.1_unnormalised"), NormalizedEntropy.Tsallis(p, 1.1, golden.Parameter("eps"), normalize: false));
+        Golden.Near(
+            golden.Expected("tsallis_q1.1_unnormalised"),
+            NormalizedEntropy.Tsallis(p, 1.1, golden.Parameter("eps"), normalize: false));
         Golden.Near(golden.Expected("renyi_a1.1"), NormalizedEntropy.Renyi(p, 1.1, golden.Parameter("eps")));
     }
 
@@ -72,12 +75,15 @@ public sealed class DynMoleGoldenTests : IDisposable
         {
             var p = all.narrow(0, 6 * i, 6).softmax(-1);
             var selected = TsallisRouter.Select(p, options);
-            return new RoutingRecord($"m{i}", new RoutingDecision(Selection.Gates(p, selected, false), selected, p, all));
+            return new RoutingRecord(
+                $"m{i}", new RoutingDecision(Selection.Gates(p, selected, false), selected, p, all));
         })];
         var records = Records(logits);
 
         Assert.Equal(golden.ExpectedNumber("entropy_loss"), options.EntropyLoss(records, null).ToDouble(), 1e-5);
-        Assert.Equal(golden.ExpectedNumber("load_balance_loss"), TsallisRouterOptions.SoftBalanceLoss(records, mask).ToDouble(), 1e-5);
+        Assert.Equal(
+            golden.ExpectedNumber("load_balance_loss"), TsallisRouterOptions.SoftBalanceLoss(records, mask).ToDouble(),
+            1e-5);
         Tensor Total(IReadOnlyList<RoutingRecord> all) => options.OwnLosses()
             .Select(term => term.Of(all, new RoutedTokens(mask)) * term.Coefficient).Aggregate((a, b) => a + b);
         Assert.Equal(golden.ExpectedNumber("total"), Total(records).ToDouble(), 1e-5);
@@ -95,7 +101,9 @@ public sealed class DynMoleGoldenTests : IDisposable
 
         var rows = golden.Expected("entropy_rows").narrow(0, 0, 6) * mask.to(torch.float32);
 
-        Assert.Equal(rows.sum().ToDouble() / mask.to(torch.float32).sum().ToDouble(), options.EntropyLoss(records, mask).ToDouble(), 1e-5);
+        Assert.Equal(
+            rows.sum().ToDouble() / mask.to(torch.float32).sum().ToDouble(), options.EntropyLoss(records, mask)
+            .ToDouble(), 1e-5);
     }
 
     [Fact]
@@ -108,7 +116,8 @@ public sealed class DynMoleGoldenTests : IDisposable
         using (torch.no_grad())
             router.named_parameters().Single().parameter.copy_(golden.Input("gate"));
         var projection = new MixtureProjection(
-            new BaseLinear("m", golden.Input("W").ToParameter(false)), new MixtureShape(4, 2, golden.Parameter("alpha_over_r")), router,
+            new BaseLinear("m", golden.Input("W").ToParameter(false)), new MixtureShape(
+                4, 2, golden.Parameter("alpha_over_r")), router,
             a.reshape(8, 4).ToParameter());
         using (torch.no_grad())
             projection.Up.copy_(b.permute(1, 0, 2).reshape(3, 8));
@@ -126,8 +135,12 @@ public sealed class DynMoleGoldenTests : IDisposable
     {
         var p = torch.tensor(new[] { 0.5f, 0.3f, 0.15f, 0.05f }, [1, 4]);
 
-        Assert.Equal([1f, 1f, 0f, 0f], Selection.NucleusMask(p, 0.7, 1, keepsCrossing: true).to(torch.float32).data<float>().ToArray());
-        Assert.Equal([1f, 0f, 0f, 0f], Selection.NucleusMask(p, 0.7, 1, keepsCrossing: false).to(torch.float32).data<float>().ToArray());
+        Assert.Equal(
+            [1f, 1f, 0f, 0f], Selection.NucleusMask(p, 0.7, 1, keepsCrossing: true).to(torch.float32).data<float>()
+            .ToArray());
+        Assert.Equal(
+            [1f, 0f, 0f, 0f], Selection.NucleusMask(p, 0.7, 1, keepsCrossing: false).to(torch.float32).data<float>()
+            .ToArray());
     }
 
     private static TsallisRouterOptions Options(Golden golden) => new()

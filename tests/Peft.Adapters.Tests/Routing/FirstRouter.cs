@@ -22,7 +22,8 @@ public sealed class FirstRouter(FirstRouterOptions options, RouterContext contex
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         var tokens = x.numel() / Context.Width;
-        var selected = torch.arange(Context.Experts, torch.int64, x.device).lt(options.TopK).expand([tokens, Context.Experts]);
+        var selected = torch.arange(Context.Experts, torch.int64, x.device).lt(options.TopK).expand(
+            [tokens, Context.Experts]);
         var gates = selected.to(torch.float32) / (options.TopK * options.Temperature);
         return new RoutingDecision(gates, selected, selected.to(torch.float32) / options.TopK);
     }

@@ -62,7 +62,9 @@ public sealed class FlyLoraGoldenTests : IDisposable
         var gates = pass.Records<RoutingRecord>()[0].Decision.Gates;
         var through = golden.Input("W").sum(0L).unsqueeze(0).expand(5, 8);
         if (!detached)
-            through = through + torch.matmul(golden.Input("B").sum(0L).unsqueeze(0) * gates, golden.Input("A")) * projection.Shape.Scale;
+            through = through
+                + torch.matmul(
+                    golden.Input("B").sum(0L).unsqueeze(0) * gates, golden.Input("A")) * projection.Shape.Scale;
         Golden.Near(through, x.grad!);
     }
 
@@ -83,10 +85,12 @@ public sealed class FlyLoraGoldenTests : IDisposable
     [Fact]
     public void A_sparsity_that_leaves_rows_empty_is_refused()
     {
-        var error = Assert.Throws<UserException>(() => new RandomProjectionRouterOptions { Density = 0.01 }.FirstDown("layers.0.q_proj", 4, 50, 1));
+        var error = Assert.Throws<UserException>(
+            () => new RandomProjectionRouterOptions { Density = 0.01 }.FirstDown("layers.0.q_proj", 4, 50, 1));
 
         Assert.Equal(
-            "layers.0.q_proj: rows of A without a number (adapter.router.density: 0.01 of 50 inputs); expected a density of at least 0.02.", error.Message);
+            "layers.0.q_proj: rows of A without a number (adapter.router.density: 0.01 of 50 inputs); expected a "
+                + "density of at least 0.02.", error.Message);
     }
 
     private static MixtureProjection Build(Golden golden, string score, bool detached = true)

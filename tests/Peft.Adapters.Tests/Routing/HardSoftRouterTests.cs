@@ -12,10 +12,12 @@ public sealed class HardSoftRouterTests : IDisposable
     [Fact]
     public void The_hard_stage_says_when_task_ids_are_missing()
     {
-        var error = Assert.Throws<TaskIdException>(() => Hard().Route(torch.zeros([2, 3, 4]), ForwardPass.ForTraining()));
+        var error = Assert.Throws<TaskIdException>(
+            () => Hard().Route(torch.zeros([2, 3, 4]), ForwardPass.ForTraining()));
 
         Assert.Equal(
-            "layers.0.q_proj: the batch has no task ids; expected one for each row, since router hard-soft in stage hard routes by task. "
+            "layers.0.q_proj: the batch has no task ids; expected one for each row, since router hard-soft in stage "
+                + "hard routes by task. "
             + "Give each data source a task, or write stage: soft.",
             error.Message);
     }
@@ -30,7 +32,8 @@ public sealed class HardSoftRouterTests : IDisposable
         var error = Assert.Throws<TaskIdException>(() => Hard().Route(torch.zeros([2, 3, 4]), pass));
 
         Assert.Equal(
-            $"layers.0.q_proj: task id {task}; expected 0 to 2, one expert for each task. Raise adapter.experts.count (now 3), or take the "
+            $"layers.0.q_proj: task id {task}; expected 0 to 2, one expert for each task. Raise adapter.experts.count "
+                + $"(now 3), or take the "
             + "task out of the data.",
             error.Message);
     }
@@ -67,7 +70,8 @@ public sealed class HardSoftRouterTests : IDisposable
     {
         var ties = torch.full([2, 5], 0.2);
 
-        Assert.Equal([0f, 1f, 0f, 1f], Selection.TopIndices(ties, 2).to(torch.float32).contiguous().data<float>().ToArray());
+        Assert.Equal(
+            [0f, 1f, 0f, 1f], Selection.TopIndices(ties, 2).to(torch.float32).contiguous().data<float>().ToArray());
     }
 
     private static HardSoftRouter Hard() =>

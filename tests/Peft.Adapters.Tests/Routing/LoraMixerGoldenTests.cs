@@ -106,10 +106,15 @@ public sealed class LoraMixerGoldenTests : IDisposable
         Golden.Near(golden.Expected("p_bar"), TokenMean.OfRows(p, null));
         Golden.Near(golden.Expected("f_top1"), TokenMean.OfRows(Selection.TopMask(p, 1).to(torch.float32), null));
         Golden.Near(golden.Expected("f_topk"), TokenMean.OfRows(Selection.TopMask(p, 2).to(torch.float32), null) / 2);
-        Assert.Equal(golden.ExpectedNumber("aux_top1"), alpha * RoutingSpecializationLoss.Balance(p, null, 1).ToDouble(), 1e-5);
-        Assert.Equal(golden.ExpectedNumber("aux_topk"), alpha * RoutingSpecializationLoss.Balance(p, null, 2).ToDouble(), 1e-5);
-        Assert.Equal(golden.ExpectedNumber("aux_sum_p_squared"), alpha * RoutingSpecializationLoss.SquaredMean(p, null).ToDouble(), 1e-5);
-        Assert.Equal(golden.ExpectedNumber("mean_entropy"), RoutingSpecializationLoss.MeanEntropy(p, null).ToDouble(), 1e-5);
+        Assert.Equal(
+            golden.ExpectedNumber("aux_top1"), alpha * RoutingSpecializationLoss.Balance(p, null, 1).ToDouble(), 1e-5);
+        Assert.Equal(
+            golden.ExpectedNumber("aux_topk"), alpha * RoutingSpecializationLoss.Balance(p, null, 2).ToDouble(), 1e-5);
+        Assert.Equal(
+            golden.ExpectedNumber("aux_sum_p_squared"), alpha * RoutingSpecializationLoss.SquaredMean(p, null)
+            .ToDouble(), 1e-5);
+        Assert.Equal(
+            golden.ExpectedNumber("mean_entropy"), RoutingSpecializationLoss.MeanEntropy(p, null).ToDouble(), 1e-5);
     }
 
     [Fact]
@@ -121,7 +126,8 @@ public sealed class LoraMixerGoldenTests : IDisposable
         var preserve = PreservationLoss.Of([(theta, golden.Input("theta0"))], golden.Parameter("beta"));
         preserve.backward();
 
-        var total = golden.InputNumber("task_loss") + (golden.Parameter("alpha_outer") * golden.InputNumber("rsl")) + preserve.ToDouble();
+        var total = golden.InputNumber("task_loss") + (golden.Parameter("alpha_outer") * golden.InputNumber("rsl"))
+            + preserve.ToDouble();
         Assert.Equal(golden.ExpectedNumber("preserve"), preserve.ToDouble(), 1e-5);
         Assert.Equal(golden.ExpectedNumber("total"), total, 1e-5);
         Golden.Near((golden.Input("theta") - golden.Input("theta0")) * (2 * golden.Parameter("beta")), theta.grad!);

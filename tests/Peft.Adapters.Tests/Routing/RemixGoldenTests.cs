@@ -22,9 +22,11 @@ public sealed class RemixGoldenTests : IDisposable
         {
             var drawn = JsonSerializer.Deserialize<long[]>(order)!;
 
-            Assert.Equal(expected, OrderedDraw.LogProbability(logits, torch.tensor(drawn, [1, 2])).Log.ToDouble(), 1e-5);
+            Assert.Equal(
+                expected, OrderedDraw.LogProbability(logits, torch.tensor(drawn, [1, 2])).Log.ToDouble(), 1e-5);
         }
-        Golden.Near(golden.Expected("inference_topk"), Selection.TopIndices(golden.Input("q").unsqueeze(0), 2).squeeze(0));
+        Golden.Near(
+            golden.Expected("inference_topk"), Selection.TopIndices(golden.Input("q").unsqueeze(0), 2).squeeze(0));
     }
 
     [Fact]
@@ -36,13 +38,15 @@ public sealed class RemixGoldenTests : IDisposable
         using (torch.no_grad())
             router.Weight.copy_(golden.Input("q").log().unsqueeze(1));
 
-        var drawn = (DrawnDecision)router.Route(torch.ones([Draws, 1]), ForwardPass.ForTraining(Seeds.GeneratorFor(5, "draws")));
+        var drawn = (DrawnDecision)router.Route(
+            torch.ones([Draws, 1]), ForwardPass.ForTraining(Seeds.GeneratorFor(5, "draws")));
 
         var orders = drawn.Order.contiguous().data<long>().ToArray();
         foreach (var (order, expected) in golden.ExpectedNumbers("ordered"))
         {
             var pair = JsonSerializer.Deserialize<long[]>(order)!;
-            var share = Enumerable.Range(0, Draws).Count(i => orders[2 * i] == pair[0] && orders[(2 * i) + 1] == pair[1]) / (double)Draws;
+            var share = Enumerable.Range(0, Draws)
+                .Count(i => orders[2 * i] == pair[0] && orders[(2 * i) + 1] == pair[1]) / (double)Draws;
             // Five standard deviations of a share of 20,000 draws.
             Assert.InRange(share - expected, -5 * Math.Sqrt(0.25 / Draws), 5 * Math.Sqrt(0.25 / Draws));
         }
@@ -63,15 +67,20 @@ public sealed class RemixGoldenTests : IDisposable
         Golden.Near(golden.Expected($"inference_output_{weight}"), projection.Forward(x, pass));
         Assert.Equal(golden.ExpectedNumber($"omega_{weight}"), projection.Shape.Scale, 1e-6);
         Golden.Near(golden.Expected("q"), pass.Records<RoutingRecord>()[0].Decision.Probabilities!);
-        Golden.Near(golden.Expected("topk_indices"), Selection.TopIndices(pass.Records<RoutingRecord>()[0].Decision.Probabilities!, 2));
-        Assert.Equal(golden.ExpectedNumber("ess_of_selected_weights"), RoutingStatistics.Of(pass, null)[0].EffectiveSupport, 1e-5);
+        Golden.Near(
+            golden.Expected("topk_indices"),
+            Selection.TopIndices(pass.Records<RoutingRecord>()[0].Decision.Probabilities!, 2));
+        Assert.Equal(
+            golden.ExpectedNumber("ess_of_selected_weights"), RoutingStatistics.Of(pass, null)[0].EffectiveSupport,
+            1e-5);
 
         var logits = torch.nn.functional.linear(x, router.Weight);
         Golden.Near(golden.Expected("log_Q_of_selected"), OrderedDraw.LogProbability(logits, selected).Log);
         var gates = torch.zeros([2, 4]).scatter(1, selected, torch.ones([2, 2]));
         Golden.Near(
             golden.Expected($"output_{weight}"),
-            Fused.lora_mixture_linear(x, golden.Input("W"), null, projection.Down, projection.Up, gates, projection.Shape.Scale));
+            Fused.lora_mixture_linear(
+                x, golden.Input("W"), null, projection.Down, projection.Up, gates, projection.Shape.Scale));
     }
 
     [Fact]
@@ -106,7 +115,8 @@ public sealed class RemixGoldenTests : IDisposable
                 // With x = 1 the router's matrix is the column of logits.
                 var drawn = torch.tensor(new long[] { i, j }, [2, 1]);
                 var loss = torch.tensor(new[] { losses[i], losses[j] }, [2]);
-                expected = expected + Estimate(torch.ones([1]), logits.unsqueeze(1), drawn, loss).squeeze(1) * (q[i] * (double)q[j]);
+                expected = expected
+                    + Estimate(torch.ones([1]), logits.unsqueeze(1), drawn, loss).squeeze(1) * (q[i] * (double)q[j]);
             }
         }
 
@@ -152,19 +162,23 @@ public sealed class RemixGoldenTests : IDisposable
 
         Assert.StartsWith(
             "layers.0.q_proj: router rloo draws experts",
-            Assert.Throws<InvalidOperationException>(() => router.Route(torch.ones([2, 4]), ForwardPass.ForTraining())).Message,
+            Assert.Throws<InvalidOperationException>(
+                () => router.Route(torch.ones([2, 4]), ForwardPass.ForTraining())).Message,
             StringComparison.Ordinal);
     }
 
     [Fact]
     public void A_sequence_keeps_the_experts_of_its_prompt_while_it_is_continued()
     {
-        var router = new RlooRouter(new RlooRouterOptions { Granularity = "sequence" }, new RouterContext("m", 4, 4, 2, 1));
+        var router = new RlooRouter(
+            new RlooRouterOptions { Granularity = "sequence" }, new RouterContext("m", 4, 4, 2, 1));
         using var cache = new KeyValueCache(1);
         var prompt = torch.randn([2, 5, 4], generator: Seeds.GeneratorFor(1, "prompt"));
 
         var first = router.Route(prompt, ForwardPass.ForInference(cache)).Gates.reshape(2, 5, 4).select(1, 0);
-        var next = router.Route(torch.randn([2, 1, 4], generator: Seeds.GeneratorFor(9, "next")) * 10, ForwardPass.ForInference(cache)).Gates;
+        var next = router.Route(
+            torch.randn([2, 1, 4], generator: Seeds.GeneratorFor(9, "next")) * 10,
+            ForwardPass.ForInference(cache)).Gates;
 
         Assert.True(first.SameAs(next));
     }
@@ -213,7 +227,8 @@ public sealed class RemixGoldenTests : IDisposable
         using var off = torch.no_grad();
         router.Weight.copy_(golden.Input("P"));
         var projection = new MixtureProjection(
-            new BaseLinear("m", golden.Input("W").ToParameter(false)), new MixtureShape(4, 2, options.ScaleOf(2)!.Value), router,
+            new BaseLinear("m", golden.Input("W").ToParameter(false)), new MixtureShape(
+                4, 2, options.ScaleOf(2)!.Value), router,
             golden.Input("A").reshape(8, 4).ToParameter());
         projection.Up.copy_(golden.Input("B").permute(1, 0, 2).reshape(3, 8));
         return (projection, router);

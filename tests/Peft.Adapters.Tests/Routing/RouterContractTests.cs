@@ -6,7 +6,8 @@ using Peft.Models;
 
 namespace Peft.Adapters.Tests.Routing;
 
-/// <summary>What every router of the catalog must keep, whatever its method; a new line in the catalog is tested by itself.</summary>
+/// <summary>What every router of the catalog must keep, whatever its method; a new line in the catalog is tested by
+/// itself.</summary>
 public sealed class RouterContractTests : IDisposable
 {
     private const int Experts = 4;
@@ -120,7 +121,8 @@ public sealed class RouterContractTests : IDisposable
         }
 
         foreach (var (name, parameter) in router.named_parameters().Where(pair => pair.parameter.requires_grad))
-            Assert.True(parameter.grad is { } grad && grad.abs().sum().ToDouble() > 0, $"{kind}: no gradient to {name}");
+            Assert.True(
+                parameter.grad is { } grad && grad.abs().sum().ToDouble() > 0, $"{kind}: no gradient to {name}");
     }
 
     [Theory]
@@ -138,7 +140,9 @@ public sealed class RouterContractTests : IDisposable
         Assert.False(faults.Any);
         Assert.Equal(options, again);
         Assert.Equal(json, RouterCatalog.ToJson(RouterCatalog.Read(
-            new OptionReader(ConfigJson.Parse(ConfigText.ToJson(reader.Resolved()), "router"), "router", new Faults()), SizeOf(kind))!).ToJsonString());
+            new OptionReader(
+                ConfigJson.Parse(ConfigText.ToJson(reader.Resolved()), "router"), "router", new Faults()),
+                SizeOf(kind))!).ToJsonString());
     }
 
     [Theory]
@@ -149,8 +153,10 @@ public sealed class RouterContractTests : IDisposable
         var x = Inputs().reshape(2, Tokens / 2, Width);
         var padded = torch.cat([x, torch.full([2, 3, Width], 9.0)], 1);
 
-        var alone = router.Route(x, ForwardPass.ForInference(taskIds: Tasks())).Gates.reshape(2, Tokens / 2, GatesOf(kind));
-        var beside = router.Route(padded, ForwardPass.ForInference(taskIds: Tasks())).Gates.reshape(2, (Tokens / 2) + 3, GatesOf(kind));
+        var alone = router.Route(x, ForwardPass.ForInference(taskIds: Tasks())).Gates.reshape(
+            2, Tokens / 2, GatesOf(kind));
+        var beside = router.Route(padded, ForwardPass.ForInference(taskIds: Tasks())).Gates.reshape(
+            2, (Tokens / 2) + 3, GatesOf(kind));
 
         Golden.Near(alone, beside.narrow(1, 0, Tokens / 2), 1e-6);
     }
@@ -165,13 +171,16 @@ public sealed class RouterContractTests : IDisposable
     }
 
     private static RouterOptions Default(string kind) =>
-        RouterCatalog.Read(new OptionReader(ConfigJson.Parse($$"""{"kind": "{{kind}}"}""", "router"), "router", new Faults()), SizeOf(kind))!;
+        RouterCatalog.Read(
+            new OptionReader(ConfigJson.Parse($$"""{"kind": "{{kind}}"}""", "router"), "router", new Faults()), SizeOf(kind))!;
 
     private static Router New(string kind)
     {
         var options = Default(kind);
-        var down = torch.randn([SizeOf(kind).Experts * Rank, Width], generator: Seeds.GeneratorFor(7, "down")).ToParameter(false);
-        return RouterCatalog.Create(options, new RouterContext("layers.0.q_proj", Width, SizeOf(kind).Experts, Rank, 5, down));
+        var down = torch.randn([SizeOf(kind).Experts * Rank, Width], generator: Seeds.GeneratorFor(7, "down"))
+            .ToParameter(false);
+        return RouterCatalog.Create(
+            options, new RouterContext("layers.0.q_proj", Width, SizeOf(kind).Experts, Rank, 5, down));
     }
 
     private static RouterSize SizeOf(string kind) => new(RouterCatalog.Of(kind).RoutesRanks ? 1 : Experts, Rank);
@@ -182,7 +191,8 @@ public sealed class RouterContractTests : IDisposable
     {
         first.Emit(new RoutingRecord(router.Context.Path, decision));
         var second = ForwardPass.ForTraining(Seeds.GeneratorFor(4, "noise"));
-        second.Emit(new RoutingRecord(router.Context.Path, router.Route(Inputs().reshape(2, Tokens / 2, Width), second)));
+        second.Emit(
+            new RoutingRecord(router.Context.Path, router.Route(Inputs().reshape(2, Tokens / 2, Width), second)));
         using var estimator = new RlooEstimator();
         estimator.Add(first, torch.tensor(new[] { 1f, 2f }, [2]));
         estimator.Add(second, torch.tensor(new[] { 1.5f, 1f }, [2]));

@@ -24,12 +24,15 @@ public sealed class SecondaryGoldenTests : IDisposable
         Golden.Near(golden.Expected("p"), p);
         Golden.Near(golden.Expected("lambda_lower"), lower);
         Golden.Near(golden.Expected("lambda_upper"), upper);
-        Assert.Equal(golden.ExpectedNumber("sparsity_loss"), Sparsegen.SparsityLoss(u, lambda, k, null).ToDouble(), 1e-5);
+        Assert.Equal(
+            golden.ExpectedNumber("sparsity_loss"), Sparsegen.SparsityLoss(u, lambda, k, null).ToDouble(), 1e-5);
         Assert.Equal(golden.ExpectedNumber("balance_loss"), Sparsegen.BalanceLoss(p, open, null).ToDouble(), 1e-5);
         var weights = torch.arange(4, torch.float32) + 1;
         u = torch.randn([3, 4], generator: Seeds.GeneratorFor(1, "scores")); // the golden scores lie on a kink
-        Differences.Agree(x => (Sparsegen.Project(x, lambda, eps).Gates * weights).sum(), u, step: 1e-3, tolerance: 1e-2);
-        Differences.Agree(x => (Sparsegen.Project(u, x, eps).Gates * weights).sum(), lambda, step: 1e-3, tolerance: 1e-2);
+        Differences.Agree(
+            x => (Sparsegen.Project(x, lambda, eps).Gates * weights).sum(), u, step: 1e-3, tolerance: 1e-2);
+        Differences.Agree(
+            x => (Sparsegen.Project(u, x, eps).Gates * weights).sum(), lambda, step: 1e-3, tolerance: 1e-2);
     }
 
     [Fact]
@@ -37,7 +40,8 @@ public sealed class SecondaryGoldenTests : IDisposable
     {
         var x = torch.tensor(new[] { -100f, -1f, 0f, 1f, 100f }, [5]);
 
-        Golden.Near(torch.tensor(new[] { -100f, -1.3132617f, -0.6931472f, -0.3132617f, 0f }, [5]), Sparsegen.LogSigmoid(x));
+        Golden.Near(
+            torch.tensor(new[] { -100f, -1.3132617f, -0.6931472f, -0.3132617f, 0f }, [5]), Sparsegen.LogSigmoid(x));
     }
 
     [Fact]
@@ -54,7 +58,8 @@ public sealed class SecondaryGoldenTests : IDisposable
         Golden.Near(golden.Expected("weights"), Selection.Gates(p, mask, normalize: false));
         RoutingRecord[] records = [new("m", new RoutingDecision(p, mask, p, logits))];
         var loss = new TopPRouterOptions().OwnLosses().Single();
-        Assert.Equal(golden.ExpectedNumber("dynamic_entropy_loss"), loss.Of(records, new RoutedTokens(null)).ToDouble(), 1e-5);
+        Assert.Equal(
+            golden.ExpectedNumber("dynamic_entropy_loss"), loss.Of(records, new RoutedTokens(null)).ToDouble(), 1e-5);
         Differences.Agree(
             x => loss.Of([new("m", new RoutingDecision(x, mask, x.softmax(-1)))], new RoutedTokens(null)), logits);
     }
@@ -98,7 +103,9 @@ public sealed class SecondaryGoldenTests : IDisposable
         var gates = golden.Input("route_weight").reshape(6, 4);
         var types = golden.Input("task_type").to(torch.int64);
 
-        Assert.Equal(golden.ExpectedNumber("loss"), LocalizedBalanceLoss.Of(gates, null, types, golden.Parameter("delta")).ToDouble(), 1e-5);
+        Assert.Equal(
+            golden.ExpectedNumber("loss"), LocalizedBalanceLoss.Of(gates, null, types, golden.Parameter("delta"))
+            .ToDouble(), 1e-5);
         Differences.Agree(x => LocalizedBalanceLoss.Of(x, null, types, golden.Parameter("delta")), gates);
         var options = new BalanceOptions { Kind = BalanceOptions.Localized, TaskTypes = [0, 1] };
         var error = Assert.Throws<TaskIdException>(() => LocalizedBalanceLoss.Of([], new RoutedTokens(null), options));
