@@ -92,7 +92,8 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
             string.Join('\n', before.Concat(after).Take(20)));
     }
 
-    // "adapter.r: 8" for every key that has a value: their order, and keys that say nothing, may change with the version.
+    // "adapter.r: 8" for every key that has a value: their order, and keys that say nothing, may change with the
+    // version.
     private static HashSet<string> Settings(string yaml)
     {
         var settings = new HashSet<string>(StringComparer.Ordinal);

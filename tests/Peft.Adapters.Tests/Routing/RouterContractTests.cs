@@ -172,7 +172,8 @@ public sealed class RouterContractTests : IDisposable
 
     private static RouterOptions Default(string kind) =>
         RouterCatalog.Read(
-            new OptionReader(ConfigJson.Parse($$"""{"kind": "{{kind}}"}""", "router"), "router", new Faults()), SizeOf(kind))!;
+            new OptionReader(ConfigJson.Parse($$"""{"kind": "{{kind}}"}""", "router"), "router", new Faults()),
+                SizeOf(kind))!;
 
     private static Router New(string kind)
     {
