@@ -43,7 +43,7 @@ public sealed record BundleManifest
     [Key(Silent = true)]
     public IReadOnlyList<KeyValuePair<string, string>> Versions { get; init; } = [];
 
-    /// <summary>Number of trained values.</summary>
+    /// <summary>Number of trainable parameters.</summary>
     [Key(Min = 0)]
     public long TrainableParameters { get; init; }
 

@@ -24,10 +24,10 @@ public sealed record AdaptedModel(
         [.. Modules.SelectMany(module => module.AdapterParameters().Select(pair => (pair.Name, (Tensor)pair.Parameter))
             .Concat(module.AdapterBuffers()))];
 
-    /// <summary>The number of trained values.</summary>
+    /// <summary>The number of trainable parameters.</summary>
     public long TrainableParameterCount => Parameters.Sum(pair => pair.Parameter.numel());
 
-    /// <summary>The number of trained values of each wrapped projection, in the model's order.</summary>
+    /// <summary>The number of trainable parameters of each wrapped projection, in the model's order.</summary>
     public IReadOnlyList<(string Path, long Count)> TrainableParameterCounts =>
         [.. Modules.Select(module => (module.Path, module.AdapterParameters()
             .Where(pair => pair.Parameter.requires_grad)
