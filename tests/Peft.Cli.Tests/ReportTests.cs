@@ -55,7 +55,8 @@ public sealed class ReportTests : IDisposable
         Report("cut", "--output", "o.html").IsRefused("cut/results.json", "not a whole results file", "cut short");
         Report("later", "--output", "o.html").IsRefused("later/results.json", "version 7 of peft.results", "version 1",
             "newer peft");
-        Report("a", "b", "--output", "o.html").IsRefused("joining the results has 1 fault", "task 'task' has 10 other rows",
+        Report("a", "b", "--output", "o.html")
+            .IsRefused("joining the results has 1 fault", "task 'task' has 10 other rows",
             "one peft eval");
         Report("a", "--template", "mine.html", "--output", "o.html").IsRefused("mine.html:2:4", "'subjcts'",
             "known here: title", "Did you mean subjects?");

@@ -116,8 +116,8 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
             "training.learning_rate=0.02")
             .Exits(2).Says(
             "out/checkpoint-4: written by another recipe. Continue with that recipe, or train again with --overwrite.",
-            "checkpoint: learning_rate: 0.01",
-            "recipe:     learning_rate: 0.02");
+            "checkpoint: training.learning_rate: 0.01",
+            "recipe:     training.learning_rate: 0.02");
         Assert.Equal(before, Folder.Snapshot("out"));
     }
 

@@ -63,5 +63,6 @@ public sealed class HostileTemplateTests
 
     // Steps, not seconds: a busy machine may take long.
     private static string Render(string template) =>
-        JinjaTemplate.Parse(template, JinjaLimits.Default with { Time = TimeSpan.FromHours(1) }).Render(new Dictionary<string, JsonElement>(), DateTime.UnixEpoch).Text;
+        JinjaTemplate.Parse(template, JinjaLimits.Default with { Time = TimeSpan.FromHours(1) })
+            .Render(new Dictionary<string, JsonElement>(), DateTime.UnixEpoch).Text;
 }

@@ -6,15 +6,18 @@ public sealed class IneffectiveKeyTests
     private static readonly string Folder = Path.Combine(SharedAssets.Repository, "recipes");
 
     public static TheoryData<string> Shipped => [.. Directory.GetFiles(Folder, "*.yaml")
-        .Concat(Directory.GetFiles(Path.Combine(Folder, "small"), "*.yaml")).Select(path => Path.GetRelativePath(Folder, path))];
+        .Concat(Directory.GetFiles(Path.Combine(Folder, "small"), "*.yaml"))
+            .Select(path => Path.GetRelativePath(Folder, path))];
 
     [Theory]
     [MemberData(nameof(Shipped))]
-    public void No_recipe_of_ours_has_one(string recipe) => Assert.Empty(Recipe.Load(Path.Combine(Folder, recipe), []).Ineffective());
+    public void No_recipe_of_ours_has_one(string recipe) =>
+        Assert.Empty(Recipe.Load(Path.Combine(Folder, recipe), []).Ineffective());
 
     [Theory]
     [InlineData("training.momentum=0.9", "training.momentum has no effect with optim: adamw")]
-    [InlineData("training.early_stopping_threshold=0.1", "training.early_stopping_threshold has no effect with early_stopping_patience: 0")]
+    [InlineData("training.early_stopping_threshold=0.1",
+        "training.early_stopping_threshold has no effect with early_stopping_patience: 0")]
     [InlineData("adapter.router.balance={kind: none, coefficient: 0.5}",
         "adapter.router.balance.coefficient has no effect with router.balance.kind: none")]
     public void It_is_named_with_what_makes_it_do_nothing(string set, string expected) =>
@@ -25,12 +28,16 @@ public sealed class IneffectiveKeyTests
     {
         var recipe = Recipe.Load(
             Path.Combine(Folder, "default.yaml"),
-            ["training.lr_scheduler_type=constant", "training.min_lr_ratio=0.1", "training.optim=sgd", "training.adam_beta1=0.8",
-                "training.max_steps=5", "training.num_train_epochs=2", "training.warmup_steps=3", "training.warmup_ratio=0.5"]);
+            ["training.lr_scheduler_type=constant", "training.min_lr_ratio=0.1", "training.optim=sgd",
+                "training.adam_beta1=0.8",
+                "training.max_steps=5", "training.num_train_epochs=2", "training.warmup_steps=3",
+                    "training.warmup_ratio=0.5"]);
 
         Assert.Equal(
-            ["training.adam_beta1 has no effect with optim: sgd", "training.min_lr_ratio has no effect with lr_scheduler_type: constant",
-                "training.warmup_ratio has no effect with warmup_steps: 3", "training.num_train_epochs has no effect with max_steps: 5"],
+            ["training.adam_beta1 has no effect with optim: sgd",
+                "training.min_lr_ratio has no effect with lr_scheduler_type: constant",
+                "training.warmup_ratio has no effect with warmup_steps: 3",
+                    "training.num_train_epochs has no effect with max_steps: 5"],
             recipe.Ineffective());
     }
 }

@@ -145,8 +145,10 @@ public sealed class RunTests : IDisposable
         Assert.Equal(
             $"{Folder["out/checkpoint-2"]}: written by another recipe. Continue with that recipe, or train again with "
             + $"--overwrite.\n"
-            + "  checkpoint: r: 2\n  checkpoint: lora_alpha: 4.0\n  checkpoint: learning_rate: 0.02\n"
-            + "  recipe:     r: 4\n  recipe:     lora_alpha: 8.0\n  recipe:     learning_rate: 0.5", error.Message);
+            + "  checkpoint: adapter.lora_alpha: 4.0\n  checkpoint: adapter.r: 2\n"
+            + "  checkpoint: training.learning_rate: 0.02\n"
+            + "  recipe:     adapter.lora_alpha: 8.0\n  recipe:     adapter.r: 4\n"
+            + "  recipe:     training.learning_rate: 0.5", error.Message);
     }
 
     [Fact]

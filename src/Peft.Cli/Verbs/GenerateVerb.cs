@@ -21,7 +21,7 @@ public sealed class GenerateVerb : ModelVerb, IVerb
 
     /// <summary>The prompt.</summary>
     [Option("prompt", MetaValue = "TEXT", HelpText =
-        "The text to continue; - reads one prompt a line from standard input.")]
+        "The text to continue; '-' reads one prompt a line from standard input.")]
     public string? Prompt { get; set; }
 
     /// <summary>Standard input.</summary>
@@ -73,7 +73,7 @@ public sealed class GenerateVerb : ModelVerb, IVerb
         if (Prompt is null == Input is null)
             throw UserException.At(
                 "--prompt", Prompt is null ? "missing" : "given beside -",
-                "--prompt TEXT, or - for prompts from standard input");
+                "--prompt TEXT, or '-' for prompts from standard input");
         using var loaded = Load();
         if (Input is null && Prompt != Stdin)
         {

@@ -37,7 +37,8 @@ internal static class ForeignKeys
         ("training.seed", "random_seed random_state data_seed manual_seed"),
         ("output_dir", "out_dir save_dir checkpoint_dir output output_path"),
         ("model_name_or_path",
-            "base_model model_path model_id model_name checkpoint pretrained_model_name_or_path base_model_name_or_path"),
+            "base_model model_path model_id model_name checkpoint pretrained_model_name_or_path "
+            + "base_model_name_or_path"),
         ("tokenizer", "tokenizer_name tokenizer_path tokenizer_name_or_path"),
         ("dtype", "torch_dtype precision bf16 fp16 half_precision model_dtype"),
         ("r", "rank lora_r lora_rank lora_dim adapter_dim"),

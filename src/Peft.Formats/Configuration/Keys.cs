@@ -82,10 +82,12 @@ public static class Keys
     public static string NameOf(PropertyInfo property) =>
         property.GetCustomAttribute<KeyAttribute>()?.Name ?? SnakeCase(property.Name);
 
-    /// <summary>A copy of the defaults with every key that the section has; faults are gathered in the reader.</summary>
+    /// <summary>A copy of the defaults with every key that the section has; faults are gathered in the
+    /// reader.</summary>
     /// <param name="reader">The section.</param>
     /// <param name="defaults">The value of each key that the section lacks.</param>
-    /// <param name="without">Keys that this section does not have: they keep their default and are unknown there.</param>
+    /// <param name="without">Keys that this section does not have: they keep their default and are unknown
+    /// there.</param>
     public static T Bind<T>(this OptionReader reader, T defaults, params IReadOnlyList<string> without)
         where T : class
     {

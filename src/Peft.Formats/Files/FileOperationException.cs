@@ -62,7 +62,8 @@ public sealed class FileOperationException : UserException
             { HResult: ReadOnlySystem } => ("the file system is read-only", "choose another output"),
             _ => ("cannot be written: " + error.Message, null),
         };
-        return new(Fault.Text(path, found, null, advice), error) { IsFull = error.HResult is NoSpaceLeft or QuotaExceeded };
+        return new(Fault.Text(path, found, null, advice), error) { IsFull =
+            error.HResult is NoSpaceLeft or QuotaExceeded };
     }
 
     internal static FileOperationException Reading(string path, Exception error)

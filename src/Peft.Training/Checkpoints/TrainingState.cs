@@ -81,15 +81,54 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
     /// <exception cref="UserException">The recipes differ; the lines that differ are named.</exception>
     public void RequireSameRecipe(string checkpoint, string recipe)
     {
-        if (recipe == Recipe)
+        var (then, now) = (Settings(Recipe), Settings(recipe));
+        if (then.SetEquals(now))
             return;
-        var (then, now) = (Recipe.Split('\n'), recipe.Split('\n'));
-        var before = then.Except(now).Select(l => $"  checkpoint: {l.Trim()}");
-        var after = now.Except(then).Select(l => $"  recipe:     {l.Trim()}");
+        var before = then.Except(now).Order(StringComparer.Ordinal).Select(setting => $"  checkpoint: {setting}");
+        var after = now.Except(then).Order(StringComparer.Ordinal).Select(setting => $"  recipe:     {setting}");
         throw new UserException(
             Fault.Text(checkpoint, "written by another recipe",
                 advice: "continue with that recipe, or train again with --overwrite") + "\n" +
-            string.Join('\n', before.Concat(after).DefaultIfEmpty("  the same lines in another order").Take(20)));
+            string.Join('\n', before.Concat(after).Take(20)));
+    }
+
+    // "adapter.r: 8" for every key that has a value: their order, and keys that say nothing, may change with the
+    // version.
+    private static HashSet<string> Settings(string yaml)
+    {
+        var settings = new HashSet<string>(StringComparer.Ordinal);
+        var path = new List<(int Indent, string Key)>();
+        var items = new Dictionary<string, int>(StringComparer.Ordinal);
+        foreach (var line in yaml.Split('\n'))
+        {
+            var text = line.TrimStart(' ');
+            var indent = line.Length - text.Length;
+            path.RemoveAll(part => part.Indent >= indent + (text.StartsWith("- ", StringComparison.Ordinal) ? 1 : 0));
+            var parent = string.Join('.', path.Select(part => part.Key));
+            if (text.StartsWith("- ", StringComparison.Ordinal))
+            {
+                path.RemoveAll(part => part.Indent == indent && part.Key[0] == '[');
+                parent = string.Join('.', path.Select(part => part.Key));
+                var index = items[parent] = items.GetValueOrDefault(parent, -1) + 1;
+                path.Add((indent, $"[{index}]"));
+                text = text[2..];
+                indent += 2;
+                parent = string.Join('.', path.Select(part => part.Key));
+            }
+
+            var colon = text.IndexOf(": ", StringComparison.Ordinal);
+            if (text.EndsWith(':'))
+                path.Add((indent, text[..^1]));
+            else if (text.Length > 0 && (colon < 0 || text[(colon + 2)..] is not ("null" or "[]" or "{}")))
+            {
+                // In these the first that matches counts, or each may use those before it.
+                var isOrdered = path.Count > 0 && path[^1].Key is "columns" or "rank_pattern" or "alpha_pattern";
+                var place = isOrdered ? items[parent] = items.GetValueOrDefault(parent, -1) + 1 : -1;
+                settings.Add($"{parent}{(parent.Length > 0 ? "." : "")}{(place > 0 ? $"[{place}] " : "")}{text}");
+            }
+        }
+
+        return settings;
     }
 
     // A number out of range would otherwise be met as an index somewhere.

@@ -20,7 +20,8 @@ public sealed class JsonLinesSinkTests : IDisposable
             new StepReport(3, 1.5, 0.01, 2e-4, 0.75, 640, 1234.5678, [0.25, 0.75]) { PeakMemoryBytes = 4096 }));
 
         Assert.Equal(
-            "{\"step\":3,\"loss\":1.5,\"aux\":0.01,\"lr\":0.0002,\"grad_norm\":0.75,\"tokens\":640,\"tokens_per_second\":1234.6,"
+            "{\"step\":3,\"loss\":1.5,\"aux\":0.01,\"lr\":0.0002,\"grad_norm\":0.75,\"tokens\":640,"
+            + "\"tokens_per_second\":1234.6,"
             + "\"peak_memory_bytes\":4096,\"load\":[0.25,0.75]}\n", System.IO.File.ReadAllText(File));
     }
 
