@@ -36,10 +36,10 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
     }
 
     [Theory]
-    [InlineData("adapter.target_modules=[q_porj]", "adapter.target_modules = q_porj matches no projection",
+    [InlineData("adapter.target_modules=[q_porj]", "'q_porj' matches no projection",
         "Did you mean q_proj?")]
-    [InlineData("adapter={method: mixture, r: 65536, experts: {count: 4096}}", "4096 experts of rank 65536",
-        "this machine has", "lower adapter.r")]
+    [InlineData("adapter={method: mixture, r: 65536, experts: {count: 4096}}", "4,096 experts of rank 65536",
+        "of this machine", "Lower adapter.r")]
     public void An_adapter_that_cannot_be(string set, params string[] parts)
     {
         _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 2}"));
@@ -116,8 +116,8 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
         var bundle = trained.Folder["out"];
         _folder.Copy(TinyBase.Model, "model");
         EditData(_folder[Weights], data => data[0] ^= 1);
-        Refused(["adapter", "verify", bundle, "--base", "model"], "was trained on", "the base given is model",
-            "name the base it was trained on");
+        Refused(["adapter", "verify", bundle, "--base", "model"], "trained on", "the base given is model",
+            "Name the base it was trained on");
 
         _folder.Copy(bundle, "linked");
         File.Delete(_folder["linked/README.md"]);

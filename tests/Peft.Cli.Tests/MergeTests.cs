@@ -169,7 +169,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
             text => text.Replace("\"fingerprint\": \"", "\"fingerprint\": \"other", StringComparison.Ordinal),
             "stranger");
         Refused(["law", _folder["stranger"]], "law was trained on", "stranger on", "(fingerprint other",
-            "only those of the same base");
+            "expected adapters of one base");
 
         // Without their manifest they are directories of PEFT, whose tensors no hash vouches for.
         Bare("cut", bytes => bytes[..^40]);

@@ -103,13 +103,8 @@ public static class ModelCard
                 string.Join(", ", Enumerable.Range(0, options.Experts.Count).Select(options.Experts.NameOf)));
             yield return ("router", options.Router.Kind);
         }
-<<<<<<< HEAD
         yield return (
             "trainable parameters", manifest.TrainableParameters.ToString("N0", CultureInfo.InvariantCulture));
-=======
-        yield return ("trainable parameters",
-            manifest.TrainableParameters.ToString("N0", CultureInfo.InvariantCulture));
->>>>>>> house
         if (manifest.Merge is { } merge)
         {
             yield return (

@@ -214,12 +214,8 @@ public sealed class MergeVerb : IVerb
         Check(Density is null or (> 0 and <= 1), "--density", Text(Density), "a number above 0 and at most 1");
         Check(Rank is null or (>= 1 and <= 65536), "--rank", $"{Rank}", "a whole number from 1 to 65536");
         Check(TopK is null or >= 1, "--top-k", $"{TopK}", "a whole number of at least 1");
-<<<<<<< HEAD
         Check(
             Temperature is null || Temperature > 0 && double.IsFinite(Temperature.Value), "--temperature",
-=======
-        Check(Temperature is null || Temperature > 0 && double.IsFinite(Temperature.Value), "--temperature",
->>>>>>> house
             Text(Temperature), "a number above 0");
         Check(Lambda is null || double.IsFinite(Lambda.Value), "--lambda", Text(Lambda), "a finite number");
         var weights = new List<double>();
@@ -235,34 +231,20 @@ public sealed class MergeVerb : IVerb
         var none = new MergeOptions();
         var options = new MergeOptions
         {
-<<<<<<< HEAD
             Weights = [.. weights], Density = Density ?? none.Density, Seed = Seed ?? none.Seed, Rank = Rank,
-            Factors = Factors, Lambda = Lambda ?? none.Lambda, TopK = TopK ?? none.TopK, Temperature = Temperature ?? none.Temperature,
+            Factors = Factors, Lambda = Lambda ?? none.Lambda, TopK = TopK ?? none.TopK,
+            Temperature = Temperature ?? none.Temperature,
             Given = [.. new (object? Value, string Name)[]
                 {
                     (Weights, "--weights"), (Density, "--density"), (Seed, "--seed"), (Rank, "--rank"),
                     (Lambda, "--lambda"), (TopK, "--top-k"), (Temperature, "--temperature"),
-=======
-            Weights = [.. weights], Density = Density ?? none.Density, Seed = Seed ?? none.Seed, Rank = Rank, Factors =
-                Factors,
-            Lambda = Lambda ?? none.Lambda, TopK = TopK ?? none.TopK, Temperature = Temperature ?? none.Temperature,
-            Given = [.. new (object? Value, string Name)[]
-                {
-                    (Weights, "--weights"), (Density, "--density"), (Seed, "--seed"), (Rank, "--rank"),
-                        (Lambda, "--lambda"),
-                    (TopK, "--top-k"), (Temperature, "--temperature"),
->>>>>>> house
                 }.Where(option => option.Value is not null).Select(option => option.Name)],
         };
         if (Method != All && MergeCatalog.Find(Method) is { } method)
             options.NoteUnused(faults, method);
         if (Recipe is null && Device is not ("auto" or "cpu"))
-<<<<<<< HEAD
             faults.Add(
                 "--device", "no effect without --recipe: a merge itself runs on the CPU", null,
-=======
-            faults.Add("--device", $"no effect without --recipe: a merge itself runs on the CPU", null,
->>>>>>> house
                 "remove it, or add --recipe FILE");
         faults.ThrowIfAny("peft merge");
         return options;
@@ -285,21 +267,11 @@ public sealed class MergeVerb : IVerb
         if (Base is null || sources.TrueForAll(source => source.Base is null))
             return;
         var fingerprint = ModelLoader.Fingerprint(Base);
-<<<<<<< HEAD
         if (sources.Find(source => source.Base is { } own && own.Fingerprint != fingerprint) is { } other)
         {
             throw UserException.At(
                 "--base", $"{other.Name} was trained on {other.Base!.Name}, which is not {Base}",
                 "the base of the adapters", "leave --base out where they record it");
-=======
-        foreach (var source in sources.Where(source => source.Base is { } own && own.Fingerprint != fingerprint)
-            .Take(1))
-        {
-            throw UserException.At(
-                "--base", $"{source.Name} was trained on {source.Base!.Name}, which is not {Base}",
-                    "the base of the adapters",
-                "leave --base out where they record it");
->>>>>>> house
         }
     }
 
