@@ -67,7 +67,7 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
         Refused(["adapter", "import", "nowhere", "--output", "x"], "nowhere", "no such directory");
         Refused(["adapter", "import", "good", "--output", "good"], "good", "is read from there");
         _folder.Write("taken/adapter_config.json", "{}");
-        Refused(["adapter", "import", "good", "--output", "taken"], "taken: exists - replace it with --overwrite");
+        Refused(["adapter", "import", "good", "--output", "taken"], "taken: already exists. Replace it with --overwrite");
 
         Edit("pickle", "adapter_model.safetensors", File.Delete);
         File.WriteAllText(_folder["pickle/adapter_model.bin"], "pickle");
@@ -90,13 +90,13 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
 
         EditJson("rank", "adapter_config.json", json => json["r"] = 3);
         Refused(["adapter", "import", "rank", "--output", "x"], "[3, 32]",
-            "this adapter belongs to another base or rank");
+            "the tensors do not fit this base or rank");
 
         EditJson("dora", "adapter_config.json", json => json["use_dora"] = true);
         Refused(["adapter", "import", "dora", "--output", "x"], "use_dora", "a plain LoRA");
 
         EditJson("bias", "adapter_config.json", json => json["bias"] = "all");
-        Refused(["adapter", "import", "bias", "--output", "x"], "bias", "train without biases");
+        Refused(["adapter", "import", "bias", "--output", "x"], "bias", "Train without biases");
 
         EditJson("modules", "adapter_config.json", json => json["modules_to_save"] = new JsonArray("lm_head"));
         Refused(["adapter", "import", "modules", "--output", "x"], "modules_to_save");

@@ -122,7 +122,7 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
         _folder.Copy(bundle, "linked");
         File.Delete(_folder["linked/README.md"]);
         File.CreateSymbolicLink(_folder["linked/README.md"], Path.Combine(bundle, "README.md"));
-        Refused(["adapter", "verify", "linked"], "README.md", "a link to", "a file in the bundle's own directory");
+        Refused(["adapter", "verify", "linked"], "README.md", "a link to", "a file in the directory itself");
 
         _folder.Copy(bundle, "nan");
         EditData(_folder["nan/adapter_model.safetensors"], data => data.AsSpan(0, 4).Fill(0xFF));

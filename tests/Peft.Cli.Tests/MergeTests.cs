@@ -78,7 +78,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
             Peft("generate", "--adapter", output, "--prompt", "the cat", "--max-new-tokens", "3").Succeeds();
         }
         Peft("merge", "--method", "cat", "law", "code", "--output",
-            _folder["ties"]).IsRefused("ties: exists - replace it with --overwrite");
+            _folder["ties"]).IsRefused("ties: already exists. Replace it with --overwrite");
         Peft("merge", "--method", "cat", "law", "code", "--output", _folder["ties"], "--overwrite").Succeeds();
         Assert.Equal("cat",
             (string?)JsonNode.Parse(File.ReadAllText(_folder["ties/bundle.json"]))!["merge"]!["method"]);
@@ -148,9 +148,11 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     public void What_does_not_fit_together_is_told()
     {
         Refused(["law"], "peft merge: only law; expected at least two adapters.");
-        Refused(["law", "law"], "two adapters are called 'law'", "write NAME=DIR");
-        Refused(["law", "code", "--weights", "1"], "--weights: 1 numbers for 2 adapters (law, code)");
-        Refused(["law", "code", "--weights", "1,x", "--density", "0"], "peft merge has 2 faults", "--density",
+        Refused(["law", "law"], "'law' names ", "Write NAME=DIR for one of them.");
+        Refused(["--method", "cat", "law", "code", "--weights", "1"],
+            "--weights: 1 number; expected one for each of law and code.");
+        Refused(["--method", "ties", "law", "code", "--weights", "1,x", "--density", "0"],
+            "peft merge has 2 faults", "--density",
             "--weights", "'x'");
         Refused(["law", "nowhere"], "nowhere", "no such directory");
         Refused(["--method", "tie", "law", "code"], "--method: 'tie' is not a method; expected ", "Did you mean ties?");
@@ -173,7 +175,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
 
         // Without their manifest they are directories of PEFT, whose tensors no hash vouches for.
         Bare("cut", bytes => bytes[..^40]);
-        Refused(["law", _folder["cut"]], "cut/adapter_model.safetensors", "the file is cut short");
+        Refused(["law", _folder["cut"]], "cut/adapter_model.safetensors", "The file is truncated");
         Bare("nan", bytes => { BitConverter.GetBytes(float.NaN).CopyTo(bytes, bytes.Length - 4); return bytes; });
         Refused(["--method", "cat", "law", _folder["nan"]], "nan/adapter_model.safetensors has 1 fault",
             "NaN or infinity");
@@ -183,7 +185,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
             entry.Name, entry.Dtype, [2 * entry.Shape[0], 2 * entry.Shape[1]], stream =>
                 stream.Write(new byte[4 * entry.ByteCount])))]);
         Refused(["law", _folder["wide"]], "64 to ", "in wide", "32 to ", "as in law",
-            "they belong to different models");
+            "They belong to different models.");
     }
 
     [Fact]
@@ -196,7 +198,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
         Peft("merge", "--method", "phatgoose", "law", _folder["bare"], "--output",
             _folder["out"]).Succeeds().Says("bare: has no fingerprint of its base");
         Peft("gate", "--adapter", _folder["out"], "--recipe",
-            "code.yaml").IsRefused("is a mixture behind router phatgoose", "one plain LoRA");
+            "code.yaml").IsRefused("a mixture with router phatgoose", "one plain LoRA");
         Copied("code", "bundle.json",
             text => text.Replace("\"fingerprint\": \"", "\"fingerprint\": \"other", StringComparison.Ordinal),
             "stranger");
