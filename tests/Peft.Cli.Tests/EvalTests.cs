@@ -53,7 +53,8 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
         Assert.Equal("mixture", recipe.GetProperty("adapter").GetProperty("method").GetString());
 
         PeftProcess.Run(_folder, "eval", "--adapter", _trained.Adapter, "--output",
-            "out").IsRefused("out: holds results - replace them with --overwrite");
+            "out").IsRefused("out: already holds results. Replace them with --overwrite, "
+                + "or choose another directory with --output.");
     }
 
     [Fact]
@@ -110,7 +111,7 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
     }
 
     [Theory]
-    [InlineData("--tasks: 'row' is no task - did you mean rows? there are rows, ", "--tasks", "row")]
+    [InlineData("--tasks: 'row' is not a task. Did you mean rows?", "--tasks", "row")]
     [InlineData("metrics  'accurcy'; expected a metric of classification tasks: accuracy, macro_f1, ", "--tasks",
         "wrong.yaml")]
     [InlineData("no column 'quetsion' in ", "--tasks", "column.yaml")]
@@ -139,7 +140,7 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
         weights[^1] ^= 1;
         File.WriteAllBytes(_folder["base2/model.safetensors"], weights);
         PeftProcess.Run(_folder, "eval", "--adapter", _trained.Adapter, "--base", "base2", "--output", "out")
-            .IsRefused(": was trained on ", "the base here is base2 (fingerprint ", "name that base with --base");
+            .IsRefused(": trained on ", "; expected the base here, base2 (fingerprint ", "Name its base with --base");
     }
 
     private static string Classes(string prompt, string metric) => $$$"""

@@ -10,7 +10,7 @@ public sealed class PermissionTests : IDisposable
 
     [PermissionTheory]
     [InlineData("rows.jsonl", "rows.jsonl", "no permission to read it")]
-    [InlineData("r.yaml", "r.yaml: cannot be read", "check its permissions")]
+    [InlineData("r.yaml", "r.yaml: no permission to read", "Change its permissions")]
     [InlineData("base/model.safetensors", "base/model.safetensors: no permission to read", "Change its permissions")]
     [InlineData("base/tokenizer.json", "base/tokenizer.json: no permission to read", "Change its permissions")]
     public void A_file_that_may_not_be_read_is_named_and_nothing_is_written(string file, params string[] parts)

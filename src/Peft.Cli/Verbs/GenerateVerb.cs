@@ -60,6 +60,10 @@ public sealed class GenerateVerb : ModelVerb, IVerb
     public bool NoPrompt { get; set; }
 
     /// <inheritdoc/>
+    /// <remarks>Started below, after the options were checked.</remarks>
+    public bool UsesTensors => false;
+
+    /// <inheritdoc/>
     public int Run(Output output)
     {
         Require(MaxNewTokens >= 1, "--max-new-tokens", MaxNewTokens, "a whole number of at least 1");
@@ -68,12 +72,13 @@ public sealed class GenerateVerb : ModelVerb, IVerb
         Require(TopP is > 0 and <= 1, "--top-p", TopP, "a number above 0 and at most 1");
         Require(TopK >= 0, "--top-k", TopK, "a whole number of at least 0");
         if (Input is not (null or Stdin))
-            throw UserException.At("peft generate", Quote.Of(Input), "- for standard input",
-                "name a single prompt with --prompt");
+            throw UserException.At("peft generate", $"{Quote.Of(Input)} is one word too many",
+                "--prompt TEXT, or '-' for prompts from standard input", "put quotes around a prompt of several words");
         if (Prompt is null == Input is null)
             throw UserException.At(
                 "--prompt", Prompt is null ? "missing" : "given beside -",
                 "--prompt TEXT, or '-' for prompts from standard input");
+        TorchRuntime.Start();
         using var loaded = Load();
         if (Input is null && Prompt != Stdin)
         {
