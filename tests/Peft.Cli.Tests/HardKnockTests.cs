@@ -17,10 +17,10 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
 
     [Theory]
     [InlineData("", "r.yaml has 1 fault", "model.model_name_or_path", "missing", "data/base")]
-    [InlineData("\0\u0001\u0002 ELF", "r.yaml line 1: the character NUL - a recipe is text in YAML")]
+    [InlineData("\0\u0001\u0002 ELF", "r.yaml line 1: the character NUL; expected text in YAML. Take it out.")]
     [InlineData("extends: r.yaml", "r.yaml: extends itself")]
     [InlineData("model: {model_name_or_path: org/name}\ndata: {train: [{files: x.jsonl, template: {text: \"{t}\"}}]}",
-        "r.yaml has 1 fault", "model.model_name_or_path", "'org/name'", "nothing is downloaded here",
+        "r.yaml has 1 fault", "model.model_name_or_path", "'org/name'", "Nothing is downloaded here",
         "hf download org/name")]
     public void A_recipe_that_is_none(string text, params string[] parts)
     {
@@ -32,7 +32,7 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
     public void A_directory_for_a_recipe()
     {
         Directory.CreateDirectory(_folder["r.yaml"]);
-        Refused(["data", "r.yaml"], "r.yaml: is a directory - a recipe is a YAML file");
+        Refused(["data", "r.yaml"], "r.yaml: is a directory, not a file. Check the path.");
     }
 
     [Theory]
@@ -65,7 +65,8 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
     [Theory]
     [InlineData("offsets", "tensor 'model.norm.weight'", "the end of the file", "copy or download the file again")]
     [InlineData("dtype", "tensor 'model.norm.weight'", "128 bytes", "64 bytes for shape [32] of F16")]
-    [InlineData("shape", "the tensors do not fit config.json", "model.norm.weight: found [4, 8], expected [32]")]
+    [InlineData("shape", "the checkpoint, whose tensors must fit config.json, has 1 fault",
+        "model.norm.weight  [4, 8]; expected [32].")]
     public void Weights_that_lie(string what, params string[] parts)
     {
         _folder.Copy(TinyBase.Model, "model");
@@ -84,7 +85,7 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
         _folder.Copy(TinyBase.Model, "empty");
         File.Delete(_folder["empty/model.safetensors"]);
         Refused(["logits", "--base", "empty", "--ids", "1", "--output", "out.json"],
-            "empty - no weights - model.safetensors or");
+            "empty: no weights; expected model.safetensors, or");
         _folder.Copy(TinyBase.Model, "model");
         var config = File.ReadAllText(_folder["model/config.json"]);
         _folder.Write("model/config.json",
@@ -106,7 +107,7 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
         tokenizer["added_tokens"]!.AsArray().Add(
             new JsonObject { ["id"] = 5000, ["content"] = "the dog", ["normalized"] = false });
         File.WriteAllText(path, tokenizer.ToJsonString());
-        Refused(["generate", "--base", "model", "--prompt", "the dog"], "5000", "ids 0 to 287",
+        Refused(["generate", "--base", "model", "--prompt", "the dog"], "5000", "ids from 0 to 287",
             "the tokenizer that belongs to the base model");
     }
 

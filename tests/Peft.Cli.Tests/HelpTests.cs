@@ -64,10 +64,12 @@ public sealed partial class HelpTests : IDisposable
     [InlineData("train r.yaml --output", "peft train: --output needs a value.")]
     [InlineData("train r.yaml --output --overwrite", "peft train: --output needs a value.")]
     [InlineData("train a.yaml b.yaml", "peft train: 'b.yaml' is one word too many; expected RECIPE. Put quotes around")]
-    [InlineData("generate --base x", "--prompt: missing; expected --prompt TEXT, or '-' for prompts from standard input.")]
+    [InlineData("generate --base x",
+        "--prompt: missing; expected --prompt TEXT, or '-' for prompts from standard input.")]
     [InlineData("generate --base x --prompt y --seed soon",
         "the value of --seed cannot be read; expected a whole number.")]
-    [InlineData("generate --base x --prompt two words", "peft generate: 'words' is one word too many", "Put quotes around")]
+    [InlineData("generate --base x --prompt two words", "peft generate: 'words' is one word too many",
+        "Put quotes around")]
     [InlineData("logits --base x --bogus 1", "--bogus is not an option.", "--ids is missing", "--output is missing")]
     [InlineData("train --set training.max_steps=1 r.yaml", "r.yaml: no such file")]
     public void A_wrong_command_line_is_the_users_mistake(string commandLine, params string[] parts) =>

@@ -56,7 +56,8 @@ public sealed class LogitsTests : IDisposable
         Refused(["--adapter", Path.Combine(Golden("llama-gqa"), "adapter"), "--ids", "1"],
             "does not name its base model", "--base DIR");
         Refused(["--ids", "1"], "--base: missing");
-        Refused(["--base", Golden("llama-gqa"), "--ids", "1", "--device", "gpu"], "--device: 'gpu'; expected auto, cpu or cuda:N.",
+        Refused(["--base", Golden("llama-gqa"), "--ids", "1", "--device", "gpu"],
+            "--device: 'gpu'; expected auto, cpu or cuda:N.",
             "auto, cpu or cuda:N");
     }
 

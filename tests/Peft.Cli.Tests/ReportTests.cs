@@ -61,7 +61,8 @@ public sealed class ReportTests : IDisposable
         Report("a", "--template", "mine.html", "--output", "o.html").IsRefused("mine.html:2:4", "'subjcts'",
             "known here: title", "Did you mean subjects?");
         _folder.Write("endless.md", "# {{ title }}\n{{ while true; 'x'; end }}");
-        Report("a", "--template", "endless.md", "--output", "o.html").IsRefused("endless.md:2:", "a loop runs too long; expected at most 1,000,000 iterations.");
+        Report("a", "--template", "endless.md", "--output", "o.html")
+            .IsRefused("endless.md:2:", "a loop runs too long; expected at most 1,000,000 iterations.");
         Report("a", "--template", "nothing.html", "--output", "o.html").IsRefused("nothing.html", "summary.txt");
         Report("a").IsRefused("--output is missing");
 

@@ -28,7 +28,8 @@ internal static class FuzzParsers
 
     private static readonly string[] Modules =
     [
-        "model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj", "model.layers.1.mlp.down_proj", "lm_head",
+        "model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj", "model.layers.1.self_attn.v_proj",
+        "model.layers.1.mlp.down_proj", "lm_head",
     ];
 
     private static readonly Lazy<Scriban.Runtime.ScriptObject> Row = new(() => TemplateValues.OfPairs(
@@ -162,9 +163,10 @@ internal static class FuzzParsers
             UseOptions(options);
     }
 
-    private static void UseOptions(AdapterOptions options)
+    // Selectors of a recipe must select something; PEFT's may not.
+    private static void UseOptions(AdapterOptions options, bool strict = true)
     {
-        TargetSelection.Select(Modules, "lm_head", options);
+        TargetSelection.Select(Modules, "lm_head", options, strict);
         TargetSelection.Resolved(Modules, "lm_head", options);
         options.ToJson().ToJsonString();
     }
@@ -174,7 +176,7 @@ internal static class FuzzParsers
         foreach (var module in Modules)
             config.ScalingOf(module);
         config.ToJson();
-        UseOptions(PeftConfig.ToOptions(config, ModuleNames.AllLinear));
+        UseOptions(PeftConfig.ToOptions(config, ModuleNames.AllLinear), strict: false);
     }
 
     private static void UseTemplate(string template)

@@ -171,7 +171,8 @@ internal sealed class CrashRounds : IDisposable
 
     private List<DiskCall> Whole(int logging)
     {
-        var (output, log) = ($"whole-{logging}", _folder[$"whole-{logging}.log"]);
+        // Results are named by their folder, which is out in every life of a run that is killed.
+        var (output, log) = ($"whole-{logging}/out", _folder[$"whole-{logging}.log"]);
         using var process = Start(logging, output, CrashLibrary.Watch(_folder[output], log, Strike.None));
         process.Wait().Succeeds();
         _whole[logging] = TrainedFolder.Read(_folder[output]);
