@@ -59,7 +59,8 @@ public static class TaskReader
             kind == TaskKind.Classification ? [.. task.Labels.Select(label => TextTemplate.Literal(" " + label))] : [];
         task = task with
         {
-            Choices = Templates(reader, "choices", labels), Contexts = Templates(reader, "contexts", []),
+            Choices = Templates(reader, "choices", labels),
+            Contexts = Templates(reader, "contexts", []),
         };
         task = task with
         {

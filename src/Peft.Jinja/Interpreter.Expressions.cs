@@ -59,7 +59,7 @@ internal sealed partial class Interpreter
         return result;
     }
 
-    private object Compare(CompareOf compare, Scope scope)
+    private bool Compare(CompareOf compare, Scope scope)
     {
         var left = Evaluate(compare.First, scope);
         foreach (var (symbol, operand) in compare.Steps)

@@ -337,15 +337,15 @@ internal sealed partial class Interpreter(JinjaLimits limits, DateTime now)
                 "cycle" => new Callable("cycle", arguments => arguments.Values.Count > 0
                     ? arguments.Values[At % arguments.Values.Count]
                         : throw Python.TypeError("no items for cycling given")),
-                "changed" => new Callable("changed", Changed),
+                "changed" => new Callable("changed", arguments => Changed(arguments)),
                 _ => this,
             };
             return value != this;
         }
 
-        private static object Whole(int value) => (System.Numerics.BigInteger)value;
+        private static System.Numerics.BigInteger Whole(int value) => value;
 
-        private object? Changed(CallArguments arguments)
+        private bool Changed(CallArguments arguments)
         {
             var now = new PyTuple(arguments.Values);
             var changed = !_hasSeen || !Python.AreEqual(_seen, now);

@@ -134,12 +134,12 @@ internal static class Members
         _ => null,
     };
 
-    private static object IndexOf(IReadOnlyList<object?> list, object? wanted)
+    private static BigInteger IndexOf(IReadOnlyList<object?> list, object? wanted)
     {
         for (var i = 0; i < list.Count; i++)
         {
             if (Python.AreEqual(list[i], wanted))
-                return (BigInteger)i;
+                return i;
         }
 
         throw new JinjaException(JinjaErrorKind.Runtime, $"{PythonText.Repr(wanted)} is not in list");

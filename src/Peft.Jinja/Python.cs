@@ -300,7 +300,7 @@ internal static class Python
         }
     }
 
-    private static object Floating(string operation, double a, double b)
+    private static double Floating(string operation, double a, double b)
     {
         if (b == 0 && operation is "/" or "//" or "%" && b == 0)
             throw new JinjaException(JinjaErrorKind.Runtime, operation == "/" ? "division by zero" : "float divmod()");

@@ -170,8 +170,13 @@ internal static partial class PythonFormat
             Python.RequireDefined(value);
         }
 
-        value = match.Groups["conversion"].Value switch { "r" => PythonText.Repr(value), "s" =>
-            PythonText.Str(value), _ => value };
+        value = match.Groups["conversion"].Value switch
+        {
+            "r" => PythonText.Repr(value),
+            "s" =>
+            PythonText.Str(value),
+            _ => value
+        };
         return Formatted(value, match.Groups["spec"].Value);
     }
 

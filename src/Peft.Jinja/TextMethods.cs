@@ -7,63 +7,66 @@ internal static class TextMethods
 {
     private static readonly Dictionary<string, Func<object, CallArguments, object?>> Methods =
         new(StringComparer.Ordinal)
-    {
-        ["strip"] = (text, a) => PythonText.Strip(text, Letters(a), left: true, right: true),
-        ["lstrip"] = (text, a) => PythonText.Strip(text, Letters(a), left: true, right: false),
-        ["rstrip"] = (text, a) => PythonText.Strip(text, Letters(a), left: false, right: true),
-        ["upper"] = (text, _) => PythonText.Upper(text.ToString()!),
-        ["lower"] = (text, _) => PythonText.Lower(text.ToString()!),
-        ["casefold"] = (text, _) => PythonText.Lower(text.ToString()!).Replace("ß", "ss", StringComparison.Ordinal),
-        ["title"] = (text, _) => PythonText.Title(text.ToString()!),
-        ["capitalize"] = (text, _) => PythonText.Capitalize(text.ToString()!),
-        ["swapcase"] = (text, _) => string.Concat(text.ToString()!.Select(c =>
-            char.IsUpper(c) ? PythonText.Lower(c.ToString()) : PythonText.Upper(c.ToString()))),
-        ["split"] = (text, a) => Parts(PythonText.Split(text.ToString()!, Separator(a), a.Integer(1, "maxsplit", -1))),
-        ["rsplit"] = (text, a) =>
-            Parts(PythonText.SplitRight(text.ToString()!, Separator(a), a.Integer(1, "maxsplit", -1))),
-        ["splitlines"] = (text, a) => Parts(PythonText.Lines(text.ToString()!, a.Flag(0, "keepends"))),
-        ["partition"] = (text, a) => Partition(text.ToString()!, Python.RequireText(a.Required(0, "sep")), last: false),
-        ["rpartition"] = (text, a) => Partition(text.ToString()!, Python.RequireText(a.Required(0, "sep")), last: true),
-        ["replace"] = (text, a) => PythonText.Replace(
-            text.ToString()!, Python.RequireText(a.Required(0, "old")), Python.RequireText(a.Required(1, "new")),
-                a.Integer(2, "count", -1)),
-        ["startswith"] = (text, a) =>
-            Affixed(text.ToString()!, a, (part, affix) => part.StartsWith(affix, StringComparison.Ordinal)),
-        ["endswith"] = (text, a) =>
-            Affixed(text.ToString()!, a, (part, affix) => part.EndsWith(affix, StringComparison.Ordinal)),
-        ["removeprefix"] = (text, a) =>
-            Without(text.ToString()!, Python.RequireText(a.Required(0, "prefix")), atStart: true),
-        ["removesuffix"] = (text, a) =>
-            Without(text.ToString()!, Python.RequireText(a.Required(0, "suffix")), atStart: false),
-        ["find"] = (text, a) => Find(text.ToString()!, a, last: false),
-        ["rfind"] = (text, a) => Find(text.ToString()!, a, last: true),
-        ["index"] = (text, a) => Found(Find(text.ToString()!, a, last: false)),
-        ["rindex"] = (text, a) => Found(Find(text.ToString()!, a, last: true)),
-        ["count"] = (text, a) => Count(text.ToString()!, a),
-        ["join"] = (text, a) => Join(text.ToString()!, a.Required(0, "iterable")),
-        ["format"] = (text, a) => PythonFormat.Braces(text.ToString()!, a),
-        ["center"] = (text, a) =>
-            PythonFormat.Pad(text.ToString()!, a.Integer(0, "width", 0), a.Text(1, "fillchar", " "), '^'),
-        ["ljust"] = (text, a) =>
-            PythonFormat.Pad(text.ToString()!, a.Integer(0, "width", 0), a.Text(1, "fillchar", " "), '<'),
-        ["rjust"] = (text, a) =>
-            PythonFormat.Pad(text.ToString()!, a.Integer(0, "width", 0), a.Text(1, "fillchar", " "), '>'),
-        ["zfill"] = (text, a) => PythonFormat.ZeroFill(text.ToString()!, a.Integer(0, "width", 0)),
-        ["expandtabs"] = (text, a) => ExpandTabs(text.ToString()!, a.Integer(0, "tabsize", 8)),
-        ["isalnum"] = (text, _) => All(text, char.IsLetterOrDigit),
-        ["isalpha"] = (text, _) => All(text, char.IsLetter),
-        ["isascii"] = (text, _) => text.ToString()!.All(char.IsAscii),
-        ["isdecimal"] = (text, _) => All(text, char.IsDigit),
-        ["isdigit"] = (text, _) => All(text, c => char.IsDigit(c) || c is '²' or '³' or '¹'),
-        ["isnumeric"] = (text, _) => All(text, char.IsNumber),
-        ["isspace"] = (text, _) => All(text, PythonText.IsBlank),
-        ["isupper"] = (text, _) => text.ToString()!.Any(char.IsUpper) && !text.ToString()!.Any(char.IsLower),
-        ["islower"] = (text, _) => text.ToString()!.Any(char.IsLower) && !text.ToString()!.Any(char.IsUpper),
-        ["istitle"] = (text, _) =>
-            text.ToString()!.Any(char.IsLetter) && PythonText.Title(text.ToString()!) == text.ToString(),
-        ["isidentifier"] = (text, _) =>
-            All(text, c => c == '_' || char.IsLetterOrDigit(c)) && !char.IsDigit(text.ToString()![0]),
-    };
+        {
+            ["strip"] = (text, a) => PythonText.Strip(text, Letters(a), left: true, right: true),
+            ["lstrip"] = (text, a) => PythonText.Strip(text, Letters(a), left: true, right: false),
+            ["rstrip"] = (text, a) => PythonText.Strip(text, Letters(a), left: false, right: true),
+            ["upper"] = (text, _) => PythonText.Upper(text.ToString()!),
+            ["lower"] = (text, _) => PythonText.Lower(text.ToString()!),
+            ["casefold"] = (text, _) => PythonText.Lower(text.ToString()!).Replace("ß", "ss", StringComparison.Ordinal),
+            ["title"] = (text, _) => PythonText.Title(text.ToString()!),
+            ["capitalize"] = (text, _) => PythonText.Capitalize(text.ToString()!),
+            ["swapcase"] = (text, _) => string.Concat(text.ToString()!.Select(c =>
+                char.IsUpper(c) ? PythonText.Lower(c.ToString()) : PythonText.Upper(c.ToString()))),
+            ["split"] = (text, a) =>
+                Parts(PythonText.Split(text.ToString()!, Separator(a), a.Integer(1, "maxsplit", -1))),
+            ["rsplit"] = (text, a) =>
+                Parts(PythonText.SplitRight(text.ToString()!, Separator(a), a.Integer(1, "maxsplit", -1))),
+            ["splitlines"] = (text, a) => Parts(PythonText.Lines(text.ToString()!, a.Flag(0, "keepends"))),
+            ["partition"] = (text, a) =>
+                Partition(text.ToString()!, Python.RequireText(a.Required(0, "sep")), last: false),
+            ["rpartition"] = (text, a) =>
+                Partition(text.ToString()!, Python.RequireText(a.Required(0, "sep")), last: true),
+            ["replace"] = (text, a) => PythonText.Replace(
+                text.ToString()!, Python.RequireText(a.Required(0, "old")), Python.RequireText(a.Required(1, "new")),
+                    a.Integer(2, "count", -1)),
+            ["startswith"] = (text, a) =>
+                Affixed(text.ToString()!, a, (part, affix) => part.StartsWith(affix, StringComparison.Ordinal)),
+            ["endswith"] = (text, a) =>
+                Affixed(text.ToString()!, a, (part, affix) => part.EndsWith(affix, StringComparison.Ordinal)),
+            ["removeprefix"] = (text, a) =>
+                Without(text.ToString()!, Python.RequireText(a.Required(0, "prefix")), atStart: true),
+            ["removesuffix"] = (text, a) =>
+                Without(text.ToString()!, Python.RequireText(a.Required(0, "suffix")), atStart: false),
+            ["find"] = (text, a) => Find(text.ToString()!, a, last: false),
+            ["rfind"] = (text, a) => Find(text.ToString()!, a, last: true),
+            ["index"] = (text, a) => Found(Find(text.ToString()!, a, last: false)),
+            ["rindex"] = (text, a) => Found(Find(text.ToString()!, a, last: true)),
+            ["count"] = (text, a) => Count(text.ToString()!, a),
+            ["join"] = (text, a) => Join(text.ToString()!, a.Required(0, "iterable")),
+            ["format"] = (text, a) => PythonFormat.Braces(text.ToString()!, a),
+            ["center"] = (text, a) =>
+                PythonFormat.Pad(text.ToString()!, a.Integer(0, "width", 0), a.Text(1, "fillchar", " "), '^'),
+            ["ljust"] = (text, a) =>
+                PythonFormat.Pad(text.ToString()!, a.Integer(0, "width", 0), a.Text(1, "fillchar", " "), '<'),
+            ["rjust"] = (text, a) =>
+                PythonFormat.Pad(text.ToString()!, a.Integer(0, "width", 0), a.Text(1, "fillchar", " "), '>'),
+            ["zfill"] = (text, a) => PythonFormat.ZeroFill(text.ToString()!, a.Integer(0, "width", 0)),
+            ["expandtabs"] = (text, a) => ExpandTabs(text.ToString()!, a.Integer(0, "tabsize", 8)),
+            ["isalnum"] = (text, _) => All(text, char.IsLetterOrDigit),
+            ["isalpha"] = (text, _) => All(text, char.IsLetter),
+            ["isascii"] = (text, _) => text.ToString()!.All(char.IsAscii),
+            ["isdecimal"] = (text, _) => All(text, char.IsDigit),
+            ["isdigit"] = (text, _) => All(text, c => char.IsDigit(c) || c is '²' or '³' or '¹'),
+            ["isnumeric"] = (text, _) => All(text, char.IsNumber),
+            ["isspace"] = (text, _) => All(text, PythonText.IsBlank),
+            ["isupper"] = (text, _) => text.ToString()!.Any(char.IsUpper) && !text.ToString()!.Any(char.IsLower),
+            ["islower"] = (text, _) => text.ToString()!.Any(char.IsLower) && !text.ToString()!.Any(char.IsUpper),
+            ["istitle"] = (text, _) =>
+                text.ToString()!.Any(char.IsLetter) && PythonText.Title(text.ToString()!) == text.ToString(),
+            ["isidentifier"] = (text, _) =>
+                All(text, c => c == '_' || char.IsLetterOrDigit(c)) && !char.IsDigit(text.ToString()![0]),
+        };
 
     public static Callable? Find(object text, string name) => Methods.TryGetValue(name, out var method)
         ? new Callable(name, arguments => Marked(text, method(text, arguments)))
@@ -118,19 +121,19 @@ internal static class TextMethods
         return at < 0 ? -1 : PythonText.Length(text[..(start + at)]);
     }
 
-    private static object Found(BigInteger at) =>
+    private static BigInteger Found(BigInteger at) =>
         at >= 0 ? at : throw new JinjaException(JinjaErrorKind.Runtime, "substring not found");
 
-    private static object Count(string text, CallArguments arguments)
+    private static BigInteger Count(string text, CallArguments arguments)
     {
         var wanted = Python.RequireText(arguments.Required(0, "sub"));
         var part = Range(text, arguments, out _) ?? "";
         if (wanted.Length == 0)
-            return (BigInteger)(PythonText.Length(part) + 1);
+            return PythonText.Length(part) + 1;
         var count = 0;
         for (var at = part.IndexOf(wanted, StringComparison.Ordinal); at >= 0; count++)
             at = part.IndexOf(wanted, at + wanted.Length, StringComparison.Ordinal);
-        return (BigInteger)count;
+        return count;
     }
 
     // The stretch that a start and an end in code points name, and where it begins; null when it begins behind the end.

@@ -48,8 +48,11 @@ public static class GateTraining
         var section = options.ToJson();
         section["method"] = AdapterOptions.Mixture;
         section["lora_dropout"] = 0;
-        section["experts"] = new JsonObject { ["count"] = 1, ["train"] = false,
-            ["from"] = new JsonArray(Path.GetFullPath(adapter)) };
+        section["experts"] = new JsonObject
+        {
+            ["count"] = 1, ["train"] = false,
+            ["from"] = new JsonArray(Path.GetFullPath(adapter))
+        };
         section["router"] = new JsonObject { ["kind"] = new GateRouterOptions().Kind };
         return Recipe.Load(path,
         [

@@ -132,5 +132,6 @@ public sealed class PreparedRun(
     private Subject Described(string name) => (recipe.Method == Recipe.Full
         ? new Subject(name, Subject.AdapterKind, output.Path, Recipe.Full, null,
         Models.ModelLoader.Fingerprint(output.Path), 0, null, null, 0, null, null)
-        : SubjectLoader.Adapter(output.Path, name)) with { TrainableParameters = TrainableParameters };
+        : SubjectLoader.Adapter(output.Path, name)) with
+    { TrainableParameters = TrainableParameters };
 }

@@ -96,13 +96,19 @@ public sealed class TaskMeasurement
     public static ResultsDocument WithBestOf(ResultsDocument results, string name, IReadOnlyList<string> subjects)
     {
         var of = results.Subjects.Where(subject => subjects.Contains(subject.Name)).ToList();
-        var best = of[0] with { Name = name, Kind = Subject.RecordedKind, Path = "",
-            TrainableParameters = of.Sum(subject => subject.TrainableParameters) };
+        var best = of[0] with
+        {
+            Name = name,
+            Kind = Subject.RecordedKind,
+            Path = "",
+            TrainableParameters = of.Sum(subject => subject.TrainableParameters)
+        };
         var scores = results.Tasks.Select(task =>
         {
             var own = subjects.Select(subject => results.ScoreOf(subject, task.Name, task.Main.Name)!);
             return (task.Main.HigherIsBetter ? own.MaxBy(score => score.Value)
-                : own.MinBy(score => score.Value))! with { Subject = name };
+                : own.MinBy(score => score.Value))! with
+            { Subject = name };
         });
         var behind = results.Subjects.ToList().FindLastIndex(subject => subjects.Contains(subject.Name)) + 1;
         return results with

@@ -77,7 +77,7 @@ public sealed class NamespaceTests
         return used.OfType<Type>().SelectMany(Parts);
     }
 
-    private static IEnumerable<Type?> UsedInBody(Type type, MethodBase method)
+    private static List<Type?> UsedInBody(Type type, MethodBase method)
     {
         if (method.GetMethodBody() is not { } body)
             return [];

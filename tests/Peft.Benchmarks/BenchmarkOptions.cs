@@ -50,8 +50,11 @@ internal sealed record BenchmarkOptions
             options = option switch
             {
                 "--shape" =>
-                    options with { Shape = ModelShape.All.FirstOrDefault(s => s.Name == value)
-                    ?? throw Wrong(option, value) },
+                    options with
+                    {
+                        Shape = ModelShape.All.FirstOrDefault(s => s.Name == value)
+                    ?? throw Wrong(option, value)
+                    },
                 "--only" => options with
                 {
                     Only = Program.Measurements.Any(m => m.Name == value) ? [.. options.Only, value]

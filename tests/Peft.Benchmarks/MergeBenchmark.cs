@@ -66,7 +66,7 @@ internal static class MergeBenchmark
         var manifest = new BundleManifest
         {
             Adapter = new AdapterOptions { R = Rank, LoraAlpha = Rank },
-                Base = new BaseIdentity("bench", "0123456789abcdef"),
+            Base = new BaseIdentity("bench", "0123456789abcdef"),
         };
         BundleWriter.Write(
             directory, manifest,

@@ -48,7 +48,8 @@ public static class Program
 
     /// <summary>Every measurement, in the order in which they run.</summary>
     internal static IReadOnlyList<(string Name,
-        Func<BenchmarkOptions, IEnumerable<Measurement>> Measure)> Measurements { get; } =
+        Func<BenchmarkOptions, IEnumerable<Measurement>> Measure)> Measurements
+    { get; } =
     [
         ("memory", MemoryBenchmark.Measure),
         ("training", TrainingBenchmark.Measure),

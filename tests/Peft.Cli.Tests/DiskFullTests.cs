@@ -97,7 +97,8 @@ public sealed class DiskFullTests : IDisposable
         _folder.Write("r.yaml", TinyBase.Recipe(adapter, "{max_steps: 60, save_steps: 0, report_to: none}"));
         // The runtime needs one large file in memory for its own protection; with this it does without.
         var limited = Surroundings.With("DOTNET_EnableWriteXorExecute",
-            "0") with { Prefix = ["prlimit", $"--fsize={bytes}:unlimited"] };
+            "0") with
+        { Prefix = ["prlimit", $"--fsize={bytes}:unlimited"] };
         PeftProcess.Run(_folder, limited, "train", "r.yaml", "--output", "out")
             .IsRefused(file, "larger than this shell or file system allows", "ulimit -f");
         Assert.Equal(left,

@@ -77,8 +77,15 @@ public sealed class ReportTests : IDisposable
         version = 1,
         created = "2026-11-22T17:40:00Z",
         peft_version = "0.1.0",
-        settings = new { seed = 0, batch_size = 1, dtype = "float32", bootstrap_samples = 10, confidence = 0.95,
-            correction = "holm" },
+        settings = new
+        {
+            seed = 0,
+            batch_size = 1,
+            dtype = "float32",
+            bootstrap_samples = 10,
+            confidence = 0.95,
+            correction = "holm"
+        },
         @base = new { name = "data/base", fingerprint = "ff" },
         subjects = new[]
         {

@@ -76,8 +76,11 @@ internal sealed record MethodRun(
 
     private static (string Output, double PeakMegabytes) Start(string[] words, int threads)
     {
-        var start = new ProcessStartInfo("bin/peft", words) { RedirectStandardOutput = true,
-            RedirectStandardError = true };
+        var start = new ProcessStartInfo("bin/peft", words)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true
+        };
         start.Environment["OMP_NUM_THREADS"] = threads.ToString(CultureInfo.InvariantCulture);
         using var process = Process.Start(start)!;
         var output = process.StandardOutput.ReadToEndAsync();

@@ -15,8 +15,11 @@ internal static class Program
         "usage: Peft.Compare [--parameters N] [--steps N] [--seeds N] [--rows N] [--jobs N] [--methods a,b] [--output "
         + "DIR]";
 
-    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true,
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+    private static readonly JsonSerializerOptions Indented = new()
+    {
+        WriteIndented = true,
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower
+    };
 
     public static int Main(string[] args)
     {
@@ -89,8 +92,16 @@ internal static class Program
             (IReadOnlyList<MethodRun>)[.. runs.Where(run => run.Method == method.Name)]))]);
         AtomicFile.WriteText(Path.Combine(output, "comparison.md"), table + "\n");
         AtomicFile.WriteText(Path.Combine(output, "comparison.json"), JsonSerializer.Serialize(
-            new { parameters, steps, seeds, rows, minutes = clock.Elapsed.TotalMinutes,
-                ranks = ranks.ToDictionary(pair => pair.Key.Name, pair => pair.Value), runs },
+            new
+            {
+                parameters,
+                steps,
+                seeds,
+                rows,
+                minutes = clock.Elapsed.TotalMinutes,
+                ranks = ranks.ToDictionary(pair => pair.Key.Name, pair => pair.Value),
+                runs
+            },
             Indented) + "\n");
         Console.WriteLine($"\n{table}\n\nunlike in the papers:");
         foreach (var method in methods)

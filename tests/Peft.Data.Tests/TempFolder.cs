@@ -65,15 +65,15 @@ internal sealed class TempFolder : IDisposable
 
     private static Task WriteAsync(
         ParquetRowGroupWriter group, Parquet.Schema.DataField field, Array values, int from, int count) => values switch
-    {
-        string?[] texts => group.WriteAsync(
-            field, (IReadOnlyCollection<string>)new ArraySegment<string>(texts!, from, count)),
-        byte[]?[] bytes => group.WriteAsync(
-            field, (IReadOnlyCollection<byte[]>)new ArraySegment<byte[]>(bytes!, from, count)),
-        long[] numbers => group.WriteAsync<long>(field, numbers.AsMemory(from, count)),
-        int[] numbers => group.WriteAsync<int>(field, numbers.AsMemory(from, count)),
-        double[] numbers => group.WriteAsync<double>(field, numbers.AsMemory(from, count)),
-        bool[] truths => group.WriteAsync<bool>(field, truths.AsMemory(from, count)),
-        _ => throw new ArgumentException(values.GetType().Name),
-    };
+        {
+            string?[] texts => group.WriteAsync(
+                field, (IReadOnlyCollection<string>)new ArraySegment<string>(texts!, from, count)),
+            byte[]?[] bytes => group.WriteAsync(
+                field, (IReadOnlyCollection<byte[]>)new ArraySegment<byte[]>(bytes!, from, count)),
+            long[] numbers => group.WriteAsync<long>(field, numbers.AsMemory(from, count)),
+            int[] numbers => group.WriteAsync<int>(field, numbers.AsMemory(from, count)),
+            double[] numbers => group.WriteAsync<double>(field, numbers.AsMemory(from, count)),
+            bool[] truths => group.WriteAsync<bool>(field, truths.AsMemory(from, count)),
+            _ => throw new ArgumentException(values.GetType().Name),
+        };
 }

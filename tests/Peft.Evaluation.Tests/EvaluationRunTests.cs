@@ -114,7 +114,7 @@ public sealed class EvaluationRunTests : IDisposable
         {
             Method =
                 "mixture", R = 2, Experts = new ExpertOptions { Count = 3 },
-                    Router = new TopKRouterOptions { TopK = 2 },
+            Router = new TopKRouterOptions { TopK = 2 },
             TargetModules = ModuleNames.List(["o_proj"]),
         };
         using var opened = Adapted(options);
@@ -187,10 +187,10 @@ public sealed class EvaluationRunTests : IDisposable
             new(Described("other"), () => new OpenedSubject(_tiny.NewModel(12), null), _ => null),
         ],
         _tasks, _tiny.Tokenizer, new("tiny", "f"), settings)
-    {
-        IsStopped = isStopped ?? (() => false),
-        Progress = progress ?? (_ => { }),
-    };
+        {
+            IsStopped = isStopped ?? (() => false),
+            Progress = progress ?? (_ => { }),
+        };
 
     private ResultsDocument? Run(
         string folder, Func<bool>? isStopped = null, Action<EvaluationProgress>? progress = null) =>

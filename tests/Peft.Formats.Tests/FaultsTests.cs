@@ -57,8 +57,10 @@ public sealed class FaultsTests
     [InlineData("{}", "keys are missing: 'n'")]
     public void What_is_wrong_with_json_is_told_without_names_of_types(string json, string expected)
     {
-        var options = new System.Text.Json.JsonSerializerOptions {
-            RespectRequiredConstructorParameters = true, PropertyNameCaseInsensitive = true };
+        var options = new System.Text.Json.JsonSerializerOptions
+        {
+            RespectRequiredConstructorParameters = true, PropertyNameCaseInsensitive = true
+        };
         var error = Assert.Throws<System.Text.Json.JsonException>(
             () => System.Text.Json.JsonSerializer.Deserialize<Numbered>(json, options));
         Assert.Contains(expected, JsonFile.Reason(error), StringComparison.OrdinalIgnoreCase);

@@ -339,8 +339,12 @@ internal static class Hostile
     /// <summary>A value inside many brackets.</summary>
     public static string Nested(string value, Random random)
     {
-        var depth = random.Next(4) switch {
-        0 => 70 + random.Next(5000), 1 => 60 + random.Next(10), _ => 1 + random.Next(6) };
+        var depth = random.Next(4) switch
+        {
+            0 => 70 + random.Next(5000),
+            1 => 60 + random.Next(10),
+            _ => 1 + random.Next(6)
+        };
         var (open, close) = random.Next(2) == 0 ? ("[", "]") : ("{\"a\": ", "}");
         var text = new StringBuilder();
         for (var i = 0; i < depth; i++)

@@ -40,8 +40,11 @@ public sealed class TextGenerationTests
         var asked = 0;
         // Each continuation is known by its own beginning: the second and the fourth prompt are the same.
         var options =
-            whole with { IsFinished = ids =>
-                { asked++; return alone.FindIndex(own => own[0] == ids[0]) is var row && ids.Count >= ends[row]; } };
+            whole with
+            {
+                IsFinished = ids =>
+                { asked++; return alone.FindIndex(own => own[0] == ids[0]) is var row && ids.Count >= ends[row]; }
+            };
 
         var batch = TextGeneration.GenerateBatch(model, Prompts, options);
 

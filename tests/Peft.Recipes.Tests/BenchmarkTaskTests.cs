@@ -70,13 +70,12 @@ public sealed class BenchmarkTaskTests : IDisposable
     }
 
     [Fact]
-    public void Tasks_without_shared_data_read_rows_of_the_form_they_name()
+    public async Task Tasks_without_shared_data_read_rows_of_the_form_they_name()
     {
         foreach (var (name, (file, columns, rows)) in Written)
         {
             Directory.CreateDirectory(Path.GetDirectoryName(_folder[$"data/{file}"])!);
-            WriteParquet(_folder[$"data/{file}"], columns,
-                [.. rows.Select(row => JsonNode.Parse(row)!)]).GetAwaiter().GetResult();
+            await WriteParquet(_folder[$"data/{file}"], columns, [.. rows.Select(row => JsonNode.Parse(row)!)]);
             var row = Open(name, _folder["data"], null).Rows.Single();
             Assert.All(row.Choices, choice => Assert.False(string.IsNullOrWhiteSpace(choice)));
             Assert.DoesNotContain("Answer", string.Concat(row.Choices), StringComparison.Ordinal);

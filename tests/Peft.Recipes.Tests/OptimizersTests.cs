@@ -96,8 +96,11 @@ public sealed class OptimizersTests : IDisposable
             (int)(entry.ByteCount / 8)).Select(i => BitConverter.ToInt64(file.ReadBytes("ids"), i * 8));
         var rows = ids.Chunk((int)entry.Shape[1]).Select(row => $"{{\"t\": \"{string.Join(' ', row)}\"}}");
         File.WriteAllLines(_folder["rows.jsonl"], rows);
-        var set = new DataSetOptions { Name = "rows", Files = [_folder["rows.jsonl"]],
-            Answer = TextTemplate.Parse("{t}") };
+        var set = new DataSetOptions
+        {
+            Name = "rows", Files = [_folder["rows.jsonl"]],
+            Answer = TextTemplate.Parse("{t}")
+        };
         return TrainingData.Open(
             new DataOptions { Train = [set], MaxLength = (int)entry.Shape[1], AddEos = false },
             TextEncoder.Of(NumberTokenizer.Of(96)),

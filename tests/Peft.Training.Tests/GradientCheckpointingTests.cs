@@ -72,7 +72,8 @@ public sealed class GradientCheckpointingTests
             var counts = new List<long>();
             var sink = new RecordingSink(_ => counts.Add(TorchRuntime.LiveTensorCount));
             var run = tiny.Build(options with { GradientCheckpointing = checkpointing },
-                TinyTraining.Mixture) with { Sinks = [sink] };
+                TinyTraining.Mixture) with
+            { Sinks = [sink] };
             var before = LiveTensors.Settled();
             new TrainingLoop(run).Run(new StopRequest());
             Assert.All(counts, count => Assert.InRange(count, 0, before));
@@ -137,14 +138,20 @@ public sealed class GradientCheckpointingTests
         "top-k" => Mixture,
         "pooled" => Mixture with
         {
-            Router = new TopKRouterOptions { TopK = 1, Normalize = false,
-                Balance = new() { Kind = "switch", Coefficient = 0.1, Scope = "model" } },
+            Router = new TopKRouterOptions
+            {
+                TopK = 1, Normalize = false,
+                Balance = new() { Kind = "switch", Coefficient = 0.1, Scope = "model" }
+            },
         },
         "soft" =>
             Mixture with { Router = new SoftRouterOptions { Balance = new() { Kind = "switch", Coefficient = 0.1 } } },
         "specialized" =>
-            Mixture with { Router =
-            new HardSoftRouterOptions { Specialization = new RoutingSpecializationOptions { Lambda = 0.2 } } },
+            Mixture with
+            {
+                Router =
+            new HardSoftRouterOptions { Specialization = new RoutingSpecializationOptions { Lambda = 0.2 } }
+            },
         "hard" => Mixture with { Router = new HardSoftRouterOptions { Stage = HardSoftRouterOptions.Hard } },
         _ => null,
     };

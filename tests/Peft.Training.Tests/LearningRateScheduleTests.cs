@@ -67,7 +67,7 @@ public sealed class LearningRateScheduleTests
     {
         var options = new TrainingOptions { WarmupRatio = 0.05 };
         Assert.Equal(6, LearningRateSchedule.From(options, 101).WarmupSteps);
-            // ceil(5.05), as TrainingArguments.get_warmup_steps
+        // ceil(5.05), as TrainingArguments.get_warmup_steps
         Assert.Equal(5, LearningRateSchedule.From(options, 100).WarmupSteps);
         Assert.Equal(0, LearningRateSchedule.From(options with { WarmupRatio = 0 }, 100).WarmupSteps);
         Assert.Equal(9, LearningRateSchedule.From(options with { WarmupSteps = 9 }, 100).WarmupSteps);

@@ -55,8 +55,12 @@ public sealed class NonFiniteLossTests : IDisposable
     public void A_loss_that_is_not_finite_names_the_last_checkpoint_and_only_the_rows_it_comes_from()
     {
         var run = Build(Options with { SaveSteps = 1 });
-        run = run with { Trainable = new Changed(
-            run.Trainable) { Applied = step => { if (step == 1) BreakToken(run, 5); } } };
+        run = run with
+        {
+            Trainable = new Changed(
+            run.Trainable)
+            { Applied = step => { if (step == 1) BreakToken(run, 5); } }
+        };
 
         var error = Assert.Throws<NonFiniteLossException>(() => new TrainingLoop(run).Run(new StopRequest()));
 

@@ -23,8 +23,13 @@ public sealed class RunHealthTests : IDisposable
     [Fact]
     public void A_run_with_an_absurd_learning_rate_is_told_so()
     {
-        var options = TinyTraining.Options with { MaxSteps = 40, LearningRate = 50, LrSchedulerType = "constant",
-            WarmupSteps = 0 };
+        var options = TinyTraining.Options with
+        {
+            MaxSteps = 40,
+            LearningRate = 50,
+            LrSchedulerType = "constant",
+            WarmupSteps = 0
+        };
         var run = _tiny.Build(options, TinyTraining.Lora);
         var health = new RunHealth(run, null);
         new TrainingLoop(run with { Sinks = [health] }).Run(new StopRequest());
@@ -82,8 +87,11 @@ public sealed class RunHealthTests : IDisposable
             new(name, load, load, 0.5, 1, 1, load.Count(share => share == 0));
         health.Write(
             Report(1,
-            1) with { Routing = [Module("a", 1, 0, 0, 0), Module("b", 0.99, 0.01, 0, 0),
-            Module("c", 0.25, 0.25, 0.25, 0.25)] });
+            1) with
+            {
+                Routing = [Module("a", 1, 0, 0, 0), Module("b", 0.99, 0.01, 0, 0),
+            Module("c", 0.25, 0.25, 0.25, 0.25)]
+            });
         Assert.Equal(["in 2 of 3 modules all experts but one are idle at the end"], health.Warnings);
     }
 

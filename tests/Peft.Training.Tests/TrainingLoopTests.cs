@@ -39,7 +39,8 @@ public sealed class TrainingLoopTests : IDisposable
         {
             var sink = new RecordingSink();
             var run = _tiny.Build(TinyTraining.Options with { Seed = seed },
-                TinyTraining.Mixture) with { Sinks = [sink] };
+                TinyTraining.Mixture) with
+            { Sinks = [sink] };
             new TrainingLoop(run).Run(new StopRequest());
             return (Numbers: sink.Numbers.ToList(), Bytes: TinyTraining.Bytes(run));
         }).ToList();
@@ -54,8 +55,13 @@ public sealed class TrainingLoopTests : IDisposable
     {
         // Two rows alike and nothing learned (lr 0): only dropout can tell the steps apart. B must not be zero.
         File.WriteAllLines(_tiny.Folder["rows.jsonl"], Enumerable.Repeat("""{"p": "5 6 7", "a": "8 9"}""", 2));
-        var options = TinyTraining.Options with { LearningRate = 0, MaxSteps = 4, PerDeviceTrainBatchSize = 1,
-            WeightDecay = 0 };
+        var options = TinyTraining.Options with
+        {
+            LearningRate = 0,
+            MaxSteps = 4,
+            PerDeviceTrainBatchSize = 1,
+            WeightDecay = 0
+        };
         List<double> Losses(double dropout, int accumulation)
         {
             var sink = new RecordingSink();
@@ -89,8 +95,14 @@ public sealed class TrainingLoopTests : IDisposable
         // number.
         var data = _tiny.Data with { Shuffle = false };
         _tiny.WriteRows(24);
-        var options = TinyTraining.Options with { MaxSteps = 3, Optim = "sgd", LearningRate = 0.5, WarmupSteps = 0,
-            MaxGradNorm = 0.8 };
+        var options = TinyTraining.Options with
+        {
+            MaxSteps = 3,
+            Optim = "sgd",
+            LearningRate = 0.5,
+            WarmupSteps = 0,
+            MaxGradNorm = 0.8
+        };
         var parts = new List<(List<double> Losses, List<double> Norms, float[] Values)>();
         foreach (var (batch, accumulation) in new[] { (8, 1), (2, 4), (1, 8) })
         {
@@ -191,9 +203,16 @@ public sealed class TrainingLoopTests : IDisposable
         var counts = new List<long>();
         var sink = new RecordingSink(_ => counts.Add(TorchRuntime.LiveTensorCount));
         var run = _tiny.Build(
-            TinyTraining.Options with { MaxSteps = 30, GradientAccumulationSteps = 2, SaveSteps = 7, EvalSteps = 5,
-                PerDeviceEvalBatchSize = 4 },
-            TinyTraining.Mixture, dataOptions: _tiny.Evaluated) with { Sinks = [sink] };
+            TinyTraining.Options with
+            {
+                MaxSteps = 30,
+                GradientAccumulationSteps = 2,
+                SaveSteps = 7,
+                EvalSteps = 5,
+                PerDeviceEvalBatchSize = 4
+            },
+            TinyTraining.Mixture, dataOptions: _tiny.Evaluated) with
+        { Sinks = [sink] };
         var before = LiveTensors.Settled();
         new TrainingLoop(run).Run(new StopRequest());
 
@@ -206,8 +225,12 @@ public sealed class TrainingLoopTests : IDisposable
     public void A_failed_step_frees_its_tensors()
     {
         var run = _tiny.Build(TinyTraining.Options, TinyTraining.Mixture);
-        run = run with { Trainable = new Changed(
-            run.Trainable) { Auxiliary = () => throw new InvalidOperationException("no") } };
+        run = run with
+        {
+            Trainable = new Changed(
+            run.Trainable)
+            { Auxiliary = () => throw new InvalidOperationException("no") }
+        };
         var before = LiveTensors.Settled();
         Assert.Throws<InvalidOperationException>(() => new TrainingLoop(run).Run(new StopRequest()));
         LiveTensors.AssertNoMoreThan(before);

@@ -118,15 +118,18 @@ public sealed class TrainingOptionsTests
     [InlineData(4_000_000_000, 1, 1, 1000.0, int.MaxValue)]
     public void Epochs_become_steps(long rows, int batch, int accumulation, double epochs, int steps) =>
         Assert.Equal(steps, new TrainingOptions
-    {
-        PerDeviceTrainBatchSize = batch, GradientAccumulationSteps = accumulation, NumTrainEpochs = epochs,
-    }.TotalSteps(() => (rows + batch - 1) / batch));
+        {
+            PerDeviceTrainBatchSize = batch, GradientAccumulationSteps = accumulation, NumTrainEpochs = epochs,
+        }.TotalSteps(() => (rows + batch - 1) / batch));
 
     [Fact]
     public void Max_steps_come_before_epochs() =>
         Assert.Equal(3,
-            new TrainingOptions { MaxSteps = 3,
-            NumTrainEpochs = 100 }.TotalSteps(() => throw new InvalidOperationException("not asked")));
+            new TrainingOptions
+            {
+                MaxSteps = 3,
+                NumTrainEpochs = 100
+            }.TotalSteps(() => throw new InvalidOperationException("not asked")));
 
     private static TrainingOptions Read(string json)
     {

@@ -46,9 +46,11 @@ public sealed record AdapterSummary(
     public JsonObject ToJson()
     {
         var json = Manifest is null
-            ? new JsonObject {
+            ? new JsonObject
+            {
                 ["adapter"] = Options.ToJson(),
-                ["base_model"] = new JsonObject { ["name"] = Config?.BaseModelNameOrPath ?? "" } }
+                ["base_model"] = new JsonObject { ["name"] = Config?.BaseModelNameOrPath ?? "" }
+            }
             : JsonNode.Parse(Manifest.ToJson())!.AsObject();
         json["kind"] = Kind;
         json["modules"] = new JsonArray([.. Modules.Select(ToJson)]);

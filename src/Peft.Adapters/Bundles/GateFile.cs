@@ -33,8 +33,10 @@ public static class GateFile
     /// <param name="vectors">Module path, kind (<see cref="GateVectors"/>) and vector [D].</param>
     public static void Write(string directory, IReadOnlyList<(string Path, string Kind, Tensor Vector)> vectors)
     {
-        var metadata = new Dictionary<string, string> {
-            [AdapterHash] = Sha256.OfFile(BundleFiles.PathOf(directory, BundleFiles.Weights)) };
+        var metadata = new Dictionary<string, string>
+        {
+            [AdapterHash] = Sha256.OfFile(BundleFiles.PathOf(directory, BundleFiles.Weights))
+        };
         List<SafetensorsWrite> tensors = [.. vectors.Select(vector => new SafetensorsWrite(
             NameOf(vector.Path, vector.Kind), SafetensorsDtype.F32, vector.Vector.shape, vector.Vector.WriteBytes))];
         if (!BundleFiles.IsBundle(directory))

@@ -123,8 +123,10 @@ internal static class MergedOptions
         return method is RoutedMerge routed
             ? merged with
             {
-                Experts = new ExpertOptions {
-                    Count = sources.Count, Names = [.. sources.Select(source => source.Name)], Train = false },
+                Experts = new ExpertOptions
+                {
+                    Count = sources.Count, Names = [.. sources.Select(source => source.Name)], Train = false
+                },
                 Router = routed.Router(options, Math.Min(options.TopK, sources.Count)),
             }
             : merged;

@@ -32,7 +32,8 @@ public static class GateCollapse
         var gates = new Dictionary<string, Tensor>(StringComparer.Ordinal);
         foreach (var module in adapted.Modules)
         {
-            if ((module.Router is null ? torch.ones([1], torch.float32) : module.Router.ConstantGates()) is not {
+            if ((module.Router is null ? torch.ones([1], torch.float32) : module.Router.ConstantGates()) is not
+                {
                 } constant)
                 return null;
             gates[module.Path] = constant;

@@ -44,8 +44,10 @@ public sealed class MergeSource
     public required Func<string> Hash { get; init; }
 
     /// <summary>What it brings, by module path.</summary>
-    public IReadOnlyDictionary<string, ModuleSource> Modules {
-        get; private set; } = new Dictionary<string, ModuleSource>();
+    public IReadOnlyDictionary<string, ModuleSource> Modules
+    {
+        get; private set;
+    } = new Dictionary<string, ModuleSource>();
 
     /// <summary>Whether its A is a frozen sparse projection that chooses ranks (FlyLoRA).</summary>
     public bool RoutesRanks => Adapter.Router is RandomProjectionRouterOptions;

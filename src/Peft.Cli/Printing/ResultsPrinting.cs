@@ -56,7 +56,11 @@ public static class ResultsPrinting
                 where score is not null
                 select new
                 {
-                    Task = task.Name, Metric = task.Main.Name, task.Main.HigherIsBetter, score.Value, score.Rows,
+                    Task = task.Name,
+                    Metric = task.Main.Name,
+                    task.Main.HigherIsBetter,
+                    score.Value,
+                    score.Rows,
                 },
         });
         return JsonSerializer.Serialize(new { models }, SnakeCase);

@@ -164,7 +164,7 @@ public sealed class DataSetReader
         _ => null,
     };
 
-    private static string OneOf(IReadOnlyCollection<string> columns) =>
+    private static string OneOf(List<string> columns) =>
         "one of its columns: " + string.Join(", ", columns.Take(MostShown))
             + (columns.Count > MostShown ? ", ..." : "");
 }

@@ -100,12 +100,12 @@ public static class ResultsJoin
 
     private static ResultsDocument Renamed(ResultsDocument results, IReadOnlyDictionary<string, string> names) =>
         results with
-    {
-        Subjects = [.. results.Subjects.Select(s => s with { Name = names[s.Name] })],
-        Scores = [.. results.Scores.Select(s => s with { Subject = names[s.Subject] })],
-        Comparisons = [.. results.Comparisons.Select(c => c with { A = names[c.A], B = names[c.B] })],
-        Routing = [.. results.Routing.Select(r => r with { Subject = names[r.Subject] })],
-    };
+        {
+            Subjects = [.. results.Subjects.Select(s => s with { Name = names[s.Name] })],
+            Scores = [.. results.Scores.Select(s => s with { Subject = names[s.Subject] })],
+            Comparisons = [.. results.Comparisons.Select(c => c with { A = names[c.A], B = names[c.B] })],
+            Routing = [.. results.Routing.Select(r => r with { Subject = names[r.Subject] })],
+        };
 
     // Pairs that stood in different files are compared here, where their rows' scores are at hand; then all p values
     // are corrected anew.
@@ -171,8 +171,10 @@ public static class ResultsJoin
     }
 
     private static IEnumerable<(string A, string B)> Pairs(List<string> names) =>
-        from i in Enumerable.Range(0, names.Count) from j in Enumerable.Range(
-            i + 1, names.Count - i - 1) select (names[i], names[j]);
+        from i in Enumerable.Range(0, names.Count)
+        from j in Enumerable.Range(
+            i + 1, names.Count - i - 1)
+        select (names[i], names[j]);
 }
 
 /// <summary>Scores of rows by subject and task, in the order of the rows' numbers.</summary>

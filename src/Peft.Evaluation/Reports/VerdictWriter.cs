@@ -236,7 +236,8 @@ public static class VerdictWriter
                 (!comparison.Significant ? tally.Undecided : isGain ? tally.Wins : tally.Losses).Add(task.Name);
                 tally = tally with
                 {
-                    Tasks = tally.Tasks + 1, SmallestP = Math.Min(tally.SmallestP, comparison.PAdjusted),
+                    Tasks = tally.Tasks + 1,
+                    SmallestP = Math.Min(tally.SmallestP, comparison.PAdjusted),
                 };
             }
             return tally;

@@ -86,7 +86,8 @@ public sealed record ResultsDocument(
         var bases = Subjects.Count(subject => subject.Kind == Subject.BaseKind);
         return this with
         {
-            Subjects = [.. Subjects.Take(bases), described, .. Subjects.Skip(bases)], Scores = [.. Scores, .. scores],
+            Subjects = [.. Subjects.Take(bases), described, .. Subjects.Skip(bases)],
+            Scores = [.. Scores, .. scores],
         };
     }
 

@@ -37,7 +37,8 @@ public sealed class FileOperationException : UserException
         if (free < bytes)
             throw new FileOperationException(Fault.Text(
                 path, $"{Megabytes(free)} free, and {what} take about {Megabytes(bytes)}", null,
-                "free some space or choose another output")) { IsFull = true };
+                "free some space or choose another output"))
+            { IsFull = true };
     }
 
     private static string Megabytes(long bytes) =>
@@ -62,8 +63,11 @@ public sealed class FileOperationException : UserException
             { HResult: ReadOnlySystem } => ("the file system is read-only", "choose another output"),
             _ => ("cannot be written: " + error.Message, null),
         };
-        return new(Fault.Text(path, found, null, advice), error) { IsFull =
-            error.HResult is NoSpaceLeft or QuotaExceeded };
+        return new(Fault.Text(path, found, null, advice), error)
+        {
+            IsFull =
+            error.HResult is NoSpaceLeft or QuotaExceeded
+        };
     }
 
     internal static FileOperationException Reading(string path, Exception error)

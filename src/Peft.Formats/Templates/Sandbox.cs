@@ -250,7 +250,8 @@ internal static class NullAllowed
             or ScriptBinaryOperator.NotEmptyCoalescing or ScriptBinaryOperator.CompareEqual
                 or ScriptBinaryOperator.CompareNotEqual
             or ScriptBinaryOperator.CompareLess or ScriptBinaryOperator.CompareLessOrEqual
-            or ScriptBinaryOperator.CompareGreater or ScriptBinaryOperator.CompareGreaterOrEqual } => true,
+            or ScriptBinaryOperator.CompareGreater or ScriptBinaryOperator.CompareGreaterOrEqual
+        } => true,
         ScriptUnaryExpression { Operator: ScriptUnaryOperator.Not } => true,
         ScriptIfStatement statement => statement.Condition == node,
         ScriptConditionalExpression conditional => conditional.Condition == node || At(conditional, isText),

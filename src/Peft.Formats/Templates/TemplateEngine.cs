@@ -48,8 +48,7 @@ public sealed class TemplateEngine
         }
         catch (ScriptRuntimeException error)
         {
-            if (_options.Cancellation.IsCancellationRequested)
-                throw new OperationCanceledException(_options.Cancellation);
+            _options.Cancellation.ThrowIfCancellationRequested();
             if (Inner<UserException>(error) is { } told)
                 ExceptionDispatchInfo.Throw(told); // a function of ours says what the user can do
             var cause = Inner<SandboxException>(error) ?? error;

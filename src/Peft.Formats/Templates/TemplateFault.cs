@@ -100,23 +100,23 @@ internal static partial class TemplateFaults
     // The words are the library's; whether they are found is tested with each limit.
     private static (string Found, string? Expected)? LimitOf(
         ScriptRuntimeException error, string words, TemplateLimits limits) => words switch
-    {
-        _ when error is ScriptAbortException => ("interrupted before its end", null),
-        _ when error.InnerException is RegexMatchTimeoutException =>
-            ("the regular expression takes too long", $"at most {limits.RegexTime.TotalSeconds:0.#} s"),
-        _ when words.Contains("iteration limit", StringComparison.Ordinal)
-            || words.Contains("LoopLimit", StringComparison.Ordinal) =>
-            ("a loop runs too long", $"at most {Counted(limits.Loops)} iterations"),
-        _ when words.Contains("LimitToString", StringComparison.Ordinal)
-            || words.Contains("OutputLimit", StringComparison.Ordinal) =>
-            ("the text grows too long", $"at most {Counted(limits.Characters)} characters"),
-        _ when words.Contains("recursive depth", StringComparison.Ordinal)
-            || words.Contains("too deeply nested", StringComparison.Ordinal) =>
-            ("nested too deeply", $"at most {Counted(limits.Depth)} levels"),
-        _ when words.Contains("No TemplateLoader", StringComparison.Ordinal) =>
-            ("a template cannot include another one", null),
-        _ => null,
-    };
+        {
+            _ when error is ScriptAbortException => ("interrupted before its end", null),
+            _ when error.InnerException is RegexMatchTimeoutException =>
+                ("the regular expression takes too long", $"at most {limits.RegexTime.TotalSeconds:0.#} s"),
+            _ when words.Contains("iteration limit", StringComparison.Ordinal)
+                || words.Contains("LoopLimit", StringComparison.Ordinal) =>
+                ("a loop runs too long", $"at most {Counted(limits.Loops)} iterations"),
+            _ when words.Contains("LimitToString", StringComparison.Ordinal)
+                || words.Contains("OutputLimit", StringComparison.Ordinal) =>
+                ("the text grows too long", $"at most {Counted(limits.Characters)} characters"),
+            _ when words.Contains("recursive depth", StringComparison.Ordinal)
+                || words.Contains("too deeply nested", StringComparison.Ordinal) =>
+                ("nested too deeply", $"at most {Counted(limits.Depth)} levels"),
+            _ when words.Contains("No TemplateLoader", StringComparison.Ordinal) =>
+                ("a template cannot include another one", null),
+            _ => null,
+        };
 
     private static string? Known(IReadOnlyCollection<string> known) => known.Count == 0
         ? null

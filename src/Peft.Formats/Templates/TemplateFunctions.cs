@@ -83,7 +83,7 @@ public static class TemplateFunctions
             BinaryPrimitives.ReadUInt64BigEndian(SHA256.HashData(Encoding.UTF8.GetBytes(text))) % (ulong)parts);
     }
 
-    private static ScriptObject Make()
+    private static BuiltinFunctions Make()
     {
         var functions = new BuiltinFunctions();
         foreach (var (group, name) in Removed)

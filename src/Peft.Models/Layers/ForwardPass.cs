@@ -73,7 +73,7 @@ public sealed class ForwardPass
         new()
         {
             IsTraining = true, Random = random, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions,
-                Segments = segments,
+            Segments = segments,
             GradientCheckpointing = gradientCheckpointing, PromptMask = promptMask,
         };
 
@@ -92,7 +92,7 @@ public sealed class ForwardPass
         new()
         {
             PromptMask = promptMask, Cache = cache, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions,
-                KeyMask = keyMask, Segments = segments,
+            KeyMask = keyMask, Segments = segments,
         };
 
     /// <summary>Sends the gradients of a loss on this forward to everything that learns. With

@@ -111,7 +111,8 @@ public sealed class AdapterExport : IDisposable
         if (RouterCatalog.Of(Adapted.Options.Router!.Kind).RoutesRanks)
             remarks.Add("expert_0 alone uses all ranks at once, which is another function than the routed one");
         return new(_options.Output, $"a mixture: {string.Join(", ", parts.Select(part => part.Name))}, routers",
-            proofs) { Remarks = remarks };
+            proofs)
+        { Remarks = remarks };
     }
 
     private ExportReport Collapsed()

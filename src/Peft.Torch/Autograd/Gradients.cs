@@ -63,7 +63,7 @@ public static class Gradients
         var total = torch.linalg.vector_norm(torch.stack(norms), norm_type);
         var norm = total.ToDouble();
         if (norm + 1e-6 <= max_norm) return norm;
-        using Scalar factor = (max_norm / (norm + 1e-6)).ToScalar();
+        using var factor = (max_norm / (norm + 1e-6)).ToScalar();
         foreach (var gradient in gradients) gradient.mul_(factor);
         return norm;
     }

@@ -267,8 +267,11 @@ internal sealed class AttentionBlocks
         for (var start = first; start < end; start += BlockRows)
         {
             var whole = new AttentionBlock(row, start, Math.Min(BlockRows, end - start), low, high);
-            var seen = whole with { Low = whole.First(options, start),
-                High = whole.Last(options, start + whole.Count - 1) };
+            var seen = whole with
+            {
+                Low = whole.First(options, start),
+                High = whole.Last(options, start + whole.Count - 1)
+            };
             _all.Add(seen with { High = Math.Max(seen.Low, seen.High) });
             Widest = Math.Max(Widest, _all[^1].High - seen.Low);
         }

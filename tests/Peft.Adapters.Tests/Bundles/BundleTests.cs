@@ -210,8 +210,10 @@ public sealed class BundleTests : IDisposable
     public void A_cards_front_matter_holds_licence_and_metrics_as_the_hub_reads_them()
     {
         var manifest = BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
-        var facts = new CardFacts {
-            License = "mit", Metrics = [new("a|b", "acc: 1", 0.123456, 10), new("c", "acc: 1", 1e-7, 3)] };
+        var facts = new CardFacts
+        {
+            License = "mit", Metrics = [new("a|b", "acc: 1", 0.123456, 10), new("c", "acc: 1", 1e-7, 3)]
+        };
 
         var card = ModelCard.OfExport(manifest, facts);
 

@@ -32,8 +32,10 @@ public sealed class TargetSelectionTests
     public void A_list_matches_whole_paths_and_whole_segments_only()
     {
         var chosen = Choose(
-            new AdapterOptions {
-                TargetModules = ModuleNames.List(["model.layers.1.self_attn.q_proj", "mlp.up_proj"]) });
+            new AdapterOptions
+            {
+                TargetModules = ModuleNames.List(["model.layers.1.self_attn.q_proj", "mlp.up_proj"])
+            });
 
         Assert.Equal(13, chosen.Count);
         Assert.Throws<FaultsException>(() => Choose(new AdapterOptions { TargetModules = ModuleNames.List(["proj"]) }));
@@ -68,8 +70,10 @@ public sealed class TargetSelectionTests
     [Fact]
     public void A_layers_pattern_with_groups_of_its_own_still_finds_the_number() => Assert.Equal(
         ["model.layers.3.self_attn.q_proj"],
-        Choose(new AdapterOptions {
-            TargetModules = ModuleNames.List(["q_proj"]), LayersToTransform = [3], LayersPattern = ["(layers|h)"] }));
+        Choose(new AdapterOptions
+        {
+            TargetModules = ModuleNames.List(["q_proj"]), LayersToTransform = [3], LayersPattern = ["(layers|h)"]
+        }));
 
     [Fact]
     public void A_layers_pattern_names_the_list_of_layers()

@@ -115,8 +115,11 @@ internal sealed class CrashRounds : IDisposable
         0 => new Strike(NextCall("rename"), "rename"),
         1 or 2 => new Strike(NextCall(""), IsTorn: _random.Next(2) == 0),
         3 => new Strike(NextCall(""), Signal: _random.Next(2) == 0 ? PeftProcess.Interrupt : PeftProcess.Terminate),
-        _ => Strike.None with { Signal = new[] { PeftProcess.KillNow, PeftProcess.Interrupt,
-            PeftProcess.Terminate }[_random.Next(3)] },
+        _ => Strike.None with
+        {
+            Signal = new[] { PeftProcess.KillNow, PeftProcess.Interrupt,
+            PeftProcess.Terminate }[_random.Next(3)]
+        },
     };
 
     // A continued run makes fewer calls than a whole one, one that finds all steps done only those of the end.

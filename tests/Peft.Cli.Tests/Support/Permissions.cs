@@ -11,8 +11,10 @@ internal static class Permissions
 
     public static bool IsPossible { get; } = !Environment.IsPrivilegedProcess || Works();
 
-    public static Surroundings Surroundings { get;
-        } = new() { Prefix = Environment.IsPrivilegedProcess ? WithoutRights : [] };
+    public static Surroundings Surroundings
+    {
+        get;
+    } = new() { Prefix = Environment.IsPrivilegedProcess ? WithoutRights : [] };
 
     public static void Set(string path, UnixFileMode mode)
     {

@@ -170,7 +170,10 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
         var sample = SampleResults.Make();
         var bare = sample with
         {
-            Subjects = [sample.Subjects[0]], Scores = [sample.Scores[0]], Comparisons = [], Routing = [],
+            Subjects = [sample.Subjects[0]],
+            Scores = [sample.Scores[0]],
+            Comparisons = [],
+            Routing = [],
         };
         await using var page = await browser.Chromium.Open(Written(ReportBuilder.Build(bare, [], [])));
 

@@ -61,7 +61,7 @@ public sealed class TaskDataTests : IDisposable
         {
             Name =
                 "q", Files = [file], Prompt = TextTemplate.Parse("{p}"), Answer = TextTemplate.Parse("{a}"),
-                    Filter = ParsedTemplate.ParseExpression("p == '7'", "filter"),
+            Filter = ParsedTemplate.ParseExpression("p == '7'", "filter"),
         };
         var task = new EvaluationTask
         {

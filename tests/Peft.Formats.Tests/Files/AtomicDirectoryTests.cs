@@ -186,8 +186,10 @@ public sealed class DirectoryLockTests : IDisposable
     {
         // util-linux's flock takes the same lock; it says so once it holds it.
         using var other = Process.Start(
-            new ProcessStartInfo("flock", [_folder.Path, "sh", "-c", "echo held; exec sleep 600"]) {
-                RedirectStandardOutput = true })!;
+            new ProcessStartInfo("flock", [_folder.Path, "sh", "-c", "echo held; exec sleep 600"])
+            {
+                RedirectStandardOutput = true
+            })!;
         try
         {
             Assert.Equal("held", other.StandardOutput.ReadLine());

@@ -144,8 +144,10 @@ public sealed class TemplateEngineTests
     public void Further_functions_can_be_called()
     {
         var engine = new TemplateEngine(
-            new TemplateOptions {
-                Functions = new Dictionary<string, Delegate> { ["twice"] = (string text) => text + text } });
+            new TemplateOptions
+            {
+                Functions = new Dictionary<string, Delegate> { ["twice"] = (string text) => text + text }
+            });
         Assert.Equal(
             "TeaTea", engine.Render(ParsedTemplate.Parse("{{ title | twice }}", "t"), TemplateValues.OfPairs(Row)));
     }

@@ -116,7 +116,7 @@ public sealed class LlamaConfigTests
         var values = new Dictionary<string, string>
         {
             ["vocab_size"] = "8", ["hidden_size"] = "32", ["num_hidden_layers"] = "1", ["num_attention_heads"] = "4",
-                ["intermediate_size"] = "8",
+            ["intermediate_size"] = "8",
             [key] = value,
         };
         var error = Assert.Throws<FaultsException>(() => Read(

@@ -43,7 +43,8 @@ public sealed class ReferenceDecoderTests
         {
             using var model = ModelLoader.Load(checkpoint.Path, ScalarType.Float32);
             var expected = new ReferenceDecoder(
-                checkpoint.Tensors) { HeadSize = headSize, Theta = theta, Window = window }.Logits(Ids);
+                checkpoint.Tensors)
+            { HeadSize = headSize, Theta = theta, Window = window }.Logits(Ids);
             var found = ModelRuns.Logits(model, [.. Ids.Select(id => (long)id)]);
             Assert.InRange(
                 ModelRuns.LargestDifference(found, expected.SelectMany(row => row).Select(value => (float)value)), 0,

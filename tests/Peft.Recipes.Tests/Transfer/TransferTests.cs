@@ -111,8 +111,11 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
     public void Shards_are_named_and_indexed_as_transformers_does_it()
     {
         var output = tiny.Folder["shards"];
-        Export(new() { Adapter = tiny.Write("s-lora", """{"r": 2}"""), Output = output, Format = "merged",
-            MaxShardSize = 20_000 });
+        Export(new()
+        {
+            Adapter = tiny.Write("s-lora", """{"r": 2}"""), Output = output, Format = "merged",
+            MaxShardSize = 20_000
+        });
 
         var shards = Directory.GetFiles(output,
             "model*.safetensors").Select(Path.GetFileName).Order(StringComparer.Ordinal).ToList();
@@ -224,8 +227,11 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
     [InlineData("peft", null, null, true, "--approximate")]
     public void Options_that_mean_nothing_together_are_refused_before_anything_is_read(
         string format, string? collapse, int? rank, bool approximate, string part) =>
-        Refused(new() { Adapter = "nowhere", Output = "out", Format = format, Collapse = collapse, Rank = rank,
-            Approximate = approximate }, part);
+        Refused(new()
+        {
+            Adapter = "nowhere", Output = "out", Format = format, Collapse = collapse, Rank = rank,
+            Approximate = approximate
+        }, part);
 
     [Fact]
     public void An_interrupted_export_leaves_nothing()
@@ -247,8 +253,11 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
     {
         tiny.Folder.Write("base/README.md", "---\nlicense: apache-2.0\ntags: [x]\n---\n\nlicense: other\n");
 
-        Export(new() { Adapter = tiny.Write("card", """{"r": 2}"""), Output = tiny.Folder["card-out"],
-            Format = "merged" });
+        Export(new()
+        {
+            Adapter = tiny.Write("card", """{"r": 2}"""), Output = tiny.Folder["card-out"],
+            Format = "merged"
+        });
 
         Assert.Contains("license: \"apache-2.0\"\nlibrary_name: transformers\n",
             File.ReadAllText(tiny.Folder["card-out/README.md"]), StringComparison.Ordinal);

@@ -14,8 +14,12 @@ namespace Peft.Training.Tests.Checkpoints;
 /// </summary>
 public sealed partial class ResumeTests : IDisposable
 {
-    private static readonly TrainingOptions Options = TinyTraining.Options with { GradientAccumulationSteps = 2,
-        SaveSteps = 5, SaveTotalLimit = 0 };
+    private static readonly TrainingOptions Options = TinyTraining.Options with
+    {
+        GradientAccumulationSteps = 2,
+        SaveSteps = 5,
+        SaveTotalLimit = 0
+    };
     private readonly TinyTraining _tiny = new();
 
     public void Dispose() => _tiny.Dispose();

@@ -22,7 +22,8 @@ public sealed class TensorBoardSinkTests : IDisposable
             sink.Write(new StepReport(3, 1.5, 0.25, 2e-4, 0.75, 640, 1000, [0.4, 0.6]));
             sink.Write(
                 new EvaluationReport(300, new Dictionary<string,
-                double> { ["eval_loss"] = 2, ["eval_spam_loss"] = 3 }));
+                double>
+                { ["eval_loss"] = 2, ["eval_spam_loss"] = 3 }));
         }
 
         var events = Events(Assert.Single(Files()));
