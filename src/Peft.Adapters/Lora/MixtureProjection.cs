@@ -61,6 +61,22 @@ public sealed class MixtureProjection : Projection
     /// <remarks>Shapes: [O, R].</remarks>
     public Tensor UpOf(int expert) => Up.narrow(1, (long)expert * Shape.Rank, Shape.Rank);
 
+    /// <summary>The wrapped weight with the adapter in it, for gates that do not depend on the input.</summary>
+    /// <remarks>
+    /// Source: LoRA, arXiv:2106.09685, section 4.1: <c>W + B A</c>, scale and gates in B.
+    /// Shapes: weight [O, D]; gates [E] or [R] → [O, D] in the weight's type. Gradient: none.
+    /// </remarks>
+    public Tensor Merge(Tensor weight, Tensor gates) => weight + WeightedUp(gates).mm(Down.detach()).to(weight.dtype);
+
+    /// <summary>B with scale and gates in it.</summary>
+    /// <remarks>Shapes: gates [E] or [R] → [O, E·R] float32. Gradient: none.</remarks>
+    public Tensor WeightedUp(Tensor gates)
+    {
+        var columns = Up.shape[1];
+        var each = gates.shape[0] == columns ? gates : gates.repeat_interleave(columns / gates.shape[0], 0);
+        return Up.detach() * each * Shape.Scale;
+    }
+
     /// <summary>What the optimizer, the bundle and the parameter table call the adapter's parameters; stable.</summary>
     public IEnumerable<(string Name, Parameter Parameter)> AdapterParameters()
     {

@@ -96,21 +96,10 @@ public static class GateCollapse
         return new PeftAdapter(ConfigOf(adapted, baseName, modules), modules);
     }
 
-    /// <summary>B with scale and gates in it.</summary>
-    /// <remarks>Shapes: gates [E] or [R] → [O, E·R] float32.</remarks>
-    public static Tensor WeightedUp(MixtureProjection module, Tensor gates)
-    {
-        var columns = module.Up.shape[1];
-        return module.Up.detach() * (
-            gates.shape[0] == columns
-                ? gates
-                : gates.repeat_interleave(columns / gates.shape[0], 0)) * module.Shape.Scale;
-    }
-
     private static (PeftModule Module, CollapseLoss Loss) Collapse(MixtureProjection module, Tensor gates, int? rank)
     {
         using var off = torch.no_grad();
-        var up = WeightedUp(module, gates);
+        var up = module.WeightedUp(gates);
         if (rank is not { } reduced)
             return (new(module.Path, module.Down.detach(), up), new(module.Path, 0, 0, 1));
         using var scope = torch.NewDisposeScope();

@@ -1,7 +1,6 @@
 using System.Globalization;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
-using Peft.Adapters.Merging;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Formats.Safetensors;
@@ -92,10 +91,7 @@ public sealed class MergedCheckpoint
     private Tensor Transform(string name, Tensor weight, CancellationToken stop)
     {
         stop.ThrowIfCancellationRequested();
-        if (!_modules.TryGetValue(name, out var module))
-            return weight;
-        var up = GateCollapse.WeightedUp(module, _gates[module.Path]);
-        return weight + up.mm(module.Down.detach()).to(weight.dtype);
+        return _modules.TryGetValue(name, out var module) ? module.Merge(weight, _gates[module.Path]) : weight;
     }
 
     private void RequireTensors(string directory)

@@ -54,7 +54,7 @@ public sealed class GateCollapseTests : IDisposable
         Assert.Equal(14, losses.Count);
         foreach (var (module, index) in adapted.Modules.Select((module, index) => (module, index)))
         {
-            var exact = GateCollapse.WeightedUp(module, gates[module.Path]).matmul(module.Down);
+            var exact = module.WeightedUp(gates[module.Path]).matmul(module.Down);
             var cut = svd.Modules[index];
             var error = ((exact - cut.Up.matmul(cut.Down)).norm() / exact.norm()).ToDouble();
             // Eckart-Young: the error of the best approximation follows from the singular values of the whole product.
