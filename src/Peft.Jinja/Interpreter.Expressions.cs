@@ -149,7 +149,7 @@ internal sealed partial class Interpreter
             FilterOf inner => Filtered(inner, head, scope),
             _ => Evaluate(filter.Value, scope),
         };
-        return Library.Filter(this, filter.Name, value, Arguments(filter.Arguments, scope));
+        return Library.Filter(filter.Name, value, Arguments(filter.Arguments, scope));
     }
 
     private object Test(TestOf test, Scope scope)

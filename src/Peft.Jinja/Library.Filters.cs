@@ -7,87 +7,87 @@ namespace Peft.Jinja;
 /// <content>The filters of jinja2, and transformers' tojson.</content>
 internal static partial class Library
 {
-    private static readonly Dictionary<string, Func<Interpreter, object?, CallArguments, object?>> Filters =
+    private static readonly Dictionary<string, Func<object?, CallArguments, object?>> Filters =
         new(StringComparer.Ordinal)
         {
-            ["abs"] = (_, value, _) => value is double d ? Math.Abs(d) : BigInteger.Abs(Number(value)),
-            ["attr"] = (_, value, a) => AttributeOnly(value, Python.RequireText(a.Required(0, "name"))),
-            ["batch"] = (_, value, a) => new Generator(Batches(value, a)),
-            ["capitalize"] = (_, value, _) => PythonText.Capitalize(PythonText.Str(value)),
-            ["center"] = (_, value, a) => PythonFormat.Pad(PythonText.Str(value), a.Integer(0, "width", 80), " ", '^'),
-            ["count"] = (_, value, _) => (BigInteger)Python.Length(value),
-            ["d"] = (_, value, a) => Default(value, a),
-            ["default"] = (_, value, a) => Default(value, a),
-            ["dictsort"] = (_, value, a) => DictSort(value, a),
-            ["e"] = (_, value, _) => Escape(value),
-            ["escape"] = (_, value, _) => Escape(value),
-            ["forceescape"] = (_, value, _) => new Markup(Markup.Escape(PythonText.Str(value))),
-            ["first"] = (_, value, _) =>
+            ["abs"] = (value, _) => value is double d ? Math.Abs(d) : BigInteger.Abs(Number(value)),
+            ["attr"] = (value, a) => AttributeOnly(value, Python.RequireText(a.Required(0, "name"))),
+            ["batch"] = (value, a) => new Generator(Batches(value, a)),
+            ["capitalize"] = (value, _) => PythonText.Capitalize(PythonText.Str(value)),
+            ["center"] = (value, a) => PythonFormat.Pad(PythonText.Str(value), a.Integer(0, "width", 80), " ", '^'),
+            ["count"] = (value, _) => (BigInteger)Python.Length(value),
+            ["d"] = (value, a) => Default(value, a),
+            ["default"] = (value, a) => Default(value, a),
+            ["dictsort"] = (value, a) => DictSort(value, a),
+            ["e"] = (value, _) => Escape(value),
+            ["escape"] = (value, _) => Escape(value),
+            ["forceescape"] = (value, _) => new Markup(Markup.Escape(PythonText.Str(value))),
+            ["first"] = (value, _) =>
                 Python.Iterate(value).DefaultIfEmpty(new Undefined("No first item, sequence was empty.")).First(),
-            ["float"] = (_, value, a) => ToFloat(value, a.Get(0, "default", 0.0)),
-            ["format"] = (_, value, a) => PythonFormat.Percent(
+            ["float"] = (value, a) => ToFloat(value, a.Get(0, "default", 0.0)),
+            ["format"] = (value, a) => PythonFormat.Percent(
                 PythonText.Str(value), a.Named.Count > 0
                     ? Dictionary(a.Named.Select(n => KeyValuePair.Create((object?)n.Key, n.Value)))
                         : new PyTuple(a.Values)),
-            ["groupby"] = (_, value, a) => GroupBy(value, a),
-            ["indent"] = (_, value, a) => Indent(value, a),
-            ["int"] = (_, value, a) => ToInt(value, a),
-            ["items"] = (_, value, _) => value switch
+            ["groupby"] = (value, a) => GroupBy(value, a),
+            ["indent"] = (value, a) => Indent(value, a),
+            ["int"] = (value, a) => ToInt(value, a),
+            ["items"] = (value, _) => value switch
             {
                 Undefined => new Generator([]),
                 PyDict dict => new Generator(dict.Select(item => new PyTuple([item.Key, item.Value]))),
                 _ => throw Python.TypeError("Can only get item pairs from a mapping."),
             },
-            ["join"] = (_, value, a) => Join(value, a),
-            ["last"] = (_, value, _) =>
+            ["join"] = (value, a) => Join(value, a),
+            ["last"] = (value, _) =>
                 value is Generator ? throw Python.TypeError("'generator' object is not reversible")
                 : Python.Iterate(value).DefaultIfEmpty(new Undefined("No last item, sequence was empty.")).Last(),
-            ["length"] = (_, value, _) => (BigInteger)Python.Length(value),
-            ["list"] = (_, value, _) => new PyList(Python.Iterate(value)),
-            ["lower"] = (_, value, _) => PythonText.Lower(PythonText.Str(value)),
-            ["map"] = (interpreter, value, a) => new Generator(Map(interpreter, value, a)),
-            ["max"] = (_, value, a) => Extreme(value, a, 1),
-            ["min"] = (_, value, a) => Extreme(value, a, -1),
-            ["reject"] = (_, value, a) => new Generator(Select(value, a, wanted: false, byAttribute: false)),
-            ["rejectattr"] = (_, value, a) => new Generator(Select(value, a, wanted: false, byAttribute: true)),
-            ["replace"] = (_, value, a) => PythonText.Replace(
+            ["length"] = (value, _) => (BigInteger)Python.Length(value),
+            ["list"] = (value, _) => new PyList(Python.Iterate(value)),
+            ["lower"] = (value, _) => PythonText.Lower(PythonText.Str(value)),
+            ["map"] = (value, a) => new Generator(Map(value, a)),
+            ["max"] = (value, a) => Extreme(value, a, 1),
+            ["min"] = (value, a) => Extreme(value, a, -1),
+            ["reject"] = (value, a) => new Generator(Select(value, a, wanted: false, byAttribute: false)),
+            ["rejectattr"] = (value, a) => new Generator(Select(value, a, wanted: false, byAttribute: true)),
+            ["replace"] = (value, a) => PythonText.Replace(
                 PythonText.Str(value), PythonText.Str(a.Required(0, "old")), PythonText.Str(a.Required(1, "new")),
                     a.Get(2, "count") is null ? -1 : a.Integer(2, "count", -1)),
-            ["reverse"] = (_, value, _) => Python.IsText(value)
+            ["reverse"] = (value, _) => Python.IsText(value)
                 ? string.Concat(PythonText.CodePoints(value!.ToString()!).Reverse())
                     : new Generator(Python.Iterate(value).Reverse()),
-            ["round"] = (_, value, a) => Round(value, a),
-            ["safe"] = (_, value, _) => value is Spanned or Markup ? value : new Markup(PythonText.Str(value)),
-            ["select"] = (_, value, a) => new Generator(Select(value, a, wanted: true, byAttribute: false)),
-            ["selectattr"] = (_, value, a) => new Generator(Select(value, a, wanted: true, byAttribute: true)),
-            ["slice"] = (_, value, a) => new Generator(Slices(value, a)),
-            ["sort"] = (_, value, a) => Sort(value, a),
-            ["string"] = (_, value, _) => Python.IsText(value) ? value : PythonText.Str(value),
-            ["striptags"] = (_, value, _) =>
+            ["round"] = (value, a) => Round(value, a),
+            ["safe"] = (value, _) => value is Spanned or Markup ? value : new Markup(PythonText.Str(value)),
+            ["select"] = (value, a) => new Generator(Select(value, a, wanted: true, byAttribute: false)),
+            ["selectattr"] = (value, a) => new Generator(Select(value, a, wanted: true, byAttribute: true)),
+            ["slice"] = (value, a) => new Generator(Slices(value, a)),
+            ["sort"] = (value, a) => Sort(value, a),
+            ["string"] = (value, _) => Python.IsText(value) ? value : PythonText.Str(value),
+            ["striptags"] = (value, _) =>
                 string.Join(' ', PythonText.Split(Tags().Replace(PythonText.Str(value), ""), null, -1)),
-            ["sum"] = (_, value, a) => Python.Iterate(value).Select(Picker(a.Get(0, "attribute")))
+            ["sum"] = (value, a) => Python.Iterate(value).Select(Picker(a.Get(0, "attribute")))
                 .Aggregate(a.Get(1, "start", BigInteger.Zero), (sum, item) => Python.Binary("+", sum, item)),
-            ["title"] = (_, value, _) =>
+            ["title"] = (value, _) =>
                 Words().Replace(PythonText.Str(value), word => PythonText.Capitalize(word.Value)),
-            ["tojson"] = (_, value, a) =>
+            ["tojson"] = (value, a) =>
                 JsonWriter.Write(value, a.Of("tojson", "ensure_ascii", "indent", "separators", "sort_keys")),
-            ["trim"] = (_, value, a) => PythonText.Strip(
+            ["trim"] = (value, a) => PythonText.Strip(
                 Python.IsText(value) ? value : PythonText.Str(value), a.Get(0, "chars") is { } letters
                     ? Python.RequireText(letters) : null, left: true, right: true),
-            ["truncate"] = (_, value, a) => Truncate(value, a),
-            ["unique"] = (_, value, a) => new Generator(Unique(value, a)),
-            ["upper"] = (_, value, _) => PythonText.Upper(PythonText.Str(value)),
-            ["urlencode"] = (_, value, _) => UrlEncoded(value),
-            ["wordcount"] = (_, value, _) => (BigInteger)WordPattern().Count(PythonText.Str(value)),
+            ["truncate"] = (value, a) => Truncate(value, a),
+            ["unique"] = (value, a) => new Generator(Unique(value, a)),
+            ["upper"] = (value, _) => PythonText.Upper(PythonText.Str(value)),
+            ["urlencode"] = (value, _) => UrlEncoded(value),
+            ["wordcount"] = (value, _) => (BigInteger)WordPattern().Count(PythonText.Str(value)),
         };
 
     public static bool HasFilter(string name) => Filters.ContainsKey(name);
 
-    public static object? Filter(Interpreter interpreter, string name, object? value, CallArguments arguments)
+    public static object? Filter(string name, object? value, CallArguments arguments)
     {
         if (!Filters.TryGetValue(name, out var filter))
             throw new JinjaException(JinjaErrorKind.Runtime, $"No filter named '{name}' found.");
-        return filter(interpreter, value, arguments);
+        return filter(value, arguments);
     }
 
     private static BigInteger Number(object? value)
@@ -305,7 +305,7 @@ internal static partial class Library
         }
     }
 
-    private static IEnumerable<object?> Map(Interpreter interpreter, object? value, CallArguments arguments)
+    private static IEnumerable<object?> Map(object? value, CallArguments arguments)
     {
         // As in jinja2 an empty value gives nothing, even one that cannot be iterated, such as None.
         if (!Python.IsTrue(value))
@@ -322,7 +322,7 @@ internal static partial class Library
         var name = Python.RequireText(arguments.Required(0, "filter"));
         var rest = new CallArguments([.. arguments.Values.Skip(1)], arguments.Named);
         foreach (var item in Python.Iterate(value))
-            yield return Filter(interpreter, name, item, rest);
+            yield return Filter(name, item, rest);
     }
 
     private static IEnumerable<object?> Select(object? value, CallArguments arguments, bool wanted, bool byAttribute)

@@ -103,19 +103,17 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
         {
             var text = line.TrimStart(' ');
             var indent = line.Length - text.Length;
-            path.RemoveAll(part => part.Indent >= indent + (text.StartsWith("- ", StringComparison.Ordinal) ? 1 : 0));
-            var parent = string.Join('.', path.Select(part => part.Key));
-            if (text.StartsWith("- ", StringComparison.Ordinal))
+            var isItem = text.StartsWith("- ", StringComparison.Ordinal);
+            // The list of an item may stand at the item's own indent.
+            path.RemoveAll(part => part.Indent > indent || part.Indent == indent && (!isItem || part.Key[0] == '['));
+            if (isItem)
             {
-                path.RemoveAll(part => part.Indent == indent && part.Key[0] == '[');
-                parent = string.Join('.', path.Select(part => part.Key));
-                var index = items[parent] = items.GetValueOrDefault(parent, -1) + 1;
-                path.Add((indent, $"[{index}]"));
+                path.Add((indent, $"[{Next(Parent())}]"));
                 text = text[2..];
                 indent += 2;
-                parent = string.Join('.', path.Select(part => part.Key));
             }
 
+            var parent = Parent();
             var colon = text.IndexOf(": ", StringComparison.Ordinal);
             if (text.EndsWith(':'))
                 path.Add((indent, text[..^1]));
@@ -123,12 +121,15 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
             {
                 // In these the first that matches counts, or each may use those before it.
                 var isOrdered = path.Count > 0 && path[^1].Key is "columns" or "rank_pattern" or "alpha_pattern";
-                var place = isOrdered ? items[parent] = items.GetValueOrDefault(parent, -1) + 1 : -1;
+                var place = isOrdered ? Next(parent) : -1;
                 settings.Add($"{parent}{(parent.Length > 0 ? "." : "")}{(place > 0 ? $"[{place}] " : "")}{text}");
             }
         }
 
         return settings;
+
+        string Parent() => string.Join('.', path.Select(part => part.Key));
+        int Next(string list) => items[list] = items.GetValueOrDefault(list, -1) + 1;
     }
 
     // A number out of range would otherwise be met as an index somewhere.
