@@ -17,7 +17,7 @@ public sealed class HostileFileTests
         "tokenizer.json: line 1: an object or list is not closed; expected well-formed JSON. Download the file again.")]
     [InlineData(
         "{} {}",
-        "tokenizer.json: line 1: '{' is invalid after a single JSON value; expected well-formed JSON. "
+        "tokenizer.json: line 1: something follows the end of the JSON; expected well-formed JSON. "
             + "Download the file again.")]
     [InlineData(
         "{}",
