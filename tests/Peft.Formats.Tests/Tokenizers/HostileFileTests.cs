@@ -252,6 +252,23 @@ public sealed class HostileFileTests
     }
 
     [Fact]
+    public void A_special_token_that_the_tokenizer_lacks_is_refused_and_a_padding_token_does_no_harm()
+    {
+        var error = Assert.Throws<FaultsException>(() => TinyTokenizer.LoadText(
+            $$"""{"model":{{Model}}}""",
+            """{"bos_token":"<s>","eos_token":{"content":"<|end|>"},"pad_token":"[PAD]","unk_token":"a"}"""));
+        const string Advice = "Correct it, or write null: transformers would add the token, and the model was not"
+            + " trained on it.";
+        Assert.EndsWith(
+            $"""
+             has 2 faults:
+              tokenizer_config.json bos_token  '<s>', which tokenizer.json does not have; expected one of the tokenizer's tokens. {Advice}
+              tokenizer_config.json eos_token  '<|end|>', which tokenizer.json does not have; expected one of the tokenizer's tokens. {Advice}
+            """, error.Message);
+        Assert.Null(TinyTokenizer.LoadText($$"""{"model":{{Model}}}""", """{"pad_token":"[PAD]"}""").PadId);
+    }
+
+    [Fact]
     public void A_pattern_of_great_length_is_refused()
     {
         var split = $$"""{"type":"Split","pattern":{"Regex":"{{new string('(', 100_000)}}"},"behavior":"Isolated"}""";
