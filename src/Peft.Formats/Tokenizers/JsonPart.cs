@@ -137,7 +137,8 @@ internal static class JsonSlices
         catch (Exception error) when (error is JsonException or InvalidOperationException)
         {
             throw UserException.At(
-                place, error is JsonException syntax ? JsonFile.Reason(syntax, json.Span) : error.Message, "well-formed JSON",
+                place, error is JsonException syntax ? JsonFile.Reason(syntax, json.Span) : error.Message,
+                "well-formed JSON",
                 "download the file again", error);
         }
 

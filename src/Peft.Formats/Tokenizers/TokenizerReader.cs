@@ -79,7 +79,8 @@ internal static class TokenizerReader
             if (key == SpecialTokenReader.Padding || isKnown(content))
                 continue;
             faults.Add(
-                $"{file} {key}", $"{Quote.Of(content)}, which {FileName} does not have", "one of the tokenizer's tokens",
+                $"{file} {key}", $"{Quote.Of(content)}, which {FileName} does not have",
+                "one of the tokenizer's tokens",
                 "correct it, or write null: transformers would add the token, and the model was not trained on it");
         }
 

@@ -69,7 +69,8 @@ public static class YamlReader
         catch (InvalidOperationException e)
         {
             // The scanner's own, where a bracket is left open before another key.
-            throw NotYaml(text, source, parser, LineAt(parser), "a bracket or quote is not closed on this line or after it", e);
+            throw NotYaml(
+                text, source, parser, LineAt(parser), "a bracket or quote is not closed on this line or after it", e);
         }
         catch (ArgumentOutOfRangeException e)
         {

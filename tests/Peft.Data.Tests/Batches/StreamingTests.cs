@@ -241,8 +241,8 @@ public sealed class StreamingTests : IDisposable
                 data.Batches(1, 0).Next();
             });
             Assert.Equal(
-                "a.csv, row 1: a token with id 99; expected ids below the model's vocab_size 99. Use the tokenizer of the"
-                + " base model.",
+                "a.csv, row 1: a token with id 99; expected ids below the model's vocab_size 99. "
+                    + "Use the tokenizer of the base model.",
                 error.Message);
         }
     }
