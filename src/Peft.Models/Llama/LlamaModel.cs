@@ -57,9 +57,10 @@ public sealed class LlamaModel : CausalLanguageModel
     {
         var context = SequenceContext.For(_rotary, ids, pass);
         var hidden = _embedding.Forward(ids);
+        using var memory = new WorkMemory();
         foreach (var block in _blocks)
         {
-            if (pass.IsInference && block.RunInPlace(hidden, context, pass))
+            if (pass.IsInference && block.RunInPlace(hidden, context, pass, memory))
                 continue;
             hidden = RunBlock(hidden, pass, block, (input, run) => block.Forward(input, context, run));
         }
