@@ -175,14 +175,17 @@ internal sealed unsafe class DecoderKernel<T>(Tensor hidden, DecoderWeights weig
     // The residual stream, rounded to its type as libtorch's sum is.
     private void Add(T* result)
     {
-        var (target, count) = ((nint)_hidden, Rows * _width);
-        Elements<T>.ForRows(count, 1, [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
-        {
-            for (var j = first; j < end; j += Elements<T>.Count)
-            {
-                var sum = Elements<T>.Load((T*)target + j, end - j) + Elements<T>.Load(result + j, end - j);
-                Elements<T>.Store(sum, (T*)target + j, end - j);
-            }
-        });
+        var target = _hidden;
+        Elements<T>.ForRows(Rows * _width, 1, (first, end) => Add(target + first, result + first, end - first));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Add(T* target, T* added, long n)
+    {
+        long j = 0;
+        for (; j + Elements<T>.Count <= n; j += Elements<T>.Count)
+            VectorMath.Store(Elements<T>.Load(target + j) + Elements<T>.Load(added + j), target + j);
+        if (j < n)
+            Last.Store(Last.Load(target + j, n - j) + Last.Load(added + j, n - j), target + j, n - j);
     }
 }

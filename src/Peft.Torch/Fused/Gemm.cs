@@ -155,9 +155,19 @@ internal static unsafe class Tiles<T, W>
     }
 
     private static void Multiply(
-        Factors<T> factors, long i, long j, long height, long width, W beta, W* tile, long step) =>
+        Factors<T> factors, long i, long j, long height, long width, W beta, W* tile, long step)
+    {
+        if (typeof(W) == typeof(float) && !factors.TransposeLeft && factors.TransposeRight
+            && FewRows<T>.Serves(height))
+        {
+            FewRows<T>.Multiply(height, width, factors.Inner, factors.LeftAt(i), factors.LeftStep, factors.RightAt(j),
+                factors.RightStep, float.CreateTruncating(beta), (float*)tile, step);
+            return;
+        }
+
         Gemm.Multiply(factors.TransposeLeft, factors.TransposeRight, height, width, factors.Inner, W.One,
             factors.LeftAt(i), factors.LeftStep, factors.RightAt(j), factors.RightStep, beta, tile, step);
+    }
 
     private static void Finish(W* tile, long step, long height, long width, W* bias, T* goal, long goalStep)
     {
