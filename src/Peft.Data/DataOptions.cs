@@ -39,7 +39,8 @@ public sealed record DataOptions : BatchOptions
         foreach (var name in options.Only.Where(name => !train.Exists(set => set.Name == name)))
             reader.Fault(
                 "only", Quote.Of(name),
-                "names of data sets under train: " + Words.AllOf(train.ConvertAll(set => set.Name)));
+                "names of data sets under train: " + Words.AllOf(train.ConvertAll(set => set.Name)),
+                NearestName.Question(name, train.Select(set => set.Name)));
         if (options.IsWrapped && options.Train.Count > 0 && !options.Train.Any(set => set.IsText))
         {
             reader.Fault(

@@ -32,6 +32,15 @@ public static class NearestName
         return nearest;
     }
 
+    /// <summary>The advice for a name that is not known: "did you mean ...?"; null where none is near.</summary>
+    public static string? Question(string given, IEnumerable<string> known) => Question([given], known);
+
+    /// <summary>The same for several names, of those that have a near one.</summary>
+    public static string? Question(IEnumerable<string> given, IEnumerable<string> known) =>
+        given.Select(name => Of(name, known)).OfType<string>().Distinct().ToList() is { Count: > 0 } near
+            ? $"did you mean {Words.AllOf(near)}?"
+            : null;
+
     // Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours each cost one.
     private static int Distance(string from, string to)
     {

@@ -228,6 +228,10 @@ public sealed class RunTests : IDisposable
         var error =
             Assert.Throws<FaultsException>(() => _project.Build(
             _project.Load(text, "evaluation.tasks=[{task: other}]")));
+        Assert.EndsWith(
+            "  evaluation.tasks  'coppy'; expected a task of held-out rows: copy or same. Did you mean copy?",
+            Assert.Throws<FaultsException>(() => _project.Build(
+                _project.Load(text, "evaluation.tasks=[{task: coppy}]"))).Message);
         Assert.Equal(
             $"{Folder["r.yaml"]} has 1 fault:\n  evaluation.tasks  'other'; expected a task of held-out rows: copy or "
             + $"same.", error.Message);

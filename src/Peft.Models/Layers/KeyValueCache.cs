@@ -57,6 +57,15 @@ public sealed class KeyValueCache : IDisposable
         return kept;
     }
 
+    /// <summary>Adds tokens to those that were seen, and returns all of them: for models that may have to run them
+    /// again.</summary>
+    /// <remarks>Shapes: ids and positions [B, T] → [B, Length + T] int64, which the cache owns.</remarks>
+    public (Tensor Ids, Tensor Positions) Remember(Tensor ids, Tensor positions) =>
+        (Added("ids", ids), Added("positions", positions));
+
+    /// <summary>Forgets keys and values; what was decided once stays, and so do the tokens.</summary>
+    public void Restart() => Length = 0;
+
     /// <summary>A cache of its own that holds the rows named, in that order; a row may be named several
     /// times.</summary>
     /// <param name="rows">Rows of this cache.</param>
@@ -89,6 +98,15 @@ public sealed class KeyValueCache : IDisposable
     {
         foreach (var tensor in _keys.Concat(_values).Concat(_kept.Values))
             tensor?.Dispose();
+    }
+
+    private Tensor Added(string name, Tensor added)
+    {
+        var held = Length == 0 ? null : _kept.GetValueOrDefault(name);
+        var all = (held is null ? added.clone() : torch.cat([held.narrow(1, 0, Length), added], 1))
+            .DetachFromDisposeScope();
+        held?.Dispose();
+        return _kept[name] = all;
     }
 
     private Tensor Filled(Tensor from, IReadOnlyList<long> rows)
