@@ -15,6 +15,7 @@ public static class NearestName
         if (given.Length is 0 or > LongestName)
             return null;
         string? nearest = null;
+        var lower = given.ToLowerInvariant();
         var best = int.MaxValue;
         foreach (var name in known)
         {
@@ -23,7 +24,7 @@ public static class NearestName
             var limit = Math.Max(1, Math.Max(given.Length, name.Length) / 3);
             if (Math.Abs(given.Length - name.Length) > limit)
                 continue;
-            var distance = Distance(given.ToLowerInvariant(), name.ToLowerInvariant());
+            var distance = Distance(lower, name.ToLowerInvariant());
             if (distance <= limit && distance < best)
                 (nearest, best) = (name, distance);
         }

@@ -46,7 +46,7 @@ public sealed class DecoderBlock : Layer
     /// for it.</summary>
     /// <remarks>Shapes: hidden [B, T, D], which becomes the block's output.</remarks>
     /// <returns>False where there is not; then nothing was done, and <see cref="Forward"/> is to be called.</returns>
-    public bool RunInPlace(Tensor hidden, SequenceContext context, ForwardPass pass)
+    public bool RunInPlace(Tensor hidden, SequenceContext context, ForwardPass pass, WorkMemory memory)
     {
         if (!_hasKernel || !_slots.All(slot => slot.IsPlain))
             return false;
@@ -56,7 +56,7 @@ public sealed class DecoderBlock : Layer
             hidden.size(0), weights.Key.Weight.size(0) / weights.HeadSize, hidden.size(1), weights.HeadSize];
         return Fused.decoder_block_(
             hidden, weights, context.Cosines, context.Sines, context.Mask, pass.Cache?.Rooms(_layer, added, hidden),
-            borders);
+            borders, memory);
     }
 
     private DecoderWeights Weights()

@@ -81,9 +81,10 @@ public sealed class DecoderModel : CausalLanguageModel
         var positions = SequenceContext.PositionsOf(ids, pass);
         var context = SequenceContext.For(_rotaries, positions, ids, pass);
         var hidden = Embedded(ids, positions);
+        using var memory = new WorkMemory();
         foreach (var block in _blocks)
         {
-            if (pass.IsInference && block.RunInPlace(hidden, context, pass))
+            if (pass.IsInference && block.RunInPlace(hidden, context, pass, memory))
                 continue;
             hidden = RunBlock(hidden, pass, block, (input, run) => block.Forward(input, context, run));
         }

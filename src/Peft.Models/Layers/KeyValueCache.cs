@@ -75,7 +75,9 @@ public sealed class KeyValueCache : IDisposable
     {
         using var noGrad = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        var chosen = new KeyValueCache(_keys.Length, Length + further) { Length = Length };
+        // Rooms that have room for more are copied as they are, in one go.
+        var capacity = _capacity < Length + further ? Length + further : _capacity;
+        var chosen = new KeyValueCache(_keys.Length, capacity) { Length = Length };
         for (var layer = 0; layer < _keys.Length; layer++)
         {
             chosen._keys[layer] = chosen.Filled(_keys[layer]!, rows);
@@ -109,9 +111,10 @@ public sealed class KeyValueCache : IDisposable
 
     private Tensor Filled(Tensor from, IReadOnlyList<long> rows)
     {
-        // [rows, Hkv, T, d]
-        var held = from.narrow(2, 0, Length)
-            .index_select(0, torch.tensor([.. rows], [rows.Count], device: from.device));
+        var index = torch.tensor([.. rows], [rows.Count], device: from.device);
+        if (from.size(2) == _capacity)
+            return from.index_select(0, index).DetachFromDisposeScope();
+        var held = from.narrow(2, 0, Length).index_select(0, index); // [rows, Hkv, T, d]
         var shape = held.shape;
         var room = torch.zeros([shape[0], shape[1], _capacity, shape[3]], dtype: held.dtype, device: held.device);
         room.narrow(2, 0, Length).copy_(held);

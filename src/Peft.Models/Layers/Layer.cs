@@ -7,6 +7,11 @@ namespace Peft.Models.Layers;
 /// part.</remarks>
 public abstract class Layer(string path) : torch.nn.Module(path)
 {
+    /// <summary>Nothing: no field is looked at.</summary>
+    protected override void RegisterComponents()
+    {
+    }
+
     /// <summary>Registers a part and returns it.</summary>
     protected TModule RegisterModule<TModule>(string name, TModule module)
         where TModule : torch.nn.Module
