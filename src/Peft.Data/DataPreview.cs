@@ -47,7 +47,7 @@ public sealed record DataPreview(IReadOnlyList<PreviewRow> Sequences, IReadOnlyL
                     reader.Options.Name,
                     sequence.Row,
                     tasks.Names[sequence.TaskId],
-                    [.. sequence.Ids.Select((id, at) => show(id) with { IsLearned = at >= sequence.LearnedFrom })],
+                    [.. sequence.Ids.Select((id, at) => show(id) with { IsLearned = sequence.IsLearned(at) })],
                     sequence.CutTokens));
             }
 
