@@ -1,6 +1,7 @@
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
+using Peft.Chat;
 using Peft.Data;
 using Peft.Data.Examples;
 using Peft.Formats;
@@ -34,7 +35,7 @@ public static class RunBuilder
             sinks.Add(new TensorBoardSink(Path.Combine(output.Path, TensorBoardSink.FolderName), TimeProvider.System));
         return Build(recipe, output, device, sinks, Path.Combine(output.Path, JsonLinesSink.FileName),
             data => recipe.Method == Recipe.Full
-            ? FullModel(recipe, device)
+            ? FullModel(recipe, data, device)
             : new AdapterTrainable(Adapters(recipe, data, device)));
     }
 
@@ -97,7 +98,19 @@ public static class RunBuilder
 
     /// <summary>Opens the data of a recipe; paths are found as <see cref="RecipePaths"/> says.</summary>
     public static TrainingData OpenData(Recipe recipe, HuggingFaceTokenizer tokenizer) =>
-        TrainingData.Open(WithFoundFiles(recipe), EncoderOf(recipe, tokenizer), Directory.GetCurrentDirectory());
+        TrainingData.Open(
+            WithFoundFiles(recipe), EncoderOf(recipe, tokenizer), Directory.GetCurrentDirectory(),
+            template: TemplateOf(recipe, tokenizer));
+
+    /// <summary>Finds the chat template of a recipe when it is asked for, once.</summary>
+    public static Func<ChatTemplate> TemplateOf(Recipe recipe, HuggingFaceTokenizer tokenizer)
+    {
+        var found = new Lazy<ChatTemplate>(() => TemplateCatalog.Find(
+            recipe.Data.ChatTemplate,
+            LoadedModel.TemplatesOf(recipe.Paths.Resolve(recipe.Model.TokenizerDirectory), tokenizer),
+            recipe.Paths.Resolve, "data.chat_template"));
+        return () => found.Value;
+    }
 
     /// <summary>How the texts of a recipe are encoded for its model.</summary>
     /// <exception cref="UserException">Tokenizer, data and model do not fit together.</exception>
@@ -137,17 +150,19 @@ public static class RunBuilder
             ResolvedRecipe = ConfigText.ToYaml(recipe.Resolved),
             Data = [.. data.Files.Select(f => new DataIdentity(f.File, f.Sha256))],
             Seed = recipe.Training.Seed,
+            ChatTemplate = data.Template?.Source,
         };
     }
 
-    private static FullModelTrainable FullModel(Recipe recipe, Device device)
+    private static FullModelTrainable FullModel(Recipe recipe, TrainingData data, Device device)
     {
         var dtype = recipe.Model.Dtype == "auto" ? ScalarType.Float32 : DtypeNames.Parse(recipe.Model.Dtype);
         var directory = recipe.Paths.Resolve(recipe.Model.Directory);
         var model = recipe.Model.FromConfig is null
             ? ModelLoader.Load(directory, dtype, device)
             : ModelLoader.Create(ModelConfigFile.Read(directory), dtype, recipe.Training.Seed, device);
-        var files = FullModelFiles.From(directory, recipe.Paths.Resolve(recipe.Model.TokenizerDirectory));
+        var files = FullModelFiles.From(directory, recipe.Paths.Resolve(recipe.Model.TokenizerDirectory),
+            data.Template?.Source);
         return new FullModelTrainable(model, files, DtypeNames.Parse(recipe.Model.SaveDtype));
     }
 
@@ -162,6 +177,9 @@ public static class RunBuilder
             faults.Add("data.train", "no rows", "at least one row",
                 "look at the files and filters with peft data RECIPE");
         var held = data.Eval.Statistics.Tasks.Select(task => task.Key).ToList();
+        if (recipe.Data.ChatTemplate is { } template && data.Template is null && !recipe.Evaluation.ApplyChatTemplate)
+            faults.Add("data.chat_template", Quote.Of(template), "data sets of conversations",
+                "remove it, or set `evaluation.apply_chat_template: true`");
         foreach (var task in recipe.Evaluation.Tasks.Where(task => !held.Contains(task.Name)))
             faults.Add("evaluation.tasks", Quote.Of(task.Name),
                 held.Count == 0 ? "a task of held-out rows, of which there are none"

@@ -37,7 +37,7 @@ public sealed class DataVerb : IVerb
         var tokenizer = RunBuilder.LoadTokenizer(recipe);
         var preview = DataPreview.Read(
             RunBuilder.WithFoundFiles(recipe), RunBuilder.EncoderOf(recipe, tokenizer), tokenizer,
-            Directory.GetCurrentDirectory(), Rows);
+            Directory.GetCurrentDirectory(), Rows, RunBuilder.TemplateOf(recipe, tokenizer));
         foreach (var sequence in preview.Sequences)
             Show(sequence, output);
         output.Result("");
@@ -85,6 +85,13 @@ public sealed class DataVerb : IVerb
                     + $"{options.MaxLength}, "
                     + $"from {Words.Count(all.CutSequences, "sequence")} "
                     + $"({Percent(all.CutSequences / (double)all.Sequences)})";
+            }
+
+            if (all.CutTurns > 0)
+            {
+                yield return $"{name}{Words.Count(all.CutTurns, "turn")} left out to fit max_length "
+                    + $"{options.MaxLength}, from {Words.Count(all.CutConversations, "conversation")} "
+                    + $"({Percent(all.CutConversations / (double)all.Sequences)})";
             }
 
             if (all.DroppedRows == 0)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using CommandLine;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
@@ -46,5 +47,63 @@ public abstract class ModelVerb
                 $"at most {model.Config.MaxPositionEmbeddings}, the length of the model's context",
                 "shorten the prompt");
         return encoded;
+    }
+}
+
+/// <summary>Options of the verbs that write text.</summary>
+public abstract class SamplingVerb : ModelVerb
+{
+    /// <summary>Longest continuation.</summary>
+    public abstract int MaxNewTokens { get; set; }
+
+    /// <summary>Randomness.</summary>
+    [Option("temperature", Default = 0.0, MetaValue = "T", HelpText =
+        "Sampling temperature; 0 always takes the most likely token.")]
+    public double Temperature { get; set; }
+
+    /// <summary>Nucleus.</summary>
+    [Option("top-p", Default = 1.0, MetaValue = "P", HelpText =
+        "Sample from the most likely tokens that together have this probability.")]
+    public double TopP { get; set; }
+
+    /// <summary>Number of candidates.</summary>
+    [Option("top-k", Default = 0, MetaValue = "K", HelpText = "Sample from the K most likely tokens; 0 means all.")]
+    public int TopK { get; set; }
+
+    /// <summary>Seed of the draws.</summary>
+    [Option("seed", Default = 42L, MetaValue = "S", HelpText =
+        "Seed of the sampling; the same seed gives the same text.")]
+    public long Seed { get; set; }
+
+    /// <summary>The chat template.</summary>
+    [Option("chat-template", MetaValue = "NAME|FILE", HelpText =
+        "Chat template: a common one by name (chatml, llama3, ...), a file, or its text (default: the adapter's, then "
+        + "the base's).")]
+    public string? ChatTemplate { get; set; }
+
+    /// <summary>Refuses values out of range.</summary>
+    protected void CheckSampling()
+    {
+        Require(MaxNewTokens >= 1, "--max-new-tokens", MaxNewTokens, "a whole number of at least 1");
+        Require(Temperature >= 0 && double.IsFinite(Temperature), "--temperature", Temperature,
+            "a number of at least 0");
+        Require(TopP is > 0 and <= 1, "--top-p", TopP, "a number above 0 and at most 1");
+        Require(TopK >= 0, "--top-k", TopK, "a whole number of at least 0");
+    }
+
+    /// <summary>What the options say, without ends of a text.</summary>
+    protected GenerationOptions Sampling(int maxNewTokens) => new()
+    {
+        MaxNewTokens = maxNewTokens,
+        Temperature = Temperature,
+        TopP = TopP,
+        TopK = TopK,
+        Seed = Seed,
+    };
+
+    private static void Require(bool holds, string option, IFormattable found, string expected)
+    {
+        if (!holds)
+            throw UserException.At(option, found.ToString(null, CultureInfo.InvariantCulture), expected);
     }
 }

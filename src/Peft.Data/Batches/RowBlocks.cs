@@ -16,7 +16,7 @@ internal sealed class RowBlocks(
 {
     private const int EncodedTogether = 64; // rows
     private readonly DataSetReader _reader = set.Reader;
-    private readonly SequenceBuilder _builder = new(encoder, options);
+    private readonly SequenceBuilder _builder = new(encoder, options, set.Reader);
     private readonly int _taskId = tasks.IdOf(
         set.Reader.Options.Task ?? set.Reader.Options.Name, set.Reader.Options.Place);
     private readonly Dictionary<string, int> _fileIndex =
