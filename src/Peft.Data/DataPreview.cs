@@ -56,6 +56,7 @@ public sealed record DataPreview(IReadOnlyList<PreviewRow> Sequences, IReadOnlyL
                     sequence.CutTokens)
                 {
                     CutTurns = sequence.CutTurns,
+                    Roles = sequence.Roles,
                 });
             }
 
@@ -75,6 +76,9 @@ public sealed record DataPreview(IReadOnlyList<PreviewRow> Sequences, IReadOnlyL
 public sealed record PreviewRow(
     string DataSet, RowId Row, string Task, IReadOnlyList<PreviewToken> Tokens, int CutTokens)
 {
+    /// <summary>The roles of its messages; empty where it is no conversation.</summary>
+    public IReadOnlyList<string> Roles { get; init; } = [];
+
     /// <summary>Turns of a conversation that were left out to fit max_length.</summary>
     public int CutTurns { get; init; }
 

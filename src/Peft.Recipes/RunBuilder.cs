@@ -34,9 +34,9 @@ public static class RunBuilder
         if (recipe.Training.ReportTo.Contains("tensorboard"))
             sinks.Add(new TensorBoardSink(Path.Combine(output.Path, TensorBoardSink.FolderName), TimeProvider.System));
         return Build(recipe, output, device, sinks, Path.Combine(output.Path, JsonLinesSink.FileName),
-            data => recipe.Method == Recipe.Full
-            ? FullModel(recipe, data, device)
-            : new AdapterTrainable(Adapters(recipe, data, device)));
+            (data, tokenizer) => recipe.Method == Recipe.Full
+            ? FullModel(recipe, data, tokenizer, device)
+            : new AdapterTrainable(Adapters(recipe, data, tokenizer, device)));
     }
 
     /// <summary>The run of a gate's training; nothing of it but the gate is kept.</summary>
@@ -48,15 +48,15 @@ public static class RunBuilder
     public static PreparedRun BuildGate(string adapter, Recipe recipe, Device device,
         IReadOnlyList<IMetricSink> watchers) => Build(
         recipe, new OutputDirectory(adapter, null), device, watchers, null,
-        data => new GateTrainable(Adapters(recipe, data, device, strict: false), adapter, recipe, data, device));
+        (data, tokenizer) => new GateTrainable(Adapters(recipe, data, tokenizer, device, strict: false), adapter, recipe, data, device));
 
     private static PreparedRun Build(
         Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks, string? metrics,
-        Func<TrainingData, ITrainable> trainableOf)
+        Func<TrainingData, HuggingFaceTokenizer, ITrainable> trainableOf)
     {
         var tokenizer = LoadTokenizer(recipe);
         var data = OpenData(recipe, tokenizer);
-        var trainable = trainableOf(data);
+        var trainable = trainableOf(data, tokenizer);
         CheckFits(recipe, data);
         var run = TrainingRun.Of(trainable, data, recipe.Training, output.Path, device, recipe.Identity()) with
         {
@@ -135,7 +135,8 @@ public static class RunBuilder
     private static DataSetOptions Found(Recipe recipe, DataSetOptions set) =>
         set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)], LookedIn = recipe.Paths.Folders };
 
-    private static BundleContents Adapters(Recipe recipe, TrainingData data, Device device, bool strict = true)
+    private static BundleContents Adapters(
+        Recipe recipe, TrainingData data, HuggingFaceTokenizer tokenizer, Device device, bool strict = true)
     {
         var directory = recipe.Paths.Resolve(recipe.Model.Directory);
         var model = LoadedModel.OpenBase(directory, recipe.Model.Dtype, device);
@@ -150,11 +151,16 @@ public static class RunBuilder
             ResolvedRecipe = ConfigText.ToYaml(recipe.Resolved),
             Data = [.. data.Files.Select(f => new DataIdentity(f.File, f.Sha256))],
             Seed = recipe.Training.Seed,
-            ChatTemplate = data.Template?.Source,
+            ChatTemplate = RememberedTemplate(recipe, data, tokenizer),
         };
     }
 
-    private static FullModelTrainable FullModel(Recipe recipe, TrainingData data, Device device)
+    // What it was trained or is measured with; where neither, the base's own stays the model's.
+    private static string? RememberedTemplate(Recipe recipe, TrainingData data, HuggingFaceTokenizer tokenizer) =>
+        (data.Template ?? (recipe.Evaluation.ApplyChatTemplate ? TemplateOf(recipe, tokenizer)() : null))?.Source;
+
+    private static FullModelTrainable FullModel(
+        Recipe recipe, TrainingData data, HuggingFaceTokenizer tokenizer, Device device)
     {
         var dtype = recipe.Model.Dtype == "auto" ? ScalarType.Float32 : DtypeNames.Parse(recipe.Model.Dtype);
         var directory = recipe.Paths.Resolve(recipe.Model.Directory);
@@ -162,7 +168,7 @@ public static class RunBuilder
             ? ModelLoader.Load(directory, dtype, device)
             : ModelLoader.Create(ModelConfigFile.Read(directory), dtype, recipe.Training.Seed, device);
         var files = FullModelFiles.From(directory, recipe.Paths.Resolve(recipe.Model.TokenizerDirectory),
-            data.Template?.Source);
+            RememberedTemplate(recipe, data, tokenizer));
         return new FullModelTrainable(model, files, DtypeNames.Parse(recipe.Model.SaveDtype));
     }
 

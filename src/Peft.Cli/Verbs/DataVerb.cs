@@ -110,11 +110,28 @@ public sealed class DataVerb : IVerb
         output.Result(
             $"{sequence.DataSet}  {sequence.Row}  task {sequence.Task}  "
             + $"{Words.Count(sequence.Tokens.Count, "token")}, {sequence.LearnedTokens} learned"
-            + (sequence.CutTokens > 0 ? $", {sequence.CutTokens} cut from the left" : ""));
+            + (sequence.CutTurns > 0 ? $", {Words.Count(sequence.CutTurns, "turn")} left out" : "")
+            + (sequence.CutTokens == 0 ? ""
+                : $", {sequence.CutTokens} cut from the {(sequence.Roles.Count > 0 ? "right" : "left")}"));
+        if (sequence.Roles.Count > 0)
+        {
+            ShowConversation(sequence, output);
+            return;
+        }
+
         // Brackets rather than colours: the same text on a terminal, in a file and for a screen reader.
         output.Result("  given:   " + string.Join(' ', sequence.Tokens.Where(t => !t.IsLearned).Select(t => t.Text)));
         output.Result("  learned: "
             + string.Join(' ', sequence.Tokens.Where(t => t.IsLearned).Select(t => $"[{t.Text}]")));
+    }
+
+    // In its order: what is learned is green, or in brackets where nothing can be coloured.
+    private static void ShowConversation(PreviewRow sequence, Output output)
+    {
+        output.Result("  roles:   " + string.Join(", ", sequence.Roles));
+        output.Result("  tokens:  " + string.Join(' ', sequence.Tokens.Select(token =>
+            !token.IsLearned ? token.Text
+            : output.ShowsColour ? $"\u001b[32m{token.Text}\u001b[0m" : $"[{token.Text}]")));
     }
 
     private static void ShowPacking(Recipe recipe, TrainingData data, Output output)

@@ -23,17 +23,19 @@ internal sealed class ConversationBuilder(TextEncoder encoder, SequenceOptions o
     {
         var whole = Encode(conversation);
         if (whole.Ids.Length <= options.MaxLength)
-            return Made(whole, row, taskId, 0);
+            return Made(whole, conversation, row, taskId, 0);
         var turns = conversation.Turns;
         var left = Fewest(turns.Count - 1, cut => LengthOf(conversation.Without(cut)) <= options.MaxLength);
-        if (left is { } cutTurns && Encode(conversation.Without(cutTurns)) is var rest
+        if (left is { } cutTurns && conversation.Without(cutTurns) is var kept && Encode(kept) is var rest
             && rest.Ids.Length <= options.MaxLength)
-            return Made(rest, row, taskId, cutTurns);
-        var last = Encode(conversation.Without(turns.Count - 1));
+            return Made(rest, kept, row, taskId, cutTurns);
+        var end = conversation.Without(turns.Count - 1);
+        var last = Encode(end);
         return options.OnLongAnswer switch
         {
             LongAnswerPolicy.Skip => [],
-            LongAnswerPolicy.Cut => Made(Cut(last), row, taskId, turns.Count - 1, last.Ids.Length - options.MaxLength),
+            LongAnswerPolicy.Cut => Made(
+                Cut(last), end, row, taskId, turns.Count - 1, last.Ids.Length - options.MaxLength),
             _ => throw TooLong(conversation, turns, last.Ids.Length, row),
         };
     }
@@ -116,11 +118,12 @@ internal sealed class ConversationBuilder(TextEncoder encoder, SequenceOptions o
     }
 
     private static IReadOnlyList<TokenSequence> Made(
-        Encoded encoded, RowId row, int taskId, int cutTurns, int cutTokens = 0) => encoded.Learned.Count == 0
+        Encoded encoded, Conversation conversation, RowId row, int taskId, int cutTurns, int cutTokens = 0) => encoded.Learned.Count == 0
         ? SequenceBuilder.Unlearnable
         : [new TokenSequence(encoded.Ids, encoded.Learned, taskId, new RowId(row.File, row.Row), cutTokens)
             {
                 CutTurns = cutTurns,
+                Roles = [.. conversation.Messages.Select(message => message.Role)],
             }];
 
     private DataRowException TooLong(Conversation conversation, IReadOnlyList<int> turns, int length, RowId row) => new(

@@ -30,6 +30,9 @@ public sealed record TokenSequence(
     /// <summary>Turns of the conversation that were left out to fit <c>max_length</c>.</summary>
     public int CutTurns { get; init; }
 
+    /// <summary>The roles of its messages where it is a conversation that was just read; the store keeps none.</summary>
+    public IReadOnlyList<string> Roles { get; init; } = [];
+
     /// <summary>How many tokens the loss counts.</summary>
     public int LearnedTokens
     {
