@@ -5,7 +5,8 @@ using Peft.Formats.Files;
 
 namespace Peft.Chat;
 
-/// <summary>Makes conversations of what data sets hold: Hugging Face's messages, ShareGPT's, Alpaca's columns.</summary>
+/// <summary>Makes conversations of what data sets hold: Hugging Face's messages, ShareGPT's, Alpaca's
+/// columns.</summary>
 public static class ConversationReader
 {
     private static readonly JsonSerializerOptions Deep = new() { MaxDepth = 512 };

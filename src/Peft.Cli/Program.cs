@@ -16,7 +16,8 @@ public static class Program
     // One line a verb; the order is the order of the help text.
     private static readonly Type[] VerbTypes =
     [
-        typeof(InitVerb), typeof(TrainVerb), typeof(EvalVerb), typeof(ReportVerb), typeof(GenerateVerb), typeof(ChatVerb),
+        typeof(InitVerb), typeof(TrainVerb), typeof(EvalVerb), typeof(ReportVerb), typeof(GenerateVerb),
+        typeof(ChatVerb),
         typeof(LogitsVerb),
         typeof(DataVerb),
         typeof(TokenizeVerb), typeof(RenderVerb), typeof(GateVerb), typeof(MergeVerb),

@@ -131,10 +131,10 @@ public sealed class ChatSession : IDisposable
                 yield return new ChatPiece(piece, expert);
         }
 
-        if (!written.IsEnded && written.Add(EncodedPrompt.Continuation(decoder.Flush(), ref held)) is { Length: > 0 } rest)
+        var rest = written.IsEnded ? "" : written.Add(EncodedPrompt.Continuation(decoder.Flush(), ref held));
+        rest += written.Rest();
+        if (rest.Length > 0)
             yield return new ChatPiece(rest, expert);
-        if (written.Rest() is { Length: > 0 } end)
-            yield return new ChatPiece(end, expert);
         _messages.Add(ChatMessage.Of(_messages.Count + 1, ChatRoles.Assistant, written.Text));
     }
 

@@ -39,10 +39,12 @@ public sealed record EvaluationRequest
     /// <summary>Seed of shots, resampling and permutations.</summary>
     public int Seed { get; init; }
 
-    /// <summary>Whether all prompts are put through the chat template; if not, those of the tasks that say so.</summary>
+    /// <summary>Whether all prompts are put through the chat template; if not, those of the tasks that say
+    /// so.</summary>
     public bool ApplyChatTemplate { get; init; }
 
-    /// <summary>The chat template: its text, name or file; null: what the adapters were trained with, or else the base's
+    /// <summary>The chat template: its text, name or file; null: what the adapters were trained with, or else the
+    /// base's
     /// own.</summary>
     public string? ChatTemplate { get; init; }
 
@@ -131,7 +133,8 @@ public static class EvaluationBuilder
         if (request.ChatTemplate is not null || request.Adapters.Count == 0)
             return LoadedModel.TemplateOf(directory, tokenizer, null, request.ChatTemplate, Option);
         var own = request.Adapters.Select(
-            adapter => (adapter, Template: LoadedModel.TemplateOf(directory, tokenizer, adapter, null, Option))).ToList();
+            adapter => (adapter, Template: LoadedModel.TemplateOf(directory, tokenizer, adapter, null, Option)))
+            .ToList();
         var other = own.Find(entry => entry.Template.Source != own[0].Template.Source);
         return other.Template is null ? own[0].Template : throw UserException.At(
             Option, $"missing, and {own[0].adapter} and {other.adapter} were trained with different ones",

@@ -48,7 +48,8 @@ public static class RunBuilder
     public static PreparedRun BuildGate(string adapter, Recipe recipe, Device device,
         IReadOnlyList<IMetricSink> watchers) => Build(
         recipe, new OutputDirectory(adapter, null), device, watchers, null,
-        (data, tokenizer) => new GateTrainable(Adapters(recipe, data, tokenizer, device, strict: false), adapter, recipe, data, device));
+        (data, tokenizer) => new GateTrainable(
+            Adapters(recipe, data, tokenizer, device, strict: false), adapter, recipe, data, device));
 
     private static PreparedRun Build(
         Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks, string? metrics,

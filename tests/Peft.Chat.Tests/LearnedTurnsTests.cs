@@ -60,8 +60,8 @@ public sealed class LearnedTurnsTests
             "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
             + "{% if add_generation_prompt %}<assistant><think>{% endif %}",
             Talk,
-            "chat.jsonl:7, message 3: the chat template writes the conversation before the message otherwise when it is "
-            + "rendered by itself; expected the beginning of the whole text, to tell what the assistant says. "
+            "chat.jsonl:7, message 3: the chat template writes the conversation before the message otherwise when "
+            + "it is rendered by itself; expected the beginning of the whole text, to tell what the assistant says. "
             + "Set `train_on: last_assistant`, or `chat_template:` to a template with {% generation %}, such as "
             + "alpaca, chatml, gemma, llama2, llama3, mistral, phi3, tulu, vicuna or zephyr.");
 

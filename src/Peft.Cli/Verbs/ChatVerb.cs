@@ -148,8 +148,8 @@ public sealed class ChatVerb : SamplingVerb, IVerb
                     ? Shown(expert, piece.Text, loaded, output) : piece.Text);
             output.Result("");
             if (session.LeftOutTurns > 0)
-                output.Say($"({Words.Count(session.LeftOutTurns, "turn")} left out: the conversation is longer than the "
-                    + "context)");
+                output.Say($"({Words.Count(session.LeftOutTurns, "turn")} left out: the conversation is longer than "
+                    + "the context)");
         }
         catch (ChatException error)
         {

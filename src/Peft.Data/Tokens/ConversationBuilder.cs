@@ -118,7 +118,8 @@ internal sealed class ConversationBuilder(TextEncoder encoder, SequenceOptions o
     }
 
     private static IReadOnlyList<TokenSequence> Made(
-        Encoded encoded, Conversation conversation, RowId row, int taskId, int cutTurns, int cutTokens = 0) => encoded.Learned.Count == 0
+        Encoded encoded, Conversation conversation, RowId row, int taskId, int cutTurns, int cutTokens = 0) =>
+        encoded.Learned.Count == 0
         ? SequenceBuilder.Unlearnable
         : [new TokenSequence(encoded.Ids, encoded.Learned, taskId, new RowId(row.File, row.Row), cutTokens)
             {

@@ -14,7 +14,8 @@ namespace Peft.Data.Tokens;
 /// </summary>
 internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions options, DataSetReader? set = null)
 {
-    /// <summary>The result of a conversation that the chat template cannot write, where such rows are skipped.</summary>
+    /// <summary>The result of a conversation that the chat template cannot write, where such rows are
+    /// skipped.</summary>
     public static readonly IReadOnlyList<TokenSequence> Unusable = new List<TokenSequence>();
 
     /// <summary>The result of an example of which nothing can be learned.</summary>

@@ -52,7 +52,8 @@ public record SequenceOptions
     [Key]
     public TrainOn TrainOn { get; init; }
 
-    /// <summary>Whether the end-of-text token is put, and learned, after each answer; of a conversation, behind its last
+    /// <summary>Whether the end-of-text token is put, and learned, after each answer; of a conversation, behind its
+    /// last
     /// one, where the chat template has put no end there.</summary>
     [Key]
     public bool AddEos { get; init; } = true;

@@ -9,7 +9,8 @@ public readonly record struct LearnedRun(int Start, int End);
 
 /// <summary>One example in tokens, and which of them the loss counts.</summary>
 /// <param name="Ids">Token ids, special tokens included.</param>
-/// <param name="Learned">The learned tokens: rising runs that do not touch. Of a prompt and its answer, the tail.</param>
+/// <param name="Learned">The learned tokens: rising runs that do not touch. Of a prompt and its answer, the
+/// tail.</param>
 /// <param name="TaskId">Index of its task.</param>
 /// <param name="Row">Where it came from; of a packed block, the row of its first token.</param>
 /// <param name="CutTokens">How many tokens were left out to fit <c>max_length</c>.</param>
@@ -30,7 +31,8 @@ public sealed record TokenSequence(
     /// <summary>Turns of the conversation that were left out to fit <c>max_length</c>.</summary>
     public int CutTurns { get; init; }
 
-    /// <summary>The roles of its messages where it is a conversation that was just read; the store keeps none.</summary>
+    /// <summary>The roles of its messages where it is a conversation that was just read; the store keeps
+    /// none.</summary>
     public IReadOnlyList<string> Roles { get; init; } = [];
 
     /// <summary>How many tokens the loss counts.</summary>

@@ -64,7 +64,8 @@ public sealed class ChatTemplates
     public ChatTemplates WithToken(string name, string? token) => token is null || SpecialTokens.ContainsKey(name)
         ? this
         : new ChatTemplates(
-            Directory, ByName, new Dictionary<string, string>(SpecialTokens, StringComparer.Ordinal) { [name] = token });
+            Directory, ByName,
+            new Dictionary<string, string>(SpecialTokens, StringComparer.Ordinal) { [name] = token });
 
     /// <summary>The same with another default template.</summary>
     public ChatTemplates WithDefault(string template) =>

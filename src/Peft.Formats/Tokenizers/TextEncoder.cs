@@ -75,7 +75,8 @@ public sealed record TextEncoder(
     /// <summary>The same where further ids end a text, such as that of a chat template's end of turn.</summary>
     public TextEncoder WithEnds(IEnumerable<int> ends) => this with { Ends = [.. Ends.Concat(ends).Distinct()] };
 
-    /// <summary>The tokens of a text with their places, without the prefix, which a text may spell out itself.</summary>
+    /// <summary>The tokens of a text with their places, without the prefix, which a text may spell out
+    /// itself.</summary>
     public IReadOnlyList<LocatedToken> Located(string text)
     {
         var tokens = Locate(text);

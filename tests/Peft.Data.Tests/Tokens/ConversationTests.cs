@@ -166,8 +166,8 @@ public sealed class ConversationTests : IDisposable
         "chat.jsonl:1: no message from the assistant; expected one to learn. Leave the row out with `filter:`, or set "
         + "`on_bad_row: skip`.")]
     [InlineData("""{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "RAISE"}]}""",
-        "chat.jsonl:1, message 2: the chat template refuses the conversation: no thanks. Correct the messages, or choose "
-        + "another template with `chat_template:`.")]
+        "chat.jsonl:1, message 2: the chat template refuses the conversation: no thanks. Correct the messages, or "
+        + "choose another template with `chat_template:`.")]
     public void A_row_that_is_no_conversation_is_an_error_or_skipped_and_counted(string row, string message)
     {
         const string Raising = "{% for m in messages %}{% if 'RAISE' in m.content %}{{ raise_exception('no thanks') }}"
@@ -191,8 +191,8 @@ public sealed class ConversationTests : IDisposable
         "data.train_on: given, and no data set holds conversations; expected conversations. Set `train_on_prompt: "
         + "true` to learn prompts too.")]
     [InlineData("""{"files": "chat.jsonl"}""", "\"train_on_prompt\": true",
-        "data.train_on_prompt: true, and all data sets hold conversations; expected false. Set `train_on: all` to learn "
-        + "all messages.")]
+        "data.train_on_prompt: true, and all data sets hold conversations; expected false. Set `train_on: all` to "
+        + "learn all messages.")]
     public void What_does_not_fit_the_columns_is_a_fault(string set, string more, string message)
     {
         _folder.Write("x.csv", "a,b\n1,2\n");
