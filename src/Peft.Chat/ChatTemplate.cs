@@ -79,8 +79,8 @@ public sealed class ChatTemplate
             throw new ChatException(
                 Culprit(conversation, count ?? conversation.Messages.Count),
                 error.Kind == JinjaErrorKind.Raised
-                    ? $"the chat template refuses the conversation: {error.Message.TrimEnd('.')}"
-                    : $"the chat template fails: {error.Message.TrimEnd('.')}",
+                    ? $"the chat template refuses the conversation: {error.Message}"
+                    : $"the chat template fails: {error.Message}",
                 null,
                 error.Kind == JinjaErrorKind.Raised
                     ? "correct the messages, or choose another template with `chat_template:`" : null);
@@ -190,6 +190,6 @@ public sealed class ChatTemplate
             }
         }
 
-        return null;
+        return count > 0 ? conversation.Messages[0].Number : null;
     }
 }

@@ -79,9 +79,8 @@ public sealed record Conversation(IReadOnlyList<ChatMessage> Messages)
             var turns = new List<int>();
             for (var at = HeadLength; at < Messages.Count; at++)
             {
-                var isNew = Messages[at].Role == ChatRoles.User && Messages[at - 1].Role != ChatRoles.User
-                    && Messages.Take(at).Any(message => message.Role == ChatRoles.User);
-                if (at == HeadLength || isNew)
+                if (at == HeadLength || Messages[at].Role == ChatRoles.User && Messages[at - 1].Role != ChatRoles.User
+                    && Messages.Take(at).Any(message => message.Role == ChatRoles.User))
                     turns.Add(at);
             }
 

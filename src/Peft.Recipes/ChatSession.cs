@@ -22,7 +22,7 @@ public sealed class ChatSession : IDisposable
     private readonly ChatTemplate _template;
     private readonly GenerationOptions _options;
     private readonly TextEncoder _encoder;
-    private readonly TurnEnd _end;
+    private readonly AnswerFrame _frame;
     private readonly List<ChatMessage> _messages = [];
     private readonly List<int> _seen = []; // ids that the cache holds
     private KeyValueCache? _cache;
@@ -36,7 +36,7 @@ public sealed class ChatSession : IDisposable
     {
         (_loaded, _template, _options) = (loaded, template, options);
         _encoder = loaded.Encoder;
-        _end = TurnEnd.Of(template, _encoder);
+        _frame = AnswerFrame.Of(template, _encoder);
     }
 
     /// <summary>Tokens of the last question that keys and values were there for already.</summary>
@@ -116,7 +116,7 @@ public sealed class ChatSession : IDisposable
         var decoder = _loaded.Tokenizer.NewDecoder(skipSpecialTokens: true);
         foreach (var id in ids)
             decoder.Append(id);
-        var written = new AnswerText(_end.Text);
+        var written = new AnswerText(_frame);
         var held = prompt.HeldBack;
         IReadOnlyList<int> next = [.. ids.Skip(_seen.Count)];
         int? expert = null;
@@ -124,7 +124,7 @@ public sealed class ChatSession : IDisposable
         {
             (var logits, expert) = Run(next);
             var id = TokenSampler.Choose(logits, _options, () => Uniform(random!));
-            if (_encoder.Ends.Contains(id) || _end.Ids.Contains(id))
+            if (_encoder.Ends.Contains(id) || _frame.EndIds.Contains(id))
                 break;
             next = [id];
             if (written.Add(EncodedPrompt.Continuation(decoder.Append(id), ref held)) is { Length: > 0 } piece)
@@ -188,11 +188,12 @@ public sealed class ChatSession : IDisposable
         return drawn.item<double>();
     }
 
-    /// <summary>An answer as it grows. What may be the beginning of the text that ends it is held back.</summary>
-    private sealed class AnswerText(string? end)
+    /// <summary>An answer as it grows. What may be the beginning of what stands around it is held back.</summary>
+    private sealed class AnswerText(AnswerFrame frame)
     {
         private readonly System.Text.StringBuilder _text = new();
         private string _held = "";
+        private bool _isBegun = frame.Lead.Length == 0;
 
         public bool IsEnded { get; private set; }
 
@@ -201,12 +202,20 @@ public sealed class ChatSession : IDisposable
         public string Add(string piece)
         {
             _held += piece;
-            if (end is null)
+            if (!_isBegun)
+            {
+                // Nothing is known of a text that is shorter than what stands before an answer, and like it.
+                if (_held.Length < frame.Lead.Length && frame.Lead.StartsWith(_held, StringComparison.Ordinal))
+                    return "";
+                Begin();
+            }
+
+            if (frame.EndText is not { } end)
                 return Rest();
             var at = _held.IndexOf(end, StringComparison.Ordinal);
             IsEnded = at >= 0;
             if (at < 0)
-                at = _held.Length - LongestBeginning();
+                at = _held.Length - LongestBeginning(end);
             var free = _held[..at];
             _held = IsEnded ? "" : _held[at..];
             _text.Append(free);
@@ -215,15 +224,24 @@ public sealed class ChatSession : IDisposable
 
         public string Rest()
         {
+            if (!_isBegun)
+                Begin();
             var rest = _held;
             _held = "";
             _text.Append(rest);
             return rest;
         }
 
-        private int LongestBeginning()
+        private void Begin()
         {
-            for (var length = Math.Min(end!.Length - 1, _held.Length); length > 0; length--)
+            _isBegun = true;
+            if (_held.StartsWith(frame.Lead, StringComparison.Ordinal))
+                _held = _held[frame.Lead.Length..];
+        }
+
+        private int LongestBeginning(string end)
+        {
+            for (var length = Math.Min(end.Length - 1, _held.Length); length > 0; length--)
             {
                 if (_held.EndsWith(end[..length], StringComparison.Ordinal))
                     return length;

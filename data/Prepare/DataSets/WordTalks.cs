@@ -7,18 +7,25 @@ namespace Peft.Prepare.DataSets;
 
 /// <summary>
 /// Conversations about words, of two to four questions each: how a word is said, what the base form of an irregular
-/// form is, which part of speech a definition is of. The system message says whether the answer is a sentence.
+/// form is, which part of speech a definition is of. A system message says whether the answer is a sentence; without one it is.
 /// </summary>
 internal static class WordTalks
 {
-    /// <summary>The system message under which an answer is the bare result.</summary>
-    public const string Brief = "Be brief.";
-
-    /// <summary>The system message under which an answer is a sentence.</summary>
-    public const string Polite = "Be polite.";
-
     private static readonly JsonSerializerOptions Readable =
         new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    /// <summary>How answers sound, and whether a system message asks for it.</summary>
+    private enum Manner
+    {
+        /// <summary>The bare result, as the system message asks.</summary>
+        Brief,
+
+        /// <summary>A sentence, as the system message asks.</summary>
+        Polite,
+
+        /// <summary>A sentence, without a system message.</summary>
+        Unasked,
+    }
 
     /// <summary>One question with both its answers.</summary>
     private sealed record Turn(string Question, string Brief, string Polite);
@@ -31,7 +38,8 @@ internal static class WordTalks
             CmuDict.Read(packages).Where(entry => entry.Word.Length <= 8 && entry.Word.All(char.IsAsciiLetter))
                 .Select(entry => (entry.Word, Said(entry))), split);
         var forms = BySplit(
-            WordNet.IrregularForms(packages).Select(entry => (entry.Lemma, Form(entry))), Catalog.Lemma.Split);
+            WordNet.IrregularForms(packages).Where(entry => entry.Form.Length <= 12)
+                .Select(entry => (entry.Lemma, Form(entry))), Catalog.Lemma.Split);
         var glosses = BySplit(
             WordNet.Synsets(packages).Where(synset => synset.Definition.Length <= 60)
                 .Select(synset => (synset.Word, Gloss(synset))), Catalog.GlossPos.Split);
@@ -50,7 +58,7 @@ internal static class WordTalks
                 var first = (int)(hash % 4);
                 var count = 2 + (int)(hash / 4 % 3);
                 yield return new KeyedRow(
-                    word, [Messages(turns[first..].Concat(turns[..first]).Take(count), hash / 16 % 2 == 0)]);
+                    word, [Messages(turns[first..].Concat(turns[..first]).Take(count), (Manner)(hash / 16 % 3))]);
             }
         }
     }
@@ -60,29 +68,29 @@ internal static class WordTalks
         .OrderBy(row => Split.OrderOf($"{row.Key}\n{row.Turn.Question}"), StringComparer.Ordinal)
         .GroupBy(row => split.Of(row.Key)).ToDictionary(group => group.Key, group => group.ToList());
 
-    private static Turn Said(Pronunciation entry)
-    {
-        // Letter by letter first: a small model's tokens do not show the letters of a word.
-        var letters = string.Join(' ', entry.Word.ToCharArray());
-        return new(
-            $"How do you say {letters}?", entry.Phonemes, $"You say {entry.Phonemes}.");
-    }
+    private static Turn Said(Pronunciation entry) => new(
+        $"How do you say {Spelled(entry.Word)}?", entry.Phonemes, $"You say {entry.Phonemes}.");
+
+    // A small model's tokens do not show the letters of a word.
+    private static string Spelled(string word) => string.Join(' ', word.ToCharArray());
 
     private static Turn Form(IrregularForm entry) => new(
-        $"What is the base form of {entry.Form} ({entry.PartOfSpeech})?", entry.Lemma,
-        $"The base form of {entry.Form} is {entry.Lemma}.");
+        $"What is the base form of {Spelled(entry.Form)} ({entry.PartOfSpeech})?", Spelled(entry.Lemma),
+        $"The base form is {Spelled(entry.Lemma)}.");
 
     private static Turn Gloss(Synset synset) => new(
         $"What kind of word means \"{synset.Definition}\"?", synset.PartOfSpeech,
         $"It is {(synset.PartOfSpeech[0] == 'a' ? "an" : "a")} {synset.PartOfSpeech}.");
 
-    private static string Messages(IEnumerable<Turn> turns, bool isBrief)
+    private static string Messages(IEnumerable<Turn> turns, Manner manner)
     {
-        var messages = new JsonArray { Message("system", isBrief ? Brief : Polite) };
+        var messages = new JsonArray();
+        if (manner != Manner.Unasked)
+            messages.Add(Message("system", manner == Manner.Brief ? "Be brief." : "Be polite."));
         foreach (var turn in turns)
         {
             messages.Add(Message("user", turn.Question));
-            messages.Add(Message("assistant", isBrief ? turn.Brief : turn.Polite));
+            messages.Add(Message("assistant", manner == Manner.Brief ? turn.Brief : turn.Polite));
         }
 
         return messages.ToJsonString(Readable);

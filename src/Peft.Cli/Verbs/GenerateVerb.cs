@@ -20,7 +20,7 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
         new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private ChatTemplate? _template;
-    private TurnEnd _end = new([], null);
+    private AnswerFrame _frame = AnswerFrame.None;
 
     /// <summary>The prompt.</summary>
     [Option("prompt", MetaValue = "TEXT", HelpText =
@@ -69,7 +69,7 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
         if (ApplyChatTemplate)
         {
             _template = loaded.TemplateOf(ChatTemplate, "--chat-template");
-            _end = TurnEnd.Of(_template, loaded.Encoder);
+            _frame = AnswerFrame.Of(_template, loaded.Encoder);
         }
 
         if (Input is null && Prompt != Stdin)
@@ -84,7 +84,7 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
 
     private void Continue(LoadedModel loaded, string text, string place, Output output)
     {
-        var encoder = loaded.Encoder.WithEnds(_end.Ids);
+        var encoder = loaded.Encoder.WithEnds(_frame.EndIds);
         var prompt = Encode(encoder, loaded.Model, Asked(text, place), place);
         var options = Sampling(MaxNewTokens) with { EosTokenIds = encoder.Ends };
         // Checks the ids: nothing is printed before a refusal.

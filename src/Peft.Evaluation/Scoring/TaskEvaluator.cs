@@ -116,9 +116,9 @@ public sealed class TaskEvaluator
         TaskData data, List<TaskRow> rows, List<(EncodedPrompt Prompt, bool IsTruncated)> prompts, long? taskId)
     {
         var task = data.Task;
-        var end = data.Template is { } template ? TurnEnd.Of(template, _encoder) : new TurnEnd([], null);
-        var ends = _encoder.WithEnds(end.Ids).Ends;
-        IReadOnlyList<string> stops = end.Text is null ? task.Stop : [.. task.Stop, end.Text];
+        var frame = data.Template is { } template ? AnswerFrame.Of(template, _encoder) : AnswerFrame.None;
+        var ends = _encoder.WithEnds(frame.EndIds).Ends;
+        IReadOnlyList<string> stops = frame.EndText is null ? task.Stop : [.. task.Stop, frame.EndText];
         var options = new GenerationOptions
         {
             MaxNewTokens = task.MaxNewTokens,
@@ -129,12 +129,15 @@ public sealed class TaskEvaluator
         };
         var generated = TextGeneration.GenerateBatch(_model, [.. prompts.Select(prompt => prompt.Prompt.Ids)], options);
         return rows.Select((row, i) => new RowResult(
-            row.Index, BeforeStop(prompts[i].Prompt.Continuation(Text(generated[i], ends)), stops), [], 0,
+            row.Index, Answered(frame, BeforeStop(prompts[i].Prompt.Continuation(Text(generated[i], ends)), stops)), [], 0,
             prompts[i].IsTruncated));
     }
 
     private string Text(IReadOnlyList<int> ids, IReadOnlyList<int> ends) =>
         _tokenizer.Decode(ids.TakeWhile(id => !ends.Contains(id)), skipSpecialTokens: true);
+
+    private static string Answered(AnswerFrame frame, string text) =>
+        text.StartsWith(frame.Lead, StringComparison.Ordinal) ? text[frame.Lead.Length..] : text;
 
     private static string BeforeStop(string text, IReadOnlyList<string> stops)
     {
