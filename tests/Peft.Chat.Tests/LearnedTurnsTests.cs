@@ -51,7 +51,7 @@ public sealed class LearnedTurnsTests
             "chat.jsonl:7, message 3: the chat template writes the conversation up to the message's end otherwise when "
             + "it is rendered by itself; expected the beginning of the whole text, to tell what the assistant says. "
             + "Set `train_on: last_assistant`, or `chat_template:` to a template with {% generation %}, such as "
-            + "alpaca, chatml, gemma, llama2, llama3, mistral, phi3, tulu, vicuna or zephyr.");
+            + "alpaca, chatml, gemma, llama2, llama3, mistral, phi3, qwen3, tulu, vicuna or zephyr.");
     }
 
     [Fact]
@@ -63,7 +63,7 @@ public sealed class LearnedTurnsTests
             "chat.jsonl:7, message 3: the chat template writes the conversation before the message otherwise when "
             + "it is rendered by itself; expected the beginning of the whole text, to tell what the assistant says. "
             + "Set `train_on: last_assistant`, or `chat_template:` to a template with {% generation %}, such as "
-            + "alpaca, chatml, gemma, llama2, llama3, mistral, phi3, tulu, vicuna or zephyr.");
+            + "alpaca, chatml, gemma, llama2, llama3, mistral, phi3, qwen3, tulu, vicuna or zephyr.");
 
     [Fact]
     public void A_conversation_without_an_answer_is_refused() =>

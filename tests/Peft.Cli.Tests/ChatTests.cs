@@ -77,7 +77,8 @@ public sealed class ChatTests(TalkingModel model) : IClassFixture<TalkingModel>
     public void Commands_begin_anew_and_end_and_are_told_where_there_is_none()
     {
         var run = PeftProcess.Run(
-            Folder, Surroundings.WithInput("the cat", "/reset", "the cat", "/system x", "/help", "/what", "/exit", "lost"),
+            Folder,
+            Surroundings.WithInput("the cat", "/reset", "the cat", "/system x", "/help", "/what", "/exit", "lost"),
             "chat", "--adapter", "adapter").Succeeds();
         Assert.Equal("dog\ndog\n", run.Output);
         Assert.Equal(
@@ -124,7 +125,8 @@ public sealed class ChatTests(TalkingModel model) : IClassFixture<TalkingModel>
     {
         using var results = JsonDocument.Parse(File.ReadAllText(Folder["adapter/results.json"]));
         Assert.Contains("100", model.Train.Output.Replace("1.000", "100", StringComparison.Ordinal));
-        var run = PeftProcess.Run(Folder, "eval", "--adapter", "adapter", "--no-base", "--output", "measured").Succeeds();
+        var run = PeftProcess.Run(
+            Folder, "eval", "--adapter", "adapter", "--no-base", "--output", "measured").Succeeds();
         Assert.Contains("1.000", run.Output);
     }
 
@@ -146,7 +148,7 @@ public sealed class ChatTests(TalkingModel model) : IClassFixture<TalkingModel>
         var message = PeftProcess.Run(Folder, "train", "none.yaml", "--output", "none").Exits(2).Error;
         Assert.Equal(
             $"data.chat_template: missing, and {TinyBase.Model} has no chat template; expected alpaca, chatml, gemma, "
-            + "llama2, llama3, mistral, phi3, tulu, vicuna or zephyr, a file, or the text of a template. "
+            + "llama2, llama3, mistral, phi3, qwen3, tulu, vicuna or zephyr, a file, or the text of a template. "
             + "For example chat_template: chatml.\n", message);
         Assert.False(Directory.Exists(Folder["none"]));
     }

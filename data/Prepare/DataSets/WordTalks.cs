@@ -7,7 +7,8 @@ namespace Peft.Prepare.DataSets;
 
 /// <summary>
 /// Conversations about words, of two to four questions each: how a word is said, what the base form of an irregular
-/// form is, which part of speech a definition is of. A system message says whether the answer is a sentence; without one it is.
+/// form is, which part of speech a definition is of. A system message says whether the answer is a sentence; without
+/// one it is.
 /// </summary>
 internal static class WordTalks
 {

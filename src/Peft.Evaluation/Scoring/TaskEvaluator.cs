@@ -129,7 +129,8 @@ public sealed class TaskEvaluator
         };
         var generated = TextGeneration.GenerateBatch(_model, [.. prompts.Select(prompt => prompt.Prompt.Ids)], options);
         return rows.Select((row, i) => new RowResult(
-            row.Index, Answered(frame, BeforeStop(prompts[i].Prompt.Continuation(Text(generated[i], ends)), stops)), [], 0,
+            row.Index,
+            Answered(frame, BeforeStop(prompts[i].Prompt.Continuation(Text(generated[i], ends)), stops)), [], 0,
             prompts[i].IsTruncated));
     }
 
