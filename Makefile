@@ -26,7 +26,7 @@ export DOTNET_OPTIONS := -c Release -nologo -v quiet --tl:off -p:UseSharedCompil
 # One build or installation at a time in one checkout.
 LOCKED := mkdir -p .artifacts && flock -o .artifacts/.lock
 COMPILE := $(LOCKED) scripts/compile
-RUN := exec dotnet run -c Release --no-build --project
+RUN := . scripts/allocator && exec dotnet run -c Release --no-build --project
 BASED := $(if $(BASE),--base $(BASE))
 # The default adapter is trained when a target needs it and it is missing.
 TRAINED = [ "$(ADAPTER)" != adapters/default ] || [ -e adapters/default/bundle.json ] \

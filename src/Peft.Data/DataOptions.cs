@@ -29,6 +29,19 @@ public sealed record DataOptions : BatchOptions
     [Key]
     public string? ChatTemplate { get; init; }
 
+    /// <summary>Keys of this section that do nothing as things are.</summary>
+    public IEnumerable<IneffectiveKey> Ineffective()
+    {
+        var first = new DataOptions();
+        return
+        [
+            .. IneffectiveKey.If(
+                !Streaming, "shuffle_buffer_size", ShuffleBufferSize, first.ShuffleBufferSize, "streaming: false"),
+            .. IneffectiveKey.If(
+                !Packing, "packing_strategy", PackingStrategy, first.PackingStrategy, "packing: false"),
+        ];
+    }
+
     /// <summary>Reads the section; what is wrong goes to the reader's faults.</summary>
     public static DataOptions Read(OptionReader reader)
     {
@@ -44,7 +57,8 @@ public sealed record DataOptions : BatchOptions
         foreach (var name in options.Only.Where(name => !train.Exists(set => set.Name == name)))
             reader.Fault(
                 "only", Quote.Of(name),
-                "names of data sets under train: " + Words.AllOf(train.ConvertAll(set => set.Name)));
+                "names of data sets under train: " + Words.AllOf(train.ConvertAll(set => set.Name)),
+                NearestName.Question(name, train.Select(set => set.Name)));
         if (options.IsWrapped && options.Train.Count > 0 && !options.Train.Any(set => set.IsText))
         {
             reader.Fault(

@@ -17,13 +17,14 @@ namespace Peft.Data;
 /// </summary>
 public sealed class TrainingData : IDisposable
 {
-    private const int ReadAhead = 1024; // rows
+    private const int SampleRows = 1024; // of each data set
     private readonly DataOptions _options;
     private readonly TextEncoder _encoder;
     private readonly TaskRegistry _tasks;
     private readonly SequenceSet? _train;
     private readonly StreamedData? _streamed;
     private readonly List<StreamedWindows> _streams = [];
+    private IReadOnlyList<DataStatistics>? _sample;
 
     private TrainingData(
         DataOptions options, TextEncoder encoder, TaskRegistry tasks, SequenceSet? train, StreamedData? streamed,
@@ -83,16 +84,26 @@ public sealed class TrainingData : IDisposable
         return new BatchStream(stream, _options, state);
     }
 
-    /// <summary>Reads the first <see cref="BatchOptions.ShuffleBufferSize"/> rows of each training data set and
-    /// counts.</summary>
+    /// <summary>Counts over the first rows, some 1,000, of each training data set that is streamed, which are read for
+    /// it.</summary>
     /// <exception cref="UserException">A row of them cannot be used.</exception>
-    public IReadOnlyList<DataStatistics> FirstBlocks() =>
-        [.. (_streamed?.Sets ?? []).Select(set =>
+    public IReadOnlyList<DataStatistics> Sample() =>
+        _sample ??= [.. (_streamed?.Sets ?? []).Select(set => SampleOf(set, _streamed!.Stamps))];
+
+    private DataStatistics SampleOf(StreamedSet set, FileStamps stamps)
+    {
+        try
         {
             var source = new SequenceReader(set.Reader, _options, _encoder, _tasks);
-            _ = source.Read(ReadAhead, _options.ShuffleBufferSize).Count();
+            _ = source.Read(SampleRows, Math.Min(SampleRows, _options.ShuffleBufferSize)).Count();
             return source.Statistics;
-        })];
+        }
+        catch (UserException error)
+        {
+            stamps.RequireUnchanged(error); // rather than what a half-written row looks like
+            throw;
+        }
+    }
 
     /// <summary>Rows, tokens and padding of the first epoch.</summary>
     /// <param name="batchSize">Rows in a batch.</param>

@@ -68,9 +68,11 @@ public sealed record EvaluationOptions
         {
             if (task.Name.Length > 0 && evalTasks is not null && !evalTasks.Contains(task.Name))
                 section.Fault(
-                    "task", Quote.Of(task.Name), "the task of a data set under data.eval",
-                    evalTasks.Count == 0
-                        ? "add the data set: data.eval is empty" : $"there are {Words.AllOf(evalTasks)}");
+                    "task", Quote.Of(task.Name),
+                    "the task of a data set under data.eval"
+                        + (evalTasks.Count == 0 ? "" : $": {Words.OneOf(evalTasks)}"),
+                    evalTasks.Count == 0 ? "add the data set: data.eval is empty"
+                        : NearestName.Question(task.Name, evalTasks));
             Metric.Check(section, "metric", task.Metric, TaskKind.Generation);
         }
         return options;

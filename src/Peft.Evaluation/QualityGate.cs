@@ -35,10 +35,9 @@ public sealed record QualityGate(string Task, string Metric, double Bound)
         if (measured.Contains((Task, Metric)))
             return;
         var all = measured.Select(pair => $"{pair.Task}.{pair.Metric}").ToList();
-        var near = NearestName.Of($"{Task}.{Metric}", all);
         throw UserException.At(
             Option, $"{Task}.{Metric} is not measured", Words.OneOf(all),
-            near is null ? null : $"did you mean {near}?");
+            NearestName.Question($"{Task}.{Metric}", all));
     }
 
     /// <summary>What misses the bound, in words; of the base only where nothing else is measured.</summary>

@@ -15,6 +15,7 @@ public static class NearestName
         if (given.Length is 0 or > LongestName)
             return null;
         string? nearest = null;
+        var lower = given.ToLowerInvariant();
         var best = int.MaxValue;
         foreach (var name in known)
         {
@@ -23,13 +24,22 @@ public static class NearestName
             var limit = Math.Max(1, Math.Max(given.Length, name.Length) / 3);
             if (Math.Abs(given.Length - name.Length) > limit)
                 continue;
-            var distance = Distance(given.ToLowerInvariant(), name.ToLowerInvariant());
+            var distance = Distance(lower, name.ToLowerInvariant());
             if (distance <= limit && distance < best)
                 (nearest, best) = (name, distance);
         }
 
         return nearest;
     }
+
+    /// <summary>The advice for a name that is not known: "did you mean ...?"; null where none is near.</summary>
+    public static string? Question(string given, IEnumerable<string> known) => Question([given], known);
+
+    /// <summary>The same for several names, of those that have a near one.</summary>
+    public static string? Question(IEnumerable<string> given, IEnumerable<string> known) =>
+        given.Select(name => Of(name, known)).OfType<string>().Distinct().ToList() is { Count: > 0 } near
+            ? $"did you mean {Words.AllOf(near)}?"
+            : null;
 
     // Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours each cost one.
     private static int Distance(string from, string to)

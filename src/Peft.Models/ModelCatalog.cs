@@ -1,7 +1,7 @@
 using Peft.Formats;
 using Peft.Formats.HuggingFace;
+using Peft.Models.Families;
 using Peft.Models.Layers;
-using Peft.Models.Llama;
 
 namespace Peft.Models;
 
@@ -10,10 +10,29 @@ public static class ModelCatalog
 {
     private static readonly List<ModelFamily> All =
     [
-        LlamaModel.Family("llama", LlamaConfig.FromLlama),
-        LlamaModel.Family("mistral", LlamaConfig.FromMistral),
-        LlamaModel.Family("qwen2", LlamaConfig.FromQwen2),
-        LlamaModel.Family("qwen3", LlamaConfig.FromQwen3),
+        DecoderModel.Family("llama", Llama.Read),
+        DecoderModel.Family("mistral", Llama.ReadMistral),
+        DecoderModel.Family("qwen2", Llama.ReadQwen2),
+        DecoderModel.Family("qwen3", Llama.ReadQwen3),
+        DecoderModel.Family("smollm3", Llama.ReadSmolLm3),
+        DecoderModel.Family("granite", Llama.ReadGranite),
+        DecoderModel.Family("olmo2", Llama.ReadOlmo2),
+        DecoderModel.Family("gemma", Gemma.Read),
+        DecoderModel.Family("gemma2", Gemma.ReadGemma2),
+        DecoderModel.Family("gemma3_text", Gemma.ReadGemma3),
+        DecoderModel.Family("phi3", Phi3.Read),
+        DecoderModel.Family("glm4", Glm4.Read),
+        DecoderModel.Family("cohere", Cohere.Read),
+        DecoderModel.Family("stablelm", StableLm.Read),
+        DecoderModel.Family("starcoder2", Starcoder2.Read),
+        DecoderModel.Family("falcon", Falcon.Read, "transformer."),
+        DecoderModel.Family("gpt_neox", GptNeoX.Read, "gpt_neox.", ".attention.bias", ".attention.masked_bias"),
+        DecoderModel.Family("gpt2", Gpt2.Read, "transformer.", ".attn.bias", ".attn.masked_bias"),
+        DecoderModel.Family("opt", Opt.Read),
+        DecoderModel.Family("mixtral", Mixtures.ReadMixtral),
+        DecoderModel.Family("qwen2_moe", Mixtures.ReadQwen2Moe),
+        DecoderModel.Family("qwen3_moe", Mixtures.ReadQwen3Moe),
+        DecoderModel.Family("olmoe", Mixtures.ReadOlmoe),
     ];
 
     /// <summary>The families, in the order they are listed to people.</summary>

@@ -9,9 +9,6 @@ namespace Peft.Models;
 /// <summary>From a folder in Hugging Face layout, or from a config alone, to a model.</summary>
 public static class ModelLoader
 {
-    private const string Head = "lm_head.weight";
-    private const string Embedding = "model.embed_tokens.weight";
-
     /// <summary>Loads a checkpoint: config.json and model.safetensors or its shards.</summary>
     /// <param name="directory">The checkpoint's folder.</param>
     /// <param name="dtype">Type of the weights; null: the type most of the file's bytes have.</param>
@@ -23,12 +20,12 @@ public static class ModelLoader
     {
         var (family, config) = ReadConfig(directory);
         var checkpoint = SafetensorsCheckpoint.Open(directory);
-        config = WithOwnHead(config, checkpoint);
+        config = WithOwnHead(config, family, checkpoint);
         var place = device ?? torch.CPU;
         var type = dtype ?? StoredType(directory, checkpoint);
-        var weights = new CheckpointWeights(checkpoint, directory, type, place, family.IgnoredSuffixes);
+        var weights = new CheckpointWeights(checkpoint, directory, type, place, family.IgnoredSuffixes, family.Prefix);
         if (config.TieWordEmbeddings)
-            weights.Ignore(Head);
+            weights.Ignore(config.HeadName);
         return Build(family, config, weights);
     }
 
@@ -70,18 +67,20 @@ public static class ModelLoader
     {
         var (family, read) = ReadConfig(directory);
         var checkpoint = SafetensorsCheckpoint.Open(directory);
-        var config = WithOwnHead(read, checkpoint);
+        var config = WithOwnHead(read, family, checkpoint);
         return CheckpointFingerprint.Of(config.Essentials, checkpoint, name =>
-            (config.TieWordEmbeddings && name == Head)
+            (config.TieWordEmbeddings && name == config.HeadName)
             || family.IgnoredSuffixes.Any(suffix => name.EndsWith(suffix, StringComparison.Ordinal)));
     }
 
     // A stored head that says something else than the embeddings is the model's, whatever the flag says, as in
     // transformers 5 and vLLM; an equal copy is not loaded twice.
-    private static ModelConfig WithOwnHead(ModelConfig config, SafetensorsCheckpoint checkpoint) =>
+    private static ModelConfig WithOwnHead(
+        ModelConfig config, ModelFamily family, SafetensorsCheckpoint checkpoint) =>
         config.TieWordEmbeddings
-        && checkpoint.Entries.TryGetValue(Head, out var head)
-        && checkpoint.Entries.TryGetValue(Embedding, out var table)
+        && checkpoint.Entries.TryGetValue(config.HeadName, out var head)
+        && checkpoint.Entries.TryGetValue(
+            CheckpointWeights.StoredName(checkpoint, config.EmbeddingName, family.Prefix), out var table)
         && !CheckpointFingerprint.SaysTheSame(head, table)
             ? config with { TieWordEmbeddings = false }
             : config;

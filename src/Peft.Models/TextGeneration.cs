@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using Peft.Formats;
 using Peft.Models.Layers;
 
@@ -66,7 +67,7 @@ public static class TextGeneration
                     if (!running[row])
                         continue;
                     var own = rows[row];
-                    next[row] = TokenSampler.Choose(logits[row], options, () => Uniform(streams[own]));
+                    next[row] = TokenSampler.Choose(logits.Row(row), options, () => Uniform(streams[own]));
                     running[row] = !ends.Contains(next[row]) && !IsFinished(own, next[row]);
                     yield return (own, next[row]);
                 }
@@ -204,8 +205,8 @@ internal sealed class PaddedPrompts
         _isRagged = prompts.Any(prompt => prompt.Count != _longest);
     }
 
-    /// <summary>Runs the prompts; logits of the last position of each row, [B][V].</summary>
-    public float[][] Prefill(CausalLanguageModel model, KeyValueCache cache)
+    /// <summary>Runs the prompts; logits of the last position of each row.</summary>
+    public NextLogits Prefill(CausalLanguageModel model, KeyValueCache cache)
     {
         var (B, T) = (_prompts.Count, _longest);
         var ids = new long[B * T];
@@ -226,15 +227,15 @@ internal sealed class PaddedPrompts
     /// <summary>Goes on with some of the rows alone; the cache is to be chosen likewise.</summary>
     public void Keep(IReadOnlyList<long> rows) => _prompts = [.. rows.Select(row => _prompts[(int)row])];
 
-    /// <summary>Runs one new token of each row; logits [B][V].</summary>
-    public float[][] Decode(CausalLanguageModel model, KeyValueCache cache, int[] next)
+    /// <summary>Runs one new token of each row.</summary>
+    public NextLogits Decode(CausalLanguageModel model, KeyValueCache cache, int[] next)
     {
         var ids = next.Select(id => (long)id).ToArray();
         var positions = _prompts.Select(prompt => cache.Length - _longest + prompt.Count).ToArray();
         return Run(model, cache, ids, positions, 1);
     }
 
-    private float[][] Run(CausalLanguageModel model, KeyValueCache cache, long[] ids, long[] positions, int T)
+    private NextLogits Run(CausalLanguageModel model, KeyValueCache cache, long[] ids, long[] positions, int T)
     {
         using var scope = torch.NewDisposeScope();
         using var noGrad = torch.no_grad();
@@ -249,10 +250,7 @@ internal sealed class PaddedPrompts
             keyMask: mask);
         var hidden = model.Hidden(torch.tensor(ids, [B, T]).to(model.Device), pass).narrow(1, T - 1, 1); // [B, 1, D]
         var logits = model.Head(hidden, pass).to(ScalarType.Float32).to(torch.CPU).reshape(B, -1).contiguous();
-        var all = logits.data<float>().ToArray();
-        var vocabulary = all.Length / B;
-        return B == 1 ? [all]
-            : [.. Enumerable.Range(0, B).Select(row => all[(row * vocabulary)..((row + 1) * vocabulary)])];
+        return new(MemoryMarshal.Cast<byte, float>(logits.bytes).ToArray(), B);
     }
 
     private Tensor KeyMask(long keys)
@@ -266,4 +264,11 @@ internal sealed class PaddedPrompts
 
         return torch.tensor(visible, [_prompts.Count, keys]);
     }
+}
+
+/// <summary>Logits of the next token of each row of a batch, [B, V].</summary>
+internal readonly struct NextLogits(float[] all, int batch)
+{
+    /// <summary>Those of one row.</summary>
+    public ReadOnlySpan<float> Row(int row) => all.AsSpan(all.Length / batch * row, all.Length / batch);
 }

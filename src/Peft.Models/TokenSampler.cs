@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using Peft.Formats;
 
 namespace Peft.Models;
@@ -26,19 +27,14 @@ public static class TokenSampler
 
     private static int IndexOfLargest(ReadOnlySpan<float> logits)
     {
-        var best = 0;
-        for (var i = 0; i < logits.Length; i++)
+        // The first of equals, and before all the first that is not a number.
+        var best = TensorPrimitives.IndexOfMax(logits);
+        if (float.IsNaN(logits[best]))
         {
-            if (float.IsNaN(logits[i]))
-            {
-                throw UserException.At(
-                    "generation", "the model's logits are NaN", "finite logits",
-                    "the weights of the base or the adapter are damaged, or overflow in their type: "
-                    + "try --dtype float32");
-            }
-
-            if (logits[i] > logits[best])
-                best = i;
+            throw UserException.At(
+                "generation", "the model's logits are NaN", "finite logits",
+                "the weights of the base or the adapter are damaged, or overflow in their type: "
+                + "try --dtype float32");
         }
 
         return best;

@@ -190,7 +190,8 @@ public static class RunBuilder
         foreach (var task in recipe.Evaluation.Tasks.Where(task => !held.Contains(task.Name)))
             faults.Add("evaluation.tasks", Quote.Of(task.Name),
                 held.Count == 0 ? "a task of held-out rows, of which there are none"
-                    : $"a task of held-out rows: {Words.OneOf(held)}");
+                    : $"a task of held-out rows: {Words.OneOf(held)}",
+                NearestName.Question(task.Name, held));
         faults.ThrowIfAny(recipe.Path);
     }
 }

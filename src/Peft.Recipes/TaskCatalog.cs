@@ -43,6 +43,13 @@ public sealed class TaskCatalog
             return _recipeTasks.Count > 0 ? _recipeTasks : throw UserException.At(
                 "--tasks", "missing, and no recipe at hand names tasks", "names of tasks, or a task file",
                 $"there are {Words.AllOf(Names)}");
+        if (asked.Where(name => !IsFile(name) && !Names.Contains(name)).ToList() is { Count: > 0 } unknown)
+            throw UserException.At(
+                "--tasks",
+                Words.AllOf(unknown.ConvertAll(Quote.Of)) + (unknown.Count == 1 ? " is not a task" : " are not tasks"),
+                null,
+                NearestName.Question(unknown, Names)
+                    ?? $"there are {Words.AllOf(Names)}; or name a task file (FILE.yaml)");
         var tasks = asked.Select(Find).ToList();
         return tasks.GroupBy(task => task.Name).FirstOrDefault(group => group.Count() > 1) is { } twice
             ? throw UserException.At("--tasks", $"{twice.Key} is given twice", "each task once")
@@ -69,19 +76,14 @@ public sealed class TaskCatalog
 
     private EvaluationTask Find(string asked)
     {
-        if (asked.EndsWith(".yaml", StringComparison.OrdinalIgnoreCase)
-            || asked.EndsWith(".yml", StringComparison.OrdinalIgnoreCase))
+        if (IsFile(asked))
             return Read(asked);
-        if (_recipeTasks.FirstOrDefault(task => task.Name == asked) is { } own)
-            return own;
-        if (Files().TryGetValue(asked, out var path))
-            return Read(path);
-        var near = NearestName.Of(asked, Names);
-        throw UserException.At(
-            "--tasks", $"{Quote.Of(asked)} is not a task", null,
-            near is null ? $"there are {Words.AllOf(Names)}; or name a task file (FILE.yaml)"
-                : $"did you mean {near}?");
+        return _recipeTasks.FirstOrDefault(task => task.Name == asked) ?? Read(Files()[asked]);
     }
+
+    private static bool IsFile(string asked) =>
+        asked.EndsWith(".yaml", StringComparison.OrdinalIgnoreCase)
+        || asked.EndsWith(".yml", StringComparison.OrdinalIgnoreCase);
 
     private static EvaluationTask Read(string path) =>
         TaskReader.Read(YamlReader.ReadFile(path), Path.GetFileNameWithoutExtension(path), path);

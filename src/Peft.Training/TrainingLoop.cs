@@ -42,6 +42,10 @@ public sealed record TrainingOutcome(
 {
     /// <summary>How many of the steps were not applied because a number in them was not finite.</summary>
     public int SkippedSteps { get; init; }
+
+    /// <summary>What became of the rows of streamed data since the run's first step; null where they were read
+    /// before.</summary>
+    public StreamCounts? Streamed { get; init; }
 }
 
 /// <summary>The one training loop: batches in, parameters changed, numbers out.</summary>
@@ -92,7 +96,7 @@ public sealed class TrainingLoop(TrainingRun run)
             if (run.Data.Eval.Count > 0 && IsDue(_options.EvalSteps, last))
                 Evaluate();
             if (stop.IsRequested && !last && !_state.StoppedEarly)
-                return Outcome(TrainingEnd.Interrupted, Save());
+                return Outcome(TrainingEnd.Interrupted, Save(), batches);
             if (_options.SaveSteps > 0 && _state.Step % _options.SaveSteps == 0 && !last)
                 Save();
         }
@@ -100,11 +104,15 @@ public sealed class TrainingLoop(TrainingRun run)
         if (_options.LoadBestModelAtEnd && _state.BestStep is { } best && best != _state.Step)
             run.Checkpoints.RestoreParameters(best, _trainable);
         RequireFiniteParameters();
-        return Outcome(TrainingEnd.Finished, null);
+        return Outcome(TrainingEnd.Finished, null, batches);
     }
 
-    private TrainingOutcome Outcome(TrainingEnd end, string? checkpoint) =>
-        new(end, _state.Step, _state.BestStep, _state.BestEvalLoss, checkpoint) { SkippedSteps = _state.SkippedSteps };
+    private TrainingOutcome Outcome(TrainingEnd end, string? checkpoint, BatchStream batches) =>
+        new(end, _state.Step, _state.BestStep, _state.BestEvalLoss, checkpoint)
+        {
+            SkippedSteps = _state.SkippedSteps,
+            Streamed = batches.Counts,
+        };
 
     private bool IsDue(int every, bool last) => IsDue(every, last, _state.Step);
 

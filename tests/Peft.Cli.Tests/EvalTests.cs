@@ -112,6 +112,10 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
 
     [Theory]
     [InlineData("--tasks: 'row' is not a task. Did you mean rows?", "--tasks", "row")]
+    [InlineData("--tasks: 'row' and 'row*' are not tasks. Did you mean rows?", "--tasks", "row,row*")]
+    [InlineData(
+        "--tasks: no name; expected names of tasks, or a task file. Leave --tasks out for the tasks of the recipes.",
+        "--tasks", ",")]
     [InlineData("metrics  'accurcy'; expected a metric of classification tasks: accuracy, macro_f1, ", "--tasks",
         "wrong.yaml")]
     [InlineData("no column 'quetsion' in ", "--tasks", "column.yaml")]

@@ -123,6 +123,9 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
             File.ReadAllBytes(_folder["back/adapter_model.safetensors"]));
         Refused([_folder["three"], "--remove", "nobody"],
             "--remove: 'nobody' is not among the adapters; expected law, code or again.");
+        Refused([_folder["three"], "--remove", "agian,cod"],
+            "--remove: 'agian' and 'cod' are not among the adapters; expected law, code or again. Did you mean again"
+            + " and code?");
         Refused([_folder["two"], "--remove", "law"], "peft merge: only code; expected at least two adapters.");
     }
 

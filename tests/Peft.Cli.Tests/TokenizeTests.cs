@@ -48,7 +48,10 @@ public sealed class TokenizeTests : IDisposable
     [Theory]
     [InlineData("--jsonl", "\"good\"|nonsense", "line 2: cannot be read (", "); expected a JSON string.")]
     [InlineData("--jsonl", "\"good\"|[1]", "line 2: cannot be read (", "); expected a JSON string.")]
-    [InlineData("--jsonl", "null", "line 1: cannot be read (null); expected a JSON string.")]
+    [InlineData(
+        "--jsonl", "'good'",
+        "line 1: cannot be read (a single quote, for which JSON writes \"); expected a JSON string.")]
+    [InlineData("--jsonl", "null", "line 1: cannot be read (the value is null); expected a JSON string.")]
     [InlineData("--decode", "[1]|[2]|[3, \"a\"]", "line 3: cannot be read (", "); expected a JSON array of token ids.")]
     [InlineData("--decode", "[1]|[99999]", "line 2: id 99999; expected ids from 0 to 279 with this tokenizer.")]
     [InlineData("--decode", "[-1]", "line 1: id -1")]

@@ -253,18 +253,29 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
             Assert.Contains(Skipped, told);
         }
 
+        // Streamed, the first rows are a sample of it, and the end of the run knows all that was read.
+        string[] streaming = ["--set", "data.streaming=true", "--set", "training.max_steps=4"];
+        var streamed = PeftProcess.Run(
+            folder, ["train", "lossy.yaml", "--output", "streamed", "--overwrite", .. keys, .. streaming]).Succeeds();
+        Assert.Matches(@"lossy, sample of the first 4 rows: " + Cut, streamed.Error);
+        Assert.Contains("lossy, sample of the first 4 rows: " + Skipped, streamed.Error);
+        Assert.Matches(@"streamed: \d+ rows drawn: \d+ sequences, [\d,]+ tokens, \d+ learned\n", streamed.Error);
+        Assert.Matches(@"streamed: \d+ tokens cut off to fit max_length 10, from \d+ sequences? \(\d", streamed.Error);
+        Assert.Matches(@"streamed: \d+ rows of \d+ skipped \(33\.3%\): \d+ too long\n", streamed.Error);
+        Assert.Matches(@"streamed: \d+ rows of \d+ skipped \(25\.0%\): \d+ unusable\n", streamed.Error);
+
         var whole = PeftProcess.Run(folder, ["data", "lossy.yaml", "--rows", "0"]).Succeeds().Output;
         Assert.DoesNotContain("cut off", whole);
         Assert.DoesNotContain("skipped (", whole);
     }
 
     [Fact]
-    public void Streamed_data_is_shown_by_its_first_block_and_a_dry_run_says_what_is_unknown()
+    public void Streamed_data_is_shown_by_a_sample_and_a_dry_run_says_what_is_unknown()
     {
         string[] streaming = ["--set", "data.streaming=true", "--set", "data.shuffle_buffer_size=5"];
         var text = PeftProcess.Run(Folder, ["data", "mix.yaml", "--rows", "1", .. streaming]).Succeeds().Output;
         Assert.Contains("learned:", text);
-        Assert.Matches(@"rows \(first block\) +5 +5", text);
+        Assert.Matches(@"rows \(sample\) +5 +5", text);
         Assert.Matches(@"held \(eval\) +4 +4", text);
         Assert.Contains("streamed in blocks of 5 rows: number of sequences unknown (data.train[0]: ", text);
         var plan = PeftProcess.Run(Folder,

@@ -46,7 +46,7 @@ public sealed class EvaluationOptionsTests
              "baselines": [{"name": "x"}]}
             """, "g2p", "spam"));
 
-        const string Task = "expected the task of a data set under data.eval. There are g2p and spam.";
+        const string Task = "expected the task of a data set under data.eval: g2p or spam. Did you mean g2p?";
         const string Metric = "expected a metric of generation tasks: accuracy, exact_match, numeric, token_f1, "
             + "token_error_rate or char_error_rate. Did you mean token_error_rate?";
         Assert.Equal(

@@ -74,16 +74,20 @@ internal static class Program
 
     private static int Replay(FuzzDriver driver, List<FuzzParser> parsers, string file)
     {
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        Exception? error = null;
         try
         {
             driver.Replay(parsers[0], File.ReadAllBytes(file));
-            Console.WriteLine("accepted");
-            return 0;
         }
-        catch (Exception error)
+        catch (Exception e)
         {
-            Console.WriteLine(error);
-            return 1;
+            error = e;
         }
+
+        var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        Console.WriteLine(error?.ToString() ?? "accepted");
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{allocated:N0} bytes allocated"));
+        return error is null ? 0 : 1;
     }
 }

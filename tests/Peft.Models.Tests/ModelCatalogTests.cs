@@ -1,5 +1,5 @@
 using Peft.Formats;
-using Peft.Models.Tests.Llama;
+using Peft.Models.Tests.Families;
 using Peft.Models.Tests.Support;
 
 namespace Peft.Models.Tests;

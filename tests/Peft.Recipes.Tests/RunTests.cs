@@ -228,6 +228,10 @@ public sealed class RunTests : IDisposable
         var error =
             Assert.Throws<FaultsException>(() => _project.Build(
             _project.Load(text, "evaluation.tasks=[{task: other}]")));
+        Assert.EndsWith(
+            "  evaluation.tasks  'coppy'; expected a task of held-out rows: copy or same. Did you mean copy?",
+            Assert.Throws<FaultsException>(() => _project.Build(
+                _project.Load(text, "evaluation.tasks=[{task: coppy}]"))).Message);
         Assert.Equal(
             $"{Folder["r.yaml"]} has 1 fault:\n  evaluation.tasks  'other'; expected a task of held-out rows: copy or "
             + $"same.", error.Message);
@@ -339,5 +343,20 @@ public sealed class RunTests : IDisposable
         using var scope = torch.NewDisposeScope();
         return model.Forward(torch.tensor(new long[] { 5, 6, 7 }, [1, 3]),
             ForwardPass.ForInference()).data<float>().ToArray();
+    }
+
+    /// <summary>MiB of an evaluation batch's tensors, and of the whole process at its peak: the default recipe with
+    /// per_device_eval_batch_size 16, 64, 128 and 256, and the last in float32.</summary>
+    [Theory]
+    [InlineData(29.5, 465)]
+    [InlineData(117.5, 773)]
+    [InlineData(235, 1029)]
+    [InlineData(470, 1670)]
+    [InlineData(496, 1686)]
+    public void An_evaluation_batch_is_estimated_within_a_fifth_of_what_was_measured(double batch, double peak)
+    {
+        var estimate = new MemoryEstimate(
+            328L << 20, 6L << 20, 11L << 20, 30L << 20, (long)(batch * (1 << 20)), RunsAgain: false);
+        Assert.InRange(estimate.Total / peak / (1 << 20), 0.8, 1.2);
     }
 }

@@ -75,6 +75,7 @@ public sealed class RunHealthTests : IDisposable
 
     [Theory]
     [InlineData(0, "learning_rate 0 changes almost nothing in adapters with adamw")]
+    [InlineData(1e-9, "learning_rate 1e-9 changes almost nothing in adapters with adamw")]
     [InlineData(0.06, "learning_rate 0.06 is far above what trains adapters with adamw (at most about 0.05)")]
     public void A_learning_rate_that_suits_no_method_is_told(double rate, string warning) =>
         Assert.Equal([warning], Watched(TinyTraining.Options with { LearningRate = rate }).Warnings);

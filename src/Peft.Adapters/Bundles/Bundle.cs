@@ -220,7 +220,7 @@ internal sealed class PeftBundle : Bundle
     {
         var weights = AdapterWeights.Open(Directory);
         RequireArchitecture(model, weights);
-        if (_config.FanInFanOut)
+        if (_config.FanInFanOut && !model.HasMatricesInputsFirst)
             Warn($"{Directory}: fan_in_fan_out has no effect: the projections of a {model.Config.ModelType} model are "
                 + $"stored (out, in)");
         if (_config.TaskType is { } task && task != "CAUSAL_LM")

@@ -71,6 +71,8 @@ public static class ExpertLoader
                 faults.Add(
                     name, "not used", "only projections that this mixture adapts", "widen adapter.target_modules");
         }
+        if (!source.Entries.Keys.Any(known.ContainsKey) && !faults.Any)
+            faults.Add("adapter_model.safetensors", "no adapted projection", "at least one that this mixture adapts");
         using var scope = torch.NewDisposeScope();
         using var off = torch.no_grad();
         foreach (var (name, module) in known)

@@ -41,18 +41,24 @@ public static class PeftConfig
     /// <c>peft_type</c> and the sections <c>experts</c> and <c>router</c>.
     /// </summary>
     public static string ToJson(AdaptedModel adapted, string baseName) =>
-        ToJson(
-            adapted.Options, adapted.Model.Projections.Select(
-                projection => projection.Path), adapted.Model.HeadProjection.Path, baseName);
+        ToJson(adapted.Options, ToLora(adapted, baseName));
 
     /// <summary>The same of an adapter that is not attached.</summary>
     /// <param name="options">The adapter.</param>
     /// <param name="paths">The projections of its base, or only those that it adapts.</param>
     /// <param name="head">The output embedding; null where it is not among them.</param>
     /// <param name="baseName">The base.</param>
-    public static string ToJson(AdapterOptions options, IEnumerable<string> paths, string? head, string baseName)
+    /// <param name="fanInFanOut">Whether its base stores matrices as [inputs, outputs].</param>
+    public static string ToJson(
+        AdapterOptions options, IEnumerable<string> paths, string? head, string baseName, bool fanInFanOut = false) =>
+        ToJson(options, ToLora(options, TargetSelection.Resolved(paths, head, options), baseName) with
+        {
+            FanInFanOut = fanInFanOut,
+        });
+
+    private static string ToJson(AdapterOptions options, LoraAdapterConfig config)
     {
-        var map = ToLora(options, TargetSelection.Resolved(paths, head, options), baseName).ToMap();
+        var map = config.ToMap();
         if (options.IsPlainLora)
             return ConfigText.ToJson(map);
         var own = ConfigJson.Parse(options.ToJson().ToJsonString(), BundleFiles.Config);
@@ -70,7 +76,10 @@ public static class PeftConfig
             adapted.Options,
             TargetSelection.Resolved(
                 model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, adapted.Options),
-            baseName);
+            baseName) with
+        {
+            FanInFanOut = adapted.Modules.Any(module => module.Wrapped.IsStoredInputsFirst),
+        };
     }
 
     private static LoraAdapterConfig ToLora(AdapterOptions options, ModuleNames targets, string baseName)

@@ -64,9 +64,14 @@ public sealed class MixtureProjection : Projection
     /// <summary>The wrapped weight with the adapter in it, for gates that do not depend on the input.</summary>
     /// <remarks>
     /// Source: LoRA, arXiv:2106.09685, section 4.1: <c>W + B A</c>, scale and gates in B.
-    /// Shapes: weight [O, D]; gates [E] or [R] → [O, D] in the weight's type. Gradient: none.
+    /// Shapes: weight as files hold it, [O, D] or [D, O]; gates [E] or [R] → the same in the weight's type. Gradient:
+    /// none.
     /// </remarks>
-    public Tensor Merge(Tensor weight, Tensor gates) => weight + WeightedUp(gates).mm(Down.detach()).to(weight.dtype);
+    public Tensor Merge(Tensor weight, Tensor gates)
+    {
+        var added = WeightedUp(gates).mm(Down.detach()).to(weight.dtype);
+        return weight + (Wrapped.IsStoredInputsFirst ? added.t() : added);
+    }
 
     /// <summary>B with scale and gates in it.</summary>
     /// <remarks>Shapes: gates [E] or [R] → [O, E·R] float32. Gradient: none.</remarks>

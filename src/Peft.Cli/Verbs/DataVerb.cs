@@ -2,6 +2,7 @@ using System.Globalization;
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Data;
+using Peft.Data.Batches;
 using Peft.Data.Tokens;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
@@ -13,6 +14,10 @@ namespace Peft.Cli.Verbs;
 [Verb("data", HelpText = "Show what the model will see of a recipe's data.")]
 public sealed class DataVerb : IVerb
 {
+    private const string Unusable = "unusable";
+    private const string TooLong = "too long";
+    private const string Unlearnable = "without a token to learn";
+
     /// <summary>The recipe.</summary>
     [Value(0, MetaName = "RECIPE", Required = true, HelpText = "A recipe file.")]
     public string Recipe { get; set; } = "";
@@ -69,41 +74,59 @@ public sealed class DataVerb : IVerb
     }
 
     /// <summary>What max_length and unusable rows took away, a line each for <c>train:</c> and <c>eval:</c>; none where
-    /// nothing
-    /// was.</summary>
+    /// nothing was. Of streamed rows a sample is looked at, and the line says so.</summary>
     internal static IEnumerable<string> Losses(TrainingData data, DataOptions options)
     {
-        var sets = new[] { ("", data.IsStreaming ? null : data.Train.Statistics),
-            ("evaluation data: ", data.Eval.Statistics) };
-        foreach (var (name, all) in sets)
-        {
-            if (all is null)
-                continue;
-            if (all.CutTokens > 0)
-            {
-                yield return $"{name}{Words.Count(all.CutTokens, "token")} cut off to fit max_length "
-                    + $"{options.MaxLength}, "
-                    + $"from {Words.Count(all.CutSequences, "sequence")} "
-                    + $"({Percent(all.CutSequences / (double)all.Sequences)})";
-            }
-
-            if (all.CutTurns > 0)
-            {
-                yield return $"{name}{Words.Count(all.CutTurns, "turn")} left out to fit max_length "
-                    + $"{options.MaxLength}, from {Words.Count(all.CutConversations, "conversation")} "
-                    + $"({Percent(all.CutConversations / (double)all.Sequences)})";
-            }
-
-            if (all.DroppedRows == 0)
-                continue;
-            var reasons = new[] { (all.BadRows, "unusable"), (all.LongRows, "too long"),
-                (all.UnlearnableRows, "without a token to learn") };
-            yield return $"{name}{Words.Count(all.DroppedRows, "row")} of {all.Rows - all.FilteredRows:N0} skipped "
-                + $"({Percent(all.DroppedRows / (double)(all.Rows - all.FilteredRows))}): "
-                + string.Join(", ",
-                reasons.Where(reason => reason.Item1 > 0).Select(reason => $"{reason.Item1:N0} {reason.Item2}"));
-        }
+        var lines = data.IsStreaming
+            ? data.Sample().SelectMany(set => Losses(set, options, $"{set.Name}, sample of {FirstRows(set)}: "))
+            : Losses(data.Train.Statistics, options, "");
+        return lines.Concat(Losses(data.Eval.Statistics, options, "evaluation data: "));
     }
+
+    /// <summary>What became of all rows that were streamed in a run.</summary>
+    internal static IEnumerable<string> Losses(StreamCounts all, DataOptions options)
+    {
+        const string Name = "streamed: ";
+        yield return $"{Name}{Words.Count(all.DrawnRows, "row")} drawn: {Words.Count(all.Sequences, "sequence")}, "
+            + $"{Words.Count(all.Tokens, "token")}, {all.LearnedTokens:N0} learned";
+        if (all.CutTokens > 0)
+            yield return Name + Cut(all.CutTokens, all.CutSequences, all.Sequences, options);
+        if (all.CutTurns > 0)
+            yield return Name + LeftOut(all.CutTurns, all.CutConversations, all.Sequences, options);
+        if (all.LongRows + all.UnlearnableRows > 0)
+            yield return Name + Skipped(all.DrawnRows, (all.LongRows, TooLong), (all.UnlearnableRows, Unlearnable));
+        if (all.BadRows > 0)
+            yield return Name + Skipped(all.Rows - all.FilteredRows, (all.BadRows, Unusable));
+    }
+
+    private static IEnumerable<string> Losses(DataStatistics all, DataOptions options, string name)
+    {
+        if (all.CutTokens > 0)
+            yield return name + Cut(all.CutTokens, all.CutSequences, all.Sequences, options);
+        if (all.CutTurns > 0)
+            yield return name + LeftOut(all.CutTurns, all.CutConversations, all.Sequences, options);
+        if (all.DroppedRows > 0)
+            yield return name + Skipped(
+                all.Rows - all.FilteredRows, (all.BadRows, Unusable), (all.LongRows, TooLong),
+                (all.UnlearnableRows, Unlearnable));
+    }
+
+    private static string Cut(long tokens, long sequences, long of, DataOptions options) =>
+        $"{Words.Count(tokens, "token")} cut off to fit max_length {options.MaxLength}, from "
+        + $"{Words.Count(sequences, "sequence")} ({Percent(sequences / (double)of)})";
+
+    private static string LeftOut(long turns, long conversations, long of, DataOptions options) =>
+        $"{Words.Count(turns, "turn")} left out to fit max_length {options.MaxLength}, from "
+        + $"{Words.Count(conversations, "conversation")} ({Percent(conversations / (double)of)})";
+
+    private static string Skipped(long of, params (long Rows, string Why)[] reasons)
+    {
+        var all = reasons.Sum(reason => reason.Rows);
+        return $"{Words.Count(all, "row")} of {of:N0} skipped ({Percent(all / (double)of)}): " + string.Join(
+            ", ", reasons.Where(reason => reason.Rows > 0).Select(reason => $"{reason.Rows:N0} {reason.Why}"));
+    }
+
+    private static string FirstRows(DataStatistics sample) => $"the first {Words.Count(sample.Rows, "row")}";
 
     private static void Show(PreviewRow sequence, Output output)
     {
@@ -158,8 +181,8 @@ public sealed class DataVerb : IVerb
     {
         var table = new TextTable("data set", "rows", "used", "skipped", "tokens", "learned", "cut", "median", "p99",
             "longest");
-        foreach (var set in data.IsStreaming ? data.FirstBlocks() : data.Train.DataSets.Append(data.Train.Statistics))
-            Add(set, data.IsStreaming ? $"{set.Name} (first block)" : set.Name);
+        foreach (var set in data.IsStreaming ? data.Sample() : data.Train.DataSets.Append(data.Train.Statistics))
+            Add(set, data.IsStreaming ? $"{set.Name} (sample)" : set.Name);
         foreach (var set in data.Eval.DataSets)
             Add(set, $"{set.Name} (eval)");
         return table.ToString();

@@ -108,8 +108,7 @@ public sealed class EvalVerb : IVerb
                 Base = Base,
                 MeasuresBase = !NoBase,
                 Recipe = Recipe,
-                Tasks = [.. Tasks.SelectMany(word =>
-                    word.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))],
+                Tasks = [.. TaskNames],
                 Rows = Rows,
                 BatchSize = BatchSize,
                 Seed = Seed,
@@ -142,8 +141,14 @@ public sealed class EvalVerb : IVerb
         return failed.Count > 0 ? ExitCode.GateFailed : ExitCode.Done;
     }
 
+    private IEnumerable<string> TaskNames => Tasks.SelectMany(word =>
+        word.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries));
+
     private void Check()
     {
+        if (Tasks.Any() && !TaskNames.Any())
+            throw UserException.At("--tasks", "no name", "names of tasks, or a task file",
+                "leave --tasks out for the tasks of the recipes");
         if (Rows is < 1)
             throw UserException.At("--rows", $"{Rows}", "a whole number of at least 1");
         if (BatchSize < 1)

@@ -110,7 +110,8 @@ public sealed class MergeVerb : IVerb
     {
         var methods = Method == All ? MergeCatalog.Entries : [MergeCatalog.Find(Method) ?? throw UserException.At(
             "--method", $"{Quote.Of(Method)} is not a method", Words.OneOf([.. MergeCatalog.Names, All]),
-            NearestName.Of(Method, MergeCatalog.Names) is { } near ? $"did you mean {near}?" : null)];
+            NearestName.Question(Method, MergeCatalog.Names))];
+        var besides = Besides;
         if (Beside is not null && Recipe is null)
             throw UserException.At("--beside", "has no effect without --recipe", null,
                 "add --recipe FILE, whose tasks are measured");
@@ -120,6 +121,10 @@ public sealed class MergeVerb : IVerb
             throw UserException.At(
                 Recipe!, "evaluation.tasks is empty", "tasks on the data sets under data.eval",
                 "or leave --recipe out");
+        if (besides.Exists(directory => directory.Length == 0))
+            throw UserException.At("--beside", Quote.Of(Beside!), "directories separated by commas");
+        foreach (var directory in besides)
+            _ = Bundle.BaseNameOf(directory); // rather now than after the merge
         foreach (var method in methods)
             ResultDirectory.Require(PathOf(method), Overwrite,
                 Adapters.Select(adapter => MergeSource.Parse(adapter).Directory));
@@ -136,6 +141,8 @@ public sealed class MergeVerb : IVerb
             Measure(recipe, sources, merged, output);
         return ExitCode.Done;
     }
+
+    private List<string> Besides => [.. Beside?.Split(',', StringSplitOptions.TrimEntries) ?? []];
 
     private string PathOf(MergeMethod method) => Method == All ? Path.Combine(OutputDir, method.Name) : OutputDir;
 
@@ -193,7 +200,7 @@ public sealed class MergeVerb : IVerb
             Add(NameAlone(source), source.Directory);
         foreach (var (name, directory) in merged)
             Add(name, directory, keep: true);
-        foreach (var directory in Beside?.Split(',', StringSplitOptions.TrimEntries) ?? [])
+        foreach (var directory in Besides)
             Add(Path.GetFileName(Path.TrimEndingDirectorySeparator(directory)), directory);
         var results = tasks.Results(rows, device, compares: false);
         if (alone.Count > 1)
@@ -255,10 +262,14 @@ public sealed class MergeVerb : IVerb
     private List<MergeSource> Without(List<MergeSource> sources)
     {
         var names = Remove?.Split(',', StringSplitOptions.TrimEntries) ?? [];
-        foreach (var name in names.Where(name => !sources.Exists(source => source.Name == name)))
+        var known = sources.ConvertAll(source => source.Name);
+        var unknown = names.Except(known).ToList();
+        if (unknown.Count > 0)
             throw UserException.At(
-                "--remove", $"{Quote.Of(name)} is not among the adapters",
-                Words.OneOf([.. sources.Select(source => source.Name)]));
+                "--remove",
+                $"{Words.AllOf(unknown.ConvertAll(Quote.Of))} {(unknown.Count == 1 ? "is" : "are")} not among the "
+                    + "adapters",
+                Words.OneOf(known), NearestName.Question(unknown, known));
         return [.. sources.Where(source => !names.Contains(source.Name))];
     }
 

@@ -53,6 +53,8 @@ public abstract class ModelVerb
 /// <summary>Options of the verbs that write text.</summary>
 public abstract class SamplingVerb : ModelVerb
 {
+    private const long FirstSeed = 42;
+
     /// <summary>Longest continuation.</summary>
     public abstract int MaxNewTokens { get; set; }
 
@@ -62,18 +64,19 @@ public abstract class SamplingVerb : ModelVerb
     public double Temperature { get; set; }
 
     /// <summary>Nucleus.</summary>
-    [Option("top-p", Default = 1.0, MetaValue = "P", HelpText =
-        "Sample from the most likely tokens that together have this probability.")]
-    public double TopP { get; set; }
+    [Option("top-p", MetaValue = "P", HelpText =
+        "Sample from the most likely tokens that together have this probability (default: 1).")]
+    public double? TopP { get; set; }
 
     /// <summary>Number of candidates.</summary>
-    [Option("top-k", Default = 0, MetaValue = "K", HelpText = "Sample from the K most likely tokens; 0 means all.")]
-    public int TopK { get; set; }
+    [Option("top-k", MetaValue = "K", HelpText =
+        "Sample from the K most likely tokens; 0 means all (default: 0).")]
+    public int? TopK { get; set; }
 
     /// <summary>Seed of the draws.</summary>
-    [Option("seed", Default = 42L, MetaValue = "S", HelpText =
-        "Seed of the sampling; the same seed gives the same text.")]
-    public long Seed { get; set; }
+    [Option("seed", MetaValue = "S", HelpText =
+        "Seed of the sampling; the same seed gives the same text (default: 42).")]
+    public long? Seed { get; set; }
 
     /// <summary>The chat template.</summary>
     [Option("chat-template", MetaValue = "NAME|FILE", HelpText =
@@ -87,8 +90,9 @@ public abstract class SamplingVerb : ModelVerb
         Require(MaxNewTokens >= 1, "--max-new-tokens", MaxNewTokens, "a whole number of at least 1");
         Require(Temperature >= 0 && double.IsFinite(Temperature), "--temperature", Temperature,
             "a number of at least 0");
-        Require(TopP is > 0 and <= 1, "--top-p", TopP, "a number above 0 and at most 1");
-        Require(TopK >= 0, "--top-k", TopK, "a whole number of at least 0");
+        Require(TopP is null or (> 0 and <= 1), "--top-p", TopP, "a number above 0 and at most 1");
+        Require(TopK is null or >= 0, "--top-k", TopK, "a whole number of at least 0");
+        RequireSampling();
     }
 
     /// <summary>What the options say, without ends of a text.</summary>
@@ -96,14 +100,25 @@ public abstract class SamplingVerb : ModelVerb
     {
         MaxNewTokens = maxNewTokens,
         Temperature = Temperature,
-        TopP = TopP,
-        TopK = TopK,
-        Seed = Seed,
+        TopP = TopP ?? 1,
+        TopK = TopK ?? 0,
+        Seed = Seed ?? FirstSeed,
     };
 
-    private static void Require(bool holds, string option, IFormattable found, string expected)
+    // Nothing is drawn at temperature 0.
+    private void RequireSampling()
+    {
+        var given = new (object? Value, string Name)[] { (TopP, "--top-p"), (TopK, "--top-k"), (Seed, "--seed") }
+            .Where(option => option.Value is not null).Select(option => option.Name).ToList();
+        if (Temperature == 0 && given.Count > 0)
+            throw UserException.At(
+                Words.AllOf(given), "no effect with --temperature 0", null,
+                $"remove {(given.Count == 1 ? "it" : "them")}, or add a temperature, such as --temperature 1");
+    }
+
+    private static void Require(bool holds, string option, IFormattable? found, string expected)
     {
         if (!holds)
-            throw UserException.At(option, found.ToString(null, CultureInfo.InvariantCulture), expected);
+            throw UserException.At(option, found!.ToString(null, CultureInfo.InvariantCulture), expected);
     }
 }

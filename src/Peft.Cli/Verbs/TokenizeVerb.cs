@@ -1,8 +1,10 @@
+using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Formats;
+using Peft.Formats.Files;
 using Peft.Formats.Tokenizers;
 
 namespace Peft.Cli.Verbs;
@@ -100,16 +102,13 @@ public sealed class TokenizeVerb : IVerb
     {
         try
         {
-            return JsonSerializer.Deserialize<T>(line) ?? throw new JsonException("null");
+            return JsonFile.Parse<T>(Encoding.UTF8.GetBytes(line), JsonSerializerOptions.Default);
         }
         catch (JsonException e)
         {
             var kind = typeof(T) == typeof(string) ? "a JSON string" : "a JSON array of token ids";
-            throw UserException.At($"standard input line {number + 1}", $"cannot be read ({Reason(e)})", kind,
+            throw UserException.At($"standard input line {number + 1}", $"cannot be read ({JsonFile.Words(e)})", kind,
                 inner: e);
         }
     }
-
-    // The place that the parser adds counts lines within the line.
-    private static string Reason(JsonException error) => error.Message.Split(" Path:")[0].TrimEnd('.');
 }

@@ -70,11 +70,12 @@ public sealed class TrainVerb : IVerb
         if (memory.Warning(MachineMemory.Free()) is { } shortage)
             output.Say($"warning: {shortage}");
 
+        List<string> losses = [.. DataVerb.Losses(run.Data, recipe.Data)]; // a row that cannot be used is told here
         directory.RequireSpace(run.DiskBytes);
         using var taken = directory.Prepare();
         if (!taken.IsHeld)
             output.Say($"{path}: this file system has no locks; make sure that no other run writes there");
-        Announce(run, directory, output);
+        Announce(run, directory, losses, output);
         var stop = new StopRequest();
         using var signals = new Signals(stop, output);
         var outcome = run.Train(stop);
@@ -87,6 +88,8 @@ public sealed class TrainVerb : IVerb
         output.Say($"{directory.Path}: saved after {Words.Count(outcome.Steps, "step")}" +
             (recipe.Training.LoadBestModelAtEnd && outcome.BestStep is { } best
                 ? $" (parameters of step {best}, the best)" : ""));
+        foreach (var line in outcome.Streamed is { } streamed ? DataVerb.Losses(streamed, recipe.Data) : [])
+            output.Say(line);
         if (outcome.SkippedSteps > 0)
             output.Say(
                 $"skipped steps: {outcome.SkippedSteps} (a number in them was not finite; "
@@ -112,7 +115,8 @@ public sealed class TrainVerb : IVerb
                 + $"{CommandLineWords.Quoted(path + "-peft")}";
     }
 
-    private static void Announce(PreparedRun run, OutputDirectory directory, Output output)
+    private static void Announce(
+        PreparedRun run, OutputDirectory directory, IReadOnlyList<string> losses, Output output)
     {
         output.Say(
             $"{run.Recipe.Name}: {run.TrainableParameters:N0} trainable parameters on a base of " +
@@ -121,7 +125,7 @@ public sealed class TrainVerb : IVerb
         output.Say(
             $"{DataVerb.Summary(run.Data, run.Recipe.Data)}; {Words.Count(run.Training.TotalSteps, "step")}; " +
             $"{Words.Count(torch.get_num_threads(), "thread")}; writing {directory.Path}");
-        foreach (var line in DataVerb.Losses(run.Data, run.Recipe.Data))
+        foreach (var line in losses)
             output.Say(line);
     }
 

@@ -29,6 +29,10 @@ public sealed class BatchStream : IEnumerable<TokenBatch>
     /// <summary>The epoch of the next batch, from 0.</summary>
     public long Epoch => _at.Epoch;
 
+    /// <summary>What became of the rows that were read, those for the next batches with them; null unless
+    /// streaming.</summary>
+    public StreamCounts? Counts => _source.Counts;
+
     /// <summary>The place before the next batch.</summary>
     public BatchStreamState State => _at;
 

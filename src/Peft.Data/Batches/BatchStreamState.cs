@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Peft.Data.Tokens;
 using Peft.Formats;
 
 namespace Peft.Data.Batches;
@@ -65,6 +66,50 @@ public sealed record StreamPosition(int ShuffleBufferSize, long Place, IReadOnly
 /// <param name="Piece">Sequences of the next row that were drawn: a long text has several with packing.</param>
 public sealed record RowPosition(long Pass, long Block, int File, long Row, int Index, int Piece)
 {
+    /// <summary>What became of the rows before the place; those read are the whole block's from its first draw
+    /// on.</summary>
+    public StreamCounts Counts { get; init; } = new();
+
     /// <summary>The beginning of a pass.</summary>
     public static RowPosition StartOf(long pass) => new(pass, 0, 0, 0, 0, 0);
+}
+
+/// <summary>What became of rows that were read while training, over all passes.</summary>
+/// <param name="Rows">Rows read, blocks at a time.</param>
+/// <param name="FilteredRows">Those that the filter left out.</param>
+/// <param name="BadRows">Those skipped as unusable.</param>
+/// <param name="DrawnRows">Rows that were drawn and encoded.</param>
+/// <param name="LongRows">Those skipped because the answer is longer than max_length.</param>
+/// <param name="UnlearnableRows">Those skipped because there is nothing to learn of a single token.</param>
+/// <param name="Sequences">Sequences made.</param>
+/// <param name="Tokens">Tokens in them.</param>
+/// <param name="LearnedTokens">Tokens that the loss counts.</param>
+/// <param name="CutTokens">Tokens left out to fit max_length.</param>
+/// <param name="CutSequences">Sequences that lost tokens.</param>
+/// <param name="CutTurns">Turns of conversations left out to fit max_length.</param>
+/// <param name="CutConversations">Conversations that lost turns.</param>
+public sealed record StreamCounts(
+    long Rows = 0, long FilteredRows = 0, long BadRows = 0, long DrawnRows = 0, long LongRows = 0,
+    long UnlearnableRows = 0, long Sequences = 0, long Tokens = 0, long LearnedTokens = 0, long CutTokens = 0,
+    long CutSequences = 0, long CutTurns = 0, long CutConversations = 0)
+{
+    /// <summary>Both together.</summary>
+    public static StreamCounts operator +(StreamCounts one, StreamCounts other) => new(
+        one.Rows + other.Rows, one.FilteredRows + other.FilteredRows, one.BadRows + other.BadRows,
+        one.DrawnRows + other.DrawnRows, one.LongRows + other.LongRows, one.UnlearnableRows + other.UnlearnableRows,
+        one.Sequences + other.Sequences, one.Tokens + other.Tokens, one.LearnedTokens + other.LearnedTokens,
+        one.CutTokens + other.CutTokens, one.CutSequences + other.CutSequences, one.CutTurns + other.CutTurns,
+        one.CutConversations + other.CutConversations);
+
+    /// <summary>With one more sequence.</summary>
+    internal StreamCounts With(TokenSequence sequence) => this with
+    {
+        Sequences = Sequences + 1,
+        Tokens = Tokens + sequence.Ids.Length,
+        LearnedTokens = LearnedTokens + sequence.LearnedTokens,
+        CutTokens = CutTokens + sequence.CutTokens,
+        CutSequences = CutSequences + (sequence.CutTokens > 0 ? 1 : 0),
+        CutTurns = CutTurns + sequence.CutTurns,
+        CutConversations = CutConversations + (sequence.CutTurns > 0 ? 1 : 0),
+    };
 }

@@ -16,6 +16,7 @@ internal sealed class RowBlocks(
 {
     private const int EncodedTogether = 64; // rows
     private readonly DataSetReader _reader = set.Reader;
+    private readonly TextEncoder _encoder = encoder;
     private readonly SequenceBuilder _builder = new(encoder, options, set.Reader);
     private readonly int _taskId = tasks.IdOf(
         set.Reader.Options.Task ?? set.Reader.Options.Name, set.Reader.Options.Place);
@@ -25,14 +26,15 @@ internal sealed class RowBlocks(
 
     private readonly Queue<(IReadOnlyList<TokenSequence> Sequences, DataRowException? Error)> _encoded = [];
     private IEnumerator<Example>? _rows; // behind the block
-    private Example[]? _all; // in file order, of a data set that is no larger than a block
+    private ReadCounts _counts = new(); // of _rows
+    private StreamCounts _read = new(); // rows of the block, counted with the first that is drawn
+    private (Example[] Rows, StreamCounts Read)? _all; // in file order, of a data set that is no larger than a block
     private Example?[] _block = []; // in the order of drawing; null once encoded
     private bool _isBlockRead;
     private (int File, long Row) _blockEnd;
     private RowPosition _at = RowPosition.StartOf(0);
     private RowPosition _start = RowPosition.StartOf(0);
     private long _sequences; // since _start
-    private long _longRows;
 
     /// <summary>Before the next row.</summary>
     public RowPosition Position => _at;
@@ -52,7 +54,7 @@ internal sealed class RowBlocks(
             return;
         LeaveBlock();
         _start = _at = position;
-        (_sequences, _longRows) = (0, 0);
+        _sequences = 0;
     }
 
     /// <summary>Looks for the next sequence. False at the end of a pass; the next pass begins with the next
@@ -66,8 +68,7 @@ internal sealed class RowBlocks(
             {
                 if (_at.Piece < head.Sequences.Count || head.Error is not null)
                     return true;
-                _longRows += head.Sequences.Count == 0 ? 1 : 0;
-                NextRow();
+                NextRow(CountsOfBlock);
             }
             else if (_at.Index < _block.Length)
             {
@@ -89,33 +90,56 @@ internal sealed class RowBlocks(
         if (error is not null)
             throw error;
         var sequence = sequences[_at.Piece];
+        SequenceReader.RequireKnown(sequence, _encoder);
         _sequences++;
+        var counts = CountsOfBlock.With(sequence);
         if (_at.Piece + 1 < sequences.Count)
-            _at = _at with { Piece = _at.Piece + 1 };
+            _at = _at with { Piece = _at.Piece + 1, Counts = counts };
         else
-            NextRow();
+            NextRow(counts);
         return sequence;
     }
 
     /// <inheritdoc/>
     public void Dispose() => _rows?.Dispose();
 
-    private void NextRow()
+    // Beyond its first place a block is counted already: so it comes once, also where it is read again to go on in it.
+    private StreamCounts CountsOfBlock => _at is { Index: 0, Piece: 0 } ? _at.Counts + _read : _at.Counts;
+
+    private void NextRow(StreamCounts before)
     {
-        _encoded.Dequeue();
-        _at = _at with { Index = _at.Index + 1, Piece = 0 };
+        var sequences = _encoded.Dequeue().Sequences;
+        var isUnlearnable = ReferenceEquals(sequences, SequenceBuilder.Unlearnable);
+        var isUnusable = ReferenceEquals(sequences, SequenceBuilder.Unusable);
+        var isLong = sequences.Count == 0 && !isUnlearnable && !isUnusable;
+        var counts = before with
+        {
+            BadRows = before.BadRows + (isUnusable ? 1 : 0),
+            DrawnRows = before.DrawnRows + 1,
+            UnlearnableRows = before.UnlearnableRows + (isUnlearnable ? 1 : 0),
+            LongRows = before.LongRows + (isLong ? 1 : 0),
+        };
+        _at = _at with { Index = _at.Index + 1, Piece = 0, Counts = counts };
     }
 
     private bool ReadBlock()
     {
         if (_isBlockRead)
-            _at = new RowPosition(_at.Pass, _at.Block + 1, _blockEnd.File, _blockEnd.Row, 0, 0);
+            _at = new RowPosition(_at.Pass, _at.Block + 1, _blockEnd.File, _blockEnd.Row, 0, 0)
+            {
+                Counts = CountsOfBlock,
+            };
         _isBlockRead = true;
+        var before = (_counts.Rows, _counts.Filtered, _counts.Bad);
         var rows = ReadRows();
+        _read = new StreamCounts(
+            _counts.Rows - before.Rows, _counts.Filtered - before.Filtered, _counts.Bad - before.Bad);
         if (rows.Length > 0)
             _blockEnd = (_fileIndex[rows[^1].Row.File], rows[^1].Row.Row);
         if (_at.Block == 0 && rows.Length < options.ShuffleBufferSize)
-            _all ??= [.. rows];
+            _all ??= ([.. rows], _read);
+        if (_at.Block == 0 && _all is { } all)
+            _read = all.Read;
         if (options.Shuffle)
             Permutation.Shuffle(rows.AsSpan(), CounterRandom.Key((long)key, _at.Pass, _at.Block));
         _block = rows;
@@ -125,12 +149,12 @@ internal sealed class RowBlocks(
 
     private Example[] ReadRows()
     {
-        if (_all is not null)
-            return _at.Block == 0 ? [.. _all] : [];
+        if (_all is { } all)
+            return _at.Block == 0 ? [.. all.Rows] : [];
         try
         {
             var left = (_reader.Options.Limit ?? long.MaxValue) - _at.Block * options.ShuffleBufferSize;
-            _rows ??= _reader.Read(_at.File, _at.Row, left).GetEnumerator();
+            _rows ??= _reader.Read(_at.File, _at.Row, left, _counts = new ReadCounts()).GetEnumerator();
             var rows = new List<Example>();
             while (rows.Count < options.ShuffleBufferSize && _rows.MoveNext())
                 rows.Add(_rows.Current);
@@ -159,17 +183,24 @@ internal sealed class RowBlocks(
 
     private void EndPass()
     {
-        if (_sequences == 0 && _start == RowPosition.StartOf(_at.Pass))
-            throw SequenceReader.NoSequence(_reader.Options.Place, _reader.Counts, _longRows);
+        var (all, before) = (CountsOfBlock, _start.Counts);
+        if (_sequences == 0 && _start == RowPosition.StartOf(_at.Pass) with { Counts = before })
+        {
+            throw SequenceReader.NoSequence(
+                _reader.Options.Place, all.Rows - before.Rows, all.FilteredRows - before.FilteredRows,
+                all.BadRows - before.BadRows, all.LongRows - before.LongRows);
+        }
+
+        _at = RowPosition.StartOf(_at.Pass + 1) with { Counts = all };
         LeaveBlock();
-        _start = _at = RowPosition.StartOf(_at.Pass + 1);
-        (_sequences, _longRows) = (0, 0);
+        _start = _at;
+        _sequences = 0;
     }
 
     private void LeaveBlock()
     {
         _rows?.Dispose();
-        (_rows, _block, _isBlockRead) = (null, [], false);
+        (_rows, _counts, _read, _block, _isBlockRead) = (null, new ReadCounts(), new StreamCounts(), [], false);
         _encoded.Clear();
     }
 }

@@ -124,7 +124,8 @@ public sealed class SequenceSet : IDisposable
                 for (var length = 0; length < lengths.Length; length++)
                     lengths[length] += source.Histogram[length];
                 if (source.Statistics is { Sequences: 0 } none)
-                    throw SequenceReader.NoSequence(reader.Options.Place, reader.Counts, none.LongRows);
+                    throw SequenceReader.NoSequence(
+                        reader.Options.Place, none.Rows, none.FilteredRows, none.BadRows, none.LongRows);
             }
 
             (set.Ranges, set.DataSets) = (ranges, dataSets);

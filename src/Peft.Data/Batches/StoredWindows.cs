@@ -33,6 +33,9 @@ internal sealed class StoredWindows : IWindowSource
     public int PadId => _set.PadId;
 
     /// <inheritdoc/>
+    public StreamCounts? Counts => null;
+
+    /// <inheritdoc/>
     public bool Has(BatchStreamState place) =>
         place.Window <= (_order.Count - 1) / _windowSize && place.Drawn.All(count => count >= 0);
 
@@ -70,6 +73,10 @@ internal interface IWindowSource
 
     /// <summary>The token that fills up short rows.</summary>
     int PadId { get; }
+
+    /// <summary>What became of the rows up to the end of the window read last; null where all were read
+    /// before.</summary>
+    StreamCounts? Counts { get; }
 
     /// <summary>Whether a place that fits the settings can be one of this source.</summary>
     bool Has(BatchStreamState place);

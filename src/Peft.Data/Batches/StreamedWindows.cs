@@ -47,6 +47,9 @@ internal sealed class StreamedWindows : IWindowSource, IDisposable
     public int PadId { get; }
 
     /// <inheritdoc/>
+    public StreamCounts? Counts => _sets.Aggregate(new StreamCounts(), (all, set) => all + set.Position.Counts);
+
+    /// <inheritdoc/>
     public bool Has(BatchStreamState place) =>
         place.Stream is { Place: >= 0 } stream && _sets.Zip(stream.Sets).All(pair => pair.First.Has(pair.Second));
 

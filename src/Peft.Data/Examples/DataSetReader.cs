@@ -61,13 +61,14 @@ public sealed class DataSetReader
     /// <param name="firstFile">Index of the first file read.</param>
     /// <param name="skip">Rows of that file that are passed over.</param>
     /// <param name="most">Examples at most.</param>
-    internal IEnumerable<Example> Read(int firstFile, long skip, long most)
+    /// <param name="counts">Counts the rows in place of <see cref="Counts"/>; null for none.</param>
+    internal IEnumerable<Example> Read(int firstFile, long skip, long most, ReadCounts? counts = null)
     {
-        Counts = new ReadCounts();
+        counts ??= Counts = new ReadCounts();
         var left = most;
         for (var file = firstFile; file < Files.Count && left > 0; file++)
         {
-            foreach (var example in Read(Files[file], file == firstFile ? skip : 0))
+            foreach (var example in Read(Files[file], file == firstFile ? skip : 0, counts))
             {
                 yield return example;
                 if (--left == 0)
@@ -89,22 +90,22 @@ public sealed class DataSetReader
         return (Math.Min(rows, Options.Limit ?? long.MaxValue), null);
     }
 
-    private IEnumerable<Example> Read(DataFile file, long skip)
+    private IEnumerable<Example> Read(DataFile file, long skip, ReadCounts counts)
     {
         var table = _tables[file.Path];
         var maker = new RowMaker(Options, file, table.Columns);
         using var rows = table.Read(maker.Names, skip);
         while (rows.Read())
         {
-            Counts.Rows++;
+            counts.Rows++;
             var id = new RowId(file.Name, rows.Number) { Line = rows.Line };
             var (example, fault) = maker.Make(rows, id);
             if (example is not null)
                 yield return example;
             else if (fault is null)
-                Counts.Filtered++;
+                counts.Filtered++;
             else if (Options.OnBadRow == BadRowPolicy.Skip)
-                Counts.Bad++;
+                counts.Bad++;
             else
                 throw new DataRowException(id, fault);
         }

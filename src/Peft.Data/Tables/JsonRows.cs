@@ -56,7 +56,9 @@ internal sealed class JsonListRows(
             catch (JsonException error)
             {
                 var line = _line + Lines(_start, _start + (int)reader.BytesConsumed);
-                throw new DataFileException(file, "not JSON: " + JsonRow.Reason(error), line, error);
+                var rest = _buffer.AsSpan(_start, _end - _start);
+                var explained = JsonFile.Reason(error, rest, Culprit(rest, (int)reader.BytesConsumed));
+                throw new DataFileException(file, "not JSON: " + JsonRow.WithoutLine(explained), line, error);
             }
 
             Fill();
@@ -79,6 +81,10 @@ internal sealed class JsonListRows(
         Consume(ref reader);
         return true;
     }
+
+    // The token behind the last good one.
+    private static int Culprit(ReadOnlySpan<byte> json, int from) =>
+        json[from..].IndexOfAnyExcept(" \t\r\n,:"u8) is >= 0 and var at ? from + at : json.Length;
 
     private void Consume(ref Utf8JsonReader reader)
     {
@@ -188,7 +194,7 @@ internal sealed class JsonRow(IReadOnlyList<string> names)
         }
         catch (JsonException error)
         {
-            return "is not a JSON object: " + Reason(error);
+            return "is not a JSON object: " + WithoutLine(JsonFile.Reason(error, json));
         }
         catch (InvalidOperationException)
         {
@@ -196,11 +202,10 @@ internal sealed class JsonRow(IReadOnlyList<string> names)
         }
     }
 
-    internal static string Reason(JsonException error)
+    // The parser counts lines from the row's beginning.
+    internal static string WithoutLine(string words)
     {
-        var words = JsonFile.Reason(error);
         var colon = words.IndexOf(": ", StringComparison.Ordinal);
-        // The parser counts lines from the row's beginning.
         return Quote.Escaped(
             words.StartsWith("line ", StringComparison.Ordinal) && colon > 0 ? words[(colon + 2)..] : words);
     }

@@ -48,11 +48,20 @@ internal sealed class SequenceReader(
         ],
     };
 
+    /// <summary>Refuses a token that the model has no row for.</summary>
+    /// <exception cref="DataRowException">There is one.</exception>
+    public static void RequireKnown(TokenSequence sequence, TextEncoder encoder)
+    {
+        if (encoder.UnknownIn(sequence.Ids, sequence.Row.ToString()) is { } fault)
+            throw new DataRowException(sequence.Row, fault);
+    }
+
     /// <summary>The error of a data set of which nothing is left.</summary>
-    public static UserException NoSequence(string place, ReadCounts counts, long longRows) => UserException.At(
+    public static UserException NoSequence(string place, long rows, long filtered, long bad, long tooLong) =>
+        UserException.At(
         place,
-        $"no sequence: {Words.Count(counts.Rows, "row")} read, {counts.Filtered:N0} left out by the filter,"
-            + $" {counts.Bad:N0} bad, {longRows:N0} too long",
+        $"no sequence: {Words.Count(rows, "row")} read, {filtered:N0} left out by the filter,"
+            + $" {bad:N0} bad, {tooLong:N0} too long",
         "at least one", "correct the filter or the files");
 
     /// <summary>The sequences.</summary>
@@ -118,8 +127,7 @@ internal sealed class SequenceReader(
 
     private void Count(TokenSequence sequence)
     {
-        if (encoder.UnknownIn(sequence.Ids, sequence.Row.ToString()) is { } fault)
-            throw new DataRowException(sequence.Row, fault);
+        RequireKnown(sequence, encoder);
         _sequences++;
         _tokens += sequence.Ids.Length;
         _learned += sequence.LearnedTokens;

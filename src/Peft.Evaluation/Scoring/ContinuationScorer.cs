@@ -55,11 +55,11 @@ public static class ContinuationScorer
             .SelectMany((group, g) => group.Select((sequence, s) => new Rest(g, s, sequence, shared[g]))).ToList();
         var longer = all.Where(rest => rest.Length > 0).ToList();
         var sums = groups.Select(group => new double[group.Count]).ToArray();
-        using var cache = new KeyValueCache(model.Config.LayerCount, shared.Max());
+        var most = all.Max(rest => rest.Length);
+        using var cache = new KeyValueCache(model.Config.LayerCount, shared.Max() + most);
         ScoreFirst(model, groups, shared, all, sums, cache, taskId);
         if (longer.Count > 0)
         {
-            var most = longer.Max(rest => rest.Length);
             using var copies = cache.Select([.. longer.Select(rest => (long)rest.Group)], most);
             ScoreRest(model, shared, longer, most, sums, copies, taskId);
         }

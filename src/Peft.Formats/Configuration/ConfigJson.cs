@@ -39,7 +39,8 @@ public static class ConfigJson
         catch (JsonException error)
         {
             throw UserException.At(
-                $"{source} line {error.LineNumber.GetValueOrDefault() + 1}", "not valid JSON: " + JsonFile.Words(error),
+                $"{source} line {error.LineNumber.GetValueOrDefault() + 1}",
+                "not valid JSON: " + JsonFile.Words(JsonDialect.Explained(json, error)),
                 "strict JSON, without comments or trailing commas", inner: error);
         }
         catch (InvalidOperationException error)

@@ -144,7 +144,8 @@ public sealed partial class OptionReader
             paths.TryAdd(Join(key), Join(key));
         }
 
-        foreach (var child in Children())
+        // The sections of a list have the same keys: one speaks for all, however long the list.
+        foreach (var child in _sections.Values.Concat(_sectionLists.Values.SelectMany(list => list.Take(1))))
             child.CollectKnown(paths);
     }
 

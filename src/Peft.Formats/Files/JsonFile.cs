@@ -45,8 +45,15 @@ public static class JsonFile
     {
         if (json.StartsWith("\uFEFF"u8))
             json = json[3..];
-        RequireUnicode(json, options);
-        return JsonSerializer.Deserialize<T>(json, options) ?? throw new JsonException("the value is null");
+        try
+        {
+            RequireUnicode(json, options);
+            return JsonSerializer.Deserialize<T>(json, options) ?? throw new JsonException("the value is null");
+        }
+        catch (JsonException error)
+        {
+            throw JsonDialect.Explained(json, error);
+        }
     }
 
     /// <summary>A line of a log; false where it is not JSON (cut short by a crash), not Unicode or not a
@@ -65,6 +72,16 @@ public static class JsonFile
         }
     }
 
+    /// <summary>What is wrong with a JSON text that something else than <see cref="Parse"/> read.</summary>
+    /// <param name="error">The parser's error.</param>
+    /// <param name="json">What it read, without a byte order mark.</param>
+    public static string Reason(JsonException error, ReadOnlySpan<byte> json) =>
+        Reason(JsonDialect.Explained(json, error));
+
+    /// <summary>The same where the place in the text is known.</summary>
+    public static string Reason(JsonException error, ReadOnlySpan<byte> json, int at) =>
+        Reason(JsonDialect.Explained(json, at, error));
+
     /// <summary>What is wrong with a JSON text, in words for people: no names of types, lines counted from 1.</summary>
     public static string Reason(JsonException error)
     {
@@ -73,7 +90,7 @@ public static class JsonFile
     }
 
     /// <summary>The same without the place.</summary>
-    internal static string Words(JsonException error)
+    public static string Words(JsonException error)
     {
         // The parser's text ends with its own account of the place, and speaks to programmers.
         var text = error.Message.Split(" Path:")[0].Split(" LineNumber:")[0].TrimEnd('.');
@@ -86,6 +103,8 @@ public static class JsonFile
             : Says("depth to be zero") ? "an object or list is not closed"
             : Says("configured depth") ? "objects and lists are nested too deeply"
             : Says("duplicate propert") ? "a key is set twice"
+            : Says("is invalid after a value") ? "a comma or a closing bracket is missing"
+            : Says("after a single JSON value") ? "something follows the end of the JSON"
             : text.Split(". ")[0];
     }
 
@@ -122,4 +141,91 @@ public static class JsonFile
             return false; // an escape of half a surrogate pair
         }
     }
+}
+
+/// <summary>
+/// What other languages write where JSON writes something else, and what that is: NaN, Python's None and quotes,
+/// JavaScript's comments. The parser itself only tells the character at which it gave up.
+/// </summary>
+internal static class JsonDialect
+{
+    private const int LongestWord = 40;
+
+    private static readonly Dictionary<string, string> Words = new(StringComparer.OrdinalIgnoreCase)
+    {
+        ["nan"] = "null", ["inf"] = "null", ["infinity"] = "null", ["none"] = "null", ["undefined"] = "null",
+        ["null"] = "null", ["true"] = "true", ["false"] = "false",
+    };
+
+    /// <summary>The same error in words that say what to write, where that can be told.</summary>
+    /// <param name="json">What was read.</param>
+    /// <param name="error">The parser's error.</param>
+    public static JsonException Explained(ReadOnlySpan<byte> json, JsonException error) =>
+        error is { LineNumber: { } line, BytePositionInLine: { } column }
+            ? Explained(json, LineStart(json, line) + column, error)
+            : error;
+
+    /// <summary>The same where the place in the text is known.</summary>
+    public static JsonException Explained(ReadOnlySpan<byte> json, long at, JsonException error) =>
+        at >= 0 && at < json.Length && Of(json, (int)at, error.Message) is { } words
+            ? new JsonException(words, error.Path, error.LineNumber, error.BytePositionInLine, error)
+            : error;
+
+    private static long LineStart(ReadOnlySpan<byte> json, long line)
+    {
+        var start = 0;
+        for (; line > 0 && json[start..].IndexOf((byte)'\n') is >= 0 and var end; line--)
+            start += end + 1;
+        return line > 0 ? json.Length : start;
+    }
+
+    private static string? Of(ReadOnlySpan<byte> json, int at, string message)
+    {
+        bool Says(string words) => message.Contains(words, StringComparison.OrdinalIgnoreCase);
+        if (Says("within a JSON string") && json[at] is (byte)'\n' or (byte)'\r' or (byte)'\t')
+            return json[at] == '\t' ? "a tab inside a text, for which JSON writes \\t"
+                : "a line break inside a text, for which JSON writes \\n";
+        if (Says("escapable character"))
+            return "a backslash inside a text, for which JSON writes \\\\";
+        if (Says("within a JSON string") || Says("trailing comma"))
+            return null;
+        var rest = json[at..];
+        if (rest[0] == '\'')
+            return "a single quote, for which JSON writes \"";
+        if (rest[0] is (byte)'/' or (byte)'#')
+            return "a comment, which JSON does not have: remove it";
+        if (rest.StartsWith("\uFEFF"u8))
+            return "a byte order mark inside the text: remove it";
+        if (rest.StartsWith("\u2018"u8) || rest.StartsWith("\u2019"u8) || rest.StartsWith("\u201C"u8)
+            || rest.StartsWith("\u201D"u8))
+            return "a curly quote, for which JSON writes \"";
+        return OfWord(WordAt(json, at), Says("property name. Expected a '\"'"));
+    }
+
+    private static string? OfWord(string word, bool isKey)
+    {
+        if (word.Length == 0)
+            return null;
+        if (isKey)
+            return $"the key {word} without quotes, for which JSON writes \"{word}\"";
+        if (Words.TryGetValue(word.TrimStart('-', '+'), out var written) && word != written)
+            return $"{word}, for which JSON writes {written}";
+        return char.IsAsciiLetter(word[0]) || word[0] == '_'
+            ? $"the word {word} without quotes, for which JSON writes \"{word}\""
+            : $"{word}, where JSON writes numbers like 10, 0.5 or 1e-3";
+    }
+
+    // Whole, also where the parser gave up in its middle; empty where there is none, or the text ends with it.
+    private static string WordAt(ReadOnlySpan<byte> json, int at)
+    {
+        var (from, to) = (at, at);
+        while (from > 0 && at - from < LongestWord && IsOfWord(json[from - 1]))
+            from--;
+        while (to < json.Length && to - at < LongestWord && IsOfWord(json[to]))
+            to++;
+        return to == json.Length || to == at ? "" : Encoding.ASCII.GetString(json[from..to]);
+    }
+
+    private static bool IsOfWord(byte c) =>
+        char.IsAsciiLetterOrDigit((char)c) || c is (byte)'_' or (byte)'-' or (byte)'+' or (byte)'.';
 }

@@ -70,6 +70,11 @@ public sealed class ModelConfigFile
     /// <summary>True when the key is here and not null.</summary>
     public bool Has(string key) => Find(key) is not null;
 
+    /// <summary>Whether one of these keys is here, or among those of the rotary embedding.</summary>
+    public bool SaysAny(params string[] keys) =>
+        keys.Any(key => Has(key) || Map["rope_parameters"] is ConfigMap now && now.Keys.Contains(key)
+            || Map["rope_scaling"] is ConfigMap then && then.Keys.Contains(key));
+
     /// <summary>
     /// A size from 1 to <see cref="LargestSize"/> that must be there, under the key or one of its other spellings; 1
     /// after a fault.
@@ -142,6 +147,25 @@ public sealed class ModelConfigFile
             Fault(key, node.Describe(), "a list of texts");
         return [];
     }
+
+    /// <summary>A list of whole numbers of at least 0, such as <c>mlp_only_layers</c>; empty when absent.</summary>
+    public IReadOnlyList<int> Wholes(string key)
+    {
+        var node = Find(key);
+        if (node is ConfigList list && list.Items.All(item => item is ConfigScalar scalar
+            && scalar.TryNumber(out var value) && value >= 0 && value <= LargestSize && Math.Floor(value) == value))
+        {
+            return [.. list.Items.Select(item => ((ConfigScalar)item).TryNumber(out var value) ? (int)value : 0)];
+        }
+
+        if (node is not null)
+            Fault(key, node.Describe(), "a list of whole numbers of at least 0");
+        return [];
+    }
+
+    /// <summary>A list of numbers of which 0 means no, such as <c>no_rope_layers</c>; null when absent.</summary>
+    public IReadOnlyList<bool>? Flags(string key) =>
+        Has(key) ? [.. Wholes(key).Select(number => number != 0)] : null;
 
     /// <summary>
     /// Notes a fault at a key; for the rules of a family, such as heads that do not divide the hidden size.

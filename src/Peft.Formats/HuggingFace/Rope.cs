@@ -29,8 +29,11 @@ public sealed record RopeParameters(
     /// <summary>yarn: where interpolation begins, in rotations over the original context.</summary>
     public double BetaSlow { get; init; } = 1;
 
-    /// <summary>yarn and longrope: multiplies cosine and sine; null where the formula of the type gives it.</summary>
-    public double? AttentionFactor { get; init; }
+    /// <summary>yarn: whether the corners of interpolation are whole pairs.</summary>
+    public bool Truncates { get; init; } = true;
+
+    /// <summary>Factor of cosines and sines: 1 but for yarn and longrope.</summary>
+    public double TableFactor { get; init; } = 1;
 
     /// <summary>
     /// longrope: divisors of each frequency beyond the original context, half of the rotated size; else empty.
@@ -55,25 +58,65 @@ internal static class RopeReader
         var defaultPartial = config.ModelType == "gpt_neox" ? 0.25 : 1.0;
         var topPartial = config.Number("partial_rotary_factor", defaultPartial, "rotary_pct");
         var topTheta = config.Number("rope_theta", 10000, "rotary_emb_base");
-        var topLength = config.Int("original_max_position_embeddings", config.Int("max_position_embeddings", 2048));
+        var type = Type(config.ModelType, values);
+        var length = OriginalLength(config, values, type);
         var rope = new RopeParameters(
             Theta: values.Number("rope_theta", topTheta),
-            Type: Type(config.ModelType, values),
+            Type: type,
             Factor: values.Number("factor", 1),
             LowFreqFactor: values.Number("low_freq_factor", 1),
             HighFreqFactor: values.Number("high_freq_factor", 4),
-            OriginalMaxPositionEmbeddings: values.Integer("original_max_position_embeddings", topLength, 1),
+            OriginalMaxPositionEmbeddings: length,
             PartialRotaryFactor: values.Number("partial_rotary_factor", topPartial))
         {
-            BetaFast = values.Number("beta_fast", 32),
-            BetaSlow = values.Number("beta_slow", 1),
-            AttentionFactor = values.OptionalNumber("attention_factor"),
+            BetaFast = values.Number("beta_fast", 32) is var fast && fast != 0 ? fast : 32,
+            BetaSlow = values.Number("beta_slow", 1) is var slow && slow != 0 ? slow : 1,
+            TableFactor = TableFactor(config, values, type, length),
+            Truncates = values.Boolean("truncate", true),
             LongFactor = Factors(values, "long_factor"),
             ShortFactor = Factors(values, "short_factor"),
         };
         Check(config, values, key, rope);
         return rope;
     }
+
+    // dynamic goes by the file's context, yarn reads its own key alone; longrope the file's first, which Phi-3 always
+    // has.
+    private static int OriginalLength(ModelConfigFile config, OptionReader values, string type)
+    {
+        const string Key = "original_max_position_embeddings";
+        var most = Math.Max(1, config.Int("max_position_embeddings", 2048));
+        var own = values.Has(Key) ? values.Integer(Key, most, 1) : (int?)null;
+        var top = config.OptionalInt(Key) ?? (own is null && config.ModelType == "phi3" ? 4096 : null);
+        return type switch
+        {
+            "yarn" => own ?? most,
+            "dynamic" => most,
+            "longrope" => top ?? own ?? most,
+            _ => own ?? top ?? most,
+        };
+    }
+
+    private static double TableFactor(ModelConfigFile config, OptionReader values, string type, int length)
+    {
+        var factor = values.Number("factor", 1);
+        double? given = type is "yarn" or "longrope" ? values.OptionalNumber("attention_factor") : 1;
+        if (given is not null)
+            return given.Value;
+        if (type == "yarn")
+        {
+            var (one, all) = (values.OptionalNumber("mscale") ?? 0, values.OptionalNumber("mscale_all_dim") ?? 0);
+            return one != 0 && all != 0 ? YarnFactor(factor, one) / YarnFactor(factor, all) : YarnFactor(factor, 1);
+        }
+
+        var isGiven = config.Has("original_max_position_embeddings") || config.ModelType == "phi3"
+            || !values.Has("factor");
+        var stretch = isGiven ? (double)config.Int("max_position_embeddings", length) / length : factor;
+        return stretch <= 1 || length <= 1 ? 1 : Math.Sqrt(1 + (Math.Log(stretch) / Math.Log(length)));
+    }
+
+    private static double YarnFactor(double factor, double scale) =>
+        factor <= 1 ? 1 : (0.1 * scale * Math.Log(factor)) + 1;
 
     // gemma3 and modernbert nest one map per layer type under rope_parameters; one map is read only where all agree.
     private static OptionReader Values(ModelConfigFile config, string key)

@@ -16,7 +16,7 @@ internal readonly record struct JsonPart(JsonElement Element, string Place)
         }
         catch (JsonException error)
         {
-            throw UserException.At(place, JsonFile.Reason(error), "well-formed JSON", inner: error);
+            throw UserException.At(place, JsonFile.Reason(error, json.Span), "well-formed JSON", inner: error);
         }
     }
 
@@ -137,7 +137,8 @@ internal static class JsonSlices
         catch (Exception error) when (error is JsonException or InvalidOperationException)
         {
             throw UserException.At(
-                place, error is JsonException syntax ? JsonFile.Reason(syntax) : error.Message, "well-formed JSON",
+                place, error is JsonException syntax ? JsonFile.Reason(syntax, json.Span) : error.Message,
+                "well-formed JSON",
                 "download the file again", error);
         }
 

@@ -51,9 +51,10 @@ internal static class TokenizerReader
         var postProcessor = Part("post_processor") is { } post ? PostProcessorReader.Read(post) : PostProcessor.None;
         CheckIds(postProcessor, model.Vocabulary, added, $"{path} post_processor");
         var special = SpecialTokenReader.Read(directory);
-        int? IdOf(string key) => special.GetValueOrDefault(key) is not { } content ? null
-            : added.FirstOrDefault(token => token.Content == content)?.Id
-                ?? (model.Vocabulary.Find(content) is >= 0 and var id ? id : null);
+        int? Find(string content) => added.FirstOrDefault(token => token.Content == content)?.Id
+            ?? (model.Vocabulary.Find(content) is >= 0 and var id ? id : null);
+        int? IdOf(string key) => special.GetValueOrDefault(key) is { } token ? Find(token.Content) : null;
+        RequireKnown(special, content => Find(content) is not null, path);
         var pipeline = new TextPipeline(
             model,
             Part("normalizer") is { } normalizer ? NormalizerReader.Read(normalizer) : null,
@@ -65,6 +66,25 @@ internal static class TokenizerReader
         {
             BosId = IdOf("bos_token"), EosId = IdOf("eos_token"), PadId = IdOf("pad_token"), Sha256 = sha256,
         };
+    }
+
+    // transformers would add such a token with the next free id: texts would be encoded otherwise there than here, and
+    // an end be learned and waited for that the model has no trained row for. Padding is never seen.
+    private static void RequireKnown(
+        Dictionary<string, (string Content, string File)> special, Func<string, bool> isKnown, string path)
+    {
+        var faults = new Faults();
+        foreach (var (key, (content, file)) in special)
+        {
+            if (key == SpecialTokenReader.Padding || isKnown(content))
+                continue;
+            faults.Add(
+                $"{file} {key}", $"{Quote.Of(content)}, which {FileName} does not have",
+                "one of the tokenizer's tokens",
+                "correct it, or write null: transformers would add the token, and the model was not trained on it");
+        }
+
+        faults.ThrowIfAny(path);
     }
 
     private static Dictionary<string, ReadOnlyMemory<byte>> ModelParts(Dictionary<string, ReadOnlyMemory<byte>> parts)
@@ -125,17 +145,21 @@ internal static class TokenizerReader
 }
 
 /// <summary>
-/// Finds which tokens begin, end and pad a text: tokenizer_config.json, else special_tokens_map.json.
+/// Finds which tokens begin, end and pad a text and stand for what is unknown: tokenizer_config.json, else
+/// special_tokens_map.json.
 /// </summary>
 internal static class SpecialTokenReader
 {
-    private const long LargestFile = 64L << 20;
-    private static readonly string[] Keys = ["bos_token", "eos_token", "pad_token"];
+    /// <summary>The key of the padding token.</summary>
+    public const string Padding = "pad_token";
 
-    /// <summary>The token's text by key; a key that no file sets is left out.</summary>
-    public static Dictionary<string, string> Read(string directory)
+    private const long LargestFile = 64L << 20;
+    private static readonly string[] Keys = ["bos_token", "eos_token", Padding, "unk_token"];
+
+    /// <summary>The token's text by key, with the file's name; a key that no file sets is left out.</summary>
+    public static Dictionary<string, (string Content, string File)> Read(string directory)
     {
-        var found = new Dictionary<string, string>();
+        var found = new Dictionary<string, (string, string)>();
         foreach (var file in new[] { "tokenizer_config.json", "special_tokens_map.json" })
         {
             var path = Path.Combine(directory, file);
@@ -148,7 +172,7 @@ internal static class SpecialTokenReader
                     continue;
                 // Written as a text, or as an added token with its content.
                 var content = token.Element.ValueKind == JsonValueKind.Object ? token.Required("content") : token;
-                found.TryAdd(key, content.Text());
+                found.TryAdd(key, (content.Text(), file));
             }
         }
 

@@ -32,12 +32,16 @@ public abstract class CausalLanguageModel : Layer
     /// <summary>The output head as a projection; <c>all-linear</c> leaves it out.</summary>
     public Projection HeadProjection => HeadSlot.Projection;
 
-    /// <summary>True while nothing wraps the head, so that a loss may use <see cref="HeadWeight"/> directly.</summary>
+    /// <summary>True while nothing wraps the head, so that a loss may use <see cref="HeadWeight"/> directly, with the
+    /// config's scale and soft cap.</summary>
     public bool HasPlainHead => HeadSlot.IsPlain && HeadSlot.Base.Bias is null;
 
     /// <summary>Weight of the output head; the embedding table when tied.</summary>
     /// <remarks>Shapes: [V, D].</remarks>
     public Parameter HeadWeight => HeadSlot.Base.Weight;
+
+    /// <summary>Whether files hold a projection's weight as [inputs, outputs] (GPT-2's Conv1D).</summary>
+    public bool HasMatricesInputsFirst => Slots.Any(slot => slot.Base.IsStoredInputsFirst);
 
     /// <summary>The slot of the output head.</summary>
     protected abstract ProjectionSlot HeadSlot { get; }
@@ -67,9 +71,24 @@ public abstract class CausalLanguageModel : Layer
         pass.Segments?.Check(ids);
         using var noGrad = pass.IsInference ? torch.no_grad() : null;
         using var scope = torch.NewDisposeScope();
-        var hidden = RunBlocks(ids, pass);
-        pass.Cache?.Advance(ids.shape[1]);
-        return hidden.MoveToOuterDisposeScope();
+        var (all, whole) = pass.Cache is { } cache && DependsOnLength ? WithEarlier(ids, pass, cache) : (ids, pass);
+        var hidden = RunBlocks(all, whole);
+        pass.Cache?.Advance(all.shape[1]);
+        var (T, S) = (ids.shape[1], all.shape[1]);
+        return (S == T ? hidden : hidden.narrow(1, S - T, T).contiguous()).MoveToOuterDisposeScope();
+    }
+
+    // Where the length that has been reached changes what earlier tokens are, they are run again: the reference without
+    // a cache.
+    private (Tensor Ids, ForwardPass Pass) WithEarlier(Tensor ids, ForwardPass pass, KeyValueCache cache)
+    {
+        var positions = SequenceContext.PositionsOf(ids, pass).expand(ids.shape[0], ids.shape[1]);
+        var (earlier, places) = cache.Remember(ids, positions);
+        var before = cache.Length == 0 ? 0 : places.narrow(1, 0, cache.Length).max().ToInt64() + 1;
+        if (cache.Length == 0 || KeepsKeys(before, positions.max().ToInt64() + 1))
+            return (ids, pass);
+        cache.Restart();
+        return (earlier, pass.Again(places));
     }
 
     /// <summary>Logits of activations.</summary>
@@ -82,7 +101,17 @@ public abstract class CausalLanguageModel : Layer
         if (pass is null && !HeadSlot.IsPlain)
             throw new InvalidOperationException($"{HeadSlot.Base.Path} is wrapped; its forward needs the pass");
         using var noGrad = pass is { IsInference: true } ? torch.no_grad() : null;
-        return HeadSlot.Forward(hidden, pass ?? ForwardPass.ForInference());
+        var logits = HeadSlot.Forward(hidden, pass ?? ForwardPass.ForInference());
+        return Config.ScalesLogits ? Scaled(logits) : logits;
+    }
+
+    private Tensor Scaled(Tensor logits)
+    {
+        using var scope = torch.NewDisposeScope();
+        var scaled = Config.LogitScale == 1 ? logits : logits * Config.LogitScale;
+        var capped = Config.LogitSoftCap is { } cap ? (scaled / cap).tanh() * cap : scaled;
+        logits.Dispose();
+        return capped.MoveToOuterDisposeScope();
     }
 
     /// <summary>Logits of every position.</summary>
@@ -118,7 +147,7 @@ public abstract class CausalLanguageModel : Layer
     /// left out.</summary>
     /// <remarks>Shapes: as in the checkpoint.</remarks>
     public IEnumerable<(string Name, Tensor Tensor)> StateDict() =>
-        _weights.Taken.Select(taken => (taken.Name, (Tensor)taken.Parameter));
+        _weights.Taken.Select(taken => (taken.Name, _weights.AsStored(taken.Name, taken.Parameter)));
 
     /// <summary>The base weights as parameters, under their Hugging Face names; what <c>method: full</c>
     /// trains.</summary>
@@ -130,6 +159,12 @@ public abstract class CausalLanguageModel : Layer
         foreach (var (_, parameter) in _weights.Taken)
             parameter.requires_grad = required;
     }
+
+    /// <summary>Whether positions mean something else in a longer sequence.</summary>
+    protected virtual bool DependsOnLength => false;
+
+    /// <summary>Whether keys of a sequence with one length serve it at another.</summary>
+    protected virtual bool KeepsKeys(long before, long now) => true;
 
     /// <summary>Embeds the tokens, runs every block through <see cref="RunBlock"/>, and normalises.</summary>
     /// <remarks>Shapes: ids [B, T] int64 → [B, T, D].</remarks>

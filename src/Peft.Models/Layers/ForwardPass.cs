@@ -16,6 +16,8 @@ public sealed class ForwardPass
     {
     }
 
+    private ForwardPass(ForwardPass whole) => (_scope, _records) = (whole._scope, whole._records);
+
     /// <summary>True when dropout and router noise apply and a graph is built.</summary>
     public bool IsTraining { get; private init; }
 
@@ -130,6 +132,33 @@ public sealed class ForwardPass
 
     /// <summary>The records of one kind, in the order they were emitted.</summary>
     public IReadOnlyList<T> Records<T>() => [.. _records.OfType<T>()];
+
+    /// <summary>This pass for the tokens in its cache and its own, from the first on.</summary>
+    /// <remarks>Shapes: positions [B, S] int64.</remarks>
+    internal ForwardPass Again(Tensor positions) => new(this)
+    {
+        IsTraining = IsTraining, Random = Random, TaskIds = TaskIds, TokenMask = KeyMask, KeyMask = KeyMask,
+        Cache = Cache, Positions = positions,
+    };
+
+    /// <summary>This pass for some of its tokens, as one row: what is known of each goes along. Records and kept
+    /// tensors
+    /// are this pass's.</summary>
+    /// <remarks>Shapes: tokens [n] int64, indices into the flattened B·T tokens.</remarks>
+    /// <param name="tokens">Which.</param>
+    /// <param name="length">T.</param>
+    internal ForwardPass ForTokens(Tensor tokens, long length)
+    {
+        return new(this)
+        {
+            IsTraining = IsTraining, Random = Random, TaskIds = Of(TaskIds), TokenMask = Of(TokenMask),
+            PromptMask = Of(PromptMask),
+        };
+
+        Tensor? Of(Tensor? known) => known is null ? null
+            : (known.dim() == 1 ? known.unsqueeze(1).expand(known.shape[0], length) : known).reshape(-1)
+                .index_select(0, tokens).unsqueeze(0);
+    }
 
     /// <summary>Number of records of any kind.</summary>
     internal int RecordCount => _records.Count;

@@ -60,6 +60,15 @@ public sealed class KeyValueCache : IDisposable
         return kept;
     }
 
+    /// <summary>Adds tokens to those that were seen, and returns all of them: for models that may have to run them
+    /// again.</summary>
+    /// <remarks>Shapes: ids and positions [B, T] → [B, Length + T] int64, which the cache owns.</remarks>
+    public (Tensor Ids, Tensor Positions) Remember(Tensor ids, Tensor positions) =>
+        (Added("ids", ids), Added("positions", positions));
+
+    /// <summary>Forgets keys and values; what was decided once stays, and so do the tokens.</summary>
+    public void Restart() => Length = 0;
+
     /// <summary>A cache of its own that holds the rows named, in that order; a row may be named several
     /// times.</summary>
     /// <param name="rows">Rows of this cache.</param>
@@ -69,7 +78,9 @@ public sealed class KeyValueCache : IDisposable
     {
         using var noGrad = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        var chosen = new KeyValueCache(_keys.Length, Length + further) { Length = Length };
+        // Rooms that have room for more are copied as they are, in one go.
+        var capacity = _capacity < Length + further ? Length + further : _capacity;
+        var chosen = new KeyValueCache(_keys.Length, capacity) { Length = Length };
         for (var layer = 0; layer < _keys.Length; layer++)
         {
             chosen._keys[layer] = chosen.Filled(_keys[layer]!, rows);
@@ -92,11 +103,21 @@ public sealed class KeyValueCache : IDisposable
             tensor?.Dispose();
     }
 
+    private Tensor Added(string name, Tensor added)
+    {
+        var held = Length == 0 ? null : _kept.GetValueOrDefault(name);
+        var all = (held is null ? added.clone() : torch.cat([held.narrow(1, 0, Length), added], 1))
+            .DetachFromDisposeScope();
+        held?.Dispose();
+        return _kept[name] = all;
+    }
+
     private Tensor Filled(Tensor from, IReadOnlyList<long> rows)
     {
-        // [rows, Hkv, T, d]
-        var held = from.narrow(2, 0, Length)
-            .index_select(0, torch.tensor([.. rows], [rows.Count], device: from.device));
+        var index = torch.tensor([.. rows], [rows.Count], device: from.device);
+        if (from.size(2) == _capacity)
+            return from.index_select(0, index).DetachFromDisposeScope();
+        var held = from.narrow(2, 0, Length).index_select(0, index); // [rows, Hkv, T, d]
         var shape = held.shape;
         var room = torch.zeros([shape[0], shape[1], _capacity, shape[3]], dtype: held.dtype, device: held.device);
         room.narrow(2, 0, Length).copy_(held);

@@ -7,6 +7,11 @@ namespace Peft.Models.Layers;
 /// part.</remarks>
 public abstract class Layer(string path) : torch.nn.Module(path)
 {
+    /// <summary>Nothing: no field is looked at.</summary>
+    protected override void RegisterComponents()
+    {
+    }
+
     /// <summary>Registers a part and returns it.</summary>
     protected TModule RegisterModule<TModule>(string name, TModule module)
         where TModule : torch.nn.Module
@@ -45,31 +50,6 @@ public sealed class ModuleGroup : Layer
     /// <summary>Takes over a part and returns it.</summary>
     public TModule Add<TModule>(string name, TModule module)
         where TModule : torch.nn.Module => RegisterModule(name, module);
-}
-
-/// <summary>Root mean square norm.</summary>
-/// <remarks>Source: Zhang and Sennrich 2019, arXiv:1910.07467, eq. 4; statistics in float32, cast before the scale, as
-/// Llama does.</remarks>
-public sealed class RmsNorm : Layer
-{
-    private readonly double _epsilon;
-
-    /// <summary>Takes <c>PATH.weight</c> from a source of weights.</summary>
-    public RmsNorm(WeightSource weights, string path, long width, double epsilon)
-        : base(path)
-    {
-        _epsilon = epsilon;
-        Weight = weights.Take($"{path}.weight", WeightKind.Scale, width);
-        register_parameter("weight", Weight);
-    }
-
-    /// <summary>The scale.</summary>
-    /// <remarks>Shapes: [width].</remarks>
-    public Parameter Weight { get; }
-
-    /// <summary>Normalises the last dimension.</summary>
-    /// <remarks>Shapes: x [..., width] → the same.</remarks>
-    public Tensor Forward(Tensor x) => Fused.rms_norm(x, Weight, _epsilon);
 }
 
 /// <summary>The table of token vectors.</summary>

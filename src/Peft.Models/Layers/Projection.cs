@@ -45,9 +45,10 @@ public sealed class BaseLinear : Projection
 {
     /// <summary>Makes a layer over weights that exist already.</summary>
     /// <remarks>Shapes: weight [OutFeatures, InFeatures], bias [OutFeatures].</remarks>
-    public BaseLinear(string path, Parameter weight, Parameter? bias = null)
+    public BaseLinear(string path, Parameter weight, Parameter? bias = null, bool isStoredInputsFirst = false)
         : base(path, weight.shape[1], weight.shape[0])
     {
+        IsStoredInputsFirst = isStoredInputsFirst;
         Weight = weight;
         Bias = bias;
         register_parameter("weight", weight);
@@ -63,11 +64,26 @@ public sealed class BaseLinear : Projection
     /// <remarks>Shapes: [OutFeatures].</remarks>
     public Parameter? Bias { get; }
 
+    /// <summary>Whether files hold the weight as [InFeatures, OutFeatures] (GPT-2's Conv1D); here it never
+    /// is.</summary>
+    public bool IsStoredInputsFirst { get; }
+
     /// <summary>Takes <c>PATH.weight</c>, and <c>PATH.bias</c> where there is one, from a source of weights.</summary>
-    public static BaseLinear From(WeightSource weights, string path, long inFeatures, long outFeatures, bool hasBias) =>
+    /// <param name="weights">The source.</param>
+    /// <param name="path">Module path.</param>
+    /// <param name="inFeatures">Width of the input.</param>
+    /// <param name="outFeatures">Width of the output.</param>
+    /// <param name="hasBias">Whether there is a bias.</param>
+    /// <param name="isStoredInputsFirst">Whether files hold the weight as [inFeatures, outFeatures].</param>
+    public static BaseLinear From(
+        WeightSource weights, string path, long inFeatures, long outFeatures, bool hasBias,
+        bool isStoredInputsFirst = false) =>
         new(path,
-            weights.Take($"{path}.weight", WeightKind.Matrix, outFeatures, inFeatures),
-            hasBias ? weights.Take($"{path}.bias", WeightKind.Bias, outFeatures) : null);
+            isStoredInputsFirst
+                ? weights.TakeTransposed($"{path}.weight", WeightKind.Matrix, outFeatures, inFeatures)
+                : weights.Take($"{path}.weight", WeightKind.Matrix, outFeatures, inFeatures),
+            hasBias ? weights.Take($"{path}.bias", WeightKind.Bias, outFeatures) : null,
+            isStoredInputsFirst);
 
     /// <inheritdoc/>
     /// <remarks>

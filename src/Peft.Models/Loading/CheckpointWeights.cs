@@ -10,6 +10,7 @@ public sealed class CheckpointWeights : WeightSource
     private readonly SafetensorsCheckpoint _checkpoint;
     private readonly string _directory;
     private readonly IReadOnlyList<string> _ignoredSuffixes;
+    private readonly string _prefix;
     private readonly HashSet<string> _used = new(StringComparer.Ordinal);
     private readonly Dictionary<string, MappedFile> _files = new(StringComparer.Ordinal);
     private readonly Faults _faults = new();
@@ -20,15 +21,23 @@ public sealed class CheckpointWeights : WeightSource
     /// <param name="dtype">Type of every parameter.</param>
     /// <param name="device">Where every parameter lies.</param>
     /// <param name="ignoredSuffixes">Ends of names that may be left over.</param>
+    /// <param name="prefix">What names begin with; a checkpoint of the model without its head leaves it out.</param>
     public CheckpointWeights(
         SafetensorsCheckpoint checkpoint, string directory, ScalarType dtype, Device device,
-        IReadOnlyList<string> ignoredSuffixes)
+        IReadOnlyList<string> ignoredSuffixes, string prefix)
         : base(dtype, device)
     {
         _checkpoint = checkpoint;
         _directory = directory;
         _ignoredSuffixes = ignoredSuffixes;
+        _prefix = checkpoint.Entries.Keys.Any(key => key.StartsWith(prefix, StringComparison.Ordinal)) ? "" : prefix;
     }
+
+    /// <summary>A tensor's name in a checkpoint that may have been saved without the prefix.</summary>
+    public static string StoredName(SafetensorsCheckpoint checkpoint, string name, string prefix) =>
+        !checkpoint.Entries.ContainsKey(name) && name.StartsWith(prefix, StringComparison.Ordinal)
+        && checkpoint.Entries.ContainsKey(name[prefix.Length..])
+            ? name[prefix.Length..] : name;
 
     /// <summary>Throws every missing, misshapen or left-over tensor at once.</summary>
     /// <exception cref="FaultsException">The checkpoint does not fit its config.json.</exception>
@@ -54,9 +63,9 @@ public sealed class CheckpointWeights : WeightSource
     /// <inheritdoc/>
     public override void Expect(string name, string from, params IReadOnlyList<float>[] accepted)
     {
-        if (!_checkpoint.Entries.TryGetValue(name, out var entry))
+        if (!_checkpoint.Entries.TryGetValue(StoredName(_checkpoint, name, _prefix), out var entry))
             return;
-        _used.Add(name);
+        _used.Add(entry.Name);
         using var scope = torch.NewDisposeScope();
         var stored = DtypeNames.OfModel(entry.Dtype) is { } type
             ? MappedFile.Read(entry.FilePath, entry.Offset, [.. entry.Shape], type).to(ScalarType.Float32).data<float>()
@@ -76,7 +85,7 @@ public sealed class CheckpointWeights : WeightSource
     /// <remarks>Shapes: as given.</remarks>
     protected override Tensor Read(string name, WeightKind kind, long[] shape)
     {
-        if (!_checkpoint.Entries.TryGetValue(name, out var entry))
+        if (!_checkpoint.Entries.TryGetValue(StoredName(_checkpoint, name, _prefix), out var entry))
         {
             var near = NearestName.Of(name, _checkpoint.Entries.Keys.Where(key => !_used.Contains(key)));
             _faults.Add(
@@ -85,7 +94,7 @@ public sealed class CheckpointWeights : WeightSource
             return Empty();
         }
 
-        _used.Add(name);
+        _used.Add(entry.Name);
         if (!entry.Shape.SequenceEqual(shape))
         {
             _faults.Add(Place(entry), Shape(entry.Shape), Shape(shape));

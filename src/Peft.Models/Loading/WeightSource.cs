@@ -8,6 +8,7 @@ namespace Peft.Models.Loading;
 public abstract class WeightSource
 {
     private readonly List<(string Name, Parameter Parameter)> _taken = [];
+    private readonly HashSet<string> _transposed = new(StringComparer.Ordinal);
 
     /// <summary>Makes a source.</summary>
     protected WeightSource(ScalarType dtype, Device device)
@@ -35,6 +36,21 @@ public abstract class WeightSource
         _taken.Add((name, parameter));
         return parameter;
     }
+
+    /// <summary>Takes a matrix that files hold the other way round.</summary>
+    /// <remarks>Shapes: as given; [columns, rows] in files.</remarks>
+    public Parameter TakeTransposed(string name, WeightKind kind, long rows, long columns)
+    {
+        using var noGrad = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var parameter = Read(name, kind, [columns, rows]).t().contiguous().ToParameter(requires_grad: false);
+        _taken.Add((name, parameter));
+        _transposed.Add(name);
+        return parameter;
+    }
+
+    /// <summary>A taken tensor as files hold it, a view.</summary>
+    public Tensor AsStored(string name, Tensor tensor) => _transposed.Contains(name) ? tensor.t() : tensor;
 
     /// <summary>Looks at a tensor that checkpoints may carry though the model computes it: it must say the
     /// same.</summary>

@@ -44,7 +44,7 @@ public static class YamlReader
                 Place(source, text.AsSpan(0, nul).Count('\n') + 1), "the character NUL", "text in YAML", "take it out");
         }
 
-        var parser = new Parser(new StringReader(text));
+        var parser = new ParserWithTexts(new Parser(new StringReader(text)));
         try
         {
             parser.Consume<StreamStart>();
@@ -56,48 +56,88 @@ public static class YamlReader
             if (!parser.TryConsume<StreamEnd>(out _))
                 throw Refused(
                     source, parser.Current!, "a second document", "one YAML document", "put it into a file of its own");
+            if (TabsOf(text, parser.Texts).FirstOrDefault() is { Line: > 0 } tab)
+                throw Tab(source, tab);
             return root as ConfigMap
                 ?? throw UserException.At(
                     source, root.Describe(), "a mapping of sections (model:, adapter:, data:, training:)");
         }
         catch (YamlException e)
         {
-            throw NotYaml(text, source, (int)e.Start.Line, e.Message, e);
+            throw NotYaml(text, source, parser, (int)e.Start.Line, e.Message, e);
         }
         catch (InvalidOperationException e)
         {
             // The scanner's own, where a bracket is left open before another key.
-            throw NotYaml(text, source, LineAt(parser), "a bracket or quote is not closed on this line or after it", e);
+            throw NotYaml(
+                text, source, parser, LineAt(parser), "a bracket or quote is not closed on this line or after it", e);
         }
         catch (ArgumentOutOfRangeException e)
         {
             // The scanner's own, on an escape such as \ud83d without its second half.
             throw NotYaml(
-                text, source, LineAt(parser),
+                text, source, parser, LineAt(parser),
                 "an escape \\uD800 to \\uDFFF, on this line or after it, is half a character", e,
                 "write both halves, or the character itself");
         }
         catch (Exception e) when (e is not (UserException or OutOfMemoryException))
         {
             // The library's own of any other kind, such as over a tag that is no URI: it has read no YAML.
-            throw NotYaml(text, source, LineAt(parser), e.Message.Split(" (Parameter")[0].TrimEnd('.'), e);
+            throw NotYaml(text, source, parser, LineAt(parser), e.Message.Split(" (Parameter")[0].TrimEnd('.'), e);
         }
     }
 
-    // YAML allows no tab before a key; the parser only says that no token can begin there.
     private static UserException NotYaml(
-        string text, string source, int line, string reason, Exception inner, string? advice = null)
+        string text, string source, ParserWithTexts parser, int line, string reason, Exception inner,
+        string? advice = null)
     {
-        // Only near the place: tabs inside a block text are text.
-        var from = Math.Max(line - 2, 0);
-        var near = text.Split('\n').Skip(from).Take(line + 1 - from).ToList();
-        var tab = near.FindIndex(each => each[..^each.TrimStart().Length].Contains('\t', StringComparison.Ordinal));
-        return tab >= 0
-            ? UserException.At(Place(source, from + tab + 1), "a tab in the indentation", null, "use spaces", inner)
+        // Only near the place, unless the parser itself speaks of one: a tab further up was of a text or did no harm.
+        var isOfTab = reason.Contains("tab", StringComparison.Ordinal);
+        var tabs = TabsOf(text, parser.Texts).Where(tab => isOfTab || Math.Abs(tab.Line - line) <= 1);
+        return tabs.FirstOrDefault() is { Line: > 0 } found
+            ? Tab(source, found, inner)
             : UserException.At(Place(source, line), $"not valid YAML: {reason}", null, advice, inner);
     }
 
-    private static int LineAt(Parser parser) => (int)(parser.Current?.Start.Line ?? 1);
+    // YAML allows no tab before a key, and its readers differ in what they allow elsewhere.
+    private static UserException Tab(string source, (int Line, int Column) tab, Exception? inner = null) =>
+        UserException.At(
+            source.StartsWith("--set ", StringComparison.Ordinal)
+                ? source : $"{source} line {tab.Line}, column {tab.Column}",
+            "a tab in the indentation or between two words", null, "use spaces", inner);
+
+    // Tabs with something behind them on their line, those of texts and comments left out; from 1.
+    private static IEnumerable<(int Line, int Column)> TabsOf(string text, IReadOnlyList<(Mark Start, Mark End)> texts)
+    {
+        var next = 0;
+        foreach (var (number, line) in text.Split('\n').Index())
+        {
+            (int, int) tab = default;
+            for (var column = 1; column <= line.Length; column++)
+            {
+                while (next < texts.Count && !IsBefore(number + 1, column, texts[next].End))
+                    next++;
+                var isText = next < texts.Count && !IsBefore(number + 1, column, texts[next].Start);
+                var c = line[column - 1];
+                if (!isText && c == '#' && (column == 1 || char.IsWhiteSpace(line[column - 2])))
+                    break;
+                if (!isText && c == '\t')
+                {
+                    tab = tab == default ? (number + 1, column) : tab;
+                }
+                else if (tab != default && (isText || !char.IsWhiteSpace(c)))
+                {
+                    yield return tab;
+                    break;
+                }
+            }
+        }
+    }
+
+    private static bool IsBefore(int line, int column, Mark mark) =>
+        line < mark.Line || line == mark.Line && column < mark.Column;
+
+    private static int LineAt(IParser parser) => (int)(parser.Current?.Start.Line ?? 1);
 
     // An override on the command line is one line; naming it tells nothing.
     private static string Place(string source, int line) =>
@@ -171,4 +211,22 @@ public static class YamlReader
     private static UserException Refused(
         string source, ParsingEvent at, string found, string? expected = null, string? advice = null) =>
         UserException.At(Place(source, LineOf(at)), found, expected, advice);
+
+    /// <summary>Keeps where the texts were, which may hold tabs.</summary>
+    private sealed class ParserWithTexts(IParser parser) : IParser
+    {
+        private readonly List<(Mark Start, Mark End)> _texts = [];
+
+        public IReadOnlyList<(Mark Start, Mark End)> Texts => _texts;
+
+        public ParsingEvent? Current => parser.Current;
+
+        public bool MoveNext()
+        {
+            var isThere = parser.MoveNext();
+            if (isThere && parser.Current is Scalar text)
+                _texts.Add((text.Start, text.End));
+            return isThere;
+        }
+    }
 }

@@ -11,8 +11,8 @@ internal sealed unsafe class AttentionKernel<T, W>
     where T : unmanaged
     where W : unmanaged, IBinaryFloatingPointIeee754<W>
 {
-    // Multiply-adds that take some 20 microseconds: a step of decoding.
-    private const long SmallWork = 1 << 20;
+    // What is not worth another thread: some 20 microseconds, of multiply-adds and of products, each a call.
+    private const long SmallWork = 1 << 20, Call = 1 << 15;
 
     private readonly AttentionOptions _options;
     private readonly AttentionBlocks _blocks;
@@ -57,7 +57,7 @@ internal sealed unsafe class AttentionKernel<T, W>
             var block = _blocks[(int)(task % _blocks.Count)];
             ForwardBlock(block, task / _blocks.Count, work, target, sums);
         }
-    }, alone: _batch * _heads * _queries * _keys * (_headSize + _valueSize) < SmallWork);
+    }, alone: _heads * ((_blocks.Count * Call) + (_batch * _queries * _keys * (_headSize + _valueSize))) < SmallWork);
 
     private void ForwardBlock(AttentionBlock block, long h, AttentionScratch<T, W> work, Heads<T> target, W* sums)
     {

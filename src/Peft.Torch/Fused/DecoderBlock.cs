@@ -1,5 +1,5 @@
 using System.Numerics;
-using System.Runtime.Intrinsics;
+using System.Runtime.CompilerServices;
 
 namespace Peft.Torch.Fused;
 
@@ -44,10 +44,11 @@ public static partial class Fused
     /// <param name="cache">Where keys and values of the tokens before lie, with room for these; null: there are
     /// none.</param>
     /// <param name="segments">As in <see cref="causal_attention"/>.</param>
+    /// <param name="memory">What the block works in.</param>
     /// <returns>False where there is no kernel for this type or device; then nothing was done.</returns>
     public static bool decoder_block_(
         Tensor hidden, DecoderWeights weights, Tensor cos, Tensor sin, Tensor? additiveMask,
-        (Tensor Keys, Tensor Values, long Length)? cache, ReadOnlySpan<long> segments)
+        (Tensor Keys, Tensor Values, long Length)? cache, ReadOnlySpan<long> segments, WorkMemory memory)
     {
         if (!Kernels.ServeRows(hidden) || !hidden.is_contiguous() || cos.size(2) != weights.HeadSize
             || !(hidden.dtype == ScalarType.Float32 ? Gemm.IsAvailable : Gemm.HasFastBFloat16))
@@ -55,16 +56,16 @@ public static partial class Fused
         using var scope = torch.NewDisposeScope();
         var (c, s) = (cos.As(ScalarType.Float32).Dense(), sin.As(ScalarType.Float32).Dense());
         if (hidden.dtype == ScalarType.Float32)
-            new DecoderKernel<float>(hidden, weights).Run(c, s, additiveMask, cache, segments);
+            new DecoderKernel<float>(hidden, weights, memory).Run(c, s, additiveMask, cache, segments);
         else
-            new DecoderKernel<ushort>(hidden, weights).Run(c, s, additiveMask, cache, segments);
+            new DecoderKernel<ushort>(hidden, weights, memory).Run(c, s, additiveMask, cache, segments);
         return true;
     }
 }
 
 /// <summary>A decoder block over plain memory.</summary>
 /// <typeparam name="T">float, or ushort holding bfloat16.</typeparam>
-internal sealed unsafe class DecoderKernel<T>(Tensor hidden, DecoderWeights weights)
+internal sealed unsafe class DecoderKernel<T>(Tensor hidden, DecoderWeights weights, WorkMemory memory)
     where T : unmanaged
 {
     private readonly long _batch = hidden.size(0), _tokens = hidden.size(1), _width = hidden.size(2),
@@ -81,8 +82,7 @@ internal sealed unsafe class DecoderKernel<T>(Tensor hidden, DecoderWeights weig
         ReadOnlySpan<long> segments)
     {
         var (queries, keys) = (_heads * _headSize, _keyHeads * _headSize);
-        using var work = new Scratch<T>(Rows * ((2 * _width) + (2 * queries) + (2 * keys) + (2 * _inner)));
-        var normal = work.Pointer;
+        var normal = memory.Take<T>(Rows * ((2 * _width) + (2 * queries) + (2 * keys) + (2 * _inner)));
         var result = normal + (Rows * _width);
         var q = result + (Rows * _width);
         var mixed = q + (Rows * queries);
@@ -176,11 +176,16 @@ internal sealed unsafe class DecoderKernel<T>(Tensor hidden, DecoderWeights weig
     private void Add(T* result)
     {
         var target = _hidden;
-        var count = Rows * _width;
-        for (long j = 0; j < count; j += Elements<T>.Count)
-        {
-            var sum = Elements<T>.Load(target + j, count - j) + Elements<T>.Load(result + j, count - j);
-            Elements<T>.Store(sum, target + j, count - j);
-        }
+        Elements<T>.ForRows(Rows * _width, 1, (first, end) => Add(target + first, result + first, end - first));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Add(T* target, T* added, long n)
+    {
+        long j = 0;
+        for (; j + Elements<T>.Count <= n; j += Elements<T>.Count)
+            VectorMath.Store(Elements<T>.Load(target + j) + Elements<T>.Load(added + j), target + j);
+        if (j < n)
+            Last.Store(Last.Load(target + j, n - j) + Last.Load(added + j, n - j), target + j, n - j);
     }
 }

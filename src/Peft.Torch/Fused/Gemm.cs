@@ -136,7 +136,7 @@ internal static unsafe class Tiles<T, W>
     public static void Product(long m, long n, Factors<T> main, Factors<T>? added, W* bias, T* target)
     {
         var (rows, columns) = SizeOf(m, n);
-        var (down, across) = ((m + rows - 1) / rows, (n + columns - 1) / columns);
+        var (down, across) = (Pieces(m, rows), Pieces(n, columns));
         Threads.Share(down * across, tasks =>
         {
             using var sums = new Scratch<W>(typeof(T) == typeof(W) ? 0 : rows * columns);
@@ -155,9 +155,19 @@ internal static unsafe class Tiles<T, W>
     }
 
     private static void Multiply(
-        Factors<T> factors, long i, long j, long height, long width, W beta, W* tile, long step) =>
+        Factors<T> factors, long i, long j, long height, long width, W beta, W* tile, long step)
+    {
+        if (typeof(W) == typeof(float) && !factors.TransposeLeft && factors.TransposeRight
+            && FewRows<T>.Serves(height))
+        {
+            FewRows<T>.Multiply(height, width, factors.Inner, factors.LeftAt(i), factors.LeftStep, factors.RightAt(j),
+                factors.RightStep, float.CreateTruncating(beta), (float*)tile, step);
+            return;
+        }
+
         Gemm.Multiply(factors.TransposeLeft, factors.TransposeRight, height, width, factors.Inner, W.One,
             factors.LeftAt(i), factors.LeftStep, factors.RightAt(j), factors.RightStep, beta, tile, step);
+    }
 
     private static void Finish(W* tile, long step, long height, long width, W* bias, T* goal, long goalStep)
     {
@@ -180,17 +190,27 @@ internal static unsafe class Tiles<T, W>
             row[j] += bias[j];
     }
 
-    // Large tiles repack the factors least; smaller ones where threads would go without.
+    // Large tiles repack the factors least; smaller ones where threads would go without, and where some would have a
+    // tile more to do than others.
     private static (long Rows, long Columns) SizeOf(long m, long n)
     {
-        var wanted = 2 * torch.get_num_threads();
+        var threads = torch.get_num_threads();
         var (rows, columns) = (Rows, Columns);
-        while (Count() < wanted && columns > FewestColumns)
+        while (Count() < 2 * threads && columns > FewestColumns)
             columns /= 2;
-        while (Count() < wanted && rows > FewestRows)
+        while (Count() < 2 * threads && rows > FewestRows)
             rows /= 2;
-        return (rows, columns);
+        var (down, across) = (Pieces(m, rows), Pieces(n, columns));
+        while (down * across % threads != 0 && down * across < 8 * threads && m > down * FewestRows)
+            down++;
+        return (Even(m, down), Even(n, across));
 
-        long Count() => ((m + rows - 1) / rows) * ((n + columns - 1) / columns);
+        long Count() => Pieces(m, rows) * Pieces(n, columns);
     }
+
+    private static long Pieces(long length, long size) => (length + size - 1) / size;
+
+    // So many pieces, alike; of whole vectors where there are several.
+    private static long Even(long length, long pieces) =>
+        pieces <= 1 ? length : (Pieces(length, pieces) + 15) / 16 * 16;
 }

@@ -68,20 +68,12 @@ internal static unsafe class RmsNormKernel<T>
 {
     private const int Step = Elements<T>.Count;
 
-    public static void Forward(T* x, T* weight, T* y, long rows, long n, float eps) => Elements<T>.ForRows(rows, n,
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
-    {
-        for (var i = first; i < end; i++)
+    public static void Forward(T* x, T* weight, T* y, long rows, long n, float eps) =>
+        Elements<T>.ForRows(rows, n, (first, end) =>
         {
-            var (source, target, inverse) =
-                ((nint)(x + i * n), (nint)(y + i * n), Vector512.Create(Inverse(x + i * n, n, eps)));
-            for (long j = 0; j < n; j += Step)
-            {
-                var normal = Elements<T>.Round(Elements<T>.Load((T*)source + j, n - j) * inverse);
-                Elements<T>.Store(normal * Elements<T>.Load(weight + j, n - j), (T*)target + j, n - j);
-            }
-        }
-    });
+            for (var i = first; i < end; i++)
+                ForwardRow(x + i * n, weight, y + i * n, n, Inverse(x + i * n, n, eps));
+        });
 
     /// <summary>Blocks of rows, each with a sum of its own for the weight's gradient.</summary>
     public static long Shares(long rows, long n) => (rows + RowsAShare(n) - 1) / RowsAShare(n);
@@ -115,13 +107,13 @@ internal static unsafe class RmsNormKernel<T>
         long j = 0;
         for (; j + 2 * Step <= n; j += 2 * Step)
         {
-            var (a, b) = (Elements<T>.Load(x + j, Step), Elements<T>.Load(x + j + Step, Step));
+            var (a, b) = (Elements<T>.Load(x + j), Elements<T>.Load(x + j + Step));
             (even, odd) = (Vector512.FusedMultiplyAdd(a, a, even), Vector512.FusedMultiplyAdd(b, b, odd));
         }
 
         for (; j < n; j += Step)
         {
-            var a = Elements<T>.Load(x + j, n - j);
+            var a = n - j < Step ? Last.Load(x + j, n - j) : Elements<T>.Load(x + j);
             even = Vector512.FusedMultiplyAdd(a, a, even);
         }
 
@@ -129,36 +121,66 @@ internal static unsafe class RmsNormKernel<T>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void ForwardRow(T* x, T* weight, T* y, long n, float inverse)
+    {
+        var factor = Vector512.Create(inverse);
+        long j = 0;
+        for (; j + Step <= n; j += Step)
+            Scale<Whole>(x + j, weight + j, y + j, factor, Step);
+        if (j < n)
+            Scale<Last>(x + j, weight + j, y + j, factor, n - j);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Scale<P>(T* x, T* weight, T* y, Vector512<float> factor, long left)
+        where P : IPart =>
+        P.Store(Elements<T>.Round(P.Load(x, left) * factor) * P.Load(weight, left), y, left);
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void BackwardRow(T* dy, T* x, T* weight, T* dx, long n, float inverse)
     {
         var sum = Vector512<float>.Zero;
-        for (long j = 0; j < n; j += Step)
-        {
-            var dn = Elements<T>.Load(dy + j, n - j) * Elements<T>.Load(weight + j, n - j);
-            sum = Vector512.FusedMultiplyAdd(dn, Elements<T>.Load(x + j, n - j), sum);
-        }
-
+        long j = 0;
+        for (; j + Step <= n; j += Step)
+            sum = Vector512.FusedMultiplyAdd(
+                Elements<T>.Load(dy + j) * Elements<T>.Load(weight + j), Elements<T>.Load(x + j), sum);
+        if (j < n)
+            sum = Vector512.FusedMultiplyAdd(
+                Last.Load(dy + j, n - j) * Last.Load(weight + j, n - j), Last.Load(x + j, n - j), sum);
         var mean = Vector512.Create(-Vector512.Sum(sum) * inverse * inverse / n);
         var factor = Vector512.Create(inverse);
-        for (long j = 0; j < n; j += Step)
-        {
-            var dn = Elements<T>.Load(dy + j, n - j) * Elements<T>.Load(weight + j, n - j);
-            Elements<T>.Store(
-                factor * Vector512.FusedMultiplyAdd(Elements<T>.Load(x + j, n - j), mean, dn), dx + j, n - j);
-        }
+        for (j = 0; j + Step <= n; j += Step)
+            Slope<Whole>(dy + j, x + j, weight + j, dx + j, mean, factor, Step);
+        if (j < n)
+            Slope<Last>(dy + j, x + j, weight + j, dx + j, mean, factor, n - j);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Slope<P>(
+        T* dy, T* x, T* weight, T* dx, Vector512<float> mean, Vector512<float> factor, long left)
+        where P : IPart
+    {
+        var dn = P.Load(dy, left) * P.Load(weight, left);
+        P.Store(factor * Vector512.FusedMultiplyAdd(P.Load(x, left), mean, dn), dx, left);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void AddWeightRow(T* dy, T* x, float* sums, long n, float inverse)
     {
         var factor = Vector512.Create(inverse);
-        for (long j = 0; j < n; j += Step)
-        {
-            var normal = Elements<T>.Round(Elements<T>.Load(x + j, n - j) * factor);
-            var sum = Vector512.FusedMultiplyAdd(
-                Elements<T>.Load(dy + j, n - j), normal, Elements<float>.Load(sums + j, n - j));
-            Elements<float>.Store(sum, sums + j, n - j);
-        }
+        long j = 0;
+        for (; j + Step <= n; j += Step)
+            AddWeights<Whole>(dy + j, x + j, sums + j, factor, Step);
+        if (j < n)
+            AddWeights<Last>(dy + j, x + j, sums + j, factor, n - j);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void AddWeights<P>(T* dy, T* x, float* sums, Vector512<float> factor, long left)
+        where P : IPart
+    {
+        var normal = Elements<T>.Round(P.Load(x, left) * factor);
+        P.Store(Vector512.FusedMultiplyAdd(P.Load(dy, left), normal, P.Load(sums, left)), sums, left);
     }
 }
 

@@ -95,30 +95,43 @@ internal static unsafe class RotaryKernel<T>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Turn(T* x, float* cos, float* sin, T* y, long half)
     {
-        for (long j = 0; j < half; j += Elements<T>.Count)
-        {
-            var left = half - j;
-            var (low, high) = (Elements<T>.Load(x + j, left), Elements<T>.Load(x + half + j, left));
-            var turned = low * Elements<float>.Load(cos + j, left) - high * Elements<float>.Load(sin + j, left);
-            var other = high * Elements<float>.Load(cos + half + j, left)
-                + low * Elements<float>.Load(sin + half + j, left);
-            Elements<T>.Store(turned, y + j, left);
-            Elements<T>.Store(other, y + half + j, left);
-        }
+        long j = 0;
+        for (; j + Elements<T>.Count <= half; j += Elements<T>.Count)
+            Turn<Whole>(x + j, cos + j, sin + j, y + j, half, Elements<T>.Count);
+        if (j < half)
+            Turn<Last>(x + j, cos + j, sin + j, y + j, half, half - j);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Turn<P>(T* x, float* cos, float* sin, T* y, long half, long left)
+        where P : IPart
+    {
+        var (low, high) = (P.Load(x, left), P.Load(x + half, left));
+        var turned = low * P.Load(cos, left) - high * P.Load(sin, left);
+        var other = high * P.Load(cos + half, left) + low * P.Load(sin + half, left);
+        P.Store(turned, y, left);
+        P.Store(other, y + half, left);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void TurnBack(T* x, float* cos, float* sin, T* y, long half)
     {
-        for (long j = 0; j < half; j += Elements<T>.Count)
-        {
-            var left = half - j;
-            var (low, high) = (Elements<T>.Load(x + j, left), Elements<T>.Load(x + half + j, left));
-            var turned = low * Elements<float>.Load(cos + j, left) + high * Elements<float>.Load(sin + half + j, left);
-            var other = high * Elements<float>.Load(cos + half + j, left) - low * Elements<float>.Load(sin + j, left);
-            Elements<T>.Store(turned, y + j, left);
-            Elements<T>.Store(other, y + half + j, left);
-        }
+        long j = 0;
+        for (; j + Elements<T>.Count <= half; j += Elements<T>.Count)
+            TurnBack<Whole>(x + j, cos + j, sin + j, y + j, half, Elements<T>.Count);
+        if (j < half)
+            TurnBack<Last>(x + j, cos + j, sin + j, y + j, half, half - j);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void TurnBack<P>(T* x, float* cos, float* sin, T* y, long half, long left)
+        where P : IPart
+    {
+        var (low, high) = (P.Load(x, left), P.Load(x + half, left));
+        var turned = low * P.Load(cos, left) + high * P.Load(sin + half, left);
+        var other = high * P.Load(cos + half, left) - low * P.Load(sin, left);
+        P.Store(turned, y, left);
+        P.Store(other, y + half, left);
     }
 }
 

@@ -56,32 +56,55 @@ internal static unsafe class SwiGluKernel<T>
 
     // The result may lie where one of the others does.
     public static void Forward(T* gate, T* up, T* result, long count) =>
-        Elements<T>.ForRows(count, 1, [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
-        {
-            for (var j = first; j < end; j += Step)
-            {
-                var x = Elements<T>.Load(gate + j, end - j);
-                Elements<T>.Store(x * Sigmoid(x) * Elements<T>.Load(up + j, end - j), result + j, end - j);
-            }
-        });
+        Elements<T>.ForRows(
+            count, 1, (first, end) => ForwardPart(gate + first, up + first, result + first, end - first));
 
     public static void Backward(Tensor slopes, Tensor gate, Tensor up, Tensor dgate, Tensor dup)
     {
-        var (d, g, u) =
-            ((nint)TensorMemory.Of<T>(slopes), (nint)TensorMemory.Of<T>(gate), (nint)TensorMemory.Of<T>(up));
-        var (dg, du) = ((nint)TensorMemory.Of<T>(dgate), (nint)TensorMemory.Of<T>(dup));
-        Elements<T>.ForRows(gate.numel(), 1, [MethodImpl(MethodImplOptions.AggressiveOptimization)] (first, end) =>
-        {
-            for (var j = first; j < end; j += Step)
-            {
-                var (dy, x) = (Elements<T>.Load((T*)d + j, end - j), Elements<T>.Load((T*)g + j, end - j));
-                var s = Sigmoid(x);
-                var activation = x * s;
-                Elements<T>.Store(dy * activation, (T*)du + j, end - j);
-                var slope = s + activation * (Vector512<float>.One - s);
-                Elements<T>.Store(dy * Elements<T>.Load((T*)u + j, end - j) * slope, (T*)dg + j, end - j);
-            }
-        });
+        T* d = TensorMemory.Of<T>(slopes), g = TensorMemory.Of<T>(gate), u = TensorMemory.Of<T>(up),
+            dg = TensorMemory.Of<T>(dgate), du = TensorMemory.Of<T>(dup);
+        Elements<T>.ForRows(gate.numel(), 1, (first, end) =>
+            BackwardPart(d + first, g + first, u + first, dg + first, du + first, end - first));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void ForwardPart(T* gate, T* up, T* result, long n)
+    {
+        long j = 0;
+        for (; j + Step <= n; j += Step)
+            Activate<Whole>(gate + j, up + j, result + j, Step);
+        if (j < n)
+            Activate<Last>(gate + j, up + j, result + j, n - j);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Activate<P>(T* gate, T* up, T* result, long left)
+        where P : IPart
+    {
+        var x = P.Load(gate, left);
+        P.Store(x * Sigmoid(x) * P.Load(up, left), result, left);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void BackwardPart(T* dy, T* gate, T* up, T* dgate, T* dup, long n)
+    {
+        long j = 0;
+        for (; j + Step <= n; j += Step)
+            Slopes<Whole>(dy + j, gate + j, up + j, dgate + j, dup + j, Step);
+        if (j < n)
+            Slopes<Last>(dy + j, gate + j, up + j, dgate + j, dup + j, n - j);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Slopes<P>(T* slopes, T* gate, T* up, T* dgate, T* dup, long left)
+        where P : IPart
+    {
+        var (dy, x) = (P.Load(slopes, left), P.Load(gate, left));
+        var s = Sigmoid(x);
+        var activation = x * s;
+        P.Store(dy * activation, dup, left);
+        var slope = s + activation * (Vector512<float>.One - s);
+        P.Store(dy * P.Load(up, left) * slope, dgate, left);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

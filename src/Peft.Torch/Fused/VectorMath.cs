@@ -158,8 +158,58 @@ internal static unsafe class RowMath<W>
     }
 }
 
-/// <summary>Sixteen elements at a time, as float32, of memory that holds float, or bfloat16 as ushort. The last ones of
-/// a row, fewer than sixteen, go the same way, so that a row's result does not depend on where it is cut.</summary>
+/// <summary>Sixteen elements as float32, of memory that holds float, or bfloat16 as ushort: all of them, or the last of
+/// a row. A loop over whole ones must not hold the other case: its call would send every register through
+/// memory.</summary>
+internal unsafe interface IPart
+{
+    /// <summary>The first of <paramref name="left"/> elements; zeros beyond the last.</summary>
+    static abstract Vector512<float> Load<T>(T* source, long left)
+        where T : unmanaged;
+
+    /// <summary>Stores the first of <paramref name="left"/> elements.</summary>
+    static abstract void Store<T>(Vector512<float> values, T* target, long left)
+        where T : unmanaged;
+}
+
+/// <summary>Sixteen elements of at least as many.</summary>
+internal readonly unsafe struct Whole : IPart
+{
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load<T>(T* source, long left)
+        where T : unmanaged => Elements<T>.Load(source);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Store<T>(Vector512<float> values, T* target, long left)
+        where T : unmanaged => VectorMath.Store(values, target);
+}
+
+/// <summary>The last of a row, fewer than sixteen. They go the same way, so that a row's result does not depend on
+/// where it is cut.</summary>
+internal readonly unsafe struct Last : IPart
+{
+    /// <inheritdoc/>
+    public static Vector512<float> Load<T>(T* source, long left)
+        where T : unmanaged
+    {
+        var held = stackalloc T[Elements<T>.Count];
+        for (var i = 0; i < Elements<T>.Count; i++) held[i] = i < left ? source[i] : default;
+        return Elements<T>.Load(held);
+    }
+
+    /// <inheritdoc/>
+    public static void Store<T>(Vector512<float> values, T* target, long left)
+        where T : unmanaged
+    {
+        var held = stackalloc T[Elements<T>.Count];
+        VectorMath.Store(values, held);
+        for (var i = 0; i < left; i++) target[i] = held[i];
+    }
+}
+
+/// <summary>Elements of float, or of bfloat16 as ushort, sixteen at a time as float32.</summary>
 internal static unsafe class Elements<T>
     where T : unmanaged
 {
@@ -168,21 +218,10 @@ internal static unsafe class Elements<T>
     /// <summary>Elements a thread takes at a time: fewer cost more to share out than they take.</summary>
     private const long Share = 16384;
 
-    /// <summary>The first of <paramref name="left"/> elements; zeros beyond the last.</summary>
+    /// <summary>Sixteen of them.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Load(T* source, long left)
-    {
-        if (left < Count) return LoadLast(source, left);
-        return typeof(T) == typeof(ushort) ? VectorMath.FromBFloat16((ushort*)source) : Vector512.Load((float*)source);
-    }
-
-    /// <summary>Stores the first of <paramref name="left"/> elements.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Store(Vector512<float> values, T* target, long left)
-    {
-        if (left < Count) StoreLast(values, target, left);
-        else VectorMath.Store(values, target);
-    }
+    public static Vector512<float> Load(T* source) =>
+        typeof(T) == typeof(ushort) ? VectorMath.FromBFloat16((ushort*)source) : Vector512.Load((float*)source);
 
     /// <summary>Rounds as storing would.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -201,19 +240,5 @@ internal static unsafe class Elements<T>
         {
             while (tasks.Next(out var task)) body(task * step, Math.Min(rows, (task + 1) * step));
         });
-    }
-
-    private static Vector512<float> LoadLast(T* source, long left)
-    {
-        var held = stackalloc T[Count];
-        for (var i = 0; i < Count; i++) held[i] = i < left ? source[i] : default;
-        return Load(held, Count);
-    }
-
-    private static void StoreLast(Vector512<float> values, T* target, long left)
-    {
-        var held = stackalloc T[Count];
-        VectorMath.Store(values, held);
-        for (var i = 0; i < left; i++) target[i] = held[i];
     }
 }

@@ -31,3 +31,29 @@ internal readonly unsafe struct Scratch<T>(long count) : IDisposable
 
     public void Dispose() => NativeMemory.AlignedFree(Pointer);
 }
+
+/// <summary>Memory that several calls in turn work in. It grows to what the largest needs and stays until the end:
+/// fresh pages cost more than what is written to them.</summary>
+public sealed unsafe class WorkMemory : IDisposable
+{
+    private void* _held;
+    private long _size;
+
+    /// <inheritdoc/>
+    public void Dispose() => NativeMemory.AlignedFree(_held);
+
+    /// <summary>Room for elements, 64 bytes aligned, not cleared; what was taken before is no longer valid.</summary>
+    internal T* Take<T>(long count)
+        where T : unmanaged
+    {
+        if (count * sizeof(T) > _size)
+        {
+            NativeMemory.AlignedFree(_held);
+            _held = null;
+            _size = count * sizeof(T);
+            _held = NativeMemory.AlignedAlloc((nuint)_size, 64);
+        }
+
+        return (T*)_held;
+    }
+}

@@ -38,8 +38,10 @@ public static class TorchRuntime
                 ? ", its library marked for this system's libstdc++, which is older than GCC 13.2's" : "")),
             ("MKL", MklOnAmd.State),
             ("threads", $"{Threads} of {Environment.ProcessorCount} cores"),
-            ("allocator", _keepsMemory ? "keeps freed memory"
-                : "rejected the settings that keep freed memory: training may be slower"),
+            ("allocator", (_keepsMemory ? "keeps freed memory"
+                : "rejected the settings that keep freed memory: training may be slower")
+                + (HasSmallCaches() ? ", with caches of small pieces: training holds more memory than with bin/peft"
+                : "")),
             ("devices", torch.cuda.is_available() ? $"cpu, {torch.cuda.device_count()} CUDA" : "cpu"),
             .. narrowed.Select(set => ("narrowed", $"{set.name}={set.value}")),
         ];
@@ -120,6 +122,11 @@ public static class TorchRuntime
         Start();
         return _library;
     }
+
+    // What scripts/allocator sets; glibc reads it before any code of ours runs.
+    private static bool HasSmallCaches() =>
+        Environment.GetEnvironmentVariable("GLIBC_TUNABLES")?.Contains("tcache_count=0", StringComparison.Ordinal)
+        is not true;
 
     // Blocks below the threshold come from the heap and are used again. 32 MiB is the largest value glibc takes, so the
     // heap is told to serve larger blocks too, never to shrink, and to be one for all threads: activations are few and

@@ -186,14 +186,76 @@ public sealed class StreamingTests : IDisposable
     }
 
     [Fact]
-    public void The_first_blocks_are_counted()
+    public void What_became_of_all_rows_is_counted_while_they_are_streamed()
+    {
+        // Of 30 rows each fourth lacks a value; x has lengths 2 to 30, and with BOS and EOS 12 rows have more than 20.
+        _folder.WriteParquet(
+            "bad.parquet", 7,
+            ("t", Enumerable.Range(0, 30).Select(row => row % 4 > 0 ? new string('x', 1 + row) : null).ToArray()));
+        using var skipping = Given.Open(_folder, Given.Train(
+            Streamed.Set("bad.parquet", "\"on_bad_row\": \"skip\", \"filter\": \"t != 'xx'\""),
+            Streamed.Keys(6, "\"max_length\": 20, \"on_long_answer\": \"skip\", \"bucket_window\": 1")));
+        var lengths = Enumerable.Range(0, 30).Where(row => row % 4 > 0 && row != 1).Select(row => 1 + row).ToList();
+        var kept = lengths.FindAll(length => length + 2 <= 20);
+        var once = new StreamCounts(
+            30, 1, 8, lengths.Count, lengths.Count - kept.Count, 0, kept.Count, kept.Sum(l => l + 2),
+            kept.Sum(l => l + 1));
+        var stream = skipping.Batches(kept.Count, 0);
+        stream.Next();
+        Assert.Equal(once.Sequences, stream.Counts!.Sequences);
+        stream.Next();
+        stream.Next();
+        Assert.Equal(3 * once.Sequences, stream.Counts.Sequences);
+        Assert.Equal(3 * once.Tokens, stream.Counts.Tokens);
+        Assert.Equal(3 * once.LearnedTokens, stream.Counts.LearnedTokens);
+        Assert.InRange(stream.Counts.BadRows, 2 * once.BadRows, 3 * once.BadRows);
+
+        using var cutting = Given.Open(_folder, Given.Train(
+            Streamed.Set("bad.parquet", "\"on_bad_row\": \"skip\""),
+            Streamed.Keys(60, "\"max_length\": 20, \"on_long_answer\": \"cut\", \"bucket_window\": 1")));
+        var cut = cutting.Batches(30, 0);
+        cut.Next();
+        var all = Enumerable.Range(0, 30).Where(row => row % 4 > 0).Select(row => 1 + row).ToList();
+        var room = 19; // with BOS; a text that is cut has no end
+        var tooLong = all.FindAll(length => length + 2 > 20);
+        Assert.Equal(
+            new StreamCounts(
+                30, 0, 8, 22, 0, 0, 22, all.Sum(l => Math.Min(l + 2, 20)), all.Sum(l => Math.Min(l + 1, 19)),
+                tooLong.Sum(l => l - room), tooLong.Count(l => l > room)),
+            cut.Counts);
+        using var plain = Given.Open(_folder, Given.Train(Streamed.Set("bad.parquet", "\"on_bad_row\": \"skip\"")));
+        Assert.Null(plain.Batches(4, 0).Counts);
+    }
+
+    [Fact]
+    public void A_token_that_the_model_lacks_is_told_where_rows_are_streamed_too()
+    {
+        _folder.Write("a.csv", "t\nabc\n");
+        var small = Given.Characters with { VocabularySize = 'c' };
+        foreach (var keys in new[] { "", Streamed.Keys(10) })
+        {
+            var options = Given.Train(Streamed.Set("a.csv"), keys);
+            var error = Assert.ThrowsAny<UserException>(() =>
+            {
+                using var data = TrainingData.Open(options, small, _folder.Path);
+                data.Batches(1, 0).Next();
+            });
+            Assert.Equal(
+                "a.csv, row 1: a token with id 99; expected ids below the model's vocab_size 99. "
+                    + "Use the tokenizer of the base model.",
+                error.Message);
+        }
+    }
+
+    [Fact]
+    public void The_first_rows_are_counted_as_a_sample()
     {
         _folder.Rows("a.csv", 50);
         _folder.Rows("b.csv", 5);
         using var data = Given.Open(_folder, Given.Train(
             Streamed.Set("a.csv", "\"filter\": \"(n | string.to_int) >= 2\"") + ", "
                 + Streamed.Set("b.csv", "\"weight\": 2"), Streamed.Keys(10)));
-        var blocks = data.FirstBlocks();
+        var blocks = data.Sample();
         Assert.Equal(
             [("a", 12L, 2L, 10L), ("b", 5L, 0L, 5L)],
             blocks.Select(set => (set.Name, set.Rows, set.FilteredRows, set.Sequences)));

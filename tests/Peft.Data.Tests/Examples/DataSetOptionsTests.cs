@@ -8,6 +8,17 @@ namespace Peft.Data.Tests.Examples;
 public class DataSetOptionsTests
 {
     [Fact]
+    public void A_name_under_only_that_no_data_set_has_is_refused_with_the_nearest()
+    {
+        var error = Assert.Throws<FaultsException>(() => Given.Options("""
+            {"train": [{"name": "capitals", "files": "a.csv", "template": {"text": "{t}"}}], "only": ["capital"]}
+            """));
+        Assert.EndsWith(
+            "data.only  'capital'; expected names of data sets under train: capitals. Did you mean capitals?",
+            error.Message);
+    }
+
+    [Fact]
     public void Every_key_is_read()
     {
         var options = Given.Options(

@@ -49,6 +49,24 @@ public sealed class TableReaderTests : IDisposable
     }
 
     [Theory]
+    [InlineData("{\"a\": NaN}", "NaN, for which JSON writes null")]
+    [InlineData("{'a': 1}", "a single quote, for which JSON writes \"")]
+    [InlineData("{\"a\": None}", "None, for which JSON writes null")]
+    [InlineData("{\"a\": 1,}", "a comma before the closing bracket")]
+    [InlineData("{\"a\": 1} // one", "a comment, which JSON does not have: remove it")]
+    public void What_other_languages_write_is_told_with_what_JSON_writes(string json, string words)
+    {
+        _folder.Write("t.jsonl", "{\"a\": 1}\n" + json + "\n");
+        using var rows = DataTable.Open(File("t.jsonl"), []).Read(["a"]);
+        Assert.True(rows.Read());
+        Assert.True(rows.Read());
+        Assert.Equal("the line is not a JSON object: " + words, rows.Broken);
+        _folder.Write("t.json", "[{\"a\": 1},\n" + json + "]");
+        Assert.StartsWith(
+            "t.json:2: not JSON: " + words, Assert.Throws<DataFileException>(() => Rows("t.json", "a")).Message);
+    }
+
+    [Theory]
     [InlineData("t.jsonl.gz", "{\"a\": \"x\"}\n{\"a\": \"y\"}\n")]
     [InlineData("t.json.gz", "[{\"a\": \"x\"}, {\"a\": \"y\"}]")]
     [InlineData("t.csv.zst", "a\nx\ny\n")]

@@ -68,4 +68,27 @@ public sealed class UnknownKeyTests
         + "one of 5 others. All keys are in recipes/README.md.")]
     public void The_name_meant_is_told_or_a_few_and_where_all_are(string json, string message) =>
         Assert.Equal("line 1  " + message, FaultOf(json));
+
+    [Fact]
+    public void Advice_for_a_long_list_costs_as_much_for_each_section_as_for_a_short_one()
+    {
+        Allocated(10);
+        Assert.InRange(Allocated(400), 0, 6 * Allocated(100));
+
+        static long Allocated(int sections)
+        {
+            var json = $"{{\"train\": [{string.Join(", ", Enumerable.Repeat("{\"nothing alike\": 1}", sections))}]}}";
+            var map = ConfigJson.Parse(json, "r.json");
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            var reader = new OptionReader(map, "", new Faults());
+            foreach (var section in reader.Sections("train"))
+            {
+                foreach (var key in new[] { "name", "files", "filter", "template", "format", "split" })
+                    section.OptionalText(key);
+            }
+
+            reader.Finish();
+            return GC.GetAllocatedBytesForCurrentThread() - before;
+        }
+    }
 }

@@ -1,5 +1,8 @@
+using System.Text;
 using System.Text.Json;
+using Peft.Formats.Configuration;
 using Peft.Formats.Files;
+using Peft.Formats.Tokenizers;
 
 namespace Peft.Formats.Tests.Files;
 
@@ -26,6 +29,51 @@ public sealed class JsonFileTests : IDisposable
         where T : Exception => _folder.Message<T>(
         () => JsonFile.Read<Numbered>(
             _folder.Put("a.json", bytes), 1000, Options, "a file of numbers", "make it again"));
+
+    /// <summary>What other languages write, and the words for it.</summary>
+    public static TheoryData<string, string> Dialects => new()
+    {
+        { "{\"n\": NaN}", "NaN, for which JSON writes null" },
+        { "{\"n\": -Infinity}", "-Infinity, for which JSON writes null" },
+        { "{\"n\": nan}", "nan, for which JSON writes null" },
+        { "{\"n\": None}", "None, for which JSON writes null" },
+        { "{\"n\": True}", "True, for which JSON writes true" },
+        { "{\"n\": undefined}", "undefined, for which JSON writes null" },
+        { "{'n': 1}", "a single quote, for which JSON writes \"" },
+        { "{\"n\": 'x'}", "a single quote, for which JSON writes \"" },
+        { "{“n”: 1}", "a curly quote, for which JSON writes \"" },
+        { "{\"n\": 1, // one\n\"m\": 2}", "a comment, which JSON does not have: remove it" },
+        { "{\"n\": 1 /* one */}", "a comment, which JSON does not have: remove it" },
+        { "{\"n\": 1} # one", "a comment, which JSON does not have: remove it" },
+        { "{\"n\": 1,}", "a comma before the closing bracket" },
+        { "{n: 1}", "the key n without quotes, for which JSON writes \"n\"" },
+        { "{\"n\": hello}", "the word hello without quotes, for which JSON writes \"hello\"" },
+        { "{\"n\": .5}", ".5, where JSON writes numbers like 10, 0.5 or 1e-3" },
+        { "{\"n\": +1}", "+1, where JSON writes numbers like 10, 0.5 or 1e-3" },
+        { "{\"n\": 007}", "007, where JSON writes numbers like 10, 0.5 or 1e-3" },
+        { "{\"n\": 0x1F}", "0x1F, where JSON writes numbers like 10, 0.5 or 1e-3" },
+        { "{\"n\": \"C:\\dir\"}", "a backslash inside a text, for which JSON writes \\\\" },
+        { "{\"n\": 1 \"m\": 2}", "a comma or a closing bracket is missing" },
+        { "{\"n\": 1} {\"n\": 2}", "something follows the end of the JSON" },
+        { "{\"n\":\uFEFF 1}", "a byte order mark inside the text: remove it" },
+        { "{\"n\": \"a\tb\"}", "a tab inside a text, for which JSON writes \\t" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Dialects))]
+    public void What_other_languages_write_is_told_with_what_JSON_writes_by_every_reader(string json, string words)
+    {
+        json = json.Replace(@"\dir", @"\d", StringComparison.Ordinal);
+        Assert.Equal(
+            $"DIR/a.json: cannot be read (line 1: {words}); expected a file of numbers. Make it again.",
+            MessageOf(Encoding.UTF8.GetBytes(json)).Replace(" at 'n'", "", StringComparison.Ordinal));
+        Assert.Equal(
+            $"f.json line 3: not valid JSON: {words}; expected strict JSON, without comments or trailing commas.",
+            Assert.Throws<UserException>(() => ConfigJson.Parse("\n\n" + json, "f.json")).Message);
+        Assert.Equal(
+            $"t.json: line 1: {words}; expected well-formed JSON.",
+            Assert.Throws<UserException>(() => JsonPart.Parse(Encoding.UTF8.GetBytes(json), "t.json")).Message);
+    }
 
     [Fact]
     public void A_byte_order_mark_is_passed_over() => Assert.Equal(

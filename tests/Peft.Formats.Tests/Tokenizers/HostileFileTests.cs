@@ -17,7 +17,7 @@ public sealed class HostileFileTests
         "tokenizer.json: line 1: an object or list is not closed; expected well-formed JSON. Download the file again.")]
     [InlineData(
         "{} {}",
-        "tokenizer.json: line 1: '{' is invalid after a single JSON value; expected well-formed JSON. "
+        "tokenizer.json: line 1: something follows the end of the JSON; expected well-formed JSON. "
             + "Download the file again.")]
     [InlineData(
         "{}",
@@ -249,6 +249,23 @@ public sealed class HostileFileTests
         var tokenizer = TinyTokenizer.LoadText(
             $$"""{"model":{{Model}}}""", """{"bos_token":"a","eos_token":{"content":"b"},"pad_token":null}""");
         Assert.Equal((0, 1, null), (tokenizer.BosId, tokenizer.EosId, tokenizer.PadId));
+    }
+
+    [Fact]
+    public void A_special_token_that_the_tokenizer_lacks_is_refused_and_a_padding_token_does_no_harm()
+    {
+        var error = Assert.Throws<FaultsException>(() => TinyTokenizer.LoadText(
+            $$"""{"model":{{Model}}}""",
+            """{"bos_token":"<s>","eos_token":{"content":"<|end|>"},"pad_token":"[PAD]","unk_token":"a"}"""));
+        const string Advice = "Correct it, or write null: transformers would add the token, and the model was not"
+            + " trained on it.";
+        Assert.EndsWith(
+            $"""
+             has 2 faults:
+              tokenizer_config.json bos_token  '<s>', which tokenizer.json does not have; expected one of the tokenizer's tokens. {Advice}
+              tokenizer_config.json eos_token  '<|end|>', which tokenizer.json does not have; expected one of the tokenizer's tokens. {Advice}
+            """, error.Message);
+        Assert.Null(TinyTokenizer.LoadText($$"""{"model":{{Model}}}""", """{"pad_token":"[PAD]"}""").PadId);
     }
 
     [Fact]

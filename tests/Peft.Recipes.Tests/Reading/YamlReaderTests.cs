@@ -91,11 +91,35 @@ public sealed class YamlReaderTests : IDisposable
     }
 
     [Theory]
-    [InlineData("a:\n\t- 1\n", 2)]
-    [InlineData("a:\n  b: 1\n\tc: 2\n", 3)]
-    public void A_tab_in_the_indentation_says_use_spaces(string text, int line) => Assert.Equal(
-        $"r.yaml line {line}: a tab in the indentation. Use spaces.",
-        Assert.Throws<UserException>(() => YamlReader.Parse(text, "r.yaml")).Message);
+    [InlineData("\ta: 1\n", 1, 1)]
+    [InlineData("a:\n\t- 1\n", 2, 1)]
+    [InlineData("a:\n  b: 1\n\tc: 2\n", 3, 1)]
+    [InlineData("a:\n  \tb: 1\n", 2, 3)]
+    [InlineData("a:\r\n  b: 1\r\n \tc: 2\r\n", 3, 2)]
+    [InlineData("a: [\t1,\t2]\n", 1, 5)]
+    [InlineData("a: {b: 1,\n\tc: 2}\n", 2, 1)]
+    [InlineData("a:\n  -\tb: 1\n", 2, 4)]
+    [InlineData("a: \"x\ty\"\nb:\t1\n", 2, 3)]
+    [InlineData("a: |\n\tx\n", 2, 1)]
+    public void A_tab_in_the_indentation_or_between_two_words_says_use_spaces(string text, int line, int column) =>
+        Assert.Equal(
+            $"r.yaml line {line}, column {column}: a tab in the indentation or between two words. Use spaces.",
+            Assert.Throws<UserException>(() => YamlReader.Parse(text, "r.yaml")).Message);
+
+    [Theory]
+    [InlineData("a: x\t\n\nb: 1\n", "x")]
+    [InlineData("a: x\t# why\t\n# a\tb\nb: 1\n", "x")]
+    [InlineData("a: \"x\ty\"\n", "x\ty")]
+    [InlineData("a: x\ty\n", "x\ty")]
+    [InlineData("a: 'x\n\ty'\n", "x y")]
+    public void A_tab_of_a_text_or_comment_or_at_the_end_of_a_line_does_no_harm(string text, string value) =>
+        Assert.Equal(value, Assert.IsType<ConfigScalar>(YamlReader.Parse(text, "r.yaml")["a"]).Text);
+
+    [Fact]
+    public void An_override_with_a_tab_is_named_whole() => Assert.Equal(
+        "--set a={\tb: 1}: a tab in the indentation or between two words. Use spaces.",
+        Assert.Throws<UserException>(() => YamlReader.Parse("value: {\tb: 1}", "--set a={\tb: 1}")).Message
+            .Replace("\\t", "\t", StringComparison.Ordinal));
 
     [Fact]
     public void A_tab_inside_a_block_text_is_text() =>

@@ -1,13 +1,13 @@
 using Peft.Formats.HuggingFace;
-using Peft.Models.Llama;
+using Peft.Models.Families;
 
-namespace Peft.Models.Tests.Llama;
+namespace Peft.Models.Tests.Families;
 
 /// <summary>A family as someone would add it: one file, and one line that puts it into the catalog. Its config spells
 /// every size in another way, and its layers take turns in seeing the last few tokens only.</summary>
 public static class OffshootFamily
 {
-    public static ModelFamily Family { get; } = LlamaModel.Family("offshoot", Read);
+    public static ModelFamily Family { get; } = DecoderModel.Family("offshoot", Read);
 
     private static DecoderConfig Read(ModelConfigFile file)
     {
@@ -30,7 +30,7 @@ public static class OffshootFamily
             TieWordEmbeddings = false,
             InitializerRange = 0.02,
             EosTokenIds = file.EosTokenIds,
-            RmsNormEpsilon = file.Number("norm_eps", 1e-6),
+            NormEpsilon = file.Number("norm_eps", 1e-6),
             Rope = file.Rope,
             QueryKeyValueBias = false,
             OutputBias = false,

@@ -1,9 +1,9 @@
 using Peft.Formats;
 using Peft.Formats.HuggingFace;
-using Peft.Models.Llama;
+using Peft.Models.Families;
 using Peft.Models.Tests.Support;
 
-namespace Peft.Models.Tests.Llama;
+namespace Peft.Models.Tests.Families;
 
 public sealed class LlamaConfigTests
 {
@@ -25,8 +25,8 @@ public sealed class LlamaConfigTests
         const string Common = "\"sliding_window\": 7, \"max_window_layers\": 1";
         using var asked = new TinyCheckpoint("qwen2", Common + ", \"use_sliding_window\": true");
         using var off = new TinyCheckpoint("qwen2", Common);
-        Assert.Equal([null, 7, 7], LlamaConfig.FromQwen2(ModelConfigFile.Read(asked.Path)).Windows);
-        Assert.Equal([null, null, null], LlamaConfig.FromQwen2(ModelConfigFile.Read(off.Path)).Windows);
+        Assert.Equal([null, 7, 7], Llama.ReadQwen2(ModelConfigFile.Read(asked.Path)).Windows);
+        Assert.Equal([null, null, null], Llama.ReadQwen2(ModelConfigFile.Read(off.Path)).Windows);
     }
 
     [Fact]
@@ -35,7 +35,7 @@ public sealed class LlamaConfigTests
         using var checkpoint = new TinyCheckpoint(
             "qwen2", "\"sliding_window\": 9, \"layer_types\": [\"sliding_attention\", \"full_attention\", "
                 + "\"sliding_attention\"]");
-        Assert.Equal([9, null, 9], LlamaConfig.FromQwen2(ModelConfigFile.Read(checkpoint.Path)).Windows);
+        Assert.Equal([9, null, 9], Llama.ReadQwen2(ModelConfigFile.Read(checkpoint.Path)).Windows);
     }
 
     [Theory]
@@ -50,7 +50,7 @@ public sealed class LlamaConfigTests
     public void Layer_types_that_do_not_say_what_each_layer_sees_are_refused(string types, string fault)
     {
         using var checkpoint = new TinyCheckpoint("llama", "\"layer_types\": " + types);
-        var error = Assert.Throws<FaultsException>(() => LlamaConfig.FromLlama(ModelConfigFile.Read(checkpoint.Path)));
+        var error = Assert.Throws<FaultsException>(() => Llama.Read(ModelConfigFile.Read(checkpoint.Path)));
         Assert.EndsWith(fault, Assert.Single(error.Items).ToString(), StringComparison.Ordinal);
     }
 
@@ -59,8 +59,8 @@ public sealed class LlamaConfigTests
     {
         using var silent = new TinyCheckpoint("mistral");
         using var none = new TinyCheckpoint("mistral", "\"sliding_window\": null");
-        Assert.Equal([4096, 4096, 4096], LlamaConfig.FromMistral(ModelConfigFile.Read(silent.Path)).Windows);
-        Assert.Equal([null, null, null], LlamaConfig.FromMistral(ModelConfigFile.Read(none.Path)).Windows);
+        Assert.Equal([4096, 4096, 4096], Llama.ReadMistral(ModelConfigFile.Read(silent.Path)).Windows);
+        Assert.Equal([null, null, null], Llama.ReadMistral(ModelConfigFile.Read(none.Path)).Windows);
     }
 
     [Fact]
@@ -77,14 +77,14 @@ public sealed class LlamaConfigTests
         var error = Assert.Throws<FaultsException>(() => Read(
             """
             {"model_type": "llama", "vocab_size": 8, "hidden_size": 30, "num_hidden_layers": 1,
-             "num_attention_heads": 4, "num_key_value_heads": 3, "intermediate_size": 8, "hidden_act": "gelu",
-             "quantization_config": {"bits": 4}, "rope_scaling": {"rope_type": "yarn", "factor": 2.0}, "partial_rotary_factor": 0.5}
+             "num_attention_heads": 4, "num_key_value_heads": 3, "intermediate_size": 8, "hidden_act": "swiglu",
+             "quantization_config": {"bits": 4}, "partial_rotary_factor": 0.5}
             """));
         foreach (var part in new[]
                  {
-                     "4, with num_key_value_heads 3", "30, with num_attention_heads 4", "'gelu'", "silu",
+                     "4, with num_key_value_heads 3", "30, with num_attention_heads 4", "'swiglu'", "silu, swish, gelu",
                          "a quantized checkpoint",
-                     "type 'yarn'", "default, linear or llama3", "partial_rotary_factor", "an even number",
+                     "partial_rotary_factor",
                  })
             Assert.Contains(part, error.Message, StringComparison.Ordinal);
     }
@@ -100,7 +100,7 @@ public sealed class LlamaConfigTests
         Assert.NotEqual(Essentials(old), Essentials(other));
 
         static string Essentials(TinyCheckpoint checkpoint) =>
-            LlamaConfig.FromLlama(ModelConfigFile.Read(checkpoint.Path)).Essentials;
+            Llama.Read(ModelConfigFile.Read(checkpoint.Path)).Essentials;
     }
 
     [Theory]
@@ -131,6 +131,6 @@ public sealed class LlamaConfigTests
     {
         using var folder = new TemporaryFolder();
         File.WriteAllText(folder["config.json"], json);
-        return LlamaConfig.FromLlama(ModelConfigFile.Read(folder.Path));
+        return Llama.Read(ModelConfigFile.Read(folder.Path));
     }
 }

@@ -1,6 +1,6 @@
 using Peft.Models.Tests.Support;
 
-namespace Peft.Models.Tests.Llama;
+namespace Peft.Models.Tests.Families;
 
 public sealed class ReferenceDecoderTests
 {
