@@ -92,6 +92,18 @@ public sealed class ChatTests(TalkingModel model) : IClassFixture<TalkingModel>
     }
 
     [Fact]
+    public void Ctrl_C_does_not_end_a_conversation()
+    {
+        using var process = PeftProcess.Start(
+            Folder, Surroundings.WithInput("/help") with { KeepsInputOpen = true }, "chat", "--model", "talker");
+        process.WaitFor("/system TEXT");
+        process.Send(PeftProcess.Interrupt);
+        process.WaitFor("/exit or Ctrl-D ends");
+        process.End("the cat");
+        Assert.Equal("dog\n", process.Wait().Succeeds().Output);
+    }
+
+    [Fact]
     public void Experts_are_named_where_there_are_no_colours()
     {
         var run = PeftProcess.Run(
