@@ -29,8 +29,9 @@ public sealed record AnswerFrame(string Lead, IReadOnlyList<int> EndIds, string?
             break;
         }
 
+        // A space alone ends nothing: words have one between them.
         var text = behind.Trim().Split('\n')[0].TrimEnd();
-        return new AnswerFrame(lead, [], text.Length > 0 ? text : behind.Length > 0 ? behind : null);
+        return new AnswerFrame(lead, [], text.Length > 0 ? text : behind.Contains('\n') ? "\n" : null);
     }
 
     // Up to the next message: some templates end an answer only where one follows.
