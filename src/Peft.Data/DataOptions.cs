@@ -24,6 +24,19 @@ public sealed record DataOptions : BatchOptions
     [Key]
     public IReadOnlyList<string> Only { get; init; } = [];
 
+    /// <summary>Keys of this section that do nothing as things are.</summary>
+    public IEnumerable<IneffectiveKey> Ineffective()
+    {
+        var first = new DataOptions();
+        return
+        [
+            .. IneffectiveKey.If(
+                !Streaming, "shuffle_buffer_size", ShuffleBufferSize, first.ShuffleBufferSize, "streaming: false"),
+            .. IneffectiveKey.If(
+                !Packing, "packing_strategy", PackingStrategy, first.PackingStrategy, "packing: false"),
+        ];
+    }
+
     /// <summary>Reads the section; what is wrong goes to the reader's faults.</summary>
     public static DataOptions Read(OptionReader reader)
     {

@@ -66,6 +66,7 @@ public sealed record Recipe
     public IReadOnlyList<string> Ineffective() =>
     [
         .. (AdapterOptions?.Ineffective() ?? []).Select(key => $"adapter.{key.Key} has no effect with {key.Beside}"),
+        .. Data.Ineffective().Select(key => $"data.{key.Key} has no effect with {key.Beside}"),
         .. Training.Ineffective().Select(key => $"training.{key.Key} has no effect with {key.Beside}"),
     ];
 

@@ -14,6 +14,24 @@ public sealed class ReadmeTests
 
     public static TheoryData<string> Readmes => [.. RepositoryFiles.Below("", ".md")];
 
+    [Fact]
+    public void Every_definition_that_is_compared_with_the_harness_names_tests_that_exist()
+    {
+        var text = RepositoryFiles.Text("src/Peft.Evaluation/README.md");
+        var compared = text[text.IndexOf("## Beside lm-evaluation-harness", StringComparison.Ordinal)..];
+        var tables = Regex.Split(compared, @"\n\| number \|.*\n\|---.*\n");
+        string[] Numbers(string table) => [.. Regex.Matches(table, @"^\| ([^|]+) \|", RegexOptions.Multiline)
+            .SelectMany(row => row.Groups[1].Value.Split(", "))];
+        Assert.Equal(Numbers(tables[1]), Numbers(tables[2]));
+        var code = string.Concat(
+            RepositoryFiles.Below("tests/Peft.Evaluation.Tests", ".cs").Select(RepositoryFiles.Text));
+        var named = Regex.Matches(tables[2], @"`\w*\.(\w+)`").Select(name => name.Groups[1].Value).ToList();
+        Assert.True(named.Count > 15);
+        RepositoryFiles.AssertNone(
+            named.Where(name => !code.Contains($" {name}(", StringComparison.Ordinal)),
+            "src/Peft.Evaluation/README.md: tests that do not exist:");
+    }
+
     [Theory]
     [MemberData(nameof(Readmes))]
     public void Every_make_command_names_existing_targets(string readme)

@@ -94,6 +94,12 @@ public sealed class GenerateTests : IDisposable
     [InlineData("--top-p", "0", "--top-p: 0; expected a number above 0 and at most 1.")]
     [InlineData("--top-p", "1.5", "--top-p: 1.5; expected a number above 0 and at most 1.")]
     [InlineData("--top-k", "-3", "--top-k: -3; expected a whole number of at least 0.")]
+    [InlineData(
+        "--top-k", "3",
+        "--top-k: no effect with --temperature 0. Remove it, or add a temperature, such as --temperature 1.")]
+    [InlineData(
+        "--seed", "3",
+        "--seed: no effect with --temperature 0. Remove it, or add a temperature, such as --temperature 1.")]
     [InlineData("--dtype", "int3", "--dtype: 'int3'; expected auto, ")]
     public void Options_outside_their_range_are_refused(string option, string value, string message) =>
         PeftProcess.Run(_folder, "generate", "--base", "nowhere", "--prompt", "x", option, value).IsRefused(message);

@@ -15,6 +15,8 @@ public sealed class IneffectiveKeyTests
         Assert.Empty(Recipe.Load(Path.Combine(Folder, recipe), []).Ineffective());
 
     [Theory]
+    [InlineData("data.shuffle_buffer_size=5", "data.shuffle_buffer_size has no effect with streaming: false")]
+    [InlineData("data.packing_strategy=wrapped", "data.packing_strategy has no effect with packing: false")]
     [InlineData("training.momentum=0.9", "training.momentum has no effect with optim: adamw")]
     [InlineData("training.early_stopping_threshold=0.1",
         "training.early_stopping_threshold has no effect with early_stopping_patience: 0")]

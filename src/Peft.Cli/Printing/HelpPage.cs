@@ -10,7 +10,8 @@ namespace Peft.Cli.Printing;
 /// </summary>
 public static class HelpPage
 {
-    private const int Width = 80;
+    private const int Width = 80; // where no terminal tells, and at most: longer lines are hard to read
+    private const int Narrowest = 50;
 
     /// <summary>Version of the program.</summary>
     public static string Version => typeof(HelpPage).Assembly.GetName().Version?.ToString(3) ?? "";
@@ -35,9 +36,15 @@ public static class HelpPage
             text.Copyright = "";
             text.AdditionalNewLineAfterOption = false;
             return text;
-        }, example => example, verbsIndex: verb is null, maxDisplayWidth: Width);
+        }, example => example, verbsIndex: verb is null, maxDisplayWidth: WidthOf());
         return Typed(page.ToString()).Trim('\n');
     }
+
+    // A terminal that does not know its width says 0.
+    private static int WidthOf() =>
+        !Console.IsOutputRedirected && Console.WindowWidth is > 0 and var own
+            ? Math.Clamp(own, Narrowest, Width)
+            : Width;
 
     /// <summary>A command as people type it: <c>adapter inspect</c>.</summary>
     public static string Typed(string verb) => verb.Replace("adapter-", "adapter ", StringComparison.Ordinal);

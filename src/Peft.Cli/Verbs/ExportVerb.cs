@@ -61,9 +61,9 @@ public sealed class ExportVerb : IVerb
     public string Dtype { get; set; } = "auto";
 
     /// <summary>Size of files.</summary>
-    [Option("max-shard-size", Default = "5GB", MetaValue = "SIZE", HelpText =
-        "Maximum size of one file of a merged checkpoint.")]
-    public string MaxShardSize { get; set; } = "5GB";
+    [Option("max-shard-size", MetaValue = "SIZE", HelpText =
+        "Maximum size of one file of a merged checkpoint (default: 5GB).")]
+    public string? MaxShardSize { get; set; }
 
     /// <summary>Replace.</summary>
     [Option("overwrite", HelpText = "Replace an adapter or model in the output directory.")]
@@ -76,6 +76,9 @@ public sealed class ExportVerb : IVerb
     /// <inheritdoc/>
     public int Run(Output output)
     {
+        if (MaxShardSize is not null && Format != ExportOptions.Merged)
+            throw UserException.At(
+                "--max-shard-size", "given without --format merged, where it has no effect", null, "leave it out");
         var options = new ExportOptions
         {
             Adapter = Directory,
@@ -87,7 +90,7 @@ public sealed class ExportVerb : IVerb
             Approximate = Approximate,
             TextFile = TextFile,
             Dtype = Dtype,
-            MaxShardSize = ByteSize("--max-shard-size", MaxShardSize),
+            MaxShardSize = ByteSize("--max-shard-size", MaxShardSize ?? "5GB"),
             Overwrite = Overwrite,
         };
         using var interruption = new Interruption(output);

@@ -16,6 +16,7 @@ namespace Peft.Cli.Verbs;
 public sealed class GenerateVerb : ModelVerb, IVerb
 {
     private const string Stdin = "-";
+    private const long FirstSeed = 42;
     private static readonly JsonSerializerOptions Readable =
         new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -42,18 +43,19 @@ public sealed class GenerateVerb : ModelVerb, IVerb
     public double Temperature { get; set; }
 
     /// <summary>Nucleus.</summary>
-    [Option("top-p", Default = 1.0, MetaValue = "P", HelpText =
-        "Sample from the most likely tokens that together have this probability.")]
-    public double TopP { get; set; }
+    [Option("top-p", MetaValue = "P", HelpText =
+        "Sample from the most likely tokens that together have this probability (default: 1).")]
+    public double? TopP { get; set; }
 
     /// <summary>Number of candidates.</summary>
-    [Option("top-k", Default = 0, MetaValue = "K", HelpText = "Sample from the K most likely tokens; 0 means all.")]
-    public int TopK { get; set; }
+    [Option("top-k", MetaValue = "K", HelpText =
+        "Sample from the K most likely tokens; 0 means all (default: 0).")]
+    public int? TopK { get; set; }
 
     /// <summary>Seed of the draws.</summary>
-    [Option("seed", Default = 42L, MetaValue = "S", HelpText =
-        "Seed of the sampling; the same seed gives the same text.")]
-    public long Seed { get; set; }
+    [Option("seed", MetaValue = "S", HelpText =
+        "Seed of the sampling; the same seed gives the same text (default: 42).")]
+    public long? Seed { get; set; }
 
     /// <summary>Leaves the prompt out.</summary>
     [Option("no-prompt", HelpText = "Print the continuation only.")]
@@ -69,8 +71,9 @@ public sealed class GenerateVerb : ModelVerb, IVerb
         Require(MaxNewTokens >= 1, "--max-new-tokens", MaxNewTokens, "a whole number of at least 1");
         Require(Temperature >= 0 && double.IsFinite(Temperature), "--temperature", Temperature,
             "a number of at least 0");
-        Require(TopP is > 0 and <= 1, "--top-p", TopP, "a number above 0 and at most 1");
-        Require(TopK >= 0, "--top-k", TopK, "a whole number of at least 0");
+        Require(TopP is null or (> 0 and <= 1), "--top-p", TopP, "a number above 0 and at most 1");
+        Require(TopK is null or >= 0, "--top-k", TopK, "a whole number of at least 0");
+        RequireSampling();
         if (Input is not (null or Stdin))
             throw UserException.At("peft generate", $"{Quote.Of(Input)} is one word too many",
                 "--prompt TEXT, or '-' for prompts from standard input", "put quotes around a prompt of several words");
@@ -98,9 +101,9 @@ public sealed class GenerateVerb : ModelVerb, IVerb
         {
             MaxNewTokens = MaxNewTokens,
             Temperature = Temperature,
-            TopP = TopP,
-            TopK = TopK,
-            Seed = Seed,
+            TopP = TopP ?? 1,
+            TopK = TopK ?? 0,
+            Seed = Seed ?? FirstSeed,
             EosTokenIds = encoder.Ends,
         };
         // Checks the ids: nothing is printed before a refusal.
@@ -129,9 +132,20 @@ public sealed class GenerateVerb : ModelVerb, IVerb
         return JsonSerializer.Serialize(line, Readable);
     }
 
-    private static void Require(bool holds, string option, IFormattable found, string expected)
+    // Nothing is drawn at temperature 0.
+    private void RequireSampling()
+    {
+        var given = new (object? Value, string Name)[] { (TopP, "--top-p"), (TopK, "--top-k"), (Seed, "--seed") }
+            .Where(option => option.Value is not null).Select(option => option.Name).ToList();
+        if (Temperature == 0 && given.Count > 0)
+            throw UserException.At(
+                Words.AllOf(given), "no effect with --temperature 0", null,
+                $"remove {(given.Count == 1 ? "it" : "them")}, or add a temperature, such as --temperature 1");
+    }
+
+    private static void Require(bool holds, string option, IFormattable? found, string expected)
     {
         if (!holds)
-            throw UserException.At(option, found.ToString(null, CultureInfo.InvariantCulture), expected);
+            throw UserException.At(option, found!.ToString(null, CultureInfo.InvariantCulture), expected);
     }
 }

@@ -74,11 +74,10 @@ public sealed class InspectVerb : IVerb
             output.Result(Quote.Escaped(string.Create(CultureInfo.InvariantCulture, $"{name,-22}{value}")));
     }
 
-    // |x|: Frobenius norms; what an expert adds is scale B A.
+    // |x|: Frobenius norms, of several experts the smallest to the largest; what an expert adds is scale B A.
     private static TextTable Table(AdapterSummary summary)
     {
-        var table = new TextTable("projection", "experts", "r", "scale", "|A|", "|B|",
-            "|scale B A|, smallest to largest");
+        var table = new TextTable("projection", "experts", "r", "scale", "|A|", "|B|", "|scale B A|");
         foreach (var module in summary.Modules)
         {
             table.Add(

@@ -267,7 +267,8 @@ public sealed class MergeVerb : IVerb
         if (unknown.Count > 0)
             throw UserException.At(
                 "--remove",
-                $"{Words.AllOf(unknown.ConvertAll(Quote.Of))} {(unknown.Count == 1 ? "is" : "are")} not among the adapters",
+                $"{Words.AllOf(unknown.ConvertAll(Quote.Of))} {(unknown.Count == 1 ? "is" : "are")} not among the "
+                    + "adapters",
                 Words.OneOf(known), NearestName.Question(unknown, known));
         return [.. sources.Where(source => !names.Contains(source.Name))];
     }

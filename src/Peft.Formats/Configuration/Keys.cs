@@ -328,3 +328,13 @@ public static class Keys
         private static EquatableList<T> ToEquatableList<T>(IEnumerable items) => [.. items.Cast<T>()];
     }
 }
+
+/// <summary>A key that was given another value than its first one and that does nothing beside others.</summary>
+/// <param name="Key">The key, dotted from its section on.</param>
+/// <param name="Beside">What makes it do nothing.</param>
+public sealed record IneffectiveKey(string Key, string Beside)
+{
+    /// <summary>The key where it does nothing and has another value than the first; none otherwise.</summary>
+    public static IEnumerable<IneffectiveKey> If<T>(bool doesNothing, string key, T value, T first, string beside) =>
+        doesNothing && !EqualityComparer<T>.Default.Equals(value, first) ? [new IneffectiveKey(key, beside)] : [];
+}

@@ -51,6 +51,17 @@ public sealed class AggregateTests
     });
 
     [Fact]
+    public void The_examples_of_scikit_learns_own_documentation_come_out()
+    {
+        // sklearn.metrics.f1_score, average="macro", prints 0.26...; by label 0.8, 0 and 0.
+        List<double[]> three = [[0, 0], [1, 2], [2, 1], [0, 0], [1, 0], [2, 1]];
+        Assert.Equal(0.8 / 3, Of(Aggregate.MacroF1, three), 1e-12);
+        // sklearn.metrics.matthews_corrcoef, [+1, +1, +1, -1] and [+1, -1, +1, +1], prints -0.33...
+        List<double[]> two = [[1, 1], [1, 0], [1, 1], [0, 1]];
+        Assert.Equal(-1 / 3.0, Of(Aggregate.MatthewsCorrelation, two), 1e-12);
+    }
+
+    [Fact]
     public void One_label_for_all_correlates_with_nothing()
     {
         List<double[]> rows = [[0, 1], [1, 1], [0, 1]];
