@@ -97,7 +97,5 @@ public sealed class RunHealth(TrainingRun run, string? metrics) : IMetricSink
     }
 
     private static string ShownRate(double rate) =>
-        rate.ToString(
-            rate is > 0 and < 1e-4 ? "0.###e-0" : "0.#######",
-            CultureInfo.InvariantCulture);
+        rate.ToString(rate is > 0 and < 1e-4 ? "0.###e-0" : "0.#######", CultureInfo.InvariantCulture);
 }
