@@ -105,9 +105,9 @@ internal static class TokenizerReader
         return tokens.Tokens;
     }
 
-    // Tokens that only added_tokens_decoder names are added as transformers does it: with the vocabulary's id, or the next
-    // free one. It does so whatever id the file gives, so another one there is a contradiction. What tokenizer.json says of
-    // a token of its own stands.
+    // Tokens that only added_tokens_decoder names are added as transformers does it: with the vocabulary's id, or the
+    // next free one. It does so whatever id the file gives, so another one there is a contradiction. What
+    // tokenizer.json says of a token of its own stands.
     private static void AddTokensOf(JsonPart config, List<AddedToken> added, TokenVocabulary vocabulary)
     {
         const string Key = "added_tokens_decoder";
@@ -121,7 +121,8 @@ internal static class TokenizerReader
             if (content.Length > 0 && tokens.IdOf(content) is var theirs && theirs != id)
             {
                 throw part.Fault(
-                    $"{Quote.Of(content)} with id {id}", $"{theirs}, the id that transformers gives it beside {FileName}",
+                    $"{Quote.Of(content)} with id {id}",
+                    $"{theirs}, the id that transformers gives it beside {FileName}",
                     "save the tokenizer again with transformers, which writes both files");
             }
 
@@ -147,7 +148,8 @@ internal static class TokenizerReader
 internal sealed class AddedTokenList(TokenVocabulary vocabulary, List<AddedToken>? known = null)
 {
     private readonly HashSet<int> _used = [.. (known ?? []).Select(token => token.Id)];
-    private readonly Dictionary<string, int> _ids = (known ?? []).ToDictionary(token => token.Content, token => token.Id);
+    private readonly Dictionary<string, int> _ids =
+        (known ?? []).ToDictionary(token => token.Content, token => token.Id);
 
     public List<AddedToken> Tokens { get; } = known ?? [];
 

@@ -25,8 +25,8 @@ public sealed class EncodingTests
         Assert.Equal("abc", TinyTokenizer.Load(file).Tokens("abc"));
     }
 
-    // PreTrainedTokenizerFast.__init__ adds them in the order of their ids; the library gives one that is in no vocabulary the
-    // next free id.
+    // PreTrainedTokenizerFast.__init__ adds them in the order of their ids; the library gives one that is in no
+    // vocabulary the next free id.
     [Fact]
     public void Tokens_that_only_the_config_names_are_added_as_transformers_adds_them()
     {
