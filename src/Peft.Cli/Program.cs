@@ -17,6 +17,7 @@ public static class Program
     private static readonly Type[] VerbTypes =
     [
         typeof(InitVerb), typeof(TrainVerb), typeof(EvalVerb), typeof(ReportVerb), typeof(GenerateVerb),
+        typeof(ChatVerb),
         typeof(LogitsVerb),
         typeof(DataVerb),
         typeof(TokenizeVerb), typeof(RenderVerb), typeof(GateVerb), typeof(MergeVerb),

@@ -24,6 +24,11 @@ public sealed record DataOptions : BatchOptions
     [Key]
     public IReadOnlyList<string> Only { get; init; } = [];
 
+    /// <summary>The chat template of conversations: its text, a file, or a name (<see
+    /// cref="Chat.TemplateCatalog"/>); null for the checkpoint's own.</summary>
+    [Key]
+    public string? ChatTemplate { get; init; }
+
     /// <summary>Keys of this section that do nothing as things are.</summary>
     public IEnumerable<IneffectiveKey> Ineffective()
     {

@@ -1,3 +1,4 @@
+using Peft.Chat;
 using Peft.Data.Examples;
 using Peft.Data.Tables;
 using Peft.Data.Tokens;
@@ -18,22 +19,26 @@ public sealed record DataPreview(IReadOnlyList<PreviewRow> Sequences, IReadOnlyL
     /// <param name="tokenizer">The base model's tokenizer, to show tokens.</param>
     /// <param name="baseDirectory">The folder that relative paths start from.</param>
     /// <param name="rows">Sequences of each data set.</param>
+    /// <param name="template">Finds the chat template, where one is needed.</param>
     /// <exception cref="UserException">Files, columns, rows or settings are wrong; the message says which.</exception>
     public static DataPreview Read(
         DataOptions options, TextEncoder encoder, HuggingFaceTokenizer tokenizer, string baseDirectory,
-        int rows) => Read(
+        int rows, Func<ChatTemplate>? template = null) => Read(
         options,
         encoder,
         id => new PreviewToken(id, tokenizer.IdToToken(id) ?? $"#{id}", tokenizer.IsSpecial(id), IsLearned: false),
         baseDirectory,
-        rows);
+        rows,
+        template);
 
     internal static DataPreview Read(
-        DataOptions options, TextEncoder encoder, Func<int, PreviewToken> show, string baseDirectory, int rows)
+        DataOptions options, TextEncoder encoder, Func<int, PreviewToken> show, string baseDirectory, int rows,
+        Func<ChatTemplate>? template = null)
     {
         var faults = new Faults();
         TrainingData.Check(options, encoder, faults);
-        var readers = options.Train.Select(set => DataSetReader.Open(set, baseDirectory, faults)).ToList();
+        var readers = options.Train.Select(set => DataSetReader.Open(set, baseDirectory, faults, template)).ToList();
+        TrainingData.CheckConversations(options, readers, faults);
         faults.ThrowIfAny("the data section");
         var tasks = new TaskRegistry(options.Train);
         var sequences = new List<PreviewRow>();
@@ -47,8 +52,12 @@ public sealed record DataPreview(IReadOnlyList<PreviewRow> Sequences, IReadOnlyL
                     reader.Options.Name,
                     sequence.Row,
                     tasks.Names[sequence.TaskId],
-                    [.. sequence.Ids.Select((id, at) => show(id) with { IsLearned = at >= sequence.LearnedFrom })],
-                    sequence.CutTokens));
+                    [.. sequence.Ids.Select((id, at) => show(id) with { IsLearned = sequence.IsLearned(at) })],
+                    sequence.CutTokens)
+                {
+                    CutTurns = sequence.CutTurns,
+                    Roles = sequence.Roles,
+                });
             }
 
             statistics.Add(source.Statistics);
@@ -67,6 +76,12 @@ public sealed record DataPreview(IReadOnlyList<PreviewRow> Sequences, IReadOnlyL
 public sealed record PreviewRow(
     string DataSet, RowId Row, string Task, IReadOnlyList<PreviewToken> Tokens, int CutTokens)
 {
+    /// <summary>The roles of its messages; empty where it is no conversation.</summary>
+    public IReadOnlyList<string> Roles { get; init; } = [];
+
+    /// <summary>Turns of a conversation that were left out to fit max_length.</summary>
+    public int CutTurns { get; init; }
+
     /// <summary>How many tokens the loss counts.</summary>
     public int LearnedTokens => Tokens.Count(token => token.IsLearned);
 }

@@ -1,4 +1,5 @@
 using System.Text;
+using Peft.Chat;
 using Peft.Data.Batches;
 using Peft.Data.Examples;
 using Peft.Data.Tables;
@@ -60,6 +61,9 @@ public sealed class TrainingData : IDisposable
 
     /// <summary>How many of them occur in <c>train:</c>; they have the first ids.</summary>
     public int TrainTaskCount { get; }
+
+    /// <summary>The chat template of its conversations; null where there are none.</summary>
+    public ChatTemplate? Template { get; private init; }
 
     /// <summary>The data files and their hashes, for provenance.</summary>
     public IReadOnlyList<DataFileHash> Files { get; }
@@ -127,17 +131,19 @@ public sealed class TrainingData : IDisposable
     /// <param name="baseDirectory">The folder that relative paths start from.</param>
     /// <param name="progress">Told the number of sequences now and then; may be null.</param>
     /// <param name="cancellation">Stops reading.</param>
+    /// <param name="template">Finds the chat template, where one is needed.</param>
     /// <exception cref="UserException">Files, columns, rows or settings are wrong; the message says which.</exception>
     public static TrainingData Open(
         DataOptions options, TextEncoder encoder, string baseDirectory, Action<long>? progress = null,
-        CancellationToken cancellation = default)
+        CancellationToken cancellation = default, Func<ChatTemplate>? template = null)
     {
         var faults = new Faults();
         if (options.Train.Count == 0)
             faults.Add("data.train", "missing", "at least one data set");
         Check(options, encoder, faults);
-        var trainReaders = options.Train.Select(set => DataSetReader.Open(set, baseDirectory, faults)).ToList();
-        var evalReaders = options.Eval.Select(set => DataSetReader.Open(set, baseDirectory, faults)).ToList();
+        var trainReaders = Readers(options.Train);
+        var evalReaders = Readers(options.Eval);
+        CheckConversations(options, trainReaders.Concat(evalReaders), faults);
         faults.ThrowIfAny("the data section");
 
         var files = trainReaders.Concat(evalReaders).SelectMany(
@@ -156,6 +162,9 @@ public sealed class TrainingData : IDisposable
             stamps.RequireUnchanged(error); // rather than what a half-written row looks like
             throw;
         }
+
+        List<DataSetReader> Readers(IReadOnlyList<DataSetOptions> sets) =>
+            [.. sets.Select(set => DataSetReader.Open(set, baseDirectory, faults, template))];
     }
 
     private static TrainingData Read(
@@ -176,7 +185,11 @@ public sealed class TrainingData : IDisposable
         {
             var trainTaskCount = tasks.Names.Count;
             var eval = ReadAll(evalReaders);
-            return new TrainingData(options, encoder, tasks, train, streamed, eval, trainTaskCount, [.. hashes.Values]);
+            return new TrainingData(options, encoder, tasks, train, streamed, eval, trainTaskCount, [.. hashes.Values])
+            {
+                Template = trainReaders.Concat(evalReaders).Select(reader => reader.Template)
+                    .FirstOrDefault(template => template is not null),
+            };
         }
         catch
         {
@@ -200,10 +213,28 @@ public sealed class TrainingData : IDisposable
                 $"room for {encoder.Prefix.Count} special tokens and two more");
     }
 
-    private static string HashOf(
-        IEnumerable<DataSetReader> readers, Dictionary<string, DataFileHash> hashes) => Sha256.OfBytes(
-        Encoding.ASCII.GetBytes(
-            string.Join('\n', readers.SelectMany(reader => reader.Files).Select(file => hashes[file.Path].Sha256))));
+    /// <summary>Notes keys that say nothing of the data sets there are.</summary>
+    internal static void CheckConversations(DataOptions options, IEnumerable<DataSetReader> readers, Faults faults)
+    {
+        var isTalk = readers.Select(reader => reader.IsConversations).ToList();
+        if (options.TrainOn != TrainOn.Assistant && isTalk.Count > 0 && !isTalk.Contains(true))
+            faults.Add(
+                "data.train_on", "given, and no data set holds conversations", "conversations",
+                "set `train_on_prompt: true` to learn prompts too");
+        if (options.TrainOnPrompt && isTalk.Count > 0 && !isTalk.Contains(false))
+            faults.Add(
+                "data.train_on_prompt", "true, and all data sets hold conversations", "false",
+                "set `train_on: all` to learn all messages");
+    }
+
+    // The same rows are other sequences with another chat template.
+    private static string HashOf(IReadOnlyList<DataSetReader> readers, Dictionary<string, DataFileHash> hashes)
+    {
+        var files = readers.SelectMany(reader => reader.Files).Select(file => hashes[file.Path].Sha256);
+        var templates = readers.Select(reader => reader.Template?.Source).OfType<string>().Distinct()
+            .Select(source => Sha256.OfBytes(Encoding.UTF8.GetBytes(source)));
+        return Sha256.OfBytes(Encoding.ASCII.GetBytes(string.Join('\n', files.Concat(templates))));
+    }
 }
 
 /// <summary>Which bytes a run was trained on.</summary>

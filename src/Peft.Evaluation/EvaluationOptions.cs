@@ -49,6 +49,10 @@ public sealed record EvaluationOptions
     [Key]
     public bool Base { get; init; } = true;
 
+    /// <summary>Whether prompts are put to the model as a user's message, through the chat template.</summary>
+    [Key]
+    public bool ApplyChatTemplate { get; init; }
+
     /// <summary>Recorded results that are shown beside the run's.</summary>
     [Key]
     public IReadOnlyList<BaselineOptions> Baselines { get; init; } = [];
@@ -84,11 +88,12 @@ public sealed record EvaluationOptions
         Kind = TaskKind.Generation,
         // With a task column only the rows tell which tasks a set has.
         Sources = [.. data.Eval.Where(set =>
-            set.Prompt is not null && (set.TaskColumn is not null || (set.Task ?? set.Name) == task.Name))],
+            !set.IsText && (set.TaskColumn is not null || (set.Task ?? set.Name) == task.Name))],
         Metrics = [task.Metric],
         Rows = task.Rows,
         MaxNewTokens = task.MaxNewTokens,
         MaxLength = data.MaxLength,
+        ApplyChatTemplate = ApplyChatTemplate,
         Place = path,
     })];
 }

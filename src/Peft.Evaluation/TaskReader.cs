@@ -82,6 +82,10 @@ public static class TaskReader
                 "template", source.IsText ? "text" : "prompt and answer",
                 $"{(task.Kind == TaskKind.Perplexity ? "text alone" : "prompt and answer")} for kind: "
                     + $"{TaskKinds.NameOf(task.Kind)}");
+        if (source is { Shape: not RowShape.Template } && task.Kind != TaskKind.Generation)
+            reader.Section("data").Fault("template", "missing", $"one for kind: {TaskKinds.NameOf(task.Kind)}");
+        if (task is { ApplyChatTemplate: true, Kind: TaskKind.Perplexity })
+            reader.Fault("apply_chat_template", "true", "false for kind: perplexity, which has no prompts");
         if (task.Metrics.Count == 0)
             reader.Fault("metrics", "none", $"at least one of {Words.AllOf(Metric.Of(task.Kind))}");
         foreach (var metric in task.Metrics)

@@ -22,14 +22,19 @@ public sealed class JinjaTemplate
     private readonly IReadOnlyList<Statement> _body;
     private readonly JinjaLimits _limits;
 
-    private JinjaTemplate(IReadOnlyList<Statement> body, JinjaLimits limits) => (_body, _limits) = (body, limits);
+    private JinjaTemplate(IReadOnlyList<Statement> body, bool hasGeneration, JinjaLimits limits) =>
+        (_body, HasGeneration, _limits) = (body, hasGeneration, limits);
+
+    /// <summary>Whether <c>{% generation %}</c> stands anywhere in it.</summary>
+    public bool HasGeneration { get; }
 
     /// <summary>Reads a template.</summary>
     /// <exception cref="JinjaException">It is not Jinja.</exception>
     public static JinjaTemplate Parse(string source, JinjaLimits? limits = null)
     {
         limits ??= JinjaLimits.Default;
-        return new JinjaTemplate(Parser.Parse(source, limits.Depth), limits);
+        var (body, hasGeneration) = Parser.Parse(source, limits.Depth);
+        return new JinjaTemplate(body, hasGeneration, limits);
     }
 
     /// <summary>Renders the template.</summary>

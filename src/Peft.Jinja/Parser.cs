@@ -18,6 +18,7 @@ internal sealed partial class Parser
     private readonly List<JinjaException> _unknown = []; // filters and tests
     private int _at;
     private int _depth;
+    private bool _hasGeneration;
     // Inside if and inline if an unknown filter or test fails only when it is reached, as in jinja2.
     private bool _isSoft;
 
@@ -25,11 +26,17 @@ internal sealed partial class Parser
 
     private Token Current => _tokens[_at];
 
-    public static IReadOnlyList<Statement> Parse(string source, int deepest)
+    public static (IReadOnlyList<Statement> Body, bool HasGeneration) Parse(string source, int deepest)
     {
         var parser = new Parser(Lexer.Tokens(source), deepest);
         var body = parser.Body("");
-        return parser._unknown.Count == 0 ? body : throw parser._unknown[0];
+        return parser._unknown.Count == 0 ? (body, parser._hasGeneration) : throw parser._unknown[0];
+    }
+
+    private Generation Generated(int line)
+    {
+        _hasGeneration = true;
+        return new Generation(Closed("generation"), line);
     }
 
     // Statements up to a tag that ends this block, which is left as the current token; to the end of the template
@@ -107,7 +114,7 @@ internal sealed partial class Parser
             "macro" => ParseMacro(token.Line),
             "call" => ParseCall(token.Line),
             "filter" => new FilterBlock(Filters(null), Closed("filter"), token.Line),
-            "generation" => new Generation(Closed("generation"), token.Line),
+            "generation" => Generated(token.Line),
             "print" => ParsePrint(token.Line),
             "block" => ParseBlock(token.Line),
             "break" or "continue" => new LoopControl(token.Value == "break", token.Line),

@@ -35,6 +35,35 @@ public static class ModelCatalog
         DecoderModel.Family("olmoe", Mixtures.ReadOlmoe),
     ];
 
+    // What sets families apart that are near to one of these.
+    private static readonly Dictionary<string, string> Differences = new(StringComparer.Ordinal)
+    {
+        ["bloom"] = "positions are biases of the scores",
+        ["cohere2"] = "unlike cohere, windows take turns with layers that turn no heads",
+        ["deepseek_v2"] = "attention goes through a latent vector",
+        ["deepseek_v3"] = "attention goes through a latent vector",
+        ["gemma3"] = "unlike gemma3_text, the text model lies beside one for images",
+        ["gemma3n"] = "unlike gemma3_text, layers share keys and have embeddings of their own",
+        ["glm"] = "unlike glm4, blocks have two norms",
+        ["gpt_bigcode"] = "unlike gpt2, all heads share a key",
+        ["gpt_neo"] = "unlike gpt2, scores are not scaled and windows take turns",
+        ["gpt_oss"] = "attention has sinks and experts are stored as one tensor",
+        ["gptj"] = "unlike gpt_neox, q, k and v are apart and neighbours are turned",
+        ["granitemoe"] = "unlike granite, experts are stored as one tensor",
+        ["llama4"] = "unlike llama, experts are stored as one tensor beside a model for images",
+        ["mamba"] = "it is a state-space model without attention",
+        ["mamba2"] = "it is a state-space model without attention",
+        ["mpt"] = "positions are biases of the scores",
+        ["nemotron"] = "unlike llama, norms are layer norms of one plus the weight",
+        ["olmo"] = "unlike olmo2, norms have no weights",
+        ["olmo3"] = "unlike olmo2, windows take turns with rotary embeddings of their own",
+        ["phi"] = "unlike phi3, attention and feed-forward stand side by side",
+        ["phimoe"] = "unlike phi3, there are experts with a router of their own kind",
+        ["qwen2_vl"] = "unlike qwen2, positions have three parts",
+        ["qwen3_next"] = "unlike qwen3_moe, most layers have linear attention",
+        ["t5"] = "it is an encoder-decoder",
+    };
+
     /// <summary>The families, in the order they are listed to people.</summary>
     public static IReadOnlyList<ModelFamily> Families => All;
 
@@ -49,9 +78,11 @@ public static class ModelCatalog
         var found = Families.FirstOrDefault(family => family.ModelType == file.ModelType);
         if (found is not null)
             return found;
-        var near = NearestName.Of(file.ModelType, known);
+        var difference = Differences.GetValueOrDefault(file.ModelType);
+        var near = difference is null ? NearestName.Of(file.ModelType, known) : null;
         throw UserException.At(
-            file.Path, $"model_type is '{file.ModelType}', which is not supported", Words.OneOf(known),
+            file.Path, $"model_type is '{file.ModelType}', which is not supported"
+                + (difference is null ? "" : $" ({difference})"), Words.OneOf(known),
             near is null ? null : $"did you mean '{near}'?");
     }
 }

@@ -1,4 +1,5 @@
 using Peft.Adapters.Bundles;
+using Peft.Chat;
 using Peft.Data;
 using Peft.Evaluation;
 using Peft.Evaluation.Results;
@@ -37,6 +38,15 @@ public sealed record EvaluationRequest
 
     /// <summary>Seed of shots, resampling and permutations.</summary>
     public int Seed { get; init; }
+
+    /// <summary>Whether all prompts are put through the chat template; if not, those of the tasks that say
+    /// so.</summary>
+    public bool ApplyChatTemplate { get; init; }
+
+    /// <summary>The chat template: its text, name or file; null: what the adapters were trained with, or else the
+    /// base's
+    /// own.</summary>
+    public string? ChatTemplate { get; init; }
 
     /// <summary>Folder of the tasks' data.</summary>
     public string? Data { get; init; }
@@ -77,7 +87,8 @@ public static class EvaluationBuilder
         var recipes = Recipes(request);
         var catalog = new TaskCatalog(
             recipes.SelectMany(recipe => recipe.Evaluation.TasksOn(recipe.Data, recipe.Path)), request.Data, recipes);
-        var tasks = catalog.Find(request.Tasks);
+        var tasks = Templated(request, catalog.Find(request.Tasks));
+        var tokenizer = HuggingFaceTokenizer.Load(directory);
         var fingerprint = ModelLoader.Fingerprint(directory);
         var subjects = SubjectLoader.Subjects(request, directory, fingerprint);
         foreach (var subject in subjects)
@@ -86,12 +97,13 @@ public static class EvaluationBuilder
             foreach (var task in tasks)
                 subject.TaskIdOf(task.Name);
         }
-        var data = TaskData.Open(tasks, request.Rows, request.Seed, catalog.Resolve);
+        var data = TaskData.Open(
+            tasks, request.Rows, request.Seed, catalog.Resolve, () => TemplateOf(request, directory, tokenizer));
         var settings = new ResultsSettings(
             request.Seed, request.BatchSize, LoadedModel.TypeName(directory, request.Dtype, request.Device),
             BootstrapSamples, Confidence, ResultsBuilder.Correction);
         return new EvaluationRun(
-            subjects, data, HuggingFaceTokenizer.Load(directory), new MeasuredBase(NameOf(directory), fingerprint),
+            subjects, data, tokenizer, new MeasuredBase(NameOf(directory), fingerprint),
             settings)
         {
             Progress = progress,
@@ -99,6 +111,34 @@ public static class EvaluationBuilder
             Say = say,
             Recorded = Recorded(recipes, isNamed: request.Recipe is not null, say),
         };
+    }
+
+    private static IReadOnlyList<EvaluationTask> Templated(
+        EvaluationRequest request, IReadOnlyList<EvaluationTask> tasks)
+    {
+        if (!request.ApplyChatTemplate)
+            return tasks;
+        return tasks.FirstOrDefault(task => task.Kind == TaskKind.Perplexity) is { } plain
+            ? throw UserException.At(
+                "--apply-chat-template", $"task {plain.Name} is of kind: perplexity, which has no prompts",
+                "tasks with prompts")
+            : [.. tasks.Select(task => task with { ApplyChatTemplate = true })];
+    }
+
+    // All subjects are asked the same texts.
+    private static ChatTemplate TemplateOf(
+        EvaluationRequest request, string directory, HuggingFaceTokenizer tokenizer)
+    {
+        const string Option = "--chat-template";
+        if (request.ChatTemplate is not null || request.Adapters.Count == 0)
+            return LoadedModel.TemplateOf(directory, tokenizer, null, request.ChatTemplate, Option);
+        var own = request.Adapters.Select(
+            adapter => (adapter, Template: LoadedModel.TemplateOf(directory, tokenizer, adapter, null, Option)))
+            .ToList();
+        var other = own.Find(entry => entry.Template.Source != own[0].Template.Source);
+        return other.Template is null ? own[0].Template : throw UserException.At(
+            Option, $"missing, and {own[0].adapter} and {other.adapter} were trained with different ones",
+            "one chat template for all", "name it, or evaluate them apart");
     }
 
     // A bundle's own recipe may have left its recorded results behind; a recipe that is named must have them.

@@ -54,12 +54,18 @@ public sealed class FullModelFiles
 
     private readonly ModelConfigFile _config;
     private readonly string _tokenizer;
+    private readonly string? _chatTemplate;
 
-    private FullModelFiles(ModelConfigFile config, string tokenizer) => (_config, _tokenizer) = (config, tokenizer);
+    private FullModelFiles(ModelConfigFile config, string tokenizer, string? chatTemplate) =>
+        (_config, _tokenizer, _chatTemplate) = (config, tokenizer, chatTemplate);
 
     /// <summary>Takes config.json from one directory and the tokenizer from another.</summary>
-    public static FullModelFiles From(string directory, string tokenizer) =>
-        new(ModelConfigFile.Read(directory), tokenizer);
+    /// <param name="directory">Has config.json.</param>
+    /// <param name="tokenizer">Has the tokenizer.</param>
+    /// <param name="chatTemplate">The chat template that the model was trained with; null for the tokenizer's
+    /// own.</param>
+    public static FullModelFiles From(string directory, string tokenizer, string? chatTemplate = null) =>
+        new(ModelConfigFile.Read(directory), tokenizer, chatTemplate);
 
     /// <summary>Writes config.json, the tensors in a type, and the tokenizer.</summary>
     /// <param name="target">The directory.</param>
@@ -79,6 +85,9 @@ public sealed class FullModelFiles
             if (File.Exists(from) && Path.GetFullPath(from) != Path.GetFullPath(to))
                 Copy(from, to);
         }
+
+        if (_chatTemplate is not null)
+            AtomicFile.WriteText(Path.Combine(target, "chat_template.jinja"), _chatTemplate);
     }
 
     // A crash must not leave half a tokenizer.

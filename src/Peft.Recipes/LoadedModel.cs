@@ -1,6 +1,8 @@
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
+using Peft.Chat;
 using Peft.Formats;
+using Peft.Formats.HuggingFace;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Models.Loading;
@@ -13,8 +15,11 @@ public sealed class LoadedModel : IDisposable
 {
     private readonly Lazy<HuggingFaceTokenizer> _tokenizer;
 
-    private LoadedModel(CausalLanguageModel model, AdaptedModel? adapted, string baseDirectory)
+    private readonly string? _adapter;
+
+    private LoadedModel(CausalLanguageModel model, AdaptedModel? adapted, string baseDirectory, string? adapter)
     {
+        _adapter = adapter;
         Model = model;
         Adapted = adapted;
         BaseDirectory = baseDirectory;
@@ -37,6 +42,39 @@ public sealed class LoadedModel : IDisposable
     /// <exception cref="UserException">Tokenizer and model do not fit together.</exception>
     public TextEncoder Encoder => TextEncoder.Of(Tokenizer, Model.Config.EosTokenIds, Model.Config.VocabularySize);
 
+    /// <summary>The chat template that it was trained with, or another one that is asked for.</summary>
+    /// <param name="asked">A template's text, name or file; null for the adapter's, or else the base's.</param>
+    /// <param name="place">Where it is asked for, for messages.</param>
+    /// <exception cref="UserException">There is none, or it is not Jinja.</exception>
+    public ChatTemplate TemplateOf(string? asked, string place) =>
+        TemplateOf(BaseDirectory, Tokenizer, _adapter, asked, place);
+
+    /// <summary>The chat template of an adapter on a base.</summary>
+    /// <param name="baseDirectory">The base.</param>
+    /// <param name="tokenizer">Its tokenizer.</param>
+    /// <param name="adapter">The adapter; null: none.</param>
+    /// <param name="asked">A template's text, name or file; null for the adapter's, or else the base's.</param>
+    /// <param name="place">Where it is asked for, for messages.</param>
+    /// <exception cref="UserException">There is none, or it is not Jinja.</exception>
+    public static ChatTemplate TemplateOf(
+        string baseDirectory, HuggingFaceTokenizer tokenizer, string? adapter, string? asked, string place)
+    {
+        var own = TemplatesOf(baseDirectory, tokenizer);
+        var remembered = adapter is null ? null : BundleFiles.PathOf(adapter, BundleFiles.ChatTemplate);
+        if (asked is null && remembered is not null && File.Exists(remembered))
+            return TemplateCatalog.Find(null, own.WithDefault(ChatTemplates.ReadFile(remembered)), path => path, place);
+        return TemplateCatalog.Find(asked, own, path => path, place);
+    }
+
+    /// <summary>The chat templates of a tokenizer's directory, with the special tokens that they name.</summary>
+    public static ChatTemplates TemplatesOf(string directory, HuggingFaceTokenizer tokenizer)
+    {
+        var templates = ChatTemplates.Read(Directory.Exists(directory) ? directory : Path.GetDirectoryName(directory)!);
+        return templates
+            .WithToken("bos_token", tokenizer.BosId is { } bos ? tokenizer.IdToToken(bos) : null)
+            .WithToken("eos_token", tokenizer.EosId is { } eos ? tokenizer.IdToToken(eos) : null);
+    }
+
     /// <summary>Opens a base and an adapter.</summary>
     /// <param name="baseDirectory">The base; null: the one the adapter names.</param>
     /// <param name="adapter">The adapter; null: none.</param>
@@ -52,11 +90,11 @@ public sealed class LoadedModel : IDisposable
         var directory = baseDirectory ?? (bundle is null ? BaseOf(null) : BaseOf(bundle.Directory, bundle.BaseName));
         var model = OpenBase(directory, dtype, device);
         if (bundle is null)
-            return new(model, null, directory);
+            return new(model, null, directory, null);
         // Hashing a large base takes seconds: only a manifest has a fingerprint to compare it with.
         var identity = bundle.Manifest is null ? null
             : new BaseIdentity(directory, fingerprint ?? ModelLoader.Fingerprint(directory));
-        return new(model, bundle.Attach(model, new AttachOptions { Base = identity }), directory);
+        return new(model, bundle.Attach(model, new AttachOptions { Base = identity }), directory, adapter);
     }
 
     /// <summary>Opens a base in the type that a recipe or command line asks for.</summary>

@@ -97,7 +97,8 @@ public sealed record MemoryEstimate(
         var tokens = rows * length;
         var heads = (long)config.HeadCount * config.HeadSize;
         var keys = (long)config.KeyValueHeadCount * config.HeadSize;
-        var perToken = (4L * config.HiddenSize) + (2 * heads) + (2 * keys) + (3L * config.IntermediateSize);
+        var inner = config.InnerWidths / config.LayerCount;
+        var perToken = (4L * config.HiddenSize) + (2 * heads) + (2 * keys) + (3 * inner);
         var block = (tokens * perToken * width) + (4 * tokens * config.HeadCount)
             + (OfMixtures(model, modules, tokens) / config.LayerCount);
         var gates = tokens * 8 * modules.Sum(m => (long)m.Shape.Experts);
@@ -119,7 +120,8 @@ public sealed record MemoryEstimate(
         var tokens = rows * length;
         var heads = (long)config.HeadCount * config.HeadSize;
         var keys = (long)config.KeyValueHeadCount * config.HeadSize;
-        var perToken = (7L * config.HiddenSize) + (3 * heads) + (3 * keys) + (3L * config.IntermediateSize);
+        var inner = config.InnerWidths / config.LayerCount;
+        var perToken = (7L * config.HiddenSize) + (3 * heads) + (3 * keys) + (3 * inner);
         return (tokens * perToken * ByteWidth(model.Dtype)) + (OfMixtures(model, modules, tokens) / config.LayerCount);
     }
 

@@ -1,6 +1,7 @@
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
+using Peft.Chat;
 using Peft.Data;
 using Peft.Data.Examples;
 using Peft.Formats;
@@ -33,9 +34,9 @@ public static class RunBuilder
         if (recipe.Training.ReportTo.Contains("tensorboard"))
             sinks.Add(new TensorBoardSink(Path.Combine(output.Path, TensorBoardSink.FolderName), TimeProvider.System));
         return Build(recipe, output, device, sinks, Path.Combine(output.Path, JsonLinesSink.FileName),
-            data => recipe.Method == Recipe.Full
-            ? FullModel(recipe, device)
-            : new AdapterTrainable(Adapters(recipe, data, device)));
+            (data, tokenizer) => recipe.Method == Recipe.Full
+            ? FullModel(recipe, data, tokenizer, device)
+            : new AdapterTrainable(Adapters(recipe, data, tokenizer, device)));
     }
 
     /// <summary>The run of a gate's training; nothing of it but the gate is kept.</summary>
@@ -47,15 +48,16 @@ public static class RunBuilder
     public static PreparedRun BuildGate(string adapter, Recipe recipe, Device device,
         IReadOnlyList<IMetricSink> watchers) => Build(
         recipe, new OutputDirectory(adapter, null), device, watchers, null,
-        data => new GateTrainable(Adapters(recipe, data, device, strict: false), adapter, recipe, data, device));
+        (data, tokenizer) => new GateTrainable(
+            Adapters(recipe, data, tokenizer, device, strict: false), adapter, recipe, data, device));
 
     private static PreparedRun Build(
         Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks, string? metrics,
-        Func<TrainingData, ITrainable> trainableOf)
+        Func<TrainingData, HuggingFaceTokenizer, ITrainable> trainableOf)
     {
         var tokenizer = LoadTokenizer(recipe);
         var data = OpenData(recipe, tokenizer);
-        var trainable = trainableOf(data);
+        var trainable = trainableOf(data, tokenizer);
         CheckFits(recipe, data);
         var run = TrainingRun.Of(trainable, data, recipe.Training, output.Path, device, recipe.Identity()) with
         {
@@ -97,7 +99,19 @@ public static class RunBuilder
 
     /// <summary>Opens the data of a recipe; paths are found as <see cref="RecipePaths"/> says.</summary>
     public static TrainingData OpenData(Recipe recipe, HuggingFaceTokenizer tokenizer) =>
-        TrainingData.Open(WithFoundFiles(recipe), EncoderOf(recipe, tokenizer), Directory.GetCurrentDirectory());
+        TrainingData.Open(
+            WithFoundFiles(recipe), EncoderOf(recipe, tokenizer), Directory.GetCurrentDirectory(),
+            template: TemplateOf(recipe, tokenizer));
+
+    /// <summary>Finds the chat template of a recipe when it is asked for, once.</summary>
+    public static Func<ChatTemplate> TemplateOf(Recipe recipe, HuggingFaceTokenizer tokenizer)
+    {
+        var found = new Lazy<ChatTemplate>(() => TemplateCatalog.Find(
+            recipe.Data.ChatTemplate,
+            LoadedModel.TemplatesOf(recipe.Paths.Resolve(recipe.Model.TokenizerDirectory), tokenizer),
+            recipe.Paths.Resolve, "data.chat_template"));
+        return () => found.Value;
+    }
 
     /// <summary>How the texts of a recipe are encoded for its model.</summary>
     /// <exception cref="UserException">Tokenizer, data and model do not fit together.</exception>
@@ -122,7 +136,8 @@ public static class RunBuilder
     private static DataSetOptions Found(Recipe recipe, DataSetOptions set) =>
         set with { Files = [.. set.Files.Select(recipe.Paths.Resolve)], LookedIn = recipe.Paths.Folders };
 
-    private static BundleContents Adapters(Recipe recipe, TrainingData data, Device device, bool strict = true)
+    private static BundleContents Adapters(
+        Recipe recipe, TrainingData data, HuggingFaceTokenizer tokenizer, Device device, bool strict = true)
     {
         var directory = recipe.Paths.Resolve(recipe.Model.Directory);
         var model = LoadedModel.OpenBase(directory, recipe.Model.Dtype, device);
@@ -137,17 +152,24 @@ public static class RunBuilder
             ResolvedRecipe = ConfigText.ToYaml(recipe.Resolved),
             Data = [.. data.Files.Select(f => new DataIdentity(f.File, f.Sha256))],
             Seed = recipe.Training.Seed,
+            ChatTemplate = RememberedTemplate(recipe, data, tokenizer),
         };
     }
 
-    private static FullModelTrainable FullModel(Recipe recipe, Device device)
+    // What it was trained or is measured with; where neither, the base's own stays the model's.
+    private static string? RememberedTemplate(Recipe recipe, TrainingData data, HuggingFaceTokenizer tokenizer) =>
+        (data.Template ?? (recipe.Evaluation.ApplyChatTemplate ? TemplateOf(recipe, tokenizer)() : null))?.Source;
+
+    private static FullModelTrainable FullModel(
+        Recipe recipe, TrainingData data, HuggingFaceTokenizer tokenizer, Device device)
     {
         var dtype = recipe.Model.Dtype == "auto" ? ScalarType.Float32 : DtypeNames.Parse(recipe.Model.Dtype);
         var directory = recipe.Paths.Resolve(recipe.Model.Directory);
         var model = recipe.Model.FromConfig is null
             ? ModelLoader.Load(directory, dtype, device)
             : ModelLoader.Create(ModelConfigFile.Read(directory), dtype, recipe.Training.Seed, device);
-        var files = FullModelFiles.From(directory, recipe.Paths.Resolve(recipe.Model.TokenizerDirectory));
+        var files = FullModelFiles.From(directory, recipe.Paths.Resolve(recipe.Model.TokenizerDirectory),
+            RememberedTemplate(recipe, data, tokenizer));
         return new FullModelTrainable(model, files, DtypeNames.Parse(recipe.Model.SaveDtype));
     }
 
@@ -162,6 +184,9 @@ public static class RunBuilder
             faults.Add("data.train", "no rows", "at least one row",
                 "look at the files and filters with peft data RECIPE");
         var held = data.Eval.Statistics.Tasks.Select(task => task.Key).ToList();
+        if (recipe.Data.ChatTemplate is { } template && data.Template is null && !recipe.Evaluation.ApplyChatTemplate)
+            faults.Add("data.chat_template", Quote.Of(template), "data sets of conversations",
+                "remove it, or set `evaluation.apply_chat_template: true`");
         foreach (var task in recipe.Evaluation.Tasks.Where(task => !held.Contains(task.Name)))
             faults.Add("evaluation.tasks", Quote.Of(task.Name),
                 held.Count == 0 ? "a task of held-out rows, of which there are none"

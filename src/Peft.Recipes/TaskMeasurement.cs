@@ -24,7 +24,7 @@ public sealed class TaskMeasurement
         _tokenizer = tokenizer;
         _tasks = TaskData.Open(
             recipe.Evaluation.TasksOn(recipe.Data, recipe.Path), null, recipe.Training.Seed, (_, file) =>
-                recipe.Paths.Resolve(file));
+                recipe.Paths.Resolve(file), RunBuilder.TemplateOf(recipe, tokenizer));
     }
 
     private static string Version => typeof(TaskMeasurement).Assembly.GetName().Version?.ToString(3) ?? "unknown";

@@ -28,7 +28,7 @@ public interface ITrainable : ICheckpointed, IDisposable
     /// <remarks>
     /// Shapes: mask [B, T] bool, true = real token, null: all are; scalar. Gradient: reaches the parameters.
     /// </remarks>
-    Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask) => null;
+    Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask) => Model.BalanceLoss(pass, mask);
 
     /// <summary>Follows the backward of each pass.</summary>
     /// <param name="pass">The pass.</param>
@@ -91,8 +91,13 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     private AdaptedModel Adapted => contents.Adapted;
 
     /// <inheritdoc/>
-    public Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask) =>
-        Adapted.HasAuxiliaryLoss ? Adapted.AuxiliaryLoss(pass, mask) : null;
+    public Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask)
+    {
+        var own = Model.BalanceLoss(pass, mask);
+        if (!Adapted.HasAuxiliaryLoss || Adapted.AuxiliaryLoss(pass, mask) is not { } routing)
+            return own;
+        return own is null ? routing : own + routing;
+    }
 
     /// <inheritdoc/>
     public void AfterPass(ForwardPass pass, Tensor? mask, Func<Tensor> rowLosses) =>

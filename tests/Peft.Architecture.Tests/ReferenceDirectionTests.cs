@@ -6,7 +6,8 @@ namespace Peft.Architecture.Tests;
 /// <summary>References between the rooms go one way only.</summary>
 public sealed partial class ReferenceDirectionTests
 {
-    // Formats, Torch and Jinja know nobody; Data knows Formats; Models: Torch, Formats; Adapters: Models,
+    // Formats, Torch and Jinja know nobody; Chat knows Jinja and Formats; Data: Chat, Formats; Models: Torch,
+    // Formats; Adapters: Models,
     // Torch, Formats;
     // Training and Evaluation: Adapters, Models, Data, Torch, Formats, and not each other;
     // Recipes: all of these; Cli: Recipes and what it prints.
@@ -15,13 +16,15 @@ public sealed partial class ReferenceDirectionTests
         ["Formats"] = [],
         ["Torch"] = [],
         ["Jinja"] = [],
-        ["Data"] = ["Formats"],
+        ["Chat"] = ["Jinja", "Formats"],
+        ["Data"] = ["Chat", "Jinja", "Formats"],
         ["Models"] = ["Torch", "Formats"],
         ["Adapters"] = ["Models", "Torch", "Formats"],
-        ["Training"] = ["Adapters", "Models", "Data", "Torch", "Jinja", "Formats"],
-        ["Evaluation"] = ["Adapters", "Models", "Data", "Torch", "Jinja", "Formats"],
-        ["Recipes"] = ["Training", "Evaluation", "Adapters", "Models", "Data", "Torch", "Jinja", "Formats"],
-        ["Cli"] = ["Recipes", "Training", "Evaluation", "Adapters", "Models", "Data", "Torch", "Jinja", "Formats"],
+        ["Training"] = ["Adapters", "Models", "Data", "Torch", "Chat", "Jinja", "Formats"],
+        ["Evaluation"] = ["Adapters", "Models", "Data", "Torch", "Chat", "Jinja", "Formats"],
+        ["Recipes"] = ["Training", "Evaluation", "Adapters", "Models", "Data", "Torch", "Chat", "Jinja", "Formats"],
+        ["Cli"] =
+            ["Recipes", "Training", "Evaluation", "Adapters", "Models", "Data", "Torch", "Chat", "Jinja", "Formats"],
     };
 
     public static TheoryData<string> Rooms => [.. Allowed.Keys];

@@ -19,10 +19,12 @@ internal static class FusedBenchmark
         var (q, k, v) = (Leaf(options, B, H, T, d), Leaf(options, B, H, T, d), Leaf(options, B, H, T, d));
         var head = torch.randn(shape.Vocabulary, shape.Hidden).to(options.Dtype);                   // [V, D]
         var targets = torch.randint(shape.Vocabulary, [shape.Rows]);
+        var router = torch.randn(TrainingStep.Experts, shape.Hidden);                               // [E, D]
         foreach (var measurement in Pair(options, "RMSNorm", () => Fused.rms_norm(x, scale, 1e-5), x)
             .Concat(Pair(options, "SwiGLU", () => Fused.swiglu(gate, up), gate))
             .Concat(Pair(options, "rotary", () => Fused.rotary(heads, cos, sin), heads))
             .Concat(Pair(options, "causal attention", () => Fused.causal_attention(q, k, v, null, 0.125), q))
+            .Concat(Pair(options, "top-2 router", () => Fused.topk_softmax(x, router, 2, true).Gates, x))
             .Concat(Pair(options, "head with cross-entropy", () => Fused.linear_cross_entropy(x, head, targets), x)))
             yield return measurement;
     }

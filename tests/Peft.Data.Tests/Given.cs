@@ -16,6 +16,18 @@ internal static class Given
     /// <summary>One token a character (its code), BOS 1, EOS 2, padding 0.</summary>
     public static TextEncoder Characters { get; } = new(text => [.. text.Select(c => (int)c)], [Bos], [Eos], 0);
 
+    /// <summary>The same with the places of tokens; EOS may be spelled out as '>', and BOS as '<'.</summary>
+    public static TextEncoder Talks { get; } = Characters with
+    {
+        Locate = text => [.. text.Select((c, at) => new LocatedToken(c switch
+        {
+            '<' => Bos,
+            '>' => Eos,
+            _ => c,
+        }, at, at + 1))],
+        IsSpecial = id => id is Bos or Eos,
+    };
+
     public static TextEncoder NoSpecials { get; } = Characters with { Prefix = [] };
 
     public static DataOptions Options(string json)

@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using Peft.Chat;
 using Peft.Data;
 using Peft.Data.Examples;
 using Peft.Formats;
@@ -38,8 +39,14 @@ public sealed partial class DataSetExamplesTests : IDisposable
         },
         {
             "chats.jsonl",
-            ["<user>Hi\n<assistant>|Hello! What can I do?", "<user>2 + 2?\n<assistant>4\n<user>Sure?\n<assistant>|Yes."]
+            [
+                "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n[Hello! What can I do?<|im_end|>]\n",
+                "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n2 + 2?<|im_end|>\n"
+                    + "<|im_start|>assistant\n[4<|im_end|>]\n<|im_start|>user\nSure?<|im_end|>\n"
+                    + "<|im_start|>assistant\n[Yes.<|im_end|>]\n",
+            ]
         },
+        { "talks.json", ["<|user|>\nHi</s>\n<|assistant|>\n[Hello!</s>]\n"] },
         {
             "book.txt",
             ["|Call me Ishmael.", "|Some years ago, never mind how long precisely, I thought I would sail about a"
@@ -55,8 +62,9 @@ public sealed partial class DataSetExamplesTests : IDisposable
     {
         var options = Open(file);
         var sets = options.Train.Concat(options.Eval).Select(Reader).ToList();
-        var examples = sets.SelectMany(set => set.Read()).Select(
-            example => $"{example.Prompt}|{example.Answer}").ToList();
+        var examples = sets.SelectMany(set => set.Read()).Select(example => example.Conversation is { } talk
+            ? Learned(talk, options)
+            : $"{example.Prompt}|{example.Answer}").ToList();
         Assert.Equal(expected.Order(StringComparer.Ordinal), examples.Order(StringComparer.Ordinal));
     }
 
@@ -72,6 +80,17 @@ public sealed partial class DataSetExamplesTests : IDisposable
         Assert.All(
             Keys.Of(typeof(DataSetOptions)).Concat(others),
             key => Assert.Contains($"| `{key}` |", table, StringComparison.Ordinal));
+    }
+
+    // What is learned in brackets.
+    private static string Learned(Conversation talk, DataOptions options)
+    {
+        var tokens = new Dictionary<string, string> { ["eos_token"] = "</s>" };
+        var name = options.ChatTemplate!;
+        var text = LearnedTurns.Of(
+            ChatTemplate.Parse(TemplateCatalog.Text(name), name, tokens), talk, options.TrainOn);
+        return text.Learned.Reverse().Aggregate(
+            text.Text, (marked, span) => marked.Insert(span.End, "]").Insert(span.Start, "["));
     }
 
     private DataSetReader Reader(DataSetOptions set)

@@ -35,8 +35,13 @@ internal static class Catalog
     public static DataSet Corpus { get; } = new(
         "corpus", ["source", "text"], new(1, 0), CorpusPassages.Packages, CorpusPassages.Read);
 
+    /// <summary>Conversations about words, as JSON of messages; the split is by the word that is said.</summary>
+    public static DataSet Chat { get; } = new(
+        "chat", ["messages"], G2p.Split, [CmuDict.Package, InstalledPackages.WordNetBase, WordNet.Package],
+        packages => WordTalks.Read(packages, G2p.Split));
+
     /// <summary>All of them, in the order in which they are written.</summary>
-    public static IReadOnlyList<DataSet> All { get; } = [G2p, Spam, GlossPos, GlossClass, Lemma, WordTag, Corpus];
+    public static IReadOnlyList<DataSet> All { get; } = [G2p, Spam, GlossPos, GlossClass, Lemma, WordTag, Corpus, Chat];
 
     private static DataSet Glosses(string name, string answer, Func<Synset, string> answerOf) => new(
         name, ["word", "definition", answer], new(5, 5), [WordNet.Package],

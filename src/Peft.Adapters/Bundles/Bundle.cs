@@ -85,12 +85,16 @@ public abstract class Bundle
         }
 
         var tensors = Open(model);
+        var own = OptionsFor(model);
         // A file may name targets that this base lacks; PEFT passes over them, and the tensors decide in the end.
         var selected = TargetSelection.Select(
             model.Projections.Select(
-                projection => projection.Path), model.HeadProjection.Path, Options, strict: false, Place);
-        return AdapterAttachment.Attach(model, Options, selected, Manifest?.Seed ?? 0, tensors);
+                projection => projection.Path), model.HeadProjection.Path, own, strict: false, Place);
+        return AdapterAttachment.Attach(model, own, selected, Manifest?.Seed ?? 0, tensors);
     }
+
+    /// <summary>The settings on one base.</summary>
+    private protected virtual AdapterOptions OptionsFor(CausalLanguageModel model) => Options;
 
     /// <summary>What is before a key of the settings in messages.</summary>
     private protected virtual string Place => TargetSelection.RecipePlace;
@@ -215,6 +219,10 @@ internal sealed class PeftBundle : Bundle
     public override string BaseName => _config.BaseModelNameOrPath ?? "";
 
     private protected override string Place => $"{Path.Combine(Directory, BundleFiles.Config)}: ";
+
+    private protected override AdapterOptions OptionsFor(CausalLanguageModel model) =>
+        _config.TargetModules.Count == 0 && _config.TargetModulesPattern is null
+            ? Options with { TargetModules = ModuleNames.List(model.Config.DefaultTargets) } : Options;
 
     private protected override SavedTensors Open(CausalLanguageModel model)
     {

@@ -27,6 +27,9 @@ public static class BundleFiles
     /// <summary>The recipe with every default filled in.</summary>
     public const string Recipe = "recipe.resolved.yaml";
 
+    /// <summary>The chat template that it was trained with.</summary>
+    public const string ChatTemplate = "chat_template.jinja";
+
     /// <summary>The model card.</summary>
     public const string Card = "README.md";
 
@@ -70,7 +73,7 @@ public static class BundleFiles
         // A manifest in .next/ would otherwise be gone before the files that were already moved out of it. The manifest
         // goes first: after a crash here the directory is no bundle.
         FinishMove(directory);
-        foreach (var name in new[] { Manifest, Config, Weights, Recipe, Card, GateFile.Name })
+        foreach (var name in new[] { Manifest, Config, Weights, Recipe, ChatTemplate, Card, GateFile.Name })
             File.Delete(Path.Combine(directory, name));
     }
 

@@ -16,6 +16,9 @@ public sealed record BundleContents
     /// <summary>The recipe with every default filled in, as YAML; null where there was no recipe (an import).</summary>
     public string? ResolvedRecipe { get; init; }
 
+    /// <summary>The chat template that it was trained with; null where there was none.</summary>
+    public string? ChatTemplate { get; init; }
+
     /// <summary>The data files.</summary>
     public IReadOnlyList<DataIdentity> Data { get; init; } = [];
 
@@ -82,7 +85,7 @@ public static class BundleWriter
         string directory, BundleManifest manifest, string config, IReadOnlyList<SafetensorsWrite> tensors)
     {
         BundleManifest? written = null;
-        BundleFiles.Replace(directory, folder => written = Fill(folder, manifest, config, tensors, null));
+        BundleFiles.Replace(directory, folder => written = Fill(folder, manifest, config, tensors, null, null));
         return written!;
     }
 
@@ -91,11 +94,12 @@ public static class BundleWriter
         var adapted = contents.Adapted;
         return Fill(
             folder, ManifestOf(contents), PeftConfig.ToJson(adapted, contents.Base.Name), BundleTensors.ToWrite(
-                adapted), contents.ResolvedRecipe);
+                adapted), contents.ResolvedRecipe, contents.ChatTemplate);
     }
 
     private static BundleManifest Fill(
-        string folder, BundleManifest manifest, string config, IReadOnlyList<SafetensorsWrite> tensors, string? recipe)
+        string folder, BundleManifest manifest, string config, IReadOnlyList<SafetensorsWrite> tensors, string? recipe,
+        string? chatTemplate)
     {
         var names = new List<string> { BundleFiles.Config, BundleFiles.Weights, BundleFiles.Card };
         BundleFiles.WriteText(folder, BundleFiles.Config, config);
@@ -105,6 +109,11 @@ public static class BundleWriter
         {
             BundleFiles.WriteText(folder, BundleFiles.Recipe, recipe);
             names.Add(BundleFiles.Recipe);
+        }
+        if (chatTemplate is not null)
+        {
+            BundleFiles.WriteText(folder, BundleFiles.ChatTemplate, chatTemplate);
+            names.Add(BundleFiles.ChatTemplate);
         }
         manifest = manifest with
         {

@@ -84,6 +84,14 @@ public static class AdapterAttachment
         var experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers);
         // In a layer with one expert there is nothing to route, unless ranks are routed.
         var routing = options.Router is { } given && (experts > 1 || options.Experts.Count == 1) ? given : null;
+        if (routing is not null && linear.SeesSomeTokens)
+        {
+            throw UserException.At(
+                module.Path, "is part of an expert of the base, which sees some of the tokens alone; a router decides "
+                    + "for all of them", "a plain LoRA there, or a mixture on other projections",
+                "list adapter.target_modules without it, or exclude it by adapter.exclude_modules");
+        }
+
         var shape = new MixtureShape(experts, module.R, options.ScaleOf(module.R, module.Alpha), options.LoraDropout);
         var (path, width, device) = (module.Path, linear.InFeatures, linear.Weight.device);
         var down = tensors.Take($"{path}.lora_A", torch.float32, [(long)experts * module.R, width], () =>

@@ -101,7 +101,8 @@ public static partial class TargetSelection
     public static string? AttentionBlockOf(string path)
     {
         var end = path.LastIndexOf('.');
-        return end > 0 && path[..end].EndsWith("attn", StringComparison.Ordinal) ? path[..end] : null;
+        return end > 0 && (path[..end].EndsWith("attn", StringComparison.Ordinal)
+            || path[..end].EndsWith("attention", StringComparison.Ordinal)) ? path[..end] : null;
     }
 
     private static bool IsInLayers(string path, AdapterOptions options)

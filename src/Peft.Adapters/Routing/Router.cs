@@ -63,8 +63,7 @@ public abstract class Router : Layer
 
     /// <summary>The scores of every expert, in float32 whatever the model computes in.</summary>
     /// <remarks>Shapes: x [.., D], gate [E, D] → [N, E].</remarks>
-    protected static Tensor Score(Tensor x, Tensor gate) =>
-        torch.nn.functional.linear(x.reshape(-1, gate.shape[1]).to(torch.float32), gate);
+    protected static Tensor Score(Tensor x, Tensor gate) => Fused.router_scores(x, gate);
 }
 
 /// <summary>What a router is made for.</summary>

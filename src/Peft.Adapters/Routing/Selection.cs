@@ -15,14 +15,7 @@ public static class Selection
 
     /// <summary>The K best experts of every token as a mask; ties as in <see cref="TopIndices"/>.</summary>
     /// <remarks>Shapes: probabilities [N, E] → bool [N, E] with K true in every row.</remarks>
-    public static Tensor TopMask(Tensor probabilities, int k)
-    {
-        using var off = torch.no_grad();
-        var chosen = TopIndices(probabilities, k);
-        return torch.zeros(probabilities.shape, torch.float32, probabilities.device)
-            .scatter(-1, chosen, torch.ones(chosen.shape, torch.float32, probabilities.device))
-            .gt(0.5);
-    }
+    public static Tensor TopMask(Tensor probabilities, int k) => Fused.top_mask(probabilities, k);
 
     /// <summary>The most probable experts of every token while their probabilities add up to at most p.</summary>
     /// <remarks>
@@ -43,11 +36,8 @@ public static class Selection
     /// <summary>Sparse gates from probabilities and a mask: raw probabilities, or renormalised to sum to 1.</summary>
     /// <remarks>Shapes: [N, E] → [N, E]. Gradient: through the probabilities, also through the sum when
     /// renormalised.</remarks>
-    public static Tensor Gates(Tensor probabilities, Tensor selected, bool normalize)
-    {
-        var kept = probabilities * selected.to(torch.float32);
-        return normalize ? kept / kept.sum(-1, keepdim: true) : kept;
-    }
+    public static Tensor Gates(Tensor probabilities, Tensor selected, bool normalize) =>
+        Fused.kept_gates(probabilities, selected, normalize);
 }
 
 /// <summary>A bias on the scores that choose experts, moved against their load after every step; it never weighs an

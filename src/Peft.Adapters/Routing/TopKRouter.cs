@@ -60,8 +60,14 @@ public sealed class TopKRouter : Router, ILoadBalanced
     /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
-        var logits = Score(x, _weight);
         var isSoftmax = _options.ScoringFunc == TopKRouterOptions.Softmax;
+        if (isSoftmax && _bias is null)
+        {
+            var (gates, chosen, p, given) = Fused.topk_softmax(x, _weight, _options.TopK, _options.Normalize);
+            return new RoutingDecision(gates, chosen, p, given);
+        }
+
+        var logits = Score(x, _weight);
         var scores = isSoftmax ? logits.softmax(-1) : logits.sigmoid();
         var selected = Selection.TopMask(_bias is null ? scores : scores.detach() + _bias, _options.TopK);
         var probabilities = isSoftmax ? scores : scores / scores.sum(-1, keepdim: true);

@@ -21,6 +21,11 @@ public sealed class Output : IDisposable
         && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("CI"))
         && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb");
 
+    /// <summary>Whether results can be coloured: they go to a terminal, and nobody asked for plain text.</summary>
+    public bool ShowsColour { get; } = !Console.IsOutputRedirected
+        && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR"))
+        && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb");
+
     /// <summary>A line of the result.</summary>
     public void Result(string line) => _results.WriteLine(line);
 

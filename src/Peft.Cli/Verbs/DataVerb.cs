@@ -42,7 +42,7 @@ public sealed class DataVerb : IVerb
         var tokenizer = RunBuilder.LoadTokenizer(recipe);
         var preview = DataPreview.Read(
             RunBuilder.WithFoundFiles(recipe), RunBuilder.EncoderOf(recipe, tokenizer), tokenizer,
-            Directory.GetCurrentDirectory(), Rows);
+            Directory.GetCurrentDirectory(), Rows, RunBuilder.TemplateOf(recipe, tokenizer));
         foreach (var sequence in preview.Sequences)
             Show(sequence, output);
         output.Result("");
@@ -91,6 +91,8 @@ public sealed class DataVerb : IVerb
             + $"{Words.Count(all.Tokens, "token")}, {all.LearnedTokens:N0} learned";
         if (all.CutTokens > 0)
             yield return Name + Cut(all.CutTokens, all.CutSequences, all.Sequences, options);
+        if (all.CutTurns > 0)
+            yield return Name + LeftOut(all.CutTurns, all.CutConversations, all.Sequences, options);
         if (all.LongRows + all.UnlearnableRows > 0)
             yield return Name + Skipped(all.DrawnRows, (all.LongRows, TooLong), (all.UnlearnableRows, Unlearnable));
         if (all.BadRows > 0)
@@ -101,6 +103,8 @@ public sealed class DataVerb : IVerb
     {
         if (all.CutTokens > 0)
             yield return name + Cut(all.CutTokens, all.CutSequences, all.Sequences, options);
+        if (all.CutTurns > 0)
+            yield return name + LeftOut(all.CutTurns, all.CutConversations, all.Sequences, options);
         if (all.DroppedRows > 0)
             yield return name + Skipped(
                 all.Rows - all.FilteredRows, (all.BadRows, Unusable), (all.LongRows, TooLong),
@@ -110,6 +114,10 @@ public sealed class DataVerb : IVerb
     private static string Cut(long tokens, long sequences, long of, DataOptions options) =>
         $"{Words.Count(tokens, "token")} cut off to fit max_length {options.MaxLength}, from "
         + $"{Words.Count(sequences, "sequence")} ({Percent(sequences / (double)of)})";
+
+    private static string LeftOut(long turns, long conversations, long of, DataOptions options) =>
+        $"{Words.Count(turns, "turn")} left out to fit max_length {options.MaxLength}, from "
+        + $"{Words.Count(conversations, "conversation")} ({Percent(conversations / (double)of)})";
 
     private static string Skipped(long of, params (long Rows, string Why)[] reasons)
     {
@@ -125,11 +133,28 @@ public sealed class DataVerb : IVerb
         output.Result(
             $"{sequence.DataSet}  {sequence.Row}  task {sequence.Task}  "
             + $"{Words.Count(sequence.Tokens.Count, "token")}, {sequence.LearnedTokens} learned"
-            + (sequence.CutTokens > 0 ? $", {sequence.CutTokens} cut from the left" : ""));
+            + (sequence.CutTurns > 0 ? $", {Words.Count(sequence.CutTurns, "turn")} left out" : "")
+            + (sequence.CutTokens == 0 ? ""
+                : $", {sequence.CutTokens} cut from the {(sequence.Roles.Count > 0 ? "right" : "left")}"));
+        if (sequence.Roles.Count > 0)
+        {
+            ShowConversation(sequence, output);
+            return;
+        }
+
         // Brackets rather than colours: the same text on a terminal, in a file and for a screen reader.
         output.Result("  given:   " + string.Join(' ', sequence.Tokens.Where(t => !t.IsLearned).Select(t => t.Text)));
         output.Result("  learned: "
             + string.Join(' ', sequence.Tokens.Where(t => t.IsLearned).Select(t => $"[{t.Text}]")));
+    }
+
+    // In its order: what is learned is green, or in brackets where nothing can be coloured.
+    private static void ShowConversation(PreviewRow sequence, Output output)
+    {
+        output.Result("  roles:   " + string.Join(", ", sequence.Roles));
+        output.Result("  tokens:  " + string.Join(' ', sequence.Tokens.Select(token =>
+            !token.IsLearned ? token.Text
+            : output.ShowsColour ? $"\u001b[32m{token.Text}\u001b[0m" : $"[{token.Text}]")));
     }
 
     private static void ShowPacking(Recipe recipe, TrainingData data, Output output)

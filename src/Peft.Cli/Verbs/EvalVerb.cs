@@ -49,6 +49,17 @@ public sealed class EvalVerb : IVerb
     [Option("seed", Default = 0, MetaValue = "S", HelpText = "Seed of the few-shot examples and of resampling.")]
     public int Seed { get; set; }
 
+    /// <summary>Prompts as messages.</summary>
+    [Option("apply-chat-template", HelpText =
+        "Put every prompt as a user's message, through the chat template (tasks of conversations always are).")]
+    public bool ApplyChatTemplate { get; set; }
+
+    /// <summary>The chat template.</summary>
+    [Option("chat-template", MetaValue = "NAME|FILE", HelpText =
+        "Chat template: a common one by name (chatml, llama3, ...), a file, or its text (default: the adapters', then "
+        + "the base's).")]
+    public string? ChatTemplate { get; set; }
+
     /// <summary>Data of the tasks.</summary>
     [Option("data", MetaValue = "DIR", HelpText =
         "Directory of the tasks' data files (default: $PEFT_DATA, then the working directory).")]
@@ -101,6 +112,8 @@ public sealed class EvalVerb : IVerb
                 Rows = Rows,
                 BatchSize = BatchSize,
                 Seed = Seed,
+                ApplyChatTemplate = ApplyChatTemplate,
+                ChatTemplate = ChatTemplate,
                 Data = Data
                     ?? (Environment.GetEnvironmentVariable("PEFT_DATA") is { Length: > 0 } named ? named : null),
                 Dtype = Dtype,

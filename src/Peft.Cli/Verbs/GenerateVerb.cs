@@ -1,8 +1,8 @@
-using System.Globalization;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using CommandLine;
+using Peft.Chat;
 using Peft.Cli.Printing;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
@@ -13,12 +13,14 @@ namespace Peft.Cli.Verbs;
 
 /// <summary>Text from a model.</summary>
 [Verb("generate", HelpText = "Continue prompts with a model or an adapter on it.")]
-public sealed class GenerateVerb : ModelVerb, IVerb
+public sealed class GenerateVerb : SamplingVerb, IVerb
 {
     private const string Stdin = "-";
-    private const long FirstSeed = 42;
     private static readonly JsonSerializerOptions Readable =
         new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    private ChatTemplate? _template;
+    private AnswerFrame _frame = AnswerFrame.None;
 
     /// <summary>The prompt.</summary>
     [Option("prompt", MetaValue = "TEXT", HelpText =
@@ -35,27 +37,11 @@ public sealed class GenerateVerb : ModelVerb, IVerb
 
     /// <summary>Longest continuation.</summary>
     [Option("max-new-tokens", Default = 128, MetaValue = "N", HelpText = "Maximum number of new tokens.")]
-    public int MaxNewTokens { get; set; }
+    public override int MaxNewTokens { get; set; }
 
-    /// <summary>Randomness.</summary>
-    [Option("temperature", Default = 0.0, MetaValue = "T", HelpText =
-        "Sampling temperature; 0 always takes the most likely token.")]
-    public double Temperature { get; set; }
-
-    /// <summary>Nucleus.</summary>
-    [Option("top-p", MetaValue = "P", HelpText =
-        "Sample from the most likely tokens that together have this probability (default: 1).")]
-    public double? TopP { get; set; }
-
-    /// <summary>Number of candidates.</summary>
-    [Option("top-k", MetaValue = "K", HelpText =
-        "Sample from the K most likely tokens; 0 means all (default: 0).")]
-    public int? TopK { get; set; }
-
-    /// <summary>Seed of the draws.</summary>
-    [Option("seed", MetaValue = "S", HelpText =
-        "Seed of the sampling; the same seed gives the same text (default: 42).")]
-    public long? Seed { get; set; }
+    /// <summary>Puts prompts as messages.</summary>
+    [Option("apply-chat-template", HelpText = "Put each prompt as a user's message, through the chat template.")]
+    public bool ApplyChatTemplate { get; set; }
 
     /// <summary>Leaves the prompt out.</summary>
     [Option("no-prompt", HelpText = "Print the continuation only.")]
@@ -68,12 +54,9 @@ public sealed class GenerateVerb : ModelVerb, IVerb
     /// <inheritdoc/>
     public int Run(Output output)
     {
-        Require(MaxNewTokens >= 1, "--max-new-tokens", MaxNewTokens, "a whole number of at least 1");
-        Require(Temperature >= 0 && double.IsFinite(Temperature), "--temperature", Temperature,
-            "a number of at least 0");
-        Require(TopP is null or (> 0 and <= 1), "--top-p", TopP, "a number above 0 and at most 1");
-        Require(TopK is null or >= 0, "--top-k", TopK, "a whole number of at least 0");
-        RequireSampling();
+        CheckSampling();
+        if (ChatTemplate is not null && !ApplyChatTemplate)
+            throw UserException.At("--chat-template", Quote.Of(ChatTemplate), "--apply-chat-template with it");
         if (Input is not (null or Stdin))
             throw UserException.At("peft generate", $"{Quote.Of(Input)} is one word too many",
                 "--prompt TEXT, or '-' for prompts from standard input", "put quotes around a prompt of several words");
@@ -83,6 +66,12 @@ public sealed class GenerateVerb : ModelVerb, IVerb
                 "--prompt TEXT, or '-' for prompts from standard input");
         TorchRuntime.Start();
         using var loaded = Load();
+        if (ApplyChatTemplate)
+        {
+            _template = loaded.TemplateOf(ChatTemplate, "--chat-template");
+            _frame = AnswerFrame.Of(_template, loaded.Encoder);
+        }
+
         if (Input is null && Prompt != Stdin)
         {
             Continue(loaded, Prompt!, "--prompt", output);
@@ -95,17 +84,9 @@ public sealed class GenerateVerb : ModelVerb, IVerb
 
     private void Continue(LoadedModel loaded, string text, string place, Output output)
     {
-        var encoder = loaded.Encoder;
-        var prompt = Encode(encoder, loaded.Model, text, place);
-        var options = new GenerationOptions
-        {
-            MaxNewTokens = MaxNewTokens,
-            Temperature = Temperature,
-            TopP = TopP ?? 1,
-            TopK = TopK ?? 0,
-            Seed = Seed ?? FirstSeed,
-            EosTokenIds = encoder.Ends,
-        };
+        var encoder = loaded.Encoder.WithEnds(_frame.EndIds);
+        var prompt = Encode(encoder, loaded.Model, Asked(text, place), place);
+        var options = Sampling(MaxNewTokens) with { EosTokenIds = encoder.Ends };
         // Checks the ids: nothing is printed before a refusal.
         var continuation = TextGeneration.Generate(loaded.Model, prompt.Ids, options);
         if (!NoPrompt && !Jsonl)
@@ -122,6 +103,18 @@ public sealed class GenerateVerb : ModelVerb, IVerb
         output.Result(Jsonl ? JsonLine(text, answer.ToString()) : "");
     }
 
+    private string Asked(string text, string place)
+    {
+        try
+        {
+            return _template?.Render(Conversation.Of((ChatRoles.User, text)), asks: true).Text ?? text;
+        }
+        catch (ChatException error)
+        {
+            throw new UserException(error.At(place).ToString(), error);
+        }
+    }
+
     // Letters stay readable: the line is for files, not for web pages.
     private string JsonLine(string prompt, string answer)
     {
@@ -130,22 +123,5 @@ public sealed class GenerateVerb : ModelVerb, IVerb
             line["prompt"] = prompt;
         line["answer"] = answer;
         return JsonSerializer.Serialize(line, Readable);
-    }
-
-    // Nothing is drawn at temperature 0.
-    private void RequireSampling()
-    {
-        var given = new (object? Value, string Name)[] { (TopP, "--top-p"), (TopK, "--top-k"), (Seed, "--seed") }
-            .Where(option => option.Value is not null).Select(option => option.Name).ToList();
-        if (Temperature == 0 && given.Count > 0)
-            throw UserException.At(
-                Words.AllOf(given), "no effect with --temperature 0", null,
-                $"remove {(given.Count == 1 ? "it" : "them")}, or add a temperature, such as --temperature 1");
-    }
-
-    private static void Require(bool holds, string option, IFormattable? found, string expected)
-    {
-        if (!holds)
-            throw UserException.At(option, found!.ToString(null, CultureInfo.InvariantCulture), expected);
     }
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using CommandLine;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
@@ -46,5 +47,78 @@ public abstract class ModelVerb
                 $"at most {model.Config.MaxPositionEmbeddings}, the length of the model's context",
                 "shorten the prompt");
         return encoded;
+    }
+}
+
+/// <summary>Options of the verbs that write text.</summary>
+public abstract class SamplingVerb : ModelVerb
+{
+    private const long FirstSeed = 42;
+
+    /// <summary>Longest continuation.</summary>
+    public abstract int MaxNewTokens { get; set; }
+
+    /// <summary>Randomness.</summary>
+    [Option("temperature", Default = 0.0, MetaValue = "T", HelpText =
+        "Sampling temperature; 0 always takes the most likely token.")]
+    public double Temperature { get; set; }
+
+    /// <summary>Nucleus.</summary>
+    [Option("top-p", MetaValue = "P", HelpText =
+        "Sample from the most likely tokens that together have this probability (default: 1).")]
+    public double? TopP { get; set; }
+
+    /// <summary>Number of candidates.</summary>
+    [Option("top-k", MetaValue = "K", HelpText =
+        "Sample from the K most likely tokens; 0 means all (default: 0).")]
+    public int? TopK { get; set; }
+
+    /// <summary>Seed of the draws.</summary>
+    [Option("seed", MetaValue = "S", HelpText =
+        "Seed of the sampling; the same seed gives the same text (default: 42).")]
+    public long? Seed { get; set; }
+
+    /// <summary>The chat template.</summary>
+    [Option("chat-template", MetaValue = "NAME|FILE", HelpText =
+        "Chat template: a common one by name (chatml, llama3, ...), a file, or its text (default: the adapter's, then "
+        + "the base's).")]
+    public string? ChatTemplate { get; set; }
+
+    /// <summary>Refuses values out of range.</summary>
+    protected void CheckSampling()
+    {
+        Require(MaxNewTokens >= 1, "--max-new-tokens", MaxNewTokens, "a whole number of at least 1");
+        Require(Temperature >= 0 && double.IsFinite(Temperature), "--temperature", Temperature,
+            "a number of at least 0");
+        Require(TopP is null or (> 0 and <= 1), "--top-p", TopP, "a number above 0 and at most 1");
+        Require(TopK is null or >= 0, "--top-k", TopK, "a whole number of at least 0");
+        RequireSampling();
+    }
+
+    /// <summary>What the options say, without ends of a text.</summary>
+    protected GenerationOptions Sampling(int maxNewTokens) => new()
+    {
+        MaxNewTokens = maxNewTokens,
+        Temperature = Temperature,
+        TopP = TopP ?? 1,
+        TopK = TopK ?? 0,
+        Seed = Seed ?? FirstSeed,
+    };
+
+    // Nothing is drawn at temperature 0.
+    private void RequireSampling()
+    {
+        var given = new (object? Value, string Name)[] { (TopP, "--top-p"), (TopK, "--top-k"), (Seed, "--seed") }
+            .Where(option => option.Value is not null).Select(option => option.Name).ToList();
+        if (Temperature == 0 && given.Count > 0)
+            throw UserException.At(
+                Words.AllOf(given), "no effect with --temperature 0", null,
+                $"remove {(given.Count == 1 ? "it" : "them")}, or add a temperature, such as --temperature 1");
+    }
+
+    private static void Require(bool holds, string option, IFormattable? found, string expected)
+    {
+        if (!holds)
+            throw UserException.At(option, found!.ToString(null, CultureInfo.InvariantCulture), expected);
     }
 }

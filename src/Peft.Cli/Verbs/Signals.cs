@@ -73,3 +73,19 @@ public sealed class Interruption : IDisposable
         _source.Dispose();
     }
 }
+
+/// <summary>Ctrl-C stops what is written now, not the program.</summary>
+internal sealed class AnswerSignals : IDisposable
+{
+    private readonly PosixSignalRegistration _registration;
+
+    /// <summary>Listens until disposed.</summary>
+    public AnswerSignals(Action stop) => _registration = PosixSignalRegistration.Create(PosixSignal.SIGINT, context =>
+    {
+        context.Cancel = true;
+        stop();
+    });
+
+    /// <summary>Stops listening.</summary>
+    public void Dispose() => _registration.Dispose();
+}

@@ -109,7 +109,9 @@ public sealed class TrainVerb : IVerb
         if (run.Recipe.Evaluation.Tasks.Count > 0 && !isFull)
             yield return $"{HelpPage.Command} eval {model} --output "
                 + $"{CommandLineWords.Quoted(Path.Combine(path, OutputDirectory.Evaluation))}";
-        yield return $"{HelpPage.Command} generate {model} --prompt TEXT";
+        yield return run.Data.Template is null
+            ? $"{HelpPage.Command} generate {model} --prompt TEXT"
+            : $"{HelpPage.Command} chat {model}";
         if (!isFull)
             yield return $"{HelpPage.Command} adapter export {CommandLineWords.Quoted(path)} --output "
                 + $"{CommandLineWords.Quoted(path + "-peft")}";

@@ -86,17 +86,20 @@ public sealed record RowPosition(long Pass, long Block, int File, long Row, int 
 /// <param name="LearnedTokens">Tokens that the loss counts.</param>
 /// <param name="CutTokens">Tokens left out to fit max_length.</param>
 /// <param name="CutSequences">Sequences that lost tokens.</param>
+/// <param name="CutTurns">Turns of conversations left out to fit max_length.</param>
+/// <param name="CutConversations">Conversations that lost turns.</param>
 public sealed record StreamCounts(
     long Rows = 0, long FilteredRows = 0, long BadRows = 0, long DrawnRows = 0, long LongRows = 0,
     long UnlearnableRows = 0, long Sequences = 0, long Tokens = 0, long LearnedTokens = 0, long CutTokens = 0,
-    long CutSequences = 0)
+    long CutSequences = 0, long CutTurns = 0, long CutConversations = 0)
 {
     /// <summary>Both together.</summary>
     public static StreamCounts operator +(StreamCounts one, StreamCounts other) => new(
         one.Rows + other.Rows, one.FilteredRows + other.FilteredRows, one.BadRows + other.BadRows,
         one.DrawnRows + other.DrawnRows, one.LongRows + other.LongRows, one.UnlearnableRows + other.UnlearnableRows,
         one.Sequences + other.Sequences, one.Tokens + other.Tokens, one.LearnedTokens + other.LearnedTokens,
-        one.CutTokens + other.CutTokens, one.CutSequences + other.CutSequences);
+        one.CutTokens + other.CutTokens, one.CutSequences + other.CutSequences, one.CutTurns + other.CutTurns,
+        one.CutConversations + other.CutConversations);
 
     /// <summary>With one more sequence.</summary>
     internal StreamCounts With(TokenSequence sequence) => this with
@@ -106,5 +109,7 @@ public sealed record StreamCounts(
         LearnedTokens = LearnedTokens + sequence.LearnedTokens,
         CutTokens = CutTokens + sequence.CutTokens,
         CutSequences = CutSequences + (sequence.CutTokens > 0 ? 1 : 0),
+        CutTurns = CutTurns + sequence.CutTurns,
+        CutConversations = CutConversations + (sequence.CutTurns > 0 ? 1 : 0),
     };
 }

@@ -17,7 +17,7 @@ internal sealed class RowBlocks(
     private const int EncodedTogether = 64; // rows
     private readonly DataSetReader _reader = set.Reader;
     private readonly TextEncoder _encoder = encoder;
-    private readonly SequenceBuilder _builder = new(encoder, options);
+    private readonly SequenceBuilder _builder = new(encoder, options, set.Reader);
     private readonly int _taskId = tasks.IdOf(
         set.Reader.Options.Task ?? set.Reader.Options.Name, set.Reader.Options.Place);
     private readonly Dictionary<string, int> _fileIndex =
@@ -110,11 +110,14 @@ internal sealed class RowBlocks(
     {
         var sequences = _encoded.Dequeue().Sequences;
         var isUnlearnable = ReferenceEquals(sequences, SequenceBuilder.Unlearnable);
+        var isUnusable = ReferenceEquals(sequences, SequenceBuilder.Unusable);
+        var isLong = sequences.Count == 0 && !isUnlearnable && !isUnusable;
         var counts = before with
         {
+            BadRows = before.BadRows + (isUnusable ? 1 : 0),
             DrawnRows = before.DrawnRows + 1,
             UnlearnableRows = before.UnlearnableRows + (isUnlearnable ? 1 : 0),
-            LongRows = before.LongRows + (sequences.Count == 0 && !isUnlearnable ? 1 : 0),
+            LongRows = before.LongRows + (isLong ? 1 : 0),
         };
         _at = _at with { Index = _at.Index + 1, Piece = 0, Counts = counts };
     }

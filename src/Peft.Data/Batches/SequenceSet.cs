@@ -58,8 +58,12 @@ public sealed class SequenceSet : IDisposable
             var record = ReadRecord(index);
             var ids = new int[record.Length];
             _tokens.Read(record.Offset, MemoryMarshal.AsBytes(ids.AsSpan()));
+            var runs = Unmarked(ids);
             return new TokenSequence(
-                ids, record.LearnedFrom, record.TaskId, new RowId(_files[record.FileId], record.Row), record.CutTokens);
+                ids, runs, record.TaskId, new RowId(_files[record.FileId], record.Row), record.CutTokens)
+            {
+                CutTurns = record.CutTurns,
+            };
         }
     }
 
@@ -142,16 +146,42 @@ public sealed class SequenceSet : IDisposable
     {
         var record = new Record
         {
-            Offset = _tokens.Append(MemoryMarshal.AsBytes(sequence.Ids.AsSpan())),
+            Offset = _tokens.Append(MemoryMarshal.AsBytes(Marked(sequence).AsSpan())),
             Row = sequence.Row.Row,
             Length = sequence.Ids.Length,
-            LearnedFrom = sequence.LearnedFrom,
             TaskId = sequence.TaskId,
             FileId = IdOf(sequence.Row.File),
             CutTokens = sequence.CutTokens,
+            CutTurns = sequence.CutTurns,
         };
         _records.Append(MemoryMarshal.AsBytes(new ReadOnlySpan<Record>(in record)));
         Count++;
+    }
+
+    // An id is never negative: a learned one is stored as its complement, so that what is learned costs no memory.
+    private static int[] Marked(TokenSequence sequence)
+    {
+        int[] marked = [.. sequence.Ids];
+        foreach (var run in sequence.Learned)
+        {
+            for (var at = run.Start; at < run.End; at++)
+                marked[at] = ~marked[at];
+        }
+
+        return marked;
+    }
+
+    // Takes the marks off and tells where they were.
+    private static IReadOnlyList<LearnedRun> Unmarked(int[] ids)
+    {
+        var runs = TokenSequence.Runs(ids.Length, at => ids[at] < 0);
+        foreach (var run in runs)
+        {
+            for (var at = run.Start; at < run.End; at++)
+                ids[at] = ~ids[at];
+        }
+
+        return runs;
     }
 
     // Files come one after the other: the last one is nearly always the one.
@@ -177,10 +207,10 @@ public sealed class SequenceSet : IDisposable
         public long Offset; // in bytes
         public long Row;
         public int Length;
-        public int LearnedFrom;
         public int TaskId;
         public int FileId;
         public int CutTokens;
+        public int CutTurns;
         private readonly int _unused;
     }
 }

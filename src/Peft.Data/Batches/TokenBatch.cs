@@ -50,7 +50,8 @@ public sealed record TokenBatch(
             {
                 starts.Add(start);
                 sequence.Ids.CopyTo(ids, start);
-                sequence.Ids.AsSpan(sequence.LearnedFrom).CopyTo(targets.AsSpan(start + sequence.LearnedFrom - 1));
+                foreach (var run in sequence.Learned)
+                    sequence.Ids.AsSpan(run.Start..run.End).CopyTo(targets.AsSpan(start + run.Start - 1));
                 learned += sequence.LearnedTokens;
                 start += sequence.Ids.Length;
             }

@@ -15,6 +15,22 @@ public enum BadRowPolicy
     Skip,
 }
 
+/// <summary>What a row is.</summary>
+public enum RowShape
+{
+    /// <summary>Columns that a template makes prompt and answer, or a text, of.</summary>
+    Template,
+
+    /// <summary>A list of messages, each with role and content, in the column <c>messages</c>.</summary>
+    Messages,
+
+    /// <summary>A list of messages, each with from and value, in the column <c>conversations</c>.</summary>
+    ShareGpt,
+
+    /// <summary>An instruction, an input and an output, in columns of these names.</summary>
+    Alpaca,
+}
+
 /// <summary>One data set of a recipe: which files, and how a row becomes an example.</summary>
 public sealed record DataSetOptions
 {
@@ -49,6 +65,9 @@ public sealed record DataSetOptions
     /// <summary>The format of all files; null to go by the ending of their names.</summary>
     public DataFormat? Format { get; init; }
 
+    /// <summary>What its rows are; null where it has no template, and its columns are to tell.</summary>
+    public RowShape? Shape { get; init; } = RowShape.Template;
+
     /// <summary>A condition that rows must meet, over their columns; null for all rows.</summary>
     public ParsedTemplate? Filter { get; init; }
 
@@ -72,11 +91,16 @@ public sealed record DataSetOptions
     /// alone.</summary>
     public IReadOnlyList<string>? LookedIn { get; init; }
 
+    /// <summary>What to do where it has no template and needs one.</summary>
+    internal string TemplateAdvice { get; init; } = Example;
+
+    private const string Example = "for example {prompt: \"{question}\", answer: \" {answer}\"}";
+
     /// <summary>Its place in the recipe, for messages.</summary>
     public string Place { get; init; } = "data";
 
     /// <summary>True for plain text (language modelling).</summary>
-    public bool IsText => Prompt is null;
+    public bool IsText => Prompt is null && Shape == RowShape.Template;
 
     /// <summary>Reads one entry of <c>train:</c> or <c>eval:</c>; what is wrong goes to the reader's faults.</summary>
     /// <param name="reader">The entry.</param>
@@ -95,17 +119,22 @@ public sealed record DataSetOptions
             Place = reader.Path,
         });
         var twin = alike?.FirstOrDefault(set => set.Name == options.Name);
-        var (prompt, answer) = twin is null || reader.Has("template")
-            ? ReadTemplate(reader.Section("template"), alike)
-            : (twin.Prompt, twin.Answer);
+        var (format, shape) = ReadFormat(reader);
+        // With neither a template nor a shape the columns tell.
+        var isOwn = twin is null || reader.Has("template") || shape is not null;
+        var (prompt, answer) = !isOwn ? (twin!.Prompt, twin.Answer)
+            : reader.Has("template") ? ReadTemplate(reader.Section("template"), alike)
+            : (null, TextTemplate.Literal(""));
+        if (shape is not null && reader.Has("template"))
+            reader.Fault("template", $"given beside format: {NameOf(shape.Value)}", "one of the two");
         if (options is { Task: not null, TaskColumn: not null })
             reader.Fault("task_column", "given beside task", "one of the two");
         var isOneTask = options.Task is not null || options.TaskColumn is not null;
         return options with
         {
-            Format = reader.Has("format")
-                ? DataFormats.Named(reader.Choice("format", "parquet", DataFormats.Names))
-                : null,
+            Format = format,
+            TemplateAdvice = alike is { Count: > 0 } ? AdviceOf(alike) : Example,
+            Shape = !isOwn ? twin!.Shape : reader.Has("template") ? RowShape.Template : shape,
             Filter = ReadExpression(reader, "filter", reader.OptionalText("filter")),
             Columns = twin is null || reader.Has("columns") ? ReadColumns(reader) : twin.Columns,
             Prompt = prompt,
@@ -113,6 +142,42 @@ public sealed record DataSetOptions
             Task = isOneTask ? options.Task : twin?.Task,
             TaskColumn = isOneTask ? options.TaskColumn : twin?.TaskColumn,
         };
+    }
+
+    /// <summary>What <c>format:</c> calls a shape.</summary>
+    internal static string NameOf(RowShape shape) => ShapeNames[(int)shape - 1];
+
+    private static readonly string[] ShapeNames = ["messages", "sharegpt", "alpaca"];
+
+    // How the files are written, and what their rows are: either is told by them where it is not said.
+    private static (DataFormat? Format, RowShape? Shape) ReadFormat(OptionReader reader)
+    {
+        var (format, shape) = ((DataFormat?)null, (RowShape?)null);
+        if (!reader.Has("format"))
+            return (format, shape);
+        var names = reader.Node("format") is ConfigList ? reader.Texts("format", []) : [reader.Text("format", "")];
+        foreach (var name in names)
+        {
+            var (file, row) = (DataFormats.Named(name), Array.IndexOf(ShapeNames, name));
+            if (file is null && row < 0)
+            {
+                IReadOnlyList<string> known = [.. DataFormats.Names, .. ShapeNames];
+                var near = NearestName.Of(name, known);
+                reader.Fault(
+                    "format", Quote.Of(name), $"one of: {string.Join(", ", known)}",
+                    near is null ? null : $"did you mean {near}?");
+            }
+            else if (file is null ? shape is not null : format is not null)
+            {
+                reader.Fault("format", Quote.Of(name) + " beside another of its kind", "one of them");
+            }
+            else
+            {
+                (format, shape) = (format ?? file, shape ?? (row < 0 ? null : (RowShape)(row + 1)));
+            }
+        }
+
+        return (format, shape);
     }
 
     private static string DefaultName(IReadOnlyList<string> files) =>
@@ -172,14 +237,15 @@ public sealed record DataSetOptions
                 reader.Path,
                 found.Count == 0 ? "missing" : Words.AllOf(found),
                 "prompt and answer, or text alone",
-                alike is { Count: > 0 } && found.Count == 0
-                    ? "a data set under train gives its template to one of the same name here: "
-                        + Words.OneOf([.. alike.Select(set => set.Name)])
-                    : "for example {prompt: \"{question}\", answer: \" {answer}\"}");
+                alike is { Count: > 0 } && found.Count == 0 ? AdviceOf(alike) : Example);
         }
 
         return (prompt, text ?? answer ?? TextTemplate.Literal(""));
     }
+
+    private static string AdviceOf(IReadOnlyList<DataSetOptions> alike) =>
+        "a data set under train gives its template to one of the same name here: "
+        + Words.OneOf([.. alike.Select(set => set.Name)]);
 
     private static TextTemplate? Parse(OptionReader reader, string key)
     {

@@ -1,3 +1,4 @@
+using Peft.Chat;
 using Peft.Data.Tables;
 using Peft.Formats;
 using Peft.Formats.Templates;
@@ -13,8 +14,14 @@ public sealed class DataSetReader
 
     private DataSetReader(DataSetOptions options, IReadOnlyList<DataFile> files) => (Options, Files) = (options, files);
 
-    /// <summary>What is read.</summary>
-    public DataSetOptions Options { get; }
+    /// <summary>What is read; its shape is known.</summary>
+    public DataSetOptions Options { get; private set; }
+
+    /// <summary>The chat template of its conversations; null where it has none.</summary>
+    public ChatTemplate? Template { get; private set; }
+
+    /// <summary>Whether its rows are conversations.</summary>
+    public bool IsConversations => Options.Shape is not RowShape.Template;
 
     /// <summary>The files, in reading order.</summary>
     public IReadOnlyList<DataFile> Files { get; }
@@ -26,7 +33,11 @@ public sealed class DataSetReader
     /// <param name="options">The data set.</param>
     /// <param name="baseDirectory">The folder that relative paths start from.</param>
     /// <param name="faults">Takes whatever is wrong.</param>
-    public static DataSetReader Open(DataSetOptions options, string baseDirectory, Faults faults)
+    /// <param name="template">Finds the chat template where its rows are conversations; null where none is
+    /// needed.</param>
+    /// <exception cref="UserException">A chat template is needed, and there is none.</exception>
+    public static DataSetReader Open(
+        DataSetOptions options, string baseDirectory, Faults faults, Func<ChatTemplate>? template = null)
     {
         var before = faults.Items.Count;
         var files = FilePattern.Expand(
@@ -36,6 +47,8 @@ public sealed class DataSetReader
         var reader = new DataSetReader(options, files);
         foreach (var file in files)
             reader.Check(file, faults);
+        if (reader.IsConversations && faults.Items.Count == before)
+            reader.Template = template?.Invoke();
         return reader;
     }
 
@@ -107,6 +120,7 @@ public sealed class DataSetReader
             _tables[file.Path] = table;
             var columns = table.Columns;
             var names = columns.Select(column => column.Name).ToList();
+            CheckShape(file, names, faults);
             foreach (var (template, computed) in RowMaker.Templates(Options))
             {
                 var place = template.Name;
@@ -128,10 +142,43 @@ public sealed class DataSetReader
         }
     }
 
+    // The first file tells what the rows are where the recipe does not; all of them must have its columns.
+    private void CheckShape(DataFile file, List<string> names, Faults faults)
+    {
+        IReadOnlyList<string> all = [.. names, .. Options.Columns.Select(column => column.Key)];
+        if (Options.Shape is null)
+        {
+            Options = Options with { Shape = ConversationColumns.Recognised(all) };
+            if (Options.Shape is null)
+            {
+                Options = Options with { Shape = RowShape.Template };
+                faults.Add(
+                    $"{Options.Place}.template", $"missing, and the columns of {file.Name} are no conversation "
+                        + $"({string.Join(", ", names.Take(MostShown))})",
+                    "prompt and answer, or text alone, or a column messages or conversations, or columns instruction "
+                        + "and output",
+                    Options.TemplateAdvice);
+            }
+        }
+
+        if (Options.Shape is { } shape and not RowShape.Template
+            && ConversationColumns.Missing(shape, all) is { } missing)
+        {
+            faults.Add(
+                $"{Options.Place}.format", $"{DataSetOptions.NameOf(shape)}, and no column {Quote.Of(missing)} in "
+                    + file.Name, OneOf(names));
+        }
+    }
+
     // Without functions and computed columns, which no file has to have.
     private IEnumerable<string> Wanted() => RowMaker.Templates(Options)
         .SelectMany(entry => entry.Template.Names).Append(Options.TaskColumn).OfType<string>()
-        .Where(name => !Functions.HasFunction(name) && !Options.Columns.Any(column => column.Key == name));
+        .Where(name => !Functions.HasFunction(name) && !Options.Columns.Any(column => column.Key == name))
+        .Concat(Options.Shape switch
+        {
+            RowShape.Alpaca => ["instruction", "output"],
+            _ => Array.Empty<string>(),
+        });
 
     private static void CheckTypes(
         DataFile file, string place, IEnumerable<string> names, IReadOnlyList<TableColumn> columns, Faults faults)

@@ -1,3 +1,4 @@
+using Peft.Chat;
 using Peft.Data.Tables;
 using Peft.Formats;
 
@@ -12,6 +13,9 @@ public sealed record Example(string Prompt, string Answer, string? Task, RowId R
 {
     /// <summary>The texts of <see cref="DataSetOptions.Fields"/>, in their order.</summary>
     public EquatableList<string> Fields { get; init; } = [];
+
+    /// <summary>What is to be learned where it is a conversation, in place of prompt and answer.</summary>
+    public Conversation? Conversation { get; init; }
 }
 
 /// <summary>A row that cannot be used.</summary>

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Peft.Chat;
 using Peft.Data.Tables;
 using Peft.Formats;
 using Peft.Formats.Templates;
@@ -26,7 +27,7 @@ internal sealed class RowMaker
     public RowMaker(DataSetOptions options, DataFile file, IReadOnlyList<TableColumn> columns)
     {
         (_options, _file) = (options, file);
-        Names = Needed(options, columns);
+        Names = Needed(options, file, columns);
         _filterNeedsColumns = options.Filter is { } filter
             && (filter.UsesAll || options.Columns.Any(column => filter.Names.Contains(column.Key)));
     }
@@ -87,14 +88,19 @@ internal sealed class RowMaker
         }
     }
 
-    private static List<string> Needed(DataSetOptions options, IReadOnlyList<TableColumn> columns)
+    private static List<string> Needed(DataSetOptions options, DataFile file, IReadOnlyList<TableColumn> columns)
     {
         var templates = Templates(options).Select(entry => entry.Template).ToList();
         var all = templates.Exists(template => template.UsesAll);
         var names = templates.SelectMany(template => template.Names)
             .Append(options.TaskColumn).ToHashSet(StringComparer.Ordinal);
-        var needed = columns.Where(column => column.Refused is null && (all || names.Contains(column.Name)));
-        return [.. needed.Select(column => column.Name)];
+        var chat = options.Shape is { } shape and not RowShape.Template ? ConversationColumns.Of(shape) : [];
+        names.UnionWith(chat);
+        var needed = columns.Where(column => column.Refused is null && (all || names.Contains(column.Name)))
+            .Select(column => column.Name);
+        // Of JSON the first rows need not have every column.
+        var isOpen = file.Format is DataFormat.Json or DataFormat.JsonLines;
+        return [.. needed.Concat(isOpen ? chat : []).Distinct()];
     }
 
     private bool Keeps(RowId id) => _options.Filter is null || (_engine.Evaluate(_options.Filter, _row) is { } value
@@ -103,13 +109,9 @@ internal sealed class RowMaker
 
     private (Example?, Fault?) Make(RowId id)
     {
-        var answer = _options.Answer.Render(_engine, _row);
-        if (answer.Length == 0 && !_options.AllowsEmptyAnswer)
-        {
-            var what = $"the {(_options.IsText ? "text" : "answer")} {Quote.Of(_options.Answer.Text)} is empty";
-            return (null, new Fault(id.ToString(), what, "a text to learn", Advice));
-        }
-
+        var (made, fault) = _options.Shape is { } shape and not RowShape.Template ? Talk(shape, id) : Text(id);
+        if (made is null)
+            return (null, fault);
         var task = _options.Task ?? _options.Name;
         if (_options.TaskColumn is { } column)
         {
@@ -118,10 +120,36 @@ internal sealed class RowMaker
             task = Text(value);
         }
 
-        return (new Example(_options.Prompt?.Render(_engine, _row) ?? "", answer, task, id)
+        return (made with { Task = task }, null);
+    }
+
+    private (Example?, Fault?) Text(RowId id)
+    {
+        var answer = _options.Answer.Render(_engine, _row);
+        if (answer.Length == 0 && !_options.AllowsEmptyAnswer)
+        {
+            var what = $"the {(_options.IsText ? "text" : "answer")} {Quote.Of(_options.Answer.Text)} is empty";
+            return (null, new Fault(id.ToString(), what, "a text to learn", Advice));
+        }
+
+        return (new Example(_options.Prompt?.Render(_engine, _row) ?? "", answer, null, id)
         {
             Fields = [.. _options.Fields.Select(field => field.Render(_engine, _row))],
         }, null);
+    }
+
+    private (Example?, Fault?) Talk(RowShape shape, RowId id)
+    {
+        try
+        {
+            var talk = ConversationColumns.Read(shape, _row, _file.Format == DataFormat.Parquet);
+            return (new Example("", "", null, id) { Conversation = talk }, null);
+        }
+        catch (ChatException error)
+        {
+            var fault = error.At(id.ToString());
+            return (null, fault.Advice is null ? fault with { Advice = Advice } : fault);
+        }
     }
 
     private DataRowException NoTruth(RowId id, string found) => new(id, new Fault(

@@ -39,6 +39,12 @@ public sealed record DataStatistics
     /// <summary>Sequences that lost tokens.</summary>
     public long CutSequences { get; init; }
 
+    /// <summary>Turns of conversations left out to fit max_length.</summary>
+    public long CutTurns { get; init; }
+
+    /// <summary>Conversations that lost turns.</summary>
+    public long CutConversations { get; init; }
+
     /// <summary>Lengths of the sequences, in tokens.</summary>
     public LengthStatistics Lengths { get; init; } = new(0, 0, 0, 0, 0);
 
@@ -67,6 +73,8 @@ public sealed record DataStatistics
             LearnedTokens = parts.Sum(part => part.LearnedTokens),
             CutTokens = parts.Sum(part => part.CutTokens),
             CutSequences = parts.Sum(part => part.CutSequences),
+            CutTurns = parts.Sum(part => part.CutTurns),
+            CutConversations = parts.Sum(part => part.CutConversations),
             Lengths = lengths,
             Tasks = [.. tasks.Where(counts.ContainsKey).Select(name => KeyValuePair.Create(name, counts[name]))],
         };

@@ -1,3 +1,4 @@
+using Peft.Chat;
 using Peft.Data.Examples;
 using Peft.Data.Tables;
 using Peft.Formats;
@@ -11,10 +12,17 @@ namespace Peft.Data.Tokens;
 /// the ids that were learned; a token that reaches over the border is learned. A prefix or end that the text spells out
 /// itself is not added again.
 /// </summary>
-internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions options)
+internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions options, DataSetReader? set = null)
 {
+    /// <summary>The result of a conversation that the chat template cannot write, where such rows are
+    /// skipped.</summary>
+    public static readonly IReadOnlyList<TokenSequence> Unusable = new List<TokenSequence>();
+
     /// <summary>The result of an example of which nothing can be learned.</summary>
     public static readonly IReadOnlyList<TokenSequence> Unlearnable = Array.AsReadOnly(Array.Empty<TokenSequence>());
+
+    private readonly ConversationBuilder? _talks =
+        set?.Template is { } template ? new ConversationBuilder(encoder, options, template) : null;
 
     /// <summary>
     /// The sequence of an example; none for one to be skipped, several for a long text where sequences are packed.
@@ -25,6 +33,8 @@ internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions optio
     /// <exception cref="DataRowException">The answer alone is too long and on_long_answer is error.</exception>
     public IReadOnlyList<TokenSequence> Build(Example example, bool isText, int taskId)
     {
+        if (example.Conversation is { } conversation)
+            return Build(conversation, example.Row, taskId);
         var prefix = encoder.Prefix;
         var (whole, from) = encoder.Pair(example.Prompt, example.Answer);
         int[] prompt = [.. whole.Take(from)];
@@ -51,6 +61,22 @@ internal sealed class SequenceBuilder(TextEncoder encoder, SequenceOptions optio
             Join(prompt, Math.Max(0, prompt.Length - promptRoom), answer, answer.Length, end, example, isText, taskId));
 
         static IReadOnlyList<TokenSequence> One(TokenSequence? sequence) => sequence is null ? Unlearnable : [sequence];
+    }
+
+    private IReadOnlyList<TokenSequence> Build(Conversation conversation, RowId row, int taskId)
+    {
+        try
+        {
+            return _talks!.Build(conversation, row, taskId);
+        }
+        catch (ChatException) when (set!.Options.OnBadRow == BadRowPolicy.Skip)
+        {
+            return Unusable;
+        }
+        catch (ChatException error)
+        {
+            throw new DataRowException(row, error.At(row.ToString()));
+        }
     }
 
     // Packed rows have room for the rest of a text: it goes on in further sequences, each with the prefix.

@@ -1,3 +1,4 @@
+using Peft.Chat;
 using Peft.Formats.Configuration;
 
 namespace Peft.Data.Tokens;
@@ -47,7 +48,13 @@ public record SequenceOptions
     [Key]
     public bool TrainOnPrompt { get; init; }
 
-    /// <summary>Whether the end-of-text token is put, and learned, after each answer.</summary>
+    /// <summary>What of conversations the loss counts.</summary>
+    [Key]
+    public TrainOn TrainOn { get; init; }
+
+    /// <summary>Whether the end-of-text token is put, and learned, after each answer; of a conversation, behind its
+    /// last
+    /// one, where the chat template has put no end there.</summary>
     [Key]
     public bool AddEos { get; init; } = true;
 

@@ -18,6 +18,9 @@ internal sealed class SequenceReader(
     private long _cutSequences;
     private long _longRows;
     private long _unlearnableRows;
+    private long _unusableRows;
+    private long _cutTurns;
+    private long _cutConversations;
 
     /// <summary>How many sequences there are of each length.</summary>
     public IReadOnlyList<long> Histogram => _lengths;
@@ -28,7 +31,7 @@ internal sealed class SequenceReader(
         Name = reader.Options.Name,
         Rows = reader.Counts.Rows,
         FilteredRows = reader.Counts.Filtered,
-        BadRows = reader.Counts.Bad,
+        BadRows = reader.Counts.Bad + _unusableRows,
         LongRows = _longRows,
         UnlearnableRows = _unlearnableRows,
         Sequences = _sequences,
@@ -36,6 +39,8 @@ internal sealed class SequenceReader(
         LearnedTokens = _learned,
         CutTokens = _cutTokens,
         CutSequences = _cutSequences,
+        CutTurns = _cutTurns,
+        CutConversations = _cutConversations,
         Lengths = LengthStatistics.Of(_lengths),
         Tasks =
         [
@@ -75,7 +80,7 @@ internal sealed class SequenceReader(
 
     private IEnumerable<TokenSequence> Single(IEnumerable<Example> rows, int readAhead)
     {
-        var builder = new SequenceBuilder(encoder, options);
+        var builder = new SequenceBuilder(encoder, options, reader);
         foreach (var chunk in rows.Chunk(readAhead))
         {
             // Ids are given in file order, before the work is spread.
@@ -91,6 +96,8 @@ internal sealed class SequenceReader(
                     yield return sequence;
                 if (ReferenceEquals(sequences, SequenceBuilder.Unlearnable))
                     _unlearnableRows++;
+                else if (ReferenceEquals(sequences, SequenceBuilder.Unusable))
+                    _unusableRows++;
                 else if (sequences.Count == 0)
                     _longRows++;
             }
@@ -126,6 +133,8 @@ internal sealed class SequenceReader(
         _learned += sequence.LearnedTokens;
         _cutTokens += sequence.CutTokens;
         _cutSequences += sequence.CutTokens > 0 ? 1 : 0;
+        _cutTurns += sequence.CutTurns;
+        _cutConversations += sequence.CutTurns > 0 ? 1 : 0;
         _lengths[sequence.Ids.Length]++;
         _tasks[sequence.TaskId] = _tasks.GetValueOrDefault(sequence.TaskId) + 1;
     }

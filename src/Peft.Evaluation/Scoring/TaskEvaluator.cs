@@ -1,3 +1,4 @@
+using Peft.Chat;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
@@ -52,7 +53,7 @@ public sealed class TaskEvaluator
         {
             TaskKind.Generation => Batches(
                 data, row => encoder.Prompt(row.Prompt, data.Task.MaxNewTokens), prompt => prompt.Prompt.Ids.Count,
-                (rows, prompts) => Generate(data.Task, rows, prompts, taskId)),
+                (rows, prompts) => Generate(data, rows, prompts, taskId)),
             TaskKind.Perplexity => Batches(
                 data, row => encoder.Windows(row.Answer), windows => windows.Sum(window => window.Ids.Count),
                 (rows, windows) => ScoreTexts(rows, windows, taskId)),
@@ -112,24 +113,32 @@ public sealed class TaskEvaluator
     }
 
     private IEnumerable<RowResult> Generate(
-        EvaluationTask task, List<TaskRow> rows, List<(EncodedPrompt Prompt, bool IsTruncated)> prompts, long? taskId)
+        TaskData data, List<TaskRow> rows, List<(EncodedPrompt Prompt, bool IsTruncated)> prompts, long? taskId)
     {
+        var task = data.Task;
+        var frame = data.Template is { } template ? AnswerFrame.Of(template, _encoder) : AnswerFrame.None;
+        var ends = _encoder.WithEnds(frame.EndIds).Ends;
+        IReadOnlyList<string> stops = frame.EndText is null ? task.Stop : [.. task.Stop, frame.EndText];
         var options = new GenerationOptions
         {
             MaxNewTokens = task.MaxNewTokens,
-            EosTokenIds = _encoder.Ends,
+            EosTokenIds = ends,
             TaskId = taskId,
-            IsFinished = task.Stop.Count == 0
-                ? null : ids => task.Stop.Any(stop => Text(ids).Contains(stop, StringComparison.Ordinal)),
+            IsFinished = stops.Count == 0
+                ? null : ids => stops.Any(stop => Text(ids, ends).Contains(stop, StringComparison.Ordinal)),
         };
         var generated = TextGeneration.GenerateBatch(_model, [.. prompts.Select(prompt => prompt.Prompt.Ids)], options);
         return rows.Select((row, i) => new RowResult(
-            row.Index, BeforeStop(prompts[i].Prompt.Continuation(Text(generated[i])), task.Stop), [], 0,
+            row.Index,
+            Answered(frame, BeforeStop(prompts[i].Prompt.Continuation(Text(generated[i], ends)), stops)), [], 0,
             prompts[i].IsTruncated));
     }
 
-    private string Text(IReadOnlyList<int> ids) =>
-        _tokenizer.Decode(ids.TakeWhile(id => !_encoder.Ends.Contains(id)), skipSpecialTokens: true);
+    private string Text(IReadOnlyList<int> ids, IReadOnlyList<int> ends) =>
+        _tokenizer.Decode(ids.TakeWhile(id => !ends.Contains(id)), skipSpecialTokens: true);
+
+    private static string Answered(AnswerFrame frame, string text) =>
+        text.StartsWith(frame.Lead, StringComparison.Ordinal) ? text[frame.Lead.Length..] : text;
 
     private static string BeforeStop(string text, IReadOnlyList<string> stops)
     {

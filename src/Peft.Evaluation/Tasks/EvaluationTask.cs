@@ -1,4 +1,5 @@
 using System.Globalization;
+using Peft.Chat;
 using Peft.Data.Examples;
 using Peft.Data.Tables;
 using Peft.Formats.Configuration;
@@ -42,6 +43,11 @@ public sealed record EvaluationTask
     /// <summary>Solved examples before each prompt.</summary>
     [Key]
     public ShotOptions Shots { get; init; } = new();
+
+    /// <summary>Whether prompts are put to the model as a user's message, through its chat template. Rows that are
+    /// conversations always are.</summary>
+    [Key]
+    public bool ApplyChatTemplate { get; init; }
 
     /// <summary>Texts that end a generated answer.</summary>
     [Key]
@@ -140,6 +146,9 @@ public sealed record ShotOptions
 /// <param name="Answer">What is expected; of plain text, the text.</param>
 public sealed record TaskRow(int Index, RowId Source, string Prompt, string Answer)
 {
+    /// <summary>What stands before the answer where the row is a conversation; null for plain prompts.</summary>
+    public Conversation? Conversation { get; init; }
+
     /// <summary>What may follow the prompt; choices that a row lacks (empty texts) are null.</summary>
     public IReadOnlyList<string?> Choices { get; init; } = [];
 

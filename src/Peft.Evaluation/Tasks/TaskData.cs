@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using Peft.Chat;
 using Peft.Data;
 using Peft.Data.Examples;
 using Peft.Data.Tables;
@@ -14,14 +15,20 @@ namespace Peft.Evaluation.Tasks;
 /// <param name="RowsHash">SHA-256 over prompts, choices and answers: equal hashes mean the same questions.</param>
 public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, string RowsHash)
 {
+    /// <summary>The chat template that the prompts were made with; null for plain prompts.</summary>
+    public ChatTemplate? Template { get; init; }
+
     /// <summary>Reads the rows of several tasks; the faults of all of them are told at once.</summary>
     /// <param name="tasks">The tasks.</param>
     /// <param name="rows">Most rows of each; null: what the task says.</param>
     /// <param name="seed">Added to the seed of the shots.</param>
     /// <param name="resolve">Finds a file that a task names.</param>
+    /// <param name="template">Finds the model's chat template where one is needed; null where there can be
+    /// none.</param>
     /// <exception cref="UserException">A file or column is missing, or a row cannot be used.</exception>
     public static IReadOnlyList<TaskData> Open(
-        IReadOnlyList<EvaluationTask> tasks, int? rows, long seed, Func<EvaluationTask, string, string> resolve)
+        IReadOnlyList<EvaluationTask> tasks, int? rows, long seed, Func<EvaluationTask, string, string> resolve,
+        Func<ChatTemplate>? template = null)
     {
         var opened = new List<(EvaluationTask Task, List<DataSetReader> Readers, List<DataSetReader> Shots)>();
         foreach (var task in tasks)
@@ -36,7 +43,7 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
                 : $"task {task.Name}");
             opened.Add((task, readers, shots));
         }
-        return [.. opened.Select(entry => Read(entry.Task, entry.Readers, entry.Shots, rows, seed))];
+        return [.. opened.Select(entry => Read(entry.Task, entry.Readers, entry.Shots, rows, seed, template))];
     }
 
     private static DataSetOptions Found(
@@ -47,7 +54,8 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
         DataSetReader.Open(source, Directory.GetCurrentDirectory(), faults);
 
     private static TaskData Read(
-        EvaluationTask task, List<DataSetReader> readers, List<DataSetReader> shots, int? rows, long seed)
+        EvaluationTask task, List<DataSetReader> readers, List<DataSetReader> shots, int? rows, long seed,
+        Func<ChatTemplate>? template)
     {
         var most = Math.Min(rows ?? int.MaxValue, task.Rows ?? int.MaxValue);
         var read = readers.SelectMany(reader => RowsOf(task, reader)).Take(most)
@@ -56,11 +64,18 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
             throw UserException.At(
                 $"task {task.Name}", $"{task.DataName} has no rows for it", "at least one row",
                 "check the files and the filter");
-        if (shots.Count > 0)
+        var before = shots.Count > 0 ? new Shots(task, shots[0], seed) : null;
+        if (task.ApplyChatTemplate || readers.Exists(reader => reader.IsConversations))
         {
-            var before = new Shots(task, shots[0], seed);
-            read = [.. read.Select(row => row with { Prompt = before.Of(row) + row.Prompt })];
+            var chat = template?.Invoke() ?? throw UserException.At(
+                $"task {task.Name}", "conversations, and no chat template", "a model with a chat template");
+            var prompts = new ChatPrompts(chat, task.Name);
+            read = [.. read.Select(row => prompts.Put(row, before?.SolvedFor(row) ?? []))];
+            return new(task, read, Hash(read)) { Template = chat };
         }
+
+        if (before is not null)
+            read = [.. read.Select(row => row with { Prompt = before.Of(row) + row.Prompt })];
         return new(task, read, Hash(read));
     }
 
@@ -70,6 +85,8 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
 
     private static TaskRow ToRow(EvaluationTask task, Example example, int index)
     {
+        if (example.Conversation is { } talk)
+            return OfConversation(task, example, talk, index);
         var row = new TaskRow(index, example.Row, example.Prompt, example.Answer);
         if (!task.HasChoices)
             return row;
@@ -98,6 +115,20 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
         return row.Choices[gold] is null
             ? throw Refused(task, example, "the label of a choice that has a text in this row")
             : row with { Gold = gold };
+    }
+
+    // The last message of the assistant is the answer; what stands before it is given.
+    private static TaskRow OfConversation(EvaluationTask task, Example example, Conversation talk, int index)
+    {
+        var last = talk.Messages.ToList().FindLastIndex(message => message.Role == ChatRoles.Assistant);
+        if (last < 1)
+            throw new DataRowException(example.Row, new Fault(
+                $"task {task.Name}: {example.Row}", "no message of the assistant that answers another", "one",
+                "leave the row out with `filter:`"));
+        return new TaskRow(index, example.Row, "", talk.Messages[last].Text)
+        {
+            Conversation = talk with { Messages = [.. talk.Messages.Take(last)] },
+        };
     }
 
     private static DataRowException Refused(EvaluationTask task, Example example, string expected) =>
@@ -140,7 +171,13 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
                 StringComparer.Ordinal)];
         }
 
-        public string Of(TaskRow asked)
+        public string Of(TaskRow asked) =>
+            string.Concat(SolvedFor(asked).Select(shot => shot.Prompt + shot.Answer + _task.Shots.Separator));
+
+        public IReadOnlyList<(TaskRow Row, string Prompt, string Answer)> SolvedFor(TaskRow asked) =>
+            [.. Chosen(asked).Select(Solved)];
+
+        private List<TaskRow> Chosen(TaskRow asked)
         {
             var chosen = _ordered.Where(row => !IsSame(row, asked)).Take(_task.Shots.Count).ToList();
             if (chosen.Count < _task.Shots.Count)
@@ -149,16 +186,17 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
                     $"{string.Join(", ", _task.Shots.Files)} has {Words.Count(chosen.Count, "row")} other than "
                         + $"{asked.Source}",
                     $"at least shots.count = {_task.Shots.Count}", "lower shots.count, or name a file with more rows");
-            return string.Concat(chosen.Select(row => Solved(row) + _task.Shots.Separator));
+            return chosen;
         }
 
         private static bool IsSame(TaskRow a, TaskRow b) =>
             a.Source.Row == b.Source.Row && Path.GetFullPath(a.Source.File) == Path.GetFullPath(b.Source.File)
-            || a.Answer.Trim() == b.Answer.Trim() && a.Prompt.Trim() == b.Prompt.Trim()
+            || a.Answer.Trim() == b.Answer.Trim() && a.Prompt.Trim() == b.Prompt.Trim() && a.Conversation is null
                 && a.Choices.SequenceEqual(b.Choices) && a.Contexts.SequenceEqual(b.Contexts);
 
-        private string Solved(TaskRow row) =>
-            row.Gold < 0 ? row.Prompt + AnswerOf(row) : row.ContextOf(row.Gold) + row.Choices[row.Gold];
+        private (TaskRow Row, string Prompt, string Answer) Solved(TaskRow row) => row.Gold < 0
+            ? (row, row.Prompt, AnswerOf(row))
+            : (row, row.ContextOf(row.Gold), row.Choices[row.Gold]!);
 
         // Of a graded answer, the nearest label's text.
         private string AnswerOf(TaskRow row) =>

@@ -60,6 +60,17 @@ public sealed class ChatTemplates
         return new ChatTemplates(directory, templates, tokens);
     }
 
+    /// <summary>The same with a special token that the files may leave to tokenizer.json.</summary>
+    public ChatTemplates WithToken(string name, string? token) => token is null || SpecialTokens.ContainsKey(name)
+        ? this
+        : new ChatTemplates(
+            Directory, ByName,
+            new Dictionary<string, string>(SpecialTokens, StringComparer.Ordinal) { [name] = token });
+
+    /// <summary>The same with another default template.</summary>
+    public ChatTemplates WithDefault(string template) =>
+        new(Directory, new Dictionary<string, string> { [Default] = template }, SpecialTokens);
+
     /// <summary>A template file.</summary>
     /// <exception cref="UserException">It is missing, too large or not UTF-8.</exception>
     public static string ReadFile(string path)

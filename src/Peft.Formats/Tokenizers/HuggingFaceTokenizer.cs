@@ -6,7 +6,8 @@ namespace Peft.Formats.Tokenizers;
 
 /// <summary>
 /// Text to token ids and back, exactly as Hugging Face tokenizers does it for the same tokenizer.json: byte-level BPE
-/// (GPT-2, Llama 3, Qwen), BPE with byte fallback (Llama 2, Mistral), WordPiece (BERT). Safe to use from several
+/// (GPT-2, Llama 3, Qwen), BPE with byte fallback (Llama 2, Mistral, Gemma), Unigram (T5), WordPiece (BERT). Safe to
+/// use from several
 /// threads. The truncation and padding that a file may carry are left to whoever builds batches.
 /// </summary>
 /// <remarks>

@@ -21,10 +21,11 @@ internal static class ModelReader
         {
             "BPE" => BpeModelReader.Read(parts, place),
             "WordPiece" => WordPieceModelReader.Read(parts, place),
+            "Unigram" => UnigramModelReader.Read(parts, place),
             _ => throw UserException.At(
                 $"{place}.type", $"{Quote.Of(kind)} is not supported",
-                "BPE (byte-level as in GPT-2, Llama 3 and Qwen, or with byte fallback as in Llama 2 and Mistral) "
-                    + "or WordPiece (as in BERT)",
+                "BPE (byte-level as in GPT-2, Llama 3 and Qwen, or with byte fallback as in Llama 2 and Mistral), "
+                    + "Unigram (as in T5) or WordPiece (as in BERT)",
                 "choose a base model with such a tokenizer"),
         };
     }
@@ -118,6 +119,41 @@ internal static class WordPieceModelReader
             ModelReader.Optional(parts, "continuing_subword_prefix", place)?.Text() ?? "##",
             ModelReader.Optional(parts, "max_input_chars_per_word", place)?.Integer(1, WordPieceRules.MostCharacters)
                 ?? 100));
+    }
+}
+
+/// <summary>Reads a Unigram "model" of a tokenizer file: its "vocab" is a list of [token, score].</summary>
+internal static class UnigramModelReader
+{
+    /// <param name="parts">The model's values by key, as JSON.</param>
+    /// <param name="place">For messages.</param>
+    public static UnigramModel Read(Dictionary<string, ReadOnlyMemory<byte>> parts, string place)
+    {
+        ModelReader.Require(parts, place, "a Unigram model with vocab and unk_id", "vocab", "unk_id");
+        var vocabulary = new TokenVocabulary();
+        var scores = new List<double>();
+        var bytes = 0L;
+        foreach (var item in JsonPart.Parse(parts["vocab"], $"{place}.vocab").Items())
+        {
+            var pair = item.Items().ToList();
+            if (pair.Count != 2 || pair[1].Element.ValueKind != JsonValueKind.Number
+                || !pair[1].Element.TryGetDouble(out var score) || !double.IsFinite(score))
+                throw item.Fault("not a token with a score", "[token, number]");
+            var token = Encoding.UTF8.GetBytes(pair[0].Text());
+            bytes += token.Length;
+            if (scores.Count > TokenVocabulary.HighestAllowedId || bytes > UnigramModel.MostBytes)
+                throw item.Fault("too many tokens", $"at most {UnigramModel.MostBytes:N0} bytes of them");
+            if (!vocabulary.TryAdd(token, scores.Count))
+                throw item.Fault($"{Quote.Of(pair[0].Text())} is listed twice", "every token once");
+            scores.Add(score);
+        }
+
+        var unknown = JsonPart.Parse(parts["unk_id"], $"{place}.unk_id");
+        if (scores.Count == 0)
+            throw UserException.At($"{place}.vocab", "no tokens", "a list of [token, score]");
+        return new UnigramModel(vocabulary, new UnigramRules(
+            [.. scores], unknown.Integer(0, scores.Count - 1),
+            ModelReader.Optional(parts, "byte_fallback", place)?.Boolean() ?? false));
     }
 }
 

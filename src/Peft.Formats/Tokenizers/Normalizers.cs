@@ -144,7 +144,8 @@ internal static class NormalizerReader
     public static INormalizer Read(JsonPart part)
     {
         var steps = ReadSteps(part).ToList();
-        ChainLimits.Require(part, steps.Count, steps.OfType<ReplaceNormalizer>().Select(step => step.Growth));
+        ChainLimits.Require(part, steps.Count, steps.OfType<ReplaceNormalizer>().Select(step => step.Growth)
+            .Concat(steps.OfType<PrecompiledNormalizer>().Select(step => step.Growth)));
         return new SequenceNormalizer(steps);
     }
 
@@ -171,9 +172,10 @@ internal static class NormalizerReader
         "Replace" => ReadReplace(part),
         "Strip" => new StripNormalizer(part.Boolean("strip_left", true), part.Boolean("strip_right", true)),
         "StripAccents" => StripAccentsNormalizer.AllMarks,
+        "Precompiled" => PrecompiledNormalizer.Read(part.Required("precompiled_charsmap")),
         var kind => throw part.Unsupported(
             kind, "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Prepend", "Replace", "Strip", "StripAccents",
-            "BertNormalizer", "Sequence"),
+            "BertNormalizer", "Precompiled", "Sequence"),
     };
 
     /// <summary>"Replace", as normalizer and as decoder.</summary>

@@ -22,6 +22,14 @@ public sealed record TextEncoder(
     // Further back no tokenizer joins white space with what follows it.
     private const int LongestHeldBack = 64;
 
+    /// <summary>Text to ids without special tokens, each with its place in the text: start and the first UTF-16 unit
+    /// behind it.</summary>
+    public Func<string, IReadOnlyList<LocatedToken>> Locate { get; init; } =
+        _ => throw new InvalidOperationException("these texts are encoded without places");
+
+    /// <summary>Whether a token is one of those that mark a text, such as its end.</summary>
+    public Func<int, bool> IsSpecial { get; init; } = _ => false;
+
     /// <summary>How many ids the model has; an id at or above it cannot be used.</summary>
     public int VocabularySize { get; init; } = int.MaxValue;
 
@@ -55,7 +63,26 @@ public sealed record TextEncoder(
         return new(text => tokenizer.EncodeToIds(text, addSpecialTokens: false), prefix, ends, pad)
         {
             VocabularySize = vocabularySize,
+            IsSpecial = tokenizer.IsSpecial,
+            Locate = text =>
+            [
+                .. tokenizer.EncodeToTokens(text, addSpecialTokens: false).Select(token =>
+                    new LocatedToken(token.Id, token.Offset.Start.Value, token.Offset.End.Value)),
+            ],
         };
+    }
+
+    /// <summary>The same where further ids end a text, such as that of a chat template's end of turn.</summary>
+    public TextEncoder WithEnds(IEnumerable<int> ends) => this with { Ends = [.. Ends.Concat(ends).Distinct()] };
+
+    /// <summary>The tokens of a text with their places, without the prefix, which a text may spell out
+    /// itself.</summary>
+    public IReadOnlyList<LocatedToken> Located(string text)
+    {
+        var tokens = Locate(text);
+        return Prefix.Count > 0 && tokens.Take(Prefix.Count).Select(token => token.Id).SequenceEqual(Prefix)
+            ? [.. tokens.Skip(Prefix.Count)]
+            : tokens;
     }
 
     /// <summary>The ids of a text without the prefix, which a text may spell out itself.</summary>
@@ -148,6 +175,12 @@ public sealed record TextEncoder(
         return at <= 0 ? [] : whole[..at];
     }
 }
+
+/// <summary>A token and its place in the text that it is of, in UTF-16 units.</summary>
+/// <param name="Id">Its id.</param>
+/// <param name="Start">Its first unit.</param>
+/// <param name="End">The first behind it.</param>
+public readonly record struct LocatedToken(int Id, int Start, int End);
 
 /// <summary>A prompt with its continuation, as ids without special tokens.</summary>
 /// <param name="Whole">The ids of both as one text.</param>

@@ -37,7 +37,7 @@ public static class Gemma
     public static DecoderConfig ReadGemma3(ModelConfigFile file)
     {
         var window = file.WindowOr(4096);
-        var pattern = Math.Max(1, file.Int("sliding_window_pattern", 6, "_sliding_window_pattern"));
+        var pattern = Math.Max(1, file.Int("sliding_window_pattern", 6));
         var config = Sandwiched(file).WithRope(1_000_000)
             .WithWindows(window, layer => (layer + 1) % pattern != 0);
         file.Require("use_bidirectional_attention", !file.Bool("use_bidirectional_attention", false), "false");

@@ -11,9 +11,16 @@ public static class GptNeoX
     public static DecoderConfig Read(ModelConfigFile file)
     {
         var bias = file.Bool("attention_bias", true);
-        return (FamilyConfig.Read(file, null, null, bias, bias).WithInner()
-            .WithEpsilon("layer_norm_eps", 1e-5).WithRope(part: 0.25).WithWindows() with
+        var config = FamilyConfig.Read(file, null, null, bias, bias).WithInner()
+            .WithEpsilon("layer_norm_eps", 1e-5).WithRope(part: 0.25).WithWindows();
+        return (config with
         {
+            // The older names count where both are there.
+            Rope = config.Rope! with
+            {
+                Theta = file.Number("rotary_emb_base", config.Rope.Theta),
+                PartialRotaryFactor = file.Number("rotary_pct", config.Rope.PartialRotaryFactor),
+            },
             KeyValueHeadCount = file.RequiredInt("num_attention_heads"),
             Norm = NormKind.Layer,
             IsParallel = file.Bool("use_parallel_residual", true),

@@ -11,6 +11,7 @@ public static class Mixtures
     public static DecoderConfig ReadMixtral(ModelConfigFile file)
     {
         var window = file.OptionalInt("sliding_window");
+        file.Require("router_jitter_noise", file.Number("router_jitter_noise", 0) == 0, "0");
         var config = FamilyConfig.Read(file, 8).WithInner().WithEpsilon("rms_norm_eps", 1e-5).WithRope(1_000_000)
             .WithWindows(window);
         return (config with

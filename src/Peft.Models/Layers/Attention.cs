@@ -33,6 +33,14 @@ public sealed class Attention : Layer
         var queryWidth = (long)config.HeadCount * config.HeadSize;
         var keyWidth = (long)config.KeyValueHeadCount * config.HeadSize;
         var names = config.Names.Attention;
+        if (names.Fused is not null)
+        {
+            weights.Explain(
+                $"{path}.{names.Fused}.weight",
+                $"it holds {config.HeadCount} heads of q, {config.KeyValueHeadCount} of k and "
+                + $"{config.KeyValueHeadCount} of v, each {config.HeadSize} wide");
+        }
+
         _inputs = names.Fused is { } fused
             ? [Slot(fused, width, queryWidth + (2 * keyWidth), config.QueryKeyValueBias)]
             : [

@@ -122,6 +122,13 @@ public abstract class CausalLanguageModel : Layer
         return Head(Hidden(ids, pass), pass).MoveToOuterDisposeScope();
     }
 
+    /// <summary>The loss that balances the experts of the base itself, where its config asks for one
+    /// (<c>output_router_logits</c>) and it has experts; null: none.</summary>
+    /// <remarks>Shapes: mask [B, T] bool, true = real token, or null; scalar float32, its coefficient included.
+    /// Gradient:
+    /// to whatever the routers of the base depend on.</remarks>
+    public virtual Tensor? BalanceLoss(ForwardPass pass, Tensor? mask) => null;
+
     /// <summary>Replaces a projection in place, so that every later forward runs what <paramref name="wrap"/>
     /// returns.</summary>
     /// <param name="path">Hugging Face module path.</param>

@@ -180,6 +180,16 @@ public sealed record DecoderConfig : ModelConfig
     public required IReadOnlyList<int?> Windows { get; init; }
 
     /// <inheritdoc/>
+    public override long InnerWidths => Experts is not { } experts ? base.InnerWidths
+        : experts.Layers.Sum(sparse => sparse
+            ? ((long)experts.Chosen * experts.IntermediateSize) + (experts.SharedIntermediateSize ?? 0)
+            : IntermediateSize);
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> DefaultTargets =>
+        Names.Attention.Fused is { } fused ? [fused] : base.DefaultTargets;
+
+    /// <inheritdoc/>
     public override string EmbeddingName => $"{Names.Model}.{Names.Embedding}.weight";
 
     /// <inheritdoc/>

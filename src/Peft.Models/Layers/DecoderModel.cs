@@ -63,6 +63,11 @@ public sealed class DecoderModel : CausalLanguageModel
         [".rotary_emb.inv_freq", .. ignoredSuffixes], prefix);
 
     /// <inheritdoc/>
+    public override Tensor? BalanceLoss(ForwardPass pass, Tensor? mask) =>
+        _config.Experts is { BalanceLossFactor: { } factor } && pass.Records<ExpertChoice>() is { Count: > 0 } choices
+            ? ExpertChoice.BalanceLoss(choices, mask) * factor : null;
+
+    /// <inheritdoc/>
     protected override bool DependsOnLength => _rotaries.Any(rotary => rotary.DependsOnLength);
 
     /// <inheritdoc/>

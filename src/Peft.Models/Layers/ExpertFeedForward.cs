@@ -44,7 +44,7 @@ public sealed class ExpertFeedForward : FeedForward
         _gate = Slot(config, weights, path, "gate", width, options.Count, hasBias: false);
         var group = RegisterModule("experts", new ModuleGroup($"{path}.experts"));
         _experts = [.. Enumerable.Range(0, options.Count).Select(expert => group.Add($"{expert}", new DenseFeedForward(
-            config, options.Names, options.IntermediateSize, weights, $"{path}.experts.{expert}")))];
+            config, options.Names, options.IntermediateSize, weights, $"{path}.experts.{expert}", isExpert: true)))];
         if (options.SharedIntermediateSize is not { } inner)
             return;
         _shared = RegisterModule(
@@ -105,4 +105,26 @@ public sealed record ExpertChoice(Tensor Logits, Tensor Chosen) : IPassRecord
 {
     /// <inheritdoc/>
     public IEnumerable<Tensor> Tensors => [Logits, Chosen];
+
+    /// <summary>How unevenly tokens go to the experts, over all layers together; the number chosen where
+    /// evenly.</summary>
+    /// <remarks>
+    /// Source: Fedus et al. 2021, arXiv:2101.03961, eq. 4 to 6, as transformers' <c>load_balancing_loss_func</c>: for
+    /// each choice of a token the share of tokens by expert, times the mean probability, times E. Gradient: through the
+    /// probabilities.
+    /// </remarks>
+    /// <param name="choices">Of each layer.</param>
+    /// <param name="mask">[B, T] bool, true = real token; null: all are.</param>
+    public static Tensor BalanceLoss(IReadOnlyList<ExpertChoice> choices, Tensor? mask)
+    {
+        var logits = torch.cat([.. choices.Select(choice => choice.Logits.to(ScalarType.Float32))]); // [L N, E]
+        var probabilities = torch.nn.functional.softmax(logits, -1);
+        var chosen = torch.cat([.. choices.Select(choice => choice.Chosen)]); // [L N, K]
+        var experts = logits.shape[1];
+        var weights = mask is null ? torch.ones([logits.shape[0], 1], device: logits.device)
+            : mask.to(ScalarType.Float32).reshape(-1, 1).repeat(choices.Count, 1); // [L N, 1]
+        var all = weights.sum();
+        var share = torch.nn.functional.one_hot(chosen, experts).to(ScalarType.Float32).sum(1L); // [L N, E]
+        return ((share * weights).sum(0L) / all * ((probabilities * weights).sum(0L) / all)).sum() * experts;
+    }
 }

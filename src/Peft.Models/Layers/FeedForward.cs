@@ -21,10 +21,11 @@ public abstract class FeedForward(string path) : Layer(path)
     /// <summary>Takes a linear layer and registers it under the last part of its path.</summary>
     private protected ProjectionSlot Slot(
         DecoderConfig config, WeightSource weights, string path, string name, long inFeatures, long outFeatures,
-        bool hasBias)
+        bool hasBias, bool seesSomeTokens = false)
     {
         var linear = BaseLinear.From(
             weights, DecoderNames.Join(path, name), inFeatures, outFeatures, hasBias, config.StoresInputsFirst);
+        linear.SeesSomeTokens = seesSomeTokens;
         RegisterModule(name, linear);
         return new ProjectionSlot(linear, wrapped => ReplaceModule(name, wrapped));
     }
@@ -42,18 +43,28 @@ public sealed class DenseFeedForward : FeedForward
     private readonly bool _isFused;
 
     /// <summary>Takes the projections from a source of weights.</summary>
+    /// <param name="config">The decoder's config.</param>
+    /// <param name="names">What the projections are called.</param>
+    /// <param name="inner">The inner width.</param>
+    /// <param name="weights">The source.</param>
+    /// <param name="path">Module path.</param>
+    /// <param name="isExpert">Whether some tokens alone go through it.</param>
     public DenseFeedForward(
-        DecoderConfig config, FeedForwardNames names, long inner, WeightSource weights, string path)
+        DecoderConfig config, FeedForwardNames names, long inner, WeightSource weights, string path,
+        bool isExpert = false)
         : base(path)
     {
         _activation = Activation.Of(config.Activation)!;
         _isFused = names.GateUp is not null;
+        if (_isFused)
+            weights.Explain($"{path}.{names.GateUp}.weight", $"it holds gate and up, each {inner} wide");
         if (names.Gate is { } gate)
-            _gate = Slot(config, weights, path, gate, config.HiddenSize, inner, config.FeedForwardBias);
+            _gate = Slot(config, weights, path, gate, config.HiddenSize, inner, config.FeedForwardBias, isExpert);
         _up = Slot(
             config, weights, path, names.GateUp ?? names.Up, config.HiddenSize, _isFused ? 2 * inner : inner,
-            config.FeedForwardBias);
-        _down = Slot(config, weights, path, names.Down, inner, config.HiddenSize, config.FeedForwardBias);
+            config.FeedForwardBias, isExpert);
+        _down = Slot(
+            config, weights, path, names.Down, inner, config.HiddenSize, config.FeedForwardBias, isExpert);
     }
 
     /// <inheritdoc/>

@@ -46,6 +46,9 @@ public sealed class KeyValueCache : IDisposable
         return (Room(_keys, layer, shape, like), Room(_values, layer, shape, like), Length);
     }
 
+    /// <summary>Whether anything was decided for the whole sequences: another prompt would decide anew.</summary>
+    public bool HoldsDecisions => _kept.Count > 0;
+
     /// <summary>What was decided for the whole sequences at their prompt, made on the first call and given back on
     /// later ones.</summary>
     /// <param name="name">Name of the decision, a module's path in it.</param>

@@ -52,6 +52,13 @@ public abstract record ModelConfig
     /// <summary>The token that fills rows, or null.</summary>
     public int? PadTokenId { get; init; }
 
+    /// <summary>What the feed-forwards of all layers are wide inside, for one token: of experts those that it goes
+    /// through.</summary>
+    public virtual long InnerWidths => (long)LayerCount * IntermediateSize;
+
+    /// <summary>The projections that PEFT adapts in this family where nobody names any.</summary>
+    public virtual IReadOnlyList<string> DefaultTargets => ["q_proj", "v_proj"];
+
     /// <summary>Factor of the logits.</summary>
     public double LogitScale { get; init; } = 1;
 

@@ -68,6 +68,11 @@ public sealed class BaseLinear : Projection
     /// is.</summary>
     public bool IsStoredInputsFirst { get; }
 
+    /// <summary>Whether some tokens alone go through it, as in an expert of the base: what decides for all of them
+    /// cannot
+    /// wrap it.</summary>
+    public bool SeesSomeTokens { get; internal set; }
+
     /// <summary>Takes <c>PATH.weight</c>, and <c>PATH.bias</c> where there is one, from a source of weights.</summary>
     /// <param name="weights">The source.</param>
     /// <param name="path">Module path.</param>

@@ -13,6 +13,7 @@ public sealed class CheckpointWeights : WeightSource
     private readonly string _prefix;
     private readonly HashSet<string> _used = new(StringComparer.Ordinal);
     private readonly Dictionary<string, MappedFile> _files = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _meanings = new(StringComparer.Ordinal);
     private readonly Faults _faults = new();
 
     /// <summary>Makes the source.</summary>
@@ -61,6 +62,9 @@ public sealed class CheckpointWeights : WeightSource
     public void Ignore(string name) => _used.Add(name);
 
     /// <inheritdoc/>
+    public override void Explain(string name, string meaning) => _meanings[name] = meaning;
+
+    /// <inheritdoc/>
     public override void Expect(string name, string from, params IReadOnlyList<float>[] accepted)
     {
         if (!_checkpoint.Entries.TryGetValue(StoredName(_checkpoint, name, _prefix), out var entry))
@@ -90,14 +94,14 @@ public sealed class CheckpointWeights : WeightSource
             var near = NearestName.Of(name, _checkpoint.Entries.Keys.Where(key => !_used.Contains(key)));
             _faults.Add(
                 $"{string.Join(", ", _checkpoint.Files.Select(Path.GetFileName))}: {name}", "missing", Shape(shape),
-                near is null ? null : $"the nearest name in the file is {near}");
+                _meanings.GetValueOrDefault(name) ?? (near is null ? null : $"the nearest name in the file is {near}"));
             return Empty();
         }
 
         _used.Add(entry.Name);
         if (!entry.Shape.SequenceEqual(shape))
         {
-            _faults.Add(Place(entry), Shape(entry.Shape), Shape(shape));
+            _faults.Add(Place(entry), Shape(entry.Shape), Shape(shape), _meanings.GetValueOrDefault(name));
             return Empty();
         }
 

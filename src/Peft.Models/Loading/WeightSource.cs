@@ -52,6 +52,11 @@ public abstract class WeightSource
     /// <summary>A taken tensor as files hold it, a view.</summary>
     public Tensor AsStored(string name, Tensor tensor) => _transposed.Contains(name) ? tensor.t() : tensor;
 
+    /// <summary>Says what a tensor is made of, for the message where it does not fit.</summary>
+    public virtual void Explain(string name, string meaning)
+    {
+    }
+
     /// <summary>Looks at a tensor that checkpoints may carry though the model computes it: it must say the
     /// same.</summary>
     /// <param name="name">Its name.</param>

@@ -169,6 +169,8 @@ public sealed class AdapterExport : IDisposable
     {
         _stop.ThrowIfCancellationRequested();
         fill(folder);
+        if (_contents.ChatTemplate is { } template)
+            AtomicFile.WriteText(Path.Combine(folder, BundleFiles.ChatTemplate), template);
         _stop.ThrowIfCancellationRequested();
     });
 

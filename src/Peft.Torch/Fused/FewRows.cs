@@ -7,8 +7,10 @@ namespace Peft.Torch.Fused;
 /// <summary>Products of few rows, as decoding has them: every weight is read once, and a row's result does not depend
 /// on the rows beside it. MKL's general product reads weights at a third to a half of the memory's rate here.</summary>
 /// <remarks>Sums run over sixteen lanes in one order, whatever the processor.</remarks>
-/// <typeparam name="T">float, or ushort holding bfloat16; sums are float.</typeparam>
-internal static unsafe class FewRows<T>
+/// <typeparam name="X">Type of the rows: float, or ushort holding bfloat16; sums are float.</typeparam>
+/// <typeparam name="T">Type of the weight, likewise.</typeparam>
+internal static unsafe class FewRows<X, T>
+    where X : unmanaged
     where T : unmanaged
 {
     private const int Step = Elements<T>.Count, Columns = 4;
@@ -23,7 +25,7 @@ internal static unsafe class FewRows<T>
     /// elements.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Multiply(
-        long rows, long columns, long inner, T* x, long xStep, T* w, long wStep, float beta, float* y, long yStep)
+        long rows, long columns, long inner, X* x, long xStep, T* w, long wStep, float beta, float* y, long yStep)
     {
         var sums = stackalloc float[Columns * Columns];
         for (long j = 0; j < columns; j += Columns)
@@ -33,7 +35,7 @@ internal static unsafe class FewRows<T>
             T* w0 = w + j * wStep, w1 = w0 + (width > 1 ? wStep : 0), w2 = w1 + (width > 2 ? wStep : 0),
                 w3 = w2 + (width > 3 ? wStep : 0);
             long i = 0;
-            for (; i + 4 <= rows; i += 4)
+            for (; Vector512.IsHardwareAccelerated && i + 4 <= rows; i += 4)
             {
                 Four(x + i * xStep, xStep, w0, w1, w2, w3, inner, sums);
                 for (var r = i; r < i + 4; r++)
@@ -50,24 +52,24 @@ internal static unsafe class FewRows<T>
 
     // Adds what is left of rows that are no whole number of steps.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Store(float* sums, T* x, T* w, long wStep, long inner, long width, float beta, float* y)
+    private static void Store(float* sums, X* x, T* w, long wStep, long inner, long width, float beta, float* y)
     {
         for (var j = 0; j < width; j++)
         {
             var sum = sums[j];
             for (var k = inner / Step * Step; k < inner; k++)
-                sum += VectorMath.Widen<T, float>(x[k]) * VectorMath.Widen<T, float>(w[j * wStep + k]);
+                sum += VectorMath.Widen<X, float>(x[k]) * VectorMath.Widen<T, float>(w[j * wStep + k]);
             y[j] = beta == 0 ? sum : beta * y[j] + sum;
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void One(T* x, T* w0, T* w1, T* w2, T* w3, long inner, float* sums)
+    private static void One(X* x, T* w0, T* w1, T* w2, T* w3, long inner, float* sums)
     {
         Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default;
         for (long k = 0; k + Step <= inner; k += Step)
         {
-            var v = Elements<T>.Load(x + k);
+            var v = Elements<X>.Load(x + k);
             a0 = Vector512.FusedMultiplyAdd(v, Elements<T>.Load(w0 + k), a0);
             a1 = Vector512.FusedMultiplyAdd(v, Elements<T>.Load(w1 + k), a1);
             a2 = Vector512.FusedMultiplyAdd(v, Elements<T>.Load(w2 + k), a2);
@@ -78,33 +80,33 @@ internal static unsafe class FewRows<T>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Four(T* x, long xStep, T* w0, T* w1, T* w2, T* w3, long inner, float* sums)
+    private static void Four(X* x, long xStep, T* w0, T* w1, T* w2, T* w3, long inner, float* sums)
     {
         Vector512<float> a00 = default, a01 = default, a02 = default, a03 = default;
         Vector512<float> a10 = default, a11 = default, a12 = default, a13 = default;
         Vector512<float> a20 = default, a21 = default, a22 = default, a23 = default;
         Vector512<float> a30 = default, a31 = default, a32 = default, a33 = default;
-        T* x1 = x + xStep, x2 = x1 + xStep, x3 = x2 + xStep;
+        X* x1 = x + xStep, x2 = x1 + xStep, x3 = x2 + xStep;
         for (long k = 0; k + Step <= inner; k += Step)
         {
             var (v0, v1) = (Elements<T>.Load(w0 + k), Elements<T>.Load(w1 + k));
             var (v2, v3) = (Elements<T>.Load(w2 + k), Elements<T>.Load(w3 + k));
-            var v = Elements<T>.Load(x + k);
+            var v = Elements<X>.Load(x + k);
             a00 = Vector512.FusedMultiplyAdd(v, v0, a00);
             a01 = Vector512.FusedMultiplyAdd(v, v1, a01);
             a02 = Vector512.FusedMultiplyAdd(v, v2, a02);
             a03 = Vector512.FusedMultiplyAdd(v, v3, a03);
-            v = Elements<T>.Load(x1 + k);
+            v = Elements<X>.Load(x1 + k);
             a10 = Vector512.FusedMultiplyAdd(v, v0, a10);
             a11 = Vector512.FusedMultiplyAdd(v, v1, a11);
             a12 = Vector512.FusedMultiplyAdd(v, v2, a12);
             a13 = Vector512.FusedMultiplyAdd(v, v3, a13);
-            v = Elements<T>.Load(x2 + k);
+            v = Elements<X>.Load(x2 + k);
             a20 = Vector512.FusedMultiplyAdd(v, v0, a20);
             a21 = Vector512.FusedMultiplyAdd(v, v1, a21);
             a22 = Vector512.FusedMultiplyAdd(v, v2, a22);
             a23 = Vector512.FusedMultiplyAdd(v, v3, a23);
-            v = Elements<T>.Load(x3 + k);
+            v = Elements<X>.Load(x3 + k);
             a30 = Vector512.FusedMultiplyAdd(v, v0, a30);
             a31 = Vector512.FusedMultiplyAdd(v, v1, a31);
             a32 = Vector512.FusedMultiplyAdd(v, v2, a32);

@@ -158,9 +158,10 @@ internal static unsafe class Tiles<T, W>
         Factors<T> factors, long i, long j, long height, long width, W beta, W* tile, long step)
     {
         if (typeof(W) == typeof(float) && !factors.TransposeLeft && factors.TransposeRight
-            && FewRows<T>.Serves(height))
+            && FewRows<T, T>.Serves(height))
         {
-            FewRows<T>.Multiply(height, width, factors.Inner, factors.LeftAt(i), factors.LeftStep, factors.RightAt(j),
+            FewRows<T, T>.Multiply(
+                height, width, factors.Inner, factors.LeftAt(i), factors.LeftStep, factors.RightAt(j),
                 factors.RightStep, float.CreateTruncating(beta), (float*)tile, step);
             return;
         }

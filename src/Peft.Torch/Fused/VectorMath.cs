@@ -101,6 +101,18 @@ internal static unsafe class VectorMath
         }
     }
 
+    /// <summary>Elements of T as float32.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Widen<T>(T* source, long n, float* target)
+        where T : unmanaged
+    {
+        long j = 0;
+        for (; j + Elements<T>.Count <= n; j += Elements<T>.Count)
+            Elements<T>.Load(source + j).Store(target + j);
+        for (; j < n; j++)
+            target[j] = Widen<T, float>(source[j]);
+    }
+
     /// <summary>One value of T as W.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static W Widen<T, W>(T value)

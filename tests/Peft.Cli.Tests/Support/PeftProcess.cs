@@ -67,7 +67,7 @@ internal sealed class PeftProcess : IDisposable
             start.Environment[name] = value;
         var process = Process.Start(start)!;
         var running = new PeftProcess(process, "peft " + string.Join(' ', words));
-        running.Feed(surroundings.Input);
+        running.Feed(surroundings.Input, !surroundings.KeepsInputOpen);
         return running;
     }
 
@@ -85,6 +85,9 @@ internal sealed class PeftProcess : IDisposable
             }
         }
     }
+
+    /// <summary>The last line of standard input.</summary>
+    public void End(string line) => Feed(Encoding.UTF8.GetBytes(line + "\n"), closes: true);
 
     /// <summary>Sends a signal.</summary>
     public void Send(int signal) => Assert.Equal(0, SendSignal(_process.Id, signal));
@@ -111,12 +114,15 @@ internal sealed class PeftProcess : IDisposable
         _process.Dispose();
     }
 
-    private void Feed(byte[] input)
+    private void Feed(byte[] input, bool closes)
     {
         try
         {
             _process.StandardInput.BaseStream.Write(input);
-            _process.StandardInput.Close();
+            if (closes)
+                _process.StandardInput.Close();
+            else
+                _process.StandardInput.BaseStream.Flush();
         }
         catch (IOException)
         {
@@ -150,6 +156,9 @@ internal sealed record Surroundings
     public byte[] Input { get; init; } = [];
 
     public IReadOnlyDictionary<string, string> Variables { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>Whether further lines of standard input come later.</summary>
+    public bool KeepsInputOpen { get; init; }
 
     /// <summary>A program that starts it, e.g. prlimit.</summary>
     public string[] Prefix { get; init; } = [];

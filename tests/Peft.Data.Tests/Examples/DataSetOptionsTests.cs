@@ -50,7 +50,6 @@ public class DataSetOptionsTests
 
     [Theory]
     [InlineData("""{"template": {"text": "{t}"}}""", "data.train[0].files", "missing")]
-    [InlineData("""{"files": "a.csv"}""", "data.train[0].template", "missing")]
     [InlineData("""{"files": "a.csv", "template": {"prompt": "{a}"}}""", "data.train[0].template", "prompt")]
     [InlineData(
         """{"files": "a.csv", "template": {"text": "{a}", "answer": "{b}"}}""", "data.train[0].template",

@@ -68,7 +68,7 @@ public class SequenceBuilderTests
         var packing = Eight with { Packing = true, OnLongAnswer = LongAnswerPolicy.Skip };
         var pieces = Pieces(packing, Given.Characters, "", "abcdefghijkl", isText: true);
         Assert.Equal(["<abcdefg", "<hijkl>"], pieces.Select(piece => Given.Text(piece.Ids)));
-        Assert.All(pieces, piece => Assert.Equal((1, 0), (piece.LearnedFrom, piece.CutTokens)));
+        Assert.All(pieces, piece => Assert.Equal((1, 0), (piece.Learned[0].Start, piece.CutTokens)));
         // Without a prefix a last piece of one token cannot be learned: it is counted as cut.
         pieces = Pieces(packing, Given.NoSpecials, "", "abcdefgh", isText: true);
         Assert.Equal(("abcdefgh", 1), (Given.Text(Assert.Single(pieces).Ids), pieces[0].CutTokens));
@@ -143,7 +143,7 @@ public class SequenceBuilderTests
         Assert.NotNull(sequence);
         Assert.Equal(ids, Given.Text(sequence.Ids));
         Assert.Equal(
-            learned, Given.Text(sequence.Ids.Select((id, at) => at >= sequence.LearnedFrom ? id : TokenBatch.Ignored)));
+            learned, Given.Text(sequence.Ids.Select((id, at) => sequence.IsLearned(at) ? id : TokenBatch.Ignored)));
         Assert.Equal(cut, sequence.CutTokens);
     }
 }

@@ -14,7 +14,7 @@ public class TextPackerTests
         blocks.Add(packer.Finish()!);
         Assert.Equal(["<abc>d", "<efghi", "<j>k>"], blocks.Select(block => Given.Text(block.Ids)));
         Assert.Equal([1L, 2, 2], blocks.Select(block => block.Row.Row));
-        Assert.All(blocks, block => Assert.Equal((1, 0), (block.LearnedFrom, block.CutTokens)));
+        Assert.All(blocks, block => Assert.Equal((1, 0), (block.Learned[0].Start, block.CutTokens)));
         Assert.Null(packer.Finish());
     }
 

@@ -39,10 +39,25 @@ public sealed class HostileFileTests
         "tokenizer.json model: no \"merges\"; expected a BPE model with vocab and merges.")]
     [InlineData("""{"model":{"type":7}}""", "tokenizer.json model.type: '7'; expected a string.")]
     [InlineData(
+        """{"model":{"type":"WordLevel","vocab":[]}}""",
+        "tokenizer.json model.type: 'WordLevel' is not supported; expected BPE (byte-level as in GPT-2, Llama 3 and "
+            + "Qwen, or with byte fallback as in Llama 2 and Mistral), Unigram (as in T5) or WordPiece (as in BERT). "
+            + "Choose a base model with such a tokenizer.")]
+    [InlineData(
         """{"model":{"type":"Unigram","vocab":[]}}""",
-        "tokenizer.json model.type: 'Unigram' is not supported; expected BPE (byte-level as in GPT-2, Llama 3 and "
-            + "Qwen, or with byte fallback as in Llama 2 and Mistral) or WordPiece (as in BERT). Choose a base model "
-            + "with such a tokenizer.")]
+        "tokenizer.json model: no \"unk_id\"; expected a Unigram model with vocab and unk_id.")]
+    [InlineData(
+        """{"model":{"type":"Unigram","vocab":[],"unk_id":0}}""",
+        "tokenizer.json model.vocab: no tokens; expected a list of [token, score].")]
+    [InlineData(
+        """{"model":{"type":"Unigram","vocab":[["a",0],["b"]],"unk_id":0}}""",
+        "tokenizer.json model.vocab[1]: not a token with a score; expected [token, number].")]
+    [InlineData(
+        """{"model":{"type":"Unigram","vocab":[["a",0],["a",-1]],"unk_id":0}}""",
+        "tokenizer.json model.vocab[1]: 'a' is listed twice; expected every token once.")]
+    [InlineData(
+        """{"model":{"type":"Unigram","vocab":[["a",0]],"unk_id":1}}""",
+        "tokenizer.json model.unk_id: '1'; expected a whole number from 0 to 0.")]
     [InlineData(
         """{"model":{"type":"BPE","vocab":[],"merges":[]}}""",
         "tokenizer.json model.vocab: not an object; expected an object of tokens and their ids.")]
@@ -134,10 +149,10 @@ public sealed class HostileFileTests
 
     [Theory]
     [InlineData(
-        "normalizer", """{"type":"Precompiled"}""",
-        "tokenizer.json normalizer: 'Precompiled' is not supported; expected NFC, NFD, NFKC, NFKD, Lowercase, "
-            + "Prepend, Replace, Strip, StripAccents, BertNormalizer or Sequence. Choose a base model whose "
-            + "tokenizer does without it.")]
+        "normalizer", """{"type":"Nmt"}""",
+        "tokenizer.json normalizer: 'Nmt' is not supported; expected NFC, NFD, NFKC, NFKD, Lowercase, "
+            + "Prepend, Replace, Strip, StripAccents, BertNormalizer, Precompiled or Sequence. Choose a base model "
+            + "whose tokenizer does without it.")]
     [InlineData(
         "normalizer", """{"type":"Replace","pattern":{"String":""},"content":""}""",
         "tokenizer.json normalizer.pattern: an empty pattern; expected a pattern of at least one character.")]

@@ -12,7 +12,7 @@ public sealed class SharedVectorTests
     public static TheoryData<string> Names =>
     [
         "tokenizers/gpt2", "tokenizers/llama2", "tokenizers/llama3", "tokenizers/mistral-v0.1", "tokenizers/qwen3",
-        "tokenizers/bert-base-uncased", "models/stories260K",
+        "tokenizers/bert-base-uncased", "tokenizers/t5", "models/stories260K",
     ];
 
     [SharedTheory]
@@ -68,7 +68,9 @@ public sealed class SharedVectorTests
             Assert.Equal((text, Join(vector, "ids")), (text, Join(tokens.Select(token => token.Id))));
             Assert.Equal(tokens.Select(token => tokenizer.IdToToken(token.Id)), tokens.Select(token => token.Value));
             var places = PlacesInText(text);
-            var composes = name == "tokenizers/qwen3" && UnicodeNormalizer.OfForm("NFC").Normalize(text) != text;
+            var composes = (name == "tokenizers/qwen3" && UnicodeNormalizer.OfForm("NFC").Normalize(text) != text)
+                // T5's table replaces clusters and runs of spaces, of which the original keeps the last character only.
+                || name == "tokenizers/t5";
             foreach (var (token, place) in tokens.Zip(vector.GetProperty("offsets").EnumerateArray()))
             {
                 var (start, end) = (places[place[0].GetInt32()], places[place[1].GetInt32()]);
@@ -87,7 +89,6 @@ public sealed class SharedVectorTests
     }
 
     [SharedTheory]
-    [InlineData("tokenizers/t5", "Unigram")]
     [InlineData("models/gpt-nano-sort", "WordLevel")]
     public void Another_model_is_refused_by_its_name(string name, string kind)
     {

@@ -1,0 +1,151 @@
+namespace Peft.Torch.Tests.Fused;
+
+[Collection(FusedCollection.Name)]
+public sealed class RoutingTests : IDisposable
+{
+    private readonly DisposeScope _scope = torch.NewDisposeScope();
+    private readonly Generator _random = new(11);
+
+    public void Dispose()
+    {
+        _scope.Dispose();
+        _random.Dispose();
+    }
+
+    private Tensor[] Inputs(ScalarType dtype, int experts, int width) =>
+        [Check.Leaf(_random, dtype, 3, 67, width), Check.Leaf(_random, ScalarType.Float32, experts, width)];
+
+    private static Tensor Wide(Tensor tensor) => tensor.to(ScalarType.Float64);
+
+    private static Tensor Scores(Tensor x, Tensor weight) => torch.einsum("nd,ed->ne", x.reshape(201, -1), weight);
+
+    [Theory]
+    [InlineData(ScalarType.Float32, 8, 64, 3e-6)]
+    [InlineData(ScalarType.Float32, 5, 70, 3e-6)]
+    [InlineData(ScalarType.BFloat16, 8, 64, 0.004)]
+    [InlineData(ScalarType.BFloat16, 19, 70, 0.004)]
+    public void Scores_and_their_gradients_are_those_of_the_product(
+        ScalarType dtype, int experts, int width, double tolerance) => Check.WithAndWithoutKernels(() =>
+        Check.Same(t => F.router_scores(t[0], t[1]), t => Scores(Wide(t[0]), Wide(t[1])),
+            Inputs(dtype, experts, width), tolerance, sameType: false));
+
+    [Fact]
+    public void Scores_of_reduced_inputs_are_exact_to_float32()
+    {
+        var (x, weight) = (Check.Normal(_random, ScalarType.BFloat16, 40, 96), Check.Normal(
+            _random, ScalarType.Float32, 6, 96));
+        var scores = F.router_scores(x, weight);
+        Assert.Equal(ScalarType.Float32, scores.dtype);
+        Check.Near(scores, torch.einsum("nd,ed->ne", Wide(x), Wide(weight)), 1e-6);
+    }
+
+    [Theory]
+    [InlineData(ScalarType.Float32, 8, 2, true, 5e-6)]
+    [InlineData(ScalarType.Float32, 8, 2, false, 5e-6)]
+    [InlineData(ScalarType.Float32, 21, 3, true, 5e-6)]
+    [InlineData(ScalarType.Float32, 4, 4, true, 5e-6)]
+    [InlineData(ScalarType.BFloat16, 8, 2, true, 0.004)]
+    public void The_best_of_a_softmax_equal_its_steps_with_gradients_through_every_output(
+        ScalarType dtype, int experts, int k, bool normalize, double tolerance) => Check.WithAndWithoutKernels(() =>
+    {
+        Check.Same(t => One(t, F.topk_softmax(t[0], t[1], k, normalize)), t => One(t, Steps(t)),
+            Inputs(dtype, experts, 48), tolerance, sameType: false);
+
+        // All outputs, each with a weight of its own, in one number.
+        static Tensor One(Tensor[] t, (Tensor Gates, Tensor Selected, Tensor Probabilities, Tensor Logits) route)
+        {
+            var places = torch.arange(1, route.Gates.size(1) + 1, ScalarType.Float64);
+            return Wide(route.Gates) * places + Wide(route.Probabilities).square() * places.sqrt()
+                + Wide(route.Logits).sin() * 0.1;
+        }
+
+        (Tensor, Tensor, Tensor, Tensor) Steps(Tensor[] t)
+        {
+            var logits = Scores(Wide(t[0]), Wide(t[1]));
+            var p = logits.softmax(-1);
+            var mask = torch.zeros_like(p).scatter(
+                -1, p.detach().topk(k, -1).indexes, torch.ones([p.size(0), k], ScalarType.Float64));
+            var kept = p * mask;
+            return (normalize ? kept / kept.sum(-1, keepdim: true) : kept, mask, p, logits);
+        }
+    });
+
+    [Fact]
+    public void Gradients_through_one_output_alone_are_right()
+    {
+        var inputs = Inputs(ScalarType.Float32, 6, 32);
+        Check.Same(t => F.topk_softmax(t[0], t[1], 2, true).Logits, t => Scores(Wide(t[0]), Wide(t[1])), inputs, 3e-6,
+            sameType: false);
+        Check.Same(t => F.topk_softmax(t[0], t[1], 2, true).Probabilities,
+            t => Scores(Wide(t[0]), Wide(t[1])).softmax(-1), inputs, 3e-6, sameType: false);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Kept_gates_match_their_composed_form_and_finite_differences(bool normalize)
+    {
+        var mask = torch.tensor(new[] { true, false, true, true, false, true }, [2, 3]);
+        Check.Gradients(
+            t => F.kept_gates(t[0], mask, normalize),
+            [torch.tensor(new[] { 0.2, 0.3, 0.5, 0.6, 0.1, 0.3 }, [2, 3]).detach().requires_grad_()]);
+        Check.Same(t => F.kept_gates(t[0], mask, normalize), t => Composed(Wide(t[0])),
+            [torch.tensor(new[] { 0.2f, 0.3f, 0.5f, 0.6f, 0.1f, 0.3f }, [2, 3]).detach().requires_grad_()], 1e-6,
+            sameType: false);
+
+        Tensor Composed(Tensor p)
+        {
+            var kept = p * Wide(mask);
+            return normalize ? kept / kept.sum(-1, keepdim: true) : kept;
+        }
+    }
+
+    [Fact]
+    public void Of_equals_the_first_is_taken_and_what_is_no_number_before_all() => Check.WithAndWithoutKernels(() =>
+    {
+        var values = torch.tensor(
+            new[] { 1f, 3, 3, 3, 2, 2, 2, 2, 0, float.NaN, 5, float.NegativeInfinity }, [3, 4]);
+        Check.SameBits(
+            F.top_mask(values, 2),
+            torch.tensor(
+                new[] { false, true, true, false, true, true, false, false, false, true, true, false }, [3, 4]));
+        Assert.True(F.top_mask(values, 4).all().ToBoolean());
+    });
+
+    [Fact]
+    public void What_is_no_number_stays_none()
+    {
+        var x = torch.full([2, 16], float.NaN, ScalarType.Float32);
+        var route = F.topk_softmax(x, torch.ones(4, 16), 2, true);
+        Assert.True(route.Gates.isnan().any().ToBoolean());
+        Assert.True(route.Probabilities.isnan().all().ToBoolean());
+    }
+
+    [Fact]
+    public void No_tensor_stays_behind()
+    {
+        var inputs = Inputs(ScalarType.BFloat16, 8, 64);
+        Step();
+        var before = TorchRuntime.LiveTensorCount;
+        for (var i = 0; i < 3; i++)
+            Step();
+        Assert.Equal(before, TorchRuntime.LiveTensorCount);
+
+        void Step()
+        {
+            using var scope = torch.NewDisposeScope();
+            var route = F.topk_softmax(inputs[0], inputs[1], 2, true);
+            var loss = (F.kept_gates(route.Probabilities, route.Selected, true) + route.Gates).square().sum()
+                + F.router_scores(inputs[0], inputs[1]).sum();
+            Peft.Torch.Autograd.Gradients.grad([loss], inputs);
+        }
+    }
+
+    [Fact]
+    public void Shapes_and_types_that_do_not_meet_are_named()
+    {
+        var error = Assert.Throws<ArgumentException>(() => F.router_scores(torch.ones(2, 8), torch.ones(3, 7)));
+        Assert.Equal("x [2, 8] does not meet weight [3, 7] Float32; x is [..., D] and weight [E, D] float32",
+            error.Message);
+    }
+}
