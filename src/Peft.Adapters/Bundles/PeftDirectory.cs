@@ -160,7 +160,7 @@ public static class PeftDirectory
             || entries.ContainsKey(name[..end] + DownEnd))
             return false;
         var options = PeftConfig.ToOptions(config, PeftConfig.DefaultTargets);
-        return TargetSelection.Targeted([name[BundleTensors.Prefix.Length..end]], options).Any();
+        return TargetSelection.Targeted([name[BundleTensors.Prefix.Length..end]], head: null, options).Any();
     }
 
     private static bool IsOther(
@@ -233,7 +233,7 @@ public static class PeftDirectory
         var paths = modules.Select(module => module.Path).ToList();
         if (paths.Count == 0)
             return;
-        var targeted = TargetSelection.Targeted(paths, options).ToHashSet(StringComparer.Ordinal);
+        var targeted = TargetSelection.Targeted(paths, head: null, options).ToHashSet(StringComparer.Ordinal);
         BundleTensors.NoteNames(
             faults, "not a target", paths.Where(
                 path => !targeted.Contains(path)), "projections that target_modules of adapter_config.json names");

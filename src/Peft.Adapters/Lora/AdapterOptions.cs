@@ -141,6 +141,9 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
             .. IneffectiveKey.If(
                 Router.RoutesRanks, "init_lora_weights", InitLoraWeights, "true", $"{kind}, which sets A"),
             .. IneffectiveKey.If(
+                Experts.Layout.IsUniformShape, "experts.count.min", Experts.Layout.Min, new ExpertLayout().Min,
+                "shape: uniform, which is max everywhere"),
+            .. IneffectiveKey.If(
                 !Experts.Train, "router.preservation", Router.PreservationCoefficient, 0, "experts.train: false"),
             .. Router.Ineffective().Select(key => new IneffectiveKey($"router.{key.Key}", $"router.{key.Beside}")),
         ];
