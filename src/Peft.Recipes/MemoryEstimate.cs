@@ -126,7 +126,8 @@ public sealed record MemoryEstimate(
         var perToken = (7L * config.HiddenSize) + (3 * heads) + (3 * keys) + (3 * inner);
         // What backward does not need lives until the block is done, too.
         var (own, wide) = config.KeptBeyondLlama;
-        return (tokens * (((perToken + own) * ByteWidth(model.Dtype)) + (8 * wide))) + (OfMixtures(model, modules, tokens) / config.LayerCount);
+        var bytes = ((perToken + own) * ByteWidth(model.Dtype)) + (8 * wide);
+        return (tokens * bytes) + (OfMixtures(model, modules, tokens) / config.LayerCount);
     }
 
     /// <summary>Refuses a batch that the machine cannot hold, however its memory is used.</summary>

@@ -29,7 +29,8 @@ public sealed class FamilyTrainingTests : IDisposable
         Learns(name, new AdapterOptions
         {
             Method = AdapterOptions.Mixture, R = 2, LoraAlpha = 4, Experts = new ExpertOptions { Count = 2 },
-            Router = new TopKRouterOptions { TopK = 2 }, ExcludeModules = hasExperts ? ModuleNames.Matching(@".*\.experts\..*") : ModuleNames.None,
+            Router = new TopKRouterOptions { TopK = 2 },
+            ExcludeModules = hasExperts ? ModuleNames.Matching(@".*\.experts\..*") : ModuleNames.None,
         });
     }
 

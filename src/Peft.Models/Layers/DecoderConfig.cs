@@ -186,8 +186,8 @@ public sealed record DecoderConfig : ModelConfig
             : IntermediateSize);
 
     /// <inheritdoc/>
-    /// <remarks>Each half of a block keeps its input, a norm before it what it gives, a norm after it what it gets. What
-    /// is composed of several operations keeps more than Llama's kernels do.</remarks>
+    /// <remarks>Each half of a block keeps its input, a norm before it what it gives, a norm after it what it gets.
+    /// What is composed of several operations keeps more than Llama's kernels do.</remarks>
     public override (long Own, long Wide) KeptBeyondLlama
     {
         get
