@@ -68,6 +68,9 @@ public sealed record Recipe
         .. (AdapterOptions?.Ineffective() ?? []).Select(key => $"adapter.{key.Key} has no effect with {key.Beside}"),
         .. Data.Ineffective().Select(key => $"data.{key.Key} has no effect with {key.Beside}"),
         .. Training.Ineffective().Select(key => $"training.{key.Key} has no effect with {key.Beside}"),
+        .. Training.EvalSteps > 0 && Data.Eval.Count == 0
+            ? (string[])["training.eval_steps has no effect without data.eval"]
+            : [],
     ];
 
     /// <summary>Reads a recipe file with the overrides of the command line.</summary>
