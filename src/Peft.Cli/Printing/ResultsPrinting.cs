@@ -40,7 +40,8 @@ public static class ResultsPrinting
             var scores = results.Tasks.Select(task => Number(results.ScoreOf(name, task.Name, task.Main.Name)!.Value));
             table.Add([name, .. scores, Number(TaskMeasurement.Mean(results, name))]);
         }
-        return table.Fitted(width) + "\nmean: over the tasks, higher is better; an error rate counts as 1 minus the rate";
+        return table.Fitted(width)
+            + "\nmean: over the tasks, higher is better; an error rate counts as 1 minus the rate";
     }
 
     /// <summary>The main metrics of several models as one JSON object on one line.</summary>
