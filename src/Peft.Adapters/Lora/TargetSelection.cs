@@ -4,6 +4,7 @@ using System.Text.RegularExpressions;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
+using Peft.Models;
 
 namespace Peft.Adapters.Lora;
 
@@ -49,6 +50,15 @@ public static partial class TargetSelection
             throw NothingMatches(place, all, options);
         return [
             .. selected.Select(path => new SelectedModule(path, RankOf(options, path), AlphaOf(options, path)))];
+    }
+
+    /// <summary>Every projection of a model, and its embeddings where the options name them.</summary>
+    internal static IEnumerable<string> PathsOf(CausalLanguageModel model, AdapterOptions options)
+    {
+        var paths = model.Projections.Select(projection => projection.Path);
+        var table = model.Embedding.Path;
+        return options.TargetModules.IsAllLinear || !IsTarget(table, head: null, options)
+            ? paths : paths.Append(table);
     }
 
     /// <summary>Those of some paths that the options choose; nothing is refused.</summary>
