@@ -270,10 +270,9 @@ internal static unsafe class KeptEntries
     {
         var (rows, columns) = LazyMatrix.ShapeOf(matrices);
         var (stride, words) = (LazyMatrix.StrideOf(columns), LazyMatrix.StrideOf(columns) / Step);
-        if (weights.Count != matrices.Count || matrices.Count > Sides.Most || (marks is not null && (marks.dtype != ScalarType.Int16
-            || !marks.shape.SequenceEqual([matrices.Count, rows, words]))))
+        if (weights.Count != matrices.Count || matrices.Count > Sides.Most || !IsFor(marks))
         {
-            throw new ArgumentException($"{weights.Count} weights and marks {(marks is null ? "" : Shapes.Of(marks))} "
+            throw new ArgumentException($"{weights.Count} weights and marks {(marks is null ? "none" : Shapes.Of(marks))} "
                 + $"for {matrices.Count} matrices of [{rows}, {columns}]");
         }
         using var scope = torch.NewDisposeScope();
@@ -305,6 +304,9 @@ internal static unsafe class KeptEntries
             }
         });
         return (stride == columns ? result : result.narrow(1, 0, columns).contiguous()).MoveToOuterDisposeScope();
+
+        bool IsFor(Tensor? given) => given is null
+            || (given.dtype == ScalarType.Int16 && given.shape.SequenceEqual([matrices.Count, rows, words]));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
