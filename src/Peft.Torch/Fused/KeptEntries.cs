@@ -2,7 +2,8 @@ namespace Peft.Torch.Fused;
 
 public static partial class Fused
 {
-    /// <summary>Marks the largest magnitudes of each matrix, ⌊density · entries⌋ of them; of equal ones the first.</summary>
+    /// <summary>Marks the largest magnitudes of each matrix, ⌊density · entries⌋ of them; of equal ones the
+    /// first.</summary>
     /// <remarks>Shapes: N matrices [O, D] give marks as <see cref="kept_sum"/> takes them. Of zeros any may be marked.
     /// Gradient: none. Errors: <see cref="ArgumentException"/> when the matrices differ in shape.</remarks>
     public static Tensor keep_largest(IReadOnlyList<LazyMatrix> matrices, double density)
@@ -27,8 +28,8 @@ public static partial class Fused
         IReadOnlyList<LazyMatrix> matrices, Tensor? marks, IReadOnlyList<double> weights, double divisor = 1) =>
         KeptEntries.Combine(matrices, marks, weights, divisor, signed: false);
 
-    /// <summary>Elects the sign of Σ kept / divisor for every entry, zero as positive, and gives the sum of weight · kept
-    /// / divisor over the matrices that have this sign there, divided by their number.</summary>
+    /// <summary>Elects the sign of Σ kept / divisor for every entry, zero as positive, and gives the sum of weight ·
+    /// kept / divisor over the matrices that have this sign there, divided by their number.</summary>
     /// <remarks>
     /// Source: TIES, arXiv:2306.01708, steps 2 and 3; PEFT's <c>disjoint_merge</c>: the divisor counts matrices, not
     /// weights, and is at least 1; weights have no vote. Order, shapes, gradient and errors as in
@@ -39,8 +40,8 @@ public static partial class Fused
         KeptEntries.Combine(matrices, marks, weights, divisor, signed: true);
 }
 
-/// <summary>A matrix of float32 on the CPU whose rows are made where they are needed: those of a tensor, or of a product
-/// of low rank, which then never exists as a whole. A row is the same bits each time.</summary>
+/// <summary>A matrix of float32 on the CPU whose rows are made where they are needed: those of a tensor, or of a
+/// product of low rank, which then never exists as a whole. A row is the same bits each time.</summary>
 /// <remarks>Rows lie one after another, filled up with zeros to whole vectors. The tensors belong to the caller's scope
 /// and live as long as the matrix is used.</remarks>
 public sealed unsafe class LazyMatrix

@@ -166,9 +166,9 @@ internal static unsafe class EntryMarks
 }
 
 /// <summary>Finds the largest magnitudes of a matrix that is made anew for each look at it.</summary>
-/// <remarks>Magnitudes of floats are ordered as their bits are: two counts of 16 bits each find the smallest that is kept
-/// without sorting. The zeros that fill up a row change nothing: they come last, where zeros are all that is left to
-/// mark.</remarks>
+/// <remarks>Magnitudes of floats are ordered as their bits are: two counts of 16 bits each find the smallest that is
+/// kept without sorting. The zeros that fill up a row change nothing: they come last, where zeros are all that is left
+/// to mark.</remarks>
 internal sealed unsafe class LargestSearch(long rows, long stride) : IDisposable
 {
     private const int Step = Elements<float>.Count;
@@ -272,12 +272,13 @@ internal static unsafe class KeptEntries
         var (stride, words) = (LazyMatrix.StrideOf(columns), LazyMatrix.StrideOf(columns) / Step);
         if (weights.Count != matrices.Count || matrices.Count > Sides.Most || !IsFor(marks))
         {
-            throw new ArgumentException($"{weights.Count} weights and marks {(marks is null ? "none" : Shapes.Of(marks))} "
-                + $"for {matrices.Count} matrices of [{rows}, {columns}]");
+            var given = marks is null ? "none" : Shapes.Of(marks);
+            throw new ArgumentException(
+                $"{weights.Count} weights and marks {given} for {matrices.Count} matrices of [{rows}, {columns}]");
         }
         using var scope = torch.NewDisposeScope();
         var result = torch.empty([rows, stride], ScalarType.Float32);
-        var (target, bits) = ((nint)TensorMemory.Of<float>(result), (nint)TensorMemory.Of<ushort>(marks?.Dense()));
+        var (target, first) = ((nint)TensorMemory.Of<float>(result), (nint)TensorMemory.Of<ushort>(marks?.Dense()));
         var height = RowBlocks.HeightOf(stride);
         Threads.Share((rows + height - 1) / height, tasks =>
         {
@@ -293,7 +294,7 @@ internal static unsafe class KeptEntries
                 for (var i = 0; i < matrices.Count; i++)
                 {
                     var values = matrices[i].Make(begin, end, block.Pointer);
-                    var kept = bits == 0 ? null : (ushort*)bits + (i * rows + begin) * words;
+                    var kept = first == 0 ? null : (ushort*)first + (i * rows + begin) * words;
                     if (signed)
                         Add(values, kept, entries, (float)weights[i], (float)divisor, sum, sides);
                     else
@@ -305,8 +306,8 @@ internal static unsafe class KeptEntries
         });
         return (stride == columns ? result : result.narrow(1, 0, columns).contiguous()).MoveToOuterDisposeScope();
 
-        bool IsFor(Tensor? given) => given is null
-            || (given.dtype == ScalarType.Int16 && given.shape.SequenceEqual([matrices.Count, rows, words]));
+        bool IsFor(Tensor? bits) => bits is null
+            || (bits.dtype == ScalarType.Int16 && bits.shape.SequenceEqual([matrices.Count, rows, words]));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
