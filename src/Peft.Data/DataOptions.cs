@@ -33,8 +33,17 @@ public sealed record DataOptions : BatchOptions
     public IEnumerable<IneffectiveKey> Ineffective()
     {
         var first = new DataOptions();
+        var isWeighted = Train.Any(set => set.Weight is not null);
         return
         [
+            .. IneffectiveKey.If(!Shuffle && !isWeighted, "seed", Seed, first.Seed, "shuffle: false"),
+            .. IneffectiveKey.If(
+                !Shuffle && !Packing, "bucket_window", BucketWindow, first.BucketWindow, "shuffle: false"),
+            .. IneffectiveKey.If(
+                Train.Count > 0 && Train.All(set => set.IsText), "train_on_prompt", TrainOnPrompt, first.TrainOnPrompt,
+                "text templates, which are learned whole"),
+            .. Eval.Index().SelectMany(set => IneffectiveKey.If(
+                true, $"eval[{set.Index}].weight", set.Item.Weight, null, "held-out rows, which are all measured")),
             .. IneffectiveKey.If(
                 !Streaming, "shuffle_buffer_size", ShuffleBufferSize, first.ShuffleBufferSize, "streaming: false"),
             .. IneffectiveKey.If(

@@ -28,15 +28,20 @@ public static class ModelSaver
     /// Gets a tensor's name and value, returns what to store (the same shape), for example with an adapter merged in;
     /// null: as it is.
     /// </param>
+    /// <param name="ownHead">The head's name and its weight before <paramref name="transform"/>, where a tied model
+    /// becomes one with a head of its own.</param>
     /// <param name="maxShardSize">Most bytes of tensors in one file; more go into shards with an index, as transformers
     /// names them.</param>
     public static void Save(
         string directory, CausalLanguageModel model, ConfigMap config, ScalarType dtype,
         Func<string, Tensor, Tensor>? transform = null,
-        long maxShardSize = long.MaxValue)
+        long maxShardSize = long.MaxValue, (string Name, Tensor Weight)? ownHead = null)
     {
         Directory.CreateDirectory(directory);
-        var writes = model.StateDict().Select(entry => new SafetensorsWrite(
+        var entries = model.StateDict();
+        if (ownHead is { } head)
+            entries = entries.Append(head);
+        var writes = entries.Select(entry => new SafetensorsWrite(
             entry.Name, DtypeNames.ToSafetensors(dtype), entry.Tensor.shape,
             stream => Write(stream, entry.Name, entry.Tensor, dtype, transform))).ToList();
         var shards = Shards(writes, maxShardSize);
@@ -47,7 +52,7 @@ public static class ModelSaver
         var key = config["dtype"] is not null && config["torch_dtype"] is null ? "dtype" : "torch_dtype";
         var written = config.With(key, ConfigScalar.Of(dtype.Name()));
         // A head of its own beside the flag would be lost to whoever believes the flag.
-        if (!model.Config.TieWordEmbeddings && config[Tied] is not null)
+        if (ownHead is not null || (!model.Config.TieWordEmbeddings && config[Tied] is not null))
             written = written.With(Tied, ConfigScalar.Of(false));
         AtomicFile.WriteText(Path.Combine(directory, "config.json"), ConfigText.ToJson(written));
     }

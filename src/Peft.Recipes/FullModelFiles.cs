@@ -73,11 +73,12 @@ public sealed class FullModelFiles
     /// <param name="dtype">The type.</param>
     /// <param name="transform">Changes a tensor on its way out; null: as it is.</param>
     /// <param name="maxShardSize">Most bytes of tensors in one file.</param>
+    /// <param name="ownHead">The head that a tied model gets, before <paramref name="transform"/>; null: none.</param>
     public void Save(
         string target, CausalLanguageModel model, ScalarType dtype, Func<string, Tensor, Tensor>? transform = null,
-        long maxShardSize = long.MaxValue)
+        long maxShardSize = long.MaxValue, (string Name, Tensor Weight)? ownHead = null)
     {
-        ModelSaver.Save(target, model, _config.Map, dtype, transform, maxShardSize);
+        ModelSaver.Save(target, model, _config.Map, dtype, transform, maxShardSize, ownHead);
         foreach (var name in CopiedFiles)
         {
             var from = Path.Combine(_tokenizer, name);

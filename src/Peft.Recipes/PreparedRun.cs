@@ -58,10 +58,7 @@ public sealed class PreparedRun(
     /// <summary>
     /// The number of trainable parameters of each module with adapters, or of each parameter of a whole model.
     /// </summary>
-    public IReadOnlyList<(string Name, long Count)> TrainableParameterCounts => Trainable.Modules.Count == 0
-        ? [.. Trainable.Parameters.Select(p => (p.Name, p.Parameter.numel()))]
-        : [.. Trainable.Modules.Select(module => (module.Path, module.AdapterParameters()
-            .Where(p => p.Parameter.requires_grad).Sum(p => p.Parameter.numel())))];
+    public IReadOnlyList<(string Name, long Count)> TrainableParameterCounts => Trainable.ParameterCounts;
 
     /// <summary>Trains; when all steps are done, writes the result into the output directory.</summary>
     public TrainingOutcome Train(StopRequest stop)

@@ -21,6 +21,10 @@ public interface ITrainable : ICheckpointed, IDisposable
     /// <summary>The projections with adapters; none where the model itself is trained.</summary>
     IReadOnlyList<MixtureProjection> Modules => [];
 
+    /// <summary>The number of trainable parameters by part: each parameter of a whole model.</summary>
+    IReadOnlyList<(string Name, long Count)> ParameterCounts =>
+        [.. Parameters.Select(pair => (pair.Name, pair.Parameter.numel()))];
+
     /// <summary>Forward and backward passes over each micro-batch; its gradient is their mean.</summary>
     int Passes => 1;
 
@@ -81,6 +85,9 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
 
     /// <inheritdoc/>
     public IReadOnlyList<MixtureProjection> Modules => Adapted.Modules;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<(string Name, long Count)> ParameterCounts => Adapted.TrainableParameterCounts;
 
     /// <inheritdoc/>
     public int Passes => _routing?.Passes ?? 1;

@@ -96,5 +96,6 @@ public sealed class RunHealth(TrainingRun run, string? metrics) : IMetricSink
                 + $"the end";
     }
 
-    private static string ShownRate(double rate) => rate.ToString(rate is > 0 and < 1e-4 ? "0.###e-0" : "0.#######", CultureInfo.InvariantCulture);
+    private static string ShownRate(double rate) =>
+        rate.ToString(rate is > 0 and < 1e-4 ? "0.###e-0" : "0.#######", CultureInfo.InvariantCulture);
 }

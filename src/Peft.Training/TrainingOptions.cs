@@ -165,6 +165,8 @@ public sealed record TrainingOptions
         var options = reader.Bind(new TrainingOptions());
         foreach (var sink in options.ReportTo.Where(sink => sink is not ("tensorboard" or "none")))
             reader.Fault("report_to", Quote.Of(sink), "tensorboard or none");
+        if (options.ReportTo.Contains("none") && options.ReportTo.Count > 1)
+            reader.Fault("report_to", string.Join(", ", options.ReportTo), "none alone, or what is to be written");
         if (options.MaxSteps == 0 && options.NumTrainEpochs == 0)
             reader.Fault("max_steps", "0, with num_train_epochs 0 as well", "one of the two above 0");
         if (options.EvalSteps == 0 && (options.LoadBestModelAtEnd || options.EarlyStoppingPatience > 0))

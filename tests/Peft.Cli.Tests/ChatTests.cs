@@ -165,6 +165,44 @@ public sealed class ChatTests(TalkingModel model) : IClassFixture<TalkingModel>
         Assert.False(Directory.Exists(Folder["none"]));
     }
 
+    [Theory]
+    [InlineData(
+        """{"messages": [{"role": "robot", "content": "x"}]}""",
+        "bad.jsonl:1, message 1: the role 'robot'; expected system, developer, user, assistant or tool. Correct the "
+        + "row, leave it out with `filter:`, or set `on_bad_row: skip`.")]
+    [InlineData(
+        """{"messages": []}""",
+        "bad.jsonl:1: no messages; expected at least one from the user and one from the assistant. Correct the row, "
+        + "leave it out with `filter:`, or set `on_bad_row: skip`.")]
+    [InlineData(
+        """{"messages": [{"role": "user", "content": "the cat"}]}""",
+        "bad.jsonl:1: no message from the assistant; expected one to learn. Leave the row out with `filter:`, or set "
+        + "`on_bad_row: skip`.")]
+    [InlineData(
+        """{"messages": [{"role": "user", "content": "never"}, {"role": "assistant", "content": "x"}]}""",
+        "bad.jsonl:1, message 1: the chat template refuses the conversation: not this. Correct the messages, or choose "
+        + "another template with `chat_template:`.")]
+    [InlineData(
+        """{"messages": [{"role": "user", "content": "the cat"}, {"role": "tool", "content": "5"}, {"role": "assistant", "content": "x"}]}""",
+        "bad.jsonl:1, message 2: the result of a tool, which the template does not write; expected a chat template "
+        + "that knows tools. Set `chat_template:` to one, or leave the row out with `filter:`.")]
+    public void A_conversation_that_cannot_be_learned_is_refused_and_nothing_is_written(string row, string message)
+    {
+        Folder.Write("bad.jsonl", row + "\n");
+        Folder.Write("bad.yaml", """
+            model: {model_name_or_path: talker}
+            adapter: {method: lora, r: 2}
+            data:
+              max_length: 64
+              chat_template: "{% for m in messages if m.role != 'tool' %}{{ raise_exception('not this') if m.content == 'never' }}{{ m.content }};{% endfor %}"
+              train:
+                - {files: bad.jsonl}
+            training: {max_steps: 1, report_to: none}
+            """);
+        Assert.Equal(message + "\n", PeftProcess.Run(Folder, "train", "bad.yaml", "--output", "bad").Exits(2).Error);
+        Assert.False(Directory.Exists(Folder["bad"]));
+    }
+
     [Fact]
     public void A_message_longer_than_the_context_is_refused()
     {

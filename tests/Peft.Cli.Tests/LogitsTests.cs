@@ -14,9 +14,19 @@ public sealed class LogitsTests : IDisposable
     [Theory]
     [InlineData("llama-gqa")]
     [InlineData("qwen2-tied")]
-    public void Logits_of_the_base_and_of_a_peft_adapter_are_those_of_the_python_libraries(string name)
+    public void Logits_of_the_base_and_of_a_peft_adapter_are_those_of_the_python_libraries(string name) =>
+        Compare(Golden(name));
+
+    [SharedTheory]
+    [InlineData("gpt2")]
+    [InlineData("gemma3-text")]
+    [InlineData("qwen2-moe-gates")]
+    [InlineData("falcon-new")]
+    [InlineData("phi4mini-longrope")]
+    public void Those_of_other_families_are_too(string name) => Compare(SharedAssets.Path("vectors", "models-2", name));
+
+    private void Compare(string model)
     {
-        var model = Golden(name);
         var expected = SafetensorsFile.Open(Path.Combine(model, "expected.safetensors"));
         var (rows, length) = (expected.Entries["ids"].Shape[0], (int)expected.Entries["ids"].Shape[1]);
         Assert.Equal(2, rows);

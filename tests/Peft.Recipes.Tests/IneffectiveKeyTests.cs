@@ -17,13 +17,23 @@ public sealed class IneffectiveKeyTests
     [Theory]
     [InlineData("data.shuffle_buffer_size=5", "data.shuffle_buffer_size has no effect with streaming: false")]
     [InlineData("data.packing_strategy=wrapped", "data.packing_strategy has no effect with packing: false")]
+    [InlineData("data.shuffle=false|data.bucket_window=3", "data.bucket_window has no effect with shuffle: false")]
+    [InlineData("data.train=[{files: a.txt, template: {text: \"{text}\"}}]|data.eval=[]|evaluation=null|"
+        + "data.shuffle=false|data.seed=3", "data.seed has no effect with shuffle: false")]
+    [InlineData("data.train=[{files: a.txt, template: {text: \"{text}\"}}]|data.eval=[]|evaluation=null|"
+        + "data.train_on_prompt=true",
+        "data.train_on_prompt has no effect with text templates, which are learned whole")]
+    [InlineData("data.eval=[{files: a.txt, template: {text: \"{text}\"}, weight: 2}]|evaluation=null",
+        "data.eval[0].weight has no effect with held-out rows, which are all measured")]
+    [InlineData("data.eval=[]|evaluation=null|training.eval_steps=3",
+        "training.eval_steps has no effect without data.eval")]
     [InlineData("training.momentum=0.9", "training.momentum has no effect with optim: adamw")]
     [InlineData("training.early_stopping_threshold=0.1",
         "training.early_stopping_threshold has no effect with early_stopping_patience: 0")]
     [InlineData("adapter.router.balance={kind: none, coefficient: 0.5}",
         "adapter.router.balance.coefficient has no effect with router.balance.kind: none")]
     public void It_is_named_with_what_makes_it_do_nothing(string set, string expected) =>
-        Assert.Contains(expected, Recipe.Load(Path.Combine(Folder, "default.yaml"), [set]).Ineffective());
+        Assert.Contains(expected, Recipe.Load(Path.Combine(Folder, "default.yaml"), set.Split('|')).Ineffective());
 
     [Fact]
     public void Each_of_several_is_named()

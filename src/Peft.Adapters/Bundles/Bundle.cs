@@ -88,8 +88,7 @@ public abstract class Bundle
         var own = OptionsFor(model);
         // A file may name targets that this base lacks; PEFT passes over them, and the tensors decide in the end.
         var selected = TargetSelection.Select(
-            model.Projections.Select(
-                projection => projection.Path), model.HeadProjection.Path, own, strict: false, Place);
+            TargetSelection.PathsOf(model, own), model.HeadProjection.Path, own, strict: false, Place);
         return AdapterAttachment.Attach(model, own, selected, Manifest?.Seed ?? 0, tensors);
     }
 
@@ -234,7 +233,8 @@ internal sealed class PeftBundle : Bundle
         if (_config.TaskType is { } task && task != "CAUSAL_LM")
             Warn($"{Directory}: task_type {Quote.Of(task)} has no effect: the adapter is put on a causal language "
                 + $"model");
-        return new(weights.Files[0], SavedBase.Without(model, weights.Entries, Warn), isPlainLora: true);
+        var saved = Options.ModulesToSave;
+        return new(weights.Files[0], SavedBase.Without(model, saved, weights.Entries, Warn), isPlainLora: true);
     }
 
     // One message in place of a list of all its tensors.

@@ -119,11 +119,11 @@ public static class BundleTensors
 
     /// <summary>What a tensor that no LoRA has belongs to; null where nothing is known.</summary>
     internal static string? Advice(string name) =>
-        name.Contains("lora_embedding_", StringComparison.Ordinal) ? "adapted embeddings are not supported"
+        name.Contains("lora_embedding_", StringComparison.Ordinal) ? "the embeddings are not among target_modules"
         : name.Contains("lora_magnitude_vector", StringComparison.Ordinal) ? "DoRA is not supported"
         : name.EndsWith(".bias", StringComparison.Ordinal) ? "trained biases are not supported"
         : name.Contains(".lora_", StringComparison.Ordinal) ? null
-        : "fully trained modules (modules_to_save) are not supported";
+        : "the module is not among modules_to_save";
 
     /// <summary>A shape in words.</summary>
     internal static string Shape(IEnumerable<long> shape) => $"[{string.Join(", ", shape)}]";
@@ -220,7 +220,8 @@ internal static class SavedBase
 
     /// <summary>The entries without copies of the base's own weights.</summary>
     public static IReadOnlyDictionary<string, SafetensorsEntry> Without(
-        CausalLanguageModel model, IReadOnlyDictionary<string, SafetensorsEntry> entries, Action<string> warn)
+        CausalLanguageModel model, IReadOnlyList<string> saved,
+        IReadOnlyDictionary<string, SafetensorsEntry> entries, Action<string> warn)
     {
         var others = entries.Values.Where(entry => !entry.Name.Contains(".lora_", StringComparison.Ordinal)).ToList();
         if (others.Count == 0)
@@ -233,7 +234,8 @@ internal static class SavedBase
             if (!entry.Name.StartsWith(Prefix, StringComparison.Ordinal))
                 continue;
             var name = entry.Name[Prefix.Length..].Replace(".base_layer.", ".", StringComparison.Ordinal);
-            if (!weights.TryGetValue(name, out var own) || !IsCopy(entry, own))
+            if (saved.Any(module => SavedModule.Holds(module, name)) || !weights.TryGetValue(name, out var own)
+                || !IsCopy(entry, own))
                 continue;
             kept.Remove(entry.Name);
             warn($"{entry.FilePath}: {entry.Name} is the base's own weight and has no effect");

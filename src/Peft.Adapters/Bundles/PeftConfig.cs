@@ -33,6 +33,8 @@ public static class PeftConfig
             RankPattern = config.RankPattern,
             AlphaPattern = config.AlphaPattern,
             InitLoraWeights = config.InitLoraWeights == "gaussian" ? "gaussian" : "true",
+            ModulesToSave = config.ModulesToSave,
+            TrainableTokenIndices = config.TrainableTokenIndices,
         };
 
     /// <summary>
@@ -101,6 +103,8 @@ public static class PeftConfig
             RankPattern = options.RankPattern,
             AlphaPattern = options.AlphaPattern,
             InitLoraWeights = options.InitLoraWeights,
+            ModulesToSave = options.ModulesToSave,
+            TrainableTokenIndices = options.TrainableTokenIndices,
         };
     }
 

@@ -18,11 +18,18 @@ public sealed record PeftModule(string Path, Tensor Down, Tensor Up);
 /// <param name="Modules">The adapted projections.</param>
 public sealed record PeftAdapter(LoraAdapterConfig Config, IReadOnlyList<PeftModule> Modules)
 {
+    /// <summary>What is trained beside them, by its name in the file: whole modules, the table of tokens.</summary>
+    public IReadOnlyList<(string Name, Tensor Tensor)> Others { get; init; } = [];
+
     /// <summary>A plain LoRA of ours.</summary>
     public static PeftAdapter Of(AdaptedModel adapted, string baseName) =>
         new(
             PeftConfig.ToLora(adapted, baseName),
-            [.. adapted.Modules.Select(module => new PeftModule(module.Path, module.Down, module.Up))]);
+            [.. adapted.Modules.Select(module => new PeftModule(module.Path, module.Down, module.Up))])
+        {
+            Others = [.. adapted.Parts.SelectMany(part => part.State)
+                .Select(pair => (BundleTensors.NameInFile(pair.Name, isPlainLora: true), pair.Tensor))],
+        };
 
     /// <summary>One expert of a mixture, or the part that is not routed: some projections with scales of their
     /// own.</summary>
@@ -60,7 +67,16 @@ public sealed record PeftAdapter(LoraAdapterConfig Config, IReadOnlyList<PeftMod
                     module.Path, "not what was to be written", "the adapter's own matrices",
                     "look at the disk, and write it again");
         }
-        foreach (var path in modules.Keys)
+        var others = read.Others.ToDictionary(pair => pair.Name, pair => pair.Tensor, StringComparer.Ordinal);
+        foreach (var (name, tensor) in written.Others)
+        {
+            if (!others.Remove(name, out var found) || !found.SameAs(tensor.cpu()))
+                faults.Add(
+                    name, "not what was to be written", "the adapter's own tensor",
+                    "look at the disk, and write it again");
+        }
+
+        foreach (var path in modules.Keys.Concat(others.Keys))
             faults.Add(path, "written", "the adapter's own projections only");
         faults.ThrowIfAny(directory);
     }
@@ -109,7 +125,9 @@ public static class PeftDirectory
         Directory.CreateDirectory(directory);
         BundleFiles.WriteText(directory, BundleFiles.Config, adapter.Config.ToJson());
         SafetensorsWriter.WriteFile(
-            Path.Combine(directory, BundleFiles.Weights), [.. adapter.Modules.SelectMany(ToWrite)], Metadata);
+            Path.Combine(directory, BundleFiles.Weights), [
+                .. adapter.Modules.SelectMany(ToWrite),
+                .. adapter.Others.Select(pair => BundleTensors.ToWrite(pair.Name, pair.Tensor))], Metadata);
         BundleFiles.WriteText(directory, BundleFiles.Card, card);
     }
 
@@ -121,14 +139,38 @@ public static class PeftDirectory
         var config = LoraAdapterConfig.Read(directory, warn ?? (_ => { }));
         var weights = AdapterWeights.Open(directory);
         var faults = new Faults();
-        var modules = Pairs(faults, weights.Entries)
+        var isOther = weights.Entries.ToLookup(entry => IsOther(config, entry.Key, weights.Entries));
+        var modules = Pairs(faults, isOther[false].ToDictionary(StringComparer.Ordinal))
             .Select(pair => ReadModule(faults, config, pair)).OfType<PeftModule>().ToList();
         CheckTargets(faults, config, modules);
         if (weights.Entries.Count == 0)
             faults.Add(BundleFiles.Weights, "no tensors", "lora_A and lora_B of every adapted projection");
         faults.ThrowIfAny(weights.Files.Count > 0 ? weights.Files[0] : directory);
-        return new PeftAdapter(config, modules);
+        var others = isOther[true].Select(entry => (entry.Key, Tensor: BundleTensors.Read(faults, entry.Value)))
+            .Where(pair => pair.Tensor is not null).Select(pair => (pair.Key, pair.Tensor!)).ToList();
+        faults.ThrowIfAny(weights.Files.Count > 0 ? weights.Files[0] : directory);
+        return new PeftAdapter(config, modules) { Others = others };
     }
+
+    private static bool IsOfTable(
+        LoraAdapterConfig config, string name, IReadOnlyDictionary<string, SafetensorsEntry> entries)
+    {
+        var end = name.LastIndexOf('.');
+        if (name[(end + 1)..] is not ("lora_embedding_A" or "lora_embedding_B") || end <= BundleTensors.Prefix.Length
+            || entries.ContainsKey(name[..end] + DownEnd))
+            return false;
+        var options = PeftConfig.ToOptions(config, PeftConfig.DefaultTargets);
+        return TargetSelection.Targeted([name[BundleTensors.Prefix.Length..end]], head: null, options).Any();
+    }
+
+    private static bool IsOther(
+        LoraAdapterConfig config, string name, IReadOnlyDictionary<string, SafetensorsEntry> entries) =>
+        name.StartsWith(BundleTensors.Prefix, StringComparison.Ordinal)
+        && (IsOfTable(config, name, entries)
+            || (config.TrainableTokenIndices.Count > 0
+                && name.EndsWith(".token_adapter.trainable_tokens_delta", StringComparison.Ordinal))
+            || config.ModulesToSave.Any(
+                module => SavedModule.Holds(module, name[BundleTensors.Prefix.Length..])));
 
     /// <summary>The projections that a file has matrices for, by the names of its tensors.</summary>
     /// <param name="tensorNames">Names in the file.</param>
@@ -191,7 +233,7 @@ public static class PeftDirectory
         var paths = modules.Select(module => module.Path).ToList();
         if (paths.Count == 0)
             return;
-        var targeted = TargetSelection.Targeted(paths, options).ToHashSet(StringComparer.Ordinal);
+        var targeted = TargetSelection.Targeted(paths, head: null, options).ToHashSet(StringComparer.Ordinal);
         BundleTensors.NoteNames(
             faults, "not a target", paths.Where(
                 path => !targeted.Contains(path)), "projections that target_modules of adapter_config.json names");

@@ -10,19 +10,29 @@ namespace Peft.Adapters.Lora;
 public sealed record AdaptedModel(
     CausalLanguageModel Model, AdapterOptions Options, IReadOnlyList<MixtureProjection> Modules)
 {
+    /// <summary>What is trained beside the projections' adapters.</summary>
+    public IReadOnlyList<TrainedPart> Parts { get; init; } = [];
+
+    /// <summary>Whether head and embeddings, one tensor in the base, are no longer the same.</summary>
+    public bool PartsHead => Model.Config.TieWordEmbeddings
+        && (Modules.Any(module => module.Path == Model.HeadProjection.Path)
+            || Parts.Any(part => part is EmbeddingLora)
+            || Parts.OfType<SavedModule>().Any(part => part.CopiesHead));
+
     private List<(Tensor Value, Tensor First)> _anchors = [];
     private readonly AuxiliaryLoss _auxiliary = Routing.AuxiliaryLoss.From(Options.Router);
 
     /// <summary>What the optimizer trains: every adapter and router parameter that learns, under stable
     /// names.</summary>
     public IReadOnlyList<(string Name, Parameter Parameter)> Parameters =>
-        [.. Modules.SelectMany(module => module.AdapterParameters()).Where(pair => pair.Parameter.requires_grad)];
+        [.. Modules.SelectMany(module => module.AdapterParameters()).Where(pair => pair.Parameter.requires_grad),
+            .. Parts.SelectMany(part => part.Parameters)];
 
     /// <summary>Every tensor that a bundle holds: parameters, trained or not, then the routers' saved
     /// buffers.</summary>
     public IReadOnlyList<(string Name, Tensor Tensor)> State =>
         [.. Modules.SelectMany(module => module.AdapterParameters().Select(pair => (pair.Name, (Tensor)pair.Parameter))
-            .Concat(module.AdapterBuffers()))];
+            .Concat(module.AdapterBuffers())), .. Parts.SelectMany(part => part.State)];
 
     /// <summary>The number of trainable parameters.</summary>
     public long TrainableParameterCount => Parameters.Sum(pair => pair.Parameter.numel());
@@ -31,7 +41,8 @@ public sealed record AdaptedModel(
     public IReadOnlyList<(string Path, long Count)> TrainableParameterCounts =>
         [.. Modules.Select(module => (module.Path, module.AdapterParameters()
             .Where(pair => pair.Parameter.requires_grad)
-            .Sum(pair => pair.Parameter.numel())))];
+            .Sum(pair => pair.Parameter.numel()))),
+            .. Parts.Select(part => (part.Path, part.Parameters.Sum(pair => pair.Parameter.numel())))];
 
     /// <summary>Takes the experts' present values as those that the preservation loss holds them near; nothing where it
     /// is off.</summary>

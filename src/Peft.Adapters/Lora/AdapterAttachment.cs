@@ -17,7 +17,7 @@ public static class AdapterAttachment
     public static AdaptedModel Attach(CausalLanguageModel model, AdapterOptions options, long seed, bool strict = true)
     {
         var selected = TargetSelection.Select(
-            model.Projections.Select(projection => projection.Path), model.HeadProjection.Path, options, strict);
+            TargetSelection.PathsOf(model, options), model.HeadProjection.Path, options, strict);
         RequireMemory(model, options, selected);
         return Attach(model, options, selected, seed, TensorSource.Fresh);
     }
@@ -33,10 +33,12 @@ public static class AdapterAttachment
         using var scope = torch.NewDisposeScope();
         var modules = new List<MixtureProjection>();
         var shared = new SharedParts();
+        IReadOnlyList<TrainedPart> parts;
         try
         {
-            foreach (var module in selected)
+            foreach (var module in selected.Where(module => projections.ContainsKey(module.Path)))
                 modules.Add(Wrap(projections[module.Path], module, options, layers, seed, shared, tensors));
+            parts = TrainedPart.Of(model, options, selected, seed, tensors);
             tensors.Finish();
         }
         catch
@@ -49,7 +51,9 @@ public static class AdapterAttachment
         // Only now is the model touched: it is whole where a tensor did not fit.
         foreach (var module in modules)
             model.Wrap(module.Path, _ => module);
-        return new AdaptedModel(model, options, modules);
+        foreach (var part in parts)
+            part.Install(model);
+        return new AdaptedModel(model, options, modules) { Parts = parts };
     }
 
     // Memory that is promised and not there would end the process later, without a word.
@@ -58,7 +62,7 @@ public static class AdapterAttachment
     {
         const double Gibi = 1 << 30;
         var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
-        var values = selected.Sum(module =>
+        var values = selected.Where(module => projections.ContainsKey(module.Path)).Sum(module =>
             (double)options.Experts.Count * module.R * (
                 projections[module.Path].InFeatures + projections[module.Path].OutFeatures));
         var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;

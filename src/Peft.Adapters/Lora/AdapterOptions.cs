@@ -81,6 +81,17 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
     [Key(Choices = ["true", "gaussian"])]
     public string InitLoraWeights { get; init; } = "true";
 
+    /// <summary>Modules of the base that are trained whole and saved with the adapter, such as lm_head or
+    /// embed_tokens.</summary>
+    /// <value>Default none; names or path tails. With method: lora.</value>
+    [Key(Silent = true)]
+    public IReadOnlyList<string> ModulesToSave { get; init; } = [];
+
+    /// <summary>Tokens whose rows of the embedding table are trained, and of the head where it is that table.</summary>
+    /// <value>Default none; ids. With method: lora.</value>
+    [Key(Min = 0, Silent = true)]
+    public IReadOnlyList<int> TrainableTokenIndices { get; init; } = [];
+
     /// <summary>The experts of each projection.</summary>
     [Key]
     public ExpertOptions Experts { get; init; } = new();
@@ -130,6 +141,9 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
             .. IneffectiveKey.If(
                 Router.RoutesRanks, "init_lora_weights", InitLoraWeights, "true", $"{kind}, which sets A"),
             .. IneffectiveKey.If(
+                Experts.Layout.IsUniformShape, "experts.count.min", Experts.Layout.Min, new ExpertLayout().Min,
+                "shape: uniform, which is max everywhere"),
+            .. IneffectiveKey.If(
                 !Experts.Train, "router.preservation", Router.PreservationCoefficient, 0, "experts.train: false"),
             .. Router.Ineffective().Select(key => new IneffectiveKey($"router.{key.Key}", $"router.{key.Beside}")),
         ];
@@ -146,6 +160,11 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
         var json = Keys.ToJson(this);
         if (InitLoraWeights == "true")
             json["init_lora_weights"] = true;
+        // Older releases know neither key, and older bundles lack them.
+        if (ModulesToSave.Count == 0)
+            json.Remove("modules_to_save");
+        if (TrainableTokenIndices.Count == 0)
+            json.Remove("trainable_token_indices");
         if (Router is not null)
             json["router"] = RouterCatalog.ToJson(Router);
         return json;

@@ -132,6 +132,9 @@ public sealed record ExpertLayout : IKeyValue<ExpertLayout>
     [Key(Min = 1, Max = ExpertOptions.Most)]
     public int Max { get; init; } = 8;
 
+    /// <summary>Whether a shape says the numbers, and they are alike.</summary>
+    public bool IsUniformShape => Everywhere == 0 && Counts.Count == 0 && Shape == "uniform";
+
     /// <summary>The most experts any layer has.</summary>
     public int Largest => Everywhere > 0 ? Everywhere : Counts.Count > 0 ? Counts.Max() : Max;
 

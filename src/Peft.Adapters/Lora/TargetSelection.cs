@@ -4,6 +4,7 @@ using System.Text.RegularExpressions;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
+using Peft.Models;
 
 namespace Peft.Adapters.Lora;
 
@@ -41,7 +42,7 @@ public static partial class TargetSelection
         if (strict)
         {
             var faults = new Faults();
-            new SelectorCheck(faults, place, all, selected, options).Run();
+            new SelectorCheck(faults, place, all, head, selected, options).Run();
             faults.ThrowIfAny("the recipe's adapter section");
         }
 
@@ -51,9 +52,18 @@ public static partial class TargetSelection
             .. selected.Select(path => new SelectedModule(path, RankOf(options, path), AlphaOf(options, path)))];
     }
 
-    /// <summary>Those of some paths that the options choose, none among them the head; nothing is refused.</summary>
-    internal static IEnumerable<string> Targeted(IEnumerable<string> paths, AdapterOptions options) =>
-        paths.Where(path => IsTarget(path, head: null, options));
+    /// <summary>Every projection of a model, and its embeddings where the options name them.</summary>
+    internal static IEnumerable<string> PathsOf(CausalLanguageModel model, AdapterOptions options)
+    {
+        var paths = model.Projections.Select(projection => projection.Path);
+        var table = model.Embedding.Path;
+        return options.TargetModules.IsAllLinear || !IsTarget(table, head: null, options)
+            ? paths : paths.Append(table);
+    }
+
+    /// <summary>Those of some paths that the options choose; nothing is refused.</summary>
+    internal static IEnumerable<string> Targeted(IEnumerable<string> paths, string? head, AdapterOptions options) =>
+        paths.Where(path => IsTarget(path, head, options));
 
     /// <summary>The rank of each expert in a module that is adapted.</summary>
     public static int RankOf(AdapterOptions options, string path) => ByPattern(options.RankPattern, path, options.R);
@@ -155,7 +165,7 @@ public static partial class TargetSelection
 /// refused with the nearest name. Files of PEFT are read as PEFT reads them, without this.
 /// </summary>
 internal sealed class SelectorCheck(
-    Faults faults, string place, List<string> all, List<string> selected, AdapterOptions options)
+    Faults faults, string place, List<string> all, string? head, List<string> selected, AdapterOptions options)
 {
     /// <summary>Notes every selector that selects nothing.</summary>
     public void Run()
@@ -175,6 +185,7 @@ internal sealed class SelectorCheck(
             var name in options.ExcludeModules.Names.Where(
                 name => !all.Exists(path => ModulePattern.IsNamed(name, path))))
             Idle("exclude_modules", name, all, "projection");
+        CheckExclusions();
         if (options.TargetModules is { Pattern: { } targets, IsAllLinear: false }
             && !all.Exists(options.TargetModules.Matches))
             Idle("target_modules", targets, all, "whole path of a projection");
@@ -188,6 +199,20 @@ internal sealed class SelectorCheck(
         CheckLayers("experts.layers", options.Experts.Layers);
         CheckPatterns("rank_pattern", [.. options.RankPattern.Select(pair => pair.Key)]);
         CheckPatterns("alpha_pattern", [.. options.AlphaPattern.Select(pair => pair.Key)]);
+    }
+
+    // What target_modules does not choose need not be left out.
+    private void CheckExclusions()
+    {
+        var chosen = TargetSelection.Targeted(all, head, options with { ExcludeModules = ModuleNames.None }).ToList();
+        var excluded = options.ExcludeModules;
+        var idle = excluded.Pattern is { } pattern
+            ? all.Exists(excluded.Matches) && !chosen.Exists(excluded.Matches) ? [pattern] : []
+            : excluded.Names.Where(name => all.Exists(path => ModulePattern.IsNamed(name, path))
+                && !chosen.Exists(path => ModulePattern.IsNamed(name, path)));
+        foreach (var name in idle)
+            Note("exclude_modules", $"{Quote.Of(name)} leaves nothing out: target_modules does not choose it", null,
+                "remove it");
     }
 
     private void CheckLayers(string key, IReadOnlyList<int> layers)

@@ -89,13 +89,27 @@ public sealed class MergeSource
             Hash = () => Sha256.OfFile(weights.Files[0]),
             Vectors = kind => VectorsOf(directory, kind),
         };
+        RequireProjectionsAlone(directory, weights.Entries.Keys);
         source.Modules = ModulesOf(source, weights.Entries, PlainDown, PlainUp, 1, 0);
         return source;
+    }
+
+    private static void RequireProjectionsAlone(string directory, IEnumerable<string> names)
+    {
+        if (names.FirstOrDefault(name => !name.Contains(".lora_A.", StringComparison.Ordinal)
+            && !name.Contains(".lora_B.", StringComparison.Ordinal)
+            && !name.Contains(".router.", StringComparison.Ordinal)) is { } other)
+        {
+            throw UserException.At(
+                directory, $"holds {other}", "adapters of projections alone",
+                "merge it into a checkpoint with peft adapter export --format merged");
+        }
     }
 
     private static List<MergeSource> OpenBundle(string name, bool isNamed, string directory)
     {
         var bundle = OwnBundle.Open(directory);
+        RequireProjectionsAlone(directory, bundle.Weights.Entries.Keys);
         var adapter = bundle.Manifest.Adapter;
         var experts = adapter.Experts.Count;
         if (adapter.Router is { } router and not (PrototypeRouterOptions or RandomProjectionRouterOptions))

@@ -59,6 +59,8 @@ public sealed record HardSoftRouterOptions : ExpertRouterOptions
         return
         [
             .. base.Ineffective(),
+            .. IneffectiveKey.If(hard, "top_k", TopK, first.TopK, "stage: hard"),
+            .. IneffectiveKey.If(hard, "granularity", Granularity, first.Granularity, "stage: hard"),
             .. IneffectiveKey.If(hard, "normalize", Normalize, first.Normalize, "stage: hard"),
             .. IneffectiveKey.If(hard, "preservation", Preservation, first.Preservation, "stage: hard"),
             .. IneffectiveKey.If(hard, "specialization.coefficient", loss.Coefficient, 1, "stage: hard"),

@@ -161,15 +161,17 @@ internal sealed class JsonLineRows(
 internal sealed class JsonRow(IReadOnlyList<string> names)
 {
     private readonly byte[][] _names = [.. names.Select(Encoding.UTF8.GetBytes)];
+    private readonly List<string> _met = [];
 
     /// <summary>Takes the wanted values out of an object.</summary>
     /// <param name="json">The object's bytes.</param>
     /// <param name="values">Takes the values; null for those that are missing.</param>
-    /// <param name="seen">Takes the names of all members; may be null.</param>
+    /// <param name="seen">Takes the names of all members of a whole object; may be null.</param>
     /// <returns>Why it is no object; null when it is one.</returns>
     public string? Read(ReadOnlySpan<byte> json, object?[] values, NameList? seen = null)
     {
         Array.Clear(values);
+        _met.Clear();
         if (!Utf8.IsValid(json))
             return "is not UTF-8";
         try
@@ -181,7 +183,8 @@ internal sealed class JsonRow(IReadOnlyList<string> names)
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
                 var column = Find(ref reader);
-                seen?.Add(reader.GetString()!);
+                if (seen is not null)
+                    _met.Add(reader.GetString()!);
                 reader.Read();
                 if (column < 0)
                     reader.Skip();
@@ -190,6 +193,8 @@ internal sealed class JsonRow(IReadOnlyList<string> names)
             }
 
             reader.Read(); // nothing may follow
+            foreach (var name in _met)
+                seen?.Add(name);
             return null;
         }
         catch (JsonException error)

@@ -70,9 +70,7 @@ internal static class ForeignKeys
             + " bnb_4bit_use_double_quant quantize qlora"),
         ("DoRA is not supported: take the key out to train LoRA", "use_dora dora"),
         ("trained biases are not supported: take the key out", "bias lora_bias bias_trainable"),
-        ("fully trained modules beside the adapter are not supported: take the key out, or train everything with "
-            + "method: full",
-            "modules_to_save lora_modules_to_save trainable_token_indices"),
+        ("modules that are trained whole are named by adapter.modules_to_save", "lora_modules_to_save"),
         ("adapters are trained on causal language models only: take the key out", "task_type peft_type inference_mode"),
         ("one process trains on one device: take the key out, and choose the device with --device",
             "deepspeed fsdp fsdp_config ddp_find_unused_parameters local_rank num_gpus devices num_processes "

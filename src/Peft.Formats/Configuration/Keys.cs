@@ -176,6 +176,8 @@ public static class Keys
         }
 
         var items = (IEnumerable)(fallback ?? Array.CreateInstance(item, 0));
+        if (key.Key.Silent && !reader.Has(name))
+            return fallback;
         if (item == typeof(int))
             return key.AsList(
                 reader.Integers(name, [.. items.Cast<int>()], key.Key.Range.AsInt.Min, key.Key.Range.AsInt.Max));

@@ -69,8 +69,11 @@ public sealed record LoraAdapterConfig
     /// <summary>True where the base stores its weights as (in, out), as GPT-2 does.</summary>
     public bool FanInFanOut { get; init; }
 
-    /// <summary>Always empty: fully trained modules are refused by <see cref="Read"/>.</summary>
+    /// <summary>Modules that were trained whole, by name or path tail.</summary>
     public IReadOnlyList<string> ModulesToSave { get; init; } = [];
+
+    /// <summary>Tokens whose rows of the embedding table were trained.</summary>
+    public IReadOnlyList<int> TrainableTokenIndices { get; init; } = [];
 
     /// <summary>How the weights were first drawn, as text: <c>true</c>, <c>false</c>, <c>gaussian</c>, ...</summary>
     public string InitLoraWeights { get; init; } = "true";
@@ -133,6 +136,12 @@ public sealed record LoraAdapterConfig
         };
         if (ExcludeModulesPattern is not null || ExcludeModules.Count > 0)
             values["exclude_modules"] = PatternOrTexts(ExcludeModulesPattern, ExcludeModules);
+        if (TrainableTokenIndices.Count > 0)
+        {
+            values["trainable_token_indices"] = new ConfigList(
+                "", 0, TrainableTokenIndices.Select(id => ConfigScalar.Of((long)id)));
+        }
+
         return new ConfigMap("", 0, values);
     }
 

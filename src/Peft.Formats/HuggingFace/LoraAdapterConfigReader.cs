@@ -17,9 +17,7 @@ internal static class LoraAdapterConfigReader
     [
         ("use_dora", "merge it into the base with PEFT, or train without DoRA"),
         ("lora_bias", "train without lora_bias"),
-        ("modules_to_save", "train without modules_to_save"),
         ("target_parameters", "target Linear modules instead"),
-        ("trainable_token_indices", "train without new tokens"),
         ("alora_invocation_tokens", "train a LoRA that is always active"),
         ("use_qalora", "train without QALoRA"),
         ("layer_replication", "use the base without replicated layers"),
@@ -122,7 +120,23 @@ internal static class LoraAdapterConfigReader
             UseRslora = reader.Boolean("use_rslora", false),
             FanInFanOut = reader.Boolean("fan_in_fan_out", false),
             InitLoraWeights = Initialisation(reader),
+            ModulesToSave = reader.Texts("modules_to_save", []),
+            TrainableTokenIndices = Tokens(reader),
         };
+    }
+
+    // A list is of the embedding table; an object names it.
+    private static IReadOnlyList<int> Tokens(OptionReader reader)
+    {
+        const string Key = "trainable_token_indices";
+        if (reader.Node(Key) is not ConfigMap map)
+            return reader.Integers(Key, [], 0);
+        if (map.Count == 1)
+            return reader.Section(Key).Integers(map.Keys.First(), [], 0);
+        reader.Fault(Key, $"tokens of {map.Count} modules", "those of the embedding table alone");
+        foreach (var name in map.Keys)
+            reader.Section(Key).Node(name);
+        return [];
     }
 
     private static (IReadOnlyList<string> Names, string? Pattern) NamesOrPattern(OptionReader reader, string key)

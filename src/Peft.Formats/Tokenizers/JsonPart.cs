@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using Peft.Formats.Files;
 
@@ -83,6 +84,30 @@ internal readonly record struct JsonPart(JsonElement Element, string Place)
         var place = Place;
         return [.. Element.EnumerateArray().Select((item, i) => new JsonPart(item, $"{place}[{i}]"))];
     }
+
+    /// <summary>The members of an object in their order.</summary>
+    public IReadOnlyList<(string Name, JsonPart Part)> Members()
+    {
+        if (Element.ValueKind != JsonValueKind.Object)
+            throw Wrong("an object");
+        var place = Place;
+        try
+        {
+            return [.. Element.EnumerateObject().Select(
+                member => (member.Name, new JsonPart(member.Value, $"{place}.{member.Name}")))];
+        }
+        catch (InvalidOperationException)
+        {
+            throw Fault("a key that is not Unicode", "valid UTF-8 and paired surrogates");
+        }
+    }
+
+    /// <summary>The id that a key of an object spells.</summary>
+    public int Id(string key) =>
+        int.TryParse(key, NumberStyles.None, CultureInfo.InvariantCulture, out var id)
+            && id <= TokenVocabulary.HighestAllowedId
+            ? id
+            : throw Fault($"the key {Quote.Of(key)}", $"an id from 0 to {TokenVocabulary.HighestAllowedId}");
 
     /// <summary>The error for a kind of step that this program does not know.</summary>
     public UserException Unsupported(string kind, params string[] supported) =>

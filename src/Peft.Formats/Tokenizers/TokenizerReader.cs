@@ -49,8 +49,11 @@ internal static class TokenizerReader
         var model = ModelReader.Read(ModelParts(parts), $"{path} model");
         var added = Part("added_tokens") is { } addedTokens ? ReadAddedTokens(addedTokens, model.Vocabulary) : [];
         var postProcessor = Part("post_processor") is { } post ? PostProcessorReader.Read(post) : PostProcessor.None;
+        var beside = SpecialTokenReader.FilesIn(directory);
+        foreach (var file in beside)
+            AddTokensOf(file.Root, added, model.Vocabulary);
         CheckIds(postProcessor, model.Vocabulary, added, $"{path} post_processor");
-        var special = SpecialTokenReader.Read(directory);
+        var special = SpecialTokenReader.Read(beside);
         int? Find(string content) => added.FirstOrDefault(token => token.Content == content)?.Id
             ?? (model.Vocabulary.Find(content) is >= 0 and var id ? id : null);
         int? IdOf(string key) => special.GetValueOrDefault(key) is { } token ? Find(token.Content) : null;
@@ -96,39 +99,36 @@ internal static class TokenizerReader
 
     private static List<AddedToken> ReadAddedTokens(JsonPart list, TokenVocabulary vocabulary)
     {
-        var tokens = new List<AddedToken>();
-        var ids = new HashSet<int>();
-        var contents = new HashSet<string>();
+        var tokens = new AddedTokenList(vocabulary);
         foreach (var part in list.Items())
+            tokens.Add(part, part.Required("id").Integer(0, TokenVocabulary.HighestAllowedId));
+        return tokens.Tokens;
+    }
+
+    // Tokens that only added_tokens_decoder names are added as transformers does it: with the vocabulary's id, or the
+    // next free one. It does so whatever id the file gives, so another one there is a contradiction. What
+    // tokenizer.json says of a token of its own stands.
+    private static void AddTokensOf(JsonPart config, List<AddedToken> added, TokenVocabulary vocabulary)
+    {
+        const string Key = "added_tokens_decoder";
+        if (config.Optional(Key) is not { } decoder)
+            return;
+        var tokens = new AddedTokenList(vocabulary, added);
+        foreach (var (id, part) in decoder.Members().Select(member => (member.Part.Id(member.Name), member.Part))
+            .OrderBy(member => member.Item1))
         {
-            var isSpecial = part.Boolean("special", false);
-            var token = new AddedToken(
-                part.Required("id").Integer(0, TokenVocabulary.HighestAllowedId),
-                part.Required("content").Text(),
-                isSpecial,
-                part.Boolean("lstrip", false),
-                part.Boolean("rstrip", false),
-                part.Boolean("single_word", false),
-                part.Boolean("normalized", !isSpecial));
-            if (!ids.Add(token.Id))
-                throw part.Fault($"the id {token.Id} is used twice", "every id once");
-            if (!contents.Add(token.Content))
-                throw part.Fault($"the token {Quote.Of(token.Content)} is listed twice", "every token once");
-            var own = vocabulary.Find(token.Content);
-            if (own >= 0 && own != token.Id)
-                throw part.Fault($"{Quote.Of(token.Content)} with id {token.Id}", $"its id in the vocabulary, {own}");
-            if (own < 0 && vocabulary.Contains(token.Id))
+            var content = part.Required("content").Text();
+            if (content.Length > 0 && tokens.IdOf(content) is var theirs && theirs != id)
             {
                 throw part.Fault(
-                    $"{Quote.Of(token.Content)} with id {token.Id}, "
-                        + $"which is {Quote.Of(vocabulary.TextOf(token.Id))} in the vocabulary",
-                    "an unused id");
+                    $"{Quote.Of(content)} with id {id}",
+                    $"{theirs}, the id that transformers gives it beside {FileName}",
+                    "save the tokenizer again with transformers, which writes both files");
             }
 
-            tokens.Add(token);
+            if (content.Length > 0 && !tokens.Contains(content))
+                tokens.Add(part, id);
         }
-
-        return tokens;
     }
 
     private static void CheckIds(
@@ -144,6 +144,61 @@ internal static class TokenizerReader
     }
 }
 
+/// <summary>Added tokens that contradict neither each other nor the vocabulary.</summary>
+internal sealed class AddedTokenList(TokenVocabulary vocabulary, List<AddedToken>? known = null)
+{
+    private readonly HashSet<int> _used = [.. (known ?? []).Select(token => token.Id)];
+    private readonly Dictionary<string, int> _ids =
+        (known ?? []).ToDictionary(token => token.Content, token => token.Id);
+
+    public List<AddedToken> Tokens { get; } = known ?? [];
+
+    /// <summary>The id of the next token that is in no vocabulary, as the library tokenizers counts.</summary>
+    public int NextId { get; private set; } =
+        Math.Max(vocabulary.Count, (known ?? []).Select(token => token.Id + 1).DefaultIfEmpty().Max());
+
+    /// <summary>The id that a token has or, as transformers adds it, will have.</summary>
+    public int IdOf(string content) =>
+        _ids.TryGetValue(content, out var id) ? id
+        : vocabulary.Find(content) is >= 0 and var own ? own
+        : NextId;
+
+    /// <summary>Whether a token is among them.</summary>
+    public bool Contains(string content) => _ids.ContainsKey(content);
+
+    /// <summary>Reads a token and adds it.</summary>
+    /// <exception cref="UserException">It contradicts another one.</exception>
+    public void Add(JsonPart part, int id)
+    {
+        var isSpecial = part.Boolean("special", false);
+        var token = new AddedToken(
+            id,
+            part.Required("content").Text(),
+            isSpecial,
+            part.Boolean("lstrip", false),
+            part.Boolean("rstrip", false),
+            part.Boolean("single_word", false),
+            part.Boolean("normalized", !isSpecial));
+        if (!_used.Add(token.Id))
+            throw part.Fault($"the id {token.Id} is used twice", "every id once");
+        if (!_ids.TryAdd(token.Content, token.Id))
+            throw part.Fault($"the token {Quote.Of(token.Content)} is listed twice", "every token once");
+        var own = vocabulary.Find(token.Content);
+        if (own >= 0 && own != token.Id)
+            throw part.Fault($"{Quote.Of(token.Content)} with id {token.Id}", $"its id in the vocabulary, {own}");
+        if (own < 0 && vocabulary.Contains(token.Id))
+        {
+            throw part.Fault(
+                $"{Quote.Of(token.Content)} with id {token.Id}, "
+                    + $"which is {Quote.Of(vocabulary.TextOf(token.Id))} in the vocabulary",
+                "an unused id");
+        }
+
+        Tokens.Add(token);
+        NextId = Math.Max(NextId, token.Id + 1);
+    }
+}
+
 /// <summary>
 /// Finds which tokens begin, end and pad a text and stand for what is unknown: tokenizer_config.json, else
 /// special_tokens_map.json.
@@ -156,16 +211,22 @@ internal static class SpecialTokenReader
     private const long LargestFile = 64L << 20;
     private static readonly string[] Keys = ["bos_token", "eos_token", Padding, "unk_token"];
 
+    /// <summary>What stands beside tokenizer.json, in the order in which it counts.</summary>
+    public static IReadOnlyList<(string Name, JsonPart Root)> FilesIn(string directory) =>
+    [
+        .. from file in new[] { "tokenizer_config.json", "special_tokens_map.json" }
+           let path = Path.Combine(directory, file)
+           where File.Exists(path)
+           select (file, JsonPart.Parse(BoundedFile.ReadAllBytes(path, LargestFile), path)),
+    ];
+
     /// <summary>The token's text by key, with the file's name; a key that no file sets is left out.</summary>
-    public static Dictionary<string, (string Content, string File)> Read(string directory)
+    public static Dictionary<string, (string Content, string File)> Read(
+        IReadOnlyList<(string Name, JsonPart Root)> files)
     {
         var found = new Dictionary<string, (string, string)>();
-        foreach (var file in new[] { "tokenizer_config.json", "special_tokens_map.json" })
+        foreach (var (file, root) in files)
         {
-            var path = Path.Combine(directory, file);
-            if (!File.Exists(path))
-                continue;
-            var root = JsonPart.Parse(BoundedFile.ReadAllBytes(path, LargestFile), path);
             foreach (var key in Keys)
             {
                 if (root.Optional(key) is not { } token)

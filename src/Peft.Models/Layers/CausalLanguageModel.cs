@@ -43,6 +43,9 @@ public abstract class CausalLanguageModel : Layer
     /// <summary>Whether files hold a projection's weight as [inputs, outputs] (GPT-2's Conv1D).</summary>
     public bool HasMatricesInputsFirst => Slots.Any(slot => slot.Base.IsStoredInputsFirst);
 
+    /// <summary>The table of token vectors.</summary>
+    public abstract TokenEmbedding Embedding { get; }
+
     /// <summary>The slot of the output head.</summary>
     protected abstract ProjectionSlot HeadSlot { get; }
 

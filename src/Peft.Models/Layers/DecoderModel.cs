@@ -8,7 +8,6 @@ namespace Peft.Models.Layers;
 /// <remarks>Source: Touvron et al. 2023, arXiv:2302.13971, §2.2, and what each family's file says.</remarks>
 public sealed class DecoderModel : CausalLanguageModel
 {
-    private readonly TokenEmbedding _embedding;
     private readonly TokenEmbedding? _positions;
     private readonly IReadOnlyList<DecoderBlock> _blocks;
     private readonly Norm _norm;
@@ -22,7 +21,7 @@ public sealed class DecoderModel : CausalLanguageModel
         _config = config;
         var names = config.Names;
         var model = RegisterModule("model", new ModuleGroup(names.Model));
-        _embedding = model.Add(
+        Embedding = model.Add(
             names.Embedding,
             new TokenEmbedding(weights, $"{names.Model}.{names.Embedding}", config.VocabularySize, config.HiddenSize));
         if (names.Positions is { } positions)
@@ -40,10 +39,13 @@ public sealed class DecoderModel : CausalLanguageModel
         _rotaries = [.. config.Ropes.Select(rope => new RotaryEmbedding(rope, config.HeadSize))];
         ExpectFrequencies(config, weights);
         var head = RegisterModule("lm_head", config.TieWordEmbeddings
-            ? new BaseLinear(names.Head, _embedding.Weight)
+            ? new BaseLinear(names.Head, Embedding.Weight)
             : BaseLinear.From(weights, names.Head, config.HiddenSize, config.VocabularySize, hasBias: false));
         HeadSlot = new ProjectionSlot(head, wrapped => ReplaceModule("lm_head", wrapped));
     }
+
+    /// <inheritdoc/>
+    public override TokenEmbedding Embedding { get; }
 
     /// <inheritdoc/>
     protected override ProjectionSlot HeadSlot { get; }
@@ -94,7 +96,7 @@ public sealed class DecoderModel : CausalLanguageModel
 
     private Tensor Embedded(Tensor ids, Tensor positions)
     {
-        var hidden = _embedding.Forward(ids);
+        var hidden = Embedding.Forward(ids);
         if (_config.EmbeddingMultiplier != 1)
             hidden = hidden * torch.tensor(_config.EmbeddingMultiplier, dtype: Dtype, device: Device);
         return _positions is null ? hidden : hidden + _positions.Forward(positions + _config.PositionOffset);

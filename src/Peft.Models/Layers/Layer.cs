@@ -59,9 +59,15 @@ public sealed class TokenEmbedding : Layer
     public TokenEmbedding(WeightSource weights, string path, long vocabularySize, long width)
         : base(path)
     {
+        Path = path;
         Weight = weights.Take($"{path}.weight", WeightKind.Embedding, vocabularySize, width);
         register_parameter("weight", Weight);
     }
+
+    private readonly List<Func<Tensor, Tensor, Tensor>> _adapters = [];
+
+    /// <summary>Hugging Face module path.</summary>
+    public string Path { get; }
 
     /// <summary>The table.</summary>
     /// <remarks>Shapes: [V, D].</remarks>
@@ -70,6 +76,15 @@ public sealed class TokenEmbedding : Layer
     /// <summary>Looks tokens up.</summary>
     /// <remarks>Shapes: ids [B, T] int64 → [B, T, D]. Gradient: none while the table is frozen, so backward ends above
     /// it.</remarks>
-    public Tensor Forward(Tensor ids) =>
-        Weight.index_select(0, ids.reshape(-1)).reshape([.. ids.shape, Weight.shape[1]]);
+    public Tensor Forward(Tensor ids)
+    {
+        var rows = Weight.index_select(0, ids.reshape(-1)).reshape([.. ids.shape, Weight.shape[1]]);
+        foreach (var adapter in _adapters)
+            rows = adapter(ids, rows);
+        return rows;
+    }
+
+    /// <summary>Lets something change the rows of every later forward.</summary>
+    /// <remarks>Shapes: ids [B, T] and rows [B, T, D] → [B, T, D].</remarks>
+    public void Adapt(Func<Tensor, Tensor, Tensor> adapter) => _adapters.Add(adapter);
 }

@@ -160,6 +160,7 @@ public sealed class AdapterExport : IDisposable
             $"a checkpoint in {checkpoint.Dtype.Name()}, {checkpoint.FileCount} "
             + $"file{(checkpoint.FileCount == 1 ? "" : "s")} of weights", [proof!])
         {
+            Remarks = checkpoint.UntiedRemark is { } untied ? [untied] : [],
             Losses = errors is null ? [] : [.. errors.Select(error => new CollapseLoss(error.Key, error.Value, 0, 1))],
             RoutedDifference = errors is null ? null : Difference(routed, expected),
         };

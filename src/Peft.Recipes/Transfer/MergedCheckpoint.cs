@@ -20,12 +20,12 @@ public sealed class MergedCheckpoint
     private readonly long _maxShardSize;
     private readonly Dictionary<string, MixtureProjection> _modules;
     private readonly Dictionary<string, IReadOnlyList<long>> _shapes;
+    private readonly (string Name, Tensor Weight)? _ownHead;
 
     /// <summary>Prepares the checkpoint.</summary>
     /// <param name="loaded">The base in float32 (float64 where it is stored so), with the adapter on it.</param>
     /// <param name="gates">Constant gates of each projection.</param>
     /// <param name="options">Type and size of the files.</param>
-    /// <exception cref="UserException">The adapter changes a head that is also the embedding table.</exception>
     public MergedCheckpoint(LoadedModel loaded, IReadOnlyDictionary<string, Tensor> gates, ExportOptions options)
     {
         (_loaded, _gates, _maxShardSize) = (loaded, gates, options.MaxShardSize);
@@ -33,15 +33,18 @@ public sealed class MergedCheckpoint
             : DtypeNames.Parse(options.Dtype);
         var model = loaded.Model;
         _modules = loaded.Adapted!.Modules.ToDictionary(module => module.Path + ".weight", StringComparer.Ordinal);
-        if (model.Config.TieWordEmbeddings && _modules.ContainsKey(model.HeadProjection.Path + ".weight"))
-            throw UserException.At(
-                "--format merged",
-                $"the adapter changes {model.HeadProjection.Path}, which is also the embedding table of this base "
-                + $"(tie_word_embeddings)",
-                null, "export it with --format peft");
+        _ownHead = loaded.Adapted!.PartsHead ? (model.Config.HeadName, model.HeadWeight) : null;
         _shapes = model.StateDict().ToDictionary(
             pair => pair.Name, pair => (IReadOnlyList<long>)pair.Tensor.shape, StringComparer.Ordinal);
+        if (_ownHead is { } head)
+            _shapes.Add(head.Name, head.Weight.shape);
     }
+
+    /// <summary>What is said where the base's one tensor for head and embeddings becomes two; null where not.</summary>
+    public string? UntiedRemark => _ownHead is { } head
+        ? $"{head.Name} is stored apart from the embeddings (tie_word_embeddings: false): the adapter changes one of "
+            + "them"
+        : null;
 
     /// <summary>The type of its tensors.</summary>
     public ScalarType Dtype { get; }
@@ -63,7 +66,8 @@ public sealed class MergedCheckpoint
     public void Write(string directory, string card, CancellationToken stop)
     {
         FullModelFiles.From(_loaded.BaseDirectory, _loaded.BaseDirectory).Save(
-            directory, _loaded.Model, Dtype, (name, weight) => Transform(name, weight, stop), _maxShardSize);
+            directory, _loaded.Model, Dtype, (name, weight) => Transform(name, weight, stop), _maxShardSize,
+            _ownHead);
         AtomicFile.WriteText(Path.Combine(directory, "README.md"), card);
         FileCount = SafetensorsCheckpoint.Open(directory).Files.Count;
     }
@@ -91,7 +95,9 @@ public sealed class MergedCheckpoint
     private Tensor Transform(string name, Tensor weight, CancellationToken stop)
     {
         stop.ThrowIfCancellationRequested();
-        return _modules.TryGetValue(name, out var module) ? module.Merge(weight, _gates[module.Path]) : weight;
+        if (_modules.TryGetValue(name, out var module))
+            return module.Merge(weight, _gates[module.Path]);
+        return _loaded.Adapted!.Parts.Aggregate(weight, (value, part) => part.Merge(name, value));
     }
 
     private void RequireTensors(string directory)

@@ -165,7 +165,7 @@ public sealed class PeftAdapterTests : IDisposable
 
         Assert.Contains("base_model.model.lm_head.base_layer.weight", error.Message, StringComparison.Ordinal);
         Assert.Contains(
-            "Fully trained modules (modules_to_save) are not supported.", error.Message, StringComparison.Ordinal);
+            "The module is not among modules_to_save.", error.Message, StringComparison.Ordinal);
 
         void AddTensors(double factor)
         {
@@ -180,7 +180,7 @@ public sealed class PeftAdapterTests : IDisposable
     }
 
     [Theory]
-    [InlineData("lora_embedding_A", "Adapted embeddings are not supported.")]
+    [InlineData("lora_embedding_A", "The embeddings are not among target_modules.")]
     [InlineData("lora_magnitude_vector", "DoRA is not supported")]
     public void Tensors_of_other_methods_are_refused_by_name(string suffix, string reason)
     {

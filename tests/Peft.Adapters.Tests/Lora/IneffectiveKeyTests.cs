@@ -19,6 +19,13 @@ public sealed class IneffectiveKeyTests
     [InlineData("""{"method": "mixture", "router": {"kind": "hard-soft", "stage": "hard", "normalize": false,"""
         + """ "preservation": 1}}""",
         "router.normalize", "router.preservation")]
+    [InlineData("""{"method": "mixture", "router": {"kind": "hard-soft", "stage": "hard", "top_k": 2,"""
+        + """ "granularity": "attention-block"}}""",
+        "router.top_k", "router.granularity")]
+    [InlineData("""{"method": "mixture", "experts": {"count": {"shape": "uniform", "min": 3, "max": 4}},"""
+        + """ "router": {"kind": "top-k"}}""", "experts.count.min")]
+    [InlineData("""{"method": "mixture", "experts": {"count": {"shape": "wave", "min": 3, "max": 4}},"""
+        + """ "router": {"kind": "top-k"}}""")]
     [InlineData("""{"method": "mixture", "router": {"kind": "hard-soft", "specialization": {"coefficient": 0,"""
         + """ "lambda": 1, "load_top_k": 3}}}""",
         "router.specialization.lambda", "router.specialization.load_top_k")]

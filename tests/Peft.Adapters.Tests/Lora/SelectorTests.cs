@@ -35,6 +35,12 @@ public sealed class SelectorTests
     [InlineData("""{"exclude_modules": "mlp"}""",
         "adapter.exclude_modules: 'mlp' matches no whole path of a projection; expected some of q_proj, v_proj, "
             + "up_proj, lm_head.")]
+    [InlineData("""{"target_modules": ["q_proj"], "exclude_modules": ["up_proj"]}""",
+        "adapter.exclude_modules: 'up_proj' leaves nothing out: target_modules does not choose it. Remove it.")]
+    [InlineData("""{"exclude_modules": ["lm_head"]}""",
+        "adapter.exclude_modules: 'lm_head' leaves nothing out: target_modules does not choose it. Remove it.")]
+    [InlineData("""{"target_modules": ["q_proj"], "layers_to_transform": [1], "exclude_modules": ".*layers\\.2.*"}""",
+        "adapter.exclude_modules: '.*layers\\.2.*' leaves nothing out: target_modules does not choose it. Remove it.")]
     [InlineData("""{"layers_to_transform": [1, 99]}""",
         "adapter.layers_to_transform: layer 99; expected layers from 0 to 3.")]
     [InlineData("""{"target_modules": ["model.layers.1.self_attn.q_proj"], "layers_to_transform": [2]}""",

@@ -221,6 +221,22 @@ public class DataSetReaderTests
         }
     }
 
+    // The columns of a line that breaks off are not those of the file.
+    [Theory]
+    [InlineData("{\"q\": NaN, \"a\": \"y\"}")]
+    [InlineData("{\"q\": \"x\" \"a\": \"y\"}")]
+    [InlineData("{\"q\": \"x\", \"a\": \"\\ud800\"}")]
+    public void A_file_whose_only_line_is_broken_is_not_said_to_lack_a_column(string line)
+    {
+        using var folder = new TempFolder();
+        folder.WriteBytes("t.jsonl", System.Text.Encoding.UTF8.GetBytes(line));
+
+        var error = Assert.ThrowsAny<Exception>(() => Read(folder, $$"""{"files": "t.jsonl", {{Template}}}"""));
+
+        Assert.Contains("t.jsonl:1", error.Message);
+        Assert.DoesNotContain("no column", error.Message);
+    }
+
     [Theory]
     [InlineData("3,b,c\n", "the line has 3 fields, the header line 2;")]
     [InlineData("3\n", "the line has 1 field, the header line 2;")]

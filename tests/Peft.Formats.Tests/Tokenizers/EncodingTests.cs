@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Peft.Formats.Tokenizers;
 
 namespace Peft.Formats.Tests.Tokenizers;
@@ -22,6 +23,26 @@ public sealed class EncodingTests
         Assert.Equal("ab|c", TinyTokenizer.Load(file).Tokens("abc"));
         file["model"]!["ignore_merges"] = true;
         Assert.Equal("abc", TinyTokenizer.Load(file).Tokens("abc"));
+    }
+
+    // PreTrainedTokenizerFast.__init__ adds them in the order of their ids; the library gives one that is in no
+    // vocabulary the next free id.
+    [Fact]
+    public void Tokens_that_only_the_config_names_are_added_as_transformers_adds_them()
+    {
+        var file = TinyTokenizer.ByteLevel("a b");
+        file["added_tokens"] = new JsonArray(TinyTokenizer.Added(257, "<|a|>"));
+        const string Config = """
+            {"added_tokens_decoder":{"259":{"content":"<|c|>","special":true},"258":{"content":"<|b|>","lstrip":true},
+            "257":{"content":"<|a|>","special":true},"256":{"content":"ab"}},"eos_token":"<|c|>"}
+            """;
+
+        var tokenizer = TinyTokenizer.LoadText(file.ToJsonString(), Config);
+
+        Assert.Equal("ab|<|a|>|x|<|b|>|y|<|c|>|ab", tokenizer.Tokens("ab<|a|>x <|b|>y<|c|>ab"));
+        Assert.Equal((260, 259), (tokenizer.EndId, tokenizer.EosId));
+        Assert.Equal((false, true), (tokenizer.IsSpecial(258), tokenizer.IsSpecial(259)));
+        Assert.Equal("ab<|a|>x<|b|>y<|c|>ab", tokenizer.Decode(tokenizer.EncodeToIds("ab<|a|>x <|b|>y<|c|>ab")));
     }
 
     [Fact]

@@ -283,6 +283,37 @@ public sealed class HostileFileTests
         Assert.Null(TinyTokenizer.LoadText($$"""{"model":{{Model}}}""", """{"pad_token":"[PAD]"}""").PadId);
     }
 
+    [Theory]
+    [InlineData("3", "<x>", "3 (no fault)")]
+    [InlineData(
+        "7", "<x>", "'<x>' with id 7; expected 3, the id that transformers gives it beside tokenizer.json. "
+            + "Save the tokenizer again with transformers, which writes both files.")]
+    [InlineData(
+        "2", "a", "'a' with id 2; expected 0, the id that transformers gives it beside tokenizer.json. "
+            + "Save the tokenizer again with transformers, which writes both files.")]
+    [InlineData("-1", "<x>", "the key '-1'; expected an id from 0 to 2097151.")]
+    [InlineData("9999999999", "<x>", "the key '9999999999'; expected an id from 0 to 2097151.")]
+    public void A_token_of_the_config_has_the_id_that_transformers_would_give_it(
+        string id, string content, string expected)
+    {
+        string Load()
+        {
+            try
+            {
+                var config = "{\"added_tokens_decoder\":{" + $$"""
+                    "{{id}}":{"content":"{{content}}"}
+                    """ + "}}";
+                return $"{TinyTokenizer.LoadText($$"""{"model":{{Model}}}""", config).EndId - 1} (no fault)";
+            }
+            catch (UserException fault)
+            {
+                return fault.Message[(fault.Message.IndexOf(": ", StringComparison.Ordinal) + 2)..];
+            }
+        }
+
+        Assert.Equal(expected, Load());
+    }
+
     [Fact]
     public void A_pattern_of_great_length_is_refused()
     {

@@ -2,6 +2,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Merging;
 using Peft.Adapters.Routing;
 using Peft.Formats;
+using Peft.Models;
 using Peft.Recipes.Transfer;
 
 namespace Peft.Recipes.Tests.Transfer;
@@ -185,18 +186,37 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
         Export(new() { Adapter = bundle, Output = tiny.Folder["hard-out"] });
     }
 
-    [Fact]
-    public void A_tied_head_cannot_be_merged()
+    [Theory]
+    [InlineData("""{"r": 2, "target_modules": ["lm_head"]}""")]
+    [InlineData("""{"r": 2, "target_modules": ["embed_tokens", "q_proj"]}""")]
+    [InlineData("""{"r": 2, "target_modules": ["q_proj"], "modules_to_save": ["lm_head"]}""")]
+    [InlineData("""{"r": 2, "target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]}""")]
+    public void A_tied_head_that_differs_is_stored_apart(string options)
     {
-        var bundle = tiny.Write("head", """{"r": 2, "target_modules": ["lm_head"]}""");
+        var bundle = tiny.Write("head", options);
 
-        var error =
-            Assert.Throws<UserException>(() => Export(
-            new() { Adapter = bundle, Output = tiny.Folder["head-out"], Format = "merged" }));
+        var report = Export(new() { Adapter = bundle, Output = tiny.Folder["head-out"], Format = "merged" });
 
-        Assert.Contains("lm_head, which is also the embedding table of this base", error.Message,
-            StringComparison.Ordinal);
-        Assert.False(Directory.Exists(tiny.Folder["head-out"]));
+        Assert.Equal(
+            ["lm_head.weight is stored apart from the embeddings (tie_word_embeddings: false): the adapter changes one "
+                + "of them"], report.Remarks);
+        using var model = ModelLoader.Load(tiny.Folder["head-out"]);
+        Assert.False(model.Config.TieWordEmbeddings);
+        Directory.Delete(tiny.Folder["head-out"], recursive: true);
+        Directory.Delete(bundle, recursive: true);
+    }
+
+    [Fact]
+    public void Trained_tokens_of_a_tied_head_stay_tied()
+    {
+        var bundle = tiny.Write(
+            "tokens", """{"r": 2, "target_modules": ["q_proj"], "trainable_token_indices": [3, 7]}""");
+
+        var report = Export(new() { Adapter = bundle, Output = tiny.Folder["tokens-out"], Format = "merged" });
+
+        Assert.Empty(report.Remarks);
+        using var model = ModelLoader.Load(tiny.Folder["tokens-out"]);
+        Assert.True(model.Config.TieWordEmbeddings);
     }
 
     [Fact]
