@@ -130,12 +130,12 @@ public sealed class TrainingData : IDisposable
     /// <param name="encoder">How the model's texts are encoded.</param>
     /// <param name="baseDirectory">The folder that relative paths start from.</param>
     /// <param name="progress">Told the number of sequences now and then; may be null.</param>
-    /// <param name="cancellation">Stops reading.</param>
     /// <param name="template">Finds the chat template, where one is needed.</param>
+    /// <param name="cancellation">Stops reading.</param>
     /// <exception cref="UserException">Files, columns, rows or settings are wrong; the message says which.</exception>
     public static TrainingData Open(
         DataOptions options, TextEncoder encoder, string baseDirectory, Action<long>? progress = null,
-        CancellationToken cancellation = default, Func<ChatTemplate>? template = null)
+        Func<ChatTemplate>? template = null, CancellationToken cancellation = default)
     {
         var faults = new Faults();
         if (options.Train.Count == 0)

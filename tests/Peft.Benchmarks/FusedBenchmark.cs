@@ -55,9 +55,12 @@ internal static class FusedBenchmark
         }
     }
 
-    // Gradients end here, as they pass on in a model: a leaf would keep a copy of each.
     private static Tensor Leaf(BenchmarkOptions options, params long[] shape) =>
-        new Inner().Apply(torch.randn(shape).to(options.Dtype).detach().requires_grad_());
+        PassedOn(torch.randn(shape).to(options.Dtype).detach().requires_grad_());
+
+    /// <summary>The tensor as the output of an operation whose gradient ends there, as it passes on in a model: a leaf
+    /// would keep a copy of each.</summary>
+    internal static Tensor PassedOn(Tensor leaf) => new Inner().Apply(leaf);
 
     private sealed class Inner : AutogradFunction
     {

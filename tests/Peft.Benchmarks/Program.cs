@@ -53,6 +53,7 @@ public static class Program
     [
         ("memory", MemoryBenchmark.Measure),
         ("training", TrainingBenchmark.Measure),
+        ("step", StepBenchmark.Measure),
         ("fused", FusedBenchmark.Measure),
         ("kernels", KernelBenchmark.Measure),
         ("mixture", MixtureBenchmark.Measure),

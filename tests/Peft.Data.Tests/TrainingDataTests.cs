@@ -228,7 +228,7 @@ public class TrainingDataTests
         using var source = new CancellationTokenSource();
         Assert.Throws<OperationCanceledException>(() => TrainingData.Open(
             Given.Train($$"""{"files": "t.parquet", {{Text}}}"""), Given.Characters, folder.Path, _ =>
-                source.Cancel(), source.Token));
+                source.Cancel(), cancellation: source.Token));
     }
 
     private static string[] Numbers(int rows, Func<int, string> text) => [.. Enumerable.Range(0, rows).Select(text)];

@@ -46,15 +46,20 @@ public sealed record SparsegenRouterOptions : ExpertRouterOptions
     {
         var terms = new List<AuxiliaryTerm>();
         if (SparsityCoefficient > 0)
-            terms.Add(new("sparsity", SparsityCoefficient, (records, tokens) => Mean(
-                records, r =>
-                    Sparsegen.SparsityLoss(
-                        r.Decision.Logits!, ((SparsegenDecision)r.Decision).Sparsity, TargetK, tokens.Mask))));
+            terms.Add(new("sparsity", SparsityCoefficient, (records, tokens) => OfTokens(records, tokens.Mask)));
         if (BalanceCoefficient > 0)
             terms.Add(new("sparse_balance", BalanceCoefficient, (records, tokens) => Mean(
                 records, r => Sparsegen.BalanceLoss(r.Decision.Gates, r.Decision.Selected, tokens.Mask))));
         return terms;
     }
+
+    // The tokens of modules with equally many experts are as many, so that one mean over all is the mean of theirs.
+    private Tensor OfTokens(IReadOnlyList<RoutingRecord> records, Tensor? mask) =>
+        records.GroupBy(record => record.Experts).Select(alike => Sparsegen.SparsityLoss(
+            torch.cat([.. alike.Select(record => record.Decision.Logits!)], 0),
+            torch.cat([.. alike.Select(record => ((SparsegenDecision)record.Decision).Sparsity)], 0),
+            TargetK, mask?.repeat(alike.Count())) * ((double)alike.Count() / records.Count))
+            .Aggregate((sum, one) => sum + one);
 
     private static Tensor Mean(IReadOnlyList<RoutingRecord> records, Func<RoutingRecord, Tensor> loss) =>
         torch.stack([.. records.Select(loss)], 0).mean();
@@ -151,25 +156,14 @@ public sealed class SparsegenRouter : Router
 /// <remarks>Source: arXiv:2509.25684; eshentw/LD-MoLE <c>peft/utils/sparsegen.py</c>, <c>loss/loss.py</c>.</remarks>
 public static class Sparsegen
 {
-    private const double Rounding = 1e-6;
-
     /// <summary><c>p = max(u − τ, 0) / max(1 − λ, eps)</c>, τ such that p sums to 1.</summary>
     /// <remarks>
     /// Source: with u sorted downwards, <c>k = max{j : 1 − λ + j u_(j) > Σ_{i≤j} u_(i)}</c> and <c>τ = (Σ_{i≤k} u_(i) −
     /// 1 + λ) / k</c>. Shapes: scores [N, E], sparsity [N] → gates [N, E], and which are open, bool [N, E]; a score
     /// that meets τ but for rounding is open with a gate of zero. Gradient: through both; k is constant.
     /// </remarks>
-    public static (Tensor Gates, Tensor Open) Project(Tensor scores, Tensor sparsity, double eps)
-    {
-        var left = (1 - sparsity).unsqueeze(-1);                                               // [N, 1]
-        var (sorted, _) = scores.sort(-1, descending: true, stable: true);
-        var sums = sorted.cumsum(-1);                                                          // [N, E]
-        var place = torch.arange(scores.shape[^1], torch.float32, scores.device) + 1;
-        var support = (left + sorted * place).gt(sums).detach().to(torch.float32).sum(-1, keepdim: true).clamp(min: 1);
-        var tau = (sums.gather(-1, support.to(torch.int64) - 1) - left) / support;             // [N, 1]
-        var above = scores - tau;
-        return (above.relu() / left.clamp(min: eps), above.detach().gt(-Rounding));
-    }
+    public static (Tensor Gates, Tensor Open) Project(Tensor scores, Tensor sparsity, double eps) =>
+        Fused.sparsegen(scores, sparsity, eps);
 
     /// <summary>The least and the largest sparsity with exactly k experts.</summary>
     /// <remarks>Shapes: scores [N, E] → two of [N]. Gradient: none.</remarks>

@@ -36,15 +36,10 @@ public static class HelpPage
             text.Copyright = "";
             text.AdditionalNewLineAfterOption = false;
             return text;
-        }, example => example, verbsIndex: verb is null, maxDisplayWidth: WidthOf());
+        }, example => example, verbsIndex: verb is null,
+            maxDisplayWidth: Math.Clamp(Output.Width ?? Width, Narrowest, Width));
         return Typed(page.ToString()).Trim('\n');
     }
-
-    // A terminal that does not know its width says 0.
-    private static int WidthOf() =>
-        !Console.IsOutputRedirected && Console.WindowWidth is > 0 and var own
-            ? Math.Clamp(own, Narrowest, Width)
-            : Width;
 
     /// <summary>A command as people type it: <c>adapter inspect</c>.</summary>
     public static string Typed(string verb) => verb.Replace("adapter-", "adapter ", StringComparison.Ordinal);

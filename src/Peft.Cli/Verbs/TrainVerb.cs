@@ -164,6 +164,6 @@ public sealed class TrainVerb : IVerb
         output.Result("");
         output.Result(VerdictWriter.Of(results).Headline);
         output.Result("");
-        output.Result(ResultsPrinting.ByTask(results));
+        output.Result(ResultsPrinting.ByTask(results, Output.Width));
     }
 }

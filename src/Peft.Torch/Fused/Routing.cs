@@ -44,6 +44,20 @@ public static partial class Fused
             ? new KeptGatesFunction(normalize).Apply(probabilities, selected)
             : Composed.kept_gates(probabilities, selected, normalize);
 
+    /// <summary>The sparse projection of scores u onto the simplex: <c>p = max(u - tau, 0) / max(1 - lambda, eps)</c>,
+    /// tau such that p sums to 1.</summary>
+    /// <remarks>Source: LD-MoLE, arXiv:2509.25684: with u sorted downwards, <c>k = max{j : 1 - lambda + j u_(j) >
+    /// sum of the first j}</c> and <c>tau = (sum of the first k - 1 + lambda) / k</c>. Shapes: scores [N, E], sparsity
+    /// lambda [N] gives gates [N, E] and which are open, bool [N, E]; a score that meets tau but for rounding is open
+    /// with a gate of zero. Gradient: to both; k is constant; first derivatives only.</remarks>
+    public static (Tensor Gates, Tensor Open) sparsegen(Tensor scores, Tensor sparsity, double eps)
+    {
+        if (!SmallRows.Serve(scores) || sparsity.dtype != ScalarType.Float32)
+            return Composed.sparsegen(scores, sparsity, eps);
+        var function = new SparsegenFunction((float)eps);
+        return (function.Apply(scores, sparsity), function.Open!);
+    }
+
     /// <summary>The k largest of every row as a mask; of equals the first, and NaN before all.</summary>
     /// <remarks>Shapes: values [N, E] gives bool [N, E] with k true in every row. Gradient: none.</remarks>
     public static Tensor top_mask(Tensor values, int k)
@@ -186,8 +200,58 @@ internal sealed unsafe class KeptGatesFunction(bool normalize) : AutogradFunctio
     }
 }
 
+/// <summary>The sparse projection on the CPU; inputs scores, sparsity.</summary>
+internal sealed unsafe class SparsegenFunction(float eps) : AutogradFunction
+{
+    /// <summary>Which gates are open, bool [N, E]; of the caller's scope.</summary>
+    public Tensor? Open { get; private set; }
+
+    protected override Tensor[] Forward(Tensor?[] inputs)
+    {
+        var (scores, sparsity) = (inputs[0]!.Dense(), inputs[1]!.Dense());
+        long[] shape = scores.shape;
+        var (gates, open) = (torch.empty(shape, ScalarType.Float32), torch.empty(shape, ScalarType.Bool));
+        // Tau and the size of the support of each row.
+        var (tau, support) =
+            (torch.empty([shape[0]], ScalarType.Float32), torch.empty([shape[0]], ScalarType.Int32));
+        SmallRows.Project(
+            TensorMemory.Of<float>(scores), TensorMemory.Of<float>(sparsity), eps, TensorMemory.Of<float>(gates),
+            TensorMemory.Of<byte>(open), TensorMemory.Of<float>(tau), TensorMemory.Of<int>(support), shape[0],
+            (int)shape[1]);
+        Open = open.MoveToOuterDisposeScope();
+        Save(scores, sparsity, tau, support);
+        return [gates];
+    }
+
+    protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved)
+    {
+        if (gradients[0] is null) return [null, null];
+        var (slopes, scores, sparsity) = (gradients[0]!.Dense(), saved[0]!, saved[1]!);
+        var (du, dl) = (torch.empty(scores.shape, ScalarType.Float32), torch.empty(sparsity.shape, ScalarType.Float32));
+        SmallRows.ProjectBack(
+            TensorMemory.Of<float>(slopes), TensorMemory.Of<float>(scores), TensorMemory.Of<float>(sparsity), eps,
+            TensorMemory.Of<float>(saved[2]), TensorMemory.Of<int>(saved[3]), TensorMemory.Of<float>(du),
+            TensorMemory.Of<float>(dl), scores.size(0), (int)scores.size(1));
+        return [du, dl];
+    }
+}
+
 internal static partial class Composed
 {
+    private const double SparsegenRounding = 1e-6;
+
+    public static (Tensor Gates, Tensor Open) sparsegen(Tensor scores, Tensor sparsity, double eps)
+    {
+        var left = (1 - sparsity).unsqueeze(-1);                                               // [N, 1]
+        var (sorted, _) = scores.sort(-1, descending: true, stable: true);
+        var sums = sorted.cumsum(-1);                                                          // [N, E]
+        var place = torch.arange(scores.shape[^1], scores.dtype, scores.device) + 1;
+        var support = (left + sorted * place).gt(sums).detach().to(scores.dtype).sum(-1, keepdim: true).clamp(min: 1);
+        var tau = (sums.gather(-1, support.to(torch.int64) - 1) - left) / support;             // [N, 1]
+        var above = scores - tau;
+        return (above.relu() / left.clamp(min: eps), above.detach().gt(-SparsegenRounding));
+    }
+
     public static Tensor router_scores(Tensor x, Tensor weight) =>
         torch.nn.functional.linear(x.reshape(-1, weight.size(1)).to(ScalarType.Float32), weight);
 

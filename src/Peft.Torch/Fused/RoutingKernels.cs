@@ -230,4 +230,83 @@ internal static unsafe class SmallRows
                 dp[j] = kept[j] == 0 ? 0 : normalize ? (slopes[j] - (weighted / sum)) / sum : slopes[j];
         }
     }
+
+    // tau[i] and support[i] are kept for the gradient. Sums run downwards over the sorted scores, as composed.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Project(
+        float* scores, float* sparsity, float eps, float* gates, byte* open, float* tau, int* support, long rows, int n)
+    {
+        const float Rounding = 1e-6f;
+        using var work = new Scratch<float>(n);
+        for (long i = 0; i < rows; i++, scores += n, gates += n, open += n)
+        {
+            var left = 1 - sparsity[i];
+            var sorted = new Span<float>(work.Pointer, n);
+            new Span<float>(scores, n).CopyTo(sorted);
+            sorted.Sort();
+            var (sum, count) = (0f, 0);
+            for (var j = 0; j < n; j++)
+            {
+                sum += sorted[n - 1 - j];
+                count += left + sorted[n - 1 - j] * (j + 1) > sum ? 1 : 0;
+            }
+
+            support[i] = Math.Max(1, count);
+            sum = 0;
+            for (var j = 0; j < support[i]; j++)
+                sum += sorted[n - 1 - j];
+            tau[i] = (sum - left) / support[i];
+            for (var j = 0; j < n; j++)
+            {
+                var above = scores[j] - tau[i];
+                gates[j] = (above < 0 ? 0 : above) / MathF.Max(left, eps);
+                open[j] = above > -Rounding ? (byte)1 : (byte)0;
+            }
+        }
+    }
+
+    // Through u - tau where it is above 0, through tau to the support's scores and the sparsity, and through the
+    // divisor to the sparsity.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void ProjectBack(
+        float* slopes, float* scores, float* sparsity, float eps, float* tau, int* support, float* du, float* dl,
+        long rows, int n)
+    {
+        using var work = new Scratch<float>(n);
+        for (long i = 0; i < rows; i++, slopes += n, scores += n, du += n)
+        {
+            var left = 1 - sparsity[i];
+            var divisor = MathF.Max(left, eps);
+            float ofTau = 0, ofDivisor = 0;
+            for (var j = 0; j < n; j++)
+            {
+                var above = scores[j] - tau[i];
+                du[j] = above > 0 ? slopes[j] / divisor : 0;
+                ofTau -= du[j];
+                ofDivisor -= above > 0 ? slopes[j] * above / (divisor * divisor) : 0;
+            }
+
+            dl[i] = ofTau / support[i] - (left >= eps ? ofDivisor : 0);
+            Share(scores, du, ofTau / support[i], support[i], n, work.Pointer);
+        }
+    }
+
+    // Adds to the slopes of the largest scores, of equals the first: those that a stable sort puts in front.
+    private static void Share(float* scores, float* du, float share, int count, int n, float* work)
+    {
+        var taken = new Span<byte>(work, n);
+        taken.Clear();
+        for (var round = 0; round < count; round++)
+        {
+            var best = -1;
+            for (var j = 0; j < n; j++)
+            {
+                if (taken[j] == 0 && (best < 0 || IsAbove(scores[j], scores[best])))
+                    best = j;
+            }
+
+            taken[best] = 1;
+            du[best] += share;
+        }
+    }
 }

@@ -100,6 +100,30 @@ public sealed class RoutingTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(8, 0.001)]
+    [InlineData(3, 0.9)]
+    [InlineData(21, 0.001)]
+    public void The_sparse_projection_equals_its_steps_in_float64(int experts, double eps) =>
+        Check.WithAndWithoutKernels(() =>
+    {
+        Tensor[] inputs =
+        [
+            Check.Leaf(_random, ScalarType.Float32, 40, experts),
+            (0.9 - Check.Normal(_random, ScalarType.Float32, 40).abs()).detach().requires_grad_(),
+        ];
+        Check.Same(t => F.sparsegen(t[0], t[1], eps).Gates,
+            t => Composed.sparsegen(Wide(t[0]), Wide(t[1]), eps).Gates, inputs, 5e-5, sameType: false);
+        var (gates, open) = F.sparsegen(inputs[0], inputs[1], eps);
+        Check.SameBits(open, Composed.sparsegen(inputs[0], inputs[1], eps).Open);
+        if (eps < 0.5)
+            Check.Near(gates.sum(-1), torch.ones(40), 1e-5);
+    });
+
+    [Fact]
+    public void The_sparse_projection_of_equal_scores_is_even() => Check.WithAndWithoutKernels(() =>
+        Check.Near(F.sparsegen(torch.zeros(2, 4), torch.zeros(2), 0.001).Gates, torch.full([2, 4], 0.25), 1e-6));
+
     [Fact]
     public void Of_equals_the_first_is_taken_and_what_is_no_number_before_all() => Check.WithAndWithoutKernels(() =>
     {
