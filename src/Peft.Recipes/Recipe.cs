@@ -84,8 +84,7 @@ public sealed record Recipe
     }
 
     /// <summary>What <see cref="Identity"/> was when an earlier version wrote it, with the keys that came since at
-    /// their
-    /// defaults; null where this version does not read it.</summary>
+    /// their defaults; null where this version does not read it.</summary>
     public static string? IdentityOf(string earlier)
     {
         var faults = new Faults();

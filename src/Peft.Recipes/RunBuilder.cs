@@ -72,8 +72,7 @@ public static class RunBuilder
     }
 
     // The checkpoint's own wording of the recipe, which must be this one: keys that came after the version that wrote
-    // it
-    // are at their defaults there.
+    // it are at their defaults there.
     private static string IdentityIn(string checkpoint, string recipe)
     {
         var file = TrainerStateFile.Read(checkpoint);
