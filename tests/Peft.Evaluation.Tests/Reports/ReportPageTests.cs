@@ -79,7 +79,7 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
         await page.Evaluate("""
             (document.querySelector('main').style.width = '380px',
               requestAnimationFrame(() => requestAnimationFrame(() => {
-                window.differences = [...document.querySelectorAll('.chart')].map(chart =>
+                window.widthsLeft = [...document.querySelectorAll('.chart')].map(chart =>
                   chart.querySelector('svg').getBoundingClientRect().width - chart.getBoundingClientRect().width);
               })))
             """);
@@ -87,7 +87,7 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
         do
         {
             await Task.Delay(50);
-            widths = await page.Evaluate("window.differences ?? null");
+            widths = await page.Evaluate("window.widthsLeft ?? null");
         }
         while (widths.ValueKind == JsonValueKind.Null);
         Assert.All(widths.EnumerateArray(), difference => Assert.Equal(0, difference.GetDouble(), 1));
