@@ -58,7 +58,7 @@ public sealed record Recipe
     /// <summary>The recipe with every default filled.</summary>
     public required ConfigMap Resolved { get; init; }
 
-    /// <summary>Name of the recipe: its file's name without the ending, or of <c>recipe.yaml</c> its folder's.</summary>
+    /// <summary>Name of the recipe: its file's name without the ending; of <c>recipe.yaml</c> its folder's.</summary>
     public string Name => NameOf(Path);
 
     /// <summary>One sentence for each key that is given another value than its default and does nothing beside

@@ -155,7 +155,8 @@ public sealed partial class TrainTests(TrainedBundle trained) : IClassFixture<Tr
         var text = PeftProcess.Run(Folder, "adapter", "inspect", "out").Succeeds().Output;
         Assert.Matches(@"experts +3, router top-k", text);
         Assert.Matches(@"layers\.0\.self_attn\.q_proj +3 +2 +2\.0000 +\d+\.\d{4} +\d+\.\d{4} +\d+\.\d{4} to \d", text);
-        Assert.Matches(@"\nall \d+ +\d+ +\d+\.\d{4} +\d+\.\d{4} +\d+\.\d{4} to \d+\.\d{4}\n\n\|x\|: Frobenius norm; ", text);
+        Assert.Matches(
+            @"\nall \d+ +\d+ +\d+\.\d{4} +\d+\.\d{4} +\d+\.\d{4} to \d+\.\d{4}\n\n\|x\|: Frobenius norm; ", text);
         using var json = JsonDocument.Parse(
             PeftProcess.Run(Folder, "adapter", "inspect", "out", "--json").Succeeds().Output);
         Assert.Equal(42, json.RootElement.GetProperty("seed").GetInt32());

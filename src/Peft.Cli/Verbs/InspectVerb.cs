@@ -59,7 +59,8 @@ public sealed class InspectVerb : IVerb
             Line("base", summary.Config?.BaseModelNameOrPath is { Length: > 0 } named ? named : "(not named)");
         Line("rank, alpha", $"{adapter.R}, {adapter.LoraAlpha}{(adapter.UseRslora ? " (rsLoRA)" : "")}");
         if (!adapter.IsPlainLora)
-            Line("experts", $"{adapter.Experts.Count}{(adapter.Router is { } router ? $", router {router.Kind}" : "")}");
+            Line(
+                "experts", $"{adapter.Experts.Count}{(adapter.Router is { } router ? $", router {router.Kind}" : "")}");
         if (adapter.Experts.Names.Count > 0)
             Line("names", string.Join(", ", adapter.Experts.Names));
         if (summary.RouterTensors.Count > 0)

@@ -104,8 +104,8 @@ public static class VerdictWriter
         var verdict = OfPair(Tally.Of(results, adapter, name, solved), "the base model", results);
         return left == 0 ? verdict : verdict with
         {
-            Detail = $"{verdict.Detail} On the other {(left == 1 ? "task" : $"{left} tasks")} the base scores no better than "
-                + "empty answers.",
+            Detail = $"{verdict.Detail} On the other {(left == 1 ? "task" : $"{left} tasks")} the base scores no "
+                + "better than empty answers.",
         };
     }
 

@@ -65,7 +65,8 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
             """);
         Assert.Empty(outside.EnumerateArray());
         var ticks = await page.Evaluate("[...document.querySelectorAll('[data-chart=bars] svg')].map(svg => "
-            + "[...svg.querySelectorAll('text')].map(t => t.textContent).filter(t => /^[0-9.]+$/.test(t) && t.length < 5))");
+            + "[...svg.querySelectorAll('text')].map(t => t.textContent)"
+            + ".filter(t => /^[0-9.]+$/.test(t) && t.length < 5))");
         Assert.Equal(["0", "1", "2", "3"], Texts(ticks[0])); // up to the whisker's end, 3.0
         Assert.Equal(["0", "0.2", "0.4", "0.6", "0.8", "1"], Texts(ticks[1]));
 
