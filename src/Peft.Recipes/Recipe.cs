@@ -78,7 +78,29 @@ public sealed record Recipe
     public static Recipe Load(string path, IEnumerable<string> overrides)
     {
         var faults = new Faults();
-        var tree = WithoutKeysOfOtherKinds(RecipeLoader.Load(path, overrides), overrides, faults);
+        var recipe = Read(WithoutKeysOfOtherKinds(RecipeLoader.Load(path, overrides), overrides, faults), path, faults);
+        faults.ThrowIfAny(path);
+        return recipe;
+    }
+
+    /// <summary>What <see cref="Identity"/> was when an earlier version wrote it, with the keys that came since at their
+    /// defaults; null where this version does not read it.</summary>
+    public static string? IdentityOf(string earlier)
+    {
+        var faults = new Faults();
+        try
+        {
+            var recipe = Read(YamlReader.Parse(earlier, "checkpoint"), "checkpoint", faults);
+            return faults.Items.Count == 0 ? recipe.Identity() : null;
+        }
+        catch (UserException)
+        {
+            return null;
+        }
+    }
+
+    private static Recipe Read(ConfigMap tree, string path, Faults faults)
+    {
         var reader = new OptionReader(tree, "", faults);
         var method = reader.Choice("method", Adapter, [Adapter, Full]);
         var data = DataOptions.Read(reader.Section("data"));
@@ -100,7 +122,6 @@ public sealed record Recipe
             Resolved = ConfigMap.Empty(path),
         };
         reader.Finish("all keys are in recipes/README.md");
-        faults.ThrowIfAny(path);
         var found = recipe.Paths.BaseDirectories.Select(folder => ConfigScalar.Of(folder, path));
         return recipe with { Resolved = reader.Resolved().With(RecipePaths.Key, new ConfigList(path, 0, found)) };
     }

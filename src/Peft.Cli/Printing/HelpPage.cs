@@ -37,9 +37,9 @@ public static partial class HelpPage
             text.Copyright = "";
             text.AdditionalNewLineAfterOption = false;
             return text;
-        }, example => example, verbsIndex: verb is null, maxDisplayWidth: WidthOf());
+        }, example => example, verbsIndex: verb is null, maxDisplayWidth: Columns);
         var lines = Typed(Position().Replace(page.ToString(), place => new string(' ', place.Length))).Split('\n');
-        return string.Join('\n', lines.SelectMany(line => Wrapped(line, WidthOf()))).Trim('\n');
+        return string.Join('\n', lines.SelectMany(line => Wrapped(line, Columns))).Trim('\n');
     }
 
     // The library leaves a line too long where its last word alone reaches over the edge.
@@ -58,11 +58,7 @@ public static partial class HelpPage
     public static bool IsOfAdapters(Type verb) =>
         verb.GetCustomAttribute<VerbAttribute>()!.Name.StartsWith("adapter-", StringComparison.Ordinal);
 
-    // A terminal that does not know its width says 0.
-    private static int WidthOf() =>
-        !Console.IsOutputRedirected && Console.WindowWidth is > 0 and var own
-            ? Math.Clamp(own, Narrowest, Width)
-            : Width;
+    private static int Columns => Math.Clamp(Output.Width ?? Width, Narrowest, Width);
 
     /// <summary>A command as people type it: <c>adapter inspect</c>.</summary>
     public static string Typed(string verb) => verb.Replace("adapter-", "adapter ", StringComparison.Ordinal);

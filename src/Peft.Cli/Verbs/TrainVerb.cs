@@ -195,6 +195,6 @@ public sealed partial class TrainVerb : IVerb
         output.Result("");
         output.Result(VerdictWriter.Of(results).Headline);
         output.Result("");
-        output.Result(ResultsPrinting.ByTask(results));
+        output.Result(ResultsPrinting.ByTask(results, Output.Width));
     }
 }
