@@ -58,8 +58,8 @@ public sealed record Recipe
     /// <summary>The recipe with every default filled.</summary>
     public required ConfigMap Resolved { get; init; }
 
-    /// <summary>Name of the recipe: its file's name without the ending.</summary>
-    public string Name => System.IO.Path.GetFileNameWithoutExtension(Path);
+    /// <summary>Name of the recipe: its file's name without the ending; of <c>recipe.yaml</c> its folder's.</summary>
+    public string Name => NameOf(Path);
 
     /// <summary>One sentence for each key that is given another value than its default and does nothing beside
     /// others.</summary>
@@ -83,8 +83,8 @@ public sealed record Recipe
         return recipe;
     }
 
-    /// <summary>What <see cref="Identity"/> was when an earlier version wrote it, with the keys that came since at their
-    /// defaults; null where this version does not read it.</summary>
+    /// <summary>What <see cref="Identity"/> was when an earlier version wrote it, with the keys that came since at
+    /// their defaults; null where this version does not read it.</summary>
     public static string? IdentityOf(string earlier)
     {
         var faults = new Faults();
@@ -118,7 +118,7 @@ public sealed record Recipe
             Data = data,
             Training = TrainingOptions.Read(reader.Section("training")),
             Evaluation = EvaluationOptions.Read(reader.Section("evaluation"), EvalTasks(data)),
-            OutputDir = reader.Text("output_dir", $"adapters/{System.IO.Path.GetFileNameWithoutExtension(path)}"),
+            OutputDir = reader.Text("output_dir", $"adapters/{NameOf(path)}"),
             Resolved = ConfigMap.Empty(path),
         };
         reader.Finish("all keys are in recipes/README.md");
@@ -134,6 +134,14 @@ public sealed record Recipe
             training = training.Without(key);
         return ConfigText.ToYaml(
             Resolved.Without("output_dir").Without(RecipePaths.Key).Without("evaluation").With("training", training));
+    }
+
+    private static string NameOf(string path)
+    {
+        var name = System.IO.Path.GetFileNameWithoutExtension(path);
+        var folder = System.IO.Path.GetFileName(
+            System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path)));
+        return name == "recipe" && folder is { Length: > 0 } ? folder : name;
     }
 
     // What --set makes of a section's kind leaves the keys of the kind before it, which would be told one by one.
