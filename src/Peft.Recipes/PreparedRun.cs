@@ -22,6 +22,9 @@ public sealed class PreparedRun(
     /// <summary>What is trained.</summary>
     public ITrainable Trainable => run.Trainable;
 
+    /// <summary>What results call what it trains.</summary>
+    public string ResultName => EvaluationBuilder.NameOf(output.Path);
+
     /// <summary>The data.</summary>
     public TrainingData Data => run.Data;
 
@@ -80,15 +83,19 @@ public sealed class PreparedRun(
     /// numbers
     /// beside the result.
     /// </summary>
-    /// <param name="say">Told what cannot be shown, and why.</param>
+    /// <param name="say">Told what is measured, and what cannot be shown and why.</param>
+    /// <param name="stop">Ends it between two batches.</param>
     /// <returns>The results, recorded ones beside them; null where the recipe names no tasks.</returns>
-    public ResultsDocument? Measure(Action<string> say)
+    /// <exception cref="OperationCanceledException">It was stopped.</exception>
+    public ResultsDocument? Measure(Action<string> say, StopRequest stop)
     {
         if (recipe.Evaluation.Tasks.Count == 0)
             return null;
         var tasks = new TaskMeasurement(recipe, tokenizer);
-        var name = EvaluationBuilder.NameOf(output.Path);
-        List<MeasuredSubject> measured = [tasks.Of(Described(name), run.Trainable.Model, TaskIdOf)];
+        var name = ResultName;
+        var what = $"{Words.Count(tasks.Rows, "row")} of {Words.AllOf(tasks.Names)}";
+        say($"evaluating {name} on {what}");
+        List<MeasuredSubject> measured = [tasks.Of(Described(name), run.Trainable.Model, TaskIdOf, stop)];
         // What is measured is kept before the base takes its time.
         ResultsFile.Save(Path.Combine(output.Path, ResultsFile.Name),
             tasks.Results(measured, run.Device, compares: false));
@@ -96,7 +103,8 @@ public sealed class PreparedRun(
         {
             using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.Directory), recipe.Model.Dtype,
                 run.Device);
-            measured.Insert(0, tasks.Of(tasks.Base, model, TaskIdOf));
+            say($"evaluating the base model on {what}");
+            measured.Insert(0, tasks.Of(tasks.Base, model, TaskIdOf, stop));
         }
         var results = tasks.Results(measured, run.Device, compares: true);
         foreach (var (recorded, path, document) in Baselines())

@@ -1,4 +1,5 @@
 using System.Reflection;
+using System.Text.RegularExpressions;
 using CommandLine;
 using CommandLine.Text;
 using Peft.Formats;
@@ -8,7 +9,7 @@ namespace Peft.Cli.Printing;
 /// <summary>
 /// What <c>--help</c> prints: the commands, or one command's options; and what a wrong command line is answered.
 /// </summary>
-public static class HelpPage
+public static partial class HelpPage
 {
     private const int Width = 80; // where no terminal tells, and at most: longer lines are hard to read
     private const int Narrowest = 50;
@@ -21,6 +22,19 @@ public static class HelpPage
     /// </summary>
     public static string Command =>
         Environment.GetEnvironmentVariable("PEFT_COMMAND") is { Length: > 0 } called ? called : "peft";
+
+    /// <summary>
+    /// How make takes the first option that a message advises; null where make did not start the program, or no option
+    /// is advised.
+    /// </summary>
+    public static string? UnderMake(string message) =>
+        Environment.GetEnvironmentVariable("MAKELEVEL") is { Length: > 0 } && Option().Match(message) is
+        { Success: true } option
+            ? $"With make, options are given in ARGS: ARGS='{option.Value}'"
+            : null;
+
+    [GeneratedRegex("(?<= )--(resume auto|[a-z][a-z-]*)")]
+    private static partial Regex Option();
 
     /// <summary>The page that was asked for.</summary>
     public static string Of(NotParsed<object> asked)

@@ -24,6 +24,9 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
     /// <summary>Names of the templates that come with the program.</summary>
     public static IReadOnlyList<string> BuiltIn { get; } = ["report.html", "report.md", "model-card.md", "summary.txt"];
 
+    /// <summary>Whether a file's name is one that the built-in templates' pages get.</summary>
+    public static bool IsPage(string name) => BuiltIn.Contains(name);
+
     /// <summary>The template with this name, or in this file.</summary>
     /// <exception cref="UserException">Neither a name nor a file; a file whose name does not say what it writes; no
     /// text.</exception>
