@@ -227,6 +227,33 @@ public static class ResultDirectory
                 "choose another directory with --output");
     }
 
+    /// <summary>The same for a directory that is replaced whole: nothing of it is kept.</summary>
+    /// <param name="path">The directory to write.</param>
+    /// <param name="overwrite">Whether an earlier result may be replaced.</param>
+    /// <param name="inputs">Directories that are read; null ones are passed over.</param>
+    /// <exception cref="UserException">It exists, is no result, holds an input or something that is no part of a
+    /// result.</exception>
+    public static void RequireWhole(string path, bool overwrite, params IEnumerable<string?> inputs)
+    {
+        Require(path, overwrite, inputs);
+        if (Directory.Exists(path) && Foreign(path) is { } foreign)
+            throw UserException.At(
+                path, $"holds {Path.GetRelativePath(path, foreign)}, and --overwrite removes nothing but the files of an "
+                + "adapter or model", null, "choose another directory with --output, or move that file away");
+    }
+
+    // The first entry that no adapter or model has; an adapter's folders are its experts.
+    private static string? Foreign(string folder) => Directory.EnumerateFileSystemEntries(folder)
+        .Order(StringComparer.Ordinal)
+        .Select(entry => AtomicDirectory.IsLeftover(entry) ? null
+            : !Directory.Exists(entry) ? IsPart(Path.GetFileName(entry)) ? null : entry
+            : File.Exists(Path.Combine(entry, LoraAdapterConfig.FileName)) ? Foreign(entry) : entry)
+        .FirstOrDefault(entry => entry is not null);
+
+    private static bool IsPart(string name) =>
+        Path.GetExtension(name) is ".safetensors" or ".json" or ".jinja" or ".model"
+        || name is BundleFiles.Card or BundleFiles.Recipe || FullModelFiles.IsCopied(name);
+
     private static bool IsSameOrInside(string input, string output)
     {
         var (inner, outer) = (Full(input), Full(output));
@@ -251,6 +278,11 @@ public sealed class EvaluationDirectory(string path, bool overwrite)
             throw UserException.At(
                 path, "already holds results", null,
                 "replace them with --overwrite, or choose another directory with --output");
+        if (File.Exists(Inside(ExamplesFile.Name)) && !File.Exists(Inside(ResultsFile.Name))
+            && !File.Exists(Inside(EvaluationJournal.Name)))
+            throw UserException.At(
+                path, $"holds {ExamplesFile.Name}, and no results that it belongs to", null,
+                "choose another directory with --output");
     }
 
     /// <summary>Makes the directory and takes it for this evaluation.</summary>

@@ -63,6 +63,25 @@ public sealed class PreparedRun(
     /// </summary>
     public IReadOnlyList<(string Name, long Count)> TrainableParameterCounts => Trainable.ParameterCounts;
 
+    /// <summary>Whether the loss did not fall, or is that of guessing: the result is hardly of use.</summary>
+    public bool HasFailed => health.HasFailed;
+
+    /// <summary>A prompt as the data has them: of the first held-out row, or else of the first row; the beginning of a
+    /// plain text. Null where rows are streamed and none is held out, or the row has no prompt.</summary>
+    public string? ExamplePrompt
+    {
+        get
+        {
+            const int Beginning = 6; // tokens
+            if (run.Data.Eval.Count == 0 && (run.Data.IsStreaming || run.Data.Train.Count == 0))
+                return null;
+            var sequence = (run.Data.Eval.Count > 0 ? run.Data.Eval : run.Data.Train)[0];
+            var from = sequence.Learned is [{ Start: > 1 and var start }, ..] ? start : Beginning;
+            var text = tokenizer.Decode(sequence.Ids.Take(from), skipSpecialTokens: true).Trim();
+            return text.Length > 0 ? text : null;
+        }
+    }
+
     /// <summary>Trains; when all steps are done, writes the result into the output directory.</summary>
     public TrainingOutcome Train(StopRequest stop)
     {

@@ -63,8 +63,12 @@ public interface ITrainable : ICheckpointed, IDisposable
     /// <summary>The loss on held-out rows: metrics by name, <c>eval_loss</c> among them; null where it was
     /// stopped.</summary>
     IReadOnlyDictionary<string, double>? Evaluate(
-        TrainingData data, int batchSize, Device device, StopRequest stop) =>
-        EvaluationLoss.Of(Model, data.Eval.Sequential(batchSize), data.TaskNames, device, stop);
+        TrainingData data, int batchSize, Device device, StopRequest stop)
+    {
+        var batches = data.Eval.Sequential(batchSize).TakeWhile(_ => !stop.IsRequested);
+        var losses = EvaluationLoss.Of(Model, batches, data.TaskNames, device);
+        return stop.IsRequested ? null : losses;
+    }
 
     /// <summary>Bytes of the tensors that are saved.</summary>
     long SavedBytes => Parameters.Sum(p => p.Parameter.ByteCount());

@@ -44,17 +44,13 @@ public static class EvaluationLoss
 {
     /// <summary>Mean cross-entropy in nats over all learned tokens of the batches: over all rows together, and for each
     /// task by its name.</summary>
-    /// <returns>The losses; null where the stop was asked for before the last batch.</returns>
-    public static IReadOnlyDictionary<string, double>? Of(
-        CausalLanguageModel model, IEnumerable<TokenBatch> batches, IReadOnlyList<string> tasks, Device device,
-        StopRequest stop)
+    public static IReadOnlyDictionary<string, double> Of(
+        CausalLanguageModel model, IEnumerable<TokenBatch> batches, IReadOnlyList<string> tasks, Device device)
     {
         using var frozen = torch.no_grad();
         var sums = new Dictionary<string, (double Loss, long Tokens)>();
         foreach (var batch in batches)
         {
-            if (stop.IsRequested)
-                return null;
             using var scope = torch.NewDisposeScope();
             using var tensors = BatchTensors.From(batch, device);
             var pass = tensors.InferencePass();

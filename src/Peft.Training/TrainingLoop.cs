@@ -210,6 +210,11 @@ public sealed class TrainingLoop(TrainingRun run)
     // Stopped, it stays due: a continued run makes it first.
     private void Evaluate(StopRequest stop)
     {
+        if (_state.Step == run.TotalSteps)
+        {
+            foreach (var sink in run.Sinks)
+                sink.Evaluating(run.Data.Eval.Count);
+        }
         if (_trainable.Evaluate(run.Data, _options.PerDeviceEvalBatchSize, run.Device, stop) is not { } metrics)
             return;
         _state = _state with { EvaluationDue = false };

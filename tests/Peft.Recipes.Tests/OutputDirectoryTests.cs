@@ -225,6 +225,7 @@ public sealed class OutputDirectoryTests : IDisposable
         using (OutputDirectory.Decide(Out, "auto", false).Prepare())
         {
             _folder.Write("out/metrics.jsonl", "the first one's");
+            _folder.Write("out/recipe.resolved.yaml", "");
             const string Message =
                 ": another run is writing here now. Wait until it ends, or choose another directory with --output.";
             Assert.Equal(Out + Message, Assert.Throws<UserException>(() => OutputDirectory.RequireFree(Out)).Message);

@@ -85,7 +85,8 @@ public static partial class HelpPage
                 Words.OneOf([.. verbs.Where(v => v.StartsWith("adapter ", StringComparison.Ordinal))])),
             BadVerbSelectedError bad => Fault.Text(
                 program, $"{Quote.Of(Typed(bad.Token))} is not a command", Words.OneOf(verbs),
-                DidYouMean(Typed(bad.Token), verbs)),
+                verbs.FirstOrDefault(verb => verb == $"adapter {bad.Token}") is { } whole ? $"did you mean {whole}?"
+                    : DidYouMean(Typed(bad.Token), verbs)),
             UnknownOptionError unknown => Fault.Text(
                 program, $"--{unknown.Token} is not an option", null, DidYouMean("--" + unknown.Token, options.Keys)),
             MissingRequiredOptionError { NameInfo.NameText: "" } =>

@@ -112,8 +112,23 @@ public sealed class TrainVerb : IVerb
             output.Say($"interrupted in the evaluation; {path} is complete: measure it with {Evaluate(run, path)}");
             return ExitCode.Interrupted;
         }
-        output.Say($"next: {string.Join("; ", Next(run, path))}");
+        output.Say($"next: {string.Join("; ", run.HasFailed ? [Again(run)] : Next(run, path))}");
         return ExitCode.Done;
+    }
+
+    // Of a run that learned nothing there is nothing to use: mostly its learning rate was to blame.
+    private string Again(PreparedRun run)
+    {
+        const string Key = "training.learning_rate";
+        const double TooSmall = 1e-6;
+        var rate = run.Recipe.Training.LearningRate;
+        var other = RunHealth.ShownRate(rate < TooSmall ? 1e-4 : rate / 10);
+        var sets = Set.Where(set => !set.StartsWith(Key + "=", StringComparison.Ordinal)).Append($"{Key}={other}")
+            .Select(set => $"--set {CommandLineWords.Quoted(set)}");
+        return $"train again with another learning rate ({Key} was "
+            + $"{RunHealth.ShownRate(rate)}): {HelpPage.Command} train "
+            + $"{CommandLineWords.Quoted(Recipe)} {string.Join(' ', sets)}"
+            + (OutputDir is null ? "" : $" --output {CommandLineWords.Quoted(OutputDir)}") + " --overwrite";
     }
 
     private static string Model(PreparedRun run, string path) =>
@@ -133,11 +148,30 @@ public sealed class TrainVerb : IVerb
         if (run.Recipe.Evaluation.Tasks.Count > 0 && !isFull)
             yield return Evaluate(run, path);
         yield return run.Data.Template is null
-            ? $"{HelpPage.Command} generate {model} --prompt TEXT"
+            ? $"{HelpPage.Command} generate {model} --prompt {Prompt(run)}"
             : $"{HelpPage.Command} chat {model}";
-        if (!isFull)
+        // A plain LoRA is in PEFT's form already.
+        if (run.Recipe.AdapterOptions is { IsPlainLora: false })
             yield return $"{HelpPage.Command} adapter export {CommandLineWords.Quoted(path)} --output "
-                + $"{CommandLineWords.Quoted(path + "-peft")}";
+                + $"{CommandLineWords.Quoted(Beside(path))}";
+    }
+
+    // As the rows have them: what an adapter learned depends on the words around a question.
+    private static string Prompt(PreparedRun run)
+    {
+        const int Longest = 100;
+        const int End = 30;
+        if (run.ExamplePrompt is not { } prompt)
+            return "TEXT";
+        var runes = prompt.EnumerateRunes().ToList();
+        return CommandLineWords.Quoted(runes.Count <= Longest ? prompt
+            : $"{string.Concat(runes.Take(Longest - End))} ... {string.Concat(runes.TakeLast(End))}");
+    }
+
+    private static string Beside(string path)
+    {
+        var trimmed = Path.TrimEndingDirectorySeparator(path);
+        return (Path.GetFileName(trimmed) is "." or ".." ? Path.GetFullPath(trimmed) : trimmed) + "-peft";
     }
 
     private static void Announce(

@@ -57,6 +57,23 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
         }
     }
 
+    /// <summary>Refuses a file whose name says that it holds something else than this template writes.</summary>
+    /// <exception cref="UserException">Its ending belongs to another format.</exception>
+    public void RequireFits(string file)
+    {
+        string[] endings = Format switch
+        {
+            OutputFormat.Html => [".html", ".htm"],
+            OutputFormat.Markdown => [".md", ".markdown", ".txt"],
+            _ => [".txt", ".csv", ".tsv", ".tex", ".json", ".md"],
+        };
+        var ending = Path.GetExtension(file);
+        if (ending.Length > 0 && !endings.Contains(ending, StringComparer.OrdinalIgnoreCase))
+            throw UserException.At(
+                $"--output {file}", $"ends in {ending}, and {Name} writes {Format}",
+                $"a name that ends in {Words.OneOf(endings)}");
+    }
+
     /// <summary>A file that is built into the program.</summary>
     internal static string Resource(string name)
     {

@@ -201,7 +201,8 @@ public sealed partial class OptionReader
         ConfigNode? node, string path, string found, string? expected = null, string? advice = null) =>
         Faults.Add(Place(node, path), found, expected, advice);
 
-    // The file is named only where it is not the one the title of the message names (fragments, --set).
+    // The file is named only where it is not the one the title of the message names (fragments, --set); what --set says
+    // names its key itself.
     private string Place(ConfigNode? node, string path)
     {
         if (node is null)
@@ -209,6 +210,7 @@ public sealed partial class OptionReader
         var file = node.Source == Root()._map.Source ? "" : node.Source;
         var line = node.Line == 0 ? "" : $"line {node.Line}";
         var place = string.Join(' ', new[] { file, line }.Where(part => part.Length > 0));
-        return place.Length == 0 ? path : $"{place}  {path}";
+        return place.Length == 0 ? path : place.Contains($" {path}=", StringComparison.Ordinal) ? place
+            : $"{place}  {path}";
     }
 }
