@@ -94,7 +94,7 @@ public sealed class Faults
     }
 }
 
-/// <summary>Several user's mistakes told at once; made by <see cref="Faults.ThrowIfAny"/>.</summary>
+/// <summary>Several user's mistakes told at once; made by <see cref="Faults.ThrowIfAny(string)"/>.</summary>
 public sealed class FaultsException : UserException
 {
     internal FaultsException(string message, IReadOnlyList<Fault> items)

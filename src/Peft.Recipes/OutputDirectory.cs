@@ -238,8 +238,8 @@ public static class ResultDirectory
         Require(path, overwrite, inputs);
         if (Directory.Exists(path) && Foreign(path) is { } foreign)
             throw UserException.At(
-                path, $"holds {Path.GetRelativePath(path, foreign)}, and --overwrite removes nothing but the files of an "
-                + "adapter or model", null, "choose another directory with --output, or move that file away");
+                path, $"holds {Path.GetRelativePath(path, foreign)}, and --overwrite removes nothing but the files of "
+                + "an adapter or model", null, "choose another directory with --output, or move that file away");
     }
 
     // The first entry that no adapter or model has; an adapter's folders are its experts.

@@ -19,7 +19,8 @@ public sealed class InitTests : IDisposable
         Assert.True(started.Elapsed < TimeSpan.FromMinutes(1), $"{started.Elapsed}");
 
         run.Says("first/adapter: saved after 60 steps",
-            "next: peft generate --adapter first/adapter --prompt 'Question: What is the capital of France? Answer:'\n");
+            "next: peft generate --adapter first/adapter --prompt 'Question: What is the capital of France? "
+            + "Answer:'\n");
         Assert.DoesNotContain("warning", run.Error);
         var answer = PeftProcess.Run(
             _folder, "generate", "--adapter", "first/adapter", "--no-prompt", "--prompt",

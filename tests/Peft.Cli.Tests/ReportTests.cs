@@ -54,8 +54,8 @@ public sealed class ReportTests : IDisposable
         Report("a", "--output", "o.pdf").IsRefused(
             "--output o.pdf: ends in .pdf, and report.html writes Html; expected a name that ends in .html or .htm.\n");
         Report("a", "--template", "report.md", "--output", "o.html").IsRefused(
-            "--output o.html: ends in .html, and report.md writes Markdown; expected a name that ends in .md, .markdown "
-            + "or .txt.\n");
+            "--output o.html: ends in .html, and report.md writes Markdown; expected a name that ends in .md, "
+            + ".markdown or .txt.\n");
         Report("none", "--output", "o.html").IsRefused("none", "no such file");
         Report("cut", "--output", "o.html").IsRefused("cut/results.json", "not a whole results file", "cut short");
         Report("later", "--output", "o.html").IsRefused("later/results.json", "version 7 of peft.results", "version 1",

@@ -276,11 +276,13 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
             {"question": "the cat sat", "answer": ""}
             {"question": "the dog ran", "answer": "mat"}
             """);
-        var blank = PeftProcess.Run(folder, "train", "lossy.yaml", "--output", "blank", "--json", "--resume", "auto", "--set",
+        var blank = PeftProcess.Run(
+            folder, "train", "lossy.yaml", "--output", "blank", "--json", "--resume", "auto", "--set",
             "data.train=[{files: blank.jsonl, template: {prompt: \"{question}\", answer: \" {answer}\"}}]", "--set",
             "data.max_length=4").Succeeds();
         Assert.Matches(
-            @"\nwarning: \d+ tokens cut off to fit max_length 4, from 2 sequences \(100\.0%\); raise data\.max_length\n",
+            @"\nwarning: \d+ tokens cut off to fit max_length 4, from 2 sequences \(100\.0%\); "
+            + @"raise data\.max_length\n",
             blank.Error);
         blank.Says("1 row of 2 (50.0%) with an empty answer, which is learned as one\n",
             "blank: no checkpoint to resume from; starting at the first step\n");

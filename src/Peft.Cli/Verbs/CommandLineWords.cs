@@ -73,8 +73,8 @@ public static class CommandLineWords
     /// <summary>A word as a shell takes it for one.</summary>
     public static string Quoted(string word) =>
         word.Any(char.IsControl) ? QuotedControls(word)
-        : word.Length > 0
-            && word.All(c => char.IsAsciiLetterOrDigit(c) || c is '/' or '.' or '_' or '-' or '+' or ':' or ',')
+        : word.Length > 0 && word[0] != '='
+            && word.All(c => char.IsAsciiLetterOrDigit(c) || c is '/' or '.' or '_' or '-' or '+' or ':' or ',' or '=')
             ? word
             : $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'";
 

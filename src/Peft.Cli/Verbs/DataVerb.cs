@@ -106,18 +106,19 @@ public sealed class DataVerb : IVerb
         if (all.CutTurns > 0)
             yield return LeftOut(name, all.CutTurns, all.CutConversations, all.Sequences, options);
         if (all.EmptyAnswers > 0)
-            yield return $"{name}{Words.Count(all.EmptyAnswers, "row")} of {all.Rows - all.FilteredRows:N0} "
-                + $"({Percent(all.EmptyAnswers / (double)(all.Rows - all.FilteredRows))}) with an empty answer, which is "
-                + "learned as one";
+            yield return Empty(name, all.EmptyAnswers, all.Rows - all.FilteredRows);
         if (all.DroppedRows > 0)
             yield return name + Skipped(
                 all.Rows - all.FilteredRows, (all.BadRows, Unusable), (all.LongRows, TooLong),
                 (all.UnlearnableRows, Unlearnable));
     }
 
+    private static string Empty(string name, long rows, long of) => $"{name}{Words.Count(rows, "row")} of {of:N0} "
+        + $"({Percent(rows / (double)of)}) with an empty answer, which is learned as one";
+
     private static string Cut(string name, long tokens, long sequences, long of, DataOptions options) =>
-        Warned(sequences, of, $"{name}{Words.Count(tokens, "token")} cut off to fit max_length {options.MaxLength}, from "
-        + $"{Words.Count(sequences, "sequence")} ({Percent(sequences / (double)of)})");
+        Warned(sequences, of, $"{name}{Words.Count(tokens, "token")} cut off to fit max_length {options.MaxLength}, "
+        + $"from {Words.Count(sequences, "sequence")} ({Percent(sequences / (double)of)})");
 
     private static string LeftOut(string name, long turns, long conversations, long of, DataOptions options) =>
         Warned(conversations, of, $"{name}{Words.Count(turns, "turn")} left out to fit max_length {options.MaxLength}, "

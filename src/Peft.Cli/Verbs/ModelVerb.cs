@@ -101,7 +101,8 @@ public abstract class SamplingVerb : ModelVerb
             "a number of at least 0");
         Require(faults, TopP is null or (> 0 and <= 1), "--top-p", TopP, "a number above 0 and at most 1");
         Require(faults, TopK is null or >= 0, "--top-k", TopK, "a whole number of at least 0");
-        RequireSampling(faults);
+        if (!faults.Any)
+            RequireSampling(faults);
     }
 
     /// <summary>What the options say, without ends of a text.</summary>

@@ -90,7 +90,8 @@ public sealed class TrainVerb : IVerb
         if (outcome.End == TrainingEnd.Interrupted)
         {
             const string Resume = "re-run the same command with --resume auto to resume";
-            output.Say($"interrupted after step {outcome.Steps}; everything is saved in {outcome.Checkpoint}: {Resume}");
+            output.Say(
+                $"interrupted after step {outcome.Steps}; everything is saved in {outcome.Checkpoint}: {Resume}");
             if (HelpPage.UnderMake(Resume) is { } hint)
                 output.Say(hint);
             return ExitCode.Interrupted;

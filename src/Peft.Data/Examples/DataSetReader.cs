@@ -122,7 +122,10 @@ public sealed class DataSetReader
         {
             while (Options.Limit is null && rows.Read() && read++ < MostCounted
                 && Stopwatch.GetElapsedTime(started).TotalSeconds < LongestCount)
-                further += maker.Make(rows, new RowId(file.Name, rows.Number) { Line = rows.Line }).Fault is null ? 0 : 1;
+            {
+                if (maker.Make(rows, new RowId(file.Name, rows.Number) { Line = rows.Line }).Fault is not null)
+                    further++;
+            }
         }
         catch (UserException)
         {
@@ -130,8 +133,8 @@ public sealed class DataSetReader
         }
         return further == 0 ? fault : fault with
         {
-            Advice = $"{(fault.Advice is null ? "" : fault.Advice + ". ")}{Words.Count(further, "more row")} of the file "
-                + $"cannot be used either",
+            Advice = (fault.Advice is null ? "" : fault.Advice + ". ")
+                + $"{Words.Count(further, "more row")} of the file cannot be used either",
         };
     }
 

@@ -54,7 +54,8 @@ public static class MissingPath
             {
                 var names = Entries(found, directoriesOnly: !isLast);
                 // Endings are alike: only a name that is near without its own is meant.
-                var near = NearestName.Of(part, names.Where(name => NearestName.Of(Stem(part), [Stem(name)]) is not null))
+                var likely = names.Where(name => NearestName.Of(Stem(part), [Stem(name)]) is not null);
+                var near = NearestName.Of(part, likely)
                     ?? names.Find(name => part.Equals(
                         Path.GetFileNameWithoutExtension(name), StringComparison.OrdinalIgnoreCase));
                 if (near is null)
