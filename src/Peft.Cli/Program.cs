@@ -91,7 +91,10 @@ public static class Program
         });
         // The parser does not know --trace, which belongs to every verb.
         var words = CommandLineWords.Arrange([.. args.Where(word => word != Trace)]);
-        switch (parser.ParseArguments(words, VerbTypes))
+        var parsed = words is [CommandLineWords.Adapter, "--help"]
+            ? parser.ParseArguments(["--help"], [.. VerbTypes.Where(HelpPage.IsOfAdapters)])
+            : parser.ParseArguments(words, VerbTypes);
+        switch (parsed)
         {
             case Parsed<object> { Value: IVerb verb }:
                 CommandLineWords.RefuseLeftovers(verb, words);

@@ -9,6 +9,7 @@ using Peft.Formats.Files;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
 using Peft.Recipes.Reading;
+using Peft.Training.Checkpoints;
 
 namespace Peft.Recipes;
 
@@ -160,9 +161,14 @@ public static class EvaluationBuilder
         return recorded;
     }
 
-    /// <summary>The last name of a path.</summary>
-    internal static string NameOf(string path) =>
-        Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)));
+    /// <summary>The last name of a path; of one that many have (adapter, checkpoint-300) the last two.</summary>
+    internal static string NameOf(string path)
+    {
+        var full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        var (name, folder) = (Path.GetFileName(full), Path.GetFileName(Path.GetDirectoryName(full)));
+        var isCommon = name == Subject.AdapterKind || name.StartsWith(CheckpointStore.Prefix, StringComparison.Ordinal);
+        return isCommon && folder is { Length: > 0 } ? $"{folder}/{name}" : name;
+    }
 
     private static string BaseDirectory(EvaluationRequest request)
     {

@@ -60,8 +60,8 @@ public sealed record Recipe
     /// <summary>The recipe with every default filled.</summary>
     public required ConfigMap Resolved { get; init; }
 
-    /// <summary>Name of the recipe: its file's name without the ending.</summary>
-    public string Name => System.IO.Path.GetFileNameWithoutExtension(Path);
+    /// <summary>Name of the recipe: its file's name without the ending; of <c>recipe.yaml</c> its folder's.</summary>
+    public string Name => NameOf(Path);
 
     /// <summary>One sentence for each key that is given another value than its default and does nothing beside
     /// others.</summary>
@@ -80,7 +80,31 @@ public sealed record Recipe
     public static Recipe Load(string path, IEnumerable<string> overrides)
     {
         var faults = new Faults();
-        var tree = WithoutKeysOfOtherKinds(RecipeLoader.Load(path, overrides), overrides, faults);
+        var recipe = Read(WithoutKeysOfOtherKinds(RecipeLoader.Load(path, overrides), overrides, faults), path, faults);
+        // With a recipe that is right by itself, the recipe is not to blame.
+        faults.ThrowIfAny(faults.Items.All(fault => fault.Place.StartsWith("--set ", StringComparison.Ordinal))
+            ? "the command line" : path);
+        return recipe;
+    }
+
+    /// <summary>What <see cref="Identity"/> was when an earlier version wrote it, with the keys that came since at their
+    /// defaults; null where this version does not read it.</summary>
+    public static string? IdentityOf(string earlier)
+    {
+        var faults = new Faults();
+        try
+        {
+            var recipe = Read(YamlReader.Parse(earlier, "checkpoint"), "checkpoint", faults);
+            return faults.Items.Count == 0 ? recipe.Identity() : null;
+        }
+        catch (UserException)
+        {
+            return null;
+        }
+    }
+
+    private static Recipe Read(ConfigMap tree, string path, Faults faults)
+    {
         var reader = new OptionReader(tree, "", faults);
         var method = reader.Choice("method", Adapter, [Adapter, Full]);
         var data = DataOptions.Read(reader.Section("data"));
@@ -99,14 +123,10 @@ public sealed record Recipe
             Data = data,
             Training = TrainingOptions.Read(reader.Section("training")),
             Evaluation = EvaluationOptions.Read(reader.Section("evaluation"), EvalTasks(data)),
-            OutputDir = paths.OutputOf(
-                reader.Text(OutputKey, $"adapters/{System.IO.Path.GetFileNameWithoutExtension(path)}")),
+            OutputDir = paths.OutputOf(reader.Text(OutputKey, $"adapters/{NameOf(path)}")),
             Resolved = ConfigMap.Empty(path),
         };
         reader.Finish("all keys are in recipes/README.md");
-        // With a recipe that is right by itself, the recipe is not to blame.
-        faults.ThrowIfAny(faults.Items.All(fault => fault.Place.StartsWith("--set ", StringComparison.Ordinal))
-            ? "the command line" : path);
         var found = recipe.Paths.BaseDirectories.Select(folder => ConfigScalar.Of(folder, path));
         var resolved = reader.Resolved().With(RecipePaths.Key, new ConfigList(path, 0, found));
         // A bundle holds it in another folder.
@@ -121,6 +141,14 @@ public sealed record Recipe
             training = training.Without(key);
         return ConfigText.ToYaml(
             Resolved.Without(OutputKey).Without(RecipePaths.Key).Without("evaluation").With("training", training));
+    }
+
+    private static string NameOf(string path)
+    {
+        var name = System.IO.Path.GetFileNameWithoutExtension(path);
+        var folder = System.IO.Path.GetFileName(
+            System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path)));
+        return name == "recipe" && folder is { Length: > 0 } ? folder : name;
     }
 
     // What --set makes of a section's kind leaves the keys of the kind before it, which would be told one by one.

@@ -68,8 +68,17 @@ public static class RunBuilder
         run = run with { Sinks = [.. sinks, health] };
         // Before anything is written.
         if (output.Resume is { } checkpoint)
-            TrainerStateFile.Read(checkpoint.Path).RequireSameRecipe(checkpoint.Path, run.RecipeIdentity);
+            run = run with { RecipeIdentity = IdentityIn(checkpoint.Path, run.RecipeIdentity) };
         return new PreparedRun(recipe, output, tokenizer, run, health);
+    }
+
+    // The checkpoint's own wording of the recipe, which must be this one: keys that came after the version that wrote it
+    // are at their defaults there.
+    private static string IdentityIn(string checkpoint, string recipe)
+    {
+        var file = TrainerStateFile.Read(checkpoint);
+        (file with { Recipe = Recipe.IdentityOf(file.Recipe) ?? file.Recipe }).RequireSameRecipe(checkpoint, recipe);
+        return file.Recipe;
     }
 
     /// <summary>The tokenizer of a recipe.</summary>

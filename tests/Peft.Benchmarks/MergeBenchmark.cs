@@ -12,7 +12,7 @@ internal static class MergeBenchmark
 {
     private const int Adapters = 64;
     private const int Rank = 16;
-    private static readonly string[] Methods = ["phatgoose", "arrow", "average", "cat", "svd", "ties"];
+    private static readonly string[] Methods = ["phatgoose", "arrow", "average", "cat", "svd", "ties", "dare-ties"];
 
     public static IEnumerable<Measurement> Measure(BenchmarkOptions options)
     {

@@ -64,6 +64,8 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
     {
         Run("adapter", "export", Bundle, "--output", "good").Succeeds();
 
+        Refused(["adapter", "export", Bundle, "--max-shard-size", "5MB", "--output", "x"],
+            "--max-shard-size: given without --format merged, where it has no effect. Leave it out.");
         Refused(["adapter", "import", "nowhere", "--output", "x"], "nowhere", "no such directory");
         Refused(["adapter", "import", "good", "--output", "good"], "good", "is read from there");
         _folder.Write("taken/adapter_config.json", "{}");

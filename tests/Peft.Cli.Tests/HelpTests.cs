@@ -53,6 +53,40 @@ public sealed partial class HelpTests : IDisposable
     }
 
     [Fact]
+    public void A_usage_line_tells_what_must_be_given_and_what_can_be_left_out()
+    {
+        Assert.StartsWith("usage: peft generate [-] [OPTION]...\n", Help("generate"));
+        Assert.StartsWith("usage: peft eval --output DIR [OPTION]...\n", Help("eval"));
+        Assert.StartsWith("usage: peft init [FOLDER] [OPTION]...\n", Help("init"));
+        Assert.StartsWith("usage: peft report RESULTS... --output FILE [OPTION]...\n", Help("report"));
+        Assert.StartsWith("usage: peft adapter inspect DIR [OPTION]...\n", Help("adapter", "inspect"));
+        Assert.Contains("\n  FOLDER             (Default: .) Folder to write to.", Help("init"));
+    }
+
+    [Fact]
+    public void Help_of_adapter_lists_its_commands_alone()
+    {
+        var page = Help("adapter");
+        Assert.Contains("usage: peft adapter COMMAND [OPTION]...   (COMMAND --help lists its options)\n", page);
+        Assert.Equal(
+            ["adapter inspect", "adapter verify", "adapter import", "adapter export"],
+            VerbLine().Matches(page).Select(match => match.Groups[1].Value).Except(["help", "version"]));
+        Assert.Equal(page, Peft("help", "adapter").Succeeds().Output);
+    }
+
+    [Fact]
+    public void No_line_of_help_is_wider_than_80_columns_or_begins_with_a_stray_space()
+    {
+        var verbs = VerbLine().Matches(Help()).Select(match => match.Groups[1].Value).Except(["help", "version"]);
+        Assert.All(verbs.Append("adapter"), verb => Assert.All(Help(verb.Split(' ')).Split('\n'), line =>
+        {
+            Assert.True(line.Length <= 80, line);
+            Assert.DoesNotMatch(@"^ \S|\(pos\.", line);
+            Assert.False(line.Contains("(Default:") && line.Contains("(default:"), line);
+        }));
+    }
+
+    [Fact]
     public void Version_is_one_line() => Assert.Matches(@"^peft \d+\.\d+\.\d+\n$", Peft("--version").Succeeds().Output);
 
     [Theory]
@@ -101,13 +135,17 @@ public sealed partial class HelpTests : IDisposable
         var doctor = PeftProcess.Run(_folder, "doctor").Succeeds();
         Assert.Matches(@"\nlibtorch +2\.10\.\d+, /.*libtorch_cpu\.so\n", doctor.Output);
         Assert.Matches(@"\nTorchSharp +\d", doctor.Output);
-        Assert.Matches(@"\nMKL +fast kernels", doctor.Output);
+        Assert.Matches(
+            @"\nMKL +fast kernels(, switched on for AMD \(PEFT_MKL_AS_IS=1 leaves MKL as it is\)| \(processor by \w+\))\n",
+            doctor.Output);
         Assert.Matches(@"\nthreads +1 of \d+ cores\n", doctor.Output);
         Assert.Matches(@"\nfast types +float32", doctor.Output);
         Assert.DoesNotContain("MISSING", doctor.Output);
     }
 
     public void Dispose() => _folder.Dispose();
+
+    private string Help(params string[] verb) => Peft([.. verb, "--help"]).Succeeds().Output;
 
     private ProgramRun Peft(params string[] words) => PeftProcess.Run(_folder, NothingInstalled, words);
 

@@ -160,6 +160,10 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
         Refused(["law", "nowhere"], "nowhere", "no such directory");
         Refused(["--method", "tie", "law", "code"], "--method: 'tie' is not a method; expected ", "Did you mean ties?");
         Refused(["--method", "linear", "law", "code"], "law r = 2, code r = 3", "equal ranks");
+        Refused(["law", "code", "--beside", "law"],
+            "--beside: has no effect without --recipe. Add --recipe FILE, whose tasks are measured.");
+        Refused(["law", "code", "--recipe", "law.yaml", "--beside", "nowhere"], "nowhere", "no such directory");
+        Refused(["law", "code", "--device", "cuda:0"], "--device", "no effect without --recipe");
     }
 
     [Fact]

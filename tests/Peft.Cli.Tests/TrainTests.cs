@@ -1,9 +1,10 @@
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Peft.Cli.Tests.Support;
 
 namespace Peft.Cli.Tests;
 
-public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBundle>
+public sealed partial class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBundle>
 {
     private static readonly string[] StepKeys = ["step", "loss", "aux", "lr", "grad_norm", "tokens",
         "tokens_per_second", "peak_memory_bytes", "load"];
@@ -86,7 +87,7 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         var plan = PeftProcess.Run(Folder, "train", "out/recipe.resolved.yaml", "--dry-run", "--output",
             "planned").Succeeds().Output;
         Assert.StartsWith(File.ReadAllText(Folder["out/recipe.resolved.yaml"]).TrimEnd(), plan);
-        Assert.Contains("model.layers.1.mlp.down_proj", plan);
+        Assert.Contains("model.layers.*.mlp.down_proj", plan);
         Assert.Contains("memory: about ", plan);
         Assert.Equal(before, Folder.Snapshot());
         Assert.False(Directory.Exists(Folder["planned"]));
@@ -160,11 +161,42 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
     {
         var text = PeftProcess.Run(Folder, "adapter", "inspect", "out").Succeeds().Output;
         Assert.Matches(@"experts +3, router top-k", text);
-        Assert.Matches(@"layers\.0\.self_attn\.q_proj +3 +2 +2 ", text);
+        Assert.Matches(@"layers\.0\.self_attn\.q_proj +3 +2 +2\.0000 +\d+\.\d{4} +\d+\.\d{4} +\d+\.\d{4} to \d", text);
+        Assert.Matches(
+            @"\nall \d+ +\d+ +\d+\.\d{4} +\d+\.\d{4} +\d+\.\d{4} to \d+\.\d{4}\n\n\|x\|: Frobenius norm; ", text);
         using var json = JsonDocument.Parse(
             PeftProcess.Run(Folder, "adapter", "inspect", "out", "--json").Succeeds().Output);
         Assert.Equal(42, json.RootElement.GetProperty("seed").GetInt32());
         Assert.Equal(3, json.RootElement.GetProperty("modules")[0].GetProperty("norm_added").GetArrayLength());
+    }
+
+    [Fact]
+    public void Inspect_of_one_lora_speaks_of_no_experts_and_adds_its_norms_up()
+    {
+        Folder.Write("one.yaml",
+            TinyBase.Recipe("{r: 2, target_modules: [q_proj, v_proj]}", "{max_steps: 1, report_to: none}"));
+        PeftProcess.Run(Folder, "train", "one.yaml", "--output", "one").Succeeds();
+        var text = PeftProcess.Run(Folder, "adapter", "inspect", "one").Succeeds().Output;
+        Assert.DoesNotContain("expert", text);
+        Assert.EndsWith("\n\n|x|: Frobenius norm; scale B A: what the adapter adds to a weight\n", text);
+        var norms = NormsLine().Matches(text).Select(line => double.Parse(line.Groups[2].Value,
+            System.Globalization.CultureInfo.InvariantCulture)).ToList();
+        Assert.Equal(norms[^1], Math.Sqrt(norms.SkipLast(1).Sum(norm => norm * norm)), 3);
+        Assert.Contains($"\nall {norms.Count - 1} ", text);
+    }
+
+    [Fact]
+    public void A_dry_run_puts_alike_layers_on_one_line_and_tells_when_the_output_is_taken()
+    {
+        Folder.Write("dry.yaml",
+            TinyBase.Recipe("{r: 2, target_modules: [q_proj, v_proj]}", "{max_steps: 1, report_to: none}"));
+        var free = PeftProcess.Run(Folder, "train", "dry.yaml", "--dry-run", "--output", "dry").Succeeds().Output;
+        Assert.Matches(@"\nmodel\.layers\.\*\.self_attn\.q_proj +2 +\d+ +\d+\n", free);
+        Assert.Single(free.Split('\n'), line => line.Contains("self_attn.q_proj", StringComparison.Ordinal));
+        Assert.EndsWith("\noutput: dry\n", free);
+        var taken = PeftProcess.Run(Folder, "train", "dry.yaml", "--dry-run", "--output", "out").Succeeds().Output;
+        Assert.Contains("\nwarning: out: holds the result of an earlier run. Replace it with --overwrite, or choose "
+            + "another directory with --output.", taken);
     }
 
     [Fact]
@@ -340,4 +372,7 @@ public sealed class TrainTests(TrainedBundle trained) : IClassFixture<TrainedBun
         PeftProcess.Run(Folder, "report", "table", "--template", "report.md", "--output",
             "table.md").Succeeds().Says(lines[0]);
     }
+
+    [GeneratedRegex(@"\n(\S+(?: \d+)?) +(?:\d+ +\d\.\d+ +)?\d+\.\d{4} +(\d+\.\d{4}) +\d+\.\d{4}(?=\n)")]
+    private static partial Regex NormsLine();
 }

@@ -227,4 +227,18 @@ public sealed class RecipeTests : IDisposable
 
     private Recipe Load(string text, params string[] overrides) =>
         Recipe.Load(_folder.Write("r.yaml", text), overrides);
+
+    [Fact]
+    public void A_checkpoint_of_a_version_with_fewer_keys_belongs_to_the_same_recipe()
+    {
+        var identity = Load(TinyProject.Mixture).Identity();
+        var earlier = string.Join('\n', identity.Split('\n').Where(
+            line => !line.Contains("train_on:", StringComparison.Ordinal)
+                && !line.Contains("chat_template:", StringComparison.Ordinal)));
+        Assert.NotEqual(identity, earlier);
+        Assert.Equal(identity, Recipe.IdentityOf(earlier));
+        Assert.NotEqual(identity, Recipe.IdentityOf(Load(TinyProject.Mixture, "data.train_on=all").Identity()));
+        Assert.Null(Recipe.IdentityOf("training: {no_such_key: 1}"));
+        Assert.Null(Recipe.IdentityOf("{"));
+    }
 }

@@ -90,7 +90,8 @@ public static class ModelCard
     private static IEnumerable<(string Name, string Value)> Settings(BundleManifest manifest)
     {
         var options = manifest.Adapter;
-        yield return ("base model", ShownBase(manifest));
+        yield return (
+            "base model", ShownBase(manifest) + (IsHubId(manifest.Base.Name) ? "" : " (a local directory)"));
         yield return ("base fingerprint", manifest.Base.Fingerprint);
         yield return ("rank", options.R.ToString(CultureInfo.InvariantCulture));
         yield return (

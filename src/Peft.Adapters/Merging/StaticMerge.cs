@@ -86,12 +86,7 @@ public abstract class SumMerge(string name, string description) : StaticMerge(na
 /// <param name="Scale">Its own scale: alpha / r or what its method says.</param>
 /// <param name="Down">A, [R, D] float32.</param>
 /// <param name="Up">B, [O, R] float32.</param>
-public sealed record MergeInput(int Adapter, string Name, double Weight, double Scale, Tensor Down, Tensor Up)
-{
-    /// <summary>Its update, scale included.</summary>
-    /// <remarks>Shapes: [O, D].</remarks>
-    public Tensor Update() => Up.mm(Down).mul_(Scale);
-}
+public sealed record MergeInput(int Adapter, string Name, double Weight, double Scale, Tensor Down, Tensor Up);
 
 /// <summary>One module of a merge: the inputs of the adapters that adapt it. An adapter that does not counts as
 /// zero.</summary>
@@ -124,12 +119,11 @@ public sealed record MergeSizes(long Out, long In, IReadOnlyList<int> Ranks)
     public int AtMost(int rank) => (int)Math.Min(rank, Math.Min(Out, In));
 }
 
-/// <summary>One tensor of an element-wise merge, made when it is asked for, so that never more than a few of them
-/// exist.</summary>
+/// <summary>One matrix of an element-wise merge.</summary>
 /// <param name="Stream">Names its random numbers.</param>
 /// <param name="Weight">Its weight.</param>
-/// <param name="Make">Makes it.</param>
-public sealed record TaskTensor(string Stream, double Weight, Func<Tensor> Make);
+/// <param name="Values">Its entries; those of an update never exist as a whole.</param>
+public sealed record TaskMatrix(string Stream, double Weight, LazyMatrix Values);
 
 /// <summary>A merge that goes entry by entry: over the updates B A, or over A and B apart.</summary>
 /// <remarks>
@@ -144,9 +138,9 @@ public abstract class ElementwiseMerge(string name, string description) : Static
     /// <inheritdoc/>
     public override bool KnowsFactors => true;
 
-    /// <summary>Combines tensors of one shape.</summary>
-    /// <remarks>Shapes: as the tensors. Gradient: none.</remarks>
-    public abstract Tensor Combine(IReadOnlyList<TaskTensor> tasks, MergeOptions options);
+    /// <summary>Combines matrices of one shape.</summary>
+    /// <remarks>Shapes: as the matrices. Gradient: none.</remarks>
+    public abstract Tensor Combine(IReadOnlyList<TaskMatrix> tasks, MergeOptions options);
 
     /// <inheritdoc/>
     public override int RankOf(MergeSizes sizes, MergeOptions options) =>
@@ -165,15 +159,24 @@ public abstract class ElementwiseMerge(string name, string description) : Static
                 Combine([.. inputs.Present.Select(input => Factor(
                     inputs, input, "B", Math.Sign(input.Weight * input.Scale) * Math.Sqrt(
                         Math.Abs(input.Weight * input.Scale)), input.Up))], options));
-        var dense = Combine(
-            [.. inputs.Present.Select(
-                input => new TaskTensor($"{inputs.Path}.{input.Name}", input.Weight, input.Update))], options);
+        var dense = Dense(inputs, options);
         var sizes = new MergeSizes(
             inputs.Out, inputs.In, [.. inputs.Present.Select(input => (int)input.Down.shape[0])]);
         return LowRank.Truncate(dense, RankOf(sizes, options));
     }
 
-    private static TaskTensor Factor(
+    // What helps to make it is gone before it is cut down to a rank.
+    private Tensor Dense(MergeInputs inputs, MergeOptions options)
+    {
+        using var scope = torch.NewDisposeScope();
+        return Combine(
+            [.. inputs.Present.Select(
+                input => new TaskMatrix(
+                    $"{inputs.Path}.{input.Name}", input.Weight,
+                    new LazyMatrix(input.Up, input.Down, input.Scale)))], options).MoveToOuterDisposeScope();
+    }
+
+    private static TaskMatrix Factor(
         MergeInputs inputs, MergeInput input, string factor, double weight, Tensor values) =>
-        new($"{inputs.Path}.{input.Name}.{factor}", weight, () => values);
+        new($"{inputs.Path}.{input.Name}.{factor}", weight, new LazyMatrix(values));
 }

@@ -28,10 +28,11 @@ public sealed class AverageMerge()
             input => (Input: input, Weight: Coefficient(options, input.Adapter, inputs.Adapters))).ToList();
         return new LowRankUpdate(
             Pruning.WeightedSum(
-                [.. tasks.Select(task => new TaskTensor("", task.Weight, () => task.Input.Down))], task => task.Make()),
+                [.. tasks.Select(task => new TaskMatrix("", task.Weight, new LazyMatrix(task.Input.Down)))]),
             Pruning.WeightedSum(
-                [.. tasks.Select(task => new TaskTensor("", task.Weight * task.Input.Scale, () => task.Input.Up))],
-                task => task.Make()));
+                [
+                    .. tasks.Select(
+                        task => new TaskMatrix("", task.Weight * task.Input.Scale, new LazyMatrix(task.Input.Up)))]));
     }
 }
 
@@ -50,8 +51,8 @@ public sealed class LinearMerge()
     public override bool JoinsFactors(MergeOptions options) => true;
 
     /// <inheritdoc/>
-    public override Tensor Combine(IReadOnlyList<TaskTensor> tasks, MergeOptions options) =>
-        Pruning.WeightedSum(tasks, task => task.Make());
+    public override Tensor Combine(IReadOnlyList<TaskMatrix> tasks, MergeOptions options) =>
+        Pruning.WeightedSum(tasks);
 }
 
 /// <summary>The weighted sum of the updates, exact: A stacked, B side by side.</summary>
@@ -101,8 +102,8 @@ public sealed class TiesMerge()
     protected override IReadOnlyList<string> OwnOptions => [MergeOptions.DensityName];
 
     /// <inheritdoc/>
-    public override Tensor Combine(IReadOnlyList<TaskTensor> tasks, MergeOptions options) =>
-        Pruning.SignedMean(tasks, task => Pruning.Trim(task, options));
+    public override Tensor Combine(IReadOnlyList<TaskMatrix> tasks, MergeOptions options) =>
+        Pruning.SignedMean(tasks, Pruning.Trimmed(tasks, options));
 }
 
 /// <summary>Drops entries at random, scales up the rest, and adds.</summary>
@@ -113,8 +114,8 @@ public sealed class DareLinearMerge() : ElementwiseMerge("dare-linear", "random 
     protected override IReadOnlyList<string> OwnOptions => [MergeOptions.DensityName, MergeOptions.SeedName];
 
     /// <inheritdoc/>
-    public override Tensor Combine(IReadOnlyList<TaskTensor> tasks, MergeOptions options) =>
-        Pruning.WeightedSum(tasks, task => Pruning.Drop(task, options));
+    public override Tensor Combine(IReadOnlyList<TaskMatrix> tasks, MergeOptions options) =>
+        Pruning.WeightedSum(tasks, Pruning.Dropped(tasks, options));
 }
 
 /// <summary>Drops entries at random, scales up the rest, elects signs and averages those that agree.</summary>
@@ -126,8 +127,8 @@ public sealed class DareTiesMerge()
     protected override IReadOnlyList<string> OwnOptions => [MergeOptions.DensityName, MergeOptions.SeedName];
 
     /// <inheritdoc/>
-    public override Tensor Combine(IReadOnlyList<TaskTensor> tasks, MergeOptions options) =>
-        Pruning.SignedMean(tasks, task => Pruning.Drop(task, options));
+    public override Tensor Combine(IReadOnlyList<TaskMatrix> tasks, MergeOptions options) =>
+        Pruning.SignedMean(tasks, Pruning.Dropped(tasks, options));
 }
 
 /// <summary>Trims each update to its largest entries and adds.</summary>
@@ -138,6 +139,6 @@ public sealed class MagnitudePruneMerge() : ElementwiseMerge("magnitude-prune", 
     protected override IReadOnlyList<string> OwnOptions => [MergeOptions.DensityName];
 
     /// <inheritdoc/>
-    public override Tensor Combine(IReadOnlyList<TaskTensor> tasks, MergeOptions options) =>
-        Pruning.WeightedSum(tasks, task => Pruning.Trim(task, options));
+    public override Tensor Combine(IReadOnlyList<TaskMatrix> tasks, MergeOptions options) =>
+        Pruning.WeightedSum(tasks, Pruning.Trimmed(tasks, options));
 }

@@ -45,20 +45,33 @@ public static partial class HelpPage
         {
             text.Heading = verb is null
                 ? "peft: mixtures of LoRA experts on a frozen language model\n\n"
-                    + "usage: peft COMMAND [OPTION]...   (peft COMMAND --help lists its options)"
-                : $"usage: peft {Typed(verb.Name)}{Values(type)} [OPTION]...\n\n{verb.HelpText}";
+                    + $"usage: peft {Common(asked)}COMMAND [OPTION]...   (COMMAND --help lists its options)"
+                : $"usage: peft {Typed(verb.Name)}{Required(type)} [OPTION]...\n\n{verb.HelpText}";
             text.Copyright = "";
             text.AdditionalNewLineAfterOption = false;
             return text;
-        }, example => example, verbsIndex: verb is null, maxDisplayWidth: WidthOf());
-        return Typed(page.ToString()).Trim('\n');
+        }, example => example, verbsIndex: verb is null, maxDisplayWidth: Columns);
+        var lines = Typed(Position().Replace(page.ToString(), place => new string(' ', place.Length))).Split('\n');
+        return string.Join('\n', lines.SelectMany(line => Wrapped(line, Columns))).Trim('\n');
     }
 
-    // A terminal that does not know its width says 0.
-    private static int WidthOf() =>
-        !Console.IsOutputRedirected && Console.WindowWidth is > 0 and var own
-            ? Math.Clamp(own, Narrowest, Width)
-            : Width;
+    // The library leaves a line too long where its last word alone reaches over the edge.
+    private static IEnumerable<string> Wrapped(string line, int width)
+    {
+        if (line.Length <= width || line.LastIndexOf(' ', width) is var at && line.LastIndexOf("  ", at) + 2 >= at)
+            return [line];
+        var indent = new string(' ', line.LastIndexOf("  ", at) + 2);
+        return Wrapped(indent + line[(at + 1)..], width).Prepend(line[..at]);
+    }
+
+    // "adapter " on the page of the commands that begin with it.
+    private static string Common(NotParsed<object> asked) => asked.TypeInfo.Choices.All(IsOfAdapters) ? "adapter " : "";
+
+    /// <summary>Whether a verb is one of <c>peft adapter</c>.</summary>
+    public static bool IsOfAdapters(Type verb) =>
+        verb.GetCustomAttribute<VerbAttribute>()!.Name.StartsWith("adapter-", StringComparison.Ordinal);
+
+    private static int Columns => Math.Clamp(Output.Width ?? Width, Narrowest, Width);
 
     /// <summary>A command as people type it: <c>adapter inspect</c>.</summary>
     public static string Typed(string verb) => verb.Replace("adapter-", "adapter ", StringComparison.Ordinal);
@@ -110,9 +123,19 @@ public static partial class HelpPage
         .Select(property => property.GetCustomAttribute<ValueAttribute>())
         .FirstOrDefault(value => value is { Required: true })?.MetaName ?? "a value";
 
-    private static string Values(Type verb) => string.Concat(
-        verb.GetProperties().Select(p => p.GetCustomAttribute<ValueAttribute>()).OfType<ValueAttribute>()
-            .Select(v => $" {v.MetaName}"));
+    // Words that belong to no option, in brackets where they can be left out, and the options that cannot.
+    private static string Required(Type verb)
+    {
+        var properties = verb.GetProperties();
+        var values = properties.Select(p => p.GetCustomAttribute<ValueAttribute>()).OfType<ValueAttribute>()
+            .Select(value => value.Required ? $" {value.MetaName}" : $" [{value.MetaName}]");
+        var options = properties.Select(p => p.GetCustomAttribute<OptionAttribute>()).OfType<OptionAttribute>()
+            .Where(option => option.Required).Select(option => $" --{option.LongName} {option.MetaValue}");
+        return string.Concat(values.Concat(options));
+    }
+
+    [GeneratedRegex(@" \(pos\. \d+\)")]
+    private static partial Regex Position();
 
     private static string Kind(Type? type) => (Nullable.GetUnderlyingType(type ?? typeof(string)) ?? type) switch
     {

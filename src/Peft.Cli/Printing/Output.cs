@@ -39,6 +39,9 @@ public sealed class Output : IDisposable
         && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR"))
         && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb");
 
+    /// <summary>Characters of a line where results go to a terminal that knows; else null.</summary>
+    public static int? Width => !Console.IsOutputRedirected && Console.WindowWidth is > 0 and var own ? own : null;
+
     /// <summary>A line of the result.</summary>
     public void Result(string line)
     {

@@ -14,7 +14,7 @@ public static class ResultsPrinting
         new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
 
     /// <summary>The main metrics of several models, a row a task, a column a model.</summary>
-    public static string ByTask(ResultsDocument results)
+    public static string ByTask(ResultsDocument results, int? width = null)
     {
         var table = new TextTable(["task", "metric", "rows", .. results.Subjects.Select(subject => subject.Name)]);
         foreach (var task in results.Tasks)
@@ -26,11 +26,11 @@ public static class ResultsPrinting
         var parameters = results.Subjects.Select(subject =>
             string.Create(CultureInfo.InvariantCulture, $"{subject.TrainableParameters:N0}"));
         table.Add(["", "trainable parameters", "", .. parameters]);
-        return table.ToString();
+        return table.Fitted(width);
     }
 
     /// <summary>The main metrics of many models, a row a model, with the mean over the tasks.</summary>
-    public static string ByModel(ResultsDocument results)
+    public static string ByModel(ResultsDocument results, int? width = null)
     {
         var tasks = results.Tasks.Select(task =>
             $"{task.Name} {task.Main.Name}{(task.Main.HigherIsBetter ? "" : " (lower is better)")}");
@@ -40,7 +40,8 @@ public static class ResultsPrinting
             var scores = results.Tasks.Select(task => Number(results.ScoreOf(name, task.Name, task.Main.Name)!.Value));
             table.Add([name, .. scores, Number(TaskMeasurement.Mean(results, name))]);
         }
-        return table + "\nmean: over the tasks, higher is better; an error rate counts as 1 minus the rate";
+        return table.Fitted(width)
+            + "\nmean: over the tasks, higher is better; an error rate counts as 1 minus the rate";
     }
 
     /// <summary>The main metrics of several models as one JSON object on one line.</summary>
@@ -73,7 +74,7 @@ public static class ResultsPrinting
     /// <summary>
     /// An evaluation: a row a task and metric, a column a subject, with intervals; then what they mean.
     /// </summary>
-    public static string WithIntervals(ResultsDocument results)
+    public static string WithIntervals(ResultsDocument results, int? width = null)
     {
         var table = new TextTable(["task", "metric", "rows", .. results.Subjects.Select(subject => subject.Name)]);
         foreach (var task in results.Tasks)
@@ -88,7 +89,7 @@ public static class ResultsPrinting
             ? "[95% interval]; * significantly different from the first column (p < 0.05, corrected)"
             : "[95% interval]";
         var notes = results.Tasks.Where(task => task.Truncated > 0 || task.Ties > 0).Select(Note).Append(legend);
-        return table + "\n" + string.Join('\n', notes);
+        return table.Fitted(width) + "\n" + string.Join('\n', notes);
     }
 
     private static string Cell(ResultsDocument results, string subject, string task, string metric)

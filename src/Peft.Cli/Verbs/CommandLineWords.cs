@@ -9,6 +9,9 @@ namespace Peft.Cli.Verbs;
 /// <summary>The words of the command line: put right for the parser, and those it passes over refused.</summary>
 public static class CommandLineWords
 {
+    /// <summary>First word of the commands that take adapters in and out.</summary>
+    public const string Adapter = "adapter";
+
     private const string Set = "--set";
 
     /// <summary>
@@ -22,13 +25,13 @@ public static class CommandLineWords
             ["-h"] => ["--help"],
             [var verb, "-h"] => [verb, "--help"],
             ["adapter", var second, "-h"] => ["adapter", second, "--help"],
+            ["help", "adapter"] => [Adapter, "--help"],
             ["help", var verb, ..] => [verb, .. args[2..].Where(word => word != "--help"), "--help"],
             _ => args,
         };
         return SetsLast(words switch
         {
-            ["adapter", "--help"] => ["--help"],
-            ["adapter", var second, ..] when !second.StartsWith('-') => [$"adapter-{second}", .. words[2..]],
+            [Adapter, var second, ..] when !second.StartsWith('-') => [$"adapter-{second}", .. words[2..]],
             _ => words,
         });
     }

@@ -134,7 +134,8 @@ public sealed class EvalVerb : IVerb
             return ExitCode.Interrupted;
         }
         output.Say($"written: {Path.Combine(OutputDir, ResultsFile.Name)} and {ExamplesFile.Name}");
-        output.Result(Json ? ResultsFile.ToJson(results).TrimEnd() : ResultsPrinting.WithIntervals(results));
+        output.Result(
+            Json ? ResultsFile.ToJson(results).TrimEnd() : ResultsPrinting.WithIntervals(results, Output.Width));
         var failed = gates.SelectMany(gate => gate.Failures(results)).ToList();
         foreach (var failure in failed)
             output.Say(failure);

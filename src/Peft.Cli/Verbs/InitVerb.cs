@@ -29,7 +29,7 @@ public sealed class InitVerb : IVerb
         """;
 
     /// <summary>Where.</summary>
-    [Value(0, MetaName = "FOLDER", Default = ".", HelpText = "Folder to write to (default: the current one).")]
+    [Value(0, MetaName = "FOLDER", Default = ".", HelpText = "Folder to write to.")]
     public string Folder { get; set; } = ".";
 
     /// <inheritdoc/>
@@ -66,8 +66,8 @@ public sealed class InitVerb : IVerb
             : ModelOptions.BuiltBase ?? ModelOptions.EmbeddedBase;
         return $$"""
             # A LoRA adapter that learns the ten rows of {{RowsName}}. Train it with:
-            #   peft train {{CommandLineWords.Quoted(recipe)}}
-            # Every key and its default: recipes/README.md, or peft train RECIPE --dry-run.
+            #   {{HelpPage.Command}} train {{CommandLineWords.Quoted(recipe)}}
+            # Every key and its default: recipes/README.md, or --dry-run after that command.
 
             model:
               # Directory of a base model in Hugging Face layout.

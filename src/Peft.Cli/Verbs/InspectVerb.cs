@@ -40,6 +40,11 @@ public sealed class InspectVerb : IVerb
         ShowSettings(summary, output);
         output.Result("");
         output.Result(Table(summary).ToString());
+        output.Result("");
+        output.Result(summary.Options.IsPlainLora
+            ? "|x|: Frobenius norm; scale B A: what the adapter adds to a weight"
+            : "|x|: Frobenius norm; A and B: of all experts together; scale B A: what one expert adds to a\n"
+                + "weight, from the smallest to the largest");
         return ExitCode.Done;
     }
 
@@ -53,7 +58,9 @@ public sealed class InspectVerb : IVerb
         else
             Line("base", summary.Config?.BaseModelNameOrPath is { Length: > 0 } named ? named : "(not named)");
         Line("rank, alpha", $"{adapter.R}, {adapter.LoraAlpha}{(adapter.UseRslora ? " (rsLoRA)" : "")}");
-        Line("experts", $"{adapter.Experts.Count}{(adapter.Router is { } router ? $", router {router.Kind}" : "")}");
+        if (!adapter.IsPlainLora)
+            Line(
+                "experts", $"{adapter.Experts.Count}{(adapter.Router is { } router ? $", router {router.Kind}" : "")}");
         if (adapter.Experts.Names.Count > 0)
             Line("names", string.Join(", ", adapter.Experts.Names));
         if (summary.RouterTensors.Count > 0)
@@ -74,20 +81,30 @@ public sealed class InspectVerb : IVerb
             output.Result(Quote.Escaped(string.Create(CultureInfo.InvariantCulture, $"{name,-22}{value}")));
     }
 
-    // |x|: Frobenius norms, of several experts the smallest to the largest; what an expert adds is scale B A.
+    // Of all projections together: the norm of everything side by side, or the range over all experts.
     private static TextTable Table(AdapterSummary summary)
     {
-        var table = new TextTable("projection", "experts", "r", "scale", "|A|", "|B|", "|scale B A|");
+        var isPlain = summary.Options.IsPlainLora;
+        string[] experts = isPlain ? [] : ["experts"];
+        var table = new TextTable(["projection", .. experts, "r", "scale", "|A|", "|B|", "|scale B A|"]);
         foreach (var module in summary.Modules)
         {
-            table.Add(
-                module.Path, $"{module.Experts}", $"{module.Rank}", Number(module.Scale), Number(module.DownNorm),
-                Number(module.UpNorm),
-                module.Experts == 1 ? Number(module.AddedNorms[0])
-                    : $"{Number(module.AddedNorms.Min())} to {Number(module.AddedNorms.Max())}");
+            string[] count = isPlain ? [] : [$"{module.Experts}"];
+            table.Add([module.Path, .. count, $"{module.Rank}", Number(module.Scale), Number(module.DownNorm),
+                Number(module.UpNorm), isPlain ? Number(module.AddedNorms[0]) : Range(module.AddedNorms)]);
         }
+        string[] all = isPlain ? [] : [$"{summary.Modules.Sum(module => module.Experts)}"];
+        var added = summary.Modules.SelectMany(module => module.AddedNorms).ToList();
+        table.Add([$"all {summary.Modules.Count}", .. all, "", "",
+            Number(Together(summary.Modules.Select(module => module.DownNorm))),
+            Number(Together(summary.Modules.Select(module => module.UpNorm))),
+            isPlain ? Number(Together(added)) : Range(added)]);
         return table;
     }
 
-    private static string Number(double value) => value.ToString("0.####", CultureInfo.InvariantCulture);
+    private static double Together(IEnumerable<double> norms) => Math.Sqrt(norms.Sum(norm => norm * norm));
+
+    private static string Range(IReadOnlyList<double> norms) => $"{Number(norms.Min())} to {Number(norms.Max())}";
+
+    private static string Number(double value) => value.ToString("F4", CultureInfo.InvariantCulture);
 }

@@ -205,7 +205,7 @@ public sealed class MergeVerb : IVerb
         var results = tasks.Results(rows, device, compares: false);
         if (alone.Count > 1)
             results = TaskMeasurement.WithBestOf(results, "best expert of each task", [.. alone.Select(NameAlone)]);
-        output.Result(Json ? ResultsPrinting.Json(results) : "\n" + ResultsPrinting.ByModel(results));
+        output.Result(Json ? ResultsPrinting.Json(results) : "\n" + ResultsPrinting.ByModel(results, Output.Width));
     }
 
     private static string NameAlone(MergeSource source) => $"{source.Name} alone";

@@ -12,7 +12,7 @@ using Peft.Jinja;
 namespace Peft.Cli.Verbs;
 
 /// <summary>Renders chat templates, so that other implementations can be compared with ours.</summary>
-[Verb("render", HelpText = "Render conversations from standard input with a chat template, as transformers does.")]
+[Verb("render", HelpText = "Render conversations from standard input, as transformers does.")]
 public sealed class RenderVerb : IVerb
 {
     private static readonly JsonSerializerOptions Reading = new() { MaxDepth = 512 };

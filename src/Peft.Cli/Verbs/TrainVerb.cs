@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Evaluation.Reports;
@@ -11,7 +12,7 @@ namespace Peft.Cli.Verbs;
 
 /// <summary>Trains what a recipe says.</summary>
 [Verb("train", HelpText = "Train a recipe and write an adapter bundle or a model.")]
-public sealed class TrainVerb : IVerb
+public sealed partial class TrainVerb : IVerb
 {
     /// <summary>The recipe.</summary>
     [Value(0, MetaName = "RECIPE", Required = true, HelpText = "Recipe file, such as recipes/default.yaml.")]
@@ -71,7 +72,11 @@ public sealed class TrainVerb : IVerb
         foreach (var key in recipe.Ineffective())
             output.Say($"warning: {key}");
         if (DryRun)
-            return ShowPlan(run, memory, output);
+        {
+            ShowPlan(run, memory, output);
+            TellOfOutput(path, output);
+            return ExitCode.Done;
+        }
         if (memory.Warning(MachineMemory.Free()) is { } shortage)
             output.Say($"warning: {shortage}");
 
@@ -189,15 +194,11 @@ public sealed class TrainVerb : IVerb
             output.Say(line);
     }
 
-    private static int ShowPlan(PreparedRun run, MemoryEstimate memory, Output output)
+    private static void ShowPlan(PreparedRun run, MemoryEstimate memory, Output output)
     {
         output.Result(ConfigText.ToYaml(run.Recipe.Resolved).TrimEnd());
-        var table = new TextTable("module", "trainable parameters");
-        foreach (var (path, count) in run.TrainableParameterCounts)
-            table.Add(path, $"{count:N0}");
-        table.Add("all", $"{run.TrainableParameters:N0}");
         output.Result("");
-        output.Result(table.ToString());
+        output.Result(Parameters(run).ToString());
         output.Result("");
         output.Result(
             $"data: {DataVerb.Summary(run.Data, run.Recipe.Data)}; {Words.Count(run.Training.TotalSteps, "step")}");
@@ -206,7 +207,37 @@ public sealed class TrainVerb : IVerb
         output.Result(memory.ToString());
         if (memory.Warning(MachineMemory.Free()) is { } warning)
             output.Result($"warning: {warning}");
-        return ExitCode.Done;
+    }
+
+    // Modules that differ in nothing but their layer share a line.
+    private static TextTable Parameters(PreparedRun run)
+    {
+        var table = new TextTable("module", "layers", "trainable parameters", "in all");
+        foreach (var group in run.TrainableParameterCounts.GroupBy(module =>
+            (Name: LayerNumber().Replace(module.Name, ".*.", 1), module.Count)))
+        {
+            var layers = group.Key.Name.Contains('*', StringComparison.Ordinal) ? $"{group.Count()}" : "";
+            table.Add(group.Key.Name, layers, $"{group.Key.Count:N0}", $"{group.Sum(module => module.Count):N0}");
+        }
+        table.Add("all", "", "", $"{run.TrainableParameters:N0}");
+        return table;
+    }
+
+    [GeneratedRegex(@"\.\d+\.")]
+    private static partial Regex LayerNumber();
+
+    // A run with these options would refuse it: better heard now.
+    private void TellOfOutput(string path, Output output)
+    {
+        try
+        {
+            OutputDirectory.Decide(path, Resume, Overwrite);
+            output.Result($"output: {path}");
+        }
+        catch (UserException error)
+        {
+            output.Result(Quote.Escaped($"warning: {error.Message}"));
+        }
     }
 
     // False where it was stopped.
@@ -238,6 +269,6 @@ public sealed class TrainVerb : IVerb
         output.Result("");
         output.Result(VerdictWriter.Of(results).Headline);
         output.Result("");
-        output.Result(ResultsPrinting.ByTask(results));
+        output.Result(ResultsPrinting.ByTask(results, Output.Width));
     }
 }

@@ -15,6 +15,10 @@ internal static class ChartData
 
     private const int Digits = 5; // more than a picture shows
 
+    private const int MostSteps = 5; // of an axis: their labels fit beside each other on a telephone
+
+    private const double Rounding = 1e-9; // a quotient of two decimal fractions that should be whole
+
     private const int AdapterColors = 7; // colours that can be told apart; then they begin again
 
     /// <summary>Number of each subject's colour: 0 the base, 1 to 7 the adapters.</summary>
@@ -34,7 +38,7 @@ internal static class ChartData
                 Task = task.Name,
                 Metric = ReportText.Words(task.Main.Name),
                 Higher = task.Main.HigherIsBetter,
-                Most = MostOfKind(results, task.Main),
+                Axis = AxisOf(results, task.Main),
                 Scores = results.Subjects.Select(s => results.ScoreOf(s.Name, task.Name, task.Main.Name))
                     .Select(s => s is null ? null : new[] { s.Value, s.Low, s.High }),
             }),
@@ -59,19 +63,37 @@ internal static class ChartData
         Safe);
 
     // Metrics of one kind have one axis: rates and scores that stay below 1 go up to 1, others up to the largest of
-    // their name.
-    private static double MostOfKind(ResultsDocument results, TaskMetric metric)
+    // their name. It ends at a round number, as its steps do.
+    private static object AxisOf(ResultsDocument results, TaskMetric metric)
     {
-        double Most(Func<TaskMetric, bool> isOfKind) =>
-        (
+        var scores = (
             from task in results.Tasks
-            where isOfKind(task.Main)
+            where task.Main.Name == metric.Name
             from subject in results.Subjects
             let score = results.ScoreOf(subject.Name, task.Name, task.Main.Name)
             where score is not null
-            select Math.Max(score.Value, score.High ?? score.Value)).DefaultIfEmpty(1).Max();
-        var own = Most(other => other.Name == metric.Name);
-        return metric.Unit is "rate" or "score" && own <= 1 ? 1 : Math.Round(own, Digits);
+            select score).ToList();
+        var high = scores.Select(score => Math.Max(score.Value, score.High ?? score.Value)).Append(0).Max();
+        var low = scores.Select(score => Math.Min(score.Value, score.Low ?? score.Value)).Append(0).Min();
+        if (scores.Count == 0 || metric.Unit is "rate" or "score" && high <= 1)
+            high = 1;
+        var step = Step(high - low);
+        return new
+        {
+            Low = Math.Round(step * Math.Floor(low / step + Rounding), Digits),
+            High = Math.Round(step * Math.Ceiling(high / step - Rounding), Digits),
+            Step = step,
+        };
+    }
+
+    // 1, 2, 2.5 or 5 times a power of ten, four or five of them over the range.
+    private static double Step(double range)
+    {
+        if (range <= 0)
+            return 1;
+        var least = range / MostSteps;
+        var power = Math.Pow(10, Math.Floor(Math.Log10(least)));
+        return ((double[])[1, 2, 2.5, 5, 10]).First(factor => factor * power >= least * (1 - Rounding)) * power;
     }
 
     private static IEnumerable<double> Rounded(IReadOnlyList<double> values) =>

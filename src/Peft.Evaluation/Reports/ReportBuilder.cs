@@ -78,7 +78,7 @@ public static class ReportBuilder
     {
         var scores = results.Subjects.Select(s => results.ScoreOf(s.Name, task.Name, metric.Name)).ToList();
         var values = scores.OfType<Score>().Select(s => s.Value).ToList();
-        double? best = values.Count < 2 ? null : metric.HigherIsBetter ? values.Max() : values.Min();
+        double? best = values.Distinct().Count() < 2 ? null : metric.HigherIsBetter ? values.Max() : values.Min();
         var reference = results.Subjects.FirstOrDefault(s => s.Kind == Subject.BaseKind) ?? results.Subjects[0];
         return new(
             task.Name, metric.Name, ReportText.Words(metric.Name), ReportGlossary.OfMetric(metric.Name),
@@ -108,6 +108,7 @@ public static class ReportBuilder
         var (mark, words) = comparison is null ? ("", "")
             : better == subject ? ("better", $"significantly better than {reference}")
             : better == reference ? ("worse", $"significantly worse than {reference}")
+            : RowCheck.IsTooFew(results, comparison) ? ("same", $"too few rows to tell from {reference}")
             : ("same", $"no significant difference from {reference}");
         return new(
             subject, true, score.Value, ReportText.Number(score.Value),

@@ -124,7 +124,7 @@ public sealed record ReportMetric(
 /// <param name="Value">The value; 0 where there is none.</param>
 /// <param name="ValueText">The value in words; a dash where there is none.</param>
 /// <param name="IntervalText">Its interval.</param>
-/// <param name="IsBest">Whether no other is better.</param>
+/// <param name="IsBest">Whether no other is better, and not all are alike.</param>
 /// <param name="IsClearlyBest">Whether it is significantly better than each other one.</param>
 /// <param name="Mark">Against the reference (the base where it was measured, else the first): better, worse, same, or
 /// empty.</param>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Statistics;
@@ -93,7 +94,8 @@ public static class VerdictWriter
                 ? $"{task.Name}: {ReportText.Words(task.Main.Name)} {ReportText.Number(score.Value)}" : null)
                     .OfType<string>();
             return new(
-                $"{adapter} was measured beside the base model only, which solves no row of any task.",
+                $"{adapter} was measured beside the base model only, which scores no better than empty answers on any "
+                    + "task.",
                 $"{string.Join("; ", scores)}. Evaluate it with another adapter, or record a baseline "
                     + "(evaluation.baselines), to see how good that is.",
                 "none");
@@ -102,7 +104,8 @@ public static class VerdictWriter
         var verdict = OfPair(Tally.Of(results, adapter, name, solved), "the base model", results);
         return left == 0 ? verdict : verdict with
         {
-            Detail = $"{verdict.Detail} The base solves no row of the other {(left == 1 ? "task" : $"{left} tasks")}.",
+            Detail = $"{verdict.Detail} On the other {(left == 1 ? "task" : $"{left} tasks")} the base scores no "
+                + "better than empty answers.",
         };
     }
 
@@ -120,6 +123,13 @@ public static class VerdictWriter
         if (pair.Wins.Count == 0 && pair.Losses.Count > 0 && nameOfB is null)
             return OfPair(pair.Reversed(), null, results);
         var (a, b) = (pair.A, nameOfB ?? pair.B);
+        if (pair.Wins.Count + pair.Losses.Count == 0 && pair.TooFew.Count == pair.Tasks)
+            return new(
+                $"Too few rows to tell {a} and {b} apart.",
+                $"On {Words.AllOf(pair.TooFew)} no difference could be significant: with so few rows the smallest "
+                    + $"possible p is {ReportText.P(RowCheck.SmallestP(results))}, and less than {Alpha(results)} is "
+                    + "needed.",
+                "undecided");
         var others = pair.Undecided.Count switch
         {
             0 => "",
@@ -191,7 +201,7 @@ public static class VerdictWriter
                     + $"{t.Tasks}" + (t.Losses.Count > 0 ? $", worse on {t.Losses.Count}" : ""))) + ".";
     }
 
-    // No row is right, or as many mistakes as there are things to get right.
+    // No row is right, or as many mistakes as there are things to get right: what empty answers score.
     private static bool IsHopeless(ResultsDocument results, string subject, MeasuredTask task) =>
         results.ScoreOf(subject, task.Name, task.Main.Name) is { } score && task.Main.Unit is "rate" or "score"
             && (task.Main.HigherIsBetter ? score.Value <= 0 : score.Value >= 1);
@@ -203,8 +213,11 @@ public static class VerdictWriter
     private static string Percent(ResultsDocument results) => ReportText.Percent(results.Settings.Confidence);
 
     private static string Level(ResultsDocument results) =>
-        $" (p below {1 - results.Settings.Confidence:0.##}"
+        $" (p below {Alpha(results)}"
         + (results.Settings.Correction == "none" ? ")" : $" after {CorrectionOf(results)})");
+
+    private static string Alpha(ResultsDocument results) =>
+        (1 - results.Settings.Confidence).ToString("0.##", CultureInfo.InvariantCulture);
 
     /// <summary>How an adapter does against all others.</summary>
     private sealed record Standing(string Name, int Wins, int Losses, int Compared)
@@ -222,11 +235,12 @@ public static class VerdictWriter
 
     /// <summary>On which tasks a is significantly better than b, and the other way round.</summary>
     private sealed record Tally(
-        string A, string B, int Tasks, List<string> Wins, List<string> Losses, List<string> Undecided, double SmallestP)
+        string A, string B, int Tasks, List<string> Wins, List<string> Losses, List<string> Undecided,
+        List<string> TooFew, double SmallestP)
     {
         public static Tally Of(ResultsDocument results, string a, string b, IReadOnlyList<string>? tasks = null)
         {
-            var tally = new Tally(a, b, 0, [], [], [], 1);
+            var tally = new Tally(a, b, 0, [], [], [], [], 1);
             foreach (var task in results.Tasks.Where(task => tasks is null || tasks.Contains(task.Name)))
             {
                 if (results.ComparisonOf(task.Name, task.Main.Name, a, b) is not { } comparison)
@@ -234,6 +248,8 @@ public static class VerdictWriter
                 // The difference is b less a.
                 var isGain = task.Main.HigherIsBetter ? comparison.Difference < 0 : comparison.Difference > 0;
                 (!comparison.Significant ? tally.Undecided : isGain ? tally.Wins : tally.Losses).Add(task.Name);
+                if (RowCheck.IsTooFew(results, comparison))
+                    tally.TooFew.Add(task.Name);
                 tally = tally with
                 {
                     Tasks = tally.Tasks + 1,
@@ -258,10 +274,10 @@ internal static class ComparisonWriter
         return [.. results.Comparisons
             .OrderBy(c => bases.Contains(c.A) || bases.Contains(c.B))
             .ThenBy(c => order[c.Task])
-            .Select(c => Of(c, results.Tasks[order[c.Task]]))];
+            .Select(c => Of(results, c, results.Tasks[order[c.Task]]))];
     }
 
-    private static (ReportComparison, bool) Of(Comparison c, MeasuredTask task)
+    private static (ReportComparison, bool) Of(ResultsDocument results, Comparison c, MeasuredTask task)
     {
         var metric = task.Metrics.First(m => m.Name == c.Metric);
         var better = ReportBuilder.Better(c, metric);
@@ -269,7 +285,36 @@ internal static class ComparisonWriter
             c.Task, c.Metric, ReportText.Words(c.Metric), c.A, c.B, ReportText.Signed(c.Difference),
             ReportText.Interval(c.Low, c.High), ReportText.P(c.P), ReportText.P(c.PAdjusted), better is not null,
             better ?? "",
-            better is null ? "no significant difference" : $"{better} is significantly better");
+            better is not null ? $"{better} is significantly better"
+            : RowCheck.IsTooFew(results, c) ? "too few rows to tell" : "no significant difference");
         return (text, metric == task.Main);
     }
+}
+
+/// <summary>Whether rows are many enough for a difference to be more than chance.</summary>
+internal static class RowCheck
+{
+    /// <summary>True where no outcome at all could have been significant.</summary>
+    /// <remarks>
+    /// The two outcomes of n rows trade places in 2^n ways, of which two are as extreme as can be: p is 2 / 2^n at
+    /// least. Holm's correction multiplies the smallest p by the number of comparisons, and no other ends below it.
+    /// </remarks>
+    public static bool IsTooFew(ResultsDocument results, Comparison comparison)
+    {
+        if (comparison.Significant)
+            return false;
+        var level = 1 - results.Settings.Confidence;
+        return OfRows(results.Tasks.First(task => task.Name == comparison.Task).Rows) >= level
+            || SmallestP(results) >= level;
+    }
+
+    /// <summary>The smallest p, corrected, that any comparison of these results could have had.</summary>
+    public static double SmallestP(ResultsDocument results)
+    {
+        var compared = results.Comparisons.Select(other => other.Task).ToHashSet();
+        var least = OfRows(results.Tasks.Where(task => compared.Contains(task.Name)).Max(task => task.Rows));
+        return Math.Min(1, results.Settings.Correction == "none" ? least : results.Comparisons.Count * least);
+    }
+
+    private static double OfRows(int rows) => Math.Pow(2, 1 - rows);
 }

@@ -68,18 +68,20 @@ public sealed record ResultsDocument(
         }
         if (Subjects.Any(subject => subject.Name == name))
             name += " (recorded)";
-        var scores = new List<Score>();
+        var (scores, others) = (new List<Score>(), new List<string>());
         foreach (var task in Tasks)
         {
             if (recorded.Tasks.FirstOrDefault(other => other.Name == task.Name) is not { } other)
                 continue;
             if (IsOther(other.RowsHash, task.RowsHash) || other.Rows != task.Rows)
-                say($"{name} ({path}) is left out of {task.Name}: it was measured on other rows");
+                others.Add(task.Name);
             else
                 scores.AddRange(task.Metrics
                     .Select(metric => recorded.ScoreOf(model.Name, task.Name, metric.Name)).OfType<Score>()
                     .Select(score => score with { Subject = name }));
         }
+        if (others.Count > 0)
+            say($"{name} ({path}) is not shown on {Words.AllOf(others)}: it was measured on other rows");
         if (scores.Count == 0)
             return this;
         var described = model with { Name = name, Kind = Subject.RecordedKind, Path = path, Training = null };

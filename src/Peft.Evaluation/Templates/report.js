@@ -35,13 +35,15 @@
   function bars(index) {
     const task = data.bars[index];
     const shown = data.subjects.map((subject, i) => ({ i, name: subject.name, score: task.scores[i] }));
+    // Room for the longest number behind a whisker that reaches the end.
+    const longest = Math.max(5, ...shown.filter(s => s.score).map(s => number(s.score[0]).length));
     return {
       height: 46 + 34 * shown.length,
       option: Object.assign(common(), {
-        grid: { left: 0, right: 44, top: 4, bottom: 0, containLabel: true },
+        grid: { left: 0, right: 14 + 8 * longest, top: 4, bottom: 0, containLabel: true },
         xAxis: {
-          type: 'value', axisLabel: Object.assign(axisText(), { formatter: tick }), splitLine: { lineStyle: { color: colors.line } }, splitNumber: 4,
-          min: value => Math.min(0, value.min), max: task.most, interval: task.most === 1 ? 0.25 : undefined,
+          type: 'value', axisLabel: Object.assign(axisText(), { formatter: tick }), splitLine: { lineStyle: { color: colors.line } },
+          min: task.axis.low, max: task.axis.high, interval: task.axis.step,
         },
         yAxis: {
           type: 'category', inverse: true, data: shown.map(s => s.name), axisTick: { show: false }, axisLine: { show: false },
@@ -239,11 +241,8 @@
   draw();
   mark();
   document.querySelectorAll('details').forEach(details => details.addEventListener('toggle', mark));
-  let waiting = 0;
-  new ResizeObserver(() => {
-    cancelAnimationFrame(waiting);
-    waiting = requestAnimationFrame(() => { charts.forEach(chart => chart.resize()); mark(); });
-  }).observe(document.querySelector('main'));
+  // At once, before the page is painted: a picture of it never shows charts of the width before.
+  new ResizeObserver(() => { charts.forEach(chart => chart.resize()); mark(); }).observe(document.querySelector('main'));
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
   addEventListener('beforeprint', () => { document.documentElement.classList.add('printing'); draw(); });
   addEventListener('afterprint', () => { document.documentElement.classList.remove('printing'); draw(); });

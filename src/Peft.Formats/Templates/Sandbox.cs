@@ -110,6 +110,9 @@ internal sealed class SandboxContext : TemplateContext
                 throw Missing(place);
             case RawText raw:
                 return Write(raw.Text);
+            case double and (double.NaN or double.PositiveInfinity or double.NegativeInfinity):
+                throw Fault(
+                    place, "{0} is no finite number", "a number", "look for a division by 0, or ask with if before it");
             case IScriptCustomFunction:
                 throw Fault(place, "{0} is a function without its arguments", "a value");
             case not string and (IEnumerable or IScriptObject):

@@ -41,8 +41,8 @@ internal static unsafe class MklOnAmd
         }
         *(int*)(function + distance) = 1;
         return ((delegate* unmanaged<int>)function)() == 1
-            ? $"fast kernels on AMD, through an answer given in advance ({AsIsVariable}=1 leaves MKL as it is)"
-            : "slow kernels: MKL did not accept the answer given in advance; float32 products run at about half speed";
+            ? $"fast kernels, switched on for AMD ({AsIsVariable}=1 leaves MKL as it is)"
+            : "slow kernels: MKL did not let them be switched on for AMD; float32 products run at about half speed";
     }
 
     /// <summary>How far from the function's start it keeps its answer; null when its code is not as expected.</summary>

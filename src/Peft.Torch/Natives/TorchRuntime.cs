@@ -35,11 +35,11 @@ public static class TorchRuntime
             ("libtorch", $"{_library.Version}, {_library.File}"),
             ("TorchSharp", typeof(torch).Assembly.GetName().Version!.ToString(3)
                 + (NativeLoader.IsMarked
-                ? ", its library marked for this system's libstdc++, which is older than GCC 13.2's" : "")),
+                ? ", adapted in memory to this system's libstdc++, which is older than GCC 13.2's" : "")),
             ("MKL", MklOnAmd.State),
             ("threads", $"{Threads} of {Environment.ProcessorCount} cores"),
-            ("allocator", (_keepsMemory ? "keeps freed memory"
-                : "rejected the settings that keep freed memory: training may be slower")
+            ("allocator", (_keepsMemory ? "keeps freed memory for reuse"
+                : "does not keep freed memory for reuse: training may be slower")
                 + (HasSmallCaches() ? ", with caches of small pieces: training holds more memory than with bin/peft"
                 : "")),
             ("devices", torch.cuda.is_available() ? $"cpu, {torch.cuda.device_count()} CUDA" : "cpu"),

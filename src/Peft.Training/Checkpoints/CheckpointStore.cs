@@ -24,7 +24,9 @@ public sealed record CheckpointRef(int Step, string Path);
 /// tensors, and trainer_state.json. A directory appears in one rename, complete or not at all.</summary>
 public sealed class CheckpointStore(string directory)
 {
-    private const string Prefix = "checkpoint-";
+    /// <summary>What the name of a checkpoint begins with; the step follows.</summary>
+    public const string Prefix = "checkpoint-";
+
     /// <summary>The optimizer's tensors.</summary>
     public const string OptimizerFile = "optimizer.safetensors";
 

@@ -69,6 +69,25 @@ public sealed class ExpertLoaderTests : IDisposable
     }
 
     [Fact]
+    public void A_lora_that_adapts_nothing_is_refused()
+    {
+        Train("law", """{"r": 2}""", 1);
+        Train("none", """{"r": 2}""", 1);
+        File.Delete(_tiny.In("none", "bundle.json"));
+        SafetensorsWriter.WriteFile(_tiny.In("none", "adapter_model.safetensors"), []);
+        var mixture = AdapterAttachment.Attach(_tiny.New(), Hard("""{"count": 2}""", 2), seed: 1);
+
+        var error = Assert.Throws<FaultsException>(
+            () => ExpertLoader.Load(mixture, [_tiny.In("law"), _tiny.In("none")]));
+
+        Assert.Equal(
+            $"""
+            {_tiny.In("none")} as expert 1 has 1 fault:
+              adapter_model.safetensors  no adapted projection; expected at least one that this mixture adapts.
+            """, error.Message);
+    }
+
+    [Fact]
     public void A_lora_whose_tensors_are_no_matrices_is_refused()
     {
         Train("law", """{"r": 2}""", 1);

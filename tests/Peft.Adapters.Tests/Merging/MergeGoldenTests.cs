@@ -24,18 +24,21 @@ public sealed class MergeGoldenTests : IDisposable
         var (t, weights, mask) = (
             golden.Input("t"), golden.Input("weights").data<float>().ToArray(), golden.Input("dare_mask"));
         var options = new MergeOptions { Density = golden.Parameter("density") };
-        List<TaskTensor> tasks = [
-            .. weights.Select((weight, i) => new TaskTensor($"{i}", weight, () => t.select(0, i)))];
+        List<TaskMatrix> tasks = [
+            .. weights.Select((weight, i) => new TaskMatrix($"{i}", weight, new LazyMatrix(t.select(0, i))))];
 
-        Golden.Near(golden.Expected("task_arithmetic"), Pruning.WeightedSum(tasks, task => task.Make()));
+        Golden.Near(golden.Expected("task_arithmetic"), Pruning.WeightedSum(tasks));
         Golden.Near(golden.Expected("ties"), new TiesMerge().Combine(tasks, options));
         Golden.Near(golden.Expected("magnitude_prune"), new MagnitudePruneMerge().Combine(tasks, options));
-        var trimmed = tasks.Select(task => Pruning.Trim(task, options)).Aggregate((sum, next) => sum + next);
-        Golden.Near(golden.Expected("elected_sign"), Pruning.ElectedSign(trimmed));
+        var trimmed = Pruning.Trimmed(tasks, options);
+        List<TaskMatrix> equal = [.. tasks.Select(task => task with { Weight = 1 })];
         Golden.Near(
-            golden.Expected("dare_linear"),
-            Pruning.WeightedSum(
-                tasks, task => Pruning.Rescale(task.Make(), mask.select(0, tasks.IndexOf(task)), options.Density)));
+            golden.Expected("elected_sign"),
+            Pruning.WeightedSum(equal, trimmed).ge(0).to(torch.float32) * 2 - 1);
+        Assert.True(
+            (Pruning.SignedMean(equal, trimmed) * golden.Expected("elected_sign")).ge(0).all().item<bool>());
+        Golden.Near(
+            golden.Expected("dare_linear"), Pruning.WeightedSum(tasks, new Pruned(Marks(mask), options.Density)));
     }
 
     [Fact]
@@ -89,7 +92,7 @@ public sealed class MergeGoldenTests : IDisposable
         var similarity = new ExpertSimilarity(2);
         var inputs = Fly("A1", "A2");
         similarity.Add(inputs.Present, torch.ones([2, 8]));
-        var norms = inputs.Present.Select(input => input.Update().norm().ToDouble() / scale).ToList();
+        var norms = inputs.Present.Select(input => input.Up.mm(input.Down).norm().ToDouble()).ToList();
         Assert.Equal(
             golden.ExpectedNumber("frobenius_inner_product"), similarity.OfUpdates(0, 1) * norms[0] * norms[1], 1e-5);
         Assert.Equal(1, similarity.OfVectors(0, 1), 1e-5);
@@ -122,14 +125,14 @@ public sealed class MergeGoldenTests : IDisposable
     {
         var values = Random("values", 40, 30);
 
-        var kept = Pruning.Trim(values, density).ne(0).to(torch.float32).sum().ToDouble();
+        var kept = Math.Floor(density * 1200);
 
-        Assert.Equal(Math.Floor(density * 1200), kept);
         var smallest = values.abs().reshape(-1).sort(0, descending: true).Values.data<float>().ToArray()[(int)kept - 1];
-        Assert.Equal(smallest, Pruning.Threshold(values, density));
-        Assert.Equal(0, Pruning.Trim(values, 1e-6).abs().sum().ToDouble());
+        Assert.True(Trim(values, density).SameAs(values * values.abs().ge(smallest)));
+        Assert.Equal(kept, Trim(values, density).ne(0).to(torch.float32).sum().ToDouble());
+        Assert.Equal(0, Trim(values, 1e-6).abs().sum().ToDouble());
         Assert.Equal(
-            [1f, 0f, 2f, 1f, 0f], Pruning.Trim(torch.tensor(new[] { 1f, 0f, 2f, 1f, 1f }, [5]), 0.6).data<float>()
+            [1f, 0f, 2f, 1f, 0f], Trim(torch.tensor(new[] { 1f, 0f, 2f, 1f, 1f }, [1, 5]), 0.6).data<float>()
             .ToArray());
     }
 
@@ -137,8 +140,11 @@ public sealed class MergeGoldenTests : IDisposable
     public void A_drop_belongs_to_its_seed_and_adapter_and_keeps_the_mean()
     {
         var values = torch.ones([200, 200]);
-        Tensor Drop(string stream, long seed) =>
-            Pruning.Drop(new TaskTensor(stream, 1, () => values), new MergeOptions { Density = 0.25, Seed = seed });
+        Tensor Drop(string stream, long seed)
+        {
+            TaskMatrix[] one = [new(stream, 1, new LazyMatrix(values))];
+            return Pruning.WeightedSum(one, Pruning.Dropped(one, new MergeOptions { Density = 0.25, Seed = seed }));
+        }
 
         Assert.True(Drop("a", 1).SameAs(Drop("a", 1)));
         Assert.False(Drop("a", 1).SameAs(Drop("b", 1)));
@@ -180,6 +186,16 @@ public sealed class MergeGoldenTests : IDisposable
             }
         }
     }
+
+    private static Tensor Trim(Tensor values, double density)
+    {
+        TaskMatrix[] one = [new("", 1, new LazyMatrix(values))];
+        return Pruning.WeightedSum(one, Pruning.Trimmed(one, new MergeOptions { Density = density }));
+    }
+
+    // Masks of matrices with at most 16 columns, as the bits that sums take.
+    private static Tensor Marks(Tensor mask) =>
+        (mask * torch.pow(2, torch.arange(mask.shape[2], ScalarType.Float32))).sum(2, keepdim: true).to(torch.int16);
 
     private static Tensor Random(string name, params long[] shape) =>
         torch.randn(shape, generator: Seeds.GeneratorFor(5, name));

@@ -16,6 +16,12 @@ public sealed class ChromiumFactAttribute : FactAttribute
             + "found on PATH" : null;
 }
 
+/// <summary>The same for a theory.</summary>
+public sealed class ChromiumTheoryAttribute : TheoryAttribute
+{
+    public ChromiumTheoryAttribute() => Skip = new ChromiumFactAttribute().Skip;
+}
+
 /// <summary>A headless Chromium, driven over its DevTools protocol.</summary>
 public sealed partial class Chromium : IDisposable
 {

@@ -52,6 +52,48 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
         static HashSet<string?> Texts(JsonElement list) => [.. list.EnumerateArray().Select(t => t.GetString())];
     }
 
+    [ChromiumTheory]
+    [InlineData(420)]
+    [InlineData(1200)]
+    public async Task Bars_end_inside_their_card_and_their_axes_at_round_numbers(int width)
+    {
+        await using var page = await browser.Chromium.Open(Written(Samples.Model()), width: width, height: 900);
+        var outside = await page.Evaluate("""
+            [...document.querySelectorAll('[data-chart=bars]')].flatMap(chart => [...chart.querySelectorAll('text, path')]
+              .filter(part => part.getBoundingClientRect().right > chart.getBoundingClientRect().right + 0.5)
+              .map(part => part.textContent || part.outerHTML))
+            """);
+        Assert.Empty(outside.EnumerateArray());
+        var ticks = await page.Evaluate("[...document.querySelectorAll('[data-chart=bars] svg')].map(svg => "
+            + "[...svg.querySelectorAll('text')].map(t => t.textContent)"
+            + ".filter(t => /^[0-9.]+$/.test(t) && t.length < 5))");
+        Assert.Equal(["0", "1", "2", "3"], Texts(ticks[0])); // up to the whisker's end, 3.0
+        Assert.Equal(["0", "0.2", "0.4", "0.6", "0.8", "1"], Texts(ticks[1]));
+
+        static IEnumerable<string?> Texts(JsonElement list) => list.EnumerateArray().Select(t => t.GetString());
+    }
+
+    [ChromiumFact]
+    public async Task A_chart_follows_the_width_of_its_card_before_the_page_is_painted()
+    {
+        await using var page = await browser.Chromium.Open(Written(Samples.Model()), width: 1200, height: 900);
+        await page.Evaluate("""
+            (document.querySelector('main').style.width = '380px',
+              requestAnimationFrame(() => requestAnimationFrame(() => {
+                window.widthsLeft = [...document.querySelectorAll('.chart')].map(chart =>
+                  chart.querySelector('svg').getBoundingClientRect().width - chart.getBoundingClientRect().width);
+              })))
+            """);
+        JsonElement widths;
+        do
+        {
+            await Task.Delay(50);
+            widths = await page.Evaluate("window.widthsLeft ?? null");
+        }
+        while (widths.ValueKind == JsonValueKind.Null);
+        Assert.All(widths.EnumerateArray(), difference => Assert.Equal(0, difference.GetDouble(), 1));
+    }
+
     [ChromiumFact]
     public async Task Text_of_models_does_nothing_wherever_it_stands()
     {

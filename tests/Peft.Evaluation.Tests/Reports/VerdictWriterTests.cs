@@ -81,8 +81,8 @@ public sealed class VerdictWriterTests
         var some = VerdictWriter.Of(alone);
         Assert.Equal("default is significantly better than the base model on the one task.", some.Headline);
         Assert.Equal(
-            "On spam the difference is significant (p below 0.05 after Holm's correction). The base solves no row of "
-                + "the other task.", some.Detail);
+            "On spam the difference is significant (p below 0.05 after Holm's correction). On the other task the base "
+                + "scores no better than empty answers.", some.Detail);
 
         var none = VerdictWriter.Of(
             alone with
@@ -94,12 +94,47 @@ public sealed class VerdictWriterTests
             });
         Assert.Equal(
             (
-                "default was measured beside the base model only, which solves no row of any task.", "none"),
+                "default was measured beside the base model only, which scores no better than empty answers on any "
+                    + "task.", "none"),
                 (none.Headline, none.Tone));
         Assert.Equal(
             "g2p: phoneme error rate 0.378; spam: accuracy 0.870. Evaluate it with another adapter, or record a "
                 + "baseline (evaluation.baselines), "
             + "to see how good that is.", none.Detail);
+    }
+
+    [Theory]
+    [InlineData(5, "none", "Too few rows to tell default and default-lora apart.")] // 2 / 2^5 = 0.0625
+    [InlineData(6, "none", "No significant difference between default and default-lora.")] // 0.03125
+    [InlineData(7, "holm", "Too few rows to tell default and default-lora apart.")] // 6 comparisons: 0.094
+    [InlineData(8, "holm", "No significant difference between default and default-lora.")] // 0.047
+    public void Rows_too_few_for_any_difference_to_be_significant_are_called_so(
+        int rows, string correction, string headline)
+    {
+        var few = Edited(c => c with { Significant = false, PAdjusted = 0.063 });
+        few = few with
+        {
+            Tasks = [.. few.Tasks.Select(task => task with { Rows = rows })],
+            Settings = few.Settings with { Correction = correction },
+        };
+        var verdict = VerdictWriter.Of(few);
+        Assert.Equal((headline, "undecided"), (verdict.Headline, verdict.Tone));
+        var isTooFew = headline.StartsWith("Too few", StringComparison.Ordinal);
+        if (isTooFew)
+            Assert.StartsWith("On g2p and spam no difference could be significant: with so few rows the smallest "
+                + "possible p is ", verdict.Detail, StringComparison.Ordinal);
+        var page = ReportBuilder.Build(few, [], []);
+        Assert.Equal(isTooFew ? "too few rows to tell" : "no significant difference", page.Comparisons[0].Conclusion);
+    }
+
+    [Fact]
+    public void Values_that_are_all_alike_have_no_best_one()
+    {
+        var alike = Sample with { Scores = [.. Sample.Scores.Select(s => s with { Value = 0 })] };
+        Assert.All(ReportBuilder.Build(alike, [], []).Tasks.SelectMany(task => task.Metrics),
+            metric => Assert.DoesNotContain(metric.Cells, cell => cell.IsBest));
+        Assert.All(ReportBuilder.Build(Sample, [], []).Tasks.SelectMany(task => task.Metrics),
+            metric => Assert.Single(metric.Cells, cell => cell.IsBest));
     }
 
     [Fact]

@@ -250,9 +250,15 @@ public sealed class ResultsFileTests : IDisposable
                 .ScoreOf("one LoRA", "g2p", "phoneme_error_rate"));
         own.WithRecorded("one LoRA", "lora.json", recorded with { Base = new("b2", "9999") }, said.Add);
         Assert.Equal(
-            ["one LoRA (lora.json) is left out of g2p: it was measured on other "
-                + "rows", "one LoRA (lora.json) is left out: it was measured on another base, b2"],
+            ["one LoRA (lora.json) is not shown on g2p: it was measured on other rows",
+                "one LoRA (lora.json) is left out: it was measured on another base, b2"],
             said);
+        said.Clear();
+        own.WithRecorded("one LoRA", "lora.json", recorded with
+        {
+            Tasks = [.. recorded.Tasks.Select(task => task with { RowsHash = "ffff" })],
+        }, said.Add);
+        Assert.Equal(["one LoRA (lora.json) is not shown on g2p and spam: it was measured on other rows"], said);
         Assert.Equal(
             "lora.json: results of 2 adapters; expected recorded results of one adapter.",
             Assert.Throws<UserException>(() => own.WithRecorded("x", "lora.json", sample, said.Add)).Message);

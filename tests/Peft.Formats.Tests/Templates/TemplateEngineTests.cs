@@ -95,6 +95,9 @@ public sealed class TemplateEngineTests
         "{{ title }} {{ tags }}", "t:1:16: 'tags' is a list or an object; expected a text, a number, true or false.",
         "array.join")]
     [InlineData("{{ answers }}", "'answers' is a list or an object", "object.to_json")]
+    [InlineData("{{ 10 / 0 }}", "t:1:4: '10 / 0' is no finite number; expected a number.", "Look for a division by 0")]
+    [InlineData("{{ 0.0 / 0 }}", "'0.0 / 0' is no finite number", "")]
+    [InlineData("{{ x = -1 / 0; x }}", "'x' is no finite number", "")]
     [InlineData("{{ title < 3 }}", "'title < 3' compares a text with a number", "string.to_int")]
     [InlineData("{{ '5' == 5 }}", "compares a text with a number", "")]
     [InlineData("{{ price == '1.10' }}", "compares a text with a number", "")]
