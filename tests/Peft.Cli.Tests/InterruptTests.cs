@@ -90,7 +90,7 @@ public sealed class InterruptTests : IDisposable
         _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 2, per_device_eval_batch_size: 16}", $$"""
             evaluation:
               base: false
-              tasks: [{task: rows, max_new_tokens: 50}]
+              tasks: [{task: rows, rows: 2000, max_new_tokens: 20}]
             """).Replace("training:", $$"""
               eval:
                 - name: rows

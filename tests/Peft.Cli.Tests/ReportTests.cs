@@ -52,7 +52,7 @@ public sealed class ReportTests : IDisposable
         _folder.Write("mine.html", "<p>\n{{ subjcts }}</p>");
 
         Report("a", "--output", "o.pdf").IsRefused(
-            "--output o.pdf: ends in .pdf, and report.html writes Html; expected a name that ends in .html or .htm.\n");
+            "--output o.pdf: ends in .pdf, and report.html writes HTML; expected a name that ends in .html or .htm.\n");
         Report("a", "--template", "report.md", "--output", "o.html").IsRefused(
             "--output o.html: ends in .html, and report.md writes Markdown; expected a name that ends in .md, "
             + ".markdown or .txt.\n");
@@ -66,7 +66,7 @@ public sealed class ReportTests : IDisposable
         Report("a", "--template", "mine.html", "--output", "o.html").IsRefused("mine.html:2:4", "'subjcts'",
             "known here: title", "Did you mean subjects?");
         _folder.Write("endless.md", "# {{ title }}\n{{ while true; 'x'; end }}");
-        Report("a", "--template", "endless.md", "--output", "o.html")
+        Report("a", "--template", "endless.md", "--output", "o.md")
             .IsRefused("endless.md:2:", "a loop runs too long; expected at most 1,000,000 iterations.");
         Report("a", "--template", "nothing.html", "--output", "o.html").IsRefused("nothing.html", "summary.txt");
         Report("a").IsRefused("--output is missing");

@@ -61,16 +61,16 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
     /// <exception cref="UserException">Its ending belongs to another format.</exception>
     public void RequireFits(string file)
     {
-        string[] endings = Format switch
+        (string what, string[] endings) = Format switch
         {
-            OutputFormat.Html => [".html", ".htm"],
-            OutputFormat.Markdown => [".md", ".markdown", ".txt"],
-            _ => [".txt", ".csv", ".tsv", ".tex", ".json", ".md"],
+            OutputFormat.Html => ("HTML", (string[])[".html", ".htm"]),
+            OutputFormat.Markdown => ("Markdown", [".md", ".markdown", ".txt"]),
+            _ => ("plain text", [".txt", ".csv", ".tsv", ".tex", ".json", ".md"]),
         };
         var ending = Path.GetExtension(file);
         if (ending.Length > 0 && !endings.Contains(ending, StringComparer.OrdinalIgnoreCase))
             throw UserException.At(
-                $"--output {file}", $"ends in {ending}, and {Name} writes {Format}",
+                $"--output {file}", $"ends in {ending}, and {Name} writes {what}",
                 $"a name that ends in {Words.OneOf(endings)}");
     }
 
