@@ -87,8 +87,8 @@ public sealed record Recipe
         return recipe;
     }
 
-    /// <summary>What <see cref="Identity"/> was when an earlier version wrote it, with the keys that came since at their
-    /// defaults; null where this version does not read it.</summary>
+    /// <summary>What <see cref="Identity"/> was when an earlier version wrote it, with the keys that came since at
+    /// their defaults; null where this version does not read it.</summary>
     public static string? IdentityOf(string earlier)
     {
         var faults = new Faults();

@@ -112,6 +112,9 @@ public sealed record LoraAdapterConfig
     /// <summary>Tokens whose rows of the embedding table were trained.</summary>
     public IReadOnlyList<int> TrainableTokenIndices { get; init; } = [];
 
+    /// <summary>What the file calls that table; null where it only lists the tokens.</summary>
+    public string? TrainableTokenModule { get; init; }
+
     /// <summary>How the weights were first drawn, as text: <c>true</c>, <c>false</c>, <c>gaussian</c>, ...</summary>
     public string InitLoraWeights { get; init; } = "true";
 

@@ -84,6 +84,7 @@ internal static class LoraAdapterConfigReader
     {
         var target = NamesOrPattern(reader, "target_modules");
         var exclude = NamesOrPattern(reader, "exclude_modules");
+        var (tokens, tokenModule) = Tokens(reader);
         return new LoraAdapterConfig
         {
             BaseModelNameOrPath = reader.OptionalText("base_model_name_or_path"),
@@ -104,22 +105,23 @@ internal static class LoraAdapterConfigReader
             FanInFanOut = reader.Boolean("fan_in_fan_out", false),
             InitLoraWeights = Initialisation(reader),
             ModulesToSave = reader.Texts("modules_to_save", []),
-            TrainableTokenIndices = Tokens(reader),
+            TrainableTokenIndices = tokens,
+            TrainableTokenModule = tokenModule,
         };
     }
 
-    // A list is of the embedding table; an object names it.
-    private static IReadOnlyList<int> Tokens(OptionReader reader)
+    // A list is of the embedding table; an object names the module, which a base tells to be that table or not.
+    private static (IReadOnlyList<int> Ids, string? Module) Tokens(OptionReader reader)
     {
         const string Key = "trainable_token_indices";
         if (reader.Node(Key) is not ConfigMap map)
-            return reader.Integers(Key, [], 0);
+            return (reader.Integers(Key, [], 0), null);
         if (map.Count == 1)
-            return reader.Section(Key).Integers(map.Keys.First(), [], 0);
+            return (reader.Section(Key).Integers(map.Keys.First(), [], 0), map.Keys.First());
         reader.Fault(Key, $"tokens of {map.Count} modules", "those of the embedding table alone");
         foreach (var name in map.Keys)
             reader.Section(Key).Node(name);
-        return [];
+        return ([], null);
     }
 
     private static (IReadOnlyList<string> Names, string? Pattern) NamesOrPattern(OptionReader reader, string key)

@@ -113,10 +113,13 @@ public sealed class TinyTraining : IDisposable
 
     /// <summary>A run from nothing. No adapter: all parameters are trained.</summary>
     public TrainingRun Build(TrainingOptions options, AdapterOptions? adapter, string output = "out",
-        DataOptions? dataOptions = null)
+        DataOptions? dataOptions = null, CausalLanguageModel? model = null)
     {
         var data = Open(dataOptions);
-        var model = NewModel();
+        if (model is null)
+            model = NewModel();
+        else
+            _owned.Add(model);
         ITrainable trainable = adapter is null
             ? new WholeModel(model)
             : new AdapterTrainable(new BundleContents
