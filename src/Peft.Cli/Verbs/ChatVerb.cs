@@ -57,7 +57,7 @@ public sealed class ChatVerb : SamplingVerb, IVerb
     {
         CheckSampling();
         if (Model is not null && Base is not null)
-            throw UserException.At("--model", "given beside --base", "one of the two");
+            throw UserException.At("--model", "given together with --base", "one of the two");
         if (Save is not null && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(Save))))
             throw UserException.At($"--save {Save}", "no such folder", "a file in a folder that is there");
         Base ??= Model;

@@ -62,7 +62,7 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
                 "--prompt TEXT, or '-' for prompts from standard input", "put quotes around a prompt of several words");
         if (Prompt is null == Input is null)
             throw UserException.At(
-                "--prompt", Prompt is null ? "missing" : "given beside -",
+                "--prompt", Prompt is null ? "missing" : "given together with '-'",
                 "--prompt TEXT, or '-' for prompts from standard input");
         TorchRuntime.Start();
         using var loaded = Load();
