@@ -61,6 +61,9 @@ public class DataSetOptionsTests
         """{"files": "a.csv", "template": {"text": "{{ if a }}x"}}""", "data.train[0].template.text",
         "line 1, column 11 of the text: ")]
     [InlineData(
+        """{"files": "a.csv", "template": {"completion": "{a}"}}""", "data.train[0].template.completion",
+        "unknown key")]
+    [InlineData(
         """{"files": "a.csv", "template": {"text": "{a}"}, "filter": "a = 1"}""", "data.train[0].filter",
         "line 1, column 1 of the text: 'a = 1'")]
     [InlineData(
