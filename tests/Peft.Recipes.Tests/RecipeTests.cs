@@ -123,8 +123,8 @@ public sealed class RecipeTests : IDisposable
     {
         var error = Assert.Throws<FaultsException>(() => Load(TinyProject.Full, "model.model_name_or_path=base"));
         Assert.Equal(
-            $"{_folder["r.yaml"]} has 1 fault:\n  line 3  model.from_config  given together with model_name_or_path; expected "
-            + $"one of the two.",
+            $"{_folder["r.yaml"]} has 1 fault:\n  line 3  model.from_config  given together with "
+            + "model_name_or_path; expected one of the two.",
             error.Message);
     }
 

@@ -231,7 +231,8 @@ public sealed record DataSetOptions
         var isWrong = text is null ? answer is null || prompt is null : answer is not null || prompt is not null;
         // A key that is none of the three is told as unknown, and the three with it.
         var isOther = prompt is null && answer is null && text is null && reader.AllKeys().Count > 0;
-        if (isWrong && !isOther && !reader.Faults.Items.Any(fault => fault.Place.Contains(reader.Path, StringComparison.Ordinal)))
+        if (isWrong && !isOther
+            && !reader.Faults.Items.Any(fault => fault.Place.Contains(reader.Path, StringComparison.Ordinal)))
         {
             (string Key, TextTemplate? Value)[] parts = [("prompt", prompt), ("answer", answer), ("text", text)];
             var found = parts.Where(part => part.Value is not null).Select(part => part.Key).ToList();

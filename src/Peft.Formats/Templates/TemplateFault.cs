@@ -136,15 +136,16 @@ internal static partial class TemplateFaults
             ? "SQL is not understood here: write ==, !=, &&, ||, ! and functions such as string.contains"
             : null;
 
-    // "Error while parsing binary expression: Expecting an <expression> to the right of the operator instead of `}}` in:
-    // <expression> operator <expression>" in words that need no grammar.
+    // "Error while parsing binary expression: Expecting an <expression> to the right of the operator instead of `}}`
+    // in: <expression> operator ..." in words that need no grammar.
     private static string Plain(string words)
     {
         var complaint = Parsing().Replace(words, "");
-        return Missing().Match(complaint) is { Success: true } missing
-            ? $"{(missing.Groups["what"].Value is "expression" ? "a value" : missing.Groups["what"].Value)} is missing "
-                + (missing.Groups["found"].Value is "<eof>" or "" ? "at the end" : $"before {missing.Groups["found"].Value}")
-            : Lowered(complaint);
+        if (Missing().Match(complaint) is not { Success: true } missing)
+            return Lowered(complaint);
+        var (what, found) = (missing.Groups["what"].Value, missing.Groups["found"].Value);
+        return $"{(what is "expression" ? "a value" : what)} is missing "
+            + (found is "<eof>" or "" ? "at the end" : $"before {found}");
     }
 
     [GeneratedRegex("^Error while parsing [^:]*: ")]

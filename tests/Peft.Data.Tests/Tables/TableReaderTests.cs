@@ -204,7 +204,8 @@ public sealed class TableReaderTests : IDisposable
             good[..^1],
             "t.parquet: cut short: its end is missing; expected a Parquet file with its text columns in UTF-8."
                 + " Export it again with the program that wrote it.");
-        Refused(good[..5], "t.parquet: does not begin with PAR1; expected a Parquet file with its text columns in UTF-8.");
+        Refused(
+            good[..5], "t.parquet: does not begin with PAR1; expected a Parquet file with its text columns in UTF-8.");
         Refused([.. good[..^4], .. "PARE"u8], "t.parquet: an encrypted file; expected");
         var random = new Random(1);
         for (var round = 0; round < 300; round++)
