@@ -74,6 +74,15 @@ public sealed class Faults
             throw new FaultsException(Describe(title), [.. _items]);
     }
 
+    /// <summary>The same for the words of a command line, where one fault needs no title.</summary>
+    /// <exception cref="UserException">There is at least one.</exception>
+    public void ThrowIfAny()
+    {
+        if (_items is [var one])
+            throw new FaultsException(one.ToString(), [one]);
+        ThrowIfAny("the command line");
+    }
+
     private string Describe(string title)
     {
         var places = _items.Select(fault => fault.Place.Length).Where(length => length <= WidestPlace);
@@ -94,7 +103,7 @@ public sealed class Faults
             ? line : int.MaxValue;
 }
 
-/// <summary>Several user's mistakes told at once; made by <see cref="Faults.ThrowIfAny"/>.</summary>
+/// <summary>Several user's mistakes told at once; made by <see cref="Faults.ThrowIfAny(string)"/>.</summary>
 public sealed class FaultsException : UserException
 {
     internal FaultsException(string message, IReadOnlyList<Fault> items)

@@ -38,6 +38,7 @@ public static class ModelCatalog
     // What sets families apart that are near to one of these.
     private static readonly Dictionary<string, string> Differences = new(StringComparer.Ordinal)
     {
+        ["bert"] = "it is an encoder, which sees later tokens too",
         ["bloom"] = "positions are biases of the scores",
         ["cohere2"] = "unlike cohere, windows take turns with layers that turn no heads",
         ["deepseek_v2"] = "attention goes through a latent vector",
@@ -53,14 +54,20 @@ public static class ModelCatalog
         ["llama4"] = "unlike llama, experts are stored as one tensor beside a model for images",
         ["mamba"] = "it is a state-space model without attention",
         ["mamba2"] = "it is a state-space model without attention",
+        ["mistral3"] = "unlike mistral, the text model lies beside one for images",
+        ["mllama"] = "unlike llama, some layers look at images",
         ["mpt"] = "positions are biases of the scores",
         ["nemotron"] = "unlike llama, norms are layer norms of one plus the weight",
         ["olmo"] = "unlike olmo2, norms have no weights",
         ["olmo3"] = "unlike olmo2, windows take turns with rotary embeddings of their own",
         ["phi"] = "unlike phi3, attention and feed-forward stand side by side",
+        ["phi4mm"] = "unlike phi3, there are models for images and sound, each with an adapter",
         ["phimoe"] = "unlike phi3, there are experts with a router of their own kind",
+        ["qwen2_5_vl"] = "unlike qwen2, positions have three parts",
         ["qwen2_vl"] = "unlike qwen2, positions have three parts",
         ["qwen3_next"] = "unlike qwen3_moe, most layers have linear attention",
+        ["qwen3_vl"] = "unlike qwen3, positions have three parts",
+        ["roberta"] = "it is an encoder, which sees later tokens too",
         ["t5"] = "it is an encoder-decoder",
     };
 

@@ -79,6 +79,7 @@ public sealed record MemoryEstimate(
     /// <remarks>
     /// For each block what the fused operations keep: the two norms' inputs and outputs, q, k, v, the attention's
     /// output and one number a row and head, gate, up and their product, and H [N, E*R] of each adapted projection;
+    /// what a family's own norms and activation keep (<see cref="ModelConfig.KeptBeyondLlama"/>);
     /// beside a base of a reduced type also each router's input in float32. With gradient checkpointing that is of one
     /// block, beside every block's input and the gates, and the gradients on their way through it. The head adds a
     /// block of logits and the slope of the loss by the last activations.
@@ -99,7 +100,8 @@ public sealed record MemoryEstimate(
         var keys = (long)config.KeyValueHeadCount * config.HeadSize;
         var inner = config.InnerWidths / config.LayerCount;
         var perToken = (4L * config.HiddenSize) + (2 * heads) + (2 * keys) + (3 * inner);
-        var block = (tokens * perToken * width) + (4 * tokens * config.HeadCount)
+        var (own, wide) = config.KeptBeyondLlama;
+        var block = (tokens * (((perToken + own) * width) + (4 * wide))) + (4 * tokens * config.HeadCount)
             + (OfMixtures(model, modules, tokens) / config.LayerCount);
         var gates = tokens * 8 * modules.Sum(m => (long)m.Shape.Experts);
         var head = Math.Min(HeadBlockBytes, 4 * tokens * config.VocabularySize) + (tokens * config.HiddenSize * width);
@@ -122,7 +124,10 @@ public sealed record MemoryEstimate(
         var keys = (long)config.KeyValueHeadCount * config.HeadSize;
         var inner = config.InnerWidths / config.LayerCount;
         var perToken = (7L * config.HiddenSize) + (3 * heads) + (3 * keys) + (3 * inner);
-        return (tokens * perToken * ByteWidth(model.Dtype)) + (OfMixtures(model, modules, tokens) / config.LayerCount);
+        // What backward does not need lives until the block is done, too.
+        var (own, wide) = config.KeptBeyondLlama;
+        var bytes = ((perToken + own) * ByteWidth(model.Dtype)) + (8 * wide);
+        return (tokens * bytes) + (OfMixtures(model, modules, tokens) / config.LayerCount);
     }
 
     /// <summary>Refuses a batch that the machine cannot hold, however its memory is used.</summary>

@@ -18,7 +18,9 @@ public sealed class MappedFile : IDisposable
         var file = new FileInfo(path);
         if (!file.Exists)
             throw new FileNotFoundException($"{path}: no such file.", path);
-        return new MappedFile(file.FullName, file.Length);
+        // The target's length where it is a link, as checkpoints in the Hub's cache are.
+        using var handle = File.OpenHandle(path);
+        return new MappedFile(file.FullName, RandomAccess.GetLength(handle));
     }
 
     /// <summary>One tensor of a file; see <see cref="Tensor"/>.</summary>

@@ -33,6 +33,45 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
         Run("generate", "--adapter", "out/expert_1", "--prompt", "the cat", "--max-new-tokens", "2").Succeeds();
     }
 
+    [Theory]
+    [InlineData("target_modules: [q_proj], modules_to_save: [lm_head]", "lm_head.weight [288, 32]", true)]
+    [InlineData("target_modules: [q_proj], modules_to_save: [embed_tokens]", "model.embed_tokens.weight [288, 32]",
+        true)]
+    [InlineData("target_modules: [q_proj], trainable_token_indices: [5, 2]",
+        "model.embed_tokens.token_adapter.trainable_tokens_delta [2, 32]", false)]
+    [InlineData("target_modules: [embed_tokens, q_proj]", "model.embed_tokens.lora_embedding_B [32, 2]", true)]
+    public void What_is_trained_beside_projections_is_continued_goes_out_and_comes_back(
+        string adapter, string tensor, bool unties)
+    {
+        _folder.Write("r.yaml", TinyBase.Recipe(
+            $"{{r: 2, {adapter}}}",
+            "{per_device_train_batch_size: 2, max_steps: 4, save_steps: 2, learning_rate: 0.02}"));
+        Run("train", "r.yaml", "--output", "whole").Succeeds();
+        _folder.Copy(_folder["whole/checkpoint-2"], "again/checkpoint-2");
+        Run("train", "r.yaml", "--output", "again", "--resume", "again/checkpoint-2").Succeeds();
+        var weights = File.ReadAllBytes(_folder["whole/adapter_model.safetensors"]);
+        Assert.Equal(weights, File.ReadAllBytes(_folder["again/adapter_model.safetensors"]));
+
+        Assert.Contains(
+            $"trained beside them   base_model.model.{tensor}", Run("adapter", "inspect", "whole").Succeeds().Output);
+        Assert.Contains($"fits {TinyBase.Model}", Run("adapter", "verify", "whole").Succeeds().Output);
+        Run("generate", "--adapter", "whole", "--prompt", "the cat", "--max-new-tokens", "2").Succeeds();
+        Run("adapter", "export", "whole", "--output", "theirs").Succeeds();
+        Run("adapter", "import", "theirs", "--output", "back").Succeeds();
+        Assert.Equal(weights, File.ReadAllBytes(_folder["back/adapter_model.safetensors"]));
+        var merged = Run("adapter", "export", "whole", "--format", "merged", "--output", "merged").Succeeds();
+        Assert.Equal(unties, merged.Error.Contains("is stored apart from the embeddings", StringComparison.Ordinal));
+
+        var expected = Logits("--adapter", "whole");
+        Assert.Equal(expected, Logits("--adapter", "theirs"));
+        Assert.Equal(expected, Logits("--adapter", "back"));
+        Assert.All(expected.Zip(Logits("--base", "merged")), pair => Assert.Equal(pair.First, pair.Second, 1e-4));
+        Assert.Contains(
+            expected.Zip(Logits("--base", TinyBase.Model)), pair => Math.Abs(pair.First - pair.Second) > 1e-2);
+        Refused(["merge", "whole", "theirs", "--method", "average", "--output", "x"],
+            "expected adapters of projections alone");
+    }
+
     [Fact]
     public void An_expert_alone_is_imported_inspected_merged_and_run()
     {
@@ -154,6 +193,14 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
             Path.Combine(disk.Path, "out")).Exits(1).Says("the disk is full");
 
         Assert.Empty(Directory.GetFileSystemEntries(disk.Path));
+    }
+
+    private List<double> Logits(params string[] words)
+    {
+        Run(["logits", .. words, "--ids", "5,2,260,262,265,268,270,275", "--output", "logits.json"]).Succeeds();
+        using var json = JsonDocument.Parse(File.ReadAllText(_folder["logits.json"]));
+        return [.. json.RootElement.GetProperty("logits").EnumerateArray()
+            .SelectMany(row => row.EnumerateArray().Select(value => value.GetDouble()))];
     }
 
     private ProgramRun Run(params string[] words) => PeftProcess.Run(_folder, words);

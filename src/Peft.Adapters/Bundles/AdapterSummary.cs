@@ -30,6 +30,9 @@ public sealed record AdapterSummary(
     IReadOnlyList<ModuleSummary> Modules,
     IReadOnlyList<SafetensorsEntry> RouterTensors)
 {
+    /// <summary>What is trained beside them: whole modules, rows of the token table, a LoRA on it.</summary>
+    public IReadOnlyList<SafetensorsEntry> OtherTensors { get; init; } = [];
+
     /// <summary>Reads a directory: hashes where it has them, names, shapes, finite numbers.</summary>
     /// <exception cref="UserException">It holds no adapter, or a damaged one; all faults at once.</exception>
     public static AdapterSummary Read(string directory, Action<string>? warn = null)
@@ -42,7 +45,7 @@ public sealed record AdapterSummary(
     }
 
     /// <summary>The summary as JSON: the manifest's keys, or PEFT's under <c>adapter</c>, then <c>kind</c>,
-    /// <c>modules</c>, <c>router_tensors</c>.</summary>
+    /// <c>modules</c>, <c>router_tensors</c>, <c>other_tensors</c>.</summary>
     public JsonObject ToJson()
     {
         var json = Manifest is null
@@ -54,14 +57,18 @@ public sealed record AdapterSummary(
             : JsonNode.Parse(Manifest.ToJson())!.AsObject();
         json["kind"] = Kind;
         json["modules"] = new JsonArray([.. Modules.Select(ToJson)]);
-        json["router_tensors"] = new JsonArray([.. RouterTensors.Select(entry => (JsonNode)new JsonObject
+        json["router_tensors"] = ToJson(RouterTensors);
+        json["other_tensors"] = ToJson(OtherTensors);
+        return json;
+    }
+
+    private static JsonArray ToJson(IReadOnlyList<SafetensorsEntry> tensors) =>
+        [.. tensors.Select(entry => (JsonNode)new JsonObject
         {
             ["name"] = entry.Name,
             ["dtype"] = entry.Dtype.ToString(),
             ["shape"] = new JsonArray([.. entry.Shape.Select(length => (JsonNode)JsonValue.Create(length))]),
-        })]);
-        return json;
-    }
+        })];
 
     private static JsonNode ToJson(ModuleSummary module) => new JsonObject
     {
@@ -89,13 +96,15 @@ public sealed record AdapterSummary(
             else
                 faults.Add($"{path}.lora_B", "missing", "lora_B beside every lora_A");
         }
-        foreach (var entry in Routers(bundle.Weights.Entries.Values))
+        var others = Others(bundle.Weights.Entries.Values);
+        foreach (var entry in Routers(bundle.Weights.Entries.Values).Concat(others))
             BundleTensors.Read(faults, entry);
         faults.ThrowIfAny(bundle.Weights.Path);
         return new(
             options.IsPlainLora
                 ? "a LoRA bundle"
-                : "a mixture bundle", options, bundle.Manifest, null, modules, Routers(bundle.Weights.Entries.Values));
+                : "a mixture bundle", options, bundle.Manifest, null, modules, Routers(bundle.Weights.Entries.Values))
+        { OtherTensors = others };
     }
 
     private static void AddModule(
@@ -144,7 +153,8 @@ public sealed record AdapterSummary(
             module.Path, (int)module.Down.shape[0], adapter.Config.ScalingOf(module.Path), module.Down, module.Up));
         return new(
             "a LoRA of Hugging Face PEFT", PeftConfig.ToOptions(
-                adapter.Config, PeftConfig.DefaultTargets), null, adapter.Config, [.. modules], []);
+                adapter.Config, PeftConfig.DefaultTargets), null, adapter.Config, [.. modules], [])
+        { OtherTensors = Others(AdapterWeights.Open(directory).Entries.Values) };
     }
 
     // ‖B A‖² = Σ (BᵀB) ∘ (A Aᵀ): nothing of the base's size.
@@ -161,6 +171,13 @@ public sealed record AdapterSummary(
         });
         return new(path, experts, rank, scale, a.norm().ToDouble(), b.norm().ToDouble(), [.. norms]);
     }
+
+    // Copies of the base's own weights, which PEFT may store too, are told apart only beside the base.
+    private static List<SafetensorsEntry> Others(IEnumerable<SafetensorsEntry> entries) =>
+        [.. entries.Where(entry => !entry.Name.Contains(".router.", StringComparison.Ordinal)
+                && !entry.Name.Contains(".lora_A.", StringComparison.Ordinal)
+                && !entry.Name.Contains(".lora_B.", StringComparison.Ordinal))
+            .OrderBy(entry => entry.Name, StringComparer.Ordinal)];
 
     private static List<SafetensorsEntry> Routers(IEnumerable<SafetensorsEntry> entries) =>
         [.. entries.Where(entry => entry.Name.Contains(".router.", StringComparison.Ordinal))

@@ -155,8 +155,9 @@ public sealed class OwnBundle : Bundle
         if (!BundleFiles.IsBundle(directory))
         {
             throw UserException.At(
-                directory, $"no {BundleFiles.Manifest}", "the directory of a bundle",
-                "if the training was interrupted, resume it, or name one of its checkpoint-N directories");
+                directory,
+                System.IO.Directory.Exists(directory) ? $"no {BundleFiles.Manifest}" : "no such directory",
+                "the directory of a bundle", LoraAdapterConfig.AdviceWithout(directory));
         }
 
         var manifest = BundleManifest.Read(BundleFiles.PathOf(directory, BundleFiles.Manifest));
@@ -227,6 +228,7 @@ internal sealed class PeftBundle : Bundle
     {
         var weights = AdapterWeights.Open(Directory);
         RequireArchitecture(model, weights);
+        RequireTable(model);
         if (_config.FanInFanOut && !model.HasMatricesInputsFirst)
             Warn($"{Directory}: fan_in_fan_out has no effect: the projections of a {model.Config.ModelType} model are "
                 + $"stored (out, in)");
@@ -235,6 +237,18 @@ internal sealed class PeftBundle : Bundle
                 + $"model");
         var saved = Options.ModulesToSave;
         return new(weights.Files[0], SavedBase.Without(model, saved, weights.Entries, Warn), isPlainLora: true);
+    }
+
+    private void RequireTable(CausalLanguageModel model)
+    {
+        var table = model.Embedding.Path;
+        if (_config.TrainableTokenModule is { } module && !ModulePattern.IsNamed(module, table))
+        {
+            throw UserException.At(
+                $"{Place}trainable_token_indices", $"tokens of {Quote.Of(module)}",
+                $"those of {Quote.Of(table[(table.LastIndexOf('.') + 1)..])}, the table of token vectors of a "
+                + $"{model.Config.ModelType} model", "name its base with --base DIR if it was made for another one");
+        }
     }
 
     // One message in place of a list of all its tensors.

@@ -51,7 +51,10 @@ public static class AdapterMerge
         };
         BundleWriter.Write(
             output, manifest,
-            PeftConfig.ToJson(adapter, work.Modules.Select(module => module.Path), null, identity.Name),
+            // As PEFT's add_weighted_adapter keeps it; what is added is the same, only its base lies transposed.
+            PeftConfig.ToJson(
+                adapter, work.Modules.Select(module => module.Path), null, identity.Name,
+                sources.Any(source => source.FanInFanOut)),
             work.Tensors());
         return work.Report(Notes(sources, method));
     }

@@ -46,6 +46,13 @@ public static class LowRank
     /// <remarks>From the eigenvectors of the smaller of ΔᵀΔ and ΔΔᵀ, in float64. Shapes: dense [O, D].</remarks>
     public static LowRankUpdate Truncate(Tensor dense, int rank)
     {
+        using var scope = torch.NewDisposeScope();
+        var (down, up) = FactorsOf(dense, rank);
+        return new LowRankUpdate(down.MoveToOuterDisposeScope(), up.MoveToOuterDisposeScope());
+    }
+
+    private static LowRankUpdate FactorsOf(Tensor dense, int rank)
+    {
         var delta = dense.to(torch.float64);
         var (O, D) = (delta.shape[0], delta.shape[1]);
         var kept = Math.Min(rank, Math.Min(O, D));

@@ -3,6 +3,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Formats;
+using Peft.Formats.Configuration;
 using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Safetensors;
@@ -39,6 +40,9 @@ public sealed class MergeSource
 
     /// <summary>The base as its configuration names it; empty where it does not.</summary>
     public string BaseName { get; private init; } = "";
+
+    /// <summary>Whether it says that its base stores matrices as [inputs, outputs] (GPT-2's Conv1D).</summary>
+    public bool FanInFanOut { get; private init; }
 
     /// <summary>Hash of its tensors, or of the expert's part of a mixture's.</summary>
     public required Func<string> Hash { get; init; }
@@ -86,6 +90,7 @@ public sealed class MergeSource
             name, directory, PeftConfig.ToOptions(config, PeftConfig.DefaultTargets), weights.Files[0])
         {
             BaseName = config.BaseModelNameOrPath ?? "",
+            FanInFanOut = config.FanInFanOut,
             Hash = () => Sha256.OfFile(weights.Files[0]),
             Vectors = kind => VectorsOf(directory, kind),
         };
@@ -121,6 +126,8 @@ public sealed class MergeSource
                 $"{name}={directory}", "a name for a routed merge, whose experts have names already", null,
                 $"write {directory}");
         string File() => bundle.Manifest.Files.First(file => file.Key == BundleFiles.Weights).Value;
+        var transposed = ConfigJson.ReadFile(BundleFiles.PathOf(directory, BundleFiles.Config))["fan_in_fan_out"]
+            is ConfigScalar stored && stored.TryBoolean(out var isOn) && isOn;
         var sources = new List<MergeSource>();
         for (var expert = 0; expert < (adapter.Router is PrototypeRouterOptions ? experts : 1); expert++)
         {
@@ -131,6 +138,7 @@ public sealed class MergeSource
             {
                 Base = bundle.Manifest.Base,
                 BaseName = bundle.Manifest.Base.Name,
+                FanInFanOut = transposed,
                 Hash = isMerged ? () => HashOf(bundle.Manifest, number) ?? File() : File,
                 Vectors = isMerged
                     ? kind => VectorsOf(bundle, kind, number)

@@ -159,14 +159,21 @@ public abstract class ElementwiseMerge(string name, string description) : Static
                 Combine([.. inputs.Present.Select(input => Factor(
                     inputs, input, "B", Math.Sign(input.Weight * input.Scale) * Math.Sqrt(
                         Math.Abs(input.Weight * input.Scale)), input.Up))], options));
-        var dense = Combine(
-            [.. inputs.Present.Select(
-                input => new TaskMatrix(
-                    $"{inputs.Path}.{input.Name}", input.Weight,
-                    new LazyMatrix(input.Up, input.Down, input.Scale)))], options);
+        var dense = Dense(inputs, options);
         var sizes = new MergeSizes(
             inputs.Out, inputs.In, [.. inputs.Present.Select(input => (int)input.Down.shape[0])]);
         return LowRank.Truncate(dense, RankOf(sizes, options));
+    }
+
+    // What helps to make it is gone before it is cut down to a rank.
+    private Tensor Dense(MergeInputs inputs, MergeOptions options)
+    {
+        using var scope = torch.NewDisposeScope();
+        return Combine(
+            [.. inputs.Present.Select(
+                input => new TaskMatrix(
+                    $"{inputs.Path}.{input.Name}", input.Weight,
+                    new LazyMatrix(input.Up, input.Down, input.Scale)))], options).MoveToOuterDisposeScope();
     }
 
     private static TaskMatrix Factor(

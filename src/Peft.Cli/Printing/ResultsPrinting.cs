@@ -69,6 +69,10 @@ public static class ResultsPrinting
         return JsonSerializer.Serialize(new { models }, SnakeCase);
     }
 
+    /// <summary>The same of one model that no task measures.</summary>
+    public static string Json(string name, long trainableParameters) => JsonSerializer.Serialize(
+        new { models = new[] { new { name, trainableParameters, tasks = Array.Empty<object>() } } }, SnakeCase);
+
     /// <summary>
     /// An evaluation: a row a task and metric, a column a subject, with intervals; then what they mean.
     /// </summary>

@@ -68,6 +68,8 @@ public sealed class InspectVerb : IVerb
             var values = summary.RouterTensors.Sum(entry => entry.Shape.Aggregate(1L, (size, length) => size * length));
             Line("router", $"{Words.Count(values, "value")} in {Words.Count(summary.RouterTensors.Count, "tensor")}");
         }
+        foreach (var other in summary.OtherTensors)
+            Line("trained beside them", $"{other.Name} [{string.Join(", ", other.Shape)}]");
         if (summary.Manifest is not { } known)
             return;
         Line("trainable parameters", $"{known.TrainableParameters:N0}");

@@ -201,7 +201,8 @@ public sealed partial class OptionReader
         ConfigNode? node, string path, string found, string? expected = null, string? advice = null) =>
         Faults.Add(Place(node, path), found, expected, advice);
 
-    // The file is named only where it is not the one the title of the message names (fragments, --set).
+    // The file is named only where it is not the one the title of the message names (fragments, --set); what --set says
+    // names its key itself.
     private string Place(ConfigNode? node, string path)
     {
         if (node is null)
@@ -211,7 +212,8 @@ public sealed partial class OptionReader
         {
             (true, 0) => path,
             (true, _) => $"line {node.Line}  {path}",
-            (false, 0) => $"{node.Source}  {path}",
+            (false, 0) => node.Source.Contains($" {path}=", StringComparison.Ordinal) ? node.Source
+                : $"{node.Source}  {path}",
             _ => $"{node.Source}:{node.Line}: {path}",
         };
     }

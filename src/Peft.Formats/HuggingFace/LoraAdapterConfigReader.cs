@@ -47,8 +47,7 @@ internal static class LoraAdapterConfigReader
             throw UserException.At(directory,
                 Directory.Exists(directory) ? "no adapter_config.json" : "no such directory",
                 "an adapter's directory with adapter_config.json and adapter_model.safetensors",
-                AdapterBelow(directory) is { } inner ? $"did you mean {inner}?"
-                : Directory.Exists(directory) ? "check the path" : MissingPath.Advice(directory));
+                LoraAdapterConfig.AdviceWithout(directory));
         }
 
         var map = ConfigJson.ReadFile(path);
@@ -64,22 +63,6 @@ internal static class LoraAdapterConfigReader
         if (unknown.Count > MostWarnings)
             warn($"{path}: {unknown.Count - MostWarnings} more keys are not known and have no effect");
         return config;
-    }
-
-    // PEFT saves an adapter that is not called default in a directory of its name, and trainers save checkpoint-N.
-    private static string? AdapterBelow(string directory)
-    {
-        try
-        {
-            return Directory.Exists(directory)
-                ? Directory.EnumerateDirectories(directory).Order(StringComparer.Ordinal)
-                    .FirstOrDefault(inner => File.Exists(Path.Combine(inner, LoraAdapterConfig.FileName)))
-                : null;
-        }
-        catch (Exception error) when (FileOperationException.Covers(error))
-        {
-            return null; // the message is about the file; this would only have been advice
-        }
     }
 
     private static void CheckKind(string path, ConfigMap map)
@@ -101,6 +84,7 @@ internal static class LoraAdapterConfigReader
     {
         var target = NamesOrPattern(reader, "target_modules");
         var exclude = NamesOrPattern(reader, "exclude_modules");
+        var (tokens, tokenModule) = Tokens(reader);
         return new LoraAdapterConfig
         {
             BaseModelNameOrPath = reader.OptionalText("base_model_name_or_path"),
@@ -121,22 +105,23 @@ internal static class LoraAdapterConfigReader
             FanInFanOut = reader.Boolean("fan_in_fan_out", false),
             InitLoraWeights = Initialisation(reader),
             ModulesToSave = reader.Texts("modules_to_save", []),
-            TrainableTokenIndices = Tokens(reader),
+            TrainableTokenIndices = tokens,
+            TrainableTokenModule = tokenModule,
         };
     }
 
-    // A list is of the embedding table; an object names it.
-    private static IReadOnlyList<int> Tokens(OptionReader reader)
+    // A list is of the embedding table; an object names the module, which a base tells to be that table or not.
+    private static (IReadOnlyList<int> Ids, string? Module) Tokens(OptionReader reader)
     {
         const string Key = "trainable_token_indices";
         if (reader.Node(Key) is not ConfigMap map)
-            return reader.Integers(Key, [], 0);
+            return (reader.Integers(Key, [], 0), null);
         if (map.Count == 1)
-            return reader.Section(Key).Integers(map.Keys.First(), [], 0);
+            return (reader.Section(Key).Integers(map.Keys.First(), [], 0), map.Keys.First());
         reader.Fault(Key, $"tokens of {map.Count} modules", "those of the embedding table alone");
         foreach (var name in map.Keys)
             reader.Section(Key).Node(name);
-        return [];
+        return ([], null);
     }
 
     private static (IReadOnlyList<string> Names, string? Pattern) NamesOrPattern(OptionReader reader, string key)

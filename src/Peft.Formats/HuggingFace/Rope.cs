@@ -166,6 +166,8 @@ internal static class RopeReader
     {
         if (rope.Theta <= 0)
             config.Fault("rope_theta", $"{rope.Theta}", "a number above 0");
+        if (rope.Type is "linear" or "dynamic" or "llama3" or "yarn" && !values.Has("factor"))
+            values.Fault("factor", "missing", $"how far {rope.Type} stretches the context");
         if (rope.Factor <= 0)
             values.Fault("factor", $"{rope.Factor}", "a number above 0");
         if (rope.PartialRotaryFactor is <= 0 or > 1)

@@ -115,6 +115,16 @@ public sealed class Activation
     /// <summary>Whether a name is that of SiLU.</summary>
     public static bool IsSilu(string name) => name is "silu" or "swish";
 
+    /// <summary>Numbers that training keeps of each inner one beyond gate, up and their product: of the model's type,
+    /// and float32.</summary>
+    public static (long Own, long Wide) KeptBeyondSwiGlu(string name) => name switch
+    {
+        _ when IsSilu(name) => (0, 0),
+        "gelu_new" or "gelu_pytorch_tanh" or "gelu_fast" => (0, 4), // a copy in place of the gate, three results
+        "quick_gelu" or "relu2" => (2, 0),
+        _ => (1, 0),
+    };
+
     /// <summary>The function of a name, or null.</summary>
     public static Activation? Of(string name) =>
         All.TryGetValue(name, out var function) ? new Activation(name, function) : null;

@@ -56,6 +56,10 @@ public abstract record ModelConfig
     /// through.</summary>
     public virtual long InnerWidths => (long)LayerCount * IntermediateSize;
 
+    /// <summary>Numbers of a token that training keeps of one block beyond those of Llama's: of the model's type, and
+    /// float32.</summary>
+    public virtual (long Own, long Wide) KeptBeyondLlama => default;
+
     /// <summary>The projections that PEFT adapts in this family where nobody names any.</summary>
     public virtual IReadOnlyList<string> DefaultTargets => ["q_proj", "v_proj"];
 

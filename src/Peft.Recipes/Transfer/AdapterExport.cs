@@ -58,7 +58,7 @@ public sealed class AdapterExport : IDisposable
     public static ExportReport Run(ExportOptions options, Action<string> say, CancellationToken stop = default)
     {
         options.Check();
-        ResultDirectory.Require(options.Output, options.Overwrite, options.Adapter,
+        ResultDirectory.RequireWhole(options.Output, options.Overwrite, options.Adapter,
             options.Base ?? LoadedModel.BaseOf(options.Adapter));
         using var export = new AdapterExport(options, say, stop);
         return options.Format == ExportOptions.Merged ? export.Merged()

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
+using Peft.Adapters.Merging;
 using Peft.Adapters.Tests.Lora;
 using Peft.Formats;
 using Peft.Models;
@@ -52,6 +53,65 @@ public sealed class FamilyAdapterTests : IDisposable
         var found = Bundle.Open(folder).Attach(again);
 
         Assert.Equal(adapted.Modules.Select(module => module.Path), found.Modules.Select(module => module.Path));
+    }
+
+    [SharedTheory]
+    [InlineData("models-2/qwen3-tied", "q_proj", "embed_tokens", "model.embed_tokens", "lm_head")]
+    [InlineData("models-2/gpt2", "c_attn", "wte", "transformer.wte", "wpe")]
+    public void Token_rows_of_a_named_module_are_those_of_the_table(
+        string name, string target, string table, string path, string other)
+    {
+        using var tiny = new TinyModel();
+        var folder = tiny.In("named");
+        using var model = ModelLoader.Load(VectorModels.Folder(name));
+        var adapted = AdapterAttachment.Attach(model, AdapterOptionsTests.Read(
+            $$"""{"r": 2, "target_modules": ["{{target}}"], "trainable_token_indices": [5, 2]}"""), 1);
+        PeftDirectory.Write(folder, PeftAdapter.Of(adapted, "x"), "card");
+        var file = Path.Combine(folder, "adapter_config.json");
+        foreach (var named in new[] { table, path })
+        {
+            using var again = ModelLoader.Load(Named(named));
+            Assert.Equal([5, 2], Bundle.Open(folder).Attach(again).Options.TrainableTokenIndices);
+        }
+
+        using var whole = ModelLoader.Load(Named(other));
+        var error = Assert.Throws<UserException>(() => Bundle.Open(folder).Attach(whole));
+        Assert.Equal(
+            $"{file}: trainable_token_indices: tokens of '{other}'; expected those of '{table}', the table of token "
+            + $"vectors of a {whole.Config.ModelType} model. Name its base with --base DIR if it was made for another "
+            + "one.", error.Message);
+        Assert.True(whole.Projections.All(projection => projection is BaseLinear));
+
+        string Named(string module)
+        {
+            var json = JsonNode.Parse(File.ReadAllText(file))!.AsObject();
+            json["trainable_token_indices"] = new JsonObject { [module] = new JsonArray(5, 2) };
+            File.WriteAllText(file, json.ToJsonString());
+            return VectorModels.Folder(name);
+        }
+    }
+
+    [SharedTheory]
+    [InlineData("models-2/gpt2", true)]
+    [InlineData("models-2/phi3", false)]
+    public void A_merge_says_as_its_adapters_do_how_the_base_stores_matrices(string name, bool expected)
+    {
+        using var tiny = new TinyModel();
+        using var model = ModelLoader.Load(VectorModels.Folder(name));
+        var adapted = AdapterAttachment.Attach(model, AdapterOptionsTests.Read("""{"r": 2}"""), 1);
+        BundleWriter.Write(
+            tiny.In("ours"), new BundleContents { Adapted = adapted, Base = Merging.MergeFixture.Base });
+        PeftDirectory.Write(tiny.In("theirs"), PeftAdapter.Of(adapted, "x"), "card");
+        foreach (var method in new[] { "average", "arrow" })
+        {
+            AdapterMerge.Run(
+                [.. MergeSource.Open(tiny.In("ours")), .. MergeSource.Open(tiny.In("theirs"))],
+                MergeCatalog.Find(method)!, new MergeOptions(), null, tiny.In(method));
+            var json = JsonNode.Parse(File.ReadAllText(Path.Combine(tiny.In(method), "adapter_config.json")))!;
+            Assert.Equal(expected, json["fan_in_fan_out"]!.GetValue<bool>());
+            using var again = ModelLoader.Load(VectorModels.Folder(name));
+            Bundle.Open(tiny.In(method)).Attach(again);
+        }
     }
 
     [SharedFact]

@@ -181,6 +181,15 @@ public sealed class LoraAdapterConfigTests : IDisposable
         const string Rest =
             "; expected an adapter's directory with adapter_config.json and adapter_model.safetensors. Check the path.";
         Assert.Equal("DIR: no adapter_config.json" + Rest, MessageOf(_folder.Path));
+        foreach (var step in new[] { 300, 1342, 9 })
+        {
+            Directory.CreateDirectory(_folder.At($"run/checkpoint-{step}"));
+            File.WriteAllText(_folder.At($"run/checkpoint-{step}/adapter_config.json"), "{}");
+        }
+        Assert.Equal(
+            "DIR/run: no adapter_config.json" + Rest.Replace("Check the path.",
+                "Its training was interrupted: continue that, or name the newest checkpoint, DIR/run/checkpoint-1342.",
+                StringComparison.Ordinal), MessageOf(_folder.At("run")));
         Assert.Equal("DIR/none: no such directory" + Rest, MessageOf(_folder.At("none")));
     }
 

@@ -153,7 +153,7 @@ public sealed class ModelConfigFileTests : IDisposable
         "\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": \"4\"}",
         "line 2  rope_scaling.factor  '4'; expected a number.")]
     [InlineData(
-        "\"rope_scaling\": {\"rope_type\": \"llama3\", \"low_freq_factor\": 4}",
+        "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4}",
         "line 2  rope_scaling  low_freq_factor 4, high_freq_factor 4; "
             + "expected 0 < low_freq_factor < high_freq_factor.")]
     [InlineData(

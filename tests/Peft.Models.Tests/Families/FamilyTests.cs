@@ -92,15 +92,65 @@ public sealed class FamilyTests
         Assert.EndsWith(fault, Assert.Single(error.Items).ToString(), StringComparison.Ordinal);
     }
 
-    [Fact]
-    public void A_family_almost_known_says_what_differs()
+    [Theory]
+    [InlineData("bert", "it is an encoder, which sees later tokens too")]
+    [InlineData("deepseek_v3", "attention goes through a latent vector")]
+    [InlineData("gemma3", "unlike gemma3_text, the text model lies beside one for images")]
+    [InlineData("llama4", "unlike llama, experts are stored as one tensor beside a model for images")]
+    [InlineData("mamba", "it is a state-space model without attention")]
+    [InlineData("mistral3", "unlike mistral, the text model lies beside one for images")]
+    [InlineData("phi", "unlike phi3, attention and feed-forward stand side by side")]
+    [InlineData("qwen2_vl", "unlike qwen2, positions have three parts")]
+    [InlineData("qwen3_vl", "unlike qwen3, positions have three parts")]
+    [InlineData("t5", "it is an encoder-decoder")]
+    public void A_family_almost_known_says_what_differs(string type, string difference)
     {
         using var folder = new TemporaryFolder();
-        File.WriteAllText(folder["config.json"], """{"model_type": "gemma3"}""");
+        File.WriteAllText(folder["config.json"], $$"""{"model_type": "{{type}}"}""");
         var error = Assert.Throws<UserException>(() => ModelLoader.ReadConfig(folder.Path));
         Assert.StartsWith(
-            $"{folder["config.json"]}: model_type is 'gemma3', which is not supported (unlike gemma3_text, the text "
-            + "model lies beside one for images); expected llama, mistral, ", error.Message, StringComparison.Ordinal);
+            $"{folder["config.json"]}: model_type is '{type}', which is not supported ({difference}); expected llama, "
+            + "mistral, ", error.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("Did you mean", error.Message, StringComparison.Ordinal);
+    }
+
+    [SharedTheory]
+    [InlineData("llama-bias", 0, 0)]
+    [InlineData("qwen3", 96, 0)] // q and k before their norms
+    [InlineData("gemma2", -64, 384)] // four norms and the gate in float32, three steps of tanh GELU
+    [InlineData("gpt2", -192, 384)] // no gate
+    [InlineData("falcon", -192, 0)] // one norm and no gate
+    [InlineData("mixtral", 128, 0)] // the rows of two experts
+    public void What_training_keeps_of_a_block_is_told_beside_llamas(string name, long own, long wide) =>
+        Assert.Equal(
+            (own, wide), ModelLoader.ReadConfig(VectorModels.Folder($"models-2/{name}")).Config.KeptBeyondLlama);
+
+    [Theory]
+    [InlineData("linear")]
+    [InlineData("yarn")]
+    [InlineData("llama3")]
+    public void A_scaling_without_its_factor_is_refused(string type)
+    {
+        using var folder = new TinyCheckpoint();
+        File.WriteAllText(
+            folder["config.json"], File.ReadAllText(folder["config.json"]).TrimEnd().TrimEnd('}')
+                + $", \"rope_scaling\": {{\"rope_type\": \"{type}\"}}}}");
+        var error = Assert.Throws<FaultsException>(() => ModelLoader.ReadConfig(folder.Path));
+        var fault = Assert.Single(error.Items);
+        Assert.Equal(
+            $"rope_scaling.factor: missing; expected how far {type} stretches the context.", fault.ToString());
+    }
+
+    [Fact]
+    public void A_checkpoint_of_links_as_the_hubs_cache_has_them_loads()
+    {
+        using var checkpoint = new TinyCheckpoint();
+        using var snapshot = new TemporaryFolder();
+        foreach (var file in Directory.GetFiles(checkpoint.Path))
+            File.CreateSymbolicLink(snapshot[Path.GetFileName(file)], file);
+        using var plain = ModelLoader.Load(checkpoint.Path);
+        using var linked = ModelLoader.Load(snapshot.Path);
+        Assert.Equal(ModelRuns.Logits(plain, [3, 17, 0]), ModelRuns.Logits(linked, [3, 17, 0]));
     }
 
     [SharedFact]

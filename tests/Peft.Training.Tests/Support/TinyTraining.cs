@@ -113,10 +113,13 @@ public sealed class TinyTraining : IDisposable
 
     /// <summary>A run from nothing. No adapter: all parameters are trained.</summary>
     public TrainingRun Build(TrainingOptions options, AdapterOptions? adapter, string output = "out",
-        DataOptions? dataOptions = null)
+        DataOptions? dataOptions = null, CausalLanguageModel? model = null)
     {
         var data = Open(dataOptions);
-        var model = NewModel();
+        if (model is null)
+            model = NewModel();
+        else
+            _owned.Add(model);
         ITrainable trainable = adapter is null
             ? new WholeModel(model)
             : new AdapterTrainable(new BundleContents
@@ -250,10 +253,17 @@ public sealed class Changed(ITrainable inner) : ITrainable
 
     public IReadOnlyList<RoutingStatistics> Statistics(ForwardPass pass, Tensor? mask) => inner.Statistics(pass, mask);
 
-    public IReadOnlyDictionary<string, double> Evaluate(TrainingData data, int batchSize, Device device) =>
-        EvalLoss is null
-        ? inner.Evaluate(data, batchSize, device)
-        : new Dictionary<string, double> { ["eval_loss"] = EvalLoss(_step) };
+    /// <summary>Called before each evaluation.</summary>
+    public Action? Evaluating { get; init; }
+
+    public IReadOnlyDictionary<string, double>? Evaluate(
+        TrainingData data, int batchSize, Device device, StopRequest stop)
+    {
+        Evaluating?.Invoke();
+        return EvalLoss is null
+            ? inner.Evaluate(data, batchSize, device, stop)
+            : new Dictionary<string, double> { ["eval_loss"] = EvalLoss(_step) };
+    }
 
     public void SaveExactly(string directory)
     {
