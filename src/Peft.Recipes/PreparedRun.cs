@@ -67,7 +67,7 @@ public sealed class PreparedRun(
     public bool HasFailed => health.HasFailed;
 
     /// <summary>A prompt as the data has them: of the first held-out row, or else of the first row; the beginning of a
-    /// plain text. Null where rows are streamed and none is held out, or the row has no prompt.</summary>
+    /// plain text. Null where rows are streamed and none is held out, or max_length left part of it out.</summary>
     public string? ExamplePrompt
     {
         get
@@ -76,6 +76,8 @@ public sealed class PreparedRun(
             if (run.Data.Eval.Count == 0 && (run.Data.IsStreaming || run.Data.Train.Count == 0))
                 return null;
             var sequence = (run.Data.Eval.Count > 0 ? run.Data.Eval : run.Data.Train)[0];
+            if (sequence.CutTokens > 0)
+                return null;
             var from = sequence.Learned is [{ Start: > 1 and var start }, ..] ? start : Beginning;
             var text = tokenizer.Decode(sequence.Ids.Take(from), skipSpecialTokens: true).Trim();
             return text.Length > 0 ? text : null;

@@ -318,7 +318,7 @@ public sealed partial class TrainTests(TrainedBundle trained) : IClassFixture<Tr
             + @"raise data\.max_length\n",
             blank.Error);
         blank.Says("1 row of 2 (50.0%) with an empty answer, which is learned as one\n",
-            "blank: no checkpoint to resume from; starting at the first step\n");
+            "blank: no checkpoint to resume from; starting at the first step\n", " --prompt TEXT\n");
         Assert.Matches(
             """^\{"models":\[\{"name":"blank","trainable_parameters":\d+,"tasks":\[\]\}\]\}\n$""", blank.Output);
 

@@ -181,7 +181,7 @@ public sealed class RunTests : IDisposable
         var text = TinyProject.Mixture.Replace("rows.jsonl, limit", "nothing.csv, limit", StringComparison.Ordinal)
             .Replace("files: rows.jsonl", "files: row.jsonl", StringComparison.Ordinal);
         var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(text)));
-        var looked = $"Looked in {Directory.GetCurrentDirectory()}, {Folder.Path}, /tmp and /.";
+        var looked = $"Looked in {Directory.GetCurrentDirectory()} and {Folder.Path}.";
         Assert.Equal(
             "the data section has 2 faults:\n"
             + $"  data.train[0].files  row.jsonl does not exist. Did you mean {Folder["rows.jsonl"]}? {looked}\n"
