@@ -257,7 +257,7 @@ public sealed record ModelOptions
             reader.Fault("model_name_or_path", "missing",
                 "the directory of a model in Hugging Face layout, such as data/base");
         if (options is { ModelNameOrPath: not null, FromConfig: not null })
-            reader.Fault("from_config", "given beside model_name_or_path", "one of the two");
+            reader.Fault("from_config", "given together with model_name_or_path", "one of the two");
         return options;
     }
 }

@@ -149,8 +149,8 @@ public sealed class GenerateTests : IDisposable
 
     [Theory]
     [InlineData("--prompt: missing; expected --prompt TEXT, or '-' for prompts from standard input.")]
-    [InlineData("--prompt: given beside -; expected --prompt TEXT, or '-' for prompts from standard input.", "-",
-        "--prompt", "x")]
+    [InlineData("--prompt: given together with '-'; expected --prompt TEXT, or '-' for prompts from standard input.",
+        "-", "--prompt", "x")]
     [InlineData("peft generate: 'x' is one word too many; expected --prompt TEXT", "x")]
     public void Where_the_prompts_are_must_be_said_once(string message, params string[] words) =>
         PeftProcess.Run(_folder, ["generate", "--base", TinyBase.Model, .. words]).IsRefused(message);

@@ -136,8 +136,8 @@ public sealed partial class HelpTests : IDisposable
         Assert.Matches(@"\nlibtorch +2\.10\.\d+, /.*libtorch_cpu\.so\n", doctor.Output);
         Assert.Matches(@"\nTorchSharp +\d", doctor.Output);
         Assert.Matches(
-            @"\nMKL +fast kernels"
-            + @"(, switched on for AMD \(PEFT_MKL_AS_IS=1 leaves MKL as it is\)| \(processor by \w+\))\n",
+            @"\nMKL +fast kernels(, switched on for AMD \(PEFT_MKL_AS_IS=1 leaves MKL as it is\)|"
+                + @" \(processor by \w+\))\n",
             doctor.Output);
         Assert.Matches(@"\nthreads +1 of \d+ cores\n", doctor.Output);
         Assert.Matches(@"\nfast types +float32", doctor.Output);

@@ -280,7 +280,7 @@ public sealed partial class TrainTests(TrainedBundle trained) : IClassFixture<Tr
             "--set", "data.max_length=10", "--set", "data.on_long_answer=skip",
         ];
         const string Cut = @"\d+ tokens cut off to fit max_length 10, from 1 sequence \(50\.0%\)";
-        const string Skipped = "2 rows of 4 skipped (50.0%): 1 unusable, 1 too long";
+        const string Skipped = "2 of 4 rows skipped (50.0%): 1 without a value or unreadable, 1 too long";
         foreach (var told in new[]
         {
             PeftProcess.Run(folder, ["data", "lossy.yaml", "--rows", "0", .. keys]).Succeeds().Output,
@@ -301,8 +301,9 @@ public sealed partial class TrainTests(TrainedBundle trained) : IClassFixture<Tr
         Assert.Contains("lossy, sample of the first 4 rows: " + Skipped, streamed.Error);
         Assert.Matches(@"streamed: \d+ rows drawn: \d+ sequences, [\d,]+ tokens, \d+ learned\n", streamed.Error);
         Assert.Matches(@"streamed: \d+ tokens cut off to fit max_length 10, from \d+ sequences? \(\d", streamed.Error);
-        Assert.Matches(@"streamed: \d+ rows of \d+ skipped \(33\.3%\): \d+ too long\n", streamed.Error);
-        Assert.Matches(@"streamed: \d+ rows of \d+ skipped \(25\.0%\): \d+ unusable\n", streamed.Error);
+        Assert.Matches(@"streamed: \d+ of \d+ rows skipped \(33\.3%\): \d+ too long\n", streamed.Error);
+        Assert.Matches(
+            @"streamed: \d+ of \d+ rows skipped \(25\.0%\): \d+ without a value or unreadable\n", streamed.Error);
 
         folder.Write("blank.jsonl", """
             {"question": "the cat sat", "answer": ""}

@@ -65,16 +65,16 @@ public sealed class RecipeTests : IDisposable
         Assert.Equal(
             $$"""
             {{_folder["r.yaml"]}} has 10 faults:
+              line 1  modell                     unknown key. Did you mean model?
+              line 5  adapter.r                  'eight'; expected a whole number from 1 to 65536.
+              line 7  adapter.learning_rate      unknown key. It belongs at training.learning_rate: move it there.
+              line 9  adapter.router.kind        'topk'; expected {{Words.OneOf([.. RouterCatalog.Names])}}. Did you mean top-k?
               line 11  data.max_length           1; expected a whole number from 2 to 1048576.
+              line 15  training.max_steps        -5; expected a whole number of at least 0.
+              line 16  training.max_step         unknown key. Did you mean max_steps?
+              line 19  evaluation.tasks[0].task  'copy'; expected the task of a data set under data.eval. Add the data set: data.eval is empty.
               data.train[0].template             prompt; expected prompt and answer, or text alone. For example {prompt: "{question}", answer: " {answer}"}.
               model.model_name_or_path           missing; expected the directory of a model in Hugging Face layout, such as data/base.
-              line 5  adapter.r                  'eight'; expected a whole number from 1 to 65536.
-              line 9  adapter.router.kind        'topk'; expected {{Words.OneOf([.. RouterCatalog.Names])}}. Did you mean top-k?
-              line 15  training.max_steps        -5; expected a whole number of at least 0.
-              line 19  evaluation.tasks[0].task  'copy'; expected the task of a data set under data.eval. Add the data set: data.eval is empty.
-              line 1  modell                     unknown key. Did you mean model?
-              line 7  adapter.learning_rate      unknown key. It belongs at training.learning_rate: move it there.
-              line 16  training.max_step         unknown key. Did you mean max_steps?
             """, error.Message);
     }
 
@@ -120,8 +120,8 @@ public sealed class RecipeTests : IDisposable
     {
         var error = Assert.Throws<FaultsException>(() => Load(TinyProject.Full, "model.model_name_or_path=base"));
         Assert.Equal(
-            $"{_folder["r.yaml"]} has 1 fault:\n  line 3  model.from_config  given beside model_name_or_path; expected "
-            + $"one of the two.",
+            $"{_folder["r.yaml"]} has 1 fault:\n  line 3  model.from_config  given together with "
+            + "model_name_or_path; expected one of the two.",
             error.Message);
     }
 

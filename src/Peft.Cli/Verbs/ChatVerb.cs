@@ -58,7 +58,7 @@ public sealed class ChatVerb : SamplingVerb, IVerb
         var faults = new Faults();
         CheckSampling(faults);
         if (Model is not null && Base is not null)
-            faults.Add("--model", "given beside --base", "one of the two");
+            faults.Add("--model", "given together with --base", "one of the two");
         if (Save is not null && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(Save))))
             faults.Add($"--save {Save}", "no such folder", "a file in a folder that is there");
         faults.ThrowIfAny();

@@ -14,7 +14,7 @@ namespace Peft.Cli.Verbs;
 [Verb("data", HelpText = "Show what the model will see of a recipe's data.")]
 public sealed class DataVerb : IVerb
 {
-    private const string Unusable = "unusable";
+    private const string Unusable = "without a value or unreadable";
     private const string TooLong = "too long";
     private const string Unlearnable = "without a token to learn";
 
@@ -131,7 +131,7 @@ public sealed class DataVerb : IVerb
     private static string Skipped(long of, params (long Rows, string Why)[] reasons)
     {
         var all = reasons.Sum(reason => reason.Rows);
-        return $"{Words.Count(all, "row")} of {of:N0} skipped ({Percent(all / (double)of)}): " + string.Join(
+        return $"{all:N0} of {Words.Count(of, "row")} skipped ({Percent(all / (double)of)}): " + string.Join(
             ", ", reasons.Where(reason => reason.Rows > 0).Select(reason => $"{reason.Rows:N0} {reason.Why}"));
     }
 
@@ -152,7 +152,7 @@ public sealed class DataVerb : IVerb
         }
 
         // Brackets rather than colours: the same text on a terminal, in a file and for a screen reader.
-        output.Result("  given:   " + string.Join(' ', sequence.Tokens.Where(t => !t.IsLearned).Select(t => t.Text)));
+        output.Result("  prompt:  " + string.Join(' ', sequence.Tokens.Where(t => !t.IsLearned).Select(t => t.Text)));
         output.Result("  learned: "
             + string.Join(' ', sequence.Tokens.Where(t => t.IsLearned).Select(t => $"[{t.Text}]")));
     }

@@ -64,7 +64,7 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
                 "--prompt TEXT, or '-' for prompts from standard input", "put quotes around a prompt of several words");
         else if (Prompt is null == Input is null)
             faults.Add(
-                "--prompt", Prompt is null ? "missing" : "given beside -",
+                "--prompt", Prompt is null ? "missing" : "given together with '-'",
                 "--prompt TEXT, or '-' for prompts from standard input");
         faults.ThrowIfAny();
         TorchRuntime.Start();

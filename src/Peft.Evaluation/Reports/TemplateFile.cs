@@ -36,7 +36,7 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
             return new(nameOrPath, Resource(nameOrPath), FormatOf(nameOrPath)!.Value);
         if (!File.Exists(nameOrPath))
             throw UserException.At(
-                "--template", $"{Quote.Of(nameOrPath)} is no file",
+                "--template", $"{Quote.Of(nameOrPath)} is not a file",
                 $"a file, or one of peft's own templates: {Words.OneOf(BuiltIn)}",
                 NearestName.Of(nameOrPath, BuiltIn) is { } near ? $"did you mean {near}?" : null);
         if (FormatOf(nameOrPath) is not { } format)

@@ -207,10 +207,14 @@ public sealed partial class OptionReader
     {
         if (node is null)
             return path;
-        var file = node.Source == Root()._map.Source ? "" : node.Source;
-        var line = node.Line == 0 ? "" : $"line {node.Line}";
-        var place = string.Join(' ', new[] { file, line }.Where(part => part.Length > 0));
-        return place.Length == 0 ? path : place.Contains($" {path}=", StringComparison.Ordinal) ? place
-            : $"{place}  {path}";
+        var isTitles = node.Source == Root()._map.Source;
+        return (isTitles, node.Line) switch
+        {
+            (true, 0) => path,
+            (true, _) => $"line {node.Line}  {path}",
+            (false, 0) => node.Source.Contains($" {path}=", StringComparison.Ordinal) ? node.Source
+                : $"{node.Source}  {path}",
+            _ => $"{node.Source}:{node.Line}: {path}",
+        };
     }
 }

@@ -59,7 +59,7 @@ internal static class LoraAdapterConfigReader
         reader.Faults.ThrowIfAny(path);
         var unknown = reader.UnknownKeys();
         foreach (var key in unknown.Take(MostWarnings))
-            warn($"{path} line {map[key]!.Line}: key {Quote.Of(key)} is not known and has no effect");
+            warn($"{path}:{map[key]!.Line}: key {Quote.Of(key)} is not known and has no effect");
         if (unknown.Count > MostWarnings)
             warn($"{path}: {unknown.Count - MostWarnings} more keys are not known and have no effect");
         return config;

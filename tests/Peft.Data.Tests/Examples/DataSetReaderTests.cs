@@ -390,7 +390,7 @@ public class DataSetReaderTests
         var error = Assert.Throws<FaultsException>(
             () => Given.Reader(folder, $$"""{"files": "t.parquet", {{Template}}}"""));
         Assert.Equal(
-            ("t.parquet", "not a Parquet file", "a Parquet file with its text columns in UTF-8"),
+            ("t.parquet", "does not begin with PAR1", "a Parquet file with its text columns in UTF-8"),
             (Assert.Single(error.Items).Place, error.Items[0].Found, error.Items[0].Expected));
     }
 
