@@ -38,6 +38,8 @@ public static class Program
         catch (UserException e)
         {
             output.Error(e.Message);
+            if (HelpPage.UnderMake(e.Message) is { } hint)
+                output.Say(hint);
             return e is FileOperationException { IsFull: true } ? ExitCode.Failure : ExitCode.UserMistake;
         }
         catch (Exception e) when (NativeLibraryException.Within(e) is not null)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 
 namespace Peft.Formats;
@@ -39,6 +40,8 @@ public sealed class Faults
     private const int MostShown = 50;
     // A hostile one shall not fill the memory either: what comes after these is only counted.
     private const int MostKept = 1000;
+    // What the place of a value begins with under a title that names its file.
+    private const string Line = "line ";
     private readonly List<Fault> _items = [];
     private readonly HashSet<Fault> _seen = [];
     private int _notKept;
@@ -71,21 +74,36 @@ public sealed class Faults
             throw new FaultsException(Describe(title), [.. _items]);
     }
 
+    /// <summary>The same for the words of a command line, where one fault needs no title.</summary>
+    /// <exception cref="UserException">There is at least one.</exception>
+    public void ThrowIfAny()
+    {
+        if (_items is [var one])
+            throw new FaultsException(one.ToString(), [one]);
+        ThrowIfAny("the command line");
+    }
+
     private string Describe(string title)
     {
         var places = _items.Select(fault => fault.Place.Length).Where(length => length <= WidestPlace);
         var width = places.DefaultIfEmpty(0).Max();
         var count = _items.Count + _notKept;
         var text = new StringBuilder($"{title} has {count} fault{(count == 1 ? "" : "s")}:");
-        foreach (var fault in _items.Take(MostShown))
+        // As one reads the file; what has no line (a key that is missing) after that.
+        foreach (var fault in _items.OrderBy(LineOf).Take(MostShown))
             text.Append("\n  ").Append(fault.Place.PadRight(width)).Append("  ").Append(fault.Sentence);
         if (count > MostShown)
             text.Append("\n  ... and ").Append(count - MostShown).Append(" more");
         return text.ToString();
     }
+
+    private static int LineOf(Fault fault) => fault.Place.StartsWith(Line, StringComparison.Ordinal)
+        && fault.Place.IndexOf(' ', Line.Length) is > 0 and var end
+        && int.TryParse(fault.Place.AsSpan(Line.Length, end - Line.Length), CultureInfo.InvariantCulture, out var line)
+            ? line : int.MaxValue;
 }
 
-/// <summary>Several user's mistakes told at once; made by <see cref="Faults.ThrowIfAny"/>.</summary>
+/// <summary>Several user's mistakes told at once; made by <see cref="Faults.ThrowIfAny(string)"/>.</summary>
 public sealed class FaultsException : UserException
 {
     internal FaultsException(string message, IReadOnlyList<Fault> items)

@@ -52,6 +52,9 @@ public sealed class FullModelFiles
         "NOTICE", "USE_POLICY.md",
     ];
 
+    /// <summary>Whether a file's name is one of a tokenizer or of what belongs to weights.</summary>
+    public static bool IsCopied(string name) => CopiedFiles.Contains(name);
+
     private readonly ModelConfigFile _config;
     private readonly string _tokenizer;
     private readonly string? _chatTemplate;

@@ -1,6 +1,7 @@
 using Peft.Adapters.Bundles;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
+using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Files;
@@ -50,12 +51,16 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
                 "--resume continues what is there, --overwrite removes it");
         if (File.Exists(path))
             throw UserException.At(path, "is a file", null, "name a directory with --output");
-        if (resume is not null)
-            return new(path, resume == "auto" ? Newest(path) : CheckpointStore.Open(resume)) { Asked = resume };
-        if (!overwrite && Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any())
+        var from = resume is null or "auto" ? null : CheckpointStore.Open(resume);
+        // Nothing continues or replaces what no run wrote.
+        if (!IsEmpty(path) && (!HoldsRun(path) || resume is null && !overwrite))
             throw InTheWay(path);
-        return new(path, null) { Overwrite = overwrite };
+        return new(path, resume == "auto" ? Newest(path) : from) { Asked = resume, Overwrite = overwrite };
     }
+
+    /// <summary>Whether there is nothing to continue although it was asked for: the run begins at its first
+    /// step.</summary>
+    public bool BeginsAnew => Asked is not null && Resume is null;
 
     /// <summary>
     /// Makes the directory and takes it for this run; removes what a crash left half written and, when a run begins
@@ -107,18 +112,31 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
     private static UserException InTheWay(string path)
     {
         const string Another = "choose another directory with --output";
-        if (!IsResult(path) && new CheckpointStore(path).Latest() is { } checkpoint)
-            return UserException.At(
+        if (!HoldsRun(path))
+            return UserException.At(path, "is not empty, and holds no run", null, Another);
+        if (IsResult(path))
+            return UserException.At(path, "holds the result of an earlier run", null,
+                $"replace it with --overwrite, or {Another}");
+        return new CheckpointStore(path).Latest() is { } checkpoint
+            ? UserException.At(
                 path, $"holds an unfinished run, saved at step {checkpoint.Step}", null,
-                $"continue it with --resume auto, replace it with --overwrite, or {Another}");
-        return IsResult(path) || File.Exists(System.IO.Path.Combine(path, JsonLinesSink.FileName))
-            ? UserException.At(path, "holds the result of an earlier run", null,
-            $"replace it with --overwrite, or {Another}")
-            : UserException.At(path, "is not empty, and holds no run", null, Another);
+                $"continue it with --resume auto, replace it with --overwrite, or {Another}")
+            : UserException.At(
+                path, "holds an unfinished run without a checkpoint", null,
+                $"replace it with --overwrite, or {Another}");
     }
 
-    private static bool IsResult(string path) =>
-        BundleFiles.IsBundle(path) || File.Exists(System.IO.Path.Combine(path, FullModelFiles.Weights));
+    // What a crash left half written is nobody's.
+    private static bool IsEmpty(string path) => !Directory.Exists(path)
+        || Directory.EnumerateFileSystemEntries(path).All(AtomicDirectory.IsLeftover);
+
+    // Every run writes its recipe first and keeps it to the end.
+    private static bool HoldsRun(string path) =>
+        BundleFiles.IsBundle(path) || File.Exists(System.IO.Path.Combine(path, BundleFiles.Recipe))
+        || new CheckpointStore(path).Latest() is not null;
+
+    private static bool IsResult(string path) => BundleFiles.IsBundle(path)
+        || File.Exists(System.IO.Path.Combine(path, FullModelFiles.Weights)) && HoldsRun(path);
 
     /// <summary>Takes a directory for a run.</summary>
     /// <exception cref="UserException">Another run has it.</exception>
@@ -134,22 +152,26 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
     {
         foreach (var checkpoint in new CheckpointStore(Path).All())
             AtomicDirectory.Remove(checkpoint.Path);
-        if (Directory.Exists(Inside(TensorBoardSink.FolderName)))
-            Directory.Delete(Inside(TensorBoardSink.FolderName), recursive: true);
+        RemoveFrom(TensorBoardSink.FolderName, TensorBoardSink.IsEventFile);
         // They tell of the bundle that was here, and would stand beside the next as if they told of that.
-        if (new[] { ResultsFile.Name,
-            EvaluationJournal.Name }.Any(name => File.Exists(System.IO.Path.Combine(Inside(Evaluation), name))))
-            Directory.Delete(Inside(Evaluation), recursive: true);
-        if (Directory.Exists(Inside(Report)) && HasPages(Inside(Report)))
-            Directory.Delete(Inside(Report), recursive: true);
+        RemoveFrom(Evaluation, name =>
+            name is ResultsFile.Name or ResultsFile.EarlierName or EvaluationJournal.Name or ExamplesFile.Name);
+        RemoveFrom(Report, TemplateFile.IsPage);
         foreach (var name in (string[])[JsonLinesSink.FileName, ResultsFile.Name, ResultsFile.EarlierName])
             File.Delete(Inside(name));
     }
 
-    // A folder of nothing but pages that were rendered.
-    private static bool HasPages(string folder) =>
-        Directory.EnumerateFileSystemEntries(folder, "*", SearchOption.AllDirectories)
-        .All(path => System.IO.Path.GetExtension(path) is ".html" or ".md" or ".json" or ".csv" or ".tex" or ".txt");
+    // The files of a folder that this program gives such names, and the folder where nothing else is in it.
+    private void RemoveFrom(string folder, Predicate<string> isOurs)
+    {
+        if (!Directory.Exists(Inside(folder)))
+            return;
+        AtomicDirectory.RecoverInside(Inside(folder));
+        foreach (var file in Directory.GetFiles(Inside(folder)).Where(file => isOurs(System.IO.Path.GetFileName(file))))
+            File.Delete(file);
+        if (!Directory.EnumerateFileSystemEntries(Inside(folder)).Any())
+            Directory.Delete(Inside(folder));
+    }
 
     private void Clear()
     {
@@ -205,6 +227,33 @@ public static class ResultDirectory
                 "choose another directory with --output");
     }
 
+    /// <summary>The same for a directory that is replaced whole: nothing of it is kept.</summary>
+    /// <param name="path">The directory to write.</param>
+    /// <param name="overwrite">Whether an earlier result may be replaced.</param>
+    /// <param name="inputs">Directories that are read; null ones are passed over.</param>
+    /// <exception cref="UserException">It exists, is no result, holds an input or something that is no part of a
+    /// result.</exception>
+    public static void RequireWhole(string path, bool overwrite, params IEnumerable<string?> inputs)
+    {
+        Require(path, overwrite, inputs);
+        if (Directory.Exists(path) && Foreign(path) is { } foreign)
+            throw UserException.At(
+                path, $"holds {Path.GetRelativePath(path, foreign)}, and --overwrite removes nothing but the files of "
+                + "an adapter or model", null, "choose another directory with --output, or move that file away");
+    }
+
+    // The first entry that no adapter or model has; an adapter's folders are its experts.
+    private static string? Foreign(string folder) => Directory.EnumerateFileSystemEntries(folder)
+        .Order(StringComparer.Ordinal)
+        .Select(entry => AtomicDirectory.IsLeftover(entry) ? null
+            : !Directory.Exists(entry) ? IsPart(Path.GetFileName(entry)) ? null : entry
+            : File.Exists(Path.Combine(entry, LoraAdapterConfig.FileName)) ? Foreign(entry) : entry)
+        .FirstOrDefault(entry => entry is not null);
+
+    private static bool IsPart(string name) =>
+        Path.GetExtension(name) is ".safetensors" or ".json" or ".jinja" or ".model"
+        || name is BundleFiles.Card or BundleFiles.Recipe || FullModelFiles.IsCopied(name);
+
     private static bool IsSameOrInside(string input, string output)
     {
         var (inner, outer) = (Full(input), Full(output));
@@ -229,6 +278,11 @@ public sealed class EvaluationDirectory(string path, bool overwrite)
             throw UserException.At(
                 path, "already holds results", null,
                 "replace them with --overwrite, or choose another directory with --output");
+        if (File.Exists(Inside(ExamplesFile.Name)) && !File.Exists(Inside(ResultsFile.Name))
+            && !File.Exists(Inside(EvaluationJournal.Name)))
+            throw UserException.At(
+                path, $"holds {ExamplesFile.Name}, and no results that it belongs to", null,
+                "choose another directory with --output");
     }
 
     /// <summary>Makes the directory and takes it for this evaluation.</summary>

@@ -22,6 +22,9 @@ public sealed class PreparedRun(
     /// <summary>What is trained.</summary>
     public ITrainable Trainable => run.Trainable;
 
+    /// <summary>What results call what it trains.</summary>
+    public string ResultName => EvaluationBuilder.NameOf(output.Path);
+
     /// <summary>The data.</summary>
     public TrainingData Data => run.Data;
 
@@ -60,6 +63,27 @@ public sealed class PreparedRun(
     /// </summary>
     public IReadOnlyList<(string Name, long Count)> TrainableParameterCounts => Trainable.ParameterCounts;
 
+    /// <summary>Whether the loss did not fall, or is that of guessing: the result is hardly of use.</summary>
+    public bool HasFailed => health.HasFailed;
+
+    /// <summary>A prompt as the data has them: of the first held-out row, or else of the first row; the beginning of a
+    /// plain text. Null where rows are streamed and none is held out, or max_length left part of it out.</summary>
+    public string? ExamplePrompt
+    {
+        get
+        {
+            const int Beginning = 6; // tokens
+            if (run.Data.Eval.Count == 0 && (run.Data.IsStreaming || run.Data.Train.Count == 0))
+                return null;
+            var sequence = (run.Data.Eval.Count > 0 ? run.Data.Eval : run.Data.Train)[0];
+            if (sequence.CutTokens > 0)
+                return null;
+            var from = sequence.Learned is [{ Start: > 1 and var start }, ..] ? start : Beginning;
+            var text = tokenizer.Decode(sequence.Ids.Take(from), skipSpecialTokens: true).Trim();
+            return text.Length > 0 ? text : null;
+        }
+    }
+
     /// <summary>Trains; when all steps are done, writes the result into the output directory.</summary>
     public TrainingOutcome Train(StopRequest stop)
     {
@@ -80,15 +104,19 @@ public sealed class PreparedRun(
     /// numbers
     /// beside the result.
     /// </summary>
-    /// <param name="say">Told what cannot be shown, and why.</param>
+    /// <param name="say">Told what is measured, and what cannot be shown and why.</param>
+    /// <param name="stop">Ends it between two batches.</param>
     /// <returns>The results, recorded ones beside them; null where the recipe names no tasks.</returns>
-    public ResultsDocument? Measure(Action<string> say)
+    /// <exception cref="OperationCanceledException">It was stopped.</exception>
+    public ResultsDocument? Measure(Action<string> say, StopRequest stop)
     {
         if (recipe.Evaluation.Tasks.Count == 0)
             return null;
         var tasks = new TaskMeasurement(recipe, tokenizer);
-        var name = EvaluationBuilder.NameOf(output.Path);
-        List<MeasuredSubject> measured = [tasks.Of(Described(name), run.Trainable.Model, TaskIdOf)];
+        var name = ResultName;
+        var what = $"{Words.Count(tasks.Rows, "row")} of {Words.AllOf(tasks.Names)}";
+        say($"evaluating {name} on {what}");
+        List<MeasuredSubject> measured = [tasks.Of(Described(name), run.Trainable.Model, TaskIdOf, stop)];
         // What is measured is kept before the base takes its time.
         ResultsFile.Save(Path.Combine(output.Path, ResultsFile.Name),
             tasks.Results(measured, run.Device, compares: false));
@@ -96,7 +124,8 @@ public sealed class PreparedRun(
         {
             using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.Directory), recipe.Model.Dtype,
                 run.Device);
-            measured.Insert(0, tasks.Of(tasks.Base, model, TaskIdOf));
+            say($"evaluating the base model on {what}");
+            measured.Insert(0, tasks.Of(tasks.Base, model, TaskIdOf, stop));
         }
         var results = tasks.Results(measured, run.Device, compares: true);
         foreach (var (recorded, path, document) in Baselines())

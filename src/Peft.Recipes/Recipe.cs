@@ -18,6 +18,8 @@ public sealed record Recipe
     /// <summary>Trains all parameters.</summary>
     public const string Full = "full";
 
+    private const string OutputKey = "output_dir";
+
     // May differ between a checkpoint's recipe and the one that continues it: they change no number of the training.
     private static readonly string[] FreeKeys =
         ["logging_steps", "save_steps", "save_total_limit", "report_to", "per_device_eval_batch_size", "on_non_finite",
@@ -79,7 +81,9 @@ public sealed record Recipe
     {
         var faults = new Faults();
         var recipe = Read(WithoutKeysOfOtherKinds(RecipeLoader.Load(path, overrides), overrides, faults), path, faults);
-        faults.ThrowIfAny(path);
+        // With a recipe that is right by itself, the recipe is not to blame.
+        faults.ThrowIfAny(faults.Items.All(fault => fault.Place.StartsWith("--set ", StringComparison.Ordinal))
+            ? "the command line" : path);
         return recipe;
     }
 
@@ -107,10 +111,11 @@ public sealed record Recipe
         if (method == Full && reader.Has("adapter"))
             reader.Fault("adapter", "given with method: full", "no adapter section",
                 "remove it, or write method: adapter");
+        var paths = new RecipePaths(path, reader.Texts(RecipePaths.Key, []));
         var recipe = new Recipe
         {
             Path = path,
-            Paths = new RecipePaths(path, reader.Texts(RecipePaths.Key, [])),
+            Paths = paths,
             Method = method,
             Model = ModelOptions.Read(reader.Section("model"), method),
             AdapterOptions = method == Full ? null : AdapterOptions.Read(reader.Section("adapter")),
@@ -118,12 +123,14 @@ public sealed record Recipe
             Data = data,
             Training = TrainingOptions.Read(reader.Section("training")),
             Evaluation = EvaluationOptions.Read(reader.Section("evaluation"), EvalTasks(data)),
-            OutputDir = reader.Text("output_dir", $"adapters/{NameOf(path)}"),
+            OutputDir = paths.OutputOf(reader.Text(OutputKey, $"adapters/{NameOf(path)}")),
             Resolved = ConfigMap.Empty(path),
         };
         reader.Finish("all keys are in recipes/README.md");
         var found = recipe.Paths.BaseDirectories.Select(folder => ConfigScalar.Of(folder, path));
-        return recipe with { Resolved = reader.Resolved().With(RecipePaths.Key, new ConfigList(path, 0, found)) };
+        var resolved = reader.Resolved().With(RecipePaths.Key, new ConfigList(path, 0, found));
+        // A bundle holds it in another folder.
+        return recipe with { Resolved = resolved.With(OutputKey, ConfigScalar.Of(recipe.OutputDir, path)) };
     }
 
     /// <summary>The resolved recipe less what may change between a run and its continuation, as text.</summary>
@@ -133,7 +140,7 @@ public sealed record Recipe
         foreach (var key in FreeKeys)
             training = training.Without(key);
         return ConfigText.ToYaml(
-            Resolved.Without("output_dir").Without(RecipePaths.Key).Without("evaluation").With("training", training));
+            Resolved.Without(OutputKey).Without(RecipePaths.Key).Without("evaluation").With("training", training));
     }
 
     private static string NameOf(string path)
@@ -220,11 +227,24 @@ public sealed record ModelOptions
     {
         var isOfHub = path.Count(c => c == '/') == 1 && path[0] is not ('.' or '/' or '~');
         var advice = MissingPath.Advice(path, folders);
-        return isOfHub && !advice.StartsWith("did you mean", StringComparison.Ordinal)
-            ? $"nothing is downloaded here: fetch a model of the Hub with hf download {path} --local-dir DIR, or "
-                + $"correct the path"
+        if (advice.StartsWith("did you mean", StringComparison.Ordinal))
+            return advice;
+        if (path == EmbeddedBase)
+            return BuiltBase is { } own ? $"{advice}. Did you mean {own}?"
+                : $"{advice}. It is in a checkout of this program: give its full path";
+        return isOfHub
+            ? $"{advice}. Nothing is downloaded here: fetch a model of the Hub with hf download {path} --local-dir DIR"
             : advice;
     }
+
+    /// <summary>The base model that a checkout of this program holds, from its root.</summary>
+    public const string EmbeddedBase = "data/base";
+
+    /// <summary>The full path of that of the checkout that the program was built in; null where it is not
+    /// there.</summary>
+    public static string? BuiltBase =>
+        new RecipePaths(System.IO.Path.Combine(AppContext.BaseDirectory, "peft")).Folders
+            .Select(folder => System.IO.Path.Combine(folder, EmbeddedBase)).FirstOrDefault(System.IO.Directory.Exists);
 
     /// <summary>Reads and checks the section.</summary>
     public static ModelOptions Read(OptionReader reader, string method)
@@ -237,7 +257,7 @@ public sealed record ModelOptions
             reader.Fault("model_name_or_path", "missing",
                 "the directory of a model in Hugging Face layout, such as data/base");
         if (options is { ModelNameOrPath: not null, FromConfig: not null })
-            reader.Fault("from_config", "given beside model_name_or_path", "one of the two");
+            reader.Fault("from_config", "given together with model_name_or_path", "one of the two");
         return options;
     }
 }

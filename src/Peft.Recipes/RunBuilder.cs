@@ -6,6 +6,7 @@ using Peft.Data;
 using Peft.Data.Examples;
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
@@ -102,8 +103,20 @@ public static class RunBuilder
             }
         }
 
+        foreach (var path in recipe.ExpertsFrom.Where(path => !Directory.Exists(recipe.Paths.Resolve(path))))
+            faults.Add(
+                "adapter.experts.from", Quote.Of(path), "an existing directory of an adapter",
+                RecipeOf(path, recipe.Path) is { } earlier ? $"train it first: peft train {earlier}"
+                    : MissingPath.Advice(path, recipe.Paths.Folders));
         faults.ThrowIfAny(recipe.Path);
         return HuggingFaceTokenizer.Load(recipe.Paths.Resolve(model.TokenizerDirectory));
+    }
+
+    // The recipe beside another one whose result has a directory's name: that of an earlier stage.
+    private static string? RecipeOf(string result, string beside)
+    {
+        var path = Path.Combine(Path.GetDirectoryName(beside)!, Path.GetFileName(result.TrimEnd('/')) + ".yaml");
+        return File.Exists(path) && Path.GetFullPath(path) != Path.GetFullPath(beside) ? path : null;
     }
 
     /// <summary>Opens the data of a recipe; paths are found as <see cref="RecipePaths"/> says.</summary>

@@ -41,7 +41,8 @@ public sealed class TaskCatalog
     {
         if (asked.Count == 0)
             return _recipeTasks.Count > 0 ? _recipeTasks : throw UserException.At(
-                "--tasks", "missing, and no recipe at hand names tasks", "names of tasks, or a task file",
+                "--tasks", "missing, and neither --recipe nor an adapter's recipe names tasks",
+                "names of tasks, or a task file",
                 $"there are {Words.AllOf(Names)}");
         if (asked.Where(name => !IsFile(name) && !Names.Contains(name)).ToList() is { Count: > 0 } unknown)
             throw UserException.At(

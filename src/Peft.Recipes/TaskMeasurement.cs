@@ -6,6 +6,7 @@ using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
+using Peft.Training;
 
 namespace Peft.Recipes;
 
@@ -31,6 +32,12 @@ public sealed class TaskMeasurement
 
     private string BaseDirectory => _recipe.Paths.Resolve(_recipe.Model.Directory);
 
+    /// <summary>How many rows a model answers.</summary>
+    public int Rows => _tasks.Sum(data => data.Rows.Count);
+
+    /// <summary>The tasks' names.</summary>
+    public IReadOnlyList<string> Names => [.. _tasks.Select(data => data.Task.Name)];
+
     /// <summary>The base model as a subject of results.</summary>
     public Subject Base => SubjectLoader.Base(BaseDirectory);
 
@@ -38,7 +45,10 @@ public sealed class TaskMeasurement
     /// <param name="description">What results say of the model; the seconds are filled in.</param>
     /// <param name="model">The model.</param>
     /// <param name="taskIdOf">The id of a task by name, for routers that go by it.</param>
-    public MeasuredSubject Of(Subject description, CausalLanguageModel model, Func<string, long?> taskIdOf)
+    /// <param name="stop">Ends it between two batches; null: nothing does.</param>
+    /// <exception cref="OperationCanceledException">It was stopped.</exception>
+    public MeasuredSubject Of(
+        Subject description, CausalLanguageModel model, Func<string, long?> taskIdOf, StopRequest? stop = null)
     {
         var started = System.Diagnostics.Stopwatch.GetTimestamp();
         var evaluator = new TaskEvaluator(model, _tokenizer, _recipe.Training.PerDeviceEvalBatchSize);
@@ -46,7 +56,7 @@ public sealed class TaskMeasurement
         [
             .. _tasks.Select(data => (IReadOnlyList<JudgedRow>)
                 [.. evaluator.Run(data,
-                    taskIdOf(data.Task.Name)).Select(result =>
+                    taskIdOf(data.Task.Name), () => stop?.ThrowIfRequested()).Select(result =>
                     new JudgedRow(data.Task, data.Rows[result.Index], result))]),
         ];
         var seconds = System.Diagnostics.Stopwatch.GetElapsedTime(started).TotalSeconds;

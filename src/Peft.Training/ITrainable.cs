@@ -60,9 +60,15 @@ public interface ITrainable : ICheckpointed, IDisposable
     /// <summary>What each module's routing did in a pass; empty without routing.</summary>
     IReadOnlyList<RoutingStatistics> Statistics(ForwardPass pass, Tensor? mask) => [];
 
-    /// <summary>The loss on held-out rows: metrics by name, <c>eval_loss</c> among them.</summary>
-    IReadOnlyDictionary<string, double> Evaluate(TrainingData data, int batchSize, Device device) =>
-        EvaluationLoss.Of(Model, data.Eval.Sequential(batchSize), data.TaskNames, device);
+    /// <summary>The loss on held-out rows: metrics by name, <c>eval_loss</c> among them; null where it was
+    /// stopped.</summary>
+    IReadOnlyDictionary<string, double>? Evaluate(
+        TrainingData data, int batchSize, Device device, StopRequest stop)
+    {
+        var batches = data.Eval.Sequential(batchSize).TakeWhile(_ => !stop.IsRequested);
+        var losses = EvaluationLoss.Of(Model, batches, data.TaskNames, device);
+        return stop.IsRequested ? null : losses;
+    }
 
     /// <summary>Bytes of the tensors that are saved.</summary>
     long SavedBytes => Parameters.Sum(p => p.Parameter.ByteCount());

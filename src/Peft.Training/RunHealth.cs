@@ -22,6 +22,9 @@ public sealed class RunHealth(TrainingRun run, string? metrics) : IMetricSink
     /// <summary>What should make the user look again; empty for a run that looks well.</summary>
     public IReadOnlyList<string> Warnings => [.. Loss(), .. LearningRate(), .. Experts()];
 
+    /// <summary>Whether the loss did not fall, or is that of guessing.</summary>
+    public bool HasFailed => Loss().Any();
+
     /// <inheritdoc/>
     public void Start(int afterStep, int totalSteps)
     {
@@ -96,6 +99,7 @@ public sealed class RunHealth(TrainingRun run, string? metrics) : IMetricSink
                 + $"the end";
     }
 
-    private static string ShownRate(double rate) =>
+    /// <summary>A learning rate as people write it.</summary>
+    public static string ShownRate(double rate) =>
         rate.ToString(rate is > 0 and < 1e-4 ? "0.###e-0" : "0.#######", CultureInfo.InvariantCulture);
 }

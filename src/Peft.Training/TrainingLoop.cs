@@ -19,6 +19,14 @@ public sealed class StopRequest
 
     /// <summary>Asks for the stop; safe from any thread.</summary>
     public void Request() => _requested = true;
+
+    /// <summary>Ends what has nothing to save.</summary>
+    /// <exception cref="OperationCanceledException">Stopping was asked for.</exception>
+    public void ThrowIfRequested()
+    {
+        if (_requested)
+            throw new OperationCanceledException();
+    }
 }
 
 /// <summary>How a run ended.</summary>
@@ -79,23 +87,14 @@ public sealed class TrainingLoop(TrainingRun run)
         foreach (var sink in run.Sinks)
             sink.Start(_state.Step, run.TotalSteps);
 
-        while (_state.Step < run.TotalSteps && !_state.StoppedEarly)
+        while ((_state.Step < run.TotalSteps || _state.EvaluationDue) && !_state.StoppedEarly)
         {
-            var report = Step(NextMicroBatches(batches));
-            _state = _state with
-            {
-                Step = report.Step,
-                Data = batches.State,
-                SkippedSteps = report.Skipped?.Count ?? _state.SkippedSteps,
-                SkippedInARow = report.Skipped is null ? 0 : _state.SkippedInARow + 1,
-            };
-            foreach (var sink in run.Sinks)
-                sink.Write(report);
-
+            if (!_state.EvaluationDue)
+                Advance(batches);
             var last = _state.Step == run.TotalSteps;
-            if (run.Data.Eval.Count > 0 && IsDue(_options.EvalSteps, last))
-                Evaluate();
-            if (stop.IsRequested && !last && !_state.StoppedEarly)
+            if (_state.EvaluationDue)
+                Evaluate(stop);
+            if (stop.IsRequested && (!last || _state.EvaluationDue) && !_state.StoppedEarly)
                 return Outcome(TrainingEnd.Interrupted, Save(), batches);
             if (_options.SaveSteps > 0 && _state.Step % _options.SaveSteps == 0 && !last)
                 Save();
@@ -107,14 +106,28 @@ public sealed class TrainingLoop(TrainingRun run)
         return Outcome(TrainingEnd.Finished, null, batches);
     }
 
+    private void Advance(BatchStream batches)
+    {
+        var report = Step(NextMicroBatches(batches));
+        _state = _state with
+        {
+            Step = report.Step,
+            Data = batches.State,
+            SkippedSteps = report.Skipped?.Count ?? _state.SkippedSteps,
+            SkippedInARow = report.Skipped is null ? 0 : _state.SkippedInARow + 1,
+            EvaluationDue = run.Data.Eval.Count > 0 && IsDue(_options.EvalSteps, report.Step == run.TotalSteps,
+                report.Step),
+        };
+        foreach (var sink in run.Sinks)
+            sink.Write(report);
+    }
+
     private TrainingOutcome Outcome(TrainingEnd end, string? checkpoint, BatchStream batches) =>
         new(end, _state.Step, _state.BestStep, _state.BestEvalLoss, checkpoint)
         {
             SkippedSteps = _state.SkippedSteps,
             Streamed = batches.Counts,
         };
-
-    private bool IsDue(int every, bool last) => IsDue(every, last, _state.Step);
 
     private static bool IsDue(int every, bool last, int step) => last || (every > 0 && step % every == 0);
 
@@ -194,9 +207,17 @@ public sealed class TrainingLoop(TrainingRun run)
             sums.Blamed.AddRange(NonFiniteRows.Of(losses, tensors.LearnedIndex, batch));
     }
 
-    private void Evaluate()
+    // Stopped, it stays due: a continued run makes it first.
+    private void Evaluate(StopRequest stop)
     {
-        var metrics = _trainable.Evaluate(run.Data, _options.PerDeviceEvalBatchSize, run.Device);
+        if (_state.Step == run.TotalSteps)
+        {
+            foreach (var sink in run.Sinks)
+                sink.Evaluating(run.Data.Eval.Count);
+        }
+        if (_trainable.Evaluate(run.Data, _options.PerDeviceEvalBatchSize, run.Device, stop) is not { } metrics)
+            return;
+        _state = _state with { EvaluationDue = false };
         var report = new EvaluationReport(_state.Step, metrics);
         foreach (var sink in run.Sinks)
             sink.Write(report);

@@ -14,7 +14,8 @@ public sealed partial class HouseTests
     [
         "trained value", "came to {", "comes to {", "came to a ", "none to be had", "two of one name",
         "NaN or infinite - ", " 95 %",
-        "is no verb",
+        "is no verb", "is no fi" + "le\"", "given be" + "side", "or that are no" + "ne",
+        "the course of the trai" + "ning", "given in adva" + "nce",
     ];
 
     public static TheoryData<string> Rooms => ReferenceDirectionTests.Rooms;

@@ -30,6 +30,28 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Fact]
+    public void A_metric_of_choices_is_told_from_the_same_of_generated_answers_and_a_common_name_has_its_folder()
+    {
+        var rows = $$"""
+            data:
+              files: {{TinyBase.RowsFile}}
+              columns: {label: "answer > ' mat 5' ? 'high' : 'low'"}
+              template: {prompt: "{question}", answer: "{label}"}
+            metrics: [accuracy]
+
+            """;
+        _folder.Write("chosen.yaml", rows + "kind: classification\nlabels: [low, high]\n");
+        _folder.Write("written.yaml", rows + "kind: generation\nmax_new_tokens: 2\n");
+        _folder.Copy(_trained.Adapter, "mine/adapter");
+        var run = PeftProcess.Run(
+            _folder, "eval", "--adapter", "mine/adapter", "--no-base", "--rows", "2", "--tasks",
+            "chosen.yaml,written.yaml", "--output", "kinds").Succeeds();
+        Assert.Matches(@"\nchosen +accuracy \(choices, higher is better\) +2 ", "\n" + run.Output);
+        Assert.Matches(@"\nwritten +accuracy \(generated, higher is better\) +2 ", run.Output);
+        Assert.Matches(@"^task +metric +rows +mine/adapter\n", run.Output);
+    }
+
+    [Fact]
     public void Adapter_and_base_are_measured_on_the_recipes_tasks_and_a_missed_bound_exits_with_3()
     {
         var run = PeftProcess.Run(

@@ -85,6 +85,11 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
         Assert.InRange(proofs.RootElement.GetProperty("proofs")[0].GetProperty("largest_difference").GetDouble(), 0,
             1e-3);
         Assert.True(File.Exists(_folder["merged/model.safetensors.index.json"]));
+        Assert.Matches(
+            @"merged checkpoint: verified: rounding to bfloat16 changes logits by at most \S+, "
+                + @"\d\.\d\d% of the largest \(refused above 5%\)\n",
+            Run("adapter", "export", "one", "--format", "merged", "--dtype", "bfloat16", "--output", "half")
+                .Succeeds().Output);
         Run("generate", "--base", "merged", "--prompt", "the cat", "--max-new-tokens", "2").Succeeds();
     }
 

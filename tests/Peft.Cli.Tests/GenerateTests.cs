@@ -123,10 +123,34 @@ public sealed class GenerateTests : IDisposable
         }
     }
 
+    [Fact]
+    public void All_options_out_of_range_are_told_at_once() => PeftProcess.Run(
+        _folder, "generate", "--base", "nowhere", "--temperature", "-1", "--top-p", "2", "--dtype", "int3").IsRefused(
+        """
+        the command line has 4 faults:
+          --dtype        'int3'; expected auto, float32, bfloat16, float16 or float64.
+          --temperature  -1; expected a number of at least 0.
+          --top-p        2; expected a number above 0 and at most 1.
+          --prompt       missing; expected --prompt TEXT, or '-' for prompts from standard input.
+
+        """);
+
+    [Fact]
+    public void An_empty_line_of_standard_input_gets_an_empty_answer()
+    {
+        string[] words = ["generate", "--base", TinyBase.Model, "--max-new-tokens", "5", "-"];
+        var run = PeftProcess.Run(_folder, Surroundings.WithInput("the cat", "", "the dog"), [.. words, "--jsonl"])
+            .Succeeds();
+        Assert.Equal("standard input line 2: empty; nothing was generated for it\n", run.Error);
+        Assert.Equal(3, run.Lines.Length);
+        Assert.Equal("""{"prompt":"","answer":""}""", run.Lines[1]);
+        Assert.Equal("\n", PeftProcess.Run(_folder, Surroundings.WithInput(""), words).Succeeds().Output);
+    }
+
     [Theory]
     [InlineData("--prompt: missing; expected --prompt TEXT, or '-' for prompts from standard input.")]
-    [InlineData("--prompt: given beside -; expected --prompt TEXT, or '-' for prompts from standard input.", "-",
-        "--prompt", "x")]
+    [InlineData("--prompt: given together with '-'; expected --prompt TEXT, or '-' for prompts from standard input.",
+        "-", "--prompt", "x")]
     [InlineData("peft generate: 'x' is one word too many; expected --prompt TEXT", "x")]
     public void Where_the_prompts_are_must_be_said_once(string message, params string[] words) =>
         PeftProcess.Run(_folder, ["generate", "--base", TinyBase.Model, .. words]).IsRefused(message);

@@ -17,7 +17,7 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
 
     [Theory]
     [InlineData("", "r.yaml has 1 fault", "model.model_name_or_path", "missing", "data/base")]
-    [InlineData("\0\u0001\u0002 ELF", "r.yaml line 1: the character NUL; expected text in YAML. Take it out.")]
+    [InlineData("\0\u0001\u0002 ELF", "r.yaml:1: the character NUL; expected text in YAML. Take it out.")]
     [InlineData("extends: r.yaml", "r.yaml: extends itself")]
     [InlineData("model: {model_name_or_path: org/name}\ndata: {train: [{files: x.jsonl, template: {text: \"{t}\"}}]}",
         "r.yaml has 1 fault", "model.model_name_or_path", "'org/name'", "Nothing is downloaded here",

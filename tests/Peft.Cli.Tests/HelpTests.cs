@@ -37,6 +37,9 @@ public sealed partial class HelpTests : IDisposable
         });
         Assert.Equal(Peft("train", "--help").Output, Peft("help", "train").Succeeds().Output);
         Assert.Equal(index.Output, Peft("help").Succeeds().Output);
+        Assert.Equal(index.Output, Peft("-h").Succeeds().Output);
+        Assert.Equal(Peft("train", "--help").Output, Peft("train", "-h").Succeeds().Output);
+        Assert.Equal(Peft("adapter", "export", "--help").Output, Peft("adapter", "export", "-h").Succeeds().Output);
     }
 
     [Fact]
@@ -92,6 +95,8 @@ public sealed partial class HelpTests : IDisposable
     [InlineData("adapter",
         "peft: adapter needs a second word; expected adapter inspect, adapter verify, adapter import or adapter "
         + "export.")]
+    [InlineData("export x", "peft: 'export' is not a command; ", "Did you mean adapter export?")]
+    [InlineData("inspect x", "peft: 'inspect' is not a command; ", "Did you mean adapter inspect?")]
     [InlineData("adapter verfy x", "'adapter verfy' is not a command", "Did you mean adapter verify?")]
     [InlineData("train", "peft train: RECIPE is missing.\nTry peft train --help.")]
     [InlineData("train r.yaml --overwrit", "peft train: --overwrit is not an option. Did you mean --overwrite?")]
@@ -131,7 +136,8 @@ public sealed partial class HelpTests : IDisposable
         Assert.Matches(@"\nlibtorch +2\.10\.\d+, /.*libtorch_cpu\.so\n", doctor.Output);
         Assert.Matches(@"\nTorchSharp +\d", doctor.Output);
         Assert.Matches(
-            @"\nMKL +fast kernels(, switched on for AMD \(PEFT_MKL_AS_IS=1 leaves MKL as it is\)| \(processor by \w+\))\n",
+            @"\nMKL +fast kernels(, switched on for AMD \(PEFT_MKL_AS_IS=1 leaves MKL as it is\)|"
+                + @" \(processor by \w+\))\n",
             doctor.Output);
         Assert.Matches(@"\nthreads +1 of \d+ cores\n", doctor.Output);
         Assert.Matches(@"\nfast types +float32", doctor.Output);

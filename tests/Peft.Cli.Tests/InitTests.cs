@@ -21,13 +21,24 @@ public sealed class InitTests : IDisposable
         Assert.True(started.Elapsed < TimeSpan.FromMinutes(1), $"{started.Elapsed}");
 
         run.Says("first: 165,888 trainable parameters", "first/adapter: saved after 60 steps",
-            "next: peft generate --adapter first/adapter --prompt TEXT; peft adapter export first/adapter --output "
-            + "first/adapter-peft");
+            "next: peft generate --adapter first/adapter --prompt 'Question: What is the capital of France? "
+            + "Answer:'\n");
         Assert.DoesNotContain("warning", run.Error);
         var answer = PeftProcess.Run(
             _folder, "generate", "--adapter", "first/adapter", "--no-prompt", "--prompt",
             "Question: What is the capital of Greece? Answer:");
         Assert.Equal(" Athens\n", answer.Succeeds().Output);
+    }
+
+    [Fact]
+    public void The_recipe_writes_beside_itself_from_wherever_it_is_trained()
+    {
+        PeftProcess.Run(_folder, "init", "a/b/first").Succeeds();
+        using var elsewhere = new TempFolder();
+        PeftProcess.Run(elsewhere, "train", _folder["a/b/first/recipe.yaml"], "--set", "training.max_steps=1")
+            .Succeeds().Says($"{_folder["a/b/first/adapter"]}: saved after 1 step");
+        Assert.Empty(Directory.GetFileSystemEntries(elsewhere.Path));
+        Assert.True(File.Exists(_folder["a/b/first/adapter/bundle.json"]));
     }
 
     [Fact]

@@ -55,7 +55,78 @@ public sealed class InterruptTests : IDisposable
         AssertSame("whole", "killed");
     }
 
+    [Theory]
+    [InlineData(PeftProcess.Terminate, PeftProcess.Terminate)] // timeout and make send one each
+    [InlineData(PeftProcess.Interrupt, PeftProcess.Terminate)]
+    [InlineData(PeftProcess.Terminate, PeftProcess.Interrupt)]
+    public void A_wish_to_stop_that_comes_twice_discards_nothing(int first, int second)
+    {
+        using var running = StartSlow();
+        running.Send(first);
+        Thread.Sleep(10); // the system delivers two equal ones at once as one
+        running.Send(second);
+        running.Wait().Exits(130).Says("stopping", "interrupted after step", "--resume auto to resume");
+        Assert.Single(Directory.GetDirectories(_folder["slow"], "checkpoint-*"));
+    }
+
+    [Fact]
+    public void A_later_interrupt_stops_without_saving()
+    {
+        using var running = StartSlow();
+        running.Send(PeftProcess.Interrupt);
+        running.WaitFor("stopping");
+        Thread.Sleep(700);
+        running.Send(PeftProcess.Interrupt);
+        running.Wait().Exits(130);
+        Assert.Empty(Directory.GetDirectories(_folder["slow"], "checkpoint-*"));
+        PeftProcess.Run(_folder, "train", "slow.yaml", "--output", "slow").IsRefused(
+            "slow: holds an unfinished run without a checkpoint. Replace it with --overwrite, or choose another "
+            + "directory with --output.\n");
+    }
+
+    [Fact]
+    public void A_run_that_is_stopped_in_its_evaluation_has_written_its_adapter()
+    {
+        _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 2, per_device_eval_batch_size: 16}", $$"""
+            evaluation:
+              base: false
+              tasks: [{task: rows, rows: 2000, max_new_tokens: 20}]
+            """).Replace("training:", $$"""
+              eval:
+                - name: rows
+                  files: {{Held()}}
+                  template: {prompt: "{question}", answer: "{answer}"}
+            training:
+            """, StringComparison.Ordinal));
+        using var running = PeftProcess.Start(_folder, new(), "train", "r.yaml", "--output", "out");
+        running.WaitFor("evaluating out on 2,000 rows of rows");
+        running.Send(PeftProcess.Terminate);
+        running.Wait().Exits(130).Says(
+            "interrupted in the evaluation; out is complete: measure it with peft eval --adapter out --output "
+            + "out/evaluation\n");
+        PeftProcess.Run(_folder, "adapter", "verify", "out").Succeeds();
+    }
+
     public void Dispose() => _folder.Dispose();
+
+    private string Held()
+    {
+        _folder.Write("held.jsonl", string.Concat(Enumerable.Range(1, 2000).Select(i =>
+            $$"""{"question": "the cat {{i}} sat on", "answer": " mat {{i}}"}""" + "\n")));
+        return _folder["held.jsonl"];
+    }
+
+    // A run whose first step takes seconds.
+    private PeftProcess StartSlow()
+    {
+        _folder.Write("slow.yaml", TinyBase.Recipe(
+            "{r: 2}", "{per_device_train_batch_size: 1, gradient_accumulation_steps: 2000, max_steps: 9, "
+            + "save_steps: 0}"));
+        var running = PeftProcess.Start(_folder, new(), "train", "slow.yaml", "--output", "slow");
+        running.WaitFor("writing slow");
+        Thread.Sleep(500); // the signals are listened to from then on
+        return running;
+    }
 
     // Starts a run, stops it in its first steps and returns the step it was saved after.
     private int Stop(string output, int signal)

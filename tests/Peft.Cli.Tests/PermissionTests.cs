@@ -33,13 +33,16 @@ public sealed class PermissionTests : IDisposable
         params string[] parts)
     {
         _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 1}"));
-        _folder.Write("locked/notes.txt", "mine");
+        Directory.CreateDirectory(_folder["locked"]);
+        string[] mine = below.Length > 0 ? ["notes.txt"] : [];
+        foreach (var file in mine)
+            _folder.Write($"locked/{file}", "mine");
         Permissions.Set(_folder["locked"], ReadOnly);
         try
         {
             PeftProcess.Run(_folder, Permissions.Surroundings, "train", "r.yaml", "--output", "locked" + below,
                 "--overwrite").IsRefused(parts);
-            Assert.Equal(["notes.txt"], Directory.GetFileSystemEntries(_folder["locked"]).Select(Path.GetFileName));
+            Assert.Equal(mine, Directory.GetFileSystemEntries(_folder["locked"]).Select(Path.GetFileName));
         }
         finally
         {

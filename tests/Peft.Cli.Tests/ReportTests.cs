@@ -51,6 +51,11 @@ public sealed class ReportTests : IDisposable
             Results().Replace("\"version\":1", "\"version\":7", StringComparison.Ordinal));
         _folder.Write("mine.html", "<p>\n{{ subjcts }}</p>");
 
+        Report("a", "--output", "o.pdf").IsRefused(
+            "--output o.pdf: ends in .pdf, and report.html writes HTML; expected a name that ends in .html or .htm.\n");
+        Report("a", "--template", "report.md", "--output", "o.html").IsRefused(
+            "--output o.html: ends in .html, and report.md writes Markdown; expected a name that ends in .md, "
+            + ".markdown or .txt.\n");
         Report("none", "--output", "o.html").IsRefused("none", "no such file");
         Report("cut", "--output", "o.html").IsRefused("cut/results.json", "not a whole results file", "cut short");
         Report("later", "--output", "o.html").IsRefused("later/results.json", "version 7 of peft.results", "version 1",
@@ -61,7 +66,7 @@ public sealed class ReportTests : IDisposable
         Report("a", "--template", "mine.html", "--output", "o.html").IsRefused("mine.html:2:4", "'subjcts'",
             "known here: title", "Did you mean subjects?");
         _folder.Write("endless.md", "# {{ title }}\n{{ while true; 'x'; end }}");
-        Report("a", "--template", "endless.md", "--output", "o.html")
+        Report("a", "--template", "endless.md", "--output", "o.md")
             .IsRefused("endless.md:2:", "a loop runs too long; expected at most 1,000,000 iterations.");
         Report("a", "--template", "nothing.html", "--output", "o.html").IsRefused("nothing.html", "summary.txt");
         Report("a").IsRefused("--output is missing");

@@ -9,7 +9,11 @@ public sealed class TrainFaultTests : IDisposable
 
     private readonly TempFolder _folder = new();
 
-    public TrainFaultTests() => _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 2}"));
+    public TrainFaultTests()
+    {
+        _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 2}"));
+        _folder.Write("one.yaml", "");
+    }
 
     [Fact]
     public void All_faults_of_a_recipe_are_told_at_once()
@@ -29,7 +33,20 @@ public sealed class TrainFaultTests : IDisposable
     [Theory]
     [InlineData("nowhere.yaml", "", "nowhere.yaml: no such file. Check the path: it was looked for in ")]
     [InlineData("r.yaml", "training.max_steps", "expected a.b=value")]
-    [InlineData("r.yaml", "training.max_stesp=3", "--set training.max_stesp=3", "Did you mean max_steps?")]
+    [InlineData("r.yaml", "training.max_stesp=3",
+        "the command line has 1 fault:\n  --set training.max_stesp=3  unknown key. Did you mean max_steps?\n")]
+    [InlineData("r.yaml", "training={max_stesp: 3}",
+        "the command line has 1 fault:\n  --set training={max_stesp: 3}  training.max_stesp  unknown key. Did you mean "
+        + "max_steps?\n")]
+    [InlineData("r.yaml", "model.model_name_or_path=data/base",
+        "'data/base'; expected an existing directory in Hugging Face layout. Looked in ", ". Did you mean /")]
+    [InlineData("r.yaml",
+        "adapter={method: mixture, r: 2, experts: {count: 2, from: nowhere/r2}, router: {kind: top-k}}",
+        "adapter.experts.from  'nowhere/r2'; expected an existing directory of an adapter. Looked in ")]
+    [InlineData("r.yaml",
+        "adapter={method: mixture, r: 2, experts: {count: 2, from: adapters/one}, router: {kind: top-k}}",
+        "adapter.experts.from  'adapters/one'; expected an existing directory of an adapter. Train it first: peft "
+        + "train one.yaml.\n")]
     [InlineData("r.yaml", "model.model_name_or_path.x=3", "'model_name_or_path' is not a section")]
     public void A_recipe_or_override_that_cannot_be_read_is_named(string recipe, string set, params string[] parts) =>
         Refused(set.Length == 0 ? [recipe] : [recipe, "--set", set], parts);

@@ -103,6 +103,13 @@ public sealed partial class TrainTests(TrainedBundle trained) : IClassFixture<Tr
             + "--output.");
         PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume", "auto",
             "--overwrite").IsRefused("--resume: given with --overwrite; expected one of the two.");
+        Folder.Write("foreign/README.md", "mine");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "foreign", "--overwrite").IsRefused(
+            "foreign: is not empty, and holds no run. Choose another directory with --output.\n");
+        PeftProcess.Run(Folder, Surroundings.With("MAKELEVEL", "1"), "train", "mix.yaml", "--output", "out").IsRefused(
+            "with --output.\nWith make, options are given in ARGS: ARGS='--overwrite'\n");
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--dry-run", "--json").IsRefused(
+            "--json: given with --dry-run, which measures nothing; expected one of the two.\n");
         PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "out", "--resume",
             "out/nowhere").IsRefused("out/nowhere");
         PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "mix.yaml").IsRefused("mix.yaml: is a file");
@@ -201,7 +208,8 @@ public sealed partial class TrainTests(TrainedBundle trained) : IClassFixture<Tr
         File.WriteAllBytes(Folder["damaged/adapter_model.safetensors"], weights);
         PeftProcess.Run(Folder, "adapter", "verify", "damaged").IsRefused("damaged has 1 fault",
             "adapter_model.safetensors", "changed or damaged");
-        PeftProcess.Run(Folder, "adapter", "verify", "nowhere").IsRefused("nowhere", "no bundle.json");
+        PeftProcess.Run(Folder, "adapter", "verify", "nowhere").IsRefused(
+            "nowhere: no such directory; expected the directory of a bundle.");
     }
 
     [Fact]
@@ -272,7 +280,7 @@ public sealed partial class TrainTests(TrainedBundle trained) : IClassFixture<Tr
             "--set", "data.max_length=10", "--set", "data.on_long_answer=skip",
         ];
         const string Cut = @"\d+ tokens cut off to fit max_length 10, from 1 sequence \(50\.0%\)";
-        const string Skipped = "2 rows of 4 skipped (50.0%): 1 unusable, 1 too long";
+        const string Skipped = "2 of 4 rows skipped (50.0%): 1 without a value or unreadable, 1 too long";
         foreach (var told in new[]
         {
             PeftProcess.Run(folder, ["data", "lossy.yaml", "--rows", "0", .. keys]).Succeeds().Output,
@@ -293,8 +301,26 @@ public sealed partial class TrainTests(TrainedBundle trained) : IClassFixture<Tr
         Assert.Contains("lossy, sample of the first 4 rows: " + Skipped, streamed.Error);
         Assert.Matches(@"streamed: \d+ rows drawn: \d+ sequences, [\d,]+ tokens, \d+ learned\n", streamed.Error);
         Assert.Matches(@"streamed: \d+ tokens cut off to fit max_length 10, from \d+ sequences? \(\d", streamed.Error);
-        Assert.Matches(@"streamed: \d+ rows of \d+ skipped \(33\.3%\): \d+ too long\n", streamed.Error);
-        Assert.Matches(@"streamed: \d+ rows of \d+ skipped \(25\.0%\): \d+ unusable\n", streamed.Error);
+        Assert.Matches(@"streamed: \d+ of \d+ rows skipped \(33\.3%\): \d+ too long\n", streamed.Error);
+        Assert.Matches(
+            @"streamed: \d+ of \d+ rows skipped \(25\.0%\): \d+ without a value or unreadable\n", streamed.Error);
+
+        folder.Write("blank.jsonl", """
+            {"question": "the cat sat", "answer": ""}
+            {"question": "the dog ran", "answer": "mat"}
+            """);
+        var blank = PeftProcess.Run(
+            folder, "train", "lossy.yaml", "--output", "blank", "--json", "--resume", "auto", "--set",
+            "data.train=[{files: blank.jsonl, template: {prompt: \"{question}\", answer: \" {answer}\"}}]", "--set",
+            "data.max_length=4").Succeeds();
+        Assert.Matches(
+            @"\nwarning: \d+ tokens cut off to fit max_length 4, from 2 sequences \(100\.0%\); "
+            + @"raise data\.max_length\n",
+            blank.Error);
+        blank.Says("1 row of 2 (50.0%) with an empty answer, which is learned as one\n",
+            "blank: no checkpoint to resume from; starting at the first step\n", " --prompt TEXT\n");
+        Assert.Matches(
+            """^\{"models":\[\{"name":"blank","trainable_parameters":\d+,"tasks":\[\]\}\]\}\n$""", blank.Output);
 
         var whole = PeftProcess.Run(folder, ["data", "lossy.yaml", "--rows", "0"]).Succeeds().Output;
         Assert.DoesNotContain("cut off", whole);
@@ -327,12 +353,15 @@ public sealed partial class TrainTests(TrainedBundle trained) : IClassFixture<Tr
             "{max_steps: 30, learning_rate: 60, lr_scheduler_type: constant, report_to: none}"));
         PeftProcess.Run(Folder, "train", "wild.yaml", "--output", "wild").Succeeds().Says(
             "warning: learning_rate 60 is far above what trains adapters with adamw (at most about 0.05)",
-            "warning: at the end the loss is ");
+            "warning: at the end the loss is ",
+            "next: train again with another learning rate (training.learning_rate was 60): peft train wild.yaml --set "
+            + "training.learning_rate=6 --output wild --overwrite\n");
     }
 
     [Fact]
     public void The_line_after_training_says_what_comes_next_with_the_real_paths() => trained.Run.Says(
-        "next: peft eval --adapter out --output out/evaluation; peft generate --adapter out --prompt TEXT; peft "
+        "next: peft eval --adapter out --output out/evaluation; peft generate --adapter out --prompt '"
+        + "the cat 1 sat on'; peft "
         + "adapter export out --output out-peft");
 
     [Fact]

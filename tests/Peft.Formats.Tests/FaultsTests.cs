@@ -92,6 +92,23 @@ public sealed class FaultsTests
     }
 
     [Fact]
+    public void Faults_are_told_in_the_order_of_their_lines_and_those_without_a_line_last()
+    {
+        var faults = new Faults();
+        foreach (var place in (string[])["line 12  b", "c", "line 2  a", "line 12  a", "lines  d"])
+            faults.Add(place, "wrong");
+        Assert.Equal(
+            """
+            x has 5 faults:
+              line 2  a   wrong.
+              line 12  b  wrong.
+              line 12  a  wrong.
+              c           wrong.
+              lines  d    wrong.
+            """, Assert.Throws<FaultsException>(() => faults.ThrowIfAny("x")).Message);
+    }
+
+    [Fact]
     public void A_file_that_is_wrong_throughout_fills_no_memory()
     {
         var faults = new Faults();

@@ -29,6 +29,10 @@ public sealed class OutputDirectoryTests : IDisposable
         _folder.Write("out/notes.txt", "mine");
         Assert.Equal($"{Out}: is not empty, and holds no run. Choose another directory with --output.",
             Message(null, false));
+        _folder.Write("out/recipe.resolved.yaml", "");
+        Assert.Equal(
+            $"{Out}: holds an unfinished run without a checkpoint. Replace it with --overwrite, or choose another "
+            + "directory with --output.", Message(null, false));
         Checkpoint(7);
         Assert.Equal(
             $"{Out}: holds an unfinished run, saved at step 7. Continue it with --resume auto, replace it with "
@@ -47,20 +51,52 @@ public sealed class OutputDirectoryTests : IDisposable
     {
         foreach (
             var name in new[] { "bundle.json", "evaluation/results.json", "evaluation/examples.parquet",
-            "report/report.html" })
+            "evaluation/journal.jsonl", "evaluation/examples.parquet.tmp-7-1", "report/report.html" })
             _folder.Write($"out/{name}", "{}");
         OutputDirectory.Decide(Out, null, true).Prepare().Dispose();
         Assert.Empty(Directory.GetFileSystemEntries(Out));
     }
 
     [Fact]
-    public void Folders_of_the_same_names_with_other_files_stay()
+    public void Of_the_folders_of_a_run_the_files_that_it_did_not_write_stay()
     {
-        foreach (var name in new[] { "bundle.json", "evaluation/mine.txt", "report/pages.html", "report/photo.jpg" })
+        string[] mine = ["evaluation/mine.txt", "events/mine.txt", "report/photo.jpg", "report/plan.md"];
+        foreach (
+            var name in mine.Concat([
+            "bundle.json", "evaluation/results.json", "report/report.html",
+            "events/events.out.tfevents.1.host.2.0.peft" ]))
             _folder.Write($"out/{name}", "{}");
         OutputDirectory.Decide(Out, null, true).Prepare().Dispose();
-        Assert.Equal(["evaluation", "report"],
-            Directory.GetFileSystemEntries(Out).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Equal(mine,
+            Directory.GetFiles(Out, "*", SearchOption.AllDirectories).Select(path => Path.GetRelativePath(Out, path))
+                .Order(StringComparer.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("README.md")]
+    [InlineData("events/mine.txt")]
+    [InlineData("metrics.jsonl")]
+    [InlineData("model.safetensors")] // a base model, for example
+    [InlineData("adapter_config.json")]
+    [InlineData("checkpoint-500/trainer_state.json")] // another trainer's
+    public void What_no_run_wrote_is_neither_replaced_nor_continued(string name)
+    {
+        Checkpoint(4);
+        Directory.Move(Out, _folder["elsewhere"]);
+        _folder.Write($"out/{name}", "mine");
+        var message = $"{Out}: is not empty, and holds no run. Choose another directory with --output.";
+        Assert.Equal(message, Message(null, true));
+        Assert.Equal(message, Message("auto", false));
+        Assert.Equal(message, Message(_folder["elsewhere/checkpoint-4"], false));
+        Assert.Equal("mine", File.ReadAllText(_folder[$"out/{name}"]));
+    }
+
+    [Fact]
+    public void A_directory_that_holds_only_what_a_crash_left_half_written_is_empty()
+    {
+        _folder.Write("out/recipe.resolved.yaml.tmp-77-5", "half");
+        OutputDirectory.Decide(Out, null, false).Prepare().Dispose();
+        Assert.Empty(Directory.GetFileSystemEntries(Out));
     }
 
     [Fact]
@@ -84,13 +120,13 @@ public sealed class OutputDirectoryTests : IDisposable
         foreach (
             var name in new[] { "bundle.json", "adapter_config.json", "adapter_model.safetensors", "README.md",
             "recipe.resolved.yaml",
-            "metrics.jsonl", "results.json", "evaluation.json", "events/e", ".next/bundle.json" })
+            "metrics.jsonl", "results.json", "evaluation.json", "events/events.out.tfevents.1", ".next/bundle.json" })
             _folder.Write($"out/{name}", "{}");
         _folder.Write("out/notes.txt", "mine");
         _folder.Write("out/checkpoint-mine/x", "mine");
 
         var directory = OutputDirectory.Decide(Out, null, true);
-        Assert.Equal(13, Directory.GetFiles(Out, "*", SearchOption.AllDirectories).Length);
+        Assert.Equal(14, Directory.GetFiles(Out, "*", SearchOption.AllDirectories).Length);
         directory.Prepare().Dispose();
 
         Assert.Equal(["checkpoint-mine", "notes.txt"],
@@ -101,8 +137,8 @@ public sealed class OutputDirectoryTests : IDisposable
     public void A_readme_that_belongs_to_no_bundle_is_not_removed()
     {
         _folder.Write("out/README.md", "a project's own");
+        _folder.Write("out/recipe.resolved.yaml", "");
         OutputDirectory.Decide(Out, null, true).Prepare().Dispose();
-        OutputDirectory.Decide(Out, "auto", false).Prepare().Dispose();
         Assert.Equal("a project's own", File.ReadAllText(_folder["out/README.md"]));
     }
 
@@ -126,7 +162,10 @@ public sealed class OutputDirectoryTests : IDisposable
     {
         Assert.Null(OutputDirectory.Decide(Out, "auto", false).Resume);
         _folder.Write("out/metrics.jsonl", "{}");
+        _folder.Write("out/recipe.resolved.yaml", "");
         var directory = OutputDirectory.Decide(Out, "auto", false);
+        Assert.True(directory.BeginsAnew);
+        Assert.False(OutputDirectory.Decide(Out, null, true).BeginsAnew);
         directory.Prepare().Dispose();
         Assert.Null(directory.Resume);
         Assert.False(File.Exists(_folder["out/metrics.jsonl"]));
@@ -138,6 +177,7 @@ public sealed class OutputDirectoryTests : IDisposable
     public void Resume_auto_does_not_remove_a_finished_result(string file)
     {
         _folder.Write($"out/{file}", "{}");
+        _folder.Write("out/recipe.resolved.yaml", "");
         Assert.Equal(
             $"{Out}: holds a finished result and no checkpoint to resume from. "
             + "Replace it with --overwrite, or choose another directory with --output.",
@@ -180,10 +220,12 @@ public sealed class OutputDirectoryTests : IDisposable
         bool overwrite)
     {
         _folder.Write("out/metrics.jsonl", "mine");
+        _folder.Write("out/recipe.resolved.yaml", "");
         var second = OutputDirectory.Decide(Out, resume, overwrite);
         using (OutputDirectory.Decide(Out, "auto", false).Prepare())
         {
             _folder.Write("out/metrics.jsonl", "the first one's");
+            _folder.Write("out/recipe.resolved.yaml", "");
             const string Message =
                 ": another run is writing here now. Wait until it ends, or choose another directory with --output.";
             Assert.Equal(Out + Message, Assert.Throws<UserException>(() => OutputDirectory.RequireFree(Out)).Message);
@@ -238,5 +280,6 @@ public sealed class OutputDirectoryTests : IDisposable
         Directory.CreateDirectory(_folder[$"out/checkpoint-{step}"]);
         TrainerStateFile.Write(_folder[$"out/checkpoint-{step}"],
             new(TrainingState.Start with { Step = step }, 20, "a: 1\n"));
+        _folder.Write($"out/checkpoint-{step}/{CheckpointStore.OptimizerFile}", "");
     }
 }

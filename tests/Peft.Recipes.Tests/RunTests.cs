@@ -97,7 +97,7 @@ public sealed class RunTests : IDisposable
         using var run = _project.Build(recipe);
         run.Train(new StopRequest());
 
-        var results = run.Measure(_ => { })!;
+        var results = run.Measure(_ => { }, new())!;
 
         Assert.Equal([("base", 0L), ("out", run.TrainableParameters)],
             results.Subjects.Select(s => (s.Name, s.TrainableParameters)));
@@ -120,7 +120,7 @@ public sealed class RunTests : IDisposable
             TinyProject.Mixture, "evaluation.baselines=[{name: one, results: results/one.json}]"));
         Assert.Equal("one", run.Baselines().Single().Name);
         run.Train(new StopRequest());
-        var results = run.Measure(_ => { })!;
+        var results = run.Measure(_ => { }, new())!;
         Assert.Equal([("base", "base"), ("one", "recorded"), ("out", "adapter")],
             results.Subjects.Select(s => (s.Name, s.Kind)));
         Assert.Equal((0.25, null),
@@ -181,7 +181,7 @@ public sealed class RunTests : IDisposable
         var text = TinyProject.Mixture.Replace("rows.jsonl, limit", "nothing.csv, limit", StringComparison.Ordinal)
             .Replace("files: rows.jsonl", "files: row.jsonl", StringComparison.Ordinal);
         var error = Assert.Throws<FaultsException>(() => _project.Build(_project.Load(text)));
-        var looked = $"Looked in {Directory.GetCurrentDirectory()}, {Folder.Path}, /tmp and /.";
+        var looked = $"Looked in {Directory.GetCurrentDirectory()} and {Folder.Path}.";
         Assert.Equal(
             "the data section has 2 faults:\n"
             + $"  data.train[0].files  row.jsonl does not exist. Did you mean {Folder["rows.jsonl"]}? {looked}\n"

@@ -16,7 +16,7 @@ public sealed class TaskCatalogTests : IDisposable
         var catalog = new TaskCatalog([Task("a", 1), Task("b", 2), Task("a", 3)], null);
         Assert.Equal([("a", 1), ("b", 2)], catalog.Find([]).Select(task => (task.Name, task.Rows!.Value)));
         Assert.Equal(1, catalog.Find(["a"]).Single().Rows);
-        Assert.Contains("--tasks: missing, and no recipe at hand names tasks",
+        Assert.Contains("--tasks: missing, and neither --recipe nor an adapter's recipe names tasks",
             Message(() => new TaskCatalog([], null).Find([])), StringComparison.Ordinal);
     }
 

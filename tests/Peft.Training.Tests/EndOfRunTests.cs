@@ -39,6 +39,24 @@ public sealed class EndOfRunTests : IDisposable
         Assert.False(Directory.Exists(_tiny.Folder["out"]));
     }
 
+    [Theory]
+    [InlineData(10)]
+    [InlineData(4)]
+    public void A_stop_in_an_evaluation_saves_and_the_continued_run_makes_it_first(int stopIn)
+    {
+        var straight = Stopped("straight", null);
+        Assert.Equal([2, 4, 6, 8, 10], straight.Evaluated);
+
+        var first = Stopped("resumed", stopIn);
+        Assert.Equal((TrainingEnd.Interrupted, stopIn), (first.Outcome.End, first.Outcome.Steps));
+        Assert.Equal(straight.Evaluated.Where(step => step < stopIn), first.Evaluated);
+        var second = Stopped("resumed", null, new CheckpointStore(_tiny.Folder["resumed"]).Latest());
+
+        Assert.Equal(straight.Evaluated.Where(step => step >= stopIn), second.Evaluated);
+        Assert.Equal(straight.Outcome, second.Outcome);
+        Assert.Equal(straight.End, second.End);
+    }
+
     [Fact]
     public void The_parameters_of_the_best_evaluation_are_put_back()
     {
@@ -148,6 +166,25 @@ public sealed class EndOfRunTests : IDisposable
         run = run with { Trainable = new Changed(run.Trainable) { EvalLoss = Loss } };
         new TrainingLoop(run).Run(new StopRequest());
         Assert.Equal([10], evaluated);
+    }
+
+    // Stops when the evaluation after a step begins.
+    private (TrainingOutcome Outcome, List<int> Evaluated, Dictionary<string, byte[]> End) Stopped(
+        string output, int? stopIn, CheckpointRef? resume = null)
+    {
+        var (stop, sink, step) = (new StopRequest(), new RecordingSink(), resume?.Step ?? 0);
+        var run = _tiny.Build(Options with { SaveTotalLimit = 0 }, TinyTraining.Lora, output, _tiny.Evaluated);
+        var changed = new Changed(run.Trainable)
+        {
+            Applied = index => step = index + 1,
+            Evaluating = () =>
+            {
+                if (step == stopIn)
+                    stop.Request();
+            },
+        };
+        var outcome = new TrainingLoop(run with { ResumeFrom = resume, Sinks = [sink], Trainable = changed }).Run(stop);
+        return (outcome, [.. sink.Evaluations.Select(report => report.Step)], TinyTraining.Bytes(run));
     }
 
     private (TrainingOutcome Outcome, Dictionary<int, Dictionary<string, byte[]>> States, Dictionary<string,

@@ -155,8 +155,9 @@ public sealed class OwnBundle : Bundle
         if (!BundleFiles.IsBundle(directory))
         {
             throw UserException.At(
-                directory, $"no {BundleFiles.Manifest}", "the directory of a bundle",
-                "if the training was interrupted, resume it, or name one of its checkpoint-N directories");
+                directory,
+                System.IO.Directory.Exists(directory) ? $"no {BundleFiles.Manifest}" : "no such directory",
+                "the directory of a bundle", LoraAdapterConfig.AdviceWithout(directory));
         }
 
         var manifest = BundleManifest.Read(BundleFiles.PathOf(directory, BundleFiles.Manifest));

@@ -71,9 +71,9 @@ public static class BundleFiles
     public static void Remove(string directory)
     {
         // A manifest in .next/ would otherwise be gone before the files that were already moved out of it. The manifest
-        // goes first: after a crash here the directory is no bundle.
+        // goes first: after a crash here the directory is no bundle. The recipe goes last: until then it is a run's.
         FinishMove(directory);
-        foreach (var name in new[] { Manifest, Config, Weights, Recipe, ChatTemplate, Card, GateFile.Name })
+        foreach (var name in new[] { Manifest, Config, Weights, ChatTemplate, Card, GateFile.Name, Recipe })
             File.Delete(Path.Combine(directory, name));
     }
 

@@ -23,6 +23,19 @@ public static partial class HelpPage
     public static string Command =>
         Environment.GetEnvironmentVariable("PEFT_COMMAND") is { Length: > 0 } called ? called : "peft";
 
+    /// <summary>
+    /// How make takes the first option that a message advises; null where make did not start the program, or no option
+    /// is advised.
+    /// </summary>
+    public static string? UnderMake(string message) =>
+        Environment.GetEnvironmentVariable("MAKELEVEL") is { Length: > 0 } && Option().Match(message) is
+        { Success: true } option
+            ? $"With make, options are given in ARGS: ARGS='{option.Value}'"
+            : null;
+
+    [GeneratedRegex("(?<= )--(resume auto|[a-z][a-z-]*)")]
+    private static partial Regex Option();
+
     /// <summary>The page that was asked for.</summary>
     public static string Of(NotParsed<object> asked)
     {
@@ -85,7 +98,8 @@ public static partial class HelpPage
                 Words.OneOf([.. verbs.Where(v => v.StartsWith("adapter ", StringComparison.Ordinal))])),
             BadVerbSelectedError bad => Fault.Text(
                 program, $"{Quote.Of(Typed(bad.Token))} is not a command", Words.OneOf(verbs),
-                DidYouMean(Typed(bad.Token), verbs)),
+                verbs.FirstOrDefault(verb => verb == $"adapter {bad.Token}") is { } whole ? $"did you mean {whole}?"
+                    : DidYouMean(Typed(bad.Token), verbs)),
             UnknownOptionError unknown => Fault.Text(
                 program, $"--{unknown.Token} is not an option", null, DidYouMean("--" + unknown.Token, options.Keys)),
             MissingRequiredOptionError { NameInfo.NameText: "" } =>

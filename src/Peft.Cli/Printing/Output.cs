@@ -10,8 +10,21 @@ public sealed class Output : IDisposable
 {
     private static readonly UTF8Encoding Utf8 = new(false, throwOnInvalidBytes: true);
 
-    private readonly TextWriter _results = WriterTo(Console.OpenStandardOutput());
-    private readonly TextWriter _words = WriterTo(Console.OpenStandardError());
+    private const string ToLineStart = "\r\u001b[K";
+
+    private readonly TextWriter _results;
+    private readonly TextWriter _words;
+    private readonly Lock _gate = new();
+    private bool _isDrawn;
+
+    /// <summary>Writes to the process's own streams.</summary>
+    public Output()
+        : this(WriterTo(Console.OpenStandardOutput()), WriterTo(Console.OpenStandardError()))
+    {
+    }
+
+    /// <summary>Writes results and words elsewhere.</summary>
+    public Output(TextWriter results, TextWriter words) => (_results, _words) = (results, words);
 
     /// <summary>
     /// Whether words can be redrawn in place and coloured: a terminal, not a file, and nobody asked for plain text.
@@ -30,19 +43,52 @@ public sealed class Output : IDisposable
     public static int? Width => !Console.IsOutputRedirected && Console.WindowWidth is > 0 and var own ? own : null;
 
     /// <summary>A line of the result.</summary>
-    public void Result(string line) => _results.WriteLine(line);
+    public void Result(string line)
+    {
+        Erase();
+        _results.WriteLine(line);
+    }
 
     /// <summary>A piece of the result, without a line end.</summary>
     public void ResultPart(string text) => _results.Write(text);
 
     /// <summary>A line for the person watching.</summary>
-    public void Say(string line) => _words.WriteLine(line);
+    public void Say(string line)
+    {
+        lock (_gate)
+        {
+            Erase();
+            _words.WriteLine(line);
+        }
+    }
+
+    /// <summary>Draws a line without its end over the one that was drawn before; whatever else is written takes it
+    /// away first.</summary>
+    public void Draw(string line)
+    {
+        lock (_gate)
+        {
+            _words.Write(ToLineStart + line);
+            _isDrawn = true;
+        }
+    }
+
+    /// <summary>Takes away the line that was drawn last.</summary>
+    public void Erase()
+    {
+        lock (_gate)
+        {
+            if (_isDrawn)
+                _words.Write(ToLineStart);
+            _isDrawn = false;
+        }
+    }
 
     /// <summary>Text for the person watching, without a line end.</summary>
     public void SayPart(string text) => _words.Write(text);
 
     /// <summary>A message about something that went wrong.</summary>
-    public void Error(string message) => _words.WriteLine(Quote.Escaped(message));
+    public void Error(string message) => Say(Quote.Escaped(message));
 
     /// <summary>Lines of standard input, as UTF-8.</summary>
     /// <exception cref="UserException">A line is not UTF-8.</exception>

@@ -12,7 +12,6 @@ internal sealed class ProgressBar(Output output)
 {
     private const int Widest = 24;
     private const int Narrowest = 8;
-    private bool _shown;
 
     /// <summary>Draws the line over the one before.</summary>
     public void Draw(double share, string text)
@@ -21,17 +20,11 @@ internal sealed class ProgressBar(Output output)
         var bar = Math.Min(Widest, width - text.Length - 3);
         var full = (int)(bar * Math.Clamp(share, 0, 1));
         var line = bar < Narrowest ? text : $"[{new string('=', full)}{new string(' ', bar - full)}] {text}";
-        output.SayPart("\r\u001b[K" + (line.Length > width ? line[..width] : line));
-        _shown = true;
+        output.Draw(line.Length > width ? line[..width] : line);
     }
 
-    /// <summary>Takes the line away, so that others may be printed.</summary>
-    public void Clear()
-    {
-        if (_shown)
-            output.SayPart("\r\u001b[K");
-        _shown = false;
-    }
+    /// <summary>Takes the line away.</summary>
+    public void Clear() => output.Erase();
 
     /// <summary>The time left, as a clock shows it.</summary>
     public static string Left(TimeSpan time) => time.TotalHours >= 1
@@ -68,7 +61,6 @@ public sealed class TrainingProgress(Output output, int loggingSteps) : IMetricS
             : 0.9 * _smoothedTokensPerSecond + 0.1 * report.TokensPerSecond;
         if (report.Skipped is { } skipped)
         {
-            _bar.Clear();
             output.Say($"{skipped.Reason} The step was skipped ({skipped.Count} so far).");
         }
         else
@@ -80,7 +72,6 @@ public sealed class TrainingProgress(Output output, int loggingSteps) : IMetricS
         var text = Line(report);
         if (report.Step % loggingSteps == 0 || report.Step == _totalSteps || report.Step - _firstStep == 1)
         {
-            _bar.Clear();
             output.Say(text);
             (_lossSum, _losses) = (0, 0);
         }
@@ -99,9 +90,18 @@ public sealed class TrainingProgress(Output output, int loggingSteps) : IMetricS
     }
 
     /// <inheritdoc/>
+    public void Evaluating(long sequences)
+    {
+        var text = $"evaluating {Words.Count(sequences, "sequence")}";
+        if (output.IsInteractive)
+            _bar.Draw(1, text);
+        else
+            output.Say(text);
+    }
+
+    /// <inheritdoc/>
     public void Write(EvaluationReport report)
     {
-        _bar.Clear();
         var values = report.Metrics.Select(m => $"{m.Key} {m.Value:F4}");
         output.Say($"step {report.Step}  {string.Join("  ", values)}");
     }
@@ -118,7 +118,6 @@ public sealed class TrainingProgress(Output output, int loggingSteps) : IMetricS
         if (_collapseTold || 2 * collapsed.Count <= report.Routing.Count)
             return;
         var worst = collapsed.MinBy(module => module.LoadSupport)!;
-        _bar.Clear();
         output.Say(
             $"warning: routing has collapsed at step {report.Step}: in {collapsed.Count} of " +
             $"{Words.Count(report.Routing.Count, "module")} almost all tokens go to one expert (the load of " +

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
+using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Recipes;
 
@@ -21,7 +22,7 @@ public static class ResultsPrinting
         {
             var cells = results.Subjects.Select(subject =>
                 results.ScoreOf(subject.Name, task.Name, task.Main.Name) is { } score ? Number(score.Value) : "-");
-            table.Add([task.Name, Metric(task.Main.Name, task.Main.HigherIsBetter), $"{task.Rows}", .. cells]);
+            table.Add([task.Name, Metric(task, task.Main), $"{task.Rows}", .. cells]);
         }
         var parameters = results.Subjects.Select(subject =>
             string.Create(CultureInfo.InvariantCulture, $"{subject.TrainableParameters:N0}"));
@@ -58,6 +59,7 @@ public static class ResultsPrinting
                 select new
                 {
                     Task = task.Name,
+                    task.Kind,
                     Metric = task.Main.Name,
                     task.Main.HigherIsBetter,
                     score.Value,
@@ -66,6 +68,10 @@ public static class ResultsPrinting
         });
         return JsonSerializer.Serialize(new { models }, SnakeCase);
     }
+
+    /// <summary>The same of one model that no task measures.</summary>
+    public static string Json(string name, long trainableParameters) => JsonSerializer.Serialize(
+        new { models = new[] { new { name, trainableParameters, tasks = Array.Empty<object>() } } }, SnakeCase);
 
     /// <summary>
     /// An evaluation: a row a task and metric, a column a subject, with intervals; then what they mean.
@@ -78,7 +84,7 @@ public static class ResultsPrinting
             foreach (var metric in task.Metrics)
             {
                 var cells = results.Subjects.Select(subject => Cell(results, subject.Name, task.Name, metric.Name));
-                table.Add([task.Name, Metric(metric.Name, metric.HigherIsBetter), $"{task.Rows}", .. cells]);
+                table.Add([task.Name, Metric(task, metric), $"{task.Rows}", .. cells]);
             }
         }
         var legend = results.Subjects.Count > 1
@@ -98,8 +104,14 @@ public static class ResultsPrinting
         return $"{Number(score.Value)}{interval}{(differs ? "*" : "")}";
     }
 
-    private static string Metric(string name, bool higherIsBetter) =>
-        $"{name} ({(higherIsBetter ? "higher" : "lower")} is better)";
+    // A choice is easier than an answer written out: where a metric has one name for both, which it was is said.
+    private static string Metric(MeasuredTask task, TaskMetric metric)
+    {
+        var isOfBoth = Peft.Evaluation.Metrics.Metric.All.Any(known => known.Name == metric.Name
+            && known.Kinds.Contains(TaskKind.Generation) && known.Kinds.Count > 1);
+        var how = !isOfBoth ? "" : task.Kind == TaskKinds.NameOf(TaskKind.Generation) ? "generated, " : "choices, ";
+        return $"{metric.Name} ({how}{(metric.HigherIsBetter ? "higher" : "lower")} is better)";
+    }
 
     private static string Number(double value) => value.ToString("F3", CultureInfo.InvariantCulture);
 

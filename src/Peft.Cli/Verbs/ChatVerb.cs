@@ -55,11 +55,13 @@ public sealed class ChatVerb : SamplingVerb, IVerb
     /// <inheritdoc/>
     public int Run(Output output)
     {
-        CheckSampling();
+        var faults = new Faults();
+        CheckSampling(faults);
         if (Model is not null && Base is not null)
-            throw UserException.At("--model", "given beside --base", "one of the two");
+            faults.Add("--model", "given together with --base", "one of the two");
         if (Save is not null && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(Save))))
-            throw UserException.At($"--save {Save}", "no such folder", "a file in a folder that is there");
+            faults.Add($"--save {Save}", "no such folder", "a file in a folder that is there");
+        faults.ThrowIfAny();
         Base ??= Model;
         TorchRuntime.Start();
         using var loaded = Load();

@@ -22,6 +22,9 @@ public static class CommandLineWords
     {
         string[] words = args switch
         {
+            ["-h"] => ["--help"],
+            [var verb, "-h"] => [verb, "--help"],
+            ["adapter", var second, "-h"] => ["adapter", second, "--help"],
             ["help", "adapter"] => [Adapter, "--help"],
             ["help", var verb, ..] => [verb, .. args[2..].Where(word => word != "--help"), "--help"],
             _ => args,
@@ -72,10 +75,21 @@ public static class CommandLineWords
 
     /// <summary>A word as a shell takes it for one.</summary>
     public static string Quoted(string word) =>
-        word.Length > 0
-            && word.All(c => char.IsAsciiLetterOrDigit(c) || c is '/' or '.' or '_' or '-' or '+' or ':' or ',')
+        word.Any(char.IsControl) ? QuotedControls(word)
+        : word.Length > 0 && word[0] != '='
+            && word.All(c => char.IsAsciiLetterOrDigit(c) || c is '/' or '.' or '_' or '-' or '+' or ':' or ',' or '=')
             ? word
             : $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'";
+
+    // As bash and zsh read them.
+    private static string QuotedControls(string word) => "$'" + string.Concat(word.Select(c => c switch
+    {
+        '\n' => "\\n",
+        '\t' => "\\t",
+        '\'' or '\\' => $"\\{c}",
+        _ when char.IsControl(c) => $"\\u{(int)c:x4}",
+        _ => $"{c}",
+    })) + "'";
 
     // A list option of the parser takes every word up to the next option; at the end nothing follows that it could
     // swallow.

@@ -14,7 +14,7 @@ namespace Peft.Cli.Verbs;
 [Verb("data", HelpText = "Show what the model will see of a recipe's data.")]
 public sealed class DataVerb : IVerb
 {
-    private const string Unusable = "unusable";
+    private const string Unusable = "without a value or unreadable";
     private const string TooLong = "too long";
     private const string Unlearnable = "without a token to learn";
 
@@ -90,9 +90,9 @@ public sealed class DataVerb : IVerb
         yield return $"{Name}{Words.Count(all.DrawnRows, "row")} drawn: {Words.Count(all.Sequences, "sequence")}, "
             + $"{Words.Count(all.Tokens, "token")}, {all.LearnedTokens:N0} learned";
         if (all.CutTokens > 0)
-            yield return Name + Cut(all.CutTokens, all.CutSequences, all.Sequences, options);
+            yield return Cut(Name, all.CutTokens, all.CutSequences, all.Sequences, options);
         if (all.CutTurns > 0)
-            yield return Name + LeftOut(all.CutTurns, all.CutConversations, all.Sequences, options);
+            yield return LeftOut(Name, all.CutTurns, all.CutConversations, all.Sequences, options);
         if (all.LongRows + all.UnlearnableRows > 0)
             yield return Name + Skipped(all.DrawnRows, (all.LongRows, TooLong), (all.UnlearnableRows, Unlearnable));
         if (all.BadRows > 0)
@@ -102,27 +102,36 @@ public sealed class DataVerb : IVerb
     private static IEnumerable<string> Losses(DataStatistics all, DataOptions options, string name)
     {
         if (all.CutTokens > 0)
-            yield return name + Cut(all.CutTokens, all.CutSequences, all.Sequences, options);
+            yield return Cut(name, all.CutTokens, all.CutSequences, all.Sequences, options);
         if (all.CutTurns > 0)
-            yield return name + LeftOut(all.CutTurns, all.CutConversations, all.Sequences, options);
+            yield return LeftOut(name, all.CutTurns, all.CutConversations, all.Sequences, options);
+        if (all.EmptyAnswers > 0)
+            yield return Empty(name, all.EmptyAnswers, all.Rows - all.FilteredRows);
         if (all.DroppedRows > 0)
             yield return name + Skipped(
                 all.Rows - all.FilteredRows, (all.BadRows, Unusable), (all.LongRows, TooLong),
                 (all.UnlearnableRows, Unlearnable));
     }
 
-    private static string Cut(long tokens, long sequences, long of, DataOptions options) =>
-        $"{Words.Count(tokens, "token")} cut off to fit max_length {options.MaxLength}, from "
-        + $"{Words.Count(sequences, "sequence")} ({Percent(sequences / (double)of)})";
+    private static string Empty(string name, long rows, long of) => $"{name}{Words.Count(rows, "row")} of {of:N0} "
+        + $"({Percent(rows / (double)of)}) with an empty answer, which is learned as one";
 
-    private static string LeftOut(long turns, long conversations, long of, DataOptions options) =>
-        $"{Words.Count(turns, "turn")} left out to fit max_length {options.MaxLength}, from "
-        + $"{Words.Count(conversations, "conversation")} ({Percent(conversations / (double)of)})";
+    private static string Cut(string name, long tokens, long sequences, long of, DataOptions options) =>
+        Warned(sequences, of, $"{name}{Words.Count(tokens, "token")} cut off to fit max_length {options.MaxLength}, "
+        + $"from {Words.Count(sequences, "sequence")} ({Percent(sequences / (double)of)})");
+
+    private static string LeftOut(string name, long turns, long conversations, long of, DataOptions options) =>
+        Warned(conversations, of, $"{name}{Words.Count(turns, "turn")} left out to fit max_length {options.MaxLength}, "
+        + $"from {Words.Count(conversations, "conversation")} ({Percent(conversations / (double)of)})");
+
+    // A few long rows are no matter; where most lose something, max_length does not fit the data.
+    private static string Warned(long cut, long of, string text) =>
+        2 * cut > of ? $"warning: {text}; raise data.max_length" : text;
 
     private static string Skipped(long of, params (long Rows, string Why)[] reasons)
     {
         var all = reasons.Sum(reason => reason.Rows);
-        return $"{Words.Count(all, "row")} of {of:N0} skipped ({Percent(all / (double)of)}): " + string.Join(
+        return $"{all:N0} of {Words.Count(of, "row")} skipped ({Percent(all / (double)of)}): " + string.Join(
             ", ", reasons.Where(reason => reason.Rows > 0).Select(reason => $"{reason.Rows:N0} {reason.Why}"));
     }
 
@@ -143,7 +152,7 @@ public sealed class DataVerb : IVerb
         }
 
         // Brackets rather than colours: the same text on a terminal, in a file and for a screen reader.
-        output.Result("  given:   " + string.Join(' ', sequence.Tokens.Where(t => !t.IsLearned).Select(t => t.Text)));
+        output.Result("  prompt:  " + string.Join(' ', sequence.Tokens.Where(t => !t.IsLearned).Select(t => t.Text)));
         output.Result("  learned: "
             + string.Join(' ', sequence.Tokens.Where(t => t.IsLearned).Select(t => $"[{t.Text}]")));
     }

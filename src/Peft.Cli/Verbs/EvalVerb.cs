@@ -147,17 +147,19 @@ public sealed class EvalVerb : IVerb
 
     private void Check()
     {
+        var faults = new Faults();
         if (Tasks.Any() && !TaskNames.Any())
-            throw UserException.At("--tasks", "no name", "names of tasks, or a task file",
+            faults.Add("--tasks", "no name", "names of tasks, or a task file",
                 "leave --tasks out for the tasks of the recipes");
         if (Rows is < 1)
-            throw UserException.At("--rows", $"{Rows}", "a whole number of at least 1");
+            faults.Add("--rows", $"{Rows}", "a whole number of at least 1");
         if (BatchSize < 1)
-            throw UserException.At("--batch-size", $"{BatchSize}", "a whole number of at least 1");
+            faults.Add("--batch-size", $"{BatchSize}", "a whole number of at least 1");
         if (!ModelOptions.Dtypes.Contains(Dtype))
-            throw UserException.At("--dtype", Quote.Of(Dtype), Words.OneOf([.. ModelOptions.Dtypes]));
+            faults.Add("--dtype", Quote.Of(Dtype), Words.OneOf([.. ModelOptions.Dtypes]));
         if (NoBase && !Adapters.Any())
-            throw UserException.At("--no-base", "nothing is left to measure without --adapter", null,
+            faults.Add("--no-base", "nothing is left to measure without --adapter", null,
                 "name an adapter, or leave --no-base out");
+        faults.ThrowIfAny();
     }
 }

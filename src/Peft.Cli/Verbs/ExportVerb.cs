@@ -113,9 +113,7 @@ public sealed class ExportVerb : IVerb
                 ? string.Create(
                     CultureInfo.InvariantCulture,
                     $"an approximation: logits differ from the routed mixture's by at most {difference:G3}")
-                : string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"verified: logits differ by at most {proof.LargestDifference:G2} (allowed {proof.Allowed:G2})");
+                : Verified(proof);
             output.Result($"  {proof.What}: {tensors}{verdict}");
         }
         if (report.Losses.Count > 0)
@@ -123,6 +121,17 @@ public sealed class ExportVerb : IVerb
         foreach (var remark in report.Remarks)
             output.Say($"note: {remark}");
     }
+
+    // What rounding every weight does is no fault of the export, and is told as what it is.
+    private static string Verified(ExportProof proof) => proof.RoundedTo is { } type
+        ? string.Create(
+            CultureInfo.InvariantCulture,
+            $"verified: rounding to {type} changes logits by at most {proof.LargestDifference:G2}, "
+                + $"{proof.LargestDifference / proof.LargestLogit:P2} of the largest (refused above "
+                + $"{proof.AllowedShare:P0})").Replace(" %", "%", StringComparison.Ordinal)
+        : string.Create(
+            CultureInfo.InvariantCulture,
+            $"verified: logits differ by at most {proof.LargestDifference:G2} (refused above {proof.Allowed:G2})");
 
     private static void ShowLosses(ExportReport report, Output output)
     {

@@ -44,7 +44,8 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
     public bool ApplyChatTemplate { get; set; }
 
     /// <summary>Leaves the prompt out.</summary>
-    [Option("no-prompt", HelpText = "Print the continuation only.")]
+    [Option("no-prompt", HelpText =
+        "Print the continuation only (with --jsonl, the answer without its prompt).")]
     public bool NoPrompt { get; set; }
 
     /// <inheritdoc/>
@@ -54,16 +55,18 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
     /// <inheritdoc/>
     public int Run(Output output)
     {
-        CheckSampling();
+        var faults = new Faults();
+        CheckSampling(faults);
         if (ChatTemplate is not null && !ApplyChatTemplate)
-            throw UserException.At("--chat-template", Quote.Of(ChatTemplate), "--apply-chat-template with it");
+            faults.Add("--chat-template", Quote.Of(ChatTemplate), "--apply-chat-template with it");
         if (Input is not (null or Stdin))
-            throw UserException.At("peft generate", $"{Quote.Of(Input)} is one word too many",
+            faults.Add("peft generate", $"{Quote.Of(Input)} is one word too many",
                 "--prompt TEXT, or '-' for prompts from standard input", "put quotes around a prompt of several words");
-        if (Prompt is null == Input is null)
-            throw UserException.At(
-                "--prompt", Prompt is null ? "missing" : "given beside -",
+        else if (Prompt is null == Input is null)
+            faults.Add(
+                "--prompt", Prompt is null ? "missing" : "given together with '-'",
                 "--prompt TEXT, or '-' for prompts from standard input");
+        faults.ThrowIfAny();
         TorchRuntime.Start();
         using var loaded = Load();
         if (ApplyChatTemplate)
@@ -78,8 +81,21 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
             return ExitCode.Done;
         }
         foreach (var (i, line) in Output.InputLines().Index())
-            Continue(loaded, line, $"standard input line {i + 1}", output);
+        {
+            var place = $"standard input line {i + 1}";
+            if (line.Length > 0)
+                Continue(loaded, line, place, output);
+            else
+                Skip(place, output);
+        }
         return ExitCode.Done;
+    }
+
+    // A line that is left empty is hardly a prompt; its answer is empty, so that lines still stand opposite each other.
+    private void Skip(string place, Output output)
+    {
+        output.Say($"{place}: empty; nothing was generated for it");
+        output.Result(Jsonl ? JsonLine("", "") : "");
     }
 
     private void Continue(LoadedModel loaded, string text, string place, Output output)

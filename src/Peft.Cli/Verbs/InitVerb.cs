@@ -2,6 +2,7 @@ using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Formats;
 using Peft.Formats.Files;
+using Peft.Recipes;
 using Peft.Recipes.Reading;
 
 namespace Peft.Cli.Verbs;
@@ -12,7 +13,6 @@ public sealed class InitVerb : IVerb
 {
     private const string RecipeName = "recipe.yaml";
     private const string RowsName = "rows.jsonl";
-    private const string EmbeddedBase = "data/base";
 
     private const string Rows = """
         {"question": "What is the capital of France?", "answer": "Paris"}
@@ -61,9 +61,9 @@ public sealed class InitVerb : IVerb
     private string Text(string recipe)
     {
         // As the recipe will find it; otherwise that of the checkout the program was built in.
-        var here = new RecipePaths(recipe).Resolve(EmbeddedBase);
-        var built = new RecipePaths(Path.Combine(AppContext.BaseDirectory, "peft")).Resolve(EmbeddedBase);
-        var model = Directory.Exists(here) || !Directory.Exists(built) ? EmbeddedBase : built;
+        var here = new RecipePaths(recipe).Resolve(ModelOptions.EmbeddedBase);
+        var model = Directory.Exists(here) ? ModelOptions.EmbeddedBase
+            : ModelOptions.BuiltBase ?? ModelOptions.EmbeddedBase;
         return $$"""
             # A LoRA adapter that learns the ten rows of {{RowsName}}. Train it with:
             #   {{HelpPage.Command}} train {{CommandLineWords.Quoted(recipe)}}
@@ -105,8 +105,8 @@ public sealed class InitVerb : IVerb
               logging_steps: 5
               save_steps: 0
 
-            # Where the adapter is written, unless --output says otherwise.
-            output_dir: {{Quoted(Path.Combine(Folder, "adapter"))}}
+            # Where the adapter is written, unless --output says otherwise; ./ is this file's folder.
+            output_dir: ./adapter
 
             """;
     }

@@ -31,9 +31,17 @@ public abstract class ModelVerb
     /// <summary>Loads what the options name.</summary>
     protected LoadedModel Load()
     {
-        if (!ModelOptions.Dtypes.Contains(Dtype))
-            throw UserException.At("--dtype", Quote.Of(Dtype), Words.OneOf([.. ModelOptions.Dtypes]));
+        var faults = new Faults();
+        CheckModel(faults);
+        faults.ThrowIfAny();
         return LoadedModel.Open(Base, Adapter, Dtype, Devices.Choose(Device));
+    }
+
+    /// <summary>Notes what of these options is out of range.</summary>
+    protected void CheckModel(Faults faults)
+    {
+        if (!ModelOptions.Dtypes.Contains(Dtype))
+            faults.Add("--dtype", Quote.Of(Dtype), Words.OneOf([.. ModelOptions.Dtypes]));
     }
 
     /// <summary>A prompt as training and evaluation encode it, checked against the model's context.</summary>
@@ -84,15 +92,17 @@ public abstract class SamplingVerb : ModelVerb
         + "the base's).")]
     public string? ChatTemplate { get; set; }
 
-    /// <summary>Refuses values out of range.</summary>
-    protected void CheckSampling()
+    /// <summary>Notes values out of range.</summary>
+    protected void CheckSampling(Faults faults)
     {
-        Require(MaxNewTokens >= 1, "--max-new-tokens", MaxNewTokens, "a whole number of at least 1");
-        Require(Temperature >= 0 && double.IsFinite(Temperature), "--temperature", Temperature,
+        CheckModel(faults);
+        Require(faults, MaxNewTokens >= 1, "--max-new-tokens", MaxNewTokens, "a whole number of at least 1");
+        Require(faults, Temperature >= 0 && double.IsFinite(Temperature), "--temperature", Temperature,
             "a number of at least 0");
-        Require(TopP is null or (> 0 and <= 1), "--top-p", TopP, "a number above 0 and at most 1");
-        Require(TopK is null or >= 0, "--top-k", TopK, "a whole number of at least 0");
-        RequireSampling();
+        Require(faults, TopP is null or (> 0 and <= 1), "--top-p", TopP, "a number above 0 and at most 1");
+        Require(faults, TopK is null or >= 0, "--top-k", TopK, "a whole number of at least 0");
+        if (!faults.Any)
+            RequireSampling(faults);
     }
 
     /// <summary>What the options say, without ends of a text.</summary>
@@ -106,19 +116,19 @@ public abstract class SamplingVerb : ModelVerb
     };
 
     // Nothing is drawn at temperature 0.
-    private void RequireSampling()
+    private void RequireSampling(Faults faults)
     {
         var given = new (object? Value, string Name)[] { (TopP, "--top-p"), (TopK, "--top-k"), (Seed, "--seed") }
             .Where(option => option.Value is not null).Select(option => option.Name).ToList();
         if (Temperature == 0 && given.Count > 0)
-            throw UserException.At(
+            faults.Add(
                 Words.AllOf(given), "no effect with --temperature 0", null,
                 $"remove {(given.Count == 1 ? "it" : "them")}, or add a temperature, such as --temperature 1");
     }
 
-    private static void Require(bool holds, string option, IFormattable? found, string expected)
+    private static void Require(Faults faults, bool holds, string option, IFormattable? found, string expected)
     {
         if (!holds)
-            throw UserException.At(option, found!.ToString(null, CultureInfo.InvariantCulture), expected);
+            faults.Add(option, found!.ToString(null, CultureInfo.InvariantCulture), expected);
     }
 }

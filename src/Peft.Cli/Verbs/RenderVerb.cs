@@ -136,9 +136,12 @@ public sealed class RenderVerb : IVerb
 
     private static JsonElement Request(string place, string line)
     {
-        if (!JsonFile.TryParse<JsonElement>(line, Reading, out var request)
-            || request.ValueKind != JsonValueKind.Object)
-            throw UserException.At(place, "no JSON object", "an object with messages",
+        var isJson = JsonFile.TryParse<JsonElement>(line, Reading, out var request);
+        // As transformers takes a conversation: the messages alone.
+        if (isJson && request.ValueKind == JsonValueKind.Array)
+            request = JsonSerializer.SerializeToElement(new { messages = request });
+        if (!isJson || request.ValueKind != JsonValueKind.Object)
+            throw UserException.At(place, "no JSON object or list", "an object with messages, or a list of messages",
                 "write one conversation a line with --jsonl");
         var faults = new Faults();
         foreach (var item in request.EnumerateObject().Where(item => !Known.Contains(item.Name)))

@@ -38,6 +38,7 @@ public sealed class ReportVerb : IVerb
             throw UserException.At(OutputFile, "the file exists already", null,
                 "name another with --output, or replace it with --overwrite");
         var template = TemplateFile.Find(Template);
+        template.RequireFits(OutputFile);
         var model = ReportSource.Load([.. Results]);
         AtomicFile.WriteText(OutputFile, ReportRenderer.Render(template, model));
         foreach (var note in model.Notes)

@@ -1,12 +1,18 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Peft.Cli.Printing;
 using Peft.Training;
 
 namespace Peft.Cli.Verbs;
 
-/// <summary>Ctrl-C and SIGTERM ask what runs to stop; a second one ends the program at once.</summary>
+/// <summary>Ctrl-C and SIGTERM ask what runs to stop; a later Ctrl-C ends the program at once.</summary>
+/// <remarks>
+/// One wish may come several times: <c>timeout</c> and <c>make</c> each send a SIGTERM, and a terminal and a program in
+/// between each pass a Ctrl-C on. So a SIGTERM never ends at once, and a Ctrl-C only some time after the first signal.
+/// </remarks>
 public sealed class Signals : IDisposable
 {
+    private static readonly TimeSpan OneKeyPress = TimeSpan.FromSeconds(0.5);
     private const PosixSignal FileSizeExceeded = (PosixSignal)25; // SIGXFSZ
 
     // Held until the process ends: a signal is answered on another thread, perhaps after its write was reported.
@@ -32,14 +38,22 @@ public sealed class Signals : IDisposable
     /// <param name="words">What is said.</param>
     public Signals(Func<bool> isRequested, Action request, Output output, string words)
     {
+        var (gate, first) = (new Lock(), 0L);
         foreach (var signal in new[] { PosixSignal.SIGINT, PosixSignal.SIGTERM })
             _registrations.Add(PosixSignalRegistration.Create(signal, context =>
             {
-                if (isRequested())
-                    return;
-                context.Cancel = true;
-                // Before anything is said: nobody may be reading.
-                request();
+                lock (gate)
+                {
+                    if (isRequested())
+                    {
+                        context.Cancel = signal == PosixSignal.SIGTERM || Stopwatch.GetElapsedTime(first) < OneKeyPress;
+                        return;
+                    }
+                    context.Cancel = true;
+                    first = Stopwatch.GetTimestamp();
+                    // Before anything is said: nobody may be reading.
+                    request();
+                }
                 output.Say("\n" + words);
             }));
     }

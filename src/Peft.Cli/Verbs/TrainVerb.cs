@@ -2,6 +2,7 @@ using System.Text.RegularExpressions;
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Evaluation.Reports;
+using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Recipes;
@@ -55,11 +56,15 @@ public sealed partial class TrainVerb : IVerb
     /// <inheritdoc/>
     public int Run(Output output)
     {
+        if (DryRun && Json)
+            throw UserException.At("--json", "given with --dry-run, which measures nothing", "one of the two");
         var recipe = Recipes.Recipe.Load(Recipe, Set);
         var path = OutputDir ?? recipe.OutputDir;
         if (!DryRun)
             OutputDirectory.RequireFree(path);
-        var directory = OutputDirectory.Decide(path, Resume, Overwrite || DryRun && Resume is null);
+        // A plan writes nothing: only what it would continue matters to it.
+        var directory = DryRun && Resume is null
+            ? new OutputDirectory(path, null) : OutputDirectory.Decide(path, Resume, Overwrite);
         using var run = RunBuilder.Build(
             recipe, directory, Devices.Choose(Device), new TrainingProgress(output, recipe.Training.LoggingSteps));
         var memory = MemoryEstimate.Of(run);
@@ -80,14 +85,20 @@ public sealed partial class TrainVerb : IVerb
         using var taken = directory.Prepare();
         if (!taken.IsHeld)
             output.Say($"{path}: this file system has no locks; make sure that no other run writes there");
+        if (directory.BeginsAnew)
+            output.Say($"{path}: no checkpoint to resume from; starting at the first step");
         Announce(run, directory, losses, output);
         var stop = new StopRequest();
-        using var signals = new Signals(stop, output);
-        var outcome = run.Train(stop);
+        TrainingOutcome outcome;
+        using (new Signals(stop, output))
+            outcome = run.Train(stop);
         if (outcome.End == TrainingEnd.Interrupted)
         {
-            output.Say($"interrupted after step {outcome.Steps}; everything is saved in {outcome.Checkpoint}: "
-                + "re-run the same command with --resume auto to resume");
+            const string Resume = "re-run the same command with --resume auto to resume";
+            output.Say(
+                $"interrupted after step {outcome.Steps}; everything is saved in {outcome.Checkpoint}: {Resume}");
+            if (HelpPage.UnderMake(Resume) is { } hint)
+                output.Say(hint);
             return ExitCode.Interrupted;
         }
         output.Say($"{directory.Path}: saved after {Words.Count(outcome.Steps, "step")}" +
@@ -99,27 +110,74 @@ public sealed partial class TrainVerb : IVerb
             output.Say(
                 $"skipped steps: {outcome.SkippedSteps} (a number in them was not finite; "
                 + "metrics.jsonl marks them with \"skipped\")");
-        ShowResults(run, output);
+        var isMeasured = ShowResults(run, stop, output);
         foreach (var warning in run.Warnings)
             output.Say($"warning: {warning}");
-        output.Say($"next: {string.Join("; ", Next(run, path))}");
+        if (!isMeasured)
+        {
+            output.Say($"interrupted in the evaluation; {path} is complete: measure it with {Evaluate(run, path)}");
+            return ExitCode.Interrupted;
+        }
+        output.Say($"next: {string.Join("; ", run.HasFailed ? [Again(run)] : Next(run, path))}");
         return ExitCode.Done;
     }
+
+    // Of a run that learned nothing there is nothing to use: mostly its learning rate was to blame.
+    private string Again(PreparedRun run)
+    {
+        const string Key = "training.learning_rate";
+        const double TooSmall = 1e-6;
+        var rate = run.Recipe.Training.LearningRate;
+        var other = RunHealth.ShownRate(rate < TooSmall ? 1e-4 : rate / 10);
+        var sets = Set.Where(set => !set.StartsWith(Key + "=", StringComparison.Ordinal)).Append($"{Key}={other}")
+            .Select(set => $"--set {CommandLineWords.Quoted(set)}");
+        return $"train again with another learning rate ({Key} was "
+            + $"{RunHealth.ShownRate(rate)}): {HelpPage.Command} train "
+            + $"{CommandLineWords.Quoted(Recipe)} {string.Join(' ', sets)}"
+            + (OutputDir is null ? "" : $" --output {CommandLineWords.Quoted(OutputDir)}") + " --overwrite";
+    }
+
+    private static string Model(PreparedRun run, string path) =>
+        $"--{(run.Recipe.Method == Recipes.Recipe.Full ? "base" : "adapter")} {CommandLineWords.Quoted(path)}";
+
+    // A bundle knows its recipe; a model does not.
+    private static string Evaluate(PreparedRun run, string path) =>
+        $"{HelpPage.Command} eval {Model(run, path)} "
+        + (run.Recipe.Method == Recipes.Recipe.Full ? $"--recipe {CommandLineWords.Quoted(run.Recipe.Path)} " : "")
+        + $"--output {CommandLineWords.Quoted(Path.Combine(path, OutputDirectory.Evaluation))}";
 
     // What one does with a result, with its real paths.
     private static IEnumerable<string> Next(PreparedRun run, string path)
     {
         var isFull = run.Recipe.Method == Recipes.Recipe.Full;
-        var model = $"--{(isFull ? "base" : "adapter")} {CommandLineWords.Quoted(path)}";
+        var model = Model(run, path);
         if (run.Recipe.Evaluation.Tasks.Count > 0 && !isFull)
-            yield return $"{HelpPage.Command} eval {model} --output "
-                + $"{CommandLineWords.Quoted(Path.Combine(path, OutputDirectory.Evaluation))}";
+            yield return Evaluate(run, path);
         yield return run.Data.Template is null
-            ? $"{HelpPage.Command} generate {model} --prompt TEXT"
+            ? $"{HelpPage.Command} generate {model} --prompt {Prompt(run)}"
             : $"{HelpPage.Command} chat {model}";
-        if (!isFull)
+        // A plain LoRA is in PEFT's form already.
+        if (run.Recipe.AdapterOptions is { IsPlainLora: false })
             yield return $"{HelpPage.Command} adapter export {CommandLineWords.Quoted(path)} --output "
-                + $"{CommandLineWords.Quoted(path + "-peft")}";
+                + $"{CommandLineWords.Quoted(Beside(path))}";
+    }
+
+    // As the rows have them: what an adapter learned depends on the words around a question.
+    private static string Prompt(PreparedRun run)
+    {
+        const int Longest = 100;
+        const int End = 30;
+        if (run.ExamplePrompt is not { } prompt)
+            return "TEXT";
+        var runes = prompt.EnumerateRunes().ToList();
+        return CommandLineWords.Quoted(runes.Count <= Longest ? prompt
+            : $"{string.Concat(runes.Take(Longest - End))} ... {string.Concat(runes.TakeLast(End))}");
+    }
+
+    private static string Beside(string path)
+    {
+        var trimmed = Path.TrimEndingDirectorySeparator(path);
+        return (Path.GetFileName(trimmed) is "." or ".." ? Path.GetFullPath(trimmed) : trimmed) + "-peft";
     }
 
     private static void Announce(
@@ -182,15 +240,31 @@ public sealed partial class TrainVerb : IVerb
         }
     }
 
-    private void ShowResults(PreparedRun run, Output output)
+    // False where it was stopped.
+    private bool ShowResults(PreparedRun run, StopRequest stop, Output output)
     {
-        if (run.Measure(output.Say) is not { } results)
-            return;
-        if (Json)
+        using var signals = new Signals(
+            stop, output, "stopping: giving the evaluation up (press Ctrl-C again to stop at once)");
+        ResultsDocument? results;
+        try
         {
-            output.Result(ResultsPrinting.Json(results));
-            return;
+            results = run.Measure(output.Say, stop);
         }
+        catch (OperationCanceledException) when (stop.IsRequested)
+        {
+            return false;
+        }
+        if (Json)
+            output.Result(results is null
+                ? ResultsPrinting.Json(run.ResultName, run.TrainableParameters)
+                : ResultsPrinting.Json(results));
+        else if (results is not null)
+            Show(results, output);
+        return true;
+    }
+
+    private static void Show(ResultsDocument results, Output output)
+    {
         // The report's own sentence, so that the two never say different things.
         output.Result("");
         output.Result(VerdictWriter.Of(results).Headline);

@@ -126,9 +126,9 @@ public sealed record DataSetOptions
             : reader.Has("template") ? ReadTemplate(reader.Section("template"), alike)
             : (null, TextTemplate.Literal(""));
         if (shape is not null && reader.Has("template"))
-            reader.Fault("template", $"given beside format: {NameOf(shape.Value)}", "one of the two");
+            reader.Fault("template", $"given together with format: {NameOf(shape.Value)}", "one of the two");
         if (options is { Task: not null, TaskColumn: not null })
-            reader.Fault("task_column", "given beside task", "one of the two");
+            reader.Fault("task_column", "given together with task", "one of the two");
         var isOneTask = options.Task is not null || options.TaskColumn is not null;
         return options with
         {
@@ -219,7 +219,7 @@ public sealed record DataSetOptions
     private static void Tell(OptionReader reader, string key, TemplateException error)
     {
         foreach (var fault in error.Faults)
-            reader.Fault(key, $"line {fault.Line}, column {fault.Column}: {fault.Found}", fault.Expected, fault.Advice);
+            reader.Fault(key, fault.FoundInText, fault.Expected, fault.Advice);
     }
 
     private static (TextTemplate? Prompt, TextTemplate Answer) ReadTemplate(
@@ -229,7 +229,10 @@ public sealed record DataSetOptions
         var answer = Parse(reader, "answer");
         var text = Parse(reader, "text");
         var isWrong = text is null ? answer is null || prompt is null : answer is not null || prompt is not null;
-        if (isWrong && !reader.Faults.Items.Any(fault => fault.Place.Contains(reader.Path, StringComparison.Ordinal)))
+        // A key that is none of the three is told as unknown, and the three with it.
+        var isOther = prompt is null && answer is null && text is null && reader.AllKeys().Count > 0;
+        if (isWrong && !isOther
+            && !reader.Faults.Items.Any(fault => fault.Place.Contains(reader.Path, StringComparison.Ordinal)))
         {
             (string Key, TextTemplate? Value)[] parts = [("prompt", prompt), ("answer", answer), ("text", text)];
             var found = parts.Where(part => part.Value is not null).Select(part => part.Key).ToList();

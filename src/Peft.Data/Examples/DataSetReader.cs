@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Peft.Chat;
 using Peft.Data.Tables;
 using Peft.Formats;
@@ -9,6 +10,8 @@ namespace Peft.Data.Examples;
 public sealed class DataSetReader
 {
     private const int MostShown = 30; // columns in a message
+    private const int MostCounted = 100_000; // rows behind one that cannot be used
+    private const double LongestCount = 2; // seconds
     private static readonly TemplateEngine Functions = new();
     private readonly Dictionary<string, DataTable> _tables = new(StringComparer.Ordinal); // by path
 
@@ -107,8 +110,32 @@ public sealed class DataSetReader
             else if (Options.OnBadRow == BadRowPolicy.Skip)
                 counts.Bad++;
             else
-                throw new DataRowException(id, fault);
+                throw new DataRowException(id, WithFurther(fault, rows, maker, file));
         }
+    }
+
+    // Says how many rows behind one that cannot be used are such too, as far as that is soon known.
+    private Fault WithFurther(Fault fault, TableReader rows, RowMaker maker, DataFile file)
+    {
+        var (further, read, started) = (0, 0, Stopwatch.GetTimestamp());
+        try
+        {
+            while (Options.Limit is null && rows.Read() && read++ < MostCounted
+                && Stopwatch.GetElapsedTime(started).TotalSeconds < LongestCount)
+            {
+                if (maker.Make(rows, new RowId(file.Name, rows.Number) { Line = rows.Line }).Fault is not null)
+                    further++;
+            }
+        }
+        catch (UserException)
+        {
+            // What comes behind cannot be read at all: the count goes as far as that.
+        }
+        return further == 0 ? fault : fault with
+        {
+            Advice = (fault.Advice is null ? "" : fault.Advice + ". ")
+                + $"{Words.Count(further, "more row")} of the file cannot be used either",
+        };
     }
 
     private void Check(DataFile file, Faults faults)

@@ -82,9 +82,9 @@ internal sealed class RowMaker
         {
             // The recipe's fault and not the file's: no key of the data set passes over it.
             var fault = error.Faults[0];
-            var at = fault is { Line: 1, Column: 1 } ? "" : $"line {fault.Line}, column {fault.Column}: ";
+            var found = fault is { Line: 1, Column: 1 } ? fault.Found : fault.FoundInText;
             throw new DataRowException(
-                id, new Fault(error.Name, $"{at}{fault.Found} (at {id})", fault.Expected, fault.Advice));
+                id, new Fault(error.Name, $"{found} (at {id})", fault.Expected, fault.Advice));
         }
     }
 

@@ -101,7 +101,8 @@ public sealed class DataFileException : UserException
     public DataFileException(DataFile file, string found, long? line = null, Exception? inner = null)
         : this(new Fault(
             line is null ? file.Name : $"{file.Name}:{line}", found, DataFormats.Describe(file.Format),
-            file.Format == DataFormat.Parquet ? "write the file again" : "correct the file"), inner)
+            file.Format == DataFormat.Parquet ? "export it again with the program that wrote it"
+                : "correct the file"), inner)
     {
     }
 

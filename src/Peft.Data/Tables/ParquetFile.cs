@@ -119,7 +119,7 @@ public sealed class ParquetFile : IDisposable
         if (begin.SequenceEqual("PARE"u8) || end.SequenceEqual("PARE"u8))
             throw new DataFileException(file, "an encrypted file");
         if (!begin.SequenceEqual("PAR1"u8))
-            throw new DataFileException(file, "not a Parquet file");
+            throw new DataFileException(file, "does not begin with PAR1");
         if (!end.SequenceEqual("PAR1"u8))
             throw new DataFileException(file, "cut short: its end is missing");
     }

@@ -108,7 +108,7 @@ internal sealed class ParquetRows : TableReader
         {
             throw new DataFileException(new Fault(
                 _file.File.Name, $"{column} is compressed with {codec}", "snappy, gzip, zstd, brotli or lz4",
-                "write the file again"), null);
+                "export it again with the program that wrote it"), null);
         }
     }
 

@@ -21,6 +21,10 @@ public sealed record DataStatistics
     /// <summary>Rows skipped because there is nothing to learn of a single token.</summary>
     public long UnlearnableRows { get; init; }
 
+    /// <summary>Rows whose answer is empty, or nothing but white space: that nothing follows is learned of
+    /// them.</summary>
+    public long EmptyAnswers { get; init; }
+
     /// <summary>Rows that were read, not filtered out, and make no sequence.</summary>
     public long DroppedRows => BadRows + LongRows + UnlearnableRows;
 
@@ -68,6 +72,7 @@ public sealed record DataStatistics
             BadRows = parts.Sum(part => part.BadRows),
             LongRows = parts.Sum(part => part.LongRows),
             UnlearnableRows = parts.Sum(part => part.UnlearnableRows),
+            EmptyAnswers = parts.Sum(part => part.EmptyAnswers),
             Sequences = parts.Sum(part => part.Sequences),
             Tokens = parts.Sum(part => part.Tokens),
             LearnedTokens = parts.Sum(part => part.LearnedTokens),

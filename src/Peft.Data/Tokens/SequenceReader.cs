@@ -19,6 +19,7 @@ internal sealed class SequenceReader(
     private long _longRows;
     private long _unlearnableRows;
     private long _unusableRows;
+    private long _emptyAnswers;
     private long _cutTurns;
     private long _cutConversations;
 
@@ -34,6 +35,7 @@ internal sealed class SequenceReader(
         BadRows = reader.Counts.Bad + _unusableRows,
         LongRows = _longRows,
         UnlearnableRows = _unlearnableRows,
+        EmptyAnswers = _emptyAnswers,
         Sequences = _sequences,
         Tokens = _tokens,
         LearnedTokens = _learned,
@@ -88,6 +90,7 @@ internal sealed class SequenceReader(
             var built = new (IReadOnlyList<TokenSequence> Sequences, DataRowException? Error)[chunk.Length];
             Parallel.For(
                 0, chunk.Length, at => built[at] = builder.TryBuild(chunk[at], reader.Options.IsText, taskIds[at]));
+            _emptyAnswers += chunk.Count(row => row.Conversation is null && string.IsNullOrWhiteSpace(row.Answer));
             foreach (var (sequences, error) in built)
             {
                 if (error is not null)

@@ -24,6 +24,9 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
     /// <summary>Names of the templates that come with the program.</summary>
     public static IReadOnlyList<string> BuiltIn { get; } = ["report.html", "report.md", "model-card.md", "summary.txt"];
 
+    /// <summary>Whether a file's name is one that the built-in templates' pages get.</summary>
+    public static bool IsPage(string name) => BuiltIn.Contains(name);
+
     /// <summary>The template with this name, or in this file.</summary>
     /// <exception cref="UserException">Neither a name nor a file; a file whose name does not say what it writes; no
     /// text.</exception>
@@ -33,7 +36,7 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
             return new(nameOrPath, Resource(nameOrPath), FormatOf(nameOrPath)!.Value);
         if (!File.Exists(nameOrPath))
             throw UserException.At(
-                "--template", $"{Quote.Of(nameOrPath)} is no file",
+                "--template", $"{Quote.Of(nameOrPath)} is not a file",
                 $"a file, or one of peft's own templates: {Words.OneOf(BuiltIn)}",
                 NearestName.Of(nameOrPath, BuiltIn) is { } near ? $"did you mean {near}?" : null);
         if (FormatOf(nameOrPath) is not { } format)
@@ -52,6 +55,23 @@ public sealed record TemplateFile(string Name, string Text, OutputFormat Format)
         {
             throw UserException.At(nameOrPath, "not text in UTF-8", null, "save it as UTF-8", e);
         }
+    }
+
+    /// <summary>Refuses a file whose name says that it holds something else than this template writes.</summary>
+    /// <exception cref="UserException">Its ending belongs to another format.</exception>
+    public void RequireFits(string file)
+    {
+        (string what, string[] endings) = Format switch
+        {
+            OutputFormat.Html => ("HTML", (string[])[".html", ".htm"]),
+            OutputFormat.Markdown => ("Markdown", [".md", ".markdown", ".txt"]),
+            _ => ("plain text", [".txt", ".csv", ".tsv", ".tex", ".json", ".md"]),
+        };
+        var ending = Path.GetExtension(file);
+        if (ending.Length > 0 && !endings.Contains(ending, StringComparer.OrdinalIgnoreCase))
+            throw UserException.At(
+                $"--output {file}", $"ends in {ending}, and {Name} writes {what}",
+                $"a name that ends in {Words.OneOf(endings)}");
     }
 
     /// <summary>A file that is built into the program.</summary>

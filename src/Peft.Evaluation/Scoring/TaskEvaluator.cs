@@ -37,9 +37,18 @@ public sealed class TaskEvaluator
     /// <summary>Answers every row.</summary>
     /// <param name="data">The task and its rows.</param>
     /// <param name="taskId">The task's id, for routers that go by task.</param>
+    /// <param name="before">Called before each batch; may throw to end it. Null: nothing is.</param>
     /// <returns>One result a row, in the order of the rows.</returns>
-    public IReadOnlyList<RowResult> Run(TaskData data, long? taskId = null) =>
-        [.. Batches(data, taskId).SelectMany(batch => batch.Answer()).OrderBy(result => result.Index)];
+    public IReadOnlyList<RowResult> Run(TaskData data, long? taskId = null, Action? before = null)
+    {
+        var results = new List<RowResult>();
+        foreach (var batch in Batches(data, taskId))
+        {
+            before?.Invoke();
+            results.AddRange(batch.Answer());
+        }
+        return [.. results.OrderBy(result => result.Index)];
+    }
 
     /// <summary>
     /// The batches of a task, the longest prompts first; nothing is computed until one is asked for its answers.

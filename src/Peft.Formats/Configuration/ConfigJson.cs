@@ -39,14 +39,14 @@ public static class ConfigJson
         catch (JsonException error)
         {
             throw UserException.At(
-                $"{source} line {error.LineNumber.GetValueOrDefault() + 1}",
+                $"{source}:{error.LineNumber.GetValueOrDefault() + 1}",
                 "not valid JSON: " + JsonFile.Words(JsonDialect.Explained(json, error)),
                 "strict JSON, without comments or trailing commas", inner: error);
         }
         catch (InvalidOperationException error)
         {
             throw UserException.At(
-                $"{source} line {parser.Line}", "a text that is not valid Unicode",
+                $"{source}:{parser.Line}", "a text that is not valid Unicode",
                 "UTF-8, and \\u escapes that form whole characters", "save the file as UTF-8", error);
         }
     }
@@ -67,7 +67,7 @@ public static class ConfigJson
             if (_reader.TokenType != JsonTokenType.StartObject)
             {
                 throw UserException.At(
-                    $"{source} line {Line}", $"begins with {Name(_reader.TokenType)}", "one JSON object: { ... }");
+                    $"{source}:{Line}", $"begins with {Name(_reader.TokenType)}", "one JSON object: { ... }");
             }
 
             var map = ParseMap();
@@ -90,7 +90,7 @@ public static class ConfigJson
             if (++_values > MostValues)
             {
                 throw UserException.At(
-                    $"{source} line {Line}", $"more than {MostValues:N0} values", null,
+                    $"{source}:{Line}", $"more than {MostValues:N0} values", null,
                     "check that this is the right file");
             }
 
@@ -120,7 +120,7 @@ public static class ConfigJson
                 if (!lines.TryAdd(key, Line))
                 {
                     throw UserException.At(
-                        $"{source} line {Line}", $"key {Quote.Of(key)} is already set on line {lines[key]}", null,
+                        $"{source}:{Line}", $"key {Quote.Of(key)} is already set on line {lines[key]}", null,
                         "remove one of the two");
                 }
 

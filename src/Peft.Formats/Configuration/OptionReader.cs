@@ -201,14 +201,20 @@ public sealed partial class OptionReader
         ConfigNode? node, string path, string found, string? expected = null, string? advice = null) =>
         Faults.Add(Place(node, path), found, expected, advice);
 
-    // The file is named only where it is not the one the title of the message names (fragments, --set).
+    // The file is named only where it is not the one the title of the message names (fragments, --set); what --set says
+    // names its key itself.
     private string Place(ConfigNode? node, string path)
     {
         if (node is null)
             return path;
-        var file = node.Source == Root()._map.Source ? "" : node.Source;
-        var line = node.Line == 0 ? "" : $"line {node.Line}";
-        var place = string.Join(' ', new[] { file, line }.Where(part => part.Length > 0));
-        return place.Length == 0 ? path : $"{place}  {path}";
+        var isTitles = node.Source == Root()._map.Source;
+        return (isTitles, node.Line) switch
+        {
+            (true, 0) => path,
+            (true, _) => $"line {node.Line}  {path}",
+            (false, 0) => node.Source.Contains($" {path}=", StringComparison.Ordinal) ? node.Source
+                : $"{node.Source}  {path}",
+            _ => $"{node.Source}:{node.Line}: {path}",
+        };
     }
 }

@@ -54,6 +54,9 @@ public static class AtomicDirectory
         }
     }
 
+    /// <summary>Whether a path has the name of something that was being written when its process ended.</summary>
+    public static bool IsLeftover(string path) => TargetOf(path) is not null;
+
     /// <summary>Removes a directory so that after a crash at any moment it is there whole or not at all.</summary>
     /// <exception cref="FileOperationException">It may not be removed.</exception>
     public static void Remove(string target)

@@ -53,7 +53,9 @@ public static class MissingPath
             if (!(isLast ? Path.Exists(next) : Directory.Exists(next)))
             {
                 var names = Entries(found, directoriesOnly: !isLast);
-                var near = NearestName.Of(part, names)
+                // Endings are alike: only a name that is near without its own is meant.
+                var likely = names.Where(name => NearestName.Of(Stem(part), [Stem(name)]) is not null);
+                var near = NearestName.Of(part, likely)
                     ?? names.Find(name => part.Equals(
                         Path.GetFileNameWithoutExtension(name), StringComparison.OrdinalIgnoreCase));
                 if (near is null)
@@ -66,6 +68,9 @@ public static class MissingPath
 
         return parts.Length == 0 ? null : found;
     }
+
+    private static string Stem(string name) =>
+        Path.GetFileNameWithoutExtension(name) is { Length: > 0 } stem ? stem : name;
 
     // The same name one folder below, where only a name was given: default.yaml for recipes/default.yaml.
     private static string? Below(string path, string folder) => Path.GetFileName(path) != path || path.Length == 0

@@ -1,4 +1,6 @@
+using System.Globalization;
 using Peft.Formats.Configuration;
+using Peft.Formats.Files;
 
 namespace Peft.Formats.HuggingFace;
 
@@ -9,6 +11,41 @@ public sealed record LoraAdapterConfig
 {
     /// <summary>The file's name in an adapter directory.</summary>
     public const string FileName = "adapter_config.json";
+
+    /// <summary>What to do about a directory that holds no adapter itself.</summary>
+    public static string AdviceWithout(string directory)
+    {
+        if (!Directory.Exists(directory))
+            return MissingPath.Advice(directory);
+        // PEFT saves an adapter that is not called default in a directory of its name, and trainers save checkpoint-N.
+        var below = AdaptersBelow(directory);
+        var newest = below.MaxBy(StepOf);
+        return newest is null ? "check the path"
+            : StepOf(newest) < 0 ? $"did you mean {below[0]}?"
+            : $"its training was interrupted: continue that, or name the newest checkpoint, {newest}";
+    }
+
+    private static List<string> AdaptersBelow(string directory)
+    {
+        try
+        {
+            return [.. Directory.EnumerateDirectories(directory).Order(StringComparer.Ordinal)
+                .Where(inner => File.Exists(Path.Combine(inner, FileName)))];
+        }
+        catch (Exception error) when (FileOperationException.Covers(error))
+        {
+            return []; // this would only have been advice
+        }
+    }
+
+    // -1 for what is no checkpoint.
+    private static int StepOf(string directory)
+    {
+        const string Prefix = "checkpoint-";
+        var name = Path.GetFileName(directory);
+        return name.StartsWith(Prefix, StringComparison.Ordinal) && int.TryParse(name[Prefix.Length..],
+            NumberStyles.None, CultureInfo.InvariantCulture, out var step) ? step : -1;
+    }
 
     /// <summary>Hub id or path of the base model; null or empty when unknown.</summary>
     public string? BaseModelNameOrPath { get; init; }

@@ -47,8 +47,7 @@ internal static class LoraAdapterConfigReader
             throw UserException.At(directory,
                 Directory.Exists(directory) ? "no adapter_config.json" : "no such directory",
                 "an adapter's directory with adapter_config.json and adapter_model.safetensors",
-                AdapterBelow(directory) is { } inner ? $"did you mean {inner}?"
-                : Directory.Exists(directory) ? "check the path" : MissingPath.Advice(directory));
+                LoraAdapterConfig.AdviceWithout(directory));
         }
 
         var map = ConfigJson.ReadFile(path);
@@ -60,26 +59,10 @@ internal static class LoraAdapterConfigReader
         reader.Faults.ThrowIfAny(path);
         var unknown = reader.UnknownKeys();
         foreach (var key in unknown.Take(MostWarnings))
-            warn($"{path} line {map[key]!.Line}: key {Quote.Of(key)} is not known and has no effect");
+            warn($"{path}:{map[key]!.Line}: key {Quote.Of(key)} is not known and has no effect");
         if (unknown.Count > MostWarnings)
             warn($"{path}: {unknown.Count - MostWarnings} more keys are not known and have no effect");
         return config;
-    }
-
-    // PEFT saves an adapter that is not called default in a directory of its name, and trainers save checkpoint-N.
-    private static string? AdapterBelow(string directory)
-    {
-        try
-        {
-            return Directory.Exists(directory)
-                ? Directory.EnumerateDirectories(directory).Order(StringComparer.Ordinal)
-                    .FirstOrDefault(inner => File.Exists(Path.Combine(inner, LoraAdapterConfig.FileName)))
-                : null;
-        }
-        catch (Exception error) when (FileOperationException.Covers(error))
-        {
-            return null; // the message is about the file; this would only have been advice
-        }
     }
 
     private static void CheckKind(string path, ConfigMap map)

@@ -73,7 +73,7 @@ public sealed class SafetensorsCheckpoint
                 shards.Add(name, shard = OpenShard(directory, index, name));
             if (!shard.Entries.TryGetValue(tensor, out var entry))
             {
-                throw UserException.At($"{index} line {node.Line}",
+                throw UserException.At($"{index}:{node.Line}",
                     $"{name} holds no tensor {Quote.Of(tensor)}", null,
                     "copy or download index and shards again, from one revision");
             }
@@ -108,7 +108,7 @@ public sealed class SafetensorsCheckpoint
         var isInside = name.EndsWith(".safetensors", StringComparison.Ordinal)
             && !name.Any(c => c is '\\' or ':' || char.IsControl(c))
             && name.Split('/').All(part => part is not ("" or "." or ".."));
-        return isInside ? name : throw UserException.At($"{index} line {node.Line}, tensor {Quote.Of(tensor)}",
+        return isInside ? name : throw UserException.At($"{index}:{node.Line}: tensor {Quote.Of(tensor)}",
             $"its file is {node.Describe()}",
             "the name of a .safetensors file inside the directory",
             "do not use this checkpoint unless you know who made it");

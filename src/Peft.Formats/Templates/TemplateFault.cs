@@ -39,6 +39,10 @@ public sealed class TemplateException : UserException
 /// <param name="Advice">As in <see cref="Fault"/>.</param>
 public sealed record TemplateFault(int Line, int Column, string Found, string? Expected = null, string? Advice = null)
 {
+    /// <summary>What was found with its place in the text, where the text itself is a value at another place.</summary>
+    public string FoundInText =>
+        string.Create(CultureInfo.InvariantCulture, $"line {Line}, column {Column} of the text: {Found}");
+
     /// <summary>The fault of a template of this name, at <c>name:line:column</c>.</summary>
     public Fault In(string name) =>
         new(string.Create(CultureInfo.InvariantCulture, $"{name}:{Line}:{Column}"), Found, Expected, Advice);
@@ -63,7 +67,7 @@ internal static partial class TemplateFaults
                 line + 1, column + 1, "nested too deeply",
                 $"at most {ParsedTemplate.DeepestNesting} brackets, operators and blocks inside one another");
         return new TemplateFault(
-            line + 1, column + 1, $"{Quote.Of(lines[line].Trim())}: {Lowered(message.Message)}", null, AdviceOn(text)
+            line + 1, column + 1, $"{Quote.Of(lines[line].Trim())}: {Plain(message.Message)}", null, AdviceOn(text)
                 ?? Documentation);
     }
 
@@ -131,6 +135,24 @@ internal static partial class TemplateFaults
         SqlWords().IsMatch(text)
             ? "SQL is not understood here: write ==, !=, &&, ||, ! and functions such as string.contains"
             : null;
+
+    // "Error while parsing binary expression: Expecting an <expression> to the right of the operator instead of `}}`
+    // in: <expression> operator ..." in words that need no grammar.
+    private static string Plain(string words)
+    {
+        var complaint = Parsing().Replace(words, "");
+        if (Missing().Match(complaint) is not { Success: true } missing)
+            return Lowered(complaint);
+        var (what, found) = (missing.Groups["what"].Value, missing.Groups["found"].Value);
+        return $"{(what is "expression" ? "a value" : what)} is missing "
+            + (found is "<eof>" or "" ? "at the end" : $"before {found}");
+    }
+
+    [GeneratedRegex("^Error while parsing [^:]*: ")]
+    private static partial Regex Parsing();
+
+    [GeneratedRegex("^Expecting (?:an? )?<(?<what>[a-z]+)>.*? instead of `(?<found>[^`]*)`")]
+    private static partial Regex Missing();
 
     private static string Lowered(string words) =>
         words.Length > 1 && char.IsUpper(words[0]) && !char.IsUpper(words[1])

@@ -32,13 +32,13 @@ public static class RecipeLoader
         if (!own.TryGet("extends", out var node))
             return own;
         if (node is not ConfigScalar { Text: { Length: > 0 } parent })
-            throw UserException.At($"{path} line {node!.Line}", $"extends is {node.Describe()}",
+            throw UserException.At($"{path}:{node!.Line}", $"extends is {node.Describe()}",
                 "the path of one recipe file");
         own = own.Without("extends");
         var parentPath = Path.Combine(Path.GetDirectoryName(full)!, parent);
         if (!File.Exists(parentPath))
             throw UserException.At(
-                $"{path} line {node.Line}", $"extends {Quote.Of(parent)}, and there is no {parentPath}", null,
+                $"{path}:{node.Line}", $"extends {Quote.Of(parent)}, and there is no {parentPath}", null,
                 MissingPath.Nearest(parent, Path.GetDirectoryName(full)!) is { } near && near != full
                     ? $"did you mean {near}?"
                     : "the path is relative to the recipe's folder");

@@ -6,7 +6,8 @@ namespace Peft.Recipes.Reading;
 /// <summary>Finds the files that a recipe names.</summary>
 /// <remarks>
 /// A relative path is looked for from the working directory first, then from the recipe's folder and each folder above
-/// it, so that a recipe of a checkout works from wherever the program is started. The recipe that a bundle holds says
+/// it up to the root of its repository, so that a recipe of a checkout works from wherever the program is started.
+/// Outside of a repository no folder above is looked in. The recipe that a bundle holds says
 /// with <c>base_directories</c> where these were when it was trained; they come first, so that the bundle finds its
 /// data from anywhere.
 /// </remarks>
@@ -16,6 +17,9 @@ public sealed class RecipePaths(string? recipePath, IReadOnlyList<string>? baseD
 {
     /// <summary>The recipe's key.</summary>
     public const string Key = "base_directories";
+
+    // A checkout of this program may come without its history.
+    private static readonly string[] RootMarks = [".git", "Peft.sln"];
 
     private readonly IReadOnlyList<string> _baseDirectories = baseDirectories ?? [];
 
@@ -61,10 +65,31 @@ public sealed class RecipePaths(string? recipePath, IReadOnlyList<string>? baseD
         }
     }
 
-    private static IEnumerable<string> Above(string folder)
+    /// <summary>
+    /// Where a recipe's result goes: <c>./</c> and <c>../</c> start from the recipe's folder, other relative paths from
+    /// the working directory.
+    /// </summary>
+    public string OutputOf(string path)
     {
-        for (var above = Path.GetDirectoryName(folder); above is not null; above = Path.GetDirectoryName(above))
-            yield return above;
+        if (recipePath is null || path is not ("." or "..") && !path.StartsWith("./", StringComparison.Ordinal)
+            && !path.StartsWith("../", StringComparison.Ordinal))
+            return path;
+        var full = Path.GetFullPath(path, FolderOf(recipePath));
+        var shown = Path.GetRelativePath(Directory.GetCurrentDirectory(), full);
+        return shown == ".." || shown.StartsWith("../", StringComparison.Ordinal) ? full : shown;
+    }
+
+    private static List<string> Above(string folder)
+    {
+        var above = new List<string>();
+        for (var at = folder; at is not null; at = Path.GetDirectoryName(at))
+        {
+            if (at != folder)
+                above.Add(at);
+            if (RootMarks.Any(mark => Path.Exists(Path.Combine(at, mark))))
+                return above;
+        }
+        return [];
     }
 
     private static string FolderOf(string file) => Path.GetDirectoryName(Path.GetFullPath(file))!;

@@ -103,7 +103,7 @@ public static class YamlReader
     private static UserException Tab(string source, (int Line, int Column) tab, Exception? inner = null) =>
         UserException.At(
             source.StartsWith("--set ", StringComparison.Ordinal)
-                ? source : $"{source} line {tab.Line}, column {tab.Column}",
+                ? source : $"{source}:{tab.Line}:{tab.Column}",
             "a tab in the indentation or between two words", null, "use spaces", inner);
 
     // Tabs with something behind them on their line, those of texts and comments left out; from 1.
@@ -141,7 +141,7 @@ public static class YamlReader
 
     // An override on the command line is one line; naming it tells nothing.
     private static string Place(string source, int line) =>
-        source.StartsWith("--set ", StringComparison.Ordinal) ? source : $"{source} line {line}";
+        source.StartsWith("--set ", StringComparison.Ordinal) ? source : $"{source}:{line}";
 
     // keyLine: a value under a key is reported at the key's line.
     private static ConfigNode ReadNode(IParser parser, string source, int depth, int? keyLine)

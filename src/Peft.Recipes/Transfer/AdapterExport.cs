@@ -58,7 +58,7 @@ public sealed class AdapterExport : IDisposable
     public static ExportReport Run(ExportOptions options, Action<string> say, CancellationToken stop = default)
     {
         options.Check();
-        ResultDirectory.Require(options.Output, options.Overwrite, options.Adapter,
+        ResultDirectory.RequireWhole(options.Output, options.Overwrite, options.Adapter,
             options.Base ?? LoadedModel.BaseOf(options.Adapter));
         using var export = new AdapterExport(options, say, stop);
         return options.Format == ExportOptions.Merged ? export.Merged()
@@ -208,10 +208,11 @@ public sealed class AdapterExport : IDisposable
 
     /// <summary>The proof by logits; the allowed difference grows with the largest logit.</summary>
     /// <exception cref="UserException">They differ by more.</exception>
-    internal static ExportProof Compare(string what, int tensors, Tensor expected, Tensor found, double relative)
+    internal static ExportProof Compare(
+        string what, int tensors, Tensor expected, Tensor found, double share, string? roundedTo = null)
     {
-        var proof = new ExportProof(what, tensors, Difference(expected, found),
-            relative * Math.Max(1, expected.abs().max().ToDouble()));
+        var proof = new ExportProof(
+            what, tensors, Difference(expected, found), Math.Max(1, expected.abs().max().ToDouble()), share, roundedTo);
         return proof.LargestDifference <= proof.Allowed // false for NaN
             ? proof
             : throw UserException.At(

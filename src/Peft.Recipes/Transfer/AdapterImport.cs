@@ -27,7 +27,7 @@ public static class AdapterImport
         string directory, string? baseDirectory, string output, bool overwrite, Action<string> say,
         CancellationToken stop = default)
     {
-        ResultDirectory.Require(output, overwrite, directory, baseDirectory);
+        ResultDirectory.RequireWhole(output, overwrite, directory, baseDirectory);
         var found = baseDirectory ?? LoadedModel.BaseOf(directory);
         using var scope = torch.NewDisposeScope();
         // The stored type: weights are mapped, and copies of them beside the adapter can be told exactly.

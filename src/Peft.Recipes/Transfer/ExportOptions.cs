@@ -88,8 +88,16 @@ public sealed record ExportOptions
 /// <param name="Tensors">Tensors that were read again and found equal bit for bit; 0 where values were meant to
 /// change.</param>
 /// <param name="LargestDifference">Largest difference of a logit on the probe text.</param>
-/// <param name="Allowed">The largest that is let pass.</param>
-public sealed record ExportProof(string What, int Tensors, double LargestDifference, double Allowed);
+/// <param name="LargestLogit">The largest logit there, 1 at least.</param>
+/// <param name="AllowedShare">The largest difference that is let pass, as a share of that logit.</param>
+/// <param name="RoundedTo">The type that every weight was rounded to; null where nothing was.</param>
+public sealed record ExportProof(
+    string What, int Tensors, double LargestDifference, double LargestLogit, double AllowedShare,
+    string? RoundedTo = null)
+{
+    /// <summary>The largest difference that is let pass.</summary>
+    public double Allowed => AllowedShare * LargestLogit;
+}
 
 /// <summary>The outcome of an export.</summary>
 /// <param name="Output">The directory.</param>

@@ -89,7 +89,8 @@ public sealed class MergedCheckpoint
                 broken.Name, $"a value that is not a finite number in {Dtype.Name()}; nothing was written", null,
                 "try --dtype float32");
         var found = model.Forward(ids, ForwardPass.ForInference()).to(torch.float32);
-        return AdapterExport.Compare("merged checkpoint", 0, expected, found, Precision(Dtype));
+        return AdapterExport.Compare("merged checkpoint", 0, expected, found, Precision(Dtype),
+            Dtype is ScalarType.BFloat16 or ScalarType.Float16 ? Dtype.Name() : null);
     }
 
     private Tensor Transform(string name, Tensor weight, CancellationToken stop)

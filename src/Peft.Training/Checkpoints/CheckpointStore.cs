@@ -26,7 +26,9 @@ public sealed class CheckpointStore(string directory)
 {
     /// <summary>What the name of a checkpoint begins with; the step follows.</summary>
     public const string Prefix = "checkpoint-";
-    private const string OptimizerFile = "optimizer.safetensors";
+
+    /// <summary>The optimizer's tensors.</summary>
+    public const string OptimizerFile = "optimizer.safetensors";
 
     /// <summary>The checkpoints there are, oldest first.</summary>
     public IReadOnlyList<CheckpointRef> All() => !Directory.Exists(directory)
@@ -34,6 +36,8 @@ public sealed class CheckpointStore(string directory)
         : [.. Directory.GetDirectories(directory, Prefix + "*")
             .Select(path => (Path: path, Number: Path.GetFileName(path)[Prefix.Length..]))
             .Where(c => int.TryParse(c.Number, NumberStyles.None, CultureInfo.InvariantCulture, out _))
+            // Other trainers give theirs the same name.
+            .Where(c => File.Exists(Path.Combine(c.Path, OptimizerFile)))
             .Select(c => new CheckpointRef(int.Parse(c.Number, CultureInfo.InvariantCulture), c.Path))
             .OrderBy(c => c.Step)];
 

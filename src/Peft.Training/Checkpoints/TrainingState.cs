@@ -14,10 +14,11 @@ namespace Peft.Training.Checkpoints;
 /// <param name="StoppedEarly">Whether early stopping ended the run.</param>
 /// <param name="SkippedSteps">Steps that were not applied because a number in them was not finite.</param>
 /// <param name="SkippedInARow">How many of them since the last step that was applied.</param>
+/// <param name="EvaluationDue">Whether the evaluation after this step was stopped, and is to be made first.</param>
 public sealed record TrainingState(
     int Step, BatchStreamState? Data, int? BestStep, double? BestEvalLoss, int EvaluationsWithoutGain,
     bool StoppedEarly,
-    int SkippedSteps = 0, int SkippedInARow = 0)
+    int SkippedSteps = 0, int SkippedInARow = 0, bool EvaluationDue = false)
 {
     /// <summary>Before the first step.</summary>
     public static TrainingState Start { get; } = new(0, null, null, null, 0, false);

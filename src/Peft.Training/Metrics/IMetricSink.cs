@@ -13,6 +13,12 @@ public interface IMetricSink : IDisposable
     /// <summary>Called after each optimizer step.</summary>
     void Write(StepReport report);
 
+    /// <summary>The evaluation after the last step begins, which may take long.</summary>
+    /// <param name="sequences">How many held-out sequences there are.</param>
+    void Evaluating(long sequences)
+    {
+    }
+
     /// <summary>Called after each evaluation.</summary>
     void Write(EvaluationReport report);
 

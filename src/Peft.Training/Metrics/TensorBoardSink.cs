@@ -16,8 +16,13 @@ public sealed class TensorBoardSink(string directory, TimeProvider clock) : IMet
     /// <summary>The folder's name in an output directory.</summary>
     public const string FolderName = "events";
 
+    private const string FilePrefix = "events.out.tfevents."; // the library's
+
     private SummaryWriter? _writer;
     private string _path = "";
+
+    /// <summary>Whether a file's name is one that event files get.</summary>
+    public static bool IsEventFile(string name) => name.StartsWith(FilePrefix, StringComparison.Ordinal);
 
     /// <inheritdoc/>
     public void Start(int afterStep, int totalSteps) => Write(() =>

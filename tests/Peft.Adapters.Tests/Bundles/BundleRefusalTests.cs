@@ -132,9 +132,13 @@ public sealed class BundleRefusalTests : IDisposable
     {
         Directory.CreateDirectory(Out);
 
-        Assert.Contains(
-            ": no bundle.json; expected the directory of a bundle.",
-            Assert.Throws<UserException>(() => OwnBundle.Open(Out)).Message, StringComparison.Ordinal);
+        Assert.Equal(
+            $"{Out}: no bundle.json; expected the directory of a bundle. Check the path.",
+            Assert.Throws<UserException>(() => OwnBundle.Open(Out)).Message);
+        Directory.Delete(Out);
+        Assert.Equal(
+            $"{Out}: no such directory; expected the directory of a bundle. Check the path.",
+            Assert.Throws<UserException>(() => OwnBundle.Open(Out)).Message);
     }
 
     [Fact]

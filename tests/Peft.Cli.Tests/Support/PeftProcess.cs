@@ -63,6 +63,7 @@ internal sealed class PeftProcess : IDisposable
         // side.
         start.Environment["DOTNET_PROCESSOR_COUNT"] = "1";
         start.Environment["OMP_NUM_THREADS"] = "1";
+        start.Environment.Remove("MAKELEVEL"); // make test sets it
         foreach (var (name, value) in surroundings.Variables)
             start.Environment[name] = value;
         var process = Process.Start(start)!;

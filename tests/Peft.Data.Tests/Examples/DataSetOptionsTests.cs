@@ -59,17 +59,20 @@ public class DataSetOptionsTests
     [InlineData("""{"files": "a.csv", "template": {"text": "{a"}}""", "data.train[0].template.text", "'{a'")]
     [InlineData(
         """{"files": "a.csv", "template": {"text": "{{ if a }}x"}}""", "data.train[0].template.text",
-        "line 1, column 11")]
+        "line 1, column 11 of the text: ")]
+    [InlineData(
+        """{"files": "a.csv", "template": {"completion": "{a}"}}""", "data.train[0].template.completion",
+        "unknown key")]
     [InlineData(
         """{"files": "a.csv", "template": {"text": "{a}"}, "filter": "a = 1"}""", "data.train[0].filter",
-        "line 1, column 1: 'a = 1'")]
+        "line 1, column 1 of the text: 'a = 1'")]
     [InlineData(
         """{"files": "a.csv", "template": {"text": "{a}"}, "columns": {"x": "a +"}}""", "data.train[0].columns.x",
         "line 1")]
     [InlineData("""{"files": "a.csv", "template": {"text": "{a}"}, "weight": 0}""", "data.train[0].weight", "0")]
     [InlineData(
         """{"files": "a.csv", "template": {"text": "{a}"}, "task": "x", "task_column": "y"}""",
-        "data.train[0].task_column", "given beside task")]
+        "data.train[0].task_column", "given together with task")]
     [InlineData(
         """{"files": "a.csv", "template": {"text": "{a}"}, "format": "parkett"}""", "data.train[0].format",
         "'parkett'")]

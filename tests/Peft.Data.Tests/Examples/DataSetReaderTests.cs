@@ -182,6 +182,16 @@ public class DataSetReaderTests
             + $": {found}; expected a value."
             + " Correct the row, leave it out with `filter:`, or set `on_bad_row: skip`.",
             error.Message);
+        if (name == "t.jsonl")
+        {
+            folder.Write("several.jsonl", File.ReadAllText(folder[name]) + "{\"q\":\"x\"}\n{broken\n");
+            Assert.EndsWith(
+                " or set `on_bad_row: skip`. 2 more rows of the file cannot be used either.",
+                Assert.Throws<DataRowException>(
+                    () => Read(folder, set.Replace(name, "several.jsonl", StringComparison.Ordinal))).Message,
+                StringComparison.Ordinal);
+        }
+
         var reader = Given.Reader(folder, set.Replace("\"template\"", "\"on_bad_row\": \"skip\", \"template\""));
         Assert.Equal(4999, reader.Read().Count());
         Assert.Equal(1, reader.Counts.Bad);
@@ -380,7 +390,7 @@ public class DataSetReaderTests
         var error = Assert.Throws<FaultsException>(
             () => Given.Reader(folder, $$"""{"files": "t.parquet", {{Template}}}"""));
         Assert.Equal(
-            ("t.parquet", "not a Parquet file", "a Parquet file with its text columns in UTF-8"),
+            ("t.parquet", "does not begin with PAR1", "a Parquet file with its text columns in UTF-8"),
             (Assert.Single(error.Items).Place, error.Items[0].Found, error.Items[0].Expected));
     }
 

@@ -203,8 +203,9 @@ public sealed class TableReaderTests : IDisposable
         Refused(
             good[..^1],
             "t.parquet: cut short: its end is missing; expected a Parquet file with its text columns in UTF-8."
-                + " Write the file again.");
-        Refused(good[..5], "t.parquet: not a Parquet file; expected");
+                + " Export it again with the program that wrote it.");
+        Refused(
+            good[..5], "t.parquet: does not begin with PAR1; expected a Parquet file with its text columns in UTF-8.");
         Refused([.. good[..^4], .. "PARE"u8], "t.parquet: an encrypted file; expected");
         var random = new Random(1);
         for (var round = 0; round < 300; round++)

@@ -207,7 +207,7 @@ public sealed class ConversationTests : IDisposable
     [InlineData("""{"files": "a", "format": ["alpaca", "messages"]}""",
         "line 1  data.train[0].format: 'messages' beside another of its kind; expected one of them.")]
     [InlineData("""{"files": "a", "format": "alpaca", "template": {"text": "{a}"}}""",
-        "line 1  data.train[0].template: given beside format: alpaca; expected one of the two.")]
+        "line 1  data.train[0].template: given together with format: alpaca; expected one of the two.")]
     public void A_wrong_format_is_a_fault(string set, string message) =>
         Assert.Equal(
             message, Assert.Single(Assert.Throws<FaultsException>(() => Given.Train(set)).Items).ToString());

@@ -144,7 +144,7 @@ public sealed partial class ReportRendererTests : IDisposable
         File.WriteAllBytes(_folder["bytes.md"], [0xFF, 0xFE, 0xC0]);
         Assert.Contains(
             "bytes.md: not text in UTF-8. Save it as UTF-8.", Refused(_folder["bytes.md"]), StringComparison.Ordinal);
-        Assert.Contains("--template: 'reprt.html' is no file; expected a file, or one of peft's own templates: "
+        Assert.Contains("--template: 'reprt.html' is not a file; expected a file, or one of peft's own templates: "
             + "report.html, report.md, model-card.md or summary.txt. Did you mean report.html?",
             Refused("reprt.html"), StringComparison.Ordinal);
 

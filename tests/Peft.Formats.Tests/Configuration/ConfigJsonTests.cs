@@ -27,19 +27,19 @@ public sealed class ConfigJsonTests : IDisposable
     [Theory]
     [InlineData(
         "{\n \"a\": 1,\n \"b\": 2,\n \"a\": 3}",
-        "f.json line 4: key 'a' is already set on line 2. Remove one of the two.")]
-    [InlineData("[1]", "f.json line 1: begins with a list; expected one JSON object: { ... }.")]
-    [InlineData("\"x\"", "f.json line 1: begins with a text; expected one JSON object: { ... }.")]
-    [InlineData("3", "f.json line 1: begins with a number; expected one JSON object: { ... }.")]
-    [InlineData("null", "f.json line 1: begins with a bare word; expected one JSON object: { ... }.")]
+        "f.json:4: key 'a' is already set on line 2. Remove one of the two.")]
+    [InlineData("[1]", "f.json:1: begins with a list; expected one JSON object: { ... }.")]
+    [InlineData("\"x\"", "f.json:1: begins with a text; expected one JSON object: { ... }.")]
+    [InlineData("3", "f.json:1: begins with a number; expected one JSON object: { ... }.")]
+    [InlineData("null", "f.json:1: begins with a bare word; expected one JSON object: { ... }.")]
     [InlineData(
         "{\n\"a\": 1,}",
-        "f.json line 2: not valid JSON: a comma before the closing bracket; expected strict JSON, without comments or "
+        "f.json:2: not valid JSON: a comma before the closing bracket; expected strict JSON, without comments or "
             + "trailing "
             + "commas.")]
     [InlineData(
         "{\"a\": \"\\ud800\"}",
-        "f.json line 1: a text that is not valid Unicode; expected UTF-8, and \\u escapes that form whole characters. "
+        "f.json:1: a text that is not valid Unicode; expected UTF-8, and \\u escapes that form whole characters. "
             + "Save the file as UTF-8.")]
     public void What_is_not_strict_JSON_is_refused(string json, string message) =>
         Assert.Equal(message, Assert.Throws<UserException>(() => ConfigJson.Parse(json, "f.json")).Message);
@@ -66,7 +66,7 @@ public sealed class ConfigJsonTests : IDisposable
     {
         var json = "{\"a\":[" + string.Concat(Enumerable.Repeat("1,", 1_000_000)) + "1]}";
         Assert.Equal(
-            "f.json line 1: more than 1,000,000 values. Check that this is the right file.",
+            "f.json:1: more than 1,000,000 values. Check that this is the right file.",
             Assert.Throws<UserException>(() => ConfigJson.Parse(json, "f.json")).Message);
     }
 

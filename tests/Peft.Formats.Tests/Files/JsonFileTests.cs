@@ -68,7 +68,7 @@ public sealed class JsonFileTests : IDisposable
             $"DIR/a.json: cannot be read (line 1: {words}); expected a file of numbers. Make it again.",
             MessageOf(Encoding.UTF8.GetBytes(json)).Replace(" at 'n'", "", StringComparison.Ordinal));
         Assert.Equal(
-            $"f.json line 3: not valid JSON: {words}; expected strict JSON, without comments or trailing commas.",
+            $"f.json:3: not valid JSON: {words}; expected strict JSON, without comments or trailing commas.",
             Assert.Throws<UserException>(() => ConfigJson.Parse("\n\n" + json, "f.json")).Message);
         Assert.Equal(
             $"t.json: line 1: {words}; expected well-formed JSON.",

@@ -10,6 +10,7 @@ public sealed class MissingPathTests : IDisposable
     {
         _folder.Put("recipes/default.yaml", "");
         _folder.Put("recipes/small/lora.yaml", "");
+        _folder.Put("recipes/e.yaml", "");
         _folder.Put("data/train.jsonl", "");
     }
 
@@ -25,6 +26,7 @@ public sealed class MissingPathTests : IDisposable
     [InlineData("Recipes/Small/lora.yaml", "did you mean DIR/recipes/small/lora.yaml?")]
     [InlineData("dta", "did you mean DIR/data?")]
     [InlineData("recipes/qqqqqq.yaml", "check the path")]
+    [InlineData("recipes/nope.yaml", "check the path")]
     [InlineData("nowhere/at/all", "check the path")]
     public void The_nearest_path_that_exists_is_named(string path, string advice) => Assert.Equal(advice, Advice(path));
 

@@ -72,7 +72,7 @@ public sealed class LoraAdapterConfigTests : IDisposable
         Lora("\"peft_version\": \"0.20.0\", \"qalora_group_size\": 16, \"megatron_core\": \"megatron.core\", "
             + "\"loftq_config\": {},\n\"brand_new\": 1");
         Assert.Equal(
-            [$"{_folder.At("adapter_config.json")} line 3: key 'brand_new' is not known and has no effect"], _warnings);
+            [$"{_folder.At("adapter_config.json")}:3: key 'brand_new' is not known and has no effect"], _warnings);
     }
 
     [Fact]
@@ -101,8 +101,6 @@ public sealed class LoraAdapterConfigTests : IDisposable
             string.Join(
                 '\n',
                 "DIR/adapter_config.json has 14 faults:",
-                "  line 8  init_lora_weights        'pissa_niter_16', which also changes the base's weights; "
-                    + "expected a plain LoRA. Save it with PEFT's path_initial_model_for_weight_conversion.",
                 "  line 2  bias                     'all'; expected \"none\". Train without biases.",
                 "  line 2  use_dora                 true; expected a plain LoRA. "
                     + "Merge it into the base with PEFT, or train without DoRA.",
@@ -121,6 +119,8 @@ public sealed class LoraAdapterConfigTests : IDisposable
                 "  line 6  velora_config            a section of 1 key; expected a plain LoRA. Train without VeLoRA.",
                 "  line 7  monteclora_config        a section of 1 key; expected a plain LoRA. "
                     + "Train without MonteCLoRA.",
+                "  line 8  init_lora_weights        'pissa_niter_16', which also changes the base's weights; "
+                    + "expected a plain LoRA. Save it with PEFT's path_initial_model_for_weight_conversion.",
                 "  line 8  use_bdlora               a section of 1 key; expected a plain LoRA. Train without BD-LoRA.",
                 "  line 8  kasa_config              a section of 1 key; expected a plain LoRA. Train without KaSA."),
             message);
@@ -146,13 +146,13 @@ public sealed class LoraAdapterConfigTests : IDisposable
     public void Wrong_values_are_told_all_at_once() => Assert.Equal(
         """
         DIR/adapter_config.json has 8 faults:
-          line 4  target_modules  '('; expected a regular expression or a list of names.
           line 2  r               0; expected a whole number of at least 1.
           line 2  lora_alpha      'x'; expected a number.
           line 2  lora_dropout    1.5; expected a number from 0 to 1.
           line 3  rank_pattern    0 for 'q'; expected a whole number of at least 1.
           line 3  rank_pattern    '('; expected a regular expression or a list of names.
           line 3  alpha_pattern   3; expected an object whose keys are module names.
+          line 4  target_modules  '('; expected a regular expression or a list of names.
           line 4  use_rslora      'yes'; expected true or false.
         """,
         _folder.Message<FaultsException>(() => Lora(
@@ -181,6 +181,15 @@ public sealed class LoraAdapterConfigTests : IDisposable
         const string Rest =
             "; expected an adapter's directory with adapter_config.json and adapter_model.safetensors. Check the path.";
         Assert.Equal("DIR: no adapter_config.json" + Rest, MessageOf(_folder.Path));
+        foreach (var step in new[] { 300, 1342, 9 })
+        {
+            Directory.CreateDirectory(_folder.At($"run/checkpoint-{step}"));
+            File.WriteAllText(_folder.At($"run/checkpoint-{step}/adapter_config.json"), "{}");
+        }
+        Assert.Equal(
+            "DIR/run: no adapter_config.json" + Rest.Replace("Check the path.",
+                "Its training was interrupted: continue that, or name the newest checkpoint, DIR/run/checkpoint-1342.",
+                StringComparison.Ordinal), MessageOf(_folder.At("run")));
         Assert.Equal("DIR/none: no such directory" + Rest, MessageOf(_folder.At("none")));
     }
 

@@ -71,18 +71,18 @@ public sealed class ModelConfigFileTests : IDisposable
         Assert.Equal(
             """
             DIR/config.json has 12 faults:
-              line 5  eos_token_id       'a'; expected a token id or a list of them.
               line 2  hidden_size        0; expected a whole number from 1 to 16777216.
-              num_attention_heads        missing; expected a size under this key or n_head.
-              intermediate_size          missing; expected a size.
+              line 2  hidden_size        0; expected a multiple of the heads.
               line 3  head_dim           -1; expected a whole number of at least 0.
               line 4  vocab_size         1.5; expected a whole number from 1 to 16777216.
               line 4  num_hidden_layers  99999999999; expected a whole number from 1 to 16777216.
+              line 5  eos_token_id       'a'; expected a token id or a list of them.
               line 5  eps                'x'; expected a number.
               line 5  flag               1; expected true or false.
               line 5  act                3; expected a text.
               line 5  layer_types        'full'; expected a list of texts.
-              line 2  hidden_size        0; expected a multiple of the heads.
+              num_attention_heads        missing; expected a size under this key or n_head.
+              intermediate_size          missing; expected a size.
             """,
             FaultsOf(config));
     }

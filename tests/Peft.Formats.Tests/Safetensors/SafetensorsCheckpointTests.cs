@@ -51,7 +51,7 @@ public sealed class SafetensorsCheckpointTests : IDisposable
                 MessageOf());
         Shard("a.safetensors", "other");
         Assert.Equal(
-            "DIR/model.safetensors.index.json line 2: a.safetensors holds no tensor 'x'. "
+            "DIR/model.safetensors.index.json:2: a.safetensors holds no tensor 'x'. "
                 + "Copy or download index and shards again, from one revision.",
             MessageOf());
     }
@@ -72,7 +72,7 @@ public sealed class SafetensorsCheckpointTests : IDisposable
     {
         Index($"{{\"x\":{file}}}");
         Assert.Equal(
-            $"DIR/model.safetensors.index.json line 2, tensor 'x': its file is {shown}; "
+            $"DIR/model.safetensors.index.json:2: tensor 'x': its file is {shown}; "
                 + "expected the name of a .safetensors file inside the directory. "
                 + "Do not use this checkpoint unless you know who made it.",
             MessageOf());

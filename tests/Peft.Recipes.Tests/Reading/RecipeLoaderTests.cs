@@ -81,7 +81,7 @@ public sealed class RecipeLoaderTests : IDisposable
     public void A_parent_that_cannot_be_read_is_refused_at_its_line(string text, string message)
     {
         _folder.Write("r.yaml", "# recipe\n" + text);
-        Assert.Equal($"{_folder["r.yaml"]} line 2: {string.Format(null, message, _folder.Path)}", Message("r.yaml"));
+        Assert.Equal($"{_folder["r.yaml"]}:2: {string.Format(null, message, _folder.Path)}", Message("r.yaml"));
     }
 
     [Fact]
@@ -89,7 +89,7 @@ public sealed class RecipeLoaderTests : IDisposable
     {
         _folder.Write("base.yaml", "a: 1\na: 2\n");
         _folder.Write("r.yaml", "extends: base.yaml\n");
-        Assert.StartsWith($"{_folder["base.yaml"]} line 2: key 'a' is already set on line 1.", Message("r.yaml"),
+        Assert.StartsWith($"{_folder["base.yaml"]}:2: key 'a' is already set on line 1.", Message("r.yaml"),
             StringComparison.Ordinal);
     }
 

@@ -10,6 +10,7 @@ public sealed class RecipePathsTests : IDisposable
 
     public RecipePathsTests()
     {
+        _folder.Write("project/.git/HEAD", "");
         _folder.Write("project/recipes/deep/r.yaml", "");
         _folder.Write("project/data/tasks/rows.jsonl", "{}");
         _folder.Write("project/recipes/local.jsonl", "{}");
@@ -31,6 +32,29 @@ public sealed class RecipePathsTests : IDisposable
         Assert.Equal(found is null ? path : _folder[found], _paths.Resolve(path));
 
     [Fact]
+    public void Folders_above_are_looked_in_up_to_the_root_of_the_repository()
+    {
+        var here = Directory.GetCurrentDirectory();
+        Assert.Equal([here, _folder["project/recipes/deep"], _folder["project/recipes"], _folder["project"]],
+            _paths.Folders);
+        Assert.Equal([here, _folder["loose/recipes"]], new RecipePaths(_folder["loose/recipes/r.yaml"]).Folders);
+        _folder.Write("checkout/Peft.sln", "");
+        Assert.Equal([here, _folder["checkout/recipes"], _folder["checkout"]],
+            new RecipePaths(_folder["checkout/recipes/r.yaml"]).Folders);
+    }
+
+    [Fact]
+    public void An_output_with_a_dot_starts_from_the_recipes_folder_and_any_other_from_the_working_directory()
+    {
+        Assert.Equal(_folder["project/recipes/deep/adapter"], _paths.OutputOf("./adapter"));
+        Assert.Equal(_folder["project/recipes/adapter"], _paths.OutputOf("../adapter"));
+        Assert.Equal("adapters/r", _paths.OutputOf("adapters/r"));
+        Assert.Equal("/tmp/a", _paths.OutputOf("/tmp/a"));
+        Assert.Equal("sub/adapter", new RecipePaths("sub/r.yaml").OutputOf("./adapter"));
+        Assert.Equal("adapter", new RecipePaths("r.yaml").OutputOf("./adapter"));
+    }
+
+    [Fact]
     public void The_nearest_folder_wins()
     {
         _folder.Write("project/recipes/data/tasks/rows.jsonl", "{}");
@@ -48,6 +72,7 @@ public sealed class RecipePathsTests : IDisposable
     [Fact]
     public void Base_directories_come_before_everything_else()
     {
+        _folder.Write("other/.git", "");
         _folder.Write("other/data/tasks/rows.jsonl", "{}");
         _folder.Write("other/below/x.jsonl", "{}");
         var paths = new RecipePaths(_folder["project/recipes/deep/r.yaml"], [_folder["gone"], _folder["other/below"]]);

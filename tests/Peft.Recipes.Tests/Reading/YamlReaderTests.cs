@@ -59,18 +59,18 @@ public sealed class YamlReaderTests : IDisposable
         Assert.Equal(0, YamlReader.Parse(text, "r.yaml").Count);
 
     [Theory]
-    [InlineData("a: 1\nb: 2\na: 3\n", "r.yaml line 3: key 'a' is already set on line 1. Remove one of the two.")]
-    [InlineData("s:\n  a: 1\n  a: 1\n", "r.yaml line 3: key 'a' is already set on line 2. Remove one of the two.")]
-    [InlineData("a: 1\n\"a\": 3\n", "r.yaml line 2: key 'a' is already set on line 1. Remove one of the two.")]
-    [InlineData("a: &x 1\nb: *x\n", "r.yaml line 2: the alias '*x' is not supported. Write the value out.")]
-    [InlineData("a: &x {c: 1}\nb:\n  <<: *x\n", "r.yaml line 3: the alias '*x' is not supported. Write the value out.")]
+    [InlineData("a: 1\nb: 2\na: 3\n", "r.yaml:3: key 'a' is already set on line 1. Remove one of the two.")]
+    [InlineData("s:\n  a: 1\n  a: 1\n", "r.yaml:3: key 'a' is already set on line 2. Remove one of the two.")]
+    [InlineData("a: 1\n\"a\": 3\n", "r.yaml:2: key 'a' is already set on line 1. Remove one of the two.")]
+    [InlineData("a: &x 1\nb: *x\n", "r.yaml:2: the alias '*x' is not supported. Write the value out.")]
+    [InlineData("a: &x {c: 1}\nb:\n  <<: *x\n", "r.yaml:3: the alias '*x' is not supported. Write the value out.")]
     [InlineData("a: !!str 5\n",
-        "r.yaml line 1: the tag 'tag:yaml.org,2002:str' is not supported. Write the plain value.")]
+        "r.yaml:1: the tag 'tag:yaml.org,2002:str' is not supported. Write the plain value.")]
     [InlineData("a: !include other.yaml\n",
-        "r.yaml line 1: the tag '!include' is not supported. Write the plain value.")]
-    [InlineData("? [a, b]\n: 1\n", "r.yaml line 1: a key that is not plain text; expected a text.")]
+        "r.yaml:1: the tag '!include' is not supported. Write the plain value.")]
+    [InlineData("? [a, b]\n: 1\n", "r.yaml:1: a key that is not plain text; expected a text.")]
     [InlineData("a: 1\n---\nb: 1\n",
-        "r.yaml line 2: a second document; expected one YAML document. Put it into a file of its own.")]
+        "r.yaml:2: a second document; expected one YAML document. Put it into a file of its own.")]
     [InlineData("- a\n- b\n",
         "r.yaml: a list of 2 items; expected a mapping of sections (model:, adapter:, data:, training:).")]
     [InlineData("hello", "r.yaml: 'hello'; expected a mapping of sections (model:, adapter:, data:, training:).")]
@@ -86,7 +86,7 @@ public sealed class YamlReaderTests : IDisposable
     public void What_is_not_yaml_names_its_line(string text, int line)
     {
         var message = Assert.Throws<UserException>(() => YamlReader.Parse(text, "r.yaml")).Message;
-        Assert.StartsWith($"r.yaml line {line}: not valid YAML: ", message, StringComparison.Ordinal);
+        Assert.StartsWith($"r.yaml:{line}: not valid YAML: ", message, StringComparison.Ordinal);
         Assert.EndsWith(".", message, StringComparison.Ordinal);
     }
 
@@ -103,7 +103,7 @@ public sealed class YamlReaderTests : IDisposable
     [InlineData("a: |\n\tx\n", 2, 1)]
     public void A_tab_in_the_indentation_or_between_two_words_says_use_spaces(string text, int line, int column) =>
         Assert.Equal(
-            $"r.yaml line {line}, column {column}: a tab in the indentation or between two words. Use spaces.",
+            $"r.yaml:{line}:{column}: a tab in the indentation or between two words. Use spaces.",
             Assert.Throws<UserException>(() => YamlReader.Parse(text, "r.yaml")).Message);
 
     [Theory]
@@ -127,23 +127,23 @@ public sealed class YamlReaderTests : IDisposable
 
     [Fact]
     public void A_bracket_left_open_says_so() => Assert.Equal(
-        "r.yaml line 1: not valid YAML: a bracket or quote is not closed on this line or after it.",
+        "r.yaml:1: not valid YAML: a bracket or quote is not closed on this line or after it.",
         Assert.Throws<UserException>(() => YamlReader.Parse("a: [1, 2\nb: 3\n", "r.yaml")).Message);
 
     [Fact]
     public void What_the_library_trips_over_is_no_yaml() => Assert.Equal(
-        "r.yaml line 1: not valid YAML: Global tags must be valid URIs.",
+        "r.yaml:1: not valid YAML: Global tags must be valid URIs.",
         Assert.Throws<UserException>(() => YamlReader.Parse("!![binary] x\n", "r.yaml")).Message);
 
     [Fact]
     public void A_fault_is_not_blamed_on_a_tab_of_a_block_text_above_it() => Assert.StartsWith(
-        "r.yaml line 5: not valid YAML: ",
+        "r.yaml:5: not valid YAML: ",
         Assert.Throws<UserException>(() => YamlReader.Parse("a: |\n  x:\n  \ty\nb: 1\nc: @x\n", "r.yaml")).Message,
         StringComparison.Ordinal);
 
     [Fact]
     public void Half_a_character_says_so() => Assert.Equal(
-        @"r.yaml line 1: not valid YAML: an escape \uD800 to \uDFFF, on this line or after it, is half a character. "
+        @"r.yaml:1: not valid YAML: an escape \uD800 to \uDFFF, on this line or after it, is half a character. "
             + "Write both halves, or the character itself.",
         Assert.Throws<UserException>(() => YamlReader.Parse(@"{""\ud800\ud800"": 1}", "r.yaml")).Message);
 
@@ -157,7 +157,7 @@ public sealed class YamlReaderTests : IDisposable
 
         var error = Assert.Throws<UserException>(() => YamlReader.Parse(text.ToString(), "r.yaml"));
 
-        Assert.Equal("r.yaml line 2: the alias '*a0' is not supported. Write the value out.", error.Message);
+        Assert.Equal("r.yaml:2: the alias '*a0' is not supported. Write the value out.", error.Message);
         Assert.True(GC.GetTotalAllocatedBytes() - before < 4 << 20);
     }
 
@@ -172,7 +172,7 @@ public sealed class YamlReaderTests : IDisposable
         foreach (var depth in new[] { 70, 100_000 })
         {
             Assert.Equal(
-                "r.yaml line 1: nested deeper than 64 levels.",
+                "r.yaml:1: nested deeper than 64 levels.",
                 Assert.Throws<UserException>(() => YamlReader.Parse(Nested(depth), "r.yaml")).Message);
         }
     }
@@ -221,14 +221,14 @@ public sealed class YamlReaderTests : IDisposable
 
     [Fact]
     public void Nothing_after_the_character_nul_is_passed_over() => Assert.Equal(
-        "r.yaml line 2: the character NUL; expected text in YAML. Take it out.",
+        "r.yaml:2: the character NUL; expected text in YAML. Take it out.",
         Assert.Throws<UserException>(() => YamlReader.Parse("a: 1\n\0b: 2\n", "r.yaml")).Message);
 
     [Theory]
     [InlineData("a: 1\nb: \"x\\0y\"\n")]
     [InlineData("a: 1\n\"x\\0y\": 1\n")]
     public void The_character_nul_is_refused(string text) => Assert.Equal(
-        "r.yaml line 2: a text with the character NUL. Take it out.",
+        "r.yaml:2: a text with the character NUL. Take it out.",
         Assert.Throws<UserException>(() => YamlReader.Parse(text, "r.yaml")).Message);
 
     [Fact]

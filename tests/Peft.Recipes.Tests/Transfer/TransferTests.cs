@@ -233,6 +233,16 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
             "holds neither an adapter nor a model");
         Refused(options with { Output = bundle, Overwrite = true }, "is read from there");
         Refused(options with { Output = tiny.Folder.Path, Overwrite = true }, "is read from there");
+        foreach (var mine in new[] { "taken/notes.txt", "taken/deep/x.json" })
+        {
+            tiny.Folder.Write(mine, "mine");
+            Refused(options with { Overwrite = true },
+                $"holds {mine.Split('/')[1]}, and --overwrite removes nothing but the files of an adapter or model. "
+                + "Choose another directory with --output, or move that file away.");
+            Assert.Equal("mine", File.ReadAllText(tiny.Folder[mine]));
+            File.Delete(tiny.Folder[mine]);
+        }
+        Directory.Delete(tiny.Folder["taken/deep"]);
         Export(options with { Overwrite = true });
 
         Assert.Equal("rain", File.ReadAllText(tiny.Folder["diary/monday.txt"]));

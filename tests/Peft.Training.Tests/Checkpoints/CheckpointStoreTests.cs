@@ -67,7 +67,12 @@ public sealed class CheckpointStoreTests : IDisposable
         foreach (
             var name in new[] { "checkpoint-10", "checkpoint-9", "checkpoint-", "checkpoint-x", "checkpoint-7.tmp-123",
             "checkpoint--3", "other-99" })
+        {
             Directory.CreateDirectory(_tiny.Folder[$"out/{name}"]);
+            File.WriteAllText(_tiny.Folder[$"out/{name}/{CheckpointStore.OptimizerFile}"], "");
+        }
+        Directory.CreateDirectory(_tiny.Folder["out/checkpoint-500"]); // another trainer's
+        File.WriteAllText(_tiny.Folder["out/checkpoint-500/trainer_state.json"], "{}");
 
         Assert.Equal([9, 10], Steps());
         Assert.Equal(10, store.Latest()!.Step);

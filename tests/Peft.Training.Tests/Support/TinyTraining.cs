@@ -253,10 +253,17 @@ public sealed class Changed(ITrainable inner) : ITrainable
 
     public IReadOnlyList<RoutingStatistics> Statistics(ForwardPass pass, Tensor? mask) => inner.Statistics(pass, mask);
 
-    public IReadOnlyDictionary<string, double> Evaluate(TrainingData data, int batchSize, Device device) =>
-        EvalLoss is null
-        ? inner.Evaluate(data, batchSize, device)
-        : new Dictionary<string, double> { ["eval_loss"] = EvalLoss(_step) };
+    /// <summary>Called before each evaluation.</summary>
+    public Action? Evaluating { get; init; }
+
+    public IReadOnlyDictionary<string, double>? Evaluate(
+        TrainingData data, int batchSize, Device device, StopRequest stop)
+    {
+        Evaluating?.Invoke();
+        return EvalLoss is null
+            ? inner.Evaluate(data, batchSize, device, stop)
+            : new Dictionary<string, double> { ["eval_loss"] = EvalLoss(_step) };
+    }
 
     public void SaveExactly(string directory)
     {
