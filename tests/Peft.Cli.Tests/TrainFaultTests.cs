@@ -111,11 +111,11 @@ public sealed class TrainFaultTests : IDisposable
     }
 
     [Fact]
-    public void A_unigram_tokenizer_is_refused()
+    public void A_tokenizer_of_another_kind_is_refused_with_those_that_are_read()
     {
-        CopyBase("unigram");
-        Edit("unigram/tokenizer.json", "\"BPE\"", "\"Unigram\"");
-        RefusedBeforeTheModel("model.model_name_or_path=unigram", "unigram/tokenizer.json", "Unigram", "BPE");
+        CopyBase("words");
+        Edit("words/tokenizer.json", "\"BPE\"", "\"WordLevel\"");
+        RefusedBeforeTheModel("model.model_name_or_path=words", "words/tokenizer.json", "WordLevel", "BPE", "Unigram");
     }
 
     [Fact]
