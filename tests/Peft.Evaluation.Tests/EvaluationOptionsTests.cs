@@ -52,14 +52,14 @@ public sealed class EvaluationOptionsTests
         Assert.Equal(
             $$"""
             r.json has 8 faults:
-              evaluation.tasks[1].task                    missing; expected a text.
-              line 3  evaluation.tasks[1].rows            0; expected a whole number of at least 1.
-              line 4  evaluation.tasks[2].max_new_tokens  'many'; expected a whole number from 1 to 4096.
-              line 5  evaluation.base                     'yes'; expected true or false.
-              evaluation.baselines[0].results             missing; expected a text.
               line 2  evaluation.tasks[0].task            'gtp'; {{Task}}
               line 2  evaluation.tasks[0].metric          'token_error'; {{Metric}}
+              line 3  evaluation.tasks[1].rows            0; expected a whole number of at least 1.
+              line 4  evaluation.tasks[2].max_new_tokens  'many'; expected a whole number from 1 to 4096.
               line 4  evaluation.tasks[2].row             unknown key. Did you mean rows?
+              line 5  evaluation.base                     'yes'; expected true or false.
+              evaluation.tasks[1].task                    missing; expected a text.
+              evaluation.baselines[0].results             missing; expected a text.
             """, error.Message);
     }
 
