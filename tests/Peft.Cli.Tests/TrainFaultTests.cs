@@ -55,7 +55,7 @@ public sealed class TrainFaultTests : IDisposable
     public void Text_that_is_not_yaml_is_named_with_its_line()
     {
         _folder.Write("broken.yaml", "model:\n  a: [1, 2\nb: }\n");
-        Refused(["broken.yaml"], "broken.yaml line", "YAML");
+        Refused(["broken.yaml"], "broken.yaml:2: not valid YAML");
     }
 
     [Fact]

@@ -48,7 +48,8 @@ public sealed class MklOnAmdTests
     {
         var kernels = NativeLibrary.Load(Path.Combine(TempNatives.Real, NativeFiles.Kernels));
         Assert.StartsWith(
-            "fast kernels on AMD", MklOnAmd.Mend(kernels, "AuthenticAMD", asIs: false), StringComparison.Ordinal);
+            "fast kernels, switched on for AMD", MklOnAmd.Mend(kernels, "AuthenticAMD", asIs: false),
+                StringComparison.Ordinal);
     }
 
     private static float[] Product(string[] environment)
