@@ -67,15 +67,16 @@ public sealed class TrainingOptionsTests
 
         Assert.Equal(
             """
-            r.json has 8 faults:
+            r.json has 9 faults:
               line 2  training.per_device_train_batch_size  0; expected a whole number from 1 to 65536.
               line 3  training.learning_rate                'fast'; expected a number from 0 to 100.
               line 4  training.lr_scheduler_type            'cosin'; expected constant, linear or cosine. Did you mean cosine?
               line 5  training.optim                        'adam'; expected adamw or sgd. Did you mean adamw?
-              line 9  training.report_to                    'wandb'; expected tensorboard or none.
               line 6  training.max_steps                    0, with num_train_epochs 0 as well; expected one of the two above 0.
-              training.eval_steps                           0; expected at least 1 with load_best_model_at_end or early_stopping_patience.
+              line 9  training.report_to                    'wandb'; expected tensorboard or none.
+              line 9  training.report_to                    wandb, none; expected none alone, or what is to be written.
               line 10  training.warmup_ration               unknown key. Did you mean warmup_ratio?
+              training.eval_steps                           0; expected at least 1 with load_best_model_at_end or early_stopping_patience.
             """, error.Message);
     }
 
