@@ -51,7 +51,10 @@ public static partial class HelpPage
             text.AdditionalNewLineAfterOption = false;
             return text;
         }, example => example, verbsIndex: verb is null, maxDisplayWidth: Columns);
-        var lines = Typed(Position().Replace(page.ToString(), place => new string(' ', place.Length))).Split('\n');
+        // The list of commands names no position.
+        var text = verb is null ? page.ToString()
+            : Position().Replace(page.ToString(), place => new string(' ', place.Length));
+        var lines = Typed(text).Split('\n');
         return string.Join('\n', lines.SelectMany(line => Wrapped(line, Columns))).Trim('\n');
     }
 
