@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
@@ -82,9 +83,11 @@ internal sealed class JsonListRows(
         return true;
     }
 
+    private static readonly SearchValues<byte> BetweenTokens = SearchValues.Create(" \t\r\n,:"u8);
+
     // The token behind the last good one.
     private static int Culprit(ReadOnlySpan<byte> json, int from) =>
-        json[from..].IndexOfAnyExcept(" \t\r\n,:"u8) is >= 0 and var at ? from + at : json.Length;
+        json[from..].IndexOfAnyExcept(BetweenTokens) is >= 0 and var at ? from + at : json.Length;
 
     private void Consume(ref Utf8JsonReader reader)
     {
