@@ -58,7 +58,7 @@ public sealed class InitVerb : IVerb
         return ExitCode.Done;
     }
 
-    private string Text(string recipe)
+    private static string Text(string recipe)
     {
         // As the recipe will find it; otherwise that of the checkout the program was built in.
         var here = new RecipePaths(recipe).Resolve(ModelOptions.EmbeddedBase);
