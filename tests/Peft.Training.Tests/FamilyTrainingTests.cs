@@ -12,7 +12,11 @@ public sealed class FamilyTrainingTests : IDisposable
     // Without decay, so that only a gradient changes a value.
     private static readonly TrainingOptions Options = TinyTraining.Options with
     {
-        PerDeviceTrainBatchSize = 13, MaxSteps = 3, WarmupSteps = 0, WeightDecay = 0, LearningRate = 0.01,
+        PerDeviceTrainBatchSize = 13,
+        MaxSteps = 3,
+        WarmupSteps = 0,
+        WeightDecay = 0,
+        LearningRate = 0.01,
     };
 
     private readonly TinyTraining _tiny = new();

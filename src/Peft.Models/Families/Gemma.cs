@@ -47,7 +47,10 @@ public static class Gemma
             QueryKeyNorm = QueryKeyNorm.PerHead,
             WindowRope = config.Rope! with
             {
-                Theta = file.Number("rope_local_base_freq", 10000), Type = "default", Factor = 1, TableFactor = 1,
+                Theta = file.Number("rope_local_base_freq", 10000),
+                Type = "default",
+                Factor = 1,
+                TableFactor = 1,
             },
             LogitSoftCap = Cap(file, "final_logit_softcapping", null),
             MaxPositionEmbeddings = file.Int("max_position_embeddings", 131072),

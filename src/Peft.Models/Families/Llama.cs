@@ -53,7 +53,8 @@ public static class Llama
         var window = file.Bool("use_sliding_window", false) ? file.OptionalInt("sliding_window") : null;
         return (config.WithWindows(window, layer => !turning[layer]) with
         {
-            TurningLayers = turning, FeedForwardBias = file.Bool("mlp_bias", false),
+            TurningLayers = turning,
+            FeedForwardBias = file.Bool("mlp_bias", false),
         }).Checked();
     }
 

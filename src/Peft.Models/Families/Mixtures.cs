@@ -20,7 +20,8 @@ public static class Mixtures
             Names = new() { FeedForward = new("block_sparse_moe") },
             Experts = Experts(
                 file, file.Int("num_local_experts", 8, "num_experts"), file.Int("num_experts_per_tok", 2),
-                config.IntermediateSize, true, All(config), 0.001) with { Names = new("", "w1", "w3", "w2") },
+                config.IntermediateSize, true, All(config), 0.001) with
+            { Names = new("", "w1", "w3", "w2") },
         }).Checked();
     }
 
