@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Runtime.InteropServices;
 using Peft.Formats;
 using Peft.Models.Layers;
 
@@ -67,7 +66,7 @@ public static class TextGeneration
                     if (!running[row])
                         continue;
                     var own = rows[row];
-                    next[row] = TokenSampler.Choose(logits.Row(row), options, () => Uniform(streams[own]));
+                    next[row] = TokenSampler.Choose(logits.Row(row), options, () => TokenSampler.Uniform(streams[own]));
                     running[row] = !ends.Contains(next[row]) && !IsFinished(own, next[row]);
                     yield return (own, next[row]);
                 }
@@ -113,12 +112,6 @@ public static class TextGeneration
             var before = seen[key] = seen.GetValueOrDefault(key) + 1;
             return Seeds.GeneratorFor(seed, string.Create(CultureInfo.InvariantCulture, $"generate {before} {key}"));
         })];
-    }
-
-    private static double Uniform(Generator random)
-    {
-        using var drawn = torch.rand([1], dtype: ScalarType.Float64, generator: random);
-        return drawn.item<double>();
     }
 
     private static void Check(
@@ -250,7 +243,7 @@ internal sealed class PaddedPrompts
             keyMask: mask);
         var hidden = model.Hidden(torch.tensor(ids, [B, T]).to(model.Device), pass).narrow(1, T - 1, 1); // [B, 1, D]
         var logits = model.Head(hidden, pass).to(ScalarType.Float32).to(torch.CPU).reshape(B, -1).contiguous();
-        return new(MemoryMarshal.Cast<byte, float>(logits.bytes).ToArray(), B);
+        return new(TokenSampler.Numbers(logits), B);
     }
 
     private Tensor KeyMask(long keys)

@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
 using Peft.Formats;
 
 namespace Peft.Models;
@@ -24,6 +25,17 @@ public static class TokenSampler
         var candidates = Candidates(weights, total, options);
         return Draw(candidates, weights, uniform());
     }
+
+    /// <summary>A number in [0, 1) from a stream.</summary>
+    public static double Uniform(Generator random)
+    {
+        using var drawn = torch.rand([1], dtype: ScalarType.Float64, generator: random);
+        return drawn.item<double>();
+    }
+
+    /// <summary>The numbers of logits in one copy; the library's own way goes from element to element.</summary>
+    /// <remarks>Shapes: any, dense float32 on the CPU.</remarks>
+    public static float[] Numbers(Tensor logits) => MemoryMarshal.Cast<byte, float>(logits.bytes).ToArray();
 
     private static int IndexOfLargest(ReadOnlySpan<float> logits)
     {

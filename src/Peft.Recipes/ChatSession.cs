@@ -123,7 +123,7 @@ public sealed class ChatSession : IDisposable
         for (var step = 0; step < most && !written.IsEnded && !isStopped(); step++)
         {
             (var logits, expert) = Run(next);
-            var id = TokenSampler.Choose(logits, _options, () => Uniform(random!));
+            var id = TokenSampler.Choose(logits, _options, () => TokenSampler.Uniform(random!));
             if (_encoder.Ends.Contains(id) || _frame.EndIds.Contains(id))
                 break;
             next = [id];
@@ -163,7 +163,7 @@ public sealed class ChatSession : IDisposable
         var hidden = model.Hidden(input, pass).narrow(1, T - 1, 1);                                     // [1, 1, D]
         _seen.AddRange(ids);
         var logits = model.Head(hidden, pass).to(ScalarType.Float32).to(torch.CPU).reshape(-1).contiguous();
-        return (logits.data<float>().ToArray(), Strongest(pass));
+        return (TokenSampler.Numbers(logits), Strongest(pass));
     }
 
     // Of the last token, over all modules.
@@ -180,12 +180,6 @@ public sealed class ChatSession : IDisposable
         }
 
         return sums.Length == 0 ? null : Array.IndexOf(sums, sums.Max());
-    }
-
-    private static double Uniform(Generator random)
-    {
-        using var drawn = torch.rand([1], dtype: ScalarType.Float64, generator: random);
-        return drawn.item<double>();
     }
 
     /// <summary>An answer as it grows. What may be the beginning of what stands around it is held back.</summary>

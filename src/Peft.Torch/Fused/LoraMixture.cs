@@ -1,5 +1,4 @@
 using System.Numerics;
-using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
@@ -134,11 +133,10 @@ internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long ou
 {
     private const long ChunkRows = 128;
 
-    // Always the same shares for the same number of threads: sums over rows must not depend on who came first.
-    private readonly long _shares = Math.Clamp((rows + ChunkRows - 1) / ChunkRows, 1, torch.get_num_threads());
+    private readonly RowShares _shares = new(rows, ChunkRows);
 
     /// <summary>h [N, C] = x At, and gated [N, C] = scale * h o gates as the up products take it.</summary>
-    public void Down(T* x, T* a, W* gateRows, W* h, T* gated) => Share((_, begin, end) =>
+    public void Down(T* x, T* a, W* gateRows, W* h, T* gated) => _shares.Run((_, begin, end) =>
     {
         Gemm.Multiply(false, true, end - begin, ranks, inputs, W.One,
             x + begin * inputs, inputs, a, inputs, W.Zero, h + begin * ranks, ranks);
@@ -146,18 +144,18 @@ internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long ou
     });
 
     /// <summary>scale * h o gates again, where backward kept h alone.</summary>
-    public void Gate(W* h, W* gateRows, T* gated) => Share((_, begin, end) => Gate(h, gateRows, gated, begin, end));
+    public void Gate(W* h, W* gateRows, T* gated) => _shares.Run((_, begin, end) => Gate(h, gateRows, gated, begin, end));
 
     /// <summary>From dy [N, O]: the gradient of h [N, C] in dh as products take it, and where the pointers are not null
     /// that of the gates [N, G], of b [C, O] (transposed) and of a [C, D], whose input is x.</summary>
     public void Backward(T* dy, T* b, W* gateRows, W* h, T* gated, T* x, T* dh, W* dgates, W* db, W* da)
     {
-        using var partial = new Scratch<W>(_shares * ranks * ((db != null ? outputs : 0) + (da != null ? inputs : 0)));
+        using var partial = new Scratch<W>(_shares.Count * ranks * ((db != null ? outputs : 0) + (da != null ? inputs : 0)));
         using var wide = new Scratch<W>(rows * ranks);
         var (ups, downs) =
-            ((nint)partial.Pointer, (nint)(partial.Pointer + (db != null ? _shares * ranks * outputs : 0)));
+            ((nint)partial.Pointer, (nint)(partial.Pointer + (db != null ? _shares.Count * ranks * outputs : 0)));
         var gradients = wide.Pointer;
-        Share((share, begin, end) =>
+        _shares.Run((share, begin, end) =>
         {
             W* up = (W*)ups + share * ranks * outputs, down = (W*)downs + share * ranks * inputs;
             for (var i = begin; i < end; i += ChunkRows)
@@ -180,18 +178,8 @@ internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long ou
                 }
             }
         });
-        Sum((W*)ups, ranks * outputs, db);
-        Sum((W*)downs, ranks * inputs, da);
-    }
-
-    private void Share(Action<long, long, long> body)
-    {
-        var each = (rows + _shares - 1) / _shares;
-        Threads.Share(_shares, tasks =>
-        {
-            while (tasks.Next(out var share))
-                body(share, Math.Min(rows, share * each), Math.Min(rows, (share + 1) * each));
-        });
+        _shares.Sum((W*)ups, ranks * outputs, db);
+        _shares.Sum((W*)downs, ranks * inputs, da);
     }
 
     private void Gate(W* h, W* gateRows, T* gated, long begin, long end) => Gate(h, gateRows, gated, begin, end, scale);
@@ -238,16 +226,6 @@ internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long ou
         for (; j < count; j++)
             sum += left[j] * right[j];
         return sum;
-    }
-
-    private void Sum(W* partial, long count, W* target)
-    {
-        if (target == null)
-            return;
-        var sum = new Span<W>(target, (int)count);
-        new Span<W>(partial, (int)count).CopyTo(sum);
-        for (long share = 1; share < _shares; share++)
-            TensorPrimitives.Add(sum, new ReadOnlySpan<W>(partial + share * count, (int)count), sum);
     }
 }
 

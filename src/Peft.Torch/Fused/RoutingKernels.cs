@@ -25,15 +25,13 @@ internal sealed unsafe class RouterScoresKernel<T>(Tensor x, Tensor weight) : IR
     private readonly T* _x = TensorMemory.Of<T>(x);
     private readonly float* _weight = TensorMemory.Of<float>(weight);
 
-    // Always the same shares for the same number of threads: sums over rows must not depend on who came first.
-    private readonly long _shares =
-        Math.Clamp((x.size(0) + ChunkRows - 1) / ChunkRows, 1, torch.get_num_threads());
+    private readonly RowShares _shares = new(x.size(0), ChunkRows);
 
     /// <inheritdoc/>
     public void Forward(Tensor scores, Action<long, long>? then)
     {
         var target = TensorMemory.Of<float>(scores);
-        Share((_, begin, end) =>
+        _shares.Run((_, begin, end) =>
         {
             FewRows<T, float>.Multiply(
                 end - begin, _experts, _width, _x + begin * _width, _width, _weight, _width, 0,
@@ -45,10 +43,10 @@ internal sealed unsafe class RouterScoresKernel<T>(Tensor x, Tensor weight) : IR
     /// <inheritdoc/>
     public void Backward(Tensor slopes, Tensor? dx, Tensor? dw, Action<long, long>? prepare)
     {
-        using var partial = new Scratch<float>(dw is null ? 0 : _shares * _experts * _width);
+        using var partial = new Scratch<float>(dw is null ? 0 : _shares.Count * _experts * _width);
         var (sums, outer) = ((nint)partial.Pointer, (nint)TensorMemory.Of<float>(slopes));
         var (inputs, weights) = ((nint)TensorMemory.Of<T>(dx), (nint)TensorMemory.Of<float>(dw));
-        Share((share, begin, end) =>
+        _shares.Run((share, begin, end) =>
         {
             prepare?.Invoke(begin, end);
             using var wide = new Scratch<float>(typeof(T) == typeof(float) ? 0 : ChunkRows * _width);
@@ -73,16 +71,7 @@ internal sealed unsafe class RouterScoresKernel<T>(Tensor x, Tensor weight) : IR
                     VectorMath.Store(product, count * _width, goal);
             }
         });
-        if (dw is not null)
-            Sum((float*)sums, (float*)weights);
-    }
-
-    private void Sum(float* partial, float* target)
-    {
-        var whole = new Span<float>(target, checked((int)(_experts * _width)));
-        new Span<float>(partial, whole.Length).CopyTo(whole);
-        for (var share = 1; share < _shares; share++)
-            TensorPrimitives.Add(whole, new ReadOnlySpan<float>(partial + share * whole.Length, whole.Length), whole);
+        _shares.Sum((float*)sums, _experts * _width, (float*)weights);
     }
 
     private static float* Widened(T* rows, long count, float* wide)
@@ -91,16 +80,6 @@ internal sealed unsafe class RouterScoresKernel<T>(Tensor x, Tensor weight) : IR
             return (float*)rows;
         VectorMath.Widen(rows, count, wide);
         return wide;
-    }
-
-    private void Share(Action<long, long, long> body)
-    {
-        var each = (_rows + _shares - 1) / _shares;
-        Threads.Share(_shares, tasks =>
-        {
-            while (tasks.Next(out var share))
-                body(share, Math.Min(_rows, share * each), Math.Min(_rows, (share + 1) * each));
-        });
     }
 }
 

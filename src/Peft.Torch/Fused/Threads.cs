@@ -1,3 +1,5 @@
+using System.Numerics;
+using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
@@ -55,6 +57,40 @@ internal static unsafe partial class Threads
     [LibraryImport(Library)]
     private static partial int torch_parallel_for(
         long begin, long end, long grain, delegate* unmanaged[Cdecl]<long, long, void*, void> body, void* context);
+}
+
+/// <summary>Rows in as many parts as there are threads: always the same parts for the same number of threads, since
+/// sums over rows must not depend on who came first.</summary>
+/// <param name="rows">How many there are.</param>
+/// <param name="chunk">Fewer are not worth a thread.</param>
+internal readonly unsafe struct RowShares(long rows, long chunk)
+{
+    /// <summary>How many parts there are.</summary>
+    public long Count { get; } = Math.Clamp((rows + chunk - 1) / chunk, 1, torch.get_num_threads());
+
+    /// <summary>Body(number of the part, its first row, the row behind it), each part on a thread.</summary>
+    public void Run(Action<long, long, long> body)
+    {
+        var (all, each) = (rows, (rows + Count - 1) / Count);
+        Threads.Share(Count, tasks =>
+        {
+            while (tasks.Next(out var share))
+                body(share, Math.Min(all, share * each), Math.Min(all, (share + 1) * each));
+        });
+    }
+
+    /// <summary>Adds up what each part made: count numbers, one part's behind the other's. Nothing where no one asks
+    /// for it.</summary>
+    public void Sum<W>(W* parts, long count, W* target)
+        where W : unmanaged, IAdditionOperators<W, W, W>, IAdditiveIdentity<W, W>
+    {
+        if (target == null)
+            return;
+        var sum = new Span<W>(target, checked((int)count));
+        new Span<W>(parts, sum.Length).CopyTo(sum);
+        for (long share = 1; share < Count; share++)
+            TensorPrimitives.Add(sum, new ReadOnlySpan<W>(parts + share * count, sum.Length), sum);
+    }
 }
 
 /// <summary>Numbers of tasks that threads take from, each once.</summary>
