@@ -144,13 +144,15 @@ internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long ou
     });
 
     /// <summary>scale * h o gates again, where backward kept h alone.</summary>
-    public void Gate(W* h, W* gateRows, T* gated) => _shares.Run((_, begin, end) => Gate(h, gateRows, gated, begin, end));
+    public void Gate(W* h, W* gateRows, T* gated) =>
+        _shares.Run((_, begin, end) => Gate(h, gateRows, gated, begin, end));
 
     /// <summary>From dy [N, O]: the gradient of h [N, C] in dh as products take it, and where the pointers are not null
     /// that of the gates [N, G], of b [C, O] (transposed) and of a [C, D], whose input is x.</summary>
     public void Backward(T* dy, T* b, W* gateRows, W* h, T* gated, T* x, T* dh, W* dgates, W* db, W* da)
     {
-        using var partial = new Scratch<W>(_shares.Count * ranks * ((db != null ? outputs : 0) + (da != null ? inputs : 0)));
+        using var partial = new Scratch<W>(
+            _shares.Count * ranks * ((db != null ? outputs : 0) + (da != null ? inputs : 0)));
         using var wide = new Scratch<W>(rows * ranks);
         var (ups, downs) =
             ((nint)partial.Pointer, (nint)(partial.Pointer + (db != null ? _shares.Count * ranks * outputs : 0)));

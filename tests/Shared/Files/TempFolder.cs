@@ -1,4 +1,4 @@
-namespace Peft.Chat.Tests;
+namespace Peft.Tests;
 
 /// <summary>A folder of its own for one test; removed afterwards. Messages show it as DIR.</summary>
 public sealed class TempFolder : IDisposable
