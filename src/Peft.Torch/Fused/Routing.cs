@@ -14,9 +14,9 @@ public static partial class Fused
 
     /// <summary>Scores, their softmax, and the gates of the k experts with the largest probability, as one
     /// operation.</summary>
-    /// <remarks>Shapes: x [.., D], weight [E, D] float32 gives gates, probabilities and logits [N, E] float32 and
-    /// selected bool [N, E]. Gradient: to x and weight, through gates, probabilities and logits; first derivatives only.
-    /// Errors: as <see cref="router_scores"/>.</remarks>
+    /// <remarks>Shapes: x [.., D], weight [E, D] float32 gives gates, probabilities and logits [N, E] float32, and
+    /// selected bool [N, E]. Gradient: to x and weight, through gates, probabilities and logits; first derivatives
+    /// only. Errors: as <see cref="router_scores"/>.</remarks>
     public static (Tensor Gates, Tensor Selected, Tensor Probabilities, Tensor Logits) topk_softmax(
         Tensor x, Tensor weight, int k, bool normalize)
     {
