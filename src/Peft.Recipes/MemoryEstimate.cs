@@ -77,8 +77,8 @@ public sealed record MemoryEstimate(
 
     /// <summary>The most that the tensors of one training step take at once.</summary>
     /// <remarks>
-    /// For each block what the fused operations keep: the two norms' inputs and outputs, q, k, v, the attention's
-    /// output and one number a row and head, gate, up and their product, and H [N, E*R] of each adapted projection;
+    /// For each block what the fused operations keep: the two norms' inputs, q, k, v, the attention's output and one
+    /// number a row and head, gate and up, and H [N, E*R] of each adapted projection;
     /// what a family's own norms and activation keep (<see cref="ModelConfig.KeptBeyondLlama"/>);
     /// beside a base of a reduced type also each router's input in float32. With gradient checkpointing that is of one
     /// block, beside every block's input and the gates, and the gradients on their way through it. The head adds a
@@ -99,7 +99,7 @@ public sealed record MemoryEstimate(
         var heads = (long)config.HeadCount * config.HeadSize;
         var keys = (long)config.KeyValueHeadCount * config.HeadSize;
         var inner = config.InnerWidths / config.LayerCount;
-        var perToken = (4L * config.HiddenSize) + (2 * heads) + (2 * keys) + (3 * inner);
+        var perToken = (2L * config.HiddenSize) + (2 * heads) + (2 * keys) + (2 * inner);
         var (own, wide) = config.KeptBeyondLlama;
         var block = (tokens * (((perToken + own) * width) + (4 * wide))) + (4 * tokens * config.HeadCount)
             + (OfMixtures(model, modules, tokens) / config.LayerCount);

@@ -22,9 +22,13 @@ internal static class MemoryBenchmark
             "the same with gradient checkpointing", again.Mega, "MB", again.Mega, again.Mega,
             FormattableString.Invariant(
                 $"{again.Mega / kept.Mega:P0} of that without; {again.Estimate / Mega:F1} MB estimated"));
+        yield return new(
+            "peak memory of the process in LoRA steps", kept.Whole, "MB", kept.Whole, kept.Whole,
+            FormattableString.Invariant(
+                $"program, libtorch and weights included; {again.Whole:F1} MB with gradient checkpointing"));
     }
 
-    private static (double Mega, long Weights, long Estimate)? Above(
+    private static (double Mega, double Whole, long Weights, long Estimate)? Above(
         BenchmarkOptions options, bool gradientCheckpointing)
     {
         using var step = TrainingStep.Lora(options, gradientCheckpointing);
@@ -35,7 +39,8 @@ internal static class MemoryBenchmark
             return null;
         for (var i = 0; i < Steps; i++)
             step.Run();
-        return ((StatusBytes("VmHWM:") - before) / Mega, step.WeightBytes, step.EstimatedActivations);
+        var peak = StatusBytes("VmHWM:");
+        return ((peak - before) / Mega, peak / Mega, step.WeightBytes, step.EstimatedActivations);
     }
 
     /// <summary>Makes the kernel count the peak anew; false where it does not.</summary>

@@ -74,16 +74,16 @@ public sealed class DecoderBlock : Layer
     public Tensor Forward(Tensor hidden, SequenceContext context, ForwardPass pass)
     {
         var normal = Normal(_beforeAttention, hidden);
-        var mixed = Scaled(Normal(_afterAttention, _attention.Forward(normal, context, pass)));
+        // In place: no one keeps what a branch gives, and a tensor fewer comes and goes between those that are kept.
+        var attended = Scaled(Normal(_afterAttention, _attention.Forward(normal, context, pass))).add_(hidden);
         if (_config.IsParallel)
         {
             var own = _beforeFeedForward is null ? normal : _beforeFeedForward.Forward(hidden);
-            return hidden + mixed + Scaled(_feedForward.Forward(own, pass));
+            return attended.add_(Scaled(_feedForward.Forward(own, pass)));
         }
 
-        var attended = hidden + mixed;
         var transformed = _feedForward.Forward(Normal(_beforeFeedForward, attended), pass);
-        return attended + Scaled(Normal(_afterFeedForward, transformed));
+        return Scaled(Normal(_afterFeedForward, transformed)).add_(attended);
     }
 
     private static Tensor Normal(Norm? norm, Tensor x) => norm is null ? x : norm.Forward(x);

@@ -186,23 +186,25 @@ public sealed record DecoderConfig : ModelConfig
             : IntermediateSize);
 
     /// <inheritdoc/>
-    /// <remarks>Each half of a block keeps its input, a norm before it what it gives, a norm after it what it gets.
-    /// What is composed of several operations keeps more than Llama's kernels do.</remarks>
+    /// <remarks>Each half of a block keeps its input, a norm after it what it gets, and a norm before it what it gives
+    /// where that is not computed again as Llama's is. What is composed of several operations keeps more than Llama's
+    /// kernels do.</remarks>
     public override (long Own, long Wide) KeptBeyondLlama
     {
         get
         {
             var names = Names.Norms;
-            var norms = new[] { names.BeforeAttention, names.AfterAttention, names.BeforeFeedForward,
-                names.AfterFeedForward }.Count(norm => norm is not null);
-            var copied = Norm == NormKind.RmsPlusOne ? norms : 0; // in float32, in place of what the norm gets
+            var before = new[] { names.BeforeAttention, names.BeforeFeedForward }.Count(norm => norm is not null);
+            var after = new[] { names.AfterAttention, names.AfterFeedForward }.Count(norm => norm is not null);
+            var given = Norm == NormKind.Rms ? 0 : before;
+            var copied = Norm == NormKind.RmsPlusOne ? before + after : 0; // in float32, in place of what the norm gets
             var heads = QueryKeyNorm == QueryKeyNorm.None ? 0L : (long)(HeadCount + KeyValueHeadCount) * HeadSize;
             var experts = Experts is { } some ? 2L * some.Chosen * HiddenSize : 0; // rows in and out
             var isPlain = Experts is null && Names.FeedForward is { Gate: null, GateUp: null };
-            var (own, wide) = Layers.Activation.KeptBeyondSwiGlu(Activation);
+            var (own, wide) = Layers.Activation.KeptBeyondSwiGlu(Activation, isPlain);
             var inner = InnerWidths / LayerCount;
             return (
-                ((norms - 2L - (IsParallel ? 1 : 0) - copied) * HiddenSize) + heads + experts
+                ((long)(given + after - copied - (IsParallel ? 1 : 0)) * HiddenSize) + heads + experts
                     + ((own - (isPlain ? 2 : 0)) * inner),
                 (copied * (long)HiddenSize) + (wide * inner));
         }

@@ -115,14 +115,16 @@ public sealed class Activation
     /// <summary>Whether a name is that of SiLU.</summary>
     public static bool IsSilu(string name) => name is "silu" or "swish";
 
-    /// <summary>Numbers that training keeps of each inner one beyond gate, up and their product: of the model's type,
-    /// and float32.</summary>
-    public static (long Own, long Wide) KeptBeyondSwiGlu(string name) => name switch
+    /// <summary>Numbers that training keeps of each inner one beyond gate and up, of which SwiGLU's product is computed
+    /// again: of the model's type, and float32.</summary>
+    /// <param name="name">The non-linearity.</param>
+    /// <param name="isPlain">Whether there is no gate.</param>
+    public static (long Own, long Wide) KeptBeyondSwiGlu(string name, bool isPlain) => name switch
     {
-        _ when IsSilu(name) => (0, 0),
-        "gelu_new" or "gelu_pytorch_tanh" or "gelu_fast" => (0, 4), // a copy in place of the gate, three results
-        "quick_gelu" or "relu2" => (2, 0),
-        _ => (1, 0),
+        _ when IsSilu(name) && !isPlain => (0, 0),
+        "gelu_new" or "gelu_pytorch_tanh" or "gelu_fast" => (1, 4), // a copy in place of the gate, three results
+        "quick_gelu" or "relu2" => (3, 0),
+        _ => (2, 0),
     };
 
     /// <summary>The function of a name, or null.</summary>

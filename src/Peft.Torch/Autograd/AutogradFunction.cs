@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using static Peft.Torch.Autograd.NativeAutograd;
 
 namespace Peft.Torch.Autograd;
@@ -10,13 +11,20 @@ namespace Peft.Torch.Autograd;
 /// same exports of its library: an exception in <see cref="Backward"/> ends the backward pass with an error
 /// (<see cref="Gradients"/> throws the original), gradients are freed as soon as the engine has them, thunks are
 /// reused.</para>
+/// <para>An output that <see cref="Repeat"/> computes again is not kept by the functions of this class that take it as
+/// an input: the first of them to need it in backward has it computed, the others find it, and it goes before the
+/// gradients go on from it.</para>
 /// <para>Use it where a fused kernel pays: a call costs some microseconds more than an operation of libtorch.</para>
 /// </remarks>
 public abstract unsafe class AutogradFunction
 {
+    // By the handle of their output: neither its views nor what is detached from it are found here.
+    private static readonly ConditionalWeakTable<Tensor, AutogradFunction> Repeatable = [];
+
     private AutogradNode? _node;
     private Tensor?[] _toSave = [];
-    private nint[] _saved = [];
+    private Kept[] _saved = [];
+    private Tensor? _again;
     private bool[] _needs = [];
     private bool _released;
 
@@ -38,6 +46,15 @@ public abstract unsafe class AutogradFunction
     /// <param name="saved">What <see cref="Save"/> kept.</param>
     protected abstract Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved);
 
+    /// <summary>Whether <see cref="Repeat"/> gives the one output again, at far less cost than what made its
+    /// inputs.</summary>
+    protected virtual bool IsRepeatable => false;
+
+    /// <summary>Computes the one output again, to the same bits, in the backward pass.</summary>
+    /// <param name="saved">What <see cref="Save"/> kept.</param>
+    protected virtual Tensor Repeat(Tensor?[] saved) =>
+        throw new NotSupportedException($"{GetType().Name}: its output cannot be computed again.");
+
     /// <summary>Keeps inputs, outputs or intermediate results for <see cref="Backward"/>; call it once, in
     /// <see cref="Forward"/>. A tensor changed in place in between is an error there.</summary>
     protected void Save(params Tensor?[] tensors) => _toSave = Recorded ? tensors : [];
@@ -53,8 +70,9 @@ public abstract unsafe class AutogradFunction
             throw new InvalidOperationException($"{GetType().Name} was applied before; one object is one call.");
         _needs = new bool[inputs.Length];
         if (!NeedsGraph(inputs)) return Evaluate(inputs);
-        var handles = Record(inputs);
-        return Array.ConvertAll(handles, Tensor.UnsafeCreateTensor);
+        var outputs = Array.ConvertAll(Record(inputs), Tensor.UnsafeCreateTensor);
+        if (IsRepeatable) Repeatable.Add(outputs[0], this);
+        return outputs;
     }
 
     private bool NeedsGraph(Tensor?[] inputs)
@@ -91,7 +109,7 @@ public abstract unsafe class AutogradFunction
             }
 
             var results = _node.Connect(inputs, outputs);
-            _saved = Array.ConvertAll(_toSave, _node.Keep);
+            _saved = Array.ConvertAll(_toSave, Keep);
             _toSave = [];
             return results;
         }
@@ -112,14 +130,8 @@ public abstract unsafe class AutogradFunction
                 $"{GetType().Name}: a second derivative was requested (create_graph); only first derivatives exist.");
         }
 
-        if (_released)
-        {
-            throw new InvalidOperationException(
-                $"{GetType().Name}: backward already went through this graph and freed it. Pass retain_graph: true "
-                    + "the first time.");
-        }
-
-        var saved = Array.ConvertAll(_saved, _node!.Unpack);
+        var saved = Unpack();
+        Forget();
         if (!keepGraph) Release();
         var found = Backward(gradients, saved);
         return found.Length == _needs.Length
@@ -132,11 +144,41 @@ public abstract unsafe class AutogradFunction
     internal void Release()
     {
         _released = true;
-        foreach (var saved in _saved)
+        Forget();
+        foreach (var kept in _saved)
         {
-            if (saved != 0) DeleteSaved(saved);
+            if (kept.Tensor != 0) DeleteSaved(kept.Tensor);
         }
 
         _saved = [];
     }
+
+    // What was changed in place since is another tensor than the one that would be computed.
+    private Kept Keep(Tensor? tensor) =>
+        tensor is not null && Repeatable.TryGetValue(tensor, out var source) && VersionOf(tensor.Handle) == 0
+            ? new(0, source) : new(_node!.Keep(tensor), null);
+
+    private Tensor?[] Unpack()
+    {
+        if (_released)
+        {
+            throw new InvalidOperationException(
+                $"{GetType().Name}: backward already went through this graph and freed it. Pass retain_graph: true "
+                    + "the first time.");
+        }
+
+        return Array.ConvertAll(_saved, kept => kept.Source?.Again() ?? _node!.Unpack(kept.Tensor));
+    }
+
+    // Lives until the gradients of all who took it have come, or the graph goes.
+    private Tensor Again() => _again ??= Repeat(Unpack()).DetachFromDisposeScope();
+
+    private void Forget()
+    {
+        _again?.Dispose();
+        _again = null;
+    }
+
+    /// <summary>What stands for a saved tensor: its handle, or who computes it again.</summary>
+    private readonly record struct Kept(nint Tensor, AutogradFunction? Source);
 }

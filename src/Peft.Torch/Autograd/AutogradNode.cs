@@ -181,6 +181,10 @@ internal static unsafe partial class NativeAutograd
     [LibraryImport(Library, EntryPoint = "THSAutograd_setGrad")]
     internal static partial void SetGradEnabled(byte enabled);
 
+    /// <summary>How often a tensor was changed in place: at::TensorBase::_version, which the binding lacks.</summary>
+    [LibraryImport("torch_cpu", EntryPoint = "_ZNK2at10TensorBase8_versionEv")]
+    internal static partial long VersionOf(nint tensor);
+
     [LibraryImport("torch_cpu", EntryPoint = "aoti_torch_new_uninitialized_tensor")]
     private static partial int NewUndefined(out nint tensor);
 

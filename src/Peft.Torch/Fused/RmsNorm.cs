@@ -24,17 +24,24 @@ public static partial class Fused
 /// pass over x is cheaper than a graph that holds more.</summary>
 internal sealed unsafe class RmsNormFunction(float eps) : AutogradFunction
 {
+    protected override bool IsRepeatable => true;
+
     protected override Tensor[] Forward(Tensor?[] inputs)
     {
-        var (x, weight) = (inputs[0]!, inputs[1]!);
-        Save(x, weight);
+        Save(inputs[0], inputs[1]);
+        return [Repeat(inputs)];
+    }
+
+    protected override Tensor Repeat(Tensor?[] saved)
+    {
+        var (x, weight) = (saved[0]!, saved[1]!);
         var rows = x.Dense();
         var result = torch.empty_like(rows);
         var factors = weight.As(x.dtype).Dense();
         var (count, n) = Size(x);
         if (x.dtype == ScalarType.Float32) Run<float>();
         else Run<ushort>();
-        return [result];
+        return result;
 
         void Run<T>()
             where T : unmanaged => RmsNormKernel<T>.Forward(Of<T>(rows), Of<T>(factors), Of<T>(result), count, n, eps);

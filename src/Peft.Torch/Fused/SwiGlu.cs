@@ -23,14 +23,21 @@ public static partial class Fused
 /// <summary>SwiGLU over the memory of CPU tensors; inputs gate, up.</summary>
 internal sealed unsafe class SwiGluFunction : AutogradFunction
 {
+    protected override bool IsRepeatable => true;
+
     protected override Tensor[] Forward(Tensor?[] inputs)
     {
         Save(inputs[0], inputs[1]);
-        var (gate, up) = (inputs[0]!.Dense(), inputs[1]!.Dense());
+        return [Repeat(inputs)];
+    }
+
+    protected override Tensor Repeat(Tensor?[] saved)
+    {
+        var (gate, up) = (saved[0]!.Dense(), saved[1]!.Dense());
         var result = torch.empty_like(gate);
         if (gate.dtype == ScalarType.Float32) SwiGluKernel<float>.Forward(gate, up, result);
         else SwiGluKernel<ushort>.Forward(gate, up, result);
-        return [result];
+        return result;
     }
 
     protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved)

@@ -117,6 +117,50 @@ public sealed class AutogradFunctionTests : IDisposable
     }
 
     [Fact]
+    public void An_output_that_is_computed_again_is_so_once_a_backward_for_all_who_took_it()
+    {
+        var x = Check.Leaf(_random, ScalarType.Float64, 3);
+        var square = new Square();
+        var y = square.Apply(x);
+        var sum = (new Product().Apply(y, y) + new Product().Apply(y, torch.ones_like(y))).sum(); // x^4 + x^2
+        for (var i = 1; i <= 2; i++)
+        {
+            x.grad = null;
+            Gradients.backward(sum, retain_graph: i == 1);
+            Assert.Equal(i, square.Repeats);
+            Check.Near(x.grad!, 4 * x * x * x + 2 * x, 1e-14);
+        }
+
+        Assert.Throws<InvalidOperationException>(() => Gradients.backward(sum));
+    }
+
+    [Fact]
+    public void An_output_changed_in_place_before_it_is_taken_is_kept()
+    {
+        var x = Check.Leaf(_random, ScalarType.Float64, 3);
+        var square = new Square();
+        var y = square.Apply(x).add_(1);
+        Gradients.backward(new Product().Apply(y, y).sum()); // (x^2 + 1)^2
+        Check.Near(x.grad!, 4 * x * (x * x + 1), 1e-14);
+        Assert.Equal(0, square.Repeats);
+    }
+
+    [Fact]
+    public void An_output_computed_again_leaves_no_tensor_where_the_backward_ends_before_its_maker()
+    {
+        var (x, w) = (Check.Leaf(_random, ScalarType.Float64, 3), Check.Leaf(_random, ScalarType.Float64, 3));
+        var before = TorchRuntime.LiveTensorCount;
+        using (torch.NewDisposeScope())
+        {
+            var square = new Square();
+            Check.Near(Gradients.grad([new Product().Apply(square.Apply(x), w).sum()], [w])[0], x * x, 1e-14);
+            Assert.Equal(1, square.Repeats);
+        }
+
+        Assert.Equal(before, TorchRuntime.LiveTensorCount);
+    }
+
+    [Fact]
     public void An_object_is_one_call()
     {
         var x = Check.Leaf(_random, ScalarType.Float64, 3);
@@ -244,6 +288,28 @@ public sealed class AutogradFunctionTests : IDisposable
         }
 
         protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved) => [gradients[0]! * saved[0]!];
+    }
+
+    private sealed class Square : AutogradFunction
+    {
+        public int Repeats { get; private set; }
+
+        protected override bool IsRepeatable => true;
+
+        protected override Tensor[] Forward(Tensor?[] inputs)
+        {
+            Save(inputs);
+            return [inputs[0]! * inputs[0]!];
+        }
+
+        protected override Tensor Repeat(Tensor?[] saved)
+        {
+            Repeats++;
+            return saved[0]! * saved[0]!;
+        }
+
+        protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved) =>
+            [gradients[0]! * 2 * saved[0]!];
     }
 
     private sealed class Again : AutogradFunction
