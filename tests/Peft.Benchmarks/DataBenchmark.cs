@@ -103,20 +103,26 @@ internal static class DataBenchmark
 
     private static (double Seconds, double Bytes) Start(string file, string way)
     {
+        var numbers = Numbers(Once, file, way);
+        return (numbers[0], numbers[1]);
+    }
+
+    /// <summary>The numbers that this program prints when it is started anew with some words.</summary>
+    public static double[] Numbers(params string[] words)
+    {
         // `dotnet run` starts the program itself, `dotnet FILE.dll` does not.
         var program = Environment.ProcessPath!;
         var start = new ProcessStartInfo(program) { RedirectStandardOutput = true };
         if (Path.GetFileNameWithoutExtension(program) == "dotnet")
             start.ArgumentList.Add(typeof(DataBenchmark).Assembly.Location);
-        foreach (var word in new[] { Once, file, way })
+        foreach (var word in words)
             start.ArgumentList.Add(word);
         using var process = Process.Start(start)!;
-        var words = process.StandardOutput.ReadToEnd().Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
+        var printed = process.StandardOutput.ReadToEnd().Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
         process.WaitForExit();
-        if (process.ExitCode != 0 || words.Length != 2)
-            throw new UserException($"data: the process for {way} ended with {process.ExitCode} - see above");
-        return (double.Parse(words[0], CultureInfo.InvariantCulture),
-            double.Parse(words[1], CultureInfo.InvariantCulture));
+        return process.ExitCode == 0 ? [.. printed.Select(number => double.Parse(number, CultureInfo.InvariantCulture))]
+            : throw new UserException(
+                $"{string.Join(' ', words)}: the process ended with {process.ExitCode} - see above");
     }
 
     // Definitions of eight words and a part of speech, like those of the default recipe.

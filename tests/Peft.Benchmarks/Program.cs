@@ -16,6 +16,8 @@ public static class Program
         {
             if (args is [DataBenchmark.Once, var file, var way])
                 return DataBenchmark.RunOnce(file, way);
+            if (args is [MemoryBenchmark.Once, .. var words])
+                return MemoryBenchmark.RunOnce(words);
             var options = BenchmarkOptions.Parse(args);
             if (options is null)
             {

@@ -92,8 +92,10 @@ public static class TorchRuntime
                     AppContext.BaseDirectory, Environment.GetEnvironmentVariable(NativeFiles.LibTorchVariable));
                 _keepsMemory = KeepFreedMemory();
                 LetThreadsSleepSoon();
+                KeepProductsFromHoarding();
                 _library = NativeLoader.Load(files);
                 MklOnAmd.Mend(_library.Kernels);
+                GiveBackCodeOfTheStart(_library.File);
                 torch.set_num_threads(threads ?? DefaultThreads(Environment.GetEnvironmentVariable("OMP_NUM_THREADS")));
             }
             else if (threads is { } count)
@@ -146,6 +148,27 @@ public static class TorchRuntime
         if (Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is null)
             _ = Libc.SetVariable("GOMP_SPINCOUNT", "10000", overwrite: 0);
     }
+
+    // MKL keeps the memory that it packs factors in, of each thread and each kind of product. Given back, it is that
+    // of the next product or of tensors. What the user set stands.
+    private static void KeepProductsFromHoarding() => _ = Libc.SetVariable("MKL_DISABLE_FAST_MM", "1", overwrite: 0);
+
+    // Loading libtorch runs through code of all of its operations, once, to register them. The kernel still has those
+    // pages of the file; what runs later is mapped again as it is called.
+    private static void GiveBackCodeOfTheStart(string library)
+    {
+        const string Maps = "/proc/self/maps";
+        if (!File.Exists(Maps))
+            return;
+        // Code alone: it was never written to, so that nothing is lost with its pages.
+        foreach (var line in File.ReadLines(Maps).Where(line =>
+            line.Contains(" r-xp ", StringComparison.Ordinal) && line.EndsWith(library, StringComparison.Ordinal)))
+        {
+            var range = line[..line.IndexOf(' ')].Split('-')
+                .Select(end => nint.Parse(end, NumberStyles.HexNumber, CultureInfo.InvariantCulture)).ToArray();
+            _ = Libc.Advise(range[0], range[1] - range[0], Libc.NotNeeded);
+        }
+    }
 }
 
 /// <summary>The few calls of glibc that .NET has no words for.</summary>
@@ -158,6 +181,7 @@ internal static partial class Libc
     internal const int MallocMmapThreshold = -3;
     internal const int MallocMmapMax = -4;
     internal const int MallocArenaMax = -8;
+    internal const int NotNeeded = 4; // MADV_DONTNEED
 
     /// <summary>Sets one of the allocator's parameters; 1 when it was taken.</summary>
     [LibraryImport("libc", EntryPoint = "mallopt")]
@@ -166,6 +190,10 @@ internal static partial class Libc
     /// <summary>Gives freed memory back to the kernel.</summary>
     [LibraryImport("libc", EntryPoint = "malloc_trim")]
     internal static partial int TrimMalloc(nuint keep);
+
+    /// <summary>Tells the kernel what memory will be used for; 0 when it took it.</summary>
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    internal static partial int Advise(nint address, nint length, int advice);
 
     /// <summary>Sets a variable that native code will read; .NET's own SetEnvironmentVariable stays within
     /// .NET.</summary>
