@@ -62,7 +62,10 @@ internal static partial class ResidentBenchmark
         data:
           max_length: {{shape.Length}}
           packing: true
-          train: [{name: rows, files: {{folder}}/rows.parquet, prompt: "meaning: {definition} =", answer: " {pos}"}]
+          train:
+            - name: rows
+              files: {{folder}}/rows.parquet
+              template: {prompt: "meaning: {definition} =", answer: " {pos}"}
         adapter: {method: lora, r: {{TrainingStep.Rank}}, lora_alpha: 16, target_modules: all-linear}
         training:
           per_device_train_batch_size: {{shape.Batch}}

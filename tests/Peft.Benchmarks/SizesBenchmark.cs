@@ -17,7 +17,8 @@ internal static class SizesBenchmark
     private static ModelShape Smallest => ModelShape.All[0];
 
     public static IEnumerable<Measurement> Measure(BenchmarkOptions options) =>
-        [.. Long(options), .. OfMixtures(options), .. Packed(options), .. Later(options), .. OfData(options)];
+        Long(options).Concat(OfMixtures(options)).Concat(Packed(options)).Concat(Later(options))
+            .Concat(OfData(options));
 
     private static IEnumerable<Measurement> Long(BenchmarkOptions options)
     {
@@ -115,7 +116,7 @@ internal static class SizesBenchmark
 
     private static string[] Settings(string folder, int rows) =>
     [
-        $"data.train=[{{name: rows, files: '{folder}/{rows}.parquet', prompt: 'meaning: {{definition}} =', "
-            + "answer: ' {pos}'}]",
+        $"data.train=[{{name: rows, files: '{folder}/{rows}.parquet', "
+            + "template: {prompt: 'meaning: {definition} =', answer: ' {pos}'}}]",
     ];
 }

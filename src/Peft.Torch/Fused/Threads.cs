@@ -11,11 +11,19 @@ internal static unsafe partial class Threads
 {
     private const string Library = "torch_cpu";
 
+    [ThreadStatic]
+    private static Rehearsal? _rehearsal;
+
     /// <summary>How many threads work is cut for.</summary>
     public static int Count => Rehearsal?.Threads ?? torch.get_num_threads();
 
-    /// <summary>While there is one, shared work runs on the calling thread and is timed. For benchmarks.</summary>
-    public static Rehearsal? Rehearsal { get; set; }
+    /// <summary>While there is one, what the calling thread shares out runs on it alone and is timed. For
+    /// benchmarks.</summary>
+    public static Rehearsal? Rehearsal
+    {
+        get => _rehearsal;
+        set => _rehearsal = value;
+    }
 
     /// <summary>Runs a body on every thread, or on this one alone where there is little to do. Each takes the next task
     /// from the same <see cref="Tasks"/> until none is left: who finishes early takes more.</summary>
@@ -179,28 +187,31 @@ internal sealed class Rehearsal(int threads)
         Mark();
         var name = NameOf(origin);
         var sum = _shared.GetValueOrDefault(name);
-        _shared[name] = new(sum.Times + 1, sum.Seconds + _marks[^1] - _marks[0], sum.Dealt + Dealt(workers));
+        _shared[name] = new(sum.Times + 1, sum.Seconds + _marks[^1] - _marks[0], sum.Dealt + Dealt(_marks, workers));
         AddBetween(name, _marks[0]);
         _last = (name, Libc.ThreadSeconds());
     }
 
     private void Mark() => _marks.Add(Libc.ThreadSeconds());
 
-    // From the first mark to the second a thread prepares; from the last but one to the last it clears up.
-    private double Dealt(int workers)
+    /// <summary>Seconds until the last thread is done: the next task goes to the thread that is free first.</summary>
+    /// <param name="marks">When the one thread started, took each task, found none left, and was done: from the first
+    /// to the second mark each thread prepares, from the last but one to the last it clears up.</param>
+    /// <param name="workers">Threads.</param>
+    internal static double Dealt(IReadOnlyList<double> marks, int workers)
     {
         var free = new PriorityQueue<int, double>();
         for (var worker = 0; worker < workers; worker++)
-            free.Enqueue(worker, _marks[1] - _marks[0]);
+            free.Enqueue(worker, marks[1] - marks[0]);
         var last = 0.0;
-        for (var i = 1; i + 2 < _marks.Count; i++)
+        for (var i = 1; i + 2 < marks.Count; i++)
         {
             free.TryDequeue(out var worker, out var at);
-            at += _marks[i + 1] - _marks[i];
+            at += marks[i + 1] - marks[i];
             last = Math.Max(last, at);
             free.Enqueue(worker, at);
         }
-        return last + _marks[^1] - _marks[^2];
+        return last + marks[^1] - marks[^2];
     }
 
     private void AddBetween(string next, double now)
