@@ -68,7 +68,8 @@ internal static class RopeReader
             .Count() > 1)
         {
             config.Fault(
-                key, "rotary embeddings that differ by layer type", $"one of {Full} and one of {Sliding}, or one alone");
+                key, "rotary embeddings that differ by layer type",
+                $"one of {Full} and one of {Sliding}, or one alone");
         }
 
         return (Of(map.Entries[0].Key), null);

@@ -53,7 +53,8 @@ internal readonly struct Silu : ISigmoidUnit
     public static Tensor Compose(Tensor x) => torch.nn.functional.silu(x);
 }
 
-/// <summary>GELU's tanh form: z is <c>2 sqrt(2/pi) (x + 0.044715 x³)</c>, as <c>1 + tanh(u) = 2 sigmoid(2u)</c>.</summary>
+/// <summary>GELU's tanh form: z is <c>2 sqrt(2/pi) (x + 0.044715 x³)</c>, as
+/// <c>1 + tanh(u) = 2 sigmoid(2u)</c>.</summary>
 /// <remarks>Source: Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2; float32 within, as the library's
 /// own.</remarks>
 internal readonly struct TanhGelu : ISigmoidUnit

@@ -146,12 +146,12 @@ public sealed class ModelConfigFileTests : IDisposable
 
         var wrong = Config(
             "\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"linear\"}, "
-                + "\"sliding_attention\": {\"rope_type\": \"no\"}}");
+                + "\"sliding_attention\": {\"factor\": 0}}");
         Assert.Equal(
             """
             DIR/config.json has 2 faults:
-              line 2  rope_parameters.sliding_attention.rope_type  'no'; expected default, linear, dynamic, llama3, yarn or longrope.
-              rope_parameters.full_attention.factor                missing; expected how far linear stretches the context.
+              line 2  rope_parameters.sliding_attention.factor  0; expected a number above 0.
+              rope_parameters.full_attention.factor  missing; expected how far linear stretches the context.
             """,
             FaultsOf(wrong));
     }
@@ -196,8 +196,8 @@ public sealed class ModelConfigFileTests : IDisposable
         "\"partial_rotary_factor\": 2", "line 2  partial_rotary_factor  2; expected a number above 0 and at most 1.")]
     [InlineData(
         "\"rope_parameters\": {\"a\": {\"rope_theta\": 9}, \"b\": {\"rope_theta\": 8}}",
-        "line 2  rope_parameters  rotary embeddings that differ by layer type; expected one of full_attention and one of "
-            + "sliding_attention, or one alone.")]
+        "line 2  rope_parameters  rotary embeddings that differ by layer type; expected one of full_attention and "
+            + "one of sliding_attention, or one alone.")]
     public void Rope_that_cannot_be_is_told(string keys, string fault) =>
         Assert.Equal("DIR/config.json has 1 fault:\n  " + fault, FaultsOf(Config(keys)));
 

@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Peft.Formats;
 using Peft.Formats.HuggingFace;
 using Peft.Models.Loading;
@@ -161,6 +162,33 @@ public sealed class FamilyTests
         using var plain = ModelLoader.Load(checkpoint.Path);
         using var linked = ModelLoader.Load(snapshot.Path);
         Assert.Equal(ModelRuns.Logits(plain, [3, 17, 0]), ModelRuns.Logits(linked, [3, 17, 0]));
+    }
+
+    [SharedFact]
+    public void Gemma_3_as_transformers_5_writes_it_is_the_same_model()
+    {
+        var source = VectorModels.Folder("models-2/gemma3-text-linear");
+        using var folder = new TemporaryFolder();
+        File.Copy(Path.Combine(source, "model.safetensors"), folder["model.safetensors"]);
+        var json = JsonNode.Parse(File.ReadAllText(Path.Combine(source, "config.json")))!.AsObject();
+        var whole = json["rope_scaling"]!.DeepClone();
+        whole["rope_theta"] = json["rope_theta"]!.DeepClone();
+        json["rope_parameters"] = new JsonObject
+        {
+            ["sliding_attention"] = new JsonObject
+            {
+                ["rope_type"] = "default", ["rope_theta"] = json["rope_local_base_freq"]!.DeepClone(),
+            },
+            ["full_attention"] = whole,
+        };
+        foreach (var key in new[] { "rope_scaling", "rope_theta", "rope_local_base_freq" })
+            json.Remove(key);
+        File.WriteAllText(folder["config.json"], json.ToJsonString());
+
+        using var old = ModelLoader.Load(source);
+        using var now = ModelLoader.Load(folder.Path);
+        Assert.Equal(ModelRuns.Logits(old, Ids), ModelRuns.Logits(now, Ids));
+        Assert.Equal(ModelLoader.Fingerprint(source), ModelLoader.Fingerprint(folder.Path));
     }
 
     [SharedFact]
