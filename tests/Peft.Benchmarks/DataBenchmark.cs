@@ -125,8 +125,8 @@ internal static class DataBenchmark
                 $"{string.Join(' ', words)}: the process ended with {process.ExitCode} - see above");
     }
 
-    // Definitions of eight words and a part of speech, like those of the default recipe.
-    private static void Write(string file, int rows) => WriteAsync(file, rows).GetAwaiter().GetResult();
+    /// <summary>Definitions of eight words and a part of speech, like those of the default recipe.</summary>
+    internal static void Write(string file, int rows) => WriteAsync(file, rows).GetAwaiter().GetResult();
 
     private static async Task WriteAsync(string file, int rows)
     {

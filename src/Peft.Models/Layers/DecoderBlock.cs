@@ -74,17 +74,22 @@ public sealed class DecoderBlock : Layer
     public Tensor Forward(Tensor hidden, SequenceContext context, ForwardPass pass)
     {
         var normal = Normal(_beforeAttention, hidden);
-        // In place: no one keeps what a branch gives, and a tensor fewer comes and goes between those that are kept.
-        var attended = Scaled(Normal(_afterAttention, _attention.Forward(normal, context, pass))).add_(hidden);
+        var mixed = _attention.Forward(normal, context, pass);
         if (_config.IsParallel)
         {
             var own = _beforeFeedForward is null ? normal : _beforeFeedForward.Forward(hidden);
-            return attended.add_(Scaled(_feedForward.Forward(own, pass)));
+            return Scaled(Normal(_afterAttention, mixed)).add_(hidden).add_(Scaled(_feedForward.Forward(own, pass)));
         }
 
-        var transformed = _feedForward.Forward(Normal(_beforeFeedForward, attended), pass);
-        return Scaled(Normal(_afterFeedForward, transformed)).add_(attended);
+        var attended = Added(hidden, mixed, _afterAttention);
+        return Added(
+            attended, _feedForward.Forward(Normal(_beforeFeedForward, attended), pass), _afterFeedForward);
     }
+
+    // In place: no one keeps what a branch gives, and a tensor fewer comes and goes between those that are kept.
+    private Tensor Added(Tensor stream, Tensor branch, Norm? after) => _config.NormalizesSums
+        ? Normal(after, Scaled(branch).add_(stream))
+        : Scaled(Normal(after, branch)).add_(stream);
 
     private static Tensor Normal(Norm? norm, Tensor x) => norm is null ? x : norm.Forward(x);
 
