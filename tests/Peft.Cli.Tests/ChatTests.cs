@@ -236,8 +236,8 @@ public sealed class ChatTests(TalkingModel model) : IClassFixture<TalkingModel>
         + "tools. Set `chat_template:` to one, or leave the row out with `filter:`.")]
     [InlineData(
         """{"messages": [{"role": "user", "content": "the cat"}, {"role": "assistant", "content": "x"}], "tools": 5}""",
-        "bad.jsonl:1: the tools are a number; expected a list of objects. Correct the row, leave it out with `filter:`, "
-        + "or set `on_bad_row: skip`.")]
+        "bad.jsonl:1: the tools are a number; expected a list of objects. Correct the row, leave it out with "
+        + "`filter:`, or set `on_bad_row: skip`.")]
     public void A_conversation_that_cannot_be_learned_is_refused_and_nothing_is_written(string row, string message)
     {
         Folder.Write("bad.jsonl", row + "\n");
