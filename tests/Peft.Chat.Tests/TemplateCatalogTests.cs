@@ -158,8 +158,8 @@ public sealed class TemplateCatalogTests
         Assert.StartsWith("data.chat_template, line 1: ", broken.Message);
         Assert.Equal(
             "data.chat_template, line 1: Unexpected end of template. Jinja was looking for the following "
-            + "tags: 'endfor' or 'else'. The innermost block that needs to be closed is 'for'; expected a chat template "
-            + "in Jinja.",
+            + "tags: 'endfor' or 'else'. The innermost block that needs to be closed is 'for'; "
+            + "expected a chat template in Jinja.",
             Assert.Throws<UserException>(() => TemplateCatalog.Find(
                 "{% for m in messages %}", own, path => path, "data.chat_template")).Message);
     }

@@ -84,7 +84,7 @@ public static class BundleWriter
     /// <exception cref="FileOperationException">The disk is full, the place may not be written to, ...</exception>
     public static BundleManifest Write(
         string directory, BundleManifest manifest, string config, IReadOnlyList<SafetensorsWrite> tensors,
-        string? chatTemplate)
+        string? chatTemplate = null)
     {
         BundleManifest? written = null;
         BundleFiles.Replace(directory, folder => written = Fill(folder, manifest, config, tensors, null, chatTemplate));
