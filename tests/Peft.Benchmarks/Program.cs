@@ -58,6 +58,7 @@ public static class Program
         ("kernels", KernelBenchmark.Measure),
         ("mixture", MixtureBenchmark.Measure),
         ("routers", RouterBenchmark.Measure),
+        ("routers-alone", RouterBenchmark.MeasureAlone),
         ("packing", PackingBenchmark.Measure),
         ("generation", GenerationBenchmark.Measure),
         ("batched-decoding", BatchedDecodingBenchmark.Measure),

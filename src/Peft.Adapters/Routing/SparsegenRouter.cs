@@ -116,7 +116,8 @@ public sealed class SparsegenRouter : Router
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         var logits = Score(x, _weight);
-        var sparsity = Predicted(x, pass) ?? Predict(x);
+        var sparsity = Predicted(x, pass) ?? Fused.predicted_sparsity(
+            x, _sparsity.In, _sparsity.InBias, _sparsity.Out, _sparsity.OutBias, _options.Eps);
         var (gates, open) = Sparsegen.Project(logits, sparsity, _options.Eps);
         return new SparsegenDecision(gates, open, logits, sparsity, x, _sparsity.In);
     }
@@ -128,14 +129,6 @@ public sealed class SparsegenRouter : Router
             && ReferenceEquals(before.Input, x) && ReferenceEquals(before.Network, _sparsity.In)
             ? before.Sparsity
             : null;
-
-    private Tensor Predict(Tensor x)
-    {
-        var rows = x.reshape(-1, Context.Width).to(torch.float32);
-        var hidden = torch.nn.functional.linear(rows, _sparsity.In, _sparsity.InBias).relu();
-        var score = torch.nn.functional.linear(hidden, _sparsity.Out, _sparsity.OutBias).reshape(-1);        // [N]
-        return Sparsegen.LogSigmoid(score) + (1 - _options.Eps);
-    }
 
     private Parameters FirstSparsity(string name)
     {
