@@ -47,6 +47,28 @@ public static partial class Fused
         return (SmallRows.Serve(values) ? SmallRows.TopMask(values.Dense(), k) : Composed.top_mask(values, k))
             .MoveToOuterDisposeScope();
     }
+
+    /// <summary>The k largest of every row, largest first.</summary>
+    /// <remarks>Shapes: values [N, E] gives [N, k]. Gradient: none.</remarks>
+    public static Tensor largest(Tensor values, int k)
+    {
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        return (SmallRows.Serve(values) && k <= values.size(1)
+            ? SmallRows.Largest(values.Dense(), k) : Composed.largest(values, k)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The largest of every row while they add up to at most p, as a mask; of equals the first.</summary>
+    /// <remarks>Shapes: probabilities [N, E] gives bool [N, E]; never fewer than <paramref name="least"/> of a row, and
+    /// with <paramref name="keepsCrossing"/> also the one that takes the sum above p. Gradient: none.</remarks>
+    public static Tensor nucleus_mask(Tensor probabilities, double p, int least, bool keepsCrossing)
+    {
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        return (SmallRows.Serve(probabilities)
+            ? SmallRows.NucleusMask(probabilities.Dense(), (float)p, least, keepsCrossing)
+            : Composed.nucleus_mask(probabilities, p, least, keepsCrossing)).MoveToOuterDisposeScope();
+    }
 }
 
 /// <summary>How a router compares a token with an expert's vector.</summary>
@@ -267,5 +289,21 @@ internal static partial class Composed
         var chosen = order.narrow(-1, 0, k);
         return torch.zeros(values.shape, ScalarType.Float32, values.device)
             .scatter(-1, chosen, torch.ones(chosen.shape, ScalarType.Float32, values.device)).gt(0.5);
+    }
+
+    public static Tensor largest(Tensor values, int k)
+    {
+        var (sorted, _) = values.sort(-1, descending: true, stable: true);
+        return sorted.narrow(-1, 0, k);
+    }
+
+    public static Tensor nucleus_mask(Tensor probabilities, double p, int least, bool keepsCrossing)
+    {
+        var (sorted, order) = probabilities.sort(-1, descending: true, stable: true);
+        var kept = sorted.cumsum(-1).le(p).to(ScalarType.Float32);                             // [N, E], best first
+        if (keepsCrossing)
+            kept = torch.cat([torch.ones_like(kept.narrow(-1, 0, 1)), kept.narrow(-1, 0, kept.shape[^1] - 1)], -1);
+        kept.narrow(-1, 0, least).fill_(1);
+        return torch.zeros_like(kept).scatter(-1, order, kept).gt(0.5);
     }
 }

@@ -350,13 +350,6 @@ internal static unsafe class SparseRows
     // Adds to the slopes of the largest scores, of equals the first: those that a stable sort puts in front.
     private static void Share(float* scores, float* du, float share, int count, int n, float* work)
     {
-        if (count == n)
-        {
-            for (var j = 0; j < n; j++)
-                du[j] += share;
-            return;
-        }
-
         var taken = new Span<byte>(work, n);
         taken.Clear();
         for (var round = 0; round < count; round++)

@@ -74,8 +74,8 @@ public sealed class RoutingTests : IDisposable
     public void Gradients_through_one_output_alone_are_right()
     {
         var inputs = Inputs(ScalarType.Float32, 6, 32);
-        Check.Same(t => F.topk_softmax(t[0], t[1], new(2, true)).Logits, t => Scores(Wide(t[0]), Wide(t[1])), inputs, 3e-6,
-            sameType: false);
+        Check.Same(t => F.topk_softmax(t[0], t[1], new(2, true)).Logits,
+            t => Scores(Wide(t[0]), Wide(t[1])), inputs, 3e-6, sameType: false);
         Check.Same(t => F.topk_softmax(t[0], t[1], new(2, true)).Probabilities,
             t => Scores(Wide(t[0]), Wide(t[1])).softmax(-1), inputs, 3e-6, sameType: false);
     }
@@ -216,6 +216,77 @@ public sealed class RoutingTests : IDisposable
             torch.tensor(
                 new[] { false, true, true, false, true, true, false, false, false, true, true, false }, [3, 4]));
         Assert.True(F.top_mask(values, 4).all().ToBoolean());
+    });
+
+    [Fact]
+    public void The_largest_and_the_nucleus_are_those_of_a_stable_sort()
+    {
+        var values = (Check.Normal(_random, ScalarType.Float32, 3000, 9) * 2).round();              // with ties
+        var p = values.softmax(-1);
+        foreach (var k in new[] { 1, 3, 9 })
+            Check.SameBits(F.largest(values, k), Composed.largest(values, k).contiguous());
+        foreach (var (most, least, crosses) in new[]
+            { (0.4, 1, true), (0.75, 2, false), (0.1, 3, true), (1.0, 0, false) })
+        {
+            var kept = F.nucleus_mask(p, most, least, crosses);
+            Check.SameBits(kept, Composed.nucleus_mask(p, most, least, crosses));
+            Assert.InRange(kept.to(ScalarType.Float32).sum(-1).min().ToDouble(), least, 9);
+        }
+    }
+
+    [Theory]
+    [InlineData(8, 2)]
+    [InlineData(3, 3)]
+    [InlineData(19, 4)]
+    public void Draws_and_their_probability_are_those_of_the_steps(int experts, int k)
+    {
+        var (logits, uniform) = (Check.Normal(_random, ScalarType.Float32, 500, experts) * 3,
+            torch.rand([500, experts], generator: _random));
+        foreach (var noise in new[] { uniform, null })
+        {
+            var (draws, steps) = (F.ordered_draws(logits, noise, k), Composed.ordered_draws(logits, noise, k));
+            Check.SameBits(draws.Order, steps.Order.contiguous());
+            Check.SameBits(draws.Chosen, steps.Chosen);
+            Check.Near(draws.Probabilities, steps.Probabilities, 1e-6);
+            Check.Near(draws.Log, steps.Log, 2e-6);
+            Check.Near(draws.ByLogits, steps.ByLogits, 2e-6);
+            Check.Near(F.order_probability(logits, steps.Order).Log, steps.Log, 2e-6);
+            // The gradient it says is that of the logarithm.
+            var leaf = Wide(logits).detach().requires_grad_();
+            var rest = torch.zeros([500, experts], ScalarType.Float64);
+            var log = torch.zeros(500, ScalarType.Float64);
+            for (var j = 0; j < k; j++)
+            {
+                var drawn = draws.Order.narrow(1, j, 1);
+                log = log + ((leaf + rest).gather(1, drawn) - (leaf + rest).logsumexp(-1, keepdim: true)).squeeze(1);
+                rest = rest.scatter(
+                    1, drawn, torch.full([500, 1], double.NegativeInfinity, ScalarType.Float64));
+            }
+
+            Check.Near(draws.Log, log, 2e-6);
+            Check.Near(draws.ByLogits, Peft.Torch.Autograd.Gradients.grad([log.sum()], [leaf])[0], 2e-6);
+        }
+    }
+
+    [Fact]
+    public void An_order_beyond_the_experts_is_refused()
+    {
+        var error = Assert.Throws<ArgumentException>(() => F.order_probability(
+            torch.ones(2, 3), torch.tensor(new long[] { 0, 1, 2, 3 }, [2, 2])));
+        Assert.Equal("an order [2, 2] names rows beyond logits [2, 3]", error.Message);
+    }
+
+    [Theory]
+    [InlineData(ScalarType.Float32, 300, 1e-6)]
+    [InlineData(ScalarType.BFloat16, 300, 1e-6)]
+    [InlineData(ScalarType.BFloat16, 70, 1e-6)]
+    public void Sums_of_each_sequence_are_those_of_the_product(ScalarType dtype, int width, double tolerance) =>
+        Check.WithAndWithoutKernels(() =>
+    {
+        var (x, slopes) = (Check.Normal(_random, dtype, 3, 67, width), Check.Normal(
+            _random, ScalarType.Float32, 201, 5));
+        Check.Near(F.router_sums(slopes, x), torch.einsum("ble,bld->bed", Wide(slopes).reshape(3, 67, 5), Wide(x)),
+            tolerance);
     });
 
     [Fact]
