@@ -214,10 +214,14 @@ internal static unsafe class SmallRows
     }
 
     // Takes back the marks of experts that are not there.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Unmark(byte* present, byte* chosen, long rows, long n)
     {
-        for (long i = 0; present != null && i < rows * n; i++)
-            chosen[i] &= present[i % n];
+        for (long i = 0; present != null && i < rows; i++, chosen += n)
+        {
+            for (var j = 0; j < n; j++)
+                chosen[j] &= present[j];
+        }
     }
 
     // Of kept / sum: (slope - sum(slope kept) / sum) / sum where it is kept.
@@ -238,6 +242,109 @@ internal static unsafe class SmallRows
 
             for (var j = 0; j < n; j++)
                 dp[j] = kept[j] == 0 ? 0 : normalize ? (slopes[j] - (weighted / sum)) / sum : slopes[j];
+        }
+    }
+}
+
+/// <summary>The sparse projection row by row.</summary>
+internal static unsafe class SparseRows
+{
+    // tau[i] and support[i] are kept for the gradient. Sums run downwards over the sorted scores, as composed.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Project(
+        float* scores, float* sparsity, float eps, float* gates, byte* open, float* tau, int* support, long rows, int n)
+    {
+        const float Rounding = 1e-6f;
+        using var work = new Scratch<float>(n);
+        for (long i = 0; i < rows; i++, scores += n, gates += n, open += n)
+        {
+            var left = 1 - sparsity[i];
+            var sorted = work.Pointer;
+            SortDown(scores, sorted, n);
+            var (sum, count) = (0f, 0);
+            for (var j = 0; j < n; j++)
+            {
+                sum += sorted[j];
+                count += left + sorted[j] * (j + 1) > sum ? 1 : 0;
+            }
+
+            support[i] = Math.Max(1, count);
+            sum = 0;
+            for (var j = 0; j < support[i]; j++)
+                sum += sorted[j];
+            tau[i] = (sum - left) / support[i];
+            for (var j = 0; j < n; j++)
+            {
+                var above = scores[j] - tau[i];
+                gates[j] = (above < 0 ? 0 : above) / MathF.Max(left, eps);
+                open[j] = above > -Rounding ? (byte)1 : (byte)0;
+            }
+        }
+    }
+
+    // Through u - tau where it is above 0, through tau to the support's scores and the sparsity, and through the
+    // divisor to the sparsity.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void ProjectBack(
+        float* slopes, float* scores, float* sparsity, float eps, float* tau, int* support, float* du, float* dl,
+        long rows, int n)
+    {
+        using var work = new Scratch<float>(n);
+        for (long i = 0; i < rows; i++, slopes += n, scores += n, du += n)
+        {
+            var left = 1 - sparsity[i];
+            var divisor = MathF.Max(left, eps);
+            float ofTau = 0, ofDivisor = 0;
+            for (var j = 0; j < n; j++)
+            {
+                var above = scores[j] - tau[i];
+                du[j] = above > 0 ? slopes[j] / divisor : 0;
+                ofTau -= du[j];
+                ofDivisor -= above > 0 ? slopes[j] * above / (divisor * divisor) : 0;
+            }
+
+            dl[i] = ofTau / support[i] - (left >= eps ? ofDivisor : 0);
+            Share(scores, du, ofTau / support[i], support[i], n, work.Pointer);
+        }
+    }
+
+    // By insertion: rows are short. What is no number stands before all.
+    private static void SortDown(float* values, float* sorted, int n)
+    {
+        if (n > 64)
+        {
+            var all = new Span<float>(sorted, n);
+            new Span<float>(values, n).CopyTo(all);
+            all.Sort();
+            all.Reverse();
+            return;
+        }
+
+        for (var i = 0; i < n; i++)
+        {
+            var (value, j) = (values[i], i);
+            for (; j > 0 && SmallRows.IsAbove(value, sorted[j - 1]); j--)
+                sorted[j] = sorted[j - 1];
+            sorted[j] = value;
+        }
+    }
+
+    // Adds to the slopes of the largest scores, of equals the first: those that a stable sort puts in front.
+    private static void Share(float* scores, float* du, float share, int count, int n, float* work)
+    {
+        var taken = new Span<byte>(work, n);
+        taken.Clear();
+        for (var round = 0; round < count; round++)
+        {
+            var best = -1;
+            for (var j = 0; j < n; j++)
+            {
+                if (taken[j] == 0 && (best < 0 || SmallRows.IsAbove(scores[j], scores[best])))
+                    best = j;
+            }
+
+            taken[best] = 1;
+            du[best] += share;
         }
     }
 }

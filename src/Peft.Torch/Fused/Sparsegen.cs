@@ -135,7 +135,7 @@ internal interface ISparsityKernel
 internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bias, Tensor second) : ISparsityKernel
     where T : unmanaged
 {
-    private const long ChunkRows = 256;
+    private const long ChunkRows = 256, Columns = 384;
     private const int Step = Elements<T>.Count;
 
     private readonly long _rows = x.size(0), _width = x.size(1), _hidden = first.size(0);
@@ -171,40 +171,47 @@ internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bi
     /// <inheritdoc/>
     public void Backward(Tensor kept, Tensor slopes, Tensor? dx, Tensor? dfirst, Tensor dbias, Tensor dsecond)
     {
-        // Of each part: the sums of dfirst, where it is asked for, then those of the bias and of second.
-        var (each, vectors) = (dfirst is null ? 0 : _hidden * _width, 2 * _hidden);
-        using var partial = new Scratch<float>(_shares.Count * (each + vectors));
-        var matrices = (nint)partial.Pointer;
-        var rest = (nint)(partial.Pointer + _shares.Count * each);
+        using var inner = new Scratch<T>(_rows * _hidden);
+        // Of each part the sums of the bias, then those of second.
+        using var partial = new Scratch<float>((_shares.Count + 1) * 2 * _hidden);
+        var (hidden, vectors) = ((nint)inner.Pointer, (nint)partial.Pointer);
         var (k, s, inputs) = ((nint)TensorMemory.Of<T>(kept), (nint)TensorMemory.Of<float>(slopes),
             (nint)TensorMemory.Of<T>(dx));
         _shares.Run((share, begin, end) =>
         {
-            using var inner = new Scratch<T>(ChunkRows * _hidden);
             using var wide = new Scratch<float>(typeof(T) == typeof(float) || inputs == 0 ? 0 : ChunkRows * _width);
-            var sums = (float*)rest + share * vectors;
-            new Span<float>(sums, checked((int)vectors)).Clear();
+            var sums = (float*)vectors + share * 2 * _hidden;
+            new Span<float>(sums, checked((int)(2 * _hidden))).Clear();
             for (var i = begin; i < end; i += ChunkRows)
             {
                 var count = Math.Min(ChunkRows, end - i);
-                for (var r = 0; r < count; r++)
-                    Slopes((T*)k + (i + r) * _hidden, ((float*)s)[i + r], inner.Pointer + r * _hidden, sums);
-                if (each != 0)
-                {
-                    Gemm.Multiply(true, false, _hidden, _width, count, 1f, inner.Pointer, _hidden,
-                        _x + i * _width, _width, i == begin ? 0f : 1f, (float*)matrices + share * each, _width);
-                }
-
+                for (var r = i; r < i + count; r++)
+                    Slopes((T*)k + r * _hidden, ((float*)s)[r], (T*)hidden + r * _hidden, sums);
                 if (inputs != 0)
-                    Inputs(inner.Pointer, count, wide.Pointer, (T*)inputs + i * _width);
+                    Inputs((T*)hidden + i * _hidden, count, wide.Pointer, (T*)inputs + i * _width);
             }
         });
-        _shares.Sum((float*)matrices, each, TensorMemory.Of<float>(dfirst));
-        using var both = new Scratch<float>(vectors);
-        _shares.Sum((float*)rest, vectors, both.Pointer);
-        new Span<float>(both.Pointer, (int)_hidden).CopyTo(new(TensorMemory.Of<float>(dbias), (int)_hidden));
-        new Span<float>(both.Pointer + _hidden, (int)_hidden).CopyTo(
-            new(TensorMemory.Of<float>(dsecond), (int)_hidden));
+        if (dfirst is not null)
+            First((T*)hidden, TensorMemory.Of<float>(dfirst));
+        var both = partial.Pointer + _shares.Count * 2 * _hidden;
+        _shares.Sum(partial.Pointer, 2 * _hidden, both);
+        new Span<float>(both, (int)_hidden).CopyTo(new(TensorMemory.Of<float>(dbias), (int)_hidden));
+        new Span<float>(both + _hidden, (int)_hidden).CopyTo(new(TensorMemory.Of<float>(dsecond), (int)_hidden));
+    }
+
+    // A share of the columns on each thread: sums over all rows, and none of another thread to add.
+    private void First(T* inner, float* target)
+    {
+        var (hidden, goal) = ((nint)inner, (nint)target);
+        Threads.Share((_width + Columns - 1) / Columns, tasks =>
+        {
+            while (tasks.Next(out var task))
+            {
+                var j = task * Columns;
+                Gemm.Multiply(true, false, _hidden, Math.Min(Columns, _width - j), _rows, 1f, (T*)hidden, _hidden,
+                    _x + j, _width, 0f, (float*)goal + j, _width);
+            }
+        });
     }
 
     private void Inputs(T* inner, long count, float* wide, T* goal)
@@ -261,109 +268,6 @@ internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bi
         P.Store(back, inner, left);
         P.Store(P.Load(sums, left) + back, sums, left);
         P.Store(Vector512.FusedMultiplyAdd(slope, active, P.Load(sums + _hidden, left)), sums + _hidden, left);
-    }
-}
-
-/// <summary>The sparse projection row by row.</summary>
-internal static unsafe class SparseRows
-{
-    // tau[i] and support[i] are kept for the gradient. Sums run downwards over the sorted scores, as composed.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Project(
-        float* scores, float* sparsity, float eps, float* gates, byte* open, float* tau, int* support, long rows, int n)
-    {
-        const float Rounding = 1e-6f;
-        using var work = new Scratch<float>(n);
-        for (long i = 0; i < rows; i++, scores += n, gates += n, open += n)
-        {
-            var left = 1 - sparsity[i];
-            var sorted = work.Pointer;
-            SortDown(scores, sorted, n);
-            var (sum, count) = (0f, 0);
-            for (var j = 0; j < n; j++)
-            {
-                sum += sorted[j];
-                count += left + sorted[j] * (j + 1) > sum ? 1 : 0;
-            }
-
-            support[i] = Math.Max(1, count);
-            sum = 0;
-            for (var j = 0; j < support[i]; j++)
-                sum += sorted[j];
-            tau[i] = (sum - left) / support[i];
-            for (var j = 0; j < n; j++)
-            {
-                var above = scores[j] - tau[i];
-                gates[j] = (above < 0 ? 0 : above) / MathF.Max(left, eps);
-                open[j] = above > -Rounding ? (byte)1 : (byte)0;
-            }
-        }
-    }
-
-    // Through u - tau where it is above 0, through tau to the support's scores and the sparsity, and through the
-    // divisor to the sparsity.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void ProjectBack(
-        float* slopes, float* scores, float* sparsity, float eps, float* tau, int* support, float* du, float* dl,
-        long rows, int n)
-    {
-        using var work = new Scratch<float>(n);
-        for (long i = 0; i < rows; i++, slopes += n, scores += n, du += n)
-        {
-            var left = 1 - sparsity[i];
-            var divisor = MathF.Max(left, eps);
-            float ofTau = 0, ofDivisor = 0;
-            for (var j = 0; j < n; j++)
-            {
-                var above = scores[j] - tau[i];
-                du[j] = above > 0 ? slopes[j] / divisor : 0;
-                ofTau -= du[j];
-                ofDivisor -= above > 0 ? slopes[j] * above / (divisor * divisor) : 0;
-            }
-
-            dl[i] = ofTau / support[i] - (left >= eps ? ofDivisor : 0);
-            Share(scores, du, ofTau / support[i], support[i], n, work.Pointer);
-        }
-    }
-
-    // By insertion: rows are short. What is no number stands before all.
-    private static void SortDown(float* values, float* sorted, int n)
-    {
-        if (n > 64)
-        {
-            var all = new Span<float>(sorted, n);
-            new Span<float>(values, n).CopyTo(all);
-            all.Sort();
-            all.Reverse();
-            return;
-        }
-
-        for (var i = 0; i < n; i++)
-        {
-            var (value, j) = (values[i], i);
-            for (; j > 0 && SmallRows.IsAbove(value, sorted[j - 1]); j--)
-                sorted[j] = sorted[j - 1];
-            sorted[j] = value;
-        }
-    }
-
-    // Adds to the slopes of the largest scores, of equals the first: those that a stable sort puts in front.
-    private static void Share(float* scores, float* du, float share, int count, int n, float* work)
-    {
-        var taken = new Span<byte>(work, n);
-        taken.Clear();
-        for (var round = 0; round < count; round++)
-        {
-            var best = -1;
-            for (var j = 0; j < n; j++)
-            {
-                if (taken[j] == 0 && (best < 0 || SmallRows.IsAbove(scores[j], scores[best])))
-                    best = j;
-            }
-
-            taken[best] = 1;
-            du[best] += share;
-        }
     }
 }
 
