@@ -294,17 +294,23 @@ internal static unsafe class SparseRows
         {
             var left = 1 - sparsity[i];
             var divisor = MathF.Max(left, eps);
-            float ofTau = 0, ofDivisor = 0;
+            var (ofTau, ofDivisor, open) = (0f, 0f, 0);
             for (var j = 0; j < n; j++)
             {
                 var above = scores[j] - tau[i];
                 du[j] = above > 0 ? slopes[j] / divisor : 0;
                 ofTau -= du[j];
-                ofDivisor -= above > 0 ? slopes[j] * above / (divisor * divisor) : 0;
+                ofDivisor -= above > 0 ? du[j] * above : 0;
+                open += above > 0 ? 1 : 0;
             }
 
-            dl[i] = ofTau / support[i] - (left >= eps ? ofDivisor : 0);
-            Share(scores, du, ofTau / support[i], support[i], n, work.Pointer);
+            var share = ofTau / support[i];
+            dl[i] = share - (left >= eps ? ofDivisor / divisor : 0);
+            // But for rounding, those above tau are the support.
+            for (var j = 0; open == support[i] && j < n; j++)
+                du[j] += scores[j] > tau[i] ? share : 0;
+            if (open != support[i])
+                Share(scores, du, share, support[i], n, work.Pointer);
         }
     }
 
