@@ -60,9 +60,10 @@ internal static class RouterBenchmark
             var learned = records.Select(record => record.Decision.Gates).Where(gates => gates.requires_grad).ToArray();
             if (learned.Length == 0)
                 return;
+            using var one = torch.ones([], ScalarType.Float32);
             Tensor[] ends = losses.Of(records, null, pass.TaskIds) is { } loss ? [.. learned, loss] : learned;
             Gradients.backward(
-                ends, [.. learned.Select(_ => slopes), .. ends.Skip(learned.Length).Select(one => torch.ones_like(one))],
+                ends, [.. learned.Select(_ => slopes), .. ends.Skip(learned.Length).Select(_ => one)],
                 retain_graph: true);
             foreach (var parameter in routers.SelectMany(router => router.parameters()))
                 parameter.grad = null;

@@ -74,6 +74,6 @@ public static class ModuleMean
 
     /// <summary>One tensor of every module, side by side.</summary>
     /// <remarks>Shapes: M of [N, E] → [N, M·E].</remarks>
-    public static Tensor Beside(IReadOnlyList<RoutingRecord> alike, Func<RoutingDecision, Tensor> tensor) =>
-        torch.cat([.. alike.Select(record => tensor(record.Decision))], 1);
+    public static Tensor Beside(IReadOnlyList<RoutingRecord> alike, Func<RoutingRecord, Tensor> tensor) =>
+        torch.cat([.. alike.Select(tensor)], 1);
 }

@@ -223,8 +223,8 @@ public static class RoutingSpecializationLoss
     /// <remarks>Shapes: records of [N, E]; mask [N] bool or null → scalar.</remarks>
     public static Tensor Of(IReadOnlyList<RoutingRecord> records, Tensor? mask, RoutingSpecializationOptions options) =>
         ModuleMean.Of(records, alike => Of(
-            ModuleMean.Beside(alike, decision => decision.Probabilities
-                ?? throw new ArgumentException($"{alike[0].Module}: this loss needs probabilities")),
+            ModuleMean.Beside(alike, record => record.Decision.Probabilities
+                ?? throw new ArgumentException($"{record.Module}: this loss needs probabilities")),
             mask, options, alike.Count));
 
     /// <summary>The sum of the losses of M modules side by side.</summary>

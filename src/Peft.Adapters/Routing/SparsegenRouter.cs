@@ -51,13 +51,13 @@ public sealed record SparsegenRouterOptions : ExpertRouterOptions
         if (BalanceCoefficient > 0)
             terms.Add(new("sparse_balance", BalanceCoefficient, (records, tokens) =>
                 ModuleMean.Of(records, alike => Sparsegen.BalanceLoss(
-                    ModuleMean.Beside(alike, decision => decision.Gates),
-                    ModuleMean.Beside(alike, decision => decision.Selected), tokens.Mask, alike.Count))));
+                    ModuleMean.Beside(alike, record => record.Decision.Gates),
+                    ModuleMean.Beside(alike, record => record.Decision.Selected), tokens.Mask, alike.Count))));
         return terms;
     }
 
     private Tensor SparsityLoss(IReadOnlyList<RoutingRecord> alike, Tensor? mask) => Sparsegen.SparsityLoss(
-        ModuleMean.Beside(alike, decision => decision.Logits!),
+        ModuleMean.Beside(alike, record => record.Decision.Logits!),
         torch.stack([.. alike.Select(record => ((SparsegenDecision)record.Decision).Sparsity)], 1), TargetK, mask);
 }
 

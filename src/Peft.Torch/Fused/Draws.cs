@@ -3,16 +3,16 @@ using System.Runtime.CompilerServices;
 namespace Peft.Torch.Fused;
 
 /// <summary>Experts that were drawn for each row.</summary>
-/// <remarks>Shapes: Order [U, K] int64, as they were drawn; Chosen [U, E] float32 of 0 and 1; Probabilities [U, E], the
-/// softmax; Log [U], the logarithm of the order's probability, and ByLogits [U, E], its gradient. Gradient: none through
-/// any.</remarks>
+/// <remarks>Shapes: Order [U, K] int64, as they were drawn; Chosen [U, E] float32 of 0 and 1; Probabilities [U, E],
+/// the softmax; Log [U], the logarithm of the order's probability, and ByLogits [U, E], its gradient. Gradient: none
+/// through any.</remarks>
 public readonly record struct OrderedDraws(
     Tensor Order, Tensor Chosen, Tensor Probabilities, Tensor Log, Tensor ByLogits);
 
 public static partial class Fused
 {
-    /// <summary>Draws k experts of each row without replacement, by Gumbel's maximum; without uniform numbers the k most
-    /// probable.</summary>
+    /// <summary>Draws k experts of each row without replacement, by Gumbel's maximum; without uniform numbers the k
+    /// most probable.</summary>
     /// <remarks>Source: ReMix, arXiv:2603.10160: <c>Q(J) = product over j of q_(i_j) / (1 - sum of those before)</c>;
     /// Gumbel top-k has its law. Shapes: logits [U, E] float32, uniform [U, E] float32 from 0 to 1 or null. Gradient:
     /// none.</remarks>
@@ -52,7 +52,8 @@ public static partial class Fused
         return (log.MoveToOuterDisposeScope(), byLogits.MoveToOuterDisposeScope());
     }
 
-    /// <summary>What a router's matrix gets from each sequence: <c>slopest x</c>, in float32 whatever x is in.</summary>
+    /// <summary>What a router's matrix gets from each sequence: <c>slopest x</c>, in float32 whatever x is
+    /// in.</summary>
     /// <remarks>Shapes: slopes [B T, E] float32, x [B, T, D] give [B, E, D] float32. Gradient: none.</remarks>
     public static Tensor router_sums(Tensor slopes, Tensor x)
     {
@@ -94,8 +95,8 @@ internal static unsafe class DrawKernel
             else
                 Disturb((float*)z + at, (float*)u + at, keys.Pointer, rows * n);
             Choose(keys.Pointer, (float*)chosen + at, (long*)order + begin * k, rows, (int)n, k);
-            Probability((float*)z + at, (long*)order + begin * k, (float*)log + begin, (float*)slopes + at, keys.Pointer,
-                rows, n, k);
+            Probability((float*)z + at, (long*)order + begin * k, (float*)log + begin, (float*)slopes + at,
+                keys.Pointer, rows, n, k);
         });
     }
 

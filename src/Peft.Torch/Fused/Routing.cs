@@ -80,7 +80,8 @@ public enum RouterScore
     /// <summary>Its magnitude.</summary>
     Magnitude,
 
-    /// <summary>The product after the token was standardized: less its mean, over the root of variance + 1e-5.</summary>
+    /// <summary>The product after the token was standardized: less its mean, over the root of variance +
+    /// 1e-5.</summary>
     Standardized,
 }
 

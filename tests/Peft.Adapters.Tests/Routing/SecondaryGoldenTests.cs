@@ -25,7 +25,8 @@ public sealed class SecondaryGoldenTests : IDisposable
         Golden.Near(golden.Expected("lambda_lower"), lower);
         Golden.Near(golden.Expected("lambda_upper"), upper);
         Assert.Equal(
-            golden.ExpectedNumber("sparsity_loss"), Sparsegen.SparsityLoss(u, lambda.unsqueeze(1), k, null).ToDouble(), 1e-5);
+            golden.ExpectedNumber("sparsity_loss"),
+            Sparsegen.SparsityLoss(u, lambda.unsqueeze(1), k, null).ToDouble(), 1e-5);
         Assert.Equal(golden.ExpectedNumber("balance_loss"), Sparsegen.BalanceLoss(p, open, null).ToDouble(), 1e-5);
         var weights = torch.arange(4, torch.float32) + 1;
         u = torch.randn([3, 4], generator: Seeds.GeneratorFor(1, "scores")); // the golden scores lie on a kink
