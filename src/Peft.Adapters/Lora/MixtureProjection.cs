@@ -121,7 +121,7 @@ public sealed class MixtureProjection : Projection
         if (decision is { DetachesInput: true } && pass.IsTraining)
             dropped = (dropped ?? x).detach();
         return Fused.lora_mixture_linear(
-            x, Wrapped.Weight, Wrapped.Bias, Down, Up, decision?.Gates, Shape.Scale, dropped);
+            x, Wrapped.Weight, Wrapped.Bias, Down, Up, decision?.Gates, Shape.Scale, dropped, decision?.Selected);
     }
 
     private Tensor Dropped(Tensor x, ForwardPass pass)

@@ -37,7 +37,8 @@ internal static unsafe class FewRows<X, T>
             long i = 0;
             for (; Vector512.IsHardwareAccelerated && i + 4 <= rows; i += 4)
             {
-                Four(x + i * xStep, xStep, w0, w1, w2, w3, inner, sums);
+                var at = x + i * xStep;
+                Four(at, at + xStep, at + 2 * xStep, at + 3 * xStep, w0, w1, w2, w3, inner, sums);
                 for (var r = i; r < i + 4; r++)
                     Store(sums + (r - i) * Columns, x + r * xStep, w0, wStep, inner, width, beta, y + r * yStep + j);
             }
@@ -79,14 +80,15 @@ internal static unsafe class FewRows<X, T>
         Sum(a0, a1, a2, a3).Store(sums);
     }
 
+    /// <summary>The sums over whole steps of four rows of x with four of w: sums [4, 4].</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Four(X* x, long xStep, T* w0, T* w1, T* w2, T* w3, long inner, float* sums)
+    public static void Four(
+        X* x, X* x1, X* x2, X* x3, T* w0, T* w1, T* w2, T* w3, long inner, float* sums)
     {
         Vector512<float> a00 = default, a01 = default, a02 = default, a03 = default;
         Vector512<float> a10 = default, a11 = default, a12 = default, a13 = default;
         Vector512<float> a20 = default, a21 = default, a22 = default, a23 = default;
         Vector512<float> a30 = default, a31 = default, a32 = default, a33 = default;
-        X* x1 = x + xStep, x2 = x1 + xStep, x3 = x2 + xStep;
         for (long k = 0; k + Step <= inner; k += Step)
         {
             var (v0, v1) = (Elements<T>.Load(w0 + k), Elements<T>.Load(w1 + k));

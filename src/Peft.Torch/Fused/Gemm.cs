@@ -118,6 +118,11 @@ internal readonly unsafe struct Factors<T>(
     public T* RightAt(long j) => Right + (TransposeRight ? j * RightStep : j);
 }
 
+/// <summary>Adds something to a tile of a product: columns j to j + width of rows i to i + height, which lie step
+/// elements apart.</summary>
+internal unsafe delegate void AddToTile<W>(long i, long j, long height, long width, W* tile, long step)
+    where W : unmanaged;
+
 /// <summary>Products of whole matrices on all threads, a tile at a time: what is added to a tile, and its rounding,
 /// find it in the cache.</summary>
 /// <typeparam name="T">What the products take: float, double, or ushort holding bfloat16.</typeparam>
@@ -132,8 +137,8 @@ internal static unsafe class Tiles<T, W>
     private const long SmallWork = 1 << 18;
 
     /// <summary>target [m, n] = main + added + bias, rounded once. Sums of main do not depend on whether anything is
-    /// added.</summary>
-    public static void Product(long m, long n, Factors<T> main, Factors<T>? added, W* bias, T* target)
+    /// added; without main they begin at zero.</summary>
+    public static void Product(long m, long n, Factors<T>? main, AddToTile<W>? add, W* bias, T* target)
     {
         var (rows, columns) = SizeOf(m, n);
         var (down, across) = (Pieces(m, rows), Pieces(n, columns));
@@ -146,15 +151,24 @@ internal static unsafe class Tiles<T, W>
                 var (height, width) = (Math.Min(rows, m - i), Math.Min(columns, n - j));
                 var goal = target + i * n + j;
                 var (tile, step) = typeof(T) == typeof(W) ? ((nint)goal, n) : ((nint)sums.Pointer, width);
-                Multiply(main, i, j, height, width, W.Zero, (W*)tile, step);
-                if (added is { } more)
-                    Multiply(more, i, j, height, width, W.One, (W*)tile, step);
+                if (main is { } factors)
+                    Multiply(factors, i, j, height, width, W.Zero, (W*)tile, step);
+                else
+                    Clear((W*)tile, step, height, width);
+                add?.Invoke(i, j, height, width, (W*)tile, step);
                 Finish((W*)tile, step, height, width, bias == null ? null : bias + j, goal, n);
             }
-        }, alone: m * n * main.Inner < SmallWork);
+        }, alone: m * n * (main?.Inner ?? 1) < SmallWork);
     }
 
-    private static void Multiply(
+    private static void Clear(W* tile, long step, long height, long width)
+    {
+        for (long i = 0; i < height; i++)
+            new Span<W>(tile + i * step, (int)width).Clear();
+    }
+
+    /// <summary>A tile = beta * itself + the product's part that it covers.</summary>
+    public static void Multiply(
         Factors<T> factors, long i, long j, long height, long width, W beta, W* tile, long step)
     {
         if (typeof(W) == typeof(float) && !factors.TransposeLeft && factors.TransposeRight

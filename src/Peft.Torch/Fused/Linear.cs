@@ -31,7 +31,8 @@ internal static class LinearChecks
     }
 
     public static void Check(
-        Tensor x, Tensor weight, Tensor? bias, Tensor a, Tensor b, Tensor? gates, Tensor? loraInput)
+        Tensor x, Tensor weight, Tensor? bias, Tensor a, Tensor b, Tensor? gates, Tensor? loraInput,
+        Tensor? selected)
     {
         Check(x, weight, bias);
         if (a.dim() != 2 || a.size(1) != weight.size(1))
@@ -42,6 +43,12 @@ internal static class LinearChecks
         if (loraInput is not null && (!loraInput.shape.AsSpan().SequenceEqual(x.shape) || loraInput.dtype != x.dtype))
             throw new ArgumentException(
                 $"loraInput differs from x {Shapes.Of(x)} in shape or type; it is x after dropout");
+        if (selected is not null && (gates is null || selected.dtype != ScalarType.Bool
+            || !selected.shape.AsSpan().SequenceEqual(gates.shape)))
+        {
+            throw new ArgumentException($"selected {selected.dtype} {Shapes.Of(selected)} does not meet gates "
+                + $"{(gates is null ? "(none)" : Shapes.Of(gates))}; it is bool like gates");
+        }
         if (gates is null)
             return;
         if (gates.dim() < 1 || gates.size(-1) < 1 || a.size(0) % gates.size(-1) != 0)
@@ -69,7 +76,7 @@ internal sealed class LinearFunction : AutogradFunction
         _shape = x.shape;
         var rows = LinearTensors.Rows(x, type);
         var y = torch.empty([.. _shape[..^1], weight.size(0)], type);
-        kernel.Forward(rows, LinearTensors.Dense(weight, type), bias?.As(kernel.SumType), null, null, y);
+        kernel.Forward(rows, LinearTensors.Dense(weight, type), bias?.As(kernel.SumType), null, y);
         Save(Needs(1) ? x : null, weight);
         return [y.As(x.dtype)];
     }
@@ -86,7 +93,7 @@ internal sealed class LinearFunction : AutogradFunction
         if (Needs(0))
         {
             dx = torch.empty(_shape, type);
-            kernel.Backward(dy, LinearTensors.Dense(weight, type), null, null, dx);
+            kernel.Backward(dy, LinearTensors.Dense(weight, type), null, dx);
         }
         var dw = Needs(1) ? LinearTensors.WeightGradient(kernel, dy, LinearTensors.Rows(x!, type), weight) : null;
         return [dx?.As(weight.dtype), dw, Needs(2) ? dy.sum(0, type: kernel.SumType).As(weight.dtype) : null];
@@ -122,11 +129,14 @@ internal interface ILinearKernel
     /// <summary>What sums are in.</summary>
     ScalarType SumType { get; }
 
-    /// <summary>y [N, O] = x Wt + gated Bt + bias; gated [N, C] and b [O, C] are null without a mixture.</summary>
-    void Forward(Tensor x, Tensor weight, Tensor? bias, Tensor? gated, Tensor? b, Tensor y);
+    /// <summary>y [N, O] = x Wt + added + bias.</summary>
+    void Forward(Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y);
 
-    /// <summary>dx [N, D] = dy W + dh A; dh [N, C] and a [C, D] are null without a mixture.</summary>
-    void Backward(Tensor dy, Tensor weight, Tensor? dh, Tensor? a, Tensor dx);
+    /// <summary>dx [N, D] = dy W + added.</summary>
+    void Backward(Tensor dy, Tensor weight, LowRankTerm? added, Tensor dx);
+
+    /// <summary>target [.., columns] = term.</summary>
+    void Fill(LowRankTerm term, Tensor target);
 
     /// <summary>target [m, n] = op(left) right.</summary>
     void Product(Tensor left, bool transposeLeft, Tensor right, Tensor target);
@@ -142,10 +152,6 @@ internal interface ILinearKernel
         LowRankShape shape, Tensor dy, Tensor b, Tensor? gates, Tensor? h, Tensor? gated, Tensor? x, Tensor dh,
         Tensor? dgates, Tensor? db, Tensor? da);
 }
-
-/// <summary>The sizes of a mixture, and its factor.</summary>
-internal readonly record struct LowRankShape(
-    long Rows, long Inputs, long Outputs, long Ranks, long Gates, double Scale);
 
 /// <summary>Kernels of linear layers by type.</summary>
 internal static class LinearKernel
@@ -179,25 +185,48 @@ internal sealed unsafe class LinearKernel<T, W>(ScalarType sumType) : ILinearKer
 {
     public ScalarType SumType => sumType;
 
-    public void Forward(Tensor x, Tensor weight, Tensor? bias, Tensor? gated, Tensor? b, Tensor y)
+    public void Forward(Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y)
     {
         var (N, D, O) = (x.size(0), x.size(1), weight.size(0));
-        Factors<T>? added = gated is null ? null
-            : new(Of(gated), gated.size(1), false, Of(b), b!.size(1), true, b.size(1));
-        Tiles<T, W>.Product(N, O, new(Of(x), D, false, Of(weight), D, true, D), added, Sums(bias), Of(y));
+        Tiles<T, W>.Product(
+            N, O, new(Of(x), D, false, Of(weight), D, true, D), Adding(added, O), Sums(bias), Of(y));
     }
 
-    public void Backward(Tensor dy, Tensor weight, Tensor? dh, Tensor? a, Tensor dx)
+    public void Backward(Tensor dy, Tensor weight, LowRankTerm? added, Tensor dx)
     {
         var (N, D, O) = (dy.size(0), weight.size(1), weight.size(0));
-        Factors<T>? added = dh is null ? null : new(Of(dh), dh.size(1), false, Of(a), D, false, a!.size(0));
-        Tiles<T, W>.Product(N, D, new(Of(dy), O, false, Of(weight), D, false, O), added, null, Of(dx));
+        Tiles<T, W>.Product(N, D, new(Of(dy), O, false, Of(weight), D, false, O), Adding(added, D), null, Of(dx));
+    }
+
+    public void Fill(LowRankTerm term, Tensor target)
+    {
+        var columns = target.size(-1);
+        Tiles<T, W>.Product(term.Low.size(0), columns, null, Adding(term, columns), null, Of(target));
     }
 
     public void Product(Tensor left, bool transposeLeft, Tensor right, Tensor target) =>
         Tiles<T, W>.Product(target.size(0), target.size(1),
             new(Of(left), left.size(1), transposeLeft, Of(right), right.size(1), false, right.size(0)), null, null,
             Of(target));
+
+    // How a term is added to a tile of a product of so many columns.
+    private static AddToTile<W>? Adding(LowRankTerm? term, long columns)
+    {
+        if (term is not { } held)
+            return null;
+        var ranks = held.Low.size(1);
+        if (held.Groups is { } groups)
+        {
+            var (kernel, low, factor) = (new GroupedKernel<T>(groups), (nint)Of(held.Low), (nint)Of(held.Factor));
+            return (i, j, height, width, tile, step) =>
+                kernel.Up((float*)low, (float*)factor, columns, i, j, height, width, (float*)tile, step);
+        }
+
+        var factors = new Factors<T>(Of(held.Low), ranks, false, Of(held.Factor),
+            held.Transposed ? ranks : columns, held.Transposed, ranks);
+        return (i, j, height, width, tile, step) =>
+            Tiles<T, W>.Multiply(factors, i, j, height, width, W.One, tile, step);
+    }
 
     public void Down(LowRankShape shape, Tensor x, Tensor a, Tensor? gates, Tensor h, Tensor gated) =>
         Kernel(shape).Down(Of(x), Of(a), Sums(gates), Sums(h), Of(gated));

@@ -1,0 +1,141 @@
+namespace Peft.Torch.Fused;
+
+/// <summary>Which rows use which experts, both ways.</summary>
+internal sealed unsafe class ExpertGroups
+{
+    /// <summary>Rows that stay in the cache while each expert goes over them.</summary>
+    public const int ChunkRows = 128;
+
+    // The experts of row i are _experts[_rowStarts[i]] and on; the rows of expert e in chunk c are
+    // _rows[_starts[e * Chunks + c]] and on, so that all rows of an expert lie together.
+    private readonly int[] _experts, _rowStarts, _rows, _starts;
+
+    /// <summary>Reads the mask [rows, experts].</summary>
+    public ExpertGroups(bool* selected, int rows, int experts, int ranks)
+    {
+        (Experts, Ranks) = (experts, ranks);
+        Chunks = (rows + ChunkRows - 1) / ChunkRows;
+        _rowStarts = new int[rows + 1];
+        _starts = new int[experts * Chunks + 1];
+        _experts = new int[rows * experts];
+        var pairs = 0;
+        for (var i = 0; i < rows; i++)
+        {
+            var row = new ReadOnlySpan<bool>(selected + (long)i * experts, experts);
+            for (int e = row.IndexOf(true), next; e >= 0; e = next < 0 ? next : e + 1 + next)
+            {
+                _experts[pairs++] = e;
+                _starts[e * Chunks + i / ChunkRows + 1]++;
+                next = row[(e + 1)..].IndexOf(true);
+            }
+
+            _rowStarts[i + 1] = pairs;
+        }
+
+        for (var k = 1; k < _starts.Length; k++)
+            _starts[k] += _starts[k - 1];
+        var free = _starts.AsSpan(..^1).ToArray();
+        _rows = new int[pairs];
+        for (var i = 0; i < rows; i++)
+        {
+            foreach (var e in ExpertsOf(i))
+                _rows[free[e * Chunks + i / ChunkRows]++] = i;
+        }
+    }
+
+    /// <summary>E.</summary>
+    public int Experts { get; }
+
+    /// <summary>Columns of h for each expert.</summary>
+    public int Ranks { get; }
+
+    /// <summary>C.</summary>
+    public long Columns => (long)Experts * Ranks;
+
+    /// <summary>Parts of the rows.</summary>
+    public int Chunks { get; }
+
+    /// <summary>How often an expert is used.</summary>
+    public int Pairs => _rows.Length;
+
+    /// <summary>The rows that use an expert, in order.</summary>
+    public ReadOnlySpan<int> RowsOf(int expert) =>
+        _rows.AsSpan(_starts[expert * Chunks].._starts[(expert + 1) * Chunks]);
+
+    /// <summary>Those of a chunk.</summary>
+    public ReadOnlySpan<int> RowsOf(int expert, int chunk) =>
+        _rows.AsSpan(_starts[expert * Chunks + chunk].._starts[expert * Chunks + chunk + 1]);
+
+    /// <summary>Those from a row to before another.</summary>
+    public ReadOnlySpan<int> RowsOf(int expert, long first, long end)
+    {
+        var (from, to) = ((int)first / ChunkRows, (int)(end - 1) / ChunkRows);
+        var rows = _rows.AsSpan(_starts[expert * Chunks + from].._starts[expert * Chunks + to + 1]);
+        var (begin, stop) = (0, rows.Length);
+        while (begin < stop && rows[begin] < first)
+            begin++;
+        while (stop > begin && rows[stop - 1] >= end)
+            stop--;
+        return rows[begin..stop];
+    }
+
+    /// <summary>The experts that a row uses, in order.</summary>
+    public ReadOnlySpan<int> ExpertsOf(int row) => _experts.AsSpan(_rowStarts[row].._rowStarts[row + 1]);
+}
+
+/// <summary>Only the experts that a row uses: for each, the products of the rows that use it, read where they lie. Sums
+/// and factors are float32, so where the processor has products of bfloat16 the gain begins later.</summary>
+internal sealed class GroupedExperts : IExpertProducts
+{
+    // Fewer rows are not worth the lists.
+    private const long FewestRows = 64;
+
+    // Shares of the stacked products below which these are faster; `make bench ARGS='--only experts'`.
+    private const double MostSingle = 0.7, MostBFloat16 = 0.5;
+
+    private readonly LowRankShape _shape;
+    private readonly ExpertGroups _groups;
+
+    private GroupedExperts(LowRankShape shape, ExpertGroups groups) => (_shape, _groups) = (shape, groups);
+
+    /// <summary>The products of the selected gates [N, G], where this is the faster way; else null.</summary>
+    public static unsafe GroupedExperts? Of(LowRankShape shape, Tensor? selected, ScalarType type)
+    {
+        if (selected is null || !GroupedKernel.Serves(shape, type) || shape.Rows < FewestRows)
+            return null;
+        var mask = selected.Dense();
+        var groups = new ExpertGroups(
+            TensorMemory.Of<bool>(mask), (int)shape.Rows, (int)shape.Gates, (int)(shape.Ranks / shape.Gates));
+        var most = type == ScalarType.BFloat16 && Gemm.HasFastBFloat16 ? MostBFloat16 : MostSingle;
+        return groups.Pairs <= most * shape.Rows * shape.Gates ? new GroupedExperts(shape, groups) : null;
+    }
+
+    /// <inheritdoc/>
+    public LowRankTerm Forward(Tensor x, Tensor a, Tensor b, Tensor? gates, out Tensor h)
+    {
+        h = torch.empty([_shape.Rows, _shape.Ranks], ScalarType.Float32);
+        var gated = torch.empty_like(h);
+        GroupedKernel.Of(x.dtype, _groups).Down(x, Factor(a), GateRows(gates!), h, gated, (float)_shape.Scale);
+        return new LowRankTerm(gated, Factor(b.t()), Transposed: false, _groups);
+    }
+
+    /// <inheritdoc/>
+    public LowRankGradients Backward(
+        Tensor dy, Tensor? x, Tensor a, Tensor b, Tensor? gates, Tensor? h, bool needsB, bool needsGates)
+    {
+        var kernel = GroupedKernel.Of(dy.dtype, _groups);
+        var dh = torch.empty([_shape.Rows, _shape.Ranks], ScalarType.Float32);
+        var gated = needsB ? torch.empty_like(dh) : null;
+        var db = needsB ? torch.empty([_shape.Ranks, _shape.Outputs], ScalarType.Float32) : null;
+        var da = x is null ? null : torch.empty([_shape.Ranks, _shape.Inputs], ScalarType.Float32);
+        var dgates = needsGates ? torch.zeros([_shape.Rows, _shape.Gates], ScalarType.Float32) : null;
+        kernel.Back(dy, Factor(b.t()), GateRows(gates!), h, dh, gated, dgates, (float)_shape.Scale);
+        kernel.Outer((gated, dy, db), (dh, x, da));
+        return new LowRankGradients(new LowRankTerm(dh, Factor(a), Transposed: false, _groups), da, db, dgates);
+    }
+
+    private static Tensor Factor(Tensor factor) => LinearTensors.Dense(factor, ScalarType.Float32);
+
+    private static Tensor GateRows(Tensor gates) =>
+        LinearTensors.Dense(gates.reshape(-1, gates.size(-1)), ScalarType.Float32);
+}

@@ -1,0 +1,346 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace Peft.Torch.Fused;
+
+/// <summary>The thin products of a mixture over the experts that each row uses, and no others. Low-rank rows [N, C],
+/// factors and sums are float32; what stands in a row for an expert that it does not use is neither read nor
+/// written.</summary>
+internal abstract class GroupedKernel
+{
+    /// <summary>Whether these kernels take such a mixture; they are made for registers of 512 bits.</summary>
+    public static bool Serves(LowRankShape shape, ScalarType type) =>
+        Vector512.IsHardwareAccelerated && type is ScalarType.Float32 or ScalarType.BFloat16
+        && shape.Inputs % 16 == 0 && shape.Outputs % 16 == 0 && shape.Ranks / shape.Gates % 4 == 0;
+
+    /// <summary>The kernel of a type.</summary>
+    public static GroupedKernel Of(ScalarType type, ExpertGroups groups) =>
+        type == ScalarType.BFloat16 ? new GroupedKernel<ushort>(groups) : new GroupedKernel<float>(groups);
+
+    /// <summary>h = x At; gated = scale * h * gates.</summary>
+    public abstract void Down(Tensor x, Tensor a, Tensor gates, Tensor h, Tensor gated, float scale);
+
+    /// <summary>From dy and bt [C, O]: dh, the gradient of h; where asked for, gated again and the gradient of the
+    /// gates [N, G], which need h.</summary>
+    public abstract void Back(
+        Tensor dy, Tensor bt, Tensor gates, Tensor? h, Tensor dh, Tensor? gated, Tensor? dgates, float scale);
+
+    /// <summary>target = low^T rows for each expert over the rows that use it; nothing where there is no
+    /// target.</summary>
+    public abstract void Outer(
+        (Tensor? Low, Tensor? Rows, Tensor? Target) first, (Tensor? Low, Tensor? Rows, Tensor? Target) second);
+}
+
+/// <inheritdoc/>
+/// <typeparam name="T">Type of the rows: float, or ushort holding bfloat16.</typeparam>
+internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKernel
+    where T : unmanaged
+{
+    // Sixteen sums at a time: four rows or ranks by four vectors, or by four factors.
+    private const int Lanes = Elements<T>.Count, Four = 4, Block = Four * Lanes;
+
+    private readonly int _ranks = groups.Ranks;
+    private readonly long _columns = groups.Columns;
+
+    /// <inheritdoc/>
+    public override void Down(Tensor x, Tensor a, Tensor gates, Tensor h, Tensor gated, float scale)
+    {
+        var (rows, factor, width) = ((nint)TensorMemory.Of<T>(x), (nint)TensorMemory.Of<float>(a), a.size(1));
+        var (g, low, up) = (Floats(gates), Floats(h), Floats(gated));
+        ForChunks((expert, members) =>
+        {
+            Dots((T*)rows, (float*)factor, width, (float*)low, members, expert);
+            foreach (var row in members)
+            {
+                var (at, gate) = (At(row, expert), scale * ((float*)g)[(long)row * groups.Experts + expert]);
+                for (var r = 0; r < _ranks; r += Four)
+                    (Vector128.Load((float*)low + at + r) * gate).Store((float*)up + at + r);
+            }
+        });
+    }
+
+    /// <inheritdoc/>
+    public override void Back(
+        Tensor dy, Tensor bt, Tensor gates, Tensor? h, Tensor dh, Tensor? gated, Tensor? dgates, float scale)
+    {
+        var (rows, factor, width) = ((nint)TensorMemory.Of<T>(dy), (nint)TensorMemory.Of<float>(bt), bt.size(1));
+        var (g, low, down, up, gateSums) = (Floats(gates), Floats(h), Floats(dh), Floats(gated), Floats(dgates));
+        ForChunks((expert, members) =>
+        {
+            Dots((T*)rows, (float*)factor, width, (float*)down, members, expert);
+            foreach (var row in members)
+            {
+                var (at, cell) = (At(row, expert), (long)row * groups.Experts + expert);
+                var gate = scale * ((float*)g)[cell];
+                var sum = Vector128<float>.Zero;
+                for (var c = at; c < at + _ranks; c += Four)
+                {
+                    var found = Vector128.Load((float*)down + c);
+                    (found * gate).Store((float*)down + c);
+                    if (gateSums != 0)
+                        sum += found * Vector128.Load((float*)low + c);
+                    if (up != 0)
+                        (Vector128.Load((float*)low + c) * gate).Store((float*)up + c);
+                }
+                if (gateSums != 0)
+                    ((float*)gateSums)[cell] = scale * Vector128.Sum(sum);
+            }
+        });
+    }
+
+    /// <inheritdoc/>
+    public override void Outer(
+        (Tensor? Low, Tensor? Rows, Tensor? Target) first, (Tensor? Low, Tensor? Rows, Tensor? Target) second)
+    {
+        var (one, two) = (new Sum(first), new Sum(second));
+        var (tasks, more) = (Blocks(one.Width) * groups.Experts, Blocks(two.Width) * groups.Experts);
+        Threads.Share(tasks + more, shared =>
+        {
+            while (shared.Next(out var task))
+            {
+                var (sum, number) = task < tasks ? (one, task) : (two, task - tasks);
+                Outer((int)(number % groups.Experts), number / groups.Experts * Block, sum);
+            }
+        });
+    }
+
+    /// <summary>Adds to a tile of a product, columns j and on of rows i and on, low times the factor [C,
+    /// factorWidth].</summary>
+    public void Up(
+        float* low, float* factor, long factorWidth, long i, long j, long height, long width, float* tile, long step)
+    {
+        for (var expert = 0; expert < groups.Experts; expert++)
+        {
+            var rows = groups.RowsOf(expert, i, i + height);
+            var own = low + (long)expert * _ranks;
+            var f = factor + expert * _ranks * factorWidth + j;
+            long column = 0;
+            for (; column + Block <= width; column += Block)
+            {
+                var k = 0;
+                for (; k + Four <= rows.Length; k += Four)
+                    UpFour(own, rows.Slice(k, Four), f + column, factorWidth, tile + column - i * step, step);
+                for (; k < rows.Length; k++)
+                    UpOne(own + rows[k] * _columns, f + column, factorWidth, tile + column + (rows[k] - i) * step);
+            }
+
+            for (; column < width; column += Lanes)
+            {
+                foreach (var row in rows)
+                    UpNarrow(own + row * _columns, f + column, factorWidth, tile + column + (row - i) * step);
+            }
+        }
+    }
+
+    private delegate void ForMembers(int expert, ReadOnlySpan<int> rows);
+
+    private void ForChunks(ForMembers body) => Threads.Share(groups.Chunks, tasks =>
+    {
+        while (tasks.Next(out var chunk))
+        {
+            for (var expert = 0; expert < groups.Experts; expert++)
+                body(expert, groups.RowsOf(expert, (int)chunk));
+        }
+    });
+
+    private long At(int row, int expert) => row * _columns + (long)expert * _ranks;
+
+    private static nint Floats(Tensor? tensor) => (nint)TensorMemory.Of<float>(tensor);
+
+    private static long Blocks(long width) => (width + Block - 1) / Block;
+
+    // target [N, C] = x [N, width] factor^T.
+    private void Dots(T* x, float* factor, long width, float* target, ReadOnlySpan<int> rows, int expert)
+    {
+        var sums = stackalloc float[Four * Four];
+        for (var i = 0; i < rows.Length; i += Four)
+        {
+            // Where fewer are left, the last one is computed again.
+            int last = rows.Length - 1, r0 = rows[i], r1 = rows[Math.Min(i + 1, last)],
+                r2 = rows[Math.Min(i + 2, last)], r3 = rows[Math.Min(i + 3, last)];
+            for (var r = 0; r < _ranks; r += Four)
+            {
+                var w = factor + ((long)expert * _ranks + r) * width;
+                FewRows<T, float>.Four(x + r0 * width, x + r1 * width, x + r2 * width, x + r3 * width,
+                    w, w + width, w + 2 * width, w + 3 * width, width, sums);
+                Vector128.Load(sums).Store(target + At(r0, expert) + r);
+                Vector128.Load(sums + 4).Store(target + At(r1, expert) + r);
+                Vector128.Load(sums + 8).Store(target + At(r2, expert) + r);
+                Vector128.Load(sums + 12).Store(target + At(r3, expert) + r);
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void UpFour(float* low, ReadOnlySpan<int> rows, float* factor, long width, float* tile, long step)
+    {
+        float* g0 = low + rows[0] * _columns, g1 = low + rows[1] * _columns, g2 = low + rows[2] * _columns,
+            g3 = low + rows[3] * _columns;
+        float* y0 = tile + rows[0] * step, y1 = tile + rows[1] * step, y2 = tile + rows[2] * step,
+            y3 = tile + rows[3] * step;
+        Vector512<float> a0 = Vector512.Load(y0), a1 = Vector512.Load(y0 + 16),
+            a2 = Vector512.Load(y0 + 32), a3 = Vector512.Load(y0 + 48);
+        Vector512<float> b0 = Vector512.Load(y1), b1 = Vector512.Load(y1 + 16),
+            b2 = Vector512.Load(y1 + 32), b3 = Vector512.Load(y1 + 48);
+        Vector512<float> c0 = Vector512.Load(y2), c1 = Vector512.Load(y2 + 16),
+            c2 = Vector512.Load(y2 + 32), c3 = Vector512.Load(y2 + 48);
+        Vector512<float> d0 = Vector512.Load(y3), d1 = Vector512.Load(y3 + 16),
+            d2 = Vector512.Load(y3 + 32), d3 = Vector512.Load(y3 + 48);
+        for (var r = 0; r < _ranks; r++, factor += width)
+        {
+            Vector512<float> v0 = Vector512.Load(factor), v1 = Vector512.Load(factor + 16),
+                v2 = Vector512.Load(factor + 32), v3 = Vector512.Load(factor + 48);
+            var f = Vector512.Create(g0[r]);
+            a0 = Vector512.FusedMultiplyAdd(f, v0, a0);
+            a1 = Vector512.FusedMultiplyAdd(f, v1, a1);
+            a2 = Vector512.FusedMultiplyAdd(f, v2, a2);
+            a3 = Vector512.FusedMultiplyAdd(f, v3, a3);
+            f = Vector512.Create(g1[r]);
+            b0 = Vector512.FusedMultiplyAdd(f, v0, b0);
+            b1 = Vector512.FusedMultiplyAdd(f, v1, b1);
+            b2 = Vector512.FusedMultiplyAdd(f, v2, b2);
+            b3 = Vector512.FusedMultiplyAdd(f, v3, b3);
+            f = Vector512.Create(g2[r]);
+            c0 = Vector512.FusedMultiplyAdd(f, v0, c0);
+            c1 = Vector512.FusedMultiplyAdd(f, v1, c1);
+            c2 = Vector512.FusedMultiplyAdd(f, v2, c2);
+            c3 = Vector512.FusedMultiplyAdd(f, v3, c3);
+            f = Vector512.Create(g3[r]);
+            d0 = Vector512.FusedMultiplyAdd(f, v0, d0);
+            d1 = Vector512.FusedMultiplyAdd(f, v1, d1);
+            d2 = Vector512.FusedMultiplyAdd(f, v2, d2);
+            d3 = Vector512.FusedMultiplyAdd(f, v3, d3);
+        }
+
+        Store(a0, a1, a2, a3, y0);
+        Store(b0, b1, b2, b3, y1);
+        Store(c0, c1, c2, c3, y2);
+        Store(d0, d1, d2, d3, y3);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void UpOne(float* low, float* factor, long width, float* y)
+    {
+        Vector512<float> a0 = Vector512.Load(y), a1 = Vector512.Load(y + 16),
+            a2 = Vector512.Load(y + 32), a3 = Vector512.Load(y + 48);
+        for (var r = 0; r < _ranks; r++, factor += width)
+        {
+            var f = Vector512.Create(low[r]);
+            a0 = Vector512.FusedMultiplyAdd(f, Vector512.Load(factor), a0);
+            a1 = Vector512.FusedMultiplyAdd(f, Vector512.Load(factor + 16), a1);
+            a2 = Vector512.FusedMultiplyAdd(f, Vector512.Load(factor + 32), a2);
+            a3 = Vector512.FusedMultiplyAdd(f, Vector512.Load(factor + 48), a3);
+        }
+
+        Store(a0, a1, a2, a3, y);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void UpNarrow(float* low, float* factor, long width, float* y)
+    {
+        var sum = Vector512.Load(y);
+        for (var r = 0; r < _ranks; r++, factor += width)
+            sum = Vector512.FusedMultiplyAdd(Vector512.Create(low[r]), Vector512.Load(factor), sum);
+        sum.Store(y);
+    }
+
+    // Columns j and on of an expert's part of the target.
+    private void Outer(int expert, long j, Sum sum)
+    {
+        // Not looked up by the loops below: a call would send their sums through memory.
+        var rows = groups.RowsOf(expert);
+        for (var c = (long)expert * _ranks; c < (expert + 1L) * _ranks; c += Four)
+        {
+            float* low = (float*)sum.Low + c, target = (float*)sum.Target + c * sum.Width;
+            if (j + Block <= sum.Width)
+            {
+                OuterWide(low, (T*)sum.Rows + j, sum.Width, rows, target + j);
+                continue;
+            }
+
+            for (var k = j; k < sum.Width; k += Lanes)
+                OuterNarrow(low, (T*)sum.Rows + k, sum.Width, rows, target + k);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void OuterWide(float* low, T* x, long width, ReadOnlySpan<int> rows, float* target)
+    {
+        Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default;
+        Vector512<float> b0 = default, b1 = default, b2 = default, b3 = default;
+        Vector512<float> c0 = default, c1 = default, c2 = default, c3 = default;
+        Vector512<float> d0 = default, d1 = default, d2 = default, d3 = default;
+        var columns = _columns;
+        foreach (var row in rows)
+        {
+            var v = x + row * width;
+            var g = low + row * columns;
+            Vector512<float> v0 = Elements<T>.Load(v), v1 = Elements<T>.Load(v + 16),
+                v2 = Elements<T>.Load(v + 32), v3 = Elements<T>.Load(v + 48);
+            var f = Vector512.Create(g[0]);
+            a0 = Vector512.FusedMultiplyAdd(f, v0, a0);
+            a1 = Vector512.FusedMultiplyAdd(f, v1, a1);
+            a2 = Vector512.FusedMultiplyAdd(f, v2, a2);
+            a3 = Vector512.FusedMultiplyAdd(f, v3, a3);
+            f = Vector512.Create(g[1]);
+            b0 = Vector512.FusedMultiplyAdd(f, v0, b0);
+            b1 = Vector512.FusedMultiplyAdd(f, v1, b1);
+            b2 = Vector512.FusedMultiplyAdd(f, v2, b2);
+            b3 = Vector512.FusedMultiplyAdd(f, v3, b3);
+            f = Vector512.Create(g[2]);
+            c0 = Vector512.FusedMultiplyAdd(f, v0, c0);
+            c1 = Vector512.FusedMultiplyAdd(f, v1, c1);
+            c2 = Vector512.FusedMultiplyAdd(f, v2, c2);
+            c3 = Vector512.FusedMultiplyAdd(f, v3, c3);
+            f = Vector512.Create(g[3]);
+            d0 = Vector512.FusedMultiplyAdd(f, v0, d0);
+            d1 = Vector512.FusedMultiplyAdd(f, v1, d1);
+            d2 = Vector512.FusedMultiplyAdd(f, v2, d2);
+            d3 = Vector512.FusedMultiplyAdd(f, v3, d3);
+        }
+
+        Store(a0, a1, a2, a3, target);
+        Store(b0, b1, b2, b3, target + width);
+        Store(c0, c1, c2, c3, target + 2 * width);
+        Store(d0, d1, d2, d3, target + 3 * width);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void OuterNarrow(float* low, T* x, long width, ReadOnlySpan<int> rows, float* target)
+    {
+        var columns = _columns;
+        Vector512<float> a = default, b = default, c = default, d = default;
+        foreach (var row in rows)
+        {
+            var v = Elements<T>.Load(x + row * width);
+            var g = low + row * columns;
+            a = Vector512.FusedMultiplyAdd(Vector512.Create(g[0]), v, a);
+            b = Vector512.FusedMultiplyAdd(Vector512.Create(g[1]), v, b);
+            c = Vector512.FusedMultiplyAdd(Vector512.Create(g[2]), v, c);
+            d = Vector512.FusedMultiplyAdd(Vector512.Create(g[3]), v, d);
+        }
+
+        a.Store(target);
+        b.Store(target + width);
+        c.Store(target + 2 * width);
+        d.Store(target + 3 * width);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Store(
+        Vector512<float> v0, Vector512<float> v1, Vector512<float> v2, Vector512<float> v3, float* target)
+    {
+        v0.Store(target);
+        v1.Store(target + 16);
+        v2.Store(target + 32);
+        v3.Store(target + 48);
+    }
+
+    // One product: where its tensors lie, and columns of the target; none without a target.
+    private readonly struct Sum((Tensor? Low, Tensor? Rows, Tensor? Target) tensors)
+    {
+        public readonly nint Low = Floats(tensors.Low), Rows = (nint)TensorMemory.Of<T>(tensors.Rows),
+            Target = Floats(tensors.Target);
+        public readonly long Width = tensors.Target?.size(1) ?? 0;
+    }
+}
