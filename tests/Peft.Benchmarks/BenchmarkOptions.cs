@@ -14,7 +14,7 @@ internal sealed record BenchmarkOptions
         usage: make bench ARGS='[--shape {Shapes}] [--only NAME]... [--rounds N] [--threads N]
                                 [--dtype float32|bfloat16] [--rows N] [--json FILE]'
         NAME is one of {Names}.
-        The default shape takes less than five minutes.
+        The default shape takes less than ten minutes.
         --rows is the largest data set of `data`, 1000000 by default; 10000000 takes some minutes more.
         """;
 

@@ -119,8 +119,8 @@ internal static class DataBenchmark
             double.Parse(words[1], CultureInfo.InvariantCulture));
     }
 
-    // Definitions of eight words and a part of speech, like those of the default recipe.
-    private static void Write(string file, int rows) => WriteAsync(file, rows).GetAwaiter().GetResult();
+    /// <summary>Definitions of eight words and a part of speech, like those of the default recipe.</summary>
+    internal static void Write(string file, int rows) => WriteAsync(file, rows).GetAwaiter().GetResult();
 
     private static async Task WriteAsync(string file, int rows)
     {

@@ -13,7 +13,7 @@ internal static class MixtureBenchmark
         var weight = torch.randn(shape.FeedForward, shape.Hidden).to(options.Dtype);                // [F, D]
         var a = torch.randn(Columns, shape.Hidden).requires_grad_();                                // [E R, D]
         var b = torch.randn(shape.FeedForward, Columns).requires_grad_();                           // [F, E R]
-        var gates = TopTwo(torch.randn(shape.Rows, TrainingStep.Experts)).requires_grad_();         // [N, E]
+        var gates = TopTwo(shape.Rows, TrainingStep.Experts).requires_grad_();                       // [N, E]
         var gradient = torch.randn(shape.Rows, shape.FeedForward).to(options.Dtype);                // [N, F]
         Tensor[] inputs = [x, a, b, gates];
 
@@ -42,7 +42,8 @@ internal static class MixtureBenchmark
             FormattableString.Invariant($"{limit:F3} by multiply-adds"));
     }
 
-    private static Action Once(Action operation, Tensor[] inputs) => () =>
+    /// <summary>A call in a scope of its own that leaves no gradients behind.</summary>
+    internal static Action Once(Action operation, Tensor[] inputs) => () =>
     {
         using var scope = torch.NewDisposeScope();
         operation();
@@ -50,9 +51,11 @@ internal static class MixtureBenchmark
             input.grad = null;
     };
 
-    private static Tensor TopTwo(Tensor scores)
+    /// <summary>Gates [rows, experts] of random scores, two of each row above zero.</summary>
+    internal static Tensor TopTwo(long rows, int experts)
     {
         using var off = torch.no_grad();
+        var scores = torch.randn(rows, experts);
         var (values, indices) = torch.topk(scores.softmax(-1), 2, -1);
         return torch.zeros_like(scores).scatter(-1, indices, values / values.sum(-1, keepdim: true));
     }

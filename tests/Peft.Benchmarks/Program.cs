@@ -54,9 +54,11 @@ public static class Program
         ("memory", MemoryBenchmark.Measure),
         ("training", TrainingBenchmark.Measure),
         ("step", StepBenchmark.Measure),
+        ("cores", CoresBenchmark.Measure),
         ("fused", FusedBenchmark.Measure),
         ("kernels", KernelBenchmark.Measure),
         ("mixture", MixtureBenchmark.Measure),
+        ("experts", ExpertsBenchmark.Measure),
         ("routers", RouterBenchmark.Measure),
         ("routers-alone", RouterBenchmark.MeasureAlone),
         ("packing", PackingBenchmark.Measure),
@@ -67,6 +69,10 @@ public static class Program
         ("load", LoadBenchmark.Measure),
         ("merge", MergeBenchmark.Measure),
         ("scale", ScaleBenchmark.Measure),
+        ("sizes", SizesBenchmark.Measure),
+        ("neighbour", NeighbourBenchmark.Measure),
+        ("start", StartBenchmark.Measure),
+        ("resident", ResidentBenchmark.Measure),
         ("data", DataBenchmark.Measure),
     ];
 }

@@ -38,8 +38,7 @@ internal static class StepBenchmark
                 Once(() => Fused.lora_mixture_linear(x, weight, null, a, b, null, 2), a, b));
         }
 
-        var (q, k, v) = (Input(options, B, H, T, d), Input(options, B, H, T, d), Input(options, B, H, T, d));
-        yield return ("attention", shape.Layers, Once(() => Fused.causal_attention(q, k, v, null, 0.125)));
+        yield return ("attention", shape.Layers, Attention(options, shape));
         var (hidden, scale) = (Input(options, shape.Rows, shape.Hidden), torch.ones(shape.Hidden).to(options.Dtype));
         yield return ("norms", (2 * shape.Layers) + 1, Once(() => Fused.rms_norm(hidden, scale, 1e-5)));
         var (gate, up) = (Input(options, shape.Rows, shape.FeedForward), Input(options, shape.Rows, shape.FeedForward));
@@ -49,6 +48,14 @@ internal static class StepBenchmark
         var (head, targets) = (torch.randn(shape.Vocabulary, shape.Hidden).to(options.Dtype),
             torch.randint(shape.Vocabulary, [shape.Rows]));
         yield return ("head with its loss", 1, Once(() => Fused.linear_cross_entropy(hidden, head, targets)));
+    }
+
+    /// <summary>The attention of one block, forward and backward.</summary>
+    internal static Action Attention(BenchmarkOptions options, ModelShape shape)
+    {
+        var (B, T, H, d) = (shape.Batch, shape.Length, shape.Heads, shape.Hidden / shape.Heads);
+        var (q, k, v) = (Input(options, B, H, T, d), Input(options, B, H, T, d), Input(options, B, H, T, d));
+        return Once(() => Fused.causal_attention(q, k, v, null, 1 / Math.Sqrt(d)));
     }
 
     private static Action Once(Func<Tensor> operation, params Tensor[] learned)

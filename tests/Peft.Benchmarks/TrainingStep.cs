@@ -24,15 +24,17 @@ internal sealed class TrainingStep : IDisposable
     private readonly bool _gradientCheckpointing;
     private int _steps;
 
-    /// <summary>Makes the model, its adapters and a batch of random tokens.</summary>
+    /// <summary>Makes the model, its adapters and a batch of random tokens, several sequences a row where rows are
+    /// packed.</summary>
     public TrainingStep(
-        BenchmarkOptions options, ModelShape shape, AdapterOptions adapter, bool gradientCheckpointing = false)
+        BenchmarkOptions options, ModelShape shape, AdapterOptions adapter, bool gradientCheckpointing = false,
+        int sequencesARow = 1)
     {
         _gradientCheckpointing = gradientCheckpointing;
         _model = shape.Create(options.Dtype);
         _adapted = AdapterAttachment.Attach(_model, adapter, seed: 1);
         _optimizer = new TrainingOptions().NewOptimizer(_adapted.Parameters);
-        _batch = RandomBatch(shape);
+        _batch = RandomBatch(shape, sequencesARow);
     }
 
     /// <summary>Bytes of the base and of the adapters.</summary>
@@ -91,11 +93,12 @@ internal sealed class TrainingStep : IDisposable
         _model.Dispose();
     }
 
-    private static TokenBatch RandomBatch(ModelShape shape)
+    private static TokenBatch RandomBatch(ModelShape shape, int sequencesARow)
     {
         var random = new Random(1);
-        return TokenBatch.Of([.. Enumerable.Range(0, shape.Batch).Select(row => new TokenSequence(
-            [.. Enumerable.Range(0, shape.Length).Select(_ => random.Next(shape.Vocabulary))],
-            1, 0, new RowId("random", row + 1), 0))], padId: 0);
+        return TokenBatch.OfRows([.. Enumerable.Range(0, shape.Batch).Select(row =>
+            Enumerable.Range(0, sequencesARow).Select(_ => new TokenSequence(
+                [.. Enumerable.Range(0, shape.Length / sequencesARow).Select(_ => random.Next(shape.Vocabulary))],
+                1, 0, new RowId("random", row + 1), 0)).ToArray())], padId: 0);
     }
 }

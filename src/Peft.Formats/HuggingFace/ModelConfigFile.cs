@@ -21,7 +21,7 @@ public sealed class ModelConfigFile
         BosTokenId = TokenIds.Read(map, "bos_token_id", Fault);
         PadTokenId = TokenIds.Read(map, "pad_token_id", Fault);
         TorchDtype = OptionalText("torch_dtype", "dtype")?.Replace("torch.", "", StringComparison.Ordinal);
-        Rope = RopeReader.Read(this);
+        (Rope, WindowRope) = RopeReader.Read(this);
     }
 
     /// <summary>The file.</summary>
@@ -50,6 +50,9 @@ public sealed class ModelConfigFile
     /// <summary>Rotary embedding; the defaults of the family where the file says nothing.</summary>
     public RopeParameters Rope { get; }
 
+    /// <summary>That of layers with a window, where the file tells it apart from the others'; else null.</summary>
+    public RopeParameters? WindowRope { get; }
+
     internal Faults Faults { get; } = new();
 
     /// <summary>Reads <c>config.json</c> in a model directory.</summary>
@@ -71,9 +74,12 @@ public sealed class ModelConfigFile
     public bool Has(string key) => Find(key) is not null;
 
     /// <summary>Whether one of these keys is here, or among those of the rotary embedding.</summary>
-    public bool SaysAny(params string[] keys) =>
-        keys.Any(key => Has(key) || Map["rope_parameters"] is ConfigMap now && now.Keys.Contains(key)
-            || Map["rope_scaling"] is ConfigMap then && then.Keys.Contains(key));
+    public bool SaysAny(params string[] keys)
+    {
+        var maps = new[] { Map["rope_parameters"], Map["rope_scaling"] }.OfType<ConfigMap>().ToList();
+        maps.AddRange([.. maps.SelectMany(map => map.Entries).Select(entry => entry.Value).OfType<ConfigMap>()]);
+        return keys.Any(key => Has(key) || maps.Any(map => map.Keys.Contains(key)));
+    }
 
     /// <summary>
     /// A size from 1 to <see cref="LargestSize"/> that must be there, under the key or one of its other spellings; 1

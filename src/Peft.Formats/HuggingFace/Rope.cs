@@ -49,12 +49,37 @@ public sealed record RopeParameters(
 /// <summary>Brings the spellings of rotary embeddings in transformers 4 and 5 into one form.</summary>
 internal static class RopeReader
 {
+    private const string Full = "full_attention";
+    private const string Sliding = "sliding_attention";
     private static readonly string[] Types = ["default", "linear", "dynamic", "llama3", "yarn", "longrope"];
 
-    public static RopeParameters Read(ModelConfigFile config)
+    // Version 5 nests a map for each kind of layer where they differ, as in Gemma 3.
+    public static (RopeParameters Rope, RopeParameters? WindowRope) Read(ModelConfigFile config)
     {
         var key = config.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-        var values = Values(config, key);
+        var map = config.Map[key] as ConfigMap;
+        if (map is null && config.Has(key))
+            config.Fault(key, config.Map[key]!.Describe(), "an object or null");
+        if (map is not { Count: > 0 } || !map.Entries.All(entry => entry.Value is ConfigMap))
+            return (Read(config, key, new OptionReader(map, key, config.Faults)), null);
+        if (map.Count == 2 && map[Full] is ConfigMap && map[Sliding] is ConfigMap)
+            return (Of(Full), Of(Sliding));
+        if (map.Entries.Select(entry => ConfigText.ToJson((ConfigMap)entry.Value)).Distinct(StringComparer.Ordinal)
+            .Count() > 1)
+        {
+            config.Fault(
+                key, "rotary embeddings that differ by layer type",
+                $"one of {Full} and one of {Sliding}, or one alone");
+        }
+
+        return (Of(map.Entries[0].Key), null);
+
+        RopeParameters Of(string kind) => Read(
+            config, key, new OptionReader((ConfigMap)map[kind]!, $"{key}.{kind}", config.Faults));
+    }
+
+    private static RopeParameters Read(ModelConfigFile config, string key, OptionReader values)
+    {
         var defaultPartial = config.ModelType == "gpt_neox" ? 0.25 : 1.0;
         var topPartial = config.Number("partial_rotary_factor", defaultPartial, "rotary_pct");
         var topTheta = config.Number("rope_theta", 10000, "rotary_emb_base");
@@ -117,23 +142,6 @@ internal static class RopeReader
 
     private static double YarnFactor(double factor, double scale) =>
         factor <= 1 ? 1 : (0.1 * scale * Math.Log(factor)) + 1;
-
-    // gemma3 and modernbert nest one map per layer type under rope_parameters; one map is read only where all agree.
-    private static OptionReader Values(ModelConfigFile config, string key)
-    {
-        var map = config.Map[key] as ConfigMap;
-        if (map is null && config.Has(key))
-            config.Fault(key, config.Map[key]!.Describe(), "an object or null");
-        if (map is { Count: > 0 } && map.Entries.All(entry => entry.Value is ConfigMap))
-        {
-            var nested = map.Entries.Select(entry => (ConfigMap)entry.Value).ToList();
-            if (nested.Select(ConfigText.ToJson).Distinct(StringComparer.Ordinal).Count() > 1)
-                config.Fault(key, "rotary embeddings that differ by layer type", "the same for all layers");
-            map = nested[0];
-        }
-
-        return new OptionReader(map, key, config.Faults);
-    }
 
     private static string Type(string modelType, OptionReader values)
     {

@@ -53,6 +53,7 @@ internal static class FamilyConfig
             PadTokenId = file.PadTokenId,
             NormEpsilon = file.Number("rms_norm_eps", 1e-6),
             Rope = file.Rope,
+            WindowRope = file.WindowRope,
             QueryKeyValueBias = bias,
             OutputBias = outputBias,
             Activation = file.Text("hidden_act", "silu"),
@@ -64,19 +65,22 @@ internal static class FamilyConfig
     public static DecoderConfig WithInner(this DecoderConfig config) =>
         config with { IntermediateSize = config.File.RequiredInt("intermediate_size") };
 
-    /// <summary>With a rotary embedding whose base, and turned part, are the family's where the file is
+    /// <summary>With rotary embeddings whose base, and turned part, are the family's where the file is
     /// silent.</summary>
     public static DecoderConfig WithRope(this DecoderConfig config, double theta = 10000, double part = 1)
     {
-        var rope = config.File.Rope;
+        var file = config.File;
         return config with
         {
-            Rope = rope with
-            {
-                Theta = config.File.SaysAny("rope_theta", "rotary_emb_base") ? rope.Theta : theta,
-                PartialRotaryFactor = config.File.SaysAny("partial_rotary_factor", "rotary_pct")
-                    ? rope.PartialRotaryFactor : part,
-            },
+            Rope = Own(file.Rope),
+            WindowRope = file.WindowRope is { } window ? Own(window) : null,
+        };
+
+        RopeParameters Own(RopeParameters rope) => rope with
+        {
+            Theta = file.SaysAny("rope_theta", "rotary_emb_base") ? rope.Theta : theta,
+            PartialRotaryFactor = file.SaysAny("partial_rotary_factor", "rotary_pct")
+                ? rope.PartialRotaryFactor : part,
         };
     }
 

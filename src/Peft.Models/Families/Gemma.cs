@@ -40,12 +40,11 @@ public static class Gemma
         var pattern = Math.Max(1, file.Int("sliding_window_pattern", 6));
         var config = Sandwiched(file).WithRope(1_000_000)
             .WithWindows(window, layer => (layer + 1) % pattern != 0);
-        file.Require("use_bidirectional_attention", !file.Bool("use_bidirectional_attention", false), "false");
         // Attention has no soft cap in this generation, whatever attn_logit_softcapping says.
         return (config with
         {
             QueryKeyNorm = QueryKeyNorm.PerHead,
-            WindowRope = config.Rope! with
+            WindowRope = file.WindowRope ?? config.Rope! with
             {
                 Theta = file.Number("rope_local_base_freq", 10000),
                 Type = "default",
@@ -61,6 +60,7 @@ public static class Gemma
     {
         var bias = file.Bool("attention_bias", false);
         var config = FamilyConfig.Read(file, keyValueHeads, 256, bias, bias).WithInner().TiedByDefault();
+        file.Require("use_bidirectional_attention", !file.Bool("use_bidirectional_attention", false), "false");
         return config with
         {
             Norm = NormKind.RmsPlusOne,

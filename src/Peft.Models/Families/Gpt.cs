@@ -77,7 +77,8 @@ public static class Gpt2
     }
 }
 
-/// <summary>OPT: a table of positions, a feed-forward without a gate.</summary>
+/// <summary>OPT: a table of positions, a feed-forward without a gate; in the 350M norms after each half, and token
+/// vectors of another width.</summary>
 /// <remarks>Source: Zhang et al. 2022, arXiv:2205.01068.</remarks>
 public static class Opt
 {
@@ -86,13 +87,10 @@ public static class Opt
     {
         var bias = file.Bool("enable_bias", true);
         var config = FamilyConfig.Read(file, null, null, bias, bias).TiedByDefault().WithWindows();
-        file.Require("do_layer_norm_before", file.Bool("do_layer_norm_before", true), "true");
-        file.Require("_remove_final_layer_norm", !file.Bool("_remove_final_layer_norm", false), "false");
         file.Require(
             "layer_norm_elementwise_affine", file.Bool("layer_norm_elementwise_affine", true), "true");
-        file.Require(
-            "word_embed_proj_dim", file.Int("word_embed_proj_dim", config.HiddenSize) == config.HiddenSize,
-            $"{config.HiddenSize}, the hidden_size");
+        var isBefore = file.Bool("do_layer_norm_before", true);
+        const string First = "self_attn_layer_norm", Second = "final_layer_norm"; // the second half's
         return (config with
         {
             Rope = null,
@@ -102,6 +100,8 @@ public static class Opt
             NormEpsilon = 1e-5,
             FeedForwardBias = bias,
             PositionOffset = 2,
+            EmbeddingSize = file.OptionalInt("word_embed_proj_dim"),
+            NormalizesSums = !isBefore,
             Activation = file.Text("activation_function", "relu"),
             ActivationKey = "activation_function",
             InitializerRange = file.Number("init_std", 0.02),
@@ -109,8 +109,8 @@ public static class Opt
             {
                 Model = "model.decoder",
                 Positions = "embed_positions",
-                FinalNorm = "final_layer_norm",
-                Norms = new("self_attn_layer_norm", null, "final_layer_norm"),
+                FinalNorm = isBefore && !file.Bool("_remove_final_layer_norm", false) ? "final_layer_norm" : null,
+                Norms = isBefore ? new(First, null, Second) : new(null, First, null, Second),
                 Attention = new(Output: "out_proj"),
                 FeedForward = new("", null, "fc1", "fc2"),
             },
@@ -118,9 +118,9 @@ public static class Opt
     }
 }
 
-/// <summary>Falcon: one key head for all (7B), or a key head for each group of queries (40B), one norm or two,
-/// attention
-/// and feed-forward side by side.</summary>
+/// <summary>Falcon: one key head for all (7B), a key head for each group of queries (40B), or one for each (RW, with
+/// ALiBi
+/// and one half after the other), one norm or two.</summary>
 /// <remarks>Source: Almazrouei et al. 2023, arXiv:2311.16867.</remarks>
 public static class Falcon
 {
@@ -133,11 +133,13 @@ public static class Falcon
         var isParallel = isNew || file.Bool("parallel_attn", true);
         var config = FamilyConfig.Read(file, null, null, bias, bias).TiedByDefault()
             .WithEpsilon("layer_norm_epsilon", 1e-5).WithRope().WithWindows();
-        file.Require("alibi", !file.Bool("alibi", false), "false: rotary positions");
+        var hasAlibi = file.Bool("alibi", false);
         var norms = file.OptionalInt("num_ln_in_parallel_attn") ?? (isNew ? 2 : 1);
         file.Require("num_ln_in_parallel_attn", norms == 1 || (norms == 2 && isNew), isNew ? "1 or 2" : "1");
         return (config with
         {
+            Rope = hasAlibi ? null : config.Rope,
+            HasAlibi = hasAlibi,
             KeyValueHeadCount = isNew ? file.Int("num_kv_heads", config.HeadCount)
                 : isMultiQuery ? 1 : config.HeadCount,
             HeadSize = config.HiddenSize / Math.Max(1, config.HeadCount),

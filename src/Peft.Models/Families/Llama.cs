@@ -25,14 +25,14 @@ public static class Llama
     /// <summary>Reads a <c>qwen2</c> config: q, k and v always have biases, and the window is off unless it is asked
     /// for.</summary>
     public static DecoderConfig ReadQwen2(ModelConfigFile file) =>
-        WithUpperWindows(FamilyConfig.Read(file, null, null, bias: true).WithInner()).Checked();
+        WithUpperWindows(FamilyConfig.Read(file, 32, null, bias: true).WithInner()).Checked();
 
     /// <summary>Reads a <c>qwen3</c> config: heads of q and k are normalised, and are 128 wide unless the config says
     /// otherwise.</summary>
     public static DecoderConfig ReadQwen3(ModelConfigFile file)
     {
         var bias = file.Bool("attention_bias", false);
-        var config = WithUpperWindows(FamilyConfig.Read(file, null, 128, bias, bias).WithInner());
+        var config = WithUpperWindows(FamilyConfig.Read(file, 32, 128, bias, bias).WithInner());
         return (config with { QueryKeyNorm = QueryKeyNorm.PerHead }).Checked();
     }
 
@@ -94,7 +94,7 @@ public static class Llama
     private static DecoderConfig WithUpperWindows(DecoderConfig config)
     {
         var file = config.File;
-        var window = file.Bool("use_sliding_window", false) ? file.OptionalInt("sliding_window") : null;
+        var window = file.Bool("use_sliding_window", false) ? file.WindowOr(4096) : null;
         var first = file.Int("max_window_layers", 28);
         return config.WithWindows(window, layer => layer >= first);
     }

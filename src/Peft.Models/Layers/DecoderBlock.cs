@@ -74,17 +74,21 @@ public sealed class DecoderBlock : Layer
     public Tensor Forward(Tensor hidden, SequenceContext context, ForwardPass pass)
     {
         var normal = Normal(_beforeAttention, hidden);
-        var mixed = Scaled(Normal(_afterAttention, _attention.Forward(normal, context, pass)));
+        var mixed = _attention.Forward(normal, context, pass);
         if (_config.IsParallel)
         {
             var own = _beforeFeedForward is null ? normal : _beforeFeedForward.Forward(hidden);
-            return hidden + mixed + Scaled(_feedForward.Forward(own, pass));
+            return hidden + Scaled(Normal(_afterAttention, mixed)) + Scaled(_feedForward.Forward(own, pass));
         }
 
-        var attended = hidden + mixed;
-        var transformed = _feedForward.Forward(Normal(_beforeFeedForward, attended), pass);
-        return attended + Scaled(Normal(_afterFeedForward, transformed));
+        var attended = Added(hidden, mixed, _afterAttention);
+        return Added(
+            attended, _feedForward.Forward(Normal(_beforeFeedForward, attended), pass), _afterFeedForward);
     }
+
+    private Tensor Added(Tensor stream, Tensor branch, Norm? after) => _config.NormalizesSums
+        ? Normal(after, stream + Scaled(branch))
+        : stream + Scaled(Normal(after, branch));
 
     private static Tensor Normal(Norm? norm, Tensor x) => norm is null ? x : norm.Forward(x);
 

@@ -78,8 +78,14 @@ public sealed record DecoderNames
     /// <summary>The list of blocks.</summary>
     public string Layers { get; init; } = "layers";
 
-    /// <summary>The norm after the blocks.</summary>
-    public string FinalNorm { get; init; } = "norm";
+    /// <summary>The norm after the blocks; null: there is none.</summary>
+    public string? FinalNorm { get; init; } = "norm";
+
+    /// <summary>The projection of token vectors to the stream, where their width is another.</summary>
+    public string ProjectIn { get; init; } = "project_in";
+
+    /// <summary>The projection of the stream to what the head takes, where its width is another.</summary>
+    public string ProjectOut { get; init; } = "project_out";
 
     /// <summary>The output head.</summary>
     public string Head { get; init; } = "lm_head";
@@ -126,6 +132,15 @@ public sealed record DecoderConfig : ModelConfig
 
     /// <summary>True when a part of each head may be turned alone.</summary>
     public bool MayTurnPartly { get; init; }
+
+    /// <summary>True when each head's scores fall with the distance of the key (ALiBi).</summary>
+    public bool HasAlibi { get; init; }
+
+    /// <summary>Width of token vectors and of what the head takes; null: that of the stream.</summary>
+    public int? EmbeddingSize { get; init; }
+
+    /// <summary>True when a norm after a half of a block is of its sum with the block's input.</summary>
+    public bool NormalizesSums { get; init; }
 
     /// <summary>Rows of the position table before that of position 0.</summary>
     public int PositionOffset { get; init; }
@@ -199,12 +214,10 @@ public sealed record DecoderConfig : ModelConfig
             var heads = QueryKeyNorm == QueryKeyNorm.None ? 0L : (long)(HeadCount + KeyValueHeadCount) * HeadSize;
             var experts = Experts is { } some ? 2L * some.Chosen * HiddenSize : 0; // rows in and out
             var isPlain = Experts is null && Names.FeedForward is { Gate: null, GateUp: null };
-            var (own, wide) = Layers.Activation.KeptBeyondSwiGlu(Activation);
-            var inner = InnerWidths / LayerCount;
+            var activated = Layers.Activation.KeptBeyondSwiGlu(Activation, !isPlain) * InnerWidths / LayerCount;
             return (
-                ((norms - 2L - (IsParallel ? 1 : 0) - copied) * HiddenSize) + heads + experts
-                    + ((own - (isPlain ? 2 : 0)) * inner),
-                (copied * (long)HiddenSize) + (wide * inner));
+                ((norms - 2L - (IsParallel ? 1 : 0) - copied) * HiddenSize) + heads + experts + activated,
+                copied * (long)HiddenSize);
         }
     }
 
@@ -268,6 +281,7 @@ public sealed record DecoderConfig : ModelConfig
         $"window_rope={(WindowRope is { } rope ? $"{rope.Type}/{Text(rope.Theta)}/{RopeScaling(rope)}" : "none")}",
         $"turning={string.Join(',', TurningLayers ?? [])}", $"neighbors={TurnsNeighbors}",
         $"partial={Text(Rope?.PartialRotaryFactor ?? 1)}", $"offset={PositionOffset}",
+        $"alibi={HasAlibi}", $"embedding={EmbeddingSize ?? HiddenSize}", $"sums={NormalizesSums}",
         $"qk={(QueryKeyNorm == QueryKeyNorm.PerHead ? QueryKeyNorm.None : QueryKeyNorm)}",
         $"limit={Text(ProjectionLimit ?? 0)}", $"scale={Text(AttentionScale ?? 0)}/{DividesScoresByLayer}",
         $"caps={Text(AttentionSoftCap ?? 0)}/{Text(LogitSoftCap ?? 0)}",
@@ -371,6 +385,7 @@ public sealed record DecoderConfig : ModelConfig
         ("vocab_size", VocabularySize), ("hidden_size", HiddenSize), ("num_hidden_layers", LayerCount),
         ("num_attention_heads", HeadCount), ("num_key_value_heads", KeyValueHeadCount), ("head_dim", HeadSize),
         ("intermediate_size", IntermediateSize), ("max_position_embeddings", MaxPositionEmbeddings),
+        ("word_embed_proj_dim", EmbeddingSize ?? HiddenSize),
         .. Windows.OfType<int>().Distinct().Select(window => ("sliding_window", window)),
         .. Experts is { } experts
             ? new[] { ("num_experts", experts.Count), ("moe_intermediate_size", experts.IntermediateSize) } : [],

@@ -10,8 +10,11 @@ public sealed class DecoderModel : CausalLanguageModel
 {
     private readonly TokenEmbedding? _positions;
     private readonly IReadOnlyList<DecoderBlock> _blocks;
-    private readonly Norm _norm;
+    private readonly Norm? _norm;
+    private readonly ProjectionSlot? _projectIn;
+    private readonly ProjectionSlot? _projectOut;
     private readonly IReadOnlyList<RotaryEmbedding> _rotaries;
+    private readonly Alibi? _alibi;
     private readonly DecoderConfig _config;
 
     /// <summary>Takes every tensor from a source of weights.</summary>
@@ -20,10 +23,11 @@ public sealed class DecoderModel : CausalLanguageModel
     {
         _config = config;
         var names = config.Names;
+        var outer = config.EmbeddingSize ?? config.HiddenSize;
         var model = RegisterModule("model", new ModuleGroup(names.Model));
         Embedding = model.Add(
             names.Embedding,
-            new TokenEmbedding(weights, $"{names.Model}.{names.Embedding}", config.VocabularySize, config.HiddenSize));
+            new TokenEmbedding(weights, $"{names.Model}.{names.Embedding}", config.VocabularySize, outer));
         if (names.Positions is { } positions)
         {
             _positions = model.Add(positions, new TokenEmbedding(
@@ -31,17 +35,28 @@ public sealed class DecoderModel : CausalLanguageModel
                 config.HiddenSize));
         }
 
+        if (outer != config.HiddenSize)
+        {
+            _projectOut = Slot(names.ProjectOut, config.HiddenSize, outer);
+            _projectIn = Slot(names.ProjectIn, outer, config.HiddenSize);
+        }
+
         var layers = model.Add("layers", new ModuleGroup($"{names.Model}.{names.Layers}"));
         _blocks = [.. Enumerable.Range(0, config.LayerCount).Select(layer => layers.Add(
             $"{layer}", new DecoderBlock(config, weights, $"{names.Model}.{names.Layers}.{layer}", layer)))];
-        _norm = model.Add(names.FinalNorm, new Norm(
-            weights, $"{names.Model}.{names.FinalNorm}", config.Norm, config.NormEpsilon, config.HiddenSize));
+        _norm = names.FinalNorm is not { } final ? null : model.Add(final, new Norm(
+            weights, $"{names.Model}.{final}", config.Norm, config.NormEpsilon, config.HiddenSize));
         _rotaries = [.. config.Ropes.Select(rope => new RotaryEmbedding(rope, config.HeadSize))];
+        _alibi = config.HasAlibi ? new Alibi(config.HeadCount, config.ScaleAt(0)) : null;
         ExpectFrequencies(config, weights);
         var head = RegisterModule("lm_head", config.TieWordEmbeddings
             ? new BaseLinear(names.Head, Embedding.Weight)
-            : BaseLinear.From(weights, names.Head, config.HiddenSize, config.VocabularySize, hasBias: false));
+            : BaseLinear.From(weights, names.Head, outer, config.VocabularySize, hasBias: false));
         HeadSlot = new ProjectionSlot(head, wrapped => ReplaceModule("lm_head", wrapped));
+
+        ProjectionSlot Slot(string name, long inFeatures, long outFeatures) => new(
+            model.Add(name, BaseLinear.From(weights, $"{names.Model}.{name}", inFeatures, outFeatures, hasBias: false)),
+            wrapped => model.Replace(name, wrapped));
     }
 
     /// <inheritdoc/>
@@ -51,7 +66,8 @@ public sealed class DecoderModel : CausalLanguageModel
     protected override ProjectionSlot HeadSlot { get; }
 
     /// <inheritdoc/>
-    protected override IEnumerable<ProjectionSlot> BlockSlots => _blocks.SelectMany(block => block.Slots);
+    protected override IEnumerable<ProjectionSlot> BlockSlots =>
+        new[] { _projectOut, _projectIn }.OfType<ProjectionSlot>().Concat(_blocks.SelectMany(block => block.Slots));
 
     /// <summary>A catalog line for one <c>model_type</c>.</summary>
     /// <param name="modelType">Hugging Face's <c>model_type</c>.</param>
@@ -81,8 +97,8 @@ public sealed class DecoderModel : CausalLanguageModel
     protected override Tensor RunBlocks(Tensor ids, ForwardPass pass)
     {
         var positions = SequenceContext.PositionsOf(ids, pass);
-        var context = SequenceContext.For(_rotaries, positions, ids, pass);
-        var hidden = Embedded(ids, positions);
+        var context = SequenceContext.For(_rotaries, _alibi, positions, ids, pass);
+        var hidden = Embedded(ids, positions, pass);
         using var memory = new WorkMemory();
         foreach (var block in _blocks)
         {
@@ -91,12 +107,15 @@ public sealed class DecoderModel : CausalLanguageModel
             hidden = RunBlock(hidden, pass, block, (input, run) => block.Forward(input, context, run));
         }
 
-        return _norm.Forward(hidden);
+        var normal = _norm?.Forward(hidden) ?? hidden;
+        return _projectOut?.Forward(normal, pass) ?? normal;
     }
 
-    private Tensor Embedded(Tensor ids, Tensor positions)
+    private Tensor Embedded(Tensor ids, Tensor positions, ForwardPass pass)
     {
         var hidden = Embedding.Forward(ids);
+        if (_projectIn is not null)
+            hidden = _projectIn.Forward(hidden, pass);
         if (_config.EmbeddingMultiplier != 1)
             hidden = hidden * torch.tensor(_config.EmbeddingMultiplier, dtype: Dtype, device: Device);
         return _positions is null ? hidden : hidden + _positions.Forward(positions + _config.PositionOffset);

@@ -87,27 +87,31 @@ public sealed class DenseFeedForward : FeedForward
 /// <summary>A non-linearity by Hugging Face's name.</summary>
 public sealed class Activation
 {
-    private static readonly Dictionary<string, Func<Tensor, Tensor>> All = new(StringComparer.Ordinal)
+    private static readonly Activation Silu = new(x => torch.nn.functional.silu(x), Fused.swiglu);
+    private static readonly Activation TanhGelu = new(Fused.gelu_tanh, Fused.geglu_tanh);
+    private static readonly Activation Gelu = new(x => torch.nn.functional.gelu(x));
+
+    private static readonly Dictionary<string, Activation> All = new(StringComparer.Ordinal)
     {
-        ["silu"] = x => torch.nn.functional.silu(x),
-        ["swish"] = x => torch.nn.functional.silu(x),
-        ["gelu"] = x => torch.nn.functional.gelu(x),
-        ["gelu_python"] = x => torch.nn.functional.gelu(x),
+        ["silu"] = Silu,
+        ["swish"] = Silu,
+        ["gelu"] = Gelu,
+        ["gelu_python"] = Gelu,
         ["gelu_new"] = TanhGelu,
         ["gelu_pytorch_tanh"] = TanhGelu,
         ["gelu_fast"] = TanhGelu,
-        ["quick_gelu"] = x => x * (1.702 * x).sigmoid(),
-        ["relu"] = x => torch.nn.functional.relu(x),
-        ["relu2"] = x => torch.nn.functional.relu(x).square(),
-        ["sigmoid"] = x => x.sigmoid(),
-        ["tanh"] = x => x.tanh(),
+        ["quick_gelu"] = new(x => x * (1.702 * x).sigmoid()),
+        ["relu"] = new(x => torch.nn.functional.relu(x)),
+        ["relu2"] = new(x => torch.nn.functional.relu(x).square()),
+        ["sigmoid"] = new(x => x.sigmoid()),
+        ["tanh"] = new(x => x.tanh()),
     };
 
     private readonly Func<Tensor, Tensor> _function;
-    private readonly bool _isSilu;
+    private readonly Func<Tensor, Tensor, Tensor>? _gated;
 
-    private Activation(string name, Func<Tensor, Tensor> function) =>
-        (_function, _isSilu) = (function, IsSilu(name));
+    private Activation(Func<Tensor, Tensor> function, Func<Tensor, Tensor, Tensor>? gated = null) =>
+        (_function, _gated) = (function, gated);
 
     /// <summary>The names that are known.</summary>
     public static IReadOnlyList<string> Names => [.. All.Keys];
@@ -115,32 +119,22 @@ public sealed class Activation
     /// <summary>Whether a name is that of SiLU.</summary>
     public static bool IsSilu(string name) => name is "silu" or "swish";
 
-    /// <summary>Numbers that training keeps of each inner one beyond gate, up and their product: of the model's type,
-    /// and float32.</summary>
-    public static (long Own, long Wide) KeptBeyondSwiGlu(string name) => name switch
+    /// <summary>Numbers of the model's type that training keeps of each inner one beyond Llama's gate, up and
+    /// product.</summary>
+    public static long KeptBeyondSwiGlu(string name, bool isGated) => name switch
     {
-        _ when IsSilu(name) => (0, 0),
-        "gelu_new" or "gelu_pytorch_tanh" or "gelu_fast" => (0, 4), // a copy in place of the gate, three results
-        "quick_gelu" or "relu2" => (2, 0),
-        _ => (1, 0),
+        "quick_gelu" or "relu2" => isGated ? 2 : 0,
+        _ when All.GetValueOrDefault(name)?._gated is not null => isGated ? 0 : -1,
+        _ => isGated ? 1 : -1,
     };
 
     /// <summary>The function of a name, or null.</summary>
-    public static Activation? Of(string name) =>
-        All.TryGetValue(name, out var function) ? new Activation(name, function) : null;
+    public static Activation? Of(string name) => All.GetValueOrDefault(name);
 
     /// <summary>Applies it.</summary>
     public Tensor Forward(Tensor x) => _function(x);
 
     /// <summary><c>act(gate) * up</c>.</summary>
     /// <remarks>Shapes: both alike.</remarks>
-    public Tensor Gate(Tensor gate, Tensor up) => _isSilu ? Fused.swiglu(gate, up) : _function(gate) * up;
-
-    // Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2; float32 within, as the library's own.
-    private static Tensor TanhGelu(Tensor x)
-    {
-        var wide = x.dtype == ScalarType.Float64 ? x : x.to(ScalarType.Float32);
-        var inner = (wide + (0.044715 * wide.pow(3))) * Math.Sqrt(2 / Math.PI);
-        return (0.5 * wide * (inner.tanh() + 1)).to(x.dtype);
-    }
+    public Tensor Gate(Tensor gate, Tensor up) => _gated?.Invoke(gate, up) ?? (_function(gate) * up);
 }

@@ -50,6 +50,9 @@ public sealed class ModuleGroup : Layer
     /// <summary>Takes over a part and returns it.</summary>
     public TModule Add<TModule>(string name, TModule module)
         where TModule : torch.nn.Module => RegisterModule(name, module);
+
+    /// <summary>Puts a part in another's place, under its name; the other one is not disposed.</summary>
+    public void Replace(string name, torch.nn.Module module) => ReplaceModule(name, module);
 }
 
 /// <summary>The table of token vectors.</summary>

@@ -122,7 +122,7 @@ public sealed class RotaryEmbedding
 /// <summary>What every block of one forward needs to know about the tokens' places; computed once, above the
 /// blocks.</summary>
 /// <param name="Rotary">For each kind of rotary embedding cosines and sines, [B or 1, T, d] float32.</param>
-/// <param name="Mask">[B, 1, 1, S] float32 added to the scores, or null.</param>
+/// <param name="Mask">[B, 1, 1, S], or [B or 1, H, 1, S] with ALiBi: float32 added to the scores, or null.</param>
 /// <param name="Segments">The sequences of packed rows, or null.</param>
 public sealed record SequenceContext(
     IReadOnlyList<(Tensor Cosines, Tensor Sines)> Rotary, Tensor? Mask, SequenceSegments? Segments = null)
@@ -145,6 +145,7 @@ public sealed record SequenceContext(
 
     /// <summary>Computes the tables and the mask for one forward.</summary>
     /// <param name="rotaries">The kinds of rotary embedding.</param>
+    /// <param name="alibi">Slope of each head's bias; null: scores have none.</param>
     /// <param name="positions">[B or 1, T] int64.</param>
     /// <param name="ids">[B, T] int64.</param>
     /// <param name="pass">Segments, key mask and cache.</param>
@@ -153,18 +154,30 @@ public sealed record SequenceContext(
     /// Errors: ArgumentException when the key mask does not cover the cache and these tokens.
     /// </remarks>
     public static SequenceContext For(
-        IReadOnlyList<RotaryEmbedding> rotaries, Tensor positions, Tensor ids, ForwardPass pass)
+        IReadOnlyList<RotaryEmbedding> rotaries, Alibi? alibi, Tensor positions, Tensor ids, ForwardPass pass)
     {
         var keys = (pass.Cache?.Length ?? 0) + ids.shape[1];
         if (pass.KeyMask is { } given && given.shape[1] != keys)
             throw new ArgumentException($"key mask covers {given.shape[1]} tokens, attention has {keys}", nameof(pass));
         var context = new SequenceContext(
-            [.. rotaries.Select(rotary => rotary.Tables(positions))], AttentionMask.FromKeys(pass.KeyMask),
-            pass.Segments);
+            [.. rotaries.Select(rotary => rotary.Tables(positions))], MaskOf(alibi, ids, keys, pass), pass.Segments);
         // Blocks that run again in the backward pass need it once more.
         if (pass.GradientCheckpointing)
             context.KeepIn(pass);
         return context;
+    }
+
+    private static Tensor? MaskOf(Alibi? alibi, Tensor ids, long keys, ForwardPass pass)
+    {
+        var hidden = AttentionMask.FromKeys(pass.KeyMask);
+        if (alibi is null)
+            return hidden;
+        using var scope = torch.NewDisposeScope();
+        var places = pass.KeyMask is { } mask ? (mask.to(ScalarType.Int64).cumsum(-1) - 1) * mask
+            : pass.Segments?.Positions(ids.device)
+            ?? torch.arange(keys, dtype: ScalarType.Int64, device: ids.device).unsqueeze(0);
+        var bias = alibi.Bias(places);
+        return (hidden is null ? bias : bias + hidden).MoveToOuterDisposeScope();
     }
 
     private void KeepIn(ForwardPass pass)
@@ -177,6 +190,39 @@ public sealed record SequenceContext(
 
         if (Mask is not null)
             pass.Keep(Mask);
+    }
+}
+
+/// <summary>The bias that lets each head's scores fall with the distance of the key. It grows with the key's place:
+/// what all keys of a query have in common does not matter.</summary>
+/// <remarks>Source: Press et al. 2022, arXiv:2108.12409; rounded to bfloat16 as in Falcon, whose models were trained
+/// so.</remarks>
+public sealed class Alibi
+{
+    private readonly double[] _slopes;
+    private readonly double _scale;
+
+    /// <summary>Computes a slope for each head.</summary>
+    /// <param name="heads">Number of heads.</param>
+    /// <param name="scale">Factor of the scores, which is the bias's too.</param>
+    public Alibi(int heads, double scale)
+    {
+        // A power of two gives a geometric series; further heads take every other slope of the next power's.
+        var whole = 1 << System.Numerics.BitOperations.Log2((uint)Math.Max(1, heads));
+        _scale = scale;
+        _slopes = [.. Enumerable.Range(1, heads).Select(head => head <= whole
+            ? Math.Pow(2, -8.0 * head / whole) : Math.Pow(2, -4.0 * ((2 * (head - whole)) - 1) / whole))];
+    }
+
+    /// <summary>What is added to the scores.</summary>
+    /// <remarks>Shapes: places [B or 1, S] int64 → [B or 1, H, 1, S] float32.</remarks>
+    public Tensor Bias(Tensor places)
+    {
+        using var noGrad = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var slopes = torch.tensor(_slopes, ScalarType.BFloat16, places.device).view(1, -1, 1, 1);
+        var bias = slopes * places.to(ScalarType.BFloat16).unsqueeze(1).unsqueeze(1);
+        return (bias.to(ScalarType.Float32) * _scale).MoveToOuterDisposeScope();
     }
 }
 

@@ -104,7 +104,7 @@ internal sealed unsafe class DecoderKernel<T>(Tensor hidden, DecoderWeights weig
         Norm(_hidden, weights.FeedForwardNorm, normal, Rows, _width);
         Linear(normal, weights.Gate, gate);
         Linear(normal, weights.Up, up);
-        SwiGluKernel<T>.Forward(gate, up, gate, Rows * _inner);
+        SigmoidUnitKernel<T, Silu>.Forward(gate, up, gate, Rows * _inner);
         Linear(gate, weights.Down, result);
         Add(result);
     }

@@ -209,7 +209,7 @@ internal static unsafe class Tiles<T, W>
     // tile more to do than others.
     private static (long Rows, long Columns) SizeOf(long m, long n)
     {
-        var threads = torch.get_num_threads();
+        var threads = Threads.Count;
         var (rows, columns) = (Rows, Columns);
         while (Count() < 2 * threads && columns > FewestColumns)
             columns /= 2;

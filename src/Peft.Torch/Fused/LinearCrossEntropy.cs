@@ -145,7 +145,7 @@ internal sealed unsafe class LossKernel<T, W>(
     private readonly W _cap = W.CreateTruncating(softcap);
     private readonly W _square = softcap > 0 ? W.CreateTruncating(1 / (softcap * softcap)) : W.Zero;
     private readonly long _chunk = chunkRows > 0 ? Math.Min(chunkRows, MostRows)
-        : Math.Clamp((hidden.size(0) - 1) / torch.get_num_threads() + 1, FewestRows, MostRows);
+        : Math.Clamp((hidden.size(0) - 1) / Threads.Count + 1, FewestRows, MostRows);
     private readonly long _words = Math.Min(MostWords, weight.size(0));
 
     /// <summary>Writes the loss of each row, where wanted log(sum(exp)) of its logits, and the gradient of its loss by

@@ -11,15 +11,35 @@ internal static unsafe partial class Threads
 {
     private const string Library = "torch_cpu";
 
+    [ThreadStatic]
+    private static Rehearsal? _rehearsal;
+
+    /// <summary>How many threads work is cut for.</summary>
+    public static int Count => Rehearsal?.Threads ?? torch.get_num_threads();
+
+    /// <summary>While there is one, what the calling thread shares out runs on it alone and is timed. For
+    /// benchmarks.</summary>
+    public static Rehearsal? Rehearsal
+    {
+        get => _rehearsal;
+        set => _rehearsal = value;
+    }
+
     /// <summary>Runs a body on every thread, or on this one alone where there is little to do. Each takes the next task
     /// from the same <see cref="Tasks"/> until none is left: who finishes early takes more.</summary>
     /// <param name="tasks">How many there are.</param>
     /// <param name="body">Runs on each thread.</param>
     /// <param name="alone">All of it costs less than waking another thread.</param>
-    public static void Share(long tasks, Action<Tasks> body, bool alone = false)
+    /// <param name="origin">Whose work it is, where the body only passes it on.</param>
+    public static void Share(long tasks, Action<Tasks> body, bool alone = false, Delegate? origin = null)
     {
+        var workers = alone ? 1 : Math.Min(tasks, Count);
+        if (workers > 1 && Rehearsal is { } rehearsal)
+        {
+            rehearsal.Run(tasks, (int)workers, body, origin ?? body);
+            return;
+        }
         var shared = new Tasks(tasks, body);
-        var workers = alone ? 1 : Math.Min(tasks, torch.get_num_threads());
         if (workers <= 1)
         {
             if (tasks > 0)
@@ -66,7 +86,7 @@ internal static unsafe partial class Threads
 internal readonly unsafe struct RowShares(long rows, long chunk)
 {
     /// <summary>How many parts there are.</summary>
-    public long Count { get; } = Math.Clamp((rows + chunk - 1) / chunk, 1, torch.get_num_threads());
+    public long Count { get; } = Math.Clamp((rows + chunk - 1) / chunk, 1, Threads.Count);
 
     /// <summary>Body(number of the part, its first row, the row behind it), each part on a thread.</summary>
     public void Run(Action<long, long, long> body)
@@ -76,7 +96,7 @@ internal readonly unsafe struct RowShares(long rows, long chunk)
         {
             while (tasks.Next(out var share))
                 body(share, Math.Min(all, share * each), Math.Min(all, (share + 1) * each));
-        });
+        }, origin: body);
     }
 
     /// <summary>Adds up what each part made: count numbers, one part's behind the other's. Nothing where no one asks
@@ -84,17 +104,29 @@ internal readonly unsafe struct RowShares(long rows, long chunk)
     public void Sum<W>(W* parts, long count, W* target)
         where W : unmanaged, IAdditionOperators<W, W, W>, IAdditiveIdentity<W, W>
     {
+        const long Most = 1 << 14; // numbers a task: fewer cost more to share out than they take
         if (target == null)
             return;
-        var sum = new Span<W>(target, checked((int)count));
-        new Span<W>(parts, sum.Length).CopyTo(sum);
-        for (long share = 1; share < Count; share++)
-            TensorPrimitives.Add(sum, new ReadOnlySpan<W>(parts + share * count, sum.Length), sum);
+        var shares = Count;
+        Threads.Share((count + Most - 1) / Most, tasks =>
+        {
+            while (tasks.Next(out var task))
+            {
+                var (from, length) = (task * Most, (int)Math.Min(Most, count - task * Most));
+                var sum = new Span<W>(target + from, length);
+                new Span<W>(parts + from, length).CopyTo(sum);
+                for (long share = 1; share < shares; share++)
+                    TensorPrimitives.Add(sum, new ReadOnlySpan<W>(parts + share * count + from, length), sum);
+            }
+        });
     }
 }
 
 /// <summary>Numbers of tasks that threads take from, each once.</summary>
-internal sealed class Tasks(long count, Action<Tasks> body)
+/// <param name="count">How many there are.</param>
+/// <param name="body">What each thread runs.</param>
+/// <param name="taking">Runs before a task is taken; null in real work.</param>
+internal sealed class Tasks(long count, Action<Tasks> body, Action? taking = null)
 {
     private long _next = -1;
     private Exception? _failure;
@@ -104,6 +136,7 @@ internal sealed class Tasks(long count, Action<Tasks> body)
     /// <summary>Takes the next task; false when none is left.</summary>
     public bool Next(out long task)
     {
+        taking?.Invoke();
         task = Interlocked.Increment(ref _next);
         return task < count;
     }
@@ -120,4 +153,85 @@ internal sealed class Tasks(long count, Action<Tasks> body)
         if (_failure is not null)
             ExceptionDispatchInfo.Throw(_failure);
     }
+}
+
+/// <summary>How a computation would go on more threads than this machine has: its work is cut for so many, done by one
+/// thread task by task, and each task is timed; then tasks are dealt out as <see cref="Threads.Share"/> does, each to
+/// the thread that is free first. Times are the thread's own (processor time), so that a neighbour does not count. What
+/// it leaves out is what threads take from each other: memory, caches, clock; and waking them.</summary>
+internal sealed class Rehearsal(int threads)
+{
+    private readonly List<double> _marks = [];
+    private readonly Dictionary<string, SharedWork> _shared = [];
+    private readonly Dictionary<string, double> _between = [];
+    private (string Name, double At) _last = ("the start", Libc.ThreadSeconds());
+
+    /// <summary>Threads that work is cut for.</summary>
+    public int Threads => threads;
+
+    /// <summary>By whose it was.</summary>
+    public IReadOnlyDictionary<string, SharedWork> Shared => _shared;
+
+    /// <summary>Seconds from one shared work to the next, by whose both were.</summary>
+    public IReadOnlyDictionary<string, double> Between => _between;
+
+    /// <summary>Ends the timing.</summary>
+    public void Stop() => AddBetween("the end", Libc.ThreadSeconds());
+
+    internal void Run(long count, int workers, Action<Tasks> body, Delegate origin)
+    {
+        _marks.Clear();
+        Mark();
+        var tasks = new Tasks(count, body, Mark);
+        Gemm.OnThisThread(() => body(tasks));
+        Mark();
+        var name = NameOf(origin);
+        var sum = _shared.GetValueOrDefault(name);
+        _shared[name] = new(sum.Times + 1, sum.Seconds + _marks[^1] - _marks[0], sum.Dealt + Dealt(_marks, workers));
+        AddBetween(name, _marks[0]);
+        _last = (name, Libc.ThreadSeconds());
+    }
+
+    private void Mark() => _marks.Add(Libc.ThreadSeconds());
+
+    /// <summary>Seconds until the last thread is done: the next task goes to the thread that is free first.</summary>
+    /// <param name="marks">When the one thread started, took each task, found none left, and was done: from the first
+    /// to the second mark each thread prepares, from the last but one to the last it clears up.</param>
+    /// <param name="workers">Threads.</param>
+    internal static double Dealt(IReadOnlyList<double> marks, int workers)
+    {
+        var free = new PriorityQueue<int, double>();
+        for (var worker = 0; worker < workers; worker++)
+            free.Enqueue(worker, marks[1] - marks[0]);
+        var last = 0.0;
+        for (var i = 1; i + 2 < marks.Count; i++)
+        {
+            free.TryDequeue(out var worker, out var at);
+            at += marks[i + 1] - marks[i];
+            last = Math.Max(last, at);
+            free.Enqueue(worker, at);
+        }
+        return last + marks[^1] - marks[^2];
+    }
+
+    private void AddBetween(string next, double now)
+    {
+        var name = $"{_last.Name} to {next}";
+        _between[name] = _between.GetValueOrDefault(name) + now - _last.At;
+    }
+
+    // The class that a lambda expression stands in, without its type parameters.
+    private static string NameOf(Delegate origin)
+    {
+        var type = origin.Method.DeclaringType!;
+        while (type.DeclaringType is { } outer)
+            type = outer;
+        return type.Name.Split('`')[0];
+    }
+
+    /// <summary>Work of one kind.</summary>
+    /// <param name="Times">How often it was shared out.</param>
+    /// <param name="Seconds">It all, on one thread.</param>
+    /// <param name="Dealt">Seconds of it dealt out to the threads.</param>
+    internal readonly record struct SharedWork(int Times, double Seconds, double Dealt);
 }

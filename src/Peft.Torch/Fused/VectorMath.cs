@@ -251,6 +251,6 @@ internal static unsafe class Elements<T>
         Threads.Share((rows + step - 1) / step, tasks =>
         {
             while (tasks.Next(out var task)) body(task * step, Math.Min(rows, (task + 1) * step));
-        });
+        }, origin: body);
     }
 }

@@ -159,6 +159,14 @@ internal static partial class Libc
     internal const int MallocMmapMax = -4;
     internal const int MallocArenaMax = -8;
 
+    /// <summary>Processor time of the calling thread, in seconds.</summary>
+    internal static double ThreadSeconds()
+    {
+        const int ThreadClock = 3; // CLOCK_THREAD_CPUTIME_ID
+        _ = ReadClock(ThreadClock, out var time);
+        return time.Seconds + 1e-9 * time.Nanoseconds;
+    }
+
     /// <summary>Sets one of the allocator's parameters; 1 when it was taken.</summary>
     [LibraryImport("libc", EntryPoint = "mallopt")]
     internal static partial int SetMalloc(int parameter, int value);
@@ -199,8 +207,17 @@ internal static partial class Libc
         "libc", EntryPoint = "memfd_create", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     internal static partial int CreateMemoryFile(string name, uint flags);
 
+    [LibraryImport("libc", EntryPoint = "clock_gettime")]
+    private static partial int ReadClock(int clock, out Time time);
+
     [LibraryImport("libc", EntryPoint = "getenv", StringMarshalling = StringMarshalling.Utf8)]
     private static partial nint ReadVariable(string name);
+
+    private struct Time
+    {
+        internal long Seconds;
+        internal long Nanoseconds;
+    }
 
     private struct Limit
     {

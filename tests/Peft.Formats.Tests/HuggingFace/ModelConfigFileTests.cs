@@ -128,6 +128,35 @@ public sealed class ModelConfigFileTests : IDisposable
     }
 
     [Fact]
+    public void Layers_with_a_window_may_have_a_rotary_embedding_of_their_own()
+    {
+        var config = Config(
+            """
+            "rope_parameters": {
+              "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+              "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0}}
+            """);
+        config.ThrowIfFaulty();
+        Assert.Equal(("linear", 1e6, 8), (config.Rope.Type, config.Rope.Theta, config.Rope.Factor));
+        Assert.Equal(
+            ("default", 1e4, 1), (config.WindowRope!.Type, config.WindowRope.Theta, config.WindowRope.Factor));
+        Assert.True(config.SaysAny("rope_theta"));
+        Assert.False(config.SaysAny("partial_rotary_factor"));
+        Assert.Null(Config("\"rope_parameters\": {\"rope_theta\": 7}").WindowRope);
+
+        var wrong = Config(
+            "\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"linear\"}, "
+                + "\"sliding_attention\": {\"factor\": 0}}");
+        Assert.Equal(
+            """
+            DIR/config.json has 2 faults:
+              line 2  rope_parameters.sliding_attention.factor  0; expected a number above 0.
+              rope_parameters.full_attention.factor  missing; expected how far linear stretches the context.
+            """,
+            FaultsOf(wrong));
+    }
+
+    [Fact]
     public void The_family_decides_where_the_file_is_silent()
     {
         _folder.Put("config.json", "{\"model_type\": \"gpt_neox\", \"max_position_embeddings\": 64}");
@@ -167,7 +196,8 @@ public sealed class ModelConfigFileTests : IDisposable
         "\"partial_rotary_factor\": 2", "line 2  partial_rotary_factor  2; expected a number above 0 and at most 1.")]
     [InlineData(
         "\"rope_parameters\": {\"a\": {\"rope_theta\": 9}, \"b\": {\"rope_theta\": 8}}",
-        "line 2  rope_parameters  rotary embeddings that differ by layer type; expected the same for all layers.")]
+        "line 2  rope_parameters  rotary embeddings that differ by layer type; expected one of full_attention and "
+            + "one of sliding_attention, or one alone.")]
     public void Rope_that_cannot_be_is_told(string keys, string fault) =>
         Assert.Equal("DIR/config.json has 1 fault:\n  " + fault, FaultsOf(Config(keys)));
 

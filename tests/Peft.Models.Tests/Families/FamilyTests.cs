@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Peft.Formats;
 using Peft.Formats.HuggingFace;
 using Peft.Models.Loading;
@@ -57,18 +58,14 @@ public sealed class FamilyTests
     }
 
     [Theory]
-    [InlineData("falcon", "\"alibi\": true", "alibi: true, which falcon models are not computed with here; expected "
-        + "false: rotary positions.")]
     [InlineData("falcon", "\"num_ln_in_parallel_attn\": 2", "num_ln_in_parallel_attn: 2, which falcon models are not "
         + "computed with here; expected 1.")]
     [InlineData("gpt2", "\"add_cross_attention\": true", "add_cross_attention: true, which gpt2 models are not "
         + "computed with here; expected false.")]
     [InlineData("gemma3_text", "\"use_bidirectional_attention\": true", "use_bidirectional_attention: true, which "
         + "gemma3_text models are not computed with here; expected false.")]
-    [InlineData("opt", "\"do_layer_norm_before\": false, \"ffn_dim\": 8", "do_layer_norm_before: false, which opt "
-        + "models are not computed with here; expected true.")]
-    [InlineData("opt", "\"word_embed_proj_dim\": 4, \"ffn_dim\": 8", "word_embed_proj_dim: 4, which opt models are not "
-        + "computed with here; expected 16, the hidden_size.")]
+    [InlineData("opt", "\"layer_norm_elementwise_affine\": false, \"ffn_dim\": 8", "layer_norm_elementwise_affine: "
+        + "false, which opt models are not computed with here; expected true.")]
     [InlineData("mixtral", "\"router_jitter_noise\": 0.1", "router_jitter_noise: 0.1, which mixtral models are not "
         + "computed with here; expected 0.")]
     [InlineData("mixtral", "\"num_experts_per_tok\": 9", "num_experts_per_tok: 9, with 8 experts; expected 1 up to "
@@ -93,13 +90,27 @@ public sealed class FamilyTests
     }
 
     [Theory]
+    [InlineData("RefinedWebModel", "it is falcon under other names of keys and tensors")]
     [InlineData("bert", "it is an encoder, which sees later tokens too")]
+    [InlineData("bloom", "positions are biases of the scores")]
+    [InlineData("cohere2", "unlike cohere, windows take turns with layers that turn no heads")]
+    [InlineData("deepseek_v2", "attention goes through a latent vector")]
     [InlineData("deepseek_v3", "attention goes through a latent vector")]
+    [InlineData("exaone", "unlike llama, keys and tensors have other names")]
     [InlineData("gemma3", "unlike gemma3_text, the text model lies beside one for images")]
+    [InlineData("gemma3n", "unlike gemma3_text, layers share keys and have embeddings of their own")]
+    [InlineData("glm", "unlike glm4, blocks have two norms")]
+    [InlineData("gptj", "unlike gpt_neox, q, k and v are apart and neighbours are turned")]
+    [InlineData("internlm2", "unlike llama, q, k and v are one projection")]
     [InlineData("llama4", "unlike llama, experts are stored as one tensor beside a model for images")]
     [InlineData("mamba", "it is a state-space model without attention")]
     [InlineData("mistral3", "unlike mistral, the text model lies beside one for images")]
+    [InlineData("mpt", "positions are biases of the scores")]
+    [InlineData("nemotron", "unlike llama, norms are layer norms of one plus the weight")]
+    [InlineData("olmo", "unlike olmo2, norms have no weights")]
+    [InlineData("phi3small", "unlike phi3, attention is sparse by blocks and the feed-forward clamps its gate")]
     [InlineData("phi", "unlike phi3, attention and feed-forward stand side by side")]
+    [InlineData("qwen3_next", "unlike qwen3_moe, most layers have linear attention")]
     [InlineData("qwen2_vl", "unlike qwen2, positions have three parts")]
     [InlineData("qwen3_vl", "unlike qwen3, positions have three parts")]
     [InlineData("t5", "it is an encoder-decoder")]
@@ -117,8 +128,8 @@ public sealed class FamilyTests
     [SharedTheory]
     [InlineData("llama-bias", 0, 0)]
     [InlineData("qwen3", 96, 0)] // q and k before their norms
-    [InlineData("gemma2", -64, 384)] // four norms and the gate in float32, three steps of tanh GELU
-    [InlineData("gpt2", -192, 384)] // no gate
+    [InlineData("gemma2", -64, 128)] // what four norms get, in float32
+    [InlineData("gpt2", -96, 0)] // no gate
     [InlineData("falcon", -192, 0)] // one norm and no gate
     [InlineData("mixtral", 128, 0)] // the rows of two experts
     public void What_training_keeps_of_a_block_is_told_beside_llamas(string name, long own, long wide) =>
@@ -151,6 +162,33 @@ public sealed class FamilyTests
         using var plain = ModelLoader.Load(checkpoint.Path);
         using var linked = ModelLoader.Load(snapshot.Path);
         Assert.Equal(ModelRuns.Logits(plain, [3, 17, 0]), ModelRuns.Logits(linked, [3, 17, 0]));
+    }
+
+    [SharedFact]
+    public void Gemma_3_as_transformers_5_writes_it_is_the_same_model()
+    {
+        var source = VectorModels.Folder("models-2/gemma3-text-linear");
+        using var folder = new TemporaryFolder();
+        File.Copy(Path.Combine(source, "model.safetensors"), folder["model.safetensors"]);
+        var json = JsonNode.Parse(File.ReadAllText(Path.Combine(source, "config.json")))!.AsObject();
+        var whole = json["rope_scaling"]!.DeepClone();
+        whole["rope_theta"] = json["rope_theta"]!.DeepClone();
+        json["rope_parameters"] = new JsonObject
+        {
+            ["sliding_attention"] = new JsonObject
+            {
+                ["rope_type"] = "default", ["rope_theta"] = json["rope_local_base_freq"]!.DeepClone(),
+            },
+            ["full_attention"] = whole,
+        };
+        foreach (var key in new[] { "rope_scaling", "rope_theta", "rope_local_base_freq" })
+            json.Remove(key);
+        File.WriteAllText(folder["config.json"], json.ToJsonString());
+
+        using var old = ModelLoader.Load(source);
+        using var now = ModelLoader.Load(folder.Path);
+        Assert.Equal(ModelRuns.Logits(old, Ids), ModelRuns.Logits(now, Ids));
+        Assert.Equal(ModelLoader.Fingerprint(source), ModelLoader.Fingerprint(folder.Path));
     }
 
     [SharedFact]

@@ -55,6 +55,18 @@ public sealed class LlamaConfigTests
     }
 
     [Fact]
+    public void Qwen_falls_back_on_what_its_own_classes_say()
+    {
+        const string Silent = "\"use_sliding_window\": true, \"max_window_layers\": 2";
+        foreach (var type in new[] { "qwen2", "qwen3" })
+        {
+            using var checkpoint = new TinyCheckpoint(type, Silent);
+            var config = (DecoderConfig)ModelLoader.ReadConfig(checkpoint.Path).Config;
+            Assert.Equal([null, null, 4096], config.Windows);
+        }
+    }
+
+    [Fact]
     public void Mistral_window_defaults_to_4096_and_null_means_none()
     {
         using var silent = new TinyCheckpoint("mistral");

@@ -84,6 +84,44 @@ public sealed class LayerOperationTests : IDisposable
         Assert.True(float.IsNaN(F.swiglu(torch.tensor([float.NaN]), torch.ones([1])).data<float>().ToArray()[0]));
     }
 
+    [Fact]
+    public void Tanh_gelu_gradients_match_finite_differences() => Check.WithAndWithoutKernels(() =>
+    {
+        Check.Gradients(t => F.gelu_tanh(t[0]), [Check.Leaf(_random, ScalarType.Float64, 3, 5)]);
+        Check.Gradients(
+            t => F.geglu_tanh(t[0], t[1]),
+            [Check.Leaf(_random, ScalarType.Float64, 3, 5), Check.Leaf(_random, ScalarType.Float64, 3, 5)]);
+    });
+
+    [Theory]
+    [InlineData(ScalarType.Float32, 2e-6)]
+    [InlineData(ScalarType.BFloat16, 0.02)]
+    public void Tanh_gelu_equals_the_composed_form(ScalarType dtype, double tolerance)
+    {
+        Check.Same(t => F.gelu_tanh(t[0]), t => Composed(t[0]),
+            [(Check.Normal(_random, dtype, 30, 101) * 4).detach().requires_grad_()], tolerance);
+        Check.Same(t => F.geglu_tanh(t[0].narrow(1, 0, 50), t[0].narrow(1, 50, 50)),
+            t => Composed(t[0].narrow(1, 0, 50)) * t[0].narrow(1, 50, 50),
+            [(Check.Normal(_random, dtype, 30, 100) * 4).detach().requires_grad_()], tolerance);
+
+        static Tensor Composed(Tensor x)
+        {
+            var wide = x.to(ScalarType.Float32);
+            return (0.5 * wide * (1 + (Math.Sqrt(2 / Math.PI) * (wide + (0.044715 * wide.pow(3)))).tanh())).to(x.dtype);
+        }
+    }
+
+    [Fact]
+    public void Tanh_gelu_holds_at_the_ends_of_the_range()
+    {
+        var x = torch.tensor(new[] { -1e6f, -200f, -30f, 0f, 30f, 200f, 1e6f }).requires_grad_();
+        var y = F.gelu_tanh(x);
+        Check.Near(y, torch.tensor(new[] { 0f, 0f, 0f, 0f, 30f, 200f, 1e6f }), 1e-6);
+        y.sum().backward();
+        Check.Near(x.grad!, torch.tensor(new[] { 0f, 0f, 0f, 0.5f, 1f, 1f, 1f }), 1e-6);
+        Assert.True(float.IsNaN(F.gelu_tanh(torch.tensor([float.NaN])).data<float>().ToArray()[0]));
+    }
+
     [Theory]
     [InlineData(1, 6)]
     [InlineData(2, 6)]
@@ -121,6 +159,7 @@ public sealed class LayerOperationTests : IDisposable
     {
         var (x, weight) = (Check.Leaf(_random, dtype, 0, 8), Check.Leaf(_random, dtype, 8));
         Assert.Equal([0L, 8], F.swiglu(x, x).shape);
+        Assert.Equal([0L, 8], F.gelu_tanh(x).shape);
         Assert.Equal(
             [0L, 2, 2, 4],
             F.rotary(x.view(0, 2, 2, 2).repeat(1, 1, 1, 2), torch.ones(1, 2, 4), torch.ones(1, 2, 4)).shape);

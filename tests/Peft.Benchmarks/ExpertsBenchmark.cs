@@ -1,0 +1,58 @@
+namespace Peft.Benchmarks;
+
+/// <summary>The mixture operation with more and larger experts, forward and backward, in each way it can be computed:
+/// where the one overtakes the other.</summary>
+internal static class ExpertsBenchmark
+{
+    private const int Rows = 1024;
+    private const int MostRounds = 3;
+    private static readonly (int In, int Out)[] Layers = [(768, 768), (768, 2048)];
+    private static readonly int[] Counts = [4, 8, 16, 32, 64];
+    private static readonly int[] Ranks = [8, 16, 64];
+
+    /// <summary>The ways, the first for comparison: a name, and what computes the layer.</summary>
+    private static readonly (string Name, Func<Layer, Tensor> Compute)[] Ways =
+    [
+        ("stacked", layer => Fused.lora_mixture_linear(
+            layer.X, layer.Weight, null, layer.A, layer.B, layer.Gates, 2)),
+    ];
+
+    public static IEnumerable<Measurement> Measure(BenchmarkOptions options) =>
+        from layer in Layers
+        from rank in Ranks
+        from experts in Counts
+        from measurement in Of(options, layer.In, layer.Out, experts, rank)
+        select measurement;
+
+    private static IEnumerable<Measurement> Of(BenchmarkOptions options, int D, int O, int experts, int rank)
+    {
+        using var scope = torch.NewDisposeScope();
+        var columns = experts * rank;
+        var layer = new Layer(
+            torch.randn(Rows, D).to(options.Dtype).requires_grad_(), torch.randn(O, D).to(options.Dtype),
+            torch.randn(columns, D).requires_grad_(), torch.randn(O, columns).requires_grad_(),
+            MixtureBenchmark.TopTwo(Rows, experts).requires_grad_());
+        var gradient = torch.randn(Rows, O).to(options.Dtype);
+        var seconds = Rounds.Seconds(Math.Min(options.Rounds, MostRounds), [.. Ways.Select(way =>
+            MixtureBenchmark.Once(
+                () => Gradients.backward(way.Compute(layer), gradient),
+                [layer.X, layer.A, layer.B, layer.Gates]))]);
+        // Multiply-adds over those of the frozen layer, all experts and two a token.
+        double Work(int ranks) => 1 + (3.0 * ranks * (D + O) / (2.0 * D * O));
+        var works = FormattableString.Invariant(
+            $"by multiply-adds {Work(columns):F2} of the layer alone, {Work(2 * rank):F2} with two experts");
+        foreach (var ((name, _), own) in Ways.Zip(seconds))
+        {
+            yield return Measurement.Of(
+                $"{D} -> {O}, {experts,2} experts r={rank,2}, top-2, {name}", "ms", own.Select(s => 1e3 * s),
+                name == Ways[0].Name ? works
+                    : FormattableString.Invariant($"{Ratio(own, seconds[0]):F2} of {Ways[0].Name}"));
+        }
+    }
+
+    private static double Ratio(double[] own, double[] first) =>
+        Measurement.Of("", "", own.Zip(first, (o, f) => o / f), "").Value;
+
+    /// <summary>One adapted layer: x [N, D], weight [O, D], a [E R, D], b [O, E R], gates [N, E].</summary>
+    private sealed record Layer(Tensor X, Tensor Weight, Tensor A, Tensor B, Tensor Gates);
+}
