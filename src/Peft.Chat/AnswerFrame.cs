@@ -1,3 +1,4 @@
+using System.Text;
 using Peft.Formats.Tokenizers;
 
 namespace Peft.Chat;
@@ -60,5 +61,73 @@ public sealed record AnswerFrame(string Lead, IReadOnlyList<int> EndIds, string?
         }
 
         return ("", "");
+    }
+}
+
+/// <summary>An answer as it grows. What may be the beginning of what stands around it is held back.</summary>
+public sealed class AnswerText(AnswerFrame frame)
+{
+    private readonly StringBuilder _text = new();
+    private string _held = "";
+    private bool _isBegun = frame.Lead.Length == 0;
+
+    /// <summary>Whether what ends an answer was met.</summary>
+    public bool IsEnded { get; private set; }
+
+    /// <summary>The answer so far.</summary>
+    public string Text => _text.ToString();
+
+    /// <summary>Takes a piece that the model wrote.</summary>
+    /// <returns>What of the answer is sure now.</returns>
+    public string Add(string piece)
+    {
+        _held += piece;
+        if (!_isBegun)
+        {
+            // Nothing is known of a text that is shorter than what stands before an answer, and like it.
+            if (_held.Length < frame.Lead.Length && frame.Lead.StartsWith(_held, StringComparison.Ordinal))
+                return "";
+            Begin();
+        }
+
+        if (frame.EndText is not { } end)
+            return Rest();
+        var at = _held.IndexOf(end, StringComparison.Ordinal);
+        IsEnded = at >= 0;
+        if (at < 0)
+            at = _held.Length - LongestBeginning(end);
+        var free = _held[..at];
+        _held = IsEnded ? "" : _held[at..];
+        _text.Append(free);
+        return free;
+    }
+
+    /// <summary>What was held back, when nothing more comes.</summary>
+    public string Rest()
+    {
+        if (!_isBegun)
+            Begin();
+        var rest = _held;
+        _held = "";
+        _text.Append(rest);
+        return rest;
+    }
+
+    private void Begin()
+    {
+        _isBegun = true;
+        if (_held.StartsWith(frame.Lead, StringComparison.Ordinal))
+            _held = _held[frame.Lead.Length..];
+    }
+
+    private int LongestBeginning(string end)
+    {
+        for (var length = Math.Min(end.Length - 1, _held.Length); length > 0; length--)
+        {
+            if (_held.EndsWith(end[..length], StringComparison.Ordinal))
+                return length;
+        }
+
+        return 0;
     }
 }

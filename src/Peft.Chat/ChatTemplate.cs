@@ -12,6 +12,7 @@ public sealed class ChatTemplate
     private readonly JinjaTemplate _template;
     private readonly Dictionary<string, JsonElement> _tokens;
     private readonly Lazy<bool> _knowsParts;
+    private readonly Lazy<bool> _beginsUnasked;
 
     private ChatTemplate(
         JinjaTemplate template, string source, string name, IReadOnlyDictionary<string, string> tokens)
@@ -19,8 +20,11 @@ public sealed class ChatTemplate
         (_template, Source, Name) = (template, source, name);
         _tokens = tokens.ToDictionary(
             token => token.Key, token => JsonSerializer.SerializeToElement(token.Value), StringComparer.Ordinal);
-        _knowsParts = new(FindKnowsParts);
+        (_knowsParts, _beginsUnasked) = (new(FindKnowsParts), new(FindBeginsUnasked));
     }
+
+    /// <summary>Variables that say what the conversation is and what is asked of it.</summary>
+    public static IReadOnlyList<string> OwnVariables { get; } = ["messages", "tools", "add_generation_prompt"];
 
     /// <summary>The day that <c>strftime_now</c> tells: one and the same, so that a run that is resumed tomorrow meets
     /// the texts it met today. It is the day that Llama's templates name where they are told none.</summary>
@@ -34,6 +38,10 @@ public sealed class ChatTemplate
 
     /// <summary>Whether it marks what the assistant says with <c>{% generation %}</c>.</summary>
     public bool MarksAnswers => _template.HasGeneration;
+
+    /// <summary>Whether it writes the beginning of a further answer behind every conversation, asked or not, as Llama
+    /// 3's first one did: nobody can say where its last message ends.</summary>
+    public bool BeginsUnasked => _beginsUnasked.Value;
 
     /// <summary>The template that is taken for conversations with tools; null for this one.</summary>
     public ChatTemplate? ToolUse { get; private init; }
@@ -54,8 +62,8 @@ public sealed class ChatTemplate
         catch (JinjaException error)
         {
             throw UserException.At(
-                $"{name}{(error.Line > 0 ? $", line {error.Line}" : "")}", error.Message, "a chat template in Jinja",
-                null, error);
+                $"{name}{(error.Line > 0 ? $", line {error.Line}" : "")}", error.Message.TrimEnd('.'),
+                "a chat template in Jinja", null, error);
         }
     }
 
@@ -77,13 +85,13 @@ public sealed class ChatTemplate
         catch (JinjaException error)
         {
             throw new ChatException(
-                Culprit(conversation, count ?? conversation.Messages.Count),
+                // Beginnings would reach the limit as well, each in its time.
+                error.Kind == JinjaErrorKind.Limit ? null : Culprit(conversation, count ?? conversation.Messages.Count),
                 error.Kind == JinjaErrorKind.Raised
                     ? $"the chat template refuses the conversation: {error.Message}"
                     : $"the chat template fails: {error.Message}",
                 null,
-                error.Kind == JinjaErrorKind.Raised
-                    ? "correct the messages, or choose another template with `chat_template:`" : null);
+                "correct the messages, or choose another template with `chat_template:`");
         }
     }
 
@@ -93,6 +101,17 @@ public sealed class ChatTemplate
     {
         const string Expected = "a chat template that knows tools";
         const string Advice = "set `chat_template:` to one, or leave the row out with `filter:`";
+        if (conversation.Tools is null
+            && !conversation.Messages.Any(one => one.Role == ChatRoles.Tool || one.Has("tool_calls")))
+            return;
+        // A template without tools may stumble over a call without content before it leaves the call out.
+        if (TextOf(conversation) is null)
+            conversation = conversation with
+            {
+                Messages = [.. conversation.Messages.Select(one => one.Has("content") ? one : one.With("content", ""))],
+            };
+        if (TextOf(conversation) is not { } whole)
+            return; // whoever renders it hears why
         var messages = conversation.Messages;
         foreach (var (at, message) in messages.Index())
         {
@@ -113,17 +132,19 @@ public sealed class ChatTemplate
             Messages = [.. messages.Take(at), changed, .. messages.Skip(at + 1)],
         };
 
-        bool IsSame(Conversation other)
+        bool IsSame(Conversation other) => TextOf(other) == whole;
+    }
+
+    // Null where the template refuses it.
+    private string? TextOf(Conversation conversation)
+    {
+        try
         {
-            var whole = Render(conversation, asks: false).Text;
-            try
-            {
-                return Render(other, asks: false).Text == whole;
-            }
-            catch (ChatException)
-            {
-                return false;
-            }
+            return Render(conversation, asks: false).Text;
+        }
+        catch (ChatException)
+        {
+            return null;
         }
     }
 
@@ -172,6 +193,20 @@ public sealed class ChatTemplate
         {
             return false;
         }
+    }
+
+    // What ends a question ends its answer too, and gives way when another question follows.
+    private bool FindBeginsUnasked()
+    {
+        (string, string)[] talk =
+            [(ChatRoles.User, "Hello"), (ChatRoles.Assistant, "Answer"), (ChatRoles.User, "Question")];
+        List<string?> texts =
+            [.. Enumerable.Range(1, talk.Length).Select(count => TextOf(Conversation.Of(talk.Take(count))))];
+        if (texts is not [{ } asked, { } answered, { } further]
+            || !answered.StartsWith(asked, StringComparison.Ordinal))
+            return false;
+        var extra = answered[answered.AsSpan().CommonPrefixLength(further)..];
+        return extra.Length > 0 && asked.EndsWith(extra, StringComparison.Ordinal);
     }
 
     // The message behind the longest beginning that the template takes.

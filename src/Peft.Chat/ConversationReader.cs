@@ -27,7 +27,7 @@ public static class ConversationReader
     /// <exception cref="ChatException">It is no conversation.</exception>
     public static Conversation Read(JsonElement list, string? system = null)
     {
-        list = Parsed(list, "the messages");
+        list = Parsed(list, "the messages", "a list, or JSON of one");
         if (list.ValueKind != JsonValueKind.Array)
             throw new ChatException(null, $"the messages are {Describe(list)}", "a list of messages");
         var messages = list.EnumerateArray().Select((item, at) => Message(item, at + 1)).ToList();
@@ -55,24 +55,55 @@ public static class ConversationReader
         return Conversation.Of(messages);
     }
 
-    /// <summary>A value that may be given as a text of JSON, such as the tools of a row; null for none.</summary>
-    /// <exception cref="ChatException">The text is not JSON.</exception>
-    public static JsonElement? Value(JsonElement? value, string what)
+    /// <summary>The tools of a row, also as a text of JSON; null for none.</summary>
+    /// <exception cref="ChatException">They are no list of descriptions.</exception>
+    public static JsonElement? Tools(JsonElement? value)
     {
-        if (value is not { ValueKind: not (JsonValueKind.Null or JsonValueKind.Undefined) } given)
+        if (Given(value) is not { } given)
             return null;
-        if (given.ValueKind == JsonValueKind.String && string.IsNullOrWhiteSpace(given.GetString()))
-            return null;
-        var parsed = Parsed(given, what);
-        return parsed.ValueKind == JsonValueKind.Array && parsed.GetArrayLength() == 0 ? null : parsed;
+        var tools = Parsed(given, "the tools", "a list, or JSON of one");
+        if (tools.ValueKind != JsonValueKind.Array)
+            throw new ChatException(null, $"the tools are {Describe(tools)}", "a list of objects");
+        foreach (var (at, tool) in tools.EnumerateArray().Index())
+        {
+            if (tool.ValueKind != JsonValueKind.Object)
+                throw new ChatException(null, $"tool {at + 1} is {Describe(tool)}", "an object that describes it");
+        }
+
+        return tools.GetArrayLength() == 0 ? null : tools;
     }
 
-    private static JsonElement Parsed(JsonElement value, string what)
+    /// <summary>Further variables of the template, also as a text of JSON.</summary>
+    /// <param name="value">The column.</param>
+    /// <param name="name">Its name, for messages.</param>
+    /// <exception cref="ChatException">It is no object, or names what the conversation itself is.</exception>
+    public static IReadOnlyDictionary<string, JsonElement> Variables(JsonElement? value, string name)
+    {
+        const string Expected = "an object of names and values";
+        if (Given(value) is not { } given)
+            return new Dictionary<string, JsonElement>();
+        var variables = Parsed(given, name, $"{Expected}, or JSON of one");
+        if (variables.ValueKind != JsonValueKind.Object)
+            throw new ChatException(null, $"{name} are {Describe(variables)}", Expected);
+        var own = variables.EnumerateObject().Select(item => item.Name)
+            .FirstOrDefault(item => ChatTemplate.OwnVariables.Contains(item));
+        if (own is not null)
+            throw new ChatException(null, $"{Quote.Of(own)} in {name}", "variables other than "
+                + Words.AllOf(ChatTemplate.OwnVariables), "the columns of the row say what these are");
+        return variables.EnumerateObject().ToDictionary(item => item.Name, item => item.Value);
+    }
+
+    private static JsonElement? Given(JsonElement? value) =>
+        value is not { ValueKind: not (JsonValueKind.Null or JsonValueKind.Undefined) } given
+        || given.ValueKind == JsonValueKind.String && string.IsNullOrWhiteSpace(given.GetString())
+            ? null : given;
+
+    private static JsonElement Parsed(JsonElement value, string what, string expected)
     {
         if (value.ValueKind != JsonValueKind.String)
             return value;
         return JsonFile.TryParse<JsonElement>(value.GetString()!, Deep, out var parsed) ? parsed
-            : throw new ChatException(null, $"{what} are a text that is not JSON", "a list, or JSON of one");
+            : throw new ChatException(null, $"{what} are a text that is not JSON", expected);
     }
 
     private static ChatMessage Message(JsonElement item, int number)
@@ -93,6 +124,7 @@ public static class ConversationReader
         else
             Fill(message, item);
         Check(message, known, number);
+        CheckCalls(message["tool_calls"], number);
         return new ChatMessage(number, known, JsonSerializer.SerializeToElement(message, Deep));
     }
 
@@ -148,6 +180,24 @@ public static class ConversationReader
                 throw new ChatException(
                     number, $"content that is {Describe(JsonSerializer.SerializeToElement(other))}",
                     "a text, or a list of parts");
+        }
+    }
+
+    private static void CheckCalls(JsonNode? calls, int number)
+    {
+        const string Expected = "calls such as {type: function, function: {name: ..., arguments: ...}}";
+        if (calls is null)
+            return;
+        if (calls is not JsonArray list)
+            throw new ChatException(
+                number, $"tool_calls that are {Describe(JsonSerializer.SerializeToElement(calls))}",
+                $"a list of {Expected}");
+        foreach (var call in list)
+        {
+            // Some data sets leave out the level `function`.
+            var named = (call as JsonObject)?["function"] as JsonObject ?? call as JsonObject;
+            if (named?["name"]?.GetValueKind() != JsonValueKind.String)
+                throw new ChatException(number, "a tool call without a name", Expected);
         }
     }
 

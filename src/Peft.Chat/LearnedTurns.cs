@@ -86,6 +86,14 @@ public static class LearnedTurns
         ChatTemplate template, Conversation conversation, string whole, int answer)
     {
         var number = conversation.Messages[answer].Number;
+        if (template.BeginsUnasked)
+        {
+            throw new ChatException(
+                number, "the chat template writes the beginning of a further answer behind every conversation",
+                "one that ends with its last message", "set `chat_template:` to another, such as "
+                    + Words.OneOf(TemplateCatalog.Names));
+        }
+
         var before = template.Render(conversation, asks: true, answer).Text;
         var after = answer == conversation.Messages.Count - 1
             ? whole

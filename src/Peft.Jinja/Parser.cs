@@ -24,7 +24,8 @@ internal sealed partial class Parser
 
     private Parser(List<Token> tokens, int deepest) => (_tokens, _deepest) = (tokens, deepest);
 
-    private Token Current => _tokens[_at];
+    // The end stays the current token, however often it is taken.
+    private Token Current => _tokens[Math.Min(_at, _tokens.Count - 1)];
 
     public static (IReadOnlyList<Statement> Body, bool HasGeneration) Parse(string source, int deepest)
     {

@@ -60,9 +60,8 @@ public sealed class LoadedModel : IDisposable
         string baseDirectory, HuggingFaceTokenizer tokenizer, string? adapter, string? asked, string place)
     {
         var own = TemplatesOf(baseDirectory, tokenizer);
-        var remembered = adapter is null ? null : BundleFiles.PathOf(adapter, BundleFiles.ChatTemplate);
-        if (asked is null && remembered is not null && File.Exists(remembered))
-            return TemplateCatalog.Find(null, own.WithDefault(ChatTemplates.ReadFile(remembered)), path => path, place);
+        if (asked is null && adapter is not null && BundleFiles.ChatTemplateOf(adapter) is { } remembered)
+            own = own.WithDefault(remembered);
         return TemplateCatalog.Find(asked, own, path => path, place);
     }
 

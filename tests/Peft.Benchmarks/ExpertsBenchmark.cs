@@ -7,7 +7,7 @@ internal static class ExpertsBenchmark
     private const int Rows = 1024;
     private const int MostRounds = 3;
     private static readonly (int In, int Out)[] Layers = [(768, 768), (768, 2048)];
-    private static readonly int[] Counts = [4, 8, 16, 32, 64];
+    private static readonly int[] Counts = [2, 4, 8, 16, 32, 64];
     private static readonly int[] Ranks = [8, 16, 64];
 
     /// <summary>The ways, the first for comparison: a name, and what computes the layer.</summary>
@@ -15,6 +15,8 @@ internal static class ExpertsBenchmark
     [
         ("stacked", layer => Fused.lora_mixture_linear(
             layer.X, layer.Weight, null, layer.A, layer.B, layer.Gates, 2)),
+        ("grouped where it pays", layer => Fused.lora_mixture_linear(
+            layer.X, layer.Weight, null, layer.A, layer.B, layer.Gates, 2, selected: layer.Selected)),
     ];
 
     public static IEnumerable<Measurement> Measure(BenchmarkOptions options) =>
@@ -54,5 +56,9 @@ internal static class ExpertsBenchmark
         Measurement.Of("", "", own.Zip(first, (o, f) => o / f), "").Value;
 
     /// <summary>One adapted layer: x [N, D], weight [O, D], a [E R, D], b [O, E R], gates [N, E].</summary>
-    private sealed record Layer(Tensor X, Tensor Weight, Tensor A, Tensor B, Tensor Gates);
+    private sealed record Layer(Tensor X, Tensor Weight, Tensor A, Tensor B, Tensor Gates)
+    {
+        /// <summary>The gates that count, bool [N, E].</summary>
+        public Tensor Selected { get; } = Gates.detach().gt(0);
+    }
 }

@@ -24,7 +24,7 @@ internal static class FusedBenchmark
             .Concat(Pair(options, "SwiGLU", () => Fused.swiglu(gate, up), gate))
             .Concat(Pair(options, "rotary", () => Fused.rotary(heads, cos, sin), heads))
             .Concat(Pair(options, "causal attention", () => Fused.causal_attention(q, k, v, null, 0.125), q))
-            .Concat(Pair(options, "top-2 router", () => Fused.topk_softmax(x, router, 2, true).Gates, x))
+            .Concat(Pair(options, "top-2 router", () => Fused.topk_softmax(x, router, new(2, true)).Gates, x))
             .Concat(Pair(options, "head with cross-entropy", () => Fused.linear_cross_entropy(x, head, targets), x)))
             yield return measurement;
     }

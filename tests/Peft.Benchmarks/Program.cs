@@ -62,6 +62,7 @@ public static class Program
         ("mixture", MixtureBenchmark.Measure),
         ("experts", ExpertsBenchmark.Measure),
         ("routers", RouterBenchmark.Measure),
+        ("routers-alone", RouterBenchmark.MeasureAlone),
         ("packing", PackingBenchmark.Measure),
         ("generation", GenerationBenchmark.Measure),
         ("batched-decoding", BatchedDecodingBenchmark.Measure),

@@ -2,6 +2,7 @@ using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Models;
 
 namespace Peft.Benchmarks;
 
@@ -22,6 +23,57 @@ internal static class RouterBenchmark
                 : $"over plain LoRA of rank 8; {TrainingStep.Experts} experts");
         }
     }
+
+    /// <summary>Routers without a model: the seven of a block, their losses and all gradients.</summary>
+    public static IEnumerable<Measurement> MeasureAlone(BenchmarkOptions options)
+    {
+        using var scope = torch.NewDisposeScope();
+        foreach (var entry in RouterCatalog.Entries)
+        {
+            var adapter = Adapter(entry);
+            var routers = Enumerable.Range(0, options.Shape.Linears.Count)
+                .Select(i => NewRouter(adapter, options.Shape.Hidden, i)).ToArray();
+            var seconds = Rounds.Seconds(options.Rounds, Block(options, adapter, routers));
+            yield return Measurement.Of(
+                $"router {entry.Kind} alone, {options.Dtype}", "ms",
+                seconds[0].Select(s => 1e3 * s / routers.Length), "a module; forward, losses and backward");
+            foreach (var router in routers)
+                router.Dispose();
+        }
+    }
+
+    private static Action Block(BenchmarkOptions options, AdapterOptions adapter, Router[] routers)
+    {
+        var (B, T) = (options.Shape.Batch, options.Shape.Length);
+        var x = FusedBenchmark.PassedOn(
+            torch.randn(B, T, options.Shape.Hidden).to(options.Dtype).detach().requires_grad_());
+        var slopes = torch.randn(B * T, adapter.Experts.Count == 1 ? adapter.R : adapter.Experts.Count);
+        var losses = AuxiliaryLoss.From(adapter.Router);
+        return () =>
+        {
+            using var inner = torch.NewDisposeScope();
+            using var random = Seeds.GeneratorFor(1, "routers", torch.CPU);
+            var pass = ForwardPass.ForTraining(random, torch.zeros([B], ScalarType.Int64));
+            foreach (var router in routers)
+                pass.Emit(new RoutingRecord(router.Context.Path, router.Route(x, pass)));
+            var records = pass.Records<RoutingRecord>();
+            var learned = records.Select(record => record.Decision.Gates).Where(gates => gates.requires_grad).ToArray();
+            if (learned.Length == 0)
+                return;
+            using var one = torch.ones([], ScalarType.Float32);
+            Tensor[] ends = losses.Of(records, null, pass.TaskIds) is { } loss ? [.. learned, loss] : learned;
+            Gradients.backward(
+                ends, [.. learned.Select(_ => slopes), .. ends.Skip(learned.Length).Select(_ => one)],
+                retain_graph: true);
+            foreach (var parameter in routers.SelectMany(router => router.parameters()))
+                parameter.grad = null;
+        };
+    }
+
+    private static Router NewRouter(AdapterOptions adapter, long width, int i) => RouterCatalog.Create(
+        adapter.Router!, new RouterContext(
+            $"layers.0.{i}", width, adapter.Experts.Count, adapter.R, 1,
+            torch.randn(adapter.Experts.Count * adapter.R, width).ToParameter(false)));
 
     private static AdapterOptions Adapter(RouterEntry entry)
     {

@@ -74,8 +74,50 @@ public sealed class ConversationReaderTests
         + "out with `filter:`.")]
     [InlineData("""[{"from": "function_call", "value": "f(x)"}]""",
         "row 1, message 1: a function_call of 'f(x)'; expected JSON of an object with name and arguments.")]
+    [InlineData("""[{"role": "assistant", "content": "", "tool_calls": "f()"}]""",
+        "row 1, message 1: tool_calls that are a text; expected a list of calls such as {type: function, function: "
+        + "{name: ..., arguments: ...}}.")]
+    [InlineData("""[{"role": "assistant", "content": "", "tool_calls": [null]}]""",
+        "row 1, message 1: a tool call without a name; expected calls such as {type: function, function: "
+        + "{name: ..., arguments: ...}}.")]
+    [InlineData("""[{"role": "assistant", "content": null, "tool_calls": [{"function": {"arguments": {}}}]}]""",
+        "row 1, message 1: a tool call without a name; expected calls such as {type: function, function: "
+        + "{name: ..., arguments: ...}}.")]
     public void What_is_no_conversation_is_refused_with_the_message(string json, string message) =>
         Assert.Equal(message, Assert.Throws<ChatException>(() => Read(json)).At("row 1").ToString());
+
+    [Fact]
+    public void Tools_and_variables_are_lists_and_objects_or_JSON_of_them()
+    {
+        var tools = ConversationReader.Tools(Json("""[{"name": "f"}]"""))!.Value;
+        Assert.Equal("f", tools[0].GetProperty("name").GetString());
+        Assert.NotNull(ConversationReader.Tools(Json("\"[{}]\"")));
+        Assert.All(["null", "[]", "\" \""], text => Assert.Null(ConversationReader.Tools(Json(text))));
+        var variables = ConversationReader.Variables(Json("""{"enable_thinking": false}"""), "kwargs");
+        Assert.Equal(JsonValueKind.False, variables["enable_thinking"].ValueKind);
+        Assert.Single(ConversationReader.Variables(Json("\"{\\\"a\\\": 1}\""), "kwargs"));
+        Assert.Empty(ConversationReader.Variables(null, "kwargs"));
+    }
+
+    [Theory]
+    [InlineData("5", "row 1: the tools are a number; expected a list of objects.")]
+    [InlineData("""["f"]""", "row 1: tool 1 is a text; expected an object that describes it.")]
+    [InlineData("\"[\"", "row 1: the tools are a text that is not JSON; expected a list, or JSON of one.")]
+    public void Tools_that_are_none_are_refused(string json, string message) =>
+        Assert.Equal(
+            message, Assert.Throws<ChatException>(() => ConversationReader.Tools(Json(json))).At("row 1").ToString());
+
+    [Theory]
+    [InlineData("[1]", "row 1: kwargs are a list; expected an object of names and values.")]
+    [InlineData("\"{\"", "row 1: kwargs are a text that is not JSON; expected an object of names and values, or JSON "
+        + "of one.")]
+    [InlineData("""{"messages": []}""", "row 1: 'messages' in kwargs; expected variables other than messages, tools "
+        + "and add_generation_prompt. The columns of the row say what these are.")]
+    public void Variables_that_are_none_are_refused(string json, string message) =>
+        Assert.Equal(
+            message,
+            Assert.Throws<ChatException>(() => ConversationReader.Variables(Json(json), "kwargs")).At("row 1")
+                .ToString());
 
     private static Conversation Read(string json) => ConversationReader.Read(Json(json));
 

@@ -99,6 +99,54 @@ public sealed class LearnedTurnsTests
     }
 
     [Fact]
+    public void A_call_without_content_is_told_as_a_call_where_the_template_knows_none() =>
+        Refused(
+            "{% for m in messages %}{{ m.content + '</s>' }}{% endfor %}",
+            Read("""
+                [{"role": "user", "content": "1?"},
+                 {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": {}}}]},
+                 {"role": "tool", "content": "5"}, {"role": "assistant", "content": "5"}]
+                """),
+            "chat.jsonl:7, message 2: tool calls, which the template does not write; expected a chat template that "
+            + "knows tools. Set `chat_template:` to one, or leave the row out with `filter:`.");
+
+    [Fact]
+    public void A_template_that_cannot_be_carried_out_says_why_and_at_which_message() =>
+        Refused(
+            "{% for m in messages %}{{ m.content + (1 if loop.index == 3 else '') }}{% endfor %}", Talk,
+            "chat.jsonl:7, message 3: the chat template fails: can only concatenate str (not \"int\") to str. Correct "
+            + "the messages, or choose another template with `chat_template:`.");
+
+    [Fact]
+    public void A_template_beyond_its_limits_is_not_tried_on_every_beginning() =>
+        Refused(
+            "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", Talk,
+            "chat.jsonl:7: the chat template fails: calls and loops nest more than 200 levels deep. Correct the "
+            + "messages, or choose another template with `chat_template:`.");
+
+    [Theory]
+    [InlineData(TrainOn.Assistant, 3)]
+    [InlineData(TrainOn.LastAssistant, 5)]
+    public void A_template_that_begins_an_answer_behind_every_conversation_is_refused(TrainOn on, int message)
+    {
+        // Llama 3's first one.
+        const string First = "{% for m in messages %}[{{ m.role }}]{{ m.content }}</s>{% endfor %}{{ '[assistant]' }}";
+        var error = Assert.Throws<ChatException>(() => Learned(First, Talk, on).ToList());
+        Assert.Equal(
+            $"chat.jsonl:7, message {message}: the chat template writes the beginning of a further answer behind every "
+            + "conversation; expected one that ends with its last message. Set `chat_template:` to another, such as "
+            + "alpaca, chatml, gemma, llama2, llama3, mistral, phi3, qwen3, tulu, vicuna or zephyr.",
+            error.At("chat.jsonl:7").ToString());
+    }
+
+    [Fact]
+    public void What_a_template_writes_behind_the_last_answer_alone_is_learned_with_it() =>
+        Assert.Equal(
+            ["4</s>"],
+            Learned("{% for m in messages %}{{ m.content }}{{ '</s>' if loop.last and m.role == 'assistant' }}"
+                + "{% endfor %}", Talk, TrainOn.LastAssistant));
+
+    [Fact]
     public void Parts_of_text_are_one_text_for_a_template_that_knows_no_parts()
     {
         var parts = Read("""

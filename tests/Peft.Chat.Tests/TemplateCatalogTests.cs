@@ -105,6 +105,38 @@ public sealed class TemplateCatalogTests
     }
 
     [Fact]
+    public void A_template_file_stands_for_all_templates_of_the_configuration()
+    {
+        using var folder = new TempFolder();
+        folder.Put("tokenizer_config.json", new JsonObject
+        {
+            ["eos_token"] = "</s>",
+            ["chat_template"] = new JsonArray(
+                new JsonObject { ["name"] = "default", ["template"] = "old" },
+                new JsonObject { ["name"] = "tool_use", ["template"] = "old with tools" }),
+        }.ToJsonString());
+        Assert.Equal("old with tools", TemplateCatalog.Find(null, Own(), path => path, "x").ToolUse!.Source);
+        folder.Put("chat_template.jinja", "new");
+        Assert.Equal(["default"], Own().ByName.Keys);
+        Assert.Equal("new", Own().Choose(null, hasTools: true));
+        folder.Put("additional_chat_templates/tool_use.jinja", "new with tools");
+        Assert.Equal("new with tools", Own().Choose(null, hasTools: true));
+
+        ChatTemplates Own() => ChatTemplates.Read(folder.Path);
+    }
+
+    [Fact]
+    public void A_remembered_default_keeps_the_one_for_tools_beside_it_and_another_one_does_not()
+    {
+        using var folder = new TempFolder();
+        folder.Put("chat_template.jinja", "own");
+        folder.Put("additional_chat_templates/tool_use.jinja", "own with tools");
+        var own = ChatTemplates.Read(folder.Path);
+        Assert.Equal("own with tools", own.WithDefault("own").Choose(null, hasTools: true));
+        Assert.Equal("other", own.WithDefault("other").Choose(null, hasTools: true));
+    }
+
+    [Fact]
     public void What_is_no_template_is_refused_with_the_names_of_the_catalog()
     {
         using var folder = new TempFolder();
@@ -124,5 +156,11 @@ public sealed class TemplateCatalogTests
         var broken = Assert.Throws<UserException>(
             () => TemplateCatalog.Find("{% if %}", own, path => path, "data.chat_template"));
         Assert.StartsWith("data.chat_template, line 1: ", broken.Message);
+        Assert.Equal(
+            "data.chat_template, line 1: Unexpected end of template. Jinja was looking for the following "
+            + "tags: 'endfor' or 'else'. The innermost block that needs to be closed is 'for'; "
+            + "expected a chat template in Jinja.",
+            Assert.Throws<UserException>(() => TemplateCatalog.Find(
+                "{% for m in messages %}", own, path => path, "data.chat_template")).Message);
     }
 }

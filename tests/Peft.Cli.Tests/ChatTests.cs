@@ -133,6 +133,50 @@ public sealed class ChatTests(TalkingModel model) : IClassFixture<TalkingModel>
     }
 
     [Fact]
+    public void Prompts_and_conversations_end_with_the_text_that_ends_an_answer()
+    {
+        // Its answers end with a letter, which the model happens to write.
+        Folder.Write("letters.jinja",
+            "{% for m in messages %}{{ '\n' if not loop.first }}{{ m.role[0] }}:{{ m.content }}"
+            + "{{ 'g' if m.role == 'assistant' else ';' }}{% endfor %}{% if add_generation_prompt %}a:{% endif %}");
+        Assert.Equal("do\n", PeftProcess.Run(
+            Folder, Surroundings.WithInput("the cat"), "chat", "--model", "talker", "--chat-template", "letters.jinja")
+            .Succeeds().Output);
+        Assert.Equal("do\n", PeftProcess.Run(
+            Folder, "generate", "--base", "talker", "--prompt", "the cat", "--apply-chat-template", "--chat-template",
+            "letters.jinja", "--no-prompt").Succeeds().Output);
+        Assert.Equal("""
+            {"answer":"do"}
+
+            """, PeftProcess.Run(
+            Folder, "generate", "--base", "talker", "--prompt", "the cat", "--apply-chat-template", "--chat-template",
+            "letters.jinja", "--no-prompt", "--jsonl").Succeeds().Output);
+    }
+
+    [Fact]
+    public void A_merged_bundle_talks_through_the_template_of_its_adapters()
+    {
+        Directory.CreateDirectory(Folder["mute"]);
+        foreach (var file in Directory.GetFiles(Folder["talker"]))
+        {
+            if (Path.GetFileName(file) != "chat_template.jinja")
+                File.Copy(file, Path.Combine(Folder["mute"], Path.GetFileName(file)));
+        }
+
+        foreach (var name in new[] { "left", "right" })
+            PeftProcess.Run(
+                Folder, "train", "adapter.yaml", "--set", "model.model_name_or_path=mute", "--set",
+                "adapter={method: lora, r: 2}", "--set", "data.chat_template=template.jinja", "--output", name)
+                .Succeeds();
+        PeftProcess.Run(Folder, "merge", "left", "right", "--method", "average", "--output", "both").Succeeds();
+        Assert.Equal(TalkingModel.Template, File.ReadAllText(Folder["both/chat_template.jinja"]));
+        Assert.Equal(
+            "dog\n",
+            PeftProcess.Run(Folder, Surroundings.WithInput("the cat"), "chat", "--adapter", "both").Succeeds().Output);
+        PeftProcess.Run(Folder, "adapter", "verify", "both").Succeeds();
+    }
+
+    [Fact]
     public void Conversations_are_measured_by_their_last_answer()
     {
         using var results = JsonDocument.Parse(File.ReadAllText(Folder["adapter/results.json"]));
@@ -186,6 +230,14 @@ public sealed class ChatTests(TalkingModel model) : IClassFixture<TalkingModel>
         """{"messages": [{"role": "user", "content": "the cat"}, {"role": "tool", "content": "5"}, {"role": "assistant", "content": "x"}]}""",
         "bad.jsonl:1, message 2: the result of a tool, which the template does not write; expected a chat template "
         + "that knows tools. Set `chat_template:` to one, or leave the row out with `filter:`.")]
+    [InlineData(
+        """{"messages": [{"role": "user", "content": "the cat"}, {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}, {"role": "assistant", "content": "x"}]}""",
+        "bad.jsonl:1, message 2: tool calls, which the template does not write; expected a chat template that knows "
+        + "tools. Set `chat_template:` to one, or leave the row out with `filter:`.")]
+    [InlineData(
+        """{"messages": [{"role": "user", "content": "the cat"}, {"role": "assistant", "content": "x"}], "tools": 5}""",
+        "bad.jsonl:1: the tools are a number; expected a list of objects. Correct the row, leave it out with "
+        + "`filter:`, or set `on_bad_row: skip`.")]
     public void A_conversation_that_cannot_be_learned_is_refused_and_nothing_is_written(string row, string message)
     {
         Folder.Write("bad.jsonl", row + "\n");

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Text;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
+using Peft.Chat;
 using Peft.Data;
 using Peft.Data.Examples;
 using Peft.Evaluation;
@@ -40,6 +41,32 @@ internal static class FuzzParsers
             new Dictionary<string, object?> { ["t"] = null }, new Dictionary<string, object?> { ["t"] = 1.5 },
         }),
     ]));
+
+    private static readonly Dictionary<string, string> Tokens = new()
+    {
+        ["bos_token"] = "<s>", ["eos_token"] = "</s>",
+    };
+
+    private static readonly Lazy<List<ChatTemplate>> Templates = new(() =>
+    [
+        ChatTemplate.Parse(TemplateCatalog.Text("qwen3"), "qwen3", Tokens),
+        ChatTemplate.Parse(TemplateCatalog.Text("zephyr"), "zephyr", Tokens),
+        ChatTemplate.Parse(
+            Encoding.UTF8.GetString(FuzzSeeds.ChatTemplates[0]), "unmarked", Tokens),
+    ]);
+
+    private static readonly Lazy<List<Conversation>> Talks = new(() =>
+    [
+        Conversation.Of(
+            ("system", "S"), ("user", "U \U0001F642"), ("assistant", "A"), ("user", ""), ("assistant", "B")),
+        ConversationReader.Read(System.Text.Json.JsonDocument.Parse(
+            """
+            [{"role": "user", "content": [{"type": "text", "text": "x"}]},
+             {"role": "assistant", "content": null,
+              "tool_calls": [{"function": {"name": "f", "arguments": {"n": 1.0}}}]},
+             {"role": "tool", "content": "5"}, {"role": "assistant", "content": "y"}]
+            """).RootElement),
+    ]);
 
     /// <summary>The readers, by name.</summary>
     public static IReadOnlyList<FuzzParser> All { get; } =
@@ -101,6 +128,11 @@ internal static class FuzzParsers
         },
         new("template", FuzzSeeds.Template, (_, input) => UseTemplate(Encoding.UTF8.GetString(input))),
         new("jsonl", FuzzSeeds.JsonLines, (folder, _) => ReadRows(folder, "x.jsonl")) { FileName = "x.jsonl" },
+        new("messages", FuzzSeeds.Conversations, (folder, _) => ReadConversations(folder, "x.jsonl"))
+        {
+            FileName = "x.jsonl",
+        },
+        new("chat", FuzzSeeds.ChatTemplates, (_, input) => UseChatTemplate(Encoding.UTF8.GetString(input))),
         new("json", FuzzSeeds.Json, (folder, _) => ReadRows(folder, "x.json")) { FileName = "x.json" },
         new("csv", FuzzSeeds.Csv, (folder, _) => ReadRows(folder, "x.csv")) { FileName = "x.csv" },
         new("tsv", FuzzSeeds.Tsv, (folder, _) => ReadRows(folder, "x.tsv")) { FileName = "x.tsv" },
@@ -199,6 +231,50 @@ internal static class FuzzParsers
         faults.ThrowIfAny(name);
         foreach (var _ in reader.Read())
         {
+        }
+    }
+
+    // Rows of conversations through templates with marks and without, of tools and of none.
+    private static void ReadConversations(string folder, string name)
+    {
+        var faults = new Faults();
+        var reader = DataSetReader.Open(
+            new DataSetOptions
+            {
+                Name = "x", Files = [name], Shape = null, Answer = TextTemplate.Parse(""), OnBadRow = BadRowPolicy.Skip,
+            },
+            folder, faults, () => Templates.Value[0]);
+        faults.ThrowIfAny(name);
+        foreach (var example in reader.Read())
+        {
+            foreach (var (template, on) in Templates.Value.Zip(Enum.GetValues<TrainOn>()))
+                Learn(template, example.Conversation!, on);
+        }
+    }
+
+    private static void UseChatTemplate(string source)
+    {
+        var template = ChatTemplate.Parse(source, "template", Tokens);
+        foreach (var talk in Talks.Value)
+        {
+            foreach (var on in Enum.GetValues<TrainOn>())
+                Learn(template, talk, on);
+        }
+    }
+
+    private static void Learn(ChatTemplate template, Conversation talk, TrainOn on)
+    {
+        try
+        {
+            var text = LearnedTurns.Of(template, talk, on);
+            foreach (var (start, end) in text.Learned)
+                _ = text.Text[start..end].Length;
+            foreach (var cut in Enumerable.Range(0, talk.Turns.Count))
+                template.Render(talk.Without(cut), asks: true);
+        }
+        catch (ChatException error)
+        {
+            _ = error.At("row").ToString(); // the row's fault, told in the house's form
         }
     }
 

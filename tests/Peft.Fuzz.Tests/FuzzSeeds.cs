@@ -310,6 +310,40 @@ internal static class FuzzSeeds
         "{\"a\": \"x\", \"n\": 1.10, \"l\": [{\"t\": null}, true]}\n\n{\"n\": -3e5, \"a\": "
             + "\"\\u00e4\\ud83d\\ude42\"}\r\n");
 
+    public static byte[][] Conversations { get; } = Texts(
+        """{"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "U \ud83d\ude42"}, """
+            + """{"role": "assistant", "content": "A"}, {"role": "user", "content": """
+            + """[{"type": "text", "text": "x"}]}, """
+            + "{\"role\": \"assistant\", \"content\": \"B\"}]}\n"
+            + """{"messages": [{"role": "user", "content": "W?"}, {"role": "assistant", "content": null, """
+            + """ "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": {"n": 1.0, """
+            + """ "l": [null]}}}]}, {"role": "tool", "content": "5"}, {"role": "assistant", "content": "y"}], """
+            + """ "tools": [{"type": "function", "function": {"name": "f"}}], """
+            + "\"chat_template_kwargs\": {\"enable_thinking\": false}}\n",
+        """{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}, """
+            + """{"from": "function_call", "value": "{\"name\": \"f\", \"arguments\": {}}"}, """
+            + """{"from": "observation", "value": "2"}, {"from": "gpt", "value": "3"}], "system": "S"}""",
+        """
+        {"instruction": "Name it.", "input": "France", "output": "Paris", "system": null, "tools": "[]"}
+        """);
+
+    public static byte[][] ChatTemplates { get; } = Texts(
+        "{% for m in messages %}<{{ m.role }}>{% if m.content is string %}{{ m.content | trim }}{% else %}"
+            + "{% for p in m.content or [] %}{{ p.text }}{% endfor %}{% endif %}"
+            + "{{ m.tool_calls | tojson if m.tool_calls }}{{ eos_token }}{% endfor %}"
+            + "{% if add_generation_prompt %}<assistant>{% endif %}",
+        "{%- set ns = namespace(n=0, last=none) -%}{% macro say(m, end='!') %}{{ m.role ~ ':' ~ m['content'] }}"
+            + "{{ end }}{% endmacro %}{# x #}{% for m in messages[::-1] if m.role != 'tool' %}"
+            + "{% set ns.n = ns.n + loop.index0 %}"
+            + "{%- if loop.first and not m.content %}{% continue %}{% elif ns.n > 3 %}{% break %}{% endif %}"
+            + "{% generation %}{{ say(m, end='\\n') }}{% endgeneration %}{% else %}none{% endfor %}",
+        "{{ bos_token }}{% set x %}{{ messages | length }}{% endset %}{% for k, v in messages[0].items() | list %}"
+            + "{{ k.upper() | indent(2) }}={{ v | string | replace('U', 'V') | default('d', true) }}{% endfor %}"
+            + "{{ (messages | map(attribute='role') | unique | join(', ')).split(',')[-1].strip() }}"
+            + "{{ {'a': (1, 2.5), 'b': [true, none]} | tojson(indent=2) }}{{ 7 // 2 % 3 ** 2 }}"
+            + "{{ strftime_now('%d %B %Y') }}{{ raise_exception('no') "
+            + "if messages | selectattr('role', 'equalto', 'x') | list }}");
+
     public static byte[][] Json { get; } = Texts(
         "[{\"a\": \"x\", \"n\": 1},\n {\"o\": {\"b\": [1, 2]}, \"n\": 2, \"a\": true}]",
             "{\"a\": 1, \"n\": 2}\n{\"a\": \"y\", \"n\": 3}");

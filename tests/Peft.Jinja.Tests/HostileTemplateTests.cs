@@ -6,6 +6,18 @@ namespace Peft.Jinja.Tests;
 public sealed class HostileTemplateTests
 {
     [Theory]
+    [InlineData("{{ a.", "expected name or number")]
+    [InlineData("{% for m in messages %}<{{ m.", "expected name or number")]
+    [InlineData("{{ a.b", "unexpected end of template, expected 'end of print statement'.")]
+    [InlineData("{{ a|", "unexpected end of template, expected 'name'.")]
+    [InlineData("{% set x =", "unexpected 'end of template'")]
+    public void A_template_that_ends_in_the_middle_is_told_as_jinja2_tells_it(string template, string message)
+    {
+        var error = Assert.Throws<JinjaException>(() => JinjaTemplate.Parse(template));
+        Assert.Equal((JinjaErrorKind.Syntax, message, 1), (error.Kind, error.Message, error.Line));
+    }
+
+    [Theory]
     [InlineData("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
         "more than 10000000 steps")]
     [InlineData("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "levels deep")]

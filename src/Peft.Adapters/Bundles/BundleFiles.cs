@@ -1,6 +1,7 @@
 using System.Text;
 using Peft.Formats;
 using Peft.Formats.Files;
+using Peft.Formats.HuggingFace;
 
 namespace Peft.Adapters.Bundles;
 
@@ -76,6 +77,11 @@ public static class BundleFiles
         foreach (var name in new[] { Manifest, Config, Weights, ChatTemplate, Card, GateFile.Name, Recipe })
             File.Delete(Path.Combine(directory, name));
     }
+
+    /// <summary>The chat template that an adapter was trained with, beside its weights; null where there is
+    /// none.</summary>
+    public static string? ChatTemplateOf(string directory) =>
+        PathOf(directory, ChatTemplate) is var path && File.Exists(path) ? ChatTemplates.ReadFile(path) : null;
 
     /// <summary>Writes one text file, UTF-8 without a mark before it.</summary>
     internal static void WriteText(string folder, string name, string text) =>

@@ -79,13 +79,15 @@ public static class BundleWriter
     /// <param name="manifest">Its manifest, less the files.</param>
     /// <param name="config">The text of adapter_config.json.</param>
     /// <param name="tensors">Its tensors; each is asked for once, in the order of the file.</param>
+    /// <param name="chatTemplate">The chat template that it was trained with; null where there was none.</param>
     /// <returns>The manifest that was written.</returns>
     /// <exception cref="FileOperationException">The disk is full, the place may not be written to, ...</exception>
     public static BundleManifest Write(
-        string directory, BundleManifest manifest, string config, IReadOnlyList<SafetensorsWrite> tensors)
+        string directory, BundleManifest manifest, string config, IReadOnlyList<SafetensorsWrite> tensors,
+        string? chatTemplate = null)
     {
         BundleManifest? written = null;
-        BundleFiles.Replace(directory, folder => written = Fill(folder, manifest, config, tensors, null, null));
+        BundleFiles.Replace(directory, folder => written = Fill(folder, manifest, config, tensors, null, chatTemplate));
         return written!;
     }
 

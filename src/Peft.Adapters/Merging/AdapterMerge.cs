@@ -32,6 +32,7 @@ public static class AdapterMerge
                 "name it with --base DIR");
         using var off = torch.no_grad();
         using var work = Work(sources, method, options);
+        var templates = Templates(sources);
         var adapter = MergedOptions.Of(sources, method, options, work.Modules);
         var manifest = new BundleManifest
         {
@@ -55,8 +56,8 @@ public static class AdapterMerge
             PeftConfig.ToJson(
                 adapter, work.Modules.Select(module => module.Path), null, identity.Name,
                 sources.Any(source => source.FanInFanOut)),
-            work.Tensors());
-        return work.Report(Notes(sources, method));
+            work.Tensors(), templates.Count == 1 ? templates[0].Text : null);
+        return work.Report(Notes(sources, method, templates));
     }
 
     private static MergeWork Work(IReadOnlyList<MergeSource> sources, MergeMethod method, MergeOptions options) =>
@@ -83,7 +84,18 @@ public static class AdapterMerge
         return settings;
     }
 
-    private static List<string> Notes(IReadOnlyList<MergeSource> sources, MergeMethod method)
+    // Each chat template that adapters remember, with the first that does.
+    private static List<(string Text, string Adapter)> Templates(IReadOnlyList<MergeSource> sources) =>
+    [
+        .. from source in sources
+           let text = BundleFiles.ChatTemplateOf(source.Directory)
+           where text is not null
+           group source.Name by text into same
+           select (same.Key, same.First()),
+    ];
+
+    private static List<string> Notes(
+        IReadOnlyList<MergeSource> sources, MergeMethod method, IReadOnlyList<(string Text, string Adapter)> templates)
     {
         var notes = new List<string>();
         if (sources.All(source => source.RoutesRanks) && method is StaticMerge)
@@ -95,6 +107,12 @@ public static class AdapterMerge
                 notes.Add(
                     "their projections A are the same (one seed), so the updates share their directions; the paper "
                         + "merges different seeds");
+        }
+        if (templates.Count > 1)
+        {
+            notes.Add(
+                $"{Words.AllOf([.. templates.Select(one => one.Adapter)])} were trained with different chat templates; "
+                    + "the result remembers none: name one with --chat-template when you use it");
         }
         foreach (var source in sources.Where(source => source.Base is null))
             notes.Add(

@@ -14,5 +14,5 @@ public sealed record ArrowRouterOptions : PrototypeRouterOptions;
 public sealed class ArrowRouter(ArrowRouterOptions options, RouterContext context) : PrototypeRouter(options, context)
 {
     /// <inheritdoc/>
-    protected override Tensor Compare(Tensor x) => Score(x, Vectors).abs();
+    protected override RouterScore Comparison => RouterScore.Magnitude;
 }

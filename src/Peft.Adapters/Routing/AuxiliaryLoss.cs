@@ -59,3 +59,21 @@ public static class TokenMean
         return (values * weight).sum(0L) / weight.sum().clamp(min: 1);
     }
 }
+
+/// <summary>Means over modules: those of equally many experts stand side by side, so that one loss serves all of
+/// them.</summary>
+public static class ModuleMean
+{
+    /// <summary>The mean over the modules of a pass.</summary>
+    /// <remarks>Shapes: records of [N, E] → scalar.</remarks>
+    /// <param name="records">The modules; not none.</param>
+    /// <param name="sum">The sum of the losses of modules with equally many experts.</param>
+    public static Tensor Of(IReadOnlyList<RoutingRecord> records, Func<IReadOnlyList<RoutingRecord>, Tensor> sum) =>
+        records.GroupBy(record => record.Experts).Select(alike => sum([.. alike]))
+            .Aggregate((total, one) => total + one) / records.Count;
+
+    /// <summary>One tensor of every module, side by side.</summary>
+    /// <remarks>Shapes: M of [N, E] → [N, M·E].</remarks>
+    public static Tensor Beside(IReadOnlyList<RoutingRecord> alike, Func<RoutingRecord, Tensor> tensor) =>
+        torch.cat([.. alike.Select(tensor)], 1);
+}

@@ -125,18 +125,13 @@ public static class SwitchBalanceLoss
     public static Tensor Of(IReadOnlyList<RoutingRecord> records, Tensor? mask, bool pooled)
     {
         if (!pooled)
-            return OfEach(records, mask) / records.Count;
+            return ModuleMean.Of(records, alike => Of(
+                ModuleMean.Beside(alike, Learned), ModuleMean.Beside(alike, record => record.Decision.Selected), mask)
+                    / alike.Count);
         var probabilities = torch.cat([.. records.Select(Learned)], 0);
         var selected = torch.cat([.. records.Select(record => record.Decision.Selected)], 0);
         return Of(probabilities, selected, mask?.repeat(records.Count));
     }
-
-    // The sum of the modules' losses; those of equally many experts stand side by side, so that one mean serves all.
-    private static Tensor OfEach(IReadOnlyList<RoutingRecord> records, Tensor? mask) =>
-        records.GroupBy(record => record.Experts).Select(alike =>
-            Of(torch.cat([.. alike.Select(Learned)], 1),
-                torch.cat([.. alike.Select(record => record.Decision.Selected)], 1), mask) / alike.Count())
-            .Aggregate((sum, one) => sum + one);
 
     private static Tensor Learned(RoutingRecord record) =>
         record.Decision.Probabilities

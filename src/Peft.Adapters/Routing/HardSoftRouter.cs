@@ -222,27 +222,30 @@ public static class RoutingSpecializationLoss
     /// <summary>The loss of all modules: the mean of theirs.</summary>
     /// <remarks>Shapes: records of [N, E]; mask [N] bool or null → scalar.</remarks>
     public static Tensor Of(IReadOnlyList<RoutingRecord> records, Tensor? mask, RoutingSpecializationOptions options) =>
-        torch.stack([.. records.Select(record => Of(
-            record.Decision.Probabilities
-                ?? throw new ArgumentException($"{record.Module}: this loss needs probabilities"),
-            mask,
-            options))], 0).mean();
+        ModuleMean.Of(records, alike => Of(
+            ModuleMean.Beside(alike, record => record.Decision.Probabilities
+                ?? throw new ArgumentException($"{record.Module}: this loss needs probabilities")),
+            mask, options, alike.Count));
 
-    /// <summary>The loss of one module.</summary>
-    /// <remarks>Shapes: probabilities [N, E], mask [N] bool or null → scalar.</remarks>
-    public static Tensor Of(Tensor probabilities, Tensor? mask, RoutingSpecializationOptions options)
+    /// <summary>The sum of the losses of M modules side by side.</summary>
+    /// <remarks>Shapes: probabilities [N, M·E], mask [N] bool or null → scalar.</remarks>
+    public static Tensor Of(
+        Tensor probabilities, Tensor? mask, RoutingSpecializationOptions options, int modules = 1)
     {
-        var balance = Balance(probabilities, mask, options.Load == "argmax" ? 1 : options.LoadTopK);
+        var balance = Balance(probabilities, mask, options.Load == "argmax" ? 1 : options.LoadTopK, modules);
         var entropy = MeanEntropy(probabilities, mask);
         var sign = options.EntropySign == RoutingSpecializationOptions.AsWritten ? -1 : 1;
         return balance * options.Alpha + entropy * (sign * options.Lambda);
     }
 
     /// <summary><c>Σ_i p̄_i f̄_i</c>, f̄ the share of the tokens' first k choices.</summary>
-    /// <remarks>Source: eq. 3 and section 3.3. Shapes: [N, E] → scalar. Gradient: through p̄.</remarks>
-    public static Tensor Balance(Tensor probabilities, Tensor? mask, int k)
+    /// <remarks>Source: eq. 3 and section 3.3. Shapes: [N, M·E] of M modules side by side → scalar, the sum of theirs.
+    /// Gradient: through p̄.</remarks>
+    public static Tensor Balance(Tensor probabilities, Tensor? mask, int k, int modules = 1)
     {
-        var load = TokenMean.OfRows(Selection.TopMask(probabilities, k).to(torch.float32), mask) / k; // [E], sums to 1
+        var each = probabilities.reshape(-1, probabilities.shape[1] / modules);                // [N·M, E]
+        var chosen = Selection.TopMask(each.detach(), k).reshape(probabilities.shape);
+        var load = TokenMean.OfRows(chosen.to(torch.float32), mask) / k;                       // a module's sum to 1
         return (TokenMean.OfRows(probabilities, mask) * load).sum();
     }
 

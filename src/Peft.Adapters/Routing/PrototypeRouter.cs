@@ -50,21 +50,21 @@ public abstract class PrototypeRouter : Router
     /// <remarks>Shapes: [E, D] float32.</remarks>
     protected Parameter Vectors { get; }
 
+    /// <summary>How a token is compared with the vectors.</summary>
+    protected abstract RouterScore Comparison { get; }
+
     /// <summary>What joins the divisor of the kept probabilities.</summary>
     protected virtual double Epsilon => 0;
+
+    /// <summary>The vectors as tokens are compared with them.</summary>
+    /// <remarks>Shapes: [E, D] float32. Gradient: to <see cref="Vectors"/>.</remarks>
+    protected virtual Tensor Compared => Vectors;
 
     /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
-        var scores = Compare(x.reshape(-1, Context.Width).to(torch.float32)) / _options.Temperature; // [N, E]
-        var logits = scores.masked_fill(_present.logical_not(), double.NegativeInfinity);
-        var probabilities = logits.softmax(-1);
-        var selected = Selection.TopMask(logits, Math.Min(_options.TopK, Context.Experts)).logical_and(_present);
-        var kept = probabilities * selected.to(torch.float32);
-        return new RoutingDecision(kept / (kept.sum(-1, keepdim: true) + Epsilon), selected, probabilities, logits);
+        var (gates, selected, probabilities, logits) = Fused.topk_softmax(
+            x, Compared, new(_options.TopK, Normalize: true, Comparison, _options.Temperature, Epsilon), _present);
+        return new RoutingDecision(gates, selected, probabilities, logits);
     }
-
-    /// <summary>How much each token resembles each expert's vector.</summary>
-    /// <remarks>Shapes: x [N, D] float32 → [N, E].</remarks>
-    protected abstract Tensor Compare(Tensor x);
 }

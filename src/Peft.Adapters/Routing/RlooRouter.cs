@@ -104,36 +104,29 @@ public sealed class RlooRouter : Router
         using var off = torch.no_grad();
         var isSequence = _options.Granularity == RlooRouterOptions.Sequence;
         var (batch, length) = x.ndim == 3 ? (x.shape[0], x.shape[1]) : (1, x.shape[0]);
-        var inputs = isSequence
-            ? PromptMean.Of(x, pass, Context.Path)
-            : x.reshape(-1, Context.Width).to(torch.float32);   // [U, D]
+        var inputs = isSequence ? PromptMean.Of(x, pass, Context.Path) : x.reshape(-1, Context.Width);   // [U, D]
         var logits = Score(inputs, _weight);
-        var probabilities = logits.softmax(-1);
-        var order = pass.IsTraining ? Draw(logits, pass) : Selection.TopIndices(probabilities, _options.TopK);
-        var chosen = torch.zeros_like(probabilities).scatter(
-            -1, order, torch.ones(order.shape, torch.float32, x.device));
-        Tensor Each(Tensor perDraw) => isSequence ? perDraw.repeat_interleave(length, 0) : perDraw;
-        var gates = Each(chosen);
+        var draws = Fused.ordered_draws(logits, pass.IsTraining ? Noise(logits, pass) : null, _options.TopK);
+        var gates = Each(draws.Chosen);
+        var (selected, probabilities) = (gates.gt(0.5), Each(draws.Probabilities));
         if (pass.IsInference)
-            return new RoutingDecision(gates, gates.gt(0.5), Each(probabilities), Each(logits));
-        var (log, byLogits) = OrderedDraw.LogProbability(logits, order);                       // [U], [U, E]
+            return new RoutingDecision(gates, selected, probabilities, Each(logits));
+        var (log, byLogits) = (draws.Log, draws.ByLogits);                                     // [U], [U, E]
         if (!isSequence && pass.TokenMask is { } mask)
             (log, byLogits) = (
                 log * mask.reshape(-1).to(torch.float32), byLogits * mask.reshape(-1, 1).to(torch.float32));
-        var draws = isSequence ? 1 : length;
-        var score = byLogits.reshape(batch, draws, -1).transpose(1, 2).bmm(
-            inputs.reshape(batch, draws, -1));                // [B, E, D]
-        return new DrawnDecision(gates, gates.gt(0.5), Each(probabilities), Each(logits), order, log, score);
+        var score = Fused.router_sums(byLogits, inputs.reshape(batch, -1, Context.Width));     // [B, E, D]
+        return new DrawnDecision(gates, selected, probabilities, Each(logits), draws.Order, log, score);
+
+        Tensor Each(Tensor perDraw) => isSequence ? perDraw.repeat_interleave(length, 0) : perDraw;
     }
 
-    private Tensor Draw(Tensor logits, ForwardPass pass)
+    private Tensor Noise(Tensor logits, ForwardPass pass)
     {
         var random = pass.Random ?? throw new InvalidOperationException(
             $"{Context.Path}: router rloo draws experts, and the training pass has no random numbers; give it a "
                 + $"generator");
-        var uniform = torch.rand(logits.shape, torch.float32, logits.device, generator: random).clamp(min: 1e-20);
-        var gumbel = uniform.log().neg().clamp(min: 1e-20).log().neg();
-        return Selection.TopIndices(logits + gumbel, _options.TopK);
+        return torch.rand(logits.shape, torch.float32, logits.device, generator: random);
     }
 }
 
@@ -207,38 +200,6 @@ public sealed class RlooEstimator : IDisposable
             weighted.Dispose();
             plain.Dispose();
         }
-    }
-}
-
-/// <summary>Draws without replacement: the probability of an ordered selection.</summary>
-/// <remarks>Source: ReMix, arXiv:2603.10160: <c>Q(J) = Π_j q_{i_j} / (1 − Σ_{j'&lt;j} q_{i_j'})</c>, by logsumexp over
-/// what remains.</remarks>
-public static class OrderedDraw
-{
-    /// <summary><c>log Q = Σ_j [z_{i_j} − logsumexp(z over the experts not drawn before j)]</c> and its gradient by
-    /// z.</summary>
-    /// <remarks>
-    /// Shapes: logits [U, E], order [U, K] int64 → [U] and [U, E]: for each draw, one-hot of the drawn less the softmax
-    /// over what remained. Gradient: none through either; the second is the gradient of the first.
-    /// </remarks>
-    public static (Tensor Log, Tensor ByLogits) LogProbability(Tensor logits, Tensor order)
-    {
-        using var off = torch.no_grad();
-        var remaining = logits.detach().clone();
-        var byLogits = torch.zeros_like(remaining);
-        Tensor? log = null;
-        for (var draw = 0; draw < order.shape[1]; draw++)
-        {
-            var drawn = order.narrow(1, draw, 1);                                              // [U, 1]
-            var normal = remaining.logsumexp(-1, keepdim: true);
-            var step = (remaining.gather(1, drawn) - normal).squeeze(1);
-            log = log is null ? step : log + step;
-            byLogits = byLogits - (remaining - normal).exp();
-            byLogits = byLogits.scatter_add(1, drawn, torch.ones(drawn.shape, torch.float32, logits.device));
-            remaining = remaining.scatter(
-                1, drawn, torch.full(drawn.shape, double.NegativeInfinity, torch.float32, logits.device));
-        }
-        return (log!, byLogits);
     }
 }
 

@@ -22,16 +22,8 @@ public static class Selection
     /// Shapes: probabilities [N, E] → bool [N, E]. At least <paramref name="least"/> experts stay. Nucleus sampling
     /// (<paramref name="keepsCrossing"/>) also keeps the expert that takes the sum above p; DynMoLE's code drops it.
     /// </remarks>
-    public static Tensor NucleusMask(Tensor probabilities, double p, int least, bool keepsCrossing)
-    {
-        using var off = torch.no_grad();
-        var (sorted, order) = probabilities.detach().sort(-1, descending: true, stable: true);
-        var kept = sorted.cumsum(-1).le(p).to(torch.float32);                                  // [N, E], best first
-        if (keepsCrossing)
-            kept = torch.cat([torch.ones_like(kept.narrow(-1, 0, 1)), kept.narrow(-1, 0, kept.shape[^1] - 1)], -1);
-        kept.narrow(-1, 0, least).fill_(1);
-        return torch.zeros_like(kept).scatter(-1, order, kept).gt(0.5);
-    }
+    public static Tensor NucleusMask(Tensor probabilities, double p, int least, bool keepsCrossing) =>
+        Fused.nucleus_mask(probabilities, p, least, keepsCrossing);
 
     /// <summary>Sparse gates from probabilities and a mask: raw probabilities, or renormalised to sum to 1.</summary>
     /// <remarks>Shapes: [N, E] → [N, E]. Gradient: through the probabilities, also through the sum when

@@ -46,23 +46,19 @@ public sealed record SparsegenRouterOptions : ExpertRouterOptions
     {
         var terms = new List<AuxiliaryTerm>();
         if (SparsityCoefficient > 0)
-            terms.Add(new("sparsity", SparsityCoefficient, (records, tokens) => OfTokens(records, tokens.Mask)));
+            terms.Add(new("sparsity", SparsityCoefficient, (records, tokens) =>
+                ModuleMean.Of(records, alike => SparsityLoss(alike, tokens.Mask))));
         if (BalanceCoefficient > 0)
-            terms.Add(new("sparse_balance", BalanceCoefficient, (records, tokens) => Mean(
-                records, r => Sparsegen.BalanceLoss(r.Decision.Gates, r.Decision.Selected, tokens.Mask))));
+            terms.Add(new("sparse_balance", BalanceCoefficient, (records, tokens) =>
+                ModuleMean.Of(records, alike => Sparsegen.BalanceLoss(
+                    ModuleMean.Beside(alike, record => record.Decision.Gates),
+                    ModuleMean.Beside(alike, record => record.Decision.Selected), tokens.Mask, alike.Count))));
         return terms;
     }
 
-    // The tokens of modules with equally many experts are as many, so that one mean over all is the mean of theirs.
-    private Tensor OfTokens(IReadOnlyList<RoutingRecord> records, Tensor? mask) =>
-        records.GroupBy(record => record.Experts).Select(alike => Sparsegen.SparsityLoss(
-            torch.cat([.. alike.Select(record => record.Decision.Logits!)], 0),
-            torch.cat([.. alike.Select(record => ((SparsegenDecision)record.Decision).Sparsity)], 0),
-            TargetK, mask?.repeat(alike.Count())) * ((double)alike.Count() / records.Count))
-            .Aggregate((sum, one) => sum + one);
-
-    private static Tensor Mean(IReadOnlyList<RoutingRecord> records, Func<RoutingRecord, Tensor> loss) =>
-        torch.stack([.. records.Select(loss)], 0).mean();
+    private Tensor SparsityLoss(IReadOnlyList<RoutingRecord> alike, Tensor? mask) => Sparsegen.SparsityLoss(
+        ModuleMean.Beside(alike, record => record.Decision.Logits!),
+        torch.stack([.. alike.Select(record => ((SparsegenDecision)record.Decision).Sparsity)], 1), TargetK, mask);
 }
 
 /// <summary>A decision with the sparsity it was made with.</summary>
@@ -116,7 +112,8 @@ public sealed class SparsegenRouter : Router
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         var logits = Score(x, _weight);
-        var sparsity = Predicted(x, pass) ?? Predict(x);
+        var sparsity = Predicted(x, pass) ?? Fused.predicted_sparsity(
+            x, _sparsity.In, _sparsity.InBias, _sparsity.Out, _sparsity.OutBias, _options.Eps);
         var (gates, open) = Sparsegen.Project(logits, sparsity, _options.Eps);
         return new SparsegenDecision(gates, open, logits, sparsity, x, _sparsity.In);
     }
@@ -128,14 +125,6 @@ public sealed class SparsegenRouter : Router
             && ReferenceEquals(before.Input, x) && ReferenceEquals(before.Network, _sparsity.In)
             ? before.Sparsity
             : null;
-
-    private Tensor Predict(Tensor x)
-    {
-        var rows = x.reshape(-1, Context.Width).to(torch.float32);
-        var hidden = torch.nn.functional.linear(rows, _sparsity.In, _sparsity.InBias).relu();
-        var score = torch.nn.functional.linear(hidden, _sparsity.Out, _sparsity.OutBias).reshape(-1);        // [N]
-        return Sparsegen.LogSigmoid(score) + (1 - _options.Eps);
-    }
 
     private Parameters FirstSparsity(string name)
     {
@@ -170,7 +159,7 @@ public static class Sparsegen
     public static (Tensor Lower, Tensor Upper) Bounds(Tensor scores, int k)
     {
         using var off = torch.no_grad();
-        var (sorted, _) = scores.detach().sort(-1, descending: true, stable: true);
+        var sorted = Fused.largest(scores.detach(), (int)Math.Min(k + 1, scores.shape[^1]));
         var sum = sorted.narrow(-1, 0, k).sum(-1L);
         var last = sorted.narrow(-1, k - 1, 1).squeeze(-1);
         var next = sorted.narrow(-1, Math.Min(k, sorted.shape[^1] - 1), 1).squeeze(-1);
@@ -178,20 +167,21 @@ public static class Sparsegen
     }
 
     /// <summary><c>mean relu(λ_low(k) − λ)</c>: pushes towards at most k experts.</summary>
-    /// <remarks>Shapes: scores [N, E], sparsity [N], mask [N] or null → scalar. Gradient: through λ only.</remarks>
-    public static Tensor SparsityLoss(Tensor scores, Tensor sparsity, int k, Tensor? mask) =>
-        TokenMean.OfRows((Bounds(scores, k).Lower - sparsity).relu().unsqueeze(1), mask).sum();
-
-    /// <summary><c>E Σ_i prop_i freq_i</c>: mean gate times the share of all open gates.</summary>
-    /// <remarks>Shapes: gates [N, E], open bool [N, E], mask [N] or null → scalar. Gradient: through the gates; the
-    /// share counts.</remarks>
-    public static Tensor BalanceLoss(Tensor gates, Tensor open, Tensor? mask)
+    /// <remarks>Shapes: scores [N, M·E] of M modules side by side, sparsity [N, M], mask [N] or null → scalar, the sum
+    /// of the modules' losses. Gradient: through λ only.</remarks>
+    public static Tensor SparsityLoss(Tensor scores, Tensor sparsity, int k, Tensor? mask)
     {
-        var counts = TokenMean.OfRows(open.to(torch.float32), mask);                           // [E]
-        var share = counts / counts.sum().clamp(min: 1e-20);
-        return (TokenMean.OfRows(gates, mask) * share).sum() * gates.shape[1];
+        var lower = Bounds(scores.reshape(sparsity.numel(), -1), k).Lower.reshape(sparsity.shape);
+        return TokenMean.OfRows((lower - sparsity).relu(), mask).sum();
     }
 
-    /// <summary><c>ln σ(x)</c>, without overflow.</summary>
-    public static Tensor LogSigmoid(Tensor x) => x.clamp(max: 0) - x.abs().neg().exp().log1p();
+    /// <summary><c>E Σ_i prop_i freq_i</c>: mean gate times the share of all open gates.</summary>
+    /// <remarks>Shapes: gates [N, M·E] of M modules side by side, open bool [N, M·E], mask [N] or null → scalar, the
+    /// sum of the modules' losses. Gradient: through the gates; the share counts.</remarks>
+    public static Tensor BalanceLoss(Tensor gates, Tensor open, Tensor? mask, int modules = 1)
+    {
+        var counts = TokenMean.OfRows(open.to(torch.float32), mask).reshape(modules, -1);      // [M, E]
+        var share = counts / counts.sum(-1, keepdim: true).clamp(min: 1e-20);
+        return (TokenMean.OfRows(gates, mask).reshape(modules, -1) * share).sum() * counts.shape[1];
+    }
 }

@@ -25,9 +25,9 @@ public sealed class StandardizedRouter(PrototypeRouterOptions options, RouterCon
     protected override double Epsilon => 1e-6;
 
     /// <inheritdoc/>
-    protected override Tensor Compare(Tensor x) =>
-        torch.nn.functional.linear(Standardized(x), Standardized(Vectors)) / Math.Sqrt(Context.Width);
+    protected override RouterScore Comparison => RouterScore.Standardized;
 
-    private Tensor Standardized(Tensor rows) =>
-        torch.nn.functional.layer_norm(rows, [Context.Width], eps: LayerNormEpsilon);
+    /// <inheritdoc/>
+    protected override Tensor Compared =>
+        torch.nn.functional.layer_norm(Vectors, [Context.Width], eps: LayerNormEpsilon) / Math.Sqrt(Context.Width);
 }

@@ -63,7 +63,8 @@ public sealed class TopKRouter : Router, ILoadBalanced
         var isSoftmax = _options.ScoringFunc == TopKRouterOptions.Softmax;
         if (isSoftmax && _bias is null)
         {
-            var (gates, chosen, p, given) = Fused.topk_softmax(x, _weight, _options.TopK, _options.Normalize);
+            var (gates, chosen, p, given) = Fused.topk_softmax(
+                x, _weight, new(_options.TopK, _options.Normalize));
             return new RoutingDecision(gates, chosen, p, given);
         }
 

@@ -26,9 +26,9 @@ public sealed record TopPRouterOptions : ExpertRouterOptions
 
     /// <inheritdoc/>
     public override IReadOnlyList<AuxiliaryTerm> OwnLosses() => EntropyCoefficient > 0
-        ? [new("entropy", EntropyCoefficient, (records, tokens) => torch.stack(
-            [.. records.Select(r => RoutingSpecializationLoss.MeanEntropy(r.Decision.Probabilities!, tokens.Mask))],
-                0).mean())]
+        ? [new("entropy", EntropyCoefficient, (records, tokens) => ModuleMean.Of(
+            records, alike => RoutingSpecializationLoss.MeanEntropy(
+                ModuleMean.Beside(alike, record => record.Decision.Probabilities!), tokens.Mask)))]
         : [];
 }
 

@@ -113,9 +113,16 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
         foreach (var id in prompt.Ids)
             decoder.Append(id);
         var held = prompt.HeldBack;
+        var written = new AnswerText(_frame);
         foreach (var id in continuation.TakeWhile(id => !encoder.Ends.Contains(id)))
-            write(EncodedPrompt.Continuation(decoder.Append(id), ref held));
-        write(EncodedPrompt.Continuation(decoder.Flush(), ref held));
+        {
+            write(written.Add(EncodedPrompt.Continuation(decoder.Append(id), ref held)));
+            if (written.IsEnded)
+                break;
+        }
+
+        write(written.IsEnded ? "" : written.Add(EncodedPrompt.Continuation(decoder.Flush(), ref held)));
+        write(written.Rest());
         output.Result(Jsonl ? JsonLine(text, answer.ToString()) : "");
     }
 

@@ -47,14 +47,10 @@ internal static class ConversationColumns
                 TextOf(row, "instruction") ?? throw Missing("instruction"), TextOf(row, "input"),
                 TextOf(row, "output") ?? throw Missing("output"), system)
             : ConversationReader.Read(ListOf(shape, row, isParquet), system);
-        var variables = ConversationReader.Value(JsonOf(row, Variables, isParquet), Variables);
-        if (variables is { ValueKind: not JsonValueKind.Object })
-            throw new ChatException(null, $"{Variables} that are no object", "names and values");
         return made with
         {
-            Tools = ConversationReader.Value(JsonOf(row, Tools, isParquet), "the tools"),
-            Variables = variables?.EnumerateObject().ToDictionary(item => item.Name, item => item.Value)
-                ?? made.Variables,
+            Tools = ConversationReader.Tools(JsonOf(row, Tools, isParquet)),
+            Variables = ConversationReader.Variables(JsonOf(row, Variables, isParquet), Variables),
         };
     }
 

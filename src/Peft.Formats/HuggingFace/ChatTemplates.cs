@@ -67,9 +67,11 @@ public sealed class ChatTemplates
             Directory, ByName,
             new Dictionary<string, string>(SpecialTokens, StringComparer.Ordinal) { [name] = token });
 
-    /// <summary>The same with another default template.</summary>
-    public ChatTemplates WithDefault(string template) =>
-        new(Directory, new Dictionary<string, string> { [Default] = template }, SpecialTokens);
+    /// <summary>The same with this default template; one that is the default already keeps the others beside
+    /// it.</summary>
+    public ChatTemplates WithDefault(string template) => ByName.GetValueOrDefault(Default) == template
+        ? this
+        : new(Directory, new Dictionary<string, string> { [Default] = template }, SpecialTokens);
 
     /// <summary>A template file.</summary>
     /// <exception cref="UserException">It is missing, too large or not UTF-8.</exception>
@@ -140,12 +142,15 @@ public sealed class ChatTemplates
     private static void ReadFiles(string directory, SortedDictionary<string, string> templates)
     {
         var own = Path.Combine(directory, "chat_template.jinja");
+        var more = Path.Combine(directory, "additional_chat_templates");
+        string[] others = System.IO.Directory.Exists(more)
+            ? System.IO.Directory.GetFiles(more, "*.jinja") : [];
+        // Files stand for all templates of the configuration, not for those of their names alone.
+        if (File.Exists(own) || others.Length > 0)
+            templates.Clear();
         if (File.Exists(own))
             templates[Default] = ReadFile(own);
-        var more = Path.Combine(directory, "additional_chat_templates");
-        if (!System.IO.Directory.Exists(more))
-            return;
-        foreach (var file in System.IO.Directory.EnumerateFiles(more, "*.jinja"))
+        foreach (var file in others)
             templates[Path.GetFileNameWithoutExtension(file)] = ReadFile(file);
     }
 

@@ -31,7 +31,7 @@ public static class AdapterContents
                 ResolvedRecipe = manifest.Files.Any(file => file.Key == BundleFiles.Recipe)
                     ? System.Text.Encoding.UTF8.GetString(BoundedFile.ReadAllBytes(recipe, LargestRecipe))
                     : null,
-                ChatTemplate = TemplateOf(directory),
+                ChatTemplate = BundleFiles.ChatTemplateOf(directory),
             };
         var named = LoraAdapterConfig.Read(directory, _ => { }).BaseModelNameOrPath;
         return new BundleContents
@@ -43,14 +43,9 @@ public static class AdapterContents
                     && (ModelCard.IsHubId(named) || LoadedModel.TryBaseOf(directory, out _) is not null) ? named
                     : baseDirectory,
                 ModelLoader.Fingerprint(baseDirectory)),
-            ChatTemplate = TemplateOf(directory),
+            ChatTemplate = BundleFiles.ChatTemplateOf(directory),
         };
     }
-
-    private static string? TemplateOf(string directory) =>
-        BundleFiles.PathOf(directory, BundleFiles.ChatTemplate) is var path && File.Exists(path)
-            ? ChatTemplates.ReadFile(path)
-            : null;
 
     /// <summary>Evaluation numbers that stand beside an adapter.</summary>
     /// <param name="directory">The adapter.</param>

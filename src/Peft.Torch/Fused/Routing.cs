@@ -12,25 +12,20 @@ public static partial class Fused
         return RouterChecks.Serve(x) ? new RouterScoresFunction().Apply(x, weight) : Composed.router_scores(x, weight);
     }
 
-    /// <summary>Scores, their softmax, and the gates of the k experts with the largest probability, as one
+    /// <summary>Scores, their softmax, and the gates of the k experts with the largest score, as one
     /// operation.</summary>
-    /// <remarks>Shapes: x [.., D], weight [E, D] float32 gives gates, probabilities and logits [N, E] float32, and
-    /// selected bool [N, E]. Gradient: to x and weight, through gates, probabilities and logits; first derivatives
-    /// only. Errors: as <see cref="router_scores"/>.</remarks>
+    /// <remarks>Shapes: x [.., D], weight [E, D] float32, present bool [E] or null gives gates, probabilities and
+    /// logits [N, E] float32, and selected bool [N, E]; an expert that is not present has logit -inf and is never
+    /// selected. Gradient: to x and weight, through gates, probabilities and logits; first derivatives only. Errors: as
+    /// <see cref="router_scores"/>.</remarks>
     public static (Tensor Gates, Tensor Selected, Tensor Probabilities, Tensor Logits) topk_softmax(
-        Tensor x, Tensor weight, int k, bool normalize)
+        Tensor x, Tensor weight, TopKRule rule, Tensor? present = null)
     {
         RouterChecks.Check(x, weight);
         if (!RouterChecks.Serve(x))
-        {
-            var logits = Composed.router_scores(x, weight);
-            var scores = logits.softmax(-1);
-            var chosen = top_mask(scores.detach(), k);
-            return (kept_gates(scores, chosen, normalize), chosen, scores, logits);
-        }
-
-        var function = new TopKSoftmaxFunction(k, normalize);
-        var outputs = function.ApplyAll(x, weight);
+            return Composed.topk_softmax(x, weight, rule, present);
+        var function = new TopKSoftmaxFunction(rule);
+        var outputs = function.ApplyAll(x, weight, present);
         return (outputs[0], function.Selected!, outputs[1], outputs[2]);
     }
 
@@ -43,20 +38,6 @@ public static partial class Fused
             ? new KeptGatesFunction(normalize).Apply(probabilities, selected)
             : Composed.kept_gates(probabilities, selected, normalize);
 
-    /// <summary>The sparse projection of scores u onto the simplex: <c>p = max(u - tau, 0) / max(1 - lambda, eps)</c>,
-    /// tau such that p sums to 1.</summary>
-    /// <remarks>Source: LD-MoLE, arXiv:2509.25684: with u sorted downwards, <c>k = max{j : 1 - lambda + j u_(j) >
-    /// sum of the first j}</c> and <c>tau = (sum of the first k - 1 + lambda) / k</c>. Shapes: scores [N, E], sparsity
-    /// lambda [N] gives gates [N, E] and which are open, bool [N, E]; a score that meets tau but for rounding is open
-    /// with a gate of zero. Gradient: to both; k is constant; first derivatives only.</remarks>
-    public static (Tensor Gates, Tensor Open) sparsegen(Tensor scores, Tensor sparsity, double eps)
-    {
-        if (!SmallRows.Serve(scores) || sparsity.dtype != ScalarType.Float32)
-            return Composed.sparsegen(scores, sparsity, eps);
-        var function = new SparsegenFunction((float)eps);
-        return (function.Apply(scores, sparsity), function.Open!);
-    }
-
     /// <summary>The k largest of every row as a mask; of equals the first, and NaN before all.</summary>
     /// <remarks>Shapes: values [N, E] gives bool [N, E] with k true in every row. Gradient: none.</remarks>
     public static Tensor top_mask(Tensor values, int k)
@@ -66,7 +47,52 @@ public static partial class Fused
         return (SmallRows.Serve(values) ? SmallRows.TopMask(values.Dense(), k) : Composed.top_mask(values, k))
             .MoveToOuterDisposeScope();
     }
+
+    /// <summary>The k largest of every row, largest first.</summary>
+    /// <remarks>Shapes: values [N, E] gives [N, k]. Gradient: none.</remarks>
+    public static Tensor largest(Tensor values, int k)
+    {
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        return (SmallRows.Serve(values) && k <= values.size(1)
+            ? SmallRows.Largest(values.Dense(), k) : Composed.largest(values, k)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The largest of every row while they add up to at most p, as a mask; of equals the first.</summary>
+    /// <remarks>Shapes: probabilities [N, E] gives bool [N, E]; never fewer than <paramref name="least"/> of a row, and
+    /// with <paramref name="keepsCrossing"/> also the one that takes the sum above p. Gradient: none.</remarks>
+    public static Tensor nucleus_mask(Tensor probabilities, double p, int least, bool keepsCrossing)
+    {
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        return (SmallRows.Serve(probabilities)
+            ? SmallRows.NucleusMask(probabilities.Dense(), (float)p, least, keepsCrossing)
+            : Composed.nucleus_mask(probabilities, p, least, keepsCrossing)).MoveToOuterDisposeScope();
+    }
 }
+
+/// <summary>How a router compares a token with an expert's vector.</summary>
+public enum RouterScore
+{
+    /// <summary>Their product.</summary>
+    Product,
+
+    /// <summary>Its magnitude.</summary>
+    Magnitude,
+
+    /// <summary>The product after the token was standardized: less its mean, over the root of variance +
+    /// 1e-5.</summary>
+    Standardized,
+}
+
+/// <summary>How the best experts are chosen and weighted.</summary>
+/// <param name="K">How many are chosen.</param>
+/// <param name="Normalize">Whether kept probabilities are divided by their sum.</param>
+/// <param name="Score">What is compared.</param>
+/// <param name="Temperature">Divisor of the scores.</param>
+/// <param name="Epsilon">Added to the sum that the kept are divided by.</param>
+public readonly record struct TopKRule(
+    int K, bool Normalize, RouterScore Score = RouterScore.Product, double Temperature = 1, double Epsilon = 0);
 
 /// <summary>What operations of routers take.</summary>
 internal static class RouterChecks
@@ -90,73 +116,101 @@ internal sealed class RouterScoresFunction : AutogradFunction
     {
         var (x, weight) = (inputs[0]!, inputs[1]!);
         var scores = torch.empty([x.numel() / x.size(-1), weight.size(0)], ScalarType.Float32);
-        RouterScores.Kernel(x, weight).Forward(scores, null);
+        RouterScores.Kernel(x, weight).Forward(scores, null, null);
         Save(x, weight);
         return [scores];
     }
 
     protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved) => gradients[0] is { } slopes
-        ? RouterScores.Backward(saved[0]!, saved[1]!, slopes.Dense(), null, Needs(0), Needs(1)) : [null, null];
+        ? RouterScores.Backward(saved[0]!, saved[1]!, slopes.Dense(), null, null, Needs(0), Needs(1)) : [null, null];
 }
 
-/// <summary>Scores, softmax and the gates of the best on the CPU; inputs x, weight, outputs gates, probabilities,
-/// logits.</summary>
-internal sealed unsafe class TopKSoftmaxFunction(int k, bool normalize) : AutogradFunction
+/// <summary>Scores, softmax and the gates of the best on the CPU; inputs x, weight, present, outputs gates,
+/// probabilities, logits.</summary>
+internal sealed unsafe class TopKSoftmaxFunction(TopKRule rule) : AutogradFunction
 {
+    private bool _isPlain;
+
     /// <summary>The experts that were chosen, bool [N, E]; of the caller's scope.</summary>
     public Tensor? Selected { get; private set; }
 
     protected override Tensor[] Forward(Tensor?[] inputs)
     {
-        var (x, weight) = (inputs[0]!, inputs[1]!);
+        var (x, weight, present) = (inputs[0]!, inputs[1]!, inputs[2]?.Dense());
         long[] shape = [x.numel() / x.size(-1), weight.size(0)];
         var (logits, p, gates) = (torch.empty(shape, ScalarType.Float32), torch.empty(shape, ScalarType.Float32),
             torch.empty(shape, ScalarType.Float32));
         var mask = torch.zeros(shape, ScalarType.Bool);
-        var (n, scores, probabilities, kept) =
-            (shape[1], (nint)TensorMemory.Of<float>(logits), (nint)TensorMemory.Of<float>(p),
-            (nint)TensorMemory.Of<byte>(mask));
-        var target = (nint)TensorMemory.Of<float>(gates);
-        RouterScores.Kernel(x, weight).Forward(logits, (begin, end) =>
+        _isPlain = rule is { Score: RouterScore.Product, Temperature: 1 } && present is null;
+        // What logits were made of.
+        var raw = _isPlain ? logits : torch.empty(shape, ScalarType.Float32);
+        var moments = rule.Score == RouterScore.Standardized ? torch.empty([shape[0], 2], ScalarType.Float32) : null;
+        var (n, own, scores) = (shape[1], (nint)TensorMemory.Of<float>(raw), (nint)TensorMemory.Of<float>(logits));
+        var (probabilities, kept) = ((nint)TensorMemory.Of<float>(p), (nint)TensorMemory.Of<byte>(mask));
+        var (target, there) = ((nint)TensorMemory.Of<float>(gates), (nint)TensorMemory.Of<byte>(present));
+        RouterScores.Kernel(x, weight).Forward(raw, moments, (begin, end) =>
         {
-            var at = begin * n;
-            SmallRows.Softmax((float*)scores + at, (float*)probabilities + at, end - begin, n);
-            SmallRows.Choose((float*)probabilities + at, (byte*)kept + at, end - begin, (int)n, k);
-            SmallRows.Keep((float*)probabilities + at, (byte*)kept + at, (float*)target + at, end - begin, n,
-                normalize);
+            var (at, rows) = (begin * n, end - begin);
+            if (!_isPlain)
+            {
+                SmallRows.Logits((float*)own + at, (byte*)there, rule.Score == RouterScore.Magnitude,
+                    (float)rule.Temperature, (float*)scores + at, rows, n);
+            }
+
+            SmallRows.Softmax((float*)scores + at, (float*)probabilities + at, rows, n);
+            SmallRows.Choose((float*)scores + at, (byte*)kept + at, rows, (int)n, rule.K);
+            SmallRows.Unmark((byte*)there, (byte*)kept + at, rows, n);
+            SmallRows.Keep((float*)probabilities + at, (byte*)kept + at, (float*)target + at, rows, n, rule.Normalize,
+                (float)rule.Epsilon);
         });
         Selected = mask.MoveToOuterDisposeScope();
-        Save(x, weight, p.alias(), mask);
+        Save(x, weight, present, p.alias(), mask, _isPlain ? null : raw, moments);
         return [gates, p, logits];
     }
 
     protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved)
     {
-        var (p, slopes) = (saved[2]!, torch.empty(saved[2]!.shape, ScalarType.Float32));
+        var (p, slopes) = (saved[3]!, torch.empty(saved[3]!.shape, ScalarType.Float32));
         var (ofGates, ofP, ofLogits) = (gradients[0]?.Dense(), gradients[1]?.Dense(), gradients[2]?.Dense());
         var (n, probabilities, kept, target) =
-            (p.size(1), (nint)TensorMemory.Of<float>(p), (nint)TensorMemory.Of<byte>(saved[3]),
+            (p.size(1), (nint)TensorMemory.Of<float>(p), (nint)TensorMemory.Of<byte>(saved[4]),
             (nint)TensorMemory.Of<float>(slopes));
         var (g, d, l) = ((nint)TensorMemory.Of<float>(ofGates), (nint)TensorMemory.Of<float>(ofP),
             (nint)TensorMemory.Of<float>(ofLogits));
-        return RouterScores.Backward(saved[0]!, saved[1]!, slopes, (begin, end) =>
+        var (there, raw) = ((nint)TensorMemory.Of<byte>(saved[2]), (nint)TensorMemory.Of<float>(saved[5]));
+        var standard = saved[6] is { } moments ? new StandardizedSlopes(saved[5]!, moments) : null;
+        return [.. RouterScores.Backward(saved[0]!, saved[1]!, slopes, standard, (begin, end) =>
         {
             var (at, rows) = (begin * n, end - begin);
             var (own, result) = ((nint)((float*)probabilities + at), (nint)((float*)target + at));
             if (g == 0)
+            {
                 new Span<float>((float*)result, checked((int)(rows * n))).Clear();
+            }
             else
-                SmallRows.KeepBack((float*)g + at, (float*)own, (byte*)kept + at, (float*)result, rows, n, normalize);
+            {
+                SmallRows.KeepBack((float*)g + at, (float*)own, (byte*)kept + at, (float*)result, rows, n,
+                    rule.Normalize, (float)rule.Epsilon);
+            }
+
             SmallRows.Add((float*)result, d == 0 ? null : (float*)d + at, rows * n);
             SmallRows.SoftmaxBack((float*)result, (float*)own, rows, n);
             SmallRows.Add((float*)result, l == 0 ? null : (float*)l + at, rows * n);
-        }, Needs(0), Needs(1));
+            if (!_isPlain)
+            {
+                SmallRows.LogitsBack((float*)raw + at, (byte*)there, rule.Score == RouterScore.Magnitude,
+                    (float)rule.Temperature, (float*)result, rows, n);
+            }
+        }, Needs(0), Needs(1)), null];
     }
 }
 
 /// <summary>Scores of a router by the type of its input.</summary>
 internal static class RouterScores
 {
+    /// <summary>Added to the variance of a row that is standardized.</summary>
+    public const double Epsilon = 1e-5;
+
     public static IRouterScoresKernel Kernel(Tensor x, Tensor weight)
     {
         var (rows, factors) = (LinearTensors.Rows(x, x.dtype), weight.Dense());
@@ -166,11 +220,12 @@ internal static class RouterScores
 
     /// <summary>The gradients of x and weight.</summary>
     public static Tensor?[] Backward(
-        Tensor x, Tensor weight, Tensor slopes, Action<long, long>? prepare, bool needsX, bool needsWeight)
+        Tensor x, Tensor weight, Tensor slopes, StandardizedSlopes? standard, Action<long, long>? prepare, bool needsX,
+        bool needsWeight)
     {
         var dx = needsX ? torch.empty(x.shape, x.dtype) : null;
         var dw = needsWeight ? torch.empty(weight.shape, ScalarType.Float32) : null;
-        Kernel(x, weight).Backward(slopes, dx, dw, prepare);
+        Kernel(x, weight).Backward(slopes, dx, dw, standard, prepare);
         return [dx, dw];
     }
 }
@@ -183,7 +238,7 @@ internal sealed unsafe class KeptGatesFunction(bool normalize) : AutogradFunctio
         var (p, selected) = (inputs[0]!.Dense(), inputs[1]!.Dense());
         var gates = torch.empty(p.shape, ScalarType.Float32);
         SmallRows.Keep(TensorMemory.Of<float>(p), TensorMemory.Of<byte>(selected), TensorMemory.Of<float>(gates),
-            p.size(0), p.size(1), normalize);
+            p.size(0), p.size(1), normalize, 0);
         Save(p, selected);
         return [gates];
     }
@@ -194,70 +249,38 @@ internal sealed unsafe class KeptGatesFunction(bool normalize) : AutogradFunctio
         var (slopes, p) = (gradients[0]!.Dense(), saved[0]!);
         var dp = torch.empty(p.shape, ScalarType.Float32);
         SmallRows.KeepBack(TensorMemory.Of<float>(slopes), TensorMemory.Of<float>(p), TensorMemory.Of<byte>(saved[1]),
-            TensorMemory.Of<float>(dp), p.size(0), p.size(1), normalize);
+            TensorMemory.Of<float>(dp), p.size(0), p.size(1), normalize, 0);
         return [dp, null];
-    }
-}
-
-/// <summary>The sparse projection on the CPU; inputs scores, sparsity.</summary>
-internal sealed unsafe class SparsegenFunction(float eps) : AutogradFunction
-{
-    /// <summary>Which gates are open, bool [N, E]; of the caller's scope.</summary>
-    public Tensor? Open { get; private set; }
-
-    protected override Tensor[] Forward(Tensor?[] inputs)
-    {
-        var (scores, sparsity) = (inputs[0]!.Dense(), inputs[1]!.Dense());
-        long[] shape = scores.shape;
-        var (gates, open) = (torch.empty(shape, ScalarType.Float32), torch.empty(shape, ScalarType.Bool));
-        // Tau and the size of the support of each row.
-        var (tau, support) =
-            (torch.empty([shape[0]], ScalarType.Float32), torch.empty([shape[0]], ScalarType.Int32));
-        SmallRows.Project(
-            TensorMemory.Of<float>(scores), TensorMemory.Of<float>(sparsity), eps, TensorMemory.Of<float>(gates),
-            TensorMemory.Of<byte>(open), TensorMemory.Of<float>(tau), TensorMemory.Of<int>(support), shape[0],
-            (int)shape[1]);
-        Open = open.MoveToOuterDisposeScope();
-        Save(scores, sparsity, tau, support);
-        return [gates];
-    }
-
-    protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved)
-    {
-        if (gradients[0] is null) return [null, null];
-        var (slopes, scores, sparsity) = (gradients[0]!.Dense(), saved[0]!, saved[1]!);
-        var (du, dl) = (torch.empty(scores.shape, ScalarType.Float32), torch.empty(sparsity.shape, ScalarType.Float32));
-        SmallRows.ProjectBack(
-            TensorMemory.Of<float>(slopes), TensorMemory.Of<float>(scores), TensorMemory.Of<float>(sparsity), eps,
-            TensorMemory.Of<float>(saved[2]), TensorMemory.Of<int>(saved[3]), TensorMemory.Of<float>(du),
-            TensorMemory.Of<float>(dl), scores.size(0), (int)scores.size(1));
-        return [du, dl];
     }
 }
 
 internal static partial class Composed
 {
-    private const double SparsegenRounding = 1e-6;
-
-    public static (Tensor Gates, Tensor Open) sparsegen(Tensor scores, Tensor sparsity, double eps)
-    {
-        var left = (1 - sparsity).unsqueeze(-1);                                               // [N, 1]
-        var (sorted, _) = scores.sort(-1, descending: true, stable: true);
-        var sums = sorted.cumsum(-1);                                                          // [N, E]
-        var place = torch.arange(scores.shape[^1], scores.dtype, scores.device) + 1;
-        var support = (left + sorted * place).gt(sums).detach().to(scores.dtype).sum(-1, keepdim: true).clamp(min: 1);
-        var tau = (sums.gather(-1, support.to(torch.int64) - 1) - left) / support;             // [N, 1]
-        var above = scores - tau;
-        return (above.relu() / left.clamp(min: eps), above.detach().gt(-SparsegenRounding));
-    }
-
     public static Tensor router_scores(Tensor x, Tensor weight) =>
         torch.nn.functional.linear(x.reshape(-1, weight.size(1)).to(ScalarType.Float32), weight);
 
-    public static Tensor kept_gates(Tensor probabilities, Tensor selected, bool normalize)
+    public static (Tensor Gates, Tensor Selected, Tensor Probabilities, Tensor Logits) topk_softmax(
+        Tensor x, Tensor weight, TopKRule rule, Tensor? present)
+    {
+        var scores = rule.Score == RouterScore.Standardized
+            ? torch.nn.functional.linear(torch.nn.functional.layer_norm(
+                x.reshape(-1, weight.size(1)).to(ScalarType.Float32), [weight.size(1)], eps: RouterScores.Epsilon),
+                weight)
+            : router_scores(x, weight);
+        var logits = (rule.Score == RouterScore.Magnitude ? scores.abs() : scores) / rule.Temperature;
+        if (present is not null)
+            logits = logits.masked_fill(present.logical_not(), double.NegativeInfinity);
+        var p = logits.softmax(-1);
+        var selected = top_mask(logits.detach(), (int)Math.Min(rule.K, weight.size(0)));
+        if (present is not null)
+            selected = selected.logical_and(present);
+        return (kept_gates(p, selected, rule.Normalize, rule.Epsilon), selected, p, logits);
+    }
+
+    public static Tensor kept_gates(Tensor probabilities, Tensor selected, bool normalize, double epsilon = 0)
     {
         var kept = probabilities * selected.to(probabilities.dtype);
-        return normalize ? kept / kept.sum(-1, keepdim: true) : kept;
+        return normalize ? kept / (kept.sum(-1, keepdim: true) + epsilon) : kept;
     }
 
     // libtorch's topk promises no order for equals, a stable sort does.
@@ -267,5 +290,21 @@ internal static partial class Composed
         var chosen = order.narrow(-1, 0, k);
         return torch.zeros(values.shape, ScalarType.Float32, values.device)
             .scatter(-1, chosen, torch.ones(chosen.shape, ScalarType.Float32, values.device)).gt(0.5);
+    }
+
+    public static Tensor largest(Tensor values, int k)
+    {
+        var (sorted, _) = values.sort(-1, descending: true, stable: true);
+        return sorted.narrow(-1, 0, k);
+    }
+
+    public static Tensor nucleus_mask(Tensor probabilities, double p, int least, bool keepsCrossing)
+    {
+        var (sorted, order) = probabilities.sort(-1, descending: true, stable: true);
+        var kept = sorted.cumsum(-1).le(p).to(ScalarType.Float32);                             // [N, E], best first
+        if (keepsCrossing)
+            kept = torch.cat([torch.ones_like(kept.narrow(-1, 0, 1)), kept.narrow(-1, 0, kept.shape[^1] - 1)], -1);
+        kept.narrow(-1, 0, least).fill_(1);
+        return torch.zeros_like(kept).scatter(-1, order, kept).gt(0.5);
     }
 }

@@ -155,6 +155,32 @@ public sealed class AdapterMergeTests : IDisposable
         Assert.Contains("no mean inputs", error.Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("average")]
+    [InlineData("phatgoose")]
+    public void The_result_remembers_the_chat_template_of_its_adapters(string method)
+    {
+        _given.Law();
+        _given.Adapter("talk", """{"r": 2}""", 2, template: "{{ 'A' }}");
+        _given.Adapter("more", """{"r": 2}""", 3, template: "{{ 'A' }}");
+        Assert.Empty(_given.Merge(method, ["talk", "law", "more"]).Notes);
+        Assert.Equal("{{ 'A' }}", BundleFiles.ChatTemplateOf(_tiny.In("out")));
+        Assert.Contains(
+            BundleFiles.ChatTemplate, OwnBundle.Open(_tiny.In("out")).Manifest.Files.Select(file => file.Key));
+    }
+
+    [Fact]
+    public void Where_chat_templates_differ_the_result_remembers_none_and_says_so()
+    {
+        _given.Adapter("talk", """{"r": 2}""", 2, template: "{{ 'A' }}");
+        _given.Adapter("other", """{"r": 2}""", 3, template: "{{ 'B' }}");
+        Assert.Equal(
+            ["talk and other were trained with different chat templates; the result remembers none: name one with "
+                + "--chat-template when you use it"],
+            _given.Merge("average", ["talk", "other"]).Notes);
+        Assert.Null(BundleFiles.ChatTemplateOf(_tiny.In("out")));
+    }
+
     [Fact]
     public void Peft_directories_merge_with_bundles()
     {

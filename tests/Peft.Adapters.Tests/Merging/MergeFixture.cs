@@ -15,7 +15,8 @@ internal sealed class MergeFixture(TinyModel tiny)
     public void Code() => Adapter("code", """{"r": 3, "lora_alpha": 5, "use_rslora": true,"""
         + """ "target_modules": ["q_proj", "up_proj"]}""", 2);
 
-    public void Adapter(string name, string options, long seed, BaseIdentity? identity = null, bool gated = true)
+    public void Adapter(string name, string options, long seed, BaseIdentity? identity = null, bool gated = true,
+        string? template = null)
     {
         var adapted = AdapterAttachment.Attach(tiny.New(), AdapterOptionsTests.Read(options), seed);
         AttachmentTests.FillUp(adapted);
@@ -25,7 +26,10 @@ internal sealed class MergeFixture(TinyModel tiny)
             foreach (var module in adapted.Modules)
                 module.Up.add_(torch.randn(module.Up.shape, generator: Seeds.GeneratorFor(seed, module.Path)) * 0.1);
         }
-        BundleWriter.Write(tiny.In(name), new BundleContents { Adapted = adapted, Base = identity ?? Base });
+        BundleWriter.Write(tiny.In(name), new BundleContents
+        {
+            Adapted = adapted, Base = identity ?? Base, ChatTemplate = template,
+        });
         if (gated)
             GateFile.Write(
                 tiny.In(name),

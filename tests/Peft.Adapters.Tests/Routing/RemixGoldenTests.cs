@@ -23,7 +23,7 @@ public sealed class RemixGoldenTests : IDisposable
             var drawn = JsonSerializer.Deserialize<long[]>(order)!;
 
             Assert.Equal(
-                expected, OrderedDraw.LogProbability(logits, torch.tensor(drawn, [1, 2])).Log.ToDouble(), 1e-5);
+                expected, Fused.order_probability(logits, torch.tensor(drawn, [1, 2])).Log.ToDouble(), 1e-5);
         }
         Golden.Near(
             golden.Expected("inference_topk"), Selection.TopIndices(golden.Input("q").unsqueeze(0), 2).squeeze(0));
@@ -75,7 +75,7 @@ public sealed class RemixGoldenTests : IDisposable
             1e-5);
 
         var logits = torch.nn.functional.linear(x, router.Weight);
-        Golden.Near(golden.Expected("log_Q_of_selected"), OrderedDraw.LogProbability(logits, selected).Log);
+        Golden.Near(golden.Expected("log_Q_of_selected"), Fused.order_probability(logits, selected).Log);
         var gates = torch.zeros([2, 4]).scatter(1, selected, torch.ones([2, 2]));
         Golden.Near(
             golden.Expected($"output_{weight}"),
@@ -92,7 +92,7 @@ public sealed class RemixGoldenTests : IDisposable
         var losses = golden.Input("losses");
         var logits = torch.nn.functional.linear(x.unsqueeze(0), weight).expand(4, 4).clone();
 
-        var (log, byLogits) = OrderedDraw.LogProbability(logits, selections);
+        var (log, byLogits) = Fused.order_probability(logits, selections);
 
         Golden.Near(golden.Expected("q"), logits.softmax(-1).select(0, 0));
         Golden.Near(golden.Expected("log_Q"), log);
@@ -210,7 +210,7 @@ public sealed class RemixGoldenTests : IDisposable
         {
             var order = selections.narrow(0, m, 1);
             var logits = torch.nn.functional.linear(x.unsqueeze(0), weight);
-            var (log, byLogits) = OrderedDraw.LogProbability(logits, order);
+            var (log, byLogits) = Fused.order_probability(logits, order);
             var score = byLogits.unsqueeze(2) * x.reshape(1, 1, -1); // [1, E, D]
             var gates = torch.zeros_like(logits);
             var pass = ForwardPass.ForTraining();

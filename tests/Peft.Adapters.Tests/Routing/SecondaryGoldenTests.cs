@@ -25,7 +25,8 @@ public sealed class SecondaryGoldenTests : IDisposable
         Golden.Near(golden.Expected("lambda_lower"), lower);
         Golden.Near(golden.Expected("lambda_upper"), upper);
         Assert.Equal(
-            golden.ExpectedNumber("sparsity_loss"), Sparsegen.SparsityLoss(u, lambda, k, null).ToDouble(), 1e-5);
+            golden.ExpectedNumber("sparsity_loss"),
+            Sparsegen.SparsityLoss(u, lambda.unsqueeze(1), k, null).ToDouble(), 1e-5);
         Assert.Equal(golden.ExpectedNumber("balance_loss"), Sparsegen.BalanceLoss(p, open, null).ToDouble(), 1e-5);
         var weights = torch.arange(4, torch.float32) + 1;
         u = torch.randn([3, 4], generator: Seeds.GeneratorFor(1, "scores")); // the golden scores lie on a kink
@@ -33,15 +34,6 @@ public sealed class SecondaryGoldenTests : IDisposable
             x => (Sparsegen.Project(x, lambda, eps).Gates * weights).sum(), u, step: 1e-3, tolerance: 1e-2);
         Differences.Agree(
             x => (Sparsegen.Project(u, x, eps).Gates * weights).sum(), lambda, step: 1e-3, tolerance: 1e-2);
-    }
-
-    [Fact]
-    public void Log_sigmoid_neither_overflows_nor_vanishes()
-    {
-        var x = torch.tensor(new[] { -100f, -1f, 0f, 1f, 100f }, [5]);
-
-        Golden.Near(
-            torch.tensor(new[] { -100f, -1.3132617f, -0.6931472f, -0.3132617f, 0f }, [5]), Sparsegen.LogSigmoid(x));
     }
 
     [Fact]

@@ -48,7 +48,7 @@ public sealed class RoutingTests : IDisposable
     public void The_best_of_a_softmax_equal_its_steps_with_gradients_through_every_output(
         ScalarType dtype, int experts, int k, bool normalize, double tolerance) => Check.WithAndWithoutKernels(() =>
     {
-        Check.Same(t => One(t, F.topk_softmax(t[0], t[1], k, normalize)), t => One(t, Steps(t)),
+        Check.Same(t => One(t, F.topk_softmax(t[0], t[1], new(k, normalize))), t => One(t, Steps(t)),
             Inputs(dtype, experts, 48), tolerance, sameType: false);
 
         // All outputs, each with a weight of its own, in one number.
@@ -74,11 +74,58 @@ public sealed class RoutingTests : IDisposable
     public void Gradients_through_one_output_alone_are_right()
     {
         var inputs = Inputs(ScalarType.Float32, 6, 32);
-        Check.Same(t => F.topk_softmax(t[0], t[1], 2, true).Logits, t => Scores(Wide(t[0]), Wide(t[1])), inputs, 3e-6,
-            sameType: false);
-        Check.Same(t => F.topk_softmax(t[0], t[1], 2, true).Probabilities,
+        Check.Same(t => F.topk_softmax(t[0], t[1], new(2, true)).Logits,
+            t => Scores(Wide(t[0]), Wide(t[1])), inputs, 3e-6, sameType: false);
+        Check.Same(t => F.topk_softmax(t[0], t[1], new(2, true)).Probabilities,
             t => Scores(Wide(t[0]), Wide(t[1])).softmax(-1), inputs, 3e-6, sameType: false);
     }
+
+    [Theory]
+    [InlineData(ScalarType.Float32, RouterScore.Product, 2.5, true, 64, 5e-6)]
+    [InlineData(ScalarType.Float32, RouterScore.Magnitude, 1, true, 70, 5e-6)]
+    [InlineData(ScalarType.Float32, RouterScore.Magnitude, 0.5, false, 64, 5e-6)]
+    [InlineData(ScalarType.Float32, RouterScore.Standardized, 1, false, 64, 2e-5)]
+    [InlineData(ScalarType.Float32, RouterScore.Standardized, 0.7, true, 70, 2e-5)]
+    [InlineData(ScalarType.BFloat16, RouterScore.Standardized, 1, true, 70, 0.004)]
+    [InlineData(ScalarType.BFloat16, RouterScore.Magnitude, 1, true, 64, 0.004)]
+    public void Other_comparisons_and_absent_experts_equal_their_steps_with_gradients_through_every_output(
+        ScalarType dtype, RouterScore comparison, double temperature, bool some, int width, double tolerance) =>
+        Check.WithAndWithoutKernels(() =>
+    {
+        var rule = new TopKRule(3, true, comparison, temperature, 1e-3);
+        var present = some ? torch.tensor(new[] { true, false, true, true, false, true }) : null;
+        var there = present ?? torch.ones([6], ScalarType.Bool);
+        // Rows off zero: a mean that is left out would show.
+        var inputs = Inputs(dtype, 6, width);
+        inputs[0] = (inputs[0].detach() + 0.5).requires_grad_();
+        Check.Same(t => One(F.topk_softmax(t[0], t[1], rule, present)), t => One(Steps(t)), inputs, tolerance,
+            sameType: false);
+        var route = F.topk_softmax(inputs[0], inputs[1], rule, present);
+        Assert.True(route.Selected.logical_and(there.logical_not()).any().logical_not().ToBoolean());
+        Assert.Equal(3 * 201, route.Selected.to(ScalarType.Int64).sum().ToInt64());
+
+        Tensor One((Tensor Gates, Tensor Selected, Tensor Probabilities, Tensor Logits) route)
+        {
+            var places = torch.arange(1, 7, ScalarType.Float64);
+            return Wide(route.Gates) * places + Wide(route.Probabilities).square() * places.sqrt()
+                + Wide(route.Logits).masked_fill(there.logical_not(), 0).sin() * 0.1;
+        }
+
+        (Tensor, Tensor, Tensor, Tensor) Steps(Tensor[] t)
+        {
+            var x = Wide(t[0]);
+            if (comparison == RouterScore.Standardized)
+                x = torch.nn.functional.layer_norm(x, [width], eps: 1e-5);
+            var scores = Scores(x, Wide(t[1]));
+            scores = (comparison == RouterScore.Magnitude ? scores.abs() : scores) / temperature;
+            var logits = scores.masked_fill(there.logical_not(), double.NegativeInfinity);
+            var p = logits.softmax(-1);
+            var mask = torch.zeros_like(p).scatter(
+                -1, p.detach().topk(3, -1).indexes, torch.ones([p.size(0), 3], ScalarType.Float64));
+            var kept = p * mask;
+            return (kept / (kept.sum(-1, keepdim: true) + 1e-3), mask, p, logits);
+        }
+    });
 
     [Theory]
     [InlineData(true)]
@@ -120,6 +167,41 @@ public sealed class RoutingTests : IDisposable
             Check.Near(gates.sum(-1), torch.ones(40), 1e-5);
     });
 
+    [Theory]
+    [InlineData(ScalarType.Float32, 64, 32, 5e-6)]
+    [InlineData(ScalarType.Float32, 70, 37, 5e-6)]
+    [InlineData(ScalarType.BFloat16, 64, 32, 0.006)]
+    [InlineData(ScalarType.BFloat16, 70, 37, 0.006)]
+    public void The_predicted_sparsity_equals_its_steps_in_float64(
+        ScalarType dtype, int width, int hidden, double tolerance)
+    {
+        Tensor[] inputs =
+        [
+            Check.Leaf(_random, dtype, 3, 200, width), Check.Leaf(_random, ScalarType.Float32, hidden, width),
+            Check.Leaf(_random, ScalarType.Float32, hidden), Check.Leaf(_random, ScalarType.Float32, 1, hidden),
+            Check.Leaf(_random, ScalarType.Float32, 1),
+        ];
+        using (torch.no_grad())
+            inputs[3].mul_(0.1);
+        // Products take the weight in the type of x.
+        Check.Same(t => F.predicted_sparsity(t[0], t[1], t[2], t[3], t[4], 0.01), t => Composed.predicted_sparsity(
+            Wide(t[0]), Wide(t[1].to(dtype)), Wide(t[2]), Wide(t[3]), Wide(t[4]), 0.01), inputs, tolerance,
+            sameType: false);
+    }
+
+    [Fact]
+    public void A_predicted_sparsity_neither_overflows_nor_vanishes() => Check.WithAndWithoutKernels(() =>
+    {
+        var x = torch.tensor(new[] { -100f, -1f, 0f, 1f, 100f }, [5, 1]);
+        // relu(x) - relu(-x), the score x itself.
+        var sparsity = torch.cat([Of(x, 1, 1), Of(x, -1, -1)], 0);
+        Check.Near(sparsity.narrow(0, 2, 3), torch.tensor(new[] { -0.6931472f, -0.3132617f, 0f }, [3]), 1e-6);
+        Check.Near(sparsity.narrow(0, 5, 2), torch.tensor(new[] { -100f, -1.3132617f }, [2]), 1e-6);
+
+        static Tensor Of(Tensor x, float first, float second) => F.predicted_sparsity(
+            x, torch.full([1, 1], first), torch.zeros(1), torch.full([1, 1], second), torch.zeros(1), 1);
+    });
+
     [Fact]
     public void The_sparse_projection_of_equal_scores_is_even() => Check.WithAndWithoutKernels(() =>
         Check.Near(F.sparsegen(torch.zeros(2, 4), torch.zeros(2), 0.001).Gates, torch.full([2, 4], 0.25), 1e-6));
@@ -137,10 +219,81 @@ public sealed class RoutingTests : IDisposable
     });
 
     [Fact]
+    public void The_largest_and_the_nucleus_are_those_of_a_stable_sort()
+    {
+        var values = (Check.Normal(_random, ScalarType.Float32, 3000, 9) * 2).round();              // with ties
+        var p = values.softmax(-1);
+        foreach (var k in new[] { 1, 3, 9 })
+            Check.SameBits(F.largest(values, k), Composed.largest(values, k).contiguous());
+        foreach (var (most, least, crosses) in new[]
+            { (0.4, 1, true), (0.75, 2, false), (0.1, 3, true), (1.0, 0, false) })
+        {
+            var kept = F.nucleus_mask(p, most, least, crosses);
+            Check.SameBits(kept, Composed.nucleus_mask(p, most, least, crosses));
+            Assert.InRange(kept.to(ScalarType.Float32).sum(-1).min().ToDouble(), least, 9);
+        }
+    }
+
+    [Theory]
+    [InlineData(8, 2)]
+    [InlineData(3, 3)]
+    [InlineData(19, 4)]
+    public void Draws_and_their_probability_are_those_of_the_steps(int experts, int k)
+    {
+        var (logits, uniform) = (Check.Normal(_random, ScalarType.Float32, 500, experts) * 3,
+            torch.rand([500, experts], generator: _random));
+        foreach (var noise in new[] { uniform, null })
+        {
+            var (draws, steps) = (F.ordered_draws(logits, noise, k), Composed.ordered_draws(logits, noise, k));
+            Check.SameBits(draws.Order, steps.Order.contiguous());
+            Check.SameBits(draws.Chosen, steps.Chosen);
+            Check.Near(draws.Probabilities, steps.Probabilities, 1e-6);
+            Check.Near(draws.Log, steps.Log, 2e-6);
+            Check.Near(draws.ByLogits, steps.ByLogits, 2e-6);
+            Check.Near(F.order_probability(logits, steps.Order).Log, steps.Log, 2e-6);
+            // The gradient it says is that of the logarithm.
+            var leaf = Wide(logits).detach().requires_grad_();
+            var rest = torch.zeros([500, experts], ScalarType.Float64);
+            var log = torch.zeros(500, ScalarType.Float64);
+            for (var j = 0; j < k; j++)
+            {
+                var drawn = draws.Order.narrow(1, j, 1);
+                log = log + ((leaf + rest).gather(1, drawn) - (leaf + rest).logsumexp(-1, keepdim: true)).squeeze(1);
+                rest = rest.scatter(
+                    1, drawn, torch.full([500, 1], double.NegativeInfinity, ScalarType.Float64));
+            }
+
+            Check.Near(draws.Log, log, 2e-6);
+            Check.Near(draws.ByLogits, Peft.Torch.Autograd.Gradients.grad([log.sum()], [leaf])[0], 2e-6);
+        }
+    }
+
+    [Fact]
+    public void An_order_beyond_the_experts_is_refused()
+    {
+        var error = Assert.Throws<ArgumentException>(() => F.order_probability(
+            torch.ones(2, 3), torch.tensor(new long[] { 0, 1, 2, 3 }, [2, 2])));
+        Assert.Equal("an order [2, 2] names rows beyond logits [2, 3]", error.Message);
+    }
+
+    [Theory]
+    [InlineData(ScalarType.Float32, 300, 1e-6)]
+    [InlineData(ScalarType.BFloat16, 300, 1e-6)]
+    [InlineData(ScalarType.BFloat16, 70, 1e-6)]
+    public void Sums_of_each_sequence_are_those_of_the_product(ScalarType dtype, int width, double tolerance) =>
+        Check.WithAndWithoutKernels(() =>
+    {
+        var (x, slopes) = (Check.Normal(_random, dtype, 3, 67, width), Check.Normal(
+            _random, ScalarType.Float32, 201, 5));
+        Check.Near(F.router_sums(slopes, x), torch.einsum("ble,bld->bed", Wide(slopes).reshape(3, 67, 5), Wide(x)),
+            tolerance);
+    });
+
+    [Fact]
     public void What_is_no_number_stays_none()
     {
         var x = torch.full([2, 16], float.NaN, ScalarType.Float32);
-        var route = F.topk_softmax(x, torch.ones(4, 16), 2, true);
+        var route = F.topk_softmax(x, torch.ones(4, 16), new(2, true));
         Assert.True(route.Gates.isnan().any().ToBoolean());
         Assert.True(route.Probabilities.isnan().all().ToBoolean());
     }
@@ -158,7 +311,7 @@ public sealed class RoutingTests : IDisposable
         void Step()
         {
             using var scope = torch.NewDisposeScope();
-            var route = F.topk_softmax(inputs[0], inputs[1], 2, true);
+            var route = F.topk_softmax(inputs[0], inputs[1], new(2, true));
             var loss = (F.kept_gates(route.Probabilities, route.Selected, true) + route.Gates).square().sum()
                 + F.router_scores(inputs[0], inputs[1]).sum();
             Peft.Torch.Autograd.Gradients.grad([loss], inputs);

@@ -1,0 +1,298 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace Peft.Torch.Fused;
+
+public static partial class Fused
+{
+    /// <summary>The sparse projection of scores u onto the simplex: <c>p = max(u - tau, 0) / max(1 - lambda, eps)</c>,
+    /// tau such that p sums to 1.</summary>
+    /// <remarks>Source: LD-MoLE, arXiv:2509.25684: with u sorted downwards, <c>k = max{j : 1 - lambda + j u_(j) >
+    /// sum of the first j}</c> and <c>tau = (sum of the first k - 1 + lambda) / k</c>. Shapes: scores [N, E], sparsity
+    /// lambda [N] gives gates [N, E] and which are open, bool [N, E]; a score that meets tau but for rounding is open
+    /// with a gate of zero. Gradient: to both; k is constant; first derivatives only.</remarks>
+    public static (Tensor Gates, Tensor Open) sparsegen(Tensor scores, Tensor sparsity, double eps)
+    {
+        if (!SmallRows.Serve(scores) || sparsity.dtype != ScalarType.Float32)
+            return Composed.sparsegen(scores, sparsity, eps);
+        var function = new SparsegenFunction((float)eps);
+        return (function.Apply(scores, sparsity), function.Open!);
+    }
+
+    /// <summary>The sparsity that a network of one hidden layer predicts for each row:
+    /// <c>lambda = ln sigmoid(relu(x int + bias) outt + bias) + 1 - eps</c>.</summary>
+    /// <remarks>Source: LD-MoLE, arXiv:2509.25684; eshentw/LD-MoLE <c>sparsegen.py</c>. Shapes: x [.., D], first [H, D]
+    /// with bias [H], second [1, H] with bias [1], all of them float32, give [N] float32, N the product of the leading
+    /// dimensions. Types: the products with <paramref name="first"/> are of x's type and summed in float32; all else is
+    /// float32. Gradient: to all five; first derivatives only.</remarks>
+    public static Tensor predicted_sparsity(
+        Tensor x, Tensor first, Tensor firstBias, Tensor second, Tensor secondBias, double eps)
+    {
+        RouterChecks.Check(x, first);
+        return RouterChecks.Serve(x) && Kernels.Serve(x)
+            ? new PredictedSparsityFunction((float)(1 - eps)).Apply(x, first, firstBias, second, secondBias)
+            : Composed.predicted_sparsity(x, first, firstBias, second, secondBias, eps);
+    }
+}
+
+/// <summary>The sparse projection on the CPU; inputs scores, sparsity.</summary>
+internal sealed unsafe class SparsegenFunction(float eps) : AutogradFunction
+{
+    private const long ChunkRows = 64;
+
+    /// <summary>The experts that are open, bool [N, E]; of the caller's scope.</summary>
+    public Tensor? Open { get; private set; }
+
+    protected override Tensor[] Forward(Tensor?[] inputs)
+    {
+        var (scores, sparsity) = (inputs[0]!.Dense(), inputs[1]!.Dense());
+        var (rows, n) = (scores.size(0), scores.size(1));
+        var (gates, open) = (torch.empty([rows, n], ScalarType.Float32), torch.empty([rows, n], ScalarType.Bool));
+        // Tau and the size of the support of each row.
+        var (tau, support) = (torch.empty([rows], ScalarType.Float32), torch.empty([rows], ScalarType.Int32));
+        var (u, l, g, o) = ((nint)TensorMemory.Of<float>(scores), (nint)TensorMemory.Of<float>(sparsity),
+            (nint)TensorMemory.Of<float>(gates), (nint)TensorMemory.Of<byte>(open));
+        var (t, s) = ((nint)TensorMemory.Of<float>(tau), (nint)TensorMemory.Of<int>(support));
+        new RowShares(rows, ChunkRows).Run((_, begin, end) => SparseRows.Project(
+            (float*)u + begin * n, (float*)l + begin, eps, (float*)g + begin * n, (byte*)o + begin * n,
+            (float*)t + begin, (int*)s + begin, end - begin, (int)n));
+        Open = open.MoveToOuterDisposeScope();
+        Save(scores, sparsity, tau, support);
+        return [gates];
+    }
+
+    protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved)
+    {
+        if (gradients[0] is null)
+            return [null, null];
+        var (slopes, scores, sparsity) = (gradients[0]!.Dense(), saved[0]!, saved[1]!);
+        var (rows, n) = (scores.size(0), scores.size(1));
+        var (du, dl) = (torch.empty([rows, n], ScalarType.Float32), torch.empty([rows], ScalarType.Float32));
+        var (d, u, l) = ((nint)TensorMemory.Of<float>(slopes), (nint)TensorMemory.Of<float>(scores),
+            (nint)TensorMemory.Of<float>(sparsity));
+        var (t, s) = ((nint)TensorMemory.Of<float>(saved[2]), (nint)TensorMemory.Of<int>(saved[3]));
+        var (ofScores, ofSparsity) = ((nint)TensorMemory.Of<float>(du), (nint)TensorMemory.Of<float>(dl));
+        new RowShares(rows, ChunkRows).Run((_, begin, end) => SparseRows.ProjectBack(
+            (float*)d + begin * n, (float*)u + begin * n, (float*)l + begin, eps, (float*)t + begin, (int*)s + begin,
+            (float*)ofScores + begin * n, (float*)ofSparsity + begin, end - begin, (int)n));
+        return [du, dl];
+    }
+}
+
+/// <summary>The network of the sparsity on the CPU; inputs x, first, its bias, second, its bias.</summary>
+internal sealed unsafe class PredictedSparsityFunction(float offset) : AutogradFunction
+{
+    protected override Tensor[] Forward(Tensor?[] inputs)
+    {
+        var (x, first) = (inputs[0]!, inputs[1]!);
+        var (rows, hidden) = (x.numel() / x.size(-1), first.size(0));
+        var kept = Recorded ? torch.empty([rows, hidden], x.dtype) : null;
+        var (score, sparsity) =
+            (torch.empty([rows], ScalarType.Float32), torch.empty([rows], ScalarType.Float32));
+        Kernel(x, first, inputs[2]!, inputs[3]!).Forward(
+            kept, inputs[4]!.to(ScalarType.Float32).item<float>(), offset, score, sparsity);
+        Save(x, first, inputs[2], inputs[3], kept, score);
+        return [sparsity];
+    }
+
+    protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved)
+    {
+        if (gradients[0] is null)
+            return [null, null, null, null, null];
+        var (x, first, second) = (saved[0]!, saved[1]!, saved[3]!);
+        var dx = Needs(0) ? torch.empty(x.shape, x.dtype) : null;
+        var dfirst = Needs(1) ? torch.empty(first.shape, ScalarType.Float32) : null;
+        var (dbias, dsecond) =
+            (torch.empty([first.size(0)], ScalarType.Float32), torch.empty(second.shape, ScalarType.Float32));
+        // Of the score before ln sigmoid.
+        using var slopes = gradients[0]!.Dense() * (-saved[5]!).sigmoid();
+        Kernel(x, first, saved[2]!, second).Backward(saved[4]!, slopes, dx, dfirst, dbias, dsecond);
+        return [dx, dfirst, dbias, dsecond, slopes.sum(0L, keepdim: true)];
+    }
+
+    private static ISparsityKernel Kernel(Tensor x, Tensor first, Tensor bias, Tensor second)
+    {
+        var (rows, factors) = (LinearTensors.Rows(x, x.dtype), LinearTensors.Dense(first, x.dtype));
+        return x.dtype == ScalarType.Float32
+            ? new SparsityKernel<float>(rows, factors, bias.Dense(), second.Dense())
+            : new SparsityKernel<ushort>(rows, factors, bias.Dense(), second.Dense());
+    }
+}
+
+/// <summary>What the network of the sparsity needs of its input's type.</summary>
+internal interface ISparsityKernel
+{
+    /// <summary>Scores [N] and their sparsity [N]; what the hidden layer gave [N, H] is kept where asked.</summary>
+    void Forward(Tensor? kept, float bias, float offset, Tensor scores, Tensor sparsity);
+
+    /// <summary>All gradients from those of the scores; null where no one asks for them.</summary>
+    void Backward(Tensor kept, Tensor slopes, Tensor? dx, Tensor? dfirst, Tensor dbias, Tensor dsecond);
+}
+
+/// <summary>The products of the network, a share of the rows on each thread, a chunk of them in the cache between its
+/// layers.</summary>
+/// <typeparam name="T">float, or ushort holding bfloat16.</typeparam>
+internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bias, Tensor second) : ISparsityKernel
+    where T : unmanaged
+{
+    private const long ChunkRows = 256, Columns = 384;
+    private const int Step = Elements<T>.Count;
+
+    private readonly long _rows = x.size(0), _width = x.size(1), _hidden = first.size(0);
+    private readonly T* _x = TensorMemory.Of<T>(x), _first = TensorMemory.Of<T>(first);
+    private readonly float* _bias = TensorMemory.Of<float>(bias), _second = TensorMemory.Of<float>(second);
+    private readonly RowShares _shares = new(x.size(0), ChunkRows);
+
+    /// <inheritdoc/>
+    public void Forward(Tensor? kept, float bias, float offset, Tensor scores, Tensor sparsity)
+    {
+        var (k, s, l) = ((nint)TensorMemory.Of<T>(kept), (nint)TensorMemory.Of<float>(scores),
+            (nint)TensorMemory.Of<float>(sparsity));
+        _shares.Run((_, begin, end) =>
+        {
+            using var sums = new Scratch<float>(ChunkRows * _hidden);
+            for (var i = begin; i < end; i += ChunkRows)
+            {
+                var count = Math.Min(ChunkRows, end - i);
+                Gemm.Multiply(false, true, count, _hidden, _width, 1f, _x + i * _width, _width, _first, _width, 0f,
+                    sums.Pointer, _hidden);
+                for (var r = i; r < i + count; r++)
+                {
+                    var score = bias + Score(
+                        sums.Pointer + (r - i) * _hidden, k == 0 ? null : (T*)k + r * _hidden);
+                    ((float*)s)[r] = score;
+                    ((float*)l)[r] = offset + (float)(
+                        Math.Min(score, 0) - Math.Log(1 + Math.Exp(-Math.Abs((double)score))));
+                }
+            }
+        });
+    }
+
+    /// <inheritdoc/>
+    public void Backward(Tensor kept, Tensor slopes, Tensor? dx, Tensor? dfirst, Tensor dbias, Tensor dsecond)
+    {
+        using var inner = new Scratch<T>(_rows * _hidden);
+        // Of each part the sums of the bias, then those of second.
+        using var partial = new Scratch<float>((_shares.Count + 1) * 2 * _hidden);
+        var (hidden, vectors) = ((nint)inner.Pointer, (nint)partial.Pointer);
+        var (k, s, inputs) = ((nint)TensorMemory.Of<T>(kept), (nint)TensorMemory.Of<float>(slopes),
+            (nint)TensorMemory.Of<T>(dx));
+        _shares.Run((share, begin, end) =>
+        {
+            using var wide = new Scratch<float>(typeof(T) == typeof(float) || inputs == 0 ? 0 : ChunkRows * _width);
+            var sums = (float*)vectors + share * 2 * _hidden;
+            new Span<float>(sums, checked((int)(2 * _hidden))).Clear();
+            for (var i = begin; i < end; i += ChunkRows)
+            {
+                var count = Math.Min(ChunkRows, end - i);
+                for (var r = i; r < i + count; r++)
+                    Slopes((T*)k + r * _hidden, ((float*)s)[r], (T*)hidden + r * _hidden, sums);
+                if (inputs != 0)
+                    Inputs((T*)hidden + i * _hidden, count, wide.Pointer, (T*)inputs + i * _width);
+            }
+        });
+        if (dfirst is not null)
+            First((T*)hidden, TensorMemory.Of<float>(dfirst));
+        var both = partial.Pointer + _shares.Count * 2 * _hidden;
+        _shares.Sum(partial.Pointer, 2 * _hidden, both);
+        new Span<float>(both, (int)_hidden).CopyTo(new(TensorMemory.Of<float>(dbias), (int)_hidden));
+        new Span<float>(both + _hidden, (int)_hidden).CopyTo(new(TensorMemory.Of<float>(dsecond), (int)_hidden));
+    }
+
+    // A share of the columns on each thread: sums over all rows, and none of another thread to add.
+    private void First(T* inner, float* target)
+    {
+        var (hidden, goal) = ((nint)inner, (nint)target);
+        Threads.Share((_width + Columns - 1) / Columns, tasks =>
+        {
+            while (tasks.Next(out var task))
+            {
+                var j = task * Columns;
+                Gemm.Multiply(true, false, _hidden, Math.Min(Columns, _width - j), _rows, 1f, (T*)hidden, _hidden,
+                    _x + j, _width, 0f, (float*)goal + j, _width);
+            }
+        });
+    }
+
+    private void Inputs(T* inner, long count, float* wide, T* goal)
+    {
+        var product = typeof(T) == typeof(float) ? (float*)goal : wide;
+        Gemm.Multiply(false, false, count, _width, _hidden, 1f, inner, _hidden, _first, _width, 0f, product, _width);
+        if (typeof(T) != typeof(float))
+            VectorMath.Store(product, count * _width, goal);
+    }
+
+    // relu(sums + bias) . second, and the first factor kept.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private float Score(float* sums, T* kept)
+    {
+        var score = Vector512<float>.Zero;
+        long j = 0;
+        for (; j + Step <= _hidden; j += Step)
+            score = Activate<Whole>(sums + j, j, kept, Step, score);
+        if (j < _hidden)
+            score = Activate<Last>(sums + j, j, kept, _hidden - j, score);
+        return Vector512.Sum(score);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private Vector512<float> Activate<P>(float* sums, long j, T* kept, long left, Vector512<float> score)
+        where P : IPart
+    {
+        var active = Vector512.Max(P.Load(sums, left) + P.Load(_bias + j, left), Vector512<float>.Zero);
+        if (kept != null)
+            P.Store(active, kept + j, left);
+        return Vector512.FusedMultiplyAdd(active, P.Load(_second + j, left), score);
+    }
+
+    // The gradient of one row of the hidden layer; of its bias and of second into sums.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void Slopes(T* kept, float slope, T* inner, float* sums)
+    {
+        var slopes = Vector512.Create(slope);
+        long j = 0;
+        for (; j + Step <= _hidden; j += Step)
+            Slope<Whole>(kept + j, slopes, inner + j, sums + j, j, Step);
+        if (j < _hidden)
+            Slope<Last>(kept + j, slopes, inner + j, sums + j, j, _hidden - j);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Slope<P>(T* kept, Vector512<float> slope, T* inner, float* sums, long j, long left)
+        where P : IPart
+    {
+        var active = P.Load(kept, left);
+        var back = Vector512.ConditionalSelect(
+            Vector512.GreaterThan(active, Vector512<float>.Zero), slope * P.Load(_second + j, left),
+            Vector512<float>.Zero);
+        P.Store(back, inner, left);
+        P.Store(P.Load(sums, left) + back, sums, left);
+        P.Store(Vector512.FusedMultiplyAdd(slope, active, P.Load(sums + _hidden, left)), sums + _hidden, left);
+    }
+}
+
+internal static partial class Composed
+{
+    private const double SparsegenRounding = 1e-6;
+
+    public static (Tensor Gates, Tensor Open) sparsegen(Tensor scores, Tensor sparsity, double eps)
+    {
+        var left = (1 - sparsity).unsqueeze(-1);                                               // [N, 1]
+        var (sorted, _) = scores.sort(-1, descending: true, stable: true);
+        var sums = sorted.cumsum(-1);                                                          // [N, E]
+        var place = torch.arange(scores.shape[^1], scores.dtype, scores.device) + 1;
+        var support = (left + sorted * place).gt(sums).detach().to(scores.dtype).sum(-1, keepdim: true).clamp(min: 1);
+        var tau = (sums.gather(-1, support.to(torch.int64) - 1) - left) / support;             // [N, 1]
+        var above = scores - tau;
+        return (above.relu() / left.clamp(min: eps), above.detach().gt(-SparsegenRounding));
+    }
+
+    public static Tensor predicted_sparsity(
+        Tensor x, Tensor first, Tensor firstBias, Tensor second, Tensor secondBias, double eps)
+    {
+        var rows = x.reshape(-1, first.size(1)).to(first.dtype);
+        var hidden = torch.nn.functional.linear(rows, first, firstBias).relu();
+        var score = torch.nn.functional.linear(hidden, second, secondBias).reshape(-1);        // [N]
+        return score.clamp(max: 0) - score.abs().neg().exp().log1p() + (1 - eps);
+    }
+}
