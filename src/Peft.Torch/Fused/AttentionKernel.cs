@@ -14,6 +14,11 @@ internal sealed unsafe class AttentionKernel<T, W>
     // What is not worth another thread: some 20 microseconds, of multiply-adds and of products, each a call.
     private const long SmallWork = 1 << 20, Call = 1 << 15;
 
+    // Fewer queries are not worth keys that are turned.
+    private const long FewestBlocked = 16;
+
+    private static readonly long Lanes = RowMath<W>.Lanes;
+
     private readonly AttentionOptions _options;
     private readonly AttentionBlocks _blocks;
     private readonly Heads<T> _q, _k, _v;
@@ -21,6 +26,7 @@ internal sealed unsafe class AttentionKernel<T, W>
     private readonly long[] _maskSteps = [];
     private readonly long _batch, _heads, _keyHeads, _groups, _queries, _keys, _headSize, _valueSize;
     private readonly W _scale, _cap;
+    private readonly bool _isBlocked;
 
     // What the pointers lie in must outlive the kernel; the mask is one of AttentionFunction.WholeMask.
     public AttentionKernel(
@@ -31,6 +37,7 @@ internal sealed unsafe class AttentionKernel<T, W>
         _groups = _heads / _keyHeads;
         _options = options;
         (_scale, _cap) = (W.CreateTruncating(options.Scale), W.CreateTruncating(options.Softcap));
+        _isBlocked = BlockProducts.Serves<T>(_headSize, _valueSize);
         _blocks = new AttentionBlocks(_batch, _queries, _keys, options);
         if (mask is null)
             return;
@@ -51,7 +58,7 @@ internal sealed unsafe class AttentionKernel<T, W>
     public void Forward(Heads<T> target, W* sums) => Threads.Share(_heads * _blocks.Count, tasks =>
     {
         using var work = new AttentionScratch<T, W>(
-            _blocks.Widest, RowMath<W>.Stride(_blocks.Widest), _keys, _valueSize, 1);
+            RowMath<W>.Stride(_blocks.Widest), _keys, (_headSize, _valueSize), 1, _isBlocked);
         while (tasks.Next(out var task))
         {
             var block = _blocks[(int)(task % _blocks.Count)];
@@ -64,8 +71,14 @@ internal sealed unsafe class AttentionKernel<T, W>
         var (b, start, count, low, n) = (block.Row, block.Start, block.Count, block.Low, block.High - block.Low);
         var (step, kv) = (RowMath<W>.Stride(n), h / _groups);
         var lses = sums + (b * _heads + h) * _queries;
-        Gemm.Multiply(false, true, count, n, _headSize, _scale,
-            _q.Row(b, h, start), _q.Step, _k.Row(b, kv, low), _k.Step, W.Zero, work.Scores, step);
+        var isBlocked = _isBlocked && count >= FewestBlocked;
+        if (isBlocked)
+        {
+            BlockProducts.Transpose(
+                (float*)_k.Row(b, kv, low), _k.Step, n, _headSize, (float*)work.KeyColumns, work.KeyStep);
+        }
+        Dots(isBlocked, count, n, _headSize, _scale, _q.Row(b, h, start), _q.Step, _k.Row(b, kv, low), _k.Step,
+            work.KeyColumns, work.KeyStep, work.Scores, step);
         for (var i = start; i < start + count; i++)
         {
             var (first, last) = (block.First(_options, i), block.Last(_options, i));
@@ -75,9 +88,7 @@ internal sealed unsafe class AttentionKernel<T, W>
                 row + (first - low), p + (first - low), MaskRow(b, h, i, first), last - first, _cap);
             ClearOutside(p, low, first, last, block.High);
         }
-        Gemm.Multiply(
-            false, false, count, _valueSize, n, W.One, work.P, step, _v.Row(b, kv, low), _v.Step, W.Zero, work.Sums,
-            _valueSize);
+        Multiply(isBlocked, false, count, _valueSize, n, work.P, step, _v.Row(b, kv, low), _v.Step, W.Zero, work.Sums);
         Store(work.Sums, n == 0 ? 0 : count, _valueSize, target.Row(b, h, start), target.Step);
         for (var i = 0; n == 0 && i < count; i++)
             new Span<T>(target.Row(b, h, start + i), (int)_valueSize).Clear();
@@ -93,11 +104,18 @@ internal sealed unsafe class AttentionKernel<T, W>
         Threads.Share(_batch * _keyHeads, tasks =>
         {
             using var work = new AttentionScratch<T, W>(
-                _blocks.Widest, RowMath<W>.Stride(_blocks.Widest), _keys, Math.Max(_headSize, _valueSize), 2);
+                RowMath<W>.Stride(_blocks.Widest), _keys, (_headSize, _valueSize), 2, _isBlocked);
             while (tasks.Next(out var task))
             {
                 var (b, kv) = (task / _keyHeads, task % _keyHeads);
                 work.ClearKeys();
+                if (_isBlocked)
+                {
+                    BlockProducts.Transpose(
+                        (float*)_k.Row(b, kv, 0), _k.Step, _keys, _headSize, (float*)work.KeyColumns, work.KeyStep);
+                    BlockProducts.Transpose(
+                        (float*)_v.Row(b, kv, 0), _v.Step, _keys, _valueSize, (float*)work.ValueColumns, work.KeyStep);
+                }
                 for (var h = kv * _groups; h < (kv + 1) * _groups; h++)
                 {
                     var (begin, end) = _blocks.OfRow(b);
@@ -118,17 +136,48 @@ internal sealed unsafe class AttentionKernel<T, W>
             return;
         var (step, kv) = (RowMath<W>.Stride(n), h / _groups);
         T* q = _q.Row(b, h, start), k = _k.Row(b, kv, low), v = _v.Row(b, kv, low), d = outer.Row(b, h, start);
-        Gemm.Multiply(false, true, count, n, _headSize, _scale, q, _q.Step, k, _k.Step, W.Zero, work.Scores, step);
-        Gemm.Multiply(
-            false, true, count, n, _valueSize, W.One, d, outer.Step, v, _v.Step, W.Zero, work.Gradients, step);
+        Dots(_isBlocked, count, n, _headSize, _scale, q, _q.Step, k, _k.Step, work.KeyColumns + low, work.KeyStep,
+            work.Scores, step);
+        Dots(_isBlocked, count, n, _valueSize, W.One, d, outer.Step, v, _v.Step, work.ValueColumns + low, work.KeyStep,
+            work.Gradients, step);
         ScoresBack(block, h, work, step, sums + (b * _heads + h) * _queries);
-        Gemm.Multiply(
-            false, false, count, _headSize, n, W.One, work.Ds, step, k, _k.Step, W.Zero, work.Sums, _headSize);
+        Multiply(_isBlocked, false, count, _headSize, n, work.Ds, step, k, _k.Step, W.Zero, work.Sums);
         Store(work.Sums, count, _headSize, dq.Row(b, h, start), dq.Step);
-        Gemm.Multiply(true, false, n, _headSize, count, W.One, work.Ds, step, q, _q.Step,
-            W.One, work.Keys + low * _headSize, _headSize);
-        Gemm.Multiply(true, false, n, _valueSize, count, W.One, work.P, step, d, outer.Step,
-            W.One, work.Values + low * _valueSize, _valueSize);
+        Multiply(_isBlocked, true, n, _headSize, count, work.Ds, step, q, _q.Step, W.One, work.Keys + low * _headSize);
+        Multiply(
+            _isBlocked, true, n, _valueSize, count, work.P, step, d, outer.Step, W.One, work.Values + low * _valueSize);
+    }
+
+    // Scores [m, n], with room for whole vectors behind n: alpha times rows of a with rows of b, which lie a second
+    // time as columns where products are blocked.
+    private static void Dots(
+        bool isBlocked, long m, long n, long k, W alpha, T* a, long aStep, T* b, long bStep, T* columns,
+        long columnStep, W* scores, long step)
+    {
+        if (!isBlocked)
+        {
+            Gemm.Multiply(false, true, m, n, k, alpha, a, aStep, b, bStep, W.Zero, scores, step);
+            return;
+        }
+
+        BlockProducts.Multiply(
+            m, (n + Lanes - 1) / Lanes * Lanes, k, (float*)a, aStep, 1, (float*)columns, columnStep,
+            float.CreateTruncating(alpha), false, (float*)scores, step);
+    }
+
+    // target [m, n] = op(a) b + beta * itself.
+    private static void Multiply(
+        bool isBlocked, bool transposed, long m, long n, long k, T* a, long aStep, T* b, long bStep, W beta, W* target)
+    {
+        if (!isBlocked)
+        {
+            Gemm.Multiply(transposed, false, m, n, k, W.One, a, aStep, b, bStep, beta, target, n);
+            return;
+        }
+
+        var (row, term) = transposed ? (1L, aStep) : (aStep, 1L);
+        BlockProducts.Multiply(
+            m, n, k, (float*)a, row, term, (float*)b, bStep, 1, beta != W.Zero, (float*)target, n);
     }
 
     private void ScoresBack(AttentionBlock block, long h, AttentionScratch<T, W> work, long step, W* lses)
@@ -165,27 +214,40 @@ internal sealed unsafe class AttentionKernel<T, W>
 /// are in.</summary>
 internal sealed unsafe class AttentionScratch<T, W> : IDisposable
     where T : unmanaged
-    where W : unmanaged
+    where W : unmanaged, IBinaryFloatingPointIeee754<W>
 {
     private const long BlockRows = 64;
     private readonly Scratch<W> _wide;
     private readonly Scratch<T> _narrow;
     private readonly long _keySums;
 
-    public AttentionScratch(long widest, long step, long keys, long width, int passes)
+    /// <summary>Room for one pass, or two for backward; for keys and values as columns where products are
+    /// blocked.</summary>
+    public AttentionScratch(long step, long keys, (long Head, long Value) sizes, int passes, bool isBlocked)
     {
-        var block = BlockRows * step;
+        var (block, width) = (BlockRows * step, Math.Max(sizes.Head, sizes.Value));
+        KeyStep = passes == 2 ? RowMath<W>.Stride(keys) : step;
+        var columns = isBlocked ? KeyStep * width : 0;
         _keySums = passes == 2 ? keys * width : 0;
-        _wide = new Scratch<W>(passes * block + BlockRows * width + 2 * _keySums);
+        _wide = new Scratch<W>(passes * (block + columns) + BlockRows * width + 2 * _keySums);
         _narrow = new Scratch<T>(sizeof(T) == sizeof(W) ? 0 : passes * block);
         Scores = _wide.Pointer;
         Gradients = Scores + (passes - 1) * block;
         Sums = Scores + passes * block;
-        Keys = Sums + BlockRows * width;
+        KeyColumns = (T*)(Sums + BlockRows * width);
+        ValueColumns = KeyColumns + (passes - 1) * columns;
+        Keys = (W*)(KeyColumns + passes * columns);
         Values = Keys + _keySums;
         P = sizeof(T) == sizeof(W) ? (T*)Scores : _narrow.Pointer;
         Ds = sizeof(T) == sizeof(W) ? (T*)Gradients : P + (passes - 1) * block;
     }
+
+    public T* KeyColumns { get; }
+
+    public T* ValueColumns { get; }
+
+    /// <summary>Keys from one column to the next.</summary>
+    public long KeyStep { get; }
 
     public W* Scores { get; }
 
@@ -207,74 +269,6 @@ internal sealed unsafe class AttentionScratch<T, W> : IDisposable
     {
         _wide.Dispose();
         _narrow.Dispose();
-    }
-}
-
-/// <summary>Queries [Start, Start + Count) of one row of the batch, and the keys [Low, High) that they may see at
-/// all.</summary>
-internal readonly record struct AttentionBlock(long Row, long Start, long Count, long Low, long High)
-{
-    /// <summary>The keys that query i sees: [First, Last), empty where Last is not greater.</summary>
-    public long First(AttentionOptions options, long i) =>
-        options.Window > 0 ? Math.Min(High, Math.Max(Low, options.Offset + i - options.Window + 1)) : Low;
-
-    /// <summary>The end of the keys that query i sees.</summary>
-    public long Last(AttentionOptions options, long i) =>
-        Math.Max(First(options, i), options.Causal ? Math.Max(Low, Math.Min(High, options.Offset + i + 1)) : High);
-}
-
-/// <summary>All blocks of queries. They end at the borders of sequences that share a row, so that nothing is computed
-/// between two.</summary>
-internal sealed class AttentionBlocks
-{
-    /// <summary>Queries a block: small enough that keys above the diagonal are mostly skipped, large enough for the
-    /// products.</summary>
-    private const long BlockRows = 64;
-
-    private readonly List<AttentionBlock> _all = [];
-    private readonly List<int> _begin = [];
-
-    public AttentionBlocks(long batch, long queries, long keys, AttentionOptions options)
-    {
-        var segments = options.Segments;
-        var next = 0;
-        for (var row = 0L; row < batch; row++)
-        {
-            _begin.Add(_all.Count);
-            if (segments.Length == 0)
-                Add(row, 0, queries, 0, keys, options);
-            for (; next < segments.Length && segments[next] < (row + 1) * queries; next += 2)
-            {
-                var (first, end) = (segments[next] - row * queries, segments[next + 1] - row * queries);
-                Add(row, first, end, first, end, options);
-            }
-        }
-        _begin.Add(_all.Count);
-    }
-
-    public int Count => _all.Count;
-
-    public AttentionBlock this[int i] => _all[i];
-
-    /// <summary>Keys of the widest block.</summary>
-    public long Widest { get; private set; }
-
-    /// <summary>The blocks of one row of the batch.</summary>
-    public (int Begin, int End) OfRow(long row) => (_begin[(int)row], _begin[(int)row + 1]);
-
-    private void Add(long row, long first, long end, long low, long high, AttentionOptions options)
-    {
-        for (var start = first; start < end; start += BlockRows)
-        {
-            var whole = new AttentionBlock(row, start, Math.Min(BlockRows, end - start), low, high);
-            var seen = whole with
-            {
-                Low = whole.First(options, start),
-                High = whole.Last(options, start + whole.Count - 1)
-            };
-            _all.Add(seen with { High = Math.Max(seen.Low, seen.High) });
-            Widest = Math.Max(Widest, _all[^1].High - seen.Low);
-        }
     }
 }
 
