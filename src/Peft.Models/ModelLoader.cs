@@ -56,10 +56,14 @@ public static class ModelLoader
     }
 
     /// <summary>The type most of a checkpoint's bytes have.</summary>
-    /// <exception cref="UserException">There is no checkpoint, or it is stored in a type that cannot be
-    /// read.</exception>
-    public static ScalarType StoredType(string directory) =>
-        StoredType(directory, SafetensorsCheckpoint.Open(directory));
+    /// <exception cref="UserException">There is no checkpoint, its config.json has faults, or it is stored in a type
+    /// that cannot be read.</exception>
+    public static ScalarType StoredType(string directory)
+    {
+        // Whose model cannot be built here need not look for its weights.
+        _ = ReadConfig(directory);
+        return StoredType(directory, SafetensorsCheckpoint.Open(directory));
+    }
 
     /// <summary>SHA-256 over what the checkpoint computes: config essentials, tensor names, types, shapes and bytes;
     /// not its sharding.</summary>

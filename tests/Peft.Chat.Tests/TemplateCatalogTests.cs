@@ -137,6 +137,22 @@ public sealed class TemplateCatalogTests
     }
 
     [Fact]
+    public void Several_templates_without_a_default_ask_for_a_name()
+    {
+        using var folder = new TempFolder();
+        folder.Put("additional_chat_templates/rag.jinja", "with documents");
+        folder.Put("additional_chat_templates/tool_use.jinja", "with tools");
+        var own = ChatTemplates.Read(folder.Path);
+        Assert.Equal(
+            $"{folder.Path}: no chat template 'default'; expected rag or tool_use. Name the template to be used.",
+            Assert.Throws<UserException>(() => TemplateCatalog.Find(null, own, path => path, "x")).Message);
+        Assert.Equal(
+            $"{folder.Path}: no chat template 'rat'; expected rag or tool_use.",
+            Assert.Throws<UserException>(() => own.Choose("rat", hasTools: false)).Message);
+        Assert.Equal("with documents", TemplateCatalog.Find("rag", own, path => path, "x").Source);
+    }
+
+    [Fact]
     public void What_is_no_template_is_refused_with_the_names_of_the_catalog()
     {
         using var folder = new TempFolder();

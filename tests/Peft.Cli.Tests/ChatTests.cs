@@ -186,6 +186,23 @@ public sealed class ChatTests(TalkingModel model) : IClassFixture<TalkingModel>
         Assert.Contains("1.000", run.Output);
     }
 
+    [Theory]
+    [InlineData(
+        """{"tools": [{"name": "f"}], "messages": [{"role": "user", "content": "the cat"}, {"role": "assistant", "content": "dog"}]}""",
+        "asked.jsonl:1: tools, which the template does not write")]
+    [InlineData(
+        """{"messages": [{"role": "user", "content": "the cat"}, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}]}""",
+        "asked.jsonl:1, message 2: a tool call, which is the last that the assistant says")]
+    public void Conversations_that_cannot_be_measured_are_refused(string row, string fault)
+    {
+        Folder.Write("asked.jsonl", row);
+        Folder.Write("asked.yaml", "kind: generation\ndata: {files: asked.jsonl}\nmetrics: [exact_match]\n");
+        PeftProcess.Run(
+            Folder, "eval", "--adapter", "adapter", "--tasks", "asked.yaml", "--output", "asked")
+            .IsRefused($"task asked: {fault}");
+        Assert.False(Directory.Exists(Folder["asked"]));
+    }
+
     [Fact]
     public void Data_shows_roles_and_what_is_learned()
     {

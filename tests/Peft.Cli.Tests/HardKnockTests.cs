@@ -86,6 +86,9 @@ public sealed class HardKnockTests(TrainedBundle trained) : IClassFixture<Traine
         File.Delete(_folder["empty/model.safetensors"]);
         Refused(["logits", "--base", "empty", "--ids", "1", "--output", "out.json"],
             "empty: no weights; expected model.safetensors, or");
+        _folder.Write("empty/config.json", """{"model_type": "phi"}""");
+        Refused(["logits", "--base", "empty", "--ids", "1", "--output", "out.json"],
+            "empty/config.json: model_type is 'phi', which is not supported (unlike phi3,");
         _folder.Copy(TinyBase.Model, "model");
         var config = File.ReadAllText(_folder["model/config.json"]);
         _folder.Write("model/config.json",

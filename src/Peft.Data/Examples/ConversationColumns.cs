@@ -88,7 +88,7 @@ internal static class ConversationColumns
         bool truth => JsonValue.Create(truth),
         ScriptArray list => new JsonArray([.. list.Select(item => Node(item, isParquet))]),
         ScriptObject map => new JsonObject(map
-            .Where(item => !isParquet || item.Value is not null || item.Key == "content")
+            .Where(item => !isParquet || item.Value is not null)
             .Select(item => KeyValuePair.Create(item.Key, Node(item.Value, isParquet)))),
         WrittenNumber number => Number(number.Text),
         _ => Number(Convert.ToString(value, CultureInfo.InvariantCulture)!),

@@ -47,6 +47,7 @@ internal sealed class ChatPrompts(ChatTemplate template, string task)
         };
         try
         {
+            template.RequireTools(talk);
             return template.Render(talk, asks: true).Text;
         }
         catch (ChatException error)

@@ -125,6 +125,11 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
             throw new DataRowException(example.Row, new Fault(
                 $"task {task.Name}: {example.Row}", "no message of the assistant that answers another", "one",
                 "leave the row out with `filter:`"));
+        if (talk.Messages[last].Has("tool_calls"))
+            throw new DataRowException(example.Row, new Fault(
+                $"task {task.Name}: {example.Row}, message {talk.Messages[last].Number}",
+                "a tool call, which is the last that the assistant says", "an answer in text to compare with",
+                "leave the row out with `filter:`"));
         return new TaskRow(index, example.Row, "", talk.Messages[last].Text)
         {
             Conversation = talk with { Messages = [.. talk.Messages.Take(last)] },

@@ -103,7 +103,9 @@ public sealed class ChatTemplates
                 "name a template of your own");
         }
 
-        throw UserException.At(Directory, $"no chat template {Quote.Of(chosen)}", Words.OneOf([.. ByName.Keys]));
+        throw UserException.At(
+            Directory, $"no chat template {Quote.Of(chosen)}", Words.OneOf([.. ByName.Keys]),
+            name is null ? "name the template to be used" : null);
     }
 
     private static void ReadConfig(

@@ -65,6 +65,7 @@ public static class Gemma
         {
             Norm = NormKind.RmsPlusOne,
             EmbeddingMultiplier = Math.Sqrt(config.HiddenSize),
+            RoundsEmbeddingMultiplier = true,
             Activation = file.Text(activationKey, TanhGelu),
             ActivationKey = activationKey,
         };

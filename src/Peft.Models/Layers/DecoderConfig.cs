@@ -172,8 +172,11 @@ public sealed record DecoderConfig : ModelConfig
     /// <summary>Scores become <c>cap tanh(scores / cap)</c>; null: they stay.</summary>
     public double? AttentionSoftCap { get; init; }
 
-    /// <summary>Factor of the token vectors, rounded to their type.</summary>
+    /// <summary>Factor of the token vectors.</summary>
     public double EmbeddingMultiplier { get; init; } = 1;
+
+    /// <summary>True when the factor of the token vectors is rounded to their type before it multiplies.</summary>
+    public bool RoundsEmbeddingMultiplier { get; init; }
 
     /// <summary>Factor of what each half of a block adds.</summary>
     public double ResidualMultiplier { get; init; } = 1;

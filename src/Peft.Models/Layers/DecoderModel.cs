@@ -117,7 +117,9 @@ public sealed class DecoderModel : CausalLanguageModel
         if (_projectIn is not null)
             hidden = _projectIn.Forward(hidden, pass);
         if (_config.EmbeddingMultiplier != 1)
-            hidden = hidden * torch.tensor(_config.EmbeddingMultiplier, dtype: Dtype, device: Device);
+            hidden = _config.RoundsEmbeddingMultiplier
+                ? hidden * torch.tensor(_config.EmbeddingMultiplier, dtype: Dtype, device: Device)
+                : hidden * _config.EmbeddingMultiplier;
         return _positions is null ? hidden : hidden + _positions.Forward(positions + _config.PositionOffset);
     }
 

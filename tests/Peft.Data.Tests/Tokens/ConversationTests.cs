@@ -137,6 +137,32 @@ public sealed class ConversationTests : IDisposable
     }
 
     [Fact]
+    public async Task What_a_call_in_Parquet_lacks_is_no_argument_whatever_its_name()
+    {
+        Call Calling(Arguments given) => new() { function = new() { name = "f", arguments = given } };
+        await ParquetSerializer.SerializeAsync(
+            new[]
+            {
+                new ToolTalk
+                {
+                    messages =
+                    [
+                        new() { role = "user", content = [new() { type = "text", text = "1?" }] },
+                        new() { role = "assistant", tool_calls = [Calling(new() { path = "2" })] },
+                        new() { role = "tool", content = [new() { type = "text", text = "3" }] },
+                        new() { role = "assistant", tool_calls = [Calling(new() { content = "4" })] },
+                    ],
+                },
+            }, _folder["calls.parquet"]);
+        using var data = Open("""{"files": "calls.parquet"}""", template:
+            "{% for m in messages %}{{ m.role[0] }}{% if m.content is none %}-{% else %}{{ m.content }}{% endif %}"
+            + "{% for c in m.tool_calls or [] %}{{ c.function.arguments | tojson }}{% endfor %}>{% endfor %}"
+            + "{% if add_generation_prompt %}a{% endif %}");
+        Assert.Equal(
+            """<u1?>a-{"path": "2"}>t3>a-{"content": "4"}>""", Given.Text(data.Train[0].Ids));
+    }
+
+    [Fact]
     public void Packed_and_streamed_conversations_learn_what_they_learn_alone()
     {
         _folder.Write("chat.jsonl", string.Concat(Enumerable.Repeat(Two, 8)));
@@ -237,6 +263,46 @@ public sealed class ConversationTests : IDisposable
         public string? content { get; set; }
 
         public string? name { get; set; }
+    }
+
+    private sealed class ToolTalk
+    {
+        public List<ToolMessage>? messages { get; set; }
+    }
+
+    private sealed class ToolMessage
+    {
+        public string? role { get; set; }
+
+        public List<Part>? content { get; set; }
+
+        public List<Call>? tool_calls { get; set; }
+    }
+
+    private sealed class Part
+    {
+        public string? type { get; set; }
+
+        public string? text { get; set; }
+    }
+
+    private sealed class Call
+    {
+        public Function? function { get; set; }
+    }
+
+    private sealed class Function
+    {
+        public string? name { get; set; }
+
+        public Arguments? arguments { get; set; }
+    }
+
+    private sealed class Arguments
+    {
+        public string? path { get; set; }
+
+        public string? content { get; set; }
     }
 #pragma warning restore IDE1006
 }

@@ -1,6 +1,7 @@
 using Peft.Chat;
 using Peft.Data.Examples;
 using Peft.Evaluation.Tasks;
+using Peft.Formats;
 
 namespace Peft.Evaluation.Tests.Tasks;
 
@@ -65,6 +66,22 @@ public sealed class ChatPromptsTests : IDisposable
         + "row out with `filter:`.",
         Assert.Throws<DataRowException>(
             () => Open(Conversations(), """{"messages": [{"role": "user", "content": "1"}]}""")).Message);
+
+    [Theory]
+    [InlineData("""{"messages": [{"role": "user", "content": "1"}, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}]}""",
+        "1, message 2: a tool call, which is the last that the assistant says; expected an answer in text to compare "
+        + "with. Leave the row out with `filter:`.")]
+    [InlineData("""{"messages": [{"role": "user", "content": "1"}, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}, {"role": "tool", "content": "2"}, {"role": "assistant", "content": "3"}]}""",
+        "1, message 2: tool calls, which the template does not write; expected a chat template that knows tools. Set "
+        + "`chat_template:` to one, or leave the row out with `filter:`.")]
+    [InlineData("""{"tools": [{"name": "f"}], "messages": [{"role": "user", "content": "1"}, {"role": "assistant", "content": "3"}]}""",
+        "1: tools, which the template does not write; expected a chat template that knows tools. Set "
+        + "`chat_template:` to one, or leave the row out with `filter:`.")]
+    public void What_an_answer_or_the_template_leaves_out_is_refused_as_training_refuses_it(string row, string fault)
+    {
+        var error = Assert.ThrowsAny<UserException>(() => Open(Conversations(), row));
+        Assert.Equal($"task q: {_folder["rows.jsonl"]}:{fault}", error.Message);
+    }
 
     private EvaluationTask Conversations() => new()
     {

@@ -37,6 +37,29 @@ public sealed class ReferenceDecoderTests
         Assert.InRange(ModelRuns.LargestDifference(before, ModelRuns.Logits(changed, [.. Ids])), 1e-3, 100);
     }
 
+    // transformers 4.57: granite multiplies by a number of Python, which nothing rounds; gemma by a tensor of the type.
+    [Fact]
+    public void Granite_multiplies_embeddings_by_a_factor_that_is_not_rounded_to_their_type()
+    {
+        const double Factor = 12.3; // 12.3125 in bfloat16
+        using var checkpoint = new TinyCheckpoint("granite", "\"embedding_multiplier\": 12.3");
+        using var scaled = new TinyCheckpoint("granite");
+        var table = checkpoint.Tensors["model.embed_tokens.weight"].Data;
+        for (var i = 0; i < table.Length; i++)
+            scaled.Tensors["model.embed_tokens.weight"].Data[i] = Rounded(Rounded(table[i]) * (float)Factor);
+        scaled.Write();
+        using var model = ModelLoader.Load(checkpoint.Path, ScalarType.BFloat16);
+        using var expected = ModelLoader.Load(scaled.Path, ScalarType.BFloat16);
+        long[] ids = [.. Ids];
+        Assert.Equal(ModelRuns.Logits(expected, ids), ModelRuns.Logits(model, ids));
+
+        static float Rounded(float value)
+        {
+            using var scope = torch.NewDisposeScope();
+            return torch.tensor(value).to(ScalarType.BFloat16).to(ScalarType.Float32).item<float>();
+        }
+    }
+
     private static void Check(TinyCheckpoint checkpoint, int headSize, double theta, int window = int.MaxValue)
     {
         using (checkpoint)
