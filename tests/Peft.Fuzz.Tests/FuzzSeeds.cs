@@ -46,7 +46,8 @@ internal static class FuzzSeeds
         """,
         """
         {"model_type": "qwen2", "vocab_size": 100, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3,
-         "num_attention_heads": 2, "max_position_embeddings": 64, "use_sliding_window": true, "sliding_window": 8,
+         "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64,
+         "use_sliding_window": true, "sliding_window": 8,
          "max_window_layers": 1,
          "layer_types": ["full_attention", "sliding_attention", "full_attention"],
          "rope_parameters": {"rope_theta": 1e6,

@@ -1,45 +1,36 @@
 namespace Peft.Torch.Fused;
 
-/// <summary>Which rows use which experts, both ways.</summary>
+/// <summary>Which rows use each expert.</summary>
 internal sealed unsafe class ExpertGroups
 {
     /// <summary>Rows that stay in the cache while each expert goes over them.</summary>
     public const int ChunkRows = 128;
 
-    // The experts of row i are _experts[_rowStarts[i]] and on; the rows of expert e in chunk c are
-    // _rows[_starts[e * Chunks + c]] and on, so that all rows of an expert lie together.
-    private readonly int[] _experts, _rowStarts, _rows, _starts;
+    // The rows of expert e in chunk c are _rows[_starts[e * Chunks + c]] and on: all rows of an expert lie together.
+    private readonly int[] _rows, _starts;
 
     /// <summary>Reads the mask [rows, experts].</summary>
     public ExpertGroups(bool* selected, int rows, int experts, int ranks)
     {
         (Experts, Ranks) = (experts, ranks);
         Chunks = (rows + ChunkRows - 1) / ChunkRows;
-        _rowStarts = new int[rows + 1];
         _starts = new int[experts * Chunks + 1];
-        _experts = new int[rows * experts];
-        var pairs = 0;
-        for (var i = 0; i < rows; i++)
+        _rows = new int[rows * experts + 1];
+        var mask = (byte*)selected;
+        var next = 0;
+        for (var e = 0; e < experts; e++)
         {
-            var row = new ReadOnlySpan<bool>(selected + (long)i * experts, experts);
-            for (int e = row.IndexOf(true), next; e >= 0; e = next < 0 ? next : e + 1 + next)
+            for (var chunk = 0; chunk < Chunks; chunk++)
             {
-                _experts[pairs++] = e;
-                _starts[e * Chunks + i / ChunkRows + 1]++;
-                next = row[(e + 1)..].IndexOf(true);
+                // Every row is written, and stays where it counts: no branch to be guessed wrong.
+                for (var i = chunk * ChunkRows; i < Math.Min(rows, (chunk + 1) * ChunkRows); i++)
+                {
+                    _rows[next] = i;
+                    next += mask[(long)i * experts + e];
+                }
+
+                _starts[e * Chunks + chunk + 1] = next;
             }
-
-            _rowStarts[i + 1] = pairs;
-        }
-
-        for (var k = 1; k < _starts.Length; k++)
-            _starts[k] += _starts[k - 1];
-        var free = _starts.AsSpan(..^1).ToArray();
-        _rows = new int[pairs];
-        for (var i = 0; i < rows; i++)
-        {
-            foreach (var e in ExpertsOf(i))
-                _rows[free[e * Chunks + i / ChunkRows]++] = i;
         }
     }
 
@@ -56,7 +47,7 @@ internal sealed unsafe class ExpertGroups
     public int Chunks { get; }
 
     /// <summary>How often an expert is used.</summary>
-    public int Pairs => _rows.Length;
+    public int Pairs => _starts[^1];
 
     /// <summary>The rows that use an expert, in order.</summary>
     public ReadOnlySpan<int> RowsOf(int expert) =>
@@ -78,9 +69,6 @@ internal sealed unsafe class ExpertGroups
             stop--;
         return rows[begin..stop];
     }
-
-    /// <summary>The experts that a row uses, in order.</summary>
-    public ReadOnlySpan<int> ExpertsOf(int row) => _experts.AsSpan(_rowStarts[row].._rowStarts[row + 1]);
 }
 
 /// <summary>Only the experts that a row uses: for each, the products of the rows that use it, read where they lie. Sums
@@ -116,7 +104,7 @@ internal sealed class GroupedExperts : IExpertProducts
         h = torch.empty([_shape.Rows, _shape.Ranks], ScalarType.Float32);
         var gated = torch.empty_like(h);
         GroupedKernel.Of(x.dtype, _groups).Down(x, Factor(a), GateRows(gates!), h, gated, (float)_shape.Scale);
-        return new LowRankTerm(gated, Factor(b.t()), Transposed: false, _groups);
+        return new LowRankTerm(gated, Turned(Factor(b)), Transposed: false, _groups);
     }
 
     /// <inheritdoc/>
@@ -129,9 +117,21 @@ internal sealed class GroupedExperts : IExpertProducts
         var db = needsB ? torch.empty([_shape.Ranks, _shape.Outputs], ScalarType.Float32) : null;
         var da = x is null ? null : torch.empty([_shape.Ranks, _shape.Inputs], ScalarType.Float32);
         var dgates = needsGates ? torch.zeros([_shape.Rows, _shape.Gates], ScalarType.Float32) : null;
-        kernel.Back(dy, Factor(b.t()), GateRows(gates!), h, dh, gated, dgates, (float)_shape.Scale);
+        kernel.Back(dy, Turned(Factor(b)), GateRows(gates!), h, dh, gated, dgates, (float)_shape.Scale);
         kernel.Outer((gated, dy, db), (dh, x, da));
-        return new LowRankGradients(new LowRankTerm(dh, Factor(a), Transposed: false, _groups), da, db, dgates);
+        return new LowRankGradients(new LowRankTerm(dh, Factor(a), Transposed: false, _groups), da, db is null ? null : Turned(db), dgates);
+    }
+
+    // The transpose, on all threads.
+    private static unsafe Tensor Turned(Tensor matrix)
+    {
+        var (rows, columns) = (matrix.size(0), matrix.size(1));
+        var turned = torch.empty([columns, rows], ScalarType.Float32);
+        var (source, target) = ((nint)TensorMemory.Of<float>(matrix), (nint)TensorMemory.Of<float>(turned));
+        Elements<float>.ForRows(rows / 4, 4 * columns, (first, end) => BlockProducts.Transpose(
+            (float*)source + 4 * first * columns, columns, 4 * (end - first), columns,
+            (float*)target + 4 * first, rows));
+        return turned;
     }
 
     private static Tensor Factor(Tensor factor) => LinearTensors.Dense(factor, ScalarType.Float32);

@@ -97,7 +97,7 @@ internal sealed class LoraMixtureFunction(double scale, Tensor? selected) : Auto
         var input = Needs(A) ? LinearTensors.Rows((_split ? loraInput : x)!, dy.dtype) : null;
         var found = _experts.Backward(dy, input, a, b, gates, h, Needs(B), Needs(Gates));
         result[A] = found.A?.As(a.dtype);
-        result[B] = found.B?.t().As(b.dtype).Dense();
+        result[B] = found.B?.As(b.dtype);
         result[Gates] = found.Gates?.As(gates!.dtype).view(gates.shape);
         if (mask is not null)
             result[Gates]!.mul_(mask);

@@ -18,7 +18,7 @@ internal readonly record struct LowRankTerm(Tensor Low, Tensor Factor, bool Tran
 /// <summary>What goes back through a mixture.</summary>
 /// <param name="Input">What the gradient of the mixture's input is: dh A.</param>
 /// <param name="A">[C, D], or null where none was asked for.</param>
-/// <param name="B">[C, O], transposed; or null.</param>
+/// <param name="B">[O, C], or null.</param>
 /// <param name="Gates">[N, G], or null.</param>
 internal readonly record struct LowRankGradients(LowRankTerm Input, Tensor? A, Tensor? B, Tensor? Gates);
 
@@ -64,7 +64,7 @@ internal sealed class StackedExperts(LowRankShape shape, ILinearKernel kernel) :
         kernel.LowRankBackward(
             shape, dy, LinearTensors.Dense(b, dy.dtype), gateRows, h, gated, x, dh, dgates, db, da);
         return new LowRankGradients(
-            new LowRankTerm(dh, LinearTensors.Dense(a, dy.dtype), Transposed: false, null), da, db, dgates);
+            new LowRankTerm(dh, LinearTensors.Dense(a, dy.dtype), Transposed: false, null), da, db?.t().Dense(), dgates);
     }
 
     private Tensor? GateRows(Tensor? gates) =>
