@@ -119,7 +119,8 @@ internal sealed class GroupedExperts : IExpertProducts
         var dgates = needsGates ? torch.zeros([_shape.Rows, _shape.Gates], ScalarType.Float32) : null;
         kernel.Back(dy, Turned(Factor(b)), GateRows(gates!), h, dh, gated, dgates, (float)_shape.Scale);
         kernel.Outer((gated, dy, db), (dh, x, da));
-        return new LowRankGradients(new LowRankTerm(dh, Factor(a), Transposed: false, _groups), da, db is null ? null : Turned(db), dgates);
+        return new LowRankGradients(
+            new LowRankTerm(dh, Factor(a), Transposed: false, _groups), da, db is null ? null : Turned(db), dgates);
     }
 
     // The transpose, on all threads.

@@ -64,7 +64,8 @@ internal sealed class StackedExperts(LowRankShape shape, ILinearKernel kernel) :
         kernel.LowRankBackward(
             shape, dy, LinearTensors.Dense(b, dy.dtype), gateRows, h, gated, x, dh, dgates, db, da);
         return new LowRankGradients(
-            new LowRankTerm(dh, LinearTensors.Dense(a, dy.dtype), Transposed: false, null), da, db?.t().Dense(), dgates);
+            new LowRankTerm(dh, LinearTensors.Dense(a, dy.dtype), Transposed: false, null), da, db?.t().Dense(),
+            dgates);
     }
 
     private Tensor? GateRows(Tensor? gates) =>
