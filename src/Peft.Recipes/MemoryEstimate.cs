@@ -44,8 +44,8 @@ public sealed record MemoryEstimate(
 
     /// <summary>Estimates a prepared run.</summary>
     /// <remarks>
-    /// Trainable parameters count once for themselves, once for the gradient and once for each tensor of optimizer
-    /// state. Rows that are streamed are taken to be <c>max_length</c> long. What is resident already, weights that
+    /// Trainable parameters count once for themselves and once for the gradient, beside the optimizer's state. Rows that
+    /// are streamed are taken to be <c>max_length</c> long. What is resident already, weights that
     /// were converted among it, is counted as it is.
     /// </remarks>
     public static MemoryEstimate Of(PreparedRun run)
@@ -57,7 +57,6 @@ public sealed record MemoryEstimate(
         var isFull = run.Recipe.Method == Recipe.Full;
         var longest = run.Data.IsStreaming ? data.MaxLength : run.Data.Train.Statistics.Lengths.Longest;
         long length = data.RowLength > 0 ? data.RowLength : Math.Min(data.MaxLength, longest);
-        var states = options.OptimizerStates;
         var weights = model.BaseParameters.Sum(p => p.Parameter.ByteCount());
         var values = run.Trainable.Parameters.Sum(p => p.Parameter.ByteCount());
         // A batch is never larger than what there is.
@@ -69,7 +68,7 @@ public sealed record MemoryEstimate(
             Math.Max(0, Environment.WorkingSet - (IsMapped(run) ? 0 : weights) - (isFull ? 0 : values))
                 + CodeOfSteps,
             weights,
-            values * (isFull ? 1 + states : 2 + states),
+            values * (isFull ? 1 : 2) + run.Training.Optimizer.StateByteCount,
             ActivationBytes(model, modules, trainRows, length, options.GradientCheckpointing),
             EvaluationBytes(model, modules, evalRows, Math.Min(data.MaxLength, length)),
             options.GradientCheckpointing);

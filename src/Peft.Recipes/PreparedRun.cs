@@ -43,8 +43,7 @@ public sealed class PreparedRun(
             const long Step = 800;         // of metrics.jsonl and an event file
             const long ModuleStep = 1000;  // where routing is reported
             var options = run.Options;
-            var checkpoint = run.Trainable.SavedBytes
-                + options.OptimizerStates * run.Trainable.Parameters.Sum(p => p.Parameter.ByteCount());
+            var checkpoint = run.Trainable.SavedBytes + run.Optimizer.StateByteCount;
             var written = options.SaveSteps > 0 ? (run.TotalSteps - 1) / options.SaveSteps : 0;
             var kept = options.SaveTotalLimit > 0 ? Math.Min(written, options.SaveTotalLimit + 1) : written;
             if (options.LoadBestModelAtEnd && run.Data.Eval.Count > 0)

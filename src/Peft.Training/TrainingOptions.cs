@@ -174,9 +174,6 @@ public sealed record TrainingOptions
         return options;
     }
 
-    /// <summary>Tensors of optimizer state for each trainable parameter.</summary>
-    public int OptimizerStates => Optim == "adamw" ? 2 : Momentum > 0 ? 1 : 0;
-
     /// <summary>AdamW or SGD over these parameters; vectors (norm weights, biases) are never decayed.</summary>
     public Optimizer NewOptimizer(IReadOnlyList<(string Name, Parameter Parameter)> parameters)
     {

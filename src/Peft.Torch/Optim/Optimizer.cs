@@ -2,7 +2,9 @@ namespace Peft.Torch.Optim;
 
 /// <summary>Changes parameters by their gradients. State is keyed by parameter name, in the parameter's type
 /// and on its device; it is never a member of a dispose scope.</summary>
-/// <remarks>In place of TorchSharp's: those go one parameter at a time, key their state by handle and save it in a
+/// <remarks>A parameter of 16 bits is stepped as a float32 master, and takes its rounded value: a step smaller than half
+/// its last digit would be lost. Source: Micikevicius et al. 2018, arXiv:1710.03740, section 3.1.
+/// In place of TorchSharp's: those go one parameter at a time, key their state by handle and save it in a
 /// format of their own.</remarks>
 public abstract class Optimizer : IDisposable
 {
@@ -30,6 +32,12 @@ public abstract class Optimizer : IDisposable
     public IReadOnlyDictionary<string, long> StepCounts =>
         _groups.SelectMany(g => g.Names.Zip(g.Steps)).ToDictionary(p => p.First, p => p.Second);
 
+    /// <summary>What the state takes, masters included.</summary>
+    /// <remarks>Unit: bytes.</remarks>
+    public long StateByteCount => _groups.Sum(group =>
+        group.State.SelectMany(tensors => tensors).Sum(tensor => tensor.ByteCount())
+        + Enumerable.Range(0, group.Names.Length).Where(group.HasMaster).Sum(i => group.Masters[i].ByteCount()));
+
     /// <summary>Changes every parameter that has a gradient.</summary>
     public void step()
     {
@@ -44,7 +52,12 @@ public abstract class Optimizer : IDisposable
             }
 
             StepGroup(moving, lr * group.LrMultiplier, group.WeightDecay);
-            foreach (var slot in moving) group.Steps[slot.Index]++;
+            foreach (var slot in moving)
+            {
+                group.Steps[slot.Index]++;
+                if (!ReferenceEquals(slot.Parameter, group.Parameters[slot.Index]))
+                    group.Parameters[slot.Index].copy_(slot.Parameter);
+            }
         }
     }
 
@@ -54,8 +67,8 @@ public abstract class Optimizer : IDisposable
         foreach (var parameter in _groups.SelectMany(group => group.Parameters)) parameter.grad = null;
     }
 
-    /// <summary>The state, by names such as <c>exp_avg.NAME</c> and <c>step.NAME</c> (int64 scalar). The tensors are
-    /// new handles that share the optimizer's memory.</summary>
+    /// <summary>The state, by names such as <c>exp_avg.NAME</c>, <c>step.NAME</c> (int64 scalar) and <c>master.NAME</c>
+    /// where there is one. The tensors are new handles that share the optimizer's memory.</summary>
     public IReadOnlyDictionary<string, Tensor> StateDict()
     {
         var state = new SortedDictionary<string, Tensor>(StringComparer.Ordinal);
@@ -66,6 +79,8 @@ public abstract class Optimizer : IDisposable
                 state[$"step.{group.Names[i]}"] = torch.tensor(group.Steps[i]);
                 for (var s = 0; s < _stateNames.Length; s++)
                     state[$"{_stateNames[s]}.{group.Names[i]}"] = group.State[s][i].alias();
+                if (group.HasMaster(i))
+                    state[$"master.{group.Names[i]}"] = group.Masters[i].alias();
             }
         }
 
@@ -96,6 +111,14 @@ public abstract class Optimizer : IDisposable
     {
         foreach (var tensor in _groups.SelectMany(group => group.State).SelectMany(tensors => tensors))
             tensor.Dispose();
+        foreach (var group in _groups)
+        {
+            for (var i = 0; i < group.Names.Length; i++)
+            {
+                if (group.HasMaster(i)) group.Masters[i].Dispose();
+            }
+        }
+
         GC.SuppressFinalize(this);
     }
 
@@ -125,8 +148,9 @@ public abstract class Optimizer : IDisposable
             throw new ArgumentException($"optimizer state: '{name}' is {given.ToInt64()}; expected 0 or more.");
     }
 
-    /// <summary>A parameter, its gradient, its state and the number of the step it takes now, from 1 on.</summary>
-    private protected sealed record Slot(int Index, Parameter Parameter, Tensor Gradient, Tensor[] State, long Step);
+    /// <summary>A parameter or its master, its gradient, its state and the number of the step it takes now, from 1
+    /// on.</summary>
+    private protected sealed record Slot(int Index, Tensor Parameter, Tensor Gradient, Tensor[] State, long Step);
 
     /// <summary>One group with its state.</summary>
     private sealed class Group(ParamGroup source, double weightDecay, int states)
@@ -139,19 +163,35 @@ public abstract class Optimizer : IDisposable
 
         internal Parameter[] Parameters { get; } = [.. source.Parameters.Select(p => p.parameter)];
 
+        // What is stepped: the parameter, or a float32 copy of one of 16 bits.
+        internal Tensor[] Masters { get; } = [.. source.Parameters.Select(p => Master(p.parameter))];
+
         internal long[] Steps { get; } = new long[source.Parameters.Count];
 
         internal Tensor[][] State { get; } = [
             .. Enumerable.Range(0, states).Select(_ => source.Parameters.Select(p => Zeros(p.parameter)).ToArray())];
 
-        internal Slot At(int i, Tensor gradient) =>
-            new(i, Parameters[i], gradient, Array.ConvertAll(State, tensors => tensors[i]), Steps[i] + 1);
+        internal bool HasMaster(int i) => !ReferenceEquals(Masters[i], Parameters[i]);
+
+        internal Slot At(int i, Tensor gradient) => new(
+            i, Masters[i], HasMaster(i) ? gradient.to(Masters[i].dtype) : gradient,
+            Array.ConvertAll(State, tensors => tensors[i]), Steps[i] + 1);
 
         private static Tensor Zeros(Parameter like)
         {
             using var outside = torch.no_grad();
-            return torch.zeros_like(like).DetachFromDisposeScope();
+            return torch.zeros_like(like, dtype: MasterType(like)).DetachFromDisposeScope();
         }
+
+        private static Tensor Master(Parameter parameter)
+        {
+            using var outside = torch.no_grad();
+            return MasterType(parameter) == parameter.dtype
+                ? parameter : parameter.detach().to(MasterType(parameter)).DetachFromDisposeScope();
+        }
+
+        private static ScalarType MasterType(Parameter parameter) =>
+            parameter.dtype is ScalarType.BFloat16 or ScalarType.Float16 ? ScalarType.Float32 : parameter.dtype;
     }
 }
 

@@ -46,6 +46,42 @@ public sealed class OptimizerTests : IDisposable
         for (var i = 0; i < 3; i++) Assert.Equal(x[i], found[i], tolerance);
     }
 
+    [Theory]
+    [InlineData(ScalarType.BFloat16)]
+    [InlineData(ScalarType.Float16)]
+    public void Steps_too_small_for_16_bits_add_up(ScalarType dtype)
+    {
+        // A step of 1e-5 is far below the last digit of 1 in either type.
+        using var p = torch.tensor([1.0], dtype: dtype).ToParameter();
+        using var same = torch.tensor([1f]).ToParameter();
+        using var reduced = new AdamW([("p", p)], 1e-5, weight_decay: 0);
+        using var whole = new AdamW([("p", same)], 1e-5, weight_decay: 0);
+        for (var i = 0; i < 2000; i++)
+        {
+            p.grad = torch.tensor([0.25], dtype: dtype);
+            same.grad = torch.tensor([0.25f]);
+            reduced.step();
+            whole.step();
+        }
+
+        Assert.Equal(0.98, same.ToDouble(), 1e-3);
+        Assert.Equal(same.to(dtype).ToDouble(), p.ToDouble());
+        Assert.Equal(same.ToDouble(), reduced.StateDict()["master.p"].ToDouble());
+
+        // A run that goes on from the state takes the same steps.
+        using var again = torch.tensor([1.0], dtype: dtype).ToParameter();
+        using var resumed = new AdamW([("p", again)], 1e-5, weight_decay: 0);
+        resumed.LoadStateDict(reduced.StateDict());
+        foreach (var (parameter, optimizer) in new[] { (p, reduced), (again, resumed) })
+        {
+            parameter.grad = torch.tensor([0.25], dtype: dtype);
+            optimizer.step();
+        }
+
+        Assert.Equal(p.ToDouble(), again.ToDouble());
+        Assert.Equal(reduced.StateDict()["master.p"].ToDouble(), resumed.StateDict()["master.p"].ToDouble());
+    }
+
     [Fact]
     public void A_parameter_in_another_layout_takes_the_same_steps()
     {
