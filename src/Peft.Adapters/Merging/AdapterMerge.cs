@@ -95,7 +95,7 @@ public static class AdapterMerge
     ];
 
     private static List<string> Notes(
-        IReadOnlyList<MergeSource> sources, MergeMethod method, IReadOnlyList<(string Text, string Adapter)> templates)
+        IReadOnlyList<MergeSource> sources, MergeMethod method, List<(string Text, string Adapter)> templates)
     {
         var notes = new List<string>();
         if (sources.All(source => source.RoutesRanks) && method is StaticMerge)
