@@ -44,9 +44,9 @@ public sealed record MemoryEstimate(
 
     /// <summary>Estimates a prepared run.</summary>
     /// <remarks>
-    /// Trainable parameters count once for themselves and once for the gradient, beside the optimizer's state. Rows that
-    /// are streamed are taken to be <c>max_length</c> long. What is resident already, weights that
-    /// were converted among it, is counted as it is.
+    /// Trainable parameters count once for themselves and once for the gradient, beside the optimizer's state. Rows
+    /// that are streamed are taken to be <c>max_length</c> long. What is resident already, weights that were converted
+    /// among it, is counted as it is.
     /// </remarks>
     public static MemoryEstimate Of(PreparedRun run)
     {

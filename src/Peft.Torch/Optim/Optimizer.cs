@@ -2,8 +2,8 @@ namespace Peft.Torch.Optim;
 
 /// <summary>Changes parameters by their gradients. State is keyed by parameter name, in the parameter's type
 /// and on its device; it is never a member of a dispose scope.</summary>
-/// <remarks>A parameter of 16 bits is stepped as a float32 master, and takes its rounded value: a step smaller than half
-/// its last digit would be lost. Source: Micikevicius et al. 2018, arXiv:1710.03740, section 3.1.
+/// <remarks>A parameter of 16 bits is stepped as a float32 master, and takes its rounded value: a step smaller than
+/// half its last digit would be lost. Source: Micikevicius et al. 2018, arXiv:1710.03740, section 3.1.
 /// In place of TorchSharp's: those go one parameter at a time, key their state by handle and save it in a
 /// format of their own.</remarks>
 public abstract class Optimizer : IDisposable
