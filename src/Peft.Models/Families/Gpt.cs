@@ -119,8 +119,7 @@ public static class Opt
 }
 
 /// <summary>Falcon: one key head for all (7B), a key head for each group of queries (40B), or one for each (RW, with
-/// ALiBi
-/// and one half after the other), one norm or two.</summary>
+/// ALiBi and one half after the other), one norm or two.</summary>
 /// <remarks>Source: Almazrouei et al. 2023, arXiv:2311.16867.</remarks>
 public static class Falcon
 {

@@ -19,7 +19,7 @@ internal sealed class AttentionBlocks
 {
     /// <summary>Queries a block: small enough that keys above the diagonal are mostly skipped, large enough for the
     /// products.</summary>
-    private const long BlockRows = 64;
+    public const long BlockRows = 64;
 
     private readonly List<AttentionBlock> _all = [];
     private readonly List<int> _begin = [];

@@ -216,7 +216,7 @@ internal sealed unsafe class AttentionScratch<T, W> : IDisposable
     where T : unmanaged
     where W : unmanaged, IBinaryFloatingPointIeee754<W>
 {
-    private const long BlockRows = 64;
+    private const long BlockRows = AttentionBlocks.BlockRows;
     private readonly Scratch<W> _wide;
     private readonly Scratch<T> _narrow;
     private readonly long _keySums;

@@ -4,11 +4,19 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Peft.Torch.Fused;
 
-/// <summary>Products of the size that blocks of attention have, float32 in registers of 512 bits: four rows by four
-/// vectors at a time, factors read where they lie. MKL copies them first, which costs as much as the product.</summary>
+/// <summary>Small products of float32: four rows by four vectors at a time, factors read where they lie. MKL copies
+/// them first, which costs as much as the product. Each entry is one sum in the order of its terms, wherever a block
+/// begins: it is the same bits each time.</summary>
 internal static unsafe class BlockProducts
 {
-    private const int Lanes = 16, Four = 4, Wide = Four * Lanes;
+    /// <summary>Rows that are made at once.</summary>
+    public const int Four = 4;
+
+    /// <summary>Columns that are made at once, where there are so many.</summary>
+    public const int Wide = Four * Lanes;
+
+    /// <summary>Columns are whole vectors.</summary>
+    public const int Lanes = 16;
 
     /// <summary>Whether blocks of so wide heads are multiplied here.</summary>
     public static bool Serves<T>(long headSize, long valueSize) =>
@@ -32,65 +40,75 @@ internal static unsafe class BlockProducts
         long m, long n, long k, float* a, long aRow, long aTerm, float* b, long bStep, float alpha, bool adds, float* c,
         long cStep)
     {
-        for (long j = 0; j < n;)
+        for (long j = 0, width; j < n; j += width)
         {
-            var isWide = j + Wide <= n;
+            width = WidthAt(j, n);
             for (long i = 0; i < m; i += Four)
             {
-                // Where fewer are left, the first of them is computed in the place of those that are missing.
-                long left = m - i, s1 = left > 1 ? 1 : 0, s2 = left > 2 ? 2 : 0, s3 = left > 3 ? 3 : 0;
-                var rows = a + i * aRow;
-                var goal = c + i * cStep + j;
-                if (isWide)
-                {
-                    FourByFour(k, rows, s1 * aRow, s2 * aRow, s3 * aRow, aTerm, b + j, bStep, alpha, adds,
-                        goal, s1 * cStep, s2 * cStep, s3 * cStep);
-                }
-                else
-                {
-                    FourByOne(k, rows, s1 * aRow, s2 * aRow, s3 * aRow, aTerm, b + j, bStep, alpha, adds,
-                        goal, s1 * cStep, s2 * cStep, s3 * cStep);
-                }
+                Tile(width, k, RowsFrom(a + i * aRow, aRow, m - i), aTerm, b + j, bStep, alpha, adds,
+                    RowsFrom(c + i * cStep + j, cStep, m - i));
             }
-
-            j += isWide ? Wide : Lanes;
         }
     }
 
+    /// <summary>How wide the tile from column j on is.</summary>
+    public static long WidthAt(long j, long n) => j + Wide <= n ? Wide : Lanes;
+
+    /// <summary>Up to four rows of a product, <see cref="Wide"/> or <see cref="Lanes"/> columns; as
+    /// <see cref="Multiply"/>.</summary>
+    public static void Tile(
+        long width, long k, FourRows a, long aTerm, float* b, long bStep, float alpha, bool adds, FourRows c)
+    {
+        if (width == Wide)
+            FourByFour(k, a, aTerm, b, bStep, alpha, adds, c);
+        else
+            FourByOne(k, a, aTerm, b, bStep, alpha, adds, c);
+    }
+
+    private static FourRows RowsFrom(float* first, long step, long left) =>
+        new(first, left > 1 ? step : 0, left > 2 ? 2 * step : 0, left > 3 ? 3 * step : 0);
+
     /// <summary>target [columns, step] = the transpose of rows [n, columns]; columns a multiple of four.</summary>
+    /// <remarks>A line of the cache's worth of columns at a time: in a large matrix every other line would be fetched
+    /// once for each four rows.</remarks>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Transpose(float* rows, long rowStep, long n, long columns, float* target, long step)
     {
-        long i = 0;
-        for (; i + Four <= n; i += Four)
+        for (long begin = 0; begin < columns; begin += Lanes)
         {
-            float* r0 = rows + i * rowStep, r1 = r0 + rowStep, r2 = r1 + rowStep, r3 = r2 + rowStep;
-            for (long j = 0; j < columns; j += Four)
+            var end = Math.Min(columns, begin + Lanes);
+            long i = 0;
+            for (; i + Four <= n; i += Four)
             {
-                var (a, b) = (Vector128.Load(r0 + j), Vector128.Load(r1 + j));
-                var (c, d) = (Vector128.Load(r2 + j), Vector128.Load(r3 + j));
-                var (ab, cd) = (Sse.UnpackLow(a, b), Sse.UnpackLow(c, d)); // a0 b0 a1 b1
-                var goal = target + j * step + i;
-                Sse.MoveLowToHigh(ab, cd).Store(goal);
-                Sse.MoveHighToLow(cd, ab).Store(goal + step);
-                (ab, cd) = (Sse.UnpackHigh(a, b), Sse.UnpackHigh(c, d));
-                Sse.MoveLowToHigh(ab, cd).Store(goal + 2 * step);
-                Sse.MoveHighToLow(cd, ab).Store(goal + 3 * step);
+                float* r0 = rows + i * rowStep, r1 = r0 + rowStep, r2 = r1 + rowStep, r3 = r2 + rowStep;
+                for (var j = begin; j < end; j += Four)
+                {
+                    var (a, b) = (Vector128.Load(r0 + j), Vector128.Load(r1 + j));
+                    var (c, d) = (Vector128.Load(r2 + j), Vector128.Load(r3 + j));
+                    var (ab, cd) = (Sse.UnpackLow(a, b), Sse.UnpackLow(c, d)); // a0 b0 a1 b1
+                    var goal = target + j * step + i;
+                    Sse.MoveLowToHigh(ab, cd).Store(goal);
+                    Sse.MoveHighToLow(cd, ab).Store(goal + step);
+                    (ab, cd) = (Sse.UnpackHigh(a, b), Sse.UnpackHigh(c, d));
+                    Sse.MoveLowToHigh(ab, cd).Store(goal + 2 * step);
+                    Sse.MoveHighToLow(cd, ab).Store(goal + 3 * step);
+                }
             }
-        }
 
-        for (; i < n; i++)
-        {
-            for (long j = 0; j < columns; j++)
-                target[j * step + i] = rows[i * rowStep + j];
+            for (; i < n; i++)
+            {
+                for (var j = begin; j < end; j++)
+                    target[j * step + i] = rows[i * rowStep + j];
+            }
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void FourByFour(
-        long k, float* a, long a1, long a2, long a3, long aTerm, float* b, long bStep, float alpha, bool adds, float* c,
-        long c1, long c2, long c3)
+        long k, FourRows left, long aTerm, float* b, long bStep, float alpha, bool adds, FourRows target)
     {
+        float* a = left.First, c = target.First;
+        long a1 = left.Second, a2 = left.Third, a3 = left.Fourth;
         Vector512<float> p0 = default, p1 = default, p2 = default, p3 = default;
         Vector512<float> q0 = default, q1 = default, q2 = default, q3 = default;
         Vector512<float> r0 = default, r1 = default, r2 = default, r3 = default;
@@ -122,19 +140,20 @@ internal static unsafe class BlockProducts
         }
 
         Store(p0, p1, p2, p3, alpha, adds, c);
-        if (c1 > 0)
-            Store(q0, q1, q2, q3, alpha, adds, c + c1);
-        if (c2 > 0)
-            Store(r0, r1, r2, r3, alpha, adds, c + c2);
-        if (c3 > 0)
-            Store(s0, s1, s2, s3, alpha, adds, c + c3);
+        if (target.Second != 0)
+            Store(q0, q1, q2, q3, alpha, adds, c + target.Second);
+        if (target.Third != 0)
+            Store(r0, r1, r2, r3, alpha, adds, c + target.Third);
+        if (target.Fourth != 0)
+            Store(s0, s1, s2, s3, alpha, adds, c + target.Fourth);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void FourByOne(
-        long k, float* a, long a1, long a2, long a3, long aTerm, float* b, long bStep, float alpha, bool adds, float* c,
-        long c1, long c2, long c3)
+        long k, FourRows left, long aTerm, float* b, long bStep, float alpha, bool adds, FourRows target)
     {
+        float* a = left.First, c = target.First;
+        long a1 = left.Second, a2 = left.Third, a3 = left.Fourth;
         Vector512<float> p = default, q = default, r = default, s = default;
         for (; k > 0; k--, a += aTerm, b += bStep)
         {
@@ -146,12 +165,12 @@ internal static unsafe class BlockProducts
         }
 
         Store(p, alpha, adds, c);
-        if (c1 > 0)
-            Store(q, alpha, adds, c + c1);
-        if (c2 > 0)
-            Store(r, alpha, adds, c + c2);
-        if (c3 > 0)
-            Store(s, alpha, adds, c + c3);
+        if (target.Second != 0)
+            Store(q, alpha, adds, c + target.Second);
+        if (target.Third != 0)
+            Store(r, alpha, adds, c + target.Third);
+        if (target.Fourth != 0)
+            Store(s, alpha, adds, c + target.Fourth);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -171,4 +190,20 @@ internal static unsafe class BlockProducts
         var scaled = sum * alpha;
         (adds ? Vector512.Load(c) + scaled : scaled).Store(c);
     }
+}
+
+/// <summary>Up to four rows: where the first begins, and the others from it. 0 stands for one that is missing: the
+/// first is computed in its place, and stored once.</summary>
+internal readonly unsafe struct FourRows(float* first, long second, long third, long fourth)
+{
+    public readonly float* First = first;
+    public readonly long Second = second, Third = third, Fourth = fourth;
+
+    /// <summary>The first of the rows that are left; rows lie step apart from start, each after the one
+    /// before.</summary>
+    public static FourRows Of(ReadOnlySpan<int> rows, float* start, long step) => new(
+        start + rows[0] * step, Offset(rows, 1, step), Offset(rows, 2, step), Offset(rows, 3, step));
+
+    private static long Offset(ReadOnlySpan<int> rows, int i, long step) =>
+        i < rows.Length ? (rows[i] - rows[0]) * step : 0;
 }

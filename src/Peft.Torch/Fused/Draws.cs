@@ -128,13 +128,7 @@ internal static unsafe class DrawKernel
         {
             for (var round = 0; round < k; round++)
             {
-                var best = -1;
-                for (var j = 0; j < n; j++)
-                {
-                    if (chosen[j] == 0 && (best < 0 || SmallRows.IsAbove(keys[j], keys[best])))
-                        best = j;
-                }
-
+                var best = SmallRows.BestOf(keys, chosen, n);
                 (chosen[best], order[round]) = (1, best);
             }
         }

@@ -37,7 +37,7 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
     where T : unmanaged
 {
     // Sixteen sums at a time: four rows or ranks by four vectors, or by four factors.
-    private const int Lanes = Elements<T>.Count, Four = 4, Block = Four * Lanes;
+    private const int Lanes = Elements<T>.Count, Four = BlockProducts.Four, Block = BlockProducts.Wide;
 
     private readonly int _ranks = groups.Ranks;
     private readonly long _columns = groups.Columns;
@@ -114,20 +114,15 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
             var rows = groups.RowsOf(expert, i, i + height);
             var own = low + (long)expert * _ranks;
             var f = factor + expert * _ranks * factorWidth + j;
-            long column = 0;
-            for (; column + Block <= width; column += Block)
+            for (long column = 0, wide; column < width; column += wide)
             {
-                var k = 0;
-                for (; k + Four <= rows.Length; k += Four)
-                    UpFour(own, rows.Slice(k, Four), f + column, factorWidth, tile + column - i * step, step);
-                for (; k < rows.Length; k++)
-                    UpOne(own + rows[k] * _columns, f + column, factorWidth, tile + column + (rows[k] - i) * step);
-            }
-
-            for (; column < width; column += Lanes)
-            {
-                foreach (var row in rows)
-                    UpNarrow(own + row * _columns, f + column, factorWidth, tile + column + (row - i) * step);
+                wide = BlockProducts.WidthAt(column, width);
+                for (var k = 0; k < rows.Length; k += Four)
+                {
+                    BlockProducts.Tile(
+                        wide, _ranks, FourRows.Of(rows[k..], own, _columns), 1, f + column, factorWidth, 1, true,
+                        FourRows.Of(rows[k..], tile + column - i * step, step));
+                }
             }
         }
     }
@@ -169,79 +164,6 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
                 Vector128.Load(sums + 12).Store(target + At(r3, expert) + r);
             }
         }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void UpFour(float* low, ReadOnlySpan<int> rows, float* factor, long width, float* tile, long step)
-    {
-        float* g0 = low + rows[0] * _columns, g1 = low + rows[1] * _columns, g2 = low + rows[2] * _columns,
-            g3 = low + rows[3] * _columns;
-        float* y0 = tile + rows[0] * step, y1 = tile + rows[1] * step, y2 = tile + rows[2] * step,
-            y3 = tile + rows[3] * step;
-        Vector512<float> a0 = Vector512.Load(y0), a1 = Vector512.Load(y0 + 16),
-            a2 = Vector512.Load(y0 + 32), a3 = Vector512.Load(y0 + 48);
-        Vector512<float> b0 = Vector512.Load(y1), b1 = Vector512.Load(y1 + 16),
-            b2 = Vector512.Load(y1 + 32), b3 = Vector512.Load(y1 + 48);
-        Vector512<float> c0 = Vector512.Load(y2), c1 = Vector512.Load(y2 + 16),
-            c2 = Vector512.Load(y2 + 32), c3 = Vector512.Load(y2 + 48);
-        Vector512<float> d0 = Vector512.Load(y3), d1 = Vector512.Load(y3 + 16),
-            d2 = Vector512.Load(y3 + 32), d3 = Vector512.Load(y3 + 48);
-        for (var r = 0; r < _ranks; r++, factor += width)
-        {
-            Vector512<float> v0 = Vector512.Load(factor), v1 = Vector512.Load(factor + 16),
-                v2 = Vector512.Load(factor + 32), v3 = Vector512.Load(factor + 48);
-            var f = Vector512.Create(g0[r]);
-            a0 = Vector512.FusedMultiplyAdd(f, v0, a0);
-            a1 = Vector512.FusedMultiplyAdd(f, v1, a1);
-            a2 = Vector512.FusedMultiplyAdd(f, v2, a2);
-            a3 = Vector512.FusedMultiplyAdd(f, v3, a3);
-            f = Vector512.Create(g1[r]);
-            b0 = Vector512.FusedMultiplyAdd(f, v0, b0);
-            b1 = Vector512.FusedMultiplyAdd(f, v1, b1);
-            b2 = Vector512.FusedMultiplyAdd(f, v2, b2);
-            b3 = Vector512.FusedMultiplyAdd(f, v3, b3);
-            f = Vector512.Create(g2[r]);
-            c0 = Vector512.FusedMultiplyAdd(f, v0, c0);
-            c1 = Vector512.FusedMultiplyAdd(f, v1, c1);
-            c2 = Vector512.FusedMultiplyAdd(f, v2, c2);
-            c3 = Vector512.FusedMultiplyAdd(f, v3, c3);
-            f = Vector512.Create(g3[r]);
-            d0 = Vector512.FusedMultiplyAdd(f, v0, d0);
-            d1 = Vector512.FusedMultiplyAdd(f, v1, d1);
-            d2 = Vector512.FusedMultiplyAdd(f, v2, d2);
-            d3 = Vector512.FusedMultiplyAdd(f, v3, d3);
-        }
-
-        Store(a0, a1, a2, a3, y0);
-        Store(b0, b1, b2, b3, y1);
-        Store(c0, c1, c2, c3, y2);
-        Store(d0, d1, d2, d3, y3);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void UpOne(float* low, float* factor, long width, float* y)
-    {
-        Vector512<float> a0 = Vector512.Load(y), a1 = Vector512.Load(y + 16),
-            a2 = Vector512.Load(y + 32), a3 = Vector512.Load(y + 48);
-        for (var r = 0; r < _ranks; r++, factor += width)
-        {
-            var f = Vector512.Create(low[r]);
-            a0 = Vector512.FusedMultiplyAdd(f, Vector512.Load(factor), a0);
-            a1 = Vector512.FusedMultiplyAdd(f, Vector512.Load(factor + 16), a1);
-            a2 = Vector512.FusedMultiplyAdd(f, Vector512.Load(factor + 32), a2);
-            a3 = Vector512.FusedMultiplyAdd(f, Vector512.Load(factor + 48), a3);
-        }
-
-        Store(a0, a1, a2, a3, y);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void UpNarrow(float* low, float* factor, long width, float* y)
-    {
-        var sum = Vector512.Load(y);
-        for (var r = 0; r < _ranks; r++, factor += width)
-            sum = Vector512.FusedMultiplyAdd(Vector512.Create(low[r]), Vector512.Load(factor), sum);
-        sum.Store(y);
     }
 
     // Columns j and on of an expert's part of the target.

@@ -99,8 +99,9 @@ public sealed unsafe class LazyMatrix
         if (_up is null)
             return rows + begin * stride;
         var inner = _up.size(1);
-        LowRankRows.Multiply(
-            end - begin, stride, inner, TensorMemory.Of<float>(_up) + begin * inner, rows, _scale, block);
+        BlockProducts.Multiply(
+            end - begin, stride, inner, TensorMemory.Of<float>(_up) + begin * inner, inner, 1, rows, stride, _scale,
+            false, block, stride);
         return block;
     }
 

@@ -142,9 +142,7 @@ internal static unsafe class StandardRows<T>
     public static void Standardize(
         T* x, long width, float* moments, float* weight, float* scores, long rows, long experts)
     {
-        using var totals = new Scratch<float>(experts);
-        for (long e = 0; e < experts; e++)
-            totals.Pointer[e] = TensorPrimitives.Sum(new ReadOnlySpan<float>(weight + e * width, (int)width));
+        using var totals = Totals(weight, width, experts);
         for (long i = 0; i < rows; i++, x += width, moments += 2, scores += experts)
         {
             var mean = Sum(x, width, 0, false) / width;
@@ -163,9 +161,7 @@ internal static unsafe class StandardRows<T>
         float* subtracted)
     {
         var experts = standard.Scores.size(1);
-        using var totals = new Scratch<float>(experts);
-        for (long e = 0; e < experts; e++)
-            totals.Pointer[e] = TensorPrimitives.Sum(new ReadOnlySpan<float>(weight + e * width, (int)width));
+        using var totals = Totals(weight, width, experts);
         var scores = TensorMemory.Of<float>(standard.Scores) + begin * experts;
         var moments = TensorMemory.Of<float>(standard.Moments) + 2 * begin;
         slopes += begin * experts;
@@ -202,6 +198,15 @@ internal static unsafe class StandardRows<T>
     private static void Add<P>(T* x, Vector512<float> a, Vector512<float> b, float* row, long left)
         where P : IPart =>
         P.Store(P.Load(row, left) + Vector512.FusedMultiplyAdd(a, P.Load(x, left), b), row, left);
+
+    // The sum of each expert's weights.
+    private static Scratch<float> Totals(float* weight, long width, long experts)
+    {
+        var totals = new Scratch<float>(experts);
+        for (long e = 0; e < experts; e++)
+            totals.Pointer[e] = TensorPrimitives.Sum(new ReadOnlySpan<float>(weight + e * width, (int)width));
+        return totals;
+    }
 
     // The sum of x - mean, or of its squares.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

@@ -123,7 +123,7 @@ internal static unsafe class SigmoidUnitKernel<T, U>
     private const int Step = Elements<T>.Count;
 
     public static void Forward(Tensor gate, Tensor? up, Tensor result) =>
-        Forward(TensorMemory.Of<T>(gate), Memory(up), TensorMemory.Of<T>(result), gate.numel());
+        Forward(TensorMemory.Of<T>(gate), TensorMemory.Of<T>(up), TensorMemory.Of<T>(result), gate.numel());
 
     // The result may lie where one of the others does.
     public static void Forward(T* gate, T* up, T* result, long count) =>
@@ -132,14 +132,12 @@ internal static unsafe class SigmoidUnitKernel<T, U>
 
     public static void Backward(Tensor slopes, Tensor gate, Tensor? up, Tensor dgate, Tensor? dup)
     {
-        T* d = TensorMemory.Of<T>(slopes), g = TensorMemory.Of<T>(gate), u = Memory(up),
-            dg = TensorMemory.Of<T>(dgate), du = Memory(dup);
+        T* d = TensorMemory.Of<T>(slopes), g = TensorMemory.Of<T>(gate), u = TensorMemory.Of<T>(up),
+            dg = TensorMemory.Of<T>(dgate), du = TensorMemory.Of<T>(dup);
         Elements<T>.ForRows(gate.numel(), 1, (first, end) => BackwardPart(
             d + first, g + first, u is null ? null : u + first, dg + first, du is null ? null : du + first,
             end - first));
     }
-
-    private static T* Memory(Tensor? tensor) => tensor is null ? null : TensorMemory.Of<T>(tensor);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void ForwardPart(T* gate, T* up, T* result, long n)

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
@@ -50,14 +51,7 @@ internal static unsafe class SmallRows
         {
             for (var round = 0; round < Math.Min(k, n); round++)
             {
-                var best = -1;
-                for (var j = 0; j < n; j++)
-                {
-                    if (chosen[j] == 0 && (best < 0 || IsAbove(values[j], values[best])))
-                        best = j;
-                }
-
-                chosen[best] = 1;
+                chosen[BestOf(values, chosen, n)] = 1;
             }
         }
     }
@@ -95,13 +89,7 @@ internal static unsafe class SmallRows
             var (sum, isOpen) = (0.0, true);
             for (var round = 0; round < n && (isOpen || round < least); round++)
             {
-                var best = -1;
-                for (var j = 0; j < n; j++)
-                {
-                    if (chosen[j] == 0 && (best < 0 || IsAbove(p[j], p[best])))
-                        best = j;
-                }
-
+                var best = BestOf(p, chosen, n);
                 sum += p[best];
                 var within = isOpen && (float)sum <= most;
                 if (!within && !(isOpen && keepsCrossing) && round >= least)
@@ -164,6 +152,21 @@ internal static unsafe class SmallRows
             VectorMath.Exp(Elements<float>.Load(values + j)).Store(values + j);
         if (j < count)
             Last.Store(VectorMath.Exp(Last.Load(values + j, count - j)), values + j, count - j);
+    }
+
+    /// <summary>The largest of those whose mark is zero, of equals the first; -1 where none is.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int BestOf<M>(float* values, M* marks, int n)
+        where M : unmanaged, INumberBase<M>
+    {
+        var best = -1;
+        for (var j = 0; j < n; j++)
+        {
+            if (marks[j] == M.Zero && (best < 0 || IsAbove(values[j], values[best])))
+                best = j;
+        }
+
+        return best;
     }
 
     public static bool IsAbove(float value, float other) =>
@@ -338,17 +341,11 @@ internal static unsafe class SparseRows
     // Adds to the slopes of the largest scores, of equals the first: those that a stable sort puts in front.
     private static void Share(float* scores, float* du, float share, int count, int n, float* work)
     {
-        var taken = new Span<byte>(work, n);
-        taken.Clear();
+        var taken = (byte*)work;
+        new Span<byte>(taken, n).Clear();
         for (var round = 0; round < count; round++)
         {
-            var best = -1;
-            for (var j = 0; j < n; j++)
-            {
-                if (taken[j] == 0 && (best < 0 || SmallRows.IsAbove(scores[j], scores[best])))
-                    best = j;
-            }
-
+            var best = SmallRows.BestOf(scores, taken, n);
             taken[best] = 1;
             du[best] += share;
         }

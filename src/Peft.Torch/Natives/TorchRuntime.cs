@@ -150,7 +150,7 @@ public static class TorchRuntime
     }
 
     // MKL keeps the memory that it packs factors in, of each thread and each kind of product. Given back, it is that
-    // of the next product or of tensors. What the user set stands.
+    // of the next product or of tensors. MKL asks only whether the variable is there, not for its value.
     private static void KeepProductsFromHoarding() => _ = Libc.SetVariable("MKL_DISABLE_FAST_MM", "1", overwrite: 0);
 
     // Loading libtorch runs through code of all of its operations, once, to register them. The kernel still has those
