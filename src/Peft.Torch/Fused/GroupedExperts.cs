@@ -129,9 +129,11 @@ internal sealed class GroupedExperts : IExpertProducts
         var (rows, columns) = (matrix.size(0), matrix.size(1));
         var turned = torch.empty([columns, rows], ScalarType.Float32);
         var (source, target) = ((nint)TensorMemory.Of<float>(matrix), (nint)TensorMemory.Of<float>(turned));
-        Elements<float>.ForRows(rows / 4, 4 * columns, (first, end) => BlockProducts.Transpose(
-            (float*)source + 4 * first * columns, columns, 4 * (end - first), columns,
-            (float*)target + 4 * first, rows));
+        // Each task fills whole lines of the target, several side by side where there is work for many threads so.
+        var block = rows < 8 * BlockProducts.Wide ? BlockProducts.Lanes : BlockProducts.Wide;
+        Elements<float>.ForRows((rows + block - 1) / block, block * columns, (first, end) => BlockProducts.Transpose(
+            (float*)source + first * block * columns, columns, Math.Min(rows, end * block) - first * block, columns,
+            (float*)target + first * block, rows));
         return turned;
     }
 
