@@ -4,7 +4,8 @@ namespace Peft.Prepare.Tests.DataSets;
 
 public sealed class HeldOutDefinitionsTests
 {
-    private static readonly HeldOutDefinitions HeldOut = new(["the act of stoning", "a fish; lives in a river (or lake)"]);
+    private static readonly HeldOutDefinitions HeldOut =
+        new(["the act of stoning", "a fish; lives in a river (or lake)"]);
 
     [Theory]
     [InlineData("The act of stoning. [Obs.] --Bp. Hall.")]
