@@ -78,8 +78,11 @@ public sealed class DebianSourceTests
     [Fact]
     public void A_novel_is_its_chapters()
     {
-        string?[] emma = ["EMMA", "", "By Jane Austen", "", "CHAPTER I", "", "Emma", "_was_ here.", "", "", "Yes.", null,
-            "Chapter 2", "End."];
+        string?[] emma =
+        [
+            "EMMA", "", "By Jane Austen", "", "CHAPTER I", "", "Emma", "_was_ here.", "", "", "Yes.", null, "Chapter 2",
+            "End.",
+        ];
         var (index, database) = DebianFiles.RDatabase(emma, ["Sense and Sense", "", "No chapter."]);
         using var packages = new SmallPackages().Debian(Novels.Package, index, database);
         Assert.Equal(
