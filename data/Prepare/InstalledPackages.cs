@@ -5,20 +5,37 @@ using Peft.Formats.Files;
 
 namespace Peft.Prepare;
 
-/// <summary>The packages that the data sets are made of, as npm and the distribution installed them.</summary>
+/// <summary>The packages that the data sets are made of, as <c>make setup</c> fetched them.</summary>
 /// <param name="npm">The folder that holds <c>node_modules</c>.</param>
-/// <param name="exceptions">The folder of WordNet's <c>*.exc</c> files.</param>
-internal sealed class InstalledPackages(string npm, string exceptions)
+/// <param name="debian">The folder that holds the unpacked Debian packages, a folder each.</param>
+internal sealed class InstalledPackages(string npm, string debian)
 {
-    /// <summary>The one package that does not come from npm.</summary>
-    public const string WordNetBase = "wordnet-base";
+    /// <summary>The variables that name other folders.</summary>
+    public const string NpmVariable = "PEFT_NPM";
+    public const string DebianVariable = "PEFT_DEBIAN";
 
-    /// <summary>The irregular forms of wordnet-base, with the part of speech that each file is about.</summary>
-    public static IReadOnlyList<string> ExceptionFiles { get; } = ["noun.exc", "verb.exc", "adj.exc", "adv.exc"];
+    private const string SwordComments = "usr/share/sword/modules/comments/zcom";
+
+    /// <summary>The packages that come from Debian, with the files that are read of each.</summary>
+    public static IReadOnlyDictionary<string, IReadOnlyList<string>> OfDebian { get; } =
+        new Dictionary<string, IReadOnlyList<string>>
+        {
+            ["wordnet-base"] = [.. ((string[])["noun", "verb", "adj", "adv"]).Select(ExceptionsOf)],
+            ["dict-gcide"] = ["usr/share/dictd/gcide.dict.dz"],
+            ["r-cran-janeaustenr"] = [.. ((string[])["rdx", "rdb"]).Select(
+                kind => $"usr/lib/R/site-library/janeaustenr/data/Rdata.{kind}")],
+            ["sword-comm-mhcc"] = [.. ((string[])["ot.bzs", "ot.bzz", "nt.bzs", "nt.bzz"]).Select(
+                file => $"{SwordComments}/mhcc/{file}")],
+            ["sword-comm-tdavid"] = [$"{SwordComments}/tdavid/ot.czs", $"{SwordComments}/tdavid/ot.czz"],
+        };
+
+    /// <summary>The file of wordnet-base with the irregular forms of a part of speech.</summary>
+    public static string ExceptionsOf(string kind) => $"usr/share/wordnet/{kind}.exc";
 
     /// <summary>The path of a file or folder inside a package.</summary>
-    public string PathOf(string package, params string[] parts) =>
-        Path.Combine([package == WordNetBase ? exceptions : Path.Combine(npm, "node_modules", package), .. parts]);
+    public string PathOf(string package, params string[] parts) => Path.Combine(
+        [OfDebian.ContainsKey(package) ? Path.Combine(debian, package) : Path.Combine(npm, "node_modules", package),
+            .. parts]);
 
     /// <summary>The files of a folder inside a package, by name in the order of their code units.</summary>
     public IReadOnlyList<string> Files(string package, string folder, string pattern)
@@ -48,14 +65,30 @@ internal sealed class InstalledPackages(string npm, string exceptions)
         }
     }
 
+    /// <summary>What a reader makes of the files of a Debian package, in the order of
+    /// <see cref="OfDebian"/>.</summary>
+    /// <exception cref="UserException">The reader finds that they are not of its format.</exception>
+    public T Read<T>(string package, Func<IReadOnlyList<byte[]>, T> reader)
+    {
+        var files = OfDebian[package];
+        try
+        {
+            return reader([.. files.Select(file => Bytes(package, file))]);
+        }
+        catch (Exception error) when (error is InvalidDataException or ArgumentOutOfRangeException)
+        {
+            throw Damaged(package, PathOf(package, files[0]), error);
+        }
+    }
+
     /// <summary>Notes what is missing of the packages, all at once.</summary>
     public void Check(IEnumerable<string> packages, Faults faults)
     {
         foreach (var package in packages.Distinct())
         {
-            var (files, kind, variable) = package == WordNetBase
-                ? (ExceptionFiles, "Debian", "WORDNET_EXC")
-                : (["package.json"], "npm", "PEFT_NPM");
+            var (files, kind, variable) = OfDebian.TryGetValue(package, out var read)
+                ? (read, "Debian", DebianVariable)
+                : (["package.json"], "npm", NpmVariable);
             foreach (var path in files.Select(file => PathOf(package, file)).Where(path => !File.Exists(path)))
             {
                 var advice = $"run make setup, or set {variable} to its folder";
@@ -64,11 +97,12 @@ internal sealed class InstalledPackages(string npm, string exceptions)
         }
     }
 
-    /// <summary>What decides the content of a package: its version, or of wordnet-base the files themselves.</summary>
+    /// <summary>What decides the content of a package: its version, or of one of Debian the files
+    /// themselves.</summary>
     public string Identity(string package)
     {
-        if (package == WordNetBase)
-            return string.Join(' ', ExceptionFiles.Select(file => Sha256.OfBytes(Bytes(package, file))));
+        if (OfDebian.TryGetValue(package, out var files))
+            return string.Join(' ', files.Select(file => Sha256.OfBytes(Bytes(package, file))));
         using var description = Json(package, "package.json");
         return $"{package} {description.RootElement.GetProperty("version").GetString()}";
     }

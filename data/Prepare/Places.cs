@@ -4,22 +4,19 @@ namespace Peft.Prepare;
 
 /// <summary>Where the packages are and where the data sets go.</summary>
 /// <param name="Npm">The folder that holds <c>node_modules</c>.</param>
+/// <param name="Debian">The folder that holds the unpacked Debian packages, a folder each.</param>
 /// <param name="Cache">The folder of the data sets.</param>
-/// <param name="Exceptions">The folder of WordNet's <c>*.exc</c> files.</param>
-internal sealed record Places(string Npm, string Cache, string Exceptions)
+internal sealed record Places(string Npm, string Debian, string Cache)
 {
-    private const string NpmVariable = "PEFT_NPM";
     private const string CacheVariable = "PEFT_DATA_CACHE";
-    private const string ExceptionsVariable = "WORDNET_EXC";
-    private const string DebianFolder = "/usr/share/wordnet";
 
     /// <summary>Those of this checkout, unless a variable names another.</summary>
-    /// <exception cref="UserException">The program stands outside a checkout and not both of its folders are
+    /// <exception cref="UserException">The program stands outside a checkout and not all of its folders are
     /// named.</exception>
     public static Places FromEnvironment() => new(
-        Variable(NpmVariable) ?? InCheckout(".artifacts", "npm"),
-        Variable(CacheVariable) ?? InCheckout("data", "cache"),
-        Variable(ExceptionsVariable) ?? DebianFolder);
+        Variable(InstalledPackages.NpmVariable) ?? InCheckout(".artifacts", "npm"),
+        Variable(InstalledPackages.DebianVariable) ?? InCheckout(".artifacts", "debian"),
+        Variable(CacheVariable) ?? InCheckout("data", "cache"));
 
     // An empty variable is one that is not set.
     private static string? Variable(string name) =>
@@ -35,6 +32,7 @@ internal sealed record Places(string Npm, string Cache, string Exceptions)
 
         throw UserException.At(
             AppContext.BaseDirectory, "is not inside a checkout", "a program built in one",
-            $"set {NpmVariable} and {CacheVariable} to run it elsewhere");
+            $"set {InstalledPackages.NpmVariable}, {InstalledPackages.DebianVariable} and {CacheVariable} to run it "
+            + "elsewhere");
     }
 }

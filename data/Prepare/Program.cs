@@ -55,7 +55,7 @@ internal static class Program
         else if (command.Task == ProgramTask.Texts)
             PrintTexts(cache, output);
         else
-            Write(command, new(places.Npm, places.Exceptions), cache, messages);
+            Write(command, new(places.Npm, places.Debian), cache, messages);
     }
 
     private static void Write(CommandLine command, InstalledPackages packages, DataCache cache, TextWriter messages)

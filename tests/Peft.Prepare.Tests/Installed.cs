@@ -9,7 +9,7 @@ internal static class Installed
 {
     private static readonly Places Places = Places.FromEnvironment();
 
-    public static InstalledPackages Packages { get; } = new(Places.Npm, Places.Exceptions);
+    public static InstalledPackages Packages { get; } = new(Places.Npm, Places.Debian);
 
     public static DataCache Cache { get; } = new(Places.Cache);
 

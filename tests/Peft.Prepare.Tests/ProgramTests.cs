@@ -57,14 +57,14 @@ public sealed class ProgramTests
         Assert.Equal(2, code);
         var dictionary = $"{packages.Places.Npm}/node_modules/{CmuDict.Package}/package.json";
         const string Advice =
-            "a file of the Debian package wordnet-base. Run make setup, or set WORDNET_EXC to its folder.";
+            "a file of the Debian package wordnet-base. Run make setup, or set PEFT_DEBIAN to its folder.";
         string[] expected =
         [
             "the installation has 5 faults:",
             $"{dictionary} missing; expected a file of the npm package {CmuDict.Package}. Run make setup, or set "
             + $"PEFT_NPM to its folder.",
-            .. InstalledPackages.ExceptionFiles.Select(
-            file => $"{packages.Places.Exceptions}/{file} missing; expected {Advice}"),
+            .. InstalledPackages.OfDebian[WordNet.ExceptionsPackage].Select(
+                file => $"{packages.Places.Debian}/wordnet-base/{file} missing; expected {Advice}"),
             "",
         ];
         // The columns are as wide as the places are long.

@@ -24,7 +24,7 @@ internal static class Catalog
 
     /// <summary>Irregular forms; the split is by lemma.</summary>
     public static DataSet Lemma { get; } = new(
-        "lemma", ["form", "lemma", "pos"], new(10, 10), [InstalledPackages.WordNetBase],
+        "lemma", ["form", "lemma", "pos"], new(10, 10), [WordNet.ExceptionsPackage],
         packages => WordNet.IrregularForms(packages).Select(RowOf));
 
     /// <summary>Ambiguous words in their sentences; the split is by text of the Brown corpus.</summary>
@@ -37,7 +37,7 @@ internal static class Catalog
 
     /// <summary>Conversations about words, as JSON of messages; the split is by the word that is said.</summary>
     public static DataSet Chat { get; } = new(
-        "chat", ["messages"], G2p.Split, [CmuDict.Package, InstalledPackages.WordNetBase, WordNet.Package],
+        "chat", ["messages"], G2p.Split, [CmuDict.Package, WordNet.ExceptionsPackage, WordNet.Package],
         packages => WordTalks.Read(packages, G2p.Split));
 
     /// <summary>All of them, in the order in which they are written.</summary>

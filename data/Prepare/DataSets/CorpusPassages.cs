@@ -16,7 +16,8 @@ internal static class CorpusPassages
     public static string[] Packages { get; } =
     [
         RunningText.SotuPackage, RunningText.MobyDickPackage, Brown.Package, RunningText.NlpCorpusPackage,
-        WordNet.Package, CmuDict.Package,
+        WordNet.Package, CmuDict.Package, Novels.Package, Commentaries.HenryPackage, Commentaries.SpurgeonPackage,
+        Webster.Package,
     ];
 
     /// <summary>Each passage once, from the document where it stands first.</summary>
@@ -42,12 +43,29 @@ internal static class CorpusPassages
         .. RunningText.LooseSentences(packages),
         .. Packed("wordnet", Glosses(packages), "\n"),
         .. Packed("words", Words(packages), " "),
+        .. Novels.Chapters(packages),
+        .. Commentaries.Henry(packages),
+        .. Commentaries.Spurgeon(packages),
+        .. Packed("webster", Entries(packages), "\n"),
     ];
 
     private static IEnumerable<string> Glosses(InstalledPackages packages) =>
         from synset in WordNet.Synsets(packages)
         where IsTrain(Catalog.GlossPos, synset.Word)
         select $"{synset.Word}: {synset.Gloss}";
+
+    // Without the senses that say what a held-out definition says.
+    private static IEnumerable<string> Entries(InstalledPackages packages)
+    {
+        var heldOut = new HeldOutDefinitions(
+            from synset in WordNet.Synsets(packages)
+            where !IsTrain(Catalog.GlossPos, synset.Word)
+            select synset.Definition);
+        return from entry in Webster.Entries(packages)
+               let senses = entry.Senses.Where(sense => !heldOut.StandIn(sense)).ToList()
+               where senses.Count > 0
+               select WhiteSpace.Trim($"{entry.Head} {string.Join(' ', senses)}");
+    }
 
     private static IEnumerable<string> Words(InstalledPackages packages) =>
         CmuDict.Read(packages)

