@@ -121,6 +121,10 @@ public sealed class MergeSource
             throw UserException.At(
                 directory, $"a mixture behind router {router.Kind}", "a plain LoRA, a FlyLoRA or a routed merge",
                 "its experts were trained together and cannot be told apart");
+        if (adapter.Experts.Shared > 0)
+            throw UserException.At(
+                directory, Words.Count(adapter.Experts.Shared, "shared expert"), "routed experts alone",
+                "a merge chooses among adapters, and has none for every token");
         if (adapter.Router is PrototypeRouterOptions && isNamed)
             throw UserException.At(
                 $"{name}={directory}", "a name for a routed merge, whose experts have names already", null,
