@@ -9,12 +9,12 @@ internal static class Catalog
     /// <summary>Words and their phonemes; the split is by word.</summary>
     public static DataSet G2p { get; } = new(
         "g2p", ["word", "phonemes"], new(5, 5), [CmuDict.Package],
-        packages => CmuDict.Read(packages).Select(entry => new KeyedRow(entry.Word, [entry.Word, entry.Phonemes])));
+        packages => CmuDict.Read(packages).Select(Said));
 
-    /// <summary>Words and where they are stressed; the split is that of <see cref="G2p"/>.</summary>
+    /// <summary>Words and where they are stressed; split and order are those of <see cref="G2p"/>.</summary>
     public static DataSet Prosody { get; } = new(
         "prosody", ["word", "stress", "syllables"], G2p.Split, [CmuDict.Package],
-        packages => CmuDict.Read(packages).Select(RowOf));
+        packages => CmuDict.Read(packages).Select(Stressed));
 
     /// <summary>Two words and whether they rhyme; the split is that of <see cref="G2p"/>, by both words.</summary>
     public static DataSet Rhyme { get; } = new(
@@ -78,8 +78,11 @@ internal static class Catalog
             from synset in WordNet.Synsets(packages)
             select new KeyedRow(synset.Word, [synset.Word, synset.Definition, answerOf(synset)]));
 
-    private static KeyedRow RowOf(Pronunciation entry) =>
-        new(entry.Word, [entry.Word, entry.Stress, $"{entry.Syllables}"]);
+    private static KeyedRow Said(Pronunciation entry) => new(entry.Word, [entry.Word, entry.Phonemes]);
+
+    // Beside the row of g2p: the first rows of both are of the same words.
+    private static KeyedRow Stressed(Pronunciation entry) =>
+        new(entry.Word, [entry.Word, entry.Stress, $"{entry.Syllables}"], Said(entry).Place);
 
     private static KeyedRow RowOf(Mail mail, string label) => new(mail.Thread, [mail.Subject, mail.Body, label]);
 

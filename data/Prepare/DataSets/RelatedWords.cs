@@ -21,26 +21,27 @@ internal static class RelatedWords
         public uint Hash => Split.Hash($"pair {Unordered}");
     }
 
-    /// <summary>The rows; their key is the word that is held out.</summary>
+    /// <summary>The rows; their key is the word that is held out. No two words are in two of them.</summary>
     public static IEnumerable<KeyedRow> Read(InstalledPackages packages, Split split)
     {
-        foreach (var synsets in WordNet.Links(packages).GroupBy(synset => synset.PartOfSpeech))
+        var synsets = WordNet.Links(packages).ToList();
+        var byId = synsets.ToDictionary(synset => synset.Id);
+        var near = Near(synsets, byId);
+        var seen = new HashSet<(string, string)>();
+        var kinds = synsets.GroupBy(synset => synset.PartOfSpeech).ToList();
+        var antonyms = kinds.ConvertAll(kind => Pairs(kind.SelectMany(synset => Antonyms(synset, byId)), split, seen));
+        foreach (var (kind, opposites) in kinds.Zip(antonyms))
         {
-            var byId = synsets.ToDictionary(synset => synset.Id);
-            var opposites = Pairs(synsets.SelectMany(synset => Antonyms(synset, byId)), split, []);
             var known = opposites.SelectMany(Words).ToHashSet();
             var alike = Pairs(
-                synsets.SelectMany(Synonyms).Where(pair => known.Contains(pair.Key) || known.Contains(pair.Other)),
-                split, opposites);
-            var near = Near(synsets, byId);
+                kind.SelectMany(Synonyms).Where(pair => known.Contains(pair.Key) || known.Contains(pair.Other)),
+                split, seen);
             foreach (var group in opposites.GroupBy(pair => split.Of(pair.Key)))
             {
-                List<Pair> antonyms = [.. group];
-                List<Pair> synonyms =
-                    [.. alike.Where(pair => split.Of(pair.Key) == group.Key).Take(antonyms.Count)];
-                var strangers = Strangers([.. antonyms.Concat(synonyms).OrderBy(pair => pair.Hash)], near, split)
-                    .Take(antonyms.Count);
-                foreach (var row in Rows(antonyms, "antonym").Concat(Rows(synonyms, "synonym"))
+                List<Pair> synonyms = [.. alike.Where(pair => split.Of(pair.Key) == group.Key).Take(group.Count())];
+                Pair[] both = [.. group.Concat(synonyms).OrderBy(pair => pair.Hash)];
+                var strangers = Strangers(both, near, split, seen).Take(group.Count());
+                foreach (var row in Rows(group, "antonym").Concat(Rows(synonyms, "synonym"))
                     .Concat(Rows(strangers, "unrelated")))
                     yield return row;
             }
@@ -53,21 +54,16 @@ internal static class RelatedWords
         let words = pair.Hash / 2 % 2 == 0 ? pair.Unordered : (pair.Unordered.Item2, pair.Unordered.Item1)
         select new KeyedRow(pair.Key, [words.Item1, words.Item2, relation]);
 
-    // Each pair of plain words once, in the order of the hash; none of a validation and a test word, and none of those
-    // excluded.
-    private static List<Pair> Pairs(IEnumerable<Pair> pairs, Split split, IEnumerable<Pair> excluded)
-    {
-        var seen = excluded.Select(pair => pair.Unordered).ToHashSet();
-        return
-        [
-            .. from pair in pairs
-               where pair.Key != pair.Other && PlainWord.Is(pair.Key) && PlainWord.Is(pair.Other)
-               let keyed = Keyed(pair, split)
-               where keyed is not null && seen.Add(keyed.Value.Unordered)
-               orderby keyed.Value.Hash, keyed.Value.Key, keyed.Value.Other
-               select keyed.Value,
-        ];
-    }
+    // Pairs of plain words that are not seen yet, in the order of the hash; none of a validation and a test word.
+    private static List<Pair> Pairs(IEnumerable<Pair> pairs, Split split, HashSet<(string, string)> seen) =>
+    [
+        .. from pair in pairs
+           where pair.Key != pair.Other && PlainWord.Is(pair.Key) && PlainWord.Is(pair.Other)
+           let keyed = Keyed(pair, split)
+           where keyed is not null && seen.Add(keyed.Value.Unordered)
+           orderby keyed.Value.Hash
+           select keyed.Value,
+    ];
 
     private static Pair? Keyed(Pair pair, Split split)
     {
@@ -95,14 +91,13 @@ internal static class RelatedWords
 
     // The held-out word of a pair and the other word of a pair behind it, unless they are near each other.
     private static IEnumerable<Pair> Strangers(
-        IReadOnlyList<Pair> pairs, Dictionary<string, HashSet<string>> near, Split split)
+        Pair[] pairs, Dictionary<string, HashSet<string>> near, Split split, HashSet<(string, string)> seen)
     {
-        var seen = new HashSet<(string, string)>();
-        for (var step = 1; step < pairs.Count; step++)
+        for (var step = 1; step < pairs.Length; step++)
         {
-            for (var i = 0; i < pairs.Count; i++)
+            for (var i = 0; i < pairs.Length; i++)
             {
-                var pair = new Pair(pairs[i].Key, pairs[(i + step) % pairs.Count].Other);
+                var pair = new Pair(pairs[i].Key, pairs[(i + step) % pairs.Length].Other);
                 if (pair.Key != pair.Other && !near[pair.Key].Overlaps(near[pair.Other])
                     && Keyed(pair, split) is { } keyed && seen.Add(keyed.Unordered))
                     yield return keyed;
