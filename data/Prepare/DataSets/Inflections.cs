@@ -6,8 +6,8 @@ namespace Peft.Prepare.DataSets;
 internal static class Inflections
 {
     /// <summary>
-    /// A row for each form of letters of which the lists, that name no form, leave no doubt what it is, and which is the
-    /// only one of its kind.
+    /// A row for each form of letters of which the lists leave no doubt what it is, though they name none, and which is
+    /// the only one of its kind.
     /// </summary>
     public static IEnumerable<KeyedRow> Read(InstalledPackages packages)
     {

@@ -2,7 +2,7 @@ using Peft.Prepare.Sources;
 
 namespace Peft.Prepare.DataSets;
 
-/// <summary>Definitions of WordNet with four words, one of which is the hypernym: the kind of thing they tell.</summary>
+/// <summary>Definitions of WordNet and four words each, one of which is the hypernym.</summary>
 internal static class Kinds
 {
     private const string HypernymSymbol = "@";

@@ -5,8 +5,8 @@ namespace Peft.Prepare.Sources;
 
 /// <summary>One word and how it is said.</summary>
 /// <param name="Word">In lower case.</param>
-/// <param name="Stressed">ARPAbet phonemes with a space between; each vowel ends with the digit of its stress: 1 for the
-/// main one, 2 for a secondary one, 0 for none.</param>
+/// <param name="Stressed">ARPAbet phonemes with a space between; each vowel ends with the digit of its stress: 1 for
+/// the main one, 2 for a secondary one, 0 for none.</param>
 internal sealed record Pronunciation(string Word, string Stressed)
 {
     /// <summary>The phonemes with a space between, without stress digits.</summary>

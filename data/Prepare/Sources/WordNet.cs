@@ -15,7 +15,7 @@ internal sealed record Synset(string Id, string Word, string Definition, string 
     string LexicographerFile);
 
 /// <summary>From a synset to another.</summary>
-/// <param name="Symbol">What the other one is: <c>@</c> the kind that it is of, <c>!</c> its opposite, and more.</param>
+/// <param name="Symbol">What the other one is: <c>@</c> its hypernym, <c>!</c> its antonym, and more.</param>
 /// <param name="Target">The id of the other one.</param>
 /// <param name="From">Which of the words, from 1; 0: all of them.</param>
 /// <param name="To">Which of the other's words, from 1; 0: all of them.</param>

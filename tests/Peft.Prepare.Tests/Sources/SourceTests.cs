@@ -45,8 +45,8 @@ public sealed class SourceTests
             ("dict/data.adv", ""));
         Assert.Equal(
             [
-                new("n00001740", "entity", "that which exists", "that which exists; \"an entity; a thing\", \"more\"", "noun",
-                    "noun.Tops"),
+                new("n00001740", "entity", "that which exists",
+                    "that which exists; \"an entity; a thing\", \"more\"", "noun", "noun.Tops"),
                 new("n00001741", "break dance", "a dance", "a dance : \"break dancing\"", "noun", "noun.act"),
                 new("a00001740", "galore", "in great numbers", "in great numbers", "adjective", "adj.all"),
             ],
