@@ -32,8 +32,8 @@ public sealed class RewireTests : IDisposable
     {
         Train("one", "{kind: top-k, top_k: 1}");
         Peft("generate", "--adapter", "one", "--prompt", "the cat", "--rewire", "default").IsRefused(
-            "--rewire: router top-k has top_k 1 and normalize true, so that every gate is 1; expected gates that depend "
-                + "on the logits.");
+            "--rewire: router top-k has top_k 1 and normalize true, so that every gate is 1; expected gates that "
+                + "depend on the logits.");
         Peft("eval", "--adapter", "one", "--rewire", "default", "--output", _folder["results"]).IsRefused(
             "--rewire: router top-k has top_k 1");
         Assert.False(Directory.Exists(_folder["results"]));

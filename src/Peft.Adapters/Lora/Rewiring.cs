@@ -76,14 +76,15 @@ public sealed record RewiringOptions
     /// <summary>Every setting, as text.</summary>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
-        $"steps={Steps},learning_rate={LearningRate},every={Every},layers={Layers},order={Order},optimizer={Optimizer}");
+        $"steps={Steps},learning_rate={LearningRate},every={Every},layers={Layers},order={Order},")
+        + $"optimizer={Optimizer}";
 }
 
 /// <summary>Moves the routers of some layers by one number an expert so that they fit the text at hand: no data, no
 /// other parameter changes.</summary>
 /// <remarks>
-/// Source: Rewiring Experts on the Fly, arXiv:2510.14853: <c>z + δ</c> for all tokens, δ from zero by a few steps on the
-/// next-token cross-entropy of the text so far; layers by <c>C_l = −(1/k) Σ_j log p_j</c> of the selected experts, here
+/// Source: Rewiring Experts on the Fly, arXiv:2510.14853: <c>z + δ</c> for all tokens, δ from zero by a few steps on
+/// the next-token cross-entropy of the text so far; layers by <c>C_l = −(1/k) Σ_j log p_j</c> of the selected experts, here
 /// the mean over a layer's modules. δ begins at zero with each text and goes on where it is fitted anew (inferred).
 /// </remarks>
 public sealed class Rewiring : IDisposable
@@ -145,7 +146,8 @@ public sealed class Rewiring : IDisposable
     }
 
     /// <summary>Continues a prompt, fitting the routers to it and anew after every so many tokens.</summary>
-    /// <exception cref="UserException">As <see cref="TextGeneration.Generate"/>, before anything is computed.</exception>
+    /// <exception cref="UserException">As <see cref="TextGeneration.Generate"/>, before anything is
+    /// computed.</exception>
     public IEnumerable<int> Generate(IReadOnlyList<int> ids, GenerationOptions options)
     {
         // It checks when it is called and computes nothing before it is asked for a token.

@@ -143,7 +143,8 @@ public sealed class RewiringTests : IDisposable
         Assert.Equal(
             new RewiringOptions { Steps = 3, LearningRate = 0.1, Order = "most-decisive" },
             RewiringOptions.Parse("steps=3, learning_rate=0.1,order=most-decisive", "--rewire"));
-        var message = Assert.Throws<FaultsException>(() => RewiringOptions.Parse("steps=0,rate=1,x", "--rewire")).Message;
+        var message = Assert.Throws<FaultsException>(
+            () => RewiringOptions.Parse("steps=0,rate=1,x", "--rewire")).Message;
         foreach (var part in new[] { "3 faults", "steps", "rate", "'x'", "KEY=VALUE" })
             Assert.Contains(part, message, StringComparison.Ordinal);
     }
