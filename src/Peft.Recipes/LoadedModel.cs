@@ -38,6 +38,9 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Its tokenizer, read when first needed.</summary>
     public HuggingFaceTokenizer Tokenizer => _tokenizer.Value;
 
+    /// <summary>The tasks that its experts know, where they go by task; else null.</summary>
+    public TaskRouting? Tasks => _adapter is null ? null : TaskRouting.Of(_adapter);
+
     /// <summary>How its texts are encoded.</summary>
     /// <exception cref="UserException">Tokenizer and model do not fit together.</exception>
     public TextEncoder Encoder => TextEncoder.Of(Tokenizer, Model.Config.EosTokenIds, Model.Config.VocabularySize);
@@ -110,6 +113,12 @@ public sealed class LoadedModel : IDisposable
 
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
+
+    /// <summary>Its routers, to be fitted to the texts that it meets.</summary>
+    /// <exception cref="UserException">It has none that can be.</exception>
+    public Rewiring Rewired(RewiringOptions options) => new(
+        Adapted ?? throw UserException.At("--rewire", "no adapter", "a mixture, whose routers are fitted",
+            "name one with --adapter DIR"), options);
 
     /// <summary>The directory of the base that an adapter names.</summary>
     /// <exception cref="UserException">It names none, or one that is not here.</exception>
