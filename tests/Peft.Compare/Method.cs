@@ -14,6 +14,9 @@ internal sealed record Method(string Name, IReadOnlyList<string> Recipes, string
     [
         new(Reference, ["recipes/small/lora.yaml"], "none"),
         new("lora-plus", ["recipes/small/lora-plus.yaml"], "a third of LoRA's rate for A, 16 times that for B"),
+        new("dora", ["recipes/small/dora.yaml"], "no dropout"),
+        new("pissa", ["recipes/small/pissa.yaml"], "a rate for this base; the paper's is 2e-5 on models of billions"),
+        new("olora", ["recipes/small/olora.yaml"], "a rate for this base; the paper's is 3e-4 on models of billions"),
         new("top-k", ["recipes/default.yaml"], "no paper's: four experts, top-2, Switch's balance loss"),
         new("mola", ["recipes/small/mola.yaml"], "2-4-6-8 experts over 4 layers, not over 32; no load balance loss"),
         new("lora-mixer", ["recipes/lora-mixer-stage1.yaml", "recipes/lora-mixer-stage2.yaml"],

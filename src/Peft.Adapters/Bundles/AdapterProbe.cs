@@ -92,11 +92,24 @@ public sealed class AdapterProbe
     public Tensor LogitsOf(Tensor ids, PeftAdapter adapter)
     {
         var modules = adapter.Modules.ToDictionary(module => module.Path, StringComparer.Ordinal);
-        return Logits(ids, call => !modules.TryGetValue(call.Module.Path, out var module)
-            ? call.Base()
-            : With(call, call.Input.reshape(-1, call.Module.InFeatures).to(torch.float32).mm(
-                module.Down.to(torch.float32).t())
-                .mm(module.Up.to(torch.float32).t()) * adapter.Config.ScalingOf(module.Path)));
+        return Logits(ids, call =>
+        {
+            if (!modules.TryGetValue(call.Module.Path, out var module))
+                return call.Base();
+            var scale = adapter.Config.ScalingOf(module.Path);
+            var (down, up) = (module.Down.to(torch.float32), module.Up.to(torch.float32));
+            return module.Magnitude is { } magnitude
+                ? Directed(call, (up.mm(down) * scale) + call.Module.Wrapped.Weight.to(torch.float32), magnitude)
+                : With(call, call.Input.reshape(-1, call.Module.InFeatures).to(torch.float32).mm(down.t())
+                    .mm(up.t()) * scale);
+        });
+    }
+
+    // Source: DoRA, arXiv:2402.09353, eq. 5.
+    private static Tensor Directed(Call call, Tensor direction, Tensor magnitude)
+    {
+        var weight = direction * (magnitude.to(torch.float32) / direction.norm(1)).nan_to_num(1, 1, 1).unsqueeze(1);
+        return Fused.linear(call.Input, weight.to(call.Input.dtype), call.Module.Wrapped.Bias);
     }
 
     /// <summary>The frozen layer's output with something added.</summary>

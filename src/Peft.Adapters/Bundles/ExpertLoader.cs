@@ -25,6 +25,10 @@ public static class ExpertLoader
     public static void Load(AdaptedModel adapted, IReadOnlyList<string> directories)
     {
         var experts = adapted.Options.Experts.Count;
+        if (adapted.Options.IsVariant)
+            throw UserException.At(
+                "adapter.experts.from", "given with use_dora, or an init_lora_weights that changes the base",
+                "an adapter that begins anew", "leave one of them out");
         if (directories.Count == 1 && experts > 1)
         {
             LoadMixture(adapted, OwnBundle.Open(directories[0]));
@@ -144,9 +148,16 @@ public static class ExpertLoader
                 var bundle = OwnBundle.Open(directory);
                 if (!bundle.Manifest.Adapter.IsPlainLora)
                     throw UserException.At(directory, "a mixture", "a plain LoRA for each expert");
+                var init = bundle.Manifest.Adapter.InitLoraWeights;
+                if (WeightInitialization.ChangesBase(init))
+                    throw UserException.At(
+                        directory, $"trained on what {init} left of the base", "a plain LoRA for each expert",
+                        "make it one with peft adapter export");
             }
             var config = LoraAdapterConfig.Read(directory, _ => { });
-            return new Source(directory, AdapterWeights.Open(directory).Entries, config.ScalingOf);
+            return config.UseDora
+                ? throw UserException.At(directory, "a DoRA", "a plain LoRA for each expert")
+                : new Source(directory, AdapterWeights.Open(directory).Entries, config.ScalingOf);
         }
     }
 }

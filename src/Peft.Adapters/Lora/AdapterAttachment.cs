@@ -102,12 +102,19 @@ public static class AdapterAttachment
             Shared = routing is null ? 0 : options.Experts.Shared,
         };
         var (path, width, device) = (module.Path, linear.InFeatures, linear.Weight.device);
+        var first = WeightInitialization.ChangesBase(options.InitLoraWeights)
+            ? FirstOf(linear, shape, options.InitLoraWeights, seed, tensors) : null;
         var down = tensors.Take($"{path}.lora_A", torch.float32, [shape.Columns, width], () =>
-            routing?.FirstDown(path, module.R, width, seed)
+            first?.Down.clone() ?? routing?.FirstDown(path, module.R, width, seed)
             ?? LoraInitialization.Down(
                 path, experts + shape.Shared, module.R, width, options.InitLoraWeights, seed));
         long[] upShape = [linear.OutFeatures, shape.Columns];
-        var up = tensors.Take($"{path}.lora_B", torch.float32, upShape, () => torch.zeros(upShape, torch.float32));
+        var up = tensors.Take(
+            $"{path}.lora_B", torch.float32, upShape, () => first?.Up.clone() ?? torch.zeros(upShape, torch.float32));
+        // B is zero at first, so the rows' norms are those of the base.
+        var magnitude = !options.UseDora ? null : tensors.Take(
+            $"{path}.lora_magnitude_vector", torch.float32, [linear.OutFeatures],
+            () => Fused.row_squares(linear.Weight).sqrt().to(torch.CPU).to(torch.float32));
         var downParameter = down.to(device).ToParameter(options.Experts.Train && routing is not { TrainsDown: false });
         var context = new RouterContext(path, width, experts, module.R, seed, downParameter, shared)
         {
@@ -116,7 +123,23 @@ public static class AdapterAttachment
         var router = routing is null ? null : RouterFor(routing, context);
         router?.to(device);
         return new MixtureProjection(
-            linear, shape, router, downParameter, up.to(device).ToParameter(options.Experts.Train));
+            linear, shape, router, downParameter, up.to(device).ToParameter(options.Experts.Train),
+            first is null ? null : new TakenOut(first.Down.to(device), first.Up.to(device)),
+            magnitude?.to(device).ToParameter());
+    }
+
+    // Decomposed once, and only where a file does not hold what came of it.
+    private static TakenOut FirstOf(
+        BaseLinear linear, MixtureShape shape, string kind, long seed, TensorSource tensors)
+    {
+        TakenOut? made = null;
+        TakenOut Made() => made ??= WeightInitialization.First(
+            kind, linear.Path, linear.Weight, shape.Rank, shape.Scale, seed);
+        return new(
+            tensors.Take($"{linear.Path}.{TakenOut.DownName}", torch.float32, [shape.Rank, linear.InFeatures],
+                () => Made().Down),
+            tensors.Take($"{linear.Path}.{TakenOut.UpName}", torch.float32, [linear.OutFeatures, shape.Rank],
+                () => Made().Up));
     }
 
     private static Router RouterFor(RouterOptions options, RouterContext context)

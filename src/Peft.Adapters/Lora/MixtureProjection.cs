@@ -18,8 +18,11 @@ public sealed class MixtureProjection : Projection
     /// <param name="router">How tokens choose experts; null for plain LoRA.</param>
     /// <param name="down">A with its first values, [E·R, D] float32.</param>
     /// <param name="up">B, [O, E·R] float32; null: zeros that learn.</param>
+    /// <param name="takenOut">What the frozen weight loses to A and B; null: nothing.</param>
+    /// <param name="magnitude">DoRA's magnitude of each output, [O] float32; null: none.</param>
     public MixtureProjection(
-        BaseLinear wrapped, MixtureShape shape, Router? router, Parameter down, Parameter? up = null)
+        BaseLinear wrapped, MixtureShape shape, Router? router, Parameter down, Parameter? up = null,
+        TakenOut? takenOut = null, Parameter? magnitude = null)
         : base(wrapped.Path, wrapped.InFeatures, wrapped.OutFeatures)
     {
         Wrapped = wrapped;
@@ -34,6 +37,18 @@ public sealed class MixtureProjection : Projection
         register_parameter("lora_B", Up);
         if (router is not null)
             RegisterModule("router", router);
+        if (takenOut is not null)
+        {
+            TakenOut = takenOut;
+            RegisterBuffer(TakenOut.DownName, takenOut.Down);
+            RegisterBuffer(TakenOut.UpName, takenOut.Up);
+            TakeOut();
+        }
+
+        if (magnitude is null)
+            return;
+        Magnitude = magnitude;
+        register_parameter("lora_magnitude_vector", magnitude);
     }
 
     /// <summary>The frozen layer.</summary>
@@ -55,6 +70,20 @@ public sealed class MixtureProjection : Projection
     /// others.</remarks>
     public Parameter Up { get; }
 
+    /// <summary>What the frozen weight lost to A and B as they began; null: nothing.</summary>
+    public TakenOut? TakenOut { get; }
+
+    /// <summary>DoRA's magnitude of each output; null: none.</summary>
+    /// <remarks>Shapes: [O] float32.</remarks>
+    public Parameter? Magnitude { get; }
+
+    // What is computed with: the frozen layer's own weight, or what is left of it. [O, D]
+    private Tensor Weight => _rest ?? Wrapped.Weight;
+
+    private Tensor? _rest;
+    private Tensor? _squares; // of the weight's rows
+    private (Tensor Norms, long DownVersion, long UpVersion)? _norms;
+
     /// <summary>A of one expert, a view.</summary>
     /// <remarks>Shapes: [R, D].</remarks>
     public Tensor DownOf(int expert) => Down.narrow(0, (long)expert * Shape.Rank, Shape.Rank);
@@ -65,14 +94,34 @@ public sealed class MixtureProjection : Projection
 
     /// <summary>The wrapped weight with the adapter in it, for gates that do not depend on the input.</summary>
     /// <remarks>
-    /// Source: LoRA, arXiv:2106.09685, section 4.1: <c>W + B A</c>, scale and gates in B.
+    /// Source: LoRA, arXiv:2106.09685, section 4.1: <c>W + B A</c>, scale and gates in B; DoRA, arXiv:2402.09353,
+    /// eq. 5: its rows divided by their norms and times the magnitudes.
     /// Shapes: weight as files hold it, [O, D] or [D, O]; gates [E] or [R] → the same in the weight's type. Gradient:
     /// none.
     /// </remarks>
     public Tensor Merge(Tensor weight, Tensor gates)
     {
-        var added = WeightedUp(gates).mm(Down.detach()).to(weight.dtype);
-        return weight + (Wrapped.IsStoredInputsFirst ? added.t() : added);
+        using var off = torch.no_grad();
+        var added = WeightedUp(gates).mm(Down.detach());
+        if (TakenOut is not null)
+            added = added - (TakenOut.Up.mm(TakenOut.Down) * Shape.Scale);
+        var oriented = Wrapped.IsStoredInputsFirst ? added.t() : added;
+        var merged = weight + oriented.to(weight.dtype);
+        if (Magnitude is null)
+            return merged;
+        var factors = (Magnitude / merged.norm(Wrapped.IsStoredInputsFirst ? 0 : 1).to(torch.float32))
+            .nan_to_num(1, 1, 1); // a row of zeros stays one
+        return merged * (Wrapped.IsStoredInputsFirst ? factors : factors.unsqueeze(1)).to(weight.dtype);
+    }
+
+    /// <summary>Takes what A and B began with out of the frozen weight again, as it is now.</summary>
+    /// <remarks>To be called when <see cref="TakenOut"/> was read from a file.</remarks>
+    public void TakeOut()
+    {
+        if (TakenOut is null)
+            return;
+        _rest?.Dispose();
+        _rest = TakenOut.Rest(Wrapped.Weight, Shape.Scale).DetachFromDisposeScope();
     }
 
     /// <summary>B with scale and gates in it.</summary>
@@ -94,15 +143,21 @@ public sealed class MixtureProjection : Projection
     {
         yield return ($"{Path}.lora_A", Down);
         yield return ($"{Path}.lora_B", Up);
+        if (Magnitude is not null)
+            yield return ($"{Path}.lora_magnitude_vector", Magnitude);
         if (Router is null)
             yield break;
         foreach (var (name, parameter) in Router.named_parameters())
             yield return ($"{Path}.router.{name}", parameter);
     }
 
-    /// <summary>The router's saved buffers, named like parameters.</summary>
+    /// <summary>Saved buffers, the router's among them, named like parameters.</summary>
     public IEnumerable<(string Name, Tensor Buffer)> AdapterBuffers() =>
-        Router is null ? [] : Router.named_buffers().Select(pair => ($"{Path}.router.{pair.name}", pair.buffer));
+    [
+        .. TakenOut is null ? []
+            : new[] { ($"{Path}.{TakenOut.DownName}", TakenOut.Down), ($"{Path}.{TakenOut.UpName}", TakenOut.Up) },
+        .. Router?.named_buffers().Select(pair => ($"{Path}.router.{pair.name}", pair.buffer)) ?? [],
+    ];
 
     /// <summary>Frees what the adapter added; the frozen layer stays.</summary>
     internal void DisposeAdapter()
@@ -110,6 +165,22 @@ public sealed class MixtureProjection : Projection
         Router?.Dispose();
         Down.Dispose();
         Up.Dispose();
+        Magnitude?.Dispose();
+        TakenOut?.Down.Dispose();
+        TakenOut?.Up.Dispose();
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            _rest?.Dispose();
+            _squares?.Dispose();
+            _norms?.Norms.Dispose();
+        }
+
+        base.Dispose(disposing);
     }
 
     /// <inheritdoc/>
@@ -127,9 +198,34 @@ public sealed class MixtureProjection : Projection
         var dropped = pass.Drops && Shape.Dropout > 0 ? Dropped(x, pass) : null;
         if (decision is { DetachesInput: true } && pass.IsTraining)
             dropped = (dropped ?? x).detach();
+        if (Magnitude is not null)
+            return Directed(x, dropped);
         return Fused.lora_mixture_linear(
-            x, Wrapped.Weight, Wrapped.Bias, Down, Up, decision is null ? null : WithShared(decision.Gates),
+            x, Weight, Wrapped.Bias, Down, Up, decision is null ? null : WithShared(decision.Gates),
             Shape.Scale, dropped, decision is null ? null : WithShared(decision.Selected));
+    }
+
+    // Source: huggingface/peft 5d602fd, DoraLinearLayer: what is dropped is dropped from the frozen product's share in
+    // the correction too, W x itself keeps all of x.
+    private Tensor Directed(Tensor x, Tensor? dropped)
+    {
+        if (dropped is null)
+            return Fused.dora_linear(x, Weight, Wrapped.Bias, Down, Up, Magnitude!, Norms(), Shape.Scale);
+        return Fused.linear(x - dropped, Weight, Wrapped.Bias)
+            + Fused.dora_linear(dropped, Weight, null, Down, Up, Magnitude!, Norms(), Shape.Scale);
+    }
+
+    // Norms of the rows of W + s B A; computed again when A or B has changed. [O]
+    private Tensor Norms()
+    {
+        var (down, up) = (Down.Version(), Up.Version());
+        if (_norms is { } held && held.DownVersion == down && held.UpVersion == up)
+            return held.Norms;
+        _norms?.Norms.Dispose();
+        _squares ??= Fused.row_squares(Weight).DetachFromDisposeScope();
+        var norms = Fused.row_norms(Weight, _squares, Down, Up, Shape.Scale).DetachFromDisposeScope();
+        _norms = (norms, down, up);
+        return norms;
     }
 
     // Source: DeepSeekMoE, arXiv:2401.06066, eq. 9: shared experts have weight 1 for every token.

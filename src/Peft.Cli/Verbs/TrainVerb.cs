@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using CommandLine;
+using Peft.Adapters.Lora;
 using Peft.Cli.Printing;
 using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
@@ -156,8 +157,9 @@ public sealed partial class TrainVerb : IVerb
         yield return run.Data.Template is null
             ? $"{HelpPage.Command} generate {model} --prompt {Prompt(run)}"
             : $"{HelpPage.Command} chat {model}";
-        // A plain LoRA is in PEFT's form already.
-        if (run.Recipe.AdapterOptions is { IsPlainLora: false })
+        // A plain LoRA on the base as it is, is in PEFT's form already.
+        if (run.Recipe.AdapterOptions is { } options
+            && (!options.IsPlainLora || WeightInitialization.ChangesBase(options.InitLoraWeights)))
             yield return $"{HelpPage.Command} adapter export {CommandLineWords.Quoted(path)} --output "
                 + $"{CommandLineWords.Quoted(Beside(path))}";
     }

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Numerics.Tensors;
 
 namespace Peft.Torch.Fused;
 
@@ -129,8 +130,9 @@ internal interface ILinearKernel
     /// <summary>What sums are in.</summary>
     ScalarType SumType { get; }
 
-    /// <summary>y [N, O] = x Wt + added + bias.</summary>
-    void Forward(Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y);
+    /// <summary>y [N, O] = factors * (x Wt + added) + bias; factors [O] of the type of sums, 1 where they are not
+    /// given.</summary>
+    void Forward(Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y, Tensor? factors = null);
 
     /// <summary>dx [N, D] = dy W + added.</summary>
     void Backward(Tensor dy, Tensor weight, LowRankTerm? added, Tensor dx);
@@ -185,11 +187,29 @@ internal sealed unsafe class LinearKernel<T, W>(ScalarType sumType) : ILinearKer
 {
     public ScalarType SumType => sumType;
 
-    public void Forward(Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y)
+    public void Forward(Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y, Tensor? factors = null)
     {
         var (N, D, O) = (x.size(0), x.size(1), weight.size(0));
         Tiles<T, W>.Product(
-            N, O, new(Of(x), D, false, Of(weight), D, true, D), Adding(added, O), Sums(bias), Of(y));
+            N, O, new(Of(x), D, false, Of(weight), D, true, D), Times(factors, Adding(added, O)), Sums(bias), Of(y));
+    }
+
+    // What follows the adding: the tile is in the cache.
+    private static AddToTile<W>? Times(Tensor? factors, AddToTile<W>? add)
+    {
+        if (factors is null)
+            return add;
+        var each = (nint)Sums(factors);
+        return (i, j, height, width, tile, step) =>
+        {
+            add?.Invoke(i, j, height, width, tile, step);
+            var columns = new ReadOnlySpan<W>((W*)each + j, (int)width);
+            for (long row = 0; row < height; row++)
+            {
+                var values = new Span<W>(tile + row * step, (int)width);
+                TensorPrimitives.Multiply(values, columns, values);
+            }
+        };
     }
 
     public void Backward(Tensor dy, Tensor weight, LowRankTerm? added, Tensor dx)
