@@ -122,7 +122,8 @@ public static class BundleTensors
     /// <summary>What a tensor that no LoRA has belongs to; null where nothing is known.</summary>
     internal static string? Advice(string name) =>
         name.Contains("lora_embedding_", StringComparison.Ordinal) ? "the embeddings are not among target_modules"
-        : name.Contains("lora_magnitude_vector", StringComparison.Ordinal) ? "adapter_config.json says use_dora: false"
+        : name.Contains("lora_magnitude_vector", StringComparison.Ordinal)
+            ? "it is of DoRA, and adapter_config.json says use_dora: false"
         : name.EndsWith(".bias", StringComparison.Ordinal) ? "trained biases are not supported"
         : name.Contains(".lora_", StringComparison.Ordinal) ? null
         : "the module is not among modules_to_save";

@@ -29,8 +29,8 @@ public sealed record TakenOut(Tensor Down, Tensor Up)
 /// <remarks>
 /// Source: huggingface/peft 5d602fd, <c>pissa_init</c> and <c>olora_init</c>, in float32.
 /// PiSSA, arXiv:2404.02948, eq. 2 and 3: the r largest singular triplets, A = diag(√(S / s)) Vᵀ and
-/// B = U diag(√(S / s)), s the scale. With <c>pissa_niter_N</c> they come from a random projection and N power iterations (Halko et al.,
-/// arXiv:0909.4061, algorithm 4.4), which is much faster for wide layers.
+/// B = U diag(√(S / s)), s the scale. With <c>pissa_niter_N</c> they come from a random projection and N power
+/// iterations (Halko et al., arXiv:0909.4061, algorithm 4.4), which is much faster for wide layers.
 /// OLoRA, arXiv:2406.01775: W = Q R, A the first r rows of R, B the first r columns of Q.
 /// </remarks>
 public static class WeightInitialization

@@ -139,7 +139,7 @@ internal static class RowScaling
         if (dy.dtype == factors.dtype)
             return dy.dtype == ScalarType.Float64 ? Run<double>(dy, factors, y) : Run<float>(dy, factors, y);
         var wide = dy.to(factors.dtype);
-        return ((wide * factors).to(dy.dtype), y is null ? null : (wide * y.reshape(dy.shape)).sum(0));
+        return ((wide * factors).to(dy.dtype), y is null ? null : (wide * y.reshape(dy.shape)).sum(0L));
     }
 
     private static unsafe (Tensor Scaled, Tensor? Products) Run<T>(Tensor dy, Tensor factors, Tensor? y)
