@@ -179,7 +179,7 @@ public sealed record MemoryEstimate(
     {
         var ranks = modules.Sum(m => m.Shape.Columns);
         var routed = ByteWidth(model.Dtype) < 4 ? modules.Where(m => m.Router is not null).Sum(m => m.InFeatures) : 0;
-        // A magnitude's gradient takes the projection's output.
+        // A magnitude's gradient takes what it multiplies.
         var outputs = modules.Where(m => m.Magnitude is not null).Sum(m => m.OutFeatures) * ByteWidth(model.Dtype);
         return tokens * ((4 * (ranks + routed)) + outputs);
     }

@@ -73,10 +73,12 @@ internal sealed class DoraFunction(double scale) : AutogradFunction
         var added = _products.Forward(rows, a, b, null, out var h);
         var factors = FactorsOf(inputs[Magnitude]!, inputs[Norms]!).As(kernel.SumType).Dense();
         var y = torch.empty([.. _shape[..^1], weight.size(0)], type);
+        // The output may be changed in place where it is used, so that what backward needs is kept beside it.
+        var direction = Needs(Magnitude) ? torch.empty([rows.size(0), weight.size(0)], type) : null;
         kernel.Forward(
-            rows, LinearTensors.Dense(weight, type), inputs[Bias]?.As(kernel.SumType), added, y, factors);
-        Save(Needs(A) ? x : null, weight, inputs[Bias], a, b, inputs[Magnitude], factors, Needs(B) ? h : null,
-            Needs(Magnitude) ? y.alias() : null);
+            rows, LinearTensors.Dense(weight, type), inputs[Bias]?.As(kernel.SumType), added, y,
+            new(factors, direction));
+        Save(Needs(A) ? x : null, weight, a, b, factors, inputs[Norms], Needs(B) ? h : null, direction);
         return [y.As(x.dtype)];
     }
 
@@ -85,11 +87,11 @@ internal sealed class DoraFunction(double scale) : AutogradFunction
         var result = new Tensor?[Count];
         if (gradients[0] is null)
             return result;
-        var (x, weight, a, b, factors, h) = (saved[0], saved[1]!, saved[3]!, saved[4]!, saved[6]!, saved[7]);
+        var (x, weight, a, b, factors, h) = (saved[0], saved[1]!, saved[2]!, saved[3]!, saved[4]!, saved[6]);
         var type = LinearKernel.ProductType(weight.dtype);
         var kernel = LinearKernel.For(type);
         var dy = LinearTensors.Rows(gradients[0]!, type);
-        var (dz, products) = RowScaling.Of(dy, factors, saved[8]);
+        var (dz, products) = RowScaling.Of(dy, factors, saved[7]);
         if (Needs(X) || Needs(A) || Needs(B))
         {
             var found = _products.Backward(
@@ -104,27 +106,23 @@ internal sealed class DoraFunction(double scale) : AutogradFunction
             }
         }
 
-        var sums = Needs(Bias) || (Needs(Magnitude) && saved[2] is not null) ? dy.sum(0, type: kernel.SumType) : null;
-        result[Bias] = Needs(Bias) ? sums!.As(weight.dtype) : null;
+        if (Needs(Bias))
+            result[Bias] = dy.sum(0, type: kernel.SumType).As(weight.dtype);
         if (Needs(Magnitude))
-            result[Magnitude] = MagnitudeGradient(products!, sums, saved[2], saved[5]!);
+            result[Magnitude] = OverNorms(products!, saved[5]!);
         return result;
     }
 
     /// <summary>magnitude / norms, 1 where a norm is zero.</summary>
     public static Tensor FactorsOf(Tensor magnitude, Tensor norms)
     {
-        var held = norms.gt(0);
-        return torch.where(held, magnitude.to(norms.dtype) / norms.clamp(min: double.Epsilon), torch.ones_like(norms));
+        var isZero = norms.eq(0);
+        return torch.where(isZero, torch.ones_like(norms), magnitude.to(norms.dtype) / (norms + isZero.to(norms.dtype)));
     }
 
-    // y − bias is magnitude / norm times what 1 / norm times is the magnitude's slope.
-    private static Tensor MagnitudeGradient(Tensor products, Tensor? sums, Tensor? bias, Tensor magnitude)
-    {
-        var whole = bias is null ? products : products - (sums! * bias.to(products.dtype));
-        var own = magnitude.to(products.dtype);
-        return torch.where(own.eq(0), torch.zeros_like(whole), whole / own).As(magnitude.dtype);
-    }
+    // 0 where a norm is zero.
+    private static Tensor OverNorms(Tensor products, Tensor norms) =>
+        torch.where(norms.eq(0), torch.zeros_like(products), products / norms.to(products.dtype)).As(norms.dtype);
 }
 
 /// <summary>What goes back through factors of columns.</summary>
@@ -132,27 +130,26 @@ internal static class RowScaling
 {
     private const int FewestRows = 16; // a thread
 
-    /// <summary>dy times factors, and Σ dy y over rows where y is given; one pass over both.</summary>
-    /// <remarks>Shapes: dy and y [N, O], factors [O] → [N, O] and [O].</remarks>
-    public static (Tensor Scaled, Tensor? Products) Of(Tensor dy, Tensor factors, Tensor? y)
+    /// <summary>dy times factors, and Σ dy z over rows where z is given; one pass over both.</summary>
+    /// <remarks>Shapes: dy and z [N, O], factors [O] → [N, O] and [O].</remarks>
+    public static (Tensor Scaled, Tensor? Products) Of(Tensor dy, Tensor factors, Tensor? z)
     {
         if (dy.dtype == factors.dtype)
-            return dy.dtype == ScalarType.Float64 ? Run<double>(dy, factors, y) : Run<float>(dy, factors, y);
+            return dy.dtype == ScalarType.Float64 ? Run<double>(dy, factors, z) : Run<float>(dy, factors, z);
         var wide = dy.to(factors.dtype);
-        return ((wide * factors).to(dy.dtype), y is null ? null : (wide * y.reshape(dy.shape)).sum(0L));
+        return ((wide * factors).to(dy.dtype), z is null ? null : (wide * z).sum(0L));
     }
 
-    private static unsafe (Tensor Scaled, Tensor? Products) Run<T>(Tensor dy, Tensor factors, Tensor? y)
+    private static unsafe (Tensor Scaled, Tensor? Products) Run<T>(Tensor dy, Tensor factors, Tensor? z)
         where T : unmanaged, INumber<T>
     {
         var (N, O) = (dy.size(0), dy.size(1));
         var scaled = torch.empty_like(dy);
-        var outputs = y?.Dense();
-        var products = y is null ? null : torch.empty([O], factors.dtype);
+        var products = z is null ? null : torch.empty([O], factors.dtype);
         var shares = new RowShares(N, FewestRows);
         using var parts = new Scratch<T>(shares.Count * O);
-        var (d, f, z, held, sums) = ((nint)TensorMemory.Of<T>(dy), (nint)TensorMemory.Of<T>(factors),
-            (nint)TensorMemory.Of<T>(scaled), (nint)TensorMemory.Of<T>(outputs), (nint)parts.Pointer);
+        var (d, f, goal, held, sums) = ((nint)TensorMemory.Of<T>(dy), (nint)TensorMemory.Of<T>(factors),
+            (nint)TensorMemory.Of<T>(scaled), (nint)TensorMemory.Of<T>(z), (nint)parts.Pointer);
         shares.Run((share, first, end) =>
         {
             var factor = new ReadOnlySpan<T>((T*)f, (int)O);
@@ -163,7 +160,7 @@ internal static class RowScaling
                 var slopes = new ReadOnlySpan<T>((T*)d + row * O, (int)O);
                 if (held != 0)
                     TensorPrimitives.MultiplyAdd(slopes, new ReadOnlySpan<T>((T*)held + row * O, (int)O), sum, sum);
-                TensorPrimitives.Multiply(slopes, factor, new Span<T>((T*)z + row * O, (int)O));
+                TensorPrimitives.Multiply(slopes, factor, new Span<T>((T*)goal + row * O, (int)O));
             }
         });
         if (products is not null)

@@ -130,9 +130,8 @@ internal interface ILinearKernel
     /// <summary>What sums are in.</summary>
     ScalarType SumType { get; }
 
-    /// <summary>y [N, O] = factors * (x Wt + added) + bias; factors [O] of the type of sums, 1 where they are not
-    /// given.</summary>
-    void Forward(Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y, Tensor? factors = null);
+    /// <summary>y [N, O] = factors * (x Wt + added) + bias; factors are 1 where they are not given.</summary>
+    void Forward(Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y, ColumnFactors? factors = null);
 
     /// <summary>dx [N, D] = dy W + added.</summary>
     void Backward(Tensor dy, Tensor weight, LowRankTerm? added, Tensor dx);
@@ -154,6 +153,11 @@ internal interface ILinearKernel
         LowRankShape shape, Tensor dy, Tensor b, Tensor? gates, Tensor? h, Tensor? gated, Tensor? x, Tensor dh,
         Tensor? dgates, Tensor? db, Tensor? da);
 }
+
+/// <summary>What the columns of a product are multiplied by.</summary>
+/// <param name="Factors">[O], of the type of sums.</param>
+/// <param name="Before">[N, O], takes the product as it was before; null: nothing does.</param>
+internal readonly record struct ColumnFactors(Tensor Factors, Tensor? Before);
 
 /// <summary>Kernels of linear layers by type.</summary>
 internal static class LinearKernel
@@ -187,27 +191,33 @@ internal sealed unsafe class LinearKernel<T, W>(ScalarType sumType) : ILinearKer
 {
     public ScalarType SumType => sumType;
 
-    public void Forward(Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y, Tensor? factors = null)
+    public void Forward(
+        Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y, ColumnFactors? factors = null)
     {
         var (N, D, O) = (x.size(0), x.size(1), weight.size(0));
         Tiles<T, W>.Product(
-            N, O, new(Of(x), D, false, Of(weight), D, true, D), Times(factors, Adding(added, O)), Sums(bias), Of(y));
+            N, O, new(Of(x), D, false, Of(weight), D, true, D), Times(factors, O, Adding(added, O)), Sums(bias), Of(y));
     }
 
     // What follows the adding: the tile is in the cache.
-    private static AddToTile<W>? Times(Tensor? factors, AddToTile<W>? add)
+    private static AddToTile<W>? Times(ColumnFactors? factors, long columns, AddToTile<W>? add)
     {
-        if (factors is null)
+        if (factors is not { } given)
             return add;
-        var each = (nint)Sums(factors);
+        var (each, before) = ((nint)Sums(given.Factors), (nint)Of(given.Before));
         return (i, j, height, width, tile, step) =>
         {
             add?.Invoke(i, j, height, width, tile, step);
-            var columns = new ReadOnlySpan<W>((W*)each + j, (int)width);
+            var own = new ReadOnlySpan<W>((W*)each + j, (int)width);
             for (long row = 0; row < height; row++)
             {
                 var values = new Span<W>(tile + row * step, (int)width);
-                TensorPrimitives.Multiply(values, columns, values);
+                var goal = (T*)before + (i + row) * columns + j;
+                if (before != 0 && typeof(T) == typeof(W))
+                    values.CopyTo(new Span<W>(goal, (int)width));
+                else if (before != 0)
+                    VectorMath.Store(tile + row * step, width, goal);
+                TensorPrimitives.Multiply(values, own, values);
             }
         };
     }

@@ -101,8 +101,10 @@ public sealed class LoraVariantTests : IDisposable
             Tensor[] leaves = [.. new[] { x, bias }.Select(t => t.to(wide).detach().clone().requires_grad_()),
                 .. new[] { a, b, m }.Select(t => t.detach().clone().requires_grad_())];
             var y = formula(leaves);
+            var shown = y.to(torch.float32).clone();
+            y.add_(1); // as a model may do with what a projection gives
             (y.to(torch.float32) * slopes).sum().backward();
-            return (y.to(torch.float32), [.. leaves.Select(leaf => leaf.grad!.to(torch.float32))]);
+            return (shown, [.. leaves.Select(leaf => leaf.grad!.to(torch.float32))]);
         }
 
         var norms = Fused.row_norms(weight.to(type), Fused.row_squares(weight.to(type)), a, b, 1.5);
