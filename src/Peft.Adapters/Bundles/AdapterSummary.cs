@@ -112,7 +112,8 @@ public sealed record AdapterSummary(
         SafetensorsEntry up)
     {
         var rank = TargetSelection.RankOf(options, path);
-        var hasOneDown = options.Router is { Sharing.HasOneDown: true } && down.Shape.Count == 2 && down.Shape[0] == rank;
+        var hasOneDown = options.Router is { Sharing.HasOneDown: true }
+            && down.Shape.Count == 2 && down.Shape[0] == rank;
         if (down.Shape.Count != 2 || up.Shape.Count != 2 || (down.Shape[0] != up.Shape[1] && !hasOneDown)
             || up.Shape[1] % rank != 0 || up.Shape[1] == 0)
         {

@@ -76,8 +76,8 @@ public static class ExpertLoader
     }
 
     private static OwnBundle? OwnMixture(string directory) =>
-        BundleFiles.IsBundle(directory) && OwnBundle.Open(directory) is var bundle && !bundle.Manifest.Adapter.IsPlainLora
-            ? bundle : null;
+        BundleFiles.IsBundle(directory) && OwnBundle.Open(directory) is var bundle
+            && !bundle.Manifest.Adapter.IsPlainLora ? bundle : null;
 
     // Source: MHR-mu, arXiv:2211.03831: routing is dropped, and the skills' A and B are averaged, each by itself.
     private static void LoadMean(AdaptedModel adapted, OwnBundle bundle)

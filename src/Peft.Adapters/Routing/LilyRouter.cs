@@ -13,7 +13,8 @@ public sealed record LilyRouterOptions : ExpertRouterOptions
     /// <summary>The prompt's mean weights serve the whole sequence.</summary>
     public const string Sequence = "sequence";
 
-    /// <summary>The mean weights of all tokens of a forward serve each of them, padding included: as published.</summary>
+    /// <summary>The mean weights of all tokens of a forward serve each of them, padding included: as
+    /// published.</summary>
     public const string Batch = "batch";
 
     /// <summary>All experts weigh the same; nothing is routed.</summary>
