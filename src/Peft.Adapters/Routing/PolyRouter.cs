@@ -50,7 +50,8 @@ public sealed class PolyRouter : Router
     private const double Spread = 1e-3;
     private const double Tiny = 1e-12;
     private static readonly TaskWords Words = new(
-        "poly", "give each data source a task", "one set of weights for each task", "adapter.router.tasks");
+        "poly", "give each data source a task", "one set of weights for each task",
+        "raise adapter.router.tasks");
 
     private readonly PolyRouterOptions _options;
     private readonly Parameter _logits;

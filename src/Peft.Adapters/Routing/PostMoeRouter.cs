@@ -64,7 +64,7 @@ public sealed class PostMoeRouter : Router
         var byId = options.TaskExperts.Count == 0;
         _words = new(
             "post-moe", "give each data source a task", byId ? "one expert for each task" : "one entry for each task",
-            byId ? "adapter.experts.count" : "adapter.router.task_experts");
+            byId ? "raise adapter.experts.count" : "extend adapter.router.task_experts");
     }
 
     /// <inheritdoc/>

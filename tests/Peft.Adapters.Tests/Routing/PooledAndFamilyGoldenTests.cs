@@ -58,7 +58,7 @@ public sealed class PooledAndFamilyGoldenTests : IDisposable
         Assert.Equal([2L, 2, 0, 0, 2, 2], trained.data<long>().ToArray());
         Assert.Equal([0L, 0, 0, 0, 0, 0], used.data<long>().ToArray());
         Assert.Equal(
-            "m: task id 3; expected 0 to 2, one entry for each task. Raise adapter.router.task_experts (now 3), or "
+            "m: task id 3; expected 0 to 2, one entry for each task. Extend adapter.router.task_experts (now 3), or "
                 + "take the task out of the data.",
             Assert.Throws<TaskIdException>(() => router.Route(
                 x, ForwardPass.ForTraining(taskIds: torch.tensor(new long[] { 0, 1, 3 }, [3])))).Message);
