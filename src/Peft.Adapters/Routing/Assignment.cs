@@ -84,7 +84,8 @@ public static class TransportPlan
         var real = mask is null ? logits.shape[0] : mask.sum().ToInt64();
         if (real == 0)
             return logits.detach().softmax(-1).MoveToOuterDisposeScope();
-        var counted = mask is null ? kernel : kernel.masked_fill(mask.logical_not().unsqueeze(1), double.NegativeInfinity);
+        var counted = mask is null
+            ? kernel : kernel.masked_fill(mask.logical_not().unsqueeze(1), double.NegativeInfinity);
         var share = Math.Log((double)real / logits.shape[1]);
         var u = torch.zeros([logits.shape[0], 1], logits.dtype, logits.device);                // ln u
         var v = torch.zeros([1, logits.shape[1]], logits.dtype, logits.device);                // ln v

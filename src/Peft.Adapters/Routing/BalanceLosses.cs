@@ -62,7 +62,8 @@ public sealed record BalanceOptions : IKeyValue<BalanceOptions>
     [Key(Min = 1e-9, When = "kind=loss-free")]
     public double Rate { get; init; } = 0.001;
 
-    /// <summary>Rounds of bip and quantile in each step; the most of sinkhorn, which ends where nothing moves.</summary>
+    /// <summary>Rounds of bip and quantile in each step; the most of sinkhorn, which ends where nothing
+    /// moves.</summary>
     /// <value>Default 4 for bip (the source leaves it open), 1 for quantile, 100 for sinkhorn; from 1.</value>
     [Key(Min = 1, Max = 10_000, When = "kind=bip|quantile|sinkhorn")]
     public int Iterations { get; init; } = 4;

@@ -49,8 +49,8 @@ public sealed record RoutingState(string Chain, Tensor State) : IPassRecord
 /// layer before.</summary>
 /// <remarks>
 /// Source: RMoE, arXiv:2408.06793; qiuzh20/RMoE llama_moe_rnn/rnn.py: <c>s_l = GRU(W1 x, s_{l−1})</c>, <c>logits = W2
-/// s_l</c>, s_0 = 0, one GRU for all layers, W1 and W2 each layer's own. There a layer has one router; here each adapted
-/// projection follows that of the same name in the layer before, and one GRU serves them all.
+/// s_l</c>, s_0 = 0, one GRU for all layers, W1 and W2 each layer's own. There a layer has one router; here each
+/// adapted projection follows that of the same name in the layer before, and one GRU serves them all.
 /// Shapes: x [N, D] → gates [N, E] with K of them above zero in every row.
 /// Units: gates are probabilities.
 /// Gradient: through the kept probabilities into W2, the GRU, W1 and the earlier layers' routers; the choice carries

@@ -147,7 +147,8 @@ public abstract record ExpertRouterOptions : RouterOptions
     {
         if (Balance.MovesChoice && !ChoosesByScore)
         {
-            var movable = RouterCatalog.Entries.Where(entry => entry.First is ExpertRouterOptions { ChoosesByScore: true })
+            var movable = RouterCatalog.Entries
+                .Where(entry => entry.First is ExpertRouterOptions { ChoosesByScore: true })
                 .Select(entry => entry.Kind);
             reader.Section("balance").Fault(
                 "kind", $"'{Balance.Kind}'", "none, switch or localized",

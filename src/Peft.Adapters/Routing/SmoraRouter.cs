@@ -43,16 +43,17 @@ public sealed record SmoraRouterOptions : RouterOptions
     {
         if (size.Rank % RankPartition != 0)
             reader.Fault(
-                "rank_partition", RankPartition.ToString(CultureInfo.InvariantCulture), $"a divisor of r = {size.Rank}");
+                "rank_partition", RankPartition.ToString(CultureInfo.InvariantCulture),
+                $"a divisor of r = {size.Rank}");
     }
 }
 
 /// <summary>Lets the best ranks of one adapter work, each weighted by a learned score.</summary>
 /// <remarks>
 /// Source: SMoRA, arXiv:2501.15103; StyxXuan/smora srmole/layer.py: <c>s = σ(R x) + d</c>, top k ranks, <c>y = W x +
-/// (alpha / k) Σ g_j b_j (a_j · x)</c> with <c>g_j = k s_j / Σ s</c> over the chosen, and <c>d ← d + u · sign(mean count −
-/// count)</c>. Here d moves once a step, by the load of the whole step, where the code moves it at each forward; and the
-/// router sees x before dropout. The scale alpha / r stays outside, so gates are <c>r s_j / Σ s</c>.
+/// (alpha / k) Σ g_j b_j (a_j · x)</c> with <c>g_j = k s_j / Σ s</c> over the chosen, and <c>d ← d + u · sign(mean
+/// count − count)</c>. Here d moves once a step, by the load of the whole step (the code moves it at each forward), and
+/// the router sees x before dropout. The scale alpha / r stays outside, so gates are <c>r s_j / Σ s</c>.
 /// Shapes: x [N, D] → gates [N, R], K of them above zero; Probabilities are σ(R x) over its sum.
 /// Gradient: through the scores of the chosen; neither choice nor bias carries one.
 /// </remarks>

@@ -130,8 +130,8 @@ public sealed class AssignmentTests : IDisposable
             """));
 
         Assert.Equal(
-            $"line 1  router.balance.kind: '{kind}'; expected none, switch or localized. It moves the choice of router: "
-            + $"{Movable}; soft has none to move.", error.Items.Single().ToString());
+            $"line 1  router.balance.kind: '{kind}'; expected none, switch or localized. It moves the choice of "
+            + $"router: {Movable}; soft has none to move.", error.Items.Single().ToString());
     }
 
     [Theory]
@@ -144,8 +144,8 @@ public sealed class AssignmentTests : IDisposable
             """));
 
         Assert.Equal(
-            $"line 1  router.balance.kind: '{kind}' with top_k: 4; expected a top_k below the 4 experts. Where every token "
-            + "gets all experts, there is no choice to move.", error.Items.Single().ToString());
+            $"line 1  router.balance.kind: '{kind}' with top_k: 4; expected a top_k below the 4 experts. Where every "
+            + "token gets all experts, there is no choice to move.", error.Items.Single().ToString());
     }
 
     private static string Movable => "rmoe or top-k";
