@@ -43,9 +43,9 @@ public sealed record LilyRouterOptions : ExpertRouterOptions
     public override double? ScaleOf(int rank) => Scaling;
 
     /// <inheritdoc/>
-    protected override void Check(OptionReader reader)
+    protected override void Check(OptionReader reader, RouterSize size)
     {
-        base.Check(reader);
+        base.Check(reader, size);
         if (Average == Mean && Balance.Kind != BalanceOptions.None)
             reader.Section("balance").Fault(
                 "kind", Balance.Kind, "none with average: mean", "all experts weigh the same there");

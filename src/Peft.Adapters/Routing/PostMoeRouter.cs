@@ -24,13 +24,16 @@ public sealed record PostMoeRouterOptions : ExpertRouterOptions
     public EquatableList<int> TaskExperts { get; init; } = [];
 
     /// <inheritdoc/>
-    protected override void Check(OptionReader reader)
+    protected override void Check(OptionReader reader, RouterSize size)
     {
-        base.Check(reader);
+        base.Check(reader, size);
         if (TaskExperts.Count > 0 && TaskExperts.All(expert => expert < 0))
             reader.Fault(
                 "task_experts", string.Join(", ", TaskExperts), "the expert of at least one task",
                 "write kind: top-k where no task has an expert of its own");
+        if (TaskExperts.Count > 0 && TaskExperts.Max() >= size.Experts)
+            reader.Fault(
+                "task_experts", $"expert {TaskExperts.Max()}", $"experts from 0 to {size.Experts - 1}, or -1 for none");
     }
 }
 
@@ -51,16 +54,11 @@ public sealed class PostMoeRouter : Router
     private readonly TaskWords _words;
 
     /// <summary>Makes the router of one projection.</summary>
-    /// <exception cref="UserException">A task's expert is none of the projection's.</exception>
     public PostMoeRouter(PostMoeRouterOptions options, RouterContext context)
         : base(context)
     {
         _options = options;
         _weight = NewGate();
-        if (options.TaskExperts.Count > 0 && options.TaskExperts.Max() >= context.Experts)
-            throw UserException.At(
-                "adapter.router.task_experts", $"expert {options.TaskExperts.Max()}",
-                $"0 to {context.Experts - 1}, the experts of {context.Path}");
         var byId = options.TaskExperts.Count == 0;
         _words = new(
             "post-moe", "give each data source a task", byId ? "one expert for each task" : "one entry for each task",

@@ -70,9 +70,9 @@ public sealed record RexmoeRouterOptions : ExpertRouterOptions
     ];
 
     /// <inheritdoc/>
-    protected override void Check(OptionReader reader)
+    protected override void Check(OptionReader reader, RouterSize size)
     {
-        base.Check(reader);
+        base.Check(reader, size);
         if (EndStep < StartStep)
             reader.Fault("end_step", $"{EndStep}", $"at least start_step = {StartStep}");
     }

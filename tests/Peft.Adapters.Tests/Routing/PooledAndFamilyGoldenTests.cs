@@ -2,6 +2,7 @@ using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Adapters.Tests.Lora;
 using Peft.Formats;
+using Peft.Formats.Configuration;
 using Peft.Models;
 
 namespace Peft.Adapters.Tests.Routing;
@@ -62,10 +63,30 @@ public sealed class PooledAndFamilyGoldenTests : IDisposable
                 + "take the task out of the data.",
             Assert.Throws<TaskIdException>(() => router.Route(
                 x, ForwardPass.ForTraining(taskIds: torch.tensor(new long[] { 0, 1, 3 }, [3])))).Message);
-        Assert.Equal(
-            "adapter.router.task_experts: expert 3; expected 0 to 2, the experts of m.",
-            Assert.Throws<UserException>(() => new PostMoeRouter(
-                new PostMoeRouterOptions { TaskExperts = [3] }, new RouterContext("m", 4, 3, 2, 1))).Message);
+    }
+
+    [Theory]
+    [InlineData(
+        """{"kind": "post-moe", "task_experts": [0, 4]}""",
+        "router.task_experts: expert 4; expected experts from 0 to 3, or -1 for none.")]
+    [InlineData(
+        """{"kind": "post-moe", "task_experts": [-1]}""",
+        "router.task_experts: -1; expected the expert of at least one task. Write kind: top-k where no task has an "
+            + "expert of its own.")]
+    [InlineData(
+        """{"kind": "rexmoe", "start_step": 5, "end_step": 4}""",
+        "router.end_step: 4; expected at least start_step = 5.")]
+    [InlineData(
+        """{"kind": "lily", "average": "mean", "balance": {"kind": "switch"}}""",
+        "router.balance.kind: switch; expected none with average: mean. All experts weigh the same there.")]
+    public void Settings_that_contradict_each_other_are_refused(string router, string message)
+    {
+        var faults = new Faults();
+
+        RouterCatalog.Read(
+            new OptionReader(ConfigJson.Parse(router, "router"), "router", faults), new RouterSize(4, 2));
+
+        Assert.EndsWith(message, Assert.Single(faults.Items).ToString(), StringComparison.Ordinal);
     }
 
     [Fact]
