@@ -71,6 +71,9 @@ public abstract record RouterOptions
     /// alone.</summary>
     public virtual TaskRule? TaskRule(int experts) => null;
 
+    /// <summary>Why it cannot write a text token by token; null: it can.</summary>
+    public virtual string? WhyNoDecoding => null;
+
     /// <summary>Weight of <see cref="PreservationLoss"/>, which holds the experts near their first values.</summary>
     public virtual double PreservationCoefficient => 0;
 
