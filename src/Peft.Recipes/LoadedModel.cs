@@ -41,6 +41,16 @@ public sealed class LoadedModel : IDisposable
     /// <summary>The tasks that its experts know, where they go by task; else null.</summary>
     public TaskRouting? Tasks => _adapter is null ? null : TaskRouting.Of(_adapter);
 
+    /// <summary>Refuses an adapter whose router cannot write a text token by token.</summary>
+    /// <exception cref="UserException">It cannot.</exception>
+    public void RequireDecoding()
+    {
+        if (Adapted?.Options.Router is { WhyNoDecoding: { } why } router)
+            throw UserException.At(
+                _adapter!, $"router {router.Kind} cannot write a text: {why}",
+                "measuring of given texts (peft eval with choices or perplexity, peft logits)");
+    }
+
     /// <summary>How its texts are encoded.</summary>
     /// <exception cref="UserException">Tokenizer and model do not fit together.</exception>
     public TextEncoder Encoder => TextEncoder.Of(Tokenizer, Model.Config.EosTokenIds, Model.Config.VocabularySize);

@@ -53,6 +53,9 @@ public abstract record RouterOptions
     /// <summary>Whether A learns.</summary>
     public virtual bool TrainsDown => true;
 
+    /// <summary>Which matrices experts have in common.</summary>
+    public virtual ExpertSharing Sharing => ExpertSharing.None;
+
     /// <summary>First values of A where the method has its own, [R, D] float32; null: as <c>init_lora_weights</c>
     /// says.</summary>
     /// <exception cref="Peft.Formats.UserException">The options do not fit this projection.</exception>
@@ -67,6 +70,9 @@ public abstract record RouterOptions
     /// <summary>How it goes by the task of each row, also when it is measured; null: it goes by the tokens
     /// alone.</summary>
     public virtual TaskRule? TaskRule(int experts) => null;
+
+    /// <summary>Why it cannot write a text token by token; null: it can.</summary>
+    public virtual string? WhyNoDecoding => null;
 
     /// <summary>Weight of <see cref="PreservationLoss"/>, which holds the experts near their first values.</summary>
     public virtual double PreservationCoefficient => 0;
@@ -84,7 +90,7 @@ public abstract record RouterOptions
     protected virtual RouterOptions FirstValues(OptionReader reader, RouterSize size) => this;
 
     /// <summary>Notes what is wrong although every key by itself is right.</summary>
-    protected virtual void Check(OptionReader reader)
+    protected virtual void Check(OptionReader reader, RouterSize size)
     {
     }
 
@@ -103,7 +109,7 @@ public abstract record RouterOptions
                 section.Fault(Keys.NameOf(key), $"{value}", $"a whole number from 1 to {bound}");
         }
 
-        options.Check(reader);
+        options.Check(reader, size);
         return options;
     }
 
@@ -132,9 +138,8 @@ public abstract record ExpertRouterOptions : RouterOptions
     [Key]
     public BalanceOptions Balance { get; init; } = new();
 
-    /// <summary>Whether experts are chosen by a score, so that a bias can move the choice (balance
-    /// loss-free).</summary>
-    protected virtual bool ChoosesByScore => false;
+    /// <summary>Whether experts are chosen by a score, so that a balance can move the choice.</summary>
+    internal virtual bool ChoosesByScore => false;
 
     /// <inheritdoc/>
     public sealed override IReadOnlyList<AuxiliaryTerm> Losses() => [.. OwnLosses(), .. Balance.Terms()];
@@ -144,13 +149,16 @@ public abstract record ExpertRouterOptions : RouterOptions
         Balance.Ineffective(((ExpertRouterOptions)RouterCatalog.Of(this).First).Balance);
 
     /// <inheritdoc/>
-    protected override void Check(OptionReader reader)
+    protected override void Check(OptionReader reader, RouterSize size)
     {
-        if (Balance.IsLossFree && !ChoosesByScore)
+        if (Balance.MovesChoice && !ChoosesByScore)
         {
+            var movable = RouterCatalog.Entries
+                .Where(entry => entry.First is ExpertRouterOptions { ChoosesByScore: true })
+                .Select(entry => entry.Kind);
             reader.Section("balance").Fault(
-                "kind", $"'{BalanceOptions.LossFree}'", "none, switch or localized",
-                $"it moves the choice of router: top-k; {Kind} has none to move");
+                "kind", $"'{Balance.Kind}'", "none, switch or localized",
+                $"it moves the choice of router: {Words.OneOf([.. movable])}; {Kind} has none to move");
         }
     }
 }

@@ -117,7 +117,8 @@ internal sealed class DoraFunction(double scale) : AutogradFunction
     public static Tensor FactorsOf(Tensor magnitude, Tensor norms)
     {
         var isZero = norms.eq(0);
-        return torch.where(isZero, torch.ones_like(norms), magnitude.to(norms.dtype) / (norms + isZero.to(norms.dtype)));
+        var divisors = norms + isZero.to(norms.dtype);
+        return torch.where(isZero, torch.ones_like(norms), magnitude.to(norms.dtype) / divisors);
     }
 
     // 0 where a norm is zero.
