@@ -25,6 +25,15 @@ internal sealed record Method(string Name, IReadOnlyList<string> Recipes, string
         new("ld-mole", ["recipes/small/ld-mole.yaml"], "the loss coefficients are ours"),
         new("dynamic-moe", ["recipes/small/dynamic-moe.yaml"],
             "LoRA experts; the paper's are whole feed-forward layers trained from scratch"),
+        new("shared-experts", ["recipes/small/shared-experts.yaml"],
+            "LoRA experts of equal rank; the paper's are feed-forward layers cut fine"),
+        new("hydralora", ["recipes/small/hydralora.yaml"], "dropout drawn once, not for each head"),
+        new("lily", ["recipes/small/lily.yaml"], "weights of each token; the published ones are a batch's mean"),
+        new("polytropon", ["recipes/small/polytropon.yaml"], "four tasks, four skills"),
+        new("mhr", ["recipes/small/mhr.yaml"], "four tasks, four skills, four heads"),
+        new("post-moe", ["recipes/small/post-moe.yaml"], "LoRA experts in two layers of eight, a task instead of a "
+            + "family of languages"),
+        new("rexmoe", ["recipes/small/rexmoe.yaml"], "pools of LoRA experts; the pool opens over 300 steps"),
         new("loramoe", ["recipes/small/loramoe.yaml"], "two of the four tasks count as knowledge"),
     ];
 }

@@ -36,9 +36,14 @@ public sealed class AdapterProbe
         /// <remarks>Shapes: gates [E], [C] or [N, E], [N, C] → [N, O].</remarks>
         public Tensor Added(Tensor gates)
         {
-            var hidden = Input.reshape(-1, Module.InFeatures).to(torch.float32).mm(Module.Down.t());
-            return (hidden * Module.Columns(gates)).mm(Module.Up.t()) * Module.Shape.Scale;
+            var hidden = Input.reshape(-1, Module.InFeatures).to(torch.float32).mm(Module.AllDown().t());
+            return (hidden * Module.Columns(gates)).mm(Module.AllUp().t()) * Module.Shape.Scale;
         }
+
+        /// <summary>The frozen layer's output with one of the projection's own experts, with weight 1.</summary>
+        public Tensor WithOnly(int expert) => With(
+            this, Input.reshape(-1, Module.InFeatures).to(torch.float32).mm(Module.DownOf(expert).t())
+                .mm(Module.UpOf(expert).t()) * Module.Shape.Scale);
 
         /// <summary>The frozen layer's output with what the adapter adds with some gates.</summary>
         /// <remarks>Shapes: gates [E] or [C] → [.., O].</remarks>
@@ -79,12 +84,7 @@ public sealed class AdapterProbe
     {
         if (call.Module.Router is null)
             return isUnrouted ? call.Adapted() : call.Base();
-        if (isUnrouted || expertIn(call.Module) is not { } chosen)
-            return call.Base();
-        var shape = call.Module.Shape;
-        var columns = torch.zeros([shape.Columns], torch.float32);
-        columns.narrow(0, (long)chosen * shape.Rank, shape.Rank).fill_(1);
-        return call.WithAdded(columns);
+        return isUnrouted || expertIn(call.Module) is not { } chosen ? call.Base() : call.WithOnly(chosen);
     });
 
     /// <summary>Logits of the base with a plain LoRA that was read from files, by PEFT's formula.</summary>

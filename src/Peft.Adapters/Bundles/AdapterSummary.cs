@@ -93,7 +93,7 @@ public sealed record AdapterSummary(
             var name = BundleTensors.Prefix + path;
             if (bundle.Weights.Entries.TryGetValue($"{name}.lora_B{ending}", out var other))
                 AddModule(faults, modules, options, path, bundle.Weights.Entries[$"{name}.lora_A{ending}"], other);
-            else
+            else if (options.Router is not { Sharing.UpAcrossLayers: true })
                 faults.Add($"{path}.lora_B", "missing", "lora_B beside every lora_A");
         }
         var others = Others(bundle.Weights.Entries.Values);
@@ -112,8 +112,10 @@ public sealed record AdapterSummary(
         SafetensorsEntry up)
     {
         var rank = TargetSelection.RankOf(options, path);
-        if (down.Shape.Count != 2 || up.Shape.Count != 2 || down.Shape[0] != up.Shape[1] || down.Shape[0] % rank != 0
-            || down.Shape[0] == 0)
+        var hasOneDown = options.Router is { Sharing.HasOneDown: true }
+            && down.Shape.Count == 2 && down.Shape[0] == rank;
+        if (down.Shape.Count != 2 || up.Shape.Count != 2 || (down.Shape[0] != up.Shape[1] && !hasOneDown)
+            || up.Shape[1] % rank != 0 || up.Shape[1] == 0)
         {
             faults.Add(
                 path, $"lora_A {BundleTensors.Shape(down.Shape)}, lora_B {BundleTensors.Shape(up.Shape)}",
@@ -162,10 +164,12 @@ public sealed record AdapterSummary(
     {
         using var scope = torch.NewDisposeScope();
         var (a, b) = (down.to(torch.float64), up.to(torch.float64));
-        var experts = (int)(a.shape[0] / rank);
+        var experts = (int)(b.shape[1] / rank);
+        var hasOneDown = a.shape[0] < b.shape[1];
         var norms = Enumerable.Range(0, experts).Select(expert =>
         {
-            var (rows, columns) = (a.narrow(0, (long)expert * rank, rank), b.narrow(1, (long)expert * rank, rank));
+            var rows = hasOneDown ? a : a.narrow(0, (long)expert * rank, rank);
+            var columns = b.narrow(1, (long)expert * rank, rank);
             return Math.Abs(scale) * Math.Sqrt(
                 Math.Max(0, (columns.t().mm(columns) * rows.mm(rows.t())).sum().ToDouble()));
         });

@@ -33,12 +33,15 @@ public static class AdapterAttachment
         // First values pass through tensors that nobody else frees.
         using var scope = torch.NewDisposeScope();
         var modules = new List<MixtureProjection>();
-        var shared = new SharedParts();
+        var adapted = selected.Where(module => projections.ContainsKey(module.Path)).ToList();
+        var wrapping = new Wrapping(
+            options, layers, seed, new SharedParts(), tensors, PlanOf(adapted, projections, options, layers), modules);
         IReadOnlyList<TrainedPart> parts;
         try
         {
-            foreach (var module in selected.Where(module => projections.ContainsKey(module.Path)))
-                modules.Add(Wrap(projections[module.Path], module, options, layers, seed, shared, tensors));
+            foreach (var module in adapted)
+                modules.Add(Wrap(projections[module.Path], module, wrapping));
+            JoinPools(wrapping);
             parts = TrainedPart.Of(model, options, selected, seed, tensors);
             tensors.Finish();
         }
@@ -98,17 +101,44 @@ public static class AdapterAttachment
                 "lower adapter.r or adapter.experts.count, or adapt fewer projections");
     }
 
-    private static MixtureProjection Wrap(
-        Projection projection, SelectedModule module, AdapterOptions options, int layers, long seed, SharedParts shared,
-        TensorSource tensors)
+    // What wrapping one projection needs of the whole adapter.
+    private sealed record Wrapping(
+        AdapterOptions Options, int Layers, long Seed, SharedParts Shared, TensorSource Tensors, FactorPlan Plan,
+        List<MixtureProjection> Modules);
+
+    private static FactorPlan PlanOf(
+        IEnumerable<SelectedModule> adapted, IReadOnlyDictionary<string, Projection> projections,
+        AdapterOptions options, int layers) => new(
+        from module in adapted
+        let experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers)
+        where RoutingOf(options, experts) is not null
+        let projection = projections[module.Path]
+        select new PlannedModule(module, projection.InFeatures, projection.OutFeatures, experts),
+        options.Router?.Sharing ?? ExpertSharing.None);
+
+    // In a layer with one expert there is nothing to route, unless ranks are routed.
+    private static RouterOptions? RoutingOf(AdapterOptions options, int experts) =>
+        options.Router is { } given && (experts > 1 || options.Experts.Count == 1) ? given : null;
+
+    private static void JoinPools(Wrapping wrapping)
     {
+        var byPath = wrapping.Modules.ToDictionary(module => module.Path, StringComparer.Ordinal);
+        foreach (var module in wrapping.Modules)
+        {
+            if (wrapping.Plan.PoolOf(module.Path) is { Count: > 1 } pool)
+                module.Join([.. pool.Select(path => byPath[path])]);
+        }
+    }
+
+    private static MixtureProjection Wrap(Projection projection, SelectedModule module, Wrapping wrapping)
+    {
+        var (options, layers, seed, shared, tensors, plan, _) = wrapping;
         if (projection is not BaseLinear linear)
             throw UserException.At(
                 module.Path, $"wrapped already by {projection.GetType().Name}", "one adapter for each projection",
                 "load the base model again");
         var experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers);
-        // In a layer with one expert there is nothing to route, unless ranks are routed.
-        var routing = options.Router is { } given && (experts > 1 || options.Experts.Count == 1) ? given : null;
+        var routing = RoutingOf(options, experts);
         if (routing is not null && linear.SeesSomeTokens)
         {
             throw UserException.At(
@@ -120,23 +150,46 @@ public static class AdapterAttachment
         var shape = new MixtureShape(experts, module.R, options.ScaleOf(module.R, module.Alpha), options.LoraDropout)
         {
             Shared = routing is null ? 0 : options.Experts.Shared,
+            HasOneDown = routing is { Sharing.HasOneDown: true },
         };
         var (path, width, device) = (module.Path, linear.InFeatures, linear.Weight.device);
-        var down = tensors.Take($"{path}.lora_A", torch.float32, [shape.Columns, width], () =>
+        var down = Factor(wrapping, "lora_A", path, plan.DownOwner(path), [shape.DownRows, width], () =>
             routing?.FirstDown(path, module.R, width, seed)
             ?? LoraInitialization.Down(
-                path, experts + shape.Shared, module.R, width, options.InitLoraWeights, seed));
+                path, (int)(shape.DownRows / module.R), module.R, width, options.InitLoraWeights, seed),
+            device, options.Experts.Train && routing is not { TrainsDown: false });
         long[] upShape = [linear.OutFeatures, shape.Columns];
-        var up = tensors.Take($"{path}.lora_B", torch.float32, upShape, () => torch.zeros(upShape, torch.float32));
-        var downParameter = down.to(device).ToParameter(options.Experts.Train && routing is not { TrainsDown: false });
-        var context = new RouterContext(path, width, experts, module.R, seed, downParameter, shared)
+        var up = Factor(wrapping, "lora_B", path, plan.UpOwner(path), upShape, () =>
+            torch.zeros(upShape, torch.float32), device, options.Experts.Train);
+        var pool = plan.PoolOf(path);
+        var context = new RouterContext(path, width, experts * pool.Count, module.R, seed, down, shared)
         {
             Tensors = tensors,
+            Outputs = linear.OutFeatures,
+            Pool = new PoolPlace(experts, pool.ToList().IndexOf(path)),
         };
         var router = routing is null ? null : RouterFor(routing, context);
         router?.to(device);
         return new MixtureProjection(
-            linear, shape, router, downParameter, up.to(device).ToParameter(options.Experts.Train));
+            linear, shape, router, down, up, (plan.DownOwner(path) == path, plan.UpOwner(path) == path));
+    }
+
+    // A or B of a projection: its own, or that of the one which owns it.
+    private static Parameter Factor(
+        Wrapping wrapping, string name, string path, string owner, long[] shape, Func<Tensor> first, Device device,
+        bool learns)
+    {
+        if (owner == path)
+            return wrapping.Tensors.Take($"{path}.{name}", torch.float32, shape, first).to(device).ToParameter(learns);
+        var owning = wrapping.Modules.First(module => module.Path == owner);
+        var shared = name == "lora_A" ? owning.Down : owning.Up;
+        // Exports write a copy for each projection, since others know of no sharing.
+        if (wrapping.Tensors.TakeIfHeld($"{path}.{name}", torch.float32, shape) is { } copy
+            && !copy.SameAs(shared.to(torch.CPU)))
+            throw UserException.At(
+                $"{path}.{name}", "other numbers", $"those of {owner}.{name}, which it shares",
+                "take the files as they were written");
+        return shared;
     }
 
     private static Router RouterFor(RouterOptions options, RouterContext context)

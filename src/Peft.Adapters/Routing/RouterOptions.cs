@@ -53,6 +53,9 @@ public abstract record RouterOptions
     /// <summary>Whether A learns.</summary>
     public virtual bool TrainsDown => true;
 
+    /// <summary>Which matrices experts have in common.</summary>
+    public virtual ExpertSharing Sharing => ExpertSharing.None;
+
     /// <summary>First values of A where the method has its own, [R, D] float32; null: as <c>init_lora_weights</c>
     /// says.</summary>
     /// <exception cref="Peft.Formats.UserException">The options do not fit this projection.</exception>

@@ -37,7 +37,8 @@ internal static class LinearChecks
         Check(x, weight, bias);
         if (a.dim() != 2 || a.size(1) != weight.size(1))
             throw new ArgumentException($"a {Shapes.Of(a)} does not meet weight {Shapes.Of(weight)}; a is [C, D]");
-        if (b.dim() != 2 || b.size(0) != weight.size(0) || b.size(1) != a.size(0))
+        if (b.dim() != 2 || b.size(0) != weight.size(0)
+            || (b.size(1) != a.size(0) && b.size(1) != a.size(0) * (gates?.size(-1) ?? 1)))
             throw new ArgumentException(
                 $"b {Shapes.Of(b)} does not meet weight {Shapes.Of(weight)} and a {Shapes.Of(a)}; b is [O, C]");
         if (loraInput is not null && (!loraInput.shape.AsSpan().SequenceEqual(x.shape) || loraInput.dtype != x.dtype))
@@ -51,9 +52,9 @@ internal static class LinearChecks
         }
         if (gates is null)
             return;
-        if (gates.dim() < 1 || gates.size(-1) < 1 || a.size(0) % gates.size(-1) != 0)
+        if (gates.dim() < 1 || gates.size(-1) < 1 || b.size(1) % gates.size(-1) != 0)
         {
-            throw new ArgumentException($"gates {Shapes.Of(gates)} do not divide the {a.size(0)} columns of a; "
+            throw new ArgumentException($"gates {Shapes.Of(gates)} do not divide the {b.size(1)} columns of b; "
                 + "gates are [N, G] with C a multiple of G");
         }
         if (gates.numel() / gates.size(-1) != x.numel() / Math.Max(1, x.size(-1)))
