@@ -53,12 +53,23 @@ public sealed class RouterSettingsTests : IDisposable
 
     [Theory]
     [InlineData("{kind: graph-of-tokens}")]
+    [InlineData("{kind: graph-of-tokens, similarity: attention}")]
     [InlineData("{kind: rmoe, hidden_size: 8}")]
     [InlineData("{kind: blockffn}")]
     [InlineData("{kind: top-k, balance: {kind: bip}}")]
     public void A_trained_router_goes_on_writing_what_it_learned(string router)
     {
         Write("r.yaml", router, "", "", 60);
+        if (router.Contains("attention", StringComparison.Ordinal))
+        {
+            Peft("train", "r.yaml", "--output", "no").IsRefused(
+                "model.layers.0.self_attn.q_proj: comes before the attention of its block, which router "
+                + "graph-of-tokens goes by; expected projections behind it, such as o_proj and those of the "
+                + "feed-forward layer. Leave it out of adapter.target_modules, or choose another similarity.");
+            File.WriteAllText(_folder["r.yaml"], File.ReadAllText(_folder["r.yaml"]).Replace(
+                "r: 4,", "r: 4, target_modules: [o_proj, up_proj, down_proj],", StringComparison.Ordinal));
+        }
+
         Peft("train", "r.yaml", "--output", "out").Succeeds();
 
         Assert.Equal(" mat", Peft(

@@ -28,6 +28,7 @@ public static class AdapterAttachment
         TensorSource tensors)
     {
         var layers = CheckedLayers(model, options.Experts);
+        var attentions = AttentionsFor(model, options, selected, layers);
         var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
         // First values pass through tensors that nobody else frees.
         using var scope = torch.NewDisposeScope();
@@ -56,7 +57,26 @@ public static class AdapterAttachment
             model.Wrap(module.Path, _ => module);
         foreach (var part in parts)
             part.Install(model);
+        foreach (var attention in attentions)
+            attention.EmitsMap = true;
         return new AdaptedModel(model, options, modules) { Parts = parts };
+    }
+
+    // The attentions that routers go by; what comes before them has none to go by.
+    private static List<Attention> AttentionsFor(
+        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, int layers)
+    {
+        if (options.Router is not { NeedsAttention: true } router)
+            return [];
+        List<Attention> attentions = [.. model.modules().OfType<Attention>()];
+        var before = attentions.SelectMany(attention => attention.InputPaths).ToHashSet(StringComparer.Ordinal);
+        if (selected.FirstOrDefault(module => before.Contains(module.Path)
+            && options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers) > 1) is { } early)
+            throw UserException.At(
+                early.Path, $"comes before the attention of its block, which router {router.Kind} goes by",
+                "projections behind it, such as o_proj and those of the feed-forward layer",
+                "leave it out of adapter.target_modules, or choose another similarity");
+        return attentions;
     }
 
     // Memory that is promised and not there would end the process later, without a word.

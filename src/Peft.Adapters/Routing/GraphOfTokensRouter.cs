@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
 using Peft.Formats.Configuration;
 using Peft.Models;
 
@@ -11,6 +13,9 @@ public sealed record GraphOfTokensRouterOptions : ChoosingRouterOptions
 
     /// <summary>Similarity by the product of the tokens.</summary>
     public const string Fixed = "fixed";
+
+    /// <summary>Similarity by the attention of the block, averaged over its heads.</summary>
+    public const string Attention = "attention";
 
     /// <summary>Distributions are averaged.</summary>
     public const string OfProbabilities = "probabilities";
@@ -29,9 +34,9 @@ public sealed record GraphOfTokensRouterOptions : ChoosingRouterOptions
     public override bool Normalize { get; init; } = true;
 
     /// <summary>What makes tokens similar.</summary>
-    /// <value>Default learned, a [D, D] matrix a router that begins as the identity; fixed: the identity
-    /// itself.</value>
-    [Key(Choices = [Learned, Fixed])]
+    /// <value>Default learned, a [D, D] matrix a router that begins as the identity; fixed: the identity itself;
+    /// attention: what the block's attention gave, for the projections behind it.</value>
+    [Key(Choices = [Learned, Fixed, Attention])]
     public string Similarity { get; init; } = Learned;
 
     /// <summary>What is averaged over similar tokens.</summary>
@@ -46,6 +51,9 @@ public sealed record GraphOfTokensRouterOptions : ChoosingRouterOptions
     public string Granularity { get; init; } = HardSoftRouterOptions.PerProjection;
 
     /// <inheritdoc/>
+    public override bool NeedsAttention => Similarity == Attention;
+
+    /// <inheritdoc/>
     public override bool SharesInBlock => Granularity == HardSoftRouterOptions.PerAttentionBlock;
 }
 
@@ -53,13 +61,15 @@ public sealed record GraphOfTokensRouterOptions : ChoosingRouterOptions
 /// <remarks>
 /// Source: Graph of Tokens, arXiv:2505.00792, whose equations were not to be had; this form is our reading: <c>p =
 /// softmax(R x)</c>, <c>S = softmax(X W Xᵀ / √D)</c> over a token and those before it in its sequence, and the K best
-/// of <c>S p</c>. With <c>average: logits</c> they are those of <c>softmax(S z)</c>.
+/// of <c>S p</c>. With <c>average: logits</c> they are those of <c>softmax(S z)</c>. With <c>similarity: attention</c>
+/// S is the attention of the block that the projection is in, averaged over its heads.
 /// Decoding keeps x and p of earlier tokens in the cache, so what is written is routed as the whole text is.
 /// Shapes: x [B, T, D], or [T, D] of one sequence → gates [N, E] with K of them above zero in every row.
 /// Units: gates are probabilities.
-/// Gradient: through the kept probabilities into R, W and x; the choice carries none.
+/// Gradient: through the kept probabilities into R, W and x, or the attention's queries and keys; the choice carries
+/// none.
 /// </remarks>
-public sealed class GraphOfTokensRouter : ChoosingRouter
+public sealed partial class GraphOfTokensRouter : ChoosingRouter
 {
     private const double Tiny = 1e-20;
 
@@ -96,29 +106,41 @@ public sealed class GraphOfTokensRouter : ChoosingRouter
         return Choose(averaged.clamp(min: Tiny).log(), averaged, averaged, pass);
     }
 
-    // An attention of one head, whose queries are x W, whose keys are x and whose values are what is averaged.
     private Tensor Averaged(Tensor x, Tensor own, ForwardPass pass)
     {
         var values = own.reshape(x.shape[0], x.shape[1], -1);                                  // [B, T, E]
-        var keys = x;
         if (pass.Cache is { } cache)
-        {
-            var what = $"{Context.Path}.{_options.Average}";
-            (keys, values) = (cache.Extended($"{Context.Path}.tokens", x), cache.Extended(what, values));
-        }
+            values = cache.Extended($"{Context.Path}.{_options.Average}", values);
+        var averaged = (_options.NeedsAttention ? Map(pass).Average(values) : BySimilarity(x, values, pass))
+            .reshape(own.shape);
+        if (pass.KeyMask is null && pass.Segments is null)
+            return averaged;
+        // A token of padding may see none, not even itself.
+        var isAlone = averaged.detach().abs().sum(-1, keepdim: true).eq(0);
+        return torch.where(isAlone, own, averaged);
+    }
 
+    private AttentionMap Map(ForwardPass pass)
+    {
+        var layer = int.Parse(LayerNumber().Match(Context.Path).Groups[1].Value, CultureInfo.InvariantCulture);
+        return pass.Records<AttentionMap>().LastOrDefault(map => map.Layer == layer)
+            ?? throw new InvalidOperationException($"{Context.Path}: no attention of layer {layer} in this pass");
+    }
+
+    [GeneratedRegex(@"\.([0-9]+)\.")]
+    private static partial Regex LayerNumber();
+
+    // An attention of one head, whose queries are x W, whose keys are x and whose values are what is averaged.
+    private Tensor BySimilarity(Tensor x, Tensor values, ForwardPass pass)
+    {
+        var keys = pass.Cache is { } cache ? cache.Extended($"{Context.Path}.tokens", x) : x;
         var queries = _similarity is null ? x : Fused.linear(x, _similarity);
         var mask = pass.KeyMask is { } seen
             ? torch.zeros(seen.shape, x.dtype, x.device).masked_fill(seen.logical_not(), double.NegativeInfinity)
                 .reshape(seen.shape[0], 1, 1, seen.shape[1])
             : null;
-        var averaged = Fused.causal_attention(
+        return Fused.causal_attention(
             queries.unsqueeze(1), keys.unsqueeze(1), values.unsqueeze(1), mask, 1 / Math.Sqrt(Context.Width),
-            segments: pass.Segments is { } segments ? segments.Borders : default).reshape(own.shape);
-        if (mask is null && pass.Segments is null)
-            return averaged;
-        // A token of padding may see none, not even itself.
-        var isAlone = averaged.detach().abs().sum(-1, keepdim: true).eq(0);
-        return torch.where(isAlone, own, averaged);
+            segments: pass.Segments is { } segments ? segments.Borders : default);
     }
 }

@@ -71,6 +71,9 @@ public abstract record RouterOptions
     /// alone.</summary>
     public virtual TaskRule? TaskRule(int experts) => null;
 
+    /// <summary>Whether it goes by the attention of the block that its projection is in.</summary>
+    public virtual bool NeedsAttention => false;
+
     /// <summary>Why it cannot write a text token by token; null: it can.</summary>
     public virtual string? WhyNoDecoding => null;
 

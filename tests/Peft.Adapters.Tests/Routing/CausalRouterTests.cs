@@ -34,6 +34,31 @@ public sealed class CausalRouterTests : IDisposable
         Assert.Equal(["weight"], plain.named_parameters().Select(pair => pair.name));
     }
 
+    [Fact]
+    public void Tokens_that_are_attended_to_share_their_routing()
+    {
+        var golden = Golden.Case("second.json", "graph_of_tokens");
+        var options = new GraphOfTokensRouterOptions
+        {
+            TopK = (int)golden.Parameter("k"), Similarity = GraphOfTokensRouterOptions.Attention,
+        };
+        var router = new GraphOfTokensRouter(options, new RouterContext("layers.3.o_proj", 3, 3, 2, 1));
+        using (torch.no_grad())
+            Named(router, "weight").copy_(golden.Input("router"));
+        var pass = ForwardPass.ForTraining();
+        // Queries whose products with unit keys are the logarithms of the attention give that attention.
+        pass.Emit(new AttentionMap(
+            3, golden.Input("attention").clamp(min: 1e-30).log().unsqueeze(0),
+            torch.eye(4).expand(1, 2, 4, 4), null, null) { Scale = 1 });
+
+        var decision = router.Route(golden.Input("X"), pass);
+
+        Golden.Near(golden.Expected("probs_attention"), decision.Probabilities!);
+        Golden.Near(golden.Expected("weights_attention"), decision.Gates);
+        (decision.Gates * golden.Input("cotangent")).sum().backward();
+        Golden.Near(golden.Expected("grad_router_attention"), Named(router, "weight").grad!);
+    }
+
     [Theory]
     [InlineData(GraphOfTokensRouterOptions.OfProbabilities)]
     [InlineData(GraphOfTokensRouterOptions.OfLogits)]
