@@ -61,8 +61,8 @@ export: build data ## write ADAPTER as Hugging Face reads it, beside it; FORMAT=
 	@$(TRAINED)
 	@exec bin/peft adapter export $(ADAPTER) $(BASED) --format $(FORMAT) --output $(ADAPTER)-$(FORMAT) --overwrite $(ARGS)
 compare: build data ## every method with equally many trainable parameters, three seeds, as a table
-	@$(COMPILE) tests/Peft.Compare
-	@$(RUN) tests/Peft.Compare -- $(ARGS)
+	@$(COMPILE) tests/Peft.Compare.Tests
+	@$(RUN) tests/Peft.Compare.Tests -- $(ARGS)
 test: build data ## build and run every test; TESTS=a project, FILTER=an expression of dotnet test
 	@exec scripts/test $(TESTS) '$(FILTER)'
 soak: build data ## kill training KILLS times and compare; with MINUTES=60 train RECIPE so long and watch memory

@@ -1,0 +1,111 @@
+using System.Globalization;
+using Peft.Evaluation.Results;
+using Peft.Evaluation.Statistics;
+using Peft.Formats.Files;
+using Peft.Models;
+
+namespace Peft.Compare;
+
+/// <summary>An arm in a setting, over its seeds.</summary>
+/// <param name="Setting">The setting.</param>
+/// <param name="Arm">The arm.</param>
+/// <param name="Runs">Its runs, by seed.</param>
+/// <param name="Mean">Mean over the tasks, higher is better: an error rate counts as 1 minus it.</param>
+/// <param name="ByTask">The metric of each task, in its own direction.</param>
+/// <param name="Difference">The mean less that of the reference, paired by seed and row; null for the reference.</param>
+/// <param name="DifferenceByTask">The metric of each task less the reference's.</param>
+internal sealed record Finding(
+    Setting Setting, Arm Arm, IReadOnlyList<Measured> Runs, SeedsAndRows Mean,
+    IReadOnlyDictionary<string, SeedsAndRows> ByTask, SeedsAndRows? Difference,
+    IReadOnlyDictionary<string, SeedsAndRows>? DifferenceByTask)
+{
+    /// <summary>The p value of the difference, corrected over all arms and settings of the study (Holm).</summary>
+    public double PAdjusted { get; init; } = 1;
+
+    /// <summary>Whether the difference is more than chance.</summary>
+    public bool IsDecided => Difference is not null && PAdjusted < 0.05;
+
+    /// <summary>What a study found, in the order of its settings and arms; only arms of which every seed is there.</summary>
+    public static IReadOnlyList<Finding> Of(Study study, IReadOnlyList<Measured> runs)
+    {
+        var seeds = runs.Select(run => run.Seed).Distinct().Order().ToList();
+        var found = new List<Finding>();
+        foreach (var setting in study.Settings)
+        {
+            Finding? reference = null;
+            foreach (var arm in study.ArmsIn(setting))
+            {
+                List<Measured> own = [.. runs.Where(run => run.Setting == setting.Name && run.Arm == arm.Name)
+                    .OrderBy(run => run.Seed)];
+                if (own.Count < seeds.Count)
+                    continue;
+                var finding = Of(setting, arm, own, reference);
+                reference ??= arm.Name == Plan.Reference ? finding : null;
+                found.Add(finding);
+            }
+        }
+        var compared = found.Where(finding => finding.Difference is not null).ToList();
+        var adjusted = HolmCorrection.Adjust([.. compared.Select(finding => finding.Difference!.P)]);
+        return [.. found.Select(finding => compared.IndexOf(finding) is var at and >= 0
+            ? finding with { PAdjusted = adjusted[at] } : finding)];
+    }
+
+    private static Finding Of(Setting setting, Arm arm, IReadOnlyList<Measured> runs, Finding? reference)
+    {
+        var own = runs[0].Tasks.Keys.ToDictionary(task => task, task => ValuesOf(runs, task));
+        var other = reference?.Runs is { } others ? own.Keys.ToDictionary(task => task, task => Minus(
+            own[task], ValuesOf(others, task))) : null;
+        return new(setting, arm, runs, SeedsAndRows.Of([.. own.Select(task => Better(task.Key, task.Value, 1))]),
+            own.ToDictionary(task => task.Key, task => SeedsAndRows.Of([task.Value])),
+            other is null ? null : SeedsAndRows.Of([.. other.Select(task => Better(task.Key, task.Value, 0))]),
+            other?.ToDictionary(task => task.Key, task => SeedsAndRows.Of([task.Value])));
+
+        double[][] Better(string task, double[][] values, double best) => runs[0].Tasks[task].HigherIsBetter ? values
+            : [.. values.Select(seed => seed.Select(value => best - value).ToArray())];
+    }
+
+    private static double[][] ValuesOf(IReadOnlyList<Measured> runs, string task)
+    {
+        if (runs.Select(run => run.Tasks[task].RowsHash).Distinct().Count() > 1)
+            throw new InvalidOperationException($"{task}: runs of one arm were measured on different rows");
+        return [.. runs.Select(run => run.Tasks[task].Values())];
+    }
+
+    private static double[][] Minus(double[][] a, double[][] b) =>
+        [.. a.Zip(b, (first, second) => first.Zip(second, (x, y) => x - y).ToArray())];
+
+    /// <summary>Findings of one setting as the results that <c>peft report</c> renders: a subject an arm.</summary>
+    public static ResultsDocument Document(IReadOnlyList<Finding> findings, int seeds, string version)
+    {
+        const string All = "mean of the tasks";
+        var first = findings[0].Runs[0];
+        var tasks = first.Tasks.Select(task => new MeasuredTask(task.Key, "generation", $"{seeds} seeds",
+            task.Value.Points.Length, task.Value.RowsHash, 0, 0, 0,
+            [new(task.Value.Metric, task.Value.HigherIsBetter, true, "rate")])).ToList();
+        var mean = new MeasuredTask(All, "generation", $"{seeds} seeds", tasks.Sum(task => task.Rows), "", 0, 0, 0,
+            [new("mean_score", true, true, "score")]);
+        return new(DateTime.UtcNow.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture), version,
+            new(0, 64, "bfloat16", 0, 0.95, "holm"), new("base", ModelLoader.Fingerprint("data/base")),
+            [.. findings.Select(finding => new Subject(finding.Arm.Name, Subject.AdapterKind, "", finding.Arm.Name, null,
+                null, finding.Runs[0].Trained, null, (long)(finding.Runs.Max(run => run.PeakMegabytes) * 1e6), 0, null, null))],
+            [mean, .. tasks],
+            [
+                .. findings.Select(finding => ScoreOf(finding, mean, finding.Mean)),
+                .. findings.SelectMany(finding => tasks.Select(task => ScoreOf(finding, task, finding.ByTask[task.Name]))),
+            ],
+            [
+                .. findings.Where(finding => finding.Difference is not null).Select(finding =>
+                    ComparisonOf(finding, mean, finding.Difference!)),
+                .. findings.Where(finding => finding.Difference is not null).SelectMany(finding => tasks.Select(task =>
+                    ComparisonOf(finding, task, finding.DifferenceByTask![task.Name]))),
+            ], []);
+
+        Score ScoreOf(Finding finding, MeasuredTask task, SeedsAndRows value) => new(finding.Arm.Name, task.Name,
+            task.Main.Name, value.Mean, value.Low, value.High, task.Rows);
+
+        Comparison ComparisonOf(Finding finding, MeasuredTask task, SeedsAndRows value) => new(task.Name, task.Main.Name,
+            Plan.Reference, finding.Arm.Name, value.Mean, value.Low, value.High, value.P,
+            task == mean ? finding.PAdjusted : Math.Min(1, value.P * tasks.Count),
+            task == mean ? finding.IsDecided : value.P * tasks.Count < 0.05);
+    }
+}

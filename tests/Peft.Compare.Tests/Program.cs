@@ -1,0 +1,133 @@
+using System.Globalization;
+using System.Text.Json;
+using Peft.Evaluation.Results;
+using Peft.Formats.Files;
+
+namespace Peft.Compare;
+
+/// <summary>
+/// Behind <c>make compare</c>: arms of equally many trained values on the embedded base and its tasks, over seeds and rows.
+/// </summary>
+internal static class Program
+{
+    private const string Records = "recipes/results/compare";
+    private const string Document = "docs/results.md";
+    private const int Rows = 200, ChoosingSeed = 0;
+    private const int QuickSeeds = 2, QuickRows = 50;
+    private const double QuickShare = 0.25;
+
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        WriteIndented = true,
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
+
+    public static int Main(string[] args)
+    {
+        try
+        {
+            if (Asked.Parse(args) is not { } asked)
+                return 2;
+            TorchRuntime.Start();
+            using var stop = new CancellationTokenSource();
+            Console.CancelKeyPress += (_, e) =>
+            {
+                e.Cancel = true;
+                Console.Error.WriteLine("stopping; finished runs stay, the same command goes on with the others");
+                stop.Cancel();
+            };
+            return Run(asked, stop.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            return 130;
+        }
+        catch (Exception error)
+        {
+            Console.Error.WriteLine((error as AggregateException)?.InnerException?.Message ?? error.Message);
+            return 1;
+        }
+    }
+
+    private static int Run(Asked asked, CancellationToken stop)
+    {
+        var ranks = new RankChoices();
+        var share = asked.IsQuick ? QuickShare : 1;
+        var rows = asked.IsQuick ? QuickRows : Rows;
+        var runner = new Runner(Path.Combine(asked.Output, asked.IsQuick ? "quick" : "runs"), asked.Jobs, rows, share, ranks);
+        if (asked.IsQuick)
+            Console.WriteLine($"a quick look: {QuickSeeds} seeds, a quarter of the steps, {QuickRows} rows; nothing is recorded");
+        foreach (var study in asked.Studies)
+        {
+            IReadOnlyList<Measured> runs = asked.OnlyRenders
+                ? Read<IReadOnlyList<Measured>>(study.Name + ".runs")
+                : Train(study, asked, runner, stop);
+            var findings = Finding.Of(study, runs);
+            var seeds = runs.Select(run => run.Seed).Distinct().Count();
+            var table = Tables.Of(study, findings, ranks);
+            Console.WriteLine($"\n{study.Question}\n\n{table}\n");
+            var place = asked.Records ? Records : asked.Output;
+            if (!asked.OnlyRenders)
+                Write(place, study.Name + ".runs", JsonSerializer.Serialize(runs, new JsonSerializerOptions(Json) { WriteIndented = false }).Replace("},{\"setting\"", "},\n{\"setting\"", StringComparison.Ordinal));
+            foreach (var group in findings.GroupBy(finding => finding.Setting.Name))
+                ResultsFile.Save(Path.Combine(place, $"{study.Name}-{group.Key}.json"),
+                    Finding.Document([.. group], seeds, Cli.Printing.HelpPage.Version));
+            if (asked.Records || asked.OnlyRenders)
+                Tables.Put(Document, study.Name, table);
+        }
+        return 0;
+    }
+
+    private static List<Measured> Train(Study study, Asked asked, Runner runner, CancellationToken stop)
+    {
+        var choices = asked.Chooses ? Choose(study, asked, runner, stop) : Read<Dictionary<string, Choice>>("choices");
+        Run[] runs =
+        [
+            .. from seed in Enumerable.Range(1, asked.IsQuick ? QuickSeeds : asked.Seeds)
+               from setting in study.Settings
+               from arm in study.ArmsIn(setting)
+               select new Run(study.Name, setting, arm, seed,
+                   choices[Key(study, setting.RatesOf ?? setting.Name, arm)].Rate, false),
+        ];
+        return [.. runner.All(runs, stop).Select(run => run.Measured)];
+    }
+
+    private static string Key(Study study, string setting, Arm arm) => 
+        $"{study.Name}/{setting}/{arm.RateOf ?? arm.Name}";
+
+    // The rate with the least loss on validation rows, by a seed that is not reported; no test row is read.
+    private static Dictionary<string, Choice> Choose(Study study, Asked asked, Runner runner, CancellationToken stop)
+    {
+        Run[] runs =
+        [
+            .. from setting in study.Settings
+               where setting.RatesOf is null
+               from arm in study.ArmsIn(setting)
+               where arm.RateOf is null
+               from rate in setting.Rates
+               select new Run(study.Name, setting, arm, ChoosingSeed, rate, true),
+        ];
+        var place = asked.Records ? Records : asked.Output;
+        var choices = File.Exists(Path.Combine(place, "choices.json"))
+            ? Read<Dictionary<string, Choice>>("choices", place) : [];
+        foreach (var group in runner.All(runs, stop).GroupBy(run => Key(study, run.Run.Setting.Name, run.Run.Arm)))
+            choices[group.Key] = new(group.MinBy(run => run.Measured.ValidationLoss).Run.Rate, new(group.ToDictionary(
+                run => run.Run.Rate.ToString("0.0e-0", CultureInfo.InvariantCulture), run => run.Measured.ValidationLoss!.Value)));
+        Write(place, "choices", JsonSerializer.Serialize(
+            new SortedDictionary<string, Choice>(choices, StringComparer.Ordinal), Json));
+        return choices;
+    }
+
+    private static T Read<T>(string name, string place = Records) =>
+        JsonSerializer.Deserialize<T>(File.ReadAllText(Path.Combine(place, name + ".json")), Json)!;
+
+    private static void Write(string place, string name, string text)
+    {
+        Directory.CreateDirectory(place);
+        AtomicFile.WriteText(Path.Combine(place, name + ".json"), text + "\n");
+    }
+
+    /// <summary>A learning rate, and the validation losses that it was chosen by.</summary>
+    private sealed record Choice(double Rate, SortedDictionary<string, double> ValidationLosses);
+}
