@@ -38,6 +38,9 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Its tokenizer, read when first needed.</summary>
     public HuggingFaceTokenizer Tokenizer => _tokenizer.Value;
 
+    /// <summary>The tasks that its experts know, where they go by task; else null.</summary>
+    public TaskRouting? Tasks => _adapter is null ? null : TaskRouting.Of(_adapter);
+
     /// <summary>How its texts are encoded.</summary>
     /// <exception cref="UserException">Tokenizer and model do not fit together.</exception>
     public TextEncoder Encoder => TextEncoder.Of(Tokenizer, Model.Config.EosTokenIds, Model.Config.VocabularySize);

@@ -177,7 +177,7 @@ public sealed record MemoryEstimate(
 
     private static long OfMixtures(CausalLanguageModel model, IReadOnlyList<MixtureProjection> modules, long tokens)
     {
-        var ranks = modules.Sum(m => (long)m.Shape.Experts * m.Shape.Rank);
+        var ranks = modules.Sum(m => m.Shape.Columns);
         var routed = ByteWidth(model.Dtype) < 4 ? modules.Where(m => m.Router is not null).Sum(m => m.InFeatures) : 0;
         return tokens * 4 * (ranks + routed);
     }

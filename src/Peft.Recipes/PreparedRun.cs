@@ -160,7 +160,8 @@ public sealed class PreparedRun(
 
     // Ids of tasks are those of training.
     private long? TaskIdOf(string task) =>
-        run.Data.TaskNames.Index().Where(known => known.Item == task).Select(
+        TaskRouting.Of(recipe.Path, recipe.AdapterOptions, run.Data)?.IdOf(task)
+        ?? run.Data.TaskNames.Index().Where(known => known.Item == task).Select(
             known => (long?)known.Index).FirstOrDefault();
 
     private Subject Described(string name) => (recipe.Method == Recipe.Full

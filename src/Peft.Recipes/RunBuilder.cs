@@ -173,6 +173,7 @@ public static class RunBuilder
             Base = new BaseIdentity(recipe.Model.Directory, ModelLoader.Fingerprint(directory)),
             ResolvedRecipe = ConfigText.ToYaml(recipe.Resolved),
             Data = [.. data.Files.Select(f => new DataIdentity(f.File, f.Sha256))],
+            Tasks = TaskRouting.Of(recipe.Path, recipe.AdapterOptions, data)?.Names ?? [],
             Seed = recipe.Training.Seed,
             ChatTemplate = RememberedTemplate(recipe, data, tokenizer),
         };
@@ -205,6 +206,7 @@ public static class RunBuilder
         if (data.TrainCount == 0)
             faults.Add("data.train", "no rows", "at least one row",
                 "look at the files and filters with peft data RECIPE");
+        TaskRouting.Check(faults, recipe.AdapterOptions, data);
         var held = data.Eval.Statistics.Tasks.Select(task => task.Key).ToList();
         if (recipe.Data.ChatTemplate is { } template && data.Template is null && !recipe.Evaluation.ApplyChatTemplate)
             faults.Add("data.chat_template", Quote.Of(template), "data sets of conversations",

@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text.Json;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
-using Peft.Adapters.Routing;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
@@ -95,26 +94,8 @@ internal static class SubjectLoader
                 + $"{CheckpointFingerprint.Short(manifest.Base.Fingerprint)})",
                 $"the base here, {directory} (fingerprint {CheckpointFingerprint.Short(fingerprint)})",
                 "name its base with --base, or evaluate this adapter by itself");
-        return new(Adapter(adapter, name), Open,
-            TaskIds(adapter, manifest, BundleFiles.PathOf(adapter, BundleFiles.Recipe)));
-    }
-
-    // Task ids are those of training: the data sets of data.train in their order.
-    private static Func<string, long?> TaskIds(string adapter, BundleManifest manifest, string recipePath)
-    {
-        if (manifest.Adapter.Router is not HardSoftRouterOptions { Stage: HardSoftRouterOptions.Hard })
-            return _ => null;
-        var names = File.Exists(recipePath)
-            ? Recipe.Load(recipePath, []).Data.Train.Select(set => set.Task ?? set.Name).Distinct().ToList()
-            : throw UserException.At(
-                adapter,
-                $"its experts go by task (router hard-soft, stage hard), and it holds no {BundleFiles.Recipe} that "
-                + $"names the tasks");
-        return task => names.IndexOf(task) is >= 0 and var id && id < manifest.Adapter.Experts.Count
-            ? id
-            : throw UserException.At(
-                adapter, $"no expert for task {Quote.Of(task)}; its experts go by task (router hard-soft, stage hard)",
-                Words.OneOf(names));
+        var tasks = TaskRouting.Of(adapter);
+        return new(Adapter(adapter, name), Open, task => tasks?.IdOf(task));
     }
 }
 

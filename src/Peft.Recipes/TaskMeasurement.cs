@@ -72,8 +72,8 @@ public sealed class TaskMeasurement
         using var loaded = LoadedModel.Open(BaseDirectory, adapter, _recipe.Model.Dtype, device);
         var described = adapter is null ? Base : SubjectLoader.Adapter(adapter, name);
         return Of(
-            described with { TrainableParameters = loaded.Adapted?.TrainableParameterCount ?? 0 }, loaded.Model, _ =>
-                null);
+            described with { TrainableParameters = loaded.Adapted?.TrainableParameterCount ?? 0 }, loaded.Model,
+            task => loaded.Tasks?.IdOf(task));
     }
 
     /// <summary>The numbers of what was measured.</summary>

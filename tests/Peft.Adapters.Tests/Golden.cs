@@ -33,9 +33,15 @@ public sealed class Golden
 
     public Tensor Input(string name) => ToTensor(_case.GetProperty("inputs").GetProperty(name));
 
+    public IReadOnlyList<Tensor> Inputs(string name) =>
+        [.. _case.GetProperty("inputs").GetProperty(name).EnumerateArray().Select(ToTensor)];
+
     public double InputNumber(string name) => _case.GetProperty("inputs").GetProperty(name).GetDouble();
 
     public double Parameter(string name) => _case.GetProperty("params").GetProperty(name).GetDouble();
+
+    public double[] Parameters(string name) =>
+        [.. _case.GetProperty("params").GetProperty(name).EnumerateArray().Select(number => number.GetDouble())];
 
     public Tensor Expected(string name) => ToTensor(_case.GetProperty("expected").GetProperty(name));
 

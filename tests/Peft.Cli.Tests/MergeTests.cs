@@ -61,14 +61,15 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     [Fact]
     public void Routed_and_static_merges_load_like_every_bundle()
     {
-        foreach (var method in new[] { "phatgoose", "arrow", "average-activation", "ties" })
+        foreach (var method in new[] {
+            "phatgoose", "arrow", "average-activation", "spectr", "ties", "core-iso-cts", "knots-ties" })
         {
             var output = _folder[method];
             var report = JsonNode.Parse(
                 Peft("merge", "--method", method, "law", "code", "--output", output, "--json").Succeeds().Output)!;
             Assert.Equal(method, (string?)report["method"]);
             Assert.Equal(["law", "code"], report["adapters"]!.AsArray().Select(name => (string?)name));
-            if (method == "ties")
+            if (report["similarity"] is null)
                 Assert.InRange((double)report["total"]!["relative_error"]!, 0.001, 2);
             else
                 Assert.InRange((double)report["similarity"]![0]!["updates"]!, -1, 1);
@@ -102,13 +103,37 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     {
         var run = Peft("merge", "--method", "all", "law", "code", "--recipe", "law.yaml", "--output",
             _folder["all"]).Succeeds();
-        run.Says("linear: skipped. ", "r = 2", "r = 3");
+        run.Says("linear: skipped. ", "robustmerge: skipped. ", "lorahub: skipped. ", "r = 2", "r = 3",
+            "lorahub-updates: trying 40 weights on 5 training rows");
         foreach (
             var row in new[] { "base", "law alone", "code alone", "best expert of each task", "phatgoose", "average",
-            "magnitude-prune" })
+            "magnitude-prune", "spectr", "core-ties", "core-tsv", "core-iso-c", "core-iso-cts", "knots-ties",
+            "lorahub-updates" })
             Assert.Matches($@"\n{row} +\d", run.Output);
         Assert.True(File.Exists(_folder["all/phatgoose/results.json"]));
         Assert.False(Directory.Exists(_folder["all/linear"]));
+    }
+
+    [Fact]
+    public void Weights_are_searched_on_the_training_rows_of_a_recipe()
+    {
+        string[] words = ["merge", "--method", "lorahub-updates", "law", "code", "--recipe", "law.yaml", "--steps",
+            "12", "--examples", "4", "--seed", "3"];
+        Peft([.. words, "--output", _folder["one"]]).Succeeds().Says("trying 12 weights on 4 training rows",
+            "weights law ", "code ", " without adapters");
+        Peft([.. words, "--output", _folder["two"]]).Succeeds();
+
+        Assert.Equal(File.ReadAllText(_folder["one/bundle.json"]), File.ReadAllText(_folder["two/bundle.json"]));
+        var merge = JsonNode.Parse(File.ReadAllText(_folder["one/bundle.json"]))!["merge"]!;
+        Assert.All(merge["adapters"]!.AsArray(), adapter => Assert.InRange((double)adapter!["weight"]!, -1.5, 1.5));
+        Assert.Contains("\"steps\":\"12\"", merge.ToJsonString().Replace(" ", "", StringComparison.Ordinal),
+            StringComparison.Ordinal);
+        Refused(["--method", "lorahub-updates", "law", "code"],
+            "peft merge --method lorahub-updates: no examples to search weights on");
+        Refused(["--method", "lorahub", "law", "code", "--recipe", "law.yaml"], "law r = 2, code r = 3",
+            "Use --method lorahub-updates.");
+        Refused(["--method", "lorahub-updates", "law", "code", "--weights", "1,1", "--steps", "3"],
+            "--steps", "no effect with --method lorahub-updates");
     }
 
     [Fact]
@@ -160,6 +185,12 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
         Refused(["law", "nowhere"], "nowhere", "no such directory");
         Refused(["--method", "tie", "law", "code"], "--method: 'tie' is not a method; expected ", "Did you mean ties?");
         Refused(["--method", "linear", "law", "code"], "law r = 2, code r = 3", "equal ranks");
+        Refused(["--method", "robustmerge", "law", "code"], "law r = 2, code r = 3", "equal ranks");
+        Refused(["--method", "spectr", "law", "code", "--temperature", "2"],
+            "--temperature",
+            "no effect with --method spectr. Remove it, or use phatgoose, arrow or average-activation.");
+        Refused(["--method", "core-iso-cts", "law", "code", "--common", "2", "--score", "best"],
+            "--common", "a number from 0 to 1", "--score", "'best'; expected update or directions");
         Refused(["law", "code", "--beside", "law"],
             "--beside: has no effect without --recipe. Add --recipe FILE, whose tasks are measured.");
         Refused(["law", "code", "--recipe", "law.yaml", "--beside", "nowhere"], "nowhere", "no such directory");

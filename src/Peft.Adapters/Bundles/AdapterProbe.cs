@@ -33,16 +33,15 @@ public sealed class AdapterProbe
         public Tensor Base() => Module.Wrapped.Forward(Input, Pass);
 
         /// <summary>What the adapter adds with some gates.</summary>
-        /// <remarks>Shapes: gates [E], [E·R] or [N, E], [N, E·R] → [N, O].</remarks>
+        /// <remarks>Shapes: gates [E], [C] or [N, E], [N, C] → [N, O].</remarks>
         public Tensor Added(Tensor gates)
         {
             var hidden = Input.reshape(-1, Module.InFeatures).to(torch.float32).mm(Module.Down.t());
-            var columns = gates.shape[^1] == hidden.shape[^1] ? gates : gates.repeat_interleave(Module.Shape.Rank, -1);
-            return (hidden * columns).mm(Module.Up.t()) * Module.Shape.Scale;
+            return (hidden * Module.Columns(gates)).mm(Module.Up.t()) * Module.Shape.Scale;
         }
 
         /// <summary>The frozen layer's output with what the adapter adds with some gates.</summary>
-        /// <remarks>Shapes: gates [E] or [E·R] → [.., O].</remarks>
+        /// <remarks>Shapes: gates [E] or [C] → [.., O].</remarks>
         public Tensor WithAdded(Tensor gates) => With(this, Added(gates));
 
         /// <summary>The gates of every token; to be asked after <see cref="Adapted"/>.</summary>
@@ -69,14 +68,22 @@ public sealed class AdapterProbe
     /// <summary>Logits with one expert for every token; where there is no router, the adapter itself.</summary>
     /// <param name="ids">[1, T] int64.</param>
     /// <param name="expert">The expert, with weight 1; null for none.</param>
-    public Tensor LogitsOf(Tensor ids, int? expert) => Logits(ids, call =>
+    public Tensor LogitsOf(Tensor ids, int? expert) =>
+        LogitsOf(ids, expert is null, module => expert < module.Shape.Experts ? expert : null);
+
+    /// <summary>Logits with one part of an exported mixture for every token.</summary>
+    public Tensor LogitsOf(Tensor ids, MixturePart part) => LogitsOf(
+        ids, part.IsUnrouted, module => part.Modules.Contains(module) ? part.IndexIn(module) : null);
+
+    private Tensor LogitsOf(Tensor ids, bool isUnrouted, Func<MixtureProjection, int?> expertIn) => Logits(ids, call =>
     {
         if (call.Module.Router is null)
-            return expert is null ? call.Adapted() : call.Base();
-        if (expert is not { } chosen || chosen >= call.Module.Shape.Experts)
+            return isUnrouted ? call.Adapted() : call.Base();
+        if (isUnrouted || expertIn(call.Module) is not { } chosen)
             return call.Base();
-        var columns = torch.zeros([(long)call.Module.Shape.Experts], torch.float32);
-        columns.narrow(0, chosen, 1).fill_(1);
+        var shape = call.Module.Shape;
+        var columns = torch.zeros([shape.Columns], torch.float32);
+        columns.narrow(0, (long)chosen * shape.Rank, shape.Rank).fill_(1);
         return call.WithAdded(columns);
     });
 

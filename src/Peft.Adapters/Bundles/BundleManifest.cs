@@ -35,6 +35,10 @@ public sealed record BundleManifest
     [Key]
     public IReadOnlyList<DataIdentity> Data { get; init; } = [];
 
+    /// <summary>Names of the tasks in the order of their ids, where the router goes by task; else empty.</summary>
+    [Key(Silent = true)]
+    public IReadOnlyList<string> Tasks { get; init; } = [];
+
     /// <summary>Seed of the run.</summary>
     [Key]
     public long Seed { get; init; }
@@ -79,6 +83,8 @@ public sealed record BundleManifest
         var json = Keys.ToJson(this);
         if (Merge is null)
             json.Remove("merge");
+        if (Tasks.Count == 0)
+            json.Remove("tasks");
         return json.ToJsonString(Indented) + "\n";
     }
 }

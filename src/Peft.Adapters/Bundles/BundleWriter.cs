@@ -22,6 +22,9 @@ public sealed record BundleContents
     /// <summary>The data files.</summary>
     public IReadOnlyList<DataIdentity> Data { get; init; } = [];
 
+    /// <summary>Names of the tasks in the order of their ids, where the router goes by task; else empty.</summary>
+    public IReadOnlyList<string> Tasks { get; init; } = [];
+
     /// <summary>The manifest of the bundle that is written again, as it was; null where the others here say what it
     /// is.</summary>
     public BundleManifest? Earlier { get; init; }
@@ -69,6 +72,7 @@ public static class BundleWriter
                 Adapter = contents.Adapted.Options,
                 Base = contents.Base,
                 Data = contents.Data,
+                Tasks = contents.Tasks,
                 Seed = contents.Seed,
                 Versions = contents.Versions,
                 TrainableParameters = contents.Adapted.TrainableParameterCount,

@@ -46,6 +46,10 @@ public static class ExpertLoader
                 bundle.Directory, Words.Count(
                     trained.Experts.Count, "expert"),
                     $"{adapted.Options.Experts.Count}, as adapter.experts.count says");
+        if (trained.Experts.Shared != adapted.Options.Experts.Shared)
+            throw UserException.At(
+                bundle.Directory, Words.Count(trained.Experts.Shared, "shared expert"),
+                $"{adapted.Options.Experts.Shared}, as adapter.experts.shared says");
         var faults = new Faults();
         foreach (var module in adapted.Modules)
         {

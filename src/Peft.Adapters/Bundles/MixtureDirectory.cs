@@ -130,7 +130,7 @@ public static class MixtureDirectory
 /// <summary>What one directory of an exported mixture holds: one expert, or the projections that are not
 /// routed.</summary>
 /// <param name="Name">The directory's name.</param>
-/// <param name="Expert">The expert; null for the part that every token gets.</param>
+/// <param name="Expert">The expert that a router chooses; null for a part that every token gets.</param>
 /// <param name="Modules">The projections that have it.</param>
 public sealed record MixturePart(string Name, int? Expert, IReadOnlyList<MixtureProjection> Modules)
 {
@@ -138,6 +138,20 @@ public sealed record MixturePart(string Name, int? Expert, IReadOnlyList<Mixture
     public const string Shared = "shared";
 
     private const string ExpertPrefix = "expert_";
+    private const string SharedPrefix = "shared_expert_";
+
+    /// <summary>Which of the shared experts it is, from 0; null where it is none of them.</summary>
+    public int? SharedExpert { get; init; }
+
+    /// <summary>Whether it is the projections without a router.</summary>
+    public bool IsUnrouted => Expert is null && SharedExpert is null;
+
+    /// <summary>Its place among the experts of a projection that has it.</summary>
+    public int IndexIn(MixtureProjection module) =>
+        SharedExpert is { } shared ? module.Shape.Experts + shared : Expert ?? 0;
+
+    /// <summary>Directory of a shared expert.</summary>
+    public static string NameOfShared(int expert) => SharedPrefix + expert.ToString(CultureInfo.InvariantCulture);
 
     /// <summary>Directory of an expert.</summary>
     public static string NameOf(int expert) => ExpertPrefix + expert.ToString(CultureInfo.InvariantCulture);
@@ -145,13 +159,11 @@ public sealed record MixturePart(string Name, int? Expert, IReadOnlyList<Mixture
     /// <summary>Whether a directory of an exported mixture may have this name.</summary>
     public static bool IsName(string name) =>
         name == Shared
-            || name.StartsWith(ExpertPrefix, StringComparison.Ordinal)
-            && int.TryParse(
-                name.AsSpan(ExpertPrefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var expert)
-            && expert < ExpertOptions.Most
-            && NameOf(expert) == name;
+            || IsNumbered(name, ExpertPrefix, ExpertOptions.Most)
+            || IsNumbered(name, SharedPrefix, ExpertOptions.MostShared);
 
-    /// <summary>The parts of a mixture: the shared one first where there is one, then the experts.</summary>
+    /// <summary>The parts of a mixture: what is not routed first where there is some, then the experts, then the shared
+    /// ones.</summary>
     public static IReadOnlyList<MixturePart> Of(AdaptedModel adapted)
     {
         var parts = new List<MixturePart>();
@@ -161,8 +173,16 @@ public sealed record MixturePart(string Name, int? Expert, IReadOnlyList<Mixture
         for (var expert = 0; expert < routed.Select(module => module.Shape.Experts).DefaultIfEmpty(0).Max(); expert++)
             parts.Add(
                 new MixturePart(NameOf(expert), expert, [.. routed.Where(module => module.Shape.Experts > expert)]));
+        for (var expert = 0; expert < routed.Select(module => module.Shape.Shared).DefaultIfEmpty(0).Max(); expert++)
+            parts.Add(new MixturePart(NameOfShared(expert), null, routed) { SharedExpert = expert });
         return parts;
     }
+
+    private static bool IsNumbered(string name, string prefix, int most) =>
+        name.StartsWith(prefix, StringComparison.Ordinal)
+        && int.TryParse(name.AsSpan(prefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+        && number < most
+        && prefix + number.ToString(CultureInfo.InvariantCulture) == name;
 }
 
 /// <summary>The tensors of an exported mixture, each put together from the parts that hold it.</summary>
@@ -204,9 +224,12 @@ internal sealed class MixtureTensors : SavedTensors
         long rank = TargetSelection.RankOf(_options, name[..name.LastIndexOf('.')]);
         long[] each = isDown ? [rank, shape[1]] : [shape[0], rank];
         var taken = new List<Tensor>();
-        for (var expert = 0; expert < shape[isDown ? 0 : 1] / rank && _missing is null; expert++)
+        var experts = shape[isDown ? 0 : 1] / rank;
+        var routed = experts - _options.Experts.Shared;
+        for (var expert = 0; expert < experts && _missing is null; expert++)
         {
-            var part = MixturePart.NameOf(expert);
+            var part = expert < routed
+                ? MixturePart.NameOf(expert) : MixturePart.NameOfShared((int)(expert - routed));
             if (_parts.TryGetValue(part, out var file) && _used.Add(part) is var _)
                 taken.Add(file.Take(name, dtype, each, first));
             else

@@ -29,10 +29,10 @@ public static class ModelCard
     {
         var title = part.Expert is { } expert
             ? $"Expert {expert} ({manifest.Adapter.Experts.NameOf(expert)})"
-            : "The part that is not routed";
+            : part.SharedExpert is { } shared ? $"Shared expert {shared}" : "The part that is not routed";
         return Rendered(
             "part", manifest, facts with { Metrics = [] }, title,
-            part.Expert is null ? "no expert" : "this expert with weight 1");
+            part.IsUnrouted ? "no expert" : "this expert with weight 1");
     }
 
     /// <summary>The card of a full checkpoint with the adapter added to its weights.</summary>
@@ -101,7 +101,8 @@ public static class ModelCard
         {
             yield return (
                 "experts",
-                string.Join(", ", Enumerable.Range(0, options.Experts.Count).Select(options.Experts.NameOf)));
+                string.Join(", ", Enumerable.Range(0, options.Experts.Count).Select(options.Experts.NameOf))
+                + (options.Experts.Shared > 0 ? $", and {options.Experts.Shared} shared" : ""));
             yield return ("router", options.Router.Kind);
         }
         yield return (

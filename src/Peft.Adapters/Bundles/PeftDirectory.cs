@@ -49,7 +49,7 @@ public sealed record PeftAdapter(LoraAdapterConfig Config, IReadOnlyList<PeftMod
         return new(
             byRouter ? WithScales(config, part.Modules) : config,
             [.. part.Modules.Select(module => new PeftModule(
-                module.Path, module.DownOf(part.Expert ?? 0), module.UpOf(part.Expert ?? 0).contiguous()))]);
+                module.Path, module.DownOf(part.IndexIn(module)), module.UpOf(part.IndexIn(module)).contiguous()))]);
     }
 
     /// <summary>Refuses what was read where it differs from what was written, in names or in a single bit.</summary>

@@ -63,15 +63,16 @@ public static class AdapterAttachment
         const double Gibi = 1 << 30;
         var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
         var values = selected.Where(module => projections.ContainsKey(module.Path)).Sum(module =>
-            (double)options.Experts.Count * module.R * (
+            (double)(options.Experts.Count + options.Experts.Shared) * module.R * (
                 projections[module.Path].InFeatures + projections[module.Path].OutFeatures));
+        var experts = options.Experts.Count + options.Experts.Shared;
         var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (model.Device.type == DeviceType.CPU && values * sizeof(float) > available)
             throw UserException.At(
                 "adapter",
                 string.Create(
                     CultureInfo.InvariantCulture,
-                    $"{Words.Count(options.Experts.Count, "expert")} of rank {options.R} in {selected.Count} "
+                    $"{Words.Count(experts, "expert")} of rank {options.R} in {selected.Count} "
                         + $"projections take {values * sizeof(float) / Gibi:N1} GiB"),
                 string.Create(CultureInfo.InvariantCulture, $"at most the {available / Gibi:N1} GiB of this machine"),
                 "lower adapter.r or adapter.experts.count, or adapt fewer projections");
@@ -96,12 +97,16 @@ public static class AdapterAttachment
                 "list adapter.target_modules without it, or exclude it by adapter.exclude_modules");
         }
 
-        var shape = new MixtureShape(experts, module.R, options.ScaleOf(module.R, module.Alpha), options.LoraDropout);
+        var shape = new MixtureShape(experts, module.R, options.ScaleOf(module.R, module.Alpha), options.LoraDropout)
+        {
+            Shared = routing is null ? 0 : options.Experts.Shared,
+        };
         var (path, width, device) = (module.Path, linear.InFeatures, linear.Weight.device);
-        var down = tensors.Take($"{path}.lora_A", torch.float32, [(long)experts * module.R, width], () =>
+        var down = tensors.Take($"{path}.lora_A", torch.float32, [shape.Columns, width], () =>
             routing?.FirstDown(path, module.R, width, seed)
-            ?? LoraInitialization.Down(path, experts, module.R, width, options.InitLoraWeights, seed));
-        long[] upShape = [linear.OutFeatures, (long)experts * module.R];
+            ?? LoraInitialization.Down(
+                path, experts + shape.Shared, module.R, width, options.InitLoraWeights, seed));
+        long[] upShape = [linear.OutFeatures, shape.Columns];
         var up = tensors.Take($"{path}.lora_B", torch.float32, upShape, () => torch.zeros(upShape, torch.float32));
         var downParameter = down.to(device).ToParameter(options.Experts.Train && routing is not { TrainsDown: false });
         var context = new RouterContext(path, width, experts, module.R, seed, downParameter, shared)

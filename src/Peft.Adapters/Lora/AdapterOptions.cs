@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 using Peft.Adapters.Routing;
 using Peft.Formats;
@@ -208,6 +209,13 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
                 "write the layers into the regular expression");
         if (LayersPattern.Count > 0 && LayersToTransform.Count == 0)
             reader.Fault("layers_pattern", string.Join(", ", LayersPattern), "layers_to_transform beside it");
+        if (Experts.Shared > 0 && Router is null or { RoutesRanks: true })
+            reader.Section("experts").Fault(
+                "shared", Experts.Shared.ToString(CultureInfo.InvariantCulture),
+                Router is null ? "0 where there is no router" : $"0 with router.kind: {Router.Kind}",
+                Router is null
+                    ? "shared experts stand beside routed ones: write method: mixture"
+                    : "it chooses ranks of one adapter, beside which no other expert stands");
         if (!Experts.Train && Router is null)
             reader.Fault(
                 "experts.train", "false", "true where there is no router", "otherwise there is nothing to train");

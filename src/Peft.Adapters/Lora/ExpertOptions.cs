@@ -11,6 +11,9 @@ public sealed record ExpertOptions : IKeyValue<ExpertOptions>
     /// <summary>The most experts a mixture may have.</summary>
     public const int Most = 4096;
 
+    /// <summary>The most experts that every token gets.</summary>
+    public const int MostShared = 256;
+
     /// <summary>How many experts every wrapped projection has; the most any has where they differ by layer.</summary>
     public int Count
     {
@@ -32,6 +35,11 @@ public sealed record ExpertOptions : IKeyValue<ExpertOptions>
     /// <value>Default expert_0, expert_1, …; distinct, one for each expert.</value>
     [Key]
     public IReadOnlyList<string> Names { get; init; } = [];
+
+    /// <summary>Further experts that every token gets with weight 1 beside those that the router chooses.</summary>
+    /// <value>Default 0. Source: DeepSeekMoE, arXiv:2401.06066, section 3.2. In layers with a router alone.</value>
+    [Key(Min = 0, Max = MostShared, Silent = true)]
+    public int Shared { get; init; }
 
     /// <summary>Whether the experts learn; off leaves only the router to train.</summary>
     /// <value>Default true.</value>
@@ -69,6 +77,9 @@ public sealed record ExpertOptions : IKeyValue<ExpertOptions>
                 json.Remove(key);
         }
 
+        // Older releases do not know the key, and older bundles lack it.
+        if (Shared == 0)
+            json.Remove("shared");
         return json;
     }
 

@@ -27,7 +27,7 @@ public sealed class MixtureProjection : Projection
         Router = router;
         Down = down;
         Up = up ?? torch.zeros(
-            [wrapped.OutFeatures, (long)shape.Experts * shape.Rank], torch.float32, wrapped.Weight.device)
+            [wrapped.OutFeatures, shape.Columns], torch.float32, wrapped.Weight.device)
                 .ToParameter();
         RegisterModule("base_layer", wrapped);
         register_parameter("lora_A", Down);
@@ -46,11 +46,13 @@ public sealed class MixtureProjection : Projection
     public Router? Router { get; }
 
     /// <summary>A of every expert, stacked.</summary>
-    /// <remarks>Shapes: [E·R, D] float32; expert e has rows e·R to e·R + R − 1.</remarks>
+    /// <remarks>Shapes: [C, D] float32; expert e has rows e·R to e·R + R − 1, the shared ones after the
+    /// others.</remarks>
     public Parameter Down { get; }
 
     /// <summary>B of every expert, side by side.</summary>
-    /// <remarks>Shapes: [O, E·R] float32; expert e has columns e·R to e·R + R − 1.</remarks>
+    /// <remarks>Shapes: [O, C] float32; expert e has columns e·R to e·R + R − 1, the shared ones after the
+    /// others.</remarks>
     public Parameter Up { get; }
 
     /// <summary>A of one expert, a view.</summary>
@@ -74,12 +76,17 @@ public sealed class MixtureProjection : Projection
     }
 
     /// <summary>B with scale and gates in it.</summary>
-    /// <remarks>Shapes: gates [E] or [R] → [O, E·R] float32. Gradient: none.</remarks>
-    public Tensor WeightedUp(Tensor gates)
+    /// <remarks>Shapes: gates [E] or [R] → [O, C] float32. Gradient: none.</remarks>
+    public Tensor WeightedUp(Tensor gates) => Up.detach() * Columns(gates) * Shape.Scale;
+
+    /// <summary>The gate of every column of B, those of shared experts 1.</summary>
+    /// <remarks>Shapes: gates [.., E] or [.., R], or [.., C] already → [.., C].</remarks>
+    public Tensor Columns(Tensor gates)
     {
-        var columns = Up.shape[1];
-        var each = gates.shape[0] == columns ? gates : gates.repeat_interleave(columns / gates.shape[0], 0);
-        return Up.detach() * each * Shape.Scale;
+        if (gates.shape[^1] == Shape.Columns)
+            return gates;
+        var all = WithShared(gates);
+        return all.repeat_interleave(Shape.Columns / all.shape[^1], -1);
     }
 
     /// <summary>What the optimizer, the bundle and the parameter table call the adapter's parameters; stable.</summary>
@@ -121,8 +128,13 @@ public sealed class MixtureProjection : Projection
         if (decision is { DetachesInput: true } && pass.IsTraining)
             dropped = (dropped ?? x).detach();
         return Fused.lora_mixture_linear(
-            x, Wrapped.Weight, Wrapped.Bias, Down, Up, decision?.Gates, Shape.Scale, dropped, decision?.Selected);
+            x, Wrapped.Weight, Wrapped.Bias, Down, Up, decision is null ? null : WithShared(decision.Gates),
+            Shape.Scale, dropped, decision is null ? null : WithShared(decision.Selected));
     }
+
+    // Source: DeepSeekMoE, arXiv:2401.06066, eq. 9: shared experts have weight 1 for every token.
+    private Tensor WithShared(Tensor gates) => Shape.Shared == 0 ? gates
+        : torch.cat([gates, torch.ones([.. gates.shape[..^1], Shape.Shared], gates.dtype, gates.device)], -1);
 
     private Tensor Dropped(Tensor x, ForwardPass pass)
     {
@@ -131,16 +143,21 @@ public sealed class MixtureProjection : Projection
             + $"generator");
         return Seeded.dropout(x, Shape.Dropout, random);
     }
-
-
 }
 
 /// <summary>The sizes and the scale of one wrapped projection.</summary>
-/// <param name="Experts">Number of experts E.</param>
+/// <param name="Experts">Number of experts E that a router chooses among.</param>
 /// <param name="Rank">Rank R of each.</param>
 /// <param name="Scale">Factor on their output: alpha / r, or alpha / sqrt(r) with rsLoRA.</param>
 /// <param name="Dropout">Share of the adapter's input dropped in training.</param>
-public sealed record MixtureShape(int Experts, int Rank, double Scale, double Dropout = 0);
+public sealed record MixtureShape(int Experts, int Rank, double Scale, double Dropout = 0)
+{
+    /// <summary>Number of further experts S, which every token gets with weight 1.</summary>
+    public int Shared { get; init; }
+
+    /// <summary>Rows of A and columns of B: C = (E + S) R.</summary>
+    public long Columns => (long)(Experts + Shared) * Rank;
+}
 
 /// <summary>First values of A; B begins at zero, so a fresh adapter changes nothing.</summary>
 public static class LoraInitialization

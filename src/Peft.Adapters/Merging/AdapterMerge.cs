@@ -74,11 +74,17 @@ public static class AdapterMerge
         if (options.Factors)
             Add("factors", $"true");
         if (used.Contains(MergeOptions.DensityName))
-            Add("density", $"{options.Density}");
+            Add("density", $"{method.DensityOf(options)}");
         if (used.Contains(MergeOptions.SeedName))
             Add("seed", $"{options.Seed}");
         if (used.Contains(MergeOptions.LambdaName))
             Add("lambda", $"{options.Lambda}");
+        if (used.Contains(MergeOptions.ExamplesName))
+            Add("examples", $"{options.Examples}");
+        if (used.Contains(MergeOptions.StepsName))
+            Add("steps", $"{options.Steps}");
+        if (used.Contains(MergeOptions.CommonName))
+            Add("common", $"{options.Common}");
         if (options.Rank is { } rank)
             Add("rank", $"{rank}");
         return settings;

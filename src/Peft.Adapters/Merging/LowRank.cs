@@ -23,7 +23,7 @@ public static class LowRank
     {
         var (qa, ra) = torch.linalg.qr(update.Down.to(torch.float64).t());                     // [D, Ka], [Ka, R]
         var (qb, rb) = torch.linalg.qr(update.Up.to(torch.float64));                           // [O, Kb], [Kb, R]
-        var (u, s, vh) = torch.linalg.svd(rb.mm(ra.t()));                                  // of [Kb, Ka]
+        var (u, s, vh) = torch.linalg.svd(rb.mm(ra.t()), fullMatrices: false);                    // of [Kb, Ka]
         return (qb.mm(u), s, vh.mm(qa.t()));
     }
 
@@ -92,6 +92,21 @@ public static class LowRank
         }
         return products;
     }
+
+    /// <summary>How many singular values, falling, are more than a share of the largest.</summary>
+    /// <remarks>Shapes: s [K] float64.</remarks>
+    public static int RankOf(Tensor s, double tolerance) => RankAbove(s, tolerance * s.max().ToDouble());
+
+    /// <summary>How many singular values, falling, are above a bound.</summary>
+    /// <remarks>Shapes: s [K] float64.</remarks>
+    public static int RankAbove(Tensor s, double bound) => (int)s.gt(bound).sum().ToInt64();
+
+    /// <summary>A product with exactly the rank asked for: zeros added, or cut down as
+    /// <see cref="Truncate(LowRankUpdate, int)"/> does.</summary>
+    /// <remarks>Shapes: → A [R, D], B [O, R] float32.</remarks>
+    public static LowRankUpdate WithRank(LowRankUpdate update, int rank) => update.Down.shape[0] > rank
+        ? Truncate(update, rank)
+        : Padded(new LowRankUpdate(update.Down.to(torch.float32), update.Up.to(torch.float32)), rank);
 
     // The eigenvectors of the K largest eigenvalues, the largest first.
     private static Tensor Leading(Tensor gram, long k)

@@ -2,8 +2,7 @@ using Peft.Formats;
 
 namespace Peft.Adapters.Merging;
 
-/// <summary>Every way of merging, one line each. Adding one is a class in <c>StaticMethods</c> or <c>RoutedMerge</c>
-/// and a line here.</summary>
+/// <summary>Every way of merging, one line each. Adding one is a class and a line here.</summary>
 public static class MergeCatalog
 {
     /// <summary>The methods: routed ones first.</summary>
@@ -12,6 +11,7 @@ public static class MergeCatalog
         new PhatgooseMerge(),
         new ArrowMerge(),
         new AverageActivationMerge(),
+        new SpectrMerge(),
         new AverageMerge(),
         new LinearMerge(),
         new CatMerge(),
@@ -21,6 +21,14 @@ public static class MergeCatalog
         new DareLinearMerge(),
         new DareTiesMerge(),
         new MagnitudePruneMerge(),
+        new CoreTiesMerge(),
+        new CoreTsvMerge(),
+        new CoreIsoCMerge(),
+        new CoreIsoCtsMerge(),
+        new KnotsTiesMerge(),
+        new RobustMerge(),
+        new LoraHubMerge(),
+        new LoraHubUpdatesMerge(),
     ];
 
     /// <summary>Their names.</summary>
@@ -39,8 +47,32 @@ public sealed record MergeOptions
     internal const string RankName = "--rank";
     internal const string FactorsName = "--factors";
     internal const string LambdaName = "--lambda";
+    internal const string CommonName = "--common";
+    internal const string ExamplesName = "--examples";
+    internal const string StepsName = "--steps";
     internal const string TopKName = "--top-k";
     internal const string TemperatureName = "--temperature";
+    internal const string ScoreName = "--score";
+
+    // One line an option: its name, whether it says something else than its default, and how it goes from one to
+    // another.
+    private static readonly (string Name, Func<MergeOptions, bool> IsSet, Func<MergeOptions, MergeOptions, MergeOptions>
+        Take)[] All =
+    [
+        (WeightsName, o => o.Weights.Count > 0, (to, from) => to with { Weights = from.Weights }),
+        (DensityName, o => o.Density is not null, (to, from) => to with { Density = from.Density }),
+        (SeedName, o => o.Seed != 0, (to, from) => to with { Seed = from.Seed }),
+        (RankName, o => o.Rank is not null, (to, from) => to with { Rank = from.Rank }),
+        (FactorsName, o => o.Factors, (to, from) => to with { Factors = from.Factors }),
+        (LambdaName, o => o.Lambda != new MergeOptions().Lambda, (to, from) => to with { Lambda = from.Lambda }),
+        (CommonName, o => o.Common != new MergeOptions().Common, (to, from) => to with { Common = from.Common }),
+        (ExamplesName, o => o.Examples != new MergeOptions().Examples, (to, from) =>
+            to with { Examples = from.Examples }),
+        (StepsName, o => o.Steps != new MergeOptions().Steps, (to, from) => to with { Steps = from.Steps }),
+        (TopKName, o => o.TopK != new MergeOptions().TopK, (to, from) => to with { TopK = from.TopK }),
+        (TemperatureName, o => o.Temperature != 1, (to, from) => to with { Temperature = from.Temperature }),
+        (ScoreName, o => o.Score != new MergeOptions().Score, (to, from) => to with { Score = from.Score }),
+    ];
 
     /// <summary>The options that were written, as the command line names them, whatever their values.</summary>
     public EquatableList<string> Given { get; init; } = [];
@@ -49,11 +81,15 @@ public sealed record MergeOptions
     /// <value>Default empty. <c>average</c> divides them by their sum.</value>
     public EquatableList<double> Weights { get; init; } = [];
 
-    /// <summary>Share of entries that TIES, DARE and pruning keep.</summary>
-    /// <value>Default 0.5; above 0, up to 1. TIES' paper keeps 0.2.</value>
-    public double Density { get; init; } = 0.5;
+    /// <summary>Weights that a search found where none are given; empty: none was made.</summary>
+    public EquatableList<double> Found { get; init; } = [];
 
-    /// <summary>Seed of DARE's draws; each adapter and tensor has its own stream.</summary>
+    /// <summary>Share of entries that methods with trimming or dropping keep; null: what the method says.</summary>
+    /// <value>Default null, <see cref="MergeMethod.FirstDensity"/>; above 0, up to 1. TIES' paper keeps 0.2.</value>
+    public double? Density { get; init; }
+
+    /// <summary>Seed of DARE's draws, each adapter and tensor having its own stream, and of a search for
+    /// weights.</summary>
     /// <value>Default 0.</value>
     public long Seed { get; init; }
 
@@ -65,9 +101,21 @@ public sealed record MergeOptions
     /// <value>Default false. Averaging factors adds cross terms B_i A_j that no adapter had.</value>
     public bool Factors { get; init; }
 
-    /// <summary>Factor on the whole sum: task arithmetic's λ.</summary>
-    /// <value>Default 1.</value>
+    /// <summary>Factor on the whole update: task arithmetic's λ.</summary>
+    /// <value>Default 1. Most papers search it on held-out rows.</value>
     public double Lambda { get; init; } = 1;
+
+    /// <summary>Share of the directions that Iso-CTS takes from the sum; the rest are each adapter's own.</summary>
+    /// <value>Default 0.8, the authors'; from 0 to 1.</value>
+    public double Common { get; init; } = 0.8;
+
+    /// <summary>Training rows that a search for weights measures on.</summary>
+    /// <value>Default 5, LoraHub's; at least 1.</value>
+    public int Examples { get; init; } = 5;
+
+    /// <summary>Weights that a search tries.</summary>
+    /// <value>Default 40, LoraHub's; at least 1.</value>
+    public int Steps { get; init; } = 40;
 
     /// <summary>Experts a token and module, for routed merges.</summary>
     /// <value>Default 2; the number of experts where there are fewer.</value>
@@ -76,6 +124,10 @@ public sealed record MergeOptions
     /// <summary>Temperature of routed merges.</summary>
     /// <value>Default 1, the papers'.</value>
     public double Temperature { get; init; } = 1;
+
+    /// <summary>What SpectR compares experts by (<see cref="Routing.SpectrRouterOptions.Score"/>).</summary>
+    /// <value>Default update, the paper's.</value>
+    public string Score { get; init; } = Routing.SpectrRouterOptions.Update;
 
     /// <summary>Notes every option that was given and that a method does not use, with the methods that do.</summary>
     public void NoteUnused(Faults faults, MergeMethod method)
@@ -96,34 +148,14 @@ public sealed record MergeOptions
     public MergeOptions For(MergeMethod method)
     {
         var kept = method.Uses(this);
-        var none = new MergeOptions();
-        T Kept<T>(string option, T value, T fallback) => kept.Contains(option) ? value : fallback;
-        return new MergeOptions
-        {
-            Given = [.. Given.Where(kept.Contains)],
-            Weights = Kept(WeightsName, Weights, none.Weights),
-            Density = Kept(DensityName, Density, none.Density),
-            Seed = Kept(SeedName, Seed, none.Seed),
-            Rank = Kept(RankName, Rank, none.Rank),
-            Factors = Kept(FactorsName, Factors, none.Factors),
-            Lambda = Kept(LambdaName, Lambda, none.Lambda),
-            TopK = Kept(TopKName, TopK, none.TopK),
-            Temperature = Kept(TemperatureName, Temperature, none.Temperature),
-        };
+        return All.Where(option => kept.Contains(option.Name)).Aggregate(
+            new MergeOptions { Given = [.. Given.Where(kept.Contains)], Found = Found },
+            (to, option) => option.Take(to, this));
     }
 
-    private IEnumerable<string> NotDefault()
-    {
-        var none = new MergeOptions();
-        return new (bool Differs, string Option)[]
-        {
-            (Weights.Count > 0, WeightsName), (Density != none.Density, DensityName), (Seed != none.Seed, SeedName),
-            (Rank is not null, RankName), (Factors, FactorsName), (Lambda != none.Lambda, LambdaName), (
-                TopK != none.TopK, TopKName),
-            (Temperature != none.Temperature, TemperatureName),
-        }.Where(option => option.Differs).Select(option => option.Option);
-    }
+    private IEnumerable<string> NotDefault() => All.Where(option => option.IsSet(this)).Select(option => option.Name);
 
     /// <summary>Weight of an adapter.</summary>
-    public double WeightOf(int adapter) => Weights.Count == 0 ? 1 : Weights[adapter];
+    public double WeightOf(int adapter) =>
+        Weights.Count > 0 ? Weights[adapter] : Found.Count > 0 ? Found[adapter] : 1;
 }

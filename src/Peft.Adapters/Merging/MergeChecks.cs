@@ -38,6 +38,11 @@ internal static class MergeChecks
         if (method is StaticMerge merge && merge.JoinsFactors(options))
             RequireEqualRanks(sources, method);
         RequireFlyLora(sources, method, options);
+        if (method is StaticMerge { SearchesWeights: true } && options is { Weights.Count: 0, Found.Count: 0 })
+            throw UserException.At(
+                $"peft merge --method {method.Name}", "no examples to search weights on",
+                "a recipe whose training rows are tried, or weights",
+                "add --recipe FILE, or --weights with one number for each adapter");
         if (method is RoutedMerge routed)
             RequireVectors(sources, routed);
         return found;
@@ -95,7 +100,8 @@ internal static class MergeChecks
             if (ranks.Any(pair => pair.Rank != ranks[0].Rank))
                 faults.Add(
                     path, string.Join(", ", ranks.Select(pair => $"{pair.Name} r = {pair.Rank}")),
-                    "equal ranks, since A and B are merged apart");
+                    "equal ranks, since A and B are merged apart",
+                    method is LoraHubMerge ? $"use --method {new LoraHubUpdatesMerge().Name}" : null);
         }
         faults.ThrowIfAny($"peft merge --method {method.Name}");
     }

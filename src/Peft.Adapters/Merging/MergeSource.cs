@@ -117,11 +117,15 @@ public sealed class MergeSource
         RequireProjectionsAlone(directory, bundle.Weights.Entries.Keys);
         var adapter = bundle.Manifest.Adapter;
         var experts = adapter.Experts.Count;
-        if (adapter.Router is { } router and not (PrototypeRouterOptions or RandomProjectionRouterOptions))
+        if (adapter.Router is { } router and not (IMergedRouterOptions or RandomProjectionRouterOptions))
             throw UserException.At(
                 directory, $"a mixture behind router {router.Kind}", "a plain LoRA, a FlyLoRA or a routed merge",
                 "its experts were trained together and cannot be told apart");
-        if (adapter.Router is PrototypeRouterOptions && isNamed)
+        if (adapter.Experts.Shared > 0)
+            throw UserException.At(
+                directory, Words.Count(adapter.Experts.Shared, "shared expert"), "routed experts alone",
+                "a merge chooses among adapters, and has none for every token");
+        if (adapter.Router is IMergedRouterOptions && isNamed)
             throw UserException.At(
                 $"{name}={directory}", "a name for a routed merge, whose experts have names already", null,
                 $"write {directory}");
@@ -129,10 +133,10 @@ public sealed class MergeSource
         var transposed = ConfigJson.ReadFile(BundleFiles.PathOf(directory, BundleFiles.Config))["fan_in_fan_out"]
             is ConfigScalar stored && stored.TryBoolean(out var isOn) && isOn;
         var sources = new List<MergeSource>();
-        for (var expert = 0; expert < (adapter.Router is PrototypeRouterOptions ? experts : 1); expert++)
+        for (var expert = 0; expert < (adapter.Router is IMergedRouterOptions ? experts : 1); expert++)
         {
             var number = expert;
-            var isMerged = adapter.Router is PrototypeRouterOptions;
+            var isMerged = adapter.Router is IMergedRouterOptions;
             var source = new MergeSource(
                 isMerged ? adapter.Experts.NameOf(expert) : name, directory, adapter, bundle.Weights.Path)
             {
@@ -231,9 +235,9 @@ public sealed class MergeSource
         MergeSource source, IReadOnlyDictionary<string, SafetensorsEntry> entries, string path, int expert,
         Faults faults)
     {
-        if (source.Adapter.Router is not PrototypeRouterOptions)
+        if (source.Adapter.Router is not IMergedRouterOptions)
             return true;
-        var name = $"{BundleTensors.Prefix}{path}.router.{PrototypeRouter.PresentName}";
+        var name = $"{BundleTensors.Prefix}{path}.router.{MergedRouter.PresentName}";
         if (!entries.TryGetValue(name, out var entry) || entry.Shape is not [var count] || expert >= count)
         {
             faults.Add(

@@ -61,6 +61,16 @@ internal abstract class MergeWork : IDisposable
         BundleTensors.Prefix + module.Path + ending, SafetensorsDtype.F32, shape, stream =>
             Of(module)[tensor].WriteBytes(stream));
 
+    /// <summary>Every module once, its tensors freed when the next is asked for.</summary>
+    public IEnumerable<MergeInputs> All()
+    {
+        foreach (var path in Sizes.Keys)
+        {
+            using var scope = torch.NewDisposeScope();
+            yield return Inputs(path);
+        }
+    }
+
     // The writer asks for the tensors of a module one after the other.
     private IReadOnlyList<Tensor> Of(MergedModule module)
     {
@@ -110,7 +120,7 @@ internal sealed class StaticWork : MergeWork
     public StaticWork(IReadOnlyList<MergeSource> sources, StaticMerge method, MergeOptions options)
         : base(sources, options)
     {
-        _method = method;
+        _method = method.Prepared(All, options);
         _options = options;
         Modules = [
             .. Sizes.Select(
@@ -148,6 +158,7 @@ internal sealed class RoutedWork : MergeWork
 {
     private readonly IReadOnlyList<MergeSource> _sources;
     private readonly RoutedMerge _method;
+    private readonly MergeOptions _options;
     private readonly ExpertSimilarity _similarity;
     private readonly List<IReadOnlyDictionary<string, Func<Faults, Tensor?>>?> _vectors;
 
@@ -156,6 +167,7 @@ internal sealed class RoutedWork : MergeWork
     {
         _sources = sources;
         _method = method;
+        _options = options;
         _similarity = new ExpertSimilarity(sources.Count);
         _vectors = [.. sources.Select(source => method.VectorKind is { } kind ? source.Vectors(kind) : null)];
         Modules = [
@@ -165,7 +177,9 @@ internal sealed class RoutedWork : MergeWork
     public override IReadOnlyList<MergedModule> Modules { get; }
 
     // The experts stay as they are; only the vectors would learn.
-    public override long TrainableParameters => Modules.Sum(module => _sources.Count * module.In);
+    public override long TrainableParameters => _method.LearnsVectors
+        ? Modules.Sum(module => _sources.Count * module.In)
+        : 0;
 
     public override IReadOnlyList<SafetensorsWrite> Tensors()
     {
@@ -174,7 +188,8 @@ internal sealed class RoutedWork : MergeWork
         {
             Entry(module, ".lora_A.experts", 0, experts * module.Rank, module.In), Entry(
                 module, ".lora_B.experts", 1, module.Out, experts * module.Rank),
-            Entry(module, $".router.{Routing.PrototypeRouter.VectorsName}", 2, experts, module.In), Present(module),
+            Entry(module, $".router.{_method.TensorName}", 2, experts * Block(module).Rows, Block(module).Columns),
+            Present(module),
         })];
     }
 
@@ -186,20 +201,24 @@ internal sealed class RoutedWork : MergeWork
         var (E, R) = ((long)_sources.Count, (long)module.Rank);
         var down = torch.zeros([E * R, module.In], torch.float32);
         var up = torch.zeros([module.Out, E * R], torch.float32);
-        var vectors = torch.zeros([E, module.In], torch.float32);
+        var (rows, columns) = Block(module);
+        var stored = torch.zeros([E * rows, columns], torch.float32);
+        var vectors = new List<Tensor>();
         foreach (var input in inputs.Present)
         {
             var rank = input.Down.shape[0];
             down.narrow(0, input.Adapter * R, rank).copy_(input.Down);
             up.narrow(1, input.Adapter * R, rank).copy_(input.Up * input.Scale);
-            vectors.select(0, input.Adapter).copy_(_method.VectorOf(input, Trained(module, input.Adapter)));
+            var vector = _method.VectorOf(input, Trained(module, input.Adapter));
+            var block = _method.BlockOf(input, vector, _options);
+            stored.narrow(0, input.Adapter * rows, block.shape[0]).narrow(1, 0, block.shape[1]).copy_(block);
+            vectors.Add(vector);
         }
-        _similarity.Add(
-            inputs.Present,
-            vectors.index_select(
-                0, torch.tensor([.. inputs.Present.Select(input => (long)input.Adapter)], [inputs.Present.Count])));
-        return [down, up, vectors];
+        _similarity.Add(inputs.Present, torch.stack(vectors, 0));
+        return [down, up, stored];
     }
+
+    private (long Rows, long Columns) Block(MergedModule module) => _method.BlockShape(module.Rank, module.In);
 
     private Tensor? Trained(MergedModule module, int adapter)
     {
@@ -216,7 +235,7 @@ internal sealed class RoutedWork : MergeWork
     }
 
     private SafetensorsWrite Present(MergedModule module) => new(
-        $"{BundleTensors.Prefix}{module.Path}.router.{Routing.PrototypeRouter.PresentName}", SafetensorsDtype.BOOL, [
+        $"{BundleTensors.Prefix}{module.Path}.router.{Routing.MergedRouter.PresentName}", SafetensorsDtype.BOOL, [
             _sources.Count],
         stream =>
             stream.Write([.. _sources.Select(source => (byte)(source.Modules.ContainsKey(module.Path) ? 1 : 0))]));

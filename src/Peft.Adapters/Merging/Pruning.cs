@@ -5,20 +5,20 @@ public static class Pruning
 {
     /// <summary>Of each matrix its largest entries, ⌊density · entries⌋ of them; of equal ones the first.</summary>
     /// <remarks>Source: TIES, arXiv:2306.01708, step 1; PEFT's <c>magnitude_based_pruning</c>.</remarks>
-    public static Pruned Trimmed(IReadOnlyList<TaskMatrix> tasks, MergeOptions options) =>
-        new(Fused.keep_largest([.. tasks.Select(task => task.Values)], options.Density), 1);
+    public static Pruned Trimmed(IReadOnlyList<TaskMatrix> tasks, double density) =>
+        new(Fused.keep_largest([.. tasks.Select(task => task.Values)], density), 1);
 
     /// <summary>Of each matrix every entry with probability density, divided by it.</summary>
     /// <remarks>Source: DARE, arXiv:2311.03099. One stream a seed, module and adapter: another adapter changes no
     /// draw.</remarks>
-    public static Pruned Dropped(IReadOnlyList<TaskMatrix> tasks, MergeOptions options)
+    public static Pruned Dropped(IReadOnlyList<TaskMatrix> tasks, double density, long seed)
     {
         List<Generator> generators = [
-            .. tasks.Select(task => Seeds.GeneratorFor(options.Seed, $"dare.{task.Stream}"))];
+            .. tasks.Select(task => Seeds.GeneratorFor(seed, $"dare.{task.Stream}"))];
         try
         {
             var (rows, columns) = (tasks[0].Values.Rows, tasks[0].Values.Columns);
-            return new Pruned(Fused.keep_random(generators, rows, columns, options.Density), options.Density);
+            return new Pruned(Fused.keep_random(generators, rows, columns, density), density);
         }
         finally
         {

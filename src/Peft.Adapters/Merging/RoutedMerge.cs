@@ -18,11 +18,27 @@ public abstract class RoutedMerge(string name, string description) : MergeMethod
     /// <summary>The router of the result.</summary>
     public abstract RouterOptions Router(MergeOptions options, int topK);
 
-    /// <summary>The vector that an adapter is chosen by in a module.</summary>
+    /// <summary>The vector that an adapter is chosen by in a module, or that tells most of how.</summary>
     /// <remarks>Shapes: [D] float32.</remarks>
     /// <param name="input">The adapter in this module.</param>
     /// <param name="trained">Its vector of <see cref="VectorKind"/>; null where that is null.</param>
     public abstract Tensor VectorOf(MergeInput input, Tensor? trained);
+
+    /// <summary>Whether the vectors can be trained further.</summary>
+    public virtual bool LearnsVectors => true;
+
+    /// <summary>Name of the router's tensor that holds a block for each adapter, one below the other.</summary>
+    public virtual string TensorName => PrototypeRouter.VectorsName;
+
+    /// <summary>The block's size where experts have a rank and an input width.</summary>
+    public virtual (long Rows, long Columns) BlockShape(long rank, long width) => (1, width);
+
+    /// <summary>What the router's tensor holds of an adapter.</summary>
+    /// <remarks>Shapes: at most as <see cref="BlockShape"/> says; the rest stays zero.</remarks>
+    /// <param name="input">The adapter in this module.</param>
+    /// <param name="vector">Its vector.</param>
+    /// <param name="options">The settings.</param>
+    public virtual Tensor BlockOf(MergeInput input, Tensor vector, MergeOptions options) => vector.unsqueeze(0);
 }
 
 /// <summary>Routes by the gates that were trained on each adapter by itself.</summary>
@@ -83,4 +99,55 @@ public sealed class AverageActivationMerge()
 
     /// <inheritdoc/>
     public override Tensor VectorOf(MergeInput input, Tensor? trained) => trained!;
+}
+
+/// <summary>Routes by how much each update changes a token: SpectR's score, from the small factors alone.</summary>
+/// <remarks>
+/// Source: SpectR, arXiv:2504.03454. Of <c>B A = U S Vᵀ</c> the paper keeps <c>A* = S Vᵀ</c> and scores
+/// <c>‖A* x‖ = ‖B A x‖</c>; its released code scores <c>2 ‖Vᵀ x‖</c> and mixes A and B apart, which adds cross terms
+/// that hang on the signs of the decomposition. Here updates are mixed whole, so that ranks may differ.
+/// </remarks>
+public sealed class SpectrMerge()
+    : RoutedMerge("spectr", "routed: how much each update changes the token (SpectR); no data needed")
+{
+    private const double Tolerance = 1e-5;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> Uses(MergeOptions options) =>
+        [MergeOptions.TopKName, MergeOptions.ScoreName];
+
+    /// <inheritdoc/>
+    public override bool LearnsVectors => false;
+
+    /// <inheritdoc/>
+    public override string TensorName => SpectrRouter.FactorsName;
+
+    /// <inheritdoc/>
+    public override (long Rows, long Columns) BlockShape(long rank, long width) => (rank, rank);
+
+    /// <inheritdoc/>
+    public override RouterOptions Router(MergeOptions options, int topK) =>
+        new SpectrRouterOptions { TopK = topK, Score = options is null ? SpectrRouterOptions.Update : options.Score };
+
+    /// <inheritdoc/>
+    public override Tensor VectorOf(MergeInput input, Tensor? trained) => ArrowMerge.Prototype(input);
+
+    /// <inheritdoc/>
+    public override Tensor BlockOf(MergeInput input, Tensor vector, MergeOptions options) =>
+        FactorOf(input, options is null ? SpectrRouterOptions.Update : options.Score);
+
+    /// <summary>A small P with <c>‖P A x‖</c> the score of a token: R of s B = Q R where updates are compared, 2 Vᵀ A⁺
+    /// where directions are.</summary>
+    /// <remarks>Shapes: → [K, R] float32, K ≤ R.</remarks>
+    public static Tensor FactorOf(MergeInput input, string score)
+    {
+        using var scope = torch.NewDisposeScope();
+        var up = input.Up * input.Scale;
+        if (score == SpectrRouterOptions.Update)
+            return torch.linalg.qr(up.to(torch.float64)).R.to(torch.float32).MoveToOuterDisposeScope();
+        var (_, s, vh) = LowRank.Svd(new LowRankUpdate(input.Down, up));
+        var kept = LowRank.RankOf(s, Tolerance);
+        return (vh.narrow(0, 0, kept).mm(torch.linalg.pinv(input.Down.to(torch.float64))) * 2)
+            .to(torch.float32).MoveToOuterDisposeScope();
+    }
 }

@@ -14,6 +14,12 @@ public abstract class MergeMethod(string name, string description)
     /// <summary>The options that it uses, as the command line names them; with others it would do the same without
     /// them.</summary>
     public abstract IReadOnlyList<string> Uses(MergeOptions options);
+
+    /// <summary>The share of entries that it keeps unless <see cref="MergeOptions.Density"/> says otherwise.</summary>
+    public virtual double FirstDensity => 0.5;
+
+    /// <summary>The share of entries that it keeps.</summary>
+    public double DensityOf(MergeOptions options) => options is { Density: { } given } ? given : FirstDensity;
 }
 
 /// <summary>A merge that ends in one plain LoRA: fixed weights, no router.</summary>
@@ -37,8 +43,13 @@ public abstract class StaticMerge(string name, string description) : MergeMethod
         MergeOptions.WeightsName,
         .. KnowsFactors ? [MergeOptions.FactorsName] : Array.Empty<string>(),
         .. CutsRank && !JoinsFactors(options) ? [MergeOptions.RankName] : Array.Empty<string>(),
+        .. SearchesWeights && options is { Weights.Count: 0 }
+            ? [MergeOptions.SeedName, MergeOptions.ExamplesName, MergeOptions.StepsName] : Array.Empty<string>(),
         .. OwnOptions,
     ];
+
+    /// <summary>Whether its weights are searched on examples where none are given.</summary>
+    public virtual bool SearchesWeights => false;
 
     /// <summary>Whether the result can be cut down to a rank.</summary>
     public virtual bool CutsRank => true;
@@ -48,6 +59,12 @@ public abstract class StaticMerge(string name, string description) : MergeMethod
 
     /// <summary>Rank of the result in a module.</summary>
     public abstract int RankOf(MergeSizes sizes, MergeOptions options);
+
+    /// <summary>The method with what it must know of all modules together; itself where each stands alone.</summary>
+    /// <param name="modules">Goes through the modules each time it is called; their tensors last for one step of
+    /// it.</param>
+    /// <param name="options">The settings.</param>
+    public virtual StaticMerge Prepared(Func<IEnumerable<MergeInputs>> modules, MergeOptions options) => this;
 
     /// <summary>Merges one module.</summary>
     /// <remarks>Shapes: → A [R, D], B [O, R] float32 with R as <see cref="RankOf"/> says and scale 1. Gradient:
@@ -68,10 +85,8 @@ public abstract class SumMerge(string name, string description) : StaticMerge(na
     public override LowRankUpdate Merge(MergeInputs inputs, MergeOptions options)
     {
         var sum = inputs.Sum(input => Coefficient(options, input.Adapter, inputs.Adapters));
-        var sizes = new MergeSizes(
-            inputs.Out, inputs.In, [.. inputs.Present.Select(input => (int)input.Down.shape[0])]);
-        var rank = RankOf(sizes, options);
-        return rank < sizes.Sum ? LowRank.Truncate(sum, rank) : sum;
+        var rank = RankOf(inputs.Sizes, options);
+        return rank < inputs.Sizes.Sum ? LowRank.Truncate(sum, rank) : sum;
     }
 
     /// <summary>The rank to cut down to; null: none.</summary>
@@ -104,6 +119,9 @@ public sealed record MergeInputs(string Path, long Out, long In, int Adapters, I
         new LowRankUpdate(
             torch.cat([.. Present.Select(input => input.Down * (coefficient(input) * input.Scale))], 0),
             torch.cat([.. Present.Select(input => input.Up)], 1));
+
+    /// <summary>The sizes that the module's merge begins with.</summary>
+    public MergeSizes Sizes => new(Out, In, [.. Present.Select(input => (int)input.Down.shape[0])]);
 }
 
 /// <summary>The ranks that a module's merge begins with.</summary>
@@ -160,9 +178,7 @@ public abstract class ElementwiseMerge(string name, string description) : Static
                     inputs, input, "B", Math.Sign(input.Weight * input.Scale) * Math.Sqrt(
                         Math.Abs(input.Weight * input.Scale)), input.Up))], options));
         var dense = Dense(inputs, options);
-        var sizes = new MergeSizes(
-            inputs.Out, inputs.In, [.. inputs.Present.Select(input => (int)input.Down.shape[0])]);
-        return LowRank.Truncate(dense, RankOf(sizes, options));
+        return LowRank.Truncate(dense, RankOf(inputs.Sizes, options));
     }
 
     // What helps to make it is gone before it is cut down to a rank.

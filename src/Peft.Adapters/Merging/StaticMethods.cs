@@ -103,7 +103,7 @@ public sealed class TiesMerge()
 
     /// <inheritdoc/>
     public override Tensor Combine(IReadOnlyList<TaskMatrix> tasks, MergeOptions options) =>
-        Pruning.SignedMean(tasks, Pruning.Trimmed(tasks, options));
+        Pruning.SignedMean(tasks, Pruning.Trimmed(tasks, DensityOf(options)));
 }
 
 /// <summary>Drops entries at random, scales up the rest, and adds.</summary>
@@ -115,7 +115,7 @@ public sealed class DareLinearMerge() : ElementwiseMerge("dare-linear", "random 
 
     /// <inheritdoc/>
     public override Tensor Combine(IReadOnlyList<TaskMatrix> tasks, MergeOptions options) =>
-        Pruning.WeightedSum(tasks, Pruning.Dropped(tasks, options));
+        Pruning.WeightedSum(tasks, Pruning.Dropped(tasks, DensityOf(options), options.Seed));
 }
 
 /// <summary>Drops entries at random, scales up the rest, elects signs and averages those that agree.</summary>
@@ -128,7 +128,7 @@ public sealed class DareTiesMerge()
 
     /// <inheritdoc/>
     public override Tensor Combine(IReadOnlyList<TaskMatrix> tasks, MergeOptions options) =>
-        Pruning.SignedMean(tasks, Pruning.Dropped(tasks, options));
+        Pruning.SignedMean(tasks, Pruning.Dropped(tasks, DensityOf(options), options.Seed));
 }
 
 /// <summary>Trims each update to its largest entries and adds.</summary>
@@ -140,5 +140,5 @@ public sealed class MagnitudePruneMerge() : ElementwiseMerge("magnitude-prune", 
 
     /// <inheritdoc/>
     public override Tensor Combine(IReadOnlyList<TaskMatrix> tasks, MergeOptions options) =>
-        Pruning.WeightedSum(tasks, Pruning.Trimmed(tasks, options));
+        Pruning.WeightedSum(tasks, Pruning.Trimmed(tasks, DensityOf(options)));
 }

@@ -1,4 +1,3 @@
-using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Models;
 
@@ -73,6 +72,10 @@ public sealed record HardSoftRouterOptions : ExpertRouterOptions
     }
 
     /// <inheritdoc/>
+    public override TaskRule? TaskRule(int experts) =>
+        Stage == Hard ? new(experts, "router hard-soft, stage hard", "adapter.experts.count") : null;
+
+    /// <inheritdoc/>
     public override bool SharesInBlock => Granularity == PerAttentionBlock;
 
     /// <inheritdoc/>
@@ -98,6 +101,10 @@ public sealed record HardSoftRouterOptions : ExpertRouterOptions
 /// </remarks>
 public sealed class HardSoftRouter : Router
 {
+    private static readonly TaskWords Words = new(
+        "hard-soft in stage hard", "give each data source a task, or write stage: soft", "one expert for each task",
+        "adapter.experts.count");
+
     private readonly HardSoftRouterOptions _options;
     private readonly Parameter _weight;
 
@@ -128,44 +135,11 @@ public sealed class HardSoftRouter : Router
 
     private RoutingDecision RouteByTask(Tensor x, ForwardPass pass)
     {
-        var tasks = TaskOfEachToken(x, pass);
+        var tasks = TaskIds.OfTokens(x, pass, Context.Path, Context.Experts, Words);
         var experts = torch.arange(Context.Experts, torch.int64, x.device);
         var selected = tasks.unsqueeze(-1).eq(experts); // [N, E]
         return new RoutingDecision(selected.to(torch.float32), selected);
     }
-
-    private Tensor TaskOfEachToken(Tensor x, ForwardPass pass)
-    {
-        var ids = pass.TaskIds ?? throw TaskIdException.At(
-            Context.Path, "the batch has no task ids",
-            "one for each row, since router hard-soft in stage hard routes by task",
-            "give each data source a task, or write stage: soft");
-        Check(ids, pass);
-        var tokens = x.numel() / x.shape[^1];
-        var flat = ids.to(x.device).reshape(-1);
-        if (tokens % flat.numel() != 0)
-            throw TaskIdException.At(
-                Context.Path, $"{flat.numel()} task ids for {tokens} tokens",
-                "one for each row [B] or each token [B, T]");
-        return flat.repeat_interleave(tokens / flat.numel(), 0);
-    }
-
-    private void Check(Tensor ids, ForwardPass pass)
-    {
-        // Looked at once a pass, not once a projection: reading the extremes waits for the device.
-        if (pass.Records<CheckedTaskIds>().Any(seen => seen.Experts == Context.Experts))
-            return;
-        foreach (var id in new[] { ids.min().ToInt64(), ids.max().ToInt64() })
-        {
-            if (id < 0 || id >= Context.Experts)
-                throw TaskIdException.At(
-                    Context.Path, $"task id {id}", $"0 to {Context.Experts - 1}, one expert for each task",
-                    $"raise adapter.experts.count (now {Context.Experts}), or take the task out of the data");
-        }
-        pass.Emit(new CheckedTaskIds(Context.Experts));
-    }
-
-    private sealed record CheckedTaskIds(int Experts);
 }
 
 /// <summary>Settings of <see cref="RoutingSpecializationLoss"/>.</summary>
@@ -282,17 +256,4 @@ public static class PreservationLoss
         });
         return torch.stack([.. squares], 0).sum() * beta;
     }
-}
-
-/// <summary>A row has no task id, or one that no expert stands for, where a router goes by task.</summary>
-public sealed class TaskIdException : UserException
-{
-    private TaskIdException(string message)
-        : base(message)
-    {
-    }
-
-    /// <summary>The error in the house's form.</summary>
-    internal static TaskIdException At(string place, string found, string? expected = null, string? advice = null) =>
-        new(Fault.Text(place, found, expected, advice));
 }

@@ -3,8 +3,35 @@ using Peft.Models;
 
 namespace Peft.Adapters.Routing;
 
+/// <summary>Settings of a router that merging fills, so that adapters trained apart become its experts.</summary>
+public interface IMergedRouterOptions
+{
+    /// <summary>Experts each token is sent to, in each module.</summary>
+    int TopK { get; }
+}
+
+/// <summary>A router that merging fills.</summary>
+/// <remarks><c>present</c> [E] bool says which experts adapt this projection at all: the others are never
+/// chosen.</remarks>
+public abstract class MergedRouter : Router
+{
+    /// <summary>Name of the buffer that tells which experts adapt the projection.</summary>
+    public const string PresentName = "present";
+
+    /// <summary>Makes the router of one projection.</summary>
+    protected MergedRouter(RouterContext context)
+        : base(context)
+    {
+        Present = NewBuffer(PresentName, torch.ones([context.Experts], torch.@bool));
+    }
+
+    /// <summary>Which experts adapt the projection.</summary>
+    /// <remarks>Shapes: [E] bool.</remarks>
+    protected Tensor Present { get; }
+}
+
 /// <summary>Settings of the routers that compare a token with one vector an expert.</summary>
-public abstract record PrototypeRouterOptions : ExpertRouterOptions
+public abstract record PrototypeRouterOptions : ExpertRouterOptions, IMergedRouterOptions
 {
     /// <summary>Experts each token is sent to, in each module.</summary>
     /// <value>Default 2; from 1 to the number of experts.</value>
@@ -21,21 +48,16 @@ public abstract record PrototypeRouterOptions : ExpertRouterOptions
 /// on from there.</summary>
 /// <remarks>
 /// Shapes: x [N, D] or [B, T, D] → gates [N, E] with at most K above zero in every row. The vectors are <c>weight</c>
-/// [E, D];
-/// <c>present</c> [E] bool says which experts adapt this projection at all: the others are never chosen.
+/// [E, D].
 /// Units: gates are probabilities over all experts, divided by the sum of the kept ones.
 /// Gradient: reaches the vectors and x through the kept probabilities; the choice carries none.
 /// </remarks>
-public abstract class PrototypeRouter : Router
+public abstract class PrototypeRouter : MergedRouter
 {
     /// <summary>Name of the vectors in bundles.</summary>
     public const string VectorsName = "weight";
 
-    /// <summary>Name of the buffer that tells which experts adapt the projection.</summary>
-    public const string PresentName = "present";
-
     private readonly PrototypeRouterOptions _options;
-    private readonly Tensor _present;
 
     /// <summary>Makes the router of one projection.</summary>
     protected PrototypeRouter(PrototypeRouterOptions options, RouterContext context)
@@ -43,7 +65,6 @@ public abstract class PrototypeRouter : Router
     {
         _options = options;
         Vectors = NewGate(VectorsName);
-        _present = NewBuffer(PresentName, torch.ones([context.Experts], torch.@bool));
     }
 
     /// <summary>One vector an expert.</summary>
@@ -64,7 +85,7 @@ public abstract class PrototypeRouter : Router
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         var (gates, selected, probabilities, logits) = Fused.topk_softmax(
-            x, Compared, new(_options.TopK, Normalize: true, Comparison, _options.Temperature, Epsilon), _present);
+            x, Compared, new(_options.TopK, Normalize: true, Comparison, _options.Temperature, Epsilon), Present);
         return new RoutingDecision(gates, selected, probabilities, logits);
     }
 }

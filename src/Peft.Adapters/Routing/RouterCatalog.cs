@@ -45,6 +45,8 @@ public static class RouterCatalog
             new SoftRouterOptions(), (o, c) => new SoftRouter(o, c)),
         Entry("sparsegen", [], "a sparse projection with a learned sparsity for each token (LD-MoLE)",
             new SparsegenRouterOptions(), (o, c) => new SparsegenRouter(o, c)),
+        Entry("spectr", [], "the k experts whose whole update changes a token most (SpectR; filled by merging)",
+            new SpectrRouterOptions(), (o, c) => new SpectrRouter(o, c)),
         Entry("top-k", ["hard"], "the k most probable experts (Mixtral, MoLA)",
             new TopKRouterOptions(), (o, c) => new TopKRouter(o, c)),
         Entry("top-p", [], "the most probable experts up to a total probability (Dynamic MoE)",

@@ -64,6 +64,10 @@ public abstract record RouterOptions
     /// <summary>Whether the projections of one attention block share a decision, made at the first of them.</summary>
     public virtual bool SharesInBlock => false;
 
+    /// <summary>How it goes by the task of each row, also when it is measured; null: it goes by the tokens
+    /// alone.</summary>
+    public virtual TaskRule? TaskRule(int experts) => null;
+
     /// <summary>Weight of <see cref="PreservationLoss"/>, which holds the experts near their first values.</summary>
     public virtual double PreservationCoefficient => 0;
 

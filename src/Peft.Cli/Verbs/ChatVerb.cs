@@ -68,7 +68,7 @@ public sealed class ChatVerb : SamplingVerb, IVerb
         if (ShowExperts && loaded.Adapted?.Options.Router is null)
             throw UserException.At("--show-experts", "a model without a router", "an adapter with method: mixture");
         var template = loaded.TemplateOf(ChatTemplate, "--chat-template");
-        using var session = new ChatSession(loaded, template, Sampling(MaxNewTokens));
+        using var session = new ChatSession(loaded, template, Sampling(loaded, MaxNewTokens));
         session.SetSystem(System);
         var isStopped = false;
         var isAnswering = false;

@@ -21,6 +21,7 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
 
     private ChatTemplate? _template;
     private AnswerFrame _frame = AnswerFrame.None;
+    private GenerationOptions _sampling = new();
 
     /// <summary>The prompt.</summary>
     [Option("prompt", MetaValue = "TEXT", HelpText =
@@ -69,6 +70,7 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
         faults.ThrowIfAny();
         TorchRuntime.Start();
         using var loaded = Load();
+        _sampling = Sampling(loaded, MaxNewTokens);
         if (ApplyChatTemplate)
         {
             _template = loaded.TemplateOf(ChatTemplate, "--chat-template");
@@ -102,7 +104,7 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
     {
         var encoder = loaded.Encoder.WithEnds(_frame.EndIds);
         var prompt = Encode(encoder, loaded.Model, Asked(text, place), place);
-        var options = Sampling(MaxNewTokens) with { EosTokenIds = encoder.Ends };
+        var options = _sampling with { EosTokenIds = encoder.Ends };
         // Checks the ids: nothing is printed before a refusal.
         var continuation = TextGeneration.Generate(loaded.Model, prompt.Ids, options);
         if (!NoPrompt && !Jsonl)

@@ -60,7 +60,9 @@ public sealed class InspectVerb : IVerb
         Line("rank, alpha", $"{adapter.R}, {adapter.LoraAlpha}{(adapter.UseRslora ? " (rsLoRA)" : "")}");
         if (!adapter.IsPlainLora)
             Line(
-                "experts", $"{adapter.Experts.Count}{(adapter.Router is { } router ? $", router {router.Kind}" : "")}");
+                "experts",
+                $"{adapter.Experts.Count}{Shared(adapter.Experts.Shared)}"
+                    + (adapter.Router is { } router ? $", router {router.Kind}" : ""));
         if (adapter.Experts.Names.Count > 0)
             Line("names", string.Join(", ", adapter.Experts.Names));
         if (summary.RouterTensors.Count > 0)
@@ -78,6 +80,8 @@ public sealed class InspectVerb : IVerb
             Line("data", $"{data.Name} ({CheckpointFingerprint.Short(data.Sha256)})");
         foreach (var (name, version) in known.Versions)
             Line(name, version);
+
+        static string Shared(int experts) => experts > 0 ? $" and {experts} shared" : "";
 
         void Line(string name, string value) =>
             output.Result(Quote.Escaped(string.Create(CultureInfo.InvariantCulture, $"{name,-22}{value}")));

@@ -3,6 +3,7 @@ using CommandLine;
 using Peft.Adapters;
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Merging;
+using Peft.Adapters.Routing;
 using Peft.Cli.Printing;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
@@ -28,8 +29,9 @@ public sealed class MergeVerb : IVerb
 
     /// <summary>How.</summary>
     [Option("method", Required = true, MetaValue = "M", HelpText =
-        "Behind a router: phatgoose, arrow, average-activation. Into one LoRA: average, linear, cat, svd, "
-        + "task-arithmetic, ties, dare-linear, dare-ties, magnitude-prune. "
+        "Behind a router: phatgoose, arrow, average-activation, spectr. Into one LoRA: average, linear, cat, svd, "
+        + "task-arithmetic, ties, dare-linear, dare-ties, magnitude-prune, core-ties, core-tsv, core-iso-c, "
+        + "core-iso-cts, knots-ties, robustmerge, lorahub, lorahub-updates. "
         + "all: each of them, in its own directory below --output, with the options that it uses.")]
     public string Method { get; set; } = "";
 
@@ -43,11 +45,13 @@ public sealed class MergeVerb : IVerb
 
     /// <summary>Density.</summary>
     [Option("density", MetaValue = "P", HelpText =
-        "Fraction of entries that ties, dare-* and magnitude-prune keep (default: 0.5).")]
+        "Fraction of entries that ties, dare-* and magnitude-prune keep (default: 0.5), core-ties (0.1), robustmerge "
+        + "(0.2) and knots-ties (1).")]
     public double? Density { get; set; }
 
     /// <summary>Seed.</summary>
-    [Option("seed", MetaValue = "S", HelpText = "Seed of the random masks of dare-* (default: 0).")]
+    [Option("seed", MetaValue = "S", HelpText =
+        "Seed of the random masks of dare-* and of lorahub's search (default: 0).")]
     public long? Seed { get; set; }
 
     /// <summary>Rank.</summary>
@@ -61,8 +65,23 @@ public sealed class MergeVerb : IVerb
     public bool Factors { get; set; }
 
     /// <summary>Lambda.</summary>
-    [Option("lambda", MetaValue = "L", HelpText = "task-arithmetic: factor applied to the sum (default: 1).")]
+    [Option("lambda", MetaValue = "L", HelpText =
+        "task-arithmetic, core-*, knots-ties and robustmerge: factor applied to the result (default: 1).")]
     public double? Lambda { get; set; }
+
+    /// <summary>Rows to search on.</summary>
+    [Option("examples", MetaValue = "N", HelpText =
+        "lorahub: training rows of --recipe that weights are tried on (default: 5).")]
+    public int? Examples { get; set; }
+
+    /// <summary>Length of the search.</summary>
+    [Option("steps", MetaValue = "N", HelpText = "lorahub: how many weights are tried (default: 40).")]
+    public int? Steps { get; set; }
+
+    /// <summary>Common directions.</summary>
+    [Option("common", MetaValue = "P", HelpText =
+        "core-iso-cts: fraction of the directions taken from the sum (default: 0.8).")]
+    public double? Common { get; set; }
 
     /// <summary>Experts a token.</summary>
     [Option("top-k", MetaValue = "K", HelpText = "Routed merges: experts per token in each module (default: 2).")]
@@ -72,6 +91,11 @@ public sealed class MergeVerb : IVerb
     [Option("temperature", MetaValue = "T", HelpText =
         "Routed merges: divisor of the scores (default: 1, as in the papers).")]
     public double? Temperature { get; set; }
+
+    /// <summary>SpectR's score.</summary>
+    [Option("score", MetaValue = "S", HelpText =
+        "spectr: update (default, the paper's) or directions (the released code's).")]
+    public string? Score { get; set; }
 
     /// <summary>What to take out.</summary>
     [Option("remove", MetaValue = "NAME,...", HelpText = "Leave out these adapters of a routed merge.")]
@@ -84,7 +108,8 @@ public sealed class MergeVerb : IVerb
 
     /// <summary>What to measure.</summary>
     [Option("recipe", MetaValue = "FILE", HelpText =
-        "Measure the base, the adapters and the result on the tasks of this recipe.")]
+        "Measure the base, the adapters and the result on the tasks of this recipe; lorahub tries weights on its "
+        + "training rows.")]
     public string? Recipe { get; set; }
 
     /// <summary>What else to measure.</summary>
@@ -117,7 +142,7 @@ public sealed class MergeVerb : IVerb
                 "add --recipe FILE, whose tasks are measured");
         var options = Options();
         var recipe = Recipe is null ? null : Recipes.Recipe.Load(Recipe, []);
-        if (recipe is { Evaluation.Tasks.Count: 0 })
+        if (recipe is { Evaluation.Tasks.Count: 0 } && !methods.Any(method => Searches(method, options)))
             throw UserException.At(
                 Recipe!, "evaluation.tasks is empty", "tasks on the data sets under data.eval",
                 "or leave --recipe out");
@@ -134,10 +159,10 @@ public sealed class MergeVerb : IVerb
         foreach (var method in methods)
         {
             var directory = PathOf(method);
-            if (Merge(method, sources, Method == All ? options.For(method) : options, directory, output))
+            if (Merge(method, sources, Method == All ? options.For(method) : options, directory, recipe, output))
                 merged.Add((method.Name, directory));
         }
-        if (recipe is not null)
+        if (recipe is { Evaluation.Tasks.Count: > 0 })
             Measure(recipe, sources, merged, output);
         return ExitCode.Done;
     }
@@ -146,12 +171,31 @@ public sealed class MergeVerb : IVerb
 
     private string PathOf(MergeMethod method) => Method == All ? Path.Combine(OutputDir, method.Name) : OutputDir;
 
+    private static bool Searches(MergeMethod method, MergeOptions options) =>
+        method is StaticMerge { SearchesWeights: true } && options.Weights.Count == 0;
+
+    private MergeOptions WithFoundWeights(
+        MergeMethod method, IReadOnlyList<MergeSource> sources, MergeOptions options, Recipe? recipe, Output output)
+    {
+        if (recipe is null || !Searches(method, options))
+            return options;
+        output.Say($"{method.Name}: trying {options.Steps} weights on {Words.Count(options.Examples, "training row")}");
+        var found = MergeWeights.Search(sources, (StaticMerge)method, options, recipe, Devices.Choose(Device));
+        output.Say(string.Create(
+            CultureInfo.InvariantCulture,
+            $"weights {string.Join(", ", sources.Zip(found.Weights, (s, weight) => $"{s.Name} {weight:F3}"))}: loss "
+                + $"{found.Loss:F4}, {found.FirstLoss:F4} without adapters"));
+        return options with { Found = [.. found.Weights] };
+    }
+
     private bool Merge(
-        MergeMethod method, IReadOnlyList<MergeSource> sources, MergeOptions options, string path, Output output)
+        MergeMethod method, IReadOnlyList<MergeSource> sources, MergeOptions options, string path, Recipe? recipe,
+        Output output)
     {
         MergeReport report;
         try
         {
+            options = WithFoundWeights(method, sources, options, recipe, output);
             report = AdapterMerge.Run(sources, method, options, Identity(sources), path);
             new OutputDirectory(path, null).ClearRemains();
         }
@@ -220,10 +264,16 @@ public sealed class MergeVerb : IVerb
         }
         Check(Density is null or (> 0 and <= 1), "--density", Text(Density), "a number above 0 and at most 1");
         Check(Rank is null or (>= 1 and <= 65536), "--rank", $"{Rank}", "a whole number from 1 to 65536");
+        Check(Examples is null or (>= 1 and <= 65536), "--examples", $"{Examples}", "a whole number from 1 to 65536");
+        Check(Steps is null or >= 1, "--steps", $"{Steps}", "a whole number of at least 1");
         Check(TopK is null or >= 1, "--top-k", $"{TopK}", "a whole number of at least 1");
         Check(
             Temperature is null || Temperature > 0 && double.IsFinite(Temperature.Value), "--temperature",
             Text(Temperature), "a number above 0");
+        Check(Common is null or (>= 0 and <= 1), "--common", Text(Common), "a number from 0 to 1");
+        Check(
+            Score is null or SpectrRouterOptions.Update or SpectrRouterOptions.Directions, "--score",
+            Quote.Of(Score ?? ""), "update or directions");
         Check(Lambda is null || double.IsFinite(Lambda.Value), "--lambda", Text(Lambda), "a finite number");
         var weights = new List<double>();
         foreach (var part in Weights?.Split(',', StringSplitOptions.TrimEntries) ?? [])
@@ -238,13 +288,16 @@ public sealed class MergeVerb : IVerb
         var none = new MergeOptions();
         var options = new MergeOptions
         {
-            Weights = [.. weights], Density = Density ?? none.Density, Seed = Seed ?? none.Seed, Rank = Rank,
+            Weights = [.. weights], Density = Density, Seed = Seed ?? none.Seed, Rank = Rank,
             Factors = Factors, Lambda = Lambda ?? none.Lambda, TopK = TopK ?? none.TopK,
-            Temperature = Temperature ?? none.Temperature,
+            Temperature = Temperature ?? none.Temperature, Common = Common ?? none.Common,
+            Examples = Examples ?? none.Examples, Steps = Steps ?? none.Steps,
+            Score = Score ?? none.Score,
             Given = [.. new (object? Value, string Name)[]
                 {
                     (Weights, "--weights"), (Density, "--density"), (Seed, "--seed"), (Rank, "--rank"),
-                    (Lambda, "--lambda"), (TopK, "--top-k"), (Temperature, "--temperature"),
+                    (Lambda, "--lambda"), (TopK, "--top-k"), (Temperature, "--temperature"), (Common, "--common"),
+                    (Score, "--score"), (Examples, "--examples"), (Steps, "--steps"),
                 }.Where(option => option.Value is not null).Select(option => option.Name)],
         };
         if (Method != All && MergeCatalog.Find(Method) is { } method)

@@ -28,6 +28,23 @@ public abstract class ModelVerb
     [Option("device", Default = "auto", MetaValue = "D", HelpText = "Where to compute: auto, cpu or cuda:N.")]
     public string Device { get; set; } = "auto";
 
+    /// <summary>The task of the input.</summary>
+    [Option("task", MetaValue = "NAME", HelpText =
+        "Task of the input, for adapters whose experts go by task (as data.train named it).")]
+    public string? Task { get; set; }
+
+    /// <summary>The id of the task that the options name; null where the adapter's experts do not go by task.</summary>
+    /// <exception cref="UserException">It is missing, unknown, or of no effect.</exception>
+    protected long? TaskIdIn(LoadedModel loaded) => (loaded.Tasks, Task) switch
+    {
+        (null, null) => null,
+        (null, _) => throw UserException.At(
+            "--task", $"{Quote.Of(Task)}, and {(Adapter is null ? "no adapter" : "experts that do not go by task")}",
+            null, "remove it"),
+        (var tasks, null) => throw tasks.Missing("--task"),
+        var (tasks, task) => tasks.IdOf(task, "--task"),
+    };
+
     /// <summary>Loads what the options name.</summary>
     protected LoadedModel Load()
     {
@@ -105,9 +122,11 @@ public abstract class SamplingVerb : ModelVerb
             RequireSampling(faults);
     }
 
-    /// <summary>What the options say, without ends of a text.</summary>
-    protected GenerationOptions Sampling(int maxNewTokens) => new()
+    /// <summary>What the options say for a model, without ends of a text.</summary>
+    /// <exception cref="UserException">The task is missing, unknown, or of no effect.</exception>
+    protected GenerationOptions Sampling(LoadedModel loaded, int maxNewTokens) => new()
     {
+        TaskId = TaskIdIn(loaded),
         MaxNewTokens = maxNewTokens,
         Temperature = Temperature,
         TopP = TopP ?? 1,

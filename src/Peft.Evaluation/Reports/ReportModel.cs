@@ -208,6 +208,7 @@ public sealed record ReportPrediction(string Subject, string Text, bool IsRight,
 /// <param name="Index">Place among the adapters with routing, from 0.</param>
 /// <param name="Modules">Routed projections.</param>
 /// <param name="Experts">Most experts of a projection.</param>
+/// <param name="SharedText">How many experts every token gets beside them; empty for none.</param>
 /// <param name="ExpertNames">e0, e1, ...</param>
 /// <param name="EntropyText">Mean entropy of a token's distribution; a dash where the router has none.</param>
 /// <param name="SupportText">Mean effective number of experts a token.</param>
@@ -223,8 +224,8 @@ public sealed record ReportPrediction(string Subject, string Text, bool IsRight,
 /// <param name="SchSizes">Sizes of the cache.</param>
 /// <param name="Sch">Hit rates, a row a look-ahead, a column a size.</param>
 public sealed record ReportRouting(
-    string Subject, int Index, int Modules, int Experts, IReadOnlyList<string> ExpertNames, string EntropyText,
-    string SupportText,
+    string Subject, int Index, int Modules, int Experts, string SharedText, IReadOnlyList<string> ExpertNames,
+    string EntropyText, string SupportText,
     string ExpertsPerTokenText, int DeadExperts, IReadOnlyList<ReportRow> Layers, IReadOnlyList<ReportRow> Projections,
     IReadOnlyList<ReportRow> Tasks, string MutualInformationText, string NormalizedText,
     IReadOnlyList<ReportRow> Similarity,

@@ -12,7 +12,8 @@ internal static class RoutingWriter
         var experts = routing.Modules.Select(m => m.Load.Count).DefaultIfEmpty(0).Max();
         var entropies = routing.Modules.Select(m => m.Entropy).OfType<double>().ToList();
         return new(
-            routing.Subject, index, routing.Modules.Count, experts, Names(experts),
+            routing.Subject, index, routing.Modules.Count, experts,
+            routing.SharedExperts > 0 ? $", beside {routing.SharedExperts} shared" : "", Names(experts),
             entropies.Count == 0 ? ReportText.Dash : ReportText.Share(entropies.Average()),
             Mean(routing, m => m.EffectiveSupportSize), Mean(routing, m => m.ExpertsPerToken),
             routing.Modules.Sum(m => m.DeadExperts),

@@ -237,7 +237,11 @@ public sealed record Comparison(
 /// <param name="Sch">Hit rates of a cache of experts.</param>
 public sealed record SubjectRouting(
     string Subject, IReadOnlyList<string> Tasks, IReadOnlyList<ModuleRouting> Modules, ExpertByTask? ExpertByTask,
-    IReadOnlyList<IReadOnlyList<double>>? Similarity, SegmentRouting? Srp, SegmentCache? Sch);
+    IReadOnlyList<IReadOnlyList<double>>? Similarity, SegmentRouting? Srp, SegmentCache? Sch)
+{
+    /// <summary>Further experts that every token gets with weight 1; they stand in none of the numbers here.</summary>
+    public int SharedExperts { get; init; }
+}
 
 /// <summary>One routed projection.</summary>
 /// <param name="Name">Path of the wrapped projection.</param>

@@ -102,7 +102,8 @@ public static partial class RoutingProbe
             ],
             isUniform && tasks.Count > 1 ? ByTask(modules, tasks.Count) : null,
             isUniform ? Similarity(adapted, modules) : null,
-            isUniform ? Srp(modules) : null, isUniform ? Sch(modules) : null);
+            isUniform ? Srp(modules) : null, isUniform ? Sch(modules) : null)
+        { SharedExperts = adapted.Options.Experts.Shared };
     }
 
     private static ExpertByTask ByTask(IReadOnlyList<ModuleCounts> modules, int tasks)
@@ -134,8 +135,10 @@ public static partial class RoutingProbe
     private static IReadOnlyList<IReadOnlyList<double>> Cosines(MixtureProjection module)
     {
         using var scope = torch.NewDisposeScope();
+        var (experts, rank) = (module.Shape.Experts, module.Shape.Rank);
         return ExpertSimilarity.Cosines(
-            module.Down, module.Up, [.. Enumerable.Repeat(module.Shape.Rank, module.Shape.Experts)]);
+            module.Down.narrow(0, 0, (long)experts * rank), module.Up.narrow(1, 0, (long)experts * rank),
+            [.. Enumerable.Repeat(rank, experts)]);
     }
 
     private static SegmentRouting? Srp(IReadOnlyList<ModuleCounts> modules)

@@ -140,6 +140,8 @@ public static class Keys
         var (name, type, range) = (key.Name, key.Type, key.Key.Range);
         if (key.Key.Required && !reader.Has(name))
             reader.Fault(name, "missing", key.Key.Choices.Length > 0 ? Words.OneOf(key.Key.Choices) : Noun(key));
+        if (key.Key.Silent && !reader.Has(name))
+            return fallback;
         if (type == typeof(bool))
             return fallback is bool known ? reader.Boolean(name, known) : reader.OptionalBoolean(name);
         if (type == typeof(int))
@@ -176,8 +178,6 @@ public static class Keys
         }
 
         var items = (IEnumerable)(fallback ?? Array.CreateInstance(item, 0));
-        if (key.Key.Silent && !reader.Has(name))
-            return fallback;
         if (item == typeof(int))
             return key.AsList(
                 reader.Integers(name, [.. items.Cast<int>()], key.Key.Range.AsInt.Min, key.Key.Range.AsInt.Max));
@@ -195,8 +195,6 @@ public static class Keys
     // The resolved configuration has every key, what was not written as its default.
     private static object? Absent(OptionReader reader, Declaration key, object? fallback)
     {
-        if (key.Key.Silent)
-            return fallback;
         var json = new JsonObject { [key.Name] = Written(key, fallback) };
         reader.RecordDefault(key.Name, ConfigJson.Parse(json.ToJsonString(), "")[key.Name]!);
         return fallback;

@@ -102,7 +102,7 @@ public sealed class AdapterExport : IDisposable
                 using var scope = torch.NewDisposeScope();
                 proofs.Add(Prove(
                     part.Name, Path.Combine(folder, part.Name), PeftAdapter.Of(Adapted, part, BaseName),
-                    _probe.LogitsOf(_ids, part.Expert)));
+                    _probe.LogitsOf(_ids, part)));
             }
             MixtureDirectory.RequireRouters(folder, Adapted);
         });

@@ -36,6 +36,8 @@ public sealed class MixtureDirectoryTests : IDisposable
     + """ "experts": {"count": 2}, "router": {"kind": "top-p"}}""")]
     [InlineData("""{"method": "mixture", "r": 2, "target_modules": ".*mlp.*", "experts": {"count": 3},"""
         + """ "router": {"kind": "hard-soft", "stage": "hard"}}""")]
+    [InlineData("""{"method": "mixture", "r": 2, "experts": {"count": [1, 3], "shared": 2},"""
+        + """ "router": {"kind": "top-k"}}""")]
     public void So_do_layouts_patterns_and_names(string options) => ComesBack(AdapterOptionsTests.Read(options));
 
     [Theory]
@@ -43,6 +45,8 @@ public sealed class MixtureDirectoryTests : IDisposable
     [InlineData("""{"method": "mixture", "r": 2, "rank_pattern": {"up_proj": 3}, "experts": {"count": 2},"""
         + """ "router": {"kind": "rloo"}}""")]
     [InlineData("""{"method": "mixture", "r": 4, "router": {"kind": "random-projection", "top_k": 2}}""")]
+    [InlineData("""{"method": "mixture", "r": 2, "experts": {"count": [1, 3], "shared": 2},"""
+        + """ "router": {"kind": "top-k"}}""")]
     [InlineData("""{"method": "mixture", "r": 3, "lora_alpha": 5, "use_rslora": true, "experts": {"count": [1, 3]},"""
         + """ "router": {"kind": "top-k"}}""")]
     public void Each_part_gives_an_independent_reader_the_logits_of_that_expert_alone(string options)
@@ -55,7 +59,7 @@ public sealed class MixtureDirectoryTests : IDisposable
 
         Assert.NotEmpty(parts);
         Assert.All(parts, part => Golden.Near(
-            probe.LogitsOf(TinyModel.Ids, part.Expert), IndependentPeft.Logits(
+            probe.LogitsOf(TinyModel.Ids, part), IndependentPeft.Logits(
                 _tiny.New(), Path.Combine(Out, part.Name))));
     }
 

@@ -30,7 +30,7 @@ public sealed class MergeGoldenTests : IDisposable
         Golden.Near(golden.Expected("task_arithmetic"), Pruning.WeightedSum(tasks));
         Golden.Near(golden.Expected("ties"), new TiesMerge().Combine(tasks, options));
         Golden.Near(golden.Expected("magnitude_prune"), new MagnitudePruneMerge().Combine(tasks, options));
-        var trimmed = Pruning.Trimmed(tasks, options);
+        var trimmed = Pruning.Trimmed(tasks, golden.Parameter("density"));
         List<TaskMatrix> equal = [.. tasks.Select(task => task with { Weight = 1 })];
         Golden.Near(
             golden.Expected("elected_sign"),
@@ -38,7 +38,8 @@ public sealed class MergeGoldenTests : IDisposable
         Assert.True(
             (Pruning.SignedMean(equal, trimmed) * golden.Expected("elected_sign")).ge(0).all().item<bool>());
         Golden.Near(
-            golden.Expected("dare_linear"), Pruning.WeightedSum(tasks, new Pruned(Marks(mask), options.Density)));
+            golden.Expected("dare_linear"),
+            Pruning.WeightedSum(tasks, new Pruned(Marks(mask), golden.Parameter("density"))));
     }
 
     [Fact]
@@ -143,7 +144,7 @@ public sealed class MergeGoldenTests : IDisposable
         Tensor Drop(string stream, long seed)
         {
             TaskMatrix[] one = [new(stream, 1, new LazyMatrix(values))];
-            return Pruning.WeightedSum(one, Pruning.Dropped(one, new MergeOptions { Density = 0.25, Seed = seed }));
+            return Pruning.WeightedSum(one, Pruning.Dropped(one, 0.25, seed));
         }
 
         Assert.True(Drop("a", 1).SameAs(Drop("a", 1)));
@@ -163,7 +164,8 @@ public sealed class MergeGoldenTests : IDisposable
 
         foreach (
             var name in new[] {
-                "linear", "cat", "svd", "task-arithmetic", "ties", "dare-linear", "dare-ties", "magnitude-prune" })
+                "linear", "cat", "svd", "task-arithmetic", "ties", "dare-linear", "dare-ties", "magnitude-prune",
+                "core-ties", "core-tsv", "knots-ties", "lorahub-updates" })
             Golden.Near(expected, ((StaticMerge)MergeCatalog.Find(name)!).Merge(inputs, options).Product(), 1e-4);
     }
 
@@ -190,7 +192,7 @@ public sealed class MergeGoldenTests : IDisposable
     private static Tensor Trim(Tensor values, double density)
     {
         TaskMatrix[] one = [new("", 1, new LazyMatrix(values))];
-        return Pruning.WeightedSum(one, Pruning.Trimmed(one, new MergeOptions { Density = density }));
+        return Pruning.WeightedSum(one, Pruning.Trimmed(one, density));
     }
 
     // Masks of matrices with at most 16 columns, as the bits that sums take.

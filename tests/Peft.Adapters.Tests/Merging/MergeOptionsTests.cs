@@ -14,6 +14,10 @@ public sealed class MergeOptionsTests
         ["--rank"] = new() { Rank = 2 },
         ["--factors"] = new() { Factors = true },
         ["--lambda"] = new() { Lambda = 3 },
+        ["--examples"] = new() { Examples = 9 },
+        ["--steps"] = new() { Steps = 9 },
+        ["--common"] = new() { Common = 0.3 },
+        ["--score"] = new() { Score = "directions" },
         ["--top-k"] = new() { TopK = 1 },
         ["--temperature"] = new() { Temperature = 2 },
     };
@@ -22,6 +26,7 @@ public sealed class MergeOptionsTests
     [InlineData("phatgoose", "--top-k", "--temperature")]
     [InlineData("arrow", "--top-k", "--temperature")]
     [InlineData("average-activation", "--top-k", "--temperature")]
+    [InlineData("spectr", "--top-k", "--score")]
     [InlineData("average", "--weights", "--rank", "--factors")]
     [InlineData("linear", "--weights")]
     [InlineData("cat", "--weights")]
@@ -31,6 +36,14 @@ public sealed class MergeOptionsTests
     [InlineData("magnitude-prune", "--weights", "--rank", "--factors", "--density")]
     [InlineData("dare-linear", "--weights", "--rank", "--factors", "--density", "--seed")]
     [InlineData("dare-ties", "--weights", "--rank", "--factors", "--density", "--seed")]
+    [InlineData("core-ties", "--weights", "--rank", "--lambda", "--density")]
+    [InlineData("core-tsv", "--weights", "--rank", "--lambda")]
+    [InlineData("core-iso-c", "--weights", "--rank", "--lambda")]
+    [InlineData("core-iso-cts", "--weights", "--rank", "--lambda", "--common")]
+    [InlineData("knots-ties", "--weights", "--rank", "--lambda", "--density")]
+    [InlineData("robustmerge", "--weights", "--lambda", "--density")]
+    [InlineData("lorahub", "--weights", "--seed", "--examples", "--steps")]
+    [InlineData("lorahub-updates", "--weights", "--rank", "--seed", "--examples", "--steps")]
     public void A_method_refuses_the_options_that_it_does_not_use(string method, params string[] used)
     {
         foreach (var (option, options) in Options)
@@ -47,11 +60,13 @@ public sealed class MergeOptionsTests
     [Theory]
     [InlineData(
         "cat", "--rank: no effect with --method cat. Remove it, or use average, svd, task-arithmetic, ties, "
-            + "dare-linear, dare-ties or magnitude-prune.")]
+            + "dare-linear, dare-ties, magnitude-prune, core-ties, core-tsv, core-iso-c, core-iso-cts, "
+            + "knots-ties or lorahub-updates.")]
     [InlineData(
         "arrow",
         "--rank: no effect with --method arrow. Remove it, or use average, svd, task-arithmetic, ties, dare-linear, "
-            + "dare-ties or magnitude-prune.")]
+            + "dare-ties, magnitude-prune, core-ties, core-tsv, core-iso-c, core-iso-cts, knots-ties "
+            + "or lorahub-updates.")]
     public void The_methods_that_use_it_are_named(string method, string expected)
     {
         var faults = new Faults();
@@ -78,5 +93,14 @@ public sealed class MergeOptionsTests
         new MergeOptions { Given = ["--density"] }.NoteUnused(faults, MergeCatalog.Find("cat")!);
 
         Assert.Equal("--density", faults.Items.Single().Place);
+    }
+
+    [Fact]
+    public void Weights_that_are_given_leave_nothing_to_search()
+    {
+        var faults = new Faults();
+        new MergeOptions { Weights = [1, 2], Steps = 9 }.NoteUnused(faults, MergeCatalog.Find("lorahub")!);
+
+        Assert.Equal("--steps", faults.Items.Single().Place);
     }
 }

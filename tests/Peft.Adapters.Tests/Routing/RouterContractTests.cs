@@ -26,6 +26,7 @@ public sealed class RouterContractTests : IDisposable
         ["random-projection"] = ("flylora.json", "forward_and_bias_update"),
         ["rloo"] = ("remix.json", "rloo_gradient"),
         ["soft"] = ("lora_mixer.json", "soft_and_topk_routing"),
+        ["spectr"] = ("second.json", "spectr"),
         ["sparsegen"] = ("secondary.json", "ldmole_sparsegen"),
         ["top-p"] = ("secondary.json", "dynamic_moe_top_p"),
         ["tsallis"] = ("dynmole.json", "routing"),
