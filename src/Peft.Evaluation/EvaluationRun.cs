@@ -52,7 +52,8 @@ public sealed class EvaluationRun
             CultureInfo.InvariantCulture,
             $"batch_size {_settings.BatchSize} dtype {_settings.Dtype} base {_base.Fingerprint} "
                 + $"tokenizer {_tokenizer.Sha256}"),
-        .. _subjects.Select(subject => $"subject {subject.Name} {subject.Description.Fingerprint}"),
+        .. _subjects.Select(subject => $"subject {subject.Name} {subject.Description.Fingerprint}"
+            + (subject.Rewiring is null ? "" : $" {subject.Rewiring}")),
         .. _tasks.Select(data => string.Create(
             CultureInfo.InvariantCulture,
             $"task {data.Task.Name} {TaskKinds.NameOf(data.Task.Kind)} {data.RowsHash} {data.Task.MaxNewTokens} "
@@ -73,7 +74,7 @@ public sealed class EvaluationRun
         foreach (var subject in _subjects)
         {
             using var opened = subject.Open();
-            var evaluator = new TaskEvaluator(opened.Model, _tokenizer, _settings.BatchSize);
+            var evaluator = new TaskEvaluator(opened.Model, _tokenizer, _settings.BatchSize, opened.Rewiring);
             var answers = new List<IReadOnlyList<JudgedRow>>();
             var seconds = 0.0;
             foreach (var data in _tasks)
@@ -98,7 +99,7 @@ public sealed class EvaluationRun
             }
             if (IsStopped())
                 return null;
-            var routing = opened.Adapted is { Options.Router: not null } adapted
+            var routing = opened is { Rewiring: null, Adapted: { Options.Router: not null } adapted }
                 ? RoutingProbe.Measure(subject.Name, adapted, evaluator, _tasks, subject.TaskIdOf, _settings.BatchSize)
                 : null;
             measured.Add(
@@ -131,6 +132,9 @@ public sealed record MeasuredSubject(
 /// <param name="TaskIdOf">The id of a task for routers that go by task; null for all others.</param>
 public sealed record EvaluationSubject(Subject Description, Func<OpenedSubject> Open, Func<string, long?> TaskIdOf)
 {
+    /// <summary>How its routers are fitted to each prompt; null: they stay.</summary>
+    public RewiringOptions? Rewiring { get; init; }
+
     /// <summary>Its name in results.</summary>
     public string Name => Description.Name;
 }
@@ -140,8 +144,15 @@ public sealed record EvaluationSubject(Subject Description, Func<OpenedSubject> 
 /// <param name="Adapted">The adapter on it; null for the base model.</param>
 public sealed record OpenedSubject(CausalLanguageModel Model, AdaptedModel? Adapted) : IDisposable
 {
+    /// <summary>Fits its routers to each prompt; null: they stay.</summary>
+    public Rewiring? Rewiring { get; init; }
+
     /// <summary>Frees the model.</summary>
-    public void Dispose() => Model.Dispose();
+    public void Dispose()
+    {
+        Rewiring?.Dispose();
+        Model.Dispose();
+    }
 }
 
 /// <summary>Where an evaluation stands.</summary>

@@ -1,4 +1,5 @@
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Chat;
 using Peft.Data;
 using Peft.Evaluation;
@@ -49,6 +50,9 @@ public sealed record EvaluationRequest
     /// own.</summary>
     public string? ChatTemplate { get; init; }
 
+    /// <summary>Measures every adapter once more with its routers fitted to each prompt; null: not.</summary>
+    public RewiringOptions? Rewiring { get; init; }
+
     /// <summary>Folder of the tasks' data.</summary>
     public string? Data { get; init; }
 
@@ -89,6 +93,10 @@ public static class EvaluationBuilder
         var catalog = new TaskCatalog(
             recipes.SelectMany(recipe => recipe.Evaluation.TasksOn(recipe.Data, recipe.Path)), request.Data, recipes);
         var tasks = Templated(request, catalog.Find(request.Tasks));
+        if (request.Rewiring is not null && tasks.FirstOrDefault(task => task.Kind == TaskKind.Perplexity) is { } plain)
+            throw UserException.At(
+                "--rewire", $"task {plain.Name} is of kind: perplexity, which has no prompts to fit routers to",
+                "tasks with prompts");
         var tokenizer = HuggingFaceTokenizer.Load(directory);
         var fingerprint = ModelLoader.Fingerprint(directory);
         var subjects = SubjectLoader.Subjects(request, directory, fingerprint);

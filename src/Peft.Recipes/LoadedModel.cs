@@ -114,6 +114,12 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
 
+    /// <summary>Its routers, to be fitted to the texts that it meets.</summary>
+    /// <exception cref="UserException">It has none that can be.</exception>
+    public Rewiring Rewired(RewiringOptions options) => new(
+        Adapted ?? throw UserException.At("--rewire", "no adapter", "a mixture, whose routers are fitted",
+            "name one with --adapter DIR"), options);
+
     /// <summary>The directory of the base that an adapter names.</summary>
     /// <exception cref="UserException">It names none, or one that is not here.</exception>
     public static string BaseOf(string? adapter) =>

@@ -31,8 +31,29 @@ internal static class SubjectLoader
                     null));
         }
         foreach (var (adapter, name) in request.Adapters.Zip(Names(request.Adapters)))
-            subjects.Add(Adapter(request, directory, fingerprint, adapter, name));
+        {
+            var subject = Adapter(request, directory, fingerprint, adapter, name);
+            subjects.Add(subject);
+            if (request.Rewiring is { } options)
+                subjects.Add(Rewired(subject, options));
+        }
         return subjects;
+    }
+
+    // Which routers can be fitted is known before anything is measured.
+    private static EvaluationSubject Rewired(EvaluationSubject subject, RewiringOptions options)
+    {
+        Rewiring.RequireRewirable(Bundle.ManifestOf(subject.Description.Path)?.Adapter ?? new AdapterOptions());
+        return subject with
+        {
+            Description = subject.Description with { Name = $"{subject.Name} rewired" },
+            Rewiring = options,
+            Open = () =>
+            {
+                var opened = subject.Open();
+                return opened with { Rewiring = new Rewiring(opened.Adapted!, options) };
+            },
+        };
     }
 
     // The directory's name; where two are alike, or one is called as the base is, the path as given.

@@ -28,14 +28,7 @@ public static class TokenLoss
     public static Tensor PerToken(CausalLanguageModel model, Tensor hidden, BatchTensors batch, ForwardPass pass)
     {
         var rows = hidden.reshape([-1, hidden.shape[^1]]).index_select(0, batch.LearnedIndex);      // [M, D]
-        var config = model.Config;
-        if (model.HasPlainHead)
-            return Fused.linear_cross_entropy(
-                config.LogitScale == 1 ? rows : rows * config.LogitScale, model.HeadWeight, batch.LearnedTargets,
-                softcap: config.LogitSoftCap ?? 0);
-        // A head that an adapter wraps is more than one matrix.
-        var logits = model.Head(rows, pass).to(ScalarType.Float32);                                 // [M, V]
-        return torch.nn.functional.cross_entropy(logits, batch.LearnedTargets, reduction: torch.nn.Reduction.None);
+        return model.TokenLosses(rows, batch.LearnedTargets, pass);
     }
 }
 

@@ -35,6 +35,14 @@ public sealed class InstalledPackagesTheoryAttribute : TheoryAttribute
         Skip = Installed.HasPackages ? null : "needs the packages that make setup installs, which are not present";
 }
 
+/// <summary>A fact that needs the packages of <c>make setup</c>; reported as skipped where they are absent.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+public sealed class InstalledPackagesFactAttribute : FactAttribute
+{
+    public InstalledPackagesFactAttribute() =>
+        Skip = Installed.HasPackages ? null : "needs the packages that make setup installs, which are not present";
+}
+
 /// <summary>A theory that needs the data sets of <c>make data</c>; reported as skipped where they are absent.</summary>
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class PreparedDataTheoryAttribute : TheoryAttribute

@@ -30,12 +30,23 @@ public sealed class RecipeFilesTests
 
     [Theory]
     [MemberData(nameof(Fragments))]
-    public void Every_fragment_parses_and_some_recipe_extends_it(string name)
+    public void Every_fragment_parses_and_is_in_the_list_of_the_readme(string name)
     {
         Assert.NotEqual(0, RecipeLoader.Load(Path.Combine(Folder, "base", name), []).Count);
-        Assert.Contains(
-            Directory.GetFiles(Folder, "*.yaml", SearchOption.AllDirectories),
-            file => File.ReadLines(file).Any(line => line.StartsWith("extends:", StringComparison.Ordinal)
-                && line.Contains(name, StringComparison.Ordinal)));
+        Assert.Single(
+            File.ReadLines(Path.Combine(Folder, "README.md")),
+            line => line.StartsWith($"| `{name}` |", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [MemberData(nameof(Fragments))]
+    public void With_an_adapter_a_fragment_measures_the_tasks_that_it_trains(string name)
+    {
+        var recipe = Recipe.Load(
+            Path.Combine(Folder, "base", name), ["adapter={method: lora, target_modules: all-linear}"]);
+        var names = recipe.Data.Train.Select(set => set.Name).ToList();
+        Assert.NotEmpty(names);
+        Assert.Equal(names, recipe.Data.Eval.Select(set => set.Name));
+        Assert.Equal(names, recipe.Evaluation.Tasks!.Select(task => task.Name));
     }
 }

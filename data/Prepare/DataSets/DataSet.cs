@@ -8,8 +8,11 @@ namespace Peft.Prepare.DataSets;
 /// <param name="Place">Decides the place in the file; null: the key and the values do.</param>
 internal sealed record KeyedRow(string Key, string[] Values, string? Place = null)
 {
+    /// <summary>What decides the place in the file.</summary>
+    public string Place { get; } = Place ?? $"{Key}\n{string.Join('\n', Values)}";
+
     /// <summary>Where the row stands in its file.</summary>
-    public string Order => Split.OrderOf(Place ?? $"{Key}\n{string.Join('\n', Values)}");
+    public string Order => Split.OrderOf(Place);
 }
 
 /// <summary>A data set that recipes train on, and how it is made.</summary>

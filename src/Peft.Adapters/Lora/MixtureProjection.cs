@@ -124,7 +124,7 @@ public sealed class MixtureProjection : Projection
             if (Router is not SharedRouter)
                 pass.Emit(new RoutingRecord(Path, decision));
         }
-        var dropped = pass.IsTraining && Shape.Dropout > 0 ? Dropped(x, pass) : null;
+        var dropped = pass.Drops && Shape.Dropout > 0 ? Dropped(x, pass) : null;
         if (decision is { DetachesInput: true } && pass.IsTraining)
             dropped = (dropped ?? x).detach();
         return Fused.lora_mixture_linear(

@@ -64,6 +64,22 @@ public abstract class Router : Layer
     /// <summary>The scores of every expert, in float32 whatever the model computes in.</summary>
     /// <remarks>Shapes: x [.., D], gate [E, D] → [N, E].</remarks>
     protected static Tensor Score(Tensor x, Tensor gate) => Fused.router_scores(x, gate);
+
+    /// <summary>The same with what <see cref="IRewirable.LogitOffset"/> adds.</summary>
+    /// <remarks>Shapes: x [.., D], gate [E, D], offset [E] or null → [N, E].</remarks>
+    protected static Tensor Score(Tensor x, Tensor gate, Tensor? offset) =>
+        offset is null ? Score(x, gate) : Score(x, gate) + offset;
+}
+
+/// <summary>A router whose logits can be moved by one number an expert, the same for every token.</summary>
+public interface IRewirable
+{
+    /// <summary>What joins the logits; null: nothing.</summary>
+    /// <remarks>Shapes: [E] float32. Gradient: through the gates.</remarks>
+    Tensor? LogitOffset { get; set; }
+
+    /// <summary>Why no loss tells anything of the offset, as one clause; null: it does.</summary>
+    string? WhyNoGradient => null;
 }
 
 /// <summary>What a router is made for.</summary>

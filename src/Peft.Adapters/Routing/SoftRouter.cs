@@ -13,7 +13,7 @@ public sealed record SoftRouterOptions : ExpertRouterOptions;
 /// Units: gates are probabilities and sum to 1.
 /// Gradient: reaches the gate matrix through the gates.
 /// </remarks>
-public sealed class SoftRouter : Router
+public sealed class SoftRouter : Router, IRewirable
 {
     private readonly Parameter _weight;
 
@@ -25,9 +25,12 @@ public sealed class SoftRouter : Router
     }
 
     /// <inheritdoc/>
+    public Tensor? LogitOffset { get; set; }
+
+    /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
-        var logits = Score(x, _weight);
+        var logits = Score(x, _weight, LogitOffset);
         var probabilities = logits.softmax(-1);
         return new RoutingDecision(
             probabilities, torch.ones_like(probabilities).to(torch.@bool), probabilities, logits);

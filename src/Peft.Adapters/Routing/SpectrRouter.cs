@@ -56,7 +56,9 @@ public sealed class SpectrRouter : MergedRouter
         using var off = torch.no_grad();
         using var scope = torch.NewDisposeScope();
         var (E, R) = (Context.Experts, Context.Rank);
-        var inner = Score(x, Context.Down!.detach()).reshape(-1, E, R).transpose(0, 1);        // [E, N, R]
+        // Shared experts, which nobody chooses, come last.
+        var down = Context.Down!.detach().narrow(0, 0, (long)E * R);
+        var inner = Score(x, down).reshape(-1, E, R).transpose(0, 1);                          // [E, N, R]
         var acted = inner.bmm(_factors.reshape(E, R, R).transpose(1, 2));                      // [E, N, R]
         var scores = acted.pow(2).sum(-1).sqrt().t()
             .masked_fill(Present.logical_not(), double.NegativeInfinity).contiguous();         // [N, E]

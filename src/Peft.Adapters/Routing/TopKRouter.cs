@@ -41,7 +41,7 @@ public sealed record TopKRouterOptions : ExpertRouterOptions
 /// Units: gates are scores; they sum to 1 when renormalised. Sigmoid scores are divided by their sum for Probabilities.
 /// Gradient: reaches the gate matrix through the kept scores; the choice carries none.
 /// </remarks>
-public sealed class TopKRouter : Router, ILoadBalanced
+public sealed class TopKRouter : Router, ILoadBalanced, IRewirable
 {
     private readonly TopKRouterOptions _options;
     private readonly Parameter _weight;
@@ -58,17 +58,24 @@ public sealed class TopKRouter : Router, ILoadBalanced
     }
 
     /// <inheritdoc/>
+    public Tensor? LogitOffset { get; set; }
+
+    /// <inheritdoc/>
+    public string? WhyNoGradient => _options is { TopK: 1, Normalize: true }
+        ? "has top_k 1 and normalize true, so that every gate is 1" : null;
+
+    /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         var isSoftmax = _options.ScoringFunc == TopKRouterOptions.Softmax;
-        if (isSoftmax && _bias is null)
+        if (isSoftmax && _bias is null && LogitOffset is null)
         {
             var (gates, chosen, p, given) = Fused.topk_softmax(
                 x, _weight, new(_options.TopK, _options.Normalize));
             return new RoutingDecision(gates, chosen, p, given);
         }
 
-        var logits = Score(x, _weight);
+        var logits = Score(x, _weight, LogitOffset);
         var scores = isSoftmax ? logits.softmax(-1) : logits.sigmoid();
         var selected = Selection.TopMask(_bias is null ? scores : scores.detach() + _bias, _options.TopK);
         var probabilities = isSoftmax ? scores : scores / scores.sum(-1, keepdim: true);

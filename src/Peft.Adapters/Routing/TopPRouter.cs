@@ -40,7 +40,7 @@ public sealed record TopPRouterOptions : ExpertRouterOptions
 /// Units: gates are probabilities.
 /// Gradient: through the kept probabilities; the choice carries none.
 /// </remarks>
-public sealed class TopPRouter : Router
+public sealed class TopPRouter : Router, IRewirable
 {
     private readonly TopPRouterOptions _options;
     private readonly Parameter _weight;
@@ -54,9 +54,12 @@ public sealed class TopPRouter : Router
     }
 
     /// <inheritdoc/>
+    public Tensor? LogitOffset { get; set; }
+
+    /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
-        var logits = Score(x, _weight);
+        var logits = Score(x, _weight, LogitOffset);
         var probabilities = logits.softmax(-1);
         var selected = Selection.NucleusMask(probabilities, _options.TopP, 1, keepsCrossing: true);
         return new RoutingDecision(

@@ -1,4 +1,5 @@
 using CommandLine;
+using Peft.Adapters.Lora;
 using Peft.Cli.Printing;
 using Peft.Evaluation;
 using Peft.Evaluation.Results;
@@ -60,6 +61,12 @@ public sealed class EvalVerb : IVerb
         + "the base's).")]
     public string? ChatTemplate { get; set; }
 
+    /// <summary>Fits routers to each prompt.</summary>
+    [Option("rewire", MetaValue = "default|K=V,...", HelpText =
+        "Measure each adapter once more with its routers fitted to each prompt: default, or some of steps=5,"
+        + "learning_rate=0.05,every=128,layers=0.33,order=by-formula,optimizer=adam.")]
+    public string? Rewire { get; set; }
+
     /// <summary>Data of the tasks.</summary>
     [Option("data", MetaValue = "DIR", HelpText =
         "Directory of the tasks' data files (default: $PEFT_DATA, then the working directory).")]
@@ -114,6 +121,7 @@ public sealed class EvalVerb : IVerb
                 Seed = Seed,
                 ApplyChatTemplate = ApplyChatTemplate,
                 ChatTemplate = ChatTemplate,
+                Rewiring = Rewire is null ? null : RewiringOptions.Parse(Rewire, "--rewire"),
                 Data = Data
                     ?? (Environment.GetEnvironmentVariable("PEFT_DATA") is { Length: > 0 } named ? named : null),
                 Dtype = Dtype,

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using CommandLine;
+using Peft.Adapters.Lora;
 using Peft.Chat;
 using Peft.Cli.Printing;
 using Peft.Formats;
@@ -21,6 +22,7 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
 
     private ChatTemplate? _template;
     private AnswerFrame _frame = AnswerFrame.None;
+    private Rewiring? _rewiring;
     private GenerationOptions _sampling = new();
 
     /// <summary>The prompt.</summary>
@@ -43,6 +45,12 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
     /// <summary>Puts prompts as messages.</summary>
     [Option("apply-chat-template", HelpText = "Put each prompt as a user's message, through the chat template.")]
     public bool ApplyChatTemplate { get; set; }
+
+    /// <summary>Fits routers to the text.</summary>
+    [Option("rewire", MetaValue = "default|K=V,...", HelpText =
+        "Fit the routers of a mixture to each prompt, and anew as the text grows: default, or some of steps=5,"
+        + "learning_rate=0.05,every=128,layers=0.33,order=by-formula,optimizer=adam.")]
+    public string? Rewire { get; set; }
 
     /// <summary>Leaves the prompt out.</summary>
     [Option("no-prompt", HelpText =
@@ -68,8 +76,11 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
                 "--prompt", Prompt is null ? "missing" : "given together with '-'",
                 "--prompt TEXT, or '-' for prompts from standard input");
         faults.ThrowIfAny();
+        var options = Rewire is null ? null : RewiringOptions.Parse(Rewire, "--rewire");
         TorchRuntime.Start();
         using var loaded = Load();
+        using var rewiring = options is null ? null : loaded.Rewired(options);
+        _rewiring = rewiring;
         _sampling = Sampling(loaded, MaxNewTokens);
         if (ApplyChatTemplate)
         {
@@ -106,7 +117,8 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
         var prompt = Encode(encoder, loaded.Model, Asked(text, place), place);
         var options = _sampling with { EosTokenIds = encoder.Ends };
         // Checks the ids: nothing is printed before a refusal.
-        var continuation = TextGeneration.Generate(loaded.Model, prompt.Ids, options);
+        var continuation = _rewiring is { } rewiring
+            ? rewiring.Generate(prompt.Ids, options) : TextGeneration.Generate(loaded.Model, prompt.Ids, options);
         if (!NoPrompt && !Jsonl)
             output.ResultPart(text);
         var answer = new StringBuilder();

@@ -1,3 +1,4 @@
+using Peft.Adapters.Lora;
 using Peft.Chat;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
@@ -18,15 +19,19 @@ public sealed class TaskEvaluator
     private readonly HuggingFaceTokenizer _tokenizer;
     private readonly int _batchSize;
     private readonly TextEncoder _encoder;
+    private readonly Rewiring? _rewiring;
 
     /// <summary>Makes the evaluator of a model.</summary>
     /// <param name="model">The model.</param>
     /// <param name="tokenizer">Its tokenizer.</param>
     /// <param name="batchSize">Rows answered together.</param>
-    public TaskEvaluator(CausalLanguageModel model, HuggingFaceTokenizer tokenizer, int batchSize)
+    /// <param name="rewiring">Fits the model's routers to each prompt, a row at a time; null: they stay.</param>
+    public TaskEvaluator(
+        CausalLanguageModel model, HuggingFaceTokenizer tokenizer, int batchSize, Rewiring? rewiring = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
-        (_model, _tokenizer, _batchSize) = (model, tokenizer, batchSize);
+        (_model, _tokenizer, _batchSize) = (model, tokenizer, rewiring is null ? batchSize : 1);
+        _rewiring = rewiring;
         _encoder = TextEncoder.Of(tokenizer, model.Config.EosTokenIds, model.Config.VocabularySize);
     }
 
@@ -91,6 +96,11 @@ public sealed class TaskEvaluator
 
     private IEnumerable<RowResult> ScoreChoices(List<TaskRow> rows, List<List<ScoredSequence>> groups, long? taskId)
     {
+        if (_rewiring is not null)
+        {
+            _rewiring.Reset();
+            _rewiring.Fit([.. groups[0][0].Ids.Take(groups[0][0].From)], taskId);
+        }
         var scores = ContinuationScorer.Score(_model, groups, taskId);
         for (var i = 0; i < rows.Count; i++)
         {
@@ -136,7 +146,9 @@ public sealed class TaskEvaluator
             IsFinished = stops.Count == 0
                 ? null : ids => stops.Any(stop => Text(ids, ends).Contains(stop, StringComparison.Ordinal)),
         };
-        var generated = TextGeneration.GenerateBatch(_model, [.. prompts.Select(prompt => prompt.Prompt.Ids)], options);
+        var generated = _rewiring is null
+            ? TextGeneration.GenerateBatch(_model, [.. prompts.Select(prompt => prompt.Prompt.Ids)], options)
+            : [[.. _rewiring.Generate(prompts[0].Prompt.Ids, options)]];
         return rows.Select((row, i) => new RowResult(
             row.Index,
             Answered(frame, BeforeStop(prompts[i].Prompt.Continuation(Text(generated[i], ends)), stops)), [], 0,

@@ -117,6 +117,22 @@ public abstract class CausalLanguageModel : Layer
         return capped.MoveToOuterDisposeScope();
     }
 
+    /// <summary>Cross-entropy of one token at each of some positions.</summary>
+    /// <remarks>
+    /// Shapes: rows [M, D] (after the final norm), targets [M] int64 to [M] float32. Units: nats.
+    /// Gradient: reaches rows, and the head's weight when it is trained. The table [M, V] of logits never exists whole.
+    /// </remarks>
+    public Tensor TokenLosses(Tensor rows, Tensor targets, ForwardPass pass)
+    {
+        if (HasPlainHead)
+            return Fused.linear_cross_entropy(
+                Config.LogitScale == 1 ? rows : rows * Config.LogitScale, HeadWeight, targets,
+                softcap: Config.LogitSoftCap ?? 0);
+        // A head that an adapter wraps is more than one matrix.
+        var logits = Head(rows, pass).to(ScalarType.Float32);                               // [M, V]
+        return torch.nn.functional.cross_entropy(logits, targets, reduction: torch.nn.Reduction.None);
+    }
+
     /// <summary>Logits of every position.</summary>
     /// <remarks>Shapes: ids [B, T] int64 → [B, T, V].</remarks>
     public Tensor Forward(Tensor ids, ForwardPass pass)

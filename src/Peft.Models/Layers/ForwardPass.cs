@@ -18,8 +18,11 @@ public sealed class ForwardPass
 
     private ForwardPass(ForwardPass whole) => (_scope, _records) = (whole._scope, whole._records);
 
-    /// <summary>True when dropout and router noise apply and a graph is built.</summary>
+    /// <summary>True when a graph is built.</summary>
     public bool IsTraining { get; private init; }
+
+    /// <summary>True when dropout applies: in training, but not where a few numbers are fitted to a text.</summary>
+    public bool Drops { get; private init; }
 
     /// <summary>True when no graph is built.</summary>
     public bool IsInference => !IsTraining;
@@ -74,10 +77,14 @@ public sealed class ForwardPass
         SequenceSegments? segments = null, bool gradientCheckpointing = false, Tensor? promptMask = null) =>
         new()
         {
-            IsTraining = true, Random = random, TaskIds = taskIds, TokenMask = tokenMask, Positions = positions,
-            Segments = segments,
+            IsTraining = true, Drops = true, Random = random, TaskIds = taskIds, TokenMask = tokenMask,
+            Positions = positions, Segments = segments,
             GradientCheckpointing = gradientCheckpointing, PromptMask = promptMask,
         };
+
+    /// <summary>A pass that builds a graph without noise, for fitting a few numbers to a text.</summary>
+    /// <param name="taskIds">[B] or [B, T] int64, or null.</param>
+    public static ForwardPass ForFitting(Tensor? taskIds = null) => new() { IsTraining = true, TaskIds = taskIds };
 
     /// <summary>A pass that builds no graph.</summary>
     /// <param name="cache">Keys and values of earlier tokens, or null.</param>
@@ -137,7 +144,8 @@ public sealed class ForwardPass
     /// <remarks>Shapes: positions [B, S] int64.</remarks>
     internal ForwardPass Again(Tensor positions) => new(this)
     {
-        IsTraining = IsTraining, Random = Random, TaskIds = TaskIds, TokenMask = KeyMask, KeyMask = KeyMask,
+        IsTraining = IsTraining, Drops = Drops, Random = Random, TaskIds = TaskIds, TokenMask = KeyMask,
+        KeyMask = KeyMask,
         Cache = Cache, Positions = positions,
     };
 
@@ -151,7 +159,7 @@ public sealed class ForwardPass
     {
         return new(this)
         {
-            IsTraining = IsTraining, Random = Random, TaskIds = Of(TaskIds), TokenMask = Of(TokenMask),
+            IsTraining = IsTraining, Drops = Drops, Random = Random, TaskIds = Of(TaskIds), TokenMask = Of(TokenMask),
             PromptMask = Of(PromptMask),
         };
 
