@@ -28,7 +28,8 @@ internal sealed record Asked(
             var (word, value) = (args[i], i + 1 < args.Count ? args[i + 1] : "");
             var next = word switch
             {
-                "--quick" => asked with { IsQuick = true },
+                // Choosing rates would take longer than the look itself.
+                "--quick" => asked with { IsQuick = true, Chooses = false },
                 "--record" => asked with { Records = true },
                 "--render" => asked with { OnlyRenders = true },
                 "--recorded-rates" => asked with { Chooses = false },

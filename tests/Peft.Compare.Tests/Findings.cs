@@ -33,14 +33,15 @@ internal sealed record Finding(
         foreach (var setting in study.Settings)
         {
             Finding? reference = null;
-            foreach (var arm in study.ArmsIn(setting))
+            // The reference comes first, whatever its place.
+            foreach (var arm in study.ArmsIn(setting).OrderBy(arm => arm.Name != study.Reference))
             {
                 List<Measured> own = [.. runs.Where(run => run.Setting == setting.Name && run.Arm == arm.Name)
                     .OrderBy(run => run.Seed)];
                 if (own.Count < seeds.Count)
                     continue;
                 var finding = Of(setting, arm, own, reference);
-                reference ??= arm.Name == Plan.Reference ? finding : null;
+                reference ??= arm.Name == study.Reference ? finding : null;
                 found.Add(finding);
             }
         }
@@ -50,32 +51,42 @@ internal sealed record Finding(
             ? finding with { PAdjusted = adjusted[at] } : finding)];
     }
 
-    private static Finding Of(Setting setting, Arm arm, IReadOnlyList<Measured> runs, Finding? reference)
-    {
-        var own = runs[0].Tasks.Keys.ToDictionary(task => task, task => ValuesOf(runs, task));
-        var other = reference?.Runs is { } others ? own.Keys.ToDictionary(task => task, task => Minus(
-            own[task], ValuesOf(others, task))) : null;
-        return new(setting, arm, runs, SeedsAndRows.Of([.. own.Select(task => Better(task.Key, task.Value, 1))]),
-            own.ToDictionary(task => task.Key, task => SeedsAndRows.Of([task.Value])),
-            other is null ? null : SeedsAndRows.Of([.. other.Select(task => Better(task.Key, task.Value, 0))]),
-            other?.ToDictionary(task => task.Key, task => SeedsAndRows.Of([task.Value])));
+    /// <summary>Scores of runs by task, seed and row, higher is better: an error rate counts as 1 minus it.</summary>
+    public static Dictionary<string, double[][]> Scores(IReadOnlyList<Measured> runs) =>
+        ValuesOf(runs).ToDictionary(task => task.Key, task => runs[0].Tasks[task.Key].HigherIsBetter ? task.Value
+            : [.. task.Value.Select(seed => seed.Select(value => 1 - value).ToArray())]);
 
-        double[][] Better(string task, double[][] values, double best) => runs[0].Tasks[task].HigherIsBetter ? values
-            : [.. values.Select(seed => seed.Select(value => best - value).ToArray())];
-    }
-
-    private static double[][] ValuesOf(IReadOnlyList<Measured> runs, string task)
-    {
-        if (runs.Select(run => run.Tasks[task].RowsHash).Distinct().Count() > 1)
-            throw new InvalidOperationException($"{task}: runs of one arm were measured on different rows");
-        return [.. runs.Select(run => run.Tasks[task].Values())];
-    }
-
-    private static double[][] Minus(double[][] a, double[][] b) =>
+    /// <summary>Differences of values by seed and row.</summary>
+    public static double[][] Minus(double[][] a, double[][] b) =>
         [.. a.Zip(b, (first, second) => first.Zip(second, (x, y) => x - y).ToArray())];
 
-    /// <summary>Findings of one setting as the results that <c>peft report</c> renders: a subject an arm.</summary>
-    public static ResultsDocument Document(IReadOnlyList<Finding> findings, int seeds, string version)
+    private static Finding Of(Setting setting, Arm arm, IReadOnlyList<Measured> runs, Finding? reference)
+    {
+        var (own, scores) = (ValuesOf(runs), Scores(runs));
+        var (other, otherScores) = reference is null ? ([], []) : (ValuesOf(reference.Runs), Scores(reference.Runs));
+        return new(setting, arm, runs, SeedsAndRows.Of([.. scores.Values]),
+            own.ToDictionary(task => task.Key, task => SeedsAndRows.Of([task.Value])),
+            reference is null ? null
+                : SeedsAndRows.Of([.. scores.Select(task => Minus(task.Value, otherScores[task.Key]))]),
+            reference is null ? null
+                : own.ToDictionary(task => task.Key, task => SeedsAndRows.Of([Minus(task.Value, other[task.Key])])));
+    }
+
+    private static Dictionary<string, double[][]> ValuesOf(IReadOnlyList<Measured> runs)
+    {
+        if (runs.Count == 0)
+            return [];
+        foreach (var task in runs[0].Tasks.Keys)
+        {
+            if (runs.Select(run => run.Tasks[task].RowsHash).Distinct().Count() > 1)
+                throw new InvalidOperationException($"{task}: runs of one arm were measured on different rows");
+        }
+        return runs[0].Tasks.Keys.ToDictionary(task => task,
+            task => runs.Select(run => run.Tasks[task].Values()).ToArray());
+    }
+
+    /// <summary>Findings of one setting of a study as the results that <c>peft report</c> renders: a subject an arm.</summary>
+    public static ResultsDocument Document(Study study, IReadOnlyList<Finding> findings, int seeds, string version)
     {
         const string All = "mean of the tasks";
         var first = findings[0].Runs[0];
@@ -104,7 +115,7 @@ internal sealed record Finding(
             task.Main.Name, value.Mean, value.Low, value.High, task.Rows);
 
         Comparison ComparisonOf(Finding finding, MeasuredTask task, SeedsAndRows value) => new(task.Name, task.Main.Name,
-            Plan.Reference, finding.Arm.Name, value.Mean, value.Low, value.High, value.P,
+            study.Reference, finding.Arm.Name, value.Mean, value.Low, value.High, value.P,
             task == mean ? finding.PAdjusted : Math.Min(1, value.P * tasks.Count),
             task == mean ? finding.IsDecided : value.P * tasks.Count < 0.05);
     }

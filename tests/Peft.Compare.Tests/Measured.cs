@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using System.Text.Json.Nodes;
 using Peft.Evaluation.Results;
 
@@ -18,37 +17,43 @@ internal sealed record TaskPoints(string Metric, bool HigherIsBetter, string Row
     /// <summary>The rows' shares of the metric: their mean is the metric.</summary>
     public double[] Values() => [.. Points.Select(digit => Digits.IndexOf(digit) / Per)];
 
-    /// <summary>The rows of results that lie in a directory.</summary>
+    /// <summary>The rows of results that lie in a directory: by subject, then by task.</summary>
     /// <exception cref="InvalidOperationException">Rows and results do not belong together.</exception>
-    public static SortedDictionary<string, TaskPoints> Read(string directory)
+    public static Dictionary<string, SortedDictionary<string, TaskPoints>> Read(string directory)
     {
         var results = ResultsFile.Load(directory);
-        var rows = results.Tasks.ToDictionary(task => task.Name, _ => new List<(long Row, double Score, int Words)>());
+        var rows = new Dictionary<(string Subject, string Task), List<(long Row, double Score, int Words)>>();
         ExampleTable.Read(Path.Combine(directory, ExamplesFile.Name),
-            [ExamplesFile.Task, ExamplesFile.Row, ExamplesFile.Score, ExamplesFile.Answer], group =>
+            [ExamplesFile.Subject, ExamplesFile.Task, ExamplesFile.Row, ExamplesFile.Score, ExamplesFile.Answer], group =>
             {
                 for (var i = 0; i < group.Count; i++)
-                    rows[group.Text(ExamplesFile.Task, i)].Add((group.Whole(ExamplesFile.Row, i),
-                        group.Number(ExamplesFile.Score, i)!.Value,
+                {
+                    var key = (group.Text(ExamplesFile.Subject, i), group.Text(ExamplesFile.Task, i));
+                    if (!rows.TryGetValue(key, out var own))
+                        rows.Add(key, own = []);
+                    own.Add((group.Whole(ExamplesFile.Row, i), group.Number(ExamplesFile.Score, i)!.Value,
                         group.Text(ExamplesFile.Answer, i).Split(' ', StringSplitOptions.RemoveEmptyEntries).Length));
+                }
             });
-        var points = new SortedDictionary<string, TaskPoints>(StringComparer.Ordinal);
-        foreach (var task in results.Tasks)
-        {
-            var metric = task.Main;
-            var isRate = metric.Name == "token_error_rate"; // a row's score is its errors by its expected words
-            var text = new StringBuilder();
-            foreach (var (_, score, words) in rows[task.Name].OrderBy(row => row.Row))
-                text.Append(Digits[Math.Min(Digits.Length - 1, (int)Math.Round(isRate ? score * words : score))]);
-            var per = isRate ? rows[task.Name].Average(row => row.Words) : 1;
-            var own = new TaskPoints(metric.Name, metric.HigherIsBetter, task.RowsHash, text.ToString(), per);
-            var told = results.Scores.Single(score => score.Task == task.Name && score.Metric == metric.Name).Value;
-            if (Math.Abs(own.Values().Average() - told) > 1e-6)
-                throw new InvalidOperationException(string.Create(CultureInfo.InvariantCulture,
-                    $"{directory}: {task.Name}: the rows give {own.Values().Average()}, the results say {told}"));
-            points.Add(task.Name, own);
-        }
-        return points;
+        return results.Subjects.ToDictionary(subject => subject.Name, subject =>
+            new SortedDictionary<string, TaskPoints>(results.Tasks.ToDictionary(task => task.Name, task => Of(
+                task, rows[(subject.Name, task.Name)],
+                results.Scores.Single(score => score.Subject == subject.Name && score.Task == task.Name
+                    && score.Metric == task.Main.Name).Value)), StringComparer.Ordinal));
+    }
+
+    private static TaskPoints Of(MeasuredTask task, List<(long Row, double Score, int Words)> rows, double told)
+    {
+        var isRate = task.Main.Name == "token_error_rate"; // a row's score is its errors by its expected words
+        var points = rows.OrderBy(row => row.Row).Select(row => Digits[Math.Min(
+            Digits.Length - 1, (int)Math.Round(isRate ? row.Score * row.Words : row.Score))]);
+        var own = new TaskPoints(task.Main.Name, task.Main.HigherIsBetter, task.RowsHash, string.Concat(points),
+            isRate ? rows.Average(row => row.Words) : 1);
+        var value = own.Values().Average();
+        // Only answers of very many errors exceed the digits.
+        return Math.Abs(value - told) < 1e-6 || own.Points.Contains(Digits[^1], StringComparison.Ordinal) ? own
+            : throw new InvalidOperationException(string.Create(CultureInfo.InvariantCulture,
+                $"{task.Name}: the rows give {value}, the results say {told}"));
     }
 }
 
@@ -71,18 +76,17 @@ internal sealed record Measured(
     private const int WarmUp = 20; // steps
 
     /// <summary>What the directories of finished trainings tell.</summary>
-    public static Measured Read(
-        Setting setting, Arm arm, int seed, double rate, long trained, double megabytes, string first, string last,
-        bool isChoice)
+    public static Measured Read(TrainRun run, double megabytes, string first, string last)
     {
         var speeds = Lines(first).Where(line => line.ContainsKey("loss")).Skip(WarmUp)
             .Select(line => (double)line["tokens_per_second"]!).OrderDescending().ToList();
         List<double> support = [.. Lines(last).Select(line => line["routing"]?.AsObject())
             .Where(modules => modules is { Count: > 0 })
             .Select(modules => Math.Round(modules!.Average(module => (double)module.Value!["effective_support"]!), 3))];
-        return new(setting.Name, arm.Name, seed, rate, trained, Rounded(1 / speeds[speeds.Count / 10]),
-            Math.Round(megabytes), support, isChoice ? Rounded(LossOf(last)) : null,
-            isChoice ? [] : TaskPoints.Read(last));
+        return new(run.Setting.Name, run.Arm.Name, run.Seed, run.Rate, run.Rank.Trainable,
+            Rounded(1 / speeds[speeds.Count / 10]), Math.Round(megabytes), support,
+            run.IsChoice ? Rounded(LossOf(last)) : null,
+            run.IsChoice ? [] : TaskPoints.Read(last).Values.Single());
     }
 
     // Each task counts alike, as in the mean of the metrics.

@@ -22,6 +22,9 @@ internal sealed record Arm(string Name, string Difference, params IReadOnlyList<
     /// <summary>The arm whose choice of a learning rate holds for it too; null: its own.</summary>
     public string? RateOf { get; init; }
 
+    /// <summary>Whether alpha stays as it is when the rank is solved for; else it keeps its share of the rank.</summary>
+    public bool KeepsAlpha { get; init; }
+
     /// <summary>The settings that it is trained in; null: all.</summary>
     public IReadOnlyList<string>? OnlyIn { get; init; }
 }
@@ -54,10 +57,16 @@ internal sealed record Setting(
 /// <param name="Name">Name in commands and files.</param>
 /// <param name="Question">What it answers.</param>
 /// <param name="Settings">What is varied.</param>
-/// <param name="Arms">The first is what the others are compared with.</param>
+/// <param name="Arms">What is compared.</param>
 internal sealed record Study(
     string Name, string Question, IReadOnlyList<Setting> Settings, IReadOnlyList<Arm> Arms)
 {
+    /// <summary>The arm that others are compared with.</summary>
+    public string Reference { get; init; } = Plan.Reference;
+
+    /// <summary>The settings of a study that merges; none: it trains each arm.</summary>
+    public IReadOnlyList<MergeSetting> Merges { get; init; } = [];
+
     /// <summary>The arms of a setting.</summary>
     public IEnumerable<Arm> ArmsIn(Setting setting) =>
         Arms.Where(arm => arm.OnlyIn is not { } only || only.Contains(setting.Name));
@@ -66,11 +75,10 @@ internal sealed record Study(
 /// <summary>Everything that <c>make compare</c> trains.</summary>
 internal static class Plan
 {
-    /// <summary>The arm that others are compared with.</summary>
+    /// <summary>The plain adapter that mixtures are compared with.</summary>
     public const string Reference = "lora";
 
     private const string Four = "recipes/base/tasks.yaml";
-    private const string Twelve = "recipes/base/twelve.yaml";
     private const long Usual = 1_320_000; // what the default recipe trains
 
     private static readonly double[] UsualRates = [1e-3, 2e-3, 4e-3];
@@ -108,13 +116,11 @@ internal static class Plan
         new("question", "When does a mixture beat one LoRA of as many trained values?",
         [
             Default,
-            new("eight", "eight tasks", Twelve,
-                ["g2p", "gloss_pos", "lemma", "spam", "stress", "rhyme", "hypernym", "inflect"], Usual, 400, UsualRates,
-                Default.Name),
-            new("twelve", "twelve tasks", Twelve, [], Usual, 400, UsualRates, Default.Name),
-            new("conflict", "six tasks on three kinds of inputs, nothing in the prompt tells them apart",
+            new("eight", "eight tasks", "recipes/base/tasks-8.yaml", [], Usual, 400, UsualRates, Default.Name),
+            new("twelve", "twelve tasks", "recipes/base/tasks-12.yaml", [], Usual, 400, UsualRates, Default.Name),
+            new("conflict", "seven tasks on three kinds of inputs, nothing in the prompt tells them apart",
                 "recipes/base/conflict.yaml", [], Usual, 400, UsualRates, Default.Name),
-            new("prefixed", "the same six tasks, the prompt names the task", "recipes/base/conflict-prefixed.yaml", [],
+            new("named", "the same seven tasks, the prompt names the task", "recipes/base/conflict-named.yaml", [],
                 Usual, 400, UsualRates, Default.Name),
             new("small", "a third of the trained values", Four, [], Usual / 3, 400, [2e-3, 4e-3, 8e-3]),
             new("large", "four times the trained values", Four, [], Usual * 4, 400, [5e-4, 1e-3, 2e-3]),
@@ -136,5 +142,22 @@ internal static class Plan
                 OnlyIn = [Default.Name, "twelve", "conflict"],
             },
         ]),
+        new("rank", "Does the scale of rsLoRA help at high rank?",
+        [
+            new("high", "LoRA of rank 136, alpha 16", Four, [], Usual * 4, 400, [1e-3, 2e-3, 4e-3, 8e-3]),
+        ],
+        [
+            new(Reference, "", new Stage(null, "adapter={method: lora, r: 136, lora_alpha: 16, "
+                + "target_modules: all-linear}")) { KeepsAlpha = true },
+            new("rslora", "", new Stage(null, "adapter={method: lora, r: 136, lora_alpha: 16, use_rslora: true, "
+                + "target_modules: all-linear}")) { KeepsAlpha = true },
+        ]),
+        new("merges", "Which merge keeps most of adapters that were trained apart?",
+            [.. MergeSetting.All.Select(merge => merge.AsSetting())],
+            [.. MergeSetting.All.SelectMany(merge => merge.Arms()).DistinctBy(arm => arm.Name)])
+        {
+            Reference = "average",
+            Merges = MergeSetting.All,
+        },
     ];
 }

@@ -55,69 +55,93 @@ internal static class Program
         var ranks = new RankChoices();
         var share = asked.IsQuick ? QuickShare : 1;
         var rows = asked.IsQuick ? QuickRows : Rows;
-        var runner = new Runner(Path.Combine(asked.Output, asked.IsQuick ? "quick" : "runs"), asked.Jobs, rows, share, ranks);
+        var runner = new Runner(Path.Combine(asked.Output, asked.IsQuick ? "quick" : "runs"), asked.Jobs, rows, share);
         if (asked.IsQuick)
             Console.WriteLine($"a quick look: {QuickSeeds} seeds, a quarter of the steps, {QuickRows} rows; nothing is recorded");
         foreach (var study in asked.Studies)
         {
             IReadOnlyList<Measured> runs = asked.OnlyRenders
                 ? Read<IReadOnlyList<Measured>>(study.Name + ".runs")
-                : Train(study, asked, runner, stop);
+                : Train(study, asked, runner, ranks, stop);
             var findings = Finding.Of(study, runs);
             var seeds = runs.Select(run => run.Seed).Distinct().Count();
             var table = Tables.Of(study, findings, ranks);
             Console.WriteLine($"\n{study.Question}\n\n{table}\n");
-            var place = asked.Records ? Records : asked.Output;
+            var place = Place(asked);
             if (!asked.OnlyRenders)
                 Write(place, study.Name + ".runs", JsonSerializer.Serialize(runs, new JsonSerializerOptions(Json) { WriteIndented = false }).Replace("},{\"setting\"", "},\n{\"setting\"", StringComparison.Ordinal));
             foreach (var group in findings.GroupBy(finding => finding.Setting.Name))
                 ResultsFile.Save(Path.Combine(place, $"{study.Name}-{group.Key}.json"),
-                    Finding.Document([.. group], seeds, Cli.Printing.HelpPage.Version));
+                    Finding.Document(study, [.. group], seeds, Cli.Printing.HelpPage.Version));
             if (asked.Records || asked.OnlyRenders)
                 Tables.Put(Document, study.Name, table);
         }
+        var orderings = Ordering.Table(study => File.Exists(Path.Combine(Place(asked), study + ".runs.json"))
+            ? Read<IReadOnlyList<Measured>>(study + ".runs", Place(asked)) : null);
+        Console.WriteLine($"\nWhat papers say\n\n{orderings}");
+        if (asked.Records || asked.OnlyRenders)
+            Tables.Put(Document, "papers", orderings);
         return 0;
     }
 
-    private static List<Measured> Train(Study study, Asked asked, Runner runner, CancellationToken stop)
+    private static List<Measured> Train(
+        Study study, Asked asked, Runner runner, RankChoices ranks, CancellationToken stop)
     {
-        var choices = asked.Chooses ? Choose(study, asked, runner, stop) : Read<Dictionary<string, Choice>>("choices");
-        Run[] runs =
+        if (study.Merges.Count > 0)
+            return Merge(study, asked, runner, stop);
+        var choices = asked.Chooses ? Choose(study, asked, runner, ranks, stop) : Read<Dictionary<string, Choice>>("choices");
+        TrainRun[] runs =
         [
             .. from seed in Enumerable.Range(1, asked.IsQuick ? QuickSeeds : asked.Seeds)
                from setting in study.Settings
                from arm in study.ArmsIn(setting)
-               select new Run(study.Name, setting, arm, seed,
+               select new TrainRun(study.Name, setting, arm, ranks.Of(setting, arm), seed,
                    choices[Key(study, setting.RatesOf ?? setting.Name, arm)].Rate, false),
         ];
-        return [.. runner.All(runs, stop).Select(run => run.Measured)];
+        return [.. runner.All(runs, stop).SelectMany(run => run)];
+    }
+
+    private static List<Measured> Merge(Study study, Asked asked, Runner runner, CancellationToken stop)
+    {
+        var choices = Read<Dictionary<string, Choice>>("choices", asked.IsQuick ? Records : Place(asked));
+        MergeRun[] runs =
+        [
+            .. from seed in Enumerable.Range(1, asked.IsQuick ? QuickSeeds : asked.Seeds)
+               from setting in study.Merges
+               select new MergeRun(setting, seed, choices[$"methods/four/{setting.RateOf}"].Rate),
+        ];
+        return [.. runner.All(runs, stop).SelectMany(run => run)];
     }
 
     private static string Key(Study study, string setting, Arm arm) => 
         $"{study.Name}/{setting}/{arm.RateOf ?? arm.Name}";
 
     // The rate with the least loss on validation rows, by a seed that is not reported; no test row is read.
-    private static Dictionary<string, Choice> Choose(Study study, Asked asked, Runner runner, CancellationToken stop)
+    private static Dictionary<string, Choice> Choose(
+        Study study, Asked asked, Runner runner, RankChoices ranks, CancellationToken stop)
     {
-        Run[] runs =
+        TrainRun[] runs =
         [
             .. from setting in study.Settings
                where setting.RatesOf is null
                from arm in study.ArmsIn(setting)
                where arm.RateOf is null
                from rate in setting.Rates
-               select new Run(study.Name, setting, arm, ChoosingSeed, rate, true),
+               select new TrainRun(study.Name, setting, arm, ranks.Of(setting, arm), ChoosingSeed, rate, true),
         ];
-        var place = asked.Records ? Records : asked.Output;
+        var place = Place(asked);
         var choices = File.Exists(Path.Combine(place, "choices.json"))
             ? Read<Dictionary<string, Choice>>("choices", place) : [];
-        foreach (var group in runner.All(runs, stop).GroupBy(run => Key(study, run.Run.Setting.Name, run.Run.Arm)))
-            choices[group.Key] = new(group.MinBy(run => run.Measured.ValidationLoss).Run.Rate, new(group.ToDictionary(
-                run => run.Run.Rate.ToString("0.0e-0", CultureInfo.InvariantCulture), run => run.Measured.ValidationLoss!.Value)));
+        var losses = runs.Zip(runner.All(runs, stop), (run, measured) => (Run: run, Loss: measured[0].ValidationLoss!.Value));
+        foreach (var group in losses.GroupBy(pair => Key(study, pair.Run.Setting.Name, pair.Run.Arm)))
+            choices[group.Key] = new(group.MinBy(pair => pair.Loss).Run.Rate, new(group.ToDictionary(
+                pair => pair.Run.Rate.ToString("0.0e-0", CultureInfo.InvariantCulture), pair => pair.Loss)));
         Write(place, "choices", JsonSerializer.Serialize(
             new SortedDictionary<string, Choice>(choices, StringComparer.Ordinal), Json));
         return choices;
     }
+
+    private static string Place(Asked asked) => asked.Records || asked.OnlyRenders ? Records : asked.Output;
 
     private static T Read<T>(string name, string place = Records) =>
         JsonSerializer.Deserialize<T>(File.ReadAllText(Path.Combine(place, name + ".json")), Json)!;

@@ -20,7 +20,7 @@ internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long T
     /// <summary>
     /// Solves for the rank. Values grow linearly with the rank but for the routers' own, so two attachments tell.
     /// </summary>
-    public static RankChoice For(string recipeFile, IReadOnlyList<string> sets, long wanted)
+    public static RankChoice For(string recipeFile, IReadOnlyList<string> sets, long wanted, bool keepsAlpha)
     {
         var recipe = Recipe.Load(recipeFile, sets);
         var (r0, alpha0) = (recipe.AdapterOptions!.R, recipe.AdapterOptions.LoraAlpha);
@@ -57,7 +57,7 @@ internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long T
             return keys;
         }
 
-        string Alpha(int r) => (alpha0 * r / r0).ToString("0.####", CultureInfo.InvariantCulture);
+        string Alpha(int r) => (keepsAlpha ? alpha0 : alpha0 * r / r0).ToString("0.####", CultureInfo.InvariantCulture);
 
         Dictionary<string, long> Counts(IReadOnlyList<string> overrides)
         {
@@ -96,7 +96,7 @@ internal sealed class RankChoices
         lock (_found)
         {
             if (!_found.TryGetValue(key, out var rank))
-                _found.Add(key, rank = RankChoice.For(key.Item1, sets, setting.Parameters));
+                _found.Add(key, rank = RankChoice.For(key.Item1, sets, setting.Parameters, arm.KeepsAlpha));
             return rank;
         }
     }

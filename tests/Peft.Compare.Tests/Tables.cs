@@ -13,40 +13,48 @@ internal static class Tables
     /// <param name="ranks">The rank of each arm.</param>
     public static string Of(Study study, IReadOnlyList<Finding> findings, RankChoices ranks)
     {
-        var manySettings = study.Settings.Count > 1;
-        var tasks = manySettings ? [] : findings[0].ByTask.Keys.ToList();
-        var runs = findings[0].Runs[0];
-        List<string> lines =
+        // Tasks have columns where all settings have the same.
+        var (manySettings, trains) = (study.Settings.Count > 1, study.Merges.Count == 0);
+        var tasks = findings.All(finding => finding.ByTask.Keys.SequenceEqual(findings[0].ByTask.Keys))
+            && study.Settings.Count < 4 ? findings[0].ByTask.Keys.ToList() : [];
+        var first = findings[0].Runs[0];
+        string[] head =
         [
-            "| " + (manySettings ? "setting | " : "") + "arm | rank | trained | "
-                + string.Concat(tasks.Select(task => task + (runs.Tasks[task].HigherIsBetter ? "" : " (lower is better)")
-                    + " | "))
-                + "mean of the tasks | less LoRA | p (Holm) | rate | step / LoRA | peak MB | experts |",
+            .. manySettings ? ["setting"] : (string[])[], "arm", .. trains ? ["rank", "trained"] : (string[])[],
+            .. tasks.Select(task => task + (first.Tasks[task].HigherIsBetter ? "" : " (lower is better)")),
+            "mean of the tasks", $"less {study.Reference}", "p (Holm)",
+            .. trains ? ["rate", $"step / {study.Reference}", "peak MB", "experts"] : (string[])[],
         ];
-        lines.Add("|" + string.Concat(Enumerable.Repeat("---|", lines[0].Count(character => character == '|') - 1)));
+        List<string> lines = [Line(head), Line(head.Select(_ => "---"))];
         foreach (var group in findings.GroupBy(finding => finding.Setting))
         {
-            var plain = group.FirstOrDefault(finding => finding.Arm.Name == Plan.Reference)?.Runs
+            var plain = group.FirstOrDefault(finding => finding.Arm.Name == study.Reference)?.Runs
                 .Average(run => run.TokenSeconds);
-            foreach (var finding in group)
-                lines.Add("| " + string.Join(" | ", Cells(finding, plain)) + " |");
+            lines.AddRange(group.Select(finding => Line(Cells(finding, plain))));
         }
         return string.Join('\n', lines);
+
+        static string Line(IEnumerable<string> cells) => $"| {string.Join(" | ", cells)} |";
 
         IEnumerable<string> Cells(Finding finding, double? plain)
         {
             if (manySettings)
                 yield return finding.Setting.Words;
-            var rank = ranks.Of(finding.Setting, finding.Arm);
             yield return finding.Arm.Name;
-            yield return rank.Words;
-            yield return rank.Trainable.ToString("N0", CultureInfo.InvariantCulture);
+            if (trains)
+            {
+                var rank = ranks.Of(finding.Setting, finding.Arm);
+                yield return rank.Words;
+                yield return rank.Trainable.ToString("N0", CultureInfo.InvariantCulture);
+            }
             foreach (var task in tasks)
                 yield return WithHalf(finding.ByTask[task]);
             yield return WithHalf(finding.Mean);
             yield return finding.Difference is { } difference
                 ? $"{Signed(difference.Mean)} [{Signed(difference.Low)}, {Signed(difference.High)}]" : "";
             yield return finding.Difference is null ? "" : P(finding.PAdjusted);
+            if (!trains)
+                yield break;
             yield return finding.Runs[0].Rate.ToString("0.0e-0", CultureInfo.InvariantCulture);
             yield return plain is { } own
                 ? Number(finding.Runs.Average(run => run.TokenSeconds) / own, "0.00") : "";
@@ -72,7 +80,8 @@ internal static class Tables
 
     private static string Signed(double value) => Number(value, "+0.000;-0.000;0.000");
 
-    private static string P(double value) => value < 0.001 ? "< 0.001" : Number(value, "0.000");
+    /// <summary>A p value in words of a table.</summary>
+    public static string P(double value) => value < 0.001 ? "< 0.001" : Number(value, "0.000");
 
     private static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
 }
