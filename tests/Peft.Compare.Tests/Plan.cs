@@ -135,6 +135,16 @@ internal static class Plan
             new("one expert a task", "the task is told, also while measuring", new Stage(null, "adapter={method: mixture, "
                 + "r: 8, lora_alpha: 32, target_modules: all-linear, experts: {names: [{tasks}]}, "
                 + "router: {kind: hard-soft, stage: hard}}")),
+            new("one expert a task, then a router", "a quarter of the steps train routers over the frozen experts; no task is told",
+                new Stage(null, "adapter={method: mixture, r: 8, lora_alpha: 32, target_modules: all-linear, "
+                    + "experts: {names: [{tasks}]}, router: {kind: hard-soft, stage: hard}}"),
+                new Stage(null, "adapter={method: mixture, r: 8, lora_alpha: 32, target_modules: all-linear, "
+                    + "experts: {names: [{tasks}], train: false}, router: {kind: hard-soft, stage: soft, top_k: 2}}",
+                    "training.learning_rate=1e-2"))
+            {
+                RateOf = "one expert a task",
+                OnlyIn = [Default.Name, "twelve", "named"],
+            },
             new("mixture, shared expert", "", new Stage(null, "adapter={method: mixture, r: 8, lora_alpha: 32, "
                 + "target_modules: all-linear, experts: {count: 4, shared: 1}, router: {kind: top-k, top_k: 2, "
                 + "balance: {kind: switch, coefficient: 0.01}}}"))

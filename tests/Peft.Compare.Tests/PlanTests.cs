@@ -9,7 +9,8 @@ public sealed class PlanTests
     public static TheoryData<string, string, string> Arms()
     {
         var data = new TheoryData<string, string, string>();
-        foreach (var (study, setting, arm) in All().DistinctBy(one => (one.Arm.Name, one.Setting.Parameters,
+        foreach (var (study, setting, arm) in All().DistinctBy(one => (one.Study.Name, one.Arm.Name,
+            one.Setting.Parameters,
             one.Arm.Stages[0].Sets.Any(set => set.Contains("{tasks}")) ? one.Setting.TaskNames.Count : 0)))
             data.Add(study.Name, setting.Name, arm.Name);
         return data;
@@ -73,6 +74,7 @@ public sealed class PlanTests
             directory = directory.Parent!;
         Environment.CurrentDirectory = directory.FullName;
         return from study in Plan.Studies
+               where study.Merges.Count == 0 // trains no arm of its own
                from setting in study.Settings
                from arm in study.ArmsIn(setting)
                select (study, setting, arm);
