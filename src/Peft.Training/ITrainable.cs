@@ -2,6 +2,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Data;
+using Peft.Data.Batches;
 using Peft.Models;
 using Peft.Training.Checkpoints;
 
@@ -27,6 +28,11 @@ public interface ITrainable : ICheckpointed, IDisposable
 
     /// <summary>Forward and backward passes over each micro-batch; its gradient is their mean.</summary>
     int Passes => 1;
+
+    /// <summary>Comes before each pass over a micro-batch.</summary>
+    void BeforePass(TokenBatch batch)
+    {
+    }
 
     /// <summary>What is added to the token loss of a pass, its coefficients included; null for nothing.</summary>
     /// <remarks>
@@ -104,7 +110,12 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     private AdaptedModel Adapted => contents.Adapted;
 
     /// <inheritdoc/>
-    public Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask)
+    public virtual void BeforePass(TokenBatch batch)
+    {
+    }
+
+    /// <inheritdoc/>
+    public virtual Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask)
     {
         var own = Model.BalanceLoss(pass, mask);
         if (!Adapted.HasAuxiliaryLoss || Adapted.AuxiliaryLoss(pass, mask) is not { } routing)
@@ -153,7 +164,13 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     public void Dispose()
     {
         _routing?.Dispose();
+        DisposeOwn();
         Model.Dispose();
         GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Frees what a derived class holds.</summary>
+    protected virtual void DisposeOwn()
+    {
     }
 }

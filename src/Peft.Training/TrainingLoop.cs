@@ -186,6 +186,7 @@ public sealed class TrainingLoop(TrainingRun run)
             : $"step.{_state.Step}.{part.Index}.{part.Pass}";
         using var random = Seeds.GeneratorFor(_options.Seed, stream, run.Device);
         using var tensors = BatchTensors.From(batch, run.Device);
+        _trainable.BeforePass(batch);
         var pass = tensors.TrainingPass(random, _options.GradientCheckpointing);
         var hidden = _trainable.Model.Hidden(tensors.Ids, pass);                            // [B, T, D]
         var losses = TokenLoss.PerToken(_trainable.Model, hidden, tensors, pass);           // [M]

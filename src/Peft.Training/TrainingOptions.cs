@@ -124,6 +124,7 @@ public sealed record TrainingOptions
                 "early_stopping_patience: 0"),
             .. IneffectiveKey.If(SaveSteps == 0, "save_total_limit", SaveTotalLimit, first.SaveTotalLimit,
                 "save_steps: 0"),
+            .. Manifold.Ineffective(),
         ];
     }
 
@@ -154,6 +155,11 @@ public sealed record TrainingOptions
     /// <summary>How much the evaluation loss must fall to count as an improvement.</summary>
     [Key(Min = 0)]
     public double EarlyStoppingThreshold { get; init; }
+
+    /// <summary>RoMA: tunes trained routers alone.</summary>
+    /// <value>Default off.</value>
+    [Key]
+    public ManifoldOptions Manifold { get; init; } = new();
 
     /// <summary>Where the numbers of a step go beside metrics.jsonl: tensorboard or nothing.</summary>
     [Key]
