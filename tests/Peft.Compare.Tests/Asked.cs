@@ -22,7 +22,8 @@ internal sealed record Asked(
     /// <summary>Reads the words; null after saying what is wrong with them.</summary>
     public static Asked? Parse(IReadOnlyList<string> args)
     {
-        var asked = new Asked(Plan.Studies, 5, Environment.ProcessorCount, ".artifacts/compare", false, false, false, true);
+        var asked = new Asked(
+            Plan.Studies, 5, Environment.ProcessorCount, ".artifacts/compare", false, false, false, true);
         for (var i = 0; i < args.Count; i++)
         {
             var (word, value) = (args[i], i + 1 < args.Count ? args[i + 1] : "");

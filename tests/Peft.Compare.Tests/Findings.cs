@@ -12,7 +12,8 @@ namespace Peft.Compare;
 /// <param name="Runs">Its runs, by seed.</param>
 /// <param name="Mean">Mean over the tasks, higher is better: an error rate counts as 1 minus it.</param>
 /// <param name="ByTask">The metric of each task, in its own direction.</param>
-/// <param name="Difference">The mean less that of the reference, paired by seed and row; null for the reference.</param>
+/// <param name="Difference">The mean less that of the reference, paired by seed and row; null for the
+/// reference.</param>
 /// <param name="DifferenceByTask">The metric of each task less the reference's.</param>
 internal sealed record Finding(
     Setting Setting, Arm Arm, IReadOnlyList<Measured> Runs, SeedsAndRows Mean,
@@ -25,7 +26,9 @@ internal sealed record Finding(
     /// <summary>Whether the difference is more than chance.</summary>
     public bool IsDecided => Difference is not null && PAdjusted < 0.05;
 
-    /// <summary>What a study found, in the order of its settings and arms; only arms of which every seed is there.</summary>
+    /// <summary>
+    /// What a study found, in the order of its settings and arms; only arms of which every seed is there.
+    /// </summary>
     public static IReadOnlyList<Finding> Of(Study study, IReadOnlyList<Measured> runs)
     {
         var seeds = runs.Select(run => run.Seed).Distinct().Order().ToList();
@@ -85,7 +88,9 @@ internal sealed record Finding(
             task => runs.Select(run => run.Tasks[task].Values()).ToArray());
     }
 
-    /// <summary>Findings of one setting of a study as the results that <c>peft report</c> renders: a subject an arm.</summary>
+    /// <summary>
+    /// Findings of one setting of a study as the results that <c>peft report</c> renders: a subject an arm.
+    /// </summary>
     public static ResultsDocument Document(Study study, IReadOnlyList<Finding> findings, int seeds, string version)
     {
         const string All = "mean of the tasks";
@@ -97,12 +102,14 @@ internal sealed record Finding(
             [new("mean_score", true, true, "score")]);
         return new(DateTime.UtcNow.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture), version,
             new(0, 64, "bfloat16", 0, 0.95, "holm"), new("base", ModelLoader.Fingerprint("data/base")),
-            [.. findings.Select(finding => new Subject(finding.Arm.Name, Subject.AdapterKind, "", finding.Arm.Name, null,
-                null, finding.Runs[0].Trained, null, (long)(finding.Runs.Max(run => run.PeakMegabytes) * 1e6), 0, null, null))],
+            [.. findings.Select(finding => new Subject(
+                finding.Arm.Name, Subject.AdapterKind, "", finding.Arm.Name, null, null, finding.Runs[0].Trained, null,
+                (long)(finding.Runs.Max(run => run.PeakMegabytes) * 1e6), 0, null, null))],
             [mean, .. tasks],
             [
                 .. findings.Select(finding => ScoreOf(finding, mean, finding.Mean)),
-                .. findings.SelectMany(finding => tasks.Select(task => ScoreOf(finding, task, finding.ByTask[task.Name]))),
+                .. findings.SelectMany(finding =>
+                    tasks.Select(task => ScoreOf(finding, task, finding.ByTask[task.Name]))),
             ],
             [
                 .. findings.Where(finding => finding.Difference is not null).Select(finding =>
@@ -114,8 +121,8 @@ internal sealed record Finding(
         Score ScoreOf(Finding finding, MeasuredTask task, SeedsAndRows value) => new(finding.Arm.Name, task.Name,
             task.Main.Name, value.Mean, value.Low, value.High, task.Rows);
 
-        Comparison ComparisonOf(Finding finding, MeasuredTask task, SeedsAndRows value) => new(task.Name, task.Main.Name,
-            study.Reference, finding.Arm.Name, value.Mean, value.Low, value.High, value.P,
+        Comparison ComparisonOf(Finding finding, MeasuredTask task, SeedsAndRows value) => new(
+            task.Name, task.Main.Name, study.Reference, finding.Arm.Name, value.Mean, value.Low, value.High, value.P,
             task == mean ? finding.PAdjusted : Math.Min(1, value.P * tasks.Count),
             task == mean ? finding.IsDecided : value.P * tasks.Count < 0.05);
     }

@@ -24,7 +24,8 @@ internal sealed record TaskPoints(string Metric, bool HigherIsBetter, string Row
         var results = ResultsFile.Load(directory);
         var rows = new Dictionary<(string Subject, string Task), List<(long Row, double Score, int Words)>>();
         ExampleTable.Read(Path.Combine(directory, ExamplesFile.Name),
-            [ExamplesFile.Subject, ExamplesFile.Task, ExamplesFile.Row, ExamplesFile.Score, ExamplesFile.Answer], group =>
+            [ExamplesFile.Subject, ExamplesFile.Task, ExamplesFile.Row, ExamplesFile.Score, ExamplesFile.Answer],
+            group =>
             {
                 for (var i = 0; i < group.Count; i++)
                 {
@@ -63,7 +64,8 @@ internal sealed record TaskPoints(string Metric, bool HigherIsBetter, string Row
 /// <param name="Seed">Its seed.</param>
 /// <param name="Rate">Its learning rate.</param>
 /// <param name="Trained">How many values were trained.</param>
-/// <param name="TokenSeconds">Seconds of a training step for each of its tokens, of the first stage: the fast decile, since
+/// <param name="TokenSeconds">Seconds of a training step for each of its tokens, of the first stage: the fast decile,
+/// since
 /// several runs share the machine.</param>
 /// <param name="PeakMegabytes">Largest resident size of the process.</param>
 /// <param name="Support">Mean effective number of experts over modules, at each step that reported it.</param>

@@ -23,8 +23,8 @@ internal sealed record Ordering(string Claim, string Study, string Setting, stri
         new("rsLoRA over LoRA at high rank (arXiv 2312.03732)", "rank", "high", "rslora", "lora"),
         .. from setting in (string[])["words", "equal-ends"]
            from worse in (string[])["average", "ties", "arrow"]
-           select new Ordering($"PHATGOOSE over {worse} (arXiv 2402.05859), prompts: {setting}", "merges", setting, "phatgoose",
-               worse),
+           select new Ordering($"PHATGOOSE over {worse} (arXiv 2402.05859), prompts: {setting}", "merges", setting,
+               "phatgoose", worse),
     ];
 
     /// <summary>The claims, what was found, and whether it is more than chance (Holm over all of them).</summary>
@@ -33,14 +33,15 @@ internal sealed record Ordering(string Claim, string Study, string Setting, stri
     {
         var found = All.Select(one => (one.Claim, Difference: runs(one.Study) is { } own
                 ? DifferenceOf(own, one.Setting, one.Better, one.Worse) : null))
-            .Append((Claim: "merging FlyLoRAs by average loses less than merging LoRAs (arXiv 2510.08396): difference of the losses",
+            .Append((
+                Claim: "averaging FlyLoRAs loses less than averaging LoRAs (arXiv 2510.08396): difference of losses",
                 Difference: runs("merges") is { } merges ? LossesOf(merges) : null)).ToList();
         var told = found.Where(one => one.Difference is not null).ToList();
         var adjusted = HolmCorrection.Adjust([.. told.Select(one => one.Difference!.P)]);
         List<string> lines = ["| claim | difference of the means | p (Holm) | here |", "|---|---|---|---|"];
         foreach (var ((claim, difference), p) in told.Zip(adjusted))
             lines.Add(string.Create(CultureInfo.InvariantCulture,
-                $"| {claim} | {difference!.Mean:+0.000;-0.000} [{difference.Low:+0.000;-0.000}, {difference.High:+0.000;-0.000}] | {Tables.P(p)} | {Verdict(difference, p)} |"));
+                $"| {claim} | {Tables.Of(difference!)} | {Tables.P(p)} | {Verdict(difference!, p)} |"));
         if (runs("methods") is { } methods)
             lines.Add(SupportOf(methods));
         return string.Join('\n', lines);
@@ -73,6 +74,7 @@ internal sealed record Ordering(string Claim, string Study, string Setting, stri
         var words = runs.Where(run => run.Support.Count > 0).GroupBy(run => run.Arm).Select(arm => string.Create(
             CultureInfo.InvariantCulture,
             $"{arm.Key} {arm.Average(run => run.Support[0]):0.00} to {arm.Average(run => run.Support[^1]):0.00}"));
-        return $"| ReMix keeps the effective number of experts at k while learned gates collapse (arXiv 2603.10160) | first to last report: {string.Join("; ", words)} | | see the numbers |";
+        return "| ReMix keeps the effective number of experts at k while learned gates collapse (arXiv 2603.10160) | "
+            + $"first to last report: {string.Join("; ", words)} | | see the numbers |";
     }
 }

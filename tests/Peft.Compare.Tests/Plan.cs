@@ -22,7 +22,9 @@ internal sealed record Arm(string Name, string Difference, params IReadOnlyList<
     /// <summary>The arm whose choice of a learning rate holds for it too; null: its own.</summary>
     public string? RateOf { get; init; }
 
-    /// <summary>Whether alpha stays as it is when the rank is solved for; else it keeps its share of the rank.</summary>
+    /// <summary>
+    /// Whether alpha stays as it is when the rank is solved for; else it keeps its share of the rank.
+    /// </summary>
     public bool KeepsAlpha { get; init; }
 
     /// <summary>The settings that it is trained in; null: all.</summary>
@@ -132,10 +134,12 @@ internal static class Plan
             new("mixture", "", new Stage(null, "adapter={method: mixture, r: 8, lora_alpha: 32, "
                 + "target_modules: all-linear, experts: {count: 4}, router: {kind: top-k, top_k: 2, "
                 + "balance: {kind: switch, coefficient: 0.01}}}")),
-            new("one expert a task", "the task is told, also while measuring", new Stage(null, "adapter={method: mixture, "
-                + "r: 8, lora_alpha: 32, target_modules: all-linear, experts: {names: [{tasks}]}, "
+            new("one expert a task", "the task is told, also while measuring", new Stage(null,
+                "adapter={method: mixture, r: 8, lora_alpha: 32, target_modules: all-linear, "
+                + "experts: {names: [{tasks}]}, "
                 + "router: {kind: hard-soft, stage: hard}}")),
-            new("one expert a task, then a router", "a quarter of the steps train routers over the frozen experts; no task is told",
+            new("one expert a task, then a router",
+                "a quarter of the steps train routers over the frozen experts; no task is told",
                 new Stage(null, "adapter={method: mixture, r: 8, lora_alpha: 32, target_modules: all-linear, "
                     + "experts: {names: [{tasks}]}, router: {kind: hard-soft, stage: hard}}"),
                 new Stage(null, "adapter={method: mixture, r: 8, lora_alpha: 32, target_modules: all-linear, "

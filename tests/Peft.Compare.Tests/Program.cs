@@ -6,7 +6,8 @@ using Peft.Formats.Files;
 namespace Peft.Compare;
 
 /// <summary>
-/// Behind <c>make compare</c>: arms of equally many trained values on the embedded base and its tasks, over seeds and rows.
+/// Behind <c>make compare</c>: arms of equally many trained values on the embedded base and its tasks, over seeds and
+/// rows.
 /// </summary>
 internal static class Program
 {
@@ -57,7 +58,8 @@ internal static class Program
         var rows = asked.IsQuick ? QuickRows : Rows;
         var runner = new Runner(Path.Combine(asked.Output, asked.IsQuick ? "quick" : "runs"), asked.Jobs, rows, share);
         if (asked.IsQuick)
-            Console.WriteLine($"a quick look: {QuickSeeds} seeds, a quarter of the steps, {QuickRows} rows; nothing is recorded");
+            Console.WriteLine($"a quick look: {QuickSeeds} seeds, a quarter of the steps, {QuickRows} rows; "
+                + "nothing is recorded");
         foreach (var study in asked.Studies)
         {
             IReadOnlyList<Measured> runs = asked.OnlyRenders
@@ -69,7 +71,7 @@ internal static class Program
             Console.WriteLine($"\n{study.Question}\n\n{table}\n");
             var place = Place(asked);
             if (!asked.OnlyRenders)
-                Write(place, study.Name + ".runs", JsonSerializer.Serialize(runs, new JsonSerializerOptions(Json) { WriteIndented = false }).Replace("},{\"setting\"", "},\n{\"setting\"", StringComparison.Ordinal));
+                Write(place, study.Name + ".runs", LineByLine(runs));
             foreach (var group in findings.GroupBy(finding => finding.Setting.Name))
                 ResultsFile.Save(Path.Combine(place, $"{study.Name}-{group.Key}.json"),
                     Finding.Document(study, [.. group], seeds, Cli.Printing.HelpPage.Version));
@@ -89,7 +91,8 @@ internal static class Program
     {
         if (study.Merges.Count > 0)
             return Merge(study, asked, runner, stop);
-        var choices = asked.Chooses ? Choose(study, asked, runner, ranks, stop) : Read<Dictionary<string, Choice>>("choices");
+        var choices = asked.Chooses
+            ? Choose(study, asked, runner, ranks, stop) : Read<Dictionary<string, Choice>>("choices");
         TrainRun[] runs =
         [
             .. from seed in Enumerable.Range(1, asked.IsQuick ? QuickSeeds : asked.Seeds)
@@ -132,7 +135,8 @@ internal static class Program
         var place = Place(asked);
         var choices = File.Exists(Path.Combine(place, "choices.json"))
             ? Read<Dictionary<string, Choice>>("choices", place) : [];
-        var losses = runs.Zip(runner.All(runs, stop), (run, measured) => (Run: run, Loss: measured[0].ValidationLoss!.Value));
+        var losses = runs.Zip(
+            runner.All(runs, stop), (run, measured) => (Run: run, Loss: measured[0].ValidationLoss!.Value));
         foreach (var group in losses.GroupBy(pair => Key(study, pair.Run.Setting.Name, pair.Run.Arm)))
             choices[group.Key] = new(group.MinBy(pair => pair.Loss).Run.Rate, new(group.ToDictionary(
                 pair => pair.Run.Rate.ToString("0.0e-0", CultureInfo.InvariantCulture), pair => pair.Loss)));
@@ -145,6 +149,10 @@ internal static class Program
 
     private static T Read<T>(string name, string place = Records) =>
         JsonSerializer.Deserialize<T>(File.ReadAllText(Path.Combine(place, name + ".json")), Json)!;
+
+    private static string LineByLine(IReadOnlyList<Measured> runs) =>
+        "[\n" + string.Join(",\n", runs.Select(run =>
+            JsonSerializer.Serialize(run, new JsonSerializerOptions(Json) { WriteIndented = false }))) + "\n]";
 
     private static void Write(string place, string name, string text)
     {

@@ -33,7 +33,8 @@ internal interface IRun
 }
 
 /// <summary>
-/// Trains and measures in processes of their own, as many at once as asked for, each with its share of the cores; a run that
+/// Trains and measures in processes of their own, as many at once as asked for, each with its share of the cores; a
+/// run that
 /// has been made before from the same words, recipes, base and data is kept.
 /// </summary>
 /// <param name="folder">Where runs go.</param>
@@ -44,7 +45,10 @@ internal sealed class Runner(string folder, int jobs, int rows, double share)
 {
     private const string ResultFile = "run.json";
 
-    private static readonly JsonSerializerOptions Json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+    };
 
     private readonly Dictionary<string, string> _hashes = [];
     private readonly string _base = ModelLoader.Fingerprint("data/base");
@@ -54,7 +58,8 @@ internal sealed class Runner(string folder, int jobs, int rows, double share)
     /// <param name="stop">Ends it: running ones are ended, finished ones stay.</param>
     /// <returns>What each run measured, in their order.</returns>
     /// <exception cref="OperationCanceledException">It was ended.</exception>
-    /// <exception cref="InvalidOperationException">Runs failed; the others were finished before this is thrown.</exception>
+    /// <exception cref="InvalidOperationException">Runs failed; the others were finished before this is
+    /// thrown.</exception>
     public IReadOnlyList<IReadOnlyList<Measured>> All(IReadOnlyList<IRun> runs, CancellationToken stop)
     {
         var made = runs.Select(Kept).ToArray();
@@ -72,7 +77,8 @@ internal sealed class Runner(string folder, int jobs, int rows, double share)
                 {
                     made[i] = Make(runs[i], stop);
                     var ended = Interlocked.Increment(ref done);
-                    Console.WriteLine($"{clock.Elapsed:h\\:mm\\:ss} {ended}/{open.Count} {runs[i].Name}: {Words(made[i]!)}; "
+                    Console.WriteLine($"{clock.Elapsed:h\\:mm\\:ss} {ended}/{open.Count} {runs[i].Name}: "
+                        + $"{Words(made[i]!)}; "
                         + $"{clock.Elapsed / ended * (open.Count - ended):h\\:mm} left");
                 }
                 catch (Exception e) when (!stop.IsCancellationRequested)
@@ -138,7 +144,8 @@ internal sealed class Runner(string folder, int jobs, int rows, double share)
         {
             if (line.StartsWith(Extends, StringComparison.Ordinal))
             {
-                foreach (var inner in Lines(Path.Combine(Path.GetDirectoryName(recipe)!, line[Extends.Length..].Trim())))
+                var extended = Path.Combine(Path.GetDirectoryName(recipe)!, line[Extends.Length..].Trim());
+                foreach (var inner in Lines(extended))
                     yield return inner;
             }
             else if (line.Length > 0 && line[0] != '#')
@@ -162,7 +169,11 @@ internal sealed class Runner(string folder, int jobs, int rows, double share)
     /// <returns>The largest resident size, in megabytes.</returns>
     private static double Start(IEnumerable<string> words, int threads, CancellationToken stop)
     {
-        var start = new ProcessStartInfo("bin/peft", words) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo("bin/peft", words)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
         start.Environment["OMP_NUM_THREADS"] = threads.ToString(CultureInfo.InvariantCulture);
         using var process = Process.Start(start)!;
         var output = process.StandardOutput.ReadToEndAsync(CancellationToken.None);

@@ -13,12 +13,16 @@ internal sealed record SeedsAndRows(double Mean, double Low, double High, double
 
     /// <summary>Estimates the mean where both seeds and rows are samples.</summary>
     /// <remarks>
-    /// Source: crossed random effects of seeds and rows, their variances by mean squares (Cornfield and Tukey 1956), the
-    /// quasi-F of Clark 1973 with Satterthwaite's degrees of freedom, tasks fixed. With V_s the variance of the mean as the S
-    /// seeds alone tell it, V_r as the rows alone tell it (within tasks) and V_e what of both is noise of a single row and
+    /// Source: crossed random effects of seeds and rows, their variances by mean squares (Cornfield and Tukey 1956),
+    /// the
+    /// quasi-F of Clark 1973 with Satterthwaite's degrees of freedom, tasks fixed. With V_s the variance of the mean
+    /// as the S
+    /// seeds alone tell it, V_r as the rows alone tell it (within tasks) and V_e what of both is noise of a single
+    /// row and
     /// seed: Var = V_s + V_r − V_e, and never below the larger of V_s and V_r.
     /// </remarks>
-    /// <param name="values">Values by task, seed and row; all tasks have the same seeds. Differences of two arms are paired
+    /// <param name="values">Values by task, seed and row; all tasks have the same seeds. Differences of two arms are
+    /// paired
     /// by seed and row.</param>
     public static SeedsAndRows Of(IReadOnlyList<double[][]> values)
     {

@@ -50,8 +50,7 @@ internal static class Tables
             foreach (var task in tasks)
                 yield return WithHalf(finding.ByTask[task]);
             yield return WithHalf(finding.Mean);
-            yield return finding.Difference is { } difference
-                ? $"{Signed(difference.Mean)} [{Signed(difference.Low)}, {Signed(difference.High)}]" : "";
+            yield return finding.Difference is { } difference ? Of(difference) : "";
             yield return finding.Difference is null ? "" : P(finding.PAdjusted);
             if (!trains)
                 yield break;
@@ -69,9 +68,11 @@ internal static class Tables
     public static void Put(string file, string name, string table)
     {
         var text = File.ReadAllText(file);
-        var place = new Regex($@"(?<=<!-- compare: {Regex.Escape(name)} -->\n).*?(?=<!-- end -->)", RegexOptions.Singleline);
+        var place = new Regex(
+            $@"(?<=<!-- compare: {Regex.Escape(name)} -->\n).*?(?=<!-- end -->)", RegexOptions.Singleline);
         if (!place.IsMatch(text))
-            throw new InvalidOperationException($"{file}: it has no line <!-- compare: {name} --> with <!-- end --> below it");
+            throw new InvalidOperationException(
+                $"{file}: it has no line <!-- compare: {name} --> with <!-- end --> below it");
         AtomicFile.WriteText(file, place.Replace(text, _ => table + "\n", 1));
     }
 
@@ -79,6 +80,10 @@ internal static class Tables
         $"{Number(value.Mean, "0.000")} ± {Number((value.High - value.Low) / 2, "0.000")}";
 
     private static string Signed(double value) => Number(value, "+0.000;-0.000;0.000");
+
+    /// <summary>A difference with its interval.</summary>
+    public static string Of(SeedsAndRows difference) =>
+        $"{Signed(difference.Mean)} [{Signed(difference.Low)}, {Signed(difference.High)}]";
 
     /// <summary>A p value in words of a table.</summary>
     public static string P(double value) => value < 0.001 ? "< 0.001" : Number(value, "0.000");
