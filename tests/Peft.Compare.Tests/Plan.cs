@@ -94,6 +94,8 @@ internal static class Plan
         new("methods", "Which method, at equally many trained values?", [Default],
         [
             new(Reference, "none", new Stage("recipes/small/lora.yaml")),
+            new("lora-plus", "a ratio of 16, which the paper suggests; its rate is chosen like the others'",
+                new Stage("recipes/small/lora-plus.yaml")),
             new("top-k", "no paper's: four experts, top-2, Switch's balance loss", new Stage("recipes/default.yaml")),
             new("mola", "2-4-6-8 experts over 8 layers, not over 32; no load balance loss",
                 new Stage("recipes/small/mola.yaml")),
