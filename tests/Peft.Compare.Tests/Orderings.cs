@@ -29,7 +29,8 @@ internal sealed record Ordering(string Claim, string Study, string Setting, stri
 
     /// <summary>The claims, what was found, and whether it is more than chance (Holm over all of them).</summary>
     /// <param name="runs">The runs of a study; null where it was not made.</param>
-    public static string Table(Func<string, IReadOnlyList<Measured>?> runs)
+    /// <returns>The table; null where no study that tells was made.</returns>
+    public static string? Table(Func<string, IReadOnlyList<Measured>?> runs)
     {
         var found = All.Select(one => (one.Claim, Difference: runs(one.Study) is { } own
                 ? DifferenceOf(own, one.Setting, one.Better, one.Worse) : null))
@@ -44,7 +45,7 @@ internal sealed record Ordering(string Claim, string Study, string Setting, stri
                 $"| {claim} | {Tables.Of(difference!)} | {Tables.P(p)} | {Verdict(difference!, p)} |"));
         if (runs("methods") is { } methods)
             lines.Add(SupportOf(methods));
-        return string.Join('\n', lines);
+        return lines.Count > 2 ? string.Join('\n', lines) : null;
     }
 
     private static string Verdict(SeedsAndRows difference, double p) =>

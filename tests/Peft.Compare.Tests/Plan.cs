@@ -85,7 +85,8 @@ internal static class Plan
 
     private static readonly double[] UsualRates = [1e-3, 2e-3, 4e-3];
 
-    private static readonly Setting Default = new("four", "the four tasks of the default recipe", Four, [], Usual, 400,
+    /// <summary>The setting of the default recipe.</summary>
+    public static readonly Setting Default = new("four", "the four tasks of the default recipe", Four, [], Usual, 400,
         UsualRates);
 
     /// <summary>The studies, by name.</summary>

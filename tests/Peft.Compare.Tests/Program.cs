@@ -80,6 +80,8 @@ internal static class Program
         }
         var orderings = Ordering.Table(study => File.Exists(Path.Combine(Place(asked), study + ".runs.json"))
             ? Read<IReadOnlyList<Measured>>(study + ".runs", Place(asked)) : null);
+        if (orderings is null)
+            return 0;
         Console.WriteLine($"\nWhat papers say\n\n{orderings}");
         if (asked.Records || asked.OnlyRenders)
             Tables.Put(Document, "papers", orderings);
@@ -99,7 +101,7 @@ internal static class Program
                from setting in study.Settings
                from arm in study.ArmsIn(setting)
                select new TrainRun(study.Name, setting, arm, ranks.Of(setting, arm), seed,
-                   choices[Key(study, setting.RatesOf ?? setting.Name, arm)].Rate, false),
+                   Rate(choices, Key(study, setting.RatesOf ?? setting.Name, arm), setting), false),
         ];
         return [.. runner.All(runs, stop).SelectMany(run => run)];
     }
@@ -111,10 +113,14 @@ internal static class Program
         [
             .. from seed in Enumerable.Range(1, asked.IsQuick ? QuickSeeds : asked.Seeds)
                from setting in study.Merges
-               select new MergeRun(setting, seed, choices[$"methods/four/{setting.RateOf}"].Rate),
+               select new MergeRun(setting, seed, Rate(choices, $"methods/four/{setting.RateOf}", Plan.Default)),
         ];
         return [.. runner.All(runs, stop).SelectMany(run => run)];
     }
+
+    // A quick look at what was never chosen takes the middle one.
+    private static double Rate(Dictionary<string, Choice> choices, string key, Setting setting) =>
+        choices.TryGetValue(key, out var choice) ? choice.Rate : setting.Rates[setting.Rates.Count / 2];
 
     private static string Key(Study study, string setting, Arm arm) => 
         $"{study.Name}/{setting}/{arm.RateOf ?? arm.Name}";
