@@ -31,7 +31,7 @@ internal sealed record Arm(string Name, string Difference, params IReadOnlyList<
     public IReadOnlyList<string>? OnlyIn { get; init; }
 }
 
-/// <summary>What all arms of a comparison share: tasks, trained values, length.</summary>
+/// <summary>What all arms of a comparison share: tasks, trainable parameters, length.</summary>
 /// <param name="Name">Name in tables and files.</param>
 /// <param name="Words">What is special about it.</param>
 /// <param name="Recipe">Recipe with the data, for arms without one of their own.</param>
@@ -92,7 +92,7 @@ internal static class Plan
     /// <summary>The studies, by name.</summary>
     public static IReadOnlyList<Study> Studies { get; } =
     [
-        new("methods", "Which method, at equally many trained values?", [Default],
+        new("methods", "Which method, at equally many trainable parameters?", [Default],
         [
             new(Reference, "none", new Stage("recipes/small/lora.yaml")),
             new("lora-plus", "a ratio of 16, which the paper suggests; its rate is chosen like the others'",
@@ -118,7 +118,7 @@ internal static class Plan
                 new Stage("recipes/small/dynamic-moe.yaml")),
             new("loramoe", "two of the four tasks count as knowledge", new Stage("recipes/small/loramoe.yaml")),
         ]),
-        new("question", "When does a mixture beat one LoRA of as many trained values?",
+        new("question", "When does a mixture beat one LoRA of as many trainable parameters?",
         [
             Default,
             new("eight", "eight tasks", "recipes/base/tasks-8.yaml", [], Usual, 400, UsualRates, Default.Name),
@@ -127,8 +127,8 @@ internal static class Plan
                 "recipes/base/conflict.yaml", [], Usual, 400, UsualRates, Default.Name),
             new("named", "the same seven tasks, the prompt names the task", "recipes/base/conflict-named.yaml", [],
                 Usual, 400, UsualRates, Default.Name),
-            new("small", "a third of the trained values", Four, [], Usual / 3, 400, [2e-3, 4e-3, 8e-3]),
-            new("large", "four times the trained values", Four, [], Usual * 4, 400, [5e-4, 1e-3, 2e-3]),
+            new("small", "a third of the trainable parameters", Four, [], Usual / 3, 400, [2e-3, 4e-3, 8e-3]),
+            new("large", "four times the trainable parameters", Four, [], Usual * 4, 400, [5e-4, 1e-3, 2e-3]),
             new("long", "three times as many steps", Four, [], Usual, 1200, UsualRates, Default.Name),
         ],
         [

@@ -6,7 +6,8 @@ using Peft.Formats.Files;
 namespace Peft.Compare;
 
 /// <summary>
-/// Behind <c>make compare</c>: arms of equally many trained values on the embedded base and its tasks, over seeds and
+/// Behind <c>make compare</c>: arms of equally many trainable parameters on the embedded base and its tasks, over
+/// seeds and
 /// rows.
 /// </summary>
 internal static class Program
