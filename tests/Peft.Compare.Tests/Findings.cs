@@ -20,11 +20,11 @@ internal sealed record Finding(
     IReadOnlyDictionary<string, SeedsAndRows> ByTask, SeedsAndRows? Difference,
     IReadOnlyDictionary<string, SeedsAndRows>? DifferenceByTask)
 {
+    /// <summary>A corrected p value below it is more than chance.</summary>
+    public const double Decided = 0.05;
+
     /// <summary>The p value of the difference, corrected over all arms and settings of the study (Holm).</summary>
     public double PAdjusted { get; init; } = 1;
-
-    /// <summary>Whether the difference is more than chance.</summary>
-    public bool IsDecided => Difference is not null && PAdjusted < 0.05;
 
     /// <summary>
     /// What a study found, in the order of its settings and arms; only arms of which every seed is there.
@@ -98,6 +98,10 @@ internal sealed record Finding(
         var tasks = first.Tasks.Select(task => new MeasuredTask(task.Key, "generation", $"{seeds} seeds",
             task.Value.Points.Length, task.Value.RowsHash, 0, 0, 0,
             [new(task.Value.Metric, task.Value.HigherIsBetter, true, "rate")])).ToList();
+        var compared = findings.Where(finding => finding.Difference is not null).ToList();
+        var single = compared.SelectMany(finding => tasks.Select(task =>
+            (Finding: finding, Task: task, Value: finding.DifferenceByTask![task.Name]))).ToList();
+        var adjusted = HolmCorrection.Adjust([.. single.Select(one => one.Value.P)]);
         var mean = new MeasuredTask(All, "generation", $"{seeds} seeds", tasks.Sum(task => task.Rows), "", 0, 0, 0,
             [new("mean_score", true, true, "score")]);
         return new(DateTime.UtcNow.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture), version,
@@ -112,18 +116,15 @@ internal sealed record Finding(
                     tasks.Select(task => ScoreOf(finding, task, finding.ByTask[task.Name]))),
             ],
             [
-                .. findings.Where(finding => finding.Difference is not null).Select(finding =>
-                    ComparisonOf(finding, mean, finding.Difference!)),
-                .. findings.Where(finding => finding.Difference is not null).SelectMany(finding => tasks.Select(task =>
-                    ComparisonOf(finding, task, finding.DifferenceByTask![task.Name]))),
+                .. compared.Select(finding => ComparisonOf(finding, mean, finding.Difference!, finding.PAdjusted)),
+                .. single.Zip(adjusted, (one, p) => ComparisonOf(one.Finding, one.Task, one.Value, p)),
             ], []);
 
         Score ScoreOf(Finding finding, MeasuredTask task, SeedsAndRows value) => new(finding.Arm.Name, task.Name,
             task.Main.Name, value.Mean, value.Low, value.High, task.Rows);
 
-        Comparison ComparisonOf(Finding finding, MeasuredTask task, SeedsAndRows value) => new(
+        Comparison ComparisonOf(Finding finding, MeasuredTask task, SeedsAndRows value, double adjusted) => new(
             task.Name, task.Main.Name, study.Reference, finding.Arm.Name, value.Mean, value.Low, value.High, value.P,
-            task == mean ? finding.PAdjusted : Math.Min(1, value.P * tasks.Count),
-            task == mean ? finding.IsDecided : value.P * tasks.Count < 0.05);
+            adjusted, adjusted < Decided);
     }
 }

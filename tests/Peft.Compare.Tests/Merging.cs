@@ -37,7 +37,7 @@ internal sealed record MergeSetting(
     private static string[] Routed => ["arrow", "average-activation", "phatgoose"];
 
     /// <summary>The setting as findings know it.</summary>
-    public Setting AsSetting() => new(Name, Words, Recipe, [], 0, Steps, []);
+    public Setting Setting { get; } = new(Name, Words, Recipe, 0, Steps, []);
 
     /// <summary>What is measured, as findings know it.</summary>
     public IEnumerable<Arm> Arms() => ((IEnumerable<string>)[Own, .. Methods]).Select(name => new Arm(name, ""));
@@ -50,7 +50,7 @@ internal sealed record MergeSetting(
     /// <param name="steps">Steps of each adapter.</param>
     public IEnumerable<IReadOnlyList<string>> Commands(string folder, int seed, double rate, int rows, int steps)
     {
-        var tasks = AsSetting().TaskNames;
+        var tasks = Setting.TaskNames;
         string Adapter(string task) => Path.Combine(folder, task);
         foreach (var (at, task) in tasks.Index())
         {
@@ -90,7 +90,7 @@ internal sealed record MergeSetting(
     {
         var measured = TaskPoints.Read(Path.Combine(folder, "measured"));
         var own = new SortedDictionary<string, TaskPoints>(
-            AsSetting().TaskNames.ToDictionary(task => task, task => measured[task][task]), StringComparer.Ordinal);
+            Setting.TaskNames.ToDictionary(task => task, task => measured[task][task]), StringComparer.Ordinal);
         return Arms().Select(arm => new Measured(
             Name, arm.Name, seed, rate, 0, 0, 0, [], null, arm.Name == Own ? own : measured[arm.Name]));
     }

@@ -49,7 +49,7 @@ internal sealed record Ordering(string Claim, string Study, string Setting, stri
     }
 
     private static string Verdict(SeedsAndRows difference, double p) =>
-        p >= 0.05 ? "not decided" : difference.Mean > 0 ? "confirmed" : "refuted";
+        p >= Finding.Decided ? "not decided" : difference.Mean > 0 ? "confirmed" : "refuted";
 
     private static SeedsAndRows? DifferenceOf(IReadOnlyList<Measured> runs, string setting, string better, string worse)
     {

@@ -35,24 +35,24 @@ internal sealed record Arm(string Name, string Difference, params IReadOnlyList<
 /// <param name="Name">Name in tables and files.</param>
 /// <param name="Words">What is special about it.</param>
 /// <param name="Recipe">Recipe with the data, for arms without one of their own.</param>
-/// <param name="Tasks">Names of the recipe's tasks; none: all.</param>
 /// <param name="Parameters">Trained values of every arm.</param>
 /// <param name="Steps">Steps of training, over all stages.</param>
 /// <param name="Rates">Learning rates among which the validation rows choose.</param>
 /// <param name="RatesOf">The setting whose choice of learning rates holds here too; null: its own.</param>
 internal sealed record Setting(
-    string Name, string Words, string Recipe, IReadOnlyList<string> Tasks, long Parameters, int Steps,
-    IReadOnlyList<double> Rates, string? RatesOf = null)
+    string Name, string Words, string Recipe, long Parameters, int Steps, IReadOnlyList<double> Rates,
+    string? RatesOf = null)
 {
     private readonly Lazy<Recipe> _loaded = new(() => Peft.Recipes.Recipe.Load(Recipe, []));
 
     /// <summary>Names of its tasks, in the order of the recipe.</summary>
-    public IReadOnlyList<string> TaskNames => [.. _loaded.Value.Evaluation.Tasks.Select(task => task.Name)
-        .Where(name => Tasks.Count == 0 || Tasks.Contains(name))];
+    public IReadOnlyList<string> TaskNames => [.. Loaded.Evaluation.Tasks.Select(task => task.Name)];
 
     /// <summary>The files that it trains on.</summary>
-    public IReadOnlyList<string> Files => [.. _loaded.Value.Data.Train.Where(set => TaskNames.Contains(set.Name))
-        .SelectMany(set => set.Files).Distinct().Order(StringComparer.Ordinal)];
+    public IReadOnlyList<string> Files => [.. Loaded.Data.Train.SelectMany(set => set.Files).Distinct()];
+
+    /// <summary>The recipe, read once.</summary>
+    public Recipe Loaded => _loaded.Value;
 }
 
 /// <summary>Arms in settings.</summary>
@@ -86,7 +86,7 @@ internal static class Plan
     private static readonly double[] UsualRates = [1e-3, 2e-3, 4e-3];
 
     /// <summary>The setting of the default recipe.</summary>
-    public static readonly Setting Default = new("four", "the four tasks of the default recipe", Four, [], Usual, 400,
+    public static readonly Setting Default = new("four", "the four tasks of the default recipe", Four, Usual, 400,
         UsualRates);
 
     /// <summary>The studies, by name.</summary>
@@ -121,15 +121,15 @@ internal static class Plan
         new("question", "When does a mixture beat one LoRA of as many trainable parameters?",
         [
             Default,
-            new("eight", "eight tasks", "recipes/base/tasks-8.yaml", [], Usual, 400, UsualRates, Default.Name),
-            new("twelve", "twelve tasks", "recipes/base/tasks-12.yaml", [], Usual, 400, UsualRates, Default.Name),
+            new("eight", "eight tasks", "recipes/base/tasks-8.yaml", Usual, 400, UsualRates, Default.Name),
+            new("twelve", "twelve tasks", "recipes/base/tasks-12.yaml", Usual, 400, UsualRates, Default.Name),
             new("conflict", "seven tasks on three kinds of inputs, nothing in the prompt tells them apart",
-                "recipes/base/conflict.yaml", [], Usual, 400, UsualRates, Default.Name),
-            new("named", "the same seven tasks, the prompt names the task", "recipes/base/conflict-named.yaml", [],
+                "recipes/base/conflict.yaml", Usual, 400, UsualRates, Default.Name),
+            new("named", "the same seven tasks, the prompt names the task", "recipes/base/conflict-named.yaml",
                 Usual, 400, UsualRates, Default.Name),
-            new("small", "a third of the trainable parameters", Four, [], Usual / 3, 400, [2e-3, 4e-3, 8e-3]),
-            new("large", "four times the trainable parameters", Four, [], Usual * 4, 400, [5e-4, 1e-3, 2e-3]),
-            new("long", "three times as many steps", Four, [], Usual, 1200, UsualRates, Default.Name),
+            new("small", "a third of the trainable parameters", Four, Usual / 3, 400, [2e-3, 4e-3, 8e-3]),
+            new("large", "four times the trainable parameters", Four, Usual * 4, 400, [5e-4, 1e-3, 2e-3]),
+            new("long", "three times as many steps", Four, Usual, 1200, UsualRates, Default.Name),
         ],
         [
             new(Reference, "", new Stage(null, "adapter={method: lora, r: 34, lora_alpha: 68, "
@@ -161,7 +161,7 @@ internal static class Plan
         ]),
         new("rank", "Does the scale of rsLoRA help at high rank?",
         [
-            new("high", "LoRA of rank 136, alpha 16", Four, [], Usual * 4, 400, [1e-3, 2e-3, 4e-3, 8e-3]),
+            new("high", "LoRA of rank 136, alpha 16", Four, Usual * 4, 400, [1e-3, 2e-3, 4e-3, 8e-3]),
         ],
         [
             new(Reference, "", new Stage(null, "adapter={method: lora, r: 136, lora_alpha: 16, "
@@ -170,7 +170,7 @@ internal static class Plan
                 + "target_modules: all-linear}")) { KeepsAlpha = true },
         ]),
         new("merges", "Which merge keeps most of adapters that were trained apart?",
-            [.. MergeSetting.All.Select(merge => merge.AsSetting())],
+            [.. MergeSetting.All.Select(merge => merge.Setting)],
             [.. MergeSetting.All.SelectMany(merge => merge.Arms()).DistinctBy(arm => arm.Name)])
         {
             Reference = "average",

@@ -69,10 +69,7 @@ public sealed class PlanTests
     private static IEnumerable<(Study Study, Setting Setting, Arm Arm)> All()
     {
         // The plan names files from the checkout, as make compare runs there.
-        var directory = new DirectoryInfo(AppContext.BaseDirectory);
-        while (!File.Exists(Path.Combine(directory.FullName, "Peft.sln")))
-            directory = directory.Parent!;
-        Environment.CurrentDirectory = directory.FullName;
+        Environment.CurrentDirectory = SharedAssets.Repository;
         return from study in Plan.Studies
                where study.Merges.Count == 0 // trains no arm of its own
                from setting in study.Settings

@@ -25,6 +25,8 @@ internal static class Program
         Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 
+    private static readonly JsonSerializerOptions OneLine = new(Json) { WriteIndented = false };
+
     public static int Main(string[] args)
     {
         try
@@ -70,6 +72,8 @@ internal static class Program
             var seeds = runs.Select(run => run.Seed).Distinct().Count();
             var table = Tables.Of(study, findings, ranks);
             Console.WriteLine($"\n{study.Question}\n\n{table}\n");
+            foreach (var arm in study.Arms.Where(arm => arm.Difference.Length > 0))
+                Console.WriteLine($"{arm.Name}: {arm.Difference}");
             var place = Place(asked);
             if (!asked.OnlyRenders)
                 Write(place, study.Name + ".runs", LineByLine(runs));
@@ -158,8 +162,7 @@ internal static class Program
         JsonSerializer.Deserialize<T>(File.ReadAllText(Path.Combine(place, name + ".json")), Json)!;
 
     private static string LineByLine(IReadOnlyList<Measured> runs) =>
-        "[\n" + string.Join(",\n", runs.Select(run =>
-            JsonSerializer.Serialize(run, new JsonSerializerOptions(Json) { WriteIndented = false }))) + "\n]";
+        "[\n" + string.Join(",\n", runs.Select(run => JsonSerializer.Serialize(run, OneLine))) + "\n]";
 
     private static void Write(string place, string name, string text)
     {

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Peft.Data.Examples;
-using Peft.Recipes;
 
 namespace Peft.Compare;
 
@@ -33,11 +32,10 @@ internal sealed record TrainRun(
     /// <inheritdoc/>
     public IEnumerable<IReadOnlyList<string>> Commands(string folder, int rows, double share)
     {
-        var recipe = Recipe.Load(Setting.Recipe, []);
         var names = Setting.TaskNames;
-        var tasks = recipe.Evaluation.Tasks.Where(task => names.Contains(task.Name)).Select(task =>
+        var tasks = Setting.Loaded.Evaluation.Tasks.Select(task =>
             $"{{task: {task.Name}, metric: {task.Metric}, rows: {rows}, max_new_tokens: {task.MaxNewTokens}}}");
-        var sets = recipe.Data.Train.Where(set => names.Contains(set.Name)).Select(set => HeldOut(set, rows));
+        var sets = Setting.Loaded.Data.Train.Select(set => HeldOut(set, rows));
         var steps = Math.Max(LeastSteps, (int)Math.Round(Setting.Steps * share));
         foreach (var (number, stage) in Arm.Stages.Index())
         {
@@ -93,7 +91,7 @@ internal sealed record MergeRun(MergeSetting Setting, int Seed, double Rate) : I
     public string Folder => Path.Combine("merges", Setting.Name, $"{Seed}");
 
     /// <inheritdoc/>
-    public IEnumerable<string> Files => [Setting.Recipe, .. Setting.AsSetting().Files];
+    public IEnumerable<string> Files => [Setting.Recipe, .. Setting.Setting.Files];
 
     /// <inheritdoc/>
     public IEnumerable<IReadOnlyList<string>> Commands(string folder, int rows, double share) =>
