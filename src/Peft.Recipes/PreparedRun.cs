@@ -117,7 +117,7 @@ public sealed class PreparedRun(
         say($"evaluating {name} on {what}");
         List<MeasuredSubject> measured = [tasks.Of(Described(name), run.Trainable.Model, TaskIdOf, stop)];
         // What is measured is kept before the base takes its time.
-        Keep(tasks.Results(measured, run.Device, compares: false), measured);
+        ResultsBuilder.Save(output.Path, tasks.Results(measured, run.Device, compares: false), measured);
         if (recipe.Evaluation.Base && recipe.Method != Recipe.Full)
         {
             using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.Directory), recipe.Model.Dtype,
@@ -128,18 +128,8 @@ public sealed class PreparedRun(
         var results = tasks.Results(measured, run.Device, compares: true);
         foreach (var (recorded, path, document) in Baselines())
             results = results.WithRecorded(recorded, path, document, say);
-        Keep(results, measured);
+        ResultsBuilder.Save(output.Path, results, measured);
         return results;
-    }
-
-    // Results come last: rows without them are of a run that was ended here.
-    private void Keep(ResultsDocument results, IReadOnlyList<MeasuredSubject> measured)
-    {
-        ExamplesFile.Write(
-            Path.Combine(output.Path, ExamplesFile.Name),
-            measured.SelectMany(
-                subject => subject.Answers.SelectMany(rows => rows.Select(row => (subject.Description.Name, row)))));
-        ResultsFile.Save(Path.Combine(output.Path, ResultsFile.Name), results);
     }
 
     /// <summary>The results that the recipe wants beside its own, as recorded.</summary>
