@@ -55,7 +55,7 @@ internal sealed record Asked(
     private static int? Count(string value) =>
         int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count > 0 ? count : null;
 
-    private static IReadOnlyList<Study>? Named(string value)
+    private static List<Study>? Named(string value)
     {
         var names = value.Split(',');
         var found = Plan.Studies.Where(study => names.Contains(study.Name)).ToList();

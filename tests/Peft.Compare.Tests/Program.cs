@@ -127,7 +127,7 @@ internal static class Program
     private static double Rate(Dictionary<string, Choice> choices, string key, Setting setting) =>
         choices.TryGetValue(key, out var choice) ? choice.Rate : setting.Rates[setting.Rates.Count / 2];
 
-    private static string Key(Study study, string setting, Arm arm) => 
+    private static string Key(Study study, string setting, Arm arm) =>
         $"{study.Name}/{setting}/{arm.RateOf ?? arm.Name}";
 
     // The rate with the least loss on validation rows, by a seed that is not reported; no test row is read.

@@ -97,7 +97,7 @@ public sealed class Rewiring : IDisposable
     private readonly AdaptedModel _adapted;
     private readonly RewiringOptions _options;
     private readonly IReadOnlyList<(MixtureProjection Module, IRewirable Router, Parameter Offset)> _routers;
-    private IReadOnlyList<int>? _chosen;
+    private List<int>? _chosen;
 
     /// <summary>Prepares a model, whose own parameters then ask for no gradients.</summary>
     /// <exception cref="UserException">Its routers have no logits that could be moved.</exception>
@@ -262,7 +262,7 @@ public sealed class Rewiring : IDisposable
     }
 
     // The routers of the layers that come first; those of the others lose their offsets.
-    private IReadOnlyList<int> Choose(IReadOnlyList<RoutingRecord> records)
+    private List<int> Choose(IReadOnlyList<RoutingRecord> records)
     {
         var undecided = records.Where(record => record.Decision.Probabilities is not null).ToDictionary(
             record => record.Module,

@@ -12,7 +12,7 @@ public sealed class KnotsTiesMerge() : StaticMerge("knots-ties", "TIES in common
     private const double SmallestValue = 1e-5;
 
     // A threshold for each adapter; none: nothing is trimmed.
-    private IReadOnlyDictionary<int, double> _thresholds = new Dictionary<int, double>();
+    private Dictionary<int, double> _thresholds = [];
 
     /// <inheritdoc/>
     public override double FirstDensity => 1;
