@@ -109,11 +109,7 @@ public sealed class EvaluationRun
         var results = ResultsBuilder.Build(measured, _tasks, _base, _settings, peftVersion, now);
         foreach (var (name, path, document) in Recorded)
             results = results.WithRecorded(name, path, document, Say);
-        ExamplesFile.Write(
-            Path.Combine(directory, ExamplesFile.Name),
-            measured.SelectMany(
-                subject => subject.Answers.SelectMany(rows => rows.Select(row => (subject.Description.Name, row)))));
-        ResultsFile.Save(Path.Combine(directory, ResultsFile.Name), results);
+        ResultsBuilder.Save(directory, results, measured);
         journal.Remove();
         return results;
     }

@@ -14,6 +14,7 @@ namespace Peft.Recipes;
 public sealed class LoadedModel : IDisposable
 {
     private readonly Lazy<HuggingFaceTokenizer> _tokenizer;
+    private readonly Lazy<TaskRouting?> _tasks;
 
     private readonly string? _adapter;
 
@@ -24,6 +25,7 @@ public sealed class LoadedModel : IDisposable
         Adapted = adapted;
         BaseDirectory = baseDirectory;
         _tokenizer = new(() => HuggingFaceTokenizer.Load(baseDirectory));
+        _tasks = new(() => adapter is null ? null : TaskRouting.Of(adapter));
     }
 
     /// <summary>The model.</summary>
@@ -38,8 +40,8 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Its tokenizer, read when first needed.</summary>
     public HuggingFaceTokenizer Tokenizer => _tokenizer.Value;
 
-    /// <summary>The tasks that its experts know, where they go by task; else null.</summary>
-    public TaskRouting? Tasks => _adapter is null ? null : TaskRouting.Of(_adapter);
+    /// <summary>The tasks that its experts know, where they go by task, read when first needed; else null.</summary>
+    public TaskRouting? Tasks => _tasks.Value;
 
     /// <summary>Refuses an adapter whose router cannot write a text token by token.</summary>
     /// <exception cref="UserException">It cannot.</exception>

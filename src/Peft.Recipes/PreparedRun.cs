@@ -129,8 +129,7 @@ public sealed class PreparedRun(
         say($"evaluating {name} on {what}");
         List<MeasuredSubject> measured = [tasks.Of(Described(name), run.Trainable.Model, TaskIdOf, stop)];
         // What is measured is kept before the base takes its time.
-        ResultsFile.Save(Path.Combine(output.Path, ResultsFile.Name),
-            tasks.Results(measured, run.Device, compares: false));
+        ResultsBuilder.Save(output.Path, tasks.Results(measured, run.Device, compares: false), measured);
         if (recipe.Evaluation.Base && recipe.Method != Recipe.Full)
         {
             using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.Directory), recipe.Model.Dtype,
@@ -141,7 +140,7 @@ public sealed class PreparedRun(
         var results = tasks.Results(measured, run.Device, compares: true);
         foreach (var (recorded, path, document) in Baselines())
             results = results.WithRecorded(recorded, path, document, say);
-        ResultsFile.Save(Path.Combine(output.Path, ResultsFile.Name), results);
+        ResultsBuilder.Save(output.Path, results, measured);
         return results;
     }
 

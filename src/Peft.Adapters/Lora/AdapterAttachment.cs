@@ -85,10 +85,10 @@ public static class AdapterAttachment
     {
         const double Gibi = 1 << 30;
         var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
-        var values = selected.Where(module => projections.ContainsKey(module.Path)).Sum(module =>
-            (double)(options.Experts.Count + options.Experts.Shared) * module.R * (
-                projections[module.Path].InFeatures + projections[module.Path].OutFeatures));
         var experts = options.Experts.Count + options.Experts.Shared;
+        var values = selected.Where(module => projections.ContainsKey(module.Path)).Sum(module =>
+            (double)experts * module.R * (
+                projections[module.Path].InFeatures + projections[module.Path].OutFeatures));
         var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (model.Device.type == DeviceType.CPU && values * sizeof(float) > available)
             throw UserException.At(
