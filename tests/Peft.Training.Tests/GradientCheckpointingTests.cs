@@ -29,13 +29,15 @@ public sealed class GradientCheckpointingTests
             var cases = new TheoryData<string, string, string, bool>();
             foreach (
                 var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
-                "head", "full", "rmoe", "blockffn", "similarity", "attention" })
+                "head", "full", "rmoe", "blockffn", "similarity", "attention", "poly", "hydra", "lily", "rexmoe",
+                "x-lora" })
             {
                 cases.Add("llama", "", kind, false);
                 cases.Add("mistral", "\"sliding_window\": 3", kind, true);
             }
 
             cases.Add("qwen3", "\"head_dim\": 8", "top-k", true);
+            cases.Add("llama", "", "glider", false);
             return cases;
         }
     }
@@ -60,7 +62,7 @@ public sealed class GradientCheckpointingTests
         Assert.All(expected, pair =>
         {
             // What all layers share gets the sum of their gradients, here in another order.
-            if (pair.Key.Contains(".router.gru_", StringComparison.Ordinal))
+            if (kind is "lily" or "rexmoe" or "x-lora" || pair.Key.Contains(".router.gru_", StringComparison.Ordinal))
                 Assert.All(pair.Value.Zip(found[pair.Key]), values => Assert.Equal(values.First, values.Second, 1e-6));
             else
                 Assert.Equal(pair.Value, found[pair.Key]);
@@ -160,6 +162,12 @@ public sealed class GradientCheckpointingTests
             new HardSoftRouterOptions { Specialization = new RoutingSpecializationOptions { Lambda = 0.2 } }
             },
         "rmoe" => Mixture with { Router = new RmoeRouterOptions { HiddenSize = 4, TopK = 2 } },
+        "poly" => Mixture with { Router = new PolyRouterOptions { Tasks = 3, Splits = 2 } },
+        "hydra" => Mixture with { Router = new HydraRouterOptions() },
+        "lily" => Mixture with { Router = new LilyRouterOptions { StrideA = 2 } },
+        "rexmoe" => Mixture with { Router = new RexmoeRouterOptions { StartStep = 5, EndStep = 9 } },
+        "x-lora" => Mixture with { Router = new XloraRouterOptions { XloraDepth = 2, XloraSize = 5 } },
+        "glider" => Mixture with { Router = new GliderRouterOptions() },
         "blockffn" => Mixture with { Router = new BlockFfnRouterOptions { ChunkSize = 3, InitStd = 0.1 } },
         "similarity" => Mixture with { Router = new GraphOfTokensRouterOptions() },
         "attention" => Mixture with

@@ -140,12 +140,18 @@ public sealed class MixtureProjection : Projection
     /// <remarks>Shapes: gates [.., E] or [.., R], or [.., C] already → [.., C].</remarks>
     public Tensor Columns(Tensor gates)
     {
-        var columns = ((long)((_pool?.Count ?? 1) - 1) * Shape.Experts * Shape.Rank) + Shape.Columns;
+        var columns = AllColumns;
         if (gates.shape[^1] == columns)
             return gates;
         var all = WithShared(gates);
         return all.repeat_interleave(columns / all.shape[^1], -1);
     }
+
+    /// <summary>How many experts its router chooses among: those of its pool, or its own.</summary>
+    public int Candidates => Shape.Experts * (_pool?.Count ?? 1);
+
+    /// <summary>Rows of <see cref="AllDown"/>, columns of <see cref="AllUp"/>.</summary>
+    public long AllColumns => (long)(Candidates + Shape.Shared) * Shape.Rank;
 
     /// <summary>The A of every expert that gates weigh: those of a whole pool, one that is shared as often as there are
     /// experts, then the shared experts'.</summary>
@@ -219,6 +225,8 @@ public sealed class MixtureProjection : Projection
     /// <remarks>Shapes: x [.., D] → [.., O]; with a router, N = the product of the leading dimensions.</remarks>
     public override Tensor Forward(Tensor x, ForwardPass pass)
     {
+        if (pass.IsPreliminary)
+            return BeforeRouting(x, pass);
         RoutingDecision? decision = null;
         if (Router is not null)
         {
@@ -235,6 +243,16 @@ public sealed class MixtureProjection : Projection
         var (down, up, gates, selected) = decision is null ? (Down, Up, null, null) : Operands(decision);
         return Fused.lora_mixture_linear(
             x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, dropped, selected);
+    }
+
+    // What a router goes by is made without the adapter, or with one gate for all experts where the router says so.
+    private Tensor BeforeRouting(Tensor x, ForwardPass pass)
+    {
+        if (Router is not { PreliminaryGate: not 0 and var gate })
+            return Wrapped.Forward(x, pass);
+        var gates = torch.full([x.numel() / InFeatures, Candidates], gate, torch.float32, x.device);
+        return Fused.lora_mixture_linear(
+            x, Weight, Wrapped.Bias, Shape.HasOneDown ? Down : Stacked(0), Stacked(1), WithShared(gates), Shape.Scale);
     }
 
     // What the mixture operation takes for a decision; the parts that the projection shares are put together here.
@@ -333,10 +351,12 @@ public static class LoraInitialization
     /// <remarks>
     /// Source: huggingface/peft 5d602fd, <c>reset_lora_parameters</c>: Kaiming uniform with a = sqrt 5, which is
     /// U(−1/√D, 1/√D); gaussian: N(0, (1/r)²). One stream an expert: adding a module or an expert never changes
-    /// another's first values.
+    /// another's first values. Where a row falls into blocks that are drawn each by itself (MHR), a block's width
+    /// stands for D.
     /// Shapes: → [E·R, D] float32 on the CPU; expert e has rows e·R to e·R + R − 1.
     /// </remarks>
-    public static Tensor Down(string path, int experts, int r, long width, string kind, long seed)
+    public static Tensor Down(
+        string path, int experts, int r, long width, string kind, long seed, long? block = null)
     {
         using var off = torch.no_grad();
         var stacked = torch.zeros([(long)experts * r, width], torch.float32);
@@ -351,6 +371,8 @@ public static class LoraInitialization
             else
                 Seeded.kaiming_uniform_(rows, Math.Sqrt(5), random);
         }
+        if (kind != "gaussian" && block is { } inputs && inputs != width)
+            stacked.mul_(Math.Sqrt((double)width / inputs));
         return stacked;
     }
 }

@@ -122,7 +122,7 @@ public static partial class RoutingProbe
         AdaptedModel adapted, IReadOnlyList<ModuleCounts> modules)
     {
         var experts = modules[0].Experts;
-        var wrapped = adapted.Modules.Where(module => module.Router is not null && module.Shape.Experts == experts)
+        var wrapped = adapted.Modules.Where(module => module.Router is not null && module.Candidates == experts)
             .ToList();
         if (experts < 2 || wrapped.Count == 0)
             return null;
@@ -135,9 +135,9 @@ public static partial class RoutingProbe
     private static IReadOnlyList<IReadOnlyList<double>> Cosines(MixtureProjection module)
     {
         using var scope = torch.NewDisposeScope();
-        var (experts, rank) = (module.Shape.Experts, module.Shape.Rank);
+        var (experts, rank) = (module.Candidates, module.Shape.Rank);
         return ExpertSimilarity.Cosines(
-            module.AllDown().narrow(0, 0, (long)experts * rank), module.Up.narrow(1, 0, (long)experts * rank),
+            module.AllDown().narrow(0, 0, (long)experts * rank), module.AllUp().narrow(1, 0, (long)experts * rank),
             [.. Enumerable.Repeat(rank, experts)]);
     }
 
