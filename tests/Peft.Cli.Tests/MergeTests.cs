@@ -67,6 +67,8 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
         _folder.Write("v.json", "[1, 1e999]");
         Peft("gate", "--adapter", "law", "--keep", "--vector", _folder["v.json"]).IsRefused(
             "v.json holds 2 numbers, not all of them finite; expected at least one, all finite.");
+        Peft("gate", "--adapter", "law", "--keep", "--vector", _folder["v.json"], "--set", "training.seed=1").IsRefused(
+            "--keep: 'training.seed=1' has no effect beside it and --vector: nothing is computed. Remove it.");
         _folder.Write("v.json", "{}");
         Peft("merge", "--method", "glider", "law", "code", "--query", _folder["v.json"], "--output", _folder["m"])
             .IsRefused("v.json: cannot be read (", "expected a JSON array of numbers.");

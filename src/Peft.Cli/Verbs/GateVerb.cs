@@ -55,13 +55,17 @@ public sealed class GateVerb : IVerb
         var isDescribed = Describe is not null || VectorFile is not null;
         if (Keep && !isDescribed)
             throw UserException.At("--keep", "no --describe and no --vector beside it", "what is to be stored");
-        var recipe = GateTraining.RecipeOf(Adapter, Recipe, Base, Set);
+        if (Keep && VectorFile is not null && (Recipe ?? Base ?? Set.FirstOrDefault()) is { } unused)
+            throw UserException.At(
+                "--keep", $"{Quote.Of(unused)} has no effect beside it and --vector: nothing is computed", null,
+                "remove it");
+        var recipe = Keep && VectorFile is not null ? null : GateTraining.RecipeOf(Adapter, Recipe, Base, Set);
         // Looked at before anything is trained.
         var task = !isDescribed ? null
             : VectorFile is { } file ? new TaskEmbedding(Describe ?? "", true, VectorReader.Read("--vector", file))
-            : GateTraining.Embed(recipe, Describe!, Devices.Choose(Device));
+            : GateTraining.Embed(recipe!, Describe!, Devices.Choose(Device));
         if (!Keep)
-            Train(recipe, output);
+            Train(recipe!, output);
         if (task is not null)
         {
             GateFile.Describe(Adapter, task);
