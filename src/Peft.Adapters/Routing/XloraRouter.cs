@@ -131,11 +131,9 @@ public sealed class XloraRouter : Router
     {
         if (_options.LayerwiseScalings || Context.HiddenSize == 0)
             return Decide(_last.Of(InnerOf(x, pass)));
-        if (pass.Records<SharedDecision>().LastOrDefault() is { } made)
-            return made.Decision;
-        var decision = Decide(_last.Of(InnerOf(x, pass)));
-        pass.Emit(new SharedDecision(decision));
-        return decision;
+        if (pass.Records<SharedDecision>().LastOrDefault() is not { } made)
+            pass.Emit(made = new SharedDecision(Decide(_last.Of(InnerOf(x, pass)))));
+        return made.Again();
     }
 
     private RoutingDecision Decide(Tensor logits)
@@ -217,5 +215,10 @@ public sealed class XloraRouter : Router
     private sealed record SharedDecision(RoutingDecision Decision) : IPassRecord
     {
         public IEnumerable<Tensor> Tensors => Decision.Tensors;
+
+        // Handles of its own: with gradient checkpointing a projection's record lives as long as its block's second run.
+        public RoutingDecision Again() => new(
+            Decision.Gates.alias(), Decision.Selected.alias(), Decision.Probabilities?.alias(),
+            Decision.Logits?.alias());
     }
 }

@@ -33,7 +33,7 @@ public sealed class PrecedingPassTests : IDisposable
         var gates = first.Route(golden.Input("x"), pass).Gates;
 
         Golden.Near(golden.Expected("scalings_shared").select(1, 0), gates);
-        Assert.True(ReferenceEquals(gates, second.Route(golden.Input("x"), pass).Gates));
+        Assert.True(gates.SameAs(second.Route(golden.Input("x"), pass).Gates));
         Assert.Empty(second.parameters());
     }
 
