@@ -216,7 +216,7 @@ public sealed class XloraRouter : Router
     {
         public IEnumerable<Tensor> Tensors => Decision.Tensors;
 
-        // Handles of its own: with gradient checkpointing a projection's record lives as long as its block's second run.
+        // Handles of its own: with gradient checkpointing a record lives as long as its block's second run.
         public RoutingDecision Again() => new(
             Decision.Gates.alias(), Decision.Selected.alias(), Decision.Probabilities?.alias(),
             Decision.Logits?.alias());
