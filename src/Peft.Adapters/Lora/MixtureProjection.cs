@@ -219,22 +219,43 @@ public sealed class MixtureProjection : Projection
     /// <remarks>Shapes: x [.., D] → [.., O]; with a router, N = the product of the leading dimensions.</remarks>
     public override Tensor Forward(Tensor x, ForwardPass pass)
     {
-        RoutingDecision? decision = null;
-        if (Router is not null)
-        {
-            decision = Router.Route(x, pass);
-            // A router that repeats another's decision leaves the record to that one.
-            if (Router is not SharedRouter)
-                pass.Emit(new RoutingRecord(Path, decision));
-        }
+        var decision = Decide(x, pass);
+        if (decision?.InputFactor is { } factor && Shape.Part == ExpertPart.Entry)
+            x *= factor;
         var dropped = pass.Drops && Shape.Dropout > 0 ? Dropped(x, pass) : null;
         if (decision is { DetachesInput: true } && pass.IsTraining)
             dropped = (dropped ?? x).detach();
         if (Magnitude is not null)
             return Directed(x, dropped);
+        if (decision?.Rows is { } rows)
+            return Whole(x, decision, rows, dropped);
         var (down, up, gates, selected) = decision is null ? (Down, Up, null, null) : Operands(decision);
         return Fused.lora_mixture_linear(
             x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, dropped, selected);
+    }
+
+    private RoutingDecision? Decide(Tensor x, ForwardPass pass)
+    {
+        if (Router is null)
+            return null;
+        var decision = Router.Route(x, pass);
+        // A router that repeats another's decision leaves the record to that one.
+        if (Router is SharedRouter)
+            return decision;
+        if (Shape.Part == ExpertPart.Entry)
+            decision = decision with { Rows = ExpertRows.Of(decision.Selected, x.shape[..^1]) };
+        pass.Emit(new RoutingRecord(Path, decision));
+        return decision;
+    }
+
+    // Part of a feed-forward that is an expert as a whole: each expert's rows stay apart from its beginning to its end.
+    private Tensor Whole(Tensor x, RoutingDecision decision, ExpertRows rows, Tensor? dropped)
+    {
+        if (Shape.Part == ExpertPart.Entry)
+            return Fused.expert_rows_linear(x, Weight, Wrapped.Bias, Down, Up, rows, Shape.Scale, dropped);
+        var y = Fused.expert_sum_linear(x, Weight, Down, Up, decision.Gates, rows, Shape.Scale, dropped);
+        return Wrapped.Bias is not { } bias ? y
+            : y + (decision.Gates.sum(-1).to(y.dtype).reshape([.. rows.Leading, 1]) * bias);
     }
 
     // What the mixture operation takes for a decision; the parts that the projection shares are put together here.
@@ -317,6 +338,12 @@ public sealed record MixtureShape(int Experts, int Rank, double Scale, double Dr
 
     /// <summary>Whether all experts have one A together.</summary>
     public bool HasOneDown { get; init; }
+
+    /// <summary>What an expert is to the projection.</summary>
+    public ExpertPart Part { get; init; }
+
+    /// <summary>The most experts that a token gets of those E.</summary>
+    public int Chosen { get; init; } = Experts;
 
     /// <summary>Columns of B: C = (E + S) R.</summary>
     public long Columns => (long)(Experts + Shared) * Rank;
