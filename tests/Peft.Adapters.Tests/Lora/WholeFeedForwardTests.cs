@@ -226,6 +226,32 @@ public sealed class WholeFeedForwardTests : IDisposable
         Assert.Equal(3, adapted.Modules[^1].Shape.Experts);
     }
 
+    [SharedTheory]
+    [MemberData(nameof(VectorModels.Names), MemberType = typeof(VectorModels))]
+    public void Every_family_of_dense_feed_forwards_has_them(string name)
+    {
+        using var model = ModelLoader.Load(VectorModels.Folder(name));
+        var plain = TinyModel.Logits(model);
+        if (model.Config is DecoderConfig { Experts: not null })
+        {
+            Assert.Contains("is part of an expert of the base", Assert.Throws<UserException>(() => Attach()).Message,
+                StringComparison.Ordinal);
+            return;
+        }
+
+        var adapted = Attach();
+
+        Golden.Near(plain, TinyModel.Logits(model), 1e-4);
+        AttachmentTests.FillUp(adapted);
+        var pass = ForwardPass.ForTraining();
+        model.Forward(TinyModel.Ids, pass).square().mean().backward();
+        Assert.Equal(model.Config.LayerCount, pass.Records<RoutingRecord>().Count);
+        Assert.All(
+            adapted.Modules, module => Assert.True(module.Up.grad!.abs().sum().ToDouble() > 0, module.Path));
+
+        AdaptedModel Attach() => AdapterAttachment.Attach(model, Read("""{"kind": "mixlora"}""", count: 3), seed: 1);
+    }
+
     [Fact]
     public void Directories_become_experts_where_every_projection_has_some()
     {
