@@ -40,10 +40,13 @@ internal sealed class RoutingPlan
     public int ExpertsOf(string path) =>
         _options.Router is { WholeFeedForward: true } && !_parts.ContainsKey(path) ? 1 : CountIn(path);
 
-    /// <summary>How a projection is routed; null: it is not. In a layer with one expert there is nothing to route,
-    /// unless ranks are routed.</summary>
-    public RouterOptions? RoutingOf(string path) =>
-        _options.Router is { } router && (ExpertsOf(path) > 1 || _options.Experts.Count == 1) ? router : null;
+    /// <summary>How a projection is routed; null: it is not.</summary>
+    public RouterOptions? RoutingOf(string path) => _options.Router switch
+    {
+        { WholeFeedForward: true } router => _parts.ContainsKey(path) ? router : null,
+        { } router => HasChoice(path) ? router : null,
+        null => null,
+    };
 
     /// <summary>What an expert is to a projection.</summary>
     public ExpertPart PartOf(string path) => _parts.GetValueOrDefault(path).Part;
@@ -53,6 +56,9 @@ internal sealed class RoutingPlan
     public string? BlockOf(string path) => _parts.TryGetValue(path, out var place) ? place.Block
         : _options.Router is { SharesInBlock: true } ? TargetSelection.AttentionBlockOf(path) : null;
 
+    // In a layer with one expert there is nothing to route, unless all have one, whose ranks are routed.
+    private bool HasChoice(string path) => CountIn(path) > 1 || _options.Experts.Count == 1;
+
     private int CountIn(string path) => _options.Experts.CountIn(TargetSelection.LayerOf(path), _layers);
 
     private void FindFeedForwards(CausalLanguageModel model, RouterOptions router, HashSet<string> selected)
@@ -61,7 +67,7 @@ internal sealed class RoutingPlan
             block => block.Slots.Select(slot => slot.Base.Path).ToList()))
         {
             var chosen = paths.Where(selected.Contains).ToList();
-            if (chosen.Count == 0 || CountIn(paths[0]) == 1)
+            if (chosen.Count == 0 || !HasChoice(paths[0]))
                 continue;
             var block = paths[0][..paths[0].LastIndexOf('.')];
             if (chosen.Count < paths.Count)

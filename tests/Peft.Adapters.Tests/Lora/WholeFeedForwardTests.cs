@@ -214,6 +214,19 @@ public sealed class WholeFeedForwardTests : IDisposable
     }
 
     [Fact]
+    public void One_expert_is_plain_LoRA_everywhere()
+    {
+        var (model, plain) = (_tiny.New(), _tiny.New());
+        var adapted = AdapterAttachment.Attach(model, Read("""{"kind": "mixlora"}""", count: 1), seed: 1);
+        var lora = AdapterAttachment.Attach(plain, new AdapterOptions { R = 2, LoraAlpha = 4 }, seed: 1);
+        AttachmentTests.FillUp(adapted);
+        AttachmentTests.FillUp(lora);
+
+        Golden.Near(TinyModel.Logits(plain), TinyModel.Logits(model));
+        Assert.Equal(2, adapted.Parameters.Count - lora.Parameters.Count); // the routers
+    }
+
+    [Fact]
     public void Layers_with_one_expert_may_have_any_projections()
     {
         var adapted = AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read(
