@@ -117,7 +117,8 @@ public sealed class ReportTests : IDisposable
 
     private ProgramRun Report(params string[] words) => PeftProcess.Run(_folder, ["report", .. words]);
 
-    private static string Results(string hash = "aa", string bundle = "one", object? routing = null) => JsonSerializer.Serialize(new
+    private static string Results(
+        string hash = "aa", string bundle = "one", object? routing = null) => JsonSerializer.Serialize(new
     {
         format = "peft.results",
         version = 1,

@@ -58,7 +58,8 @@ internal static class RouterWriter
             : "No router tells the tasks apart more than the others.";
         List<string> details = [];
         if (Most(choosing, one => one.Srp, most: true) is { } held)
-            details.Add($"{held.Name} keeps its experts longest (SRP of {RouterProfiles.Segment} tokens {held.Value}).");
+            details.Add(
+                $"{held.Name} keeps its experts longest (SRP of {RouterProfiles.Segment} tokens {held.Value}).");
         if (Most(compared, one => one.Evenness, most: true) is { } even)
             details.Add($"{even.Name} spreads its load most evenly ({even.Value} of even).");
         if (Most(compared, one => one.Change, most: false) is { } steady)
