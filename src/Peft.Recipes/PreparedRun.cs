@@ -83,6 +83,18 @@ public sealed class PreparedRun(
         }
     }
 
+    /// <summary>The task of <see cref="ExamplePrompt"/>, where the experts go by task; else null.</summary>
+    public string? ExampleTask
+    {
+        get
+        {
+            if (TaskRouting.Of(recipe.Path, recipe.AdapterOptions, run.Data) is not { } tasks)
+                return null;
+            var rows = run.Data.Eval.Count > 0 || run.Data.IsStreaming ? run.Data.Eval : run.Data.Train;
+            return rows.Count > 0 ? run.Data.TaskNames[rows[0].TaskId] : tasks.Names[0];
+        }
+    }
+
     /// <summary>Trains; when all steps are done, writes the result into the output directory.</summary>
     public TrainingOutcome Train(StopRequest stop)
     {

@@ -153,9 +153,10 @@ public sealed partial class TrainVerb : IVerb
         var model = Model(run, path);
         if (run.Recipe.Evaluation.Tasks.Count > 0 && !isFull)
             yield return Evaluate(run, path);
+        var task = run.ExampleTask is { } name ? $" --task {CommandLineWords.Quoted(name)}" : "";
         yield return run.Data.Template is null
-            ? $"{HelpPage.Command} generate {model} --prompt {Prompt(run)}"
-            : $"{HelpPage.Command} chat {model}";
+            ? $"{HelpPage.Command} generate {model}{task} --prompt {Prompt(run)}"
+            : $"{HelpPage.Command} chat {model}{task}";
         // A plain LoRA is in PEFT's form already.
         if (run.Recipe.AdapterOptions is { IsPlainLora: false })
             yield return $"{HelpPage.Command} adapter export {CommandLineWords.Quoted(path)} --output "
