@@ -184,7 +184,10 @@ public sealed record MemoryEstimate(
         // A pool's matrices stand side by side in each layer that chooses among them.
         var pools = modules.Where(m => m.Candidates > m.Shape.Experts)
             .Sum(m => m.AllColumns * (m.InFeatures + m.OutFeatures));
-        return (tokens * ((4 * (ranks + routed)) + outputs)) + (4 * pools);
+        // Where experts are whole feed-forwards there is a row for each expert of a token, not one.
+        var apart = modules.Where(m => m.Shape.Part == ExpertPart.Entry)
+            .Sum(m => m.OutFeatures * (m.Shape.Chosen - 1)) * ByteWidth(model.Dtype);
+        return (tokens * ((4 * (ranks + routed)) + outputs + apart)) + (4 * pools);
     }
 
     private static string Mega(long bytes) =>

@@ -29,8 +29,8 @@ public sealed class GradientCheckpointingTests
             var cases = new TheoryData<string, string, string, bool>();
             foreach (
                 var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
-                "head", "full", "rmoe", "blockffn", "similarity", "attention", "poly", "hydra", "lily", "rexmoe",
-                "x-lora" })
+                "head", "full", "rmoe", "blockffn", "similarity", "attention", "mixlora", "poly", "hydra", "lily",
+                "rexmoe", "x-lora" })
             {
                 cases.Add("llama", "", kind, false);
                 cases.Add("mistral", "\"sliding_window\": 3", kind, true);
@@ -169,6 +169,10 @@ public sealed class GradientCheckpointingTests
         "x-lora" => Mixture with { Router = new XloraRouterOptions { XloraDepth = 2, XloraSize = 5 } },
         "glider" => Mixture with { Router = new GliderRouterOptions() },
         "blockffn" => Mixture with { Router = new BlockFfnRouterOptions { ChunkSize = 3, InitStd = 0.1 } },
+        "mixlora" => Mixture with
+        {
+            Router = new MixLoraRouterOptions { Jitter = 0.1, InitStd = 1 },
+        },
         "similarity" => Mixture with { Router = new GraphOfTokensRouterOptions() },
         "attention" => Mixture with
         {

@@ -68,6 +68,13 @@ public abstract record RouterOptions
     /// <summary>Whether the projections of one attention block share a decision, made at the first of them.</summary>
     public virtual bool SharesInBlock => false;
 
+    /// <summary>Whether an expert is a whole feed-forward, whose projections follow one decision; other projections
+    /// have a plain LoRA.</summary>
+    public virtual bool WholeFeedForward => false;
+
+    /// <summary>The most experts that a token gets.</summary>
+    public virtual int MostChosen(int experts) => experts;
+
     /// <summary>How many inputs a row of A is drawn for at first, of the width that it has.</summary>
     public virtual long FirstInputsOf(long width) => width;
 

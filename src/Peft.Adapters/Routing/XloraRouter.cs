@@ -171,7 +171,7 @@ public sealed class XloraRouter : Router
         var random = pass.Random ?? throw new InvalidOperationException(
             $"{Context.Path}: xlora_dropout_p is {_options.XloraDropoutP}, and the training pass has no random "
                 + "numbers; give it a generator");
-        return Seeded.dropout(h, _options.XloraDropoutP, random);
+        return Fused.dropout(h, _options.XloraDropoutP, random);
     }
 
     private static string InnerName(int number) => string.Create(CultureInfo.InvariantCulture, $"inner_{number}_");
