@@ -110,7 +110,7 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
         PeftProcess.Run(_folder, "eval", "--adapter", "first", "--output", "x", "--sequence", "--rewire", "default")
             .IsRefused(
                 "--sequence  1 adapter; expected two or more with --adapter: the same one after each data set, in the "
-                    + "order of training", "--sequence  given beside --rewire. Remove one of them.");
+                    + "order of training", "--sequence  --rewire too; expected one of the two.");
     }
 
     [Fact]

@@ -33,8 +33,11 @@ public sealed class RouterSettingsTests : IDisposable
         Assert.False(Directory.Exists(_folder["m"]));
         _folder.Write("choice.yaml", $$$"""
             kind: multiple_choice
-            data: {files: {{{TinyBase.RowsFile}}}, template: {prompt: "{question}", answer: "yes"}}
-            labels: ["yes", "no"]
+            data:
+              files: {{{TinyBase.RowsFile}}}
+              columns: {label: "answer > ' mat 5' ? 'high' : 'low'"}
+              template: {prompt: "{question}", answer: "{label}"}
+            labels: [low, high]
             choices: [" mat {answer}", " dog"]
             """);
         _folder.Write("text.yaml", $$$"""

@@ -175,7 +175,7 @@ public sealed class EvalVerb : IVerb
             faults.Add("--sequence", Words.Count(Adapters.Count(), "adapter"),
                 "two or more with --adapter: the same one after each data set, in the order of training");
         if (Sequence && Rewire is not null)
-            faults.Add("--sequence", "given beside --rewire", null, "remove one of them");
+            faults.Add("--sequence", "--rewire too", "one of the two");
         if (NoBase && !Adapters.Any())
             faults.Add("--no-base", "nothing is left to measure without --adapter", null,
                 "name an adapter, or leave --no-base out");
