@@ -29,7 +29,8 @@ public sealed class GradientCheckpointingTests
             var cases = new TheoryData<string, string, string, bool>();
             foreach (
                 var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
-                "head", "full", "rmoe", "blockffn", "similarity", "attention" })
+                "head", "full", "dora", "pissa", "goat", "comol",
+                "rmoe", "blockffn", "similarity", "attention" })
             {
                 cases.Add("llama", "", kind, false);
                 cases.Add("mistral", "\"sliding_window\": 3", kind, true);
@@ -159,6 +160,10 @@ public sealed class GradientCheckpointingTests
                 Router =
             new HardSoftRouterOptions { Specialization = new RoutingSpecializationOptions { Lambda = 0.2 } }
             },
+        "dora" => TinyTraining.Lora with { LoraDropout = 0.3, UseDora = true },
+        "pissa" => TinyTraining.Lora with { InitLoraWeights = "pissa" },
+        "goat" => Mixture with { InitLoraWeights = "goat" },
+        "comol" => Mixture with { Router = new ComolRouterOptions() },
         "rmoe" => Mixture with { Router = new RmoeRouterOptions { HiddenSize = 4, TopK = 2 } },
         "blockffn" => Mixture with { Router = new BlockFfnRouterOptions { ChunkSize = 3, InitStd = 0.1 } },
         "similarity" => Mixture with { Router = new GraphOfTokensRouterOptions() },

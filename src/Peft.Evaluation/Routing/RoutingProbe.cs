@@ -137,7 +137,7 @@ public static partial class RoutingProbe
         using var scope = torch.NewDisposeScope();
         var (experts, rank) = (module.Shape.Experts, module.Shape.Rank);
         return ExpertSimilarity.Cosines(
-            module.AllDown().narrow(0, 0, (long)experts * rank), module.Up.narrow(1, 0, (long)experts * rank),
+            module.AllDown().narrow(0, 0, (long)experts * rank), module.AllUp().narrow(1, 0, (long)experts * rank),
             [.. Enumerable.Repeat(rank, experts)]);
     }
 
