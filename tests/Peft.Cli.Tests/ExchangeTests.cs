@@ -124,8 +124,6 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
         + "adapter.r or adapter.experts.count, or set adapter.rank_pattern.")]
     [InlineData("{goat: {rho: 3}}",
         "no effect with init_lora_weights: true. Remove it, or write init_lora_weights: goat.")]
-    [InlineData("{init_lora_weights: goat, method: mixture, lora_alpha: 3}",
-        "goat.scaling: theory, which sets the scale")]
     [InlineData("{method: mixture, experts: {count: 2, shared: 1}, router: {kind: comol}}",
         "1; expected 0 with router.kind: comol. Its experts have one A and one B together, beside which no other "
         + "expert stands.")]
