@@ -49,6 +49,13 @@ public sealed class GradientCheckpointingTests
         using var tiny = new TinyDecoder(modelType, extra, Adapter(kind), ScalarType.Float32);
         var batch = isPacked ? TokenBatch.OfRows([Sequences[..2], Sequences[2..4], Sequences[4..]], 2)
             : TokenBatch.Of(Sequences, 2);
+        if (kind == "dora")
+        {
+            // The norms of the rows are kept from the first pass on.
+            Step(tiny, batch, gradientCheckpointing: false);
+            tiny.TakeGradients();
+        }
+
         var before = LiveTensors.Settled();
         var kept = Step(tiny, batch, gradientCheckpointing: false);
         var expected = tiny.TakeGradients();
