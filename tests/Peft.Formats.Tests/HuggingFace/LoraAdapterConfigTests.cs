@@ -138,8 +138,8 @@ public sealed class LoraAdapterConfigTests : IDisposable
     {
         Assert.Equal(init, Lora($"\"init_lora_weights\": \"{init}\"").InitLoraWeights);
         Assert.Equal(
-            $"DIR/adapter_config.json has 1 fault:\n  line 2  use_dora  true with init_lora_weights: {init}; expected one "
-                + "of the two. Merge it into the base with PEFT.",
+            $"DIR/adapter_config.json has 1 fault:\n  line 2  use_dora  true with init_lora_weights: {init}; expected "
+                + "one of the two. Merge it into the base with PEFT.",
             _folder.Message<FaultsException>(() => Lora($"\"init_lora_weights\": \"{init}\", \"use_dora\": true")));
     }
 
