@@ -119,6 +119,9 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
         "goat with router.kind: hydra; expected a router whose experts have an A and a B of their own and the "
         + "adapter's scale, such as top-k.")]
     [InlineData("{init_lora_weights: goat, method: mixture, router: {kind: rloo}}", "goat with router.kind: rloo;")]
+    [InlineData("{init_lora_weights: goat, method: mixture, router: {kind: mixlora}}",
+        "goat with router.kind: mixlora; expected a router within each projection, such as top-k. An expert that is a "
+        + "whole feed-forward would lack what the others were given.")]
     [InlineData("{init_lora_weights: goat, method: mixture, r: 9}",
         "rank 9 with init_lora_weights: goat; expected at most 8, the shorter side of its weight by 4 experts. Lower "
         + "adapter.r or adapter.experts.count, or set adapter.rank_pattern.")]

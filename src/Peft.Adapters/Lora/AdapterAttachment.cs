@@ -28,6 +28,7 @@ public static class AdapterAttachment
         TensorSource tensors)
     {
         var layers = CheckedLayers(model, options.Experts);
+        var routing = new RoutingPlan(model, options, selected, layers);
         var attentions = AttentionsFor(model, options, selected, layers);
         var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
         // First values pass through tensors that nobody else frees.
@@ -35,7 +36,8 @@ public static class AdapterAttachment
         var modules = new List<MixtureProjection>();
         var adapted = selected.Where(module => projections.ContainsKey(module.Path)).ToList();
         var wrapping = new Wrapping(
-            options, layers, seed, new SharedParts(), tensors, PlanOf(adapted, projections, options, layers), modules);
+            options, seed, new SharedParts(), tensors, routing, PlanOf(adapted, projections, options, routing),
+            modules);
         IReadOnlyList<TrainedPart> parts;
         try
         {
@@ -103,22 +105,18 @@ public static class AdapterAttachment
 
     // What wrapping one projection needs of the whole adapter.
     private sealed record Wrapping(
-        AdapterOptions Options, int Layers, long Seed, SharedParts Shared, TensorSource Tensors, FactorPlan Plan,
-        List<MixtureProjection> Modules);
+        AdapterOptions Options, long Seed, SharedParts Shared, TensorSource Tensors, RoutingPlan Routing,
+        FactorPlan Plan, List<MixtureProjection> Modules);
 
     private static FactorPlan PlanOf(
         IEnumerable<SelectedModule> adapted, IReadOnlyDictionary<string, Projection> projections,
-        AdapterOptions options, int layers) => new(
+        AdapterOptions options, RoutingPlan routing) => new(
         from module in adapted
-        let experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers)
-        where RoutingOf(options, experts) is not null
+        where routing.RoutingOf(module.Path) is not null
         let projection = projections[module.Path]
-        select new PlannedModule(module, projection.InFeatures, projection.OutFeatures, experts),
+        select new PlannedModule(
+            module, projection.InFeatures, projection.OutFeatures, routing.ExpertsOf(module.Path)),
         options.Router?.Sharing ?? ExpertSharing.None);
-
-    // In a layer with one expert there is nothing to route, unless ranks are routed.
-    private static RouterOptions? RoutingOf(AdapterOptions options, int experts) =>
-        options.Router is { } given && (experts > 1 || options.Experts.Count == 1) ? given : null;
 
     private static void JoinPools(Wrapping wrapping)
     {
@@ -132,13 +130,12 @@ public static class AdapterAttachment
 
     private static MixtureProjection Wrap(Projection projection, SelectedModule module, Wrapping wrapping)
     {
-        var (options, layers, seed, shared, tensors, plan, _) = wrapping;
+        var (options, seed, shared, tensors, routings, plan, _) = wrapping;
         if (projection is not BaseLinear linear)
             throw UserException.At(
                 module.Path, $"wrapped already by {projection.GetType().Name}", "one adapter for each projection",
                 "load the base model again");
-        var experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers);
-        var routing = RoutingOf(options, experts);
+        var (experts, routing) = (routings.ExpertsOf(module.Path), routings.RoutingOf(module.Path));
         if (routing is not null && linear.SeesSomeTokens)
         {
             throw UserException.At(
@@ -153,6 +150,8 @@ public static class AdapterAttachment
             Shared = routing is null ? 0 : options.Experts.Shared,
             HasOneDown = routing is { Sharing.HasOneDown: true },
             HasCores = routing is { Sharing.HasCores: true },
+            Part = routings.PartOf(module.Path),
+            Chosen = routing?.MostChosen(experts) ?? 1,
         };
         var (path, width, device) = (module.Path, linear.InFeatures, linear.Weight.device);
         var made = FirstOf(linear, shape, options, seed, tensors);
@@ -178,7 +177,7 @@ public static class AdapterAttachment
             Outputs = linear.OutFeatures,
             Pool = new PoolPlace(experts, pool.ToList().IndexOf(path)),
         };
-        var router = routing is null ? null : RouterFor(routing, context);
+        var router = routing is null ? null : RouterFor(routing, context, routings.BlockOf(path));
         router?.to(device);
         return new MixtureProjection(
             linear, shape, router, down, up, (plan.DownOwner(path) == path, plan.UpOwner(path) == path),
@@ -228,9 +227,9 @@ public static class AdapterAttachment
         return shared;
     }
 
-    private static Router RouterFor(RouterOptions options, RouterContext context)
+    private static Router RouterFor(RouterOptions options, RouterContext context, string? block)
     {
-        if (!options.SharesInBlock || TargetSelection.AttentionBlockOf(context.Path) is not { } block)
+        if (block is null)
             return RouterCatalog.Create(options, context);
         var owner = context.Shared!.Get(
             $"router {block}", () => RouterCatalog.Create(options, context), out var isOwner);

@@ -236,13 +236,19 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
                 "write the layers into the regular expression");
         if (LayersPattern.Count > 0 && LayersToTransform.Count == 0)
             reader.Fault("layers_pattern", string.Join(", ", LayersPattern), "layers_to_transform beside it");
-        if (Experts.Shared > 0 && Router is null or { RoutesRanks: true } or { Sharing.HasCores: true })
+        if (Experts.Shared > 0
+            && Router is null or { RoutesRanks: true } or { WholeFeedForward: true } or { Sharing.HasCores: true })
             reader.Section("experts").Fault(
                 "shared", Experts.Shared.ToString(CultureInfo.InvariantCulture),
                 Router is null ? "0 where there is no router" : $"0 with router.kind: {Router.Kind}",
-                Router is null ? "shared experts stand beside routed ones: write method: mixture"
-                    : Router.RoutesRanks ? "it chooses ranks of one adapter, beside which no other expert stands"
-                    : "its experts have one A and one B together, beside which no other expert stands");
+                Router switch
+                {
+                    null => "shared experts stand beside routed ones: write method: mixture",
+                    { RoutesRanks: true } => "it chooses ranks of one adapter, beside which no other expert stands",
+                    { Sharing.HasCores: true } =>
+                        "its experts have one A and one B together, beside which no other expert stands",
+                    _ => "a whole feed-forward of weight 1 beside the others would double what the base computes",
+                });
         CheckVariant(reader);
         if (!Experts.Train && Router is null)
             reader.Fault(
@@ -286,6 +292,10 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
             reader.Fault(
                 Key, $"goat with router.kind: {Router.Kind}",
                 "a router whose experts have an A and a B of their own and the adapter's scale, such as top-k");
+        else if (Router.WholeFeedForward)
+            reader.Fault(
+                Key, $"goat with router.kind: {Router.Kind}", "a router within each projection, such as top-k",
+                "an expert that is a whole feed-forward would lack what the others were given");
         if (Experts.Shared > 0)
             reader.Fault(
                 Key, $"goat with experts.shared: {Experts.Shared}", "experts.shared: 0 beside it",

@@ -247,14 +247,9 @@ public sealed class MixtureProjection : Projection
     /// <remarks>Shapes: x [.., D] → [.., O]; with a router, N = the product of the leading dimensions.</remarks>
     public override Tensor Forward(Tensor x, ForwardPass pass)
     {
-        RoutingDecision? decision = null;
-        if (Router is not null)
-        {
-            decision = Router.Route(x, pass);
-            // A router that repeats another's decision leaves the record to that one.
-            if (Router is not SharedRouter)
-                pass.Emit(new RoutingRecord(Path, decision));
-        }
+        var decision = Decide(x, pass);
+        if (decision?.InputFactor is { } factor && Shape.Part == ExpertPart.Entry)
+            x *= factor;
         var dropped = pass.Drops && Shape.Dropout > 0 ? Dropped(x, pass) : null;
         if (decision is { DetachesInput: true } && pass.IsTraining)
             dropped = (dropped ?? x).detach();
@@ -262,6 +257,8 @@ public sealed class MixtureProjection : Projection
             return Directed(x, dropped);
         if (Cores is not null)
             return BetweenFactors(x, dropped, decision!);
+        if (decision?.Rows is { } rows)
+            return Whole(x, decision, rows, dropped);
         var (down, up, gates, selected) = decision is null ? (Down, Up, null, null) : Operands(decision);
         return Fused.lora_mixture_linear(
             x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, dropped, selected);
@@ -276,6 +273,30 @@ public sealed class MixtureProjection : Projection
             .view(-1, Shape.Experts, Shape.Rank);                                              // [N, E, R]
         var merged = (each * decision.Gates.unsqueeze(-1)).sum(1L);
         return Fused.low_rank_linear(x, Weight, Wrapped.Bias, merged, Up, Shape.Scale);
+    }
+
+    private RoutingDecision? Decide(Tensor x, ForwardPass pass)
+    {
+        if (Router is null)
+            return null;
+        var decision = Router.Route(x, pass);
+        // A router that repeats another's decision leaves the record to that one.
+        if (Router is SharedRouter)
+            return decision;
+        if (Shape.Part == ExpertPart.Entry)
+            decision = decision with { Rows = ExpertRows.Of(decision.Selected, x.shape[..^1]) };
+        pass.Emit(new RoutingRecord(Path, decision));
+        return decision;
+    }
+
+    // Part of a feed-forward that is an expert as a whole: each expert's rows stay apart from its beginning to its end.
+    private Tensor Whole(Tensor x, RoutingDecision decision, ExpertRows rows, Tensor? dropped)
+    {
+        if (Shape.Part == ExpertPart.Entry)
+            return Fused.expert_rows_linear(x, Weight, Wrapped.Bias, Down, Up, rows, Shape.Scale, dropped);
+        var y = Fused.expert_sum_linear(x, Weight, Down, Up, decision.Gates, rows, Shape.Scale, dropped);
+        return Wrapped.Bias is not { } bias ? y
+            : y + (decision.Gates.sum(-1).to(y.dtype).reshape([.. rows.Leading, 1]) * bias);
     }
 
     // What the mixture operation takes for a decision; the parts that the projection shares are put together here.
@@ -344,30 +365,4 @@ public sealed class MixtureProjection : Projection
             + $"generator");
         return Seeded.dropout(x, Shape.Dropout, random);
     }
-}
-
-/// <summary>The sizes and the scale of one wrapped projection.</summary>
-/// <param name="Experts">Number of experts E that a router chooses among.</param>
-/// <param name="Rank">Rank R of each.</param>
-/// <param name="Scale">Factor on their output: alpha / r, or alpha / sqrt(r) with rsLoRA.</param>
-/// <param name="Dropout">Share of the adapter's input dropped in training.</param>
-public sealed record MixtureShape(int Experts, int Rank, double Scale, double Dropout = 0)
-{
-    /// <summary>Number of further experts S, which every token gets with weight 1.</summary>
-    public int Shared { get; init; }
-
-    /// <summary>Whether all experts have one A together.</summary>
-    public bool HasOneDown { get; init; }
-
-    /// <summary>Whether all experts have one B together too, and each a core between A and B.</summary>
-    public bool HasCores { get; init; }
-
-    /// <summary>Columns of the B of all experts: C = (E + S) R.</summary>
-    public long Columns => (long)(Experts + Shared) * Rank;
-
-    /// <summary>Columns of B: C, or R where the experts have one.</summary>
-    public long UpColumns => HasCores ? Rank : Columns;
-
-    /// <summary>Rows of A: C, or R where the experts have one.</summary>
-    public long DownRows => HasOneDown ? Rank : Columns;
 }
