@@ -363,6 +363,6 @@ public sealed class MixtureProjection : Projection
         var random = pass.Random ?? throw new InvalidOperationException(
             $"{Path}: lora_dropout is {Shape.Dropout}, and the training pass has no random numbers; give it a "
             + $"generator");
-        return Seeded.dropout(x, Shape.Dropout, random);
+        return Fused.dropout(x, Shape.Dropout, random);
     }
 }

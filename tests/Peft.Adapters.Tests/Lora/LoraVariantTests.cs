@@ -331,7 +331,7 @@ public sealed class LoraVariantTests : IDisposable
 
         var y = module.Forward(x, ForwardPass.ForTraining(random: random));
 
-        var dropped = Seeded.dropout(x, 0.5, same);
+        var dropped = Fused.dropout(x, 0.5, same);
         var factor = m / golden.Expected("weight_norm");
         Golden.Near(
             x.mm(weight.t()) + bias + ((factor - 1) * dropped.mm(weight.t()))
