@@ -181,6 +181,10 @@ public sealed class AdapterExport : IDisposable
         if (GateCollapse.ConstantGates(Adapted) is { } constant)
             return (constant, null);
         var kind = Adapted.Options.Router!.Kind;
+        if (Adapted.Options.Router.WholeFeedForward)
+            throw UserException.At(
+                _options.Adapter, $"router {kind} weighs whole feed-forwards, which weights of single projections "
+                + "cannot", null, "export the experts with --format peft");
         if (!_options.Approximate)
             throw UserException.At(
                 _options.Adapter, $"router {kind} chooses by the input, which one set of weights cannot", null,
