@@ -19,7 +19,7 @@ internal static class RouterBenchmark
             var seconds = Rounds.Seconds(options.Rounds, lora.Run, routed.Run);
             yield return Measurement.Of(
                 $"router {entry.Kind}", "x", seconds[1].Zip(seconds[0], (r, l) => r / l),
-                entry.RoutesRanks ? "over plain LoRA of rank 8, forward and backward"
+                entry.HasOneAdapter ? "over plain LoRA of rank 8, forward and backward"
                 : $"over plain LoRA of rank 8; {TrainingStep.Experts} experts");
         }
     }
@@ -77,7 +77,7 @@ internal static class RouterBenchmark
 
     private static AdapterOptions Adapter(RouterEntry entry)
     {
-        var experts = entry.RoutesRanks ? 1 : TrainingStep.Experts;
+        var experts = entry.HasOneAdapter ? 1 : TrainingStep.Experts;
         var faults = new Faults();
         var section = new OptionReader(
             ConfigJson.Parse($$"""{"kind": "{{entry.Kind}}"}""", entry.Kind), "router", faults);

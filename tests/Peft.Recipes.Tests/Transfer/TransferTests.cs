@@ -18,7 +18,7 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
     [MemberData(nameof(Kinds))]
     public void Every_router_goes_out_and_comes_back_file_by_file(string kind)
     {
-        var count = RouterCatalog.Of(kind).RoutesRanks ? 1 : 3;
+        var count = RouterCatalog.Of(kind).HasOneAdapter ? 1 : 3;
         var bundle = tiny.Write($"b-{kind}",
             $$$"""{"method": "mixture", "r": 2, "experts": {"count": {{{count}}}}, "router": {"kind": "{{{kind}}}"}}""");
 
