@@ -29,7 +29,8 @@ public sealed class GradientCheckpointingTests
             var cases = new TheoryData<string, string, string, bool>();
             foreach (
                 var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
-                "head", "full", "rmoe", "blockffn", "similarity", "attention", "mixlora" })
+                "head", "full", "rmoe", "blockffn", "similarity", "attention", "mixlora",
+                "ffn-split" })
             {
                 cases.Add("llama", "", kind, false);
                 cases.Add("mistral", "\"sliding_window\": 3", kind, true);
@@ -164,6 +165,10 @@ public sealed class GradientCheckpointingTests
         "mixlora" => Mixture with
         {
             Router = new MixLoraRouterOptions { Jitter = 0.1, InitStd = 1 },
+        },
+        "ffn-split" => Mixture with
+        {
+            Experts = new ExpertOptions { Count = 1 }, Router = new FfnSplitRouterOptions { InitStd = 1 },
         },
         "similarity" => Mixture with { Router = new GraphOfTokensRouterOptions() },
         "attention" => Mixture with
