@@ -30,7 +30,7 @@ public sealed class GradientCheckpointingTests
             foreach (
                 var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
                 "head", "full", "dora", "pissa", "goat", "comol",
-                "rmoe", "blockffn", "similarity", "attention", "mixlora" })
+                "rmoe", "blockffn", "similarity", "attention", "mixlora", "ffn-split" })
             {
                 cases.Add("llama", "", kind, false);
                 cases.Add("mistral", "\"sliding_window\": 3", kind, true);
@@ -176,6 +176,10 @@ public sealed class GradientCheckpointingTests
         "mixlora" => Mixture with
         {
             Router = new MixLoraRouterOptions { Jitter = 0.1, InitStd = 1 },
+        },
+        "ffn-split" => Mixture with
+        {
+            Experts = new ExpertOptions { Count = 1 }, Router = new FfnSplitRouterOptions { InitStd = 1 },
         },
         "similarity" => Mixture with { Router = new GraphOfTokensRouterOptions() },
         "attention" => Mixture with
