@@ -16,6 +16,9 @@ public sealed record RouterEntry(
 {
     /// <summary>Whether it chooses ranks of one adapter instead of experts.</summary>
     public bool RoutesRanks => First.RoutesRanks;
+
+    /// <summary>Whether there is one adapter, of which it chooses parts.</summary>
+    public bool HasOneAdapter => First.HasOneAdapter;
 }
 
 /// <summary>Every router, one line each. Adding one is a file beside this and a line here.</summary>
@@ -33,8 +36,12 @@ public static class RouterCatalog
             new AverageActivationRouterOptions(), (o, c) => new StandardizedRouter(o, c)),
         Entry("blockffn", [], "every expert whose score is above zero (BlockFFN)",
             new BlockFfnRouterOptions(), (o, c) => new BlockFfnRouter(o, c)),
+        Entry("comol", [], "experts that are small matrices between one A and one B, merged for each token (CoMoL)",
+            new ComolRouterOptions(), (o, c) => new ComolRouter(o, c)),
         Entry("expert-choice", [], "each expert takes the tokens that want it most (expert choice; it cannot write)",
             new ExpertChoiceRouterOptions(), (o, c) => new ExpertChoiceRouter(o, c)),
+        Entry("ffn-split", [], "slices of the frozen feed-forward, weighed (upcycling: all alike at first)",
+            new FfnSplitRouterOptions(), (o, c) => new FfnSplitRouter(o, c)),
         Entry("gate", [], "a sigmoid gate on each expert by itself (PHATGOOSE's gate training)",
             new GateRouterOptions(), (o, c) => new GateRouter(o, c)),
         Entry("glider", [], "phatgoose, moved by how near a prompt is to an expert's task (GLIDER; filled by merging)",
@@ -117,11 +124,12 @@ public static class RouterCatalog
     public static RouterOptions? Read(OptionReader reader, RouterSize size)
     {
         var kind = reader.Choice("kind", size.Experts == 1 ? None : "top-k", Names);
-        if (kind != None && Of(kind).RoutesRanks && size.Experts > 1)
+        if (kind != None && Of(kind) is { HasOneAdapter: true } entry && size.Experts > 1)
         {
             reader.Fault(
                 "kind", $"{kind} with {size.Experts} experts", "a single adapter",
-                "it chooses among the adapter's ranks: leave experts out");
+                entry.RoutesRanks ? "it chooses among the adapter's ranks: leave experts out"
+                    : "it weighs slices of the base's feed-forward: leave experts out");
         }
 
         if (kind != None)

@@ -110,6 +110,8 @@ public sealed class AdapterExport : IDisposable
             new List<string> { "PEFT loads each expert alone; routing needs this program (peft adapter import)" };
         if (RouterCatalog.Of(Adapted.Options.Router!.Kind).RoutesRanks)
             remarks.Add("expert_0 alone uses all ranks at once, which is another function than the routed one");
+        if (Adapted.Options.Router.Slices is not null)
+            remarks.Add("expert_0 alone uses all slices alike, which is another function than the weighed one");
         return new(_options.Output, $"a mixture: {string.Join(", ", parts.Select(part => part.Name))}, routers",
             proofs)
         { Remarks = remarks };
@@ -181,10 +183,12 @@ public sealed class AdapterExport : IDisposable
         if (GateCollapse.ConstantGates(Adapted) is { } constant)
             return (constant, null);
         var kind = Adapted.Options.Router!.Kind;
-        if (Adapted.Options.Router.WholeFeedForward)
+        var what = Adapted.Options.Router.WholeFeedForward ? "whole" : "slices of";
+        if (Adapted.Options.Router.RoutesFeedForward)
             throw UserException.At(
-                _options.Adapter, $"router {kind} weighs whole feed-forwards, which weights of single projections "
-                + "cannot", null, "export the experts with --format peft");
+                _options.Adapter, $"router {kind} weighs {what} "
+                + "feed-forwards, which weights of single projections cannot", null,
+                "export the experts with --format peft");
         if (!_options.Approximate)
             throw UserException.At(
                 _options.Adapter, $"router {kind} chooses by the input, which one set of weights cannot", null,

@@ -155,7 +155,7 @@ public sealed class AttachmentTests : IDisposable
         : AdapterOptionsTests.Read($$$"""{"method": "mixture", "r": 2, "experts": {"count": {{{CountOf(kind)}}}},"""
             + $$$""" "router": {"kind": "{{{kind}}}"}}""");
 
-    private static int CountOf(string kind) => RouterCatalog.Of(kind).RoutesRanks ? 1 : 4;
+    private static int CountOf(string kind) => RouterCatalog.Of(kind).HasOneAdapter ? 1 : 4;
 
     internal static void FillUp(AdaptedModel adapted)
     {

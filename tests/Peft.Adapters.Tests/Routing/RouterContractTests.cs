@@ -21,7 +21,9 @@ public sealed class RouterContractTests : IDisposable
         ["arrow"] = ("secondary.json", "arrow"),
         ["average-activation"] = ("phatgoose.json", "inference_routing"),
         ["blockffn"] = ("secondary.json", "blockffn_router"),
+        ["comol"] = ("second.json", "comol"),
         ["expert-choice"] = ("secondary.json", "expert_choice"),
+        ["ffn-split"] = ("second.json", "dense_ffn_split"),
         ["gate"] = ("phatgoose.json", "gate_training"),
         ["glider"] = ("secondary.json", "glider"),
         ["graph-of-tokens"] = ("second.json", "graph_of_tokens"),
@@ -227,12 +229,14 @@ public sealed class RouterContractTests : IDisposable
         var down = torch.randn([SizeOf(kind).Experts * Rank, Width], generator: Seeds.GeneratorFor(7, "down"))
             .ToParameter(false);
         return RouterCatalog.Create(
-            options, new RouterContext("layers.0.q_proj", Width, SizeOf(kind).Experts, Rank, 5, down));
+            options, new RouterContext(
+                "layers.0.q_proj", Width, options.Slices ?? SizeOf(kind).Experts, Rank, 5, down));
     }
 
-    private static RouterSize SizeOf(string kind) => new(RouterCatalog.Of(kind).RoutesRanks ? 1 : Experts, Rank);
+    private static RouterSize SizeOf(string kind) => new(RouterCatalog.Of(kind).HasOneAdapter ? 1 : Experts, Rank);
 
-    private static int GatesOf(string kind) => RouterCatalog.Of(kind).RoutesRanks ? Rank : Experts;
+    private static int GatesOf(string kind) =>
+        RouterCatalog.Of(kind).First is var first && first.RoutesRanks ? Rank : first.Slices ?? Experts;
 
     private static void LearnFromDraws(Router router, ForwardPass first, RoutingDecision decision)
     {
