@@ -74,7 +74,9 @@ public sealed class EvaluationRun
         foreach (var subject in _subjects)
         {
             using var opened = subject.Open();
-            var evaluator = new TaskEvaluator(opened.Model, _tokenizer, _settings.BatchSize, opened.Rewiring);
+            var evaluator = new TaskEvaluator(
+                opened.Model, _tokenizer, _settings.BatchSize, opened.Rewiring,
+                opened.Adapted?.Options.Router is { WhyNoDecoding: not null });
             var answers = new List<IReadOnlyList<JudgedRow>>();
             var seconds = 0.0;
             foreach (var data in _tasks)

@@ -29,7 +29,8 @@ public sealed class GradientCheckpointingTests
             var cases = new TheoryData<string, string, string, bool>();
             foreach (
                 var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
-                "head", "full", "rmoe", "blockffn", "similarity", "attention" })
+                "head", "full", "rmoe", "blockffn", "similarity", "attention", "chain-of-experts",
+                "expert-choice", "sinkhorn" })
             {
                 cases.Add("llama", "", kind, false);
                 cases.Add("mistral", "\"sliding_window\": 3", kind, true);
@@ -168,6 +169,16 @@ public sealed class GradientCheckpointingTests
             Router = new GraphOfTokensRouterOptions { Similarity = GraphOfTokensRouterOptions.Attention },
         },
         "hard" => Mixture with { Router = new HardSoftRouterOptions { Stage = HardSoftRouterOptions.Hard } },
+        "chain-of-experts" => Mixture with
+        {
+            TargetModules = ModuleNames.List(["q_proj", "o_proj"]),
+            Router = new ChainRouterOptions { Iterations = 3, TopK = 6 },
+        },
+        "expert-choice" => Mixture with { Router = new ExpertChoiceRouterOptions() },
+        "sinkhorn" => Mixture with
+        {
+            Router = new TopKRouterOptions { Balance = new() { Kind = "sinkhorn", Fraction = 0.01, Noise = 0.3 } },
+        },
         _ => null,
     };
 

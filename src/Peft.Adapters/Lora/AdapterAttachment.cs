@@ -19,6 +19,7 @@ public static class AdapterAttachment
         var selected = TargetSelection.Select(
             TargetSelection.PathsOf(model, options), model.HeadProjection.Path, options, strict);
         RequireMemory(model, options, selected);
+        RequireNoRoutedHead(model, options, selected);
         return Attach(model, options, selected, seed, TensorSource.Fresh);
     }
 
@@ -34,6 +35,7 @@ public static class AdapterAttachment
         using var scope = torch.NewDisposeScope();
         var modules = new List<MixtureProjection>();
         var adapted = selected.Where(module => projections.ContainsKey(module.Path)).ToList();
+        RequireSquare(options, adapted, projections, layers);
         var wrapping = new Wrapping(
             options, layers, seed, new SharedParts(), tensors, PlanOf(adapted, projections, options, layers), modules);
         IReadOnlyList<TrainedPart> parts;
@@ -62,6 +64,39 @@ public static class AdapterAttachment
         return new AdaptedModel(model, options, modules) { Parts = parts };
     }
 
+    // Losses and statistics of routing count every token.
+    private static void RequireNoRoutedHead(
+        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected)
+    {
+        var head = model.HeadProjection.Path;
+        if (RoutingOf(options, options.Experts.CountIn(null, 1)) is not null
+            && selected.Any(module => module.Path == head))
+            throw UserException.At(
+                head, "is the head, which sees the learned positions alone in training; a router decides for all "
+                    + "tokens", "a mixture on other projections", "leave it out of adapter.target_modules, or write method: lora");
+    }
+
+    // Experts that work on what they gave need it to be as wide as what they take.
+    private static void RequireSquare(
+        AdapterOptions options, IEnumerable<SelectedModule> adapted,
+        IReadOnlyDictionary<string, Projection> projections, int layers)
+    {
+        if (options.Router is not { NeedsSquare: true } router)
+            return;
+        var names = adapted
+            .Where(module => options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers) > 1)
+            .Select(module => (Name: TargetSelection.LastName(module.Path), Projection: projections[module.Path]))
+            .GroupBy(module => module.Projection.InFeatures == module.Projection.OutFeatures)
+            .ToDictionary(group => group.Key, group => string.Join(
+                ", ", group.Select(module => module.Name).Distinct().Order(StringComparer.Ordinal)));
+        if (names.TryGetValue(false, out var others))
+            throw UserException.At(
+                "adapter.target_modules", $"{others}, which do not give as many values as they take",
+                $"square projections with router {router.Kind}, whose experts work on what they gave",
+                names.TryGetValue(true, out var square)
+                    ? $"write target_modules: [{square}]" : "choose another router");
+    }
+
     // The attentions that routers go by; what comes before them has none to go by.
     private static List<Attention> AttentionsFor(
         CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, int layers)
@@ -75,6 +110,12 @@ public static class AdapterAttachment
             throw UserException.At(
                 early.Path, $"comes before the attention of its block, which router {router.Kind} goes by",
                 "projections behind it, such as o_proj and those of the feed-forward layer",
+                "leave it out of adapter.target_modules, or choose another similarity");
+        var layersWith = before.Select(TargetSelection.LayerOf).ToHashSet();
+        if (selected.FirstOrDefault(module => !layersWith.Contains(TargetSelection.LayerOf(module.Path))) is { } apart)
+            throw UserException.At(
+                apart.Path, $"is in no layer with attention, which router {router.Kind} goes by",
+                "projections behind an attention",
                 "leave it out of adapter.target_modules, or choose another similarity");
         return attentions;
     }

@@ -33,6 +33,8 @@ public static class RouterCatalog
             new AverageActivationRouterOptions(), (o, c) => new StandardizedRouter(o, c)),
         Entry("blockffn", [], "every expert whose score is above zero (BlockFFN)",
             new BlockFfnRouterOptions(), (o, c) => new BlockFfnRouter(o, c)),
+        Entry("chain-of-experts", [], "the k best experts again and again, on what they gave (Chain-of-Experts)",
+            new ChainRouterOptions(), (o, c) => new ChainRouter(o, c)),
         Entry("expert-choice", [], "each expert takes the tokens that want it most (expert choice; it cannot write)",
             new ExpertChoiceRouterOptions(), (o, c) => new ExpertChoiceRouter(o, c)),
         Entry("gate", [], "a sigmoid gate on each expert by itself (PHATGOOSE's gate training)",

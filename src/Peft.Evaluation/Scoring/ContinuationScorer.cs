@@ -20,10 +20,13 @@ public static class ContinuationScorer
     /// <param name="model">The model.</param>
     /// <param name="groups">Groups of sequences that begin alike; a group of one is a plain sequence.</param>
     /// <param name="taskId">Task of all of them, for routers that go by task.</param>
+    /// <param name="inOnePass">Whether each sequence runs whole, all beside each other: for models that cannot go on
+    /// from a cache. What the others of the batch are may change the numbers then.</param>
     /// <returns>For each sequence of each group the sum over its scored tokens, in nats.</returns>
     /// <remarks>Gradient: none. Errors: UserException when a log-likelihood is NaN.</remarks>
     public static IReadOnlyList<double[]> Score(
-        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId = null)
+        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId = null,
+        bool inOnePass = false)
     {
         using var noGrad = torch.no_grad();
         using var scope = torch.NewDisposeScope();
@@ -31,7 +34,8 @@ public static class ContinuationScorer
         // once.
         var parts = groups.SelectMany(IEnumerable<IReadOnlyList<ScoredSequence>> (group) =>
             Shared(group) > 0 ? [group] : group.Select(sequence => (IReadOnlyList<ScoredSequence>)[sequence]));
-        var scores = parts.Chunk(groups.Count).SelectMany(chunk => ScoreTogether(model, chunk, taskId))
+        var scores = parts.Chunk(groups.Count).SelectMany(chunk => inOnePass
+            ? ScoreWhole(model, chunk, taskId) : ScoreTogether(model, chunk, taskId))
             .SelectMany(own => own);
         using var all = scores.GetEnumerator();
         var sums = groups.Select(group => group.Select(_ => all.MoveNext() ? all.Current : double.NaN).ToArray())
@@ -43,6 +47,16 @@ public static class ContinuationScorer
                 "the weights of the base or of the adapter are damaged, or overflow in their type: try --dtype "
                     + "float32");
         }
+        return sums;
+    }
+
+    // As if none shared a beginning with another.
+    private static double[][] ScoreWhole(
+        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId)
+    {
+        var all = groups.SelectMany((group, g) => group.Select((sequence, s) => new Rest(g, s, sequence, 0))).ToList();
+        var sums = groups.Select(group => new double[group.Count]).ToArray();
+        ScoreRest(model, new int[groups.Count], all, all.Max(rest => rest.Length), sums, null, taskId);
         return sums;
     }
 
@@ -110,7 +124,7 @@ public static class ContinuationScorer
 
     // Runs what comes after, padded on the right, where causality hides it.
     private static void ScoreRest(
-        CausalLanguageModel model, int[] shared, List<Rest> longer, int T, double[][] sums, KeyValueCache cache,
+        CausalLanguageModel model, int[] shared, List<Rest> longer, int T, double[][] sums, KeyValueCache? cache,
         long? taskId)
     {
         var M = longer.Count;
@@ -133,8 +147,8 @@ public static class ContinuationScorer
             }
         }
         // [M, S].
-        var mask = KeyMask(
-            shared, [.. longer.Select(rest => rest.Group)], cache.Length, cache.Length + T)?.to(model.Device);
+        var held = cache?.Length ?? 0;
+        var mask = KeyMask(shared, [.. longer.Select(rest => rest.Group)], held, held + T)?.to(model.Device);
         var pass = Pass(model, cache, positions, M, T, mask, torch.tensor(real, [M, T], device: model.Device), taskId);
         // [M T, D].
         var hidden = model.Hidden(torch.tensor(ids, [M, T], device: model.Device), pass).reshape((long)M * T, -1);
@@ -156,7 +170,7 @@ public static class ContinuationScorer
     }
 
     private static ForwardPass Pass(
-        CausalLanguageModel model, KeyValueCache cache, long[] positions, int B, int T, Tensor? keyMask,
+        CausalLanguageModel model, KeyValueCache? cache, long[] positions, int B, int T, Tensor? keyMask,
         Tensor? tokenMask, long? taskId) =>
         ForwardPass.ForInference(
             cache, ForwardPass.TaskIdsOf(taskId, B, model.Device), tokenMask,

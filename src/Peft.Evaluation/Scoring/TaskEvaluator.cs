@@ -20,18 +20,22 @@ public sealed class TaskEvaluator
     private readonly int _batchSize;
     private readonly TextEncoder _encoder;
     private readonly Rewiring? _rewiring;
+    private readonly bool _inOnePass;
 
     /// <summary>Makes the evaluator of a model.</summary>
     /// <param name="model">The model.</param>
     /// <param name="tokenizer">Its tokenizer.</param>
     /// <param name="batchSize">Rows answered together.</param>
     /// <param name="rewiring">Fits the model's routers to each prompt, a row at a time; null: they stay.</param>
+    /// <param name="inOnePass">Whether the model reads texts whole alone, and cannot go on from what it has
+    /// read.</param>
     public TaskEvaluator(
-        CausalLanguageModel model, HuggingFaceTokenizer tokenizer, int batchSize, Rewiring? rewiring = null)
+        CausalLanguageModel model, HuggingFaceTokenizer tokenizer, int batchSize, Rewiring? rewiring = null,
+        bool inOnePass = false)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
         (_model, _tokenizer, _batchSize) = (model, tokenizer, rewiring is null ? batchSize : 1);
-        _rewiring = rewiring;
+        (_rewiring, _inOnePass) = (rewiring, inOnePass);
         _encoder = TextEncoder.Of(tokenizer, model.Config.EosTokenIds, model.Config.VocabularySize);
     }
 
@@ -101,7 +105,7 @@ public sealed class TaskEvaluator
             _rewiring.Reset();
             _rewiring.Fit([.. groups[0][0].Ids.Take(groups[0][0].From)], taskId);
         }
-        var scores = ContinuationScorer.Score(_model, groups, taskId);
+        var scores = ContinuationScorer.Score(_model, groups, taskId, _inOnePass);
         for (var i = 0; i < rows.Count; i++)
         {
             var next = 0;
@@ -122,7 +126,7 @@ public sealed class TaskEvaluator
         foreach (var chunk in all.Chunk(_batchSize))
         {
             var scores = ContinuationScorer.Score(
-                _model, [.. chunk.Select(entry => (IReadOnlyList<ScoredSequence>)[entry.Window])], taskId);
+                _model, [.. chunk.Select(entry => (IReadOnlyList<ScoredSequence>)[entry.Window])], taskId, _inOnePass);
             foreach (var (entry, score) in chunk.Zip(scores))
                 sums[entry.Row] += score[0];
         }

@@ -151,7 +151,11 @@ public sealed class AttachmentTests : IDisposable
     internal static AdapterOptions Options(string kind) => kind == "lora"
         ? new AdapterOptions { R = 2 }
         : AdapterOptionsTests.Read($$$"""{"method": "mixture", "r": 2, "experts": {"count": {{{CountOf(kind)}}}},"""
-            + $$$""" "router": {"kind": "{{{kind}}}"}}""");
+            + $$$""" {{{SquareFor(kind)}}} "router": {"kind": "{{{kind}}}"}}""");
+
+    // Some routers are for projections that give as many values as they take.
+    private static string SquareFor(string kind) =>
+        RouterCatalog.Of(kind).First.NeedsSquare ? """ "target_modules": ["q_proj", "o_proj"], """ : "";
 
     private static int CountOf(string kind) => RouterCatalog.Of(kind).RoutesRanks ? 1 : 4;
 
