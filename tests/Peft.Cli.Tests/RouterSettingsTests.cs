@@ -87,8 +87,9 @@ public sealed class RouterSettingsTests : IDisposable
             "r: 4,", "r: 4, target_modules: [q_proj, lm_head],", StringComparison.Ordinal));
 
         Peft("train", "r.yaml", "--output", "no").IsRefused(
-            "lm_head: is the head, which sees the learned positions alone in training; a router decides for all tokens; "
-            + "expected a mixture on other projections. Leave it out of adapter.target_modules, or write method: lora.");
+            "lm_head: is the head, which sees the learned positions alone in training; a router decides for all "
+            + "tokens; expected a mixture on other projections. Leave it out of adapter.target_modules, or write "
+            + "method: lora.");
         Assert.False(Directory.Exists(_folder["no"]));
     }
 

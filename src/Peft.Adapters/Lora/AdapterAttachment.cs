@@ -69,11 +69,11 @@ public static class AdapterAttachment
         CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected)
     {
         var head = model.HeadProjection.Path;
-        if (RoutingOf(options, options.Experts.CountIn(null, 1)) is not null
-            && selected.Any(module => module.Path == head))
+        if (options.Router is not null && selected.Any(module => module.Path == head))
             throw UserException.At(
                 head, "is the head, which sees the learned positions alone in training; a router decides for all "
-                    + "tokens", "a mixture on other projections", "leave it out of adapter.target_modules, or write method: lora");
+                    + "tokens", "a mixture on other projections",
+                "leave it out of adapter.target_modules, or write method: lora");
     }
 
     // Experts that work on what they gave need it to be as wide as what they take.
@@ -112,7 +112,8 @@ public static class AdapterAttachment
                 "projections behind it, such as o_proj and those of the feed-forward layer",
                 "leave it out of adapter.target_modules, or choose another similarity");
         var layersWith = before.Select(TargetSelection.LayerOf).ToHashSet();
-        if (selected.FirstOrDefault(module => !layersWith.Contains(TargetSelection.LayerOf(module.Path))) is { } apart)
+        if (selected.FirstOrDefault(
+            module => !layersWith.Contains(TargetSelection.LayerOf(module.Path))) is { } apart)
             throw UserException.At(
                 apart.Path, $"is in no layer with attention, which router {router.Kind} goes by",
                 "projections behind an attention",

@@ -279,6 +279,23 @@ public sealed class RouterGoldenTests : IDisposable
             (torch.nn.functional.silu(x.mm(gate.t())) * x.mm(up.t())).mm(down.t());
     }
 
+    [Fact]
+    public void Smora_gives_the_ranks_of_a_part_one_score()
+    {
+        var router = new SmoraRouter(
+            new SmoraRouterOptions { TopK = 3, RankPartition = 3 }, new RouterContext("m", 5, 1, 6, 1));
+        var x = torch.randn([7, 5], generator: Seeds.GeneratorFor(4, "x"));
+
+        var decision = router.Route(x, ForwardPass.ForInference());
+
+        var scores = x.mm(Named(router, "weight").t()); // [7, 2]
+        Golden.Near(scores.repeat_interleave(3, 1), decision.Logits!);
+        Assert.Equal(
+            scores.argmax(1).repeat_interleave(3, 0).data<long>().ToArray(),
+            decision.Selected.nonzero().select(1, 1).contiguous().data<long>().ToArray().Select(rank => rank / 3));
+        Golden.Near(decision.Selected.to(torch.float32) * 2, decision.Gates); // equal shares of r = 6
+    }
+
     private static GatedUnit Unit(RmoeRouter router) => new(
         Named(router, "gru_in"), Named(router, "gru_state"), Named(router, "gru_in_bias"),
         Named(router, "gru_state_bias"));
