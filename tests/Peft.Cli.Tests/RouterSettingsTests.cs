@@ -57,7 +57,7 @@ public sealed class RouterSettingsTests : IDisposable
         Write("r.yaml", "{kind: chain-of-experts, iterations: 3, top_k: 4}");
         Peft("train", "r.yaml", "--output", "no").IsRefused(
             "adapter.router.iterations",
-            "3 with top_k: 4; expected a divisor of top_k. Top_k counts the experts of all iterations together.");
+            "3 with top_k: 4; expected a divisor of top_k. All iterations together have top_k experts.");
         Write("r.yaml", "{kind: chain-of-experts, top_k: 10}");
         Peft("train", "r.yaml", "--output", "no").IsRefused(
             "adapter.router.top_k", "10 in 2 iterations; expected at most 8, which are all 4 experts each time.");

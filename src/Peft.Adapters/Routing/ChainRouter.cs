@@ -48,7 +48,7 @@ public sealed record ChainRouterOptions : ExpertRouterOptions
         if (TopK % Iterations != 0)
             reader.Fault(
                 "iterations", $"{Iterations} with top_k: {TopK}", "a divisor of top_k",
-                "top_k counts the experts of all iterations together");
+                "all iterations together have top_k experts");
         else if (TopK / Iterations > size.Experts)
             reader.Fault(
                 "top_k", $"{TopK} in {Words.Count(Iterations, "iteration")}",

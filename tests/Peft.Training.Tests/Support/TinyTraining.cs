@@ -81,7 +81,7 @@ public sealed class TinyTraining : IDisposable
     // Some routers are for projections that give as many values as they take.
     private static string SquareFor(string router) => RouterCatalog.Entries.Any(entry =>
         entry.First.NeedsSquare && router.Contains($"\"{entry.Kind}\"", StringComparison.Ordinal))
-        ? """" "target_modules": ["q_proj", "o_proj"], """ : "";
+        ? """ "target_modules": ["q_proj", "o_proj"], """ : "";
 
     public static AdapterOptions Lora { get; } = new() { R = 2, LoraAlpha = 4 };
 
