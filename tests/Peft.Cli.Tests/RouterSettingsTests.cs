@@ -36,9 +36,11 @@ public sealed class RouterSettingsTests : IDisposable
             kind: perplexity
             data: {files: {{{TinyBase.RowsFile}}}, template: {text: "{question}{answer}"}}
             """);
-        _folder.Write("words.yaml", $$$"""
+        _folder.Write("words.jsonl", string.Concat(Enumerable.Range(1, 6).Select(
+            i => $$"""{"text": "the cat {{i}} sat on the", "word": "mat"}""" + "\n")));
+        _folder.Write("words.yaml", """
             kind: classification
-            data: {files: {{{TinyBase.RowsFile}}}, template: {prompt: "{question} the", answer: "mat"}}
+            data: {files: words.jsonl, template: {prompt: "{text}", answer: "{word}"}}
             labels: [cat, mat, dog]
             """);
         Peft("eval", "--adapter", "out", "--no-base", "--tasks", "text.yaml,words.yaml", "--output", "m").Succeeds();

@@ -1,8 +1,5 @@
-using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
-using Peft.Adapters.Tests.Lora;
 using Peft.Formats;
-using Peft.Formats.HuggingFace;
 using Peft.Models;
 
 namespace Peft.Adapters.Tests.Routing;
@@ -65,30 +62,6 @@ public sealed class CausalRouterTests : IDisposable
         Golden.Near(golden.Expected("weights_attention"), decision.Gates);
         (decision.Gates * golden.Input("cotangent")).sum().backward();
         Golden.Near(golden.Expected("grad_router_attention"), Named(router, "weight").grad!);
-    }
-
-    [Fact]
-    public void A_layer_without_attention_has_none_to_go_by()
-    {
-        var folder = Directory.CreateTempSubdirectory("peft-mamba-");
-        File.WriteAllText(Path.Combine(folder.FullName, "config.json"), """
-            {"model_type": "mamba", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 32, "state_size": 4,
-             "num_hidden_layers": 1, "time_step_rank": 2, "conv_kernel": 4, "expand": 2, "hidden_act": "silu",
-             "use_bias": false, "use_conv_bias": true, "layer_norm_epsilon": 1e-5, "bos_token_id": 0, "eos_token_id": 0}
-            """);
-        using var model = ModelLoader.Create(ModelConfigFile.Read(folder.FullName), ScalarType.Float32, 3);
-        folder.Delete(recursive: true);
-        var options = AdapterOptionsTests.Read("""
-            {"method": "mixture", "target_modules": ["out_proj"],
-             "router": {"kind": "graph-of-tokens", "similarity": "attention"} }
-            """);
-
-        var error = Assert.Throws<UserException>(() => AdapterAttachment.Attach(model, options, 1));
-
-        Assert.Equal(
-            "backbone.layers.0.mixer.out_proj: is in no layer with attention, which router graph-of-tokens goes by; "
-            + "expected projections behind an attention. Leave it out of adapter.target_modules, or choose another "
-            + "similarity.", error.Message);
     }
 
     [Theory]
