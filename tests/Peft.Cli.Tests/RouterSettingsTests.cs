@@ -78,7 +78,7 @@ public sealed class RouterSettingsTests : IDisposable
             + "whose experts one matrix can hold. Export the experts with --format peft.");
         Assert.Contains(
             "an expert alone works once; routed, the experts work 2 times, each on what they gave",
-            Peft("adapter", "export", "out", "--output", "parts").Succeeds().Output, StringComparison.Ordinal);
+            Peft("adapter", "export", "out", "--output", "parts").Succeeds().Error, StringComparison.Ordinal);
     }
 
     [Fact]
