@@ -181,7 +181,10 @@ public sealed record MemoryEstimate(
         var routed = ByteWidth(model.Dtype) < 4 ? modules.Where(m => m.Router is not null).Sum(m => m.InFeatures) : 0;
         // A magnitude's gradient takes what it multiplies.
         var outputs = modules.Where(m => m.Magnitude is not null).Sum(m => m.OutFeatures) * ByteWidth(model.Dtype);
-        return tokens * ((4 * (ranks + routed)) + outputs);
+        // Where experts are whole feed-forwards there is a row for each expert of a token, not one.
+        var apart = modules.Where(m => m.Shape.Part == ExpertPart.Entry)
+            .Sum(m => m.OutFeatures * (m.Shape.Chosen - 1)) * ByteWidth(model.Dtype);
+        return tokens * ((4 * (ranks + routed)) + outputs + apart);
     }
 
     private static string Mega(long bytes) =>

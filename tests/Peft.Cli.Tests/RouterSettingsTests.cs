@@ -107,6 +107,31 @@ public sealed class RouterSettingsTests : IDisposable
         Assert.False(Directory.Exists(_folder["no"]));
     }
 
+    [Fact]
+    public void Whole_feed_forwards_are_exported_as_experts_and_never_merged()
+    {
+        Write("r.yaml", "{kind: mixlora-switch, capacity_factor: 2}");
+        Peft("train", "r.yaml", "--set", "adapter.target_modules=[q_proj, up_proj]", "--output", "no").IsRefused(
+            "model.layers.0.mlp: up_proj without ",
+            "expected all its projections or none with router.kind: mixlora-switch, whose experts are whole "
+                + "feed-forwards. Widen adapter.target_modules, or leave the feed-forward out.");
+        Peft("train", "r.yaml", "--set", "adapter.experts.shared=1", "--output", "no").IsRefused(
+            "adapter.experts.shared", "1; expected 0 with router.kind: mixlora-switch. A whole feed-forward of weight "
+            + "1 beside the others would double what the base computes.");
+        Assert.False(Directory.Exists(_folder["no"]));
+        Peft("train", "r.yaml", "--output", "out").Succeeds();
+
+        Peft("adapter", "export", "out", "--format", "merged", "--approximate", "--output", "no").IsRefused(
+            "out: router mixlora-switch weighs whole feed-forwards, which weights of single projections cannot. "
+            + "Export the experts with --format peft.");
+        Peft("adapter", "export", "out", "--format", "peft", "--output", "experts").Succeeds();
+        Assert.True(File.Exists(_folder["experts/expert_3/adapter_model.safetensors"]));
+        Peft("adapter", "import", "experts", "--output", "again").Succeeds();
+        Assert.Equal(
+            File.ReadAllBytes(_folder["out/adapter_model.safetensors"]),
+            File.ReadAllBytes(_folder["again/adapter_model.safetensors"]));
+    }
+
     [Theory]
     [InlineData("{kind: graph-of-tokens}")]
     [InlineData("{kind: graph-of-tokens, similarity: attention}")]
@@ -114,6 +139,7 @@ public sealed class RouterSettingsTests : IDisposable
     [InlineData("{kind: blockffn}")]
     [InlineData("{kind: top-k, balance: {kind: bip}}")]
     [InlineData("{kind: chain-of-experts, iterations: 3}")]
+    [InlineData("{kind: mixlora}")]
     public void A_trained_router_goes_on_writing_what_it_learned(string router)
     {
         Write("r.yaml", router, "", "", 60);

@@ -30,7 +30,7 @@ public sealed class GradientCheckpointingTests
             foreach (
                 var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
                 "head", "full", "rmoe", "blockffn", "similarity", "attention", "chain-of-experts",
-                "expert-choice", "sinkhorn" })
+                "expert-choice", "sinkhorn", "mixlora" })
             {
                 cases.Add("llama", "", kind, false);
                 cases.Add("mistral", "\"sliding_window\": 3", kind, true);
@@ -162,6 +162,10 @@ public sealed class GradientCheckpointingTests
             },
         "rmoe" => Mixture with { Router = new RmoeRouterOptions { HiddenSize = 4, TopK = 2 } },
         "blockffn" => Mixture with { Router = new BlockFfnRouterOptions { ChunkSize = 3, InitStd = 0.1 } },
+        "mixlora" => Mixture with
+        {
+            Router = new MixLoraRouterOptions { Jitter = 0.1, InitStd = 1 },
+        },
         "similarity" => Mixture with { Router = new GraphOfTokensRouterOptions() },
         "attention" => Mixture with
         {

@@ -48,6 +48,11 @@ public static class ExpertLoader
             throw UserException.At(
                 "adapter.experts.from", $"{directories.Count} directories, each with a lora_A of its own",
                 $"one bundle of a mixture behind router {router.Kind}, whose experts have one lora_A together");
+        if (adapted.Options.Router is { WholeFeedForward: true }
+            && adapted.Modules.FirstOrDefault(module => module.Router is null) is { } plain)
+            throw UserException.At(
+                "adapter.experts.from", $"{directories.Count} directories, while {plain.Path} has one LoRA for all",
+                "experts in every adapted projection", "leave it out of adapter.target_modules");
         for (var expert = 0; expert < experts; expert++)
             LoadLora(adapted, expert, Source.Open(directories[expert]));
     }

@@ -19,7 +19,6 @@ public static class AdapterAttachment
         var selected = TargetSelection.Select(
             TargetSelection.PathsOf(model, options), model.HeadProjection.Path, options, strict);
         RequireMemory(model, options, selected);
-        RequireNoRoutedHead(model, options, selected);
         return Attach(model, options, selected, seed, TensorSource.Fresh);
     }
 
@@ -29,15 +28,20 @@ public static class AdapterAttachment
         TensorSource tensors)
     {
         var layers = CheckedLayers(model, options.Experts);
+        var routing = new RoutingPlan(model, options, selected, layers);
         var attentions = AttentionsFor(model, options, selected, layers);
         var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
         // First values pass through tensors that nobody else frees.
         using var scope = torch.NewDisposeScope();
         var modules = new List<MixtureProjection>();
         var adapted = selected.Where(module => projections.ContainsKey(module.Path)).ToList();
-        RequireSquare(options, adapted, projections, layers);
+        if (tensors == TensorSource.Fresh && routing.RoutingOf(model.HeadProjection.Path) is not null
+            && adapted.Any(module => module.Path == model.HeadProjection.Path))
+            throw RoutedHead(model.HeadProjection.Path);
+        RequireSquare(options, adapted, projections, routing);
         var wrapping = new Wrapping(
-            options, layers, seed, new SharedParts(), tensors, PlanOf(adapted, projections, options, layers), modules);
+            options, seed, new SharedParts(), tensors, routing, PlanOf(adapted, projections, options, routing),
+            modules);
         IReadOnlyList<TrainedPart> parts;
         try
         {
@@ -65,26 +69,19 @@ public static class AdapterAttachment
     }
 
     // Losses and statistics of routing count every token.
-    private static void RequireNoRoutedHead(
-        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected)
-    {
-        var head = model.HeadProjection.Path;
-        if (options.Router is not null && selected.Any(module => module.Path == head))
-            throw UserException.At(
-                head, "is the head, which sees the learned positions alone in training; a router decides for all "
-                    + "tokens", "a mixture on other projections",
-                "leave it out of adapter.target_modules, or write method: lora");
-    }
+    private static UserException RoutedHead(string path) => UserException.At(
+        path, "is the head, which sees the learned positions alone in training; a router decides for all tokens",
+        "a mixture on other projections", "leave it out of adapter.target_modules, or write method: lora");
 
     // Experts that work on what they gave need it to be as wide as what they take.
     private static void RequireSquare(
         AdapterOptions options, IEnumerable<SelectedModule> adapted,
-        IReadOnlyDictionary<string, Projection> projections, int layers)
+        IReadOnlyDictionary<string, Projection> projections, RoutingPlan routing)
     {
         if (options.Router is not { NeedsSquare: true } router)
             return;
         var names = adapted
-            .Where(module => options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers) > 1)
+            .Where(module => routing.RoutingOf(module.Path) is not null)
             .Select(module => (Name: TargetSelection.LastName(module.Path), Projection: projections[module.Path]))
             .GroupBy(module => module.Projection.InFeatures == module.Projection.OutFeatures)
             .ToDictionary(group => group.Key, group => string.Join(
@@ -110,13 +107,6 @@ public static class AdapterAttachment
             throw UserException.At(
                 early.Path, $"comes before the attention of its block, which router {router.Kind} goes by",
                 "projections behind it, such as o_proj and those of the feed-forward layer",
-                "leave it out of adapter.target_modules, or choose another similarity");
-        var layersWith = before.Select(TargetSelection.LayerOf).ToHashSet();
-        if (selected.FirstOrDefault(
-            module => !layersWith.Contains(TargetSelection.LayerOf(module.Path))) is { } apart)
-            throw UserException.At(
-                apart.Path, $"is in no layer with attention, which router {router.Kind} goes by",
-                "projections behind an attention",
                 "leave it out of adapter.target_modules, or choose another similarity");
         return attentions;
     }
@@ -145,22 +135,18 @@ public static class AdapterAttachment
 
     // What wrapping one projection needs of the whole adapter.
     private sealed record Wrapping(
-        AdapterOptions Options, int Layers, long Seed, SharedParts Shared, TensorSource Tensors, FactorPlan Plan,
-        List<MixtureProjection> Modules);
+        AdapterOptions Options, long Seed, SharedParts Shared, TensorSource Tensors, RoutingPlan Routing,
+        FactorPlan Plan, List<MixtureProjection> Modules);
 
     private static FactorPlan PlanOf(
         IEnumerable<SelectedModule> adapted, IReadOnlyDictionary<string, Projection> projections,
-        AdapterOptions options, int layers) => new(
+        AdapterOptions options, RoutingPlan routing) => new(
         from module in adapted
-        let experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers)
-        where RoutingOf(options, experts) is not null
+        where routing.RoutingOf(module.Path) is not null
         let projection = projections[module.Path]
-        select new PlannedModule(module, projection.InFeatures, projection.OutFeatures, experts),
+        select new PlannedModule(
+            module, projection.InFeatures, projection.OutFeatures, routing.ExpertsOf(module.Path)),
         options.Router?.Sharing ?? ExpertSharing.None);
-
-    // In a layer with one expert there is nothing to route, unless ranks are routed.
-    private static RouterOptions? RoutingOf(AdapterOptions options, int experts) =>
-        options.Router is { } given && (experts > 1 || options.Experts.Count == 1) ? given : null;
 
     private static void JoinPools(Wrapping wrapping)
     {
@@ -174,13 +160,12 @@ public static class AdapterAttachment
 
     private static MixtureProjection Wrap(Projection projection, SelectedModule module, Wrapping wrapping)
     {
-        var (options, layers, seed, shared, tensors, plan, _) = wrapping;
+        var (options, seed, shared, tensors, routings, plan, _) = wrapping;
         if (projection is not BaseLinear linear)
             throw UserException.At(
                 module.Path, $"wrapped already by {projection.GetType().Name}", "one adapter for each projection",
                 "load the base model again");
-        var experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers);
-        var routing = RoutingOf(options, experts);
+        var (experts, routing) = (routings.ExpertsOf(module.Path), routings.RoutingOf(module.Path));
         if (routing is not null && linear.SeesSomeTokens)
         {
             throw UserException.At(
@@ -193,6 +178,8 @@ public static class AdapterAttachment
         {
             Shared = routing is null ? 0 : options.Experts.Shared,
             HasOneDown = routing is { Sharing.HasOneDown: true },
+            Part = routings.PartOf(module.Path),
+            Chosen = routing?.MostChosen(experts) ?? 1,
         };
         var (path, width, device) = (module.Path, linear.InFeatures, linear.Weight.device);
         var made = WeightInitialization.ChangesBase(options.InitLoraWeights)
@@ -216,7 +203,7 @@ public static class AdapterAttachment
             Outputs = linear.OutFeatures,
             Pool = new PoolPlace(experts, pool.ToList().IndexOf(path)),
         };
-        var router = routing is null ? null : RouterFor(routing, context);
+        var router = routing is null ? null : RouterFor(routing, context, routings.BlockOf(path));
         router?.to(device);
         return new MixtureProjection(
             linear, shape, router, down, up, (plan.DownOwner(path) == path, plan.UpOwner(path) == path),
@@ -256,9 +243,9 @@ public static class AdapterAttachment
         return shared;
     }
 
-    private static Router RouterFor(RouterOptions options, RouterContext context)
+    private static Router RouterFor(RouterOptions options, RouterContext context, string? block)
     {
-        if (!options.SharesInBlock || TargetSelection.AttentionBlockOf(context.Path) is not { } block)
+        if (block is null)
             return RouterCatalog.Create(options, context);
         var owner = context.Shared!.Get(
             $"router {block}", () => RouterCatalog.Create(options, context), out var isOwner);

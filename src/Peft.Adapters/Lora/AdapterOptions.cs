@@ -223,13 +223,16 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
                 "write the layers into the regular expression");
         if (LayersPattern.Count > 0 && LayersToTransform.Count == 0)
             reader.Fault("layers_pattern", string.Join(", ", LayersPattern), "layers_to_transform beside it");
-        if (Experts.Shared > 0 && Router is null or { RoutesRanks: true })
+        if (Experts.Shared > 0 && Router is null or { RoutesRanks: true } or { WholeFeedForward: true })
             reader.Section("experts").Fault(
                 "shared", Experts.Shared.ToString(CultureInfo.InvariantCulture),
                 Router is null ? "0 where there is no router" : $"0 with router.kind: {Router.Kind}",
-                Router is null
-                    ? "shared experts stand beside routed ones: write method: mixture"
-                    : "it chooses ranks of one adapter, beside which no other expert stands");
+                Router switch
+                {
+                    null => "shared experts stand beside routed ones: write method: mixture",
+                    { RoutesRanks: true } => "it chooses ranks of one adapter, beside which no other expert stands",
+                    _ => "a whole feed-forward of weight 1 beside the others would double what the base computes",
+                });
         CheckVariant(reader);
         if (!Experts.Train && Router is null)
             reader.Fault(

@@ -219,14 +219,9 @@ public sealed class MixtureProjection : Projection
     /// <remarks>Shapes: x [.., D] → [.., O]; with a router, N = the product of the leading dimensions.</remarks>
     public override Tensor Forward(Tensor x, ForwardPass pass)
     {
-        RoutingDecision? decision = null;
-        if (Router is not null)
-        {
-            decision = Router.Route(x, pass);
-            // A router that repeats another's decision leaves the record to that one.
-            if (Router is not SharedRouter)
-                pass.Emit(new RoutingRecord(Path, decision));
-        }
+        var decision = Decide(x, pass);
+        if (decision?.InputFactor is { } factor && Shape.Part == ExpertPart.Entry)
+            x *= factor;
         var dropped = pass.Drops && Shape.Dropout > 0 ? Dropped(x, pass) : null;
         if (decision is { DetachesInput: true } && pass.IsTraining)
             dropped = (dropped ?? x).detach();
@@ -234,6 +229,8 @@ public sealed class MixtureProjection : Projection
             return Directed(x, dropped);
         if (Router is IChained chain)
             return Chained(x, dropped, decision!, chain, pass);
+        if (decision?.Rows is { } rows)
+            return Whole(x, decision, rows, dropped);
         var (down, up, gates, selected) = decision is null ? (Down, Up, null, null) : Operands(decision);
         return Fused.lora_mixture_linear(
             x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, dropped, selected);
@@ -260,6 +257,30 @@ public sealed class MixtureProjection : Projection
         var last = Fused.lora_mixture_linear(
             x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, input ?? (added is null ? null : state), selected);
         return added is null ? last : last + added;
+    }
+
+    private RoutingDecision? Decide(Tensor x, ForwardPass pass)
+    {
+        if (Router is null)
+            return null;
+        var decision = Router.Route(x, pass);
+        // A router that repeats another's decision leaves the record to that one.
+        if (Router is SharedRouter)
+            return decision;
+        if (Shape.Part == ExpertPart.Entry)
+            decision = decision with { Rows = ExpertRows.Of(decision.Selected, x.shape[..^1]) };
+        pass.Emit(new RoutingRecord(Path, decision));
+        return decision;
+    }
+
+    // Part of a feed-forward that is an expert as a whole: each expert's rows stay apart from its beginning to its end.
+    private Tensor Whole(Tensor x, RoutingDecision decision, ExpertRows rows, Tensor? dropped)
+    {
+        if (Shape.Part == ExpertPart.Entry)
+            return Fused.expert_rows_linear(x, Weight, Wrapped.Bias, Down, Up, rows, Shape.Scale, dropped);
+        var y = Fused.expert_sum_linear(x, Weight, Down, Up, decision.Gates, rows, Shape.Scale, dropped);
+        return Wrapped.Bias is not { } bias ? y
+            : y + (decision.Gates.sum(-1).to(y.dtype).reshape([.. rows.Leading, 1]) * bias);
     }
 
     // What the mixture operation takes for a decision; the parts that the projection shares are put together here.
@@ -343,39 +364,15 @@ public sealed record MixtureShape(int Experts, int Rank, double Scale, double Dr
     /// <summary>Whether all experts have one A together.</summary>
     public bool HasOneDown { get; init; }
 
+    /// <summary>What an expert is to the projection.</summary>
+    public ExpertPart Part { get; init; }
+
+    /// <summary>The most experts that a token gets of those E.</summary>
+    public int Chosen { get; init; } = Experts;
+
     /// <summary>Columns of B: C = (E + S) R.</summary>
     public long Columns => (long)(Experts + Shared) * Rank;
 
     /// <summary>Rows of A: C, or R where the experts have one.</summary>
     public long DownRows => HasOneDown ? Rank : Columns;
-}
-
-/// <summary>First values of A; B begins at zero, so a fresh adapter changes nothing.</summary>
-public static class LoraInitialization
-{
-    /// <summary>A of every expert, stacked; each expert draws from its own stream, named by module and
-    /// expert.</summary>
-    /// <remarks>
-    /// Source: huggingface/peft 5d602fd, <c>reset_lora_parameters</c>: Kaiming uniform with a = sqrt 5, which is
-    /// U(−1/√D, 1/√D); gaussian: N(0, (1/r)²). One stream an expert: adding a module or an expert never changes
-    /// another's first values.
-    /// Shapes: → [E·R, D] float32 on the CPU; expert e has rows e·R to e·R + R − 1.
-    /// </remarks>
-    public static Tensor Down(string path, int experts, int r, long width, string kind, long seed)
-    {
-        using var off = torch.no_grad();
-        var stacked = torch.zeros([(long)experts * r, width], torch.float32);
-        using var scope = torch.NewDisposeScope();
-        for (var expert = 0; expert < experts; expert++)
-        {
-            var name = string.Create(CultureInfo.InvariantCulture, $"{path}.lora_A.expert_{expert}");
-            using var random = Seeds.GeneratorFor(seed, name);
-            var rows = stacked.narrow(0, (long)expert * r, r);
-            if (kind == "gaussian")
-                Seeded.normal_(rows, 0, 1.0 / r, random);
-            else
-                Seeded.kaiming_uniform_(rows, Math.Sqrt(5), random);
-        }
-        return stacked;
-    }
 }

@@ -128,13 +128,8 @@ public sealed class BlockFfnRouter : Router
         : base(context)
     {
         _options = options;
-        _weight = Take("weight", [context.Experts, context.Width], weight =>
-        {
-            using var random = Seeds.GeneratorFor(context.Seed, $"{context.Path}.router.weight");
-            Seeded.normal_(weight, 0, options.InitStd, random);
-        });
+        _weight = NewNormalGate(options.InitStd);
         _norm = Take("norm", [context.Experts], norm => norm.fill_(1));
-        register_parameter("weight", _weight);
         register_parameter("norm", _norm);
     }
 

@@ -17,6 +17,9 @@ public abstract record ChoosingRouterOptions : ExpertRouterOptions
     internal sealed override bool ChoosesByScore => true;
 
     /// <inheritdoc/>
+    public sealed override int MostChosen(int experts) => Math.Min(TopK, experts);
+
+    /// <inheritdoc/>
     protected override void Check(OptionReader reader, RouterSize size)
     {
         base.Check(reader, size);
@@ -64,6 +67,21 @@ public abstract class ChoosingRouter : Router, ILoadBalanced, IRewirable
     /// <inheritdoc/>
     public string? WhyNoGradient => _options is { TopK: 1, Normalize: true }
         ? "has top_k 1 and normalize true, so that every gate is 1" : null;
+
+    /// <summary>The decision by the softmax of x times a gate matrix.</summary>
+    /// <remarks>Shapes: x [.., D], gate [E, D].</remarks>
+    protected RoutingDecision ChooseBySoftmax(Tensor x, Tensor gate, ForwardPass pass)
+    {
+        if (ChoosesPlainly(pass))
+        {
+            var (gates, chosen, p, given) = Fused.topk_softmax(x, gate, new(_options.TopK, _options.Normalize));
+            return new RoutingDecision(gates, chosen, p, given);
+        }
+
+        var logits = Noisy(Score(x, gate, LogitOffset), pass);
+        var scores = logits.softmax(-1);
+        return Choose(logits, scores, scores, pass);
+    }
 
     /// <summary>Whether the largest scores are chosen in this pass, and nothing moves them.</summary>
     protected bool ChoosesPlainly(ForwardPass pass) =>

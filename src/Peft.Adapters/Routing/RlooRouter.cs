@@ -86,12 +86,7 @@ public sealed class RlooRouter : Router
         : base(context)
     {
         _options = options;
-        _weight = Take("weight", [context.Experts, context.Width], weight =>
-        {
-            using var random = Seeds.GeneratorFor(context.Seed, $"{context.Path}.router.weight");
-            Seeded.normal_(weight, 0, options.InitStd, random);
-        });
-        register_parameter("weight", _weight);
+        _weight = NewNormalGate(options.InitStd);
     }
 
     /// <summary>The matrix that scores the experts.</summary>

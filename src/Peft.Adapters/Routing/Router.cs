@@ -38,6 +38,19 @@ public abstract class Router : Layer
         return gate;
     }
 
+    /// <summary>The same from a normal distribution around 0.</summary>
+    /// <remarks>Shapes: [E, D].</remarks>
+    protected Parameter NewNormalGate(double std)
+    {
+        var gate = Take("weight", [Context.Experts, Context.Width], weight =>
+        {
+            using var random = Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.weight");
+            Seeded.normal_(weight, 0, std, random);
+        });
+        register_parameter("weight", gate);
+        return gate;
+    }
+
     /// <summary>A parameter that is not registered yet.</summary>
     /// <remarks>Shapes: as given, float32.</remarks>
     /// <param name="name">Its name in the router.</param>
@@ -143,9 +156,9 @@ public sealed class SharedParts
     }
 }
 
-/// <summary>Repeats the decision that another projection of the same attention block made in this pass.</summary>
-/// <remarks>Source: LoRA-Mixer, arXiv:2507.00029, whose text allows one router a block. It owns no
-/// parameters.</remarks>
+/// <summary>Repeats the decision that another projection of the same block made in this pass.</summary>
+/// <remarks>Source: LoRA-Mixer, arXiv:2507.00029, whose text allows one router an attention block; MixLoRA,
+/// arXiv:2404.15159, one a feed-forward. It owns no parameters.</remarks>
 public sealed class SharedRouter : Router
 {
     private readonly Router _owner;

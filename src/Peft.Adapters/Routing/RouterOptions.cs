@@ -67,6 +67,13 @@ public abstract record RouterOptions
     /// <summary>Whether the projections of one attention block share a decision, made at the first of them.</summary>
     public virtual bool SharesInBlock => false;
 
+    /// <summary>Whether an expert is a whole feed-forward, whose projections follow one decision; other projections
+    /// have a plain LoRA.</summary>
+    public virtual bool WholeFeedForward => false;
+
+    /// <summary>The most experts that a token gets.</summary>
+    public virtual int MostChosen(int experts) => experts;
+
     /// <summary>How it goes by the task of each row, also when it is measured; null: it goes by the tokens
     /// alone.</summary>
     public virtual TaskRule? TaskRule(int experts) => null;

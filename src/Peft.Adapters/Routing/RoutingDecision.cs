@@ -13,6 +13,15 @@ public record RoutingDecision(Tensor Gates, Tensor Selected, Tensor? Probabiliti
     /// <summary>Whether the adapter hands no gradient to its input.</summary>
     public bool DetachesInput { get; init; }
 
+    /// <summary>What multiplies the input before the experts see it, as the router did; null: nothing. It lives as
+    /// long as the block that it was made in.</summary>
+    /// <remarks>Shapes: as the input.</remarks>
+    public Tensor? InputFactor { get; init; }
+
+    /// <summary>The rows of each expert where it is a whole feed-forward, whose projections follow this
+    /// decision.</summary>
+    public ExpertRows? Rows { get; init; }
+
     /// <summary>How the experts' matrices are averaged for each token, where a method averages them instead of their
     /// outputs; then the gates only tell of it.</summary>
     public FactorMix? Mix { get; init; }

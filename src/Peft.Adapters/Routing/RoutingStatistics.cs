@@ -41,7 +41,7 @@ public sealed record RoutingStatistics(
 
     private static RoutingStatistics Of(RoutingRecord record, Tensor? real)
     {
-        var gates = record.Decision.Gates.detach();                                            // [N, E]
+        var gates = record.Decision.Gates.detach().abs();                                      // [N, E]
         if (real is not null)
             gates = gates * real;
         var tokens = Math.Max(1, real is null ? gates.shape[0] : real.sum().ToDouble());
@@ -91,7 +91,7 @@ public static class ExpertLoad
         Tensor? total = null;
         foreach (var record in records.Where(r => r.Experts == experts))
         {
-            var gates = record.Decision.Gates.detach();                                      // [N, E]
+            var gates = record.Decision.Gates.detach().abs();                                // [N, E]
             var sums = (keep is null ? gates : gates * keep).sum(0L);                        // [E]
             total = total is null ? sums : total + sums;
         }

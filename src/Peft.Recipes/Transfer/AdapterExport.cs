@@ -191,6 +191,10 @@ public sealed class AdapterExport : IDisposable
             throw UserException.At(
                 _options.Adapter, $"router {kind} has the experts work {times} times, each time on what they gave",
                 "a router whose experts one matrix can hold", "export the experts with --format peft");
+        if (Adapted.Options.Router.WholeFeedForward)
+            throw UserException.At(
+                _options.Adapter, $"router {kind} weighs whole feed-forwards, which weights of single projections "
+                + "cannot", null, "export the experts with --format peft");
         if (!_options.Approximate)
             throw UserException.At(
                 _options.Adapter, $"router {kind} chooses by the input, which one set of weights cannot", null,
