@@ -82,12 +82,15 @@ public static class GateTraining
 
     private static AdapterOptions OptionsOf(string adapter)
     {
-        if (!BundleFiles.IsBundle(adapter))
-            return PeftConfig.ToOptions(LoraAdapterConfig.Read(adapter, _ => { }), PeftConfig.DefaultTargets);
-        var options = OwnBundle.Open(adapter).Manifest.Adapter;
-        return options.IsPlainLora
-            ? options
-            : throw UserException.At(adapter, $"a mixture with router {options.Router!.Kind}", "one plain LoRA");
+        var options = BundleFiles.IsBundle(adapter) ? OwnBundle.Open(adapter).Manifest.Adapter
+            : PeftConfig.ToOptions(LoraAdapterConfig.Read(adapter, _ => { }), PeftConfig.DefaultTargets);
+        if (!options.IsPlainLora)
+            throw UserException.At(adapter, $"a mixture with router {options.Router!.Kind}", "one plain LoRA");
+        if (options.UseDora)
+            throw UserException.At(adapter, "a DoRA", "one plain LoRA", "experts behind gates have no magnitudes");
+        return !options.IsVariant ? options : throw UserException.At(
+            adapter, $"trained on what {options.InitLoraWeights} left of the base", "one plain LoRA",
+            "make it one with peft adapter export");
     }
 
     private static void RequireBase(string adapter, Recipe recipe)

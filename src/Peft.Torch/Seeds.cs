@@ -49,16 +49,4 @@ public static class Seeded
         using var outside = torch.no_grad();
         return tensor.normal_(mean, std, generator);
     }
-
-    /// <summary>Zeroes each value with probability p and scales the others by 1 / (1 - p). Gradient: to x.</summary>
-    public static Tensor dropout(Tensor x, double p, Generator generator)
-    {
-        if (p is 0 or 1)
-            return p == 0 ? x.alias() : torch.zeros_like(x);
-        using var scope = torch.NewDisposeScope();
-        Tensor kept;
-        using (torch.no_grad())
-            kept = torch.empty_like(x).bernoulli_(1 - p, generator).div_(1 - p);
-        return (x * kept).MoveToOuterDisposeScope();
-    }
 }

@@ -110,14 +110,17 @@ public sealed class EvaluationRunTests : IDisposable
         Assert.All(routing.Srp!.Values, value => Assert.Equal(1, value, 1e-9));
     }
 
-    [Fact]
-    public void A_soft_routers_diagnostics_are_those_of_the_records_of_a_plain_pass()
+    public static TheoryData<string> SoftRouters => ["top-k", "comol"];
+
+    [Theory]
+    [MemberData(nameof(SoftRouters))]
+    public void A_soft_routers_diagnostics_are_those_of_the_records_of_a_plain_pass(string kind)
     {
         var options = new AdapterOptions
         {
             Method =
                 "mixture", R = 2, Experts = new ExpertOptions { Count = 3 },
-            Router = new TopKRouterOptions { TopK = 2 },
+            Router = kind == "comol" ? new ComolRouterOptions { TopK = 2 } : new TopKRouterOptions { TopK = 2 },
             TargetModules = ModuleNames.List(["o_proj"]),
         };
         using var opened = Adapted(options);

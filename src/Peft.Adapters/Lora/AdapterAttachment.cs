@@ -174,24 +174,28 @@ public static class AdapterAttachment
                 "list adapter.target_modules without it, or exclude it by adapter.exclude_modules");
         }
 
-        var shape = new MixtureShape(experts, module.R, options.ScaleOf(module.R, module.Alpha), options.LoraDropout)
+        var scale = options.ScaleOf(module.R, module.Alpha, linear.InFeatures);
+        var shape = new MixtureShape(experts, module.R, scale, options.LoraDropout)
         {
             Shared = routing is null ? 0 : options.Experts.Shared,
             HasOneDown = routing is { Sharing.HasOneDown: true },
+            HasCores = routing is { Sharing.HasCores: true },
             Part = routings.PartOf(module.Path),
             Chosen = routing?.MostChosen(experts) ?? 1,
         };
         var (path, width, device) = (module.Path, linear.InFeatures, linear.Weight.device);
-        var made = WeightInitialization.ChangesBase(options.InitLoraWeights)
-            ? FirstOf(linear, shape, options.InitLoraWeights, seed, tensors) : null;
+        var made = FirstOf(linear, shape, options, seed, tensors);
         var down = Factor(wrapping, "lora_A", path, plan.DownOwner(path), [shape.DownRows, width], () =>
-            made?.Down.clone() ?? routing?.FirstDown(path, module.R, width, seed)
+            made?.Values().Down.clone() ?? routing?.FirstDown(path, module.R, width, seed)
             ?? LoraInitialization.Down(
                 path, (int)(shape.DownRows / module.R), module.R, width, options.InitLoraWeights, seed),
             device, options.Experts.Train && routing is not { TrainsDown: false });
-        long[] upShape = [linear.OutFeatures, shape.Columns];
+        long[] upShape = [linear.OutFeatures, shape.UpColumns];
         var up = Factor(wrapping, "lora_B", path, plan.UpOwner(path), upShape, () =>
-            made?.Up.clone() ?? torch.zeros(upShape, torch.float32), device, options.Experts.Train);
+            made?.Values().Up.clone() ?? torch.zeros(upShape, torch.float32), device, options.Experts.Train);
+        var cores = !shape.HasCores ? null : Factor(
+            wrapping, "lora_core", path, path, [experts, module.R, module.R],
+            () => LoraInitialization.Cores(path, experts, module.R, seed), device, options.Experts.Train);
         // B is zero at first, so the rows' norms are those of the base.
         var magnitude = !options.UseDora ? null : tensors.Take(
             $"{path}.lora_magnitude_vector", torch.float32, [linear.OutFeatures],
@@ -207,22 +211,32 @@ public static class AdapterAttachment
         router?.to(device);
         return new MixtureProjection(
             linear, shape, router, down, up, (plan.DownOwner(path) == path, plan.UpOwner(path) == path),
-            made is null ? null : new TakenOut(made.Down.to(device), made.Up.to(device)),
-            magnitude?.to(device).ToParameter());
+            made is null ? null : new TakenOut(made.Out.Down.to(device), made.Out.Up.to(device)),
+            magnitude?.to(device).ToParameter(), cores);
     }
 
+    // A and B as they begin, and what the weight loses to them.
+    private sealed record FirstParts(Func<TakenOut> Values, TakenOut Out);
+
     // Decomposed once, and only where a file does not hold what came of it.
-    private static TakenOut FirstOf(
-        BaseLinear linear, MixtureShape shape, string kind, long seed, TensorSource tensors)
+    private static FirstParts? FirstOf(
+        BaseLinear linear, MixtureShape shape, AdapterOptions options, long seed, TensorSource tensors)
     {
+        var (kind, path) = (options.InitLoraWeights, linear.Path);
+        if (!WeightInitialization.ChangesBase(kind))
+            return null;
+        var share = options.IsGoat ? options.Goat.InitCof ?? 1.0 / shape.Experts : 1;
         TakenOut? made = null;
-        TakenOut Made() => made ??= WeightInitialization.First(
-            kind, linear.Path, linear.Weight, shape.Rank, shape.Scale, seed);
-        return new(
-            tensors.Take($"{linear.Path}.{TakenOut.DownName}", torch.float32, [shape.Rank, linear.InFeatures],
-                () => Made().Down),
-            tensors.Take($"{linear.Path}.{TakenOut.UpName}", torch.float32, [linear.OutFeatures, shape.Rank],
-                () => Made().Up));
+        TakenOut Made() => made ??= options.IsGoat
+            ? WeightInitialization.OfSegments(
+                path, linear.Weight, shape.Experts, shape.Rank, shape.Scale, options.Goat)
+            : WeightInitialization.First(kind, path, linear.Weight, shape.Rank, shape.Scale, seed);
+        return new(Made, new(
+            tensors.Take(
+                $"{path}.{TakenOut.DownName}", torch.float32, [shape.Columns, linear.InFeatures], () => Made().Down),
+            tensors.Take(
+                $"{path}.{TakenOut.UpName}", torch.float32, [linear.OutFeatures, shape.Columns],
+                () => Made().Up * share)));
     }
 
     // A or B of a projection: its own, or that of the one which owns it.

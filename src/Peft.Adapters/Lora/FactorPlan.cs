@@ -82,3 +82,35 @@ public sealed class FactorPlan
                 + $"alpha {module.Module.Alpha}");
     }
 }
+
+/// <summary>The sizes and the scale of one wrapped projection.</summary>
+/// <param name="Experts">Number of experts E that a router chooses among.</param>
+/// <param name="Rank">Rank R of each.</param>
+/// <param name="Scale">Factor on their output: alpha / r, or alpha / sqrt(r) with rsLoRA.</param>
+/// <param name="Dropout">Share of the adapter's input dropped in training.</param>
+public sealed record MixtureShape(int Experts, int Rank, double Scale, double Dropout = 0)
+{
+    /// <summary>Number of further experts S, which every token gets with weight 1.</summary>
+    public int Shared { get; init; }
+
+    /// <summary>Whether all experts have one A together.</summary>
+    public bool HasOneDown { get; init; }
+
+    /// <summary>Whether all experts have one B together too, and each a core between A and B.</summary>
+    public bool HasCores { get; init; }
+
+    /// <summary>What an expert is to the projection.</summary>
+    public ExpertPart Part { get; init; }
+
+    /// <summary>The most experts that a token gets of those E.</summary>
+    public int Chosen { get; init; } = Experts;
+
+    /// <summary>Columns of the B of all experts: C = (E + S) R.</summary>
+    public long Columns => (long)(Experts + Shared) * Rank;
+
+    /// <summary>Columns of B: C, or R where the experts have one.</summary>
+    public long UpColumns => HasCores ? Rank : Columns;
+
+    /// <summary>Rows of A: C, or R where the experts have one.</summary>
+    public long DownRows => HasOneDown ? Rank : Columns;
+}

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Peft.Adapters.Routing;
 using Peft.Models;
 
@@ -24,9 +23,12 @@ public sealed class MixtureProjection : Projection
     /// <param name="owns">Whether A and B are this projection's, or another one's that it shares.</param>
     /// <param name="takenOut">What the frozen weight loses to A and B; null: nothing.</param>
     /// <param name="magnitude">DoRA's magnitude of each output, [O] float32; null: none.</param>
+    /// <param name="cores">The matrix of each expert between the one A and the one B, [E, R, R] float32; null:
+    /// none.</param>
     public MixtureProjection(
         BaseLinear wrapped, MixtureShape shape, Router? router, Parameter down, Parameter? up = null,
-        (bool Down, bool Up)? owns = null, TakenOut? takenOut = null, Parameter? magnitude = null)
+        (bool Down, bool Up)? owns = null, TakenOut? takenOut = null, Parameter? magnitude = null,
+        Parameter? cores = null)
         : base(wrapped.Path, wrapped.InFeatures, wrapped.OutFeatures)
     {
         _owns = owns ?? (true, true);
@@ -35,7 +37,7 @@ public sealed class MixtureProjection : Projection
         Router = router;
         Down = down;
         Up = up ?? torch.zeros(
-            [wrapped.OutFeatures, shape.Columns], torch.float32, wrapped.Weight.device)
+            [wrapped.OutFeatures, shape.UpColumns], torch.float32, wrapped.Weight.device)
                 .ToParameter();
         RegisterModule("base_layer", wrapped);
         if (_owns.Down)
@@ -50,6 +52,12 @@ public sealed class MixtureProjection : Projection
             RegisterBuffer(TakenOut.DownName, takenOut.Down);
             RegisterBuffer(TakenOut.UpName, takenOut.Up);
             TakeOut();
+        }
+
+        if (cores is not null)
+        {
+            Cores = cores;
+            register_parameter("lora_core", cores);
         }
 
         if (magnitude is null)
@@ -72,10 +80,15 @@ public sealed class MixtureProjection : Projection
     /// where they have one.</remarks>
     public Parameter Down { get; }
 
-    /// <summary>B of every expert, side by side.</summary>
+    /// <summary>B of every expert, side by side, or the one B that they have together.</summary>
     /// <remarks>Shapes: [O, C] float32; expert e has columns e·R to e·R + R − 1, the shared ones after the
-    /// others.</remarks>
+    /// others. [O, R] where they have one.</remarks>
     public Parameter Up { get; }
+
+    /// <summary>The matrix K of each expert between the one A and the one B: expert e adds <c>B Kᵀ A x</c>; null: the
+    /// experts have an A or a B of their own.</summary>
+    /// <remarks>Shapes: [E, R, R] float32.</remarks>
+    public Parameter? Cores { get; }
 
     /// <summary>What the frozen weight lost to A and B as they began; null: nothing.</summary>
     public TakenOut? TakenOut { get; }
@@ -96,9 +109,10 @@ public sealed class MixtureProjection : Projection
     public Tensor DownOf(int expert) =>
         Shape.HasOneDown ? Down : Down.narrow(0, (long)expert * Shape.Rank, Shape.Rank);
 
-    /// <summary>B of one expert, a view.</summary>
+    /// <summary>B of one expert, a view; with its core in it where it has one.</summary>
     /// <remarks>Shapes: [O, R].</remarks>
-    public Tensor UpOf(int expert) => Up.narrow(1, (long)expert * Shape.Rank, Shape.Rank);
+    public Tensor UpOf(int expert) => Cores is null ? Up.narrow(1, (long)expert * Shape.Rank, Shape.Rank)
+        : Up.mm(Cores[expert].t());
 
     /// <summary>The wrapped weight with the adapter in it, for gates that do not depend on the input.</summary>
     /// <remarks>
@@ -110,9 +124,8 @@ public sealed class MixtureProjection : Projection
     public Tensor Merge(Tensor weight, Tensor gates)
     {
         using var off = torch.no_grad();
-        var added = WeightedUp(gates).mm(AllDown().detach());
-        if (TakenOut is not null)
-            added = added - (TakenOut.Up.mm(TakenOut.Down) * Shape.Scale);
+        var (down, up) = Collapsed(gates);
+        var added = up.mm(down);
         var oriented = Wrapped.IsStoredInputsFirst ? added.t() : added;
         var merged = weight + oriented.to(weight.dtype);
         if (Magnitude is null)
@@ -136,6 +149,17 @@ public sealed class MixtureProjection : Projection
     /// <remarks>Shapes: gates [E] or [R] → [O, C] float32. Gradient: none.</remarks>
     public Tensor WeightedUp(Tensor gates) => AllUp().detach() * Columns(gates) * Shape.Scale;
 
+    /// <summary>A and B of the one LoRA on the base as it is that this is with constant gates; scale and gates are in
+    /// B.</summary>
+    /// <remarks>Shapes: gates [E] or [R] → [C, D] and [O, C], further columns for what was taken out of the base.
+    /// Gradient: none.</remarks>
+    public (Tensor Down, Tensor Up) Collapsed(Tensor gates)
+    {
+        var (down, up) = (AllDown().detach(), WeightedUp(gates));
+        return TakenOut is not { } first ? (down, up)
+            : (torch.cat([down, first.Down], 0), torch.cat([up, first.Up * -Shape.Scale], 1));
+    }
+
     /// <summary>The gate of every column of <see cref="AllUp"/>, those of shared experts 1.</summary>
     /// <remarks>Shapes: gates [.., E] or [.., R], or [.., C] already → [.., C].</remarks>
     public Tensor Columns(Tensor gates)
@@ -154,7 +178,7 @@ public sealed class MixtureProjection : Projection
 
     /// <summary>The B of every expert that gates weigh, in the order of <see cref="AllDown"/>.</summary>
     /// <remarks>Shapes: [O, C].</remarks>
-    public Tensor AllUp() => Stacked(1);
+    public Tensor AllUp() => Cores is null ? Stacked(1) : Up.mm(Cores.reshape(-1, Shape.Rank).t());
 
     /// <summary>Makes the experts of several projections one pool, in this order.</summary>
     internal void Join(IReadOnlyList<MixtureProjection> pool) => _pool = pool;
@@ -172,13 +196,15 @@ public sealed class MixtureProjection : Projection
             yield return ($"{Path}.router.{name}", parameter);
     }
 
-    /// <summary>A and B, where they are this projection's own.</summary>
+    /// <summary>A, B and the cores, where they are this projection's own.</summary>
     public IEnumerable<(string Name, Parameter Parameter)> Factors()
     {
         if (_owns.Down)
             yield return ($"{Path}.lora_A", Down);
         if (_owns.Up)
             yield return ($"{Path}.lora_B", Up);
+        if (Cores is not null)
+            yield return ($"{Path}.lora_core", Cores);
     }
 
     /// <summary>Saved buffers, the router's among them, named like parameters.</summary>
@@ -198,8 +224,10 @@ public sealed class MixtureProjection : Projection
         if (_owns.Up)
             Up.Dispose();
         Magnitude?.Dispose();
+        Cores?.Dispose();
         TakenOut?.Down.Dispose();
         TakenOut?.Up.Dispose();
+        _rest?.Dispose();
     }
 
     /// <inheritdoc/>
@@ -229,6 +257,8 @@ public sealed class MixtureProjection : Projection
             return Directed(x, dropped);
         if (Router is IChained chain)
             return Chained(x, dropped, decision!, chain, pass);
+        if (Cores is not null)
+            return BetweenFactors(x, dropped, decision!);
         if (decision?.Rows is { } rows)
             return Whole(x, decision, rows, dropped);
         var (down, up, gates, selected) = decision is null ? (Down, Up, null, null) : Operands(decision);
@@ -257,6 +287,17 @@ public sealed class MixtureProjection : Projection
         var last = Fused.lora_mixture_linear(
             x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, input ?? (added is null ? null : state), selected);
         return added is null ? last : last + added;
+    }
+
+    // Source: CoMoL, arXiv:2603.00573: the experts' cores are merged for each token, by what A makes of it.
+    private Tensor BetweenFactors(Tensor x, Tensor? dropped, RoutingDecision decision)
+    {
+        var hidden = dropped is null && decision.Hidden is { } made ? made
+            : Fused.router_scores(dropped ?? x, Down);                                         // [N, R]
+        var each = hidden.mm(Cores!.permute(1, 0, 2).reshape(Shape.Rank, -1))
+            .view(-1, Shape.Experts, Shape.Rank);                                              // [N, E, R]
+        var merged = (each * decision.Gates.unsqueeze(-1)).sum(1L);
+        return Fused.low_rank_linear(x, Weight, Wrapped.Bias, merged, Up, Shape.Scale);
     }
 
     private RoutingDecision? Decide(Tensor x, ForwardPass pass)
@@ -347,32 +388,6 @@ public sealed class MixtureProjection : Projection
         var random = pass.Random ?? throw new InvalidOperationException(
             $"{Path}: lora_dropout is {Shape.Dropout}, and the training pass has no random numbers; give it a "
             + $"generator");
-        return Seeded.dropout(x, Shape.Dropout, random);
+        return Fused.dropout(x, Shape.Dropout, random);
     }
-}
-
-/// <summary>The sizes and the scale of one wrapped projection.</summary>
-/// <param name="Experts">Number of experts E that a router chooses among.</param>
-/// <param name="Rank">Rank R of each.</param>
-/// <param name="Scale">Factor on their output: alpha / r, or alpha / sqrt(r) with rsLoRA.</param>
-/// <param name="Dropout">Share of the adapter's input dropped in training.</param>
-public sealed record MixtureShape(int Experts, int Rank, double Scale, double Dropout = 0)
-{
-    /// <summary>Number of further experts S, which every token gets with weight 1.</summary>
-    public int Shared { get; init; }
-
-    /// <summary>Whether all experts have one A together.</summary>
-    public bool HasOneDown { get; init; }
-
-    /// <summary>What an expert is to the projection.</summary>
-    public ExpertPart Part { get; init; }
-
-    /// <summary>The most experts that a token gets of those E.</summary>
-    public int Chosen { get; init; } = Experts;
-
-    /// <summary>Columns of B: C = (E + S) R.</summary>
-    public long Columns => (long)(Experts + Shared) * Rank;
-
-    /// <summary>Rows of A: C, or R where the experts have one.</summary>
-    public long DownRows => HasOneDown ? Rank : Columns;
 }

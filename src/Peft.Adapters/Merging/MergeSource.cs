@@ -94,6 +94,14 @@ public sealed class MergeSource
             Hash = () => Sha256.OfFile(weights.Files[0]),
             Vectors = kind => VectorsOf(directory, kind),
         };
+        if (config.UseDora)
+            throw UserException.At(
+                directory, "a DoRA", "adapters of projections alone",
+                "merge it into a checkpoint with peft adapter export --format merged");
+        if (source.Adapter.IsVariant)
+            throw UserException.At(
+                directory, $"trained on what {config.InitLoraWeights} left of the base",
+                "adapters of the base as it is", "make it one with peft adapter import and export");
         RequireProjectionsAlone(directory, weights.Entries.Keys);
         source.Modules = ModulesOf(source, weights.Entries, PlainDown, PlainUp, 1, 0);
         return source;
@@ -216,7 +224,7 @@ public sealed class MergeSource
             {
                 var rank = (int)(rows / experts);
                 var module = new ModuleSource(
-                    path, height, width, rank, ScaleOf(source.Adapter, path, rank), entry, other, expert * rank);
+                    path, height, width, rank, ScaleOf(source.Adapter, path, rank, width), entry, other, expert * rank);
                 modules[path] = experts > 1 ? module with { Rank = module.UsedRank(faults) } : module;
             }
         }
@@ -230,8 +238,8 @@ public sealed class MergeSource
         return modules;
     }
 
-    private static double ScaleOf(AdapterOptions adapter, string path, int rank) =>
-        adapter.ScaleOf(rank, TargetSelection.AlphaOf(adapter, path));
+    private static double ScaleOf(AdapterOptions adapter, string path, int rank, long inputs) =>
+        adapter.ScaleOf(rank, TargetSelection.AlphaOf(adapter, path), inputs);
 
     private static bool IsPresent(
         MergeSource source, IReadOnlyDictionary<string, SafetensorsEntry> entries, string path, int expert,

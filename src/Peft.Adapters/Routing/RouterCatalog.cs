@@ -35,6 +35,8 @@ public static class RouterCatalog
             new BlockFfnRouterOptions(), (o, c) => new BlockFfnRouter(o, c)),
         Entry("chain-of-experts", [], "the k best experts again and again, on what they gave (Chain-of-Experts)",
             new ChainRouterOptions(), (o, c) => new ChainRouter(o, c)),
+        Entry("comol", [], "experts that are small matrices between one A and one B, merged for each token (CoMoL)",
+            new ComolRouterOptions(), (o, c) => new ComolRouter(o, c)),
         Entry("expert-choice", [], "each expert takes the tokens that want it most (expert choice; it cannot write)",
             new ExpertChoiceRouterOptions(), (o, c) => new ExpertChoiceRouter(o, c)),
         Entry("gate", [], "a sigmoid gate on each expert by itself (PHATGOOSE's gate training)",

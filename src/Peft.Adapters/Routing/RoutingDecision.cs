@@ -26,6 +26,10 @@ public record RoutingDecision(Tensor Gates, Tensor Selected, Tensor? Probabiliti
     /// outputs; then the gates only tell of it.</summary>
     public FactorMix? Mix { get; init; }
 
+    /// <summary>What A makes of the input, where the router has computed it for itself.</summary>
+    /// <remarks>Shapes: [N, R] float32.</remarks>
+    public Tensor? Hidden { get; init; }
+
     /// <summary>Every tensor of the decision; they live as long as the pass.</summary>
     public virtual IEnumerable<Tensor> Tensors
     {
@@ -37,6 +41,8 @@ public record RoutingDecision(Tensor Gates, Tensor Selected, Tensor? Probabiliti
                 yield return Probabilities;
             if (Logits is not null)
                 yield return Logits;
+            if (Hidden is not null)
+                yield return Hidden;
             if (Mix is not null)
             {
                 yield return Mix.Weights;

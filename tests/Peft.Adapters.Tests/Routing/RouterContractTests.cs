@@ -22,6 +22,7 @@ public sealed class RouterContractTests : IDisposable
         ["average-activation"] = ("phatgoose.json", "inference_routing"),
         ["blockffn"] = ("secondary.json", "blockffn_router"),
         ["chain-of-experts"] = ("second.json", "chain_of_experts"),
+        ["comol"] = ("second.json", "comol"),
         ["expert-choice"] = ("secondary.json", "expert_choice"),
         ["gate"] = ("phatgoose.json", "gate_training"),
         ["graph-of-tokens"] = ("second.json", "graph_of_tokens"),

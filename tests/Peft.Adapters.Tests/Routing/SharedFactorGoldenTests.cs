@@ -61,6 +61,63 @@ public sealed class SharedFactorGoldenTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData("core", "router_core", "")]
+    [InlineData("full", "router_full", "_full_router")]
+    public void Comol_merges_the_cores_between_one_A_and_one_B(string input, string weight, string variant)
+    {
+        var golden = Golden.Case(File, "comol");
+        var (down, up, cores) = (golden.Input("A").ToParameter(), golden.Input("B").ToParameter(),
+            golden.Input("cores").ToParameter());
+        var router = new ComolRouter(
+            new ComolRouterOptions { RouterInput = input }, new RouterContext("m", 4, 3, 2, 1, down));
+        Set(router, golden.Input(weight));
+        using var projection = new MixtureProjection(
+            new BaseLinear("m", golden.Input("W").ToParameter(false)),
+            new MixtureShape(3, 2, golden.Parameter("scaling")) { HasOneDown = true, HasCores = true }, router, down,
+            up, cores: cores);
+        var pass = ForwardPass.ForTraining();
+
+        var output = projection.Forward(golden.Input("x"), pass);
+        (output * golden.Input("cotangent")).sum().backward();
+
+        var decision = pass.Records<RoutingRecord>()[0].Decision;
+        Golden.Near(golden.Expected($"probs{variant}"), decision.Gates);
+        Golden.Near(golden.Expected($"output{variant}"), output);
+        // Each expert by itself is a LoRA, and all of them, weighed, are the mixture.
+        var each = torch.stack(Enumerable.Range(0, 3).Select(expert => golden.Input("x")
+            .mm(projection.DownOf(expert).t()).mm(projection.UpOf(expert).t())), 1);            // [N, E, O]
+        Golden.Near(
+            golden.Input("x").mm(golden.Input("W").t())
+                + ((each * decision.Gates.unsqueeze(-1)).sum(1L) * golden.Parameter("scaling")), output);
+        Golden.Near(
+            golden.Input("W") + projection.WeightedUp(decision.Gates[0]).mm(projection.AllDown()),
+            projection.Merge(golden.Input("W"), decision.Gates[0].detach()));
+        if (input != "core")
+            return;
+        Golden.Near(golden.Expected("z"), decision.Hidden!);
+        Golden.Near(
+            golden.Expected("merged_cores"), decision.Gates.mm(cores.reshape(3, 4)).reshape(3, 2, 2));
+        Golden.Near(golden.Expected("grad_router"), Weight(router).grad!);
+        Golden.Near(golden.Expected("grad_cores"), cores.grad!);
+        Golden.Near(golden.Expected("grad_A"), down.grad!);
+        Golden.Near(golden.Expected("grad_B"), up.grad!);
+    }
+
+    [Fact]
+    public void Comol_can_choose_some_of_its_cores()
+    {
+        var golden = Golden.Case(File, "comol");
+        var router = new ComolRouter(
+            new ComolRouterOptions { TopK = 1 }, new RouterContext("m", 4, 3, 2, 1, golden.Input("A").ToParameter()));
+        Set(router, golden.Input("router_core"));
+
+        var gates = router.Route(golden.Input("x"), ForwardPass.ForInference()).Gates;
+
+        var p = golden.Expected("probs");
+        Golden.Near(p.eq(p.amax([1L], keepdim: true)).to(torch.float32), gates);
+    }
+
     [Fact]
     public void Lily_owners_are_the_first_of_their_neighbours()
     {
