@@ -39,6 +39,9 @@ public sealed class EvaluationRun
     /// <summary>Results recorded earlier, shown beside these: name, path and content.</summary>
     public IReadOnlyList<(string Name, string Path, ResultsDocument Results)> Recorded { get; init; } = [];
 
+    /// <summary>The adapters as stages of one, and the task of each; null: they are not.</summary>
+    public MeasuredSequence? Sequence { get; init; }
+
     /// <summary>Told what cannot be shown, and why.</summary>
     public Action<string> Say { get; init; } = _ => { };
 
@@ -74,9 +77,10 @@ public sealed class EvaluationRun
         foreach (var subject in _subjects)
         {
             using var opened = subject.Open();
-            var evaluator = new TaskEvaluator(
-                opened.Model, _tokenizer, _settings.BatchSize, opened.Rewiring,
-                opened.Adapted?.Options.Router is { WhyNoDecoding: not null });
+            var evaluator = new TaskEvaluator(opened.Model, _tokenizer, _settings.BatchSize, opened.Rewiring)
+            {
+                ScoresWhole = opened.Adapted?.Options.Router?.WhyNoDecoding is not null,
+            };
             var answers = new List<IReadOnlyList<JudgedRow>>();
             var seconds = 0.0;
             foreach (var data in _tasks)
@@ -111,6 +115,8 @@ public sealed class EvaluationRun
         var results = ResultsBuilder.Build(measured, _tasks, _base, _settings, peftVersion, now);
         foreach (var (name, path, document) in Recorded)
             results = results.WithRecorded(name, path, document, Say);
+        if (Sequence is not null)
+            results = results with { Sequences = [Sequence] };
         ResultsBuilder.Save(directory, results, measured);
         journal.Remove();
         return results;

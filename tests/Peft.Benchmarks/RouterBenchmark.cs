@@ -23,7 +23,7 @@ internal static class RouterBenchmark
             var seconds = Rounds.Seconds(options.Rounds, (alike ?? lora).Run, routed.Run);
             yield return Measurement.Of(
                 $"router {entry.Kind}", "x", seconds[1].Zip(seconds[0], (r, l) => r / l),
-                entry.RoutesRanks ? "over plain LoRA of rank 8, forward and backward"
+                entry.HasOneAdapter ? "over plain LoRA of rank 8, forward and backward"
                 : $"over plain LoRA of rank 8; {TrainingStep.Experts} experts");
         }
     }
@@ -51,7 +51,8 @@ internal static class RouterBenchmark
         var (B, T) = (options.Shape.Batch, options.Shape.Length);
         var x = FusedBenchmark.PassedOn(
             torch.randn(B, T, options.Shape.Hidden).to(options.Dtype).detach().requires_grad_());
-        var slopes = torch.randn(B * T, adapter.Experts.Count == 1 ? adapter.R : adapter.Experts.Count);
+        var slopes = torch.randn(
+            B * T, adapter.Router!.Slices ?? (adapter.Experts.Count == 1 ? adapter.R : adapter.Experts.Count));
         var losses = AuxiliaryLoss.From(adapter.Router);
         return () =>
         {
@@ -76,12 +77,12 @@ internal static class RouterBenchmark
 
     private static Router NewRouter(AdapterOptions adapter, long width, int i) => RouterCatalog.Create(
         adapter.Router!, new RouterContext(
-            $"layers.0.{i}", width, adapter.Experts.Count, adapter.R, 1,
+            $"layers.0.{i}", width, adapter.Router!.Slices ?? adapter.Experts.Count, adapter.R, 1,
             torch.randn(adapter.Experts.Count * adapter.R, width).ToParameter(false)));
 
     private static AdapterOptions Adapter(RouterEntry entry)
     {
-        var experts = entry.RoutesRanks ? 1 : TrainingStep.Experts;
+        var experts = entry.HasOneAdapter ? 1 : TrainingStep.Experts;
         var faults = new Faults();
         var section = new OptionReader(
             ConfigJson.Parse($$"""{"kind": "{{entry.Kind}}"}""", entry.Kind), "router", faults);

@@ -31,20 +31,22 @@ public sealed class RouterSettingsTests : IDisposable
             $"router expert-choice cannot write an answer, which task prose needs: {Why}; expected tasks of kind: "
             + "multiple_choice, classification or perplexity.");
         Assert.False(Directory.Exists(_folder["m"]));
-        // Given texts are measured whole, batch by batch.
+        _folder.Write("choice.yaml", $$$"""
+            kind: multiple_choice
+            data:
+              files: {{{TinyBase.RowsFile}}}
+              columns: {label: "answer > ' mat 5' ? 'high' : 'low'"}
+              template: {prompt: "{question}", answer: "{label}"}
+            labels: [low, high]
+            choices: [" mat {answer}", " dog"]
+            """);
         _folder.Write("text.yaml", $$$"""
             kind: perplexity
-            data: {files: {{{TinyBase.RowsFile}}}, template: {text: "{question}{answer}"}}
+            data: {files: {{{TinyBase.RowsFile}}}, template: {text: "{question} {answer}"}}
             """);
-        _folder.Write("words.jsonl", string.Concat(Enumerable.Range(1, 6).Select(
-            i => $$"""{"text": "the cat {{i}} sat on the", "word": "mat"}""" + "\n")));
-        _folder.Write("words.yaml", """
-            kind: classification
-            data: {files: words.jsonl, template: {prompt: "{text}", answer: "{word}"}}
-            labels: [cat, mat, dog]
-            """);
-        Peft("eval", "--adapter", "out", "--no-base", "--tasks", "text.yaml,words.yaml", "--output", "m").Succeeds();
-        Assert.Contains("\"routing\"", File.ReadAllText(_folder["m/results.json"]), StringComparison.Ordinal);
+        Peft("eval", "--adapter", "out", "--no-base", "--rows", "3", "--tasks", "choice.yaml,text.yaml", "--output",
+            "m").Succeeds();
+        Assert.Contains("\"experts_per_token\"", File.ReadAllText(_folder["m/results.json"]));
         Write("t.yaml", "{kind: expert-choice}", "evaluation: {tasks: [{task: rows}]}", Held);
         Peft("train", "t.yaml", "--output", "no").IsRefused(
             "evaluation.tasks",

@@ -30,7 +30,7 @@ public sealed class GradientCheckpointingTests
             foreach (
                 var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
                 "head", "full", "dora", "pissa", "goat", "comol",
-                "rmoe", "blockffn", "similarity", "attention", "mixlora", "chain-of-experts",
+                "rmoe", "blockffn", "similarity", "attention", "mixlora", "ffn-split", "chain-of-experts",
                 "expert-choice", "sinkhorn" })
             {
                 cases.Add("llama", "", kind, false);
@@ -177,6 +177,10 @@ public sealed class GradientCheckpointingTests
         "mixlora" => Mixture with
         {
             Router = new MixLoraRouterOptions { Jitter = 0.1, InitStd = 1 },
+        },
+        "ffn-split" => Mixture with
+        {
+            Experts = new ExpertOptions { Count = 1 }, Router = new FfnSplitRouterOptions { InitStd = 1 },
         },
         "similarity" => Mixture with { Router = new GraphOfTokensRouterOptions() },
         "attention" => Mixture with

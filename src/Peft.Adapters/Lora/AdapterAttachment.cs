@@ -201,7 +201,8 @@ public static class AdapterAttachment
             $"{path}.lora_magnitude_vector", torch.float32, [linear.OutFeatures],
             () => Fused.row_squares(linear.Weight).sqrt().to(torch.CPU).to(torch.float32));
         var pool = plan.PoolOf(path);
-        var context = new RouterContext(path, width, experts * pool.Count, module.R, seed, down, shared)
+        var context = new RouterContext(
+            path, width, routing?.Slices ?? experts * pool.Count, module.R, seed, down, shared)
         {
             Tensors = tensors,
             Outputs = linear.OutFeatures,

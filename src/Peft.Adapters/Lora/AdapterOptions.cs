@@ -138,7 +138,7 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
         var options = reader.Bind(new AdapterOptions
         {
             LoraAlpha = 2 * stated.R,
-            Experts = new ExpertOptions { Count = stated.Method == Lora || RoutesRanks(reader) ? 1 : 4 },
+            Experts = new ExpertOptions { Count = stated.Method == Lora || HasOneAdapter(reader) ? 1 : 4 },
         });
         options.Experts.Check(reader.Section("experts"), options.Method == Mixture);
         options = options with { Router = ReadRouter(reader, options) };
@@ -212,10 +212,10 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
         return null;
     }
 
-    // The router decides what a mixture has by default: several experts, or one adapter whose ranks it routes.
-    private static bool RoutesRanks(OptionReader reader) =>
+    // The router decides what a mixture has by default: several experts, or one adapter of which it chooses parts.
+    private static bool HasOneAdapter(OptionReader reader) =>
         reader.Node("router") is ConfigMap router && router["kind"] is ConfigScalar { Text: { } kind }
-        && kind != RouterCatalog.None && RouterCatalog.Names.Contains(kind) && RouterCatalog.Of(kind).RoutesRanks;
+        && kind != RouterCatalog.None && RouterCatalog.Names.Contains(kind) && RouterCatalog.Of(kind).HasOneAdapter;
 
     private void CheckTogether(OptionReader reader)
     {
@@ -237,7 +237,7 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
         if (LayersPattern.Count > 0 && LayersToTransform.Count == 0)
             reader.Fault("layers_pattern", string.Join(", ", LayersPattern), "layers_to_transform beside it");
         if (Experts.Shared > 0
-            && Router is null or { RoutesRanks: true } or { WholeFeedForward: true } or { Sharing.HasCores: true })
+            && Router is null or { HasOneAdapter: true } or { WholeFeedForward: true } or { Sharing.HasCores: true })
             reader.Section("experts").Fault(
                 "shared", Experts.Shared.ToString(CultureInfo.InvariantCulture),
                 Router is null ? "0 where there is no router" : $"0 with router.kind: {Router.Kind}",
@@ -245,6 +245,7 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
                 {
                     null => "shared experts stand beside routed ones: write method: mixture",
                     { RoutesRanks: true } => "it chooses ranks of one adapter, beside which no other expert stands",
+                    { Slices: not null } => "it chooses slices of the base, beside which no other expert stands",
                     { Sharing.HasCores: true } =>
                         "its experts have one A and one B together, beside which no other expert stands",
                     _ => "a whole feed-forward of weight 1 beside the others would double what the base computes",

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Peft.Adapters.Routing;
 using Peft.Models;
 
@@ -250,6 +251,12 @@ public sealed class MixtureProjection : Projection
         var decision = Decide(x, pass);
         if (decision?.InputFactor is { } factor && Shape.Part == ExpertPart.Entry)
             x *= factor;
+        if (decision is { WeighsSlices: true })
+        {
+            x = Shape.Part == ExpertPart.Exit ? Weighed(x, decision.Gates) : x;
+            decision = null; // what follows is plain LoRA
+        }
+
         var dropped = pass.Drops && Shape.Dropout > 0 ? Dropped(x, pass) : null;
         if (decision is { DetachesInput: true } && pass.IsTraining)
             dropped = (dropped ?? x).detach();
@@ -308,10 +315,17 @@ public sealed class MixtureProjection : Projection
         // A router that repeats another's decision leaves the record to that one.
         if (Router is SharedRouter)
             return decision;
-        if (Shape.Part == ExpertPart.Entry)
+        if (Shape.Part == ExpertPart.Entry && !decision.WeighsSlices)
             decision = decision with { Rows = ExpertRows.Of(decision.Selected, x.shape[..^1]) };
         pass.Emit(new RoutingRecord(Path, decision));
         return decision;
+    }
+
+    // Slices of a feed-forward's inner numbers, each times its weight. [.., F]
+    private static Tensor Weighed(Tensor x, Tensor gates)
+    {
+        var slices = gates.shape[^1];
+        return (x.reshape(-1, slices, x.shape[^1] / slices) * gates.to(x.dtype).unsqueeze(-1)).reshape(x.shape);
     }
 
     // Part of a feed-forward that is an expert as a whole: each expert's rows stay apart from its beginning to its end.

@@ -22,6 +22,7 @@ public enum ExpertPart
 /// on each of its projections; other projections have one LoRA each.</remarks>
 internal sealed class RoutingPlan
 {
+    private readonly CausalLanguageModel _model;
     private readonly AdapterOptions _options;
     private readonly int _layers;
     private readonly Dictionary<string, (string Block, ExpertPart Part)> _parts = new(StringComparer.Ordinal);
@@ -31,9 +32,9 @@ internal sealed class RoutingPlan
     public RoutingPlan(
         CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, int layers)
     {
-        (_options, _layers) = (options, layers);
-        if (options.Router is { WholeFeedForward: true } router)
-            FindFeedForwards(model, router, [.. selected.Select(module => module.Path)]);
+        (_model, _options, _layers) = (model, options, layers);
+        if (options.Router is { RoutesFeedForward: true } router)
+            FindFeedForwards(router, [.. selected.Select(module => module.Path)]);
     }
 
     /// <summary>Experts of a projection; 1 where it has a plain LoRA.</summary>
@@ -43,7 +44,7 @@ internal sealed class RoutingPlan
     /// <summary>How a projection is routed; null: it is not.</summary>
     public RouterOptions? RoutingOf(string path) => _options.Router switch
     {
-        { WholeFeedForward: true } router => _parts.ContainsKey(path) ? router : null,
+        { RoutesFeedForward: true } router => _parts.ContainsKey(path) ? router : null,
         { } router => HasChoice(path) ? router : null,
         null => null,
     };
@@ -61,11 +62,13 @@ internal sealed class RoutingPlan
 
     private int CountIn(string path) => _options.Experts.CountIn(TargetSelection.LayerOf(path), _layers);
 
-    private void FindFeedForwards(CausalLanguageModel model, RouterOptions router, HashSet<string> selected)
+    private void FindFeedForwards(RouterOptions router, HashSet<string> selected)
     {
-        foreach (var paths in model.modules().OfType<DenseFeedForward>().Select(
-            block => block.Slots.Select(slot => slot.Base.Path).ToList()))
+        var what = router.WholeFeedForward ? "whose experts are whole feed-forwards"
+            : "which weighs slices of whole feed-forwards";
+        foreach (var slots in _model.modules().OfType<DenseFeedForward>().Select(block => block.Slots))
         {
+            var paths = slots.Select(slot => slot.Base.Path).ToList();
             var chosen = paths.Where(selected.Contains).ToList();
             if (chosen.Count == 0 || !HasChoice(paths[0]))
                 continue;
@@ -74,9 +77,12 @@ internal sealed class RoutingPlan
                 throw UserException.At(
                     block, $"{Words.AllOf([.. chosen.Select(Name)])} without "
                         + Words.AllOf([.. paths.Except(chosen).Select(Name)]),
-                    $"all its projections or none with router.kind: {router.Kind}, whose experts are whole "
-                        + "feed-forwards",
+                    $"all its projections or none with router.kind: {router.Kind}, {what}",
                     "widen adapter.target_modules, or leave the feed-forward out");
+            if (router.Slices is { } slices && slots[^1].Base.InFeatures % slices != 0)
+                throw UserException.At(
+                    block, $"{slots[^1].Base.InFeatures} inner numbers",
+                    $"a multiple of adapter.router.count = {slices}");
             foreach (var path in paths)
                 _parts.Add(path, (block, path == paths[^1] ? ExpertPart.Exit : ExpertPart.Entry));
         }
@@ -84,7 +90,7 @@ internal sealed class RoutingPlan
         if (_parts.Count == 0)
             throw UserException.At(
                 "adapter.target_modules", $"{_options.TargetModules} chooses no feed-forward",
-                $"some with router.kind: {router.Kind}, whose experts are whole feed-forwards",
+                $"some with router.kind: {router.Kind}, {what}",
                 "add gate_proj, up_proj and down_proj, or what the model calls them");
     }
 

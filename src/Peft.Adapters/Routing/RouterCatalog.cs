@@ -16,6 +16,9 @@ public sealed record RouterEntry(
 {
     /// <summary>Whether it chooses ranks of one adapter instead of experts.</summary>
     public bool RoutesRanks => First.RoutesRanks;
+
+    /// <summary>Whether there is one adapter, of which it chooses parts.</summary>
+    public bool HasOneAdapter => First.HasOneAdapter;
 }
 
 /// <summary>Every router, one line each. Adding one is a file beside this and a line here.</summary>
@@ -39,6 +42,8 @@ public static class RouterCatalog
             new ComolRouterOptions(), (o, c) => new ComolRouter(o, c)),
         Entry("expert-choice", [], "each expert takes the tokens that want it most (expert choice; it cannot write)",
             new ExpertChoiceRouterOptions(), (o, c) => new ExpertChoiceRouter(o, c)),
+        Entry("ffn-split", [], "slices of the frozen feed-forward, weighed (upcycling: all alike at first)",
+            new FfnSplitRouterOptions(), (o, c) => new FfnSplitRouter(o, c)),
         Entry("gate", [], "a sigmoid gate on each expert by itself (PHATGOOSE's gate training)",
             new GateRouterOptions(), (o, c) => new GateRouter(o, c)),
         Entry("graph-of-tokens", [], "the k best experts of a token and of similar earlier ones (Graph of Tokens)",
@@ -117,11 +122,12 @@ public static class RouterCatalog
     public static RouterOptions? Read(OptionReader reader, RouterSize size)
     {
         var kind = reader.Choice("kind", size.Experts == 1 ? None : "top-k", Names);
-        if (kind != None && Of(kind).RoutesRanks && size.Experts > 1)
+        if (kind != None && Of(kind) is { HasOneAdapter: true } entry && size.Experts > 1)
         {
             reader.Fault(
                 "kind", $"{kind} with {size.Experts} experts", "a single adapter",
-                "it chooses among the adapter's ranks: leave experts out");
+                entry.RoutesRanks ? "it chooses among the adapter's ranks: leave experts out"
+                    : "it weighs slices of the base's feed-forward: leave experts out");
         }
 
         if (kind != None)

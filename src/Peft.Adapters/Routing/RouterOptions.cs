@@ -71,6 +71,15 @@ public abstract record RouterOptions
     /// have a plain LoRA.</summary>
     public virtual bool WholeFeedForward => false;
 
+    /// <summary>How many slices of a frozen feed-forward are chosen instead of experts; null: none are.</summary>
+    public virtual int? Slices => null;
+
+    /// <summary>Whether there is one adapter, of which parts are chosen.</summary>
+    public bool HasOneAdapter => RoutesRanks || Slices is not null;
+
+    /// <summary>Whether the projections of a feed-forward follow one decision; others have a plain LoRA.</summary>
+    public bool RoutesFeedForward => WholeFeedForward || Slices is not null;
+
     /// <summary>The most experts that a token gets.</summary>
     public virtual int MostChosen(int experts) => experts;
 

@@ -22,6 +22,9 @@ public record RoutingDecision(Tensor Gates, Tensor Selected, Tensor? Probabiliti
     /// decision.</summary>
     public ExpertRows? Rows { get; init; }
 
+    /// <summary>Whether slices of a frozen feed-forward are weighed, before its last projection.</summary>
+    public bool WeighsSlices { get; init; }
+
     /// <summary>How the experts' matrices are averaged for each token, where a method averages them instead of their
     /// outputs; then the gates only tell of it.</summary>
     public FactorMix? Mix { get; init; }

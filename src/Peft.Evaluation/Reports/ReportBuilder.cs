@@ -38,7 +38,7 @@ public static class ReportBuilder
             RecipeKeys.Changes([.. adapters.Select(s => s.Recipe)]),
             [.. results.Subjects.Select(TrainingOf).OfType<ReportTraining>()],
             [.. results.Routing.Select((routing, index) => RoutingWriter.Of(routing, index))],
-            RouterWriter.Of(results, colors), examples,
+            RouterWriter.Of(results, colors), [.. results.Sequences.Select(one => SequenceOf(results, one))], examples,
             Notes(results, notes),
             ReportGlossary.Terms, ReportGlossary.Of(results), ChartData.Json(results));
     }
@@ -121,6 +121,20 @@ public static class ReportBuilder
     internal static string? Better(Comparison? comparison, TaskMetric metric) =>
         comparison is not { Significant: true } || comparison.Difference == 0 ? null
         : comparison.Difference > 0 == metric.HigherIsBetter ? comparison.B : comparison.A;
+
+    private static ReportSequence SequenceOf(ResultsDocument results, MeasuredSequence sequence)
+    {
+        var forgetting = new Forgetting(results, sequence);
+        var places = Enumerable.Range(0, forgetting.Count).ToList();
+        return new(
+            sequence.Tasks,
+            [.. places.Select(stage => new ReportRow(
+                sequence.Stages[stage], [.. places.Select(task => Text(forgetting.Score(stage, task)))]))],
+            [.. places.Select(task => Text(forgetting.Forgotten(task)))], Text(forgetting.Mean),
+            Text(forgetting.BackwardTransfer));
+
+        static string Text(double? value) => value is { } known ? ReportText.Number(known) : ReportText.Dash;
+    }
 
     private static ReportTraining? TrainingOf(Subject subject)
     {

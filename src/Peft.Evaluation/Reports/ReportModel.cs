@@ -27,6 +27,7 @@ namespace Peft.Evaluation.Reports;
 /// <param name="Training">Curves of training, an adapter.</param>
 /// <param name="Routing">What the experts do, an adapter with routing.</param>
 /// <param name="Routers">The adapters with routing beside each other.</param>
+/// <param name="Sequences">What was forgotten over sequences of data sets.</param>
 /// <param name="Examples">Some predictions, a task.</param>
 /// <param name="Notes">What to know before reading the numbers.</param>
 /// <param name="Terms">What the terms of the page mean, each by its name.</param>
@@ -39,7 +40,8 @@ public sealed record ReportModel(
     IReadOnlyList<ReportSubject> Adapters, IReadOnlyList<ReportTask> Tasks, IReadOnlyList<ReportComparison> Comparisons,
     IReadOnlyList<ReportComparison> OtherComparisons, IReadOnlyList<RecipeChange> RecipeChanges,
     IReadOnlyList<ReportTraining> Training,
-    IReadOnlyList<ReportRouting> Routing, ReportRouters Routers, IReadOnlyList<ReportExamples> Examples,
+    IReadOnlyList<ReportRouting> Routing, ReportRouters Routers, IReadOnlyList<ReportSequence> Sequences,
+    IReadOnlyList<ReportExamples> Examples,
     IReadOnlyList<string> Notes,
     ReportTerms Terms,
     IReadOnlyList<ReportTerm> Glossary, string ChartsJson);
@@ -235,6 +237,16 @@ public sealed record ReportRouting(
     string InformationText,
     IReadOnlyList<ReportRow> Distances, IReadOnlyList<ReportRow> Similarity,
     IReadOnlyList<ReportRow> Srp, IReadOnlyList<string> SchSizes, IReadOnlyList<ReportRow> Sch);
+
+/// <summary>An adapter over a sequence of data sets.</summary>
+/// <param name="Tasks">The tasks, in the order of training.</param>
+/// <param name="Stages">Scores by task, a row a stage.</param>
+/// <param name="Forgotten">What was forgotten of each task; a dash for the last.</param>
+/// <param name="MeanText">Mean forgetting.</param>
+/// <param name="TransferText">Mean backward transfer.</param>
+public sealed record ReportSequence(
+    IReadOnlyList<string> Tasks, IReadOnlyList<ReportRow> Stages, IReadOnlyList<string> Forgotten, string MeanText,
+    string TransferText);
 
 /// <summary>Routers beside each other.</summary>
 /// <param name="Headline">Which one tells the tasks apart most.</param>

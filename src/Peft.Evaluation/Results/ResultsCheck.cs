@@ -21,7 +21,8 @@ internal static class ResultsCheck
             .Concat(TaskFaults(results.Tasks))
             .Concat(results.Scores.SelectMany(score => ScoreFaults(score, subjects, metrics)))
             .Concat(results.Comparisons.SelectMany(comparison => ComparisonFaults(comparison, subjects, metrics)))
-            .Concat(results.Routing.SelectMany(routing => RoutingFaults(routing, subjects)));
+            .Concat(results.Routing.SelectMany(routing => RoutingFaults(routing, subjects)))
+            .Concat(results.Sequences.SelectMany(sequence => SequenceFaults(sequence, subjects, results.Tasks)));
     }
 
     private static IEnumerable<Fault> SettingFaults(ResultsSettings settings)
@@ -125,6 +126,18 @@ internal static class ResultsCheck
                 && (sch.Values.Count != sch.Segments.Count || sch.Values.Any(row => row.Count != sch.CacheSizes.Count)))
             yield return new(
                 $"{place}, sch.values", "another shape", "one row for each segment, one column for each cache size");
+    }
+
+    private static IEnumerable<Fault> SequenceFaults(
+        MeasuredSequence sequence, HashSet<string> subjects, IReadOnlyList<MeasuredTask> tasks)
+    {
+        if (sequence.Stages.Count < 2 || sequence.Stages.Count != sequence.Tasks.Count)
+            yield return new(
+                "sequences", $"{Words.Count(sequence.Stages.Count, "stage")} and "
+                    + $"{Words.Count(sequence.Tasks.Count, "task")}", "at least two stages, and a task for each");
+        else if (!sequence.Stages.All(subjects.Contains)
+            || sequence.Tasks.Any(name => tasks.All(task => task.Name != name)))
+            yield return new("sequences", "nothing that this file describes", "subjects and tasks of this file");
     }
 
     private static IEnumerable<double> Numbers(SubjectRouting routing) =>

@@ -35,6 +35,9 @@ public sealed record ResultsDocument(
     /// <summary>Version of the schema.</summary>
     public int Version { get; init; } = CurrentVersion;
 
+    /// <summary>Adapters that are one after each data set of a sequence.</summary>
+    public IReadOnlyList<MeasuredSequence> Sequences { get; init; } = [];
+
     /// <summary>The score of a subject on a task's metric, or null where it was not measured.</summary>
     public Score? ScoreOf(string subject, string task, string metric) =>
         Scores.FirstOrDefault(s => s.Subject == subject && s.Task == task && s.Metric == metric);

@@ -20,24 +20,24 @@ public sealed class TaskEvaluator
     private readonly int _batchSize;
     private readonly TextEncoder _encoder;
     private readonly Rewiring? _rewiring;
-    private readonly bool _inOnePass;
 
     /// <summary>Makes the evaluator of a model.</summary>
     /// <param name="model">The model.</param>
     /// <param name="tokenizer">Its tokenizer.</param>
     /// <param name="batchSize">Rows answered together.</param>
     /// <param name="rewiring">Fits the model's routers to each prompt, a row at a time; null: they stay.</param>
-    /// <param name="inOnePass">Whether the model reads texts whole alone, and cannot go on from what it has
-    /// read.</param>
     public TaskEvaluator(
-        CausalLanguageModel model, HuggingFaceTokenizer tokenizer, int batchSize, Rewiring? rewiring = null,
-        bool inOnePass = false)
+        CausalLanguageModel model, HuggingFaceTokenizer tokenizer, int batchSize, Rewiring? rewiring = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
         (_model, _tokenizer, _batchSize) = (model, tokenizer, rewiring is null ? batchSize : 1);
-        (_rewiring, _inOnePass) = (rewiring, inOnePass);
+        _rewiring = rewiring;
         _encoder = TextEncoder.Of(tokenizer, model.Config.EosTokenIds, model.Config.VocabularySize);
     }
+
+    /// <summary>Whether given texts are scored in one pass each, for routers that need later tokens too; then the other
+    /// rows of a batch have a say, and the size of batches changes the numbers.</summary>
+    public bool ScoresWhole { get; init; }
 
     /// <summary>The encoder of a task's texts.</summary>
     public PromptEncoder EncoderOf(EvaluationTask task) =>
@@ -105,7 +105,7 @@ public sealed class TaskEvaluator
             _rewiring.Reset();
             _rewiring.Fit([.. groups[0][0].Ids.Take(groups[0][0].From)], taskId);
         }
-        var scores = ContinuationScorer.Score(_model, groups, taskId, _inOnePass);
+        var scores = ContinuationScorer.Score(_model, groups, taskId, ScoresWhole);
         for (var i = 0; i < rows.Count; i++)
         {
             var next = 0;
@@ -126,7 +126,8 @@ public sealed class TaskEvaluator
         foreach (var chunk in all.Chunk(_batchSize))
         {
             var scores = ContinuationScorer.Score(
-                _model, [.. chunk.Select(entry => (IReadOnlyList<ScoredSequence>)[entry.Window])], taskId, _inOnePass);
+                _model, [.. chunk.Select(entry => (IReadOnlyList<ScoredSequence>)[entry.Window])], taskId,
+                ScoresWhole);
             foreach (var (entry, score) in chunk.Zip(scores))
                 sums[entry.Row] += score[0];
         }

@@ -16,7 +16,7 @@
 
   const colorOf = subject => colors.series[data.subjects[subject].color];
   // The same digits as in the tables.
-  const minus = text => text.replace('-', '\u2212');
+  const minus = text => /^-[0.]+$/.test(text) ? text.slice(1) : text.replace('-', '\u2212');
   const number = value => minus(Math.abs(value) >= 1000 ? Math.round(value).toLocaleString('en') : value.toFixed(Math.abs(value) >= 100 ? 1 : 3));
   const tick = value => minus(Number(value.toFixed(3)).toLocaleString('en'));
   const axisText = () => ({ color: colors.muted, fontFamily: font, fontSize: 12, hideOverlap: true });
@@ -123,7 +123,7 @@
         grid: { left: 4, right: 16, top: curves.length > 1 ? 34 : 14, bottom: 4, containLabel: true },
         legend: {
           type: 'scroll', show: curves.length > 1, left: 0, top: 0, icon: 'roundRect', itemWidth: 18, itemHeight: 3,
-          textStyle: { color: colors.ink, fontFamily: font }, data: curves.map(c => data.subjects[c.subject].name),
+          textStyle: { color: colors.ink, fontFamily: font, lineHeight: 20 }, data: curves.map(c => data.subjects[c.subject].name),
         },
         xAxis: {
           type: 'value', min: 'dataMin', max: 'dataMax', axisLabel: axisText(), splitLine: { show: false },

@@ -112,6 +112,8 @@ public sealed class AdapterExport : IDisposable
             remarks.Add("expert_0 alone uses all ranks at once, which is another function than the routed one");
         if (Iterations is > 1 and var times)
             remarks.Add($"an expert alone works once; routed, the experts work {times} times, each on what they gave");
+        if (Adapted.Options.Router.Slices is not null)
+            remarks.Add("expert_0 alone uses all slices alike, which is another function than the weighed one");
         return new(_options.Output, $"a mixture: {string.Join(", ", parts.Select(part => part.Name))}, routers",
             proofs)
         { Remarks = remarks };
@@ -191,10 +193,12 @@ public sealed class AdapterExport : IDisposable
             throw UserException.At(
                 _options.Adapter, $"router {kind} has the experts work {times} times, each time on what they gave",
                 "a router whose experts one matrix can hold", "export the experts with --format peft");
-        if (Adapted.Options.Router.WholeFeedForward)
+        var what = Adapted.Options.Router.WholeFeedForward ? "whole" : "slices of";
+        if (Adapted.Options.Router.RoutesFeedForward)
             throw UserException.At(
-                _options.Adapter, $"router {kind} weighs whole feed-forwards, which weights of single projections "
-                + "cannot", null, "export the experts with --format peft");
+                _options.Adapter, $"router {kind} weighs {what} "
+                + "feed-forwards, which weights of single projections cannot", null,
+                "export the experts with --format peft");
         if (!_options.Approximate)
             throw UserException.At(
                 _options.Adapter, $"router {kind} chooses by the input, which one set of weights cannot", null,

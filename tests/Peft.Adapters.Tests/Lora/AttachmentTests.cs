@@ -190,7 +190,7 @@ public sealed class AttachmentTests : IDisposable
     private static string SquareFor(string kind) =>
         RouterCatalog.Of(kind).First.NeedsSquare ? """ "target_modules": ["q_proj", "o_proj"], """ : "";
 
-    private static int CountOf(string kind) => RouterCatalog.Of(kind).RoutesRanks ? 1 : 4;
+    private static int CountOf(string kind) => RouterCatalog.Of(kind).HasOneAdapter ? 1 : 4;
 
     internal static void FillUp(AdaptedModel adapted)
     {

@@ -111,6 +111,52 @@ public sealed class WholeFeedForwardTests : IDisposable
     }
 
     [Theory]
+    [InlineData(0, "output_soft_all_times_E")]
+    [InlineData(2, "output_topk_renormalised_times_E")]
+    public void Slices_of_a_feed_forward_add_up_to_it(int topK, string variant)
+    {
+        var golden = Golden.Case("second.json", "dense_ffn_split");
+        var order = golden.Input("permutation").to(torch.int64);
+        var options = new FfnSplitRouterOptions { Count = (int)golden.Parameter("E"), TopK = topK };
+        var router = new FfnSplitRouter(options, new RouterContext("gate", 3, 3, 1, 1));
+        Set(router, golden.Input("router"));
+        SharedRouter Following(string path) => new(router, new RouterContext(path, 3, 3, 1, 1));
+        MixtureProjection Part(string name, Tensor weight, ExpertPart part, Router own) => new(
+            new BaseLinear(name, weight.contiguous().ToParameter(false)), new MixtureShape(1, 1, 1) { Part = part },
+            own, torch.ones([1, weight.shape[1]]).ToParameter());
+        var gate = Part("gate", golden.Input("W_gate").index_select(0, order), ExpertPart.Entry, router);
+        var up = Part("up", golden.Input("W_up").index_select(0, order), ExpertPart.Entry, Following("up"));
+        var down = Part("down", golden.Input("W_down").index_select(1, order), ExpertPart.Exit, Following("down"));
+        Tensor Output()
+        {
+            var pass = ForwardPass.ForTraining();
+            var x = golden.Input("x");
+            return down.Forward(torch.nn.functional.silu(gate.Forward(x, pass)) * up.Forward(x, pass), pass);
+        }
+
+        var output = Output();
+        (output * golden.Input("cotangent")).sum().backward();
+        Golden.Near(golden.Expected(variant), output);
+        if (topK > 0)
+            Golden.Near(golden.Expected("grad_router_topk"), router.parameters().Single().grad!);
+        Set(router, torch.zeros([3, 3]));
+        if (topK == 0)
+            Golden.Near(golden.Expected("dense"), Output());
+    }
+
+    [Theory]
+    [InlineData(
+        """{"kind": "ffn-split", "count": 5}""",
+        "model.layers.0.mlp: 24 inner numbers; expected a multiple of adapter.router.count = 5.")]
+    public void Slices_divide_the_inner_width(string router, string message)
+    {
+        var error = Assert.Throws<UserException>(
+            () => AdapterAttachment.Attach(_tiny.New(), Read(router, count: 1), seed: 1));
+
+        Assert.Equal(message, error.Message);
+    }
+
+    [Theory]
     [InlineData("mixlora")]
     [InlineData("mixlora-dynamic")]
     [InlineData("mixlora-switch")]

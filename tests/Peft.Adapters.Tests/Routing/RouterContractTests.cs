@@ -24,6 +24,7 @@ public sealed class RouterContractTests : IDisposable
         ["chain-of-experts"] = ("second.json", "chain_of_experts"),
         ["comol"] = ("second.json", "comol"),
         ["expert-choice"] = ("secondary.json", "expert_choice"),
+        ["ffn-split"] = ("second.json", "dense_ffn_split"),
         ["gate"] = ("phatgoose.json", "gate_training"),
         ["graph-of-tokens"] = ("second.json", "graph_of_tokens"),
         ["hard-soft"] = ("lora_mixer.json", "hard_routing_by_domain_id"),
@@ -227,12 +228,14 @@ public sealed class RouterContractTests : IDisposable
         var down = torch.randn([SizeOf(kind).Experts * Rank, Width], generator: Seeds.GeneratorFor(7, "down"))
             .ToParameter(false);
         return RouterCatalog.Create(
-            options, new RouterContext("layers.0.q_proj", Width, SizeOf(kind).Experts, Rank, 5, down));
+            options, new RouterContext(
+                "layers.0.q_proj", Width, options.Slices ?? SizeOf(kind).Experts, Rank, 5, down));
     }
 
-    private static RouterSize SizeOf(string kind) => new(RouterCatalog.Of(kind).RoutesRanks ? 1 : Experts, Rank);
+    private static RouterSize SizeOf(string kind) => new(RouterCatalog.Of(kind).HasOneAdapter ? 1 : Experts, Rank);
 
-    private static int GatesOf(string kind) => RouterCatalog.Of(kind).RoutesRanks ? Rank : Experts;
+    private static int GatesOf(string kind) =>
+        RouterCatalog.Of(kind).First is var first && first.RoutesRanks ? Rank : first.Slices ?? Experts;
 
     private static void LearnFromDraws(Router router, ForwardPass first, RoutingDecision decision)
     {

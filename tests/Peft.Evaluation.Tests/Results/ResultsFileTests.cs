@@ -34,7 +34,7 @@ public sealed class ResultsFileTests : IDisposable
         string[] names =
         [
             "format", "version", "created", "peft_version", "settings", "base", "subjects", "tasks", "scores",
-            "comparisons", "routing",
+            "comparisons", "routing", "sequences",
         ];
 
         Assert.Equal(names.Order(), json.RootElement.EnumerateObject().Select(p => p.Name).Order());
