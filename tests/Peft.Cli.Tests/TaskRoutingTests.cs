@@ -83,6 +83,11 @@ public sealed class TaskRoutingTests : IClassFixture<TaskRoutingTests.Trained>, 
         PeftProcess.Run(_folder, "train", "r.yaml", "--output", "x").IsRefused(
             $"data.train  3 tasks: odd, even and third; expected at most 2, since the experts go by task {Rule}. "
                 + "Raise adapter.experts.count, or take tasks out of the data.");
+        _folder.Write("r.yaml", Trained.Recipe(["odd", "even", "third"], "odd").Replace(
+            "hard-soft, stage: hard", "post-moe, task_experts: [0, 1]", StringComparison.Ordinal));
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output", "x").IsRefused(
+            "data.train  3 tasks: odd, even and third; expected at most 2, since the experts go by task (router "
+                + "post-moe in training). Extend adapter.router.task_experts, or take tasks out of the data.");
         _folder.Write("r.yaml", Trained.Recipe(["odd", "even"], "third"));
         PeftProcess.Run(_folder, "train", "r.yaml", "--output", "x").IsRefused(
             $"data.eval  rows of task 'third', which no expert knows {Rule}; expected odd or even.");

@@ -29,7 +29,7 @@ public sealed class GradientCheckpointingTests
             var cases = new TheoryData<string, string, string, bool>();
             foreach (
                 var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
-                "head", "full", "dora", "pissa", "goat", "comol",
+                "head", "full", "dora", "pissa", "goat", "comol", "poly", "hydra", "lily", "rexmoe", "x-lora",
                 "rmoe", "blockffn", "similarity", "attention", "mixlora", "ffn-split", "chain-of-experts",
                 "expert-choice", "sinkhorn" })
             {
@@ -38,6 +38,7 @@ public sealed class GradientCheckpointingTests
             }
 
             cases.Add("qwen3", "\"head_dim\": 8", "top-k", true);
+            cases.Add("llama", "", "glider", false);
             return cases;
         }
     }
@@ -69,7 +70,7 @@ public sealed class GradientCheckpointingTests
         Assert.All(expected, pair =>
         {
             // What all layers share gets the sum of their gradients, here in another order.
-            if (pair.Key.Contains(".router.gru_", StringComparison.Ordinal))
+            if (kind is "lily" or "rexmoe" or "x-lora" || pair.Key.Contains(".router.gru_", StringComparison.Ordinal))
                 Assert.All(pair.Value.Zip(found[pair.Key]), values => Assert.Equal(values.First, values.Second, 1e-6));
             else
                 Assert.Equal(pair.Value, found[pair.Key]);
@@ -173,6 +174,12 @@ public sealed class GradientCheckpointingTests
         "goat" => Mixture with { InitLoraWeights = "goat" },
         "comol" => Mixture with { Router = new ComolRouterOptions() },
         "rmoe" => Mixture with { Router = new RmoeRouterOptions { HiddenSize = 4, TopK = 2 } },
+        "poly" => Mixture with { Router = new PolyRouterOptions { Tasks = 3, Splits = 2 } },
+        "hydra" => Mixture with { Router = new HydraRouterOptions() },
+        "lily" => Mixture with { Router = new LilyRouterOptions { StrideA = 2 } },
+        "rexmoe" => Mixture with { Router = new RexmoeRouterOptions { StartStep = 5, EndStep = 9 } },
+        "x-lora" => Mixture with { Router = new XloraRouterOptions { XloraDepth = 2, XloraSize = 5 } },
+        "glider" => Mixture with { Router = new GliderRouterOptions() },
         "blockffn" => Mixture with { Router = new BlockFfnRouterOptions { ChunkSize = 3, InitStd = 0.1 } },
         "mixlora" => Mixture with
         {

@@ -135,7 +135,9 @@ public sealed class AdapterProbe
             (_inner, _probe) = (RegisterModule("inner", inner), probe);
         }
 
+        // What comes before is what the routers go by.
         public override Tensor Forward(Tensor x, ForwardPass pass) =>
-            _probe._replacement is { } replacement ? replacement(new Call(_inner, x, pass)) : _inner.Forward(x, pass);
+            _probe._replacement is { } replacement && !pass.IsPreliminary
+                ? replacement(new Call(_inner, x, pass)) : _inner.Forward(x, pass);
     }
 }

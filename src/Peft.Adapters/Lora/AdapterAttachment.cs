@@ -18,7 +18,7 @@ public static class AdapterAttachment
     {
         var selected = TargetSelection.Select(
             TargetSelection.PathsOf(model, options), model.HeadProjection.Path, options, strict);
-        RequireMemory(model, options, selected);
+        RequireMemory(model, options, selected, CheckedLayers(model, options.Experts));
         return Attach(model, options, selected, seed, TensorSource.Fresh);
     }
 
@@ -30,6 +30,7 @@ public static class AdapterAttachment
         var layers = CheckedLayers(model, options.Experts);
         var routing = new RoutingPlan(model, options, selected, layers);
         var attentions = AttentionsFor(model, options, selected, layers);
+        RequireAllTokens(model, options, selected);
         var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
         // First values pass through tensors that nobody else frees.
         using var scope = torch.NewDisposeScope();
@@ -41,7 +42,7 @@ public static class AdapterAttachment
         RequireSquare(options, adapted, projections, routing);
         var wrapping = new Wrapping(
             options, seed, new SharedParts(), tensors, routing, PlanOf(adapted, projections, options, routing),
-            modules);
+            modules, model.HeadProjection.InFeatures);
         IReadOnlyList<TrainedPart> parts;
         try
         {
@@ -65,6 +66,7 @@ public static class AdapterAttachment
             part.Install(model);
         foreach (var attention in attentions)
             attention.EmitsMap = true;
+        model.Preliminary = options.Router?.Preliminary ?? PreliminaryPass.None;
         return new AdaptedModel(model, options, modules) { Parts = parts };
     }
 
@@ -111,16 +113,31 @@ public static class AdapterAttachment
         return attentions;
     }
 
+    // A preliminary pass tells of every token, and the head sees some of them.
+    private static void RequireAllTokens(
+        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected)
+    {
+        var head = model.HeadProjection.Path;
+        if (options.Router is { Preliminary: not PreliminaryPass.None } router
+            && selected.Any(module => module.Path == head))
+            throw UserException.At(
+                head, $"sees some of the tokens alone, and router {router.Kind} decides for all of them",
+                "projections inside the blocks", "leave it out of adapter.target_modules");
+    }
+
     // Memory that is promised and not there would end the process later, without a word.
     private static void RequireMemory(
-        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected)
+        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, int layers)
     {
         const double Gibi = 1 << 30;
         var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
         var experts = options.Experts.Count + options.Experts.Shared;
-        var values = selected.Where(module => projections.ContainsKey(module.Path)).Sum(module =>
-            (double)experts * module.R * (
-                projections[module.Path].InFeatures + projections[module.Path].OutFeatures));
+        var adapted = selected.Where(module => projections.ContainsKey(module.Path)).ToList();
+        var plan = PlanOf(adapted, projections, options, new RoutingPlan(model, options, selected, layers));
+        var downs = options.Router is { Sharing.HasOneDown: true } ? 1 : experts;
+        var values = adapted.Sum(module => (double)module.R * (
+            (plan.DownOwner(module.Path) == module.Path ? downs * projections[module.Path].InFeatures : 0)
+            + (plan.UpOwner(module.Path) == module.Path ? experts * projections[module.Path].OutFeatures : 0)));
         var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (model.Device.type == DeviceType.CPU && values * sizeof(float) > available)
             throw UserException.At(
@@ -136,7 +153,7 @@ public static class AdapterAttachment
     // What wrapping one projection needs of the whole adapter.
     private sealed record Wrapping(
         AdapterOptions Options, long Seed, SharedParts Shared, TensorSource Tensors, RoutingPlan Routing,
-        FactorPlan Plan, List<MixtureProjection> Modules);
+        FactorPlan Plan, List<MixtureProjection> Modules, long HiddenSize);
 
     private static FactorPlan PlanOf(
         IEnumerable<SelectedModule> adapted, IReadOnlyDictionary<string, Projection> projections,
@@ -160,7 +177,7 @@ public static class AdapterAttachment
 
     private static MixtureProjection Wrap(Projection projection, SelectedModule module, Wrapping wrapping)
     {
-        var (options, seed, shared, tensors, routings, plan, _) = wrapping;
+        var (options, seed, shared, tensors, routings, plan, _, _) = wrapping;
         if (projection is not BaseLinear linear)
             throw UserException.At(
                 module.Path, $"wrapped already by {projection.GetType().Name}", "one adapter for each projection",
@@ -188,7 +205,8 @@ public static class AdapterAttachment
         var down = Factor(wrapping, "lora_A", path, plan.DownOwner(path), [shape.DownRows, width], () =>
             made?.Values().Down.clone() ?? routing?.FirstDown(path, module.R, width, seed)
             ?? LoraInitialization.Down(
-                path, (int)(shape.DownRows / module.R), module.R, width, options.InitLoraWeights, seed),
+                path, (int)(shape.DownRows / module.R), module.R, width, options.InitLoraWeights, seed,
+                routing?.FirstInputsOf(width)),
             device, options.Experts.Train && routing is not { TrainsDown: false });
         long[] upShape = [linear.OutFeatures, shape.UpColumns];
         var up = Factor(wrapping, "lora_B", path, plan.UpOwner(path), upShape, () =>
@@ -206,6 +224,7 @@ public static class AdapterAttachment
         {
             Tensors = tensors,
             Outputs = linear.OutFeatures,
+            HiddenSize = wrapping.HiddenSize,
             Pool = new PoolPlace(experts, pool.ToList().IndexOf(path)),
         };
         var router = routing is null ? null : RouterFor(routing, context, routings.BlockOf(path));

@@ -20,7 +20,7 @@ public sealed record PlannedModule(SelectedModule Module, long Inputs, long Outp
 
 /// <summary>Which projection owns the matrices that several have in common, and whose experts are a pool.</summary>
 /// <remarks>Source: huggingface/peft tuners/lily: projections are alike that have one name and shape, in the model's
-/// order; the owner is the first of its neighbours.</remarks>
+/// order; the owner is the first of its neighbours. Those of a pool differ in their layer alone.</remarks>
 public sealed class FactorPlan
 {
     private readonly ExpertSharing _sharing;
@@ -32,9 +32,8 @@ public sealed class FactorPlan
     {
         _sharing = sharing;
         var byName = sharing.PoolLayers > 1;
-        foreach (var group in routed.GroupBy(
-            module => byName ? (object)module.Name : (module.Name, module.Inputs, module.Outputs, module.Experts,
-                module.Module.R)))
+        foreach (var group in routed.GroupBy(module => byName ? (object)RmoeRouter.ChainOf(module.Path)
+            : (module.Name, module.Inputs, module.Outputs, module.Experts, module.Module.R)))
         {
             var alike = group.ToList();
             foreach (var (place, module) in alike.Index())

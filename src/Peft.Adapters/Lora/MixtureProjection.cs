@@ -165,12 +165,18 @@ public sealed class MixtureProjection : Projection
     /// <remarks>Shapes: gates [.., E] or [.., R], or [.., C] already → [.., C].</remarks>
     public Tensor Columns(Tensor gates)
     {
-        var columns = ((long)((_pool?.Count ?? 1) - 1) * Shape.Experts * Shape.Rank) + Shape.Columns;
+        var columns = AllColumns;
         if (gates.shape[^1] == columns)
             return gates;
         var all = WithShared(gates);
         return all.repeat_interleave(columns / all.shape[^1], -1);
     }
+
+    /// <summary>How many experts its router chooses among: those of its pool, or its own.</summary>
+    public int Candidates => Shape.Experts * (_pool?.Count ?? 1);
+
+    /// <summary>Rows of <see cref="AllDown"/>, columns of <see cref="AllUp"/>.</summary>
+    public long AllColumns => (long)(Candidates + Shape.Shared) * Shape.Rank;
 
     /// <summary>The A of every expert that gates weigh: those of a whole pool, one that is shared as often as there are
     /// experts, then the shared experts'.</summary>
@@ -248,6 +254,8 @@ public sealed class MixtureProjection : Projection
     /// <remarks>Shapes: x [.., D] → [.., O]; with a router, N = the product of the leading dimensions.</remarks>
     public override Tensor Forward(Tensor x, ForwardPass pass)
     {
+        if (pass.IsPreliminary)
+            return BeforeRouting(x, pass);
         var decision = Decide(x, pass);
         if (decision?.InputFactor is { } factor && Shape.Part == ExpertPart.Entry)
             x *= factor;
@@ -294,6 +302,16 @@ public sealed class MixtureProjection : Projection
         var last = Fused.lora_mixture_linear(
             x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, input ?? (added is null ? null : state), selected);
         return added is null ? last : last + added;
+    }
+
+    // What a router goes by is made without the adapter, or with one gate for all experts where the router says so.
+    private Tensor BeforeRouting(Tensor x, ForwardPass pass)
+    {
+        if (Router is not { PreliminaryGate: not 0 and var gate })
+            return Wrapped.Forward(x, pass);
+        var gates = torch.full([x.numel() / InFeatures, Candidates], gate, torch.float32, x.device);
+        return Fused.lora_mixture_linear(
+            x, Weight, Wrapped.Bias, Shape.HasOneDown ? Down : Stacked(0), Stacked(1), WithShared(gates), Shape.Scale);
     }
 
     // Source: CoMoL, arXiv:2603.00573: the experts' cores are merged for each token, by what A makes of it.

@@ -227,10 +227,12 @@ public static class LoraInitialization
     /// <remarks>
     /// Source: huggingface/peft 5d602fd, <c>reset_lora_parameters</c>: Kaiming uniform with a = sqrt 5, which is
     /// U(−1/√D, 1/√D); gaussian: N(0, (1/r)²). One stream an expert: adding a module or an expert never changes
-    /// another's first values.
+    /// another's first values. Where a row falls into blocks that are drawn each by itself (MHR), a block's width
+    /// stands for D.
     /// Shapes: → [E·R, D] float32 on the CPU; expert e has rows e·R to e·R + R − 1.
     /// </remarks>
-    public static Tensor Down(string path, int experts, int r, long width, string kind, long seed)
+    public static Tensor Down(
+        string path, int experts, int r, long width, string kind, long seed, long? block = null)
     {
         using var off = torch.no_grad();
         var stacked = torch.zeros([(long)experts * r, width], torch.float32);
@@ -245,6 +247,8 @@ public static class LoraInitialization
             else
                 Seeded.kaiming_uniform_(rows, Math.Sqrt(5), random);
         }
+        if (kind != "gaussian" && block is { } inputs && inputs != width)
+            stacked.mul_(Math.Sqrt((double)width / inputs));
         return stacked;
     }
 }

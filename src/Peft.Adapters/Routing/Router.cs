@@ -22,10 +22,19 @@ public abstract class Router : Layer
     /// </remarks>
     public abstract RoutingDecision Route(Tensor x, ForwardPass pass);
 
+    /// <summary>The gate of every expert in a preliminary pass (<see cref="RouterOptions.Preliminary"/>).</summary>
+    public virtual double PreliminaryGate => 0;
+
     /// <summary>The gates where they are the same for every token of every text, as the router is; null where they
     /// are not.</summary>
     /// <remarks>Shapes: [E], [R] where ranks are routed. Gradient: none.</remarks>
     public virtual Tensor? ConstantGates() => null;
+
+    /// <summary>What the preliminary pass made of the tokens.</summary>
+    /// <remarks>Shapes: x [.., D] → [.., H], x itself where the router is made alone.</remarks>
+    protected Tensor Preliminary(Tensor x, ForwardPass pass) => Context.HiddenSize == 0 ? x
+        : pass.Records<PreliminaryHidden>().LastOrDefault()?.Hidden ?? throw new InvalidOperationException(
+            $"{Context.Path}: no pass ran before this one, by which its router goes");
 
     /// <summary>Makes and registers a gate matrix: no bias, float32, Kaiming uniform with a = sqrt 5.</summary>
     /// <remarks>Shapes: [E, D].</remarks>
@@ -129,6 +138,10 @@ public sealed record RouterContext(
 
     /// <summary>Output width O of the projection; 0 where a router is made alone.</summary>
     public long Outputs { get; init; }
+
+    /// <summary>Width of what the model's blocks make of a token; 0 where a router is made alone, which then goes by
+    /// its own input.</summary>
+    public long HiddenSize { get; init; }
 
     /// <summary>Where its layer stands in a pool of experts.</summary>
     public PoolPlace Pool { get; init; } = new(Experts, 0);

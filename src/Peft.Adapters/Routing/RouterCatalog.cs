@@ -46,6 +46,8 @@ public static class RouterCatalog
             new FfnSplitRouterOptions(), (o, c) => new FfnSplitRouter(o, c)),
         Entry("gate", [], "a sigmoid gate on each expert by itself (PHATGOOSE's gate training)",
             new GateRouterOptions(), (o, c) => new GateRouter(o, c)),
+        Entry("glider", [], "phatgoose, moved by how near a prompt is to an expert's task (GLIDER; filled by merging)",
+            new GliderRouterOptions(), (o, c) => new GliderRouter(o, c)),
         Entry("graph-of-tokens", [], "the k best experts of a token and of similar earlier ones (Graph of Tokens)",
             new GraphOfTokensRouterOptions(), (o, c) => new GraphOfTokensRouter(o, c)),
         Entry("hard-soft", [], "expert by task id first, then a learned soft mixture (LoRA-Mixer)",
@@ -88,6 +90,8 @@ public static class RouterCatalog
             new TopPRouterOptions(), (o, c) => new TopPRouter(o, c)),
         Entry("tsallis", [], "top-p or all experts, by the entropy of the router (DynMoLE)",
             new TsallisRouterOptions(), (o, c) => new TsallisRouter(o, c)),
+        Entry("x-lora", [], "a classifier of what the base makes of each token, in a pass before (X-LoRA)",
+            new XloraRouterOptions(), (o, c) => new XloraRouter(o, c)),
     ];
 
     /// <summary>Names that a recipe may write, aliases included.</summary>

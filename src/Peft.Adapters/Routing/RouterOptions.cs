@@ -1,6 +1,7 @@
 using System.Reflection;
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Models;
 
 namespace Peft.Adapters.Routing;
 
@@ -83,8 +84,13 @@ public abstract record RouterOptions
     /// <summary>The most experts that a token gets.</summary>
     public virtual int MostChosen(int experts) => experts;
 
-    /// <summary>How it goes by the task of each row, also when it is measured; null: it goes by the tokens
-    /// alone.</summary>
+    /// <summary>How many inputs a row of A is drawn for at first, of the width that it has.</summary>
+    public virtual long FirstInputsOf(long width) => width;
+
+    /// <summary>What runs before each pass, for routers that go by its result.</summary>
+    public virtual PreliminaryPass Preliminary => PreliminaryPass.None;
+
+    /// <summary>How it goes by the task of each row; null: it goes by the tokens alone.</summary>
     public virtual TaskRule? TaskRule(int experts) => null;
 
     /// <summary>Whether it goes by the attention of the block that its projection is in.</summary>

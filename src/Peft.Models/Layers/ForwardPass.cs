@@ -27,6 +27,10 @@ public sealed class ForwardPass
     /// <summary>True when no graph is built.</summary>
     public bool IsInference => !IsTraining;
 
+    /// <summary>True in a pass that runs before another one over the same tokens, for routers that go by what it makes
+    /// of them.</summary>
+    public bool IsPreliminary { get; private init; }
+
     /// <summary>True when blocks keep their inputs alone and are run again by <see cref="Backward"/>.</summary>
     public bool GradientCheckpointing { get; private init; }
 
@@ -154,6 +158,14 @@ public sealed class ForwardPass
         Cache = Cache, Positions = positions,
     };
 
+    /// <summary>The pass that runs before this one, over its tokens.</summary>
+    /// <param name="keeps">Whether it goes on from token to token, as this one does.</param>
+    public ForwardPass Before(bool keeps) => new()
+    {
+        IsPreliminary = true, TaskIds = TaskIds, TokenMask = TokenMask, PromptMask = PromptMask, KeyMask = KeyMask,
+        Positions = Positions, Segments = Segments, Cache = keeps ? Cache?.Before : null,
+    };
+
     /// <summary>This pass for some of its tokens, as one row: what is known of each goes along. Records and kept
     /// tensors
     /// are this pass's.</summary>
@@ -195,6 +207,27 @@ public sealed class ForwardPass
         again._records.AddRange(_records.Take(records));
         return again;
     }
+}
+
+/// <summary>Over which tokens a model runs once before the pass that counts.</summary>
+public enum PreliminaryPass
+{
+    /// <summary>None.</summary>
+    None,
+
+    /// <summary>Those of a prompt: what comes after it goes by the same result.</summary>
+    Prompt,
+
+    /// <summary>All of them.</summary>
+    Tokens,
+}
+
+/// <summary>What a preliminary pass made of the tokens: final normalised activations.</summary>
+/// <param name="Hidden">[B, T, D].</param>
+public sealed record PreliminaryHidden(Tensor Hidden) : IPassRecord
+{
+    /// <inheritdoc/>
+    public IEnumerable<Tensor> Tensors => [Hidden];
 }
 
 /// <summary>A record that carries tensors out of a forward, so that they outlive the dispose scope of the block that

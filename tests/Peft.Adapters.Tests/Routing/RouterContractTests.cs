@@ -26,6 +26,7 @@ public sealed class RouterContractTests : IDisposable
         ["expert-choice"] = ("secondary.json", "expert_choice"),
         ["ffn-split"] = ("second.json", "dense_ffn_split"),
         ["gate"] = ("phatgoose.json", "gate_training"),
+        ["glider"] = ("secondary.json", "glider"),
         ["graph-of-tokens"] = ("second.json", "graph_of_tokens"),
         ["hard-soft"] = ("lora_mixer.json", "hard_routing_by_domain_id"),
         ["hydra"] = ("second.json", "hydralora"),
@@ -46,6 +47,7 @@ public sealed class RouterContractTests : IDisposable
         ["sparsegen"] = ("secondary.json", "ldmole_sparsegen"),
         ["top-p"] = ("secondary.json", "dynamic_moe_top_p"),
         ["tsallis"] = ("dynmole.json", "routing"),
+        ["x-lora"] = ("second.json", "xlora"),
         ["top-k"] = ("secondary.json", "top2_and_switch_balance_loss"),
     };
 

@@ -1,5 +1,6 @@
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
+using Peft.Adapters.Tests.Lora;
 using Peft.Formats;
 using Peft.Models;
 
@@ -206,6 +207,19 @@ public sealed class SharedFactorGoldenTests : IDisposable
         Assert.True(drawn.Gates[0].SameAs(drawn.Gates[4]));
         Assert.Equal([1, 1, 3], means.Mix!.Weights.shape);
         Golden.Near(torch.full([10, 3], 1 / 3.0), means.Gates, 1e-3);
+    }
+
+    [Fact]
+    public void The_blocks_of_mhr_begin_as_layers_of_their_own_width()
+    {
+        using var tiny = new TinyModel();
+        var options = """{"method": "mixture", "experts": {"count": 3}, "target_modules": ["q_proj"], "router": """;
+        double Largest(string router) => AdapterAttachment.Attach(
+            tiny.New(), AdapterOptionsTests.Read($"{options}{router}}}"), 1).Modules.Max(
+            module => module.Down.abs().max().ToDouble());
+
+        Assert.InRange(Largest("""{"kind": "poly"}"""), 0.2, 1 / Math.Sqrt(16));
+        Assert.InRange(Largest("""{"kind": "poly", "splits": 4}"""), 0.4, 1 / Math.Sqrt(4));
     }
 
     [Fact]
