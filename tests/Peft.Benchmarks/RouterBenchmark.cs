@@ -15,8 +15,12 @@ internal static class RouterBenchmark
         using var lora = TrainingStep.Lora(options);
         foreach (var entry in RouterCatalog.Entries)
         {
-            using var routed = new TrainingStep(options, options.Shape, Adapter(entry));
-            var seconds = Rounds.Seconds(options.Rounds, lora.Run, routed.Run);
+            var adapter = Adapter(entry);
+            using var routed = new TrainingStep(options, options.Shape, adapter);
+            using var alike = !entry.First.NeedsSquare ? null : new TrainingStep(
+                options, options.Shape,
+                TrainingStep.LoraOf(TrainingStep.Rank) with { TargetModules = adapter.TargetModules });
+            var seconds = Rounds.Seconds(options.Rounds, (alike ?? lora).Run, routed.Run);
             yield return Measurement.Of(
                 $"router {entry.Kind}", "x", seconds[1].Zip(seconds[0], (r, l) => r / l),
                 entry.HasOneAdapter ? "over plain LoRA of rank 8, forward and backward"
@@ -84,9 +88,12 @@ internal static class RouterBenchmark
             ConfigJson.Parse($$"""{"kind": "{{entry.Kind}}"}""", entry.Kind), "router", faults);
         var router = RouterCatalog.Read(section, new RouterSize(experts, TrainingStep.Rank));
         faults.ThrowIfAny(entry.Kind);
-        return TrainingStep.LoraOf(TrainingStep.Rank) with
+        var lora = TrainingStep.LoraOf(TrainingStep.Rank);
+        return lora with
         {
             Method = AdapterOptions.Mixture,
+            TargetModules = router is { NeedsSquare: true } ? ModuleNames.List(["q_proj", "o_proj"])
+                : lora.TargetModules,
             Experts = new ExpertOptions { Count = experts },
             Router = router,
         };

@@ -56,6 +56,48 @@ public sealed class RouterSettingsTests : IDisposable
     }
 
     [Fact]
+    public void A_chain_is_for_square_projections_and_no_sum_of_matrices()
+    {
+        Write("r.yaml", "{kind: chain-of-experts, iterations: 3, top_k: 4}");
+        Peft("train", "r.yaml", "--output", "no").IsRefused(
+            "adapter.router.iterations",
+            "3 with top_k: 4; expected a divisor of top_k. All iterations together have top_k experts.");
+        Write("r.yaml", "{kind: chain-of-experts, top_k: 10}");
+        Peft("train", "r.yaml", "--output", "no").IsRefused(
+            "adapter.router.top_k", "10 in 2 iterations; expected at most 8, which are all 4 experts each time.");
+        Write("r.yaml", "{kind: chain-of-experts}");
+        Peft("train", "r.yaml", "--output", "no").IsRefused(
+            "adapter.target_modules: down_proj, gate_proj, k_proj, up_proj, v_proj, which do not give as many values "
+            + "as they take; expected square projections with router chain-of-experts, whose experts work on what they "
+            + "gave. Write target_modules: [o_proj, q_proj].");
+        Assert.False(Directory.Exists(_folder["no"]));
+        File.WriteAllText(_folder["r.yaml"], File.ReadAllText(_folder["r.yaml"]).Replace(
+            "r: 4,", "r: 4, target_modules: [o_proj, q_proj],", StringComparison.Ordinal));
+        Peft("train", "r.yaml", "--output", "out").Succeeds();
+
+        Peft("adapter", "export", "out", "--format", "merged", "--approximate", "--output", "one").IsRefused(
+            "out: router chain-of-experts has the experts work 2 times, each time on what they gave; expected a router "
+            + "whose experts one matrix can hold. Export the experts with --format peft.");
+        Assert.Contains(
+            "an expert alone works once; routed, the experts work 2 times, each on what they gave",
+            Peft("adapter", "export", "out", "--output", "parts").Succeeds().Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_router_on_the_head_is_refused()
+    {
+        Write("r.yaml", "{kind: top-k}");
+        File.WriteAllText(_folder["r.yaml"], File.ReadAllText(_folder["r.yaml"]).Replace(
+            "r: 4,", "r: 4, target_modules: [q_proj, lm_head],", StringComparison.Ordinal));
+
+        Peft("train", "r.yaml", "--output", "no").IsRefused(
+            "lm_head: is the head, which sees the learned positions alone in training; a router decides for all "
+            + "tokens; expected a mixture on other projections. Leave it out of adapter.target_modules, or write "
+            + "method: lora.");
+        Assert.False(Directory.Exists(_folder["no"]));
+    }
+
+    [Fact]
     public void A_balance_that_moves_a_choice_is_refused_where_there_is_none()
     {
         Write("r.yaml", "{kind: top-p, balance: {kind: quantile}}");
@@ -98,10 +140,14 @@ public sealed class RouterSettingsTests : IDisposable
     [InlineData("{kind: rmoe, hidden_size: 8}")]
     [InlineData("{kind: blockffn}")]
     [InlineData("{kind: top-k, balance: {kind: bip}}")]
+    [InlineData("{kind: chain-of-experts, iterations: 3}")]
     [InlineData("{kind: mixlora}")]
     public void A_trained_router_goes_on_writing_what_it_learned(string router)
     {
         Write("r.yaml", router, "", "", 60);
+        if (router.Contains("chain", StringComparison.Ordinal))
+            File.WriteAllText(_folder["r.yaml"], File.ReadAllText(_folder["r.yaml"]).Replace(
+                "r: 4,", "r: 4, target_modules: [o_proj, q_proj],", StringComparison.Ordinal));
         if (router.Contains("attention", StringComparison.Ordinal))
         {
             Peft("train", "r.yaml", "--output", "no").IsRefused(

@@ -30,7 +30,8 @@ public sealed class GradientCheckpointingTests
             foreach (
                 var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
                 "head", "full", "dora", "pissa", "goat", "comol", "poly", "hydra", "lily", "rexmoe", "x-lora",
-                "rmoe", "blockffn", "similarity", "attention", "mixlora", "ffn-split" })
+                "rmoe", "blockffn", "similarity", "attention", "mixlora", "ffn-split", "chain-of-experts",
+                "expert-choice", "sinkhorn" })
             {
                 cases.Add("llama", "", kind, false);
                 cases.Add("mistral", "\"sliding_window\": 3", kind, true);
@@ -195,6 +196,16 @@ public sealed class GradientCheckpointingTests
             Router = new GraphOfTokensRouterOptions { Similarity = GraphOfTokensRouterOptions.Attention },
         },
         "hard" => Mixture with { Router = new HardSoftRouterOptions { Stage = HardSoftRouterOptions.Hard } },
+        "chain-of-experts" => Mixture with
+        {
+            TargetModules = ModuleNames.List(["q_proj", "o_proj"]),
+            Router = new ChainRouterOptions { Iterations = 3, TopK = 6 },
+        },
+        "expert-choice" => Mixture with { Router = new ExpertChoiceRouterOptions() },
+        "sinkhorn" => Mixture with
+        {
+            Router = new TopKRouterOptions { Balance = new() { Kind = "sinkhorn", Fraction = 0.01, Noise = 0.3 } },
+        },
         _ => null,
     };
 

@@ -36,6 +36,10 @@ public static class AdapterAttachment
         using var scope = torch.NewDisposeScope();
         var modules = new List<MixtureProjection>();
         var adapted = selected.Where(module => projections.ContainsKey(module.Path)).ToList();
+        if (tensors == TensorSource.Fresh && routing.RoutingOf(model.HeadProjection.Path) is not null
+            && adapted.Any(module => module.Path == model.HeadProjection.Path))
+            throw RoutedHead(model.HeadProjection.Path);
+        RequireSquare(options, adapted, projections, routing);
         var wrapping = new Wrapping(
             options, seed, new SharedParts(), tensors, routing, PlanOf(adapted, projections, options, routing),
             modules, model.HeadProjection.InFeatures);
@@ -64,6 +68,32 @@ public static class AdapterAttachment
             attention.EmitsMap = true;
         model.Preliminary = options.Router?.Preliminary ?? PreliminaryPass.None;
         return new AdaptedModel(model, options, modules) { Parts = parts };
+    }
+
+    // Losses and statistics of routing count every token.
+    private static UserException RoutedHead(string path) => UserException.At(
+        path, "is the head, which sees the learned positions alone in training; a router decides for all tokens",
+        "a mixture on other projections", "leave it out of adapter.target_modules, or write method: lora");
+
+    // Experts that work on what they gave need it to be as wide as what they take.
+    private static void RequireSquare(
+        AdapterOptions options, IEnumerable<SelectedModule> adapted,
+        IReadOnlyDictionary<string, Projection> projections, RoutingPlan routing)
+    {
+        if (options.Router is not { NeedsSquare: true } router)
+            return;
+        var names = adapted
+            .Where(module => routing.RoutingOf(module.Path) is not null)
+            .Select(module => (Name: TargetSelection.LastName(module.Path), Projection: projections[module.Path]))
+            .GroupBy(module => module.Projection.InFeatures == module.Projection.OutFeatures)
+            .ToDictionary(group => group.Key, group => string.Join(
+                ", ", group.Select(module => module.Name).Distinct().Order(StringComparer.Ordinal)));
+        if (names.TryGetValue(false, out var others))
+            throw UserException.At(
+                "adapter.target_modules", $"{others}, which do not give as many values as they take",
+                $"square projections with router {router.Kind}, whose experts work on what they gave",
+                names.TryGetValue(true, out var square)
+                    ? $"write target_modules: [{square}]" : "choose another router");
     }
 
     // The attentions that routers go by; what comes before them has none to go by.

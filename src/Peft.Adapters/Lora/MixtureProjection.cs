@@ -1,3 +1,4 @@
+using System.Globalization;
 using Peft.Adapters.Routing;
 using Peft.Models;
 
@@ -269,6 +270,8 @@ public sealed class MixtureProjection : Projection
             dropped = (dropped ?? x).detach();
         if (Magnitude is not null)
             return Directed(x, dropped);
+        if (Router is IChained chain)
+            return Chained(x, dropped, decision!, chain, pass);
         if (Cores is not null)
             return BetweenFactors(x, dropped, decision!);
         if (decision?.Rows is { } rows)
@@ -276,6 +279,29 @@ public sealed class MixtureProjection : Projection
         var (down, up, gates, selected) = decision is null ? (Down, Up, null, null) : Operands(decision);
         return Fused.lora_mixture_linear(
             x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, dropped, selected);
+    }
+
+    // The experts work on what they made of x before; the last time together with the frozen layer, which sees x.
+    private Tensor Chained(Tensor x, Tensor? dropped, RoutingDecision decision, IChained chain, ForwardPass pass)
+    {
+        var (state, input) = (x, dropped);
+        Tensor? added = null; // without x itself, so that little is lost to rounding
+        for (var iteration = 1; iteration < chain.Iterations; iteration++)
+        {
+            var (a, b, g, chosen) = Operands(decision);
+            var step = Fused.lora_mixture(input ?? state, a, b, g, Shape.Scale, chosen);
+            (added, state) = (added is null ? step : added + step, state + step);
+            input = dropped is null ? null : Dropped(state, pass);
+            var next = chain.RouteAgain(state, iteration, decision);
+            if (!ReferenceEquals(next, decision))
+                pass.Emit(new RoutingRecord(
+                    string.Create(CultureInfo.InvariantCulture, $"{Path}@{iteration + 1}"), next));
+            decision = next;
+        }
+        var (down, up, gates, selected) = Operands(decision);
+        var last = Fused.lora_mixture_linear(
+            x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, input ?? (added is null ? null : state), selected);
+        return added is null ? last : last + added;
     }
 
     // What a router goes by is made without the adapter, or with one gate for all experts where the router says so.

@@ -112,7 +112,8 @@ public abstract class ChoosingRouter : Router, ILoadBalanced, IRewirable
         {
             var plan = TransportPlan.Of(logits, pass.TokenMask?.reshape(-1), _options.Balance);
             var best = Selection.TopMask(plan, _options.TopK);
-            return new RoutingDecision(Selection.Gates(plan, best, normalize: true), best, probabilities, logits);
+            return new RoutingDecision(
+                Selection.Gates(plan, best, _options.Normalize), best, probabilities, logits);
         }
 
         var chosen = Selection.TopMask(_bias is null ? scores : scores.detach() + _bias, _options.TopK);

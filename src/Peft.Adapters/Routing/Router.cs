@@ -104,6 +104,22 @@ public interface IRewirable
     string? WhyNoGradient => null;
 }
 
+/// <summary>A router whose experts work several times for each token, each time on what they made of it
+/// before.</summary>
+public interface IChained
+{
+    /// <summary>How often they work.</summary>
+    int Iterations { get; }
+
+    /// <summary>Decides for an iteration behind the first.</summary>
+    /// <remarks>Shapes: state [N, D] or [B, T, D], as the first iteration's x. Gradient: as
+    /// <see cref="Router.Route"/>.</remarks>
+    /// <param name="state">The tokens as the iterations before left them.</param>
+    /// <param name="iteration">Which, from 1.</param>
+    /// <param name="before">The decision of the iteration before; it may serve again.</param>
+    RoutingDecision RouteAgain(Tensor state, int iteration, RoutingDecision before);
+}
+
 /// <summary>What a router is made for.</summary>
 /// <param name="Path">Path of the wrapped projection; part of the seed's name and of messages.</param>
 /// <param name="Width">Input width D.</param>

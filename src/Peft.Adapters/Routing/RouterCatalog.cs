@@ -36,6 +36,8 @@ public static class RouterCatalog
             new AverageActivationRouterOptions(), (o, c) => new StandardizedRouter(o, c)),
         Entry("blockffn", [], "every expert whose score is above zero (BlockFFN)",
             new BlockFfnRouterOptions(), (o, c) => new BlockFfnRouter(o, c)),
+        Entry("chain-of-experts", [], "the k best experts again and again, on what they gave (Chain-of-Experts)",
+            new ChainRouterOptions(), (o, c) => new ChainRouter(o, c)),
         Entry("comol", [], "experts that are small matrices between one A and one B, merged for each token (CoMoL)",
             new ComolRouterOptions(), (o, c) => new ComolRouter(o, c)),
         Entry("expert-choice", [], "each expert takes the tokens that want it most (expert choice; it cannot write)",

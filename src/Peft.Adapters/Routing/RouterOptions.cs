@@ -96,6 +96,9 @@ public abstract record RouterOptions
     /// <summary>Whether it goes by the attention of the block that its projection is in.</summary>
     public virtual bool NeedsAttention => false;
 
+    /// <summary>Whether its projections must give as many values as they take.</summary>
+    public virtual bool NeedsSquare => false;
+
     /// <summary>Why it cannot write a text token by token; null: it can.</summary>
     public virtual string? WhyNoDecoding => null;
 

@@ -60,7 +60,8 @@ public record RoutingDecision(Tensor Gates, Tensor Selected, Tensor? Probabiliti
 /// Shapes: [N, E], tokens in the order of the flattened batch [B, T], padding included (losses and metrics mask it).
 /// The pass keeps the tensors alive beyond the decoder block that made them.
 /// </remarks>
-/// <param name="Module">Path of the wrapped projection.</param>
+/// <param name="Module">Path of the wrapped projection; behind it <c>@2</c> and on for the later iterations of a
+/// chain.</param>
 /// <param name="Decision">Gates, selection, probabilities, logits.</param>
 public sealed record RoutingRecord(string Module, RoutingDecision Decision) : IPassRecord
 {

@@ -22,6 +22,11 @@ public sealed class CausalRouterTests : IDisposable
 
         Golden.Near(golden.Expected("probs_similarity_causal"), decision.Probabilities!);
         Golden.Near(golden.Expected("weights_similarity"), decision.Gates);
+        var own = golden.Input("X").mm(golden.Input("router").t()).softmax(-1);
+        Golden.Near(golden.Expected("p"), own);
+        var entropies = golden.ExpectedNumbers("mean_entropy").ToDictionary();
+        Assert.Equal(entropies["plain"], Entropy(own), 1e-5);
+        Assert.Equal(entropies["similarity"], Entropy(decision.Probabilities!), 1e-5);
         (decision.Gates * golden.Input("cotangent")).sum().backward();
         Golden.Near(golden.Expected("grad_router_similarity"), Named(router, "weight").grad!);
         Golden.Near(golden.Expected("grad_W_s"), Named(router, "similarity").grad!.t());
@@ -127,6 +132,8 @@ public sealed class CausalRouterTests : IDisposable
             + "batch, later ones too; expected measuring of given texts (peft eval with choices or perplexity, peft "
             + "logits).", error.Message);
     }
+
+    private static double Entropy(Tensor p) => -(p * p.log()).sum(-1).mean().ToDouble();
 
     private static GraphOfTokensRouter New(Golden golden, GraphOfTokensRouterOptions options)
     {

@@ -21,6 +21,7 @@ public sealed class RouterContractTests : IDisposable
         ["arrow"] = ("secondary.json", "arrow"),
         ["average-activation"] = ("phatgoose.json", "inference_routing"),
         ["blockffn"] = ("secondary.json", "blockffn_router"),
+        ["chain-of-experts"] = ("second.json", "chain_of_experts"),
         ["comol"] = ("second.json", "comol"),
         ["expert-choice"] = ("secondary.json", "expert_choice"),
         ["ffn-split"] = ("second.json", "dense_ffn_split"),
