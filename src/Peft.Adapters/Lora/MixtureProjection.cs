@@ -1,4 +1,3 @@
-using System.Globalization;
 using Peft.Adapters.Routing;
 using Peft.Models;
 
@@ -37,9 +36,8 @@ public sealed class MixtureProjection : Projection
         Shape = shape;
         Router = router;
         Down = down;
-        Up = up ?? torch.zeros(
-            [wrapped.OutFeatures, shape.UpColumns], torch.float32, wrapped.Weight.device)
-                .ToParameter();
+        Up = up
+            ?? torch.zeros([wrapped.OutFeatures, shape.UpColumns], torch.float32, wrapped.Weight.device).ToParameter();
         RegisterModule("base_layer", wrapped);
         if (_owns.Down)
             register_parameter("lora_A", Down);
@@ -54,7 +52,6 @@ public sealed class MixtureProjection : Projection
             RegisterBuffer(TakenOut.UpName, takenOut.Up);
             TakeOut();
         }
-
         if (cores is not null)
         {
             Cores = cores;
@@ -102,8 +99,7 @@ public sealed class MixtureProjection : Projection
     private Tensor Weight => _rest ?? Wrapped.Weight;
 
     private Tensor? _rest;
-    private Tensor? _squares; // of the weight's rows
-    private (Tensor Norms, long DownVersion, long UpVersion)? _norms;
+    private readonly DirectionNorms _norms = new();
 
     /// <summary>A of one expert, a view.</summary>
     /// <remarks>Shapes: [R, D].</remarks>
@@ -243,10 +239,8 @@ public sealed class MixtureProjection : Projection
         if (disposing)
         {
             _rest?.Dispose();
-            _squares?.Dispose();
-            _norms?.Norms.Dispose();
+            _norms.Dispose();
         }
-
         base.Dispose(disposing);
     }
 
@@ -261,7 +255,7 @@ public sealed class MixtureProjection : Projection
             x *= factor;
         if (decision is { WeighsSlices: true })
         {
-            x = Shape.Part == ExpertPart.Exit ? Weighed(x, decision.Gates) : x;
+            x = Shape.Part == ExpertPart.Exit ? FfnSplitRouter.Weighed(x, decision.Gates) : x;
             decision = null; // what follows is plain LoRA
         }
 
@@ -294,8 +288,7 @@ public sealed class MixtureProjection : Projection
             input = dropped is null ? null : Dropped(state, pass);
             var next = chain.RouteAgain(state, iteration, decision);
             if (!ReferenceEquals(next, decision))
-                pass.Emit(new RoutingRecord(
-                    string.Create(CultureInfo.InvariantCulture, $"{Path}@{iteration + 1}"), next));
+                pass.Emit(new RoutingRecord($"{Path}@{iteration + 1}", next));
             decision = next;
         }
         var (down, up, gates, selected) = Operands(decision);
@@ -337,13 +330,6 @@ public sealed class MixtureProjection : Projection
             decision = decision with { Rows = ExpertRows.Of(decision.Selected, x.shape[..^1]) };
         pass.Emit(new RoutingRecord(Path, decision));
         return decision;
-    }
-
-    // Slices of a feed-forward's inner numbers, each times its weight. [.., F]
-    private static Tensor Weighed(Tensor x, Tensor gates)
-    {
-        var slices = gates.shape[^1];
-        return (x.reshape(-1, slices, x.shape[^1] / slices) * gates.to(x.dtype).unsqueeze(-1)).reshape(x.shape);
     }
 
     // Part of a feed-forward that is an expert as a whole: each expert's rows stay apart from its beginning to its end.
@@ -392,23 +378,11 @@ public sealed class MixtureProjection : Projection
     // the correction too, W x itself keeps all of x.
     private Tensor Directed(Tensor x, Tensor? dropped)
     {
+        var norms = _norms.Of(Weight, Down, Up, Shape.Scale);
         if (dropped is null)
-            return Fused.dora_linear(x, Weight, Wrapped.Bias, Down, Up, Magnitude!, Norms(), Shape.Scale);
+            return Fused.dora_linear(x, Weight, Wrapped.Bias, Down, Up, Magnitude!, norms, Shape.Scale);
         return Fused.linear(x - dropped, Weight, Wrapped.Bias)
-            + Fused.dora_linear(dropped, Weight, null, Down, Up, Magnitude!, Norms(), Shape.Scale);
-    }
-
-    // Norms of the rows of W + s B A; computed again when A or B has changed. [O]
-    private Tensor Norms()
-    {
-        var (down, up) = (Down.Version(), Up.Version());
-        if (_norms is { } held && held.DownVersion == down && held.UpVersion == up)
-            return held.Norms;
-        _norms?.Norms.Dispose();
-        _squares ??= Fused.row_squares(Weight).DetachFromDisposeScope();
-        var norms = Fused.row_norms(Weight, _squares, Down, Up, Shape.Scale).DetachFromDisposeScope();
-        _norms = (norms, down, up);
-        return norms;
+            + Fused.dora_linear(dropped, Weight, null, Down, Up, Magnitude!, norms, Shape.Scale);
     }
 
     // Source: DeepSeekMoE, arXiv:2401.06066, eq. 9: shared experts have weight 1 for every token.

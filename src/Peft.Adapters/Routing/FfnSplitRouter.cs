@@ -71,4 +71,12 @@ public sealed class FfnSplitRouter : Router
             x, _weight, new(_options.Kept, Normalize: true));
         return new(gates * _options.Count, selected, probabilities, logits) { WeighsSlices = true };
     }
+
+    /// <summary>Slices of a feed-forward's inner numbers, each times its weight.</summary>
+    /// <remarks>Shapes: x [.., F], gates [N, E] → [.., F].</remarks>
+    internal static Tensor Weighed(Tensor x, Tensor gates)
+    {
+        var slices = gates.shape[^1];
+        return (x.reshape(-1, slices, x.shape[^1] / slices) * gates.to(x.dtype).unsqueeze(-1)).reshape(x.shape);
+    }
 }
