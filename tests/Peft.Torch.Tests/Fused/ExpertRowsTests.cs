@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics;
 using Peft.Torch.Fused;
 
 namespace Peft.Torch.Tests.Fused;
@@ -55,7 +56,8 @@ public sealed class ExpertRowsTests : IDisposable
             Check.Leaf(_random, ScalarType.Float32, outputs, experts * ranks),
             Check.Normal(_random, dtype, outputs), Check.Leaf(_random, dtype, tokens, inputs),
         ];
-        Assert.True(rows.AreServed(leaves[0], leaves[2], leaves[3]));
+        // The kernels are for 512 bits; elsewhere both sides are composed.
+        Assert.Equal(Vector512.IsHardwareAccelerated, rows.AreServed(leaves[0], leaves[2], leaves[3]));
         Check.Same(
             t => F.expert_rows_linear(t[0], t[1], t[4], t[2], t[3], rows, 0.5),
             t => Composed.expert_rows_linear(t[0], t[1], t[4], t[2], t[3], rows, 0.5, null), leaves[..^1], tolerance);
