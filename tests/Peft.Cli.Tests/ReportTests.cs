@@ -119,22 +119,22 @@ public sealed class ReportTests : IDisposable
 
     private static string Results(
         string hash = "aa", string bundle = "one", object? routing = null) => JsonSerializer.Serialize(new
-    {
-        format = "peft.results",
-        version = 1,
-        created = "2026-11-22T17:40:00Z",
-        peft_version = "0.1.0",
-        settings = new
         {
-            seed = 0,
-            batch_size = 1,
-            dtype = "float32",
-            bootstrap_samples = 10,
-            confidence = 0.95,
-            correction = "holm"
-        },
-        @base = new { name = "data/base", fingerprint = "ff" },
-        subjects = new[]
+            format = "peft.results",
+            version = 1,
+            created = "2026-11-22T17:40:00Z",
+            peft_version = "0.1.0",
+            settings = new
+            {
+                seed = 0,
+                batch_size = 1,
+                dtype = "float32",
+                bootstrap_samples = 10,
+                confidence = 0.95,
+                correction = "holm"
+            },
+            @base = new { name = "data/base", fingerprint = "ff" },
+            subjects = new[]
         {
             new
             {
@@ -145,7 +145,7 @@ public sealed class ReportTests : IDisposable
                 recipe = (object?)null, training = (object?)null,
             },
         },
-        tasks = new[]
+            tasks = new[]
         {
             new
             {
@@ -154,10 +154,10 @@ public sealed class ReportTests : IDisposable
                 metrics = new[] { new { name = "accuracy", higher_is_better = true, main = true, unit = "rate" } },
             },
         },
-        scores =
+            scores =
             new[] { new { subject = bundle, task = "task", metric = "accuracy", value = 0.5, low = 0.2, high = 0.8,
             rows = 10 } },
-        comparisons = Array.Empty<object>(),
-        routing = routing is null ? Array.Empty<object>() : [routing],
-    });
+            comparisons = Array.Empty<object>(),
+            routing = routing is null ? Array.Empty<object>() : [routing],
+        });
 }

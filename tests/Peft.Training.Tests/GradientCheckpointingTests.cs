@@ -187,7 +187,8 @@ public sealed class GradientCheckpointingTests
         },
         "ffn-split" => Mixture with
         {
-            Experts = new ExpertOptions { Count = 1 }, Router = new FfnSplitRouterOptions { InitStd = 1 },
+            Experts = new ExpertOptions { Count = 1 },
+            Router = new FfnSplitRouterOptions { InitStd = 1 },
         },
         "similarity" => Mixture with { Router = new GraphOfTokensRouterOptions() },
         "attention" => Mixture with

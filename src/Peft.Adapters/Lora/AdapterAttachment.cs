@@ -78,7 +78,7 @@ public static class AdapterAttachment
     // Experts that work on what they gave need it to be as wide as what they take.
     private static void RequireSquare(
         AdapterOptions options, IEnumerable<SelectedModule> adapted,
-        IReadOnlyDictionary<string, Projection> projections, RoutingPlan routing)
+        Dictionary<string, Projection> projections, RoutingPlan routing)
     {
         if (options.Router is not { NeedsSquare: true } router)
             return;
@@ -156,7 +156,7 @@ public static class AdapterAttachment
         FactorPlan Plan, List<MixtureProjection> Modules, long HiddenSize);
 
     private static FactorPlan PlanOf(
-        IEnumerable<SelectedModule> adapted, IReadOnlyDictionary<string, Projection> projections,
+        IEnumerable<SelectedModule> adapted, Dictionary<string, Projection> projections,
         AdapterOptions options, RoutingPlan routing) => new(
         from module in adapted
         where routing.RoutingOf(module.Path) is not null

@@ -327,7 +327,7 @@ public sealed class MixtureProjection : Projection
         if (Router is SharedRouter)
             return decision;
         if (Shape.Part == ExpertPart.Entry && !decision.WeighsSlices)
-            decision = decision with { Rows = ExpertRows.Of(decision.Selected, x.shape[..^1]) };
+            decision = decision with { Rows = ExpertRows.Of(decision.Selected, x.shape.AsSpan(..^1)) };
         pass.Emit(new RoutingRecord(Path, decision));
         return decision;
     }

@@ -118,7 +118,7 @@ public sealed class GliderRouter : PrototypeRouter
         // With a cache the mean is kept there; else all projections share it through the pass.
         if (pass.Cache is { } cache)
             return cache.Once("glider.query", Mean);
-        if (pass.Records<PromptQuery>().LastOrDefault() is { } made)
+        if (pass.Records<PromptQuery>() is [.., var made])
             return made.Query;
         var query = Mean();
         pass.Emit(new PromptQuery(query));

@@ -33,7 +33,7 @@ public abstract class Router : Layer
     /// <summary>What the preliminary pass made of the tokens.</summary>
     /// <remarks>Shapes: x [.., D] → [.., H], x itself where the router is made alone.</remarks>
     protected Tensor Preliminary(Tensor x, ForwardPass pass) => Context.HiddenSize == 0 ? x
-        : pass.Records<PreliminaryHidden>().LastOrDefault()?.Hidden ?? throw new InvalidOperationException(
+        : pass.Records<PreliminaryHidden>() is [.., var made] ? made.Hidden : throw new InvalidOperationException(
             $"{Context.Path}: no pass ran before this one, by which its router goes");
 
     /// <summary>Makes and registers a gate matrix: no bias, float32, Kaiming uniform with a = sqrt 5.</summary>

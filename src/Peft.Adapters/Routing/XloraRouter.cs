@@ -131,7 +131,7 @@ public sealed class XloraRouter : Router
     {
         if (_options.LayerwiseScalings || Context.HiddenSize == 0)
             return Decide(_last.Of(InnerOf(x, pass)));
-        if (pass.Records<SharedDecision>().LastOrDefault() is not { } made)
+        if (pass.Records<SharedDecision>() is not [.., var made])
             pass.Emit(made = new SharedDecision(Decide(_last.Of(InnerOf(x, pass)))));
         return made.Again();
     }
@@ -151,7 +151,7 @@ public sealed class XloraRouter : Router
     // The classifier without its last layer, once a pass: dropout is drawn once.
     private Tensor InnerOf(Tensor x, ForwardPass pass)
     {
-        if (_shared.Inner.Count > 0 && pass.Records<InnerState>().LastOrDefault() is { } made)
+        if (_shared.Inner.Count > 0 && pass.Records<InnerState>() is [.., var made])
             return made.State;
         var h = Preliminary(x, pass).detach().reshape(-1, Hidden).to(torch.float32);           // [N, H]
         if (h.shape[0] != x.numel() / x.shape[^1])

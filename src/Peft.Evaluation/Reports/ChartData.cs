@@ -60,7 +60,8 @@ internal static class ChartData
             }),
             Profiles = RouterProfiles.Of(results).Select(profile => new
             {
-                profile.Across, profile.High,
+                profile.Across,
+                profile.High,
                 Curves = profile.Curves.Select(
                     curve => new { curve.Subject, X = Rounded(curve.X), Y = Rounded(curve.Y) }),
             }),

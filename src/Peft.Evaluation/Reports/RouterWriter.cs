@@ -87,7 +87,8 @@ internal static class RouterWriter
         public bool Chooses => routing.Modules.Any(module => module.ExpertsPerToken < module.Load.Count - 1e-6);
 
         public string ExpertsText => routing.Modules.Select(module => module.Load.Count).Distinct().Order().ToList()
-            is [var few, .., var many] ? $"{few} to {many}" : $"{routing.Modules.FirstOrDefault()?.Load.Count ?? 0}";
+            is [var few, .., var many] ? $"{few} to {many}"
+                : $"{(routing.Modules is [var first, ..] ? first.Load.Count : 0)}";
 
         public double? Information => RoutingWriter.Information(routing);
 

@@ -59,7 +59,7 @@ internal sealed class DoraFunction(double scale) : AutogradFunction
 {
     private const int X = 0, Weight = 1, Bias = 2, A = 3, B = 4, Magnitude = 5, Norms = 6, Count = 7;
     private long[] _shape = [];
-    private IExpertProducts _products = null!;
+    private StackedExperts _products = null!;
 
     protected override Tensor[] Forward(Tensor?[] inputs)
     {

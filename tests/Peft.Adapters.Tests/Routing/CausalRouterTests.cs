@@ -54,7 +54,8 @@ public sealed class CausalRouterTests : IDisposable
         // Queries whose products with unit keys are the logarithms of the attention give that attention.
         pass.Emit(new AttentionMap(
             3, golden.Input("attention").clamp(min: 1e-30).log().unsqueeze(0),
-            torch.eye(4).expand(1, 2, 4, 4), null, null) { Scale = 1 });
+            torch.eye(4).expand(1, 2, 4, 4), null, null)
+        { Scale = 1 });
 
         var decision = router.Route(golden.Input("X"), pass);
 

@@ -279,7 +279,7 @@ public sealed class SharedFactorGoldenTests : IDisposable
         router.parameters().Single().copy_(value);
     }
 
-    private static Tensor Weight(Router router) => router.parameters().Single();
+    private static Parameter Weight(Router router) => router.parameters().Single();
 
     // [O, E·R] → [E, O, R].
     private static Tensor Heads(Tensor up) => up.view(3, 3, 2).permute(1, 0, 2);
