@@ -73,8 +73,7 @@ public sealed partial class RmoeRouter : ChoosingRouter
         _weight = TakeMatrix("weight", context.Experts, options.HiddenSize);
         register_parameter("in", _in);
         register_parameter("weight", _weight);
-        var isOwner = true;
-        _unit = context.Shared is null ? FirstUnit() : context.Shared.Get("rmoe_gru", FirstUnit, out isOwner);
+        _unit = context.Common("rmoe_gru", FirstUnit, out var isOwner);
         if (!isOwner)
             return;
         register_parameter("gru_in", _unit.In);

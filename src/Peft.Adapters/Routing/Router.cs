@@ -145,6 +145,17 @@ public sealed record RouterContext(
 
     /// <summary>Where its layer stands in a pool of experts.</summary>
     public PoolPlace Pool { get; init; } = new(Experts, 0);
+
+    /// <summary>A part that several routers have together, or this one's own where it is made alone.</summary>
+    /// <param name="name">Its name among all routers of the adapter.</param>
+    /// <param name="make">Makes it.</param>
+    /// <param name="isOwner">Whether this router has to register it.</param>
+    public T Common<T>(string name, Func<T> make, out bool isOwner)
+        where T : class
+    {
+        isOwner = true;
+        return Shared is null ? make() : Shared.Get(name, make, out isOwner);
+    }
 }
 
 /// <summary>The place of a layer in a pool of experts that neighbouring layers share.</summary>

@@ -105,9 +105,7 @@ public sealed class XloraRouter : Router
         : base(context)
     {
         _options = options;
-        var isOwner = true;
-        _shared = context.Shared is null ? FirstClassifier()
-            : context.Shared.Get("xlora", FirstClassifier, out isOwner);
+        _shared = context.Common("xlora", FirstClassifier, out var isOwner);
         _last = _shared.Last ?? NewLayer("", context.Path, context.Experts, LastWidth);
         if (isOwner)
         {
