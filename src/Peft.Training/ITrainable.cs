@@ -19,8 +19,11 @@ public interface ITrainable : ICheckpointed, IDisposable
     /// <summary>What the optimizer changes, under stable names.</summary>
     IReadOnlyList<(string Name, Parameter Parameter)> Parameters { get; }
 
+    /// <summary>The model with its adapter; null where the model itself is trained.</summary>
+    AdaptedModel? Adapted => null;
+
     /// <summary>The projections with adapters; none where the model itself is trained.</summary>
-    IReadOnlyList<MixtureProjection> Modules => [];
+    IReadOnlyList<MixtureProjection> Modules => Adapted?.Modules ?? [];
 
     /// <summary>The number of trainable parameters by part: each parameter of a whole model.</summary>
     IReadOnlyList<(string Name, long Count)> ParameterCounts =>
@@ -96,7 +99,7 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     public IReadOnlyList<(string Name, Parameter Parameter)> Parameters { get; } = contents.Adapted.Parameters;
 
     /// <inheritdoc/>
-    public IReadOnlyList<MixtureProjection> Modules => Adapted.Modules;
+    public AdaptedModel Adapted => contents.Adapted;
 
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, long Count)> ParameterCounts => Adapted.TrainableParameterCounts;
@@ -106,8 +109,6 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
 
     /// <inheritdoc/>
     public long SavedBytes => Adapted.State.Sum(tensor => tensor.Tensor.ByteCount());
-
-    private AdaptedModel Adapted => contents.Adapted;
 
     /// <inheritdoc/>
     public virtual void BeforePass(TokenBatch batch)
