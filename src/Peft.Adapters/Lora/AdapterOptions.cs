@@ -204,7 +204,10 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
     {
         if (options.Method == Mixture)
             return RouterCatalog.Read(
-                reader.Section("router"), new RouterSize(options.Experts.SmallestRouted, options.R));
+                reader.Section("router"), new RouterSize(options.Experts.SmallestRouted, options.R)
+                {
+                    Most = options.Experts.Count,
+                });
         if (reader.Has("router")
             && reader.Section("router").Text("kind", RouterCatalog.None) is var kind and not RouterCatalog.None)
             reader.Fault(

@@ -25,6 +25,9 @@ public sealed record FfnSplitRouterOptions : ExpertRouterOptions
     /// <inheritdoc/>
     public override int? Slices => Count;
 
+    /// <inheritdoc/>
+    internal override int FewestChosen(int experts) => Kept == Count ? experts : 0;
+
     /// <summary>Slices each token goes through.</summary>
     internal int Kept => TopK == 0 ? Count : TopK;
 

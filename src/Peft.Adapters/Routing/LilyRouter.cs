@@ -43,12 +43,16 @@ public sealed record LilyRouterOptions : ExpertRouterOptions
     public override double? ScaleOf(int rank) => Scaling;
 
     /// <inheritdoc/>
+    internal override int FewestChosen(int experts) => experts;
+
+    /// <inheritdoc/>
     protected override void Check(OptionReader reader, RouterSize size)
     {
-        base.Check(reader, size);
         if (Average == Mean && Balance.Kind != BalanceOptions.None)
             reader.Section("balance").Fault(
                 "kind", Balance.Kind, "none with average: mean", "all experts weigh the same there");
+        else
+            base.Check(reader, size);
     }
 }
 

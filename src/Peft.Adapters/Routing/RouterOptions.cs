@@ -8,7 +8,11 @@ namespace Peft.Adapters.Routing;
 /// <summary>Experts and rank that a router's options are read for.</summary>
 /// <param name="Experts">Experts of the smallest routed layer.</param>
 /// <param name="Rank">Rank of each.</param>
-public sealed record RouterSize(int Experts, int Rank);
+public sealed record RouterSize(int Experts, int Rank)
+{
+    /// <summary>Experts of the largest routed layer.</summary>
+    public int Most { get; init; } = Experts;
+}
 
 /// <summary>What a number of an option's cannot exceed.</summary>
 public enum Limit
@@ -169,24 +173,48 @@ public abstract record ExpertRouterOptions : RouterOptions
     /// <summary>Whether experts are chosen by a score, so that a balance can move the choice.</summary>
     internal virtual bool ChoosesByScore => false;
 
+    /// <summary>The fewest experts that a token gets of so many.</summary>
+    internal virtual int FewestChosen(int experts) => 0;
+
+    /// <summary>What leaves no probabilities to balance, as a setting; null: there are some.</summary>
+    internal virtual string? WhyNoProbabilities => null;
+
+    private BalanceOptions FirstBalance => ((ExpertRouterOptions)RouterCatalog.Of(this).First).Balance;
+
     /// <inheritdoc/>
     public sealed override IReadOnlyList<AuxiliaryTerm> Losses() => [.. OwnLosses(), .. Balance.Terms()];
 
     /// <inheritdoc/>
     public override IEnumerable<IneffectiveKey> Ineffective() =>
-        Balance.Ineffective(((ExpertRouterOptions)RouterCatalog.Of(this).First).Balance);
+        Balance.Ineffective(FirstBalance);
 
     /// <inheritdoc/>
     protected override void Check(OptionReader reader, RouterSize size)
     {
-        if (Balance.MovesChoice && !ChoosesByScore)
+        var takesAll = FewestChosen(size.Most) >= size.Most;
+        if (WhyNoProbabilities is { } why)
+        {
+            if (Balance.Kind != BalanceOptions.None)
+                Refuse(Balance.Kind, $"none with {why}", "it balances probabilities, and there are none");
+        }
+        else if (Balance.MovesChoice && !ChoosesByScore)
         {
             var movable = RouterCatalog.Entries
                 .Where(entry => entry.First is ExpertRouterOptions { ChoosesByScore: true })
                 .Select(entry => entry.Kind);
-            reader.Section("balance").Fault(
-                "kind", $"'{Balance.Kind}'", "none, switch or localized",
+            Refuse(
+                $"'{Balance.Kind}'", takesAll ? "none or localized" : "none, switch or localized",
                 $"it moves the choice of router: {Words.OneOf([.. movable])}; {Kind} has none to move");
         }
+        else if (takesAll && Balance.Kind == BalanceOptions.Switch && FirstBalance.Kind != BalanceOptions.Switch)
+        {
+            // Where it is a method's own first value, nobody asked for it.
+            Refuse(
+                $"'{Balance.Kind}' while router {Kind} gives every token all experts",
+                "none or localized", "what it measures is then the same whatever the router does");
+        }
+
+        void Refuse(string found, string expected, string advice) =>
+            reader.Section("balance").Fault("kind", found, expected, advice);
     }
 }
