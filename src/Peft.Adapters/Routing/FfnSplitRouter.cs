@@ -227,7 +227,7 @@ public static class SliceLabels
         var columns = down.detach().reshape(-1, slices, width).permute(1, 2, 0);               // [E, F / E, O]
         var outputs = parts.matmul(columns).to(torch.float32);                                 // [E, N, O]
         var share = outputs.sum(0L) * ((double)kept / slices);                                 // [N, O]
-        return outputs.sub_(share).square_().mean([2L]).t().contiguous().MoveToOuterDisposeScope();
+        return outputs.sub_(share).square().mean([2L]).t().contiguous().MoveToOuterDisposeScope();
     }
 }
 

@@ -241,7 +241,7 @@ public sealed class RouterContractTests : IDisposable
                 "layers.0.q_proj", Width, options.Slices ?? SizeOf(kind).Experts, Rank, 5, down)
             {
                 FeedForward = new FrozenFeedForward(
-                    x => x.repeat([.. Enumerable.Repeat(1L, x.ndim - 1), 2]), // 12 inner numbers
+                    x => x.repeat([.. Enumerable.Repeat(1L, (int)x.ndim - 1), 2]), // 12 inner numbers
                     torch.randn([Width, 2 * Width], generator: Seeds.GeneratorFor(7, "whole"))),
             });
     }

@@ -48,8 +48,8 @@ public sealed class SliceRouterTests : IDisposable
             losses.Select(term => (term.Name, term.Coefficient)));
         Golden.Near(golden.Expected("route_loss"), losses[0].Of([record], new RoutedTokens(null)));
         Golden.Near(golden.Expected("balance_loss"), losses[1].Of([record], new RoutedTokens(null)));
-        Golden.Near(golden.Expected("grad_router_W"), split.Router.get_parameter("weight").grad!);
-        Golden.Near(golden.Expected("grad_router_b"), split.Router.get_parameter("bias").grad!);
+        Golden.Near(golden.Expected("grad_router_W"), split.Router.get_parameter("weight")!.grad!);
+        Golden.Near(golden.Expected("grad_router_b"), split.Router.get_parameter("bias")!.grad!);
     }
 
     [Fact]
@@ -154,12 +154,13 @@ public sealed class SliceRouterTests : IDisposable
     }
 
     [Theory]
-    [InlineData("""{"kind": "factorllm", "top_k": 4}""", "router.top_k: 4; expected below the 4 slices that count says. "
+    [InlineData("""{"kind": "factorllm", "top_k": 4}""",
+        "line 1  router.top_k: 4; expected below the 4 slices that count says. "
         + "Where a token goes through all slices, there is nothing to choose.")]
     [InlineData("""{"kind": "factorllm", "route_coefficient": 0}""",
-        "router.route_coefficient: 0; expected a number above 0.")]
+        "line 1  router.route_coefficient: 0; expected a number above 0.")]
     [InlineData("""{"kind": "factorllm", "balance": {"kind": "loss-free"}}""",
-        "router.balance.kind: 'loss-free'; expected none, switch or localized. It moves the choice of router: ")]
+        "line 1  router.balance.kind: 'loss-free'; expected none, switch or localized. It moves the choice of router: ")]
     public void Settings_that_contradict_each_other_are_refused(string router, string message)
     {
         var faults = new Faults();
@@ -202,8 +203,8 @@ public sealed class SliceRouterTests : IDisposable
             });
             using (torch.no_grad())
             {
-                Router.get_parameter("weight").copy_(router);
-                Router.get_parameter("bias").copy_(bias);
+                Router.get_parameter("weight")!.copy_(router);
+                Router.get_parameter("bias")!.copy_(bias);
             }
 
             _gate = Part("gate", gate, ExpertPart.Entry, Router);
