@@ -36,8 +36,8 @@ public sealed class SliceTests : IDisposable
                 + "slices, there is nothing to choose.");
         Peft("train", "part.yaml", "--output", "no").IsRefused(
             "model.layers.0.mlp", "up_proj and down_proj without gate_proj; expected all its projections or none with "
-                + "router.kind: factorllm, which weighs slices of whole feed-forwards. Widen adapter.target_modules, or "
-                + "leave the feed-forward out.");
+                + "router.kind: factorllm, which weighs slices of whole feed-forwards. Widen adapter.target_modules, "
+                + "or leave the feed-forward out.");
         Assert.False(Directory.Exists(_folder["no"]));
     }
 

@@ -158,12 +158,12 @@ public sealed class FfnSplitRouter : Router
     }
 }
 
-/// <summary>Sends each token through half of the slices of the frozen feed-forward, each with the same weight; it learns
-/// which from the slices themselves, not from the task.</summary>
+/// <summary>Sends each token through half of the slices of the frozen feed-forward, each with the same weight; it
+/// learns which from the slices themselves, not from the task.</summary>
 /// <remarks>
-/// Source: FactorLLM, arXiv:2408.11855; zhenwuweihe/FactorLLM new_model_KD.py, loss.py: <c>p = softmax(R x + b)</c>, the
-/// k most probable slices have weight E / k, the others 0; the losses of <see cref="SliceLosses"/>, added up over the
-/// layers as the validation step of train.py does (its training step leaves them out, and then nothing trains R).
+/// Source: FactorLLM, arXiv:2408.11855; zhenwuweihe/FactorLLM new_model_KD.py, loss.py: <c>p = softmax(R x + b)</c>,
+/// the k most probable slices have weight E / k, the others 0; the losses of <see cref="SliceLosses"/>, added up over
+/// the layers as the validation step of train.py does (its training step leaves them out, and nothing trains R then).
 /// Differences to the code: labels and p are made of the input that the layer has in this model. The code makes them of
 /// the product of the layer before alone, without attention, residual and norm, which is the same in the first layer.
 /// Labels compare the frozen slices; the code compares those that are trained with the frozen whole. E / k is not
@@ -225,15 +225,15 @@ public static class SliceLabels
         var width = inner.shape[^1] / slices;
         var parts = inner.detach().reshape(-1, slices, width).transpose(0, 1);                 // [E, N, F / E]
         var columns = down.detach().reshape(-1, slices, width).permute(1, 2, 0);               // [E, F / E, O]
-        var outputs = parts.matmul(columns).to(torch.float32);                                 // [E, N, O]
+        var outputs = parts.bmm(columns).to(torch.float32);                                 // [E, N, O]
         var share = outputs.sum(0L) * ((double)kept / slices);                                 // [N, O]
         return outputs.sub_(share).square().mean([2L]).t().contiguous().MoveToOuterDisposeScope();
     }
 }
 
 /// <summary>What a router of slices learns from, which no task's gradient reaches.</summary>
-/// <remarks>Source: FactorLLM, arXiv:2408.11855; zhenwuweihe/FactorLLM loss.py. Shapes: probabilities [N, E], labels and
-/// selected bool [N, E], mask [N] bool or null → scalar. Gradient: through the probabilities.</remarks>
+/// <remarks>Source: FactorLLM, arXiv:2408.11855; zhenwuweihe/FactorLLM loss.py. Shapes: probabilities [N, E], labels
+/// and selected bool [N, E], mask [N] bool or null → scalar. Gradient: through the probabilities.</remarks>
 public static class SliceLosses
 {
     private const double Tiny = 1e-7;

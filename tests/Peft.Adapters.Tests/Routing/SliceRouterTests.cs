@@ -160,7 +160,7 @@ public sealed class SliceRouterTests : IDisposable
     [InlineData("""{"kind": "factorllm", "route_coefficient": 0}""",
         "line 1  router.route_coefficient: 0; expected a number above 0.")]
     [InlineData("""{"kind": "factorllm", "balance": {"kind": "loss-free"}}""",
-        "line 1  router.balance.kind: 'loss-free'; expected none, switch or localized. It moves the choice of router: ")]
+        "line 1  router.balance.kind: 'loss-free'; expected none, switch or localized. It moves the choice of ")]
     public void Settings_that_contradict_each_other_are_refused(string router, string message)
     {
         var faults = new Faults();
