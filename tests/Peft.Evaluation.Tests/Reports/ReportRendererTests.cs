@@ -124,13 +124,15 @@ public sealed partial class ReportRendererTests : IDisposable
         var results = SampleResults.Make();
         var own = results.Subjects.Where(subject => subject.Kind == Subject.AdapterKind).ToList();
         own[0] = own[0] with { Written = "2026-11-22T10:00:00Z" };
-        own.AddRange(Enumerable.Range(own.Count, Math.Max(0, adapters - own.Count)).Select(i => own[1] with { Name = $"n{i}" }));
+        own.AddRange(Enumerable.Range(own.Count, Math.Max(0, adapters - own.Count)).Select(
+            i => own[1] with { Name = $"n{i}" }));
         results = results with
         {
             Subjects =
             [
                 results.Subjects[0],
-                .. own.Take(adapters).Select(subject => isKnown ? subject : subject with { Fingerprint = null, Recipe = null }),
+                .. own.Take(adapters).Select(
+                    subject => isKnown ? subject : subject with { Fingerprint = null, Recipe = null }),
             ],
         };
 
