@@ -171,7 +171,8 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
                 "shape: uniform, which is max everywhere"),
             .. IneffectiveKey.If(
                 !Experts.Train, "router.preservation", Router.PreservationCoefficient, 0, "experts.train: false"),
-            .. Router.Ineffective().Select(key => new IneffectiveKey($"router.{key.Key}", $"router.{key.Beside}")),
+            .. Router.Ineffective().Concat((Router as ExpertRouterOptions)?.IneffectiveBalance(Experts.Count) ?? [])
+                .Select(key => new IneffectiveKey($"router.{key.Key}", $"router.{key.Beside}")),
         ];
     }
 

@@ -7,7 +7,7 @@ namespace Peft.Adapters.Routing;
 public sealed record GateRouterOptions : ExpertRouterOptions
 {
     /// <inheritdoc/>
-    internal override string WhyNoProbabilities => "router.kind: gate";
+    internal override string WhyNoProbabilities => "kind: gate";
 }
 
 /// <summary>A sigmoid gate on each expert by itself; <c>peft gate</c> trains it on one frozen adapter.</summary>

@@ -48,11 +48,10 @@ public sealed record LilyRouterOptions : ExpertRouterOptions
     /// <inheritdoc/>
     protected override void Check(OptionReader reader, RouterSize size)
     {
+        base.Check(reader, size);
         if (Average == Mean && Balance.Kind != BalanceOptions.None)
             reader.Section("balance").Fault(
                 "kind", Balance.Kind, "none with average: mean", "all experts weigh the same there");
-        else
-            base.Check(reader, size);
     }
 }
 

@@ -24,7 +24,7 @@ public sealed record PostMoeRouterOptions : ExpertRouterOptions
     public EquatableList<int> TaskExperts { get; init; } = [];
 
     /// <inheritdoc/>
-    internal override int FewestChosen(int experts) => Math.Min(TopK, experts);
+    internal override int FewestChosen(int experts) => TopK;
 
     /// <inheritdoc/>
     public override TaskRule? TaskRule(int experts) => new(

@@ -44,7 +44,7 @@ public abstract record PrototypeRouterOptions : ExpertRouterOptions, IMergedRout
     public double Temperature { get; init; } = 1;
 
     /// <inheritdoc/>
-    internal override int FewestChosen(int experts) => Math.Min(TopK, experts);
+    internal override int FewestChosen(int experts) => TopK;
 }
 
 /// <summary>Sends each token to the experts whose vector it resembles most. Merging fills the vectors; training may go

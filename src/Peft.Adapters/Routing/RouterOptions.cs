@@ -191,33 +191,33 @@ public abstract record ExpertRouterOptions : RouterOptions
     public override IEnumerable<IneffectiveKey> Ineffective() =>
         Balance.Ineffective(FirstBalance);
 
+    /// <summary>The balance where it does nothing among so many experts, though it is not the method's own.</summary>
+    internal IEnumerable<IneffectiveKey> IneffectiveBalance(int experts)
+    {
+        const string Key = "balance.kind";
+        // The loss is the number of experts there, whatever the router does.
+        var takesAll = FewestChosen(experts) == experts && Balance.Kind == BalanceOptions.Switch;
+        return
+        [
+            .. IneffectiveKey.If(
+                WhyNoProbabilities is not null, Key, Balance.Kind, FirstBalance.Kind, WhyNoProbabilities ?? ""),
+            .. IneffectiveKey.If(
+                takesAll && WhyNoProbabilities is null, Key, Balance.Kind, FirstBalance.Kind,
+                $"kind: {Kind}, where every token gets all experts"),
+        ];
+    }
+
     /// <inheritdoc/>
     protected override void Check(OptionReader reader, RouterSize size)
     {
-        var takesAll = FewestChosen(size.Most) >= size.Most;
-        if (WhyNoProbabilities is { } why)
-        {
-            if (Balance.Kind != BalanceOptions.None)
-                Refuse(Balance.Kind, $"none with {why}", "it balances probabilities, and there are none");
-        }
-        else if (Balance.MovesChoice && !ChoosesByScore)
+        if (Balance.MovesChoice && !ChoosesByScore)
         {
             var movable = RouterCatalog.Entries
                 .Where(entry => entry.First is ExpertRouterOptions { ChoosesByScore: true })
                 .Select(entry => entry.Kind);
-            Refuse(
-                $"'{Balance.Kind}'", takesAll ? "none or localized" : "none, switch or localized",
+            reader.Section("balance").Fault(
+                "kind", $"'{Balance.Kind}'", "none, switch or localized",
                 $"it moves the choice of router: {Words.OneOf([.. movable])}; {Kind} has none to move");
         }
-        else if (takesAll && Balance.Kind == BalanceOptions.Switch && FirstBalance.Kind != BalanceOptions.Switch)
-        {
-            // Where it is a method's own first value, nobody asked for it.
-            Refuse(
-                $"'{Balance.Kind}' while router {Kind} gives every token all experts",
-                "none or localized", "what it measures is then the same whatever the router does");
-        }
-
-        void Refuse(string found, string expected, string advice) =>
-            reader.Section("balance").Fault("kind", found, expected, advice);
     }
 }

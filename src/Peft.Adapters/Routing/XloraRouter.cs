@@ -60,10 +60,7 @@ public sealed record XloraRouterOptions : ExpertRouterOptions
     public override PreliminaryPass Preliminary => PreliminaryPass.Tokens;
 
     /// <inheritdoc/>
-    internal override string? WhyNoProbabilities => EnableSoftmax ? null : "enable_softmax: false";
-
-    /// <inheritdoc/>
-    internal override int FewestChosen(int experts) => TopKLora == 0 ? experts : Math.Min(TopKLora, experts);
+    internal override int FewestChosen(int experts) => TopKLora == 0 ? experts : TopKLora;
 
     /// <inheritdoc/>
     public override IEnumerable<IneffectiveKey> Ineffective() =>
@@ -79,6 +76,10 @@ public sealed record XloraRouterOptions : ExpertRouterOptions
     protected override void Check(OptionReader reader, RouterSize size)
     {
         base.Check(reader, size);
+        if (!EnableSoftmax && Balance.Kind != BalanceOptions.None)
+            reader.Section("balance").Fault(
+                "kind", Balance.Kind, "none with enable_softmax: false",
+                "it balances probabilities, and there are none");
         if (EnableSoftmaxTopk && TopKLora == 0)
             reader.Fault(
                 "enable_softmax_topk", "true with top_k_lora: 0", "a top_k_lora of at least 1 beside it",

@@ -155,7 +155,7 @@ public sealed class AssignmentTests : TensorTests
             """));
 
         Assert.Equal(
-            $"line 1  router.balance.kind: '{kind}'; expected none or localized. It moves the choice of "
+            $"line 1  router.balance.kind: '{kind}'; expected none, switch or localized. It moves the choice of "
             + $"router: {Movable}; soft has none to move.", error.Items.Single().ToString());
     }
 
@@ -189,53 +189,6 @@ public sealed class AssignmentTests : TensorTests
                     + "token gets all experts, there is no choice to move.",
                 Assert.Throws<FaultsException>(() => Read(balance, counts)).Items.Single().ToString(),
                 StringComparison.Ordinal);
-    }
-
-    // Each expert has every token then, so that the loss is the number of experts, whatever the probabilities are.
-    [Theory]
-    [InlineData("soft", "")]
-    [InlineData("hydra", "")]
-    [InlineData("lily", "")]
-    [InlineData("hard-soft", "")]
-    [InlineData("x-lora", "")]
-    [InlineData("ffn-split", "")]
-    [InlineData("post-moe", """ "top_k": 4, """)]
-    [InlineData("top-k", """ "top_k": 4, """)]
-    public void The_switch_loss_needs_a_choice(string kind, string more)
-    {
-        var error = Assert.Throws<FaultsException>(() => AdapterOptionsTests.Read($$$"""
-            {"method": "mixture", "router": {"kind": "{{{kind}}}", {{{more}}} "balance": {"kind": "switch"} } }
-            """));
-
-        Assert.Equal(
-            $"line 1  router.balance.kind: 'switch' while router {kind} gives every token all experts; expected none "
-            + "or localized. What it measures is then the same whatever the router does.",
-            error.Items.Single().ToString());
-        var p = torch.tensor(new[] { 0.1f, 0.2f, 0.3f, 0.4f }, [1, 4]);
-        Assert.Equal(4, SwitchBalanceLoss.Of(p, torch.ones_like(p).to(torch.@bool), null).ToDouble(), 1e-6);
-    }
-
-    [Theory]
-    [InlineData("""{"kind": "gate", "balance": {"kind": "localized", "task_types": [1]}}""", "localized",
-        "router.kind: gate")]
-    [InlineData("""{"kind": "hard-soft", "stage": "hard", "balance": {"kind": "switch"}}""", "switch", "stage: hard")]
-    public void A_balance_needs_probabilities(string router, string kind, string why)
-    {
-        var error = Assert.Throws<FaultsException>(
-            () => AdapterOptionsTests.Read($$"""{"method": "mixture", "router": {{router}}}"""));
-
-        Assert.Equal(
-            $"line 1  router.balance.kind: {kind}; expected none with {why}. It balances probabilities, and there are "
-            + "none.", error.Items.Single().ToString());
-    }
-
-    [Fact]
-    public void A_methods_own_switch_loss_is_not_refused_where_it_has_nothing_to_do()
-    {
-        var options = AdapterOptionsTests.Read(
-            """{"method": "mixture", "experts": {"count": 2}, "router": {"kind": "mixlora"}}""");
-
-        Assert.Equal(BalanceOptions.Switch, ((MixLoraRouterOptions)options.Router!).Balance.Kind);
     }
 
     private static string Movable => "comol, graph-of-tokens, mixlora, mixlora-switch, rmoe or top-k";
