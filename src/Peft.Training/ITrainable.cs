@@ -56,6 +56,12 @@ public interface ITrainable : ICheckpointed, IDisposable
     {
     }
 
+    /// <summary>Follows the last micro-batch of a step: the gradients are those of the whole step, neither clipped nor
+    /// applied.</summary>
+    void AfterGradients()
+    {
+    }
+
     /// <summary>Follows each optimizer step.</summary>
     /// <param name="step">The step's index, from 0.</param>
     /// <param name="isApplied">False where the step was skipped and the parameters are as before.</param>
@@ -130,6 +136,11 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
 
     /// <inheritdoc/>
     public void AfterMicroBatch() => _routing?.AfterMicroBatch();
+
+    /// <inheritdoc/>
+    public virtual void AfterGradients()
+    {
+    }
 
     /// <inheritdoc/>
     public void AfterStep(int step, bool isApplied)
