@@ -154,7 +154,7 @@ internal sealed class GateTrainable(BundleContents contents, string adapter, Rec
     {
         using var scope = torch.NewDisposeScope();
         using var off = torch.no_grad();
-        var gates = Adapted.Modules.Select(module => (
+        var gates = Modules.Select(module => (
             module.Path, GateVectors.Gate, module.Router!.parameters().Single().detach().clone().reshape(-1))).ToList();
         Model.Dispose();
         GateFile.Write(directory, [.. gates, .. MeanInputs()], GateFile.TaskToKeep(directory));

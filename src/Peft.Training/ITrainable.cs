@@ -23,7 +23,7 @@ public interface ITrainable : ICheckpointed, IDisposable
     AdaptedModel? Adapted => null;
 
     /// <summary>The projections with adapters; none where the model itself is trained.</summary>
-    IReadOnlyList<MixtureProjection> Modules => Adapted?.Modules ?? [];
+    IReadOnlyList<MixtureProjection> Modules => [];
 
     /// <summary>The number of trainable parameters by part: each parameter of a whole model.</summary>
     IReadOnlyList<(string Name, long Count)> ParameterCounts =>
@@ -106,6 +106,9 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
 
     /// <inheritdoc/>
     public AdaptedModel Adapted => contents.Adapted;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<MixtureProjection> Modules => Adapted.Modules;
 
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, long Count)> ParameterCounts => Adapted.TrainableParameterCounts;
