@@ -74,43 +74,35 @@ public sealed class EvaluationRun
         var measured = new List<MeasuredSubject>();
         var (total, found, done, computed) = (
             (long)_subjects.Count * _tasks.Sum(data => data.Rows.Count), (long)journal.RowsFound, 0L, 0L);
-        foreach (var subject in _subjects)
+        var evaluation = new SubjectEvaluation(_tasks, _tokenizer, _settings.BatchSize)
         {
-            using var opened = subject.Open();
-            var evaluator = new TaskEvaluator(opened.Model, _tokenizer, _settings.BatchSize, opened.Rewiring)
+            RequireGoingOn = () =>
             {
-                ScoresWhole = opened.Adapted?.Options.Router?.WhyNoDecoding is not null,
-            };
-            var answers = new List<IReadOnlyList<JudgedRow>>();
-            var seconds = 0.0;
-            foreach (var data in _tasks)
+                if (IsStopped())
+                    throw new OperationCanceledException();
+            },
+        };
+        try
+        {
+            foreach (var subject in _subjects)
             {
-                var rows = new List<RowResult>(data.Rows.Count);
-                foreach (var (index, batch) in evaluator.Batches(data, subject.TaskIdOf(data.Task.Name)).Index())
-                {
-                    if (IsStopped())
-                        return null;
-                    Progress(new(subject.Name, data.Task.Name, done, total, found, computed));
-                    if (!journal.Has(subject.Name, data.Task.Name, index))
-                        computed += batch.Rows;
-                    var (answered, took) = journal.Answer(subject.Name, data.Task.Name, index, batch.Answer);
-                    rows.AddRange(answered);
-                    (seconds, done) = (seconds + took, done + batch.Rows);
-                }
-                answers.Add(
-                    [
-                        .. rows.OrderBy(row => row.Index)
-                            .Select(row => new JudgedRow(data.Task, data.Rows[row.Index], row)),
-                    ]);
+                using var opened = subject.Open();
+                measured.Add(evaluation.Measure(
+                    subject.Description, opened, subject.TaskIdOf, (data, index, batch) =>
+                    {
+                        Progress(new(subject.Name, data.Task.Name, done, total, found, computed));
+                        if (!journal.Has(subject.Name, data.Task.Name, index))
+                            computed += batch.Rows;
+                        done += batch.Rows;
+                        return journal.Answer(subject.Name, data.Task.Name, index, batch.Answer);
+                    }));
             }
-            if (IsStopped())
-                return null;
-            var routing = opened is { Rewiring: null, Adapted: { Options.Router: not null } adapted }
-                ? RoutingProbe.Measure(subject.Name, adapted, evaluator, _tasks, subject.TaskIdOf, _settings.BatchSize)
-                : null;
-            measured.Add(
-                new(subject.Description with { EvaluationSeconds = Math.Round(seconds, 3) }, answers, routing));
         }
+        catch (OperationCanceledException)
+        {
+            return null;
+        }
+
         Progress(new("", "", done, total, found, computed));
         var results = ResultsBuilder.Build(measured, _tasks, _base, _settings, peftVersion, now);
         foreach (var (name, path, document) in Recorded)
@@ -120,6 +112,53 @@ public sealed class EvaluationRun
         ResultsBuilder.Save(directory, results, measured);
         journal.Remove();
         return results;
+    }
+}
+
+/// <summary>Asks a loaded subject the rows of some tasks and watches its experts, wherever something is
+/// measured.</summary>
+/// <param name="Tasks">The tasks and their rows.</param>
+/// <param name="Tokenizer">The base's tokenizer.</param>
+/// <param name="BatchSize">Rows answered together.</param>
+public sealed record SubjectEvaluation(
+    IReadOnlyList<TaskData> Tasks, HuggingFaceTokenizer Tokenizer, int BatchSize)
+{
+    /// <summary>Called before each batch; throws <see cref="OperationCanceledException"/> to end it.</summary>
+    public Action RequireGoingOn { get; init; } = () => { };
+
+    /// <summary>Measures one.</summary>
+    /// <param name="description">What results say of it; the seconds are filled in.</param>
+    /// <param name="opened">The same loaded; the caller frees it.</param>
+    /// <param name="taskIdOf">Ids of tasks, for routers that go by task.</param>
+    /// <param name="answer">Answers a batch of a task, which is given with its number, and says how long it
+    /// took.</param>
+    /// <exception cref="OperationCanceledException">It was ended.</exception>
+    public MeasuredSubject Measure(
+        Subject description, OpenedSubject opened, Func<string, long?> taskIdOf,
+        Func<TaskData, int, TaskBatch, (IReadOnlyList<RowResult> Rows, double Seconds)> answer)
+    {
+        var evaluator = new TaskEvaluator(opened.Model, Tokenizer, BatchSize, opened.Rewiring)
+        {
+            ScoresWhole = opened.Adapted?.Options.Router?.WhyNoDecoding is not null,
+        };
+        var seconds = 0.0;
+        List<IReadOnlyList<JudgedRow>> answers =
+        [
+            .. Tasks.Select(data => (IReadOnlyList<JudgedRow>)
+            [
+                .. evaluator.Run(data, taskIdOf(data.Task.Name), (index, batch) =>
+                {
+                    RequireGoingOn();
+                    var (rows, took) = answer(data, index, batch);
+                    seconds += took;
+                    return rows;
+                }).Select(row => new JudgedRow(data.Task, data.Rows[row.Index], row)),
+            ]),
+        ];
+        RequireGoingOn();
+        var routing = opened is { Rewiring: null, Adapted: { Options.Router: not null } adapted }
+            ? RoutingProbe.Measure(description.Name, adapted, evaluator, Tasks, taskIdOf, BatchSize) : null;
+        return new(description with { EvaluationSeconds = Math.Round(seconds, 3) }, answers, routing);
     }
 }
 

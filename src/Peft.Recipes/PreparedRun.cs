@@ -127,7 +127,8 @@ public sealed class PreparedRun(
         var name = ResultName;
         var what = $"{Words.Count(tasks.Rows, "row")} of {Words.AllOf(tasks.Names)}";
         say($"evaluating {name} on {what}");
-        List<MeasuredSubject> measured = [tasks.Of(Described(name), run.Trainable.Model, TaskIdOf, stop)];
+        List<MeasuredSubject> measured =
+            [tasks.Of(Described(name), new(run.Trainable.Model, run.Trainable.Adapted), TaskIdOf, stop)];
         // What is measured is kept before the base takes its time.
         ResultsBuilder.Save(output.Path, tasks.Results(measured, run.Device, compares: false), measured);
         if (recipe.Evaluation.Base && recipe.Method != Recipe.Full)
@@ -135,7 +136,7 @@ public sealed class PreparedRun(
             using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.Directory), recipe.Model.Dtype,
                 run.Device);
             say($"evaluating the base model on {what}");
-            measured.Insert(0, tasks.Of(tasks.Base, model, TaskIdOf, stop));
+            measured.Insert(0, tasks.Of(tasks.Base, new(model, null), TaskIdOf, stop));
         }
         var results = tasks.Results(measured, run.Device, compares: true);
         foreach (var (recorded, path, document) in Baselines())

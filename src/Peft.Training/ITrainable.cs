@@ -19,6 +19,9 @@ public interface ITrainable : ICheckpointed, IDisposable
     /// <summary>What the optimizer changes, under stable names.</summary>
     IReadOnlyList<(string Name, Parameter Parameter)> Parameters { get; }
 
+    /// <summary>The model with its adapter; null where the model itself is trained.</summary>
+    AdaptedModel? Adapted => null;
+
     /// <summary>The projections with adapters; none where the model itself is trained.</summary>
     IReadOnlyList<MixtureProjection> Modules => [];
 
@@ -50,6 +53,12 @@ public interface ITrainable : ICheckpointed, IDisposable
 
     /// <summary>Follows the last pass over a micro-batch.</summary>
     void AfterMicroBatch()
+    {
+    }
+
+    /// <summary>Follows the last micro-batch of a step: the gradients are those of the whole step, neither clipped nor
+    /// applied.</summary>
+    void AfterGradients()
     {
     }
 
@@ -96,6 +105,9 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     public IReadOnlyList<(string Name, Parameter Parameter)> Parameters { get; } = contents.Adapted.Parameters;
 
     /// <inheritdoc/>
+    public AdaptedModel Adapted => contents.Adapted;
+
+    /// <inheritdoc/>
     public IReadOnlyList<MixtureProjection> Modules => Adapted.Modules;
 
     /// <inheritdoc/>
@@ -106,8 +118,6 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
 
     /// <inheritdoc/>
     public long SavedBytes => Adapted.State.Sum(tensor => tensor.Tensor.ByteCount());
-
-    private AdaptedModel Adapted => contents.Adapted;
 
     /// <inheritdoc/>
     public virtual void BeforePass(TokenBatch batch)
@@ -129,6 +139,11 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
 
     /// <inheritdoc/>
     public void AfterMicroBatch() => _routing?.AfterMicroBatch();
+
+    /// <inheritdoc/>
+    public virtual void AfterGradients()
+    {
+    }
 
     /// <inheritdoc/>
     public void AfterStep(int step, bool isApplied)

@@ -147,6 +147,7 @@ public sealed class TrainingLoop(TrainingRun run)
                 ForwardBackward(micro[i], new(i, micro.Count, p, passes, learned), sums);
             _trainable.AfterMicroBatch();
         }
+        _trainable.AfterGradients();
 
         var norm = Gradients.clip_grad_norm_(
             _trainable.Parameters.Select(p => p.Parameter),

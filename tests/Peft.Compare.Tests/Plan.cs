@@ -165,6 +165,8 @@ internal static class Plan
             },
             new("ffn-split", "our reading: LoRA on four slices of each feed-forward, of which all work",
                 new Stage("recipes/small/ffn-split.yaml")),
+            new("factorllm", "LoRA of the whole makes up for the half of each feed-forward that is left out",
+                new Stage("recipes/small/factorllm.yaml")),
             new("polytropon", "the task is told, also while measuring", new Stage("recipes/small/polytropon.yaml")),
             new("mhr", "the task is told, also while measuring", new Stage("recipes/small/mhr.yaml"))
             {

@@ -81,7 +81,7 @@ internal static class Program
             if (!asked.OnlyRenders)
                 Write(place, study.Name + ".runs", LineByLine(runs));
             foreach (var group in findings.GroupBy(finding => finding.Setting.Name))
-                ResultsFile.Save(Path.Combine(place, $"{study.Name}-{group.Key}.json"),
+                Keep(Path.Combine(place, $"{study.Name}-{group.Key}.json"),
                     Finding.Document(study, [.. group], seeds, Cli.Printing.HelpPage.Version));
             if (asked.Records || asked.OnlyRenders)
                 Tables.Put(Document, study.Name, table);
@@ -176,6 +176,14 @@ internal static class Program
 
     private static string LineByLine(IReadOnlyList<Measured> runs) =>
         "[\n" + string.Join(",\n", runs.Select(run => JsonSerializer.Serialize(run, OneLine))) + "\n]";
+
+    /// <summary>Writes results, unless the file says the same of another date.</summary>
+    internal static void Keep(string path, ResultsDocument results)
+    {
+        if (!File.Exists(path) || ResultsFile.ToJson(ResultsFile.Load(path) with { Created = results.Created })
+            != ResultsFile.ToJson(results))
+            ResultsFile.Save(path, results);
+    }
 
     private static void Write(string place, string name, string text)
     {

@@ -1,4 +1,3 @@
-using System.Text.RegularExpressions;
 using CommandLine;
 using Peft.Adapters.Lora;
 using Peft.Cli.Printing;
@@ -6,6 +5,7 @@ using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Formats.HuggingFace;
 using Peft.Recipes;
 using Peft.Training;
 
@@ -13,7 +13,7 @@ namespace Peft.Cli.Verbs;
 
 /// <summary>Trains what a recipe says.</summary>
 [Verb("train", HelpText = "Train a recipe and write an adapter bundle or a model.")]
-public sealed partial class TrainVerb : IVerb
+public sealed class TrainVerb : IVerb
 {
     /// <summary>The recipe.</summary>
     [Value(0, MetaName = "RECIPE", Required = true, HelpText = "Recipe file, such as recipes/default.yaml.")]
@@ -222,7 +222,7 @@ public sealed partial class TrainVerb : IVerb
     {
         var table = new TextTable("module", "layers", "trainable parameters", "in all");
         foreach (var group in run.TrainableParameterCounts.GroupBy(module =>
-            (Name: LayerNumber().Replace(module.Name, ".*.", 1), module.Count)))
+            (Name: ModulePattern.WithoutLayer(module.Name), module.Count)))
         {
             var layers = group.Key.Name.Contains('*', StringComparison.Ordinal) ? $"{group.Count()}" : "";
             table.Add(group.Key.Name, layers, $"{group.Key.Count:N0}", $"{group.Sum(module => module.Count):N0}");
@@ -244,9 +244,6 @@ public sealed partial class TrainVerb : IVerb
                 $"{group.Count:N0}", string.Join(", ", group.Kinds));
         return table.ToString();
     }
-
-    [GeneratedRegex(@"\.\d+\.")]
-    private static partial Regex LayerNumber();
 
     // A run with these options would refuse it: better heard now.
     private void TellOfOutput(string path, Output output)

@@ -11,7 +11,8 @@ namespace Peft.Evaluation.Scoring;
 /// <summary>Has one model answer the rows of one task.</summary>
 /// <remarks>
 /// Rows of like length share a batch. The batches follow from rows and batch size alone, so that an evaluation that was
-/// interrupted continues with the same ones; other batch sizes give the same numbers but for the rounding of float32.
+/// interrupted continues with the same ones; other batch sizes give the same numbers but for the rounding of float32,
+/// unless a router goes by all tokens of a batch.
 /// </remarks>
 public sealed class TaskEvaluator
 {
@@ -46,18 +47,14 @@ public sealed class TaskEvaluator
     /// <summary>Answers every row.</summary>
     /// <param name="data">The task and its rows.</param>
     /// <param name="taskId">The task's id, for routers that go by task.</param>
-    /// <param name="before">Called before each batch; may throw to end it. Null: nothing is.</param>
+    /// <param name="answer">Answers each batch, which is given with its number; may throw to end it. Null: the model
+    /// does.</param>
     /// <returns>One result a row, in the order of the rows.</returns>
-    public IReadOnlyList<RowResult> Run(TaskData data, long? taskId = null, Action? before = null)
-    {
-        var results = new List<RowResult>();
-        foreach (var batch in Batches(data, taskId))
-        {
-            before?.Invoke();
-            results.AddRange(batch.Answer());
-        }
-        return [.. results.OrderBy(result => result.Index)];
-    }
+    public IReadOnlyList<RowResult> Run(
+        TaskData data, long? taskId = null, Func<int, TaskBatch, IReadOnlyList<RowResult>>? answer = null) =>
+        [.. Batches(data, taskId).Index()
+            .SelectMany(batch => answer is null ? batch.Item.Answer() : answer(batch.Index, batch.Item))
+            .OrderBy(result => result.Index)];
 
     /// <summary>
     /// The batches of a task, the longest prompts first; nothing is computed until one is asked for its answers.
