@@ -16,7 +16,7 @@ internal static class Program
     private const string Document = "docs/results.md";
     private const int Rows = 200, ChoosingSeed = 0;
     private const int QuickSeeds = 2, QuickRows = 50;
-    private const double QuickShare = 0.25;
+    private const double QuickShare = 0.125;
 
     private static readonly JsonSerializerOptions Json = new()
     {
@@ -64,7 +64,7 @@ internal static class Program
         var rows = asked.IsQuick ? QuickRows : Rows;
         var runner = new Runner(Path.Combine(asked.Output, asked.IsQuick ? "quick" : "runs"), asked.Jobs, rows, share);
         if (asked.IsQuick)
-            Console.WriteLine($"a quick look: {QuickSeeds} seeds, a quarter of the steps, {QuickRows} rows; "
+            Console.WriteLine($"a quick look: {QuickSeeds} seeds, an eighth of the steps, {QuickRows} rows; "
                 + "nothing is recorded");
         foreach (var study in asked.Studies)
         {
