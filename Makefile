@@ -27,6 +27,9 @@ export DOTNET_OPTIONS := -c Release -nologo -v quiet --tl:off -p:UseSharedCompil
 LOCKED := mkdir -p .artifacts && flock -o .artifacts/.lock
 COMPILE := $(LOCKED) scripts/compile
 RUN := . scripts/allocator && exec dotnet run -c Release --no-build --project
+# Several processes of MPI; MPIRUN='mpirun -hostfile hosts' for more machines than this one.
+MPIRUN ?= mpirun
+RANKED = $(if $(RANKS),$(MPIRUN) -n $(RANKS))
 BASED := $(if $(BASE),--base $(BASE))
 # The default adapter is trained when a target needs it and it is missing.
 TRAINED = [ "$(ADAPTER)" != adapters/default ] || [ -e adapters/default/bundle.json ] \
@@ -46,8 +49,8 @@ build: setup ## build bin/peft
 data: setup ## write the data sets under data/cache from the installed packages
 	@$(COMPILE) data/Prepare
 	@scripts/patiently "preparing the data sets" .artifacts/data.log dotnet run -c Release --no-build --project data/Prepare
-train: build data ## train RECIPE (recipes/default.yaml), with BASE=DIR on another base model
-	@exec bin/peft train $(RECIPE) $(if $(BASE),--set model.model_name_or_path=$(BASE)) $(ARGS)
+train: build data ## train RECIPE (recipes/default.yaml), with BASE=DIR on another base model; RANKS=4 processes
+	@exec $(RANKED) bin/peft train $(RECIPE) $(if $(BASE),--set model.model_name_or_path=$(BASE)) $(ARGS)
 merge: build data ## train four adapters apart, merge them in every way, compare
 	@exec scripts/merge $(ARGS)
 eval: build data ## measure ADAPTER (adapters/default) and its base on its recipe's tasks

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Peft.Adapters.Lora;
+using Peft.Distributed;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Routing;
@@ -39,6 +40,9 @@ public sealed class EvaluationRun
     /// <summary>Results recorded earlier, shown beside these: name, path and content.</summary>
     public IReadOnlyList<(string Name, string Path, ResultsDocument Results)> Recorded { get; init; } = [];
 
+    /// <summary>The processes that share the rows; the first one writes.</summary>
+    public ICommunicator Ranks { get; init; } = Alone.Instance;
+
     /// <summary>Told what cannot be shown, and why.</summary>
     public Action<string> Say { get; init; } = _ => { };
 
@@ -60,6 +64,13 @@ public sealed class EvaluationRun
                 + $"{data.Task.MaxLength} {string.Join('|', data.Task.Stop)}")),
     ]);
 
+    /// <summary>What must be the same on every rank, with its name.</summary>
+    public IReadOnlyList<(string Name, string Value)> Compared =>
+    [
+        .. Identity.Split('\n').Select(line =>
+            (line.Split(' ') is [var kind, var name, ..] ? $"{kind} {name}" : line, line)),
+    ];
+
     /// <summary>Measures and writes; resumes an interrupted evaluation of the same.</summary>
     /// <param name="directory">The output directory.</param>
     /// <param name="peftVersion">Version of the program, for the results.</param>
@@ -67,7 +78,8 @@ public sealed class EvaluationRun
     /// <returns>The results; null when it was stopped.</returns>
     public ResultsDocument? Run(string directory, string peftVersion, DateTimeOffset now)
     {
-        using var journal = EvaluationJournal.Open(directory, Identity);
+        using var journal = Ranks.IsFirst() ? EvaluationJournal.Open(directory, Identity)
+            : EvaluationJournal.Unwritten();
         var measured = new List<MeasuredSubject>();
         var (total, found, done, computed) = (
             (long)_subjects.Count * _tasks.Sum(data => data.Rows.Count), (long)journal.RowsFound, 0L, 0L);
@@ -80,9 +92,17 @@ public sealed class EvaluationRun
             foreach (var data in _tasks)
             {
                 var rows = new List<RowResult>(data.Rows.Count);
-                foreach (var (index, batch) in evaluator.Batches(data, subject.TaskIdOf(data.Task.Name)).Index())
+                var batches = evaluator.Batches(data, subject.TaskIdOf(data.Task.Name));
+                if (Ranks.IsShared() && journal.AnswerTogether(Ranks, subject.Name, data.Task.Name, batches, next =>
+                    {
+                        Progress(new(subject.Name, data.Task.Name, done, total, found, computed));
+                        computed += next * Ranks.Size;
+                        return IsStopped();
+                    }))
+                    return null;
+                foreach (var (index, batch) in batches.Index())
                 {
-                    if (IsStopped())
+                    if (!Ranks.IsShared() && IsStopped())
                         return null;
                     Progress(new(subject.Name, data.Task.Name, done, total, found, computed));
                     if (!journal.Has(subject.Name, data.Task.Name, index))
@@ -97,9 +117,10 @@ public sealed class EvaluationRun
                             .Select(row => new JudgedRow(data.Task, data.Rows[row.Index], row)),
                     ]);
             }
-            if (IsStopped())
+            if (Ranks.Any(IsStopped()))
                 return null;
-            var routing = opened is { Rewiring: null, Adapted: { Options.Router: not null } adapted }
+            // A small part of the work: it is done once, and told by the first.
+            var routing = Ranks.IsFirst() && opened is { Rewiring: null, Adapted: { Options.Router: not null } adapted }
                 ? RoutingProbe.Measure(subject.Name, adapted, evaluator, _tasks, subject.TaskIdOf, _settings.BatchSize)
                 : null;
             measured.Add(
@@ -109,6 +130,8 @@ public sealed class EvaluationRun
         var results = ResultsBuilder.Build(measured, _tasks, _base, _settings, peftVersion, now);
         foreach (var (name, path, document) in Recorded)
             results = results.WithRecorded(name, path, document, Say);
+        if (!Ranks.IsFirst())
+            return results;
         ExamplesFile.Write(
             Path.Combine(directory, ExamplesFile.Name),
             measured.SelectMany(

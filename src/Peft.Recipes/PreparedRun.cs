@@ -1,5 +1,6 @@
 using Peft.Adapters.Bundles;
 using Peft.Data;
+using Peft.Distributed;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
@@ -54,6 +55,9 @@ public sealed class PreparedRun(
         }
     }
 
+    /// <summary>Tokens that this process computed a second of its own computing; 0 before it trained.</summary>
+    public double TokensPerSecond { get; private set; }
+
     /// <summary>Number of trainable parameters.</summary>
     public long TrainableParameters => run.Trainable.Parameters.Sum(p => p.Parameter.numel());
 
@@ -90,11 +94,14 @@ public sealed class PreparedRun(
         Baselines();
         // A bundle that a continued run found has its own, which its manifest vouches for; that one is replaced with
         // the bundle.
-        if (!BundleFiles.IsBundle(output.Path))
+        if (run.Ranks.IsFirst() && !BundleFiles.IsBundle(output.Path))
             AtomicFile.WriteText(Path.Combine(output.Path, BundleFiles.Recipe), ConfigText.ToYaml(recipe.Resolved));
-        var outcome = new TrainingLoop(run).Run(stop);
-        if (outcome.End == TrainingEnd.Finished)
+        var loop = new TrainingLoop(run);
+        var outcome = loop.Run(stop);
+        TokensPerSecond = loop.OwnTokensPerSecond;
+        if (outcome.End == TrainingEnd.Finished && run.Ranks.IsFirst())
             run.Trainable.SaveResult(output.Path);
+        run.Ranks.Barrier();
         return outcome;
     }
 
@@ -111,14 +118,15 @@ public sealed class PreparedRun(
     {
         if (recipe.Evaluation.Tasks.Count == 0)
             return null;
-        var tasks = new TaskMeasurement(recipe, tokenizer);
+        var tasks = new TaskMeasurement(recipe, tokenizer, run.Ranks);
         var name = ResultName;
         var what = $"{Words.Count(tasks.Rows, "row")} of {Words.AllOf(tasks.Names)}";
         say($"evaluating {name} on {what}");
         List<MeasuredSubject> measured = [tasks.Of(Described(name), run.Trainable.Model, TaskIdOf, stop)];
         // What is measured is kept before the base takes its time.
-        ResultsFile.Save(Path.Combine(output.Path, ResultsFile.Name),
-            tasks.Results(measured, run.Device, compares: false));
+        if (run.Ranks.IsFirst())
+            ResultsFile.Save(Path.Combine(output.Path, ResultsFile.Name),
+                tasks.Results(measured, run.Device, compares: false));
         if (recipe.Evaluation.Base && recipe.Method != Recipe.Full)
         {
             using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.Directory), recipe.Model.Dtype,
@@ -126,6 +134,8 @@ public sealed class PreparedRun(
             say($"evaluating the base model on {what}");
             measured.Insert(0, tasks.Of(tasks.Base, model, TaskIdOf, stop));
         }
+        if (!run.Ranks.IsFirst())
+            return null;
         var results = tasks.Results(measured, run.Device, compares: true);
         foreach (var (recorded, path, document) in Baselines())
             results = results.WithRecorded(recorded, path, document, say);
@@ -155,7 +165,10 @@ public sealed class PreparedRun(
         ?? run.Data.TaskNames.Index().Where(known => known.Item == task).Select(
             known => (long?)known.Index).FirstOrDefault();
 
-    private Subject Described(string name) => (recipe.Method == Recipe.Full
+    // Another rank's answers count under the first one's name for them.
+    private Subject Described(string name) => (!run.Ranks.IsFirst()
+        ? new Subject(name, Subject.AdapterKind, output.Path, recipe.Method, null, "", 0, null, null, 0, null, null)
+        : recipe.Method == Recipe.Full
         ? new Subject(name, Subject.AdapterKind, output.Path, Recipe.Full, null,
         Models.ModelLoader.Fingerprint(output.Path), 0, null, null, 0, null, null)
         : SubjectLoader.Adapter(output.Path, name)) with

@@ -23,7 +23,7 @@ public sealed record Recipe
     // May differ between a checkpoint's recipe and the one that continues it: they change no number of the training.
     private static readonly string[] FreeKeys =
         ["logging_steps", "save_steps", "save_total_limit", "report_to", "per_device_eval_batch_size", "on_non_finite",
-         "gradient_checkpointing"];
+         "gradient_checkpointing", "ddp_timeout"];
 
     /// <summary>The file.</summary>
     public required string Path { get; init; }

@@ -1,3 +1,4 @@
+using Peft.Distributed;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
@@ -16,11 +17,16 @@ public sealed class TaskMeasurement
     private readonly Recipe _recipe;
     private readonly HuggingFaceTokenizer _tokenizer;
     private readonly IReadOnlyList<TaskData> _tasks;
+    private readonly ICommunicator _ranks;
 
     /// <summary>Reads the rows.</summary>
+    /// <param name="recipe">The recipe.</param>
+    /// <param name="tokenizer">Its tokenizer.</param>
+    /// <param name="ranks">Who shares the rows; null: this process answers all.</param>
     /// <exception cref="UserException">The recipe's files cannot be used.</exception>
-    public TaskMeasurement(Recipe recipe, HuggingFaceTokenizer tokenizer)
+    public TaskMeasurement(Recipe recipe, HuggingFaceTokenizer tokenizer, ICommunicator? ranks = null)
     {
+        _ranks = ranks ?? Alone.Instance;
         _recipe = recipe;
         _tokenizer = tokenizer;
         _tasks = TaskData.Open(
@@ -56,7 +62,7 @@ public sealed class TaskMeasurement
         [
             .. _tasks.Select(data => (IReadOnlyList<JudgedRow>)
                 [.. evaluator.Run(data,
-                    taskIdOf(data.Task.Name), () => stop?.ThrowIfRequested()).Select(result =>
+                    taskIdOf(data.Task.Name), () => stop?.IsRequested == true, _ranks).Select(result =>
                     new JudgedRow(data.Task, data.Rows[result.Index], result))]),
         ];
         var seconds = System.Diagnostics.Stopwatch.GetElapsedTime(started).TotalSeconds;

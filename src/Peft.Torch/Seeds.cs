@@ -51,14 +51,21 @@ public static class Seeded
     }
 
     /// <summary>Zeroes each value with probability p and scales the others by 1 / (1 - p). Gradient: to x.</summary>
-    public static Tensor dropout(Tensor x, double p, Generator generator)
+    /// <param name="x">The values.</param>
+    /// <param name="p">The probability.</param>
+    /// <param name="generator">Draws.</param>
+    /// <param name="part">Takes x's part of what is drawn for a larger shape; null: x is the whole.</param>
+    public static Tensor dropout(
+        Tensor x, double p, Generator generator, Func<long[], Func<long[], Tensor>, Tensor>? part = null)
     {
         if (p is 0 or 1)
             return p == 0 ? x.alias() : torch.zeros_like(x);
         using var scope = torch.NewDisposeScope();
         Tensor kept;
         using (torch.no_grad())
-            kept = torch.empty_like(x).bernoulli_(1 - p, generator).div_(1 - p);
+            kept = (part is null ? torch.empty_like(x).bernoulli_(1 - p, generator)
+                : part(x.shape, shape => torch.empty(shape, x.dtype, x.device).bernoulli_(1 - p, generator)))
+                .div_(1 - p);
         return (x * kept).MoveToOuterDisposeScope();
     }
 }

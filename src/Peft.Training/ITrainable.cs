@@ -2,6 +2,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Data;
+using Peft.Distributed;
 using Peft.Models;
 using Peft.Training.Checkpoints;
 
@@ -47,6 +48,11 @@ public interface ITrainable : ICheckpointed, IDisposable
     {
     }
 
+    /// <summary>What a step has counted beside its gradients; where several ranks compute a step, the sums over them
+    /// take its place before <see cref="AfterStep"/>.</summary>
+    /// <remarks>Shapes: any, float32; the same on each rank.</remarks>
+    IReadOnlyList<Tensor> StepSums => [];
+
     /// <summary>Follows each optimizer step.</summary>
     /// <param name="step">The step's index, from 0.</param>
     /// <param name="isApplied">False where the step was skipped and the parameters are as before.</param>
@@ -63,15 +69,20 @@ public interface ITrainable : ICheckpointed, IDisposable
     /// <summary>The loss on held-out rows: metrics by name, <c>eval_loss</c> among them; null where it was
     /// stopped.</summary>
     IReadOnlyDictionary<string, double>? Evaluate(
-        TrainingData data, int batchSize, Device device, StopRequest stop)
+        TrainingData data, int batchSize, Device device, StopRequest stop, ICommunicator ranks)
     {
-        var batches = data.Eval.Sequential(batchSize).TakeWhile(_ => !stop.IsRequested);
-        var losses = EvaluationLoss.Of(Model, batches, data.TaskNames, device);
-        return stop.IsRequested ? null : losses;
+        var batches = data.Eval.Sequential(batchSize).Index()
+            .Where(batch => batch.Index % ranks.Size == ranks.Rank).Select(batch => batch.Item)
+            .TakeWhile(_ => !stop.IsRequested);
+        var losses = EvaluationLoss.Of(Model, batches, data.TaskNames, device, ranks);
+        return ranks.Any(stop.IsRequested) ? null : losses;
     }
 
-    /// <summary>Bytes of the tensors that are saved.</summary>
-    long SavedBytes => Parameters.Sum(p => p.Parameter.ByteCount());
+    /// <summary>The tensors that are saved.</summary>
+    IReadOnlyList<Tensor> SavedTensors => [.. Parameters.Select(p => (Tensor)p.Parameter)];
+
+    /// <summary>Their bytes.</summary>
+    long SavedBytes => SavedTensors.Sum(tensor => tensor.ByteCount());
 
     /// <summary>Writes the result of a finished run into its directory.</summary>
     void SaveResult(string directory);
@@ -99,7 +110,7 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     public int Passes => _routing?.Passes ?? 1;
 
     /// <inheritdoc/>
-    public long SavedBytes => Adapted.State.Sum(tensor => tensor.Tensor.ByteCount());
+    public IReadOnlyList<Tensor> SavedTensors => [.. Adapted.State.Select(tensor => tensor.Tensor)];
 
     private AdaptedModel Adapted => contents.Adapted;
 
@@ -118,6 +129,9 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
 
     /// <inheritdoc/>
     public void AfterMicroBatch() => _routing?.AfterMicroBatch();
+
+    /// <inheritdoc/>
+    public IReadOnlyList<Tensor> StepSums => _routing?.StepSums ?? [];
 
     /// <inheritdoc/>
     public void AfterStep(int step, bool isApplied)

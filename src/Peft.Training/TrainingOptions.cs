@@ -155,6 +155,10 @@ public sealed record TrainingOptions
     [Key(Min = 0)]
     public double EarlyStoppingThreshold { get; init; }
 
+    /// <summary>Seconds that one of several ranks may keep the others waiting before all end.</summary>
+    [Key(Min = 1, Max = 1e7)]
+    public int DdpTimeout { get; init; } = 1800;
+
     /// <summary>Where the numbers of a step go beside metrics.jsonl: tensorboard or nothing.</summary>
     [Key]
     public IReadOnlyList<string> ReportTo { get; init; } = ["tensorboard"];

@@ -68,10 +68,11 @@ public sealed record AdaptedModel(
     /// <remarks>Shapes: mask [B, T] bool, true = real token; scalar. Gradient: reaches the routers.</remarks>
     public Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask)
     {
-        var routing = _auxiliary.Of(pass.Records<RoutingRecord>(), mask, pass.TaskIds);
+        var routing = _auxiliary.Of(pass.Records<RoutingRecord>(), mask, pass.TaskIds, pass.Share);
         if (_anchors.Count == 0)
             return routing;
         var preservation = PreservationLoss.Of(_anchors, Options.Router!.PreservationCoefficient);
+        preservation = pass.Share?.Once(preservation) ?? preservation;
         return routing is null ? preservation : routing + preservation;
     }
 }
@@ -107,6 +108,17 @@ public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
         _estimator = null;
     }
 
+    /// <summary>What is counted for the step so far, of every module that follows its load, in their order; made where
+    /// nothing was counted. Where several ranks compute a step, the sums over them take its place.</summary>
+    public IReadOnlyList<Tensor> StepSums =>
+        [.. adapted.Modules.Where(module => module.Router is ILoadBalanced).Select(module =>
+        {
+            if (!_counts.TryGetValue(module.Path, out var counts))
+                _counts[module.Path] = counts = torch.zeros(
+                    [Width(module.Router!)], torch.float32, module.Down.device).DetachFromDisposeScope();
+            return counts;
+        })];
+
     /// <summary>Ends a step: moves the biases by the load of all its tokens.</summary>
     public void AfterStep()
     {
@@ -130,6 +142,10 @@ public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => Clear();
+
+    // Experts, or ranks where those are routed.
+    private long Width(Router router) =>
+        adapted.Options.Router!.RoutesRanks ? router.Context.Rank : router.Context.Experts;
 
     private void Count(ForwardPass pass, Tensor? mask)
     {

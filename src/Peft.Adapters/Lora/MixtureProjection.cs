@@ -141,7 +141,8 @@ public sealed class MixtureProjection : Projection
         var random = pass.Random ?? throw new InvalidOperationException(
             $"{Path}: lora_dropout is {Shape.Dropout}, and the training pass has no random numbers; give it a "
             + $"generator");
-        return Seeded.dropout(x, Shape.Dropout, random);
+        // Where x is not the batch's rows (learned positions, an expert's tokens) there is no whole to draw for.
+        return Seeded.dropout(x, Shape.Dropout, random, pass.Share is { } share && x.ndim == 3 ? share.Draw : null);
     }
 }
 

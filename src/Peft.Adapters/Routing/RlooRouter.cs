@@ -126,7 +126,9 @@ public sealed class RlooRouter : Router
         var random = pass.Random ?? throw new InvalidOperationException(
             $"{Context.Path}: router rloo draws experts, and the training pass has no random numbers; give it a "
                 + $"generator");
-        return torch.rand(logits.shape, torch.float32, logits.device, generator: random);
+        return pass.Share is { } share ? share.Draw(logits.shape, Draw) : Draw(logits.shape);
+
+        Tensor Draw(long[] shape) => torch.rand(shape, torch.float32, logits.device, generator: random);
     }
 }
 

@@ -1,5 +1,6 @@
 using Peft.Adapters.Lora;
 using Peft.Chat;
+using Peft.Distributed;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
@@ -42,17 +43,27 @@ public sealed class TaskEvaluator
     /// <summary>Answers every row.</summary>
     /// <param name="data">The task and its rows.</param>
     /// <param name="taskId">The task's id, for routers that go by task.</param>
-    /// <param name="before">Called before each batch; may throw to end it. Null: nothing is.</param>
+    /// <param name="isStopped">Asked before each batch whether to end. Null: nothing does.</param>
+    /// <param name="ranks">Who shares the batches; null: this process answers all.</param>
     /// <returns>One result a row, in the order of the rows.</returns>
-    public IReadOnlyList<RowResult> Run(TaskData data, long? taskId = null, Action? before = null)
+    /// <exception cref="OperationCanceledException">It was to end.</exception>
+    public IReadOnlyList<RowResult> Run(
+        TaskData data, long? taskId = null, Func<bool>? isStopped = null, ICommunicator? ranks = null)
     {
-        var results = new List<RowResult>();
-        foreach (var batch in Batches(data, taskId))
+        var all = ranks ?? Alone.Instance;
+        var (results, stopped) = (new List<RowResult>(), false);
+        foreach (var (index, batch) in Batches(data, taskId).Index())
         {
-            before?.Invoke();
+            if (index % all.Size != all.Rank)
+                continue;
+            stopped = isStopped?.Invoke() == true;
+            if (stopped)
+                break;
             results.AddRange(batch.Answer());
         }
-        return [.. results.OrderBy(result => result.Index)];
+        if (all.Any(stopped))
+            throw new OperationCanceledException();
+        return [.. RowResult.Gather(all, results).OrderBy(result => result.Index)];
     }
 
     /// <summary>

@@ -63,6 +63,9 @@ public sealed class ForwardPass
     /// <summary>The sequences of packed rows; null: each row is one sequence.</summary>
     public SequenceSegments? Segments { get; init; }
 
+    /// <summary>Which rows of a larger batch these are, where several ranks compute one; null: all.</summary>
+    public BatchShare? Share { get; init; }
+
     /// <summary>A pass that builds a graph.</summary>
     /// <param name="random">Random numbers for dropout and router noise.</param>
     /// <param name="taskIds">[B] or [B, T] int64, or null.</param>
@@ -72,14 +75,16 @@ public sealed class ForwardPass
     /// <param name="gradientCheckpointing">Whether blocks are run again in <see cref="Backward"/> instead of
     /// kept.</param>
     /// <param name="promptMask">[B, T] bool, or null.</param>
+    /// <param name="share">Which rows of a larger batch these are, or null.</param>
     public static ForwardPass ForTraining(
         Generator? random = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null,
-        SequenceSegments? segments = null, bool gradientCheckpointing = false, Tensor? promptMask = null) =>
+        SequenceSegments? segments = null, bool gradientCheckpointing = false, Tensor? promptMask = null,
+        BatchShare? share = null) =>
         new()
         {
             IsTraining = true, Drops = true, Random = random, TaskIds = taskIds, TokenMask = tokenMask,
             Positions = positions, Segments = segments,
-            GradientCheckpointing = gradientCheckpointing, PromptMask = promptMask,
+            GradientCheckpointing = gradientCheckpointing, PromptMask = promptMask, Share = share,
         };
 
     /// <summary>A pass that builds a graph without noise, for fitting a few numbers to a text.</summary>
@@ -186,7 +191,8 @@ public sealed class ForwardPass
     /// <summary>This pass as it was when a number of records had been emitted, for running a block again.</summary>
     internal ForwardPass Again(Generator? random, int records)
     {
-        var again = ForTraining(random, TaskIds, TokenMask, Positions, Segments, promptMask: PromptMask);
+        var again = ForTraining(random, TaskIds, TokenMask, Positions, Segments, promptMask: PromptMask,
+            share: Share);
         again._records.AddRange(_records.Take(records));
         return again;
     }

@@ -1,0 +1,84 @@
+using Peft.Cli.Printing;
+using Peft.Distributed;
+using Peft.Distributed.Mpi;
+using Peft.Formats;
+using Peft.Recipes;
+using Peft.Training;
+
+namespace Peft.Cli.Verbs;
+
+/// <summary>A verb that several processes can do together.</summary>
+public interface IRankedVerb : IVerb
+{
+    /// <summary>Does this rank's part and returns the exit code of all.</summary>
+    int Run(Output output, RankGroup group);
+}
+
+/// <summary>Runs a verb in one of the processes that mpirun or srun started.</summary>
+/// <remarks>What goes wrong is told once: what all ranks know by the first; what one meets alone by that one, which
+/// then ends all.</remarks>
+internal static class RankedProgram
+{
+    // So long a rank waits before it tells what the first may be telling too: then it is ended before it speaks.
+    private static readonly TimeSpan FirstSpeaks = TimeSpan.FromSeconds(1);
+
+    /// <summary>Runs the verb.</summary>
+    /// <param name="verb">The verb.</param>
+    /// <param name="name">Its name, for messages.</param>
+    /// <param name="launch">What the launcher said; more than one rank.</param>
+    /// <param name="output">Where this process writes.</param>
+    /// <returns>The exit code.</returns>
+    public static int Run(IVerb verb, string name, Launch launch, Output output)
+    {
+        MpiCommunicator ranks;
+        try
+        {
+            if (verb is not IRankedVerb)
+                throw UserException.At(
+                    $"peft {name}", $"started as {Words.Count(launch.Size, "rank")} by {launch.Launcher}",
+                    "one process: train, eval and merge are shared by ranks", "start it without the launcher");
+            ranks = MpiCommunicator.Join(launch);
+        }
+        catch (Exception error) when (error is UserException or CommunicationException)
+        {
+            if (launch.Rank > 0)
+                Thread.Sleep(FirstSpeaks);
+            Tell(error, launch, output);
+            return error is UserException ? ExitCode.UserMistake : ExitCode.Failure;
+        }
+        return Run((IRankedVerb)verb, launch, ranks, output);
+    }
+
+    private static int Run(IRankedVerb verb, Launch launch, MpiCommunicator ranks, Output output)
+    {
+        try
+        {
+            var group = new RankGroup(launch, ranks);
+            if (verb.UsesTensors)
+                group.StartTensors();
+            var code = verb.Run(ranks.IsFirst() ? output : output.Muted(), group);
+            ranks.Dispose();
+            return code;
+        }
+        catch (Exception error) when (error is AgreedException or NonFiniteLossException or OperationCanceledException)
+        {
+            var (text, code) = Failures.Describe(error);
+            if (ranks.IsFirst())
+                output.Error(text);
+            ranks.Dispose();
+            return code;
+        }
+        catch (Exception error)
+        {
+            if (!ranks.IsFirst() && error is not CommunicationException)
+                Thread.Sleep(FirstSpeaks);
+            Tell(error, launch, output);
+            ranks.Abort(Failures.Describe(error).ExitCode);
+            throw;
+        }
+    }
+
+    private static void Tell(Exception error, Launch launch, Output output) => output.Error(
+        $"{Communication.Named([launch.Rank], Enumerable.Repeat(Environment.MachineName, launch.Size).ToList())}: "
+            + Failures.Describe(error).Text);
+}

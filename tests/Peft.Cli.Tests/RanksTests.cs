@@ -1,0 +1,193 @@
+using System.Globalization;
+using System.Text.Json;
+using Peft.Cli.Tests.Support;
+
+namespace Peft.Cli.Tests;
+
+/// <summary>Training and evaluation in several processes, with each MPI that is there.</summary>
+public sealed class RanksTests : IDisposable
+{
+    private const string Adapter =
+        "{method: mixture, r: 2, lora_dropout: 0.1, experts: {count: 2}, router: {kind: top-k, top_k: 1}}";
+
+    private const string Long =
+        "{per_device_train_batch_size: 4, max_steps: 2000, logging_steps: 1, save_steps: 4, report_to: none}";
+
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [MpiFact(MpiRun.OpenMpi)]
+    public void Two_and_four_ranks_of_Open_MPI_train_and_measure_as_one_process_does() =>
+        TrainsAndMeasures(MpiRun.OpenMpi);
+
+    [MpiFact(MpiRun.Mpich)]
+    public void Two_and_four_ranks_of_MPICH_train_and_measure_as_one_process_does() => TrainsAndMeasures(MpiRun.Mpich);
+
+    [MpiFact(MpiRun.OpenMpi)]
+    public void A_signal_to_one_rank_of_Open_MPI_stops_all_after_saving() => Stops(MpiRun.OpenMpi);
+
+    [MpiFact(MpiRun.Mpich)]
+    public void A_signal_to_one_rank_of_MPICH_stops_all_after_saving() => Stops(MpiRun.Mpich);
+
+    [MpiFact(MpiRun.OpenMpi)]
+    public void A_rank_of_Open_MPI_that_is_killed_ends_all_and_the_last_checkpoint_is_good() => Dies(MpiRun.OpenMpi);
+
+    [MpiFact(MpiRun.Mpich)]
+    public void A_rank_of_MPICH_that_is_killed_ends_all_and_the_last_checkpoint_is_good() => Dies(MpiRun.Mpich);
+
+    [MpiFact(MpiRun.OpenMpi)]
+    public void A_rank_of_Open_MPI_that_hangs_is_named_and_ends_all() => Hangs(MpiRun.OpenMpi);
+
+    [MpiFact(MpiRun.Mpich)]
+    public void A_rank_of_MPICH_that_hangs_is_named_and_ends_all() => Hangs(MpiRun.Mpich);
+
+    [MpiFact(MpiRun.OpenMpi)]
+    public void A_mistake_in_the_recipe_is_told_once()
+    {
+        _folder.Write("r.yaml", TinyBase.Recipe("{r: 2, lora_alhpa: 3}", "{max_steps: 2}"));
+        var run = PeftProcess.Run(_folder, MpiRun.Of(MpiRun.OpenMpi, 4), "train", "r.yaml", "--output", "out").Exits(2);
+        Assert.Equal(2, run.Error.Split("lora_alhpa").Length);
+        Assert.False(Directory.Exists(_folder["out"]));
+    }
+
+    [MpiFact(MpiRun.OpenMpi)]
+    public void More_ranks_than_rows_and_verbs_of_one_process_are_refused()
+    {
+        _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 2, per_device_train_batch_size: 2}"));
+        var run = PeftProcess.Run(_folder, MpiRun.Of(MpiRun.OpenMpi, 3), "train", "r.yaml", "--output", "out").Exits(2);
+        Assert.Contains("3 ranks for 2 rows of a step", run.Error);
+        run = PeftProcess.Run(
+            _folder, MpiRun.Of(MpiRun.OpenMpi, 2), "tokenize", "--tokenizer", TinyBase.Model).Exits(2);
+        Assert.Contains("started as 2 ranks by mpirun of Open MPI; expected one process", run.Error);
+    }
+
+    [MpiFact(MpiRun.OpenMpi)]
+    public void A_missing_MPI_is_named_with_what_to_install()
+    {
+        _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 2}"));
+        var run = PeftProcess.Run(_folder, MpiRun.Of(MpiRun.OpenMpi, 2, ("PEFT_MPI", "libnone.so")),
+            "train", "r.yaml", "--output", "out").Exits(2);
+        Assert.Contains("its MPI cannot be opened here (libnone.so", run.Error);
+        Assert.Contains("apt-get install openmpi-bin", run.Error);
+    }
+
+    [Fact]
+    public void Torchrun_is_refused_and_one_process_loads_no_MPI()
+    {
+        var run = PeftProcess.Run(_folder, new Surroundings
+        {
+            Variables = new Dictionary<string, string>
+            {
+                ["WORLD_SIZE"] = "2", ["RANK"] = "0", ["MASTER_ADDR"] = "localhost",
+            },
+        }, "doctor").Exits(2);
+        Assert.Contains("WORLD_SIZE: 2 processes started by torchrun; expected ranks started by an MPI.", run.Error);
+        _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", Long));
+        using var running = PeftProcess.Start(_folder, new(), "train", "r.yaml", "--output", _folder["alone"]);
+        running.WaitFor("step 2/");
+        var process = Directory.GetDirectories("/proc").Select(Path.GetFileName).First(id => int.TryParse(id, out _)
+            && IsPeft(id!, _folder["alone"]));
+        Assert.DoesNotContain("libmpi", File.ReadAllText($"/proc/{process}/maps"));
+        running.Send(PeftProcess.KillNow);
+    }
+
+    private static bool IsPeft(string id, string text)
+    {
+        try
+        {
+            return File.ReadAllText($"/proc/{id}/cmdline").Contains(text, StringComparison.Ordinal)
+                && File.ReadAllText($"/proc/{id}/maps").Contains("libtorch_cpu", StringComparison.Ordinal);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
+    private void TrainsAndMeasures(string launcher)
+    {
+        _folder.Write("r.yaml", TinyBase.Recipe(Adapter,
+            "{per_device_train_batch_size: 4, max_steps: 50, learning_rate: 0.005, save_steps: 20, report_to: none}",
+            """
+            evaluation:
+              tasks: [{task: rows, metric: token_f1, max_new_tokens: 3}]
+            """).Replace("training:", $$$"""
+              eval:
+                - {name: rows, files: {{{TinyBase.RowsFile}}}, template: {prompt: "{question}", answer: "{answer}"}}
+            training:
+            """));
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output", "one", "--set", "model.dtype=float32").Succeeds();
+        var (losses, results) = (Losses("one"), Scores("one/results.json"));
+        foreach (var ranks in (int[])[2, 4])
+        {
+            var run = PeftProcess.Run(_folder, MpiRun.Of(launcher, ranks), "train", "r.yaml", "--output", $"{ranks}",
+                "--set", "model.dtype=float32", "--verbose").Succeeds();
+            Assert.All(Enumerable.Range(0, ranks), rank => Assert.Contains($"rank {rank} on ", run.Error));
+            Assert.All(losses.Zip(Losses($"{ranks}"), (a, b) => Math.Abs(a - b)), gap => Assert.InRange(gap, 0, 1e-5));
+            Assert.Equal(results, Scores($"{ranks}/results.json"));
+            Assert.Contains("intact", PeftProcess.Run(_folder, "adapter", "verify", $"{ranks}").Succeeds().Output);
+        }
+        string[] eval = ["eval", "--adapter", "one", "--batch-size", "2", "--output"];
+        PeftProcess.Run(_folder, [.. eval, "e1"]).Succeeds();
+        PeftProcess.Run(_folder, MpiRun.Of(launcher, 2), [.. eval, "e2"]).Succeeds();
+        Assert.Equal(Scores("e1/results.json"), Scores("e2/results.json"));
+    }
+
+    private void Stops(string launcher)
+    {
+        using var running = Started(launcher);
+        Signal(1, PeftProcess.Interrupt);
+        running.Wait().Exits(130).Says("interrupted after step", "re-run the same command with --resume auto");
+        Continues();
+    }
+
+    private void Dies(string launcher)
+    {
+        using var running = Started(launcher);
+        Signal(1, PeftProcess.KillNow);
+        Assert.NotEqual(0, running.Wait().ExitCode);
+        Continues();
+    }
+
+    private void Hangs(string launcher)
+    {
+        const int Freeze = 19; // SIGSTOP
+        using var running = Started(launcher, "--set", "training.ddp_timeout=3");
+        Signal(1, Freeze);
+        var run = running.Wait().Exits(1);
+        Assert.Contains("ranks: after 3 seconds rank 1 on ", run.Error);
+        Assert.Equal(2, run.Error.Split("did not come").Length);
+        Continues();
+    }
+
+    private PeftProcess Started(string launcher, params string[] more)
+    {
+        _folder.Write("r.yaml", TinyBase.Recipe(Adapter, Long));
+        var running = PeftProcess.Start(
+            _folder, MpiRun.Of(launcher, 2), ["train", "r.yaml", "--output", _folder["out"], .. more]);
+        running.WaitFor("step 6/");
+        return running;
+    }
+
+    // One process goes on where the ranks ended.
+    private void Continues()
+    {
+        using var running = PeftProcess.Start(
+            _folder, new(), "train", "r.yaml", "--output", _folder["out"], "--resume", "auto");
+        running.WaitFor("continuing after step");
+        running.Send(PeftProcess.Terminate);
+        running.Wait().Exits(130);
+    }
+
+    private void Signal(int rank, int signal) => Assert.Equal(
+        0, PeftProcess.SendTo(MpiRun.ProcessOf(rank, _folder["out"]), signal));
+
+    private double[] Losses(string output) =>
+        [.. File.ReadLines(_folder[$"{output}/metrics.jsonl"]).Select(line => JsonDocument.Parse(line).RootElement)
+            .Where(line => line.TryGetProperty("loss", out _)).Select(line => line.GetProperty("loss").GetDouble())];
+
+    private List<string> Scores(string file) =>
+        [.. JsonDocument.Parse(File.ReadAllText(_folder[file])).RootElement.GetProperty("scores").EnumerateArray()
+            .Select(score => score.GetProperty("value").GetDouble().ToString("R", CultureInfo.InvariantCulture))];
+}
