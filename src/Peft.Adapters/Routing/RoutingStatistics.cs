@@ -69,7 +69,8 @@ public sealed record RoutingStatistics(
             used.Sum() / tokens,
             used.Count(count => count == 0));
 
-        Tensor OfAll(Tensor part) => share?.Sum(part) ?? part;
+        // One type, whichever of the ranks have padding.
+        Tensor OfAll(Tensor part) => share?.Sum(part.to(torch.float64)) ?? part;
 
         double Sum(Tensor part) => OfAll(part).ToDouble();
 

@@ -7,8 +7,10 @@ public sealed unsafe class ThreadRanks
 {
     private readonly Barrier _meeting;
     private readonly nint[] _addresses;
+    private readonly (long Count, ElementType Type)[] _asked;
 
-    private ThreadRanks(int size) => (_meeting, _addresses) = (new Barrier(size), new nint[size]);
+    private ThreadRanks(int size) =>
+        (_meeting, _addresses, _asked) = (new Barrier(size), new nint[size], new (long, ElementType)[size]);
 
     /// <summary>Runs an action on several ranks at once and gives what each returned, in their order.</summary>
     public static T[] Run<T>(int size, Func<ICommunicator, T> action)
@@ -44,7 +46,11 @@ public sealed unsafe class ThreadRanks
         public void AllReduce(nint values, long count, ElementType type)
         {
             shared._addresses[rank] = values;
+            shared._asked[rank] = (count, type);
             shared._meeting.SignalAndWait();
+            // An engine would read beyond the end, or not come back.
+            if (shared._asked.Distinct().Count() > 1)
+                throw new InvalidOperationException($"ranks sum {string.Join(" and ", shared._asked)}");
             if (rank == 0)
             {
                 if (type == ElementType.Float32)
