@@ -44,7 +44,9 @@ public static class RunBuilder
         Func<TrainingData, HuggingFaceTokenizer, ITrainable> trainableOf = (data, tokenizer) =>
             recipe.Method == Recipe.Full
             ? FullModel(recipe, data, tokenizer, device)
-            : new AdapterTrainable(Adapters(recipe, data, tokenizer, device));
+            : recipe.Training.Manifold.Coefficient > 0
+                ? Manifold(recipe, data, tokenizer, device)
+                : new AdapterTrainable(Adapters(recipe, data, tokenizer, device));
         if (!group.Ranks.IsFirst())
             return Build(recipe, output, device, [], null, trainableOf, group);
         var sinks = watchers.ToList();
@@ -53,6 +55,32 @@ public static class RunBuilder
             sinks.Add(new TensorBoardSink(Path.Combine(output.Path, TensorBoardSink.FolderName), TimeProvider.System));
         return Build(recipe, output, device, sinks, Path.Combine(output.Path, JsonLinesSink.FileName), trainableOf,
             group);
+    }
+
+    // Source: RoMA, arXiv:2511.07419: routers of a trained mixture are tuned alone.
+    private static ManifoldTrainable Manifold(
+        Recipe recipe, TrainingData data, HuggingFaceTokenizer tokenizer, Device device)
+    {
+        const string Key = "training.manifold";
+        var faults = new Faults();
+        if (recipe.AdapterOptions is not { Router: not null } adapter)
+            faults.Add(Key, "a plain LoRA", "a mixture, whose routers are tuned");
+        else if (adapter.Experts.Train)
+            faults.Add("adapter.experts.train", $"true beside {Key}", "false", "RoMA tunes routers alone");
+        if (recipe.ExpertsFrom.Count != 1)
+            faults.Add(
+                "adapter.experts.from", recipe.ExpertsFrom.Count == 0 ? $"missing beside {Key}"
+                    : Words.Count(recipe.ExpertsFrom.Count, "directory"),
+                "the bundle of a trained mixture", "its experts and routers are what is tuned");
+        if (data.IsStreaming)
+            faults.Add("data.streaming", $"true beside {Key}", "false", "every row is looked at before the first step");
+        if (recipe.Data.Packing)
+            faults.Add("data.packing", $"true beside {Key}", "false", "routing is compared row by row");
+        faults.ThrowIfAny(recipe.Path);
+        var contents = Adapters(recipe, data, tokenizer, device);
+        ExpertLoader.LoadRouters(contents.Adapted, recipe.Paths.Resolve(recipe.ExpertsFrom[0]));
+        return ManifoldTrainable.Of(
+            contents, recipe.Training.Manifold, data, recipe.Training.PerDeviceEvalBatchSize, device);
     }
 
     /// <summary>The run of a gate's training; nothing of it but the gate is kept.</summary>

@@ -2,6 +2,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Data;
+using Peft.Data.Batches;
 using Peft.Distributed;
 using Peft.Models;
 using Peft.Training.Checkpoints;
@@ -28,6 +29,11 @@ public interface ITrainable : ICheckpointed, IDisposable
 
     /// <summary>Forward and backward passes over each micro-batch; its gradient is their mean.</summary>
     int Passes => 1;
+
+    /// <summary>Comes before each pass over a micro-batch.</summary>
+    void BeforePass(TokenBatch batch)
+    {
+    }
 
     /// <summary>What is added to the token loss of a pass, its coefficients included; null for nothing.</summary>
     /// <remarks>
@@ -115,7 +121,12 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     private AdaptedModel Adapted => contents.Adapted;
 
     /// <inheritdoc/>
-    public Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask)
+    public virtual void BeforePass(TokenBatch batch)
+    {
+    }
+
+    /// <inheritdoc/>
+    public virtual Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask)
     {
         var own = Model.BalanceLoss(pass, mask);
         if (!Adapted.HasAuxiliaryLoss || Adapted.AuxiliaryLoss(pass, mask) is not { } routing)
@@ -167,7 +178,13 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     public void Dispose()
     {
         _routing?.Dispose();
+        DisposeOwn();
         Model.Dispose();
         GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Frees what a derived class holds.</summary>
+    protected virtual void DisposeOwn()
+    {
     }
 }

@@ -242,6 +242,7 @@ public sealed class TrainingLoop(TrainingRun run)
             : $"step.{_state.Step}.{part.Index}.{part.Pass}";
         using var random = Seeds.GeneratorFor(_options.Seed, stream, run.Device);
         using var tensors = BatchTensors.From(batch, run.Device);
+        _trainable.BeforePass(batch);
         var pass = tensors.TrainingPass(random, _options.GradientCheckpointing, own.Rows is null ? null
             : new BatchShare(part.Rows, own.Rows, run.Ranks.Size, _exchange.SumInPlace));
         var hidden = _trainable.Model.Hidden(tensors.Ids, pass);                            // [B, T, D]

@@ -43,6 +43,22 @@ public sealed record TrainingOptions
     [Key(Min = 0, Max = 100)]
     public double LearningRate { get; init; } = 2e-4;
 
+    /// <summary>LoRA+: how many times <see cref="LearningRate"/> B and every one-dimensional parameter learn at; A and
+    /// all else at <see cref="LearningRate"/>.</summary>
+    /// <value>Default none: one rate. The paper's advice is about 16, with a lower <see cref="LearningRate"/>.</value>
+    [Key(Min = 0, Max = 1e6, Silent = true)]
+    public double? LoraplusLrRatio { get; init; }
+
+    /// <summary>With LoRA+, the peak learning rate of a LoRA on the embeddings.</summary>
+    /// <value>Default 1e-6, PEFT's.</value>
+    [Key(Min = 0, Max = 100, Silent = true)]
+    public double LoraplusLrEmbedding { get; init; } = 1e-6;
+
+    /// <summary>Peak learning rate of the routers' own parameters; it follows the same schedule.</summary>
+    /// <value>Default none: <see cref="LearningRate"/>.</value>
+    [Key(Min = 0, Max = 100, Silent = true)]
+    public double? RouterLearningRate { get; init; }
+
     /// <summary>
     /// Shape of the learning rate over the steps: constant, linear or cosine (all after the warm-up).
     /// </summary>
@@ -109,6 +125,9 @@ public sealed record TrainingOptions
         var isConstant = LrSchedulerType == LearningRateSchedule.Constant;
         return
         [
+            .. IneffectiveKey.If(
+                LoraplusLrRatio is null, "loraplus_lr_embedding", LoraplusLrEmbedding, first.LoraplusLrEmbedding,
+                "loraplus_lr_ratio left out"),
             .. IneffectiveKey.If(Optim != "sgd", "momentum", Momentum, first.Momentum, optim),
             .. IneffectiveKey.If(Optim == "sgd", "adam_beta1", AdamBeta1, first.AdamBeta1, optim),
             .. IneffectiveKey.If(Optim == "sgd", "adam_beta2", AdamBeta2, first.AdamBeta2, optim),
@@ -124,6 +143,7 @@ public sealed record TrainingOptions
                 "early_stopping_patience: 0"),
             .. IneffectiveKey.If(SaveSteps == 0, "save_total_limit", SaveTotalLimit, first.SaveTotalLimit,
                 "save_steps: 0"),
+            .. Manifold.Ineffective(),
         ];
     }
 
@@ -159,6 +179,11 @@ public sealed record TrainingOptions
     [Key(Min = 1, Max = 1e7)]
     public int DdpTimeout { get; init; } = 1800;
 
+    /// <summary>RoMA: tunes trained routers alone.</summary>
+    /// <value>Default off.</value>
+    [Key]
+    public ManifoldOptions Manifold { get; init; } = new();
+
     /// <summary>Where the numbers of a step go beside metrics.jsonl: tensorboard or nothing.</summary>
     [Key]
     public IReadOnlyList<string> ReportTo { get; init; } = ["tensorboard"];
@@ -173,17 +198,23 @@ public sealed record TrainingOptions
             reader.Fault("report_to", string.Join(", ", options.ReportTo), "none alone, or what is to be written");
         if (options.MaxSteps == 0 && options.NumTrainEpochs == 0)
             reader.Fault("max_steps", "0, with num_train_epochs 0 as well", "one of the two above 0");
+        if (options is { LearningRate: 0 } and ({ LoraplusLrRatio: not null } or { RouterLearningRate: not null }))
+            reader.Fault("learning_rate", "0", "above 0 with loraplus_lr_ratio or router_learning_rate",
+                "to train the routers alone, set `adapter.experts.train: false`");
         if (options.EvalSteps == 0 && (options.LoadBestModelAtEnd || options.EarlyStoppingPatience > 0))
             reader.Fault("eval_steps", "0", "at least 1 with load_best_model_at_end or early_stopping_patience");
         return options;
     }
 
     /// <summary>AdamW or SGD over these parameters; vectors (norm weights, biases) are never decayed.</summary>
+    /// <exception cref="UserException">A learning rate is given that trains nothing.</exception>
     public Optimizer NewOptimizer(IReadOnlyList<(string Name, Parameter Parameter)> parameters)
     {
-        var matrices = parameters.Where(p => p.Parameter.ndim > 1).ToList();
-        var vectors = parameters.Where(p => p.Parameter.ndim <= 1).ToList();
-        ParamGroup[] groups = [new(matrices), new(vectors, WeightDecay: 0)];
+        List<ParamGroup> groups = [.. LearningRates.Of(this, parameters).SelectMany(group => new ParamGroup[]
+        {
+            new([.. group.Parameters.Where(pair => pair.Parameter.ndim > 1)], group.Multiplier),
+            new([.. group.Parameters.Where(pair => pair.Parameter.ndim <= 1)], group.Multiplier, WeightDecay: 0),
+        })];
         return Optim == "sgd"
             ? new SGD(groups, LearningRate, Momentum, weight_decay: WeightDecay)
             : new AdamW(groups, LearningRate, AdamBeta1, AdamBeta2, AdamEpsilon, WeightDecay);

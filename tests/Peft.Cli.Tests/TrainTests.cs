@@ -200,6 +200,23 @@ public sealed partial class TrainTests(TrainedBundle trained) : IClassFixture<Tr
     }
 
     [Fact]
+    public void A_dry_run_shows_what_is_trained_at_which_rate()
+    {
+        string[] plan = ["train", "mix.yaml", "--dry-run", "--output", "rates", "--set"];
+        var one = PeftProcess.Run(Folder, [.. plan, "training.learning_rate=0.002"]).Succeeds().Output;
+        Assert.DoesNotContain("training key", one);
+        var three = PeftProcess.Run(Folder, [.. plan, "training.learning_rate=0.002", "--set",
+            "training.loraplus_lr_ratio=16", "--set", "training.router_learning_rate=0.0005"]).Succeeds().Output;
+        Assert.Matches(@"\n0\.002 +learning_rate +[\d,]+ +lora_A\n0\.032 +loraplus_lr_ratio +[\d,]+ +lora_B\n"
+            + @"0\.0005 +router_learning_rate +[\d,]+ +router\.weight\n", three);
+        PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "rates", "--set", "adapter={r: 2}", "--set",
+            "training.router_learning_rate=0.01").IsRefused(
+            "training.router_learning_rate: 0.01, and no router has parameters that learn; expected a router that "
+            + "learns. Leave it out otherwise.\n");
+        Assert.False(Directory.Exists(Folder["rates"]));
+    }
+
+    [Fact]
     public void Verify_names_the_file_that_was_changed()
     {
         Folder.Copy(Folder["out"], "damaged");

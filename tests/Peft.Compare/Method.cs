@@ -13,6 +13,7 @@ internal sealed record Method(string Name, IReadOnlyList<string> Recipes, string
     public static IReadOnlyList<Method> All { get; } =
     [
         new(Reference, ["recipes/small/lora.yaml"], "none"),
+        new("lora-plus", ["recipes/small/lora-plus.yaml"], "a third of LoRA's rate for A, 16 times that for B"),
         new("top-k", ["recipes/default.yaml"], "no paper's: four experts, top-2, Switch's balance loss"),
         new("mola", ["recipes/small/mola.yaml"], "2-4-6-8 experts over 4 layers, not over 32; no load balance loss"),
         new("lora-mixer", ["recipes/lora-mixer-stage1.yaml", "recipes/lora-mixer-stage2.yaml"],

@@ -63,6 +63,25 @@ public static class ExpertLoader
         faults.ThrowIfAny(bundle.Weights.Path);
     }
 
+    /// <summary>Copies the routers of a trained mixture, parameters and buffers.</summary>
+    /// <param name="adapted">The mixture, freshly attached.</param>
+    /// <param name="directory">A bundle of a mixture with the same router.</param>
+    /// <exception cref="UserException">It is none, or its tensors do not fit; all faults at once.</exception>
+    public static void LoadRouters(AdaptedModel adapted, string directory)
+    {
+        var bundle = OwnBundle.Open(directory);
+        var (found, wanted) = (bundle.Manifest.Adapter.Router?.Kind, adapted.Options.Router?.Kind);
+        if (found != wanted)
+            throw UserException.At(
+                directory, found is null ? "a plain LoRA" : $"a mixture behind router {found}",
+                $"trained routers of kind {wanted}, as adapter.router.kind says");
+        var faults = new Faults();
+        foreach (var (name, tensor) in adapted.State.Where(
+            pair => pair.Name.Contains(".router.", StringComparison.Ordinal)))
+            Copy(faults, bundle.Weights.Entries, BundleTensors.NameInFile(name, isPlainLora: false), tensor, 1);
+        faults.ThrowIfAny(bundle.Weights.Path);
+    }
+
     private static void LoadLora(AdaptedModel adapted, int expert, Source source)
     {
         var faults = new Faults();

@@ -83,9 +83,10 @@ public sealed record RewiringOptions
 /// <summary>Moves the routers of some layers by one number an expert so that they fit the text at hand: no data, no
 /// other parameter changes.</summary>
 /// <remarks>
-/// Source: Rewiring Experts on the Fly, arXiv:2510.14853: <c>z + δ</c> for all tokens, δ from zero by a few steps on
-/// the next-token cross-entropy of the text so far; layers by <c>C_l = −(1/k) Σ_j log p_j</c> of the selected experts, here
-/// the mean over a layer's modules. δ begins at zero with each text and goes on where it is fitted anew (inferred).
+/// Source: Rewiring Experts on the Fly, arXiv:2510.14853: <c>z + δ</c> for all tokens, δ from zero by a few steps
+/// on the next-token cross-entropy of the text so far; layers by <c>C_l = −(1/k) Σ_j log p_j</c> of the selected
+/// experts, here the mean over a layer's modules. δ begins at zero with each text and goes on where it is fitted
+/// anew (inferred).
 /// </remarks>
 public sealed class Rewiring : IDisposable
 {

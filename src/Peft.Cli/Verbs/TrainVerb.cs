@@ -265,6 +265,11 @@ public sealed partial class TrainVerb : IRankedVerb
         output.Result("");
         output.Result(Parameters(run).ToString());
         output.Result("");
+        if (Rates(run) is { } rates)
+        {
+            output.Result(rates);
+            output.Result("");
+        }
         output.Result(
             $"data: {DataVerb.Summary(run.Data, run.Recipe.Data)}; {Words.Count(run.Training.TotalSteps, "step")}");
         foreach (var line in DataVerb.Losses(run.Data, run.Recipe.Data))
@@ -286,6 +291,20 @@ public sealed partial class TrainVerb : IRankedVerb
         }
         table.Add("all", "", "", $"{run.TrainableParameters:N0}");
         return table;
+    }
+
+    // Nothing where one rate trains everything.
+    private static string? Rates(PreparedRun run)
+    {
+        var groups = LearningRates.Of(run.Recipe.Training, run.Trainable.Parameters);
+        if (groups.Count == 1)
+            return null;
+        var table = new TextTable("learning rate", "training key", "trainable parameters", "trains");
+        foreach (var group in groups)
+            table.Add(
+                RunHealth.ShownRate(run.Recipe.Training.LearningRate * group.Multiplier), group.Key,
+                $"{group.Count:N0}", string.Join(", ", group.Kinds));
+        return table.ToString();
     }
 
     [GeneratedRegex(@"\.\d+\.")]

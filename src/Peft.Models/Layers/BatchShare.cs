@@ -11,6 +11,9 @@ namespace Peft.Models.Layers;
 /// ranks.</param>
 public sealed class BatchShare(long wholeRows, IReadOnlyList<long> rows, int ranks, Action<Tensor> sum)
 {
+    /// <summary>Rows of the whole batch.</summary>
+    public long WholeRows => wholeRows;
+
     /// <summary>Draws for the whole batch and takes this rank's rows.</summary>
     /// <remarks>Shapes: [n·u, ..] for n rows here, u lines a row. Gradient: none.</remarks>
     /// <param name="shape">What is wanted here; the first dimension belongs to the rows.</param>
