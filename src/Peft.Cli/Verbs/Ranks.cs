@@ -36,7 +36,7 @@ internal static class RankedProgram
             if (verb is not IRankedVerb)
                 throw UserException.At(
                     $"peft {name}", $"started as {Words.Count(launch.Size, "rank")} by {launch.Launcher}",
-                    "one process: train, eval and merge are shared by ranks", "start it without the launcher");
+                    "one process: ranks share train and eval alone", "start it without the launcher");
             ranks = MpiCommunicator.Join(launch);
         }
         catch (Exception error) when (error is UserException or CommunicationException)
