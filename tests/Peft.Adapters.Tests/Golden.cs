@@ -36,6 +36,12 @@ public sealed class Golden
     public IReadOnlyList<Tensor> Inputs(string name) =>
         [.. _case.GetProperty("inputs").GetProperty(name).EnumerateArray().Select(ToTensor)];
 
+    public Func<string, Tensor> InputSection(string name)
+    {
+        var section = _case.GetProperty("inputs").GetProperty(name);
+        return key => ToTensor(section.GetProperty(key));
+    }
+
     public double InputNumber(string name) => _case.GetProperty("inputs").GetProperty(name).GetDouble();
 
     public double Parameter(string name) => _case.GetProperty("params").GetProperty(name).GetDouble();

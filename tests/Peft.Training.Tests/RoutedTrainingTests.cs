@@ -36,6 +36,9 @@ public sealed class RoutedTrainingTests : IDisposable
     [InlineData("rloo")]
     [InlineData("random-projection")]
     [InlineData("loss-free")]
+    [InlineData("bip")]
+    [InlineData("quantile")]
+    [InlineData("sinkhorn")]
     public void Routers_without_a_gradient_of_their_own_learn_or_balance(string name)
     {
         var run = _tiny.Build(TinyTraining.Options with { MaxSteps = 3 },

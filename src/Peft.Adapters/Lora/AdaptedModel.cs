@@ -82,7 +82,7 @@ public sealed record AdaptedModel(
 /// <remarks>Made for one run; between steps it holds nothing.</remarks>
 public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
 {
-    private readonly Dictionary<string, Tensor> _counts = [];
+    private readonly Dictionary<string, (Tensor Counts, List<Tensor> Scores)> _loads = [];
     private RlooEstimator? _estimator;
 
     /// <summary>Forward and backward passes over each micro-batch.</summary>
@@ -122,10 +122,11 @@ public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
     /// <summary>Ends a step: moves the biases by the load of all its tokens.</summary>
     public void AfterStep()
     {
+        using var scope = torch.NewDisposeScope();
         foreach (var module in adapted.Modules)
         {
-            if (module.Router is ILoadBalanced balanced && _counts.TryGetValue(module.Path, out var counts))
-                balanced.Balance(counts);
+            if (module.Router is ILoadBalanced balanced && _loads.TryGetValue(module.Path, out var load))
+                balanced.Balance(new(load.Counts, load.Scores.Count == 0 ? null : torch.cat([.. load.Scores], 0)));
         }
         Clear();
     }
@@ -135,9 +136,9 @@ public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
     {
         _estimator?.Dispose();
         _estimator = null;
-        foreach (var counts in _counts.Values)
-            counts.Dispose();
-        _counts.Clear();
+        foreach (var tensor in _loads.Values.SelectMany(load => load.Scores.Append(load.Counts)))
+            tensor.Dispose();
+        _loads.Clear();
     }
 
     /// <inheritdoc/>
@@ -151,15 +152,21 @@ public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
     {
         using var off = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        var real = mask?.reshape(-1, 1).to(torch.float32);                                     // [N, 1]
+        var real = mask?.reshape(-1);                                                          // [N]
+        var routers = adapted.Modules.Where(module => module.Router is ILoadBalanced)
+            .ToDictionary(module => module.Path, module => (ILoadBalanced)module.Router!, StringComparer.Ordinal);
         foreach (var record in pass.Records<RoutingRecord>())
         {
+            if (!routers.TryGetValue(record.Module, out var router))
+                continue;
             var selected = record.Decision.Selected.to(torch.float32);                         // [N, E]
-            var counts = (real is null ? selected : selected * real).sum(0L);                  // [E]
-            if (_counts.TryGetValue(record.Module, out var sum))
-                sum.add_(counts);
+            var counts = (real is null ? selected : selected * real.unsqueeze(1)).sum(0L);     // [E]
+            if (_loads.TryGetValue(record.Module, out var load))
+                load.Counts.add_(counts);
             else
-                _counts[record.Module] = counts.DetachFromDisposeScope();
+                _loads[record.Module] = load = (counts.DetachFromDisposeScope(), []);
+            if (router.ScoresOf(record.Decision)?.detach() is { } scores)
+                load.Scores.Add((real is null ? scores.clone() : scores[real]).DetachFromDisposeScope());
         }
     }
 }

@@ -140,7 +140,7 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
             .. IneffectiveKey.If(setsScale, "alpha_pattern", patterns, false, $"{kind}, which sets the scale"),
             .. IneffectiveKey.If(setsScale, "use_rslora", UseRslora, false, $"{kind}, which sets the scale"),
             .. IneffectiveKey.If(
-                Router.RoutesRanks, "init_lora_weights", InitLoraWeights, "true", $"{kind}, which sets A"),
+                !Router.TrainsDown, "init_lora_weights", InitLoraWeights, "true", $"{kind}, which sets A"),
             .. IneffectiveKey.If(
                 Experts.Layout.IsUniformShape, "experts.count.min", Experts.Layout.Min, new ExpertLayout().Min,
                 "shape: uniform, which is max everywhere"),

@@ -20,10 +20,19 @@ public sealed record BalanceOptions : IKeyValue<BalanceOptions>
     /// <summary><see cref="Routing.SelectionBias"/>: no loss; only routers that select can do it.</summary>
     public const string LossFree = "loss-free";
 
+    /// <summary><see cref="AssignmentDuals"/>, prices never below 0: no loss.</summary>
+    public const string Bip = "bip";
+
+    /// <summary><see cref="AssignmentDuals"/>, prices of either sign: no loss.</summary>
+    public const string Quantile = "quantile";
+
+    /// <summary><see cref="TransportPlan"/> in some steps: no loss.</summary>
+    public const string Sinkhorn = "sinkhorn";
+
     /// <summary>The strategy.</summary>
-    /// <value>Default none; none, switch, localized (LoRAMoE), and loss-free where the router chooses by a
-    /// score.</value>
-    [Key(Choices = [None, Switch, Localized, LossFree])]
+    /// <value>Default none; none, switch, localized (LoRAMoE), and, where the router chooses by a score, loss-free,
+    /// bip, quantile and sinkhorn.</value>
+    [Key(Choices = [None, Switch, Localized, LossFree, Bip, Quantile, Sinkhorn])]
     public string Kind { get; init; } = None;
 
     /// <summary>Weight of a balance loss in the total loss.</summary>
@@ -54,16 +63,56 @@ public sealed record BalanceOptions : IKeyValue<BalanceOptions>
     [Key(Min = 1e-9, When = "kind=loss-free")]
     public double Rate { get; init; } = 0.001;
 
+    /// <summary>Rounds of bip and quantile in each step; the most of sinkhorn, which ends where nothing
+    /// moves.</summary>
+    /// <value>Default 4 for bip (the source leaves it open), 1 for quantile, 100 for sinkhorn; from 1.</value>
+    [Key(Min = 1, Max = 10_000, When = "kind=bip|quantile|sinkhorn")]
+    public int Iterations { get; init; } = 4;
+
+    /// <summary>Share of the bias that stays from step to step.</summary>
+    /// <value>Default 0; from 0 to below 1.</value>
+    [Key(Min = 0, Below = 1, When = "kind=bip|quantile")]
+    public double Ema { get; init; }
+
+    /// <summary>Share of the training steps that sinkhorn routes.</summary>
+    /// <value>Default 0.01 (the paper's are from 0.001 to 0.01); above 0, up to 1.</value>
+    [Key(Above = 0, Max = 1, When = "kind=sinkhorn")]
+    public double Fraction { get; init; } = 0.01;
+
+    /// <summary>ξ of sinkhorn: the smaller, the nearer its plan is to one expert a token.</summary>
+    /// <value>Default 0.1 (the paper's are from 0.05 to 1); above 0.</value>
+    [Key(Above = 0, When = "kind=sinkhorn")]
+    public double Temperature { get; init; } = 0.1;
+
+    /// <summary>Deviation of the noise on the logits in the steps that sinkhorn does not route.</summary>
+    /// <value>Default 0 (the paper has noise and the source does not say how much); from 0.</value>
+    [Key(Min = 0, When = "kind=sinkhorn")]
+    public double Noise { get; init; }
+
     /// <summary>Whether experts are selected by a score plus a bias that follows their load.</summary>
     public bool IsLossFree => Kind == LossFree;
+
+    /// <summary>Whether prices are made from the scores of a step.</summary>
+    public bool HasDuals => Kind is Bip or Quantile;
+
+    /// <summary>Whether a bias joins the scores for the choice.</summary>
+    public bool HasBias => IsLossFree || HasDuals;
+
+    /// <summary>Whether the choice itself is moved, which only a choice by score can be.</summary>
+    public bool MovesChoice => HasBias || Kind == Sinkhorn;
 
     /// <inheritdoc/>
     public static BalanceOptions Read(OptionReader reader, string key, BalanceOptions fallback)
     {
         var section = reader.Section(key);
-        // The coefficient's first value is that of the kind's own paper.
-        var options = section.Bind(
-            section.Bind(fallback).Kind == Localized ? fallback with { Coefficient = 0.1 } : fallback);
+        // First values are those of the kind's own paper.
+        var options = section.Bind(section.Bind(fallback).Kind switch
+        {
+            Localized => fallback with { Coefficient = 0.1 },
+            Quantile => fallback with { Iterations = 1 },
+            Sinkhorn => fallback with { Iterations = 100 },
+            _ => fallback,
+        });
         if (options.Kind == Localized
             && (options.TaskTypes.Count == 0 || options.TaskTypes.Any(type => type is not (0 or 1))))
         {

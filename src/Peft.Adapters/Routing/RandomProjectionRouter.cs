@@ -125,7 +125,7 @@ public sealed class RandomProjectionRouter : Router, ILoadBalanced
     }
 
     /// <inheritdoc/>
-    public void Balance(Tensor counts) => SelectionBias.Update(_bias, counts, _options.BiasRate);
+    public void Balance(StepLoad load) => SelectionBias.Update(_bias, load.Counts, _options.BiasRate);
 
     // Bundles of earlier versions hold A twice.
     private static void RequireSecondCopy(RouterContext context, Parameter down)

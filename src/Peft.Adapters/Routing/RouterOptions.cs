@@ -84,7 +84,7 @@ public abstract record RouterOptions
     protected virtual RouterOptions FirstValues(OptionReader reader, RouterSize size) => this;
 
     /// <summary>Notes what is wrong although every key by itself is right.</summary>
-    protected virtual void Check(OptionReader reader)
+    protected virtual void Check(OptionReader reader, RouterSize size)
     {
     }
 
@@ -103,7 +103,7 @@ public abstract record RouterOptions
                 section.Fault(Keys.NameOf(key), $"{value}", $"a whole number from 1 to {bound}");
         }
 
-        options.Check(reader);
+        options.Check(reader, size);
         return options;
     }
 
@@ -132,9 +132,8 @@ public abstract record ExpertRouterOptions : RouterOptions
     [Key]
     public BalanceOptions Balance { get; init; } = new();
 
-    /// <summary>Whether experts are chosen by a score, so that a bias can move the choice (balance
-    /// loss-free).</summary>
-    protected virtual bool ChoosesByScore => false;
+    /// <summary>Whether experts are chosen by a score, so that a balance can move the choice.</summary>
+    internal virtual bool ChoosesByScore => false;
 
     /// <inheritdoc/>
     public sealed override IReadOnlyList<AuxiliaryTerm> Losses() => [.. OwnLosses(), .. Balance.Terms()];
@@ -144,13 +143,16 @@ public abstract record ExpertRouterOptions : RouterOptions
         Balance.Ineffective(((ExpertRouterOptions)RouterCatalog.Of(this).First).Balance);
 
     /// <inheritdoc/>
-    protected override void Check(OptionReader reader)
+    protected override void Check(OptionReader reader, RouterSize size)
     {
-        if (Balance.IsLossFree && !ChoosesByScore)
+        if (Balance.MovesChoice && !ChoosesByScore)
         {
+            var movable = RouterCatalog.Entries
+                .Where(entry => entry.First is ExpertRouterOptions { ChoosesByScore: true })
+                .Select(entry => entry.Kind);
             reader.Section("balance").Fault(
-                "kind", $"'{BalanceOptions.LossFree}'", "none, switch or localized",
-                $"it moves the choice of router: top-k; {Kind} has none to move");
+                "kind", $"'{Balance.Kind}'", "none, switch or localized",
+                $"it moves the choice of router: {Words.OneOf([.. movable])}; {Kind} has none to move");
         }
     }
 }

@@ -55,10 +55,19 @@ public static class SelectionBias
     }
 }
 
-/// <summary>A router with a <see cref="SelectionBias"/>.</summary>
+/// <summary>What a step's real tokens asked of one router's experts.</summary>
+/// <param name="Counts">[E] float32: how many tokens each expert got.</param>
+/// <param name="Scores">[N, E] float32: what experts were chosen by, one row a token; null: not asked for.</param>
+public sealed record StepLoad(Tensor Counts, Tensor? Scores = null);
+
+/// <summary>A router whose choice follows the load of its experts from step to step.</summary>
 public interface ILoadBalanced
 {
-    /// <summary>Takes in how many real tokens of a step each expert got.</summary>
-    /// <remarks>Shapes: counts [E] float32.</remarks>
-    void Balance(Tensor counts);
+    /// <summary>What experts were chosen by, where the balance needs it of every token; null: counts are
+    /// enough.</summary>
+    /// <remarks>Shapes: [N, E] float32.</remarks>
+    Tensor? ScoresOf(RoutingDecision decision) => null;
+
+    /// <summary>Takes in a whole step.</summary>
+    void Balance(StepLoad load);
 }

@@ -4,7 +4,7 @@ using Peft.Models;
 namespace Peft.Adapters.Routing;
 
 /// <summary>Settings of <see cref="TopKRouter"/>.</summary>
-public sealed record TopKRouterOptions : ExpertRouterOptions
+public sealed record TopKRouterOptions : ChoosingRouterOptions
 {
     /// <summary>Scores that sum to 1 over the experts.</summary>
     public const string Softmax = "softmax";
@@ -15,22 +15,19 @@ public sealed record TopKRouterOptions : ExpertRouterOptions
     /// <summary>Experts each token is sent to.</summary>
     /// <value>Default 2; from 1 to the number of experts.</value>
     [Key(Min = 1), UpTo(Limit.Experts)]
-    public int TopK { get; init; } = 2;
+    public override int TopK { get; init; } = 2;
 
     /// <summary>Whether the kept scores are divided by their sum (Mixtral, MoLA, MixLoRA) or left as they
     /// are.</summary>
     /// <value>Default true. With top_k 1 and true every gate is 1, so the router learns only from a balance
     /// loss.</value>
     [Key]
-    public bool Normalize { get; init; } = true;
+    public override bool Normalize { get; init; } = true;
 
     /// <summary>How logits become scores.</summary>
     /// <value>Default softmax; softmax or sigmoid.</value>
     [Key(Choices = [Softmax, Sigmoid])]
     public string ScoringFunc { get; init; } = Softmax;
-
-    /// <inheritdoc/>
-    protected override bool ChoosesByScore => true;
 }
 
 /// <summary>Sends each token to the K experts with the largest score.</summary>
@@ -41,52 +38,37 @@ public sealed record TopKRouterOptions : ExpertRouterOptions
 /// Units: gates are scores; they sum to 1 when renormalised. Sigmoid scores are divided by their sum for Probabilities.
 /// Gradient: reaches the gate matrix through the kept scores; the choice carries none.
 /// </remarks>
-public sealed class TopKRouter : Router, ILoadBalanced, IRewirable
+public sealed class TopKRouter : ChoosingRouter
 {
     private readonly TopKRouterOptions _options;
     private readonly Parameter _weight;
-    private readonly Tensor? _bias;
 
     /// <summary>Makes the router of one projection.</summary>
     public TopKRouter(TopKRouterOptions options, RouterContext context)
-        : base(context)
+        : base(options, context)
     {
         _options = options;
         _weight = NewGate();
-        if (options.Balance.IsLossFree)
-            _bias = NewBuffer(SelectionBias.Name, torch.zeros([context.Experts], torch.float32));
     }
 
-    /// <inheritdoc/>
-    public Tensor? LogitOffset { get; set; }
-
-    /// <inheritdoc/>
-    public string? WhyNoGradient => _options is { TopK: 1, Normalize: true }
-        ? "has top_k 1 and normalize true, so that every gate is 1" : null;
+    private bool IsSoftmax => _options.ScoringFunc == TopKRouterOptions.Softmax;
 
     /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
-        var isSoftmax = _options.ScoringFunc == TopKRouterOptions.Softmax;
-        if (isSoftmax && _bias is null && LogitOffset is null)
+        if (IsSoftmax && ChoosesPlainly(pass))
         {
             var (gates, chosen, p, given) = Fused.topk_softmax(
                 x, _weight, new(_options.TopK, _options.Normalize));
             return new RoutingDecision(gates, chosen, p, given);
         }
 
-        var logits = Score(x, _weight, LogitOffset);
-        var scores = isSoftmax ? logits.softmax(-1) : logits.sigmoid();
-        var selected = Selection.TopMask(_bias is null ? scores : scores.detach() + _bias, _options.TopK);
-        var probabilities = isSoftmax ? scores : scores / scores.sum(-1, keepdim: true);
-        return new RoutingDecision(
-            Selection.Gates(scores, selected, _options.Normalize), selected, probabilities, logits);
+        var logits = Noisy(Score(x, _weight, LogitOffset), pass);
+        var scores = IsSoftmax ? logits.softmax(-1) : logits.sigmoid();
+        return Choose(logits, scores, IsSoftmax ? scores : scores / scores.sum(-1, keepdim: true), pass);
     }
 
     /// <inheritdoc/>
-    public void Balance(Tensor counts)
-    {
-        if (_bias is not null)
-            SelectionBias.Update(_bias, counts, _options.Balance.Rate);
-    }
+    protected override Tensor Scores(RoutingDecision decision) =>
+        IsSoftmax ? decision.Probabilities! : decision.Logits!.sigmoid();
 }

@@ -45,6 +45,15 @@ public sealed class SavedOptionsTests
         {"method": "mixture", "router": {"kind": "top-k", "scoring_func": "sigmoid", "balance": {"kind": "loss-free"}}}
         """,
         """
+        {"method": "mixture", "router": {"kind": "top-k", "balance": {"kind": "bip", "ema": 0.5}}}
+        """,
+        """
+        {"method": "mixture", "router": {"kind": "top-k", "balance": {"kind": "quantile"}}}
+        """,
+        """
+        {"method": "mixture", "router": {"kind": "top-k", "balance": {"kind": "sinkhorn"}}}
+        """,
+        """
         {"method": "mixture", "r": 32, "router": {"kind": "random-projection", "top_k": 4, "projection_seed": 3}}
         """,
         """{"method": "mixture", "experts": {"count": 1}, "router": {"kind": "none"}}""",

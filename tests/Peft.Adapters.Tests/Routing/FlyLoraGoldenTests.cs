@@ -30,7 +30,7 @@ public sealed class FlyLoraGoldenTests : IDisposable
         Golden.Near(expected("output"), output);
         var counts = decision.Selected.to(torch.float32).sum(0L);
         Golden.Near(expected("counts"), counts);
-        ((ILoadBalanced)projection.Router!).Balance(counts);
+        ((ILoadBalanced)projection.Router!).Balance(new(counts));
         Golden.Near(expected("new_d"), projection.Router.named_buffers().Single().buffer, 1e-6);
     }
 

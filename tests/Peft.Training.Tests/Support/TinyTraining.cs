@@ -59,6 +59,11 @@ public sealed class TinyTraining : IDisposable
         .ToDictionary(entry => entry.Kind, entry => $$"""{"kind": "{{entry.Kind}}"}""")
         .Append(KeyValuePair.Create("loss-free",
         """{"kind": "top-k", "balance": {"kind": "loss-free", "rate": 0.01}}"""))
+        .Append(KeyValuePair.Create("bip", """{"kind": "top-k", "balance": {"kind": "bip", "ema": 0.5}}"""))
+        .Append(KeyValuePair.Create("quantile",
+        """{"kind": "top-k", "scoring_func": "sigmoid", "balance": {"kind": "quantile"}}"""))
+        .Append(KeyValuePair.Create("sinkhorn",
+        """{"kind": "top-k", "balance": {"kind": "sinkhorn", "fraction": 0.5, "noise": 0.1}}"""))
         .Append(KeyValuePair.Create("sequence", """{"kind": "rloo", "granularity": "sequence", "selections": 2}"""))
         .ToDictionary();
 

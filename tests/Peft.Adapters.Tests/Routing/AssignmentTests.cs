@@ -1,0 +1,161 @@
+using Peft.Adapters.Routing;
+using Peft.Adapters.Tests.Lora;
+using Peft.Formats;
+using Peft.Models;
+
+namespace Peft.Adapters.Tests.Routing;
+
+/// <summary>Balances that move the choice by prices or by a transport plan: golden numbers to 1e-5, and what they
+/// promise.</summary>
+public sealed class AssignmentTests : IDisposable
+{
+    private const string File = "secondary.json";
+    private readonly DisposeScope _scope = torch.NewDisposeScope();
+
+    public void Dispose() => _scope.Dispose();
+
+    [Fact]
+    public void Prices_of_bip_after_every_round_and_the_choice_by_them()
+    {
+        var golden = Golden.Case(File, "bip_balancing");
+        var (s, k, rounds) = (golden.Input("s"), (int)golden.Parameter("k"), (int)golden.Parameter("T"));
+        var q = torch.zeros([4]);
+        var each = new List<Tensor>();
+        for (var round = 0; round < rounds; round++)
+            each.Add(q = AssignmentDuals.Of(s, q, k, 1, clips: true).OfExperts);
+        var (p, together) = AssignmentDuals.Of(s, torch.zeros([4]), k, rounds, clips: true);
+
+        Golden.Near(golden.Expected("p"), p);
+        Golden.Near(golden.Expected("q_per_iteration"), torch.stack([.. each], 0));
+        Golden.Near(each[^1], together);
+        Golden.Near(golden.Expected("counts_before"), Selection.TopMask(s, k).to(torch.float32).sum(0L));
+        Golden.Near(golden.Expected("counts_after"), Selection.TopMask(s - q, k).to(torch.float32).sum(0L));
+        Golden.Near(golden.Expected("indices"), Selection.TopIndices(s - q, k).to(torch.float32));
+    }
+
+    [Fact]
+    public void Prices_of_quantile_balancing_and_its_centred_bias()
+    {
+        var golden = Golden.Case(File, "quantile_balancing");
+        var (s, k) = (golden.Input("s"), (int)golden.Parameter("k"));
+
+        var (p, q) = AssignmentDuals.Of(s, torch.zeros([4]), k, 1, clips: false);
+        var bias = torch.zeros([4]);
+        AssignmentDuals.Update(bias, s, k, new BalanceOptions { Kind = BalanceOptions.Quantile, Iterations = 1 });
+
+        Golden.Near(golden.Expected("p"), p);
+        Golden.Near(golden.Expected("q"), q);
+        Golden.Near(golden.Expected("counts_after"), Selection.TopMask(s - q, k).to(torch.float32).sum(0L));
+        Golden.Near(golden.Expected("bias_mean_centred"), bias);
+    }
+
+    [Fact]
+    public void The_transport_plan_of_sinkhorn_and_the_choice_by_it()
+    {
+        var golden = Golden.Case(File, "sinkhorn_routing");
+        var (logits, k) = (golden.Input("logits"), (int)golden.Parameter("k"));
+
+        var plan = TransportPlan.Of(logits, null, golden.Parameter("xi"), (int)golden.Parameter("iters"), 0);
+
+        Golden.Near(golden.Expected("plan"), plan);
+        Golden.Near(golden.Expected("row_sums"), plan.sum(1L));
+        Golden.Near(golden.Expected("col_sums"), plan.sum(0L));
+        var best = Selection.TopIndices(plan, k);
+        Golden.Near(golden.Expected("topk"), best.to(torch.float32));
+        Golden.Near(
+            golden.Expected("weights"),
+            Selection.Gates(plan, Selection.TopMask(plan, k), normalize: true).gather(1, best));
+        var padded = torch.cat([logits, torch.full([2, 3], 7.0)], 0);
+        var mask = torch.tensor(new[] { true, true, true, true, true, true, false, false });
+        Golden.Near(plan, TransportPlan.Of(padded, mask, 0.1, 200, 0).narrow(0, 0, 6));
+    }
+
+    [Theory]
+    [InlineData(BalanceOptions.Bip)]
+    [InlineData(BalanceOptions.Quantile)]
+    public void Prices_of_one_step_serve_the_next_and_spread_a_collapsed_load(string kind)
+    {
+        var router = New(new() { Kind = kind });
+        var x = torch.randn([64, 4], generator: Seeds.GeneratorFor(1, "x")) + torch.tensor(new[] { 3f, 0, 0, 0 });
+        var first = router.Route(x, ForwardPass.ForTraining());
+        var busy = first.Selected.to(torch.float32).sum(0L);
+
+        Assert.True(first.Gates.SameAs(router.Route(x, ForwardPass.ForTraining()).Gates));
+        for (var step = 0; step < 4; step++)
+        {
+            var decision = router.Route(x, ForwardPass.ForTraining());
+            router.Balance(new(decision.Selected.to(torch.float32).sum(0L), router.ScoresOf(decision)));
+        }
+
+        var even = router.Route(x, ForwardPass.ForTraining()).Selected.to(torch.float32).sum(0L);
+        Assert.InRange(busy.max().ToDouble(), 60, 64);
+        Assert.True(even.max().ToDouble() <= 40, $"{even.max().ToDouble()} of 64 tokens, 32 are even");
+        // A weight is the score; the price is in the choice alone.
+        var last = router.Route(x, ForwardPass.ForInference());
+        var kept = last.Probabilities! * last.Selected;
+        Golden.Near(kept / kept.sum(-1, keepdim: true), last.Gates);
+        Assert.False(last.Gates.SameAs(first.Gates.detach()));
+    }
+
+    [Fact]
+    public void Sinkhorn_routes_some_steps_alike_in_every_module_and_leaves_inference_alone()
+    {
+        var balance = new BalanceOptions { Kind = BalanceOptions.Sinkhorn, Fraction = 0.5, Iterations = 100 };
+        var (router, other, plain) = (New(balance), New(balance, "n"), New(new()));
+        var x = torch.randn([6, 4], generator: Seeds.GeneratorFor(1, "x"));
+        var moved = new List<bool>();
+        for (var step = 0; step < 20; step++)
+        {
+            var decision = router.Route(x, ForwardPass.ForTraining());
+            moved.Add(!decision.Gates.requires_grad);
+            Assert.Equal(moved[^1], !other.Route(x, ForwardPass.ForTraining()).Gates.requires_grad);
+            foreach (var each in new[] { router, other })
+                each.Balance(new(torch.zeros([4])));
+        }
+
+        Assert.InRange(moved.Count(one => one), 5, 15);
+        Assert.True(router.Route(x, ForwardPass.ForInference()).Gates
+            .SameAs(plain.Route(x, ForwardPass.ForInference()).Gates));
+    }
+
+    [Theory]
+    [InlineData("bip")]
+    [InlineData("quantile")]
+    [InlineData("sinkhorn")]
+    [InlineData("loss-free")]
+    public void Routers_that_do_not_choose_by_a_score_refuse_by_name(string kind)
+    {
+        var error = Assert.Throws<FaultsException>(() => AdapterOptionsTests.Read($$$"""
+            {"method": "mixture", "router": {"kind": "soft", "balance": {"kind": "{{{kind}}}"} } }
+            """));
+
+        Assert.Equal(
+            $"line 1  router.balance.kind: '{kind}'; expected none, switch or localized. It moves the choice of "
+            + $"router: {Movable}; soft has none to move.", error.Items.Single().ToString());
+    }
+
+    [Theory]
+    [InlineData("bip")]
+    [InlineData("quantile")]
+    public void Prices_need_a_choice(string kind)
+    {
+        var error = Assert.Throws<FaultsException>(() => AdapterOptionsTests.Read($$$"""
+            {"method": "mixture", "router": {"kind": "top-k", "top_k": 4, "balance": {"kind": "{{{kind}}}"} } }
+            """));
+
+        Assert.Equal(
+            $"line 1  router.balance.kind: '{kind}' with top_k: 4; expected a top_k below the 4 experts. Where every "
+            + "token gets all experts, there is no choice to move.", error.Items.Single().ToString());
+    }
+
+    private static string Movable => "rmoe or top-k";
+
+    private static TopKRouter New(BalanceOptions balance, string path = "m")
+    {
+        var router = new TopKRouter(
+            new TopKRouterOptions { Balance = balance }, new RouterContext(path, 4, 4, 2, 1));
+        using var off = torch.no_grad();
+        router.named_parameters().Single().parameter.copy_(torch.eye(4));
+        return router;
+    }
+}
