@@ -1,3 +1,4 @@
+using Peft.Adapters.Routing;
 using Peft.Distributed;
 using Peft.Distributed.Mpi;
 using Peft.Formats;
@@ -58,10 +59,22 @@ public sealed class RankGroup(Launch launch, ICommunicator ranks)
                 + Environment.MachineName, "one for each rank", "start fewer ranks on a machine");
     }
 
-    /// <summary>Refuses more ranks than a step has rows.</summary>
-    /// <exception cref="UserException">Some would have nothing to do.</exception>
-    public void RequireRows(Recipe recipe)
+    /// <summary>Refuses more ranks than a step has rows, and what needs all tokens of a batch in one place.</summary>
+    /// <exception cref="UserException">It cannot be shared by so many.</exception>
+    public void RequireShareable(Recipe recipe)
     {
+        if (!launch.IsShared)
+            return;
+        if (recipe.AdapterOptions?.Router is ExpertRouterOptions
+            {
+                Balance: { HasDuals: true } or { Kind: BalanceOptions.Sinkhorn },
+            } router)
+            throw UserException.At(
+                recipe.Path, $"adapter.router.balance.kind: {router.Balance.Kind} for "
+                    + Words.Count(launch.Size, "rank"),
+                $"{BalanceOptions.None}, {BalanceOptions.Switch}, {BalanceOptions.Localized} or "
+                    + $"{BalanceOptions.LossFree}, which need sums alone",
+                "train in one process, which sees all tokens of a step");
         var training = recipe.Training;
         var rows = (long)training.PerDeviceTrainBatchSize * training.GradientAccumulationSteps;
         if (launch.Size > rows)

@@ -100,7 +100,7 @@ public static class RunBuilder
         Func<TrainingData, HuggingFaceTokenizer, ITrainable> trainableOf, RankGroup? group = null)
     {
         group ??= RankGroup.Alone;
-        group.RequireRows(recipe);
+        group.RequireShareable(recipe);
         var tokenizer = LoadTokenizer(recipe);
         var data = OpenData(recipe, tokenizer);
         var trainable = trainableOf(data, tokenizer);

@@ -113,10 +113,10 @@ public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
     public IReadOnlyList<Tensor> StepSums =>
         [.. adapted.Modules.Where(module => module.Router is ILoadBalanced).Select(module =>
         {
-            if (!_counts.TryGetValue(module.Path, out var counts))
-                _counts[module.Path] = counts = torch.zeros(
-                    [Width(module.Router!)], torch.float32, module.Down.device).DetachFromDisposeScope();
-            return counts;
+            if (!_loads.TryGetValue(module.Path, out var load))
+                _loads[module.Path] = load = (torch.zeros(
+                    [Width(module.Router!)], torch.float32, module.Down.device).DetachFromDisposeScope(), []);
+            return load.Counts;
         })];
 
     /// <summary>Ends a step: moves the biases by the load of all its tokens.</summary>

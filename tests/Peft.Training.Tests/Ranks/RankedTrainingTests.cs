@@ -13,7 +13,9 @@ public sealed class RankedTrainingTests
     private const double Loss = 1e-5;
     private const double Value = 1e-4;
 
-    public static TheoryData<string> Routers => [.. TinyTraining.Routers.Keys];
+    // The balances that plan over all tokens of a step are refused for several ranks (Peft.Recipes).
+    public static TheoryData<string> Routers =>
+        [.. TinyTraining.Routers.Keys.Except(["bip", "quantile", "sinkhorn"])];
 
     [Theory]
     [MemberData(nameof(Routers))]
@@ -24,7 +26,7 @@ public sealed class RankedTrainingTests
         // So slowly that no token stands between two experts: there the last bit would choose.
         var options = TinyTraining.Options with
         {
-            MaxSteps = 50, GradientAccumulationSteps = 2, LoggingSteps = 7, LearningRate = 0.005,
+            MaxSteps = 50, GradientAccumulationSteps = 2, LoggingSteps = 7, LearningRate = 0.001,
         };
         var alone = Train(options, adapter, 1)[0];
         AssertSame(alone, Train(options, adapter, 2));
