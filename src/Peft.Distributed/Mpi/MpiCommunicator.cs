@@ -7,8 +7,8 @@ namespace Peft.Distributed.Mpi;
 
 /// <summary>All processes that a launcher of MPI started.</summary>
 /// <remarks>
-/// Before each verb the ranks meet at a barrier that does not block, so that a rank that does not come is noticed after
-/// <see cref="Timeout"/> and named, and so that waiting leaves the processor to others. Used from one thread.
+/// No call blocks, so that a rank that does not come, or stops on the way, is noticed after <see cref="Timeout"/> and
+/// named. Before each verb the ranks meet, and who waits there leaves the processor to others. Used from one thread.
 /// </remarks>
 public sealed unsafe class MpiCommunicator : ICommunicator
 {
@@ -21,8 +21,8 @@ public sealed unsafe class MpiCommunicator : ICommunicator
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(5);
 
     private readonly MpiLibrary _mpi;
-    private readonly delegate* unmanaged<nint, nint, int, nint, nint, nint, int> _allReduce;
-    private readonly delegate* unmanaged<nint, int, nint, int, nint, int> _broadcast;
+    private readonly delegate* unmanaged<nint, nint, int, nint, nint, nint, nint*, int> _allReduce;
+    private readonly delegate* unmanaged<nint, int, nint, int, nint, nint*, int> _broadcast;
     private readonly delegate* unmanaged<nint, nint*, int> _barrier;
     private readonly delegate* unmanaged<nint*, int*, nint, int> _test;
     private string[] _hosts = [];
@@ -30,8 +30,9 @@ public sealed unsafe class MpiCommunicator : ICommunicator
     private MpiCommunicator(MpiLibrary mpi, Launch launch)
     {
         _mpi = mpi;
-        _allReduce = (delegate* unmanaged<nint, nint, int, nint, nint, nint, int>)mpi.Function("MPI_Allreduce");
-        _broadcast = (delegate* unmanaged<nint, int, nint, int, nint, int>)mpi.Function("MPI_Bcast");
+        _allReduce = (delegate* unmanaged<nint, nint, int, nint, nint, nint, nint*, int>)
+            mpi.Function("MPI_Iallreduce");
+        _broadcast = (delegate* unmanaged<nint, int, nint, int, nint, nint*, int>)mpi.Function("MPI_Ibcast");
         _barrier = (delegate* unmanaged<nint, nint*, int>)mpi.Function("MPI_Ibarrier");
         _test = (delegate* unmanaged<nint*, int*, nint, int>)mpi.Function("MPI_Test");
         var start = (delegate* unmanaged<nint, nint, int>)mpi.Function("MPI_Init");
@@ -83,8 +84,10 @@ public sealed unsafe class MpiCommunicator : ICommunicator
         var (number, bytes) = type == ElementType.Float32 ? (_mpi.Float, 4) : (_mpi.Double, 8);
         for (var at = 0L; at < count; at += LargestCall)
         {
+            nint request = 0;
             Check(_allReduce(_mpi.InPlace, values + (nint)(at * bytes), (int)Math.Min(LargestCall, count - at), number,
-                _mpi.Sum, _mpi.World), "MPI_Allreduce");
+                _mpi.Sum, _mpi.World, &request), "MPI_Iallreduce");
+            Await(&request, sleeps: false);
         }
     }
 
@@ -93,8 +96,12 @@ public sealed unsafe class MpiCommunicator : ICommunicator
     {
         Meet();
         for (var at = 0L; at < count; at += LargestCall)
-            Check(_broadcast(bytes + (nint)at, (int)Math.Min(LargestCall, count - at), _mpi.Byte, root, _mpi.World),
-                "MPI_Bcast");
+        {
+            nint request = 0;
+            Check(_broadcast(bytes + (nint)at, (int)Math.Min(LargestCall, count - at), _mpi.Byte, root, _mpi.World,
+                &request), "MPI_Ibcast");
+            Await(&request, sleeps: false);
+        }
     }
 
     /// <inheritdoc/>
@@ -128,11 +135,17 @@ public sealed unsafe class MpiCommunicator : ICommunicator
     {
         nint request = 0;
         Check(_barrier(_mpi.World, &request), "MPI_Ibarrier");
-        if (!Finish(&request, Timeout))
+        Await(&request, sleeps: true);
+    }
+
+    private void Await(nint* request, bool sleeps)
+    {
+        if (!Finish(request, Timeout, sleeps))
             throw new CommunicationException(Absent());
     }
 
-    private bool Finish(nint* request, TimeSpan most)
+    // Data moves on only while it is asked for: who waits for that does not sleep.
+    private bool Finish(nint* request, TimeSpan most, bool sleeps)
     {
         var started = Stopwatch.GetTimestamp();
         var done = 0;
@@ -146,7 +159,7 @@ public sealed unsafe class MpiCommunicator : ICommunicator
             var waited = Stopwatch.GetElapsedTime(started);
             if (waited > most)
                 return false;
-            if (waited < Spin)
+            if (waited < Spin || !sleeps)
                 Thread.Yield();
             else
                 Thread.Sleep(1);
@@ -182,7 +195,7 @@ public sealed unsafe class MpiCommunicator : ICommunicator
         for (var rank = 0; rank < Size; rank++)
         {
             var left = Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), until);
-            if (rank != Rank && !Finish(requests + rank, left > TimeSpan.Zero ? left : TimeSpan.Zero))
+            if (rank != Rank && !Finish(requests + rank, left > TimeSpan.Zero ? left : TimeSpan.Zero, sleeps: true))
                 absent.Add(rank);
         }
         // Rank 0 speaks where it can.

@@ -23,10 +23,12 @@ public sealed class RankedTrainingTests
     {
         var adapter = TinyTraining.WithRouter(TinyTraining.Routers[name]);
         // 13 rows in batches of 4: the last of an epoch is smaller than 4 ranks.
-        // So slowly that no token stands between two experts: there the last bit would choose.
+        // The sums of ranks are rounded otherwise, and a token that stands between two experts goes with the last bit:
+        // at these rates and this seed none does. BlockFFN's gates jump where an expert opens, and its loss is sharp.
         var options = TinyTraining.Options with
         {
-            MaxSteps = 50, GradientAccumulationSteps = 2, LoggingSteps = 7, LearningRate = 0.001,
+            MaxSteps = 50, GradientAccumulationSteps = 2, LoggingSteps = 7,
+            LearningRate = name == "blockffn" ? 0.001 : 0.005,
         };
         var alone = Train(options, adapter, 1)[0];
         AssertSame(alone, Train(options, adapter, 2));
