@@ -132,11 +132,7 @@ public sealed class EvaluationRun
             results = results.WithRecorded(name, path, document, Say);
         if (!Ranks.IsFirst())
             return results;
-        ExamplesFile.Write(
-            Path.Combine(directory, ExamplesFile.Name),
-            measured.SelectMany(
-                subject => subject.Answers.SelectMany(rows => rows.Select(row => (subject.Description.Name, row)))));
-        ResultsFile.Save(Path.Combine(directory, ResultsFile.Name), results);
+        ResultsBuilder.Save(directory, results, measured);
         journal.Remove();
         return results;
     }

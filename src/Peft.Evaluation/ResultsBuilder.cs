@@ -3,6 +3,7 @@ using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Statistics;
 using Peft.Evaluation.Tasks;
+using Peft.Formats.Files;
 
 namespace Peft.Evaluation;
 
@@ -49,6 +50,18 @@ public static class ResultsBuilder
             [.. tasks.Select((data, task) => Describe(data, subjects, task))], scores,
             Corrected(comparisons, settings),
             [.. subjects.Select(subject => subject.Routing).OfType<SubjectRouting>()]);
+    }
+
+    /// <summary>Writes the results and the rows behind them. The results come last: rows without them are of a run that
+    /// was ended here.</summary>
+    /// <exception cref="FileOperationException">The disk is full, the place may not be written to, ...</exception>
+    public static void Save(string directory, ResultsDocument results, IReadOnlyList<MeasuredSubject> subjects)
+    {
+        ExamplesFile.Write(
+            Path.Combine(directory, ExamplesFile.Name),
+            subjects.SelectMany(
+                subject => subject.Answers.SelectMany(rows => rows.Select(row => (subject.Description.Name, row)))));
+        ResultsFile.Save(Path.Combine(directory, ResultsFile.Name), results);
     }
 
     private static MeasuredTask Describe(TaskData data, IReadOnlyList<MeasuredSubject> subjects, int task) => new(

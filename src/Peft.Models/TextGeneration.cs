@@ -237,7 +237,7 @@ internal sealed class PaddedPrompts
         var mask = _isRagged ? KeyMask(keys).to(model.Device) : null; // [B, S]
         var pass = ForwardPass.ForInference(
             cache,
-            taskIds: _taskId is { } task ? torch.full([B], task, ScalarType.Int64, model.Device) : null,
+            taskIds: ForwardPass.TaskIdsOf(_taskId, B, model.Device),
             tokenMask: mask?.narrow(1, cache.Length, T),
             positions: torch.tensor(positions, [B, T]).to(model.Device),
             keyMask: mask);

@@ -159,7 +159,7 @@ public sealed class ChatSession : IDisposable
         var T = ids.Count;
         long[] positions = [.. Enumerable.Range(_seen.Count, T).Select(at => (long)at)];
         var pass = ForwardPass.ForInference(
-            _cache, _options.TaskId is { } task ? torch.full([1], task, ScalarType.Int64, model.Device) : null,
+            _cache, ForwardPass.TaskIdsOf(_options.TaskId, 1, model.Device),
             positions: torch.tensor(positions, [1, T]).to(model.Device));
         var input = torch.tensor(ids.Select(id => (long)id).ToArray(), [1, T]).to(model.Device);
         var hidden = model.Hidden(input, pass).narrow(1, T - 1, 1);                                     // [1, 1, D]

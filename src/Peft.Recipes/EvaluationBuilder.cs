@@ -109,6 +109,7 @@ public static class EvaluationBuilder
             // Routers that go by task refuse a task that nobody trained.
             foreach (var task in tasks)
                 subject.TaskIdOf(task.Name);
+            RequireDecoding(subject.Description.Path, tasks);
         }
         var data = TaskData.Open(
             tasks, request.Rows, request.Seed, catalog.Resolve, () => TemplateOf(request, directory, tokenizer));
@@ -125,6 +126,15 @@ public static class EvaluationBuilder
             Say = say,
             Recorded = Recorded(recipes, isNamed: request.Recipe is not null, say),
         };
+    }
+
+    private static void RequireDecoding(string adapter, IReadOnlyList<EvaluationTask> tasks)
+    {
+        if (Bundle.ManifestOf(adapter)?.Adapter.Router is { WhyNoDecoding: { } why } router
+            && tasks.FirstOrDefault(task => task.Kind == TaskKind.Generation) is { } written)
+            throw UserException.At(
+                adapter, $"router {router.Kind} cannot write an answer, which task {written.Name} needs: {why}",
+                "tasks of kind: multiple_choice, classification or perplexity");
     }
 
     private static IReadOnlyList<EvaluationTask> Templated(

@@ -14,6 +14,7 @@ namespace Peft.Recipes;
 public sealed class LoadedModel : IDisposable
 {
     private readonly Lazy<HuggingFaceTokenizer> _tokenizer;
+    private readonly Lazy<TaskRouting?> _tasks;
 
     private readonly string? _adapter;
 
@@ -24,6 +25,7 @@ public sealed class LoadedModel : IDisposable
         Adapted = adapted;
         BaseDirectory = baseDirectory;
         _tokenizer = new(() => HuggingFaceTokenizer.Load(baseDirectory));
+        _tasks = new(() => adapter is null ? null : TaskRouting.Of(adapter));
     }
 
     /// <summary>The model.</summary>
@@ -38,8 +40,18 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Its tokenizer, read when first needed.</summary>
     public HuggingFaceTokenizer Tokenizer => _tokenizer.Value;
 
-    /// <summary>The tasks that its experts know, where they go by task; else null.</summary>
-    public TaskRouting? Tasks => _adapter is null ? null : TaskRouting.Of(_adapter);
+    /// <summary>The tasks that its experts know, where they go by task, read when first needed; else null.</summary>
+    public TaskRouting? Tasks => _tasks.Value;
+
+    /// <summary>Refuses an adapter whose router cannot write a text token by token.</summary>
+    /// <exception cref="UserException">It cannot.</exception>
+    public void RequireDecoding()
+    {
+        if (Adapted?.Options.Router is { WhyNoDecoding: { } why } router)
+            throw UserException.At(
+                _adapter!, $"router {router.Kind} cannot write a text: {why}",
+                "measuring of given texts (peft eval with choices or perplexity, peft logits)");
+    }
 
     /// <summary>How its texts are encoded.</summary>
     /// <exception cref="UserException">Tokenizer and model do not fit together.</exception>

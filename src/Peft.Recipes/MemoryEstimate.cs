@@ -179,7 +179,9 @@ public sealed record MemoryEstimate(
     {
         var ranks = modules.Sum(m => m.Shape.Columns);
         var routed = ByteWidth(model.Dtype) < 4 ? modules.Where(m => m.Router is not null).Sum(m => m.InFeatures) : 0;
-        return tokens * 4 * (ranks + routed);
+        // A magnitude's gradient takes what it multiplies.
+        var outputs = modules.Where(m => m.Magnitude is not null).Sum(m => m.OutFeatures) * ByteWidth(model.Dtype);
+        return tokens * ((4 * (ranks + routed)) + outputs);
     }
 
     private static string Mega(long bytes) =>

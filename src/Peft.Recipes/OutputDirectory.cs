@@ -157,7 +157,8 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
         RemoveFrom(Evaluation, name =>
             name is ResultsFile.Name or ResultsFile.EarlierName or EvaluationJournal.Name or ExamplesFile.Name);
         RemoveFrom(Report, TemplateFile.IsPage);
-        foreach (var name in (string[])[JsonLinesSink.FileName, ResultsFile.Name, ResultsFile.EarlierName])
+        foreach (var name in (string[])
+            [JsonLinesSink.FileName, ResultsFile.Name, ResultsFile.EarlierName, ExamplesFile.Name])
             File.Delete(Inside(name));
     }
 

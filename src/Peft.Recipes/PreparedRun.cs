@@ -87,6 +87,18 @@ public sealed class PreparedRun(
         }
     }
 
+    /// <summary>The task of <see cref="ExamplePrompt"/>, where the experts go by task; else null.</summary>
+    public string? ExampleTask
+    {
+        get
+        {
+            if (TaskRouting.Of(recipe.Path, recipe.AdapterOptions, run.Data) is not { } tasks)
+                return null;
+            var rows = run.Data.Eval.Count > 0 || run.Data.IsStreaming ? run.Data.Eval : run.Data.Train;
+            return rows.Count > 0 ? run.Data.TaskNames[rows[0].TaskId] : tasks.Names[0];
+        }
+    }
+
     /// <summary>Trains; when all steps are done, writes the result into the output directory.</summary>
     public TrainingOutcome Train(StopRequest stop)
     {
@@ -125,8 +137,7 @@ public sealed class PreparedRun(
         List<MeasuredSubject> measured = [tasks.Of(Described(name), run.Trainable.Model, TaskIdOf, stop)];
         // What is measured is kept before the base takes its time.
         if (run.Ranks.IsFirst())
-            ResultsFile.Save(Path.Combine(output.Path, ResultsFile.Name),
-                tasks.Results(measured, run.Device, compares: false));
+            ResultsBuilder.Save(output.Path, tasks.Results(measured, run.Device, compares: false), measured);
         if (recipe.Evaluation.Base && recipe.Method != Recipe.Full)
         {
             using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.Directory), recipe.Model.Dtype,
@@ -139,7 +150,7 @@ public sealed class PreparedRun(
         var results = tasks.Results(measured, run.Device, compares: true);
         foreach (var (recorded, path, document) in Baselines())
             results = results.WithRecorded(recorded, path, document, say);
-        ResultsFile.Save(Path.Combine(output.Path, ResultsFile.Name), results);
+        ResultsBuilder.Save(output.Path, results, measured);
         return results;
     }
 

@@ -255,6 +255,10 @@ public static class RunBuilder
             faults.Add("data.train", "no rows", "at least one row",
                 "look at the files and filters with peft data RECIPE");
         TaskRouting.Check(faults, recipe.AdapterOptions, data);
+        if (recipe.AdapterOptions?.Router is { WhyNoDecoding: { } why } router && recipe.Evaluation.Tasks.Count > 0)
+            faults.Add("evaluation.tasks", Words.Count(recipe.Evaluation.Tasks.Count, "task"),
+                $"none with router {router.Kind}, which cannot write an answer: {why}",
+                "write `evaluation.tasks: []`; held-out rows still give a loss");
         var held = data.Eval.Statistics.Tasks.Select(task => task.Key).ToList();
         if (recipe.Data.ChatTemplate is { } template && data.Template is null && !recipe.Evaluation.ApplyChatTemplate)
             faults.Add("data.chat_template", Quote.Of(template), "data sets of conversations",

@@ -45,6 +45,9 @@ public static class TensorExtensions
         return tensor.eq(other).all().ToBoolean();
     }
 
+    /// <summary>How often the elements were changed in place.</summary>
+    public static long Version(this Tensor tensor) => Autograd.NativeAutograd.VersionOf(tensor.Handle);
+
     /// <summary>Adds to a leaf's gradient, as a backward pass would.</summary>
     public static void AddToGrad(this Tensor leaf, Tensor slope)
     {

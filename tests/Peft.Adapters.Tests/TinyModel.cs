@@ -37,7 +37,7 @@ public sealed class TinyModel : IDisposable
     }
 
     public static Tensor Logits(CausalLanguageModel model, Tensor? taskIds = null) =>
-        model.Forward(Ids, ForwardPass.ForInference(taskIds: taskIds));
+        model.Forward(Ids, ForwardPass.ForInference(taskIds: taskIds ?? torch.zeros([2], torch.int64)));
 
     public void Dispose()
     {

@@ -34,6 +34,66 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
     }
 
     [Theory]
+    [InlineData("use_dora: true, lora_dropout: 0.1", false)]
+    [InlineData("init_lora_weights: pissa", true)]
+    [InlineData("init_lora_weights: pissa_niter_4, use_rslora: true", true)]
+    [InlineData("init_lora_weights: olora, rank_pattern: {q_proj: 3}", true)]
+    public void Variants_of_lora_are_continued_exported_and_come_back(string adapter, bool changesBase)
+    {
+        _folder.Write("v.yaml", TinyBase.Recipe(
+            $"{{r: 2, {adapter}}}",
+            "{per_device_train_batch_size: 2, max_steps: 4, save_steps: 2, learning_rate: 0.02}"));
+        Run("train", "v.yaml", "--output", "whole").Succeeds();
+        _folder.Copy(_folder["whole/checkpoint-2"], "again/checkpoint-2");
+        Run("train", "v.yaml", "--output", "again", "--resume", "again/checkpoint-2").Succeeds();
+        Assert.Equal(
+            File.ReadAllBytes(_folder["whole/adapter_model.safetensors"]),
+            File.ReadAllBytes(_folder["again/adapter_model.safetensors"]));
+        Run("adapter", "verify", "whole").Succeeds();
+
+        Run("adapter", "export", "whole", "--output", "theirs").Succeeds();
+        Run("adapter", "import", "theirs", "--output", "back").Succeeds();
+        Run("adapter", "export", "whole", "--format", "merged", "--output", "model").Succeeds();
+
+        using var config = JsonDocument.Parse(File.ReadAllText(_folder["theirs/adapter_config.json"]));
+        Assert.Equal(changesBase ? 4 : 2, config.RootElement.GetProperty("r").GetInt32());
+        Assert.Equal(!changesBase, config.RootElement.GetProperty("use_dora").GetBoolean());
+        Assert.Equal(JsonValueKind.True, config.RootElement.GetProperty("init_lora_weights").ValueKind);
+        var own = Logits("--adapter", "whole");
+        Assert.All(own.Zip(Logits("--adapter", "back")), pair => Assert.Equal(pair.First, pair.Second, 1e-4));
+        Assert.All(own.Zip(Logits("--base", "model")), pair => Assert.Equal(pair.First, pair.Second, 1e-4));
+        Assert.Contains(own.Zip(Logits("--base", TinyBase.Model)), pair => Math.Abs(pair.First - pair.Second) > 1e-2);
+        Refused(["merge", "a=whole", "b=whole", "--method", "linear", "--output", "x"], changesBase
+            ? "Make it a plain LoRA with peft adapter export." : "adapters of projections alone");
+    }
+
+    [Theory]
+    [InlineData("{use_dora: true, method: mixture, experts: {count: 2}}",
+        "adapter.use_dora           true with router.kind: top-k; expected method: lora beside it. One magnitude "
+        + "cannot follow several experts.")]
+    [InlineData("{init_lora_weights: pissa, method: mixture, experts: {count: 2}}",
+        "pissa with router.kind: top-k; expected method: lora beside it. All experts would begin alike.")]
+    [InlineData("{init_lora_weights: olora, use_dora: true}",
+        "true with init_lora_weights: olora; expected one of the two. What is left of the base has other magnitudes.")]
+    [InlineData("{init_lora_weights: pisa}",
+        "'pisa'; expected true, gaussian, pissa, pissa_niter_N (N from 1 to 100) or olora. Did you mean pissa?")]
+    [InlineData("{init_lora_weights: pissa, r: 64}",
+        "rank 64 with init_lora_weights: pissa; expected at most 32, the shorter side of its weight. Lower adapter.r, "
+        + "or set adapter.rank_pattern.")]
+    [InlineData("{use_dora: true, target_modules: [q_proj, embed_tokens]}",
+        "adapter.target_modules: the embeddings, with use_dora; expected linear projections alone with it. Leave the "
+        + "embeddings out of target_modules.")]
+    public void Variants_that_contradict_other_settings_are_refused(string adapter, string message)
+    {
+        _folder.Write("bad.yaml", TinyBase.Recipe(adapter, "{max_steps: 1, report_to: none}"));
+        var text = Run("train", "bad.yaml", "--output", "bad").Exits(2).Error;
+        Assert.Contains(
+            System.Text.RegularExpressions.Regex.Replace(message, " +", " "),
+            System.Text.RegularExpressions.Regex.Replace(text, " +", " "));
+        Assert.False(Directory.Exists(_folder["bad"]));
+    }
+
+    [Theory]
     [InlineData("target_modules: [q_proj], modules_to_save: [lm_head]", "lm_head.weight [288, 32]", true)]
     [InlineData("target_modules: [q_proj], modules_to_save: [embed_tokens]", "model.embed_tokens.weight [288, 32]",
         true)]
@@ -140,7 +200,7 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
             "the tensors do not fit this base or rank");
 
         EditJson("dora", "adapter_config.json", json => json["use_dora"] = true);
-        Refused(["adapter", "import", "dora", "--output", "x"], "use_dora", "a plain LoRA");
+        Refused(["adapter", "import", "dora", "--output", "x"], "lora_magnitude_vector", "missing");
 
         EditJson("bias", "adapter_config.json", json => json["bias"] = "all");
         Refused(["adapter", "import", "bias", "--output", "x"], "bias", "Train without biases");

@@ -26,18 +26,9 @@ public sealed class TrainedApart : IDisposable
     public void Dispose() => Folder.Dispose();
 
     private static string Recipe(string adapter) =>
-        TinyBase.Recipe(adapter,
+        TinyBase.RecipeWithHeldRows(adapter,
             "{per_device_train_batch_size: 4, max_steps: 3, learning_rate: 0.05, save_steps: 0, report_to: none}",
-            "evaluation: {tasks: [{task: held, rows: 4, max_new_tokens: 3}]}")
-            .Replace("data:\n", $$"""
-                data:
-                  eval:
-                    - name: held
-                      files: {{TinyBase.RowsFile}}
-                      template: {prompt: "{question}", answer: "{answer}"}
-                      limit: 4
-
-                """, StringComparison.Ordinal);
+            "evaluation: {tasks: [{task: held, rows: 4, max_new_tokens: 3}]}");
 }
 
 public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>, IDisposable

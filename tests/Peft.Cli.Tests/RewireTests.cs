@@ -47,19 +47,10 @@ public sealed class RewireTests : IDisposable
 
     private void Train(string name, string router)
     {
-        _folder.Write($"{name}.yaml", TinyBase.Recipe(
+        _folder.Write($"{name}.yaml", TinyBase.RecipeWithHeldRows(
             $"{{method: mixture, r: 2, lora_dropout: 0.1, experts: {{count: 3}}, router: {router}}}",
             "{per_device_train_batch_size: 4, max_steps: 3, learning_rate: 0.05, save_steps: 0, report_to: none}",
-            "evaluation: {tasks: [{task: held, rows: 4, max_new_tokens: 3}]}")
-            .Replace("data:\n", $$"""
-                data:
-                  eval:
-                    - name: held
-                      files: {{TinyBase.RowsFile}}
-                      template: {prompt: "{question}", answer: "{answer}"}
-                      limit: 4
-
-                """, StringComparison.Ordinal));
+            "evaluation: {tasks: [{task: held, rows: 4, max_new_tokens: 3}]}"));
         Peft("train", $"{name}.yaml", "--output", name).Succeeds();
     }
 }

@@ -18,7 +18,7 @@ public sealed class TaskRoutingTests : IClassFixture<TaskRoutingTests.Trained>, 
     [Fact]
     public void The_run_measures_each_task_by_its_own_expert_and_so_does_eval()
     {
-        _trained.Run.Succeeds().Says("evaluating out on 4 rows of even and odd");
+        _trained.Run.Succeeds().Says("evaluating out on 4 rows of even and odd", "--task odd --prompt");
         using var own = JsonDocument.Parse(File.ReadAllText(_trained.Folder["out/results.json"]));
         using var manifest = JsonDocument.Parse(File.ReadAllText(_trained.Folder["out/bundle.json"]));
         Assert.Equal(

@@ -29,7 +29,7 @@ public sealed class GradientCheckpointingTests
             var cases = new TheoryData<string, string, string, bool>();
             foreach (
                 var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
-                "head", "full" })
+                "head", "full", "rmoe", "blockffn", "similarity", "attention" })
             {
                 cases.Add("llama", "", kind, false);
                 cases.Add("mistral", "\"sliding_window\": 3", kind, true);
@@ -57,7 +57,14 @@ public sealed class GradientCheckpointingTests
         Assert.Equal(kept, again);
         var found = tiny.TakeGradients();
         Assert.Equal(expected.Keys, found.Keys);
-        Assert.All(expected, pair => Assert.Equal(pair.Value, found[pair.Key]));
+        Assert.All(expected, pair =>
+        {
+            // What all layers share gets the sum of their gradients, here in another order.
+            if (pair.Key.Contains(".router.gru_", StringComparison.Ordinal))
+                Assert.All(pair.Value.Zip(found[pair.Key]), values => Assert.Equal(values.First, values.Second, 1e-6));
+            else
+                Assert.Equal(pair.Value, found[pair.Key]);
+        });
         Assert.True(expected.Values.All(values => values.Any(value => value != 0)), "a tensor has no gradient");
         LiveTensors.AssertNoMoreThan(before);
     }
@@ -152,6 +159,14 @@ public sealed class GradientCheckpointingTests
                 Router =
             new HardSoftRouterOptions { Specialization = new RoutingSpecializationOptions { Lambda = 0.2 } }
             },
+        "rmoe" => Mixture with { Router = new RmoeRouterOptions { HiddenSize = 4, TopK = 2 } },
+        "blockffn" => Mixture with { Router = new BlockFfnRouterOptions { ChunkSize = 3, InitStd = 0.1 } },
+        "similarity" => Mixture with { Router = new GraphOfTokensRouterOptions() },
+        "attention" => Mixture with
+        {
+            TargetModules = ModuleNames.List(["o_proj", "up_proj", "down_proj"]),
+            Router = new GraphOfTokensRouterOptions { Similarity = GraphOfTokensRouterOptions.Attention },
+        },
         "hard" => Mixture with { Router = new HardSoftRouterOptions { Stage = HardSoftRouterOptions.Hard } },
         _ => null,
     };

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
-using System.Text;
 using System.Text.RegularExpressions;
 using Peft.Prepare.Texts;
 
@@ -37,9 +36,7 @@ internal static partial class Commentaries
             if (length == 0)
                 continue;
             var block = data.AsSpan().Slice(offset, length).ToArray();
-            using var stream = new ZLibStream(new MemoryStream(block), CompressionMode.Decompress);
-            using var reader = new StreamReader(stream, Encoding.UTF8);
-            yield return reader.ReadToEnd();
+            yield return Inflated.Text(new ZLibStream(new MemoryStream(block), CompressionMode.Decompress));
         }
     }
 

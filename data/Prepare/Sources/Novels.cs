@@ -44,7 +44,7 @@ internal static partial class Novels
     private static List<string[]> Vectors(byte[] index, byte[] database)
     {
         var vectors = new List<string[]>();
-        var places = Inflated(new GZipStream(new MemoryStream(index), CompressionMode.Decompress)).AsSpan();
+        var places = Inflated.Bytes(new GZipStream(new MemoryStream(index), CompressionMode.Decompress)).AsSpan();
         for (var next = places.IndexOf(PairOfIntegers); next >= 0; next = places.IndexOf(PairOfIntegers))
         {
             places = places[(next + PairOfIntegers.Length)..];
@@ -52,7 +52,7 @@ internal static partial class Novels
             var length = BinaryPrimitives.ReadInt32BigEndian(places[4..]);
             // Before the packed bytes stands how many they are when inflated.
             var packed = new MemoryStream(database.AsSpan().Slice(offset, length)[4..].ToArray());
-            vectors.Add(TextsOf(Inflated(new ZLibStream(packed, CompressionMode.Decompress))));
+            vectors.Add(TextsOf(Inflated.Bytes(new ZLibStream(packed, CompressionMode.Decompress))));
         }
 
         return vectors;
@@ -75,14 +75,6 @@ internal static partial class Novels
         }
 
         return texts;
-    }
-
-    private static byte[] Inflated(Stream packed)
-    {
-        using var stream = packed;
-        using var result = new MemoryStream();
-        stream.CopyTo(result);
-        return result.ToArray();
     }
 
     [GeneratedRegex(@"\A(?:CHAPTER|Chapter) [0-9IVXL]+\.?\z")]

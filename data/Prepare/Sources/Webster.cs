@@ -1,5 +1,4 @@
 using System.IO.Compression;
-using System.Text;
 using System.Text.RegularExpressions;
 using Peft.Prepare.Texts;
 
@@ -24,7 +23,8 @@ internal static partial class Webster
     /// <summary>The entries in the order of the dictionary; those that Webster does not begin are left out.</summary>
     public static IEnumerable<WebsterEntry> Entries(InstalledPackages packages)
     {
-        var lines = packages.Read(Package, files => Inflated(files[0])).Split('\n');
+        var lines = packages.Read(Package, files =>
+            Inflated.Text(new GZipStream(new MemoryStream(files[0]), CompressionMode.Decompress))).Split('\n');
         for (var start = 0; start < lines.Length;)
         {
             var end = start + 1;
@@ -93,13 +93,6 @@ internal static partial class Webster
         }
 
         return text.Length;
-    }
-
-    private static string Inflated(byte[] file)
-    {
-        using var stream = new GZipStream(new MemoryStream(file), CompressionMode.Decompress);
-        using var reader = new StreamReader(stream, Encoding.UTF8);
-        return reader.ReadToEnd();
     }
 
     // A line of nothing but brackets ends a paragraph and says where it is from.

@@ -36,9 +36,14 @@ public sealed class AdapterProbe
         /// <remarks>Shapes: gates [E], [C] or [N, E], [N, C] → [N, O].</remarks>
         public Tensor Added(Tensor gates)
         {
-            var hidden = Input.reshape(-1, Module.InFeatures).to(torch.float32).mm(Module.Down.t());
-            return (hidden * Module.Columns(gates)).mm(Module.Up.t()) * Module.Shape.Scale;
+            var hidden = Input.reshape(-1, Module.InFeatures).to(torch.float32).mm(Module.AllDown().t());
+            return (hidden * Module.Columns(gates)).mm(Module.AllUp().t()) * Module.Shape.Scale;
         }
+
+        /// <summary>The frozen layer's output with one of the projection's own experts, with weight 1.</summary>
+        public Tensor WithOnly(int expert) => With(
+            this, Input.reshape(-1, Module.InFeatures).to(torch.float32).mm(Module.DownOf(expert).t())
+                .mm(Module.UpOf(expert).t()) * Module.Shape.Scale);
 
         /// <summary>The frozen layer's output with what the adapter adds with some gates.</summary>
         /// <remarks>Shapes: gates [E] or [C] → [.., O].</remarks>
@@ -79,12 +84,7 @@ public sealed class AdapterProbe
     {
         if (call.Module.Router is null)
             return isUnrouted ? call.Adapted() : call.Base();
-        if (isUnrouted || expertIn(call.Module) is not { } chosen)
-            return call.Base();
-        var shape = call.Module.Shape;
-        var columns = torch.zeros([shape.Columns], torch.float32);
-        columns.narrow(0, (long)chosen * shape.Rank, shape.Rank).fill_(1);
-        return call.WithAdded(columns);
+        return isUnrouted || expertIn(call.Module) is not { } chosen ? call.Base() : call.WithOnly(chosen);
     });
 
     /// <summary>Logits of the base with a plain LoRA that was read from files, by PEFT's formula.</summary>
@@ -92,11 +92,24 @@ public sealed class AdapterProbe
     public Tensor LogitsOf(Tensor ids, PeftAdapter adapter)
     {
         var modules = adapter.Modules.ToDictionary(module => module.Path, StringComparer.Ordinal);
-        return Logits(ids, call => !modules.TryGetValue(call.Module.Path, out var module)
-            ? call.Base()
-            : With(call, call.Input.reshape(-1, call.Module.InFeatures).to(torch.float32).mm(
-                module.Down.to(torch.float32).t())
-                .mm(module.Up.to(torch.float32).t()) * adapter.Config.ScalingOf(module.Path)));
+        return Logits(ids, call =>
+        {
+            if (!modules.TryGetValue(call.Module.Path, out var module))
+                return call.Base();
+            var scale = adapter.Config.ScalingOf(module.Path);
+            var (down, up) = (module.Down.to(torch.float32), module.Up.to(torch.float32));
+            return module.Magnitude is { } magnitude
+                ? Directed(call, (up.mm(down) * scale) + call.Module.Wrapped.Weight.to(torch.float32), magnitude)
+                : With(call, call.Input.reshape(-1, call.Module.InFeatures).to(torch.float32).mm(down.t())
+                    .mm(up.t()) * scale);
+        });
+    }
+
+    // Source: DoRA, arXiv:2402.09353, eq. 5.
+    private static Tensor Directed(Call call, Tensor direction, Tensor magnitude)
+    {
+        var weight = direction * (magnitude.to(torch.float32) / direction.norm(1)).nan_to_num(1, 1, 1).unsqueeze(1);
+        return Fused.linear(call.Input, weight.to(call.Input.dtype), call.Module.Wrapped.Bias);
     }
 
     /// <summary>The frozen layer's output with something added.</summary>

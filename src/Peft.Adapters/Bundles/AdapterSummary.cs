@@ -92,8 +92,10 @@ public sealed record AdapterSummary(
         {
             var name = BundleTensors.Prefix + path;
             if (bundle.Weights.Entries.TryGetValue($"{name}.lora_B{ending}", out var other))
-                AddModule(faults, modules, options, path, bundle.Weights.Entries[$"{name}.lora_A{ending}"], other);
-            else
+                AddModule(
+                    faults, modules, options, path, bundle.Weights.Entries[$"{name}.lora_A{ending}"], other,
+                    bundle.Weights.Entries);
+            else if (options.Router is not { Sharing.UpAcrossLayers: true })
                 faults.Add($"{path}.lora_B", "missing", "lora_B beside every lora_A");
         }
         var others = Others(bundle.Weights.Entries.Values);
@@ -109,11 +111,13 @@ public sealed record AdapterSummary(
 
     private static void AddModule(
         Faults faults, List<ModuleSummary> modules, AdapterOptions options, string path, SafetensorsEntry down,
-        SafetensorsEntry up)
+        SafetensorsEntry up, IReadOnlyDictionary<string, SafetensorsEntry> entries)
     {
         var rank = TargetSelection.RankOf(options, path);
-        if (down.Shape.Count != 2 || up.Shape.Count != 2 || down.Shape[0] != up.Shape[1] || down.Shape[0] % rank != 0
-            || down.Shape[0] == 0)
+        var hasOneDown = options.Router is { Sharing.HasOneDown: true }
+            && down.Shape.Count == 2 && down.Shape[0] == rank;
+        if (down.Shape.Count != 2 || up.Shape.Count != 2 || (down.Shape[0] != up.Shape[1] && !hasOneDown)
+            || up.Shape[1] % rank != 0 || up.Shape[1] == 0)
         {
             faults.Add(
                 path, $"lora_A {BundleTensors.Shape(down.Shape)}, lora_B {BundleTensors.Shape(up.Shape)}",
@@ -122,8 +126,18 @@ public sealed record AdapterSummary(
         }
         using var scope = torch.NewDisposeScope();
         if (BundleTensors.Read(faults, down) is { } a && BundleTensors.Read(faults, up) is { } b)
-            modules.Add(Summary(path, rank, options.ScaleOf(rank, TargetSelection.AlphaOf(options, path)), a, b));
+            modules.Add(Summary(
+                path, rank, options.ScaleOf(rank, TargetSelection.AlphaOf(options, path)), a, b,
+                FirstOf(faults, path, entries)));
     }
+
+    // What the adapter took out of the base; null: nothing.
+    private static TakenOut? FirstOf(
+        Faults faults, string path, IReadOnlyDictionary<string, SafetensorsEntry> entries) =>
+        entries.TryGetValue($"{BundleTensors.Prefix}{path}.{TakenOut.DownName}", out var down)
+        && entries.TryGetValue($"{BundleTensors.Prefix}{path}.{TakenOut.UpName}", out var up)
+        && BundleTensors.Read(faults, down) is { } a && BundleTensors.Read(faults, up) is { } b
+            ? new TakenOut(a, b) : null;
 
     private static AdapterSummary OfMixture(string directory)
     {
@@ -158,14 +172,21 @@ public sealed record AdapterSummary(
     }
 
     // ‖B A‖² = Σ (BᵀB) ∘ (A Aᵀ): nothing of the base's size.
-    private static ModuleSummary Summary(string path, int rank, double scale, Tensor down, Tensor up)
+    private static ModuleSummary Summary(
+        string path, int rank, double scale, Tensor down, Tensor up, TakenOut? first = null)
     {
         using var scope = torch.NewDisposeScope();
         var (a, b) = (down.to(torch.float64), up.to(torch.float64));
-        var experts = (int)(a.shape[0] / rank);
+        var experts = (int)(b.shape[1] / rank);
+        var hasOneDown = a.shape[0] < b.shape[1];
+        if (first is not null)
+            return new(path, experts, rank, scale, a.norm().ToDouble(), b.norm().ToDouble(),
+                [Math.Abs(scale) * (b.mm(a) - first.Up.to(torch.float64).mm(first.Down.to(torch.float64))).norm()
+                    .ToDouble()]);
         var norms = Enumerable.Range(0, experts).Select(expert =>
         {
-            var (rows, columns) = (a.narrow(0, (long)expert * rank, rank), b.narrow(1, (long)expert * rank, rank));
+            var rows = hasOneDown ? a : a.narrow(0, (long)expert * rank, rank);
+            var columns = b.narrow(1, (long)expert * rank, rank);
             return Math.Abs(scale) * Math.Sqrt(
                 Math.Max(0, (columns.t().mm(columns) * rows.mm(rows.t())).sum().ToDouble()));
         });

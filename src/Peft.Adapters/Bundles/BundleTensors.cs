@@ -46,6 +46,8 @@ public static class BundleTensors
                 pair => NameInFile(pair.Name, adapted.Options.IsPlainLora), pair => pair.Tensor,
                 StringComparer.Ordinal),
             adapted.Modules.Count, path, entries);
+        foreach (var module in adapted.Modules)
+            module.TakeOut();
     }
 
     /// <summary>Copies a file's tensors into the ones given by name; all faults at once.</summary>
@@ -120,7 +122,8 @@ public static class BundleTensors
     /// <summary>What a tensor that no LoRA has belongs to; null where nothing is known.</summary>
     internal static string? Advice(string name) =>
         name.Contains("lora_embedding_", StringComparison.Ordinal) ? "the embeddings are not among target_modules"
-        : name.Contains("lora_magnitude_vector", StringComparison.Ordinal) ? "DoRA is not supported"
+        : name.Contains("lora_magnitude_vector", StringComparison.Ordinal)
+            ? "it is of DoRA, and adapter_config.json says use_dora: false"
         : name.EndsWith(".bias", StringComparison.Ordinal) ? "trained biases are not supported"
         : name.Contains(".lora_", StringComparison.Ordinal) ? null
         : "the module is not among modules_to_save";

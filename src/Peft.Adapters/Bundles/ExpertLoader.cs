@@ -1,5 +1,6 @@
 using System.Globalization;
 using Peft.Adapters.Lora;
+using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Safetensors;
@@ -25,6 +26,10 @@ public static class ExpertLoader
     public static void Load(AdaptedModel adapted, IReadOnlyList<string> directories)
     {
         var experts = adapted.Options.Experts.Count;
+        if (adapted.Options.IsVariant)
+            throw UserException.At(
+                "adapter.experts.from", "given with use_dora, or an init_lora_weights that changes the base",
+                "an adapter that begins anew", "leave one of them out");
         if (directories.Count == 1 && experts > 1)
         {
             LoadMixture(adapted, OwnBundle.Open(directories[0]));
@@ -34,6 +39,15 @@ public static class ExpertLoader
             throw UserException.At(
                 "adapter.experts.from", $"{directories.Count} directories for {experts} experts",
                 "a plain LoRA for each expert, or one bundle of a mixture");
+        if (experts == 1 && OwnMixture(directories[0]) is { } skills)
+        {
+            LoadMean(adapted, skills);
+            return;
+        }
+        if (adapted.Options.Router is { Sharing.HasOneDown: true } router)
+            throw UserException.At(
+                "adapter.experts.from", $"{directories.Count} directories, each with a lora_A of its own",
+                $"one bundle of a mixture behind router {router.Kind}, whose experts have one lora_A together");
         for (var expert = 0; expert < experts; expert++)
             LoadLora(adapted, expert, Source.Open(directories[expert]));
     }
@@ -53,12 +67,48 @@ public static class ExpertLoader
         var faults = new Faults();
         foreach (var module in adapted.Modules)
         {
-            Copy(faults, bundle.Weights.Entries, BundleTensors.NameInFile(
-                $"{module.Path}.lora_A", trained.IsPlainLora), module.Down, 1);
             var rank = module.Shape.Rank;
             var factor = trained.ScaleOf(rank, TargetSelection.AlphaOf(trained, module.Path)) / module.Shape.Scale;
-            Copy(faults, bundle.Weights.Entries, BundleTensors.NameInFile(
-                $"{module.Path}.lora_B", trained.IsPlainLora), module.Up, factor);
+            foreach (var (name, parameter) in module.Factors())
+            {
+                Copy(
+                    faults, bundle.Weights.Entries, BundleTensors.NameInFile(name, trained.IsPlainLora), parameter,
+                    ReferenceEquals(parameter, module.Up) ? factor : 1);
+            }
+        }
+        faults.ThrowIfAny(bundle.Weights.Path);
+    }
+
+    private static OwnBundle? OwnMixture(string directory) =>
+        BundleFiles.IsBundle(directory) && OwnBundle.Open(directory) is var bundle
+            && !bundle.Manifest.Adapter.IsPlainLora ? bundle : null;
+
+    // Source: MHR-mu, arXiv:2211.03831: routing is dropped, and the skills' A and B are averaged, each by itself.
+    private static void LoadMean(AdaptedModel adapted, OwnBundle bundle)
+    {
+        var trained = bundle.Manifest.Adapter;
+        if (trained.Router is not PolyRouterOptions)
+            throw UserException.At(
+                bundle.Directory, $"a mixture behind router {trained.Router!.Kind}",
+                "a plain LoRA, or a mixture behind router poly, whose experts are averaged into one",
+                "its experts were not trained to be averaged");
+        var faults = new Faults();
+        using var scope = torch.NewDisposeScope();
+        using var off = torch.no_grad();
+        foreach (var module in adapted.Modules)
+        {
+            var rank = module.Shape.Rank;
+            var factor = trained.ScaleOf(rank, TargetSelection.AlphaOf(trained, module.Path)) / module.Shape.Scale;
+            foreach (var (name, parameter) in module.Factors())
+            {
+                var isUp = ReferenceEquals(parameter, module.Up);
+                long[] shape = isUp ? [module.OutFeatures, (long)trained.Experts.Count * rank]
+                    : [(long)trained.Experts.Count * rank, module.InFeatures];
+                var all = torch.zeros(shape, torch.float32);
+                Copy(faults, bundle.Weights.Entries, BundleTensors.NameInFile(name, isPlainLora: false), all, 1);
+                parameter.copy_(isUp ? all.view(module.OutFeatures, -1, rank).mean([1]) * factor
+                    : all.view(-1, rank, module.InFeatures).mean([0]));
+            }
         }
         faults.ThrowIfAny(bundle.Weights.Path);
     }
@@ -144,9 +194,16 @@ public static class ExpertLoader
                 var bundle = OwnBundle.Open(directory);
                 if (!bundle.Manifest.Adapter.IsPlainLora)
                     throw UserException.At(directory, "a mixture", "a plain LoRA for each expert");
+                var init = bundle.Manifest.Adapter.InitLoraWeights;
+                if (WeightInitialization.ChangesBase(init))
+                    throw UserException.At(
+                        directory, $"trained on what {init} left of the base", "a plain LoRA for each expert",
+                        "make it one with peft adapter export");
             }
             var config = LoraAdapterConfig.Read(directory, _ => { });
-            return new Source(directory, AdapterWeights.Open(directory).Entries, config.ScalingOf);
+            return config.UseDora
+                ? throw UserException.At(directory, "a DoRA", "a plain LoRA for each expert")
+                : new Source(directory, AdapterWeights.Open(directory).Entries, config.ScalingOf);
         }
     }
 }

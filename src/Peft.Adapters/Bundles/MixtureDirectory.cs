@@ -193,6 +193,7 @@ internal sealed class MixtureTensors : SavedTensors
     private readonly Dictionary<string, SavedTensors> _parts;
     private readonly HashSet<string> _used = new(StringComparer.Ordinal);
     private string? _missing;
+    private string? _unlike;
 
     public MixtureTensors(string directory, BundleManifest manifest)
         : this(directory, manifest, SafetensorsFile.Open(Path.Combine(directory, MixtureDirectory.RouterFile)))
@@ -224,6 +225,8 @@ internal sealed class MixtureTensors : SavedTensors
         long rank = TargetSelection.RankOf(_options, name[..name.LastIndexOf('.')]);
         long[] each = isDown ? [rank, shape[1]] : [shape[0], rank];
         var taken = new List<Tensor>();
+        if (isDown && _options.Router is { Sharing.HasOneDown: true })
+            return TakeShared(name, dtype, shape, first);
         var experts = shape[isDown ? 0 : 1] / rank;
         var routed = experts - _options.Experts.Shared;
         for (var expert = 0; expert < experts && _missing is null; expert++)
@@ -241,8 +244,33 @@ internal sealed class MixtureTensors : SavedTensors
             : Unusable();
     }
 
+    public override Tensor? TakeIfHeld(string name, ScalarType dtype, long[] shape) =>
+        _parts.Values.Any(part => part.Holds(name)) ? Take(name, dtype, shape, Unusable)
+            : base.TakeIfHeld(name, dtype, shape);
+
+    // The A that all experts have together: each part holds a copy.
+    private Tensor TakeShared(string name, ScalarType dtype, long[] shape, Func<Tensor> first)
+    {
+        Tensor? taken = null;
+        foreach (var (part, file) in _parts.Where(part => part.Value.Holds(name)))
+        {
+            _used.Add(part);
+            var copy = file.Take(name, dtype, shape, first);
+            if (taken is not null && copy.shape.SequenceEqual(taken.shape) && !copy.SameAs(taken))
+                _unlike ??= $"{part}: {name}";
+            taken ??= copy;
+        }
+
+        _missing ??= taken is null ? MixturePart.NameOf(0) : null;
+        return taken ?? Unusable();
+    }
+
     public override void Finish()
     {
+        if (_unlike is not null)
+            throw UserException.At(
+                _manifest, $"{_unlike} has other numbers", "the one lora_A that all experts have together",
+                "take the files as they were written");
         if (_missing is not null)
             throw UserException.At(_manifest, $"lists no {_missing}", "every part of the mixture", "export it again");
         if (_parts.Keys.Where(name => !_used.Contains(name)).ToList() is { Count: > 0 } unused)

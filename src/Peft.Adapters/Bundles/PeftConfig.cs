@@ -24,6 +24,7 @@ public static class PeftConfig
             LoraAlpha = config.LoraAlpha,
             LoraDropout = config.LoraDropout,
             UseRslora = config.UseRslora,
+            UseDora = config.UseDora,
             TargetModules = Names(config.TargetModulesPattern, config.TargetModules) is { IsEmpty: false } given
                 ? given
                 : targets,
@@ -94,6 +95,7 @@ public static class PeftConfig
             LoraAlpha = options.LoraAlpha,
             LoraDropout = options.LoraDropout,
             UseRslora = options.UseRslora,
+            UseDora = options.UseDora,
             TargetModules = targets.Names,
             TargetModulesPattern = targets.Pattern,
             ExcludeModules = options.ExcludeModules.Names,

@@ -11,7 +11,11 @@ namespace Peft.Adapters.Bundles;
 /// <param name="Path">Module path.</param>
 /// <param name="Down">A.</param>
 /// <param name="Up">B.</param>
-public sealed record PeftModule(string Path, Tensor Down, Tensor Up);
+public sealed record PeftModule(string Path, Tensor Down, Tensor Up)
+{
+    /// <summary>DoRA's magnitude of each output, [O]; null: none.</summary>
+    public Tensor? Magnitude { get; init; }
+}
 
 /// <summary>A plain LoRA as Hugging Face PEFT knows it: settings and two matrices a projection.</summary>
 /// <param name="Config">What adapter_config.json holds.</param>
@@ -21,11 +25,15 @@ public sealed record PeftAdapter(LoraAdapterConfig Config, IReadOnlyList<PeftMod
     /// <summary>What is trained beside them, by its name in the file: whole modules, the table of tokens.</summary>
     public IReadOnlyList<(string Name, Tensor Tensor)> Others { get; init; } = [];
 
-    /// <summary>A plain LoRA of ours.</summary>
+    /// <summary>A plain LoRA of ours. What it took out of the base comes back as further ranks, so that it fits the
+    /// original base.</summary>
+    /// <remarks>Source: huggingface/peft 5d602fd, <c>subtract_mutated_init</c> and <c>save_pretrained</c>: A and the
+    /// first A stacked, B beside minus the first B, twice the rank and a scale that stays.</remarks>
     public static PeftAdapter Of(AdaptedModel adapted, string baseName) =>
         new(
-            PeftConfig.ToLora(adapted, baseName),
-            [.. adapted.Modules.Select(module => new PeftModule(module.Path, module.Down, module.Up))])
+            adapted.Modules.Any(module => module.TakenOut is not null)
+                ? WithTwiceTheRank(PeftConfig.ToLora(adapted, baseName)) : PeftConfig.ToLora(adapted, baseName),
+            [.. adapted.Modules.Select(Of)])
         {
             Others = [.. adapted.Parts.SelectMany(part => part.State)
                 .Select(pair => (BundleTensors.NameInFile(pair.Name, isPlainLora: true), pair.Tensor))],
@@ -62,7 +70,8 @@ public sealed record PeftAdapter(LoraAdapterConfig Config, IReadOnlyList<PeftMod
         foreach (var module in written.Modules)
         {
             if (!modules.Remove(module.Path, out var found) || !found.Down.SameAs(module.Down)
-                || !found.Up.SameAs(module.Up))
+                || !found.Up.SameAs(module.Up)
+                || !(module.Magnitude is { } own ? found.Magnitude?.SameAs(own) is true : found.Magnitude is null))
                 faults.Add(
                     module.Path, "not what was to be written", "the adapter's own matrices",
                     "look at the disk, and write it again");
@@ -92,6 +101,28 @@ public sealed record PeftAdapter(LoraAdapterConfig Config, IReadOnlyList<PeftMod
         LayersPattern = [],
     };
 
+    private static PeftModule Of(MixtureProjection module)
+    {
+        if (module.TakenOut is not { } first)
+            return new PeftModule(module.Path, module.Down, module.Up) { Magnitude = module.Magnitude };
+        using var off = torch.no_grad();
+        return new PeftModule(
+            module.Path, torch.cat([module.Down, first.Down], 0), torch.cat([module.Up, -first.Up], 1));
+    }
+
+    private static LoraAdapterConfig WithTwiceTheRank(LoraAdapterConfig config)
+    {
+        var alpha = config.UseRslora ? Math.Sqrt(2) : 2;
+        return config with
+        {
+            InitLoraWeights = "true",
+            R = 2 * config.R,
+            LoraAlpha = alpha * config.LoraAlpha,
+            RankPattern = [.. config.RankPattern.Select(pair => KeyValuePair.Create(pair.Key, 2 * pair.Value))],
+            AlphaPattern = [.. config.AlphaPattern.Select(pair => KeyValuePair.Create(pair.Key, alpha * pair.Value))],
+        };
+    }
+
     private static bool Agrees(LoraAdapterConfig config, MixtureProjection module) =>
         Math.Abs(config.ScalingOf(module.Path) - module.Shape.Scale) <= 1e-12 * Math.Abs(module.Shape.Scale);
 
@@ -116,6 +147,7 @@ public static class PeftDirectory
 {
     private const string DownEnd = ".lora_A.weight";
     private const string UpEnd = ".lora_B.weight";
+    private const string MagnitudeEnd = ".lora_magnitude_vector";
 
     private static readonly Dictionary<string, string> Metadata = new() { ["format"] = "pt" };
 
@@ -140,8 +172,8 @@ public static class PeftDirectory
         var weights = AdapterWeights.Open(directory);
         var faults = new Faults();
         var isOther = weights.Entries.ToLookup(entry => IsOther(config, entry.Key, weights.Entries));
-        var modules = Pairs(faults, isOther[false].ToDictionary(StringComparer.Ordinal))
-            .Select(pair => ReadModule(faults, config, pair)).OfType<PeftModule>().ToList();
+        var modules = HeldBy(faults, config, isOther[false].ToDictionary(StringComparer.Ordinal))
+            .Select(held => ReadModule(faults, config, held)).OfType<PeftModule>().ToList();
         CheckTargets(faults, config, modules);
         if (weights.Entries.Count == 0)
             faults.Add(BundleFiles.Weights, "no tensors", "lora_A and lora_B of every adapted projection");
@@ -188,19 +220,28 @@ public static class PeftDirectory
     [
         BundleTensors.ToWrite(BundleTensors.Prefix + module.Path + DownEnd, module.Down),
         BundleTensors.ToWrite(BundleTensors.Prefix + module.Path + UpEnd, module.Up),
+        .. module.Magnitude is { } magnitude
+            ? [BundleTensors.ToWrite(BundleTensors.Prefix + module.Path + MagnitudeEnd, magnitude)]
+            : (SafetensorsWrite[])[],
     ];
 
-    private static List<(string Path, SafetensorsEntry Down, SafetensorsEntry Up)> Pairs(
-        Faults faults, IReadOnlyDictionary<string, SafetensorsEntry> entries)
+    private sealed record Held(string Path, SafetensorsEntry Down, SafetensorsEntry Up, SafetensorsEntry? Magnitude);
+
+    private static List<Held> HeldBy(
+        Faults faults, LoraAdapterConfig config, IReadOnlyDictionary<string, SafetensorsEntry> entries)
     {
-        var pairs = new List<(string Path, SafetensorsEntry Down, SafetensorsEntry Up)>();
+        var pairs = new List<Held>();
         var used = new HashSet<string>(StringComparer.Ordinal);
         foreach (var path in ModulesOf(entries.Keys))
         {
             var (down, up) = (BundleTensors.Prefix + path + DownEnd, BundleTensors.Prefix + path + UpEnd);
             used.UnionWith([down, up]);
+            var magnitude = config.UseDora ? BundleTensors.Prefix + path + MagnitudeEnd : null;
+            if (magnitude is not null && used.Add(magnitude) && !entries.ContainsKey(magnitude))
+                faults.Add(magnitude, "missing", "a magnitude beside every lora_A, as use_dora says");
             if (entries.TryGetValue(up, out var entry))
-                pairs.Add((path, entries[down], entry));
+                pairs.Add(new(
+                    path, entries[down], entry, magnitude is null ? null : entries.GetValueOrDefault(magnitude)));
             else
                 faults.Add(up, "missing", "lora_B beside every lora_A");
         }
@@ -211,9 +252,9 @@ public static class PeftDirectory
     }
 
     private static PeftModule? ReadModule(
-        Faults faults, LoraAdapterConfig config, (string Path, SafetensorsEntry Down, SafetensorsEntry Up) pair)
+        Faults faults, LoraAdapterConfig config, Held held)
     {
-        var (path, down, up) = pair;
+        var (path, down, up, magnitude) = held;
         var rank = config.RankOf(path);
         foreach (var (entry, at) in new[] { (down, 0), (up, 1) })
         {
@@ -222,8 +263,15 @@ public static class PeftDirectory
                     entry.Name, BundleTensors.Shape(entry.Shape), at == 0 ? $"[{rank}, inputs]" : $"[outputs, {rank}]",
                     "adapter_config.json says this rank");
         }
+        if (magnitude is not null && !(magnitude.Shape is [var outputs] && up.Shape is [var height, _]
+            && outputs == height))
+            faults.Add(
+                magnitude.Name, BundleTensors.Shape(magnitude.Shape), "[outputs], one for each row of lora_B");
         return BundleTensors.Read(faults, down) is { } a && BundleTensors.Read(faults, up) is { } b
             ? new PeftModule(path, a, b)
+            {
+                Magnitude = magnitude is null ? null : BundleTensors.Read(faults, magnitude),
+            }
             : null;
     }
 

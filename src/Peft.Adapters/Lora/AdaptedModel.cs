@@ -53,7 +53,7 @@ public sealed record AdaptedModel(
         if (Options.Router is not { PreservationCoefficient: > 0 })
             return;
         using var off = torch.no_grad();
-        _anchors = [.. Modules.SelectMany(module => new[] { module.Down, module.Up })
+        _anchors = [.. Modules.SelectMany(module => module.Factors().Select(pair => pair.Parameter))
             .Where(parameter => parameter.requires_grad)
             .Select(parameter => ((Tensor)parameter, parameter.detach().clone().DetachFromDisposeScope()))];
     }
@@ -127,6 +127,7 @@ public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
         {
             if (module.Router is ILoadBalanced balanced && _loads.TryGetValue(module.Path, out var load))
                 balanced.Balance(new(load.Counts, load.Scores.Count == 0 ? null : torch.cat([.. load.Scores], 0)));
+            (module.Router as IStepped)?.AfterStep();
         }
         Clear();
     }

@@ -28,16 +28,20 @@ public static class AdapterAttachment
         TensorSource tensors)
     {
         var layers = CheckedLayers(model, options.Experts);
+        var attentions = AttentionsFor(model, options, selected, layers);
         var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
         // First values pass through tensors that nobody else frees.
         using var scope = torch.NewDisposeScope();
         var modules = new List<MixtureProjection>();
-        var shared = new SharedParts();
+        var adapted = selected.Where(module => projections.ContainsKey(module.Path)).ToList();
+        var wrapping = new Wrapping(
+            options, layers, seed, new SharedParts(), tensors, PlanOf(adapted, projections, options, layers), modules);
         IReadOnlyList<TrainedPart> parts;
         try
         {
-            foreach (var module in selected.Where(module => projections.ContainsKey(module.Path)))
-                modules.Add(Wrap(projections[module.Path], module, options, layers, seed, shared, tensors));
+            foreach (var module in adapted)
+                modules.Add(Wrap(projections[module.Path], module, wrapping));
+            JoinPools(wrapping);
             parts = TrainedPart.Of(model, options, selected, seed, tensors);
             tensors.Finish();
         }
@@ -53,7 +57,26 @@ public static class AdapterAttachment
             model.Wrap(module.Path, _ => module);
         foreach (var part in parts)
             part.Install(model);
+        foreach (var attention in attentions)
+            attention.EmitsMap = true;
         return new AdaptedModel(model, options, modules) { Parts = parts };
+    }
+
+    // The attentions that routers go by; what comes before them has none to go by.
+    private static List<Attention> AttentionsFor(
+        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, int layers)
+    {
+        if (options.Router is not { NeedsAttention: true } router)
+            return [];
+        List<Attention> attentions = [.. model.modules().OfType<Attention>()];
+        var before = attentions.SelectMany(attention => attention.InputPaths).ToHashSet(StringComparer.Ordinal);
+        if (selected.FirstOrDefault(module => before.Contains(module.Path)
+            && options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers) > 1) is { } early)
+            throw UserException.At(
+                early.Path, $"comes before the attention of its block, which router {router.Kind} goes by",
+                "projections behind it, such as o_proj and those of the feed-forward layer",
+                "leave it out of adapter.target_modules, or choose another similarity");
+        return attentions;
     }
 
     // Memory that is promised and not there would end the process later, without a word.
@@ -62,10 +85,10 @@ public static class AdapterAttachment
     {
         const double Gibi = 1 << 30;
         var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
-        var values = selected.Where(module => projections.ContainsKey(module.Path)).Sum(module =>
-            (double)(options.Experts.Count + options.Experts.Shared) * module.R * (
-                projections[module.Path].InFeatures + projections[module.Path].OutFeatures));
         var experts = options.Experts.Count + options.Experts.Shared;
+        var values = selected.Where(module => projections.ContainsKey(module.Path)).Sum(module =>
+            (double)experts * module.R * (
+                projections[module.Path].InFeatures + projections[module.Path].OutFeatures));
         var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (model.Device.type == DeviceType.CPU && values * sizeof(float) > available)
             throw UserException.At(
@@ -78,17 +101,44 @@ public static class AdapterAttachment
                 "lower adapter.r or adapter.experts.count, or adapt fewer projections");
     }
 
-    private static MixtureProjection Wrap(
-        Projection projection, SelectedModule module, AdapterOptions options, int layers, long seed, SharedParts shared,
-        TensorSource tensors)
+    // What wrapping one projection needs of the whole adapter.
+    private sealed record Wrapping(
+        AdapterOptions Options, int Layers, long Seed, SharedParts Shared, TensorSource Tensors, FactorPlan Plan,
+        List<MixtureProjection> Modules);
+
+    private static FactorPlan PlanOf(
+        IEnumerable<SelectedModule> adapted, IReadOnlyDictionary<string, Projection> projections,
+        AdapterOptions options, int layers) => new(
+        from module in adapted
+        let experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers)
+        where RoutingOf(options, experts) is not null
+        let projection = projections[module.Path]
+        select new PlannedModule(module, projection.InFeatures, projection.OutFeatures, experts),
+        options.Router?.Sharing ?? ExpertSharing.None);
+
+    // In a layer with one expert there is nothing to route, unless ranks are routed.
+    private static RouterOptions? RoutingOf(AdapterOptions options, int experts) =>
+        options.Router is { } given && (experts > 1 || options.Experts.Count == 1) ? given : null;
+
+    private static void JoinPools(Wrapping wrapping)
     {
+        var byPath = wrapping.Modules.ToDictionary(module => module.Path, StringComparer.Ordinal);
+        foreach (var module in wrapping.Modules)
+        {
+            if (wrapping.Plan.PoolOf(module.Path) is { Count: > 1 } pool)
+                module.Join([.. pool.Select(path => byPath[path])]);
+        }
+    }
+
+    private static MixtureProjection Wrap(Projection projection, SelectedModule module, Wrapping wrapping)
+    {
+        var (options, layers, seed, shared, tensors, plan, _) = wrapping;
         if (projection is not BaseLinear linear)
             throw UserException.At(
                 module.Path, $"wrapped already by {projection.GetType().Name}", "one adapter for each projection",
                 "load the base model again");
         var experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers);
-        // In a layer with one expert there is nothing to route, unless ranks are routed.
-        var routing = options.Router is { } given && (experts > 1 || options.Experts.Count == 1) ? given : null;
+        var routing = RoutingOf(options, experts);
         if (routing is not null && linear.SeesSomeTokens)
         {
             throw UserException.At(
@@ -100,23 +150,68 @@ public static class AdapterAttachment
         var shape = new MixtureShape(experts, module.R, options.ScaleOf(module.R, module.Alpha), options.LoraDropout)
         {
             Shared = routing is null ? 0 : options.Experts.Shared,
+            HasOneDown = routing is { Sharing.HasOneDown: true },
         };
         var (path, width, device) = (module.Path, linear.InFeatures, linear.Weight.device);
-        var down = tensors.Take($"{path}.lora_A", torch.float32, [shape.Columns, width], () =>
-            routing?.FirstDown(path, module.R, width, seed)
+        var made = WeightInitialization.ChangesBase(options.InitLoraWeights)
+            ? FirstOf(linear, shape, options.InitLoraWeights, seed, tensors) : null;
+        var down = Factor(wrapping, "lora_A", path, plan.DownOwner(path), [shape.DownRows, width], () =>
+            made?.Down.clone() ?? routing?.FirstDown(path, module.R, width, seed)
             ?? LoraInitialization.Down(
-                path, experts + shape.Shared, module.R, width, options.InitLoraWeights, seed));
+                path, (int)(shape.DownRows / module.R), module.R, width, options.InitLoraWeights, seed),
+            device, options.Experts.Train && routing is not { TrainsDown: false });
         long[] upShape = [linear.OutFeatures, shape.Columns];
-        var up = tensors.Take($"{path}.lora_B", torch.float32, upShape, () => torch.zeros(upShape, torch.float32));
-        var downParameter = down.to(device).ToParameter(options.Experts.Train && routing is not { TrainsDown: false });
-        var context = new RouterContext(path, width, experts, module.R, seed, downParameter, shared)
+        var up = Factor(wrapping, "lora_B", path, plan.UpOwner(path), upShape, () =>
+            made?.Up.clone() ?? torch.zeros(upShape, torch.float32), device, options.Experts.Train);
+        // B is zero at first, so the rows' norms are those of the base.
+        var magnitude = !options.UseDora ? null : tensors.Take(
+            $"{path}.lora_magnitude_vector", torch.float32, [linear.OutFeatures],
+            () => Fused.row_squares(linear.Weight).sqrt().to(torch.CPU).to(torch.float32));
+        var pool = plan.PoolOf(path);
+        var context = new RouterContext(path, width, experts * pool.Count, module.R, seed, down, shared)
         {
             Tensors = tensors,
+            Outputs = linear.OutFeatures,
+            Pool = new PoolPlace(experts, pool.ToList().IndexOf(path)),
         };
         var router = routing is null ? null : RouterFor(routing, context);
         router?.to(device);
         return new MixtureProjection(
-            linear, shape, router, downParameter, up.to(device).ToParameter(options.Experts.Train));
+            linear, shape, router, down, up, (plan.DownOwner(path) == path, plan.UpOwner(path) == path),
+            made is null ? null : new TakenOut(made.Down.to(device), made.Up.to(device)),
+            magnitude?.to(device).ToParameter());
+    }
+
+    // Decomposed once, and only where a file does not hold what came of it.
+    private static TakenOut FirstOf(
+        BaseLinear linear, MixtureShape shape, string kind, long seed, TensorSource tensors)
+    {
+        TakenOut? made = null;
+        TakenOut Made() => made ??= WeightInitialization.First(
+            kind, linear.Path, linear.Weight, shape.Rank, shape.Scale, seed);
+        return new(
+            tensors.Take($"{linear.Path}.{TakenOut.DownName}", torch.float32, [shape.Rank, linear.InFeatures],
+                () => Made().Down),
+            tensors.Take($"{linear.Path}.{TakenOut.UpName}", torch.float32, [linear.OutFeatures, shape.Rank],
+                () => Made().Up));
+    }
+
+    // A or B of a projection: its own, or that of the one which owns it.
+    private static Parameter Factor(
+        Wrapping wrapping, string name, string path, string owner, long[] shape, Func<Tensor> first, Device device,
+        bool learns)
+    {
+        if (owner == path)
+            return wrapping.Tensors.Take($"{path}.{name}", torch.float32, shape, first).to(device).ToParameter(learns);
+        var owning = wrapping.Modules.First(module => module.Path == owner);
+        var shared = name == "lora_A" ? owning.Down : owning.Up;
+        // Exports write a copy for each projection, since others know of no sharing.
+        if (wrapping.Tensors.TakeIfHeld($"{path}.{name}", torch.float32, shape) is { } copy
+            && !copy.SameAs(shared.to(torch.CPU)))
+            throw UserException.At(
+                $"{path}.{name}", "other numbers", $"those of {owner}.{name}, which it shares",
+                "take the files as they were written");
+        return shared;
     }
 
     private static Router RouterFor(RouterOptions options, RouterContext context)

@@ -77,10 +77,18 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
     [Key(Min = SmallestAlpha, Silent = true)]
     public IReadOnlyList<KeyValuePair<string, double>> AlphaPattern { get; init; } = [];
 
-    /// <summary>How A begins (B always begins at zero).</summary>
-    /// <value>Default true: Kaiming uniform with a = sqrt 5; gaussian: normal with deviation 1 / r.</value>
-    [Key(Choices = ["true", "gaussian"])]
+    /// <summary>How A and B begin.</summary>
+    /// <value>Default true: A Kaiming uniform with a = sqrt 5, B zero; gaussian: A normal with deviation 1 / r; pissa,
+    /// pissa_niter_N and olora: parts of the base's weight (<see cref="WeightInitialization"/>), with method:
+    /// lora.</value>
+    [Key]
     public string InitLoraWeights { get; init; } = "true";
+
+    /// <summary>Whether each output of a projection has a trained magnitude, the low-rank update its direction
+    /// (DoRA).</summary>
+    /// <value>Default false. With method: lora.</value>
+    [Key(Silent = true)]
+    public bool UseDora { get; init; }
 
     /// <summary>Modules of the base that are trained whole and saved with the adapter, such as lm_head or
     /// embed_tokens.</summary>
@@ -102,6 +110,10 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
 
     /// <summary>Whether one adapter without a router is trained.</summary>
     public bool IsPlainLora => Router is null;
+
+    /// <summary>Whether it computes another function of A and B than <c>W + scale · B A</c>, so that A and B alone do
+    /// not say what it does.</summary>
+    public bool IsVariant => UseDora || WeightInitialization.ChangesBase(InitLoraWeights);
 
     /// <summary>The factor on the experts' output, for one module's rank and alpha; a router with constant weights sets
     /// it.</summary>
@@ -161,11 +173,13 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
         var json = Keys.ToJson(this);
         if (InitLoraWeights == "true")
             json["init_lora_weights"] = true;
-        // Older releases know neither key, and older bundles lack them.
+        // Older releases know none of these keys, and older bundles lack them.
         if (ModulesToSave.Count == 0)
             json.Remove("modules_to_save");
         if (TrainableTokenIndices.Count == 0)
             json.Remove("trainable_token_indices");
+        if (!UseDora)
+            json.Remove("use_dora");
         if (Router is not null)
             json["router"] = RouterCatalog.ToJson(Router);
         return json;
@@ -216,9 +230,33 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
                 Router is null
                     ? "shared experts stand beside routed ones: write method: mixture"
                     : "it chooses ranks of one adapter, beside which no other expert stands");
+        CheckVariant(reader);
         if (!Experts.Train && Router is null)
             reader.Fault(
                 "experts.train", "false", "true where there is no router", "otherwise there is nothing to train");
+    }
+
+    private void CheckVariant(OptionReader reader)
+    {
+        string[] known = ["true", "gaussian", WeightInitialization.Pissa, WeightInitialization.Olora];
+        var changesBase = WeightInitialization.ChangesBase(InitLoraWeights);
+        if (!known.Contains(InitLoraWeights) && !changesBase)
+            reader.Fault(
+                "init_lora_weights", Quote.Of(InitLoraWeights),
+                "true, gaussian, pissa, pissa_niter_N (N from 1 to 100) or olora",
+                NearestName.Question(InitLoraWeights, known));
+        if (changesBase && Router is not null)
+            reader.Fault(
+                "init_lora_weights", $"{InitLoraWeights} with router.kind: {Router.Kind}", "method: lora beside it",
+                "all experts would begin alike");
+        if (UseDora && Router is not null)
+            reader.Fault(
+                "use_dora", $"true with router.kind: {Router.Kind}", "method: lora beside it",
+                "one magnitude cannot follow several experts");
+        if (UseDora && changesBase)
+            reader.Fault(
+                "use_dora", $"true with init_lora_weights: {InitLoraWeights}", "one of the two",
+                "what is left of the base has other magnitudes");
     }
 
     private static void CheckPattern(OptionReader reader, string key, IEnumerable<string> names)

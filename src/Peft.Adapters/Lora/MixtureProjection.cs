@@ -12,16 +12,24 @@ namespace Peft.Adapters.Lora;
 /// </remarks>
 public sealed class MixtureProjection : Projection
 {
+    private readonly (bool Down, bool Up) _owns;
+    private IReadOnlyList<MixtureProjection>? _pool;
+
     /// <summary>Wraps a projection; A gets its first values, B zeros.</summary>
     /// <param name="wrapped">The frozen layer.</param>
     /// <param name="shape">Experts, rank, scale and dropout.</param>
     /// <param name="router">How tokens choose experts; null for plain LoRA.</param>
     /// <param name="down">A with its first values, [E·R, D] float32.</param>
-    /// <param name="up">B, [O, E·R] float32; null: zeros that learn.</param>
+    /// <param name="up">B, [O, C] float32; null: zeros that learn.</param>
+    /// <param name="owns">Whether A and B are this projection's, or another one's that it shares.</param>
+    /// <param name="takenOut">What the frozen weight loses to A and B; null: nothing.</param>
+    /// <param name="magnitude">DoRA's magnitude of each output, [O] float32; null: none.</param>
     public MixtureProjection(
-        BaseLinear wrapped, MixtureShape shape, Router? router, Parameter down, Parameter? up = null)
+        BaseLinear wrapped, MixtureShape shape, Router? router, Parameter down, Parameter? up = null,
+        (bool Down, bool Up)? owns = null, TakenOut? takenOut = null, Parameter? magnitude = null)
         : base(wrapped.Path, wrapped.InFeatures, wrapped.OutFeatures)
     {
+        _owns = owns ?? (true, true);
         Wrapped = wrapped;
         Shape = shape;
         Router = router;
@@ -30,10 +38,24 @@ public sealed class MixtureProjection : Projection
             [wrapped.OutFeatures, shape.Columns], torch.float32, wrapped.Weight.device)
                 .ToParameter();
         RegisterModule("base_layer", wrapped);
-        register_parameter("lora_A", Down);
-        register_parameter("lora_B", Up);
+        if (_owns.Down)
+            register_parameter("lora_A", Down);
+        if (_owns.Up)
+            register_parameter("lora_B", Up);
         if (router is not null)
             RegisterModule("router", router);
+        if (takenOut is not null)
+        {
+            TakenOut = takenOut;
+            RegisterBuffer(TakenOut.DownName, takenOut.Down);
+            RegisterBuffer(TakenOut.UpName, takenOut.Up);
+            TakeOut();
+        }
+
+        if (magnitude is null)
+            return;
+        Magnitude = magnitude;
+        register_parameter("lora_magnitude_vector", magnitude);
     }
 
     /// <summary>The frozen layer.</summary>
@@ -45,9 +67,9 @@ public sealed class MixtureProjection : Projection
     /// <summary>How tokens choose experts; null for plain LoRA.</summary>
     public Router? Router { get; }
 
-    /// <summary>A of every expert, stacked.</summary>
-    /// <remarks>Shapes: [C, D] float32; expert e has rows e·R to e·R + R − 1, the shared ones after the
-    /// others.</remarks>
+    /// <summary>A of every expert, stacked, or the one A that they have together.</summary>
+    /// <remarks>Shapes: [C, D] float32; expert e has rows e·R to e·R + R − 1, the shared ones after the others. [R, D]
+    /// where they have one.</remarks>
     public Parameter Down { get; }
 
     /// <summary>B of every expert, side by side.</summary>
@@ -55,9 +77,24 @@ public sealed class MixtureProjection : Projection
     /// others.</remarks>
     public Parameter Up { get; }
 
+    /// <summary>What the frozen weight lost to A and B as they began; null: nothing.</summary>
+    public TakenOut? TakenOut { get; }
+
+    /// <summary>DoRA's magnitude of each output; null: none.</summary>
+    /// <remarks>Shapes: [O] float32.</remarks>
+    public Parameter? Magnitude { get; }
+
+    // What is computed with: the frozen layer's own weight, or what is left of it. [O, D]
+    private Tensor Weight => _rest ?? Wrapped.Weight;
+
+    private Tensor? _rest;
+    private Tensor? _squares; // of the weight's rows
+    private (Tensor Norms, long DownVersion, long UpVersion)? _norms;
+
     /// <summary>A of one expert, a view.</summary>
     /// <remarks>Shapes: [R, D].</remarks>
-    public Tensor DownOf(int expert) => Down.narrow(0, (long)expert * Shape.Rank, Shape.Rank);
+    public Tensor DownOf(int expert) =>
+        Shape.HasOneDown ? Down : Down.narrow(0, (long)expert * Shape.Rank, Shape.Rank);
 
     /// <summary>B of one expert, a view.</summary>
     /// <remarks>Shapes: [O, R].</remarks>
@@ -65,51 +102,117 @@ public sealed class MixtureProjection : Projection
 
     /// <summary>The wrapped weight with the adapter in it, for gates that do not depend on the input.</summary>
     /// <remarks>
-    /// Source: LoRA, arXiv:2106.09685, section 4.1: <c>W + B A</c>, scale and gates in B.
+    /// Source: LoRA, arXiv:2106.09685, section 4.1: <c>W + B A</c>, scale and gates in B; DoRA, arXiv:2402.09353,
+    /// eq. 5: its rows divided by their norms and times the magnitudes.
     /// Shapes: weight as files hold it, [O, D] or [D, O]; gates [E] or [R] → the same in the weight's type. Gradient:
     /// none.
     /// </remarks>
     public Tensor Merge(Tensor weight, Tensor gates)
     {
-        var added = WeightedUp(gates).mm(Down.detach()).to(weight.dtype);
-        return weight + (Wrapped.IsStoredInputsFirst ? added.t() : added);
+        using var off = torch.no_grad();
+        var added = WeightedUp(gates).mm(AllDown().detach());
+        if (TakenOut is not null)
+            added = added - (TakenOut.Up.mm(TakenOut.Down) * Shape.Scale);
+        var oriented = Wrapped.IsStoredInputsFirst ? added.t() : added;
+        var merged = weight + oriented.to(weight.dtype);
+        if (Magnitude is null)
+            return merged;
+        var factors = (Magnitude / merged.norm(Wrapped.IsStoredInputsFirst ? 0 : 1).to(torch.float32))
+            .nan_to_num(1, 1, 1); // a row of zeros stays one
+        return merged * (Wrapped.IsStoredInputsFirst ? factors : factors.unsqueeze(1)).to(weight.dtype);
+    }
+
+    /// <summary>Takes what A and B began with out of the frozen weight again, as it is now.</summary>
+    /// <remarks>To be called when <see cref="TakenOut"/> was read from a file.</remarks>
+    public void TakeOut()
+    {
+        if (TakenOut is null)
+            return;
+        _rest?.Dispose();
+        _rest = TakenOut.Rest(Wrapped.Weight, Shape.Scale).DetachFromDisposeScope();
     }
 
     /// <summary>B with scale and gates in it.</summary>
     /// <remarks>Shapes: gates [E] or [R] → [O, C] float32. Gradient: none.</remarks>
-    public Tensor WeightedUp(Tensor gates) => Up.detach() * Columns(gates) * Shape.Scale;
+    public Tensor WeightedUp(Tensor gates) => AllUp().detach() * Columns(gates) * Shape.Scale;
 
-    /// <summary>The gate of every column of B, those of shared experts 1.</summary>
+    /// <summary>The gate of every column of <see cref="AllUp"/>, those of shared experts 1.</summary>
     /// <remarks>Shapes: gates [.., E] or [.., R], or [.., C] already → [.., C].</remarks>
     public Tensor Columns(Tensor gates)
     {
-        if (gates.shape[^1] == Shape.Columns)
+        var columns = ((long)((_pool?.Count ?? 1) - 1) * Shape.Experts * Shape.Rank) + Shape.Columns;
+        if (gates.shape[^1] == columns)
             return gates;
         var all = WithShared(gates);
-        return all.repeat_interleave(Shape.Columns / all.shape[^1], -1);
+        return all.repeat_interleave(columns / all.shape[^1], -1);
     }
+
+    /// <summary>The A of every expert that gates weigh: those of a whole pool, one that is shared as often as there are
+    /// experts, then the shared experts'.</summary>
+    /// <remarks>Shapes: [C, D].</remarks>
+    public Tensor AllDown() => Shape.HasOneDown ? Down.repeat(Shape.Experts + Shape.Shared, 1) : Stacked(0);
+
+    /// <summary>The B of every expert that gates weigh, in the order of <see cref="AllDown"/>.</summary>
+    /// <remarks>Shapes: [O, C].</remarks>
+    public Tensor AllUp() => Stacked(1);
+
+    /// <summary>Makes the experts of several projections one pool, in this order.</summary>
+    internal void Join(IReadOnlyList<MixtureProjection> pool) => _pool = pool;
 
     /// <summary>What the optimizer, the bundle and the parameter table call the adapter's parameters; stable.</summary>
     public IEnumerable<(string Name, Parameter Parameter)> AdapterParameters()
     {
-        yield return ($"{Path}.lora_A", Down);
-        yield return ($"{Path}.lora_B", Up);
+        foreach (var factor in Factors())
+            yield return factor;
+        if (Magnitude is not null)
+            yield return ($"{Path}.lora_magnitude_vector", Magnitude);
         if (Router is null)
             yield break;
         foreach (var (name, parameter) in Router.named_parameters())
             yield return ($"{Path}.router.{name}", parameter);
     }
 
-    /// <summary>The router's saved buffers, named like parameters.</summary>
+    /// <summary>A and B, where they are this projection's own.</summary>
+    public IEnumerable<(string Name, Parameter Parameter)> Factors()
+    {
+        if (_owns.Down)
+            yield return ($"{Path}.lora_A", Down);
+        if (_owns.Up)
+            yield return ($"{Path}.lora_B", Up);
+    }
+
+    /// <summary>Saved buffers, the router's among them, named like parameters.</summary>
     public IEnumerable<(string Name, Tensor Buffer)> AdapterBuffers() =>
-        Router is null ? [] : Router.named_buffers().Select(pair => ($"{Path}.router.{pair.name}", pair.buffer));
+    [
+        .. TakenOut is null ? []
+            : new[] { ($"{Path}.{TakenOut.DownName}", TakenOut.Down), ($"{Path}.{TakenOut.UpName}", TakenOut.Up) },
+        .. Router?.named_buffers().Select(pair => ($"{Path}.router.{pair.name}", pair.buffer)) ?? [],
+    ];
 
     /// <summary>Frees what the adapter added; the frozen layer stays.</summary>
     internal void DisposeAdapter()
     {
         Router?.Dispose();
-        Down.Dispose();
-        Up.Dispose();
+        if (_owns.Down)
+            Down.Dispose();
+        if (_owns.Up)
+            Up.Dispose();
+        Magnitude?.Dispose();
+        TakenOut?.Down.Dispose();
+        TakenOut?.Up.Dispose();
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            _rest?.Dispose();
+            _squares?.Dispose();
+            _norms?.Norms.Dispose();
+        }
+
+        base.Dispose(disposing);
     }
 
     /// <inheritdoc/>
@@ -127,9 +230,66 @@ public sealed class MixtureProjection : Projection
         var dropped = pass.Drops && Shape.Dropout > 0 ? Dropped(x, pass) : null;
         if (decision is { DetachesInput: true } && pass.IsTraining)
             dropped = (dropped ?? x).detach();
+        if (Magnitude is not null)
+            return Directed(x, dropped);
+        var (down, up, gates, selected) = decision is null ? (Down, Up, null, null) : Operands(decision);
         return Fused.lora_mixture_linear(
-            x, Wrapped.Weight, Wrapped.Bias, Down, Up, decision is null ? null : WithShared(decision.Gates),
-            Shape.Scale, dropped, decision is null ? null : WithShared(decision.Selected));
+            x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, dropped, selected);
+    }
+
+    // What the mixture operation takes for a decision; the parts that the projection shares are put together here.
+    private (Tensor Down, Tensor Up, Tensor Gates, Tensor Selected) Operands(RoutingDecision decision)
+    {
+        if (decision.Mix is not { } mix)
+            return (Shape.HasOneDown ? Down : Stacked(0), Stacked(1), WithShared(decision.Gates),
+                WithShared(decision.Selected));
+        // Each set of weights makes one expert of all, and a token has that of its set.
+        var (sets, own) = (mix.Weights.shape[0], mix.Of.unsqueeze(1));
+        var chosen = own.eq(torch.arange(sets, torch.int64, own.device));                      // [N, P]
+        return (
+            BesideShared([mix.Down(Routed(0), Shape.Rank)], 0), BesideShared([mix.Up(Routed(1), Shape.Rank)], 1),
+            WithShared(chosen.to(torch.float32)), WithShared(chosen));
+    }
+
+    // A (dimension 0) or B (1) of the experts that a router chooses among, and of the whole pool with the shared ones.
+    private Tensor Routed(int dimension) => Shape.Shared == 0 ? Factor(dimension)
+        : Factor(dimension).narrow(dimension, 0, (long)Shape.Experts * Shape.Rank);
+
+    private Tensor Stacked(int dimension) => _pool is null ? Factor(dimension)
+        : BesideShared([.. _pool.Select(one => one.Routed(dimension))], dimension);
+
+    private Tensor BesideShared(IReadOnlyList<Tensor> experts, int dimension)
+    {
+        if (Shape.Shared == 0)
+            return experts.Count == 1 ? experts[0] : torch.cat([.. experts], dimension);
+        var own = Factor(dimension).narrow(
+            dimension, (long)Shape.Experts * Shape.Rank, (long)Shape.Shared * Shape.Rank);
+        return torch.cat([.. experts, own], dimension);
+    }
+
+    private Parameter Factor(int dimension) => dimension == 0 ? Down : Up;
+
+    // Source: huggingface/peft 5d602fd, DoraLinearLayer: what is dropped is dropped from the frozen product's share in
+    // the correction too, W x itself keeps all of x.
+    private Tensor Directed(Tensor x, Tensor? dropped)
+    {
+        if (dropped is null)
+            return Fused.dora_linear(x, Weight, Wrapped.Bias, Down, Up, Magnitude!, Norms(), Shape.Scale);
+        return Fused.linear(x - dropped, Weight, Wrapped.Bias)
+            + Fused.dora_linear(dropped, Weight, null, Down, Up, Magnitude!, Norms(), Shape.Scale);
+    }
+
+    // Norms of the rows of W + s B A; computed again when A or B has changed. [O]
+    private Tensor Norms()
+    {
+        var (down, up) = (Down.Version(), Up.Version());
+        if (_norms is { } held && held.DownVersion == down && held.UpVersion == up)
+            return held.Norms;
+        _norms?.Norms.Dispose();
+        _squares ??= Fused.row_squares(Weight).DetachFromDisposeScope();
+        var norms = Fused.row_norms(Weight, _squares, Down, Up, Shape.Scale).DetachFromDisposeScope();
+        _norms = (norms, down, up);
+        return norms;
     }
 
     // Source: DeepSeekMoE, arXiv:2401.06066, eq. 9: shared experts have weight 1 for every token.
@@ -156,8 +316,14 @@ public sealed record MixtureShape(int Experts, int Rank, double Scale, double Dr
     /// <summary>Number of further experts S, which every token gets with weight 1.</summary>
     public int Shared { get; init; }
 
-    /// <summary>Rows of A and columns of B: C = (E + S) R.</summary>
+    /// <summary>Whether all experts have one A together.</summary>
+    public bool HasOneDown { get; init; }
+
+    /// <summary>Columns of B: C = (E + S) R.</summary>
     public long Columns => (long)(Experts + Shared) * Rank;
+
+    /// <summary>Rows of A: C, or R where the experts have one.</summary>
+    public long DownRows => HasOneDown ? Rank : Columns;
 }
 
 /// <summary>First values of A; B begins at zero, so a fresh adapter changes nothing.</summary>

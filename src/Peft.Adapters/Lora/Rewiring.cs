@@ -16,6 +16,10 @@ public sealed record RewiringOptions
     /// <summary>Layers with the smallest C_l first, as its prose says.</summary>
     public const string MostDecisive = "most-decisive";
 
+    /// <summary>What a command line may say, for help texts.</summary>
+    public const string Words = "default, or some of steps=5,learning_rate=0.05,every=128,layers=0.33,"
+        + "order=by-formula,optimizer=adam";
+
     /// <summary>Steps of a fit.</summary>
     /// <value>Default 5, the paper's; at least 1.</value>
     [Key(Min = 1)]
@@ -92,8 +96,8 @@ public sealed class Rewiring : IDisposable
 {
     private readonly AdaptedModel _adapted;
     private readonly RewiringOptions _options;
-    private readonly IReadOnlyList<(MixtureProjection Module, IRewirable Router, Tensor Offset)> _routers;
-    private IReadOnlyList<int>? _chosen;
+    private readonly IReadOnlyList<(MixtureProjection Module, IRewirable Router, Parameter Offset)> _routers;
+    private List<int>? _chosen;
 
     /// <summary>Prepares a model, whose own parameters then ask for no gradients.</summary>
     /// <exception cref="UserException">Its routers have no logits that could be moved.</exception>
@@ -106,8 +110,7 @@ public sealed class Rewiring : IDisposable
         _routers = [
             .. adapted.Modules.Where(module => module.Router is IRewirable).Select(module => (
                 module, (IRewirable)module.Router!,
-                torch.zeros([module.Router!.Context.Experts], torch.float32, adapted.Model.Device)
-                    .requires_grad_().DetachFromDisposeScope()))];
+                torch.zeros([module.Router!.Context.Experts], torch.float32, adapted.Model.Device).ToParameter()))];
     }
 
     /// <summary>Begins a new text: every offset is zero.</summary>
@@ -138,8 +141,7 @@ public sealed class Rewiring : IDisposable
             _routers[i].Router.LogitOffset = _routers[i].Offset;
         Descend([.. _routers.Select(router => router.Offset)], _options, () =>
         {
-            var pass = ForwardPass.ForFitting(
-                taskId is { } task ? torch.full([1], task, ScalarType.Int64, model.Device) : null);
+            var pass = ForwardPass.ForFitting(ForwardPass.TaskIdsOf(taskId, 1, model.Device));
             var hidden = model.Hidden(tokens, pass).narrow(1, 0, ids.Count - 1);
             var loss = model.TokenLosses(hidden.reshape(-1, hidden.shape[2]), next, pass).mean();
             return (loss, _chosen ??= Choose(pass.Records<RoutingRecord>()));
@@ -177,44 +179,31 @@ public sealed class Rewiring : IDisposable
 
     /// <summary>Takes the steps of one fit.</summary>
     /// <remarks>Adam with β 0.9 and 0.999, eps 1e-8, its moments from zero in each fit.</remarks>
-    /// <param name="offsets">All offsets; they ask for gradients.</param>
+    /// <param name="offsets">All offsets.</param>
     /// <param name="options">Steps, rate and optimizer.</param>
     /// <param name="loss">Makes the loss of one step, and says which offsets are moved.</param>
     /// <returns>The loss before each step.</returns>
     public static IReadOnlyList<double> Descend(
-        IReadOnlyList<Tensor> offsets, RewiringOptions options,
+        IReadOnlyList<Parameter> offsets, RewiringOptions options,
         Func<(Tensor Loss, IReadOnlyList<int> Chosen)> loss)
     {
-        const double First = 0.9, Second = 0.999, Epsilon = 1e-8;
-        using var outer = torch.NewDisposeScope();
-        var moments = offsets.Select(offset => (M: torch.zeros_like(offset), V: torch.zeros_like(offset))).ToList();
+        List<(string, Parameter)> named = [.. offsets.Index().Select(offset => ($"{offset.Index}", offset.Item))];
+        using Optimizer optimizer = options.Optimizer == "sgd"
+            ? new SGD(named, options.LearningRate) : new AdamW(named, options.LearningRate, weight_decay: 0);
         var losses = new List<double>();
         for (var step = 1; step <= options.Steps; step++)
         {
             using var scope = torch.NewDisposeScope();
-            foreach (var offset in offsets)
-                offset.grad?.zero_();
+            optimizer.zero_grad();
             var (value, chosen) = loss();
             losses.Add(value.ToDouble());
             if (!value.requires_grad)
                 break; // no router was asked
             Gradients.backward(value);
-            using var off = torch.no_grad();
-            foreach (var i in chosen)
-            {
-                if (offsets[i].grad is not { } slope)
-                    continue;
-                var (m, v) = moments[i];
-                if (options.Optimizer == "sgd")
-                {
-                    offsets[i].sub_(slope * options.LearningRate);
-                    continue;
-                }
-                m.mul_(First).add_(slope * (1 - First));
-                v.mul_(Second).add_(slope * slope * (1 - Second));
-                var root = (v / (1 - Math.Pow(Second, step))).sqrt() + Epsilon;
-                offsets[i].sub_(m / (1 - Math.Pow(First, step)) / root * options.LearningRate);
-            }
+            // Those that are not moved do not count as having been asked.
+            foreach (var i in Enumerable.Range(0, offsets.Count).Except(chosen))
+                offsets[i].grad = null;
+            optimizer.step();
         }
         return losses;
     }
@@ -273,7 +262,7 @@ public sealed class Rewiring : IDisposable
     }
 
     // The routers of the layers that come first; those of the others lose their offsets.
-    private IReadOnlyList<int> Choose(IReadOnlyList<RoutingRecord> records)
+    private List<int> Choose(IReadOnlyList<RoutingRecord> records)
     {
         var undecided = records.Where(record => record.Decision.Probabilities is not null).ToDictionary(
             record => record.Module,

@@ -42,6 +42,11 @@ public abstract class TrainedPart
                 "leave modules_to_save and trainable_token_indices out, and the embeddings out of target_modules");
         }
 
+        if (options.IsVariant && selected.Any(module => module.Path == model.Embedding.Path))
+            throw UserException.At(
+                "adapter.target_modules", $"the embeddings, with "
+                    + (options.UseDora ? "use_dora" : $"init_lora_weights: {options.InitLoraWeights}"),
+                "linear projections alone with it", "leave the embeddings out of target_modules");
         var parts = new List<TrainedPart>();
         if (selected.FirstOrDefault(module => module.Path == model.Embedding.Path) is { } table)
             parts.Add(EmbeddingLora.Of(model, options, table, seed, tensors));

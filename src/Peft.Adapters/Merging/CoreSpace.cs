@@ -16,8 +16,7 @@ public sealed record CoreSpace(Tensor Left, Tensor Right, IReadOnlyList<Tensor> 
     /// <summary>The space of a module's adapters.</summary>
     public static CoreSpace Of(MergeInputs inputs)
     {
-        var downs = inputs.Present.Select(input => input.Down.to(torch.float64)).ToList();
-        var ups = inputs.Present.Select(input => input.Up.to(torch.float64) * (input.Weight * input.Scale)).ToList();
+        var (downs, ups) = inputs.InFloat64();
         var (_, _, right) = torch.linalg.svd(torch.cat(downs, 0), fullMatrices: false);
         var (left, _, _) = torch.linalg.svd(torch.cat(ups, 1), fullMatrices: false);
         return new(
@@ -38,10 +37,6 @@ public abstract class CoreMerge(string name, string description) : StaticMerge(n
 {
     /// <inheritdoc/>
     protected override IReadOnlyList<string> OwnOptions => [MergeOptions.LambdaName];
-
-    /// <inheritdoc/>
-    public override double Coefficient(MergeOptions options, int adapter, int adapters) =>
-        options.Lambda * options.WeightOf(adapter);
 
     /// <inheritdoc/>
     public override int RankOf(MergeSizes sizes, MergeOptions options) => sizes.AtMost(options.Rank ?? sizes.Sum);

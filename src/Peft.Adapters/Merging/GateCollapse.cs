@@ -101,9 +101,9 @@ public static class GateCollapse
         using var off = torch.no_grad();
         var up = module.WeightedUp(gates);
         if (rank is not { } reduced)
-            return (new(module.Path, module.Down.detach(), up), new(module.Path, 0, 0, 1));
+            return (new(module.Path, module.AllDown().detach(), up), new(module.Path, 0, 0, 1));
         using var scope = torch.NewDisposeScope();
-        var update = new LowRankUpdate(module.Down.detach(), up);
+        var update = new LowRankUpdate(module.AllDown().detach(), up);
         var cut = LowRank.Truncate(update, reduced);
         var (error, energy) = Lost(LowRank.Svd(update).S.data<double>().ToArray(), reduced);
         return (

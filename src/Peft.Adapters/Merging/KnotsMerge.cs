@@ -12,17 +12,13 @@ public sealed class KnotsTiesMerge() : StaticMerge("knots-ties", "TIES in common
     private const double SmallestValue = 1e-5;
 
     // A threshold for each adapter; none: nothing is trimmed.
-    private IReadOnlyDictionary<int, double> _thresholds = new Dictionary<int, double>();
+    private Dictionary<int, double> _thresholds = [];
 
     /// <inheritdoc/>
     public override double FirstDensity => 1;
 
     /// <inheritdoc/>
     protected override IReadOnlyList<string> OwnOptions => [MergeOptions.LambdaName, MergeOptions.DensityName];
-
-    /// <inheritdoc/>
-    public override double Coefficient(MergeOptions options, int adapter, int adapters) =>
-        options.Lambda * options.WeightOf(adapter);
 
     /// <inheritdoc/>
     public override int RankOf(MergeSizes sizes, MergeOptions options) => sizes.AtMost(options.Rank ?? sizes.Sum);
@@ -73,8 +69,7 @@ public sealed class KnotsTiesMerge() : StaticMerge("knots-ties", "TIES in common
     /// <remarks>Shapes: U [O, K] float64, coordinates Σ [K, R] [R, D], K ≤ min(Σ R, O).</remarks>
     private static (Tensor Left, IReadOnlyList<LowRankUpdate> Parts) Directions(MergeInputs inputs)
     {
-        var downs = inputs.Present.Select(input => input.Down.to(torch.float64)).ToList();
-        var ups = inputs.Present.Select(input => input.Up.to(torch.float64) * (input.Weight * input.Scale)).ToList();
+        var (downs, ups) = inputs.InFloat64();
         var (q, r) = torch.linalg.qr(torch.cat(ups, 1));                                   // [O, K], [K, Σ R]
         var inner = new List<Tensor>();
         var first = 0L;
@@ -113,10 +108,6 @@ public sealed class RobustMerge()
 
     /// <inheritdoc/>
     protected override IReadOnlyList<string> OwnOptions => [MergeOptions.LambdaName, MergeOptions.DensityName];
-
-    /// <inheritdoc/>
-    public override double Coefficient(MergeOptions options, int adapter, int adapters) =>
-        options.Lambda * options.WeightOf(adapter);
 
     /// <inheritdoc/>
     public override int RankOf(MergeSizes sizes, MergeOptions options) => sizes.Ranks[0];

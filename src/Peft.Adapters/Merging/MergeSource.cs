@@ -107,7 +107,9 @@ public sealed class MergeSource
         {
             throw UserException.At(
                 directory, $"holds {other}", "adapters of projections alone",
-                "merge it into a checkpoint with peft adapter export --format merged");
+                other.Contains(".lora_first_", StringComparison.Ordinal)
+                    ? "make it a plain LoRA with peft adapter export"
+                    : "merge it into a checkpoint with peft adapter export --format merged");
         }
     }
 

@@ -29,7 +29,8 @@ public abstract class StaticMerge(string name, string description) : MergeMethod
 {
     /// <summary>The weight of an adapter in the exact sum that this method stands for, and that its loss is measured
     /// against.</summary>
-    public virtual double Coefficient(MergeOptions options, int adapter, int adapters) => options.WeightOf(adapter);
+    public virtual double Coefficient(MergeOptions options, int adapter, int adapters) =>
+        (OwnOptions.Contains(MergeOptions.LambdaName) ? options.Lambda : 1) * options.WeightOf(adapter);
 
     /// <summary>Whether A and B are merged apart, which needs equal ranks.</summary>
     public virtual bool JoinsFactors(MergeOptions options) => options is { Factors: true };
@@ -119,6 +120,12 @@ public sealed record MergeInputs(string Path, long Out, long In, int Adapters, I
         new LowRankUpdate(
             torch.cat([.. Present.Select(input => input.Down * (coefficient(input) * input.Scale))], 0),
             torch.cat([.. Present.Select(input => input.Up)], 1));
+
+    /// <summary>The factors in float64, scale and weight of each adapter in its B.</summary>
+    /// <remarks>Shapes: A [R, D] and B [O, R] an adapter.</remarks>
+    public (List<Tensor> Downs, List<Tensor> Ups) InFloat64() => (
+        [.. Present.Select(input => input.Down.to(torch.float64))],
+        [.. Present.Select(input => input.Up.to(torch.float64) * (input.Weight * input.Scale))]);
 
     /// <summary>The sizes that the module's merge begins with.</summary>
     public MergeSizes Sizes => new(Out, In, [.. Present.Select(input => (int)input.Down.shape[0])]);

@@ -86,10 +86,6 @@ public sealed class TaskArithmeticMerge() : SumMerge("task-arithmetic", "lambda 
 {
     /// <inheritdoc/>
     protected override IReadOnlyList<string> OwnOptions => [MergeOptions.LambdaName];
-
-    /// <inheritdoc/>
-    public override double Coefficient(MergeOptions options, int adapter, int adapters) =>
-        options.Lambda * options.WeightOf(adapter);
 }
 
 /// <summary>Trims each update to its largest entries, elects a sign for each entry, and averages those that

@@ -103,7 +103,7 @@ public sealed class HardSoftRouter : Router
 {
     private static readonly TaskWords Words = new(
         "hard-soft in stage hard", "give each data source a task, or write stage: soft", "one expert for each task",
-        "adapter.experts.count");
+        "raise adapter.experts.count");
 
     private readonly HardSoftRouterOptions _options;
     private readonly Parameter _weight;

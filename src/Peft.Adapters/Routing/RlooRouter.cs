@@ -215,15 +215,27 @@ public static class PromptMean
     /// <exception cref="UserException">Several sequences share a row.</exception>
     public static Tensor Of(Tensor x, ForwardPass pass, string path)
     {
+        RequireSequences(x, pass, path, "adapter.router.granularity: sequence", "granularity: token");
+        return pass.Cache is { } cache ? cache.Once($"{path}.prompt_mean", () => Mean(x, pass)) : Mean(x, pass);
+    }
+
+    /// <summary>Refuses an input without sequences, and rows that several share.</summary>
+    /// <param name="x">The input.</param>
+    /// <param name="pass">The pass.</param>
+    /// <param name="path">The projection, for messages.</param>
+    /// <param name="setting">The setting that decides once a sequence.</param>
+    /// <param name="instead">The setting that does not.</param>
+    /// <exception cref="ArgumentException">x has no sequences.</exception>
+    /// <exception cref="UserException">Several sequences share a row.</exception>
+    internal static void RequireSequences(Tensor x, ForwardPass pass, string path, string setting, string instead)
+    {
         if (x.ndim != 3)
             throw new ArgumentException(
                 $"{path}: input has {x.ndim} dimensions; a decision for each sequence needs [B, T, D]", nameof(x));
         if (pass.Segments is not null)
             throw UserException.At(
-                path, "adapter.router.granularity: sequence decides once a row, and data.packing puts several "
-                    + "sequences into one", null,
-                "turn packing off, or write granularity: token");
-        return pass.Cache is { } cache ? cache.Once($"{path}.prompt_mean", () => Mean(x, pass)) : Mean(x, pass);
+                path, $"{setting} decides once a row, and data.packing puts several sequences into one", null,
+                $"turn packing off, or write {instead}");
     }
 
     private static Tensor Mean(Tensor x, ForwardPass pass)

@@ -97,7 +97,18 @@ public sealed record RouterContext(
 {
     /// <summary>Where its tensors come from.</summary>
     public TensorSource Tensors { get; init; } = TensorSource.Fresh;
+
+    /// <summary>Output width O of the projection; 0 where a router is made alone.</summary>
+    public long Outputs { get; init; }
+
+    /// <summary>Where its layer stands in a pool of experts.</summary>
+    public PoolPlace Pool { get; init; } = new(Experts, 0);
 }
+
+/// <summary>The place of a layer in a pool of experts that neighbouring layers share.</summary>
+/// <param name="Own">Experts of each layer.</param>
+/// <param name="Place">Which of the layers it is, from 0.</param>
+public sealed record PoolPlace(int Own, int Place);
 
 /// <summary>Parts of routers that belong to several projections: the first router that asks makes and registers
 /// it.</summary>

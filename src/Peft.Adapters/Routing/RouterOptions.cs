@@ -53,6 +53,9 @@ public abstract record RouterOptions
     /// <summary>Whether A learns.</summary>
     public virtual bool TrainsDown => true;
 
+    /// <summary>Which matrices experts have in common.</summary>
+    public virtual ExpertSharing Sharing => ExpertSharing.None;
+
     /// <summary>First values of A where the method has its own, [R, D] float32; null: as <c>init_lora_weights</c>
     /// says.</summary>
     /// <exception cref="Peft.Formats.UserException">The options do not fit this projection.</exception>
@@ -67,6 +70,12 @@ public abstract record RouterOptions
     /// <summary>How it goes by the task of each row, also when it is measured; null: it goes by the tokens
     /// alone.</summary>
     public virtual TaskRule? TaskRule(int experts) => null;
+
+    /// <summary>Whether it goes by the attention of the block that its projection is in.</summary>
+    public virtual bool NeedsAttention => false;
+
+    /// <summary>Why it cannot write a text token by token; null: it can.</summary>
+    public virtual string? WhyNoDecoding => null;
 
     /// <summary>Weight of <see cref="PreservationLoss"/>, which holds the experts near their first values.</summary>
     public virtual double PreservationCoefficient => 0;

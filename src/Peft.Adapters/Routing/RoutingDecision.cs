@@ -13,6 +13,10 @@ public record RoutingDecision(Tensor Gates, Tensor Selected, Tensor? Probabiliti
     /// <summary>Whether the adapter hands no gradient to its input.</summary>
     public bool DetachesInput { get; init; }
 
+    /// <summary>How the experts' matrices are averaged for each token, where a method averages them instead of their
+    /// outputs; then the gates only tell of it.</summary>
+    public FactorMix? Mix { get; init; }
+
     /// <summary>Every tensor of the decision; they live as long as the pass.</summary>
     public virtual IEnumerable<Tensor> Tensors
     {
@@ -24,6 +28,11 @@ public record RoutingDecision(Tensor Gates, Tensor Selected, Tensor? Probabiliti
                 yield return Probabilities;
             if (Logits is not null)
                 yield return Logits;
+            if (Mix is not null)
+            {
+                yield return Mix.Weights;
+                yield return Mix.Of;
+            }
         }
     }
 }

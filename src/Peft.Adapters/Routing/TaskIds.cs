@@ -44,7 +44,7 @@ internal static class TaskIds
             if (id < 0 || id >= tasks)
                 throw TaskIdException.At(
                     path, $"task id {id}", $"0 to {tasks - 1}, {why.Each}",
-                    $"raise {why.Key} (now {tasks}), or take the task out of the data");
+                    $"{why.More} (now {tasks}), or take the task out of the data");
         }
         pass.Emit(new CheckedTaskIds(tasks));
     }
@@ -56,8 +56,8 @@ internal static class TaskIds
 /// <param name="Router">The router and the setting that makes it go by task.</param>
 /// <param name="WithoutIds">What to do where a batch has no task ids.</param>
 /// <param name="Each">What there is one of for each task.</param>
-/// <param name="Key">The key that says how many tasks there are.</param>
-internal sealed record TaskWords(string Router, string WithoutIds, string Each, string Key);
+/// <param name="More">How to have more of them.</param>
+internal sealed record TaskWords(string Router, string WithoutIds, string Each, string More);
 
 /// <summary>A row has no task id, or one that no expert stands for, where a router goes by task.</summary>
 public sealed class TaskIdException : UserException

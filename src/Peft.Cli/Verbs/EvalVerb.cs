@@ -65,8 +65,7 @@ public sealed class EvalVerb : IRankedVerb
 
     /// <summary>Fits routers to each prompt.</summary>
     [Option("rewire", MetaValue = "default|K=V,...", HelpText =
-        "Measure each adapter once more with its routers fitted to each prompt: default, or some of steps=5,"
-        + "learning_rate=0.05,every=128,layers=0.33,order=by-formula,optimizer=adam.")]
+        "Measure each adapter once more with its routers fitted to each prompt: " + RewiringOptions.Words + ".")]
     public string? Rewire { get; set; }
 
     /// <summary>Data of the tasks.</summary>

@@ -48,8 +48,7 @@ public sealed class GenerateVerb : SamplingVerb, IVerb
 
     /// <summary>Fits routers to the text.</summary>
     [Option("rewire", MetaValue = "default|K=V,...", HelpText =
-        "Fit the routers of a mixture to each prompt, and anew as the text grows: default, or some of steps=5,"
-        + "learning_rate=0.05,every=128,layers=0.33,order=by-formula,optimizer=adam.")]
+        "Fit the routers of a mixture to each prompt, and anew as the text grows: " + RewiringOptions.Words + ".")]
     public string? Rewire { get; set; }
 
     /// <summary>Leaves the prompt out.</summary>

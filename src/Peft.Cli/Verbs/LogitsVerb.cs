@@ -4,7 +4,6 @@ using Peft.Cli.Printing;
 using Peft.Formats;
 using Peft.Formats.Files;
 using Peft.Models;
-using Peft.Recipes;
 
 namespace Peft.Cli.Verbs;
 
@@ -35,7 +34,8 @@ public sealed class LogitsVerb : ModelVerb, IVerb
         using var scope = torch.NewDisposeScope();
         using var frozen = torch.no_grad();
         var input = torch.tensor(ids, [1, ids.Length], device: loaded.Model.Device);
-        var logits = loaded.Model.Forward(input, PassOf(task, loaded)).to(ScalarType.Float32).to(torch.CPU);
+        var pass = ForwardPass.ForInference(taskIds: ForwardPass.TaskIdsOf(task, 1, loaded.Model.Device));
+        var logits = loaded.Model.Forward(input, pass).to(ScalarType.Float32).to(torch.CPU);
         var (T, V) = (logits.shape[1], logits.shape[2]); // of [1, T, V]
         var values = logits.data<float>().ToArray();
         if (!values.All(float.IsFinite))
@@ -63,9 +63,6 @@ public sealed class LogitsVerb : ModelVerb, IVerb
         output.Say($"{OutputFile}: logits [{T}, {V}]");
         return ExitCode.Done;
     }
-
-    private static ForwardPass PassOf(long? task, LoadedModel loaded) => ForwardPass.ForInference(
-        taskIds: task is { } id ? torch.full([1], id, ScalarType.Int64, loaded.Model.Device) : null);
 
     private long[] ParseIds()
     {

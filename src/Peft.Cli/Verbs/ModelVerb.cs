@@ -124,15 +124,19 @@ public abstract class SamplingVerb : ModelVerb
 
     /// <summary>What the options say for a model, without ends of a text.</summary>
     /// <exception cref="UserException">The task is missing, unknown, or of no effect.</exception>
-    protected GenerationOptions Sampling(LoadedModel loaded, int maxNewTokens) => new()
+    protected GenerationOptions Sampling(LoadedModel loaded, int maxNewTokens)
     {
-        TaskId = TaskIdIn(loaded),
-        MaxNewTokens = maxNewTokens,
-        Temperature = Temperature,
-        TopP = TopP ?? 1,
-        TopK = TopK ?? 0,
-        Seed = Seed ?? FirstSeed,
-    };
+        loaded.RequireDecoding();
+        return new()
+        {
+            TaskId = TaskIdIn(loaded),
+            MaxNewTokens = maxNewTokens,
+            Temperature = Temperature,
+            TopP = TopP ?? 1,
+            TopK = TopK ?? 0,
+            Seed = Seed ?? FirstSeed,
+        };
+    }
 
     // Nothing is drawn at temperature 0.
     private void RequireSampling(Faults faults)

@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using CommandLine;
+using Peft.Adapters.Lora;
 using Peft.Cli.Printing;
 using Peft.Distributed;
 using Peft.Evaluation.Reports;
@@ -218,11 +219,13 @@ public sealed partial class TrainVerb : IRankedVerb
         var model = Model(run, path);
         if (run.Recipe.Evaluation.Tasks.Count > 0 && !isFull)
             yield return Evaluate(run, path);
+        var task = run.ExampleTask is { } name ? $" --task {CommandLineWords.Quoted(name)}" : "";
         yield return run.Data.Template is null
-            ? $"{HelpPage.Command} generate {model} --prompt {Prompt(run)}"
-            : $"{HelpPage.Command} chat {model}";
-        // A plain LoRA is in PEFT's form already.
-        if (run.Recipe.AdapterOptions is { IsPlainLora: false })
+            ? $"{HelpPage.Command} generate {model}{task} --prompt {Prompt(run)}"
+            : $"{HelpPage.Command} chat {model}{task}";
+        // A plain LoRA on the base as it is, is in PEFT's form already.
+        if (run.Recipe.AdapterOptions is { } options
+            && (!options.IsPlainLora || WeightInitialization.ChangesBase(options.InitLoraWeights)))
             yield return $"{HelpPage.Command} adapter export {CommandLineWords.Quoted(path)} --output "
                 + $"{CommandLineWords.Quoted(Beside(path))}";
     }

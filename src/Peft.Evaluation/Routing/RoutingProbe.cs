@@ -83,7 +83,7 @@ public static partial class RoutingProbe
                 (ids[row * T + t], real[row * T + t]) = (rows[row][t], true);
         }
         var pass = ForwardPass.ForInference(
-            taskIds: taskId is { } task ? torch.full([B], task, ScalarType.Int64, model.Device) : null,
+            taskIds: ForwardPass.TaskIdsOf(taskId, B, model.Device),
             tokenMask: torch.tensor(real, [B, T], device: model.Device));
         model.Hidden(torch.tensor(ids, [B, T], device: model.Device), pass);
         foreach (var record in pass.Records<RoutingRecord>())
@@ -137,7 +137,7 @@ public static partial class RoutingProbe
         using var scope = torch.NewDisposeScope();
         var (experts, rank) = (module.Shape.Experts, module.Shape.Rank);
         return ExpertSimilarity.Cosines(
-            module.Down.narrow(0, 0, (long)experts * rank), module.Up.narrow(1, 0, (long)experts * rank),
+            module.AllDown().narrow(0, 0, (long)experts * rank), module.Up.narrow(1, 0, (long)experts * rank),
             [.. Enumerable.Repeat(rank, experts)]);
     }
 

@@ -159,11 +159,8 @@ public static class ContinuationScorer
         CausalLanguageModel model, KeyValueCache cache, long[] positions, int B, int T, Tensor? keyMask,
         Tensor? tokenMask, long? taskId) =>
         ForwardPass.ForInference(
-            cache, TaskIds(model, B, taskId), tokenMask, torch.tensor(positions, [B, T], device: model.Device),
-            keyMask);
-
-    private static Tensor? TaskIds(CausalLanguageModel model, long rows, long? taskId) =>
-        taskId is { } task ? torch.full([rows], task, ScalarType.Int64, model.Device) : null;
+            cache, ForwardPass.TaskIdsOf(taskId, B, model.Device), tokenMask,
+            torch.tensor(positions, [B, T], device: model.Device), keyMask);
 
     /// <summary>Log-probabilities of one token at each of some positions.</summary>
     /// <remarks>Shapes: hidden [N, D]; index and targets [M] → [M]. Units: nats, the log-softmax in float32.</remarks>
@@ -179,8 +176,8 @@ public static class ContinuationScorer
             var rows = hidden.index_select(
                 0, torch.tensor(index[from..(from + count)], [count], device: hidden.device));
             // [M, V].
-            var logits = model.Head(rows, ForwardPass.ForInference(taskIds: TaskIds(model, count, taskId)))
-                .to(ScalarType.Float32).log_softmax(-1);
+            var pass = ForwardPass.ForInference(taskIds: ForwardPass.TaskIdsOf(taskId, count, model.Device));
+            var logits = model.Head(rows, pass).to(ScalarType.Float32).log_softmax(-1);
             var chosen = logits.gather(
                 1, torch.tensor(targets[from..(from + count)], [count, 1], device: hidden.device)).reshape(-1);
             foreach (var (at, value) in chosen.to(torch.CPU).contiguous().data<float>().ToArray().Index())

@@ -68,7 +68,6 @@ internal static class ForeignKeys
             "load_in_4bit load_in_8bit quantization quantization_config quantization_bit bnb_4bit_quant_type "
                 + "bnb_4bit_compute_dtype"
             + " bnb_4bit_use_double_quant quantize qlora"),
-        ("DoRA is not supported: take the key out to train LoRA", "use_dora dora"),
         ("trained biases are not supported: take the key out", "bias lora_bias bias_trainable"),
         ("modules that are trained whole are named by adapter.modules_to_save", "lora_modules_to_save"),
         ("adapters are trained on causal language models only: take the key out", "task_type peft_type inference_mode"),

@@ -100,6 +100,9 @@ public sealed record LoraAdapterConfig
     /// <summary>Scale by alpha / sqrt(r) in place of alpha / r.</summary>
     public bool UseRslora { get; init; }
 
+    /// <summary>Whether each output has a magnitude of its own (DoRA).</summary>
+    public bool UseDora { get; init; }
+
     /// <summary>Always <c>none</c>: trained biases of the base are refused by <see cref="Read"/>.</summary>
     public string Bias { get; init; } = "none";
 
@@ -171,7 +174,7 @@ public sealed record LoraAdapterConfig
             ["revision"] = ConfigScalar.Of(Revision),
             ["target_modules"] = PatternOrTexts(TargetModulesPattern, TargetModules),
             ["task_type"] = ConfigScalar.Of(TaskType),
-            ["use_dora"] = ConfigScalar.Of(false),
+            ["use_dora"] = ConfigScalar.Of(UseDora),
             ["use_rslora"] = ConfigScalar.Of(UseRslora),
         };
         if (ExcludeModulesPattern is not null || ExcludeModules.Count > 0)

@@ -15,7 +15,6 @@ internal static class LoraAdapterConfigReader
     // Keys that change what the weights mean. A value that switches the feature off is fine.
     private static readonly (string Key, string Advice)[] Refused =
     [
-        ("use_dora", "merge it into the base with PEFT, or train without DoRA"),
         ("lora_bias", "train without lora_bias"),
         ("target_parameters", "target Linear modules instead"),
         ("alora_invocation_tokens", "train a LoRA that is always active"),
@@ -102,6 +101,7 @@ internal static class LoraAdapterConfigReader
             RankPattern = Pattern(reader, "rank_pattern", Rank, "a whole number of at least 1"),
             AlphaPattern = Pattern(reader, "alpha_pattern", Alpha, "a number"),
             UseRslora = reader.Boolean("use_rslora", false),
+            UseDora = reader.Boolean("use_dora", false),
             FanInFanOut = reader.Boolean("fan_in_fan_out", false),
             InitLoraWeights = Initialisation(reader),
             ModulesToSave = reader.Texts("modules_to_save", []),

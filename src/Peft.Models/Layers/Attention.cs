@@ -85,6 +85,13 @@ public sealed class Attention : Layer
     /// <summary>The projections, in module order.</summary>
     public IReadOnlyList<ProjectionSlot> Slots => [.. _inputs, _output];
 
+    /// <summary>Paths of the projections that come before the mixing.</summary>
+    public IEnumerable<string> InputPaths => _inputs.Select(slot => slot.Base.Path);
+
+    /// <summary>Whether every forward emits its <see cref="AttentionMap"/>, for what goes by it later in the
+    /// block.</summary>
+    public bool EmitsMap { get; set; }
+
     /// <summary>Mixes each token with those before it.</summary>
     /// <remarks>Shapes: x [B, T, D] → [B, T, D].</remarks>
     public Tensor Forward(Tensor x, SequenceContext context, ForwardPass pass)
@@ -96,6 +103,11 @@ public sealed class Attention : Layer
         value = value.transpose(1, 2);
         if (pass.Cache is { } cache)
             (key, value) = cache.Append(_layer, key, value); // [B, Hkv, S, d]
+        if (EmitsMap)
+            pass.Emit(new AttentionMap(_layer, query, key, context.Mask, context.Segments)
+            {
+                Scale = _scale, Window = _window, SoftCap = _config.AttentionSoftCap,
+            });
         var borders = context.Segments is { } segments ? segments.Borders : default;
         var mixed = Fused.causal_attention(
             query, key, value, context.Mask, _scale, window: _window, softcap: _config.AttentionSoftCap,
@@ -155,5 +167,38 @@ public sealed class Attention : Layer
         var halves = heads.narrow(3, 0, turned).reshape(B, T, H, turned / 2, 2).transpose(3, 4)
             .reshape(B, T, H, turned);
         return turned == size ? halves : torch.cat([halves, heads.narrow(3, turned, size - turned)], 3);
+    }
+}
+
+/// <summary>How much each token attended to those before it in one layer, held as what it is computed from.</summary>
+/// <remarks>Shapes: Query [B, H, T, d], Key [B, Hkv, S, d], Mask added to [B, H, T, S] or null.</remarks>
+/// <param name="Layer">The layer's number.</param>
+/// <param name="Query">Queries, turned.</param>
+/// <param name="Key">Keys, turned, those of the cache first.</param>
+/// <param name="Mask">What hides keys; null: nothing beyond causality.</param>
+/// <param name="Segments">The sequences of packed rows, or null.</param>
+public sealed record AttentionMap(int Layer, Tensor Query, Tensor Key, Tensor? Mask, SequenceSegments? Segments)
+    : IPassRecord
+{
+    /// <summary>Factor of the scores.</summary>
+    public required double Scale { get; init; }
+
+    /// <summary>Keys a query sees, counted back from itself; null: all.</summary>
+    public long? Window { get; init; }
+
+    /// <summary>Bound of the scores; null: none.</summary>
+    public double? SoftCap { get; init; }
+
+    /// <inheritdoc/>
+    public IEnumerable<Tensor> Tensors => [Query, Key];
+
+    /// <summary>The mean of what is known of each key, weighted by the attention and averaged over the heads.</summary>
+    /// <remarks>Shapes: values [B, S, E] float32 → [B, T, E] float32. Gradient: to values, queries and keys.</remarks>
+    public Tensor Average(Tensor values)
+    {
+        var each = values.unsqueeze(1).expand(-1, Key.shape[1], -1, -1);                       // [B, Hkv, S, E]
+        return Fused.causal_attention(
+            Query.to(torch.float32), Key.to(torch.float32), each, Mask?.to(torch.float32), Scale, window: Window,
+            softcap: SoftCap, segments: Segments is { } segments ? segments.Borders : default).mean([1L]);
     }
 }

@@ -109,6 +109,11 @@ public sealed class ForwardPass
             KeyMask = keyMask, Segments = segments,
         };
 
+    /// <summary>The ids of rows that all belong to one task; null where there is none.</summary>
+    /// <remarks>Shapes: → [B] int64.</remarks>
+    public static Tensor? TaskIdsOf(long? task, long rows, Device device) =>
+        task is { } id ? torch.full([rows], id, ScalarType.Int64, device) : null;
+
     /// <summary>Sends the gradients of a loss on this forward to everything that learns. With
     /// <see cref="GradientCheckpointing"/> the loss's own <c>backward()</c> would end at the last block; without, this
     /// is the same.</summary>

@@ -64,7 +64,21 @@ public sealed class KeyValueCache : IDisposable
     /// again.</summary>
     /// <remarks>Shapes: ids and positions [B, T] → [B, Length + T] int64, which the cache owns.</remarks>
     public (Tensor Ids, Tensor Positions) Remember(Tensor ids, Tensor positions) =>
-        (Added("ids", ids), Added("positions", positions));
+        (Extended("ids", ids), Extended("positions", positions));
+
+    /// <summary>Adds what is known of new tokens to what was kept of those before, and returns all of it.</summary>
+    /// <remarks>Shapes: added [B, T, ..] → [B, Length + T, ..], which the cache owns. Gradient: none.</remarks>
+    /// <param name="name">What it is, a module's path in it.</param>
+    /// <param name="added">Of the new tokens.</param>
+    public Tensor Extended(string name, Tensor added)
+    {
+        var held = Length == 0 ? null : _kept.GetValueOrDefault(name);
+        var all = (held is null ? added.clone() : torch.cat([held.narrow(1, 0, Length), added], 1))
+            .DetachFromDisposeScope();
+        if (_kept.Remove(name, out var old))
+            old.Dispose();
+        return _kept[name] = all;
+    }
 
     /// <summary>Forgets keys and values; what was decided once stays, and so do the tokens.</summary>
     public void Restart() => Length = 0;
@@ -101,15 +115,6 @@ public sealed class KeyValueCache : IDisposable
     {
         foreach (var tensor in _keys.Concat(_values).Concat(_kept.Values))
             tensor?.Dispose();
-    }
-
-    private Tensor Added(string name, Tensor added)
-    {
-        var held = Length == 0 ? null : _kept.GetValueOrDefault(name);
-        var all = (held is null ? added.clone() : torch.cat([held.narrow(1, 0, Length), added], 1))
-            .DetachFromDisposeScope();
-        held?.Dispose();
-        return _kept[name] = all;
     }
 
     private Tensor Filled(Tensor from, IReadOnlyList<long> rows)

@@ -185,6 +185,10 @@ internal static unsafe partial class NativeAutograd
     [LibraryImport("torch_cpu", EntryPoint = "_ZNK2at10TensorBase8_versionEv")]
     internal static partial long VersionOf(nint tensor);
 
+    /// <summary>Counts a change in place: torch::autograd::impl::bump_version, for operations that forget to.</summary>
+    [LibraryImport("torch_cpu", EntryPoint = "_ZN5torch8autograd4impl12bump_versionERKN2at6TensorE")]
+    internal static partial void BumpVersion(nint tensor);
+
     [LibraryImport("torch_cpu", EntryPoint = "aoti_torch_new_uninitialized_tensor")]
     private static partial int NewUndefined(out nint tensor);
 

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Numerics.Tensors;
 
 namespace Peft.Torch.Fused;
 
@@ -37,7 +38,8 @@ internal static class LinearChecks
         Check(x, weight, bias);
         if (a.dim() != 2 || a.size(1) != weight.size(1))
             throw new ArgumentException($"a {Shapes.Of(a)} does not meet weight {Shapes.Of(weight)}; a is [C, D]");
-        if (b.dim() != 2 || b.size(0) != weight.size(0) || b.size(1) != a.size(0))
+        if (b.dim() != 2 || b.size(0) != weight.size(0)
+            || (b.size(1) != a.size(0) && b.size(1) != a.size(0) * (gates?.size(-1) ?? 1)))
             throw new ArgumentException(
                 $"b {Shapes.Of(b)} does not meet weight {Shapes.Of(weight)} and a {Shapes.Of(a)}; b is [O, C]");
         if (loraInput is not null && (!loraInput.shape.AsSpan().SequenceEqual(x.shape) || loraInput.dtype != x.dtype))
@@ -51,9 +53,9 @@ internal static class LinearChecks
         }
         if (gates is null)
             return;
-        if (gates.dim() < 1 || gates.size(-1) < 1 || a.size(0) % gates.size(-1) != 0)
+        if (gates.dim() < 1 || gates.size(-1) < 1 || b.size(1) % gates.size(-1) != 0)
         {
-            throw new ArgumentException($"gates {Shapes.Of(gates)} do not divide the {a.size(0)} columns of a; "
+            throw new ArgumentException($"gates {Shapes.Of(gates)} do not divide the {b.size(1)} columns of b; "
                 + "gates are [N, G] with C a multiple of G");
         }
         if (gates.numel() / gates.size(-1) != x.numel() / Math.Max(1, x.size(-1)))
@@ -129,8 +131,8 @@ internal interface ILinearKernel
     /// <summary>What sums are in.</summary>
     ScalarType SumType { get; }
 
-    /// <summary>y [N, O] = x Wt + added + bias.</summary>
-    void Forward(Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y);
+    /// <summary>y [N, O] = factors * (x Wt + added) + bias; factors are 1 where they are not given.</summary>
+    void Forward(Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y, ColumnFactors? factors = null);
 
     /// <summary>dx [N, D] = dy W + added.</summary>
     void Backward(Tensor dy, Tensor weight, LowRankTerm? added, Tensor dx);
@@ -152,6 +154,11 @@ internal interface ILinearKernel
         LowRankShape shape, Tensor dy, Tensor b, Tensor? gates, Tensor? h, Tensor? gated, Tensor? x, Tensor dh,
         Tensor? dgates, Tensor? db, Tensor? da);
 }
+
+/// <summary>What the columns of a product are multiplied by.</summary>
+/// <param name="Factors">[O], of the type of sums.</param>
+/// <param name="Before">[N, O], takes the product as it was before; null: nothing does.</param>
+internal readonly record struct ColumnFactors(Tensor Factors, Tensor? Before);
 
 /// <summary>Kernels of linear layers by type.</summary>
 internal static class LinearKernel
@@ -185,11 +192,35 @@ internal sealed unsafe class LinearKernel<T, W>(ScalarType sumType) : ILinearKer
 {
     public ScalarType SumType => sumType;
 
-    public void Forward(Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y)
+    public void Forward(
+        Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y, ColumnFactors? factors = null)
     {
         var (N, D, O) = (x.size(0), x.size(1), weight.size(0));
         Tiles<T, W>.Product(
-            N, O, new(Of(x), D, false, Of(weight), D, true, D), Adding(added, O), Sums(bias), Of(y));
+            N, O, new(Of(x), D, false, Of(weight), D, true, D), Times(factors, O, Adding(added, O)), Sums(bias), Of(y));
+    }
+
+    // What follows the adding: the tile is in the cache.
+    private static AddToTile<W>? Times(ColumnFactors? factors, long columns, AddToTile<W>? add)
+    {
+        if (factors is not { } given)
+            return add;
+        var (each, before) = ((nint)Sums(given.Factors), (nint)Of(given.Before));
+        return (i, j, height, width, tile, step) =>
+        {
+            add?.Invoke(i, j, height, width, tile, step);
+            var own = new ReadOnlySpan<W>((W*)each + j, (int)width);
+            for (long row = 0; row < height; row++)
+            {
+                var values = new Span<W>(tile + row * step, (int)width);
+                var goal = (T*)before + (i + row) * columns + j;
+                if (before != 0 && typeof(T) == typeof(W))
+                    values.CopyTo(new Span<W>(goal, (int)width));
+                else if (before != 0)
+                    VectorMath.Store(tile + row * step, width, goal);
+                TensorPrimitives.Multiply(values, own, values);
+            }
+        };
     }
 
     public void Backward(Tensor dy, Tensor weight, LowRankTerm? added, Tensor dx)

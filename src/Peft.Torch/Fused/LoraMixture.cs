@@ -4,7 +4,8 @@ public static partial class Fused
 {
     /// <summary>The one mixture operation: x Wt + bias + scale * ((loraInput At) o gates) Bt.</summary>
     /// <remarks>Shapes: x [.., D], weight [O, D], bias [O], a [C, D], b [O, C], gates [.., G] with one row for each row
-    /// of x and C a multiple of G (gate g multiplies columns g * C / G and on) gives [.., O]. Types: a, b and gates may
+    /// of x and C a multiple of G (gate g multiplies columns g * C / G and on) gives [.., O]. With a [C / G, D] every
+    /// gate multiplies the same x At. Types: a, b and gates may
     /// be float32 beside reduced x and weight. Gradient: to every input that requires one; first derivatives only.
     /// Where b is zero the result is that of <see cref="linear"/>, bit for bit.
     /// Errors: <see cref="ArgumentException"/> when shapes do not meet.</remarks>
@@ -46,15 +47,16 @@ internal sealed class LoraMixtureFunction(double scale, Tensor? selected) : Auto
         (_shape, _split) = (x.shape, loraInput is not null);
         var rows = LinearTensors.Rows(x, type);
         var shape = new LowRankShape(
-            rows.size(0), rows.size(1), weight.size(0), a.size(0), gates?.size(-1) ?? 1, scale);
-        _experts = GroupedExperts.Of(shape, selected, type) ?? (IExpertProducts)new StackedExperts(shape, kernel);
+            rows.size(0), rows.size(1), weight.size(0), b.size(1), gates?.size(-1) ?? 1, scale);
+        _experts = OneDownExperts.Serves(a, b) ? new OneDownExperts(shape, kernel)
+            : GroupedExperts.Of(shape, selected, type) ?? (IExpertProducts)new StackedExperts(shape, kernel);
         var input = loraInput is null ? rows : LinearTensors.Rows(loraInput, type);
         var added = _experts.Forward(input, a, b, gates, out var h);
         var y = torch.empty([.. _shape[..^1], weight.size(0)], type);
         kernel.Forward(rows, LinearTensors.Dense(weight, type), inputs[Bias]?.As(kernel.SumType), added, y);
         // The input is kept only for the gradients that are sums over rows of it.
         Save(Needs(Weight) || (Needs(A) && !_split) ? x : null, weight, a, b, gates, Needs(A) ? loraInput : null,
-            Needs(B) || Needs(Gates) ? h : null, Needs(Gates) && _experts is StackedExperts ? selected : null);
+            Needs(B) || Needs(Gates) ? h : null, Needs(Gates) && _experts is not GroupedExperts ? selected : null);
         return [y.As(x.dtype)];
     }
 
@@ -116,9 +118,9 @@ internal static partial class Composed
         var h = torch.nn.functional.linear(loraInput ?? x, a.to(x.dtype));
         if (gates is not null)
         {
-            var (G, C) = (gates.size(-1), a.size(0));
-            long[] shape = [.. h.shape[..^1], G, C / G];
-            h = (h.view(shape) * gates.reshape([.. h.shape[..^1], G, 1])).view(h.shape).to(x.dtype);
+            var (G, C) = (gates.size(-1), b.size(1));
+            var each = a.size(0) == C ? h.view([.. h.shape[..^1], G, C / G]) : h.unsqueeze(-2);
+            h = (each * gates.reshape([.. h.shape[..^1], G, 1])).view([.. h.shape[..^1], C]).to(x.dtype);
         }
         // The low-rank part is a product of its own: the base's stays what it is without an adapter, to the bit.
         return (y + torch.nn.functional.linear(h, b.to(x.dtype)) * scale).MoveToOuterDisposeScope();

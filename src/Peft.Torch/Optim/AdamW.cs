@@ -55,6 +55,8 @@ public sealed class AdamW : Optimizer
             Argument.List(Array.ConvertAll(slots, s => s.State[1])), Argument.List(Array.Empty<Tensor>()),
             Argument.List(Array.ConvertAll(slots, _ => step)), lr, _beta1, _beta2, weightDecay, _eps, AmsGrad, Maximize,
             Argument.None, Argument.None);
+        // What is computed from parameters is known by their versions, which this operation leaves as they are.
+        foreach (var slot in slots) Autograd.NativeAutograd.BumpVersion(slot.Parameter.Handle);
     }
 
     private void StepComposed(Slot slot, double lr, double weightDecay)

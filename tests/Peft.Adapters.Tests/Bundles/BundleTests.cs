@@ -47,7 +47,7 @@ public sealed class BundleTests : IDisposable
         Bundle.Open(Out).Attach(again);
 
         Assert.True(TinyModel.Logits(adapted.Model, tasks).SameAs(TinyModel.Logits(again, tasks)));
-        Assert.Throws<TaskIdException>(() => TinyModel.Logits(again));
+        Assert.Throws<TaskIdException>(() => again.Forward(TinyModel.Ids, ForwardPass.ForInference()));
     }
 
     [Fact]

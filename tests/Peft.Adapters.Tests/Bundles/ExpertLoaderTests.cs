@@ -51,6 +51,51 @@ public sealed class ExpertLoaderTests : IDisposable
     }
 
     [Fact]
+    public void The_skills_of_a_poly_mixture_become_one_lora_by_their_means()
+    {
+        var skills = AdapterAttachment.Attach(
+            _tiny.New(), AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 3},"""
+                + """ "router": {"kind": "poly"}}"""), seed: 1);
+        AttachmentTests.FillUp(skills);
+        BundleWriter.Write(_tiny.In("skills"), new BundleContents { Adapted = skills, Base = Base });
+        var one = AdapterAttachment.Attach(
+            _tiny.New(), AdapterOptionsTests.Read("""{"r": 2, "lora_alpha": 4}"""), seed: 5);
+
+        ExpertLoader.Load(one, [_tiny.In("skills")]);
+
+        foreach (var (skill, lora) in skills.Modules.Zip(one.Modules))
+        {
+            Golden.Near((skill.DownOf(0) + skill.DownOf(1) + skill.DownOf(2)) / 3, lora.Down, 1e-6);
+            // The skills' scale is 1 / r, the LoRA's alpha / r.
+            Golden.Near((skill.UpOf(0) + skill.UpOf(1) + skill.UpOf(2)) / 3 / 4, lora.Up, 1e-6);
+        }
+
+        BundleWriter.Write(_tiny.In("hard"), new BundleContents
+        {
+            Adapted = AdapterAttachment.Attach(_tiny.New(), Hard("""{"count": 2}""", 2), seed: 1),
+            Base = Base,
+        });
+        Assert.Equal(
+            $"{_tiny.In("hard")}: a mixture behind router hard-soft; expected a plain LoRA, or a mixture behind router "
+                + "poly, whose experts are averaged into one. Its experts were not trained to be averaged.",
+            Assert.Throws<UserException>(() => ExpertLoader.Load(one, [_tiny.In("hard")])).Message);
+    }
+
+    [Fact]
+    public void Loras_cannot_go_into_experts_that_have_one_A()
+    {
+        Train("law", """{"r": 2}""", 1);
+        var hydra = AdapterAttachment.Attach(
+            _tiny.New(), AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 2},"""
+                + """ "router": {"kind": "hydra"}}"""), seed: 1);
+
+        Assert.Equal(
+            "adapter.experts.from: 2 directories, each with a lora_A of its own; expected one bundle of a mixture "
+                + "behind router hydra, whose experts have one lora_A together.",
+            Assert.Throws<UserException>(() => ExpertLoader.Load(hydra, [_tiny.In("law"), _tiny.In("law")])).Message);
+    }
+
+    [Fact]
     public void Numbers_ranks_and_modules_that_do_not_fit_are_named()
     {
         Train("law", """{"r": 4}""", 1);

@@ -181,7 +181,7 @@ public sealed class PeftAdapterTests : IDisposable
 
     [Theory]
     [InlineData("lora_embedding_A", "The embeddings are not among target_modules.")]
-    [InlineData("lora_magnitude_vector", "DoRA is not supported")]
+    [InlineData("lora_magnitude_vector", "It is of DoRA, and adapter_config.json says use_dora: false.")]
     public void Tensors_of_other_methods_are_refused_by_name(string suffix, string reason)
     {
         WriteTensors(

@@ -37,7 +37,7 @@ public sealed class RewiringTests : IDisposable
             new RouterContext("m", 4, 4, 1, 0));
         using (torch.no_grad())
             router.parameters().Single().copy_(golden.Input("router")).requires_grad_(false);
-        var offset = torch.zeros([4], requires_grad: true);
+        var offset = torch.zeros([4]).ToParameter();
         router.LogitOffset = offset;
         Tensor Loss()
         {

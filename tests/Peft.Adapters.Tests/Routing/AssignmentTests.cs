@@ -148,7 +148,7 @@ public sealed class AssignmentTests : IDisposable
             + "token gets all experts, there is no choice to move.", error.Items.Single().ToString());
     }
 
-    private static string Movable => "rmoe or top-k";
+    private static string Movable => "graph-of-tokens, rmoe or top-k";
 
     private static TopKRouter New(BalanceOptions balance, string path = "m")
     {

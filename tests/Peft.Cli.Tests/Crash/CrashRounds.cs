@@ -42,20 +42,11 @@ internal sealed class CrashRounds : IDisposable
     {
         (_random, _isTimed, _tell) = (new Random(seed), isTimed, tell);
         // Dropout, a router, evaluations and the best checkpoint: everything that could break an exact continuation.
-        _folder.Write("r.yaml", TinyBase.Recipe(
+        _folder.Write("r.yaml", TinyBase.RecipeWithHeldRows(
             "{method: mixture, r: 2, lora_dropout: 0.2, experts: {count: 2}, router: {kind: top-k, top_k: 1}}",
             $"{{per_device_train_batch_size: 2, max_steps: {Steps}, learning_rate: 0.01, save_steps: 3, eval_steps: 4, "
             + $"load_best_model_at_end: true}}",
-            "evaluation: {base: false, tasks: [{task: held, rows: 1, max_new_tokens: 1}]}")
-            .Replace("data:\n", $$"""
-                data:
-                  eval:
-                    - name: held
-                      files: {{TinyBase.RowsFile}}
-                      template: {prompt: "{question}", answer: "{answer}"}
-                      limit: 2
-
-                """, StringComparison.Ordinal));
+            "evaluation: {base: false, tasks: [{task: held, rows: 1, max_new_tokens: 1}]}", 2));
         var started = DateTime.UtcNow;
         _calls = Whole(logging: 1);
         _duration = DateTime.UtcNow - started;

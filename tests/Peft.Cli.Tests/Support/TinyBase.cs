@@ -38,6 +38,18 @@ internal static class TinyBase
         {{more}}
         """;
 
+    /// <summary>The same with the first rows held out, as the task <c>held</c>.</summary>
+    public static string RecipeWithHeldRows(string adapter, string training, string evaluation, int limit = 4) =>
+        Recipe(adapter, training, evaluation).Replace("data:\n", $$"""
+            data:
+              eval:
+                - name: held
+                  files: {{RowsFile}}
+                  template: {prompt: "{question}", answer: "{answer}"}
+                  limit: {{limit}}
+
+            """, StringComparison.Ordinal);
+
     private static TempFolder Make()
     {
         var folder = new TempFolder();

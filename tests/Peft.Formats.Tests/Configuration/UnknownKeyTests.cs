@@ -43,7 +43,6 @@ public sealed class UnknownKeyTests
     [InlineData(
         "model", "load_in_4bit", "4-bit and 8-bit bases are not supported: use a checkpoint in bfloat16, float16 or "
         + "float32, and model.dtype.")]
-    [InlineData("adapter", "use_dora", "DoRA is not supported: take the key out to train LoRA.")]
     [InlineData(
         "training", "deepspeed",
         "one process trains on one device: take the key out; choose the device with --device, or start several with "

@@ -89,7 +89,7 @@ public sealed class LoraAdapterConfigTests : IDisposable
     {
         var message = _folder.Message<FaultsException>(() => Lora(
             """
-            "use_dora": true, "lora_bias": true, "bias": "all",
+            "lora_bias": true, "bias": "all",
             "target_parameters": ["x"],
             "alora_invocation_tokens": [1], "use_qalora": true,
             "layer_replication": [[0, 4]],
@@ -100,10 +100,8 @@ public sealed class LoraAdapterConfigTests : IDisposable
         Assert.Equal(
             string.Join(
                 '\n',
-                "DIR/adapter_config.json has 14 faults:",
+                "DIR/adapter_config.json has 13 faults:",
                 "  line 2  bias                     'all'; expected \"none\". Train without biases.",
-                "  line 2  use_dora                 true; expected a plain LoRA. "
-                    + "Merge it into the base with PEFT, or train without DoRA.",
                 "  line 2  lora_bias                true; expected a plain LoRA. Train without lora_bias.",
                 "  line 3  target_parameters        a list of 1 item; expected a plain LoRA. "
                     + "Target Linear modules instead.",

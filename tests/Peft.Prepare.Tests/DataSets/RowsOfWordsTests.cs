@@ -50,7 +50,7 @@ public sealed class RowsOfWordsTests
             00000008 05 n 01 owl 0 001 @ 00000007 n 0000 | a bird at night
             00000009 05 n 01 snake 0 001 @ 00000002 n 0000 | an animal without legs
             00000010 05 n 01 adder 0 001 @ 00000009 n 0000 | a snake that bites
-            00000011 05 n 01 fido 0 001 @ 00000003 n 0000 | the dog that sleeps here, of which more is told than a row has room for
+            00000011 05 n 01 fido 0 001 @ 00000003 n 0000 | a dog here of which more is said than any row has room for at all
             00000012 05 n 01 rex 0 001 @i 00000003 n 0000 | the dog next door
             """;
         using var packages = WordNetOf(Nouns);

@@ -48,6 +48,26 @@ public sealed class LoraMixtureLinearTests : IDisposable
             (all, t) => { if (all.Count == 2) all.Add(inputs[2].detach()); all.Add(t); return all; }).ToArray());
     }
 
+    // One a [C / G, D] for all gates: the same as that a repeated for each.
+    [Theory]
+    [InlineData(ScalarType.Float64, 1e-12)]
+    [InlineData(ScalarType.Float32, 1e-5)]
+    [InlineData(ScalarType.BFloat16, 0.05)]
+    public void One_a_serves_every_gate(ScalarType dtype, double tolerance)
+    {
+        var master = dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
+        Tensor[] inputs =
+        [
+            Check.Leaf(_random, dtype, N, D), Check.Normal(_random, dtype, O, D), Check.Leaf(_random, master, C / 3, D),
+            Check.Leaf(_random, master, O, C), Check.Leaf(_random, master, N, 3), Check.Leaf(_random, dtype, N, D),
+        ];
+        Check.Same(
+            t => F.lora_mixture_linear(t[0], t[1], null, t[2], t[3], t[4], 0.5, t[5]),
+            t => F.lora_mixture_linear(t[0], t[1], null, t[2].repeat(3, 1), t[3], t[4], 0.5, t[5]), inputs, tolerance);
+        if (dtype == ScalarType.Float64)
+            Check.Gradients(t => F.lora_mixture_linear(t[0], t[1], null, t[2], t[3], t[4], 0.5), inputs[..5]);
+    }
+
     [Theory]
     [InlineData(new[] { 0 })]
     [InlineData(new[] { 3 })]

@@ -20,9 +20,9 @@ internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long T
     /// <summary>
     /// Solves for the rank. Values grow linearly with the rank but for the routers' own, so two attachments tell.
     /// </summary>
-    public static RankChoice For(string recipeFile, long wanted)
+    public static RankChoice For(string recipeFile, IReadOnlyList<string> sets, long wanted, bool keepsAlpha)
     {
-        var recipe = Recipe.Load(recipeFile, []);
+        var recipe = Recipe.Load(recipeFile, sets);
         var (r0, alpha0) = (recipe.AdapterOptions!.R, recipe.AdapterOptions.LoraAlpha);
         var kept = (recipe.AdapterOptions.Router as RandomProjectionRouterOptions)?.TopK;
         var low = Count(r0);
@@ -44,24 +44,24 @@ internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long T
         // Alpha and the ranks that work (random-projection) keep their share of the rank.
         IReadOnlyList<string> Overrides(int r, IReadOnlyList<string> modules)
         {
-            List<string> sets = [$"adapter.r={r}", $"adapter.lora_alpha={Alpha(r)}"];
+            List<string> keys = [$"adapter.r={r}", $"adapter.lora_alpha={Alpha(r)}"];
             if (kept is { } k)
-                sets.Add($"adapter.router.top_k={Math.Max(1, (int)Math.Round((double)k * r / r0))}");
+                keys.Add($"adapter.router.top_k={Math.Max(1, (int)Math.Round((double)k * r / r0))}");
             if (modules.Count > 0)
             {
                 var ranks = modules.Select(module => $"{module}: {r + 1}");
                 var alphas = modules.Select(module => $"{module}: {Alpha(r + 1)}");
-                sets.Add($"adapter.rank_pattern={{{string.Join(", ", ranks)}}}");
-                sets.Add($"adapter.alpha_pattern={{{string.Join(", ", alphas)}}}");
+                keys.Add($"adapter.rank_pattern={{{string.Join(", ", ranks)}}}");
+                keys.Add($"adapter.alpha_pattern={{{string.Join(", ", alphas)}}}");
             }
-            return sets;
+            return keys;
         }
 
-        string Alpha(int r) => (alpha0 * r / r0).ToString("0.####", CultureInfo.InvariantCulture);
+        string Alpha(int r) => (keepsAlpha ? alpha0 : alpha0 * r / r0).ToString("0.####", CultureInfo.InvariantCulture);
 
         Dictionary<string, long> Counts(IReadOnlyList<string> overrides)
         {
-            var changed = Recipe.Load(recipeFile, overrides);
+            var changed = Recipe.Load(recipeFile, [.. sets, .. overrides]);
             using var model = LoadedModel.OpenBase(changed.Paths.Resolve(changed.Model.Directory), changed.Model.Dtype,
                 torch.CPU);
             var adapted = AdapterAttachment.Attach(model, changed.AdapterOptions!, changed.Training.Seed);
@@ -79,5 +79,25 @@ internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long T
             1 << names.Count).MinBy(choice =>
             Math.Abs(missing - names.Where((_, i) => (choice >> i & 1) == 1).Sum(name => steps[name])));
         return [.. names.Where((_, i) => (best >> i & 1) == 1)];
+    }
+}
+
+/// <summary>The rank of every arm in every setting, solved for once.</summary>
+internal sealed class RankChoices
+{
+    private readonly Dictionary<(string Recipe, string Sets, long Parameters), RankChoice> _found = [];
+
+    /// <summary>The rank with which an arm trains a setting's number of values.</summary>
+    public RankChoice Of(Setting setting, Arm arm)
+    {
+        var stage = arm.Stages[0];
+        List<string> sets = [.. stage.SetsIn(setting)];
+        var key = (stage.Recipe ?? setting.Recipe, string.Join('\n', sets), setting.Parameters);
+        lock (_found)
+        {
+            if (!_found.TryGetValue(key, out var rank))
+                _found.Add(key, rank = RankChoice.For(key.Item1, sets, setting.Parameters, arm.KeepsAlpha));
+            return rank;
+        }
     }
 }

@@ -1,0 +1,64 @@
+using System.Globalization;
+
+namespace Peft.Compare;
+
+/// <summary>What the command line asks for.</summary>
+/// <param name="Studies">The studies.</param>
+/// <param name="Seeds">Seeds of each.</param>
+/// <param name="Jobs">Runs at once.</param>
+/// <param name="Output">Where runs, and what is not recorded, go.</param>
+/// <param name="IsQuick">A look of some minutes: fewer steps, seeds and rows.</param>
+/// <param name="Records">Whether results are recorded in the repository.</param>
+/// <param name="OnlyRenders">Whether tables are made of what is recorded, and nothing is trained.</param>
+/// <param name="Chooses">Whether learning rates are chosen anew, or read from what is recorded.</param>
+internal sealed record Asked(
+    IReadOnlyList<Study> Studies, int Seeds, int Jobs, string Output, bool IsQuick, bool Records, bool OnlyRenders,
+    bool Chooses)
+{
+    private const string Usage =
+        "usage: Peft.Compare [--studies a,b] [--seeds N] [--jobs N] [--output DIR] [--quick] [--record] [--render] "
+        + "[--recorded-rates]";
+
+    /// <summary>Reads the words; null after saying what is wrong with them.</summary>
+    public static Asked? Parse(IReadOnlyList<string> args)
+    {
+        var asked = new Asked(
+            Plan.Studies, 5, Environment.ProcessorCount, ".artifacts/compare", false, false, false, true);
+        for (var i = 0; i < args.Count; i++)
+        {
+            var (word, value) = (args[i], i + 1 < args.Count ? args[i + 1] : "");
+            var next = word switch
+            {
+                // Choosing rates would take longer than the look itself.
+                "--quick" => asked with { IsQuick = true, Chooses = false },
+                "--record" => asked with { Records = true },
+                "--render" => asked with { OnlyRenders = true },
+                "--recorded-rates" => asked with { Chooses = false },
+                "--studies" when Named(value) is { } studies => asked with { Studies = studies },
+                "--seeds" when Count(value) is { } seeds => asked with { Seeds = seeds },
+                "--jobs" when Count(value) is { } jobs => asked with { Jobs = jobs },
+                "--output" when value.Length > 0 => asked with { Output = value },
+                _ => null,
+            };
+            if (next is null || next is { IsQuick: true, Records: true })
+            {
+                Console.Error.WriteLine($"{word} {value}: {Usage}; studies: "
+                    + $"{string.Join(", ", Plan.Studies.Select(study => study.Name))}; a quick look is not recorded");
+                return null;
+            }
+            i += word is "--studies" or "--seeds" or "--jobs" or "--output" ? 1 : 0;
+            asked = next;
+        }
+        return asked;
+    }
+
+    private static int? Count(string value) =>
+        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count > 0 ? count : null;
+
+    private static List<Study>? Named(string value)
+    {
+        var names = value.Split(',');
+        var found = Plan.Studies.Where(study => names.Contains(study.Name)).ToList();
+        return found.Count == names.Length ? found : null;
+    }
+}

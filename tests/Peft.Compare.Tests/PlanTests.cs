@@ -1,0 +1,79 @@
+using Peft.Recipes;
+
+namespace Peft.Compare;
+
+/// <summary>The plan against the recipes that it names.</summary>
+public sealed class PlanTests
+{
+    // Ranks depend on the number of values, and on the tasks where experts have their names.
+    public static TheoryData<string, string, string> Arms()
+    {
+        var data = new TheoryData<string, string, string>();
+        foreach (var (study, setting, arm) in All().DistinctBy(one => (one.Study.Name, one.Arm.Name,
+            one.Setting.Parameters,
+            one.Arm.Stages[0].Sets.Any(set => set.Contains("{tasks}")) ? one.Setting.TaskNames.Count : 0)))
+            data.Add(study.Name, setting.Name, arm.Name);
+        return data;
+    }
+
+    [Theory]
+    [MemberData(nameof(Arms))]
+    public void Every_arm_trains_as_many_values_as_the_setting_says_within_two_in_a_hundred(
+        string study, string setting, string arm)
+    {
+        TorchRuntime.Start();
+        var (_, own, found) = All().Single(one =>
+            one.Study.Name == study && one.Setting.Name == setting && one.Arm.Name == arm);
+        Assert.InRange((double)new RankChoices().Of(own, found).Trainable / own.Parameters, 0.98, 1.02);
+    }
+
+    [Fact]
+    public void Every_arm_of_every_setting_is_a_recipe_of_an_adapter()
+    {
+        foreach (var (_, setting, arm) in All())
+        {
+            Assert.NotEmpty(setting.TaskNames);
+            Assert.All(arm.Stages, stage => Assert.Equal(Recipe.Adapter,
+                Recipe.Load(stage.Recipe ?? setting.Recipe, [.. stage.SetsIn(setting)]).Method));
+        }
+    }
+
+    [Fact]
+    public void A_choice_of_rates_comes_from_a_setting_and_an_arm_that_choose()
+    {
+        foreach (var study in Plan.Studies)
+        {
+            Assert.All(study.Settings.Where(setting => setting.RatesOf is not null), setting =>
+                Assert.Null(study.Settings.Single(other => other.Name == setting.RatesOf).RatesOf));
+            Assert.All(study.Arms.Where(arm => arm.RateOf is not null), arm =>
+                Assert.Null(study.Arms.Single(other => other.Name == arm.RateOf).RateOf));
+        }
+    }
+
+    [Theory]
+    [InlineData("--seeds 0")]
+    [InlineData("--studies method")]
+    [InlineData("--quick --record")]
+    [InlineData("--record --quick")]
+    [InlineData("--rows 5")]
+    public void Words_that_mean_nothing_are_refused(string words) => Assert.Null(Asked.Parse(words.Split(' ')));
+
+    [Fact]
+    public void Words_are_read()
+    {
+        var asked = Asked.Parse(["--studies", "question", "--seeds", "3", "--jobs", "1", "--record"]);
+        Assert.Equal(["question"], asked!.Studies.Select(study => study.Name));
+        Assert.Equal((3, 1, true, false), (asked.Seeds, asked.Jobs, asked.Records, asked.IsQuick));
+    }
+
+    private static IEnumerable<(Study Study, Setting Setting, Arm Arm)> All()
+    {
+        // The plan names files from the checkout, as make compare runs there.
+        Environment.CurrentDirectory = SharedAssets.Repository;
+        return from study in Plan.Studies
+               where study.Merges.Count == 0 // trains no arm of its own
+               from setting in study.Settings
+               from arm in study.ArmsIn(setting)
+               select (study, setting, arm);
+    }
+}

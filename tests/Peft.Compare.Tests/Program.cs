@@ -1,0 +1,175 @@
+using System.Globalization;
+using System.Text.Json;
+using Peft.Evaluation.Results;
+using Peft.Formats.Files;
+
+namespace Peft.Compare;
+
+/// <summary>
+/// Behind <c>make compare</c>: arms of equally many trainable parameters on the embedded base and its tasks, over
+/// seeds and
+/// rows.
+/// </summary>
+internal static class Program
+{
+    private const string Records = "recipes/results/compare";
+    private const string Document = "docs/results.md";
+    private const int Rows = 200, ChoosingSeed = 0;
+    private const int QuickSeeds = 2, QuickRows = 50;
+    private const double QuickShare = 0.25;
+
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        WriteIndented = true,
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
+
+    private static readonly JsonSerializerOptions OneLine = new(Json) { WriteIndented = false };
+
+    public static int Main(string[] args)
+    {
+        try
+        {
+            if (Asked.Parse(args) is not { } asked)
+                return 2;
+            TorchRuntime.Start();
+            using var stop = new CancellationTokenSource();
+            Console.CancelKeyPress += (_, e) =>
+            {
+                e.Cancel = true;
+                Console.Error.WriteLine("stopping; finished runs stay, the same command goes on with the others");
+                stop.Cancel();
+            };
+            return Run(asked, stop.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            return 130;
+        }
+        catch (Exception error)
+        {
+            Console.Error.WriteLine((error as AggregateException)?.InnerException?.Message ?? error.Message);
+            return 1;
+        }
+    }
+
+    private static int Run(Asked asked, CancellationToken stop)
+    {
+        var ranks = new RankChoices();
+        var share = asked.IsQuick ? QuickShare : 1;
+        var rows = asked.IsQuick ? QuickRows : Rows;
+        var runner = new Runner(Path.Combine(asked.Output, asked.IsQuick ? "quick" : "runs"), asked.Jobs, rows, share);
+        if (asked.IsQuick)
+            Console.WriteLine($"a quick look: {QuickSeeds} seeds, a quarter of the steps, {QuickRows} rows; "
+                + "nothing is recorded");
+        foreach (var study in asked.Studies)
+        {
+            IReadOnlyList<Measured> runs = asked.OnlyRenders
+                ? Read<IReadOnlyList<Measured>>(study.Name + ".runs")
+                : Train(study, asked, runner, ranks, stop);
+            var findings = Finding.Of(study, runs);
+            var seeds = runs.Select(run => run.Seed).Distinct().Count();
+            var table = Tables.Of(study, findings, ranks);
+            Console.WriteLine($"\n{study.Question}\n\n{table}\n");
+            foreach (var arm in study.Arms.Where(arm => arm.Difference.Length > 0))
+                Console.WriteLine($"{arm.Name}: {arm.Difference}");
+            var place = Place(asked);
+            if (!asked.OnlyRenders)
+                Write(place, study.Name + ".runs", LineByLine(runs));
+            foreach (var group in findings.GroupBy(finding => finding.Setting.Name))
+                ResultsFile.Save(Path.Combine(place, $"{study.Name}-{group.Key}.json"),
+                    Finding.Document(study, [.. group], seeds, Cli.Printing.HelpPage.Version));
+            if (asked.Records || asked.OnlyRenders)
+                Tables.Put(Document, study.Name, table);
+        }
+        var orderings = Ordering.Table(study => File.Exists(Path.Combine(Place(asked), study + ".runs.json"))
+            ? Read<IReadOnlyList<Measured>>(study + ".runs", Place(asked)) : null);
+        if (orderings is null)
+            return 0;
+        Console.WriteLine($"\nWhat papers say\n\n{orderings}");
+        if (asked.Records || asked.OnlyRenders)
+            Tables.Put(Document, "papers", orderings);
+        return 0;
+    }
+
+    private static List<Measured> Train(
+        Study study, Asked asked, Runner runner, RankChoices ranks, CancellationToken stop)
+    {
+        if (study.Merges.Count > 0)
+            return Merge(study, asked, runner, stop);
+        var choices = asked.Chooses
+            ? Choose(study, asked, runner, ranks, stop) : Read<Dictionary<string, Choice>>("choices");
+        TrainRun[] runs =
+        [
+            .. from seed in Enumerable.Range(1, asked.IsQuick ? QuickSeeds : asked.Seeds)
+               from setting in study.Settings
+               from arm in study.ArmsIn(setting)
+               select new TrainRun(study.Name, setting, arm, ranks.Of(setting, arm), seed,
+                   Rate(choices, Key(study, setting.RatesOf ?? setting.Name, arm), setting), false),
+        ];
+        return [.. runner.All(runs, stop).SelectMany(run => run)];
+    }
+
+    private static List<Measured> Merge(Study study, Asked asked, Runner runner, CancellationToken stop)
+    {
+        var choices = Read<Dictionary<string, Choice>>("choices", asked.IsQuick ? Records : Place(asked));
+        MergeRun[] runs =
+        [
+            .. from seed in Enumerable.Range(1, asked.IsQuick ? QuickSeeds : asked.Seeds)
+               from setting in study.Merges
+               select new MergeRun(setting, seed, Rate(choices, $"methods/four/{setting.RateOf}", Plan.Default)),
+        ];
+        return [.. runner.All(runs, stop).SelectMany(run => run)];
+    }
+
+    // A quick look at what was never chosen takes the middle one.
+    private static double Rate(Dictionary<string, Choice> choices, string key, Setting setting) =>
+        choices.TryGetValue(key, out var choice) ? choice.Rate : setting.Rates[setting.Rates.Count / 2];
+
+    private static string Key(Study study, string setting, Arm arm) =>
+        $"{study.Name}/{setting}/{arm.RateOf ?? arm.Name}";
+
+    // The rate with the least loss on validation rows, by a seed that is not reported; no test row is read.
+    private static Dictionary<string, Choice> Choose(
+        Study study, Asked asked, Runner runner, RankChoices ranks, CancellationToken stop)
+    {
+        TrainRun[] runs =
+        [
+            .. from setting in study.Settings
+               where setting.RatesOf is null
+               from arm in study.ArmsIn(setting)
+               where arm.RateOf is null
+               from rate in setting.Rates
+               select new TrainRun(study.Name, setting, arm, ranks.Of(setting, arm), ChoosingSeed, rate, true),
+        ];
+        var place = Place(asked);
+        var choices = File.Exists(Path.Combine(place, "choices.json"))
+            ? Read<Dictionary<string, Choice>>("choices", place) : [];
+        var losses = runs.Zip(
+            runner.All(runs, stop), (run, measured) => (Run: run, Loss: measured[0].ValidationLoss!.Value));
+        foreach (var group in losses.GroupBy(pair => Key(study, pair.Run.Setting.Name, pair.Run.Arm)))
+            choices[group.Key] = new(group.MinBy(pair => pair.Loss).Run.Rate, new(group.ToDictionary(
+                pair => pair.Run.Rate.ToString("0.0e-0", CultureInfo.InvariantCulture), pair => pair.Loss)));
+        Write(place, "choices", JsonSerializer.Serialize(
+            new SortedDictionary<string, Choice>(choices, StringComparer.Ordinal), Json));
+        return choices;
+    }
+
+    private static string Place(Asked asked) => asked.Records || asked.OnlyRenders ? Records : asked.Output;
+
+    private static T Read<T>(string name, string place = Records) =>
+        JsonSerializer.Deserialize<T>(File.ReadAllText(Path.Combine(place, name + ".json")), Json)!;
+
+    private static string LineByLine(IReadOnlyList<Measured> runs) =>
+        "[\n" + string.Join(",\n", runs.Select(run => JsonSerializer.Serialize(run, OneLine))) + "\n]";
+
+    private static void Write(string place, string name, string text)
+    {
+        Directory.CreateDirectory(place);
+        AtomicFile.WriteText(Path.Combine(place, name + ".json"), text + "\n");
+    }
+
+    /// <summary>A learning rate, and the validation losses that it was chosen by.</summary>
+    private sealed record Choice(double Rate, SortedDictionary<string, double> ValidationLosses);
+}
