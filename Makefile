@@ -29,6 +29,18 @@ COMPILE := $(LOCKED) scripts/compile
 RUN := . scripts/allocator && exec dotnet run -c Release --no-build --project
 # Several processes of MPI; MPIRUN='mpirun -hostfile hosts' for more machines than this one.
 MPIRUN ?= mpirun
+ifdef RANKS
+# Open MPI 4 and 5: more ranks than cores, none kept to one core, time to save after Ctrl-C; root where make is root.
+export OMPI_MCA_rmaps_base_oversubscribe := 1
+export OMPI_MCA_hwloc_base_binding_policy := none
+export OMPI_MCA_odls_base_sigkill_timeout := 300
+export PRTE_MCA_rmaps_default_mapping_policy := :oversubscribe
+export PRTE_MCA_hwloc_default_binding_policy := none
+ifeq ($(shell id -u),0)
+export OMPI_ALLOW_RUN_AS_ROOT := 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
+endif
+endif
 RANKED = $(if $(RANKS),$(MPIRUN) -n $(RANKS))
 BASED := $(if $(BASE),--base $(BASE))
 # The default adapter is trained when a target needs it and it is missing.

@@ -41,11 +41,14 @@ public sealed record Launch(int Rank, int Size, int LocalRank, int LocalSize, Mp
         if (Number("OMPI_COMM_WORLD_SIZE") is { } open)
             return Of("OMPI_COMM_WORLD_RANK", open, "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE",
                 MpiFamily.OpenMpi, "mpirun of Open MPI");
+        // MPICH's mpirun starts its own helpers by srun, whose variables its ranks see too; srun's ranks by PMI have no
+        // number on their machine from PMI.
+        if (Number("PMI_SIZE") is { } size
+            && (variable("MPI_LOCALRANKID") is not null || Number("SLURM_STEP_NUM_TASKS") != size))
+            return Of("PMI_RANK", size, "MPI_LOCALRANKID", "MPI_LOCALNRANKS", MpiFamily.Mpich, "mpirun of MPICH");
         if (Number("SLURM_STEP_NUM_TASKS") is { } tasks)
             return Of("SLURM_PROCID", tasks, "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE",
                 variable("PMIX_RANK") is null ? MpiFamily.Mpich : MpiFamily.OpenMpi, "srun");
-        if (Number("PMI_SIZE") is { } size)
-            return Of("PMI_RANK", size, "MPI_LOCALRANKID", "MPI_LOCALNRANKS", MpiFamily.Mpich, "mpirun of MPICH");
         if (Number("WORLD_SIZE") is > 1 and var world && variable("RANK") is not null
             && variable("MASTER_ADDR") is not null)
             throw UserException.At(
@@ -70,29 +73,67 @@ public sealed record Launch(int Rank, int Size, int LocalRank, int LocalSize, Mp
         int? Number(string name) => int.TryParse(
             variable(name), NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : null;
     }
+}
 
-    /// <summary>Threads of this rank: what it may use of the machine, shared among the ranks there.</summary>
-    /// <param name="processors">Processors that this process may use.</param>
-    /// <param name="isBound">Whether the launcher has given each rank its own already.</param>
-    public int Threads(int processors, bool isBound) =>
-        isBound ? processors : Math.Max(1, processors / Math.Max(1, LocalSize));
+/// <summary>Which of a machine's processors the ranks there may use.</summary>
+/// <param name="Host">The machine.</param>
+/// <param name="Allowed">Processors that the rank may use, as the kernel lists them (0-3,8); empty: unknown.</param>
+public sealed record Seat(string Host, string Allowed)
+{
+    private const string Status = "status";
+    private const string Key = "Cpus_allowed_list:";
 
-    /// <summary>Whether the launcher keeps this process to some of the machine's processors.</summary>
-    public static bool IsBound()
+    /// <summary>That of this process.</summary>
+    public static Seat Own { get; } = new(Environment.MachineName, AllowedOf("self"));
+
+    /// <summary>The seats of all ranks, known to each.</summary>
+    public static IReadOnlyList<Seat> Of(ICommunicator ranks) =>
+        [.. ranks.Texts($"{Own.Host}\t{Own.Allowed}").Select(text => text.Split('\t'))
+            .Select(parts => new Seat(parts[0], parts[1]))];
+
+    /// <summary>Threads of a rank: the processors that it may use, shared with the ranks that may use the
+    /// same.</summary>
+    /// <param name="seats">Those of all ranks.</param>
+    /// <param name="rank">Which.</param>
+    /// <param name="processors">Processors that it may use.</param>
+    public static int Threads(IReadOnlyList<Seat> seats, int rank, int processors) =>
+        Math.Max(1, processors / seats.Count(seat => seat == seats[rank]));
+
+    /// <summary>What to tell where the launcher keeps the ranks of a machine to few of its processors, as Open MPI does
+    /// with two ranks; null: nothing.</summary>
+    /// <param name="seats">Those of all ranks.</param>
+    /// <param name="host">The machine.</param>
+    /// <param name="launcher">Processors of the launcher itself there.</param>
+    public static string? Warning(IReadOnlyList<Seat> seats, string host, string launcher)
     {
-        const string Status = "/proc/self/status";
-        const string Online = "/sys/devices/system/cpu/online";
-        if (!File.Exists(Status) || !File.Exists(Online))
-            return false;
-        var allowed = File.ReadLines(Status).FirstOrDefault(line =>
-            line.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal))?.Split(':')[1];
-        return allowed is not null && CountOf(allowed) < CountOf(File.ReadAllText(Online));
+        List<Seat> here = [.. seats.Where(seat => seat.Host == host)];
+        var (used, all) = (here.SelectMany(seat => Numbers(seat.Allowed)).ToHashSet().Count, Numbers(launcher).Count);
+        return used == 0 || used * 2 > all ? null : Fault.Text(
+            "mpirun", $"keeps the {Words.Count(here.Count, "rank")} on {host} to {used} of {all} processors", null,
+            "start them with --bind-to none, or set OMP_NUM_THREADS where that is meant");
     }
 
-    /// <summary>How many numbers a list such as 0-3,8 has.</summary>
-    internal static int CountOf(string list) => list.Trim().Split(',').Sum(range =>
+    /// <summary>Processors of the process that started this one.</summary>
+    public static string OfLauncher()
     {
-        var ends = range.Split('-').Select(end => int.Parse(end, CultureInfo.InvariantCulture)).ToArray();
-        return ends[^1] - ends[0] + 1;
-    });
+        const string Parent = "PPid:";
+        return Line("self", Parent) is { } parent ? AllowedOf(parent) : "";
+    }
+
+    private static string AllowedOf(string process) => Line(process, Key) ?? "";
+
+    private static string? Line(string process, string key)
+    {
+        var file = Path.Combine("/proc", process, Status);
+        return File.Exists(file) ? File.ReadLines(file).FirstOrDefault(line =>
+            line.StartsWith(key, StringComparison.Ordinal))?[key.Length..].Trim() : null;
+    }
+
+    // 0-3,8.
+    private static IReadOnlyList<int> Numbers(string list) =>
+        [.. list.Split(',', StringSplitOptions.RemoveEmptyEntries).SelectMany(range =>
+        {
+            var ends = range.Split('-').Select(end => int.Parse(end, CultureInfo.InvariantCulture)).ToArray();
+            return Enumerable.Range(ends[0], ends[^1] - ends[0] + 1);
+        })];
 }

@@ -17,6 +17,9 @@ public sealed class EvaluationJournal : IDisposable
     /// <summary>Name of the file in the output directory while an evaluation runs.</summary>
     public const string Name = "journal.jsonl";
 
+    // Of each rank, before all tell each other what they answered and whether to end.
+    private const int BatchesARound = 8;
+
     private readonly Dictionary<(string Subject, string Task, int Batch), Line> _lines = [];
     private readonly string _path;
     private readonly FileStream? _file;
@@ -96,20 +99,25 @@ public sealed class EvaluationJournal : IDisposable
         foreach (var line in JsonSerializer.Deserialize<List<Line>>(known, Json)!)
             _lines[(line.Subject, line.Task, line.Batch)] = line;
         var missing = Enumerable.Range(0, batches.Count).Where(batch => !Has(subject, task, batch)).ToList();
-        var (own, stopped) = (new List<Line>(), false);
-        foreach (var batch in missing.Where((_, place) => place % ranks.Size == ranks.Rank))
+        foreach (var round in missing.Chunk(ranks.Size * BatchesARound))
         {
-            stopped = isStopped(batches[batch].Rows);
-            if (stopped)
-                break;
-            Answer(subject, task, batch, batches[batch].Answer);
-            own.Add(_lines[(subject, task, batch)]);
+            var (own, stopped) = (new List<Line>(), false);
+            foreach (var batch in round.Where((_, place) => place % ranks.Size == ranks.Rank))
+            {
+                stopped = isStopped(batches[batch].Rows);
+                if (stopped)
+                    break;
+                Answer(subject, task, batch, batches[batch].Answer);
+                own.Add(_lines[(subject, task, batch)]);
+            }
+            foreach (var line in ranks.Texts(JsonSerializer.Serialize(own, Json))
+                .SelectMany(lines => JsonSerializer.Deserialize<List<Line>>(lines, Json)!)
+                .Where(line => !Has(line.Subject, line.Task, line.Batch)))
+                Keep(line);
+            if (ranks.Any(stopped))
+                return true;
         }
-        foreach (var line in ranks.Texts(JsonSerializer.Serialize(own, Json))
-            .SelectMany(lines => JsonSerializer.Deserialize<List<Line>>(lines, Json)!)
-            .Where(line => !Has(line.Subject, line.Task, line.Batch)))
-            Keep(line);
-        return ranks.Any(stopped);
+        return false;
     }
 
     /// <summary>Whether a batch was answered before this start.</summary>

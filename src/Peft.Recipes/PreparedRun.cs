@@ -58,6 +58,10 @@ public sealed class PreparedRun(
     /// <summary>Tokens that this process computed a second of its own computing; 0 before it trained.</summary>
     public double TokensPerSecond { get; private set; }
 
+    /// <summary>Seconds of a step that this process was in sums over the ranks or waited for others; 0 before it
+    /// trained.</summary>
+    public double ExchangeSecondsPerStep { get; private set; }
+
     /// <summary>Number of trainable parameters.</summary>
     public long TrainableParameters => run.Trainable.Parameters.Sum(p => p.Parameter.numel());
 
@@ -110,7 +114,7 @@ public sealed class PreparedRun(
             AtomicFile.WriteText(Path.Combine(output.Path, BundleFiles.Recipe), ConfigText.ToYaml(recipe.Resolved));
         var loop = new TrainingLoop(run);
         var outcome = loop.Run(stop);
-        TokensPerSecond = loop.OwnTokensPerSecond;
+        (TokensPerSecond, ExchangeSecondsPerStep) = (loop.OwnTokensPerSecond, loop.ExchangeSecondsPerStep);
         if (outcome.End == TrainingEnd.Finished && run.Ranks.IsFirst())
             run.Trainable.SaveResult(output.Path);
         run.Ranks.Barrier();

@@ -1,18 +1,22 @@
-using Peft.Adapters.Routing;
+using System.Security.Cryptography;
 using Peft.Distributed;
 using Peft.Distributed.Mpi;
+using Peft.Distributed.Nccl;
 using Peft.Formats;
+using Peft.Formats.Tokenizers;
 using Peft.Models;
+using Peft.Training.Ranks;
 
 namespace Peft.Recipes;
 
 /// <summary>The processes that a launcher started for one command, as one of them sees them.</summary>
 /// <param name="launch">What the launcher said.</param>
 /// <param name="ranks">All of them.</param>
-public sealed class RankGroup(Launch launch, ICommunicator ranks)
+/// <param name="seats">Which processors each may use.</param>
+public sealed class RankGroup(Launch launch, ICommunicator ranks, IReadOnlyList<Seat> seats)
 {
     /// <summary>One process.</summary>
-    public static RankGroup Alone { get; } = new(Launch.None, Distributed.Alone.Instance);
+    public static RankGroup Alone { get; } = new(Launch.None, Distributed.Alone.Instance, []);
 
     /// <summary>What the launcher said.</summary>
     public Launch Launch => launch;
@@ -21,23 +25,37 @@ public sealed class RankGroup(Launch launch, ICommunicator ranks)
     public ICommunicator Ranks => ranks;
 
     /// <summary>The same for numbers in the memory of a GPU; null where there is none.</summary>
-    public ICommunicator? DeviceRanks { get; init; }
+    public ICommunicator? DeviceRanks { get; private set; }
+
+    /// <summary>What to tell of how the launcher shares out this machine's processors; null: nothing.</summary>
+    public string? Warning => launch.IsShared && !HasOwnThreads && launch.Launcher != "srun"
+        ? Seat.Warning(seats, Environment.MachineName, Seat.OfLauncher()) : null;
+
+    private static bool HasOwnThreads => !string.IsNullOrEmpty(Environment.GetEnvironmentVariable("OMP_NUM_THREADS"));
 
     /// <summary>Starts libtorch with this rank's share of the machine's processors, unless OMP_NUM_THREADS
     /// says.</summary>
-    public void StartTensors()
+    public void StartTensors() => TorchRuntime.Start(!launch.IsShared || HasOwnThreads ? null
+        : Seat.Threads(seats, ranks.Rank, Environment.ProcessorCount));
+
+    /// <summary>Lets ranks on GPUs sum there; all ranks come.</summary>
+    /// <param name="device">This rank's.</param>
+    /// <exception cref="AgreedException">NCCL is missing on a rank, or failed there.</exception>
+    public void Connect(Device device)
     {
-        var asked = Environment.GetEnvironmentVariable("OMP_NUM_THREADS");
-        TorchRuntime.Start(!launch.IsShared || !string.IsNullOrEmpty(asked) ? null
-            : launch.Threads(Environment.ProcessorCount, Launch.IsBound()));
+        if (launch.IsShared && ranks.Any(device.type == DeviceType.CUDA))
+            DeviceRanks = NcclCommunicator.Join(ranks, Math.Max(0, device.index), Timeout);
     }
 
     /// <summary>Sets how long one rank may keep the others waiting.</summary>
     public void WaitAtMost(TimeSpan time)
     {
+        Timeout = time;
         if (ranks is MpiCommunicator mpi)
             mpi.Timeout = time;
     }
+
+    private TimeSpan Timeout { get; set; } = TimeSpan.FromMinutes(30);
 
     /// <summary>The device that a command line names; of several GPUs, auto takes that of the local rank.</summary>
     /// <exception cref="UserException">There is no such device, or not one for each rank.</exception>
@@ -59,22 +77,12 @@ public sealed class RankGroup(Launch launch, ICommunicator ranks)
                 + Environment.MachineName, "one for each rank", "start fewer ranks on a machine");
     }
 
-    /// <summary>Refuses more ranks than a step has rows, and what needs all tokens of a batch in one place.</summary>
+    /// <summary>Refuses more ranks than a step has rows.</summary>
     /// <exception cref="UserException">It cannot be shared by so many.</exception>
     public void RequireShareable(Recipe recipe)
     {
         if (!launch.IsShared)
             return;
-        if (recipe.AdapterOptions?.Router is ExpertRouterOptions
-            {
-                Balance: { HasDuals: true } or { Kind: BalanceOptions.Sinkhorn },
-            } router)
-            throw UserException.At(
-                recipe.Path, $"adapter.router.balance.kind: {router.Balance.Kind} for "
-                    + Words.Count(launch.Size, "rank"),
-                $"{BalanceOptions.None}, {BalanceOptions.Switch}, {BalanceOptions.Localized} or "
-                    + $"{BalanceOptions.LossFree}, which need sums alone",
-                "train in one process, which sees all tokens of a step");
         var training = recipe.Training;
         var rows = (long)training.PerDeviceTrainBatchSize * training.GradientAccumulationSteps;
         if (launch.Size > rows)
@@ -85,12 +93,25 @@ public sealed class RankGroup(Launch launch, ICommunicator ranks)
                 $"start at most {Words.Count(rows, "rank")}, or raise one of the two");
     }
 
-    /// <summary>What must be the same on each rank beside the recipe, the rows and the parameters.</summary>
-    public IReadOnlyList<(string Name, string Value)> IdentityOf(Recipe recipe) =>
+    /// <summary>What must be the same on each rank beside what the training loop compares.</summary>
+    public IReadOnlyList<(string Name, string Value)> IdentityOf(Recipe recipe, HuggingFaceTokenizer tokenizer) =>
     [
-        ("the program", typeof(RankGroup).Assembly.ManifestModule.ModuleVersionId.ToString("N")[..12]),
+        ("the program", ProgramHash()),
         ("libtorch", TorchRuntime.Version),
         ("the base model", recipe.Model.FromConfig is null
             ? ModelLoader.Fingerprint(recipe.Paths.Resolve(recipe.Model.Directory))[..12] : "of its config"),
+        ("the tokenizer", Handshake.Short(tokenizer.Sha256)),
+        ("what the recipe says of logging, saving and evaluation", Handshake.Short(recipe.Rest())),
+        ("the rows of evaluation.tasks", Handshake.Short(recipe.Evaluation.Tasks.Count == 0
+            ? "" : new TaskMeasurement(recipe, tokenizer).RowsHash)),
     ];
+
+    // Each room is a file of its own, and one of them may be from another build.
+    private static string ProgramHash()
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var file in Directory.GetFiles(AppContext.BaseDirectory, "Peft.*.dll").Order(StringComparer.Ordinal))
+            hash.AppendData(SHA256.HashData(File.ReadAllBytes(file)));
+        return Convert.ToHexStringLower(hash.GetHashAndReset())[..12];
+    }
 }

@@ -143,6 +143,16 @@ public sealed record Recipe
             Resolved.Without(OutputKey).Without(RecipePaths.Key).Without("evaluation").With("training", training));
     }
 
+    /// <summary>What <see cref="Identity"/> leaves out, as text: what says nothing of the numbers, and yet when ranks
+    /// log, save and evaluate.</summary>
+    public string Rest()
+    {
+        var training = (ConfigMap)Resolved["training"]!;
+        var rest = FreeKeys.Aggregate(
+            ConfigMap.Empty(Path), (map, key) => training[key] is { } value ? map.With(key, value) : map);
+        return ConfigText.ToYaml(Resolved["evaluation"] is { } evaluation ? rest.With("evaluation", evaluation) : rest);
+    }
+
     private static string NameOf(string path)
     {
         var name = System.IO.Path.GetFileNameWithoutExtension(path);

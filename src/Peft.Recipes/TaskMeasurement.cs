@@ -41,6 +41,9 @@ public sealed class TaskMeasurement
     /// <summary>How many rows a model answers.</summary>
     public int Rows => _tasks.Sum(data => data.Rows.Count);
 
+    /// <summary>Hashes of their rows, as text.</summary>
+    public string RowsHash => string.Join('\n', _tasks.Select(data => data.RowsHash));
+
     /// <summary>The tasks' names.</summary>
     public IReadOnlyList<string> Names => [.. _tasks.Select(data => data.Task.Name)];
 

@@ -51,21 +51,22 @@ public static class Seeded
     }
 
     /// <summary>Zeroes each value with probability p and scales the others by 1 / (1 - p). Gradient: to x.</summary>
+    public static Tensor dropout(Tensor x, double p, Generator generator) =>
+        dropout(x, p, draw => draw(x.shape, generator));
+
+    /// <summary>The same with what is kept drawn by somebody who may draw it for a larger shape.</summary>
     /// <param name="x">The values.</param>
     /// <param name="p">The probability.</param>
-    /// <param name="generator">Draws.</param>
-    /// <param name="part">Takes x's part of what is drawn for a larger shape; null: x is the whole.</param>
-    public static Tensor dropout(
-        Tensor x, double p, Generator generator, Func<long[], Func<long[], Tensor>, Tensor>? part = null)
+    /// <param name="kept">Given how a shape is drawn, draws x's.</param>
+    public static Tensor dropout(Tensor x, double p, Func<Func<long[], Generator, Tensor>, Tensor> kept)
     {
         if (p is 0 or 1)
             return p == 0 ? x.alias() : torch.zeros_like(x);
         using var scope = torch.NewDisposeScope();
-        Tensor kept;
+        Tensor factors;
         using (torch.no_grad())
-            kept = (part is null ? torch.empty_like(x).bernoulli_(1 - p, generator)
-                : part(x.shape, shape => torch.empty(shape, x.dtype, x.device).bernoulli_(1 - p, generator)))
-                .div_(1 - p);
-        return (x * kept).MoveToOuterDisposeScope();
+            factors = kept((shape, generator) =>
+                torch.empty(shape, x.dtype, x.device).bernoulli_(1 - p, generator)).div_(1 - p);
+        return (x * factors).MoveToOuterDisposeScope();
     }
 }

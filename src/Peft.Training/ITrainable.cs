@@ -59,6 +59,13 @@ public interface ITrainable : ICheckpointed, IDisposable
     /// <remarks>Shapes: any, float32; the same on each rank.</remarks>
     IReadOnlyList<Tensor> StepSums => [];
 
+    /// <summary>What a step has counted of each token; where several ranks compute a step, the rows of all take their
+    /// place before <see cref="AfterStep"/>.</summary>
+    /// <param name="rowsOfAll">Shapes: [n, ..] each to [N, ..], in the same order on every rank.</param>
+    void Gather(Func<IReadOnlyList<Tensor>, IReadOnlyList<Tensor>> rowsOfAll)
+    {
+    }
+
     /// <summary>Follows each optimizer step.</summary>
     /// <param name="step">The step's index, from 0.</param>
     /// <param name="isApplied">False where the step was skipped and the parameters are as before.</param>
@@ -143,6 +150,9 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
 
     /// <inheritdoc/>
     public IReadOnlyList<Tensor> StepSums => _routing?.StepSums ?? [];
+
+    /// <inheritdoc/>
+    public void Gather(Func<IReadOnlyList<Tensor>, IReadOnlyList<Tensor>> rowsOfAll) => _routing?.Gather(rowsOfAll);
 
     /// <inheritdoc/>
     public void AfterStep(int step, bool isApplied)

@@ -79,6 +79,8 @@ public sealed class TrainingLoop(TrainingRun run)
     private TrainingState _state = TrainingState.Start;
     private long _ownTokens;
     private double _ownSeconds;
+    private double _exchangeSeconds;
+    private int _ownSteps;
     private bool _allStop; // ranks stop at the same step
 
     /// <summary>Trains until the last step, an early stop or a stop request.</summary>
@@ -110,6 +112,7 @@ public sealed class TrainingLoop(TrainingRun run)
         if (_options.LoadBestModelAtEnd && _state.BestStep is { } best && best != _state.Step)
             RestoreBest(best);
         RequireFiniteParameters();
+        _exchange.RequireSame(_trainable.SavedTensors, _state.Step);
         return Outcome(TrainingEnd.Finished, null, batches);
     }
 
@@ -129,6 +132,7 @@ public sealed class TrainingLoop(TrainingRun run)
     private IReadOnlyList<(string Name, string Value)> Identity(string data) =>
     [
         ("the recipe", Handshake.Short(run.RecipeIdentity)), ("the data files", Handshake.Short(data)),
+        ("the held-out rows", Handshake.Short(run.Data.Eval.DataSha256)),
         ("the first step", $"{_state.Step}"), ("the number of steps", $"{run.TotalSteps}"),
         ("the parameters", Handshake.HashOf(_trainable.Parameters)), .. run.Identity,
     ];
@@ -188,7 +192,10 @@ public sealed class TrainingLoop(TrainingRun run)
             _ownTokens += own.Batch.Lengths.Sum(length => (long)length);
         }
         _ownSeconds += Stopwatch.GetElapsedTime(started).TotalSeconds;
+        var exchanged = Stopwatch.GetTimestamp();
         Exchange(sums, stop);
+        _exchangeSeconds += Stopwatch.GetElapsedTime(exchanged).TotalSeconds;
+        _ownSteps++;
 
         var norm = Gradients.clip_grad_norm_(
             _trainable.Parameters.Select(p => p.Parameter),
@@ -215,13 +222,18 @@ public sealed class TrainingLoop(TrainingRun run)
     /// <summary>Real tokens that this rank has computed, by the seconds that it computed them in.</summary>
     public double OwnTokensPerSecond => _ownSeconds > 0 ? _ownTokens / _ownSeconds : 0;
 
+    /// <summary>Seconds of a step that this rank was in sums or waited for others to come to them.</summary>
+    public double ExchangeSecondsPerStep => _ownSteps > 0 ? _exchangeSeconds / _ownSteps : 0;
+
     private void Exchange(StepSums sums, StopRequest stop)
     {
         if (!run.Ranks.IsShared())
             return;
         _exchange.Sum(_trainable.Parameters, _trainable.StepSums);
-        _allStop = sums.SumOver(_exchange, stop.IsRequested, _trainable.Modules.Count == 0 ? 0
-            : _trainable.Modules.Max(module => Math.Max(module.Shape.Experts, module.Shape.Rank)));
+        _trainable.Gather(_exchange.RowsOfAll);
+        _allStop = sums.SumOver(_exchange, stop.IsRequested, _trainable.Modules.Select(module => Math.Max(
+            module.Router?.Context.Experts ?? 0, Math.Max(module.Shape.Experts, module.Shape.Rank))).DefaultIfEmpty()
+            .Max());
     }
 
     private static long PeakMemory()
@@ -301,7 +313,7 @@ public sealed class TrainingLoop(TrainingRun run)
     private string Save()
     {
         RequireFiniteParameters();
-        _exchange.RequireSame(_trainable.Parameters, _state.Step);
+        _exchange.RequireSame(_trainable.SavedTensors, _state.Step);
         FlushSinks();
         var path = run.Ranks.IsFirst()
             ? run.Checkpoints.Save(

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using Peft.Cli.Tests.Support;
 
@@ -25,6 +26,24 @@ public sealed class RanksTests : IDisposable
 
     [MpiFact(MpiRun.Mpich)]
     public void Two_and_four_ranks_of_MPICH_train_and_measure_as_one_process_does() => TrainsAndMeasures(MpiRun.Mpich);
+
+    [MpiFact(MpiRun.OpenMpi)]
+    public void Ctrl_C_under_Open_MPI_stops_all_after_saving() => StopsAll(MpiRun.OpenMpi);
+
+    [MpiFact(MpiRun.Mpich)]
+    public void Ctrl_C_under_MPICH_stops_all_after_saving() => StopsAll(MpiRun.Mpich);
+
+    [MpiFact(MpiRun.OpenMpi)]
+    public void Merges_of_two_ranks_of_Open_MPI_are_those_of_one_process() => Merges(MpiRun.OpenMpi);
+
+    [MpiFact(MpiRun.Mpich)]
+    public void Merges_of_two_ranks_of_MPICH_are_those_of_one_process() => Merges(MpiRun.Mpich);
+
+    [MpiFact(MpiRun.OpenMpi)]
+    public void Ranks_of_Open_MPI_with_different_recipes_are_found_out() => FindsOut(MpiRun.OpenMpi);
+
+    [MpiFact(MpiRun.Mpich)]
+    public void Ranks_of_MPICH_with_different_recipes_are_found_out() => FindsOut(MpiRun.Mpich);
 
     [MpiFact(MpiRun.OpenMpi)]
     public void A_signal_to_one_rank_of_Open_MPI_stops_all_after_saving() => Stops(MpiRun.OpenMpi);
@@ -109,16 +128,8 @@ public sealed class RanksTests : IDisposable
 
     private void TrainsAndMeasures(string launcher)
     {
-        _folder.Write("r.yaml", TinyBase.Recipe(Adapter,
-            "{per_device_train_batch_size: 4, max_steps: 50, learning_rate: 0.005, save_steps: 20, report_to: none}",
-            """
-            evaluation:
-              tasks: [{task: rows, metric: token_f1, max_new_tokens: 3}]
-            """).Replace("training:", $$$"""
-              eval:
-                - {name: rows, files: {{{TinyBase.RowsFile}}}, template: {prompt: "{question}", answer: "{answer}"}}
-            training:
-            """));
+        _folder.Write("r.yaml", Measured(Adapter,
+            "{per_device_train_batch_size: 4, max_steps: 50, learning_rate: 0.005, save_steps: 20, report_to: none}"));
         PeftProcess.Run(_folder, "train", "r.yaml", "--output", "one", "--set", "model.dtype=float32").Succeeds();
         var (losses, results) = (Losses("one"), Scores("one/results.json"));
         foreach (var ranks in (int[])[2, 4])
@@ -128,6 +139,13 @@ public sealed class RanksTests : IDisposable
             Assert.All(Enumerable.Range(0, ranks), rank => Assert.Contains($"rank {rank} on ", run.Error));
             Assert.All(losses.Zip(Losses($"{ranks}"), (a, b) => Math.Abs(a - b)), gap => Assert.InRange(gap, 0, 1e-5));
             Assert.Equal(results, Scores($"{ranks}/results.json"));
+            foreach (var (name, values) in Tensors("one"))
+                Assert.InRange(
+                    values.Zip(Tensors($"{ranks}")[name], (a, b) => Math.Abs(a - b)).DefaultIfEmpty().Max(), 0, 1e-4);
+            // The same number of ranks gives the same bits.
+            PeftProcess.Run(_folder, MpiRun.Of(launcher, ranks), "train", "r.yaml", "--output", $"{ranks}-again",
+                "--set", "model.dtype=float32", "--set", "evaluation.tasks=[]").Succeeds();
+            Assert.Equal(Weights($"{ranks}"), Weights($"{ranks}-again"));
             Assert.Contains("intact", PeftProcess.Run(_folder, "adapter", "verify", $"{ranks}").Succeeds().Output);
         }
         string[] eval = ["eval", "--adapter", "one", "--batch-size", "2", "--output"];
@@ -143,6 +161,69 @@ public sealed class RanksTests : IDisposable
         running.Wait().Exits(130).Says("interrupted after step", "re-run the same command with --resume auto");
         Continues();
     }
+
+    // At a terminal the launcher gets the signal, and hands it on or ends its ranks by another.
+    private void StopsAll(string launcher)
+    {
+        using var running = Started(launcher);
+        running.Send(PeftProcess.Interrupt);
+        running.Wait().Says("interrupted after step");
+        Continues();
+    }
+
+    private void FindsOut(string launcher)
+    {
+        _folder.Write("r.yaml", TinyBase.Recipe("{r: 2}", "{max_steps: 2, per_device_train_batch_size: 4}"));
+        var (all, words) = (MpiRun.Of(launcher, 2), (string[])["train", "r.yaml", "--output", "out"]);
+        foreach (var (key, what) in new[]
+                 {
+                     ("learning_rate", "the recipe"),
+                     ("logging_steps", "what the recipe says of logging, saving and evaluation"),
+                 })
+        {
+            var run = PeftProcess.Run(_folder, all with
+            {
+                Prefix =
+                [
+                    .. all.Prefix, "sh", "-c",
+                    $"exec \"$@\" --set training.{key}=1${{OMPI_COMM_WORLD_RANK-}}${{PMI_RANK-}}", "sh",
+                ],
+            }, words).Exits(2);
+            Assert.Matches(
+                $"rank 1 on .*: {what} differs \\([0-9a-f]{{12}}\\); expected that of rank 0 on ", run.Error);
+            Assert.Equal(2, run.Error.Split("Start all ranks with the same files").Length);
+        }
+    }
+
+    private void Merges(string launcher)
+    {
+        _folder.Write("r.yaml", Measured("{r: 2}", "{max_steps: 3, learning_rate: 0.02, report_to: none}"));
+        foreach (var seed in (string[])["1", "2"])
+            PeftProcess.Run(_folder, "train", "r.yaml", "--output", $"a{seed}", "--set", $"training.seed={seed}",
+                "--set", "evaluation.tasks=[]").Succeeds();
+        string[] merge = ["merge", "--method", "all", "a1", "a2", "--recipe", "r.yaml", "--output"];
+        var one = PeftProcess.Run(_folder, [.. merge, "one"]).Succeeds();
+        var two = PeftProcess.Run(_folder, MpiRun.Of(launcher, 2), [.. merge, "two"]).Succeeds();
+        Assert.Equal(one.Output, two.Output);
+        var methods = Folders("one");
+        Assert.True(methods.Length > 5);
+        Assert.Equal(methods, Folders("two"));
+        Assert.All(methods, method => Assert.Equal(Weights($"one/{method}"), Weights($"two/{method}")));
+        Assert.Equal(
+            one.Error.Split('\n').Count(line => line.Contains(": merged ")),
+            two.Error.Split('\n').Count(line => line.Contains(": merged ")));
+    }
+
+    // A recipe whose rows are held out too and measured.
+    private static string Measured(string adapter, string training) => TinyBase.Recipe(adapter, training,
+        """
+        evaluation:
+          tasks: [{task: rows, metric: token_f1, max_new_tokens: 3}]
+        """).Replace("training:", $$$"""
+          eval:
+            - {name: rows, files: {{{TinyBase.RowsFile}}}, template: {prompt: "{question}", answer: "{answer}"}}
+        training:
+        """);
 
     private void Dies(string launcher)
     {
@@ -188,6 +269,27 @@ public sealed class RanksTests : IDisposable
     private double[] Losses(string output) =>
         [.. File.ReadLines(_folder[$"{output}/metrics.jsonl"]).Select(line => JsonDocument.Parse(line).RootElement)
             .Where(line => line.TryGetProperty("loss", out _)).Select(line => line.GetProperty("loss").GetDouble())];
+
+    private string[] Folders(string output) =>
+        [.. Directory.GetDirectories(_folder[output]).Select(path => Path.GetFileName(path)).Order()];
+
+    private byte[] Weights(string output) => [.. Directory.GetFiles(_folder[output], "*.safetensors")
+        .Order(StringComparer.Ordinal).SelectMany(File.ReadAllBytes)];
+
+    // Source: the safetensors format: 8 bytes of length, a header in JSON, the numbers.
+    private Dictionary<string, float[]> Tensors(string output)
+    {
+        var bytes = Weights(output);
+        var start = 8 + (int)BitConverter.ToInt64(bytes);
+        return JsonDocument.Parse(bytes.AsMemory(8, start - 8)).RootElement.EnumerateObject()
+            .Where(tensor => tensor.Name != "__metadata__" && tensor.Value.GetProperty("dtype").GetString() == "F32")
+            .ToDictionary(tensor => tensor.Name, tensor =>
+            {
+                var ends = tensor.Value.GetProperty("data_offsets");
+                var (from, to) = (ends[0].GetInt32(), ends[1].GetInt32());
+                return MemoryMarshal.Cast<byte, float>(bytes.AsSpan(start + from, to - from)).ToArray();
+            });
+    }
 
     private List<string> Scores(string file) =>
         [.. JsonDocument.Parse(File.ReadAllText(_folder[file])).RootElement.GetProperty("scores").EnumerateArray()

@@ -41,18 +41,40 @@ public sealed class LauncherTests
             Refused(("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "localhost")));
     }
 
-    [Theory]
-    [InlineData(8, false, 4, 2)]
-    [InlineData(2, false, 4, 1)]
-    [InlineData(2, true, 4, 2)]
-    public void Ranks_share_the_processors_that_they_were_not_given(
-        int processors, bool bound, int beside, int threads) =>
-        Assert.Equal(threads, new Launch(0, 8, 0, beside, MpiFamily.OpenMpi, "").Threads(processors, bound));
+    [Fact]
+    public void MPICH_in_an_allocation_of_Slurm_is_read_by_its_own_variables_and_srun_with_PMI_by_those_of_Slurm()
+    {
+        Assert.Equal(new(3, 8, 1, 2, MpiFamily.Mpich, "mpirun of MPICH"), Read(
+            ("PMI_RANK", "3"), ("PMI_SIZE", "8"), ("MPI_LOCALRANKID", "1"), ("MPI_LOCALNRANKS", "2"),
+            ("SLURM_STEP_NUM_TASKS", "4"), ("SLURM_PROCID", "1"), ("SLURM_LOCALID", "0")));
+        Assert.Equal(new(5, 16, 1, 4, MpiFamily.Mpich, "srun"), Read(
+            ("PMI_RANK", "5"), ("PMI_SIZE", "16"), ("SLURM_STEP_NUM_TASKS", "16"), ("SLURM_PROCID", "5"),
+            ("SLURM_LOCALID", "1"), ("SLURM_STEP_TASKS_PER_NODE", "4(x4)")));
+    }
 
-    [Theory]
-    [InlineData("0-3,8\n", 5)]
-    [InlineData("7", 1)]
-    public void Lists_of_processors_are_counted(string list, int count) => Assert.Equal(count, Launch.CountOf(list));
+    [Fact]
+    public void Ranks_share_the_processors_that_several_may_use_and_keep_those_that_are_their_own()
+    {
+        Seat[] unbound = [new("a", "0-7"), new("a", "0-7"), new("a", "0-7"), new("b", "0-7")];
+        Assert.Equal([2, 2, 2, 8], Enumerable.Range(0, 4).Select(rank => Seat.Threads(unbound, rank, 8)));
+        Assert.Equal(4, Seat.Threads([new("a", "0-3"), new("a", "4-7")], 1, 4));
+        Assert.Equal(1, Seat.Threads([new("a", "0-1"), new("a", "0-1"), new("a", "0-1")], 0, 2));
+    }
+
+    [Fact]
+    public void A_launcher_that_leaves_most_of_a_machine_idle_is_told_of()
+    {
+        Seat[] seats = [new("a", "0"), new("a", "1"), new("b", "0-63")];
+        Assert.Equal(
+            "mpirun: keeps the 2 ranks on a to 2 of 16 processors. Start them with --bind-to none, or set "
+                + "OMP_NUM_THREADS where that is meant.",
+            Seat.Warning(seats, "a", "0-7,16-23"));
+        Assert.Null(Seat.Warning(seats, "a", "0-2"));
+        Assert.Null(Seat.Warning(seats, "b", "0-63"));
+        Assert.Null(Seat.Warning([new("a", "")], "a", ""));
+        Assert.NotEmpty(Seat.Own.Allowed);
+        Assert.NotEmpty(Seat.OfLauncher());
+    }
 
     [Fact]
     public void What_all_ranks_met_is_told_as_one_process_tells_it_and_what_some_met_with_their_names()

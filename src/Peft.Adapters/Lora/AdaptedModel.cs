@@ -119,6 +119,30 @@ public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
             return load.Counts;
         })];
 
+    /// <summary>Where several ranks compute a step, puts the scores that all have counted in place of this one's. After
+    /// <see cref="StepSums"/>.</summary>
+    /// <param name="rowsOfAll">Shapes: [n, E] each to [N, E], in the same order on every rank.</param>
+    public void Gather(Func<IReadOnlyList<Tensor>, IReadOnlyList<Tensor>> rowsOfAll)
+    {
+        List<MixtureProjection> modules =
+            [.. adapted.Modules.Where(module => module.Router is ILoadBalanced { NeedsScores: true })];
+        if (modules.Count == 0)
+            return;
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var all = rowsOfAll([.. modules.Select(module => _loads[module.Path].Scores is { Count: > 0 } own
+            ? torch.cat([.. own], 0)
+            : torch.zeros([0, Width(module.Router!)], torch.float32, module.Down.device))]);
+        foreach (var (module, scores) in modules.Zip(all))
+        {
+            var load = _loads[module.Path];
+            foreach (var own in load.Scores)
+                own.Dispose();
+            load.Scores.Clear();
+            load.Scores.Add(scores.DetachFromDisposeScope());
+        }
+    }
+
     /// <summary>Ends a step: moves the biases by the load of all its tokens.</summary>
     public void AfterStep()
     {

@@ -298,11 +298,11 @@ public sealed class MixtureProjection : Projection
 
     private Tensor Dropped(Tensor x, ForwardPass pass)
     {
-        var random = pass.Random ?? throw new InvalidOperationException(
-            $"{Path}: lora_dropout is {Shape.Dropout}, and the training pass has no random numbers; give it a "
-            + $"generator");
-        // Where x is not the batch's rows (learned positions, an expert's tokens) there is no whole to draw for.
-        return Seeded.dropout(x, Shape.Dropout, random, pass.Share is { } share && x.ndim == 3 ? share.Draw : null);
+        if (pass.Random is null)
+            throw new InvalidOperationException(
+                $"{Path}: lora_dropout is {Shape.Dropout}, and the training pass has no random numbers; give it a "
+                    + $"generator");
+        return Seeded.dropout(x, Shape.Dropout, draw => pass.Draw(x, x.shape, draw));
     }
 }
 

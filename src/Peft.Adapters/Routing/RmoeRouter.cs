@@ -96,9 +96,9 @@ public sealed partial class RmoeRouter : ChoosingRouter
             return new RoutingDecision(gates, chosen, p, given);
         }
 
-        var logits = Noisy(Score(state, _weight, LogitOffset), pass);
+        var logits = Noisy(x, Score(state, _weight, LogitOffset), pass);
         var probabilities = logits.softmax(-1);
-        return Choose(logits, probabilities, probabilities, pass);
+        return Choose(x, logits, probabilities, probabilities, pass);
     }
 
     [GeneratedRegex(@"\.[0-9]+\.")]

@@ -63,9 +63,9 @@ public sealed class TopKRouter : ChoosingRouter
             return new RoutingDecision(gates, chosen, p, given);
         }
 
-        var logits = Noisy(Score(x, _weight, LogitOffset), pass);
+        var logits = Noisy(x, Score(x, _weight, LogitOffset), pass);
         var scores = IsSoftmax ? logits.softmax(-1) : logits.sigmoid();
-        return Choose(logits, scores, IsSoftmax ? scores : scores / scores.sum(-1, keepdim: true), pass);
+        return Choose(x, logits, scores, IsSoftmax ? scores : scores / scores.sum(-1, keepdim: true), pass);
     }
 
     /// <inheritdoc/>

@@ -107,7 +107,11 @@ public sealed class Output : IDisposable
     }
 
     /// <summary>Text for the person watching, without a line end.</summary>
-    public void SayPart(string text) => _words.Write(text);
+    public void SayPart(string text)
+    {
+        if (!_isMuted)
+            _words.Write(text);
+    }
 
     /// <summary>A message about something that went wrong.</summary>
     public void Error(string message) => Write(Quote.Escaped(message));

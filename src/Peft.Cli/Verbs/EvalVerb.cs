@@ -107,8 +107,13 @@ public sealed class EvalVerb : IRankedVerb
     public int Run(Output output, RankGroup group)
     {
         var ranks = group.Ranks;
-        Check();
-        var gates = FailUnder.Select(QualityGate.Parse).ToList();
+        var gates = ranks.Together(
+            () =>
+            {
+                Check();
+                return FailUnder.Select(QualityGate.Parse).ToList();
+            },
+            Failures.Describe);
         var directory = new EvaluationDirectory(OutputDir, Overwrite);
         var stop = new StopRequest();
         using var progress = new EvaluationProgressBar(output);

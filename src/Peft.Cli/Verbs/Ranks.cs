@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Peft.Cli.Printing;
 using Peft.Distributed;
 using Peft.Distributed.Mpi;
@@ -36,7 +37,7 @@ internal static class RankedProgram
             if (verb is not IRankedVerb)
                 throw UserException.At(
                     $"peft {name}", $"started as {Words.Count(launch.Size, "rank")} by {launch.Launcher}",
-                    "one process: ranks share train and eval alone", "start it without the launcher");
+                    "one process: ranks share train, eval and merge alone", "start it without the launcher");
             ranks = MpiCommunicator.Join(launch);
         }
         catch (Exception error) when (error is UserException or CommunicationException)
@@ -53,7 +54,7 @@ internal static class RankedProgram
     {
         try
         {
-            var group = new RankGroup(launch, ranks);
+            var group = new RankGroup(launch, ranks, Seat.Of(ranks));
             if (verb.UsesTensors)
                 group.StartTensors();
             var code = verb.Run(ranks.IsFirst() ? output : output.Muted(), group);
@@ -81,4 +82,38 @@ internal static class RankedProgram
     private static void Tell(Exception error, Launch launch, Output output) => output.Error(
         $"{Communication.Named([launch.Rank], Enumerable.Repeat(Environment.MachineName, launch.Size).ToList())}: "
             + Failures.Describe(error).Text);
+}
+
+/// <summary>Pieces of work that do not depend on each other, each done by one of the ranks.</summary>
+internal static class SharedWork
+{
+    /// <summary>Does all pieces and tells of them in their order.</summary>
+    /// <param name="ranks">All; with one rank each piece is told of as it is done.</param>
+    /// <param name="count">How many pieces.</param>
+    /// <param name="work">Does a piece, given its number and where it is told of; returns whether it counts.</param>
+    /// <param name="output">Where this process writes.</param>
+    /// <returns>Whether each piece counts, known to all ranks.</returns>
+    public static IReadOnlyList<bool> Do(ICommunicator ranks, int count, Func<int, Output, bool> work, Output output)
+    {
+        if (!ranks.IsShared())
+            return [.. Enumerable.Range(0, count).Select(piece => work(piece, output))];
+        var own = ranks.Together(
+            () => Enumerable.Range(0, count).Where(piece => piece % ranks.Size == ranks.Rank).Select(piece =>
+            {
+                var (results, words) = (new StringWriter(), new StringWriter());
+                using var aside = new Output(results, words);
+                return new Told(piece, work(piece, aside), results.ToString(), words.ToString());
+            }).ToList(),
+            Failures.Describe);
+        List<Told> all = [.. ranks.Texts(JsonSerializer.Serialize(own))
+            .SelectMany(text => JsonSerializer.Deserialize<List<Told>>(text)!).OrderBy(told => told.Piece)];
+        foreach (var told in all)
+        {
+            output.SayPart(told.Words);
+            output.ResultPart(told.Results);
+        }
+        return [.. all.Select(told => told.Counts)];
+    }
+
+    private sealed record Told(int Piece, bool Counts, string Results, string Words);
 }

@@ -67,14 +67,16 @@ public sealed partial class TrainVerb : IRankedVerb
     /// <inheritdoc/>
     public int Run(Output output, RankGroup group)
     {
-        if (DryRun && Json)
-            throw UserException.At("--json", "given with --dry-run, which measures nothing", "one of the two");
         var ranks = group.Ranks;
-        var recipe = ranks.Together(() => Recipes.Recipe.Load(Recipe, Set), Failures.Describe);
+        var recipe = ranks.Together(LoadRecipe, Failures.Describe);
         group.WaitAtMost(TimeSpan.FromSeconds(recipe.Training.DdpTimeout));
         var path = OutputDir ?? recipe.OutputDir;
         var directory = Directory(path, ranks);
-        using var run = ranks.Together(() => Build(recipe, directory, group, output), Failures.Describe);
+        if (group.Warning is { } idle)
+            output.Say($"warning: {idle}");
+        var device = ranks.Together(() => StartOn(group), Failures.Describe);
+        group.Connect(device);
+        using var run = ranks.Together(() => Build(recipe, directory, device, group, output), Failures.Describe);
         var memory = MemoryEstimate.Of(run);
         foreach (var key in recipe.Ineffective())
             output.Say($"warning: {key}");
@@ -148,11 +150,21 @@ public sealed partial class TrainVerb : IRankedVerb
             ? new OutputDirectory(path, null) : OutputDirectory.Decide(path, Resume, Overwrite);
     }
 
-    private PreparedRun Build(Recipe recipe, OutputDirectory directory, RankGroup group, Output output)
+    private Recipe LoadRecipe() => DryRun && Json
+        ? throw UserException.At("--json", "given with --dry-run, which measures nothing", "one of the two")
+        : Recipes.Recipe.Load(Recipe, Set);
+
+    private Device StartOn(RankGroup group)
     {
         group.StartTensors();
+        return group.Device(Device);
+    }
+
+    private static PreparedRun Build(
+        Recipe recipe, OutputDirectory directory, Device device, RankGroup group, Output output)
+    {
         var run = RunBuilder.Build(
-            recipe, directory, group.Device(Device), group,
+            recipe, directory, device, group,
             [new TrainingProgress(output, recipe.Training.LoggingSteps)]);
         try
         {
@@ -174,6 +186,7 @@ public sealed partial class TrainVerb : IRankedVerb
         var lines = ranks.Texts(string.Create(
             System.Globalization.CultureInfo.InvariantCulture,
             $"{Environment.MachineName}: {run.TokensPerSecond:N0} tokens/s of its own, "
+                + $"{1000 * run.ExchangeSecondsPerStep:N1} ms a step in sums and waiting for others, "
                 + $"{process.PeakWorkingSet64 / MiB:N0} MiB at most, "
                 + $"{Words.Count(torch.get_num_threads(), "thread")}"));
         foreach (var (rank, line) in lines.Index())

@@ -94,7 +94,7 @@ internal sealed unsafe partial class MpiLibrary
         {
             MpiAbi.OpenMpi => [.. names.Select(name => Function($"ompi_mpi_{name}"))],
             MpiAbi.Mpich => [0x44000000, 0x4c00040a, 0x4c00080b, 0x4c00010d, 0x58000003, 0x54000001],
-            _ => [0x101, 0x210, 0x214, 0x247, 0x21, 0x142],
+            _ => [0x101, 0x210, 0x214, 0x247, 0x21, 0x143],
         };
     }
 

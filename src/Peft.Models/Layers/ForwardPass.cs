@@ -1,3 +1,5 @@
+using Peft.Formats;
+
 namespace Peft.Models.Layers;
 
 /// <summary>What goes down through one forward beside the activations, and the records that come back. Made for one
@@ -65,6 +67,42 @@ public sealed class ForwardPass
 
     /// <summary>Which rows of a larger batch these are, where several ranks compute one; null: all.</summary>
     public BatchShare? Share { get; init; }
+
+    // The same where this pass is for some of the rows' tokens.
+    private BatchShare? SomeOf { get; init; }
+
+    /// <summary>The share of the batch whose rows an input is, for what is decided over the whole batch; null where
+    /// this process has all of it.</summary>
+    /// <param name="input">The module's input.</param>
+    /// <param name="path">The module, for messages.</param>
+    /// <exception cref="UserException">The input is not the batch's rows.</exception>
+    public BatchShare? ShareOf(Tensor input, string path) => input.ndim == 3 || Share is null ? Share
+        : throw UserException.At(
+            path, "its router decides over the whole batch, and several ranks share that",
+            "projections that see the batch's rows, which the head does not",
+            "leave it out of adapter.target_modules, or train in one process");
+
+    /// <summary>Draws numbers for what a module makes of its input. Of a batch that several ranks compute they are
+    /// drawn for the whole, so that each row gets those that it gets in one process. Where the input is not the batch's
+    /// rows (learned positions, the tokens of an expert of the base) there is no whole to draw for: then each rank
+    /// draws its own, and the ranks' streams stay together.</summary>
+    /// <param name="input">The module's input.</param>
+    /// <param name="shape">What is wanted; the first dimension belongs to the rows.</param>
+    /// <param name="draw">Draws a shape.</param>
+    public Tensor Draw(Tensor input, long[] shape, Func<long[], Generator, Tensor> draw)
+    {
+        var random = Random ?? throw new InvalidOperationException("this pass has no random numbers");
+        if ((Share ?? SomeOf) is not { } share)
+            return draw(shape, random);
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        if (Share is not null && input.ndim == 3)
+            return share.OwnOf(draw(share.WholeShape(shape), random)).MoveToOuterDisposeScope();
+        var seed = torch.randint(
+            0, long.MaxValue, new long[] { 1 }, ScalarType.Int64, random.device, generator: random).ToInt64();
+        using var own = Seeds.GeneratorFor(seed, $"share.{share.Own}", random.device);
+        return draw(shape, own).MoveToOuterDisposeScope();
+    }
 
     /// <summary>A pass that builds a graph.</summary>
     /// <param name="random">Random numbers for dropout and router noise.</param>
@@ -170,7 +208,7 @@ public sealed class ForwardPass
         return new(this)
         {
             IsTraining = IsTraining, Drops = Drops, Random = Random, TaskIds = Of(TaskIds), TokenMask = Of(TokenMask),
-            PromptMask = Of(PromptMask),
+            PromptMask = Of(PromptMask), SomeOf = Share ?? SomeOf,
         };
 
         Tensor? Of(Tensor? known) => known is null ? null

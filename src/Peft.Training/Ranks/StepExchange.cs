@@ -71,23 +71,23 @@ public sealed class StepExchange(ICommunicator ranks, ICommunicator gradients) :
             ranks.Sum(numbers);
     }
 
-    /// <summary>Refuses ranks whose parameters are no longer the same bits.</summary>
+    /// <summary>Refuses ranks whose trained tensors are no longer the same bits.</summary>
     /// <exception cref="AgreedException">They are not.</exception>
-    public void RequireSame(IReadOnlyList<(string Name, Parameter Parameter)> parameters, int step)
+    public void RequireSame(IReadOnlyList<Tensor> trained, int step)
     {
         if (!ranks.IsShared())
             return;
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (var (_, parameter) in parameters)
+        foreach (var tensor in trained)
         {
             using var scope = torch.NewDisposeScope();
-            hash.AppendData(parameter.detach().to(torch.CPU).contiguous().ToBytes());
+            hash.AppendData(tensor.detach().to(torch.CPU).contiguous().ToBytes());
         }
         var own = Convert.ToHexString(hash.GetHashAndReset());
         if (ranks.Any(own != ranks.TextOfFirst(own)))
             throw new AgreedException(Fault.Text(
-                "ranks", $"their parameters differ after step {step}", "the same bits on every rank",
-                "nothing of this step was saved: look for a machine with another processor or library, "
+                "ranks", $"what they trained differs after step {step}", "the same bits on every rank",
+                "nothing was saved after the last checkpoint: look for a machine with another processor or library, "
                     + "and resume from the last checkpoint"), 1);
     }
 
@@ -100,6 +100,24 @@ public sealed class StepExchange(ICommunicator ranks, ICommunicator gradients) :
             ranks.AllReduce(values.Address(), values.numel(), type);
         else
             gradients.AllReduce(values.Address(), values.numel(), type);
+    }
+
+    /// <summary>The rows of all ranks, those of rank 0 first.</summary>
+    /// <remarks>Shapes: [n, E] float32 each, equally many of one width on every rank, to [N, E].</remarks>
+    public IReadOnlyList<Tensor> RowsOfAll(IReadOnlyList<Tensor> own)
+    {
+        var counts = new double[own.Count * ranks.Size];
+        for (var i = 0; i < own.Count; i++)
+            counts[(i * ranks.Size) + ranks.Rank] = own[i].shape[0];
+        ranks.Sum(counts.AsSpan());
+        return [.. own.Select((rows, i) =>
+        {
+            var of = counts.AsSpan(i * ranks.Size, ranks.Size).ToArray();
+            var all = torch.zeros([(long)of.Sum(), rows.shape[1]], ScalarType.Float32, rows.device);
+            all.narrow(0, (long)of.Take(ranks.Rank).Sum(), rows.shape[0]).copy_(rows);
+            SumInPlace(all);
+            return all;
+        })];
     }
 
     /// <summary>Gives every rank the numbers of rank 0.</summary>

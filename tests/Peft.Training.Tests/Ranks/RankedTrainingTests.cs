@@ -13,9 +13,7 @@ public sealed class RankedTrainingTests
     private const double Loss = 1e-5;
     private const double Value = 1e-4;
 
-    // The balances that plan over all tokens of a step are refused for several ranks (Peft.Recipes).
-    public static TheoryData<string> Routers =>
-        [.. TinyTraining.Routers.Keys.Except(["bip", "quantile", "sinkhorn"])];
+    public static TheoryData<string> Routers => [.. TinyTraining.Routers.Keys];
 
     [Theory]
     [MemberData(nameof(Routers))]
@@ -49,6 +47,25 @@ public sealed class RankedTrainingTests
     {
         var options = TinyTraining.Options with { MaxSteps = 8, GradientCheckpointing = true };
         AssertSame(Train(options, TinyTraining.Mixture, 1)[0], Train(options, TinyTraining.Mixture, 2));
+    }
+
+    [Theory]
+    [InlineData("expert-choice")]
+    [InlineData("batch")]
+    [InlineData("sinkhorn")]
+    public void What_is_decided_over_the_whole_batch_is_so_where_blocks_run_again(string name)
+    {
+        var options = TinyTraining.Options with { MaxSteps = 8, GradientCheckpointing = true, LearningRate = 0.005 };
+        var adapter = TinyTraining.WithRouter(TinyTraining.Routers[name]);
+        AssertSame(Train(options, adapter, 1)[0], Train(options, adapter, 2));
+    }
+
+    [Fact]
+    public void Packed_rows_draw_the_weights_of_tasks_alike_on_two_ranks()
+    {
+        var options = TinyTraining.Options with { MaxSteps = 8 };
+        var adapter = TinyTraining.WithRouter(TinyTraining.Routers["poly"]);
+        AssertSame(Train(options, adapter, 1, packed: true)[0], Train(options, adapter, 2, packed: true));
     }
 
     [Fact]

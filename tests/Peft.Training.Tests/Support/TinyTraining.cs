@@ -65,6 +65,7 @@ public sealed class TinyTraining : IDisposable
         .Append(KeyValuePair.Create("sinkhorn",
         """{"kind": "top-k", "balance": {"kind": "sinkhorn", "fraction": 0.5, "noise": 0.1}}"""))
         .Append(KeyValuePair.Create("sequence", """{"kind": "rloo", "granularity": "sequence", "selections": 2}"""))
+        .Append(KeyValuePair.Create("batch", """{"kind": "lily", "average": "batch"}"""))
         .ToDictionary();
 
     /// <summary>A mixture with the router of a recipe's section.</summary>
