@@ -89,7 +89,8 @@ public sealed partial class TrainVerb : IRankedVerb
         if (memory.Warning(MachineMemory.Free()) is { } shortage)
             output.Say($"warning: {shortage}");
 
-        List<string> losses = [.. DataVerb.Losses(run.Data, recipe.Data)]; // a row that cannot be used is told here
+        // A row that cannot be used is told here.
+        var losses = ranks.Together(() => DataVerb.Losses(run.Data, recipe.Data).ToList(), Failures.Describe);
         using var taken = ranks.Together(() => Take(directory, run, ranks), Failures.Describe);
         if (taken?.IsHeld == false)
             output.Say($"{path}: this file system has no locks; make sure that no other run writes there");
@@ -350,7 +351,7 @@ public sealed partial class TrainVerb : IRankedVerb
         {
             results = run.Measure(output.Say, stop);
         }
-        catch (OperationCanceledException) when (stop.IsRequested)
+        catch (OperationCanceledException) when (stop.IsRequested || run.Training.Ranks.IsShared()) // of any rank
         {
             return false;
         }
