@@ -43,6 +43,9 @@ public sealed class EvaluationRun
     /// <summary>The processes that share the rows; the first one writes.</summary>
     public ICommunicator Ranks { get; init; } = Alone.Instance;
 
+    /// <summary>The adapters as stages of one, and the task of each; null: they are not.</summary>
+    public MeasuredSequence? Sequence { get; init; }
+
     /// <summary>Told what cannot be shown, and why.</summary>
     public Action<string> Say { get; init; } = _ => { };
 
@@ -86,7 +89,10 @@ public sealed class EvaluationRun
         foreach (var subject in _subjects)
         {
             using var opened = subject.Open();
-            var evaluator = new TaskEvaluator(opened.Model, _tokenizer, _settings.BatchSize, opened.Rewiring);
+            var evaluator = new TaskEvaluator(opened.Model, _tokenizer, _settings.BatchSize, opened.Rewiring)
+            {
+                ScoresWhole = opened.Adapted?.Options.Router?.WhyNoDecoding is not null,
+            };
             var answers = new List<IReadOnlyList<JudgedRow>>();
             var seconds = 0.0;
             foreach (var data in _tasks)
@@ -130,6 +136,8 @@ public sealed class EvaluationRun
         var results = ResultsBuilder.Build(measured, _tasks, _base, _settings, peftVersion, now);
         foreach (var (name, path, document) in Recorded)
             results = results.WithRecorded(name, path, document, Say);
+        if (Sequence is not null)
+            results = results with { Sequences = [Sequence] };
         if (!Ranks.IsFirst())
             return results;
         ResultsBuilder.Save(directory, results, measured);

@@ -54,6 +54,10 @@ public sealed record EvaluationRequest
     /// <summary>Measures every adapter once more with its routers fitted to each prompt; null: not.</summary>
     public RewiringOptions? Rewiring { get; init; }
 
+    /// <summary>Whether the adapters are one after each data set of a sequence, whose tasks come in the same
+    /// order.</summary>
+    public bool IsSequence { get; init; }
+
     /// <summary>Folder of the tasks' data.</summary>
     public string? Data { get; init; }
 
@@ -101,6 +105,11 @@ public static class EvaluationBuilder
             throw UserException.At(
                 "--rewire", $"task {plain.Name} is of kind: perplexity, which has no prompts to fit routers to",
                 "tasks with prompts");
+        if (request.IsSequence && tasks.Count != request.Adapters.Count)
+            throw UserException.At(
+                "--sequence", $"{Words.Count(request.Adapters.Count, "adapter")} and "
+                    + $"{Words.Count(tasks.Count, "task")} ({Words.AllOf([.. tasks.Select(task => task.Name)])})",
+                "a task for each adapter, in the order of training", "name them with --tasks");
         var tokenizer = HuggingFaceTokenizer.Load(directory);
         var fingerprint = ModelLoader.Fingerprint(directory);
         var subjects = SubjectLoader.Subjects(request, directory, fingerprint);
@@ -123,6 +132,10 @@ public static class EvaluationBuilder
             Progress = progress,
             IsStopped = isStopped,
             Ranks = request.Ranks,
+            Sequence = !request.IsSequence ? null : new(
+                [.. subjects.Select(subject => subject.Description).Where(one => one.Kind == Subject.AdapterKind)
+                    .Select(one => one.Name)],
+                [.. tasks.Select(task => task.Name)]),
             Say = say,
             Recorded = Recorded(recipes, isNamed: request.Recipe is not null, say),
         };

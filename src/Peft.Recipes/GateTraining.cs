@@ -80,14 +80,48 @@ public static class GateTraining
         return outcome;
     }
 
+    /// <summary>What an adapter's task is, its words embedded by the base: the mean of what that makes of their
+    /// tokens.</summary>
+    /// <remarks>Source: GLIDER, arXiv:2410.07172, which asks a sentence model. A router that goes by it embeds prompts
+    /// in the same way.</remarks>
+    /// <param name="recipe">Names the base.</param>
+    /// <param name="text">The words.</param>
+    /// <param name="device">Where to compute.</param>
+    /// <exception cref="UserException">There are no words, or too many.</exception>
+    public static TaskEmbedding Embed(Recipe recipe, string text, Device device)
+    {
+        using var scope = torch.NewDisposeScope();
+        using var off = torch.no_grad();
+        using var loaded = LoadedModel.Open(
+            recipe.Paths.Resolve(recipe.Model.Directory), null, recipe.Model.Dtype, device);
+        var model = loaded.Model;
+        var ids = loaded.Encoder.Text(text);
+        if (ids.Count == 0)
+            throw UserException.At("--describe", "no words", "what the adapter was trained for");
+        ids = [.. loaded.Encoder.Prefix, .. ids];
+        var most = model.Config.MaxPositionEmbeddings;
+        if (ids.Count > most)
+            throw UserException.At(
+                "--describe", Words.Count(ids.Count, "token"), $"at most the base's {most} positions");
+        var hidden = model.Hidden(
+            torch.tensor([.. ids.Select(id => (long)id)], [1, ids.Count], device: model.Device),
+            ForwardPass.ForInference());                                                       // [1, T, D]
+        return new(
+            text, false,
+            [.. hidden.to(torch.float32).mean([1]).reshape(-1).to(torch.CPU).contiguous().data<float>().ToArray()]);
+    }
+
     private static AdapterOptions OptionsOf(string adapter)
     {
-        if (!BundleFiles.IsBundle(adapter))
-            return PeftConfig.ToOptions(LoraAdapterConfig.Read(adapter, _ => { }), PeftConfig.DefaultTargets);
-        var options = OwnBundle.Open(adapter).Manifest.Adapter;
-        return options.IsPlainLora
-            ? options
-            : throw UserException.At(adapter, $"a mixture with router {options.Router!.Kind}", "one plain LoRA");
+        var options = BundleFiles.IsBundle(adapter) ? OwnBundle.Open(adapter).Manifest.Adapter
+            : PeftConfig.ToOptions(LoraAdapterConfig.Read(adapter, _ => { }), PeftConfig.DefaultTargets);
+        if (!options.IsPlainLora)
+            throw UserException.At(adapter, $"a mixture with router {options.Router!.Kind}", "one plain LoRA");
+        if (options.UseDora)
+            throw UserException.At(adapter, "a DoRA", "one plain LoRA", "experts behind gates have no magnitudes");
+        return !options.IsVariant ? options : throw UserException.At(
+            adapter, $"trained on what {options.InitLoraWeights} left of the base", "one plain LoRA",
+            "make it one with peft adapter export");
     }
 
     private static void RequireBase(string adapter, Recipe recipe)
@@ -123,7 +157,7 @@ internal sealed class GateTrainable(BundleContents contents, string adapter, Rec
         var gates = Modules.Select(module => (
             module.Path, GateVectors.Gate, module.Router!.parameters().Single().detach().clone().reshape(-1))).ToList();
         Model.Dispose();
-        GateFile.Write(directory, [.. gates, .. MeanInputs()]);
+        GateFile.Write(directory, [.. gates, .. MeanInputs()], GateFile.TaskToKeep(directory));
     }
 
     // The adapter as it is, without the gate: what its own data gives each of its modules.

@@ -102,7 +102,7 @@ public sealed record MemoryEstimate(
         var (own, wide) = config.KeptBeyondLlama;
         var block = (tokens * (((perToken + own) * width) + (4 * wide))) + (4 * tokens * config.HeadCount)
             + (OfMixtures(model, modules, tokens) / config.LayerCount);
-        var gates = tokens * 8 * modules.Sum(m => (long)m.Shape.Experts);
+        var gates = tokens * 8 * modules.Sum(m => (long)m.Candidates);
         var head = Math.Min(HeadBlockBytes, 4 * tokens * config.VocabularySize) + (tokens * config.HiddenSize * width);
         return gates + head + (gradientCheckpointing
             ? (config.LayerCount * tokens * config.HiddenSize * width) + block
@@ -177,11 +177,17 @@ public sealed record MemoryEstimate(
 
     private static long OfMixtures(CausalLanguageModel model, IReadOnlyList<MixtureProjection> modules, long tokens)
     {
-        var ranks = modules.Sum(m => m.Shape.Columns);
+        var ranks = modules.Sum(m => m.AllColumns);
         var routed = ByteWidth(model.Dtype) < 4 ? modules.Where(m => m.Router is not null).Sum(m => m.InFeatures) : 0;
         // A magnitude's gradient takes what it multiplies.
         var outputs = modules.Where(m => m.Magnitude is not null).Sum(m => m.OutFeatures) * ByteWidth(model.Dtype);
-        return tokens * ((4 * (ranks + routed)) + outputs);
+        // A pool's matrices stand side by side in each layer that chooses among them.
+        var pools = modules.Where(m => m.Candidates > m.Shape.Experts)
+            .Sum(m => m.AllColumns * (m.InFeatures + m.OutFeatures));
+        // Where experts are whole feed-forwards there is a row for each expert of a token, not one.
+        var apart = modules.Where(m => m.Shape.Part == ExpertPart.Entry)
+            .Sum(m => m.OutFeatures * (m.Shape.Chosen - 1)) * ByteWidth(model.Dtype);
+        return (tokens * ((4 * (ranks + routed)) + outputs + apart)) + (4 * pools);
     }
 
     private static string Mega(long bytes) =>

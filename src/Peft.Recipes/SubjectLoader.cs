@@ -5,6 +5,7 @@ using Peft.Adapters.Lora;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
+using Peft.Evaluation.Routing;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
@@ -143,6 +144,7 @@ internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSecond
         var routed = Thinned([.. steps.Where(step => step.Entropy is not null)]);
         var shown = Thinned(steps);
         var held = Thinned([.. File.ReadLines(path).Select(HeldOut).OfType<HeldPoint>()]);
+        var changes = Thinned([.. LoadChanges(path)]);
         return new(
             new TrainingCurves(
                 [.. shown.Select(step => step.Step)], [.. shown.Select(step => step.Loss)],
@@ -153,6 +155,8 @@ internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSecond
             {
                 EvalStep = [.. held.Select(point => point.Step)],
                 EvalLoss = [.. held.Select(point => point.Loss)],
+                LoadStep = [.. changes.Select(point => point.Step)],
+                LoadChange = [.. changes.Select(point => point.Change)],
             },
             seconds.Count == 0 ? null : seconds[seconds.Count / 2],
             (long?)steps.Max(step => step.Memory));
@@ -191,11 +195,42 @@ internal sealed record TrainingHistory(TrainingCurves Curves, double? StepSecond
         return values.Count == 0 ? null : values.Average();
     }
 
+    // Between one step at which routing was logged and the next, over the projections that both hold.
+    private static IEnumerable<LoadPoint> LoadChanges(string path)
+    {
+        Dictionary<string, double[]> before = [];
+        foreach (var line in File.ReadLines(path))
+        {
+            if (Parsed(line) is not { } step || Number(step, "step") is not { } number || Loads(step) is not { } loads)
+                continue;
+            var changes = loads
+                .Where(load => before.TryGetValue(load.Key, out var own) && own.Length == load.Value.Length)
+                .Select(load => RoutingMath.TotalVariation(before[load.Key], load.Value)).ToList();
+            if (changes.Count > 0)
+                yield return new((long)number, changes.Average());
+            before = loads;
+        }
+    }
+
+    private static Dictionary<string, double[]>? Loads(JsonElement step) =>
+        step.TryGetProperty("routing", out var routing) && routing.ValueKind == JsonValueKind.Object
+            ? routing.EnumerateObject()
+                .Where(module => module.Value.ValueKind == JsonValueKind.Object
+                    && module.Value.TryGetProperty("load", out var load) && load.ValueKind == JsonValueKind.Array
+                    && load.EnumerateArray().All(share => share.ValueKind == JsonValueKind.Number))
+                .DistinctBy(module => module.Name)
+                .ToDictionary(
+                    module => module.Name,
+                    module => module.Value.GetProperty("load").EnumerateArray().Select(v => v.GetDouble()).ToArray())
+            : null;
+
     private static double? Number(JsonElement map, string name) =>
         map.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.Number
             && double.IsFinite(value.GetDouble()) ? value.GetDouble() : null;
 
     private sealed record HeldPoint(long Step, double Loss);
+
+    private sealed record LoadPoint(long Step, double Change);
 
     private sealed record Point(long Step, double Loss, double Aux, double Rate, double Tokens, double TokensPerSecond,
         double? Memory, double? Entropy);

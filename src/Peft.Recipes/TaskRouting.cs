@@ -25,7 +25,7 @@ public sealed class TaskRouting
     public static TaskRouting? Of(string adapter)
     {
         if (Bundle.ManifestOf(adapter) is not { Adapter: { Router: { } router } options } manifest
-            || router.TaskRule(options.Experts.Count) is not { } rule)
+            || router.TaskRule(options.Experts.Count) is not { InTrainingAlone: false } rule)
             return null;
         var names = manifest.Tasks;
         if (names.Count == 0)
@@ -35,7 +35,7 @@ public sealed class TaskRouting
 
     /// <summary>The tasks of an adapter in training; null where its router goes by the tokens alone.</summary>
     public static TaskRouting? Of(string place, AdapterOptions? options, TrainingData data) =>
-        options?.Router?.TaskRule(options.Experts.Count) is { } rule
+        options?.Router?.TaskRule(options.Experts.Count) is { InTrainingAlone: false } rule
             ? new(place, rule.Words, [.. data.TaskNames.Take(Math.Min(rule.Count, data.TrainTaskCount))]) : null;
 
     /// <summary>The id of a task.</summary>
@@ -61,7 +61,9 @@ public sealed class TaskRouting
             faults.Add(
                 "data.train", $"{Words.Count(tasks.Count, "task")}: {Words.AllOf(tasks)}",
                 $"at most {rule.Count}, since the experts go by task ({rule.Words})",
-                $"raise {rule.Key}, or take tasks out of the data");
+                $"{rule.More}, or take tasks out of the data");
+        if (rule.InTrainingAlone)
+            return;
         foreach (var task in data.Eval.Statistics.Tasks.Select(task => task.Key).Where(task => !tasks.Contains(task)))
             faults.Add(
                 "data.eval", $"rows of task {Quote.Of(task)}, which no expert knows ({rule.Words})",

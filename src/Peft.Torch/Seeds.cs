@@ -49,24 +49,4 @@ public static class Seeded
         using var outside = torch.no_grad();
         return tensor.normal_(mean, std, generator);
     }
-
-    /// <summary>Zeroes each value with probability p and scales the others by 1 / (1 - p). Gradient: to x.</summary>
-    public static Tensor dropout(Tensor x, double p, Generator generator) =>
-        dropout(x, p, draw => draw(x.shape, generator));
-
-    /// <summary>The same with what is kept drawn by somebody who may draw it for a larger shape.</summary>
-    /// <param name="x">The values.</param>
-    /// <param name="p">The probability.</param>
-    /// <param name="kept">Given how a shape is drawn, draws x's.</param>
-    public static Tensor dropout(Tensor x, double p, Func<Func<long[], Generator, Tensor>, Tensor> kept)
-    {
-        if (p is 0 or 1)
-            return p == 0 ? x.alias() : torch.zeros_like(x);
-        using var scope = torch.NewDisposeScope();
-        Tensor factors;
-        using (torch.no_grad())
-            factors = kept((shape, generator) =>
-                torch.empty(shape, x.dtype, x.device).bernoulli_(1 - p, generator)).div_(1 - p);
-        return (x * factors).MoveToOuterDisposeScope();
-    }
 }

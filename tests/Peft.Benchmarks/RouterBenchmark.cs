@@ -15,11 +15,15 @@ internal static class RouterBenchmark
         using var lora = TrainingStep.Lora(options);
         foreach (var entry in RouterCatalog.Entries)
         {
-            using var routed = new TrainingStep(options, options.Shape, Adapter(entry));
-            var seconds = Rounds.Seconds(options.Rounds, lora.Run, routed.Run);
+            var adapter = Adapter(entry);
+            using var routed = new TrainingStep(options, options.Shape, adapter);
+            using var alike = !entry.First.NeedsSquare ? null : new TrainingStep(
+                options, options.Shape,
+                TrainingStep.LoraOf(TrainingStep.Rank) with { TargetModules = adapter.TargetModules });
+            var seconds = Rounds.Seconds(options.Rounds, (alike ?? lora).Run, routed.Run);
             yield return Measurement.Of(
                 $"router {entry.Kind}", "x", seconds[1].Zip(seconds[0], (r, l) => r / l),
-                entry.RoutesRanks ? "over plain LoRA of rank 8, forward and backward"
+                entry.HasOneAdapter ? "over plain LoRA of rank 8, forward and backward"
                 : $"over plain LoRA of rank 8; {TrainingStep.Experts} experts");
         }
     }
@@ -47,7 +51,8 @@ internal static class RouterBenchmark
         var (B, T) = (options.Shape.Batch, options.Shape.Length);
         var x = FusedBenchmark.PassedOn(
             torch.randn(B, T, options.Shape.Hidden).to(options.Dtype).detach().requires_grad_());
-        var slopes = torch.randn(B * T, adapter.Experts.Count == 1 ? adapter.R : adapter.Experts.Count);
+        var slopes = torch.randn(
+            B * T, adapter.Router!.Slices ?? (adapter.Experts.Count == 1 ? adapter.R : adapter.Experts.Count));
         var losses = AuxiliaryLoss.From(adapter.Router);
         return () =>
         {
@@ -72,20 +77,23 @@ internal static class RouterBenchmark
 
     private static Router NewRouter(AdapterOptions adapter, long width, int i) => RouterCatalog.Create(
         adapter.Router!, new RouterContext(
-            $"layers.0.{i}", width, adapter.Experts.Count, adapter.R, 1,
+            $"layers.0.{i}", width, adapter.Router!.Slices ?? adapter.Experts.Count, adapter.R, 1,
             torch.randn(adapter.Experts.Count * adapter.R, width).ToParameter(false)));
 
     private static AdapterOptions Adapter(RouterEntry entry)
     {
-        var experts = entry.RoutesRanks ? 1 : TrainingStep.Experts;
+        var experts = entry.HasOneAdapter ? 1 : TrainingStep.Experts;
         var faults = new Faults();
         var section = new OptionReader(
             ConfigJson.Parse($$"""{"kind": "{{entry.Kind}}"}""", entry.Kind), "router", faults);
         var router = RouterCatalog.Read(section, new RouterSize(experts, TrainingStep.Rank));
         faults.ThrowIfAny(entry.Kind);
-        return TrainingStep.LoraOf(TrainingStep.Rank) with
+        var lora = TrainingStep.LoraOf(TrainingStep.Rank);
+        return lora with
         {
             Method = AdapterOptions.Mixture,
+            TargetModules = router is { NeedsSquare: true } ? ModuleNames.List(["q_proj", "o_proj"])
+                : lora.TargetModules,
             Experts = new ExpertOptions { Count = experts },
             Router = router,
         };

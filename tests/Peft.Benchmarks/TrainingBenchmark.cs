@@ -4,10 +4,16 @@ namespace Peft.Benchmarks;
 /// rounds.</summary>
 internal static class TrainingBenchmark
 {
+    private const double Dropout = 0.05;
+
     public static IEnumerable<Measurement> Measure(BenchmarkOptions options)
     {
         var shape = options.Shape;
         using var lora = TrainingStep.Lora(options);
+        using var dropping = new TrainingStep(options, shape, TrainingStep.LoraOf(TrainingStep.Rank) with
+        {
+            LoraDropout = Dropout,
+        });
         using var mixture = TrainingStep.Mixture(options);
         var gemms = Gemms(shape).ToList();
         using var scope = torch.NewDisposeScope();
@@ -15,8 +21,9 @@ internal static class TrainingBenchmark
             .ToList();
 
         var seconds = Rounds.Seconds(
-            options.Rounds, [lora.Run, mixture.Run, .. operands.Select(o => (Action)(() => Multiply(o.X, o.W)))]);
-        var (plain, mixed, products) = (seconds[0], seconds[1], seconds[2..]);
+            options.Rounds,
+            [lora.Run, mixture.Run, dropping.Run, .. operands.Select(o => (Action)(() => Multiply(o.X, o.W)))]);
+        var (plain, mixed, dropped, products) = (seconds[0], seconds[1], seconds[2], seconds[3..]);
 
         var rates = new double[options.Rounds][];
         for (var round = 0; round < options.Rounds; round++)
@@ -41,6 +48,9 @@ internal static class TrainingBenchmark
         yield return Measurement.Of(
             "  its multiply-adds as share of the GEMM rate", "%", plain.Select((s, r) => 100 * work / s / gemmRate[r]),
             "100: nothing but GEMMs");
+        yield return Measurement.Of(
+            FormattableString.Invariant($"  with lora_dropout {Dropout}, its time over the same without"), "x",
+            dropped.Zip(plain, (d, p) => d / p), "1: numbers are dropped for nothing");
         yield return Measurement.Of(
             $"training step, {TrainingStep.Experts} experts r={TrainingStep.Rank}, top-2", "tokens/s",
             mixed.Select(s => tokens / s), "");

@@ -80,6 +80,40 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
     }
 
     [Fact]
+    public void Adapters_of_a_sequence_are_told_by_what_was_forgotten_and_what_is_no_sequence_is_refused()
+    {
+        _folder.Copy(_trained.Adapter, "first");
+        _folder.Copy(_trained.Adapter, "second");
+        string[] words =
+            ["eval", "--adapter", "first", "--adapter", "second", "--rows", "2", "--output", "out", "--sequence"];
+
+        var run = PeftProcess.Run(_folder, [.. words, "--tasks", "rows,choice.yaml"]).Succeeds();
+
+        // The same adapter twice: nothing is forgotten, nothing is gained.
+        Assert.Matches(@"\nafter +rows +choice\n", run.Output);
+        Assert.Matches(@"\nforgotten +0\.000 +-\n", run.Output);
+        Assert.Contains(
+            "\nmean forgetting 0.000 (the best before the last stage less the last), backward transfer 0.000",
+            run.Output);
+        using var results = JsonDocument.Parse(File.ReadAllText(_folder["out/results.json"]));
+        var sequence = results.RootElement.GetProperty("sequences")[0];
+        Assert.Equal(
+            ["first", "second"], sequence.GetProperty("stages").EnumerateArray().Select(name => name.GetString()));
+        Assert.Equal(
+            ["rows", "choice"], sequence.GetProperty("tasks").EnumerateArray().Select(name => name.GetString()));
+        PeftProcess.Run(_folder, "report", "out", "--template", "report.md", "--output", "o.md").Succeeds();
+        Assert.Contains("| forgotten | 0.000 | – |", File.ReadAllText(_folder["o.md"]));
+
+        PeftProcess.Run(_folder, [.. words, "--overwrite", "--tasks", "rows"]).IsRefused(
+            "--sequence: 2 adapters and 1 task (rows); expected a task for each adapter, in the order of training. "
+                + "Name them with --tasks.");
+        PeftProcess.Run(_folder, "eval", "--adapter", "first", "--output", "x", "--sequence", "--rewire", "default")
+            .IsRefused(
+                "--sequence  1 adapter; expected two or more with --adapter: the same one after each data set, in the "
+                    + "order of training", "--sequence  --rewire too; expected one of the two.");
+    }
+
+    [Fact]
     public void A_killed_evaluation_goes_on_where_it_stopped_with_the_same_numbers()
     {
         string[] words = ["eval", "--adapter", _trained.Adapter, "--tasks", "rows,choice.yaml", "--batch-size", "1",

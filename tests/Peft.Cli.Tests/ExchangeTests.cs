@@ -40,19 +40,7 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
     [InlineData("init_lora_weights: olora, rank_pattern: {q_proj: 3}", true)]
     public void Variants_of_lora_are_continued_exported_and_come_back(string adapter, bool changesBase)
     {
-        _folder.Write("v.yaml", TinyBase.Recipe(
-            $"{{r: 2, {adapter}}}",
-            "{per_device_train_batch_size: 2, max_steps: 4, save_steps: 2, learning_rate: 0.02}"));
-        Run("train", "v.yaml", "--output", "whole").Succeeds();
-        _folder.Copy(_folder["whole/checkpoint-2"], "again/checkpoint-2");
-        Run("train", "v.yaml", "--output", "again", "--resume", "again/checkpoint-2").Succeeds();
-        Assert.Equal(
-            File.ReadAllBytes(_folder["whole/adapter_model.safetensors"]),
-            File.ReadAllBytes(_folder["again/adapter_model.safetensors"]));
-        Run("adapter", "verify", "whole").Succeeds();
-
-        Run("adapter", "export", "whole", "--output", "theirs").Succeeds();
-        Run("adapter", "import", "theirs", "--output", "back").Succeeds();
+        GoesOutAndComesBack($"{{r: 2, {adapter}}}", "0.02");
         Run("adapter", "export", "whole", "--format", "merged", "--output", "model").Succeeds();
 
         using var config = JsonDocument.Parse(File.ReadAllText(_folder["theirs/adapter_config.json"]));
@@ -65,6 +53,47 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
         Assert.Contains(own.Zip(Logits("--base", TinyBase.Model)), pair => Math.Abs(pair.First - pair.Second) > 1e-2);
         Refused(["merge", "a=whole", "b=whole", "--method", "linear", "--output", "x"], changesBase
             ? "Make it a plain LoRA with peft adapter export." : "adapters of projections alone");
+        Refused(["gate", "--adapter", "whole"], changesBase
+            ? "left of the base; expected one plain LoRA. Make it one with peft adapter export."
+            : "whole: a DoRA; expected one plain LoRA. Experts behind gates have no magnitudes.");
+        if (!changesBase)
+            Refused(["merge", "a=theirs", "b=theirs", "--method", "linear", "--output", "x"],
+                "theirs: a DoRA; expected adapters of projections alone.");
+    }
+
+    [Theory]
+    [InlineData("init_lora_weights: goat, experts: {count: 3}, router: {kind: top-k}", 8)]
+    [InlineData("init_lora_weights: goat, goat: {scaling: alpha, triplets: tail}, router: {kind: soft}", 10)]
+    [InlineData("lora_dropout: 0.1, router: {kind: comol}", 2)]
+    [InlineData("router: {kind: comol, router_input: full, top_k: 2, balance: {kind: bip}}", 2)]
+    public void Goat_and_comol_are_continued_exported_and_come_back(string adapter, int rank)
+    {
+        GoesOutAndComesBack($"{{method: mixture, r: 2, {adapter}}}", "0.01");
+        Run("adapter", "export", "whole", "--format", "merged", "--approximate", "--output", "model").Succeeds();
+        Run("adapter", "export", "whole", "--collapse", "cat", "--approximate", "--output", "one").Succeeds();
+
+        using var config = JsonDocument.Parse(File.ReadAllText(_folder["theirs/expert_0/adapter_config.json"]));
+        Assert.Equal(rank, config.RootElement.GetProperty("r").GetInt32());
+        Assert.Equal(Logits("--adapter", "whole"), Logits("--adapter", "back"));
+        Assert.All(Logits("--adapter", "one").Zip(Logits("--base", "model")),
+            pair => Assert.Equal(pair.First, pair.Second, 1e-3));
+    }
+
+    // Trains whole, and once more from half-way to the same bytes; exports theirs and imports it as back.
+    private void GoesOutAndComesBack(string adapter, string rate)
+    {
+        _folder.Write("v.yaml", TinyBase.Recipe(
+            adapter, $"{{per_device_train_batch_size: 2, max_steps: 4, save_steps: 2, learning_rate: {rate}}}"));
+        Run("train", "v.yaml", "--output", "whole").Succeeds();
+        _folder.Copy(_folder["whole/checkpoint-2"], "again/checkpoint-2");
+        Run("train", "v.yaml", "--output", "again", "--resume", "again/checkpoint-2").Succeeds();
+        Assert.Equal(
+            File.ReadAllBytes(_folder["whole/adapter_model.safetensors"]),
+            File.ReadAllBytes(_folder["again/adapter_model.safetensors"]));
+        Run("adapter", "verify", "whole").Succeeds();
+
+        Run("adapter", "export", "whole", "--output", "theirs").Succeeds();
+        Run("adapter", "import", "theirs", "--output", "back").Succeeds();
     }
 
     [Theory]
@@ -72,11 +101,32 @@ public sealed class ExchangeTests(TrainedBundle trained) : IClassFixture<Trained
         "adapter.use_dora           true with router.kind: top-k; expected method: lora beside it. One magnitude "
         + "cannot follow several experts.")]
     [InlineData("{init_lora_weights: pissa, method: mixture, experts: {count: 2}}",
-        "pissa with router.kind: top-k; expected method: lora beside it. All experts would begin alike.")]
+        "pissa with router.kind: top-k; expected method: lora beside it. All experts would begin alike; goat gives "
+        + "each its own part of the weight.")]
+    [InlineData("{init_lora_weights: goat}",
+        "goat with method: lora; expected method: mixture beside it. Pissa is the like for one adapter.")]
+    [InlineData("{init_lora_weights: goat, method: mixture, experts: {count: 2, shared: 1}}",
+        "goat with experts.shared: 1; expected experts.shared: 0 beside it. Each expert gets a part of the weight, and "
+        + "a shared one has none.")]
+    [InlineData("{init_lora_weights: goat, method: mixture, router: {kind: hydra}}",
+        "goat with router.kind: hydra; expected a router whose experts have an A and a B of their own and the "
+        + "adapter's scale, such as top-k.")]
+    [InlineData("{init_lora_weights: goat, method: mixture, router: {kind: rloo}}", "goat with router.kind: rloo;")]
+    [InlineData("{init_lora_weights: goat, method: mixture, router: {kind: mixlora}}",
+        "goat with router.kind: mixlora; expected a router within each projection, such as top-k. An expert that is a "
+        + "whole feed-forward would lack what the others were given.")]
+    [InlineData("{init_lora_weights: goat, method: mixture, r: 9}",
+        "rank 9 with init_lora_weights: goat; expected at most 8, the shorter side of its weight by 4 experts. Lower "
+        + "adapter.r or adapter.experts.count, or set adapter.rank_pattern.")]
+    [InlineData("{goat: {rho: 3}}",
+        "no effect with init_lora_weights: true. Remove it, or write init_lora_weights: goat.")]
+    [InlineData("{method: mixture, experts: {count: 2, shared: 1}, router: {kind: comol}}",
+        "1; expected 0 with router.kind: comol. Its experts have one A and one B together, beside which no other "
+        + "expert stands.")]
     [InlineData("{init_lora_weights: olora, use_dora: true}",
         "true with init_lora_weights: olora; expected one of the two. What is left of the base has other magnitudes.")]
     [InlineData("{init_lora_weights: pisa}",
-        "'pisa'; expected true, gaussian, pissa, pissa_niter_N (N from 1 to 100) or olora. Did you mean pissa?")]
+        "'pisa'; expected true, gaussian, pissa, pissa_niter_N (N from 1 to 100), olora or goat. Did you mean pissa?")]
     [InlineData("{init_lora_weights: pissa, r: 64}",
         "rank 64 with init_lora_weights: pissa; expected at most 32, the shorter side of its weight. Lower adapter.r, "
         + "or set adapter.rank_pattern.")]

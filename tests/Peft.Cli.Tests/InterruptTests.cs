@@ -5,7 +5,7 @@ namespace Peft.Cli.Tests;
 
 public sealed class InterruptTests : IDisposable
 {
-    private const int Steps = 80;
+    private const int Steps = 240;
 
     private readonly TempFolder _folder = new();
 

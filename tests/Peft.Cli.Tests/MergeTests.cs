@@ -15,7 +15,8 @@ public sealed class TrainedApart : IDisposable
         {
             PeftProcess.Run(Folder, "train", $"{name}.yaml", "--output", name, "--set",
                 $"training.seed={name.Length}").Succeeds();
-            Gates.Add(PeftProcess.Run(Folder, "gate", "--adapter", name, "--set", "training.max_steps=3"));
+            Gates.Add(PeftProcess.Run(Folder, "gate", "--adapter", name, "--set", "training.max_steps=3",
+                "--describe", $"rows of {name}"));
         }
     }
 
@@ -38,9 +39,11 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     [Fact]
     public void A_gate_is_stored_in_the_bundle_which_stays_valid()
     {
-        Assert.All(apart.Gates, run => run.Succeeds().Says("gate saved as gate.safetensors after 3 steps"));
+        Assert.All(apart.Gates, run => run.Succeeds().Says("gate saved as gate.safetensors after 3 steps",
+            ": description saved in gate.safetensors"));
         var vectors = SafetensorsFile.Open(apart.Folder["code/gate.safetensors"]).Entries;
-        Assert.Equal(2 * 2 * 2, vectors.Count);
+        Assert.Equal((2 * 2 * 2) + 1, vectors.Count);
+        Assert.Equal([32L], vectors["task"].Shape);
         Assert.Equal([32L], vectors["base_model.model.model.layers.0.self_attn.q_proj.gate"].Shape);
         Assert.Contains("base_model.model.model.layers.1.mlp.up_proj.mean_input", vectors.Keys);
         Peft("adapter", "verify", "code").Succeeds();
@@ -50,10 +53,35 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
     }
 
     [Fact]
+    public void A_task_is_described_beside_a_gate_that_stays()
+    {
+        var before = File.ReadAllText(apart.Folder["law/bundle.json"]);
+        Peft("gate", "--adapter", "law", "--keep", "--describe", "rows of law").Succeeds().Says(
+            "law: description saved in gate.safetensors");
+        Assert.Equal(before, File.ReadAllText(apart.Folder["law/bundle.json"]));
+
+        Peft("gate", "--adapter", "law", "--keep").IsRefused(
+            "--keep: no --describe and no --vector beside it; expected what is to be stored.");
+        Peft("gate", "--adapter", "law", "--keep", "--describe", "").IsRefused(
+            "--describe: no words; expected what the adapter was trained for.");
+        _folder.Write("v.json", "[1, 1e999]");
+        Peft("gate", "--adapter", "law", "--keep", "--vector", _folder["v.json"]).IsRefused(
+            "v.json holds 2 numbers, not all of them finite; expected at least one, all finite.");
+        Peft("gate", "--adapter", "law", "--keep", "--vector", _folder["v.json"], "--set", "training.seed=1").IsRefused(
+            "--keep: 'training.seed=1' has no effect beside it and --vector: nothing is computed. Remove it.");
+        _folder.Write("v.json", "{}");
+        Peft("merge", "--method", "glider", "law", "code", "--query", _folder["v.json"], "--output", _folder["m"])
+            .IsRefused("v.json: cannot be read (", "expected a JSON array of numbers.");
+        Peft("merge", "--method", "phatgoose", "law", "code", "--alpha", "2", "--output", _folder["m"]).IsRefused(
+            "--alpha", "no effect with --method phatgoose. Remove it, or use glider.");
+        Assert.Equal(before, File.ReadAllText(apart.Folder["law/bundle.json"]));
+    }
+
+    [Fact]
     public void Routed_and_static_merges_load_like_every_bundle()
     {
         foreach (var method in new[] {
-            "phatgoose", "arrow", "average-activation", "spectr", "ties", "core-iso-cts", "knots-ties" })
+            "phatgoose", "arrow", "average-activation", "spectr", "glider", "ties", "core-iso-cts", "knots-ties" })
         {
             var output = _folder[method];
             var report = JsonNode.Parse(
@@ -98,7 +126,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
             "lorahub-updates: trying 40 weights on 5 training rows");
         foreach (
             var row in new[] { "base", "law alone", "code alone", "best expert of each task", "phatgoose", "average",
-            "magnitude-prune", "spectr", "core-ties", "core-tsv", "core-iso-c", "core-iso-cts", "knots-ties",
+            "magnitude-prune", "spectr", "glider", "core-ties", "core-tsv", "core-iso-c", "core-iso-cts", "knots-ties",
             "lorahub-updates" })
             Assert.Matches($@"\n{row} +\d", run.Output);
         Assert.True(File.Exists(_folder["all/phatgoose/results.json"]));
@@ -179,7 +207,7 @@ public sealed class MergeTests(TrainedApart apart) : IClassFixture<TrainedApart>
         Refused(["--method", "robustmerge", "law", "code"], "law r = 2, code r = 3", "equal ranks");
         Refused(["--method", "spectr", "law", "code", "--temperature", "2"],
             "--temperature",
-            "no effect with --method spectr. Remove it, or use phatgoose, arrow or average-activation.");
+            "no effect with --method spectr. Remove it, or use phatgoose, arrow, average-activation or glider.");
         Refused(["--method", "core-iso-cts", "law", "code", "--common", "2", "--score", "best"],
             "--common", "a number from 0 to 1", "--score", "'best'; expected update or directions");
         Refused(["law", "code", "--beside", "law"],

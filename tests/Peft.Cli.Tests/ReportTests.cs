@@ -74,35 +74,78 @@ public sealed class ReportTests : IDisposable
         Assert.False(File.Exists(_folder["o.html"]));
     }
 
-    private ProgramRun Report(params string[] words) => PeftProcess.Run(_folder, ["report", .. words]);
-
-    private static string Results(string hash = "aa") => JsonSerializer.Serialize(new
+    [Fact]
+    public void Routers_of_several_results_are_compared_in_the_page_and_in_the_text()
     {
-        format = "peft.results",
-        version = 1,
-        created = "2026-11-22T17:40:00Z",
-        peft_version = "0.1.0",
-        settings = new
-        {
-            seed = 0,
-            batch_size = 1,
-            dtype = "float32",
-            bootstrap_samples = 10,
-            confidence = 0.95,
-            correction = "holm"
-        },
-        @base = new { name = "data/base", fingerprint = "ff" },
-        subjects = new[]
+        _folder.Write("a/results.json", Results(bundle: "one", routing: Routing("one", 0.25, [0.5, 0.5])));
+        _folder.Write("b/results.json", Results(bundle: "two", routing: Routing("two", 0.75, [0.9, 0.1])));
+
+        Report("a", "b/results.json", "--template", "report.md", "--output", "o.md").Succeeds();
+        Report("a", "b/results.json", "--output", "o.html").Succeeds();
+        Report("a", "--output", "alone.html").Succeeds();
+
+        var text = File.ReadAllText(_folder["o.md"]);
+        Assert.Contains(
+            "two tells the tasks apart most: task information 0.75 of 1. two keeps its experts longest (SRP of 16 "
+                + "tokens 0.75). one spreads its load most evenly (1.00 of even).", text);
+        Assert.Contains("| one | top-k | 1.00 of 2 | 0.25 | – | 1.00 | 0 | 0.72 | 0.25 | – | – |", text);
+        Assert.Contains("| two | top-k | 1.00 of 2 | 0.75 | – | 0.61 | 0 | 0.72 | 0.75 | – | – |", text);
+        Assert.Contains("Task information by layer (layer)\n\n| adapter | 3 |", text);
+        Assert.Contains(">Routers compared</h3>", File.ReadAllText(_folder["o.html"]));
+        Assert.DoesNotContain(">Routers compared</h3>", File.ReadAllText(_folder["alone.html"]));
+        Assert.Contains("<b>Task information by layer</b>", File.ReadAllText(_folder["alone.html"]));
+    }
+
+    private static object Routing(string subject, double share, double[] load) => new
+    {
+        subject,
+        tasks = new[] { "task", "other" },
+        modules = new[]
         {
             new
             {
-                name = "one", kind = "adapter", path = "adapters/one", method = "lora", router = (string?)null,
+                name = "model.layers.3.q_proj", layer = 3, projection = "q_proj", load, mean_probability = load,
+                entropy = 0.5, effective_support_size = 1, experts_per_token = 1, dead_experts = 0,
+                task_information = share,
+            },
+        },
+        expert_by_task = (object?)null,
+        similarity = (object?)null,
+        srp = new { segments = new[] { 16 }, values = new[] { share } },
+        sch = (object?)null,
+    };
+
+    private ProgramRun Report(params string[] words) => PeftProcess.Run(_folder, ["report", .. words]);
+
+    private static string Results(
+        string hash = "aa", string bundle = "one", object? routing = null) => JsonSerializer.Serialize(new
+        {
+            format = "peft.results",
+            version = 1,
+            created = "2026-11-22T17:40:00Z",
+            peft_version = "0.1.0",
+            settings = new
+            {
+                seed = 0,
+                batch_size = 1,
+                dtype = "float32",
+                bootstrap_samples = 10,
+                confidence = 0.95,
+                correction = "holm"
+            },
+            @base = new { name = "data/base", fingerprint = "ff" },
+            subjects = new[]
+        {
+            new
+            {
+                name = bundle, kind = "adapter", path = "adapters/one", method = "lora",
+                router = routing is null ? null : "top-k",
                 fingerprint = hash, trainable_parameters = 5,
                 step_seconds = (double?)null, peak_memory_bytes = (long?)null, evaluation_seconds = 1.5,
                 recipe = (object?)null, training = (object?)null,
             },
         },
-        tasks = new[]
+            tasks = new[]
         {
             new
             {
@@ -111,10 +154,10 @@ public sealed class ReportTests : IDisposable
                 metrics = new[] { new { name = "accuracy", higher_is_better = true, main = true, unit = "rate" } },
             },
         },
-        scores =
-            new[] { new { subject = "one", task = "task", metric = "accuracy", value = 0.5, low = 0.2, high = 0.8,
+            scores =
+            new[] { new { subject = bundle, task = "task", metric = "accuracy", value = 0.5, low = 0.2, high = 0.8,
             rows = 10 } },
-        comparisons = Array.Empty<object>(),
-        routing = Array.Empty<object>(),
-    });
+            comparisons = Array.Empty<object>(),
+            routing = routing is null ? Array.Empty<object>() : [routing],
+        });
 }

@@ -32,6 +32,11 @@ public sealed class TaskRoutingTests : IClassFixture<TaskRoutingTests.Trained>, 
         // One expert did all of a task's tokens: what is known of the task is known of the expert.
         var routing = measured.RootElement.GetProperty("routing")[0].GetProperty("expert_by_task");
         Assert.Equal(1, routing.GetProperty("normalized_mutual_information").GetDouble(), 1e-6);
+        var all = measured.RootElement.GetProperty("routing")[0];
+        Assert.All(
+            all.GetProperty("modules").EnumerateArray(),
+            module => Assert.Equal(1, module.GetProperty("task_information").GetDouble(), 1e-6));
+        Assert.Equal(1, all.GetProperty("task_distance")[0][1].GetDouble(), 1e-6);
         foreach (var task in new[] { "odd", "even" })
             Assert.Equal(Score(own, task), Score(measured, task));
     }
@@ -78,6 +83,11 @@ public sealed class TaskRoutingTests : IClassFixture<TaskRoutingTests.Trained>, 
         PeftProcess.Run(_folder, "train", "r.yaml", "--output", "x").IsRefused(
             $"data.train  3 tasks: odd, even and third; expected at most 2, since the experts go by task {Rule}. "
                 + "Raise adapter.experts.count, or take tasks out of the data.");
+        _folder.Write("r.yaml", Trained.Recipe(["odd", "even", "third"], "odd").Replace(
+            "hard-soft, stage: hard", "post-moe, task_experts: [0, 1]", StringComparison.Ordinal));
+        PeftProcess.Run(_folder, "train", "r.yaml", "--output", "x").IsRefused(
+            "data.train  3 tasks: odd, even and third; expected at most 2, since the experts go by task (router "
+                + "post-moe in training). Extend adapter.router.task_experts, or take tasks out of the data.");
         _folder.Write("r.yaml", Trained.Recipe(["odd", "even"], "third"));
         PeftProcess.Run(_folder, "train", "r.yaml", "--output", "x").IsRefused(
             $"data.eval  rows of task 'third', which no expert knows {Rule}; expected odd or even.");

@@ -68,6 +68,32 @@ public sealed partial class TrainTests(TrainedBundle trained) : IClassFixture<Tr
     }
 
     [Fact]
+    public void Results_say_how_far_the_loads_moved_from_one_logged_step_to_the_next()
+    {
+        var loads = File.ReadAllLines(Folder["out/metrics.jsonl"]).Select(line => JsonDocument.Parse(line).RootElement)
+            .Where(line => line.TryGetProperty("routing", out _))
+            .Select(line => (
+                Step: line.GetProperty("step").GetInt64(),
+                Loads: line.GetProperty("routing").EnumerateObject()
+                    .Select(module => module.Value.GetProperty("load").EnumerateArray()
+                        .Select(share => share.GetDouble()).ToList()).ToList()))
+            .ToList();
+        var expected = loads.Zip(loads.Skip(1)).Select(pair => pair.First.Loads.Zip(pair.Second.Loads)
+            .Average(module => module.First.Zip(module.Second).Sum(share => Math.Abs(share.First - share.Second)) / 2));
+
+        using var results = JsonDocument.Parse(File.ReadAllText(Folder["out/results.json"]));
+        var training = results.RootElement.GetProperty("subjects").EnumerateArray()
+            .Single(subject => subject.GetProperty("name").GetString() == "out").GetProperty("training");
+        Assert.Equal(
+            loads.Skip(1).Select(load => load.Step),
+            training.GetProperty("load_step").EnumerateArray().Select(step => step.GetInt64()));
+        var changes = training.GetProperty("load_change").EnumerateArray().Select(c => c.GetDouble()).ToList();
+        Assert.True(changes.Count >= 2);
+        Assert.All(expected.Zip(changes), pair => Assert.Equal(pair.First, pair.Second, 1e-9));
+        Assert.Contains(changes, change => change > 0);
+    }
+
+    [Fact]
     public void The_same_seed_gives_the_same_bytes()
     {
         PeftProcess.Run(Folder, "train", "mix.yaml", "--output", "again", "--set", "training.report_to=[none]",

@@ -22,9 +22,9 @@ internal sealed record MergeSetting(
     [
         new("words", "LoRA; prompts whose words tell the tasks apart (recipes/merge.yaml)", "recipes/merge.yaml", Lora,
             "lora", 300, [.. Static, .. Routed]),
-        new("equal-ends", "LoRA; prompts that end alike (the default recipe's)", "recipes/base/tasks.yaml", Lora,
+        new("equal-ends", "LoRA; prompts that end alike (recipes/base/tasks.yaml)", "recipes/base/tasks.yaml", Lora,
             "lora", 300, [.. Static, .. Routed]),
-        new("flylora", "FlyLoRA, each with its own projection (the default recipe's prompts)",
+        new("flylora", "FlyLoRA, each with its own projection (the same prompts)",
             "recipes/base/tasks.yaml",
             ["adapter={method: mixture, r: 64, lora_alpha: 128, target_modules: all-linear, router: "
                 + "{kind: random-projection, top_k: 16, projection_seed: {seed}}}"], "flylora", 300, ["average"]),

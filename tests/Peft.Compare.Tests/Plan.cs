@@ -37,7 +37,9 @@ internal sealed record Arm(string Name, string Difference, params IReadOnlyList<
 /// <param name="Recipe">Recipe with the data, for arms without one of their own.</param>
 /// <param name="Parameters">Trained values of every arm.</param>
 /// <param name="Steps">Steps of training, over all stages.</param>
-/// <param name="Rates">Learning rates among which the validation rows choose.</param>
+/// <param name="Rates">
+/// Learning rates among which the validation rows choose; where the best is at an end, others beyond it are tried.
+/// </param>
 /// <param name="RatesOf">The setting whose choice of learning rates holds here too; null: its own.</param>
 internal sealed record Setting(
     string Name, string Words, string Recipe, long Parameters, int Steps, IReadOnlyList<double> Rates,
@@ -81,23 +83,24 @@ internal static class Plan
     public const string Reference = "lora";
 
     private const string Four = "recipes/base/tasks.yaml";
-    private const long Usual = 1_320_000; // what the default recipe trains
+    private const long Usual = 1_320_000; // four experts of rank 8
 
     private static readonly double[] UsualRates = [1e-3, 2e-3, 4e-3];
 
-    /// <summary>The setting of the default recipe.</summary>
-    public static readonly Setting Default = new("four", "the four tasks of the default recipe", Four, Usual, 400,
+    /// <summary>Four tasks, as many parameters as four experts of rank 8 have.</summary>
+    public static readonly Setting FourTasks = new("four", "four tasks", Four, Usual, 400,
         UsualRates);
 
     /// <summary>The studies, by name.</summary>
     public static IReadOnlyList<Study> Studies { get; } =
     [
-        new("methods", "Which method, at equally many trainable parameters?", [Default],
+        new("methods", "Which method, at equally many trainable parameters?", [FourTasks],
         [
             new(Reference, "none", new Stage("recipes/small/lora.yaml")),
-            new("lora-plus", "a ratio of 16, which the paper suggests; its rate is chosen like the others'",
+            new("lora-plus", "a ratio of 16, which the paper suggests; the rate is that of A",
                 new Stage("recipes/small/lora-plus.yaml")),
-            new("top-k", "no paper's: four experts, top-2, Switch's balance loss", new Stage("recipes/default.yaml")),
+            new("top-k", "no paper's: four experts, top-2, Switch's balance loss",
+                new Stage("recipes/small/top-k.yaml")),
             new("mola", "2-4-6-8 experts over 8 layers, not over 32; no load balance loss",
                 new Stage("recipes/small/mola.yaml")),
             new("lora-mixer", "a quarter of the steps train the routers; four tasks, four experts; top-3",
@@ -120,16 +123,16 @@ internal static class Plan
         ]),
         new("question", "When does a mixture beat one LoRA of as many trainable parameters?",
         [
-            Default,
-            new("eight", "eight tasks", "recipes/base/tasks-8.yaml", Usual, 400, UsualRates, Default.Name),
-            new("twelve", "twelve tasks", "recipes/base/tasks-12.yaml", Usual, 400, UsualRates, Default.Name),
+            FourTasks,
+            new("eight", "eight tasks", "recipes/base/tasks-8.yaml", Usual, 400, UsualRates, FourTasks.Name),
+            new("twelve", "twelve tasks", "recipes/base/tasks-12.yaml", Usual, 400, UsualRates, FourTasks.Name),
             new("conflict", "seven tasks on three kinds of inputs, nothing in the prompt tells them apart",
-                "recipes/base/conflict.yaml", Usual, 400, UsualRates, Default.Name),
+                "recipes/base/conflict.yaml", Usual, 400, UsualRates, FourTasks.Name),
             new("named", "the same seven tasks, the prompt names the task", "recipes/base/conflict-named.yaml",
-                Usual, 400, UsualRates, Default.Name),
+                Usual, 400, UsualRates, FourTasks.Name),
             new("small", "a third of the trainable parameters", Four, Usual / 3, 400, [2e-3, 4e-3, 8e-3]),
             new("large", "four times the trainable parameters", Four, Usual * 4, 400, [5e-4, 1e-3, 2e-3]),
-            new("long", "three times as many steps", Four, Usual, 1200, UsualRates, Default.Name),
+            new("long", "three times as many steps", Four, Usual, 1200, UsualRates, FourTasks.Name),
         ],
         [
             new(Reference, "", new Stage(null, "adapter={method: lora, r: 34, lora_alpha: 68, "
@@ -150,13 +153,13 @@ internal static class Plan
                     "training.learning_rate=1e-2"))
             {
                 RateOf = "one expert a task",
-                OnlyIn = [Default.Name, "twelve", "named"],
+                OnlyIn = [FourTasks.Name, "twelve", "named"],
             },
             new("mixture, shared expert", "", new Stage(null, "adapter={method: mixture, r: 8, lora_alpha: 32, "
                 + "target_modules: all-linear, experts: {count: 4, shared: 1}, router: {kind: top-k, top_k: 2, "
                 + "balance: {kind: switch, coefficient: 0.01}}}"))
             {
-                OnlyIn = [Default.Name, "twelve", "conflict"],
+                OnlyIn = [FourTasks.Name, "twelve", "conflict"],
             },
         ]),
         new("rank", "Does the scale of rsLoRA help at high rank?",

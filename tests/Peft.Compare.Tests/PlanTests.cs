@@ -27,6 +27,18 @@ public sealed class PlanTests
         Assert.InRange((double)new RankChoices().Of(own, found).Trainable / own.Parameters, 0.98, 1.02);
     }
 
+    [Theory]
+    [InlineData("", "1 2 4")]
+    [InlineData("1:3 2:2 4:3", "")]
+    [InlineData("1:1 2:2 4:3", "0.5")]
+    [InlineData("1:3 2:2 4:1", "8")]
+    [InlineData("1:6 2:5 4:4 8:3 16:2 32:1", "")] // three times at most
+    public void Rates_beyond_an_end_are_tried_while_the_best_is_there(string losses, string next) =>
+        Assert.Equal(
+            next.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(double.Parse),
+            RateChoice.Next(losses.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(pair => pair.Split(':'))
+                .ToDictionary(pair => double.Parse(pair[0]), pair => double.Parse(pair[1])), [1, 2, 4]));
+
     [Fact]
     public void Every_arm_of_every_setting_is_a_recipe_of_an_adapter()
     {

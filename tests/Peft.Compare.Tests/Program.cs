@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using Peft.Evaluation.Results;
 using Peft.Formats.Files;
@@ -7,8 +8,7 @@ namespace Peft.Compare;
 
 /// <summary>
 /// Behind <c>make compare</c>: arms of equally many trainable parameters on the embedded base and its tasks, over
-/// seeds and
-/// rows.
+/// seeds and rows.
 /// </summary>
 internal static class Program
 {
@@ -35,13 +35,16 @@ internal static class Program
                 return 2;
             TorchRuntime.Start();
             using var stop = new CancellationTokenSource();
-            Console.CancelKeyPress += (_, e) =>
+            using var interrupt = Answer(PosixSignal.SIGINT);
+            using var termination = Answer(PosixSignal.SIGTERM);
+            return Run(asked, stop.Token);
+
+            PosixSignalRegistration Answer(PosixSignal signal) => PosixSignalRegistration.Create(signal, context =>
             {
-                e.Cancel = true;
+                context.Cancel = true;
                 Console.Error.WriteLine("stopping; finished runs stay, the same command goes on with the others");
                 stop.Cancel();
-            };
-            return Run(asked, stop.Token);
+            });
         }
         catch (OperationCanceledException)
         {
@@ -99,60 +102,70 @@ internal static class Program
         if (study.Merges.Count > 0)
             return Merge(study, asked, runner, stop);
         var choices = asked.Chooses
-            ? Choose(study, asked, runner, ranks, stop) : Read<Dictionary<string, Choice>>("choices");
+            ? Choose(study, asked, runner, ranks, stop) : Read<Dictionary<string, RateChoice>>("choices");
         TrainRun[] runs =
         [
             .. from seed in Enumerable.Range(1, asked.IsQuick ? QuickSeeds : asked.Seeds)
                from setting in study.Settings
                from arm in study.ArmsIn(setting)
                select new TrainRun(study.Name, setting, arm, ranks.Of(setting, arm), seed,
-                   Rate(choices, Key(study, setting.RatesOf ?? setting.Name, arm), setting), false),
+                   Rate(choices, Key(study, setting.RatesOf ?? setting.Name, arm), setting.Rates), false),
         ];
         return [.. runner.All(runs, stop).SelectMany(run => run)];
     }
 
     private static List<Measured> Merge(Study study, Asked asked, Runner runner, CancellationToken stop)
     {
-        var choices = Read<Dictionary<string, Choice>>("choices", asked.IsQuick ? Records : Place(asked));
+        var choices = Read<Dictionary<string, RateChoice>>("choices", asked.IsQuick ? Records : Place(asked));
         MergeRun[] runs =
         [
             .. from seed in Enumerable.Range(1, asked.IsQuick ? QuickSeeds : asked.Seeds)
                from setting in study.Merges
-               select new MergeRun(setting, seed, Rate(choices, $"methods/four/{setting.RateOf}", Plan.Default)),
+               select new MergeRun(
+                   setting, seed, Rate(choices, $"methods/four/{setting.RateOf}", Plan.FourTasks.Rates)),
         ];
         return [.. runner.All(runs, stop).SelectMany(run => run)];
     }
 
     // A quick look at what was never chosen takes the middle one.
-    private static double Rate(Dictionary<string, Choice> choices, string key, Setting setting) =>
-        choices.TryGetValue(key, out var choice) ? choice.Rate : setting.Rates[setting.Rates.Count / 2];
+    private static double Rate(Dictionary<string, RateChoice> choices, string key, IReadOnlyList<double> rates) =>
+        choices.TryGetValue(key, out var choice) ? choice.Rate : rates[rates.Count / 2];
 
     private static string Key(Study study, string setting, Arm arm) =>
         $"{study.Name}/{setting}/{arm.RateOf ?? arm.Name}";
 
     // The rate with the least loss on validation rows, by a seed that is not reported; no test row is read.
-    private static Dictionary<string, Choice> Choose(
+    private static Dictionary<string, RateChoice> Choose(
         Study study, Asked asked, Runner runner, RankChoices ranks, CancellationToken stop)
     {
-        TrainRun[] runs =
-        [
-            .. from setting in study.Settings
-               where setting.RatesOf is null
-               from arm in study.ArmsIn(setting)
-               where arm.RateOf is null
-               from rate in setting.Rates
-               select new TrainRun(study.Name, setting, arm, ranks.Of(setting, arm), ChoosingSeed, rate, true),
-        ];
+        var open = (
+            from setting in study.Settings
+            where setting.RatesOf is null
+            from arm in study.ArmsIn(setting)
+            where arm.RateOf is null
+            select (Setting: setting, Arm: arm, Losses: new SortedDictionary<double, double>())).ToList();
+        while (true)
+        {
+            TrainRun[] runs =
+            [
+                .. from one in open
+                   from rate in RateChoice.Next(one.Losses, one.Setting.Rates)
+                   select new TrainRun(study.Name, one.Setting, one.Arm, ranks.Of(one.Setting, one.Arm),
+                       ChoosingSeed, rate, true),
+            ];
+            if (runs.Length == 0)
+                break;
+            foreach (var (run, measured) in runs.Zip(runner.All(runs, stop)))
+                open.Single(one => one.Setting == run.Setting && one.Arm == run.Arm)
+                    .Losses.Add(run.Rate, measured[0].ValidationLoss!.Value);
+        }
         var place = Place(asked);
         var choices = File.Exists(Path.Combine(place, "choices.json"))
-            ? Read<Dictionary<string, Choice>>("choices", place) : [];
-        var losses = runs.Zip(
-            runner.All(runs, stop), (run, measured) => (Run: run, Loss: measured[0].ValidationLoss!.Value));
-        foreach (var group in losses.GroupBy(pair => Key(study, pair.Run.Setting.Name, pair.Run.Arm)))
-            choices[group.Key] = new(group.MinBy(pair => pair.Loss).Run.Rate, new(group.ToDictionary(
-                pair => pair.Run.Rate.ToString("0.0e-0", CultureInfo.InvariantCulture), pair => pair.Loss)));
+            ? Read<Dictionary<string, RateChoice>>("choices", place) : [];
+        foreach (var (setting, arm, losses) in open)
+            choices[Key(study, setting.Name, arm)] = RateChoice.Of(losses);
         Write(place, "choices", JsonSerializer.Serialize(
-            new SortedDictionary<string, Choice>(choices, StringComparer.Ordinal), Json));
+            new SortedDictionary<string, RateChoice>(choices, StringComparer.Ordinal), Json));
         return choices;
     }
 
@@ -169,7 +182,4 @@ internal static class Program
         Directory.CreateDirectory(place);
         AtomicFile.WriteText(Path.Combine(place, name + ".json"), text + "\n");
     }
-
-    /// <summary>A learning rate, and the validation losses that it was chosen by.</summary>
-    private sealed record Choice(double Rate, SortedDictionary<string, double> ValidationLosses);
 }

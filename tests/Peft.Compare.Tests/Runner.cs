@@ -106,8 +106,15 @@ internal sealed class Runner(string folder, int jobs, int rows, double share)
     private IReadOnlyList<Measured>? Kept(IRun run)
     {
         var file = Path.Combine(DirectoryOf(run), ResultFile);
-        return File.Exists(file) && JsonSerializer.Deserialize<Record>(File.ReadAllText(file), Json) is { } kept
-            && kept.Asked == Asked(run) ? kept.Measured : null;
+        try
+        {
+            return File.Exists(file) && JsonSerializer.Deserialize<Record>(File.ReadAllText(file), Json) is { } kept
+                && kept.Asked == Asked(run) ? kept.Measured : null;
+        }
+        catch (JsonException)
+        {
+            return null; // of another version of this program: made anew
+        }
     }
 
     private IReadOnlyList<Measured> Make(IRun run, CancellationToken stop)

@@ -29,7 +29,7 @@ internal static class Tables
         foreach (var group in findings.GroupBy(finding => finding.Setting))
         {
             var plain = group.FirstOrDefault(finding => finding.Arm.Name == study.Reference)?.Runs
-                .Average(run => run.TokenSeconds);
+                .Min(run => run.TokenSeconds);
             lines.AddRange(group.Select(finding => Line(Cells(finding, plain))));
         }
         return string.Join('\n', lines);
@@ -56,7 +56,7 @@ internal static class Tables
                 yield break;
             yield return finding.Runs[0].Rate.ToString("0.0e-0", CultureInfo.InvariantCulture);
             yield return plain is { } own
-                ? Number(finding.Runs.Average(run => run.TokenSeconds) / own, "0.00") : "";
+                ? Number(finding.Runs.Min(run => run.TokenSeconds) / own, "0.00") : "";
             yield return Number(finding.Runs.Max(run => run.PeakMegabytes), "0");
             yield return finding.Runs.All(run => run.Support.Count > 0)
                 ? Number(finding.Runs.Average(run => run.Support[^1]), "0.00") : "";

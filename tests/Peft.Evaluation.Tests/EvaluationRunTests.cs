@@ -96,6 +96,9 @@ public sealed class EvaluationRunTests : IDisposable
         var routing = Assert.Single(results.Routing);
         Assert.Equal([[1.0, 0.0], [0.0, 1.0]], routing.ExpertByTask!.Matrix);
         Assert.Equal(Math.Log(2), routing.ExpertByTask.MutualInformation, 1e-9);
+        Assert.Equal([[0.0, 1.0], [1.0, 0.0]], routing.TaskDistance!.Select(row => row.Select(d => Math.Round(d, 9))));
+        Assert.All(routing.Modules, module => Assert.Equal(1, module.TaskInformation!.Value, 1e-9));
+        Assert.All(routing.Srp!.SizeRatios, ratio => Assert.Equal(1, ratio, 1e-9));
         Assert.Equal(4, routing.Modules.Count);
         Assert.All(
             routing.Modules,
@@ -107,14 +110,17 @@ public sealed class EvaluationRunTests : IDisposable
         Assert.All(routing.Srp!.Values, value => Assert.Equal(1, value, 1e-9));
     }
 
-    [Fact]
-    public void A_soft_routers_diagnostics_are_those_of_the_records_of_a_plain_pass()
+    public static TheoryData<string> SoftRouters => ["top-k", "comol"];
+
+    [Theory]
+    [MemberData(nameof(SoftRouters))]
+    public void A_soft_routers_diagnostics_are_those_of_the_records_of_a_plain_pass(string kind)
     {
         var options = new AdapterOptions
         {
             Method =
                 "mixture", R = 2, Experts = new ExpertOptions { Count = 3 },
-            Router = new TopKRouterOptions { TopK = 2 },
+            Router = kind == "comol" ? new ComolRouterOptions { TopK = 2 } : new TopKRouterOptions { TopK = 2 },
             TargetModules = ModuleNames.List(["o_proj"]),
         };
         using var opened = Adapted(options);
@@ -140,7 +146,37 @@ public sealed class EvaluationRunTests : IDisposable
                 (expected.ExpertsPerToken, expected.DeadExperts), (module.ExpertsPerToken, module.DeadExperts));
         }
         Assert.Null(routing.ExpertByTask);
+        Assert.Null(routing.TaskDistance);
+        Assert.All(routing.Modules, module => Assert.Null(module.TaskInformation));
         Assert.Equal(3, routing.Similarity!.Count);
+    }
+
+    [Fact]
+    public void Experts_of_a_pool_are_all_compared_and_one_that_was_never_trained_only_where_it_was()
+    {
+        var options = new AdapterOptions
+        {
+            Method = "mixture", R = 2, Experts = new ExpertOptions { Count = 2 }, Router = new RexmoeRouterOptions(),
+            TargetModules = ModuleNames.List(["q_proj", "o_proj"]),
+        };
+        using var opened = Adapted(options);
+        using (torch.no_grad())
+        {
+            foreach (var module in opened.Adapted!.Modules)
+                module.Up.copy_(torch.ones_like(module.Up));
+            // Expert 1 of the first layer's q_proj, the second of its pool.
+            opened.Adapted.Modules.First(module => module.Path.EndsWith("q_proj", StringComparison.Ordinal))
+                .UpOf(1).zero_();
+        }
+        var evaluator = new TaskEvaluator(opened.Model, _tiny.Tokenizer, 2);
+
+        var routing = RoutingProbe.Measure("s", opened.Adapted!, evaluator, _tasks, _ => null, 4)!;
+
+        Assert.All(routing.Modules, module => Assert.Equal(4, module.Load.Count));
+        Assert.Equal(4, routing.Similarity!.Count);
+        Assert.All(
+            Enumerable.Range(0, 4), expert => Assert.Equal(1, routing.Similarity[expert][expert], 1e-6));
+        Assert.NotEqual(0, routing.Similarity[0][1]);
     }
 
     [Theory]

@@ -80,7 +80,7 @@ internal static class FuzzSeeds
            "step_seconds": 0.1, "peak_memory_bytes": 100, "evaluation_seconds": 1.5, "recipe": {"adapter": {"r": 8,
            "list": [1, {"x": null}]}},
            "training": {"step": [1, 2], "loss": [3.5, 2], "aux": [0, 0], "lr": [0.1, 0], "tokens_per_second": [10, 11],
-            "routing_step": [2], "routing_entropy": [1.1]}}],
+            "routing_step": [2], "routing_entropy": [1.1], "load_step": [2, 4], "load_change": [0.2, 0.1]}}],
          "tasks": [{"name": "t", "kind": "classification", "data": "d", "rows": 10, "rows_hash": "aa", "truncated": 1,
          "ties": 0, "shots": 0,
           "metrics": [{"name": "accuracy", "higher_is_better": true, "main": true, "unit": "rate"}]}],
@@ -93,11 +93,12 @@ internal static class FuzzSeeds
          "routing": [{"subject": "a", "tasks": ["t", "u"], "modules": [{"name": "model.layers.0.q_proj", "layer": 0,
          "projection": "q_proj",
           "load": [0.5, 0.5], "mean_probability": [0.5, 0.5], "entropy": 0.69, "effective_support_size": 2,
-          "experts_per_token": 2, "dead_experts": 0}],
+          "experts_per_token": 2, "dead_experts": 0, "task_information": 0.5}],
+          "task_distance": [[0, 1], [1, 0]],
           "expert_by_task": {"matrix": [[1, 0], [0, 1]], "mutual_information": 0.69,
           "normalized_mutual_information": 1},
-          "similarity": [[1, 0], [0, 1]], "srp": {"segments": [4], "values": [0.8]},
-          "sch": {"segments": [4], "cache_sizes": [1, 2], "values": [[0.5, 1]]}}]}
+          "similarity": [[1, 0], [0, 1]], "srp": {"segments": [4, 16], "values": [0.8, 0.7], "size_ratios": [1.5, 1.2]},
+          "sch": {"segments": [16], "cache_sizes": [1, 2], "values": [[0.5, 1]]}}]}
         """);
 
     public static byte[][] Report { get; } = Texts(

@@ -32,14 +32,17 @@ public sealed class IneffectiveKeyTests
         "training.early_stopping_threshold has no effect with early_stopping_patience: 0")]
     [InlineData("adapter.router.balance={kind: none, coefficient: 0.5}",
         "adapter.router.balance.coefficient has no effect with router.balance.kind: none")]
+    [InlineData("adapter.init_lora_weights=goat|adapter.lora_alpha=3",
+        "adapter.lora_alpha has no effect with goat.scaling: theory, which sets the scale")]
     public void It_is_named_with_what_makes_it_do_nothing(string set, string expected) =>
-        Assert.Contains(expected, Recipe.Load(Path.Combine(Folder, "default.yaml"), set.Split('|')).Ineffective());
+        Assert.Contains(
+            expected, Recipe.Load(Path.Combine(Folder, "small", "top-k.yaml"), set.Split('|')).Ineffective());
 
     [Fact]
     public void Each_of_several_is_named()
     {
         var recipe = Recipe.Load(
-            Path.Combine(Folder, "default.yaml"),
+            Path.Combine(Folder, "small", "top-k.yaml"),
             ["training.lr_scheduler_type=constant", "training.min_lr_ratio=0.1", "training.optim=sgd",
                 "training.adam_beta1=0.8",
                 "training.max_steps=5", "training.num_train_epochs=2", "training.warmup_steps=3",

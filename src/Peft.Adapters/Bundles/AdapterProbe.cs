@@ -32,22 +32,26 @@ public sealed class AdapterProbe
         /// <summary>The frozen layer's output.</summary>
         public Tensor Base() => Module.Wrapped.Forward(Input, Pass);
 
-        /// <summary>What the adapter adds with some gates.</summary>
+        /// <summary>What the adapter adds with some gates; what it took out of the frozen layer goes off.</summary>
         /// <remarks>Shapes: gates [E], [C] or [N, E], [N, C] → [N, O].</remarks>
         public Tensor Added(Tensor gates)
         {
-            var hidden = Input.reshape(-1, Module.InFeatures).to(torch.float32).mm(Module.AllDown().t());
-            return (hidden * Module.Columns(gates)).mm(Module.AllUp().t()) * Module.Shape.Scale;
+            var hidden = Rows.mm(Module.AllDown().t());
+            return WithoutTaken((hidden * Module.Columns(gates)).mm(Module.AllUp().t()) * Module.Shape.Scale);
         }
 
         /// <summary>The frozen layer's output with one of the projection's own experts, with weight 1.</summary>
-        public Tensor WithOnly(int expert) => With(
-            this, Input.reshape(-1, Module.InFeatures).to(torch.float32).mm(Module.DownOf(expert).t())
-                .mm(Module.UpOf(expert).t()) * Module.Shape.Scale);
+        public Tensor WithOnly(int expert) => With(this, WithoutTaken(
+            Rows.mm(Module.DownOf(expert).t()).mm(Module.UpOf(expert).t()) * Module.Shape.Scale));
 
         /// <summary>The frozen layer's output with what the adapter adds with some gates.</summary>
         /// <remarks>Shapes: gates [E] or [C] → [.., O].</remarks>
         public Tensor WithAdded(Tensor gates) => With(this, Added(gates));
+
+        private Tensor Rows => Input.reshape(-1, Module.InFeatures).to(torch.float32);
+
+        private Tensor WithoutTaken(Tensor added) => Module.TakenOut is not { } first ? added
+            : added - (Rows.mm(first.Down.t()).mm(first.Up.t()) * Module.Shape.Scale);
 
         /// <summary>The gates of every token; to be asked after <see cref="Adapted"/>.</summary>
         /// <remarks>Shapes: [N, E], or [N, R] where ranks are routed; null without a router.</remarks>
@@ -131,7 +135,9 @@ public sealed class AdapterProbe
             (_inner, _probe) = (RegisterModule("inner", inner), probe);
         }
 
+        // What comes before is what the routers go by.
         public override Tensor Forward(Tensor x, ForwardPass pass) =>
-            _probe._replacement is { } replacement ? replacement(new Call(_inner, x, pass)) : _inner.Forward(x, pass);
+            _probe._replacement is { } replacement && !pass.IsPreliminary
+                ? replacement(new Call(_inner, x, pass)) : _inner.Forward(x, pass);
     }
 }

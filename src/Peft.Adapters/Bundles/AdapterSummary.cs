@@ -127,9 +127,16 @@ public sealed record AdapterSummary(
         using var scope = torch.NewDisposeScope();
         if (BundleTensors.Read(faults, down) is { } a && BundleTensors.Read(faults, up) is { } b)
             modules.Add(Summary(
-                path, rank, options.ScaleOf(rank, TargetSelection.AlphaOf(options, path)), a, b,
-                FirstOf(faults, path, entries)));
+                path, rank, options.ScaleOf(rank, TargetSelection.AlphaOf(options, path), a.shape[1]), a,
+                WithCores(faults, path, b, entries), options.IsPlainLora ? FirstOf(faults, path, entries) : null));
     }
+
+    // The B of every expert, its core in it where it has one.
+    private static Tensor WithCores(
+        Faults faults, string path, Tensor up, IReadOnlyDictionary<string, SafetensorsEntry> entries) =>
+        entries.TryGetValue($"{BundleTensors.Prefix}{path}.lora_core", out var entry)
+        && BundleTensors.Read(faults, entry) is { } cores && cores.dim() == 3 && cores.shape[2] == up.shape[1]
+            ? up.to(torch.float32).mm(cores.to(torch.float32).reshape(-1, up.shape[1]).t()) : up;
 
     // What the adapter took out of the base; null: nothing.
     private static TakenOut? FirstOf(

@@ -236,7 +236,7 @@ internal sealed class PeftBundle : Bundle
             Warn($"{Directory}: task_type {Quote.Of(task)} has no effect: the adapter is put on a causal language "
                 + $"model");
         var saved = Options.ModulesToSave;
-        return new(weights.Files[0], SavedBase.Without(model, saved, weights.Entries, Warn), isPlainLora: true);
+        return new PeftTensors(weights.Files[0], SavedBase.Without(model, saved, weights.Entries, Warn));
     }
 
     private void RequireTable(CausalLanguageModel model)

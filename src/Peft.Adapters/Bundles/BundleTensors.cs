@@ -144,6 +144,11 @@ internal class SavedTensors(string path, IReadOnlyDictionary<string, Safetensors
     /// <summary>Whether the file has a tensor of this name.</summary>
     public bool Holds(string name) => entries.ContainsKey(BundleTensors.NameInFile(name, isPlainLora));
 
+    /// <summary>The first length of a tensor; 0 where the file has none of this name.</summary>
+    private protected long LengthOf(string name) =>
+        entries.TryGetValue(BundleTensors.NameInFile(name, isPlainLora), out var entry)
+        && entry.Shape.Count > 0 ? entry.Shape[0] : 0;
+
     /// <inheritdoc/>
     /// <remarks>Shapes: as given; what the file lacks is a fault of <see cref="Finish"/> and something unusable
     /// here.</remarks>
@@ -209,6 +214,18 @@ internal class SavedTensors(string path, IReadOnlyDictionary<string, Safetensors
 
     /// <summary>In the place of a tensor that a fault was noted for.</summary>
     private protected static Tensor Unusable() => torch.zeros([1, 1]);
+}
+
+/// <summary>The tensors of PEFT's file. What an adapter took out of the base is not in it: PEFT decomposes the weights
+/// again.</summary>
+/// <remarks>Source: huggingface/peft 5d602fd, <c>pissa_init</c> and <c>olora_init</c>, which run when an adapter is
+/// loaded too. A0 and B0 may come out with other signs there; their product does not.</remarks>
+internal sealed class PeftTensors(string path, IReadOnlyDictionary<string, SafetensorsEntry> entries)
+    : SavedTensors(path, entries, isPlainLora: true)
+{
+    /// <inheritdoc/>
+    public override Tensor Take(string name, ScalarType dtype, long[] shape, Func<Tensor> first) =>
+        TakenOut.IsName(name) ? first() : base.Take(name, dtype, shape, first);
 }
 
 /// <summary>Weights of the base that PEFT stores beside an adapter on the head or the embeddings

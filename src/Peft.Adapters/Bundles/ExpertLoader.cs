@@ -48,6 +48,11 @@ public static class ExpertLoader
             throw UserException.At(
                 "adapter.experts.from", $"{directories.Count} directories, each with a lora_A of its own",
                 $"one bundle of a mixture behind router {router.Kind}, whose experts have one lora_A together");
+        if (adapted.Options.Router is { WholeFeedForward: true }
+            && adapted.Modules.FirstOrDefault(module => module.Router is null) is { } plain)
+            throw UserException.At(
+                "adapter.experts.from", $"{directories.Count} directories, while {plain.Path} has one LoRA for all",
+                "experts in every adapted projection", "leave it out of adapter.target_modules");
         for (var expert = 0; expert < experts; expert++)
             LoadLora(adapted, expert, Source.Open(directories[expert]));
     }
@@ -55,6 +60,10 @@ public static class ExpertLoader
     private static void LoadMixture(AdaptedModel adapted, OwnBundle bundle)
     {
         var trained = bundle.Manifest.Adapter;
+        if (trained.IsVariant)
+            throw UserException.At(
+                bundle.Directory, $"trained on what {trained.InitLoraWeights} left of the base",
+                "experts of the base as it is", "leave adapter.experts.from out, or name adapters without that");
         if (trained.Experts.Count != adapted.Options.Experts.Count)
             throw UserException.At(
                 bundle.Directory, Words.Count(
@@ -67,8 +76,7 @@ public static class ExpertLoader
         var faults = new Faults();
         foreach (var module in adapted.Modules)
         {
-            var rank = module.Shape.Rank;
-            var factor = trained.ScaleOf(rank, TargetSelection.AlphaOf(trained, module.Path)) / module.Shape.Scale;
+            var factor = ScaleOf(trained, module) / module.Shape.Scale;
             foreach (var (name, parameter) in module.Factors())
             {
                 Copy(
@@ -78,6 +86,9 @@ public static class ExpertLoader
         }
         faults.ThrowIfAny(bundle.Weights.Path);
     }
+
+    private static double ScaleOf(AdapterOptions trained, MixtureProjection module) => trained.ScaleOf(
+        module.Shape.Rank, TargetSelection.AlphaOf(trained, module.Path), module.InFeatures);
 
     private static OwnBundle? OwnMixture(string directory) =>
         BundleFiles.IsBundle(directory) && OwnBundle.Open(directory) is var bundle
@@ -98,7 +109,7 @@ public static class ExpertLoader
         foreach (var module in adapted.Modules)
         {
             var rank = module.Shape.Rank;
-            var factor = trained.ScaleOf(rank, TargetSelection.AlphaOf(trained, module.Path)) / module.Shape.Scale;
+            var factor = ScaleOf(trained, module) / module.Shape.Scale;
             foreach (var (name, parameter) in module.Factors())
             {
                 var isUp = ReferenceEquals(parameter, module.Up);
@@ -191,19 +202,24 @@ public static class ExpertLoader
         {
             if (BundleFiles.IsBundle(directory))
             {
-                var bundle = OwnBundle.Open(directory);
-                if (!bundle.Manifest.Adapter.IsPlainLora)
+                var adapter = OwnBundle.Open(directory).Manifest.Adapter;
+                if (!adapter.IsPlainLora)
                     throw UserException.At(directory, "a mixture", "a plain LoRA for each expert");
-                var init = bundle.Manifest.Adapter.InitLoraWeights;
-                if (WeightInitialization.ChangesBase(init))
-                    throw UserException.At(
-                        directory, $"trained on what {init} left of the base", "a plain LoRA for each expert",
-                        "make it one with peft adapter export");
+                RequireBase(directory, adapter.InitLoraWeights);
             }
             var config = LoraAdapterConfig.Read(directory, _ => { });
-            return config.UseDora
-                ? throw UserException.At(directory, "a DoRA", "a plain LoRA for each expert")
-                : new Source(directory, AdapterWeights.Open(directory).Entries, config.ScalingOf);
+            if (config.UseDora)
+                throw UserException.At(directory, "a DoRA", "a plain LoRA for each expert");
+            RequireBase(directory, config.InitLoraWeights);
+            return new Source(directory, AdapterWeights.Open(directory).Entries, config.ScalingOf);
         }
+    }
+
+    private static void RequireBase(string directory, string init)
+    {
+        if (WeightInitialization.ChangesBase(init))
+            throw UserException.At(
+                directory, $"trained on what {init} left of the base", "a plain LoRA for each expert",
+                "make it one with peft adapter export");
     }
 }

@@ -21,7 +21,7 @@ public static class MixtureDirectory
     /// <summary>What makes a directory an exported mixture.</summary>
     public const string Manifest = "mixture.json";
 
-    /// <summary>The routers' parameters and buffers.</summary>
+    /// <summary>The routers' parameters and buffers, and what the parts cannot hold.</summary>
     public const string RouterFile = "router.safetensors";
 
     private static readonly string[] RootFiles = [RouterFile, BundleFiles.Card, BundleFiles.Recipe];
@@ -120,8 +120,12 @@ public static class MixtureDirectory
                 "the files of an exported mixture, such as expert_0/adapter_model.safetensors");
     }
 
+    // The routers, and what the parts cannot hold: what was taken out of the base, and the one B behind cores.
     private static Dictionary<string, Tensor> RouterState(AdaptedModel adapted) => adapted.State
-        .Where(pair => pair.Name.Contains(".router.", StringComparison.Ordinal))
+        .Where(pair => pair.Name.Contains(".router.", StringComparison.Ordinal) || TakenOut.IsName(pair.Name)
+            || pair.Name.EndsWith(".lora_core", StringComparison.Ordinal))
+        .Concat(adapted.Modules.Where(module => module.Cores is not null)
+            .Select(module => (Name: $"{module.Path}.lora_B", Tensor: (Tensor)module.Up)))
         .ToDictionary(
             pair => BundleTensors.NameInFile(pair.Name, isPlainLora: false), pair => pair.Tensor,
             StringComparer.Ordinal);
@@ -216,17 +220,29 @@ internal sealed class MixtureTensors : SavedTensors
         var isDown = name.EndsWith(".lora_A", StringComparison.Ordinal);
         if (!isDown && !name.EndsWith(".lora_B", StringComparison.Ordinal))
             return base.Take(name, dtype, shape, first);
+        var path = name[..name.LastIndexOf('.')];
+        long rank = TargetSelection.RankOf(_options, path);
+        // A part has what was taken out of the base as further ranks.
+        var ranks = rank + LengthOf($"{path}.{TakenOut.DownName}");
+        long[] Sized(long length) => isDown ? [length, shape[1]] : [shape[0], length];
+        Tensor Own(SavedTensors part)
+        {
+            var whole = part.Take(name, dtype, Sized(ranks), first);
+            return ranks > rank && whole.shape.SequenceEqual(Sized(ranks))
+                ? whole.narrow(isDown ? 0 : 1, 0, rank).clone() : whole;
+        }
+
         if (_parts.TryGetValue(MixturePart.Shared, out var shared) && shared.Holds(name))
         {
             _used.Add(MixturePart.Shared);
-            return shared.Take(name, dtype, shape, first);
+            return Own(shared);
         }
 
-        long rank = TargetSelection.RankOf(_options, name[..name.LastIndexOf('.')]);
-        long[] each = isDown ? [rank, shape[1]] : [shape[0], rank];
         var taken = new List<Tensor>();
         if (isDown && _options.Router is { Sharing.HasOneDown: true })
             return TakeShared(name, dtype, shape, first);
+        if (_options.Router is { Sharing.HasCores: true })
+            return TakeBehindCores(name, dtype, shape, first);
         var experts = shape[isDown ? 0 : 1] / rank;
         var routed = experts - _options.Experts.Shared;
         for (var expert = 0; expert < experts && _missing is null; expert++)
@@ -234,12 +250,12 @@ internal sealed class MixtureTensors : SavedTensors
             var part = expert < routed
                 ? MixturePart.NameOf(expert) : MixturePart.NameOfShared((int)(expert - routed));
             if (_parts.TryGetValue(part, out var file) && _used.Add(part) is var _)
-                taken.Add(file.Take(name, dtype, each, first));
+                taken.Add(Own(file));
             else
                 _missing = part;
         }
 
-        return _missing is null && taken.TrueForAll(tensor => tensor.shape.SequenceEqual(each))
+        return _missing is null && taken.TrueForAll(tensor => tensor.shape.SequenceEqual(Sized(rank)))
             ? torch.cat(taken, isDown ? 0 : 1)
             : Unusable();
     }
@@ -247,6 +263,18 @@ internal sealed class MixtureTensors : SavedTensors
     public override Tensor? TakeIfHeld(string name, ScalarType dtype, long[] shape) =>
         _parts.Values.Any(part => part.Holds(name)) ? Take(name, dtype, shape, Unusable)
             : base.TakeIfHeld(name, dtype, shape);
+
+    // The one B is beside the routers; each part holds it with its expert's core in it.
+    private Tensor TakeBehindCores(string name, ScalarType dtype, long[] shape, Func<Tensor> first)
+    {
+        foreach (var (part, file) in _parts.Where(part => part.Value.Holds(name)))
+        {
+            _used.Add(part);
+            file.Take(name, dtype, shape, first);
+        }
+
+        return base.Take(name, dtype, shape, first);
+    }
 
     // The A that all experts have together: each part holds a copy.
     private Tensor TakeShared(string name, ScalarType dtype, long[] shape, Func<Tensor> first)

@@ -33,7 +33,8 @@ public static class PeftConfig
             LayersPattern = config.LayersPattern,
             RankPattern = config.RankPattern,
             AlphaPattern = config.AlphaPattern,
-            InitLoraWeights = config.InitLoraWeights == "gaussian" ? "gaussian" : "true",
+            InitLoraWeights = config.InitLoraWeights == "gaussian"
+                || WeightInitialization.ChangesBase(config.InitLoraWeights) ? config.InitLoraWeights : "true",
             ModulesToSave = config.ModulesToSave,
             TrainableTokenIndices = config.TrainableTokenIndices,
         };

@@ -53,11 +53,13 @@ public sealed record PeftAdapter(LoraAdapterConfig Config, IReadOnlyList<PeftMod
         var config = PeftConfig.ToLora(adapted, baseName);
         if (part.Modules.Count < adapted.Modules.Count)
             config = Named(config, part.Modules.Select(module => module.Path));
-        var byRouter = part.Modules.Any(module => !Agrees(config, module));
-        return new(
-            byRouter ? WithScales(config, part.Modules) : config,
-            [.. part.Modules.Select(module => new PeftModule(
-                module.Path, module.DownOf(part.IndexIn(module)), module.UpOf(part.IndexIn(module)).contiguous()))]);
+        var modules = part.Modules.Select(module => OnOriginal(
+            module, module.DownOf(part.IndexIn(module)), module.UpOf(part.IndexIn(module)).contiguous())).ToList();
+        if (part.Modules.Any(module => module.TakenOut is not null))
+            config = WithRanks(config, modules);
+        var scales = part.Modules.Select(module => module.Shape.Scale).ToList();
+        var disagrees = part.Modules.Any(module => !Agrees(config, module));
+        return new(disagrees ? WithScales(config, [.. modules.Zip(scales)]) : config, modules);
     }
 
     /// <summary>Refuses what was read where it differs from what was written, in names or in a single bit.</summary>
@@ -101,13 +103,29 @@ public sealed record PeftAdapter(LoraAdapterConfig Config, IReadOnlyList<PeftMod
         LayersPattern = [],
     };
 
-    private static PeftModule Of(MixtureProjection module)
+    private static PeftModule Of(MixtureProjection module) =>
+        OnOriginal(module, module.Down, module.Up) with { Magnitude = module.Magnitude };
+
+    // On the base as it is: what was taken out of it goes off by further ranks.
+    private static PeftModule OnOriginal(MixtureProjection module, Tensor down, Tensor up)
     {
         if (module.TakenOut is not { } first)
-            return new PeftModule(module.Path, module.Down, module.Up) { Magnitude = module.Magnitude };
+            return new PeftModule(module.Path, down, up);
         using var off = torch.no_grad();
-        return new PeftModule(
-            module.Path, torch.cat([module.Down, first.Down], 0), torch.cat([module.Up, -first.Up], 1));
+        return new PeftModule(module.Path, torch.cat([down, first.Down], 0), torch.cat([up, -first.Up], 1));
+    }
+
+    private static LoraAdapterConfig WithRanks(LoraAdapterConfig config, IReadOnlyList<PeftModule> modules)
+    {
+        var usual = modules.GroupBy(module => module.Down.shape[0]).OrderByDescending(group => group.Count())
+            .First().Key;
+        return config with
+        {
+            InitLoraWeights = "true",
+            R = (int)usual,
+            RankPattern = [.. modules.Where(module => module.Down.shape[0] != usual)
+                .Select(module => KeyValuePair.Create(module.Path, (int)module.Down.shape[0]))],
+        };
     }
 
     private static LoraAdapterConfig WithTwiceTheRank(LoraAdapterConfig config)
@@ -126,7 +144,8 @@ public sealed record PeftAdapter(LoraAdapterConfig Config, IReadOnlyList<PeftMod
     private static bool Agrees(LoraAdapterConfig config, MixtureProjection module) =>
         Math.Abs(config.ScalingOf(module.Path) - module.Shape.Scale) <= 1e-12 * Math.Abs(module.Shape.Scale);
 
-    private static LoraAdapterConfig WithScales(LoraAdapterConfig config, IReadOnlyList<MixtureProjection> modules)
+    private static LoraAdapterConfig WithScales(
+        LoraAdapterConfig config, IReadOnlyList<(PeftModule Module, double Scale)> modules)
     {
         var usual = modules.GroupBy(AlphaOf).OrderByDescending(group => group.Count()).First().Key;
         return config with
@@ -134,11 +153,12 @@ public sealed record PeftAdapter(LoraAdapterConfig Config, IReadOnlyList<PeftMod
             UseRslora = false,
             LoraAlpha = usual,
             AlphaPattern = [.. modules.Where(module => AlphaOf(module) != usual)
-                .Select(module => KeyValuePair.Create(module.Path, AlphaOf(module)))],
+                .Select(module => KeyValuePair.Create(module.Module.Path, AlphaOf(module)))],
         };
     }
 
-    private static double AlphaOf(MixtureProjection module) => module.Shape.Scale * module.Shape.Rank;
+    private static double AlphaOf((PeftModule Module, double Scale) given) =>
+        given.Scale * given.Module.Down.shape[0];
 }
 
 /// <summary>Directories of a plain LoRA as Hugging Face PEFT writes them.</summary>

@@ -18,7 +18,7 @@ public static class AdapterAttachment
     {
         var selected = TargetSelection.Select(
             TargetSelection.PathsOf(model, options), model.HeadProjection.Path, options, strict);
-        RequireMemory(model, options, selected);
+        RequireMemory(model, options, selected, CheckedLayers(model, options.Experts));
         return Attach(model, options, selected, seed, TensorSource.Fresh);
     }
 
@@ -28,14 +28,21 @@ public static class AdapterAttachment
         TensorSource tensors)
     {
         var layers = CheckedLayers(model, options.Experts);
+        var routing = new RoutingPlan(model, options, selected, layers);
         var attentions = AttentionsFor(model, options, selected, layers);
+        RequireAllTokens(model, options, selected);
         var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
         // First values pass through tensors that nobody else frees.
         using var scope = torch.NewDisposeScope();
         var modules = new List<MixtureProjection>();
         var adapted = selected.Where(module => projections.ContainsKey(module.Path)).ToList();
+        if (tensors == TensorSource.Fresh && routing.RoutingOf(model.HeadProjection.Path) is not null
+            && adapted.Any(module => module.Path == model.HeadProjection.Path))
+            throw RoutedHead(model.HeadProjection.Path);
+        RequireSquare(options, adapted, projections, routing);
         var wrapping = new Wrapping(
-            options, layers, seed, new SharedParts(), tensors, PlanOf(adapted, projections, options, layers), modules);
+            options, seed, new SharedParts(), tensors, routing, PlanOf(adapted, projections, options, routing),
+            modules, model.HeadProjection.InFeatures);
         IReadOnlyList<TrainedPart> parts;
         try
         {
@@ -59,7 +66,34 @@ public static class AdapterAttachment
             part.Install(model);
         foreach (var attention in attentions)
             attention.EmitsMap = true;
+        model.Preliminary = options.Router?.Preliminary ?? PreliminaryPass.None;
         return new AdaptedModel(model, options, modules) { Parts = parts };
+    }
+
+    // Losses and statistics of routing count every token.
+    private static UserException RoutedHead(string path) => UserException.At(
+        path, "is the head, which sees the learned positions alone in training; a router decides for all tokens",
+        "a mixture on other projections", "leave it out of adapter.target_modules, or write method: lora");
+
+    // Experts that work on what they gave need it to be as wide as what they take.
+    private static void RequireSquare(
+        AdapterOptions options, IEnumerable<SelectedModule> adapted,
+        Dictionary<string, Projection> projections, RoutingPlan routing)
+    {
+        if (options.Router is not { NeedsSquare: true } router)
+            return;
+        var names = adapted
+            .Where(module => routing.RoutingOf(module.Path) is not null)
+            .Select(module => (Name: TargetSelection.LastName(module.Path), Projection: projections[module.Path]))
+            .GroupBy(module => module.Projection.InFeatures == module.Projection.OutFeatures)
+            .ToDictionary(group => group.Key, group => string.Join(
+                ", ", group.Select(module => module.Name).Distinct().Order(StringComparer.Ordinal)));
+        if (names.TryGetValue(false, out var others))
+            throw UserException.At(
+                "adapter.target_modules", $"{others}, which do not give as many values as they take",
+                $"square projections with router {router.Kind}, whose experts work on what they gave",
+                names.TryGetValue(true, out var square)
+                    ? $"write target_modules: [{square}]" : "choose another router");
     }
 
     // The attentions that routers go by; what comes before them has none to go by.
@@ -79,16 +113,31 @@ public static class AdapterAttachment
         return attentions;
     }
 
+    // A preliminary pass tells of every token, and the head sees some of them.
+    private static void RequireAllTokens(
+        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected)
+    {
+        var head = model.HeadProjection.Path;
+        if (options.Router is { Preliminary: not PreliminaryPass.None } router
+            && selected.Any(module => module.Path == head))
+            throw UserException.At(
+                head, $"sees some of the tokens alone, and router {router.Kind} decides for all of them",
+                "projections inside the blocks", "leave it out of adapter.target_modules");
+    }
+
     // Memory that is promised and not there would end the process later, without a word.
     private static void RequireMemory(
-        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected)
+        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, int layers)
     {
         const double Gibi = 1 << 30;
         var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
         var experts = options.Experts.Count + options.Experts.Shared;
-        var values = selected.Where(module => projections.ContainsKey(module.Path)).Sum(module =>
-            (double)experts * module.R * (
-                projections[module.Path].InFeatures + projections[module.Path].OutFeatures));
+        var adapted = selected.Where(module => projections.ContainsKey(module.Path)).ToList();
+        var plan = PlanOf(adapted, projections, options, new RoutingPlan(model, options, selected, layers));
+        var downs = options.Router is { Sharing.HasOneDown: true } ? 1 : experts;
+        var values = adapted.Sum(module => (double)module.R * (
+            (plan.DownOwner(module.Path) == module.Path ? downs * projections[module.Path].InFeatures : 0)
+            + (plan.UpOwner(module.Path) == module.Path ? experts * projections[module.Path].OutFeatures : 0)));
         var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (model.Device.type == DeviceType.CPU && values * sizeof(float) > available)
             throw UserException.At(
@@ -103,22 +152,18 @@ public static class AdapterAttachment
 
     // What wrapping one projection needs of the whole adapter.
     private sealed record Wrapping(
-        AdapterOptions Options, int Layers, long Seed, SharedParts Shared, TensorSource Tensors, FactorPlan Plan,
-        List<MixtureProjection> Modules);
+        AdapterOptions Options, long Seed, SharedParts Shared, TensorSource Tensors, RoutingPlan Routing,
+        FactorPlan Plan, List<MixtureProjection> Modules, long HiddenSize);
 
     private static FactorPlan PlanOf(
-        IEnumerable<SelectedModule> adapted, IReadOnlyDictionary<string, Projection> projections,
-        AdapterOptions options, int layers) => new(
+        IEnumerable<SelectedModule> adapted, Dictionary<string, Projection> projections,
+        AdapterOptions options, RoutingPlan routing) => new(
         from module in adapted
-        let experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers)
-        where RoutingOf(options, experts) is not null
+        where routing.RoutingOf(module.Path) is not null
         let projection = projections[module.Path]
-        select new PlannedModule(module, projection.InFeatures, projection.OutFeatures, experts),
+        select new PlannedModule(
+            module, projection.InFeatures, projection.OutFeatures, routing.ExpertsOf(module.Path)),
         options.Router?.Sharing ?? ExpertSharing.None);
-
-    // In a layer with one expert there is nothing to route, unless ranks are routed.
-    private static RouterOptions? RoutingOf(AdapterOptions options, int experts) =>
-        options.Router is { } given && (experts > 1 || options.Experts.Count == 1) ? given : null;
 
     private static void JoinPools(Wrapping wrapping)
     {
@@ -132,13 +177,12 @@ public static class AdapterAttachment
 
     private static MixtureProjection Wrap(Projection projection, SelectedModule module, Wrapping wrapping)
     {
-        var (options, layers, seed, shared, tensors, plan, _) = wrapping;
+        var (options, seed, shared, tensors, routings, plan, _, _) = wrapping;
         if (projection is not BaseLinear linear)
             throw UserException.At(
                 module.Path, $"wrapped already by {projection.GetType().Name}", "one adapter for each projection",
                 "load the base model again");
-        var experts = options.Experts.CountIn(TargetSelection.LayerOf(module.Path), layers);
-        var routing = RoutingOf(options, experts);
+        var (experts, routing) = (routings.ExpertsOf(module.Path), routings.RoutingOf(module.Path));
         if (routing is not null && linear.SeesSomeTokens)
         {
             throw UserException.At(
@@ -147,53 +191,72 @@ public static class AdapterAttachment
                 "list adapter.target_modules without it, or exclude it by adapter.exclude_modules");
         }
 
-        var shape = new MixtureShape(experts, module.R, options.ScaleOf(module.R, module.Alpha), options.LoraDropout)
+        var scale = options.ScaleOf(module.R, module.Alpha, linear.InFeatures);
+        var shape = new MixtureShape(experts, module.R, scale, options.LoraDropout)
         {
             Shared = routing is null ? 0 : options.Experts.Shared,
             HasOneDown = routing is { Sharing.HasOneDown: true },
+            HasCores = routing is { Sharing.HasCores: true },
+            Part = routings.PartOf(module.Path),
+            Chosen = routing?.MostChosen(experts) ?? 1,
         };
         var (path, width, device) = (module.Path, linear.InFeatures, linear.Weight.device);
-        var made = WeightInitialization.ChangesBase(options.InitLoraWeights)
-            ? FirstOf(linear, shape, options.InitLoraWeights, seed, tensors) : null;
+        var made = FirstOf(linear, shape, options, seed, tensors);
         var down = Factor(wrapping, "lora_A", path, plan.DownOwner(path), [shape.DownRows, width], () =>
-            made?.Down.clone() ?? routing?.FirstDown(path, module.R, width, seed)
+            made?.Values().Down.clone() ?? routing?.FirstDown(path, module.R, width, seed)
             ?? LoraInitialization.Down(
-                path, (int)(shape.DownRows / module.R), module.R, width, options.InitLoraWeights, seed),
+                path, (int)(shape.DownRows / module.R), module.R, width, options.InitLoraWeights, seed,
+                routing?.FirstInputsOf(width)),
             device, options.Experts.Train && routing is not { TrainsDown: false });
-        long[] upShape = [linear.OutFeatures, shape.Columns];
+        long[] upShape = [linear.OutFeatures, shape.UpColumns];
         var up = Factor(wrapping, "lora_B", path, plan.UpOwner(path), upShape, () =>
-            made?.Up.clone() ?? torch.zeros(upShape, torch.float32), device, options.Experts.Train);
+            made?.Values().Up.clone() ?? torch.zeros(upShape, torch.float32), device, options.Experts.Train);
+        var cores = !shape.HasCores ? null : Factor(
+            wrapping, "lora_core", path, path, [experts, module.R, module.R],
+            () => LoraInitialization.Cores(path, experts, module.R, seed), device, options.Experts.Train);
         // B is zero at first, so the rows' norms are those of the base.
         var magnitude = !options.UseDora ? null : tensors.Take(
             $"{path}.lora_magnitude_vector", torch.float32, [linear.OutFeatures],
             () => Fused.row_squares(linear.Weight).sqrt().to(torch.CPU).to(torch.float32));
         var pool = plan.PoolOf(path);
-        var context = new RouterContext(path, width, experts * pool.Count, module.R, seed, down, shared)
+        var context = new RouterContext(
+            path, width, routing?.Slices ?? experts * pool.Count, module.R, seed, down, shared)
         {
             Tensors = tensors,
             Outputs = linear.OutFeatures,
+            HiddenSize = wrapping.HiddenSize,
             Pool = new PoolPlace(experts, pool.ToList().IndexOf(path)),
         };
-        var router = routing is null ? null : RouterFor(routing, context);
+        var router = routing is null ? null : RouterFor(routing, context, routings.BlockOf(path));
         router?.to(device);
         return new MixtureProjection(
             linear, shape, router, down, up, (plan.DownOwner(path) == path, plan.UpOwner(path) == path),
-            made is null ? null : new TakenOut(made.Down.to(device), made.Up.to(device)),
-            magnitude?.to(device).ToParameter());
+            made is null ? null : new TakenOut(made.Out.Down.to(device), made.Out.Up.to(device)),
+            magnitude?.to(device).ToParameter(), cores);
     }
 
+    // A and B as they begin, and what the weight loses to them.
+    private sealed record FirstParts(Func<TakenOut> Values, TakenOut Out);
+
     // Decomposed once, and only where a file does not hold what came of it.
-    private static TakenOut FirstOf(
-        BaseLinear linear, MixtureShape shape, string kind, long seed, TensorSource tensors)
+    private static FirstParts? FirstOf(
+        BaseLinear linear, MixtureShape shape, AdapterOptions options, long seed, TensorSource tensors)
     {
+        var (kind, path) = (options.InitLoraWeights, linear.Path);
+        if (!WeightInitialization.ChangesBase(kind))
+            return null;
+        var share = options.IsGoat ? options.Goat.InitCof ?? 1.0 / shape.Experts : 1;
         TakenOut? made = null;
-        TakenOut Made() => made ??= WeightInitialization.First(
-            kind, linear.Path, linear.Weight, shape.Rank, shape.Scale, seed);
-        return new(
-            tensors.Take($"{linear.Path}.{TakenOut.DownName}", torch.float32, [shape.Rank, linear.InFeatures],
-                () => Made().Down),
-            tensors.Take($"{linear.Path}.{TakenOut.UpName}", torch.float32, [linear.OutFeatures, shape.Rank],
-                () => Made().Up));
+        TakenOut Made() => made ??= options.IsGoat
+            ? WeightInitialization.OfSegments(
+                path, linear.Weight, shape.Experts, shape.Rank, shape.Scale, options.Goat)
+            : WeightInitialization.First(kind, path, linear.Weight, shape.Rank, shape.Scale, seed);
+        return new(Made, new(
+            tensors.Take(
+                $"{path}.{TakenOut.DownName}", torch.float32, [shape.Columns, linear.InFeatures], () => Made().Down),
+            tensors.Take(
+                $"{path}.{TakenOut.UpName}", torch.float32, [linear.OutFeatures, shape.Columns],
+                () => Made().Up * share)));
     }
 
     // A or B of a projection: its own, or that of the one which owns it.
@@ -214,9 +277,9 @@ public static class AdapterAttachment
         return shared;
     }
 
-    private static Router RouterFor(RouterOptions options, RouterContext context)
+    private static Router RouterFor(RouterOptions options, RouterContext context, string? block)
     {
-        if (!options.SharesInBlock || TargetSelection.AttentionBlockOf(context.Path) is not { } block)
+        if (block is null)
             return RouterCatalog.Create(options, context);
         var owner = context.Shared!.Get(
             $"router {block}", () => RouterCatalog.Create(options, context), out var isOwner);

@@ -79,10 +79,14 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
 
     /// <summary>How A and B begin.</summary>
     /// <value>Default true: A Kaiming uniform with a = sqrt 5, B zero; gaussian: A normal with deviation 1 / r; pissa,
-    /// pissa_niter_N and olora: parts of the base's weight (<see cref="WeightInitialization"/>), with method:
-    /// lora.</value>
+    /// pissa_niter_N and olora: parts of the base's weight (<see cref="WeightInitialization"/>), with method: lora;
+    /// goat: one for each expert.</value>
     [Key]
     public string InitLoraWeights { get; init; } = "true";
+
+    /// <summary>Settings of goat.</summary>
+    [Key(Silent = true, When = "init_lora_weights=goat")]
+    public GoatOptions Goat { get; init; } = new();
 
     /// <summary>Whether each output of a projection has a trained magnitude, the low-rank update its direction
     /// (DoRA).</summary>
@@ -115,9 +119,13 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
     /// not say what it does.</summary>
     public bool IsVariant => UseDora || WeightInitialization.ChangesBase(InitLoraWeights);
 
-    /// <summary>The factor on the experts' output, for one module's rank and alpha; a router with constant weights sets
-    /// it.</summary>
-    public double ScaleOf(int r, double alpha) => Router?.ScaleOf(r) ?? (UseRslora ? alpha / Math.Sqrt(r) : alpha / r);
+    /// <summary>Whether the experts begin as parts of the base's weight.</summary>
+    public bool IsGoat => InitLoraWeights == WeightInitialization.Goat;
+
+    /// <summary>The factor on the experts' output, for one module's rank, alpha and inputs; a router with constant
+    /// weights sets it, and the theory of goat.</summary>
+    public double ScaleOf(int r, double alpha, long inputs) => Router?.ScaleOf(r)
+        ?? (IsGoat && Goat.SetsScale ? Goat.ScaleOf(r, inputs) : UseRslora ? alpha / Math.Sqrt(r) : alpha / r);
 
     /// <summary>Reads the section; every fault goes to the reader's list, so that all are shown at once.</summary>
     public static AdapterOptions Read(OptionReader reader)
@@ -130,7 +138,7 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
         var options = reader.Bind(new AdapterOptions
         {
             LoraAlpha = 2 * stated.R,
-            Experts = new ExpertOptions { Count = stated.Method == Lora || RoutesRanks(reader) ? 1 : 4 },
+            Experts = new ExpertOptions { Count = stated.Method == Lora || HasOneAdapter(reader) ? 1 : 4 },
         });
         options.Experts.Check(reader.Section("experts"), options.Method == Mixture);
         options = options with { Router = ReadRouter(reader, options) };
@@ -145,12 +153,17 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
             return [];
         var kind = $"router.kind: {Router.Kind}";
         var setsScale = Router.ScaleOf(R) is not null;
+        var theory = IsGoat && Goat.SetsScale;
+        const string OfGoat = "goat.scaling: theory, which sets the scale";
         var patterns = AlphaPattern.Count > 0;
         return
         [
             .. IneffectiveKey.If(setsScale, "lora_alpha", LoraAlpha, 2 * R, $"{kind}, which sets the scale"),
             .. IneffectiveKey.If(setsScale, "alpha_pattern", patterns, false, $"{kind}, which sets the scale"),
             .. IneffectiveKey.If(setsScale, "use_rslora", UseRslora, false, $"{kind}, which sets the scale"),
+            .. IneffectiveKey.If(theory, "lora_alpha", LoraAlpha, 2 * R, OfGoat),
+            .. IneffectiveKey.If(theory, "alpha_pattern", patterns, false, OfGoat),
+            .. IneffectiveKey.If(theory, "use_rslora", UseRslora, false, OfGoat),
             .. IneffectiveKey.If(
                 !Router.TrainsDown, "init_lora_weights", InitLoraWeights, "true", $"{kind}, which sets A"),
             .. IneffectiveKey.If(
@@ -199,10 +212,10 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
         return null;
     }
 
-    // The router decides what a mixture has by default: several experts, or one adapter whose ranks it routes.
-    private static bool RoutesRanks(OptionReader reader) =>
+    // The router decides what a mixture has by default: several experts, or one adapter of which it chooses parts.
+    private static bool HasOneAdapter(OptionReader reader) =>
         reader.Node("router") is ConfigMap router && router["kind"] is ConfigScalar { Text: { } kind }
-        && kind != RouterCatalog.None && RouterCatalog.Names.Contains(kind) && RouterCatalog.Of(kind).RoutesRanks;
+        && kind != RouterCatalog.None && RouterCatalog.Names.Contains(kind) && RouterCatalog.Of(kind).HasOneAdapter;
 
     private void CheckTogether(OptionReader reader)
     {
@@ -223,13 +236,20 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
                 "write the layers into the regular expression");
         if (LayersPattern.Count > 0 && LayersToTransform.Count == 0)
             reader.Fault("layers_pattern", string.Join(", ", LayersPattern), "layers_to_transform beside it");
-        if (Experts.Shared > 0 && Router is null or { RoutesRanks: true })
+        if (Experts.Shared > 0
+            && Router is null or { HasOneAdapter: true } or { WholeFeedForward: true } or { Sharing.HasCores: true })
             reader.Section("experts").Fault(
                 "shared", Experts.Shared.ToString(CultureInfo.InvariantCulture),
                 Router is null ? "0 where there is no router" : $"0 with router.kind: {Router.Kind}",
-                Router is null
-                    ? "shared experts stand beside routed ones: write method: mixture"
-                    : "it chooses ranks of one adapter, beside which no other expert stands");
+                Router switch
+                {
+                    null => "shared experts stand beside routed ones: write method: mixture",
+                    { RoutesRanks: true } => "it chooses ranks of one adapter, beside which no other expert stands",
+                    { Slices: not null } => "it chooses slices of the base, beside which no other expert stands",
+                    { Sharing.HasCores: true } =>
+                        "its experts have one A and one B together, beside which no other expert stands",
+                    _ => "a whole feed-forward of weight 1 beside the others would double what the base computes",
+                });
         CheckVariant(reader);
         if (!Experts.Train && Router is null)
             reader.Fault(
@@ -238,17 +258,20 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
 
     private void CheckVariant(OptionReader reader)
     {
-        string[] known = ["true", "gaussian", WeightInitialization.Pissa, WeightInitialization.Olora];
+        string[] known =
+            ["true", "gaussian", WeightInitialization.Pissa, WeightInitialization.Olora, WeightInitialization.Goat];
         var changesBase = WeightInitialization.ChangesBase(InitLoraWeights);
         if (!known.Contains(InitLoraWeights) && !changesBase)
             reader.Fault(
                 "init_lora_weights", Quote.Of(InitLoraWeights),
-                "true, gaussian, pissa, pissa_niter_N (N from 1 to 100) or olora",
+                "true, gaussian, pissa, pissa_niter_N (N from 1 to 100), olora or goat",
                 NearestName.Question(InitLoraWeights, known));
-        if (changesBase && Router is not null)
+        if (IsGoat)
+            CheckGoat(reader);
+        else if (changesBase && Router is not null)
             reader.Fault(
                 "init_lora_weights", $"{InitLoraWeights} with router.kind: {Router.Kind}", "method: lora beside it",
-                "all experts would begin alike");
+                "all experts would begin alike; goat gives each its own part of the weight");
         if (UseDora && Router is not null)
             reader.Fault(
                 "use_dora", $"true with router.kind: {Router.Kind}", "method: lora beside it",
@@ -257,6 +280,27 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
             reader.Fault(
                 "use_dora", $"true with init_lora_weights: {InitLoraWeights}", "one of the two",
                 "what is left of the base has other magnitudes");
+    }
+
+    private void CheckGoat(OptionReader reader)
+    {
+        const string Key = "init_lora_weights";
+        if (Router is null)
+            reader.Fault(
+                Key, "goat with method: lora", "method: mixture beside it", "pissa is the like for one adapter");
+        else if (Router is not ExpertRouterOptions or IMergedRouterOptions || Router.Sharing != ExpertSharing.None
+            || Router.ScaleOf(R) is not null)
+            reader.Fault(
+                Key, $"goat with router.kind: {Router.Kind}",
+                "a router whose experts have an A and a B of their own and the adapter's scale, such as top-k");
+        else if (Router.WholeFeedForward)
+            reader.Fault(
+                Key, $"goat with router.kind: {Router.Kind}", "a router within each projection, such as top-k",
+                "an expert that is a whole feed-forward would lack what the others were given");
+        if (Experts.Shared > 0)
+            reader.Fault(
+                Key, $"goat with experts.shared: {Experts.Shared}", "experts.shared: 0 beside it",
+                "each expert gets a part of the weight, and a shared one has none");
     }
 
     private static void CheckPattern(OptionReader reader, string key, IEnumerable<string> names)

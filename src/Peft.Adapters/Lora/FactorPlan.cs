@@ -20,7 +20,7 @@ public sealed record PlannedModule(SelectedModule Module, long Inputs, long Outp
 
 /// <summary>Which projection owns the matrices that several have in common, and whose experts are a pool.</summary>
 /// <remarks>Source: huggingface/peft tuners/lily: projections are alike that have one name and shape, in the model's
-/// order; the owner is the first of its neighbours.</remarks>
+/// order; the owner is the first of its neighbours. Those of a pool differ in their layer alone.</remarks>
 public sealed class FactorPlan
 {
     private readonly ExpertSharing _sharing;
@@ -32,9 +32,8 @@ public sealed class FactorPlan
     {
         _sharing = sharing;
         var byName = sharing.PoolLayers > 1;
-        foreach (var group in routed.GroupBy(
-            module => byName ? (object)module.Name : (module.Name, module.Inputs, module.Outputs, module.Experts,
-                module.Module.R)))
+        foreach (var group in routed.GroupBy(module => byName ? (object)RmoeRouter.ChainOf(module.Path)
+            : (module.Name, module.Inputs, module.Outputs, module.Experts, module.Module.R)))
         {
             var alike = group.ToList();
             foreach (var (place, module) in alike.Index())
@@ -81,4 +80,36 @@ public sealed class FactorPlan
             $"{module.Inputs} inputs, {module.Outputs} outputs, {module.Experts} experts, rank {module.Module.R}, "
                 + $"alpha {module.Module.Alpha}");
     }
+}
+
+/// <summary>The sizes and the scale of one wrapped projection.</summary>
+/// <param name="Experts">Number of experts E that a router chooses among.</param>
+/// <param name="Rank">Rank R of each.</param>
+/// <param name="Scale">Factor on their output: alpha / r, or alpha / sqrt(r) with rsLoRA.</param>
+/// <param name="Dropout">Share of the adapter's input dropped in training.</param>
+public sealed record MixtureShape(int Experts, int Rank, double Scale, double Dropout = 0)
+{
+    /// <summary>Number of further experts S, which every token gets with weight 1.</summary>
+    public int Shared { get; init; }
+
+    /// <summary>Whether all experts have one A together.</summary>
+    public bool HasOneDown { get; init; }
+
+    /// <summary>Whether all experts have one B together too, and each a core between A and B.</summary>
+    public bool HasCores { get; init; }
+
+    /// <summary>What an expert is to the projection.</summary>
+    public ExpertPart Part { get; init; }
+
+    /// <summary>The most experts that a token gets of those E.</summary>
+    public int Chosen { get; init; } = Experts;
+
+    /// <summary>Columns of the B of all experts: C = (E + S) R.</summary>
+    public long Columns => (long)(Experts + Shared) * Rank;
+
+    /// <summary>Columns of B: C, or R where the experts have one.</summary>
+    public long UpColumns => HasCores ? Rank : Columns;
+
+    /// <summary>Rows of A: C, or R where the experts have one.</summary>
+    public long DownRows => HasOneDown ? Rank : Columns;
 }

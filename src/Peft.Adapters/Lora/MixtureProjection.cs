@@ -1,4 +1,3 @@
-using System.Globalization;
 using Peft.Adapters.Routing;
 using Peft.Models;
 
@@ -24,9 +23,12 @@ public sealed class MixtureProjection : Projection
     /// <param name="owns">Whether A and B are this projection's, or another one's that it shares.</param>
     /// <param name="takenOut">What the frozen weight loses to A and B; null: nothing.</param>
     /// <param name="magnitude">DoRA's magnitude of each output, [O] float32; null: none.</param>
+    /// <param name="cores">The matrix of each expert between the one A and the one B, [E, R, R] float32; null:
+    /// none.</param>
     public MixtureProjection(
         BaseLinear wrapped, MixtureShape shape, Router? router, Parameter down, Parameter? up = null,
-        (bool Down, bool Up)? owns = null, TakenOut? takenOut = null, Parameter? magnitude = null)
+        (bool Down, bool Up)? owns = null, TakenOut? takenOut = null, Parameter? magnitude = null,
+        Parameter? cores = null)
         : base(wrapped.Path, wrapped.InFeatures, wrapped.OutFeatures)
     {
         _owns = owns ?? (true, true);
@@ -34,9 +36,8 @@ public sealed class MixtureProjection : Projection
         Shape = shape;
         Router = router;
         Down = down;
-        Up = up ?? torch.zeros(
-            [wrapped.OutFeatures, shape.Columns], torch.float32, wrapped.Weight.device)
-                .ToParameter();
+        Up = up
+            ?? torch.zeros([wrapped.OutFeatures, shape.UpColumns], torch.float32, wrapped.Weight.device).ToParameter();
         RegisterModule("base_layer", wrapped);
         if (_owns.Down)
             register_parameter("lora_A", Down);
@@ -50,6 +51,11 @@ public sealed class MixtureProjection : Projection
             RegisterBuffer(TakenOut.DownName, takenOut.Down);
             RegisterBuffer(TakenOut.UpName, takenOut.Up);
             TakeOut();
+        }
+        if (cores is not null)
+        {
+            Cores = cores;
+            register_parameter("lora_core", cores);
         }
 
         if (magnitude is null)
@@ -72,10 +78,15 @@ public sealed class MixtureProjection : Projection
     /// where they have one.</remarks>
     public Parameter Down { get; }
 
-    /// <summary>B of every expert, side by side.</summary>
+    /// <summary>B of every expert, side by side, or the one B that they have together.</summary>
     /// <remarks>Shapes: [O, C] float32; expert e has columns e·R to e·R + R − 1, the shared ones after the
-    /// others.</remarks>
+    /// others. [O, R] where they have one.</remarks>
     public Parameter Up { get; }
+
+    /// <summary>The matrix K of each expert between the one A and the one B: expert e adds <c>B Kᵀ A x</c>; null: the
+    /// experts have an A or a B of their own.</summary>
+    /// <remarks>Shapes: [E, R, R] float32.</remarks>
+    public Parameter? Cores { get; }
 
     /// <summary>What the frozen weight lost to A and B as they began; null: nothing.</summary>
     public TakenOut? TakenOut { get; }
@@ -88,17 +99,17 @@ public sealed class MixtureProjection : Projection
     private Tensor Weight => _rest ?? Wrapped.Weight;
 
     private Tensor? _rest;
-    private Tensor? _squares; // of the weight's rows
-    private (Tensor Norms, long DownVersion, long UpVersion)? _norms;
+    private readonly DirectionNorms _norms = new();
 
     /// <summary>A of one expert, a view.</summary>
     /// <remarks>Shapes: [R, D].</remarks>
     public Tensor DownOf(int expert) =>
         Shape.HasOneDown ? Down : Down.narrow(0, (long)expert * Shape.Rank, Shape.Rank);
 
-    /// <summary>B of one expert, a view.</summary>
+    /// <summary>B of one expert, a view; with its core in it where it has one.</summary>
     /// <remarks>Shapes: [O, R].</remarks>
-    public Tensor UpOf(int expert) => Up.narrow(1, (long)expert * Shape.Rank, Shape.Rank);
+    public Tensor UpOf(int expert) => Cores is null ? Up.narrow(1, (long)expert * Shape.Rank, Shape.Rank)
+        : Up.mm(Cores[expert].t());
 
     /// <summary>The wrapped weight with the adapter in it, for gates that do not depend on the input.</summary>
     /// <remarks>
@@ -110,9 +121,8 @@ public sealed class MixtureProjection : Projection
     public Tensor Merge(Tensor weight, Tensor gates)
     {
         using var off = torch.no_grad();
-        var added = WeightedUp(gates).mm(AllDown().detach());
-        if (TakenOut is not null)
-            added = added - (TakenOut.Up.mm(TakenOut.Down) * Shape.Scale);
+        var (down, up) = Collapsed(gates);
+        var added = up.mm(down);
         var oriented = Wrapped.IsStoredInputsFirst ? added.t() : added;
         var merged = weight + oriented.to(weight.dtype);
         if (Magnitude is null)
@@ -136,16 +146,33 @@ public sealed class MixtureProjection : Projection
     /// <remarks>Shapes: gates [E] or [R] → [O, C] float32. Gradient: none.</remarks>
     public Tensor WeightedUp(Tensor gates) => AllUp().detach() * Columns(gates) * Shape.Scale;
 
+    /// <summary>A and B of the one LoRA on the base as it is that this is with constant gates; scale and gates are in
+    /// B.</summary>
+    /// <remarks>Shapes: gates [E] or [R] → [C, D] and [O, C], further columns for what was taken out of the base.
+    /// Gradient: none.</remarks>
+    public (Tensor Down, Tensor Up) Collapsed(Tensor gates)
+    {
+        var (down, up) = (AllDown().detach(), WeightedUp(gates));
+        return TakenOut is not { } first ? (down, up)
+            : (torch.cat([down, first.Down], 0), torch.cat([up, first.Up * -Shape.Scale], 1));
+    }
+
     /// <summary>The gate of every column of <see cref="AllUp"/>, those of shared experts 1.</summary>
     /// <remarks>Shapes: gates [.., E] or [.., R], or [.., C] already → [.., C].</remarks>
     public Tensor Columns(Tensor gates)
     {
-        var columns = ((long)((_pool?.Count ?? 1) - 1) * Shape.Experts * Shape.Rank) + Shape.Columns;
+        var columns = AllColumns;
         if (gates.shape[^1] == columns)
             return gates;
         var all = WithShared(gates);
         return all.repeat_interleave(columns / all.shape[^1], -1);
     }
+
+    /// <summary>How many experts its router chooses among: those of its pool, or its own.</summary>
+    public int Candidates => Shape.Experts * (_pool?.Count ?? 1);
+
+    /// <summary>Rows of <see cref="AllDown"/>, columns of <see cref="AllUp"/>.</summary>
+    public long AllColumns => (long)(Candidates + Shape.Shared) * Shape.Rank;
 
     /// <summary>The A of every expert that gates weigh: those of a whole pool, one that is shared as often as there are
     /// experts, then the shared experts'.</summary>
@@ -154,7 +181,7 @@ public sealed class MixtureProjection : Projection
 
     /// <summary>The B of every expert that gates weigh, in the order of <see cref="AllDown"/>.</summary>
     /// <remarks>Shapes: [O, C].</remarks>
-    public Tensor AllUp() => Stacked(1);
+    public Tensor AllUp() => Cores is null ? Stacked(1) : Up.mm(Cores.reshape(-1, Shape.Rank).t());
 
     /// <summary>Makes the experts of several projections one pool, in this order.</summary>
     internal void Join(IReadOnlyList<MixtureProjection> pool) => _pool = pool;
@@ -172,13 +199,15 @@ public sealed class MixtureProjection : Projection
             yield return ($"{Path}.router.{name}", parameter);
     }
 
-    /// <summary>A and B, where they are this projection's own.</summary>
+    /// <summary>A, B and the cores, where they are this projection's own.</summary>
     public IEnumerable<(string Name, Parameter Parameter)> Factors()
     {
         if (_owns.Down)
             yield return ($"{Path}.lora_A", Down);
         if (_owns.Up)
             yield return ($"{Path}.lora_B", Up);
+        if (Cores is not null)
+            yield return ($"{Path}.lora_core", Cores);
     }
 
     /// <summary>Saved buffers, the router's among them, named like parameters.</summary>
@@ -198,8 +227,10 @@ public sealed class MixtureProjection : Projection
         if (_owns.Up)
             Up.Dispose();
         Magnitude?.Dispose();
+        Cores?.Dispose();
         TakenOut?.Down.Dispose();
         TakenOut?.Up.Dispose();
+        _rest?.Dispose();
     }
 
     /// <inheritdoc/>
@@ -208,10 +239,8 @@ public sealed class MixtureProjection : Projection
         if (disposing)
         {
             _rest?.Dispose();
-            _squares?.Dispose();
-            _norms?.Norms.Dispose();
+            _norms.Dispose();
         }
-
         base.Dispose(disposing);
     }
 
@@ -219,22 +248,98 @@ public sealed class MixtureProjection : Projection
     /// <remarks>Shapes: x [.., D] → [.., O]; with a router, N = the product of the leading dimensions.</remarks>
     public override Tensor Forward(Tensor x, ForwardPass pass)
     {
-        RoutingDecision? decision = null;
-        if (Router is not null)
+        if (pass.IsPreliminary)
+            return BeforeRouting(x, pass);
+        var decision = Decide(x, pass);
+        if (decision?.InputFactor is { } factor && Shape.Part == ExpertPart.Entry)
+            x *= factor;
+        if (decision is { WeighsSlices: true })
         {
-            decision = Router.Route(x, pass);
-            // A router that repeats another's decision leaves the record to that one.
-            if (Router is not SharedRouter)
-                pass.Emit(new RoutingRecord(Path, decision));
+            x = Shape.Part == ExpertPart.Exit ? FfnSplitRouter.Weighed(x, decision.Gates) : x;
+            decision = null; // what follows is plain LoRA
         }
-        var dropped = pass.Drops && Shape.Dropout > 0 ? Dropped(x, pass) : null;
+
+        var dropped = pass.Drops && Shape.Dropout > 0 ? Dropped(x, pass, decision?.Rows) : null;
         if (decision is { DetachesInput: true } && pass.IsTraining)
             dropped = (dropped ?? x).detach();
         if (Magnitude is not null)
             return Directed(x, dropped);
+        if (Router is IChained chain)
+            return Chained(x, dropped, decision!, chain, pass);
+        if (Cores is not null)
+            return BetweenFactors(x, dropped, decision!);
+        if (decision?.Rows is { } rows)
+            return Whole(x, decision, rows, dropped);
         var (down, up, gates, selected) = decision is null ? (Down, Up, null, null) : Operands(decision);
         return Fused.lora_mixture_linear(
             x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, dropped, selected);
+    }
+
+    // The experts work on what they made of x before; the last time together with the frozen layer, which sees x.
+    private Tensor Chained(Tensor x, Tensor? dropped, RoutingDecision decision, IChained chain, ForwardPass pass)
+    {
+        var (state, input) = (x, dropped);
+        Tensor? added = null; // without x itself, so that little is lost to rounding
+        for (var iteration = 1; iteration < chain.Iterations; iteration++)
+        {
+            var (a, b, g, chosen) = Operands(decision);
+            var step = Fused.lora_mixture(input ?? state, a, b, g, Shape.Scale, chosen);
+            (added, state) = (added is null ? step : added + step, state + step);
+            input = dropped is null ? null : Dropped(state, pass);
+            var next = chain.RouteAgain(state, iteration, decision);
+            if (!ReferenceEquals(next, decision))
+                pass.Emit(new RoutingRecord($"{Path}@{iteration + 1}", next));
+            decision = next;
+        }
+        var (down, up, gates, selected) = Operands(decision);
+        var last = Fused.lora_mixture_linear(
+            x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, input ?? (added is null ? null : state), selected);
+        return added is null ? last : last + added;
+    }
+
+    // What a router goes by is made without the adapter, or with one gate for all experts where the router says so.
+    private Tensor BeforeRouting(Tensor x, ForwardPass pass)
+    {
+        if (Router is not { PreliminaryGate: not 0 and var gate })
+            return Wrapped.Forward(x, pass);
+        var gates = torch.full([x.numel() / InFeatures, Candidates], gate, torch.float32, x.device);
+        return Fused.lora_mixture_linear(
+            x, Weight, Wrapped.Bias, Shape.HasOneDown ? Down : Stacked(0), Stacked(1), WithShared(gates), Shape.Scale);
+    }
+
+    // Source: CoMoL, arXiv:2603.00573: the experts' cores are merged for each token, by what A makes of it.
+    private Tensor BetweenFactors(Tensor x, Tensor? dropped, RoutingDecision decision)
+    {
+        var hidden = dropped is null && decision.Hidden is { } made ? made
+            : Fused.router_scores(dropped ?? x, Down);                                         // [N, R]
+        var each = hidden.mm(Cores!.permute(1, 0, 2).reshape(Shape.Rank, -1))
+            .view(-1, Shape.Experts, Shape.Rank);                                              // [N, E, R]
+        var merged = (each * decision.Gates.unsqueeze(-1)).sum(1L);
+        return Fused.low_rank_linear(x, Weight, Wrapped.Bias, merged, Up, Shape.Scale);
+    }
+
+    private RoutingDecision? Decide(Tensor x, ForwardPass pass)
+    {
+        if (Router is null)
+            return null;
+        var decision = Router.Route(x, pass);
+        // A router that repeats another's decision leaves the record to that one.
+        if (Router is SharedRouter)
+            return decision;
+        if (Shape.Part == ExpertPart.Entry && !decision.WeighsSlices)
+            decision = decision with { Rows = ExpertRows.Of(decision.Selected, x.shape.AsSpan(..^1)) };
+        pass.Emit(new RoutingRecord(Path, decision));
+        return decision;
+    }
+
+    // Part of a feed-forward that is an expert as a whole: each expert's rows stay apart from its beginning to its end.
+    private Tensor Whole(Tensor x, RoutingDecision decision, ExpertRows rows, Tensor? dropped)
+    {
+        if (Shape.Part == ExpertPart.Entry)
+            return Fused.expert_rows_linear(x, Weight, Wrapped.Bias, Down, Up, rows, Shape.Scale, dropped);
+        var y = Fused.expert_sum_linear(x, Weight, Down, Up, decision.Gates, rows, Shape.Scale, dropped);
+        return Wrapped.Bias is not { } bias ? y
+            : y + (decision.Gates.sum(-1).to(y.dtype).reshape([.. rows.Leading, 1]) * bias);
     }
 
     // What the mixture operation takes for a decision; the parts that the projection shares are put together here.
@@ -273,85 +378,23 @@ public sealed class MixtureProjection : Projection
     // the correction too, W x itself keeps all of x.
     private Tensor Directed(Tensor x, Tensor? dropped)
     {
+        var norms = _norms.Of(Weight, Down, Up, Shape.Scale);
         if (dropped is null)
-            return Fused.dora_linear(x, Weight, Wrapped.Bias, Down, Up, Magnitude!, Norms(), Shape.Scale);
+            return Fused.dora_linear(x, Weight, Wrapped.Bias, Down, Up, Magnitude!, norms, Shape.Scale);
         return Fused.linear(x - dropped, Weight, Wrapped.Bias)
-            + Fused.dora_linear(dropped, Weight, null, Down, Up, Magnitude!, Norms(), Shape.Scale);
-    }
-
-    // Norms of the rows of W + s B A; computed again when A or B has changed. [O]
-    private Tensor Norms()
-    {
-        var (down, up) = (Down.Version(), Up.Version());
-        if (_norms is { } held && held.DownVersion == down && held.UpVersion == up)
-            return held.Norms;
-        _norms?.Norms.Dispose();
-        _squares ??= Fused.row_squares(Weight).DetachFromDisposeScope();
-        var norms = Fused.row_norms(Weight, _squares, Down, Up, Shape.Scale).DetachFromDisposeScope();
-        _norms = (norms, down, up);
-        return norms;
+            + Fused.dora_linear(dropped, Weight, null, Down, Up, Magnitude!, norms, Shape.Scale);
     }
 
     // Source: DeepSeekMoE, arXiv:2401.06066, eq. 9: shared experts have weight 1 for every token.
     private Tensor WithShared(Tensor gates) => Shape.Shared == 0 ? gates
         : torch.cat([gates, torch.ones([.. gates.shape[..^1], Shape.Shared], gates.dtype, gates.device)], -1);
 
-    private Tensor Dropped(Tensor x, ForwardPass pass)
+    private Tensor Dropped(Tensor x, ForwardPass pass, ExpertRows? rows = null)
     {
         if (pass.Random is null)
             throw new InvalidOperationException(
                 $"{Path}: lora_dropout is {Shape.Dropout}, and the training pass has no random numbers; give it a "
                     + $"generator");
-        return Seeded.dropout(x, Shape.Dropout, draw => pass.Draw(x, x.shape, draw));
-    }
-}
-
-/// <summary>The sizes and the scale of one wrapped projection.</summary>
-/// <param name="Experts">Number of experts E that a router chooses among.</param>
-/// <param name="Rank">Rank R of each.</param>
-/// <param name="Scale">Factor on their output: alpha / r, or alpha / sqrt(r) with rsLoRA.</param>
-/// <param name="Dropout">Share of the adapter's input dropped in training.</param>
-public sealed record MixtureShape(int Experts, int Rank, double Scale, double Dropout = 0)
-{
-    /// <summary>Number of further experts S, which every token gets with weight 1.</summary>
-    public int Shared { get; init; }
-
-    /// <summary>Whether all experts have one A together.</summary>
-    public bool HasOneDown { get; init; }
-
-    /// <summary>Columns of B: C = (E + S) R.</summary>
-    public long Columns => (long)(Experts + Shared) * Rank;
-
-    /// <summary>Rows of A: C, or R where the experts have one.</summary>
-    public long DownRows => HasOneDown ? Rank : Columns;
-}
-
-/// <summary>First values of A; B begins at zero, so a fresh adapter changes nothing.</summary>
-public static class LoraInitialization
-{
-    /// <summary>A of every expert, stacked; each expert draws from its own stream, named by module and
-    /// expert.</summary>
-    /// <remarks>
-    /// Source: huggingface/peft 5d602fd, <c>reset_lora_parameters</c>: Kaiming uniform with a = sqrt 5, which is
-    /// U(−1/√D, 1/√D); gaussian: N(0, (1/r)²). One stream an expert: adding a module or an expert never changes
-    /// another's first values.
-    /// Shapes: → [E·R, D] float32 on the CPU; expert e has rows e·R to e·R + R − 1.
-    /// </remarks>
-    public static Tensor Down(string path, int experts, int r, long width, string kind, long seed)
-    {
-        using var off = torch.no_grad();
-        var stacked = torch.zeros([(long)experts * r, width], torch.float32);
-        using var scope = torch.NewDisposeScope();
-        for (var expert = 0; expert < experts; expert++)
-        {
-            var name = string.Create(CultureInfo.InvariantCulture, $"{path}.lora_A.expert_{expert}");
-            using var random = Seeds.GeneratorFor(seed, name);
-            var rows = stacked.narrow(0, (long)expert * r, r);
-            if (kind == "gaussian")
-                Seeded.normal_(rows, 0, 1.0 / r, random);
-            else
-                Seeded.kaiming_uniform_(rows, Math.Sqrt(5), random);
-        }
-        return stacked;
+        return pass.Dropout(x, Shape.Dropout, Shape.Part == ExpertPart.Exit ? rows : null);
     }
 }

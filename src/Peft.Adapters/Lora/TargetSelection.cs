@@ -154,7 +154,8 @@ public static partial class TargetSelection
             "choose among them, or write all-linear");
     }
 
-    private static string LastName(string path) => path[(path.LastIndexOf('.') + 1)..];
+    /// <summary>The last name of a path.</summary>
+    internal static string LastName(string path) => path[(path.LastIndexOf('.') + 1)..];
 
     [GeneratedRegex(@"\A.*?\.[^.]*\.(\d+)\.", RegexOptions.CultureInvariant)]
     private static partial Regex AnyLayer();

@@ -87,7 +87,7 @@ internal sealed class EmbeddingLora : TrainedPart
             return torch.randn(up, torch.float32, generator: random);
         });
         return new EmbeddingLora(
-            path, options.ScaleOf(module.R, module.Alpha), a.to(table.device).ToParameter(),
+            path, options.ScaleOf(module.R, module.Alpha, table.shape[0]), a.to(table.device).ToParameter(),
             b.to(table.device).ToParameter());
     }
 

@@ -44,7 +44,7 @@ public static class AdapterMerge
             Merge = new MergeRecord
             {
                 Method = method.Name,
-                Settings = Settings(method, options),
+                Settings = Settings(sources, method, options),
                 Adapters = [
                     .. sources.Select(
                         (source, i) => new MergedAdapter(source.Name, source.Hash(), options.WeightOf(i)))],
@@ -65,7 +65,8 @@ public static class AdapterMerge
             ? new RoutedWork(sources, routed, options)
             : new StaticWork(sources, (StaticMerge)method, options);
 
-    private static List<KeyValuePair<string, string>> Settings(MergeMethod method, MergeOptions options)
+    private static List<KeyValuePair<string, string>> Settings(
+        IReadOnlyList<MergeSource> sources, MergeMethod method, MergeOptions options)
     {
         var settings = new List<KeyValuePair<string, string>>();
         void Add(string name, FormattableString value) =>
@@ -87,6 +88,11 @@ public static class AdapterMerge
             Add("common", $"{options.Common}");
         if (options.Rank is { } rank)
             Add("rank", $"{rank}");
+        if (used.Contains(MergeOptions.AlphaName))
+            Add("alpha", $"{options.Alpha}");
+        if (method is RoutedMerge { GoesByTask: true })
+            settings.AddRange(sources.Select(
+                source => KeyValuePair.Create(TaskEmbedding.SettingOf(source.Name), source.Task!.Text)));
         return settings;
     }
 

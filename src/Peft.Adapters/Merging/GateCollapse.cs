@@ -99,11 +99,11 @@ public static class GateCollapse
     private static (PeftModule Module, CollapseLoss Loss) Collapse(MixtureProjection module, Tensor gates, int? rank)
     {
         using var off = torch.no_grad();
-        var up = module.WeightedUp(gates);
+        var (down, up) = module.Collapsed(gates);
         if (rank is not { } reduced)
-            return (new(module.Path, module.AllDown().detach(), up), new(module.Path, 0, 0, 1));
+            return (new(module.Path, down, up), new(module.Path, 0, 0, 1));
         using var scope = torch.NewDisposeScope();
-        var update = new LowRankUpdate(module.AllDown().detach(), up);
+        var update = new LowRankUpdate(down, up);
         var cut = LowRank.Truncate(update, reduced);
         var (error, energy) = Lost(LowRank.Svd(update).S.data<double>().ToArray(), reduced);
         return (

@@ -12,6 +12,7 @@ public static class MergeCatalog
         new ArrowMerge(),
         new AverageActivationMerge(),
         new SpectrMerge(),
+        new GliderMerge(),
         new AverageMerge(),
         new LinearMerge(),
         new CatMerge(),
@@ -53,6 +54,8 @@ public sealed record MergeOptions
     internal const string TopKName = "--top-k";
     internal const string TemperatureName = "--temperature";
     internal const string ScoreName = "--score";
+    internal const string AlphaName = "--alpha";
+    internal const string QueryName = "--query";
 
     // One line an option: its name, whether it says something else than its default, and how it goes from one to
     // another.
@@ -72,6 +75,8 @@ public sealed record MergeOptions
         (TopKName, o => o.TopK != new MergeOptions().TopK, (to, from) => to with { TopK = from.TopK }),
         (TemperatureName, o => o.Temperature != 1, (to, from) => to with { Temperature = from.Temperature }),
         (ScoreName, o => o.Score != new MergeOptions().Score, (to, from) => to with { Score = from.Score }),
+        (AlphaName, o => o.Alpha != new MergeOptions().Alpha, (to, from) => to with { Alpha = from.Alpha }),
+        (QueryName, o => o.Query.Count > 0, (to, from) => to with { Query = from.Query }),
     ];
 
     /// <summary>The options that were written, as the command line names them, whatever their values.</summary>
@@ -128,6 +133,14 @@ public sealed record MergeOptions
     /// <summary>What SpectR compares experts by (<see cref="Routing.SpectrRouterOptions.Score"/>).</summary>
     /// <value>Default update, the paper's.</value>
     public string Score { get; init; } = Routing.SpectrRouterOptions.Update;
+
+    /// <summary>Weight of GLIDER's global score (<see cref="Routing.GliderRouterOptions.Alpha"/>).</summary>
+    /// <value>Default 3.</value>
+    public double Alpha { get; init; } = new Routing.GliderRouterOptions().Alpha;
+
+    /// <summary>The vector that GLIDER compares the adapters' descriptions with; empty: what the base makes of each
+    /// prompt.</summary>
+    public EquatableList<double> Query { get; init; } = [];
 
     /// <summary>Notes every option that was given and that a method does not use, with the methods that do.</summary>
     public void NoteUnused(Faults faults, MergeMethod method)

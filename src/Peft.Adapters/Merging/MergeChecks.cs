@@ -44,7 +44,11 @@ internal static class MergeChecks
                 "a recipe whose training rows are tried, or weights",
                 "add --recipe FILE, or --weights with one number for each adapter");
         if (method is RoutedMerge routed)
+        {
             RequireVectors(sources, routed);
+            RequireTasks(sources, routed, options);
+        }
+
         return found;
     }
 
@@ -104,6 +108,37 @@ internal static class MergeChecks
                     method is LoraHubMerge ? $"use --method {new LoraHubUpdatesMerge().Name}" : null);
         }
         faults.ThrowIfAny($"peft merge --method {method.Name}");
+    }
+
+    private static void RequireTasks(
+        IReadOnlyList<MergeSource> sources, RoutedMerge method, MergeOptions options)
+    {
+        if (!method.GoesByTask)
+            return;
+        var faults = new Faults();
+        var widths = new List<(string Name, int Width)>();
+        if (options.Query.Count > 0)
+            widths.Add((MergeOptions.QueryName, options.Query.Count));
+        foreach (var source in sources)
+        {
+            if (source.Task is not { } task)
+                faults.Add(
+                    source.Directory, "no description of its task",
+                    $"what --method {method.Name} routes {source.Name} by",
+                    $"describe it: peft gate --adapter {source.Directory} --keep --describe TEXT");
+            else if (task.IsGiven && options.Query.Count == 0)
+                faults.Add(
+                    source.Directory, $"the vector of {source.Name}'s task was given, and the base embeds prompts",
+                    $"{MergeOptions.QueryName} with a vector of the same origin",
+                    "or let the base embed the description: peft gate --keep --describe TEXT");
+            else
+                widths.Add((source.Name, task.Vector.Count));
+        }
+        faults.ThrowIfAny("peft merge");
+        if (widths.FirstOrDefault(one => one.Width != widths[0].Width) is { Name: not null } other)
+            throw UserException.At(
+                "peft merge", $"the vector of {other.Name} has {other.Width} numbers, that of {widths[0].Name} "
+                    + $"{widths[0].Width}", "vectors of one origin");
     }
 
     private static void RequireVectors(IReadOnlyList<MergeSource> sources, RoutedMerge method)

@@ -18,6 +18,8 @@ public sealed class MergeSource
     private const string StackedDown = ".lora_A.experts";
     private const string StackedUp = ".lora_B.experts";
 
+    private readonly Lazy<TaskEmbedding?> _task = new((TaskEmbedding?)null);
+
     private MergeSource(string name, string directory, AdapterOptions adapter, string weights)
     {
         Name = name;
@@ -62,6 +64,15 @@ public sealed class MergeSource
     /// <summary>Finds the vectors of a kind by module path; null where the adapter has none.</summary>
     public required Func<string, IReadOnlyDictionary<string, Func<Faults, Tensor?>>?> Vectors { get; init; }
 
+    /// <summary>What it was trained for; null where nobody described it.</summary>
+    public TaskEmbedding? Task => _task.Value;
+
+    /// <summary>Finds it.</summary>
+    public required Func<TaskEmbedding?> FindTask
+    {
+        init => _task = new(value);
+    }
+
     /// <summary>Opens a directory: a plain LoRA of ours or of PEFT, a FlyLoRA bundle, or a routed merge, whose experts
     /// come one by one.</summary>
     /// <param name="given">The directory, or NAME=DIRECTORY.</param>
@@ -93,7 +104,16 @@ public sealed class MergeSource
             FanInFanOut = config.FanInFanOut,
             Hash = () => Sha256.OfFile(weights.Files[0]),
             Vectors = kind => VectorsOf(directory, kind),
+            FindTask = () => GateFile.TaskOf(directory),
         };
+        if (config.UseDora)
+            throw UserException.At(
+                directory, "a DoRA", "adapters of projections alone",
+                "merge it into a checkpoint with peft adapter export --format merged");
+        if (source.Adapter.IsVariant)
+            throw UserException.At(
+                directory, $"trained on what {config.InitLoraWeights} left of the base",
+                "adapters of the base as it is", "make it one with peft adapter import and export");
         RequireProjectionsAlone(directory, weights.Entries.Keys);
         source.Modules = ModulesOf(source, weights.Entries, PlainDown, PlainUp, 1, 0);
         return source;
@@ -149,6 +169,7 @@ public sealed class MergeSource
                 Vectors = isMerged
                     ? kind => VectorsOf(bundle, kind, number)
                     : kind => VectorsOf(directory, kind),
+                FindTask = isMerged ? () => TaskOf(bundle, number) : () => GateFile.TaskOf(directory),
             };
             source.Modules = adapter.IsPlainLora
                 ? ModulesOf(source, bundle.Weights.Entries, PlainDown, PlainUp, 1, 0)
@@ -181,6 +202,24 @@ public sealed class MergeSource
                 entry =>
                     (Func<Faults, Tensor?>)(faults => BundleTensors.Read(faults, entry, all => all.select(0, expert))),
                 StringComparer.Ordinal);
+    }
+
+    // A merge that goes by tasks holds them as well.
+    private static TaskEmbedding? TaskOf(OwnBundle bundle, int expert)
+    {
+        const string Ending = ".router." + GliderRouter.EmbeddingsName;
+        if (bundle.Manifest.Adapter is not { Router: GliderRouterOptions router } adapter
+            || bundle.Weights.Entries.Values.FirstOrDefault(
+                entry => entry.Name.EndsWith(Ending, StringComparison.Ordinal)) is not { } entry)
+            return null;
+        using var scope = torch.NewDisposeScope();
+        var faults = new Faults();
+        var vector = BundleTensors.Read(faults, entry, all => all.select(0, expert))?.to(torch.float32).contiguous();
+        faults.ThrowIfAny(bundle.Weights.Path);
+        var setting = TaskEmbedding.SettingOf(adapter.Experts.NameOf(expert));
+        return new(
+            bundle.Manifest.Merge?.Settings.FirstOrDefault(pair => pair.Key == setting).Value ?? "",
+            router.Query == GliderRouterOptions.Given, [.. vector!.data<float>().ToArray()]);
     }
 
     private static Dictionary<string, ModuleSource> ModulesOf(
@@ -216,7 +255,7 @@ public sealed class MergeSource
             {
                 var rank = (int)(rows / experts);
                 var module = new ModuleSource(
-                    path, height, width, rank, ScaleOf(source.Adapter, path, rank), entry, other, expert * rank);
+                    path, height, width, rank, ScaleOf(source.Adapter, path, rank, width), entry, other, expert * rank);
                 modules[path] = experts > 1 ? module with { Rank = module.UsedRank(faults) } : module;
             }
         }
@@ -230,8 +269,8 @@ public sealed class MergeSource
         return modules;
     }
 
-    private static double ScaleOf(AdapterOptions adapter, string path, int rank) =>
-        adapter.ScaleOf(rank, TargetSelection.AlphaOf(adapter, path));
+    private static double ScaleOf(AdapterOptions adapter, string path, int rank, long inputs) =>
+        adapter.ScaleOf(rank, TargetSelection.AlphaOf(adapter, path), inputs);
 
     private static bool IsPresent(
         MergeSource source, IReadOnlyDictionary<string, SafetensorsEntry> entries, string path, int expert,

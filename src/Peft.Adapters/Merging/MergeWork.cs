@@ -1,4 +1,5 @@
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Safetensors;
 
@@ -190,7 +191,27 @@ internal sealed class RoutedWork : MergeWork
                 module, ".lora_B.experts", 1, module.Out, experts * module.Rank),
             Entry(module, $".router.{_method.TensorName}", 2, experts * Block(module).Rows, Block(module).Columns),
             Present(module),
-        })];
+        }.Concat(OfTasks(module)))];
+    }
+
+    // The same in every module: a projection has all that its router goes by.
+    private IEnumerable<SafetensorsWrite> OfTasks(MergedModule module)
+    {
+        if (!_method.GoesByTask)
+            yield break;
+        var rows = _sources.Select(source => source.Task!.Vector).ToList();
+        yield return Plain(
+            GliderRouter.EmbeddingsName, [rows.Count, rows[0].Count], [.. rows.SelectMany(row => row)]);
+        if (_options.Query.Count > 0)
+            yield return Plain(
+                GliderRouter.QueryName, [_options.Query.Count], [.. _options.Query.Select(value => (float)value)]);
+
+        SafetensorsWrite Plain(string name, long[] shape, float[] values) => new(
+            $"{BundleTensors.Prefix}{module.Path}.router.{name}", SafetensorsDtype.F32, shape, stream =>
+        {
+            using var tensor = torch.tensor(values, shape);
+            tensor.WriteBytes(stream);
+        });
     }
 
     public override MergeReport Report(IReadOnlyList<string> notes) => new(_method.Name, Names, [], _similarity, notes);
@@ -235,7 +256,7 @@ internal sealed class RoutedWork : MergeWork
     }
 
     private SafetensorsWrite Present(MergedModule module) => new(
-        $"{BundleTensors.Prefix}{module.Path}.router.{Routing.MergedRouter.PresentName}", SafetensorsDtype.BOOL, [
+        $"{BundleTensors.Prefix}{module.Path}.router.{MergedRouter.PresentName}", SafetensorsDtype.BOOL, [
             _sources.Count],
         stream =>
             stream.Write([.. _sources.Select(source => (byte)(source.Modules.ContainsKey(module.Path) ? 1 : 0))]));

@@ -24,6 +24,9 @@ public abstract class RoutedMerge(string name, string description) : MergeMethod
     /// <param name="trained">Its vector of <see cref="VectorKind"/>; null where that is null.</param>
     public abstract Tensor VectorOf(MergeInput input, Tensor? trained);
 
+    /// <summary>Whether it goes by what <c>peft gate --describe</c> says of each adapter's task.</summary>
+    public virtual bool GoesByTask => false;
+
     /// <summary>Whether the vectors can be trained further.</summary>
     public virtual bool LearnsVectors => true;
 
@@ -52,6 +55,34 @@ public sealed class PhatgooseMerge()
     /// <inheritdoc/>
     public override RouterOptions Router(MergeOptions options, int topK) =>
         new PhatgooseRouterOptions { TopK = topK, Temperature = options is null ? 1 : options.Temperature };
+
+    /// <inheritdoc/>
+    public override Tensor VectorOf(MergeInput input, Tensor? trained) => trained!;
+}
+
+/// <summary>Routes by the trained gates and by how near a prompt is to the description of an adapter's task.</summary>
+/// <remarks>Source: GLIDER, arXiv:2410.07172.</remarks>
+public sealed class GliderMerge()
+    : RoutedMerge("glider", "routed: phatgoose's gates and the tasks that peft gate --describe describes (GLIDER)")
+{
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> Uses(MergeOptions options) =>
+        [.. base.Uses(options), MergeOptions.AlphaName, MergeOptions.QueryName];
+
+    /// <inheritdoc/>
+    public override string? VectorKind => GateVectors.Gate;
+
+    /// <inheritdoc/>
+    public override bool GoesByTask => true;
+
+    /// <inheritdoc/>
+    public override RouterOptions Router(MergeOptions options, int topK) => options is null
+        ? new GliderRouterOptions { TopK = topK }
+        : new GliderRouterOptions
+        {
+            TopK = topK, Temperature = options.Temperature, Alpha = options.Alpha, EmbeddingSize = options.Query.Count,
+            Query = options.Query.Count == 0 ? GliderRouterOptions.Prompt : GliderRouterOptions.Given,
+        };
 
     /// <inheritdoc/>
     public override Tensor VectorOf(MergeInput input, Tensor? trained) => trained!;

@@ -75,8 +75,9 @@ public sealed record BalanceOptions : IKeyValue<BalanceOptions>
     public double Ema { get; init; }
 
     /// <summary>Share of the training steps that sinkhorn routes.</summary>
-    /// <value>Default 0.01 (the paper's are from 0.001 to 0.01); above 0, up to 1.</value>
-    [Key(Above = 0, Max = 1, When = "kind=sinkhorn")]
+    /// <value>Default 0.01 (the paper's are from 0.001 to 0.01); above 0, below 1: in these steps a router does not
+    /// learn.</value>
+    [Key(Above = 0, Below = 1, When = "kind=sinkhorn")]
     public double Fraction { get; init; } = 0.01;
 
     /// <summary>ξ of sinkhorn: the smaller, the nearer its plan is to one expert a token.</summary>

@@ -128,13 +128,8 @@ public sealed class BlockFfnRouter : Router
         : base(context)
     {
         _options = options;
-        _weight = Take("weight", [context.Experts, context.Width], weight =>
-        {
-            using var random = Seeds.GeneratorFor(context.Seed, $"{context.Path}.router.weight");
-            Seeded.normal_(weight, 0, options.InitStd, random);
-        });
+        _weight = NewNormalGate(options.InitStd);
         _norm = Take("norm", [context.Experts], norm => norm.fill_(1));
-        register_parameter("weight", _weight);
         register_parameter("norm", _norm);
     }
 
@@ -188,7 +183,8 @@ public static class ActivationLocality
 /// <remarks>
 /// Source: BlockFFN, arXiv:2507.08771: with <c>a = g / (Σ g + 1e-5)</c> the share of each expert of a token, <c>1 −
 /// exp(Σ ln(1 − a + 1e-5))</c> over the tokens of a chunk, mean over chunks and experts. Chunks begin at the row's
-/// start; the last may be shorter, and padding is in none. Gradient: through the gates.
+/// start; the last may be shorter, and padding is in none. A gate below zero, which a norm weight that training took
+/// there makes, counts by its size: shares beyond 0 and 1 have no logarithm. Gradient: through the gates.
 /// </remarks>
 public static class ChunkSparsity
 {
@@ -196,7 +192,11 @@ public static class ChunkSparsity
 
     /// <summary>Each expert's share of a token's gates.</summary>
     /// <remarks>Shapes: [N, E] → [N, E].</remarks>
-    public static Tensor Shares(Tensor gates) => gates / (gates.sum(-1, keepdim: true) + Tiny);
+    public static Tensor Shares(Tensor gates)
+    {
+        var sizes = gates.abs();
+        return sizes / (sizes.sum(-1, keepdim: true) + Tiny);
+    }
 
     /// <summary>The loss of some columns.</summary>
     /// <remarks>Shapes: shares [B·T, C], tokens.Mask [B·T] bool or null → scalar.</remarks>

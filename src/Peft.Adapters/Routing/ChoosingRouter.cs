@@ -17,6 +17,9 @@ public abstract record ChoosingRouterOptions : ExpertRouterOptions
     internal sealed override bool ChoosesByScore => true;
 
     /// <inheritdoc/>
+    public sealed override int MostChosen(int experts) => Math.Min(TopK, experts);
+
+    /// <inheritdoc/>
     protected override void Check(OptionReader reader, RouterSize size)
     {
         base.Check(reader, size);
@@ -65,6 +68,21 @@ public abstract class ChoosingRouter : Router, ILoadBalanced, IRewirable
     public string? WhyNoGradient => _options is { TopK: 1, Normalize: true }
         ? "has top_k 1 and normalize true, so that every gate is 1" : null;
 
+    /// <summary>The decision by the softmax of x times a gate matrix.</summary>
+    /// <remarks>Shapes: x [.., D], gate [E, D].</remarks>
+    protected RoutingDecision ChooseBySoftmax(Tensor x, Tensor gate, ForwardPass pass)
+    {
+        if (ChoosesPlainly(pass))
+        {
+            var (gates, chosen, p, given) = Fused.topk_softmax(x, gate, new(_options.TopK, _options.Normalize));
+            return new RoutingDecision(gates, chosen, p, given);
+        }
+
+        var logits = Noisy(x, Score(x, gate, LogitOffset), pass);
+        var scores = logits.softmax(-1);
+        return Choose(x, logits, scores, scores, pass);
+    }
+
     /// <summary>Whether the largest scores are chosen in this pass, and nothing moves them.</summary>
     protected bool ChoosesPlainly(ForwardPass pass) =>
         LogitOffset is null && _bias is null
@@ -98,7 +116,8 @@ public abstract class ChoosingRouter : Router, ILoadBalanced, IRewirable
         {
             var plan = Plan(x, logits, pass);
             var best = Selection.TopMask(plan, _options.TopK);
-            return new RoutingDecision(Selection.Gates(plan, best, normalize: true), best, probabilities, logits);
+            return new RoutingDecision(
+                Selection.Gates(plan, best, _options.Normalize), best, probabilities, logits);
         }
 
         var chosen = Selection.TopMask(_bias is null ? scores : scores.detach() + _bias, _options.TopK);

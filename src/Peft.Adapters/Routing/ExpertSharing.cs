@@ -13,6 +13,9 @@ public sealed record ExpertSharing
     /// <summary>Whether alike projections of all layers have one set of B together.</summary>
     public bool UpAcrossLayers { get; init; }
 
+    /// <summary>Whether the experts of a projection are R × R matrices between one A and one B.</summary>
+    public bool HasCores { get; init; }
+
     /// <summary>How many neighbouring layers put their experts into a pool that each of their routers chooses
     /// from.</summary>
     /// <value>1: each layer has its own.</value>

@@ -73,7 +73,7 @@ public sealed record HardSoftRouterOptions : ExpertRouterOptions
 
     /// <inheritdoc/>
     public override TaskRule? TaskRule(int experts) =>
-        Stage == Hard ? new(experts, "router hard-soft, stage hard", "adapter.experts.count") : null;
+        Stage == Hard ? new(experts, "router hard-soft, stage hard", "raise adapter.experts.count") : null;
 
     /// <inheritdoc/>
     public override bool SharesInBlock => Granularity == PerAttentionBlock;

@@ -28,7 +28,10 @@ public sealed record PolyRouterOptions : RouterOptions
     public override double? ScaleOf(int rank) => 1.0 / rank;
 
     /// <inheritdoc/>
-    public override TaskRule? TaskRule(int experts) => new(Tasks, "router poly", "adapter.router.tasks");
+    public override long FirstInputsOf(long width) => width / Splits;
+
+    /// <inheritdoc/>
+    public override TaskRule? TaskRule(int experts) => new(Tasks, "router poly", "raise adapter.router.tasks");
 
     /// <inheritdoc/>
     protected override RouterOptions FirstValues(OptionReader reader, RouterSize size) =>
@@ -80,7 +83,7 @@ public sealed class PolyRouter : Router
         var tasks = TaskIds.OfTokens(x, pass, Context.Path, _options.Tasks, Words);            // [N]
         var (drawn, of) = Sets(tasks, pass);
         var z = _logits.index_select(0, drawn).view(-1, _options.Splits, Context.Experts);     // [P, Q, E]
-        var relaxed = (pass.IsTraining && _options.Sampled ? z + Noise(x, drawn, pass) : z).sigmoid();
+        var relaxed = (pass.Drops && _options.Sampled ? z + Noise(x, drawn, pass) : z).sigmoid();
         var weights = relaxed / (relaxed.sum(-1, keepdim: true) + Tiny);
         var gates = weights.mean([1]).index_select(0, of);                                     // [N, E]
         return new RoutingDecision(gates, torch.ones_like(gates).to(torch.@bool), gates)
@@ -94,7 +97,7 @@ public sealed class PolyRouter : Router
     private (Tensor Tasks, Tensor Of) Sets(Tensor tasks, ForwardPass pass)
     {
         using var off = torch.no_grad();
-        if (pass.IsTraining && _options.Sampled && HasRows(pass))
+        if (pass.Drops && _options.Sampled && HasRows(pass))
         {
             var rows = pass.TaskIds!.shape[0];
             var index = torch.arange(rows, torch.int64, tasks.device).repeat_interleave(tasks.shape[0] / rows, 0);

@@ -24,6 +24,17 @@ public sealed record PostMoeRouterOptions : ExpertRouterOptions
     public EquatableList<int> TaskExperts { get; init; } = [];
 
     /// <inheritdoc/>
+    public override TaskRule? TaskRule(int experts) => new(
+        TaskExperts.Count == 0 ? experts : TaskExperts.Count, "router post-moe in training", MoreTasks)
+    {
+        InTrainingAlone = true,
+    };
+
+    /// <summary>How to let more tasks in.</summary>
+    internal string MoreTasks =>
+        TaskExperts.Count == 0 ? "raise adapter.experts.count" : "extend adapter.router.task_experts";
+
+    /// <inheritdoc/>
     protected override void Check(OptionReader reader, RouterSize size)
     {
         base.Check(reader, size);
@@ -62,7 +73,7 @@ public sealed class PostMoeRouter : Router
         var byId = options.TaskExperts.Count == 0;
         _words = new(
             "post-moe", "give each data source a task", byId ? "one expert for each task" : "one entry for each task",
-            byId ? "raise adapter.experts.count" : "extend adapter.router.task_experts");
+            options.MoreTasks);
     }
 
     /// <inheritdoc/>
@@ -70,7 +81,7 @@ public sealed class PostMoeRouter : Router
     {
         var logits = Score(x, _weight);
         var p = logits.softmax(-1);
-        var selected = pass.IsTraining ? WithFamily(p, FamilyOfTokens(x, pass), _options.TopK)
+        var selected = pass.Drops ? WithFamily(p, FamilyOfTokens(x, pass), _options.TopK)
             : Selection.TopMask(p, _options.TopK);
         return new RoutingDecision(Selection.Gates(p, selected, _options.Normalize), selected, p, logits);
     }

@@ -131,7 +131,7 @@ public sealed class RexmoeRouter : Router, IStepped
         using var off = torch.no_grad();
         var own = Context.Pool.Own;
         var open = _options.OpenAt(own, Context.Experts, _steps.ToInt64());
-        if (open >= Context.Experts || (pass.IsInference && !_options.OwnFirst))
+        if (open >= Context.Experts || (!pass.Drops && !_options.OwnFirst))
             return null;
         var closed = new bool[Context.Experts];
         foreach (var candidate in Order(pass).Skip(open))

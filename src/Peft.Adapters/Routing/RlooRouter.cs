@@ -86,12 +86,7 @@ public sealed class RlooRouter : Router
         : base(context)
     {
         _options = options;
-        _weight = Take("weight", [context.Experts, context.Width], weight =>
-        {
-            using var random = Seeds.GeneratorFor(context.Seed, $"{context.Path}.router.weight");
-            Seeded.normal_(weight, 0, options.InitStd, random);
-        });
-        register_parameter("weight", _weight);
+        _weight = NewNormalGate(options.InitStd);
     }
 
     /// <summary>The matrix that scores the experts.</summary>
@@ -215,8 +210,25 @@ public static class PromptMean
     /// <exception cref="UserException">Several sequences share a row.</exception>
     public static Tensor Of(Tensor x, ForwardPass pass, string path)
     {
-        RequireSequences(x, pass, path, "adapter.router.granularity: sequence", "granularity: token");
-        return pass.Cache is { } cache ? cache.Once($"{path}.prompt_mean", () => Mean(x, pass)) : Mean(x, pass);
+        const string Setting = "adapter.router.granularity: sequence";
+        return pass.Cache is { } cache
+            ? cache.Once($"{path}.prompt_mean", () => Over(x, pass, path, Setting, "granularity: token"))
+            : Over(x, pass, path, Setting, "granularity: token");
+    }
+
+    /// <summary>The same of the tokens of this pass alone.</summary>
+    /// <remarks>Shapes: x [B, T, D] → [B, D] float32. Gradient: none.</remarks>
+    /// <param name="x">The input.</param>
+    /// <param name="pass">The pass.</param>
+    /// <param name="path">The projection, for messages.</param>
+    /// <param name="setting">The setting that decides once a sequence.</param>
+    /// <param name="instead">The setting that does not.</param>
+    /// <exception cref="ArgumentException">x has no sequences.</exception>
+    /// <exception cref="UserException">Several sequences share a row.</exception>
+    internal static Tensor Over(Tensor x, ForwardPass pass, string path, string setting, string instead)
+    {
+        RequireSequences(x, pass, path, setting, instead);
+        return Mean(x, pass);
     }
 
     /// <summary>Refuses an input without sequences, and rows that several share.</summary>

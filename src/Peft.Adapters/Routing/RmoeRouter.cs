@@ -68,13 +68,12 @@ public sealed partial class RmoeRouter : ChoosingRouter
     public RmoeRouter(RmoeRouterOptions options, RouterContext context)
         : base(options, context)
     {
-        (_options, _chain) = (options, LayerNumber().Replace(context.Path, ".*.", 1));
+        (_options, _chain) = (options, ChainOf(context.Path));
         _in = TakeMatrix("in", options.HiddenSize, context.Width);
         _weight = TakeMatrix("weight", context.Experts, options.HiddenSize);
         register_parameter("in", _in);
         register_parameter("weight", _weight);
-        var isOwner = true;
-        _unit = context.Shared is null ? FirstUnit() : context.Shared.Get("rmoe_gru", FirstUnit, out isOwner);
+        _unit = context.Common("rmoe_gru", FirstUnit, out var isOwner);
         if (!isOwner)
             return;
         register_parameter("gru_in", _unit.In);
@@ -100,6 +99,10 @@ public sealed partial class RmoeRouter : ChoosingRouter
         var probabilities = logits.softmax(-1);
         return Choose(x, logits, probabilities, probabilities, pass);
     }
+
+    /// <summary>A path without its layer's number: what the projections of all layers that are alike have in
+    /// common.</summary>
+    internal static string ChainOf(string path) => LayerNumber().Replace(path, ".*.", 1);
 
     [GeneratedRegex(@"\.[0-9]+\.")]
     private static partial Regex LayerNumber();

@@ -22,10 +22,19 @@ public abstract class Router : Layer
     /// </remarks>
     public abstract RoutingDecision Route(Tensor x, ForwardPass pass);
 
+    /// <summary>The gate of every expert in a preliminary pass (<see cref="RouterOptions.Preliminary"/>).</summary>
+    public virtual double PreliminaryGate => 0;
+
     /// <summary>The gates where they are the same for every token of every text, as the router is; null where they
     /// are not.</summary>
     /// <remarks>Shapes: [E], [R] where ranks are routed. Gradient: none.</remarks>
     public virtual Tensor? ConstantGates() => null;
+
+    /// <summary>What the preliminary pass made of the tokens.</summary>
+    /// <remarks>Shapes: x [.., D] → [.., H], x itself where the router is made alone.</remarks>
+    protected Tensor Preliminary(Tensor x, ForwardPass pass) => Context.HiddenSize == 0 ? x
+        : pass.Records<PreliminaryHidden>() is [.., var made] ? made.Hidden : throw new InvalidOperationException(
+            $"{Context.Path}: no pass ran before this one, by which its router goes");
 
     /// <summary>Makes and registers a gate matrix: no bias, float32, Kaiming uniform with a = sqrt 5.</summary>
     /// <remarks>Shapes: [E, D].</remarks>
@@ -35,6 +44,19 @@ public abstract class Router : Layer
             Seeded.kaiming_uniform_(
                 weight, Math.Sqrt(5), Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.{name}")));
         register_parameter(name, gate);
+        return gate;
+    }
+
+    /// <summary>The same from a normal distribution around 0.</summary>
+    /// <remarks>Shapes: [E, D].</remarks>
+    protected Parameter NewNormalGate(double std)
+    {
+        var gate = Take("weight", [Context.Experts, Context.Width], weight =>
+        {
+            using var random = Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.weight");
+            Seeded.normal_(weight, 0, std, random);
+        });
+        register_parameter("weight", gate);
         return gate;
     }
 
@@ -82,6 +104,22 @@ public interface IRewirable
     string? WhyNoGradient => null;
 }
 
+/// <summary>A router whose experts work several times for each token, each time on what they made of it
+/// before.</summary>
+public interface IChained
+{
+    /// <summary>How often they work.</summary>
+    int Iterations { get; }
+
+    /// <summary>Decides for an iteration behind the first.</summary>
+    /// <remarks>Shapes: state [N, D] or [B, T, D], as the first iteration's x. Gradient: as
+    /// <see cref="Router.Route"/>.</remarks>
+    /// <param name="state">The tokens as the iterations before left them.</param>
+    /// <param name="iteration">Which, from 1.</param>
+    /// <param name="before">The decision of the iteration before; it may serve again.</param>
+    RoutingDecision RouteAgain(Tensor state, int iteration, RoutingDecision before);
+}
+
 /// <summary>What a router is made for.</summary>
 /// <param name="Path">Path of the wrapped projection; part of the seed's name and of messages.</param>
 /// <param name="Width">Input width D.</param>
@@ -101,8 +139,23 @@ public sealed record RouterContext(
     /// <summary>Output width O of the projection; 0 where a router is made alone.</summary>
     public long Outputs { get; init; }
 
+    /// <summary>Width of what the model's blocks make of a token; 0 where a router is made alone, which then goes by
+    /// its own input.</summary>
+    public long HiddenSize { get; init; }
+
     /// <summary>Where its layer stands in a pool of experts.</summary>
     public PoolPlace Pool { get; init; } = new(Experts, 0);
+
+    /// <summary>A part that several routers have together, or this one's own where it is made alone.</summary>
+    /// <param name="name">Its name among all routers of the adapter.</param>
+    /// <param name="make">Makes it.</param>
+    /// <param name="isOwner">Whether this router has to register it.</param>
+    public T Common<T>(string name, Func<T> make, out bool isOwner)
+        where T : class
+    {
+        isOwner = true;
+        return Shared is null ? make() : Shared.Get(name, make, out isOwner);
+    }
 }
 
 /// <summary>The place of a layer in a pool of experts that neighbouring layers share.</summary>
@@ -127,9 +180,9 @@ public sealed class SharedParts
     }
 }
 
-/// <summary>Repeats the decision that another projection of the same attention block made in this pass.</summary>
-/// <remarks>Source: LoRA-Mixer, arXiv:2507.00029, whose text allows one router a block. It owns no
-/// parameters.</remarks>
+/// <summary>Repeats the decision that another projection of the same block made in this pass.</summary>
+/// <remarks>Source: LoRA-Mixer, arXiv:2507.00029, whose text allows one router an attention block; MixLoRA,
+/// arXiv:2404.15159, one a feed-forward. It owns no parameters.</remarks>
 public sealed class SharedRouter : Router
 {
     private readonly Router _owner;

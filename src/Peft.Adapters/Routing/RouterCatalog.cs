@@ -16,6 +16,9 @@ public sealed record RouterEntry(
 {
     /// <summary>Whether it chooses ranks of one adapter instead of experts.</summary>
     public bool RoutesRanks => First.RoutesRanks;
+
+    /// <summary>Whether there is one adapter, of which it chooses parts.</summary>
+    public bool HasOneAdapter => First.HasOneAdapter;
 }
 
 /// <summary>Every router, one line each. Adding one is a file beside this and a line here.</summary>
@@ -33,10 +36,18 @@ public static class RouterCatalog
             new AverageActivationRouterOptions(), (o, c) => new StandardizedRouter(o, c)),
         Entry("blockffn", [], "every expert whose score is above zero (BlockFFN)",
             new BlockFfnRouterOptions(), (o, c) => new BlockFfnRouter(o, c)),
+        Entry("chain-of-experts", [], "the k best experts again and again, on what they gave (Chain-of-Experts)",
+            new ChainRouterOptions(), (o, c) => new ChainRouter(o, c)),
+        Entry("comol", [], "experts that are small matrices between one A and one B, merged for each token (CoMoL)",
+            new ComolRouterOptions(), (o, c) => new ComolRouter(o, c)),
         Entry("expert-choice", [], "each expert takes the tokens that want it most (expert choice; it cannot write)",
             new ExpertChoiceRouterOptions(), (o, c) => new ExpertChoiceRouter(o, c)),
+        Entry("ffn-split", [], "slices of the frozen feed-forward, weighed (upcycling: all alike at first)",
+            new FfnSplitRouterOptions(), (o, c) => new FfnSplitRouter(o, c)),
         Entry("gate", [], "a sigmoid gate on each expert by itself (PHATGOOSE's gate training)",
             new GateRouterOptions(), (o, c) => new GateRouter(o, c)),
+        Entry("glider", [], "phatgoose, moved by how near a prompt is to an expert's task (GLIDER; filled by merging)",
+            new GliderRouterOptions(), (o, c) => new GliderRouter(o, c)),
         Entry("graph-of-tokens", [], "the k best experts of a token and of similar earlier ones (Graph of Tokens)",
             new GraphOfTokensRouterOptions(), (o, c) => new GraphOfTokensRouter(o, c)),
         Entry("hard-soft", [], "expert by task id first, then a learned soft mixture (LoRA-Mixer)",
@@ -45,6 +56,12 @@ public static class RouterCatalog
             new HydraRouterOptions(), (_, c) => new SoftRouter(new SoftRouterOptions(), c)),
         Entry("lily", [], "experts that the layers have in common, weighted by what A makes of a token (Lily)",
             new LilyRouterOptions(), (o, c) => new LilyRouter(o, c)),
+        Entry("mixlora", [], "whole feed-forwards as experts: the k most probable (MixLoRA)",
+            new MixLoraRouterOptions(), (o, c) => new MixLoraRouter(o, c)),
+        Entry("mixlora-dynamic", [], "whole feed-forwards as experts, up to a total probability (MixLoRA, dynamic)",
+            new MixLoraDynamicRouterOptions(), (o, c) => new MixLoraDynamicRouter(o, c)),
+        Entry("mixlora-switch", [], "whole feed-forwards as experts, the most probable alone (MixLoRA, switch)",
+            new MixLoraSwitchRouterOptions(), (o, c) => new MixLoraRouter(o, c)),
         Entry("phatgoose", [], "the k experts whose trained gate a token resembles (PHATGOOSE; filled by merging)",
             new PhatgooseRouterOptions(), (o, c) => new StandardizedRouter(o, c)),
         Entry("poly", [], "the experts' matrices averaged by weights of the row's task (Polytropon, MHR)",
@@ -73,6 +90,8 @@ public static class RouterCatalog
             new TopPRouterOptions(), (o, c) => new TopPRouter(o, c)),
         Entry("tsallis", [], "top-p or all experts, by the entropy of the router (DynMoLE)",
             new TsallisRouterOptions(), (o, c) => new TsallisRouter(o, c)),
+        Entry("x-lora", [], "a classifier of what the base makes of each token, in a pass before (X-LoRA)",
+            new XloraRouterOptions(), (o, c) => new XloraRouter(o, c)),
     ];
 
     /// <summary>Names that a recipe may write, aliases included.</summary>
@@ -107,11 +126,12 @@ public static class RouterCatalog
     public static RouterOptions? Read(OptionReader reader, RouterSize size)
     {
         var kind = reader.Choice("kind", size.Experts == 1 ? None : "top-k", Names);
-        if (kind != None && Of(kind).RoutesRanks && size.Experts > 1)
+        if (kind != None && Of(kind) is { HasOneAdapter: true } entry && size.Experts > 1)
         {
             reader.Fault(
                 "kind", $"{kind} with {size.Experts} experts", "a single adapter",
-                "it chooses among the adapter's ranks: leave experts out");
+                entry.RoutesRanks ? "it chooses among the adapter's ranks: leave experts out"
+                    : "it weighs slices of the base's feed-forward: leave experts out");
         }
 
         if (kind != None)

@@ -1,6 +1,7 @@
 using System.Reflection;
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Models;
 
 namespace Peft.Adapters.Routing;
 
@@ -67,12 +68,36 @@ public abstract record RouterOptions
     /// <summary>Whether the projections of one attention block share a decision, made at the first of them.</summary>
     public virtual bool SharesInBlock => false;
 
-    /// <summary>How it goes by the task of each row, also when it is measured; null: it goes by the tokens
-    /// alone.</summary>
+    /// <summary>Whether an expert is a whole feed-forward, whose projections follow one decision; other projections
+    /// have a plain LoRA.</summary>
+    public virtual bool WholeFeedForward => false;
+
+    /// <summary>How many slices of a frozen feed-forward are chosen instead of experts; null: none are.</summary>
+    public virtual int? Slices => null;
+
+    /// <summary>Whether there is one adapter, of which parts are chosen.</summary>
+    public bool HasOneAdapter => RoutesRanks || Slices is not null;
+
+    /// <summary>Whether the projections of a feed-forward follow one decision; others have a plain LoRA.</summary>
+    public bool RoutesFeedForward => WholeFeedForward || Slices is not null;
+
+    /// <summary>The most experts that a token gets.</summary>
+    public virtual int MostChosen(int experts) => experts;
+
+    /// <summary>How many inputs a row of A is drawn for at first, of the width that it has.</summary>
+    public virtual long FirstInputsOf(long width) => width;
+
+    /// <summary>What runs before each pass, for routers that go by its result.</summary>
+    public virtual PreliminaryPass Preliminary => PreliminaryPass.None;
+
+    /// <summary>How it goes by the task of each row; null: it goes by the tokens alone.</summary>
     public virtual TaskRule? TaskRule(int experts) => null;
 
     /// <summary>Whether it goes by the attention of the block that its projection is in.</summary>
     public virtual bool NeedsAttention => false;
+
+    /// <summary>Whether its projections must give as many values as they take.</summary>
+    public virtual bool NeedsSquare => false;
 
     /// <summary>Why it cannot write a text token by token; null: it can.</summary>
     public virtual string? WhyNoDecoding => null;

@@ -13,9 +13,25 @@ public record RoutingDecision(Tensor Gates, Tensor Selected, Tensor? Probabiliti
     /// <summary>Whether the adapter hands no gradient to its input.</summary>
     public bool DetachesInput { get; init; }
 
+    /// <summary>What multiplies the input before the experts see it, as the router did; null: nothing. It lives as
+    /// long as the block that it was made in.</summary>
+    /// <remarks>Shapes: as the input.</remarks>
+    public Tensor? InputFactor { get; init; }
+
+    /// <summary>The rows of each expert where it is a whole feed-forward, whose projections follow this
+    /// decision.</summary>
+    public ExpertRows? Rows { get; init; }
+
+    /// <summary>Whether slices of a frozen feed-forward are weighed, before its last projection.</summary>
+    public bool WeighsSlices { get; init; }
+
     /// <summary>How the experts' matrices are averaged for each token, where a method averages them instead of their
     /// outputs; then the gates only tell of it.</summary>
     public FactorMix? Mix { get; init; }
+
+    /// <summary>What A makes of the input, where the router has computed it for itself.</summary>
+    /// <remarks>Shapes: [N, R] float32.</remarks>
+    public Tensor? Hidden { get; init; }
 
     /// <summary>Every tensor of the decision; they live as long as the pass.</summary>
     public virtual IEnumerable<Tensor> Tensors
@@ -28,6 +44,8 @@ public record RoutingDecision(Tensor Gates, Tensor Selected, Tensor? Probabiliti
                 yield return Probabilities;
             if (Logits is not null)
                 yield return Logits;
+            if (Hidden is not null)
+                yield return Hidden;
             if (Mix is not null)
             {
                 yield return Mix.Weights;
@@ -42,7 +60,8 @@ public record RoutingDecision(Tensor Gates, Tensor Selected, Tensor? Probabiliti
 /// Shapes: [N, E], tokens in the order of the flattened batch [B, T], padding included (losses and metrics mask it).
 /// The pass keeps the tensors alive beyond the decoder block that made them.
 /// </remarks>
-/// <param name="Module">Path of the wrapped projection.</param>
+/// <param name="Module">Path of the wrapped projection; behind it <c>@2</c> and on for the later iterations of a
+/// chain.</param>
 /// <param name="Decision">Gates, selection, probabilities, logits.</param>
 public sealed record RoutingRecord(string Module, RoutingDecision Decision) : IPassRecord
 {

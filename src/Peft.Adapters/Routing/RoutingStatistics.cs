@@ -41,7 +41,7 @@ public sealed record RoutingStatistics(
 
     private static RoutingStatistics Of(RoutingRecord record, Tensor? real, BatchShare? share)
     {
-        var gates = record.Decision.Gates.detach();                                            // [N, E]
+        var gates = record.Decision.Gates.detach().abs();                                      // [N, E]
         if (real is not null)
             gates = gates * real;
         var count = real is null ? torch.tensor((double)gates.shape[0], device: gates.device) : real.sum();
@@ -97,7 +97,7 @@ public static class ExpertLoad
         Tensor? total = null;
         foreach (var record in records.Where(r => r.Experts == experts))
         {
-            var gates = record.Decision.Gates.detach();                                      // [N, E]
+            var gates = record.Decision.Gates.detach().abs();                                // [N, E]
             var sums = (keep is null ? gates : gates * keep).sum(0L);                        // [E]
             total = total is null ? sums : total + sums;
         }

@@ -96,10 +96,7 @@ public sealed class SparsegenRouter : Router
         _options = options;
         _weight = NewGate();
         var name = "sparsity_" + context.Width.ToString(CultureInfo.InvariantCulture);
-        var isOwner = true;
-        _sparsity = context.Shared is null
-            ? FirstSparsity(name)
-            : context.Shared.Get(name, () => FirstSparsity(name), out isOwner);
+        _sparsity = context.Common(name, () => FirstSparsity(name), out var isOwner);
         if (!isOwner)
             return;
         register_parameter("sparsity_in", _sparsity.In);

@@ -19,15 +19,22 @@ public sealed record AverageActivationRouterOptions : PrototypeRouterOptions;
 public sealed class StandardizedRouter(PrototypeRouterOptions options, RouterContext context)
     : PrototypeRouter(options, context)
 {
+    /// <summary>What joins the sum of the kept probabilities.</summary>
+    internal const double SumEpsilon = 1e-6;
+
     private const double LayerNormEpsilon = 1e-5;
 
     /// <inheritdoc/>
-    protected override double Epsilon => 1e-6;
+    protected override double Epsilon => SumEpsilon;
 
     /// <inheritdoc/>
     protected override RouterScore Comparison => RouterScore.Standardized;
 
     /// <inheritdoc/>
-    protected override Tensor Compared =>
-        torch.nn.functional.layer_norm(Vectors, [Context.Width], eps: LayerNormEpsilon) / Math.Sqrt(Context.Width);
+    protected override Tensor Compared => Standardized(Vectors) / Math.Sqrt(Context.Width);
+
+    /// <summary>Rows without their mean, divided by their deviation.</summary>
+    /// <remarks>Shapes: [N, D] → the same.</remarks>
+    internal static Tensor Standardized(Tensor rows) =>
+        torch.nn.functional.layer_norm(rows, [rows.shape[^1]], eps: LayerNormEpsilon);
 }

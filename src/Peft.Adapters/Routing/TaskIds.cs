@@ -3,11 +3,15 @@ using Peft.Models;
 
 namespace Peft.Adapters.Routing;
 
-/// <summary>How a router goes by the task of each row, also when it is measured or used.</summary>
+/// <summary>How a router goes by the task of each row.</summary>
 /// <param name="Count">How many tasks it knows, with ids from 0.</param>
 /// <param name="Words">The router and the setting that makes it so, for messages.</param>
-/// <param name="Key">The key that says how many tasks it knows.</param>
-public sealed record TaskRule(int Count, string Words, string Key);
+/// <param name="More">How to let it know more of them.</param>
+public sealed record TaskRule(int Count, string Words, string More)
+{
+    /// <summary>Whether tasks count in training alone: later the router goes by the tokens.</summary>
+    public bool InTrainingAlone { get; init; }
+}
 
 /// <summary>The tasks of a pass's rows, looked at before they choose anything.</summary>
 internal static class TaskIds

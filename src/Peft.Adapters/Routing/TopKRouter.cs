@@ -56,16 +56,11 @@ public sealed class TopKRouter : ChoosingRouter
     /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
-        if (IsSoftmax && ChoosesPlainly(pass))
-        {
-            var (gates, chosen, p, given) = Fused.topk_softmax(
-                x, _weight, new(_options.TopK, _options.Normalize));
-            return new RoutingDecision(gates, chosen, p, given);
-        }
-
+        if (IsSoftmax)
+            return ChooseBySoftmax(x, _weight, pass);
         var logits = Noisy(x, Score(x, _weight, LogitOffset), pass);
-        var scores = IsSoftmax ? logits.softmax(-1) : logits.sigmoid();
-        return Choose(x, logits, scores, IsSoftmax ? scores : scores / scores.sum(-1, keepdim: true), pass);
+        var scores = logits.sigmoid();
+        return Choose(x, logits, scores, scores / scores.sum(-1, keepdim: true), pass);
     }
 
     /// <inheritdoc/>

@@ -91,7 +91,23 @@ public static class ResultsPrinting
             ? "[95% interval]; * significantly different from the first column (p < 0.05, corrected)"
             : "[95% interval]";
         var notes = results.Tasks.Where(task => task.Truncated > 0 || task.Ties > 0).Select(Note).Append(legend);
-        return table.Fitted(width) + "\n" + string.Join('\n', notes);
+        return table.Fitted(width) + "\n" + string.Join('\n', notes)
+            + string.Concat(results.Sequences.Select(sequence => "\n\n" + Forgotten(results, sequence, width)));
+    }
+
+    // A row a stage, a column a task; below them what was lost of each.
+    private static string Forgotten(ResultsDocument results, MeasuredSequence sequence, int? width)
+    {
+        var forgetting = new Forgetting(results, sequence);
+        var places = Enumerable.Range(0, forgetting.Count).ToList();
+        var table = new TextTable(["after", .. sequence.Tasks]);
+        foreach (var stage in places)
+            table.Add([sequence.Stages[stage], .. places.Select(task => Cell(forgetting.Score(stage, task)))]);
+        table.Add(["forgotten", .. places.Select(task => Cell(forgetting.Forgotten(task)))]);
+        return table.Fitted(width) + $"\nmean forgetting {Cell(forgetting.Mean)} (the best before the last stage less "
+            + $"the last), backward transfer {Cell(forgetting.BackwardTransfer)} (the last less when it was learned)";
+
+        static string Cell(double? value) => value is { } known ? Number(known) : "-";
     }
 
     private static string Cell(ResultsDocument results, string subject, string task, string metric)

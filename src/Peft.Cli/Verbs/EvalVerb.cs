@@ -68,6 +68,12 @@ public sealed class EvalVerb : IRankedVerb
         "Measure each adapter once more with its routers fitted to each prompt: " + RewiringOptions.Words + ".")]
     public string? Rewire { get; set; }
 
+    /// <summary>The adapters are stages.</summary>
+    [Option("sequence", HelpText =
+        "The adapters are one after each data set of a sequence, the tasks those of the data sets, in the same order: "
+        + "say what was forgotten.")]
+    public bool Sequence { get; set; }
+
     /// <summary>Data of the tasks.</summary>
     [Option("data", MetaValue = "DIR", HelpText =
         "Directory of the tasks' data files (default: $PEFT_DATA, then the working directory).")]
@@ -165,6 +171,7 @@ public sealed class EvalVerb : IRankedVerb
                 ApplyChatTemplate = ApplyChatTemplate,
                 ChatTemplate = ChatTemplate,
                 Rewiring = Rewire is null ? null : RewiringOptions.Parse(Rewire, "--rewire"),
+                IsSequence = Sequence,
                 Data = Data
                     ?? (Environment.GetEnvironmentVariable("PEFT_DATA") is { Length: > 0 } named ? named : null),
                 Dtype = Dtype,
@@ -188,6 +195,11 @@ public sealed class EvalVerb : IRankedVerb
             faults.Add("--batch-size", $"{BatchSize}", "a whole number of at least 1");
         if (!ModelOptions.Dtypes.Contains(Dtype))
             faults.Add("--dtype", Quote.Of(Dtype), Words.OneOf([.. ModelOptions.Dtypes]));
+        if (Sequence && Adapters.Take(2).Count() < 2)
+            faults.Add("--sequence", Words.Count(Adapters.Count(), "adapter"),
+                "two or more with --adapter: the same one after each data set, in the order of training");
+        if (Sequence && Rewire is not null)
+            faults.Add("--sequence", "--rewire too", "one of the two");
         if (NoBase && !Adapters.Any())
             faults.Add("--no-base", "nothing is left to measure without --adapter", null,
                 "name an adapter, or leave --no-base out");

@@ -31,8 +31,8 @@ public sealed class MergeVerb : IRankedVerb
 
     /// <summary>How.</summary>
     [Option("method", Required = true, MetaValue = "M", HelpText =
-        "Behind a router: phatgoose, arrow, average-activation, spectr. Into one LoRA: average, linear, cat, svd, "
-        + "task-arithmetic, ties, dare-linear, dare-ties, magnitude-prune, core-ties, core-tsv, core-iso-c, "
+        "Behind a router: phatgoose, arrow, average-activation, spectr, glider. Into one LoRA: average, linear, cat, "
+        + "svd, task-arithmetic, ties, dare-linear, dare-ties, magnitude-prune, core-ties, core-tsv, core-iso-c, "
         + "core-iso-cts, knots-ties, robustmerge, lorahub, lorahub-updates. "
         + "all: each of them, in its own directory below --output, with the options that it uses.")]
     public string Method { get; set; } = "";
@@ -98,6 +98,16 @@ public sealed class MergeVerb : IRankedVerb
     [Option("score", MetaValue = "S", HelpText =
         "spectr: update (default, the paper's) or directions (the released code's).")]
     public string? Score { get; set; }
+
+    /// <summary>GLIDER's weight of descriptions.</summary>
+    [Option("alpha", MetaValue = "A", HelpText =
+        "glider: weight of how near a prompt is to an adapter's description (default: 3).")]
+    public double? Alpha { get; set; }
+
+    /// <summary>GLIDER's query.</summary>
+    [Option("query", MetaValue = "FILE", HelpText =
+        "glider: compare descriptions with this vector, a JSON array of numbers (default: with each prompt).")]
+    public string? QueryFile { get; set; }
 
     /// <summary>What to take out.</summary>
     [Option("remove", MetaValue = "NAME,...", HelpText = "Leave out these adapters of a routed merge.")]
@@ -297,6 +307,7 @@ public sealed class MergeVerb : IRankedVerb
         Check(
             Score is null or SpectrRouterOptions.Update or SpectrRouterOptions.Directions, "--score",
             Quote.Of(Score ?? ""), "update or directions");
+        Check(Alpha is null || (Alpha >= 0 && double.IsFinite(Alpha.Value)), "--alpha", Text(Alpha), "a number from 0");
         Check(Lambda is null || double.IsFinite(Lambda.Value), "--lambda", Text(Lambda), "a finite number");
         var weights = new List<double>();
         foreach (var part in Weights?.Split(',', StringSplitOptions.TrimEntries) ?? [])
@@ -315,12 +326,15 @@ public sealed class MergeVerb : IRankedVerb
             Factors = Factors, Lambda = Lambda ?? none.Lambda, TopK = TopK ?? none.TopK,
             Temperature = Temperature ?? none.Temperature, Common = Common ?? none.Common,
             Examples = Examples ?? none.Examples, Steps = Steps ?? none.Steps,
-            Score = Score ?? none.Score,
+            Score = Score ?? none.Score, Alpha = Alpha ?? none.Alpha,
+            Query = QueryFile is null ? []
+                : [.. VectorReader.Read("--query", QueryFile).Select(value => (double)value)],
             Given = [.. new (object? Value, string Name)[]
                 {
                     (Weights, "--weights"), (Density, "--density"), (Seed, "--seed"), (Rank, "--rank"),
                     (Lambda, "--lambda"), (TopK, "--top-k"), (Temperature, "--temperature"), (Common, "--common"),
-                    (Score, "--score"), (Examples, "--examples"), (Steps, "--steps"),
+                    (Score, "--score"), (Alpha, "--alpha"), (QueryFile, "--query"),
+                    (Examples, "--examples"), (Steps, "--steps"),
                 }.Where(option => option.Value is not null).Select(option => option.Name)],
         };
         if (Method != All && MergeCatalog.Find(Method) is { } method)

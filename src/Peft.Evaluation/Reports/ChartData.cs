@@ -49,8 +49,6 @@ internal static class ChartData
                 Loss = Rounded(s.Item.Training.Loss),
                 s.Item.Training.EvalStep,
                 EvalLoss = Rounded(s.Item.Training.EvalLoss),
-                s.Item.Training.RoutingStep,
-                RoutingEntropy = Rounded(s.Item.Training.RoutingEntropy),
             }),
             Routing = results.Routing.Select(routing => new
             {
@@ -58,6 +56,14 @@ internal static class ChartData
                 routing.Tasks,
                 ByTask = routing.ExpertByTask?.Matrix.Select(Rounded),
                 Similarity = routing.Similarity?.Select(Rounded),
+                TaskDistance = routing.TaskDistance?.Select(Rounded),
+            }),
+            Profiles = RouterProfiles.Of(results).Select(profile => new
+            {
+                profile.Across,
+                profile.High,
+                Curves = profile.Curves.Select(
+                    curve => new { curve.Subject, X = Rounded(curve.X), Y = Rounded(curve.Y) }),
             }),
         },
         Safe);

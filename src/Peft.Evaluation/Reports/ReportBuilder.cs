@@ -37,7 +37,8 @@ public static class ReportBuilder
             [.. comparisons.Where(c => !c.IsMain).Select(c => c.Text)],
             RecipeKeys.Changes([.. adapters.Select(s => s.Recipe)]),
             [.. results.Subjects.Select(TrainingOf).OfType<ReportTraining>()],
-            [.. results.Routing.Select((routing, index) => RoutingWriter.Of(routing, index))], examples,
+            [.. results.Routing.Select((routing, index) => RoutingWriter.Of(routing, index))],
+            RouterWriter.Of(results, colors), [.. results.Sequences.Select(one => SequenceOf(results, one))], examples,
             Notes(results, notes),
             ReportGlossary.Terms, ReportGlossary.Of(results), ChartData.Json(results));
     }
@@ -121,6 +122,20 @@ public static class ReportBuilder
         comparison is not { Significant: true } || comparison.Difference == 0 ? null
         : comparison.Difference > 0 == metric.HigherIsBetter ? comparison.B : comparison.A;
 
+    private static ReportSequence SequenceOf(ResultsDocument results, MeasuredSequence sequence)
+    {
+        var forgetting = new Forgetting(results, sequence);
+        var places = Enumerable.Range(0, forgetting.Count).ToList();
+        return new(
+            sequence.Tasks,
+            [.. places.Select(stage => new ReportRow(
+                sequence.Stages[stage], [.. places.Select(task => Text(forgetting.Score(stage, task)))]))],
+            [.. places.Select(task => Text(forgetting.Forgotten(task)))], Text(forgetting.Mean),
+            Text(forgetting.BackwardTransfer));
+
+        static string Text(double? value) => value is { } known ? ReportText.Number(known) : ReportText.Dash;
+    }
+
     private static ReportTraining? TrainingOf(Subject subject)
     {
         if (subject.Training is not { Step.Count: > 0 } curves)
@@ -134,15 +149,13 @@ public static class ReportBuilder
             [
                 .. Thinned(curves.EvalStep.Count)
                     .Select(i => new CurvePoint(curves.EvalStep[i], ReportText.Number(curves.EvalLoss[i]))),
-            ],
-            [
-                .. Thinned(curves.RoutingStep.Count)
-                    .Select(i => new CurvePoint(curves.RoutingStep[i], ReportText.Share(curves.RoutingEntropy[i]))),
             ]);
     }
 
-    // The first, the last, and some between at even distances.
-    private static IEnumerable<int> Thinned(int count) => count <= Shown ? Enumerable.Range(0, count)
+    /// <summary>Places in a list of which a table shows some: the first, the last, and some between at even
+    /// distances.</summary>
+    internal static IEnumerable<int> Thinned(int count, bool all = false) => all || count <= Shown
+        ? Enumerable.Range(0, count)
         : Enumerable.Range(0, Shown).Select(i => (int)Math.Round(i * (count - 1) / (double)(Shown - 1)));
 
     private static List<string> Notes(ResultsDocument results, IReadOnlyList<string> notes)

@@ -27,6 +27,9 @@ namespace Peft.Evaluation.Reports;
 /// <param name="Cosine">Cosine of updates.</param>
 /// <param name="Srp">SRP.</param>
 /// <param name="Sch">SCH.</param>
+/// <param name="Evenness">Evenness of the load.</param>
+/// <param name="LoadChange">Change of the load.</param>
+/// <param name="TaskDistance">Distance of tasks.</param>
 /// <param name="Shots">Shots.</param>
 /// <param name="Truncated">Cut rows.</param>
 /// <param name="Ties">Ties.</param>
@@ -36,7 +39,7 @@ public sealed record ReportTerms(
     string PeakMemory, string Evaluation, string Loss, string HeldOutLoss, string Auxiliary, string Nat, string Entropy,
     string EffectiveExperts, string OpenGates, string UnusedExperts, string TaskInformation, string Load, string Cosine,
     string Srp,
-    string Sch, string Shots, string Truncated, string Ties);
+    string Sch, string Evenness, string LoadChange, string TaskDistance, string Shots, string Truncated, string Ties);
 
 /// <summary>Terms and metrics with their meanings.</summary>
 internal static class ReportGlossary
@@ -73,6 +76,12 @@ internal static class ReportGlossary
         Srp: "Segment routing best performance: how well one fixed set of experts could serve so many tokens in a row, "
             + "from 0 to 1.",
         Sch: "Segment cache hit rate: how often a needed expert is in a cache of that size that knows the next tokens.",
+        Evenness: "How many experts carry the load of all tokens together, over the number of experts: 1 where all "
+            + "carry as much.",
+        LoadChange: "How far the experts' loads moved from one logged step to the next: 0 not at all, 1 to other "
+            + "experts altogether. It stays above 0, since each step has other rows.",
+        TaskDistance: "How unlike the experts of two tasks are: 0 for the same experts, 1 for none in common "
+            + "(Jensen-Shannon divergence over ln 2).",
         Shots: "Solved examples in front of each prompt.",
         Truncated: "Rows that were too long for the context and lost their beginning.",
         Ties: "Rows for which several choices had the same score; the first one counts.");
@@ -95,7 +104,9 @@ internal static class ReportGlossary
 
     private static readonly IReadOnlyList<ReportTerm> OfRouting =
     [
-        new("cosine", Terms.Cosine), new("effective experts", Terms.EffectiveExperts), new("load", Terms.Load),
+        new("change of the load", Terms.LoadChange), new("cosine", Terms.Cosine),
+        new("distance of tasks", Terms.TaskDistance),
+        new("effective experts", Terms.EffectiveExperts), new("evenness", Terms.Evenness), new("load", Terms.Load),
         new("nat", Terms.Nat),
         new("open gates", Terms.OpenGates), new("router entropy", Terms.Entropy), new("SCH", Terms.Sch),
         new("SRP", Terms.Srp),

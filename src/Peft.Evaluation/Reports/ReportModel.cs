@@ -26,6 +26,8 @@ namespace Peft.Evaluation.Reports;
 /// <param name="RecipeChanges">Keys whose values differ between the adapters' recipes.</param>
 /// <param name="Training">Curves of training, an adapter.</param>
 /// <param name="Routing">What the experts do, an adapter with routing.</param>
+/// <param name="Routers">The adapters with routing beside each other.</param>
+/// <param name="Sequences">What was forgotten over sequences of data sets.</param>
 /// <param name="Examples">Some predictions, a task.</param>
 /// <param name="Notes">What to know before reading the numbers.</param>
 /// <param name="Terms">What the terms of the page mean, each by its name.</param>
@@ -38,7 +40,9 @@ public sealed record ReportModel(
     IReadOnlyList<ReportSubject> Adapters, IReadOnlyList<ReportTask> Tasks, IReadOnlyList<ReportComparison> Comparisons,
     IReadOnlyList<ReportComparison> OtherComparisons, IReadOnlyList<RecipeChange> RecipeChanges,
     IReadOnlyList<ReportTraining> Training,
-    IReadOnlyList<ReportRouting> Routing, IReadOnlyList<ReportExamples> Examples, IReadOnlyList<string> Notes,
+    IReadOnlyList<ReportRouting> Routing, ReportRouters Routers, IReadOnlyList<ReportSequence> Sequences,
+    IReadOnlyList<ReportExamples> Examples,
+    IReadOnlyList<string> Notes,
     ReportTerms Terms,
     IReadOnlyList<ReportTerm> Glossary, string ChartsJson);
 
@@ -158,10 +162,9 @@ public sealed record ReportComparison(
 /// <param name="LastLoss">Loss at the last.</param>
 /// <param name="Points">About a dozen points.</param>
 /// <param name="Held">Loss on the held-out rows at about a dozen steps.</param>
-/// <param name="Entropy">Mean routing entropy at about a dozen steps.</param>
 public sealed record ReportTraining(
     string Subject, string FirstLoss, string LastLoss, IReadOnlyList<TrainingPoint> Points,
-    IReadOnlyList<CurvePoint> Held, IReadOnlyList<CurvePoint> Entropy);
+    IReadOnlyList<CurvePoint> Held);
 
 /// <summary>One point.</summary>
 /// <param name="Step">Step.</param>
@@ -217,8 +220,11 @@ public sealed record ReportPrediction(string Subject, string Text, bool IsRight,
 /// <param name="Layers">Share of the gate weight by layer, mean over its projections.</param>
 /// <param name="Projections">One row a projection.</param>
 /// <param name="Tasks">Share of the gate weight by task; empty where it was not counted.</param>
-/// <param name="MutualInformationText">Of task and expert.</param>
+/// <param name="MutualInformationText">Of task and expert, by <paramref name="Tasks"/>.</param>
 /// <param name="NormalizedText">The same over the most there can be.</param>
+/// <param name="InformationText">The same of each projection's own experts, mean over projections.</param>
+/// <param name="Distances">How unlike the experts of two tasks are, a row and a column a task; empty where it was not
+/// counted.</param>
 /// <param name="Similarity">Cosines of the experts' updates; empty where not computed.</param>
 /// <param name="Srp">SRP by length of segment.</param>
 /// <param name="SchSizes">Sizes of the cache.</param>
@@ -228,8 +234,57 @@ public sealed record ReportRouting(
     string EntropyText, string SupportText,
     string ExpertsPerTokenText, int DeadExperts, IReadOnlyList<ReportRow> Layers, IReadOnlyList<ReportRow> Projections,
     IReadOnlyList<ReportRow> Tasks, string MutualInformationText, string NormalizedText,
-    IReadOnlyList<ReportRow> Similarity,
+    string InformationText,
+    IReadOnlyList<ReportRow> Distances, IReadOnlyList<ReportRow> Similarity,
     IReadOnlyList<ReportRow> Srp, IReadOnlyList<string> SchSizes, IReadOnlyList<ReportRow> Sch);
+
+/// <summary>An adapter over a sequence of data sets.</summary>
+/// <param name="Tasks">The tasks, in the order of training.</param>
+/// <param name="Stages">Scores by task, a row a stage.</param>
+/// <param name="Forgotten">What was forgotten of each task; a dash for the last.</param>
+/// <param name="MeanText">Mean forgetting.</param>
+/// <param name="TransferText">Mean backward transfer.</param>
+public sealed record ReportSequence(
+    IReadOnlyList<string> Tasks, IReadOnlyList<ReportRow> Stages, IReadOnlyList<string> Forgotten, string MeanText,
+    string TransferText);
+
+/// <summary>Routers beside each other.</summary>
+/// <param name="Headline">Which one tells the tasks apart most.</param>
+/// <param name="Detail">What else stands out.</param>
+/// <param name="Rows">One an adapter with routing.</param>
+/// <param name="Profiles">Curves by layer, by length and over training.</param>
+public sealed record ReportRouters(
+    string Headline, string Detail, IReadOnlyList<ReportRouter> Rows, IReadOnlyList<ReportProfile> Profiles);
+
+/// <summary>One router beside others. A dash stands for what it does not have.</summary>
+/// <param name="Subject">Whose.</param>
+/// <param name="Index">Place of the adapter among the subjects.</param>
+/// <param name="Color">Number of its colour.</param>
+/// <param name="Kind">Kind of the router.</param>
+/// <param name="OpenText">Open gates per token, of so many experts.</param>
+/// <param name="InformationText">Task information, mean over projections.</param>
+/// <param name="CosineText">Mean cosine of two experts' updates.</param>
+/// <param name="EvennessText">Evenness of the load.</param>
+/// <param name="DeadExperts">Experts that no token used, over all projections.</param>
+/// <param name="EntropyText">Entropy of a token's distribution, as a share of ln E.</param>
+/// <param name="SrpText">SRP of 16 tokens.</param>
+/// <param name="SchText">SCH of a cache as large as a token's open gates.</param>
+/// <param name="ChangeText">Change of the load in the second half of training.</param>
+public sealed record ReportRouter(
+    string Subject, int Index, int Color, string Kind, string OpenText, string InformationText, string CosineText,
+    string EvennessText, int DeadExperts, string EntropyText, string SrpText, string SchText, string ChangeText);
+
+/// <summary>One curve of every router.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Index">Its place, from 0.</param>
+/// <param name="Title">What goes up.</param>
+/// <param name="Note">How it is measured.</param>
+/// <param name="Across">What goes to the right.</param>
+/// <param name="Places">Some places to the right.</param>
+/// <param name="Rows">The values there, a row an adapter.</param>
+public sealed record ReportProfile(
+    string Name, int Index, string Title, string Note, string Across, IReadOnlyList<string> Places,
+    IReadOnlyList<ReportRow> Rows);
 
 /// <summary>A named row of a table.</summary>
 /// <param name="Name">Its heading.</param>

@@ -53,6 +53,7 @@ public static class ResultsJoin
                     .DistinctBy(c => (c.Task, c.Metric, string.CompareOrdinal(c.A, c.B) < 0 ? (c.A, c.B) : (c.B, c.A))),
             ],
             Routing = [.. named.SelectMany(r => r.Routing).DistinctBy(r => r.Subject)],
+            Sequences = [.. named.SelectMany(r => r.Sequences).DistinctBy(s => string.Join('\n', s.Stages))],
         };
         if (files.Any(f => f.Results.Settings.Dtype != first.Settings.Dtype))
             notes.Add("The results were computed in different types: "
@@ -105,6 +106,10 @@ public static class ResultsJoin
             Scores = [.. results.Scores.Select(s => s with { Subject = names[s.Subject] })],
             Comparisons = [.. results.Comparisons.Select(c => c with { A = names[c.A], B = names[c.B] })],
             Routing = [.. results.Routing.Select(r => r with { Subject = names[r.Subject] })],
+            Sequences =
+            [
+                .. results.Sequences.Select(s => s with { Stages = [.. s.Stages.Select(name => names[name])] }),
+            ],
         };
 
     // Pairs that stood in different files are compared here, where their rows' scores are at hand; then all p values

@@ -33,6 +33,14 @@ internal static class RoutingWriter
             routing.ExpertByTask is { } information
                 ? $"{ReportText.Share(information.MutualInformation)} nats" : ReportText.Dash,
             routing.ExpertByTask is { } share ? ReportText.Share(share.NormalizedMutualInformation) : ReportText.Dash,
+            Information(routing) is { } informed ? ReportText.Share(informed) : ReportText.Dash,
+            routing.TaskDistance is not { } distances
+                ? []
+                :
+                [
+                    .. routing.Tasks.Zip(distances)
+                        .Select(row => new ReportRow(row.First, [.. row.Second.Select(ReportText.Share)])),
+                ],
             routing.Similarity is not { } cosines
                 ? [] : [.. cosines.Select((row, e) => new ReportRow($"e{e}", [.. row.Select(ReportText.Signed2)]))],
             routing.Srp is not { } srp
@@ -52,6 +60,12 @@ internal static class RoutingWriter
                         .Select(v => new ReportRow($"{v.First} tokens", [.. v.Second.Select(ReportText.Share)])),
                 ]);
     }
+
+    /// <summary>Task information, mean over projections; of results that hold none of single projections, that of the
+    /// matrix over all of them; null where tasks were not counted apart.</summary>
+    public static double? Information(SubjectRouting routing) =>
+        routing.Modules.Select(module => module.TaskInformation).OfType<double>().ToList() is { Count: > 0 } values
+            ? values.Average() : routing.ExpertByTask?.NormalizedMutualInformation;
 
     /// <summary>Load by layer, mean over the layer's projections that have the most experts.</summary>
     public static IReadOnlyList<(int Layer, IReadOnlyList<double> Load)> Layers(SubjectRouting routing) =>

@@ -7,6 +7,8 @@ namespace Peft.Evaluation.Results;
 /// <summary>Whether results agree with themselves: names, lengths and ranges.</summary>
 internal static class ResultsCheck
 {
+    private const double LargestNumber = 1e9; // of what routing is averaged from: its sums and squares stay finite
+
     /// <summary>The first contradiction, or null.</summary>
     public static Fault? FirstFault(ResultsDocument results) => Faults(results).FirstOrDefault();
 
@@ -19,7 +21,8 @@ internal static class ResultsCheck
             .Concat(TaskFaults(results.Tasks))
             .Concat(results.Scores.SelectMany(score => ScoreFaults(score, subjects, metrics)))
             .Concat(results.Comparisons.SelectMany(comparison => ComparisonFaults(comparison, subjects, metrics)))
-            .Concat(results.Routing.SelectMany(routing => RoutingFaults(routing, subjects)));
+            .Concat(results.Routing.SelectMany(routing => RoutingFaults(routing, subjects)))
+            .Concat(results.Sequences.SelectMany(sequence => SequenceFaults(sequence, subjects, results.Tasks)));
     }
 
     private static IEnumerable<Fault> SettingFaults(ResultsSettings settings)
@@ -91,6 +94,8 @@ internal static class ResultsCheck
         var place = $"routing of {Quote.Of(routing.Subject)}";
         if (!subjects.Contains(routing.Subject))
             yield return new(place, "an unknown subject", "a subject of this file");
+        if (!Numbers(routing).All(value => Math.Abs(value) <= LargestNumber))
+            yield return new(place, "a number out of range", "shares, rates and entropies");
         if (
             routing.ExpertByTask is { } matrix
                 && (matrix.Matrix.Count != routing.Tasks.Count || !IsRectangular(matrix.Matrix)))
@@ -101,6 +106,17 @@ internal static class ResultsCheck
             routing.Similarity is { } cosines
                 && (!IsRectangular(cosines) || cosines.Count > 0 && cosines[0].Count != cosines.Count))
             yield return new($"{place}, similarity", "another shape", "a square matrix");
+        if (
+            routing.TaskDistance is { } distance
+                && (distance.Count != routing.Tasks.Count || distance.Any(row => row.Count != distance.Count)))
+            yield return new(
+                $"{place}, task_distance", "another shape",
+                $"one row and one column for each of the {Words.Count(routing.Tasks.Count, "task")}");
+        if (routing.Srp is { } ratios && ratios.SizeRatios.Count > 0
+            && ratios.SizeRatios.Count != ratios.Segments.Count)
+            yield return new(
+                $"{place}, srp.size_ratios", Words.Count(ratios.SizeRatios.Count, "value"),
+                $"one for each of the {Words.Count(ratios.Segments.Count, "segment")}");
         if (routing.Srp is { } srp && srp.Segments.Count != srp.Values.Count)
             yield return new(
                 $"{place}, srp", Words.Count(srp.Values.Count, "value"),
@@ -112,8 +128,32 @@ internal static class ResultsCheck
                 $"{place}, sch.values", "another shape", "one row for each segment, one column for each cache size");
     }
 
+    private static IEnumerable<Fault> SequenceFaults(
+        MeasuredSequence sequence, HashSet<string> subjects, IReadOnlyList<MeasuredTask> tasks)
+    {
+        if (sequence.Stages.Count < 2 || sequence.Stages.Count != sequence.Tasks.Count)
+            yield return new(
+                "sequences", $"{Words.Count(sequence.Stages.Count, "stage")} and "
+                    + $"{Words.Count(sequence.Tasks.Count, "task")}", "at least two stages, and a task for each");
+        else if (!sequence.Stages.All(subjects.Contains)
+            || sequence.Tasks.Any(name => tasks.All(task => task.Name != name)))
+            yield return new("sequences", "nothing that this file describes", "subjects and tasks of this file");
+    }
+
+    private static IEnumerable<double> Numbers(SubjectRouting routing) =>
+        routing.Modules.SelectMany(module => (IEnumerable<double>)
+            [
+                .. module.Load, module.Entropy ?? 0, module.EffectiveSupportSize, module.ExpertsPerToken,
+                module.TaskInformation ?? 0,
+            ])
+            .Concat(routing.Srp?.Values ?? []).Concat(routing.Sch?.Values.SelectMany(row => row) ?? [])
+            .Concat(routing.TaskDistance?.SelectMany(row => row) ?? [])
+            .Concat(routing.Similarity?.SelectMany(row => row) ?? []);
+
     private static Fault? CurveFault(string place, TrainingCurves curves)
     {
+        if (curves.LoadChange.Any(change => change is not (>= 0 and <= LargestNumber)))
+            return new($"{place}, training.load_change", "a number out of range", "numbers from 0 to 1");
         (string Name, int Count, int Expected)[] lengths =
         [
             (
@@ -123,6 +163,7 @@ internal static class ResultsCheck
             (
                 "routing_entropy", curves.RoutingEntropy.Count, curves.RoutingStep.Count),
                 ("eval_loss", curves.EvalLoss.Count, curves.EvalStep.Count),
+            ("load_change", curves.LoadChange.Count, curves.LoadStep.Count),
         ];
         return lengths.FirstOrDefault(length => length.Count != length.Expected) is { Name: not null } wrong
             ? new(

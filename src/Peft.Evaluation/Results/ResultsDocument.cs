@@ -35,6 +35,9 @@ public sealed record ResultsDocument(
     /// <summary>Version of the schema.</summary>
     public int Version { get; init; } = CurrentVersion;
 
+    /// <summary>Adapters that are one after each data set of a sequence.</summary>
+    public IReadOnlyList<MeasuredSequence> Sequences { get; init; } = [];
+
     /// <summary>The score of a subject on a task's metric, or null where it was not measured.</summary>
     public Score? ScoreOf(string subject, string task, string metric) =>
         Scores.FirstOrDefault(s => s.Subject == subject && s.Task == task && s.Metric == metric);
@@ -166,6 +169,13 @@ public sealed record TrainingCurves(
 
     /// <summary>Loss of the held-out answers at those steps, nats a token.</summary>
     public IReadOnlyList<double> EvalLoss { get; init; } = [];
+
+    /// <summary>Steps of the following: those at which routing was logged, from the second on.</summary>
+    public IReadOnlyList<long> LoadStep { get; init; } = [];
+
+    /// <summary>How far the experts' loads were from those logged before: total variation, 0 to 1, mean over
+    /// projections.</summary>
+    public IReadOnlyList<double> LoadChange { get; init; } = [];
 }
 
 /// <summary>One task as it was measured.</summary>
@@ -232,7 +242,8 @@ public sealed record Comparison(
 /// <param name="Modules">One entry a routed projection.</param>
 /// <param name="ExpertByTask">Which experts the tasks use; null with fewer than two tasks or layers of unlike numbers
 /// of experts.</param>
-/// <param name="Similarity">Cosine of the experts' updates, [E][E], mean over modules.</param>
+/// <param name="Similarity">Cosine of the experts' updates, [E][E], mean over the modules where both have
+/// one; 0 where there is no such module.</param>
 /// <param name="Srp">Segment routing best performance.</param>
 /// <param name="Sch">Hit rates of a cache of experts.</param>
 public sealed record SubjectRouting(
@@ -241,6 +252,10 @@ public sealed record SubjectRouting(
 {
     /// <summary>Further experts that every token gets with weight 1; they stand in none of the numbers here.</summary>
     public int SharedExperts { get; init; }
+
+    /// <summary>How unlike the experts of two tasks are, [tasks][tasks], mean over modules: Jensen-Shannon divergence
+    /// of their loads over ln 2, 0 (the same experts) to 1 (none in common); null with fewer than two tasks.</summary>
+    public IReadOnlyList<IReadOnlyList<double>>? TaskDistance { get; init; }
 }
 
 /// <summary>One routed projection.</summary>
@@ -256,7 +271,11 @@ public sealed record SubjectRouting(
 public sealed record ModuleRouting(
     string Name, int Layer, string Projection, IReadOnlyList<double> Load, IReadOnlyList<double> MeanProbability,
     double? Entropy,
-    double EffectiveSupportSize, double ExpertsPerToken, int DeadExperts);
+    double EffectiveSupportSize, double ExpertsPerToken, int DeadExperts)
+{
+    /// <summary>Normalized mutual information of task and expert, here alone; null with fewer than two tasks.</summary>
+    public double? TaskInformation { get; init; }
+}
 
 /// <summary>The expert-by-task matrix.</summary>
 /// <param name="Matrix">[tasks][E], the share of a task's gate weight that each expert gets; rows sum to 1.</param>
@@ -268,7 +287,11 @@ public sealed record ExpertByTask(
 /// <summary>SRP by length of segment (arXiv:2505.16056).</summary>
 /// <param name="Segments">Lengths in tokens.</param>
 /// <param name="Values">SRP at each length, 0 to 1.</param>
-public sealed record SegmentRouting(IReadOnlyList<int> Segments, IReadOnlyList<double> Values);
+public sealed record SegmentRouting(IReadOnlyList<int> Segments, IReadOnlyList<double> Values)
+{
+    /// <summary>At each length, experts that the best fixed set holds over those that a token uses (m*).</summary>
+    public IReadOnlyList<double> SizeRatios { get; init; } = [];
+}
 
 /// <summary>SCH by length of look-ahead and size of the cache (arXiv:2505.16056).</summary>
 /// <param name="Segments">Tokens looked ahead.</param>

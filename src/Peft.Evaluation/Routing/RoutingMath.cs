@@ -42,6 +42,11 @@ public static class RoutingMath
         var most = matrix.Count == 0 ? 0 : Math.Min(Math.Log(matrix.Count), Math.Log(matrix[0].Count));
         return most > 0 ? MutualInformation(matrix) / most : 0;
     }
+
+    /// <summary>How far two distributions are apart: 0 alike, 1 with nothing in common.</summary>
+    /// <remarks>Source: total variation, ½ ‖p − q‖₁.</remarks>
+    public static double TotalVariation(IReadOnlyList<double> p, IReadOnlyList<double> q) =>
+        p.Zip(q).Sum(pair => Math.Abs(pair.First - pair.Second)) / 2;
 }
 
 /// <summary>How alike the experts' updates of one projection are.</summary>

@@ -103,7 +103,10 @@ public static partial class RoutingProbe
             isUniform && tasks.Count > 1 ? ByTask(modules, tasks.Count) : null,
             isUniform ? Similarity(adapted, modules) : null,
             isUniform ? Srp(modules) : null, isUniform ? Sch(modules) : null)
-        { SharedExperts = adapted.Options.Experts.Shared };
+        {
+            SharedExperts = adapted.Options.Experts.Shared,
+            TaskDistance = tasks.Count > 1 ? TaskDistance(modules, tasks.Count) : null,
+        };
     }
 
     private static ExpertByTask ByTask(IReadOnlyList<ModuleCounts> modules, int tasks)
@@ -117,33 +120,46 @@ public static partial class RoutingProbe
         return new(matrix, RoutingMath.MutualInformation(matrix), RoutingMath.NormalizedMutualInformation(matrix));
     }
 
+    // Of two tasks the mutual information of task and expert is their Jensen-Shannon divergence, ln 2 at most.
+    private static IReadOnlyList<IReadOnlyList<double>> TaskDistance(IReadOnlyList<ModuleCounts> modules, int tasks)
+    {
+        var all = Enumerable.Range(0, tasks);
+        return [.. all.Select(a => (IReadOnlyList<double>)[.. all.Select(b => modules.Average(module =>
+            RoutingMath.MutualInformation([module.LoadOf(a), module.LoadOf(b)]) / Math.Log(2)))])];
+    }
+
     // Of experts that are ranks of one factor there is nothing to compare.
     private static IReadOnlyList<IReadOnlyList<double>>? Similarity(
         AdaptedModel adapted, IReadOnlyList<ModuleCounts> modules)
     {
         var experts = modules[0].Experts;
-        var wrapped = adapted.Modules.Where(module => module.Router is not null && module.Shape.Experts == experts)
-            .ToList();
-        if (experts < 2 || wrapped.Count == 0)
-            return null;
         using var noGrad = torch.no_grad();
-        var each = wrapped.Select(Cosines).ToList();
+        var each = experts < 2 ? [] : adapted.Modules.Where(module => module.Router is not null)
+            .Select(module => Cosines(module, experts)).OfType<IReadOnlyList<IReadOnlyList<double>>>().ToList();
+        if (each.Count == 0)
+            return null;
         var all = Enumerable.Range(0, experts);
-        return [.. all.Select(a => (IReadOnlyList<double>)[.. all.Select(b => each.Average(one => one[a][b]))])];
+        return [.. all.Select(a => (IReadOnlyList<double>)[.. all.Select(b => Mean(each, a, b))])];
     }
 
-    private static IReadOnlyList<IReadOnlyList<double>> Cosines(MixtureProjection module)
+    // Where an expert was never trained it has no direction: its cosine, with itself too, is 0 there.
+    private static double Mean(List<IReadOnlyList<IReadOnlyList<double>>> each, int a, int b) =>
+        each.Where(one => one[a][a] > 0 && one[b][b] > 0).Select(one => one[a][b]).DefaultIfEmpty(0).Average();
+
+    // Of all experts that its router chooses from, those of a whole pool; null where it chooses ranks.
+    private static IReadOnlyList<IReadOnlyList<double>>? Cosines(MixtureProjection module, int experts)
     {
         using var scope = torch.NewDisposeScope();
-        var (experts, rank) = (module.Shape.Experts, module.Shape.Rank);
-        return ExpertSimilarity.Cosines(
-            module.AllDown().narrow(0, 0, (long)experts * rank), module.Up.narrow(1, 0, (long)experts * rank),
+        var rank = module.Shape.Rank;
+        var (down, up) = (module.AllDown(), module.AllUp());
+        return up.shape[1] != (long)(experts + module.Shape.Shared) * rank ? null : ExpertSimilarity.Cosines(
+            down.narrow(0, 0, (long)experts * rank), up.narrow(1, 0, (long)experts * rank),
             [.. Enumerable.Repeat(rank, experts)]);
     }
 
     private static SegmentRouting? Srp(IReadOnlyList<ModuleCounts> modules)
     {
-        var (segments, values) = (new List<int>(), new List<double>());
+        var (segments, values, ratios) = (new List<int>(), new List<double>(), new List<double>());
         foreach (var length in Segments)
         {
             var counter = new SegmentRoutingCounter(modules[0].Experts, length);
@@ -153,8 +169,9 @@ public static partial class RoutingProbe
                 continue;
             segments.Add(length);
             values.Add(counter.Value);
+            ratios.Add(counter.SizeRatio);
         }
-        return segments.Count == 0 ? null : new(segments, values);
+        return segments.Count == 0 ? null : new(segments, values) { SizeRatios = ratios };
     }
 
     private static SegmentCache? Sch(IReadOnlyList<ModuleCounts> modules)
@@ -242,7 +259,11 @@ internal sealed class ModuleCounts(string name, int experts, int tasks)
         _hasProbabilities ? [.. _probabilities.Select(sum => sum / Math.Max(1, _tokens))] : [],
         _hasProbabilities ? _entropy / Math.Max(1, _tokens) : null, _support / Math.Max(1, _tokens),
         _used.Sum() / Math.Max(1, _tokens),
-        _used.Count(count => count == 0));
+        _used.Count(count => count == 0))
+    {
+        TaskInformation = tasks > 1
+            ? RoutingMath.NormalizedMutualInformation([.. Enumerable.Range(0, tasks).Select(LoadOf)]) : null,
+    };
 
     // Effective support ‖g‖₁² / ‖g‖₂² as in RoutingStatistics.
     private void Add(
@@ -252,10 +273,11 @@ internal sealed class ModuleCounts(string name, int experts, int tasks)
         var (sum, squares) = (0.0, 0.0);
         for (var expert = 0; expert < experts; expert++)
         {
-            _gates[task][expert] += gates[expert];
+            var gate = Math.Abs(gates[expert]);
+            _gates[task][expert] += gate;
             _used[expert] += selected[expert];
-            sum += gates[expert];
-            squares += (double)gates[expert] * gates[expert];
+            sum += gate;
+            squares += (double)gate * gate;
             if (probabilities.IsEmpty)
                 continue;
             _probabilities[expert] += probabilities[expert];

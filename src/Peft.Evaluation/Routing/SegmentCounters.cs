@@ -121,7 +121,13 @@ public sealed class SegmentRoutingCounter
     public bool Any => _windows.Any(count => count > 0);
 
     /// <summary>SRP of what was added; 0 before the first window.</summary>
-    public double Value => Any ? Enumerable.Range(0, Segment + 1).Max(F1) : 0;
+    public double Value => Any ? F1(BestThreshold) : 0;
+
+    /// <summary>Experts of the set that does best over the experts that a token uses; 0 where none is used.</summary>
+    /// <remarks>Source: m* of arXiv:2505.16056, predicted over active at the optimum.</remarks>
+    public double SizeRatio => Counts(BestThreshold) is { Active: > 0 } best ? best.Predicted / (double)best.Active : 0;
+
+    private int BestThreshold => Enumerable.Range(0, Segment + 1).MaxBy(F1);
 
     /// <summary>Adds a sequence.</summary>
     /// <param name="tokens">Experts of each token, no expert twice.</param>
@@ -147,6 +153,12 @@ public sealed class SegmentRoutingCounter
     /// <summary>F1 of the prediction "active where the count is at least the threshold".</summary>
     public double F1(int threshold)
     {
+        var (match, predicted, active) = Counts(threshold);
+        return 2.0 * match / Math.Max(predicted + active, 1);
+    }
+
+    private (long Match, long Predicted, long Active) Counts(int threshold)
+    {
         var (match, predicted, active) = (0L, 0L, 0L);
         for (var count = 0; count <= Segment; count++)
         {
@@ -154,6 +166,6 @@ public sealed class SegmentRoutingCounter
             if (count >= threshold)
                 (match, predicted) = (match + count * _windows[count], predicted + Segment * _windows[count]);
         }
-        return 2.0 * match / Math.Max(predicted + active, 1);
+        return (match, predicted, active);
     }
 }

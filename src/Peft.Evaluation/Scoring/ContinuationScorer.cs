@@ -20,18 +20,22 @@ public static class ContinuationScorer
     /// <param name="model">The model.</param>
     /// <param name="groups">Groups of sequences that begin alike; a group of one is a plain sequence.</param>
     /// <param name="taskId">Task of all of them, for routers that go by task.</param>
+    /// <param name="isWhole">Whether each sequence is run in one pass: for routers that need later tokens too, which
+    /// cannot go on from a beginning.</param>
     /// <returns>For each sequence of each group the sum over its scored tokens, in nats.</returns>
     /// <remarks>Gradient: none. Errors: UserException when a log-likelihood is NaN.</remarks>
     public static IReadOnlyList<double[]> Score(
-        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId = null)
+        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId = null,
+        bool isWhole = false)
     {
         using var noGrad = torch.no_grad();
         using var scope = torch.NewDisposeScope();
         // Sequences that do not begin alike (another cut of a long prompt, other contexts) have nothing to compute
         // once.
         var parts = groups.SelectMany(IEnumerable<IReadOnlyList<ScoredSequence>> (group) =>
-            Shared(group) > 0 ? [group] : group.Select(sequence => (IReadOnlyList<ScoredSequence>)[sequence]));
-        var scores = parts.Chunk(groups.Count).SelectMany(chunk => ScoreTogether(model, chunk, taskId))
+            !isWhole && Shared(group) > 0 ? [group]
+                : group.Select(sequence => (IReadOnlyList<ScoredSequence>)[sequence]));
+        var scores = parts.Chunk(groups.Count).SelectMany(chunk => ScoreTogether(model, chunk, taskId, isWhole))
             .SelectMany(own => own);
         using var all = scores.GetEnumerator();
         var sums = groups.Select(group => group.Select(_ => all.MoveNext() ? all.Current : double.NaN).ToArray())
@@ -48,14 +52,19 @@ public static class ContinuationScorer
 
     // Groups that each share a beginning.
     private static double[][] ScoreTogether(
-        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId)
+        CausalLanguageModel model, IReadOnlyList<IReadOnlyList<ScoredSequence>> groups, long? taskId, bool isWhole)
     {
-        var shared = groups.Select(Shared).ToArray();
+        var shared = groups.Select(group => isWhole ? 0 : Shared(group)).ToArray();
         var all = groups
             .SelectMany((group, g) => group.Select((sequence, s) => new Rest(g, s, sequence, shared[g]))).ToList();
         var longer = all.Where(rest => rest.Length > 0).ToList();
         var sums = groups.Select(group => new double[group.Count]).ToArray();
         var most = all.Max(rest => rest.Length);
+        if (isWhole)
+        {
+            ScoreRest(model, shared, longer, most, sums, null, taskId);
+            return sums;
+        }
         using var cache = new KeyValueCache(model.Config.LayerCount, shared.Max() + most);
         ScoreFirst(model, groups, shared, all, sums, cache, taskId);
         if (longer.Count > 0)
@@ -110,7 +119,7 @@ public static class ContinuationScorer
 
     // Runs what comes after, padded on the right, where causality hides it.
     private static void ScoreRest(
-        CausalLanguageModel model, int[] shared, List<Rest> longer, int T, double[][] sums, KeyValueCache cache,
+        CausalLanguageModel model, int[] shared, List<Rest> longer, int T, double[][] sums, KeyValueCache? cache,
         long? taskId)
     {
         var M = longer.Count;
@@ -134,7 +143,8 @@ public static class ContinuationScorer
         }
         // [M, S].
         var mask = KeyMask(
-            shared, [.. longer.Select(rest => rest.Group)], cache.Length, cache.Length + T)?.to(model.Device);
+            shared, [.. longer.Select(rest => rest.Group)], cache?.Length ?? 0, (cache?.Length ?? 0) + T)
+            ?.to(model.Device);
         var pass = Pass(model, cache, positions, M, T, mask, torch.tensor(real, [M, T], device: model.Device), taskId);
         // [M T, D].
         var hidden = model.Hidden(torch.tensor(ids, [M, T], device: model.Device), pass).reshape((long)M * T, -1);
@@ -156,7 +166,7 @@ public static class ContinuationScorer
     }
 
     private static ForwardPass Pass(
-        CausalLanguageModel model, KeyValueCache cache, long[] positions, int B, int T, Tensor? keyMask,
+        CausalLanguageModel model, KeyValueCache? cache, long[] positions, int B, int T, Tensor? keyMask,
         Tensor? tokenMask, long? taskId) =>
         ForwardPass.ForInference(
             cache, ForwardPass.TaskIdsOf(taskId, B, model.Device), tokenMask,

@@ -36,6 +36,10 @@ public sealed class TaskEvaluator
         _encoder = TextEncoder.Of(tokenizer, model.Config.EosTokenIds, model.Config.VocabularySize);
     }
 
+    /// <summary>Whether given texts are scored in one pass each, for routers that need later tokens too; then the other
+    /// rows of a batch have a say, and the size of batches changes the numbers.</summary>
+    public bool ScoresWhole { get; init; }
+
     /// <summary>The encoder of a task's texts.</summary>
     public PromptEncoder EncoderOf(EvaluationTask task) =>
         new(_encoder, Math.Min(task.MaxLength ?? int.MaxValue, _model.Config.MaxPositionEmbeddings));
@@ -112,7 +116,7 @@ public sealed class TaskEvaluator
             _rewiring.Reset();
             _rewiring.Fit([.. groups[0][0].Ids.Take(groups[0][0].From)], taskId);
         }
-        var scores = ContinuationScorer.Score(_model, groups, taskId);
+        var scores = ContinuationScorer.Score(_model, groups, taskId, ScoresWhole);
         for (var i = 0; i < rows.Count; i++)
         {
             var next = 0;
@@ -133,7 +137,8 @@ public sealed class TaskEvaluator
         foreach (var chunk in all.Chunk(_batchSize))
         {
             var scores = ContinuationScorer.Score(
-                _model, [.. chunk.Select(entry => (IReadOnlyList<ScoredSequence>)[entry.Window])], taskId);
+                _model, [.. chunk.Select(entry => (IReadOnlyList<ScoredSequence>)[entry.Window])], taskId,
+                ScoresWhole);
             foreach (var (entry, score) in chunk.Zip(scores))
                 sums[entry.Row] += score[0];
         }

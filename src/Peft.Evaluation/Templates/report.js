@@ -16,7 +16,7 @@
 
   const colorOf = subject => colors.series[data.subjects[subject].color];
   // The same digits as in the tables.
-  const minus = text => text.replace('-', '\u2212');
+  const minus = text => /^-[0.]+$/.test(text) ? text.slice(1) : text.replace('-', '\u2212');
   const number = value => minus(Math.abs(value) >= 1000 ? Math.round(value).toLocaleString('en') : value.toFixed(Math.abs(value) >= 100 ? 1 : 3));
   const tick = value => minus(Number(value.toFixed(3)).toLocaleString('en'));
   const axisText = () => ({ color: colors.muted, fontFamily: font, fontSize: 12, hideOverlap: true });
@@ -122,8 +122,8 @@
         }),
         grid: { left: 4, right: 16, top: curves.length > 1 ? 34 : 14, bottom: 4, containLabel: true },
         legend: {
-          show: curves.length > 1, left: 0, top: 0, icon: 'roundRect', itemWidth: 18, itemHeight: 3,
-          textStyle: { color: colors.ink, fontFamily: font }, data: curves.map(c => data.subjects[c.subject].name),
+          type: 'scroll', show: curves.length > 1, left: 0, top: 0, icon: 'roundRect', itemWidth: 18, itemHeight: 3,
+          textStyle: { color: colors.ink, fontFamily: font, lineHeight: 20 }, data: curves.map(c => data.subjects[c.subject].name),
         },
         xAxis: {
           type: 'value', min: 'dataMin', max: 'dataMax', axisLabel: axisText(), splitLine: { show: false },
@@ -153,6 +153,27 @@
     };
   }
 
+  // One line an adapter; colours that come again have other dashes.
+  function profile(index) {
+    const { across, high, curves } = data.profiles[index];
+    const few = new Set(curves.flatMap(c => c.x)).size <= 3;
+    const dashes = ['solid', 'dashed', 'dotted'];
+    const round = data.subjects.map((subject, i) => data.subjects.slice(0, i).filter(other => other.color === subject.color).length);
+    const made = lines(curves, false);
+    Object.assign(made.option.yAxis, { max: high });
+    Object.assign(made.option.xAxis, {
+      min: across === 'layer' || across === 'step' || across === 'tokens' ? 'dataMin' : 0, name: across, nameLocation: 'middle', nameGap: 24, nameTextStyle: axisText(),
+      axisLabel: Object.assign(axisText(), { formatter: tick, showMinLabel: true, showMaxLabel: true }),
+      ...(across === 'layer' ? { minInterval: 1 } : across === 'tokens' ? { type: 'log', logBase: 4 } : {}),
+    });
+    made.option.grid.bottom = 22;
+    made.option.series.forEach((series, i) => {
+      series.lineStyle.type = dashes[round[curves[i].subject] % dashes.length];
+      series.showSymbol ||= few;
+    });
+    return made;
+  }
+
   // A scale of three colours that keeps the middle one over the middle eighth: what is nearly even looks even.
   function palette() {
     const parse = color => /^#/.test(color) ? [1, 3, 5].map(i => parseInt(color.slice(i, i + 2), 16)) : color.match(/[\d.]+/g).slice(0, 3).map(Number);
@@ -164,16 +185,18 @@
     });
   }
 
-  function heat(rows, rowNames, low, high) {
+  function heat(rows, rowNames, low, high, columnNames = null) {
     const columns = Math.max(0, ...rows.map(row => row.length));
+    const names = columnNames ?? Array.from({ length: columns }, (_, e) => 'e' + e);
     const withText = columns <= 12 && rows.length <= 40;
     const strong = value => Math.abs(value - (low + high) / 2) > 0.33 * (high - low);
     return {
-      height: 40 + Math.max(16, Math.min(30, 480 / rows.length)) * rows.length,
+      height: (columnNames ? 76 : 40) + Math.max(16, Math.min(30, 480 / rows.length)) * rows.length,
       option: Object.assign(common(), {
         grid: { left: 0, right: 0, top: 2, bottom: 0, containLabel: true },
         xAxis: {
-          type: 'category', data: Array.from({ length: columns }, (_, e) => 'e' + e), axisLabel: axisText(), axisTick: { show: false },
+          type: 'category', data: names,
+          axisLabel: Object.assign(axisText(), columnNames ? { rotate: 30, interval: 0, width: 80, overflow: 'truncate' } : {}), axisTick: { show: false },
           axisLine: { show: false }, splitArea: { show: false },
         },
         yAxis: {
@@ -188,7 +211,7 @@
             value: [x, y, value], label: { color: strong(value) ? colors.surface : colors.ink },
           }))),
           tooltip: {
-            formatter: item => echarts.format.encodeHTML(rowNames[item.value[1]]) + ', e' + item.value[0] + ': ' + minus(item.value[2].toFixed(2)),
+            formatter: item => echarts.format.encodeHTML(rowNames[item.value[1]] + ', ' + names[item.value[0]]) + ': ' + minus(item.value[2].toFixed(2)),
           },
         }],
       }),
@@ -206,8 +229,7 @@
     loss: () => lines(
       data.training.map(c => ({ subject: c.subject, x: c.step, y: c.loss })), true,
       data.training.filter(c => c.eval_step.length > 0).map(c => ({ subject: c.subject, x: c.eval_step, y: c.eval_loss }))),
-    entropy: () => lines(
-      data.training.filter(c => c.routing_step.length > 0).map(c => ({ subject: c.subject, x: c.routing_step, y: c.routing_entropy })), false),
+    profile,
     layers: index => {
       const layers = data.routing[index].layers;
       return shares(layers.map(layer => layer.load), layers.map(layer => 'layer ' + layer.layer));
@@ -217,6 +239,7 @@
       const rows = data.routing[index].similarity;
       return heat(rows, rows.map((_, e) => 'e' + e), -1, 1);
     },
+    distance: index => heat(data.routing[index].task_distance, data.routing[index].tasks, -1, 1, data.routing[index].tasks),
   };
 
   function draw() {
@@ -231,8 +254,6 @@
     });
   }
 
-  if (!data.training.some(curve => curve.routing_step.length > 0))
-    document.querySelectorAll('[data-needs="entropy"]').forEach(element => element.remove());
   // Tables that go on beyond the edge say so.
   function mark() {
     document.querySelectorAll('.scroll').forEach(area => area.classList.toggle('wide', area.scrollWidth > area.clientWidth + 1));

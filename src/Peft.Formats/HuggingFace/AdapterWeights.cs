@@ -27,8 +27,8 @@ public static partial class AdapterWeights
             .ToDictionary(tensor => tensor.Name, tensor => tensor.Match, StringComparer.Ordinal);
         if (named.Count == 0)
             return checkpoint;
-        var adapters = named.Values.Select(match => match.Groups["adapter"].Value).Distinct()
-            .Order(StringComparer.Ordinal).ToList();
+        var adapters = named.Values.Select(match => match.Groups["adapter"]).Where(adapter => adapter.Success)
+            .Select(adapter => adapter.Value).Distinct().Order(StringComparer.Ordinal).ToList();
         if (adapters.Count > 1)
         {
             throw UserException.At(
@@ -52,8 +52,10 @@ public static partial class AdapterWeights
 
     private static string Without(Match match) => match.Groups["before"].Value + match.Groups["after"].Value;
 
-    // PEFT's own parts only: a mixture's lora_A.experts has no .weight behind it.
+    // PEFT's own parts only: a mixture's lora_A.experts has no .weight behind it. Magnitudes are lora_magnitude_vector
+    // in files; in a state they have the adapter's name behind it (old releases), and .weight too (new ones).
     [GeneratedRegex(
-        @"^(?<before>.*\.lora_(A|B|magnitude_vector|embedding_A|embedding_B))\.(?<adapter>[^.]+)(?<after>\.weight)$")]
+        @"^(?<before>.*\.lora_(A|B|embedding_A|embedding_B))\.(?<adapter>[^.]+)(?<after>\.weight)$"
+        + @"|^(?<before>.*\.lora_magnitude_vector)(\.(?<adapter>(?!weight$)[^.]+)(\.weight)?|\.weight)$")]
     private static partial Regex AdapterName();
 }

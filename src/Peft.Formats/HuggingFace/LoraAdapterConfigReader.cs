@@ -35,8 +35,10 @@ internal static class LoraAdapterConfigReader
         "lora_ga_config", "qalora_group_size", "ensure_weight_tying", "runtime_config",
     ];
 
-    // Initialisations that also change the base's weights: on the original base the adapter computes something else.
-    private static readonly string[] BaseChangingInits = ["pissa", "olora", "corda", "loftq", "lora_ga"];
+    // Initialisations that also change the base's weights, by numbers that nobody else gets again: random projections,
+    // data. What pissa and olora take out follows from the weights alone.
+    private static readonly string[] BaseChangingInits = ["corda", "loftq", "lora_ga"];
+    private static readonly string[] DecomposingInits = ["pissa", "olora"];
 
     public static LoraAdapterConfig Read(string directory, Action<string> warn)
     {
@@ -54,6 +56,9 @@ internal static class LoraAdapterConfigReader
         var reader = new OptionReader(map, "", new Faults());
         reader.Node("peft_type");
         var config = ReadSupported(reader);
+        if (config.UseDora && DecomposingInits.Contains(config.InitLoraWeights))
+            reader.Fault("use_dora", $"true with init_lora_weights: {config.InitLoraWeights}", "one of the two",
+                "merge it into the base with PEFT");
         RefuseUnsupported(reader);
         reader.Faults.ThrowIfAny(path);
         var unknown = reader.UnknownKeys();
@@ -170,7 +175,8 @@ internal static class LoraAdapterConfigReader
     private static string Initialisation(OptionReader reader)
     {
         var init = reader.Text("init_lora_weights", "true").ToLowerInvariant();
-        if (BaseChangingInits.Any(name => init == name || init.StartsWith(name + "_niter", StringComparison.Ordinal)))
+        if (BaseChangingInits.Contains(init)
+            || DecomposingInits.Any(name => init.StartsWith(name + "_niter", StringComparison.Ordinal)))
         {
             reader.Fault(
                 "init_lora_weights",

@@ -29,6 +29,17 @@ public sealed class BatchShare(long wholeRows, IReadOnlyList<long> rows, int ran
         return [wholeRows * lines, .. shape[1..]];
     }
 
+    /// <summary>Which of the whole batch's tokens are here, in its order.</summary>
+    /// <remarks>Shapes: to [n·T] int64.</remarks>
+    /// <param name="length">T.</param>
+    /// <param name="device">Where.</param>
+    public Tensor Tokens(long length, Device device)
+    {
+        using var scope = torch.NewDisposeScope();
+        return ((Places(device) * length).unsqueeze(1) + torch.arange(length, torch.int64, device)).reshape(-1)
+            .MoveToOuterDisposeScope();
+    }
+
     /// <summary>This rank's lines of the whole batch's.</summary>
     /// <remarks>Shapes: [N·u, ..] to [n·u, ..].</remarks>
     public Tensor OwnOf(Tensor whole)

@@ -43,6 +43,10 @@ public abstract class CausalLanguageModel : Layer
     /// <summary>Whether files hold a projection's weight as [inputs, outputs] (GPT-2's Conv1D).</summary>
     public bool HasMatricesInputsFirst => Slots.Any(slot => slot.Base.IsStoredInputsFirst);
 
+    /// <summary>What runs before each pass, for routers on its projections that go by the result.</summary>
+    /// <value>Default none.</value>
+    public PreliminaryPass Preliminary { get; set; }
+
     /// <summary>The table of token vectors.</summary>
     public abstract TokenEmbedding Embedding { get; }
 
@@ -75,11 +79,21 @@ public abstract class CausalLanguageModel : Layer
         using var noGrad = pass.IsInference ? torch.no_grad() : null;
         using var scope = torch.NewDisposeScope();
         var (all, whole) = pass.Cache is { } cache && DependsOnLength ? WithEarlier(ids, pass, cache) : (ids, pass);
+        if (RunsTwice(pass))
+            whole.Emit(new PreliminaryHidden(
+                Hidden(all, whole.Before(keeps: Preliminary == PreliminaryPass.Tokens))));
         var hidden = RunBlocks(all, whole);
         pass.Cache?.Advance(all.shape[1]);
         var (T, S) = (ids.shape[1], all.shape[1]);
         return (S == T ? hidden : hidden.narrow(1, S - T, T).contiguous()).MoveToOuterDisposeScope();
     }
+
+    private bool RunsTwice(ForwardPass pass) => !pass.IsPreliminary && Preliminary switch
+    {
+        PreliminaryPass.Tokens => true,
+        PreliminaryPass.Prompt => pass.Cache is not { Length: > 0 },
+        _ => false,
+    };
 
     // Where the length that has been reached changes what earlier tokens are, they are run again: the reference without
     // a cache.

@@ -82,6 +82,7 @@ public sealed class ExpertFeedForward : FeedForward
             (places[choice[i]] ??= []).Add(i);
         var flat = weights.reshape(-1); // [N K]
         var (rows, outputs) = (new List<Tensor>(), new List<Tensor>());
+        var seed = pass.DrawSeed();
         for (var expert = 0; expert < places.Length; expert++)
         {
             if (places[expert] is not { } own)
@@ -89,7 +90,8 @@ public sealed class ExpertFeedForward : FeedForward
             var place = torch.tensor(own.ToArray(), [own.Count], device: tokens.device);
             var row = torch.tensor([.. own.Select(at => at / _options.Chosen)], [own.Count], device: tokens.device);
             var input = tokens.index_select(0, row).unsqueeze(0); // [1, n, D]
-            var output = _experts[expert].Forward(input, pass.ForTokens(row, length)).squeeze(0);
+            using var random = pass.Stream(seed, expert);
+            var output = _experts[expert].Forward(input, pass.ForTokens(row, length, random)).squeeze(0);
             rows.Add(row);
             outputs.Add(output * flat.index_select(0, place).unsqueeze(-1));
         }

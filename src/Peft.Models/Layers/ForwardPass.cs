@@ -29,6 +29,10 @@ public sealed class ForwardPass
     /// <summary>True when no graph is built.</summary>
     public bool IsInference => !IsTraining;
 
+    /// <summary>True in a pass that runs before another one over the same tokens, for routers that go by what it makes
+    /// of them.</summary>
+    public bool IsPreliminary { get; private init; }
+
     /// <summary>True when blocks keep their inputs alone and are run again by <see cref="Backward"/>.</summary>
     public bool GradientCheckpointing { get; private init; }
 
@@ -68,8 +72,13 @@ public sealed class ForwardPass
     /// <summary>Which rows of a larger batch these are, where several ranks compute one; null: all.</summary>
     public BatchShare? Share { get; init; }
 
-    // The same where this pass is for some of the rows' tokens.
+    /// <summary>Which of the whole batch's tokens the head sees; null: all of them, in their order.</summary>
+    /// <remarks>Shapes: [M] int64.</remarks>
+    public Tensor? HeadTokens { get; init; }
+
+    // The share and the tokens of the whole batch where this pass is for some of them. [n] int64
     private BatchShare? SomeOf { get; init; }
+    private Tensor? Some { get; init; }
 
     /// <summary>The share of the batch whose rows an input is, for what is decided over the whole batch; null where
     /// this process has all of it.</summary>
@@ -81,6 +90,25 @@ public sealed class ForwardPass
             path, "its router decides over the whole batch, and several ranks share that",
             "projections that see the batch's rows, which the head does not",
             "leave it out of adapter.target_modules, or train in one process");
+
+    /// <summary>Zeroes each value of a module's input with probability p and scales the others by 1 / (1 - p). Which go
+    /// is by a value's token in the whole batch, whoever computes it and whatever stands beside it; without a kernel it
+    /// is drawn as <see cref="Draw"/> says.</summary>
+    /// <remarks>Shapes: x [B, T, D], [M, D] for the head, or [P, D] for rows of experts. Gradient: to x.</remarks>
+    /// <param name="x">The input.</param>
+    /// <param name="p">From 0 to 1.</param>
+    /// <param name="rows">Which tokens and experts the lines of x stand for; null: they are tokens.</param>
+    public Tensor Dropout(Tensor x, double p, ExpertRows? rows = null)
+    {
+        var random = Random ?? throw new InvalidOperationException("this pass has no random numbers");
+        if (!Fused.DropsByPlace(x))
+            return Fused.dropout(x, p, shape => Draw(x, shape, (whole, generator) =>
+                torch.empty(whole, x.dtype, x.device).bernoulli_(1 - p, generator)));
+        using var scope = torch.NewDisposeScope();
+        var tokens = Some ?? (rows is null && x.ndim == 2 ? HeadTokens
+            : Share?.Tokens(rows is null ? x.shape[1] : rows.Leading[^1], x.device));
+        return Fused.dropout(x, p, random, rows is null ? tokens : rows.Places(tokens)).MoveToOuterDisposeScope();
+    }
 
     /// <summary>Draws numbers for what a module makes of its input. Of a batch that several ranks compute they are
     /// drawn for the whole, so that each row gets those that it gets in one process. Where the input is not the batch's
@@ -98,11 +126,24 @@ public sealed class ForwardPass
         using var scope = torch.NewDisposeScope();
         if (Share is not null && input.ndim == 3)
             return share.OwnOf(draw(share.WholeShape(shape), random)).MoveToOuterDisposeScope();
-        var seed = torch.randint(
-            0, long.MaxValue, new long[] { 1 }, ScalarType.Int64, random.device, generator: random).ToInt64();
-        using var own = Seeds.GeneratorFor(seed, $"share.{share.Own}", random.device);
+        using var own = Seeds.GeneratorFor(DrawSeed(), $"share.{share.Own}", random.device);
         return draw(shape, own).MoveToOuterDisposeScope();
     }
+
+    /// <summary>Draws a seed for streams of parts of a module, of which not all ranks run the same; 0 where nothing may
+    /// be drawn.</summary>
+    internal long DrawSeed()
+    {
+        if (Random is null)
+            return 0;
+        using var drawn = torch.randint(
+            0, long.MaxValue, new long[] { 1 }, ScalarType.Int64, Random.device, generator: Random);
+        return drawn.ToInt64();
+    }
+
+    /// <summary>The stream of one part; null where nothing may be drawn.</summary>
+    internal Generator? Stream(long seed, int part) =>
+        Random is null ? null : Seeds.GeneratorFor(seed, $"part.{part}", Random.device);
 
     /// <summary>A pass that builds a graph.</summary>
     /// <param name="random">Random numbers for dropout and router noise.</param>
@@ -114,13 +155,14 @@ public sealed class ForwardPass
     /// kept.</param>
     /// <param name="promptMask">[B, T] bool, or null.</param>
     /// <param name="share">Which rows of a larger batch these are, or null.</param>
+    /// <param name="headTokens">Which of the whole batch's tokens the head sees, [M] int64, or null.</param>
     public static ForwardPass ForTraining(
         Generator? random = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null,
         SequenceSegments? segments = null, bool gradientCheckpointing = false, Tensor? promptMask = null,
-        BatchShare? share = null) =>
+        BatchShare? share = null, Tensor? headTokens = null) =>
         new()
         {
-            IsTraining = true, Drops = true, Random = random, TaskIds = taskIds, TokenMask = tokenMask,
+            IsTraining = true, Drops = true, HeadTokens = headTokens, Random = random, TaskIds = taskIds, TokenMask = tokenMask,
             Positions = positions, Segments = segments,
             GradientCheckpointing = gradientCheckpointing, PromptMask = promptMask, Share = share,
         };
@@ -197,18 +239,28 @@ public sealed class ForwardPass
         Cache = Cache, Positions = positions,
     };
 
+    /// <summary>The pass that runs before this one, over its tokens.</summary>
+    /// <param name="keeps">Whether it goes on from token to token, as this one does.</param>
+    public ForwardPass Before(bool keeps) => new()
+    {
+        IsPreliminary = true, TaskIds = TaskIds, TokenMask = TokenMask, PromptMask = PromptMask, KeyMask = KeyMask,
+        Positions = Positions, Segments = Segments, Cache = keeps ? Cache?.Before : null,
+    };
+
     /// <summary>This pass for some of its tokens, as one row: what is known of each goes along. Records and kept
     /// tensors
     /// are this pass's.</summary>
     /// <remarks>Shapes: tokens [n] int64, indices into the flattened B·T tokens.</remarks>
     /// <param name="tokens">Which.</param>
     /// <param name="length">T.</param>
-    internal ForwardPass ForTokens(Tensor tokens, long length)
+    /// <param name="random">Random numbers of its own: ranks do not all have tokens for it.</param>
+    internal ForwardPass ForTokens(Tensor tokens, long length, Generator? random)
     {
         return new(this)
         {
-            IsTraining = IsTraining, Drops = Drops, Random = Random, TaskIds = Of(TaskIds), TokenMask = Of(TokenMask),
+            IsTraining = IsTraining, Drops = Drops, Random = random, TaskIds = Of(TaskIds), TokenMask = Of(TokenMask),
             PromptMask = Of(PromptMask), SomeOf = Share ?? SomeOf,
+            Some = Share?.Tokens(length, tokens.device).index_select(0, tokens) ?? tokens,
         };
 
         Tensor? Of(Tensor? known) => known is null ? null
@@ -239,6 +291,27 @@ public sealed class ForwardPass
         again._records.AddRange(_records.Take(records));
         return again;
     }
+}
+
+/// <summary>Over which tokens a model runs once before the pass that counts.</summary>
+public enum PreliminaryPass
+{
+    /// <summary>None.</summary>
+    None,
+
+    /// <summary>Those of a prompt: what comes after it goes by the same result.</summary>
+    Prompt,
+
+    /// <summary>All of them.</summary>
+    Tokens,
+}
+
+/// <summary>What a preliminary pass made of the tokens: final normalised activations.</summary>
+/// <param name="Hidden">[B, T, D].</param>
+public sealed record PreliminaryHidden(Tensor Hidden) : IPassRecord
+{
+    /// <inheritdoc/>
+    public IEnumerable<Tensor> Tensors => [Hidden];
 }
 
 /// <summary>A record that carries tensors out of a forward, so that they outlive the dispose scope of the block that

@@ -11,6 +11,7 @@ public sealed class KeyValueCache : IDisposable
     private readonly Tensor?[] _values;
     private readonly Dictionary<string, Tensor> _kept = [];
     private long _capacity;
+    private KeyValueCache? _before;
 
     /// <summary>Makes an empty cache.</summary>
     /// <param name="layerCount">Layers of the model.</param>
@@ -45,6 +46,9 @@ public sealed class KeyValueCache : IDisposable
         Reserve(shape[2]);
         return (Room(_keys, layer, shape, like), Room(_values, layer, shape, like), Length);
     }
+
+    /// <summary>The cache of the passes that run before those of this one, over the same tokens.</summary>
+    internal KeyValueCache Before => _before ??= new KeyValueCache(_keys.Length, _capacity);
 
     /// <summary>Whether anything was decided for the whole sequences: another prompt would decide anew.</summary>
     public bool HoldsDecisions => _kept.Count > 0;
@@ -81,7 +85,11 @@ public sealed class KeyValueCache : IDisposable
     }
 
     /// <summary>Forgets keys and values; what was decided once stays, and so do the tokens.</summary>
-    public void Restart() => Length = 0;
+    public void Restart()
+    {
+        Length = 0;
+        _before?.Restart();
+    }
 
     /// <summary>A cache of its own that holds the rows named, in that order; a row may be named several
     /// times.</summary>
@@ -104,6 +112,7 @@ public sealed class KeyValueCache : IDisposable
         foreach (var (name, kept) in _kept)
             chosen._kept[name] = kept.index_select(0, torch.tensor([.. rows], [rows.Count], device: kept.device))
                 .DetachFromDisposeScope();
+        chosen._before = _before?.Select(rows, further);
         return chosen;
     }
 
@@ -115,6 +124,7 @@ public sealed class KeyValueCache : IDisposable
     {
         foreach (var tensor in _keys.Concat(_values).Concat(_kept.Values))
             tensor?.Dispose();
+        _before?.Dispose();
     }
 
     private Tensor Filled(Tensor from, IReadOnlyList<long> rows)

@@ -110,6 +110,10 @@ public sealed class AdapterExport : IDisposable
             new List<string> { "PEFT loads each expert alone; routing needs this program (peft adapter import)" };
         if (RouterCatalog.Of(Adapted.Options.Router!.Kind).RoutesRanks)
             remarks.Add("expert_0 alone uses all ranks at once, which is another function than the routed one");
+        if (Iterations is > 1 and var times)
+            remarks.Add($"an expert alone works once; routed, the experts work {times} times, each on what they gave");
+        if (Adapted.Options.Router.Slices is not null)
+            remarks.Add("expert_0 alone uses all slices alike, which is another function than the weighed one");
         return new(_options.Output, $"a mixture: {string.Join(", ", parts.Select(part => part.Name))}, routers",
             proofs)
         { Remarks = remarks };
@@ -175,12 +179,26 @@ public sealed class AdapterExport : IDisposable
         _stop.ThrowIfCancellationRequested();
     });
 
+    // How often the experts work for each token.
+    private int Iterations =>
+        Adapted.Modules.Max(module => module.Router is IChained chain ? chain.Iterations : 1);
+
     // The constant gates; with errors where they only stand for gates that follow the input.
     private (IReadOnlyDictionary<string, Tensor> Gates, IReadOnlyDictionary<string, double>? Errors) Gates()
     {
         if (GateCollapse.ConstantGates(Adapted) is { } constant)
             return (constant, null);
         var kind = Adapted.Options.Router!.Kind;
+        if (Iterations is > 1 and var times)
+            throw UserException.At(
+                _options.Adapter, $"router {kind} has the experts work {times} times, each time on what they gave",
+                "a router whose experts one matrix can hold", "export the experts with --format peft");
+        var what = Adapted.Options.Router.WholeFeedForward ? "whole" : "slices of";
+        if (Adapted.Options.Router.RoutesFeedForward)
+            throw UserException.At(
+                _options.Adapter, $"router {kind} weighs {what} "
+                + "feed-forwards, which weights of single projections cannot", null,
+                "export the experts with --format peft");
         if (!_options.Approximate)
             throw UserException.At(
                 _options.Adapter, $"router {kind} chooses by the input, which one set of weights cannot", null,

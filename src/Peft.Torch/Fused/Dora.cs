@@ -59,7 +59,7 @@ internal sealed class DoraFunction(double scale) : AutogradFunction
 {
     private const int X = 0, Weight = 1, Bias = 2, A = 3, B = 4, Magnitude = 5, Norms = 6, Count = 7;
     private long[] _shape = [];
-    private IExpertProducts _products = null!;
+    private StackedExperts _products = null!;
 
     protected override Tensor[] Forward(Tensor?[] inputs)
     {
@@ -177,7 +177,8 @@ internal static partial class Composed
     {
         using var scope = torch.NewDisposeScope();
         var factors = DoraFunction.FactorsOf(magnitude, norms.detach());
-        var y = lora_mixture_linear(x, weight, null, a, b, null, scale, null) * factors.to(x.dtype);
-        return (bias is null ? y : y + bias).MoveToOuterDisposeScope();
+        // In the factors' type: those near 1, as all are at first, would be 1 in a reduced one.
+        var y = lora_mixture_linear(x, weight, null, a, b, null, scale, null) * factors;
+        return (bias is null ? y : y + bias).to(x.dtype).MoveToOuterDisposeScope();
     }
 }

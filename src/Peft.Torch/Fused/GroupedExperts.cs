@@ -9,13 +9,16 @@ internal sealed unsafe class ExpertGroups
     // The rows of expert e in chunk c are _rows[_starts[e * Chunks + c]] and on: all rows of an expert lie together.
     private readonly int[] _rows, _starts;
 
+    // Where the wide row of each lies: in the row's own place, or one behind the other in this order.
+    private readonly int[] _wide;
+
     /// <summary>Reads the mask [rows, experts].</summary>
     public ExpertGroups(bool* selected, int rows, int experts, int ranks)
     {
         (Experts, Ranks) = (experts, ranks);
         Chunks = (rows + ChunkRows - 1) / ChunkRows;
         _starts = new int[experts * Chunks + 1];
-        _rows = new int[rows * experts + 1];
+        _wide = _rows = new int[rows * experts + 1];
         var mask = (byte*)selected;
         var next = 0;
         for (var e = 0; e < experts; e++)
@@ -34,6 +37,12 @@ internal sealed unsafe class ExpertGroups
         }
     }
 
+    private ExpertGroups(ExpertGroups other, int ranks, int[] wide)
+    {
+        (_rows, _starts, _wide) = (other._rows, other._starts, wide);
+        (Experts, Ranks, Chunks) = (other.Experts, ranks, other.Chunks);
+    }
+
     /// <summary>E.</summary>
     public int Experts { get; }
 
@@ -49,26 +58,48 @@ internal sealed unsafe class ExpertGroups
     /// <summary>How often an expert is used.</summary>
     public int Pairs => _starts[^1];
 
+    /// <summary>The same with experts of another rank.</summary>
+    public ExpertGroups OfRank(int ranks) => new(this, ranks, _wide);
+
+    /// <summary>The same with a wide row for each use of an expert, one behind the other.</summary>
+    public ExpertGroups Apart() => new(this, Ranks, [.. Enumerable.Range(0, Pairs)]);
+
     /// <summary>The rows that use an expert, in order.</summary>
-    public ReadOnlySpan<int> RowsOf(int expert) =>
-        _rows.AsSpan(_starts[expert * Chunks].._starts[(expert + 1) * Chunks]);
+    public Members Of(int expert) => Between(_starts[expert * Chunks], _starts[(expert + 1) * Chunks]);
 
     /// <summary>Those of a chunk.</summary>
-    public ReadOnlySpan<int> RowsOf(int expert, int chunk) =>
-        _rows.AsSpan(_starts[expert * Chunks + chunk].._starts[expert * Chunks + chunk + 1]);
+    public Members Of(int expert, int chunk) =>
+        Between(_starts[expert * Chunks + chunk], _starts[expert * Chunks + chunk + 1]);
 
-    /// <summary>Those from a row to before another.</summary>
-    public ReadOnlySpan<int> RowsOf(int expert, long first, long end)
+    /// <summary>Those whose wide row lies from one to before another.</summary>
+    public Members Of(int expert, long first, long end)
     {
-        var (from, to) = ((int)first / ChunkRows, (int)(end - 1) / ChunkRows);
-        var rows = _rows.AsSpan(_starts[expert * Chunks + from].._starts[expert * Chunks + to + 1]);
-        var (begin, stop) = (0, rows.Length);
-        while (begin < stop && rows[begin] < first)
+        if (!ReferenceEquals(_wide, _rows))
+        {
+            var own = Math.Max(_starts[expert * Chunks], (int)first);
+            return Between(own, Math.Max(own, Math.Min(_starts[(expert + 1) * Chunks], (int)end)));
+        }
+
+        int begin = _starts[expert * Chunks + (int)first / ChunkRows];
+        int stop = _starts[expert * Chunks + (int)(end - 1) / ChunkRows + 1];
+        while (begin < stop && _rows[begin] < first)
             begin++;
-        while (stop > begin && rows[stop - 1] >= end)
+        while (stop > begin && _rows[stop - 1] >= end)
             stop--;
-        return rows[begin..stop];
+        return Between(begin, stop);
     }
+
+    private Members Between(int begin, int end) => new(_rows.AsSpan(begin..end), _wide.AsSpan(begin..end));
+}
+
+/// <summary>Rows that use an expert: their own numbers, and where their wide rows lie.</summary>
+internal readonly ref struct Members(ReadOnlySpan<int> rows, ReadOnlySpan<int> wide)
+{
+    /// <summary>Numbers of the rows.</summary>
+    public readonly ReadOnlySpan<int> Rows = rows;
+
+    /// <summary>Numbers of their wide rows.</summary>
+    public readonly ReadOnlySpan<int> Wide = wide;
 }
 
 /// <summary>Only the experts that a row uses: for each, the products of the rows that use it, read where they lie. Sums
@@ -82,9 +113,11 @@ internal sealed class GroupedExperts : IExpertProducts
     private const double MostSingle = 0.7, MostBFloat16 = 0.5;
 
     private readonly LowRankShape _shape;
-    private readonly ExpertGroups _groups;
+    private readonly ExpertGroups _inputs, _outputs;
 
-    private GroupedExperts(LowRankShape shape, ExpertGroups groups) => (_shape, _groups) = (shape, groups);
+    /// <summary>Makes the products of experts whose inputs and outputs lie as these say.</summary>
+    public GroupedExperts(LowRankShape shape, ExpertGroups inputs, ExpertGroups outputs) =>
+        (_shape, _inputs, _outputs) = (shape, inputs, outputs);
 
     /// <summary>The products of the selected gates [N, G], where this is the faster way; else null.</summary>
     public static unsafe GroupedExperts? Of(LowRankShape shape, Tensor? selected, ScalarType type)
@@ -95,7 +128,7 @@ internal sealed class GroupedExperts : IExpertProducts
         var groups = new ExpertGroups(
             TensorMemory.Of<bool>(mask), (int)shape.Rows, (int)shape.Gates, (int)(shape.Ranks / shape.Gates));
         var most = type == ScalarType.BFloat16 && Gemm.HasFastBFloat16 ? MostBFloat16 : MostSingle;
-        return groups.Pairs <= most * shape.Rows * shape.Gates ? new GroupedExperts(shape, groups) : null;
+        return groups.Pairs <= most * shape.Rows * shape.Gates ? new GroupedExperts(shape, groups, groups) : null;
     }
 
     /// <inheritdoc/>
@@ -103,24 +136,24 @@ internal sealed class GroupedExperts : IExpertProducts
     {
         h = torch.empty([_shape.Rows, _shape.Ranks], ScalarType.Float32);
         var gated = torch.empty_like(h);
-        GroupedKernel.Of(x.dtype, _groups).Down(x, Factor(a), GateRows(gates!), h, gated, (float)_shape.Scale);
-        return new LowRankTerm(gated, Turned(Factor(b)), Transposed: false, _groups);
+        GroupedKernel.Of(x.dtype, _inputs).Down(x, Factor(a), GateRows(gates!), h, gated, (float)_shape.Scale);
+        return new LowRankTerm(gated, Turned(Factor(b)), Transposed: false, _outputs);
     }
 
     /// <inheritdoc/>
     public LowRankGradients Backward(
         Tensor dy, Tensor? x, Tensor a, Tensor b, Tensor? gates, Tensor? h, bool needsB, bool needsGates)
     {
-        var kernel = GroupedKernel.Of(dy.dtype, _groups);
+        var kernel = GroupedKernel.Of(dy.dtype, _outputs);
         var dh = torch.empty([_shape.Rows, _shape.Ranks], ScalarType.Float32);
         var gated = needsB ? torch.empty_like(dh) : null;
         var db = needsB ? torch.empty([_shape.Ranks, _shape.Outputs], ScalarType.Float32) : null;
         var da = x is null ? null : torch.empty([_shape.Ranks, _shape.Inputs], ScalarType.Float32);
         var dgates = needsGates ? torch.zeros([_shape.Rows, _shape.Gates], ScalarType.Float32) : null;
         kernel.Back(dy, Turned(Factor(b)), GateRows(gates!), h, dh, gated, dgates, (float)_shape.Scale);
-        kernel.Outer((gated, dy, db), (dh, x, da));
+        kernel.Outer(new(gated, dy, db, _outputs), new(dh, x, da, _inputs));
         return new LowRankGradients(
-            new LowRankTerm(dh, Factor(a), Transposed: false, _groups), da, db is null ? null : Turned(db), dgates);
+            new LowRankTerm(dh, Factor(a), Transposed: false, _inputs), da, db is null ? null : Turned(db), dgates);
     }
 
     // The transpose, on all threads.

@@ -25,11 +25,13 @@ internal abstract class GroupedKernel
     public abstract void Back(
         Tensor dy, Tensor bt, Tensor gates, Tensor? h, Tensor dh, Tensor? gated, Tensor? dgates, float scale);
 
-    /// <summary>target = low^T rows for each expert over the rows that use it; nothing where there is no
-    /// target.</summary>
-    public abstract void Outer(
-        (Tensor? Low, Tensor? Rows, Tensor? Target) first, (Tensor? Low, Tensor? Rows, Tensor? Target) second);
+    /// <summary>Two sums over the rows that use each expert.</summary>
+    public abstract void Outer(OuterSum first, OuterSum second);
 }
+
+/// <summary>Target [C, width] = low^T rows for each expert over the rows that use it; nothing where there is no
+/// target.</summary>
+internal readonly record struct OuterSum(Tensor? Low, Tensor? Rows, Tensor? Target, ExpertGroups Groups);
 
 /// <inheritdoc/>
 /// <typeparam name="T">Type of the rows: float, or ushort holding bfloat16.</typeparam>
@@ -50,7 +52,7 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
         ForChunks((expert, members) =>
         {
             Dots((T*)rows, (float*)factor, width, (float*)low, members, expert);
-            foreach (var row in members)
+            foreach (var row in members.Rows)
             {
                 var (at, gate) = (At(row, expert), scale * ((float*)g)[(long)row * groups.Experts + expert]);
                 for (var r = 0; r < _ranks; r += Four)
@@ -68,7 +70,7 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
         ForChunks((expert, members) =>
         {
             Dots((T*)rows, (float*)factor, width, (float*)down, members, expert);
-            foreach (var row in members)
+            foreach (var row in members.Rows)
             {
                 var (at, cell) = (At(row, expert), (long)row * groups.Experts + expert);
                 var gate = scale * ((float*)g)[cell];
@@ -89,8 +91,7 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
     }
 
     /// <inheritdoc/>
-    public override void Outer(
-        (Tensor? Low, Tensor? Rows, Tensor? Target) first, (Tensor? Low, Tensor? Rows, Tensor? Target) second)
+    public override void Outer(OuterSum first, OuterSum second)
     {
         var (one, two) = (new Sum(first), new Sum(second));
         var (tasks, more) = (Blocks(one.Width) * groups.Experts, Blocks(two.Width) * groups.Experts);
@@ -111,30 +112,30 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
     {
         for (var expert = 0; expert < groups.Experts; expert++)
         {
-            var rows = groups.RowsOf(expert, i, i + height);
+            var members = groups.Of(expert, i, i + height);
             var own = low + (long)expert * _ranks;
             var f = factor + expert * _ranks * factorWidth + j;
             for (long column = 0, wide; column < width; column += wide)
             {
                 wide = BlockProducts.WidthAt(column, width);
-                for (var k = 0; k < rows.Length; k += Four)
+                for (var k = 0; k < members.Rows.Length; k += Four)
                 {
                     BlockProducts.Tile(
-                        wide, _ranks, FourRows.Of(rows[k..], own, _columns), 1, f + column, factorWidth, 1, true,
-                        FourRows.Of(rows[k..], tile + column - i * step, step));
+                        wide, _ranks, FourRows.Of(members.Rows[k..], own, _columns), 1, f + column, factorWidth, 1,
+                        true, FourRows.Of(members.Wide[k..], tile + column - i * step, step));
                 }
             }
         }
     }
 
-    private delegate void ForMembers(int expert, ReadOnlySpan<int> rows);
+    private delegate void ForMembers(int expert, Members members);
 
     private void ForChunks(ForMembers body) => Threads.Share(groups.Chunks, tasks =>
     {
         while (tasks.Next(out var chunk))
         {
             for (var expert = 0; expert < groups.Experts; expert++)
-                body(expert, groups.RowsOf(expert, (int)chunk));
+                body(expert, groups.Of(expert, (int)chunk));
         }
     });
 
@@ -145,23 +146,26 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
     private static long Blocks(long width) => (width + Block - 1) / Block;
 
     // target [N, C] = x [N, width] factor^T.
-    private void Dots(T* x, float* factor, long width, float* target, ReadOnlySpan<int> rows, int expert)
+    private void Dots(T* x, float* factor, long width, float* target, Members members, int expert)
     {
+        ReadOnlySpan<int> rows = members.Rows, wide = members.Wide;
         var sums = stackalloc float[Four * Four];
         for (var i = 0; i < rows.Length; i += Four)
         {
             // Where fewer are left, the last one is computed again.
-            int last = rows.Length - 1, r0 = rows[i], r1 = rows[Math.Min(i + 1, last)],
-                r2 = rows[Math.Min(i + 2, last)], r3 = rows[Math.Min(i + 3, last)];
+            int last = rows.Length - 1, i1 = Math.Min(i + 1, last), i2 = Math.Min(i + 2, last),
+                i3 = Math.Min(i + 3, last);
+            T* x0 = x + wide[i] * width, x1 = x + wide[i1] * width, x2 = x + wide[i2] * width,
+                x3 = x + wide[i3] * width;
             for (var r = 0; r < _ranks; r += Four)
             {
                 var w = factor + ((long)expert * _ranks + r) * width;
-                FewRows<T, float>.Four(x + r0 * width, x + r1 * width, x + r2 * width, x + r3 * width,
-                    w, w + width, w + 2 * width, w + 3 * width, width, sums);
-                Vector128.Load(sums).Store(target + At(r0, expert) + r);
-                Vector128.Load(sums + 4).Store(target + At(r1, expert) + r);
-                Vector128.Load(sums + 8).Store(target + At(r2, expert) + r);
-                Vector128.Load(sums + 12).Store(target + At(r3, expert) + r);
+                FewRows<T, float>.Four(
+                    x0, x1, x2, x3, w, w + width, w + 2 * width, w + 3 * width, width, sums);
+                Vector128.Load(sums).Store(target + At(rows[i], expert) + r);
+                Vector128.Load(sums + 4).Store(target + At(rows[i1], expert) + r);
+                Vector128.Load(sums + 8).Store(target + At(rows[i2], expert) + r);
+                Vector128.Load(sums + 12).Store(target + At(rows[i3], expert) + r);
             }
         }
     }
@@ -170,33 +174,34 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
     private void Outer(int expert, long j, Sum sum)
     {
         // Not looked up by the loops below: a call would send their sums through memory.
-        var rows = groups.RowsOf(expert);
+        var members = sum.Groups.Of(expert);
         for (var c = (long)expert * _ranks; c < (expert + 1L) * _ranks; c += Four)
         {
             float* low = (float*)sum.Low + c, target = (float*)sum.Target + c * sum.Width;
             if (j + Block <= sum.Width)
             {
-                OuterWide(low, (T*)sum.Rows + j, sum.Width, rows, target + j);
+                OuterWide(low, (T*)sum.Rows + j, sum.Width, members, target + j);
                 continue;
             }
 
             for (var k = j; k < sum.Width; k += Lanes)
-                OuterNarrow(low, (T*)sum.Rows + k, sum.Width, rows, target + k);
+                OuterNarrow(low, (T*)sum.Rows + k, sum.Width, members, target + k);
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void OuterWide(float* low, T* x, long width, ReadOnlySpan<int> rows, float* target)
+    private void OuterWide(float* low, T* x, long width, Members members, float* target)
     {
         Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default;
         Vector512<float> b0 = default, b1 = default, b2 = default, b3 = default;
         Vector512<float> c0 = default, c1 = default, c2 = default, c3 = default;
         Vector512<float> d0 = default, d1 = default, d2 = default, d3 = default;
         var columns = _columns;
-        foreach (var row in rows)
+        ReadOnlySpan<int> rows = members.Rows, wide = members.Wide;
+        for (var i = 0; i < rows.Length; i++)
         {
-            var v = x + row * width;
-            var g = low + row * columns;
+            var v = x + wide[i] * width;
+            var g = low + rows[i] * columns;
             Vector512<float> v0 = Elements<T>.Load(v), v1 = Elements<T>.Load(v + 16),
                 v2 = Elements<T>.Load(v + 32), v3 = Elements<T>.Load(v + 48);
             var f = Vector512.Create(g[0]);
@@ -228,14 +233,15 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void OuterNarrow(float* low, T* x, long width, ReadOnlySpan<int> rows, float* target)
+    private void OuterNarrow(float* low, T* x, long width, Members members, float* target)
     {
         var columns = _columns;
         Vector512<float> a = default, b = default, c = default, d = default;
-        foreach (var row in rows)
+        ReadOnlySpan<int> rows = members.Rows, wide = members.Wide;
+        for (var i = 0; i < rows.Length; i++)
         {
-            var v = Elements<T>.Load(x + row * width);
-            var g = low + row * columns;
+            var v = Elements<T>.Load(x + wide[i] * width);
+            var g = low + rows[i] * columns;
             a = Vector512.FusedMultiplyAdd(Vector512.Create(g[0]), v, a);
             b = Vector512.FusedMultiplyAdd(Vector512.Create(g[1]), v, b);
             c = Vector512.FusedMultiplyAdd(Vector512.Create(g[2]), v, c);
@@ -259,10 +265,11 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
     }
 
     // One product: where its tensors lie, and columns of the target; none without a target.
-    private readonly struct Sum((Tensor? Low, Tensor? Rows, Tensor? Target) tensors)
+    private readonly struct Sum(OuterSum tensors)
     {
         public readonly nint Low = Floats(tensors.Low), Rows = (nint)TensorMemory.Of<T>(tensors.Rows),
             Target = Floats(tensors.Target);
         public readonly long Width = tensors.Target?.size(1) ?? 0;
+        public readonly ExpertGroups Groups = tensors.Groups;
     }
 }

@@ -36,15 +36,20 @@ internal static class LinearChecks
         Tensor? selected)
     {
         Check(x, weight, bias);
-        if (a.dim() != 2 || a.size(1) != weight.size(1))
-            throw new ArgumentException($"a {Shapes.Of(a)} does not meet weight {Shapes.Of(weight)}; a is [C, D]");
-        if (b.dim() != 2 || b.size(0) != weight.size(0)
-            || (b.size(1) != a.size(0) && b.size(1) != a.size(0) * (gates?.size(-1) ?? 1)))
-            throw new ArgumentException(
-                $"b {Shapes.Of(b)} does not meet weight {Shapes.Of(weight)} and a {Shapes.Of(a)}; b is [O, C]");
+        Check(x, a, b, gates, selected);
+        if (b.size(0) != weight.size(0))
+            throw new ArgumentException($"b {Shapes.Of(b)} does not meet weight {Shapes.Of(weight)}; b is [O, C]");
         if (loraInput is not null && (!loraInput.shape.AsSpan().SequenceEqual(x.shape) || loraInput.dtype != x.dtype))
             throw new ArgumentException(
                 $"loraInput differs from x {Shapes.Of(x)} in shape or type; it is x after dropout");
+    }
+
+    public static void Check(Tensor x, Tensor a, Tensor b, Tensor? gates, Tensor? selected)
+    {
+        if (x.dim() < 1 || a.dim() != 2 || a.size(1) != x.size(-1))
+            throw new ArgumentException($"a {Shapes.Of(a)} does not meet x {Shapes.Of(x)}; a is [C, D]");
+        if (b.dim() != 2 || (b.size(1) != a.size(0) && b.size(1) != a.size(0) * (gates?.size(-1) ?? 1)))
+            throw new ArgumentException($"b {Shapes.Of(b)} does not meet a {Shapes.Of(a)}; b is [O, C]");
         if (selected is not null && (gates is null || selected.dtype != ScalarType.Bool
             || !selected.shape.AsSpan().SequenceEqual(gates.shape)))
         {

@@ -28,32 +28,50 @@ public static partial class Fused
             : Composed.lora_mixture_linear(
                 x, weight, bias, a, b, selected is null ? gates : gates! * selected, scale, loraInput);
     }
+
+    /// <summary>The mixture's part alone: scale * ((x At) o gates) Bt.</summary>
+    /// <remarks>Shapes: x [.., D], a [C, D], b [O, C], gates [.., G] as in <see cref="lora_mixture_linear"/> gives
+    /// [.., O]. Gradient: to x, a, b and gates. Errors: <see cref="ArgumentException"/> when shapes do not
+    /// meet.</remarks>
+    public static Tensor lora_mixture(
+        Tensor x, Tensor a, Tensor b, Tensor? gates, double scale, Tensor? selected = null)
+    {
+        LinearChecks.Check(x, a, b, gates, selected);
+        return LinearKernel.Serves(x)
+            ? new LoraMixtureFunction(scale, selected).Apply(x, null, null, a, b, gates, null)
+            : Composed.lora_mixture(x, a, b, selected is null ? gates : gates! * selected, scale);
+    }
 }
 
-/// <summary>The mixture operation on the CPU; inputs x, weight, bias, a, b, gates, loraInput.</summary>
+/// <summary>The mixture operation on the CPU; inputs x, weight, bias, a, b, gates, loraInput. Without a weight it gives
+/// the mixture's part alone.</summary>
 internal sealed class LoraMixtureFunction(double scale, Tensor? selected) : AutogradFunction
 {
     private const int X = 0, Weight = 1, Bias = 2, A = 3, B = 4, Gates = 5, LoraInput = 6, Count = 7;
     private long[] _shape = [];
+    private ScalarType _type;
     private bool _split;
     private IExpertProducts _experts = null!;
 
     protected override Tensor[] Forward(Tensor?[] inputs)
     {
         var (x, weight, a, b, gates, loraInput) =
-            (inputs[X]!, inputs[Weight]!, inputs[A]!, inputs[B]!, inputs[Gates], inputs[LoraInput]);
+            (inputs[X]!, inputs[Weight], inputs[A]!, inputs[B]!, inputs[Gates], inputs[LoraInput]);
         var type = LinearKernel.ProductType(x.dtype);
         var kernel = LinearKernel.For(type);
-        (_shape, _split) = (x.shape, loraInput is not null);
+        (_shape, _type, _split) = (x.shape, x.dtype, loraInput is not null);
         var rows = LinearTensors.Rows(x, type);
         var shape = new LowRankShape(
-            rows.size(0), rows.size(1), weight.size(0), b.size(1), gates?.size(-1) ?? 1, scale);
+            rows.size(0), rows.size(1), b.size(0), b.size(1), gates?.size(-1) ?? 1, scale);
         _experts = OneDownExperts.Serves(a, b) ? new OneDownExperts(shape, kernel)
             : GroupedExperts.Of(shape, selected, type) ?? (IExpertProducts)new StackedExperts(shape, kernel);
         var input = loraInput is null ? rows : LinearTensors.Rows(loraInput, type);
         var added = _experts.Forward(input, a, b, gates, out var h);
-        var y = torch.empty([.. _shape[..^1], weight.size(0)], type);
-        kernel.Forward(rows, LinearTensors.Dense(weight, type), inputs[Bias]?.As(kernel.SumType), added, y);
+        var y = torch.empty([.. _shape[..^1], b.size(0)], type);
+        if (weight is null)
+            kernel.Fill(added, y);
+        else
+            kernel.Forward(rows, LinearTensors.Dense(weight, type), inputs[Bias]?.As(kernel.SumType), added, y);
         // The input is kept only for the gradients that are sums over rows of it.
         Save(Needs(Weight) || (Needs(A) && !_split) ? x : null, weight, a, b, gates, Needs(A) ? loraInput : null,
             Needs(B) || Needs(Gates) ? h : null, Needs(Gates) && _experts is not GroupedExperts ? selected : null);
@@ -65,8 +83,8 @@ internal sealed class LoraMixtureFunction(double scale, Tensor? selected) : Auto
         var result = new Tensor?[Count];
         if (gradients[0] is null)
             return result;
-        var (x, weight) = (saved[X], saved[Weight]!);
-        var type = LinearKernel.ProductType(weight.dtype);
+        var (x, weight) = (saved[X], saved[Weight]);
+        var type = LinearKernel.ProductType(_type);
         var kernel = LinearKernel.For(type);
         var dy = LinearTensors.Rows(gradients[0]!, type);
         LowRankTerm? added =
@@ -75,19 +93,22 @@ internal sealed class LoraMixtureFunction(double scale, Tensor? selected) : Auto
         if (Needs(X))
         {
             var dx = torch.empty(_shape, type);
-            kernel.Backward(dy, LinearTensors.Dense(weight, type), _split ? null : added, dx);
-            result[X] = dx.As(weight.dtype);
+            if (weight is null)
+                kernel.Fill(added!.Value, dx);
+            else
+                kernel.Backward(dy, LinearTensors.Dense(weight, type), _split ? null : added, dx);
+            result[X] = dx.As(_type);
         }
         if (Needs(LoraInput))
         {
             var dx = torch.empty(_shape, type);
             kernel.Fill(added!.Value, dx);
-            result[LoraInput] = dx.As(weight.dtype);
+            result[LoraInput] = dx.As(_type);
         }
         if (Needs(Weight))
-            result[Weight] = LinearTensors.WeightGradient(kernel, dy, LinearTensors.Rows(x!, type), weight);
+            result[Weight] = LinearTensors.WeightGradient(kernel, dy, LinearTensors.Rows(x!, type), weight!);
         if (Needs(Bias))
-            result[Bias] = dy.sum(0, type: kernel.SumType).As(weight.dtype);
+            result[Bias] = dy.sum(0, type: kernel.SumType).As(_type);
         return result;
     }
 
@@ -114,15 +135,20 @@ internal static partial class Composed
         Tensor? loraInput)
     {
         using var scope = torch.NewDisposeScope();
-        var y = linear(x, weight, bias);
-        var h = torch.nn.functional.linear(loraInput ?? x, a.to(x.dtype));
+        // The low-rank part is a product of its own: the base's stays what it is without an adapter, to the bit.
+        return (linear(x, weight, bias) + lora_mixture(loraInput ?? x, a, b, gates, scale)).MoveToOuterDisposeScope();
+    }
+
+    public static Tensor lora_mixture(Tensor x, Tensor a, Tensor b, Tensor? gates, double scale)
+    {
+        using var scope = torch.NewDisposeScope();
+        var h = torch.nn.functional.linear(x, a.to(x.dtype));
         if (gates is not null)
         {
             var (G, C) = (gates.size(-1), b.size(1));
             var each = a.size(0) == C ? h.view([.. h.shape[..^1], G, C / G]) : h.unsqueeze(-2);
             h = (each * gates.reshape([.. h.shape[..^1], G, 1])).view([.. h.shape[..^1], C]).to(x.dtype);
         }
-        // The low-rank part is a product of its own: the base's stays what it is without an adapter, to the bit.
-        return (y + torch.nn.functional.linear(h, b.to(x.dtype)) * scale).MoveToOuterDisposeScope();
+        return (torch.nn.functional.linear(h, b.to(x.dtype)) * scale).MoveToOuterDisposeScope();
     }
 }

@@ -75,8 +75,8 @@ public sealed class AdapterOptionsTests
     [Fact]
     public void Rslora_divides_by_the_root_of_the_rank()
     {
-        Assert.Equal(4, new AdapterOptions { UseRslora = true }.ScaleOf(16, 16));
-        Assert.Equal(1, new AdapterOptions().ScaleOf(16, 16));
+        Assert.Equal(4, new AdapterOptions { UseRslora = true }.ScaleOf(16, 16, 8));
+        Assert.Equal(1, new AdapterOptions().ScaleOf(16, 16, 8));
     }
 
     [Theory]

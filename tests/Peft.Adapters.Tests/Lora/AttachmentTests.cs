@@ -10,7 +10,9 @@ public sealed class AttachmentTests : IDisposable
     private readonly TinyModel _tiny = new();
     private readonly DisposeScope _scope = torch.NewDisposeScope();
 
-    public static TheoryData<string> Kinds => [.. RouterCatalog.Entries.Select(entry => entry.Kind), "lora"];
+    // Sums of whole feed-forwards round otherwise: WholeFeedForwardTests.
+    public static TheoryData<string> Kinds =>
+        [.. RouterCatalog.Entries.Where(entry => !entry.First.WholeFeedForward).Select(entry => entry.Kind), "lora"];
 
     public void Dispose()
     {
@@ -40,6 +42,37 @@ public sealed class AttachmentTests : IDisposable
         AdapterAttachment.Attach(model, Options(kind), seed: 1);
 
         Assert.True(plain.SameAs(TinyModel.Logits(model)));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    [InlineData("similar by attention")]
+    public void Decoding_from_a_cache_gives_the_logits_of_the_whole_text(string kind)
+    {
+        var options = kind.Contains(' ', StringComparison.Ordinal)
+            ? AdapterOptionsTests.Read("""
+                {"method": "mixture", "r": 2, "target_modules": ["o_proj", "up_proj"],
+                 "router": {"kind": "graph-of-tokens", "similarity": "attention"} }
+                """)
+            : Options(kind);
+        if (options.Router is { WhyNoDecoding: not null })
+            return;
+        var model = _tiny.New();
+        FillUp(AdapterAttachment.Attach(model, options, seed: 1));
+        var tasks = torch.zeros([2], torch.int64);
+        // Some decide once, at the prompt: it is the same in both.
+        var prompt = torch.tensor(new[] { true, true, false, false, false }).expand(2, 5);
+        using var off = torch.no_grad();
+        var whole = model.Forward(
+            TinyModel.Ids, ForwardPass.ForInference(taskIds: tasks, promptMask: prompt));
+
+        using var cache = new KeyValueCache(2);
+        var parts = new List<Tensor>();
+        foreach (var (from, count) in new[] { (0, 2), (2, 2), (4, 1) })
+            parts.Add(model.Forward(
+                TinyModel.Ids.narrow(1, from, count), ForwardPass.ForInference(cache, taskIds: tasks)));
+
+        Golden.Near(whole, torch.cat([.. parts], 1), 1e-4);
     }
 
     [Fact]
@@ -151,9 +184,13 @@ public sealed class AttachmentTests : IDisposable
     internal static AdapterOptions Options(string kind) => kind == "lora"
         ? new AdapterOptions { R = 2 }
         : AdapterOptionsTests.Read($$$"""{"method": "mixture", "r": 2, "experts": {"count": {{{CountOf(kind)}}}},"""
-            + $$$""" "router": {"kind": "{{{kind}}}"}}""");
+            + $$$""" {{{SquareFor(kind)}}} "router": {"kind": "{{{kind}}}"}}""");
 
-    private static int CountOf(string kind) => RouterCatalog.Of(kind).RoutesRanks ? 1 : 4;
+    // Some routers are for projections that give as many values as they take.
+    private static string SquareFor(string kind) =>
+        RouterCatalog.Of(kind).First.NeedsSquare ? """ "target_modules": ["q_proj", "o_proj"], """ : "";
+
+    private static int CountOf(string kind) => RouterCatalog.Of(kind).HasOneAdapter ? 1 : 4;
 
     internal static void FillUp(AdaptedModel adapted)
     {

@@ -1,5 +1,6 @@
 using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
+using Peft.Adapters.Merging;
 using Peft.Adapters.Tests.Bundles;
 using Peft.Formats;
 using Peft.Models;
@@ -207,6 +208,78 @@ public sealed class LoraVariantTests : IDisposable
                 entry.Name["base_model.model.".Length..]).Order(StringComparer.Ordinal));
     }
 
+    // As PEFT's save_pretrained leaves it where it is told of no initial model.
+    [Theory]
+    [InlineData("pissa")]
+    [InlineData("olora")]
+    public void What_peft_took_out_of_the_base_is_taken_out_when_its_file_is_opened(string variant)
+    {
+        using var scope = torch.NewDisposeScope();
+        var adapted = Changed(Of(variant));
+        var converted = PeftAdapter.Of(adapted, "base");
+        PeftDirectory.Write(_tiny.In("theirs"), new PeftAdapter(
+            converted.Config with { InitLoraWeights = variant, R = 3, LoraAlpha = 16 },
+            [.. adapted.Modules.Select(module => new PeftModule(module.Path, module.Down, module.Up))]), "card");
+
+        var opened = Bundle.Open(_tiny.In("theirs")).Attach(_tiny.New());
+
+        Golden.Near(TinyModel.Logits(adapted.Model), TinyModel.Logits(opened.Model), 1e-4);
+        BundleWriter.Write(_tiny.In("ours"), TinyBundle.Contents(opened));
+        var again = Bundle.Open(_tiny.In("ours")).Attach(_tiny.New());
+        Assert.True(TinyModel.Logits(opened.Model).SameAs(TinyModel.Logits(again.Model)));
+        var plain = AdapterAttachment.Attach(_tiny.New(), new AdapterOptions { R = 3 }, seed: 1);
+        var message = $"{_tiny.In("theirs")}: trained on what {variant} left of the base; expected ";
+        Assert.Equal(
+            message + "a plain LoRA for each expert. Make it one with peft adapter export.",
+            Assert.Throws<UserException>(() => ExpertLoader.Load(plain, [_tiny.In("theirs")])).Message);
+        Assert.Equal(
+            message + "adapters of the base as it is. Make it one with peft adapter import and export.",
+            Assert.Throws<UserException>(() => MergeSource.Open(_tiny.In("theirs"))).Message);
+    }
+
+    // GPT-2 stores matrices as [inputs, outputs].
+    [SharedTheory]
+    [MemberData(nameof(Variants))]
+    public void Matrices_that_are_stored_inputs_first_are_adapted_and_merged(string variant)
+    {
+        using var scope = torch.NewDisposeScope();
+        var folder = VectorModels.Folder("models-2/gpt2");
+        using var model = ModelLoader.Load(folder);
+        using var again = ModelLoader.Load(folder);
+        var before = TinyModel.Logits(model);
+        var adapted = AdapterAttachment.Attach(model, Of(variant), seed: 1);
+        Golden.Near(before, TinyModel.Logits(model), 1e-4);
+        Change(adapted);
+        PeftDirectory.Write(_tiny.In("peft"), PeftAdapter.Of(adapted, "base"), "card");
+        Bundle.Open(_tiny.In("peft")).Attach(again);
+
+        Golden.Near(TinyModel.Logits(model), TinyModel.Logits(again), 1e-4);
+        Assert.Contains(adapted.Modules, module => module.Wrapped.IsStoredInputsFirst);
+        foreach (var module in adapted.Modules)
+        {
+            var (isTurned, x) = (module.Wrapped.IsStoredInputsFirst, torch.randn([4, module.InFeatures]));
+            var stored = isTurned ? module.Wrapped.Weight.t() : module.Wrapped.Weight;
+            var merged = module.Merge(stored, torch.ones([1]));
+            Golden.Near(
+                torch.nn.functional.linear(x, isTurned ? merged.t() : merged, module.Wrapped.Bias),
+                module.Forward(x, ForwardPass.ForInference()), 1e-4);
+        }
+    }
+
+    // Factors near 1, as all are at first, are not rounded to 1 or to its neighbours.
+    [Fact]
+    public void One_row_of_a_reduced_type_keeps_the_factors_of_its_magnitudes()
+    {
+        using var scope = torch.NewDisposeScope();
+        var (x, weight) = (torch.full([1, 1], 1f, ScalarType.BFloat16), torch.full([1, 1], 1f, ScalarType.BFloat16));
+        var (a, b) = (torch.zeros([1, 1]), torch.zeros([1, 1]));
+        var bias = torch.full([1], -1f, ScalarType.BFloat16);
+
+        var y = Fused.dora_linear(x, weight, bias, a, b, torch.full([1], 1.001f), torch.ones([1]), 1);
+
+        Golden.Near(torch.full([1, 1], 0.001f), y, 1e-5);
+    }
+
     [Fact]
     public void Restoring_a_checkpoint_takes_its_own_first_values_out_of_the_base()
     {
@@ -258,7 +331,7 @@ public sealed class LoraVariantTests : IDisposable
 
         var y = module.Forward(x, ForwardPass.ForTraining(random: random));
 
-        var dropped = Seeded.dropout(x, 0.5, same);
+        var dropped = Fused.dropout(x, 0.5, same);
         var factor = m / golden.Expected("weight_norm");
         Golden.Near(
             x.mm(weight.t()) + bias + ((factor - 1) * dropped.mm(weight.t()))
@@ -268,13 +341,17 @@ public sealed class LoraVariantTests : IDisposable
     private AdaptedModel Changed(AdapterOptions options)
     {
         var adapted = AdapterAttachment.Attach(_tiny.New(), options, seed: 1);
+        Change(adapted);
+        return adapted;
+    }
+
+    private static void Change(AdaptedModel adapted)
+    {
         using var off = torch.no_grad();
         foreach (var module in adapted.Modules)
         {
             module.Up.add_(torch.randn(module.Up.shape, generator: Seeds.GeneratorFor(9, module.Path)) * 0.1);
             module.Magnitude?.mul_(1.25);
         }
-
-        return adapted;
     }
 }

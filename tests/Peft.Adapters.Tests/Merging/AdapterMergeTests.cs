@@ -142,6 +142,56 @@ public sealed class AdapterMergeTests : IDisposable
     }
 
     [Fact]
+    public void A_merge_by_tasks_holds_their_descriptions_and_compares_prompts_or_one_vector()
+    {
+        _given.Law();
+        _given.Code();
+        _given.Merge("glider", ["law", "code"], "prompts");
+        var prompts = OwnBundle.Open(_tiny.In("prompts")).Manifest;
+
+        Assert.Equal(new GliderRouterOptions(), prompts.Adapter.Router);
+        Assert.Contains(KeyValuePair.Create("task of code", "rows of code"), prompts.Merge!.Settings);
+        var buffers = _given.Load("prompts").Modules[3].Router!.named_buffers()
+            .ToDictionary(pair => pair.name, pair => pair.buffer);
+        Golden.Near(
+            torch.tensor([.. MergeFixture.Numbers(1), .. MergeFixture.Numbers(2)], [2, 16]), buffers["embeddings"], 0);
+
+        foreach (var (name, seed) in new[] { ("law", 1), ("code", 2) })
+            GateFile.Describe(_tiny.In(name), new TaskEmbedding("", true, MergeFixture.Numbers(seed, 5)));
+        var sources = new[] { "law", "code" }.SelectMany(name => MergeSource.Open(_tiny.In(name))).ToList();
+        Assert.Contains(
+            "the vector of law's task was given, and the base embeds prompts; expected --query with a vector of the "
+                + "same origin. Or let the base embed the description: peft gate --keep --describe TEXT.",
+            Assert.Throws<FaultsException>(() => _given.Merge("glider", ["law", "code"])).Message,
+            StringComparison.Ordinal);
+        var options = new MergeOptions { Query = [1, 2, 3], Alpha = 7 };
+        Assert.Equal(
+            "peft merge: the vector of law has 5 numbers, that of --query 3; expected vectors of one origin.",
+            Assert.Throws<UserException>(() => _given.Merge(new GliderMerge(), options, "out", sources)).Message);
+        _given.Merge(new GliderMerge(), options with { Query = [1, 2, 3, 4, 5] }, "out", sources);
+        Assert.Equal(
+            new GliderRouterOptions { Alpha = 7, Query = "given", EmbeddingSize = 5 },
+            OwnBundle.Open(_tiny.In("out")).Manifest.Adapter.Router);
+        Assert.True(_given.Load("out").Modules[0].Router!.named_buffers().Single(pair => pair.name == "query").buffer
+            .SameAs(torch.tensor(new[] { 1f, 2, 3, 4, 5 }, [5])));
+    }
+
+    [Fact]
+    public void An_adapter_whose_task_nobody_described_is_refused()
+    {
+        _given.Law();
+        _given.Adapter("code", "{}", 2);
+        GateFile.Write(_tiny.In("code"), [.. _given.Load("code").Modules.Select(
+            module => (module.Path, GateVectors.Gate, torch.ones([module.InFeatures])))]);
+
+        Assert.Contains(
+            "no description of its task; expected what --method glider routes code by. Describe it: peft gate "
+                + $"--adapter {_tiny.In("code")} --keep --describe TEXT.",
+            Assert.Throws<FaultsException>(() => _given.Merge("glider", ["law", "code"])).Message,
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_routed_merge_can_be_merged_in_another_way()
     {
         _given.Law();

@@ -36,8 +36,12 @@ internal sealed class MergeFixture(TinyModel tiny)
                 [.. adapted.Modules.SelectMany(
                     module => new[] { GateVectors.Gate, GateVectors.MeanInput }.Select(kind =>
                 (module.Path, kind, torch.randn(
-                    [module.InFeatures], generator: Seeds.GeneratorFor(seed, module.Path + kind)))))]);
+                    [module.InFeatures], generator: Seeds.GeneratorFor(seed, module.Path + kind)))))],
+                new TaskEmbedding($"rows of {name}", false, Numbers(seed)));
     }
+
+    public static IReadOnlyList<float> Numbers(long seed, int count = 16) =>
+        [.. torch.randn([count], generator: Seeds.GeneratorFor(seed, "task")).data<float>().ToArray()];
 
     public AdaptedModel Load(string name) =>
         Bundle.Open(tiny.In(name)).Attach(tiny.New(), new AttachOptions { Base = Base });

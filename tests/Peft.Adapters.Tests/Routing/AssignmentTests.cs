@@ -119,6 +119,33 @@ public sealed class AssignmentTests : IDisposable
     }
 
     [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_plan_weighs_experts_as_normalize_says(bool normalize)
+    {
+        var balance = new BalanceOptions { Kind = BalanceOptions.Sinkhorn, Fraction = 1, Iterations = 100 };
+        var x = torch.randn([6, 4], generator: Seeds.GeneratorFor(1, "x"));
+
+        var decision = New(balance, normalize: normalize).Route(x, ForwardPass.ForTraining());
+
+        var kept = TransportPlan.Of(x, null, balance) * decision.Selected;
+        Golden.Near(normalize ? kept / kept.sum(-1, keepdim: true) : kept, decision.Gates);
+        Assert.Equal(normalize, (decision.Gates.sum(-1) - 1).abs().max().ToDouble() < 1e-5);
+    }
+
+    [Fact]
+    public void A_plan_in_every_step_is_refused_since_the_router_would_never_learn()
+    {
+        var error = Assert.Throws<FaultsException>(() => AdapterOptionsTests.Read("""
+            {"method": "mixture", "router": {"kind": "top-k", "balance": {"kind": "sinkhorn", "fraction": 1} } }
+            """));
+
+        Assert.Equal(
+            "line 1  router.balance.fraction: 1; expected a number above 0 and below 1.",
+            error.Items.Single().ToString());
+    }
+
+    [Theory]
     [InlineData("bip")]
     [InlineData("quantile")]
     [InlineData("sinkhorn")]
@@ -148,12 +175,12 @@ public sealed class AssignmentTests : IDisposable
             + "token gets all experts, there is no choice to move.", error.Items.Single().ToString());
     }
 
-    private static string Movable => "graph-of-tokens, rmoe or top-k";
+    private static string Movable => "comol, graph-of-tokens, mixlora, mixlora-switch, rmoe or top-k";
 
-    private static TopKRouter New(BalanceOptions balance, string path = "m")
+    private static TopKRouter New(BalanceOptions balance, string path = "m", bool normalize = true)
     {
         var router = new TopKRouter(
-            new TopKRouterOptions { Balance = balance }, new RouterContext(path, 4, 4, 2, 1));
+            new TopKRouterOptions { Balance = balance, Normalize = normalize }, new RouterContext(path, 4, 4, 2, 1));
         using var off = torch.no_grad();
         router.named_parameters().Single().parameter.copy_(torch.eye(4));
         return router;

@@ -22,6 +22,11 @@ public sealed class CausalRouterTests : IDisposable
 
         Golden.Near(golden.Expected("probs_similarity_causal"), decision.Probabilities!);
         Golden.Near(golden.Expected("weights_similarity"), decision.Gates);
+        var own = golden.Input("X").mm(golden.Input("router").t()).softmax(-1);
+        Golden.Near(golden.Expected("p"), own);
+        var entropies = golden.ExpectedNumbers("mean_entropy").ToDictionary();
+        Assert.Equal(entropies["plain"], Entropy(own), 1e-5);
+        Assert.Equal(entropies["similarity"], Entropy(decision.Probabilities!), 1e-5);
         (decision.Gates * golden.Input("cotangent")).sum().backward();
         Golden.Near(golden.Expected("grad_router_similarity"), Named(router, "weight").grad!);
         Golden.Near(golden.Expected("grad_W_s"), Named(router, "similarity").grad!.t());
@@ -49,7 +54,8 @@ public sealed class CausalRouterTests : IDisposable
         // Queries whose products with unit keys are the logarithms of the attention give that attention.
         pass.Emit(new AttentionMap(
             3, golden.Input("attention").clamp(min: 1e-30).log().unsqueeze(0),
-            torch.eye(4).expand(1, 2, 4, 4), null, null) { Scale = 1 });
+            torch.eye(4).expand(1, 2, 4, 4), null, null)
+        { Scale = 1 });
 
         var decision = router.Route(golden.Input("X"), pass);
 
@@ -127,6 +133,8 @@ public sealed class CausalRouterTests : IDisposable
             + "batch, later ones too; expected measuring of given texts (peft eval with choices or perplexity, peft "
             + "logits).", error.Message);
     }
+
+    private static double Entropy(Tensor p) => -(p * p.log()).sum(-1).mean().ToDouble();
 
     private static GraphOfTokensRouter New(Golden golden, GraphOfTokensRouterOptions options)
     {

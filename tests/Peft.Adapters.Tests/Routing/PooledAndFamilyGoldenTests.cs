@@ -209,6 +209,32 @@ public sealed class PooledAndFamilyGoldenTests : IDisposable
             error.Message);
     }
 
+    [Fact]
+    public void Projections_of_one_name_in_other_places_of_a_layer_are_pools_of_their_own()
+    {
+        var modules = Enumerable.Range(0, 2).SelectMany(layer => new PlannedModule[]
+        {
+            new(new SelectedModule($"transformer.h.{layer}.attn.c_proj", 2, 4), 16, 16, 3),
+            new(new SelectedModule($"transformer.h.{layer}.mlp.c_proj", 2, 4), 64, 16, 3),
+        });
+
+        var plan = new FactorPlan(modules, new RexmoeRouterOptions().Sharing);
+
+        Assert.Equal(
+            ["transformer.h.0.mlp.c_proj", "transformer.h.1.mlp.c_proj"], plan.PoolOf("transformer.h.1.mlp.c_proj"));
+    }
+
+    [Fact]
+    public void All_experts_of_a_pool_are_counted_and_laid_side_by_side()
+    {
+        var modules = Pooled(""", "top_k": 1""").Modules;
+
+        Assert.All(modules, module => Assert.Equal(6, module.Candidates));
+        Assert.Equal(12, modules[1].AllColumns);
+        Golden.Near(torch.cat([modules[0].Up, modules[1].Up], 1), modules[1].AllUp(), 0);
+        Golden.Near(torch.cat([modules[0].Down, modules[1].Down], 0), modules[1].AllDown(), 0);
+    }
+
     private AdaptedModel Pooled(string more = "")
     {
         var adapted = AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read(

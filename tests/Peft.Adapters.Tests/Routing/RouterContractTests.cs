@@ -21,12 +21,19 @@ public sealed class RouterContractTests : IDisposable
         ["arrow"] = ("secondary.json", "arrow"),
         ["average-activation"] = ("phatgoose.json", "inference_routing"),
         ["blockffn"] = ("secondary.json", "blockffn_router"),
+        ["chain-of-experts"] = ("second.json", "chain_of_experts"),
+        ["comol"] = ("second.json", "comol"),
         ["expert-choice"] = ("secondary.json", "expert_choice"),
+        ["ffn-split"] = ("second.json", "dense_ffn_split"),
         ["gate"] = ("phatgoose.json", "gate_training"),
+        ["glider"] = ("secondary.json", "glider"),
         ["graph-of-tokens"] = ("second.json", "graph_of_tokens"),
         ["hard-soft"] = ("lora_mixer.json", "hard_routing_by_domain_id"),
         ["hydra"] = ("second.json", "hydralora"),
         ["lily"] = ("second.json", "lily"),
+        ["mixlora"] = ("second.json", "mixlora_ffn_experts"),
+        ["mixlora-dynamic"] = ("secondary.json", "dynamic_moe_top_p"),
+        ["mixlora-switch"] = ("secondary.json", "top2_and_switch_balance_loss"),
         ["poly"] = ("secondary.json", "poly_mhr"),
         ["post-moe"] = ("second.json", "post_moe_hybrid_routing"),
         ["rexmoe"] = ("second.json", "rexmoe_progressive_routing"),
@@ -40,6 +47,7 @@ public sealed class RouterContractTests : IDisposable
         ["sparsegen"] = ("secondary.json", "ldmole_sparsegen"),
         ["top-p"] = ("secondary.json", "dynamic_moe_top_p"),
         ["tsallis"] = ("dynmole.json", "routing"),
+        ["x-lora"] = ("second.json", "xlora"),
         ["top-k"] = ("secondary.json", "top2_and_switch_balance_loss"),
     };
 
@@ -222,12 +230,14 @@ public sealed class RouterContractTests : IDisposable
         var down = torch.randn([SizeOf(kind).Experts * Rank, Width], generator: Seeds.GeneratorFor(7, "down"))
             .ToParameter(false);
         return RouterCatalog.Create(
-            options, new RouterContext("layers.0.q_proj", Width, SizeOf(kind).Experts, Rank, 5, down));
+            options, new RouterContext(
+                "layers.0.q_proj", Width, options.Slices ?? SizeOf(kind).Experts, Rank, 5, down));
     }
 
-    private static RouterSize SizeOf(string kind) => new(RouterCatalog.Of(kind).RoutesRanks ? 1 : Experts, Rank);
+    private static RouterSize SizeOf(string kind) => new(RouterCatalog.Of(kind).HasOneAdapter ? 1 : Experts, Rank);
 
-    private static int GatesOf(string kind) => RouterCatalog.Of(kind).RoutesRanks ? Rank : Experts;
+    private static int GatesOf(string kind) =>
+        RouterCatalog.Of(kind).First is var first && first.RoutesRanks ? Rank : first.Slices ?? Experts;
 
     private static void LearnFromDraws(Router router, ForwardPass first, RoutingDecision decision)
     {

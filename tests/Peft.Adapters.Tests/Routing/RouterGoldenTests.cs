@@ -1,3 +1,4 @@
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Models;
 
@@ -72,6 +73,10 @@ public sealed class RouterGoldenTests : IDisposable
 
         Assert.Equal(expected, ChunkSparsity.Of(shares, mask, 6, 4).ToDouble(), 1e-5);
         Differences.Agree(g => ChunkSparsity.Of(ChunkSparsity.Shares(g), mask, 6, 4), gates);
+        // Norm weights may become negative in training: then shares go by size, and the loss stays a number.
+        var turned = gates * torch.tensor(new[] { 1f, -1 });
+        Golden.Near(shares, ChunkSparsity.Shares(turned));
+        Differences.Agree(g => ChunkSparsity.Of(ChunkSparsity.Shares(g), mask, 6, 4), turned);
     }
 
     [Fact]
@@ -149,6 +154,146 @@ public sealed class RouterGoldenTests : IDisposable
 
         router.Balance(new(counts));
         Golden.Near(golden.Expected("new_bias"), router.named_buffers().Single().buffer, 1e-6);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Chains_route_each_iteration_by_what_the_one_before_gave(bool routerPerIteration)
+    {
+        var golden = Golden.Case("second.json", "chain_of_experts");
+        var (iterations, k) = ((int)golden.Parameter("C"), (int)golden.Parameter("K"));
+        Assert.Equal(golden.Parameter("k_per_iteration"), k / iterations);
+        var options = new ChainRouterOptions
+        {
+            Iterations = iterations, TopK = k, RouterPerIteration = routerPerIteration,
+        };
+        var router = new ChainRouter(options, new RouterContext("m", 3, 4, 2, 1));
+        Set(router, "weight", golden.Input("routers").narrow(0, 0, routerPerIteration ? 2 : 1).reshape(-1, 3));
+
+        var (decisions, states) = Run(golden, router, withShared: false);
+
+        if (!routerPerIteration)
+        {
+            Assert.Same(decisions[0], decisions[1]);
+            Golden.Near(golden.Expected("output_fixed_gates"), states[^1]);
+            return;
+        }
+
+        Golden.Near(golden.Expected("probs"), torch.stack([.. decisions.Select(one => one.Probabilities!)], 0));
+        Golden.Near(golden.Expected("weights"), torch.stack([.. decisions.Select(one => one.Gates)], 0));
+        Golden.Near(golden.Expected("states"), torch.stack([.. states], 0));
+        Golden.Near(golden.Expected("output"), states[^1]);
+        Golden.Near(golden.Expected("output_with_shared"), Run(golden, router, withShared: true).States[^1]);
+        (states[^1] * golden.Input("cotangent")).sum().backward();
+        Golden.Near(golden.Expected("grad_routers"), Named(router, "weight").grad!.reshape(2, 4, 3));
+        // An offset of zero changes nothing, one that is large sends all tokens to its expert.
+        var plain = router.Route(golden.Input("x"), ForwardPass.ForInference()).Gates;
+        router.LogitOffset = torch.zeros([4]);
+        Golden.Near(plain, router.Route(golden.Input("x"), ForwardPass.ForInference()).Gates);
+        router.LogitOffset = torch.tensor(new[] { 0f, 0, 9, 0 });
+        Assert.True(router.Route(golden.Input("x"), ForwardPass.ForInference()).Selected.select(1, 2).all()
+            .item<bool>());
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void A_projection_gives_what_its_chain_made_of_the_input(int iterations)
+    {
+        const int D = 6, Experts = 4, Rank = 2;
+        Tensor Drawn(string name, params long[] shape) =>
+            torch.randn(shape, generator: Seeds.GeneratorFor(5, name)) / 2;
+        var options = new ChainRouterOptions { Iterations = iterations, TopK = 2 * iterations };
+        var router = new ChainRouter(options, new RouterContext("m", D, Experts, Rank, 1));
+        var weight = Drawn("weight", D, D);
+        // The last expert is shared.
+        using var projection = new MixtureProjection(
+            new BaseLinear("m", weight.ToParameter(false)), new MixtureShape(Experts, Rank, 1.5) { Shared = 1 }, router,
+            Drawn("down", (Experts + 1) * Rank, D).ToParameter(), Drawn("up", D, (Experts + 1) * Rank).ToParameter());
+        var x = Drawn("x", 2, 5, D).requires_grad_();
+        var pass = ForwardPass.ForTraining();
+
+        var output = projection.Forward(x, pass);
+
+        Tensor[] leaves = [x, projection.Down, projection.Up, Named(router, "weight")];
+        var found = Slopes(output, leaves);
+        var expected = ByFormula();
+        Golden.Near(expected.reshape(2, 5, D), output);
+        Assert.All(Slopes(expected, leaves).Zip(found), pair => Golden.Near(pair.First, pair.Second, 1e-4));
+        Assert.Equal(
+            ["m", .. Enumerable.Range(2, iterations - 1).Select(iteration => $"m@{iteration}")],
+            pass.Records<RoutingRecord>().Select(record => record.Module));
+
+        Tensor ByFormula()
+        {
+            var first = x.reshape(-1, D);
+            var state = first;
+            for (var iteration = 0; iteration < iterations; iteration++)
+            {
+                var gate = Named(router, "weight").narrow(0, iteration * Experts, Experts);
+                var p = state.mm(gate.t()).softmax(-1);
+                var gates = torch.cat([p * Selection.TopMask(p, 2), torch.ones([10, 1])], 1);
+                state = Enumerable.Range(0, Experts + 1).Aggregate(state, (sum, expert) => sum + (gates
+                    .narrow(1, expert, 1) * state.mm(projection.DownOf(expert).t()).mm(projection.UpOf(expert).t())
+                        * 1.5));
+            }
+
+            return first.mm(weight.t()) + state - first;
+        }
+
+        static List<Tensor> Slopes(Tensor output, Tensor[] leaves)
+        {
+            foreach (var leaf in leaves)
+                leaf.grad = null;
+            (output.reshape(-1) * (torch.arange(output.numel(), torch.float32) / 20)).sum().backward();
+            return [.. leaves.Select(leaf => leaf.grad!.clone())];
+        }
+    }
+
+    // The iterations over the vector's experts, which are gated feed-forward layers.
+    private static (List<RoutingDecision> Decisions, List<Tensor> States) Run(
+        Golden golden, ChainRouter router, bool withShared)
+    {
+        var (gate, up, down) = (golden.Input("W_gate"), golden.Input("W_up"), golden.Input("W_down"));
+        var (state, pass) = (golden.Input("x"), ForwardPass.ForTraining());
+        var (decisions, states) = (new List<RoutingDecision>(), new List<Tensor>());
+        for (var iteration = 0; iteration < router.Iterations; iteration++)
+        {
+            decisions.Add(iteration == 0
+                ? router.Route(state, pass) : router.RouteAgain(state, iteration, decisions[^1]));
+            var next = state;
+            for (var expert = 0; expert < gate.shape[0]; expert++)
+                next = next + (decisions[^1].Gates.narrow(1, expert, 1)
+                    * Given(state, gate[expert], up[expert], down[expert]));
+            state = withShared
+                ? next + Given(
+                    state, golden.Input("shared_gate"), golden.Input("shared_up"), golden.Input("shared_down"))
+                : next;
+            states.Add(state);
+        }
+
+        return (decisions, states);
+
+        static Tensor Given(Tensor x, Tensor gate, Tensor up, Tensor down) =>
+            (torch.nn.functional.silu(x.mm(gate.t())) * x.mm(up.t())).mm(down.t());
+    }
+
+    [Fact]
+    public void Smora_gives_the_ranks_of_a_part_one_score()
+    {
+        var router = new SmoraRouter(
+            new SmoraRouterOptions { TopK = 3, RankPartition = 3 }, new RouterContext("m", 5, 1, 6, 1));
+        var x = torch.randn([7, 5], generator: Seeds.GeneratorFor(4, "x"));
+
+        var decision = router.Route(x, ForwardPass.ForInference());
+
+        var scores = x.mm(Named(router, "weight").t()); // [7, 2]
+        Golden.Near(scores.repeat_interleave(3, 1), decision.Logits!);
+        Assert.Equal(
+            scores.argmax(1).repeat_interleave(3, 0).data<long>().ToArray(),
+            decision.Selected.nonzero().select(1, 1).contiguous().data<long>().ToArray().Select(rank => rank / 3));
+        Golden.Near(decision.Selected.to(torch.float32) * 2, decision.Gates); // equal shares of r = 6
     }
 
     private static GatedUnit Unit(RmoeRouter router) => new(

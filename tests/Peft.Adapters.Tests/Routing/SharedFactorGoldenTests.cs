@@ -1,5 +1,6 @@
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
+using Peft.Adapters.Tests.Lora;
 using Peft.Formats;
 using Peft.Models;
 
@@ -59,6 +60,63 @@ public sealed class SharedFactorGoldenTests : IDisposable
             Golden.Near(golden.Expected($"grad_A_{variant}"), projection.Down.grad!);
             Golden.Near(golden.Expected($"grad_B_{variant}"), projection.Up.grad!.t());
         }
+    }
+
+    [Theory]
+    [InlineData("core", "router_core", "")]
+    [InlineData("full", "router_full", "_full_router")]
+    public void Comol_merges_the_cores_between_one_A_and_one_B(string input, string weight, string variant)
+    {
+        var golden = Golden.Case(File, "comol");
+        var (down, up, cores) = (golden.Input("A").ToParameter(), golden.Input("B").ToParameter(),
+            golden.Input("cores").ToParameter());
+        var router = new ComolRouter(
+            new ComolRouterOptions { RouterInput = input }, new RouterContext("m", 4, 3, 2, 1, down));
+        Set(router, golden.Input(weight));
+        using var projection = new MixtureProjection(
+            new BaseLinear("m", golden.Input("W").ToParameter(false)),
+            new MixtureShape(3, 2, golden.Parameter("scaling")) { HasOneDown = true, HasCores = true }, router, down,
+            up, cores: cores);
+        var pass = ForwardPass.ForTraining();
+
+        var output = projection.Forward(golden.Input("x"), pass);
+        (output * golden.Input("cotangent")).sum().backward();
+
+        var decision = pass.Records<RoutingRecord>()[0].Decision;
+        Golden.Near(golden.Expected($"probs{variant}"), decision.Gates);
+        Golden.Near(golden.Expected($"output{variant}"), output);
+        // Each expert by itself is a LoRA, and all of them, weighed, are the mixture.
+        var each = torch.stack(Enumerable.Range(0, 3).Select(expert => golden.Input("x")
+            .mm(projection.DownOf(expert).t()).mm(projection.UpOf(expert).t())), 1);            // [N, E, O]
+        Golden.Near(
+            golden.Input("x").mm(golden.Input("W").t())
+                + ((each * decision.Gates.unsqueeze(-1)).sum(1L) * golden.Parameter("scaling")), output);
+        Golden.Near(
+            golden.Input("W") + projection.WeightedUp(decision.Gates[0]).mm(projection.AllDown()),
+            projection.Merge(golden.Input("W"), decision.Gates[0].detach()));
+        if (input != "core")
+            return;
+        Golden.Near(golden.Expected("z"), decision.Hidden!);
+        Golden.Near(
+            golden.Expected("merged_cores"), decision.Gates.mm(cores.reshape(3, 4)).reshape(3, 2, 2));
+        Golden.Near(golden.Expected("grad_router"), Weight(router).grad!);
+        Golden.Near(golden.Expected("grad_cores"), cores.grad!);
+        Golden.Near(golden.Expected("grad_A"), down.grad!);
+        Golden.Near(golden.Expected("grad_B"), up.grad!);
+    }
+
+    [Fact]
+    public void Comol_can_choose_some_of_its_cores()
+    {
+        var golden = Golden.Case(File, "comol");
+        var router = new ComolRouter(
+            new ComolRouterOptions { TopK = 1 }, new RouterContext("m", 4, 3, 2, 1, golden.Input("A").ToParameter()));
+        Set(router, golden.Input("router_core"));
+
+        var gates = router.Route(golden.Input("x"), ForwardPass.ForInference()).Gates;
+
+        var p = golden.Expected("probs");
+        Golden.Near(p.eq(p.amax([1L], keepdim: true)).to(torch.float32), gates);
     }
 
     [Fact]
@@ -152,6 +210,19 @@ public sealed class SharedFactorGoldenTests : IDisposable
     }
 
     [Fact]
+    public void The_blocks_of_mhr_begin_as_layers_of_their_own_width()
+    {
+        using var tiny = new TinyModel();
+        var options = """{"method": "mixture", "experts": {"count": 3}, "target_modules": ["q_proj"], "router": """;
+        double Largest(string router) => AdapterAttachment.Attach(
+            tiny.New(), AdapterOptionsTests.Read($"{options}{router}}}"), 1).Modules.Max(
+            module => module.Down.abs().max().ToDouble());
+
+        Assert.InRange(Largest("""{"kind": "poly"}"""), 0.2, 1 / Math.Sqrt(16));
+        Assert.InRange(Largest("""{"kind": "poly", "splits": 4}"""), 0.4, 1 / Math.Sqrt(4));
+    }
+
+    [Fact]
     public void A_split_that_does_not_divide_a_projection_is_refused()
     {
         var error = Assert.Throws<UserException>(() => new PolyRouter(
@@ -208,7 +279,7 @@ public sealed class SharedFactorGoldenTests : IDisposable
         router.parameters().Single().copy_(value);
     }
 
-    private static Tensor Weight(Router router) => router.parameters().Single();
+    private static Parameter Weight(Router router) => router.parameters().Single();
 
     // [O, E·R] → [E, O, R].
     private static Tensor Heads(Tensor up) => up.view(3, 3, 2).permute(1, 0, 2);

@@ -27,7 +27,9 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
               height: chart.querySelector('svg')?.getBoundingClientRect().height ?? 0 }))
             """);
         Assert.Equal(
-            ["bars", "bars", "loss", "layers", "tasks", "similarity", "entropy"],
+            [
+                "bars", "bars", "loss", .. Enumerable.Repeat("profile", 6), "layers", "tasks", "distance", "similarity",
+            ],
             charts.EnumerateArray().Select(c => c.GetProperty("kind").GetString()));
         Assert.All(charts.EnumerateArray(), chart => Assert.True(
             chart.GetProperty("shapes").GetInt32() > 3 && chart.GetProperty("texts").GetInt32() > 3
@@ -95,6 +97,29 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
     }
 
     [ChromiumFact]
+    public async Task Routers_are_compared_line_by_line_over_layers_lengths_and_steps()
+    {
+        await using var page = await browser.Chromium.Open(
+            Written(ReportBuilder.Build(SampleResults.WithTwoRouters(), [], [])));
+
+        var lines = await page.Evaluate("""
+            [...document.querySelectorAll('[data-chart=profile] svg')].map(svg => [...svg.querySelectorAll('path')]
+              .filter(path => path.getAttribute('stroke-width') === '2.25').length)
+            """);
+        Assert.Equal([2, 1, 2, 2, 1, 2, 2], lines.EnumerateArray().Select(count => count.GetInt32()));
+        var texts = await page.Evaluate(
+            "[...document.querySelectorAll('[data-chart=profile] svg')].map(svg => [...svg.querySelectorAll('text')]"
+            + ".map(text => text.textContent))");
+        Assert.Superset(
+            new HashSet<string?>(["layer", "0", "1", "2", "default", "default-lora"]),
+            texts[0].EnumerateArray().Select(text => text.GetString()).ToHashSet());
+        Assert.Superset(
+            new HashSet<string?>(["tokens", "4", "16"]),
+            texts[3].EnumerateArray().Select(text => text.GetString()).ToHashSet());
+        Assert.Empty(page.Complaints);
+    }
+
+    [ChromiumFact]
     public async Task Text_of_models_does_nothing_wherever_it_stands()
     {
         var results = SampleResults.Make(adapter: Hostile);
@@ -111,7 +136,7 @@ public sealed class ReportPageTests(Browser browser) : IClassFixture<Browser>, I
         Assert.Equal(3, (await page.Evaluate("document.scripts.length")).GetInt32());
         Assert.Equal(Hostile, (await page.Evaluate("document.querySelector('.example samp').textContent")).GetString());
         Assert.Equal(Hostile, (await page.Evaluate("document.querySelector('.prompt').textContent")).GetString());
-        Assert.Equal(7, (await page.Evaluate("document.querySelectorAll('.chart svg').length")).GetInt32());
+        Assert.Equal(13, (await page.Evaluate("document.querySelectorAll('.chart svg').length")).GetInt32());
         Assert.Empty(page.Complaints);
         Assert.Empty(page.Requests);
     }

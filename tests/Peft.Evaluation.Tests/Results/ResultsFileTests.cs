@@ -34,7 +34,7 @@ public sealed class ResultsFileTests : IDisposable
         string[] names =
         [
             "format", "version", "created", "peft_version", "settings", "base", "subjects", "tasks", "scores",
-            "comparisons", "routing",
+            "comparisons", "routing", "sequences",
         ];
 
         Assert.Equal(names.Order(), json.RootElement.EnumerateObject().Select(p => p.Name).Order());
@@ -205,11 +205,12 @@ public sealed class ResultsFileTests : IDisposable
             System.IO.Path.Combine(Peft.Tests.SharedAssets.Repository, "recipes", "results", "default-lora.json"));
 
         var subject = Assert.Single(recorded.Subjects);
-        Assert.Equal((Subject.AdapterKind, 1_323_008L), (subject.Kind, subject.TrainableParameters));
+        Assert.Equal((Subject.AdapterKind, 1_361_920L), (subject.Kind, subject.TrainableParameters));
         Assert.Equal(64, recorded.Base.Fingerprint.Length);
         Assert.All(recorded.Tasks, task => Assert.Equal((64, 200), (task.RowsHash.Length, task.Rows)));
         Assert.Equal(
-            [("g2p", 0.22274881516587677), ("gloss_pos", 0.95), ("lemma", 0.705), ("spam", 0.905)],
+            [("g2p", 0.834913112164297), ("stress", 0.265), ("syllables", 0.34), ("gloss_pos", 0.475),
+                ("gloss_class", 0.285), ("lemma", 0.135), ("form_pos", 0.41)],
             recorded.Scores.Select(score => (score.Task, score.Value)));
         Assert.All(recorded.Scores, score => Assert.True(score.Low < score.Value && score.Value < score.High));
     }

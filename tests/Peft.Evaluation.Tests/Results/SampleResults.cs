@@ -6,6 +6,29 @@ namespace Peft.Evaluation.Tests.Results;
 /// <summary>Made-up results of three subjects on two tasks.</summary>
 internal static class SampleResults
 {
+    /// <summary>The same, with experts of the second adapter: one of two for each token, nearly one a task.</summary>
+    public static ResultsDocument WithTwoRouters()
+    {
+        var results = Make();
+        return results with
+        {
+            Routing =
+            [
+                .. results.Routing,
+                new(
+                    "default-lora", ["g2p", "spam"],
+                    [.. from layer in Enumerable.Range(0, 2)
+                        select new ModuleRouting(
+                            $"model.layers.{layer}.mlp", layer, "mlp", [1, 0], [], null, 1, 1, 1)
+                        {
+                            TaskInformation = 0.9,
+                        }],
+                    new([[1, 0], [0.1, 0.9]], 0.6, 0.9), null, new([4, 16], [0.97, 0.95]),
+                    new([4, 16], [1, 2], [[0.9, 1], [0.8, 1]])),
+            ],
+        };
+    }
+
     public static ResultsDocument Make(string adapter = "default", string hash = "aa11")
     {
         var recipe = JsonSerializer.SerializeToElement(new
@@ -23,7 +46,11 @@ internal static class SampleResults
             [.. points.Select(i => i * 20L)], [.. points.Select(i => 3 * Math.Exp(-i / 10.0) + 0.6)],
             [.. points.Select(i => 0.02)],
             [.. points.Select(i => 0.0015 * (1 - i / 41.0))], [.. points.Select(i => 3000.0 + i)],
-            [100, 400, 800], [1.38, 1.2, 0.9]);
+            [100, 400, 800], [1.38, 1.2, 0.9])
+        {
+            LoadStep = [400, 800],
+            LoadChange = [0.2, 0.1],
+        };
         return new(
             "2026-11-22T17:40:00Z", "0.1.0", new(0, 16, "float32", 1000, 0.95, "holm"), new("data/base", "d6671d84"),
             [
@@ -67,10 +94,17 @@ internal static class SampleResults
                         from projection in new[] { "q_proj", "down_proj" }
                         select new ModuleRouting(
                             $"model.layers.{layer}.{projection}", layer, projection, [0.4, 0.3, 0.2, 0.1],
-                            [0.3, 0.3, 0.2, 0.2], 1.25 + layer * 0.02, 1.9, 2, 0)],
+                            [0.3, 0.3, 0.2, 0.2], 1.25 + layer * 0.02, 1.9, 2, 0)
+                        {
+                            TaskInformation = 0.2 + layer * 0.1,
+                        }],
                     new([[0.6, 0.2, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4]], 0.2, 0.29),
                     [[1, 0.1, 0, -0.05], [0.1, 1, 0.2, 0], [0, 0.2, 1, 0.1], [-0.05, 0, 0.1, 1]],
-                    new([4, 16], [0.8, 0.7]), new([4], [1, 2, 3, 4], [[0.4, 0.7, 0.9, 1]])),
+                    new([4, 16], [0.8, 0.7]) { SizeRatios = [1.4, 1.6] },
+                    new([4], [1, 2, 3, 4], [[0.4, 0.7, 0.9, 1]]))
+                {
+                    TaskDistance = [[0, 0.3], [0.3, 0]],
+                },
             ]);
     }
 }

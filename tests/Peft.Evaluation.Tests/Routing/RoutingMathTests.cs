@@ -35,6 +35,14 @@ public sealed class RoutingMathTests
     }
 
     [Fact]
+    public void Total_variation_is_half_the_sum_of_the_differences()
+    {
+        Assert.Equal(0.3, RoutingMath.TotalVariation([0.5, 0.5, 0], [0.2, 0.6, 0.2]), 12);
+        Assert.Equal(1, RoutingMath.TotalVariation([1, 0], [0, 1]), 12);
+        Assert.Equal(0, RoutingMath.TotalVariation([0.25, 0.75], [0.25, 0.75]), 12);
+    }
+
+    [Fact]
     public void Mutual_information_is_the_sum_over_the_table()
     {
         double[][] matrix = [[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]];
@@ -62,6 +70,8 @@ public sealed class RoutingMathTests
         counter.Add(tokens);
 
         Assert.Equal(expected.GetProperty("srp").GetDouble(), counter.Value, 9);
+        // The best threshold is 2: 14 of the 15 counts reach it, 4 tokens each, and 40 are used.
+        Assert.Equal(14 * 4 / 40.0, counter.SizeRatio, 9);
         Assert.All(
             expected.GetProperty("f1_per_threshold").Deserialize<double[]>()!.Index(),
             f1 => Assert.Equal(f1.Item, counter.F1(f1.Index), 9));

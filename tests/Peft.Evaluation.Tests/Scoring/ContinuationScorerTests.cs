@@ -49,6 +49,19 @@ public sealed class ContinuationScorerTests : IDisposable
             Assert.All(group.Zip(own), pair => Assert.Equal(Plain(pair.First), pair.Second, 1e-4));
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(16)]
+    public void Sequences_run_whole_have_the_scores_of_those_that_go_on_from_a_beginning(int batchSize)
+    {
+        var groups = Groups();
+        var scores = groups.Chunk(batchSize)
+            .SelectMany(chunk => ContinuationScorer.Score(_tiny.Model, chunk, isWhole: true)).ToList();
+        Assert.Equal(groups.Count, scores.Count);
+        foreach (var (group, own) in groups.Zip(scores))
+            Assert.All(group.Zip(own), pair => Assert.Equal(Plain(pair.First), pair.Second, 1e-4));
+    }
+
     [Fact]
     public void No_tensor_is_left_behind()
     {

@@ -25,6 +25,10 @@ public sealed class AdapterWeightsTests : IDisposable
     [InlineData(Module + ".lora_A.weight", Module + ".lora_A.weight")]
     [InlineData(Module + ".lora_A.experts", Module + ".lora_A.experts")]
     [InlineData(Module + ".base_layer.weight", Module + ".base_layer.weight")]
+    [InlineData(Module + ".lora_magnitude_vector", Module + ".lora_magnitude_vector")]
+    [InlineData(Module + ".lora_magnitude_vector.weight", Module + ".lora_magnitude_vector")]
+    [InlineData(Module + ".lora_magnitude_vector.default", Module + ".lora_magnitude_vector")]
+    [InlineData(Module + ".lora_magnitude_vector.default.weight", Module + ".lora_magnitude_vector")]
     public void The_name_of_the_adapter_is_taken_out_of_the_keys(string stored, string read)
     {
         var entry = Assert.Single(Open(stored).Entries);
@@ -36,6 +40,11 @@ public sealed class AdapterWeightsTests : IDisposable
         "DIR/adapter_model.safetensors: tensors of 2 adapters ('default' and 'other'); expected those of one adapter. "
             + "Save each by itself with PEFT's save_pretrained(selected_adapters=[...]).",
         _folder.Message<UserException>(() => Open(Module + ".lora_A.default.weight", Module + ".lora_A.other.weight")));
+
+    [Fact]
+    public void Magnitudes_belong_to_the_adapter_of_their_file() => Assert.Equal(
+        [Module + ".lora_A.weight", Module + ".lora_magnitude_vector"],
+        Open(Module + ".lora_A.default.weight", Module + ".lora_magnitude_vector.weight").Entries.Keys.Order());
 
     [Fact]
     public void The_same_tensor_under_both_names_is_refused() => Assert.Equal(

@@ -134,6 +134,17 @@ public sealed class LoraAdapterConfigTests : IDisposable
     [Theory]
     [InlineData("pissa")]
     [InlineData("olora")]
+    public void Decompositions_of_the_base_follow_from_its_weights(string init)
+    {
+        Assert.Equal(init, Lora($"\"init_lora_weights\": \"{init}\"").InitLoraWeights);
+        Assert.Equal(
+            $"DIR/adapter_config.json has 1 fault:\n  line 2  use_dora  true with init_lora_weights: {init}; expected "
+                + "one of the two. Merge it into the base with PEFT.",
+            _folder.Message<FaultsException>(() => Lora($"\"init_lora_weights\": \"{init}\", \"use_dora\": true")));
+    }
+
+    [Theory]
+    [InlineData("pissa_niter_4")]
     [InlineData("corda")]
     [InlineData("loftq")]
     [InlineData("lora_ga")]

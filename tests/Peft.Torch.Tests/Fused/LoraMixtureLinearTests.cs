@@ -48,6 +48,35 @@ public sealed class LoraMixtureLinearTests : IDisposable
             (all, t) => { if (all.Count == 2) all.Add(inputs[2].detach()); all.Add(t); return all; }).ToArray());
     }
 
+    [Theory]
+    [InlineData(ScalarType.Float64, 1e-12)]
+    [InlineData(ScalarType.Float32, 1e-5)]
+    [InlineData(ScalarType.BFloat16, 0.05)]
+    public void The_mixture_alone_is_what_is_added_to_a_base_of_zeros(ScalarType dtype, double tolerance)
+    {
+        var master = dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
+        var selected = torch.rand([N, 3], generator: _random).gt(0.4);
+        Tensor[] inputs =
+        [
+            Check.Leaf(_random, dtype, N, D), Check.Leaf(_random, master, C, D), Check.Leaf(_random, master, O, C),
+            Check.Leaf(_random, master, N, 3),
+        ];
+        foreach (var chosen in new[] { null, selected })
+        {
+            Check.Same(
+                t => F.lora_mixture(t[0], t[1], t[2], t[3], 0.5, chosen),
+                t => F.lora_mixture_linear(
+                    t[0], torch.zeros([O, D], dtype), null, t[1], t[2], t[3], 0.5, null, chosen), inputs, tolerance);
+        }
+
+        if (dtype == ScalarType.Float64)
+            Check.Gradients(t => F.lora_mixture(t[0], t[1], t[2], t[3], 0.5), inputs);
+        Assert.StartsWith(
+            "a [6, 4] does not meet x [5, 3]", Assert.Throws<ArgumentException>(
+                () => F.lora_mixture(torch.zeros([N, O], dtype), inputs[1], inputs[2], null, 1)).Message,
+            StringComparison.Ordinal);
+    }
+
     // One a [C / G, D] for all gates: the same as that a repeated for each.
     [Theory]
     [InlineData(ScalarType.Float64, 1e-12)]

@@ -73,11 +73,17 @@ public sealed class TinyTraining : IDisposable
     {
         var faults = new Faults();
         var options = AdapterOptions.Read(new OptionReader(
-            ConfigJson.Parse($$"""{"method": "mixture", "r": 4, "lora_dropout": 0.1, "router": {{router}}}""",
+            ConfigJson.Parse(
+                $$"""{"method": "mixture", "r": 4, "lora_dropout": 0.1, {{SquareFor(router)}} "router": {{router}}}""",
                 "adapter"), "adapter", faults));
         faults.ThrowIfAny("adapter");
         return options;
     }
+
+    // Some routers are for projections that give as many values as they take.
+    private static string SquareFor(string router) => RouterCatalog.Entries.Any(entry =>
+        entry.First.NeedsSquare && router.Contains($"\"{entry.Kind}\"", StringComparison.Ordinal))
+        ? """ "target_modules": ["q_proj", "o_proj"], """ : "";
 
     public static AdapterOptions Lora { get; } = new() { R = 2, LoraAlpha = 4 };
 
