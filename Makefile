@@ -33,7 +33,7 @@ ifdef RANKS
 # Open MPI 4 and 5: more ranks than cores, none kept to one core, time to save after Ctrl-C; root where make is root.
 export OMPI_MCA_rmaps_base_oversubscribe := 1
 export OMPI_MCA_hwloc_base_binding_policy := none
-export OMPI_MCA_odls_base_sigkill_timeout := 300
+export OMPI_MCA_odls_base_sigkill_timeout := 20
 export PRTE_MCA_rmaps_default_mapping_policy := :oversubscribe
 export PRTE_MCA_hwloc_default_binding_policy := none
 ifeq ($(shell id -u),0)

@@ -18,7 +18,10 @@ public sealed unsafe class NcclTests
         var host = new Host(1, 2) { Sent = [.. Enumerable.Range(0, 128).Select(i => (byte)i)] };
         using (NcclCommunicator.Join(host, 3, Long, Library.Open))
             Assert.Equal(
-                ["cuInit 0", "cuDevicePrimaryCtxRetain 3", "cuCtxSetCurrent 77", "ncclCommInitRank 2 0,1,126,127 1"],
+                [
+                    "cuInit 0", "cuDevicePrimaryCtxRetain 3", "cuCtxSetCurrent 77",
+                    "cuCtxSetCurrent 77", "ncclCommInitRank 2 0,1,126,127 1", // by a thread of its own
+                ],
                 Library.Calls);
         Assert.Equal("ncclCommDestroy 88", Library.Calls[^1]);
     }
@@ -71,6 +74,21 @@ public sealed unsafe class NcclTests
             "ranks: after 1 seconds a sum between GPUs was not done. Look at what the other ranks were doing; where a "
                 + "step really takes so long, raise training.ddp_timeout.", error.Message);
         Assert.Equal("ncclCommAbort 88", Library.Calls[^1]);
+    }
+
+    [Fact]
+    public void Devices_that_do_not_find_each_other_end_after_the_timeout()
+    {
+        using var found = new ManualResetEventSlim();
+        Library.Begin(joins: found);
+        var error = Assert.Throws<AgreedException>(() => NcclCommunicator.Join(
+            new Host(0, 2), 0, TimeSpan.FromSeconds(1), Library.Open));
+        found.Set();
+        Assert.Equal(1, error.ExitCode);
+        Assert.Contains(
+            "ncclCommInitRank: after 1 seconds the ranks' GPUs had not found each other. Look at what NCCL says with "
+                + "the variable NCCL_DEBUG=INFO: NCCL_SOCKET_IFNAME names the network between the machines, "
+                + "training.ddp_timeout how long they may take.", error.Message);
     }
 
     [Fact]
@@ -154,6 +172,7 @@ public sealed unsafe class NcclTests
         private static int _met;
         private static int _driver;
         private static int _version;
+        private static ManualResetEventSlim? _joins;
 
         public static List<string> Calls { get; } = [];
 
@@ -162,10 +181,12 @@ public sealed unsafe class NcclTests
         /// <param name="met">What NCCL met meanwhile.</param>
         /// <param name="driver">The driver's error.</param>
         /// <param name="version">NCCL's version.</param>
-        public static void Begin(int turns = 1, int met = 0, int driver = 0, int version = 22105)
+        /// <param name="joins">What joining waits for; null: nothing.</param>
+        public static void Begin(
+            int turns = 1, int met = 0, int driver = 0, int version = 22105, ManualResetEventSlim? joins = null)
         {
             Calls.Clear();
-            (_turns, _met, _driver, _version) = (turns, met, driver, version);
+            (_turns, _met, _driver, _version, _joins) = (turns, met, driver, version, joins);
         }
 
         public static NcclLibrary Open() => new(name => name switch
@@ -230,6 +251,7 @@ public sealed unsafe class NcclTests
         private static int InitRank(nint* communicator, int size, NcclId id, int rank)
         {
             *communicator = 88;
+            _joins?.Wait();
             return Did($"ncclCommInitRank {size} {id.Bytes[0]},{id.Bytes[1]},{id.Bytes[126]},{id.Bytes[127]} {rank}");
         }
 

@@ -57,7 +57,7 @@ public sealed unsafe class NcclCommunicator : ICommunicator
         var bytes = host.BytesOf(MemoryMarshal.AsBytes(new ReadOnlySpan<NcclId>(ref id)).ToArray(), 0);
         var first = MemoryMarshal.Read<NcclId>(bytes);
         return host.Together(
-            () => new NcclCommunicator(nccl, host, nccl.Join(host.Size, first, host.Rank), timeout), Describe);
+            () => new NcclCommunicator(nccl, host, nccl.Join(host.Size, first, host.Rank, timeout), timeout), Describe);
     }
 
     /// <summary>The NCCL that can be opened here, for <c>peft doctor</c>; null where there is none.</summary>

@@ -19,6 +19,7 @@ internal sealed unsafe class NcclLibrary
     public const int InProgress = 7; // ncclInProgress
 
     private readonly Func<string, nint> _function;
+    private nint _context;
 
     /// <summary>The functions by their addresses.</summary>
     /// <param name="function">Gives the address of a function of libnccl.so.2 or libcuda.so.1.</param>
@@ -57,12 +58,28 @@ internal sealed unsafe class NcclLibrary
         return id;
     }
 
-    public nint Join(int size, NcclId id, int rank)
+    /// <summary>Joins the other ranks' devices; after <see cref="Use"/>.</summary>
+    /// <exception cref="CommunicationException">They had not found each other after so long, or NCCL
+    /// failed.</exception>
+    public nint Join(int size, NcclId id, int rank, TimeSpan most)
     {
-        nint communicator = 0;
-        Check(((delegate* unmanaged<nint*, int, NcclId, int, int>)_function("ncclCommInitRank"))(
-            &communicator, size, id, rank), "ncclCommInitRank");
-        return communicator;
+        // It waits for all ranks and cannot be told to give up: who gives up leaves it behind, and the process ends.
+        var joining = Task.Factory.StartNew(
+            () =>
+            {
+                nint communicator = 0;
+                MakeCurrent();
+                Check(((delegate* unmanaged<nint*, int, NcclId, int, int>)_function("ncclCommInitRank"))(
+                    &communicator, size, id, rank), "ncclCommInitRank");
+                return communicator;
+            },
+            TaskCreationOptions.LongRunning);
+        if (!((IAsyncResult)joining).AsyncWaitHandle.WaitOne(most))
+            throw new CommunicationException(Fault.Text(
+                "ncclCommInitRank", $"after {most.TotalSeconds:0} seconds the ranks' GPUs had not found each other",
+                null, "look at what NCCL says with the variable NCCL_DEBUG=INFO: NCCL_SOCKET_IFNAME names the network "
+                    + "between the machines, training.ddp_timeout how long they may take"));
+        return joining.GetAwaiter().GetResult();
     }
 
     public void AllReduce(nint values, long count, int type, nint communicator) => Check(
@@ -93,8 +110,12 @@ internal sealed unsafe class NcclLibrary
         CheckDriver(((delegate* unmanaged<uint, int>)_function("cuInit"))(0), "cuInit");
         CheckDriver(((delegate* unmanaged<nint*, int, int>)_function("cuDevicePrimaryCtxRetain"))(&context, device),
             "cuDevicePrimaryCtxRetain");
-        CheckDriver(((delegate* unmanaged<nint, int>)_function("cuCtxSetCurrent"))(context), "cuCtxSetCurrent");
+        _context = context;
+        MakeCurrent();
     }
+
+    private void MakeCurrent() => CheckDriver(
+        ((delegate* unmanaged<nint, int>)_function("cuCtxSetCurrent"))(_context), "cuCtxSetCurrent");
 
     /// <summary>Whether what was asked of the device is done.</summary>
     public bool IsDone()

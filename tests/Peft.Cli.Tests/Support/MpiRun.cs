@@ -18,7 +18,9 @@ internal static class MpiRun
     public static Surroundings Of(string launcher, int ranks, params (string Name, string Value)[] more) => new()
     {
         Prefix = launcher == OpenMpi ? [launcher, "--oversubscribe", "-n", $"{ranks}"] : [launcher, "-n", $"{ranks}"],
+        // Open MPI ends its ranks a second after Ctrl-C: they need longer to save.
         Variables = more.Append(("OMPI_ALLOW_RUN_AS_ROOT", "1")).Append(("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"))
+            .Append(("OMPI_MCA_odls_base_sigkill_timeout", "20"))
             .ToDictionary(pair => pair.Item1, pair => pair.Item2),
     };
 

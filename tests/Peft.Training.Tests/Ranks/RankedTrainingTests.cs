@@ -1,6 +1,9 @@
 using Peft.Adapters.Lora;
 using Peft.Data.Batches;
+using Peft.Data.Tables;
+using Peft.Data.Tokens;
 using Peft.Distributed;
+using Peft.Models;
 using Peft.Training.Metrics;
 using Peft.Training.Ranks;
 using Peft.Training.Tests.Support;
@@ -66,6 +69,75 @@ public sealed class RankedTrainingTests
         var options = TinyTraining.Options with { MaxSteps = 8 };
         var adapter = TinyTraining.WithRouter(TinyTraining.Routers["poly"]);
         AssertSame(Train(options, adapter, 1, packed: true)[0], Train(options, adapter, 2, packed: true));
+    }
+
+    [Fact]
+    public void Experts_of_the_base_and_its_head_drop_the_same_on_2_and_4_ranks()
+    {
+        var options = TinyTraining.Options with { MaxSteps = 12 };
+        var adapter = TinyTraining.Lora with
+        {
+            LoraDropout = 0.3, TargetModules = ModuleNames.List(["q_proj", "w1", "w2", "w3", "lm_head"]),
+        };
+        foreach (var checkpointed in (bool[])[false, true])
+        {
+            using var tiny = new TinyTraining();
+            // Of so few tokens each rank has experts without any.
+            File.WriteAllText(tiny.Folder["config.json"], """
+                {"model_type": "mixtral", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 8,
+                 "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "num_local_experts": 16,
+                 "num_experts_per_tok": 2, "max_position_embeddings": 32, "initializer_range": 0.2,
+                 "output_router_logits": true, "router_aux_loss_coef": 0.01}
+                """);
+            var own = options with { GradientCheckpointing = checkpointed };
+            var alone = Train(own, adapter, 1, folder: tiny)[0];
+            AssertSame(alone, Train(own, adapter, 2, folder: tiny));
+            AssertSame(alone, Train(own, adapter, 4, folder: tiny));
+        }
+    }
+
+    [Fact]
+    public void A_rank_whose_rows_have_nothing_to_learn_adds_nothing_and_keeps_step_with_the_others()
+    {
+        var batch = TokenBatch.Of(
+            [
+                new([3, 4, 5, 6, 7], 2, 0, new RowId("rows", 1), 0),
+                new([8, 9, 10, 11], 4, 0, new RowId("rows", 2), 0), // all of it is the prompt
+            ], 0);
+        var adapter = TinyTraining.Mixture with
+        {
+            TargetModules = ModuleNames.List(["q_proj", "down_proj"]), ModulesToSave = ["lm_head"],
+        };
+        var alone = Gradients(1)[0];
+        Assert.All(Gradients(2), rank =>
+        {
+            Assert.Equal(alone.Keys, rank.Keys);
+            Assert.All(alone, pair => Assert.InRange(
+                pair.Value.Zip(rank[pair.Key], (a, b) => Math.Abs(a - b)).Max(), 0, 1e-6));
+        });
+
+        Dictionary<string, float[]>[] Gradients(int size)
+        {
+            using var tiny = new TinyTraining();
+            return ThreadRanks.Run(size, ranks =>
+            {
+                var trainable = Locked(() => tiny.Build(TinyTraining.Options, adapter)).Trainable;
+                using var exchange = new StepExchange(ranks, ranks);
+                using var scope = torch.NewDisposeScope();
+                var part = RankPlan.Of([batch], size, ranks.Rank)[0]!;
+                Assert.Equal(size == 1 ? 3 : 3 * (1 - ranks.Rank), part.Batch.LearnedTokens);
+                using var tensors = BatchTensors.From(part.Batch, torch.CPU);
+                using var random = Seeds.GeneratorFor(1, "step");
+                var pass = tensors.TrainingPass(random, share: part.Rows is null ? null
+                    : new BatchShare(2, part.Rows, size, exchange.SumInPlace));
+                var hidden = trainable.Model.Hidden(tensors.Ids, pass);
+                var loss = TokenLoss.PerToken(trainable.Model, hidden, tensors, pass).sum() / batch.LearnedTokens;
+                pass.Backward(loss + trainable.AuxiliaryLoss(pass, tensors.TokenMask)!);
+                exchange.Sum(trainable.Parameters, []);
+                return trainable.Parameters.Where(one => one.Parameter.grad is not null).ToDictionary(
+                    one => one.Name, one => one.Parameter.grad!.contiguous().data<float>().ToArray());
+            });
+        }
     }
 
     [Fact]
