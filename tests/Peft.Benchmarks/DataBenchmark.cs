@@ -125,6 +125,7 @@ internal static class DataBenchmark
             .. words,
         ];
         var start = new ProcessStartInfo(all[0], all[1..]) { RedirectStandardOutput = true };
+        start.Environment["TERM"] = "dumb"; // Open MPI's ranks write to a terminal of its own
         // Open MPI refuses root without.
         foreach (var name in (string[])["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"])
             start.Environment[name] = "1";

@@ -41,7 +41,7 @@ internal static class RanksBenchmark
         var launch = Launch.Read(Environment.GetEnvironmentVariable);
         using ICommunicator ranks = launch.IsShared ? MpiCommunicator.Join(launch) : Alone.Instance;
         TorchRuntime.Start(Math.Max(1, (options.Threads ?? Environment.ProcessorCount) / ranks.Size));
-        var seconds = words[0] == Sums ? SecondsOfSums(ranks, options) : SecondsOfSteps(ranks, options);
+        List<double> seconds = [.. words[0] == Sums ? SecondsOfSums(ranks, options) : SecondsOfSteps(ranks, options)];
         if (ranks.IsFirst())
             Console.WriteLine(string.Join(
                 ' ', seconds.Select(one => one.ToString("R", CultureInfo.InvariantCulture))));
@@ -74,10 +74,10 @@ internal static class RanksBenchmark
             Alone: Median(Start(null, Steps, options)), Shared: Median(Start(launcher, Steps, options)))).ToList();
         var tokens = (double)options.Shape.Rows;
         yield return Measurement.Of(
-            $"  training step, LoRA r={TrainingStep.Rank}, shared by {Ranks} ranks of {cores / Ranks} of {cores} threads",
+            $"  training step, LoRA r={TrainingStep.Rank}, {Ranks} ranks of {Words.Count(cores / Ranks, "thread")}",
             "tokens/s", turns.Select(turn => tokens / turn.Shared), "sum of the gradients included");
         yield return Measurement.Of(
-            $"    over one process of {cores} threads in the same turns", "x",
+            $"    over one process of {Words.Count(cores, "thread")} in the same turns", "x",
             turns.Select(turn => turn.Alone / turn.Shared), "at least 0.95");
     }
 

@@ -162,8 +162,8 @@ public sealed class ForwardPass
         BatchShare? share = null, Tensor? headTokens = null) =>
         new()
         {
-            IsTraining = true, Drops = true, HeadTokens = headTokens, Random = random, TaskIds = taskIds, TokenMask = tokenMask,
-            Positions = positions, Segments = segments,
+            IsTraining = true, Drops = true, HeadTokens = headTokens, Random = random, TaskIds = taskIds,
+            TokenMask = tokenMask, Positions = positions, Segments = segments,
             GradientCheckpointing = gradientCheckpointing, PromptMask = promptMask, Share = share,
         };
 

@@ -1,4 +1,6 @@
 using System.Security.Cryptography;
+using Peft.Adapters.Routing;
+using Peft.Data.Tables;
 using Peft.Distributed;
 using Peft.Formats;
 
@@ -139,4 +141,55 @@ public sealed class StepExchange(ICommunicator ranks, ICommunicator gradients) :
 
     /// <inheritdoc/>
     public void Dispose() => _flat?.Dispose();
+}
+
+/// <summary>Plain numbers of one step; the loop's only reads from the device.</summary>
+internal sealed class StepSums
+{
+    private double[]? _load;
+    private int _loads;
+
+    /// <summary>Loss of the learned tokens.</summary>
+    public double Loss { get; private set; }
+
+    /// <summary>The auxiliary loss.</summary>
+    public double Aux { get; private set; }
+
+    /// <summary>What routing did in the last pass; empty where nobody asked.</summary>
+    public IReadOnlyList<RoutingStatistics> Routing { get; set; } = [];
+
+    /// <summary>Rows whose own loss is not finite.</summary>
+    public List<RowId> Blamed { get; } = [];
+
+    /// <summary>Adds a pass.</summary>
+    public void Add(double loss, double aux, IReadOnlyList<double> load, bool isCounted)
+    {
+        Loss += loss;
+        Aux += isCounted ? aux : 0;
+        if (load.Count == 0 || !isCounted)
+            return;
+        _load ??= new double[load.Count];
+        for (var e = 0; e < load.Count; e++)
+            _load[e] += load[e];
+        _loads++;
+    }
+
+    /// <summary>Puts the sums over the ranks in place of this one's.</summary>
+    /// <returns>Whether any rank is asked to stop.</returns>
+    public bool SumOver(StepExchange exchange, bool stops, int widestLoad)
+    {
+        const int Before = 6;
+        var numbers = new double[Before + widestLoad];
+        (numbers[0], numbers[1], numbers[2], numbers[3]) = (Loss, Aux, stops ? 1 : 0, _loads);
+        // How long it is, from those that have one.
+        (numbers[4], numbers[5]) = _load is null ? (0, 0) : (_load.Length, 1);
+        _load?.CopyTo(numbers, Before);
+        exchange.Sum(numbers);
+        (Loss, Aux, _loads) = (numbers[0], numbers[1], (int)numbers[3]);
+        _load = numbers[5] == 0 ? null : numbers[Before..(Before + (int)(numbers[4] / numbers[5]))];
+        return numbers[2] > 0;
+    }
+
+    /// <summary>Each expert's share, mean over the passes; empty without routing.</summary>
+    public IReadOnlyList<double> Load() => _load is null ? [] : [.. _load.Select(v => Math.Round(v / _loads, 6))];
 }
