@@ -45,6 +45,9 @@ public static class RankPlan
         return parts;
     }
 
+    /// <summary>The most rows of a micro-batch that one rank computes.</summary>
+    public static long MostRows(long rows, int ranks) => rows < ranks ? rows : (rows + ranks - 1) / ranks;
+
     private static IReadOnlyList<int>[] Whole(TokenBatch batch, long[] load)
     {
         var owner = Array.IndexOf(load, load.Min());
