@@ -25,6 +25,10 @@ public static class Program
     /// <summary>The program.</summary>
     public static int Main(string[] args)
     {
+        // Open MPI gives each rank a terminal of its own, whatever its own output is: what the runtime writes to set a
+        // terminal up would be part of the results.
+        if (Output.IsOfOpenMpi)
+            Environment.SetEnvironmentVariable("TERM", "dumb");
         using var output = new Output();
         // With `ulimit -f` a write that goes too far then fails, and is reported, rather than ending the program
         // without a word.

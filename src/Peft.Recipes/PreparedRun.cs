@@ -108,11 +108,12 @@ public sealed class PreparedRun(
     {
         // Hours later would be late to hear that a recorded file is missing.
         Baselines();
+        var loop = new TrainingLoop(run);
+        loop.Open();
         // A bundle that a continued run found has its own, which its manifest vouches for; that one is replaced with
         // the bundle.
         if (run.Ranks.IsFirst() && !BundleFiles.IsBundle(output.Path))
             AtomicFile.WriteText(Path.Combine(output.Path, BundleFiles.Recipe), ConfigText.ToYaml(recipe.Resolved));
-        var loop = new TrainingLoop(run);
         var outcome = loop.Run(stop);
         (TokensPerSecond, ExchangeSecondsPerStep) = (loop.OwnTokensPerSecond, loop.ExchangeSecondsPerStep);
         if (outcome.End == TrainingEnd.Finished && run.Ranks.IsFirst())

@@ -81,6 +81,17 @@ public sealed class TrainingLoop(TrainingRun run)
     private double _exchangeSeconds;
     private int _ownSteps;
     private bool _allStop; // ranks stop at the same step
+    private BatchStream? _batches;
+
+    /// <summary>Takes up the checkpoint to go on from, and makes sure that all ranks would train the same; writes
+    /// nothing. <see cref="Run"/> does so where nobody has.</summary>
+    /// <exception cref="AgreedException">The ranks would not, or one of them cannot begin.</exception>
+    public void Open()
+    {
+        _batches = run.Ranks.Together(Begin, error => (error.Message, error is UserException ? 2 : 1));
+        if (run.Ranks.IsShared())
+            Handshake.Compare(run.Ranks, Identity(_batches.State.DataSha256));
+    }
 
     /// <summary>Trains until the last step, an early stop or a stop request.</summary>
     /// <exception cref="NonFiniteLossException">A loss, gradient or trainable parameter is not finite; the last
@@ -89,9 +100,9 @@ public sealed class TrainingLoop(TrainingRun run)
     public TrainingOutcome Run(StopRequest stop)
     {
         using var exchange = _exchange;
-        var batches = run.Ranks.Together(Begin, error => (error.Message, error is UserException ? 2 : 1));
-        if (run.Ranks.IsShared())
-            Handshake.Compare(run.Ranks, Identity(batches.State.DataSha256));
+        if (_batches is null)
+            Open();
+        var batches = _batches!;
         foreach (var sink in run.Sinks)
             sink.Start(_state.Step, run.TotalSteps);
 

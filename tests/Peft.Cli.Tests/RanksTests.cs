@@ -63,6 +63,24 @@ public sealed class RanksTests : IDisposable
     [MpiFact(MpiRun.Mpich)]
     public void A_rank_of_MPICH_that_hangs_is_named_and_ends_all() => Hangs(MpiRun.Mpich);
 
+    [TwoHostsFact]
+    public void Two_hosts_that_are_joined_by_TCP_alone_train_as_one_process_does()
+    {
+        _folder.Write("r.yaml", TinyBase.Recipe(
+            Adapter, "{per_device_train_batch_size: 4, max_steps: 12, logging_steps: 1, report_to: none}"));
+        PeftProcess.Run(
+            _folder, "train", "r.yaml", "--output", "one", "--set", "model.dtype=float32").Succeeds();
+        using var hosts = new TwoHosts(_folder);
+        var run = PeftProcess.Run(_folder, hosts.Surroundings, "train", "r.yaml", "--output", "two", "--verbose",
+            "--set", "model.dtype=float32").Succeeds();
+        Assert.Contains($"rank 0 on {hosts.Names[0]}: ", run.Error);
+        Assert.Contains($"rank 1 on {hosts.Names[1]}: ", run.Error);
+        Assert.All(Losses("one").Zip(Losses("two"), (a, b) => Math.Abs(a - b)), gap => Assert.InRange(gap, 0, 1e-5));
+        // The gradients of all steps went over the wire, there and back.
+        var trained = Tensors("two").Sum(tensor => tensor.Value.Length * sizeof(float));
+        Assert.InRange(hosts.BytesReceived(), 12L * trained / 2, long.MaxValue);
+    }
+
     [MpiFact(MpiRun.OpenMpi)]
     public void A_mistake_in_the_recipe_is_told_once()
     {
@@ -192,6 +210,7 @@ public sealed class RanksTests : IDisposable
             Assert.Matches(
                 $"rank 1 on .*: {what} differs \\([0-9a-f]{{12}}\\); expected that of rank 0 on ", run.Error);
             Assert.Equal(2, run.Error.Split("Start all ranks with the same files").Length);
+            Assert.Empty(Directory.GetFileSystemEntries(_folder["out"])); // so that the right start finds it free
         }
     }
 

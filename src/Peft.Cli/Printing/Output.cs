@@ -45,16 +45,16 @@ public sealed class Output : IDisposable
         && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb");
 
     /// <summary>Whether results can be coloured: they go to a terminal, and nobody asked for plain text.</summary>
-    public bool ShowsColour { get; } = IsTerminal
+    public bool ShowsColour { get; } = !Console.IsOutputRedirected
         && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR"))
         && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb");
 
     /// <summary>Characters of a line where results go to a terminal that knows; else null.</summary>
-    public static int? Width => IsTerminal && Console.WindowWidth is > 0 and var own ? own : null;
+    public static int? Width =>
+        !IsOfOpenMpi && !Console.IsOutputRedirected && Console.WindowWidth is > 0 and var own ? own : null;
 
-    // Open MPI gives each rank a terminal of its own, whatever its own output is.
-    private static bool IsTerminal => !Console.IsOutputRedirected
-        && Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_SIZE") is null;
+    /// <summary>Whether Open MPI started this process, and so passes its streams on.</summary>
+    public static bool IsOfOpenMpi => Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_SIZE") is not null;
 
     /// <summary>A line of the result.</summary>
     public void Result(string line)
