@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using Peft.Cli.Printing;
 using Peft.Distributed;
@@ -52,6 +53,7 @@ internal static class RankedProgram
 
     private static int Run(IRankedVerb verb, Launch launch, MpiCommunicator ranks, Output output)
     {
+        using var launcher = new LauncherSignals();
         try
         {
             var group = new RankGroup(launch, ranks, Seat.Of(ranks));
@@ -73,7 +75,8 @@ internal static class RankedProgram
         {
             if (!ranks.IsFirst() && error is not CommunicationException)
                 Thread.Sleep(FirstSpeaks);
-            Tell(error, launch, output);
+            if (error is not CommunicationException || !launcher.EndsAll)
+                Tell(error, launch, output);
             ranks.Abort(Failures.Describe(error).ExitCode);
             throw;
         }
@@ -82,6 +85,27 @@ internal static class RankedProgram
     private static void Tell(Exception error, Launch launch, Output output) => output.Error(
         $"{Communication.Named([launch.Rank], Enumerable.Repeat(Environment.MachineName, launch.Size).ToList())}: "
             + Failures.Describe(error).Text);
+}
+
+/// <summary>What a launcher sends to ranks that it ends: it lets stopped ones go on, so that they hear that they are to
+/// end. Whoever made it do so has been told of by then.</summary>
+internal sealed class LauncherSignals : IDisposable
+{
+    private readonly List<PosixSignalRegistration> _registrations;
+    private int _seen;
+
+    /// <summary>Listens until disposed.</summary>
+    public LauncherSignals() => _registrations =
+    [
+        PosixSignalRegistration.Create(PosixSignal.SIGCONT, _ => Interlocked.Or(ref _seen, 1)),
+        PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => Interlocked.Or(ref _seen, 2)),
+    ];
+
+    /// <summary>Whether all ranks are being ended.</summary>
+    public bool EndsAll => Volatile.Read(ref _seen) == 3;
+
+    /// <inheritdoc/>
+    public void Dispose() => _registrations.ForEach(registration => registration.Dispose());
 }
 
 /// <summary>Pieces of work that do not depend on each other, each done by one of the ranks.</summary>

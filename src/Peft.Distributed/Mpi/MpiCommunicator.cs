@@ -10,7 +10,7 @@ namespace Peft.Distributed.Mpi;
 /// No call blocks, so that a rank that does not come, or stops on the way, is noticed after <see cref="Timeout"/> and
 /// named. Before each verb the ranks meet, and who waits there leaves the processor to others. Used from one thread.
 /// </remarks>
-public sealed unsafe class MpiCommunicator : ICommunicator
+public sealed unsafe partial class MpiCommunicator : ICommunicator
 {
     /// <summary>The variable that names another library of MPI.</summary>
     public const string Variable = "PEFT_MPI";
@@ -19,6 +19,7 @@ public sealed unsafe class MpiCommunicator : ICommunicator
     private const int HereTag = 7;
     private static readonly TimeSpan Spin = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan AbortAtMost = TimeSpan.FromSeconds(2);
 
     private readonly MpiLibrary _mpi;
     private readonly delegate* unmanaged<nint, nint, int, nint, nint, nint, nint*, int> _allReduce;
@@ -110,6 +111,12 @@ public sealed unsafe class MpiCommunicator : ICommunicator
     /// <inheritdoc/>
     public void Abort(int exitCode)
     {
+        // Open MPI asks for the end by a signal that may be answered with a checkpoint, and waits until it can kill.
+        new Thread(() =>
+        {
+            Thread.Sleep(AbortAtMost);
+            _exit(exitCode);
+        }) { IsBackground = true }.Start();
         _ = ((delegate* unmanaged<nint, int, int>)_mpi.Function("MPI_Abort"))(_mpi.World, exitCode);
         Environment.Exit(exitCode);
     }
@@ -209,6 +216,9 @@ public sealed unsafe class MpiCommunicator : ICommunicator
     private string Waited(string why) => Fault.Text(
         "ranks", $"after {Timeout.TotalSeconds:0} seconds {why}", null,
         "look at what that rank was doing; where a step really takes so long, raise training.ddp_timeout");
+
+    [LibraryImport("libc")]
+    private static partial void _exit(int code);
 
     private void Check(int code, string function)
     {

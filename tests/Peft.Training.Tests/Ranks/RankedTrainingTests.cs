@@ -99,17 +99,19 @@ public sealed class RankedTrainingTests
         }
     }
 
-    [Fact]
-    public void A_rank_whose_rows_have_nothing_to_learn_adds_nothing_and_keeps_step_with_the_others()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_rank_whose_rows_have_nothing_to_learn_adds_nothing_and_keeps_step_with_the_others(bool isRouted)
     {
         var batch = TokenBatch.Of(
             [
                 new([3, 4, 5, 6, 7], 2, 0, new RowId("rows", 1), 0),
                 new([8, 9, 10, 11], 4, 0, new RowId("rows", 2), 0), // all of it is the prompt
             ], 0);
-        var adapter = TinyTraining.Mixture with
+        var adapter = isRouted ? TinyTraining.Mixture : TinyTraining.Lora with
         {
-            TargetModules = ModuleNames.List(["q_proj", "down_proj"]), ModulesToSave = ["lm_head"],
+            TargetModules = ModuleNames.List(["q_proj", "lm_head"]), LoraDropout = 0.3, ModulesToSave = ["norm"],
         };
         var alone = Gradients(1)[0];
         Assert.All(Gradients(2), rank =>
@@ -135,7 +137,8 @@ public sealed class RankedTrainingTests
                     : new BatchShare(2, part.Rows, size, exchange.SumInPlace));
                 var hidden = trainable.Model.Hidden(tensors.Ids, pass);
                 var loss = TokenLoss.PerToken(trainable.Model, hidden, tensors, pass).sum() / batch.LearnedTokens;
-                pass.Backward(loss + trainable.AuxiliaryLoss(pass, tensors.TokenMask)!);
+                pass.Backward(
+                    trainable.AuxiliaryLoss(pass, tensors.TokenMask) is { } routing ? loss + routing : loss);
                 exchange.Sum(trainable.Parameters, []);
                 return trainable.Parameters.Where(one => one.Parameter.grad is not null).ToDictionary(
                     one => one.Name, one => one.Parameter.grad!.contiguous().data<float>().ToArray());
