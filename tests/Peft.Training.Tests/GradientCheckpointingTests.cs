@@ -30,8 +30,8 @@ public sealed class GradientCheckpointingTests
             foreach (
                 var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
                 "head", "full", "dora", "pissa", "goat", "comol", "poly", "hydra", "lily", "rexmoe", "x-lora",
-                "rmoe", "blockffn", "similarity", "attention", "mixlora", "ffn-split", "chain-of-experts",
-                "expert-choice", "sinkhorn" })
+                "rmoe", "blockffn", "similarity", "attention", "mixlora", "ffn-split", "factorllm",
+                "chain-of-experts", "expert-choice", "sinkhorn" })
             {
                 cases.Add("llama", "", kind, false);
                 cases.Add("mistral", "\"sliding_window\": 3", kind, true);
@@ -189,6 +189,10 @@ public sealed class GradientCheckpointingTests
         {
             Experts = new ExpertOptions { Count = 1 },
             Router = new FfnSplitRouterOptions { InitStd = 1 },
+        },
+        "factorllm" => Mixture with
+        {
+            Experts = new ExpertOptions { Count = 1 }, Router = new FactorLlmRouterOptions { Count = 4 },
         },
         "similarity" => Mixture with { Router = new GraphOfTokensRouterOptions() },
         "attention" => Mixture with

@@ -34,6 +34,7 @@ public sealed class RoutedTrainingTests : IDisposable
 
     [Theory]
     [InlineData("rloo")]
+    [InlineData("factorllm")]
     [InlineData("random-projection")]
     [InlineData("loss-free")]
     [InlineData("bip")]
@@ -44,8 +45,8 @@ public sealed class RoutedTrainingTests : IDisposable
         var run = _tiny.Build(TinyTraining.Options with { MaxSteps = 3 },
             TinyTraining.WithRouter(TinyTraining.Routers[name]));
         var adapted = run.Trainable.Model.Projections.OfType<Peft.Adapters.Lora.MixtureProjection>().ToList();
-        Tensor[] Watched() => [.. adapted.SelectMany(module => name == "rloo"
-            ? module.Router!.parameters().Select(p => (Tensor)p)
+        Tensor[] Watched() => [.. adapted.SelectMany(module => name is "rloo" or "factorllm"
+            ? module.Router?.parameters().Select(p => (Tensor)p) ?? []
             : module.Router!.named_buffers().Select(pair => pair.buffer))];
         var first = Watched().Select(tensor => tensor.detach().clone()).ToList();
 

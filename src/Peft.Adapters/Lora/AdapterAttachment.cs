@@ -225,6 +225,7 @@ public static class AdapterAttachment
             Tensors = tensors,
             Outputs = linear.OutFeatures,
             HiddenSize = wrapping.HiddenSize,
+            FeedForward = routings.FeedForwardOf(path),
             Pool = new PoolPlace(experts, pool.ToList().IndexOf(path)),
         };
         var router = routing is null ? null : RouterFor(routing, context, routings.BlockOf(path));

@@ -25,7 +25,8 @@ internal sealed class RoutingPlan
     private readonly CausalLanguageModel _model;
     private readonly AdapterOptions _options;
     private readonly int _layers;
-    private readonly Dictionary<string, (string Block, ExpertPart Part)> _parts = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, (string Block, ExpertPart Part, DenseFeedForward Whole)> _parts =
+        new(StringComparer.Ordinal);
 
     /// <summary>Makes the plan of the projections that get an adapter.</summary>
     /// <exception cref="UserException">A feed-forward would be an expert in part.</exception>
@@ -57,6 +58,11 @@ internal sealed class RoutingPlan
     public string? BlockOf(string path) => _parts.TryGetValue(path, out var place) ? place.Block
         : _options.Router is { SharesInBlock: true } ? TargetSelection.AttentionBlockOf(path) : null;
 
+    /// <summary>The frozen feed-forward that a projection belongs to; null where its router needs none.</summary>
+    public FrozenFeedForward? FeedForwardOf(string path) =>
+        _options.Router is { NeedsFeedForward: true } && _parts.TryGetValue(path, out var place)
+            ? new(place.Whole.FrozenInner, place.Whole.Slots[^1].Base.Weight) : null;
+
     // In a layer with one expert there is nothing to route, unless all have one, whose ranks are routed.
     private bool HasChoice(string path) => CountIn(path) > 1 || _options.Experts.Count == 1;
 
@@ -66,8 +72,9 @@ internal sealed class RoutingPlan
     {
         var what = router.WholeFeedForward ? "whose experts are whole feed-forwards"
             : "which weighs slices of whole feed-forwards";
-        foreach (var slots in _model.modules().OfType<DenseFeedForward>().Select(block => block.Slots))
+        foreach (var whole in _model.modules().OfType<DenseFeedForward>())
         {
+            var slots = whole.Slots;
             var paths = slots.Select(slot => slot.Base.Path).ToList();
             var chosen = paths.Where(selected.Contains).ToList();
             if (chosen.Count == 0 || !HasChoice(paths[0]))
@@ -84,7 +91,7 @@ internal sealed class RoutingPlan
                     block, $"{slots[^1].Base.InFeatures} inner numbers",
                     $"a multiple of adapter.router.count = {slices}");
             foreach (var path in paths)
-                _parts.Add(path, (block, path == paths[^1] ? ExpertPart.Exit : ExpertPart.Entry));
+                _parts.Add(path, (block, path == paths[^1] ? ExpertPart.Exit : ExpertPart.Entry, whole));
         }
 
         if (_parts.Count == 0)

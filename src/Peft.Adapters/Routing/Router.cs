@@ -143,6 +143,10 @@ public sealed record RouterContext(
     /// its own input.</summary>
     public long HiddenSize { get; init; }
 
+    /// <summary>The frozen feed-forward that it decides for; null where its options need none, or where a router is
+    /// made alone.</summary>
+    public FrozenFeedForward? FeedForward { get; init; }
+
     /// <summary>Where its layer stands in a pool of experts.</summary>
     public PoolPlace Pool { get; init; } = new(Experts, 0);
 
@@ -157,6 +161,11 @@ public sealed record RouterContext(
         return Shared is null ? make() : Shared.Get(name, make, out isOwner);
     }
 }
+
+/// <summary>A feed-forward of the base as it came, whatever wraps its projections.</summary>
+/// <param name="Inner">Makes of its input [.., D] what its last projection takes, [.., F], without a graph.</param>
+/// <param name="Down">Weight of that projection, [O, F].</param>
+public sealed record FrozenFeedForward(Func<Tensor, Tensor> Inner, Tensor Down);
 
 /// <summary>The place of a layer in a pool of experts that neighbouring layers share.</summary>
 /// <param name="Own">Experts of each layer.</param>

@@ -42,6 +42,8 @@ public static class RouterCatalog
             new ComolRouterOptions(), (o, c) => new ComolRouter(o, c)),
         Entry("expert-choice", [], "each expert takes the tokens that want it most (expert choice; it cannot write)",
             new ExpertChoiceRouterOptions(), (o, c) => new ExpertChoiceRouter(o, c)),
+        Entry("factorllm", [], "half of the frozen feed-forward's slices, by labels that they give (FactorLLM)",
+            new FactorLlmRouterOptions(), (o, c) => new FactorLlmRouter(o, c)),
         Entry("ffn-split", [], "slices of the frozen feed-forward, weighed (upcycling: all alike at first)",
             new FfnSplitRouterOptions(), (o, c) => new FfnSplitRouter(o, c)),
         Entry("gate", [], "a sigmoid gate on each expert by itself (PHATGOOSE's gate training)",

@@ -75,6 +75,9 @@ public abstract record RouterOptions
     /// <summary>How many slices of a frozen feed-forward are chosen instead of experts; null: none are.</summary>
     public virtual int? Slices => null;
 
+    /// <summary>Whether it goes by what the frozen feed-forward makes of the tokens.</summary>
+    public virtual bool NeedsFeedForward => false;
+
     /// <summary>Whether there is one adapter, of which parts are chosen.</summary>
     public bool HasOneAdapter => RoutesRanks || Slices is not null;
 

@@ -71,16 +71,28 @@ public sealed class DenseFeedForward : FeedForward
     public override IReadOnlyList<ProjectionSlot> Slots => _gate is null ? [_up, _down] : [_gate, _up, _down];
 
     /// <inheritdoc/>
-    public override Tensor Forward(Tensor x, ForwardPass pass)
+    public override Tensor Forward(Tensor x, ForwardPass pass) =>
+        _down.Forward(Inner(slot => slot.Forward(x, pass)), pass);
+
+    /// <summary>What the last projection takes, made by the layers that came with the model alone.</summary>
+    /// <remarks>Shapes: x [.., D] → [.., F]. Gradient: none.</remarks>
+    public Tensor FrozenInner(Tensor x)
+    {
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var pass = ForwardPass.ForInference();
+        return Inner(slot => slot.Base.Forward(x, pass)).MoveToOuterDisposeScope();
+    }
+
+    private Tensor Inner(Func<ProjectionSlot, Tensor> run)
     {
         if (_gate is not null)
-            return _down.Forward(_activation.Gate(_gate.Forward(x, pass), _up.Forward(x, pass)), pass);
-        var up = _up.Forward(x, pass);
+            return _activation.Gate(run(_gate), run(_up));
+        var up = run(_up);
         if (!_isFused)
-            return _down.Forward(_activation.Forward(up), pass);
+            return _activation.Forward(up);
         var inner = up.shape[^1] / 2;
-        return _down.Forward(
-            _activation.Gate(up.narrow(-1, 0, inner).contiguous(), up.narrow(-1, inner, inner).contiguous()), pass);
+        return _activation.Gate(up.narrow(-1, 0, inner).contiguous(), up.narrow(-1, inner, inner).contiguous());
     }
 }
 

@@ -29,7 +29,7 @@ public sealed class AttachmentTests : IDisposable
 
         AdapterAttachment.Attach(model, Options(kind), seed: 1);
 
-        Assert.True(plain.SameAs(TinyModel.Logits(model)));
+        Assert.Equal(!LeavesOut(kind), plain.SameAs(TinyModel.Logits(model)));
     }
 
     [Theory]
@@ -41,7 +41,7 @@ public sealed class AttachmentTests : IDisposable
 
         AdapterAttachment.Attach(model, Options(kind), seed: 1);
 
-        Assert.True(plain.SameAs(TinyModel.Logits(model)));
+        Assert.Equal(!LeavesOut(kind), plain.SameAs(TinyModel.Logits(model)));
     }
 
     [Theory]
@@ -189,6 +189,9 @@ public sealed class AttachmentTests : IDisposable
     // Some routers are for projections that give as many values as they take.
     private static string SquareFor(string kind) =>
         RouterCatalog.Of(kind).First.NeedsSquare ? """ "target_modules": ["q_proj", "o_proj"], """ : "";
+
+    // FactorLLM goes without half of each feed-forward from the beginning.
+    private static bool LeavesOut(string kind) => kind == "factorllm";
 
     private static int CountOf(string kind) => RouterCatalog.Of(kind).HasOneAdapter ? 1 : 4;
 

@@ -24,6 +24,7 @@ public sealed class RouterContractTests : IDisposable
         ["chain-of-experts"] = ("second.json", "chain_of_experts"),
         ["comol"] = ("second.json", "comol"),
         ["expert-choice"] = ("secondary.json", "expert_choice"),
+        ["factorllm"] = ("second.json", "factorllm_router"),
         ["ffn-split"] = ("second.json", "dense_ffn_split"),
         ["gate"] = ("phatgoose.json", "gate_training"),
         ["glider"] = ("secondary.json", "glider"),
@@ -162,6 +163,12 @@ public sealed class RouterContractTests : IDisposable
             // Constant weights carry no gradient; the losses of the draws do.
             LearnFromDraws(router, pass, decision);
         }
+        else if (decision is SliceDecision)
+        {
+            // Constant weights again, and losses that go by the slices.
+            Default(kind).Losses().Select(term => term.Of([new("m", decision)], new RoutedTokens(null)))
+                .Aggregate((sum, one) => sum + one).backward();
+        }
         else
         {
             var weights = torch.arange(GatesOf(kind), torch.float32) + 1;
@@ -231,7 +238,12 @@ public sealed class RouterContractTests : IDisposable
             .ToParameter(false);
         return RouterCatalog.Create(
             options, new RouterContext(
-                "layers.0.q_proj", Width, options.Slices ?? SizeOf(kind).Experts, Rank, 5, down));
+                "layers.0.q_proj", Width, options.Slices ?? SizeOf(kind).Experts, Rank, 5, down)
+            {
+                FeedForward = new FrozenFeedForward(
+                    x => x.repeat([.. Enumerable.Repeat(1L, (int)x.ndim - 1), 2]), // 12 inner numbers
+                    torch.randn([Width, 2 * Width], generator: Seeds.GeneratorFor(7, "whole"))),
+            });
     }
 
     private static RouterSize SizeOf(string kind) => new(RouterCatalog.Of(kind).HasOneAdapter ? 1 : Experts, Rank);
