@@ -53,7 +53,7 @@ internal static class RankedProgram
 
     private static int Run(IRankedVerb verb, Launch launch, MpiCommunicator ranks, Output output)
     {
-        using var launcher = new LauncherSignals();
+        using var continuation = new Continuation();
         try
         {
             var group = new RankGroup(launch, ranks, Seat.Of(ranks));
@@ -75,7 +75,8 @@ internal static class RankedProgram
         {
             if (!ranks.IsFirst() && error is not CommunicationException)
                 Thread.Sleep(FirstSpeaks);
-            if (error is not CommunicationException || !launcher.EndsAll)
+            // Who was stopped for so long that the others gave up is told of by those.
+            if (error is not CommunicationException || !ranks.IsLate || !continuation.IsSeen)
                 Tell(error, launch, output);
             ranks.Abort(Failures.Describe(error).ExitCode);
             throw;
@@ -87,25 +88,21 @@ internal static class RankedProgram
             + Failures.Describe(error).Text);
 }
 
-/// <summary>What a launcher sends to ranks that it ends: it lets stopped ones go on, so that they hear that they are to
-/// end. Whoever made it do so has been told of by then.</summary>
-internal sealed class LauncherSignals : IDisposable
+/// <summary>Whether this process was stopped and let go on. Launchers let all go on that they are about to end.</summary>
+internal sealed class Continuation : IDisposable
 {
-    private readonly List<PosixSignalRegistration> _registrations;
-    private int _seen;
+    private readonly PosixSignalRegistration _registration;
+    private volatile bool _isSeen;
 
     /// <summary>Listens until disposed.</summary>
-    public LauncherSignals() => _registrations =
-    [
-        PosixSignalRegistration.Create(PosixSignal.SIGCONT, _ => Interlocked.Or(ref _seen, 1)),
-        PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => Interlocked.Or(ref _seen, 2)),
-    ];
+    public Continuation() =>
+        _registration = PosixSignalRegistration.Create(PosixSignal.SIGCONT, _ => _isSeen = true);
 
-    /// <summary>Whether all ranks are being ended.</summary>
-    public bool EndsAll => Volatile.Read(ref _seen) == 3;
+    /// <summary>Whether it was.</summary>
+    public bool IsSeen => _isSeen;
 
     /// <inheritdoc/>
-    public void Dispose() => _registrations.ForEach(registration => registration.Dispose());
+    public void Dispose() => _registration.Dispose();
 }
 
 /// <summary>Pieces of work that do not depend on each other, each done by one of the ranks.</summary>

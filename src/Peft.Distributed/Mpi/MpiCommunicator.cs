@@ -58,6 +58,9 @@ public sealed unsafe partial class MpiCommunicator : ICommunicator
     /// <summary>Which MPI it is, for reports.</summary>
     public string Engine => $"{_mpi.Version}, {_mpi.File}";
 
+    /// <summary>Whether another rank had noticed before that somebody does not come, and will tell who.</summary>
+    public bool IsLate { get; private set; }
+
     /// <summary>How long a rank may keep the others waiting.</summary>
     public TimeSpan Timeout { get; set; } = TimeSpan.FromMinutes(30);
 
@@ -189,6 +192,7 @@ public sealed unsafe partial class MpiCommunicator : ICommunicator
         }
         if (Rank > 1)
         {
+            IsLate = true;
             Thread.Sleep(2 * Grace);
             return Waited("another rank did not come");
         }
@@ -205,6 +209,7 @@ public sealed unsafe partial class MpiCommunicator : ICommunicator
             if (rank != Rank && !Finish(requests + rank, left > TimeSpan.Zero ? left : TimeSpan.Zero, sleeps: true))
                 absent.Add(rank);
         }
+        IsLate = absent.Count == 0;
         // Rank 0 speaks where it can.
         if (Rank == 1 && !absent.Contains(0))
             Thread.Sleep(2 * Grace);

@@ -53,7 +53,8 @@ public sealed class MpiFactAttribute : FactAttribute
     public MpiFactAttribute(string launcher) => Skip = MpiRun.Lacks(launcher);
 }
 
-/// <summary>Two network namespaces of Linux with names of their own, joined by one wire: to Open MPI two machines.</summary>
+/// <summary>Two network namespaces of Linux with names of their own, joined by one wire: to Open MPI two
+/// machines.</summary>
 internal sealed class TwoHosts : IDisposable
 {
     private static readonly string[] Addresses = ["198.18.77.1", "198.18.77.2"]; // of the range for benchmarks
