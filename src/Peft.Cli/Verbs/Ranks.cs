@@ -88,7 +88,8 @@ internal static class RankedProgram
             + Failures.Describe(error).Text);
 }
 
-/// <summary>Whether this process was stopped and let go on. Launchers let all go on that they are about to end.</summary>
+/// <summary>Whether this process was stopped and let go on. Launchers let all go on that they are about to
+/// end.</summary>
 internal sealed class Continuation : IDisposable
 {
     private readonly PosixSignalRegistration _registration;
