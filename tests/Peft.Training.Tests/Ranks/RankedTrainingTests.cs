@@ -26,9 +26,9 @@ public sealed class RankedTrainingTests
         // 13 rows in batches of 4: the last of an epoch is smaller than 4 ranks.
         // The sums of ranks are rounded otherwise, and a token that stands between two experts goes with the last bit:
         // at these rates and this seed none does. BlockFFN's gates jump where an expert opens, and its loss is sharp.
-        // AdamW divides a gradient by its own size: while B is near zero a router's is little more than rounding, and so
-        // is its way. Rexmoe on 4 ranks, ten seeds: up to 9e-5 where no token goes elsewhere, 6e-4 with the two seeds
-        // where one does, 4e-6 with this one; with SGD 5e-7.
+        // AdamW divides a gradient by its own size: while B is near zero a router's is little more than rounding, and
+        // so is its way. Rexmoe on 4 ranks, ten seeds: up to 9e-5 where no token goes elsewhere, 6e-4 with the two
+        // seeds where one does, 4e-6 with this one; with SGD 5e-7.
         var options = TinyTraining.Options with
         {
             MaxSteps = 50, GradientAccumulationSteps = 2, LoggingSteps = 7,
