@@ -42,7 +42,9 @@ public static class RunBuilder
         IReadOnlyList<IMetricSink> watchers)
     {
         Func<TrainingData, HuggingFaceTokenizer, ITrainable> trainableOf = (data, tokenizer) =>
-            recipe.Method == Recipe.Full
+            recipe.Training.Continual.IsOn
+            ? Continual(recipe, data, tokenizer, device)
+            : recipe.Method == Recipe.Full
             ? FullModel(recipe, data, tokenizer, device)
             : recipe.Training.Manifold.Coefficient > 0
                 ? Manifold(recipe, data, tokenizer, device)
@@ -81,6 +83,44 @@ public static class RunBuilder
         ExpertLoader.LoadRouters(contents.Adapted, recipe.Paths.Resolve(recipe.ExpertsFrom[0]));
         return ManifoldTrainable.Of(
             contents, recipe.Training.Manifold, data, recipe.Training.PerDeviceEvalBatchSize, device);
+    }
+
+    // Source: SAME, arXiv:2602.01990: a stage goes on from the experts and routers of the one before.
+    private static ContinualTrainable Continual(
+        Recipe recipe, TrainingData data, HuggingFaceTokenizer tokenizer, Device device)
+    {
+        const string Key = "training.continual";
+        var (faults, training) = (new Faults(), recipe.Training);
+        if (recipe.AdapterOptions is not { Router: not null } adapter)
+            faults.Add(
+                Key, recipe.Method == Recipe.Full ? "method: full" : "a plain LoRA",
+                "a mixture, whose experts the tasks divide among them");
+        else if (!adapter.Experts.Train)
+            faults.Add("adapter.experts.train", $"false beside {Key}", "true", "each stage teaches experts its task");
+        if (recipe.ExpertsFrom.Count > 1)
+            faults.Add(
+                "adapter.experts.from", $"{recipe.ExpertsFrom.Count} directories beside {Key}",
+                "the bundle of the stage before, or nothing in the first stage");
+        if (training.Manifold.Coefficient > 0)
+            faults.Add(
+                "training.manifold.coefficient", $"above 0 beside {Key}", "0", "it tunes routers of trained experts");
+        if (training.WeightDecay > 0)
+            faults.Add(
+                "training.weight_decay", $"{RunHealth.ShownRate(training.WeightDecay)} beside {Key}", "0",
+                "it would shrink the experts that are to stay as they are");
+        if (data.IsStreaming)
+            faults.Add("data.streaming", $"true beside {Key}", "false", "rows are looked at before the first step");
+        faults.ThrowIfAny(recipe.Path);
+        var contents = Adapters(recipe, data, tokenizer, device);
+        using var scope = torch.NewDisposeScope();
+        ContinualState? before = null;
+        if (recipe.ExpertsFrom is [var given] && recipe.Paths.Resolve(given) is var directory)
+        {
+            before = ContinualFile.Read(directory, contents.Adapted);
+            ExpertLoader.LoadRouters(contents.Adapted, directory);
+        }
+        return ContinualTrainable.Of(
+            contents, training.Continual, before, data, training.PerDeviceEvalBatchSize, device);
     }
 
     /// <summary>The run of a gate's training; nothing of it but the gate is kept.</summary>

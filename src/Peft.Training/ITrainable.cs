@@ -54,6 +54,12 @@ public interface ITrainable : ICheckpointed, IDisposable
     {
     }
 
+    /// <summary>Follows the last micro-batch of a step: the gradients are those of the whole step, neither clipped nor
+    /// applied.</summary>
+    void AfterGradients()
+    {
+    }
+
     /// <summary>What a step has counted beside its gradients; where several ranks compute a step, the sums over them
     /// take its place before <see cref="AfterStep"/>.</summary>
     /// <remarks>Shapes: any, float32; the same on each rank.</remarks>
@@ -153,6 +159,11 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
 
     /// <inheritdoc/>
     public void Gather(Func<IReadOnlyList<Tensor>, IReadOnlyList<Tensor>> rowsOfAll) => _routing?.Gather(rowsOfAll);
+
+    /// <inheritdoc/>
+    public virtual void AfterGradients()
+    {
+    }
 
     /// <inheritdoc/>
     public void AfterStep(int step, bool isApplied)

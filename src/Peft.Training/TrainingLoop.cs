@@ -206,6 +206,7 @@ public sealed class TrainingLoop(TrainingRun run)
         Exchange(sums, stop);
         _exchangeSeconds += Stopwatch.GetElapsedTime(exchanged).TotalSeconds;
         _ownSteps++;
+        _trainable.AfterGradients();
 
         var norm = Gradients.clip_grad_norm_(
             _trainable.Parameters.Select(p => p.Parameter),

@@ -1,3 +1,4 @@
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Formats.Configuration;
@@ -183,6 +184,11 @@ public sealed record TrainingOptions
     /// <value>Default off.</value>
     [Key]
     public ManifoldOptions Manifold { get; init; } = new();
+
+    /// <summary>One task after the other, each a stage that goes on from the bundle of the one before.</summary>
+    /// <value>Default off.</value>
+    [Key(Silent = true)]
+    public ContinualOptions Continual { get; init; } = new();
 
     /// <summary>Where the numbers of a step go beside metrics.jsonl: tensorboard or nothing.</summary>
     [Key]

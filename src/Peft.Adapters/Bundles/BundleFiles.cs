@@ -74,7 +74,9 @@ public static class BundleFiles
         // A manifest in .next/ would otherwise be gone before the files that were already moved out of it. The manifest
         // goes first: after a crash here the directory is no bundle. The recipe goes last: until then it is a run's.
         FinishMove(directory);
-        foreach (var name in new[] { Manifest, Config, Weights, ChatTemplate, Card, GateFile.Name, Recipe })
+        string[] own = [
+            Manifest, Config, Weights, ChatTemplate, Card, GateFile.Name, ContinualFile.Name, Recipe];
+        foreach (var name in own)
             File.Delete(Path.Combine(directory, name));
     }
 

@@ -4,6 +4,11 @@ using Peft.Formats.Safetensors;
 
 namespace Peft.Adapters.Bundles;
 
+/// <summary>A further file of a bundle, listed in its manifest.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Write">Writes it at a path.</param>
+public sealed record BundleFile(string Name, Action<string> Write);
+
 /// <summary>What goes into a bundle.</summary>
 public sealed record BundleContents
 {
@@ -28,6 +33,9 @@ public sealed record BundleContents
     /// <summary>The manifest of the bundle that is written again, as it was; null where the others here say what it
     /// is.</summary>
     public BundleManifest? Earlier { get; init; }
+
+    /// <summary>Further files.</summary>
+    public IReadOnlyList<BundleFile> Beside { get; init; } = [];
 
     /// <summary>Seed of the run.</summary>
     public long Seed { get; init; }
@@ -91,7 +99,8 @@ public static class BundleWriter
         string? chatTemplate = null)
     {
         BundleManifest? written = null;
-        BundleFiles.Replace(directory, folder => written = Fill(folder, manifest, config, tensors, null, chatTemplate));
+        BundleFiles.Replace(directory, folder => written = Fill(
+            folder, manifest, config, tensors, null, chatTemplate, []));
         return written!;
     }
 
@@ -100,12 +109,12 @@ public static class BundleWriter
         var adapted = contents.Adapted;
         return Fill(
             folder, ManifestOf(contents), PeftConfig.ToJson(adapted, contents.Base.Name), BundleTensors.ToWrite(
-                adapted), contents.ResolvedRecipe, contents.ChatTemplate);
+                adapted), contents.ResolvedRecipe, contents.ChatTemplate, contents.Beside);
     }
 
     private static BundleManifest Fill(
         string folder, BundleManifest manifest, string config, IReadOnlyList<SafetensorsWrite> tensors, string? recipe,
-        string? chatTemplate)
+        string? chatTemplate, IReadOnlyList<BundleFile> beside)
     {
         var names = new List<string> { BundleFiles.Config, BundleFiles.Weights, BundleFiles.Card };
         BundleFiles.WriteText(folder, BundleFiles.Config, config);
@@ -120,6 +129,11 @@ public static class BundleWriter
         {
             BundleFiles.WriteText(folder, BundleFiles.ChatTemplate, chatTemplate);
             names.Add(BundleFiles.ChatTemplate);
+        }
+        foreach (var file in beside)
+        {
+            file.Write(Path.Combine(folder, file.Name));
+            names.Add(file.Name);
         }
         manifest = manifest with
         {

@@ -1,3 +1,4 @@
+using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Data.Batches;
 using Peft.Data.Tables;
@@ -145,6 +146,36 @@ public sealed class RankedTrainingTests
                 exchange.Sum(trainable.Parameters, []);
                 return trainable.Parameters.Where(one => one.Parameter.grad is not null).ToDictionary(
                     one => one.Name, one => one.Parameter.grad!.contiguous().data<float>().ToArray());
+            });
+        }
+    }
+
+    [Fact]
+    public void Gradients_that_keep_away_from_earlier_tasks_are_those_of_all_ranks()
+    {
+        var options = TinyTraining.Options with { MaxSteps = 12, WeightDecay = 0 };
+        AssertSame(Run(1)[0], Run(2));
+
+        Trained[] Run(int size)
+        {
+            using var tiny = new TinyTraining();
+            return ThreadRanks.Run(size, ranks =>
+            {
+                var sink = new RecordingSink();
+                var run = Locked(() => TrainingRun.Of(
+                    ContinualTrainable.Of(
+                        new BundleContents
+                        {
+                            Adapted = AdapterAttachment.Attach(tiny.NewModel(), TinyTraining.Mixture, 1),
+                            Base = new BaseIdentity("tiny", "0"),
+                        },
+                        new ContinualOptions { Kind = ContinualOptions.Same }, null, tiny.Open(), 4, torch.CPU),
+                    tiny.Open(), options, tiny.Folder["out"], torch.CPU, "training:\n")) with
+                {
+                    Ranks = ranks, Sinks = [sink],
+                };
+                using var optimizer = run.Optimizer;
+                return TrainedBy(run, sink, new TrainingLoop(run).Run(new StopRequest()));
             });
         }
     }
@@ -325,13 +356,18 @@ public sealed class RankedTrainingTests
                 Sinks = [sink],
             };
             var outcome = new TrainingLoop(run).Run(stop);
-            using var scope = torch.NewDisposeScope();
-            return new Trained(
-                [.. sink.Steps.Select(step => step.Loss)],
-                [.. sink.Evaluations.Select(one => one.Metrics["eval_loss"])],
-                outcome, run.Trainable.Parameters.ToDictionary(
-                p => p.Name, p => ((Tensor)p.Parameter).detach().contiguous().data<float>().ToArray()));
+            return TrainedBy(run, sink, outcome);
         });
+    }
+
+    private static Trained TrainedBy(TrainingRun run, RecordingSink sink, TrainingOutcome outcome)
+    {
+        using var scope = torch.NewDisposeScope();
+        return new Trained(
+            [.. sink.Steps.Select(step => step.Loss)],
+            [.. sink.Evaluations.Select(one => one.Metrics["eval_loss"])],
+            outcome, run.Trainable.Parameters.ToDictionary(
+                p => p.Name, p => ((Tensor)p.Parameter).detach().contiguous().data<float>().ToArray()));
     }
 
     private static void AssertSame(Trained alone, Trained[] ranks)

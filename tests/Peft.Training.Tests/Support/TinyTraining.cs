@@ -254,6 +254,17 @@ public sealed class Changed(ITrainable inner) : ITrainable
 
     public void AfterMicroBatch() => inner.AfterMicroBatch();
 
+    /// <summary>Stands for what the inner one does to gradients.</summary>
+    public Action? Gradients { get; init; }
+
+    public void AfterGradients()
+    {
+        if (Gradients is null)
+            inner.AfterGradients();
+        else
+            Gradients();
+    }
+
     public void AfterStep(int step, bool isApplied)
     {
         inner.AfterStep(step, isApplied);
