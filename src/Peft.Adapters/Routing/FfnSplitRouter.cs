@@ -223,11 +223,12 @@ public static class SliceLabels
         using var off = torch.no_grad();
         using var scope = torch.NewDisposeScope();
         var width = inner.shape[^1] / slices;
-        var parts = inner.detach().reshape(-1, slices, width).transpose(0, 1);                 // [E, N, F / E]
-        var columns = down.detach().reshape(-1, slices, width).permute(1, 2, 0);               // [E, F / E, O]
-        var outputs = parts.bmm(columns).to(torch.float32);                                 // [E, N, O]
-        var share = outputs.sum(0L) * ((double)kept / slices);                                 // [N, O]
-        return outputs.sub_(share).square().mean([2L]).t().contiguous().MoveToOuterDisposeScope();
+        var rows = inner.detach().reshape(-1, inner.shape[^1]);                                // [N, F]
+        Tensor Of(Tensor whole, int slice) => whole.narrow(1, slice * width, width).contiguous();
+        var outputs = Enumerable.Range(0, slices)                                              // E times [N, O]
+            .Select(slice => Fused.linear(Of(rows, slice), Of(down.detach(), slice)).to(torch.float32)).ToList();
+        var share = outputs.Aggregate((sum, one) => sum + one) * ((double)kept / slices);
+        return torch.stack([.. outputs.Select(one => (one - share).square().mean([1L]))], 1).MoveToOuterDisposeScope();
     }
 }
 
