@@ -86,52 +86,28 @@ public sealed class EvaluationRun
         var measured = new List<MeasuredSubject>();
         var (total, found, done, computed) = (
             (long)_subjects.Count * _tasks.Sum(data => data.Rows.Count), (long)journal.RowsFound, 0L, 0L);
-        foreach (var subject in _subjects)
+        var evaluation = new SubjectEvaluation(_tasks, _tokenizer, _settings.BatchSize)
         {
-            using var opened = subject.Open();
-            var evaluator = new TaskEvaluator(opened.Model, _tokenizer, _settings.BatchSize, opened.Rewiring)
+            IsStopped = IsStopped, Journal = journal, Ranks = Ranks,
+        };
+        try
+        {
+            foreach (var subject in _subjects)
             {
-                ScoresWhole = opened.Adapted?.Options.Router?.WhyNoDecoding is not null,
-            };
-            var answers = new List<IReadOnlyList<JudgedRow>>();
-            var seconds = 0.0;
-            foreach (var data in _tasks)
-            {
-                var rows = new List<RowResult>(data.Rows.Count);
-                var batches = evaluator.Batches(data, subject.TaskIdOf(data.Task.Name));
-                if (Ranks.IsShared() && journal.AnswerTogether(Ranks, subject.Name, data.Task.Name, batches, next =>
+                using var opened = subject.Open();
+                measured.Add(evaluation.Measure(
+                    subject.Description, opened, subject.TaskIdOf, (data, computes, counts) =>
                     {
                         Progress(new(subject.Name, data.Task.Name, done, total, found, computed));
-                        computed += next * Ranks.Size;
-                        return IsStopped();
-                    }))
-                    return null;
-                foreach (var (index, batch) in batches.Index())
-                {
-                    if (!Ranks.IsShared() && IsStopped())
-                        return null;
-                    Progress(new(subject.Name, data.Task.Name, done, total, found, computed));
-                    if (!journal.Has(subject.Name, data.Task.Name, index))
-                        computed += batch.Rows;
-                    var (answered, took) = journal.Answer(subject.Name, data.Task.Name, index, batch.Answer);
-                    rows.AddRange(answered);
-                    (seconds, done) = (seconds + took, done + batch.Rows);
-                }
-                answers.Add(
-                    [
-                        .. rows.OrderBy(row => row.Index)
-                            .Select(row => new JudgedRow(data.Task, data.Rows[row.Index], row)),
-                    ]);
+                        (computed, done) = (computed + computes, done + counts);
+                    }));
             }
-            if (Ranks.Any(IsStopped()))
-                return null;
-            // A small part of the work: it is done once, and told by the first.
-            var routing = Ranks.IsFirst() && opened is { Rewiring: null, Adapted: { Options.Router: not null } adapted }
-                ? RoutingProbe.Measure(subject.Name, adapted, evaluator, _tasks, subject.TaskIdOf, _settings.BatchSize)
-                : null;
-            measured.Add(
-                new(subject.Description with { EvaluationSeconds = Math.Round(seconds, 3) }, answers, routing));
         }
+        catch (OperationCanceledException)
+        {
+            return null;
+        }
+
         Progress(new("", "", done, total, found, computed));
         var results = ResultsBuilder.Build(measured, _tasks, _base, _settings, peftVersion, now);
         foreach (var (name, path, document) in Recorded)
@@ -143,6 +119,70 @@ public sealed class EvaluationRun
         ResultsBuilder.Save(directory, results, measured);
         journal.Remove();
         return results;
+    }
+}
+
+/// <summary>Asks a loaded subject the rows of some tasks and watches its experts, wherever something is
+/// measured.</summary>
+/// <param name="Tasks">The tasks and their rows.</param>
+/// <param name="Tokenizer">The base's tokenizer.</param>
+/// <param name="BatchSize">Rows answered together.</param>
+public sealed record SubjectEvaluation(
+    IReadOnlyList<TaskData> Tasks, HuggingFaceTokenizer Tokenizer, int BatchSize)
+{
+    /// <summary>Asked before each batch whether to end.</summary>
+    public Func<bool> IsStopped { get; init; } = () => false;
+
+    /// <summary>Where answers are kept: those that it has are not asked for again.</summary>
+    public EvaluationJournal Journal { get; init; } = EvaluationJournal.Unwritten();
+
+    /// <summary>Who shares the batches.</summary>
+    public ICommunicator Ranks { get; init; } = Alone.Instance;
+
+    /// <summary>Measures one.</summary>
+    /// <param name="description">What results say of it; the seconds are filled in.</param>
+    /// <param name="opened">The same loaded; the caller frees it.</param>
+    /// <param name="taskIdOf">Ids of tasks, for routers that go by task.</param>
+    /// <param name="watch">Told of the task before each batch, with the rows that will be computed and those that will
+    /// be done; null: nobody is.</param>
+    /// <exception cref="OperationCanceledException">It was ended.</exception>
+    public MeasuredSubject Measure(
+        Subject description, OpenedSubject opened, Func<string, long?> taskIdOf,
+        Action<TaskData, long, long>? watch = null)
+    {
+        var evaluator = new TaskEvaluator(opened.Model, Tokenizer, BatchSize, opened.Rewiring)
+        {
+            ScoresWhole = opened.Adapted?.Options.Router?.WhyNoDecoding is not null,
+        };
+        var seconds = 0.0;
+        List<IReadOnlyList<JudgedRow>> answers = [.. Tasks.Select(Answers)];
+        if (Ranks.Any(IsStopped()))
+            throw new OperationCanceledException();
+        // A small part of the work: the first does it, who tells of it.
+        var routing = Ranks.IsFirst() && opened is { Rewiring: null, Adapted: { Options.Router: not null } adapted }
+            ? RoutingProbe.Measure(description.Name, adapted, evaluator, Tasks, taskIdOf, BatchSize) : null;
+        return new(description with { EvaluationSeconds = Math.Round(seconds, 3) }, answers, routing);
+
+        IReadOnlyList<JudgedRow> Answers(TaskData data)
+        {
+            var (name, task, id) = (description.Name, data.Task.Name, taskIdOf(data.Task.Name));
+            if (Ranks.IsShared() && Journal.AnswerTogether(Ranks, name, task, evaluator.Batches(data, id), rows =>
+                {
+                    watch?.Invoke(data, (long)rows * Ranks.Size, 0);
+                    return IsStopped();
+                }))
+                throw new OperationCanceledException();
+            return [.. evaluator.Run(data, id, (index, batch) =>
+            {
+                // Ranks have all answers by now, and end together.
+                if (!Ranks.IsShared() && IsStopped())
+                    throw new OperationCanceledException();
+                watch?.Invoke(data, Journal.Has(name, task, index) ? 0 : batch.Rows, batch.Rows);
+                var (rows, took) = Journal.Answer(name, task, index, batch.Answer);
+                seconds += took;
+                return rows;
+            }).Select(row => new JudgedRow(data.Task, data.Rows[row.Index], row))];
+        }
     }
 }
 

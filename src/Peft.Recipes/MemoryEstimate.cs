@@ -1,5 +1,6 @@
 using System.Globalization;
 using Peft.Adapters.Lora;
+using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Models;
 using Peft.Training.Ranks;
@@ -9,7 +10,8 @@ namespace Peft.Recipes;
 /// <summary>What a run will hold in memory at its peak, estimated before it starts: resident bytes of the
 /// process.</summary>
 /// <param name="Program">The program itself: its code, libtorch's, the data read so far.</param>
-/// <param name="Base">Base weights, mapped or in memory.</param>
+/// <param name="Base">Base weights, mapped or in memory; beside those that an adapter took a part of, that part and
+/// what is left.</param>
 /// <param name="Trained">Trainable parameters with gradients and optimizer state.</param>
 /// <param name="Activations">What the tensors of a training step take at their peak.</param>
 /// <param name="Evaluation">The same of an evaluation batch; 0 where nothing is evaluated.</param>
@@ -59,6 +61,8 @@ public sealed record MemoryEstimate(
         var longest = run.Data.IsStreaming ? data.MaxLength : run.Data.Train.Statistics.Lengths.Longest;
         long length = data.RowLength > 0 ? data.RowLength : Math.Min(data.MaxLength, longest);
         var weights = model.BaseParameters.Sum(p => p.Parameter.ByteCount());
+        var copies = modules.Sum(module => module.TakenOut is not { } taken ? 0
+            : module.Wrapped.Weight.ByteCount() + taken.Down.ByteCount() + taken.Up.ByteCount());
         var values = run.Trainable.Parameters.Sum(p => p.Parameter.ByteCount());
         var ranks = run.Training.Ranks.Size;
         // A batch is never larger than what there is.
@@ -67,9 +71,9 @@ public sealed record MemoryEstimate(
             options.PerDeviceEvalBatchSize,
             run.Recipe.Evaluation.Tasks.Select(task => (long)task.Rows).Append(run.Data.Eval.Count).Max());
         return new(
-            Math.Max(0, Environment.WorkingSet - (IsMapped(run) ? 0 : weights) - (isFull ? 0 : values))
+            Math.Max(0, Environment.WorkingSet - (IsMapped(run) ? 0 : weights) - copies - (isFull ? 0 : values))
                 + CodeOfSteps,
-            weights,
+            weights + copies,
             values * (isFull ? 1 : 2) + run.Training.Optimizer.StateByteCount
                 + (ranks == 1 ? 0 : sizeof(float) * run.TrainableParameters), // gradients once more, to be summed
             ActivationBytes(model, modules, RankPlan.MostRows(trainRows, ranks), length, options.GradientCheckpointing),
@@ -96,7 +100,7 @@ public sealed record MemoryEstimate(
         bool gradientCheckpointing)
     {
         var config = model.Config;
-        var width = ByteWidth(model.Dtype);
+        var width = model.Dtype.ByteWidth();
         var tokens = rows * length;
         var heads = (long)config.HeadCount * config.HeadSize;
         var keys = (long)config.KeyValueHeadCount * config.HeadSize;
@@ -105,7 +109,8 @@ public sealed record MemoryEstimate(
         var (own, wide) = config.KeptBeyondLlama;
         var block = (tokens * (((perToken + own) * width) + (4 * wide))) + (4 * tokens * config.HeadCount)
             + (OfMixtures(model, modules, tokens) / config.LayerCount);
-        var gates = tokens * 8 * modules.Sum(m => (long)m.Candidates);
+        var gates = tokens * 8 * modules.Where(m => m.Router is not (null or SharedRouter))
+            .Sum(m => (long)m.Candidates);
         var head = Math.Min(HeadBlockBytes, 4 * tokens * config.VocabularySize) + (tokens * config.HiddenSize * width);
         return gates + head + (gradientCheckpointing
             ? (config.LayerCount * tokens * config.HiddenSize * width) + block
@@ -128,7 +133,7 @@ public sealed record MemoryEstimate(
         var perToken = (7L * config.HiddenSize) + (3 * heads) + (3 * keys) + (3 * inner);
         // What backward does not need lives until the block is done, too.
         var (own, wide) = config.KeptBeyondLlama;
-        var bytes = ((perToken + own) * ByteWidth(model.Dtype)) + (8 * wide);
+        var bytes = ((perToken + own) * model.Dtype.ByteWidth()) + (8 * wide);
         return (tokens * bytes) + (OfMixtures(model, modules, tokens) / config.LayerCount);
     }
 
@@ -181,15 +186,15 @@ public sealed record MemoryEstimate(
     private static long OfMixtures(CausalLanguageModel model, IReadOnlyList<MixtureProjection> modules, long tokens)
     {
         var ranks = modules.Sum(m => m.AllColumns);
-        var routed = ByteWidth(model.Dtype) < 4 ? modules.Where(m => m.Router is not null).Sum(m => m.InFeatures) : 0;
+        var routed = model.Dtype.ByteWidth() < 4 ? modules.Where(m => m.Router is not null).Sum(m => m.InFeatures) : 0;
         // A magnitude's gradient takes what it multiplies.
-        var outputs = modules.Where(m => m.Magnitude is not null).Sum(m => m.OutFeatures) * ByteWidth(model.Dtype);
+        var outputs = modules.Where(m => m.Magnitude is not null).Sum(m => m.OutFeatures) * model.Dtype.ByteWidth();
         // A pool's matrices stand side by side in each layer that chooses among them.
         var pools = modules.Where(m => m.Candidates > m.Shape.Experts)
             .Sum(m => m.AllColumns * (m.InFeatures + m.OutFeatures));
         // Where experts are whole feed-forwards there is a row for each expert of a token, not one.
         var apart = modules.Where(m => m.Shape.Part == ExpertPart.Entry)
-            .Sum(m => m.OutFeatures * (m.Shape.Chosen - 1)) * ByteWidth(model.Dtype);
+            .Sum(m => m.OutFeatures * (m.Shape.Chosen - 1)) * model.Dtype.ByteWidth();
         return (tokens * ((4 * (ranks + routed)) + outputs + apart)) + (4 * pools);
     }
 
@@ -198,13 +203,6 @@ public sealed record MemoryEstimate(
 
     private static string Giga(long bytes) =>
         string.Create(CultureInfo.InvariantCulture, $"{bytes / 1073741824.0:N1} GiB");
-
-    private static int ByteWidth(ScalarType dtype) => dtype switch
-    {
-        ScalarType.Float64 => 8,
-        ScalarType.Float32 => 4,
-        _ => 2,
-    };
 }
 
 /// <summary>Memory of this machine as this process may use it.</summary>

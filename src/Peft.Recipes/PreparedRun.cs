@@ -139,7 +139,8 @@ public sealed class PreparedRun(
         var name = ResultName;
         var what = $"{Words.Count(tasks.Rows, "row")} of {Words.AllOf(tasks.Names)}";
         say($"evaluating {name} on {what}");
-        List<MeasuredSubject> measured = [tasks.Of(Described(name), run.Trainable.Model, TaskIdOf, stop)];
+        List<MeasuredSubject> measured =
+            [tasks.Of(Described(name), new(run.Trainable.Model, run.Trainable.Adapted), TaskIdOf, stop)];
         // What is measured is kept before the base takes its time.
         if (run.Ranks.IsFirst())
             ResultsBuilder.Save(output.Path, tasks.Results(measured, run.Device, compares: false), measured);
@@ -148,7 +149,7 @@ public sealed class PreparedRun(
             using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.Directory), recipe.Model.Dtype,
                 run.Device);
             say($"evaluating the base model on {what}");
-            measured.Insert(0, tasks.Of(tasks.Base, model, TaskIdOf, stop));
+            measured.Insert(0, tasks.Of(tasks.Base, new(model, null), TaskIdOf, stop));
         }
         if (!run.Ranks.IsFirst())
             return null;

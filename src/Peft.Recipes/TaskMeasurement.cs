@@ -2,7 +2,6 @@ using Peft.Distributed;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
-using Peft.Evaluation.Scoring;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
 using Peft.Formats.Tokenizers;
@@ -50,27 +49,18 @@ public sealed class TaskMeasurement
     /// <summary>The base model as a subject of results.</summary>
     public Subject Base => SubjectLoader.Base(BaseDirectory);
 
-    /// <summary>A model's answers to every task.</summary>
+    /// <summary>A model's answers to every task, and what its experts did.</summary>
     /// <param name="description">What results say of the model; the seconds are filled in.</param>
-    /// <param name="model">The model.</param>
+    /// <param name="opened">The model; the caller frees it.</param>
     /// <param name="taskIdOf">The id of a task by name, for routers that go by it.</param>
     /// <param name="stop">Ends it between two batches; null: nothing does.</param>
     /// <exception cref="OperationCanceledException">It was stopped.</exception>
     public MeasuredSubject Of(
-        Subject description, CausalLanguageModel model, Func<string, long?> taskIdOf, StopRequest? stop = null)
-    {
-        var started = System.Diagnostics.Stopwatch.GetTimestamp();
-        var evaluator = new TaskEvaluator(model, _tokenizer, _recipe.Training.PerDeviceEvalBatchSize);
-        List<IReadOnlyList<JudgedRow>> answers =
-        [
-            .. _tasks.Select(data => (IReadOnlyList<JudgedRow>)
-                [.. evaluator.Run(data,
-                    taskIdOf(data.Task.Name), () => stop?.IsRequested == true, _ranks).Select(result =>
-                    new JudgedRow(data.Task, data.Rows[result.Index], result))]),
-        ];
-        var seconds = System.Diagnostics.Stopwatch.GetElapsedTime(started).TotalSeconds;
-        return new(description with { EvaluationSeconds = Math.Round(seconds, 3) }, answers, null);
-    }
+        Subject description, OpenedSubject opened, Func<string, long?> taskIdOf, StopRequest? stop = null) =>
+        new SubjectEvaluation(_tasks, _tokenizer, _recipe.Training.PerDeviceEvalBatchSize)
+        {
+            IsStopped = () => stop?.IsRequested == true, Ranks = _ranks,
+        }.Measure(description, opened, taskIdOf);
 
     /// <summary>The answers of the recipe's base with an adapter on it, or of the base model.</summary>
     /// <param name="name">What the results call it.</param>
@@ -81,8 +71,8 @@ public sealed class TaskMeasurement
         using var loaded = LoadedModel.Open(BaseDirectory, adapter, _recipe.Model.Dtype, device);
         var described = adapter is null ? Base : SubjectLoader.Adapter(adapter, name);
         return Of(
-            described with { TrainableParameters = loaded.Adapted?.TrainableParameterCount ?? 0 }, loaded.Model,
-            task => loaded.Tasks?.IdOf(task));
+            described with { TrainableParameters = loaded.Adapted?.TrainableParameterCount ?? 0 },
+            new(loaded.Model, loaded.Adapted), task => loaded.Tasks?.IdOf(task));
     }
 
     /// <summary>The numbers of what was measured.</summary>

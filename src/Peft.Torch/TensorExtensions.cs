@@ -8,6 +8,15 @@ public static class TensorExtensions
     /// <summary>Bytes of all elements.</summary>
     public static long ByteCount(this Tensor tensor) => tensor.numel() * tensor.element_size();
 
+    /// <summary>Bytes of one element.</summary>
+    public static int ByteWidth(this ScalarType dtype) => dtype switch
+    {
+        ScalarType.Float64 or ScalarType.Int64 => 8,
+        ScalarType.Float32 or ScalarType.Int32 => 4,
+        ScalarType.BFloat16 or ScalarType.Float16 => 2,
+        _ => 1,
+    };
+
     /// <summary>Whether elements are floating-point numbers.</summary>
     public static bool IsFloatingPoint(this ScalarType dtype) => torch.is_floating_point(dtype);
 

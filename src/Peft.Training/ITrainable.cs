@@ -20,6 +20,9 @@ public interface ITrainable : ICheckpointed, IDisposable
     /// <summary>What the optimizer changes, under stable names.</summary>
     IReadOnlyList<(string Name, Parameter Parameter)> Parameters { get; }
 
+    /// <summary>The model with its adapter; null where the model itself is trained.</summary>
+    AdaptedModel? Adapted => null;
+
     /// <summary>The projections with adapters; none where the model itself is trained.</summary>
     IReadOnlyList<MixtureProjection> Modules => [];
 
@@ -120,6 +123,9 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     public IReadOnlyList<(string Name, Parameter Parameter)> Parameters { get; } = contents.Adapted.Parameters;
 
     /// <inheritdoc/>
+    public AdaptedModel Adapted => contents.Adapted;
+
+    /// <inheritdoc/>
     public IReadOnlyList<MixtureProjection> Modules => Adapted.Modules;
 
     /// <inheritdoc/>
@@ -130,8 +136,6 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
 
     /// <inheritdoc/>
     public IReadOnlyList<Tensor> SavedTensors => [.. Adapted.State.Select(tensor => tensor.Tensor)];
-
-    private AdaptedModel Adapted => contents.Adapted;
 
     /// <inheritdoc/>
     public virtual void BeforePass(TokenBatch batch)

@@ -31,35 +31,49 @@ public sealed class Golden
         return null;
     }
 
-    public Tensor Input(string name) => ToTensor(_case.GetProperty("inputs").GetProperty(name));
+    public Tensor Input(string name) => ToTensor(Of("inputs", name));
 
     public IReadOnlyList<Tensor> Inputs(string name) =>
-        [.. _case.GetProperty("inputs").GetProperty(name).EnumerateArray().Select(ToTensor)];
+        [.. Of("inputs", name).EnumerateArray().Select(ToTensor)];
 
     public Func<string, Tensor> InputSection(string name)
     {
-        var section = _case.GetProperty("inputs").GetProperty(name);
+        var section = Of("inputs", name);
         return key => ToTensor(section.GetProperty(key));
     }
 
-    public double InputNumber(string name) => _case.GetProperty("inputs").GetProperty(name).GetDouble();
+    public double InputNumber(string name) => Of("inputs", name).GetDouble();
 
-    public double Parameter(string name) => _case.GetProperty("params").GetProperty(name).GetDouble();
+    public double Parameter(string name) => Of("params", name).GetDouble();
 
     public double[] Parameters(string name) =>
-        [.. _case.GetProperty("params").GetProperty(name).EnumerateArray().Select(number => number.GetDouble())];
+        [.. Of("params", name).EnumerateArray().Select(number => number.GetDouble())];
 
-    public Tensor Expected(string name) => ToTensor(_case.GetProperty("expected").GetProperty(name));
+    public Tensor Expected(string name) => ToTensor(Of("expected", name));
 
-    public double ExpectedNumber(string name) => _case.GetProperty("expected").GetProperty(name).GetDouble();
+    /// <summary>Tensors of 1 and 0 from nested lists of true and false, one a part; parts may differ in
+    /// shape.</summary>
+    public IReadOnlyList<Tensor> ExpectedFlags(string name) =>
+        [.. Of("expected", name).EnumerateArray().Select(ToTensor)];
+
+    /// <summary>The experts that each token is expected to get are those that were selected, and no other.</summary>
+    /// <remarks>Shapes: selected bool [N, E]; the case has [N, K] indices.</remarks>
+    public void ChoosesAlone(string name, Tensor selected)
+    {
+        var expected = torch.zeros(selected.shape).scatter_(
+            1, Expected(name).to(torch.int64), torch.ones(Expected(name).shape));
+        Near(expected, selected.to(torch.float32));
+    }
+
+    public double ExpectedNumber(string name) => Of("expected", name).GetDouble();
 
     public IEnumerable<(string Name, double Value)> ExpectedNumbers(string name) =>
-        _case.GetProperty("expected").GetProperty(name).EnumerateObject()
+        Of("expected", name).EnumerateObject()
             .Select(number => (number.Name, number.Value.GetDouble()));
 
     public Func<string, Tensor> ExpectedSection(string name)
     {
-        var section = _case.GetProperty("expected").GetProperty(name);
+        var section = Of("expected", name);
         return key => ToTensor(section.GetProperty(key));
     }
 
@@ -75,6 +89,8 @@ public sealed class Golden
             + $"{found[worst]}");
     }
 
+    private JsonElement Of(string part, string name) => _case.GetProperty(part).GetProperty(name);
+
     private static Tensor ToTensor(JsonElement element)
     {
         var shape = new List<long>();
@@ -89,7 +105,12 @@ public sealed class Golden
     {
         if (element.ValueKind != JsonValueKind.Array)
         {
-            values.Add((float)element.GetDouble());
+            values.Add(element.ValueKind switch
+            {
+                JsonValueKind.True => 1,
+                JsonValueKind.False => 0,
+                _ => (float)element.GetDouble(),
+            });
             return;
         }
         foreach (var item in element.EnumerateArray())

@@ -46,3 +46,19 @@ public sealed class TinyModel : IDisposable
         Directory.Delete(Folder, recursive: true);
     }
 }
+
+/// <summary>Tests whose tensors, and whose tiny model where they ask for one, go with them.</summary>
+public abstract class TensorTests : IDisposable
+{
+    private readonly DisposeScope _scope = torch.NewDisposeScope();
+    private TinyModel? _tiny;
+
+    protected TinyModel Tiny => _tiny ??= new();
+
+    public void Dispose()
+    {
+        _scope.Dispose();
+        _tiny?.Dispose();
+        GC.SuppressFinalize(this);
+    }
+}

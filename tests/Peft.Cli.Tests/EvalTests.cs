@@ -80,6 +80,20 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
     }
 
     [Fact]
+    public void Training_writes_what_an_evaluation_of_the_same_adapter_writes()
+    {
+        PeftProcess.Run(_folder, "eval", "--adapter", _trained.Adapter, "--no-base", "--output", "out").Succeeds();
+
+        using var trained = JsonDocument.Parse(File.ReadAllText(Path.Combine(_trained.Adapter, "results.json")));
+        using var evaluated = JsonDocument.Parse(File.ReadAllText(_folder["out/results.json"]));
+        Assert.Equal(1, trained.RootElement.GetProperty("routing").GetArrayLength());
+        foreach (var part in new[] { "tasks", "scores", "comparisons", "routing", "base" })
+            Assert.Equal(
+                evaluated.RootElement.GetProperty(part).GetRawText(),
+                trained.RootElement.GetProperty(part).GetRawText());
+    }
+
+    [Fact]
     public void Adapters_of_a_sequence_are_told_by_what_was_forgotten_and_what_is_no_sequence_is_refused()
     {
         _folder.Copy(_trained.Adapter, "first");

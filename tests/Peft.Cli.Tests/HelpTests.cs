@@ -64,6 +64,16 @@ public sealed partial class HelpTests : IDisposable
     }
 
     [Fact]
+    public void Help_of_eval_tells_when_the_size_of_batches_counts() =>
+        Assert.Contains(
+            "Rows answered together; changes the numbers by rounding at most, except with router expert-choice, whose "
+                + "experts choose among all tokens of a batch.",
+            Gaps().Replace(Help("eval"), " "));
+
+    [GeneratedRegex(@"\s+")]
+    private static partial Regex Gaps();
+
+    [Fact]
     public void Help_of_adapter_lists_its_commands_alone()
     {
         var page = Help("adapter");

@@ -197,6 +197,26 @@ public sealed partial class TrainTests(TrainedBundle trained) : IClassFixture<Tr
     }
 
     [Fact]
+    public void Inspect_shows_whose_matrices_a_projection_shares()
+    {
+        Folder.Write("lily.yaml", TinyBase.Recipe(
+            "{method: mixture, r: 2, target_modules: [q_proj], experts: {count: 2}, router: {kind: lily}}",
+            "{max_steps: 1, report_to: none}"));
+        PeftProcess.Run(Folder, "train", "lily.yaml", "--output", "lily").Succeeds();
+        const string First = "model.layers.0.self_attn.q_proj";
+        var text = PeftProcess.Run(Folder, "adapter", "inspect", "lily").Succeeds().Output;
+        Assert.Matches(@"\nprojection +experts +r +scale +\|A\| +\|B\| +\|scale B A\| +shares\n", text);
+        Assert.Matches(@"\nmodel\.layers\.0\.self_attn\.q_proj .* to \d\.\d{4} *\n", text);
+        Assert.Matches(
+            @"\nmodel\.layers\.1\.self_attn\.q_proj .* to \d\.\d{4} +B of model\.layers\.0\.self_attn\.q_proj\n", text);
+        using var json = JsonDocument.Parse(
+            PeftProcess.Run(Folder, "adapter", "inspect", "lily", "--json").Succeeds().Output);
+        Assert.Equal(First, json.RootElement.GetProperty("modules")[1].GetProperty("owner_b").GetString());
+        Assert.EndsWith(
+            "layers.1.self_attn.q_proj", json.RootElement.GetProperty("modules")[1].GetProperty("owner_a").GetString());
+    }
+
+    [Fact]
     public void Inspect_of_one_lora_speaks_of_no_experts_and_adds_its_norms_up()
     {
         Folder.Write("one.yaml",

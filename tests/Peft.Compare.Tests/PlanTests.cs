@@ -1,3 +1,4 @@
+using Peft.Evaluation.Results;
 using Peft.Recipes;
 
 namespace Peft.Compare;
@@ -25,6 +26,24 @@ public sealed class PlanTests
         var (_, own, found) = All().Single(one =>
             one.Study.Name == study && one.Setting.Name == setting && one.Arm.Name == arm);
         Assert.InRange((double)new RankChoices().Of(own, found).Trainable / own.Parameters, 0.98, 1.02);
+    }
+
+    [Fact]
+    public void Results_that_differ_in_their_date_alone_are_not_written_again()
+    {
+        var path = Path.Combine(Directory.CreateTempSubdirectory("peft-compare-").FullName, "results.json");
+        var results = new ResultsDocument(
+            "2026-11-01T00:00:00Z", "1", new(0, 64, "bfloat16", 0, 0.95, "holm"), new("base", "f"),
+            [new("lora", Subject.AdapterKind, "", "lora", null, null, 7, null, null, 0, null, null)], [], [], [], []);
+        Program.Keep(path, results);
+        var first = File.ReadAllText(path);
+
+        Program.Keep(path, results with { Created = "2026-11-02T00:00:00Z" });
+        Assert.Equal(first, File.ReadAllText(path));
+        Program.Keep(path, results with { Created = "2026-11-02T00:00:00Z", PeftVersion = "2" });
+        var last = ResultsFile.Load(path);
+        Assert.Equal(("2026-11-02T00:00:00Z", "2"), (last.Created, last.PeftVersion));
+        Directory.Delete(Path.GetDirectoryName(path)!, recursive: true);
     }
 
     [Theory]

@@ -81,7 +81,7 @@ internal static class Program
             if (!asked.OnlyRenders)
                 Write(place, study.Name + ".runs", LineByLine(runs));
             foreach (var group in findings.GroupBy(finding => finding.Setting.Name))
-                ResultsFile.Save(Path.Combine(place, $"{study.Name}-{group.Key}.json"),
+                Keep(Path.Combine(place, $"{study.Name}-{group.Key}.json"),
                     Finding.Document(study, [.. group], seeds, Cli.Printing.HelpPage.Version));
             if (asked.Records || asked.OnlyRenders)
                 Tables.Put(Document, study.Name, table);
@@ -176,6 +176,16 @@ internal static class Program
 
     private static string LineByLine(IReadOnlyList<Measured> runs) =>
         "[\n" + string.Join(",\n", runs.Select(run => JsonSerializer.Serialize(run, OneLine))) + "\n]";
+
+    /// <summary>Writes results, unless the file holds the same with another date.</summary>
+    internal static void Keep(string path, ResultsDocument results)
+    {
+        if (!File.Exists(path) || Undated(File.ReadAllText(path)) != Undated(ResultsFile.ToJson(results)))
+            ResultsFile.Save(path, results);
+
+        static string Undated(string text) => string.Join('\n', text.Split('\n').Where(
+            line => !line.StartsWith("  \"created\": ", StringComparison.Ordinal)));
+    }
 
     private static void Write(string place, string name, string text)
     {

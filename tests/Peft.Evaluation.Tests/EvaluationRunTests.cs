@@ -5,6 +5,8 @@ using Peft.Evaluation.Routing;
 using Peft.Evaluation.Scoring;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
+using Peft.Formats.HuggingFace;
+using Peft.Models;
 
 namespace Peft.Evaluation.Tests;
 
@@ -177,6 +179,31 @@ public sealed class EvaluationRunTests : IDisposable
         Assert.All(
             Enumerable.Range(0, 4), expert => Assert.Equal(1, routing.Similarity[expert][expert], 1e-6));
         Assert.NotEqual(0, routing.Similarity[0][1]);
+    }
+
+    [Fact]
+    public void Layers_are_known_whatever_a_family_calls_its_blocks()
+    {
+        Directory.CreateDirectory(_tiny.Folder["gpt"]);
+        File.WriteAllText(_tiny.Folder["gpt/config.json"], """
+            {"model_type": "gpt2", "vocab_size": 32, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64,
+             "eos_token_id": 2}
+            """);
+        using var model = ModelLoader.Create(
+            ModelConfigFile.Read(_tiny.Folder["gpt"]), ScalarType.Float32, 1);
+        var adapted = AdapterAttachment.Attach(
+            model, new AdapterOptions
+            {
+                Method = "mixture", R = 2, Experts = new ExpertOptions { Count = 3 }, Router = new TopKRouterOptions(),
+                TargetModules = ModuleNames.List(["c_fc"]),
+            }, 5);
+
+        var routing = RoutingProbe.Measure(
+            "s", adapted, new TaskEvaluator(model, _tiny.Tokenizer, 2), _tasks, _ => null, 4)!;
+
+        Assert.Equal(
+            [("transformer.h.0.mlp.c_fc", 0), ("transformer.h.1.mlp.c_fc", 1)],
+            routing.Modules.Select(module => (module.Name, module.Layer)));
     }
 
     [Theory]

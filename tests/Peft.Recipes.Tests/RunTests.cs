@@ -106,6 +106,7 @@ public sealed class RunTests : IDisposable
         Assert.Equal(Sha256.OfFile(Folder["out/bundle.json"]), results.Subjects[1].Fingerprint);
         Assert.Equal(ResultsFile.ToJson(results), File.ReadAllText(Folder["out/results.json"]));
         Assert.Single(results.Comparisons);
+        Assert.Equal(("out", 4), (results.Routing.Single().Subject, results.Routing[0].Modules.Count));
         Assert.Empty(run.Baselines());
     }
 
@@ -282,6 +283,19 @@ public sealed class RunTests : IDisposable
             estimates[0].ToString());
         Assert.All(estimates,
             estimate => Assert.True(estimate.Least <= estimate.Total && estimate.Total > estimate.Program));
+    }
+
+    [Fact]
+    public void The_memory_estimate_counts_what_is_left_of_weights_beside_the_weights()
+    {
+        using var run = _project.Build(_project.Load(TinyProject.Mixture, "adapter.init_lora_weights=goat"));
+        using var plain = _project.Build(_project.Load(TinyProject.Mixture), "plain");
+
+        // Two layers, a q_proj and a v_proj each; with each weight A and B as they began.
+        var copies = run.Trainable.Modules.Sum(module => sizeof(float) * (
+            (module.InFeatures * module.OutFeatures) + (4 * 2 * (module.InFeatures + module.OutFeatures))));
+        Assert.Equal(4, run.Trainable.Modules.Count);
+        Assert.Equal(copies, MemoryEstimate.Of(run).Base - MemoryEstimate.Of(plain).Base);
     }
 
     [Fact]

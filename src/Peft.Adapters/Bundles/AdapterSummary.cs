@@ -15,7 +15,25 @@ namespace Peft.Adapters.Bundles;
 /// <param name="UpNorm">Frobenius norm of B, all experts together.</param>
 /// <param name="AddedNorms">Frobenius norm of scale · B A, expert by expert.</param>
 public sealed record ModuleSummary(
-    string Path, int Experts, int Rank, double Scale, double DownNorm, double UpNorm, IReadOnlyList<double> AddedNorms);
+    string Path, int Experts, int Rank, double Scale, double DownNorm, double UpNorm, IReadOnlyList<double> AddedNorms)
+{
+    /// <summary>The projection whose A it has; null: its own.</summary>
+    public string? DownOwner { get; init; }
+
+    /// <summary>The projection whose B it has; null: its own.</summary>
+    public string? UpOwner { get; init; }
+
+    /// <summary>The same with the owners that a manifest tells.</summary>
+    internal ModuleSummary Owned(BundleManifest manifest) => this with
+    {
+        DownOwner = OwnerOf(manifest, Path, "lora_A"),
+        UpOwner = OwnerOf(manifest, Path, "lora_B"),
+    };
+
+    /// <summary>The projection that owns a matrix of another; null: it is its own.</summary>
+    internal static string? OwnerOf(BundleManifest manifest, string path, string factor) =>
+        manifest.SharedFactors.FirstOrDefault(pair => pair.Key == $"{path}.{factor}").Value;
+}
 
 /// <summary>What a directory holds, by its own word and without a base: a bundle, an exported mixture, or a LoRA of
 /// PEFT's.</summary>
@@ -79,6 +97,8 @@ public sealed record AdapterSummary(
         ["norm_a"] = module.DownNorm,
         ["norm_b"] = module.UpNorm,
         ["norm_added"] = new JsonArray([.. module.AddedNorms.Select(norm => (JsonNode)JsonValue.Create(norm))]),
+        ["owner_a"] = module.DownOwner ?? module.Path,
+        ["owner_b"] = module.UpOwner ?? module.Path,
     };
 
     private static AdapterSummary OfBundle(string directory)
@@ -88,16 +108,22 @@ public sealed record AdapterSummary(
         var ending = options.IsPlainLora ? ".weight" : ".experts";
         var faults = new Faults();
         var modules = new List<ModuleSummary>();
-        foreach (var path in PeftDirectory.ModulesOf(bundle.Weights.Entries.Keys, ".lora_A" + ending))
+        var entries = bundle.Weights.Entries;
+        var sharing = bundle.Manifest.SharedFactors.Select(pair => pair.Key[..Math.Max(0, pair.Key.LastIndexOf('.'))]);
+        foreach (var path in PeftDirectory.ModulesOf(entries.Keys, ".lora_A" + ending).Union(sharing).Order(
+            StringComparer.Ordinal))
         {
-            var name = BundleTensors.Prefix + path;
-            if (bundle.Weights.Entries.TryGetValue($"{name}.lora_B{ending}", out var other))
-                AddModule(
-                    faults, modules, options, path, bundle.Weights.Entries[$"{name}.lora_A{ending}"], other,
-                    bundle.Weights.Entries);
-            else if (options.Router is not { Sharing.UpAcrossLayers: true })
-                faults.Add($"{path}.lora_B", "missing", "lora_B beside every lora_A");
+            var (down, up) = (EntryOf(path, "lora_A"), EntryOf(path, "lora_B"));
+            if (down is not null && up is not null)
+                AddModule(faults, modules, options, path, down, up, entries);
+            else if (bundle.Manifest.SharedFactors.Count > 0 || options.Router is not { Sharing.UpAcrossLayers: true })
+                faults.Add( // bundles of earlier versions do not tell what is shared
+                    $"{path}.{(down is null ? "lora_A" : "lora_B")}", "missing",
+                    "lora_A and lora_B of every projection");
         }
+
+        SafetensorsEntry? EntryOf(string path, string factor) => entries.GetValueOrDefault(
+            $"{BundleTensors.Prefix}{ModuleSummary.OwnerOf(bundle.Manifest, path, factor) ?? path}.{factor}{ending}");
         var others = Others(bundle.Weights.Entries.Values);
         foreach (var entry in Routers(bundle.Weights.Entries.Values).Concat(others))
             BundleTensors.Read(faults, entry);
@@ -105,7 +131,8 @@ public sealed record AdapterSummary(
         return new(
             options.IsPlainLora
                 ? "a LoRA bundle"
-                : "a mixture bundle", options, bundle.Manifest, null, modules, Routers(bundle.Weights.Entries.Values))
+                : "a mixture bundle", options, bundle.Manifest, null,
+            [.. modules.Select(module => module.Owned(bundle.Manifest))], Routers(bundle.Weights.Entries.Values))
         { OtherTensors = others };
     }
 
@@ -164,7 +191,9 @@ public sealed record AdapterSummary(
         foreach (var entry in routers)
             BundleTensors.Read(faults, entry);
         faults.ThrowIfAny(Path.Combine(directory, MixtureDirectory.RouterFile));
-        return new("an exported mixture", manifest.Adapter, manifest, null, [.. modules], Routers(routers));
+        return new(
+            "an exported mixture", manifest.Adapter, manifest, null,
+            [.. modules.Select(module => module.Owned(manifest))], Routers(routers));
     }
 
     private static AdapterSummary OfPeft(string directory, Action<string>? warn)

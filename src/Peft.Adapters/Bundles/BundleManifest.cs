@@ -51,6 +51,11 @@ public sealed record BundleManifest
     [Key(Min = 0)]
     public long TrainableParameters { get; init; }
 
+    /// <summary>Matrices that a projection has of another one, by name (<c>PATH.lora_A</c>), and the path of the
+    /// other.</summary>
+    [Key(Silent = true)]
+    public IReadOnlyList<KeyValuePair<string, string>> SharedFactors { get; init; } = [];
+
     /// <summary>How it was merged from other adapters; null where it was trained.</summary>
     [Key(Silent = true)]
     public MergeRecord? Merge { get; init; }
@@ -85,6 +90,8 @@ public sealed record BundleManifest
             json.Remove("merge");
         if (Tasks.Count == 0)
             json.Remove("tasks");
+        if (SharedFactors.Count == 0)
+            json.Remove("shared_factors");
         return json.ToJsonString(Indented) + "\n";
     }
 }

@@ -84,6 +84,7 @@ public static class BundleWriter
                 Seed = contents.Seed,
                 Versions = contents.Versions,
                 TrainableParameters = contents.Adapted.TrainableParameterCount,
+                SharedFactors = contents.Adapted.SharedFactors,
             };
 
     /// <summary>Writes a bundle whose tensors no attached model holds; otherwise as the other.</summary>

@@ -48,11 +48,14 @@ public static class ExpertLoader
             throw UserException.At(
                 "adapter.experts.from", $"{directories.Count} directories, each with a lora_A of its own",
                 $"one bundle of a mixture behind router {router.Kind}, whose experts have one lora_A together");
-        if (adapted.Options.Router is { WholeFeedForward: true }
-            && adapted.Modules.FirstOrDefault(module => module.Router is null) is { } plain)
+        if (adapted.Modules.FirstOrDefault(module => module.Shape.Experts < experts) is { } fewer)
             throw UserException.At(
-                "adapter.experts.from", $"{directories.Count} directories, while {plain.Path} has one LoRA for all",
-                "experts in every adapted projection", "leave it out of adapter.target_modules");
+                "adapter.experts.from", $"{directories.Count} directories, while {fewer.Path} has "
+                    + (fewer.Router is null ? "one LoRA for all" : Words.Count(fewer.Shape.Experts, "expert")),
+                $"{experts} experts in every adapted projection",
+                adapted.Options.Router is { WholeFeedForward: true } ? "leave it out of adapter.target_modules"
+                    : "write one number as adapter.experts.count and no adapter.experts.layers, or leave the "
+                        + "projection out of adapter.target_modules or adapter.layers_to_transform");
         for (var expert = 0; expert < experts; expert++)
             LoadLora(adapted, expert, Source.Open(directories[expert]));
     }

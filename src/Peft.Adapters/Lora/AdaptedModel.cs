@@ -44,6 +44,23 @@ public sealed record AdaptedModel(
             .Sum(pair => pair.Parameter.numel()))),
             .. Parts.Select(part => (part.Path, part.Parameters.Sum(pair => pair.Parameter.numel())))];
 
+    /// <summary>The A and B that a projection has of another one, named as if they were its own, and whose they
+    /// are.</summary>
+    public IReadOnlyList<KeyValuePair<string, string>> SharedFactors
+    {
+        get
+        {
+            var owners = new Dictionary<Parameter, string>(ReferenceEqualityComparer.Instance);
+            return
+            [
+                .. from module in Modules
+                   from factor in new[] { (Name: "lora_A", Value: module.Down), (Name: "lora_B", Value: module.Up) }
+                   where !owners.TryAdd(factor.Value, module.Path)
+                   select KeyValuePair.Create($"{module.Path}.{factor.Name}", owners[factor.Value]),
+            ];
+        }
+    }
+
     /// <summary>Takes the experts' present values as those that the preservation loss holds them near; nothing where it
     /// is off.</summary>
     /// <remarks>Source: LoRA-Mixer, arXiv:2507.00029, eq. 11. To be called once, with the experts as they were

@@ -130,24 +130,72 @@ public static class AdapterAttachment
         CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, int layers)
     {
         const double Gibi = 1 << 30;
-        var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
-        var experts = options.Experts.Count + options.Experts.Shared;
-        var adapted = selected.Where(module => projections.ContainsKey(module.Path)).ToList();
-        var plan = PlanOf(adapted, projections, options, new RoutingPlan(model, options, selected, layers));
-        var downs = options.Router is { Sharing.HasOneDown: true } ? 1 : experts;
-        var values = adapted.Sum(module => (double)module.R * (
-            (plan.DownOwner(module.Path) == module.Path ? downs * projections[module.Path].InFeatures : 0)
-            + (plan.UpOwner(module.Path) == module.Path ? experts * projections[module.Path].OutFeatures : 0)));
+        var (factors, copies) = ByteCounts(model, options, selected, layers);
         var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
-        if (model.Device.type == DeviceType.CPU && values * sizeof(float) > available)
-            throw UserException.At(
-                "adapter",
-                string.Create(
+        if (model.Device.type != DeviceType.CPU || factors + copies <= available)
+            return;
+        var experts = options.Experts.Count + options.Experts.Shared;
+        throw UserException.At(
+            "adapter",
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{Words.Count(experts, "expert")} of rank {options.R} in {Words.Count(selected.Count, "projection")} "
+                    + $"take {(factors + copies) / Gibi:N1} GiB")
+                + (copies == 0 ? "" : string.Create(
                     CultureInfo.InvariantCulture,
-                    $"{Words.Count(experts, "expert")} of rank {options.R} in {selected.Count} "
-                        + $"projections take {values * sizeof(float) / Gibi:N1} GiB"),
-                string.Create(CultureInfo.InvariantCulture, $"at most the {available / Gibi:N1} GiB of this machine"),
-                "lower adapter.r or adapter.experts.count, or adapt fewer projections");
+                    $", {copies / Gibi:N1} of them for what init_lora_weights: {options.InitLoraWeights} leaves of "
+                        + $"the base")),
+            string.Create(CultureInfo.InvariantCulture, $"at most the {available / Gibi:N1} GiB of this machine"),
+            "lower adapter.r or adapter.experts.count, or adapt fewer projections");
+    }
+
+    /// <summary>What an adapter would hold beside the base: A, B and what goes with them, and the weights that are left
+    /// where a part of them was taken out.</summary>
+    /// <remarks>Unit: bytes, which may be more than any machine has. Routers are left out: they are small.</remarks>
+    /// <exception cref="UserException">The options do not fit the model.</exception>
+    public static (double Factors, double Copies) ByteCounts(CausalLanguageModel model, AdapterOptions options) =>
+        ByteCounts(
+            model, options, TargetSelection.Select(
+                TargetSelection.PathsOf(model, options), model.HeadProjection.Path, options, strict: false),
+            CheckedLayers(model, options.Experts));
+
+    private static (double Factors, double Copies) ByteCounts(
+        CausalLanguageModel model, AdapterOptions options, IReadOnlyList<SelectedModule> selected, int layers)
+    {
+        var projections = model.Projections.ToDictionary(projection => projection.Path, StringComparer.Ordinal);
+        var adapted = selected.Where(module => projections.ContainsKey(module.Path)).ToList();
+        var routing = new RoutingPlan(model, options, selected, layers);
+        var plan = PlanOf(adapted, projections, options, routing);
+        var (factors, copies) = (0.0, 0.0);
+        foreach (var module in adapted)
+        {
+            var (path, D, O) = (
+                module.Path, projections[module.Path].InFeatures, projections[module.Path].OutFeatures);
+            var shape = ShapeOf(module, D, options, routing);
+            factors += sizeof(float) * (
+                (plan.DownOwner(path) == path ? (double)shape.DownRows * D : 0)
+                + (plan.UpOwner(path) == path ? (double)shape.UpColumns * O : 0)
+                + (shape.HasCores ? (double)shape.Columns * shape.Rank : 0) + (options.UseDora ? O : 0));
+            if (WeightInitialization.ChangesBase(options.InitLoraWeights))
+                copies += (sizeof(float) * (double)shape.Columns * (D + O)) + ((double)D * O * model.Dtype.ByteWidth());
+        }
+
+        return (factors, copies);
+    }
+
+    private static MixtureShape ShapeOf(
+        SelectedModule module, long width, AdapterOptions options, RoutingPlan routings)
+    {
+        var (experts, routing) = (routings.ExpertsOf(module.Path), routings.RoutingOf(module.Path));
+        return new MixtureShape(
+            experts, module.R, options.ScaleOf(module.R, module.Alpha, width), options.LoraDropout)
+        {
+            Shared = routing is null ? 0 : options.Experts.Shared,
+            HasOneDown = routing is { Sharing.HasOneDown: true },
+            HasCores = routing is { Sharing.HasCores: true },
+            Part = routings.PartOf(module.Path),
+            Chosen = routing?.MostChosen(experts) ?? 1,
+        };
     }
 
     // What wrapping one projection needs of the whole adapter.
@@ -191,15 +239,7 @@ public static class AdapterAttachment
                 "list adapter.target_modules without it, or exclude it by adapter.exclude_modules");
         }
 
-        var scale = options.ScaleOf(module.R, module.Alpha, linear.InFeatures);
-        var shape = new MixtureShape(experts, module.R, scale, options.LoraDropout)
-        {
-            Shared = routing is null ? 0 : options.Experts.Shared,
-            HasOneDown = routing is { Sharing.HasOneDown: true },
-            HasCores = routing is { Sharing.HasCores: true },
-            Part = routings.PartOf(module.Path),
-            Chosen = routing?.MostChosen(experts) ?? 1,
-        };
+        var shape = ShapeOf(module, linear.InFeatures, options, routings);
         var (path, width, device) = (module.Path, linear.InFeatures, linear.Weight.device);
         var made = FirstOf(linear, shape, options, seed, tensors);
         var down = Factor(wrapping, "lora_A", path, plan.DownOwner(path), [shape.DownRows, width], () =>

@@ -171,7 +171,8 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
                 "shape: uniform, which is max everywhere"),
             .. IneffectiveKey.If(
                 !Experts.Train, "router.preservation", Router.PreservationCoefficient, 0, "experts.train: false"),
-            .. Router.Ineffective().Select(key => new IneffectiveKey($"router.{key.Key}", $"router.{key.Beside}")),
+            .. Router.Ineffective().Concat((Router as ExpertRouterOptions)?.IneffectiveBalance(Experts.Count) ?? [])
+                .Select(key => new IneffectiveKey($"router.{key.Key}", $"router.{key.Beside}")),
         ];
     }
 
@@ -204,7 +205,10 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
     {
         if (options.Method == Mixture)
             return RouterCatalog.Read(
-                reader.Section("router"), new RouterSize(options.Experts.SmallestRouted, options.R));
+                reader.Section("router"), new RouterSize(options.Experts.SmallestRouted, options.R)
+                {
+                    Most = options.Experts.Count,
+                });
         if (reader.Has("router")
             && reader.Section("router").Text("kind", RouterCatalog.None) is var kind and not RouterCatalog.None)
             reader.Fault(

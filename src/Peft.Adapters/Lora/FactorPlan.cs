@@ -1,5 +1,6 @@
 using Peft.Adapters.Routing;
 using Peft.Formats;
+using Peft.Formats.HuggingFace;
 using Peft.Models;
 
 namespace Peft.Adapters.Lora;
@@ -32,7 +33,7 @@ public sealed class FactorPlan
     {
         _sharing = sharing;
         var byName = sharing.PoolLayers > 1;
-        foreach (var group in routed.GroupBy(module => byName ? (object)RmoeRouter.ChainOf(module.Path)
+        foreach (var group in routed.GroupBy(module => byName ? (object)ModulePattern.WithoutLayer(module.Path)
             : (module.Name, module.Inputs, module.Outputs, module.Experts, module.Module.R)))
         {
             var alike = group.ToList();

@@ -221,19 +221,22 @@ public sealed class Rewiring : IDisposable
     public static void RequireRewirable(AdapterOptions adapter)
     {
         const int AnyWidth = 64;
-        using var scope = torch.NewDisposeScope();
-        var (experts, kind) = (adapter.Experts.Count, adapter.Router?.Kind);
-        using var router = adapter.Router is null ? null : RouterCatalog.Create(
-            adapter.Router, new RouterContext(
-                "router", AnyWidth, experts, adapter.R, 0,
-                torch.zeros([(long)experts * adapter.R, AnyWidth], torch.float32).ToParameter(false),
-                new SharedParts()));
-        if (router is not IRewirable rewirable)
+        if (adapter.Router is not { } options || !RouterCatalog.Of(options).IsRewirable)
+        {
+            var known = RouterCatalog.Entries.Where(entry => entry.IsRewirable).Select(entry => entry.Kind);
             throw UserException.At(
-                "--rewire", kind is null ? "an adapter without a router" : $"router {kind} has no logits to move",
-                "a mixture behind router top-k, top-p or soft");
-        if (rewirable.WhyNoGradient is { } why)
-            throw UserException.At("--rewire", $"router {kind} {why}", "gates that depend on the logits");
+                "--rewire", adapter.Router is null ? "an adapter without a router"
+                    : $"router {adapter.Router.Kind}, whose logits cannot be moved",
+                $"a mixture behind router {Words.OneOf([.. known])}");
+        }
+
+        using var scope = torch.NewDisposeScope();
+        var experts = adapter.Experts.Count;
+        using var router = RouterCatalog.Create(options, new RouterContext(
+            "router", AnyWidth, experts, adapter.R, 0,
+            torch.zeros([(long)experts * adapter.R, AnyWidth], torch.float32).ToParameter(false), new SharedParts()));
+        if (((IRewirable)router).WhyNoGradient is { } why)
+            throw UserException.At("--rewire", $"router {options.Kind} {why}", "gates that depend on the logits");
     }
 
     private IEnumerable<int> Continue(IReadOnlyList<int> ids, GenerationOptions options)

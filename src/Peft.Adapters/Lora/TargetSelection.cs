@@ -1,6 +1,4 @@
-using System.Globalization;
 using System.Text.Json.Nodes;
-using System.Text.RegularExpressions;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
@@ -20,7 +18,7 @@ public sealed record SelectedModule(string Path, int R, double Alpha);
 /// Excluded modules go first; a list matches exact paths or tails; <c>layers_to_transform</c> narrows lists only, and
 /// never a module that is named by its whole path; a string must match the whole path.
 /// </remarks>
-public static partial class TargetSelection
+public static class TargetSelection
 {
     /// <summary>What precedes a key in messages about a recipe.</summary>
     internal const string RecipePlace = "adapter.";
@@ -102,10 +100,7 @@ public static partial class TargetSelection
     }
 
     /// <summary>The layer that a projection belongs to; null outside the layers.</summary>
-    public static int? LayerOf(string path) =>
-        AnyLayer().Match(path) is { Success: true } match
-            ? int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture)
-            : null;
+    public static int? LayerOf(string path) => ModulePattern.LayerOf(path);
 
     /// <summary>The attention block that a projection belongs to; null for others.</summary>
     public static string? AttentionBlockOf(string path)
@@ -120,17 +115,11 @@ public static partial class TargetSelection
         if (options.LayersToTransform.Count == 0)
             return true;
         var layer = options.LayersPattern.Count == 0
-            ? FirstNumber(path)
+            ? LayerOf(path)
             : options.LayersPattern.Select(name => ModulePattern.LayerAfter(name, path))
                 .FirstOrDefault(found => found is not null);
         return layer is { } number && options.LayersToTransform.Contains(number);
     }
-
-    private static int? FirstNumber(string path) =>
-        AnyLayer().Match(path) is { Success: true } match
-            && int.TryParse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture, out var layer)
-            ? layer
-            : null;
 
     private static T ByPattern<T>(IReadOnlyList<KeyValuePair<string, T>> patterns, string path, T fallback)
     {
@@ -156,9 +145,6 @@ public static partial class TargetSelection
 
     /// <summary>The last name of a path.</summary>
     internal static string LastName(string path) => path[(path.LastIndexOf('.') + 1)..];
-
-    [GeneratedRegex(@"\A.*?\.[^.]*\.(\d+)\.", RegexOptions.CultureInvariant)]
-    private static partial Regex AnyLayer();
 }
 
 /// <summary>

@@ -20,13 +20,19 @@ public abstract record ChoosingRouterOptions : ExpertRouterOptions
     public sealed override int MostChosen(int experts) => Math.Min(TopK, experts);
 
     /// <inheritdoc/>
+    internal sealed override int FewestChosen(int experts) => TopK;
+
+    /// <inheritdoc/>
     protected override void Check(OptionReader reader, RouterSize size)
     {
         base.Check(reader, size);
-        if (Balance.HasDuals && TopK >= size.Experts)
+        // Prices need one expert more than a token gets in every layer; a step up or down moves what it can. More than
+        // all is refused as it is.
+        var experts = Balance.HasDuals ? size.Experts : size.Most;
+        if (Balance.HasBias && TopK == experts)
         {
             reader.Section("balance").Fault(
-                "kind", $"'{Balance.Kind}' with top_k: {TopK}", $"a top_k below the {size.Experts} experts",
+                "kind", $"'{Balance.Kind}' with top_k: {TopK}", $"a top_k below the {experts} experts",
                 "where every token gets all experts, there is no choice to move");
         }
     }

@@ -32,6 +32,9 @@ public sealed record FfnSplitRouterOptions : SliceRouterOptions
     [Key(Min = 0)]
     public double InitStd { get; init; }
 
+    /// <inheritdoc/>
+    internal override int FewestChosen(int experts) => Kept == Count ? experts : 0;
+
     /// <summary>Slices each token goes through.</summary>
     internal int Kept => TopK == 0 ? Count : TopK;
 

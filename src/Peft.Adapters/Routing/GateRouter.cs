@@ -4,7 +4,11 @@ using Peft.Models;
 namespace Peft.Adapters.Routing;
 
 /// <summary>Settings of <see cref="GateRouter"/>: only the balance loss.</summary>
-public sealed record GateRouterOptions : ExpertRouterOptions;
+public sealed record GateRouterOptions : ExpertRouterOptions
+{
+    /// <inheritdoc/>
+    internal override string WhyNoProbabilities => "kind: gate";
+}
 
 /// <summary>A sigmoid gate on each expert by itself; <c>peft gate</c> trains it on one frozen adapter.</summary>
 /// <remarks>

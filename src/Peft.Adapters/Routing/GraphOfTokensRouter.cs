@@ -1,6 +1,5 @@
-using System.Globalization;
-using System.Text.RegularExpressions;
 using Peft.Formats.Configuration;
+using Peft.Formats.HuggingFace;
 using Peft.Models;
 
 namespace Peft.Adapters.Routing;
@@ -69,7 +68,7 @@ public sealed record GraphOfTokensRouterOptions : ChoosingRouterOptions
 /// Gradient: through the kept probabilities into R, W and x, or the attention's queries and keys; the choice carries
 /// none.
 /// </remarks>
-public sealed partial class GraphOfTokensRouter : ChoosingRouter
+public sealed class GraphOfTokensRouter : ChoosingRouter
 {
     private const double Tiny = 1e-20;
 
@@ -122,13 +121,10 @@ public sealed partial class GraphOfTokensRouter : ChoosingRouter
 
     private AttentionMap Map(ForwardPass pass)
     {
-        var layer = int.Parse(LayerNumber().Match(Context.Path).Groups[1].Value, CultureInfo.InvariantCulture);
+        var layer = ModulePattern.LayerOf(Context.Path);
         return pass.Records<AttentionMap>().LastOrDefault(map => map.Layer == layer)
             ?? throw new InvalidOperationException($"{Context.Path}: no attention of layer {layer} in this pass");
     }
-
-    [GeneratedRegex(@"\.([0-9]+)\.")]
-    private static partial Regex LayerNumber();
 
     // An attention of one head, whose queries are x W, whose keys are x and whose values are what is averaged.
     private Tensor BySimilarity(Tensor x, Tensor values, ForwardPass pass)

@@ -76,6 +76,13 @@ public sealed record HardSoftRouterOptions : ExpertRouterOptions
         Stage == Hard ? new(experts, "router hard-soft, stage hard", "raise adapter.experts.count") : null;
 
     /// <inheritdoc/>
+    internal override string? WhyNoProbabilities => Stage == Hard ? "stage: hard" : null;
+
+    /// <inheritdoc/>
+    /// <remarks>In training, where a balance is measured.</remarks>
+    internal override int FewestChosen(int experts) => experts;
+
+    /// <inheritdoc/>
     public override bool SharesInBlock => Granularity == PerAttentionBlock;
 
     /// <inheritdoc/>

@@ -10,4 +10,7 @@ public sealed record HydraRouterOptions : ExpertRouterOptions
 {
     /// <inheritdoc/>
     public override ExpertSharing Sharing { get; } = new() { DownLayers = 1 };
+
+    /// <inheritdoc/>
+    internal override int FewestChosen(int experts) => experts;
 }

@@ -43,6 +43,9 @@ public sealed record LilyRouterOptions : ExpertRouterOptions
     public override double? ScaleOf(int rank) => Scaling;
 
     /// <inheritdoc/>
+    internal override int FewestChosen(int experts) => experts;
+
+    /// <inheritdoc/>
     protected override void Check(OptionReader reader, RouterSize size)
     {
         base.Check(reader, size);

@@ -24,6 +24,9 @@ public sealed record PostMoeRouterOptions : ExpertRouterOptions
     public EquatableList<int> TaskExperts { get; init; } = [];
 
     /// <inheritdoc/>
+    internal override int FewestChosen(int experts) => TopK;
+
+    /// <inheritdoc/>
     public override TaskRule? TaskRule(int experts) => new(
         TaskExperts.Count == 0 ? experts : TaskExperts.Count, "router post-moe in training", MoreTasks)
     {

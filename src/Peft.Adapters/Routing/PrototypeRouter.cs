@@ -42,6 +42,9 @@ public abstract record PrototypeRouterOptions : ExpertRouterOptions, IMergedRout
     /// <value>Default 1; above 0.</value>
     [Key(Min = 1e-6)]
     public double Temperature { get; init; } = 1;
+
+    /// <inheritdoc/>
+    internal override int FewestChosen(int experts) => TopK;
 }
 
 /// <summary>Sends each token to the experts whose vector it resembles most. Merging fills the vectors; training may go

@@ -1,5 +1,5 @@
-using System.Text.RegularExpressions;
 using Peft.Formats.Configuration;
+using Peft.Formats.HuggingFace;
 using Peft.Models;
 
 namespace Peft.Adapters.Routing;
@@ -56,7 +56,7 @@ public sealed record RoutingState(string Chain, Tensor State) : IPassRecord
 /// Gradient: through the kept probabilities into W2, the GRU, W1 and the earlier layers' routers; the choice carries
 /// none.
 /// </remarks>
-public sealed partial class RmoeRouter : ChoosingRouter
+public sealed class RmoeRouter : ChoosingRouter
 {
     private readonly RmoeRouterOptions _options;
     private readonly string _chain;
@@ -68,7 +68,7 @@ public sealed partial class RmoeRouter : ChoosingRouter
     public RmoeRouter(RmoeRouterOptions options, RouterContext context)
         : base(options, context)
     {
-        (_options, _chain) = (options, ChainOf(context.Path));
+        (_options, _chain) = (options, ModulePattern.WithoutLayer(context.Path));
         _in = TakeMatrix("in", options.HiddenSize, context.Width);
         _weight = TakeMatrix("weight", context.Experts, options.HiddenSize);
         register_parameter("in", _in);
@@ -99,13 +99,6 @@ public sealed partial class RmoeRouter : ChoosingRouter
         var probabilities = logits.softmax(-1);
         return Choose(x, logits, probabilities, probabilities, pass);
     }
-
-    /// <summary>A path without its layer's number: what the projections of all layers that are alike have in
-    /// common.</summary>
-    internal static string ChainOf(string path) => LayerNumber().Replace(path, ".*.", 1);
-
-    [GeneratedRegex(@"\.[0-9]+\.")]
-    private static partial Regex LayerNumber();
 
     private Parameter TakeMatrix(string name, long rows, long columns) => Take(name, [rows, columns], matrix =>
     {

@@ -19,6 +19,9 @@ public sealed record RouterEntry(
 
     /// <summary>Whether there is one adapter, of which it chooses parts.</summary>
     public bool HasOneAdapter => First.HasOneAdapter;
+
+    /// <summary>Whether the routers that it makes are <see cref="IRewirable"/>.</summary>
+    public bool IsRewirable { get; init; }
 }
 
 /// <summary>Every router, one line each. Adding one is a file beside this and a line here.</summary>
@@ -101,11 +104,15 @@ public static class RouterCatalog
         [None, .. Entries.SelectMany(entry => entry.Aliases.Prepend(entry.Kind)).Order(StringComparer.Ordinal)];
 
     /// <summary>A line of the catalog.</summary>
-    public static RouterEntry Entry<TOptions>(
+    public static RouterEntry Entry<TOptions, TRouter>(
         string kind, IReadOnlyList<string> aliases, string description, TOptions first,
-        Func<TOptions, RouterContext, Router> create)
-        where TOptions : RouterOptions =>
-        new(kind, aliases, description, first, (options, context) => create((TOptions)options, context));
+        Func<TOptions, RouterContext, TRouter> create)
+        where TOptions : RouterOptions
+        where TRouter : Router =>
+        new(kind, aliases, description, first, (options, context) => create((TOptions)options, context))
+        {
+            IsRewirable = typeof(TRouter).IsAssignableTo(typeof(IRewirable)),
+        };
 
     /// <summary>Adds a router that another program brings, for as long as the result is not disposed.</summary>
     public static IDisposable Add(RouterEntry entry)

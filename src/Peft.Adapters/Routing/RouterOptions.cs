@@ -8,7 +8,11 @@ namespace Peft.Adapters.Routing;
 /// <summary>Experts and rank that a router's options are read for.</summary>
 /// <param name="Experts">Experts of the smallest routed layer.</param>
 /// <param name="Rank">Rank of each.</param>
-public sealed record RouterSize(int Experts, int Rank);
+public sealed record RouterSize(int Experts, int Rank)
+{
+    /// <summary>Experts of the largest routed layer.</summary>
+    public int Most { get; init; } = Experts;
+}
 
 /// <summary>What a number of an option's cannot exceed.</summary>
 public enum Limit
@@ -172,12 +176,36 @@ public abstract record ExpertRouterOptions : RouterOptions
     /// <summary>Whether experts are chosen by a score, so that a balance can move the choice.</summary>
     internal virtual bool ChoosesByScore => false;
 
+    /// <summary>The fewest experts that a token gets of so many.</summary>
+    internal virtual int FewestChosen(int experts) => 0;
+
+    /// <summary>What leaves no probabilities to balance, as a setting; null: there are some.</summary>
+    internal virtual string? WhyNoProbabilities => null;
+
+    private BalanceOptions FirstBalance => ((ExpertRouterOptions)RouterCatalog.Of(this).First).Balance;
+
     /// <inheritdoc/>
     public sealed override IReadOnlyList<AuxiliaryTerm> Losses() => [.. OwnLosses(), .. Balance.Terms()];
 
     /// <inheritdoc/>
     public override IEnumerable<IneffectiveKey> Ineffective() =>
-        Balance.Ineffective(((ExpertRouterOptions)RouterCatalog.Of(this).First).Balance);
+        Balance.Ineffective(FirstBalance);
+
+    /// <summary>The balance where it does nothing among so many experts, though it is not the method's own.</summary>
+    internal IEnumerable<IneffectiveKey> IneffectiveBalance(int experts)
+    {
+        const string Key = "balance.kind";
+        // The loss is the number of experts there, whatever the router does.
+        var takesAll = FewestChosen(experts) == experts && Balance.Kind == BalanceOptions.Switch;
+        return
+        [
+            .. IneffectiveKey.If(
+                WhyNoProbabilities is not null, Key, Balance.Kind, FirstBalance.Kind, WhyNoProbabilities ?? ""),
+            .. IneffectiveKey.If(
+                takesAll && WhyNoProbabilities is null, Key, Balance.Kind, FirstBalance.Kind,
+                $"kind: {Kind}, where every token gets all experts"),
+        ];
+    }
 
     /// <inheritdoc/>
     protected override void Check(OptionReader reader, RouterSize size)

@@ -4,7 +4,11 @@ using Peft.Models;
 namespace Peft.Adapters.Routing;
 
 /// <summary>Settings of <see cref="SoftRouter"/>: only the balance loss.</summary>
-public sealed record SoftRouterOptions : ExpertRouterOptions;
+public sealed record SoftRouterOptions : ExpertRouterOptions
+{
+    /// <inheritdoc/>
+    internal override int FewestChosen(int experts) => experts;
+}
 
 /// <summary>Every expert works for every token, weighted by a softmax over all of them.</summary>
 /// <remarks>

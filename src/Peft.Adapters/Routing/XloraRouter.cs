@@ -60,6 +60,9 @@ public sealed record XloraRouterOptions : ExpertRouterOptions
     public override PreliminaryPass Preliminary => PreliminaryPass.Tokens;
 
     /// <inheritdoc/>
+    internal override int FewestChosen(int experts) => TopKLora == 0 ? experts : TopKLora;
+
+    /// <inheritdoc/>
     public override IEnumerable<IneffectiveKey> Ineffective() =>
     [
         .. base.Ineffective(),

@@ -92,21 +92,33 @@ public sealed class InspectVerb : IVerb
     {
         var isPlain = summary.Options.IsPlainLora;
         string[] experts = isPlain ? [] : ["experts"];
-        var table = new TextTable(["projection", .. experts, "r", "scale", "|A|", "|B|", "|scale B A|"]);
+        var isShared = summary.Modules.Any(module => module.DownOwner is not null || module.UpOwner is not null);
+        string[] owners = isShared ? ["shares"] : [];
+        var table = new TextTable(["projection", .. experts, "r", "scale", "|A|", "|B|", "|scale B A|", .. owners]);
         foreach (var module in summary.Modules)
         {
             string[] count = isPlain ? [] : [$"{module.Experts}"];
             table.Add([module.Path, .. count, $"{module.Rank}", Number(module.Scale), Number(module.DownNorm),
-                Number(module.UpNorm), isPlain ? Number(module.AddedNorms[0]) : Range(module.AddedNorms)]);
+                Number(module.UpNorm), isPlain ? Number(module.AddedNorms[0]) : Range(module.AddedNorms),
+                .. isShared ? [Owners(module)] : owners]);
         }
         string[] all = isPlain ? [] : [$"{summary.Modules.Sum(module => module.Experts)}"];
         var added = summary.Modules.SelectMany(module => module.AddedNorms).ToList();
         table.Add([$"all {summary.Modules.Count}", .. all, "", "",
-            Number(Together(summary.Modules.Select(module => module.DownNorm))),
-            Number(Together(summary.Modules.Select(module => module.UpNorm))),
-            isPlain ? Number(Together(added)) : Range(added)]);
+            Number(Together(summary.Modules.Where(module => module.DownOwner is null).Select(
+                module => module.DownNorm))),
+            Number(Together(summary.Modules.Where(module => module.UpOwner is null).Select(module => module.UpNorm))),
+            isPlain ? Number(Together(added)) : Range(added), .. isShared ? [""] : owners]);
         return table;
     }
+
+    private static string Owners(ModuleSummary module) => module switch
+    {
+        { DownOwner: null, UpOwner: null } => "",
+        { DownOwner: var down, UpOwner: null } => $"A of {down}",
+        { DownOwner: null, UpOwner: var up } => $"B of {up}",
+        { DownOwner: var down, UpOwner: var up } => down == up ? $"A and B of {down}" : $"A of {down}, B of {up}",
+    };
 
     private static double Together(IEnumerable<double> norms) => Math.Sqrt(norms.Sum(norm => norm * norm));
 

@@ -1,4 +1,3 @@
-using System.Text.RegularExpressions;
 using CommandLine;
 using Peft.Adapters.Lora;
 using Peft.Cli.Printing;
@@ -8,6 +7,7 @@ using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
+using Peft.Formats.HuggingFace;
 using Peft.Recipes;
 using Peft.Training;
 using Peft.Training.Checkpoints;
@@ -16,7 +16,7 @@ namespace Peft.Cli.Verbs;
 
 /// <summary>Trains what a recipe says.</summary>
 [Verb("train", HelpText = "Train a recipe and write an adapter bundle or a model.")]
-public sealed partial class TrainVerb : IRankedVerb
+public sealed class TrainVerb : IRankedVerb
 {
     /// <summary>The recipe.</summary>
     [Value(0, MetaName = "RECIPE", Required = true, HelpText = "Recipe file, such as recipes/default.yaml.")]
@@ -301,7 +301,7 @@ public sealed partial class TrainVerb : IRankedVerb
     {
         var table = new TextTable("module", "layers", "trainable parameters", "in all");
         foreach (var group in run.TrainableParameterCounts.GroupBy(module =>
-            (Name: LayerNumber().Replace(module.Name, ".*.", 1), module.Count)))
+            (Name: ModulePattern.WithoutLayer(module.Name), module.Count)))
         {
             var layers = group.Key.Name.Contains('*', StringComparison.Ordinal) ? $"{group.Count()}" : "";
             table.Add(group.Key.Name, layers, $"{group.Key.Count:N0}", $"{group.Sum(module => module.Count):N0}");
@@ -323,9 +323,6 @@ public sealed partial class TrainVerb : IRankedVerb
                 $"{group.Count:N0}", string.Join(", ", group.Kinds));
         return table.ToString();
     }
-
-    [GeneratedRegex(@"\.\d+\.")]
-    private static partial Regex LayerNumber();
 
     // A run with these options would refuse it: better heard now.
     private void TellOfOutput(string path, Output output)

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using Peft.Distributed;
 using Peft.Evaluation.Tasks;
 
 namespace Peft.Evaluation.Metrics;
@@ -22,13 +21,6 @@ public sealed record RowResult(
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
     };
-
-    /// <summary>The results of all ranks, known to each.</summary>
-    /// <param name="ranks">All.</param>
-    /// <param name="own">This one's.</param>
-    public static IReadOnlyList<RowResult> Gather(ICommunicator ranks, IReadOnlyList<RowResult> own) =>
-        !ranks.IsShared() ? own : [.. ranks.Texts(JsonSerializer.Serialize(own, Json))
-            .SelectMany(text => JsonSerializer.Deserialize<List<RowResult>>(text, Json)!)];
 }
 
 /// <summary>A question, what the model did with it, and what follows from both.</summary>

@@ -20,6 +20,7 @@ namespace Peft.Evaluation.Reports;
 /// <param name="Verdict">Which adapter is better, and whether that is significant.</param>
 /// <param name="Subjects">What was measured.</param>
 /// <param name="Adapters">The adapters among them.</param>
+/// <param name="Identified">Those of which it is known exactly which they were, by their fingerprint.</param>
 /// <param name="Tasks">The tasks, each with its metrics and their values.</param>
 /// <param name="Comparisons">Paired differences of main metrics, adapters with each other first.</param>
 /// <param name="OtherComparisons">Those of the other metrics.</param>
@@ -37,7 +38,8 @@ public sealed record ReportModel(
     string Title, string Created, string PeftVersion, string BaseName, string BaseFingerprint, string Dtype, long Seed,
     int Samples,
     string Confidence, string Correction, ReportVerdict Verdict, IReadOnlyList<ReportSubject> Subjects,
-    IReadOnlyList<ReportSubject> Adapters, IReadOnlyList<ReportTask> Tasks, IReadOnlyList<ReportComparison> Comparisons,
+    IReadOnlyList<ReportSubject> Adapters, IReadOnlyList<ReportSubject> Identified, IReadOnlyList<ReportTask> Tasks,
+    IReadOnlyList<ReportComparison> Comparisons,
     IReadOnlyList<ReportComparison> OtherComparisons, IReadOnlyList<RecipeChange> RecipeChanges,
     IReadOnlyList<ReportTraining> Training,
     IReadOnlyList<ReportRouting> Routing, ReportRouters Routers, IReadOnlyList<ReportSequence> Sequences,

@@ -1,10 +1,9 @@
-using System.Globalization;
-using System.Text.RegularExpressions;
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Scoring;
 using Peft.Evaluation.Tasks;
+using Peft.Formats.HuggingFace;
 using Peft.Models;
 
 namespace Peft.Evaluation.Routing;
@@ -14,7 +13,7 @@ namespace Peft.Evaluation.Routing;
 /// A pass of its own rather than the passes that answer: every token counts once whatever the batch size, the number of
 /// choices and the length of what is generated, and an interrupted evaluation need not keep what it saw.
 /// </remarks>
-public static partial class RoutingProbe
+public static class RoutingProbe
 {
     private const int MostRows = 256; // of a task
     private const int MostOrderedRows = 16; // of a task, where the order of tokens counts: SRP and SCH look at windows
@@ -97,8 +96,9 @@ public static partial class RoutingProbe
         return new(
             name, [.. tasks.Select(data => data.Task.Name)],
             [
-                .. modules.Select(
-                    module => module.Summary(LayerOf(module.Name), module.Name[(module.Name.LastIndexOf('.') + 1)..])),
+                // The head belongs to no layer.
+                .. modules.Select(module => module.Summary(
+                    ModulePattern.LayerOf(module.Name) ?? -1, module.Name[(module.Name.LastIndexOf('.') + 1)..])),
             ],
             isUniform && tasks.Count > 1 ? ByTask(modules, tasks.Count) : null,
             isUniform ? Similarity(adapted, modules) : null,
@@ -188,14 +188,6 @@ public static partial class RoutingProbe
             return (IReadOnlyList<double>)[.. sizes.Select(counter.HitRate)];
         })]);
     }
-
-    // The head belongs to no layer.
-    private static int LayerOf(string module) =>
-        LayerNumber().Match(module) is { Success: true } found
-            ? int.Parse(found.Groups[1].Value, CultureInfo.InvariantCulture) : -1;
-
-    [GeneratedRegex(@"\.layers\.(\d+)\.")]
-    private static partial Regex LayerNumber();
 }
 
 /// <summary>Sums over the tokens that one module routed, by task.</summary>

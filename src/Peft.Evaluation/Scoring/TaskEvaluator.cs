@@ -1,6 +1,5 @@
 using Peft.Adapters.Lora;
 using Peft.Chat;
-using Peft.Distributed;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
@@ -12,7 +11,8 @@ namespace Peft.Evaluation.Scoring;
 /// <summary>Has one model answer the rows of one task.</summary>
 /// <remarks>
 /// Rows of like length share a batch. The batches follow from rows and batch size alone, so that an evaluation that was
-/// interrupted continues with the same ones; other batch sizes give the same numbers but for the rounding of float32.
+/// interrupted continues with the same ones; other batch sizes give the same numbers but for the rounding of float32,
+/// unless <see cref="ScoresWhole"/>.
 /// </remarks>
 public sealed class TaskEvaluator
 {
@@ -47,28 +47,14 @@ public sealed class TaskEvaluator
     /// <summary>Answers every row.</summary>
     /// <param name="data">The task and its rows.</param>
     /// <param name="taskId">The task's id, for routers that go by task.</param>
-    /// <param name="isStopped">Asked before each batch whether to end. Null: nothing does.</param>
-    /// <param name="ranks">Who shares the batches; null: this process answers all.</param>
+    /// <param name="answer">Answers each batch, which is given with its number; may throw to end it. Null: the model
+    /// does.</param>
     /// <returns>One result a row, in the order of the rows.</returns>
-    /// <exception cref="OperationCanceledException">It was to end.</exception>
     public IReadOnlyList<RowResult> Run(
-        TaskData data, long? taskId = null, Func<bool>? isStopped = null, ICommunicator? ranks = null)
-    {
-        var all = ranks ?? Alone.Instance;
-        var (results, stopped) = (new List<RowResult>(), false);
-        foreach (var (index, batch) in Batches(data, taskId).Index())
-        {
-            if (index % all.Size != all.Rank)
-                continue;
-            stopped = isStopped?.Invoke() == true;
-            if (stopped)
-                break;
-            results.AddRange(batch.Answer());
-        }
-        if (all.Any(stopped))
-            throw new OperationCanceledException();
-        return [.. RowResult.Gather(all, results).OrderBy(result => result.Index)];
-    }
+        TaskData data, long? taskId = null, Func<int, TaskBatch, IReadOnlyList<RowResult>>? answer = null) =>
+        [.. Batches(data, taskId).Index()
+            .SelectMany(batch => answer is null ? batch.Item.Answer() : answer(batch.Index, batch.Item))
+            .OrderBy(result => result.Index)];
 
     /// <summary>
     /// The batches of a task, the longest prompts first; nothing is computed until one is asked for its answers.

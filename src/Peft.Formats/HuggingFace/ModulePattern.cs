@@ -6,7 +6,7 @@ namespace Peft.Formats.HuggingFace;
 /// <summary>
 /// How PEFT compares module paths with the names and regular expressions of an adapter's configuration.
 /// </summary>
-public static class ModulePattern
+public static partial class ModulePattern
 {
     // A pattern comes from a file of unknown origin; one that backtracks without end must not hang the program.
     private const int LongestPattern = 10_000;
@@ -43,6 +43,18 @@ public static class ModulePattern
                 ? layer
                 : null;
     }
+
+    /// <summary>The number of the block that a module belongs to, whatever the family calls its list of blocks
+    /// (<c>model.layers.3.mlp</c>, <c>transformer.h.3.mlp</c>); null outside the blocks.</summary>
+    public static int? LayerOf(string modulePath) =>
+        BlockNumber().Match(modulePath) is { Success: true } match
+            && int.TryParse(match.Groups[2].ValueSpan, CultureInfo.InvariantCulture, out var layer)
+                ? layer
+                : null;
+
+    /// <summary>A path with a star for that number: what modules that differ in their block alone have in
+    /// common.</summary>
+    public static string WithoutLayer(string modulePath) => BlockNumber().Replace(modulePath, "$1*.", 1);
 
     /// <summary>Whether a pattern that nothing was matched with yet can be used.</summary>
     public static bool IsValid(string pattern)
@@ -99,6 +111,9 @@ public static class ModulePattern
             throw Unusable(pattern, "is not a valid regular expression", error);
         }
     }
+
+    [GeneratedRegex(@"\A(.*?\.)(\d+)\.", RegexOptions.CultureInvariant)]
+    private static partial Regex BlockNumber();
 
     private static UserException Unusable(string pattern, string found, Exception? inner = null) =>
         UserException.At($"module pattern {Quote.Of(pattern)}", found, null, "list the modules by name", inner);

@@ -8,17 +8,8 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Bundles;
 
 /// <summary>Bundles that are damaged, of another base, or lead out of their directory.</summary>
-public sealed class BundleRefusalTests : IDisposable
+public sealed class BundleRefusalTests : TensorTests
 {
-    private readonly TinyModel _tiny = new();
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
-
     [Fact]
     public void Another_base_is_refused_with_both_names()
     {
@@ -26,13 +17,13 @@ public sealed class BundleRefusalTests : IDisposable
         var other = new BaseIdentity("example/other", new string('b', 64));
 
         var error = Assert.Throws<UserException>(
-            () => Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = other }));
+            () => Bundle.Open(Out).Attach(Tiny.New(), new AttachOptions { Base = other }));
 
         Assert.Equal(
             $"{Out}: trained on example/tiny-llama (fingerprint aaaaaaaaaaaa); the base given is example/other "
             + "(fingerprint bbbbbbbbbbbb). Name the base it was trained on with --base DIR.",
             error.Message);
-        Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = other, AllowOtherBase = true });
+        Bundle.Open(Out).Attach(Tiny.New(), new AttachOptions { Base = other, AllowOtherBase = true });
     }
 
     [Fact]
@@ -43,7 +34,7 @@ public sealed class BundleRefusalTests : IDisposable
             adapted.Modules[3].Up.fill_(double.NaN);
         BundleWriter.Write(Out, TinyBundle.Contents(adapted));
 
-        var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New()));
+        var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(Tiny.New()));
 
         Assert.Contains(
             "base_model.model.model.layers.0.self_attn.o_proj.lora_B.weight", error.Message, StringComparison.Ordinal);
@@ -89,7 +80,7 @@ public sealed class BundleRefusalTests : IDisposable
         var text = File.ReadAllText(path);
         Assert.Contains(was, text, StringComparison.Ordinal);
         File.WriteAllText(path, text.Replace(was, claims, StringComparison.Ordinal));
-        var model = _tiny.New();
+        var model = Tiny.New();
 
         var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(model));
 
@@ -105,25 +96,32 @@ public sealed class BundleRefusalTests : IDisposable
     {
         var huge = AdapterOptionsTests.Read("""{"method": "mixture", "r": 65536, "experts": {"count": 4096}}""");
 
-        var error = Assert.Throws<UserException>(() => AdapterAttachment.Attach(_tiny.New(), huge, seed: 1));
+        var error = Assert.Throws<UserException>(() => AdapterAttachment.Attach(Tiny.New(), huge, seed: 1));
 
         Assert.StartsWith(
             "adapter: 4,096 experts of rank 65536 in 14 projections take ", error.Message, StringComparison.Ordinal);
         Assert.EndsWith(
             " Lower adapter.r or adapter.experts.count, or adapt fewer projections.", error.Message,
             StringComparison.Ordinal);
+
+        var taken = AdapterOptionsTests.Read(
+            """{"method": "mixture", "r": 65536, "experts": {"count": 4096}, "init_lora_weights": "goat"}""");
+        Assert.Matches(
+            @"^adapter: 4,096 experts of rank 65536 in 14 projections take [0-9,]+\.[0-9] GiB, [0-9,]+\.[0-9] of "
+                + "them for what init_lora_weights: goat leaves of the base; expected at most ",
+            Assert.Throws<UserException>(() => AdapterAttachment.Attach(Tiny.New(), taken, seed: 1)).Message);
     }
 
     [Fact]
     public void A_file_of_a_bundle_may_not_be_a_link_out_of_it()
     {
         BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
-        File.Move(Path.Combine(Out, "README.md"), _tiny.In("secret"));
-        File.CreateSymbolicLink(Path.Combine(Out, "README.md"), _tiny.In("secret"));
+        File.Move(Path.Combine(Out, "README.md"), Tiny.In("secret"));
+        File.CreateSymbolicLink(Path.Combine(Out, "README.md"), Tiny.In("secret"));
 
         var error = Assert.Throws<FaultsException>(() => OwnBundle.Open(Out));
 
-        Assert.Contains($"a link to '{_tiny.In("secret")}'", error.Message, StringComparison.Ordinal);
+        Assert.Contains($"a link to '{Tiny.In("secret")}'", error.Message, StringComparison.Ordinal);
         Assert.DoesNotContain("SHA-256", error.Message, StringComparison.Ordinal);
     }
 
@@ -149,7 +147,7 @@ public sealed class BundleRefusalTests : IDisposable
             + """ "target_modules": ["q_proj"]}""");
         File.WriteAllText(Path.Combine(Out, "adapter_model.bin"), "pickle");
 
-        var error = Assert.ThrowsAny<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
+        var error = Assert.ThrowsAny<UserException>(() => Bundle.Open(Out).Attach(Tiny.New()));
 
         Assert.Contains("adapter_model.bin", error.Message, StringComparison.Ordinal);
     }
@@ -163,7 +161,7 @@ public sealed class BundleRefusalTests : IDisposable
         File.WriteAllText(config, File.ReadAllText(config).Replace("\"r\": 2", "\"r\": 3", StringComparison.Ordinal)
             .Replace("    \"v_proj\"\n", "    \"lm_head\"\n", StringComparison.Ordinal));
 
-        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
+        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(Tiny.New()));
 
         Assert.Equal(
             $"{Path.Combine(Out, "adapter_model.safetensors")}: the tensors do not fit this base or rank: 24 of "
@@ -186,7 +184,7 @@ public sealed class BundleRefusalTests : IDisposable
             config, File.ReadAllText(config)
             .Replace("    \"v_proj\"\n", "    \"lm_head\"\n", StringComparison.Ordinal));
 
-        var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New()));
+        var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(Tiny.New()));
 
         Assert.Equal(
             [
@@ -200,9 +198,9 @@ public sealed class BundleRefusalTests : IDisposable
             error.Items.Select(fault => (fault.Place, fault.Found)));
     }
 
-    private string Out => _tiny.In("out");
+    private string Out => Tiny.In("out");
 
     private AdaptedModel Trained(string kind) => Trained(AttachmentTests.Options(kind));
 
-    private AdaptedModel Trained(AdapterOptions options) => TinyBundle.Trained(_tiny, options);
+    private AdaptedModel Trained(AdapterOptions options) => TinyBundle.Trained(Tiny, options);
 }

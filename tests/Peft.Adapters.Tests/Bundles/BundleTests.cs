@@ -7,18 +7,9 @@ using Peft.Models;
 
 namespace Peft.Adapters.Tests.Bundles;
 
-public sealed class BundleTests : IDisposable
+public sealed class BundleTests : TensorTests
 {
-    private readonly TinyModel _tiny = new();
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
     public static TheoryData<string> Kinds => [.. RouterCatalog.Entries.Select(entry => entry.Kind), "lora"];
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
 
     [Theory]
     [MemberData(nameof(Kinds))]
@@ -26,7 +17,7 @@ public sealed class BundleTests : IDisposable
     {
         var adapted = Trained(kind);
         BundleWriter.Write(Out, TinyBundle.Contents(adapted));
-        var again = _tiny.New();
+        var again = Tiny.New();
 
         var loaded = Bundle.Open(Out).Attach(again, new AttachOptions { Base = TinyBundle.Base });
 
@@ -42,7 +33,7 @@ public sealed class BundleTests : IDisposable
         var adapted = Trained(AdapterOptionsTests.Read(
             """{"method": "mixture", "experts": {"count": 4}, "router": {"kind": "hard-soft", "stage": "hard"}}"""));
         BundleWriter.Write(Out, TinyBundle.Contents(adapted));
-        var again = _tiny.New();
+        var again = Tiny.New();
 
         Bundle.Open(Out).Attach(again);
 
@@ -54,7 +45,7 @@ public sealed class BundleTests : IDisposable
     public void Equal_contents_give_equal_bytes()
     {
         BundleWriter.Write(Out, TinyBundle.Contents(Trained("top-k")));
-        BundleWriter.Write(_tiny.In("other"), TinyBundle.Contents(Trained("top-k")));
+        BundleWriter.Write(Tiny.In("other"), TinyBundle.Contents(Trained("top-k")));
 
         var files = Directory.GetFiles(Out).Select(path => Path.GetFileName(path)!).Order().ToList();
         Assert.Equal(
@@ -62,7 +53,7 @@ public sealed class BundleTests : IDisposable
             files);
         Assert.All(
             files, name =>
-                Assert.Equal(File.ReadAllBytes(Path.Combine(Out, name)), File.ReadAllBytes(_tiny.In("other", name))));
+                Assert.Equal(File.ReadAllBytes(Path.Combine(Out, name)), File.ReadAllBytes(Tiny.In("other", name))));
     }
 
     [Fact]
@@ -72,7 +63,7 @@ public sealed class BundleTests : IDisposable
         foreach (var ours in new[] { "bundle.json", "README.md", "recipe.resolved.yaml" })
             File.Delete(Path.Combine(Out, ours));
         var warnings = new List<string>();
-        var again = _tiny.New();
+        var again = Tiny.New();
 
         var loaded = Bundle.Open(Out, warnings.Add).Attach(again);
 
@@ -116,12 +107,12 @@ public sealed class BundleTests : IDisposable
     public void After_a_crash_the_new_bundle_is_found_whatever_was_moved(int moved)
     {
         BundleWriter.Write(Out, TinyBundle.Contents(Trained("lora")));
-        BundleWriter.Write(_tiny.In("new"), TinyBundle.Contents(Trained("soft")));
+        BundleWriter.Write(Tiny.In("new"), TinyBundle.Contents(Trained("soft")));
         var next = Directory.CreateDirectory(Path.Combine(Out, ".next")).FullName;
         string[] order = [
             "README.md", "adapter_config.json", "adapter_model.safetensors", "recipe.resolved.yaml", "bundle.json"];
         for (var i = 0; i < order.Length; i++)
-            File.Copy(_tiny.In("new", order[i]), Path.Combine(i < moved ? Out : next, order[i]), overwrite: true);
+            File.Copy(Tiny.In("new", order[i]), Path.Combine(i < moved ? Out : next, order[i]), overwrite: true);
 
         Assert.Equal("soft", OwnBundle.Open(Out).Manifest.Adapter.Router?.Kind);
         BundleFiles.FinishMove(Out);
@@ -272,9 +263,9 @@ public sealed class BundleTests : IDisposable
             """, card, StringComparison.Ordinal);
     }
 
-    private string Out => _tiny.In("out");
+    private string Out => Tiny.In("out");
 
     private AdaptedModel Trained(string kind) => Trained(AttachmentTests.Options(kind));
 
-    private AdaptedModel Trained(AdapterOptions options) => TinyBundle.Trained(_tiny, options);
+    private AdaptedModel Trained(AdapterOptions options) => TinyBundle.Trained(Tiny, options);
 }

@@ -6,18 +6,9 @@ using Peft.Formats.Safetensors;
 
 namespace Peft.Adapters.Tests.Bundles;
 
-public sealed class ExpertLoaderTests : IDisposable
+public sealed class ExpertLoaderTests : TensorTests
 {
     private static readonly BaseIdentity Base = new("tiny", "f");
-
-    private readonly TinyModel _tiny = new();
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
 
     [Fact]
     public void Plain_loras_of_other_ranks_and_scales_become_experts_that_compute_the_same()
@@ -25,9 +16,9 @@ public sealed class ExpertLoaderTests : IDisposable
         var law = Train("law", """{"r": 2, "lora_alpha": 6}""", 1);
         var code = Train("code", """{"r": 3, "lora_alpha": 5, "use_rslora": true, "target_modules": ["q_proj","""
             + """ "up_proj"]}""", 2);
-        var mixture = AdapterAttachment.Attach(_tiny.New(), Hard("""{"count": 2}""", 4), seed: 1);
+        var mixture = AdapterAttachment.Attach(Tiny.New(), Hard("""{"count": 2}""", 4), seed: 1);
 
-        ExpertLoader.Load(mixture, [_tiny.In("law"), _tiny.In("code")]);
+        ExpertLoader.Load(mixture, [Tiny.In("law"), Tiny.In("code")]);
 
         Golden.Near(law, TinyModel.Logits(mixture.Model, Tasks(0)), 1e-5);
         Golden.Near(code, TinyModel.Logits(mixture.Model, Tasks(1)), 1e-5);
@@ -36,14 +27,14 @@ public sealed class ExpertLoaderTests : IDisposable
     [Fact]
     public void The_experts_of_stage_one_go_into_stage_two()
     {
-        var stageOne = AdapterAttachment.Attach(_tiny.New(), Hard("""{"count": 2}""", 2), seed: 1);
+        var stageOne = AdapterAttachment.Attach(Tiny.New(), Hard("""{"count": 2}""", 2), seed: 1);
         AttachmentTests.FillUp(stageOne);
-        BundleWriter.Write(_tiny.In("one"), new BundleContents { Adapted = stageOne, Base = Base });
+        BundleWriter.Write(Tiny.In("one"), new BundleContents { Adapted = stageOne, Base = Base });
         var stageTwo = AdapterAttachment.Attach(
-            _tiny.New(), AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 2},"""
+            Tiny.New(), AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 2},"""
                 + """ "router": {"kind": "hard-soft"}}"""), seed: 5);
 
-        ExpertLoader.Load(stageTwo, [_tiny.In("one")]);
+        ExpertLoader.Load(stageTwo, [Tiny.In("one")]);
 
         Assert.All(
             stageOne.Modules.Zip(stageTwo.Modules),
@@ -54,14 +45,14 @@ public sealed class ExpertLoaderTests : IDisposable
     public void The_skills_of_a_poly_mixture_become_one_lora_by_their_means()
     {
         var skills = AdapterAttachment.Attach(
-            _tiny.New(), AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 3},"""
+            Tiny.New(), AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 3},"""
                 + """ "router": {"kind": "poly"}}"""), seed: 1);
         AttachmentTests.FillUp(skills);
-        BundleWriter.Write(_tiny.In("skills"), new BundleContents { Adapted = skills, Base = Base });
+        BundleWriter.Write(Tiny.In("skills"), new BundleContents { Adapted = skills, Base = Base });
         var one = AdapterAttachment.Attach(
-            _tiny.New(), AdapterOptionsTests.Read("""{"r": 2, "lora_alpha": 4}"""), seed: 5);
+            Tiny.New(), AdapterOptionsTests.Read("""{"r": 2, "lora_alpha": 4}"""), seed: 5);
 
-        ExpertLoader.Load(one, [_tiny.In("skills")]);
+        ExpertLoader.Load(one, [Tiny.In("skills")]);
 
         foreach (var (skill, lora) in skills.Modules.Zip(one.Modules))
         {
@@ -70,15 +61,15 @@ public sealed class ExpertLoaderTests : IDisposable
             Golden.Near((skill.UpOf(0) + skill.UpOf(1) + skill.UpOf(2)) / 3 / 4, lora.Up, 1e-6);
         }
 
-        BundleWriter.Write(_tiny.In("hard"), new BundleContents
+        BundleWriter.Write(Tiny.In("hard"), new BundleContents
         {
-            Adapted = AdapterAttachment.Attach(_tiny.New(), Hard("""{"count": 2}""", 2), seed: 1),
+            Adapted = AdapterAttachment.Attach(Tiny.New(), Hard("""{"count": 2}""", 2), seed: 1),
             Base = Base,
         });
         Assert.Equal(
-            $"{_tiny.In("hard")}: a mixture behind router hard-soft; expected a plain LoRA, or a mixture behind router "
+            $"{Tiny.In("hard")}: a mixture behind router hard-soft; expected a plain LoRA, or a mixture behind router "
                 + "poly, whose experts are averaged into one. Its experts were not trained to be averaged.",
-            Assert.Throws<UserException>(() => ExpertLoader.Load(one, [_tiny.In("hard")])).Message);
+            Assert.Throws<UserException>(() => ExpertLoader.Load(one, [Tiny.In("hard")])).Message);
     }
 
     [Fact]
@@ -86,13 +77,13 @@ public sealed class ExpertLoaderTests : IDisposable
     {
         Train("law", """{"r": 2}""", 1);
         var hydra = AdapterAttachment.Attach(
-            _tiny.New(), AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 2},"""
+            Tiny.New(), AdapterOptionsTests.Read("""{"method": "mixture", "r": 2, "experts": {"count": 2},"""
                 + """ "router": {"kind": "hydra"}}"""), seed: 1);
 
         Assert.Equal(
             "adapter.experts.from: 2 directories, each with a lora_A of its own; expected one bundle of a mixture "
                 + "behind router hydra, whose experts have one lora_A together.",
-            Assert.Throws<UserException>(() => ExpertLoader.Load(hydra, [_tiny.In("law"), _tiny.In("law")])).Message);
+            Assert.Throws<UserException>(() => ExpertLoader.Load(hydra, [Tiny.In("law"), Tiny.In("law")])).Message);
     }
 
     [Fact]
@@ -100,17 +91,34 @@ public sealed class ExpertLoaderTests : IDisposable
     {
         Train("law", """{"r": 4}""", 1);
         var narrow = AdapterAttachment.Attach(
-            _tiny.New(),
+            Tiny.New(),
             Hard("""{"count": 2}""", 2) with { TargetModules = ModuleNames.List(["q_proj"]) },
             seed: 1);
 
         var number = Assert.Throws<UserException>(
-            () => ExpertLoader.Load(narrow, [_tiny.In("law"), _tiny.In("law"), _tiny.In("law")]));
-        var fit = Assert.Throws<FaultsException>(() => ExpertLoader.Load(narrow, [_tiny.In("law"), _tiny.In("law")]));
+            () => ExpertLoader.Load(narrow, [Tiny.In("law"), Tiny.In("law"), Tiny.In("law")]));
+        var fit = Assert.Throws<FaultsException>(() => ExpertLoader.Load(narrow, [Tiny.In("law"), Tiny.In("law")]));
 
         Assert.Contains("3 directories for 2 experts", number.Message, StringComparison.Ordinal);
         Assert.Contains("rank up to 2", fit.Message, StringComparison.Ordinal);
         Assert.Contains("Widen adapter.target_modules.", fit.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("[1, 2]", "one LoRA for all", 2)]
+    [InlineData("[2, 3]", "2 experts", 3)]
+    public void Loras_need_an_expert_for_each_in_every_projection(string counts, string has, int directories)
+    {
+        Train("law", """{"r": 2}""", 1);
+        var mixture = AdapterAttachment.Attach(Tiny.New(), Hard($$"""{"count": {{counts}}}""", 2), seed: 1);
+
+        Assert.Equal(
+            $"adapter.experts.from: {directories} directories, while model.layers.0.self_attn.q_proj has {has}; "
+                + $"expected {directories} experts in every adapted projection. Write one number as "
+                + "adapter.experts.count and no adapter.experts.layers, or leave the projection out of "
+                + "adapter.target_modules or adapter.layers_to_transform.",
+            Assert.Throws<UserException>(() => ExpertLoader.Load(
+                mixture, [.. Enumerable.Repeat(Tiny.In("law"), directories)])).Message);
     }
 
     [Fact]
@@ -118,16 +126,16 @@ public sealed class ExpertLoaderTests : IDisposable
     {
         Train("law", """{"r": 2}""", 1);
         Train("none", """{"r": 2}""", 1);
-        File.Delete(_tiny.In("none", "bundle.json"));
-        SafetensorsWriter.WriteFile(_tiny.In("none", "adapter_model.safetensors"), []);
-        var mixture = AdapterAttachment.Attach(_tiny.New(), Hard("""{"count": 2}""", 2), seed: 1);
+        File.Delete(Tiny.In("none", "bundle.json"));
+        SafetensorsWriter.WriteFile(Tiny.In("none", "adapter_model.safetensors"), []);
+        var mixture = AdapterAttachment.Attach(Tiny.New(), Hard("""{"count": 2}""", 2), seed: 1);
 
         var error = Assert.Throws<FaultsException>(
-            () => ExpertLoader.Load(mixture, [_tiny.In("law"), _tiny.In("none")]));
+            () => ExpertLoader.Load(mixture, [Tiny.In("law"), Tiny.In("none")]));
 
         Assert.Equal(
             $"""
-            {_tiny.In("none")} as expert 1 has 1 fault:
+            {Tiny.In("none")} as expert 1 has 1 fault:
               adapter_model.safetensors  no adapted projection; expected at least one that this mixture adapts.
             """, error.Message);
     }
@@ -136,16 +144,16 @@ public sealed class ExpertLoaderTests : IDisposable
     public void A_lora_whose_tensors_are_no_matrices_is_refused()
     {
         Train("law", """{"r": 2}""", 1);
-        var path = _tiny.In("law", "adapter_model.safetensors");
+        var path = Tiny.In("law", "adapter_model.safetensors");
         var file = SafetensorsFile.Open(path);
         SafetensorsWriter.WriteFile(path, [.. file.Entries.Values.Select(entry => new SafetensorsWrite(
             entry.Name, entry.Dtype, [entry.Shape[0] * entry.Shape[1]], stream =>
                 stream.Write(new byte[entry.ByteCount])))]);
-        File.Delete(_tiny.In("law", "bundle.json"));
-        var mixture = AdapterAttachment.Attach(_tiny.New(), Hard("""{"count": 2}""", 2), seed: 1);
+        File.Delete(Tiny.In("law", "bundle.json"));
+        var mixture = AdapterAttachment.Attach(Tiny.New(), Hard("""{"count": 2}""", 2), seed: 1);
 
         var error = Assert.Throws<FaultsException>(
-            () => ExpertLoader.Load(mixture, [_tiny.In("law"), _tiny.In("law")]));
+            () => ExpertLoader.Load(mixture, [Tiny.In("law"), Tiny.In("law")]));
 
         Assert.Contains("shape [32]", error.Message, StringComparison.Ordinal);
     }
@@ -158,9 +166,9 @@ public sealed class ExpertLoaderTests : IDisposable
 
     private Tensor Train(string name, string options, long seed)
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read(options), seed);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), AdapterOptionsTests.Read(options), seed);
         AttachmentTests.FillUp(adapted);
-        BundleWriter.Write(_tiny.In(name), new BundleContents { Adapted = adapted, Base = Base });
+        BundleWriter.Write(Tiny.In(name), new BundleContents { Adapted = adapted, Base = Base });
         return TinyModel.Logits(adapted.Model);
     }
 }

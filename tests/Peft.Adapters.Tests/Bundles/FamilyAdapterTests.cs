@@ -9,12 +9,8 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Bundles;
 
 /// <summary>What adapters must do on every family, on the checkpoints of the shared vectors.</summary>
-public sealed class FamilyAdapterTests : IDisposable
+public sealed class FamilyAdapterTests : TensorTests
 {
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
-
     [SharedTheory]
     [MemberData(nameof(VectorModels.Names), MemberType = typeof(VectorModels))]
     public void Blocks_that_run_again_give_the_same_gradients(string name)

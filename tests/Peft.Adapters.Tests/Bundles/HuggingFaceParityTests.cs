@@ -9,15 +9,12 @@ namespace Peft.Adapters.Tests.Bundles;
 
 /// <summary>Adapters that PEFT wrote, on bases that transformers wrote: logits, loss, gradients and ten AdamW
 /// steps.</summary>
-public sealed class HuggingFaceParityTests : IDisposable
+public sealed class HuggingFaceParityTests : TensorTests
 {
     private const double EarlyLosses = 1e-4;
     private readonly ITestOutputHelper _output;
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
 
     public HuggingFaceParityTests(ITestOutputHelper output) => _output = output;
-
-    public void Dispose() => _scope.Dispose();
 
     [SharedTheory]
     [MemberData(nameof(VectorModels.Names), MemberType = typeof(VectorModels))]

@@ -8,20 +8,11 @@ using Peft.Formats.Files;
 
 namespace Peft.Adapters.Tests.Bundles;
 
-public sealed class MixtureDirectoryTests : IDisposable
+public sealed class MixtureDirectoryTests : TensorTests
 {
-    private readonly TinyModel _tiny = new();
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
     public static TheoryData<string> Kinds => [.. RouterCatalog.Entries.Select(entry => entry.Kind)];
 
-    private string Out => _tiny.In("out");
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
+    private string Out => Tiny.In("out");
 
     [Theory]
     [MemberData(nameof(Kinds))]
@@ -60,7 +51,7 @@ public sealed class MixtureDirectoryTests : IDisposable
         Assert.NotEmpty(parts);
         Assert.All(parts, part => Golden.Near(
             probe.LogitsOf(TinyModel.Ids, part), IndependentPeft.Logits(
-                _tiny.New(), Path.Combine(Out, part.Name))));
+                Tiny.New(), Path.Combine(Out, part.Name))));
     }
 
     [Fact]
@@ -110,8 +101,8 @@ public sealed class MixtureDirectoryTests : IDisposable
     public void Neither_may_a_link()
     {
         Write(Trained(AttachmentTests.Options("top-k")));
-        Directory.Move(Path.Combine(Out, "expert_1"), _tiny.In("elsewhere"));
-        Directory.CreateSymbolicLink(Path.Combine(Out, "expert_1"), _tiny.In("elsewhere"));
+        Directory.Move(Path.Combine(Out, "expert_1"), Tiny.In("elsewhere"));
+        Directory.CreateSymbolicLink(Path.Combine(Out, "expert_1"), Tiny.In("elsewhere"));
 
         Assert.Contains(
             "a link to", Assert.Throws<FaultsException>(() => MixtureDirectory.Open(Out)).Message,
@@ -125,7 +116,7 @@ public sealed class MixtureDirectoryTests : IDisposable
         File.AppendAllText(Path.Combine(Out, "expert_1", "adapter_config.json"), " ");
         File.Delete(Path.Combine(Out, "router.safetensors"));
 
-        var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New()));
+        var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(Tiny.New()));
 
         Assert.Contains("expert_1/adapter_config.json", error.Message, StringComparison.Ordinal);
         Assert.Contains("router.safetensors", error.Message, StringComparison.Ordinal);
@@ -143,7 +134,7 @@ public sealed class MixtureDirectoryTests : IDisposable
             return json.ToJsonString();
         });
 
-        var error = Assert.ThrowsAny<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
+        var error = Assert.ThrowsAny<UserException>(() => Bundle.Open(Out).Attach(Tiny.New()));
 
         Assert.EndsWith(
             "mixture.json: lists no expert_3; expected every part of the mixture. Export it again.", error.Message,
@@ -156,7 +147,7 @@ public sealed class MixtureDirectoryTests : IDisposable
         Write(Trained(AttachmentTests.Options("top-k")));
         EditManifest(text => text.Replace("\"count\": 4", "\"count\": 4096", StringComparison.Ordinal));
 
-        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
+        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(Tiny.New()));
 
         Assert.EndsWith(
             "mixture.json: lists no expert_4; expected every part of the mixture. Export it again.", error.Message,
@@ -170,7 +161,7 @@ public sealed class MixtureDirectoryTests : IDisposable
         var other = new BaseIdentity("example/other", new string('b', 64));
 
         var error = Assert.Throws<UserException>(
-            () => Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = other }));
+            () => Bundle.Open(Out).Attach(Tiny.New(), new AttachOptions { Base = other }));
 
         Assert.Contains("trained on example/tiny-llama", error.Message, StringComparison.Ordinal);
         Assert.Contains("the base given is example/other", error.Message, StringComparison.Ordinal);
@@ -203,12 +194,12 @@ public sealed class MixtureDirectoryTests : IDisposable
     private void ComesBack(AdapterOptions options)
     {
         var adapted = Trained(options);
-        BundleWriter.Write(_tiny.In("bundle"), TinyBundle.Contents(adapted));
+        BundleWriter.Write(Tiny.In("bundle"), TinyBundle.Contents(adapted));
         Write(adapted);
         var manifest = MixtureDirectory.Open(Out);
 
-        var again = Bundle.Open(Out).Attach(_tiny.New(), new AttachOptions { Base = TinyBundle.Base });
-        BundleWriter.Write(_tiny.In("again"), new BundleContents
+        var again = Bundle.Open(Out).Attach(Tiny.New(), new AttachOptions { Base = TinyBundle.Base });
+        BundleWriter.Write(Tiny.In("again"), new BundleContents
         {
             Adapted = again,
             Base = manifest.Base,
@@ -217,9 +208,9 @@ public sealed class MixtureDirectoryTests : IDisposable
         });
 
         Assert.All(
-            Directory.GetFiles(_tiny.In("bundle")),
+            Directory.GetFiles(Tiny.In("bundle")),
             file => Assert.Equal(
-                File.ReadAllBytes(file), File.ReadAllBytes(_tiny.In("again", Path.GetFileName(file)))));
+                File.ReadAllBytes(file), File.ReadAllBytes(Tiny.In("again", Path.GetFileName(file)))));
     }
 
     private void Write(AdaptedModel adapted) =>
@@ -235,5 +226,5 @@ public sealed class MixtureDirectoryTests : IDisposable
         File.WriteAllText(path, edited);
     }
 
-    private AdaptedModel Trained(AdapterOptions options) => TinyBundle.Trained(_tiny, options);
+    private AdaptedModel Trained(AdapterOptions options) => TinyBundle.Trained(Tiny, options);
 }

@@ -6,20 +6,11 @@ using Peft.Formats.Safetensors;
 
 namespace Peft.Adapters.Tests.Bundles;
 
-public sealed class PeftAdapterTests : IDisposable
+public sealed class PeftAdapterTests : TensorTests
 {
-    private readonly TinyModel _tiny = new();
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    private string Out => _tiny.In("out");
+    private string Out => Tiny.In("out");
 
     private string Weights => Path.Combine(Out, "adapter_model.safetensors");
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
 
     [Theory]
     [InlineData("""{"r": 2}""")]
@@ -33,7 +24,7 @@ public sealed class PeftAdapterTests : IDisposable
         var adapted = Trained(AdapterOptionsTests.Read(options));
         PeftDirectory.Write(Out, PeftAdapter.Of(adapted, "example/tiny"), "card");
         var logits = TinyModel.Logits(adapted.Model);
-        var again = _tiny.New();
+        var again = Tiny.New();
 
         var loaded = Bundle.Open(Out).Attach(again);
 
@@ -41,7 +32,7 @@ public sealed class PeftAdapterTests : IDisposable
             adapted.State.Zip(loaded.State),
             pair => Assert.True(pair.First.Tensor.SameAs(pair.Second.Tensor), pair.First.Name));
         Assert.True(logits.SameAs(TinyModel.Logits(again)));
-        Golden.Near(logits, IndependentPeft.Logits(_tiny.New(), Out));
+        Golden.Near(logits, IndependentPeft.Logits(Tiny.New(), Out));
         PeftAdapter.RequireEqual(Out, PeftAdapter.Of(adapted, "example/tiny"), PeftDirectory.Read(Out));
     }
 
@@ -50,14 +41,14 @@ public sealed class PeftAdapterTests : IDisposable
     {
         var adapted = Trained(new AdapterOptions { R = 2 });
         BundleWriter.Write(
-            _tiny.In("bundle"), new BundleContents { Adapted = adapted, Base = new("example/tiny", "f") });
+            Tiny.In("bundle"), new BundleContents { Adapted = adapted, Base = new("example/tiny", "f") });
 
         PeftDirectory.Write(Out, PeftAdapter.Of(adapted, "example/tiny"), "card");
 
         Assert.All(
             new[] { "adapter_config.json", "adapter_model.safetensors" },
             name => Assert.Equal(
-                File.ReadAllBytes(_tiny.In("bundle", name)), File.ReadAllBytes(Path.Combine(Out, name))));
+                File.ReadAllBytes(Tiny.In("bundle", name)), File.ReadAllBytes(Path.Combine(Out, name))));
     }
 
     [Fact]
@@ -86,7 +77,7 @@ public sealed class PeftAdapterTests : IDisposable
             ("base_model.model.transformer.h.0.attn.c_attn.lora_B.weight", [48, 2]));
         WriteConfig("""{"peft_type": "LORA", "r": 2, "target_modules": ["c_attn"], "fan_in_fan_out": true}""");
 
-        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
+        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(Tiny.New()));
 
         Assert.Equal(
             $"{Out}: adapts transformer.h.0.attn.c_attn; expected projections of a llama model, such as "
@@ -103,7 +94,7 @@ public sealed class PeftAdapterTests : IDisposable
             ("base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight", [16, 2]));
         WriteConfig("""{"peft_type": "LORA", "r": 2, "target_modules": ["c_attn"]}""");
 
-        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
+        var error = Assert.Throws<UserException>(() => Bundle.Open(Out).Attach(Tiny.New()));
 
         Assert.StartsWith(
             $"{Path.Combine(Out, "adapter_config.json")}: target_modules: [c_attn] matches no projection; expected "
@@ -116,7 +107,7 @@ public sealed class PeftAdapterTests : IDisposable
         PeftDirectory.Write(
             Path.Combine(Out, "second"), PeftAdapter.Of(Trained(new AdapterOptions { R = 2 }), "x"), "card");
 
-        var error = Assert.ThrowsAny<UserException>(() => Bundle.Open(Out).Attach(_tiny.New()));
+        var error = Assert.ThrowsAny<UserException>(() => Bundle.Open(Out).Attach(Tiny.New()));
 
         Assert.EndsWith($"Did you mean {Path.Combine(Out, "second")}?", error.Message, StringComparison.Ordinal);
     }
@@ -132,7 +123,7 @@ public sealed class PeftAdapterTests : IDisposable
             .Replace("CAUSAL_LM", "FEATURE_EXTRACTION", StringComparison.Ordinal));
         var warnings = new List<string>();
 
-        Bundle.Open(Out, warnings.Add).Attach(_tiny.New());
+        Bundle.Open(Out, warnings.Add).Attach(Tiny.New());
 
         Assert.Contains(
             warnings,
@@ -151,7 +142,7 @@ public sealed class PeftAdapterTests : IDisposable
         PeftDirectory.Write(Out, PeftAdapter.Of(adapted, "x"), "card");
         AddTensors(1);
         var warnings = new List<string>();
-        var again = _tiny.New();
+        var again = Tiny.New();
 
         Bundle.Open(Out, warnings.Add).Attach(again);
 
@@ -161,7 +152,7 @@ public sealed class PeftAdapterTests : IDisposable
                 warning => warning.EndsWith("is the base's own weight and has no effect", StringComparison.Ordinal)));
 
         AddTensors(1.5);
-        var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New()));
+        var error = Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(Tiny.New()));
 
         Assert.Contains("base_model.model.lm_head.base_layer.weight", error.Message, StringComparison.Ordinal);
         Assert.Contains(
@@ -191,7 +182,7 @@ public sealed class PeftAdapterTests : IDisposable
         WriteConfig("""{"peft_type": "LORA", "r": 2, "target_modules": ["model.layers.0.self_attn.q_proj"]}""");
 
         Assert.Contains(
-            reason, Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(_tiny.New())).Message,
+            reason, Assert.Throws<FaultsException>(() => Bundle.Open(Out).Attach(Tiny.New())).Message,
             StringComparison.Ordinal);
         Assert.Contains(
             reason, Assert.Throws<FaultsException>(() => PeftDirectory.Read(Out)).Message, StringComparison.Ordinal);
@@ -213,6 +204,42 @@ public sealed class PeftAdapterTests : IDisposable
         Assert.Matches("a\\.v_proj +not a target", error.Message);
     }
 
+    [Theory]
+    [InlineData("token")]
+    [InlineData("mean")] // without a router's tensors
+    public void A_summary_has_every_projection_and_whose_matrices_it_shares(string average)
+    {
+        var adapted = Trained(AdapterOptionsTests.Read($$$"""
+            {"method": "mixture", "r": 2, "target_modules": ["q_proj", "up_proj"], "experts": {"count": 3},
+             "router": {"kind": "lily", "stride_a": 2, "average": "{{{average}}}"} }
+            """));
+        var contents = new BundleContents { Adapted = adapted, Base = new("example/tiny", "f") };
+        BundleWriter.Write(Out, contents);
+        MixtureDirectory.Write(Tiny.In("mixture"), contents, CardFacts.None);
+        const string First = "model.layers.0.self_attn.q_proj";
+        const string Second = "model.layers.1.self_attn.q_proj";
+
+        foreach (var summary in new[] { AdapterSummary.Read(Out), AdapterSummary.Read(Tiny.In("mixture")) })
+        {
+            Assert.Equal(
+                ["model.layers.0.mlp.up_proj", First, "model.layers.1.mlp.up_proj", Second],
+                summary.Modules.Select(module => module.Path));
+            var (own, other) = (summary.Modules[1], summary.Modules[3]);
+            Assert.Equal((null, null), (own.DownOwner, own.UpOwner));
+            Assert.Equal((First, First), (other.DownOwner, other.UpOwner));
+            Assert.Equal(own.AddedNorms, other.AddedNorms);
+            Assert.Equal(3, other.AddedNorms.Count);
+        }
+
+        Assert.Equal(
+            [$"{Second}.lora_A", $"{Second}.lora_B"],
+            OwnBundle.Open(Out).Manifest.SharedFactors.Where(pair => pair.Value == First).Select(pair => pair.Key));
+        Assert.DoesNotContain(
+            "shared_factors",
+            BundleWriter.ManifestOf(contents with { Adapted = Trained(new AdapterOptions()) }).ToJson(),
+            StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_summary_counts_and_measures_without_a_base()
     {
@@ -220,9 +247,9 @@ public sealed class PeftAdapterTests : IDisposable
             + """ "router": {"kind": "top-k"}}"""));
         var contents = new BundleContents { Adapted = adapted, Base = new("example/tiny", "f") };
         BundleWriter.Write(Out, contents);
-        MixtureDirectory.Write(_tiny.In("mixture"), contents, CardFacts.None);
+        MixtureDirectory.Write(Tiny.In("mixture"), contents, CardFacts.None);
 
-        var (bundle, exported) = (AdapterSummary.Read(Out), AdapterSummary.Read(_tiny.In("mixture")));
+        var (bundle, exported) = (AdapterSummary.Read(Out), AdapterSummary.Read(Tiny.In("mixture")));
 
         var module = adapted.Modules[0];
         var added = module.UpOf(1).matmul(module.DownOf(1)).norm().ToDouble() * module.Shape.Scale;
@@ -238,7 +265,7 @@ public sealed class PeftAdapterTests : IDisposable
 
     private AdaptedModel Trained(AdapterOptions options)
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), options, seed: 1);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), options, seed: 1);
         AttachmentTests.FillUp(adapted);
         return adapted;
     }

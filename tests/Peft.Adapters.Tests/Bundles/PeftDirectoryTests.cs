@@ -6,17 +6,8 @@ using Peft.Formats.Safetensors;
 namespace Peft.Adapters.Tests.Bundles;
 
 /// <summary>LoRA directories as PEFT writes them: no bundle.json beside them.</summary>
-public sealed class PeftDirectoryTests : IDisposable
+public sealed class PeftDirectoryTests : TensorTests
 {
-    private readonly TinyModel _tiny = new();
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
-
     [Theory]
     [InlineData("""{"r": 4, "lora_alpha": 3, "use_rslora": true, "target_modules": ["q_proj", "v_proj"],"""
         + """ "rank_pattern": {"v_proj": 2}, "alpha_pattern": {"layers.1.self_attn.q_proj": 5}}""")]
@@ -26,9 +17,9 @@ public sealed class PeftDirectoryTests : IDisposable
     public void Ranks_alphas_and_targets_of_every_form_are_read(string options)
     {
         var (logits, adapted) = Write(AdapterOptionsTests.Read(options), ScalarType.Float32);
-        var again = _tiny.New();
+        var again = Tiny.New();
 
-        var loaded = Bundle.Open(_tiny.In("out")).Attach(again);
+        var loaded = Bundle.Open(Tiny.In("out")).Attach(again);
 
         Assert.Equal(adapted.Modules.Select(Shape), loaded.Modules.Select(Shape));
         Assert.True(logits.SameAs(TinyModel.Logits(again)));
@@ -42,7 +33,7 @@ public sealed class PeftDirectoryTests : IDisposable
     {
         var (_, adapted) = Write(new AdapterOptions { R = 2 }, dtype);
 
-        var loaded = Bundle.Open(_tiny.In("out")).Attach(_tiny.New());
+        var loaded = Bundle.Open(Tiny.In("out")).Attach(Tiny.New());
 
         Assert.All(adapted.State.Zip(loaded.State), pair =>
         {
@@ -56,11 +47,11 @@ public sealed class PeftDirectoryTests : IDisposable
 
     private (Tensor Logits, AdaptedModel Adapted) Write(AdapterOptions options, ScalarType dtype)
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), options, seed: 1);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), options, seed: 1);
         AttachmentTests.FillUp(adapted);
         var contents = new BundleContents { Adapted = adapted, Base = new BaseIdentity("tiny", "f") };
-        BundleWriter.Write(_tiny.In("out"), contents);
-        File.Delete(_tiny.In("out", "bundle.json"));
+        BundleWriter.Write(Tiny.In("out"), contents);
+        File.Delete(Tiny.In("out", "bundle.json"));
         var kinds = new Dictionary<ScalarType, SafetensorsDtype>
         {
             [ScalarType.Float32] = SafetensorsDtype.F32,
@@ -69,7 +60,7 @@ public sealed class PeftDirectoryTests : IDisposable
             [ScalarType.BFloat16] = SafetensorsDtype.BF16,
         };
         SafetensorsWriter.WriteFile(
-            _tiny.In("out", "adapter_model.safetensors"), [.. adapted.State.Select(pair => new SafetensorsWrite(
+            Tiny.In("out", "adapter_model.safetensors"), [.. adapted.State.Select(pair => new SafetensorsWrite(
             BundleTensors.NameInFile(pair.Name, true), kinds[dtype], pair.Tensor.shape, pair.Tensor.to(
                 dtype).WriteBytes))]);
         return (TinyModel.Logits(adapted.Model), adapted);

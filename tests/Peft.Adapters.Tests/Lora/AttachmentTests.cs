@@ -5,26 +5,17 @@ using Peft.Models;
 
 namespace Peft.Adapters.Tests.Lora;
 
-public sealed class AttachmentTests : IDisposable
+public sealed class AttachmentTests : TensorTests
 {
-    private readonly TinyModel _tiny = new();
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
     // Sums of whole feed-forwards round otherwise: WholeFeedForwardTests.
     public static TheoryData<string> Kinds =>
         [.. RouterCatalog.Entries.Where(entry => !entry.First.WholeFeedForward).Select(entry => entry.Kind), "lora"];
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
 
     [Theory]
     [MemberData(nameof(Kinds))]
     public void A_fresh_adapter_equals_its_base_bit_for_bit(string kind)
     {
-        var model = _tiny.New();
+        var model = Tiny.New();
         var plain = TinyModel.Logits(model);
 
         AdapterAttachment.Attach(model, Options(kind), seed: 1);
@@ -36,7 +27,7 @@ public sealed class AttachmentTests : IDisposable
     [MemberData(nameof(Kinds))]
     public void A_fresh_adapter_equals_its_base_in_bfloat16(string kind)
     {
-        var model = _tiny.New(ScalarType.BFloat16);
+        var model = Tiny.New(ScalarType.BFloat16);
         var plain = TinyModel.Logits(model);
 
         AdapterAttachment.Attach(model, Options(kind), seed: 1);
@@ -57,7 +48,7 @@ public sealed class AttachmentTests : IDisposable
             : Options(kind);
         if (options.Router is { WhyNoDecoding: not null })
             return;
-        var model = _tiny.New();
+        var model = Tiny.New();
         FillUp(AdapterAttachment.Attach(model, options, seed: 1));
         var tasks = torch.zeros([2], torch.int64);
         // Some decide once, at the prompt: it is the same in both.
@@ -78,7 +69,7 @@ public sealed class AttachmentTests : IDisposable
     [Fact]
     public void Training_reaches_every_listed_parameter_and_no_base_weight()
     {
-        var model = _tiny.New();
+        var model = Tiny.New();
         var adapted = AdapterAttachment.Attach(model, Options("top-k"), seed: 1);
         FillUp(adapted);
         var pass = ForwardPass.ForTraining(Seeds.GeneratorFor(1, "step"));
@@ -94,7 +85,7 @@ public sealed class AttachmentTests : IDisposable
     [Fact]
     public void Records_outlive_their_blocks_and_feed_the_balance_loss()
     {
-        var model = _tiny.New();
+        var model = Tiny.New();
         var adapted = AdapterAttachment.Attach(model, AdapterOptionsTests.Read("""
             {"method": "mixture", "experts": {"count": 4}, "router": {"kind": "top-k", "balance": {"kind": "switch",
             "coefficient": 1}}}
@@ -113,7 +104,7 @@ public sealed class AttachmentTests : IDisposable
     [Fact]
     public void Dropout_draws_from_the_pass_and_only_in_training()
     {
-        var model = _tiny.New();
+        var model = Tiny.New();
         var adapted = AdapterAttachment.Attach(model, new AdapterOptions { LoraDropout = 0.5 }, seed: 1);
         FillUp(adapted);
 
@@ -128,7 +119,7 @@ public sealed class AttachmentTests : IDisposable
     [Fact]
     public void Frozen_experts_leave_the_router_alone_to_train()
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read("""
+        var adapted = AdapterAttachment.Attach(Tiny.New(), AdapterOptionsTests.Read("""
             {"method": "mixture", "target_modules": ["q_proj"], "experts": {"count": 3, "train": false},
             "router": {"kind": "soft"}}
             """), seed: 1);
@@ -144,17 +135,62 @@ public sealed class AttachmentTests : IDisposable
     public void The_table_counts_each_module()
     {
         var adapted = AdapterAttachment.Attach(
-            _tiny.New(), new AdapterOptions { R = 4, TargetModules = ModuleNames.List(["k_proj"]) }, seed: 1);
+            Tiny.New(), new AdapterOptions { R = 4, TargetModules = ModuleNames.List(["k_proj"]) }, seed: 1);
 
         Assert.Equal(
             [("model.layers.0.self_attn.k_proj", 4L * (16 + 8)), ("model.layers.1.self_attn.k_proj", 4L * (16 + 8))],
             adapted.TrainableParameterCounts);
     }
 
+    public static TheoryData<string, string> Sizes => new()
+    {
+        { "lora", """{"r": 3, "target_modules": ["q_proj", "up_proj"]}""" },
+        { "DoRA", """{"r": 3, "use_dora": true}""" },
+        { "PiSSA", """{"r": 3, "init_lora_weights": "pissa"}""" },
+        { "OLoRA", """{"r": 3, "rank_pattern": {"q_proj": 5}, "init_lora_weights": "olora"}""" },
+        { "GOAT", Mixture("top-k", """ "init_lora_weights": "goat", """, 2) },
+        { "top-k", Mixture("top-k") },
+        { "shared experts", """
+            {"method": "mixture", "r": 2, "experts": {"count": [1, 3], "shared": 2}, "router": {"kind": "top-k"}}
+            """ },
+        { "some layers", """
+            {"method": "mixture", "r": 2, "experts": {"count": 4, "layers": [1]}, "router": {"kind": "top-k"}}
+            """ },
+        { "mixlora", Mixture("mixlora") }, // its experts are in the feed-forward alone
+        { "hydra", Mixture("hydra") },
+        { "comol", Mixture("comol") },
+        { "rexmoe", Mixture("rexmoe") },
+        { "lily", """
+            {"method": "mixture", "r": 2, "experts": {"count": 3}, "router": {"kind": "lily", "stride_a": 2}}
+            """ },
+    };
+
+    [Theory]
+    [MemberData(nameof(Sizes))]
+    public void The_memory_that_is_asked_for_before_is_what_is_taken(string name, string options)
+    {
+        foreach (var type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
+        {
+            var model = Tiny.New(type);
+            var (factors, copies) = AdapterAttachment.ByteCounts(model, AdapterOptionsTests.Read(options));
+
+            var adapted = AdapterAttachment.Attach(model, AdapterOptionsTests.Read(options), seed: 1);
+
+            Assert.True(factors > 0, name);
+            Assert.Equal(
+                adapted.Parameters.Where(pair => !pair.Name.Contains(".router.", StringComparison.Ordinal))
+                    .Sum(pair => pair.Parameter.ByteCount()), factors);
+            Assert.Equal(
+                adapted.Modules.Sum(module => module.TakenOut is not { } taken ? 0
+                    : module.Wrapped.Weight.ByteCount() + taken.Down.ByteCount() + taken.Up.ByteCount()), copies);
+            Assert.Equal(options.Contains("init_lora_weights", StringComparison.Ordinal), copies > 0);
+        }
+    }
+
     [Fact]
     public void A_projection_is_wrapped_once()
     {
-        var model = _tiny.New();
+        var model = Tiny.New();
         AdapterAttachment.Attach(model, new AdapterOptions(), seed: 1);
 
         var error = Assert.Throws<UserException>(() => AdapterAttachment.Attach(model, new AdapterOptions(), seed: 1));
@@ -169,7 +205,7 @@ public sealed class AttachmentTests : IDisposable
     [Fact]
     public void No_tensor_outlives_a_forward()
     {
-        var model = _tiny.New();
+        var model = Tiny.New();
         AdapterAttachment.Attach(model, Options("hard-soft"), seed: 1);
         TinyModel.Logits(model).Dispose();
         var before = LiveTensors.Settled();
@@ -180,6 +216,10 @@ public sealed class AttachmentTests : IDisposable
         // Gradients stay: one for each of A, B and the router of 14 projections at most. Fewer than before may live.
         LiveTensors.AssertNoMoreThan(before + (14 * 3));
     }
+
+    private static string Mixture(string kind, string more = "", int count = 4) =>
+        $$$"""{"method": "mixture", "r": 2, {{{more}}} "experts": {"count": {{{count}}}},"""
+        + $$$""" "router": {"kind": "{{{kind}}}"}}""";
 
     internal static AdapterOptions Options(string kind) => kind == "lora"
         ? new AdapterOptions { R = 2 }

@@ -9,17 +9,9 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Lora;
 
 /// <summary>GOAT's first values and scale (case goat_svd_experts of second.json), and on a model.</summary>
-public sealed class GoatTests : IDisposable
+public sealed class GoatTests : TensorTests
 {
     private const double Rho = 10;
-    private readonly TinyModel _tiny = new();
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
 
     [Theory]
     [InlineData("alpha", "alpha_over_r")]
@@ -36,6 +28,9 @@ public sealed class GoatTests : IDisposable
         Assert.Equal(golden.ExpectedNumber($"scaling_{variant}"), scale, 1e-9);
         Golden.Near(golden.Expected($"BA_{variant}"), Products(first));
         Golden.Near(golden.Expected($"A_row_norms_{variant}").reshape(3), first.Down.norm(1));
+        var heads = golden.Expected("singular_values").index_select(
+            0, golden.Expected("segment_indices").to(torch.int64).reshape(3));
+        Golden.Near(heads / (scale * Rho), Products(first).reshape(3, -1).norm(1));
         Golden.Near(golden.Expected("W_residual_init_cof_1"), first.Rest(weight, scale));
         Golden.Near(golden.Expected("W_residual"), (first with { Up = first.Up / 3 }).Rest(weight, scale));
     }
@@ -81,6 +76,7 @@ public sealed class GoatTests : IDisposable
         ((output * golden.Input("cotangent")).sum() + (loss * golden.Parameter("aux_loss_coeff"))).backward();
 
         Golden.Near(golden.Expected("probs"), record.Decision.Probabilities!);
+        golden.ChoosesAlone("indices", record.Decision.Selected);
         Golden.Near(golden.Expected("weights"), record.Decision.Gates);
         Golden.Near(golden.Expected("output"), output);
         Assert.Equal(golden.ExpectedNumber("layer_loss"), loss.ToDouble(), 1e-5);
@@ -90,7 +86,7 @@ public sealed class GoatTests : IDisposable
     [Fact]
     public void Experts_of_equal_weight_are_the_base_which_is_not_touched()
     {
-        var model = _tiny.New();
+        var model = Tiny.New();
         var before = TinyModel.Logits(model);
         var weights = model.StateDict().Select(pair => pair.Tensor.clone()).ToList();
 
@@ -117,16 +113,16 @@ public sealed class GoatTests : IDisposable
         var isGoat = which.StartsWith("goat", StringComparison.Ordinal);
         var counts = which.EndsWith("layer", StringComparison.Ordinal) ? "[1, 3]" : "3";
         var options = isGoat ? Options("{}", router, counts) : Options(null, router, counts);
-        var adapted = AdapterAttachment.Attach(_tiny.New(), options, seed: 1);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), options, seed: 1);
         AttachmentTests.FillUp(adapted);
         var trained = TinyModel.Logits(adapted.Model);
-        BundleWriter.Write(_tiny.In("bundle"), TinyBundle.Contents(adapted));
-        MixtureDirectory.Write(_tiny.In("mixture"), TinyBundle.Contents(adapted), CardFacts.None);
-        MixtureDirectory.RequireRouters(_tiny.In("mixture"), adapted);
+        BundleWriter.Write(Tiny.In("bundle"), TinyBundle.Contents(adapted));
+        MixtureDirectory.Write(Tiny.In("mixture"), TinyBundle.Contents(adapted), CardFacts.None);
+        MixtureDirectory.RequireRouters(Tiny.In("mixture"), adapted);
 
         foreach (var folder in new[] { "bundle", "mixture" })
         {
-            var again = Bundle.Open(_tiny.In(folder)).Attach(_tiny.New());
+            var again = Bundle.Open(Tiny.In(folder)).Attach(Tiny.New());
             Assert.True(trained.SameAs(TinyModel.Logits(again.Model)), folder);
             Assert.Equal(
                 adapted.State.Select(pair => pair.Name), again.State.Select(pair => pair.Name));
@@ -140,10 +136,10 @@ public sealed class GoatTests : IDisposable
         {
             Golden.Near(
                 probe.LogitsOf(TinyModel.Ids.narrow(0, 0, 1), part),
-                IndependentPeft.Logits(_tiny.New(), _tiny.In("mixture", part.Name)).narrow(0, 0, 1), 1e-4);
+                IndependentPeft.Logits(Tiny.New(), Tiny.In("mixture", part.Name)).narrow(0, 0, 1), 1e-4);
         }
 
-        var summary = AdapterSummary.Read(_tiny.In("bundle"), null);
+        var summary = AdapterSummary.Read(Tiny.In("bundle"), null);
         Assert.Equal(
             adapted.Modules.Select(module => (module.Path, module.Shape.Experts)).Order(),
             summary.Modules.Select(module => (module.Path, module.Experts)).Order());
@@ -156,7 +152,7 @@ public sealed class GoatTests : IDisposable
     public void Means_of_the_gates_collapse_and_merge_alike(string which)
     {
         var options = which == "goat" ? Options("{}") : Options(null, """{"kind": "comol"}""");
-        var adapted = AdapterAttachment.Attach(_tiny.New(), options, seed: 1);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), options, seed: 1);
         AttachmentTests.FillUp(adapted);
         var gates = adapted.Modules.ToDictionary(
             module => module.Path, _ => torch.tensor(new[] { 0.5f, 0.3f, 0.2f }), StringComparer.Ordinal);
@@ -175,12 +171,12 @@ public sealed class GoatTests : IDisposable
     [Fact]
     public void A_checkpoint_brings_its_own_first_values()
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), Options("{}"), seed: 1);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), Options("{}"), seed: 1);
         AttachmentTests.FillUp(adapted);
-        BundleWriter.Write(_tiny.In("bundle"), TinyBundle.Contents(adapted));
-        var other = AdapterAttachment.Attach(_tiny.New(), Options("""{"rho": 3, "triplets": "tail"}"""), seed: 2);
+        BundleWriter.Write(Tiny.In("bundle"), TinyBundle.Contents(adapted));
+        var other = AdapterAttachment.Attach(Tiny.New(), Options("""{"rho": 3, "triplets": "tail"}"""), seed: 2);
 
-        var weights = OwnBundle.Open(_tiny.In("bundle")).Weights;
+        var weights = OwnBundle.Open(Tiny.In("bundle")).Weights;
         BundleTensors.Load(other, weights.Path, weights.Entries);
 
         Assert.True(TinyModel.Logits(adapted.Model).SameAs(TinyModel.Logits(other.Model)));
@@ -189,17 +185,17 @@ public sealed class GoatTests : IDisposable
     [Fact]
     public void Experts_are_not_filled_from_it_nor_it_from_them()
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), Options("{}"), seed: 1);
-        BundleWriter.Write(_tiny.In("goat"), TinyBundle.Contents(adapted));
-        var plain = AdapterAttachment.Attach(_tiny.New(), Options(null), seed: 1);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), Options("{}"), seed: 1);
+        BundleWriter.Write(Tiny.In("goat"), TinyBundle.Contents(adapted));
+        var plain = AdapterAttachment.Attach(Tiny.New(), Options(null), seed: 1);
 
         Assert.Equal(
-            $"{_tiny.In("goat")}: trained on what goat left of the base; expected experts of the base as it is. Leave "
+            $"{Tiny.In("goat")}: trained on what goat left of the base; expected experts of the base as it is. Leave "
             + "adapter.experts.from out, or name adapters without that.",
-            Assert.Throws<UserException>(() => ExpertLoader.Load(plain, [_tiny.In("goat")])).Message);
+            Assert.Throws<UserException>(() => ExpertLoader.Load(plain, [Tiny.In("goat")])).Message);
         Assert.Contains(
             "an init_lora_weights that changes the base; expected an adapter that begins anew.",
-            Assert.Throws<UserException>(() => ExpertLoader.Load(adapted, [_tiny.In("goat")])).Message,
+            Assert.Throws<UserException>(() => ExpertLoader.Load(adapted, [Tiny.In("goat")])).Message,
             StringComparison.Ordinal);
     }
 

@@ -6,21 +6,12 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Lora;
 
 /// <summary>Rewiring's step, to 1e-5, and fitting routers of a model.</summary>
-public sealed class RewiringTests : IDisposable
+public sealed class RewiringTests : TensorTests
 {
     private const string Mixture = """
         {"method": "mixture", "r": 2, "lora_dropout": 0.5, "target_modules": ["q_proj", "up_proj"],
         "experts": {"count": 3}, "router": {"kind": "top-k"}}
         """;
-
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-    private readonly TinyModel _tiny = new();
-
-    public void Dispose()
-    {
-        _tiny.Dispose();
-        _scope.Dispose();
-    }
 
     [Theory]
     [InlineData("renormalised", "sgd")]
@@ -37,6 +28,8 @@ public sealed class RewiringTests : IDisposable
             new RouterContext("m", 4, 4, 1, 0));
         using (torch.no_grad())
             router.parameters().Single().copy_(golden.Input("router")).requires_grad_(false);
+        Golden.Near(
+            golden.Expected("probs"), router.Route(hidden, ForwardPass.ForInference()).Probabilities!);
         var offset = torch.zeros([4]).ToParameter();
         router.LogitOffset = offset;
         Tensor Loss()
@@ -66,14 +59,20 @@ public sealed class RewiringTests : IDisposable
 
         foreach (var (expected, found) in golden.Expected("confidence_per_layer").data<float>().ToArray().Zip(layers))
             Assert.Equal(expected, found, 1e-5);
-        Assert.Equal([1, 0, 2], Rewiring.Ordered(layers, RewiringOptions.ByFormula));
-        Assert.Equal([2, 0, 1], Rewiring.Ordered(layers, RewiringOptions.MostDecisive));
+        foreach (var (expected, order) in new[]
+        {
+            ("layers_by_formula_desc", RewiringOptions.ByFormula),
+            ("layers_most_decisive_first", RewiringOptions.MostDecisive),
+        })
+            Assert.Equal(
+                golden.Expected(expected).data<float>().ToArray().Select(layer => (int)layer),
+                Rewiring.Ordered(layers, order));
     }
 
     [Fact]
     public void A_fit_moves_the_routers_of_some_layers_and_a_new_text_begins_anew()
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read(Mixture), 1);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), AdapterOptionsTests.Read(Mixture), 1);
         AttachmentTests.FillUp(adapted);
         var before = TinyModel.Logits(adapted.Model);
         double Loss()
@@ -107,7 +106,7 @@ public sealed class RewiringTests : IDisposable
     [Fact]
     public void A_text_is_continued_token_by_token_and_fitted_anew_on_the_way()
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read(Mixture), 1);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), AdapterOptionsTests.Read(Mixture), 1);
         AttachmentTests.FillUp(adapted);
         var options = new GenerationOptions { MaxNewTokens = 5, EosTokenIds = [] };
         using var rewiring = new Rewiring(adapted, new RewiringOptions { Every = 2, LearningRate = 1e-9 });
@@ -122,15 +121,44 @@ public sealed class RewiringTests : IDisposable
     }
 
     [Theory]
-    [InlineData("""{"r": 2}""", "--rewire: an adapter without a router; expected a mixture behind router top-k, top-p or "
-        + "soft.")]
-    [InlineData("""{"method": "mixture", "router": {"kind": "tsallis"}}""", "--rewire: router tsallis has no logits to "
-        + "move; expected a mixture behind router top-k, top-p or soft.")]
-    [InlineData("""{"method": "mixture", "router": {"kind": "top-k", "top_k": 1}}""", "--rewire: router top-k has top_k 1 "
-        + "and normalize true, so that every gate is 1; expected gates that depend on the logits.")]
+    [MemberData(nameof(Kinds))]
+    public void The_catalog_knows_whose_logits_can_be_moved_and_an_offset_moves_them(string kind)
+    {
+        var adapted = AdapterAttachment.Attach(Tiny.New(), AttachmentTests.Options(kind), 1);
+        AttachmentTests.FillUp(adapted);
+        var own = adapted.Modules.Select(module => module.Router).Where(router => router is not (null or SharedRouter));
+        var before = TinyModel.Logits(adapted.Model);
+
+        Assert.All(own, router => Assert.Equal(RouterCatalog.Of(kind).IsRewirable, router is IRewirable));
+        if (!RouterCatalog.Of(kind).IsRewirable)
+            return;
+        Rewiring.RequireRewirable(adapted.Options);
+        foreach (var router in own.Cast<IRewirable>())
+            router.LogitOffset = torch.tensor(new[] { 9f, 4, 0, 0 });
+        Assert.False(before.SameAs(TinyModel.Logits(adapted.Model)));
+        foreach (var router in own.Cast<IRewirable>())
+            router.LogitOffset = null;
+        Assert.True(before.SameAs(TinyModel.Logits(adapted.Model)));
+    }
+
+    public static TheoryData<string> Kinds => [.. RouterCatalog.Entries.Select(entry => entry.Kind)];
+
+    [Theory]
+    [InlineData(
+        """{"r": 2}""",
+        "--rewire: an adapter without a router; expected a mixture behind router chain-of-experts, comol, "
+            + "graph-of-tokens, hydra, mixlora, mixlora-dynamic, mixlora-switch, rmoe, soft, top-k or top-p.")]
+    [InlineData(
+        """{"method": "mixture", "router": {"kind": "tsallis"}}""",
+        "--rewire: router tsallis, whose logits cannot be moved; expected a mixture behind router chain-of-experts, "
+            + "comol, graph-of-tokens, hydra, mixlora, mixlora-dynamic, mixlora-switch, rmoe, soft, top-k or top-p.")]
+    [InlineData(
+        """{"method": "mixture", "router": {"kind": "top-k", "top_k": 1}}""",
+        "--rewire: router top-k has top_k 1 and normalize true, so that every gate is 1; expected gates that depend on "
+            + "the logits.")]
     public void What_cannot_be_fitted_is_refused(string options, string expected)
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read(options), 1);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), AdapterOptionsTests.Read(options), 1);
 
         Assert.Equal(
             expected, Assert.Throws<UserException>(() => new Rewiring(adapted, new RewiringOptions())).Message);

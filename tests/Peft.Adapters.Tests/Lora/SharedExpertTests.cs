@@ -7,21 +7,12 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Lora;
 
 /// <summary>Experts that every token gets (DeepSeekMoE).</summary>
-public sealed class SharedExpertTests : IDisposable
+public sealed class SharedExpertTests : TensorTests
 {
     private const string Options = """
         {"method": "mixture", "r": 2, "lora_alpha": 6, "target_modules": ["q_proj"],
          "experts": {"count": 3, "shared": 2}, "router": {"kind": "top-k", "top_k": 2}}
         """;
-
-    private readonly TinyModel _tiny = new();
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
 
     [Fact]
     public void A_projection_adds_every_shared_expert_with_weight_1()
@@ -68,8 +59,8 @@ public sealed class SharedExpertTests : IDisposable
 
         Assert.Equal(0, without.Experts.Shared);
         Assert.False(without.ToJson()["experts"]!.AsObject().ContainsKey("shared"));
-        var first = AdapterAttachment.Attach(_tiny.New(), without, seed: 1).Modules[0].Down;
-        Assert.True(first.SameAs(AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read(Options), seed: 1)
+        var first = AdapterAttachment.Attach(Tiny.New(), without, seed: 1).Modules[0].Down;
+        Assert.True(first.SameAs(AdapterAttachment.Attach(Tiny.New(), AdapterOptionsTests.Read(Options), seed: 1)
             .Modules[0].Down.narrow(0, 0, 6)));
     }
 
@@ -104,7 +95,7 @@ public sealed class SharedExpertTests : IDisposable
 
     private AdaptedModel New()
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read(Options), seed: 1);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), AdapterOptionsTests.Read(Options), seed: 1);
         using var off = torch.no_grad();
         foreach (var module in adapted.Modules)
             module.Up.normal_(0, 0.3, Seeds.GeneratorFor(9, module.Path));

@@ -7,17 +7,8 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Lora;
 
 /// <summary>Experts that are whole feed-forwards (MixLoRA).</summary>
-public sealed class WholeFeedForwardTests : IDisposable
+public sealed class WholeFeedForwardTests : TensorTests
 {
-    private readonly TinyModel _tiny = new();
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
-
     [Fact]
     public void The_output_is_the_weighted_sum_of_feed_forwards_with_their_own_LoRA()
     {
@@ -37,6 +28,16 @@ public sealed class WholeFeedForwardTests : IDisposable
         Golden.Near(golden.Expected("grad_router"), block.Router.parameters().Single().grad!);
         Golden.Near(golden.Expected("grad_B_gate"), block.Gate.Up.grad!.view(5, 3, 2).permute(1, 0, 2));
         Golden.Near(golden.Expected("grad_A_down"), block.Down.Down.grad!.view(3, 2, 5));
+        golden.ChoosesAlone("indices", decision.Selected);
+        Golden.Near(golden.Expected("common_gate"), block.Gate.Wrapped.Forward(golden.Input("x"), pass));
+        Golden.Near(golden.Expected("common_up"), block.Up.Wrapped.Forward(golden.Input("x"), pass));
+        var alone = new Block(golden.Input, new MixLoraRouterOptions { TopK = 1 }, golden.Parameter("scaling"));
+        foreach (var (expert, expected) in golden.Expected("expert_outputs").unbind(1).Index())
+        {
+            ((IRewirable)alone.Router).LogitOffset = torch.zeros([3]).index_fill_(
+                0, torch.tensor(new[] { (long)expert }), 1e6);
+            Golden.Near(expected, alone.Forward(golden.Input("x"), ForwardPass.ForInference()));
+        }
     }
 
     [Fact]
@@ -77,7 +78,7 @@ public sealed class WholeFeedForwardTests : IDisposable
     [InlineData("mixlora-switch")]
     public void A_fresh_adapter_gives_what_its_base_gives_where_gates_sum_to_1(string kind)
     {
-        var model = _tiny.New();
+        var model = Tiny.New();
         var plain = TinyModel.Logits(model);
 
         AdapterAttachment.Attach(model, Read($$"""{"kind": "{{kind}}", "normalize": true}"""), seed: 1);
@@ -88,7 +89,7 @@ public sealed class WholeFeedForwardTests : IDisposable
     [Fact]
     public void A_feed_forward_has_one_router_and_other_projections_one_LoRA()
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), Read("""{"kind": "mixlora"}"""), seed: 1);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), Read("""{"kind": "mixlora"}"""), seed: 1);
         var pass = ForwardPass.ForInference();
 
         adapted.Model.Forward(TinyModel.Ids, pass);
@@ -124,6 +125,9 @@ public sealed class WholeFeedForwardTests : IDisposable
         MixtureProjection Part(string name, Tensor weight, ExpertPart part, Router own) => new(
             new BaseLinear(name, weight.contiguous().ToParameter(false)), new MixtureShape(1, 1, 1) { Part = part },
             own, torch.ones([1, weight.shape[1]]).ToParameter());
+        Assert.Equal(
+            golden.Expected("neuron_groups").reshape(-1).data<float>().ToArray(),
+            golden.Input("permutation").data<float>().ToArray());
         var gate = Part("gate", golden.Input("W_gate").index_select(0, order), ExpertPart.Entry, router);
         var up = Part("up", golden.Input("W_up").index_select(0, order), ExpertPart.Entry, Following("up"));
         var down = Part("down", golden.Input("W_down").index_select(1, order), ExpertPart.Exit, Following("down"));
@@ -151,7 +155,7 @@ public sealed class WholeFeedForwardTests : IDisposable
     public void Slices_divide_the_inner_width(string router, string message)
     {
         var error = Assert.Throws<UserException>(
-            () => AdapterAttachment.Attach(_tiny.New(), Read(router, count: 1), seed: 1));
+            () => AdapterAttachment.Attach(Tiny.New(), Read(router, count: 1), seed: 1));
 
         Assert.Equal(message, error.Message);
     }
@@ -162,7 +166,7 @@ public sealed class WholeFeedForwardTests : IDisposable
     [InlineData("mixlora-switch")]
     public void Training_reaches_every_parameter(string kind)
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), Read($$"""{"kind": "{{kind}}"}""", count: 2), seed: 1);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), Read($$"""{"kind": "{{kind}}"}""", count: 2), seed: 1);
         AttachmentTests.FillUp(adapted);
         using (torch.no_grad())
         {
@@ -254,7 +258,7 @@ public sealed class WholeFeedForwardTests : IDisposable
              "router": {"kind": "mixlora"}}
             """);
 
-        var error = Assert.Throws<UserException>(() => AdapterAttachment.Attach(_tiny.New(), options, seed: 1));
+        var error = Assert.Throws<UserException>(() => AdapterAttachment.Attach(Tiny.New(), options, seed: 1));
 
         Assert.Equal(message, error.Message);
     }
@@ -262,7 +266,7 @@ public sealed class WholeFeedForwardTests : IDisposable
     [Fact]
     public void One_expert_is_plain_LoRA_everywhere()
     {
-        var (model, plain) = (_tiny.New(), _tiny.New());
+        var (model, plain) = (Tiny.New(), Tiny.New());
         var adapted = AdapterAttachment.Attach(model, Read("""{"kind": "mixlora"}""", count: 1), seed: 1);
         var lora = AdapterAttachment.Attach(plain, new AdapterOptions { R = 2, LoraAlpha = 4 }, seed: 1);
         AttachmentTests.FillUp(adapted);
@@ -275,7 +279,7 @@ public sealed class WholeFeedForwardTests : IDisposable
     [Fact]
     public void Layers_with_one_expert_may_have_any_projections()
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read(
+        var adapted = AdapterAttachment.Attach(Tiny.New(), AdapterOptionsTests.Read(
             """
             {"method": "mixture", "target_modules": "model\\.layers\\.(0\\.mlp\\.up_proj|1\\..*)",
              "experts": {"count": 3, "layers": [1]}, "router": {"kind": "mixlora"}}
@@ -314,13 +318,13 @@ public sealed class WholeFeedForwardTests : IDisposable
     [Fact]
     public void Directories_become_experts_where_every_projection_has_some()
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), Read("""{"kind": "mixlora"}""", count: 2), seed: 1);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), Read("""{"kind": "mixlora"}""", count: 2), seed: 1);
 
         var error = Assert.Throws<UserException>(() => ExpertLoader.Load(adapted, ["a", "b"]));
 
         Assert.Equal(
             "adapter.experts.from: 2 directories, while model.layers.0.self_attn.q_proj has one LoRA for all; expected "
-                + "experts in every adapted projection. Leave it out of adapter.target_modules.", error.Message);
+                + "2 experts in every adapted projection. Leave it out of adapter.target_modules.", error.Message);
     }
 
     private static AdapterOptions Read(string router, int count = 4) => AdapterOptionsTests.Read(

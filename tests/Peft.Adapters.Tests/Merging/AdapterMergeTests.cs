@@ -9,13 +9,11 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Merging;
 
 /// <summary>Merging bundles and PEFT directories into bundles that load like any other.</summary>
-public sealed class AdapterMergeTests : IDisposable
+public sealed class AdapterMergeTests : TensorTests
 {
-    private readonly TinyModel _tiny = new();
     private readonly MergeFixture _given;
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
 
-    public AdapterMergeTests() => _given = new MergeFixture(_tiny);
+    public AdapterMergeTests() => _given = new MergeFixture(Tiny);
 
     public static TheoryData<string> Static =>
         [.. MergeCatalog.Entries.OfType<StaticMerge>().Where(method => !method.SearchesWeights)
@@ -23,12 +21,6 @@ public sealed class AdapterMergeTests : IDisposable
 
     public static TheoryData<string> Routed =>
         [.. MergeCatalog.Entries.OfType<RoutedMerge>().Select(method => method.Name)];
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
 
     [Theory]
     [MemberData(nameof(Static))]
@@ -39,11 +31,11 @@ public sealed class AdapterMergeTests : IDisposable
 
         var report = _given.Merge(method, ["law", "code"]);
 
-        var loaded = Bundle.Open(_tiny.In("out")).Attach(_tiny.New(), new AttachOptions { Base = MergeFixture.Base });
+        var loaded = Bundle.Open(Tiny.In("out")).Attach(Tiny.New(), new AttachOptions { Base = MergeFixture.Base });
         Assert.True(loaded.Options.IsPlainLora);
         Assert.Equal(14, loaded.Modules.Count);
         Assert.Equal(14, report.Losses.Count);
-        OwnBundle.Open(_tiny.In("out"));
+        OwnBundle.Open(Tiny.In("out"));
         var (law, code) = (_given.Load("law"), _given.Load("code"));
         foreach (
             var (module, loss) in loaded.Modules.OrderBy(module => module.Path, StringComparer.Ordinal)
@@ -72,7 +64,7 @@ public sealed class AdapterMergeTests : IDisposable
 
         var report = _given.Merge(method, ["law", "code", "prose"]);
 
-        var loaded = Bundle.Open(_tiny.In("out")).Attach(_tiny.New(), new AttachOptions { Base = MergeFixture.Base });
+        var loaded = Bundle.Open(Tiny.In("out")).Attach(Tiny.New(), new AttachOptions { Base = MergeFixture.Base });
         Assert.Equal(["law", "code", "prose"], loaded.Options.Experts.Names);
         Assert.Equal(method, loaded.Options.Router!.Kind);
         foreach (var (expert, name) in new[] { "law", "code", "prose" }.Index())
@@ -106,8 +98,8 @@ public sealed class AdapterMergeTests : IDisposable
         _given.Merge("phatgoose", ["law", "code"]);
         _given.Merge("cat", ["law", "code"], "sum");
 
-        var routed = Bundle.Open(_tiny.In("out")).Attach(_tiny.New());
-        var sum = Bundle.Open(_tiny.In("sum")).Attach(_tiny.New());
+        var routed = Bundle.Open(Tiny.In("out")).Attach(Tiny.New());
+        var sum = Bundle.Open(Tiny.In("sum")).Attach(Tiny.New());
 
         Golden.Near(TinyModel.Logits(sum.Model), TinyModel.Logits(routed.Model), 1e-5);
     }
@@ -125,20 +117,20 @@ public sealed class AdapterMergeTests : IDisposable
         _given.Merge(method, ["two", "prose"], "added");
         _given.Merge(
             MergeCatalog.Find(method)!, new MergeOptions(), "removed",
-            [.. MergeSource.Open(_tiny.In("three")).Where(source => source.Name != "prose")]);
+            [.. MergeSource.Open(Tiny.In("three")).Where(source => source.Name != "prose")]);
 
         Assert.Equal(
-            File.ReadAllBytes(_tiny.In("three", BundleFiles.Weights)),
-            File.ReadAllBytes(_tiny.In("added", BundleFiles.Weights)));
+            File.ReadAllBytes(Tiny.In("three", BundleFiles.Weights)),
+            File.ReadAllBytes(Tiny.In("added", BundleFiles.Weights)));
         Assert.Equal(
-            File.ReadAllText(_tiny.In("three", BundleFiles.Manifest)),
-            File.ReadAllText(_tiny.In("added", BundleFiles.Manifest)));
+            File.ReadAllText(Tiny.In("three", BundleFiles.Manifest)),
+            File.ReadAllText(Tiny.In("added", BundleFiles.Manifest)));
         Assert.Equal(
-            File.ReadAllBytes(_tiny.In("two", BundleFiles.Weights)),
-            File.ReadAllBytes(_tiny.In("removed", BundleFiles.Weights)));
+            File.ReadAllBytes(Tiny.In("two", BundleFiles.Weights)),
+            File.ReadAllBytes(Tiny.In("removed", BundleFiles.Weights)));
         Assert.Equal(
-            OwnBundle.Open(_tiny.In("two")).Manifest.Adapter.ToJson()["rank_pattern"]!.ToJsonString(),
-            OwnBundle.Open(_tiny.In("removed")).Manifest.Adapter.ToJson()["rank_pattern"]!.ToJsonString());
+            OwnBundle.Open(Tiny.In("two")).Manifest.Adapter.ToJson()["rank_pattern"]!.ToJsonString(),
+            OwnBundle.Open(Tiny.In("removed")).Manifest.Adapter.ToJson()["rank_pattern"]!.ToJsonString());
     }
 
     [Fact]
@@ -147,7 +139,7 @@ public sealed class AdapterMergeTests : IDisposable
         _given.Law();
         _given.Code();
         _given.Merge("glider", ["law", "code"], "prompts");
-        var prompts = OwnBundle.Open(_tiny.In("prompts")).Manifest;
+        var prompts = OwnBundle.Open(Tiny.In("prompts")).Manifest;
 
         Assert.Equal(new GliderRouterOptions(), prompts.Adapter.Router);
         Assert.Contains(KeyValuePair.Create("task of code", "rows of code"), prompts.Merge!.Settings);
@@ -157,8 +149,8 @@ public sealed class AdapterMergeTests : IDisposable
             torch.tensor([.. MergeFixture.Numbers(1), .. MergeFixture.Numbers(2)], [2, 16]), buffers["embeddings"], 0);
 
         foreach (var (name, seed) in new[] { ("law", 1), ("code", 2) })
-            GateFile.Describe(_tiny.In(name), new TaskEmbedding("", true, MergeFixture.Numbers(seed, 5)));
-        var sources = new[] { "law", "code" }.SelectMany(name => MergeSource.Open(_tiny.In(name))).ToList();
+            GateFile.Describe(Tiny.In(name), new TaskEmbedding("", true, MergeFixture.Numbers(seed, 5)));
+        var sources = new[] { "law", "code" }.SelectMany(name => MergeSource.Open(Tiny.In(name))).ToList();
         Assert.Contains(
             "the vector of law's task was given, and the base embeds prompts; expected --query with a vector of the "
                 + "same origin. Or let the base embed the description: peft gate --keep --describe TEXT.",
@@ -171,7 +163,7 @@ public sealed class AdapterMergeTests : IDisposable
         _given.Merge(new GliderMerge(), options with { Query = [1, 2, 3, 4, 5] }, "out", sources);
         Assert.Equal(
             new GliderRouterOptions { Alpha = 7, Query = "given", EmbeddingSize = 5 },
-            OwnBundle.Open(_tiny.In("out")).Manifest.Adapter.Router);
+            OwnBundle.Open(Tiny.In("out")).Manifest.Adapter.Router);
         Assert.True(_given.Load("out").Modules[0].Router!.named_buffers().Single(pair => pair.name == "query").buffer
             .SameAs(torch.tensor(new[] { 1f, 2, 3, 4, 5 }, [5])));
     }
@@ -181,12 +173,12 @@ public sealed class AdapterMergeTests : IDisposable
     {
         _given.Law();
         _given.Adapter("code", "{}", 2);
-        GateFile.Write(_tiny.In("code"), [.. _given.Load("code").Modules.Select(
+        GateFile.Write(Tiny.In("code"), [.. _given.Load("code").Modules.Select(
             module => (module.Path, GateVectors.Gate, torch.ones([module.InFeatures])))]);
 
         Assert.Contains(
             "no description of its task; expected what --method glider routes code by. Describe it: peft gate "
-                + $"--adapter {_tiny.In("code")} --keep --describe TEXT.",
+                + $"--adapter {Tiny.In("code")} --keep --describe TEXT.",
             Assert.Throws<FaultsException>(() => _given.Merge("glider", ["law", "code"])).Message,
             StringComparison.Ordinal);
     }
@@ -215,9 +207,9 @@ public sealed class AdapterMergeTests : IDisposable
         _given.Adapter("talk", """{"r": 2}""", 2, template: "{{ 'A' }}");
         _given.Adapter("more", """{"r": 2}""", 3, template: "{{ 'A' }}");
         Assert.Empty(_given.Merge(method, ["talk", "law", "more"]).Notes);
-        Assert.Equal("{{ 'A' }}", BundleFiles.ChatTemplateOf(_tiny.In("out")));
+        Assert.Equal("{{ 'A' }}", BundleFiles.ChatTemplateOf(Tiny.In("out")));
         Assert.Contains(
-            BundleFiles.ChatTemplate, OwnBundle.Open(_tiny.In("out")).Manifest.Files.Select(file => file.Key));
+            BundleFiles.ChatTemplate, OwnBundle.Open(Tiny.In("out")).Manifest.Files.Select(file => file.Key));
     }
 
     [Fact]
@@ -229,7 +221,7 @@ public sealed class AdapterMergeTests : IDisposable
             ["talk and other were trained with different chat templates; the result remembers none: name one with "
                 + "--chat-template when you use it"],
             _given.Merge("average", ["talk", "other"]).Notes);
-        Assert.Null(BundleFiles.ChatTemplateOf(_tiny.In("out")));
+        Assert.Null(BundleFiles.ChatTemplateOf(Tiny.In("out")));
     }
 
     [Fact]
@@ -238,14 +230,14 @@ public sealed class AdapterMergeTests : IDisposable
         _given.Law();
         _given.Code();
         foreach (var name in new[] { BundleFiles.Manifest, BundleFiles.Card })
-            File.Delete(_tiny.In("code", name));
+            File.Delete(Tiny.In("code", name));
 
         var report = _given.Merge("phatgoose", ["law", "code"]);
 
         Assert.Single(
             report.Notes, note => note.StartsWith("code: has no fingerprint of its base", StringComparison.Ordinal));
-        Bundle.Open(_tiny.In("out")).Attach(_tiny.New(), new AttachOptions { Base = MergeFixture.Base });
-        File.Delete(_tiny.In("law", BundleFiles.Manifest));
+        Bundle.Open(Tiny.In("out")).Attach(Tiny.New(), new AttachOptions { Base = MergeFixture.Base });
+        File.Delete(Tiny.In("law", BundleFiles.Manifest));
         var error = Assert.Throws<UserException>(() => _given.Merge("cat", ["law", "code"]));
         Assert.Equal(
             "peft merge: law and code name no base with a fingerprint. Name it with --base DIR.", error.Message);
@@ -263,7 +255,7 @@ public sealed class AdapterMergeTests : IDisposable
         var report = _given.Merge("average", ["one", "two"]);
 
         var (one, two, merged) = (
-            _given.Load("one"), _given.Load("two"), Bundle.Open(_tiny.In("out")).Attach(_tiny.New()));
+            _given.Load("one"), _given.Load("two"), Bundle.Open(Tiny.In("out")).Attach(Tiny.New()));
         foreach (var module in merged.Modules)
             Golden.Near(
                 (MergeFixture.Update(one, module.Path)! + MergeFixture.Update(two, module.Path)!) / 2,
@@ -276,7 +268,7 @@ public sealed class AdapterMergeTests : IDisposable
             "one and two have frozen projections A of different seeds", mixed.Message, StringComparison.Ordinal);
         var routed = Assert.Throws<UserException>(() => _given.Merge("arrow", ["one", "two"], "no"));
         Assert.Contains("one is a FlyLoRA", routed.Message, StringComparison.Ordinal);
-        Assert.False(Directory.Exists(_tiny.In("no")));
+        Assert.False(Directory.Exists(Tiny.In("no")));
     }
 
     [Fact]
@@ -285,13 +277,13 @@ public sealed class AdapterMergeTests : IDisposable
         _given.Law();
         _given.Code();
         _given.Merge("dare-ties", ["law", "code"]);
-        var before = File.ReadAllBytes(_tiny.In("out", BundleFiles.Weights));
+        var before = File.ReadAllBytes(Tiny.In("out", BundleFiles.Weights));
         var live = LiveTensors.Settled();
 
         _given.Merge("dare-ties", ["law", "code"]);
         _given.Merge("phatgoose", ["law", "code"], "routed");
 
         LiveTensors.AssertNoMoreThan(live);
-        Assert.Equal(before, File.ReadAllBytes(_tiny.In("out", BundleFiles.Weights)));
+        Assert.Equal(before, File.ReadAllBytes(Tiny.In("out", BundleFiles.Weights)));
     }
 }

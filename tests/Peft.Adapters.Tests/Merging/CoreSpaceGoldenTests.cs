@@ -3,12 +3,9 @@ using Peft.Adapters.Merging;
 namespace Peft.Adapters.Tests.Merging;
 
 /// <summary>The merging cases of second.json, to 1e-5, and what these merges promise beside them.</summary>
-public sealed class CoreSpaceGoldenTests : IDisposable
+public sealed class CoreSpaceGoldenTests : TensorTests
 {
     private const string File = "second.json";
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
 
     private static MergeInputs Inputs(IReadOnlyList<Tensor> downs, IReadOnlyList<Tensor> ups, double[]? scales = null)
         => new("m", ups[0].shape[0], downs[0].shape[1], downs.Count, [.. downs.Zip(ups).Select(
@@ -41,8 +38,13 @@ public sealed class CoreSpaceGoldenTests : IDisposable
             Golden.Near(input.Up.mm(input.Down) * input.Scale, space.Update(core, 1).Product());
         }
         Golden.Near(golden.Expected("delta_task_arithmetic"), Merged("task-arithmetic", inputs, options));
-        Golden.Near(golden.Expected("delta_tsv"), Merged("core-tsv", inputs, options));
-        Golden.Near(golden.Expected("delta_iso"), Merged("core-iso-c", inputs, options));
+        var leading = Merged("core-tsv", inputs, options);
+        Golden.Near(golden.Expected("delta_tsv"), leading);
+        Assert.Equal(3 * golden.ExpectedNumber("tsv_vectors_per_task"), RankOf(leading));
+        var leveled = Merged("core-iso-c", inputs, options);
+        Golden.Near(golden.Expected("delta_iso"), leveled);
+        Assert.Equal(
+            golden.ExpectedNumber("iso_value") * options.Lambda, torch.linalg.matrix_norm(leveled, 2).ToDouble(), 1e-5);
         Golden.Near(
             golden.Expected("delta_ties"),
             Merged("core-ties", inputs, options with { Density = golden.Parameter("ties_topK_percent") / 100 }));
@@ -53,8 +55,14 @@ public sealed class CoreSpaceGoldenTests : IDisposable
     {
         var golden = Golden.Case(File, "tsv_m");
 
-        Golden.Near(golden.Expected("merged"), Merged("core-tsv", Whole(golden.Input("task_matrices"))));
+        var merged = Merged("core-tsv", Whole(golden.Input("task_matrices")));
+
+        Golden.Near(golden.Expected("merged"), merged);
+        Assert.Equal(2 * golden.ExpectedNumber("vectors_per_task"), RankOf(merged));
     }
+
+    private static double RankOf(Tensor matrix) =>
+        torch.linalg.svdvals(matrix).gt(1e-4).to(torch.float32).sum().ToDouble();
 
     [Fact]
     public void Iso_levels_the_singular_values()
@@ -67,7 +75,11 @@ public sealed class CoreSpaceGoldenTests : IDisposable
 
         Golden.Near(golden.Expected("iso_c"), merged);
         Assert.Equal(golden.ExpectedNumber("iso_c_value"), torch.linalg.matrix_norm(merged, 2).ToDouble(), 1e-5);
-        Golden.Near(golden.Expected("iso_cts"), Merged("core-iso-cts", inputs, options));
+        var shared = Merged("core-iso-cts", inputs, options);
+        Golden.Near(golden.Expected("iso_cts"), shared);
+        Assert.Equal(
+            golden.Expected("concatenated_singular_values").mean().ToDouble(),
+            torch.linalg.matrix_norm(shared, 2).ToDouble(), 1e-5);
         Assert.Equal(
             ((int)golden.ExpectedNumber("common_dims"), (int)golden.ExpectedNumber("dims_per_task")),
             CoreIsoCtsMerge.Shares(6, 2, options.Common));
@@ -135,8 +147,18 @@ public sealed class CoreSpaceGoldenTests : IDisposable
 
         var merged = new RobustMerge().Merge(Inputs(downs, ups), new MergeOptions());
 
-        foreach (var (down, scale) in downs.Zip(golden.Expected("scale").unbind(0)))
-            Golden.Near(scale, RobustMerge.Scale(down, RobustMerge.Kept(down, golden.Parameter("mask_ratio"))));
+        var ratio = golden.Parameter("mask_ratio");
+        var raw = golden.Expected("s_vector").unbind(0);
+        foreach (var (i, (down, scale)) in downs.Zip(golden.Expected("scale").unbind(0)).Index())
+        {
+            var kept = RobustMerge.Kept(down, ratio);
+            Golden.Near(golden.ExpectedFlags("mask_A")[i], kept.ne(0).to(torch.float32));
+            Golden.Near(raw[i], down.abs().sum(1) / kept.abs().sum(1));
+            Golden.Near(scale, RobustMerge.Scale(down, kept));
+        }
+
+        foreach (var (mask, up) in golden.ExpectedFlags("mask_B").Zip(ups))
+            Golden.Near(mask, RobustMerge.Kept(up, ratio).ne(0).to(torch.float32));
         Golden.Near(golden.Expected("A_merged"), merged.Down);
         Golden.Near(golden.Expected("B_merged"), merged.Up);
         Golden.Near(golden.Expected("delta"), merged.Product());

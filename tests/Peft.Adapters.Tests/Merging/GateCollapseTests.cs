@@ -7,18 +7,9 @@ using Peft.Adapters.Tests.Lora;
 
 namespace Peft.Adapters.Tests.Merging;
 
-public sealed class GateCollapseTests : IDisposable
+public sealed class GateCollapseTests : TensorTests
 {
-    private readonly TinyModel _tiny = new();
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
     public static TheoryData<string> Kinds => [.. RouterCatalog.Entries.Select(entry => entry.Kind)];
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
 
     [Theory]
     [MemberData(nameof(Kinds))]
@@ -34,11 +25,11 @@ public sealed class GateCollapseTests : IDisposable
 
         var gates = GateCollapse.ConstantGates(adapted)!;
         var cat = GateCollapse.Collapse(adapted, "x", gates, null, losses);
-        PeftDirectory.Write(_tiny.In("cat"), cat, "card");
+        PeftDirectory.Write(Tiny.In("cat"), cat, "card");
 
         Assert.Equal(6, cat.Config.R);
         Assert.All(losses, loss => Assert.Equal(0, loss.RankError));
-        Golden.Near(expected, IndependentPeft.Logits(_tiny.New(), _tiny.In("cat")));
+        Golden.Near(expected, IndependentPeft.Logits(Tiny.New(), Tiny.In("cat")));
     }
 
     [Fact]
@@ -96,7 +87,7 @@ public sealed class GateCollapseTests : IDisposable
 
     private AdaptedModel Trained(AdapterOptions options)
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), options, seed: 1);
+        var adapted = AdapterAttachment.Attach(Tiny.New(), options, seed: 1);
         AttachmentTests.FillUp(adapted);
         return adapted;
     }

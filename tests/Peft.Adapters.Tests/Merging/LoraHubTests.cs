@@ -5,12 +5,8 @@ using Peft.Formats;
 namespace Peft.Adapters.Tests.Merging;
 
 /// <summary>LoraHub's merge with given weights, to 1e-5, and the search for them.</summary>
-public sealed class LoraHubTests : IDisposable
+public sealed class LoraHubTests : TensorTests
 {
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
-
     [Fact]
     public void Factors_are_summed_apart_or_updates_whole()
     {

@@ -4,12 +4,9 @@ namespace Peft.Adapters.Tests.Merging;
 
 /// <summary>The merging cases of secondary.json and flylora.json, to 1e-5, and what the methods promise beside
 /// them.</summary>
-public sealed class MergeGoldenTests : IDisposable
+public sealed class MergeGoldenTests : TensorTests
 {
     private const string File = "secondary.json";
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
 
     /// <summary>Adapters stacked as golden files hold them, as inputs of one module.</summary>
     public static MergeInputs Inputs(Tensor down, Tensor up, double[] weights, double[] scales) => new(
@@ -67,6 +64,9 @@ public sealed class MergeGoldenTests : IDisposable
         Golden.Near(golden.Expected("singular_values"), LowRank.Svd(cat).S.narrow(0, 0, 3));
         Golden.Near(golden.Expected("svd_delta"), new SvdMerge().Merge(inputs, options).Product());
         Golden.Near(golden.Expected("svd_delta"), LowRank.Truncate(golden.Expected("exact_delta"), 2).Product());
+        Golden.Near(
+            golden.Expected("lorahub_delta"), new LoraHubMerge()
+                .Merge(Inputs(golden.Input("A"), golden.Input("B"), weights, [1, 1]), options).Product());
         Golden.Near(
             golden.Expected("uniform_outer_average_delta"), new AverageMerge().Merge(plain, new MergeOptions())
             .Product());

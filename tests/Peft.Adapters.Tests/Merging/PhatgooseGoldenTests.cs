@@ -6,12 +6,9 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Merging;
 
 /// <summary>The cases of phatgoose.json and Arrow's of secondary.json, to 1e-5.</summary>
-public sealed class PhatgooseGoldenTests : IDisposable
+public sealed class PhatgooseGoldenTests : TensorTests
 {
     private const string File = "phatgoose.json";
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
 
     [Theory]
     [InlineData(true)]

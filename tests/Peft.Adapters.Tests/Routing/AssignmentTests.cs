@@ -1,3 +1,4 @@
+using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Adapters.Tests.Lora;
 using Peft.Formats;
@@ -7,12 +8,9 @@ namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>Balances that move the choice by prices or by a transport plan: golden numbers to 1e-5, and what they
 /// promise.</summary>
-public sealed class AssignmentTests : IDisposable
+public sealed class AssignmentTests : TensorTests
 {
     private const string File = "secondary.json";
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
 
     [Fact]
     public void Prices_of_bip_after_every_round_and_the_choice_by_them()
@@ -164,7 +162,8 @@ public sealed class AssignmentTests : IDisposable
     [Theory]
     [InlineData("bip")]
     [InlineData("quantile")]
-    public void Prices_need_a_choice(string kind)
+    [InlineData("loss-free")]
+    public void A_bias_needs_a_choice(string kind)
     {
         var error = Assert.Throws<FaultsException>(() => AdapterOptionsTests.Read($$$"""
             {"method": "mixture", "router": {"kind": "top-k", "top_k": 4, "balance": {"kind": "{{{kind}}}"} } }
@@ -173,6 +172,23 @@ public sealed class AssignmentTests : IDisposable
         Assert.Equal(
             $"line 1  router.balance.kind: '{kind}' with top_k: 4; expected a top_k below the 4 experts. Where every "
             + "token gets all experts, there is no choice to move.", error.Items.Single().ToString());
+    }
+
+    [Fact]
+    public void Where_layers_have_unlike_numbers_of_experts_prices_need_a_choice_in_each_and_a_step_in_one()
+    {
+        static AdapterOptions Read(string balance, string counts) => AdapterOptionsTests.Read($$$"""
+            {"method": "mixture", "experts": {"count": {{{counts}}}},
+             "router": {"kind": "top-k", "top_k": 2, "balance": {"kind": "{{{balance}}}"} } }
+            """);
+
+        Assert.True(((TopKRouterOptions)Read("loss-free", "[2, 4]").Router!).Balance.IsLossFree);
+        foreach (var (balance, counts) in new[] { ("bip", "[2, 4]"), ("loss-free", "[2, 2]"), ("loss-free", "[1, 2]") })
+            Assert.EndsWith(
+                $"router.balance.kind: '{balance}' with top_k: 2; expected a top_k below the 2 experts. Where every "
+                    + "token gets all experts, there is no choice to move.",
+                Assert.Throws<FaultsException>(() => Read(balance, counts)).Items.Single().ToString(),
+                StringComparison.Ordinal);
     }
 
     private static string Movable => "comol, graph-of-tokens, mixlora, mixlora-switch, rmoe or top-k";

@@ -3,12 +3,8 @@ using Peft.Adapters.Routing;
 
 namespace Peft.Adapters.Tests.Routing;
 
-public sealed class BalanceLossTests : IDisposable
+public sealed class BalanceLossTests : TensorTests
 {
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
-
     [Fact]
     public void The_switch_loss_is_that_of_mixlora()
     {
@@ -60,16 +56,19 @@ public sealed class BalanceLossTests : IDisposable
     {
         var options = Lora.AdapterOptionsTests.Read("""
             {"method": "mixture", "experts": {"count": 2},
-             "router": {"kind": "hard-soft", "top_k": 1, "specialization": {"alpha": 2, "lambda": 0},
+             "router": {"kind": "mixlora-switch", "z_loss_coefficient": 0.25,
              "balance": {"kind": "switch", "coefficient": 0.5}}}
             """);
         var auxiliary = AuxiliaryLoss.From(options.Router);
         var record = Record([[0.9f, 0.1f], [0.8f, 0.2f]]);
+        // Logits whose logarithm of the sum is 3, and so their z-loss 9.
+        var logits = record.Decision.Probabilities!.log() + 3;
+        record = record with { Decision = record.Decision with { Logits = logits } };
 
         var total = auxiliary.Of([record], torch.ones([1, 2]).gt(0))!.ToDouble();
 
-        Assert.Equal(["specialization", "balance"], auxiliary.Terms.Select(term => term.Name));
-        Assert.Equal((2 * 0.85) + (0.5 * 2 * 0.85), total, 1e-5);
+        Assert.Equal(["z", "balance"], auxiliary.Terms.Select(term => term.Name));
+        Assert.Equal((0.25 * 9) + (0.5 * 2 * 0.85), total, 1e-5);
     }
 
     [Fact]

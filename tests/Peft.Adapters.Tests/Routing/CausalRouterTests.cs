@@ -5,12 +5,8 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>Routing by similar tokens and by the experts' own choice: golden outputs and gradients to 1e-5.</summary>
-public sealed class CausalRouterTests : IDisposable
+public sealed class CausalRouterTests : TensorTests
 {
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
-
     [Fact]
     public void Similar_earlier_tokens_share_their_routing()
     {

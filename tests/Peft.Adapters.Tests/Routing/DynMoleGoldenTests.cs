@@ -6,12 +6,9 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>Every case of dynmole.json, to 1e-5.</summary>
-public sealed class DynMoleGoldenTests : IDisposable
+public sealed class DynMoleGoldenTests : TensorTests
 {
     private const string File = "dynmole.json";
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
 
     [Fact]
     public void Routing_drops_the_expert_that_crosses_and_turns_soft_above_the_threshold()

@@ -6,12 +6,9 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>The routing cases of flylora.json, to 1e-5.</summary>
-public sealed class FlyLoraGoldenTests : IDisposable
+public sealed class FlyLoraGoldenTests : TensorTests
 {
     private const string File = "flylora.json";
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
 
     [Theory]
     [InlineData("magnitude", "paper")]

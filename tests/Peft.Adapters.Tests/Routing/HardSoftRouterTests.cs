@@ -3,12 +3,8 @@ using Peft.Models;
 
 namespace Peft.Adapters.Tests.Routing;
 
-public sealed class HardSoftRouterTests : IDisposable
+public sealed class HardSoftRouterTests : TensorTests
 {
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
-
     [Fact]
     public void The_hard_stage_says_when_task_ids_are_missing()
     {

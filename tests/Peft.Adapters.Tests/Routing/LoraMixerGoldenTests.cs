@@ -5,12 +5,9 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>Every case of lora_mixer.json, to 1e-5.</summary>
-public sealed class LoraMixerGoldenTests : IDisposable
+public sealed class LoraMixerGoldenTests : TensorTests
 {
     private const string File = "lora_mixer.json";
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
 
     [Fact]
     public void Soft_routing_weighs_all_experts()

@@ -3,12 +3,8 @@ using Peft.Adapters.Routing;
 namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>RoMA's term, to 1e-5.</summary>
-public sealed class ManifoldLossTests : IDisposable
+public sealed class ManifoldLossTests : TensorTests
 {
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
-
     [Fact]
     public void A_row_is_drawn_to_the_routing_of_its_nearest()
     {

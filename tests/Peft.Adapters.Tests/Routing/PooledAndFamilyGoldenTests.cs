@@ -8,17 +8,9 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>Post-MoE's family routing and ReXMoE's pools: their cases of second.json, to 1e-5.</summary>
-public sealed class PooledAndFamilyGoldenTests : IDisposable
+public sealed class PooledAndFamilyGoldenTests : TensorTests
 {
     private const string File = "second.json";
-    private readonly TinyModel _tiny = new();
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
 
     [Fact]
     public void A_family_takes_the_last_place_where_it_is_not_chosen()
@@ -32,6 +24,7 @@ public sealed class PooledAndFamilyGoldenTests : IDisposable
 
         var gates = Selection.Gates(p, selected, normalize: false);
         Golden.Near(golden.Expected("probs"), p);
+        Golden.Near(golden.Expected("top2"), Selection.TopIndices(p, k).to(torch.float32));
         Golden.Near(golden.Expected("weights"), gates.gather(1, golden.Expected("selected").to(torch.int64)));
         Golden.Near(golden.Expected("output"), Output(golden, gates));
         Golden.Near(
@@ -122,6 +115,7 @@ public sealed class PooledAndFamilyGoldenTests : IDisposable
         var decision = RexmoeRouter.Choose(logits, golden.Input(mask).eq(0), options);
 
         Golden.Near(golden.Expected(expected), decision.Gates);
+        golden.ChoosesAlone(mask == "own_mask" ? "indices_own_first" : "indices", decision.Selected);
         if (masking == "zero")
             Golden.Near(golden.Expected("probs"), decision.Probabilities!);
         if (expected != "weights_raw")
@@ -237,7 +231,7 @@ public sealed class PooledAndFamilyGoldenTests : IDisposable
 
     private AdaptedModel Pooled(string more = "")
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read(
+        var adapted = AdapterAttachment.Attach(Tiny.New(), AdapterOptionsTests.Read(
             """{"method": "mixture", "r": 2, "target_modules": ["q_proj"], "experts": {"count": 3}, "router": {"kind":"""
             + $$$""" "rexmoe"{{{more}}}}}"""), seed: 1);
         AttachmentTests.FillUp(adapted);

@@ -8,17 +8,9 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>Routers that go by what a pass before made of the tokens: X-LoRA and GLIDER, their cases to 1e-5.</summary>
-public sealed class PrecedingPassTests : IDisposable
+public sealed class PrecedingPassTests : TensorTests
 {
     private const string Query = "model.layers.0.self_attn.q_proj";
-    private readonly TinyModel _tiny = new();
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
 
     [Fact]
     public void One_classifier_gives_all_projections_the_same_gates()
@@ -107,7 +99,7 @@ public sealed class PrecedingPassTests : IDisposable
         model.Hidden(TinyModel.Ids, pass);
 
         var seen = pass.Records<PreliminaryHidden>().Single().Hidden;
-        Golden.Near(_tiny.New().Hidden(TinyModel.Ids, ForwardPass.ForInference()), seen, 1e-6);
+        Golden.Near(Tiny.New().Hidden(TinyModel.Ids, ForwardPass.ForInference()), seen, 1e-6);
         Assert.Equal(14, pass.Records<RoutingRecord>().Count);
         Assert.Equal(2, adapted.State.Count(pair => pair.Name.Contains(".router.", StringComparison.Ordinal)));
         Assert.Equal((3 * 16) + 3, adapted.Parameters.Where(pair => pair.Name.Contains(
@@ -199,7 +191,7 @@ public sealed class PrecedingPassTests : IDisposable
     {
         var adapted = Attached("""{"kind": "glider", "top_k": 1, "alpha": 1000}""");
         var prompt = torch.arange(5, torch.int64).lt(3).expand(2, 5);
-        var hidden = _tiny.New().Hidden(TinyModel.Ids, ForwardPass.ForInference()).narrow(1, 0, 3).mean([1]);
+        var hidden = Tiny.New().Hidden(TinyModel.Ids, ForwardPass.ForInference()).narrow(1, 0, 3).mean([1]);
         // The second and the third expert are described by the two prompts themselves.
         foreach (var module in adapted.Modules)
             Fill(module.Router!, ("embeddings", torch.cat([-hidden.narrow(0, 0, 1), hidden], 0)));
@@ -233,7 +225,7 @@ public sealed class PrecedingPassTests : IDisposable
 
     private AdaptedModel Attached(string router, string more = "")
     {
-        var adapted = AdapterAttachment.Attach(_tiny.New(), AdapterOptionsTests.Read(
+        var adapted = AdapterAttachment.Attach(Tiny.New(), AdapterOptionsTests.Read(
             $$"""{"method": "mixture", "r": 2, {{more}}"experts": {"count": 3}, "router": {{router}}}"""), seed: 1);
         AttachmentTests.FillUp(adapted);
         foreach (var module in adapted.Modules.Where(module => module.Router is GliderRouter))

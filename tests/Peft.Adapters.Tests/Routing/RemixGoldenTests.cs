@@ -6,12 +6,9 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>Every case of remix.json, to 1e-5, and the estimator against the surrogate's own gradient.</summary>
-public sealed class RemixGoldenTests : IDisposable
+public sealed class RemixGoldenTests : TensorTests
 {
     private const string File = "remix.json";
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
 
     [Fact]
     public void The_probability_of_every_ordered_selection()

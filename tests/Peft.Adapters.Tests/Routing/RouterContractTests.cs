@@ -8,7 +8,7 @@ namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>What every router of the catalog must keep, whatever its method; a new line in the catalog is tested by
 /// itself.</summary>
-public sealed class RouterContractTests : IDisposable
+public sealed class RouterContractTests : TensorTests
 {
     private const int Experts = 4;
     private const int Width = 6;
@@ -58,11 +58,7 @@ public sealed class RouterContractTests : IDisposable
     // Routers that look at the tokens before one.
     private static readonly HashSet<string> LooksBack = ["graph-of-tokens"];
 
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
     public static TheoryData<string> Kinds => [.. RouterCatalog.Entries.Select(entry => entry.Kind)];
-
-    public void Dispose() => _scope.Dispose();
 
     [Theory]
     [MemberData(nameof(Kinds))]

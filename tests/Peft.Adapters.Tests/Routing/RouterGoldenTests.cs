@@ -5,12 +5,8 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>BlockFFN, RMoE and SMoRA: golden outputs and gradients to 1e-5, and the losses beside them.</summary>
-public sealed class RouterGoldenTests : IDisposable
+public sealed class RouterGoldenTests : TensorTests
 {
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
-
     [Fact]
     public void Blockffn_normalises_open_scores_over_the_experts()
     {
@@ -142,6 +138,7 @@ public sealed class RouterGoldenTests : IDisposable
         Golden.Near(golden.Expected(biasInGate ? "gates" : "gates_unbiased") * (rank / k), decision.Gates);
         Golden.Near(golden.Expected(biasInGate ? "output" : "output_unbiased"), output);
         Golden.Near(golden.Expected("scores"), decision.Logits!.sigmoid());
+        golden.ChoosesAlone("indices", decision.Selected);
         var counts = decision.Selected.to(torch.float32).sum(0L);
         Golden.Near(golden.Expected("counts"), counts);
         if (biasInGate)

@@ -4,12 +4,9 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>The cases of secondary.json whose methods are here, to 1e-5.</summary>
-public sealed class SecondaryGoldenTests : IDisposable
+public sealed class SecondaryGoldenTests : TensorTests
 {
     private const string File = "secondary.json";
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
 
     [Fact]
     public void Sparsegen_projects_and_its_losses()
@@ -22,6 +19,9 @@ public sealed class SecondaryGoldenTests : IDisposable
         var (lower, upper) = Sparsegen.Bounds(u, k);
 
         Golden.Near(golden.Expected("p"), p);
+        Golden.Near(golden.Expected("prop"), p.mean([0]));
+        var counts = open.to(torch.float32).sum(0L);
+        Golden.Near(golden.Expected("freq"), counts / counts.sum());
         Golden.Near(golden.Expected("lambda_lower"), lower);
         Golden.Near(golden.Expected("lambda_upper"), upper);
         Assert.Equal(

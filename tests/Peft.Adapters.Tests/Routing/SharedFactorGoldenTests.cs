@@ -7,12 +7,9 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>The cases of methods whose experts have matrices in common, or average them, to 1e-5.</summary>
-public sealed class SharedFactorGoldenTests : IDisposable
+public sealed class SharedFactorGoldenTests : TensorTests
 {
     private const string File = "second.json";
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose() => _scope.Dispose();
 
     [Fact]
     public void Hydra_weighs_several_B_behind_one_A()

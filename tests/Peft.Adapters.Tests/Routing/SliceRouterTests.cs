@@ -9,17 +9,8 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>Slices of a frozen feed-forward that are chosen by labels which they give themselves (FactorLLM).</summary>
-public sealed class SliceRouterTests : IDisposable
+public sealed class SliceRouterTests : TensorTests
 {
-    private readonly TinyModel _tiny = new();
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
-
-    public void Dispose()
-    {
-        _scope.Dispose();
-        _tiny.Dispose();
-    }
-
     [Fact]
     public void Outputs_labels_losses_and_gradients_are_those_of_the_code()
     {
@@ -146,9 +137,9 @@ public sealed class SliceRouterTests : IDisposable
         AttachmentTests.FillUp(adapted);
         var expected = TinyModel.Logits(adapted.Model);
         BundleWriter.Write(
-            _tiny.In("bundle"), new BundleContents { Adapted = adapted, Base = new BaseIdentity("tiny", "0") });
+            Tiny.In("bundle"), new BundleContents { Adapted = adapted, Base = new BaseIdentity("tiny", "0") });
 
-        var opened = Bundle.Open(_tiny.In("bundle")).Attach(_tiny.New());
+        var opened = Bundle.Open(Tiny.In("bundle")).Attach(Tiny.New());
 
         Assert.True(expected.SameAs(TinyModel.Logits(opened.Model)));
     }
@@ -180,7 +171,7 @@ public sealed class SliceRouterTests : IDisposable
     }
 
     private AdaptedModel Attach(string router) => AdapterAttachment.Attach(
-        _tiny.New(), AdapterOptionsTests.Read($$"""{"method": "mixture", "r": 2, "router": {{router}}}"""), seed: 1);
+        Tiny.New(), AdapterOptionsTests.Read($$"""{"method": "mixture", "r": 2, "router": {{router}}}"""), seed: 1);
 
     // The feed-forward of a golden case with a LoRA that does nothing.
     private sealed class Split

@@ -5,12 +5,9 @@ using Peft.Models;
 namespace Peft.Adapters.Tests.Routing;
 
 /// <summary>SpectR's scores, choice and mixture, to 1e-5.</summary>
-public sealed class SpectrGoldenTests : IDisposable
+public sealed class SpectrGoldenTests : TensorTests
 {
-    private readonly DisposeScope _scope = torch.NewDisposeScope();
     private readonly Golden _golden = Golden.Case("second.json", "spectr");
-
-    public void Dispose() => _scope.Dispose();
 
     [Theory]
     [InlineData("update", "paper", "paper")]
@@ -32,6 +29,16 @@ public sealed class SpectrGoldenTests : IDisposable
             factors.copy_(torch.cat([.. Enumerable.Range(0, (int)E).Select(e => SpectrMerge.FactorOf(
                 new MergeInput(e, "", 1, own, down.select(0, e), up.select(0, e)), score))], 0));
             return router.Route(x, ForwardPass.ForInference());
+        }
+
+        foreach (var (e, values) in _golden.Expected("singular_values").unbind(0).Index())
+        {
+            var factor = SpectrMerge.FactorOf(
+                new MergeInput(e, "", 1, 1, down.select(0, e), up.select(0, e)), score);
+            // P A has the update's singular values, or 2 for each of its directions.
+            Golden.Near(
+                score == "update" ? values : torch.full_like(values, 2),
+                torch.linalg.svdvals(factor.mm(down.select(0, e))));
         }
 
         var decision = Route(1);

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Peft.Evaluation.Reports;
+using Peft.Evaluation.Results;
 using Peft.Evaluation.Tests.Results;
 using Peft.Formats;
 
@@ -109,6 +110,64 @@ public sealed partial class ReportRendererTests : IDisposable
         }
 
         static int Cells(string line) => Bars().Count(line);
+    }
+
+    [Theory]
+    [InlineData(1, true, " Adapter: <b>default</b> <code>abdefault</code>, written 2026-11-22 10:00 UTC.")]
+    [InlineData(2, true, " Adapters: <b>default</b> <code>abdefault</code>, written 2026-11-22 10:00 UTC; "
+        + "<b>default-lora</b> <code>cd02</code>.")]
+    [InlineData(12, true, " <a href=\"#about\">About the numbers</a> says which 12 adapters exactly.")]
+    [InlineData(12, false, "")]
+    public void The_head_says_which_adapters_these_are_where_that_is_known_and_short(
+        int adapters, bool isKnown, string expected)
+    {
+        var results = SampleResults.Make();
+        var own = results.Subjects.Where(subject => subject.Kind == Subject.AdapterKind).ToList();
+        own[0] = own[0] with { Written = "2026-11-22T10:00:00Z" };
+        own.AddRange(Enumerable.Range(own.Count, Math.Max(0, adapters - own.Count)).Select(
+            i => own[1] with { Name = $"n{i}" }));
+        results = results with
+        {
+            Subjects =
+            [
+                results.Subjects[0],
+                .. own.Take(adapters).Select(
+                    subject => isKnown ? subject : subject with { Fingerprint = null, Recipe = null }),
+            ],
+        };
+
+        var html = ReportRenderer.Render(TemplateFile.Find("report.html"), ReportBuilder.Build(results, [], []));
+
+        Assert.Equal(
+            $"Measured 2026-11-22 17:40 UTC on <b>data/base</b> <code>d6671d84</code>.{expected}</p>",
+            html.Split('\n').Single(line => line.StartsWith(
+            "<p class=\"provenance\">", StringComparison.Ordinal))["<p class=\"provenance\">".Length..]);
+        Assert.Equal(isKnown ? adapters : 0, html.Split(", fingerprint <code>").Length - 1);
+        Assert.Equal(isKnown ? adapters : 0, html.Split("<summary>Recipe of ").Length - 1);
+        Assert.DoesNotContain(": bundle", html, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_kind_that_is_the_name_again_is_left_out_and_what_was_not_resampled_is_not_said_to_be()
+    {
+        var results = SampleResults.Make();
+        results = results with
+        {
+            Settings = results.Settings with { BootstrapSamples = 0 },
+            Subjects =
+            [
+                .. results.Subjects.Select(subject => subject.Name != "default-lora" ? subject
+                    : subject with { Method = "default-lora", Router = null }),
+            ],
+        };
+
+        var html = ReportRenderer.Render(TemplateFile.Find("report.html"), ReportBuilder.Build(results, [], []));
+
+        Assert.Contains("<b>default</b> <span class=\"muted\">mixture, top-k router</span></li>", html);
+        Assert.Contains("<b>default-lora</b></li>", html);
+        Assert.DoesNotContain("resamplings", html);
+        Assert.Contains("<p>The intervals cover 95%. They and the p values were computed by the program that recorded "
+            + "these results; p values are corrected for all comparisons (", html);
     }
 
     [Fact]

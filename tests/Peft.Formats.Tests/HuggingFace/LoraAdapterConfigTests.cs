@@ -318,6 +318,21 @@ public sealed class LoraAdapterConfigTests : IDisposable
     public void The_layer_after_a_list_is_read(string list, string path, int? expected) =>
         Assert.Equal(expected, ModulePattern.LayerAfter(list, path));
 
+    [Theory]
+    [InlineData("model.layers.3.self_attn.q_proj", 3, "model.layers.*.self_attn.q_proj")]
+    [InlineData("transformer.h.11.attn.c_attn", 11, "transformer.h.*.attn.c_attn")]
+    [InlineData("gpt_neox.layers.0.mlp.dense_h_to_4h", 0, "gpt_neox.layers.*.mlp.dense_h_to_4h")]
+    [InlineData("model.decoder.layers.2.fc1", 2, "model.decoder.layers.*.fc1")]
+    [InlineData("model.layers.1.mlp.experts.7.w1", 1, "model.layers.*.mlp.experts.7.w1")]
+    [InlineData("layers.4.up_proj", 4, "layers.*.up_proj")]
+    [InlineData("lm_head", null, "lm_head")]
+    [InlineData("model.embed_tokens", null, "model.embed_tokens")]
+    public void The_block_of_a_module_is_found_whatever_the_list_is_called(string path, int? layer, string without)
+    {
+        Assert.Equal(layer, ModulePattern.LayerOf(path));
+        Assert.Equal(without, ModulePattern.WithoutLayer(path));
+    }
+
     [Fact]
     public void A_pattern_of_great_length_is_refused() => Assert.EndsWith(
         ": has more than 10,000 characters. List the modules by name.",
