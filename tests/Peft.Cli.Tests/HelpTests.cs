@@ -66,8 +66,8 @@ public sealed partial class HelpTests : IDisposable
     [Fact]
     public void Help_of_eval_tells_when_the_size_of_batches_counts() =>
         Assert.Contains(
-            "Rows answered together; changes the numbers by rounding at most, except with router expert-choice, whose "
-                + "experts choose among all tokens of a batch.",
+            "Rows answered together; changes the numbers by rounding at most, except with routers that go by all "
+                + "tokens of a batch: expert-choice, and lily with average: batch.",
             Gaps().Replace(Help("eval"), " "));
 
     [GeneratedRegex(@"\s+")]

@@ -45,8 +45,8 @@ public sealed class EvalVerb : IRankedVerb
 
     /// <summary>Rows at once.</summary>
     [Option("batch-size", Default = 16, MetaValue = "N", HelpText =
-        "Rows answered together; changes the numbers by rounding at most, except with router expert-choice, whose "
-        + "experts choose among all tokens of a batch.")]
+        "Rows answered together; changes the numbers by rounding at most, except with routers that go by all tokens of "
+        + "a batch: expert-choice, and lily with average: batch.")]
     public int BatchSize { get; set; }
 
     /// <summary>Seed.</summary>

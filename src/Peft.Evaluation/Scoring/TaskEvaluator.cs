@@ -12,7 +12,7 @@ namespace Peft.Evaluation.Scoring;
 /// <remarks>
 /// Rows of like length share a batch. The batches follow from rows and batch size alone, so that an evaluation that was
 /// interrupted continues with the same ones; other batch sizes give the same numbers but for the rounding of float32,
-/// unless <see cref="ScoresWhole"/>.
+/// unless a router goes by all tokens of a batch.
 /// </remarks>
 public sealed class TaskEvaluator
 {
