@@ -36,7 +36,11 @@ public sealed class PlanTests
             "2026-11-01T00:00:00Z", "1", new(0, 64, "bfloat16", 0, 0.95, "holm"), new("base", "f"),
             [new("lora", Subject.AdapterKind, "", "lora", null, null, 7, null, null, 0, null, null)], [], [], [], []);
         Program.Keep(path, results);
+        // As a version wrote it that knew fewer keys.
+        File.WriteAllText(path, File.ReadAllText(path).Replace(
+            ",\n  \"sequences\": []", "", StringComparison.Ordinal));
         var first = File.ReadAllText(path);
+        Assert.DoesNotContain("sequences", first, StringComparison.Ordinal);
 
         Program.Keep(path, results with { Created = "2026-11-02T00:00:00Z" });
         Assert.Equal(first, File.ReadAllText(path));

@@ -177,14 +177,12 @@ internal static class Program
     private static string LineByLine(IReadOnlyList<Measured> runs) =>
         "[\n" + string.Join(",\n", runs.Select(run => JsonSerializer.Serialize(run, OneLine))) + "\n]";
 
-    /// <summary>Writes results, unless the file holds the same with another date.</summary>
+    /// <summary>Writes results, unless the file says the same of another date.</summary>
     internal static void Keep(string path, ResultsDocument results)
     {
-        if (!File.Exists(path) || Undated(File.ReadAllText(path)) != Undated(ResultsFile.ToJson(results)))
+        if (!File.Exists(path) || ResultsFile.ToJson(ResultsFile.Load(path) with { Created = results.Created })
+            != ResultsFile.ToJson(results))
             ResultsFile.Save(path, results);
-
-        static string Undated(string text) => string.Join('\n', text.Split('\n').Where(
-            line => !line.StartsWith("  \"created\": ", StringComparison.Ordinal)));
     }
 
     private static void Write(string place, string name, string text)
