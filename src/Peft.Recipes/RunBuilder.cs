@@ -42,13 +42,10 @@ public static class RunBuilder
         IReadOnlyList<IMetricSink> watchers)
     {
         Func<TrainingData, HuggingFaceTokenizer, ITrainable> trainableOf = (data, tokenizer) =>
-            recipe.Training.Continual.IsOn
-            ? Continual(recipe, data, tokenizer, device)
-            : recipe.Method == Recipe.Full
-            ? FullModel(recipe, data, tokenizer, device)
-            : recipe.Training.Manifold.Coefficient > 0
-                ? Manifold(recipe, data, tokenizer, device)
-                : new AdapterTrainable(Adapters(recipe, data, tokenizer, device));
+            recipe.Training.Continual.IsOn ? Continual(recipe, data, tokenizer, device)
+            : recipe.Training.Manifold.Coefficient > 0 ? Manifold(recipe, data, tokenizer, device)
+            : recipe.Method == Recipe.Full ? FullModel(recipe, data, tokenizer, device)
+            : new AdapterTrainable(Adapters(recipe, data, tokenizer, device));
         if (!group.Ranks.IsFirst())
             return Build(recipe, output, device, [], null, trainableOf, group);
         var sinks = watchers.ToList();
@@ -59,6 +56,9 @@ public static class RunBuilder
             group);
     }
 
+    private static string WithoutRouter(Recipe recipe) =>
+        recipe.Method == Recipe.Full ? "method: full" : "a plain LoRA";
+
     // Source: RoMA, arXiv:2511.07419: routers of a trained mixture are tuned alone.
     private static ManifoldTrainable Manifold(
         Recipe recipe, TrainingData data, HuggingFaceTokenizer tokenizer, Device device)
@@ -66,7 +66,7 @@ public static class RunBuilder
         const string Key = "training.manifold";
         var faults = new Faults();
         if (recipe.AdapterOptions is not { Router: not null } adapter)
-            faults.Add(Key, "a plain LoRA", "a mixture, whose routers are tuned");
+            faults.Add(Key, WithoutRouter(recipe), "a mixture, whose routers are tuned");
         else if (adapter.Experts.Train)
             faults.Add("adapter.experts.train", $"true beside {Key}", "false", "RoMA tunes routers alone");
         if (recipe.ExpertsFrom.Count != 1)
@@ -93,8 +93,7 @@ public static class RunBuilder
         var (faults, training) = (new Faults(), recipe.Training);
         if (recipe.AdapterOptions is not { Router: not null } adapter)
             faults.Add(
-                Key, recipe.Method == Recipe.Full ? "method: full" : "a plain LoRA",
-                "a mixture, whose experts the tasks divide among them");
+                Key, WithoutRouter(recipe), "a mixture, whose experts the tasks divide among them");
         else if (!adapter.Experts.Train)
             faults.Add("adapter.experts.train", $"false beside {Key}", "true", "each stage teaches experts its task");
         if (recipe.ExpertsFrom.Count > 1)

@@ -43,6 +43,18 @@ public sealed class ManifoldTests : IDisposable
         Assert.False(Directory.Exists(_folder["no"]));
     }
 
+    [Theory]
+    [InlineData("manifold: {coefficient: 1}", "training.manifold", "a mixture, whose routers are tuned")]
+    [InlineData(
+        "continual: {kind: same}", "training.continual", "a mixture, whose experts the tasks divide among them")]
+    public void The_training_of_all_parameters_has_no_routers(string setting, string key, string expected)
+    {
+        _folder.Write("full.yaml", TinyBase.Recipe("{method: lora}", $"{{max_steps: 1, {setting}}}")
+            .Replace("adapter: {method: lora}", "method: full", StringComparison.Ordinal));
+        Peft("train", "full.yaml", "--output", "no").IsRefused(key, $"method: full; expected {expected}.");
+        Assert.False(Directory.Exists(_folder["no"]));
+    }
+
     private SafetensorsFile Tensors(string bundle) =>
         SafetensorsFile.Open(_folder[$"{bundle}/adapter_model.safetensors"]);
 

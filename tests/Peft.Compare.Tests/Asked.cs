@@ -15,15 +15,17 @@ internal sealed record Asked(
     IReadOnlyList<Study> Studies, int Seeds, int Jobs, string Output, bool IsQuick, bool Records, bool OnlyRenders,
     bool Chooses)
 {
+    private const string All = "all";
     private const string Usage =
-        "usage: Peft.Compare [--studies a,b] [--seeds N] [--jobs N] [--output DIR] [--quick] [--record] [--render] "
-        + "[--recorded-rates]";
+        "usage: Peft.Compare [--studies a,b or all] [--seeds N] [--jobs N] [--output DIR] [--quick] [--record] "
+        + "[--render] [--recorded-rates]";
 
     /// <summary>Reads the words; null after saying what is wrong with them.</summary>
     public static Asked? Parse(IReadOnlyList<string> args)
     {
         var asked = new Asked(
-            Plan.Studies, 5, Environment.ProcessorCount, ".artifacts/compare", false, false, false, true);
+            [.. Plan.Studies.Where(study => study.IsUsual)], 5, Environment.ProcessorCount, ".artifacts/compare",
+            false, false, false, true);
         for (var i = 0; i < args.Count; i++)
         {
             var (word, value) = (args[i], i + 1 < args.Count ? args[i + 1] : "");
@@ -55,8 +57,10 @@ internal sealed record Asked(
     private static int? Count(string value) =>
         int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count > 0 ? count : null;
 
-    private static List<Study>? Named(string value)
+    private static IReadOnlyList<Study>? Named(string value)
     {
+        if (value == All)
+            return Plan.Studies;
         var names = value.Split(',');
         var found = Plan.Studies.Where(study => names.Contains(study.Name)).ToList();
         return found.Count == names.Length ? found : null;

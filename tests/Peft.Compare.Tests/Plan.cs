@@ -68,6 +68,9 @@ internal sealed record Study(
     /// <summary>The arm that others are compared with.</summary>
     public string Reference { get; init; } = Plan.Reference;
 
+    /// <summary>Whether it is made where no study is named.</summary>
+    public bool IsUsual { get; init; }
+
     /// <summary>The settings of a study that merges; none: it trains each arm.</summary>
     public IReadOnlyList<MergeSetting> Merges { get; init; } = [];
 
@@ -120,7 +123,71 @@ internal static class Plan
             new("dynamic-moe", "LoRA experts; the paper's are whole feed-forward layers trained from scratch",
                 new Stage("recipes/small/dynamic-moe.yaml")),
             new("loramoe", "two of the four tasks count as knowledge", new Stage("recipes/small/loramoe.yaml")),
-        ]),
+        ])
+        {
+            IsUsual = true,
+        },
+        new("systems", "Which of the other routing systems and variants of LoRA, at equally many trainable parameters?",
+            [FourTasks],
+        [
+            new(Reference, "none", new Stage("recipes/small/lora.yaml")),
+            new("dora", "none", new Stage("recipes/small/dora.yaml")),
+            new("pissa", "none", new Stage("recipes/small/pissa.yaml")),
+            new("olora", "none", new Stage("recipes/small/olora.yaml")),
+            new("goat", "none", new Stage("recipes/small/goat.yaml")),
+            new("shared-experts", "no paper's: top-2 of four experts, and one that is always on",
+                new Stage("recipes/small/shared-experts.yaml")),
+            Balanced("bip"), Balanced("quantile"), Balanced("sinkhorn"),
+            new("rmoe", "LoRA experts; the paper's are whole feed-forward layers",
+                new Stage("recipes/small/rmoe.yaml")),
+            new("blockffn", "LoRA experts; the paper's are whole feed-forward layers",
+                new Stage("recipes/small/blockffn.yaml")),
+            new("chain-of-experts", "LoRA experts of the queries and the attention's output; the paper's are whole "
+                + "feed-forward layers", new Stage("recipes/small/chain-of-experts.yaml")),
+            new("graph-of-tokens", "the form is our reading; the attention only",
+                new Stage("recipes/small/graph-of-tokens.yaml")),
+            new("graph-of-tokens, attention", "as graph-of-tokens, by the weights of the attention",
+                new Stage("recipes/small/graph-of-tokens-attention.yaml")),
+            new("smora", "the ranks that work keep their share of the rank", new Stage("recipes/small/smora.yaml")),
+            new("comol", "none", new Stage("recipes/small/comol.yaml")),
+            new("hydralora", "the feed-forward only", new Stage("recipes/small/hydralora.yaml")),
+            new("lily", "weights by token; the paper's are the batch's mean", new Stage("recipes/small/lily.yaml")),
+            new("rexmoe", "LoRA experts; the pool grows from a sixth of the steps to their half",
+                new Stage("recipes/small/rexmoe.yaml", "adapter.router.start_step=67", "adapter.router.end_step=200")),
+            new("mixlora", "none", new Stage("recipes/small/mixlora.yaml")),
+            new("mixlora-dynamic", "as mixlora, top-p", new Stage("recipes/small/mixlora-dynamic.yaml"))
+            {
+                RateOf = "mixlora",
+            },
+            new("mixlora-switch", "as mixlora, top-1", new Stage("recipes/small/mixlora-switch.yaml"))
+            {
+                RateOf = "mixlora",
+            },
+            new("ffn-split", "our reading: LoRA on four slices of each feed-forward, of which all work",
+                new Stage("recipes/small/ffn-split.yaml")),
+            new("factorllm", "LoRA of the whole makes up for the half of each feed-forward that is left out",
+                new Stage("recipes/small/factorllm.yaml")),
+            new("polytropon", "the task is told, also while measuring", new Stage("recipes/small/polytropon.yaml")),
+            new("mhr", "the task is told, also while measuring", new Stage("recipes/small/mhr.yaml"))
+            {
+                RateOf = "polytropon",
+            },
+            new("mhr-z", "a quarter of the steps trains the tasks' weights alone",
+                new("recipes/small/mhr.yaml"), new("recipes/small/mhr-z.yaml")) { RateOf = "polytropon" },
+            new("mhr-mu", "a quarter of the steps trains the mean of the skills, for all four tasks",
+                new("recipes/small/mhr.yaml"), new("recipes/small/mhr-mu.yaml")) { RateOf = "polytropon" },
+            new("post-moe", "an expert a task, where the paper has one for a family of languages",
+                new Stage("recipes/small/post-moe.yaml")),
+            new("x-lora", "a quarter of the steps trains its classifier over experts of one task each",
+                new Stage(Four, "adapter={method: mixture, r: 8, lora_alpha: 32, target_modules: all-linear, "
+                    + "experts: {names: [{tasks}]}, router: {kind: hard-soft, stage: hard}}"),
+                new Stage(Four, "adapter={method: mixture, r: 8, lora_alpha: 32, target_modules: all-linear, "
+                    + "experts: {names: [{tasks}], train: false}, router: {kind: x-lora, xlora_depth: 1, "
+                    + "layerwise_scalings: false, softmax_temperature: 1}}", "training.learning_rate=1e-2")),
+        ])
+        {
+            IsUsual = true,
+        },
         new("question", "When does a mixture beat one LoRA of as many trainable parameters?",
         [
             FourTasks,
@@ -171,7 +238,10 @@ internal static class Plan
                 + "target_modules: all-linear}")) { KeepsAlpha = true },
             new("rslora", "", new Stage(null, "adapter={method: lora, r: 136, lora_alpha: 16, use_rslora: true, "
                 + "target_modules: all-linear}")) { KeepsAlpha = true },
-        ]),
+        ])
+        {
+            IsUsual = true,
+        },
         new("merges", "Which merge keeps most of adapters that were trained apart?",
             [.. MergeSetting.All.Select(merge => merge.Setting)],
             [.. MergeSetting.All.SelectMany(merge => merge.Arms()).DistinctBy(arm => arm.Name)])
@@ -180,4 +250,10 @@ internal static class Plan
             Merges = MergeSetting.All,
         },
     ];
+
+    private static Arm Balanced(string balance) => new(balance, "top-2 of eight LoRA experts",
+        new Stage($"recipes/small/{balance}.yaml"))
+    {
+        RateOf = balance == "bip" ? null : "bip",
+    };
 }

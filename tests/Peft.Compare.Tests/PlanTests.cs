@@ -1,3 +1,4 @@
+using Peft.Adapters.Routing;
 using Peft.Evaluation.Results;
 using Peft.Recipes;
 
@@ -99,6 +100,21 @@ public sealed class PlanTests
         var asked = Asked.Parse(["--studies", "question", "--seeds", "3", "--jobs", "1", "--record"]);
         Assert.Equal(["question"], asked!.Studies.Select(study => study.Name));
         Assert.Equal((3, 1, true, false), (asked.Seeds, asked.Jobs, asked.Records, asked.IsQuick));
+        Assert.Equal(Plan.Studies, Asked.Parse(["--studies", "all"])!.Studies);
+    }
+
+    [Fact]
+    public void Where_no_study_is_named_every_method_is_compared()
+    {
+        Assert.Equal(["methods", "systems", "rank"], Asked.Parse([])!.Studies.Select(study => study.Name));
+        // Merged experts bring their routers; expert choice cannot write answers; MHR and Polytropon are one kind.
+        var compared = Asked.Parse([])!.Studies.SelectMany(study => study.Arms).SelectMany(arm => arm.Stages)
+            .Where(stage => stage.Recipe is not null)
+            .Select(stage => Recipe.Load(stage.Recipe!, [.. stage.SetsIn(Plan.FourTasks)]).AdapterOptions?.Router)
+            .Where(router => router is not null).Select(router => RouterCatalog.Of(router!).Kind);
+        Assert.Equal(
+            ["arrow", "average-activation", "expert-choice", "gate", "glider", "phatgoose", "spectr"],
+            RouterCatalog.Entries.Select(entry => entry.Kind).Except(compared));
     }
 
     private static IEnumerable<(Study Study, Setting Setting, Arm Arm)> All()

@@ -24,7 +24,12 @@ internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long T
     {
         var recipe = Recipe.Load(recipeFile, sets);
         var (r0, alpha0) = (recipe.AdapterOptions!.R, recipe.AdapterOptions.LoraAlpha);
-        var kept = (recipe.AdapterOptions.Router as RandomProjectionRouterOptions)?.TopK;
+        var kept = recipe.AdapterOptions.Router switch
+        {
+            RandomProjectionRouterOptions router => router.TopK,
+            SmoraRouterOptions router => router.TopK,
+            _ => (int?)null,
+        };
         var low = Count(r0);
         var slope = (double)(Count(2 * r0) - low) / r0;
         // The largest rank that does not exceed the wanted number; what is left goes to single projections.
@@ -41,7 +46,7 @@ internal sealed record RankChoice(int Rank, IReadOnlyList<string> Raised, long T
 
         long Count(int r) => Counts(Overrides(r, [])).Values.Sum();
 
-        // Alpha and the ranks that work (random-projection) keep their share of the rank.
+        // Alpha and the ranks that work (random-projection, smora) keep their share of the rank.
         IReadOnlyList<string> Overrides(int r, IReadOnlyList<string> modules)
         {
             List<string> keys = [$"adapter.r={r}", $"adapter.lora_alpha={Alpha(r)}"];
