@@ -27,6 +27,21 @@ export DOTNET_OPTIONS := -c Release -nologo -v quiet --tl:off -p:UseSharedCompil
 LOCKED := mkdir -p .artifacts && flock -o .artifacts/.lock
 COMPILE := $(LOCKED) scripts/compile
 RUN := . scripts/allocator && exec dotnet run -c Release --no-build --project
+# Several processes of MPI; MPIRUN='mpirun -hostfile hosts' for more machines than this one.
+MPIRUN ?= mpirun
+ifdef RANKS
+# Open MPI 4 and 5: more ranks than cores, none kept to one core, time to save after Ctrl-C; root where make is root.
+export OMPI_MCA_rmaps_base_oversubscribe := 1
+export OMPI_MCA_hwloc_base_binding_policy := none
+export OMPI_MCA_odls_base_sigkill_timeout := 20
+export PRTE_MCA_rmaps_default_mapping_policy := :oversubscribe
+export PRTE_MCA_hwloc_default_binding_policy := none
+ifeq ($(shell id -u),0)
+export OMPI_ALLOW_RUN_AS_ROOT := 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
+endif
+endif
+RANKED = $(if $(RANKS),$(MPIRUN) -n $(RANKS))
 BASED := $(if $(BASE),--base $(BASE))
 # The default adapter is trained when a target needs it and it is missing.
 TRAINED = [ "$(ADAPTER)" != adapters/default ] || [ -e adapters/default/bundle.json ] \
@@ -46,8 +61,8 @@ build: setup ## build bin/peft
 data: setup ## write the data sets under data/cache from the installed packages
 	@$(COMPILE) data/Prepare
 	@scripts/patiently "preparing the data sets" .artifacts/data.log dotnet run -c Release --no-build --project data/Prepare
-train: build data ## train RECIPE (recipes/default.yaml), with BASE=DIR on another base model
-	@exec bin/peft train $(RECIPE) $(if $(BASE),--set model.model_name_or_path=$(BASE)) $(ARGS)
+train: build data ## train RECIPE (recipes/default.yaml), with BASE=DIR on another base model; RANKS=4 processes
+	@exec $(RANKED) bin/peft train $(RECIPE) $(if $(BASE),--set model.model_name_or_path=$(BASE)) $(ARGS)
 merge: build data ## train four adapters apart, merge them in every way, compare
 	@exec scripts/merge $(ARGS)
 eval: build data ## measure ADAPTER (adapters/default) and its base on its recipe's tasks

@@ -1,10 +1,8 @@
-using System.Runtime.InteropServices;
 using CommandLine;
 using Peft.Cli.Printing;
 using Peft.Cli.Verbs;
+using Peft.Distributed;
 using Peft.Formats;
-using Peft.Formats.Files;
-using Peft.Training;
 
 namespace Peft.Cli;
 
@@ -27,6 +25,10 @@ public static class Program
     /// <summary>The program.</summary>
     public static int Main(string[] args)
     {
+        // Open MPI gives each rank a terminal of its own, whatever its own output is: what the runtime writes to set a
+        // terminal up would be part of the results.
+        if (Output.IsOfOpenMpi)
+            Environment.SetEnvironmentVariable("TERM", "dumb");
         using var output = new Output();
         // With `ulimit -f` a write that goes too far then fails, and is reported, rather than ending the program
         // without a word.
@@ -35,48 +37,22 @@ public static class Program
         {
             return Run(args, output);
         }
-        catch (UserException e)
+        catch (OperationCanceledException e)
         {
-            output.Error(e.Message);
-            if (HelpPage.UnderMake(e.Message) is { } hint)
-                output.Say(hint);
-            return e is FileOperationException { IsFull: true } ? ExitCode.Failure : ExitCode.UserMistake;
-        }
-        catch (Exception e) when (NativeLibraryException.Within(e) is not null)
-        {
-            output.Error(NativeLibraryException.Within(e)!.Message);
-            return ExitCode.UserMistake;
-        }
-        catch (ExternalException e) when (TorchErrors.MemoryAdvice(e) is not null)
-        {
-            output.Error(TorchErrors.MemoryAdvice(e)!);
-            return ExitCode.UserMistake;
-        }
-        catch (OperationCanceledException)
-        {
-            output.Say("interrupted; nothing was written");
+            output.Say(Failures.Describe(e).Text);
             return ExitCode.Interrupted;
-        }
-        catch (NonFiniteLossException e)
-        {
-            output.Error(e.Message);
-            return ExitCode.Failure;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            // A disk that fills up or is taken away while a run goes on; what is written at once is reported by its
-            // writer.
-            output.Error($"{e.Message.TrimEnd('.')}. Check the free space and the permissions there.");
-            return ExitCode.UserMistake;
         }
         catch (Exception e)
         {
-            var words = e is ExternalException native ? TorchErrors.Words(native) : e.Message;
-            output.Error($"peft failed: {e.GetType().Name}: {words}");
-            output.Error(args.Contains(Trace)
-                ? e.ToString()
-                : "This is a fault of the program, not of your input; --trace shows where it happened.");
-            return ExitCode.Failure;
+            var (text, code) = Failures.Describe(e);
+            output.Error(text);
+            if (e is UserException && HelpPage.UnderMake(e.Message) is { } hint)
+                output.Say(hint);
+            else if (Failures.IsOurs(e))
+                output.Error(args.Contains(Trace)
+                    ? e.ToString()
+                    : "This is a fault of the program, not of your input; --trace shows where it happened.");
+            return code;
         }
     }
 
@@ -98,6 +74,8 @@ public static class Program
         {
             case Parsed<object> { Value: IVerb verb }:
                 CommandLineWords.RefuseLeftovers(verb, words);
+                if (Launch.Read(Environment.GetEnvironmentVariable) is { IsShared: true } launch)
+                    return RankedProgram.Run(verb, words[0], launch, output);
                 // Before any tensor: left alone, the library would look for libtorch all over the system.
                 if (verb.UsesTensors)
                     TorchRuntime.Start();

@@ -1,9 +1,10 @@
 using System.Diagnostics;
 using System.Text;
 using System.Text.Json;
-using System.Text.Json.Serialization;
+using Peft.Distributed;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
+using Peft.Evaluation.Scoring;
 using Peft.Formats;
 using Peft.Formats.Files;
 
@@ -16,17 +17,19 @@ public sealed class EvaluationJournal : IDisposable
     /// <summary>Name of the file in the output directory while an evaluation runs.</summary>
     public const string Name = "journal.jsonl";
 
-    private static readonly JsonSerializerOptions Json = new()
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
-    };
+    // Of each rank, before all tell each other what they answered and whether to end.
+    private const int BatchesARound = 8;
 
     private readonly Dictionary<(string Subject, string Task, int Batch), Line> _lines = [];
     private readonly string _path;
-    private readonly FileStream _file;
+    private readonly FileStream? _file;
 
-    private EvaluationJournal(string path, FileStream file) => (_path, _file) = (path, file);
+    private EvaluationJournal(string path, FileStream? file) => (_path, _file) = (path, file);
+
+    private static JsonSerializerOptions Json => RowResult.Json;
+
+    /// <summary>A journal that is kept nowhere: that of a rank whose answers another one writes.</summary>
+    public static EvaluationJournal Unwritten() => new("", null);
 
     /// <summary>Rows that were answered before this start.</summary>
     public int RowsFound => _lines.Values.Sum(line => line.Rows.Count);
@@ -76,8 +79,45 @@ public sealed class EvaluationJournal : IDisposable
         var started = Stopwatch.GetTimestamp();
         var rows = compute();
         var line = new Line(subject, task, batch, Stopwatch.GetElapsedTime(started).TotalSeconds, rows);
-        Write(JsonSerializer.Serialize(line, Json));
+        Keep(line);
         return (rows, line.Seconds);
+    }
+
+    /// <summary>Has all ranks answer the batches of a task that are missing, each its share; all then know every
+    /// answer, and the first has written them.</summary>
+    /// <param name="ranks">All; the first one's journal says what is missing.</param>
+    /// <param name="subject">The subject.</param>
+    /// <param name="task">The task.</param>
+    /// <param name="batches">All batches of the task.</param>
+    /// <param name="isStopped">Asked before each batch whether to end.</param>
+    /// <returns>Whether any rank was to end.</returns>
+    public bool AnswerTogether(
+        ICommunicator ranks, string subject, string task, IReadOnlyList<TaskBatch> batches, Func<int, bool> isStopped)
+    {
+        var known = ranks.TextOfFirst(JsonSerializer.Serialize(_lines.Values.Where(line =>
+            line.Subject == subject && line.Task == task), Json));
+        foreach (var line in JsonSerializer.Deserialize<List<Line>>(known, Json)!)
+            _lines[(line.Subject, line.Task, line.Batch)] = line;
+        var missing = Enumerable.Range(0, batches.Count).Where(batch => !Has(subject, task, batch)).ToList();
+        foreach (var round in missing.Chunk(ranks.Size * BatchesARound))
+        {
+            var (own, stopped) = (new List<Line>(), false);
+            foreach (var batch in round.Where((_, place) => place % ranks.Size == ranks.Rank))
+            {
+                stopped = isStopped(batches[batch].Rows);
+                if (stopped)
+                    break;
+                Answer(subject, task, batch, batches[batch].Answer);
+                own.Add(_lines[(subject, task, batch)]);
+            }
+            foreach (var line in ranks.Texts(JsonSerializer.Serialize(own, Json))
+                .SelectMany(lines => JsonSerializer.Deserialize<List<Line>>(lines, Json)!)
+                .Where(line => !Has(line.Subject, line.Task, line.Batch)))
+                Keep(line);
+            if (ranks.Any(stopped))
+                return true;
+        }
+        return false;
     }
 
     /// <summary>Whether a batch was answered before this start.</summary>
@@ -86,17 +126,27 @@ public sealed class EvaluationJournal : IDisposable
     /// <summary>Removes the journal: everything it holds is in the results.</summary>
     public void Remove()
     {
+        if (_file is null)
+            return;
         _file.Dispose();
         File.Delete(_path);
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _file.Dispose();
+    public void Dispose() => _file?.Dispose();
 
     private static string Header(string identity) => JsonSerializer.Serialize(new { evaluation = identity });
 
+    private void Keep(Line line)
+    {
+        _lines[(line.Subject, line.Task, line.Batch)] = line;
+        Write(JsonSerializer.Serialize(line, Json));
+    }
+
     private void Write(string line)
     {
+        if (_file is null)
+            return;
         _file.Write(Encoding.UTF8.GetBytes(line + "\n"));
         _file.Flush();
     }

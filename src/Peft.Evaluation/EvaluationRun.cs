@@ -1,5 +1,6 @@
 using System.Globalization;
 using Peft.Adapters.Lora;
+using Peft.Distributed;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Routing;
@@ -39,6 +40,9 @@ public sealed class EvaluationRun
     /// <summary>Results recorded earlier, shown beside these: name, path and content.</summary>
     public IReadOnlyList<(string Name, string Path, ResultsDocument Results)> Recorded { get; init; } = [];
 
+    /// <summary>The processes that share the rows; the first one writes.</summary>
+    public ICommunicator Ranks { get; init; } = Alone.Instance;
+
     /// <summary>The adapters as stages of one, and the task of each; null: they are not.</summary>
     public MeasuredSequence? Sequence { get; init; }
 
@@ -63,6 +67,13 @@ public sealed class EvaluationRun
                 + $"{data.Task.MaxLength} {string.Join('|', data.Task.Stop)}")),
     ]);
 
+    /// <summary>What must be the same on every rank, with its name.</summary>
+    public IReadOnlyList<(string Name, string Value)> Compared =>
+    [
+        .. Identity.Split('\n').Select(line =>
+            (line.Split(' ') is [var kind, var name, ..] ? $"{kind} {name}" : line, line)),
+    ];
+
     /// <summary>Measures and writes; resumes an interrupted evaluation of the same.</summary>
     /// <param name="directory">The output directory.</param>
     /// <param name="peftVersion">Version of the program, for the results.</param>
@@ -70,17 +81,14 @@ public sealed class EvaluationRun
     /// <returns>The results; null when it was stopped.</returns>
     public ResultsDocument? Run(string directory, string peftVersion, DateTimeOffset now)
     {
-        using var journal = EvaluationJournal.Open(directory, Identity);
+        using var journal = Ranks.IsFirst() ? EvaluationJournal.Open(directory, Identity)
+            : EvaluationJournal.Unwritten();
         var measured = new List<MeasuredSubject>();
         var (total, found, done, computed) = (
             (long)_subjects.Count * _tasks.Sum(data => data.Rows.Count), (long)journal.RowsFound, 0L, 0L);
         var evaluation = new SubjectEvaluation(_tasks, _tokenizer, _settings.BatchSize)
         {
-            RequireGoingOn = () =>
-            {
-                if (IsStopped())
-                    throw new OperationCanceledException();
-            },
+            IsStopped = IsStopped, Journal = journal, Ranks = Ranks,
         };
         try
         {
@@ -88,13 +96,10 @@ public sealed class EvaluationRun
             {
                 using var opened = subject.Open();
                 measured.Add(evaluation.Measure(
-                    subject.Description, opened, subject.TaskIdOf, (data, index, batch) =>
+                    subject.Description, opened, subject.TaskIdOf, (data, computes, counts) =>
                     {
                         Progress(new(subject.Name, data.Task.Name, done, total, found, computed));
-                        if (!journal.Has(subject.Name, data.Task.Name, index))
-                            computed += batch.Rows;
-                        done += batch.Rows;
-                        return journal.Answer(subject.Name, data.Task.Name, index, batch.Answer);
+                        (computed, done) = (computed + computes, done + counts);
                     }));
             }
         }
@@ -109,6 +114,8 @@ public sealed class EvaluationRun
             results = results.WithRecorded(name, path, document, Say);
         if (Sequence is not null)
             results = results with { Sequences = [Sequence] };
+        if (!Ranks.IsFirst())
+            return results;
         ResultsBuilder.Save(directory, results, measured);
         journal.Remove();
         return results;
@@ -123,42 +130,59 @@ public sealed class EvaluationRun
 public sealed record SubjectEvaluation(
     IReadOnlyList<TaskData> Tasks, HuggingFaceTokenizer Tokenizer, int BatchSize)
 {
-    /// <summary>Called before each batch; throws <see cref="OperationCanceledException"/> to end it.</summary>
-    public Action RequireGoingOn { get; init; } = () => { };
+    /// <summary>Asked before each batch whether to end.</summary>
+    public Func<bool> IsStopped { get; init; } = () => false;
+
+    /// <summary>Where answers are kept: those that it has are not asked for again.</summary>
+    public EvaluationJournal Journal { get; init; } = EvaluationJournal.Unwritten();
+
+    /// <summary>Who shares the batches.</summary>
+    public ICommunicator Ranks { get; init; } = Alone.Instance;
 
     /// <summary>Measures one.</summary>
     /// <param name="description">What results say of it; the seconds are filled in.</param>
     /// <param name="opened">The same loaded; the caller frees it.</param>
     /// <param name="taskIdOf">Ids of tasks, for routers that go by task.</param>
-    /// <param name="answer">Answers a batch of a task, which is given with its number, and says how long it
-    /// took.</param>
+    /// <param name="watch">Told of the task before each batch, with the rows that will be computed and those that will
+    /// be done; null: nobody is.</param>
     /// <exception cref="OperationCanceledException">It was ended.</exception>
     public MeasuredSubject Measure(
         Subject description, OpenedSubject opened, Func<string, long?> taskIdOf,
-        Func<TaskData, int, TaskBatch, (IReadOnlyList<RowResult> Rows, double Seconds)> answer)
+        Action<TaskData, long, long>? watch = null)
     {
         var evaluator = new TaskEvaluator(opened.Model, Tokenizer, BatchSize, opened.Rewiring)
         {
             ScoresWhole = opened.Adapted?.Options.Router?.WhyNoDecoding is not null,
         };
         var seconds = 0.0;
-        List<IReadOnlyList<JudgedRow>> answers =
-        [
-            .. Tasks.Select(data => (IReadOnlyList<JudgedRow>)
-            [
-                .. evaluator.Run(data, taskIdOf(data.Task.Name), (index, batch) =>
-                {
-                    RequireGoingOn();
-                    var (rows, took) = answer(data, index, batch);
-                    seconds += took;
-                    return rows;
-                }).Select(row => new JudgedRow(data.Task, data.Rows[row.Index], row)),
-            ]),
-        ];
-        RequireGoingOn();
-        var routing = opened is { Rewiring: null, Adapted: { Options.Router: not null } adapted }
+        List<IReadOnlyList<JudgedRow>> answers = [.. Tasks.Select(Answers)];
+        if (Ranks.Any(IsStopped()))
+            throw new OperationCanceledException();
+        // A small part of the work: the first does it, who tells of it.
+        var routing = Ranks.IsFirst() && opened is { Rewiring: null, Adapted: { Options.Router: not null } adapted }
             ? RoutingProbe.Measure(description.Name, adapted, evaluator, Tasks, taskIdOf, BatchSize) : null;
         return new(description with { EvaluationSeconds = Math.Round(seconds, 3) }, answers, routing);
+
+        IReadOnlyList<JudgedRow> Answers(TaskData data)
+        {
+            var (name, task, id) = (description.Name, data.Task.Name, taskIdOf(data.Task.Name));
+            if (Ranks.IsShared() && Journal.AnswerTogether(Ranks, name, task, evaluator.Batches(data, id), rows =>
+                {
+                    watch?.Invoke(data, (long)rows * Ranks.Size, 0);
+                    return IsStopped();
+                }))
+                throw new OperationCanceledException();
+            return [.. evaluator.Run(data, id, (index, batch) =>
+            {
+                // Ranks have all answers by now, and end together.
+                if (!Ranks.IsShared() && IsStopped())
+                    throw new OperationCanceledException();
+                watch?.Invoke(data, Journal.Has(name, task, index) ? 0 : batch.Rows, batch.Rows);
+                var (rows, took) = Journal.Answer(name, task, index, batch.Answer);
+                seconds += took;
+                return rows;
+            }).Select(row => new JudgedRow(data.Task, data.Rows[row.Index], row))];
+        }
     }
 }
 

@@ -2,6 +2,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Chat;
 using Peft.Data;
+using Peft.Distributed;
 using Peft.Evaluation;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
@@ -65,6 +66,9 @@ public sealed record EvaluationRequest
 
     /// <summary>Where to compute.</summary>
     public required Device Device { get; init; }
+
+    /// <summary>The processes that share the rows.</summary>
+    public ICommunicator Ranks { get; init; } = Alone.Instance;
 }
 
 /// <summary>
@@ -127,6 +131,7 @@ public static class EvaluationBuilder
         {
             Progress = progress,
             IsStopped = isStopped,
+            Ranks = request.Ranks,
             Sequence = !request.IsSequence ? null : new(
                 [.. subjects.Select(subject => subject.Description).Where(one => one.Kind == Subject.AdapterKind)
                     .Select(one => one.Name)],

@@ -3,6 +3,7 @@ using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Models;
+using Peft.Training.Ranks;
 
 namespace Peft.Recipes;
 
@@ -44,7 +45,7 @@ public sealed record MemoryEstimate(
 
     private long Training => (long)((RunsAgain ? HeldABlock : HeldThroughout) * Activations);
 
-    /// <summary>Estimates a prepared run.</summary>
+    /// <summary>Estimates a prepared run, of several ranks one of them.</summary>
     /// <remarks>
     /// Trainable parameters count once for themselves and once for the gradient, beside the optimizer's state. Rows
     /// that are streamed are taken to be <c>max_length</c> long. What is resident already, weights that were converted
@@ -63,6 +64,7 @@ public sealed record MemoryEstimate(
         var copies = modules.Sum(module => module.TakenOut is not { } taken ? 0
             : module.Wrapped.Weight.ByteCount() + taken.Down.ByteCount() + taken.Up.ByteCount());
         var values = run.Trainable.Parameters.Sum(p => p.Parameter.ByteCount());
+        var ranks = run.Training.Ranks.Size;
         // A batch is never larger than what there is.
         var trainRows = Math.Min(options.PerDeviceTrainBatchSize, run.Data.TrainCount ?? long.MaxValue);
         long evalRows = Math.Min(
@@ -72,8 +74,9 @@ public sealed record MemoryEstimate(
             Math.Max(0, Environment.WorkingSet - (IsMapped(run) ? 0 : weights) - copies - (isFull ? 0 : values))
                 + CodeOfSteps,
             weights + copies,
-            values * (isFull ? 1 : 2) + run.Training.Optimizer.StateByteCount,
-            ActivationBytes(model, modules, trainRows, length, options.GradientCheckpointing),
+            values * (isFull ? 1 : 2) + run.Training.Optimizer.StateByteCount
+                + (ranks == 1 ? 0 : sizeof(float) * run.TrainableParameters), // gradients once more, to be summed
+            ActivationBytes(model, modules, RankPlan.MostRows(trainRows, ranks), length, options.GradientCheckpointing),
             EvaluationBytes(model, modules, evalRows, Math.Min(data.MaxLength, length)),
             options.GradientCheckpointing);
     }

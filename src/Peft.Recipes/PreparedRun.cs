@@ -1,5 +1,6 @@
 using Peft.Adapters.Bundles;
 using Peft.Data;
+using Peft.Distributed;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
@@ -54,6 +55,13 @@ public sealed class PreparedRun(
         }
     }
 
+    /// <summary>Tokens that this process computed a second of its own computing; 0 before it trained.</summary>
+    public double TokensPerSecond { get; private set; }
+
+    /// <summary>Seconds of a step that this process was in sums over the ranks or waited for others; 0 before it
+    /// trained.</summary>
+    public double ExchangeSecondsPerStep { get; private set; }
+
     /// <summary>Number of trainable parameters.</summary>
     public long TrainableParameters => run.Trainable.Parameters.Sum(p => p.Parameter.numel());
 
@@ -100,13 +108,17 @@ public sealed class PreparedRun(
     {
         // Hours later would be late to hear that a recorded file is missing.
         Baselines();
+        var loop = new TrainingLoop(run);
+        loop.Open();
         // A bundle that a continued run found has its own, which its manifest vouches for; that one is replaced with
         // the bundle.
-        if (!BundleFiles.IsBundle(output.Path))
+        if (run.Ranks.IsFirst() && !BundleFiles.IsBundle(output.Path))
             AtomicFile.WriteText(Path.Combine(output.Path, BundleFiles.Recipe), ConfigText.ToYaml(recipe.Resolved));
-        var outcome = new TrainingLoop(run).Run(stop);
-        if (outcome.End == TrainingEnd.Finished)
+        var outcome = loop.Run(stop);
+        (TokensPerSecond, ExchangeSecondsPerStep) = (loop.OwnTokensPerSecond, loop.ExchangeSecondsPerStep);
+        if (outcome.End == TrainingEnd.Finished && run.Ranks.IsFirst())
             run.Trainable.SaveResult(output.Path);
+        run.Ranks.Barrier();
         return outcome;
     }
 
@@ -123,14 +135,15 @@ public sealed class PreparedRun(
     {
         if (recipe.Evaluation.Tasks.Count == 0)
             return null;
-        var tasks = new TaskMeasurement(recipe, tokenizer);
+        var tasks = new TaskMeasurement(recipe, tokenizer, run.Ranks);
         var name = ResultName;
         var what = $"{Words.Count(tasks.Rows, "row")} of {Words.AllOf(tasks.Names)}";
         say($"evaluating {name} on {what}");
         List<MeasuredSubject> measured =
             [tasks.Of(Described(name), new(run.Trainable.Model, run.Trainable.Adapted), TaskIdOf, stop)];
         // What is measured is kept before the base takes its time.
-        ResultsBuilder.Save(output.Path, tasks.Results(measured, run.Device, compares: false), measured);
+        if (run.Ranks.IsFirst())
+            ResultsBuilder.Save(output.Path, tasks.Results(measured, run.Device, compares: false), measured);
         if (recipe.Evaluation.Base && recipe.Method != Recipe.Full)
         {
             using var model = LoadedModel.OpenBase(recipe.Paths.Resolve(recipe.Model.Directory), recipe.Model.Dtype,
@@ -138,6 +151,8 @@ public sealed class PreparedRun(
             say($"evaluating the base model on {what}");
             measured.Insert(0, tasks.Of(tasks.Base, new(model, null), TaskIdOf, stop));
         }
+        if (!run.Ranks.IsFirst())
+            return null;
         var results = tasks.Results(measured, run.Device, compares: true);
         foreach (var (recorded, path, document) in Baselines())
             results = results.WithRecorded(recorded, path, document, say);
@@ -167,7 +182,10 @@ public sealed class PreparedRun(
         ?? run.Data.TaskNames.Index().Where(known => known.Item == task).Select(
             known => (long?)known.Index).FirstOrDefault();
 
-    private Subject Described(string name) => (recipe.Method == Recipe.Full
+    // Another rank's answers count under the first one's name for them.
+    private Subject Described(string name) => (!run.Ranks.IsFirst()
+        ? new Subject(name, Subject.AdapterKind, output.Path, recipe.Method, null, "", 0, null, null, 0, null, null)
+        : recipe.Method == Recipe.Full
         ? new Subject(name, Subject.AdapterKind, output.Path, Recipe.Full, null,
         Models.ModelLoader.Fingerprint(output.Path), 0, null, null, 0, null, null)
         : SubjectLoader.Adapter(output.Path, name)) with

@@ -23,7 +23,7 @@ public sealed record Recipe
     // May differ between a checkpoint's recipe and the one that continues it: they change no number of the training.
     private static readonly string[] FreeKeys =
         ["logging_steps", "save_steps", "save_total_limit", "report_to", "per_device_eval_batch_size", "on_non_finite",
-         "gradient_checkpointing"];
+         "gradient_checkpointing", "ddp_timeout"];
 
     /// <summary>The file.</summary>
     public required string Path { get; init; }
@@ -141,6 +141,16 @@ public sealed record Recipe
             training = training.Without(key);
         return ConfigText.ToYaml(
             Resolved.Without(OutputKey).Without(RecipePaths.Key).Without("evaluation").With("training", training));
+    }
+
+    /// <summary>What <see cref="Identity"/> leaves out, as text: what says nothing of the numbers, and yet when ranks
+    /// log, save and evaluate.</summary>
+    public string Rest()
+    {
+        var training = (ConfigMap)Resolved["training"]!;
+        var rest = FreeKeys.Aggregate(
+            ConfigMap.Empty(Path), (map, key) => training[key] is { } value ? map.With(key, value) : map);
+        return ConfigText.ToYaml(Resolved["evaluation"] is { } evaluation ? rest.With("evaluation", evaluation) : rest);
     }
 
     private static string NameOf(string path)

@@ -4,6 +4,7 @@ using Peft.Adapters.Routing;
 using Peft.Chat;
 using Peft.Data;
 using Peft.Data.Examples;
+using Peft.Distributed;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
@@ -28,18 +29,31 @@ public static class RunBuilder
     /// <param name="watchers">Who is told of each step beside the files in the output directory.</param>
     /// <exception cref="UserException">Anything the recipe names cannot be used.</exception>
     public static PreparedRun Build(Recipe recipe, OutputDirectory output, Device device,
-        params IReadOnlyList<IMetricSink> watchers)
+        params IReadOnlyList<IMetricSink> watchers) => Build(recipe, output, device, RankGroup.Alone, watchers);
+
+    /// <summary>The same for one of several ranks; the first one writes.</summary>
+    /// <param name="recipe">The recipe.</param>
+    /// <param name="output">Where the result, checkpoints and metrics go.</param>
+    /// <param name="device">Where to compute.</param>
+    /// <param name="group">The ranks.</param>
+    /// <param name="watchers">Who is told of each step beside the files in the output directory.</param>
+    /// <exception cref="UserException">Anything the recipe names cannot be used.</exception>
+    public static PreparedRun Build(Recipe recipe, OutputDirectory output, Device device, RankGroup group,
+        IReadOnlyList<IMetricSink> watchers)
     {
+        Func<TrainingData, HuggingFaceTokenizer, ITrainable> trainableOf = (data, tokenizer) =>
+            recipe.Training.Continual.IsOn ? Continual(recipe, data, tokenizer, device)
+            : recipe.Training.Manifold.Coefficient > 0 ? Manifold(recipe, data, tokenizer, device)
+            : recipe.Method == Recipe.Full ? FullModel(recipe, data, tokenizer, device)
+            : new AdapterTrainable(Adapters(recipe, data, tokenizer, device));
+        if (!group.Ranks.IsFirst())
+            return Build(recipe, output, device, [], null, trainableOf, group);
         var sinks = watchers.ToList();
         sinks.Add(new JsonLinesSink(Path.Combine(output.Path, JsonLinesSink.FileName)));
         if (recipe.Training.ReportTo.Contains("tensorboard"))
             sinks.Add(new TensorBoardSink(Path.Combine(output.Path, TensorBoardSink.FolderName), TimeProvider.System));
-        return Build(recipe, output, device, sinks, Path.Combine(output.Path, JsonLinesSink.FileName),
-            (data, tokenizer) =>
-                recipe.Training.Continual.IsOn ? Continual(recipe, data, tokenizer, device)
-                : recipe.Training.Manifold.Coefficient > 0 ? Manifold(recipe, data, tokenizer, device)
-                : recipe.Method == Recipe.Full ? FullModel(recipe, data, tokenizer, device)
-                : new AdapterTrainable(Adapters(recipe, data, tokenizer, device)));
+        return Build(recipe, output, device, sinks, Path.Combine(output.Path, JsonLinesSink.FileName), trainableOf,
+            group);
     }
 
     private static string WithoutRouter(Recipe recipe) =>
@@ -122,8 +136,10 @@ public static class RunBuilder
 
     private static PreparedRun Build(
         Recipe recipe, OutputDirectory output, Device device, IReadOnlyList<IMetricSink> sinks, string? metrics,
-        Func<TrainingData, HuggingFaceTokenizer, ITrainable> trainableOf)
+        Func<TrainingData, HuggingFaceTokenizer, ITrainable> trainableOf, RankGroup? group = null)
     {
+        group ??= RankGroup.Alone;
+        group.RequireShareable(recipe);
         var tokenizer = LoadTokenizer(recipe);
         var data = OpenData(recipe, tokenizer);
         var trainable = trainableOf(data, tokenizer);
@@ -131,6 +147,9 @@ public static class RunBuilder
         var run = TrainingRun.Of(trainable, data, recipe.Training, output.Path, device, recipe.Identity()) with
         {
             ResumeFrom = output.Resume,
+            Ranks = group.Ranks,
+            DeviceRanks = group.DeviceRanks,
+            Identity = group.Ranks.IsShared() ? group.IdentityOf(recipe, tokenizer) : [],
         };
         var health = new RunHealth(run, metrics);
         run = run with { Sinks = [.. sinks, health] };

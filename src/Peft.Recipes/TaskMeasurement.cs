@@ -1,4 +1,4 @@
-using System.Diagnostics;
+using Peft.Distributed;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
@@ -16,11 +16,16 @@ public sealed class TaskMeasurement
     private readonly Recipe _recipe;
     private readonly HuggingFaceTokenizer _tokenizer;
     private readonly IReadOnlyList<TaskData> _tasks;
+    private readonly ICommunicator _ranks;
 
     /// <summary>Reads the rows.</summary>
+    /// <param name="recipe">The recipe.</param>
+    /// <param name="tokenizer">Its tokenizer.</param>
+    /// <param name="ranks">Who shares the rows; null: this process answers all.</param>
     /// <exception cref="UserException">The recipe's files cannot be used.</exception>
-    public TaskMeasurement(Recipe recipe, HuggingFaceTokenizer tokenizer)
+    public TaskMeasurement(Recipe recipe, HuggingFaceTokenizer tokenizer, ICommunicator? ranks = null)
     {
+        _ranks = ranks ?? Alone.Instance;
         _recipe = recipe;
         _tokenizer = tokenizer;
         _tasks = TaskData.Open(
@@ -34,6 +39,9 @@ public sealed class TaskMeasurement
 
     /// <summary>How many rows a model answers.</summary>
     public int Rows => _tasks.Sum(data => data.Rows.Count);
+
+    /// <summary>Hashes of their rows, as text.</summary>
+    public string RowsHash => string.Join('\n', _tasks.Select(data => data.RowsHash));
 
     /// <summary>The tasks' names.</summary>
     public IReadOnlyList<string> Names => [.. _tasks.Select(data => data.Task.Name)];
@@ -51,12 +59,8 @@ public sealed class TaskMeasurement
         Subject description, OpenedSubject opened, Func<string, long?> taskIdOf, StopRequest? stop = null) =>
         new SubjectEvaluation(_tasks, _tokenizer, _recipe.Training.PerDeviceEvalBatchSize)
         {
-            RequireGoingOn = () => stop?.ThrowIfRequested(),
-        }.Measure(description, opened, taskIdOf, (_, _, batch) =>
-        {
-            var started = Stopwatch.GetTimestamp();
-            return (batch.Answer(), Stopwatch.GetElapsedTime(started).TotalSeconds);
-        });
+            IsStopped = () => stop?.IsRequested == true, Ranks = _ranks,
+        }.Measure(description, opened, taskIdOf);
 
     /// <summary>The answers of the recipe's base with an adapter on it, or of the base model.</summary>
     /// <param name="name">What the results call it.</param>

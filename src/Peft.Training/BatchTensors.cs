@@ -74,8 +74,11 @@ public sealed class BatchTensors : IDisposable
     }
 
     /// <summary>A pass over this batch that builds a graph.</summary>
-    public ForwardPass TrainingPass(Generator? random = null, bool gradientCheckpointing = false) =>
-        ForwardPass.ForTraining(random, TaskIds, TokenMask, null, Segments, gradientCheckpointing, PromptMask);
+    public ForwardPass TrainingPass(
+        Generator? random = null, bool gradientCheckpointing = false, BatchShare? share = null) =>
+        ForwardPass.ForTraining(
+            random, TaskIds, TokenMask, null, Segments, gradientCheckpointing, PromptMask, share,
+            share?.Tokens(Ids.shape[1], Ids.device).index_select(0, LearnedIndex) ?? LearnedIndex);
 
     /// <summary>A pass over this batch that builds no graph.</summary>
     public ForwardPass InferencePass() => ForwardPass.ForInference(

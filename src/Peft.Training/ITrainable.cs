@@ -3,6 +3,7 @@ using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Data;
 using Peft.Data.Batches;
+using Peft.Distributed;
 using Peft.Models;
 using Peft.Training.Checkpoints;
 
@@ -62,6 +63,18 @@ public interface ITrainable : ICheckpointed, IDisposable
     {
     }
 
+    /// <summary>What a step has counted beside its gradients; where several ranks compute a step, the sums over them
+    /// take its place before <see cref="AfterStep"/>.</summary>
+    /// <remarks>Shapes: any, float32; the same on each rank.</remarks>
+    IReadOnlyList<Tensor> StepSums => [];
+
+    /// <summary>What a step has counted of each token; where several ranks compute a step, the rows of all take their
+    /// place before <see cref="AfterStep"/>.</summary>
+    /// <param name="rowsOfAll">Shapes: [n, ..] each to [N, ..], in the same order on every rank.</param>
+    void Gather(Func<IReadOnlyList<Tensor>, IReadOnlyList<Tensor>> rowsOfAll)
+    {
+    }
+
     /// <summary>Follows each optimizer step.</summary>
     /// <param name="step">The step's index, from 0.</param>
     /// <param name="isApplied">False where the step was skipped and the parameters are as before.</param>
@@ -78,15 +91,20 @@ public interface ITrainable : ICheckpointed, IDisposable
     /// <summary>The loss on held-out rows: metrics by name, <c>eval_loss</c> among them; null where it was
     /// stopped.</summary>
     IReadOnlyDictionary<string, double>? Evaluate(
-        TrainingData data, int batchSize, Device device, StopRequest stop)
+        TrainingData data, int batchSize, Device device, StopRequest stop, ICommunicator ranks)
     {
-        var batches = data.Eval.Sequential(batchSize).TakeWhile(_ => !stop.IsRequested);
-        var losses = EvaluationLoss.Of(Model, batches, data.TaskNames, device);
-        return stop.IsRequested ? null : losses;
+        var batches = data.Eval.Sequential(batchSize).Index()
+            .Where(batch => batch.Index % ranks.Size == ranks.Rank).Select(batch => batch.Item)
+            .TakeWhile(_ => !stop.IsRequested);
+        var losses = EvaluationLoss.Of(Model, batches, data.TaskNames, device, ranks);
+        return ranks.Any(stop.IsRequested) ? null : losses;
     }
 
-    /// <summary>Bytes of the tensors that are saved.</summary>
-    long SavedBytes => Parameters.Sum(p => p.Parameter.ByteCount());
+    /// <summary>The tensors that are saved.</summary>
+    IReadOnlyList<Tensor> SavedTensors => [.. Parameters.Select(p => (Tensor)p.Parameter)];
+
+    /// <summary>Their bytes.</summary>
+    long SavedBytes => SavedTensors.Sum(tensor => tensor.ByteCount());
 
     /// <summary>Writes the result of a finished run into its directory.</summary>
     void SaveResult(string directory);
@@ -117,7 +135,7 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     public int Passes => _routing?.Passes ?? 1;
 
     /// <inheritdoc/>
-    public long SavedBytes => Adapted.State.Sum(tensor => tensor.Tensor.ByteCount());
+    public IReadOnlyList<Tensor> SavedTensors => [.. Adapted.State.Select(tensor => tensor.Tensor)];
 
     /// <inheritdoc/>
     public virtual void BeforePass(TokenBatch batch)
@@ -139,6 +157,12 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
 
     /// <inheritdoc/>
     public void AfterMicroBatch() => _routing?.AfterMicroBatch();
+
+    /// <inheritdoc/>
+    public IReadOnlyList<Tensor> StepSums => _routing?.StepSums ?? [];
+
+    /// <inheritdoc/>
+    public void Gather(Func<IReadOnlyList<Tensor>, IReadOnlyList<Tensor>> rowsOfAll) => _routing?.Gather(rowsOfAll);
 
     /// <inheritdoc/>
     public virtual void AfterGradients()

@@ -100,8 +100,9 @@ public sealed class ManifoldTrainable : AdapterTrainable
         var nearest = _nearest.index_select(0, rows);                                      // [B, K]
         var neighbors = _routing.index_select(0, nearest.reshape(-1))
             .reshape(nearest.shape[0], nearest.shape[1], -1);
-        var term = ManifoldLoss.PerRow(RoutingOf(pass, pass.PromptMask!), neighbors, _weights.index_select(0, rows))
-            .mean() * _options.Coefficient;
+        var each = ManifoldLoss.PerRow(RoutingOf(pass, pass.PromptMask!), neighbors, _weights.index_select(0, rows));
+        var term = (pass.Share is { } share ? share.Sum(each.sum()) / share.WholeRows : each.mean())
+            * _options.Coefficient;
         return own is null ? term : own + term;
     }
 

@@ -1,5 +1,6 @@
 using Peft.Data;
 using Peft.Data.Batches;
+using Peft.Distributed;
 using Peft.Models;
 
 namespace Peft.Training;
@@ -37,8 +38,14 @@ public static class EvaluationLoss
 {
     /// <summary>Mean cross-entropy in nats over all learned tokens of the batches: over all rows together, and for each
     /// task by its name.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="batches">This rank's.</param>
+    /// <param name="tasks">Task names by id.</param>
+    /// <param name="device">Where to compute.</param>
+    /// <param name="ranks">Whose batches count; null: this process's alone.</param>
     public static IReadOnlyDictionary<string, double> Of(
-        CausalLanguageModel model, IEnumerable<TokenBatch> batches, IReadOnlyList<string> tasks, Device device)
+        CausalLanguageModel model, IEnumerable<TokenBatch> batches, IReadOnlyList<string> tasks, Device device,
+        ICommunicator? ranks = null)
     {
         using var frozen = torch.no_grad();
         var sums = new Dictionary<string, (double Loss, long Tokens)>();
@@ -59,12 +66,25 @@ public static class EvaluationLoss
                     Add($"eval_{tasks[task]}_loss", losses[i]);
             }
         }
+        if (ranks?.IsShared() == true)
+            SumOver(ranks);
         return sums.ToDictionary(s => s.Key, s => s.Value.Loss / Math.Max(1, s.Value.Tokens));
 
         void Add(string name, double loss)
         {
             var (total, tokens) = sums.GetValueOrDefault(name);
             sums[name] = (total + loss, tokens + 1);
+        }
+
+        void SumOver(ICommunicator all)
+        {
+            string[] names = ["eval_loss", .. tasks.Select(task => $"eval_{task}_loss")];
+            var numbers = names.SelectMany(name =>
+                sums.TryGetValue(name, out var sum) ? new[] { sum.Loss, sum.Tokens } : [0.0, 0]).ToArray();
+            all.Sum(numbers.AsSpan());
+            sums.Clear();
+            foreach (var (index, name) in names.Index().Where(name => numbers[2 * name.Index + 1] > 0))
+                sums[name] = (numbers[2 * index], (long)numbers[2 * index + 1]);
         }
     }
 }

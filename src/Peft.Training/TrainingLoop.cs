@@ -1,11 +1,13 @@
 using System.Diagnostics;
-using Peft.Adapters.Routing;
 using Peft.Data;
 using Peft.Data.Batches;
 using Peft.Data.Tables;
+using Peft.Distributed;
+using Peft.Formats;
 using Peft.Models;
 using Peft.Training.Checkpoints;
 using Peft.Training.Metrics;
+using Peft.Training.Ranks;
 
 namespace Peft.Training;
 
@@ -62,6 +64,8 @@ public sealed record TrainingOutcome(
 /// and
 /// the optimizer's state are all that a checkpoint has to hold for an exact continuation.
 /// The loss of a step is the sum over its learned tokens divided once by their number over all micro-batches.
+/// Where several ranks run the loop, each reads the same batches and computes its rows of them; what they decide by is
+/// summed over all, so that they decide alike.
 /// </remarks>
 public sealed class TrainingLoop(TrainingRun run)
 {
@@ -70,45 +74,92 @@ public sealed class TrainingLoop(TrainingRun run)
     private readonly ITrainable _trainable = run.Trainable;
     private readonly TrainingOptions _options = run.Options;
     private readonly LearningRateSchedule _schedule = run.Schedule;
+    private readonly StepExchange _exchange = new(run.Ranks, run.DeviceRanks ?? run.Ranks);
     private TrainingState _state = TrainingState.Start;
+    private long _ownTokens;
+    private double _ownSeconds;
+    private double _exchangeSeconds;
+    private int _ownSteps;
+    private bool _allStop; // ranks stop at the same step
+    private BatchStream? _batches;
+
+    /// <summary>Takes up the checkpoint to go on from, and makes sure that all ranks would train the same; writes
+    /// nothing. <see cref="Run"/> does so where nobody has.</summary>
+    /// <exception cref="AgreedException">The ranks would not, or one of them cannot begin.</exception>
+    public void Open()
+    {
+        _batches = run.Ranks.Together(Begin, error => (error.Message, error is UserException ? 2 : 1));
+        if (run.Ranks.IsShared())
+            Handshake.Compare(run.Ranks, Identity(_batches.State.DataSha256));
+    }
 
     /// <summary>Trains until the last step, an early stop or a stop request.</summary>
     /// <exception cref="NonFiniteLossException">A loss, gradient or trainable parameter is not finite; the last
     /// checkpoint is good.</exception>
+    /// <exception cref="AgreedException">The ranks can no longer work together.</exception>
     public TrainingOutcome Run(StopRequest stop)
     {
-        if (run.ResumeFrom is { } checkpoint)
-        {
-            _state = CheckpointStore.Restore(checkpoint, run.RecipeIdentity, _trainable, run.Optimizer);
-            if (_options.LoadBestModelAtEnd && _state.BestStep is { } bestSoFar)
-                run.Checkpoints.RequireBest(bestSoFar);
-        }
-        var batches = run.Data.Batches(_options.PerDeviceTrainBatchSize, _options.Seed, _state.Data);
+        using var exchange = _exchange;
+        if (_batches is null)
+            Open();
+        var batches = _batches!;
         foreach (var sink in run.Sinks)
             sink.Start(_state.Step, run.TotalSteps);
 
         while ((_state.Step < run.TotalSteps || _state.EvaluationDue) && !_state.StoppedEarly)
         {
             if (!_state.EvaluationDue)
-                Advance(batches);
+                Advance(batches, stop);
             var last = _state.Step == run.TotalSteps;
             if (_state.EvaluationDue)
                 Evaluate(stop);
-            if (stop.IsRequested && (!last || _state.EvaluationDue) && !_state.StoppedEarly)
+            if (IsStopped(stop) && (!last || _state.EvaluationDue) && !_state.StoppedEarly)
                 return Outcome(TrainingEnd.Interrupted, Save(), batches);
             if (_options.SaveSteps > 0 && _state.Step % _options.SaveSteps == 0 && !last)
                 Save();
         }
         FlushSinks();
         if (_options.LoadBestModelAtEnd && _state.BestStep is { } best && best != _state.Step)
-            run.Checkpoints.RestoreParameters(best, _trainable);
+            RestoreBest(best);
         RequireFiniteParameters();
+        _exchange.RequireSame(_trainable.SavedTensors, _state.Step);
         return Outcome(TrainingEnd.Finished, null, batches);
     }
 
-    private void Advance(BatchStream batches)
+    // From the checkpoint, or from the beginning.
+    private BatchStream Begin()
     {
-        var report = Step(NextMicroBatches(batches));
+        if (run.ResumeFrom is { } checkpoint)
+        {
+            _state = CheckpointStore.Restore(checkpoint, run.RecipeIdentity, _trainable, run.Optimizer);
+            if (run.Ranks.IsFirst() && _options.LoadBestModelAtEnd && _state.BestStep is { } bestSoFar)
+                run.Checkpoints.RequireBest(bestSoFar);
+        }
+        return run.Data.Batches(_options.PerDeviceTrainBatchSize, _options.Seed, _state.Data);
+    }
+
+    // What would train differently where it differs.
+    private IReadOnlyList<(string Name, string Value)> Identity(string data) =>
+    [
+        ("the recipe", Handshake.Short(run.RecipeIdentity)), ("the data files", Handshake.Short(data)),
+        ("the held-out rows", Handshake.Short(run.Data.Eval.DataSha256)),
+        ("the first step", $"{_state.Step}"), ("the number of steps", $"{run.TotalSteps}"),
+        ("the parameters", Handshake.HashOf(_trainable.Parameters)), .. run.Identity,
+    ];
+
+    private bool IsStopped(StopRequest stop) => run.Ranks.IsShared() ? _allStop : stop.IsRequested;
+
+    // Others may not see rank 0's disk.
+    private void RestoreBest(int step)
+    {
+        if (run.Ranks.IsFirst())
+            run.Checkpoints.RestoreParameters(step, _trainable);
+        _exchange.SendFromFirst(_trainable.SavedTensors);
+    }
+
+    private void Advance(BatchStream batches, StopRequest stop)
+    {
+        var report = Step(NextMicroBatches(batches), stop);
         _state = _state with
         {
             Step = report.Step,
@@ -134,19 +185,27 @@ public sealed class TrainingLoop(TrainingRun run)
     private List<TokenBatch> NextMicroBatches(BatchStream batches) =>
         [.. Enumerable.Range(0, _options.GradientAccumulationSteps).Select(_ => batches.Next())];
 
-    private StepReport Step(List<TokenBatch> micro)
+    private StepReport Step(List<TokenBatch> micro, StopRequest stop)
     {
         var started = Stopwatch.GetTimestamp();
         var learned = micro.Sum(b => b.LearnedTokens);
         var sums = new StepSums();
         run.Optimizer.zero_grad();
         var passes = _trainable.Passes;
-        for (var i = 0; i < micro.Count; i++)
+        foreach (var (i, own) in RankPlan.Of(micro, run.Ranks.Size, run.Ranks.Rank).Index())
         {
+            if (own is null)
+                continue;
             for (var p = 0; p < passes; p++)
-                ForwardBackward(micro[i], new(i, micro.Count, p, passes, learned), sums);
+                ForwardBackward(own, new(i, micro.Count, p, passes, learned, micro[i].BatchSize), sums);
             _trainable.AfterMicroBatch();
+            _ownTokens += own.Batch.Lengths.Sum(length => (long)length);
         }
+        _ownSeconds += Stopwatch.GetElapsedTime(started).TotalSeconds;
+        var exchanged = Stopwatch.GetTimestamp();
+        Exchange(sums, stop);
+        _exchangeSeconds += Stopwatch.GetElapsedTime(exchanged).TotalSeconds;
+        _ownSteps++;
         _trainable.AfterGradients();
 
         var norm = Gradients.clip_grad_norm_(
@@ -171,6 +230,23 @@ public sealed class TrainingLoop(TrainingRun run)
         };
     }
 
+    /// <summary>Real tokens that this rank has computed, by the seconds that it computed them in.</summary>
+    public double OwnTokensPerSecond => _ownSeconds > 0 ? _ownTokens / _ownSeconds : 0;
+
+    /// <summary>Seconds of a step that this rank was in sums or waited for others to come to them.</summary>
+    public double ExchangeSecondsPerStep => _ownSteps > 0 ? _exchangeSeconds / _ownSteps : 0;
+
+    private void Exchange(StepSums sums, StopRequest stop)
+    {
+        if (!run.Ranks.IsShared())
+            return;
+        _exchange.Sum(_trainable.Parameters, _trainable.StepSums);
+        _trainable.Gather(_exchange.RowsOfAll);
+        _allStop = sums.SumOver(_exchange, stop.IsRequested, _trainable.Modules.Select(module => Math.Max(
+            module.Router?.Context.Experts ?? 0, Math.Max(module.Shape.Experts, module.Shape.Rank))).DefaultIfEmpty()
+            .Max());
+    }
+
     private static long PeakMemory()
     {
         using var process = Process.GetCurrentProcess();
@@ -178,17 +254,20 @@ public sealed class TrainingLoop(TrainingRun run)
     }
 
     // Which of a step's passes: each micro-batch may be passed several times, and counts once in all.
-    private readonly record struct Part(int Index, int MicroBatches, int Pass, int Passes, long LearnedInStep);
+    private readonly record struct Part(
+        int Index, int MicroBatches, int Pass, int Passes, long LearnedInStep, int Rows);
 
-    private void ForwardBackward(TokenBatch batch, Part part, StepSums sums)
+    private void ForwardBackward(RankPart own, Part part, StepSums sums)
     {
+        var batch = own.Batch;
         using var scope = torch.NewDisposeScope();
         var stream = part.Pass == 0 ? $"step.{_state.Step}.{part.Index}"
             : $"step.{_state.Step}.{part.Index}.{part.Pass}";
         using var random = Seeds.GeneratorFor(_options.Seed, stream, run.Device);
         using var tensors = BatchTensors.From(batch, run.Device);
         _trainable.BeforePass(batch);
-        var pass = tensors.TrainingPass(random, _options.GradientCheckpointing);
+        var pass = tensors.TrainingPass(random, _options.GradientCheckpointing, own.Rows is null ? null
+            : new BatchShare(part.Rows, own.Rows, run.Ranks.Size, _exchange.SumInPlace));
         var hidden = _trainable.Model.Hidden(tensors.Ids, pass);                            // [B, T, D]
         var losses = TokenLoss.PerToken(_trainable.Model, hidden, tensors, pass);           // [M]
         var learned = Math.Max(1, part.LearnedInStep);
@@ -201,7 +280,9 @@ public sealed class TrainingLoop(TrainingRun run)
             pass.Backward(total);
         _trainable.AfterPass(pass, tensors.TokenMask, () => TokenLoss.PerRow(losses, tensors) / learned);
         var loss = token.ToDouble();
-        sums.Add(loss, auxiliary is null ? 0 : auxiliary.ToDouble(), _trainable.ExpertLoad(pass, tensors.TokenMask));
+        // Of a batch that all compute, all have the same: one counts.
+        sums.Add(loss, auxiliary is null ? 0 : auxiliary.ToDouble(), _trainable.ExpertLoad(pass, tensors.TokenMask),
+            isCounted: own.Rows is null || run.Ranks.IsFirst());
         if (part.Index == part.MicroBatches - 1 && part.Pass == part.Passes - 1
             && IsDue(_options.LoggingSteps, _state.Step + 1 == run.TotalSteps, _state.Step + 1))
             sums.Routing = _trainable.Statistics(pass, tensors.TokenMask);
@@ -217,8 +298,12 @@ public sealed class TrainingLoop(TrainingRun run)
             foreach (var sink in run.Sinks)
                 sink.Evaluating(run.Data.Eval.Count);
         }
-        if (_trainable.Evaluate(run.Data, _options.PerDeviceEvalBatchSize, run.Device, stop) is not { } metrics)
+        if (_trainable.Evaluate(run.Data, _options.PerDeviceEvalBatchSize, run.Device, stop, run.Ranks)
+            is not { } metrics)
+        {
+            _allStop = true;
             return;
+        }
         _state = _state with { EvaluationDue = false };
         var report = new EvaluationReport(_state.Step, metrics);
         foreach (var sink in run.Sinks)
@@ -239,9 +324,14 @@ public sealed class TrainingLoop(TrainingRun run)
     private string Save()
     {
         RequireFiniteParameters();
+        _exchange.RequireSame(_trainable.SavedTensors, _state.Step);
         FlushSinks();
-        return run.Checkpoints.Save(
-            new(_state, run.TotalSteps, run.RecipeIdentity), _trainable, run.Optimizer, _options.SaveTotalLimit);
+        var path = run.Ranks.IsFirst()
+            ? run.Checkpoints.Save(
+                new(_state, run.TotalSteps, run.RecipeIdentity), _trainable, run.Optimizer, _options.SaveTotalLimit)
+            : run.Checkpoints.PathOf(_state.Step);
+        run.Ranks.Barrier();
+        return path;
     }
 
     private void FlushSinks()
@@ -256,8 +346,10 @@ public sealed class TrainingLoop(TrainingRun run)
         var what = !double.IsFinite(sums.Loss + sums.Aux) ? "loss" : !double.IsFinite(norm) ? "gradient" : null;
         if (what is null)
             return null;
-        var rows = sums.Blamed.Count > 0 ? sums.Blamed : micro.SelectMany(b => b.Rows);
-        var found = NonFiniteLossException.Describe(what, _state.Step + 1, rows.Select(row => row.ToString()));
+        var blamed = run.Ranks.Texts(string.Join('\n', sums.Blamed)).SelectMany(rows => rows.Split('\n'))
+            .Where(row => row.Length > 0).Distinct().ToList();
+        var rows = blamed.Count > 0 ? blamed : micro.SelectMany(b => b.Rows).Select(row => row.ToString());
+        var found = NonFiniteLossException.Describe(what, _state.Step + 1, rows);
         if (_options.OnNonFinite == "stop")
             throw new NonFiniteLossException(found, LastCheckpoint());
         if (_state.SkippedInARow == LongestSkip)
@@ -280,35 +372,4 @@ public sealed class TrainingLoop(TrainingRun run)
     }
 
     private string? LastCheckpoint() => (run.Checkpoints.Latest() ?? run.ResumeFrom)?.Path;
-
-    // Plain numbers of one step; the loop's only reads from the device.
-    private sealed class StepSums
-    {
-        private double[]? _load;
-        private int _loads;
-
-        public double Loss { get; private set; }
-
-        public double Aux { get; private set; }
-
-        /// <summary>What routing did in the last pass; empty where nobody asked.</summary>
-        public IReadOnlyList<RoutingStatistics> Routing { get; set; } = [];
-
-        /// <summary>Rows whose own loss is not finite.</summary>
-        public List<RowId> Blamed { get; } = [];
-
-        public void Add(double loss, double aux, IReadOnlyList<double> load)
-        {
-            Loss += loss;
-            Aux += aux;
-            if (load.Count == 0)
-                return;
-            _load ??= new double[load.Count];
-            for (var e = 0; e < load.Count; e++)
-                _load[e] += load[e];
-            _loads++;
-        }
-
-        public IReadOnlyList<double> Load() => _load is null ? [] : [.. _load.Select(v => Math.Round(v / _loads, 6))];
-    }
 }

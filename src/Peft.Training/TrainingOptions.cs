@@ -176,6 +176,10 @@ public sealed record TrainingOptions
     [Key(Min = 0)]
     public double EarlyStoppingThreshold { get; init; }
 
+    /// <summary>Seconds that one of several ranks may keep the others waiting before all end.</summary>
+    [Key(Min = 1, Max = 1e7)]
+    public int DdpTimeout { get; init; } = 1800;
+
     /// <summary>RoMA: tunes trained routers alone.</summary>
     /// <value>Default off.</value>
     [Key]

@@ -2,6 +2,7 @@ using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Data;
 using Peft.Data.Batches;
+using Peft.Distributed;
 using Peft.Models;
 using Peft.Training.Checkpoints;
 using Peft.Training.Metrics;
@@ -42,6 +43,16 @@ public sealed record TrainingRun
 
     /// <summary>Where the numbers go.</summary>
     public IReadOnlyList<IMetricSink> Sinks { get; init; } = [];
+
+    /// <summary>The processes that compute it together; each has a run of its own, and rank 0 writes.</summary>
+    public ICommunicator Ranks { get; init; } = Alone.Instance;
+
+    /// <summary>The same for numbers where the parameters are; null: in the memory of the host, where
+    /// <see cref="Ranks"/> sums.</summary>
+    public ICommunicator? DeviceRanks { get; init; }
+
+    /// <summary>What else must be the same on every rank, with its name.</summary>
+    public IReadOnlyList<(string Name, string Value)> Identity { get; init; } = [];
 
     /// <summary>Learning rate by step.</summary>
     public LearningRateSchedule Schedule => LearningRateSchedule.From(Options, TotalSteps);

@@ -6,7 +6,7 @@ namespace Peft.Architecture.Tests;
 public sealed partial class HouseTests
 {
     private const int WidestLine = 120;
-    private const int MostSourceFiles = 417;
+    private const int MostSourceFiles = 430;
 
     // Words that once were written for terms of the field, and phrases that are not English; spelled so that this file
     // passes.
@@ -47,7 +47,7 @@ public sealed partial class HouseTests
             "sources lie at src/Peft.Room/Folder/File.cs at most:");
 
     [Fact]
-    public void The_house_has_not_grown_beyond_417_source_files() =>
+    public void The_house_has_not_grown_beyond_430_source_files() =>
         Assert.InRange(Sources().Count, 1, MostSourceFiles);
 
     [Theory]

@@ -108,15 +108,27 @@ internal static class DataBenchmark
     }
 
     /// <summary>The numbers that this program prints when it is started anew with some words.</summary>
-    public static double[] Numbers(params string[] words)
+    public static double[] Numbers(params string[] words) => Numbers([], words);
+
+    /// <summary>The same where another program starts it.</summary>
+    /// <param name="starter">That program and its words; none where it is started itself.</param>
+    /// <param name="words">The words.</param>
+    public static double[] Numbers(IReadOnlyList<string> starter, IReadOnlyList<string> words)
     {
         // `dotnet run` starts the program itself, `dotnet FILE.dll` does not.
         var program = Environment.ProcessPath!;
-        var start = new ProcessStartInfo(program) { RedirectStandardOutput = true };
-        if (Path.GetFileNameWithoutExtension(program) == "dotnet")
-            start.ArgumentList.Add(typeof(DataBenchmark).Assembly.Location);
-        foreach (var word in words)
-            start.ArgumentList.Add(word);
+        string[] all =
+        [
+            .. starter, program,
+            .. Path.GetFileNameWithoutExtension(program) == "dotnet" ? [typeof(DataBenchmark).Assembly.Location]
+                : Array.Empty<string>(),
+            .. words,
+        ];
+        var start = new ProcessStartInfo(all[0], all[1..]) { RedirectStandardOutput = true };
+        start.Environment["TERM"] = "dumb"; // Open MPI's ranks write to a terminal of its own
+        // Open MPI refuses root without.
+        foreach (var name in (string[])["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"])
+            start.Environment[name] = "1";
         using var process = Process.Start(start)!;
         var printed = process.StandardOutput.ReadToEnd().Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
         process.WaitForExit();

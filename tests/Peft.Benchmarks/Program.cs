@@ -18,6 +18,8 @@ public static class Program
                 return DataBenchmark.RunOnce(file, way);
             if (args is [MemoryBenchmark.Once, .. var words])
                 return MemoryBenchmark.RunOnce(words);
+            if (args is [RanksBenchmark.Once, .. var rankWords])
+                return RanksBenchmark.RunOnce(rankWords);
             var options = BenchmarkOptions.Parse(args);
             if (options is null)
             {
@@ -57,6 +59,7 @@ public static class Program
         ("training", TrainingBenchmark.Measure),
         ("step", StepBenchmark.Measure),
         ("cores", CoresBenchmark.Measure),
+        ("ranks", RanksBenchmark.Measure),
         ("fused", FusedBenchmark.Measure),
         ("kernels", KernelBenchmark.Measure),
         ("mixture", MixtureBenchmark.Measure),

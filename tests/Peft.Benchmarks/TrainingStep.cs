@@ -4,9 +4,11 @@ using Peft.Data;
 using Peft.Data.Batches;
 using Peft.Data.Tables;
 using Peft.Data.Tokens;
+using Peft.Distributed;
 using Peft.Models;
 using Peft.Recipes;
 using Peft.Training;
+using Peft.Training.Ranks;
 
 namespace Peft.Benchmarks;
 
@@ -20,21 +22,27 @@ internal sealed class TrainingStep : IDisposable
     private readonly CausalLanguageModel _model;
     private readonly AdaptedModel _adapted;
     private readonly Optimizer _optimizer;
-    private readonly TokenBatch _batch;
+    private readonly TokenBatch _whole;
+    private readonly RankPart _part;
+    private readonly ICommunicator _ranks;
+    private readonly StepExchange _exchange;
     private readonly bool _gradientCheckpointing;
     private int _steps;
 
     /// <summary>Makes the model, its adapters and a batch of random tokens, several sequences a row where rows are
-    /// packed.</summary>
+    /// packed; of several ranks each has its rows.</summary>
     public TrainingStep(
         BenchmarkOptions options, ModelShape shape, AdapterOptions adapter, bool gradientCheckpointing = false,
-        int sequencesARow = 1)
+        int sequencesARow = 1, ICommunicator? ranks = null)
     {
+        _ranks = ranks ?? Alone.Instance;
+        _exchange = new StepExchange(_ranks, _ranks);
         _gradientCheckpointing = gradientCheckpointing;
         _model = shape.Create(options.Dtype);
         _adapted = AdapterAttachment.Attach(_model, adapter, seed: 1);
         _optimizer = new TrainingOptions().NewOptimizer(_adapted.Parameters);
-        _batch = RandomBatch(shape, sequencesARow);
+        _whole = RandomBatch(shape, sequencesARow);
+        _part = RankPlan.Of([_whole], _ranks.Size, _ranks.Rank)[0]!;
     }
 
     /// <summary>Bytes of the base and of the adapters.</summary>
@@ -44,7 +52,7 @@ internal sealed class TrainingStep : IDisposable
     /// <summary>What <c>--dry-run</c> says of the activations of a step.</summary>
     public long EstimatedActivations =>
         MemoryEstimate.ActivationBytes(
-            _model, _adapted.Modules, _batch.BatchSize, _batch.Length, _gradientCheckpointing);
+            _model, _adapted.Modules, _whole.BatchSize, _whole.Length, _gradientCheckpointing);
 
     /// <summary>Plain LoRA.</summary>
     public static TrainingStep Lora(BenchmarkOptions options, bool gradientCheckpointing = false) =>
@@ -73,22 +81,25 @@ internal sealed class TrainingStep : IDisposable
         using (var scope = torch.NewDisposeScope())
         {
             using var random = Seeds.GeneratorFor(1, $"step.{_steps++}", torch.CPU);
-            using var tensors = BatchTensors.From(_batch, torch.CPU);
-            var pass = tensors.TrainingPass(random, _gradientCheckpointing);
+            using var tensors = BatchTensors.From(_part.Batch, torch.CPU);
+            var pass = tensors.TrainingPass(random, _gradientCheckpointing, _part.Rows is null ? null
+                : new BatchShare(_whole.BatchSize, _part.Rows, _ranks.Size, _exchange.SumInPlace));
             var hidden = _model.Hidden(tensors.Ids, pass);                                  // [B, T, D]
-            var loss = TokenLoss.PerToken(_model, hidden, tensors, pass).sum() / _batch.LearnedTokens;
+            var loss = TokenLoss.PerToken(_model, hidden, tensors, pass).sum() / _whole.LearnedTokens;
             if (_adapted.AuxiliaryLoss(pass, tensors.TokenMask) is { } auxiliary)
                 loss = loss + auxiliary;
             pass.Backward(loss);
             if (!double.IsFinite(loss.ToDouble()))
                 throw new InvalidOperationException("the loss of a benchmark step is not finite");
         }
+        _exchange.Sum(_adapted.Parameters, []);
         Gradients.clip_grad_norm_(_adapted.Parameters.Select(p => p.Parameter), 1);
         _optimizer.step();
     }
 
     public void Dispose()
     {
+        _exchange.Dispose();
         _optimizer.Dispose();
         _model.Dispose();
     }

@@ -193,7 +193,7 @@ public sealed class RecipeTests : IDisposable
         { "save_steps", "7", true },
         { "save_total_limit", "7", true }, { "eval_steps", "7", false }, { "load_best_model_at_end", "true", false },
         { "early_stopping_patience", "7", false }, { "early_stopping_threshold", "0.5", false },
-        { "manifold", "{coefficient: 1}", false },
+        { "manifold", "{coefficient: 1}", false }, { "ddp_timeout", "60", true },
         { "report_to", "none", true }, { "on_non_finite", "skip", true }, { "gradient_checkpointing", "true", true },
     };
 

@@ -85,10 +85,11 @@ public sealed record AdaptedModel(
     /// <remarks>Shapes: mask [B, T] bool, true = real token; scalar. Gradient: reaches the routers.</remarks>
     public Tensor? AuxiliaryLoss(ForwardPass pass, Tensor? mask)
     {
-        var routing = _auxiliary.Of(pass.Records<RoutingRecord>(), mask, pass.TaskIds);
+        var routing = _auxiliary.Of(pass.Records<RoutingRecord>(), mask, pass.TaskIds, pass.Share);
         if (_anchors.Count == 0)
             return routing;
         var preservation = PreservationLoss.Of(_anchors, Options.Router!.PreservationCoefficient);
+        preservation = pass.Share?.Once(preservation) ?? preservation;
         return routing is null ? preservation : routing + preservation;
     }
 }
@@ -124,6 +125,41 @@ public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
         _estimator = null;
     }
 
+    /// <summary>What is counted for the step so far, of every module that follows its load, in their order; made where
+    /// nothing was counted. Where several ranks compute a step, the sums over them take its place.</summary>
+    public IReadOnlyList<Tensor> StepSums =>
+        [.. adapted.Modules.Where(module => module.Router is ILoadBalanced).Select(module =>
+        {
+            if (!_loads.TryGetValue(module.Path, out var load))
+                _loads[module.Path] = load = (torch.zeros(
+                    [Width(module.Router!)], torch.float32, module.Down.device).DetachFromDisposeScope(), []);
+            return load.Counts;
+        })];
+
+    /// <summary>Where several ranks compute a step, puts the scores that all have counted in place of this one's. After
+    /// <see cref="StepSums"/>.</summary>
+    /// <param name="rowsOfAll">Shapes: [n, E] each to [N, E], in the same order on every rank.</param>
+    public void Gather(Func<IReadOnlyList<Tensor>, IReadOnlyList<Tensor>> rowsOfAll)
+    {
+        List<MixtureProjection> modules =
+            [.. adapted.Modules.Where(module => module.Router is ILoadBalanced { NeedsScores: true })];
+        if (modules.Count == 0)
+            return;
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        var all = rowsOfAll([.. modules.Select(module => _loads[module.Path].Scores is { Count: > 0 } own
+            ? torch.cat([.. own], 0)
+            : torch.zeros([0, Width(module.Router!)], torch.float32, module.Down.device))]);
+        foreach (var (module, scores) in modules.Zip(all))
+        {
+            var load = _loads[module.Path];
+            foreach (var own in load.Scores)
+                own.Dispose();
+            load.Scores.Clear();
+            load.Scores.Add(scores.DetachFromDisposeScope());
+        }
+    }
+
     /// <summary>Ends a step: moves the biases by the load of all its tokens.</summary>
     public void AfterStep()
     {
@@ -149,6 +185,10 @@ public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => Clear();
+
+    // Experts, or ranks where those are routed.
+    private long Width(Router router) =>
+        adapted.Options.Router!.RoutesRanks ? router.Context.Rank : router.Context.Experts;
 
     private void Count(ForwardPass pass, Tensor? mask)
     {

@@ -259,7 +259,7 @@ public sealed class MixtureProjection : Projection
             decision = null; // what follows is plain LoRA
         }
 
-        var dropped = pass.Drops && Shape.Dropout > 0 ? Dropped(x, pass) : null;
+        var dropped = pass.Drops && Shape.Dropout > 0 ? Dropped(x, pass, decision?.Rows) : null;
         if (decision is { DetachesInput: true } && pass.IsTraining)
             dropped = (dropped ?? x).detach();
         if (Magnitude is not null)
@@ -389,11 +389,12 @@ public sealed class MixtureProjection : Projection
     private Tensor WithShared(Tensor gates) => Shape.Shared == 0 ? gates
         : torch.cat([gates, torch.ones([.. gates.shape[..^1], Shape.Shared], gates.dtype, gates.device)], -1);
 
-    private Tensor Dropped(Tensor x, ForwardPass pass)
+    private Tensor Dropped(Tensor x, ForwardPass pass, ExpertRows? rows = null)
     {
-        var random = pass.Random ?? throw new InvalidOperationException(
-            $"{Path}: lora_dropout is {Shape.Dropout}, and the training pass has no random numbers; give it a "
-            + $"generator");
-        return Fused.dropout(x, Shape.Dropout, random);
+        if (pass.Random is null)
+            throw new InvalidOperationException(
+                $"{Path}: lora_dropout is {Shape.Dropout}, and the training pass has no random numbers; give it a "
+                    + $"generator");
+        return pass.Dropout(x, Shape.Dropout, Shape.Part == ExpertPart.Exit ? rows : null);
     }
 }

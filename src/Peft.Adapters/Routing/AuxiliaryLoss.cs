@@ -1,3 +1,5 @@
+using Peft.Models;
+
 namespace Peft.Adapters.Routing;
 
 /// <summary>One term of the auxiliary loss.</summary>
@@ -10,7 +12,20 @@ public sealed record AuxiliaryTerm(
 /// <summary>What is known of the tokens of a pass.</summary>
 /// <param name="Mask">[N] bool, true = real token; null: all are.</param>
 /// <param name="TaskIds">[B] int64, task of each row; null: unknown.</param>
-public sealed record RoutedTokens(Tensor? Mask, Tensor? TaskIds = null);
+public sealed record RoutedTokens(Tensor? Mask, Tensor? TaskIds = null)
+{
+    /// <summary>Which part of the batch they are, where several ranks compute it; null: all of it.</summary>
+    public BatchShare? Share { get; init; }
+
+    /// <summary>A mask of the whole batch; null: all are real.</summary>
+    public static implicit operator RoutedTokens?(Tensor? mask) => mask is null ? null : new(mask);
+
+    /// <summary>The same tokens several times over, for modules that are pooled.</summary>
+    public RoutedTokens Repeated(int times) => this with { Mask = Mask?.repeat(times) };
+
+    /// <summary>The same with padding counted.</summary>
+    public RoutedTokens WithPadding() => this with { Mask = null };
+}
 
 /// <summary>The losses on routing that the options ask for, added up.</summary>
 public sealed class AuxiliaryLoss
@@ -29,12 +44,17 @@ public sealed class AuxiliaryLoss
     /// Shapes: mask [B, T] or [N] bool, true = real token; taskIds [B] int64; scalar float32.
     /// Gradient: through the records' probabilities. Padding never counts, unless a method's own option says so.
     /// </remarks>
-    public Tensor? Of(IReadOnlyList<RoutingRecord> records, Tensor? mask, Tensor? taskIds = null)
+    /// <param name="records">The modules of the pass.</param>
+    /// <param name="mask">Real tokens.</param>
+    /// <param name="taskIds">The rows' tasks.</param>
+    /// <param name="share">Which part of the batch they are; null: all of it.</param>
+    public Tensor? Of(
+        IReadOnlyList<RoutingRecord> records, Tensor? mask, Tensor? taskIds = null, BatchShare? share = null)
     {
         var learned = records.Where(record => record.Decision.Probabilities is not null).ToList();
         if (Terms.Count == 0 || learned.Count == 0)
             return null;
-        var tokens = new RoutedTokens(mask?.reshape(-1), taskIds);
+        var tokens = new RoutedTokens(mask?.reshape(-1), taskIds) { Share = share };
         Tensor? total = null;
         foreach (var term in Terms)
         {
@@ -49,14 +69,26 @@ public sealed class AuxiliaryLoss
 public static class TokenMean
 {
     /// <summary>The mean of every column over the real tokens.</summary>
-    /// <remarks>Shapes: values [N, E], mask [N] bool or null → [E]. Gradient: through values.</remarks>
-    public static Tensor OfRows(Tensor values, Tensor? mask)
+    /// <remarks>Shapes: values [N, E], tokens.Mask [N] bool or null → [E]. Gradient: through values.</remarks>
+    public static Tensor OfRows(Tensor values, RoutedTokens? tokens)
     {
+        var mask = tokens?.Mask;
+        if (tokens?.Share is { } share)
+            return OfShare(values, mask, share);
         if (mask is null)
             return values.mean([0]);
         var weight = mask.reshape(-1, 1).to(torch.float32);
         // A batch of padding only has mean zero, not 0 / 0.
         return (values * weight).sum(0L) / weight.sum().clamp(min: 1);
+    }
+
+    // One sum over the ranks for the values and their number.
+    private static Tensor OfShare(Tensor values, Tensor? mask, BatchShare share)
+    {
+        var weight = mask is null ? torch.ones([values.shape[0], 1], torch.float32, values.device)
+            : mask.reshape(-1, 1).to(torch.float32);
+        var sums = share.Sum(torch.cat([(values * weight).sum(0L), weight.sum().reshape(1)], 0)); // [E + 1]
+        return sums.narrow(0, 0, values.shape[1]) / sums.narrow(0, values.shape[1], 1).clamp(min: 1);
     }
 }
 

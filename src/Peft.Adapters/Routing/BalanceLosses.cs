@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Models;
 
 namespace Peft.Adapters.Routing;
 
@@ -145,7 +146,7 @@ public sealed record BalanceOptions : IKeyValue<BalanceOptions>
         (_, 0) => [],
         (Switch, _) =>
             [new("balance", Coefficient, (records, tokens) =>
-                SwitchBalanceLoss.Of(records, tokens.Mask, Scope == "model"))],
+                SwitchBalanceLoss.Of(records, tokens, Scope == "model"))],
         (Localized, _) =>
             [new("balance", Coefficient, (records, tokens) => LocalizedBalanceLoss.Of(records, tokens, this))],
         _ => [],
@@ -162,25 +163,25 @@ public sealed record BalanceOptions : IKeyValue<BalanceOptions>
 public static class SwitchBalanceLoss
 {
     /// <summary>The loss of one decision.</summary>
-    /// <remarks>Shapes: probabilities [N, E], selected bool [N, E], mask [N] bool or null → scalar.</remarks>
-    public static Tensor Of(Tensor probabilities, Tensor selected, Tensor? mask)
+    /// <remarks>Shapes: probabilities [N, E], selected bool [N, E], tokens.Mask [N] bool or null → scalar.</remarks>
+    public static Tensor Of(Tensor probabilities, Tensor selected, RoutedTokens? tokens)
     {
-        var load = TokenMean.OfRows(selected.to(torch.float32), mask); // [E]
-        var mean = TokenMean.OfRows(probabilities, mask); // [E]
+        var load = TokenMean.OfRows(selected.to(torch.float32), tokens); // [E]
+        var mean = TokenMean.OfRows(probabilities, tokens); // [E]
         return (load * mean).sum() * probabilities.shape[1];
     }
 
     /// <summary>The loss of all modules: the mean of theirs, or of their pooled tokens.</summary>
-    /// <remarks>Shapes: records of [N, E] with the same N; mask [N] bool or null → scalar.</remarks>
-    public static Tensor Of(IReadOnlyList<RoutingRecord> records, Tensor? mask, bool pooled)
+    /// <remarks>Shapes: records of [N, E] with the same N; tokens.Mask [N] bool or null → scalar.</remarks>
+    public static Tensor Of(IReadOnlyList<RoutingRecord> records, RoutedTokens? tokens, bool pooled)
     {
         if (!pooled)
             return ModuleMean.Of(records, alike => Of(
-                ModuleMean.Beside(alike, Learned), ModuleMean.Beside(alike, record => record.Decision.Selected), mask)
+                ModuleMean.Beside(alike, Learned), ModuleMean.Beside(alike, record => record.Decision.Selected), tokens)
                     / alike.Count);
         var probabilities = torch.cat([.. records.Select(Learned)], 0);
         var selected = torch.cat([.. records.Select(record => record.Decision.Selected)], 0);
-        return Of(probabilities, selected, mask?.repeat(records.Count));
+        return Of(probabilities, selected, tokens?.Repeated(records.Count));
     }
 
     private static Tensor Learned(RoutingRecord record) =>
@@ -223,13 +224,15 @@ public static class LocalizedBalanceLoss
         var types = torch.tensor([.. options.TaskTypes.Select(type => (long)type)], [options.TaskTypes.Count]).to(
             ids.device).index_select(0, ids);
         return torch.stack(
-            [.. records.Select(record => Of(record.Decision.Gates, tokens.Mask, types, options.Delta))], 0).mean();
+            [.. records.Select(record => Of(record.Decision.Gates, tokens, types, options.Delta))], 0).mean();
     }
 
     /// <summary>The loss of one module.</summary>
-    /// <remarks>Shapes: gates [B·T, E], mask [B·T] bool or null, types [B] int64 of 0 and 1 → scalar.</remarks>
-    public static Tensor Of(Tensor gates, Tensor? mask, Tensor types, double delta)
+    /// <remarks>Shapes: gates [B·T, E], tokens.Mask [B·T] bool or null, types [B] int64 of 0 and 1 →
+    /// scalar.</remarks>
+    public static Tensor Of(Tensor gates, RoutedTokens? tokens, Tensor types, double delta)
     {
+        var mask = tokens?.Mask;
         var (rows, experts) = (types.shape[0], gates.shape[1]);
         var counted = mask is null ? gates : gates * mask.reshape(-1, 1).to(torch.float32);
         var load = counted.reshape(rows, -1, experts).sum(1L);                                // [B, E]
@@ -237,8 +240,19 @@ public static class LocalizedBalanceLoss
         var group = torch.arange(experts, torch.int64, gates.device).lt(experts / 2).to(torch.int64);        // [E]
         var own = group.unsqueeze(0).eq(types.unsqueeze(1)).to(torch.float32);                // [B, E]
         var weighted = load * (own * (2 * delta) + (1 - delta));
+        if (tokens?.Share is { } share)
+            return OfShare(weighted, share);
         var mean = weighted.mean();
         var deviation = weighted - mean;
         return (deviation * deviation).sum() / (weighted.numel() - 1) / (mean * mean + Tiny);
+    }
+
+    // The squares have no gradient through the mean: deviations from it sum to zero over all ranks, not over one.
+    private static Tensor OfShare(Tensor weighted, BatchShare share)
+    {
+        var count = share.Sum(torch.tensor((double)weighted.numel(), device: weighted.device));
+        var mean = share.Sum(weighted.sum()) / count;
+        var deviation = weighted - mean.detach();
+        return (share.Sum((deviation * deviation).sum()) / (count - 1) / (mean * mean + Tiny)).to(torch.float32);
     }
 }

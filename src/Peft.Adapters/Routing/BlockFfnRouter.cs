@@ -55,14 +55,14 @@ public sealed record BlockFfnRouterOptions : ExpertRouterOptions
     {
         var terms = new List<AuxiliaryTerm>();
         if (LocalityCoefficient > 0)
-            terms.Add(new("locality", LocalityCoefficient, (records, _) => ModuleMean.Of(
+            terms.Add(new("locality", LocalityCoefficient, (records, tokens) => ModuleMean.Of(
                 records, alike => ActivationLocality.Of(
-                    ModuleMean.Beside(alike, record => record.Decision.Logits!), Of(alike[0]).Neighbors, DetachTarget)
-                        * alike.Count)));
+                    ModuleMean.Beside(alike, record => record.Decision.Logits!), Of(alike[0]).Neighbors, DetachTarget,
+                    tokens.Share) * alike.Count)));
         if (SparsityCoefficient > 0)
             terms.Add(new("chunk_sparsity", SparsityCoefficient, (records, tokens) => ModuleMean.Of(
                 records, alike => ChunkSparsity.Of(
-                    ModuleMean.Beside(alike, record => ChunkSparsity.Shares(record.Decision.Gates)), tokens.Mask,
+                    ModuleMean.Beside(alike, record => ChunkSparsity.Shares(record.Decision.Gates)), tokens,
                     Of(alike[0]).Neighbors.Length, ChunkSize) * alike.Count)));
         return terms;
     }
@@ -161,14 +161,21 @@ public static class ActivationLocality
 
     /// <summary>The loss of some columns.</summary>
     /// <remarks>Shapes: logits [B·T, C] → scalar.</remarks>
-    public static Tensor Of(Tensor logits, TokenNeighbors neighbors, bool detachesTarget)
+    /// <param name="logits">The scores before ReLU.</param>
+    /// <param name="neighbors">Which tokens follow each other.</param>
+    /// <param name="detachesTarget">Whether the token that follows hands no gradient on.</param>
+    /// <param name="share">Which part of the batch they are; null: all of it.</param>
+    public static Tensor Of(
+        Tensor logits, TokenNeighbors neighbors, bool detachesTarget, BatchShare? share = null)
     {
         var follows = neighbors.Follows.to(torch.float32).unsqueeze(-1);                       // [B, T − 1, 1]
         var sharp = (logits * Sharpness).reshape(follows.shape[0], neighbors.Length, -1);      // [B, T, C]
         var (first, second) = (sharp.narrow(1, 0, neighbors.Length - 1), sharp.narrow(1, 1, neighbors.Length - 1));
         var target = (detachesTarget ? second.detach() : second).sigmoid();
         var entropy = torch.nn.functional.softplus(first) - (first * target);
-        return (entropy * follows).sum() / (follows.sum().clamp(min: 1) * logits.shape[1]);
+        return OfAll((entropy * follows).sum()) / (OfAll(follows.sum()).clamp(min: 1) * logits.shape[1]);
+
+        Tensor OfAll(Tensor sum) => share?.Sum(sum) ?? sum;
     }
 }
 
@@ -192,9 +199,10 @@ public static class ChunkSparsity
     }
 
     /// <summary>The loss of some columns.</summary>
-    /// <remarks>Shapes: shares [B·T, C], mask [B·T] bool or null → scalar.</remarks>
-    public static Tensor Of(Tensor shares, Tensor? mask, long length, int chunk)
+    /// <remarks>Shapes: shares [B·T, C], tokens.Mask [B·T] bool or null → scalar.</remarks>
+    public static Tensor Of(Tensor shares, RoutedTokens? tokens, long length, int chunk)
     {
+        var mask = tokens?.Mask;
         var rows = shares.shape[0] / length;
         var fill = (chunk - (length % chunk)) % chunk;
         var idle = (1 - shares + Tiny).log().reshape(rows, length, -1);                        // [B, T, C]
@@ -202,7 +210,10 @@ public static class ChunkSparsity
             .reshape(rows, length, 1);
         var sums = Chunks(idle * real).sum(2L);                                                // [B, chunks, C]
         var counted = Chunks(real).amax([2L]);                                                 // [B, chunks, 1]
-        return ((1 - sums.exp()) * counted).sum() / (counted.sum().clamp(min: 1) * shares.shape[1]);
+        return OfAll(((1 - sums.exp()) * counted).sum())
+            / (OfAll(counted.sum()).clamp(min: 1) * shares.shape[1]);
+
+        Tensor OfAll(Tensor sum) => tokens?.Share?.Sum(sum) ?? sum;
 
         Tensor Chunks(Tensor tokens) => torch.nn.functional.pad(tokens, [0, 0, 0, fill])
             .reshape(rows, -1, chunk, tokens.shape[^1]);

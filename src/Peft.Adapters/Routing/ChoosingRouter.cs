@@ -84,9 +84,9 @@ public abstract class ChoosingRouter : Router, ILoadBalanced, IRewirable
             return new RoutingDecision(gates, chosen, p, given);
         }
 
-        var logits = Noisy(Score(x, gate, LogitOffset), pass);
+        var logits = Noisy(x, Score(x, gate, LogitOffset), pass);
         var scores = logits.softmax(-1);
-        return Choose(logits, scores, scores, pass);
+        return Choose(x, logits, scores, scores, pass);
     }
 
     /// <summary>Whether the largest scores are chosen in this pass, and nothing moves them.</summary>
@@ -95,28 +95,32 @@ public abstract class ChoosingRouter : Router, ILoadBalanced, IRewirable
         && (_steps is null || !pass.Drops || (_options.Balance.Noise == 0 && !IsTransported));
 
     /// <summary>Logits as the balance has them: with noise in training where it asks for some.</summary>
-    /// <remarks>Shapes: [N, E] → [N, E]. Gradient: through.</remarks>
-    protected Tensor Noisy(Tensor logits, ForwardPass pass)
+    /// <remarks>Shapes: x [B, T, D] or [N, D], logits [N, E] → [N, E]. Gradient: through.</remarks>
+    protected Tensor Noisy(Tensor x, Tensor logits, ForwardPass pass)
     {
         if (_steps is null || !pass.Drops || _options.Balance.Noise == 0 || IsTransported)
             return logits;
-        var random = pass.Random ?? throw new InvalidOperationException(
-            $"{Context.Path}: balance sinkhorn draws noise, and the training pass has no random numbers; give it a "
-                + $"generator");
-        return logits + Seeded.normal_(torch.zeros_like(logits), 0, _options.Balance.Noise, random);
+        if (pass.Random is null)
+            throw new InvalidOperationException(
+                $"{Context.Path}: balance sinkhorn draws noise, and the training pass has no random numbers; give it a "
+                    + $"generator");
+        return logits + pass.Draw(x, logits.shape, (shape, random) => Seeded.normal_(
+            torch.zeros(shape, logits.dtype, logits.device), 0, _options.Balance.Noise, random));
     }
 
     /// <summary>The decision for scores that are made.</summary>
-    /// <remarks>Shapes: all [N, E] float32.</remarks>
+    /// <remarks>Shapes: x [B, T, D] or [N, D], all others [N, E] float32.</remarks>
+    /// <param name="x">The router's input.</param>
     /// <param name="logits">Scores before softmax or sigmoid.</param>
     /// <param name="scores">What experts are chosen and weighted by.</param>
     /// <param name="probabilities">The scores as a distribution.</param>
     /// <param name="pass">The pass.</param>
-    protected RoutingDecision Choose(Tensor logits, Tensor scores, Tensor probabilities, ForwardPass pass)
+    protected RoutingDecision Choose(
+        Tensor x, Tensor logits, Tensor scores, Tensor probabilities, ForwardPass pass)
     {
         if (_steps is not null && pass.Drops && IsTransported)
         {
-            var plan = TransportPlan.Of(logits, pass.TokenMask?.reshape(-1), _options.Balance);
+            var plan = Plan(x, logits, pass);
             var best = Selection.TopMask(plan, _options.TopK);
             return new RoutingDecision(
                 Selection.Gates(plan, best, _options.Normalize), best, probabilities, logits);
@@ -132,7 +136,10 @@ public abstract class ChoosingRouter : Router, ILoadBalanced, IRewirable
     protected virtual Tensor Scores(RoutingDecision decision) => decision.Probabilities!;
 
     /// <inheritdoc/>
-    public Tensor? ScoresOf(RoutingDecision decision) => _options.Balance.HasDuals ? Scores(decision) : null;
+    public bool NeedsScores => _options.Balance.HasDuals;
+
+    /// <inheritdoc/>
+    public Tensor? ScoresOf(RoutingDecision decision) => NeedsScores ? Scores(decision) : null;
 
     /// <inheritdoc/>
     public void Balance(StepLoad load)
@@ -144,6 +151,17 @@ public abstract class ChoosingRouter : Router, ILoadBalanced, IRewirable
             SelectionBias.Update(_bias!, load.Counts, _options.Balance.Rate);
         else if (_options.Balance.HasDuals)
             AssignmentDuals.Update(_bias!, load.Scores!, _options.TopK, _options.Balance);
+    }
+
+    // Over all tokens of the batch, whoever computes them.
+    private Tensor Plan(Tensor x, Tensor logits, ForwardPass pass)
+    {
+        var mask = pass.TokenMask?.reshape(-1);
+        if (pass.ShareOf(x, Context.Path) is not { } share)
+            return TransportPlan.Of(logits, mask, _options.Balance);
+        using var scope = torch.NewDisposeScope();
+        var (whole, real) = share.WholeOf(logits, mask);
+        return share.OwnOf(TransportPlan.Of(whole, real, _options.Balance)).MoveToOuterDisposeScope();
     }
 
     // One draw a step for all projections, from its number alone: a run that continues draws what it would have drawn.

@@ -70,11 +70,11 @@ public sealed class ComolRouter : ChoosingRouter
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         var hidden = IsCore ? Score(x, Context.Down!.narrow(0, 0, Context.Rank)) : null;       // [N, R]
-        var logits = Noisy(Score(hidden ?? x, _weight, LogitOffset), pass);
+        var logits = Noisy(x, Score(hidden ?? x, _weight, LogitOffset), pass);
         var p = logits.softmax(-1);
         var decision = _options.TopK >= Context.Experts && ChoosesPlainly(pass)
             ? new RoutingDecision(p, torch.ones_like(p).to(torch.@bool), p, logits)
-            : Choose(logits, p, p, pass);
+            : Choose(x, logits, p, p, pass);
         return decision with { Hidden = hidden };
     }
 }

@@ -51,9 +51,20 @@ public sealed class ExpertChoiceRouter : Router
                 "measuring of given texts (peft eval with choices or perplexity, peft logits)");
         var logits = Score(x, _weight);
         var probabilities = logits.softmax(-1);
-        var selected = Choose(probabilities, pass.TokenMask?.reshape(-1), _options.CapacityFactor);
+        var selected = Chosen(x, probabilities, pass);
         return new RoutingDecision(
             Selection.Gates(probabilities, selected, normalize: false), selected, probabilities, logits);
+    }
+
+    // Over all tokens of the batch, whoever computes them.
+    private Tensor Chosen(Tensor x, Tensor probabilities, ForwardPass pass)
+    {
+        var mask = pass.TokenMask?.reshape(-1);
+        if (pass.ShareOf(x, Context.Path) is not { } share)
+            return Choose(probabilities, mask, _options.CapacityFactor);
+        using var scope = torch.NewDisposeScope();
+        var (whole, real) = share.WholeOf(probabilities, mask);
+        return share.OwnOf(Choose(whole, real, _options.CapacityFactor)).MoveToOuterDisposeScope();
     }
 
     /// <summary>The tokens of every expert.</summary>

@@ -81,10 +81,10 @@ public sealed record FactorLlmRouterOptions : SliceRouterOptions
     public override IReadOnlyList<AuxiliaryTerm> OwnLosses()
     {
         var terms = new List<AuxiliaryTerm> { new("route", RouteCoefficient, (records, tokens) =>
-            Sum(records, decision => SliceLosses.Route(decision.Probabilities!, decision.Labels!, tokens.Mask))) };
+            Sum(records, decision => SliceLosses.Route(decision.Probabilities!, decision.Labels!, tokens))) };
         if (BalanceCoefficient > 0)
             terms.Add(new("kept_probability", BalanceCoefficient, (records, tokens) => Sum(
-                records, decision => SliceLosses.Kept(decision.Probabilities!, decision.Selected, tokens.Mask))));
+                records, decision => SliceLosses.Kept(decision.Probabilities!, decision.Selected, tokens))));
         return terms;
     }
 
@@ -237,23 +237,23 @@ public static class SliceLabels
 
 /// <summary>What a router of slices learns from, which no task's gradient reaches.</summary>
 /// <remarks>Source: FactorLLM, arXiv:2408.11855; zhenwuweihe/FactorLLM loss.py. Shapes: probabilities [N, E], labels
-/// and selected bool [N, E], mask [N] bool or null → scalar. Gradient: through the probabilities.</remarks>
+/// and selected bool [N, E], tokens.Mask [N] bool or null → scalar. Gradient: through the probabilities.</remarks>
 public static class SliceLosses
 {
     private const double Tiny = 1e-7;
 
     /// <summary>The divergence of the router's distribution p from that of the labels, <c>Σ p ln(p / q)</c>, <c>q =
     /// softmax(label)</c> with labels 0 and 1, both held within 1e-7 and 1 − 1e-7; the mean over tokens.</summary>
-    public static Tensor Route(Tensor probabilities, Tensor labels, Tensor? mask)
+    public static Tensor Route(Tensor probabilities, Tensor labels, RoutedTokens? tokens)
     {
         var (p, q) = (Held(probabilities), Held(labels.to(torch.float32).softmax(-1)));
-        return TokenMean.OfRows(p * (p / q).log(), mask).sum();
+        return TokenMean.OfRows(p * (p / q).log(), tokens).sum();
     }
 
     /// <summary>The mean over tokens and slices of the probability of what is kept: the smaller, the flatter the
     /// router.</summary>
-    public static Tensor Kept(Tensor probabilities, Tensor selected, Tensor? mask) =>
-        TokenMean.OfRows(probabilities * selected.to(torch.float32), mask).mean();
+    public static Tensor Kept(Tensor probabilities, Tensor selected, RoutedTokens? tokens) =>
+        TokenMean.OfRows(probabilities * selected.to(torch.float32), tokens).mean();
 
     private static Tensor Held(Tensor distribution) => distribution.clamp(Tiny, 1 - Tiny);
 }

@@ -93,16 +93,16 @@ public sealed class GraphOfTokensRouter : ChoosingRouter
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         var rows = (x.ndim == 3 ? x : x.unsqueeze(0)).to(torch.float32);                       // [B, T, D]
-        var logits = Noisy(Score(x, _weight, LogitOffset), pass);
+        var logits = Noisy(x, Score(x, _weight, LogitOffset), pass);
         if (_options.Average == GraphOfTokensRouterOptions.OfLogits)
         {
             var mixed = Averaged(rows, logits, pass);
             var distribution = mixed.softmax(-1);
-            return Choose(mixed, distribution, distribution, pass);
+            return Choose(x, mixed, distribution, distribution, pass);
         }
 
         var averaged = Averaged(rows, logits.softmax(-1), pass);
-        return Choose(averaged.clamp(min: Tiny).log(), averaged, averaged, pass);
+        return Choose(x, averaged.clamp(min: Tiny).log(), averaged, averaged, pass);
     }
 
     private Tensor Averaged(Tensor x, Tensor own, ForwardPass pass)

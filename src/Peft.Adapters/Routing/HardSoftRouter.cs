@@ -94,7 +94,7 @@ public sealed record HardSoftRouterOptions : ExpertRouterOptions
             ? [new AuxiliaryTerm(
                 "specialization",
                 Specialization.Coefficient,
-                (records, tokens) => RoutingSpecializationLoss.Of(records, tokens.Mask, Specialization))]
+                (records, tokens) => RoutingSpecializationLoss.Of(records, tokens, Specialization))]
             : [];
 }
 
@@ -201,20 +201,21 @@ public static class RoutingSpecializationLoss
     private const double Tiny = 1e-20;
 
     /// <summary>The loss of all modules: the mean of theirs.</summary>
-    /// <remarks>Shapes: records of [N, E]; mask [N] bool or null → scalar.</remarks>
-    public static Tensor Of(IReadOnlyList<RoutingRecord> records, Tensor? mask, RoutingSpecializationOptions options) =>
+    /// <remarks>Shapes: records of [N, E]; tokens.Mask [N] bool or null → scalar.</remarks>
+    public static Tensor Of(
+        IReadOnlyList<RoutingRecord> records, RoutedTokens? tokens, RoutingSpecializationOptions options) =>
         ModuleMean.Of(records, alike => Of(
             ModuleMean.Beside(alike, record => record.Decision.Probabilities
                 ?? throw new ArgumentException($"{record.Module}: this loss needs probabilities")),
-            mask, options, alike.Count));
+            tokens, options, alike.Count));
 
     /// <summary>The sum of the losses of M modules side by side.</summary>
-    /// <remarks>Shapes: probabilities [N, M·E], mask [N] bool or null → scalar.</remarks>
+    /// <remarks>Shapes: probabilities [N, M·E], tokens.Mask [N] bool or null → scalar.</remarks>
     public static Tensor Of(
-        Tensor probabilities, Tensor? mask, RoutingSpecializationOptions options, int modules = 1)
+        Tensor probabilities, RoutedTokens? tokens, RoutingSpecializationOptions options, int modules = 1)
     {
-        var balance = Balance(probabilities, mask, options.Load == "argmax" ? 1 : options.LoadTopK, modules);
-        var entropy = MeanEntropy(probabilities, mask);
+        var balance = Balance(probabilities, tokens, options.Load == "argmax" ? 1 : options.LoadTopK, modules);
+        var entropy = MeanEntropy(probabilities, tokens);
         var sign = options.EntropySign == RoutingSpecializationOptions.AsWritten ? -1 : 1;
         return balance * options.Alpha + entropy * (sign * options.Lambda);
     }
@@ -222,29 +223,29 @@ public static class RoutingSpecializationLoss
     /// <summary><c>Σ_i p̄_i f̄_i</c>, f̄ the share of the tokens' first k choices.</summary>
     /// <remarks>Source: eq. 3 and section 3.3. Shapes: [N, M·E] of M modules side by side → scalar, the sum of theirs.
     /// Gradient: through p̄.</remarks>
-    public static Tensor Balance(Tensor probabilities, Tensor? mask, int k, int modules = 1)
+    public static Tensor Balance(Tensor probabilities, RoutedTokens? tokens, int k, int modules = 1)
     {
         var each = probabilities.reshape(-1, probabilities.shape[1] / modules);                // [N·M, E]
         var chosen = Selection.TopMask(each.detach(), k).reshape(probabilities.shape);
-        var load = TokenMean.OfRows(chosen.to(torch.float32), mask) / k;                       // a module's sum to 1
-        return (TokenMean.OfRows(probabilities, mask) * load).sum();
+        var load = TokenMean.OfRows(chosen.to(torch.float32), tokens) / k;                     // a module's sum to 1
+        return (TokenMean.OfRows(probabilities, tokens) * load).sum();
     }
 
     /// <summary><c>Σ_i p̄_i²</c>, the variant of the paper's appendix A.17.</summary>
     /// <remarks>Shapes: [N, E] → scalar. Gradient: through p̄.</remarks>
-    public static Tensor SquaredMean(Tensor probabilities, Tensor? mask)
+    public static Tensor SquaredMean(Tensor probabilities, RoutedTokens? tokens)
     {
-        var mean = TokenMean.OfRows(probabilities, mask);
+        var mean = TokenMean.OfRows(probabilities, tokens);
         return (mean * mean).sum();
     }
 
     /// <summary>The mean over tokens of <c>−Σ_i p_i ln p_i</c>.</summary>
     /// <remarks>Shapes: [N, E] → scalar. Units: nats. Gradient: through p; a probability of zero adds
     /// nothing.</remarks>
-    public static Tensor MeanEntropy(Tensor probabilities, Tensor? mask)
+    public static Tensor MeanEntropy(Tensor probabilities, RoutedTokens? tokens)
     {
         var logarithm = probabilities.clamp(min: Tiny).log();
-        return TokenMean.OfRows((probabilities * logarithm).neg(), mask).sum();
+        return TokenMean.OfRows((probabilities * logarithm).neg(), tokens).sum();
     }
 }
 

@@ -94,7 +94,7 @@ public sealed class LilyRouter : Router
         var p = logits.softmax(-1);
         return _options.Average switch
         {
-            LilyRouterOptions.Batch => Everywhere(p.mean([0], keepdim: true), logits),
+            LilyRouterOptions.Batch => Everywhere(OfBatch(p, x, pass), logits),
             LilyRouterOptions.Sequence => Everywhere(OfSequences(p, x, pass), logits),
             _ => Everywhere(p, logits),
         };
@@ -110,6 +110,9 @@ public sealed class LilyRouter : Router
     /// <inheritdoc/>
     public override Tensor? ConstantGates() =>
         _weight is null ? torch.full([Context.Experts], 1.0 / Context.Experts, torch.float32) : null;
+
+    private Tensor OfBatch(Tensor p, Tensor x, ForwardPass pass) => pass.ShareOf(x, Context.Path) is { } share
+        ? share.SumInside(p.sum(0L, keepdim: true)) / share.WholeShape(p.shape)[0] : p.mean([0], keepdim: true);
 
     private Tensor OfSequences(Tensor p, Tensor x, ForwardPass pass)
     {

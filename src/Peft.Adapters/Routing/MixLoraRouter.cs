@@ -75,7 +75,7 @@ public sealed record MixLoraSwitchRouterOptions : MixLoraChoiceOptions
     /// <inheritdoc/>
     public override IReadOnlyList<AuxiliaryTerm> OwnLosses() => ZLossCoefficient == 0 ? []
         : [new("z", ZLossCoefficient, (records, tokens) => ModuleMean.Of(
-            records, alike => alike.Select(record => MixLora.ZLoss(record.Decision.Logits!, tokens.Mask))
+            records, alike => alike.Select(record => MixLora.ZLoss(record.Decision.Logits!, tokens))
                 .Aggregate((sum, one) => sum + one)))];
 }
 
@@ -196,10 +196,10 @@ public static class MixLora
     internal static BalanceOptions Balance { get; } = new() { Kind = BalanceOptions.Switch, Scope = "model" };
 
     /// <summary>The mean of <c>log² Σ exp z</c> over the tokens.</summary>
-    /// <remarks>Source: ST-MoE, arXiv:2202.08906, eq. 5. Shapes: logits [N, E], mask [N] bool or null → scalar.
-    /// Gradient: through.</remarks>
-    public static Tensor ZLoss(Tensor logits, Tensor? mask) =>
-        TokenMean.OfRows(logits.logsumexp(-1, keepdim: true).square(), mask).sum();
+    /// <remarks>Source: ST-MoE, arXiv:2202.08906, eq. 5. Shapes: logits [N, E], tokens.Mask [N] bool or null →
+    /// scalar. Gradient: through.</remarks>
+    public static Tensor ZLoss(Tensor logits, RoutedTokens? tokens) =>
+        TokenMean.OfRows(logits.logsumexp(-1, keepdim: true).square(), tokens).sum();
 
     /// <summary>A factor from 1 − ε to 1 + ε for every number of the input in training; null where there is
     /// none.</summary>
@@ -211,9 +211,12 @@ public static class MixLora
             return null;
         using var off = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        var random = pass.Random ?? throw new InvalidOperationException(
-            $"{path}: router jitter draws factors, and the training pass has no random numbers; give it a generator");
-        return torch.empty(x.shape, torch.float32, x.device).uniform_(1 - epsilon, 1 + epsilon, random).to(x.dtype)
-            .MoveToOuterDisposeScope();
+        if (pass.Random is null)
+            throw new InvalidOperationException(
+                $"{path}: router jitter draws factors, and the training pass has no random numbers; give it a "
+                    + "generator");
+        return pass.Draw(x, x.shape, (shape, random) =>
+            torch.empty(shape, torch.float32, x.device).uniform_(1 - epsilon, 1 + epsilon, random)).to(x.dtype)
+                .MoveToOuterDisposeScope();
     }
 }

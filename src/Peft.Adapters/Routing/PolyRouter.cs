@@ -83,7 +83,7 @@ public sealed class PolyRouter : Router
         var tasks = TaskIds.OfTokens(x, pass, Context.Path, _options.Tasks, Words);            // [N]
         var (drawn, of) = Sets(tasks, pass);
         var z = _logits.index_select(0, drawn).view(-1, _options.Splits, Context.Experts);     // [P, Q, E]
-        var relaxed = (pass.Drops && _options.Sampled ? z + Noise(z, pass) : z).sigmoid();
+        var relaxed = (pass.Drops && _options.Sampled ? z + Noise(x, drawn, pass) : z).sigmoid();
         var weights = relaxed / (relaxed.sum(-1, keepdim: true) + Tiny);
         var gates = weights.mean([1]).index_select(0, of);                                     // [N, E]
         return new RoutingDecision(gates, torch.ones_like(gates).to(torch.@bool), gates)
@@ -97,9 +97,9 @@ public sealed class PolyRouter : Router
     private (Tensor Tasks, Tensor Of) Sets(Tensor tasks, ForwardPass pass)
     {
         using var off = torch.no_grad();
-        if (pass.Drops && _options.Sampled && pass.TaskIds!.dim() == 1)
+        if (pass.Drops && _options.Sampled && HasRows(pass))
         {
-            var rows = pass.TaskIds.shape[0];
+            var rows = pass.TaskIds!.shape[0];
             var index = torch.arange(rows, torch.int64, tasks.device).repeat_interleave(tasks.shape[0] / rows, 0);
             return (tasks.view(rows, -1).select(1, 0), index);
         }
@@ -109,14 +109,24 @@ public sealed class PolyRouter : Router
     }
 
     // Logistic noise: its sum with a logit, through a sigmoid, is a relaxed Bernoulli draw of temperature 1.
-    private Tensor Noise(Tensor z, ForwardPass pass)
+    // Where sequences share rows each task of the catalog has a draw, so that none hangs on which others are there.
+    private Tensor Noise(Tensor x, Tensor drawn, ForwardPass pass)
     {
         using var off = torch.no_grad();
         var random = pass.Random ?? throw new InvalidOperationException(
             $"{Context.Path}: router poly draws weights, and the training pass has no random numbers; give it a "
                 + "generator");
         const double Edge = 1e-7;
-        var u = torch.rand(z.shape, torch.float32, z.device, generator: random).clamp(Edge, 1 - Edge);
+        var u = (HasRows(pass) ? pass.Draw(x, Shape(drawn.shape[0]), Uniform)
+            : Uniform(Shape(_options.Tasks), random).index_select(0, drawn)).clamp(Edge, 1 - Edge);
         return u.log() - (1 - u).log();
+
+        long[] Shape(long sets) => [sets, _options.Splits, Context.Experts];
+
+        Tensor Uniform(long[] shape, Generator generator) =>
+            torch.rand(shape, torch.float32, _logits.device, generator: generator);
     }
+
+    // Whether each row is of one task.
+    private static bool HasRows(ForwardPass pass) => pass.TaskIds!.dim() == 1;
 }

@@ -101,7 +101,7 @@ public sealed class RlooRouter : Router
         var (batch, length) = x.ndim == 3 ? (x.shape[0], x.shape[1]) : (1, x.shape[0]);
         var inputs = isSequence ? PromptMean.Of(x, pass, Context.Path) : x.reshape(-1, Context.Width);   // [U, D]
         var logits = Score(inputs, _weight);
-        var draws = Fused.ordered_draws(logits, pass.IsTraining ? Noise(logits, pass) : null, _options.TopK);
+        var draws = Fused.ordered_draws(logits, pass.IsTraining ? Noise(x, logits, pass) : null, _options.TopK);
         var gates = Each(draws.Chosen);
         var (selected, probabilities) = (gates.gt(0.5), Each(draws.Probabilities));
         if (pass.IsInference)
@@ -116,12 +116,14 @@ public sealed class RlooRouter : Router
         Tensor Each(Tensor perDraw) => isSequence ? perDraw.repeat_interleave(length, 0) : perDraw;
     }
 
-    private Tensor Noise(Tensor logits, ForwardPass pass)
+    private Tensor Noise(Tensor x, Tensor logits, ForwardPass pass)
     {
-        var random = pass.Random ?? throw new InvalidOperationException(
-            $"{Context.Path}: router rloo draws experts, and the training pass has no random numbers; give it a "
-                + $"generator");
-        return torch.rand(logits.shape, torch.float32, logits.device, generator: random);
+        if (pass.Random is null)
+            throw new InvalidOperationException(
+                $"{Context.Path}: router rloo draws experts, and the training pass has no random numbers; give it a "
+                    + $"generator");
+        return pass.Draw(x, logits.shape, (shape, random) =>
+            torch.rand(shape, torch.float32, logits.device, generator: random));
     }
 }
 

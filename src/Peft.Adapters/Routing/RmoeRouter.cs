@@ -95,9 +95,9 @@ public sealed class RmoeRouter : ChoosingRouter
             return new RoutingDecision(gates, chosen, p, given);
         }
 
-        var logits = Noisy(Score(state, _weight, LogitOffset), pass);
+        var logits = Noisy(x, Score(state, _weight, LogitOffset), pass);
         var probabilities = logits.softmax(-1);
-        return Choose(logits, probabilities, probabilities, pass);
+        return Choose(x, logits, probabilities, probabilities, pass);
     }
 
     private Parameter TakeMatrix(string name, long rows, long columns) => Take(name, [rows, columns], matrix =>

@@ -36,15 +36,16 @@ public sealed record RoutingStatistics(
         using var off = torch.no_grad();
         using var scope = torch.NewDisposeScope();
         var real = mask?.reshape(-1, 1).to(torch.float32);                                     // [N, 1]
-        return [.. pass.Records<RoutingRecord>().Select(record => Of(record, real))];
+        return [.. pass.Records<RoutingRecord>().Select(record => Of(record, real, pass.Share))];
     }
 
-    private static RoutingStatistics Of(RoutingRecord record, Tensor? real)
+    private static RoutingStatistics Of(RoutingRecord record, Tensor? real, BatchShare? share)
     {
         var gates = record.Decision.Gates.detach().abs();                                      // [N, E]
         if (real is not null)
             gates = gates * real;
-        var tokens = Math.Max(1, real is null ? gates.shape[0] : real.sum().ToDouble());
+        var count = real is null ? torch.tensor((double)gates.shape[0], device: gates.device) : real.sum();
+        var tokens = Math.Max(1, Sum(count));
         var sums = Numbers(gates.sum(0L));
         var total = Math.Max(Tiny, sums.Sum());
         var squares = (gates * gates).sum(-1L);                                                // [N]
@@ -63,14 +64,19 @@ public sealed record RoutingStatistics(
             probabilities is null ? [] : [.. Numbers(probabilities.sum(0L)).Select(sum => sum / tokens)],
             probabilities is null
                 ? null
-                : -(probabilities * probabilities.clamp(min: Tiny).log()).sum().ToDouble() / tokens,
-            support.sum().ToDouble() / tokens,
+                : -Sum((probabilities * probabilities.clamp(min: Tiny).log()).sum()) / tokens,
+            Sum(support.sum()) / tokens,
             used.Sum() / tokens,
             used.Count(count => count == 0));
-    }
 
-    private static double[] Numbers(Tensor values) =>
-        [.. values.to(torch.float32).contiguous().data<float>().ToArray().Select(v => (double)v)];
+        // One type, whichever of the ranks have padding.
+        Tensor OfAll(Tensor part) => share?.Sum(part.to(torch.float64)) ?? part;
+
+        double Sum(Tensor part) => OfAll(part).ToDouble();
+
+        double[] Numbers(Tensor part) =>
+            [.. OfAll(part).to(torch.float32).contiguous().data<float>().ToArray().Select(v => (double)v)];
+    }
 }
 
 /// <summary>How much of the gate weight each expert got.</summary>
@@ -95,6 +101,7 @@ public static class ExpertLoad
             var sums = (keep is null ? gates : gates * keep).sum(0L);                        // [E]
             total = total is null ? sums : total + sums;
         }
+        total = pass.Share?.Sum(total!) ?? total;
         var load = (total! / total!.sum()).to(torch.float32).data<float>().ToArray();
         return [.. load.Select(share => (double)share)];
     }

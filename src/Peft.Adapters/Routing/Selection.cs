@@ -63,6 +63,9 @@ public sealed record StepLoad(Tensor Counts, Tensor? Scores = null);
 /// <summary>A router whose choice follows the load of its experts from step to step.</summary>
 public interface ILoadBalanced
 {
+    /// <summary>Whether <see cref="ScoresOf"/> gives any.</summary>
+    bool NeedsScores => false;
+
     /// <summary>What experts were chosen by, where the balance needs it of every token; null: counts are
     /// enough.</summary>
     /// <remarks>Shapes: [N, E] float32.</remarks>

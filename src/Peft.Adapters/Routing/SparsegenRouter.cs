@@ -47,18 +47,18 @@ public sealed record SparsegenRouterOptions : ExpertRouterOptions
         var terms = new List<AuxiliaryTerm>();
         if (SparsityCoefficient > 0)
             terms.Add(new("sparsity", SparsityCoefficient, (records, tokens) =>
-                ModuleMean.Of(records, alike => SparsityLoss(alike, tokens.Mask))));
+                ModuleMean.Of(records, alike => SparsityLoss(alike, tokens))));
         if (BalanceCoefficient > 0)
             terms.Add(new("sparse_balance", BalanceCoefficient, (records, tokens) =>
                 ModuleMean.Of(records, alike => Sparsegen.BalanceLoss(
                     ModuleMean.Beside(alike, record => record.Decision.Gates),
-                    ModuleMean.Beside(alike, record => record.Decision.Selected), tokens.Mask, alike.Count))));
+                    ModuleMean.Beside(alike, record => record.Decision.Selected), tokens, alike.Count))));
         return terms;
     }
 
-    private Tensor SparsityLoss(IReadOnlyList<RoutingRecord> alike, Tensor? mask) => Sparsegen.SparsityLoss(
+    private Tensor SparsityLoss(IReadOnlyList<RoutingRecord> alike, RoutedTokens? tokens) => Sparsegen.SparsityLoss(
         ModuleMean.Beside(alike, record => record.Decision.Logits!),
-        torch.stack([.. alike.Select(record => ((SparsegenDecision)record.Decision).Sparsity)], 1), TargetK, mask);
+        torch.stack([.. alike.Select(record => ((SparsegenDecision)record.Decision).Sparsity)], 1), TargetK, tokens);
 }
 
 /// <summary>A decision with the sparsity it was made with.</summary>
@@ -164,21 +164,21 @@ public static class Sparsegen
     }
 
     /// <summary><c>mean relu(λ_low(k) − λ)</c>: pushes towards at most k experts.</summary>
-    /// <remarks>Shapes: scores [N, M·E] of M modules side by side, sparsity [N, M], mask [N] or null → scalar, the sum
-    /// of the modules' losses. Gradient: through λ only.</remarks>
-    public static Tensor SparsityLoss(Tensor scores, Tensor sparsity, int k, Tensor? mask)
+    /// <remarks>Shapes: scores [N, M·E] of M modules side by side, sparsity [N, M], tokens.Mask [N] or null → scalar,
+    /// the sum of the modules' losses. Gradient: through λ only.</remarks>
+    public static Tensor SparsityLoss(Tensor scores, Tensor sparsity, int k, RoutedTokens? tokens)
     {
         var lower = Bounds(scores.reshape(sparsity.numel(), -1), k).Lower.reshape(sparsity.shape);
-        return TokenMean.OfRows((lower - sparsity).relu(), mask).sum();
+        return TokenMean.OfRows((lower - sparsity).relu(), tokens).sum();
     }
 
     /// <summary><c>E Σ_i prop_i freq_i</c>: mean gate times the share of all open gates.</summary>
-    /// <remarks>Shapes: gates [N, M·E] of M modules side by side, open bool [N, M·E], mask [N] or null → scalar, the
-    /// sum of the modules' losses. Gradient: through the gates; the share counts.</remarks>
-    public static Tensor BalanceLoss(Tensor gates, Tensor open, Tensor? mask, int modules = 1)
+    /// <remarks>Shapes: gates [N, M·E] of M modules side by side, open bool [N, M·E], tokens.Mask [N] or null → scalar,
+    /// the sum of the modules' losses. Gradient: through the gates; the share counts.</remarks>
+    public static Tensor BalanceLoss(Tensor gates, Tensor open, RoutedTokens? tokens, int modules = 1)
     {
-        var counts = TokenMean.OfRows(open.to(torch.float32), mask).reshape(modules, -1);      // [M, E]
+        var counts = TokenMean.OfRows(open.to(torch.float32), tokens).reshape(modules, -1);      // [M, E]
         var share = counts / counts.sum(-1, keepdim: true).clamp(min: 1e-20);
-        return (TokenMean.OfRows(gates, mask).reshape(modules, -1) * share).sum() * counts.shape[1];
+        return (TokenMean.OfRows(gates, tokens).reshape(modules, -1) * share).sum() * counts.shape[1];
     }
 }

@@ -58,9 +58,9 @@ public sealed class TopKRouter : ChoosingRouter
     {
         if (IsSoftmax)
             return ChooseBySoftmax(x, _weight, pass);
-        var logits = Noisy(Score(x, _weight, LogitOffset), pass);
+        var logits = Noisy(x, Score(x, _weight, LogitOffset), pass);
         var scores = logits.sigmoid();
-        return Choose(logits, scores, scores / scores.sum(-1, keepdim: true), pass);
+        return Choose(x, logits, scores, scores / scores.sum(-1, keepdim: true), pass);
     }
 
     /// <inheritdoc/>

@@ -28,7 +28,7 @@ public sealed record TopPRouterOptions : ExpertRouterOptions
     public override IReadOnlyList<AuxiliaryTerm> OwnLosses() => EntropyCoefficient > 0
         ? [new("entropy", EntropyCoefficient, (records, tokens) => ModuleMean.Of(
             records, alike => RoutingSpecializationLoss.MeanEntropy(
-                ModuleMean.Beside(alike, record => record.Decision.Probabilities!), tokens.Mask)))]
+                ModuleMean.Beside(alike, record => record.Decision.Probabilities!), tokens)))]
         : [];
 }
 

@@ -97,28 +97,29 @@ public sealed record TsallisRouterOptions : ExpertRouterOptions
         if (EntropyCoefficient > 0)
             terms.Add(
                 new("entropy", EntropyCoefficient, (records, tokens) =>
-                    EntropyLoss(records, CountPadding ? null : tokens.Mask)));
+                    EntropyLoss(records, CountPadding ? tokens.WithPadding() : tokens)));
         if (BalanceCoefficient > 0)
             terms.Add(
-                new("soft_balance", BalanceCoefficient, (records, tokens) => SoftBalanceLoss(records, tokens.Mask)));
+                new("soft_balance", BalanceCoefficient, (records, tokens) => SoftBalanceLoss(records, tokens)));
         return terms;
     }
 
     /// <summary>The mean normalised entropy over the tokens of all modules.</summary>
-    /// <remarks>Source: DynMoLE 382915a. Shapes: records of [N, E], mask [N] bool or null → scalar. Gradient: through
+    /// <remarks>Source: DynMoLE 382915a. Shapes: records of [N, E], tokens.Mask [N] bool or null → scalar.
+    /// Gradient: through
     /// the entropy.</remarks>
-    public Tensor EntropyLoss(IReadOnlyList<RoutingRecord> records, Tensor? mask)
+    public Tensor EntropyLoss(IReadOnlyList<RoutingRecord> records, RoutedTokens? tokens)
     {
         var entropy = EntropyOf(torch.cat([.. records.Select(r => r.Decision.Probabilities!)], 0)).unsqueeze(1);
-        return TokenMean.OfRows(entropy, mask?.repeat(records.Count)).sum();
+        return TokenMean.OfRows(entropy, tokens?.Repeated(records.Count)).sum();
     }
 
     /// <summary><c>E Σ_i f_i P_i</c>, f the mean gate of an expert and P its mean probability, tokens of all modules
     /// pooled.</summary>
     /// <remarks>Source: DynMoLE 382915a; f has a gradient too. Shapes: records of [N, E] → scalar.</remarks>
-    public static Tensor SoftBalanceLoss(IReadOnlyList<RoutingRecord> records, Tensor? mask)
+    public static Tensor SoftBalanceLoss(IReadOnlyList<RoutingRecord> records, RoutedTokens? tokens)
     {
-        var pooled = mask?.repeat(records.Count);
+        var pooled = tokens?.Repeated(records.Count);
         var load = TokenMean.OfRows(torch.cat([.. records.Select(r => r.Decision.Gates)], 0), pooled);
         var mean = TokenMean.OfRows(torch.cat([.. records.Select(r => r.Decision.Probabilities!)], 0), pooled);
         return (load * mean).sum() * records[0].Experts;

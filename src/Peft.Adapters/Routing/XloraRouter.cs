@@ -159,20 +159,21 @@ public sealed class XloraRouter : Router
             throw new InvalidOperationException(
                 $"{Context.Path}: {x.numel() / x.shape[^1]} tokens, and the preliminary pass had {h.shape[0]}");
         foreach (var layer in _shared.Inner)
-            h = Dropped(layer.Of(h).relu(), pass);
+            h = Dropped(x, layer.Of(h).relu(), pass);
         if (_shared.Inner.Count > 0 && Context.HiddenSize > 0)
             pass.Emit(new InnerState(h));
         return h;
     }
 
-    private Tensor Dropped(Tensor h, ForwardPass pass)
+    private Tensor Dropped(Tensor x, Tensor h, ForwardPass pass)
     {
         if (!pass.Drops || _options.XloraDropoutP == 0)
             return h;
-        var random = pass.Random ?? throw new InvalidOperationException(
-            $"{Context.Path}: xlora_dropout_p is {_options.XloraDropoutP}, and the training pass has no random "
-                + "numbers; give it a generator");
-        return Fused.dropout(h, _options.XloraDropoutP, random);
+        if (pass.Random is null)
+            throw new InvalidOperationException(
+                $"{Context.Path}: xlora_dropout_p is {_options.XloraDropoutP}, and the training pass has no random "
+                    + "numbers; give it a generator");
+        return pass.Dropout(h.reshape([.. x.shape[..^1], h.shape[1]]), _options.XloraDropoutP).reshape(h.shape);
     }
 
     private static string InnerName(int number) => string.Create(CultureInfo.InvariantCulture, $"inner_{number}_");

@@ -15,6 +15,7 @@ public sealed class Output : IDisposable
     private readonly TextWriter _results;
     private readonly TextWriter _words;
     private readonly Lock _gate = new();
+    private readonly bool _isMuted;
     private bool _isDrawn;
 
     /// <summary>Writes to the process's own streams.</summary>
@@ -25,6 +26,15 @@ public sealed class Output : IDisposable
 
     /// <summary>Writes results and words elsewhere.</summary>
     public Output(TextWriter results, TextWriter words) => (_results, _words) = (results, words);
+
+    private Output(Output loud)
+    {
+        (_results, _words, _isMuted) = (loud._results, loud._words, true);
+        IsInteractive = false;
+    }
+
+    /// <summary>The same streams for a process beside the one that speaks: it tells of errors alone.</summary>
+    public Output Muted() => new(this);
 
     /// <summary>
     /// Whether words can be redrawn in place and coloured: a terminal, not a file, and nobody asked for plain text.
@@ -40,20 +50,36 @@ public sealed class Output : IDisposable
         && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb");
 
     /// <summary>Characters of a line where results go to a terminal that knows; else null.</summary>
-    public static int? Width => !Console.IsOutputRedirected && Console.WindowWidth is > 0 and var own ? own : null;
+    public static int? Width =>
+        !IsOfOpenMpi && !Console.IsOutputRedirected && Console.WindowWidth is > 0 and var own ? own : null;
+
+    /// <summary>Whether Open MPI started this process, and so passes its streams on.</summary>
+    public static bool IsOfOpenMpi => Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_SIZE") is not null;
 
     /// <summary>A line of the result.</summary>
     public void Result(string line)
     {
+        if (_isMuted)
+            return;
         Erase();
         _results.WriteLine(line);
     }
 
     /// <summary>A piece of the result, without a line end.</summary>
-    public void ResultPart(string text) => _results.Write(text);
+    public void ResultPart(string text)
+    {
+        if (!_isMuted)
+            _results.Write(text);
+    }
 
     /// <summary>A line for the person watching.</summary>
     public void Say(string line)
+    {
+        if (!_isMuted)
+            Write(line);
+    }
+
+    private void Write(string line)
     {
         lock (_gate)
         {
@@ -85,10 +111,14 @@ public sealed class Output : IDisposable
     }
 
     /// <summary>Text for the person watching, without a line end.</summary>
-    public void SayPart(string text) => _words.Write(text);
+    public void SayPart(string text)
+    {
+        if (!_isMuted)
+            _words.Write(text);
+    }
 
     /// <summary>A message about something that went wrong.</summary>
-    public void Error(string message) => Say(Quote.Escaped(message));
+    public void Error(string message) => Write(Quote.Escaped(message));
 
     /// <summary>Lines of standard input, as UTF-8.</summary>
     /// <exception cref="UserException">A line is not UTF-8.</exception>

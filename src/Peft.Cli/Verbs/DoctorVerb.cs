@@ -3,6 +3,8 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using CommandLine;
 using Peft.Cli.Printing;
+using Peft.Distributed.Mpi;
+using Peft.Distributed.Nccl;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Reports;
 using Peft.Formats;
@@ -79,6 +81,11 @@ public sealed class DoctorVerb : IVerb
         {
             Add("charts", error.Message, "absent");
         }
+        AddOptional("MPI", MpiCommunicator.Found() is { Count: > 0 } found ? string.Join("; ", found) : null,
+            "Open MPI or MPICH, which only training and evaluation in several processes need. Install one with: "
+                + "apt-get install openmpi-bin");
+        AddOptional("NCCL", NcclCommunicator.Found(),
+            "libnccl.so.2 and a GPU's driver, which only training on several GPUs needs");
         AddOptional("browser", OnPath("chromium"),
             "chromium, which only the tests of report.html need. Install it with: apt-get install chromium");
         AddOptional("corpora", Above(Path.Combine(".artifacts", "npm", "node_modules")),

@@ -1,17 +1,19 @@
 using CommandLine;
 using Peft.Adapters.Lora;
 using Peft.Cli.Printing;
+using Peft.Distributed;
 using Peft.Evaluation;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Recipes;
 using Peft.Training;
+using Peft.Training.Ranks;
 
 namespace Peft.Cli.Verbs;
 
 /// <summary>Measures adapters and their base on tasks.</summary>
 [Verb("eval", HelpText = "Measure adapters and their base model on tasks.")]
-public sealed class EvalVerb : IVerb
+public sealed class EvalVerb : IRankedVerb
 {
     /// <summary>The adapters.</summary>
     [Option("adapter", MetaValue = "DIR", HelpText =
@@ -106,38 +108,36 @@ public sealed class EvalVerb : IVerb
     public bool Json { get; set; }
 
     /// <inheritdoc/>
-    public int Run(Output output)
+    public int Run(Output output) => Run(output, RankGroup.Alone);
+
+    /// <inheritdoc/>
+    public int Run(Output output, RankGroup group)
     {
-        Check();
-        var gates = FailUnder.Select(QualityGate.Parse).ToList();
+        var ranks = group.Ranks;
+        var gates = ranks.Together(
+            () =>
+            {
+                Check();
+                return FailUnder.Select(QualityGate.Parse).ToList();
+            },
+            Failures.Describe);
         var directory = new EvaluationDirectory(OutputDir, Overwrite);
-        directory.Check();
         var stop = new StopRequest();
         using var progress = new EvaluationProgressBar(output);
-        var run = EvaluationBuilder.Build(
-            new EvaluationRequest
+        var run = ranks.Together(
+            () =>
             {
-                Adapters = [.. Adapters],
-                Base = Base,
-                MeasuresBase = !NoBase,
-                Recipe = Recipe,
-                Tasks = [.. TaskNames],
-                Rows = Rows,
-                BatchSize = BatchSize,
-                Seed = Seed,
-                ApplyChatTemplate = ApplyChatTemplate,
-                ChatTemplate = ChatTemplate,
-                Rewiring = Rewire is null ? null : RewiringOptions.Parse(Rewire, "--rewire"),
-                IsSequence = Sequence,
-                Data = Data
-                    ?? (Environment.GetEnvironmentVariable("PEFT_DATA") is { Length: > 0 } named ? named : null),
-                Dtype = Dtype,
-                Device = Devices.Choose(Device),
+                if (ranks.IsFirst())
+                    directory.Check();
+                var built = Build(group, progress, stop, output);
+                foreach (var gate in gates)
+                    gate.Check(built.Metrics);
+                return built;
             },
-            progress.Show, () => stop.IsRequested, output.Say);
-        foreach (var gate in gates)
-            gate.Check(run.Metrics);
-        using var taken = directory.Prepare();
+            Failures.Describe);
+        if (ranks.IsShared())
+            Handshake.Compare(ranks, run.Compared);
+        using var taken = ranks.Together(() => ranks.IsFirst() ? directory.Prepare() : null, Failures.Describe);
         using var signals = new Signals(
             stop, output, "stopping: finishing and saving this batch first (press Ctrl-C again to stop at once)");
         var results = run.Run(OutputDir, HelpPage.Version, DateTimeOffset.UtcNow);
@@ -156,6 +156,30 @@ public sealed class EvalVerb : IVerb
             output.Say(failure);
         return failed.Count > 0 ? ExitCode.GateFailed : ExitCode.Done;
     }
+
+    private EvaluationRun Build(
+        RankGroup group, EvaluationProgressBar progress, StopRequest stop, Output output) => EvaluationBuilder.Build(
+            new EvaluationRequest
+            {
+                Adapters = [.. Adapters],
+                Base = Base,
+                MeasuresBase = !NoBase,
+                Recipe = Recipe,
+                Tasks = [.. TaskNames],
+                Rows = Rows,
+                BatchSize = BatchSize,
+                Seed = Seed,
+                ApplyChatTemplate = ApplyChatTemplate,
+                ChatTemplate = ChatTemplate,
+                Rewiring = Rewire is null ? null : RewiringOptions.Parse(Rewire, "--rewire"),
+                IsSequence = Sequence,
+                Data = Data
+                    ?? (Environment.GetEnvironmentVariable("PEFT_DATA") is { Length: > 0 } named ? named : null),
+                Dtype = Dtype,
+                Device = group.Device(Device),
+                Ranks = group.Ranks,
+            },
+            progress.Show, () => stop.IsRequested, output.Say);
 
     private IEnumerable<string> TaskNames => Tasks.SelectMany(word =>
         word.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries));

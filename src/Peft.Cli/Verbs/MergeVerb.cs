@@ -5,6 +5,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Merging;
 using Peft.Adapters.Routing;
 using Peft.Cli.Printing;
+using Peft.Distributed;
 using Peft.Evaluation;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
@@ -13,12 +14,13 @@ using Peft.Models;
 using Peft.Recipes;
 using Peft.Recipes.Reading;
 using Peft.Recipes.Transfer;
+using Peft.Training.Ranks;
 
 namespace Peft.Cli.Verbs;
 
 /// <summary>Merges adapters that were trained separately.</summary>
 [Verb("merge", HelpText = "Merge adapters behind a router or into one LoRA.")]
-public sealed class MergeVerb : IVerb
+public sealed class MergeVerb : IRankedVerb
 {
     private const string All = "all";
 
@@ -141,11 +143,32 @@ public sealed class MergeVerb : IVerb
     public bool Json { get; set; }
 
     /// <inheritdoc/>
-    public int Run(Output output)
+    public int Run(Output output) => Run(output, RankGroup.Alone);
+
+    /// <inheritdoc/>
+    public int Run(Output output, RankGroup group)
     {
-        var methods = Method == All ? MergeCatalog.Entries : [MergeCatalog.Find(Method) ?? throw UserException.At(
-            "--method", $"{Quote.Of(Method)} is not a method", Words.OneOf([.. MergeCatalog.Names, All]),
-            NearestName.Question(Method, MergeCatalog.Names))];
+        var ranks = group.Ranks;
+        var (methods, options, recipe, sources) = ranks.Together(Prepare, Failures.Describe);
+        if (ranks.IsShared())
+            Handshake.Compare(ranks, ranks.Together(() => Identity(group, recipe, sources), Failures.Describe));
+        var merged = SharedWork.Do(
+            ranks, methods.Count, (piece, told) => Merge(methods[piece], sources, Method == All
+                ? options.For(methods[piece]) : options, PathOf(methods[piece]), recipe, group, told), output);
+        if (recipe is { Evaluation.Tasks.Count: > 0 })
+            Measure(
+                recipe, sources, [.. methods.Zip(merged).Where(pair => pair.Second).Select(
+                    pair => (pair.First.Name, PathOf(pair.First)))], group, output);
+        return ExitCode.Done;
+    }
+
+    private (IReadOnlyList<MergeMethod> Methods, MergeOptions Options, Recipe? Recipe, List<MergeSource> Sources)
+        Prepare()
+    {
+        IReadOnlyList<MergeMethod> methods = Method == All ? MergeCatalog.Entries : [MergeCatalog.Find(Method)
+            ?? throw UserException.At(
+                "--method", $"{Quote.Of(Method)} is not a method", Words.OneOf([.. MergeCatalog.Names, All]),
+                NearestName.Question(Method, MergeCatalog.Names))];
         var besides = Besides;
         if (Beside is not null && Recipe is null)
             throw UserException.At("--beside", "has no effect without --recipe", null,
@@ -165,17 +188,16 @@ public sealed class MergeVerb : IVerb
                 Adapters.Select(adapter => MergeSource.Parse(adapter).Directory));
         var sources = Without([.. Adapters.SelectMany(MergeSource.Open)]);
         RequireBase(sources);
-        var merged = new List<(string Name, string Directory)>();
-        foreach (var method in methods)
-        {
-            var directory = PathOf(method);
-            if (Merge(method, sources, Method == All ? options.For(method) : options, directory, recipe, output))
-                merged.Add((method.Name, directory));
-        }
-        if (recipe is { Evaluation.Tasks.Count: > 0 })
-            Measure(recipe, sources, merged, output);
-        return ExitCode.Done;
+        return (methods, options, recipe, sources);
     }
+
+    // What must be the same on every rank; the command line is.
+    private static IReadOnlyList<(string Name, string Value)> Identity(
+        RankGroup group, Recipe? recipe, List<MergeSource> sources) =>
+    [
+        .. sources.Select(source => (source.Name, Handshake.Short(source.Hash()))),
+        .. recipe is null ? [] : group.IdentityOf(recipe, RunBuilder.LoadTokenizer(recipe)),
+    ];
 
     private List<string> Besides => [.. Beside?.Split(',', StringSplitOptions.TrimEntries) ?? []];
 
@@ -185,12 +207,13 @@ public sealed class MergeVerb : IVerb
         method is StaticMerge { SearchesWeights: true } && options.Weights.Count == 0;
 
     private MergeOptions WithFoundWeights(
-        MergeMethod method, IReadOnlyList<MergeSource> sources, MergeOptions options, Recipe? recipe, Output output)
+        MergeMethod method, IReadOnlyList<MergeSource> sources, MergeOptions options, Recipe? recipe, RankGroup group,
+        Output output)
     {
         if (recipe is null || !Searches(method, options))
             return options;
         output.Say($"{method.Name}: trying {options.Steps} weights on {Words.Count(options.Examples, "training row")}");
-        var found = MergeWeights.Search(sources, (StaticMerge)method, options, recipe, Devices.Choose(Device));
+        var found = MergeWeights.Search(sources, (StaticMerge)method, options, recipe, group.Device(Device));
         output.Say(string.Create(
             CultureInfo.InvariantCulture,
             $"weights {string.Join(", ", sources.Zip(found.Weights, (s, weight) => $"{s.Name} {weight:F3}"))}: loss "
@@ -200,12 +223,12 @@ public sealed class MergeVerb : IVerb
 
     private bool Merge(
         MergeMethod method, IReadOnlyList<MergeSource> sources, MergeOptions options, string path, Recipe? recipe,
-        Output output)
+        RankGroup group, Output output)
     {
         MergeReport report;
         try
         {
-            options = WithFoundWeights(method, sources, options, recipe, output);
+            options = WithFoundWeights(method, sources, options, recipe, group, output);
             report = AdapterMerge.Run(sources, method, options, Identity(sources), path);
             new OutputDirectory(path, null).ClearRemains();
         }
@@ -232,10 +255,10 @@ public sealed class MergeVerb : IVerb
 
     private void Measure(
         Recipe recipe, IReadOnlyList<MergeSource> sources, IReadOnlyList<(string Name, string Directory)> merged,
-        Output output)
+        RankGroup group, Output output)
     {
-        var tasks = new TaskMeasurement(recipe, RunBuilder.LoadTokenizer(recipe));
-        var device = Devices.Choose(Device);
+        var tasks = new TaskMeasurement(recipe, RunBuilder.LoadTokenizer(recipe), group.Ranks);
+        var device = group.Device(Device);
         var rows = new List<MeasuredSubject>();
         void Add(string name, string? directory, bool keep = false)
         {
@@ -243,7 +266,7 @@ public sealed class MergeVerb : IVerb
                 name = directory ?? name;
             output.Say($"measuring {name}");
             rows.Add(tasks.Of(name, directory, device));
-            if (keep)
+            if (keep && group.Ranks.IsFirst())
                 ResultsFile.Save(Path.Combine(directory!, ResultsFile.Name),
                     tasks.Results([rows[0], rows[^1]], device, compares: true));
         }

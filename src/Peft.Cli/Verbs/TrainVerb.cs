@@ -1,19 +1,22 @@
 using CommandLine;
 using Peft.Adapters.Lora;
 using Peft.Cli.Printing;
+using Peft.Distributed;
 using Peft.Evaluation.Reports;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Configuration;
+using Peft.Formats.Files;
 using Peft.Formats.HuggingFace;
 using Peft.Recipes;
 using Peft.Training;
+using Peft.Training.Checkpoints;
 
 namespace Peft.Cli.Verbs;
 
 /// <summary>Trains what a recipe says.</summary>
 [Verb("train", HelpText = "Train a recipe and write an adapter bundle or a model.")]
-public sealed class TrainVerb : IVerb
+public sealed class TrainVerb : IRankedVerb
 {
     /// <summary>The recipe.</summary>
     [Value(0, MetaName = "RECIPE", Required = true, HelpText = "Recipe file, such as recipes/default.yaml.")]
@@ -50,26 +53,31 @@ public sealed class TrainVerb : IVerb
     [Option("json", HelpText = "Print the results as JSON on standard output.")]
     public bool Json { get; set; }
 
+    /// <summary>More words.</summary>
+    [Option("verbose", HelpText = "At the end, show the memory and the tokens per second of each rank.")]
+    public bool Verbose { get; set; }
+
     /// <inheritdoc/>
     /// <remarks>The builder of the run starts libtorch, so that the faults of a recipe are reported first.</remarks>
     public bool UsesTensors => false;
 
     /// <inheritdoc/>
-    public int Run(Output output)
+    public int Run(Output output) => Run(output, RankGroup.Alone);
+
+    /// <inheritdoc/>
+    public int Run(Output output, RankGroup group)
     {
-        if (DryRun && Json)
-            throw UserException.At("--json", "given with --dry-run, which measures nothing", "one of the two");
-        var recipe = Recipes.Recipe.Load(Recipe, Set);
+        var ranks = group.Ranks;
+        var recipe = ranks.Together(LoadRecipe, Failures.Describe);
+        group.WaitAtMost(TimeSpan.FromSeconds(recipe.Training.DdpTimeout));
         var path = OutputDir ?? recipe.OutputDir;
-        if (!DryRun)
-            OutputDirectory.RequireFree(path);
-        // A plan writes nothing: only what it would continue matters to it.
-        var directory = DryRun && Resume is null
-            ? new OutputDirectory(path, null) : OutputDirectory.Decide(path, Resume, Overwrite);
-        using var run = RunBuilder.Build(
-            recipe, directory, Devices.Choose(Device), new TrainingProgress(output, recipe.Training.LoggingSteps));
+        var directory = Directory(path, ranks);
+        if (group.Warning is { } idle)
+            output.Say($"warning: {idle}");
+        var device = ranks.Together(() => StartOn(group), Failures.Describe);
+        group.Connect(device);
+        using var run = ranks.Together(() => Build(recipe, directory, device, group, output), Failures.Describe);
         var memory = MemoryEstimate.Of(run);
-        memory.RequireToFit(run, MachineMemory.Whole);
         foreach (var key in recipe.Ineffective())
             output.Say($"warning: {key}");
         if (DryRun)
@@ -81,10 +89,10 @@ public sealed class TrainVerb : IVerb
         if (memory.Warning(MachineMemory.Free()) is { } shortage)
             output.Say($"warning: {shortage}");
 
-        List<string> losses = [.. DataVerb.Losses(run.Data, recipe.Data)]; // a row that cannot be used is told here
-        directory.RequireSpace(run.DiskBytes);
-        using var taken = directory.Prepare();
-        if (!taken.IsHeld)
+        // A row that cannot be used is told here.
+        var losses = ranks.Together(() => DataVerb.Losses(run.Data, recipe.Data).ToList(), Failures.Describe);
+        using var taken = ranks.Together(() => Take(directory, run, ranks), Failures.Describe);
+        if (taken?.IsHeld == false)
             output.Say($"{path}: this file system has no locks; make sure that no other run writes there");
         if (directory.BeginsAnew)
             output.Say($"{path}: no checkpoint to resume from; starting at the first step");
@@ -93,6 +101,8 @@ public sealed class TrainVerb : IVerb
         TrainingOutcome outcome;
         using (new Signals(stop, output))
             outcome = run.Train(stop);
+        if (Verbose)
+            ShowRanks(run, ranks, output);
         if (outcome.End == TrainingEnd.Interrupted)
         {
             const string Resume = "re-run the same command with --resume auto to resume";
@@ -121,6 +131,75 @@ public sealed class TrainVerb : IVerb
         }
         output.Say($"next: {string.Join("; ", run.HasFailed ? [Again(run)] : Next(run, path))}");
         return ExitCode.Done;
+    }
+
+    // The first rank decides for all: it alone writes there.
+    private OutputDirectory Directory(string path, ICommunicator ranks)
+    {
+        var decided = ranks.Together(() => ranks.IsFirst() ? Decide(path) : null, Failures.Describe);
+        var resume = ranks.TextOfFirst(decided?.Resume?.Path ?? "");
+        return ranks.Together(() => decided ?? new OutputDirectory(
+            path, resume.Length == 0 ? null : CheckpointStore.Open(resume)), Failures.Describe);
+    }
+
+    private OutputDirectory Decide(string path)
+    {
+        if (!DryRun)
+            OutputDirectory.RequireFree(path);
+        // A plan writes nothing: only what it would continue matters to it.
+        return DryRun && Resume is null
+            ? new OutputDirectory(path, null) : OutputDirectory.Decide(path, Resume, Overwrite);
+    }
+
+    private Recipe LoadRecipe() => DryRun && Json
+        ? throw UserException.At("--json", "given with --dry-run, which measures nothing", "one of the two")
+        : Recipes.Recipe.Load(Recipe, Set);
+
+    private Device StartOn(RankGroup group)
+    {
+        group.StartTensors();
+        return group.Device(Device);
+    }
+
+    private static PreparedRun Build(
+        Recipe recipe, OutputDirectory directory, Device device, RankGroup group, Output output)
+    {
+        var run = RunBuilder.Build(
+            recipe, directory, device, group,
+            [new TrainingProgress(output, recipe.Training.LoggingSteps)]);
+        try
+        {
+            MemoryEstimate.Of(run).RequireToFit(run, MachineMemory.Whole);
+            return run;
+        }
+        catch
+        {
+            run.Dispose();
+            throw;
+        }
+    }
+
+    // What a rank holds and does, told by the first.
+    private static void ShowRanks(PreparedRun run, ICommunicator ranks, Output output)
+    {
+        const double MiB = 1 << 20;
+        using var process = System.Diagnostics.Process.GetCurrentProcess();
+        var lines = ranks.Texts(string.Create(
+            System.Globalization.CultureInfo.InvariantCulture,
+            $"{Environment.MachineName}: {run.TokensPerSecond:N0} tokens/s of its own, "
+                + $"{1000 * run.ExchangeSecondsPerStep:N1} ms a step in sums and waiting for others, "
+                + $"{process.PeakWorkingSet64 / MiB:N0} MiB at most, "
+                + $"{Words.Count(torch.get_num_threads(), "thread")}"));
+        foreach (var (rank, line) in lines.Index())
+            output.Say($"rank {rank} on {line}");
+    }
+
+    private static DirectoryLock? Take(OutputDirectory directory, PreparedRun run, ICommunicator ranks)
+    {
+        if (!ranks.IsFirst())
+            return null;
+        directory.RequireSpace(run.DiskBytes);
+        return directory.Prepare();
     }
 
     // Of a run that learned nothing there is nothing to use: mostly its learning rate was to blame.
@@ -269,7 +348,7 @@ public sealed class TrainVerb : IVerb
         {
             results = run.Measure(output.Say, stop);
         }
-        catch (OperationCanceledException) when (stop.IsRequested)
+        catch (OperationCanceledException) when (stop.IsRequested || run.Training.Ranks.IsShared()) // of any rank
         {
             return false;
         }

@@ -70,6 +70,37 @@ public sealed record TokenBatch(
             learned);
     }
 
+    /// <summary>Real tokens of each row [B].</summary>
+    public long[] RowTokens
+    {
+        get
+        {
+            var tokens = new long[BatchSize];
+            for (var sequence = 0; sequence < SequenceCount; sequence++)
+                tokens[Starts[sequence] / Length] += Lengths[sequence];
+            return tokens;
+        }
+    }
+
+    /// <summary>Some of the rows, as long as they are here.</summary>
+    /// <param name="rows">Which, rising.</param>
+    public TokenBatch Part(IReadOnlyList<int> rows)
+    {
+        var at = rows.Index().ToDictionary(row => row.Item, row => row.Index);
+        int[] kept = [.. Enumerable.Range(0, SequenceCount).Where(one => at.ContainsKey(Starts[one] / Length))];
+        int[] targets = [.. rows.SelectMany(row => Targets.AsSpan(row * Length, Length).ToArray())];
+        return new TokenBatch(
+            rows.Count,
+            Length,
+            [.. rows.SelectMany(row => Ids.AsSpan(row * Length, Length).ToArray())],
+            targets,
+            [.. kept.Select(one => at[Starts[one] / Length] * Length + Starts[one] % Length)],
+            [.. kept.Select(one => Lengths[one])],
+            [.. kept.Select(one => TaskIds[one])],
+            [.. kept.Select(one => Rows[one])],
+            targets.LongCount(target => target != Ignored));
+    }
+
     /// <summary>The sequence that a flattened position belongs to; padding belongs to the sequence before it.</summary>
     public int SequenceAt(long position)
     {

@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Serialization;
 using Peft.Evaluation.Tasks;
 
 namespace Peft.Evaluation.Metrics;
@@ -11,7 +13,15 @@ namespace Peft.Evaluation.Metrics;
 /// <param name="Tokens">Tokens behind the sum of plain text.</param>
 /// <param name="IsTruncated">Whether the prompt was cut from the left.</param>
 public sealed record RowResult(
-    int Index, string Prediction, IReadOnlyList<double> LogLikelihoods, int Tokens, bool IsTruncated);
+    int Index, string Prediction, IReadOnlyList<double> LogLikelihoods, int Tokens, bool IsTruncated)
+{
+    /// <summary>The form in which results go to files and to other ranks; numbers keep every bit.</summary>
+    internal static JsonSerializerOptions Json { get; } = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
+    };
+}
 
 /// <summary>A question, what the model did with it, and what follows from both.</summary>
 /// <param name="Task">The task.</param>

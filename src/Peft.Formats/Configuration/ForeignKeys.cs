@@ -71,7 +71,8 @@ internal static class ForeignKeys
         ("trained biases are not supported: take the key out", "bias lora_bias bias_trainable"),
         ("modules that are trained whole are named by adapter.modules_to_save", "lora_modules_to_save"),
         ("adapters are trained on causal language models only: take the key out", "task_type peft_type inference_mode"),
-        ("one process trains on one device: take the key out, and choose the device with --device",
+        ("one process trains on one device: take the key out; choose the device with --device, or start several with "
+            + "mpirun",
             "deepspeed fsdp fsdp_config ddp_find_unused_parameters local_rank num_gpus devices num_processes "
                 + "tensor_parallel_size"),
         ("attention and kernels are chosen by the program: take the key out",

@@ -83,7 +83,7 @@ public sealed class DecoderModel : CausalLanguageModel
     /// <inheritdoc/>
     public override Tensor? BalanceLoss(ForwardPass pass, Tensor? mask) =>
         _config.Experts is { BalanceLossFactor: { } factor } && pass.Records<ExpertChoice>() is { Count: > 0 } choices
-            ? ExpertChoice.BalanceLoss(choices, mask) * factor : null;
+            ? ExpertChoice.BalanceLoss(choices, mask, pass.Share) * factor : null;
 
     /// <inheritdoc/>
     protected override bool DependsOnLength => _rotaries.Any(rotary => rotary.DependsOnLength);

@@ -82,6 +82,7 @@ public sealed class ExpertFeedForward : FeedForward
             (places[choice[i]] ??= []).Add(i);
         var flat = weights.reshape(-1); // [N K]
         var (rows, outputs) = (new List<Tensor>(), new List<Tensor>());
+        var seed = pass.DrawSeed();
         for (var expert = 0; expert < places.Length; expert++)
         {
             if (places[expert] is not { } own)
@@ -89,7 +90,8 @@ public sealed class ExpertFeedForward : FeedForward
             var place = torch.tensor(own.ToArray(), [own.Count], device: tokens.device);
             var row = torch.tensor([.. own.Select(at => at / _options.Chosen)], [own.Count], device: tokens.device);
             var input = tokens.index_select(0, row).unsqueeze(0); // [1, n, D]
-            var output = _experts[expert].Forward(input, pass.ForTokens(row, length)).squeeze(0);
+            using var random = pass.Stream(seed, expert);
+            var output = _experts[expert].Forward(input, pass.ForTokens(row, length, random)).squeeze(0);
             rows.Add(row);
             outputs.Add(output * flat.index_select(0, place).unsqueeze(-1));
         }
@@ -115,7 +117,8 @@ public sealed record ExpertChoice(Tensor Logits, Tensor Chosen) : IPassRecord
     /// </remarks>
     /// <param name="choices">Of each layer.</param>
     /// <param name="mask">[B, T] bool, true = real token; null: all are.</param>
-    public static Tensor BalanceLoss(IReadOnlyList<ExpertChoice> choices, Tensor? mask)
+    /// <param name="part">Which part of the batch they are; null: all of it.</param>
+    public static Tensor BalanceLoss(IReadOnlyList<ExpertChoice> choices, Tensor? mask, BatchShare? part = null)
     {
         var logits = torch.cat([.. choices.Select(choice => choice.Logits.to(ScalarType.Float32))]); // [L N, E]
         var probabilities = torch.nn.functional.softmax(logits, -1);
@@ -123,8 +126,11 @@ public sealed record ExpertChoice(Tensor Logits, Tensor Chosen) : IPassRecord
         var experts = logits.shape[1];
         var weights = mask is null ? torch.ones([logits.shape[0], 1], device: logits.device)
             : mask.to(ScalarType.Float32).reshape(-1, 1).repeat(choices.Count, 1); // [L N, 1]
-        var all = weights.sum();
+        var all = OfAll(weights.sum());
         var share = torch.nn.functional.one_hot(chosen, experts).to(ScalarType.Float32).sum(1L); // [L N, E]
-        return ((share * weights).sum(0L) / all * ((probabilities * weights).sum(0L) / all)).sum() * experts;
+        return (OfAll((share * weights).sum(0L)) / all * (OfAll((probabilities * weights).sum(0L)) / all)).sum()
+            * experts;
+
+        Tensor OfAll(Tensor sum) => part?.Sum(sum) ?? sum;
     }
 }

@@ -1,3 +1,5 @@
+using Peft.Formats;
+
 namespace Peft.Models.Layers;
 
 /// <summary>What goes down through one forward beside the activations, and the records that come back. Made for one
@@ -67,6 +69,82 @@ public sealed class ForwardPass
     /// <summary>The sequences of packed rows; null: each row is one sequence.</summary>
     public SequenceSegments? Segments { get; init; }
 
+    /// <summary>Which rows of a larger batch these are, where several ranks compute one; null: all.</summary>
+    public BatchShare? Share { get; init; }
+
+    /// <summary>Which of the whole batch's tokens the head sees; null: all of them, in their order.</summary>
+    /// <remarks>Shapes: [M] int64.</remarks>
+    public Tensor? HeadTokens { get; init; }
+
+    // The share and the tokens of the whole batch where this pass is for some of them. [n] int64
+    private BatchShare? SomeOf { get; init; }
+    private Tensor? Some { get; init; }
+
+    /// <summary>The share of the batch whose rows an input is, for what is decided over the whole batch; null where
+    /// this process has all of it.</summary>
+    /// <param name="input">The module's input.</param>
+    /// <param name="path">The module, for messages.</param>
+    /// <exception cref="UserException">The input is not the batch's rows.</exception>
+    public BatchShare? ShareOf(Tensor input, string path) => input.ndim == 3 || Share is null ? Share
+        : throw UserException.At(
+            path, "its router decides over the whole batch, and several ranks share that",
+            "projections that see the batch's rows, which the head does not",
+            "leave it out of adapter.target_modules, or train in one process");
+
+    /// <summary>Zeroes each value of a module's input with probability p and scales the others by 1 / (1 - p). Which go
+    /// is by a value's token in the whole batch, whoever computes it and whatever stands beside it; without a kernel it
+    /// is drawn as <see cref="Draw"/> says.</summary>
+    /// <remarks>Shapes: x [B, T, D], [M, D] for the head, or [P, D] for rows of experts. Gradient: to x.</remarks>
+    /// <param name="x">The input.</param>
+    /// <param name="p">From 0 to 1.</param>
+    /// <param name="rows">Which tokens and experts the lines of x stand for; null: they are tokens.</param>
+    public Tensor Dropout(Tensor x, double p, ExpertRows? rows = null)
+    {
+        var random = Random ?? throw new InvalidOperationException("this pass has no random numbers");
+        if (!Fused.DropsByPlace(x))
+            return Fused.dropout(x, p, shape => Draw(x, shape, (whole, generator) =>
+                torch.empty(whole, x.dtype, x.device).bernoulli_(1 - p, generator)));
+        using var scope = torch.NewDisposeScope();
+        var tokens = Some ?? (rows is null && x.ndim == 2 ? HeadTokens
+            : Share?.Tokens(rows is null ? x.shape[1] : rows.Leading[^1], x.device));
+        return Fused.dropout(x, p, random, rows is null ? tokens : rows.Places(tokens)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Draws numbers for what a module makes of its input. Of a batch that several ranks compute they are
+    /// drawn for the whole, so that each row gets those that it gets in one process. Where the input is not the batch's
+    /// rows (learned positions, the tokens of an expert of the base) there is no whole to draw for: then each rank
+    /// draws its own, and the ranks' streams stay together.</summary>
+    /// <param name="input">The module's input.</param>
+    /// <param name="shape">What is wanted; the first dimension belongs to the rows.</param>
+    /// <param name="draw">Draws a shape.</param>
+    public Tensor Draw(Tensor input, long[] shape, Func<long[], Generator, Tensor> draw)
+    {
+        var random = Random ?? throw new InvalidOperationException("this pass has no random numbers");
+        if ((Share ?? SomeOf) is not { } share)
+            return draw(shape, random);
+        using var off = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        if (Share is not null && input.ndim == 3)
+            return share.OwnOf(draw(share.WholeShape(shape), random)).MoveToOuterDisposeScope();
+        using var own = Seeds.GeneratorFor(DrawSeed(), $"share.{share.Own}", random.device);
+        return draw(shape, own).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Draws a seed for streams of parts of a module, of which not all ranks run the same; 0 where nothing may
+    /// be drawn.</summary>
+    internal long DrawSeed()
+    {
+        if (Random is null)
+            return 0;
+        using var drawn = torch.randint(
+            0, long.MaxValue, new long[] { 1 }, ScalarType.Int64, Random.device, generator: Random);
+        return drawn.ToInt64();
+    }
+
+    /// <summary>The stream of one part; null where nothing may be drawn.</summary>
+    internal Generator? Stream(long seed, int part) =>
+        Random is null ? null : Seeds.GeneratorFor(seed, $"part.{part}", Random.device);
+
     /// <summary>A pass that builds a graph.</summary>
     /// <param name="random">Random numbers for dropout and router noise.</param>
     /// <param name="taskIds">[B] or [B, T] int64, or null.</param>
@@ -76,14 +154,17 @@ public sealed class ForwardPass
     /// <param name="gradientCheckpointing">Whether blocks are run again in <see cref="Backward"/> instead of
     /// kept.</param>
     /// <param name="promptMask">[B, T] bool, or null.</param>
+    /// <param name="share">Which rows of a larger batch these are, or null.</param>
+    /// <param name="headTokens">Which of the whole batch's tokens the head sees, [M] int64, or null.</param>
     public static ForwardPass ForTraining(
         Generator? random = null, Tensor? taskIds = null, Tensor? tokenMask = null, Tensor? positions = null,
-        SequenceSegments? segments = null, bool gradientCheckpointing = false, Tensor? promptMask = null) =>
+        SequenceSegments? segments = null, bool gradientCheckpointing = false, Tensor? promptMask = null,
+        BatchShare? share = null, Tensor? headTokens = null) =>
         new()
         {
-            IsTraining = true, Drops = true, Random = random, TaskIds = taskIds, TokenMask = tokenMask,
-            Positions = positions, Segments = segments,
-            GradientCheckpointing = gradientCheckpointing, PromptMask = promptMask,
+            IsTraining = true, Drops = true, HeadTokens = headTokens, Random = random, TaskIds = taskIds,
+            TokenMask = tokenMask, Positions = positions, Segments = segments,
+            GradientCheckpointing = gradientCheckpointing, PromptMask = promptMask, Share = share,
         };
 
     /// <summary>A pass that builds a graph without noise, for fitting a few numbers to a text.</summary>
@@ -172,12 +253,14 @@ public sealed class ForwardPass
     /// <remarks>Shapes: tokens [n] int64, indices into the flattened B·T tokens.</remarks>
     /// <param name="tokens">Which.</param>
     /// <param name="length">T.</param>
-    internal ForwardPass ForTokens(Tensor tokens, long length)
+    /// <param name="random">Random numbers of its own: ranks do not all have tokens for it.</param>
+    internal ForwardPass ForTokens(Tensor tokens, long length, Generator? random)
     {
         return new(this)
         {
-            IsTraining = IsTraining, Drops = Drops, Random = Random, TaskIds = Of(TaskIds), TokenMask = Of(TokenMask),
-            PromptMask = Of(PromptMask),
+            IsTraining = IsTraining, Drops = Drops, Random = random, TaskIds = Of(TaskIds), TokenMask = Of(TokenMask),
+            PromptMask = Of(PromptMask), SomeOf = Share ?? SomeOf,
+            Some = Share?.Tokens(length, tokens.device).index_select(0, tokens) ?? tokens,
         };
 
         Tensor? Of(Tensor? known) => known is null ? null
@@ -203,7 +286,8 @@ public sealed class ForwardPass
     /// <summary>This pass as it was when a number of records had been emitted, for running a block again.</summary>
     internal ForwardPass Again(Generator? random, int records)
     {
-        var again = ForTraining(random, TaskIds, TokenMask, Positions, Segments, promptMask: PromptMask);
+        var again = ForTraining(random, TaskIds, TokenMask, Positions, Segments, promptMask: PromptMask,
+            share: Share);
         again._records.AddRange(_records.Take(records));
         return again;
     }

@@ -12,13 +12,39 @@ public static partial class Fused
     /// <param name="x">The values.</param>
     /// <param name="p">From 0 to 1.</param>
     /// <param name="generator">Of the device of x.</param>
-    public static Tensor dropout(Tensor x, double p, Generator generator)
+    public static Tensor dropout(Tensor x, double p, Generator generator) => DropsByPlace(x)
+        ? dropout(x, p, generator, lines: null) : dropout(
+            x, p, shape => torch.empty(shape, x.dtype, x.device).bernoulli_(1 - p, generator));
+
+    /// <summary>The same for lines of a larger tensor: what goes is what would go of them there. Where
+    /// <see cref="DropsByPlace"/>.</summary>
+    /// <remarks>Shapes: x [.., D] of N lines, lines [N] int64.</remarks>
+    /// <param name="x">The values.</param>
+    /// <param name="p">From 0 to 1.</param>
+    /// <param name="generator">On the CPU.</param>
+    /// <param name="lines">The place of each line among those of the larger tensor; null: x is the whole.</param>
+    public static Tensor dropout(Tensor x, double p, Generator generator, Tensor? lines) =>
+        p is 0 or 1 ? AllOrNone(x, p) : new DropoutFunction(p, generator, lines).Apply(x);
+
+    /// <summary>The same with what is kept drawn by somebody else, who may draw it for a larger tensor.</summary>
+    /// <param name="x">The values.</param>
+    /// <param name="p">From 0 to 1.</param>
+    /// <param name="kept">Gives 1 where a value of a shape is kept and 0 elsewhere, in the type of x.</param>
+    public static Tensor dropout(Tensor x, double p, Func<long[], Tensor> kept)
     {
         if (p is 0 or 1)
-            return p == 0 ? x.alias() : torch.zeros_like(x);
-        return Kernels.ServeRows(x) && x.numel() <= uint.MaxValue
-            ? new DropoutFunction(p, generator).Apply(x) : Composed.dropout(x, p, generator);
+            return AllOrNone(x, p);
+        using var scope = torch.NewDisposeScope();
+        Tensor factors;
+        using (torch.no_grad())
+            factors = kept(x.shape).div_(1 - p);
+        return (x * factors).MoveToOuterDisposeScope();
     }
+
+    /// <summary>Whether which values go is a hash of their places.</summary>
+    public static bool DropsByPlace(Tensor x) => Kernels.ServeRows(x) && x.numel() <= uint.MaxValue;
+
+    private static Tensor AllOrNone(Tensor x, double p) => p == 0 ? x.alias() : torch.zeros_like(x);
 }
 
 /// <summary>Dropout over the memory of CPU tensors.</summary>
@@ -27,9 +53,11 @@ internal sealed unsafe class DropoutFunction : AutogradFunction
     private readonly ulong _key;
     private readonly uint _dropped;
     private readonly float _scale;
+    private readonly long[]? _lines;
 
-    public DropoutFunction(double p, Generator generator)
+    public DropoutFunction(double p, Generator generator, Tensor? lines)
     {
+        _lines = lines?.to(torch.CPU).contiguous().data<long>().ToArray();
         using var drawn = torch.randint(0, long.MaxValue, [1], ScalarType.Int64, generator: generator);
         _key = (ulong)drawn.item<long>();
         _dropped = (uint)Math.Min(uint.MaxValue, Math.Round(p * 4294967296.0)); // of 2³² hashes
@@ -62,8 +90,19 @@ internal sealed unsafe class DropoutFunction : AutogradFunction
         where T : unmanaged
     {
         T* from = TensorMemory.Of<T>(values), to = TensorMemory.Of<T>(result);
-        Elements<T>.ForRows(
-            values.numel(), 1, (first, end) => Part(from + first, to + first, (uint)first, end - first));
+        if (_lines is not { } lines)
+        {
+            Elements<T>.ForRows(
+                values.numel(), 1, (first, end) => Part(from + first, to + first, (uint)first, end - first));
+            return;
+        }
+
+        var width = values.size(-1);
+        Elements<T>.ForRows(lines.Length, width, (first, end) =>
+        {
+            for (var line = first; line < end; line++)
+                Part(from + (line * width), to + (line * width), (uint)(lines[line] * width), width);
+        });
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -93,17 +132,5 @@ internal sealed unsafe class DropoutFunction : AutogradFunction
         h = (h ^ (h >>> 15)) * Vector512.Create(0x846ca68bu);
         h ^= h >>> 16;
         return (Vector512.GreaterThanOrEqual(h, dropped) & scale.AsUInt32()).AsSingle();
-    }
-}
-
-internal static partial class Composed
-{
-    public static Tensor dropout(Tensor x, double p, Generator generator)
-    {
-        using var scope = torch.NewDisposeScope();
-        Tensor kept;
-        using (torch.no_grad())
-            kept = torch.empty_like(x).bernoulli_(1 - p, generator).div_(1 - p);
-        return (x * kept).MoveToOuterDisposeScope();
     }
 }

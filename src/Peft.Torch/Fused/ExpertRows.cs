@@ -106,6 +106,18 @@ public sealed unsafe class ExpertRows
         return new(new ExpertGroups(TensorMemory.Of<bool>(mask), tokens, experts, 1), tokens, [.. leading]);
     }
 
+    /// <summary>A number of each row, by its token and its expert alone.</summary>
+    /// <remarks>Shapes: tokens [N] int64 or null to [P] int64.</remarks>
+    /// <param name="tokens">A number of each token; null: its place.</param>
+    public Tensor Places(Tensor? tokens)
+    {
+        var numbers = tokens?.to(torch.CPU).data<long>().ToArray();
+        return torch.tensor(
+            Array.ConvertAll(_cells, cell =>
+                numbers is null ? cell : (numbers[cell / Experts] * Experts) + (cell % Experts)),
+            [Count]);
+    }
+
     internal ReadOnlySpan<int> RowsOf(long token) => _own.AsSpan(_starts[token].._starts[token + 1]);
 
     internal int TokenOf(long row) => _tokens[row];

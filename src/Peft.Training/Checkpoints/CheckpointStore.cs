@@ -115,7 +115,8 @@ public sealed class CheckpointStore(string directory)
     /// <summary>Puts the parameters of the checkpoint of a step back.</summary>
     public void RestoreParameters(int step, ICheckpointed model) => model.Restore(PathOf(step));
 
-    private string PathOf(int step) => Path.Combine(directory, $"{Prefix}{step}");
+    /// <summary>Where the checkpoint of a step lies.</summary>
+    public string PathOf(int step) => Path.Combine(directory, $"{Prefix}{step}");
 
     private void RemoveOldest(TrainingState state, int limit)
     {

@@ -96,6 +96,9 @@ internal sealed class PeftProcess : IDisposable
     /// <summary>Sends a signal to a process that may have ended already.</summary>
     public void TrySend(int signal) => _ = SendSignal(_process.Id, signal);
 
+    /// <summary>Sends a signal to any process; 0 where it was sent.</summary>
+    public static int SendTo(int process, int signal) => SendSignal(process, signal);
+
     /// <summary>Waits for the end.</summary>
     public ProgramRun Wait()
     {

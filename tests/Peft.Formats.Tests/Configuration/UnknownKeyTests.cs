@@ -45,7 +45,8 @@ public sealed class UnknownKeyTests
         + "float32, and model.dtype.")]
     [InlineData(
         "training", "deepspeed",
-        "one process trains on one device: take the key out, and choose the device with --device.")]
+        "one process trains on one device: take the key out; choose the device with --device, or start several with "
+        + "mpirun.")]
     public void A_key_of_another_tool_is_told_with_ours_or_the_reason(string section, string key, string advice) =>
         Assert.Equal(
         $"line 1  {section}.{key}: unknown key. {char.ToUpperInvariant(advice[0])}{advice[1..]}",

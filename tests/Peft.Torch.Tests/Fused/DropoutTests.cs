@@ -106,6 +106,27 @@ public sealed class DropoutTests : IDisposable
         Assert.True(most.isnan().all().item<bool>());
     }
 
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.BFloat16)]
+    public void Some_lines_of_a_tensor_lose_what_they_lose_in_the_whole(ScalarType dtype)
+    {
+        long[] lines = [3, 60, 4, 211];
+        var whole = Check.Leaf(_random, dtype, 212, 37);
+        var some = whole.detach()[torch.tensor(lines)].requires_grad_();
+        using var first = Seeded(9);
+        using var second = Seeded(9);
+        var (y, part) = (F.dropout(whole, 0.4, first), F.dropout(some, 0.4, second, torch.tensor(lines)));
+        var slopes = Check.Normal(_random, dtype, 212, 37);
+        var gradient = Peft.Torch.Autograd.Gradients.grad([y], [whole], [slopes])[0]!;
+        var own = Peft.Torch.Autograd.Gradients.grad([part], [some], [slopes[torch.tensor(lines)]])[0]!;
+
+        Check.SameBits(part, y[torch.tensor(lines)]);
+        Check.SameBits(own, gradient[torch.tensor(lines)]);
+        // Each call takes as much of the generator, however many lines there are.
+        Check.SameBits(torch.rand(3, generator: first), torch.rand(3, generator: second));
+    }
+
     [Fact]
     public void Composed_it_draws_each_number()
     {

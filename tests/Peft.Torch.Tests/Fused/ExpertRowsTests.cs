@@ -36,6 +36,9 @@ public sealed class ExpertRowsTests : IDisposable
         Assert.Equal([0L, 6, 2, 5, 8], rows.Indices(torch.CPU).Cells.data<long>().ToArray());
         Assert.Equal([1, 4], rows.RowsOf(2).ToArray());
         Assert.Equal([(0, 0, 2), (1, 2, 0), (2, 2, 3)], rows.Spans());
+        Assert.Equal([0L, 6, 2, 5, 8], rows.Places(null).data<long>().ToArray());
+        Assert.Equal(
+            [30L, 6, 32, 62, 8], rows.Places(torch.tensor([10L, 20, 2])).data<long>().ToArray()); // 3 token + expert
     }
 
     // The sizes leave tokens that are no whole chunk, tile or four, and columns that are no whole block.

@@ -3,6 +3,7 @@ using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Data;
 using Peft.Data.Examples;
+using Peft.Distributed;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
@@ -64,6 +65,7 @@ public sealed class TinyTraining : IDisposable
         .Append(KeyValuePair.Create("sinkhorn",
         """{"kind": "top-k", "balance": {"kind": "sinkhorn", "fraction": 0.5, "noise": 0.1}}"""))
         .Append(KeyValuePair.Create("sequence", """{"kind": "rloo", "granularity": "sequence", "selections": 2}"""))
+        .Append(KeyValuePair.Create("batch", """{"kind": "lily", "average": "batch"}"""))
         .ToDictionary();
 
     /// <summary>A mixture with the router of a recipe's section.</summary>
@@ -279,11 +281,11 @@ public sealed class Changed(ITrainable inner) : ITrainable
     public Action? Evaluating { get; init; }
 
     public IReadOnlyDictionary<string, double>? Evaluate(
-        TrainingData data, int batchSize, Device device, StopRequest stop)
+        TrainingData data, int batchSize, Device device, StopRequest stop, ICommunicator ranks)
     {
         Evaluating?.Invoke();
         return EvalLoss is null
-            ? inner.Evaluate(data, batchSize, device, stop)
+            ? inner.Evaluate(data, batchSize, device, stop, ranks)
             : new Dictionary<string, double> { ["eval_loss"] = EvalLoss(_step) };
     }
 
