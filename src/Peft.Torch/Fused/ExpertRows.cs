@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics;
+
 namespace Peft.Torch.Fused;
 
 public static partial class Fused
@@ -21,8 +23,11 @@ public static partial class Fused
     {
         LinearChecks.Check(x, weight, bias, a, b, null, loraInput, null);
         rows.Check(a, x.numel() / x.size(-1), rows.Tokens, "token");
-        return rows.AreServed(x, a, b) ? new ExpertRowsFunction(rows, scale).Apply(x, weight, bias, a, b, loraInput)
+        using var scope = torch.NewDisposeScope();
+        (a, b) = rows.WithServedRank(a, b);
+        var y = rows.AreServed(x, a, b) ? new ExpertRowsFunction(rows, scale).Apply(x, weight, bias, a, b, loraInput)
             : Composed.expert_rows_linear(x, weight, bias, a, b, rows, scale, loraInput);
+        return y.MoveToOuterDisposeScope();
     }
 
     /// <summary>A projection out of experts that were apart: for each token (Σ_e gates_e x_e) Wt + scale Σ_e gates_e
@@ -47,10 +52,12 @@ public static partial class Fused
         if (gates.dim() != 2 || gates.size(0) != rows.Tokens || gates.size(1) != rows.Experts)
             throw new ArgumentException(
                 $"gates {Shapes.Of(gates)} do not meet {rows.Tokens} tokens and {rows.Experts} experts");
+        using var scope = torch.NewDisposeScope();
+        (a, b) = rows.WithServedRank(a, b);
         var y = rows.AreServed(x, a, b)
             ? new ExpertSumFunction(rows, scale).Apply(x, weight, a, b, gates, loraInput)
             : Composed.expert_sum_linear(x, weight, a, b, gates, rows, scale, loraInput);
-        return y.reshape([.. rows.Leading, weight.size(0)]);
+        return y.reshape([.. rows.Leading, weight.size(0)]).MoveToOuterDisposeScope();
     }
 }
 
@@ -146,6 +153,16 @@ public sealed unsafe class ExpertRows
         var (ranks, shape) = ((int)(a.size(0) / Experts), ShapeOf(a, b, scale));
         var (tokens, rows) = (_groups.OfRank(ranks), _apart.OfRank(ranks));
         return isIn ? new(shape, tokens, rows) : new(shape, rows, tokens);
+    }
+
+    /// <summary>The factors with ranks of zeros behind each expert's own, up to a rank that has kernels.</summary>
+    internal (Tensor A, Tensor B) WithServedRank(Tensor a, Tensor b)
+    {
+        var rank = a.size(0) / Experts;
+        var more = (GroupedKernel.RankStep - rank % GroupedKernel.RankStep) % GroupedKernel.RankStep;
+        return more == 0 || a.device_type != DeviceType.CPU || !Vector512.IsHardwareAccelerated ? (a, b) : (
+            torch.nn.functional.pad(a.reshape(Experts, rank, -1), [0, 0, 0, more]).reshape(-1, a.size(1)),
+            torch.nn.functional.pad(b.reshape(-1, Experts, rank), [0, more]).reshape(b.size(0), -1));
     }
 
     /// <summary>Whether there are kernels for them.</summary>

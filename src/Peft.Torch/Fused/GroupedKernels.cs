@@ -8,10 +8,13 @@ namespace Peft.Torch.Fused;
 /// written.</summary>
 internal abstract class GroupedKernel
 {
+    /// <summary>Ranks of an expert are a multiple of it.</summary>
+    public const int RankStep = 4;
+
     /// <summary>Whether these kernels take such a mixture; they are made for registers of 512 bits.</summary>
     public static bool Serves(LowRankShape shape, ScalarType type) =>
         Vector512.IsHardwareAccelerated && type is ScalarType.Float32 or ScalarType.BFloat16
-        && shape.Inputs % 16 == 0 && shape.Outputs % 16 == 0 && shape.Ranks / shape.Gates % 4 == 0;
+        && shape.Inputs % 16 == 0 && shape.Outputs % 16 == 0 && shape.Ranks / shape.Gates % RankStep == 0;
 
     /// <summary>The kernel of a type.</summary>
     public static GroupedKernel Of(ScalarType type, ExpertGroups groups) =>
