@@ -75,7 +75,7 @@ report: build ## render RESULTS='DIR...' (of ADAPTER, measured when missing) wit
 export: build data ## write ADAPTER as Hugging Face reads it, beside it; FORMAT=peft or merged
 	@$(TRAINED)
 	@exec bin/peft adapter export $(ADAPTER) $(BASED) --format $(FORMAT) --output $(ADAPTER)-$(FORMAT) --overwrite $(ARGS)
-compare: build data ## every study of docs/results.md, five seeds (hours; goes on where it was ended); QUICK=1 for a look
+compare: build data ## every method at equal size, five seeds (hours; goes on where it was ended); QUICK=1 for a look
 	@$(COMPILE) tests/Peft.Compare.Tests
 	@$(RUN) tests/Peft.Compare.Tests -- $(if $(QUICK),--quick) $(ARGS)
 test: build data ## build and run every test; TESTS=a project, FILTER=an expression of dotnet test

@@ -68,6 +68,11 @@ internal static class Program
                 + "nothing is recorded");
         foreach (var study in asked.Studies)
         {
+            if (asked.OnlyRenders && !File.Exists(Path.Combine(Records, study.Name + ".runs.json")))
+            {
+                Console.WriteLine($"\n{study.Name}: nothing is recorded");
+                continue;
+            }
             IReadOnlyList<Measured> runs = asked.OnlyRenders
                 ? Read<IReadOnlyList<Measured>>(study.Name + ".runs")
                 : Train(study, asked, runner, ranks, stop);
