@@ -19,9 +19,9 @@ internal static class MpiRun
     public static Surroundings Of(string launcher, int ranks, params (string Name, string Value)[] more) => new()
     {
         Prefix = launcher == OpenMpi ? [launcher, "--oversubscribe", "-n", $"{ranks}"] : [launcher, "-n", $"{ranks}"],
-        // Open MPI ends its ranks a second after Ctrl-C: they need longer to save.
+        // Open MPI asks its ranks to end after so many seconds, and kills them after as many more.
         Variables = more.Append(("OMPI_ALLOW_RUN_AS_ROOT", "1")).Append(("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"))
-            .Append(("OMPI_MCA_odls_base_sigkill_timeout", "20"))
+            .Append(("OMPI_MCA_odls_base_sigkill_timeout", "6"))
             .ToDictionary(pair => pair.Item1, pair => pair.Item2),
     };
 
@@ -62,8 +62,8 @@ internal sealed class TwoHosts : IDisposable
     /// <summary>Makes them; the script that stands for ssh lies in the folder.</summary>
     public TwoHosts(TempFolder folder)
     {
-        Run("ip", "netns", "add", Names[0]);
-        Run("ip", "netns", "add", Names[1]);
+        foreach (var name in Names)
+            Run("ip", "netns", "add", name);
         Run("ip", "link", "add", Wire, "netns", Names[0], "type", "veth", "peer", "name", Wire, "netns", Names[1]);
         foreach (var (name, address) in Names.Zip(Addresses))
         {
@@ -108,8 +108,18 @@ internal sealed class TwoHosts : IDisposable
             return missing;
         try
         {
-            Run("ip", "-V");
-            Run("unshare", "--net", "--uts", "true");
+            // Some systems make a namespace and let nobody into it: all that is needed is tried.
+            var name = $"peft{Environment.ProcessId}try";
+            Run("ip", "netns", "add", name);
+            try
+            {
+                Run("ip", "-n", name, "link", "set", "lo", "up");
+                Run("nsenter", $"--net=/run/netns/{name}", "unshare", "--uts", "true");
+            }
+            finally
+            {
+                Run("ip", "netns", "delete", name);
+            }
             return null;
         }
         catch (Exception error) when (error is InvalidOperationException or System.ComponentModel.Win32Exception)
