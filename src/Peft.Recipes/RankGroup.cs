@@ -94,7 +94,8 @@ public sealed class RankGroup(Launch launch, ICommunicator ranks, IReadOnlyList<
     }
 
     /// <summary>What must be the same on each rank beside what the training loop compares.</summary>
-    public IReadOnlyList<(string Name, string Value)> IdentityOf(Recipe recipe, HuggingFaceTokenizer tokenizer) =>
+    public static IReadOnlyList<(string Name, string Value)> IdentityOf(
+        Recipe recipe, HuggingFaceTokenizer tokenizer) =>
     [
         ("the program", ProgramHash()),
         ("libtorch", TorchRuntime.Version),

@@ -149,7 +149,7 @@ public static class RunBuilder
             ResumeFrom = output.Resume,
             Ranks = group.Ranks,
             DeviceRanks = group.DeviceRanks,
-            Identity = group.Ranks.IsShared() ? group.IdentityOf(recipe, tokenizer) : [],
+            Identity = group.Ranks.IsShared() ? RankGroup.IdentityOf(recipe, tokenizer) : [],
         };
         var health = new RunHealth(run, metrics);
         run = run with { Sinks = [.. sinks, health] };

@@ -67,7 +67,9 @@ public sealed record TrainingOutcome(
 /// Where several ranks run the loop, each reads the same batches and computes its rows of them; what they decide by is
 /// summed over all, so that they decide alike.
 /// </remarks>
+#pragma warning disable CA1001 // what it holds for the ranks is there from the first step on, and Run ends it
 public sealed class TrainingLoop(TrainingRun run)
+#pragma warning restore CA1001
 {
     private const int LongestSkip = 10; // steps in a row: then it is not a matter of single rows
 

@@ -196,7 +196,7 @@ public sealed class MergeVerb : IRankedVerb
         RankGroup group, Recipe? recipe, List<MergeSource> sources) =>
     [
         .. sources.Select(source => (source.Name, Handshake.Short(source.Hash()))),
-        .. recipe is null ? [] : group.IdentityOf(recipe, RunBuilder.LoadTokenizer(recipe)),
+        .. recipe is null ? [] : RankGroup.IdentityOf(recipe, RunBuilder.LoadTokenizer(recipe)),
     ];
 
     private List<string> Besides => [.. Beside?.Split(',', StringSplitOptions.TrimEntries) ?? []];

@@ -97,7 +97,8 @@ internal sealed class Continuation : IDisposable
 
     /// <summary>Listens until disposed.</summary>
     public Continuation() =>
-        _registration = PosixSignalRegistration.Create(PosixSignal.SIGCONT, _ => _isSeen = true);
+        _registration = OperatingSystem.IsWindows() ? throw new PlatformNotSupportedException()
+            : PosixSignalRegistration.Create(PosixSignal.SIGCONT, _ => _isSeen = true);
 
     /// <summary>Whether it was.</summary>
     public bool IsSeen => _isSeen;
