@@ -146,7 +146,9 @@ public sealed class TrainingLoop(TrainingRun run)
         ("the recipe", Handshake.Short(run.RecipeIdentity)), ("the data files", Handshake.Short(data)),
         ("the held-out rows", Handshake.Short(run.Data.Eval.DataSha256)),
         ("the first step", $"{_state.Step}"), ("the number of steps", $"{run.TotalSteps}"),
-        ("the parameters", Handshake.HashOf(_trainable.Parameters)), .. run.Identity,
+        ("the parameters", Handshake.HashOf(
+            _trainable.Parameters.Select(pair => (pair.Name, (Tensor)pair.Parameter)))[..12]),
+        .. run.Identity,
     ];
 
     private bool IsStopped(StopRequest stop) => run.Ranks.IsShared() ? _allStop : stop.IsRequested;

@@ -10,7 +10,14 @@ namespace Peft.Cli.Verbs;
 internal static class Failures
 {
     /// <summary>The words and the code.</summary>
-    public static (string Text, int ExitCode) Describe(Exception error) => error switch
+    public static (string Text, int ExitCode) Describe(Exception error) => Known(error) ?? (
+        $"peft failed: {error.GetType().Name}: "
+            + (error is ExternalException native ? TorchErrors.Words(native) : error.Message), ExitCode.Failure);
+
+    /// <summary>Whether it is a fault of the program.</summary>
+    public static bool IsOurs(Exception error) => Known(error) is null;
+
+    private static (string Text, int ExitCode)? Known(Exception error) => error switch
     {
         UserException => (
             error.Message, error is FileOperationException { IsFull: true } ? ExitCode.Failure : ExitCode.UserMistake),
@@ -22,14 +29,6 @@ internal static class Failures
         // A disk that fills up or is taken away while a run goes on; what is written at once is reported by its writer.
         IOException or UnauthorizedAccessException => (
             $"{error.Message.TrimEnd('.')}. Check the free space and the permissions there.", ExitCode.UserMistake),
-        _ => ($"peft failed: {error.GetType().Name}: "
-            + (error is ExternalException other ? TorchErrors.Words(other) : error.Message), ExitCode.Failure),
+        _ => null,
     };
-
-    /// <summary>Whether it is a fault of the program.</summary>
-    public static bool IsOurs(Exception error) => error is not (
-            UserException or AgreedException or OperationCanceledException or NonFiniteLossException
-            or CommunicationException or IOException or UnauthorizedAccessException)
-        && NativeLibraryException.Within(error) is null
-        && !(error is ExternalException native && TorchErrors.MemoryAdvice(native) is not null);
 }

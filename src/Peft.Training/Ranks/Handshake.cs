@@ -41,16 +41,16 @@ public static class Handshake
     public static string Short(string text) =>
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..12];
 
-    /// <summary>The bits of parameters, short enough to be told.</summary>
-    public static string HashOf(IReadOnlyList<(string Name, Parameter Parameter)> parameters)
+    /// <summary>A hash of the names and bits of tensors.</summary>
+    public static string HashOf(IEnumerable<(string Name, Tensor Tensor)> tensors)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (var (name, parameter) in parameters)
+        foreach (var (name, tensor) in tensors)
         {
             using var scope = torch.NewDisposeScope();
             hash.AppendData(Encoding.UTF8.GetBytes(name));
-            hash.AppendData(parameter.detach().to(torch.CPU).contiguous().ToBytes());
+            hash.AppendData(tensor.detach().to(torch.CPU).contiguous().ToBytes());
         }
-        return Convert.ToHexStringLower(hash.GetHashAndReset())[..12];
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 }

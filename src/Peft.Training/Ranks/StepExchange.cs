@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using Peft.Adapters.Routing;
 using Peft.Data.Tables;
 using Peft.Distributed;
@@ -79,13 +78,7 @@ public sealed class StepExchange(ICommunicator ranks, ICommunicator gradients) :
     {
         if (!ranks.IsShared())
             return;
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (var tensor in trained)
-        {
-            using var scope = torch.NewDisposeScope();
-            hash.AppendData(tensor.detach().to(torch.CPU).contiguous().ToBytes());
-        }
-        var own = Convert.ToHexString(hash.GetHashAndReset());
+        var own = Handshake.HashOf(trained.Select(tensor => ("", tensor)));
         if (ranks.Any(own != ranks.TextOfFirst(own)))
             throw new AgreedException(Fault.Text(
                 "ranks", $"what they trained differs after step {step}", "the same bits on every rank",
