@@ -34,6 +34,12 @@ public sealed record MemoryEstimate(
     private const long HeldInHeap = 120L << 20;
     private const double HeldBeyond = 2.4;
 
+    /// <summary>Processes of this run on this machine.</summary>
+    public int Processes { get; init; } = 1;
+
+    /// <summary>Bytes of the base that they have in common: a mapped file is in memory once.</summary>
+    public long Common { get; init; }
+
     /// <summary>The peak of the whole process.</summary>
     public long Total => Program + Base + Trained + Math.Max(Training, Evaluating);
 
@@ -51,7 +57,9 @@ public sealed record MemoryEstimate(
     /// that are streamed are taken to be <c>max_length</c> long. What is resident already, weights that were converted
     /// among it, is counted as it is.
     /// </remarks>
-    public static MemoryEstimate Of(PreparedRun run)
+    /// <param name="run">The run.</param>
+    /// <param name="processes">Its processes on this machine.</param>
+    public static MemoryEstimate Of(PreparedRun run, int processes = 1)
     {
         var model = run.Trainable.Model;
         var options = run.Recipe.Training;
@@ -78,7 +86,11 @@ public sealed record MemoryEstimate(
                 + (ranks == 1 ? 0 : sizeof(float) * run.TrainableParameters), // gradients once more, to be summed
             ActivationBytes(model, modules, RankPlan.MostRows(trainRows, ranks), length, options.GradientCheckpointing),
             EvaluationBytes(model, modules, evalRows, Math.Min(data.MaxLength, length)),
-            options.GradientCheckpointing);
+            options.GradientCheckpointing)
+        {
+            Processes = processes,
+            Common = IsMapped(run) ? weights : 0,
+        };
     }
 
     /// <summary>The most that the tensors of one training step take at once.</summary>
@@ -139,11 +151,12 @@ public sealed record MemoryEstimate(
 
     /// <summary>Refuses a batch that the machine cannot hold, however its memory is used.</summary>
     /// <param name="run">The run that this estimates.</param>
-    /// <param name="machine">Bytes that this process may have.</param>
+    /// <param name="machine">Bytes that the run's processes may have.</param>
     /// <exception cref="UserException">It cannot fit.</exception>
     public void RequireToFit(PreparedRun run, long machine)
     {
-        if (Least <= machine)
+        var least = OfAll(Least);
+        if (least <= machine)
             return;
         var options = run.Recipe.Training;
         var evaluation = Evaluation > Activations;
@@ -153,17 +166,22 @@ public sealed record MemoryEstimate(
         var others = evaluation || options.GradientCheckpointing ? "" : ", set training.gradient_checkpointing: true";
         var what = rows > 1 ? $"reduce it or data.max_length{others}" : $"reduce data.max_length{others}";
         throw UserException.At(
-            key, $"{Words.Count(rows, "row")}, which {(rows == 1 ? "needs" : "need")} at least {Giga(Least)}",
-            $"at most the {Giga(machine)} of this machine", $"{what}, or use a smaller base");
+            key, $"{Words.Count(rows, "row")}, which {(rows == 1 ? "needs" : "need")} at least {Giga(least)}"
+                + (Processes > 1 ? $" in {Processes} processes on this machine" : ""),
+            $"at most the {Giga(machine)} of this machine",
+            $"{what}, or use a smaller base{(Processes > 1 ? " or fewer ranks on a machine" : "")}");
     }
 
     /// <summary>What to tell a user whose machine has less memory free than the run may take; null where it has
     /// enough.</summary>
-    /// <param name="free">Bytes free now, those that this process holds among them.</param>
-    public string? Warning(long free) => Total <= free
+    /// <param name="free">Bytes free now, those that the run's processes hold among them.</param>
+    public string? Warning(long free) => OfAll(Total) is var total && total <= free
         ? null
-        : $"this run may take {Giga(Total)} of memory and {Giga(free)} are free: close other programs, or reduce "
-            + "training.per_device_train_batch_size, training.per_device_eval_batch_size or data.max_length";
+        : $"this run may take {Giga(total)} of memory{(Processes > 1 ? $" in {Processes} processes" : "")} and "
+            + $"{Giga(free)} are free: close other programs{(Processes > 1 ? ", start fewer ranks on a machine" : "")}, "
+            + "or reduce training.per_device_train_batch_size, training.per_device_eval_batch_size or data.max_length";
+
+    private long OfAll(long one) => one + ((Processes - 1) * (one - Common));
 
     /// <inheritdoc/>
     public override string ToString() =>
@@ -211,8 +229,10 @@ public static class MachineMemory
     /// <summary>Bytes that this process may have at most: the machine's, or the container's limit.</summary>
     public static long Whole { get; } = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
 
-    /// <summary>Bytes free now, those that this process holds among them; all where the system does not tell.</summary>
-    public static long Free()
+    /// <summary>Bytes free now, those that this process and others like it hold among them; all where the system does
+    /// not tell.</summary>
+    /// <param name="processes">This one and the others like it.</param>
+    public static long Free(int processes = 1)
     {
         const string Key = "MemAvailable:";
         const string Source = "/proc/meminfo";
@@ -222,7 +242,7 @@ public static class MachineMemory
             && long.TryParse(
                 line[Key.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture,
                 out var kilo)
-                ? Math.Min(Whole, (kilo * 1024) + Environment.WorkingSet)
+                ? Math.Min(Whole, (kilo * 1024) + (processes * Environment.WorkingSet))
                 : Whole;
     }
 }

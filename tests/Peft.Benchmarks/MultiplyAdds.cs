@@ -1,3 +1,5 @@
+using Peft.Adapters.Routing;
+
 namespace Peft.Benchmarks;
 
 /// <summary>The multiply-adds that one training step with a frozen base has to do; one counts as one.</summary>
@@ -22,5 +24,30 @@ internal static class MultiplyAdds
         var adapters = shape.Linears.Sum(l => (double)(l.In + l.Out)) * shape.Layers * rank;
         var routers = shape.Linears.Sum(l => (double)l.In) * shape.Layers * experts;
         return n * (2 * linears - first) + 6 * attention * shape.Layers + 2 * head + 3 * n * (adapters + routers);
+    }
+
+    /// <summary>Of a step with a router whose own work is more than a gate matrix, all experts computed; null where a
+    /// gate matrix is most of it.</summary>
+    /// <remarks>
+    /// A matrix that learns is multiplied with three times: forward, to its input, to itself. A pass before each pass
+    /// is the base's forward without its head.
+    /// </remarks>
+    public static double? OfStep(ModelShape shape, int rank, int experts, RouterOptions router)
+    {
+        var width = shape.Linears.Select(l => (double)l.In).ToArray();
+        var perToken = router switch
+        {
+            RmoeRouterOptions o => width.Sum(w => w * o.HiddenSize + 6.0 * o.HiddenSize * o.HiddenSize),
+            GraphOfTokensRouterOptions { Similarity: GraphOfTokensRouterOptions.Learned } =>
+                width.Sum(w => w * w + 0.5 * shape.Length * w),
+            // One network for query, key and value, one for gate and up.
+            SparsegenRouterOptions o => o.HiddenSize * (3.0 * shape.Hidden + shape.FeedForward),
+            _ => 0,
+        };
+        var before = router.Preliminary == PreliminaryPass.None ? 0
+            : shape.Layers * (shape.Rows * shape.Linears.Sum(l => (double)l.In * l.Out)
+                + (double)shape.Batch * shape.Length * shape.Length * shape.Hidden);
+        var own = 3 * shape.Rows * shape.Layers * perToken + before;
+        return own == 0 ? null : OfStep(shape, experts * rank, experts) + own;
     }
 }

@@ -23,8 +23,9 @@ internal static class RouterBenchmark
             var seconds = Rounds.Seconds(options.Rounds, (alike ?? lora).Run, routed.Run);
             yield return Measurement.Of(
                 $"router {entry.Kind}", "x", seconds[1].Zip(seconds[0], (r, l) => r / l),
-                entry.HasOneAdapter ? "over plain LoRA of rank 8, forward and backward"
-                : $"over plain LoRA of rank 8; {TrainingStep.Experts} experts");
+                (entry.HasOneAdapter ? "over plain LoRA of rank 8, forward and backward"
+                    : $"over plain LoRA of rank 8; {TrainingStep.Experts} experts")
+                + ByMultiplyAdds(options.Shape, adapter));
         }
     }
 
@@ -45,6 +46,12 @@ internal static class RouterBenchmark
                 router.Dispose();
         }
     }
+
+    private static string ByMultiplyAdds(ModelShape shape, AdapterOptions adapter) =>
+        MultiplyAdds.OfStep(shape, TrainingStep.Rank, adapter.Experts.Count, adapter.Router!) is { } all
+            ? FormattableString.Invariant(
+                $"; {all / MultiplyAdds.OfStep(shape, TrainingStep.Rank):F2} by multiply-adds, all experts computed")
+            : "";
 
     private static Action Block(BenchmarkOptions options, AdapterOptions adapter, Router[] routers)
     {

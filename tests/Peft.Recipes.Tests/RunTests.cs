@@ -317,6 +317,23 @@ public sealed class RunTests : IDisposable
     }
 
     [Fact]
+    public void Processes_on_one_machine_count_together_a_mapped_base_once()
+    {
+        using var run = _project.Build(_project.Load(TinyProject.Mixture));
+        var (one, three) = (MemoryEstimate.Of(run), MemoryEstimate.Of(run, 3));
+        Assert.Equal(one.Base, three.Common);
+        var (total, least) = ((3 * one.Total) - (2 * one.Base), (3 * one.Least) - (2 * one.Base));
+        Assert.Null(three.Warning(total));
+        Assert.Matches(
+            "^this run may take [0-9.]+ GiB of memory in 3 processes and [0-9.]+ GiB are free: close other programs, "
+            + "start fewer ranks on a machine, or reduce ", three.Warning(total - 1));
+        three.RequireToFit(run, least);
+        var error = Assert.Throws<UserException>(() => three.RequireToFit(run, least - 1));
+        Assert.Contains(" in 3 processes on this machine; expected ", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith("a smaller base or fewer ranks on a machine.", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void An_evaluation_batch_that_cannot_fit_is_named()
     {
         using var run = _project.Build(_project.Load(

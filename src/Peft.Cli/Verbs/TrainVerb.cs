@@ -77,7 +77,7 @@ public sealed class TrainVerb : IRankedVerb
         var device = ranks.Together(() => StartOn(group), Failures.Describe);
         group.Connect(device);
         using var run = ranks.Together(() => Build(recipe, directory, device, group, output), Failures.Describe);
-        var memory = MemoryEstimate.Of(run);
+        var memory = MemoryEstimate.Of(run, group.Launch.LocalSize);
         foreach (var key in recipe.Ineffective())
             output.Say($"warning: {key}");
         if (DryRun)
@@ -86,7 +86,7 @@ public sealed class TrainVerb : IRankedVerb
             TellOfOutput(path, output);
             return ExitCode.Done;
         }
-        if (memory.Warning(MachineMemory.Free()) is { } shortage)
+        if (memory.Warning(MachineMemory.Free(memory.Processes)) is { } shortage)
             output.Say($"warning: {shortage}");
 
         // A row that cannot be used is told here.
@@ -169,7 +169,7 @@ public sealed class TrainVerb : IRankedVerb
             [new TrainingProgress(output, recipe.Training.LoggingSteps)]);
         try
         {
-            MemoryEstimate.Of(run).RequireToFit(run, MachineMemory.Whole);
+            MemoryEstimate.Of(run, group.Launch.LocalSize).RequireToFit(run, MachineMemory.Whole);
             return run;
         }
         catch
@@ -292,7 +292,7 @@ public sealed class TrainVerb : IRankedVerb
         foreach (var line in DataVerb.Losses(run.Data, run.Recipe.Data))
             output.Result(line);
         output.Result(memory.ToString());
-        if (memory.Warning(MachineMemory.Free()) is { } warning)
+        if (memory.Warning(MachineMemory.Free(memory.Processes)) is { } warning)
             output.Result($"warning: {warning}");
     }
 

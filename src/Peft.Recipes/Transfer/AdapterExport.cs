@@ -61,11 +61,16 @@ public sealed class AdapterExport : IDisposable
         ResultDirectory.RequireWhole(options.Output, options.Overwrite, options.Adapter,
             options.Base ?? LoadedModel.BaseOf(options.Adapter));
         using var export = new AdapterExport(options, say, stop);
-        return options.Format == ExportOptions.Merged ? export.Merged()
+        var report = options.Format == ExportOptions.Merged ? export.Merged()
             : options.Collapse is not null ? export.Collapsed()
             : export.Adapted.Options.IsPlainLora ? export.Plain()
             : export.Mixture();
+        return File.Exists(BundleFiles.PathOf(options.Adapter, ContinualFile.Name))
+            ? report with { Remarks = [.. report.Remarks, StaysBehind] }
+            : report;
     }
+
+    private static string StaysBehind => $"{ContinualFile.Name} stays behind: a next stage goes on from the bundle";
 
     /// <inheritdoc/>
     public void Dispose()

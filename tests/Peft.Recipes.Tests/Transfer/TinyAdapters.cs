@@ -22,7 +22,9 @@ public sealed class TinyAdapters : IDisposable
     /// <param name="options">The recipe section <c>adapter</c> as JSON.</param>
     /// <param name="equalExperts">Whether the routers tell no expert apart.</param>
     /// <param name="gated">Whether a post-hoc gate stands in it.</param>
-    public string Write(string name, string options, bool equalExperts = false, bool gated = false)
+    /// <param name="beside">A file that stands in it too.</param>
+    public string Write(
+        string name, string options, bool equalExperts = false, bool gated = false, BundleFile? beside = null)
     {
         using var scope = torch.NewDisposeScope();
         using var off = torch.no_grad();
@@ -43,6 +45,7 @@ public sealed class TinyAdapters : IDisposable
             Base = new BaseIdentity(Base, ModelLoader.Fingerprint(Base)),
             ResolvedRecipe = "seed: 1\n",
             Seed = 1,
+            Beside = beside is null ? [] : [beside],
         });
         if (gated)
             GateFile.Write(Folder[name],

@@ -1,4 +1,5 @@
 using Peft.Adapters.Bundles;
+using Peft.Adapters.Lora;
 using Peft.Adapters.Merging;
 using Peft.Adapters.Routing;
 using Peft.Formats;
@@ -57,6 +58,22 @@ public sealed class TransferTests(TinyAdapters tiny) : IClassFixture<TinyAdapter
             _ => { });
 
         Assert.Equal(tiny.Snapshot(merged), tiny.Snapshot(tiny.Folder[$"back-{method}"]));
+    }
+
+    [Theory]
+    [InlineData("""{"r": 2}""")]
+    [InlineData("""{"method": "mixture", "r": 2, "experts": {"count": 2}, "router": {"kind": "top-k"}}""")]
+    public void What_a_next_stage_needs_stays_behind_and_that_is_said(string options)
+    {
+        var bundle = tiny.Write("stage", options, beside: ContinualFile.Of(
+            new ContinualState(1, new Dictionary<string, InputStatistics>())));
+
+        var report = Export(new() { Adapter = bundle, Output = tiny.Folder["stage-out"] });
+
+        Assert.Equal(
+            "continual.safetensors stays behind: a next stage goes on from the bundle", report.Remarks[^1]);
+        Directory.Delete(tiny.Folder["stage-out"], recursive: true);
+        Directory.Delete(bundle, recursive: true);
     }
 
     [Fact]
