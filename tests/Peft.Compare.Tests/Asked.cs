@@ -11,29 +11,33 @@ namespace Peft.Compare;
 /// <param name="Records">Whether results are recorded in the repository.</param>
 /// <param name="OnlyRenders">Whether tables are made of what is recorded, and nothing is trained.</param>
 /// <param name="Chooses">Whether learning rates are chosen anew, or read from what is recorded.</param>
+/// <param name="Adds">Whether the seeds behind those that are recorded are added to them, on the same base and at the
+/// recorded rates: a study can be made in several sittings.</param>
 internal sealed record Asked(
     IReadOnlyList<Study> Studies, int Seeds, int Jobs, string Output, bool IsQuick, bool Records, bool OnlyRenders,
-    bool Chooses)
+    bool Chooses, bool Adds)
 {
     private const string All = "all";
+    private const int QuickSeeds = 2;
     private const string Usage =
         "usage: Peft.Compare [--studies a,b or all] [--seeds N] [--jobs N] [--output DIR] [--quick] [--record] "
-        + "[--render] [--recorded-rates]";
+        + "[--add] [--render] [--recorded-rates]";
 
     /// <summary>Reads the words; null after saying what is wrong with them.</summary>
     public static Asked? Parse(IReadOnlyList<string> args)
     {
         var asked = new Asked(
             [.. Plan.Studies.Where(study => study.IsUsual)], 5, Environment.ProcessorCount, ".artifacts/compare",
-            false, false, false, true);
+            false, false, false, true, false);
         for (var i = 0; i < args.Count; i++)
         {
             var (word, value) = (args[i], i + 1 < args.Count ? args[i + 1] : "");
             var next = word switch
             {
                 // Choosing rates would take longer than the look itself.
-                "--quick" => asked with { IsQuick = true, Chooses = false },
+                "--quick" => asked with { IsQuick = true, Chooses = false, Seeds = QuickSeeds },
                 "--record" => asked with { Records = true },
+                "--add" => asked with { Records = true, Adds = true, Chooses = false },
                 "--render" => asked with { OnlyRenders = true },
                 "--recorded-rates" => asked with { Chooses = false },
                 "--studies" when Named(value) is { } studies => asked with { Studies = studies },
@@ -52,6 +56,13 @@ internal sealed record Asked(
             asked = next;
         }
         return asked;
+    }
+
+    /// <summary>The seeds to make, where some are recorded.</summary>
+    public IEnumerable<int> SeedsBeyond(IReadOnlyList<Measured> recorded)
+    {
+        var last = recorded.Select(run => run.Seed).DefaultIfEmpty().Max();
+        return Enumerable.Range(last + 1, Math.Max(0, Seeds - last));
     }
 
     private static int? Count(string value) =>

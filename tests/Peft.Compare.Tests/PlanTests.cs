@@ -1,3 +1,4 @@
+using System.Globalization;
 using Peft.Adapters.Routing;
 using Peft.Evaluation.Results;
 using Peft.Recipes;
@@ -102,6 +103,23 @@ public sealed class PlanTests
         Assert.Equal((3, 1, true, false), (asked.Seeds, asked.Jobs, asked.Records, asked.IsQuick));
         Assert.Equal(Plan.Studies, Asked.Parse(["--studies", "all"])!.Studies);
     }
+
+    [Theory]
+    [InlineData("--seeds 5", "", "1 2 3 4 5")]
+    [InlineData("--quick", "", "1 2")]
+    [InlineData("--seeds 5 --add", "1 2 3", "4 5")]
+    [InlineData("--seeds 3 --add", "1 2 3", "")]
+    public void Seeds_are_added_behind_those_that_are_recorded(string words, string recorded, string expected)
+    {
+        var asked = Asked.Parse(words.Split(' '))!;
+        Assert.Equal(words.Contains("--add", StringComparison.Ordinal), asked.Adds && asked.Records && !asked.Chooses);
+        var runs = recorded.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(seed => new Measured(
+            "four", "lora", int.Parse(seed, CultureInfo.InvariantCulture), 1, 1, 1, 1, [], null, [])).ToList();
+        Assert.Equal(expected, string.Join(' ', asked.SeedsBeyond(runs)));
+    }
+
+    [Fact]
+    public void A_quick_look_is_not_recorded() => Assert.Null(Asked.Parse(["--quick", "--add"]));
 
     [Fact]
     public void Where_no_study_is_named_every_method_is_compared()

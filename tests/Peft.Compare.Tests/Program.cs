@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using System.Text.Json;
 using Peft.Evaluation.Results;
 using Peft.Formats.Files;
+using Peft.Models;
 
 namespace Peft.Compare;
 
@@ -15,7 +16,7 @@ internal static class Program
     private const string Records = "recipes/results/compare";
     private const string Document = "docs/results.md";
     private const int Rows = 200, ChoosingSeed = 0;
-    private const int QuickSeeds = 2, QuickRows = 50;
+    private const int QuickRows = 50;
     private const double QuickShare = 0.125;
 
     private static readonly JsonSerializerOptions Json = new()
@@ -64,7 +65,7 @@ internal static class Program
         var rows = asked.IsQuick ? QuickRows : Rows;
         var runner = new Runner(Path.Combine(asked.Output, asked.IsQuick ? "quick" : "runs"), asked.Jobs, rows, share);
         if (asked.IsQuick)
-            Console.WriteLine($"a quick look: {QuickSeeds} seeds, an eighth of the steps, {QuickRows} rows; "
+            Console.WriteLine($"a quick look: {asked.Seeds} seeds, an eighth of the steps, {QuickRows} rows; "
                 + "nothing is recorded");
         foreach (var study in asked.Studies)
         {
@@ -73,9 +74,12 @@ internal static class Program
                 Console.WriteLine($"\n{study.Name}: nothing is recorded");
                 continue;
             }
-            IReadOnlyList<Measured> runs = asked.OnlyRenders
-                ? Read<IReadOnlyList<Measured>>(study.Name + ".runs")
-                : Train(study, asked, runner, ranks, stop);
+            IReadOnlyList<Measured> recorded = asked.OnlyRenders || asked.Adds
+                ? Read<IReadOnlyList<Measured>>(study.Name + ".runs") : [];
+            if (asked.Adds)
+                RequireSameBase(study);
+            IReadOnlyList<Measured> runs = asked.OnlyRenders ? recorded
+                : [.. recorded, .. Train(study, asked, [.. asked.SeedsBeyond(recorded)], runner, ranks, stop)];
             var findings = Finding.Of(study, runs);
             var seeds = runs.Select(run => run.Seed).Distinct().Count();
             var table = Tables.Of(study, findings, ranks);
@@ -101,16 +105,26 @@ internal static class Program
         return 0;
     }
 
+    // Rows that differ are found where runs are compared.
+    private static void RequireSameBase(Study study)
+    {
+        var files = Directory.GetFiles(Records, study.Name + "-*.json");
+        var now = ModelLoader.Fingerprint("data/base");
+        if (files.FirstOrDefault(file => ResultsFile.Load(file).Base.Fingerprint != now) is { } other)
+            throw new InvalidOperationException(
+                $"{other} is of another base: seeds cannot be added to it; record the study anew (without --add)");
+    }
+
     private static List<Measured> Train(
-        Study study, Asked asked, Runner runner, RankChoices ranks, CancellationToken stop)
+        Study study, Asked asked, int[] seeds, Runner runner, RankChoices ranks, CancellationToken stop)
     {
         if (study.Merges.Count > 0)
-            return Merge(study, asked, runner, stop);
+            return Merge(study, asked, seeds, runner, stop);
         var choices = asked.Chooses
             ? Choose(study, asked, runner, ranks, stop) : Read<Dictionary<string, RateChoice>>("choices");
         TrainRun[] runs =
         [
-            .. from seed in Enumerable.Range(1, asked.IsQuick ? QuickSeeds : asked.Seeds)
+            .. from seed in seeds
                from setting in study.Settings
                from arm in study.ArmsIn(setting)
                select new TrainRun(study.Name, setting, arm, ranks.Of(setting, arm), seed,
@@ -119,12 +133,13 @@ internal static class Program
         return [.. runner.All(runs, stop).SelectMany(run => run)];
     }
 
-    private static List<Measured> Merge(Study study, Asked asked, Runner runner, CancellationToken stop)
+    private static List<Measured> Merge(
+        Study study, Asked asked, int[] seeds, Runner runner, CancellationToken stop)
     {
         var choices = Read<Dictionary<string, RateChoice>>("choices", asked.IsQuick ? Records : Place(asked));
         MergeRun[] runs =
         [
-            .. from seed in Enumerable.Range(1, asked.IsQuick ? QuickSeeds : asked.Seeds)
+            .. from seed in seeds
                from setting in study.Merges
                select new MergeRun(
                    setting, seed, Rate(choices, $"methods/four/{setting.RateOf}", Plan.FourTasks.Rates)),
