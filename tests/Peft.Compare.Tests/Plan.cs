@@ -127,17 +127,9 @@ internal static class Plan
         {
             IsUsual = true,
         },
-        new("systems", "Which of the other routing systems and variants of LoRA, at equally many trainable parameters?",
-            [FourTasks],
+        new("systems", "Which of the other routing systems, at equally many trainable parameters?", [FourTasks],
         [
             new(Reference, "none", new Stage("recipes/small/lora.yaml")),
-            new("dora", "none", new Stage("recipes/small/dora.yaml")),
-            new("pissa", "none", new Stage("recipes/small/pissa.yaml")),
-            new("olora", "none", new Stage("recipes/small/olora.yaml")),
-            new("goat", "none", new Stage("recipes/small/goat.yaml")),
-            new("shared-experts", "no paper's: top-2 of four experts, and one that is always on",
-                new Stage("recipes/small/shared-experts.yaml")),
-            Balanced("bip"), Balanced("quantile"), Balanced("sinkhorn"),
             new("rmoe", "LoRA experts; the paper's are whole feed-forward layers",
                 new Stage("recipes/small/rmoe.yaml")),
             new("blockffn", "LoRA experts; the paper's are whole feed-forward layers",
@@ -188,6 +180,17 @@ internal static class Plan
         {
             IsUsual = true,
         },
+        new("variants", "Which variant of LoRA or of balance, at equally many trainable parameters?", [FourTasks],
+        [
+            new(Reference, "none", new Stage("recipes/small/lora.yaml")),
+            new("dora", "none", new Stage("recipes/small/dora.yaml")),
+            new("pissa", "none", new Stage("recipes/small/pissa.yaml")),
+            new("olora", "none", new Stage("recipes/small/olora.yaml")),
+            new("goat", "none", new Stage("recipes/small/goat.yaml")),
+            new("shared-experts", "no paper's: top-2 of four experts, and one that is always on",
+                new Stage("recipes/small/shared-experts.yaml")),
+            Balanced("bip"), Balanced("quantile"), Balanced("sinkhorn"),
+        ]),
         new("question", "When does a mixture beat one LoRA of as many trainable parameters?",
         [
             FourTasks,
@@ -238,10 +241,7 @@ internal static class Plan
                 + "target_modules: all-linear}")) { KeepsAlpha = true },
             new("rslora", "", new Stage(null, "adapter={method: lora, r: 136, lora_alpha: 16, use_rslora: true, "
                 + "target_modules: all-linear}")) { KeepsAlpha = true },
-        ])
-        {
-            IsUsual = true,
-        },
+        ]),
         new("merges", "Which merge keeps most of adapters that were trained apart?",
             [.. MergeSetting.All.Select(merge => merge.Setting)],
             [.. MergeSetting.All.SelectMany(merge => merge.Arms()).DistinctBy(arm => arm.Name)])
