@@ -178,8 +178,9 @@ public sealed record MemoryEstimate(
     public string? Warning(long free) => OfAll(Total) is var total && total <= free
         ? null
         : $"this run may take {Giga(total)} of memory{(Processes > 1 ? $" in {Processes} processes" : "")} and "
-            + $"{Giga(free)} are free: close other programs{(Processes > 1 ? ", start fewer ranks on a machine" : "")}, "
-            + "or reduce training.per_device_train_batch_size, training.per_device_eval_batch_size or data.max_length";
+            + $"{Giga(free)} are free: close other programs"
+            + $"{(Processes > 1 ? ", start fewer ranks on a machine" : "")}, or reduce "
+            + "training.per_device_train_batch_size, training.per_device_eval_batch_size or data.max_length";
 
     private long OfAll(long one) => one + ((Processes - 1) * (one - Common));
 
