@@ -320,9 +320,9 @@ public sealed class RunTests : IDisposable
     public void Processes_on_one_machine_count_together_a_mapped_base_once()
     {
         using var run = _project.Build(_project.Load(TinyProject.Mixture));
-        var (one, three) = (MemoryEstimate.Of(run), MemoryEstimate.Of(run, 3));
-        Assert.Equal(one.Base, three.Common);
-        var (total, least) = ((3 * one.Total) - (2 * one.Base), (3 * one.Least) - (2 * one.Base));
+        var three = MemoryEstimate.Of(run, 3);
+        Assert.Equal((3, three.Base), (three.Processes, three.Common));
+        var (total, least) = ((3 * three.Total) - (2 * three.Base), (3 * three.Least) - (2 * three.Base));
         Assert.Null(three.Warning(total));
         Assert.Matches(
             "^this run may take [0-9.]+ GiB of memory in 3 processes and [0-9.]+ GiB are free: close other programs, "
