@@ -69,6 +69,7 @@ public sealed record MemoryEstimate(
         var longest = run.Data.IsStreaming ? data.MaxLength : run.Data.Train.Statistics.Lengths.Longest;
         long length = data.RowLength > 0 ? data.RowLength : Math.Min(data.MaxLength, longest);
         var weights = model.BaseParameters.Sum(p => p.Parameter.ByteCount());
+        var mapped = IsMapped(run) ? weights : 0;
         var copies = modules.Sum(module => module.TakenOut is not { } taken ? 0
             : module.Wrapped.Weight.ByteCount() + taken.Down.ByteCount() + taken.Up.ByteCount());
         var values = run.Trainable.Parameters.Sum(p => p.Parameter.ByteCount());
@@ -79,7 +80,7 @@ public sealed record MemoryEstimate(
             options.PerDeviceEvalBatchSize,
             run.Recipe.Evaluation.Tasks.Select(task => (long)task.Rows).Append(run.Data.Eval.Count).Max());
         return new(
-            Math.Max(0, Environment.WorkingSet - (IsMapped(run) ? 0 : weights) - copies - (isFull ? 0 : values))
+            Math.Max(0, Environment.WorkingSet - (weights - mapped) - copies - (isFull ? 0 : values))
                 + CodeOfSteps,
             weights + copies,
             values * (isFull ? 1 : 2) + run.Training.Optimizer.StateByteCount
@@ -89,7 +90,7 @@ public sealed record MemoryEstimate(
             options.GradientCheckpointing)
         {
             Processes = processes,
-            Common = IsMapped(run) ? weights : 0,
+            Common = mapped,
         };
     }
 

@@ -16,14 +16,13 @@ internal static class MultiplyAdds
     public static double OfStep(ModelShape shape, int rank, int experts = 0)
     {
         var n = (double)shape.Rows;
-        var linears = shape.Linears.Sum(l => (double)l.In * l.Out) * shape.Layers;
+        var linears = Linears(shape);
         var first = shape.Linears.Take(3).Sum(l => (double)l.In * l.Out);
-        // one GEMM of one block, causal
-        var attention = 0.5 * shape.Batch * shape.Length * shape.Length * shape.Hidden;
+        var attention = Attention(shape);
         var head = (double)(shape.Batch * (shape.Length - 1)) * shape.Hidden * shape.Vocabulary;
         var adapters = shape.Linears.Sum(l => (double)(l.In + l.Out)) * shape.Layers * rank;
         var routers = shape.Linears.Sum(l => (double)l.In) * shape.Layers * experts;
-        return n * (2 * linears - first) + 6 * attention * shape.Layers + 2 * head + 3 * n * (adapters + routers);
+        return n * (2 * linears - first) + 6 * attention + 2 * head + 3 * n * (adapters + routers);
     }
 
     /// <summary>Of a step with a router whose own work is more than a gate matrix, all experts computed; null where a
@@ -45,9 +44,16 @@ internal static class MultiplyAdds
             _ => 0,
         };
         var before = router.Preliminary == PreliminaryPass.None ? 0
-            : shape.Layers * (shape.Rows * shape.Linears.Sum(l => (double)l.In * l.Out)
-                + (double)shape.Batch * shape.Length * shape.Length * shape.Hidden);
+            : shape.Rows * Linears(shape) + 2 * Attention(shape);
         var own = 3 * shape.Rows * shape.Layers * perToken + before;
         return own == 0 ? null : OfStep(shape, experts * rank, experts) + own;
     }
+
+    // Weights of the linear layers: of one token, forward.
+    private static double Linears(ModelShape shape) =>
+        shape.Linears.Sum(l => (double)l.In * l.Out) * shape.Layers;
+
+    // One causal GEMM of each block's attention.
+    private static double Attention(ModelShape shape) =>
+        0.5 * shape.Batch * shape.Length * shape.Length * shape.Hidden * shape.Layers;
 }

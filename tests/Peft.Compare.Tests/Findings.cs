@@ -2,7 +2,6 @@ using System.Globalization;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Statistics;
 using Peft.Formats.Files;
-using Peft.Models;
 
 namespace Peft.Compare;
 
@@ -105,7 +104,7 @@ internal sealed record Finding(
         var mean = new MeasuredTask(All, "generation", $"{seeds} seeds", tasks.Sum(task => task.Rows), "", 0, 0, 0,
             [new("mean_score", true, true, "score")]);
         return new(DateTime.UtcNow.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture), version,
-            new(0, 64, "bfloat16", 0, 0.95, "holm"), new("base", ModelLoader.Fingerprint("data/base")),
+            new(0, 64, "bfloat16", 0, 0.95, "holm"), new("base", Plan.BaseFingerprint),
             [.. findings.Select(finding => new Subject(
                 finding.Arm.Name, Subject.AdapterKind, "", finding.Arm.Name, null, null, finding.Runs[0].Trained, null,
                 (long)(finding.Runs.Max(run => run.PeakMegabytes) * 1e6), 0, null, null))],

@@ -1,3 +1,4 @@
+using Peft.Models;
 using Peft.Recipes;
 
 namespace Peft.Compare;
@@ -85,10 +86,15 @@ internal static class Plan
     /// <summary>The plain adapter that mixtures are compared with.</summary>
     public const string Reference = "lora";
 
+    private static readonly Lazy<string> Fingerprint = new(() => ModelLoader.Fingerprint("data/base"));
+
     private const string Four = "recipes/base/tasks.yaml";
     private const long Usual = 1_320_000; // four experts of rank 8
 
     private static readonly double[] UsualRates = [1e-3, 2e-3, 4e-3];
+
+    /// <summary>Fingerprint of the embedded base, which all studies train on.</summary>
+    public static string BaseFingerprint => Fingerprint.Value;
 
     /// <summary>Four tasks, as many parameters as four experts of rank 8 have.</summary>
     public static readonly Setting FourTasks = new("four", "four tasks", Four, Usual, 400,
@@ -99,7 +105,7 @@ internal static class Plan
     [
         new("methods", "Which method, at equally many trainable parameters?", [FourTasks],
         [
-            new(Reference, "none", new Stage("recipes/small/lora.yaml")),
+            PlainLora,
             new("lora-plus", "a ratio of 16, which the paper suggests; the rate is that of A",
                 new Stage("recipes/small/lora-plus.yaml")),
             new("top-k", "no paper's: four experts, top-2, Switch's balance loss",
@@ -129,7 +135,7 @@ internal static class Plan
         },
         new("systems", "Which of the other routing systems, at equally many trainable parameters?", [FourTasks],
         [
-            new(Reference, "none", new Stage("recipes/small/lora.yaml")),
+            PlainLora,
             new("rmoe", "LoRA experts; the paper's are whole feed-forward layers",
                 new Stage("recipes/small/rmoe.yaml")),
             new("blockffn", "LoRA experts; the paper's are whole feed-forward layers",
@@ -182,7 +188,7 @@ internal static class Plan
         },
         new("variants", "Which variant of LoRA or of balance, at equally many trainable parameters?", [FourTasks],
         [
-            new(Reference, "none", new Stage("recipes/small/lora.yaml")),
+            PlainLora,
             new("dora", "none", new Stage("recipes/small/dora.yaml")),
             new("pissa", "none", new Stage("recipes/small/pissa.yaml")),
             new("olora", "none", new Stage("recipes/small/olora.yaml")),
@@ -250,6 +256,8 @@ internal static class Plan
             Merges = MergeSetting.All,
         },
     ];
+
+    private static Arm PlainLora => new(Reference, "none", new Stage("recipes/small/lora.yaml"));
 
     private static Arm Balanced(string balance) => new(balance, "top-2 of eight LoRA experts",
         new Stage($"recipes/small/{balance}.yaml"))

@@ -3,7 +3,6 @@ using System.Runtime.InteropServices;
 using System.Text.Json;
 using Peft.Evaluation.Results;
 using Peft.Formats.Files;
-using Peft.Models;
 
 namespace Peft.Compare;
 
@@ -109,8 +108,7 @@ internal static class Program
     private static void RequireSameBase(Study study)
     {
         var files = Directory.GetFiles(Records, study.Name + "-*.json");
-        var now = ModelLoader.Fingerprint("data/base");
-        if (files.FirstOrDefault(file => ResultsFile.Load(file).Base.Fingerprint != now) is { } other)
+        if (files.FirstOrDefault(file => ResultsFile.Load(file).Base.Fingerprint != Plan.BaseFingerprint) is { } other)
             throw new InvalidOperationException(
                 $"{other} is of another base: seeds cannot be added to it; record the study anew (without --add)");
     }

@@ -4,7 +4,6 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using Peft.Formats.Files;
-using Peft.Models;
 
 namespace Peft.Compare;
 
@@ -51,7 +50,6 @@ internal sealed class Runner(string folder, int jobs, int rows, double share)
     };
 
     private readonly Dictionary<string, string> _hashes = [];
-    private readonly string _base = ModelLoader.Fingerprint("data/base");
 
     /// <summary>Makes the runs, begun in their order, so that whole seeds are there when it is ended.</summary>
     /// <param name="runs">What is asked for.</param>
@@ -137,7 +135,7 @@ internal sealed class Runner(string folder, int jobs, int rows, double share)
 
     private string Asked(IRun run) => string.Join('\n',
     [
-        _base,
+        Plan.BaseFingerprint,
         .. run.Files.Distinct().Order(StringComparer.Ordinal).SelectMany(file =>
             file.EndsWith(".yaml", StringComparison.Ordinal) ? Lines(file) : [$"{file} {HashOf(file)}"]),
         .. run.Commands(DirectoryOf(run), rows, share).Select(words => string.Join(' ', words)),

@@ -66,11 +66,13 @@ public sealed class AdapterExport : IDisposable
             : export.Adapted.Options.IsPlainLora ? export.Plain()
             : export.Mixture();
         return File.Exists(BundleFiles.PathOf(options.Adapter, ContinualFile.Name))
-            ? report with { Remarks = [.. report.Remarks, StaysBehind] }
+            ? report with
+            {
+                Remarks =
+                    [.. report.Remarks, $"{ContinualFile.Name} stays behind: a next stage goes on from the bundle"],
+            }
             : report;
     }
-
-    private static string StaysBehind => $"{ContinualFile.Name} stays behind: a next stage goes on from the bundle";
 
     /// <inheritdoc/>
     public void Dispose()
