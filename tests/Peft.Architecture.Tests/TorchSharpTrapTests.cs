@@ -9,7 +9,7 @@ namespace Peft.Architecture.Tests;
 /// catches touches the thread's last error. Beside those named here they are the library's optimizers, native modules,
 /// JIT, data loaders and
 /// image conversions, and getters and constructors of numbers that cannot fail.</summary>
-public sealed class TorchSharpTrapTests
+public sealed partial class TorchSharpTrapTests
 {
     private static readonly (string Pattern, string Instead)[] Traps =
     [
@@ -54,6 +54,35 @@ public sealed class TorchSharpTrapTests
     [InlineData("Gradients.grad([y], [x])")]
     public void What_is_right_passes(string line) =>
         Assert.DoesNotContain(Traps, trap => Regex.IsMatch(line, trap.Pattern));
+
+    /// <summary>Native code is given the address of a Scalar that nothing holds on to; a collection in the middle of a
+    /// call frees it. The thread that calls does not allocate meanwhile, so no other may.</summary>
+    [Fact]
+    public void No_thread_allocates_beside_the_one_that_computes()
+    {
+        (string File, string Why)[] known =
+        [
+            ("MpiCommunicator.cs", "sleeps, and ends the process"),
+            ("NcclLibrary.cs", "who starts it waits for it"),
+            ("ParquetFile.cs", "who starts it waits for it"),
+            ("RowBlocks.cs", "who starts it waits for it"),
+            ("SequenceReader.cs", "who starts it waits for it"),
+        ];
+        var files = RepositoryFiles.Below("src", ".cs").ToList();
+        var starting = files.Where(file => RepositoryFiles.Lines(file).Any(
+            line => IsCode(line) && StartsThread().IsMatch(line))).Select(file => Path.GetFileName(file)).ToList();
+        Assert.Equal(known.Select(place => place.File).Order(), starting.Order());
+    }
+
+    [Theory]
+    [InlineData("Task.Run(read)")]
+    [InlineData("Parallel.For(")]
+    [InlineData("new Thread(() =>")]
+    public void Each_start_of_a_thread_is_recognised(string line) => Assert.Matches(StartsThread(), line);
+
+    [GeneratedRegex(
+        @"\bnew (Thread|Timer|PeriodicTimer)\(|\b(Task\.(Run|Factory)|Parallel\.|ThreadPool\.)|AsParallel\(")]
+    private static partial Regex StartsThread();
 
     private static bool IsCode(string line) => !line.TrimStart().StartsWith("//", StringComparison.Ordinal);
 }

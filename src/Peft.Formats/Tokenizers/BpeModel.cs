@@ -17,8 +17,9 @@ internal sealed record BpeRules(int? UnknownId, bool FuseUnknown, bool ByteFallb
 /// Byte-pair encoding as in Hugging Face tokenizers: a word's characters (or bytes) become symbols, and symbols merge.
 /// Byte-level words are merged by the library (<see cref="LibraryMerger"/>), which is exact there; after our look-up of
 /// whole words, as it has none (ignore_merges). Ours merge a word too long for it, its time growing with the square of
-/// the length, and the words until it is made. Words of characters are ours alone: the library drops a character that
-/// has no token or takes the unknown token for it, and has no byte fallback, where the bytes take part in the merging.
+/// the length, and the words of a text too short for its making. Words of characters are ours alone: the library drops
+/// a character that has no token or takes the unknown token for it, and has no byte fallback, where the bytes take part
+/// in the merging.
 /// </summary>
 internal sealed class BpeModel : WordModel
 {
@@ -60,7 +61,7 @@ internal sealed class BpeModel : WordModel
 
     public override bool HasAllBytes { get; }
 
-    public override Task Ready => _library.Ready;
+    public override void StartLibrary() => _library.Start();
 
     public override EncodeState NewState() => new(_merges);
 

@@ -68,8 +68,8 @@ public sealed class HuggingFaceTokenizer : Tokenizer
     /// <summary>One more than the highest id: the rows an embedding needs.</summary>
     public int EndId { get; }
 
-    /// <summary>Done when the library merges its words; ids are the same before.</summary>
-    internal Task Ready => _model.Ready;
+    /// <summary>Lets the library merge its words from now on; ids are the same before.</summary>
+    internal void StartLibrary() => _model.StartLibrary();
 
     /// <summary>
     /// Reads tokenizer.json and, beside it, tokenizer_config.json and special_tokens_map.json where present.

@@ -5,31 +5,40 @@ namespace Peft.Formats.Tokenizers;
 /// <summary>
 /// The library's <see cref="BpeTokenizer"/> merging byte-level words. It is given words in the byte alphabet, one
 /// character a byte, so that its own splitting, normalizing and UTF-8 have no part in it: then its merges are exact.
-/// Making it takes longer than reading the file, so that is done beside the work, from the first word on that needs it.
+/// Making it takes longer than reading the file; it is made when as much text has been merged without it.
 /// </summary>
 internal sealed class LibraryMerger
 {
     /// <summary>Its time grows with the square of a word's length.</summary>
     public const int LongestWord = 512;
 
-    private readonly Lazy<Task<BpeTokenizer>> _library;
+    /// <summary>Bytes that ours merge in about the time that the library takes to make one merge.</summary>
+    private const int BytesForMerge = 16;
 
-    public LibraryMerger(TokenVocabulary vocabulary, MergeTable merges) =>
-        _library = new(() => Task.Run(() => Make(vocabulary, merges)));
+    private readonly MergeTable _merges;
+    private readonly Lazy<BpeTokenizer> _library;
+    private long _without;
 
-    /// <summary>Done when the library merges.</summary>
-    public Task Ready => _library.Value;
+    public LibraryMerger(TokenVocabulary vocabulary, MergeTable merges)
+    {
+        _merges = merges;
+        _library = new(() => Make(vocabulary, merges));
+    }
 
-    /// <summary>Adds the ids of a word; false where it is too long, or the library not there yet.</summary>
+    /// <summary>Makes the library's merger now.</summary>
+    public void Start() => _ = _library.Value;
+
+    /// <summary>Adds the ids of a word; false where it is too long, or too little text came for the library to be
+    /// worth its making.</summary>
     public bool TryAppend(ReadOnlySpan<byte> word, IdBuffer output)
     {
-        if (word.Length > LongestWord || !_library.Value.IsCompleted)
+        if (word.Length > LongestWord || !_library.IsValueCreated
+            && Interlocked.Add(ref _without, word.Length) <= BytesForMerge * (long)_merges.Count)
             return false;
         Span<char> characters = stackalloc char[word.Length];
         for (var i = 0; i < word.Length; i++)
             characters[i] = ByteAlphabet.CharacterOf(word[i]);
-        var library = _library.Value.GetAwaiter().GetResult();
-        var ids = library.EncodeToIds(characters, considerPreTokenization: false, considerNormalization: false);
+        var ids = _library.Value.EncodeToIds(characters, considerPreTokenization: false, considerNormalization: false);
         for (var i = 0; i < ids.Count; i++)
             output.Add(ids[i]);
         return true;

@@ -199,6 +199,9 @@ internal sealed class MergeTable
         _shift = 64 - BitOperations.Log2((uint)size);
     }
 
+    /// <summary>How many pairs merge.</summary>
+    public int Count => _count;
+
     /// <summary>Sets a merge; a pair given twice keeps the later rank, as in Hugging Face's reader.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Set(int left, int right, int rank, int merged)

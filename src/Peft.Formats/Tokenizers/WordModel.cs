@@ -14,8 +14,10 @@ internal abstract class WordModel(TokenVocabulary vocabulary)
     /// <summary>Whether every byte has a token, so that byte-level words need no unknown-character rule.</summary>
     public virtual bool HasAllBytes => false;
 
-    /// <summary>Done when the library has its part; results are the same before.</summary>
-    public virtual Task Ready => Task.CompletedTask;
+    /// <summary>Lets the library do its part from now on; results are the same before.</summary>
+    public virtual void StartLibrary()
+    {
+    }
 
     /// <summary>Memory for one encoding call at a time.</summary>
     public virtual EncodeState NewState() => new(new MergeTable());

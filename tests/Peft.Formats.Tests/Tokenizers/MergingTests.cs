@@ -12,11 +12,11 @@ public sealed class MergingTests
     ];
 
     [Fact]
-    public async Task The_library_merges_as_ours_do()
+    public void The_library_merges_as_ours_do()
     {
         var (vocabulary, table) = Make(Merges);
         var library = new LibraryMerger(vocabulary, table);
-        await library.Ready;
+        library.Start();
         var ours = new SymbolMerger(table);
         var random = new Random(5);
         for (var round = 0; round < 2000; round++)
@@ -29,7 +29,7 @@ public sealed class MergingTests
     }
 
     [Fact]
-    public async Task Merges_that_the_library_cannot_read_and_no_word_needs_are_left_out()
+    public void Merges_that_the_library_cannot_read_and_no_word_needs_are_left_out()
     {
         var (vocabulary, table) = Make(["a b", "b c"]);
         Assert.True(
@@ -38,22 +38,34 @@ public sealed class MergingTests
         // The same pair a second time, later.
         table.Set(vocabulary.Find("a"), vocabulary.Find("b"), 9, vocabulary.Find("ab"));
         var library = new LibraryMerger(vocabulary, table);
-        await library.Ready;
+        library.Start();
         var ids = new IdBuffer();
         Assert.True(library.TryAppend("abc"u8, ids));
         Assert.Equal("a|bc", string.Join('|', ids.Span.ToArray().Select(vocabulary.TextOf)));
     }
 
     [Fact]
-    public async Task A_word_too_long_is_not_for_the_library()
+    public void A_word_too_long_is_not_for_the_library()
     {
         var (vocabulary, table) = Make(Merges);
         var library = new LibraryMerger(vocabulary, table);
-        await library.Ready;
+        library.Start();
         var ids = new IdBuffer();
         Assert.True(library.TryAppend(new byte[LibraryMerger.LongestWord], ids));
         Assert.False(library.TryAppend(new byte[LibraryMerger.LongestWord + 1], ids));
         Assert.Equal(LibraryMerger.LongestWord, ids.Count);
+    }
+
+    [Fact]
+    public void The_library_is_made_when_more_text_came_than_its_making_takes()
+    {
+        var (vocabulary, table) = Make(Merges);
+        var library = new LibraryMerger(vocabulary, table);
+        var ids = new IdBuffer();
+        var refused = 0;
+        while (!library.TryAppend("abab"u8, ids))
+            refused++;
+        Assert.Equal(16 * Merges.Length / "abab".Length, refused);
     }
 
     [Theory]
