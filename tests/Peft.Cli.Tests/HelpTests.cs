@@ -67,7 +67,7 @@ public sealed partial class HelpTests : IDisposable
     public void Help_of_eval_tells_when_the_size_of_batches_counts() =>
         Assert.Contains(
             "Rows answered together; changes the numbers by rounding at most, except with routers that go by all "
-                + "tokens of a batch: expert-choice, and lily with average: batch.",
+                + "tokens of a batch: expert-choice, union-of-experts, and lily with average: batch.",
             Gaps().Replace(Help("eval"), " "));
 
     [GeneratedRegex(@"\s+")]

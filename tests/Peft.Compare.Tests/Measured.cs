@@ -17,6 +17,9 @@ internal sealed record TaskPoints(string Metric, bool HigherIsBetter, string Row
     /// <summary>The rows' shares of the metric: their mean is the metric.</summary>
     public double[] Values() => [.. Points.Select(digit => Digits.IndexOf(digit) / Per)];
 
+    /// <summary>Without the first rows; all of them where there are no others.</summary>
+    public TaskPoints Behind(int rows) => Points.Length > rows ? this with { Points = Points[rows..] } : this;
+
     /// <summary>The rows of results that lie in a directory: by subject, then by task.</summary>
     /// <exception cref="InvalidOperationException">Rows and results do not belong together.</exception>
     public static Dictionary<string, SortedDictionary<string, TaskPoints>> Read(string directory)

@@ -20,8 +20,8 @@ internal sealed record MergeSetting(
     /// <summary>The settings.</summary>
     public static IReadOnlyList<MergeSetting> All { get; } =
     [
-        new("words", "LoRA; prompts whose words tell the tasks apart (recipes/merge.yaml)", "recipes/merge.yaml", Lora,
-            "lora", 300, [.. Static, .. Routed]),
+        new("words", "LoRA; prompts whose words tell the tasks apart (recipes/merge.yaml), rows 101 to 200",
+            "recipes/merge.yaml", Lora, "lora", 300, [.. Static, .. Routed]) { RowsOfChoice = 100 },
         new("equal-ends", "LoRA; prompts that end alike (recipes/base/tasks.yaml)", "recipes/base/tasks.yaml", Lora,
             "lora", 300, [.. Static, .. Routed]),
         new("flylora", "FlyLoRA, each with its own projection (the same prompts)",
@@ -29,6 +29,9 @@ internal sealed record MergeSetting(
             ["adapter={method: mixture, r: 64, lora_alpha: 128, target_modules: all-linear, router: "
                 + "{kind: random-projection, top_k: 16, projection_seed: {seed}}}"], "flylora", 300, ["average"]),
     ];
+
+    /// <summary>The first test rows of each task that prompts were chosen on, which therefore do not count.</summary>
+    public int RowsOfChoice { get; init; }
 
     private static string[] Lora => ["adapter={method: lora, r: 16, lora_alpha: 32, target_modules: all-linear}"];
 

@@ -75,6 +75,12 @@ internal sealed record Study(
     /// <summary>The settings of a study that merges; none: it trains each arm.</summary>
     public IReadOnlyList<MergeSetting> Merges { get; init; } = [];
 
+    /// <summary>Runs without the rows that something was chosen on.</summary>
+    public IReadOnlyList<Measured> Judged(IReadOnlyList<Measured> runs) =>
+        [.. runs.Select(run => Merges.SingleOrDefault(merge => merge.Name == run.Setting) is { RowsOfChoice: > 0 } merge
+            ? run with { Tasks = new(run.Tasks.ToDictionary(
+                task => task.Key, task => task.Value.Behind(merge.RowsOfChoice)), StringComparer.Ordinal) } : run)];
+
     /// <summary>The arms of a setting.</summary>
     public IEnumerable<Arm> ArmsIn(Setting setting) =>
         Arms.Where(arm => arm.OnlyIn is not { } only || only.Contains(setting.Name));

@@ -52,6 +52,22 @@ public sealed class PlanTests
         Directory.Delete(Path.GetDirectoryName(path)!, recursive: true);
     }
 
+    [Fact]
+    public void Rows_that_prompts_were_chosen_on_do_not_count()
+    {
+        var study = Plan.Studies.Single(study => study.Name == "merges");
+        var points = new string('1', 100) + "01";
+        Measured[] runs = [.. study.Settings.Select(setting => new Measured(
+            setting.Name, "average", 1, 0, 0, 0, 0, [], null,
+            new(StringComparer.Ordinal) { ["spam"] = new("accuracy", true, "", points, 1) }))];
+
+        var judged = study.Judged(runs).ToDictionary(run => run.Setting, run => run.Tasks["spam"].Points);
+        Assert.Equal("01", judged["words"]);
+        Assert.Equal(points, judged["equal-ends"]);
+        // A quick look has no others.
+        Assert.Equal("11", new TaskPoints("accuracy", true, "", "11", 1).Behind(100).Points);
+    }
+
     [Theory]
     [InlineData("", "1 2 4")]
     [InlineData("1:3 2:2 4:3", "")]
@@ -125,13 +141,14 @@ public sealed class PlanTests
     public void Where_no_study_is_named_every_router_is_compared()
     {
         Assert.Equal(["methods", "systems"], Asked.Parse([])!.Studies.Select(study => study.Name));
-        // Merged experts bring their routers; expert choice cannot write answers; MHR and Polytropon are one kind.
+        // Merged experts bring their routers; expert choice and Union-of-Experts cannot write answers; MHR and Polytropon are one kind.
         var compared = Asked.Parse([])!.Studies.SelectMany(study => study.Arms).SelectMany(arm => arm.Stages)
             .Where(stage => stage.Recipe is not null)
             .Select(stage => Recipe.Load(stage.Recipe!, [.. stage.SetsIn(Plan.FourTasks)]).AdapterOptions?.Router)
             .Where(router => router is not null).Select(router => RouterCatalog.Of(router!).Kind);
         Assert.Equal(
-            ["arrow", "average-activation", "expert-choice", "gate", "glider", "phatgoose", "spectr"],
+            ["arrow", "average-activation", "expert-choice", "gate", "glider", "phatgoose", "spectr",
+                "union-of-experts"],
             RouterCatalog.Entries.Select(entry => entry.Kind).Except(compared));
     }
 

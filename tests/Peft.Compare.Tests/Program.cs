@@ -79,7 +79,7 @@ internal static class Program
                 RequireSameBase(study);
             IReadOnlyList<Measured> runs = asked.OnlyRenders ? recorded
                 : [.. recorded, .. Train(study, asked, [.. asked.SeedsBeyond(recorded)], runner, ranks, stop)];
-            var findings = Finding.Of(study, runs);
+            var findings = Finding.Of(study, study.Judged(runs));
             var seeds = runs.Select(run => run.Seed).Distinct().Count();
             var table = Tables.Of(study, findings, ranks);
             Console.WriteLine($"\n{study.Question}\n\n{table}\n");
@@ -94,8 +94,9 @@ internal static class Program
             if (asked.Records || asked.OnlyRenders)
                 Tables.Put(Document, study.Name, table);
         }
-        var orderings = Ordering.Table(study => File.Exists(Path.Combine(Place(asked), study + ".runs.json"))
-            ? Read<IReadOnlyList<Measured>>(study + ".runs", Place(asked)) : null);
+        var orderings = Ordering.Table(name => File.Exists(Path.Combine(Place(asked), name + ".runs.json"))
+            ? Plan.Studies.Single(study => study.Name == name).Judged(
+                Read<IReadOnlyList<Measured>>(name + ".runs", Place(asked))) : null);
         if (orderings is null)
             return 0;
         Console.WriteLine($"\nWhat papers say\n\n{orderings}");

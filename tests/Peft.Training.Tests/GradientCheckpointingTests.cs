@@ -31,7 +31,7 @@ public sealed class GradientCheckpointingTests
                 var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
                 "head", "full", "dora", "pissa", "goat", "comol", "poly", "hydra", "lily", "rexmoe", "x-lora",
                 "rmoe", "blockffn", "similarity", "attention", "mixlora", "ffn-split", "factorllm",
-                "chain-of-experts", "expert-choice", "sinkhorn" })
+                "chain-of-experts", "expert-choice", "union", "sinkhorn" })
             {
                 cases.Add("llama", "", kind, false);
                 cases.Add("mistral", "\"sliding_window\": 3", kind, true);
@@ -207,6 +207,10 @@ public sealed class GradientCheckpointingTests
             Router = new ChainRouterOptions { Iterations = 3, TopK = 6 },
         },
         "expert-choice" => Mixture with { Router = new ExpertChoiceRouterOptions() },
+        "union" => Mixture with
+        {
+            Experts = new ExpertOptions { Count = 1 }, Router = new UnionRouterOptions { Weigh = true },
+        },
         "sinkhorn" => Mixture with
         {
             Router = new TopKRouterOptions { Balance = new() { Kind = "sinkhorn", Fraction = 0.01, Noise = 0.3 } },

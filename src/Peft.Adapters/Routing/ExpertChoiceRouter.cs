@@ -46,9 +46,7 @@ public sealed class ExpertChoiceRouter : Router
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         if (pass.Cache is not null)
-            throw UserException.At(
-                "adapter.router.kind", $"'expert-choice' cannot write a text: {_options.WhyNoDecoding}",
-                "measuring of given texts (peft eval with choices or perplexity, peft logits)");
+            throw OnlyGivenTexts(_options);
         var logits = Score(x, _weight);
         var probabilities = logits.softmax(-1);
         var selected = Chosen(x, probabilities, pass);

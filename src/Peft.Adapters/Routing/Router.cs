@@ -1,3 +1,4 @@
+using Peft.Formats;
 using Peft.Models;
 
 namespace Peft.Adapters.Routing;
@@ -35,6 +36,11 @@ public abstract class Router : Layer
     protected Tensor Preliminary(Tensor x, ForwardPass pass) => Context.HiddenSize == 0 ? x
         : pass.Records<PreliminaryHidden>() is [.., var made] ? made.Hidden : throw new InvalidOperationException(
             $"{Context.Path}: no pass ran before this one, by which its router goes");
+
+    /// <summary>The error of a router that cannot write, in a pass that goes on from a cache.</summary>
+    protected static UserException OnlyGivenTexts(RouterOptions options) => UserException.At(
+        "adapter.router.kind", $"'{options.Kind}' cannot write a text: {options.WhyNoDecoding}",
+        "measuring of given texts (peft eval with choices or perplexity, peft logits)");
 
     /// <summary>Makes and registers a gate matrix: no bias, float32, Kaiming uniform with a = sqrt 5.</summary>
     /// <remarks>Shapes: [E, D].</remarks>

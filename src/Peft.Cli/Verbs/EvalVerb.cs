@@ -40,13 +40,13 @@ public sealed class EvalVerb : IRankedVerb
 
     /// <summary>Rows a task.</summary>
     [Option("rows", MetaValue = "N", HelpText =
-        "Maximum number of rows per task, from the start (default: what the task says).")]
+        "Maximum number of rows per task, from the start, in place of what the task says.")]
     public int? Rows { get; set; }
 
     /// <summary>Rows at once.</summary>
     [Option("batch-size", Default = 16, MetaValue = "N", HelpText =
         "Rows answered together; changes the numbers by rounding at most, except with routers that go by all tokens of "
-        + "a batch: expert-choice, and lily with average: batch.")]
+        + "a batch: expert-choice, union-of-experts, and lily with average: batch.")]
     public int BatchSize { get; set; }
 
     /// <summary>Seed.</summary>

@@ -76,8 +76,10 @@ public sealed class TrainVerb : IRankedVerb
             output.Say($"warning: {idle}");
         var device = ranks.Together(() => StartOn(group), Failures.Describe);
         group.Connect(device);
-        using var run = ranks.Together(() => Build(recipe, directory, device, group, output), Failures.Describe);
-        var memory = MemoryEstimate.Of(run, group.Launch.LocalSize);
+        using var run = ranks.Together(
+            () => RunBuilder.Build(recipe, directory, device, group,
+                [new TrainingProgress(output, recipe.Training.LoggingSteps)]), Failures.Describe);
+        var memory = ranks.Together(() => Fitting(run, group), Failures.Describe);
         foreach (var key in recipe.Ineffective())
             output.Say($"warning: {key}");
         if (DryRun)
@@ -161,22 +163,11 @@ public sealed class TrainVerb : IRankedVerb
         return group.Device(Device);
     }
 
-    private static PreparedRun Build(
-        Recipe recipe, OutputDirectory directory, Device device, RankGroup group, Output output)
+    private static MemoryEstimate Fitting(PreparedRun run, RankGroup group)
     {
-        var run = RunBuilder.Build(
-            recipe, directory, device, group,
-            [new TrainingProgress(output, recipe.Training.LoggingSteps)]);
-        try
-        {
-            MemoryEstimate.Of(run, group.Launch.LocalSize).RequireToFit(run, MachineMemory.Whole);
-            return run;
-        }
-        catch
-        {
-            run.Dispose();
-            throw;
-        }
+        var memory = MemoryEstimate.Of(run, group.Launch.LocalSize);
+        memory.RequireToFit(run, MachineMemory.Whole);
+        return memory;
     }
 
     // What a rank holds and does, told by the first.

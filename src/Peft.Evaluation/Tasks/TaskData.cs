@@ -20,7 +20,7 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
 
     /// <summary>Reads the rows of several tasks; the faults of all of them are told at once.</summary>
     /// <param name="tasks">The tasks.</param>
-    /// <param name="rows">Most rows of each; null: what the task says.</param>
+    /// <param name="rows">Most rows of each, in place of what the task says; null: that.</param>
     /// <param name="seed">Added to the seed of the shots.</param>
     /// <param name="resolve">Finds a file that a task names.</param>
     /// <param name="template">Finds the model's chat template where one is needed; null where there can be
@@ -57,7 +57,7 @@ public sealed record TaskData(EvaluationTask Task, IReadOnlyList<TaskRow> Rows, 
         EvaluationTask task, List<DataSetReader> readers, List<DataSetReader> shots, int? rows, long seed,
         Func<ChatTemplate>? template)
     {
-        var most = Math.Min(rows ?? int.MaxValue, task.Rows ?? int.MaxValue);
+        var most = rows ?? task.Rows ?? int.MaxValue;
         var read = readers.SelectMany(reader => RowsOf(task, reader)).Take(most)
             .Select((row, index) => row with { Index = index }).ToList();
         if (read.Count == 0)

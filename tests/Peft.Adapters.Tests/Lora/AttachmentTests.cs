@@ -230,8 +230,8 @@ public sealed class AttachmentTests : TensorTests
     private static string SquareFor(string kind) =>
         RouterCatalog.Of(kind).First.NeedsSquare ? """ "target_modules": ["q_proj", "o_proj"], """ : "";
 
-    // FactorLLM goes without half of each feed-forward from the beginning.
-    private static bool LeavesOut(string kind) => kind == "factorllm";
+    // They go without half of each feed-forward from the beginning.
+    private static bool LeavesOut(string kind) => kind is "factorllm" or "union-of-experts";
 
     private static int CountOf(string kind) => RouterCatalog.Of(kind).HasOneAdapter ? 1 : 4;
 

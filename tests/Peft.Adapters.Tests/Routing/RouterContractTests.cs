@@ -48,12 +48,16 @@ public sealed class RouterContractTests : TensorTests
         ["sparsegen"] = ("secondary.json", "ldmole_sparsegen"),
         ["top-p"] = ("secondary.json", "dynamic_moe_top_p"),
         ["tsallis"] = ("dynmole.json", "routing"),
+        ["union-of-experts"] = ("second.json", "union_of_experts"),
         ["x-lora"] = ("second.json", "xlora"),
         ["top-k"] = ("secondary.json", "top2_and_switch_balance_loss"),
     };
 
     // Routers by which a token may use no expert at all.
-    private static readonly HashSet<string> MayUseNone = ["blockffn", "expert-choice"];
+    private static readonly HashSet<string> MayUseNone = ["blockffn", "expert-choice", "union-of-experts"];
+
+    // Routers whose probabilities are of all experts, whatever a token uses.
+    private static readonly HashSet<string> IsOfAll = ["expert-choice", "union-of-experts"];
 
     // Routers that look at the tokens before one.
     private static readonly HashSet<string> LooksBack = ["graph-of-tokens"];
@@ -85,7 +89,9 @@ public sealed class RouterContractTests : TensorTests
             var uses = decision.Selected.any(-1);
             Assert.True(MayUseNone.Contains(kind) || uses.all().item<bool>());
             if (decision.Probabilities is not null)
-                Golden.Near(uses.to(torch.float32), decision.Probabilities.sum(-1));
+                Golden.Near(
+                    (IsOfAll.Contains(kind) ? torch.ones_like(uses) : uses).to(torch.float32),
+                    decision.Probabilities.sum(-1));
         }
     }
 

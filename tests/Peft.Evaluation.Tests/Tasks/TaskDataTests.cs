@@ -164,6 +164,10 @@ public sealed class TaskDataTests : IDisposable
             TaskData.Open([task], null, 0, (_, name) => name).Single().Rows.Select(row => row.Prompt));
         Assert.Equal(
             ["1", "3"], TaskData.Open([task], 2, 0, (_, name) => name).Single().Rows.Select(row => row.Prompt));
+        // What is asked for goes before what the task says, whichever is more.
+        var one = task with { Rows = 1 };
+        Assert.Single(TaskData.Open([one], null, 0, (_, name) => name).Single().Rows);
+        Assert.Equal(2, TaskData.Open([one], 2, 0, (_, name) => name).Single().Rows.Count);
     }
 
     private static string Message(Action action) => Assert.ThrowsAny<UserException>(action).Message;
