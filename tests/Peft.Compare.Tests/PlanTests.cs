@@ -141,7 +141,8 @@ public sealed class PlanTests
     public void Where_no_study_is_named_every_router_is_compared()
     {
         Assert.Equal(["methods", "systems"], Asked.Parse([])!.Studies.Select(study => study.Name));
-        // Merged experts bring their routers; expert choice and Union-of-Experts cannot write answers; MHR and Polytropon are one kind.
+        // Merged experts bring their routers; expert choice and Union-of-Experts cannot write answers; MHR and
+        // Polytropon are one kind.
         var compared = Asked.Parse([])!.Studies.SelectMany(study => study.Arms).SelectMany(arm => arm.Stages)
             .Where(stage => stage.Recipe is not null)
             .Select(stage => Recipe.Load(stage.Recipe!, [.. stage.SetsIn(Plan.FourTasks)]).AdapterOptions?.Router)

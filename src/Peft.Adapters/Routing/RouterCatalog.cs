@@ -95,7 +95,7 @@ public static class RouterCatalog
             new TopPRouterOptions(), (o, c) => new TopPRouter(o, c)),
         Entry("tsallis", [], "top-p or all experts, by the entropy of the router (DynMoLE)",
             new TsallisRouterOptions(), (o, c) => new TsallisRouter(o, c)),
-        Entry("union-of-experts", [], "slices of the frozen feed-forward that add up (Union-of-Experts; it cannot write)",
+        Entry("union-of-experts", [], "slices of the frozen feed-forward that add up (Union-of-Experts; cannot write)",
             new UnionRouterOptions(), (o, c) => new UnionRouter(o, c)),
         Entry("x-lora", [], "a classifier of what the base makes of each token, in a pass before (X-LoRA)",
             new XloraRouterOptions(), (o, c) => new XloraRouter(o, c)),

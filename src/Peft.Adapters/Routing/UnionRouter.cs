@@ -78,12 +78,12 @@ public sealed record UnionRouterOptions : SliceRouterOptions
 /// Source: Union-of-Experts, arXiv:2503.02495; YujiaoYang-work/UoE, UoME_DS.py and UoME_ES.py. Data selection: <c>p =
 /// softmax(R x + b)</c>, of which the K largest of each token stay, divided by their sum over the batch at the same
 /// position and slice plus 1e-6; each slice takes the half of the positions of each sequence that have most. Expert
-/// selection: <c>p = softmax(R [x₁ … x_S] + b)</c> over all tokens of a sequence, whose K largest slices all its tokens
-/// go through. What is taken has weight 1, so no task's gradient reaches R and b.
-/// Differences to the code: padding is neither counted nor taken; where too few positions want a slice, it takes others by
-/// p, which the code leaves open; sequences shorter than R knows count as filled up with zeros; the output's bias joins
-/// once. The factor capacity · batch on all scores changes no choice and is left out. With <c>weigh</c>, our switch, slices weigh n p / Σ
-/// p over the n that a token goes through. A packed row counts as one sequence.
+/// selection: <c>p = softmax(R [x₁ … x_S] + b)</c> over all tokens of a sequence, all of which go through the K largest
+/// slices. What is taken has weight 1, so no task's gradient reaches R and b.
+/// Differences to the code: padding is neither counted nor taken; where too few positions want a slice, it takes others
+/// by p, which the code leaves open; sequences shorter than R knows count as filled up with zeros; the output's bias
+/// joins once. The factor capacity · batch on all scores changes no choice and is left out. With <c>weigh</c>, our
+/// switch, slices weigh n p / Σ p over the n that a token goes through. A packed row counts as one sequence.
 /// What a token goes through depends on later tokens (and other rows): for training and for measuring given texts.
 /// Shapes: x [B, T, D], or [T, D] of one sequence → gates [N, E], E the number of slices.
 /// Gradient: through the probabilities where they weigh; else none.

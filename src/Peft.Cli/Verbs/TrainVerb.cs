@@ -225,9 +225,10 @@ public sealed class TrainVerb : IRankedVerb
         if (run.Recipe.Evaluation.Tasks.Count > 0 && !isFull)
             yield return Evaluate(run, path);
         var task = run.ExampleTask is { } name ? $" --task {CommandLineWords.Quoted(name)}" : "";
-        yield return run.Data.Template is null
-            ? $"{HelpPage.Command} generate {model}{task} --prompt {Prompt(run)}"
-            : $"{HelpPage.Command} chat {model}{task}";
+        if (run.Recipe.AdapterOptions?.Router?.WhyNoDecoding is null)
+            yield return run.Data.Template is null
+                ? $"{HelpPage.Command} generate {model}{task} --prompt {Prompt(run)}"
+                : $"{HelpPage.Command} chat {model}{task}";
         // A plain LoRA on the base as it is, is in PEFT's form already.
         if (run.Recipe.AdapterOptions is { } options
             && (!options.IsPlainLora || WeightInitialization.ChangesBase(options.InitLoraWeights)))

@@ -45,7 +45,8 @@ public sealed class UnionRouterTests : TensorTests
 
         Golden.Near(Case.Expected("switch_probs").repeat_interleave(4, 0), decision.Probabilities!);
         Assert.Equal(
-            Case.Expected("selected_experts").repeat_interleave(4, 0).reshape(-1).to(torch.int64).data<long>().ToArray(),
+            Case.Expected("selected_experts").repeat_interleave(4, 0).reshape(-1).to(torch.int64)
+                .data<long>().ToArray(),
             decision.Selected.nonzero().select(1, 1).data<long>().ToArray());
     }
 
@@ -104,8 +105,9 @@ public sealed class UnionRouterTests : TensorTests
             Assert.Throws<UserException>(
                 () => router.Route(torch.zeros([2, 5, 4]), ForwardPass.ForInference())).Message);
         Assert.Equal(
-            "adapter.router.kind: 'union-of-experts' cannot write a text: slices are chosen by the whole sequence, later "
-                + "tokens too; expected measuring of given texts (peft eval with choices or perplexity, peft logits).",
+            "adapter.router.kind: 'union-of-experts' cannot write a text: slices are chosen by the whole sequence, "
+                + "later tokens too; expected measuring of given texts (peft eval with choices or perplexity, peft "
+                + "logits).",
             Assert.Throws<UserException>(() => router.Route(
                 Case.Input("x"), ForwardPass.ForInference(cache: new KeyValueCache(1)))).Message);
     }
@@ -118,7 +120,8 @@ public sealed class UnionRouterTests : TensorTests
     public void Settings_that_cannot_be_are_refused(string router, string message)
     {
         var faults = new Faults();
-        RouterCatalog.Read(new OptionReader(ConfigJson.Parse(router, "router"), "router", faults), new RouterSize(1, 2));
+        RouterCatalog.Read(
+            new OptionReader(ConfigJson.Parse(router, "router"), "router", faults), new RouterSize(1, 2));
 
         Assert.Equal(message, Assert.Single(faults.Items).ToString());
     }
