@@ -30,6 +30,10 @@ internal sealed record Arm(string Name, string Difference, params IReadOnlyList<
 
     /// <summary>The settings that it is trained in; null: all.</summary>
     public IReadOnlyList<string>? OnlyIn { get; init; }
+
+    /// <summary>Whether other studies have the same arm in the same setting, so that it is trained once for
+    /// all.</summary>
+    public bool IsInSeveralStudies { get; init; }
 }
 
 /// <summary>What all arms of a comparison share: tasks, trainable parameters, length.</summary>
@@ -263,7 +267,10 @@ internal static class Plan
         },
     ];
 
-    private static Arm PlainLora => new(Reference, "none", new Stage("recipes/small/lora.yaml"));
+    private static Arm PlainLora => new(Reference, "none", new Stage("recipes/small/lora.yaml"))
+    {
+        IsInSeveralStudies = true,
+    };
 
     private static Arm Balanced(string balance) => new(balance, "top-2 of eight LoRA experts",
         new Stage($"recipes/small/{balance}.yaml"))

@@ -92,6 +92,18 @@ public sealed class PlanTests
     }
 
     [Fact]
+    public void An_arm_of_several_studies_is_trained_once()
+    {
+        TorchRuntime.Start();
+        var runs = All().Where(one => one.Arm.IsInSeveralStudies).Select(one => new TrainRun(
+            one.Study.Name, one.Setting, one.Arm, new RankChoices().Of(one.Setting, one.Arm), 1, 2e-3, false)).ToList();
+        Assert.Equal(["methods", "systems", "variants"], runs.Select(run => run.Study));
+        Assert.Single(runs.Select(run => run.Folder).Distinct());
+        Assert.Single(runs.Select(run => string.Join('\n', run.Commands("f", 200, 1).Select(
+            words => string.Join(' ', words)))).Distinct());
+    }
+
+    [Fact]
     public void A_choice_of_rates_comes_from_a_setting_and_an_arm_that_choose()
     {
         foreach (var study in Plan.Studies)

@@ -22,8 +22,9 @@ internal sealed record TrainRun(
         $"{Study}, {Setting.Name}, {Arm.Name}, {(IsChoice ? $"rate {Rate}" : $"seed {Seed}")}");
 
     /// <inheritdoc/>
-    public string Folder => Path.Combine(Study, Setting.Name, string.Create(CultureInfo.InvariantCulture,
-        $"{Arm.Name.Replace(", ", "-").Replace(' ', '-')}-{(IsChoice ? $"rate-{Rate}" : Seed)}"));
+    public string Folder => Path.Combine(
+        Arm.IsInSeveralStudies ? "all" : Study, Setting.Name, string.Create(CultureInfo.InvariantCulture,
+            $"{Arm.Name.Replace(", ", "-").Replace(' ', '-')}-{(IsChoice ? $"rate-{Rate}" : Seed)}"));
 
     /// <inheritdoc/>
     public IEnumerable<string> Files =>
