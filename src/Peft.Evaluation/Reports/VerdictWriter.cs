@@ -167,6 +167,8 @@ public static class VerdictWriter
         var (first, second) = (standings[0], standings[1]);
         if (standings.All(s => s.Compared == 0))
             return new($"The {adapters.Count} adapters were not compared row by row.", NotPaired + against, "none");
+        if (MeasuredAgainst(results, adapters) is { } reference)
+            return OfReference(results, reference, [.. adapters.Where(name => name != reference)], against);
         if (standings.All(s => s.Wins == 0))
             return new(
                 $"No significant difference among the {adapters.Count} adapters.",
@@ -184,6 +186,43 @@ public static class VerdictWriter
             $"Of its {Words.Count(first.Compared, "paired comparison")} with the others, {first.Wins} are "
                 + "significantly in its favor and "
             + $"{first.Losses} against it{Level(results)}.{against}", first.Losses == 0 ? "clear" : "mixed");
+    }
+
+    // The one that all others were compared with, where they were not compared with each other.
+    private static string? MeasuredAgainst(ResultsDocument results, List<string> adapters)
+    {
+        var pairs = results.Comparisons.Where(c => adapters.Contains(c.A) && adapters.Contains(c.B)).ToList();
+        return adapters.Count < 3 ? null : adapters.FirstOrDefault(name =>
+            pairs.All(pair => pair.A == name || pair.B == name)
+            && adapters.All(other => other == name || pairs.Exists(pair => pair.A == other || pair.B == other)));
+    }
+
+    private static ReportVerdict OfReference(
+        ResultsDocument results, string reference, List<string> others, string against)
+    {
+        const int Named = 8;
+        var tallies = others.Select(name => Tally.Of(results, name, reference)).ToList();
+        List<string> better = [.. tallies.Where(t => t.Wins.Count > 0).Select(t => t.A)];
+        List<string> worse = [.. tallies.Where(t => t.Losses.Count > 0).Select(t => t.A)];
+        var on = results.Tasks.Count == 1 ? "" : " on at least one task";
+        var headline = (better.Count, worse.Count) switch
+        {
+            (0, 0) => $"None of {others.Count} adapters differs significantly from {reference}.",
+            (0, _) => $"None of {others.Count} adapters is significantly better than {reference}.",
+            _ => $"{better.Count} of {others.Count} adapters {(better.Count == 1 ? "is" : "are")} significantly better "
+                + $"than {reference}{on}.",
+        };
+        return new(
+            headline,
+            $"Each was compared with {reference}, none with another{Level(results)}.{Of(better, "better")}"
+                + $"{Of(worse, "worse")}{against}",
+            (better.Count, worse.Count) switch
+            {
+                (0, 0) => "undecided", (0, _) => "worse", (_, 0) => "clear", _ => "mixed",
+            });
+
+        string Of(List<string> names, string how) => names.Count == 0 ? ""
+            : $" Significantly {how}{on}: {(names.Count > Named ? $"{names.Count} of them" : Words.AllOf(names))}.";
     }
 
     private static string AgainstBase(ResultsDocument results, List<string> adapters)

@@ -211,6 +211,43 @@ public sealed class VerdictWriterTests
             "The 3 adapters were not compared row by row.", VerdictWriter.Of(many with { Comparisons = [] }).Headline);
     }
 
+    [Fact]
+    public void Where_all_are_compared_with_one_alone_that_one_does_not_lead()
+    {
+        // Of two more, each is compared with default-lora and not with others.
+        var star = Sample with
+        {
+            Subjects = [.. Sample.Subjects.Where(s => s.Kind != Subject.BaseKind),
+                Sample.Subjects[1] with { Name = "third" }, Sample.Subjects[1] with { Name = "fourth" }],
+            Scores = [.. Sample.Scores.Where(s => s.Subject != "base")],
+            Comparisons =
+            [
+                new("spam", "accuracy", "default-lora", "default", -0.1, -0.15, -0.05, 0.001, 0.01, true),
+                new("spam", "accuracy", "default-lora", "third", -0.01, -0.1, 0.1, 0.9, 1, false),
+                new("spam", "accuracy", "default-lora", "fourth", -0.2, -0.3, -0.1, 0.001, 0.01, true),
+            ],
+        };
+        var verdict = VerdictWriter.Of(star);
+        Assert.Equal(
+            ("None of 3 adapters is significantly better than default-lora.", "worse"),
+            (verdict.Headline, verdict.Tone));
+        Assert.Equal(
+            "Each was compared with default-lora, none with another (p below 0.05 after Holm's correction). "
+                + "Significantly worse on at least one task: default and fourth.",
+            verdict.Detail);
+
+        Comparison[] gain = [star.Comparisons[0], star.Comparisons[1],
+            star.Comparisons[2] with { Difference = 0.2, Low = 0.1, High = 0.3 }];
+        Assert.Equal(
+            ("1 of 3 adapters is significantly better than default-lora on at least one task.", "mixed"),
+            (VerdictWriter.Of(star with { Comparisons = gain }).Headline,
+                VerdictWriter.Of(star with { Comparisons = gain }).Tone));
+        Comparison[] level = [.. star.Comparisons.Select(c => c with { Significant = false })];
+        Assert.Equal(
+            "None of 3 adapters differs significantly from default-lora.",
+            VerdictWriter.Of(star with { Comparisons = level }).Headline);
+    }
+
     private static ResultsDocument Edited(Func<Comparison, Comparison> edit) =>
         Sample with { Comparisons = [.. Sample.Comparisons.Select(c => c.A == "base" ? c : edit(c))] };
 }
