@@ -30,6 +30,9 @@ RUN := . scripts/allocator && exec dotnet run -c Release --no-build --project
 # Several processes of MPI; MPIRUN='mpirun -hostfile hosts' for more machines than this one.
 MPIRUN ?= mpirun
 ifdef RANKS
+ifneq ($(shell printf %s '$(RANKS)' | grep -E -x '[1-9][0-9]*'),$(RANKS))
+$(error RANKS: $(RANKS); expected how many processes, such as RANKS=2)
+endif
 # Open MPI 4 and 5: more ranks than cores, none kept to one core, time to save after Ctrl-C; root where make is root.
 export OMPI_MCA_rmaps_base_oversubscribe := 1
 export OMPI_MCA_hwloc_base_binding_policy := none

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
@@ -33,6 +34,24 @@ public sealed partial class BuildFileTests
 
     [Fact]
     public void The_first_target_is_help() => Assert.Equal("help", MakefileTargets.Names[0]);
+
+    [Theory]
+    [InlineData("two")]
+    [InlineData("0")]
+    [InlineData("2 3")]
+    public void Ranks_that_are_no_number_are_refused_before_anything_is_built(string ranks)
+    {
+        var start = new ProcessStartInfo("make", ["train", $"RANKS={ranks}"])
+        {
+            WorkingDirectory = SharedAssets.Repository, RedirectStandardError = true,
+        };
+        using var make = Process.Start(start)!;
+        Assert.Contains(
+            $"RANKS: {ranks}; expected how many processes, such as RANKS=2", make.StandardError.ReadToEnd(),
+            StringComparison.Ordinal);
+        make.WaitForExit();
+        Assert.Equal(2, make.ExitCode);
+    }
 
     [Fact]
     public void No_build_file_holds_an_address() =>
