@@ -21,35 +21,36 @@ internal sealed record Asked(
     private const int QuickSeeds = 2;
     private const string Usage =
         "usage: Peft.Compare [--studies a,b or all] [--seeds N] [--jobs N] [--output DIR] [--quick] [--record] "
-        + "[--add] [--render] [--recorded-rates]";
+        + "[--add] [--render] [--choose-rates]";
 
     /// <summary>Reads the words; null after saying what is wrong with them.</summary>
     public static Asked? Parse(IReadOnlyList<string> args)
     {
         var asked = new Asked(
             [.. Plan.Studies.Where(study => study.IsUsual)], 5, Environment.ProcessorCount, ".artifacts/compare",
-            false, false, false, true, false);
+            false, false, false, false, false);
         for (var i = 0; i < args.Count; i++)
         {
             var (word, value) = (args[i], i + 1 < args.Count ? args[i + 1] : "");
             var next = word switch
             {
-                // Choosing rates would take longer than the look itself.
-                "--quick" => asked with { IsQuick = true, Chooses = false, Seeds = QuickSeeds },
-                "--record" => asked with { Records = true },
+                "--quick" => asked with { IsQuick = true, Seeds = QuickSeeds },
+                "--record" => asked with { Records = true, Chooses = !asked.Adds },
                 "--add" => asked with { Records = true, Adds = true, Chooses = false },
                 "--render" => asked with { OnlyRenders = true },
-                "--recorded-rates" => asked with { Chooses = false },
+                "--choose-rates" => asked with { Chooses = true },
                 "--studies" when Named(value) is { } studies => asked with { Studies = studies },
                 "--seeds" when Count(value) is { } seeds => asked with { Seeds = seeds },
                 "--jobs" when Count(value) is { } jobs => asked with { Jobs = jobs },
                 "--output" when value.Length > 0 => asked with { Output = value },
                 _ => null,
             };
-            if (next is null || next is { IsQuick: true, Records: true })
+            if (next is null or { IsQuick: true, Records: true } or { IsQuick: true, Chooses: true }
+                or { Adds: true, Chooses: true })
             {
                 Console.Error.WriteLine($"{word} {value}: {Usage}; studies: "
-                    + $"{string.Join(", ", Plan.Studies.Select(study => study.Name))}; a quick look is not recorded");
+                    + $"{string.Join(", ", Plan.Studies.Select(study => study.Name))}; a quick look is not recorded "
+                    + "and chooses no rates, and neither does what is added");
                 return null;
             }
             i += word is "--studies" or "--seeds" or "--jobs" or "--output" ? 1 : 0;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json.Nodes;
 using Peft.Adapters.Routing;
 using Peft.Evaluation.Results;
 using Peft.Recipes;
@@ -104,6 +105,16 @@ public sealed class PlanTests
     }
 
     [Fact]
+    public void Every_arm_has_a_recorded_learning_rate()
+    {
+        var keys = All().Select(one => Program.Key(one.Study, one.Setting, one.Arm)).ToHashSet();
+        var recorded = JsonNode.Parse(File.ReadAllText("recipes/results/compare/choices.json"))!.AsObject()
+            .Select(pair => pair.Key).ToHashSet();
+        Assert.Empty(keys.Except(recorded));
+        Assert.Empty(recorded.Except(keys));
+    }
+
+    [Fact]
     public void A_choice_of_rates_comes_from_a_setting_and_an_arm_that_choose()
     {
         foreach (var study in Plan.Studies)
@@ -130,6 +141,9 @@ public sealed class PlanTests
         Assert.Equal(["question"], asked!.Studies.Select(study => study.Name));
         Assert.Equal((3, 1, true, false), (asked.Seeds, asked.Jobs, asked.Records, asked.IsQuick));
         Assert.Equal(Plan.Studies, Asked.Parse(["--studies", "all"])!.Studies);
+        // The long way of choosing rates is what recording means, or is asked for.
+        Assert.True(asked.Chooses && Asked.Parse(["--choose-rates"])!.Chooses);
+        Assert.False(Asked.Parse([])!.Chooses || Asked.Parse(["--quick"])!.Chooses);
     }
 
     [Theory]
@@ -147,7 +161,12 @@ public sealed class PlanTests
     }
 
     [Fact]
-    public void A_quick_look_is_not_recorded() => Assert.Null(Asked.Parse(["--quick", "--add"]));
+    public void A_quick_look_is_not_recorded_and_chooses_nothing()
+    {
+        Assert.Null(Asked.Parse(["--quick", "--add"]));
+        Assert.Null(Asked.Parse(["--quick", "--choose-rates"]));
+        Assert.Null(Asked.Parse(["--add", "--choose-rates"]));
+    }
 
     [Fact]
     public void Where_no_study_is_named_every_router_is_compared()

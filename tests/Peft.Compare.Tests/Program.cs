@@ -75,7 +75,7 @@ internal static class Program
             }
             IReadOnlyList<Measured> recorded = asked.OnlyRenders || asked.Adds
                 ? Read<IReadOnlyList<Measured>>(study.Name + ".runs") : [];
-            if (asked.Adds)
+            if (!asked.Chooses && !asked.IsQuick && !asked.OnlyRenders)
                 RequireSameBase(study);
             IReadOnlyList<Measured> runs = asked.OnlyRenders ? recorded
                 : [.. recorded, .. Train(study, asked, [.. asked.SeedsBeyond(recorded)], runner, ranks, stop)];
@@ -111,7 +111,8 @@ internal static class Program
         var files = Directory.GetFiles(Records, study.Name + "-*.json");
         if (files.FirstOrDefault(file => ResultsFile.Load(file).Base.Fingerprint != Plan.BaseFingerprint) is { } other)
             throw new InvalidOperationException(
-                $"{other} is of another base: seeds cannot be added to it; record the study anew (without --add)");
+                $"{other} is of another base, and so are its learning rates: nothing can be added to it or made again "
+                    + "at them; make the study anew, with --record or --choose-rates");
     }
 
     private static List<Measured> Train(
@@ -127,7 +128,7 @@ internal static class Program
                from setting in study.Settings
                from arm in study.ArmsIn(setting)
                select new TrainRun(study.Name, setting, arm, ranks.Of(setting, arm), seed,
-                   Rate(choices, Key(study, setting.RatesOf ?? setting.Name, arm), setting.Rates), false),
+                   Rate(choices, Key(study, setting, arm), setting.Rates, asked), false),
         ];
         return [.. runner.All(runs, stop).SelectMany(run => run)];
     }
@@ -135,23 +136,27 @@ internal static class Program
     private static List<Measured> Merge(
         Study study, Asked asked, int[] seeds, Runner runner, CancellationToken stop)
     {
-        var choices = Read<Dictionary<string, RateChoice>>("choices", asked.IsQuick ? Records : Place(asked));
+        var choices = Read<Dictionary<string, RateChoice>>("choices", asked.Chooses ? Place(asked) : Records);
         MergeRun[] runs =
         [
             .. from seed in seeds
                from setting in study.Merges
                select new MergeRun(
-                   setting, seed, Rate(choices, $"methods/four/{setting.RateOf}", Plan.FourTasks.Rates)),
+                   setting, seed, Rate(choices, $"methods/four/{setting.RateOf}", Plan.FourTasks.Rates, asked)),
         ];
         return [.. runner.All(runs, stop).SelectMany(run => run)];
     }
 
     // A quick look at what was never chosen takes the middle one.
-    private static double Rate(Dictionary<string, RateChoice> choices, string key, IReadOnlyList<double> rates) =>
-        choices.TryGetValue(key, out var choice) ? choice.Rate : rates[rates.Count / 2];
+    private static double Rate(
+        Dictionary<string, RateChoice> choices, string key, IReadOnlyList<double> rates, Asked asked) =>
+        choices.TryGetValue(key, out var choice) ? choice.Rate
+        : asked.IsQuick ? rates[rates.Count / 2]
+        : throw new InvalidOperationException($"no learning rate is recorded for {key}: give --choose-rates");
 
-    private static string Key(Study study, string setting, Arm arm) =>
-        $"{study.Name}/{setting}/{arm.RateOf ?? arm.Name}";
+    /// <summary>Where the learning rate of an arm stands in choices.json.</summary>
+    internal static string Key(Study study, Setting setting, Arm arm) =>
+        $"{study.Name}/{setting.RatesOf ?? setting.Name}/{arm.RateOf ?? arm.Name}";
 
     // The rate with the least loss on validation rows, by a seed that is not reported; no test row is read.
     private static Dictionary<string, RateChoice> Choose(
@@ -182,7 +187,7 @@ internal static class Program
         var choices = File.Exists(Path.Combine(place, "choices.json"))
             ? Read<Dictionary<string, RateChoice>>("choices", place) : [];
         foreach (var (setting, arm, losses) in open)
-            choices[Key(study, setting.Name, arm)] = RateChoice.Of(losses);
+            choices[Key(study, setting, arm)] = RateChoice.Of(losses);
         Write(place, "choices", JsonSerializer.Serialize(
             new SortedDictionary<string, RateChoice>(choices, StringComparer.Ordinal), Json));
         return choices;
