@@ -10,13 +10,16 @@ namespace Peft.Compare;
 /// <param name="IsQuick">A look of some minutes: fewer steps, seeds and rows.</param>
 /// <param name="Records">Whether results are recorded in the repository.</param>
 /// <param name="OnlyRenders">Whether tables are made of what is recorded, and nothing is trained.</param>
-/// <param name="Chooses">Whether learning rates are chosen anew, or read from what is recorded.</param>
+/// <param name="AsksForRates">Whether learning rates are asked to be chosen anew.</param>
 /// <param name="Adds">Whether the seeds behind those that are recorded are added to them, on the same base and at the
 /// recorded rates: a study can be made in several sittings.</param>
 internal sealed record Asked(
     IReadOnlyList<Study> Studies, int Seeds, int Jobs, string Output, bool IsQuick, bool Records, bool OnlyRenders,
-    bool Chooses, bool Adds)
+    bool AsksForRates, bool Adds)
 {
+    /// <summary>Whether learning rates are chosen anew, or read from what is recorded.</summary>
+    public bool Chooses => AsksForRates || Records && !Adds;
+
     private const string All = "all";
     private const int QuickSeeds = 2;
     private const string Usage =
@@ -35,10 +38,10 @@ internal sealed record Asked(
             var next = word switch
             {
                 "--quick" => asked with { IsQuick = true, Seeds = QuickSeeds },
-                "--record" => asked with { Records = true, Chooses = !asked.Adds },
-                "--add" => asked with { Records = true, Adds = true, Chooses = false },
+                "--record" => asked with { Records = true },
+                "--add" => asked with { Records = true, Adds = true },
                 "--render" => asked with { OnlyRenders = true },
-                "--choose-rates" => asked with { Chooses = true },
+                "--choose-rates" => asked with { AsksForRates = true },
                 "--studies" when Named(value) is { } studies => asked with { Studies = studies },
                 "--seeds" when Count(value) is { } seeds => asked with { Seeds = seeds },
                 "--jobs" when Count(value) is { } jobs => asked with { Jobs = jobs },

@@ -166,6 +166,7 @@ public sealed class PlanTests
         Assert.Null(Asked.Parse(["--quick", "--add"]));
         Assert.Null(Asked.Parse(["--quick", "--choose-rates"]));
         Assert.Null(Asked.Parse(["--add", "--choose-rates"]));
+        Assert.Null(Asked.Parse(["--choose-rates", "--add"]));
     }
 
     [Fact]

@@ -186,10 +186,7 @@ public sealed class FactorLlmRouter : Router
     {
         _options = options;
         _weight = NewGate();
-        var bound = 1 / Math.Sqrt(context.Width);
-        _bias = Take("bias", [context.Experts], bias => bias.uniform_(
-            -bound, bound, Seeds.GeneratorFor(context.Seed, $"{context.Path}.router.bias")));
-        register_parameter("bias", _bias);
+        _bias = NewBias(context.Width);
     }
 
     /// <inheritdoc/>

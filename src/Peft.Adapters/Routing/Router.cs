@@ -43,17 +43,29 @@ public abstract class Router : Layer
         "measuring of given texts (peft eval with choices or perplexity, peft logits)");
 
     /// <summary>Makes and registers a gate matrix: no bias, float32, Kaiming uniform with a = sqrt 5.</summary>
-    /// <remarks>Shapes: [E, D].</remarks>
-    protected Parameter NewGate(string name = "weight")
+    /// <remarks>Shapes: [E, D], or [E, inputs].</remarks>
+    protected Parameter NewGate(string name = "weight", long? inputs = null)
     {
-        var gate = Take(name, [Context.Experts, Context.Width], weight =>
+        var gate = Take(name, [Context.Experts, inputs ?? Context.Width], weight =>
             Seeded.kaiming_uniform_(
                 weight, Math.Sqrt(5), Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.{name}")));
         register_parameter(name, gate);
         return gate;
     }
 
-    /// <summary>The same from a normal distribution around 0.</summary>
+    /// <summary>Makes and registers the bias beside a gate matrix as PyTorch begins it: uniform within 1 / sqrt
+    /// inputs.</summary>
+    /// <remarks>Shapes: [E].</remarks>
+    protected Parameter NewBias(long inputs)
+    {
+        var bound = 1 / Math.Sqrt(inputs);
+        var bias = Take("bias", [Context.Experts], values =>
+            values.uniform_(-bound, bound, Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.bias")));
+        register_parameter("bias", bias);
+        return bias;
+    }
+
+    /// <summary>The gate matrix from a normal distribution around 0.</summary>
     /// <remarks>Shapes: [E, D].</remarks>
     protected Parameter NewNormalGate(double std)
     {

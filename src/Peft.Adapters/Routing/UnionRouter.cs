@@ -53,15 +53,16 @@ public sealed record UnionRouterOptions : SliceRouterOptions
     internal bool Learns => Weigh || Balance.Terms().Any();
 
     /// <inheritdoc/>
-    public override IEnumerable<IneffectiveKey> Ineffective() =>
-    [
-        .. base.Ineffective(),
-        .. IneffectiveKey.If(
-            Selection == Data && Length != 128, "length", $"{Length}", "128", $"selection: {Data}"),
-        .. IneffectiveKey.If(
-            Selection == Expert && PositionShare != 0.5, "position_share", $"{PositionShare}", "0.5",
-            $"selection: {Expert}"),
-    ];
+    public override IEnumerable<IneffectiveKey> Ineffective()
+    {
+        var (first, beside) = (new UnionRouterOptions(), $"selection: {Selection}");
+        return
+        [
+            .. base.Ineffective(),
+            .. IneffectiveKey.If(Selection == Data, "length", Length, first.Length, beside),
+            .. IneffectiveKey.If(Selection == Expert, "position_share", PositionShare, first.PositionShare, beside),
+        ];
+    }
 
     /// <inheritdoc/>
     protected override void Check(OptionReader reader, RouterSize size)
@@ -103,18 +104,8 @@ public sealed class UnionRouter : Router
     {
         _options = options;
         var inputs = context.Width * (options.Selection == UnionRouterOptions.Expert ? options.Length : 1);
-        var bound = 1 / Math.Sqrt(inputs);
-        _weight = Linear("weight", [context.Experts, inputs]);
-        _bias = Linear("bias", [context.Experts]);
-
-        Parameter Linear(string name, long[] shape)
-        {
-            var drawn = Take(name, shape, values => values.uniform_(
-                -bound, bound, Seeds.GeneratorFor(context.Seed, $"{context.Path}.router.{name}")));
-            drawn.requires_grad = options.Learns;
-            register_parameter(name, drawn);
-            return drawn;
-        }
+        (_weight, _bias) = (NewGate(inputs: inputs), NewBias(inputs));
+        _weight.requires_grad = _bias.requires_grad = options.Learns;
     }
 
     /// <inheritdoc/>

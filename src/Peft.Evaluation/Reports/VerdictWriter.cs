@@ -205,21 +205,17 @@ public static class VerdictWriter
         List<string> better = [.. tallies.Where(t => t.Wins.Count > 0).Select(t => t.A)];
         List<string> worse = [.. tallies.Where(t => t.Losses.Count > 0).Select(t => t.A)];
         var on = results.Tasks.Count == 1 ? "" : " on at least one task";
-        var headline = (better.Count, worse.Count) switch
+        var (headline, tone) = (better.Count, worse.Count) switch
         {
-            (0, 0) => $"None of {others.Count} adapters differs significantly from {reference}.",
-            (0, _) => $"None of {others.Count} adapters is significantly better than {reference}.",
-            _ => $"{better.Count} of {others.Count} adapters {(better.Count == 1 ? "is" : "are")} significantly better "
-                + $"than {reference}{on}.",
+            (0, 0) => ($"None of {others.Count} adapters differs significantly from {reference}.", "undecided"),
+            (0, _) => ($"None of {others.Count} adapters is significantly better than {reference}.", "worse"),
+            _ => ($"{better.Count} of {others.Count} adapters {(better.Count == 1 ? "is" : "are")} significantly "
+                + $"better than {reference}{on}.", worse.Count == 0 ? "clear" : "mixed"),
         };
         return new(
             headline,
             $"Each was compared with {reference}, none with another{Level(results)}.{Of(better, "better")}"
-                + $"{Of(worse, "worse")}{against}",
-            (better.Count, worse.Count) switch
-            {
-                (0, 0) => "undecided", (0, _) => "worse", (_, 0) => "clear", _ => "mixed",
-            });
+                + $"{Of(worse, "worse")}{against}", tone);
 
         string Of(List<string> names, string how) => names.Count == 0 ? ""
             : $" Significantly {how}{on}: {(names.Count > Named ? $"{names.Count} of them" : Words.AllOf(names))}.";
