@@ -40,9 +40,12 @@ public sealed record Recipe
     /// <summary>The adapters; null with <c>method: full</c>.</summary>
     public AdapterOptions? AdapterOptions { get; init; }
 
+    /// <summary>The trained adapter that is trained on (recipe key <c>adapter.from</c>), experts, routers and all;
+    /// null: a fresh one.</summary>
+    public string? AdapterFrom { get; init; }
+
     /// <summary>Where the experts' first values come from (recipe key <c>adapter.experts.from</c>): a bundle of a
-    /// mixture, or a
-    /// LoRA directory for each expert; empty: fresh ones.</summary>
+    /// mixture, or a LoRA directory for each expert; empty: fresh ones.</summary>
     public IReadOnlyList<string> ExpertsFrom { get; init; } = [];
 
     /// <summary>The data.</summary>
@@ -112,6 +115,8 @@ public sealed record Recipe
             reader.Fault("adapter", "given with method: full", "no adapter section",
                 "remove it, or write method: adapter");
         var paths = new RecipePaths(path, reader.Texts(RecipePaths.Key, []));
+        var training = TrainingOptions.Read(reader.Section("training"));
+        var (from, experts) = method == Full ? (null, []) : Origins(reader.Section("adapter"), training);
         var recipe = new Recipe
         {
             Path = path,
@@ -119,9 +124,10 @@ public sealed record Recipe
             Method = method,
             Model = ModelOptions.Read(reader.Section("model"), method),
             AdapterOptions = method == Full ? null : AdapterOptions.Read(reader.Section("adapter")),
-            ExpertsFrom = method == Full ? [] : reader.Section("adapter").Section("experts").Texts("from", []),
+            AdapterFrom = from,
+            ExpertsFrom = experts,
             Data = data,
-            Training = TrainingOptions.Read(reader.Section("training")),
+            Training = training,
             Evaluation = EvaluationOptions.Read(reader.Section("evaluation"), EvalTasks(data)),
             OutputDir = paths.OutputOf(reader.Text(OutputKey, $"adapters/{NameOf(path)}")),
             Resolved = ConfigMap.Empty(path),
@@ -131,6 +137,20 @@ public sealed record Recipe
         var resolved = reader.Resolved().With(RecipePaths.Key, new ConfigList(path, 0, found));
         // A bundle holds it in another folder.
         return recipe with { Resolved = resolved.With(OutputKey, ConfigScalar.Of(recipe.OutputDir, path)) };
+    }
+
+    // What RoMA and SAME go on from is the whole of one bundle, also where experts.from names it.
+    private static (string? Adapter, IReadOnlyList<string> Experts) Origins(
+        OptionReader adapter, TrainingOptions training)
+    {
+        var from = adapter.OptionalText("from");
+        var experts = adapter.Section("experts").Texts("from", []);
+        if (from is not null && experts.Count > 0)
+            adapter.Fault(
+                "from", "given with adapter.experts.from", "one of them",
+                "this one goes on with a whole adapter, that one with experts behind a new router");
+        var goesOn = training.Continual.IsOn || training.Manifold.Coefficient > 0;
+        return goesOn && from is null && experts is [var bundle] ? (bundle, []) : (from, experts);
     }
 
     /// <summary>The resolved recipe less what may change between a run and its continuation, as text.</summary>

@@ -69,18 +69,16 @@ public static class RunBuilder
             faults.Add(Key, WithoutRouter(recipe), "a mixture, whose routers are tuned");
         else if (adapter.Experts.Train)
             faults.Add("adapter.experts.train", $"true beside {Key}", "false", "RoMA tunes routers alone");
-        if (recipe.ExpertsFrom.Count != 1)
+        if (recipe.AdapterFrom is null)
             faults.Add(
-                "adapter.experts.from", recipe.ExpertsFrom.Count == 0 ? $"missing beside {Key}"
-                    : Words.Count(recipe.ExpertsFrom.Count, "directory"),
-                "the bundle of a trained mixture", "its experts and routers are what is tuned");
+                "adapter.from", $"missing beside {Key}", "the bundle of a trained mixture",
+                "its experts and routers are what is tuned");
         if (data.IsStreaming)
             faults.Add("data.streaming", $"true beside {Key}", "false", "every row is looked at before the first step");
         if (recipe.Data.Packing)
             faults.Add("data.packing", $"true beside {Key}", "false", "routing is compared row by row");
         faults.ThrowIfAny(recipe.Path);
         var contents = Adapters(recipe, data, tokenizer, device);
-        ExpertLoader.LoadRouters(contents.Adapted, recipe.Paths.Resolve(recipe.ExpertsFrom[0]));
         return ManifoldTrainable.Of(
             contents, recipe.Training.Manifold, data, recipe.Training.PerDeviceEvalBatchSize, device);
     }
@@ -96,10 +94,10 @@ public static class RunBuilder
                 Key, WithoutRouter(recipe), "a mixture, whose experts the tasks divide among them");
         else if (!adapter.Experts.Train)
             faults.Add("adapter.experts.train", $"false beside {Key}", "true", "each stage teaches experts its task");
-        if (recipe.ExpertsFrom.Count > 1)
+        if (recipe.ExpertsFrom.Count > 0)
             faults.Add(
                 "adapter.experts.from", $"{recipe.ExpertsFrom.Count} directories beside {Key}",
-                "the bundle of the stage before, or nothing in the first stage");
+                "the bundle of the stage before as adapter.from, or nothing in the first stage");
         if (training.Manifold.Coefficient > 0)
             faults.Add(
                 "training.manifold.coefficient", $"above 0 beside {Key}", "0", "it tunes routers of trained experts");
@@ -112,12 +110,8 @@ public static class RunBuilder
         faults.ThrowIfAny(recipe.Path);
         var contents = Adapters(recipe, data, tokenizer, device);
         using var scope = torch.NewDisposeScope();
-        ContinualState? before = null;
-        if (recipe.ExpertsFrom is [var given] && recipe.Paths.Resolve(given) is var directory)
-        {
-            before = ContinualFile.Read(directory, contents.Adapted);
-            ExpertLoader.LoadRouters(contents.Adapted, directory);
-        }
+        var before = recipe.AdapterFrom is { } stage
+            ? ContinualFile.Read(recipe.Paths.Resolve(stage), contents.Adapted) : null;
         return ContinualTrainable.Of(
             contents, training.Continual, before, data, training.PerDeviceEvalBatchSize, device);
     }
@@ -190,9 +184,12 @@ public static class RunBuilder
             }
         }
 
-        foreach (var path in recipe.ExpertsFrom.Where(path => !Directory.Exists(recipe.Paths.Resolve(path))))
+        var origins = recipe.ExpertsFrom.Select(path => (Key: "adapter.experts.from", Path: path));
+        if (recipe.AdapterFrom is { } whole)
+            origins = origins.Append(("adapter.from", whole));
+        foreach (var (key, path) in origins.Where(origin => !Directory.Exists(recipe.Paths.Resolve(origin.Path))))
             faults.Add(
-                "adapter.experts.from", Quote.Of(path), "an existing directory of an adapter",
+                key, Quote.Of(path), "an existing directory of an adapter",
                 RecipeOf(path, recipe.Path) is { } earlier ? $"train it first: peft train {earlier}"
                     : MissingPath.Advice(path, recipe.Paths.Folders));
         faults.ThrowIfAny(recipe.Path);
@@ -250,20 +247,37 @@ public static class RunBuilder
     {
         var directory = recipe.Paths.Resolve(recipe.Model.Directory);
         var model = LoadedModel.OpenBase(directory, recipe.Model.Dtype, device);
-        var adapted = AdapterAttachment.Attach(model, recipe.AdapterOptions!, recipe.Training.Seed, strict);
+        var identity = new BaseIdentity(recipe.Model.Directory, ModelLoader.Fingerprint(directory));
+        var tasks = TaskRouting.Of(recipe.Path, recipe.AdapterOptions, data);
+        var adapted = recipe.AdapterFrom is { } from
+            ? Continued(recipe, recipe.Paths.Resolve(from), model, identity, tasks)
+            : AdapterAttachment.Attach(model, recipe.AdapterOptions!, recipe.Training.Seed, strict);
         if (recipe.ExpertsFrom.Count > 0)
             ExpertLoader.Load(adapted, [.. recipe.ExpertsFrom.Select(recipe.Paths.Resolve)]);
         adapted.HoldExperts();
         return new BundleContents
         {
             Adapted = adapted,
-            Base = new BaseIdentity(recipe.Model.Directory, ModelLoader.Fingerprint(directory)),
+            Base = identity,
             ResolvedRecipe = ConfigText.ToYaml(recipe.Resolved),
             Data = [.. data.Files.Select(f => new DataIdentity(f.File, f.Sha256))],
-            Tasks = TaskRouting.Of(recipe.Path, recipe.AdapterOptions, data)?.Names ?? [],
+            Tasks = tasks?.Names ?? [],
             Seed = recipe.Training.Seed,
             ChatTemplate = RememberedTemplate(recipe, data, tokenizer),
         };
+    }
+
+    private static AdaptedModel Continued(
+        Recipe recipe, string from, CausalLanguageModel model, BaseIdentity identity, TaskRouting? tasks)
+    {
+        var bundle = Bundle.Open(from);
+        if (tasks is not null && TaskRouting.Of(from) is { } earlier
+            && !tasks.Names.Take(earlier.Names.Count).SequenceEqual(earlier.Names))
+            throw UserException.At(
+                "data.train", $"tasks {Words.AllOf(tasks.Names)}",
+                $"first {Words.AllOf(earlier.Names)}, in this order, which the experts of {from} go by",
+                "a data set of another task comes after them");
+        return bundle.Continue(model, recipe.AdapterOptions!, recipe.Training.Seed, identity);
     }
 
     // What it was trained or is measured with; where neither, the base's own stays the model's.

@@ -11,15 +11,16 @@ public sealed class ContinualTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
+    // Recipes before adapter.from named the stage as the experts' origin.
     [Theory]
-    [InlineData("")]
-    [InlineData(", form: code")]
-    public void A_second_stage_goes_on_from_the_first_and_is_resumed_bit_for_bit(string form)
+    [InlineData("", "}, from: first")]
+    [InlineData(", form: code", ", from: first}")]
+    public void A_second_stage_goes_on_from_the_first_and_is_resumed_bit_for_bit(string form, string from)
     {
         var same = $"continual: {{kind: same, tau: 1{form}}}";
-        Write("first.yaml", "", $"max_steps: 3, save_steps: 0, {same}");
+        Write("first.yaml", "}", $"max_steps: 3, save_steps: 0, {same}");
         Peft("train", "first.yaml", "--output", "first").Succeeds();
-        Write("next.yaml", ", from: first", $"max_steps: 4, save_steps: 2, {same}");
+        Write("next.yaml", from, $"max_steps: 4, save_steps: 2, {same}");
         Peft("train", "next.yaml", "--output", "next").Succeeds();
 
         var (one, two) = (Statistics("first"), Statistics("next"));
@@ -46,16 +47,37 @@ public sealed class ContinualTests : IDisposable
     }
 
     [Fact]
+    public void Without_it_a_training_goes_on_from_a_whole_adapter()
+    {
+        Write("first.yaml", "}", "max_steps: 3, save_steps: 0");
+        Peft("train", "first.yaml", "--output", "first").Succeeds();
+        Write("next.yaml", "}, from: first", "max_steps: 1, save_steps: 0");
+
+        // A learning rate of nothing leaves what was taken as it was.
+        Peft("train", "next.yaml", "--output", "next", "--set", "training.learning_rate=1e-30").Succeeds();
+
+        var (before, after) = (Tensors("first"), Tensors("next"));
+        Assert.All(before.Entries.Keys, name => Assert.Equal(before.ReadBytes(name), after.ReadBytes(name)));
+        Write("both.yaml", ", from: first}, from: first", "max_steps: 1");
+        Peft("train", "both.yaml", "--output", "no").IsRefused(
+            "adapter.from", "given with adapter.experts.from; expected one of them. This one goes on with a whole");
+        Peft("train", "next.yaml", "--output", "no", "--set", "adapter.from=nowhere").IsRefused(
+            "adapter.from  'nowhere'; expected an existing directory of an adapter.");
+        Peft("train", "next.yaml", "--output", "no", "--set", "adapter.r=3").IsRefused(
+            "adapter.r           3; expected 2, as first has it.",
+            "adapter.lora_alpha  6; expected 4, as first has it.");
+    }
+
+    [Fact]
     public void A_stage_before_that_left_nothing_is_refused()
     {
-        Write("plain.yaml", "", "max_steps: 1, save_steps: 0");
+        Write("plain.yaml", "}", "max_steps: 1, save_steps: 0");
         Peft("train", "plain.yaml", "--output", "plain").Succeeds();
-        Write("next.yaml", ", from: plain", $"max_steps: 1, {Same}");
+        Write("next.yaml", "}, from: plain", $"max_steps: 1, {Same}");
 
         Peft("train", "next.yaml", "--output", "no").IsRefused(
             "plain: no continual.safetensors; expected the bundle of a stage before, which holds what its inputs were "
-                + "like. Train it with training.continual too, or leave adapter.experts.from out to begin a first "
-                + "stage.");
+                + "like. Train it with training.continual too, or leave adapter.from out to begin a first stage.");
         Assert.False(Directory.Exists(_folder["no"]));
     }
 
@@ -63,12 +85,12 @@ public sealed class ContinualTests : IDisposable
     public void Settings_that_contradict_it_are_told_together()
     {
         Write(
-            "all.yaml", ", train: false",
+            "all.yaml", ", train: false}",
             $"max_steps: 1, weight_decay: 0.01, manifold: {{coefficient: 1}}, {Same}");
-        Write("lora.yaml", "", $"max_steps: 1, {Same}", "method: lora, r: 2EXPERTS");
+        Write("lora.yaml", "", $"max_steps: 1, {Same}", "method: lora, r: 2");
         Write(
-            "hydra.yaml", "", $"max_steps: 1, {Same}",
-            "method: mixture, r: 2, experts: {count: 3EXPERTS}, router: {kind: hydra}");
+            "hydra.yaml", "}", $"max_steps: 1, {Same}",
+            "method: mixture, r: 2, experts: {count: 3EXPERTS, router: {kind: hydra}");
 
         Peft("train", "all.yaml", "--output", "no").IsRefused(
             "adapter.experts.train",
@@ -95,7 +117,7 @@ public sealed class ContinualTests : IDisposable
 
     private void Write(
         string name, string experts, string training,
-        string adapter = "method: mixture, r: 2, experts: {count: 3EXPERTS}, router: {kind: top-k, top_k: 2}") =>
+        string adapter = "method: mixture, r: 2, experts: {count: 3EXPERTS, router: {kind: top-k, top_k: 2}") =>
         _folder.Write(name, TinyBase.Recipe(
             $"{{{adapter.Replace("EXPERTS", experts, StringComparison.Ordinal)}}}",
             $"{{per_device_train_batch_size: 4, learning_rate: 0.05, report_to: none, {training}}}"));

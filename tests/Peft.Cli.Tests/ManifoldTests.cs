@@ -39,7 +39,8 @@ public sealed class ManifoldTests : IDisposable
         Write("tune.yaml", "", "max_steps: 4, manifold: {coefficient: 1}");
         Peft("train", "tune.yaml", "--output", "no").IsRefused(
             "adapter.experts.train", "true beside training.manifold; expected false. RoMA tunes routers alone.",
-            "adapter.experts.from", "missing beside training.manifold; expected the bundle of a trained mixture.");
+            "adapter.from", "missing beside training.manifold; expected the bundle of a trained mixture. Its experts "
+                + "and routers are what is tuned.");
         Assert.False(Directory.Exists(_folder["no"]));
     }
 

@@ -92,6 +92,39 @@ public abstract class Bundle
         return AdapterAttachment.Attach(model, own, selected, Manifest?.Seed ?? 0, tensors);
     }
 
+    /// <summary>Puts the adapter on a base model to learn on under settings of a recipe (<c>adapter.from</c>): every
+    /// tensor, those of routers among them.</summary>
+    /// <param name="model">The base model; wrapped in place, or left whole where something does not fit.</param>
+    /// <param name="options">The recipe's settings; those that say what the tensors mean must be the adapter's
+    /// own.</param>
+    /// <param name="seed">Seed of what training draws.</param>
+    /// <param name="on">The base it is put on.</param>
+    /// <exception cref="UserException">Another base, other settings or other tensors; all faults of a kind at
+    /// once.</exception>
+    public AdaptedModel Continue(CausalLanguageModel model, AdapterOptions options, long seed, BaseIdentity on)
+    {
+        if (Manifest is not null && Manifest.Base.Fingerprint != on.Fingerprint)
+            throw UserException.At(
+                "adapter.from", $"{Directory}, trained on {Described(Manifest.Base)}",
+                $"an adapter of this base, {Described(on)}",
+                "write the base it was trained on as model.model_name_or_path");
+        var own = OptionsFor(model);
+        var faults = new Faults();
+        foreach (var (key, found, wanted) in own.DifferencesOf(options))
+            faults.Add($"adapter.{key}", found, $"{wanted}, as {Directory} has it");
+        var (mine, theirs) = (Targets(options), Targets(own));
+        if (faults.Items.Count == 0 && mine.Except(theirs).Concat(theirs.Except(mine)).FirstOrDefault() is { } other)
+            faults.Add(
+                "adapter.target_modules", $"with {Words.Count(mine.Count, "projection")}",
+                $"the {theirs.Count} of {Directory}",
+                $"{(mine.Contains(other) ? "it has none for" : "missing here:")} {other}");
+        faults.ThrowIfAny("adapter.from");
+        return AdapterAttachment.Attach(model, options, seed, strict: true, Open(model));
+
+        List<string> Targets(AdapterOptions of) =>
+            [.. TargetSelection.Targeted(TargetSelection.PathsOf(model, of), model.HeadProjection.Path, of)];
+    }
+
     /// <summary>The settings on one base.</summary>
     private protected virtual AdapterOptions OptionsFor(CausalLanguageModel model) => Options;
 

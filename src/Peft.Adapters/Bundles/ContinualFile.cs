@@ -52,7 +52,7 @@ public static class ContinualFile
         if (!bundle.Manifest.Files.Any(file => file.Key == Name))
             throw UserException.At(
                 directory, $"no {Name}", "the bundle of a stage before, which holds what its inputs were like",
-                "train it with training.continual too, or leave adapter.experts.from out to begin a first stage");
+                "train it with training.continual too, or leave adapter.from out to begin a first stage");
         var path = BundleFiles.PathOf(directory, Name);
         var file = SafetensorsFile.Open(path);
         var faults = new Faults();

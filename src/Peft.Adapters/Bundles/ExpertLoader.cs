@@ -127,37 +127,20 @@ public static class ExpertLoader
         faults.ThrowIfAny(bundle.Weights.Path);
     }
 
-    /// <summary>Copies the routers of a trained mixture, parameters and buffers.</summary>
-    /// <param name="adapted">The mixture, freshly attached.</param>
-    /// <param name="directory">A bundle of a mixture with the same router.</param>
-    /// <exception cref="UserException">It is none, or its tensors do not fit; all faults at once.</exception>
-    public static void LoadRouters(AdaptedModel adapted, string directory)
-    {
-        var bundle = OwnBundle.Open(directory);
-        var (found, wanted) = (bundle.Manifest.Adapter.Router?.Kind, adapted.Options.Router?.Kind);
-        if (found != wanted)
-            throw UserException.At(
-                directory, found is null ? "a plain LoRA" : $"a mixture behind router {found}",
-                $"trained routers of kind {wanted}, as adapter.router.kind says");
-        var faults = new Faults();
-        foreach (var (name, tensor) in adapted.State.Where(
-            pair => pair.Name.Contains(".router.", StringComparison.Ordinal)))
-            Copy(faults, bundle.Weights.Entries, BundleTensors.NameInFile(name, isPlainLora: false), tensor, 1);
-        faults.ThrowIfAny(bundle.Weights.Path);
-    }
-
     private static void LoadLora(AdaptedModel adapted, int expert, Source source)
     {
         var faults = new Faults();
         var known = adapted.Modules.ToDictionary(
             module => BundleTensors.NameInFile($"{module.Path}.lora_A", true), StringComparer.Ordinal);
-        foreach (
-            var name in source.Entries.Keys.Where(name => name.EndsWith(".lora_A.weight", StringComparison.Ordinal)))
-        {
-            if (!known.ContainsKey(name))
-                faults.Add(
-                    name, "not used", "only projections that this mixture adapts", "widen adapter.target_modules");
-        }
+        var entries = SavedBase.Without(adapted.Model, [], source.Entries, _ => { });
+        foreach (var name in entries.Keys.Where(name => !IsFactor(name)))
+            faults.Add(
+                name, "not used", "a LoRA of projections alone for each expert",
+                "to train on with all that an adapter holds, name it as adapter.from");
+        foreach (var name in entries.Keys.Where(
+            name => name.EndsWith(".lora_A.weight", StringComparison.Ordinal) && !known.ContainsKey(name)))
+            faults.Add(
+                name, "not used", "only projections that this mixture adapts", "widen adapter.target_modules");
         if (!source.Entries.Keys.Any(known.ContainsKey) && !faults.Any)
             faults.Add("adapter_model.safetensors", "no adapted projection", "at least one that this mixture adapts");
         using var scope = torch.NewDisposeScope();
@@ -183,6 +166,9 @@ public static class ExpertLoader
         }
         faults.ThrowIfAny($"{source.Directory} as expert {expert.ToString(CultureInfo.InvariantCulture)}");
     }
+
+    private static bool IsFactor(string name) => name.EndsWith(".lora_A.weight", StringComparison.Ordinal)
+        || name.EndsWith(".lora_B.weight", StringComparison.Ordinal);
 
     private static void Copy(
         Faults faults, IReadOnlyDictionary<string, SafetensorsEntry> entries, string name, Tensor target, double factor)

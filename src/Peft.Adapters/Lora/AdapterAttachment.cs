@@ -14,12 +14,18 @@ public static class AdapterAttachment
     /// <param name="seed">Seed of the first values; each parameter has its own stream.</param>
     /// <param name="strict">Whether every name of the options must select something, as in a recipe.</param>
     /// <exception cref="UserException">No projection matches, or one is wrapped already.</exception>
-    public static AdaptedModel Attach(CausalLanguageModel model, AdapterOptions options, long seed, bool strict = true)
+    public static AdaptedModel Attach(
+        CausalLanguageModel model, AdapterOptions options, long seed, bool strict = true) =>
+        Attach(model, options, seed, strict, TensorSource.Fresh);
+
+    /// <summary>The same with tensors of a source.</summary>
+    internal static AdaptedModel Attach(
+        CausalLanguageModel model, AdapterOptions options, long seed, bool strict, TensorSource tensors)
     {
         var selected = TargetSelection.Select(
             TargetSelection.PathsOf(model, options), model.HeadProjection.Path, options, strict);
         RequireMemory(model, options, selected, CheckedLayers(model, options.Experts));
-        return Attach(model, options, selected, seed, TensorSource.Fresh);
+        return Attach(model, options, selected, seed, tensors);
     }
 
     /// <summary>Wraps the projections given; their tensors come from a source.</summary>

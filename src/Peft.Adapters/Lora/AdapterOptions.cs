@@ -117,7 +117,9 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
 
     /// <summary>Whether it computes another function of A and B than <c>W + scale · B A</c>, so that A and B alone do
     /// not say what it does.</summary>
-    public bool IsVariant => UseDora || WeightInitialization.ChangesBase(InitLoraWeights);
+    public bool IsVariant => UseDora || ChangesBase;
+
+    private bool ChangesBase => WeightInitialization.ChangesBase(InitLoraWeights);
 
     /// <summary>Whether the experts begin as parts of the base's weight.</summary>
     public bool IsGoat => InitLoraWeights == WeightInitialization.Goat;
@@ -174,6 +176,28 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
             .. Router.Ineffective().Concat((Router as ExpertRouterOptions)?.IneffectiveBalance(Experts.Count) ?? [])
                 .Select(key => new IneffectiveKey($"router.{key.Key}", $"router.{key.Beside}")),
         ];
+    }
+
+    /// <summary>Settings that say what an adapter's tensors mean, where another one's differ: the key, the other's
+    /// value, and this one's.</summary>
+    public IEnumerable<(string Key, string Found, string Wanted)> DifferencesOf(AdapterOptions other)
+    {
+        string[] keys =
+        [
+            "r", "rank_pattern", "lora_alpha", "alpha_pattern", "use_rslora", "use_dora", "modules_to_save",
+            "trainable_token_indices", "experts.count", "experts.layers", "experts.shared", "router.kind",
+            .. ChangesBase || other.ChangesBase ? new[] { "init_lora_weights", "goat" } : [],
+        ];
+        var (own, others) = (ToJson(), other.ToJson());
+        return from key in keys
+               let found = Value(others, key)
+               let wanted = Value(own, key)
+               where found != wanted
+               select (key, found, wanted);
+
+        static string Value(JsonObject options, string key) => key.Split('.').Aggregate(
+            (JsonNode?)options, (node, name) => (node as JsonObject)?[name]) is { } value
+            ? value.ToJsonString().Trim('"') : "none";
     }
 
     /// <summary>The section under a key.</summary>
@@ -264,15 +288,14 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
     {
         string[] known =
             ["true", "gaussian", WeightInitialization.Pissa, WeightInitialization.Olora, WeightInitialization.Goat];
-        var changesBase = WeightInitialization.ChangesBase(InitLoraWeights);
-        if (!known.Contains(InitLoraWeights) && !changesBase)
+        if (!known.Contains(InitLoraWeights) && !ChangesBase)
             reader.Fault(
                 "init_lora_weights", Quote.Of(InitLoraWeights),
                 "true, gaussian, pissa, pissa_niter_N (N from 1 to 100), olora or goat",
                 NearestName.Question(InitLoraWeights, known));
         if (IsGoat)
             CheckGoat(reader);
-        else if (changesBase && Router is not null)
+        else if (ChangesBase && Router is not null)
             reader.Fault(
                 "init_lora_weights", $"{InitLoraWeights} with router.kind: {Router.Kind}", "method: lora beside it",
                 "all experts would begin alike; goat gives each its own part of the weight");
@@ -280,7 +303,7 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
             reader.Fault(
                 "use_dora", $"true with router.kind: {Router.Kind}", "method: lora beside it",
                 "one magnitude cannot follow several experts");
-        if (UseDora && changesBase)
+        if (UseDora && ChangesBase)
             reader.Fault(
                 "use_dora", $"true with init_lora_weights: {InitLoraWeights}", "one of the two",
                 "what is left of the base has other magnitudes");

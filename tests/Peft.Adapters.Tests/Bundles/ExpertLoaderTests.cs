@@ -121,6 +121,25 @@ public sealed class ExpertLoaderTests : TensorTests
                 mixture, [.. Enumerable.Repeat(Tiny.In("law"), directories)])).Message);
     }
 
+    [Theory]
+    [InlineData("""{"r": 2, "trainable_token_indices": [3]}""", "model.embed_tokens.token_adapter.trainable_tokens_delta")]
+    [InlineData(
+        """{"r": 2, "target_modules": ["q_proj", "embed_tokens"]}""", "model.embed_tokens.lora_embedding_A")]
+    public void What_a_lora_holds_beside_projections_is_not_passed_over(string trained, string name)
+    {
+        Train("law", """{"r": 2}""", 1);
+        Train("more", trained, 1);
+        var mixture = AdapterAttachment.Attach(Tiny.New(), Hard("""{"count": 2}""", 2), seed: 1);
+
+        var error = Assert.Throws<FaultsException>(
+            () => ExpertLoader.Load(mixture, [Tiny.In("law"), Tiny.In("more")]));
+
+        Assert.Contains($"{Tiny.In("more")} as expert 1 has ", error.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            $"  base_model.model.{name}  not used; expected a LoRA of projections alone for each expert. To train on "
+                + "with all that an adapter holds, name it as adapter.from.", error.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_lora_that_adapts_nothing_is_refused()
     {

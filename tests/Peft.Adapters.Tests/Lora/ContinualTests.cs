@@ -157,8 +157,8 @@ public sealed class ContinualTests : IDisposable
 
         Assert.Equal(
             $"{_tiny.In("plain")}: no continual.safetensors; expected the bundle of a stage before, which holds what "
-                + "its inputs were like. Train it with training.continual too, or leave adapter.experts.from out to "
-                + "begin a first stage.", missing.Message);
+                + "its inputs were like. Train it with training.continual too, or leave adapter.from out to begin a "
+                + "first stage.", missing.Message);
         Assert.Equal(7 * 3, unfit.Items.Count);
     }
 
