@@ -73,6 +73,10 @@ public sealed record EvaluationOptions
                         + (evalTasks.Count == 0 ? "" : $": {Words.OneOf(evalTasks)}"),
                     evalTasks.Count == 0 ? "add the data set: data.eval is empty"
                         : NearestName.Question(task.Name, evalTasks));
+            if (options.Tasks.TakeWhile(other => !ReferenceEquals(other, task)).Any(other => other.Name == task.Name))
+                section.Fault(
+                    "task", $"{Quote.Of(task.Name)} a second time", "each task once, with one metric",
+                    "peft eval measures further metrics by a task file");
             Metric.Check(section, "metric", task.Metric, TaskKind.Generation);
         }
         return options;

@@ -174,7 +174,7 @@ public sealed class ChatSession : IDisposable
         double[] sums = [];
         foreach (var record in pass.Records<RoutingRecord>())
         {
-            var gates = record.Decision.Gates[-1].to(ScalarType.Float64).to(torch.CPU).data<double>().ToArray();
+            var gates = record.Decision.Gates[-1].to(ScalarType.Float64).Values<double>();
             if (gates.Length > sums.Length)
                 Array.Resize(ref sums, gates.Length);
             for (var expert = 0; expert < gates.Length; expert++)

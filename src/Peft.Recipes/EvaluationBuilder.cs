@@ -110,7 +110,7 @@ public static class EvaluationBuilder
                 "--sequence", $"{Words.Count(request.Adapters.Count, "adapter")} and "
                     + $"{Words.Count(tasks.Count, "task")} ({Words.AllOf([.. tasks.Select(task => task.Name)])})",
                 "a task for each adapter, in the order of training", "name them with --tasks");
-        var tokenizer = HuggingFaceTokenizer.Load(directory);
+        var (tokenizerDirectory, tokenizer) = TokenizerOf(request, directory, recipes);
         var fingerprint = ModelLoader.Fingerprint(directory);
         var subjects = SubjectLoader.Subjects(request, directory, fingerprint);
         foreach (var subject in subjects)
@@ -121,7 +121,8 @@ public static class EvaluationBuilder
             RequireDecoding(subject.Description.Path, tasks);
         }
         var data = TaskData.Open(
-            tasks, request.Rows, request.Seed, catalog.Resolve, () => TemplateOf(request, directory, tokenizer));
+            tasks, request.Rows, request.Seed, catalog.Resolve,
+            () => TemplateOf(request, tokenizerDirectory, tokenizer));
         var settings = new ResultsSettings(
             request.Seed, request.BatchSize, LoadedModel.TypeName(directory, request.Dtype, request.Device),
             BootstrapSamples, Confidence, ResultsBuilder.Correction);
@@ -160,6 +161,26 @@ public static class EvaluationBuilder
                 "--apply-chat-template", $"task {plain.Name} is of kind: perplexity, which has no prompts",
                 "tasks with prompts")
             : [.. tasks.Select(task => task with { ApplyChatTemplate = true })];
+    }
+
+    // All subjects are asked the same tokens.
+    private static (string Directory, HuggingFaceTokenizer Tokenizer) TokenizerOf(
+        EvaluationRequest request, string directory, List<Recipe> recipes)
+    {
+        var own = request.Adapters.Select(adapter => (
+            Who: adapter, Directory: LoadedModel.TokenizerOf(directory, adapter))).ToList();
+        if (own.Count == 0)
+            own.Add((directory, request.Recipe is not null && recipes is [{ Model.Tokenizer: { } named } recipe]
+                ? recipe.Paths.Resolve(named) : directory));
+        var first = HuggingFaceTokenizer.Load(own[0].Directory);
+        foreach (var (who, other) in own.DistinctBy(entry => entry.Directory).Skip(1))
+        {
+            if (HuggingFaceTokenizer.Load(other).Sha256 != first.Sha256)
+                throw UserException.At(
+                    "--adapter", $"{own[0].Who} and {who} were trained with different tokenizers",
+                    "one tokenizer for all", "evaluate them apart");
+        }
+        return (own[0].Directory, first);
     }
 
     // All subjects are asked the same texts.

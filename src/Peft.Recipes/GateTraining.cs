@@ -59,7 +59,8 @@ public static class GateTraining
             "method=adapter", $"adapter={section.ToJsonString()}", "data.eval=[]", "evaluation={tasks: []}",
             $"training.max_steps={Steps}",
             "training.save_steps=0", "training.eval_steps=0", "training.load_best_model_at_end=false",
-            "training.early_stopping_patience=0",
+            "training.early_stopping_patience=0", "training.warmup_steps=0", "training.loraplus_lr_ratio=null",
+            "training.continual={kind: none}", "training.manifold={coefficient: 0}",
             .. baseDirectory is null ? Array.Empty<string>()
             : [$"model.model_name_or_path={JsonValue.Create(baseDirectory).ToJsonString()}"],
             .. overrides,
@@ -95,10 +96,11 @@ public static class GateTraining
         using var loaded = LoadedModel.Open(
             recipe.Paths.Resolve(recipe.Model.Directory), null, recipe.Model.Dtype, device);
         var model = loaded.Model;
-        var ids = loaded.Encoder.Text(text);
+        var encoder = RunBuilder.EncoderOf(recipe, RunBuilder.LoadTokenizer(recipe));
+        var ids = encoder.Text(text);
         if (ids.Count == 0)
             throw UserException.At("--describe", "no words", "what the adapter was trained for");
-        ids = [.. loaded.Encoder.Prefix, .. ids];
+        ids = [.. encoder.Prefix, .. ids];
         var most = model.Config.MaxPositionEmbeddings;
         if (ids.Count > most)
             throw UserException.At(
@@ -108,7 +110,7 @@ public static class GateTraining
             ForwardPass.ForInference());                                                       // [1, T, D]
         return new(
             text, false,
-            [.. hidden.to(torch.float32).mean([1]).reshape(-1).to(torch.CPU).contiguous().data<float>().ToArray()]);
+            [.. hidden.to(torch.float32).mean([1]).reshape(-1).Values<float>()]);
     }
 
     private static AdapterOptions OptionsOf(string adapter)

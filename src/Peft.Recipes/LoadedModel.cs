@@ -2,6 +2,7 @@ using Peft.Adapters.Bundles;
 using Peft.Adapters.Lora;
 using Peft.Chat;
 using Peft.Formats;
+using Peft.Formats.Configuration;
 using Peft.Formats.HuggingFace;
 using Peft.Formats.Tokenizers;
 using Peft.Models;
@@ -24,7 +25,8 @@ public sealed class LoadedModel : IDisposable
         Model = model;
         Adapted = adapted;
         BaseDirectory = baseDirectory;
-        _tokenizer = new(() => HuggingFaceTokenizer.Load(baseDirectory));
+        TokenizerDirectory = TokenizerOf(baseDirectory, adapter);
+        _tokenizer = new(() => HuggingFaceTokenizer.Load(TokenizerDirectory));
         _tasks = new(() => adapter is null ? null : TaskRouting.Of(adapter));
     }
 
@@ -36,6 +38,9 @@ public sealed class LoadedModel : IDisposable
 
     /// <summary>Where its base is.</summary>
     public string BaseDirectory { get; }
+
+    /// <summary>Where its tokenizer is.</summary>
+    public string TokenizerDirectory { get; }
 
     /// <summary>Its tokenizer, read when first needed.</summary>
     public HuggingFaceTokenizer Tokenizer => _tokenizer.Value;
@@ -62,19 +67,37 @@ public sealed class LoadedModel : IDisposable
     /// <param name="place">Where it is asked for, for messages.</param>
     /// <exception cref="UserException">There is none, or it is not Jinja.</exception>
     public ChatTemplate TemplateOf(string? asked, string place) =>
-        TemplateOf(BaseDirectory, Tokenizer, _adapter, asked, place);
+        TemplateOf(TokenizerDirectory, Tokenizer, _adapter, asked, place);
+
+    /// <summary>Where the tokenizer is that an adapter was trained with: what its recipe names as model.tokenizer, or
+    /// else its base.</summary>
+    /// <param name="baseDirectory">The base.</param>
+    /// <param name="adapter">The adapter; null: none.</param>
+    /// <exception cref="UserException">The recipe's tokenizer is not here.</exception>
+    public static string TokenizerOf(string baseDirectory, string? adapter)
+    {
+        var recipe = adapter is null ? "" : BundleFiles.PathOf(adapter, BundleFiles.Recipe);
+        if (adapter is null || !File.Exists(recipe)
+            || YamlReader.ReadFile(recipe)["model"] is not ConfigMap model
+            || model["tokenizer"] is not ConfigScalar { Text: { } named })
+            return baseDirectory;
+        var found = RecipePaths.OfAdapter(adapter).Resolve(named);
+        return Path.Exists(found) ? found : throw UserException.At(
+            adapter, $"trained with tokenizer {Quote.Of(named)}, which is not here", "the same tokenizer",
+            $"put it there, or name another place as model.tokenizer in {recipe}");
+    }
 
     /// <summary>The chat template of an adapter on a base.</summary>
-    /// <param name="baseDirectory">The base.</param>
+    /// <param name="tokenizerDirectory">Where its tokenizer is.</param>
     /// <param name="tokenizer">Its tokenizer.</param>
     /// <param name="adapter">The adapter; null: none.</param>
     /// <param name="asked">A template's text, name or file; null for the adapter's, or else the base's.</param>
     /// <param name="place">Where it is asked for, for messages.</param>
     /// <exception cref="UserException">There is none, or it is not Jinja.</exception>
     public static ChatTemplate TemplateOf(
-        string baseDirectory, HuggingFaceTokenizer tokenizer, string? adapter, string? asked, string place)
+        string tokenizerDirectory, HuggingFaceTokenizer tokenizer, string? adapter, string? asked, string place)
     {
-        var own = TemplatesOf(baseDirectory, tokenizer);
+        var own = TemplatesOf(tokenizerDirectory, tokenizer);
         if (asked is null && adapter is not null && BundleFiles.ChatTemplateOf(adapter) is { } remembered)
             own = own.WithDefault(remembered);
         return TemplateCatalog.Find(asked, own, path => path, place);

@@ -176,6 +176,9 @@ public sealed record OutputDirectory(string Path, CheckpointRef? Resume)
 
     private void Clear()
     {
+        // Without its weights a model is no result; with them it would pass for that of the run that begins.
+        if (!BundleFiles.IsBundle(Path) && HoldsRun(Path))
+            File.Delete(Inside(FullModelFiles.Weights));
         ClearRemains();
         // Without a manifest the other names (README.md) need not be a run's.
         if (BundleFiles.IsBundle(Path))
@@ -215,8 +218,7 @@ public static class ResultDirectory
     {
         if (File.Exists(path))
             throw UserException.At(path, "is a file", null, "name a directory with --output");
-        foreach (var input in inputs.OfType<string>().Where(input => IsSameOrInside(input, path)))
-            throw UserException.At(path, $"{input} is read from there", null, "choose another directory with --output");
+        RequireApart(path, inputs.OfType<string>());
         if (!Directory.Exists(path) || !Directory.EnumerateFileSystemEntries(path).Any())
             return;
         if (!overwrite)
@@ -226,6 +228,16 @@ public static class ResultDirectory
             throw UserException.At(
                 path, "holds neither an adapter nor a model, and --overwrite replaces nothing else", null,
                 "choose another directory with --output");
+    }
+
+    /// <summary>Refuses a place that something is read from.</summary>
+    /// <param name="path">The directory to write.</param>
+    /// <param name="inputs">Directories that are read.</param>
+    /// <exception cref="UserException">It holds an input.</exception>
+    public static void RequireApart(string path, IEnumerable<string> inputs)
+    {
+        foreach (var input in inputs.Where(input => IsSameOrInside(input, path)))
+            throw UserException.At(path, $"{input} is read from there", null, "choose another directory with --output");
     }
 
     /// <summary>The same for a directory that is replaced whole: nothing of it is kept.</summary>

@@ -17,6 +17,8 @@ public sealed class PreparedRun(
     Recipe recipe, OutputDirectory output, HuggingFaceTokenizer tokenizer, TrainingRun run, RunHealth health)
         : IDisposable
 {
+    private TaskMeasurement? _tasks;
+
     /// <summary>The recipe.</summary>
     public Recipe Recipe => recipe;
 
@@ -24,7 +26,7 @@ public sealed class PreparedRun(
     public ITrainable Trainable => run.Trainable;
 
     /// <summary>What results call what it trains.</summary>
-    public string ResultName => EvaluationBuilder.NameOf(output.Path);
+    public string ResultName => SubjectLoader.NotAsBase(EvaluationBuilder.NameOf(output.Path), output.Path);
 
     /// <summary>The data.</summary>
     public TrainingData Data => run.Data;
@@ -103,11 +105,20 @@ public sealed class PreparedRun(
         }
     }
 
+    /// <summary>Reads what will be measured and compared: hours later would be late to hear that it cannot
+    /// be.</summary>
+    /// <exception cref="UserException">Rows of a task cannot be used, or recorded results are missing.</exception>
+    public void RequireMeasurable()
+    {
+        Baselines();
+        if (recipe.Evaluation.Tasks.Count > 0)
+            _tasks ??= new TaskMeasurement(recipe, tokenizer, run.Ranks);
+    }
+
     /// <summary>Trains; when all steps are done, writes the result into the output directory.</summary>
     public TrainingOutcome Train(StopRequest stop)
     {
-        // Hours later would be late to hear that a recorded file is missing.
-        Baselines();
+        RequireMeasurable();
         var loop = new TrainingLoop(run);
         loop.Open();
         // A bundle that a continued run found has its own, which its manifest vouches for; that one is replaced with
@@ -135,7 +146,7 @@ public sealed class PreparedRun(
     {
         if (recipe.Evaluation.Tasks.Count == 0)
             return null;
-        var tasks = new TaskMeasurement(recipe, tokenizer, run.Ranks);
+        var tasks = _tasks ??= new TaskMeasurement(recipe, tokenizer, run.Ranks);
         var name = ResultName;
         var what = $"{Words.Count(tasks.Rows, "row")} of {Words.AllOf(tasks.Names)}";
         say($"evaluating {name} on {what}");

@@ -71,6 +71,10 @@ public sealed record Recipe
     public IReadOnlyList<string> Ineffective() =>
     [
         .. (AdapterOptions?.Ineffective() ?? []).Select(key => $"adapter.{key.Key} has no effect with {key.Beside}"),
+        .. (AdapterFrom is not null || ExpertsFrom.Count > 0) && AdapterOptions?.InitLoraWeights == "gaussian"
+            ? (string[])["adapter.init_lora_weights has no effect with "
+                + (AdapterFrom is null ? "adapter.experts.from" : "adapter.from")]
+            : [],
         .. Data.Ineffective().Select(key => $"data.{key.Key} has no effect with {key.Beside}"),
         .. Training.Ineffective().Select(key => $"training.{key.Key} has no effect with {key.Beside}"),
         .. Training.EvalSteps > 0 && Data.Eval.Count == 0
@@ -132,7 +136,7 @@ public sealed record Recipe
             OutputDir = paths.OutputOf(reader.Text(OutputKey, $"adapters/{NameOf(path)}")),
             Resolved = ConfigMap.Empty(path),
         };
-        reader.Finish("all keys are in recipes/README.md");
+        reader.Finish("all keys are in docs/keys.md");
         var found = recipe.Paths.BaseDirectories.Select(folder => ConfigScalar.Of(folder, path));
         var resolved = reader.Resolved().With(RecipePaths.Key, new ConfigList(path, 0, found));
         // A bundle holds it in another folder.

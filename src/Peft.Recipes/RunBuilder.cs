@@ -5,6 +5,7 @@ using Peft.Chat;
 using Peft.Data;
 using Peft.Data.Examples;
 using Peft.Distributed;
+using Peft.Evaluation.Results;
 using Peft.Formats;
 using Peft.Formats.Configuration;
 using Peft.Formats.Files;
@@ -41,6 +42,8 @@ public static class RunBuilder
     public static PreparedRun Build(Recipe recipe, OutputDirectory output, Device device, RankGroup group,
         IReadOnlyList<IMetricSink> watchers)
     {
+        ResultDirectory.RequireApart(
+            output.Path, OriginsOf(recipe));
         Func<TrainingData, HuggingFaceTokenizer, ITrainable> trainableOf = (data, tokenizer) =>
             recipe.Training.Continual.IsOn ? Continual(recipe, data, tokenizer, device)
             : recipe.Training.Manifold.Coefficient > 0 ? Manifold(recipe, data, tokenizer, device)
@@ -137,10 +140,11 @@ public static class RunBuilder
         var tokenizer = LoadTokenizer(recipe);
         var data = OpenData(recipe, tokenizer);
         var trainable = trainableOf(data, tokenizer);
-        CheckFits(recipe, data);
+        CheckFits(recipe, data, tokenizer);
         var run = TrainingRun.Of(trainable, data, recipe.Training, output.Path, device, recipe.Identity()) with
         {
             ResumeFrom = output.Resume,
+            Inputs = InputsOf(recipe, tokenizer),
             Ranks = group.Ranks,
             DeviceRanks = group.DeviceRanks,
             Identity = group.Ranks.IsShared() ? RankGroup.IdentityOf(recipe, tokenizer) : [],
@@ -149,15 +153,26 @@ public static class RunBuilder
         run = run with { Sinks = [.. sinks, health] };
         // Before anything is written.
         if (output.Resume is { } checkpoint)
-            run = run with { RecipeIdentity = IdentityIn(checkpoint.Path, run.RecipeIdentity) };
+            run = run with { RecipeIdentity = IdentityIn(checkpoint.Path, run.RecipeIdentity, run.Inputs) };
         return new PreparedRun(recipe, output, tokenizer, run, health);
+    }
+
+    // The plans of RoMA and SAME follow from the adapter that they go on from.
+    private static Dictionary<string, string> InputsOf(Recipe recipe, HuggingFaceTokenizer tokenizer)
+    {
+        var inputs = new Dictionary<string, string> { ["tokenizer"] = tokenizer.Sha256 };
+        if (recipe.AdapterFrom is { } from && MeasuredBundle.FingerprintOf(recipe.Paths.Resolve(from)) is { } hash)
+            inputs["adapter.from"] = hash;
+        return inputs;
     }
 
     // The checkpoint's own wording of the recipe, which must be this one: keys that came after the version that wrote
     // it are at their defaults there.
-    private static string IdentityIn(string checkpoint, string recipe)
+    private static string IdentityIn(
+        string checkpoint, string recipe, IReadOnlyDictionary<string, string> inputs)
     {
         var file = TrainerStateFile.Read(checkpoint);
+        file.RequireSameInputs(checkpoint, inputs);
         (file with { Recipe = Recipe.IdentityOf(file.Recipe) ?? file.Recipe }).RequireSameRecipe(checkpoint, recipe);
         return file.Recipe;
     }
@@ -248,12 +263,12 @@ public static class RunBuilder
         var directory = recipe.Paths.Resolve(recipe.Model.Directory);
         var model = LoadedModel.OpenBase(directory, recipe.Model.Dtype, device);
         var identity = new BaseIdentity(recipe.Model.Directory, ModelLoader.Fingerprint(directory));
-        var tasks = TaskRouting.Of(recipe.Path, recipe.AdapterOptions, data);
+        var tasks = TaskRouting.NamesOf(recipe.AdapterOptions, data);
         var adapted = recipe.AdapterFrom is { } from
             ? Continued(recipe, recipe.Paths.Resolve(from), model, identity, tasks)
             : AdapterAttachment.Attach(model, recipe.AdapterOptions!, recipe.Training.Seed, strict);
         if (recipe.ExpertsFrom.Count > 0)
-            ExpertLoader.Load(adapted, [.. recipe.ExpertsFrom.Select(recipe.Paths.Resolve)]);
+            ExpertLoader.Load(adapted, [.. recipe.ExpertsFrom.Select(recipe.Paths.Resolve)], identity);
         adapted.HoldExperts();
         return new BundleContents
         {
@@ -261,23 +276,48 @@ public static class RunBuilder
             Base = identity,
             ResolvedRecipe = ConfigText.ToYaml(recipe.Resolved),
             Data = [.. data.Files.Select(f => new DataIdentity(f.File, f.Sha256))],
-            Tasks = tasks?.Names ?? [],
+            Tasks = tasks,
             Seed = recipe.Training.Seed,
             ChatTemplate = RememberedTemplate(recipe, data, tokenizer),
         };
     }
 
-    private static AdaptedModel Continued(
-        Recipe recipe, string from, CausalLanguageModel model, BaseIdentity identity, TaskRouting? tasks)
+    /// <summary>What is told of the adapters that a training goes on from: settings of a router that differ, and what
+    /// has no effect in files of others.</summary>
+    public static IReadOnlyList<string> RemarksOf(Recipe recipe)
     {
-        var bundle = Bundle.Open(from);
-        if (tasks is not null && TaskRouting.Of(from) is { } earlier
-            && !tasks.Names.Take(earlier.Names.Count).SequenceEqual(earlier.Names))
+        var remarks = new List<string>();
+        if (recipe is { AdapterFrom: { } from, AdapterOptions: { } options }
+            && Bundle.ManifestOf(recipe.Paths.Resolve(from))?.Adapter is { } own)
+            remarks.AddRange(own.RouterDifferencesOf(options).Select(difference =>
+                $"adapter.{difference.Key} is {difference.Found}; {from} was trained with {difference.Wanted}"));
+        foreach (var directory in OriginsOf(recipe).Where(directory => Bundle.ManifestOf(directory) is null))
+            _ = LoraAdapterConfig.Read(directory, remarks.Add);
+        return remarks;
+    }
+
+    private static IEnumerable<string> OriginsOf(Recipe recipe) =>
+        recipe.ExpertsFrom.Concat(recipe.AdapterFrom is { } from ? [from] : []).Select(recipe.Paths.Resolve);
+
+    private static AdaptedModel Continued(
+        Recipe recipe, string from, CausalLanguageModel model, BaseIdentity identity, IReadOnlyList<string> tasks)
+    {
+        Bundle bundle;
+        try
+        {
+            bundle = Bundle.Open(from);
+        }
+        catch (UserException error)
+        {
+            throw new UserException($"adapter.from: {error.Message}", error);
+        }
+        var earlier = TaskRouting.Of(from)?.Names ?? bundle.Manifest?.Tasks ?? [];
+        if (tasks.Count > 0 && !tasks.Take(earlier.Count).SequenceEqual(earlier))
             throw UserException.At(
-                "data.train", $"tasks {Words.AllOf(tasks.Names)}",
-                $"first {Words.AllOf(earlier.Names)}, in this order, which the experts of {from} go by",
+                "data.train", $"tasks {Words.AllOf(tasks)}",
+                $"first {Words.AllOf(earlier)}, in this order, which the experts of {from} go by",
                 "a data set of another task comes after them");
-        return bundle.Continue(model, recipe.AdapterOptions!, recipe.Training.Seed, identity);
+        return bundle.Continue(model, recipe.AdapterOptions!, recipe.Training.Seed, identity, recipe.Path);
     }
 
     // What it was trained or is measured with; where neither, the base's own stays the model's.
@@ -297,9 +337,16 @@ public static class RunBuilder
         return new FullModelTrainable(model, files, DtypeNames.Parse(recipe.Model.SaveDtype));
     }
 
-    private static void CheckFits(Recipe recipe, TrainingData data)
+    private static void CheckFits(Recipe recipe, TrainingData data, HuggingFaceTokenizer tokenizer)
     {
         var faults = new Faults();
+        var room = recipe.Data.MaxLength - 1 - (recipe.Evaluation.Tasks.Count == 0 ? 0
+            : EncoderOf(recipe, tokenizer).Prefix.Count);
+        foreach (var (at, task) in recipe.Evaluation.Tasks.Index().Where(entry => entry.Item.MaxNewTokens > room))
+            faults.Add(
+                $"evaluation.tasks[{at}].max_new_tokens", $"{task.MaxNewTokens}",
+                $"at most {Math.Max(0, room)}, so that a prompt fits beside them into data.max_length "
+                    + $"{recipe.Data.MaxLength}");
         if (data.TrainCount is null && recipe.Training.MaxSteps == 0)
             faults.Add("training.max_steps",
                 $"0, and streaming leaves the number of sequences unknown ({data.WhyUnknown})",

@@ -47,7 +47,7 @@ internal static class SubjectLoader
         Rewiring.RequireRewirable(Bundle.ManifestOf(subject.Description.Path)?.Adapter ?? new AdapterOptions());
         return subject with
         {
-            Description = subject.Description with { Name = $"{subject.Name} rewired" },
+            Description = subject.Description with { Name = $"{subject.Name} rewired{options.Changed}" },
             Rewiring = options,
             Open = () =>
             {
@@ -65,9 +65,14 @@ internal static class SubjectLoader
             throw UserException.At("--adapter", $"{twice.First()} is given twice", "each adapter once");
         var names = adapters.Select(EvaluationBuilder.NameOf).ToList();
         return [.. names.Zip(adapters, (name, path) =>
-            name == Subject.BaseKind || names.Count(other => other == name) > 1
-                ? Path.TrimEndingDirectorySeparator(path) : name)];
+            names.Count(other => other == name) > 1 ? NotAsBase(Path.TrimEndingDirectorySeparator(path), path)
+                : NotAsBase(name, path))];
     }
+
+    /// <summary>A name for an adapter that is not the base's.</summary>
+    internal static string NotAsBase(string name, string path) =>
+        name != Subject.BaseKind ? name
+        : Path.TrimEndingDirectorySeparator(path) is var whole && whole != Subject.BaseKind ? whole : $"./{whole}";
 
     /// <summary>What results say of the base model.</summary>
     public static Subject Base(string directory) =>

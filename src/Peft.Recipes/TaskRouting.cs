@@ -36,7 +36,13 @@ public sealed class TaskRouting
     /// <summary>The tasks of an adapter in training; null where its router goes by the tokens alone.</summary>
     public static TaskRouting? Of(string place, AdapterOptions? options, TrainingData data) =>
         options?.Router?.TaskRule(options.Experts.Count) is { InTrainingAlone: false } rule
-            ? new(place, rule.Words, [.. data.TaskNames.Take(Math.Min(rule.Count, data.TrainTaskCount))]) : null;
+            ? new(place, rule.Words, NamesOf(options, data)) : null;
+
+    /// <summary>The tasks that the experts of an adapter in training know, also where they go by them in training
+    /// alone; empty where they do not.</summary>
+    public static IReadOnlyList<string> NamesOf(AdapterOptions? options, TrainingData data) =>
+        options?.Router?.TaskRule(options.Experts.Count) is { } rule
+            ? [.. data.TaskNames.Take(Math.Min(rule.Count, data.TrainTaskCount))] : [];
 
     /// <summary>The id of a task.</summary>
     /// <param name="task">Its name.</param>

@@ -45,6 +45,15 @@ public static class TensorExtensions
         return bytes.ToArray();
     }
 
+    /// <summary>The elements in row-major order, from whatever device.</summary>
+    /// <exception cref="ArgumentException">T is not the tensor's type.</exception>
+    public static T[] Values<T>(this Tensor tensor)
+        where T : unmanaged
+    {
+        using var scope = torch.NewDisposeScope();
+        return tensor.detach().cpu().contiguous().data<T>().ToArray();
+    }
+
     /// <summary>Whether shapes, types and all elements are the same.</summary>
     public static bool SameAs(this Tensor tensor, Tensor other)
     {

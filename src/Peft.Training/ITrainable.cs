@@ -195,7 +195,9 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     /// <inheritdoc/>
     public void Restore(string directory)
     {
-        var weights = OwnBundle.Open(directory).Weights;
+        var bundle = OwnBundle.Open(directory);
+        bundle.RequireBase(contents.Base, "--resume");
+        var weights = bundle.Weights;
         BundleTensors.Load(Adapted, weights.Path, weights.Entries);
     }
 

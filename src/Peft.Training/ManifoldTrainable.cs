@@ -130,9 +130,8 @@ public sealed class ManifoldTrainable : AdapterTrainable
     private List<int> CorrectIn(Tensor hidden, BatchTensors tensors, ForwardPass pass)
     {
         var learned = hidden.reshape(-1, hidden.shape[2]).index_select(0, tensors.LearnedIndex);
-        var isRight = Model.Head(learned, pass).argmax(-1).eq(tensors.LearnedTargets).to(torch.CPU)
-            .data<bool>().ToArray();
-        var row = tensors.LearnedIndex.to(torch.CPU).data<long>().ToArray();
+        var isRight = Model.Head(learned, pass).argmax(-1).eq(tensors.LearnedTargets).Values<bool>();
+        var row = tensors.LearnedIndex.Values<long>();
         var (rows, length) = ((int)tensors.Ids.shape[0], tensors.Ids.shape[1]);
         var wrong = row.Zip(isRight).Where(entry => !entry.Second).Select(entry => (int)(entry.First / length))
             .ToHashSet();

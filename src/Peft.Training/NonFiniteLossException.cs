@@ -51,8 +51,8 @@ internal static class NonFiniteRows
     public static IEnumerable<RowId> Of(Tensor losses, Tensor learnedIndex, TokenBatch batch)
     {
         using var scope = torch.NewDisposeScope();
-        var values = losses.detach().to(torch.CPU).to(ScalarType.Float64).data<double>().ToArray();
-        var positions = learnedIndex.to(torch.CPU).data<long>().ToArray();
+        var values = losses.detach().to(torch.CPU).to(ScalarType.Float64).Values<double>();
+        var positions = learnedIndex.Values<long>();
         var rows = new SortedSet<int>(); // by sequence: packed rows hold several
         for (var i = 0; i < values.Length; i++)
         {

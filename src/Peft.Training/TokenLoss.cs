@@ -56,8 +56,8 @@ public static class EvaluationLoss
             var pass = tensors.InferencePass();
             var hidden = model.Hidden(tensors.Ids, pass);
             var losses = TokenLoss.PerToken(model, hidden, tensors,
-                pass).to(ScalarType.Float64).data<double>().ToArray();
-            var positions = tensors.LearnedIndex.data<long>().ToArray();
+                pass).to(ScalarType.Float64).Values<double>();
+            var positions = tensors.LearnedIndex.Values<long>();
             for (var i = 0; i < losses.Length; i++)
             {
                 Add("eval_loss", losses[i]);

@@ -332,7 +332,8 @@ public sealed class TrainingLoop(TrainingRun run)
         FlushSinks();
         var path = run.Ranks.IsFirst()
             ? run.Checkpoints.Save(
-                new(_state, run.TotalSteps, run.RecipeIdentity), _trainable, run.Optimizer, _options.SaveTotalLimit)
+                new(_state, run.TotalSteps, run.RecipeIdentity, run.Inputs), _trainable, run.Optimizer,
+                _options.SaveTotalLimit)
             : run.Checkpoints.PathOf(_state.Step);
         run.Ranks.Barrier();
         return path;

@@ -190,7 +190,8 @@ public sealed record TrainingOptions
     [Key(Silent = true)]
     public ContinualOptions Continual { get; init; } = new();
 
-    /// <summary>Where the numbers of a step go beside metrics.jsonl: tensorboard or nothing.</summary>
+    /// <summary>Where the numbers of a step go beside metrics.jsonl.</summary>
+    /// <value>Default tensorboard; tensorboard or none.</value>
     [Key]
     public IReadOnlyList<string> ReportTo { get; init; } = ["tensorboard"];
 

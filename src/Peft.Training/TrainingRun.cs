@@ -41,6 +41,9 @@ public sealed record TrainingRun
     /// </summary>
     public required string RecipeIdentity { get; init; }
 
+    /// <summary>Hashes of what the recipe names beside base and data, by what it is.</summary>
+    public IReadOnlyDictionary<string, string> Inputs { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Where the numbers go.</summary>
     public IReadOnlyList<IMetricSink> Sinks { get; init; } = [];
 

@@ -64,8 +64,8 @@ public sealed class ContinualTests : IDisposable
         Peft("train", "next.yaml", "--output", "no", "--set", "adapter.from=nowhere").IsRefused(
             "adapter.from  'nowhere'; expected an existing directory of an adapter.");
         Peft("train", "next.yaml", "--output", "no", "--set", "adapter.r=3").IsRefused(
-            "adapter.r           3; expected 2, as first has it.",
-            "adapter.lora_alpha  6; expected 4, as first has it.");
+            "adapter.r           3; expected 2, as adapter.from first has it. Its settings are in "
+                + "first/recipe.resolved.yaml.", "adapter.lora_alpha  6; expected 4, as adapter.from first has it.");
     }
 
     [Fact]

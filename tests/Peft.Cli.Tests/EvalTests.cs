@@ -214,7 +214,7 @@ public sealed class EvalTests : IClassFixture<EvalTests.Trained>, IDisposable
         weights[^1] ^= 1;
         File.WriteAllBytes(_folder["base2/model.safetensors"], weights);
         PeftProcess.Run(_folder, "eval", "--adapter", _trained.Adapter, "--base", "base2", "--output", "out")
-            .IsRefused(": trained on ", "; expected the base here, base2 (fingerprint ", "Name its base with --base");
+            .IsRefused(": trained on ", "; expected the base here, base2 (fingerprint ", "ame its base with --base");
     }
 
     private static string Classes(string prompt, string metric) => $$$"""

@@ -64,16 +64,16 @@ internal static class Tables
     }
 
     /// <summary>Puts a table between <c>&lt;!-- compare: NAME --&gt;</c> and <c>&lt;!-- end --&gt;</c>.</summary>
-    /// <exception cref="InvalidOperationException">The file lacks the marks.</exception>
+    /// <exception cref="InvalidOperationException">The file lacks the marks, or has them twice.</exception>
     public static void Put(string file, string name, string table)
     {
         var text = File.ReadAllText(file);
         var place = new Regex(
             $@"(?<=<!-- compare: {Regex.Escape(name)} -->\n).*?(?=<!-- end -->)", RegexOptions.Singleline);
-        if (!place.IsMatch(text))
+        if (place.Count(text) is var places and not 1)
             throw new InvalidOperationException(
-                $"{file}: it has no line <!-- compare: {name} --> with <!-- end --> below it");
-        AtomicFile.WriteText(file, place.Replace(text, _ => table + "\n", 1));
+                $"{file}: {places} lines <!-- compare: {name} --> with <!-- end --> below them; expected one");
+        AtomicFile.WriteText(file, place.Replace(text, _ => table + "\n"));
     }
 
     private static string WithHalf(SeedsAndRows value) =>

@@ -223,16 +223,16 @@ public sealed class RunTests : IDisposable
             "{\"p\": \"a\", \"a\": \"b\", \"kind\": \"copy\"}\n{\"p\": \"b\", \"a\": \"b\", \"kind\": \"same\"}\n");
         var text = TinyProject.Mixture.Replace("name: copy,", "name: copy, task_column: kind,",
             StringComparison.Ordinal);
-        using (_project.Build(_project.Load(text, "evaluation.tasks=[{task: same}, {task: copy}]")))
+        using (_project.Build(_project.Load(text, "data.max_length=64", "evaluation.tasks=[{task: same}, {task: copy}]")))
         {
         }
         var error =
             Assert.Throws<FaultsException>(() => _project.Build(
-            _project.Load(text, "evaluation.tasks=[{task: other}]")));
+            _project.Load(text, "data.max_length=64", "evaluation.tasks=[{task: other}]")));
         Assert.EndsWith(
             "  evaluation.tasks  'coppy'; expected a task of held-out rows: copy or same. Did you mean copy?",
             Assert.Throws<FaultsException>(() => _project.Build(
-                _project.Load(text, "evaluation.tasks=[{task: coppy}]"))).Message);
+                _project.Load(text, "data.max_length=64", "evaluation.tasks=[{task: coppy}]"))).Message);
         Assert.Equal(
             $"{Folder["r.yaml"]} has 1 fault:\n  evaluation.tasks  'other'; expected a task of held-out rows: copy or "
             + $"same.", error.Message);

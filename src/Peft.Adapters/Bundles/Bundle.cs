@@ -26,6 +26,9 @@ public sealed record AttachOptions
 /// </summary>
 public abstract class Bundle
 {
+    private protected const string BaseByOption = "name the base it was trained on with --base DIR";
+    private protected const string BaseByKey = "write the base it was trained on as model.model_name_or_path";
+
     private protected Bundle(string directory, AdapterOptions options, BundleManifest? manifest, Action<string>? warn)
     {
         (Directory, Options, Manifest) = (directory, options, manifest);
@@ -81,10 +84,10 @@ public abstract class Bundle
         {
             throw UserException.At(
                 Directory, $"trained on {Described(Manifest.Base)}; the base given is {Described(given)}", null,
-                "name the base it was trained on with --base DIR");
+                BaseByOption);
         }
 
-        var tensors = Open(model);
+        var tensors = Open(model, BaseByOption);
         var own = OptionsFor(model);
         // A file may name targets that this base lacks; PEFT passes over them, and the tensors decide in the end.
         var selected = TargetSelection.Select(
@@ -99,30 +102,58 @@ public abstract class Bundle
     /// own.</param>
     /// <param name="seed">Seed of what training draws.</param>
     /// <param name="on">The base it is put on.</param>
+    /// <param name="recipe">What to call the recipe in messages.</param>
     /// <exception cref="UserException">Another base, other settings or other tensors; all faults of a kind at
     /// once.</exception>
-    public AdaptedModel Continue(CausalLanguageModel model, AdapterOptions options, long seed, BaseIdentity on)
+    public AdaptedModel Continue(
+        CausalLanguageModel model, AdapterOptions options, long seed, BaseIdentity on, string recipe)
     {
-        if (Manifest is not null && Manifest.Base.Fingerprint != on.Fingerprint)
-            throw UserException.At(
-                "adapter.from", $"{Directory}, trained on {Described(Manifest.Base)}",
-                $"an adapter of this base, {Described(on)}",
-                "write the base it was trained on as model.model_name_or_path");
+        RequireBase(on, "adapter.from");
         var own = OptionsFor(model);
-        var faults = new Faults();
-        foreach (var (key, found, wanted) in own.DifferencesOf(options))
-            faults.Add($"adapter.{key}", found, $"{wanted}, as {Directory} has it");
         var (mine, theirs) = (Targets(options), Targets(own));
-        if (faults.Items.Count == 0 && mine.Except(theirs).Concat(theirs.Except(mine)).FirstOrDefault() is { } other)
+        var faults = FaultsOf(own.DifferencesOf(options));
+        if (mine.Except(theirs).Concat(theirs.Except(mine)).FirstOrDefault() is { } other)
             faults.Add(
                 "adapter.target_modules", $"with {Words.Count(mine.Count, "projection")}",
                 $"the {theirs.Count} of {Directory}",
                 $"{(mine.Contains(other) ? "it has none for" : "missing here:")} {other}");
-        faults.ThrowIfAny("adapter.from");
-        return AdapterAttachment.Attach(model, options, seed, strict: true, Open(model));
+        faults.ThrowIfAny(recipe);
+        try
+        {
+            return AdapterAttachment.Attach(model, options, seed, strict: true, Open(model, BaseByKey));
+        }
+        catch (UserException) when (own.RouterDifferencesOf(options).Any())
+        {
+            // Some of a router's settings say what shapes its tensors have.
+            FaultsOf(own.RouterDifferencesOf(options)).ThrowIfAny(recipe);
+            throw;
+        }
 
         List<string> Targets(AdapterOptions of) =>
             [.. TargetSelection.Targeted(TargetSelection.PathsOf(model, of), model.HeadProjection.Path, of)];
+
+        Faults FaultsOf(IEnumerable<SettingDifference> differences)
+        {
+            var noted = new Faults();
+            foreach (var (key, found, wanted) in differences)
+                noted.Add(
+                    $"adapter.{key}", found, $"{wanted}, as adapter.from {Directory} has it",
+                    noted.Any || Manifest is null ? null : $"its settings are in {BundleFiles.PathOf(
+                        Directory, BundleFiles.Recipe)}");
+            return noted;
+        }
+    }
+
+    /// <summary>Refuses another base for an adapter that a recipe names.</summary>
+    /// <param name="on">The base it is put on; null leaves fingerprints uncompared.</param>
+    /// <param name="key">Where the adapter is named, for the message.</param>
+    /// <exception cref="UserException">It was trained on another one.</exception>
+    public void RequireBase(BaseIdentity? on, string key)
+    {
+        if (Manifest is not null && on is not null && Manifest.Base.Fingerprint != on.Fingerprint)
+            throw UserException.At(
+                key, $"{Directory}, trained on {Described(Manifest.Base)}",
+                $"an adapter of this base, {Described(on)}", BaseByKey);
     }
 
     /// <summary>The settings on one base.</summary>
@@ -132,7 +163,9 @@ public abstract class Bundle
     private protected virtual string Place => TargetSelection.RecipePlace;
 
     /// <summary>The tensors, looked at against the base they are for.</summary>
-    private protected abstract SavedTensors Open(CausalLanguageModel model);
+    /// <param name="model">That base.</param>
+    /// <param name="advice">What to do where it is another one.</param>
+    private protected abstract SavedTensors Open(CausalLanguageModel model, string advice);
 
     private static string Described(BaseIdentity identity) =>
         $"{identity.Name} (fingerprint {CheckpointFingerprint.Short(identity.Fingerprint)})";
@@ -180,8 +213,8 @@ public sealed class OwnBundle : Bundle
         }
     }
 
-    private protected override SavedTensors Open(CausalLanguageModel model) =>
-        new(Weights.Path, Weights.Entries, Options.IsPlainLora);
+    private protected override SavedTensors Open(CausalLanguageModel model, string advice) =>
+        new(Weights.Path, Weights.Entries, Options.IsPlainLora, advice);
 
     private static OwnBundle OpenOnce(string directory)
     {
@@ -230,7 +263,8 @@ internal sealed class MixtureBundle : Bundle
 
     public override string BaseName => Manifest!.Base.Name;
 
-    private protected override SavedTensors Open(CausalLanguageModel model) => new MixtureTensors(Directory, Manifest!);
+    private protected override SavedTensors Open(CausalLanguageModel model, string advice) =>
+        new MixtureTensors(Directory, Manifest!, advice);
 }
 
 /// <summary>A LoRA directory of Hugging Face PEFT's.</summary>
@@ -257,11 +291,11 @@ internal sealed class PeftBundle : Bundle
         _config.TargetModules.Count == 0 && _config.TargetModulesPattern is null
             ? Options with { TargetModules = ModuleNames.List(model.Config.DefaultTargets) } : Options;
 
-    private protected override SavedTensors Open(CausalLanguageModel model)
+    private protected override SavedTensors Open(CausalLanguageModel model, string advice)
     {
         var weights = AdapterWeights.Open(Directory);
-        RequireArchitecture(model, weights);
-        RequireTable(model);
+        RequireArchitecture(model, weights, advice);
+        RequireTable(model, advice);
         if (_config.FanInFanOut && !model.HasMatricesInputsFirst)
             Warn($"{Directory}: fan_in_fan_out has no effect: the projections of a {model.Config.ModelType} model are "
                 + $"stored (out, in)");
@@ -269,10 +303,10 @@ internal sealed class PeftBundle : Bundle
             Warn($"{Directory}: task_type {Quote.Of(task)} has no effect: the adapter is put on a causal language "
                 + $"model");
         var saved = Options.ModulesToSave;
-        return new PeftTensors(weights.Files[0], SavedBase.Without(model, saved, weights.Entries, Warn));
+        return new PeftTensors(weights.Files[0], SavedBase.Without(model, saved, weights.Entries, Warn), advice);
     }
 
-    private void RequireTable(CausalLanguageModel model)
+    private void RequireTable(CausalLanguageModel model, string advice)
     {
         var table = model.Embedding.Path;
         if (_config.TrainableTokenModule is { } module && !ModulePattern.IsNamed(module, table))
@@ -280,12 +314,12 @@ internal sealed class PeftBundle : Bundle
             throw UserException.At(
                 $"{Place}trainable_token_indices", $"tokens of {Quote.Of(module)}",
                 $"those of {Quote.Of(table[(table.LastIndexOf('.') + 1)..])}, the table of token vectors of a "
-                + $"{model.Config.ModelType} model", "name its base with --base DIR if it was made for another one");
+                + $"{model.Config.ModelType} model", $"{advice} if that is another one");
         }
     }
 
     // One message in place of a list of all its tensors.
-    private void RequireArchitecture(CausalLanguageModel model, SafetensorsCheckpoint weights)
+    private void RequireArchitecture(CausalLanguageModel model, SafetensorsCheckpoint weights, string advice)
     {
         var paths = model.Projections.Select(projection => projection.Path).ToList();
         var modules = PeftDirectory.ModulesOf(weights.Entries.Keys);
@@ -294,7 +328,7 @@ internal sealed class PeftBundle : Bundle
             throw UserException.At(
                 Directory, $"adapts {modules[0]}{(modules.Count > 1 ? $" and {modules.Count - 1} more" : "")}",
                 $"projections of a {model.Config.ModelType} model, such as {paths[0]}",
-                "it was made for another architecture: name its base with --base DIR");
+                $"it was made for another architecture: {advice}");
         }
     }
 }

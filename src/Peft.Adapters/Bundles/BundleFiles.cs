@@ -36,6 +36,9 @@ public static class BundleFiles
 
     private const string Next = ".next";
 
+    // What a bundle may have or not; the recipe last.
+    private static readonly string[] Optional = [ChatTemplate, GateFile.Name, ContinualFile.Name, Recipe];
+
     /// <summary>Whether a directory holds one of our bundles (finished or not yet moved into place).</summary>
     public static bool IsBundle(string directory) => File.Exists(PathOf(directory, Manifest));
 
@@ -74,9 +77,7 @@ public static class BundleFiles
         // A manifest in .next/ would otherwise be gone before the files that were already moved out of it. The manifest
         // goes first: after a crash here the directory is no bundle. The recipe goes last: until then it is a run's.
         FinishMove(directory);
-        string[] own = [
-            Manifest, Config, Weights, ChatTemplate, Card, GateFile.Name, ContinualFile.Name, Recipe];
-        foreach (var name in own)
+        foreach (var name in (string[])[Manifest, Config, Weights, Card, .. Optional])
             File.Delete(Path.Combine(directory, name));
     }
 
@@ -113,6 +114,22 @@ public static class BundleFiles
                 name, $"SHA-256 {found}", $"SHA-256 {sha256}", "the file was changed or damaged after it was written");
     }
 
+    // What the bundle before had and this one has not would be taken for its own.
+    private static void RemoveUnlisted(string directory, string manifest)
+    {
+        IEnumerable<string> listed;
+        try
+        {
+            listed = BundleManifest.Read(manifest).Files.Select(file => file.Key);
+        }
+        catch (UserException)
+        {
+            return; // damaged: whoever opens the bundle is told
+        }
+        foreach (var name in Optional.Except(listed))
+            File.Delete(Path.Combine(directory, name));
+    }
+
     /// <summary>Completes a move that was interrupted; does nothing otherwise.</summary>
     public static void FinishMove(string directory)
     {
@@ -120,11 +137,13 @@ public static class BundleFiles
         if (!Directory.Exists(next))
             return;
         var files = Directory.GetFiles(next).Select(path => Path.GetFileName(path)!).Order(StringComparer.Ordinal);
-        foreach (var name in files.Where(name => name != Manifest).Append(Manifest))
+        foreach (var name in files.Where(name => name != Manifest))
+            File.Move(Path.Combine(next, name), Path.Combine(directory, name), overwrite: true);
+        var manifest = Path.Combine(next, Manifest);
+        if (File.Exists(manifest))
         {
-            var from = Path.Combine(next, name);
-            if (File.Exists(from))
-                File.Move(from, Path.Combine(directory, name), overwrite: true);
+            RemoveUnlisted(directory, manifest);
+            File.Move(manifest, Path.Combine(directory, Manifest), overwrite: true);
         }
         Directory.Delete(next);
     }

@@ -110,11 +110,12 @@ public static class BundleTensors
     }
 
     /// <summary>Notes tensors by name: the first few, and how many more there are.</summary>
-    internal static void NoteNames(Faults faults, string what, IEnumerable<string> names, string allowed)
+    internal static void NoteNames(
+        Faults faults, string what, IEnumerable<string> names, string allowed, string? advice = null)
     {
         var all = names.Order(StringComparer.Ordinal).ToList();
         foreach (var name in all.Take(NamesShown))
-            faults.Add(name, what, allowed, Advice(name));
+            faults.Add(name, what, allowed, advice ?? Advice(name));
         if (all.Count > NamesShown)
             faults.Add($"({all.Count - NamesShown} more)", what, allowed);
     }
@@ -134,7 +135,8 @@ public static class BundleTensors
 
 /// <summary>The tensors of an adapter's file, read as they are asked for; memory is taken only for those that
 /// fit.</summary>
-internal class SavedTensors(string path, IReadOnlyDictionary<string, SafetensorsEntry> entries, bool isPlainLora)
+internal class SavedTensors(
+    string path, IReadOnlyDictionary<string, SafetensorsEntry> entries, bool isPlainLora, string advice)
     : TensorSource
 {
     private readonly Faults _faults = new();
@@ -209,7 +211,7 @@ internal class SavedTensors(string path, IReadOnlyDictionary<string, Safetensors
             parts.Add($"{unused.Count} not used (such as {unused[0]})");
         throw UserException.At(
             path, $"the tensors do not fit this base or rank: {Words.AllOf(parts)}", null,
-            "name the base it was trained on with --base DIR");
+            advice);
     }
 
     /// <summary>In the place of a tensor that a fault was noted for.</summary>
@@ -220,8 +222,8 @@ internal class SavedTensors(string path, IReadOnlyDictionary<string, Safetensors
 /// again.</summary>
 /// <remarks>Source: huggingface/peft 5d602fd, <c>pissa_init</c> and <c>olora_init</c>, which run when an adapter is
 /// loaded too. A0 and B0 may come out with other signs there; their product does not.</remarks>
-internal sealed class PeftTensors(string path, IReadOnlyDictionary<string, SafetensorsEntry> entries)
-    : SavedTensors(path, entries, isPlainLora: true)
+internal sealed class PeftTensors(string path, IReadOnlyDictionary<string, SafetensorsEntry> entries, string advice)
+    : SavedTensors(path, entries, isPlainLora: true, advice)
 {
     /// <inheritdoc/>
     public override Tensor Take(string name, ScalarType dtype, long[] shape, Func<Tensor> first) =>

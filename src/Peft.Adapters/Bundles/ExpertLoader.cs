@@ -22,9 +22,15 @@ public static class ExpertLoader
     /// One bundle of a mixture with as many experts of the same rank, or one plain LoRA directory (ours or PEFT's) an
     /// expert.
     /// </param>
-    /// <exception cref="UserException">Number, ranks, modules or tensors do not fit; all faults at once.</exception>
-    public static void Load(AdaptedModel adapted, IReadOnlyList<string> directories)
+    /// <param name="on">The base that they are put on; null leaves fingerprints uncompared.</param>
+    /// <param name="warn">Told of what has no effect here; null: nobody is.</param>
+    /// <exception cref="UserException">Number, ranks, modules, tensors or the base do not fit; all faults of a
+    /// directory at once.</exception>
+    public static void Load(
+        AdaptedModel adapted, IReadOnlyList<string> directories, BaseIdentity? on = null, Action<string>? warn = null)
     {
+        foreach (var bundle in directories.Where(BundleFiles.IsBundle).Select(OwnBundle.Open))
+            bundle.RequireBase(on, "adapter.experts.from");
         var experts = adapted.Options.Experts.Count;
         if (adapted.Options.IsVariant)
             throw UserException.At(
@@ -57,7 +63,7 @@ public static class ExpertLoader
                     : "write one number as adapter.experts.count and no adapter.experts.layers, or leave the "
                         + "projection out of adapter.target_modules or adapter.layers_to_transform");
         for (var expert = 0; expert < experts; expert++)
-            LoadLora(adapted, expert, Source.Open(directories[expert]));
+            LoadLora(adapted, expert, Source.Open(directories[expert], warn), warn);
     }
 
     private static void LoadMixture(AdaptedModel adapted, OwnBundle bundle)
@@ -77,6 +83,7 @@ public static class ExpertLoader
                 bundle.Directory, Words.Count(trained.Experts.Shared, "shared expert"),
                 $"{adapted.Options.Experts.Shared}, as adapter.experts.shared says");
         var faults = new Faults();
+        NoteUnused(faults, adapted, bundle);
         foreach (var module in adapted.Modules)
         {
             var factor = ScaleOf(trained, module) / module.Shape.Scale;
@@ -88,6 +95,19 @@ public static class ExpertLoader
             }
         }
         faults.ThrowIfAny(bundle.Weights.Path);
+    }
+
+    // Routers begin anew; all else that the bundle holds is experts.
+    private static void NoteUnused(Faults faults, AdaptedModel adapted, OwnBundle bundle)
+    {
+        var asked = adapted.Modules.SelectMany(module => module.Factors())
+            .Select(factor => BundleTensors.NameInFile(factor.Name, bundle.Manifest.Adapter.IsPlainLora))
+            .ToHashSet(StringComparer.Ordinal);
+        BundleTensors.NoteNames(
+            faults, "not used",
+            bundle.Weights.Entries.Keys.Where(
+                name => !asked.Contains(name) && !name.Contains(".router.", StringComparison.Ordinal)),
+            "only projections that this mixture adapts", "widen adapter.target_modules");
     }
 
     private static double ScaleOf(AdapterOptions trained, MixtureProjection module) => trained.ScaleOf(
@@ -107,6 +127,7 @@ public static class ExpertLoader
                 "a plain LoRA, or a mixture behind router poly, whose experts are averaged into one",
                 "its experts were not trained to be averaged");
         var faults = new Faults();
+        NoteUnused(faults, adapted, bundle);
         using var scope = torch.NewDisposeScope();
         using var off = torch.no_grad();
         foreach (var module in adapted.Modules)
@@ -127,12 +148,12 @@ public static class ExpertLoader
         faults.ThrowIfAny(bundle.Weights.Path);
     }
 
-    private static void LoadLora(AdaptedModel adapted, int expert, Source source)
+    private static void LoadLora(AdaptedModel adapted, int expert, Source source, Action<string>? warn)
     {
         var faults = new Faults();
         var known = adapted.Modules.ToDictionary(
             module => BundleTensors.NameInFile($"{module.Path}.lora_A", true), StringComparer.Ordinal);
-        var entries = SavedBase.Without(adapted.Model, [], source.Entries, _ => { });
+        var entries = SavedBase.Without(adapted.Model, [], source.Entries, warn ?? (_ => { }));
         foreach (var name in entries.Keys.Where(name => !IsFactor(name)))
             faults.Add(
                 name, "not used", "a LoRA of projections alone for each expert",
@@ -187,7 +208,7 @@ public static class ExpertLoader
     private sealed record Source(
         string Directory, IReadOnlyDictionary<string, SafetensorsEntry> Entries, Func<string, double> ScaleOf)
     {
-        public static Source Open(string directory)
+        public static Source Open(string directory, Action<string>? warn)
         {
             if (BundleFiles.IsBundle(directory))
             {
@@ -196,7 +217,7 @@ public static class ExpertLoader
                     throw UserException.At(directory, "a mixture", "a plain LoRA for each expert");
                 RequireBase(directory, adapter.InitLoraWeights);
             }
-            var config = LoraAdapterConfig.Read(directory, _ => { });
+            var config = LoraAdapterConfig.Read(directory, warn ?? (_ => { }));
             if (config.UseDora)
                 throw UserException.At(directory, "a DoRA", "a plain LoRA for each expert");
             RequireBase(directory, config.InitLoraWeights);

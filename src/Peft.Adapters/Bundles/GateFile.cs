@@ -106,7 +106,7 @@ public static class GateFile
         faults.ThrowIfAny(file.Path);
         return new(
             file.Metadata.GetValueOrDefault(TaskText, ""), file.Metadata.GetValueOrDefault(TaskOrigin) == Given,
-            [.. vector!.data<float>().ToArray()]);
+            [.. vector!.Values<float>()]);
     }
 
     /// <summary>The same, null also where the file cannot be used: a new gate is to take its place.</summary>

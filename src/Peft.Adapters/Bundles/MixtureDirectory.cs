@@ -199,19 +199,19 @@ internal sealed class MixtureTensors : SavedTensors
     private string? _missing;
     private string? _unlike;
 
-    public MixtureTensors(string directory, BundleManifest manifest)
-        : this(directory, manifest, SafetensorsFile.Open(Path.Combine(directory, MixtureDirectory.RouterFile)))
+    public MixtureTensors(string directory, BundleManifest manifest, string advice)
+        : this(directory, manifest, SafetensorsFile.Open(Path.Combine(directory, MixtureDirectory.RouterFile)), advice)
     {
     }
 
-    private MixtureTensors(string directory, BundleManifest manifest, SafetensorsFile router)
-        : base(router.Path, router.Entries, isPlainLora: false)
+    private MixtureTensors(string directory, BundleManifest manifest, SafetensorsFile router, string advice)
+        : base(router.Path, router.Entries, isPlainLora: false, advice)
     {
         (_manifest, _options) = (Path.Combine(directory, MixtureDirectory.Manifest), manifest.Adapter);
         _parts = MixtureDirectory.PartNames(manifest).ToDictionary(name => name, name =>
         {
             var file = SafetensorsFile.Open(Path.Combine(directory, name, BundleFiles.Weights));
-            return new SavedTensors(file.Path, file.Entries, isPlainLora: true);
+            return new SavedTensors(file.Path, file.Entries, isPlainLora: true, advice);
         }, StringComparer.Ordinal);
     }
 

@@ -166,7 +166,9 @@ public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
         using var scope = torch.NewDisposeScope();
         foreach (var module in adapted.Modules)
         {
-            if (module.Router is ILoadBalanced balanced && _loads.TryGetValue(module.Path, out var load))
+            // A router that is held still keeps its biases, too.
+            if (module.Router is ILoadBalanced balanced && _loads.TryGetValue(module.Path, out var load)
+                && (module.Router.parameters() is not { } own || !own.Any() || own.Any(one => one.requires_grad)))
                 balanced.Balance(new(load.Counts, load.Scores.Count == 0 ? null : torch.cat([.. load.Scores], 0)));
             (module.Router as IStepped)?.AfterStep();
         }

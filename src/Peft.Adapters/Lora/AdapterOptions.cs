@@ -178,26 +178,41 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
         ];
     }
 
-    /// <summary>Settings that say what an adapter's tensors mean, where another one's differ: the key, the other's
-    /// value, and this one's.</summary>
-    public IEnumerable<(string Key, string Found, string Wanted)> DifferencesOf(AdapterOptions other)
+    /// <summary>Settings that say what an adapter's tensors mean, where another one's differ.</summary>
+    public IEnumerable<SettingDifference> DifferencesOf(AdapterOptions other)
     {
-        string[] keys =
+        HashSet<string> keys =
         [
             "r", "rank_pattern", "lora_alpha", "alpha_pattern", "use_rslora", "use_dora", "modules_to_save",
             "trainable_token_indices", "experts.count", "experts.layers", "experts.shared", "router.kind",
             .. ChangesBase || other.ChangesBase ? new[] { "init_lora_weights", "goat" } : [],
         ];
-        var (own, others) = (ToJson(), other.ToJson());
-        return from key in keys
-               let found = Value(others, key)
-               let wanted = Value(own, key)
-               where found != wanted
-               select (key, found, wanted);
+        // Some routers set the scale, by settings of theirs.
+        var scales = Router?.ScaleOf(R) != other.Router?.ScaleOf(other.R);
+        return AllDifferences(other).Where(
+            difference => keys.Contains(difference.Key) || keys.Contains(difference.Key.Split('.')[0])
+                || (scales && difference.Key.StartsWith("router.", StringComparison.Ordinal)));
+    }
 
-        static string Value(JsonObject options, string key) => key.Split('.').Aggregate(
-            (JsonNode?)options, (node, name) => (node as JsonObject)?[name]) is { } value
-            ? value.ToJsonString().Trim('"') : "none";
+    /// <summary>Settings of the router where another adapter's, behind a router of this kind, differ.</summary>
+    public IEnumerable<SettingDifference> RouterDifferencesOf(AdapterOptions other) =>
+        Router?.Kind != other.Router?.Kind ? []
+        : AllDifferences(other).Where(difference => difference.Key.StartsWith("router.", StringComparison.Ordinal));
+
+    private IEnumerable<SettingDifference> AllDifferences(AdapterOptions other)
+    {
+        const string None = "none";
+        var own = Flat(ToJson(), "").ToDictionary(StringComparer.Ordinal);
+        var others = Flat(other.ToJson(), "").ToDictionary(StringComparer.Ordinal);
+        return own.Keys.Union(others.Keys)
+            .Select(key => new SettingDifference(
+                key, others.GetValueOrDefault(key, None), own.GetValueOrDefault(key, None)))
+            .Where(difference => difference.Found != difference.Wanted);
+
+        static IEnumerable<KeyValuePair<string, string>> Flat(JsonObject section, string place) =>
+            section.SelectMany(pair => pair.Value is JsonObject inner
+                ? Flat(inner, $"{place}{pair.Key}.")
+                : [KeyValuePair.Create(place + pair.Key, pair.Value?.ToJsonString().Trim('"') ?? None)]);
     }
 
     /// <summary>The section under a key.</summary>
@@ -346,3 +361,9 @@ public sealed record AdapterOptions : IKeyValue<AdapterOptions>
         }
     }
 }
+
+/// <summary>A setting of which two adapters have different values.</summary>
+/// <param name="Key">Its key in the section, with dots.</param>
+/// <param name="Found">The other one's value.</param>
+/// <param name="Wanted">This one's.</param>
+public sealed record SettingDifference(string Key, string Found, string Wanted);

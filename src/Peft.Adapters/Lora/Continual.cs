@@ -164,7 +164,7 @@ public static class SameRule
     /// <param name="options">The settings.</param>
     public static IReadOnlyList<int> Frozen(Tensor score, int stage, ContinualOptions options)
     {
-        var values = score.to(torch.CPU).to(torch.float64).contiguous().data<double>().ToArray();
+        var values = score.to(torch.CPU).to(torch.float64).Values<double>();
         return [.. Enumerable.Range(0, values.Length)
             .Where(expert => values[expert] < options.Tau && expert != stage % values.Length)];
     }

@@ -77,6 +77,17 @@ public sealed record RewiringOptions
         return options;
     }
 
+    /// <summary>The settings that are not the default, as text behind a name; empty where all are.</summary>
+    public string Changed
+    {
+        get
+        {
+            var usual = new RewiringOptions().ToString().Split(',');
+            var changed = ToString().Split(',').Except(usual).ToList();
+            return changed.Count == 0 ? "" : $" ({string.Join(", ", changed)})";
+        }
+    }
+
     /// <summary>Every setting, as text.</summary>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,

@@ -105,7 +105,7 @@ public static class GateCollapse
         using var scope = torch.NewDisposeScope();
         var update = new LowRankUpdate(down, up);
         var cut = LowRank.Truncate(update, reduced);
-        var (error, energy) = Lost(LowRank.Svd(update).S.data<double>().ToArray(), reduced);
+        var (error, energy) = Lost(LowRank.Svd(update).S.Values<double>(), reduced);
         return (
             new(module.Path, cut.Down.contiguous().MoveToOuterDisposeScope(), cut.Up.contiguous()
                 .MoveToOuterDisposeScope()),

@@ -74,7 +74,7 @@ public static class WeightSearch
         var (value, lowest, step) = (first, first, FirstStep);
         for (var tried = 1; tried < steps; tried++)
         {
-            var draws = torch.randn([count], torch.float64, generator: random).data<double>().ToArray();
+            var draws = torch.randn([count], torch.float64, generator: random).Values<double>();
             double[] weights = [
                 .. best.Zip(draws, (weight, draw) => Math.Clamp(weight + step * draw, -Bound, Bound))];
             var found = loss(weights);

@@ -82,7 +82,7 @@ public static class LowRank
         using var off = torch.no_grad();
         using var scope = torch.NewDisposeScope();
         var (a, b) = (down.to(torch.float32), up.to(torch.float32));
-        var gram = (a.mm(a.t()) * b.t().mm(b)).contiguous().data<float>().ToArray();             // [C, C]
+        var gram = (a.mm(a.t()) * b.t().mm(b)).Values<float>();             // [C, C]
         int[] owner = [.. ranks.SelectMany((rank, update) => Enumerable.Repeat(update, rank))];
         var products = new double[ranks.Count, ranks.Count];
         for (var i = 0; i < total; i++)

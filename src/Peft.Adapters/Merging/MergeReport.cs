@@ -74,7 +74,7 @@ public sealed class ExpertSimilarity
         var up = torch.cat([.. inputs.Select(input => input.Up)], 1);                          // [O, C]
         var products = LowRank.InnerProducts(down, up, [.. inputs.Select(input => (int)input.Down.shape[0])]);
         var unit = torch.nn.functional.normalize(vectors.to(torch.float32), dim: -1);
-        var cosines = unit.mm(unit.t()).contiguous().data<float>().ToArray();
+        var cosines = unit.mm(unit.t()).Values<float>();
         for (var i = 0; i < inputs.Count; i++)
         {
             for (var j = 0; j < inputs.Count; j++)

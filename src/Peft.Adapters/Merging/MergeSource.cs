@@ -219,7 +219,7 @@ public sealed class MergeSource
         var setting = TaskEmbedding.SettingOf(adapter.Experts.NameOf(expert));
         return new(
             bundle.Manifest.Merge?.Settings.FirstOrDefault(pair => pair.Key == setting).Value ?? "",
-            router.Query == GliderRouterOptions.Given, [.. vector!.data<float>().ToArray()]);
+            router.Query == GliderRouterOptions.Given, [.. vector!.Values<float>()]);
     }
 
     private static Dictionary<string, ModuleSource> ModulesOf(
@@ -321,7 +321,7 @@ public sealed record ModuleSource(
         if (Read(faults) is not { } update)
             return Rank;
         var used = update.Down.abs().amax(1L).gt(0).logical_or(update.Up.abs().amax(0L).gt(0)).to(
-            torch.float32).data<float>().ToArray();
+            torch.float32).Values<float>();
         return Math.Max(1, Array.FindLastIndex(used, value => value != 0) + 1);
     }
 }

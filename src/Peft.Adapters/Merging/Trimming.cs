@@ -103,5 +103,5 @@ public sealed class MagnitudeOrder
     }
 
     private static ReadOnlySpan<int> BitsOf(Tensor values) =>
-        MemoryMarshal.Cast<float, int>(values.abs().contiguous().data<float>().ToArray());
+        MemoryMarshal.Cast<float, int>(values.abs().Values<float>());
 }

@@ -150,7 +150,7 @@ public sealed class RexmoeRouter : Router, IStepped
                 + "generator");
         using var drawn = torch.rand([Context.Experts], torch.float32, _weight.device, generator: random);
         using var order = drawn.argsort().to(torch.CPU);
-        return [.. order.data<long>().ToArray().Select(candidate => (int)candidate)];
+        return [.. order.Values<long>().Select(candidate => (int)candidate)];
     }
 }
 

@@ -75,7 +75,7 @@ public sealed record RoutingStatistics(
         double Sum(Tensor part) => OfAll(part).ToDouble();
 
         double[] Numbers(Tensor part) =>
-            [.. OfAll(part).to(torch.float32).contiguous().data<float>().ToArray().Select(v => (double)v)];
+            [.. OfAll(part).to(torch.float32).Values<float>().Select(v => (double)v)];
     }
 }
 
@@ -102,7 +102,7 @@ public static class ExpertLoad
             total = total is null ? sums : total + sums;
         }
         total = pass.Share?.Sum(total!) ?? total;
-        var load = (total! / total!.sum()).to(torch.float32).data<float>().ToArray();
+        var load = (total! / total!.sum()).to(torch.float32).Values<float>();
         return [.. load.Select(share => (double)share)];
     }
 }

@@ -67,7 +67,7 @@ public sealed class InitVerb : IVerb
         return $$"""
             # A LoRA adapter that learns the ten rows of {{RowsName}}. Train it with:
             #   {{HelpPage.Command}} train {{CommandLineWords.Quoted(recipe)}}
-            # Every key and its default: recipes/README.md, or --dry-run after that command.
+            # Every key and its default: docs/keys.md, or --dry-run after that command.
 
             model:
               # Directory of a base model in Hugging Face layout.

@@ -37,7 +37,7 @@ public sealed class LogitsVerb : ModelVerb, IVerb
         var pass = ForwardPass.ForInference(taskIds: ForwardPass.TaskIdsOf(task, 1, loaded.Model.Device));
         var logits = loaded.Model.Forward(input, pass).to(ScalarType.Float32).to(torch.CPU);
         var (T, V) = (logits.shape[1], logits.shape[2]); // of [1, T, V]
-        var values = logits.data<float>().ToArray();
+        var values = logits.Values<float>();
         if (!values.All(float.IsFinite))
             throw UserException.At(
                 loaded.BaseDirectory, "its logits are NaN or infinite", null,

@@ -80,10 +80,11 @@ public sealed class TrainVerb : IRankedVerb
             () => RunBuilder.Build(recipe, directory, device, group,
                 [new TrainingProgress(output, recipe.Training.LoggingSteps)]), Failures.Describe);
         var memory = ranks.Together(() => Fitting(run, group), Failures.Describe);
-        foreach (var key in recipe.Ineffective())
+        foreach (var key in recipe.Ineffective().Concat(RunBuilder.RemarksOf(recipe)))
             output.Say($"warning: {key}");
         if (DryRun)
         {
+            run.RequireMeasurable();
             ShowPlan(run, memory, output);
             TellOfOutput(path, output);
             return ExitCode.Done;

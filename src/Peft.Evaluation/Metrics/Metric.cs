@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using Peft.Evaluation.Tasks;
 using Peft.Formats;
@@ -57,7 +58,7 @@ public sealed record Metric(
         new("token_perplexity", "exponential of the mean negative log-likelihood of a token",
             false, "score", [TaskKind.Perplexity],
             row => [-row.Result.LogLikelihoods[0], row.Result.Tokens],
-            (rows, chosen) => Math.Exp(Aggregate.Ratio(rows, chosen))),
+            (rows, chosen) => Perplexity(Aggregate.Ratio(rows, chosen))),
         new("bits_per_byte", "negative log-likelihood in bits per byte of UTF-8", false, "bits", [TaskKind.Perplexity],
             row => [-row.Result.LogLikelihoods[0] / Math.Log(2), Encoding.UTF8.GetByteCount(row.Row.Answer)],
             Aggregate.Ratio),
@@ -83,15 +84,25 @@ public sealed record Metric(
     /// <summary>The metric with this name.</summary>
     public static Metric Named(string name) => All.Single(m => m.Name == name);
 
+    /// <summary>Whether a metric compares grades over all rows, so that no single row is right or wrong.</summary>
+    public static bool IsOfGrades(string name) => name is "pearson" or "spearman";
+
     /// <summary>
     /// What one row's score in tables of examples is: the metric of that row alone, where that says something.
     /// </summary>
     public double ScoreOf(JudgedRow row) => Name switch
     {
         "macro_f1" or "matthews_correlation" => row.IsCorrect ? 1 : 0,
-        "pearson" or "spearman" => row.ExpectedGrade,
+        _ when IsOfGrades(Name) => row.ExpectedGrade,
         _ => Combine([OfRow(row)], [0]),
     };
+
+    private static double Perplexity(double mean) => Math.Exp(mean) is var value && double.IsFinite(value)
+        ? value
+        : throw UserException.At(
+            "token_perplexity", $"a mean of {mean.ToString("0", CultureInfo.InvariantCulture)} nats a token",
+            "a perplexity that a number can hold",
+            "the adapter has diverged, or base and tokenizer do not belong together; bits_per_byte has no such limit");
 
     private static double[] Edits(string[] prediction, string[] answer) =>
         [EditDistance.Between(prediction, answer), answer.Length];

@@ -1,3 +1,4 @@
+using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Formats;
 
@@ -54,7 +55,7 @@ internal static class ExampleReader
 
     /// <summary>
     /// Rows to show of each task, by rule and not by looking: the first ones on which the subjects differ, that all get
-    /// right, and that all get wrong. Only the adapters count where there are any.
+    /// right, and that all get wrong. Only the adapters count where there are any. A grade is near or far, not right.
     /// </summary>
     /// <param name="results">What was measured.</param>
     /// <param name="files">Each file with the new names of its subjects.</param>
@@ -67,7 +68,8 @@ internal static class ExampleReader
         if (judged.Count == 0)
             judged = [.. results.Subjects.Select(s => s.Name)];
         var examples = new List<ReportExamples>();
-        foreach (var task in results.Tasks.Where(t => t.Kind != "perplexity"))
+        foreach (var task in results.Tasks.Where(
+            task => task.Kind != "perplexity" && !Metric.IsOfGrades(task.Main.Name)))
         {
             var rows = lines.Where(line => line.Task == task.Name && judged.Contains(line.Subject))
                 .GroupBy(line => line.Row).OrderBy(g => g.Key)

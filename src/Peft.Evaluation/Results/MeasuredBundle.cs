@@ -12,15 +12,18 @@ public static class MeasuredBundle
 {
     /// <summary>
     /// SHA-256 of the adapter in a directory: of a bundle's manifest, which holds those of all its files, or of the
-    /// weights of a directory of Hugging Face PEFT; null where there is no adapter.
+    /// weights and the configuration of a directory of Hugging Face PEFT; null where there is no adapter.
     /// </summary>
     /// <exception cref="UserException">The manifest cannot be read.</exception>
     public static string? FingerprintOf(string directory)
     {
         if (Bundle.ManifestOf(directory) is { } manifest)
             return FingerprintOf(manifest);
-        var weights = Path.Combine(directory, BundleFiles.Weights);
-        return File.Exists(weights) ? Sha256.OfFile(weights) : null;
+        var (weights, config) = (
+            Path.Combine(directory, BundleFiles.Weights), Path.Combine(directory, BundleFiles.Config));
+        return !File.Exists(weights) ? null
+            : Sha256.OfBytes(Encoding.UTF8.GetBytes(
+                Sha256.OfFile(weights) + (File.Exists(config) ? Sha256.OfFile(config) : "")));
     }
 
     /// <summary>SHA-256 of a bundle's manifest.</summary>

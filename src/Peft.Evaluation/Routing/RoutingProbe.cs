@@ -285,5 +285,5 @@ internal sealed class ModuleCounts(string name, int experts, int tasks)
     }
 
     private static float[] Numbers(Tensor values) =>
-        values.detach().to(ScalarType.Float32).to(torch.CPU).contiguous().data<float>().ToArray();
+        values.detach().to(ScalarType.Float32).Values<float>();
 }

@@ -190,7 +190,7 @@ public static class ContinuationScorer
             var logits = model.Head(rows, pass).to(ScalarType.Float32).log_softmax(-1);
             var chosen = logits.gather(
                 1, torch.tensor(targets[from..(from + count)], [count, 1], device: hidden.device)).reshape(-1);
-            foreach (var (at, value) in chosen.to(torch.CPU).contiguous().data<float>().ToArray().Index())
+            foreach (var (at, value) in chosen.Values<float>().Index())
                 values[from + at] = value;
         }
         return values;

@@ -18,6 +18,8 @@ public static class MissingPath
         var searched = lookedIn.Count == 0 || Path.IsPathRooted(path)
             ? ""
             : $"looked in {Words.AllOf([.. lookedIn.Select(Shown).Distinct()])}";
+        if (near == path)
+            return $"{path} is {(File.Exists(path) ? "a file" : "a directory")}";
         return near is not null ? $"did you mean {near}?{(searched.Length == 0 ? "" : " L" + searched[1..])}"
             : searched.Length > 0 ? searched
             : Path.IsPathRooted(path) ? "check the path"

@@ -77,7 +77,7 @@ public sealed class ExpertFeedForward : FeedForward
     private Tensor Mixed(Tensor tokens, Tensor weights, Tensor chosen, long length, ForwardPass pass)
     {
         var places = new List<long>[_options.Count];
-        var choice = chosen.to(torch.CPU).contiguous().data<long>().ToArray(); // [N K]
+        var choice = chosen.Values<long>(); // [N K]
         for (var i = 0; i < choice.Length; i++)
             (places[choice[i]] ??= []).Add(i);
         var flat = weights.reshape(-1); // [N K]

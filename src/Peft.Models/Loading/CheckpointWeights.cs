@@ -72,8 +72,8 @@ public sealed class CheckpointWeights : WeightSource
         _used.Add(entry.Name);
         using var scope = torch.NewDisposeScope();
         var stored = DtypeNames.OfModel(entry.Dtype) is { } type
-            ? MappedFile.Read(entry.FilePath, entry.Offset, [.. entry.Shape], type).to(ScalarType.Float32).data<float>()
-            .ToArray()
+            ? MappedFile.Read(entry.FilePath, entry.Offset, [.. entry.Shape], type).to(ScalarType.Float32)
+                .Values<float>()
             : [];
         if (!accepted.Any(
             values => values.Count == stored.Length && values.Zip(stored).All(pair => IsNear(pair.First, pair.Second))))

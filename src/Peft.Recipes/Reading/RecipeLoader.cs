@@ -69,6 +69,8 @@ public static class RecipeLoader
             throw UserException.At(source, "an empty name between the dots", "a.b=value");
         if (setting.AsSpan().IndexOfAny('\r', '\n') >= 0)
             throw UserException.At(source, "a value of several lines", "one line of YAML");
+        if (string.IsNullOrWhiteSpace(setting[(equals + 1)..]))
+            throw UserException.At(source, "no value", "a value, or null for the default");
         var value = YamlReader.Parse($"value: {setting[(equals + 1)..]}", source)["value"]!;
         return Set(tree, keys, WithoutLines(value), source);
     }
@@ -92,6 +94,9 @@ public static class RecipeLoader
         {
             null or ConfigScalar { IsNull: true } => ConfigMap.Empty(source),
             ConfigMap section => section,
+            ConfigList => throw UserException.At(
+                source, $"{Quote.Of(keys[0])} is a list of the recipe, of which no single entry can be set",
+                "the whole list as a value of this key", "data sets by name: --set data.only=[NAME]"),
             _ => throw UserException.At(source,
                 $"{Quote.Of(keys[0])} is not a section of the recipe, so nothing can be set in it"),
         };

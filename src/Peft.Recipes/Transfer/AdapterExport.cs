@@ -275,9 +275,9 @@ public static class ProbeText
         var config = loaded.Model.Config;
         var most = Math.Min(Longest, config.MaxPositionEmbeddings);
         int[] ids;
-        if (file is null && !File.Exists(Path.Combine(loaded.BaseDirectory, "tokenizer.json")))
+        if (file is null && !File.Exists(Path.Combine(loaded.TokenizerDirectory, "tokenizer.json")))
         {
-            say($"{loaded.BaseDirectory}: no tokenizer.json; checked on token ids spread over the vocabulary");
+            say($"{loaded.TokenizerDirectory}: no tokenizer.json; checked on token ids spread over the vocabulary");
             ids = [.. Enumerable.Range(0, most).Select(i => (int)((long)i * config.VocabularySize / most))];
         }
         else

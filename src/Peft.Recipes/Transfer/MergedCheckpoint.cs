@@ -65,7 +65,7 @@ public sealed class MergedCheckpoint
     /// <summary>Writes weights, configs, tokenizer and card.</summary>
     public void Write(string directory, string card, CancellationToken stop)
     {
-        FullModelFiles.From(_loaded.BaseDirectory, _loaded.BaseDirectory).Save(
+        FullModelFiles.From(_loaded.BaseDirectory, _loaded.TokenizerDirectory).Save(
             directory, _loaded.Model, Dtype, (name, weight) => Transform(name, weight, stop), _maxShardSize,
             _ownHead);
         AtomicFile.WriteText(Path.Combine(directory, "README.md"), card);

@@ -57,7 +57,7 @@ internal sealed unsafe class DropoutFunction : AutogradFunction
 
     public DropoutFunction(double p, Generator generator, Tensor? lines)
     {
-        _lines = lines?.to(torch.CPU).contiguous().data<long>().ToArray();
+        _lines = lines?.Values<long>();
         using var drawn = torch.randint(0, long.MaxValue, [1], ScalarType.Int64, generator: generator);
         _key = (ulong)drawn.item<long>();
         _dropped = (uint)Math.Min(uint.MaxValue, Math.Round(p * 4294967296.0)); // of 2³² hashes

@@ -118,7 +118,7 @@ public sealed unsafe class ExpertRows
     /// <param name="tokens">A number of each token; null: its place.</param>
     public Tensor Places(Tensor? tokens)
     {
-        var numbers = tokens?.to(torch.CPU).data<long>().ToArray();
+        var numbers = tokens?.Values<long>();
         return torch.tensor(
             Array.ConvertAll(_cells, cell =>
                 numbers is null ? cell : (numbers[cell / Experts] * Experts) + (cell % Experts)),

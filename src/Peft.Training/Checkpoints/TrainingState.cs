@@ -28,7 +28,10 @@ public sealed record TrainingState(
 /// <param name="State">Where the run stands.</param>
 /// <param name="TotalSteps">Its length, which the learning rate depends on.</param>
 /// <param name="Recipe">The recipe it was written by, less what may change.</param>
-public sealed record TrainerStateFile(TrainingState State, int TotalSteps, string Recipe)
+/// <param name="Inputs">Hashes of what the recipe names beside base and data, by what it is; null in checkpoints of
+/// releases that wrote none.</param>
+public sealed record TrainerStateFile(
+    TrainingState State, int TotalSteps, string Recipe, IReadOnlyDictionary<string, string>? Inputs = null)
 {
     /// <summary>The file's name.</summary>
     public const string Name = "trainer_state.json";
@@ -91,6 +94,21 @@ public sealed record TrainerStateFile(TrainingState State, int TotalSteps, strin
             Fault.Text(checkpoint, "written by another recipe",
                 advice: "continue with that recipe, or train again with --overwrite") + "\n" +
             string.Join('\n', before.Concat(after).Take(20)));
+    }
+
+    /// <summary>Refuses to continue a checkpoint with files that would have trained differently.</summary>
+    /// <param name="checkpoint">The checkpoint.</param>
+    /// <param name="inputs">Hashes of what is there now.</param>
+    /// <exception cref="UserException">One is another.</exception>
+    public void RequireSameInputs(string checkpoint, IReadOnlyDictionary<string, string> inputs)
+    {
+        foreach (var (what, hash) in Inputs ?? new Dictionary<string, string>())
+        {
+            if (inputs.TryGetValue(what, out var now) && now != hash)
+                throw UserException.At(
+                    checkpoint, $"written with another {what} than is there now", "the same files",
+                    "put those back, or train again with --overwrite");
+        }
     }
 
     // "adapter.r: 8" for every key that has a value: their order, and keys that say nothing, may change with the

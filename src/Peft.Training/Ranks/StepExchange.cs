@@ -44,7 +44,7 @@ public sealed class StepExchange(ICommunicator ranks, ICommunicator gradients) :
         gradients.AllReduce(_flat.Address(), _flat.numel(), ElementType.Float32);
 
         at = numbers;
-        var had = Next(parameters.Count).to(torch.CPU).data<float>().ToArray();
+        var had = Next(parameters.Count).Values<float>();
         at = 0;
         foreach (var ((_, parameter), holders) in parameters.Zip(had))
         {

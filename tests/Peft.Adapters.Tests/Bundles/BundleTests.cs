@@ -87,6 +87,24 @@ public sealed class BundleTests : TensorTests
     }
 
     [Fact]
+    public void Nothing_of_the_bundle_before_is_taken_for_a_part_of_the_next()
+    {
+        var adapted = Trained("lora");
+        var contents = TinyBundle.Contents(adapted);
+        BundleWriter.Write(Out, contents with
+        {
+            ChatTemplate = "{{ messages }}", Beside = [new("gate.safetensors", path => File.WriteAllText(path, "x"))],
+        });
+
+        BundleWriter.Write(Out, contents with { ResolvedRecipe = null });
+
+        Assert.Equal(
+            ["README.md", "adapter_config.json", "adapter_model.safetensors", "bundle.json"],
+            Directory.GetFiles(Out).Select(path => Path.GetFileName(path)!).Order(StringComparer.Ordinal));
+        Assert.Null(BundleFiles.ChatTemplateOf(Out));
+    }
+
+    [Fact]
     public void Checkpoints_and_metrics_in_the_directory_stay()
     {
         Directory.CreateDirectory(Path.Combine(Out, "checkpoint-10"));

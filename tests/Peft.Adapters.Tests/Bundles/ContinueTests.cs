@@ -10,6 +10,8 @@ public sealed class ContinueTests : TensorTests
 {
     private string Out => Tiny.In("out");
 
+    private string Recipe => Path.Combine(Out, "recipe.resolved.yaml");
+
     [Theory]
     [MemberData(nameof(BundleTests.Kinds), MemberType = typeof(BundleTests))]
     public void Every_tensor_is_taken_and_learns_as_in_the_first_training(string kind)
@@ -68,12 +70,28 @@ public sealed class ContinueTests : TensorTests
 
         Assert.Equal(
             $"""
-            adapter.from has 4 faults:
-              adapter.r              5; expected {r}, as {Out} has it.
-              adapter.lora_alpha     7; expected {alpha}, as {Out} has it.
-              adapter.experts.count  3; expected 4, as {Out} has it.
-              adapter.router.kind    soft; expected top-k, as {Out} has it.
+            r.yaml has 4 faults:
+              adapter.r              5; expected {r}, as adapter.from {Out} has it. Its settings are in {Recipe}.
+              adapter.lora_alpha     7; expected {alpha}, as adapter.from {Out} has it.
+              adapter.experts.count  3; expected 4, as adapter.from {Out} has it.
+              adapter.router.kind    soft; expected top-k, as adapter.from {Out} has it.
             """, faults.Message);
+    }
+
+    [Fact]
+    public void A_router_setting_that_shapes_its_tensors_is_named_and_not_the_tensors()
+    {
+        var adapted = TinyBundle.Trained(Tiny, Union(4));
+        BundleWriter.Write(Out, TinyBundle.Contents(adapted));
+
+        Assert.Equal(
+            $"""
+            r.yaml has 1 fault:
+              adapter.router.count  2; expected 4, as adapter.from {Out} has it. Its settings are in {Recipe}.
+            """, Assert.Throws<FaultsException>(() => Continue(Union(2))).Message);
+
+        static AdapterOptions Union(int count) => AdapterOptionsTests.Read(
+            $$$"""{"method": "mixture", "r": 2, "router": {"kind": "union-of-experts", "count": {{{count}}}}}""");
     }
 
     [Fact]
@@ -84,7 +102,7 @@ public sealed class ContinueTests : TensorTests
 
         Assert.Equal(
             $"""
-            adapter.from has 1 fault:
+            r.yaml has 1 fault:
               adapter.target_modules  with 2 projections; expected the 4 of {Out}. Missing here: model.layers.0.mlp.up_proj.
             """,
             Assert.Throws<FaultsException>(() => Continue(
@@ -94,9 +112,9 @@ public sealed class ContinueTests : TensorTests
                 + "this base, other (fingerprint bbbbbbbbbbbb). Write the base it was trained on as "
                 + "model.model_name_or_path.",
             Assert.Throws<UserException>(() => Bundle.Open(Out).Continue(
-                Tiny.New(), adapted.Options, seed: 2, new("other", new string('b', 64)))).Message);
+                Tiny.New(), adapted.Options, seed: 2, new("other", new string('b', 64)), "r.yaml")).Message);
     }
 
     private AdaptedModel Continue(AdapterOptions options) =>
-        Bundle.Open(Out).Continue(Tiny.New(), options, seed: 2, TinyBundle.Base);
+        Bundle.Open(Out).Continue(Tiny.New(), options, seed: 2, TinyBundle.Base, "r.yaml");
 }

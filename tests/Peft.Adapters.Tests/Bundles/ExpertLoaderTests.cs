@@ -42,6 +42,25 @@ public sealed class ExpertLoaderTests : TensorTests
     }
 
     [Fact]
+    public void Experts_of_projections_that_the_mixture_does_not_adapt_and_of_another_base_are_refused()
+    {
+        var trained = AdapterAttachment.Attach(Tiny.New(), Hard("""{"count": 2}""", 2), seed: 1);
+        BundleWriter.Write(Tiny.In("one"), new BundleContents { Adapted = trained, Base = Base });
+        var narrow = AdapterAttachment.Attach(
+            Tiny.New(), Hard("""{"count": 2}""", 2) with { TargetModules = ModuleNames.List(["q_proj", "v_proj"]) },
+            seed: 1);
+
+        var faults = Assert.Throws<FaultsException>(() => ExpertLoader.Load(narrow, [Tiny.In("one")]));
+        var other = Assert.Throws<UserException>(
+            () => ExpertLoader.Load(narrow, [Tiny.In("one")], new("other", "0123456789abcdef")));
+
+        Assert.Contains(
+            "base_model.model.model.layers.0.mlp.down_proj.lora_A.experts  not used; expected only projections that "
+                + "this mixture adapts. Widen adapter.target_modules.", faults.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"adapter.experts.from: {Tiny.In("one")}, trained on tiny (", other.Message);
+    }
+
+    [Fact]
     public void The_skills_of_a_poly_mixture_become_one_lora_by_their_means()
     {
         var skills = AdapterAttachment.Attach(

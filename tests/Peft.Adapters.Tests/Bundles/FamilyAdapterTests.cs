@@ -74,8 +74,8 @@ public sealed class FamilyAdapterTests : TensorTests
         var error = Assert.Throws<UserException>(() => Bundle.Open(folder).Attach(whole));
         Assert.Equal(
             $"{file}: trainable_token_indices: tokens of '{other}'; expected those of '{table}', the table of token "
-            + $"vectors of a {whole.Config.ModelType} model. Name its base with --base DIR if it was made for another "
-            + "one.", error.Message);
+            + $"vectors of a {whole.Config.ModelType} model. Name the base it was trained on with --base DIR if that "
+            + "is another one.", error.Message);
         Assert.True(whole.Projections.All(projection => projection is BaseLinear));
 
         string Named(string module)

@@ -82,7 +82,7 @@ public sealed class PeftAdapterTests : TensorTests
         Assert.Equal(
             $"{Out}: adapts transformer.h.0.attn.c_attn; expected projections of a llama model, such as "
                 + $"model.layers.0.self_attn.q_proj. "
-            + "It was made for another architecture: name its base with --base DIR.",
+            + "It was made for another architecture: name the base it was trained on with --base DIR.",
             error.Message);
     }
 

@@ -168,6 +168,8 @@ public sealed class RewiringTests : TensorTests
     public void Options_are_read_from_words()
     {
         Assert.Equal(new RewiringOptions(), RewiringOptions.Parse("default", "--rewire"));
+        Assert.Equal("", new RewiringOptions().Changed);
+        Assert.Equal(" (steps=20, layers=0.5)", new RewiringOptions { Steps = 20, Layers = 0.5 }.Changed);
         Assert.Equal(
             new RewiringOptions { Steps = 3, LearningRate = 0.1, Order = "most-decisive" },
             RewiringOptions.Parse("steps=3, learning_rate=0.1,order=most-decisive", "--rewire"));

@@ -32,6 +32,23 @@ public sealed class AssignmentTests : TensorTests
     }
 
     [Fact]
+    public void A_router_that_is_held_still_keeps_its_biases()
+    {
+        var adapted = AdapterAttachment.Attach(Tiny.New(), Read("loss-free", "4"), seed: 1);
+        foreach (var parameter in adapted.Modules[0].Router!.parameters())
+            parameter.requires_grad = false;
+        using var procedure = new RoutingProcedure(adapted);
+        var pass = ForwardPass.ForTraining();
+
+        adapted.Model.Forward(TinyModel.Ids, pass);
+        procedure.AfterPass(pass, null, () => torch.zeros([2]));
+        procedure.AfterStep();
+
+        Assert.Equal([0, 0.001], adapted.Modules.Take(2).Select(module => Math.Round(
+            module.AdapterBuffers().Single().Tensor.abs().max().ToDouble(), 6)));
+    }
+
+    [Fact]
     public void Prices_of_quantile_balancing_and_its_centred_bias()
     {
         var golden = Golden.Case(File, "quantile_balancing");

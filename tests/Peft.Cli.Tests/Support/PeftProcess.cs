@@ -5,9 +5,9 @@ using System.Text;
 namespace Peft.Cli.Tests.Support;
 
 /// <summary>
-/// The built program as a process of its own. The program is the peft.dll that the build puts beside the test assembly:
-/// always that of
-/// the sources under test, wherever the build's outputs are.
+/// The built program as a process of its own: the one that <c>make test</c> published (variable PEFT_PROGRAM), as users
+/// have it and quicker to start; where tests are run by other means, the peft.dll that the build puts beside the test
+/// assembly, always that of the sources under test.
 /// </summary>
 internal sealed class PeftProcess : IDisposable
 {
@@ -17,6 +17,9 @@ internal sealed class PeftProcess : IDisposable
 
     // For a machine that is busy with other things; a run here takes a second or two.
     private static readonly TimeSpan Longest = TimeSpan.FromMinutes(5);
+
+    private static readonly string Program = Environment.GetEnvironmentVariable("PEFT_PROGRAM") is { Length: > 0 } given
+        ? given : Path.Combine(AppContext.BaseDirectory, "peft.dll");
 
     private readonly Process _process;
     private readonly string _commandLine;
@@ -56,8 +59,7 @@ internal sealed class PeftProcess : IDisposable
         };
         // A test run in the background of a shell inherits an ignored SIGINT.
         foreach (
-            var word in (string[])["--default-signal=INT,TERM", .. surroundings.Prefix, DotNet(),
-            Path.Combine(AppContext.BaseDirectory, "peft.dll"), .. words])
+            var word in (string[])["--default-signal=INT,TERM", .. surroundings.Prefix, DotNet(), Program, .. words])
             start.ArgumentList.Add(word);
         // One thread: the models are tiny, the numbers then do not depend on the machine, and tests can run side by
         // side.

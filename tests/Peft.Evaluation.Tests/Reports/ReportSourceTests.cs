@@ -125,6 +125,13 @@ public sealed class ReportSourceTests : IDisposable
             rows.Select(r => (r.Row, r.Kind)));
         Assert.Equal([("one", "wrong"), ("two", "right")], rows[0].Predictions.Select(p => (p.Subject, p.Mark)));
         Assert.Equal(("prompt 3", "yes"), (rows[0].Prompt, rows[0].Answer));
+        // A grade is near or far, not right: none is shown of such a task.
+        var graded = results with
+        {
+            Tasks = [results.Tasks[0] with { Metrics = [results.Tasks[0].Main with { Name = "spearman" }] }],
+            Scores = [.. results.Scores.Select(score => score with { Metric = "spearman" })],
+        };
+        Assert.Empty(ReportSource.Load([Saved("b", graded, [.. Rows("one", one), .. Rows("two", two)])]).Examples);
     }
 
     [Fact]

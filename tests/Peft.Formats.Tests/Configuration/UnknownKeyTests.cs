@@ -25,7 +25,7 @@ public sealed class UnknownKeyTests
             training.Number(key, 1);
         }
 
-        reader.Finish("all keys are in recipes/README.md");
+        reader.Finish("all keys are in docs/keys.md");
         return Assert.Single(faults.Items).ToString();
     }
 
@@ -65,7 +65,7 @@ public sealed class UnknownKeyTests
     [InlineData(
         """{"training": {"zzz": 1}}""",
         "training.zzz: unknown key; expected learning_rate, max_steps, seed, eval_steps or "
-        + "one of 5 others. All keys are in recipes/README.md.")]
+        + "one of 5 others. All keys are in docs/keys.md.")]
     public void The_name_meant_is_told_or_a_few_and_where_all_are(string json, string message) =>
         Assert.Equal("line 1  " + message, FaultOf(json));
 

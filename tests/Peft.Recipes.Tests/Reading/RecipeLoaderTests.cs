@@ -100,7 +100,7 @@ public sealed class RecipeLoaderTests : IDisposable
         var tree = RecipeLoader.Load(_folder["r.yaml"], [
             "training.seed=2", "training.seed=3", "adapter.router.kind=soft", "nothing.a=1", "list=[4, 5]",
             "adapter.experts={count: 2}",
-            "text='8'", "empty=", "equation=a=b", "data.filter=x > 1 && y != 'z'",
+            "text='8'", "empty=null", "equation=a=b", "data.filter=x > 1 && y != 'z'",
         ]);
 
         Assert.Equal(
@@ -132,7 +132,10 @@ public sealed class RecipeLoaderTests : IDisposable
     [InlineData(".seed=5", "an empty name between the dots; expected a.b=value.")]
     [InlineData("training.=5", "an empty name between the dots; expected a.b=value.")]
     [InlineData("training.seed.x=5", "'seed' is not a section of the recipe, so nothing can be set in it.")]
-    [InlineData("list.0=5", "'list' is not a section of the recipe, so nothing can be set in it.")]
+    [InlineData(
+        "list.0=5", "'list' is a list of the recipe, of which no single entry can be set; expected the whole list as a "
+        + "value of this key. Data sets by name: --set data.only=[NAME].")]
+    [InlineData("training.seed=", "no value; expected a value, or null for the default.")]
     public void A_malformed_override_is_refused(string setting, string message)
     {
         var path = _folder.Write("r.yaml", "training: {seed: 1}\nlist: [1]\n");
