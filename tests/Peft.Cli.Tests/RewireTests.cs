@@ -23,7 +23,7 @@ public sealed class RewireTests : IDisposable
         Peft("eval", "--adapter", "mix", "--rewire", "steps=2", "--output", _folder["results"]).Succeeds();
         var results = JsonNode.Parse(File.ReadAllText(_folder["results/results.json"]))!;
         Assert.Equal(
-            ["base", "mix", "mix rewired"],
+            ["base", "mix", "mix rewired (steps=2)"],
             results["subjects"]!.AsArray().Select(subject => (string?)subject!["name"]));
     }
 

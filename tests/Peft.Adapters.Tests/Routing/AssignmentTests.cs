@@ -34,7 +34,9 @@ public sealed class AssignmentTests : TensorTests
     [Fact]
     public void A_router_that_is_held_still_keeps_its_biases()
     {
-        var adapted = AdapterAttachment.Attach(Tiny.New(), Read("loss-free", "4"), seed: 1);
+        var adapted = AdapterAttachment.Attach(
+            Tiny.New(), AdapterOptionsTests.Read(
+                """{"method": "mixture", "router": {"kind": "top-k", "balance": {"kind": "loss-free"} } }"""), seed: 1);
         foreach (var parameter in adapted.Modules[0].Router!.parameters())
             parameter.requires_grad = false;
         using var procedure = new RoutingProcedure(adapted);
@@ -45,7 +47,7 @@ public sealed class AssignmentTests : TensorTests
         procedure.AfterStep();
 
         Assert.Equal([0, 0.001], adapted.Modules.Take(2).Select(module => Math.Round(
-            module.AdapterBuffers().Single().Tensor.abs().max().ToDouble(), 6)));
+            module.AdapterBuffers().Single().Buffer.abs().max().ToDouble(), 6)));
     }
 
     [Fact]

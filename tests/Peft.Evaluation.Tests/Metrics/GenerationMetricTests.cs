@@ -3,6 +3,7 @@ using Peft.Data.Tables;
 using Peft.Evaluation.Metrics;
 using Peft.Evaluation.Results;
 using Peft.Evaluation.Tasks;
+using Peft.Formats;
 
 namespace Peft.Evaluation.Tests.Metrics;
 
@@ -22,6 +23,13 @@ public sealed class GenerationMetricTests
         Assert.All(Metric.All, metric => Assert.Same(metric, Metric.Named(metric.Name)));
         Assert.All(Metric.All, metric => Assert.NotEmpty(metric.Description));
     }
+
+    [Fact]
+    public void A_perplexity_that_no_number_holds_is_told() => Assert.Equal(
+        "token_perplexity: a mean of 800 nats a token; expected a perplexity that a number can hold. The adapter has "
+            + "diverged, or base and tokenizer do not belong together; bits_per_byte has no such limit.",
+        Assert.Throws<UserException>(
+            () => Metric.Named("token_perplexity").Combine([[1600, 2]], [0])).Message);
 
     [Theory]
     [InlineData("accuracy")]

@@ -28,6 +28,7 @@ public sealed class MissingPathTests : IDisposable
     [InlineData("recipes/qqqqqq.yaml", "check the path")]
     [InlineData("recipes/nope.yaml", "check the path")]
     [InlineData("nowhere/at/all", "check the path")]
+    [InlineData("data/train.jsonl", "DIR/data/train.jsonl is a file")]
     public void The_nearest_path_that_exists_is_named(string path, string advice) => Assert.Equal(advice, Advice(path));
 
     [Fact]
