@@ -223,7 +223,8 @@ public sealed class RunTests : IDisposable
             "{\"p\": \"a\", \"a\": \"b\", \"kind\": \"copy\"}\n{\"p\": \"b\", \"a\": \"b\", \"kind\": \"same\"}\n");
         var text = TinyProject.Mixture.Replace("name: copy,", "name: copy, task_column: kind,",
             StringComparison.Ordinal);
-        using (_project.Build(_project.Load(text, "data.max_length=64", "evaluation.tasks=[{task: same}, {task: copy}]")))
+        using (_project.Build(
+            _project.Load(text, "data.max_length=64", "evaluation.tasks=[{task: same}, {task: copy}]")))
         {
         }
         var error =
