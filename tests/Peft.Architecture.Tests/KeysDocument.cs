@@ -7,6 +7,7 @@ using System.Xml.Linq;
 using Peft.Adapters.Lora;
 using Peft.Adapters.Routing;
 using Peft.Data;
+using Peft.Data.Examples;
 using Peft.Evaluation;
 using Peft.Formats.Configuration;
 using Peft.Recipes;
@@ -51,7 +52,22 @@ internal static partial class KeysDocument
                 ("router", "With `method: mixture`.", "How tokens choose experts; below."),
             ]);
         AddRouters(text);
-        Add(text, "data", typeof(DataOptions), []);
+        Add(text, "data", typeof(DataOptions),
+            [
+                ("train", "A list; keys of each: `data.train`, below.", "What is trained on."),
+                ("eval", "A list as train; template, columns and task are those of train's set of the same name.",
+                    "What the loss is measured on while training, and the tasks' rows."),
+            ]);
+        Add(text, "data.train", typeof(DataSetOptions),
+            [
+                ("files", "Required; a path or pattern, or a list.", "The files, all of one format."),
+                ("format",
+                    "Default by the ending of their names; also messages, sharegpt or alpaca, alone or in a list with it.",
+                    "The format of all files."),
+                ("template", "`{prompt, answer}`, or `{text}`; with a format of conversations none.", "How a row becomes text."),
+                ("columns", "Default none; name to expression, in their order.", "Further columns made of a row's."),
+                ("filter", "Default none.", "A condition that rows must meet, over their columns."),
+            ]);
         Add(text, "training", typeof(TrainingOptions), []);
         Add(text, "evaluation", typeof(EvaluationOptions), []);
         return text.ToString().TrimEnd() + "\n";
@@ -150,6 +166,8 @@ internal static partial class KeysDocument
         {
             null => "Default none.",
             bool flag => flag ? "Default true." : "Default false.",
+            Enum one => $"Default {Snake(one.ToString())}; one of "
+                + $"{string.Join(", ", Enum.GetNames(one.GetType()).Select(Snake))}.",
             string { Length: > 0 } words => $"Default {words}.",
             IEnumerable list and not string when !list.GetEnumerator().MoveNext() => "Default empty.",
             IFormattable number => $"Default {number.ToString(null, CultureInfo.InvariantCulture)}.",
@@ -186,9 +204,11 @@ internal static partial class KeysDocument
     {
         var target = ((string?)link.Attribute("cref") ?? (string?)link.Attribute("name") ?? "").Split('(')[0];
         var name = target[(target.LastIndexOf('.') + 1)..];
-        return !target.StartsWith("P:", Plain) ? name
-            : $"`{Upper().Replace(name, match => (match.Index > 0 ? "_" : "") + match.Value.ToLowerInvariant())}`";
+        return target.StartsWith("P:", Plain) ? $"`{Snake(name)}`" : name;
     }
+
+    private static string Snake(string name) =>
+        Upper().Replace(name, match => (match.Index > 0 ? "_" : "") + match.Value.ToLowerInvariant());
 
     private static Dictionary<string, XElement> AllDocumented() =>
         Directory.GetFiles(AppContext.BaseDirectory, "Peft.*.xml")
