@@ -62,9 +62,11 @@ internal static partial class KeysDocument
             [
                 ("files", "Required; a path or pattern, or a list.", "The files, all of one format."),
                 ("format",
-                    "Default by the ending of their names; also messages, sharegpt or alpaca, alone or in a list with it.",
+                    "Default by the ending of their names; also messages, sharegpt or alpaca, alone or in a list with "
+                        + "it.",
                     "The format of all files."),
-                ("template", "`{prompt, answer}`, or `{text}`; with a format of conversations none.", "How a row becomes text."),
+                ("template", "`{prompt, answer}`, or `{text}`; with a format of conversations none.",
+                    "How a row becomes text."),
                 ("columns", "Default none; name to expression, in their order.", "Further columns made of a row's."),
                 ("filter", "Default none.", "A condition that rows must meet, over their columns."),
             ]);
