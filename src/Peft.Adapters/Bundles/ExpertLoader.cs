@@ -23,11 +23,9 @@ public static class ExpertLoader
     /// expert.
     /// </param>
     /// <param name="on">The base that they are put on; null leaves fingerprints uncompared.</param>
-    /// <param name="warn">Told of what has no effect here; null: nobody is.</param>
     /// <exception cref="UserException">Number, ranks, modules, tensors or the base do not fit; all faults of a
     /// directory at once.</exception>
-    public static void Load(
-        AdaptedModel adapted, IReadOnlyList<string> directories, BaseIdentity? on = null, Action<string>? warn = null)
+    public static void Load(AdaptedModel adapted, IReadOnlyList<string> directories, BaseIdentity? on = null)
     {
         foreach (var bundle in directories.Where(BundleFiles.IsBundle).Select(OwnBundle.Open))
             bundle.RequireBase(on, "adapter.experts.from");
@@ -63,7 +61,7 @@ public static class ExpertLoader
                     : "write one number as adapter.experts.count and no adapter.experts.layers, or leave the "
                         + "projection out of adapter.target_modules or adapter.layers_to_transform");
         for (var expert = 0; expert < experts; expert++)
-            LoadLora(adapted, expert, Source.Open(directories[expert], warn), warn);
+            LoadLora(adapted, expert, Source.Open(directories[expert]));
     }
 
     private static void LoadMixture(AdaptedModel adapted, OwnBundle bundle)
@@ -148,12 +146,12 @@ public static class ExpertLoader
         faults.ThrowIfAny(bundle.Weights.Path);
     }
 
-    private static void LoadLora(AdaptedModel adapted, int expert, Source source, Action<string>? warn)
+    private static void LoadLora(AdaptedModel adapted, int expert, Source source)
     {
         var faults = new Faults();
         var known = adapted.Modules.ToDictionary(
             module => BundleTensors.NameInFile($"{module.Path}.lora_A", true), StringComparer.Ordinal);
-        var entries = SavedBase.Without(adapted.Model, [], source.Entries, warn ?? (_ => { }));
+        var entries = SavedBase.Without(adapted.Model, [], source.Entries, _ => { });
         foreach (var name in entries.Keys.Where(name => !IsFactor(name)))
             faults.Add(
                 name, "not used", "a LoRA of projections alone for each expert",
@@ -208,7 +206,7 @@ public static class ExpertLoader
     private sealed record Source(
         string Directory, IReadOnlyDictionary<string, SafetensorsEntry> Entries, Func<string, double> ScaleOf)
     {
-        public static Source Open(string directory, Action<string>? warn)
+        public static Source Open(string directory)
         {
             if (BundleFiles.IsBundle(directory))
             {
@@ -217,7 +215,7 @@ public static class ExpertLoader
                     throw UserException.At(directory, "a mixture", "a plain LoRA for each expert");
                 RequireBase(directory, adapter.InitLoraWeights);
             }
-            var config = LoraAdapterConfig.Read(directory, warn ?? (_ => { }));
+            var config = LoraAdapterConfig.Read(directory, _ => { });
             if (config.UseDora)
                 throw UserException.At(directory, "a DoRA", "a plain LoRA for each expert");
             RequireBase(directory, config.InitLoraWeights);
