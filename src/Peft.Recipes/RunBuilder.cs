@@ -43,7 +43,7 @@ public static class RunBuilder
         IReadOnlyList<IMetricSink> watchers)
     {
         ResultDirectory.RequireApart(
-            output.Path, OriginsOf(recipe));
+            output.Path, OriginsOf(recipe).Select(origin => recipe.Paths.Resolve(origin.Path)));
         Func<TrainingData, HuggingFaceTokenizer, ITrainable> trainableOf = (data, tokenizer) =>
             recipe.Training.Continual.IsOn ? Continual(recipe, data, tokenizer, device)
             : recipe.Training.Manifold.Coefficient > 0 ? Manifold(recipe, data, tokenizer, device)
@@ -199,10 +199,8 @@ public static class RunBuilder
             }
         }
 
-        var origins = recipe.ExpertsFrom.Select(path => (Key: "adapter.experts.from", Path: path));
-        if (recipe.AdapterFrom is { } whole)
-            origins = origins.Append(("adapter.from", whole));
-        foreach (var (key, path) in origins.Where(origin => !Directory.Exists(recipe.Paths.Resolve(origin.Path))))
+        foreach (var (key, path) in OriginsOf(recipe).Where(
+            origin => !Directory.Exists(recipe.Paths.Resolve(origin.Path))))
             faults.Add(
                 key, Quote.Of(path), "an existing directory of an adapter",
                 RecipeOf(path, recipe.Path) is { } earlier ? $"train it first: peft train {earlier}"
@@ -291,13 +289,18 @@ public static class RunBuilder
             && Bundle.ManifestOf(recipe.Paths.Resolve(from))?.Adapter is { } own)
             remarks.AddRange(own.RouterDifferencesOf(options).Select(difference =>
                 $"adapter.{difference.Key} is {difference.Found}; {from} was trained with {difference.Wanted}"));
-        foreach (var directory in OriginsOf(recipe).Where(directory => Bundle.ManifestOf(directory) is null))
+        foreach (var directory in OriginsOf(recipe).Select(origin => recipe.Paths.Resolve(origin.Path))
+            .Where(directory => Bundle.ManifestOf(directory) is null))
             _ = LoraAdapterConfig.Read(directory, remarks.Add);
         return remarks;
     }
 
-    private static IEnumerable<string> OriginsOf(Recipe recipe) =>
-        recipe.ExpertsFrom.Concat(recipe.AdapterFrom is { } from ? [from] : []).Select(recipe.Paths.Resolve);
+    // The adapters that a training goes on from, as the recipe names them.
+    private static IEnumerable<(string Key, string Path)> OriginsOf(Recipe recipe) =>
+    [
+        .. recipe.ExpertsFrom.Select(path => ("adapter.experts.from", path)),
+        .. recipe.AdapterFrom is { } from ? [("adapter.from", from)] : Array.Empty<(string, string)>(),
+    ];
 
     private static AdaptedModel Continued(
         Recipe recipe, string from, CausalLanguageModel model, BaseIdentity identity, IReadOnlyList<string> tasks)

@@ -65,8 +65,8 @@ internal static class SubjectLoader
             throw UserException.At("--adapter", $"{twice.First()} is given twice", "each adapter once");
         var names = adapters.Select(EvaluationBuilder.NameOf).ToList();
         return [.. names.Zip(adapters, (name, path) =>
-            names.Count(other => other == name) > 1 ? NotAsBase(Path.TrimEndingDirectorySeparator(path), path)
-                : NotAsBase(name, path))];
+            NotAsBase(
+                names.Count(other => other == name) > 1 ? Path.TrimEndingDirectorySeparator(path) : name, path))];
     }
 
     /// <summary>A name for an adapter that is not the base's.</summary>

@@ -195,9 +195,8 @@ public class AdapterTrainable(BundleContents contents) : ITrainable
     /// <inheritdoc/>
     public void Restore(string directory)
     {
-        var bundle = OwnBundle.Open(directory);
-        bundle.RequireBase(contents.Base, "--resume");
-        var weights = bundle.Weights;
+        var weights = OwnBundle.Open(directory).Weights;
+        Bundle.RequireBase(directory, contents.Base, "--resume");
         BundleTensors.Load(Adapted, weights.Path, weights.Entries);
     }
 

@@ -108,7 +108,7 @@ public abstract class Bundle
     public AdaptedModel Continue(
         CausalLanguageModel model, AdapterOptions options, long seed, BaseIdentity on, string recipe)
     {
-        RequireBase(on, "adapter.from");
+        RequireBase(Directory, on, "adapter.from");
         var own = OptionsFor(model);
         var (mine, theirs) = (Targets(options), Targets(own));
         var faults = FaultsOf(own.DifferencesOf(options));
@@ -144,15 +144,16 @@ public abstract class Bundle
         }
     }
 
-    /// <summary>Refuses another base for an adapter that a recipe names.</summary>
+    /// <summary>Refuses another base for an adapter that a recipe names; its files are not compared.</summary>
+    /// <param name="directory">The adapter's directory.</param>
     /// <param name="on">The base it is put on; null leaves fingerprints uncompared.</param>
     /// <param name="key">Where the adapter is named, for the message.</param>
     /// <exception cref="UserException">It was trained on another one.</exception>
-    public void RequireBase(BaseIdentity? on, string key)
+    public static void RequireBase(string directory, BaseIdentity? on, string key)
     {
-        if (Manifest is not null && on is not null && Manifest.Base.Fingerprint != on.Fingerprint)
+        if (on is not null && ManifestOf(directory)?.Base is { } own && own.Fingerprint != on.Fingerprint)
             throw UserException.At(
-                key, $"{Directory}, trained on {Described(Manifest.Base)}",
+                key, $"{directory}, trained on {Described(own)}",
                 $"an adapter of this base, {Described(on)}", BaseByKey);
     }
 

@@ -27,8 +27,8 @@ public static class ExpertLoader
     /// directory at once.</exception>
     public static void Load(AdaptedModel adapted, IReadOnlyList<string> directories, BaseIdentity? on = null)
     {
-        foreach (var bundle in directories.Where(BundleFiles.IsBundle).Select(OwnBundle.Open))
-            bundle.RequireBase(on, "adapter.experts.from");
+        foreach (var directory in directories.Where(BundleFiles.IsBundle))
+            Bundle.RequireBase(directory, on, "adapter.experts.from");
         var experts = adapted.Options.Experts.Count;
         if (adapted.Options.IsVariant)
             throw UserException.At(

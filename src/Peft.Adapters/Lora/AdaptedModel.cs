@@ -166,9 +166,8 @@ public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
         using var scope = torch.NewDisposeScope();
         foreach (var module in adapted.Modules)
         {
-            // A router that is held still keeps its biases, too.
             if (module.Router is ILoadBalanced balanced && _loads.TryGetValue(module.Path, out var load)
-                && (module.Router.parameters() is not { } own || !own.Any() || own.Any(one => one.requires_grad)))
+                && !IsHeld(module.Router))
                 balanced.Balance(new(load.Counts, load.Scores.Count == 0 ? null : torch.cat([.. load.Scores], 0)));
             (module.Router as IStepped)?.AfterStep();
         }
@@ -187,6 +186,10 @@ public sealed class RoutingProcedure(AdaptedModel adapted) : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => Clear();
+
+    // A router whose parameters rest keeps its biases, too.
+    private static bool IsHeld(Router router) =>
+        router.parameters() is var own && own.Any() && own.All(parameter => !parameter.requires_grad);
 
     // Experts, or ranks where those are routed.
     private long Width(Router router) =>
