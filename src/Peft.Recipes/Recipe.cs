@@ -284,9 +284,10 @@ public sealed record ModelOptions
     public static ModelOptions Read(OptionReader reader, string method)
     {
         var isFull = method == Recipe.Full;
-        var options = reader.Bind(
-            new ModelOptions { Dtype = isFull ? "float32" : "auto" },
-            without: isFull ? [] : ["from_config", "save_dtype"]);
+        string[] others = isFull ? [] : ["from_config", "save_dtype"];
+        var options = reader.Bind(new ModelOptions { Dtype = isFull ? "float32" : "auto" }, others);
+        foreach (var key in others.Where(reader.Has))
+            reader.Fault(key, "no effect with method: adapter", null, "remove it, or write method: full");
         if (options is { ModelNameOrPath: null, FromConfig: null })
             reader.Fault("model_name_or_path", "missing",
                 "the directory of a model in Hugging Face layout, such as data/base");

@@ -102,8 +102,8 @@ public sealed class RecipeTests : IDisposable
     [Theory]
     [InlineData("method=lora", "'lora'; expected adapter or full.")]
     [InlineData("model=5", "5; expected a section of keys.")]
-    [InlineData("model.from_config=base",
-        "unknown key; expected model_name_or_path, tokenizer or dtype.")]
+    [InlineData("model.from_config=base", "no effect with method: adapter. Remove it, or write method: full.")]
+    [InlineData("model.save_dtype=float32", "no effect with method: adapter. Remove it, or write method: full.")]
     [InlineData("model.dtype=int8", "'int8'; expected auto, float32, bfloat16, float16 or float64.")]
     [InlineData("training=[1]", "a list of 1 item; expected a section of keys.")]
     [InlineData("data.train=rows.jsonl", "'rows.jsonl'; expected a list of sections.")]

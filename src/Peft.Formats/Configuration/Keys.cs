@@ -86,8 +86,8 @@ public static class Keys
     /// reader.</summary>
     /// <param name="reader">The section.</param>
     /// <param name="defaults">The value of each key that the section lacks.</param>
-    /// <param name="without">Keys that this section does not have: they keep their default and are unknown
-    /// there.</param>
+    /// <param name="without">Keys that this section does not have: they keep their default and are not
+    /// read.</param>
     public static T Bind<T>(this OptionReader reader, T defaults, params IReadOnlyList<string> without)
         where T : class
     {
