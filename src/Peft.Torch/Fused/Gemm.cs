@@ -131,7 +131,7 @@ internal static unsafe class Tiles<T, W>
     where T : unmanaged
     where W : unmanaged, IBinaryFloatingPointIeee754<W>
 {
-    private const long Rows = 256, Columns = 768, FewestRows = 64, FewestColumns = 192;
+    private const long Rows = 512, Columns = 768, FewestRows = 64, FewestColumns = 192;
 
     // Multiply-adds that take as long as waking a thread.
     private const long SmallWork = 1 << 18;
@@ -211,9 +211,9 @@ internal static unsafe class Tiles<T, W>
     {
         var threads = Threads.Count;
         var (rows, columns) = (Rows, Columns);
-        while (Count() < 2 * threads && columns > FewestColumns)
+        while (Count() < threads && columns > FewestColumns)
             columns /= 2;
-        while (Count() < 2 * threads && rows > FewestRows)
+        while (Count() < threads && rows > FewestRows)
             rows /= 2;
         var (down, across) = (Pieces(m, rows), Pieces(n, columns));
         while (down * across % threads != 0 && down * across < 8 * threads && m > down * FewestRows)

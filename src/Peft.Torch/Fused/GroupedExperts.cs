@@ -37,11 +37,22 @@ internal sealed unsafe class ExpertGroups
         }
     }
 
+    private ExpertGroups(int rows, int ranks)
+    {
+        (Experts, Ranks) = (1, ranks);
+        Chunks = (rows + ChunkRows - 1) / ChunkRows;
+        _wide = _rows = [.. Enumerable.Range(0, rows)];
+        _starts = [.. Enumerable.Range(0, Chunks + 1).Select(chunk => Math.Min(rows, chunk * ChunkRows))];
+    }
+
     private ExpertGroups(ExpertGroups other, int ranks, int[] wide)
     {
         (_rows, _starts, _wide) = (other._rows, other._starts, wide);
         (Experts, Ranks, Chunks) = (other.Experts, ranks, other.Chunks);
     }
+
+    /// <summary>One expert that every row uses.</summary>
+    public static ExpertGroups Everyone(int rows, int ranks) => new(rows, ranks);
 
     /// <summary>E.</summary>
     public int Experts { get; }
@@ -103,7 +114,8 @@ internal readonly ref struct Members(ReadOnlySpan<int> rows, ReadOnlySpan<int> w
 }
 
 /// <summary>Only the experts that a row uses: for each, the products of the rows that use it, read where they lie. Sums
-/// and factors are float32, so where the processor has products of bfloat16 the gain begins later.</summary>
+/// and factors are float32, so where the processor has products of bfloat16 the gain begins later. A plain LoRA is one
+/// expert that every row uses.</summary>
 internal sealed class GroupedExperts : IExpertProducts
 {
     // Fewer rows are not worth the lists.
@@ -112,6 +124,9 @@ internal sealed class GroupedExperts : IExpertProducts
     // Shares of the stacked products below which these are faster; `make bench ARGS='--only experts'`.
     private const double MostSingle = 0.7, MostBFloat16 = 0.5;
 
+    // The rank up to which one expert of all rows is faster so; `make bench ARGS='--only experts'`.
+    private const long MostAlone = 16;
+
     private readonly LowRankShape _shape;
     private readonly ExpertGroups _inputs, _outputs;
 
@@ -119,10 +134,18 @@ internal sealed class GroupedExperts : IExpertProducts
     public GroupedExperts(LowRankShape shape, ExpertGroups inputs, ExpertGroups outputs) =>
         (_shape, _inputs, _outputs) = (shape, inputs, outputs);
 
-    /// <summary>The products of the selected gates [N, G], where this is the faster way; else null.</summary>
-    public static unsafe GroupedExperts? Of(LowRankShape shape, Tensor? selected, ScalarType type)
+    /// <summary>The products of the selected gates [N, G], or of one expert without a gate, where this is the faster
+    /// way; else null.</summary>
+    public static unsafe GroupedExperts? Of(LowRankShape shape, Tensor? gates, Tensor? selected, ScalarType type)
     {
-        if (selected is null || !GroupedKernel.Serves(shape, type) || shape.Rows < FewestRows)
+        if (!GroupedKernel.Serves(shape, type) || shape.Rows < FewestRows)
+            return null;
+        if (gates is null && shape.Ranks <= MostAlone)
+        {
+            var everyone = ExpertGroups.Everyone((int)shape.Rows, (int)shape.Ranks);
+            return new GroupedExperts(shape, everyone, everyone);
+        }
+        if (selected is null)
             return null;
         var mask = selected.Dense();
         var groups = new ExpertGroups(
@@ -136,7 +159,7 @@ internal sealed class GroupedExperts : IExpertProducts
     {
         h = torch.empty([_shape.Rows, _shape.Ranks], ScalarType.Float32);
         var gated = torch.empty_like(h);
-        GroupedKernel.Of(x.dtype, _inputs).Down(x, Factor(a), GateRows(gates!), h, gated, (float)_shape.Scale);
+        GroupedKernel.Of(x.dtype, _inputs).Down(x, Factor(a), GateRows(gates), h, gated, (float)_shape.Scale);
         return new LowRankTerm(gated, Turned(Factor(b)), Transposed: false, _outputs);
     }
 
@@ -150,7 +173,7 @@ internal sealed class GroupedExperts : IExpertProducts
         var db = needsB ? torch.empty([_shape.Ranks, _shape.Outputs], ScalarType.Float32) : null;
         var da = x is null ? null : torch.empty([_shape.Ranks, _shape.Inputs], ScalarType.Float32);
         var dgates = needsGates ? torch.zeros([_shape.Rows, _shape.Gates], ScalarType.Float32) : null;
-        kernel.Back(dy, Turned(Factor(b)), GateRows(gates!), h, dh, gated, dgates, (float)_shape.Scale);
+        kernel.Back(dy, Turned(Factor(b)), GateRows(gates), h, dh, gated, dgates, (float)_shape.Scale);
         kernel.Outer(new(gated, dy, db, _outputs), new(dh, x, da, _inputs));
         return new LowRankGradients(
             new LowRankTerm(dh, Factor(a), Transposed: false, _inputs), da, db is null ? null : Turned(db), dgates);
@@ -172,6 +195,6 @@ internal sealed class GroupedExperts : IExpertProducts
 
     private static Tensor Factor(Tensor factor) => LinearTensors.Dense(factor, ScalarType.Float32);
 
-    private static Tensor GateRows(Tensor gates) =>
-        LinearTensors.Dense(gates.reshape(-1, gates.size(-1)), ScalarType.Float32);
+    private static Tensor? GateRows(Tensor? gates) =>
+        gates is null ? null : LinearTensors.Dense(gates.reshape(-1, gates.size(-1)), ScalarType.Float32);
 }

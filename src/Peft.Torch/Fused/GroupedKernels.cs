@@ -20,13 +20,13 @@ internal abstract class GroupedKernel
     public static GroupedKernel Of(ScalarType type, ExpertGroups groups) =>
         type == ScalarType.BFloat16 ? new GroupedKernel<ushort>(groups) : new GroupedKernel<float>(groups);
 
-    /// <summary>h = x At; gated = scale * h * gates.</summary>
-    public abstract void Down(Tensor x, Tensor a, Tensor gates, Tensor h, Tensor gated, float scale);
+    /// <summary>h = x At; gated = scale * h * gates, which are 1 where they are not given.</summary>
+    public abstract void Down(Tensor x, Tensor a, Tensor? gates, Tensor h, Tensor gated, float scale);
 
     /// <summary>From dy and bt [C, O]: dh, the gradient of h; where asked for, gated again and the gradient of the
     /// gates [N, G], which need h.</summary>
     public abstract void Back(
-        Tensor dy, Tensor bt, Tensor gates, Tensor? h, Tensor dh, Tensor? gated, Tensor? dgates, float scale);
+        Tensor dy, Tensor bt, Tensor? gates, Tensor? h, Tensor dh, Tensor? gated, Tensor? dgates, float scale);
 
     /// <summary>Two sums over the rows that use each expert.</summary>
     public abstract void Outer(OuterSum first, OuterSum second);
@@ -48,7 +48,7 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
     private readonly long _columns = groups.Columns;
 
     /// <inheritdoc/>
-    public override void Down(Tensor x, Tensor a, Tensor gates, Tensor h, Tensor gated, float scale)
+    public override void Down(Tensor x, Tensor a, Tensor? gates, Tensor h, Tensor gated, float scale)
     {
         var (rows, factor, width) = ((nint)TensorMemory.Of<T>(x), (nint)TensorMemory.Of<float>(a), a.size(1));
         var (g, low, up) = (Floats(gates), Floats(h), Floats(gated));
@@ -57,7 +57,7 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
             Dots((T*)rows, (float*)factor, width, (float*)low, members, expert);
             foreach (var row in members.Rows)
             {
-                var (at, gate) = (At(row, expert), scale * ((float*)g)[(long)row * groups.Experts + expert]);
+                var (at, gate) = (At(row, expert), scale * Gate(g, (long)row * groups.Experts + expert));
                 for (var r = 0; r < _ranks; r += Four)
                     (Vector128.Load((float*)low + at + r) * gate).Store((float*)up + at + r);
             }
@@ -66,7 +66,7 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
 
     /// <inheritdoc/>
     public override void Back(
-        Tensor dy, Tensor bt, Tensor gates, Tensor? h, Tensor dh, Tensor? gated, Tensor? dgates, float scale)
+        Tensor dy, Tensor bt, Tensor? gates, Tensor? h, Tensor dh, Tensor? gated, Tensor? dgates, float scale)
     {
         var (rows, factor, width) = ((nint)TensorMemory.Of<T>(dy), (nint)TensorMemory.Of<float>(bt), bt.size(1));
         var (g, low, down, up, gateSums) = (Floats(gates), Floats(h), Floats(dh), Floats(gated), Floats(dgates));
@@ -76,7 +76,7 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
             foreach (var row in members.Rows)
             {
                 var (at, cell) = (At(row, expert), (long)row * groups.Experts + expert);
-                var gate = scale * ((float*)g)[cell];
+                var gate = scale * Gate(g, cell);
                 var sum = Vector128<float>.Zero;
                 for (var c = at; c < at + _ranks; c += Four)
                 {
@@ -141,6 +141,8 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
                 body(expert, groups.Of(expert, (int)chunk));
         }
     });
+
+    private static float Gate(nint gates, long cell) => gates == 0 ? 1 : ((float*)gates)[cell];
 
     private long At(int row, int expert) => row * _columns + (long)expert * _ranks;
 

@@ -64,7 +64,7 @@ internal sealed class LoraMixtureFunction(double scale, Tensor? selected) : Auto
         var shape = new LowRankShape(
             rows.size(0), rows.size(1), b.size(0), b.size(1), gates?.size(-1) ?? 1, scale);
         _experts = OneDownExperts.Serves(a, b) ? new OneDownExperts(shape, kernel)
-            : GroupedExperts.Of(shape, selected, type) ?? (IExpertProducts)new StackedExperts(shape, kernel);
+            : GroupedExperts.Of(shape, gates, selected, type) ?? (IExpertProducts)new StackedExperts(shape, kernel);
         var input = loraInput is null ? rows : LinearTensors.Rows(loraInput, type);
         var added = _experts.Forward(input, a, b, gates, out var h);
         var y = torch.empty([.. _shape[..^1], b.size(0)], type);

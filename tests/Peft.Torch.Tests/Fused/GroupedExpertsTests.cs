@@ -59,6 +59,49 @@ public sealed class GroupedExpertsTests : IDisposable
             leaves, tolerance);
     }
 
+    // Compared with products in float64; bfloat16 with its own rounding.
+    [Theory]
+    [InlineData(ScalarType.Float32, 200, 48, 80, 4, 1e-5)]
+    [InlineData(ScalarType.Float32, 515, 144, 1040, 8, 1e-5)]
+    [InlineData(ScalarType.Float32, 64, 64, 16, 16, 1e-5)]
+    [InlineData(ScalarType.Float16, 200, 48, 80, 12, 0.01)]
+    [InlineData(ScalarType.BFloat16, 515, 144, 1040, 8, 0.03)]
+    public void A_plain_lora_is_one_expert_of_every_row(
+        ScalarType dtype, long rows, long inputs, long outputs, int rank, double tolerance)
+    {
+        var shape = new LowRankShape(rows, inputs, outputs, rank, 1, 1);
+        Assert.Equal(
+            HasWideRegisters, GroupedExperts.Of(shape, null, null, LinearKernel.ProductType(dtype)) is not null);
+        Tensor[] leaves =
+        [
+            Check.Leaf(_random, dtype, rows, inputs), Check.Leaf(_random, dtype, outputs, inputs),
+            Check.Leaf(_random, dtype, outputs), Check.Leaf(_random, ScalarType.Float32, rank, inputs),
+            Check.Leaf(_random, ScalarType.Float32, outputs, rank), Check.Leaf(_random, dtype, rows, inputs),
+        ];
+        Check.Same(
+            t => F.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], null, 0.5),
+            t => Wide(t[0], t[1], t[2], t[3], t[4], t[0], 0.5).to(dtype), leaves[..^1], tolerance);
+        Check.Same(
+            t => F.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], null, 0.5, t[5]),
+            t => Wide(t[0], t[1], t[2], t[3], t[4], t[5], 0.5).to(dtype), leaves, tolerance);
+    }
+
+    private static Tensor Wide(
+        Tensor x, Tensor weight, Tensor bias, Tensor a, Tensor b, Tensor loraInput, double scale)
+    {
+        var wide = ScalarType.Float64;
+        var low = torch.nn.functional.linear(loraInput.to(wide), a.to(wide));
+        return torch.nn.functional.linear(x.to(wide), weight.to(wide), bias.to(wide))
+            + torch.nn.functional.linear(low, b.to(wide)) * scale;
+    }
+
+    [Fact]
+    public void Stacked_products_serve_a_plain_lora_of_a_high_or_odd_rank_and_few_rows()
+    {
+        foreach (var (rows, rank) in new[] { (200L, 64L), (200, 6), (60, 8) })
+            Assert.Null(GroupedExperts.Of(new LowRankShape(rows, 48, 80, rank, 1, 1), null, null, ScalarType.Float32));
+    }
+
     [Theory]
     [InlineData(new[] { 0 })]
     [InlineData(new[] { 3 })]
@@ -93,6 +136,7 @@ public sealed class GroupedExpertsTests : IDisposable
         var (a, b) = (Check.Normal(_random, ScalarType.Float32, 16, 32), torch.zeros([1008, 16]));
         var gates = Check.Normal(_random, ScalarType.Float32, 300, 4) * mask.to(torch.float32);
         Check.SameBits(F.lora_mixture_linear(x, w, null, a, b, gates, 2, selected: mask), F.linear(x, w));
+        Check.SameBits(F.lora_mixture_linear(x, w, null, a, b, null, 2), F.linear(x, w));
         b = Check.Normal(_random, ScalarType.Float32, 1008, 16);
         var all = F.lora_mixture_linear(x, w, null, a, b, gates, 2, selected: mask);
         var other = mask.clone();
@@ -138,6 +182,6 @@ public sealed class GroupedExpertsTests : IDisposable
         var shape = new LowRankShape(rows, inputs, outputs, experts * ranks, experts, 1);
         Assert.Equal(
             expected && HasWideRegisters,
-            GroupedExperts.Of(shape, mask, LinearKernel.ProductType(dtype)) is not null);
+            GroupedExperts.Of(shape, torch.zeros([rows, experts]), mask, LinearKernel.ProductType(dtype)) is not null);
     }
 }
